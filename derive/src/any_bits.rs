@@ -1,0 +1,33 @@
+//! Emits `AnyBits` for the archived form of a struct, valid where all its fields are that.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::parse_quote;
+
+use crate::describe::{Body, Subject};
+
+/// Nothing for enums, for types with a check of their own, and for those that mention themselves.
+pub(crate) fn emit(subject: &Subject<'_>) -> TokenStream {
+    let Body::Struct(parts) = &subject.body else { return TokenStream::new() };
+    if subject.attrs.verifies() || parts.iter().any(|part| part.mentions) {
+        return TokenStream::new();
+    }
+    let (archived, packetring) = (subject.archived, subject.packetring);
+    let mut clause = subject.existence();
+    for part in parts {
+        let archived = &part.archived;
+        // The lifetime makes this a condition: without it, a field that is not `AnyBits` is an error.
+        clause.predicates.push(parse_quote! {
+            #packetring::packet::describe::If<'__packet, #archived>: #packetring::AnyBits
+        });
+    }
+    let mut generics = subject.generics.clone();
+    generics.params.insert(0, parse_quote!('__packet));
+    let (impl_generics, _, _) = generics.split_for_impl();
+    let (_, ty_generics, _) = subject.generics.split_for_impl();
+    quote! {
+        // SAFETY: Any bytes are a value of each field, and the fields are all there is to it.
+        #[automatically_derived]
+        unsafe impl #impl_generics #packetring::AnyBits for #archived #ty_generics #clause {}
+    }
+}

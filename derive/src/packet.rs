@@ -1,0 +1,143 @@
+//! `#[packet]`: rkyv's derives, and the description of what they make.
+//!
+//! If the item is refused it is still emitted, as it is and without derives, so that editors and the
+//! compiler go on with it and the refusal is the only error.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::{
+    Attribute, Error, Fields, Generics, Ident, Item, Path, Result, Type, parse_quote, parse2,
+};
+
+use crate::{
+    any_bits, args,
+    describe::{Arm, Body, Subject},
+    fields::{Part, plain},
+    mention::Mentions,
+    refuse,
+    rkyv_attrs::ItemAttrs,
+};
+
+pub(crate) fn expand(args: TokenStream, tokens: TokenStream) -> TokenStream {
+    let item = match parse2::<Item>(tokens) {
+        Ok(item) => item,
+        Err(error) => return error.into_compile_error(),
+    };
+    accepted(args, &item).unwrap_or_else(|error| refused(item, &error))
+}
+
+fn accepted(args: TokenStream, item: &Item) -> Result<TokenStream> {
+    let packetring = args::crate_path(args)?;
+    refuse::item(item)?;
+    match item {
+        Item::Struct(inner) => emit(item, &inner.ident, &inner.generics, &inner.attrs, &packetring),
+        Item::Enum(inner) => emit(item, &inner.ident, &inner.generics, &inner.attrs, &packetring),
+        other => Err(Error::new_spanned(other, "only structs and enums can be packets")),
+    }
+}
+
+fn emit(
+    item: &Item,
+    name: &Ident,
+    generics: &Generics,
+    attrs: &[Attribute],
+    packetring: &Path,
+) -> Result<TokenStream> {
+    let attrs = ItemAttrs::parse(attrs)?;
+    let (_, ty_generics, _) = generics.split_for_impl();
+    let full: Type = parse_quote!(#name #ty_generics);
+    let mentions = Mentions { name, full: &full, packetring };
+    let archived = match &attrs.archived {
+        Some(archived) => archived.clone(),
+        None => format_ident!("Archived{}", plain(name), span = name.span()),
+    };
+    let body = body(item, &mentions, packetring)?;
+    let subject = Subject { name, archived: &archived, generics, attrs: &attrs, packetring, body };
+    let recursive = subject.parts().any(|part| part.mentions);
+    let bounds = if recursive { recursion_bounds(&attrs, packetring) } else { quote!() };
+    let (describe, any_bits) = (subject.describe(), any_bits::emit(&subject));
+    let item = with_bounds_omitted(item, &mentions);
+    Ok(quote! {
+        #[derive(#packetring::rkyv::Archive, #packetring::rkyv::Serialize, #packetring::rkyv::Deserialize)]
+        #[rkyv(crate = #packetring::rkyv)]
+        #bounds
+        #item
+        #describe
+        #any_bits
+    })
+}
+
+fn body<'a>(item: &'a Item, mentions: &Mentions<'_>, packetring: &Path) -> Result<Body<'a>> {
+    let rkyv: Path = parse_quote!(#packetring::rkyv);
+    match item {
+        Item::Enum(item) => {
+            let arm = |variant: &'a syn::Variant| {
+                Ok(Arm { variant, parts: Part::all(&variant.fields, mentions, &rkyv)? })
+            };
+            item.variants.iter().map(arm).collect::<Result<_>>().map(Body::Enum)
+        }
+        Item::Struct(item) => Part::all(&item.fields, mentions, &rkyv).map(Body::Struct),
+        _ => Ok(Body::Struct(Vec::new())),
+    }
+}
+
+/// What rkyv cannot work out by itself for a type that mentions itself.
+fn recursion_bounds(attrs: &ItemAttrs, packetring: &Path) -> TokenStream {
+    let rkyv = quote!(#packetring::rkyv);
+    let fallible = quote!(#rkyv::rancor::Fallible>::Error: #rkyv::rancor::Source);
+    let serialize = (!attrs.serialize_bounds).then(|| quote! {
+        #[rkyv(serialize_bounds(__S: #rkyv::ser::Writer + #rkyv::ser::Allocator, <__S as #fallible))]
+    });
+    let deserialize = (!attrs.deserialize_bounds).then(|| {
+        quote! {
+            #[rkyv(deserialize_bounds(<__D as #fallible))]
+        }
+    });
+    let check = attrs.bytecheck.is_none().then(|| {
+        quote! {
+            #[rkyv(bytecheck(bounds(__C: #rkyv::validation::ArchiveContext, <__C as #fallible)))]
+        }
+    });
+    quote!(#serialize #deserialize #check)
+}
+
+/// The item with `omit_bounds` on the fields that mention it.
+fn with_bounds_omitted(item: &Item, mentions: &Mentions<'_>) -> Item {
+    let mut item = item.clone();
+    for fields in all_fields(&mut item) {
+        for field in fields {
+            let omitted = crate::rkyv_attrs::FieldAttrs::parse(&field.attrs)
+                .is_ok_and(|attrs| attrs.omit_bounds);
+            if !omitted && mentions.replaced(&field.ty, true).1 {
+                field.attrs.push(parse_quote!(#[rkyv(omit_bounds)]));
+            }
+        }
+    }
+    item
+}
+
+/// The item without what only rkyv's derives understand, and the errors.
+fn refused(mut item: Item, error: &Error) -> TokenStream {
+    let keep = |attr: &Attribute| !attr.path().is_ident("rkyv");
+    for fields in all_fields(&mut item) {
+        for field in fields {
+            field.attrs.retain(keep);
+        }
+    }
+    match &mut item {
+        Item::Struct(item) => item.attrs.retain(keep),
+        Item::Enum(item) => item.attrs.retain(keep),
+        Item::Union(item) => item.attrs.retain(keep),
+        _ => {}
+    }
+    let error = error.to_compile_error();
+    quote!(#item #error)
+}
+
+fn all_fields(item: &mut Item) -> Vec<&mut Fields> {
+    match item {
+        Item::Struct(item) => vec![&mut item.fields],
+        Item::Enum(item) => item.variants.iter_mut().map(|variant| &mut variant.fields).collect(),
+        _ => Vec::new(),
+    }
+}

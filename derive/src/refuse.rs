@@ -1,0 +1,251 @@
+//! What can be told from the tokens not to be fit for a packet, and what to use instead.
+//!
+//! Names are only names: a type of the user's own that is called `Instant` is refused too, unless the
+//! field says `#[rkyv(with = packetring::with::Identity)]`. What hides behind an alias is left to the traits.
+
+use syn::{
+    Attribute, Error, Expr, Fields, GenericParam, Generics, Item, Lit, PathArguments, PathSegment,
+    Token, Type, TypePath, Variant,
+    punctuated::Punctuated,
+    visit::{self, Visit},
+};
+
+use crate::rkyv_attrs::FieldAttrs;
+
+/// All reasons to refuse an item, in one error.
+pub(crate) fn item(item: &Item) -> Result<(), Error> {
+    let mut errors = Errors::default();
+    match item {
+        Item::Struct(item) => {
+            errors.attrs(&item.attrs);
+            errors.generics(&item.generics);
+            errors.fields(&item.fields, false);
+        }
+        Item::Enum(item) => {
+            errors.attrs(&item.attrs);
+            errors.generics(&item.generics);
+            errors.variants(&item.ident, &item.variants);
+        }
+        Item::Union(item) => {
+            errors
+                .push(&item.union_token, "a union does not say which field it holds: use an enum");
+        }
+        other => errors.push(other, "only structs and enums can be packets"),
+    }
+    errors.0.map_or(Ok(()), Err)
+}
+
+#[derive(Default)]
+struct Errors(Option<Error>);
+
+impl Errors {
+    fn push(&mut self, tokens: &dyn quote::ToTokens, message: &str) {
+        self.add(Error::new_spanned(tokens.to_token_stream(), message));
+    }
+
+    fn add(&mut self, error: Error) {
+        match &mut self.0 {
+            Some(errors) => errors.combine(error),
+            none => *none = Some(error),
+        }
+    }
+
+    fn attrs(&mut self, attrs: &[Attribute]) {
+        for attr in attrs {
+            if attr.path().is_ident("repr") {
+                self.repr(attr);
+            } else if attr.path().is_ident("derive") {
+                self.derive(attr);
+            }
+        }
+    }
+
+    fn repr(&mut self, attr: &Attribute) {
+        let _ = attr.parse_nested_meta(|meta| {
+            if meta.path.is_ident("align") {
+                self.push(&attr.meta, "a packet lies where the ring puts it, aligned to 16 bytes: leave `repr(align)` off");
+            } else if meta.path.is_ident("packed") {
+                self.push(&attr.meta, "a packet is read in place and cannot be packed: leave `repr(packed)` off");
+            }
+            Err(meta.error("seen enough"))
+        });
+    }
+
+    fn derive(&mut self, attr: &Attribute) {
+        let _ = attr.parse_nested_meta(|meta| {
+            if meta.path.segments.last().is_some_and(|last| last.ident == "Archive") {
+                self.push(
+                    &meta.path,
+                    "`#[packet]` derives rkyv's `Archive`, `Serialize` and `Deserialize` itself",
+                );
+            }
+            Ok(())
+        });
+    }
+
+    fn generics(&mut self, generics: &Generics) {
+        for parameter in &generics.params {
+            if let GenericParam::Lifetime(lifetime) = parameter {
+                self.push(
+                    lifetime,
+                    "a packet owns its data and cannot borrow: use `String`, `Vec` or `Box`",
+                );
+            }
+        }
+    }
+
+    fn variants(&mut self, name: &syn::Ident, variants: &Punctuated<Variant, Token![,]>) {
+        if variants.is_empty() {
+            self.push(name, "an enum without variants has no values to send");
+        } else if variants.len() > 256 {
+            self.push(name, "a packet's enum has at most 256 variants: its tag is one byte");
+        }
+        for variant in variants {
+            if let Some((_, value)) = &variant.discriminant
+                && !fits_a_byte(value)
+            {
+                self.push(
+                    value,
+                    "a packet's enum has a tag of one byte: use a discriminant from 0 to 255",
+                );
+            }
+            self.fields(&variant.fields, true);
+        }
+    }
+
+    fn fields(&mut self, fields: &Fields, in_enum: bool) {
+        for field in fields {
+            match FieldAttrs::parse(&field.attrs) {
+                Err(error) => self.add(error),
+                Ok(attrs) => {
+                    if let (Some(span), true) = (attrs.niche, in_enum) {
+                        self.add(Error::new(span, "`niche` would read the enum's tag before it is checked: use it in structs only"));
+                    }
+                    if attrs.with.is_none() {
+                        self.field_type(&field.ty);
+                    }
+                }
+            }
+        }
+    }
+
+    fn field_type(&mut self, ty: &Type) {
+        let mut search = Search(None);
+        search.visit_type(ty);
+        if let Some(error) = search.0 {
+            self.add(error);
+        }
+    }
+}
+
+/// Whether a discriminant is, as far as can be told, in a `u8`.
+fn fits_a_byte(value: &Expr) -> bool {
+    match value {
+        Expr::Lit(literal) => match &literal.lit {
+            Lit::Int(number) => number.base10_parse::<u8>().is_ok(),
+            _ => true,
+        },
+        Expr::Unary(unary) => !matches!(unary.op, syn::UnOp::Neg(_)),
+        _ => true,
+    }
+}
+
+/// Looks for the first unfit type within a type.
+struct Search(Option<Error>);
+
+impl Search {
+    fn found(&mut self, ty: &dyn quote::ToTokens, message: impl std::fmt::Display) {
+        self.0.get_or_insert_with(|| Error::new_spanned(ty.to_token_stream(), message));
+    }
+}
+
+impl<'ast> Visit<'ast> for Search {
+    fn visit_type(&mut self, ty: &'ast Type) {
+        match ty {
+            Type::Reference(_) => self.found(
+                ty,
+                "a packet owns its data and cannot borrow: use `String`, `Vec` or `Box`",
+            ),
+            Type::Ptr(_) => {
+                self.found(ty, "a pointer means nothing in another process: send the data")
+            }
+            Type::BareFn(_) => self.found(
+                ty,
+                "a function has another address in another process: send an enum that says which",
+            ),
+            Type::TraitObject(_) | Type::ImplTrait(_) => self
+                .found(ty, "another process cannot tell which type is behind a trait: use an enum"),
+            Type::Path(path) => self.visit_type_path(path),
+            other => visit::visit_type(self, other),
+        }
+    }
+
+    fn visit_type_path(&mut self, path: &'ast TypePath) {
+        let Some(last) = path.path.segments.last() else { return };
+        if last.ident == "PhantomData" {
+            return;
+        }
+        match advice(last) {
+            Some(advice) => {
+                self.found(path, format!("`{}` cannot be part of a packet: {advice}", last.ident))
+            }
+            None => visit::visit_type_path(self, path),
+        }
+    }
+}
+
+/// What to use instead of a type of this name, if that is known to be unfit.
+fn advice(segment: &PathSegment) -> Option<&'static str> {
+    let name = segment.ident.to_string();
+    if matches!(segment.arguments, PathArguments::None) {
+        plain_advice(&name)
+    } else {
+        generic_advice(&name)
+    }
+}
+
+fn generic_advice(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "HashMap" | "IndexMap" | "FxHashMap" | "AHashMap" => {
+            "use `BTreeMap`, or keep it here and put `#[rkyv(with = packetring::with::AsVec)]` on the field"
+        }
+        "HashSet" | "IndexSet" | "FxHashSet" | "AHashSet" => {
+            "use `BTreeSet`, or keep it here and put `#[rkyv(with = packetring::with::AsVec)]` on the field"
+        }
+        "Rc" | "Arc" => {
+            "use `Box`, or put `#[rkyv(with = packetring::with::Unshare)]` on the field"
+        }
+        "Weak" => "use `Box`, or an index that says which",
+        "Cell" | "UnsafeCell" => {
+            "send the value, or put `#[rkyv(with = packetring::with::Unsafe)]` on the field if nobody changes it while it is sent"
+        }
+        "RefCell" | "OnceCell" | "LazyCell" | "OnceLock" | "LazyLock" => {
+            "send the value that it holds"
+        }
+        "Mutex" | "RwLock" => {
+            "send the value that it guards, or put `#[rkyv(with = packetring::with::Lock)]` on the field"
+        }
+        "Cow" => {
+            "use the owned type, or put `#[rkyv(with = packetring::with::AsOwned)]` on the field"
+        }
+        "BinaryHeap" | "LinkedList" => "use `Vec` or `VecDeque`",
+        _ => return None,
+    })
+}
+
+fn plain_advice(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "Instant" => {
+            "it means nothing in another process; use `Duration`, or `SystemTime` with `#[rkyv(with = packetring::with::AsUnixTime)]`"
+        }
+        "SystemTime" => "put `#[rkyv(with = packetring::with::AsUnixTime)]` on the field",
+        "PathBuf" | "OsString" => {
+            "use `String`, or put `#[rkyv(with = packetring::with::AsString)]` on the field"
+        }
+        "AtomicBool" | "AtomicU8" | "AtomicU16" | "AtomicU32" | "AtomicU64" | "AtomicUsize"
+        | "AtomicI8" | "AtomicI16" | "AtomicI32" | "AtomicI64" | "AtomicIsize" => {
+            "use the plain number, or put `#[rkyv(with = packetring::with::AtomicLoad<packetring::with::Relaxed>)]` on the field"
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,170 @@
+//! What publishers and subscribers have in common: an attachment of their own, an entry, a bell
+//! to sleep on and one to ring, and the question who lives.
+
+use crate::error::OpenError;
+use crate::ring::roster::{self, Reaped};
+use crate::segment::Segment;
+use crate::segment::layout::Bell;
+use crate::segment::member::Member;
+use crate::segment::memory::Memory;
+use crate::segment::settings::Parking;
+use crate::sync::Ordering;
+use crate::sys::{barrier, event::Event, futex};
+use crate::wait::{Deadline, Ringer, Sleep, Wait, Waiter};
+use std::time::Duration;
+
+/// How long an operation may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// Not at all.
+    None,
+    /// This long.
+    For(Duration),
+    /// For ever.
+    Endless,
+}
+
+impl Patience {
+    /// When to give up; `None`: at once. Reads the clock, so only after the first try.
+    pub(crate) fn deadline(self) -> Option<Deadline> {
+        match self {
+            Self::None => None,
+            Self::For(timeout) => Some(Deadline::after(timeout)),
+            Self::Endless => Some(Deadline::NEVER),
+        }
+    }
+}
+
+/// One entry of a ring, and everything it takes to use it.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) member: Member,
+    memory: Memory,
+    pub(crate) waiter: Waiter,
+    ringer: Ringer,
+    /// The events of the other side, opened when they are first set.
+    events: Vec<Option<Event>>,
+    /// Last, so that it outlives everything that points into it.
+    pub(crate) segment: Segment,
+}
+
+impl Endpoint {
+    /// The endpoint of an entry that was just taken through `segment`.
+    pub(crate) fn new(segment: Segment, member: Member, wait: Wait) -> Result<Self, OpenError> {
+        let memory = segment.memory();
+        let fences = !barrier::register();
+        let ringer = Ringer::new(bell_of_others(&memory, member), fences);
+        let sleep = segment.event(member)?.map_or(Sleep::Futex, Sleep::Event);
+        let waiter = Waiter::new(wait, sleep);
+        Ok(Self { member, memory, waiter, ringer, events: Vec::new(), segment })
+    }
+
+    /// The bell that this endpoint sleeps on.
+    pub(crate) fn bell(&self) -> &Bell {
+        bell_of_own(&self.memory, self.member)
+    }
+
+    /// After a store that the other side may sleep for: wakes it if it does.
+    #[inline]
+    pub(crate) fn ring_others(&mut self) {
+        if self.ringer.must_wake(bell_of_others(&self.memory, self.member)) {
+            self.wake_others();
+        }
+    }
+
+    /// Wakes the other side, if it announced itself or not.
+    #[cold]
+    pub(crate) fn wake_others(&mut self) {
+        let memory = self.memory;
+        let bell = bell_of_others(&memory, self.member);
+        let (segment, events, member) = (&self.segment, &mut self.events, self.member);
+        self.ringer.wake(bell, || match segment.settings().parking {
+            Parking::Futex => futex::wake_all(&bell.futex),
+            Parking::Event => set_events(segment, events, member),
+        });
+    }
+
+    /// Wakes this endpoint's own side: what it waits for may have come about.
+    pub(crate) fn wake_own_side(&self) {
+        let bell = self.bell();
+        bell.futex.fetch_add(1, Ordering::SeqCst);
+        futex::wake_all(&bell.futex);
+    }
+
+    /// Whether a member lives; this one does.
+    pub(crate) fn lives(&self, member: Member) -> bool {
+        member == self.member || self.segment.lives(member)
+    }
+
+    /// Asks the kernel who lives and clears the dead away, unless another process is just doing
+    /// so. `true`: something changed.
+    #[cold]
+    pub(crate) fn ask_locks(&mut self) -> bool {
+        let reaped = {
+            let Some(_control) = self.segment.try_lock() else { return false };
+            reap(&self.segment, &self.memory, &|member| self.lives(member))
+        };
+        if reaped.changed {
+            self.wake_others();
+            self.wake_own_side();
+        }
+        reaped.changed
+    }
+}
+
+/// Clears the dead away, through a second mapping if a claim must be voided. Under the control
+/// lock.
+pub(crate) fn reap(
+    segment: &Segment,
+    memory: &Memory,
+    lives: &dyn Fn(Member) -> bool,
+) -> Reaped {
+    let settings = segment.settings();
+    if !roster::has_abandoned_claim(memory, lives) {
+        return roster::reap(memory, settings, lives);
+    }
+    // Without a writable mapping (no memory, no descriptors) the claim waits for the next to ask.
+    segment
+        .with_writable(|memory| roster::reap(&memory, settings, lives))
+        .unwrap_or_default()
+}
+
+fn bell_of_own(memory: &Memory, member: Member) -> &Bell {
+    match member {
+        Member::Publisher(_) => &memory.head().writers,
+        Member::Subscriber(_) => &memory.head().readers.bell,
+    }
+}
+
+#[inline]
+fn bell_of_others(memory: &Memory, member: Member) -> &Bell {
+    match member {
+        Member::Publisher(_) => &memory.head().readers.bell,
+        Member::Subscriber(_) => &memory.head().writers,
+    }
+}
+
+/// Sets the event of every entry of the other side that was ever used: each has one waiter, and
+/// one that is set for nobody costs its next waiter one look.
+fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, member: Member) {
+    let memory = segment.memory();
+    let roster = &memory.head().roster;
+    let (used, most) = match member {
+        Member::Publisher(_) => (&roster.subscribers, memory.subscribers().len()),
+        Member::Subscriber(_) => (&roster.publishers, memory.publishers().len()),
+    };
+    let used = (used.load(Ordering::Acquire) as usize).min(most);
+    for index in 0..used {
+        if events.len() <= index {
+            let other = match member {
+                Member::Publisher(_) => Member::Subscriber(index),
+                Member::Subscriber(_) => Member::Publisher(index),
+            };
+            // One that cannot be opened is damaged; its waiter's sleeps are bounded.
+            events.push(segment.event(other).ok().flatten());
+        }
+        if let Some(event) = &events[index] {
+            event.set();
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What one operation can answer instead of what was asked for.
+//!
+//! One enum an operation; none has a lifetime, so all can be kept and sent. A failed send leaves
+//! the value with the caller, who passed it by reference.
+
+use crate::packet::{UnpackError, Unserializable};
+use crate::ring::reader::Missed;
+use std::fmt;
+
+/// Why a packet was not published.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The ring was closed: nobody can publish to it any more.
+    Closed,
+    /// The packet does not fit, ever: make the ring larger (a packet takes half of it at most, a
+    /// quarter if the ring keeps history) or the packet smaller.
+    TooLarge {
+        /// Bytes of its archive.
+        needed: usize,
+        /// The most a packet of this ring may have.
+        limit: usize,
+    },
+    /// The value refused to be archived.
+    Unserializable(Unserializable),
+    /// `try_`: there is no room now.
+    Full {
+        /// Who holds the publisher back.
+        waiting_for: WaitingFor,
+    },
+    /// `_timeout`: there was no room in time.
+    Timeout {
+        /// Who holds the publisher back.
+        waiting_for: WaitingFor,
+    },
+    /// The ring carries as many packet types as it can, and this is another one.
+    TooManyTypes {
+        /// How many it can carry.
+        limit: usize,
+    },
+}
+
+/// Who a publisher waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WaitingFor {
+    /// A subscriber that lives and has not read on, or a durable one that may come back.
+    Subscriber {
+        /// Its process, or the one it last lived in.
+        pid: u32,
+    },
+    /// A publisher that is stopped within its claim.
+    Publisher {
+        /// Its process.
+        pid: u32,
+    },
+    /// Subscribers that have not joined yet.
+    Subscribers {
+        /// How many are missing.
+        missing: usize,
+    },
+    /// A claim of nobody in particular that is not committed yet.
+    Claim,
+}
+
+/// Why a batch was not published as a whole.
+#[derive(Debug)]
+pub struct SendAllError {
+    /// How many packets, from the first, were published.
+    pub sent: usize,
+    /// Why the next was not.
+    pub source: SendError,
+}
+
+/// Why there is no packet.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// Packets were lost: the ring drops the oldest and this subscriber was too slow. The next
+    /// call goes on behind them.
+    Missed(Missed),
+    /// No packet will come: the ring was closed, or its last publisher left, and all packets have
+    /// been read. After the latter, packets come again once another publisher has joined.
+    Closed,
+    /// The bytes at this position are not a packet of its type. It was skipped; if its length
+    /// cannot be believed either, the ring cannot be read on and each call says so.
+    Corrupt(Box<str>),
+    /// The packet is of another type. It was skipped.
+    TypeMismatch(Box<Mismatch>),
+    /// `values`: the packet is sound, and its value could not be made from it.
+    Unpack(Box<UnpackError>),
+    /// `try_`: nothing there now.
+    Empty,
+    /// `_timeout`: nothing came in time.
+    Timeout,
+}
+
+/// Two packet types that are not the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Name and fingerprint of the type that was expected.
+    pub expected: String,
+    /// Name and fingerprint of the type that was found.
+    pub found: String,
+}
+
+const _: () = assert!(size_of::<RecvError>() <= 32);
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the ring was closed"),
+            Self::TooLarge { needed, limit } => write!(
+                f,
+                "the packet takes {needed} bytes and this ring's take {limit} at most: make the ring larger"
+            ),
+            Self::Unserializable(error) => write!(f, "the packet cannot be archived: {error}"),
+            Self::Full { waiting_for } => write!(f, "the ring is full, waiting for {waiting_for}"),
+            Self::Timeout { waiting_for } => {
+                write!(f, "the ring stayed full, waiting for {waiting_for}")
+            }
+            Self::TooManyTypes { limit } => {
+                write!(f, "the ring carries {limit} packet types already, with their schemas")
+            }
+        }
+    }
+}
+
+impl fmt::Display for WaitingFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subscriber { pid } => write!(f, "a subscriber in process {pid}"),
+            Self::Publisher { pid } => write!(f, "a publisher in process {pid}"),
+            Self::Subscribers { missing } => write!(f, "{missing} more subscribers"),
+            Self::Claim => f.write_str("a claim to be committed"),
+        }
+    }
+}
+
+impl fmt::Display for SendAllError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} packets were sent, then: {}", self.sent, self.source)
+    }
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missed(missed) => write!(f, "missed {missed}: too slow for a ring that drops"),
+            Self::Closed => f.write_str("the ring is closed"),
+            Self::Corrupt(what) => write!(f, "a packet is corrupt: {what}"),
+            Self::TypeMismatch(types) => {
+                write!(f, "the packet is a {}, expected a {}", types.found, types.expected)
+            }
+            Self::Unpack(error) => write!(f, "the value could not be made: {error}"),
+            Self::Empty => f.write_str("no packet is there"),
+            Self::Timeout => f.write_str("no packet came in time"),
+        }
+    }
+}
+
+impl std::error::Error for SendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unserializable(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl std::error::Error for SendAllError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl std::error::Error for RecvError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unpack(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Unserializable> for SendError {
+    fn from(error: Unserializable) -> Self {
+        Self::Unserializable(error)
+    }
+}

@@ -1,0 +1,238 @@
+//! How an endpoint comes to its entry: an attachment of its own, the control lock, the dead
+//! cleared away, the type registered, the entry taken.
+
+use super::endpoint::{Endpoint, reap};
+use super::error::Mismatch;
+use super::receiver::Receiver;
+use super::sender::Sender;
+use crate::error::OpenError;
+use crate::packet::TypeInfo;
+use crate::ring::reader::Reader;
+use crate::ring::roster::{self, Closing, Side, Start};
+use crate::ring::writer::Writer;
+use crate::segment::layout::SubscriberDetails;
+use crate::segment::member::{Member, SeatState};
+use crate::segment::{Control, Segment};
+use crate::sync::Ordering;
+use crate::wait::Wait;
+
+/// The types an endpoint means to use.
+pub(crate) enum Types<'a> {
+    /// One, which the ring carries already, or will from now on if it carries none.
+    One(&'a TypeInfo),
+    /// Any, registered as they come.
+    Any,
+}
+
+/// Joins as a publisher. The index is the type's, or 0.
+pub(crate) fn publisher(
+    ring: &Segment,
+    types: &Types<'_>,
+    wait: Wait,
+) -> Result<(Sender, u16), OpenError> {
+    let segment = ring.another()?;
+    let (member, index, position) = {
+        let control = segment.lock()?;
+        let memory = segment.memory();
+        if Closing::of(&memory) == Closing::Closed {
+            return Err(OpenError::Closed { name: segment.name().to_owned() });
+        }
+        let member = vacancy(&control, &segment, Side::Publishers)?;
+        let index = type_index(&control, &segment, types)?;
+        sit(&segment, member)?;
+        let entry = index_of(member);
+        (member, index, roster::join_publisher(&memory, segment.settings(), entry))
+    };
+    let writer = Writer::new(segment.memory(), segment.settings(), index_of(member), position);
+    let mut endpoint = Endpoint::new(segment, member, wait)?;
+    // Subscribers that were told that the last publisher left.
+    endpoint.wake_others();
+    Ok((Sender::new(writer, endpoint), index))
+}
+
+/// Joins as a subscriber.
+pub(crate) fn subscriber(
+    ring: &Segment,
+    types: &Types<'_>,
+    start: Start,
+    wait: Wait,
+) -> Result<(Receiver, u16), OpenError> {
+    let segment = ring.another()?;
+    let (member, index, position) = {
+        let control = segment.lock()?;
+        let member = vacancy(&control, &segment, Side::Subscribers)?;
+        let index = type_index(&control, &segment, types)?;
+        sit(&segment, member)?;
+        let (memory, settings) = (segment.memory(), segment.settings());
+        let position = roster::join_subscriber(&memory, settings, index_of(member), start);
+        (member, index, position)
+    };
+    let reader = Reader::new(segment.memory(), segment.settings(), index_of(member), position);
+    receiver(segment, member, reader, false, wait).map(|receiver| (receiver, index))
+}
+
+/// Joins as the durable subscriber of this name: as the successor of the one that died or left,
+/// or as a new one.
+pub(crate) fn durable(
+    ring: &Segment,
+    types: &Types<'_>,
+    name: &str,
+    wait: Wait,
+) -> Result<(Receiver, u16), OpenError> {
+    check_durable_name(name)?;
+    let segment = ring.another()?;
+    let (memory, settings) = (segment.memory(), *segment.settings());
+    let (member, index, position, redelivered_below) = {
+        let control = segment.lock()?;
+        let index = type_index(&control, &segment, types)?;
+        if let Some(entry) = roster::find_durable(&memory, name) {
+            let member = Member::Subscriber(entry);
+            if !segment.sit(member)? {
+                let pid = memory.subscribers()[entry].details.seat.pid.load(Ordering::Relaxed);
+                return Err(OpenError::NameTaken { name: name.to_owned(), pid });
+            }
+            let (position, redelivered_below) = roster::succeed(&memory, entry);
+            (member, index, position, redelivered_below)
+        } else {
+            let member = vacancy(&control, &segment, Side::Subscribers)?;
+            sit(&segment, member)?;
+            let entry = index_of(member);
+            let position =
+                roster::join_subscriber(&memory, &settings, entry, Start::Newcomer);
+            roster::make_durable(&memory, entry, name);
+            (member, index, position, 0)
+        }
+    };
+    let reader = Reader::new(memory, &settings, index_of(member), position);
+    let reader = reader.durable(redelivered_below);
+    receiver(segment, member, reader, true, wait).map(|receiver| (receiver, index))
+}
+
+/// Removes the durable subscriber of this name; `false`: there is none.
+pub(crate) fn remove_durable(ring: &Segment, name: &str) -> Result<bool, OpenError> {
+    let _control = ring.lock()?;
+    let memory = ring.memory();
+    let Some(entry) = roster::find_durable(&memory, name) else { return Ok(false) };
+    if ring.lives(Member::Subscriber(entry)) {
+        let pid = memory.subscribers()[entry].details.seat.pid.load(Ordering::Relaxed);
+        return Err(OpenError::NameTaken { name: name.to_owned(), pid });
+    }
+    roster::leave_subscriber(&memory, entry);
+    Ok(true)
+}
+
+/// How many subscribers live.
+pub(crate) fn living_subscribers(segment: &Segment, own: Option<Member>) -> usize {
+    let memory = segment.memory();
+    let entries = memory.subscribers().iter().enumerate();
+    let taken = entries.filter(|(_, entry)| SeatState::of(&entry.details.seat) != SeatState::Free);
+    taken
+        .map(|(index, _)| Member::Subscriber(index))
+        .filter(|&member| Some(member) == own || segment.lives(member))
+        .count()
+}
+
+fn receiver(
+    segment: Segment,
+    member: Member,
+    reader: Reader,
+    durable: bool,
+    wait: Wait,
+) -> Result<Receiver, OpenError> {
+    segment.protect_slots()?;
+    let mut endpoint = Endpoint::new(segment, member, wait)?;
+    // Publishers that wait for subscribers.
+    endpoint.wake_others();
+    Ok(Receiver::new(reader, endpoint, durable))
+}
+
+/// A free entry, after the dead were cleared away.
+fn vacancy(control: &Control<'_>, segment: &Segment, side: Side) -> Result<Member, OpenError> {
+    let _: &Control<'_> = control;
+    let (memory, settings) = (segment.memory(), segment.settings());
+    reap(segment, &memory, &|member| segment.lives(member));
+    roster::vacancy(&memory, settings, side).ok_or_else(|| match side {
+        Side::Publishers if settings.claims == crate::Claims::Exclusive => {
+            OpenError::PublisherTaken {
+                name: segment.name().to_owned(),
+                pid: memory.publishers()[0].seat.pid.load(Ordering::Relaxed),
+            }
+        }
+        Side::Publishers => OpenError::Full { what: "publishers", limit: settings.max_publishers },
+        Side::Subscribers => {
+            OpenError::Full { what: "subscribers", limit: settings.max_subscribers }
+        }
+    })
+}
+
+fn sit(segment: &Segment, member: Member) -> Result<(), OpenError> {
+    if segment.sit(member)? {
+        return Ok(());
+    }
+    // The entry is free and its lock is held: by one that left without the control lock just now.
+    Err(OpenError::system("lock an entry of", segment.name(), std::io::ErrorKind::WouldBlock))
+}
+
+/// The index of the type, registering it. Under the control lock.
+fn type_index(
+    control: &Control<'_>,
+    segment: &Segment,
+    types: &Types<'_>,
+) -> Result<u16, OpenError> {
+    let Types::One(info) = types else { return Ok(0) };
+    segment.with_types(|table| {
+        if table.len() == 0 || table.find(info.fingerprint.0).is_some() {
+            return Ok(());
+        }
+        let found: Vec<String> = (0..table.len())
+            .filter_map(|i| Some(label(&table.name(i)?, table.fingerprint(i)?)))
+            .collect();
+        let expected = label(info.name, info.fingerprint.0);
+        Err(OpenError::TypeMismatch { expected, found: found.join(", ") })
+    })?;
+    register(control, segment, info)
+}
+
+/// Registers a type. Under the control lock.
+pub(crate) fn register(
+    _control: &Control<'_>,
+    segment: &Segment,
+    info: &TypeInfo,
+) -> Result<u16, OpenError> {
+    let schema = info.schema();
+    segment
+        .with_types(|table| table.register(info.fingerprint.0, info.name, &schema))
+        .map_err(|_| OpenError::TooManyTypes { limit: Segment::MAX_TYPES })
+}
+
+/// A type as people see it in an error.
+pub(crate) fn label(name: &str, fingerprint: u128) -> String {
+    format!("{name} (fingerprint {fingerprint:032x})")
+}
+
+/// What was found instead of a type.
+pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> Mismatch {
+    let expected = label(expected.name, expected.fingerprint.0);
+    let found = segment.with_types(|table| {
+        let index = usize::from(found);
+        table.name(index).zip(table.fingerprint(index)).map(|(name, print)| label(&name, print))
+    });
+    Mismatch { expected, found: found.unwrap_or_else(|| "type that was never registered".into()) }
+}
+
+fn check_durable_name(name: &str) -> Result<(), OpenError> {
+    let reason = if name.is_empty() {
+        "it is empty"
+    } else if name.len() > SubscriberDetails::LONGEST_NAME {
+        "a durable name has 64 bytes at most"
+    } else {
+        return Ok(());
+    };
+    Err(OpenError::BadName { name: name.to_owned(), reason })
+}
+
+fn index_of(member: Member) -> usize {
+    match member {
+        Member::Publisher(index) | Member::Subscriber(index) => index,
+    }
+}

@@ -1,0 +1,283 @@
+//! The typed publisher.
+
+use super::endpoint::Patience;
+use super::error::{SendAllError, SendError, WaitingFor};
+use super::join::{self, Types};
+use super::reserved::{Reserved, ReservedTail};
+use super::sender::Sender;
+use crate::error::OpenError;
+use crate::packet::{AnyBits, Packet, Tail};
+use crate::wait::Wait;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// An endpoint that publishes packets of one type, straight into their slots.
+///
+/// All operations take `&mut self`: one claim at a time, and a forgotten one is given up by the
+/// next call. Dropping the publisher leaves the ring.
+#[derive(Debug)]
+pub struct Publisher<T: Packet> {
+    sender: Sender,
+    type_index: u16,
+    packet: PhantomData<fn(T)>,
+}
+
+impl<T: Packet> Publisher<T> {
+    pub(crate) fn new(sender: Sender, type_index: u16) -> Self {
+        Self { sender, type_index, packet: PhantomData }
+    }
+
+    /// Publishes a packet, archiving it in its slot. Waits for room. Returns the packet's
+    /// position.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge),
+    /// [`Unserializable`](SendError::Unserializable).
+    #[inline]
+    pub fn send(&mut self, packet: &T) -> Result<u64, SendError> {
+        self.sender.send(packet, self.type_index, Patience::Endless)
+    }
+
+    /// Publishes a packet if there is room now.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`Full`](SendError::Full).
+    #[inline]
+    pub fn try_send(&mut self, packet: &T) -> Result<u64, SendError> {
+        self.sender.send(packet, self.type_index, Patience::None)
+    }
+
+    /// Publishes a packet if there is room in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`Timeout`](SendError::Timeout).
+    #[inline]
+    pub fn send_timeout(&mut self, packet: &T, timeout: Duration) -> Result<u64, SendError> {
+        self.sender.send(packet, self.type_index, Patience::For(timeout))
+    }
+
+    /// Publishes packets in order, claiming room for up to 64 at once. Waits for room.
+    ///
+    /// Other publishers' packets may come between two claims; within one there are none.
+    ///
+    /// # Errors
+    ///
+    /// What [`send`](Self::send) says to the first packet that was not sent, and how many were.
+    #[inline]
+    pub fn send_all(&mut self, packets: &[T]) -> Result<(), SendAllError> {
+        self.sender.send_all(packets, self.type_index, Patience::Endless)
+    }
+
+    /// Publishes packets as far as there is room now: see [`send_all`](Self::send_all).
+    ///
+    /// # Errors
+    ///
+    /// As [`send_all`](Self::send_all), and [`Full`](SendError::Full).
+    #[inline]
+    pub fn try_send_all(&mut self, packets: &[T]) -> Result<(), SendAllError> {
+        self.sender.send_all(packets, self.type_index, Patience::None)
+    }
+
+    /// Publishes packets, waiting this long for room for each claim: see
+    /// [`send_all`](Self::send_all).
+    ///
+    /// # Errors
+    ///
+    /// As [`send_all`](Self::send_all), and [`Timeout`](SendError::Timeout).
+    #[inline]
+    pub fn send_all_timeout(
+        &mut self,
+        packets: &[T],
+        timeout: Duration,
+    ) -> Result<(), SendAllError> {
+        self.sender.send_all(packets, self.type_index, Patience::For(timeout))
+    }
+
+    /// Waits until this many subscribers have joined and live.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed).
+    pub fn wait_for_subscribers(&mut self, count: usize) -> Result<(), SendError> {
+        self.sender.wait_for_subscribers(count, Patience::Endless)
+    }
+
+    /// Whether this many subscribers have joined and live.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed), [`Full`](SendError::Full) with how many are missing.
+    pub fn try_wait_for_subscribers(&mut self, count: usize) -> Result<(), SendError> {
+        self.sender.wait_for_subscribers(count, Patience::None)
+    }
+
+    /// Waits until this many subscribers have joined and live, if they do in time.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed), [`Timeout`](SendError::Timeout) with how many are missing.
+    pub fn wait_for_subscribers_timeout(
+        &mut self,
+        count: usize,
+        timeout: Duration,
+    ) -> Result<(), SendError> {
+        self.sender.wait_for_subscribers(count, Patience::For(timeout))
+    }
+
+    /// How many subscribers live.
+    pub fn subscribers(&self) -> usize {
+        join::living_subscribers(&self.sender.endpoint.segment, None)
+    }
+
+    /// How far the slowest subscriber is behind, in slots of 64 bytes.
+    pub fn backlog(&self) -> u64 {
+        self.sender.backlog()
+    }
+
+    /// Another publisher to the same ring.
+    ///
+    /// # Errors
+    ///
+    /// [`PublisherTaken`](OpenError::PublisherTaken) if the ring is exclusive,
+    /// [`Full`](OpenError::Full), [`System`](OpenError::System).
+    pub fn try_clone(&self) -> Result<Self, OpenError> {
+        let endpoint = &self.sender.endpoint;
+        let types = Types::One(&T::TYPE);
+        let (sender, index) = join::publisher(&endpoint.segment, &types, endpoint.waiter.wait())?;
+        Ok(Self::new(sender, index))
+    }
+
+    /// Chooses how this publisher waits from now on.
+    pub fn set_wait(&mut self, wait: Wait) {
+        self.sender.endpoint.waiter.set(wait);
+    }
+}
+
+impl<T: Packet> Publisher<T>
+where
+    T::Archived: AnyBits,
+{
+    /// Room for one packet, to be filled in place; its content is left over from earlier packets.
+    /// Waits for it. Dropping it publishes nothing.
+    ///
+    /// ```
+    /// #[packetring::packet]
+    /// struct Frame { taken_at: u64, pixels: [u8; 1024] }
+    ///
+    /// # let ring = packetring::Ring::builder().heap()?;
+    /// # let (mut frames, mut screen) = (ring.publisher::<Frame>()?, ring.subscriber::<Frame>()?);
+    /// let mut frame = frames.reserve()?;
+    /// frame.taken_at = 17.into();
+    /// frame.pixels.fill(0);
+    /// frame.commit();
+    /// assert_eq!(screen.recv()?.taken_at, 17);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge).
+    pub fn reserve(&mut self) -> Result<Reserved<'_, T>, SendError> {
+        Reserved::claim(&mut self.sender, self.type_index, Patience::Endless)
+    }
+
+    /// Room for one packet, if there is some now: see [`reserve`](Self::reserve).
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve), and [`Full`](SendError::Full).
+    pub fn try_reserve(&mut self) -> Result<Reserved<'_, T>, SendError> {
+        Reserved::claim(&mut self.sender, self.type_index, Patience::None)
+    }
+
+    /// Room for one packet, if there is some in time: see [`reserve`](Self::reserve).
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve), and [`Timeout`](SendError::Timeout).
+    pub fn reserve_timeout(&mut self, timeout: Duration) -> Result<Reserved<'_, T>, SendError> {
+        Reserved::claim(&mut self.sender, self.type_index, Patience::For(timeout))
+    }
+}
+
+impl<H: Packet, E: Packet> Publisher<Tail<H, E>>
+where
+    Tail<H, E>: Packet,
+    H::Archived: AnyBits,
+    E::Archived: AnyBits,
+{
+    /// Room for a head and `count` elements, to be filled in place; their content is left over
+    /// from earlier packets. Waits for it. Dropping it publishes nothing.
+    ///
+    /// ```
+    /// use packetring::Tail;
+    ///
+    /// # let ring = packetring::Ring::builder().heap()?;
+    /// # let mut out = ring.publisher::<Tail<u64, u8>>()?;
+    /// # let mut log = ring.subscriber::<Tail<u64, u8>>()?;
+    /// let mut line = out.reserve_tail(5)?;
+    /// *line.head_mut() = 17.into();
+    /// line.tail_mut().copy_from_slice(b"hello");
+    /// line.commit();
+    /// assert_eq!(log.recv()?.tail.as_slice(), b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge).
+    pub fn reserve_tail(&mut self, count: usize) -> Result<ReservedTail<'_, H, E>, SendError> {
+        ReservedTail::claim(&mut self.sender, self.type_index, count, Patience::Endless)
+    }
+
+    /// Room for a head and `count` elements, if there is some now: see
+    /// [`reserve_tail`](Self::reserve_tail).
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve_tail`](Self::reserve_tail), and [`Full`](SendError::Full).
+    pub fn try_reserve_tail(&mut self, count: usize) -> Result<ReservedTail<'_, H, E>, SendError> {
+        ReservedTail::claim(&mut self.sender, self.type_index, count, Patience::None)
+    }
+
+    /// Room for a head and `count` elements, if there is some in time: see
+    /// [`reserve_tail`](Self::reserve_tail).
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve_tail`](Self::reserve_tail), and [`Timeout`](SendError::Timeout).
+    pub fn reserve_tail_timeout(
+        &mut self,
+        count: usize,
+        timeout: Duration,
+    ) -> Result<ReservedTail<'_, H, E>, SendError> {
+        ReservedTail::claim(&mut self.sender, self.type_index, count, Patience::For(timeout))
+    }
+}
+
+impl Sender {
+    pub(crate) fn wait_for_subscribers(
+        &mut self,
+        count: usize,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        self.begin()?;
+        let deadline = patience.deadline();
+        loop {
+            let living = join::living_subscribers(&self.endpoint.segment, None);
+            let Some(missing) = count.checked_sub(living).filter(|&missing| missing > 0) else {
+                return Ok(());
+            };
+            let waiting_for = WaitingFor::Subscribers { missing };
+            let Some(deadline) = deadline else { return Err(SendError::Full { waiting_for }) };
+            if deadline.has_passed() {
+                return Err(SendError::Timeout { waiting_for });
+            }
+            self.wait_for_join(deadline);
+            self.begin()?;
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! A subscriber without its packet type: takes packets, waits for them, lets go of them.
+
+use super::endpoint::{Endpoint, Patience};
+use super::error::RecvError;
+use crate::ring::hand::{self, Holder};
+use crate::ring::reader::{Next, Reader, Taken};
+use crate::ring::roster::{self, Closing};
+use crate::sync::Ordering;
+use crate::wait::{IDLE, PENDING};
+
+/// Most packets of one batch.
+pub(crate) const BATCH: usize = 256;
+/// So many times in a row may `try_recv` find nothing before the kernel is asked who lives: a
+/// subscriber that only polls learns that the last publisher died, too.
+const EMPTIES: u32 = 1024;
+
+/// The untyped part of a subscriber.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pub(crate) reader: Reader,
+    pub(crate) endpoint: Endpoint,
+    durable: bool,
+    empties: u32,
+    /// What `has_next` found and nobody took yet.
+    found: Option<Next>,
+    /// The packets of the batch in hand; its memory is kept from batch to batch.
+    batch: Vec<Taken>,
+    /// Where `recv_copied` copies to, kept as well.
+    pub(crate) copy: rkyv::util::AlignedVec<16>,
+}
+
+impl Receiver {
+    pub(crate) fn new(reader: Reader, endpoint: Endpoint, durable: bool) -> Self {
+        let batch = Vec::with_capacity(BATCH);
+        let copy = rkyv::util::AlignedVec::new();
+        Self { reader, endpoint, durable, empties: 0, found: None, batch, copy }
+    }
+
+    /// Takes the next packet. Releases what was in hand.
+    #[inline]
+    pub(crate) fn take(&mut self, patience: Patience) -> Result<Taken, RecvError> {
+        let found = match self.found.take() {
+            Some(found) => found,
+            None => {
+                self.let_go();
+                self.reader.next()
+            }
+        };
+        match found {
+            Next::Taken(taken) => Ok(taken),
+            other => self.take_slowly(other, patience),
+        }
+    }
+
+    /// Takes as many packets as are there, one at least and 256 at most.
+    pub(crate) fn take_batch(&mut self, patience: Patience) -> Result<(), RecvError> {
+        let first = self.take(patience)?;
+        self.batch.clear();
+        self.reader.take_more(first, &mut self.batch, BATCH);
+        Ok(())
+    }
+
+    /// Whether the next receive would return at once: with a packet, with what was missed, or
+    /// because the ring is over. Releases what was in hand; what it finds is kept for the next
+    /// receive.
+    pub(crate) fn has_next(&mut self) -> bool {
+        if self.found.is_none() {
+            self.let_go();
+            match self.reader.next() {
+                Next::Nothing => self.endpoint.ring_others(),
+                found => self.found = Some(found),
+            }
+        }
+        self.found.is_some() || is_over(&self.reader)
+    }
+
+    #[cold]
+    fn take_slowly(&mut self, found: Next, patience: Patience) -> Result<Taken, RecvError> {
+        if let Some(outcome) = self.conclude(found) {
+            return outcome;
+        }
+        let Some(deadline) = patience.deadline() else { return Err(self.empty()) };
+        let bound = deadline.cut(PENDING);
+        let spun = self.endpoint.waiter.spin(bound, &mut || is_ready(&self.reader));
+        let mut ready = spun;
+        loop {
+            if let Some(outcome) = self.look() {
+                return outcome;
+            }
+            if deadline.has_passed() {
+                return Err(RecvError::Timeout);
+            }
+            if !ready {
+                let bound = deadline.cut(if self.reader.is_claimed() { PENDING } else { IDLE });
+                let (endpoint, reader) = (&self.endpoint, &self.reader);
+                ready = endpoint.waiter.pause(endpoint.bell(), bound, &mut || is_ready(reader));
+                if !ready {
+                    self.endpoint.ask_locks();
+                }
+            } else {
+                ready = false;
+            }
+        }
+    }
+
+    fn look(&mut self) -> Option<Result<Taken, RecvError>> {
+        let found = self.reader.next();
+        self.conclude(found)
+    }
+
+    /// What was found, unless it is nothing.
+    fn conclude(&mut self, found: Next) -> Option<Result<Taken, RecvError>> {
+        match found {
+            Next::Taken(taken) => Some(Ok(taken)),
+            Next::Missed(missed) => Some(Err(RecvError::Missed(missed))),
+            Next::Corrupt => Some(Err(RecvError::Corrupt(
+                format!("the header at position {} cannot be", self.reader.position()).into(),
+            ))),
+            Next::Nothing => {
+                // Void packets may have been skipped: room that a publisher waits for.
+                self.endpoint.ring_others();
+                is_over(&self.reader).then_some(Err(RecvError::Closed))
+            }
+        }
+    }
+
+    fn empty(&mut self) -> RecvError {
+        self.empties += 1;
+        if self.empties >= EMPTIES || self.reader.is_claimed() && self.empties % 64 == 0 {
+            self.empties = 0;
+            self.endpoint.ask_locks();
+        }
+        RecvError::Empty
+    }
+}
+
+/// Whether a look would find something: a packet, an eviction, the end.
+pub(crate) fn is_ready(reader: &Reader) -> bool {
+    reader.is_ready() || is_over(reader)
+}
+
+/// Whether the ring is closed and read to its end.
+fn is_over(reader: &Reader) -> bool {
+    // The stamp is looked at after the closing: what was committed before is seen.
+    Closing::of(&reader.memory) != Closing::Open && !reader.is_claimed() && !reader.is_ready()
+}
+
+impl Holder for Receiver {
+    #[inline]
+    fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    #[inline]
+    fn let_go(&mut self) {
+        if self.durable && std::thread::panicking() {
+            return self.put_back();
+        }
+        if self.reader.release() {
+            self.endpoint.ring_others();
+        }
+    }
+
+    fn put_back(&mut self) {
+        self.reader.put_back();
+    }
+
+    fn batch(&self) -> &[Taken] {
+        &self.batch
+    }
+
+    fn keep_of_batch(&mut self, count: usize) {
+        if let Some(next) = self.batch.get(count) {
+            self.reader.keep_below(next.position);
+            self.batch.truncate(count);
+        }
+    }
+}
+
+impl Receiver {
+    /// The payload of a packet in hand.
+    pub(crate) fn payload(&self, taken: &Taken) -> &[u8] {
+        hand::payload(&self.reader, taken)
+    }
+
+    /// Copies a packet in hand out of the ring and releases it.
+    pub(crate) fn copy_out(&mut self, taken: &Taken) {
+        self.copy.clear();
+        let Self { reader, copy, .. } = self;
+        copy.extend_from_slice(hand::payload(reader, taken));
+        self.let_go();
+    }
+
+    /// Slots between the cursor and the tail.
+    pub(crate) fn backlog(&self) -> u64 {
+        let tail = self.reader.memory.head().tail.load(Ordering::Acquire);
+        tail.saturating_sub(self.reader.in_hand().end)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let memory = self.reader.memory;
+        let control = self.endpoint.segment.lock_patiently();
+        if !self.durable {
+            match &control {
+                Some(_) => roster::leave_subscriber(&memory, self.reader.entry),
+                None => roster::let_go(&memory, self.reader.entry),
+            }
+        }
+        self.endpoint.segment.rise(self.endpoint.member);
+        drop(control);
+        self.endpoint.wake_others();
+    }
+}

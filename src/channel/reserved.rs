@@ -1,0 +1,124 @@
+//! Guards over claimed slots that are filled in place.
+
+use super::endpoint::Patience;
+use super::error::SendError;
+use super::sender::Sender;
+use crate::packet::guard::{Blank, BlankTail, tail_len_or_most};
+use crate::packet::{AnyBits, Packet};
+use crate::ring::hand::Draft;
+use std::ops::{Deref, DerefMut};
+
+/// Room for one packet, to be filled through `DerefMut`.
+///
+/// Its content is whatever earlier packets left there. Nobody sees it before
+/// [`commit`](Self::commit); dropping it, also by `?` or a panic, publishes nothing.
+pub struct Reserved<'a, T: Packet> {
+    blank: Blank<Draft<'a, Sender>, T>,
+}
+
+impl<'a, T: Packet> Reserved<'a, T>
+where
+    T::Archived: AnyBits,
+{
+    pub(crate) fn claim(
+        sender: &'a mut Sender,
+        type_index: u16,
+        patience: Patience,
+    ) -> Result<Self, SendError> {
+        sender.begin()?;
+        let len = T::FLAT_LEN.unwrap_or(usize::MAX);
+        sender.claim(len, patience)?;
+        // A type any of whose bits are values has no pointers, so its length is known and was
+        // claimed.
+        match Blank::new(Draft::new(sender, len, type_index)) {
+            Some(blank) => Ok(Self { blank }),
+            None => Err(SendError::TooLarge { needed: len, limit: 0 }),
+        }
+    }
+
+    /// Publishes the packet. Returns its position.
+    pub fn commit(self) -> u64 {
+        self.blank.guard.commit()
+    }
+}
+
+impl<T: Packet> Deref for Reserved<'_, T>
+where
+    T::Archived: AnyBits,
+{
+    type Target = T::Archived;
+
+    #[inline]
+    fn deref(&self) -> &T::Archived {
+        self.blank.get()
+    }
+}
+
+impl<T: Packet> DerefMut for Reserved<'_, T>
+where
+    T::Archived: AnyBits,
+{
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T::Archived {
+        self.blank.get_mut()
+    }
+}
+
+/// Room for a [`Tail`](crate::Tail): a head, and elements whose number was given at run time.
+///
+/// Their content is whatever earlier packets left there. Nobody sees it before
+/// [`commit`](Self::commit); dropping it publishes nothing.
+pub struct ReservedTail<'a, H: Packet, E: Packet> {
+    blank: BlankTail<Draft<'a, Sender>, H, E>,
+}
+
+impl<'a, H: Packet, E: Packet> ReservedTail<'a, H, E>
+where
+    H::Archived: AnyBits,
+    E::Archived: AnyBits,
+{
+    pub(crate) fn claim(
+        sender: &'a mut Sender,
+        type_index: u16,
+        count: usize,
+        patience: Patience,
+    ) -> Result<Self, SendError> {
+        sender.begin()?;
+        let len = tail_len_or_most::<H, E>(count);
+        sender.claim(len, patience)?;
+        match BlankTail::new(Draft::new(sender, len, type_index), count) {
+            Some(blank) => Ok(Self { blank }),
+            None => Err(SendError::TooLarge { needed: len, limit: 0 }),
+        }
+    }
+
+    /// The head.
+    pub fn head(&self) -> &H::Archived {
+        self.blank.get().0
+    }
+
+    /// The elements.
+    pub fn tail(&self) -> &[E::Archived] {
+        self.blank.get().1
+    }
+
+    /// The head, to be filled.
+    pub fn head_mut(&mut self) -> &mut H::Archived {
+        self.blank.get_mut().0
+    }
+
+    /// The elements, to be filled.
+    pub fn tail_mut(&mut self) -> &mut [E::Archived] {
+        self.blank.get_mut().1
+    }
+
+    /// Head and elements at once, to be filled.
+    pub fn split_mut(&mut self) -> (&mut H::Archived, &mut [E::Archived]) {
+        self.blank.get_mut()
+    }
+
+    /// Publishes the packet. Returns its position.
+    pub fn commit(self) -> u64 {
+        self.blank.guard.commit()
+    }
+}

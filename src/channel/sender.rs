@@ -1,0 +1,298 @@
+//! A publisher without its packet type: claims room, waits for it, commits.
+
+use super::endpoint::{Endpoint, Patience};
+use super::error::{SendAllError, SendError, WaitingFor};
+use crate::packet::{self, Packet, Scratch};
+use crate::ring::gate::{Gate, PIN};
+use crate::ring::geometry::span;
+use crate::ring::hand::{self, Claimant};
+use crate::ring::roster::{self, Closing};
+use crate::ring::slot::Descriptor;
+use crate::ring::writer::{Full, Writer};
+use crate::segment::member::Member;
+use crate::segment::memory::Memory;
+use crate::steps::{Step, step};
+use crate::sync::Ordering;
+use crate::wait::{Deadline, PENDING};
+
+/// Packets claimed at once by `send_all`.
+const BATCH: usize = 64;
+
+/// The untyped part of a publisher.
+pub(crate) struct Sender {
+    pub(crate) writer: Writer,
+    pub(crate) endpoint: Endpoint,
+    scratch: Scratch,
+}
+
+impl std::fmt::Debug for Sender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender").field("writer", &self.writer).finish_non_exhaustive()
+    }
+}
+
+impl Sender {
+    pub(crate) fn new(writer: Writer, endpoint: Endpoint) -> Self {
+        Self { writer, endpoint, scratch: Scratch::default() }
+    }
+
+    /// Publishes one packet.
+    #[inline]
+    pub(crate) fn send<T: Packet>(
+        &mut self,
+        value: &T,
+        type_index: u16,
+        patience: Patience,
+    ) -> Result<u64, SendError> {
+        self.begin()?;
+        let len = packet::measure(value, &mut self.scratch)?;
+        let position = self.claim(len, patience)?;
+        let room = hand::room(&mut self.writer, len);
+        if let Err(error) = packet::write(value, room, &mut self.scratch) {
+            self.abandon();
+            return Err(error.into());
+        }
+        self.writer.commit(position, Descriptor::data(len, type_index));
+        step(Step::CommitWake);
+        self.endpoint.ring_others();
+        Ok(position)
+    }
+
+    /// Publishes packets in order, claiming for many at once.
+    pub(crate) fn send_all<T: Packet>(
+        &mut self,
+        values: &[T],
+        type_index: u16,
+        patience: Patience,
+    ) -> Result<(), SendAllError> {
+        let mut sent = 0;
+        while sent < values.len() {
+            let end = values.len().min(sent + BATCH);
+            match self.send_some(&values[sent..end], type_index, patience) {
+                (count, Ok(())) => sent += count,
+                (count, Err(source)) => return Err(SendAllError { sent: sent + count, source }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes the first of up to 64 packets, as many as fit in one claim.
+    #[inline]
+    fn send_some<T: Packet>(
+        &mut self,
+        values: &[T],
+        type_index: u16,
+        patience: Patience,
+    ) -> (usize, Result<(), SendError>) {
+        let mut lens = [0_usize; BATCH];
+        let mut spans = [0_u64; BATCH];
+        if let Err(error) = self.begin() {
+            return (0, Err(error));
+        }
+        let mut count = 0;
+        for value in values {
+            match packet::measure(value, &mut self.scratch).map_err(SendError::from) {
+                Ok(len) if self.check_len(len).is_ok() => lens[count] = len,
+                outcome if count == 0 => {
+                    return (0, outcome.and_then(|len| self.check_len(len)));
+                }
+                // Send those before it; the next round finds the error first.
+                _ => break,
+            }
+            spans[count] = span(lens[count]);
+            count += 1;
+        }
+        let claimed = self.claim_many(&spans[..count], patience);
+        let (mut position, claimed) = match claimed {
+            Ok(claimed) => claimed,
+            Err(error) => return (0, Err(error)),
+        };
+        for (index, value) in values[..claimed].iter().enumerate() {
+            let room = hand::room(&mut self.writer, lens[index]);
+            if let Err(error) = packet::write(value, room, &mut self.scratch) {
+                self.abandon();
+                return (index, Err(error.into()));
+            }
+            self.writer.commit(position, Descriptor::data(lens[index], type_index));
+            position += spans[index];
+        }
+        self.endpoint.ring_others();
+        (claimed, Ok(()))
+    }
+
+    /// Before every operation: gives up what was forgotten, and asks whether the ring is closed.
+    #[inline]
+    pub(crate) fn begin(&mut self) -> Result<(), SendError> {
+        self.writer.abandon();
+        match Closing::of(&self.writer.memory) {
+            Closing::Closed => Err(SendError::Closed),
+            Closing::Open | Closing::Left => Ok(()),
+        }
+    }
+
+    /// Claims room for an archive of `len` bytes.
+    #[inline]
+    pub(crate) fn claim(&mut self, len: usize, patience: Patience) -> Result<u64, SendError> {
+        self.check_len(len)?;
+        let span = span(len);
+        match self.writer.claim(span) {
+            Ok(position) => Ok(position),
+            Err(full) => self.claim_slowly(full, patience, &mut |writer| writer.claim(span)),
+        }
+    }
+
+    fn claim_many(
+        &mut self,
+        spans: &[u64],
+        patience: Patience,
+    ) -> Result<(u64, usize), SendError> {
+        match self.writer.claim_many(spans) {
+            Ok(claimed) => Ok(claimed),
+            Err(full) => self.claim_slowly(full, patience, &mut |writer| writer.claim_many(spans)),
+        }
+    }
+
+    #[inline]
+    fn check_len(&self, len: usize) -> Result<(), SendError> {
+        let limit = self.writer.geometry.max_len();
+        if len > limit { Err(SendError::TooLarge { needed: len, limit }) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn claim_slowly<R>(
+        &mut self,
+        full: Full,
+        patience: Patience,
+        claim: &mut dyn FnMut(&mut Writer) -> Result<R, Full>,
+    ) -> Result<R, SendError> {
+        let Some(deadline) = patience.deadline() else {
+            return self.claim_after_asking(full, claim);
+        };
+        let mut gate = full.gate;
+        let mut may_spin = true;
+        loop {
+            if !self.wait_at(gate, deadline, may_spin) {
+                self.endpoint.ask_locks();
+            }
+            may_spin = false;
+            if Closing::of(&self.writer.memory) == Closing::Closed {
+                return Err(SendError::Closed);
+            }
+            match claim(&mut self.writer) {
+                Ok(claimed) => return Ok(claimed),
+                Err(full) => gate = full.gate,
+            }
+            if deadline.has_passed() {
+                let waiting_for = waiting_for(&self.writer.memory, gate);
+                return Err(SendError::Timeout { waiting_for });
+            }
+        }
+    }
+
+    /// `try_`: full is full, unless the one who holds back is dead.
+    fn claim_after_asking<R>(
+        &mut self,
+        full: Full,
+        claim: &mut dyn FnMut(&mut Writer) -> Result<R, Full>,
+    ) -> Result<R, SendError> {
+        let is_dead = full.gate.holder.is_some_and(|holder| !self.endpoint.lives(holder));
+        let outcome = if is_dead && self.endpoint.ask_locks() {
+            claim(&mut self.writer)
+        } else {
+            Err(full)
+        };
+        outcome.map_err(|full| SendError::Full {
+            waiting_for: waiting_for(&self.writer.memory, full.gate),
+        })
+    }
+
+    /// Waits for whoever holds the publisher back to move, a bounded time. `true`: it moved.
+    fn wait_at(&self, gate: Gate, deadline: Deadline, may_spin: bool) -> bool {
+        let memory = &self.writer.memory;
+        let mut ready = || {
+            word_of(memory, gate) != gate.lowest || Closing::of(memory) == Closing::Closed
+        };
+        let (waiter, bound) = (&self.endpoint.waiter, deadline.cut(PENDING));
+        if may_spin && waiter.spin(bound, &mut ready) {
+            return true;
+        }
+        waiter.pause(self.endpoint.bell(), deadline.cut(PENDING), &mut ready)
+    }
+
+    /// Waits a bounded time for another subscriber to join.
+    pub(crate) fn wait_for_join(&self, deadline: Deadline) {
+        let (endpoint, bell) = (&self.endpoint, self.endpoint.bell());
+        let before = bell.futex.load(Ordering::Relaxed);
+        // Joining rings the publishers' bell.
+        let mut ready = || bell.futex.load(Ordering::Relaxed) != before;
+        endpoint.waiter.pause(bell, deadline.cut(PENDING), &mut ready);
+    }
+
+    /// The slowest subscriber's distance from the tail, in slots.
+    pub(crate) fn backlog(&self) -> u64 {
+        let memory = &self.writer.memory;
+        let tail = self.writer.tail();
+        let cursors = memory.subscribers().iter().map(|entry| entry.cursor.load(Ordering::Relaxed));
+        let in_use = cursors.filter(|&cursor| cursor != crate::segment::layout::NOWHERE);
+        in_use.map(|cursor| tail.saturating_sub(cursor & !PIN)).max().unwrap_or(0)
+    }
+}
+
+impl Claimant for Sender {
+    fn writer(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+
+    fn abandon(&mut self) {
+        self.writer.abandon();
+        // A void packet too lets readers go on to what lies behind it.
+        self.endpoint.ring_others();
+    }
+
+    fn commit(&mut self, len: usize, type_index: u16) -> u64 {
+        let position = self.writer.position;
+        self.writer.commit(position, Descriptor::data(len, type_index));
+        self.endpoint.ring_others();
+        position
+    }
+}
+
+/// The position of whoever holds the publisher back, now.
+fn word_of(memory: &Memory, gate: Gate) -> u64 {
+    match gate.holder {
+        Some(Member::Subscriber(index)) => {
+            memory.subscribers()[index].cursor.load(Ordering::Relaxed) & !PIN
+        }
+        Some(Member::Publisher(index)) => {
+            memory.publishers()[index].record.position.load(Ordering::Relaxed)
+        }
+        None => gate.lowest,
+    }
+}
+
+fn waiting_for(memory: &Memory, gate: Gate) -> WaitingFor {
+    match gate.holder {
+        Some(Member::Subscriber(index)) => WaitingFor::Subscriber {
+            pid: memory.subscribers()[index].details.seat.pid.load(Ordering::Relaxed),
+        },
+        Some(Member::Publisher(index)) => WaitingFor::Publisher {
+            pid: memory.publishers()[index].seat.pid.load(Ordering::Relaxed),
+        },
+        None => WaitingFor::Claim,
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.writer.abandon();
+        let memory = self.writer.memory;
+        let control = self.endpoint.segment.lock_patiently();
+        if control.is_some() {
+            let settings = self.endpoint.segment.settings();
+            roster::leave_publisher(&memory, settings, self.writer.entry);
+        }
+        self.endpoint.segment.rise(self.endpoint.member);
+        drop(control);
+        self.endpoint.wake_others();
+    }
+}

@@ -1,0 +1,335 @@
+//! The typed subscriber.
+
+use super::endpoint::Patience;
+use super::error::RecvError;
+use super::join::{self, Types};
+use super::received::{Batch, Copied, Info, Received};
+use super::receiver::Receiver;
+use crate::error::OpenError;
+use crate::packet::guard::{self, Opened, OpenedMany};
+use crate::packet::{self, Packet, Unpack};
+use crate::segment::bytes::SteadyMany;
+use crate::ring::hand::{Hand, Hands, Holder};
+use crate::ring::reader::Taken;
+use crate::ring::roster::Start;
+use crate::wait::Wait;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// An endpoint that reads packets of one type in place.
+///
+/// All operations take `&mut self`: one guard at a time, and whatever a forgotten guard held is
+/// released by the next call. Dropping the subscriber leaves the ring; a durable one stays.
+#[derive(Debug)]
+pub struct Subscriber<T: Packet> {
+    pub(crate) receiver: Receiver,
+    type_index: u16,
+    packet: PhantomData<fn() -> T>,
+}
+
+impl<T: Packet> Subscriber<T> {
+    pub(crate) fn new(receiver: Receiver, type_index: u16) -> Self {
+        Self { receiver, type_index, packet: PhantomData }
+    }
+
+    /// The next packet. Waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Missed`](RecvError::Missed), [`Closed`](RecvError::Closed),
+    /// [`Corrupt`](RecvError::Corrupt), [`TypeMismatch`](RecvError::TypeMismatch).
+    #[inline]
+    pub fn recv(&mut self) -> Result<Received<'_, T>, RecvError> {
+        self.receive(Patience::Endless)
+    }
+
+    /// The next packet, or [`Empty`](RecvError::Empty).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
+    #[inline]
+    pub fn try_recv(&mut self) -> Result<Received<'_, T>, RecvError> {
+        self.receive(Patience::None)
+    }
+
+    /// The next packet, if it comes in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
+    #[inline]
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Received<'_, T>, RecvError> {
+        self.receive(Patience::For(timeout))
+    }
+
+    /// All packets that are there, one at least and 256 at most: checked up front, released
+    /// together. Waits for the first.
+    ///
+    /// A packet that is not sound ends the batch before it; the next call reports it.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    #[inline]
+    pub fn drain(&mut self) -> Result<Batch<'_, T>, RecvError> {
+        self.receive_batch(Patience::Endless)
+    }
+
+    /// All packets that are there, or [`Empty`](RecvError::Empty): see [`drain`](Self::drain).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_recv`](Self::try_recv).
+    #[inline]
+    pub fn try_drain(&mut self) -> Result<Batch<'_, T>, RecvError> {
+        self.receive_batch(Patience::None)
+    }
+
+    /// All packets that are there, if one comes in time: see [`drain`](Self::drain).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    #[inline]
+    pub fn drain_timeout(&mut self, timeout: Duration) -> Result<Batch<'_, T>, RecvError> {
+        self.receive_batch(Patience::For(timeout))
+    }
+
+    /// The next packet that fits; those before it are released. Waits for it.
+    ///
+    /// ```
+    /// # let ring = packetring::Ring::builder().heap()?;
+    /// # let (mut out, mut numbers) = (ring.publisher::<u64>()?, ring.subscriber::<u64>()?);
+    /// # out.send_all(&[5, 50, 500])?;
+    /// let large = numbers.recv_where(|number| *number > 100)?;
+    /// assert_eq!(*large, 500);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_where(
+        &mut self,
+        fits: impl FnMut(&T::Archived) -> bool,
+    ) -> Result<Received<'_, T>, RecvError> {
+        self.receive_where(Patience::Endless, fits)
+    }
+
+    /// The next packet that fits, of those that are there: see [`recv_where`](Self::recv_where).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_recv`](Self::try_recv).
+    pub fn try_recv_where(
+        &mut self,
+        fits: impl FnMut(&T::Archived) -> bool,
+    ) -> Result<Received<'_, T>, RecvError> {
+        self.receive_where(Patience::None, fits)
+    }
+
+    /// The next packet that fits, if it comes in time, counted from the call: see
+    /// [`recv_where`](Self::recv_where).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_where_timeout(
+        &mut self,
+        timeout: Duration,
+        fits: impl FnMut(&T::Archived) -> bool,
+    ) -> Result<Received<'_, T>, RecvError> {
+        self.receive_where(Patience::For(timeout), fits)
+    }
+
+    /// The next packet, copied out of the ring before it is checked. Waits for it.
+    ///
+    /// For publishers that are not trusted: one that goes on writing after the check can defeat
+    /// any check in place. Costs the copy; allocates only to grow.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn recv_copied(&mut self) -> Result<Copied<'_, T>, RecvError> {
+        self.receive_copied(Patience::Endless)
+    }
+
+    /// The next packet, copied, or [`Empty`](RecvError::Empty): see
+    /// [`recv_copied`](Self::recv_copied).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_recv`](Self::try_recv).
+    pub fn try_recv_copied(&mut self) -> Result<Copied<'_, T>, RecvError> {
+        self.receive_copied(Patience::None)
+    }
+
+    /// The next packet, copied, if it comes in time: see [`recv_copied`](Self::recv_copied).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_copied_timeout(&mut self, timeout: Duration) -> Result<Copied<'_, T>, RecvError> {
+        self.receive_copied(Patience::For(timeout))
+    }
+
+    /// The packets as owned values, until the ring is closed. Waits for each.
+    ///
+    /// ```
+    /// # let ring = packetring::Ring::builder().heap()?;
+    /// # let (mut out, mut names) = (ring.publisher::<String>()?, ring.subscriber::<String>()?);
+    /// # out.send(&"ada".to_owned())?; drop(out);
+    /// for name in names.values() {
+    ///     let name: String = name?;
+    ///     assert_eq!(name, "ada");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn values(&mut self) -> Values<'_, T>
+    where
+        T: Unpack,
+    {
+        Values { subscriber: self }
+    }
+
+    /// Another subscriber at the same place: it gets what this one has in hand or before it, and
+    /// everything after. Not durable, even if this one is.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](OpenError::Full), [`System`](OpenError::System).
+    pub fn try_clone(&mut self) -> Result<Self, OpenError> {
+        let start = Start::Beside { entry: self.receiver.reader.entry };
+        let wait = self.receiver.endpoint.waiter.wait();
+        let types = Types::One(&T::TYPE);
+        let segment = &self.receiver.endpoint.segment;
+        let (receiver, index) = join::subscriber(segment, &types, start, wait)?;
+        Ok(Self::new(receiver, index))
+    }
+
+    /// How much waits to be received, in slots of 64 bytes: a packet takes one for every 64 bytes
+    /// of its archive and header. Includes what is claimed and not yet committed.
+    pub fn backlog(&self) -> u64 {
+        self.receiver.backlog()
+    }
+
+    /// Chooses how this subscriber waits from now on.
+    pub fn set_wait(&mut self, wait: Wait) {
+        self.receiver.endpoint.waiter.set(wait);
+    }
+
+    #[inline]
+    fn receive(&mut self, patience: Patience) -> Result<Received<'_, T>, RecvError> {
+        let taken = self.receiver.take(patience)?;
+        self.open(taken)
+    }
+
+    #[inline]
+    fn open(&mut self, taken: Taken) -> Result<Received<'_, T>, RecvError> {
+        if taken.descriptor.type_index != self.type_index {
+            return Err(self.mismatch(taken));
+        }
+        match Opened::open(Hand::new(&mut self.receiver, taken)) {
+            Ok(opened) => Ok(Received { opened }),
+            Err((hand, _)) => Err(corrupt::<T>(hand.holder(), hand.taken())),
+        }
+    }
+
+    fn receive_where(
+        &mut self,
+        patience: Patience,
+        mut fits: impl FnMut(&T::Archived) -> bool,
+    ) -> Result<Received<'_, T>, RecvError> {
+        let until = match patience {
+            Patience::For(timeout) => std::time::Instant::now().checked_add(timeout),
+            Patience::None | Patience::Endless => None,
+        };
+        loop {
+            let left = match (patience, until) {
+                (Patience::For(_), Some(until)) => {
+                    Patience::For(until.saturating_duration_since(std::time::Instant::now()))
+                }
+                (patience, _) => patience,
+            };
+            let taken = self.receiver.take(left)?;
+            let is_own = taken.descriptor.type_index == self.type_index;
+            let archived = packet::validate::<T>(self.receiver.payload(&taken));
+            // One that is not sound is returned, too: `open` says what is wrong with it.
+            if !is_own || archived.map_or(true, &mut fits) {
+                return self.open(taken);
+            }
+        }
+    }
+
+    fn receive_batch(&mut self, patience: Patience) -> Result<Batch<'_, T>, RecvError> {
+        self.receiver.take_batch(patience)?;
+        let own = self.type_index;
+        let count = self.receiver.batch().iter();
+        let count = count.take_while(|taken| taken.descriptor.type_index == own).count();
+        if count == 0 {
+            let first = self.receiver.batch()[0];
+            self.receiver.keep_of_batch(1);
+            return Err(self.mismatch(first));
+        }
+        self.receiver.keep_of_batch(count);
+        match OpenedMany::open(Hands::new(&mut self.receiver)) {
+            Ok(opened) => Ok(Batch { opened }),
+            Err(mut hands) => {
+                hands.keep(1);
+                let receiver = hands.holder();
+                Err(corrupt::<T>(receiver, &receiver.batch()[0]))
+            }
+        }
+    }
+
+    fn receive_copied(&mut self, patience: Patience) -> Result<Copied<'_, T>, RecvError> {
+        let taken = self.receiver.take(patience)?;
+        if taken.descriptor.type_index != self.type_index {
+            return Err(self.mismatch(taken));
+        }
+        let info = Info::of(&self.receiver, &taken);
+        self.receiver.copy_out(&taken);
+        match Opened::open(guard::Copied::new(&self.receiver.copy)) {
+            Ok(opened) => Ok(Copied::new(opened, info)),
+            Err((_, _)) => {
+                let what = packet::explain::<T>(&self.receiver.copy);
+                Err(RecvError::Corrupt(what.into()))
+            }
+        }
+    }
+
+    #[cold]
+    fn mismatch(&mut self, taken: Taken) -> RecvError {
+        let segment = &self.receiver.endpoint.segment;
+        let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index);
+        self.receiver.let_go();
+        RecvError::TypeMismatch(Box::new(types))
+    }
+}
+
+#[cold]
+fn corrupt<T: Packet>(receiver: &Receiver, taken: &Taken) -> RecvError {
+    let what = packet::explain::<T>(receiver.payload(taken));
+    RecvError::Corrupt(format!("at position {}: {what}", taken.position).into())
+}
+
+/// The packets of a subscriber as owned values: see [`Subscriber::values`].
+#[derive(Debug)]
+pub struct Values<'a, T: Packet> {
+    subscriber: &'a mut Subscriber<T>,
+}
+
+impl<T: Unpack> Iterator for Values<'_, T> {
+    type Item = Result<T, RecvError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.subscriber.recv() {
+            Ok(received) => Some(
+                Received::unpack(received).map_err(|error| RecvError::Unpack(Box::new(error))),
+            ),
+            Err(RecvError::Closed) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}

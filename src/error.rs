@@ -1,0 +1,198 @@
+//! Errors of setting up: opening a ring and joining it.
+//!
+//! Errors of one operation (`send`, `recv`, …) live beside it, in `channel`.
+
+use std::fmt;
+use std::io;
+
+/// Why a ring could not be opened, joined or removed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The name cannot name a ring.
+    BadName {
+        /// The name as given.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// No ring can be made with these settings.
+    BadSettings {
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// There is no ring of this name, and the call was not one that makes it.
+    NotFound {
+        /// The ring.
+        name: String,
+    },
+    /// The object of this name is not a segment of this library, of this kind of machine.
+    Foreign {
+        /// The ring.
+        name: String,
+        /// What about it is foreign.
+        what: &'static str,
+        /// What a segment of ours has there.
+        expected: u64,
+        /// What this one has.
+        found: u64,
+    },
+    /// The segment was made by a newer version of this library.
+    TooNew {
+        /// The ring.
+        name: String,
+        /// The layout version that this build knows.
+        expected: u32,
+        /// The segment's.
+        found: u32,
+    },
+    /// The segment contradicts itself.
+    Corrupt {
+        /// The ring.
+        name: String,
+        /// Which number.
+        what: &'static str,
+        /// What it would have to be, or the most it may be.
+        expected: u64,
+        /// What it is.
+        found: u64,
+    },
+    /// The ring exists and was made otherwise.
+    SettingsMismatch {
+        /// The ring.
+        name: String,
+        /// Which setting.
+        setting: &'static str,
+        /// What was asked for.
+        expected: String,
+        /// What the ring has.
+        found: String,
+    },
+    /// The ring carries other packets.
+    TypeMismatch {
+        /// The type asked for, with its fingerprint.
+        expected: String,
+        /// The types the ring carries, with theirs.
+        found: String,
+    },
+    /// The ring is exclusive and has a living publisher.
+    PublisherTaken {
+        /// The ring.
+        name: String,
+        /// The publisher's process id.
+        pid: u32,
+    },
+    /// A living subscriber has this durable name.
+    NameTaken {
+        /// The durable name.
+        name: String,
+        /// The subscriber's process id.
+        pid: u32,
+    },
+    /// All entries of the ring are in use by the living.
+    Full {
+        /// `publishers` or `subscribers`.
+        what: &'static str,
+        /// How many it was made for.
+        limit: usize,
+    },
+    /// The ring carries as many types, or as much schema text, as it can.
+    TooManyTypes {
+        /// How many types it can carry.
+        limit: usize,
+    },
+    /// The ring was closed: no packet will be published to it any more.
+    Closed {
+        /// The ring.
+        name: String,
+    },
+    /// The ring cannot be removed: it is in use.
+    InUse {
+        /// The ring.
+        name: String,
+    },
+    /// The operating system refused.
+    System {
+        /// What was being done.
+        action: &'static str,
+        /// With what: usually a path.
+        object: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    pub(crate) fn system(
+        action: &'static str,
+        object: impl Into<String>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self::System { action, object: object.into(), source: source.into() }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadName { name, reason } => write!(f, "{name:?} cannot name a ring: {reason}"),
+            Self::BadSettings { reason } => write!(f, "no ring can be made like this: {reason}"),
+            Self::NotFound { name } => write!(
+                f,
+                "there is no ring {name:?}: start the process that opens it, or use Ring::open, which makes it"
+            ),
+            Self::Foreign { name, what, expected, found } => write!(
+                f,
+                "the shared-memory object of ring {name:?} is not ours: {what} is {found:#x}, expected {expected:#x}"
+            ),
+            Self::TooNew { name, expected, found } => write!(
+                f,
+                "ring {name:?} has layout version {found}, this build knows {expected}: build both sides with one version"
+            ),
+            Self::Corrupt { name, what, expected, found } => write!(
+                f,
+                "ring {name:?} is corrupt: {what} is {found}, expected {expected}; when nobody uses it, Ring::remove clears it away"
+            ),
+            Self::SettingsMismatch { name, setting, expected, found } => write!(
+                f,
+                "ring {name:?} exists with {setting} {found}, asked for {expected}: open it with the same settings or none"
+            ),
+            Self::TypeMismatch { expected, found } => {
+                write!(f, "the ring carries {found}, expected {expected}")
+            }
+            Self::PublisherTaken { name, pid } => write!(
+                f,
+                "ring {name:?} is exclusive and process {pid} publishes to it; make it shared for several publishers"
+            ),
+            Self::NameTaken { name, pid } => {
+                write!(f, "process {pid} lives and is the durable subscriber {name:?}")
+            }
+            Self::Full { what, limit } => write!(
+                f,
+                "all {limit} entries for {what} are in use: make the ring with a larger max_{what}"
+            ),
+            Self::TooManyTypes { limit } => write!(
+                f,
+                "the ring carries as many packet types as it can: {limit}, with 32 KiB of schema text"
+            ),
+            Self::Closed { name } => write!(f, "ring {name:?} was closed"),
+            Self::InUse { name } => {
+                write!(f, "ring {name:?} is in use: end its processes, then remove it")
+            }
+            Self::System { action, object, source } => {
+                write!(f, "could not {action} {object}: {source}")?;
+                let full = source.raw_os_error() == Some(libc::ENOSPC);
+                if full { write!(f, "; /dev/shm is full, make the ring smaller or the mount larger") } else { Ok(()) }
+            }
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::System { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

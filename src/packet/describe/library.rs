@@ -1,0 +1,121 @@
+//! Durations, addresses, ranges, bounds and UUIDs, as the structs and enums that rkyv archives them to.
+//!
+//! Their fields are private, so the offsets are worked out by the rules of `repr(C)`; that the sizes come
+//! out right is asserted.
+
+use rkyv::{
+    Archived,
+    net::{
+        ArchivedIpAddr, ArchivedIpv4Addr, ArchivedIpv6Addr, ArchivedSocketAddr,
+        ArchivedSocketAddrV4, ArchivedSocketAddrV6,
+    },
+    ops::{
+        ArchivedBound, ArchivedRange, ArchivedRangeFrom, ArchivedRangeFull, ArchivedRangeInclusive,
+        ArchivedRangeTo, ArchivedRangeToInclusive,
+    },
+    time::ArchivedDuration,
+};
+
+use super::{Describe, Field, Name, Named, Shape, Variant};
+
+macro_rules! structure {
+    ($type:ty = $name:literal { $($field:literal: $part:ty),* }) => {
+        // SAFETY: It is `repr(C)` or `repr(transparent)`, holds numbers only, and each field is written.
+        unsafe impl Describe for $type {
+            const NAME: Name = Name::plain($name);
+            const SHAPE: &'static Shape = const {
+                &Shape::structure::<Self>(Named::new($name), const { &Field::lay_out(0, [
+                    $(Field::new::<$part>($field, <$part as Describe>::SHAPE)),*
+                ]) })
+            };
+        }
+    };
+}
+
+structure!(ArchivedDuration = "Duration" { "secs": Archived<u64>, "nanos": Archived<u32> });
+structure!(ArchivedIpv4Addr = "Ipv4Addr" { "octets": [u8; 4] });
+structure!(ArchivedIpv6Addr = "Ipv6Addr" { "octets": [u8; 16] });
+structure!(ArchivedSocketAddrV4 = "SocketAddrV4" {
+    "ip": ArchivedIpv4Addr, "port": Archived<u16>
+});
+structure!(ArchivedSocketAddrV6 = "SocketAddrV6" {
+    "ip": ArchivedIpv6Addr, "port": Archived<u16>,
+    "flowinfo": Archived<u32>, "scope_id": Archived<u32>
+});
+structure!(ArchivedRangeFull = "RangeFull" {});
+
+#[cfg(feature = "uuid")]
+structure!(uuid::Uuid = "Uuid" { "bytes": [u8; 16] });
+
+macro_rules! range {
+    ($type:ident = $name:literal { $($field:ident),* }) => {
+        // SAFETY: It is `repr(C)`, its public fields in order, each written by itself; the audit asks
+        // all of them.
+        unsafe impl<T: Describe> Describe for $type<T> {
+            const NAME: Name = Name::generic($name, &[T::NAME]);
+            const SHAPE: &'static Shape = const {
+                &Shape::structure::<Self>(Named::new($name).of(T::SHAPE), const {
+                    &Field::lay_out(0, [$(Field::new::<T>(stringify!($field), T::SHAPE)),*])
+                })
+            };
+
+            fn audit(&self, archive: &[u8]) -> bool {
+                $(self.$field.audit(archive))&&*
+            }
+        }
+    };
+}
+
+range!(ArchivedRange = "Range" { start, end });
+range!(ArchivedRangeInclusive = "RangeInclusive" { start, end });
+range!(ArchivedRangeFrom = "RangeFrom" { start });
+range!(ArchivedRangeTo = "RangeTo" { end });
+range!(ArchivedRangeToInclusive = "RangeToInclusive" { end });
+
+/// A variant that holds one value of the type.
+const fn variant<T: Describe>(name: &'static str, tag: u8) -> Variant {
+    let fields = const { &Field::lay_out(1, [Field::new::<T>("0", T::SHAPE)]) };
+    Variant { name, tag, fields }
+}
+
+macro_rules! either_address {
+    ($type:ty = $name:literal { $v4:ty, $v6:ty }) => {
+        // SAFETY: It is `repr(u8)`: a tag, then numbers only.
+        unsafe impl Describe for $type {
+            const NAME: Name = Name::plain($name);
+            const SHAPE: &'static Shape = const {
+                &Shape::enumeration::<Self>(
+                    Named::new($name),
+                    const { &[variant::<$v4>("V4", 0), variant::<$v6>("V6", 1)] },
+                )
+            };
+        }
+    };
+}
+
+either_address!(ArchivedIpAddr = "IpAddr" { ArchivedIpv4Addr, ArchivedIpv6Addr });
+either_address!(ArchivedSocketAddr = "SocketAddr" { ArchivedSocketAddrV4, ArchivedSocketAddrV6 });
+
+// SAFETY: It is `repr(u8)`: a tag, then the limit, which the audit asks.
+unsafe impl<T: Describe> Describe for ArchivedBound<T> {
+    const NAME: Name = Name::generic("Bound", &[T::NAME]);
+    const SHAPE: &'static Shape = const {
+        &Shape::enumeration::<Self>(
+            Named::new("Bound").of(T::SHAPE),
+            const {
+                &[
+                    variant::<T>("Included", 0),
+                    variant::<T>("Excluded", 1),
+                    Variant { name: "Unbounded", tag: 2, fields: &[] },
+                ]
+            },
+        )
+    };
+
+    fn audit(&self, archive: &[u8]) -> bool {
+        match self {
+            Self::Included(limit) | Self::Excluded(limit) => limit.audit(archive),
+            Self::Unbounded => true,
+        }
+    }
+}

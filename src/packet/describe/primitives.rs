@@ -1,0 +1,51 @@
+//! Numbers, `bool` and `char`: those of one byte as themselves, the others in little-endian order.
+//!
+//! `usize` and `isize` have 32 bits in an archive and are described as `u32` and `i32`.
+
+use std::num::{NonZeroI8, NonZeroU8};
+
+use rkyv::{niche::option_nonzero::*, primitive::*};
+
+use super::{Describe, Name, Shape};
+
+macro_rules! primitive {
+    ($($type:ty: $name:literal),* $(,)?) => {$(
+        // SAFETY: The bytes of a number, `bool` or `char` are all there is to it, and writing one
+        // writes them all.
+        unsafe impl Describe for $type {
+            const NAME: Name = Name::plain($name);
+            const SHAPE: &'static Shape = const { &Shape::primitive::<Self>($name) };
+        }
+    )*};
+}
+
+primitive! {
+    bool: "bool", ArchivedChar: "char",
+    u8: "u8", ArchivedU16: "u16", ArchivedU32: "u32", ArchivedU64: "u64", ArchivedU128: "u128",
+    i8: "i8", ArchivedI16: "i16", ArchivedI32: "i32", ArchivedI64: "i64", ArchivedI128: "i128",
+    ArchivedF32: "f32", ArchivedF64: "f64",
+    NonZeroU8: "NonZeroU8", ArchivedNonZeroU16: "NonZeroU16", ArchivedNonZeroU32: "NonZeroU32",
+    ArchivedNonZeroU64: "NonZeroU64", ArchivedNonZeroU128: "NonZeroU128",
+    NonZeroI8: "NonZeroI8", ArchivedNonZeroI16: "NonZeroI16", ArchivedNonZeroI32: "NonZeroI32",
+    ArchivedNonZeroI64: "NonZeroI64", ArchivedNonZeroI128: "NonZeroI128",
+}
+
+macro_rules! option_nonzero {
+    ($($type:ty: $name:literal),* $(,)?) => {$(
+        // SAFETY: As for the number that it is, of which 0 means `None`.
+        unsafe impl Describe for $type {
+            const NAME: Name = Name::generic("Option", &[Name::plain($name)]);
+            const SHAPE: &'static Shape =
+                const { &Shape::primitive::<Self>(concat!("Option<", $name, ">")) };
+        }
+    )*};
+}
+
+option_nonzero! {
+    ArchivedOptionNonZeroU8: "NonZeroU8", ArchivedOptionNonZeroU16: "NonZeroU16",
+    ArchivedOptionNonZeroU32: "NonZeroU32", ArchivedOptionNonZeroU64: "NonZeroU64",
+    ArchivedOptionNonZeroU128: "NonZeroU128",
+    ArchivedOptionNonZeroI8: "NonZeroI8", ArchivedOptionNonZeroI16: "NonZeroI16",
+    ArchivedOptionNonZeroI32: "NonZeroI32", ArchivedOptionNonZeroI64: "NonZeroI64",
+    ArchivedOptionNonZeroI128: "NonZeroI128",
+}

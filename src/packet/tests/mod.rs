@@ -1,0 +1,71 @@
+//! The packet format from the inside: what the public interface cannot reach.
+
+mod choices;
+mod hostile;
+mod kinds;
+mod shapes;
+mod tails;
+mod writing;
+
+use std::{fmt::Debug, ptr::NonNull};
+
+use super::{Packet, Scratch, Unpack, Unserializable, explain, measure, validate, write};
+
+/// An archive in memory as aligned as a slot's, between guard bytes.
+pub(super) struct Archive {
+    words: Vec<u128>,
+    len: usize,
+}
+
+const GUARD: u128 = u128::from_ne_bytes([0xa5; 16]);
+
+impl Archive {
+    /// Room for `len` bytes that hold what an older packet might have left.
+    pub(super) fn room(len: usize) -> Self {
+        Self { words: vec![GUARD; len.div_ceil(16) + 2], len }
+    }
+
+    pub(super) fn of<T: Packet>(value: &T) -> Result<Self, Unserializable> {
+        let mut scratch = Scratch::new();
+        let len = measure(value, &mut scratch)?;
+        let mut archive = Self::room(len);
+        // SAFETY: The room is as long and as aligned as promised.
+        unsafe { write(value, archive.out(), len, &mut scratch) }?;
+        assert!(archive.guards_are_intact(), "wrote outside");
+        Ok(archive)
+    }
+
+    pub(super) fn out(&mut self) -> NonNull<u8> {
+        NonNull::from(&mut self.words[1]).cast()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: As many bytes follow the first guard.
+        unsafe { std::slice::from_raw_parts(self.words[1..].as_ptr().cast(), self.len) }
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: As many bytes follow the first guard.
+        unsafe { std::slice::from_raw_parts_mut(self.words[1..].as_mut_ptr().cast(), self.len) }
+    }
+
+    fn guards_are_intact(&self) -> bool {
+        let (first, last) = (self.words[0], self.words[self.words.len() - 1]);
+        let beyond = self.len.next_multiple_of(16) - self.len;
+        let word = self.words[self.words.len() - 2].to_ne_bytes();
+        first == GUARD && last == GUARD && word[16 - beyond..].iter().all(|byte| *byte == 0xa5)
+    }
+
+    pub(super) fn view<T: Packet>(&self) -> &T::Archived {
+        validate::<T>(self.bytes()).unwrap_or_else(|_| panic!("{}", explain::<T>(self.bytes())))
+    }
+}
+
+/// Writes, checks and takes out again.
+pub(super) fn round_trip<T: Unpack + PartialEq + Debug>(value: T) {
+    let archive = Archive::of(&value).unwrap();
+    assert_eq!(T::unpack(archive.view::<T>()).unwrap(), value);
+    assert_eq!(T::FLAT_LEN.unwrap_or(archive.len), archive.len);
+    let truncated = &archive.bytes()[..archive.len.saturating_sub(1)];
+    assert!(archive.len == 0 || T::FLAT_LEN.is_none() || validate::<T>(truncated).is_err());
+}

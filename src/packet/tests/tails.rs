@@ -1,0 +1,63 @@
+//! Packets with a tail: filled in place they are byte for byte what sending writes.
+
+use super::{Archive, round_trip};
+use crate::{
+    packet,
+    packet::{Tail, emplace_tail, explain, measure, tail_len, validate, Scratch},
+};
+
+#[packet]
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Head {
+    id: u64,
+    kind: u8,
+}
+
+type Samples = Tail<Head, u16>;
+
+fn filled(n: u16) -> Archive {
+    let len = tail_len::<Head, u16>(n.into()).unwrap();
+    let mut archive = Archive::room(len);
+    archive.bytes_mut().fill(0);
+    // SAFETY: The room is as long and as aligned as promised.
+    let (head, tail) = unsafe {
+        let (mut head, mut tail) = emplace_tail::<Head, u16>(archive.out(), n.into());
+        (head.as_mut(), tail.as_mut())
+    };
+    (head.id, head.kind) = (77.into(), 3);
+    for (i, sample) in (0..n).zip(tail.iter_mut()) {
+        *sample = i.into();
+    }
+    archive
+}
+
+#[test]
+fn filling_in_place_equals_sending() {
+    for n in [0, 1, 2, 3, 4, 5, 100] {
+        let head = Head { id: 77, kind: 3 };
+        let value = Samples { head, tail: (0..n).collect() };
+        assert_eq!(tail_len::<Head, u16>(n.into()), measure(&value, &mut Scratch::new()).ok());
+        assert_eq!(filled(n).bytes(), Archive::of(&value).unwrap().bytes());
+        round_trip(value);
+    }
+}
+
+#[test]
+fn whatever_the_bytes_were_is_valid() {
+    let len = tail_len::<Head, u16>(9).unwrap();
+    let mut archive = Archive::room(len);
+    // SAFETY: The room is as long and as aligned as promised.
+    unsafe { emplace_tail::<Head, u16>(archive.out(), 9) };
+    let tail = validate::<Samples>(archive.bytes());
+    let tail = tail.unwrap_or_else(|_| panic!("{}", explain::<Samples>(archive.bytes())));
+    assert_eq!(tail.tail.len(), 9);
+    assert_eq!(tail.tail[8], 0xa5a5);
+}
+
+#[test]
+fn lengths_that_cannot_be_are_refused() {
+    assert_eq!(tail_len::<Head, u16>(usize::MAX), None);
+    assert_eq!(tail_len::<Head, u16>(1 << 30), None);
+    assert_eq!(tail_len::<Head, ()>(3), None);
+    assert!(tail_len::<Head, u8>((1 << 31) - 64).is_some());
+}

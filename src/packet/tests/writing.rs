@@ -1,0 +1,1 @@
+//! Opening a packet as one of several types.

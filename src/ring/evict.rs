@@ -1,0 +1,74 @@
+//! `DropOldest`: moving a slow subscriber's cursor.
+//!
+//! ```text
+//!  subscriber                                   evictor
+//!  ──────────                                   ───────
+//!  sees the stamp at its cursor c               reads c; not pinned
+//!  CAS c → c|PIN, then hands the packet out     walks stamped packets from c to x
+//!  …                                            begun += packets
+//!  stores c', which unpins                      CAS c → x; then counted += packets
+//! ```
+//!
+//! One of the two compare-and-swaps wins, so a packet in hand is never taken, and what was taken
+//! is never handed out. The walk may read slots that another evictor's publisher is rewriting:
+//! then the cursor has moved, and the compare-and-swap fails.
+//!
+//! `begun` and `counted` agree unless an evictor is between its two additions, or died there: so
+//! the subscriber knows whether the number it reports is exact.
+//!
+//! The pin of a dead subscriber is voided by [`roster`](super::roster) under the control lock,
+//! never here: a successor that pins the same word could be overrun.
+
+use crate::ring::gate::{PIN, position};
+use crate::ring::geometry::Geometry;
+use crate::ring::slot;
+use crate::segment::layout::{NOWHERE, SubscriberEntry};
+use crate::segment::memory::Memory;
+use crate::steps::{Step, step};
+use crate::sync::Ordering;
+
+/// Moves every cursor below `target` up to the first packet boundary at or above it, as far as
+/// pins and open claims allow. Finding out how far that was is the caller's next scan.
+pub(crate) fn make_room(memory: &Memory, geometry: &Geometry, target: u64) {
+    let used = memory.head().roster.subscribers.load(Ordering::Relaxed) as usize;
+    for entry in memory.subscribers().iter().take(used) {
+        while evict(memory, geometry, entry, target) == Outcome::Raced {}
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Outcome {
+    Settled,
+    Raced,
+}
+
+fn evict(memory: &Memory, geometry: &Geometry, entry: &SubscriberEntry, target: u64) -> Outcome {
+    // Pairs with the releases of the cursor in `reader` and here.
+    let cursor = entry.cursor.load(Ordering::Acquire);
+    if cursor == NOWHERE || cursor & PIN != 0 || position(cursor) >= target {
+        return Outcome::Settled;
+    }
+    let (boundary, packets) = slot::walk(memory, geometry, cursor, target);
+    if boundary == cursor {
+        return Outcome::Settled;
+    }
+    let details = &entry.details;
+    details.evictions_begun.fetch_add(packets, Ordering::Relaxed);
+    step(Step::EvictMove);
+    // Release: who sees the cursor moved sees the eviction begun. Acquire: what the subscriber
+    // did with the slots comes before what the publisher will.
+    let moved = entry.cursor.compare_exchange(
+        cursor,
+        boundary,
+        Ordering::AcqRel,
+        Ordering::Relaxed,
+    );
+    step(Step::EvictCount);
+    if moved.is_err() {
+        details.evictions_begun.fetch_sub(packets, Ordering::Relaxed);
+        return Outcome::Raced;
+    }
+    // Pairs with the acquire in `reader::missed`.
+    details.evictions_counted.fetch_add(packets, Ordering::Release);
+    Outcome::Settled
+}

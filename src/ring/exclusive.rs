@@ -1,0 +1,60 @@
+//! Exclusive claims: one publisher, no locked instruction.
+//!
+//! ```text
+//!  fill ──► stamp (release) ──► tail (release) ──► look for sleepers
+//! ```
+//!
+//! Nothing is published by a claim, so a claim is plain arithmetic, and an abort is nothing at
+//! all. The tail is stored at every commit, before the next claim: a successor walks the
+//! committed stamps from that tail (`roster::join_publisher`), and finds at most the packets of
+//! the last claim there.
+
+use crate::ring::writer::{Full, Writer};
+use crate::sync::Ordering;
+
+impl Writer {
+    #[inline]
+    pub(crate) fn claim_exclusive(&mut self, span: u64) -> Result<u64, Full> {
+        let end = self.position + span;
+        if end > self.limit || !self.geometry.holds(self.position, span) {
+            self.make_way(span)?;
+        }
+        Ok(self.position)
+    }
+
+    pub(crate) fn claim_exclusive_many(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
+        let [first, ..] = spans else { return Ok((self.position, 0)) };
+        let position = self.claim_exclusive(*first)?;
+        let (mut count, mut sum) = self.geometry.fit(spans, position, self.limit);
+        if count < spans.len() && position + sum + spans[count] > self.limit {
+            // Perhaps readers have moved on since the limit was computed. If not, what fits fits.
+            let _ = self.refresh(position, position + sum + spans[count]);
+            (count, sum) = self.geometry.fit(spans, position, self.limit);
+        }
+        debug_assert!(count >= 1 && sum >= *first);
+        Ok((position, count))
+    }
+
+    /// Pads to the start of the ring if the packet would wrap, and raises the limit.
+    #[cold]
+    fn make_way(&mut self, span: u64) -> Result<(), Full> {
+        let padding = self.geometry.padding(self.position, span);
+        let end = self.position + padding + span;
+        if end > self.limit {
+            self.refresh(self.position, end)?;
+        }
+        if padding > 0 {
+            self.stamp_void(self.position, padding);
+            self.position += padding;
+            self.publish_tail();
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn publish_tail(&mut self) {
+        self.end = self.position;
+        // Pairs with the acquire loads of the tail: a newcomer that starts there.
+        self.memory.head().tail.store(self.position, Ordering::Release);
+    }
+}

@@ -1,0 +1,80 @@
+//! How far a publisher may claim.
+//!
+//! `limit = min(tail read first, oldest read first, every cursor, the start of every claim record)
+//! + capacity`.
+//!
+//! Why each term is there:
+//!
+//! - **Cursors**: everything from a subscriber's cursor on may still be read.
+//! - **Claim records**: cursors alone do not protect a claim in progress. If the last subscriber
+//!   leaves while a publisher is stopped inside its claim, another would lap it, and the first
+//!   would then write into the other's packet.
+//! - **The tail, read before the scan**: a newcomer whose entry this scan missed will see at least
+//!   this tail, and starts there. Because no limit is more than one capacity above a tail that was
+//!   read before its scan, no claim can reach past the newcomer's start plus one capacity. So a
+//!   ring without subscribers looks again once a lap, and no epoch or marker packet is needed.
+//! - **The oldest packet kept, read before the scan**: the same, for a newcomer with history.
+//!
+//! The fence between the loads of tail and oldest and the scan pairs with the fence in
+//! [`roster::join_subscriber`](super::roster::join_subscriber): of the two, one comes first.
+//! Without it a newcomer is overrun (`ring::tests::loom`, and there `join_without_fence`).
+
+use crate::segment::layout::NOWHERE;
+use crate::segment::member::Member;
+use crate::segment::memory::Memory;
+use crate::sync::{Ordering, fence};
+
+/// A packet from the cursor on is in a subscriber's hand.
+pub(crate) const PIN: u64 = 1 << 63;
+
+/// The position in a cursor word.
+#[inline]
+pub(crate) fn position(cursor: u64) -> u64 {
+    cursor & !PIN
+}
+
+/// The lowest position that must not be overwritten, and who it belongs to; the tail and the
+/// oldest packet belong to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gate {
+    pub(crate) lowest: u64,
+    pub(crate) holder: Option<Member>,
+}
+
+/// Finds the gate. `tail` and `oldest` were read before the call.
+pub(crate) fn scan(memory: &Memory, tail: u64, oldest: u64) -> Gate {
+    // Pairs with the fence in `roster::join_subscriber`.
+    fence(Ordering::SeqCst);
+    let mut gate = Gate { lowest: tail.min(oldest), holder: None };
+    scan_cursors(memory, &mut gate);
+    scan_records(memory, tail, &mut gate);
+    gate
+}
+
+fn scan_cursors(memory: &Memory, gate: &mut Gate) {
+    let used = memory.head().roster.subscribers.load(Ordering::Relaxed) as usize;
+    for (index, entry) in memory.subscribers().iter().take(used).enumerate() {
+        // Pairs with the release of the cursor: its owner is done with what lies below.
+        let cursor = entry.cursor.load(Ordering::Acquire);
+        if cursor != NOWHERE && position(cursor) < gate.lowest {
+            *gate = Gate {
+                lowest: position(cursor),
+                holder: Some(Member::Subscriber(index)),
+            };
+        }
+    }
+}
+
+fn scan_records(memory: &Memory, tail: u64, gate: &mut Gate) {
+    let used = memory.head().roster.publishers.load(Ordering::Relaxed) as usize;
+    for (index, entry) in memory.publishers().iter().take(used).enumerate() {
+        // Pairs with the release that clears it: the claim's stamps come before.
+        let start = entry.record.position.load(Ordering::Acquire);
+        // A record more than a lap below the tail lost its race: its claim was never made, or
+        // nobody could have passed it.
+        let is_live = start != NOWHERE && start.saturating_add(memory.capacity()) >= tail;
+        if is_live && start < gate.lowest {
+            *gate = Gate { lowest: start, holder: Some(Member::Publisher(index)) };
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Arithmetic on positions, apart from any memory.
+
+use crate::segment::layout::{HEADER, SLOT};
+use crate::segment::settings::Settings;
+
+/// What follows from a ring's size and history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Slots in the ring, a power of two.
+    pub(crate) capacity: u64,
+    /// Slots of the largest packet: half the ring, so that padding and packet together always
+    /// fit (padding is shorter than the packet it makes room for). With history, a quarter:
+    /// `kept + 2 × max_span ≤ capacity`, so a publisher always finds room above what is kept.
+    pub(crate) max_span: u64,
+    /// Slots kept for newcomers.
+    pub(crate) kept: u64,
+    /// Packets back that a newcomer starts.
+    pub(crate) history: u64,
+}
+
+impl Geometry {
+    /// The geometry of checked settings.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let capacity = (settings.capacity / SLOT) as u64;
+        let keeps = settings.history > 0;
+        Self {
+            capacity,
+            max_span: if keeps { capacity / 4 } else { capacity / 2 },
+            kept: if keeps { capacity / 2 } else { 0 },
+            history: settings.history as u64,
+        }
+    }
+
+    /// Bytes of the largest packet.
+    pub(crate) fn max_len(&self) -> usize {
+        self.max_span as usize * SLOT - HEADER
+    }
+
+    /// Slots to skip at `position` so that `span` slots lie in one piece.
+    #[inline]
+    pub(crate) fn padding(&self, position: u64, span: u64) -> u64 {
+        let left = self.capacity - (position & (self.capacity - 1));
+        if span <= left { 0 } else { left }
+    }
+
+    /// Whether a packet of `span` slots can begin at `position`: it lies in one piece.
+    #[inline]
+    pub(crate) fn holds(&self, position: u64, span: u64) -> bool {
+        span <= self.capacity - (position & (self.capacity - 1))
+    }
+
+    /// How many of the spans, taken in order, fit one after the other into the piece of the ring
+    /// that starts at `position` and ends below `limit`, and their sum. At most half the ring.
+    pub(crate) fn fit(&self, spans: &[u64], position: u64, limit: u64) -> (usize, u64) {
+        let piece = self.capacity - (position & (self.capacity - 1));
+        let room = piece.min(limit.saturating_sub(position)).min(self.capacity / 2);
+        let mut sum = 0;
+        for (count, span) in spans.iter().enumerate() {
+            if sum + span > room {
+                return (count, sum);
+            }
+            sum += span;
+        }
+        (spans.len(), sum)
+    }
+}
+
+/// Slots that a packet of `len` bytes takes.
+#[inline]
+pub(crate) fn span(len: usize) -> u64 {
+    ((HEADER + len) as u64).div_ceil(SLOT as u64)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn geometry(capacity: u64) -> Geometry {
+        Geometry { capacity, max_span: capacity / 2, kept: 0, history: 0 }
+    }
+
+    #[test]
+    fn a_packet_of_48_bytes_takes_one_slot() {
+        assert_eq!([0, 1, 48, 49, 112, 113].map(span), [1, 1, 1, 2, 2, 3]);
+    }
+
+    #[test]
+    fn the_largest_packet_fills_its_span() {
+        let settings = Settings { capacity: 1 << 20, ..Settings::default() };
+        let geometry = Geometry::of(&settings);
+        assert_eq!(geometry.max_len(), (1 << 19) - 16);
+        assert_eq!(span(geometry.max_len()), geometry.max_span);
+        let keeping = Geometry::of(&Settings { history: 1, ..settings });
+        assert!(keeping.kept + 2 * keeping.max_span <= keeping.capacity);
+    }
+
+    proptest! {
+        #[test]
+        fn padding_and_packet_fit_and_never_wrap(
+            bits in 4u32..12, position in 0u64..1 << 40, want in 1u64..2048,
+        ) {
+            let geometry = geometry(1 << bits);
+            let span = 1 + want % geometry.max_span;
+            let padding = geometry.padding(position, span);
+            prop_assert!(padding < span);
+            prop_assert!(padding + span < geometry.capacity);
+            prop_assert!(geometry.holds(position + padding, span));
+            prop_assert!(padding == 0 || (position + padding) % geometry.capacity == 0);
+        }
+
+        #[test]
+        fn what_fits_is_in_one_piece_below_the_limit(
+            position in 0u64..200, room in 0u64..70, spans in prop::collection::vec(1u64..9, 0..20),
+        ) {
+            let geometry = geometry(64);
+            let (count, sum) = geometry.fit(&spans, position, position + room);
+            prop_assert_eq!(sum, spans[..count].iter().sum::<u64>());
+            prop_assert!(sum <= room && sum <= 32 && geometry.holds(position, sum.max(1)));
+            if let Some(next) = spans.get(count) {
+                let more = sum + next;
+                prop_assert!(more > room || more > 32 || !geometry.holds(position, more));
+            }
+        }
+    }
+}

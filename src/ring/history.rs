@@ -1,0 +1,54 @@
+//! How far back a newcomer starts.
+//!
+//! A ring with history keeps `oldest`, a packet boundary below which slots may be overwritten.
+//! Publishers move it up when they need room, to no more than `kept` slots below the tail, and
+//! never past a claim that is not committed. A newcomer starts there and walks forward until only
+//! `history` packets are ahead.
+
+use crate::ring::geometry::Geometry;
+use crate::ring::slot;
+use crate::segment::memory::Memory;
+use crate::steps::{Step, step};
+use crate::sync::Ordering;
+
+/// The oldest packet kept, moved up if `needed` (the end of a claim at `tail`) asks for it. In a
+/// ring without history, a position that holds nobody back.
+pub(crate) fn make_room(memory: &Memory, geometry: &Geometry, tail: u64, needed: u64) -> u64 {
+    if geometry.history == 0 {
+        return u64::MAX;
+    }
+    // Pairs with the release half of the move below, by whoever made it.
+    let oldest = memory.head().oldest.load(Ordering::Acquire);
+    if needed <= oldest + geometry.capacity {
+        return oldest;
+    }
+    let target = tail.saturating_sub(geometry.kept);
+    let (boundary, _) = slot::walk(memory, geometry, oldest, target);
+    step(Step::HistoryMove);
+    // By compare-and-swap: what the walk read counts only if nobody moved `oldest`, and so
+    // allowed it to be overwritten, in the meantime.
+    let moved = memory.head().oldest.compare_exchange(
+        oldest,
+        boundary,
+        Ordering::AcqRel,
+        Ordering::Acquire,
+    );
+    moved.map_or_else(|now| now, |_| boundary)
+}
+
+/// The boundary from which on `geometry.history` packets lie before the end of what is committed,
+/// or `from` if there are fewer. The caller's cursor protects `from`.
+pub(crate) fn start(memory: &Memory, geometry: &Geometry, from: u64, tail: u64) -> u64 {
+    let (end, packets) = slot::walk(memory, geometry, from, tail);
+    let mut skip = packets.saturating_sub(geometry.history);
+    let mut position = from;
+    while skip > 0 && position < end {
+        let (next, data) = slot::walk(memory, geometry, position, position + 1);
+        if next == position {
+            break;
+        }
+        position = next;
+        skip -= data;
+    }
+    position
+}

@@ -1,0 +1,57 @@
+//! The ring: slots, and the protocol over them.
+//!
+//! ```text
+//!            cursor of the                 stamped,         claimed,      tail: the next
+//!            slowest reader                not yet read     not stamped   position to claim
+//!                 │                            │                │           │
+//!  ───────────────┼───────┬───────┬────────────┼───────┬────────┼───────────┼──────────────► positions
+//!   may be        │packet │packet │  packet    │ void  │ packet │  …        │ free until
+//!   overwritten   │       │       │            │       │        │           │ the limit
+//!  ───────────────┴───────┴───────┴────────────┴───────┴────────┴───────────┴────────────┐
+//!                                                            limit = gate + capacity ────┘
+//! ```
+//!
+//! What it guarantees:
+//!
+//! - A packet is seen whole or not at all: its **stamp** (`position + salt`) is stored last, and
+//!   a position is never used twice, so nothing has to be cleared for the next lap.
+//! - A slot is not rewritten while a subscriber may still read it: publishers stay below their
+//!   **limit**, one capacity above the lowest cursor ([`gate`]).
+//! - One total order, in which each publisher's packets keep theirs.
+//! - A process may die at any instruction: what it committed stays, what it had claimed becomes a
+//!   void packet ([`recover`]), what it held is let go ([`roster`]).
+//!
+//! What it does not know: how its memory came about, what packets mean, how to sleep. It takes
+//! [`Memory`](crate::segment::memory::Memory), so the same code runs over a mapping, over the
+//! heap and under loom.
+//!
+//! Each rule of the protocol stands in one place:
+//!
+//! | rule | where |
+//! |---|---|
+//! | where a packet fits, what it takes | [`geometry`] |
+//! | header words, stamps | [`slot`] |
+//! | how far may be claimed | [`gate`] |
+//! | claim, fill, commit, abort | [`writer`], [`exclusive`], [`shared`] |
+//! | receive, pin, release | [`reader`] |
+//! | who loses what when it overflows | [`evict`] |
+//! | how far back a newcomer starts | [`history`] |
+//! | join, leave, close, clear the dead away | [`roster`] |
+//! | a dead publisher's claim | [`recover`] |
+
+pub(crate) mod evict;
+pub(crate) mod exclusive;
+pub(crate) mod gate;
+pub(crate) mod geometry;
+#[cfg(not(loom))]
+pub(crate) mod hand;
+pub(crate) mod history;
+pub(crate) mod reader;
+pub(crate) mod recover;
+pub(crate) mod roster;
+pub(crate) mod shared;
+pub(crate) mod slot;
+pub(crate) mod writer;
+
+#[cfg(test)]
+mod tests;

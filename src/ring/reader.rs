@@ -1,0 +1,290 @@
+//! A subscriber's side of the ring: receive, pin, release.
+//!
+//! ```text
+//!               Block                                DropOldest
+//!  receive      load the stamp (acquire)             the same, then CAS cursor c → c|PIN
+//!  in hand      the cursor stands still: gated       the cursor is pinned
+//!  release      store the cursor (release)           store the cursor, which unpins
+//! ```
+//!
+//! In a `Block` ring neither receiving nor releasing has a locked instruction or a fence.
+//!
+//! What is in hand is released by [`Reader::release`], which every receive begins with: a guard
+//! that was forgotten holds nothing up for longer than until the next call.
+
+use crate::ring::gate::{PIN, position};
+use crate::ring::geometry::Geometry;
+use crate::ring::slot::{self, Descriptor, Kind, Look};
+use crate::segment::layout::SubscriberEntry;
+use crate::segment::memory::Memory;
+use crate::segment::settings::{Overflow, Settings};
+use crate::steps::{Step, step};
+use crate::sync::Ordering;
+use std::ops::Range;
+
+/// A packet in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) position: u64,
+    pub(crate) descriptor: Descriptor,
+}
+
+/// What a look for the next packet found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// A packet, in hand now.
+    Taken(Taken),
+    /// Nothing yet.
+    Nothing,
+    /// The cursor was moved over packets that this subscriber will not see.
+    Missed(Missed),
+    /// A header that cannot be: the ring cannot be read on.
+    Corrupt,
+}
+
+/// How many packets a subscriber lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Missed {
+    /// The number of packets.
+    pub packets: u64,
+    /// Whether there were exactly so many. Otherwise there were at least so many: a publisher
+    /// died, or was stopped, while it was evicting.
+    pub exact: bool,
+}
+
+impl std::fmt::Display for Missed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let least = if self.exact { "" } else { "at least " };
+        let plural = if self.packets == 1 { "" } else { "s" };
+        write!(f, "{least}{} packet{plural}", self.packets)
+    }
+}
+
+/// A subscriber's local state.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) memory: Memory,
+    pub(crate) geometry: Geometry,
+    /// Index of its entry.
+    pub(crate) entry: usize,
+    pins: bool,
+    durable: bool,
+    /// The position of its cursor.
+    position: u64,
+    /// Slots in hand from there on.
+    held: u64,
+    /// Packets before it were handed out to a predecessor.
+    redelivered_below: u64,
+    /// Evictions reported.
+    reported: u64,
+    /// Evictions begun that will never be counted.
+    orphaned: u64,
+}
+
+impl Reader {
+    /// The reader of an entry that was just taken, at the position of its cursor.
+    pub(crate) fn new(memory: Memory, settings: &Settings, entry: usize, at: u64) -> Self {
+        let details = &memory.subscribers()[entry].details;
+        let reported = details.evictions_counted.load(Ordering::Acquire);
+        let begun = details.evictions_begun.load(Ordering::Relaxed);
+        Self {
+            memory,
+            geometry: Geometry::of(settings),
+            entry,
+            pins: settings.overflow == Overflow::DropOldest,
+            durable: false,
+            position: at,
+            held: 0,
+            redelivered_below: 0,
+            reported,
+            orphaned: begun.wrapping_sub(reported),
+        }
+    }
+
+    /// Makes it a durable one, whose predecessor was handed everything below a position.
+    pub(crate) fn durable(mut self, redelivered_below: u64) -> Self {
+        self.durable = true;
+        self.redelivered_below = redelivered_below;
+        self
+    }
+
+    /// Looks for the next packet. What was in hand before must have been released.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Next {
+        debug_assert_eq!(self.held, 0);
+        loop {
+            let is_stamped = slot::is_stamped(&self.memory, self.position);
+            if !is_stamped && !self.pins {
+                return Next::Nothing;
+            }
+            if self.pins && !(is_stamped && self.pin()) {
+                match self.look_for_eviction() {
+                    Some(next) => return next,
+                    None => continue,
+                }
+            }
+            let found = slot::header(&self.memory, &self.geometry, self.position);
+            let Look::Packet(descriptor) = found else {
+                self.unpin();
+                return Next::Corrupt;
+            };
+            self.held = descriptor.span();
+            if descriptor.kind == Kind::Data {
+                self.note_handed_out();
+                step(Step::Receive);
+                return Next::Taken(Taken { position: self.position, descriptor });
+            }
+            self.release();
+        }
+    }
+
+    /// After a first packet was taken: takes those that follow it, up to `most` in all, and
+    /// leaves them in `batch`.
+    pub(crate) fn take_more(&mut self, first: Taken, batch: &mut Vec<Taken>, most: usize) {
+        batch.push(first);
+        while batch.len() < most {
+            let position = self.position + self.held;
+            let found = slot::look(&self.memory, &self.geometry, position);
+            let Look::Packet(descriptor) = found else { break };
+            self.held += descriptor.span();
+            if descriptor.kind == Kind::Data {
+                batch.push(Taken { position, descriptor });
+            }
+        }
+        self.note_handed_out();
+    }
+
+    /// Shortens what is in hand to end before `position`: those from there on are not taken.
+    pub(crate) fn keep_below(&mut self, position: u64) {
+        debug_assert!(self.in_hand().contains(&position));
+        self.held = position - self.position;
+    }
+
+    /// Lets go of what is in hand; `false`: nothing was.
+    #[inline]
+    pub(crate) fn release(&mut self) -> bool {
+        if self.held == 0 {
+            return false;
+        }
+        step(Step::Release);
+        self.position += self.held;
+        self.held = 0;
+        // Pairs with the acquires in `gate::scan` and `evict`: what was read in the slots comes
+        // before what a publisher writes there. In a `DropOldest` ring this unpins; nobody else
+        // moves a pinned cursor.
+        self.own().cursor.store(self.position, Ordering::Release);
+        true
+    }
+
+    /// Puts what is in hand back: it comes again, as a redelivery.
+    pub(crate) fn put_back(&mut self) {
+        if self.held > 0 {
+            self.redelivered_below = self.redelivered_below.max(self.position + self.held);
+            self.held = 0;
+            self.unpin();
+        }
+    }
+
+    /// Whether [`next`](Self::next) would find something other than nothing. Cheap; for waiting.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        slot::is_stamped(&self.memory, self.position)
+            || self.pins && position(self.own().cursor.load(Ordering::Relaxed)) != self.position
+    }
+
+    /// Whether the next packet is claimed and not committed.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.memory.head().tail.load(Ordering::Acquire) > self.position
+    }
+
+    /// Whether a packet was handed out before: by this subscriber, who put it back, or by its
+    /// predecessor.
+    #[inline]
+    pub(crate) fn is_redelivered(&self, taken: &Taken) -> bool {
+        taken.position < self.redelivered_below
+    }
+
+    /// Positions in hand.
+    #[inline]
+    pub(crate) fn in_hand(&self) -> Range<u64> {
+        self.position..self.position + self.held
+    }
+
+    /// The position of its cursor.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub(crate) fn own(&self) -> &SubscriberEntry {
+        &self.memory.subscribers()[self.entry]
+    }
+
+    /// A dead durable subscriber's successor flags what its predecessor had: so the end of what
+    /// is handed out is known before it is.
+    #[inline]
+    fn note_handed_out(&self) {
+        if self.durable {
+            let end = self.position + self.held;
+            self.own().details.handed_out.store(end, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the pin off where it stands. The cursor is pinned, or nobody else moves it.
+    fn unpin(&self) {
+        if self.pins {
+            self.own().cursor.store(self.position, Ordering::Release);
+        }
+    }
+
+    #[inline]
+    fn pin(&self) -> bool {
+        // Release pairs with an evictor's acquire; acquire with its release: a cursor that still
+        // stands here means that the slots from here on were not given away.
+        let pinned = self.own().cursor.compare_exchange(
+            self.position,
+            self.position | PIN,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        pinned.is_ok()
+    }
+
+    /// Follows the cursor if it was moved; `None`: over nothing but void packets.
+    #[cold]
+    fn look_for_eviction(&mut self) -> Option<Next> {
+        // Pairs with the release half of the eviction.
+        let cursor = position(self.own().cursor.load(Ordering::Acquire));
+        if cursor == self.position {
+            return Some(Next::Nothing);
+        }
+        self.position = cursor;
+        let missed = self.missed();
+        (missed.packets > 0).then_some(Next::Missed(missed))
+    }
+
+    /// How many packets were evicted since the last report.
+    fn missed(&mut self) -> Missed {
+        let details = &self.memory.subscribers()[self.entry].details;
+        let backoff = crossbeam_utils::Backoff::new();
+        loop {
+            // Pairs with the release in `evict`.
+            let counted = details.evictions_counted.load(Ordering::Acquire);
+            let begun = details.evictions_begun.load(Ordering::Relaxed);
+            let exact = begun.wrapping_sub(counted) == self.orphaned;
+            // An evictor that lives adds what is missing within nanoseconds, unless it was
+            // preempted between its two additions.
+            if !exact && !backoff.is_completed() && !cfg!(loom) {
+                backoff.snooze();
+                continue;
+            }
+            self.orphaned = begun.wrapping_sub(counted);
+            let new = counted.wrapping_sub(self.reported);
+            // The cursor was moved, so without an exact number there was at least one. If it is
+            // counted later after all, it is taken off the number then.
+            let least = if exact { 0 } else { 1 };
+            let packets = if (new as i64) < least { least as u64 } else { new };
+            self.reported = self.reported.wrapping_add(packets);
+            return Missed { packets, exact };
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The claim of a publisher that died.
+//!
+//! It resolves a *dead entry's record*, never "a position", under the control lock. Walk x from
+//! the record's start; at each x:
+//!
+//! 1. read the tail, then every record, then whether their owners live;
+//! 2. a **living** record that covers x: stop, and come back later;
+//! 3. x at the record's end, or at the tail: resolved, clear the record;
+//! 4. look at the stamp **again**: stamped, go on behind that packet;
+//! 5. read the tail **again**: more than a lap above x, the record is stale, clear it;
+//! 6. otherwise write a void packet over `[x, E)`, header, then stamp, where E is the lowest of:
+//!    the record's end, the tail, the start of any other record above x, the next matching stamp.
+//!
+//! Why in this order, with the trace that breaks each shortcut:
+//!
+//! - *The stamp before the records* (4 before 1): the owner is seen unstamped, stamps, clears its
+//!   record, is not seen in the scan, and its committed packet is voided under a reader.
+//! - *The record's length alone* (no E): two publishers name one position; the dead one lost with
+//!   a length of two, and the void covers the living one's claim behind it.
+//! - *Clearing a dead record when its entry is reused*: the reader at that position waits for
+//!   ever.
+//! - *No second look at the tail* (no 5): a record that lost its race a lap ago is voided over
+//!   packets of this lap.
+//!
+//! The recoverer may die at any step: the record is cleared last, so the next one begins again
+//! and finds the void packets stamped. Two dead entries that name one position are resolved one
+//! after the other; each stops where the other's claim begins.
+
+use crate::ring::geometry::Geometry;
+use crate::ring::slot::{self, Descriptor, Look};
+use crate::segment::layout::NOWHERE;
+use crate::segment::member::Member;
+use crate::segment::memory::Memory;
+use crate::steps::{Step, step};
+use crate::sync::Ordering;
+
+/// What became of a dead entry's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recovered {
+    /// It is clear: the entry may be reused.
+    Cleared,
+    /// A living publisher's claim covers the position: it is that one's to commit.
+    Blocked,
+}
+
+/// Resolves the record of the dead publisher entry `dead`. Under the control lock, over memory
+/// whose slots can be written. `lives` is asked about other publishers only.
+pub(crate) fn recover(
+    memory: &Memory,
+    geometry: &Geometry,
+    dead: usize,
+    lives: &dyn Fn(Member) -> bool,
+) -> Recovered {
+    let record = &memory.publishers()[dead].record;
+    let start = record.position.load(Ordering::Acquire);
+    let len = record.len.load(Ordering::Relaxed);
+    // A claim is shorter than the ring. A length that is not was not written by a claim.
+    if start != NOWHERE && len < geometry.capacity {
+        let end = start.saturating_add(len);
+        let mut position = start;
+        while position < end {
+            match resolve(memory, geometry, dead, position, end, lives) {
+                Resolved::Upto(next) => position = next,
+                Resolved::Nothing => break,
+                Resolved::Living => return Recovered::Blocked,
+            }
+        }
+    }
+    step(Step::RecoverClear);
+    // Pairs with the acquire in `gate::scan`: who sees it clear sees the void packets.
+    record.position.store(NOWHERE, Ordering::Release);
+    Recovered::Cleared
+}
+
+enum Resolved {
+    /// Committed up to here.
+    Upto(u64),
+    /// Nothing is claimed at the position, or the record is stale.
+    Nothing,
+    /// A living claim covers it.
+    Living,
+}
+
+fn resolve(
+    memory: &Memory,
+    geometry: &Geometry,
+    dead: usize,
+    x: u64,
+    end: u64,
+    lives: &dyn Fn(Member) -> bool,
+) -> Resolved {
+    let tail = memory.head().tail.load(Ordering::Acquire);
+    let Some(bound) = bound(memory, dead, x, end.min(tail), lives) else {
+        return Resolved::Living;
+    };
+    if x >= tail {
+        return Resolved::Nothing;
+    }
+    match slot::look(memory, geometry, x) {
+        Look::Packet(descriptor) => return Resolved::Upto(x + descriptor.span()),
+        // Not a header that any publisher wrote: it cannot be walked over.
+        Look::Corrupt => return Resolved::Nothing,
+        Look::Unstamped => {}
+    }
+    if memory.head().tail.load(Ordering::Acquire) > x + geometry.capacity {
+        return Resolved::Nothing;
+    }
+    let stop = (x + 1..bound).find(|&y| slot::is_stamped(memory, y)).unwrap_or(bound);
+    step(Step::RecoverHeader);
+    slot::describe(memory, x, Descriptor::void(stop - x));
+    step(Step::RecoverStamp);
+    slot::stamp(memory, x);
+    Resolved::Upto(stop)
+}
+
+/// The lowest start of another record above `x`, `end` at most; `None`: a living one covers `x`.
+fn bound(
+    memory: &Memory,
+    dead: usize,
+    x: u64,
+    end: u64,
+    lives: &dyn Fn(Member) -> bool,
+) -> Option<u64> {
+    let mut bound = end;
+    for (index, entry) in memory.publishers().iter().enumerate() {
+        // Position before length, each pairing with the claim's stores in the other order.
+        let start = entry.record.position.load(Ordering::Acquire);
+        let len = entry.record.len.load(Ordering::Relaxed);
+        if index == dead || start == NOWHERE {
+            continue;
+        }
+        let covers = start <= x && x < start.saturating_add(len);
+        if covers && lives(Member::Publisher(index)) {
+            return None;
+        }
+        if start > x {
+            bound = bound.min(start);
+        }
+    }
+    Some(bound)
+}

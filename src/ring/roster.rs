@@ -1,0 +1,340 @@
+//! Joining, leaving, closing, and clearing the dead away. All of it under the control lock.
+//!
+//! An entry goes through these states; whoever dies in between is found by [`reap`], because
+//! `taken` is written before anything that holds others back and `free` after it was let go:
+//!
+//! ```text
+//!  free ──liveness lock──► taken ──► cursor or record in use ──► cursor nowhere ──► free
+//!                            └──► durable: stays when its process dies, until removed
+//! ```
+
+use crate::ring::gate::{PIN, position};
+use crate::ring::geometry::Geometry;
+use crate::ring::history;
+use crate::ring::recover::{Recovered, recover};
+use crate::ring::slot;
+use crate::segment::layout::{NOWHERE, Seat, SubscriberDetails};
+use crate::segment::member::{Member, SeatState};
+use crate::segment::memory::Memory;
+use crate::segment::settings::{Claims, Settings};
+use crate::steps::{Step, step};
+use crate::sync::{AtomicU32, Ordering, fence};
+
+/// Whether packets can still come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// Yes.
+    Open,
+    /// Not until a publisher joins: the last one left a ring that was not made to stay open.
+    Left,
+    /// No: it was closed.
+    Closed,
+}
+
+impl Closing {
+    /// Whether packets can still come to this ring.
+    #[inline]
+    pub(crate) fn of(memory: &Memory) -> Self {
+        // Pairs with the release in `set`: who sees it closed sees what was committed before.
+        match memory.head().readers.closing.load(Ordering::Acquire) {
+            0 => Self::Open,
+            1 => Self::Left,
+            _ => Self::Closed,
+        }
+    }
+
+    /// Pairs with the acquire in `of`.
+    pub(crate) fn set(self, memory: &Memory) {
+        step(Step::CloseMark);
+        let word = match self {
+            Self::Open => 0,
+            Self::Left => 1,
+            Self::Closed => 2,
+        };
+        memory.head().readers.closing.store(word, Ordering::Release);
+    }
+}
+
+/// Where a subscriber starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// At the next packet, or as far back as the ring's history says.
+    Newcomer,
+    /// Where this other living subscriber stands.
+    Beside {
+        /// Index of its entry.
+        entry: usize,
+    },
+}
+
+/// The first free entry of a side.
+pub(crate) fn vacancy(memory: &Memory, settings: &Settings, side: Side) -> Option<Member> {
+    match side {
+        // One entry is all an exclusive ring's publishers use.
+        Side::Publishers if settings.claims == Claims::Exclusive => {
+            is_free(&memory.publishers()[0].seat).then_some(Member::Publisher(0))
+        }
+        Side::Publishers => memory
+            .publishers()
+            .iter()
+            .position(|entry| is_free(&entry.seat))
+            .map(Member::Publisher),
+        Side::Subscribers => memory
+            .subscribers()
+            .iter()
+            .position(|entry| is_free(&entry.details.seat))
+            .map(Member::Subscriber),
+    }
+}
+
+/// Publishers or subscribers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Publishers,
+    Subscribers,
+}
+
+/// Takes a publisher entry and opens the ring. Returns the position at which an exclusive
+/// publisher goes on.
+pub(crate) fn join_publisher(memory: &Memory, settings: &Settings, index: usize) -> u64 {
+    let head = memory.head();
+    step(Step::JoinSeat);
+    take(&memory.publishers()[index].seat, SeatState::Taken);
+    raise(&head.roster.publishers, index);
+    let mut tail = head.tail.load(Ordering::Acquire);
+    if settings.claims == Claims::Exclusive {
+        // What a predecessor committed and did not count: it died between stamp and tail.
+        let geometry = Geometry::of(settings);
+        (tail, _) = slot::walk(memory, &geometry, tail, tail + geometry.capacity);
+        head.tail.store(tail, Ordering::Release);
+    }
+    Closing::Open.set(memory);
+    tail
+}
+
+/// Takes a subscriber entry and places its cursor. Returns the position.
+///
+/// ```text
+///  cursor := c0 (tail or oldest) ──► fence ──► T := tail or oldest ──► CAS cursor c0 → T
+/// ```
+///
+/// Every publisher whose scan missed the cursor read a tail (an oldest) no higher than T before
+/// it, and claims below that plus one capacity. By compare-and-swap, because an evictor may have
+/// moved the cursor already; then it stays where the evictor put it.
+pub(crate) fn join_subscriber(
+    memory: &Memory,
+    settings: &Settings,
+    index: usize,
+    start: Start,
+) -> u64 {
+    let geometry = Geometry::of(settings);
+    let entry = &memory.subscribers()[index];
+    step(Step::JoinSeat);
+    take(&entry.details.seat, SeatState::Taken);
+    raise(&memory.head().roster.subscribers, index);
+    step(Step::JoinCursor);
+    let first = boundary(memory, &geometry, start);
+    entry.cursor.store(first, Ordering::Release);
+    // Pairs with the fence in `gate::scan`.
+    fence(Ordering::SeqCst);
+    let safe = boundary(memory, &geometry, start);
+    step(Step::JoinMove);
+    let placed = advance(memory, index, first, safe);
+    if geometry.history == 0 || start != Start::Newcomer {
+        return placed;
+    }
+    let tail = memory.head().tail.load(Ordering::Acquire);
+    let begin = history::start(memory, &geometry, placed, tail);
+    advance(memory, index, placed, begin)
+}
+
+fn boundary(memory: &Memory, geometry: &Geometry, start: Start) -> u64 {
+    match start {
+        Start::Beside { entry } => {
+            position(memory.subscribers()[entry].cursor.load(Ordering::Acquire))
+        }
+        Start::Newcomer if geometry.history > 0 => memory.head().oldest.load(Ordering::Acquire),
+        Start::Newcomer => memory.head().tail.load(Ordering::Acquire),
+    }
+}
+
+/// Moves a new cursor forward unless an evictor did; returns where it is.
+fn advance(memory: &Memory, index: usize, from: u64, to: u64) -> u64 {
+    let cursor = &memory.subscribers()[index].cursor;
+    let moved = cursor.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+    moved.map_or_else(position, |_| to)
+}
+
+/// Takes over a durable entry whose owner died or left: returns where it stood and below which
+/// position its packets were handed out before.
+pub(crate) fn succeed(memory: &Memory, index: usize) -> (u64, u64) {
+    let entry = &memory.subscribers()[index];
+    entry.details.seat.pid.store(std::process::id(), Ordering::Relaxed);
+    let stood = position(entry.cursor.load(Ordering::Acquire));
+    // Void the predecessor's pin, if it had one. Others do so under the control lock only, which
+    // is held here, and nobody moves a pinned cursor.
+    let _ = entry.cursor.compare_exchange(stood | PIN, stood, Ordering::AcqRel, Ordering::Relaxed);
+    (stood, entry.details.handed_out.load(Ordering::Relaxed))
+}
+
+/// Gives a subscriber's entry up, wherever its cursor stands.
+pub(crate) fn leave_subscriber(memory: &Memory, index: usize) {
+    let entry = &memory.subscribers()[index];
+    step(Step::LeaveCursor);
+    let_go(memory, index);
+    step(Step::LeaveSeat);
+    SeatState::Free.set(&entry.details.seat);
+}
+
+/// Holds nobody back any more. The only part of leaving that may be done without the control
+/// lock, by the owner: the entry is found by [`reap`] afterwards.
+pub(crate) fn let_go(memory: &Memory, index: usize) {
+    // Pairs with the acquire in `gate::scan`: the owner is done with every slot.
+    memory.subscribers()[index].cursor.store(NOWHERE, Ordering::Release);
+}
+
+/// Gives a publisher's entry up. Its record is clear.
+pub(crate) fn leave_publisher(memory: &Memory, settings: &Settings, index: usize) {
+    step(Step::LeaveSeat);
+    SeatState::Free.set(&memory.publishers()[index].seat);
+    close_if_left(memory, settings);
+}
+
+/// What [`reap`] found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reaped {
+    /// Entries freed, records resolved, pins voided: somebody may be able to go on.
+    pub(crate) changed: bool,
+}
+
+/// Whether a dead publisher left a claim, so that [`reap`] needs memory whose slots can be
+/// written.
+pub(crate) fn has_abandoned_claim(memory: &Memory, lives: &dyn Fn(Member) -> bool) -> bool {
+    memory.publishers().iter().enumerate().any(|(index, entry)| {
+        SeatState::of(&entry.seat) != SeatState::Free
+            && entry.record.position.load(Ordering::Acquire) != NOWHERE
+            && !lives(Member::Publisher(index))
+    })
+}
+
+/// Clears the dead away: resolves their claims, takes their cursors off, voids their pins, frees
+/// their entries. Under the control lock. `lives` says `true` of the caller itself.
+pub(crate) fn reap(
+    memory: &Memory,
+    settings: &Settings,
+    lives: &dyn Fn(Member) -> bool,
+) -> Reaped {
+    let mut reaped = Reaped::default();
+    for index in 0..memory.publishers().len() {
+        reaped.changed |= reap_publisher(memory, settings, index, lives);
+    }
+    for index in 0..memory.subscribers().len() {
+        reaped.changed |= reap_subscriber(memory, index, lives);
+    }
+    reaped
+}
+
+fn reap_publisher(
+    memory: &Memory,
+    settings: &Settings,
+    index: usize,
+    lives: &dyn Fn(Member) -> bool,
+) -> bool {
+    let seat = &memory.publishers()[index].seat;
+    if is_free(seat) || lives(Member::Publisher(index)) {
+        return false;
+    }
+    if recover(memory, &Geometry::of(settings), index, lives) == Recovered::Blocked {
+        return false;
+    }
+    leave_publisher(memory, settings, index);
+    true
+}
+
+fn reap_subscriber(memory: &Memory, index: usize, lives: &dyn Fn(Member) -> bool) -> bool {
+    let entry = &memory.subscribers()[index];
+    match SeatState::of(&entry.details.seat) {
+        SeatState::Free => false,
+        _ if lives(Member::Subscriber(index)) => false,
+        SeatState::Taken => {
+            leave_subscriber(memory, index);
+            true
+        }
+        SeatState::Durable => {
+            let cursor = entry.cursor.load(Ordering::Acquire);
+            let pinned = cursor != NOWHERE && cursor & PIN != 0;
+            if pinned {
+                entry.cursor.store(position(cursor), Ordering::Release);
+            }
+            pinned
+        }
+    }
+}
+
+/// Marks the ring as left if no publisher remains.
+fn close_if_left(memory: &Memory, settings: &Settings) {
+    let is_left = memory.publishers().iter().all(|entry| is_free(&entry.seat));
+    if is_left && !settings.stays_open && Closing::of(memory) == Closing::Open {
+        Closing::Left.set(memory);
+    }
+}
+
+/// Makes a joined subscriber durable: last of all, when its cursor is where it stays.
+pub(crate) fn make_durable(memory: &Memory, index: usize, name: &str) {
+    let details = &memory.subscribers()[index].details;
+    details.handed_out.store(0, Ordering::Relaxed);
+    details.set_name(name);
+    step(Step::JoinDurable);
+    SeatState::Durable.set(&details.seat);
+}
+
+/// The entry of the durable subscriber of this name, alive or dead.
+pub(crate) fn find_durable(memory: &Memory, name: &str) -> Option<usize> {
+    memory.subscribers().iter().position(|entry| {
+        SeatState::of(&entry.details.seat) == SeatState::Durable && entry.details.has_name(name)
+    })
+}
+
+impl SubscriberDetails {
+    /// Longest durable name in bytes.
+    pub(crate) const LONGEST_NAME: usize = crate::segment::layout::NAME_WORDS * 8;
+
+    fn set_name(&self, name: &str) {
+        for (index, word) in self.name.iter().enumerate() {
+            word.store(name_word(name, index), Ordering::Relaxed);
+        }
+        self.name_len.store(name.len() as u64, Ordering::Relaxed);
+    }
+
+    fn has_name(&self, name: &str) -> bool {
+        self.name_len.load(Ordering::Relaxed) == name.len() as u64
+            && self.name.iter().enumerate().all(|(index, word)| {
+                word.load(Ordering::Relaxed) == name_word(name, index)
+            })
+    }
+}
+
+fn name_word(name: &str, index: usize) -> u64 {
+    let bytes = name.as_bytes().chunks(8).nth(index).unwrap_or_default();
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
+}
+
+fn take(seat: &Seat, state: SeatState) {
+    seat.pid.store(std::process::id(), Ordering::Relaxed);
+    state.set(seat);
+}
+
+fn is_free(seat: &Seat) -> bool {
+    SeatState::of(seat) == SeatState::Free
+}
+
+/// Raises the bound of the entries that scans look at. Before the entry holds anyone back, so
+/// the fence that covers the cursor covers this too.
+fn raise(used: &AtomicU32, index: usize) {
+    let bound = index as u32 + 1;
+    if used.load(Ordering::Relaxed) < bound {
+        used.store(bound, Ordering::Release);
+    }
+}

@@ -1,0 +1,95 @@
+//! Shared claims: many publishers, one total order.
+//!
+//! ```text
+//!  tail t ──► room? ──► record.len ──► record.position = t ──► CAS tail t → t + len
+//!                 │                                               │ failed: clear the record, again
+//!                 └► Full: the record is clear                    ▼
+//!                                  fill ──► stamp each packet, ascending ──► clear the record
+//! ```
+//!
+//! Compare-and-swap, never fetch-add: an addition cannot be undone when the ring turns out full.
+//! Nobody waits for another's claim in order to publish: a publisher that is preempted delays
+//! readers at its position, and no publisher before one lap is over.
+//!
+//! The record is a range, not a start: a claim can be padding and a packet, or a batch, and with
+//! the start alone the second packet of a publisher that died after its first stamp is stranded.
+//! It is cleared after the last stamp, after every failed compare-and-swap, and before `Full` is
+//! said: a record that stays holds everybody back.
+
+use crate::ring::writer::{Full, Writer};
+use crate::segment::layout::NOWHERE;
+use crate::steps::{Step, step};
+use crate::sync::{Ordering, spin_loop};
+
+impl Writer {
+    pub(crate) fn claim_shared(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
+        let [first, ..] = spans else { return Ok((self.position, 0)) };
+        loop {
+            let tail = self.tail();
+            let padding = self.geometry.padding(tail, *first);
+            let start = tail + padding;
+            if start + first > self.limit {
+                self.refresh(tail, start + first)?;
+            }
+            let (count, sum) = self.geometry.fit(spans, start, self.limit);
+            if self.take(tail, padding + sum) {
+                self.open(tail, start, start + sum);
+                return Ok((start, count));
+            }
+            spin_loop();
+        }
+    }
+
+    /// Tries to make `[tail, tail + len)` this publisher's.
+    #[inline]
+    fn take(&self, tail: u64, len: u64) -> bool {
+        let record = &self.own().record;
+        step(Step::ClaimLen);
+        record.len.store(len, Ordering::Relaxed);
+        step(Step::ClaimPosition);
+        // Release: who loads the position loads this `len` or a later one.
+        record.position.store(tail, Ordering::Release);
+        step(Step::ClaimTail);
+        // Release: who sees the tail moved sees the record (`gate::scan`, `recover`). Acquire:
+        // the records of the claims below.
+        let moved = self.memory.head().tail.compare_exchange(
+            tail,
+            tail + len,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        if moved.is_err() {
+            self.clear_record();
+        }
+        moved.is_ok()
+    }
+
+    fn open(&mut self, tail: u64, start: u64, end: u64) {
+        (self.position, self.end) = (start, end);
+        if tail != start {
+            self.stamp_void(tail, start - tail);
+        }
+        step(Step::ClaimFill);
+    }
+
+    #[inline]
+    pub(crate) fn close_if_done(&mut self) {
+        debug_assert!(self.position <= self.end);
+        if self.position == self.end {
+            self.clear_record();
+        }
+    }
+
+    #[cold]
+    pub(crate) fn abandon_shared(&mut self) {
+        self.stamp_void(self.position, self.end - self.position);
+        self.position = self.end;
+        self.clear_record();
+    }
+
+    fn clear_record(&self) {
+        // Pairs with the acquires in `gate::scan` and `recover`: who sees it clear sees the
+        // stamps.
+        self.own().record.position.store(NOWHERE, Ordering::Release);
+    }
+}

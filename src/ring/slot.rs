@@ -1,0 +1,178 @@
+//! The two header words of a packet's first slot.
+//!
+//! ```text
+//!  0        8           12      14     15     16                               64
+//!  ┌────────┬───────────┬───────┬──────┬──────┬────────────────────────────────┐
+//!  │ stamp  │ len       │ type  │ kind │flags │ the archive's first 48 bytes   │ → next slots
+//!  │ u64    │ u32       │ u16   │ u8   │ u8   │                                │
+//!  └────────┴───────────┴───────┴──────┴──────┴────────────────────────────────┘
+//!             └─────── descriptor, u64 ────┘
+//! ```
+//!
+//! A slot goes through these states, seen from a reader at its position:
+//!
+//! ```text
+//!  anything but the stamp ──claim, fill──► the same ──stamp (release)──► committed ──gate──► next lap
+//! ```
+//!
+//! The descriptor is one atomic word, so that an evictor or a recoverer that looks at a slot
+//! which is being rewritten reads something, checks it, and finds out by a later compare-and-swap
+//! that it was nothing.
+//!
+//! A subscriber of a `DropOldest` ring that was evicted may poll the stamp of a slot into whose
+//! bytes a publisher is just copying a payload. What it reads then is one aligned word of
+//! whatever was there; the salt makes a match a matter of 2⁻⁶⁴, and a match alone gives nothing
+//! out: the pin, a compare-and-swap on the cursor, fails.
+
+use crate::ring::geometry::{Geometry, span};
+use crate::segment::layout::{HEADER, SLOT};
+use crate::segment::memory::Memory;
+use crate::sync::Ordering;
+
+/// What a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An archive of some type.
+    Data,
+    /// Nothing: padding, an aborted claim, or the claim of a publisher that died.
+    Void,
+}
+
+/// The header of a packet but for its stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Descriptor {
+    /// Bytes of the archive.
+    pub(crate) len: u32,
+    /// Index into the segment's type table.
+    pub(crate) type_index: u16,
+    /// What it is.
+    pub(crate) kind: Kind,
+}
+
+impl Descriptor {
+    /// An archive of `len` bytes.
+    #[inline]
+    pub(crate) fn data(len: usize, type_index: u16) -> Self {
+        Self { len: len as u32, type_index, kind: Kind::Data }
+    }
+
+    /// Nothing, over `slots` slots.
+    pub(crate) fn void(slots: u64) -> Self {
+        let len = slots * SLOT as u64 - HEADER as u64;
+        Self { len: len as u32, type_index: 0, kind: Kind::Void }
+    }
+
+    /// Slots that the packet takes.
+    #[inline]
+    pub(crate) fn span(self) -> u64 {
+        span(self.len as usize)
+    }
+
+    #[inline]
+    fn to_word(self) -> u64 {
+        let kind = match self.kind {
+            Kind::Data => 0,
+            Kind::Void => 1_u64,
+        };
+        u64::from(self.len) | u64::from(self.type_index) << 32 | kind << 48
+    }
+
+    /// `None`: a kind or flags that this version does not know.
+    #[inline]
+    fn from_word(word: u64) -> Option<Self> {
+        let kind = match word >> 48 {
+            0 => Kind::Data,
+            1 => Kind::Void,
+            _ => return None,
+        };
+        Some(Self { len: word as u32, type_index: (word >> 32) as u16, kind })
+    }
+}
+
+/// What lies at a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// No packet has been committed here yet.
+    Unstamped,
+    /// This packet.
+    Packet(Descriptor),
+    /// A stamp, and a header that cannot be.
+    Corrupt,
+}
+
+/// Whether a packet is committed at `position`.
+#[inline]
+pub(crate) fn is_stamped(memory: &Memory, position: u64) -> bool {
+    // Pairs with the release in `stamp`: who sees the stamp sees header and payload.
+    memory.slot(position).stamp.load(Ordering::Acquire) == memory.stamp(position)
+}
+
+/// What lies at `position`, checked: its span is within the ring and does not wrap.
+#[inline]
+pub(crate) fn look(memory: &Memory, geometry: &Geometry, position: u64) -> Look {
+    if !is_stamped(memory, position) {
+        return Look::Unstamped;
+    }
+    header(memory, geometry, position)
+}
+
+/// The header of a packet that is stamped, checked.
+#[inline]
+pub(crate) fn header(memory: &Memory, geometry: &Geometry, position: u64) -> Look {
+    // The acquire on the stamp orders this load.
+    let word = memory.slot(position).descriptor.load(Ordering::Relaxed);
+    match Descriptor::from_word(word) {
+        Some(descriptor) if geometry.holds(position, descriptor.span()) => {
+            Look::Packet(descriptor)
+        }
+        _ => Look::Corrupt,
+    }
+}
+
+/// Writes the header of a claimed packet. The stamp must follow.
+#[inline]
+pub(crate) fn describe(memory: &Memory, position: u64, descriptor: Descriptor) {
+    memory.slot(position).descriptor.store(descriptor.to_word(), Ordering::Relaxed);
+}
+
+/// Commits the packet at `position`.
+#[inline]
+pub(crate) fn stamp(memory: &Memory, position: u64) {
+    // Pairs with the acquire in `is_stamped`.
+    memory.slot(position).stamp.store(memory.stamp(position), Ordering::Release);
+}
+
+/// The end of the run of committed packets that starts at `from`, no further than the first
+/// boundary at or above `to`, and the data packets in it.
+///
+/// What it reads may be overwritten meanwhile: the caller finds out by a compare-and-swap on the
+/// word that protected `from`, or holds what protects it.
+pub(crate) fn walk(memory: &Memory, geometry: &Geometry, from: u64, to: u64) -> (u64, u64) {
+    let (mut position, mut packets) = (from, 0);
+    while position < to {
+        let Look::Packet(descriptor) = look(memory, geometry, position) else { break };
+        packets += u64::from(descriptor.kind == Kind::Data);
+        position += descriptor.span();
+    }
+    (position, packets)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_is_one_word_and_back() {
+        for descriptor in [
+            Descriptor::data(0, 0),
+            Descriptor::data(usize::from(u16::MAX) * 1000, u16::MAX),
+            Descriptor::void(1),
+            Descriptor::void(1 << 26),
+        ] {
+            assert_eq!(Descriptor::from_word(descriptor.to_word()), Some(descriptor));
+        }
+        assert_eq!(Descriptor::void(1 << 26).span(), 1 << 26);
+        assert_eq!(Descriptor::from_word(2 << 48), None);
+        assert_eq!(Descriptor::from_word(1 << 56), None);
+    }
+}

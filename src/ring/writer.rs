@@ -1,0 +1,140 @@
+//! A publisher's side of the ring: claim, fill, commit, abort. One API over both claim kinds.
+//!
+//! Dropping a claim aborts it: in an exclusive ring nothing was published and the next claim
+//! takes the same position; in a shared one the range becomes a void packet.
+
+use crate::ring::evict;
+use crate::ring::gate::{self, Gate};
+use crate::ring::geometry::Geometry;
+use crate::ring::history;
+use crate::ring::slot::{self, Descriptor};
+use crate::segment::layout::PublisherEntry;
+use crate::segment::memory::Memory;
+use crate::segment::settings::{Claims, Overflow, Settings};
+use crate::steps::{Step, step};
+use crate::sync::Ordering;
+
+/// There is no room below the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full {
+    /// What holds the publisher back.
+    pub(crate) gate: Gate,
+}
+
+/// A publisher's local state. All operations take `&mut self`: one claim at a time.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) memory: Memory,
+    pub(crate) geometry: Geometry,
+    pub(crate) claims: Claims,
+    pub(crate) overflow: Overflow,
+    /// Index of its entry.
+    pub(crate) entry: usize,
+    /// Exclusive: the next position. Shared: where the open claim goes on.
+    pub(crate) position: u64,
+    /// Shared: the end of the open claim; equal to `position` when there is none.
+    pub(crate) end: u64,
+    /// Cached: positions below it may be claimed.
+    pub(crate) limit: u64,
+}
+
+impl Writer {
+    /// The writer of an entry that was just taken; exclusive ones go on at `position`.
+    pub(crate) fn new(memory: Memory, settings: &Settings, entry: usize, position: u64) -> Self {
+        Self {
+            memory,
+            geometry: Geometry::of(settings),
+            claims: settings.claims,
+            overflow: settings.overflow,
+            entry,
+            position,
+            end: position,
+            limit: 0,
+        }
+    }
+
+    /// Claims `span` slots in one piece (at most `geometry.max_span`) and says where.
+    #[inline]
+    pub(crate) fn claim(&mut self, span: u64) -> Result<u64, Full> {
+        debug_assert!(span >= 1 && span <= self.geometry.max_span);
+        match self.claims {
+            Claims::Exclusive => self.claim_exclusive(span),
+            Claims::Shared => self.claim_shared(&[span]).map(|(position, _)| position),
+        }
+    }
+
+    /// Claims as many of the spans as fit in one piece, one at least, and says where and how
+    /// many. Each is at most `geometry.max_span`.
+    pub(crate) fn claim_many(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
+        match self.claims {
+            Claims::Exclusive => self.claim_exclusive_many(spans),
+            Claims::Shared => self.claim_shared(spans),
+        }
+    }
+
+    /// Commits the next packet of the claim. It must lie within: `position` is where the claim,
+    /// or what of it is not yet committed, begins.
+    #[inline]
+    pub(crate) fn commit(&mut self, position: u64, descriptor: Descriptor) {
+        debug_assert_eq!(position, self.position);
+        slot::describe(&self.memory, position, descriptor);
+        step(Step::CommitStamp);
+        slot::stamp(&self.memory, position);
+        step(Step::CommitAfter);
+        self.position = position + descriptor.span();
+        match self.claims {
+            Claims::Exclusive => self.publish_tail(),
+            Claims::Shared => self.close_if_done(),
+        }
+    }
+
+    /// Gives the open claim up, if there is one: the rest of it becomes a void packet. For claims
+    /// that were dropped, forgotten, or failed half-way.
+    #[inline]
+    pub(crate) fn abandon(&mut self) {
+        if self.claims == Claims::Shared && self.position != self.end {
+            self.abandon_shared();
+        }
+    }
+
+    /// Slots from `position` up to here are this publisher's to write.
+    #[inline]
+    pub(crate) fn claimed_until(&self) -> u64 {
+        match self.claims {
+            Claims::Exclusive => self.limit,
+            Claims::Shared => self.end,
+        }
+    }
+
+    /// Makes sure that `needed` (the end of a claim at `tail`) is below the limit.
+    #[cold]
+    pub(crate) fn refresh(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
+        let oldest = history::make_room(&self.memory, &self.geometry, tail, needed);
+        let mut gate = gate::scan(&self.memory, tail, oldest);
+        let capacity = self.geometry.capacity;
+        if needed > gate.lowest + capacity && self.overflow == Overflow::DropOldest {
+            evict::make_room(&self.memory, &self.geometry, needed - capacity);
+            // The scan's fence also orders the evictions before it against a subscriber that
+            // clones another at its position (`roster::join_subscriber`).
+            gate = gate::scan(&self.memory, tail, oldest);
+        }
+        self.limit = gate.lowest + capacity;
+        if needed > self.limit { Err(Full { gate }) } else { Ok(()) }
+    }
+
+    /// The next position to be claimed by anyone, as far as known here.
+    pub(crate) fn tail(&self) -> u64 {
+        self.memory.head().tail.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn own(&self) -> &PublisherEntry {
+        &self.memory.publishers()[self.entry]
+    }
+
+    /// Writes and stamps a void packet over `slots` slots of the claim.
+    pub(crate) fn stamp_void(&self, position: u64, slots: u64) {
+        slot::describe(&self.memory, position, Descriptor::void(slots));
+        step(Step::CommitPadding);
+        slot::stamp(&self.memory, position);
+    }
+}

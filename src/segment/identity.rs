@@ -1,0 +1,259 @@
+//! What a segment says of itself, and whether it is believed.
+//!
+//! Each word is loaded once into a local copy, and the copy is checked: what another process
+//! stores afterwards changes nothing.
+
+use super::layout::Identity;
+use super::name::Name;
+use super::settings::{Claims, MOST_ENTRIES, Overflow, Parking, Settings};
+use crate::error::OpenError;
+use crate::sync::Ordering;
+
+/// "packetrg" read as a little-endian word: a byte-swapped machine finds another number.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"packetrg");
+/// Version of `segment::layout` and of the protocol over it.
+pub(crate) const VERSION: u32 = 1;
+
+/// Words of `Identity::state`.
+const READY: u64 = 1;
+const REMOVED: u64 = 2;
+
+const EXCLUSIVE: u64 = 1;
+const DROP_OLDEST: u64 = 1 << 1;
+const EVENT: u64 = 1 << 2;
+const STAYS_OPEN: u64 = 1 << 3;
+
+/// Where a segment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nobody made it, or its maker died half-way.
+    Unmade,
+    /// In use, or left by everyone without having been removed.
+    Ready,
+    /// Given up: whoever holds the control lock finishes its removal.
+    Removed,
+}
+
+/// A ready segment's word, checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Checked {
+    pub(crate) settings: Settings,
+    pub(crate) salt: u64,
+}
+
+impl Identity {
+    /// Where the segment stands. Pairs with the release in [`write`](Self::write): who sees
+    /// "ready" sees all that was written before.
+    pub(crate) fn state(&self, name: &Name) -> Result<State, OpenError> {
+        let state = self.state.load(Ordering::Acquire);
+        let magic = self.magic.load(Ordering::Relaxed);
+        if magic == 0 && state == 0 {
+            return Ok(State::Unmade);
+        }
+        expect_ours(name, "the magic word", MAGIC, magic)?;
+        match state {
+            0 => Ok(State::Unmade),
+            READY => Ok(State::Ready),
+            REMOVED => Ok(State::Removed),
+            found => Err(corrupt(name, "the state", REMOVED, found)),
+        }
+    }
+
+    /// Writes all words, "ready" last.
+    pub(crate) fn write(&self, settings: &Settings, len: u64, salt: u64) {
+        self.magic.store(MAGIC, Ordering::Relaxed);
+        self.format.store(format(), Ordering::Relaxed);
+        self.len.store(len, Ordering::Relaxed);
+        self.capacity.store(slots(settings), Ordering::Relaxed);
+        let entries = settings.max_publishers as u64 | (settings.max_subscribers as u64) << 32;
+        self.entries.store(entries, Ordering::Relaxed);
+        self.history.store(settings.history as u64, Ordering::Relaxed);
+        self.flags.store(flags(settings), Ordering::Relaxed);
+        self.salt.store(salt, Ordering::Relaxed);
+        self.maker.store(u64::from(std::process::id()), Ordering::Relaxed);
+        // Pairs with the acquire in `state`.
+        self.state.store(READY, Ordering::Release);
+    }
+
+    /// Gives the segment up. Under the control lock.
+    pub(crate) fn mark_removed(&self) {
+        // Pairs with the acquire in `state`.
+        self.state.store(REMOVED, Ordering::Release);
+    }
+
+    /// Checks every word of a ready segment against the object's real length.
+    pub(crate) fn check(&self, name: &Name, len: u64) -> Result<Checked, OpenError> {
+        self.check_format(name)?;
+        let settings = self.settings(name)?;
+        settings.check().map_err(|_| corrupt(name, "the geometry", 0, settings.capacity as u64))?;
+        let written = self.len.load(Ordering::Relaxed);
+        let needed = whole_len(&settings)
+            .ok_or_else(|| corrupt(name, "the geometry", 0, settings.capacity as u64))?;
+        if written != needed {
+            return Err(corrupt(name, "the length written in it", needed, written));
+        }
+        if len != needed {
+            return Err(corrupt(name, "the length of the object", needed, len));
+        }
+        Ok(Checked { settings, salt: self.salt.load(Ordering::Relaxed) })
+    }
+
+    fn check_format(&self, name: &Name) -> Result<(), OpenError> {
+        let found = self.format.load(Ordering::Relaxed);
+        expect_ours(name, "the byte order and pointer width", format() >> 32, found >> 32)?;
+        match found as u32 {
+            VERSION => Ok(()),
+            newer if newer > VERSION => Err(OpenError::TooNew {
+                name: name.as_str().to_owned(),
+                expected: VERSION,
+                found: newer,
+            }),
+            older => expect_ours(name, "the layout version", VERSION.into(), older.into()),
+        }
+    }
+
+    fn settings(&self, name: &Name) -> Result<Settings, OpenError> {
+        let flags = self.flags.load(Ordering::Relaxed);
+        let known = EXCLUSIVE | DROP_OLDEST | EVENT | STAYS_OPEN;
+        if flags & !known != 0 {
+            return Err(corrupt(name, "the flags", known, flags));
+        }
+        let entries = self.entries.load(Ordering::Relaxed);
+        let capacity = self.capacity.load(Ordering::Relaxed);
+        Ok(Settings {
+            capacity: usize::try_from(capacity.saturating_mul(super::layout::SLOT as u64))
+                .unwrap_or(usize::MAX),
+            claims: if flags & EXCLUSIVE != 0 { Claims::Exclusive } else { Claims::Shared },
+            overflow: if flags & DROP_OLDEST != 0 { Overflow::DropOldest } else { Overflow::Block },
+            history: usize::try_from(self.history.load(Ordering::Relaxed)).unwrap_or(usize::MAX),
+            max_publishers: (entries as u32 as usize).min(MOST_ENTRIES + 1),
+            max_subscribers: ((entries >> 32) as usize).min(MOST_ENTRIES + 1),
+            stays_open: flags & STAYS_OPEN != 0,
+            parking: if flags & EVENT != 0 { Parking::Event } else { Parking::Futex },
+        })
+    }
+}
+
+/// Length in bytes of a segment made with these settings.
+#[cfg(not(loom))]
+pub(crate) fn whole_len(settings: &Settings) -> Option<u64> {
+    super::layout::Places::of_settings(settings).map(|places| places.end as u64)
+}
+
+#[cfg(loom)]
+pub(crate) fn whole_len(_: &Settings) -> Option<u64> {
+    None
+}
+
+fn slots(settings: &Settings) -> u64 {
+    (settings.capacity / super::layout::SLOT) as u64
+}
+
+/// Layout version, byte-order mark, pointer width.
+fn format() -> u64 {
+    const LITTLE: u64 = 0x1234;
+    u64::from(VERSION) | LITTLE << 32 | u64::from(usize::BITS) << 48
+}
+
+fn flags(settings: &Settings) -> u64 {
+    let bit = |is: bool, bit: u64| if is { bit } else { 0 };
+    bit(settings.claims == Claims::Exclusive, EXCLUSIVE)
+        | bit(settings.overflow == Overflow::DropOldest, DROP_OLDEST)
+        | bit(settings.parking == Parking::Event, EVENT)
+        | bit(settings.stays_open, STAYS_OPEN)
+}
+
+fn expect_ours(
+    name: &Name,
+    what: &'static str,
+    expected: u64,
+    found: u64,
+) -> Result<(), OpenError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(OpenError::Foreign { name: name.as_str().to_owned(), what, expected, found })
+}
+
+fn corrupt(name: &Name, what: &'static str, expected: u64, found: u64) -> OpenError {
+    OpenError::Corrupt { name: name.as_str().to_owned(), what, expected, found }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn written(settings: &Settings) -> (Identity, Name, u64) {
+        let identity = Identity::default();
+        let len = whole_len(settings).unwrap();
+        identity.write(settings, len, 99);
+        (identity, Name::new("x").unwrap(), len)
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let settings = Settings {
+            capacity: 4096,
+            claims: Claims::Exclusive,
+            overflow: Overflow::DropOldest,
+            history: 3,
+            max_publishers: 2,
+            max_subscribers: 5,
+            stays_open: true,
+            parking: Parking::Event,
+        };
+        for settings in [settings, Settings::default()] {
+            let (identity, name, len) = written(&settings);
+            assert_eq!(identity.state(&name).unwrap(), State::Ready);
+            let checked = identity.check(&name, len).unwrap();
+            assert_eq!((checked.settings, checked.salt), (settings, 99));
+        }
+    }
+
+    #[test]
+    fn an_untouched_object_is_unmade_and_a_half_made_one_too() {
+        let (identity, name, _) = written(&Settings::default());
+        assert_eq!(Identity::default().state(&name).unwrap(), State::Unmade);
+        identity.state.store(0, Ordering::Relaxed);
+        assert_eq!(identity.state(&name).unwrap(), State::Unmade);
+        identity.mark_removed();
+        assert_eq!(identity.state(&name).unwrap(), State::Removed);
+    }
+
+    #[test]
+    fn each_word_is_checked() {
+        let check = |change: fn(&Identity)| {
+            let (identity, name, len) = written(&Settings::default());
+            change(&identity);
+            identity.state(&name).and_then(|_| identity.check(&name, len)).unwrap_err()
+        };
+        let store = Ordering::Relaxed;
+        assert!(matches!(check(|i| i.magic.store(1, store)), OpenError::Foreign { .. }));
+        assert!(matches!(check(|i| i.state.store(9, store)), OpenError::Corrupt { .. }));
+        assert!(matches!(check(|i| i.len.store(1, store)), OpenError::Corrupt { .. }));
+        assert!(matches!(check(|i| i.capacity.store(3, store)), OpenError::Corrupt { .. }));
+        assert!(matches!(check(|i| i.capacity.store(u64::MAX, store)), OpenError::Corrupt { .. }));
+        assert!(matches!(check(|i| i.entries.store(0, store)), OpenError::Corrupt { .. }));
+        assert!(matches!(check(|i| i.entries.store(u64::MAX, store)), OpenError::Corrupt { .. }));
+        assert!(matches!(check(|i| i.history.store(u64::MAX, store)), OpenError::Corrupt { .. }));
+        assert!(matches!(check(|i| i.flags.store(u64::MAX, store)), OpenError::Corrupt { .. }));
+        let with_version = |version: u64| format() & !0xffff_ffff | version;
+        assert!(matches!(check(|i| i.format.store(0, store)), OpenError::Foreign { .. }));
+        let _ = with_version;
+        assert!(matches!(
+            check(|i| i.format.store(format() + 1, store)),
+            OpenError::TooNew { found: 2, .. }
+        ));
+        assert!(matches!(
+            check(|i| i.format.store(format() ^ 1 << 40, store)),
+            OpenError::Foreign { what: "the byte order and pointer width", .. }
+        ));
+    }
+
+    #[test]
+    fn an_object_shorter_than_its_word_is_refused() {
+        let (identity, name, len) = written(&Settings::default());
+        let error = identity.check(&name, len - 4096).unwrap_err();
+        assert!(matches!(error, OpenError::Corrupt { what: "the length of the object", .. }));
+    }
+}

@@ -1,0 +1,332 @@
+//! Where everything lies in a segment, and who may write which word.
+//!
+//! ```text
+//!  0        ┌──────────────────────────────────────────────────────────────┐
+//!           │ Identity   magic, version, geometry, salt; `state` last      │ written once
+//!  128      ├──────────────────────────────────────────────────────────────┤
+//!           │ tail       the next position to be claimed                   │ publishers
+//!  256      │ oldest     the oldest packet a newcomer may start at         │ publishers
+//!  384      │ readers    announce, futex, closing                          │ subscribers; wakers
+//!  512      │ writers    announce, futex                                   │ publishers; wakers
+//!  640      │ roster     entries and types in use, who holds the lock      │ under the lock
+//!  768      ├──────────────────────────────────────────────────────────────┤
+//!           │ PublisherEntry × max_publishers    256 bytes each            │ its publisher
+//!           │ SubscriberEntry × max_subscribers  256 bytes each            │ its subscriber
+//!           │ TypeEntry × 64                     128 bytes each            │ under the lock
+//!           │ schema text, 32 KiB                                          │ under the lock
+//!           │ events, 128 bytes an entry, if the ring parks on events      │ raw_sync
+//!           ├──────────────────────────────── page ────────────────────────┤
+//!           │ Slot × capacity                    64 bytes each             │ publishers
+//!           └──────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Words that different processes write live on different 128-byte lines: 64 bytes is the line,
+//! and processors prefetch them in pairs.
+//!
+//! Not here: what the words mean to one another, which is the protocol (`ring`), nor how a
+//! mapping comes about (`segment::mapped`).
+
+use crate::sync::{AtomicU32, AtomicU64};
+use crossbeam_utils::CachePadded;
+
+/// No position: the cursor of an entry that holds nobody back, the record of no claim.
+pub(crate) const NOWHERE: u64 = u64::MAX;
+
+/// Bytes in a slot.
+pub(crate) const SLOT: usize = 64;
+/// Bytes of a packet's first slot that its header takes.
+pub(crate) const HEADER: usize = 16;
+/// Types that one ring can carry.
+pub(crate) const MAX_TYPES: usize = 64;
+/// 8-byte words of schema text in a segment, for all its types.
+pub(crate) const SCHEMA_WORDS: usize = 4096;
+/// 8-byte words of a durable subscriber's name.
+pub(crate) const NAME_WORDS: usize = 8;
+/// 8-byte words of a type's name.
+pub(crate) const TYPE_NAME_WORDS: usize = 12;
+
+/// The first words of a segment: what it is. Written once, by its maker, under the control lock,
+/// `state` last.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Identity {
+    /// [`MAGIC`](crate::segment::identity::MAGIC).
+    pub(crate) magic: AtomicU64,
+    /// Unmade, ready or removed. Stored with release when all else is in place.
+    pub(crate) state: AtomicU64,
+    /// Layout version in the low half, byte-order mark and pointer width above.
+    pub(crate) format: AtomicU64,
+    /// Length of the whole segment in bytes.
+    pub(crate) len: AtomicU64,
+    /// Slots in the ring, a power of two.
+    pub(crate) capacity: AtomicU64,
+    /// Publisher entries in the low half, subscriber entries in the high.
+    pub(crate) entries: AtomicU64,
+    /// How far back a newcomer starts, in packets; 0: at the tail.
+    pub(crate) history: AtomicU64,
+    /// Claim kind, overflow, parking and whether it stays open, one bit each.
+    pub(crate) flags: AtomicU64,
+    /// Added to each position to give its stamp.
+    pub(crate) salt: AtomicU64,
+    /// Process id of the maker, for people.
+    pub(crate) maker: AtomicU64,
+}
+
+/// The words of the ring that do not belong to one endpoint.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    /// What the segment is.
+    pub(crate) identity: CachePadded<Identity>,
+    /// The next position to be claimed. Exclusive: stored by the publisher at each commit.
+    /// Shared: moved by compare-and-swap, which is the claim.
+    pub(crate) tail: CachePadded<AtomicU64>,
+    /// A packet boundary: everything from here to the tail is still there. Moved forward by
+    /// publishers; constant 0 in a ring without history.
+    pub(crate) oldest: CachePadded<AtomicU64>,
+    /// Where subscribers of an empty ring sleep.
+    pub(crate) readers: CachePadded<Readers>,
+    /// Where publishers to a full ring sleep.
+    pub(crate) writers: CachePadded<Bell>,
+    /// What the control lock protects.
+    pub(crate) roster: CachePadded<Roster>,
+}
+
+/// Where endpoints of one side sleep.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    /// Counts announcements of sleepers. Added to by sleepers, looked at by wakers.
+    pub(crate) announce: AtomicU32,
+    /// The word slept on. Added to by wakers.
+    pub(crate) futex: AtomicU32,
+}
+
+/// The readers' bell, and the word publishers look at before each claim, on one line: a
+/// publisher that has one has the other.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Readers {
+    /// Where subscribers sleep.
+    pub(crate) bell: Bell,
+    /// Open, left or closed (`ring::closing`).
+    pub(crate) closing: AtomicU32,
+}
+
+/// Words written under the control lock alone.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    /// Entries that were ever used lie below this index; never falls. Read by every scan.
+    pub(crate) publishers: AtomicU32,
+    /// The same for subscribers.
+    pub(crate) subscribers: AtomicU32,
+    /// Types registered; never falls. Stored with release after the type's entry.
+    pub(crate) types: AtomicU32,
+    /// Bytes of schema text in use.
+    pub(crate) schema: AtomicU32,
+    /// Process id of the last to take the control lock, for people.
+    pub(crate) lock_holder: AtomicU32,
+}
+
+/// A publisher's place.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct PublisherEntry {
+    /// The claim in progress of a shared publisher.
+    pub(crate) record: CachePadded<Record>,
+    /// Who sits here.
+    pub(crate) seat: CachePadded<Seat>,
+}
+
+/// A claim in progress, or about to be tried: `[position, position + len)`.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// Its first position, or [`NOWHERE`]. Stored after `len`, loaded before it.
+    pub(crate) position: AtomicU64,
+    /// Its slots.
+    pub(crate) len: AtomicU64,
+}
+
+/// Who sits at an entry. Written under the control lock.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Seat {
+    /// Free, taken or taken durably (`segment::member`).
+    pub(crate) state: AtomicU32,
+    /// Process id, for people: whether it lives is asked of the kernel.
+    pub(crate) pid: AtomicU32,
+}
+
+/// A subscriber's place.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct SubscriberEntry {
+    /// Everything before it may be overwritten. Bit 63: a packet from here on is in hand
+    /// (`DropOldest`). [`NOWHERE`]: holds nobody back.
+    pub(crate) cursor: CachePadded<AtomicU64>,
+    /// Who sits here, and what is rarely written.
+    pub(crate) details: CachePadded<SubscriberDetails>,
+}
+
+/// The rarely written words of a subscriber.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct SubscriberDetails {
+    /// Who sits here.
+    pub(crate) seat: Seat,
+    /// End of what a durable subscriber was ever given: a successor's packets before it are
+    /// redeliveries. Stored by the subscriber before it hands a packet out.
+    pub(crate) handed_out: AtomicU64,
+    /// Packets whose eviction was begun, by evictors: added before the cursor is moved.
+    pub(crate) evictions_begun: AtomicU64,
+    /// Packets whose eviction is counted: added after the cursor was moved.
+    pub(crate) evictions_counted: AtomicU64,
+    /// Length of a durable subscriber's name in bytes.
+    pub(crate) name_len: AtomicU64,
+    /// The name.
+    pub(crate) name: [AtomicU64; NAME_WORDS],
+}
+
+/// A packet type that the ring carries.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct TypeEntry {
+    /// Its fingerprint, low half first.
+    pub(crate) fingerprint: [AtomicU64; 2],
+    /// Length of the name in the low half, of the schema in the high, in bytes.
+    pub(crate) lens: AtomicU64,
+    /// Where its schema begins, in words of the schema text.
+    pub(crate) schema: AtomicU64,
+    /// Its name, cut to 96 bytes.
+    pub(crate) name: [AtomicU64; TYPE_NAME_WORDS],
+}
+
+/// One slot: the header of a packet and its first 48 bytes, or 64 bytes in the midst of one.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// `position + salt` once the packet that begins here is committed.
+    pub(crate) stamp: AtomicU64,
+    /// Length, type, kind and flags (`ring::slot::Descriptor`). Stored before the stamp.
+    pub(crate) descriptor: AtomicU64,
+    /// The first bytes of the archive; the rest follows in the next slots, headers and all.
+    #[cfg(not(loom))]
+    pub(crate) payload: std::cell::UnsafeCell<[u8; SLOT - HEADER]>,
+    /// Stands for the payload of this slot when the orderings are being checked.
+    #[cfg(loom)]
+    pub(crate) payload: loom::cell::UnsafeCell<u64>,
+}
+
+#[cfg(test)]
+impl PublisherEntry {
+    /// An entry that nobody uses.
+    pub(crate) fn vacant() -> Self {
+        let record = Record { position: AtomicU64::new(NOWHERE), len: AtomicU64::new(0) };
+        Self { record: CachePadded::new(record), seat: CachePadded::default() }
+    }
+}
+
+#[cfg(test)]
+impl SubscriberEntry {
+    /// An entry that nobody uses.
+    pub(crate) fn vacant() -> Self {
+        Self { cursor: CachePadded::new(AtomicU64::new(NOWHERE)), details: CachePadded::default() }
+    }
+}
+
+#[cfg(not(loom))]
+pub(crate) use place::Places;
+
+/// Byte offsets, which only a mapping needs.
+#[cfg(not(loom))]
+mod place {
+    use super::{
+        HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry,
+        TypeEntry,
+    };
+    use crate::segment::member::Member;
+    use crate::segment::settings::{Parking, Settings};
+    use crate::sys::event;
+    use std::mem::{align_of, offset_of, size_of};
+
+    /// Pages are 4 KiB on every platform we support; slots start on one.
+    pub(crate) const PAGE: usize = 4096;
+
+    const _: () = {
+        assert!(offset_of!(Head, tail) == 128);
+        assert!(offset_of!(Head, oldest) == 256);
+        assert!(offset_of!(Head, readers) == 384);
+        assert!(offset_of!(Head, writers) == 512);
+        assert!(offset_of!(Head, roster) == 640);
+        assert!(size_of::<Head>() == 768 && align_of::<Head>() == 128);
+        assert!(size_of::<PublisherEntry>() == 256);
+        assert!(size_of::<SubscriberEntry>() == 256);
+        assert!(size_of::<TypeEntry>() == 128);
+        assert!(size_of::<Slot>() == SLOT && offset_of!(Slot, payload) == HEADER);
+    };
+
+    /// Where each part of a segment begins, in bytes.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Places {
+        pub(crate) publishers: usize,
+        pub(crate) subscribers: usize,
+        pub(crate) types: usize,
+        pub(crate) schema: usize,
+        pub(crate) events: usize,
+        pub(crate) slots: usize,
+        pub(crate) end: usize,
+    }
+
+    impl Places {
+        /// The places in a segment of this shape; `None` if it would not fit in memory.
+        fn of(
+            capacity: usize,
+            publishers: usize,
+            subscribers: usize,
+            events: bool,
+        ) -> Option<Self> {
+            let first = size_of::<Head>();
+            let second = first.checked_add(publishers.checked_mul(size_of::<PublisherEntry>())?)?;
+            let types = second.checked_add(subscribers.checked_mul(size_of::<SubscriberEntry>())?)?;
+            let schema = types.checked_add(MAX_TYPES * size_of::<TypeEntry>())?;
+            let events_at = schema.checked_add(SCHEMA_WORDS * 8)?;
+            let each = if events { event::ROOM } else { 0 };
+            let events_len = publishers.checked_add(subscribers)?.checked_mul(each)?;
+            let slots = events_at.checked_add(events_len)?.checked_next_multiple_of(PAGE)?;
+            let end = slots.checked_add(capacity.checked_mul(SLOT)?)?;
+            let whole = end.checked_next_multiple_of(PAGE)?;
+            Some(Self {
+                publishers: first,
+                subscribers: second,
+                types,
+                schema,
+                events: events_at,
+                slots,
+                end: whole,
+            })
+        }
+
+        /// The places in a segment made with these settings.
+        pub(crate) fn of_settings(settings: &Settings) -> Option<Self> {
+            Self::of(
+                settings.capacity / SLOT,
+                settings.max_publishers,
+                settings.max_subscribers,
+                settings.parking == Parking::Event,
+            )
+        }
+
+        /// The byte whose lock tells that a member lives: its entry's first.
+        pub(crate) fn lock_of(&self, member: Member) -> u64 {
+            let byte = match member {
+                Member::Publisher(index) => self.publishers + index * size_of::<PublisherEntry>(),
+                Member::Subscriber(index) => {
+                    self.subscribers + index * size_of::<SubscriberEntry>()
+                }
+            };
+            byte as u64
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a ring is made to be: its size, its claim kind, what it does when it is full.
+//!
+//! Fixed when the segment is made. Not here: how they are written down (`segment::identity`).
+
+use std::fmt;
+
+/// Who may publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Claims {
+    /// Any number of publishers, one total order. A claim is one compare-and-swap.
+    Shared,
+    /// One publisher, and no locked instruction when it publishes.
+    Exclusive,
+}
+
+/// What happens when a publisher comes to packets that a subscriber has not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The publisher waits, or is told that the ring is full. Nothing is lost.
+    Block,
+    /// The subscriber loses its oldest packets and learns how many. A packet in a subscriber's
+    /// hand is never taken.
+    DropOldest,
+}
+
+/// How endpoints of a ring sleep when they have waited in vain for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Parking {
+    Futex,
+    Event,
+}
+
+/// What a ring was made to be.
+///
+/// ```
+/// let ring = packetring::Ring::builder().capacity(64 * 1024).history(10).heap()?;
+/// assert_eq!(ring.settings().capacity, 64 * 1024);
+/// # Ok::<(), packetring::OpenError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Bytes of the ring's slots: a power of two from 1 KiB to 4 GiB. Default 1 MiB.
+    pub capacity: usize,
+    /// Who may publish. Default shared.
+    pub claims: Claims,
+    /// What happens when the ring is full. Default block.
+    pub overflow: Overflow,
+    /// How many packets back a new subscriber starts, as far as they are still there. Default 0:
+    /// with the next packet.
+    pub history: usize,
+    /// Most publishers at a time: 1 to 1024. Default 64.
+    pub max_publishers: usize,
+    /// Most subscribers at a time, durable ones included: 1 to 1024. Default 64.
+    pub max_subscribers: usize,
+    /// Whether subscribers wait on when the last publisher has left. Default no: they get
+    /// `Closed`.
+    pub stays_open: bool,
+    pub(crate) parking: Parking,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            capacity: 1 << 20,
+            claims: Claims::Shared,
+            overflow: Overflow::Block,
+            history: 0,
+            max_publishers: 64,
+            max_subscribers: 64,
+            stays_open: false,
+            parking: Parking::Futex,
+        }
+    }
+}
+
+const LEAST_CAPACITY: usize = 1 << 10;
+const MOST_CAPACITY: usize = 1 << 32;
+/// Most entries of one side.
+pub(crate) const MOST_ENTRIES: usize = 1024;
+
+impl Settings {
+    /// Whether a ring can be made like this; if not, what is wrong and what would be right.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let capacity = self.capacity;
+        if !capacity.is_power_of_two() || !(LEAST_CAPACITY..=MOST_CAPACITY).contains(&capacity) {
+            return Err(format!(
+                "capacity {capacity} is not a power of two from {LEAST_CAPACITY} to {MOST_CAPACITY} bytes"
+            ));
+        }
+        check_entries("max_publishers", self.max_publishers)?;
+        check_entries("max_subscribers", self.max_subscribers)?;
+        let kept = capacity / super::layout::SLOT / 2;
+        if self.history > kept {
+            return Err(format!(
+                "history {} needs at least as many slots of 64 bytes, and a ring of {capacity} \
+                 bytes keeps {kept} of them for newcomers: ask for less or raise the capacity",
+                self.history
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn check_entries(what: &str, count: usize) -> Result<(), String> {
+    if (1..=MOST_ENTRIES).contains(&count) {
+        return Ok(());
+    }
+    Err(format!("{what} {count} is not from 1 to {MOST_ENTRIES}"))
+}
+
+impl fmt::Display for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared => "shared",
+            Self::Exclusive => "exclusive",
+        })
+    }
+}
+
+impl fmt::Display for Overflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Block => "block",
+            Self::DropOldest => "drop oldest",
+        })
+    }
+}
+
+impl fmt::Display for Parking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Futex => "park",
+            Self::Event => "event",
+        })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_can_be_made() {
+        assert_eq!(Settings::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_made_says_why() {
+        let reason = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings.check().unwrap_err()
+        };
+        assert!(reason(|s| s.capacity = 1000).contains("power of two"));
+        assert!(reason(|s| s.capacity = 512).contains("capacity 512"));
+        assert!(reason(|s| s.capacity = 1 << 33).contains("4294967296"));
+        assert!(reason(|s| s.max_publishers = 0).contains("max_publishers 0"));
+        assert!(reason(|s| s.max_subscribers = 1025).contains("max_subscribers 1025"));
+        assert!(reason(|s| s.history = 8193).contains("8192"));
+    }
+}

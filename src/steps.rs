@@ -1,0 +1,126 @@
+//! Named steps of the protocol, at which a test can stop a process.
+//!
+//! Outside of the crate's own unit tests [`step`] is an empty function. There, the environment
+//! variable `PACKETRING_STOP_AT=<step>:<signal>[:<n>]` sends the process that signal the n-th
+//! time it comes to the step: a kill or a freeze at exactly this instruction.
+
+macro_rules! steps {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// A step, named for what comes next.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Step {
+            $($(#[$doc])* $name,)+
+        }
+
+        #[cfg(test)]
+        impl Step {
+            /// Every step, in the order of the protocol.
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)+];
+        }
+    };
+}
+
+steps! {
+    /// Open: the object is open, the control lock is not held.
+    OpenLock,
+    /// Make: memory is about to be reserved.
+    MakeReserve,
+    /// Make: reserved, about to be mapped.
+    MakeMap,
+    /// Make: initialized, about to be called ready.
+    MakeReady,
+    /// Attach: about to say that this attachment is there.
+    Attach,
+    /// Join: the liveness lock is held, the entry is about to be taken.
+    JoinSeat,
+    /// Join: the entry is taken, the cursor is about to be set.
+    JoinCursor,
+    /// Join: the cursor holds publishers back, it is about to be moved up.
+    JoinMove,
+    /// Join: about to be made durable.
+    JoinDurable,
+    /// Claim: the record's length is about to be written.
+    ClaimLen,
+    /// Claim: the record's position is about to be written.
+    ClaimPosition,
+    /// Claim: the tail is about to be moved.
+    ClaimTail,
+    /// Claim: won, about to be filled.
+    ClaimFill,
+    /// Commit: padding is about to be stamped.
+    CommitPadding,
+    /// Commit: about to be stamped.
+    CommitStamp,
+    /// Commit: stamped; the tail (exclusive) or the record (shared) is about to follow.
+    CommitAfter,
+    /// Commit: done, sleepers are about to be woken.
+    CommitWake,
+    /// Receive: the packet is in hand.
+    Receive,
+    /// Receive: the cursor is about to be moved.
+    Release,
+    /// Evict: counted as begun, the cursor is about to be moved.
+    EvictMove,
+    /// Evict: moved, about to be counted.
+    EvictCount,
+    /// History: the oldest packet is about to be moved up.
+    HistoryMove,
+    /// Recover: a void packet's header is about to be written.
+    RecoverHeader,
+    /// Recover: a void packet is about to be stamped.
+    RecoverStamp,
+    /// Recover: resolved, the record is about to be cleared.
+    RecoverClear,
+    /// Park: announced, about to look again.
+    ParkLook,
+    /// Leave: the cursor or record is about to be given up.
+    LeaveCursor,
+    /// Leave: the entry is about to be freed.
+    LeaveSeat,
+    /// Close: about to be marked.
+    CloseMark,
+    /// Remove: about to be marked.
+    RemoveMark,
+    /// Remove: marked, about to be unlinked.
+    RemoveUnlink,
+}
+
+/// Marks a step.
+#[cfg(any(not(test), loom))]
+#[inline(always)]
+pub(crate) fn step(_: Step) {}
+
+#[cfg(all(test, not(loom)))]
+pub(crate) use armed::step;
+
+#[cfg(all(test, not(loom)))]
+mod armed {
+    use super::Step;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    struct Stop {
+        step: String,
+        signal: i32,
+        left: AtomicUsize,
+    }
+
+    /// Marks a step, and stops here if the environment asks for it.
+    pub(crate) fn step(step: Step) {
+        static STOP: OnceLock<Option<Stop>> = OnceLock::new();
+        let Some(stop) = STOP.get_or_init(read) else { return };
+        if format!("{step:?}") == stop.step && stop.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            // SAFETY: sends a signal to this very process.
+            unsafe { libc::raise(stop.signal) };
+        }
+    }
+
+    fn read() -> Option<Stop> {
+        let text = std::env::var("PACKETRING_STOP_AT").ok()?;
+        let mut parts = text.split(':');
+        let step = parts.next()?.to_owned();
+        let signal = parts.next()?.parse().unwrap();
+        let left = parts.next().map_or(1, |count| count.parse().unwrap());
+        Some(Stop { step, signal, left: AtomicUsize::new(left) })
+    }
+}

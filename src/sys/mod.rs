@@ -1,0 +1,9 @@
+//! System calls, each with the errors it can give and nothing of our formats.
+//!
+//! Linux only: futexes, membarrier, open-file-description locks, POSIX shared memory.
+
+pub(crate) mod barrier;
+pub(crate) mod event;
+pub(crate) mod futex;
+pub(crate) mod lock;
+pub(crate) mod shm;

@@ -1,0 +1,102 @@
+//! POSIX shared-memory objects: opening, measuring, reserving, protecting.
+
+use rustix::fs::{FallocateFlags, Mode, fallocate, fstat, ftruncate, stat};
+use rustix::mm::{Advice, MprotectFlags, madvise, mprotect};
+use rustix::{io, shm};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+
+/// Where Linux keeps shared-memory objects.
+const FOLDER: &str = "/dev/shm";
+
+/// What the kernel knows of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Object {
+    /// Its length in bytes.
+    pub(crate) len: u64,
+    /// Its inode, which names it as long as it is open.
+    pub(crate) inode: u64,
+    /// Whether its name has been removed.
+    pub(crate) unlinked: bool,
+    /// Its owner's user id.
+    pub(crate) owner: u32,
+    /// Whether it is an ordinary object: not a folder, link or device put in its place.
+    pub(crate) ordinary: bool,
+}
+
+/// Opens the object, creating an empty one of mode 0600 if asked to. The descriptor is closed on
+/// exec.
+pub(crate) fn open(name: &str, create: bool) -> io::Result<OwnedFd> {
+    let flags = shm::OFlags::RDWR;
+    let flags = if create { flags | shm::OFlags::CREATE } else { flags };
+    shm::open(name, flags, Mode::RUSR | Mode::WUSR)
+}
+
+/// Removes the name. Whoever has the object open keeps it.
+pub(crate) fn unlink(name: &str) -> io::Result<()> {
+    shm::unlink(name)
+}
+
+/// What the kernel knows of the open object.
+pub(crate) fn measure(fd: BorrowedFd<'_>) -> io::Result<Object> {
+    Ok(object(&fstat(fd)?))
+}
+
+/// What the kernel knows of the object that has this name now.
+pub(crate) fn measure_named(name: &str) -> io::Result<Object> {
+    Ok(object(&stat(path(name))?))
+}
+
+/// The path under which the object can be seen.
+pub(crate) fn path(name: &str) -> String {
+    format!("{FOLDER}{name}")
+}
+
+/// Makes the object `len` zero bytes long, with memory reserved for each of them, so that a full
+/// file system is an error here and not a SIGBUS at the first touch of a page.
+pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
+    ftruncate(fd, 0)?;
+    loop {
+        match fallocate(fd, FallocateFlags::empty(), 0, len) {
+            Err(io::Errno::INTR) => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Gives the object's memory back.
+pub(crate) fn empty(fd: BorrowedFd<'_>) -> io::Result<()> {
+    ftruncate(fd, 0)
+}
+
+/// Makes whole pages of a mapping read-only: a store to them is a SIGSEGV from here on.
+///
+/// # Safety
+///
+/// `[start, start + len)` is mapped, starts and ends on a page, and nobody in this process writes
+/// to it afterwards through this mapping.
+pub(crate) unsafe fn protect(start: NonNull<u8>, len: usize) -> io::Result<()> {
+    // SAFETY: the caller's promise: mapped, whole pages, not written any more.
+    unsafe { mprotect(start.as_ptr().cast(), len, MprotectFlags::READ) }
+}
+
+/// Keeps a mapping out of processes that are forked off this one.
+///
+/// # Safety
+///
+/// `[start, start + len)` is one whole mapping of this process.
+pub(crate) unsafe fn keep_from_children(start: NonNull<u8>, len: usize) -> io::Result<()> {
+    // SAFETY: the caller's promise; the advice changes nothing for this process.
+    unsafe { madvise(start.as_ptr().cast(), len, Advice::LinuxDontFork) }
+}
+
+fn object(stat: &rustix::fs::Stat) -> Object {
+    Object {
+        len: stat.st_size.unsigned_abs(),
+        inode: stat.st_ino,
+        unlinked: stat.st_nlink == 0,
+        owner: stat.st_uid,
+        ordinary: rustix::fs::FileType::from_raw_mode(stat.st_mode)
+            == rustix::fs::FileType::RegularFile,
+    }
+}

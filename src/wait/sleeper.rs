@@ -1,0 +1,151 @@
+//! The sleeper's side of a bell.
+
+use super::{Kind, Wait};
+use crate::segment::layout::Bell;
+#[cfg(loom)]
+use crate::sync::fence;
+use crate::sync::{Ordering, spin_loop};
+#[cfg(not(loom))]
+use crate::sys::{barrier, event::Event, futex};
+use std::time::{Duration, Instant};
+
+/// Looks at the clock once in so many spins.
+const SPINS: u32 = 64;
+/// Longest sleep when no barrier can be had: nobody is sure to wake the sleeper.
+const BLIND: Duration = Duration::from_millis(1);
+/// With another core to work on, spins for this long before it lets others have this one.
+const UNDISTURBED: Duration = Duration::from_micros(100);
+
+/// What an endpoint sleeps on.
+#[derive(Debug)]
+pub(crate) enum Sleep {
+    /// The bell's futex word.
+    Futex,
+    /// An event of its own, which wakers set.
+    #[cfg(not(loom))]
+    Event(Event),
+}
+
+#[cfg(not(loom))]
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Event")
+    }
+}
+
+/// How one endpoint waits.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    wait: Wait,
+    sleep: Sleep,
+    /// Another core can make ready what is waited for while this one spins.
+    has_company: bool,
+}
+
+impl Waiter {
+    /// A waiter that sleeps on `sleep` if it sleeps.
+    pub(crate) fn new(wait: Wait, sleep: Sleep) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { wait, sleep, has_company: cores > 1 }
+    }
+
+    /// Chooses how to wait from now on.
+    pub(crate) fn set(&mut self, wait: Wait) {
+        self.wait = wait;
+    }
+
+    /// How it waits.
+    pub(crate) fn wait(&self) -> Wait {
+        self.wait
+    }
+
+    /// Whether it never sleeps.
+    pub(crate) fn only_spins(&self) -> bool {
+        self.wait.kind == Kind::Spin
+    }
+
+    /// Whether it sleeps on its bell's word.
+    pub(crate) fn sleeps_on_futex(&self) -> bool {
+        matches!(self.sleep, Sleep::Futex)
+    }
+
+    /// The first part of a wait: spins as long as the endpoint's budget and `bound` allow.
+    /// `true`: ready.
+    pub(crate) fn spin(&self, bound: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
+        // Alone on its core, spinning only keeps the other side from running.
+        let budget = if self.has_company { self.wait.spin } else { Duration::ZERO };
+        !self.only_spins() && spin_until(budget.min(bound), self.has_company, ready)
+    }
+
+    /// One bounded pause, sleeping if the endpoint sleeps. `true`: ready. `false`: the bound has
+    /// passed, or the sleep was cut short; the caller looks again.
+    pub(crate) fn pause(
+        &self,
+        bell: &Bell,
+        bound: Duration,
+        ready: &mut dyn FnMut() -> bool,
+    ) -> bool {
+        if self.only_spins() {
+            return spin_until(bound, self.has_company, ready);
+        }
+        let (seen, can_be_woken) = announce(bell);
+        if ready() {
+            return true;
+        }
+        let bound = if can_be_woken { bound } else { bound.min(BLIND) };
+        crate::steps::step(crate::steps::Step::ParkLook);
+        self.sleep(bell, seen, bound);
+        ready()
+    }
+
+    #[cfg(not(loom))]
+    fn sleep(&self, bell: &Bell, seen: u32, bound: Duration) {
+        match &self.sleep {
+            Sleep::Futex => futex::wait(&bell.futex, seen, bound),
+            Sleep::Event(event) => event.wait(bound),
+        }
+    }
+
+    #[cfg(loom)]
+    fn sleep(&self, _: &Bell, _: u32, _: Duration) {}
+}
+
+/// Announces a sleeper. Returns the word to sleep on, and whether wakers are sure to see it: the
+/// caller must look again before it sleeps.
+pub(crate) fn announce(bell: &Bell) -> (u32, bool) {
+    // Before the announcement: a waker that sees it changes the word afterwards.
+    let seen = bell.futex.load(Ordering::SeqCst);
+    bell.announce.fetch_add(1, Ordering::SeqCst);
+    // Pairs with the light barrier in `Ringer::must_wake`.
+    (seen, heavy_barrier())
+}
+
+#[cfg(not(loom))]
+fn heavy_barrier() -> bool {
+    barrier::heavy()
+}
+
+#[cfg(loom)]
+fn heavy_barrier() -> bool {
+    fence(Ordering::SeqCst);
+    true
+}
+
+fn spin_until(bound: Duration, has_company: bool, ready: &mut dyn FnMut() -> bool) -> bool {
+    let started = Instant::now();
+    loop {
+        for _ in 0..SPINS {
+            if ready() {
+                return true;
+            }
+            spin_loop();
+        }
+        let spun = started.elapsed();
+        if spun >= bound {
+            return false;
+        }
+        if !has_company || spun > UNDISTURBED {
+            std::thread::yield_now();
+        }
+    }
+}
