@@ -182,7 +182,11 @@ impl fmt::Display for OpenError {
             Self::System { action, object, source } => {
                 write!(f, "could not {action} {object}: {source}")?;
                 let full = source.raw_os_error() == Some(libc::ENOSPC);
-                if full { write!(f, "; /dev/shm is full, make the ring smaller or the mount larger") } else { Ok(()) }
+                if full {
+                    write!(f, "; /dev/shm is full, make the ring smaller or the mount larger")
+                } else {
+                    Ok(())
+                }
             }
         }
     }

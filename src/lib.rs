@@ -15,6 +15,8 @@ mod sync;
 #[cfg(not(loom))]
 mod sys;
 mod wait;
+#[cfg(not(loom))]
+pub mod with;
 
 pub use error::OpenError;
 pub use ring::reader::Missed;
@@ -22,24 +24,89 @@ pub use segment::settings::{Claims, Overflow, Settings};
 pub use wait::Wait;
 
 #[cfg(not(loom))]
-pub use api::*;
+pub use public::*;
 
+/// All that a model check of the orderings does without.
 #[cfg(not(loom))]
-mod api {
+mod public {
     pub use crate::channel::{
-        Batch, CarriedType, Copied, Info, Mail, MixedPublisher, MixedSubscriber, Mismatch, Publisher, Received, RecvError,
-        Reserved, ReservedTail, Ring, RingBuilder, SendAllError, SendError, Selectable, Selectee, Subscriber, Values, WaitingFor,
-        select, select_timeout, try_select,
+        Batch, CarriedType, Copied, Info, Mail, Mismatch, MixedPublisher, MixedSubscriber,
+        Publisher, Received, RecvError, Reserved, ReservedTail, Ring, RingBuilder, Selectable,
+        Selectee, SendAllError, SendError, Subscriber, Values, WaitingFor, select, select_timeout,
+        try_select,
     };
     pub use crate::packet::{
         AnyBits, OneOf, Packet, Tail, TypeInfo, Unpack, UnpackError, Unserializable,
     };
-    pub use packetring_derive::{one_of, packet};
     pub use rkyv;
 }
 
-/// Wrappers for fields: `#[rkyv(with = packetring::with::AsVec)]`. These are rkyv's.
+/// Makes a struct or enum a [`Packet`]: a value of it can be sent, and is read in place.
+///
+/// ```
+/// #[packetring::packet]
+/// pub struct Chat {
+///     pub name: String,
+///     pub age: u32,
+/// }
+///
+/// // The archived form has the same fields, and methods of its own.
+/// impl ArchivedChat {
+///     pub fn greeting(&self) -> String {
+///         format!("hello, i'm {} and {}", self.name, self.age)
+///     }
+/// }
+/// # fn main() {}
+/// ```
+///
+/// It puts rkyv's `Archive`, `Serialize` and `Deserialize` on the item, by way of packetring, so that rkyv need
+/// not be a dependency, and describes the archived type `Archived…`: its fingerprint, its schema, and whether
+/// it can be reserved ([`AnyBits`]). Everything else about the item stays as it is, derives included.
+///
+/// # What it may hold
+///
+/// Whatever is a [`Packet`]. Refused, at the field and with a hint: hash tables, shared and raw pointers,
+/// references, trait objects, functions, cells, locks, atomics, `Instant`; `usize` and `isize` too, because rkyv
+/// would cut them to 32 bits. The macro goes by the name: if a type of yours is merely called so, or if a
+/// `usize` is always small, put `#[rkyv(with = packetring::with::Identity)]` on the field. Other
+/// [wrappers](crate::with) archive such fields as something else, such as a `HashMap` as a list.
+///
+/// A type may mention itself, by its name or as `Self`, behind a `Box`, in a `Vec` or a map; pointers nest up to 63
+/// deep. Two types that mention each other are a cycle that the compiler refuses: box one of them as bytes, or make
+/// them one type. Every type parameter must itself be a packet type, even if it is only in a `PhantomData`: it
+/// is part of the fingerprint.
+///
+/// # Arguments
+///
+/// `#[packet(crate = path)]` if packetring has another name. `#[rkyv(..)]` on the item and its fields is passed on to
+/// rkyv (`with`, `derive`, `compare`, `archived`, `attr`, `niche`, …), but for `as`, `remote` and `crate`.
+///
+/// A crate that denies `missing_docs` must allow it for the modules of public enums with named fields: rkyv's
+/// resolvers have none.
 #[cfg(not(loom))]
-pub mod with {
-    pub use rkyv::with::*;
-}
+pub use packetring_derive::packet;
+
+/// Makes an enum of packet types a choice of packets, each read in place.
+///
+/// ```
+/// # #[packetring::packet] pub struct Job { pub name: String }
+/// # #[packetring::packet] pub struct Stop;
+/// #[packetring::one_of]
+/// enum Work {
+///     Job(Job),
+///     Stop(Stop),
+/// }
+///
+/// fn name<'a>(work: &Work<'a>) -> &'a str {
+///     match work {
+///         Work::Job(job) => &job.name, // a `&'a ArchivedJob`
+///         Work::Stop(_) => "stop",
+///     }
+/// }
+/// # fn main() {}
+/// ```
+///
+/// The enum gets a lifetime, that of the packet, and is `Clone` and `Copy`. Each variant holds one packet type, all of
+/// them different. It implements [`OneOf`]. `#[one_of(crate = path)]` if packetring has another name.
+#[cfg(not(loom))]
+pub use packetring_derive::one_of;

@@ -1,6 +1,6 @@
 //! A field as the other parts need it: its archived type, real and as described.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
 use syn::{
     Field, Fields, Index, Member, Path, Result, Type, WherePredicate, parse_quote, spanned::Spanned,
@@ -47,22 +47,25 @@ impl Part {
             }
             None => (None, false),
         };
+        // Located at the field, and marked as the macro's own, so that lints leave it alone.
+        let span = Span::call_site().located_at(field.ty.span());
         let omitted = attrs.omit_bounds || in_type || in_with;
         Ok(Self {
             member,
             name,
             wrapped: with.is_some(),
             mentions: in_type || in_with,
-            archived: archived(&ty, with.as_ref(), rkyv),
-            described: archived(&stand_in, stand_in_with.as_ref(), rkyv),
+            archived: archived(&ty, with.as_ref(), rkyv, span),
+            described: archived(&stand_in, stand_in_with.as_ref(), rkyv, span),
             archive_bound: (!omitted).then(|| archive_bound(&ty, with.as_ref(), rkyv)),
-            span: Span::call_site().located_at(field.ty.span()),
+            span,
         })
     }
 
     /// The demand that the archived type is described, told at the field.
     pub(crate) fn describe_bound(&self, describe: &TokenStream) -> Option<WherePredicate> {
         let archived = &self.archived;
+        let describe = located_at(self.span, describe.clone());
         let bound = quote_spanned!(self.span=> #archived: #describe);
         (!self.mentions).then(|| parse_quote!(#bound))
     }
@@ -77,16 +80,25 @@ impl Part {
     }
 }
 
+/// The same tokens, shown at this place in errors.
+fn located_at(span: Span, tokens: TokenStream) -> TokenStream {
+    let relocate = |mut token: TokenTree| {
+        token.set_span(span);
+        token
+    };
+    tokens.into_iter().map(relocate).collect()
+}
+
 /// An identifier without `r#`.
 pub(crate) fn plain(ident: &syn::Ident) -> String {
     let text = ident.to_string();
     text.strip_prefix("r#").map(str::to_owned).unwrap_or(text)
 }
 
-fn archived(ty: &Type, with: Option<&Type>, rkyv: &Path) -> TokenStream {
+fn archived(ty: &Type, with: Option<&Type>, rkyv: &Path, span: Span) -> TokenStream {
     match with {
-        Some(with) => quote!(<#with as #rkyv::with::ArchiveWith<#ty>>::Archived),
-        None => quote!(<#ty as #rkyv::Archive>::Archived),
+        Some(with) => quote_spanned!(span=> <#with as #rkyv::with::ArchiveWith<#ty>>::Archived),
+        None => quote_spanned!(span=> <#ty as #rkyv::Archive>::Archived),
     }
 }
 

@@ -14,13 +14,15 @@ mod packet;
 mod refuse;
 mod rkyv_attrs;
 
-/// Makes a struct or enum a packet.
+// Documented where packetring re-exports it.
+#[allow(missing_docs)]
 #[proc_macro_attribute]
 pub fn packet(args: TokenStream, item: TokenStream) -> TokenStream {
     packet::expand(args.into(), item.into()).into()
 }
 
-/// Makes an enum a choice of packets.
+// Documented where packetring re-exports it.
+#[allow(missing_docs)]
 #[proc_macro_attribute]
 pub fn one_of(args: TokenStream, item: TokenStream) -> TokenStream {
     one_of::expand(args.into(), item.into()).into()

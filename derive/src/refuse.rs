@@ -3,9 +3,10 @@
 //! Names are only names: a type of the user's own that is called `Instant` is refused too, unless the
 //! field says `#[rkyv(with = packetring::with::Identity)]`. What hides behind an alias is left to the traits.
 
+use proc_macro2::TokenTree;
 use syn::{
-    Attribute, Error, Expr, Fields, GenericParam, Generics, Item, Lit, PathArguments, PathSegment,
-    Token, Type, TypePath, Variant,
+    Attribute, Error, Expr, Fields, GenericParam, Generics, Item, Lit, Meta, PathArguments,
+    PathSegment, Token, Type, TypePath, Variant,
     punctuated::Punctuated,
     visit::{self, Visit},
 };
@@ -61,14 +62,21 @@ impl Errors {
     }
 
     fn repr(&mut self, attr: &Attribute) {
-        let _ = attr.parse_nested_meta(|meta| {
-            if meta.path.is_ident("align") {
-                self.push(&attr.meta, "a packet lies where the ring puts it, aligned to 16 bytes: leave `repr(align)` off");
-            } else if meta.path.is_ident("packed") {
-                self.push(&attr.meta, "a packet is read in place and cannot be packed: leave `repr(packed)` off");
+        let Meta::List(list) = &attr.meta else { return };
+        for token in list.tokens.clone() {
+            let TokenTree::Ident(word) = &token else { continue };
+            if word == "align" {
+                self.push(
+                    word,
+                    "a packet lies where the ring puts it, aligned to 16 bytes: leave `align` off",
+                );
+            } else if word == "packed" {
+                self.push(
+                    word,
+                    "a packet is read in place and cannot be packed: leave `packed` off",
+                );
             }
-            Err(meta.error("seen enough"))
-        });
+        }
     }
 
     fn derive(&mut self, attr: &Attribute) {
@@ -242,8 +250,14 @@ fn plain_advice(name: &str) -> Option<&'static str> {
         "PathBuf" | "OsString" => {
             "use `String`, or put `#[rkyv(with = packetring::with::AsString)]` on the field"
         }
-        "AtomicBool" | "AtomicU8" | "AtomicU16" | "AtomicU32" | "AtomicU64" | "AtomicUsize"
-        | "AtomicI8" | "AtomicI16" | "AtomicI32" | "AtomicI64" | "AtomicIsize" => {
+        "usize" | "isize" | "NonZeroUsize" | "NonZeroIsize" => {
+            "it has 32 bits in an archive, and what does not fit is cut off; use `u64` or `u32`"
+        }
+        "AtomicUsize" | "AtomicIsize" => {
+            "use `u64`, or `AtomicU64` with `#[rkyv(with = packetring::with::AtomicLoad<packetring::with::Relaxed>)]`"
+        }
+        "AtomicBool" | "AtomicU8" | "AtomicU16" | "AtomicU32" | "AtomicU64" | "AtomicI8"
+        | "AtomicI16" | "AtomicI32" | "AtomicI64" => {
             "use the plain number, or put `#[rkyv(with = packetring::with::AtomicLoad<packetring::with::Relaxed>)]` on the field"
         }
         _ => return None,

@@ -114,19 +114,13 @@ impl Endpoint {
 
 /// Clears the dead away, through a second mapping if a claim must be voided. Under the control
 /// lock.
-pub(crate) fn reap(
-    segment: &Segment,
-    memory: &Memory,
-    lives: &dyn Fn(Member) -> bool,
-) -> Reaped {
+pub(crate) fn reap(segment: &Segment, memory: &Memory, lives: &dyn Fn(Member) -> bool) -> Reaped {
     let settings = segment.settings();
     if !roster::has_abandoned_claim(memory, lives) {
         return roster::reap(memory, settings, lives);
     }
     // Without a writable mapping (no memory, no descriptors) the claim waits for the next to ask.
-    segment
-        .with_writable(|memory| roster::reap(&memory, settings, lives))
-        .unwrap_or_default()
+    segment.with_writable(|memory| roster::reap(&memory, settings, lives)).unwrap_or_default()
 }
 
 fn bell_of_own(memory: &Memory, member: Member) -> &Bell {

@@ -97,8 +97,7 @@ pub(crate) fn durable(
             let member = vacancy(&control, &segment, Side::Subscribers)?;
             sit(&segment, member)?;
             let entry = index_of(member);
-            let position =
-                roster::join_subscriber(&memory, &settings, entry, Start::Newcomer);
+            let position = roster::join_subscriber(&memory, &settings, entry, Start::Newcomer);
             roster::make_durable(&memory, entry, name);
             (member, index, position, 0)
         }

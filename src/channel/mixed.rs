@@ -212,7 +212,12 @@ impl Mail<'_> {
     /// The name of the packet's type; empty if the ring does not know it.
     pub fn type_name(&self) -> String {
         let index = self.type_index();
-        self.hand.holder().endpoint.segment.with_types(|types| types.name(index)).unwrap_or_default()
+        self.hand
+            .holder()
+            .endpoint
+            .segment
+            .with_types(|types| types.name(index))
+            .unwrap_or_default()
     }
 
     /// Position, and whether it was delivered before.

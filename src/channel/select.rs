@@ -67,10 +67,7 @@ pub fn try_select(subscribers: &mut [&mut dyn Selectable]) -> Option<usize> {
 }
 
 /// The index of the first subscriber that has something in time: see [`select`].
-pub fn select_timeout(
-    subscribers: &mut [&mut dyn Selectable],
-    timeout: Duration,
-) -> Option<usize> {
+pub fn select_timeout(subscribers: &mut [&mut dyn Selectable], timeout: Duration) -> Option<usize> {
     wait_for_any(subscribers, Patience::For(timeout))
 }
 

@@ -141,11 +141,7 @@ impl Sender {
         }
     }
 
-    fn claim_many(
-        &mut self,
-        spans: &[u64],
-        patience: Patience,
-    ) -> Result<(u64, usize), SendError> {
+    fn claim_many(&mut self, spans: &[u64], patience: Patience) -> Result<(u64, usize), SendError> {
         match self.writer.claim_many(spans) {
             Ok(claimed) => Ok(claimed),
             Err(full) => self.claim_slowly(full, patience, &mut |writer| writer.claim_many(spans)),
@@ -196,11 +192,8 @@ impl Sender {
         claim: &mut dyn FnMut(&mut Writer) -> Result<R, Full>,
     ) -> Result<R, SendError> {
         let is_dead = full.gate.holder.is_some_and(|holder| !self.endpoint.lives(holder));
-        let outcome = if is_dead && self.endpoint.ask_locks() {
-            claim(&mut self.writer)
-        } else {
-            Err(full)
-        };
+        let outcome =
+            if is_dead && self.endpoint.ask_locks() { claim(&mut self.writer) } else { Err(full) };
         outcome.map_err(|full| SendError::Full {
             waiting_for: waiting_for(&self.writer.memory, full.gate),
         })
@@ -209,9 +202,8 @@ impl Sender {
     /// Waits for whoever holds the publisher back to move, a bounded time. `true`: it moved.
     fn wait_at(&self, gate: Gate, deadline: Deadline, may_spin: bool) -> bool {
         let memory = &self.writer.memory;
-        let mut ready = || {
-            word_of(memory, gate) != gate.lowest || Closing::of(memory) == Closing::Closed
-        };
+        let mut ready =
+            || word_of(memory, gate) != gate.lowest || Closing::of(memory) == Closing::Closed;
         let (waiter, bound) = (&self.endpoint.waiter, deadline.cut(PENDING));
         if may_spin && waiter.spin(bound, &mut ready) {
             return true;

@@ -8,10 +8,10 @@ use super::receiver::Receiver;
 use crate::error::OpenError;
 use crate::packet::guard::{self, Opened, OpenedMany};
 use crate::packet::{self, Packet, Unpack};
-use crate::segment::bytes::SteadyMany;
 use crate::ring::hand::{Hand, Hands, Holder};
 use crate::ring::reader::Taken;
 use crate::ring::roster::Start;
+use crate::segment::bytes::SteadyMany;
 use crate::wait::Wait;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -325,9 +325,9 @@ impl<T: Unpack> Iterator for Values<'_, T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.subscriber.recv() {
-            Ok(received) => Some(
-                Received::unpack(received).map_err(|error| RecvError::Unpack(Box::new(error))),
-            ),
+            Ok(received) => {
+                Some(Received::unpack(received).map_err(|error| RecvError::Unpack(Box::new(error))))
+            }
             Err(RecvError::Closed) => None,
             Err(error) => Some(Err(error)),
         }

@@ -2,6 +2,8 @@
 //!
 //! Not the same as being free of pointers: `bool`, `char` and enums have bytes that are no value.
 
+use std::marker::PhantomData;
+
 use rkyv::{primitive::*, tuple::*};
 
 /// An archived type any of whose bit patterns are a value: numbers, arrays and tuples of them, and
@@ -43,6 +45,13 @@ numbers!(
 
 // SAFETY: No bytes, one value.
 unsafe impl AnyBits for () {}
+
+// SAFETY: No bytes, one value.
+unsafe impl<T: ?Sized> AnyBits for PhantomData<T> {}
+
+#[cfg(feature = "uuid")]
+// SAFETY: Any 16 bytes are one.
+unsafe impl AnyBits for uuid::Uuid {}
 
 // SAFETY: Its elements are its bytes.
 unsafe impl<T: AnyBits, const N: usize> AnyBits for [T; N] {}

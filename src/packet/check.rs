@@ -10,13 +10,14 @@ use rkyv::{
     Archive, Portable,
     api::{access_with_context, low::LowValidator},
     bytecheck::CheckBytes,
-    rancor::{BoxedError, Failure, Source, fail},
+    rancor::{Failure, Source, fail},
     validation::{Validator, archive::ArchiveValidator},
 };
 
 use super::{
     describe::{Describe, Shape},
     error::Invalid,
+    explanation::Explanation,
 };
 
 /// How deep pointers may nest; keeps a check within its stack.
@@ -41,11 +42,11 @@ where
 #[cold]
 pub(super) fn explanation<T>(bytes: &[u8]) -> String
 where
-    T: Archive<Archived: Describe + for<'a> CheckBytes<LowValidator<'a, BoxedError>>>,
+    T: Archive<Archived: Describe + for<'a> CheckBytes<LowValidator<'a, Explanation>>>,
 {
-    match thoroughly::<T::Archived, BoxedError>(bytes) {
+    match thoroughly::<T::Archived, Explanation>(bytes) {
         Ok(_) => String::from("the bytes are valid now; they were changed"),
-        Err(error) => format!("{error:#}"),
+        Err(error) => error.to_string(),
     }
 }
 

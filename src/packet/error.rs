@@ -4,7 +4,7 @@
 
 use std::{error::Error, fmt};
 
-use rkyv::rancor::BoxedError;
+use super::explanation::Explanation;
 
 /// A value that cannot be written as a packet.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Unserializable(Reason);
 #[derive(Debug)]
 enum Reason {
     Changed { measured: usize },
-    Refused(BoxedError),
+    Refused(Explanation),
     Unreadable(String),
 }
 
@@ -26,7 +26,7 @@ impl Unserializable {
 
     /// rkyv, a wrapper or the writer refused.
     #[cold]
-    pub(super) fn refused(cause: BoxedError) -> Self {
+    pub(super) fn refused(cause: Explanation) -> Self {
         Self(Reason::Refused(cause))
     }
 
@@ -56,7 +56,7 @@ impl fmt::Display for Unserializable {
 impl Error for Unserializable {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
-            Reason::Refused(cause) => Some(BoxedError::inner(cause)),
+            Reason::Refused(cause) => cause.source(),
             Reason::Changed { .. } | Reason::Unreadable(_) => None,
         }
     }
@@ -69,11 +69,11 @@ pub struct Invalid;
 
 /// A packet that could not be made into an owned value.
 #[derive(Debug)]
-pub struct UnpackError(BoxedError);
+pub struct UnpackError(Explanation);
 
 impl UnpackError {
     #[cold]
-    pub(super) fn new(cause: BoxedError) -> Self {
+    pub(super) fn new(cause: Explanation) -> Self {
         Self(cause)
     }
 }
@@ -86,6 +86,6 @@ impl fmt::Display for UnpackError {
 
 impl Error for UnpackError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(BoxedError::inner(&self.0))
+        self.0.source()
     }
 }

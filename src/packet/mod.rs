@@ -7,6 +7,7 @@ mod any_bits;
 mod check;
 pub mod describe;
 mod error;
+mod explanation;
 mod fingerprint;
 pub(crate) mod guard;
 mod info;

@@ -24,4 +24,9 @@ impl Scratch {
     pub(super) fn acquire(&mut self) -> ArenaHandle<'_> {
         self.0.get_or_insert_default().acquire()
     }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.0.as_ref().map_or(0, Arena::capacity)
+    }
 }

@@ -8,12 +8,13 @@ use rkyv::{
     Archive, Deserialize, Serialize,
     api::low::LowValidator,
     bytecheck::CheckBytes,
-    rancor::{BoxedError, Failure, Strategy},
+    rancor::{Failure, Strategy},
 };
 
 use super::{
     Invalid, TypeInfo, UnpackError, Unserializable, check,
     describe::Describe,
+    explanation::Explanation,
     scratch::Scratch,
     write,
     writer::{Counting, Resolving, Writing},
@@ -65,11 +66,11 @@ pub trait Packet: Archive<Archived: Describe> + Sized {
 #[diagnostic::do_not_recommend]
 impl<T> Packet for T
 where
-    T: Archive + Serialize<Resolving<BoxedError>>,
-    T: for<'a> Serialize<Counting<'a, BoxedError>> + for<'a> Serialize<Writing<'a, BoxedError>>,
+    T: Archive + Serialize<Resolving<Explanation>>,
+    T: for<'a> Serialize<Counting<'a, Explanation>> + for<'a> Serialize<Writing<'a, Explanation>>,
     T::Archived: Describe,
     T::Archived: for<'a> CheckBytes<LowValidator<'a, Failure>>,
-    T::Archived: for<'a> CheckBytes<LowValidator<'a, BoxedError>>,
+    T::Archived: for<'a> CheckBytes<LowValidator<'a, Explanation>>,
 {
     const FLAT_LEN: Option<usize> =
         if T::Archived::SHAPE.flat { Some(size_of::<T::Archived>()) } else { None };
@@ -132,7 +133,7 @@ pub trait Unpack: Packet {
 impl<T> Unpack for T
 where
     T: Packet,
-    T::Archived: Deserialize<T, Strategy<(), BoxedError>>,
+    T::Archived: Deserialize<T, Strategy<(), Explanation>>,
 {
     fn unpack(archived: &Self::Archived) -> Result<Self, UnpackError> {
         archived.deserialize(Strategy::wrap(&mut ())).map_err(UnpackError::new)

@@ -8,18 +8,19 @@ use std::ptr::NonNull;
 
 use rkyv::{
     Archive, Place, Serialize,
-    rancor::{BoxedError, Fallible, Strategy},
+    rancor::{Fallible, Strategy, fail},
     ser::{Positional, Serializer, Writer, WriterExt},
 };
 
 use super::{
     Unserializable,
     describe::Describe,
+    explanation::Explanation,
     scratch::Scratch,
-    writer::{Counter, Counting, MAX_LEN, Nothing, Resolving, SlotWriter, Writing},
+    writer::{Counter, Counting, MAX_LEN, NoRoom, Nothing, Resolving, SlotWriter, Writing},
 };
 
-type E = BoxedError;
+type E = Explanation;
 
 /// The length of the archive of a value with pointers.
 #[inline]
@@ -28,10 +29,16 @@ where
     T: for<'a> Serialize<Counting<'a, E>>,
 {
     let mut serializer = Serializer::new(Counter::default(), scratch.acquire(), ());
-    let root = write_parts(value, Strategy::<_, E>::wrap(&mut serializer));
-    let (root, _) = root.map_err(Unserializable::refused)?;
+    let parts = write_parts(value, Strategy::<_, E>::wrap(&mut serializer));
+    let (root, _) = parts.map_err(Unserializable::refused)?;
+    end_of_root::<T>(root).map_err(Unserializable::refused)
+}
+
+/// Where an archive with its root at this position ends.
+#[inline]
+fn end_of_root<T: Archive>(root: usize) -> Result<usize, E> {
     let len = root + size_of::<T::Archived>();
-    if len > MAX_LEN { Err(Unserializable::changed(len)) } else { Ok(len) }
+    if len > MAX_LEN { fail!(NoRoom::beyond(MAX_LEN)) } else { Ok(len) }
 }
 
 /// Writes the archive of a value with pointers.

@@ -38,7 +38,7 @@ impl<E: Source> Writer<E> for Counter {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), E> {
         if bytes.len() > MAX_LEN - self.pos {
-            fail!(NoRoom { limit: MAX_LEN });
+            fail!(NoRoom::beyond(MAX_LEN));
         }
         self.pos += bytes.len();
         Ok(())
@@ -74,7 +74,7 @@ impl<E: Source> Writer<E> for SlotWriter<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), E> {
         if bytes.len() > self.len - self.pos {
-            fail!(NoRoom { limit: self.len });
+            fail!(NoRoom::beyond(self.len));
         }
         // SAFETY: `pos + bytes.len() <= len`, and `new` was promised `len` writable bytes that nobody
         // else accesses, so `bytes` does not overlap them.
@@ -99,14 +99,14 @@ impl Positional for Nothing {
 
 impl<E: Source> Writer<E> for Nothing {
     fn write(&mut self, bytes: &[u8]) -> Result<(), E> {
-        if bytes.is_empty() { Ok(()) } else { fail!(NoRoom { limit: 0 }) }
+        if bytes.is_empty() { Ok(()) } else { fail!(NoRoom::beyond(0)) }
     }
 }
 
 // SAFETY: It never returns memory.
 unsafe impl<E: Source> Allocator<E> for Nothing {
     unsafe fn push_alloc(&mut self, _: std::alloc::Layout) -> Result<NonNull<[u8]>, E> {
-        fail!(NoRoom { limit: 0 })
+        fail!(NoRoom::beyond(0))
     }
 
     unsafe fn pop_alloc(&mut self, _: NonNull<u8>, _: std::alloc::Layout) -> Result<(), E> {
@@ -120,6 +120,12 @@ pub(super) struct NoRoom {
     limit: usize,
 }
 
+impl NoRoom {
+    pub(super) fn beyond(limit: usize) -> Self {
+        Self { limit }
+    }
+}
+
 impl fmt::Display for NoRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.limit {
@@ -130,3 +136,18 @@ impl fmt::Display for NoRoom {
 }
 
 impl Error for NoRoom {}
+
+#[cfg(test)]
+mod tests {
+    use rkyv::rancor::Failure;
+
+    use super::*;
+
+    #[test]
+    fn counting_ends_where_pointers_cannot_reach() {
+        let mut counter = Counter { pos: MAX_LEN - 3 };
+        assert!(Writer::<Failure>::write(&mut counter, &[0; 3]).is_ok());
+        assert!(Writer::<Failure>::write(&mut counter, &[0; 1]).is_err());
+        assert_eq!(counter.pos(), MAX_LEN);
+    }
+}

@@ -57,12 +57,8 @@ fn evict(memory: &Memory, geometry: &Geometry, entry: &SubscriberEntry, target: 
     step(Step::EvictMove);
     // Release: who sees the cursor moved sees the eviction begun. Acquire: what the subscriber
     // did with the slots comes before what the publisher will.
-    let moved = entry.cursor.compare_exchange(
-        cursor,
-        boundary,
-        Ordering::AcqRel,
-        Ordering::Relaxed,
-    );
+    let moved =
+        entry.cursor.compare_exchange(cursor, boundary, Ordering::AcqRel, Ordering::Relaxed);
     step(Step::EvictCount);
     if moved.is_err() {
         details.evictions_begun.fetch_sub(packets, Ordering::Relaxed);

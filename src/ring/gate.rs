@@ -57,10 +57,7 @@ fn scan_cursors(memory: &Memory, gate: &mut Gate) {
         // Pairs with the release of the cursor: its owner is done with what lies below.
         let cursor = entry.cursor.load(Ordering::Acquire);
         if cursor != NOWHERE && position(cursor) < gate.lowest {
-            *gate = Gate {
-                lowest: position(cursor),
-                holder: Some(Member::Subscriber(index)),
-            };
+            *gate = Gate { lowest: position(cursor), holder: Some(Member::Subscriber(index)) };
         }
     }
 }

@@ -183,7 +183,8 @@ fn is_held(reader: &Reader, taken: &Taken) -> bool {
 pub(crate) fn room(writer: &mut Writer, len: usize) -> Room<'_> {
     let span = crate::ring::geometry::span(len);
     assert!(
-        writer.position + span <= writer.claimed_until() && writer.geometry.holds(writer.position, span),
+        writer.position + span <= writer.claimed_until()
+            && writer.geometry.holds(writer.position, span),
         "room that was not claimed"
     );
     let start = writer.memory.payload(writer.position);

@@ -74,11 +74,9 @@ pub(crate) fn vacancy(memory: &Memory, settings: &Settings, side: Side) -> Optio
         Side::Publishers if settings.claims == Claims::Exclusive => {
             is_free(&memory.publishers()[0].seat).then_some(Member::Publisher(0))
         }
-        Side::Publishers => memory
-            .publishers()
-            .iter()
-            .position(|entry| is_free(&entry.seat))
-            .map(Member::Publisher),
+        Side::Publishers => {
+            memory.publishers().iter().position(|entry| is_free(&entry.seat)).map(Member::Publisher)
+        }
         Side::Subscribers => memory
             .subscribers()
             .iter()
@@ -219,11 +217,7 @@ pub(crate) fn has_abandoned_claim(memory: &Memory, lives: &dyn Fn(Member) -> boo
 
 /// Clears the dead away: resolves their claims, takes their cursors off, voids their pins, frees
 /// their entries. Under the control lock. `lives` says `true` of the caller itself.
-pub(crate) fn reap(
-    memory: &Memory,
-    settings: &Settings,
-    lives: &dyn Fn(Member) -> bool,
-) -> Reaped {
+pub(crate) fn reap(memory: &Memory, settings: &Settings, lives: &dyn Fn(Member) -> bool) -> Reaped {
     let mut reaped = Reaped::default();
     for index in 0..memory.publishers().len() {
         reaped.changed |= reap_publisher(memory, settings, index, lives);
@@ -308,9 +302,11 @@ impl SubscriberDetails {
 
     fn has_name(&self, name: &str) -> bool {
         self.name_len.load(Ordering::Relaxed) == name.len() as u64
-            && self.name.iter().enumerate().all(|(index, word)| {
-                word.load(Ordering::Relaxed) == name_word(name, index)
-            })
+            && self
+                .name
+                .iter()
+                .enumerate()
+                .all(|(index, word)| word.load(Ordering::Relaxed) == name_word(name, index))
     }
 }
 

@@ -122,9 +122,7 @@ pub(crate) fn header(memory: &Memory, geometry: &Geometry, position: u64) -> Loo
     // The acquire on the stamp orders this load.
     let word = memory.slot(position).descriptor.load(Ordering::Relaxed);
     match Descriptor::from_word(word) {
-        Some(descriptor) if geometry.holds(position, descriptor.span()) => {
-            Look::Packet(descriptor)
-        }
+        Some(descriptor) if geometry.holds(position, descriptor.span()) => Look::Packet(descriptor),
         _ => Look::Corrupt,
     }
 }

@@ -289,7 +289,8 @@ mod place {
         ) -> Option<Self> {
             let first = size_of::<Head>();
             let second = first.checked_add(publishers.checked_mul(size_of::<PublisherEntry>())?)?;
-            let types = second.checked_add(subscribers.checked_mul(size_of::<SubscriberEntry>())?)?;
+            let types =
+                second.checked_add(subscribers.checked_mul(size_of::<SubscriberEntry>())?)?;
             let schema = types.checked_add(MAX_TYPES * size_of::<TypeEntry>())?;
             let events_at = schema.checked_add(SCHEMA_WORDS * 8)?;
             let each = if events { event::ROOM } else { 0 };

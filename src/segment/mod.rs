@@ -36,12 +36,12 @@ mod whole {
     use super::heap::Heap;
     use super::layout::{MAX_TYPES, SubscriberEntry};
     use super::mapped::{Absent, Mapped};
+    use super::member::{Member, SeatState};
     use super::memory::{Memory, Parts};
     use super::name::Name;
     use super::settings::{Parking, Settings};
     use super::types::TypeTable;
     use crate::error::OpenError;
-    use super::member::{Member, SeatState};
     use crate::sync::Ordering;
     use crate::sys::event::Event;
     use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -107,10 +107,9 @@ mod whole {
         pub(crate) fn another(&self) -> Result<Self, OpenError> {
             match &self.backing {
                 Backing::Mapped(mapped) => mapped.another().map(Self::mapped),
-                Backing::Heap(heap) => Ok(Self {
-                    backing: Backing::Heap(Arc::clone(heap)),
-                    local: Mutex::default(),
-                }),
+                Backing::Heap(heap) => {
+                    Ok(Self { backing: Backing::Heap(Arc::clone(heap)), local: Mutex::default() })
+                }
             }
         }
 

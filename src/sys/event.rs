@@ -96,7 +96,9 @@ mod tests {
         for now in [0, 1, 499_999_999, 950_000_000, 998_000_000, 999_899_999, 999_999_999] {
             for bound in [0, 1, 2_000_000, 50_000_000, 999_999_999, 3_000_000_000] {
                 if let Some(wait) = carry_free(Duration::from_nanos(bound), now) {
-                    assert!(u64::from(now) + wait.as_nanos() as u64 <= 999_999_999 || wait.is_zero());
+                    assert!(
+                        u64::from(now) + wait.as_nanos() as u64 <= 999_999_999 || wait.is_zero()
+                    );
                     assert!(wait.as_nanos() as u64 <= bound);
                 }
             }

@@ -81,7 +81,8 @@ mod tests {
 
     fn descriptions() -> (File, File) {
         let path = std::env::temp_dir().join(format!("packetring-lock-{}", std::process::id()));
-        let open = || File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        let open =
+            || File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let pair = (open().unwrap(), open().unwrap());
         std::fs::remove_file(&path).unwrap();
         pair
@@ -91,7 +92,8 @@ mod tests {
     fn a_lock_is_seen_through_another_description_and_goes_with_its_own() {
         // Two opens of one inode: the second must not follow the unlinked name.
         let path = std::env::temp_dir().join(format!("packetring-lock2-{}", std::process::id()));
-        let open = || File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        let open =
+            || File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let (holder, asker) = (open().unwrap(), open().unwrap());
         std::fs::remove_file(&path).unwrap();
         assert!(try_exclusive(holder.as_fd(), 7).unwrap());

@@ -213,7 +213,7 @@ impl Shape {
     }
 
     /// The same shape, whose values must be audited.
-    pub(super) const fn audited(mut self) -> Self {
+    pub(super) const fn with_audit(mut self) -> Self {
         self.audited = true;
         self
     }

@@ -16,30 +16,33 @@ use rkyv::{
 use super::{Describe, Name, Shape};
 use crate::packet::check::MAX_DEPTH;
 
+/// Entries in a full node; every map and set has this number.
+const ENTRIES: usize = 5;
+
 /// How every node begins:
 ///
 /// ```text
-/// kind u8 (0 leaf, 1 inner) | keys [K; E] | values [V; E]
+/// kind u8 (0 leaf, 1 inner) | keys [K; 5] | values [V; 5]
 /// ```
 #[repr(C)]
-struct Node<K, V, const E: usize> {
+struct Node<K, V> {
     kind: u8,
-    keys: [MaybeUninit<K>; E],
-    values: [MaybeUninit<V>; E],
+    keys: [MaybeUninit<K>; ENTRIES],
+    values: [MaybeUninit<V>; ENTRIES],
 }
 
 /// A node without children; `len` of its entries are used.
 #[repr(C)]
-struct Leaf<K, V, const E: usize> {
-    node: Node<K, V, E>,
+struct Leaf<K, V> {
+    node: Node<K, V>,
     len: Archived<u32>,
 }
 
 /// A node whose entries are all used, with a child before each and one behind; offset 1 means none.
 #[repr(C)]
-struct Inner<K, V, const E: usize> {
-    node: Node<K, V, E>,
-    lesser: [RawRelPtrI32; E],
+struct Inner<K, V> {
+    node: Node<K, V>,
+    lesser: [RawRelPtrI32; ENTRIES],
     greater: RawRelPtrI32,
 }
 
@@ -48,10 +51,10 @@ const NOWHERE: i32 = 1;
 
 // SAFETY: A map is a relative pointer and a length. After the audit its iterators stay within checked
 // nodes, and each key and value was asked.
-unsafe impl<K: Describe, V: Describe, const E: usize> Describe for ArchivedBTreeMap<K, V, E> {
+unsafe impl<K: Describe, V: Describe> Describe for ArchivedBTreeMap<K, V, ENTRIES> {
     const NAME: Name = Name::generic("BTreeMap", &[K::NAME, V::NAME]);
     const SHAPE: &'static Shape = const {
-        &Shape::audited(Shape::container::<Self>(
+        &Shape::with_audit(Shape::container::<Self>(
             "btree-map",
             Self::NAME,
             const { &[K::SHAPE, V::SHAPE] },
@@ -59,20 +62,20 @@ unsafe impl<K: Describe, V: Describe, const E: usize> Describe for ArchivedBTree
     };
 
     fn audit(&self, archive: &[u8]) -> bool {
-        let sound = self.is_empty() || tree_is_sound::<K, V, E>(address(self), archive);
+        let sound = self.is_empty() || tree_is_sound::<K, V>(address(self), archive);
         sound && self.visit(|key, value| refuted(key, value, archive)).is_none()
     }
 }
 
 // SAFETY: A set is a map to units.
-unsafe impl<K: Describe, const E: usize> Describe for ArchivedBTreeSet<K, E> {
+unsafe impl<K: Describe> Describe for ArchivedBTreeSet<K, ENTRIES> {
     const NAME: Name = Name::generic("BTreeSet", &[K::NAME]);
     const SHAPE: &'static Shape = const {
-        &Shape::audited(Shape::container::<Self>("btree-set", Self::NAME, const { &[K::SHAPE] }))
+        &Shape::with_audit(Shape::container::<Self>("btree-set", Self::NAME, const { &[K::SHAPE] }))
     };
 
     fn audit(&self, archive: &[u8]) -> bool {
-        let sound = self.is_empty() || tree_is_sound::<K, (), E>(address(self), archive);
+        let sound = self.is_empty() || tree_is_sound::<K, ()>(address(self), archive);
         sound && self.visit(|key| refuted(key, &(), archive)).is_none()
     }
 }
@@ -90,27 +93,27 @@ fn address<T>(value: &T) -> usize {
 }
 
 /// Whether every node of a map that is not empty, at this address, is fit for iteration.
-fn tree_is_sound<K, V, const E: usize>(map: usize, archive: &[u8]) -> bool {
+fn tree_is_sound<K, V>(map: usize, archive: &[u8]) -> bool {
     let root = map.wrapping_sub(archive.as_ptr().addr());
     match target(archive, root) {
-        Some(Child::At(node)) => node_is_sound::<K, V, E>(archive, node, MAX_DEPTH.get()),
+        Some(Child::At(node)) => node_is_sound::<K, V>(archive, node, MAX_DEPTH.get()),
         Some(Child::None) | None => false,
     }
 }
 
-fn node_is_sound<K, V, const E: usize>(archive: &[u8], node: usize, depth: usize) -> bool {
+fn node_is_sound<K, V>(archive: &[u8], node: usize, depth: usize) -> bool {
     match archive.get(node) {
-        Some(0) => read(archive, node + std::mem::offset_of!(Leaf<K, V, E>, len)) != Some([0; 4]),
-        Some(1) if depth > 0 => inner_is_sound::<K, V, E>(archive, node, depth - 1),
+        Some(0) => read(archive, node + std::mem::offset_of!(Leaf<K, V>, len)) != Some([0; 4]),
+        Some(1) if depth > 0 => inner_is_sound::<K, V>(archive, node, depth - 1),
         _ => false,
     }
 }
 
-fn inner_is_sound<K, V, const E: usize>(archive: &[u8], node: usize, depth: usize) -> bool {
+fn inner_is_sound<K, V>(archive: &[u8], node: usize, depth: usize) -> bool {
     // The child behind the last entry directly follows the children before each entry.
-    let children = node + std::mem::offset_of!(Inner<K, V, E>, lesser);
-    (0..=E).all(|i| match target(archive, children + i * size_of::<RawRelPtrI32>()) {
-        Some(Child::At(child)) => node_is_sound::<K, V, E>(archive, child, depth),
+    let children = node + std::mem::offset_of!(Inner<K, V>, lesser);
+    (0..=ENTRIES).all(|i| match target(archive, children + i * size_of::<RawRelPtrI32>()) {
+        Some(Child::At(child)) => node_is_sound::<K, V>(archive, child, depth),
         Some(Child::None) => i > 0,
         None => false,
     })

@@ -26,7 +26,8 @@ struct Everything {
     letter: char,
     text: String,
     c_text: CString,
-    nested: Vec<(u8, Option<String>, Result<u16, Box<str>>)>,
+    nested: Vec<(u8, Option<String>)>,
+    results: [Result<u16, Box<str>>; 2],
     boxed: Box<[Box<u64>]>,
     took: Duration,
     from: SocketAddr,
@@ -63,7 +64,8 @@ fn everything(kind: Kind) -> Everything {
         letter: 'x',
         text: String::from("a text that is out of line"),
         c_text: CString::new("and one for C").unwrap(),
-        nested: vec![(1, Some(String::from("inline")), Ok(3)), (2, None, Err("an error".into()))],
+        nested: vec![(1, Some(String::from("inline"))), (2, None)],
+        results: [Ok(3), Err("an error".into())],
         boxed: [Box::new(1), Box::new(2)].into(),
         took: Duration::new(1, 999_999_999),
         from: "[::1]:80".parse().unwrap(),
@@ -79,7 +81,7 @@ fn trees(depth: usize) -> Trees {
         numbers: (0..37).map(|i| (i, i * i)).collect(),
         texts: (0..7).map(|i| (format!("text number {i}"), vec![set(i), set(1)])).collect(),
         flags: Some(BTreeSet::from([false, true])),
-        again: (0..depth).map(|i| trees(i)).collect(),
+        again: (0..depth).map(trees).collect(),
     }
 }
 
@@ -100,7 +102,8 @@ impl Cases {
                 0 => bytes[at] ^= 1 << self.next(8),
                 1 => bytes[at] = [0, 1, 2, 0x7f, 0x80, 0xff][self.next(6)],
                 _ => {
-                    let words = [0, 1, 2, 4, 5, 6, -1, -4, -8, -12, -16, -64, -100, i32::MAX, i32::MIN];
+                    let words =
+                        [0, 1, 2, 4, 5, 6, -1, -4, -8, -12, -16, -64, -100, i32::MAX, i32::MIN];
                     let word = words[self.next(words.len())].to_le_bytes();
                     if let Some(place) = bytes.get_mut(at & !3..(at & !3) + 4) {
                         place.copy_from_slice(&word);
@@ -166,7 +169,8 @@ fn walk_trees(trees: &ArchivedTrees) {
 
 #[test]
 fn corrupted_trees_are_refused_or_harmless() {
-    let accepted = corrupted(&trees(0), 40_000, walk_trees) + corrupted(&trees(2), 5_000, walk_trees);
+    let accepted =
+        corrupted(&trees(0), 40_000, walk_trees) + corrupted(&trees(2), 5_000, walk_trees);
     assert!(accepted > 1000, "{accepted}");
 }
 
@@ -270,16 +274,21 @@ fn unsound_trees_are_found_wherever_they_are() {
     refuses(|map| Some(Box::new(map)));
     refuses(|map| (1_u8, [Ok::<_, u8>(map)]));
     refuses(|map| BTreeMap::from([(1_u8, map)]));
-    refuses(|map| std::ops::Bound::Included(map));
+    refuses(std::ops::Bound::Included);
     refuses(|map| (map.clone()..map).start..);
     refuses(|map| Box::<[_]>::from([map]));
     refuses(|numbers| {
-        let none = || Trees { numbers: BTreeMap::new(), texts: BTreeMap::new(), flags: None, again: vec![] };
+        let none = || Trees {
+            numbers: BTreeMap::new(),
+            texts: BTreeMap::new(),
+            flags: None,
+            again: vec![],
+        };
         Trees { again: vec![Trees { numbers, ..none() }], ..none() }
     });
     refuses(InStruct);
     refuses(|map| InEnum::Named { map });
-    refuses(|map| InNiche { map: Some(Box::new(map)) });
+    refuses(|map| InNiche { map: Some([map].into()) });
 }
 
 #[packet]
@@ -293,7 +302,25 @@ enum InEnum {
 #[packet]
 struct InNiche {
     #[rkyv(with = with::Niche)]
-    map: Option<Box<BTreeMap<u32, u32>>>,
+    map: Option<Box<[BTreeMap<u32, u32>]>>,
+}
+
+#[packet]
+struct Seen {
+    #[rkyv(with = with::AsUnixTime)]
+    at: std::time::SystemTime,
+}
+
+#[test]
+fn times_that_cannot_be_are_refused() {
+    let at = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(5);
+    let mut archive = Archive::of(&Seen { at }).unwrap();
+    assert_eq!(Seen::unpack(archive.view::<Seen>()).unwrap().at, at);
+    archive.bytes_mut()[..8].fill(0xff);
+    let error = Seen::unpack(archive.view::<Seen>()).err().unwrap().to_string();
+    assert!(error.contains("18446744073709551615 seconds after 1970"), "{error}");
+    let before = Archive::of(&Seen { at: at - Duration::from_secs(6) });
+    assert!(before.err().unwrap().to_string().contains("before 1970"));
 }
 
 #[packet]
@@ -304,7 +331,9 @@ struct Chain {
 
 #[test]
 fn what_nests_too_deep_is_not_sent() {
-    let chain = |depth| (0..depth).fold(Chain { next: None }, |chain, _| Chain { next: Some(Box::new(chain)) });
+    let chain = |depth| {
+        (0..depth).fold(Chain { next: None }, |chain, _| Chain { next: Some(Box::new(chain)) })
+    };
     assert!(Archive::of(&chain(62)).is_ok());
     let error = Archive::of(&chain(63)).err().unwrap().to_string();
     assert!(error.contains("maximum subtree depth"), "{error}");

@@ -269,5 +269,7 @@ fn fields_are_read_in_place() {
     let archive = Archive::of(&Chat { name: String::from("Åsa"), age: 30, r#type: kind }).unwrap();
     let chat = archive.view::<Chat>();
     assert_eq!((chat.name.as_str(), chat.age.to_native()), ("Åsa", 30));
-    assert!(matches!(&chat.r#type, ArchivedKind::Renamed { from, to } if from == "old" && to.is_none()));
+    assert!(
+        matches!(&chat.r#type, ArchivedKind::Renamed { from, to } if from == "old" && to.is_none())
+    );
 }

@@ -9,6 +9,8 @@ mod writing;
 
 use std::{fmt::Debug, ptr::NonNull};
 
+use crate::segment::bytes::Room;
+
 use super::{Packet, Scratch, Unpack, Unserializable, explain, measure, validate, write};
 
 /// An archive in memory as aligned as a slot's, between guard bytes.
@@ -29,10 +31,16 @@ impl Archive {
         let mut scratch = Scratch::new();
         let len = measure(value, &mut scratch)?;
         let mut archive = Self::room(len);
-        // SAFETY: The room is as long and as aligned as promised.
-        unsafe { write(value, archive.out(), len, &mut scratch) }?;
+        write(value, archive.claim(), &mut scratch)?;
         assert!(archive.guards_are_intact(), "wrote outside");
         Ok(archive)
+    }
+
+    /// The room, to be written.
+    pub(super) fn claim(&mut self) -> Room<'_> {
+        let len = self.len;
+        // SAFETY: As many bytes follow the first guard, aligned and borrowed mutably.
+        unsafe { Room::new(self.out(), len) }
     }
 
     pub(super) fn out(&mut self) -> NonNull<u8> {

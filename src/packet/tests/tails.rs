@@ -3,7 +3,7 @@
 use super::{Archive, round_trip};
 use crate::{
     packet,
-    packet::{Tail, emplace_tail, explain, measure, tail_len, validate, Scratch},
+    packet::{Scratch, Tail, emplace_tail, explain, measure, tail_len, validate},
 };
 
 #[packet]

@@ -1,1 +1,172 @@
-//! Opening a packet as one of several types.
+//! Writing fills exactly the bytes that were measured, all of them, or fails.
+
+use std::{
+    cell::Cell,
+    sync::{Mutex, PoisonError},
+};
+
+use rkyv::{
+    Archive as _, Place,
+    rancor::Fallible,
+    ser::Writer,
+    with::{ArchiveWith, SerializeWith},
+};
+
+use super::Archive;
+use crate::{
+    packet,
+    packet::{Packet, Scratch, measure, write},
+    with,
+};
+
+#[packet]
+#[derive(Clone)]
+struct Padded {
+    small: u8,
+    large: u64,
+    option: Option<u32>,
+    choice: Choice,
+}
+
+#[packet]
+#[derive(Clone)]
+enum Choice {
+    None,
+    Wide(u128),
+    Narrow(u8),
+}
+
+#[packet]
+struct Skipping {
+    before: u8,
+    #[rkyv(with = with::Niche)]
+    text: Option<Box<[u8]>>,
+    values: Vec<Padded>,
+}
+
+#[test]
+fn padding_is_zero_whatever_was_there_before() {
+    let padded = |choice| Padded { small: 1, large: 2, option: None, choice };
+    let archive = Archive::of(&padded(Choice::None)).unwrap();
+    let expected = [vec![1], vec![0; 7], vec![2], vec![0; 63 - 8]].concat();
+    assert_eq!(archive.bytes(), expected);
+    let archive = Archive::of(&(padded(Choice::Narrow(9)), Some(padded(Choice::None)))).unwrap();
+    assert!(!archive.bytes().contains(&0xa5));
+    let values = vec![padded(Choice::None), padded(Choice::Narrow(3))];
+    let archive = Archive::of(&Skipping { before: 1, text: None, values }).unwrap();
+    assert!(!archive.bytes().contains(&0xa5));
+    let archive = Archive::of(&Some(vec![(1_u8, 2_u64)])).unwrap();
+    assert!(!archive.bytes().contains(&0xa5));
+}
+
+#[test]
+fn types_without_pointers_have_one_length() {
+    assert_eq!(Padded::FLAT_LEN, Some(size_of::<ArchivedPadded>()));
+    assert_eq!(<[(u8, Choice); 3]>::FLAT_LEN, Some(3 * 48));
+    assert_eq!(<()>::FLAT_LEN, Some(0));
+    assert_eq!(String::FLAT_LEN, None);
+    assert_eq!(<Option<Box<u8>>>::FLAT_LEN, None);
+}
+
+#[test]
+fn only_the_measured_length_can_be_written() {
+    let mut scratch = Scratch::new();
+    let value = vec![String::from("a text that is out of line"); 3];
+    let len = measure(&value, &mut scratch).unwrap();
+    for wrong in (0..len).chain([len + 1, len + 4, len + 16]) {
+        let mut archive = Archive::room(wrong);
+        let result = write(&value, archive.claim(), &mut scratch);
+        assert!(result.is_err(), "{wrong} for {len}");
+        assert!(archive.guards_are_intact());
+    }
+    let mut archive = Archive::room(9);
+    assert!(write(&1_u64, archive.claim(), &mut scratch).is_err());
+}
+
+/// Writes a longer list each time.
+struct Growing;
+
+thread_local! {
+    static LEN: Cell<usize> = const { Cell::new(3) };
+}
+
+impl ArchiveWith<()> for Growing {
+    type Archived = rkyv::vec::ArchivedVec<u8>;
+    type Resolver = rkyv::vec::VecResolver;
+
+    fn resolve_with((): &(), resolver: Self::Resolver, out: Place<Self::Archived>) {
+        rkyv::vec::ArchivedVec::resolve_from_len(LEN.get(), resolver, out);
+    }
+}
+
+impl<S: Fallible + Writer + rkyv::ser::Allocator + ?Sized> SerializeWith<(), S> for Growing {
+    fn serialize_with((): &(), serializer: &mut S) -> Result<Self::Resolver, S::Error> {
+        LEN.set(LEN.get() + 1);
+        rkyv::vec::ArchivedVec::serialize_from_slice(&vec![7_u8; LEN.get()], serializer)
+    }
+}
+
+#[packet]
+struct Restless {
+    #[rkyv(with = Growing)]
+    grows: (),
+}
+
+#[test]
+fn a_value_that_changes_while_it_is_sent_is_an_error() {
+    // Measured at 4 bytes and a root, then written with 5.
+    LEN.set(3);
+    assert!(Archive::of(&Restless { grows: () }).is_err());
+    // From 5 to 6 bytes only padding changes, and the archive is as good.
+    let archive = Archive::of(&Restless { grows: () }).unwrap();
+    assert_eq!(archive.view::<Restless>().grows.len(), 7);
+}
+
+#[packet]
+struct Guarded {
+    #[rkyv(with = with::Lock)]
+    value: Mutex<u32>,
+}
+
+#[test]
+fn a_wrapper_that_fails_says_why() {
+    let guarded = Guarded { value: Mutex::new(3) };
+    assert!(Archive::of(&guarded).is_ok());
+    let poison = || {
+        let _guard = guarded.value.lock().unwrap_or_else(PoisonError::into_inner);
+        std::panic::resume_unwind(Box::new(()));
+    };
+    assert!(std::thread::scope(|scope| scope.spawn(poison).join()).is_err());
+    let error = Archive::of(&guarded).err().unwrap();
+    assert!(error.to_string().contains("poisoned"), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn room_for_resolvers_is_kept() {
+    let mut scratch = Scratch::new();
+    let value: Vec<Vec<String>> = vec![vec![String::from("text"); 50]; 50];
+    measure(&value, &mut scratch).unwrap();
+    let first = scratch.capacity();
+    for _ in 0..3 {
+        measure(&value, &mut scratch).unwrap();
+        assert_eq!(scratch.capacity(), first);
+    }
+}
+
+#[test]
+fn what_copies_whole_is_what_resolving_gives() {
+    #[packet]
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Price {
+        symbol: u64,
+        bid: i64,
+        sizes: [u32; 4],
+    }
+    assert!(Price::COPY_OPTIMIZATION.is_enabled());
+    let price = Price { symbol: 7, bid: -3, sizes: [1, 2, 3, 4] };
+    let whole = Archive::of(&price).unwrap();
+    let parts = Archive::of(&(price.symbol, price.bid, price.sizes)).unwrap();
+    assert_eq!(whole.bytes(), parts.bytes());
+}

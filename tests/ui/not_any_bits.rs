@@ -1,0 +1,31 @@
+//! Not every bit pattern is a value: such types cannot be reserved.
+
+use packetring::{
+    AnyBits, Packet, packet,
+    rkyv::{bytecheck::Verify, rancor::Fallible},
+};
+
+#[packet]
+struct Flagged {
+    number: u32,
+    flag: bool,
+}
+
+/// Any bytes are a number, but the user's own check would be bypassed.
+#[packet]
+#[rkyv(bytecheck(verify))]
+struct Even(u32);
+
+unsafe impl<C: Fallible + ?Sized> Verify<C> for ArchivedEven {
+    fn verify(&self, _: &mut C) -> Result<(), C::Error> {
+        Ok(())
+    }
+}
+
+fn reserve<T: Packet<Archived: AnyBits>>() {}
+
+fn main() {
+    reserve::<[u32; 4]>();
+    reserve::<Flagged>();
+    reserve::<Even>();
+}
