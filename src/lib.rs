@@ -1,5 +1,7 @@
 //! Typed packets through shared memory.
 
+#![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the protocol alone is checked"))]
+
 // So that what the macros emit also compiles in here.
 extern crate self as packetring;
 

@@ -39,16 +39,21 @@ impl Receiver {
     /// Takes the next packet. Releases what was in hand.
     #[inline]
     pub(crate) fn take(&mut self, patience: Patience) -> Result<Taken, RecvError> {
-        let found = match self.found.take() {
-            Some(found) => found,
-            None => {
-                self.let_go();
-                self.reader.next()
-            }
-        };
-        match found {
+        if self.found.is_some() {
+            return self.take_found(patience);
+        }
+        self.let_go();
+        match self.reader.next() {
             Next::Taken(taken) => Ok(taken),
             other => self.take_slowly(other, patience),
+        }
+    }
+
+    #[cold]
+    fn take_found(&mut self, patience: Patience) -> Result<Taken, RecvError> {
+        match self.found.take() {
+            Some(Next::Taken(taken)) => Ok(taken),
+            other => self.take_slowly(other.unwrap_or(Next::Nothing), patience),
         }
     }
 
@@ -153,8 +158,8 @@ impl Holder for Receiver {
 
     #[inline]
     fn let_go(&mut self) {
-        if self.durable && std::thread::panicking() {
-            return self.put_back();
+        if self.durable {
+            return self.let_go_durably();
         }
         if self.reader.release() {
             self.endpoint.ring_others();
@@ -181,6 +186,16 @@ impl Receiver {
     /// The payload of a packet in hand.
     pub(crate) fn payload(&self, taken: &Taken) -> &[u8] {
         hand::payload(&self.reader, taken)
+    }
+
+    /// A packet whose guard is dropped by a panic was not handled: it comes again.
+    #[inline(never)]
+    fn let_go_durably(&mut self) {
+        if std::thread::panicking() {
+            self.put_back();
+        } else if self.reader.release() {
+            self.endpoint.ring_others();
+        }
     }
 
     /// Copies a packet in hand out of the ring and releases it.

@@ -112,30 +112,48 @@ impl Reader {
     #[inline]
     pub(crate) fn next(&mut self) -> Next {
         debug_assert_eq!(self.held, 0);
+        if self.pins {
+            return self.next_pinned();
+        }
         loop {
-            let is_stamped = slot::is_stamped(&self.memory, self.position);
-            if !is_stamped && !self.pins {
+            if !slot::is_stamped(&self.memory, self.position) {
                 return Next::Nothing;
             }
-            if self.pins && !(is_stamped && self.pin()) {
-                match self.look_for_eviction() {
-                    Some(next) => return next,
-                    None => continue,
-                }
+            if let Some(next) = self.take() {
+                return next;
             }
-            let found = slot::header(&self.memory, &self.geometry, self.position);
-            let Look::Packet(descriptor) = found else {
-                self.unpin();
-                return Next::Corrupt;
-            };
-            self.held = descriptor.span();
-            if descriptor.kind == Kind::Data {
-                self.note_handed_out();
-                step(Step::Receive);
-                return Next::Taken(Taken { position: self.position, descriptor });
-            }
-            self.release();
         }
+    }
+
+    /// The same in a `DropOldest` ring. Apart, so that the receive path of a `Block` ring can be
+    /// seen to have no locked instruction.
+    #[inline(never)]
+    fn next_pinned(&mut self) -> Next {
+        loop {
+            let is_pinned = slot::is_stamped(&self.memory, self.position) && self.pin();
+            let next = if is_pinned { self.take() } else { self.look_for_eviction() };
+            if let Some(next) = next {
+                return next;
+            }
+        }
+    }
+
+    /// Takes the committed packet at the cursor; `None`: it was void, look again.
+    #[inline]
+    fn take(&mut self) -> Option<Next> {
+        let found = slot::header(&self.memory, &self.geometry, self.position);
+        let Look::Packet(descriptor) = found else {
+            self.unpin();
+            return Some(Next::Corrupt);
+        };
+        self.held = descriptor.span();
+        if descriptor.kind == Kind::Void {
+            self.release();
+            return None;
+        }
+        self.note_handed_out();
+        step(Step::Receive);
+        Some(Next::Taken(Taken { position: self.position, descriptor }))
     }
 
     /// After a first packet was taken: takes those that follow it, up to `most` in all, and
@@ -255,11 +273,22 @@ impl Reader {
         // Pairs with the release half of the eviction.
         let cursor = position(self.own().cursor.load(Ordering::Acquire));
         if cursor == self.position {
-            return Some(Next::Nothing);
+            return Some(self.counted_late().map_or(Next::Nothing, Next::Missed));
         }
         self.position = cursor;
         let missed = self.missed();
         (missed.packets > 0).then_some(Next::Missed(missed))
+    }
+
+    /// What evictors counted only after the move of the cursor had been reported.
+    fn counted_late(&mut self) -> Option<Missed> {
+        let counted = self.own().details.evictions_counted.load(Ordering::Acquire);
+        let late = counted.wrapping_sub(self.reported);
+        if (late as i64) < 1 {
+            return None;
+        }
+        self.reported = counted;
+        Some(Missed { packets: late, exact: true })
     }
 
     /// How many packets were evicted since the last report.

@@ -171,9 +171,12 @@ impl Mapped {
         lock::is_held_elsewhere(self.fd.as_fd(), byte)
     }
 
-    /// Removes the object if this is the last attachment and nothing durable remains. Under the
-    /// control lock.
-    pub(crate) fn remove_if_last(&self) {
+    /// Takes this attachment back, and removes the object if it was the last and nothing durable
+    /// remains. Under the control lock, so that of two who leave at once one is the last.
+    pub(crate) fn leave(&self) {
+        // Given back here, and not when the descriptor is closed: that is after the control lock.
+        // As in `unlock`, it cannot fail.
+        let _ = lock::release(self.fd.as_fd(), ATTACHED);
         let last = !lock::is_held_elsewhere(self.fd.as_fd(), ATTACHED);
         if last && !super::has_durable(self.parts().memory(self.salt).subscribers()) {
             step(Step::RemoveMark);

@@ -287,7 +287,7 @@ mod whole {
         fn drop(&mut self) {
             let Backing::Mapped(mapped) = &self.backing else { return };
             if let Some(_control) = self.lock_patiently() {
-                mapped.remove_if_last();
+                mapped.leave();
             }
         }
     }

@@ -24,10 +24,9 @@ impl Ringer {
     pub(crate) fn must_wake(&self, bell: &Bell) -> bool {
         // Pairs with the heavy barrier in `Waiter::pause`: the store before the load.
         if self.fences {
-            fence(Ordering::SeqCst);
-        } else {
-            light_barrier();
+            fence_locally();
         }
+        light_barrier();
         bell.announce.load(Ordering::Relaxed) != self.seen
     }
 
@@ -41,4 +40,10 @@ impl Ringer {
         wake_all();
         self.seen = announced;
     }
+}
+
+/// Apart, so that a publish can be seen to have no fence where membarrier works.
+#[cold]
+fn fence_locally() {
+    fence(Ordering::SeqCst);
 }

@@ -1,0 +1,148 @@
+//! A ring in boxes, of any small size, whose members live and die as a test says.
+
+use crate::ring::geometry::Geometry;
+use crate::ring::reader::{Next, Reader, Taken};
+use crate::ring::roster::{self, Reaped, Start};
+use crate::ring::slot::Descriptor;
+use crate::ring::writer::{Full, Writer};
+use crate::segment::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
+use crate::segment::member::Member;
+use crate::segment::memory::Memory;
+use crate::segment::settings::{Claims, Overflow, Settings};
+use crate::sync::AtomicU64;
+
+/// The parts of one ring. To be shared in an `Arc` that outlives what it gives.
+pub(super) struct Boxes {
+    head: Head,
+    publishers: Vec<PublisherEntry>,
+    subscribers: Vec<SubscriberEntry>,
+    slots: Vec<Slot>,
+    pub(super) settings: Settings,
+}
+
+/// Stamps of this ring start far from every small number.
+const SALT: u64 = 0xdead_0000_0000;
+
+impl Boxes {
+    /// A ring of so many slots.
+    pub(super) fn new(slots: usize, claims: Claims, overflow: Overflow) -> Self {
+        let mut settings = Settings { capacity: slots * 64, claims, overflow, ..Settings::default() };
+        (settings.max_publishers, settings.max_subscribers) = (2, 2);
+        Self {
+            head: Head::default(),
+            publishers: (0..2).map(|_| PublisherEntry::vacant()).collect(),
+            subscribers: (0..2).map(|_| SubscriberEntry::vacant()).collect(),
+            slots: (0..slots).map(|_| blank()).collect(),
+            settings,
+        }
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        // SAFETY: tests keep the boxes longer than the memory; the sizes are powers of two.
+        unsafe {
+            Memory::of_parts(&self.head, &self.publishers, &self.subscribers, &self.slots, SALT)
+        }
+    }
+
+    /// Joins as a publisher.
+    pub(super) fn writer(&self, index: usize) -> Writer {
+        let memory = self.memory();
+        let position = roster::join_publisher(&memory, &self.settings, index);
+        Writer::new(memory, &self.settings, index, position)
+    }
+
+    /// Joins as a subscriber.
+    pub(super) fn reader(&self, index: usize) -> Reader {
+        let memory = self.memory();
+        let at = roster::join_subscriber(&memory, &self.settings, index, Start::Newcomer);
+        Reader::new(memory, &self.settings, index, at)
+    }
+
+    /// Clears away whoever `lives` says is dead.
+    pub(super) fn reap(&self, lives: &dyn Fn(Member) -> bool) -> Reaped {
+        roster::reap(&self.memory(), &self.settings, lives)
+    }
+
+    pub(super) fn geometry(&self) -> Geometry {
+        Geometry::of(&self.settings)
+    }
+}
+
+#[cfg(loom)]
+fn blank() -> Slot {
+    let payload = ::loom::cell::UnsafeCell::new(0);
+    Slot { stamp: AtomicU64::new(0), descriptor: AtomicU64::new(0), payload }
+}
+
+#[cfg(not(loom))]
+fn blank() -> Slot {
+    let payload = std::cell::UnsafeCell::new([0; 48]);
+    Slot { stamp: AtomicU64::new(0), descriptor: AtomicU64::new(0), payload }
+}
+
+/// Bytes of a packet that takes so many slots.
+pub(super) fn len_of(span: u64) -> usize {
+    span as usize * 64 - 16
+}
+
+/// Claims, fills each slot with the tag, commits.
+pub(super) fn publish(writer: &mut Writer, span: u64, tag: u64) -> Result<u64, Full> {
+    let position = writer.claim(span)?;
+    fill(writer, position, span, tag);
+    writer.commit(position, Descriptor::data(len_of(span), 0));
+    Ok(position)
+}
+
+/// Receives, checks that each slot has the same tag, releases, gives the tag.
+pub(super) fn receive(reader: &mut Reader) -> Result<u64, Next> {
+    match reader.next() {
+        Next::Taken(taken) => {
+            let tag = tag_of(reader, &taken);
+            reader.release();
+            Ok(tag)
+        }
+        other => Err(other),
+    }
+}
+
+/// Writes the tag into each slot of a claim.
+#[cfg(loom)]
+pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
+    for at in position..position + span {
+        // SAFETY: loom checks that nobody else accesses the cell.
+        writer.memory.slot(at).payload.with_mut(|cell| unsafe { *cell = tag });
+    }
+}
+
+/// The tag of a packet in hand.
+#[cfg(loom)]
+pub(super) fn tag_of(reader: &Reader, taken: &Taken) -> u64 {
+    let tags = (taken.position..taken.position + taken.descriptor.span())
+        // SAFETY: loom checks that nobody writes to the cell.
+        .map(|at| reader.memory.slot(at).payload.with(|cell| unsafe { *cell }));
+    same(tags)
+}
+
+/// Writes the tag all over a claim.
+#[cfg(not(loom))]
+pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
+    let words = len_of(span) / 8;
+    let start = writer.memory.payload(position).cast::<u64>();
+    for index in 0..words {
+        // SAFETY: within the claim, which is one piece, and nobody else's.
+        unsafe { start.add(index).write(tag) };
+    }
+}
+
+/// The tag of a packet in hand.
+#[cfg(not(loom))]
+pub(super) fn tag_of(reader: &Reader, taken: &Taken) -> u64 {
+    let bytes = crate::ring::hand::payload(reader, taken);
+    same(bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())))
+}
+
+fn same(mut tags: impl Iterator<Item = u64>) -> u64 {
+    let first = tags.next().unwrap();
+    assert!(tags.all(|tag| tag == first), "a torn packet");
+    first
+}

@@ -1,0 +1,380 @@
+//! The orderings of the protocol, over every execution that the memory model allows.
+//!
+//! Payloads are loom cells: a slot that is written while somebody may read it, or read before its
+//! stamp is known, is an error of the cell, whatever the tags say.
+
+use super::boxes::{Boxes, fill, len_of, publish, receive, tag_of};
+use crate::ring::reader::Next;
+use crate::ring::roster::{self, Closing};
+use crate::ring::slot::Descriptor;
+use crate::ring::writer::Writer;
+use crate::segment::layout::NOWHERE;
+use crate::segment::member::Member;
+use crate::segment::settings::{Claims, Overflow};
+use crate::sync::{AtomicU64, Ordering, fence};
+use crate::wait::{Ringer, announce};
+use loom::model::Builder;
+use loom::sync::Arc;
+use loom::thread;
+
+/// Every execution with up to so many forced switches; `LOOM_MAX_PREEMPTIONS` overrides it.
+fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+    builder.check(model);
+}
+
+fn ring(slots: usize, claims: Claims, overflow: Overflow) -> Arc<Boxes> {
+    Arc::new(Boxes::new(slots, claims, overflow))
+}
+
+/// Publishes one packet a tag, trying again while the ring is full.
+fn publish_all(writer: &mut Writer, span: u64, tags: impl Iterator<Item = u64>) {
+    for tag in tags {
+        while publish(writer, span, tag).is_err() {
+            thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn loom_exclusive() {
+    check(3, || {
+        let ring = ring(4, Claims::Exclusive, Overflow::Block);
+        let (mut writer, mut reader) = (ring.writer(0), ring.reader(0));
+        let publisher = thread::spawn(move || publish_all(&mut writer, 1, 1..=2));
+        let mut seen = 0;
+        while seen < 2 {
+            match receive(&mut reader) {
+                Ok(tag) => {
+                    seen += 1;
+                    assert_eq!(tag, seen);
+                }
+                Err(Next::Nothing) => thread::yield_now(),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        publisher.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_shared() {
+    check(2, || {
+        let ring = ring(4, Claims::Shared, Overflow::Block);
+        let mut reader = ring.reader(0);
+        let publishers = [0, 1].map(|index| {
+            let mut writer = ring.writer(index);
+            thread::spawn(move || publish_all(&mut writer, 1, [index as u64 + 1].into_iter()))
+        });
+        let mut sum = 0;
+        while sum < 3 {
+            match receive(&mut reader) {
+                Ok(tag) => sum += tag,
+                Err(Next::Nothing) => thread::yield_now(),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        publishers.map(|publisher| publisher.join().unwrap());
+        assert_eq!(ring.memory().publishers()[0].record.position.load(Ordering::Relaxed), NOWHERE);
+    });
+}
+
+#[test]
+fn loom_full_ring() {
+    for claims in [Claims::Exclusive, Claims::Shared] {
+        check(2, move || {
+            let ring = ring(2, claims, Overflow::Block);
+            let (mut writer, mut reader) = (ring.writer(0), ring.reader(0));
+            let publisher = thread::spawn(move || publish_all(&mut writer, 1, 1..=3));
+            for expected in 1..=3 {
+                loop {
+                    match receive(&mut reader) {
+                        Ok(tag) => break assert_eq!(tag, expected),
+                        Err(Next::Nothing) => thread::yield_now(),
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+            }
+            publisher.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn loom_wrap_with_padding() {
+    for claims in [Claims::Exclusive, Claims::Shared] {
+        check(2, move || {
+            let ring = ring(4, claims, Overflow::Block);
+            let (mut writer, mut reader) = (ring.writer(0), ring.reader(0));
+            // Three slots are behind us: a packet of two needs one slot of padding.
+            publish_all(&mut writer, 2, 1..=1);
+            publish_all(&mut writer, 1, 2..=2);
+            assert_eq!((receive(&mut reader), receive(&mut reader)), (Ok(1), Ok(2)));
+            let publisher = thread::spawn(move || {
+                publish_all(&mut writer, 2, 3..=3);
+                publish_all(&mut writer, 1, 4..=4);
+            });
+            for expected in 3..=4 {
+                loop {
+                    match receive(&mut reader) {
+                        Ok(tag) => break assert_eq!(tag, expected),
+                        Err(Next::Nothing) => thread::yield_now(),
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+            }
+            publisher.join().unwrap();
+        });
+    }
+}
+
+/// A publisher that has just looked at the gate goes on while a subscriber joins and reads.
+#[test]
+fn loom_join_during_publish() {
+    for claims in [Claims::Exclusive, Claims::Shared] {
+        check(2, move || {
+            let ring = ring(2, claims, Overflow::Block);
+            let mut writer = ring.writer(0);
+            publish_all(&mut writer, 1, 1..=1);
+            let publisher = thread::spawn(move || {
+                // Nobody waits for the publisher: it gives up when the ring is full.
+                for tag in 2..=4 {
+                    if publish(&mut writer, 1, tag).is_err() {
+                        break;
+                    }
+                }
+            });
+            let mut reader = ring.reader(0);
+            let mut last = 0;
+            for _ in 0..2 {
+                match receive(&mut reader) {
+                    Ok(tag) => {
+                        assert!(last == 0 || tag == last + 1, "{tag} after {last}");
+                        last = tag;
+                    }
+                    Err(Next::Nothing) => thread::yield_now(),
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+            publisher.join().unwrap();
+        });
+    }
+}
+
+/// The newcomer's protocol by itself, with and without the scan's fence.
+fn join_model(fenced: bool) {
+    check(3, move || {
+        let words = Arc::new((AtomicU64::new(0), AtomicU64::new(NOWHERE)));
+        let other = Arc::clone(&words);
+        let rival = Arc::clone(&words);
+        let claims = thread::spawn(move || {
+            let _ = rival.0.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed);
+        });
+        let scan = thread::spawn(move || {
+            let tail = other.0.load(Ordering::Acquire);
+            if fenced {
+                fence(Ordering::SeqCst);
+            }
+            (tail, other.1.load(Ordering::Acquire))
+        });
+        words.1.store(0, Ordering::Release);
+        fence(Ordering::SeqCst);
+        let start = words.0.load(Ordering::Acquire);
+        let (tail, cursor) = scan.join().unwrap();
+        claims.join().unwrap();
+        assert!(cursor != NOWHERE || start >= tail, "overrun: starts {start}, limit of tail {tail}");
+    });
+}
+
+#[test]
+fn loom_join_with_fence() {
+    join_model(true);
+}
+
+#[test]
+#[should_panic(expected = "overrun")]
+fn loom_join_without_fence_is_overrun() {
+    join_model(false);
+}
+
+#[test]
+fn loom_evict_while_pinned() {
+    check(2, || {
+        let ring = ring(2, Claims::Exclusive, Overflow::DropOldest);
+        let (mut writer, mut reader) = (ring.writer(0), ring.reader(0));
+        publish_all(&mut writer, 1, 1..=2);
+        let publisher = thread::spawn(move || {
+            let mut sent = 2;
+            for tag in 3..=4 {
+                if publish(&mut writer, 1, tag).is_err() {
+                    break;
+                }
+                sent = tag;
+            }
+            sent
+        });
+        let (mut received, mut missed, mut last) = (0, 0, 0);
+        let mut look = |reader: &mut crate::ring::reader::Reader| match reader.next() {
+            Next::Taken(taken) => {
+                let tag = tag_of(reader, &taken);
+                thread::yield_now();
+                assert_eq!(tag, tag_of(reader, &taken), "overwritten in hand");
+                reader.release();
+                assert!(tag > last);
+                (received, last) = (received + 1, tag);
+                true
+            }
+            Next::Missed(some) => {
+                missed += some.packets;
+                true
+            }
+            Next::Nothing => false,
+            Next::Corrupt => panic!("corrupt"),
+        };
+        look(&mut reader);
+        let sent = publisher.join().unwrap();
+        while look(&mut reader) {}
+        assert_eq!(received + missed, sent);
+        assert_eq!(last, sent);
+    });
+}
+
+/// A publisher dies after its claim; another process recovers while a third publishes.
+#[test]
+fn loom_abandoned_claim() {
+    check(2, || {
+        let ring = ring(4, Claims::Shared, Overflow::Block);
+        let mut reader = ring.reader(0);
+        let dead = Arc::new(AtomicU64::new(0));
+        let (mut dying, mut other) = (ring.writer(0), ring.writer(1));
+        let grave = Arc::clone(&dead);
+        let first = thread::spawn(move || {
+            let position = dying.claim(1).unwrap();
+            fill(&dying, position, 1, 7);
+            // Killed here: the kernel drops its lock after its last store.
+            grave.store(1, Ordering::Release);
+        });
+        let second = thread::spawn(move || publish_all(&mut other, 1, 1..=1));
+        loop {
+            // Pairs with the release above, as the kernel's lock does.
+            let lives = |member| {
+                member != Member::Publisher(0) || dead.load(Ordering::Acquire) == 0
+            };
+            ring.reap(&lives);
+            match receive(&mut reader) {
+                Ok(tag) => break assert_eq!(tag, 1),
+                Err(Next::Nothing) => thread::yield_now(),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        first.join().unwrap();
+        second.join().unwrap();
+    });
+}
+
+/// A committed packet is never voided: the owner stamps and dies while it is being recovered.
+#[test]
+fn loom_recovery_never_voids_a_committed_packet() {
+    check(3, || {
+        let ring = ring(4, Claims::Shared, Overflow::Block);
+        let mut reader = ring.reader(0);
+        let dead = Arc::new(AtomicU64::new(0));
+        let mut dying = ring.writer(0);
+        let grave = Arc::clone(&dead);
+        let owner = thread::spawn(move || {
+            let position = dying.claim(1).unwrap();
+            fill(&dying, position, 1, 7);
+            dying.commit(position, Descriptor::data(len_of(1), 0));
+            grave.store(1, Ordering::Release);
+        });
+        let lives = |member| member != Member::Publisher(0) || dead.load(Ordering::Acquire) == 0;
+        ring.reap(&lives);
+        owner.join().unwrap();
+        ring.reap(&lives);
+        assert_eq!(receive(&mut reader), Ok(7));
+    });
+}
+
+#[test]
+fn loom_park_and_wake() {
+    check(3, || {
+        let ring = ring(4, Claims::Exclusive, Overflow::Block);
+        let (mut writer, reader) = (ring.writer(0), ring.reader(0));
+        let memory = ring.memory();
+        let mut ringer = Ringer::new(&memory.head().readers.bell, false);
+        let publisher = thread::spawn(move || {
+            for tag in 1..=2 {
+                publish(&mut writer, 1, tag).unwrap();
+                let bell = &writer.memory.head().readers.bell;
+                if ringer.must_wake(bell) {
+                    ringer.wake(bell, || {});
+                }
+            }
+        });
+        let bell = &memory.head().readers.bell;
+        let (seen, _) = announce(bell);
+        let sleeps = !reader.is_ready();
+        publisher.join().unwrap();
+        if sleeps {
+            assert_ne!(bell.futex.load(Ordering::Relaxed), seen, "sleeps through a packet");
+        }
+    });
+}
+
+/// A publisher that waits for room is woken by the release of a packet.
+#[test]
+fn loom_park_at_the_limit_and_wake() {
+    check(3, || {
+        let ring = ring(2, Claims::Exclusive, Overflow::Block);
+        let (mut writer, mut reader) = (ring.writer(0), ring.reader(0));
+        publish_all(&mut writer, 1, 1..=2);
+        let memory = ring.memory();
+        let mut ringer = Ringer::new(&memory.head().writers, false);
+        let subscriber = thread::spawn(move || {
+            assert_eq!(receive(&mut reader), Ok(1));
+            let bell = &reader.memory.head().writers;
+            if ringer.must_wake(bell) {
+                ringer.wake(bell, || {});
+            }
+        });
+        let bell = &memory.head().writers;
+        let (seen, _) = announce(bell);
+        let sleeps = writer.claim(1).is_err();
+        subscriber.join().unwrap();
+        if sleeps {
+            assert_ne!(bell.futex.load(Ordering::Relaxed), seen, "sleeps although there is room");
+        }
+    });
+}
+
+#[test]
+fn loom_close() {
+    check(3, || {
+        let ring = ring(4, Claims::Exclusive, Overflow::Block);
+        let (mut writer, mut reader) = (ring.writer(0), ring.reader(0));
+        let boxes = Arc::clone(&ring);
+        let publisher = thread::spawn(move || {
+            publish(&mut writer, 1, 1).unwrap();
+            roster::leave_publisher(&writer.memory, &boxes.settings, 0);
+        });
+        let memory = ring.memory();
+        let mut received = 0;
+        loop {
+            match receive(&mut reader) {
+                Ok(_) => received += 1,
+                Err(Next::Nothing) => {
+                    // As `channel::receiver` does: the closing first, then the stamp again.
+                    let is_closed = Closing::of(&memory) != Closing::Open;
+                    if is_closed && !reader.is_claimed() && !reader.is_ready() {
+                        break;
+                    }
+                    thread::yield_now();
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(received, 1, "closed before its last packet was read");
+        publisher.join().unwrap();
+    });
+}

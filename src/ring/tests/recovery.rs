@@ -1,0 +1,1 @@
+//! Recovery, step by step: each case of `ring::recover` by name.
