@@ -296,6 +296,25 @@ fn loom_recovery_never_voids_a_committed_packet() {
     });
 }
 
+/// A dead publisher that lost its race names the position that a living one commits: who sees the
+/// living one's record clear must see its stamp.
+#[test]
+fn loom_recovery_sees_the_stamp_behind_a_clear_record() {
+    check(3, || {
+        let ring = ring(4, Claims::Shared, Overflow::Block);
+        let mut reader = ring.reader(0);
+        let (loser, mut living) = (ring.writer(0), ring.writer(1));
+        loser.own().record.len.store(1, Ordering::Relaxed);
+        loser.own().record.position.store(0, Ordering::Relaxed);
+        let publisher = thread::spawn(move || publish(&mut living, 1, 7).unwrap());
+        let lives = |member| member != Member::Publisher(0);
+        ring.reap(&lives);
+        publisher.join().unwrap();
+        ring.reap(&lives);
+        assert_eq!(receive(&mut reader), Ok(7));
+    });
+}
+
 #[test]
 fn loom_park_and_wake() {
     check(3, || {
