@@ -1,8 +1,15 @@
 //! Named steps of the protocol, at which a test can stop a process.
 //!
-//! Outside of the crate's own unit tests [`step`] is an empty function. There, the environment
-//! variable `PACKETRING_STOP_AT=<step>:<signal>[:<n>]` sends the process that signal the n-th
-//! time it comes to the step: a kill or a freeze at exactly this instruction.
+//! Outside of the crate's own tests [`step`] is an empty function.
+//!
+//! In unit tests the environment variable `PACKETRING_STOP_AT=<step>:<signal>[:<n>]` sends the
+//! process that signal the n-th time it comes to the step: a kill or a freeze at exactly this
+//! instruction.
+//!
+//! Under loom each step is a relaxed addition to one counter, which orders nothing and which
+//! every thread makes. Loom (0.7) remembers one last access of an atomic, so a thread's load of a
+//! word just before its compare-and-swap on it hides another thread's load from the exploration;
+//! with the counter, every order of the steps is explored.
 
 macro_rules! steps {
     ($($(#[$doc:meta])* $name:ident,)+) => {
@@ -39,6 +46,8 @@ steps! {
     JoinMove,
     /// Join: about to be made durable.
     JoinDurable,
+    /// Limit: the tail was read, the entries are about to be scanned.
+    GateScan,
     /// Claim: the record's length is about to be written.
     ClaimLen,
     /// Claim: the record's position is about to be written.
@@ -59,12 +68,18 @@ steps! {
     Receive,
     /// Receive: the cursor is about to be moved.
     Release,
+    /// Evict: the cursor was read, packets are about to be walked over.
+    EvictWalk,
     /// Evict: counted as begun, the cursor is about to be moved.
     EvictMove,
     /// Evict: moved, about to be counted.
     EvictCount,
     /// History: the oldest packet is about to be moved up.
     HistoryMove,
+    /// Recover: the tail was read, the records are about to be scanned.
+    RecoverScan,
+    /// Recover: the records were scanned, the stamp is about to be looked at.
+    RecoverLook,
     /// Recover: a void packet's header is about to be written.
     RecoverHeader,
     /// Recover: a void packet is about to be stamped.
@@ -86,9 +101,18 @@ steps! {
 }
 
 /// Marks a step.
-#[cfg(any(not(test), loom))]
+#[cfg(not(any(test, loom)))]
 #[inline(always)]
 pub(crate) fn step(_: Step) {}
+
+/// Marks a step, at which loom may switch threads.
+#[cfg(loom)]
+pub(crate) fn step(_: Step) {
+    loom::lazy_static! {
+        static ref STEPS: loom::sync::atomic::AtomicU64 = loom::sync::atomic::AtomicU64::new(0);
+    }
+    STEPS.fetch_add(1, loom::sync::atomic::Ordering::Relaxed);
+}
 
 #[cfg(all(test, not(loom)))]
 pub(crate) use armed::step;

@@ -48,6 +48,7 @@ fn evict(memory: &Memory, geometry: &Geometry, entry: &SubscriberEntry, target: 
     if cursor == NOWHERE || cursor & PIN != 0 || position(cursor) >= target {
         return Outcome::Settled;
     }
+    step(Step::EvictWalk);
     let (boundary, packets) = slot::walk(memory, geometry, cursor, target);
     if boundary == cursor {
         return Outcome::Settled;

@@ -22,6 +22,7 @@
 use crate::segment::layout::NOWHERE;
 use crate::segment::member::Member;
 use crate::segment::memory::Memory;
+use crate::steps::{Step, step};
 use crate::sync::{Ordering, fence};
 
 /// A packet from the cursor on is in a subscriber's hand.
@@ -45,6 +46,7 @@ pub(crate) struct Gate {
 pub(crate) fn scan(memory: &Memory, tail: u64, oldest: u64) -> Gate {
     // Pairs with the fence in `roster::join_subscriber`.
     fence(Ordering::SeqCst);
+    step(Step::GateScan);
     let mut gate = Gate { lowest: tail.min(oldest), holder: None };
     scan_cursors(memory, &mut gate);
     scan_records(memory, tail, &mut gate);

@@ -90,9 +90,11 @@ fn resolve(
     lives: &dyn Fn(Member) -> bool,
 ) -> Resolved {
     let tail = memory.head().tail.load(Ordering::Acquire);
+    step(Step::RecoverScan);
     let Some(bound) = bound(memory, dead, x, end.min(tail), lives) else {
         return Resolved::Living;
     };
+    step(Step::RecoverLook);
     if x >= tail {
         return Resolved::Nothing;
     }

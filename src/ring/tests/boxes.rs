@@ -26,7 +26,8 @@ const SALT: u64 = 0xdead_0000_0000;
 impl Boxes {
     /// A ring of so many slots.
     pub(super) fn new(slots: usize, claims: Claims, overflow: Overflow) -> Self {
-        let mut settings = Settings { capacity: slots * 64, claims, overflow, ..Settings::default() };
+        let mut settings =
+            Settings { capacity: slots * 64, claims, overflow, ..Settings::default() };
         (settings.max_publishers, settings.max_subscribers) = (2, 2);
         Self {
             head: Head::default(),

@@ -183,7 +183,10 @@ fn join_model(fenced: bool) {
         let start = words.0.load(Ordering::Acquire);
         let (tail, cursor) = scan.join().unwrap();
         claims.join().unwrap();
-        assert!(cursor != NOWHERE || start >= tail, "overrun: starts {start}, limit of tail {tail}");
+        assert!(
+            cursor != NOWHERE || start >= tail,
+            "overrun: starts {start}, limit of tail {tail}"
+        );
     });
 }
 
@@ -258,9 +261,8 @@ fn loom_abandoned_claim() {
         let second = thread::spawn(move || publish_all(&mut other, 1, 1..=1));
         loop {
             // Pairs with the release above, as the kernel's lock does.
-            let lives = |member| {
-                member != Member::Publisher(0) || dead.load(Ordering::Acquire) == 0
-            };
+            let lives =
+                |member| member != Member::Publisher(0) || dead.load(Ordering::Acquire) == 0;
             ring.reap(&lives);
             match receive(&mut reader) {
                 Ok(tag) => break assert_eq!(tag, 1),
