@@ -64,6 +64,8 @@ steps! {
     CommitAfter,
     /// Commit: done, sleepers are about to be woken.
     CommitWake,
+    /// Receive: the stamp is about to be looked at.
+    ReceiveLook,
     /// Receive: the packet is in hand.
     Receive,
     /// Receive: the cursor is about to be moved.
@@ -76,6 +78,8 @@ steps! {
     EvictCount,
     /// History: the oldest packet is about to be moved up.
     HistoryMove,
+    /// Recover: the tail is about to be read.
+    RecoverTail,
     /// Recover: the tail was read, the records are about to be scanned.
     RecoverScan,
     /// Recover: the records were scanned, the stamp is about to be looked at.

@@ -116,6 +116,7 @@ impl Reader {
             return self.next_pinned();
         }
         loop {
+            step(Step::ReceiveLook);
             if !slot::is_stamped(&self.memory, self.position) {
                 return Next::Nothing;
             }
@@ -130,6 +131,7 @@ impl Reader {
     #[inline(never)]
     fn next_pinned(&mut self) -> Next {
         loop {
+            step(Step::ReceiveLook);
             let is_pinned = slot::is_stamped(&self.memory, self.position) && self.pin();
             let next = if is_pinned { self.take() } else { self.look_for_eviction() };
             if let Some(next) = next {

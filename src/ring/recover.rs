@@ -89,6 +89,7 @@ fn resolve(
     end: u64,
     lives: &dyn Fn(Member) -> bool,
 ) -> Resolved {
+    step(Step::RecoverTail);
     let tail = memory.head().tail.load(Ordering::Acquire);
     step(Step::RecoverScan);
     let Some(bound) = bound(memory, dead, x, end.min(tail), lives) else {

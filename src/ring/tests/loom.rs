@@ -162,6 +162,57 @@ fn loom_join_during_publish() {
     }
 }
 
+/// The same while two publishers move the tail: one computes its limit as the other claims.
+#[test]
+fn loom_join_during_shared_claims() {
+    check(2, || {
+        let ring = ring(2, Claims::Shared, Overflow::Block);
+        let publishers = [0, 1].map(|index| {
+            let mut writer = ring.writer(index);
+            thread::spawn(move || {
+                for tag in [10, 20] {
+                    if publish(&mut writer, 1, tag + index as u64).is_err() {
+                        break;
+                    }
+                }
+            })
+        });
+        let mut reader = ring.reader(0);
+        let first = receive(&mut reader);
+        publishers.map(|publisher| publisher.join().unwrap());
+        let second = receive(&mut reader);
+        assert!(first.is_err() || first != second);
+    });
+}
+
+/// A newcomer's cursor is moved by an evictor before it has settled: it stays where it was put.
+#[test]
+fn loom_join_while_evicting() {
+    check(2, || {
+        let ring = ring(2, Claims::Exclusive, Overflow::DropOldest);
+        let mut writer = ring.writer(0);
+        let publisher = thread::spawn(move || {
+            (1..=4).take_while(|&tag| publish(&mut writer, 1, tag).is_ok()).count() as u64
+        });
+        let mut reader = ring.reader(0);
+        let mut last = 0;
+        for _ in 0..2 {
+            if let Ok(tag) = receive(&mut reader) {
+                assert!(tag > last);
+                last = tag;
+            }
+        }
+        let sent = publisher.join().unwrap();
+        while let Ok(tag) = receive(&mut reader).or_else(|next| match next {
+            Next::Missed(_) => receive(&mut reader),
+            other => Err(other),
+        }) {
+            last = tag;
+        }
+        assert!(last == sent || last == 0, "stopped at {last} of {sent}");
+    });
+}
+
 /// The newcomer's protocol by itself, with and without the scan's fence.
 fn join_model(fenced: bool) {
     check(3, move || {
