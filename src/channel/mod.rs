@@ -22,6 +22,9 @@ mod select;
 mod sender;
 mod subscriber;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{Mismatch, RecvError, SendAllError, SendError, WaitingFor};
 pub use mixed::{Mail, MixedPublisher, MixedSubscriber};
 pub use publisher::Publisher;

@@ -8,6 +8,7 @@ use super::sender::Sender;
 use crate::error::OpenError;
 use crate::packet::{AnyBits, Packet, Tail};
 use crate::wait::Wait;
+use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -15,11 +16,20 @@ use std::time::Duration;
 ///
 /// All operations take `&mut self`: one claim at a time, and a forgotten one is given up by the
 /// next call. Dropping the publisher leaves the ring.
-#[derive(Debug)]
 pub struct Publisher<T: Packet> {
     sender: Sender,
     type_index: u16,
     packet: PhantomData<fn(T)>,
+}
+
+// Not derived, which would ask for `T: Debug`.
+impl<T: Packet> fmt::Debug for Publisher<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("type", &T::TYPE.name)
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<T: Packet> Publisher<T> {

@@ -30,10 +30,12 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn new(reader: Reader, endpoint: Endpoint, durable: bool) -> Self {
+    pub(crate) fn new(mut reader: Reader, endpoint: Endpoint, durable: bool) -> Self {
+        // A durable one is told first what it lost while it was gone.
+        let found = reader.counted_late().map(Next::Missed);
         let batch = Vec::with_capacity(BATCH);
         let copy = rkyv::util::AlignedVec::new();
-        Self { reader, endpoint, durable, empties: 0, found: None, batch, copy }
+        Self { reader, endpoint, durable, empties: 0, found, batch, copy }
     }
 
     /// Takes the next packet. Releases what was in hand.
@@ -44,17 +46,18 @@ impl Receiver {
         }
         self.let_go();
         match self.reader.next() {
-            Next::Taken(taken) => Ok(taken),
+            Next::Taken(taken) => {
+                self.reader.note_handed_out();
+                Ok(taken)
+            }
             other => self.take_slowly(other, patience),
         }
     }
 
     #[cold]
     fn take_found(&mut self, patience: Patience) -> Result<Taken, RecvError> {
-        match self.found.take() {
-            Some(Next::Taken(taken)) => Ok(taken),
-            other => self.take_slowly(other.unwrap_or(Next::Nothing), patience),
-        }
+        let found = self.found.take().unwrap_or(Next::Nothing);
+        self.take_slowly(found, patience)
     }
 
     /// Takes as many packets as are there, one at least and 256 at most.
@@ -116,7 +119,10 @@ impl Receiver {
     /// What was found, unless it is nothing.
     fn conclude(&mut self, found: Next) -> Option<Result<Taken, RecvError>> {
         match found {
-            Next::Taken(taken) => Some(Ok(taken)),
+            Next::Taken(taken) => {
+                self.reader.note_handed_out();
+                Some(Ok(taken))
+            }
             Next::Missed(missed) => Some(Err(RecvError::Missed(missed))),
             Next::Corrupt => Some(Err(RecvError::Corrupt(
                 format!("the header at position {} cannot be", self.reader.position()).into(),

@@ -206,6 +206,11 @@ impl Ring {
         self.segment.name()
     }
 
+    #[cfg(test)]
+    pub(super) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
     /// What the ring was made to be.
     pub fn settings(&self) -> &Settings {
         self.segment.settings()

@@ -11,8 +11,9 @@ use crate::packet::{self, Packet, Unpack};
 use crate::ring::hand::{Hand, Hands, Holder};
 use crate::ring::reader::Taken;
 use crate::ring::roster::Start;
-use crate::segment::bytes::SteadyMany;
+use crate::segment::bytes::{Steady, SteadyMany};
 use crate::wait::Wait;
+use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -20,11 +21,20 @@ use std::time::Duration;
 ///
 /// All operations take `&mut self`: one guard at a time, and whatever a forgotten guard held is
 /// released by the next call. Dropping the subscriber leaves the ring; a durable one stays.
-#[derive(Debug)]
 pub struct Subscriber<T: Packet> {
     pub(crate) receiver: Receiver,
     type_index: u16,
     packet: PhantomData<fn() -> T>,
+}
+
+// Not derived, which would ask for `T: Debug`.
+impl<T: Packet> fmt::Debug for Subscriber<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber")
+            .field("type", &T::TYPE.name)
+            .field("receiver", &self.receiver)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<T: Packet> Subscriber<T> {
@@ -254,9 +264,12 @@ impl<T: Packet> Subscriber<T> {
             };
             let taken = self.receiver.take(left)?;
             let is_own = taken.descriptor.type_index == self.type_index;
-            let archived = packet::validate::<T>(self.receiver.payload(&taken));
+            // In hand while `fits` looks at it, which may panic; released if it does not fit.
+            let hand = Hand::new(&mut self.receiver, taken);
+            let archived = packet::validate::<T>(hand.bytes());
             // One that is not sound is returned, too: `open` says what is wrong with it.
             if !is_own || archived.map_or(true, &mut fits) {
+                std::mem::forget(hand);
                 return self.open(taken);
             }
         }
@@ -315,9 +328,14 @@ fn corrupt<T: Packet>(receiver: &Receiver, taken: &Taken) -> RecvError {
 }
 
 /// The packets of a subscriber as owned values: see [`Subscriber::values`].
-#[derive(Debug)]
 pub struct Values<'a, T: Packet> {
     subscriber: &'a mut Subscriber<T>,
+}
+
+impl<T: Packet> fmt::Debug for Values<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Values").field("subscriber", &self.subscriber).finish()
+    }
 }
 
 impl<T: Unpack> Iterator for Values<'_, T> {

@@ -39,20 +39,26 @@ impl Geometry {
     /// Slots to skip at `position` so that `span` slots lie in one piece.
     #[inline]
     pub(crate) fn padding(&self, position: u64, span: u64) -> u64 {
-        let left = self.capacity - (position & (self.capacity - 1));
+        let left = self.piece_end(position) - position;
         if span <= left { 0 } else { left }
+    }
+
+    /// The end of the lap that `position` lies in: where the ring's memory ends.
+    #[inline]
+    pub(crate) fn piece_end(&self, position: u64) -> u64 {
+        (position | (self.capacity - 1)) + 1
     }
 
     /// Whether a packet of `span` slots can begin at `position`: it lies in one piece.
     #[inline]
     pub(crate) fn holds(&self, position: u64, span: u64) -> bool {
-        span <= self.capacity - (position & (self.capacity - 1))
+        span <= self.piece_end(position) - position
     }
 
     /// How many of the spans, taken in order, fit one after the other into the piece of the ring
     /// that starts at `position` and ends below `limit`, and their sum. At most half the ring.
     pub(crate) fn fit(&self, spans: &[u64], position: u64, limit: u64) -> (usize, u64) {
-        let piece = self.capacity - (position & (self.capacity - 1));
+        let piece = self.piece_end(position) - position;
         let room = piece.min(limit.saturating_sub(position)).min(self.capacity / 2);
         let mut sum = 0;
         for (count, span) in spans.iter().enumerate() {

@@ -105,6 +105,7 @@ impl Reader {
     pub(crate) fn durable(mut self, redelivered_below: u64) -> Self {
         self.durable = true;
         self.redelivered_below = redelivered_below;
+        self.reported = self.own().details.evictions_reported.load(Ordering::Relaxed);
         self
     }
 
@@ -153,7 +154,6 @@ impl Reader {
             self.release();
             return None;
         }
-        self.note_handed_out();
         step(Step::Receive);
         Some(Next::Taken(Taken { position: self.position, descriptor }))
     }
@@ -240,9 +240,10 @@ impl Reader {
     }
 
     /// A dead durable subscriber's successor flags what its predecessor had: so the end of what
-    /// is handed out is known before it is.
+    /// is handed out is known before it is. To be called before what [`next`](Self::next) took is
+    /// given to anyone.
     #[inline]
-    fn note_handed_out(&self) {
+    pub(crate) fn note_handed_out(&self) {
         if self.durable {
             let end = self.position + self.held;
             self.own().details.handed_out.store(end, Ordering::Relaxed);
@@ -282,15 +283,23 @@ impl Reader {
         (missed.packets > 0).then_some(Next::Missed(missed))
     }
 
-    /// What evictors counted only after the move of the cursor had been reported.
-    fn counted_late(&mut self) -> Option<Missed> {
+    /// What evictors counted and nobody was told of: because they counted it only after the move
+    /// of the cursor had been reported, or while a durable subscriber was gone.
+    pub(crate) fn counted_late(&mut self) -> Option<Missed> {
         let counted = self.own().details.evictions_counted.load(Ordering::Acquire);
         let late = counted.wrapping_sub(self.reported);
         if (late as i64) < 1 {
             return None;
         }
-        self.reported = counted;
+        self.report(counted);
         Some(Missed { packets: late, exact: true })
+    }
+
+    fn report(&mut self, evictions: u64) {
+        self.reported = evictions;
+        if self.durable {
+            self.own().details.evictions_reported.store(evictions, Ordering::Relaxed);
+        }
     }
 
     /// How many packets were evicted since the last report.
@@ -314,7 +323,7 @@ impl Reader {
             // counted later after all, it is taken off the number then.
             let least = if exact { 0 } else { 1 };
             let packets = if (new as i64) < least { least as u64 } else { new };
-            self.reported = self.reported.wrapping_add(packets);
+            self.report(self.reported.wrapping_add(packets));
             return Missed { packets, exact };
         }
     }

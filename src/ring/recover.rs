@@ -9,7 +9,8 @@
 //! 4. look at the stamp **again**: stamped, go on behind that packet;
 //! 5. read the tail **again**: more than a lap above x, the record is stale, clear it;
 //! 6. otherwise write a void packet over `[x, E)`, header, then stamp, where E is the lowest of:
-//!    the record's end, the tail, the start of any other record above x, the next matching stamp.
+//!    the record's end, the tail, the start of any other record above x, the next matching stamp,
+//!    the end of the ring's memory.
 //!
 //! Why in this order, with the trace that breaks each shortcut:
 //!
@@ -19,6 +20,9 @@
 //!   a length of two, and the void covers the living one's claim behind it.
 //! - *Clearing a dead record when its entry is reused*: the reader at that position waits for
 //!   ever.
+//! - *A void over the end of the ring's memory*: the owner dies before it has stamped its padding,
+//!   and one void packet over padding and packet wraps, which no reader believes
+//!   (`channel::tests::kill`, step `CommitPadding`).
 //! - *No second look at the tail* (no 5): a record that lost its race a lap ago is voided over
 //!   packets of this lap.
 //!
@@ -108,6 +112,8 @@ fn resolve(
     if memory.head().tail.load(Ordering::Acquire) > x + geometry.capacity {
         return Resolved::Nothing;
     }
+    let bound = bound.min(geometry.piece_end(x));
+    let bound = bound.min(geometry.piece_end(x));
     let stop = (x + 1..bound).find(|&y| slot::is_stamped(memory, y)).unwrap_or(bound);
     step(Step::RecoverHeader);
     slot::describe(memory, x, Descriptor::void(stop - x));

@@ -277,6 +277,8 @@ fn close_if_left(memory: &Memory, settings: &Settings) {
 pub(crate) fn make_durable(memory: &Memory, index: usize, name: &str) {
     let details = &memory.subscribers()[index].details;
     details.handed_out.store(0, Ordering::Relaxed);
+    let counted = details.evictions_counted.load(Ordering::Acquire);
+    details.evictions_reported.store(counted, Ordering::Relaxed);
     details.set_name(name);
     step(Step::JoinDurable);
     SeatState::Durable.set(&details.seat);

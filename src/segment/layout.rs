@@ -183,6 +183,9 @@ pub(crate) struct SubscriberDetails {
     pub(crate) evictions_begun: AtomicU64,
     /// Packets whose eviction is counted: added after the cursor was moved.
     pub(crate) evictions_counted: AtomicU64,
+    /// Evicted packets that a durable subscriber was told of: its successor is told of the
+    /// others. Stored by the subscriber.
+    pub(crate) evictions_reported: AtomicU64,
     /// Length of a durable subscriber's name in bytes.
     pub(crate) name_len: AtomicU64,
     /// The name.

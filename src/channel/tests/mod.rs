@@ -1,0 +1,3 @@
+//! Tests of endpoints that need what users do not see: steps to be killed at.
+
+mod kill;
