@@ -162,7 +162,7 @@ impl Holder for Receiver {
         &self.reader
     }
 
-    #[inline]
+    #[inline(always)]
     fn let_go(&mut self) {
         if self.durable {
             return self.let_go_durably();

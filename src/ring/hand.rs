@@ -66,7 +66,7 @@ unsafe impl<H: Holder> Steady for Hand<'_, H> {
 }
 
 impl<H: Holder> Drop for Hand<'_, H> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         self.holder.let_go();
     }

@@ -173,9 +173,11 @@ fn peer() {
     let Ok(role) = std::env::var("PACKETRING_PEER") else { return };
     let (name, case) = role.split_once(':').unwrap();
     let case = Case::ALL.into_iter().find(|known| format!("{known:?}") == case).unwrap();
-    drop(Ring::open(&format!("{name}-own")).unwrap());
-    let ring = case.builder().open(name).unwrap();
-    life(&ring, case);
+    let own = Ring::open(&format!("{name}-own")).unwrap();
+    // Here nobody else recovers first, so this process comes to every step of it.
+    assert!(recover_another(&own));
+    drop(own);
+    life(&case.builder().open(name).unwrap(), case);
 }
 
 /// Comes to every step that its case has.
@@ -198,14 +200,17 @@ fn life(ring: &Ring, case: Case) {
     drop((publisher, slow));
 }
 
-/// Claims for a publisher whose lock is then dropped, as by its death, and recovers the claim.
-fn recover_another(ring: &Ring) {
+/// Claims for a publisher whose lock is then dropped, as by its death, and recovers the claim, if
+/// nobody else was faster.
+fn recover_another(ring: &Ring) -> bool {
     let info = Parcel::TYPE;
     let types = Types::One(&info);
     let join = || join::publisher(ring.segment(), &types, Wait::park()).unwrap().0;
     let (mut dying, mut other) = (join(), join());
     dying.claim(100, Patience::None).unwrap();
     dying.endpoint.segment.rise(dying.endpoint.member);
-    std::mem::forget(dying);
-    assert!(other.endpoint.ask_locks());
+    let recovered = other.endpoint.ask_locks();
+    // Nothing was published since, so giving the claim up again voids what is void.
+    drop(dying);
+    recovered
 }
