@@ -1,4 +1,39 @@
-//! Typed packets through shared memory.
+//! Typed packets through shared memory, from one process to another.
+//!
+//! A [`Ring`] is memory that several processes have mapped. A [`Publisher`] archives a value
+//! straight into its slots; a [`Subscriber`] checks the archive once and reads it in place, as
+//! its own type.
+//!
+//! ```
+//! use packetring::{Ring, packet};
+//!
+//! #[packet]
+//! struct Price { symbol: u32, bid: u64, ask: u64 }
+//!
+//! let ring = Ring::open("prices")?;
+//! let mut desk = ring.subscriber::<Price>()?;
+//! let mut feed = ring.publisher::<Price>()?; // here, or in another process
+//! feed.send(&Price { symbol: 7, bid: 101, ask: 102 })?;
+//! assert_eq!(desk.recv()?.bid, 101);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! It guarantees: a packet is received whole, checked, and as the type that was sent; one total
+//! order a ring; nothing lost in a ring that blocks, and a count of what was lost in one that
+//! drops; any process may be killed at any instruction, and the others go on.
+//!
+//! It is not: a broker (there is none), a network (one machine), a store (memory only), a
+//! boundary against hostile processes of the same user (see [`Subscriber::recv_copied`]).
+//!
+//! - [`Ring`], [`RingBuilder`]: making and opening.
+//! - [`Publisher`], [`Subscriber`]: one packet type. [`MixedPublisher`], [`MixedSubscriber`],
+//!   [`one_of`](macro@one_of): several.
+//! - [`packet`](macro@packet), [`Packet`]: what can be sent. [`packet`](mod@packet): how it is
+//!   told apart and described.
+//! - [`Wait`]: spinning, parking, events. [`select()`]: several subscribers at once.
+//! - [`OpenError`], [`SendError`], [`RecvError`]: what can go wrong, and what to do.
+//!
+//! The README says what is promised and what is not, in full.
 
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the protocol alone is checked"))]
 
@@ -112,3 +147,7 @@ pub use packetring_derive::packet;
 /// them different. It implements [`OneOf`]. `#[one_of(crate = path)]` if packetring has another name.
 #[cfg(not(loom))]
 pub use packetring_derive::one_of;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
