@@ -1,7 +1,7 @@
 //! Atomics and fences: std's in production, loom's when the orderings are being checked.
 //!
-//! Every atomic of the crate comes from here, so that a model check sees it; `clippy.toml` bans
-//! the others. Not here: what any word means (`segment::layout`), and the heavy half of the
+//! Every atomic of the crate comes from here, so that a model check sees it; `.ci/run` looks
+//! for others. Not here: what any word means (`segment::layout`), and the heavy half of the
 //! asymmetric barrier, which is a system call (`sys::barrier`).
 
 #[cfg(loom)]
@@ -10,7 +10,6 @@ pub(crate) use loom::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
 #[cfg(not(loom))]
-#[allow(clippy::disallowed_types, reason = "the one place that names them")]
 pub(crate) use std::{
     hint::spin_loop,
     sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},

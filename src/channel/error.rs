@@ -38,6 +38,8 @@ pub enum SendError {
         /// How many it can carry.
         limit: usize,
     },
+    /// The operating system refused what it takes to enter a packet type into the ring.
+    System(std::io::Error),
 }
 
 /// Who a publisher waits for.
@@ -122,6 +124,7 @@ impl fmt::Display for SendError {
             Self::TooManyTypes { limit } => {
                 write!(f, "the ring carries {limit} packet types already, with their schemas")
             }
+            Self::System(error) => write!(f, "the packet's type could not be registered: {error}"),
         }
     }
 }
@@ -163,6 +166,7 @@ impl std::error::Error for SendError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unserializable(error) => Some(error),
+            Self::System(error) => Some(error),
             _ => None,
         }
     }

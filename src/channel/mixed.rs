@@ -111,13 +111,18 @@ impl MixedPublisher {
     #[cold]
     fn register<T: Packet>(&mut self) -> Result<u16, SendError> {
         let segment = &self.sender.endpoint.segment;
-        let control = segment.lock().map_err(|_| SendError::Closed)?;
-        let index = join::register(&control, segment, &T::TYPE).map_err(|error| match error {
-            OpenError::TooManyTypes { limit } => SendError::TooManyTypes { limit },
-            _ => SendError::Closed,
-        })?;
+        let control = segment.lock().map_err(registering)?;
+        let index = join::register(&control, segment, &T::TYPE).map_err(registering)?;
         self.known.push((T::TYPE.fingerprint, index));
         Ok(index)
+    }
+}
+
+fn registering(error: OpenError) -> SendError {
+    match error {
+        OpenError::TooManyTypes { limit } => SendError::TooManyTypes { limit },
+        OpenError::System { source, .. } => SendError::System(source),
+        other => SendError::System(std::io::Error::other(other)),
     }
 }
 

@@ -137,7 +137,7 @@ impl Receiver {
 
     fn empty(&mut self) -> RecvError {
         self.empties += 1;
-        if self.empties >= EMPTIES || self.reader.is_claimed() && self.empties % 64 == 0 {
+        if self.empties >= EMPTIES || self.reader.is_claimed() && self.empties.is_multiple_of(64) {
             self.empties = 0;
             self.endpoint.ask_locks();
         }

@@ -127,9 +127,7 @@ fn pause(list: &mut [&mut dyn Selectable], deadline: Deadline) {
     if receivers.iter().any(|receiver| is_ready(&receiver.reader)) {
         return;
     }
-    if !can_be_woken {
-        std::thread::sleep(bound.min(POLL));
-    } else if !futex::wait_any(&words, bound) {
+    if !(can_be_woken && futex::wait_any(&words, bound)) {
         std::thread::sleep(bound.min(POLL));
     }
 }

@@ -112,7 +112,7 @@ mod tests {
             prop_assert!(padding < span);
             prop_assert!(padding + span < geometry.capacity);
             prop_assert!(geometry.holds(position + padding, span));
-            prop_assert!(padding == 0 || (position + padding) % geometry.capacity == 0);
+            prop_assert!(padding == 0 || (position + padding).is_multiple_of(geometry.capacity));
         }
 
         #[test]

@@ -32,6 +32,9 @@ use crossbeam_utils::CachePadded;
 /// No position: the cursor of an entry that holds nobody back, the record of no claim.
 pub(crate) const NOWHERE: u64 = u64::MAX;
 
+/// No ring comes as far: at a slot a nanosecond, after a century. So positions can be added to.
+pub(crate) const FARTHEST: u64 = 1 << 62;
+
 /// Bytes in a slot.
 pub(crate) const SLOT: usize = 64;
 /// Bytes of a packet's first slot that its header takes.

@@ -18,12 +18,13 @@
 //! object that was opened and locked.
 
 use super::identity::{State, whole_len};
-use super::layout::{Head, Places};
+use super::layout::{FARTHEST, Head, Places};
 use super::memory::Parts;
 use super::name::Name;
 use super::settings::Settings;
 use crate::error::OpenError;
 use crate::steps::{Step, step};
+use crate::sync::Ordering;
 use crate::sys::{lock, shm};
 use shared_memory::{Shmem, ShmemConf};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -187,6 +188,20 @@ impl Mapped {
         }
     }
 
+    /// Whether the ring stands where a ring can stand.
+    fn check_positions(&self) -> Result<(), OpenError> {
+        let parts = self.parts();
+        let head = parts.head();
+        for (what, word) in [("the tail", &head.tail), ("the oldest packet kept", &head.oldest)] {
+            let found = word.load(Ordering::Relaxed);
+            if found > FARTHEST {
+                let name = self.name.as_str().to_owned();
+                return Err(OpenError::Corrupt { name, what, expected: FARTHEST, found });
+            }
+        }
+        Ok(())
+    }
+
     fn object(&self) -> Result<u64, OpenError> {
         inode(self.fd.as_fd(), &self.name)
     }
@@ -236,6 +251,7 @@ impl<'a> Locked<'a> {
     fn use_ready(self, map: Map, len: u64) -> Result<Option<Mapped>, OpenError> {
         let checked = map.head().identity.check(self.name, len)?;
         let mapped = self.mapped(map, checked.settings, checked.salt)?;
+        mapped.check_positions()?;
         let durable = super::has_durable(mapped.parts().memory(checked.salt).subscribers());
         if !durable && !lock::is_held_elsewhere(mapped.fd.as_fd(), ATTACHED) {
             mapped.parts().head().identity.mark_removed();

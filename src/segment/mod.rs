@@ -58,7 +58,7 @@ mod whole {
 
     #[derive(Debug)]
     enum Backing {
-        Mapped(Mapped),
+        Mapped(Box<Mapped>),
         Heap(Arc<Heap>),
     }
 
@@ -187,7 +187,7 @@ mod whole {
         /// Takes the control lock, waiting for as long as another living process holds it.
         pub(crate) fn lock(&self) -> Result<Control<'_>, OpenError> {
             let local = self.local().lock().unwrap_or_else(PoisonError::into_inner);
-            let mapped = match &self.backing {
+            let mapped: Option<&Mapped> = match &self.backing {
                 Backing::Mapped(mapped) => {
                     mapped.lock()?;
                     Some(mapped)
@@ -204,7 +204,7 @@ mod whole {
                 Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(std::sync::TryLockError::WouldBlock) => return None,
             };
-            let mapped = match &self.backing {
+            let mapped: Option<&Mapped> = match &self.backing {
                 Backing::Mapped(mapped) => Some(mapped.try_lock().then_some(mapped)?),
                 Backing::Heap(_) => None,
             };
@@ -264,7 +264,7 @@ mod whole {
         }
 
         fn mapped(mapped: Mapped) -> Self {
-            Self { backing: Backing::Mapped(mapped), local: Mutex::default() }
+            Self { backing: Backing::Mapped(Box::new(mapped)), local: Mutex::default() }
         }
 
         fn parts(&self) -> Parts {

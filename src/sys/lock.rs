@@ -79,8 +79,9 @@ mod tests {
     use std::fs::File;
     use std::os::fd::AsFd;
 
-    fn descriptions() -> (File, File) {
-        let path = std::env::temp_dir().join(format!("packetring-lock-{}", std::process::id()));
+    /// Two open-file descriptions of one file that has no name any more.
+    fn descriptions(name: &str) -> (File, File) {
+        let path = std::env::temp_dir().join(format!("packetring-{name}-{}", std::process::id()));
         let open =
             || File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let pair = (open().unwrap(), open().unwrap());
@@ -90,12 +91,7 @@ mod tests {
 
     #[test]
     fn a_lock_is_seen_through_another_description_and_goes_with_its_own() {
-        // Two opens of one inode: the second must not follow the unlinked name.
-        let path = std::env::temp_dir().join(format!("packetring-lock2-{}", std::process::id()));
-        let open =
-            || File::options().create(true).truncate(false).read(true).write(true).open(&path);
-        let (holder, asker) = (open().unwrap(), open().unwrap());
-        std::fs::remove_file(&path).unwrap();
+        let (holder, asker) = descriptions("goes");
         assert!(try_exclusive(holder.as_fd(), 7).unwrap());
         assert!(is_held_elsewhere(asker.as_fd(), 7));
         assert!(!is_held_elsewhere(asker.as_fd(), 8));
@@ -106,7 +102,7 @@ mod tests {
 
     #[test]
     fn read_locks_are_shared_and_keep_a_writer_out() {
-        let (one, two) = descriptions();
+        let (one, two) = descriptions("shared");
         shared(one.as_fd(), 3).unwrap();
         shared(two.as_fd(), 3).unwrap();
         assert!(is_held_elsewhere(one.as_fd(), 3));

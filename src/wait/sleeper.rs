@@ -14,7 +14,7 @@ const SPINS: u32 = 64;
 /// Longest sleep when no barrier can be had: nobody is sure to wake the sleeper.
 const BLIND: Duration = Duration::from_millis(1);
 /// With another core to work on, spins for this long before it lets others have this one.
-const UNDISTURBED: Duration = Duration::from_micros(100);
+const UNDISTURBED: Duration = Duration::from_micros(20);
 
 /// What an endpoint sleeps on.
 #[derive(Debug)]
@@ -45,8 +45,7 @@ pub(crate) struct Waiter {
 impl Waiter {
     /// A waiter that sleeps on `sleep` if it sleeps.
     pub(crate) fn new(wait: Wait, sleep: Sleep) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { wait, sleep, has_company: cores > 1 }
+        Self { wait, sleep, has_company: cores() > 1 }
     }
 
     /// Chooses how to wait from now on.
@@ -129,6 +128,12 @@ fn heavy_barrier() -> bool {
 fn heavy_barrier() -> bool {
     fence(Ordering::SeqCst);
     true
+}
+
+/// Cores that this process may use. Asked once: the answer takes several system calls.
+fn cores() -> usize {
+    static CORES: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
 fn spin_until(bound: Duration, has_company: bool, ready: &mut dyn FnMut() -> bool) -> bool {

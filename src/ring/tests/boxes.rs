@@ -1,12 +1,12 @@
 //! A ring in boxes, of any small size, whose members live and die as a test says.
 
+#[cfg(not(loom))]
 use crate::ring::geometry::Geometry;
 use crate::ring::reader::{Next, Reader, Taken};
-use crate::ring::roster::{self, Reaped, Start};
+use crate::ring::roster::{self, Start};
 use crate::ring::slot::Descriptor;
 use crate::ring::writer::{Full, Writer};
 use crate::segment::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
-use crate::segment::member::Member;
 use crate::segment::memory::Memory;
 use crate::segment::settings::{Claims, Overflow, Settings};
 use crate::sync::AtomicU64;
@@ -60,10 +60,15 @@ impl Boxes {
     }
 
     /// Clears away whoever `lives` says is dead.
-    pub(super) fn reap(&self, lives: &dyn Fn(Member) -> bool) -> Reaped {
+    #[cfg(loom)]
+    pub(super) fn reap(
+        &self,
+        lives: &dyn Fn(crate::segment::member::Member) -> bool,
+    ) -> crate::ring::roster::Reaped {
         roster::reap(&self.memory(), &self.settings, lives)
     }
 
+    #[cfg(not(loom))]
     pub(super) fn geometry(&self) -> Geometry {
         Geometry::of(&self.settings)
     }
