@@ -47,11 +47,7 @@ impl Sender {
         self.begin()?;
         let len = packet::measure(value, &mut self.scratch)?;
         let position = self.claim(len, patience)?;
-        let room = hand::room(&mut self.writer, len);
-        if let Err(error) = packet::write(value, room, &mut self.scratch) {
-            self.abandon();
-            return Err(error.into());
-        }
+        self.fill(value, len)?;
         self.writer.commit(position, Descriptor::data(len, type_index));
         step(Step::CommitWake);
         self.endpoint.ring_others();
@@ -108,16 +104,30 @@ impl Sender {
             Err(error) => return (0, Err(error)),
         };
         for (index, value) in values[..claimed].iter().enumerate() {
-            let room = hand::room(&mut self.writer, lens[index]);
-            if let Err(error) = packet::write(value, room, &mut self.scratch) {
-                self.abandon();
-                return (index, Err(error.into()));
+            if let Err(error) = self.fill(value, lens[index]) {
+                return (index, Err(error));
             }
             self.writer.commit(position, Descriptor::data(lens[index], type_index));
             position += spans[index];
         }
         self.endpoint.ring_others();
         (claimed, Ok(()))
+    }
+
+    /// Archives a value of `len` bytes into the claim, or gives the claim up: if that fails, and
+    /// also if the value's own code panics.
+    #[inline]
+    fn fill<T: Packet>(&mut self, value: &T, len: usize) -> Result<(), SendError> {
+        let claim = Abandoning(&mut self.writer);
+        let filled = packet::write(value, hand::room(claim.0, len), &mut self.scratch);
+        if let Err(error) = filled {
+            drop(claim);
+            // A void packet too lets readers go on to what lies behind it.
+            self.endpoint.ring_others();
+            return Err(error.into());
+        }
+        std::mem::forget(claim);
+        Ok(())
     }
 
     /// Before every operation: gives up what was forgotten, and asks whether the ring is closed.
@@ -227,6 +237,15 @@ impl Sender {
         let cursors = memory.subscribers().iter().map(|entry| entry.cursor.load(Ordering::Relaxed));
         let in_use = cursors.filter(|&cursor| cursor != crate::segment::layout::NOWHERE);
         in_use.map(|cursor| tail.saturating_sub(cursor & !PIN)).max().unwrap_or(0)
+    }
+}
+
+/// Gives the open claim up when it is dropped.
+struct Abandoning<'a>(&'a mut Writer);
+
+impl Drop for Abandoning<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 

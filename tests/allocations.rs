@@ -1,0 +1,237 @@
+//! In steady state neither sending nor receiving allocates.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use packetring::{
+    Overflow, Packet, Publisher, RecvError, Ring, SendError, Subscriber, Tail, one_of, packet,
+    try_select,
+};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use support::{SHORT, on_all};
+
+/// Counts what each thread allocates.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending has no counter any more, and nobody asks for it.
+    let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+// SAFETY: the system's allocator does it all; counting does not allocate, its cell being constant
+// and without a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Does the work until it has settled, then often enough to wrap many times, without allocating.
+#[track_caller]
+fn settles(mut work: impl FnMut()) {
+    (0..100).for_each(|_| work());
+    let before = ALLOCATIONS.get();
+    (0..1000).for_each(|_| work());
+    assert_eq!(ALLOCATIONS.get() - before, 0, "allocations");
+}
+
+#[packet]
+struct Chat {
+    name: String,
+    age: u32,
+    lines: Vec<Vec<String>>,
+}
+
+#[packet]
+struct Stop;
+
+#[one_of]
+enum Known {
+    Chat(Chat),
+    Stop(Stop),
+}
+
+fn chat() -> Chat {
+    let line = || vec!["one".to_owned(), "another, longer than the first".to_owned()];
+    Chat { name: "ada".to_owned(), age: 36, lines: vec![line(), vec![], line()] }
+}
+
+fn pair<T: Packet>(ring: &Ring) -> (Publisher<T>, Subscriber<T>) {
+    let subscriber = ring.subscriber().unwrap();
+    (ring.publisher().unwrap(), subscriber)
+}
+
+/// Runs over rings of every kind.
+fn on_every(body: impl Fn(Ring)) {
+    for overflow in [Overflow::Block, Overflow::DropOldest] {
+        on_all(|| Ring::builder().capacity(4096).overflow(overflow), &body);
+    }
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = ALLOCATIONS.get();
+    let mut list = vec![std::hint::black_box(1)];
+    list.reserve_exact(100);
+    assert_eq!(ALLOCATIONS.get() - before, 2);
+}
+
+#[test]
+fn flat_packets() {
+    on_every(|ring| {
+        let (mut out, mut numbers) = pair::<[u64; 9]>(&ring);
+        settles(|| {
+            out.send(&[1; 9]).unwrap();
+            out.try_send(&[2; 9]).unwrap();
+            out.send_timeout(&[3; 9], SHORT).unwrap();
+            assert_eq!(numbers.recv().unwrap()[8], 1);
+            assert_eq!(numbers.try_recv().unwrap()[8], 2);
+            assert_eq!(numbers.recv_timeout(SHORT).unwrap()[8], 3);
+        });
+    });
+}
+
+#[test]
+fn packets_with_text_and_nested_lists() {
+    on_every(|ring| {
+        let (mut out, mut chats) = pair::<Chat>(&ring);
+        let chat = chat();
+        settles(|| {
+            out.send(&chat).unwrap();
+            assert_eq!(chats.recv().unwrap().lines[2][1], chat.lines[2][1]);
+        });
+    });
+}
+
+#[test]
+fn batches() {
+    on_every(|ring| {
+        let (mut out, mut chats) = pair::<Chat>(&ring);
+        let all: Vec<Chat> = (0..5).map(|_| chat()).collect();
+        settles(|| {
+            out.send_all(&all).unwrap();
+            let mut seen = 0;
+            for chat in &chats.drain().unwrap() {
+                assert_eq!(chat.age, 36);
+                seen += 1;
+            }
+            assert_eq!(seen, 5);
+        });
+    });
+}
+
+#[test]
+fn reservations_committed_and_given_up() {
+    on_every(|ring| {
+        let (mut out, mut numbers) = pair::<[u64; 9]>(&ring);
+        settles(|| {
+            drop(out.reserve().unwrap());
+            let mut room = out.reserve().unwrap();
+            room[0] = 7.into();
+            room.commit();
+            assert_eq!(numbers.recv().unwrap()[0], 7);
+        });
+    });
+}
+
+#[test]
+fn tails() {
+    on_every(|ring| {
+        let (mut out, mut lines) = pair::<Tail<u64, u8>>(&ring);
+        settles(|| {
+            for len in [0, 5, 300] {
+                let mut room = out.reserve_tail(len).unwrap();
+                *room.head_mut() = 1.into();
+                room.tail_mut().fill(7);
+                room.commit();
+                assert_eq!(lines.recv().unwrap().tail.len(), len);
+            }
+        });
+    });
+}
+
+#[test]
+fn copies_and_choices() {
+    on_every(|ring| {
+        let (mut out, mut chats) = pair::<Chat>(&ring);
+        let chat = chat();
+        settles(|| {
+            out.send(&chat).unwrap();
+            out.send(&chat).unwrap();
+            assert_eq!(chats.recv_copied().unwrap().name, "ada");
+            assert_eq!(chats.recv_where(|chat| chat.age == 36).unwrap().age, 36);
+        });
+    });
+}
+
+#[test]
+fn mail() {
+    on_every(|ring| {
+        let mut mails = ring.mixed_subscriber().unwrap();
+        let mut out = ring.mixed_publisher().unwrap();
+        let chat = chat();
+        settles(|| {
+            out.send(&chat).unwrap();
+            out.send(&Stop).unwrap();
+            assert!(matches!(mails.recv().unwrap().open().unwrap(), Some(Known::Chat(_))));
+            assert_eq!(try_select(&mut [&mut mails]), Some(0));
+            let mail = mails.recv().unwrap();
+            mail.open_as::<Stop>().unwrap();
+            assert!(!mail.info().redelivered);
+        });
+    });
+}
+
+#[test]
+fn what_is_full_empty_missed_or_late() {
+    on_every(|ring| {
+        let (mut out, mut numbers) = pair::<u64>(&ring);
+        settles(|| {
+            while !matches!(numbers.try_recv().map(drop), Err(RecvError::Empty)) {}
+            for number in 0..100 {
+                let sent = out.try_send(&number);
+                assert!(matches!(sent, Ok(_) | Err(SendError::Full { .. })));
+            }
+            assert_eq!(out.subscribers(), 1);
+            assert!(out.backlog() > 0);
+        });
+        while !matches!(numbers.try_drain().map(drop), Err(RecvError::Empty)) {}
+        (0..64).for_each(|number| {
+            out.send(&number).unwrap();
+        });
+        let before = ALLOCATIONS.get();
+        if ring.settings().overflow == Overflow::Block {
+            assert!(matches!(out.send_timeout(&0, SHORT), Err(SendError::Timeout { .. })));
+        }
+        while numbers.try_recv().is_ok() {}
+        assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+        assert_eq!(ALLOCATIONS.get() - before, 0, "allocations");
+    });
+}

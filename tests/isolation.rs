@@ -1,0 +1,294 @@
+//! What stands between a ring and everything else: permissions, what is not a ring, what is
+//! damaged, and what the dead left behind.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use packetring::{OpenError, Overflow, RecvError, Ring, SendError};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use support::peer::{self, Peer, Role};
+use support::{LONG, assert_gone, object, unique};
+
+/// Removes the object, which may be no ring, also after a panic.
+struct Object(String);
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(object(&self.0));
+    }
+}
+
+impl Object {
+    fn unique() -> Self {
+        Self(unique("isolation"))
+    }
+
+    /// A ring with a durable subscriber, and nobody alive.
+    fn with_ring() -> Self {
+        let object = Self::unique();
+        let ring = Ring::builder().capacity(4096).open(&object.0).unwrap();
+        drop(ring.durable::<String>("desk").unwrap());
+        object
+    }
+}
+
+/// The bytes of a ring's object that this process can write, and those it can only read.
+fn mapped(name: &str) -> (usize, usize) {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let own = maps.lines().filter(|line| line.ends_with(&format!("/packetring.{name}")));
+    let mut sums = (0, 0);
+    for line in own {
+        let mut words = line.split_whitespace();
+        let (range, access) = (words.next().unwrap(), words.next().unwrap());
+        let (start, end) = range.split_once('-').unwrap();
+        let address = |text| usize::from_str_radix(text, 16).unwrap();
+        let len = address(end) - address(start);
+        match access {
+            "rw-s" => sums.0 += len,
+            "r--s" => sums.1 += len,
+            other => panic!("{other}"),
+        }
+    }
+    sums
+}
+
+#[test]
+fn a_subscriber_cannot_write_to_slots_and_a_publisher_can() {
+    const CAPACITY: usize = 64 * 1024;
+    let name = unique("maps");
+    let ring = Ring::builder().capacity(CAPACITY).open(&name).unwrap();
+    let whole = fs::metadata(object(&name)).unwrap().len() as usize;
+    assert_eq!(mapped(&name), (whole, 0));
+    let reading = ring.subscriber::<String>().unwrap();
+    drop(ring);
+    assert_eq!(mapped(&name), (whole - CAPACITY, CAPACITY));
+    let writing = Ring::attach(&name).unwrap().publisher::<String>().unwrap();
+    assert_eq!(mapped(&name), (2 * whole - CAPACITY, CAPACITY));
+    drop((reading, writing));
+    assert_eq!(mapped(&name), (0, 0));
+    assert_gone(&name);
+}
+
+#[test]
+fn an_object_is_its_owners_alone() {
+    let name = unique("mode");
+    let ring = Ring::open(&name).unwrap();
+    let mode = fs::metadata(object(&name)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    drop(ring);
+}
+
+#[test]
+fn what_is_not_a_ring_is_left_alone() {
+    for content in [&b"hello"[..], &[7; 100], &[7; 4096], &[0xff; 100_000]] {
+        let name = Object::unique();
+        fs::write(object(&name.0), content).unwrap();
+        for outcome in [Ring::open(&name.0), Ring::attach(&name.0)] {
+            let error = outcome.unwrap_err();
+            assert!(
+                matches!(&error, OpenError::Foreign { name: n, .. } if *n == name.0),
+                "{error}"
+            );
+        }
+        assert_eq!(fs::read(object(&name.0)).unwrap(), content);
+    }
+}
+
+#[test]
+fn an_empty_object_is_one_that_nobody_has_made_yet() {
+    let name = Object::unique();
+    fs::write(object(&name.0), b"").unwrap();
+    assert!(matches!(Ring::attach(&name.0), Err(OpenError::NotFound { .. })));
+    let ring = Ring::open(&name.0).unwrap();
+    ring.publisher::<u64>().unwrap().send(&1).unwrap();
+    drop(ring);
+    assert_gone(&name.0);
+}
+
+#[test]
+fn a_truncated_ring_is_corrupt_until_it_is_removed() {
+    let name = Object::with_ring();
+    let len = fs::metadata(object(&name.0)).unwrap().len();
+    for less in [len - 1, len - 4096, 4096, 768] {
+        OpenOptions::new().write(true).open(object(&name.0)).unwrap().set_len(less).unwrap();
+        for outcome in [Ring::open(&name.0), Ring::attach(&name.0)] {
+            match outcome.unwrap_err() {
+                OpenError::Corrupt { what, expected, found, .. } => {
+                    assert_eq!((what, expected, found), ("the length of the object", len, less));
+                }
+                error => panic!("{error}"),
+            }
+        }
+    }
+    assert!(Ring::remove(&name.0).unwrap());
+    Ring::open(&name.0).unwrap();
+}
+
+#[test]
+fn a_ring_that_says_it_is_something_else_is_not_believed() {
+    // Magic word; state; version; byte order; length, slots, entries, history and flags.
+    for (offset, width) in
+        [(0, 8), (8, 8), (16, 4), (20, 2), (24, 8), (32, 8), (40, 8), (48, 8), (56, 8)]
+    {
+        let name = Object::with_ring();
+        let file = OpenOptions::new().write(true).open(object(&name.0)).unwrap();
+        file.write_all_at(&[0x5a; 8][..width], offset).unwrap();
+        for outcome in [Ring::open(&name.0), Ring::attach(&name.0)] {
+            match (offset, outcome.unwrap_err()) {
+                (0 | 20, OpenError::Foreign { .. }) | (16, OpenError::TooNew { .. }) => {}
+                (8 | 24.., OpenError::Corrupt { .. }) => {}
+                (_, error) => panic!("at {offset}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_packet_that_is_damaged_is_reported_and_skipped() {
+    let name = Object::unique();
+    let ring = Ring::builder().capacity(4096).open(&name.0).unwrap();
+    let mut texts = ring.subscriber::<String>().unwrap();
+    let mut out = ring.publisher::<String>().unwrap();
+    let mut publish = || {
+        for text in ["one, long enough not to be inline", "bad, and long enough too", "three"] {
+            out.send(&text.to_owned()).unwrap();
+        }
+        let bytes = fs::read(object(&name.0)).unwrap();
+        let file = OpenOptions::new().write(true).open(object(&name.0)).unwrap();
+        // In this lap and in those before.
+        for at in bytes.windows(8).enumerate().filter(|(_, text)| text == b"bad, and").map(|w| w.0)
+        {
+            file.write_all_at(&[0xff], at as u64).unwrap();
+        }
+    };
+    for _ in 0..3 {
+        publish();
+        assert!(texts.try_recv().unwrap().starts_with("one"));
+        let error = texts.try_recv().map(drop).unwrap_err();
+        assert!(matches!(&error, RecvError::Corrupt(what) if what.contains("UTF-8")), "{error}");
+        assert_eq!(*texts.try_recv().unwrap(), *"three");
+        publish();
+        assert_eq!(texts.try_drain().unwrap().len(), 1, "a batch ends before it");
+        assert!(matches!(texts.try_drain().map(drop), Err(RecvError::Corrupt(_))));
+        assert_eq!(texts.try_drain().unwrap().len(), 1);
+        publish();
+        assert!(texts.try_recv_copied().unwrap().starts_with("one"));
+        assert!(matches!(texts.try_recv_copied().map(drop), Err(RecvError::Corrupt(_))));
+        assert!(texts.try_recv_where(|text| text == "three").is_ok());
+        assert!(matches!(texts.try_recv(), Err(RecvError::Empty)));
+    }
+}
+
+/// The other processes of these tests; nothing by itself.
+#[test]
+fn peer() {
+    let Some(role) = peer::role() else { return };
+    match role.name.as_str() {
+        "live" => live(&role),
+        "use-damaged" => {
+            while let Some(name) = peer::hear() {
+                use_damaged(&name);
+                peer::say("done");
+            }
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// Uses a ring until it is killed. Arguments: ring.
+fn live(role: &Role) {
+    let ring = Ring::builder().capacity(8192).open(&role.arguments[0]).unwrap();
+    let (_one, _two) = (ring.subscriber::<u64>().unwrap(), ring.subscriber::<u64>().unwrap());
+    let mut out = ring.publisher::<u64>().unwrap();
+    (0..128).for_each(|number| {
+        out.send(&number).unwrap();
+    });
+    peer::say("full");
+    peer::hear();
+}
+
+#[test]
+fn what_the_dead_left_is_no_ring_any_more() {
+    for opens in [true, false] {
+        let name = Object::unique();
+        let mut peers: Vec<Peer> =
+            (0..1).map(|_| Peer::start(&format!("live {}", name.0))).collect();
+        peers.iter_mut().for_each(|peer| peer.expect("full"));
+        peers.iter_mut().for_each(Peer::kill);
+        assert!(object(&name.0).exists());
+        if opens {
+            // With other settings, and nothing of what was.
+            let ring = Ring::builder().capacity(4096).exclusive().open(&name.0).unwrap();
+            assert_eq!((ring.subscribers(), ring.types().len()), (0, 0));
+            let mut texts = ring.subscriber::<String>().unwrap();
+            assert!(matches!(texts.try_recv(), Err(RecvError::Empty)));
+            ring.publisher::<String>().unwrap().send(&"new".to_owned()).unwrap();
+            assert_eq!(*texts.recv_timeout(LONG).unwrap(), *"new");
+        } else {
+            assert!(matches!(Ring::attach(&name.0), Err(OpenError::NotFound { .. })));
+        }
+        assert_gone(&name.0);
+    }
+}
+
+/// Does whatever can be done with a ring, never waiting. Errors are as good as success; what must
+/// not happen is a panic, a signal, or no end.
+fn use_damaged(name: &str) {
+    let Ok(ring) = Ring::attach(name) else { return };
+    ring.types();
+    ring.subscribers();
+    let durable = ring.durable::<String>("desk");
+    let (texts, out) = (ring.subscriber::<String>(), ring.publisher::<String>());
+    let (mut durable, mut texts, mut out) = (durable.ok(), texts.ok(), out.ok());
+    for round in 0..200 {
+        if let Some(out) = &mut out {
+            let sent = out.try_send(&"x".repeat(round % 1500));
+            assert!(!matches!(sent, Err(SendError::TooLarge { .. })));
+            out.backlog();
+        }
+        for texts in [&mut durable, &mut texts].into_iter().flatten() {
+            let _ = texts.try_recv().map(drop);
+            let _ = texts.try_drain().map(drop);
+            texts.backlog();
+        }
+    }
+}
+
+/// The words of the ring between its identity and its slots, each in turn something else: the
+/// tail, the oldest, both bells, the roster, a publisher's entry and the durable subscriber's.
+#[test]
+fn damaged_words_end_in_errors_only() {
+    const PUBLISHERS: u64 = 768;
+    const SUBSCRIBERS: u64 = PUBLISHERS + 256;
+    let damages = [u64::MAX, u64::MAX - 1, 1 << 63, (1 << 63) - 1, 1 << 32, 1 << 12, 77];
+    let ring = [128, 256, 384, 392, 512, 640, 648];
+    let publisher = [PUBLISHERS, PUBLISHERS + 8, PUBLISHERS + 128];
+    let subscriber = [0, 128, 136, 144, 152, 160, 168].map(|offset| SUBSCRIBERS + offset);
+    for (overflow, history) in
+        [(Overflow::Block, 0), (Overflow::DropOldest, 0), (Overflow::DropOldest, 2)]
+    {
+        for exclusive in [false, true] {
+            let settings = Ring::builder().capacity(4096).overflow(overflow).history(history);
+            let settings = settings.max_publishers(1).max_subscribers(3);
+            let settings = if exclusive { settings.exclusive() } else { settings };
+            let mut peer = Peer::start("use-damaged");
+            for damage in damages {
+                for offset in ring.iter().chain(&publisher).chain(&subscriber) {
+                    let name = Object::unique();
+                    drop(settings.clone().open(&name.0).unwrap().durable::<String>("desk"));
+                    let file = OpenOptions::new().write(true).open(object(&name.0)).unwrap();
+                    file.write_all_at(&u64::to_le_bytes(damage), *offset).unwrap();
+                    peer.tell(&name.0);
+                    peer.expect("done");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,527 @@
+//! Rings that drop the oldest, and rings that keep history: what is lost is counted, what is in
+//! hand stays, and a newcomer starts where it should.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use packetring::{
+    Missed, Overflow, Packet, Publisher, Received, RecvError, Ring, RingBuilder, SendError,
+    Subscriber, Tail, WaitingFor, packet,
+};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use support::{LONG, Noise, SHORT, on_all, on_both};
+
+/// Of any size, and recognized.
+#[packet]
+struct Note {
+    from: u32,
+    sequence: u64,
+    bytes: Vec<u8>,
+}
+
+impl Note {
+    fn make(from: u32, sequence: u64) -> Self {
+        let mut noise = Noise::of(from, sequence);
+        let len = noise.below(200);
+        Self { from, sequence, bytes: noise.bytes(len) }
+    }
+
+    /// Slots that it takes.
+    fn span(&self) -> u64 {
+        (16 + self.bytes.len().next_multiple_of(8) as u64 + 24).div_ceil(64)
+    }
+}
+
+impl ArchivedNote {
+    #[track_caller]
+    fn check(&self) -> (u32, u64) {
+        let (from, sequence) = (self.from.to_native(), self.sequence.to_native());
+        let expected = Note::make(from, sequence);
+        assert_eq!(self.bytes, expected.bytes, "{from}: {sequence}");
+        (from, sequence)
+    }
+}
+
+/// Sixteen slots, of which the oldest are dropped.
+fn dropping() -> RingBuilder {
+    Ring::builder().capacity(1024).overflow(Overflow::DropOldest)
+}
+
+fn pair<T: Packet>(ring: &Ring) -> (Publisher<T>, Subscriber<T>) {
+    let subscriber = ring.subscriber().unwrap();
+    (ring.publisher().unwrap(), subscriber)
+}
+
+#[track_caller]
+fn publish(out: &mut Publisher<u64>, numbers: Range<u64>) {
+    for number in numbers {
+        out.try_send(&number).unwrap();
+    }
+}
+
+#[track_caller]
+fn expect_missed<T: Packet>(subscriber: &mut Subscriber<T>, packets: u64) {
+    match subscriber.try_recv().map(drop) {
+        Err(RecvError::Missed(missed)) => assert_eq!(missed, Missed { packets, exact: true }),
+        Err(error) => panic!("{error}"),
+        Ok(()) => panic!("a packet, and not what was missed"),
+    }
+}
+
+#[test]
+fn the_slow_lose_no_more_than_they_must_and_know_how_much() {
+    on_all(dropping, |ring| {
+        let (mut out, mut slow) = pair::<u64>(&ring);
+        let mut fast = ring.subscriber::<u64>().unwrap();
+        let mut sent = 0;
+        for lost in [1, 7, 16, 17, 100] {
+            for _ in 0..16 + lost {
+                out.try_send(&sent).unwrap();
+                assert_eq!(*fast.try_recv().unwrap(), sent);
+                sent += 1;
+            }
+            expect_missed(&mut slow, lost);
+            for number in sent - 16..sent {
+                assert_eq!(*slow.try_recv().unwrap(), number);
+            }
+            assert!(matches!(slow.try_recv(), Err(RecvError::Empty)));
+        }
+        drop(out);
+        assert!(matches!(slow.try_recv(), Err(RecvError::Closed)));
+        assert!(matches!(fast.try_recv(), Err(RecvError::Closed)));
+    });
+}
+
+#[test]
+fn every_way_to_receive_tells_what_was_missed() {
+    on_all(dropping, |ring| {
+        let (mut out, mut slow) = pair::<u64>(&ring);
+        let mut lap = || publish(&mut out, 0..20);
+        let missed = |error: RecvError, packets| match error {
+            RecvError::Missed(missed) => missed == Missed { packets, exact: true },
+            _ => false,
+        };
+        lap();
+        assert!(missed(slow.recv().map(drop).unwrap_err(), 4));
+        lap();
+        assert!(missed(slow.try_drain().map(drop).unwrap_err(), 20));
+        lap();
+        assert!(missed(slow.recv_copied().map(drop).unwrap_err(), 20));
+        lap();
+        assert!(missed(slow.recv_where(|_| true).map(drop).unwrap_err(), 20));
+        lap();
+        assert!(missed(slow.values().next().unwrap().unwrap_err(), 20));
+        lap();
+        assert_eq!(packetring::try_select(&mut [&mut slow]), Some(0));
+        assert!(missed(slow.recv_timeout(LONG).map(drop).unwrap_err(), 20));
+        assert_eq!(slow.drain().unwrap().len(), 16);
+    });
+}
+
+#[test]
+fn what_is_missed_is_counted_in_packets_of_whatever_size() {
+    on_all(dropping, |ring| {
+        let (mut out, mut slow) = pair::<Note>(&ring);
+        let mut noise = Noise::of(0, 1);
+        let (mut sent, mut next) = (0, 0);
+        for _ in 0..400 {
+            for _ in 0..noise.below(40) {
+                out.try_send(&Note::make(0, sent)).unwrap();
+                sent += 1;
+            }
+            // Some rounds leave something for the next.
+            for _ in 0..noise.below(30) {
+                match slow.try_recv() {
+                    Ok(note) => {
+                        assert_eq!(note.check(), (0, next));
+                        next += 1;
+                    }
+                    Err(RecvError::Missed(missed)) => {
+                        assert!(missed.exact && missed.packets > 0);
+                        next += missed.packets;
+                    }
+                    Err(RecvError::Empty) => assert_eq!(next, sent),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn reservations_given_up_are_not_missed() {
+    on_both(dropping, |ring| {
+        let (mut out, mut slow) = pair::<u64>(&ring);
+        for number in 0..40 {
+            drop(out.try_reserve().unwrap());
+            out.try_send(&number).unwrap();
+        }
+        // Sixteen slots: eight numbers, and eight that are nothing.
+        expect_missed(&mut slow, 32);
+        for number in 32..40 {
+            assert_eq!(*slow.try_recv().unwrap(), number);
+        }
+        // Nothing but what was given up is evicted: no loss at all.
+        (0..40).for_each(|_| drop(out.try_reserve().unwrap()));
+        assert!(matches!(slow.try_recv(), Err(RecvError::Empty)));
+    });
+}
+
+#[test]
+fn a_packet_in_hand_fills_the_ring() {
+    on_all(dropping, |ring| {
+        let (mut out, mut numbers) = pair::<u64>(&ring);
+        let waiting = WaitingFor::Subscriber { pid: std::process::id() };
+        publish(&mut out, 0..20);
+        expect_missed(&mut numbers, 4);
+        let in_hand = numbers.try_recv().unwrap();
+        let full = out.try_send(&99).unwrap_err();
+        assert!(matches!(full, SendError::Full { waiting_for } if waiting_for == waiting));
+        let late = out.send_timeout(&99, SHORT).unwrap_err();
+        assert!(matches!(late, SendError::Timeout { waiting_for } if waiting_for == waiting));
+        assert_eq!(*in_hand, 4);
+        drop(in_hand);
+        out.try_send(&20).unwrap();
+        let batch = numbers.drain().unwrap();
+        assert!(batch.iter().map(|number| number.to_native()).eq(5..21));
+        assert!(matches!(out.try_send(&99), Err(SendError::Full { .. })));
+        assert!(batch.iter().map(|number| number.to_native()).eq(5..21));
+        drop(batch);
+        publish(&mut out, 21..60);
+        // One that is put back is nobody's any more.
+        expect_missed(&mut numbers, 60 - 16 - 21);
+        Received::put_back(numbers.try_recv().unwrap());
+        publish(&mut out, 60..70);
+        expect_missed(&mut numbers, 10);
+    });
+}
+
+/// Whether publishers go on: until it is dropped, also by a panic.
+struct Running<'a>(&'a AtomicBool);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Publishes for as long as told to, and counts.
+fn publish_while(running: &AtomicBool, ring: &Ring, from: u32, sent: &AtomicUsize) {
+    let mut out = ring.publisher::<Note>().unwrap();
+    let mut sequence = 0;
+    while running.load(Ordering::Relaxed) {
+        match out.try_send(&Note::make(from, sequence)) {
+            Ok(_) => sequence += 1,
+            // Somebody has the packet in hand.
+            Err(SendError::Full { .. }) => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    sent.fetch_add(sequence as usize, Ordering::Relaxed);
+}
+
+/// What one subscriber got and lost.
+#[derive(Default)]
+struct Account {
+    received: u64,
+    missed: u64,
+    /// Whether all losses were told exactly.
+    exact: bool,
+    /// The next sequence that each publisher can have.
+    next: [u64; 3],
+}
+
+impl Account {
+    fn new() -> Self {
+        Self { exact: true, ..Self::default() }
+    }
+
+    #[track_caller]
+    fn got(&mut self, note: &ArchivedNote) {
+        let (from, sequence) = note.check();
+        let next = &mut self.next[from as usize];
+        assert!(sequence >= *next, "of publisher {from}: {sequence} after {next}");
+        *next = sequence + 1;
+        self.received += 1;
+    }
+
+    fn lost(&mut self, missed: Missed) {
+        assert!(missed.packets > 0);
+        self.missed += missed.packets;
+        self.exact &= missed.exact;
+    }
+}
+
+/// Reads until the end, dawdling over every packet and looking at it again and again.
+fn read_all(mut notes: Subscriber<Note>, dawdle: usize, batches: bool) -> Account {
+    let mut account = Account::new();
+    loop {
+        let error = if batches {
+            notes.drain_timeout(LONG).map(|batch| {
+                batch.iter().for_each(|note| account.got(note));
+                for _ in 0..dawdle {
+                    std::thread::yield_now();
+                    for note in &batch {
+                        note.check();
+                    }
+                }
+            })
+        } else {
+            notes.recv_timeout(LONG).map(|note| {
+                account.got(&note);
+                for _ in 0..dawdle {
+                    std::thread::yield_now();
+                    note.check();
+                }
+            })
+        };
+        match error {
+            Ok(()) => {}
+            Err(RecvError::Missed(missed)) => account.lost(missed),
+            Err(RecvError::Closed) => return account,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Several publishers lap several subscribers, which must account for every packet.
+fn account_for_everything(ring: &Ring, publishers: u32) {
+    let (running, sent) = (AtomicBool::new(true), AtomicUsize::new(0));
+    let accounts = std::thread::scope(|scope| {
+        let readers: Vec<_> = [(0, false), (3, false), (2, true), (20, false)]
+            .into_iter()
+            .map(|(dawdle, batches)| {
+                let notes = ring.subscriber::<Note>().unwrap();
+                scope.spawn(move || read_all(notes, dawdle, batches))
+            })
+            .collect();
+        for from in 0..publishers {
+            let (running, sent) = (&running, &sent);
+            scope.spawn(move || publish_while(running, ring, from, sent));
+        }
+        // Another subscriber decides that it is enough, by what it has read.
+        let until_enough = Running(&running);
+        let mut judge = ring.subscriber::<Note>().unwrap();
+        let mut read = 0;
+        while read < 4000 {
+            match judge.recv_timeout(LONG).map(|note| note.check()) {
+                Ok(_) => read += 1,
+                Err(RecvError::Missed(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        drop((judge, until_enough));
+        readers.into_iter().map(|reader| reader.join().unwrap()).collect::<Vec<_>>()
+    });
+    let sent = sent.into_inner() as u64;
+    for account in accounts {
+        let sum = account.received + account.missed;
+        // A publisher that is preempted while it evicts makes a report inexact: "at least".
+        assert!(sum <= sent, "{} + {} of {sent}", account.received, account.missed);
+        assert!(
+            !account.exact || sum == sent,
+            "{} + {} of {sent}",
+            account.received,
+            account.missed
+        );
+    }
+}
+
+#[test]
+fn all_that_was_published_was_received_or_is_known_to_be_missed() {
+    on_both(|| dropping().exclusive(), |ring| account_for_everything(&ring, 1));
+    on_both(|| dropping().shared(), |ring| account_for_everything(&ring, 3));
+}
+
+#[test]
+fn a_gap_is_as_wide_as_what_was_missed() {
+    on_all(dropping, |ring| {
+        let running = AtomicBool::new(true);
+        let (mut numbers, mut next) = (ring.subscriber::<Note>().unwrap(), 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| publish_while(&running, &ring, 0, &AtomicUsize::new(0)));
+            let _until_enough = Running(&running);
+            let mut exact = true;
+            for turn in 0..3000 {
+                match numbers.recv_timeout(LONG) {
+                    Ok(note) => {
+                        let (_, sequence) = note.check();
+                        assert!(if exact { sequence == next } else { sequence >= next });
+                        (next, exact) = (sequence + 1, true);
+                        (0..turn % 7).for_each(|_| std::thread::yield_now());
+                        note.check();
+                    }
+                    Err(RecvError::Missed(missed)) => {
+                        next += missed.packets;
+                        exact &= missed.exact;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn newcomers_and_clones_start_at_a_packet_while_publishers_lap() {
+    for history in [0, 3] {
+        on_all(
+            || dropping().history(history),
+            |ring| {
+                let running = AtomicBool::new(true);
+                std::thread::scope(|scope| {
+                    scope.spawn(|| publish_while(&running, &ring, 0, &AtomicUsize::new(0)));
+                    let _until_enough = Running(&running);
+                    for turn in 0..300 {
+                        let mut newcomer = ring.subscriber::<Note>().unwrap();
+                        follow(&mut newcomer, 3);
+                        if turn % 3 == 0 {
+                            follow(&mut newcomer.try_clone().unwrap(), 3);
+                        }
+                    }
+                });
+            },
+        );
+    }
+}
+
+/// Reads some packets and finds no gap that was not told.
+fn follow(notes: &mut Subscriber<Note>, count: usize) {
+    let mut next = None;
+    let (mut read, mut missed) = (0, Some(0));
+    while read < count {
+        match notes.recv_timeout(LONG) {
+            Ok(note) => {
+                let (_, sequence) = note.check();
+                if let (Some(next), Some(missed)) = (next, missed) {
+                    assert_eq!(sequence, next + missed);
+                }
+                (next, missed) = (Some(sequence + 1), Some(0));
+                read += 1;
+            }
+            Err(RecvError::Missed(lost)) => {
+                missed = missed.filter(|_| lost.exact).map(|sum| sum + lost.packets);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn without_history_a_newcomer_starts_with_the_next_packet() {
+    for overflow in [Overflow::Block, Overflow::DropOldest] {
+        on_all(
+            || dropping().overflow(overflow),
+            |ring| {
+                let mut out = ring.publisher::<u64>().unwrap();
+                for number in 0..40 {
+                    let mut newcomer = ring.subscriber::<u64>().unwrap();
+                    assert!(matches!(newcomer.try_recv(), Err(RecvError::Empty)));
+                    assert_eq!(newcomer.backlog(), 0);
+                    out.try_send(&number).unwrap();
+                    assert_eq!(*newcomer.try_recv().unwrap(), number);
+                }
+            },
+        );
+    }
+}
+
+#[test]
+fn a_newcomer_starts_exactly_as_far_back_as_the_history() {
+    for overflow in [Overflow::Block, Overflow::DropOldest] {
+        for history in [1, 3, 8] {
+            on_all(
+                || dropping().overflow(overflow).history(history),
+                |ring| {
+                    let mut out = ring.publisher::<u64>().unwrap();
+                    for sent in 0..60_u64 {
+                        let mut newcomer = ring.subscriber::<u64>().unwrap();
+                        for number in sent.saturating_sub(history as u64)..sent {
+                            assert_eq!(*newcomer.try_recv().unwrap(), number);
+                        }
+                        assert!(matches!(newcomer.try_recv(), Err(RecvError::Empty)));
+                        out.try_send(&sent).unwrap();
+                        assert_eq!(*newcomer.try_recv().unwrap(), sent);
+                    }
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn history_of_mixed_sizes_is_what_is_still_there() {
+    // Sixty-four slots, of which 32 are kept.
+    const KEPT: u64 = 32;
+    for overflow in [Overflow::Block, Overflow::DropOldest] {
+        for history in [1, 5, 12] {
+            let settings = || dropping().capacity(4096).overflow(overflow).history(history);
+            on_all(settings, |ring| {
+                let mut out = ring.publisher::<Note>().unwrap();
+                // Where each packet begins and ends.
+                let mut places: Vec<(u64, u64)> = Vec::new();
+                for sequence in 0..400 {
+                    let note = Note::make(0, sequence);
+                    let position = out.try_send(&note).unwrap();
+                    places.push((position, position + note.span()));
+                    let sent = sequence + 1;
+                    let tail = position + note.span();
+                    let kept = places.iter().rev().take_while(|(start, _)| start + KEPT >= tail);
+                    let least = kept.count().min(history) as u64;
+                    let mut newcomer = ring.subscriber::<Note>().unwrap();
+                    let mut came = Vec::new();
+                    while let Ok(note) = newcomer.try_recv() {
+                        came.push(note.check().1);
+                    }
+                    assert!(came.iter().copied().eq(sent - came.len() as u64..sent), "{came:?}");
+                    assert!((least..=history as u64).contains(&(came.len() as u64)));
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn history_counts_packets_and_not_what_was_given_up() {
+    on_both(
+        || dropping().capacity(2048).history(3),
+        |ring| {
+            let mut out = ring.publisher::<Tail<u64, u8>>().unwrap();
+            for number in 0..60 {
+                out.try_send(&Tail { head: number, tail: vec![0; 3] }).unwrap();
+                drop(out.try_reserve_tail(100).unwrap());
+                let mut newcomer = ring.subscriber::<Tail<u64, u8>>().unwrap();
+                for expected in number.saturating_sub(2)..=number {
+                    assert_eq!(newcomer.try_recv().unwrap().head, expected);
+                }
+                assert!(matches!(newcomer.try_recv(), Err(RecvError::Empty)));
+            }
+        },
+    );
+}
+
+#[test]
+fn history_holds_nobody_up() {
+    for overflow in [Overflow::Block, Overflow::DropOldest] {
+        on_all(
+            || dropping().overflow(overflow).history(8),
+            |ring| {
+                let mut out = ring.publisher::<[u8; 240]>().unwrap();
+                for byte in 0..200 {
+                    out.try_send(&[byte; 240]).unwrap();
+                }
+                let mut newcomer = ring.subscriber::<[u8; 240]>().unwrap();
+                let batch = newcomer.drain().unwrap();
+                assert!((1..=8).contains(&batch.len()));
+                assert_eq!(batch[batch.len() - 1], [199; 240]);
+            },
+        );
+    }
+}

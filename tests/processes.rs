@@ -1,0 +1,740 @@
+//! Rings between processes: every packet exactly once, in one order, whoever dies.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use packetring::{
+    Mail, MixedPublisher, MixedSubscriber, Overflow, Publisher, RecvError, Ring, RingBuilder,
+    SendError, Subscriber, Tail, Wait, WaitingFor, one_of, packet,
+};
+use std::fs::File;
+use support::peer::{self, Peer, Role};
+use support::{LONG, Noise, SHORT, assert_gone, unique};
+
+/// Flat.
+#[packet]
+struct Beat {
+    from: u32,
+    sequence: u64,
+    noise: [u8; 24],
+}
+
+/// With text.
+#[packet]
+struct Note {
+    from: u32,
+    sequence: u64,
+    text: String,
+}
+
+/// Nested.
+#[packet]
+struct Tree {
+    from: u32,
+    sequence: u64,
+    branches: Vec<Vec<u32>>,
+    names: Vec<String>,
+}
+
+/// Of any size up to the largest.
+#[packet]
+struct Blob {
+    from: u32,
+    sequence: u64,
+    bytes: Vec<u8>,
+}
+
+/// Of no bytes at all.
+#[packet]
+struct Mark;
+
+#[one_of]
+enum Any {
+    Beat(Beat),
+    Note(Note),
+    Tree(Tree),
+    Blob(Blob),
+    Mark(Mark),
+}
+
+/// Bytes of a `Blob`'s archive besides its list.
+const BLOB_ROOT: usize = 24;
+
+impl Beat {
+    fn make(from: u32, sequence: u64) -> Self {
+        let noise = Noise::of(from, sequence).bytes(24).try_into().unwrap();
+        Self { from, sequence, noise }
+    }
+}
+
+impl ArchivedBeat {
+    fn check(&self) -> (u32, u64) {
+        let (from, sequence) = (self.from.to_native(), self.sequence.to_native());
+        assert_eq!(self.noise, Beat::make(from, sequence).noise, "{from}: {sequence}");
+        (from, sequence)
+    }
+}
+
+/// Which packet a publisher sends, by its sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Beat,
+    Note,
+    Tree,
+    Blob,
+    Mark,
+}
+
+fn kind(from: u32, sequence: u64) -> Kind {
+    match Noise::of(from, !sequence).below(16) {
+        0..6 => Kind::Beat,
+        6..10 => Kind::Note,
+        10..13 => Kind::Tree,
+        13..14 => Kind::Blob,
+        _ => Kind::Mark,
+    }
+}
+
+fn note(from: u32, sequence: u64) -> Note {
+    let mut noise = Noise::of(from, sequence);
+    let len = noise.below(120);
+    Note { from, sequence, text: noise.text(len) }
+}
+
+fn tree(from: u32, sequence: u64) -> Tree {
+    let mut noise = Noise::of(from, sequence);
+    let branch = |noise: &mut Noise| (0..noise.below(9)).map(|_| noise.next() as u32).collect();
+    let branches = (0..noise.below(6)).map(|_| branch(&mut noise)).collect();
+    let names = (0..noise.below(4)).map(|len| noise.text(len * 7)).collect();
+    Tree { from, sequence, branches, names }
+}
+
+fn blob(from: u32, sequence: u64, largest: usize) -> Blob {
+    let mut noise = Noise::of(from, sequence);
+    // Every fourth is as large as can be.
+    let most = largest - BLOB_ROOT;
+    let len = if noise.below(4) == 0 { most } else { noise.below(most) };
+    Blob { from, sequence, bytes: noise.bytes(len) }
+}
+
+fn send(out: &mut MixedPublisher, from: u32, sequence: u64, largest: usize) {
+    let sent = match kind(from, sequence) {
+        Kind::Beat => out.send_timeout(&Beat::make(from, sequence), LONG),
+        Kind::Note => out.send_timeout(&note(from, sequence), LONG),
+        Kind::Tree => out.send_timeout(&tree(from, sequence), LONG),
+        Kind::Blob => out.send_timeout(&blob(from, sequence, largest), LONG),
+        Kind::Mark => out.send_timeout(&Mark, LONG),
+    };
+    sent.unwrap();
+}
+
+/// Checks every byte of a packet; `None`: a mark, which has none.
+fn check(mail: &Mail<'_>, largest: usize) -> Option<(u32, u64)> {
+    let id = match mail.open().unwrap().unwrap() {
+        Any::Beat(beat) => beat.check(),
+        Any::Note(found) => {
+            let id = (found.from.to_native(), found.sequence.to_native());
+            assert_eq!(found.text, note(id.0, id.1).text);
+            id
+        }
+        Any::Tree(found) => {
+            let id = (found.from.to_native(), found.sequence.to_native());
+            let expected = tree(id.0, id.1);
+            assert_eq!(found.names, expected.names);
+            assert_eq!(found.branches.len(), expected.branches.len());
+            assert!(found.branches.iter().zip(&expected.branches).all(|(found, expected)| {
+                found.iter().map(|word| word.to_native()).eq(expected.iter().copied())
+            }));
+            id
+        }
+        Any::Blob(found) => {
+            let id = (found.from.to_native(), found.sequence.to_native());
+            assert_eq!(found.bytes, blob(id.0, id.1, largest).bytes);
+            id
+        }
+        Any::Mark(_) => {
+            assert_eq!(mail.type_name(), "Mark");
+            return None;
+        }
+    };
+    Some(id)
+}
+
+/// What one subscriber has seen.
+struct Tally {
+    /// The next sequence of each publisher.
+    next: Vec<u64>,
+    marks: u64,
+    /// Of positions and packets in the order in which they came.
+    digest: u64,
+    last: Option<u64>,
+}
+
+impl Tally {
+    fn new(publishers: usize) -> Self {
+        Self { next: vec![0; publishers], marks: 0, digest: 0xcbf2_9ce4_8422_2325, last: None }
+    }
+
+    fn take(&mut self, mail: &Mail<'_>, largest: usize) {
+        let position = mail.info().position;
+        assert!(self.last.is_none_or(|last| last < position), "positions ascend");
+        assert!(!mail.info().redelivered);
+        self.last = Some(position);
+        self.mix(position);
+        match check(mail, largest) {
+            None => self.marks += 1,
+            Some((from, sequence)) => {
+                let next = &mut self.next[from as usize];
+                // A mark does not tell whose it is; they are counted at the end.
+                while kind(from, *next) == Kind::Mark {
+                    *next += 1;
+                }
+                assert_eq!(sequence, *next, "of publisher {from}");
+                *next += 1;
+                self.mix(u64::from(from) << 48 ^ sequence);
+            }
+        }
+    }
+
+    fn mix(&mut self, word: u64) {
+        self.digest = (self.digest ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(7);
+    }
+
+    /// Whether all of it came.
+    fn is_whole(&self, count: u64) -> bool {
+        let marks = |from| (0..count).filter(|&s| kind(from, s) == Kind::Mark).count() as u64;
+        let others = self.next.iter().enumerate().all(|(from, &next)| {
+            (next..count).all(|sequence| kind(from as u32, sequence) == Kind::Mark)
+        });
+        others && (0..self.next.len()).map(|from| marks(from as u32)).sum::<u64>() == self.marks
+    }
+}
+
+fn wait_named(name: &str) -> Wait {
+    match name {
+        "spin" => Wait::spin(),
+        "park" => Wait::park(),
+        "event" => Wait::event(),
+        _ => panic!("{name}"),
+    }
+}
+
+fn joined(role: &Role) -> Ring {
+    Ring::builder().wait(wait_named(&role.arguments[1])).attach(&role.arguments[0]).unwrap()
+}
+
+/// The other processes of these tests; nothing by itself.
+#[test]
+fn peer() {
+    let Some(role) = peer::role() else { return };
+    match role.name.as_str() {
+        "publish" => publish(&role),
+        "subscribe" => subscribe(&role),
+        "publish-flat" => publish_flat(&role),
+        "subscribe-flat" => subscribe_flat(&role),
+        "hold" => hold(&role),
+        "claim" => claim(&role),
+        "consume" => consume(&role),
+        "publish-for-ever" => publish_for_ever(&role),
+        "open-rounds" => open_rounds(),
+        "leave-rounds" => leave_rounds(),
+        other => panic!("{other}"),
+    }
+}
+
+/// Arguments: ring, wait, own number, packets, largest packet, subscribers to wait for.
+fn publish(role: &Role) {
+    let (from, count, largest) = (role.number(2) as u32, role.number(3), role.number(4) as usize);
+    let mut out = joined(role).mixed_publisher().unwrap();
+    peer::say("joined");
+    peer::hear().unwrap();
+    out.wait_for_subscribers(role.number(5) as usize).unwrap();
+    (0..count).for_each(|sequence| send(&mut out, from, sequence, largest));
+}
+
+/// Arguments: ring, wait, publishers, packets of each, largest packet.
+fn subscribe(role: &Role) {
+    let (publishers, count, largest) = (role.number(2), role.number(3), role.number(4) as usize);
+    let mut mails = joined(role).mixed_subscriber().unwrap();
+    peer::say("joined");
+    let mut tally = Tally::new(publishers as usize);
+    for _ in 0..publishers * count {
+        tally.take(&mails.recv_timeout(LONG).unwrap(), largest);
+    }
+    assert!(matches!(mails.recv_timeout(LONG), Err(RecvError::Closed)));
+    assert!(tally.is_whole(count));
+    peer::say(&format!("{:x}", tally.digest));
+}
+
+/// Runs publishers and subscribers over a small ring; all must see the same.
+fn all_see_the_same(
+    settings: RingBuilder,
+    wait: &str,
+    publishers: usize,
+    subscribers: usize,
+    count: u64,
+) {
+    let name = unique("flow");
+    let ring = settings.wait(wait_named(wait)).open(&name).unwrap();
+    let largest = ring.settings().capacity / 2 - 16;
+    let readers: Vec<Peer> = (0..subscribers)
+        .map(|_| Peer::start(&format!("subscribe {name} {wait} {publishers} {count} {largest}")))
+        .collect();
+    let writers: Vec<Peer> = (0..publishers)
+        .map(|from| {
+            let rest = format!("{from} {count} {largest} {subscribers}");
+            Peer::start(&format!("publish {name} {wait} {rest}"))
+        })
+        .collect();
+    let (mut readers, mut writers) = (readers, writers);
+    readers.iter_mut().chain(&mut writers).for_each(|peer| peer.expect("joined"));
+    assert_eq!(ring.subscribers(), subscribers);
+    writers.iter_mut().for_each(|peer| peer.tell("go"));
+    let digests: Vec<String> = readers.iter_mut().map(Peer::hear).collect();
+    assert!(digests.iter().all(|digest| *digest == digests[0]), "one order: {digests:?}");
+    readers.into_iter().chain(writers).for_each(Peer::finish);
+    drop(ring);
+    assert_gone(&name);
+}
+
+#[test]
+fn one_exclusive_publisher_and_one_or_four_subscribers() {
+    for (wait, count) in [("spin", 60_000), ("park", 120_000), ("event", 60_000)] {
+        all_see_the_same(Ring::builder().exclusive().capacity(4096), wait, 1, 1, count);
+        all_see_the_same(Ring::builder().exclusive().capacity(8192), wait, 1, 4, count / 3);
+    }
+}
+
+#[test]
+fn shared_publishers_and_subscribers_one_or_four_each() {
+    for (wait, count) in [("spin", 40_000), ("park", 80_000), ("event", 40_000)] {
+        for (publishers, subscribers) in [(1, 1), (4, 1), (1, 4), (4, 4)] {
+            let count = count / (publishers * subscribers) as u64;
+            let settings = Ring::builder().shared().capacity(4096 << (publishers / 2));
+            all_see_the_same(settings, wait, publishers, subscribers, count.max(1500));
+        }
+    }
+}
+
+/// Arguments: ring, wait, packets.
+fn publish_flat(role: &Role) {
+    let count = role.number(2);
+    let mut out: Publisher<Beat> = joined(role).publisher().unwrap();
+    out.wait_for_subscribers_timeout(1, LONG).unwrap();
+    let mut sequence = 0;
+    while sequence < count {
+        // By each of the three ways, in turn.
+        match sequence / 100 % 3 {
+            0 => {
+                out.send_timeout(&Beat::make(0, sequence), LONG).unwrap();
+            }
+            1 => {
+                let end = count.min(sequence + 100);
+                let beats: Vec<Beat> = (sequence..end).map(|s| Beat::make(0, s)).collect();
+                out.send_all_timeout(&beats, LONG).unwrap();
+                sequence = end;
+                continue;
+            }
+            _ => {
+                let beat = Beat::make(0, sequence);
+                let mut room = out.reserve_timeout(LONG).unwrap();
+                (room.from, room.sequence) = (beat.from.into(), beat.sequence.into());
+                room.noise = beat.noise;
+                room.commit();
+            }
+        }
+        sequence += 1;
+    }
+}
+
+/// Arguments: ring, wait, packets.
+fn subscribe_flat(role: &Role) {
+    let count = role.number(2);
+    let mut beats: Subscriber<Beat> = joined(role).subscriber().unwrap();
+    let mut next = 0;
+    while next < count {
+        if next / 1000 % 2 == 0 {
+            assert_eq!(beats.recv_timeout(LONG).unwrap().check(), (0, next));
+            next += 1;
+        } else {
+            for beat in &beats.drain_timeout(LONG).unwrap() {
+                assert_eq!(beat.check(), (0, next));
+                next += 1;
+            }
+        }
+    }
+    assert!(matches!(beats.recv_timeout(LONG), Err(RecvError::Closed)));
+    peer::say("all");
+}
+
+#[test]
+fn millions_of_flat_packets_through_a_small_ring() {
+    for (settings, wait, count) in [
+        (Ring::builder().exclusive(), "park", 1_500_000),
+        (Ring::builder().exclusive(), "spin", 500_000),
+        (Ring::builder().shared(), "park", 1_000_000),
+    ] {
+        let name = unique("flat");
+        let ring = settings.capacity(16 * 1024).open(&name).unwrap();
+        let mut reader = Peer::start(&format!("subscribe-flat {name} {wait} {count}"));
+        let writer = Peer::start(&format!("publish-flat {name} {wait} {count}"));
+        reader.expect("all");
+        reader.finish();
+        writer.finish();
+        drop(ring);
+        assert_gone(&name);
+    }
+}
+
+/// Takes a packet in hand and keeps it. Arguments: ring, wait, whether as one of a batch.
+fn hold(role: &Role) {
+    let mut beats: Subscriber<Beat> = joined(role).subscriber().unwrap();
+    peer::say("joined");
+    let batch = role.number(2) == 1;
+    let (_one, _many);
+    if batch {
+        _many = beats.drain_timeout(LONG).unwrap();
+    } else {
+        _one = beats.recv_timeout(LONG).unwrap();
+    }
+    peer::say("holding");
+    peer::hear();
+}
+
+#[test]
+fn a_subscriber_killed_with_a_packet_in_hand_holds_nobody_up() {
+    for overflow in [Overflow::Block, Overflow::DropOldest] {
+        for (exclusive, batch) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+            let name = unique("holder");
+            let settings = Ring::builder().capacity(4096).overflow(overflow);
+            let settings = if exclusive { settings.exclusive() } else { settings.shared() };
+            let ring = settings.open(&name).unwrap();
+            killed_with_a_packet_in_hand(&ring, batch);
+            drop(ring);
+            assert_gone(&name);
+        }
+    }
+}
+
+fn killed_with_a_packet_in_hand(ring: &Ring, batch: u32) {
+    let mut holder = Peer::start(&format!("hold {} park {batch}", ring.name()));
+    holder.expect("joined");
+    let mut witness = ring.subscriber::<Beat>().unwrap();
+    let mut out = ring.publisher::<Beat>().unwrap();
+    let (mut sent, mut seen) = (0, 0);
+    out.send_timeout(&Beat::make(0, sent), LONG).unwrap();
+    sent += 1;
+    holder.expect("holding");
+    // In lock step with the witness, until the holder alone holds everyone up.
+    let waiting_for = loop {
+        match out.try_send(&Beat::make(0, sent)) {
+            Ok(_) => sent += 1,
+            Err(SendError::Full { waiting_for }) => break waiting_for,
+            Err(error) => panic!("{error}"),
+        }
+        while seen < sent {
+            assert_eq!(witness.recv_timeout(LONG).unwrap().check(), (0, seen));
+            seen += 1;
+        }
+    };
+    assert_eq!(waiting_for, WaitingFor::Subscriber { pid: holder.pid() });
+    assert_eq!(ring.subscribers(), 2);
+    holder.kill();
+    assert_eq!(ring.subscribers(), 1);
+    for _ in 0..1000 {
+        out.send_timeout(&Beat::make(0, sent), LONG).unwrap();
+        sent += 1;
+        assert_eq!(witness.recv_timeout(LONG).unwrap().check(), (0, seen));
+        seen += 1;
+    }
+}
+
+/// Claims room for a packet and keeps it. Arguments: ring, wait, bytes.
+fn claim(role: &Role) {
+    let mut out: Publisher<Tail<u64, u8>> = joined(role).publisher().unwrap();
+    let mut room = out.reserve_tail(role.number(2) as usize).unwrap();
+    *room.head_mut() = 99.into();
+    peer::say("claimed");
+    peer::hear();
+}
+
+#[test]
+fn a_claim_of_the_living_is_waited_for_and_one_of_the_dead_is_given_up() {
+    // Sixteen slots. Of two, at each offset; in one of these cases with padding.
+    for offset in 0..16 {
+        let name = unique("claim");
+        let ring = Ring::builder().capacity(1024).open(&name).unwrap();
+        let mut out = ring.publisher::<Tail<u64, u8>>().unwrap();
+        let line = |head| Tail { head, tail: Vec::new() };
+        for head in 0..offset {
+            out.try_send(&line(head)).unwrap();
+        }
+        let mut lines = ring.subscriber::<Tail<u64, u8>>().unwrap();
+        let mut claimant = Peer::start(&format!("claim {name} park 64"));
+        claimant.expect("claimed");
+        let mut sent = 0;
+        let waiting_for = loop {
+            match out.try_send(&line(sent)) {
+                Ok(_) => sent += 1,
+                Err(SendError::Full { waiting_for }) => break waiting_for,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        // The subscriber stands where the claim begins, and waits for it as all do.
+        assert!(matches!(waiting_for, WaitingFor::Subscriber { .. }));
+        assert!(matches!(lines.recv_timeout(SHORT), Err(RecvError::Timeout)));
+        drop(lines.try_clone().unwrap());
+        let late = ring.subscriber::<Tail<u64, u8>>().unwrap();
+        drop((lines, late));
+        let full = out.send_timeout(&line(0), SHORT).unwrap_err();
+        let by = WaitingFor::Publisher { pid: claimant.pid() };
+        assert!(matches!(full, SendError::Timeout { waiting_for } if waiting_for == by), "{full}");
+        claimant.kill();
+        // Nobody reads: what is in the way is the claim alone.
+        for head in 0..40 {
+            out.send_timeout(&line(head), LONG).unwrap();
+        }
+        drop((ring, out));
+        assert_gone(&name);
+    }
+}
+
+#[test]
+fn readers_go_on_behind_a_claim_of_the_dead() {
+    for offset in 0..16 {
+        let name = unique("behind");
+        let ring = Ring::builder().capacity(1024).open(&name).unwrap();
+        let mut out = ring.publisher::<Tail<u64, u8>>().unwrap();
+        let mut lines = ring.subscriber::<Tail<u64, u8>>().unwrap();
+        let line = |head| Tail { head, tail: Vec::new() };
+        for head in 0..offset {
+            out.try_send(&line(head)).unwrap();
+            assert_eq!(lines.try_recv().unwrap().head, head);
+        }
+        let mut claimant = Peer::start(&format!("claim {name} park 64"));
+        claimant.expect("claimed");
+        let another = Peer::start(&format!("claim {name} park 200"));
+        let mut another = another;
+        another.expect("claimed");
+        out.try_send(&line(7)).unwrap();
+        assert!(matches!(lines.try_recv(), Err(RecvError::Empty)));
+        claimant.kill();
+        assert!(matches!(lines.recv_timeout(SHORT), Err(RecvError::Timeout)), "one lives");
+        another.kill();
+        assert_eq!(lines.recv_timeout(LONG).unwrap().head, 7);
+        for head in 0..40 {
+            out.send_timeout(&line(head), LONG).unwrap();
+            assert_eq!(lines.recv_timeout(LONG).unwrap().head, head);
+        }
+    }
+}
+
+/// Reads for ever. Arguments: ring, wait.
+fn consume(role: &Role) {
+    let mut beats: Subscriber<Beat> = joined(role).subscriber().unwrap();
+    peer::say("joined");
+    while beats.recv_timeout(LONG).is_ok() {}
+}
+
+#[test]
+fn a_stopped_subscriber_is_alive_and_holds_everyone_up() {
+    let name = unique("stopped");
+    let ring = Ring::builder().capacity(1024).open(&name).unwrap();
+    let mut out = ring.publisher::<Beat>().unwrap();
+    let mut reader = Peer::start(&format!("consume {name} park"));
+    reader.expect("joined");
+    reader.signal("STOP");
+    let full = loop {
+        if let Err(error) = out.send_timeout(&Beat::make(0, 0), SHORT) {
+            break error;
+        }
+    };
+    let by = WaitingFor::Subscriber { pid: reader.pid() };
+    assert!(matches!(full, SendError::Timeout { waiting_for } if waiting_for == by), "{full}");
+    assert_eq!(ring.subscribers(), 1);
+    reader.signal("CONT");
+    for sequence in 0..100 {
+        out.send_timeout(&Beat::make(0, sequence), LONG).unwrap();
+    }
+}
+
+/// Arguments: ring, wait, own number, largest packet.
+fn publish_for_ever(role: &Role) {
+    let (from, largest) = (role.number(2) as u32, role.number(3) as usize);
+    let mut out = joined(role).mixed_publisher().unwrap();
+    peer::say("joined");
+    peer::hear().unwrap();
+    for sequence in 0.. {
+        send(&mut out, from, sequence, largest);
+    }
+}
+
+#[test]
+fn a_publisher_killed_among_others_leaves_a_ring_that_goes_on() {
+    for _ in 0..8 {
+        let name = unique("killed");
+        let ring = Ring::builder().capacity(4096).open(&name).unwrap();
+        let largest = ring.settings().capacity / 2 - 16;
+        let mut mails = ring.mixed_subscriber().unwrap();
+        let start = |from| Peer::start(&format!("publish-for-ever {name} park {from} {largest}"));
+        let mut writers: Vec<Peer> = (0..3).map(start).collect();
+        writers.iter_mut().for_each(|peer| peer.expect("joined"));
+        writers.iter_mut().for_each(|peer| peer.tell("go"));
+        let mut tally = Tally::new(3);
+        read_until(&mut mails, &mut tally, largest, |tally| tally.next.iter().all(|&n| n > 200));
+        writers.remove(1).kill();
+        let then = tally.next.clone();
+        read_until(&mut mails, &mut tally, largest, |tally| {
+            [0, 2].into_iter().all(|from| tally.next[from] > then[from] + 300)
+        });
+        // Now nobody is left, and what the dead had committed is read to its end.
+        writers.iter_mut().for_each(Peer::kill);
+        loop {
+            match mails.recv_timeout(LONG) {
+                Ok(mail) => tally.take(&mail, largest),
+                Err(RecvError::Closed) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        drop((mails, ring));
+        assert_gone(&name);
+    }
+}
+
+fn read_until(
+    mails: &mut MixedSubscriber,
+    tally: &mut Tally,
+    largest: usize,
+    is_enough: impl Fn(&Tally) -> bool,
+) {
+    while !is_enough(tally) {
+        tally.take(&mails.recv_timeout(LONG).unwrap(), largest);
+    }
+}
+
+#[test]
+fn an_exclusive_publisher_killed_in_the_midst_has_a_successor() {
+    let name = unique("succession");
+    let ring = Ring::builder().exclusive().capacity(4096).stays_open(true).open(&name).unwrap();
+    let largest = ring.settings().capacity / 2 - 16;
+    let mut mails = ring.mixed_subscriber().unwrap();
+    for round in 0..8 {
+        let mut writer = Peer::start(&format!("publish-for-ever {name} park {round} {largest}"));
+        writer.expect("joined");
+        writer.tell("go");
+        let mut tally = Tally::new(round + 1);
+        read_until(&mut mails, &mut tally, largest, |tally| tally.next[round] > 300);
+        writer.kill();
+        // What it had committed comes, and then nothing more.
+        loop {
+            match mails.try_recv() {
+                Ok(mail) => tally.take(&mail, largest),
+                Err(RecvError::Empty) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+/// The gate at which all start at the same instant: everyone wants a read lock.
+struct Gate(File);
+
+impl Gate {
+    fn path(name: &str) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("packetring-{name}"))
+    }
+
+    fn shut(name: &str) -> Self {
+        let file = File::create(Self::path(name)).unwrap();
+        file.lock().unwrap();
+        Self(file)
+    }
+
+    fn open(self, name: &str) {
+        self.0.unlock().unwrap();
+        std::fs::remove_file(Self::path(name)).unwrap();
+    }
+
+    /// In a peer: says that it is there and waits for the gate to be opened.
+    fn pass(name: &str) {
+        let file = File::open(Self::path(name)).unwrap();
+        peer::say("ready");
+        file.lock_shared().unwrap();
+    }
+}
+
+/// Each round: opens the ring, joins both sides, publishes when told, and reads all packets.
+fn open_rounds() {
+    while let Some(order) = peer::hear() {
+        let mut words = order.split(' ');
+        let (name, own, everyone) =
+            (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+        let (own, everyone): (u32, usize) = (own.parse().unwrap(), everyone.parse().unwrap());
+        Gate::pass(name);
+        let ring = Ring::builder().capacity(16 * 1024).open(name).unwrap();
+        let mut beats = ring.subscriber::<Beat>().unwrap();
+        let mut out = ring.publisher::<Beat>().unwrap();
+        // Were there two segments, somebody would wait in vain.
+        out.wait_for_subscribers_timeout(everyone, LONG).unwrap();
+        out.send_timeout(&Beat::make(own, 0), LONG).unwrap();
+        let mut seen = vec![0; everyone];
+        for _ in 0..everyone {
+            seen[beats.recv_timeout(LONG).unwrap().check().0 as usize] += 1;
+        }
+        assert!(seen.iter().all(|&count| count == 1), "{seen:?}");
+        assert_eq!(ring.types().len(), 1);
+        peer::say("seen");
+        peer::hear().unwrap();
+        drop((beats, out, ring));
+        peer::say("left");
+    }
+}
+
+#[test]
+fn sixteen_processes_that_open_at_the_same_instant_share_one_segment() {
+    const EVERYONE: usize = 16;
+    let mut peers: Vec<Peer> = (0..EVERYONE).map(|_| Peer::start("open-rounds")).collect();
+    for _ in 0..50 {
+        let name = unique("race");
+        let gate = Gate::shut(&name);
+        for (own, peer) in peers.iter_mut().enumerate() {
+            peer.tell(&format!("{name} {own} {EVERYONE}"));
+        }
+        peers.iter_mut().for_each(|peer| peer.expect("ready"));
+        gate.open(&name);
+        peers.iter_mut().for_each(|peer| peer.expect("seen"));
+        peers.iter_mut().for_each(|peer| peer.tell("leave"));
+        peers.iter_mut().for_each(|peer| peer.expect("left"));
+        assert_gone(&name);
+    }
+}
+
+/// Each round: attaches, and leaves when the gate is opened.
+fn leave_rounds() {
+    while let Some(name) = peer::hear() {
+        let ring = Ring::open(&name).unwrap();
+        Gate::pass(&name);
+        drop(ring);
+        peer::say("left");
+    }
+}
+
+#[test]
+fn of_processes_that_leave_at_the_same_instant_one_is_the_last() {
+    let mut peers: Vec<Peer> = (0..4).map(|_| Peer::start("leave-rounds")).collect();
+    for _ in 0..300 {
+        let name = unique("leave");
+        let gate = Gate::shut(&name);
+        peers.iter_mut().for_each(|peer| peer.tell(&name));
+        peers.iter_mut().for_each(|peer| peer.expect("ready"));
+        gate.open(&name);
+        peers.iter_mut().for_each(|peer| peer.expect("left"));
+        assert_gone(&name);
+    }
+}
