@@ -25,12 +25,12 @@ pub(crate) enum Patience {
 }
 
 impl Patience {
-    /// When to give up; `None`: at once. Reads the clock, so only after the first try.
-    pub(crate) fn deadline(self) -> Option<Deadline> {
+    /// When to give up. Reads the clock, so only after the first try.
+    pub(crate) fn deadline(self) -> Deadline {
         match self {
-            Self::None => None,
-            Self::For(timeout) => Some(Deadline::after(timeout)),
-            Self::Endless => Some(Deadline::NEVER),
+            Self::None => Deadline::after(Duration::ZERO),
+            Self::For(timeout) => Deadline::after(timeout),
+            Self::Endless => Deadline::NEVER,
         }
     }
 }

@@ -282,7 +282,9 @@ impl Sender {
                 return Ok(());
             };
             let waiting_for = WaitingFor::Subscribers { missing };
-            let Some(deadline) = deadline else { return Err(SendError::Full { waiting_for }) };
+            if matches!(patience, Patience::None) {
+                return Err(SendError::Full { waiting_for });
+            }
             if deadline.has_passed() {
                 return Err(SendError::Timeout { waiting_for });
             }

@@ -84,13 +84,23 @@ impl Receiver {
 
     #[cold]
     fn take_slowly(&mut self, found: Next, patience: Patience) -> Result<Taken, RecvError> {
+        let waits = !matches!(patience, Patience::None);
+        let reader = &self.reader;
+        let found = match found {
+            Next::Nothing if waits && self.endpoint.waiter.glance(|| reader.is_ready()) => {
+                self.reader.next()
+            }
+            found => found,
+        };
         if let Some(outcome) = self.conclude(found) {
             return outcome;
         }
-        let Some(deadline) = patience.deadline() else { return Err(self.empty()) };
+        if !waits {
+            return Err(self.empty());
+        }
+        let deadline = patience.deadline();
         let bound = deadline.cut(PENDING);
-        let spun = self.endpoint.waiter.spin(bound, &mut || is_ready(&self.reader));
-        let mut ready = spun;
+        let mut ready = self.endpoint.waiter.spin(bound, || is_ready(&self.reader));
         loop {
             if let Some(outcome) = self.look() {
                 return outcome;
@@ -101,7 +111,7 @@ impl Receiver {
             if !ready {
                 let bound = deadline.cut(if self.reader.is_claimed() { PENDING } else { IDLE });
                 let (endpoint, reader) = (&self.endpoint, &self.reader);
-                ready = endpoint.waiter.pause(endpoint.bell(), bound, &mut || is_ready(reader));
+                ready = endpoint.waiter.pause(endpoint.bell(), bound, || is_ready(reader));
                 if !ready {
                     self.endpoint.ask_locks();
                 }

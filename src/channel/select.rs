@@ -75,7 +75,10 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], patience: Patience) -> Option<
     if let Some(index) = find(list) {
         return Some(index);
     }
-    let deadline = patience.deadline()?;
+    if matches!(patience, Patience::None) {
+        return None;
+    }
+    let deadline = patience.deadline();
     let budget = list.iter_mut().map(|one| one.selectee().0.endpoint.waiter.wait().spin).min();
     spin(list, deadline.cut(budget.unwrap_or_default().min(PENDING)));
     loop {

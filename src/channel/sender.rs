@@ -171,9 +171,10 @@ impl Sender {
         patience: Patience,
         claim: &mut dyn FnMut(&mut Writer) -> Result<R, Full>,
     ) -> Result<R, SendError> {
-        let Some(deadline) = patience.deadline() else {
+        if matches!(patience, Patience::None) {
             return self.claim_after_asking(full, claim);
-        };
+        }
+        let deadline = patience.deadline();
         let mut gate = full.gate;
         let mut may_spin = true;
         loop {
@@ -218,7 +219,7 @@ impl Sender {
         if may_spin && waiter.spin(bound, &mut ready) {
             return true;
         }
-        waiter.pause(self.endpoint.bell(), deadline.cut(PENDING), &mut ready)
+        waiter.pause(self.endpoint.bell(), deadline.cut(PENDING), ready)
     }
 
     /// Waits a bounded time for another subscriber to join.
@@ -226,8 +227,8 @@ impl Sender {
         let (endpoint, bell) = (&self.endpoint, self.endpoint.bell());
         let before = bell.futex.load(Ordering::Relaxed);
         // Joining rings the publishers' bell.
-        let mut ready = || bell.futex.load(Ordering::Relaxed) != before;
-        endpoint.waiter.pause(bell, deadline.cut(PENDING), &mut ready);
+        let ready = || bell.futex.load(Ordering::Relaxed) != before;
+        endpoint.waiter.pause(bell, deadline.cut(PENDING), ready);
     }
 
     /// The slowest subscriber's distance from the tail, in slots.

@@ -43,6 +43,10 @@ pub(crate) enum Next {
 }
 
 /// How many packets a subscriber lost.
+///
+/// A publisher that is preempted while it evicts counts late: what one report was short of is in
+/// a later one. So over all reports the sum is right, or too small by what a publisher that died
+/// while it was evicting could not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Missed {
     /// The number of packets.

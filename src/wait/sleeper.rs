@@ -9,6 +9,8 @@ use crate::sync::{Ordering, spin_loop};
 use crate::sys::{barrier, event::Event, futex};
 use std::time::{Duration, Instant};
 
+/// Looks before the clock is read for the first time: some hundred nanoseconds.
+const GLANCES: u32 = 64;
 /// Looks at the clock once in so many spins.
 const SPINS: u32 = 64;
 /// Longest sleep when no barrier can be had: nobody is sure to wake the sleeper.
@@ -68,12 +70,24 @@ impl Waiter {
         matches!(self.sleep, Sleep::Futex)
     }
 
-    /// The first part of a wait: spins as long as the endpoint's budget and `bound` allow.
-    /// `true`: ready.
-    pub(crate) fn spin(&self, bound: Duration, ready: &mut dyn FnMut() -> bool) -> bool {
-        // Alone on its core, spinning only keeps the other side from running.
-        let budget = if self.has_company { self.wait.spin } else { Duration::ZERO };
-        !self.only_spins() && spin_until(budget.min(bound), self.has_company, ready)
+    /// The first part of a wait: a few looks without the clock. `true`: ready.
+    #[inline]
+    pub(crate) fn glance(&self, mut ready: impl FnMut() -> bool) -> bool {
+        self.may_spin()
+            && (0..GLANCES).any(|_| {
+                spin_loop();
+                ready()
+            })
+    }
+
+    /// The second part: spins as long as the endpoint's budget and `bound` allow. `true`: ready.
+    pub(crate) fn spin(&self, bound: Duration, ready: impl FnMut() -> bool) -> bool {
+        self.may_spin() && spin_until(self.wait.spin.min(bound), self.has_company, ready)
+    }
+
+    /// Alone on its core, spinning only keeps the other side from running.
+    fn may_spin(&self) -> bool {
+        self.has_company && !self.wait.spin.is_zero()
     }
 
     /// One bounded pause, sleeping if the endpoint sleeps. `true`: ready. `false`: the bound has
@@ -82,7 +96,7 @@ impl Waiter {
         &self,
         bell: &Bell,
         bound: Duration,
-        ready: &mut dyn FnMut() -> bool,
+        mut ready: impl FnMut() -> bool,
     ) -> bool {
         if self.only_spins() {
             return spin_until(bound, self.has_company, ready);
@@ -120,6 +134,14 @@ pub(crate) fn announce(bell: &Bell) -> (u32, bool) {
 }
 
 #[cfg(not(loom))]
+use crate::sys::cores::online as cores;
+
+#[cfg(loom)]
+fn cores() -> usize {
+    2
+}
+
+#[cfg(not(loom))]
 fn heavy_barrier() -> bool {
     barrier::heavy()
 }
@@ -130,13 +152,7 @@ fn heavy_barrier() -> bool {
     true
 }
 
-/// Cores that this process may use. Asked once: the answer takes several system calls.
-fn cores() -> usize {
-    static CORES: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
-}
-
-fn spin_until(bound: Duration, has_company: bool, ready: &mut dyn FnMut() -> bool) -> bool {
+fn spin_until(bound: Duration, has_company: bool, mut ready: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     loop {
         for _ in 0..SPINS {

@@ -1,0 +1,299 @@
+//! The examples do what they say: they end well, report in the agreed form, refuse what makes no
+//! sense, and leave nothing in `/dev/shm`, however they end.
+//!
+//! How fast they are is not asserted anywhere.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Nothing here takes anywhere near so long.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+// ── ping_pong ──────────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn ping_pong_reports_in_json_for_every_wait_and_payload() {
+    for wait in ["spin", "park", "event"] {
+        for (payload, given) in [(16, None), (0, Some("0")), (5, Some("5")), (3000, Some("3000"))] {
+            let mut arguments = vec!["--json", "--rounds", "37", "--wait", wait];
+            arguments.extend(given.map(|bytes| ["--payload", bytes]).into_iter().flatten());
+            let run = Run::of("ping_pong", &arguments);
+            assert!(run.succeeded(), "{arguments:?}: {}", run.errors());
+            let report: Value = serde_json::from_slice(&run.output.stdout).unwrap();
+            check_report(&report, 37, payload, wait);
+            run.left_nothing();
+        }
+    }
+}
+
+fn check_report(report: &Value, rounds: u64, payload: u64, wait: &str) {
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let mut found = keys(report);
+    found.sort();
+    assert_eq!(found, ["floor_ns", "payload", "rounds", "rtt_ns", "wait"]);
+    assert_eq!(report["rounds"].as_u64(), Some(rounds));
+    assert_eq!(report["payload"].as_u64(), Some(payload));
+    assert_eq!(report["wait"].as_str(), Some(wait));
+    for times in [&report["rtt_ns"], &report["floor_ns"]] {
+        let mut found = keys(times);
+        found.sort();
+        assert_eq!(found, ["max", "p50", "p99", "p999"]);
+        let ascending = ["p50", "p99", "p999", "max"].map(|key| times[key].as_u64().unwrap());
+        assert!(ascending[0] > 0 && ascending.is_sorted(), "{times}");
+    }
+}
+
+#[test]
+fn ping_pong_prints_a_table_for_every_wait() {
+    for wait in ["spin", "park", "event"] {
+        let run = Run::of("ping_pong", &["--rounds", "37", "--wait", wait, "--spin-for", "0"]);
+        assert!(run.succeeded(), "{wait}: {}", run.errors());
+        let text = run.text();
+        for part in
+            ["37 round trips", "archived bytes", wait, "p99.9", "packetring", "floor", "ratio"]
+        {
+            assert!(text.contains(part), "no {part:?} in:\n{text}");
+        }
+        assert!(text.contains("uncorrected"), "{text}");
+        run.left_nothing();
+    }
+}
+
+#[test]
+fn a_default_packet_fits_a_slot() {
+    let run = Run::of("ping_pong", &["--rounds", "1"]);
+    assert!(run.succeeded(), "{}", run.errors());
+    let text = run.text();
+    let line = text.lines().next().unwrap();
+    let sizes = line.split_once(':').unwrap().1.split(|c: char| !c.is_ascii_digit());
+    let sizes: Vec<u64> = sizes.filter_map(|number| number.parse().ok()).collect();
+    assert!(sizes.len() >= 2 && sizes[..2].iter().all(|&bytes| bytes <= 48), "{line}");
+}
+
+#[test]
+fn ping_pong_works_on_one_core_and_says_so() {
+    let core = allowed_core();
+    let run = Run::of("ping_pong", &["--rounds", "37", "--pin", &format!("{core},{core}")]);
+    assert!(run.succeeded(), "{}", run.errors());
+    assert!(run.text().contains(&format!("both processes share core {core}")), "{}", run.text());
+    run.left_nothing();
+}
+
+fn allowed_core() -> usize {
+    let set = rustix::thread::sched_getaffinity(None).unwrap();
+    (0..rustix::thread::CpuSet::MAX_CPU).find(|&core| set.is_set(core)).unwrap()
+}
+
+#[test]
+fn bad_arguments_are_refused_with_a_reason() {
+    for (example, arguments, reason) in [
+        ("ping_pong", ["--rounds", "0"], "0 is not in"),
+        ("ping_pong", ["--rounds", "many"], "invalid digit"),
+        ("ping_pong", ["--payload", "99999999"], "99999999 is not in"),
+        ("ping_pong", ["--wait", "patiently"], "possible values: spin, park, event"),
+        ("ping_pong", ["--pin", "0"], "two core numbers, such as 0,1"),
+        ("ping_pong", ["--pin", "0,100000"], "core 100000 may not be used"),
+        ("ping_pong", ["--speed", "9"], "unexpected argument"),
+        ("topic", ["--subscribers", "0"], "0 is not in"),
+        ("topic", ["--overflow", "panic"], "possible values: block, drop-oldest"),
+        ("topic", ["--packets", "-1"], "unexpected argument"),
+    ] {
+        let run = Run::of(example, &arguments);
+        assert!(!run.succeeded(), "{example} {arguments:?} was accepted");
+        assert!(run.errors().contains(reason), "{example} {arguments:?}: {}", run.errors());
+        assert_eq!(run.text(), "", "{example} {arguments:?}");
+        run.left_nothing();
+    }
+}
+
+#[test]
+fn an_interrupted_ping_pong_leaves_nothing() {
+    for signal in [Signal::INT, Signal::KILL] {
+        let mut running = Running::start("ping_pong", &["--rounds", "100000000"]);
+        running.wait_for_peer();
+        let group = Pid::from_child(&running.child);
+        // As Ctrl-C in a terminal does.
+        kill_process_group(group, signal).unwrap();
+        let run = running.finish();
+        assert!(!run.succeeded(), "{signal:?}");
+        run.left_nothing();
+    }
+}
+
+#[test]
+fn ping_pong_ends_with_a_reason_when_its_peer_is_killed() {
+    let mut running = Running::start("ping_pong", &["--rounds", "100000000"]);
+    let peer = running.wait_for_peer();
+    kill_process(peer, Signal::KILL).unwrap();
+    let run = running.finish();
+    assert_eq!(run.output.status.code(), Some(1));
+    assert!(run.errors().contains("the peer is gone (signal: 9"), "{}", run.errors());
+    run.left_nothing();
+}
+
+// ── topic ──────────────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn topic_accounts_for_every_packet() {
+    for overflow in ["block", "drop-oldest"] {
+        let arguments = ["--subscribers", "3", "--packets", "20000", "--overflow", overflow];
+        let run = Run::of("topic", &arguments);
+        assert!(run.succeeded(), "{overflow}: {}", run.errors());
+        let mut rows = rows(&run.text());
+        rows.sort();
+        let subscribers: Vec<u64> = rows.iter().map(|row| row[0]).collect();
+        assert_eq!(subscribers, [0, 1, 2]);
+        for row in rows {
+            assert_eq!(row[1] + row[2], 20_000, "{overflow}");
+            assert!(row[2] == 0 || overflow == "drop-oldest", "a ring that blocks lost packets");
+        }
+        run.left_nothing();
+    }
+}
+
+/// The lines of numbers in a table.
+fn rows(text: &str) -> Vec<Vec<u64>> {
+    let numbers = |line: &str| line.split_whitespace().map(|word| word.parse().ok()).collect();
+    text.lines().filter(|line| !line.is_empty()).filter_map(numbers).collect()
+}
+
+#[test]
+fn an_interrupted_topic_leaves_nothing() {
+    let mut running = Running::start("topic", &["--packets", "1000000000"]);
+    running.wait_for_peer();
+    kill_process_group(Pid::from_child(&running.child), Signal::INT).unwrap();
+    let run = running.finish();
+    assert!(!run.succeeded());
+    run.left_nothing();
+}
+
+// ── Running an example ─────────────────────────────────────────────────────────────────────────
+
+/// An example that has ended.
+struct Run {
+    pid: u32,
+    output: Output,
+}
+
+impl Run {
+    fn of(example: &str, arguments: &[&str]) -> Self {
+        Running::start(example, arguments).finish()
+    }
+
+    fn succeeded(&self) -> bool {
+        self.output.status.success()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    fn errors(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    /// Its peers may outlive it, if it was killed, by the time it takes to find out.
+    fn left_nothing(&self) {
+        let give_up_at = Instant::now() + DEADLINE;
+        while !files_of(self.pid).is_empty() {
+            assert!(Instant::now() < give_up_at, "left behind: {:?}", files_of(self.pid));
+            sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// An example that runs, in a process group of its own, as in a terminal.
+struct Running {
+    child: Child,
+}
+
+impl Running {
+    fn start(example: &str, arguments: &[&str]) -> Self {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new(path_of(example));
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { child: command.process_group(0).spawn().unwrap() }
+    }
+
+    /// Waits until a process that it started has joined both rings, and says which it is.
+    fn wait_for_peer(&mut self) -> Pid {
+        let give_up_at = Instant::now() + DEADLINE;
+        loop {
+            if let Some(pid) = children_of(self.child.id()).into_iter().find(|&pid| maps_rings(pid))
+            {
+                return Pid::from_raw(pid).unwrap();
+            }
+            assert!(Instant::now() < give_up_at, "no peer");
+            assert_eq!(self.child.try_wait().unwrap(), None, "it ended early");
+            sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn finish(mut self) -> Run {
+        let pid = self.child.id();
+        let give_up_at = Instant::now() + DEADLINE;
+        while self.child.try_wait().unwrap().is_none() {
+            if Instant::now() > give_up_at {
+                self.child.kill().unwrap();
+                panic!("it does not end");
+            }
+            sleep(Duration::from_millis(1));
+        }
+        Run { pid, output: self.child.wait_with_output().unwrap() }
+    }
+}
+
+/// `cargo test` builds the examples beside the folder of the tests.
+fn path_of(example: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join("examples").join(example);
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo test`, or `cargo build --examples` first",
+        path.display()
+    );
+    path
+}
+
+/// What a process has in `/dev/shm`: its id is a number in the name.
+fn files_of(pid: u32) -> Vec<String> {
+    let names = std::fs::read_dir("/dev/shm").unwrap().filter_map(Result::ok);
+    let names = names.map(|file| file.file_name().to_string_lossy().into_owned());
+    let is_own = |name: &String| {
+        name.starts_with("packetring")
+            && name.split(|c: char| !c.is_ascii_digit()).any(|number| number == pid.to_string())
+    };
+    names.filter(is_own).collect()
+}
+
+/// The processes whose parent this is.
+fn children_of(parent: u32) -> Vec<i32> {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_child = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // pid (name) state parent …
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+        fields.take(2).last() == Some(&parent.to_string())
+    };
+    pids.filter(is_child).collect()
+}
+
+/// Whether a process is a peer, and has two rings mapped. Until it is another program, what it
+/// has mapped is what its parent has.
+fn maps_rings(pid: i32) -> bool {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    if !line.contains("--peer") && !line.contains("--subscriber\0") {
+        return false;
+    }
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let files = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    let rings = files.filter(|file| file.starts_with("/dev/shm/packetring."));
+    rings.collect::<std::collections::BTreeSet<_>>().len() == 2
+}
