@@ -135,7 +135,7 @@ impl OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadName { name, reason } => write!(f, "{name:?} cannot name a ring: {reason}"),
+            Self::BadName { name, reason } => write!(f, "{name:?} cannot be a name here: {reason}"),
             Self::BadSettings { reason } => write!(f, "no ring can be made like this: {reason}"),
             Self::NotFound { name } => write!(
                 f,
@@ -158,7 +158,10 @@ impl fmt::Display for OpenError {
                 "ring {name:?} exists with {setting} {found}, asked for {expected}: open it with the same settings or none"
             ),
             Self::TypeMismatch { expected, found } => {
-                write!(f, "the ring carries {found}, expected {expected}")
+                write!(
+                    f,
+                    "the ring carries {found}, expected {expected}: build both sides from one definition of the type, or use a ring of another name"
+                )
             }
             Self::PublisherTaken { name, pid } => write!(
                 f,

@@ -101,6 +101,10 @@ mod public {
 /// not be a dependency, and describes the archived type `Archived…`: its fingerprint, its schema, and whether
 /// it can be reserved ([`AnyBits`]). Everything else about the item stays as it is, derives included.
 ///
+/// Methods that are to be called on received packets go on the archived type, here `ArchivedChat`. To print and
+/// compare received packets, derive for it: `#[rkyv(derive(Debug))]`, `#[rkyv(compare(PartialEq))]` beside
+/// `#[packet]`.
+///
 /// # What it may hold
 ///
 /// Whatever is a [`Packet`]. Refused, at the field and with a hint: hash tables, shared and raw pointers,
@@ -144,7 +148,7 @@ pub use packetring_derive::packet;
 /// # fn main() {}
 /// ```
 ///
-/// The enum gets a lifetime, that of the packet, and is `Clone` and `Copy`. Each variant holds one packet type, all of
+/// It is for receiving: what is sent are its members. The enum gets a lifetime, that of the packet, and is `Clone` and `Copy`. Each variant holds one packet type, all of
 /// them different. It implements [`OneOf`]. `#[one_of(crate = path)]` if packetring has another name.
 #[cfg(not(loom))]
 pub use packetring_derive::one_of;

@@ -290,7 +290,8 @@ impl Rig {
     fn new(exclusive: bool, drops: bool, history: usize, capacity: usize) -> Self {
         let overflow = if drops { Overflow::DropOldest } else { Overflow::Block };
         let builder = Ring::builder().capacity(capacity).overflow(overflow).history(history);
-        let builder = builder.max_publishers(PLACES).max_subscribers(PLACES);
+        let builder = builder.max_subscribers(PLACES);
+        let builder = if exclusive { builder } else { builder.max_publishers(PLACES) };
         let builder = if exclusive { builder.exclusive() } else { builder };
         let slots = capacity as u64 / 64;
         let model = Model {

@@ -114,9 +114,20 @@ impl fmt::Display for SendError {
             Self::Closed => f.write_str("the ring was closed"),
             Self::TooLarge { needed, limit } => write!(
                 f,
-                "the packet takes {needed} bytes and this ring's take {limit} at most: make the ring larger"
+                "the packet takes {needed} bytes and this ring's take {limit} at most: make the ring with capacity({}) or more",
+                needed
+                    .saturating_add(16)
+                    .saturating_mul(2)
+                    .checked_next_power_of_two()
+                    .unwrap_or(usize::MAX)
             ),
             Self::Unserializable(error) => write!(f, "the packet cannot be archived: {error}"),
+            Self::Full { waiting_for: missing @ WaitingFor::Subscribers { .. } } => {
+                write!(f, "not all subscribers are there: waiting for {missing}")
+            }
+            Self::Timeout { waiting_for: missing @ WaitingFor::Subscribers { .. } } => {
+                write!(f, "not all subscribers came in time: waiting for {missing}")
+            }
             Self::Full { waiting_for } => write!(f, "the ring is full, waiting for {waiting_for}"),
             Self::Timeout { waiting_for } => {
                 write!(f, "the ring stayed full, waiting for {waiting_for}")
@@ -142,18 +153,20 @@ impl fmt::Display for WaitingFor {
 
 impl fmt::Display for SendAllError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} packets were sent, then: {}", self.sent, self.source)
+        write!(f, "after {} packets that were sent: {}", self.sent, self.source)
     }
 }
 
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missed(missed) => write!(f, "missed {missed}: too slow for a ring that drops"),
+            Self::Missed(missed) => {
+                write!(f, "missed {missed}: too slow for a ring that drops the oldest")
+            }
             Self::Closed => f.write_str("the ring is closed"),
             Self::Corrupt(what) => write!(f, "a packet is corrupt: {what}"),
             Self::TypeMismatch(types) => {
-                write!(f, "the packet is a {}, expected a {}", types.found, types.expected)
+                write!(f, "the packet is of type {}, expected {}", types.found, types.expected)
             }
             Self::Unpack(error) => write!(f, "the value could not be made: {error}"),
             Self::Empty => f.write_str("no packet is there"),

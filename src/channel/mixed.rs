@@ -39,11 +39,17 @@ use std::time::Duration;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct MixedPublisher {
     sender: Sender,
     /// Types sent so far, and their index in the ring.
     known: Vec<(Fingerprint, u16)>,
+}
+
+impl fmt::Debug for MixedPublisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ring = self.sender.endpoint.segment.name();
+        f.debug_struct("MixedPublisher").field("ring", &ring).finish_non_exhaustive()
+    }
 }
 
 impl MixedPublisher {
@@ -127,9 +133,15 @@ fn registering(error: OpenError) -> SendError {
 }
 
 /// An endpoint that reads packets of any type.
-#[derive(Debug)]
 pub struct MixedSubscriber {
     pub(crate) receiver: Receiver,
+}
+
+impl fmt::Debug for MixedSubscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ring = self.receiver.endpoint.segment.name();
+        f.debug_struct("MixedSubscriber").field("ring", &ring).finish_non_exhaustive()
+    }
 }
 
 impl MixedSubscriber {

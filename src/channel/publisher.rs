@@ -26,8 +26,8 @@ pub struct Publisher<T: Packet> {
 impl<T: Packet> fmt::Debug for Publisher<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publisher")
+            .field("ring", &self.sender.endpoint.segment.name())
             .field("type", &T::TYPE.name)
-            .field("sender", &self.sender)
             .finish_non_exhaustive()
     }
 }
@@ -39,6 +39,10 @@ impl<T: Packet> Publisher<T> {
 
     /// Publishes a packet, archiving it in its slot. Waits for room. Returns the packet's
     /// position.
+    ///
+    /// With no subscriber there is nobody to wait for and nobody to receive it: see
+    /// [`wait_for_subscribers`](Self::wait_for_subscribers). A subscriber that lives and never
+    /// reads is waited for without end: see [`send_timeout`](Self::send_timeout).
     ///
     /// # Errors
     ///
@@ -172,6 +176,9 @@ where
 {
     /// Room for one packet, to be filled in place; its content is left over from earlier packets.
     /// Waits for it. Dropping it publishes nothing.
+    ///
+    /// For packets of numbers, arrays of them, and `#[packet]` structs of these: any bytes are a
+    /// value of them ([`AnyBits`]). Send other packets by [`send`](Self::send).
     ///
     /// ```
     /// #[packetring::packet]

@@ -33,10 +33,18 @@ use crate::wait::{Kind, Wait};
 /// assert_eq!(desk.recv()?.bid, 101);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Ring {
     segment: Segment,
     wait: Wait,
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ring")
+            .field("name", &self.name())
+            .field("settings", self.settings())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Ring {
@@ -252,7 +260,7 @@ pub struct RingBuilder {
 }
 
 impl RingBuilder {
-    /// Bytes of the ring: a power of two from 1 KiB to 4 GiB. A packet takes 16 bytes more than
+    /// Bytes of the ring: a power of two from 1 KiB to 4 GiB, by default 1 MiB. A packet takes 16 bytes more than
     /// its archive, rounded up to 64, and half the ring at most.
     pub fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = Some(bytes);
@@ -278,19 +286,20 @@ impl RingBuilder {
     }
 
     /// Starts new subscribers up to this many packets back, as far as they are still there. Half
-    /// of the ring is then kept for newcomers, and a packet takes a quarter of it at most.
+    /// of the ring is then kept for newcomers, and a packet takes a quarter of it at most. The
+    /// ring goes with its last attachment, and its history with it.
     pub fn history(mut self, packets: usize) -> Self {
         self.history = Some(packets);
         self
     }
 
-    /// Most publishers at a time: 1 to 1024.
+    /// Most publishers at a time: 1 to 1024, by default 64; an exclusive ring has one.
     pub fn max_publishers(mut self, count: usize) -> Self {
         self.max_publishers = Some(count);
         self
     }
 
-    /// Most subscribers at a time, durable ones included: 1 to 1024.
+    /// Most subscribers at a time, durable ones included: 1 to 1024, by default 64.
     pub fn max_subscribers(mut self, count: usize) -> Self {
         self.max_subscribers = Some(count);
         self
@@ -350,7 +359,10 @@ impl RingBuilder {
     }
 
     fn settings(&self) -> Settings {
-        let default = Settings::default();
+        let mut default = Settings::default();
+        if self.claims == Some(Claims::Exclusive) {
+            default.max_publishers = 1;
+        }
         Settings {
             capacity: self.capacity.unwrap_or(default.capacity),
             claims: self.claims.unwrap_or(default.claims),

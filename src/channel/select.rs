@@ -8,6 +8,7 @@ use crate::packet::Packet;
 use crate::sync::AtomicU32;
 use crate::sys::futex;
 use crate::wait::{self, Deadline, IDLE, PENDING};
+use std::cell::Cell;
 use std::time::Duration;
 
 /// A subscriber that can be waited for together with others. Implemented by the library's own.
@@ -37,8 +38,12 @@ impl Selectable for MixedSubscriber {
 /// (before Linux 5.16), or a ring parks on events.
 const POLL: Duration = Duration::from_millis(1);
 
-/// Waits until one of the subscribers has something: a packet, lost packets, its end. Returns the
-/// index of the first that has; its next receive returns at once.
+/// Waits until one of the subscribers has something: a packet, lost packets, its end. Returns its
+/// index; its next receive returns at once.
+///
+/// Looks at them in turn, beginning behind the one that this thread selected last, so that none
+/// starves. A subscriber whose ring is over has its end to tell each time: leave it out once it
+/// said [`Closed`](crate::RecvError::Closed).
 ///
 /// Sleeps in one place for all of them (`futex_waitv`), unless one of them spins. An empty list
 /// waits for ever.
@@ -48,8 +53,8 @@ const POLL: Duration = Duration::from_millis(1);
 /// # let (mut orders, mut prices) = (ring.subscriber::<u64>()?, ring.subscriber::<u64>()?);
 /// # ring.publisher::<u64>()?.send(&7)?;
 /// match packetring::select(&mut [&mut orders, &mut prices]) {
-///     0 => println!("order {:?}", orders.recv()?),
-///     _ => println!("price {:?}", prices.recv()?),
+///     0 => println!("order {}", *orders.recv()?),
+///     _ => println!("price {}", *prices.recv()?),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -99,7 +104,16 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], patience: Patience) -> Option<
 }
 
 fn find(list: &mut [&mut dyn Selectable]) -> Option<usize> {
-    list.iter_mut().position(|subscriber| subscriber.selectee().0.has_next())
+    thread_local! {
+        /// Where this thread begins to look.
+        static FIRST: Cell<usize> = const { Cell::new(0) };
+    }
+    let first = FIRST.get();
+    let count = list.len();
+    let mut order = (0..count).map(|step| (first % count + step) % count);
+    let found = order.find(|&index| list[index].selectee().0.has_next())?;
+    FIRST.set(found + 1);
+    Some(found)
 }
 
 fn spin(list: &mut [&mut dyn Selectable], bound: Duration) {

@@ -31,8 +31,8 @@ pub struct Subscriber<T: Packet> {
 impl<T: Packet> fmt::Debug for Subscriber<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscriber")
+            .field("ring", &self.receiver.endpoint.segment.name())
             .field("type", &T::TYPE.name)
-            .field("receiver", &self.receiver)
             .finish_non_exhaustive()
     }
 }
@@ -42,7 +42,7 @@ impl<T: Packet> Subscriber<T> {
         Self { receiver, type_index, packet: PhantomData }
     }
 
-    /// The next packet. Waits for it.
+    /// The next packet. Waits for it; for ever, if no publisher ever comes.
     ///
     /// # Errors
     ///
@@ -184,7 +184,8 @@ impl<T: Packet> Subscriber<T> {
         self.receive_copied(Patience::For(timeout))
     }
 
-    /// The packets as owned values, until the ring is closed. Waits for each.
+    /// The packets as owned values, until the ring is closed or its last publisher has left. Waits
+    /// for each. What was missed in a ring that drops is an item, too.
     ///
     /// ```
     /// # let ring = packetring::Ring::builder().heap()?;

@@ -197,7 +197,7 @@ mod tests {
             claims: Claims::Exclusive,
             overflow: Overflow::DropOldest,
             history: 3,
-            max_publishers: 2,
+            max_publishers: 1,
             max_subscribers: 5,
             stays_open: true,
             parking: Parking::Event,

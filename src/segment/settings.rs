@@ -21,7 +21,10 @@ pub enum Overflow {
     /// The publisher waits, or is told that the ring is full. Nothing is lost.
     Block,
     /// The subscriber loses its oldest packets and learns how many. A packet in a subscriber's
-    /// hand is never taken.
+    /// hand is never taken: while one is held, and the ring is full above it, the publisher waits
+    /// for it to be let go, or is told [`Full`](crate::SendError::Full). So let go of a packet
+    /// before long work on it ([`recv_copied`](crate::Subscriber::recv_copied) and
+    /// [`values`](crate::Subscriber::values) hold nothing).
     DropOldest,
 }
 
@@ -88,6 +91,12 @@ impl Settings {
         if !capacity.is_power_of_two() || !(LEAST_CAPACITY..=MOST_CAPACITY).contains(&capacity) {
             return Err(format!(
                 "capacity {capacity} is not a power of two from {LEAST_CAPACITY} to {MOST_CAPACITY} bytes"
+            ));
+        }
+        if self.claims == Claims::Exclusive && self.max_publishers != 1 {
+            return Err(format!(
+                "an exclusive ring has one publisher, not {}",
+                self.max_publishers
             ));
         }
         check_entries("max_publishers", self.max_publishers)?;
