@@ -322,19 +322,58 @@ fn what_was_dropped_while_it_was_gone_is_missed() {
             expect(&mut desk, fresh(0..1));
             drop(desk);
             publish(&mut out, 3..30);
-            let mut desk = ring.durable::<u64>("desk").unwrap();
-            match desk.try_recv().map(|number| number.to_native()) {
-                Err(RecvError::Missed(missed)) => {
-                    assert_eq!(missed, Missed { packets: 13, exact: true });
-                }
-                Err(error) => panic!("{error}"),
-                Ok(number) => panic!("{number}, and not that 13 are missing"),
-            }
-            expect(&mut desk, fresh(14..30));
-            drop(desk);
-            ring.remove_durable("desk").unwrap();
+            expect_lost_then(&ring, 1..14, 14..30);
         },
     );
+}
+
+#[test]
+fn what_was_in_the_hand_of_one_that_is_gone_can_be_dropped() {
+    let drops = || small().overflow(Overflow::DropOldest);
+    on_all(drops, |ring| {
+        let mut out = ring.publisher::<u64>().unwrap();
+        let mut desk = ring.durable::<u64>("desk").unwrap();
+        publish(&mut out, 0..3);
+        expect(&mut desk, fresh(0..1));
+        forget(desk.try_recv().unwrap());
+        publish(&mut out, 3..17);
+        assert!(matches!(out.try_send(&17), Err(SendError::Full { .. })), "it is in hand");
+        drop(desk);
+        publish(&mut out, 17..30);
+        expect_lost_then(&ring, 1..14, 14..30);
+    });
+    for exclusive in [false, true] {
+        let name = unique("pinned");
+        let settings = if exclusive { drops().exclusive() } else { drops() };
+        let ring = settings.open(&name).unwrap();
+        drop(ring.durable::<u64>("desk").unwrap());
+        let mut out = ring.publisher::<u64>().unwrap();
+        publish(&mut out, 0..5);
+        let mut owner = Peer::start(&format!("take {name} 2 one"));
+        owner.expect("holding");
+        publish(&mut out, 5..18);
+        assert!(matches!(out.try_send(&18), Err(SendError::Full { .. })), "it is in hand");
+        owner.kill();
+        publish(&mut out, 18..40);
+        expect_lost_then(&ring, 2..24, 24..40);
+    }
+}
+
+/// The successor misses some packets and gets the others; then there is none any more.
+#[track_caller]
+fn expect_lost_then(ring: &Ring, lost: Range<u64>, rest: Range<u64>) {
+    let mut desk = ring.durable::<u64>("desk").unwrap();
+    match desk.try_recv().map(|number| number.to_native()) {
+        Err(RecvError::Missed(missed)) => {
+            assert_eq!(missed, Missed { packets: lost.end - lost.start, exact: true });
+        }
+        Err(error) => panic!("{error}"),
+        Ok(number) => panic!("{number}, and not that {lost:?} are missing"),
+    }
+    expect(&mut desk, fresh(rest));
+    expect_empty(&mut desk);
+    drop(desk);
+    ring.remove_durable("desk").unwrap();
 }
 
 #[test]

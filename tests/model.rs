@@ -21,7 +21,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, RngSeed};
 use std::collections::BTreeMap;
 use std::mem::forget;
-use support::Noise;
+use support::{Noise, Watch};
 
 type Packet = Tail<u64, u8>;
 type Archived = rkyv::Archived<Packet>;
@@ -67,10 +67,10 @@ fn operation() -> impl Strategy<Value = Operation> {
     };
     prop_oneof![
         20 => (who(), size()).prop_map(|(who, size)| Send(who, size)),
-        4 => (who(), prop::collection::vec(size(), 0..12)).prop_map(|(who, all)| SendAll(who, all)),
+        4 => (who(), prop::collection::vec(size(), 0..24)).prop_map(|(who, all)| SendAll(who, all)),
         3 => (who(), size()).prop_map(|(who, size)| ReserveCommit(who, size)),
         3 => (who(), size()).prop_map(|(who, size)| ReserveDrop(who, size)),
-        2 => (who(), size()).prop_map(|(who, size)| ReserveForget(who, size)),
+        3 => (who(), size()).prop_map(|(who, size)| ReserveForget(who, size)),
         14 => who().prop_map(Receive),
         3 => who().prop_map(ReceiveForget),
         2 => who().prop_map(ReceiveCopied),
@@ -84,7 +84,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => who().prop_map(LeavePublisher),
         3 => Just(JoinSubscriber),
         1 => who().prop_map(CloneSubscriber),
-        1 => who().prop_map(LeaveSubscriber),
+        2 => who().prop_map(LeaveSubscriber),
     ]
 }
 
@@ -284,6 +284,7 @@ struct Rig {
     /// How many bytes the tail of each packet has, by its number.
     sizes: BTreeMap<u64, usize>,
     model: Model,
+    _watch: Watch,
 }
 
 impl Rig {
@@ -311,7 +312,8 @@ impl Rig {
         };
         let ring = builder.heap().unwrap();
         let (publishers, subscribers) = Default::default();
-        let mut rig = Self { ring, publishers, subscribers, sizes: BTreeMap::new(), model };
+        let (sizes, _watch) = (BTreeMap::new(), Watch::start());
+        let mut rig = Self { ring, publishers, subscribers, sizes, model, _watch };
         rig.join_publisher(None);
         rig.join_subscriber();
         rig

@@ -13,6 +13,7 @@ use packetring::{
     Mail, MixedPublisher, MixedSubscriber, Overflow, Publisher, RecvError, Ring, RingBuilder,
     SendError, Subscriber, Tail, Wait, WaitingFor, one_of, packet,
 };
+use rustix::process::Signal;
 use std::fs::File;
 use support::peer::{self, Peer, Role};
 use support::{LONG, Noise, SHORT, assert_gone, unique};
@@ -487,7 +488,7 @@ fn a_claim_of_the_living_is_waited_for_and_one_of_the_dead_is_given_up() {
             }
         };
         // The subscriber stands where the claim begins, and waits for it as all do.
-        assert!(matches!(waiting_for, WaitingFor::Subscriber { .. }));
+        assert_eq!(waiting_for, WaitingFor::Publisher { pid: claimant.pid() });
         assert!(matches!(lines.recv_timeout(SHORT), Err(RecvError::Timeout)));
         drop(lines.try_clone().unwrap());
         let late = ring.subscriber::<Tail<u64, u8>>().unwrap();
@@ -549,7 +550,7 @@ fn a_stopped_subscriber_is_alive_and_holds_everyone_up() {
     let mut out = ring.publisher::<Beat>().unwrap();
     let mut reader = Peer::start(&format!("consume {name} park"));
     reader.expect("joined");
-    reader.signal("STOP");
+    reader.signal(Signal::STOP);
     let full = loop {
         if let Err(error) = out.send_timeout(&Beat::make(0, 0), SHORT) {
             break error;
@@ -558,7 +559,7 @@ fn a_stopped_subscriber_is_alive_and_holds_everyone_up() {
     let by = WaitingFor::Subscriber { pid: reader.pid() };
     assert!(matches!(full, SendError::Timeout { waiting_for } if waiting_for == by), "{full}");
     assert_eq!(ring.subscribers(), 1);
-    reader.signal("CONT");
+    reader.signal(Signal::CONT);
     for sequence in 0..100 {
         out.send_timeout(&Beat::make(0, sequence), LONG).unwrap();
     }

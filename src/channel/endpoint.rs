@@ -117,7 +117,10 @@ impl Endpoint {
 pub(crate) fn reap(segment: &Segment, memory: &Memory, lives: &dyn Fn(Member) -> bool) -> Reaped {
     let settings = segment.settings();
     if !roster::has_abandoned_claim(memory, lives) {
-        return roster::reap(memory, settings, lives);
+        // Whoever dies from here on with a claim open is left to the next: these slots may be
+        // read-only. The record is looked at after its owner was found dead, so it stays.
+        let spared = |member| lives(member) || roster::has_record(memory, member);
+        return roster::reap(memory, settings, &spared);
     }
     // Without a writable mapping (no memory, no descriptors) the claim waits for the next to ask.
     segment.with_writable(|memory| roster::reap(&memory, settings, lives)).unwrap_or_default()

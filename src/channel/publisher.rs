@@ -17,7 +17,7 @@ use std::time::Duration;
 /// All operations take `&mut self`: one claim at a time, and a forgotten one is given up by the
 /// next call. Dropping the publisher leaves the ring.
 pub struct Publisher<T: Packet> {
-    sender: Sender,
+    pub(super) sender: Sender,
     type_index: u16,
     packet: PhantomData<fn(T)>,
 }

@@ -133,7 +133,10 @@ impl Receiver {
                 self.reader.note_handed_out();
                 Some(Ok(taken))
             }
-            Next::Missed(missed) => Some(Err(RecvError::Missed(missed))),
+            Next::Missed(missed) => {
+                self.reader.note_told();
+                Some(Err(RecvError::Missed(missed)))
+            }
             Next::Corrupt => Some(Err(RecvError::Corrupt(
                 format!("the header at position {} cannot be", self.reader.position()).into(),
             ))),

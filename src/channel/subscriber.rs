@@ -215,7 +215,8 @@ impl<T: Packet> Subscriber<T> {
         let wait = self.receiver.endpoint.waiter.wait();
         let types = Types::One(&T::TYPE);
         let segment = &self.receiver.endpoint.segment;
-        let (receiver, index) = join::subscriber(segment, &types, start, wait)?;
+        let join = || join::subscriber(segment, &types, start, wait);
+        let (receiver, index) = self.receiver.reader.stand_still(join)?;
         Ok(Self::new(receiver, index))
     }
 

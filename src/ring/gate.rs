@@ -17,7 +17,13 @@
 //!
 //! The fence between the loads of tail and oldest and the scan pairs with the fence in
 //! [`roster::join_subscriber`](super::roster::join_subscriber): of the two, one comes first.
-//! Without it a newcomer is overrun (`ring::tests::loom`, and there `join_without_fence`).
+//! Without it a newcomer is overrun (`ring::tests::loom`, and there
+//! `loom_join_without_fence_is_overrun`).
+//!
+//! A subscriber that joins *beside another*, at that one's cursor, has no such value to start from:
+//! a scan can pass its entry before it is there, and the other's after that one moved on. So such
+//! joins are counted, and a scan under which the count changed is made again
+//! (`loom_clone_and_move_on`).
 
 use crate::segment::layout::NOWHERE;
 use crate::segment::member::Member;
@@ -44,13 +50,23 @@ pub(crate) struct Gate {
 
 /// Finds the gate. `tail` and `oldest` were read before the call.
 pub(crate) fn scan(memory: &Memory, tail: u64, oldest: u64) -> Gate {
+    let clones = &memory.head().roster.clones;
+    let mut cloned = clones.load(Ordering::Acquire);
     // Pairs with the fence in `roster::join_subscriber`.
     fence(Ordering::SeqCst);
     step(Step::GateScan);
-    let mut gate = Gate { lowest: tail.min(oldest), holder: None };
-    scan_cursors(memory, &mut gate);
-    scan_records(memory, tail, &mut gate);
-    gate
+    loop {
+        let mut gate = Gate { lowest: tail.min(oldest), holder: None };
+        scan_cursors(memory, &mut gate);
+        scan_records(memory, tail, &mut gate);
+        // A clone that was placed at an entry already passed is held back by nothing that this
+        // scan saw, once the one beside which it was placed moved on.
+        let now = clones.load(Ordering::Acquire);
+        if now == cloned {
+            return gate;
+        }
+        cloned = now;
+    }
 }
 
 fn scan_cursors(memory: &Memory, gate: &mut Gate) {
@@ -72,7 +88,8 @@ fn scan_records(memory: &Memory, tail: u64, gate: &mut Gate) {
         // A record more than a lap below the tail lost its race: its claim was never made, or
         // nobody could have passed it.
         let is_live = start != NOWHERE && start.saturating_add(memory.capacity()) >= tail;
-        if is_live && start < gate.lowest {
+        // Of a claim and who waits behind it, the claim is what holds back.
+        if is_live && start <= gate.lowest {
             *gate = Gate { lowest: start, holder: Some(Member::Publisher(index)) };
         }
     }

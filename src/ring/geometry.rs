@@ -1,6 +1,6 @@
 //! Arithmetic on positions, apart from any memory.
 
-use crate::segment::layout::{HEADER, SLOT};
+use crate::segment::layout::{FARTHEST, HEADER, SLOT};
 use crate::segment::settings::Settings;
 
 /// What follows from a ring's size and history.
@@ -69,6 +69,12 @@ impl Geometry {
         }
         (spans.len(), sum)
     }
+}
+
+/// A position read from shared memory, or the farthest there can be: so that it can be added to.
+#[inline]
+pub(crate) fn clamp(position: u64) -> u64 {
+    position.min(FARTHEST)
 }
 
 /// Slots that a packet of `len` bytes takes.

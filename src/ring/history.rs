@@ -5,7 +5,7 @@
 //! never past a claim that is not committed. A newcomer starts there and walks forward until only
 //! `history` packets are ahead.
 
-use crate::ring::geometry::Geometry;
+use crate::ring::geometry::{Geometry, clamp};
 use crate::ring::slot;
 use crate::segment::memory::Memory;
 use crate::steps::{Step, step};
@@ -18,7 +18,7 @@ pub(crate) fn make_room(memory: &Memory, geometry: &Geometry, tail: u64, needed:
         return u64::MAX;
     }
     // Pairs with the release half of the move below, by whoever made it.
-    let oldest = memory.head().oldest.load(Ordering::Acquire);
+    let oldest = clamp(memory.head().oldest.load(Ordering::Acquire));
     if needed <= oldest + geometry.capacity {
         return oldest;
     }

@@ -13,7 +13,7 @@
 //! that was forgotten holds nothing up for longer than until the next call.
 
 use crate::ring::gate::{PIN, position};
-use crate::ring::geometry::Geometry;
+use crate::ring::geometry::{Geometry, clamp};
 use crate::ring::slot::{self, Descriptor, Kind, Look};
 use crate::segment::layout::SubscriberEntry;
 use crate::segment::memory::Memory;
@@ -81,8 +81,10 @@ pub(crate) struct Reader {
     redelivered_below: u64,
     /// Evictions reported.
     reported: u64,
-    /// Evictions begun that will never be counted.
+    /// Packets of evictions begun that are given up: perhaps they are never counted.
     orphaned: u64,
+    /// Of those, how many were reported all the same, or are a predecessor's.
+    ahead: u64,
 }
 
 impl Reader {
@@ -102,6 +104,7 @@ impl Reader {
             redelivered_below: 0,
             reported,
             orphaned: begun.wrapping_sub(reported),
+            ahead: begun.wrapping_sub(reported),
         }
     }
 
@@ -109,6 +112,7 @@ impl Reader {
     pub(crate) fn durable(mut self, redelivered_below: u64) -> Self {
         self.durable = true;
         self.redelivered_below = redelivered_below;
+        self.ahead = 0;
         self.reported = self.own().details.evictions_reported.load(Ordering::Relaxed);
         self
     }
@@ -182,6 +186,24 @@ impl Reader {
     pub(crate) fn keep_below(&mut self, position: u64) {
         debug_assert!(self.in_hand().contains(&position));
         self.held = position - self.position;
+        self.note_handed_out();
+    }
+
+    /// Keeps the cursor where it is, evictors or not, while another is placed beside it.
+    pub(crate) fn stand_still<R>(&self, work: impl FnOnce() -> R) -> R {
+        if !self.pins || self.held > 0 {
+            return work();
+        }
+        let cursor = &self.own().cursor;
+        let mut at = cursor.load(Ordering::Acquire);
+        while let Err(now) =
+            cursor.compare_exchange(at, at | PIN, Ordering::AcqRel, Ordering::Acquire)
+        {
+            at = now;
+        }
+        let done = work();
+        cursor.store(at, Ordering::Release);
+        done
     }
 
     /// Lets go of what is in hand; `false`: nothing was.
@@ -249,7 +271,8 @@ impl Reader {
     #[inline]
     pub(crate) fn note_handed_out(&self) {
         if self.durable {
-            let end = self.position + self.held;
+            // Never lowered: a predecessor, or this one before it put a batch back, had more.
+            let end = (self.position + self.held).max(self.redelivered_below);
             self.own().details.handed_out.store(end, Ordering::Relaxed);
         }
     }
@@ -278,7 +301,7 @@ impl Reader {
     #[cold]
     fn look_for_eviction(&mut self) -> Option<Next> {
         // Pairs with the release half of the eviction.
-        let cursor = position(self.own().cursor.load(Ordering::Acquire));
+        let cursor = clamp(position(self.own().cursor.load(Ordering::Acquire)));
         if cursor == self.position {
             return Some(self.counted_late().map_or(Next::Nothing, Next::Missed));
         }
@@ -290,44 +313,63 @@ impl Reader {
     /// What evictors counted and nobody was told of: because they counted it only after the move
     /// of the cursor had been reported, or while a durable subscriber was gone.
     pub(crate) fn counted_late(&mut self) -> Option<Missed> {
-        let counted = self.own().details.evictions_counted.load(Ordering::Acquire);
-        let late = counted.wrapping_sub(self.reported);
-        if (late as i64) < 1 {
-            return None;
-        }
-        self.report(counted);
-        Some(Missed { packets: late, exact: true })
+        let (counted, open) = self.evictions();
+        let late = self.unreported(counted, open);
+        self.reported = counted;
+        (late > 0).then_some(Missed { packets: late, exact: true })
     }
 
-    fn report(&mut self, evictions: u64) {
-        self.reported = evictions;
+    /// Packets whose eviction is counted, and those whose eviction is begun and not counted.
+    fn evictions(&self) -> (u64, u64) {
+        let details = &self.own().details;
+        // Pairs with the release in `evict`.
+        let counted = details.evictions_counted.load(Ordering::Acquire);
+        let begun = details.evictions_begun.load(Ordering::Relaxed);
+        (counted, begun.wrapping_sub(counted))
+    }
+
+    /// How many counted packets are to be reported: those counted late that were reported before
+    /// are not.
+    fn unreported(&mut self, counted: u64, open: u64) -> u64 {
+        let mut new = counted.wrapping_sub(self.reported);
+        if (new as i64) < 0 {
+            new = 0;
+        }
+        if open < self.orphaned {
+            new -= self.ahead.min(new);
+            self.orphaned = open;
+            self.ahead = self.ahead.min(open);
+        }
+        new
+    }
+
+    /// Remembers, for a successor, that the user was told of what was missed.
+    pub(crate) fn note_told(&self) {
         if self.durable {
-            self.own().details.evictions_reported.store(evictions, Ordering::Relaxed);
+            self.own().details.evictions_reported.store(self.reported, Ordering::Relaxed);
         }
     }
 
     /// How many packets were evicted since the last report.
     fn missed(&mut self) -> Missed {
-        let details = &self.memory.subscribers()[self.entry].details;
         let backoff = crossbeam_utils::Backoff::new();
         loop {
-            // Pairs with the release in `evict`.
-            let counted = details.evictions_counted.load(Ordering::Acquire);
-            let begun = details.evictions_begun.load(Ordering::Relaxed);
-            let exact = begun.wrapping_sub(counted) == self.orphaned;
+            let (counted, open) = self.evictions();
+            let exact = open == self.orphaned;
             // An evictor that lives adds what is missing within nanoseconds, unless it was
             // preempted between its two additions.
             if !exact && !backoff.is_completed() && !cfg!(loom) {
                 backoff.snooze();
                 continue;
             }
-            self.orphaned = begun.wrapping_sub(counted);
-            let new = counted.wrapping_sub(self.reported);
+            let mut packets = self.unreported(counted, open);
+            self.orphaned = open;
             // The cursor was moved, so without an exact number there was at least one. If it is
             // counted later after all, it is taken off the number then.
-            let least = if exact { 0 } else { 1 };
-            let packets = if (new as i64) < least { least as u64 } else { new };
-            self.report(self.reported.wrapping_add(packets));
+            if !exact && packets == 0 {
+                (packets, self.ahead) = (1, self.ahead + 1);
+            }
+            self.reported = counted;
             return Missed { packets, exact };
         }
     }

@@ -3,18 +3,20 @@
 //! It resolves a *dead entry's record*, never "a position", under the control lock. Walk x from
 //! the record's start; at each x:
 //!
-//! 1. read the tail, then every record, then whether their owners live;
-//! 2. a **living** record that covers x: stop, and come back later;
-//! 3. x at the record's end, or at the tail: resolved, clear the record;
-//! 4. look at the stamp **again**: stamped, go on behind that packet;
+//! 1. read the tail; x at the record's end, or at the tail: resolved, clear the record;
+//! 2. stamped: go on behind that packet (and from here to 1 whenever a stamp is found; unless the
+//!    tail, read again, is more than a lap above x: then the record is stale, clear it);
+//! 3. read every record, then whether their owners live; a **living** one that covers x: stop, and
+//!    come back later;
+//! 4. look at the stamp **again**: only now is "not stamped" believed;
 //! 5. read the tail **again**: more than a lap above x, the record is stale, clear it;
-//! 6. otherwise write a void packet over `[x, E)`, header, then stamp, where E is the lowest of:
-//!    the record's end, the tail, the start of any other record above x, the next matching stamp,
-//!    the end of the ring's memory.
+//! 6. write a void packet over `[x, E)`, header, then stamp, where E is the lowest of: the record's
+//!    end, the tail, the start of any other record above x, the next matching stamp, the end of the
+//!    ring's memory.
 //!
 //! Why in this order, with the trace that breaks each shortcut:
 //!
-//! - *The stamp before the records* (4 before 1): the owner is seen unstamped, stamps, clears its
+//! - *The stamp before the records alone* (no 4): the owner is seen unstamped, stamps, clears its
 //!   record, is not seen in the scan, and its committed packet is voided under a reader.
 //! - *The record's length alone* (no E): two publishers name one position; the dead one lost with
 //!   a length of two, and the void covers the living one's claim behind it.
@@ -32,11 +34,11 @@
 
 use crate::ring::geometry::Geometry;
 use crate::ring::slot::{self, Descriptor, Look};
-use crate::segment::layout::NOWHERE;
+use crate::segment::layout::{FARTHEST, NOWHERE};
 use crate::segment::member::Member;
 use crate::segment::memory::Memory;
 use crate::steps::{Step, step};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 
 /// What became of a dead entry's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +61,7 @@ pub(crate) fn recover(
     let start = record.position.load(Ordering::Acquire);
     let len = record.len.load(Ordering::Relaxed);
     // A claim is shorter than the ring. A length that is not was not written by a claim.
-    if start != NOWHERE && len < geometry.capacity {
+    if start <= FARTHEST && len < geometry.capacity {
         let end = start.saturating_add(len);
         let mut position = start;
         while position < end {
@@ -95,24 +97,23 @@ fn resolve(
 ) -> Resolved {
     step(Step::RecoverTail);
     let tail = memory.head().tail.load(Ordering::Acquire);
+    if x >= tail {
+        return Resolved::Nothing;
+    }
+    if let Some(resolved) = committed(memory, geometry, x) {
+        return resolved;
+    }
     step(Step::RecoverScan);
     let Some(bound) = bound(memory, dead, x, end.min(tail), lives) else {
         return Resolved::Living;
     };
     step(Step::RecoverLook);
-    if x >= tail {
+    if let Some(resolved) = committed(memory, geometry, x) {
+        return resolved;
+    }
+    if memory.head().tail.load(Ordering::Acquire) > x.saturating_add(geometry.capacity) {
         return Resolved::Nothing;
     }
-    match slot::look(memory, geometry, x) {
-        Look::Packet(descriptor) => return Resolved::Upto(x + descriptor.span()),
-        // Not a header that any publisher wrote: it cannot be walked over.
-        Look::Corrupt => return Resolved::Nothing,
-        Look::Unstamped => {}
-    }
-    if memory.head().tail.load(Ordering::Acquire) > x + geometry.capacity {
-        return Resolved::Nothing;
-    }
-    let bound = bound.min(geometry.piece_end(x));
     let bound = bound.min(geometry.piece_end(x));
     let stop = (x + 1..bound).find(|&y| slot::is_stamped(memory, y)).unwrap_or(bound);
     step(Step::RecoverHeader);
@@ -120,6 +121,23 @@ fn resolve(
     step(Step::RecoverStamp);
     slot::stamp(memory, x);
     Resolved::Upto(stop)
+}
+
+/// What a stamp at `x` says; `None`: there is none.
+fn committed(memory: &Memory, geometry: &Geometry, x: u64) -> Option<Resolved> {
+    match slot::look(memory, geometry, x) {
+        Look::Unstamped => None,
+        // Not a header that any publisher wrote: it cannot be walked over.
+        Look::Corrupt => Some(Resolved::Nothing),
+        Look::Packet(descriptor) => {
+            // A stale record protects nothing: the header may be the next lap's.
+            fence(Ordering::Acquire);
+            let tail = memory.head().tail.load(Ordering::Acquire);
+            let is_stale = tail > x.saturating_add(geometry.capacity);
+            let next = x + descriptor.span();
+            Some(if is_stale { Resolved::Nothing } else { Resolved::Upto(next) })
+        }
+    }
 }
 
 /// The lowest start of another record above `x`, `end` at most; `None`: a living one covers `x`.
@@ -131,10 +149,12 @@ fn bound(
     lives: &dyn Fn(Member) -> bool,
 ) -> Option<u64> {
     let mut bound = end;
-    for (index, entry) in memory.publishers().iter().enumerate() {
+    let used = memory.head().roster.publishers.load(Ordering::Relaxed) as usize;
+    for (index, entry) in memory.publishers().iter().take(used).enumerate() {
         // Position before length, each pairing with the claim's stores in the other order.
         let start = entry.record.position.load(Ordering::Acquire);
-        let len = entry.record.len.load(Ordering::Relaxed);
+        // Acquire: if it is a later claim's, the stamps of the claim at `start` are seen.
+        let len = entry.record.len.load(Ordering::Acquire);
         if index == dead || start == NOWHERE {
             continue;
         }

@@ -9,7 +9,7 @@
 //! ```
 
 use crate::ring::gate::{PIN, position};
-use crate::ring::geometry::Geometry;
+use crate::ring::geometry::{Geometry, clamp};
 use crate::ring::history;
 use crate::ring::recover::{Recovered, recover};
 use crate::ring::slot;
@@ -99,7 +99,7 @@ pub(crate) fn join_publisher(memory: &Memory, settings: &Settings, index: usize)
     step(Step::JoinSeat);
     take(&memory.publishers()[index].seat, SeatState::Taken);
     raise(&head.roster.publishers, index);
-    let mut tail = head.tail.load(Ordering::Acquire);
+    let mut tail = clamp(head.tail.load(Ordering::Acquire));
     if settings.claims == Claims::Exclusive {
         // What a predecessor committed and did not count: it died between stamp and tail.
         let geometry = Geometry::of(settings);
@@ -113,12 +113,13 @@ pub(crate) fn join_publisher(memory: &Memory, settings: &Settings, index: usize)
 /// Takes a subscriber entry and places its cursor. Returns the position.
 ///
 /// ```text
-///  cursor := c0 (tail or oldest) ──► fence ──► T := tail or oldest ──► CAS cursor c0 → T
+///  cursor := c0|PIN (tail or oldest) ──► fence ──► T := tail or oldest ──► cursor := T
 /// ```
 ///
 /// Every publisher whose scan missed the cursor read a tail (an oldest) no higher than T before
-/// it, and claims below that plus one capacity. By compare-and-swap, because an evictor may have
-/// moved the cursor already; then it stays where the evictor put it.
+/// it, and claims below that plus one capacity. The cursor is pinned meanwhile: an evictor would
+/// put it somewhere below T, where such a publisher overruns it. Beside another subscriber, that
+/// one's cursor must stand still for as long (`Reader::stand_still`).
 pub(crate) fn join_subscriber(
     memory: &Memory,
     settings: &Settings,
@@ -132,35 +133,35 @@ pub(crate) fn join_subscriber(
     raise(&memory.head().roster.subscribers, index);
     step(Step::JoinCursor);
     let first = boundary(memory, &geometry, start);
-    entry.cursor.store(first, Ordering::Release);
+    // Pinned, so that no evictor moves it: what it would walk over is not protected yet, and where
+    // it would put the cursor neither.
+    entry.cursor.store(first | PIN, Ordering::Release);
     // Pairs with the fence in `gate::scan`.
     fence(Ordering::SeqCst);
-    let safe = boundary(memory, &geometry, start);
+    let mut placed = boundary(memory, &geometry, start);
     step(Step::JoinMove);
-    let placed = advance(memory, index, first, safe);
-    if geometry.history == 0 || start != Start::Newcomer {
-        return placed;
+    if geometry.history > 0 && start == Start::Newcomer {
+        // Protects what is walked over.
+        entry.cursor.store(placed | PIN, Ordering::Release);
+        let tail = memory.head().tail.load(Ordering::Acquire);
+        placed = history::start(memory, &geometry, placed, tail);
     }
-    let tail = memory.head().tail.load(Ordering::Acquire);
-    let begin = history::start(memory, &geometry, placed, tail);
-    advance(memory, index, placed, begin)
+    entry.cursor.store(placed, Ordering::Release);
+    if start != Start::Newcomer {
+        // Before the one beside may move. Pairs with the acquires in `gate::scan`: who sees it
+        // moved, or this, sees the cursor.
+        memory.head().roster.clones.fetch_add(1, Ordering::Release);
+    }
+    placed
 }
 
 fn boundary(memory: &Memory, geometry: &Geometry, start: Start) -> u64 {
-    match start {
-        Start::Beside { entry } => {
-            position(memory.subscribers()[entry].cursor.load(Ordering::Acquire))
-        }
-        Start::Newcomer if geometry.history > 0 => memory.head().oldest.load(Ordering::Acquire),
-        Start::Newcomer => memory.head().tail.load(Ordering::Acquire),
-    }
-}
-
-/// Moves a new cursor forward unless an evictor did; returns where it is.
-fn advance(memory: &Memory, index: usize, from: u64, to: u64) -> u64 {
-    let cursor = &memory.subscribers()[index].cursor;
-    let moved = cursor.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
-    moved.map_or_else(position, |_| to)
+    let word = match start {
+        Start::Beside { entry } => &*memory.subscribers()[entry].cursor,
+        Start::Newcomer if geometry.history > 0 => &*memory.head().oldest,
+        Start::Newcomer => &*memory.head().tail,
+    };
+    clamp(position(word.load(Ordering::Acquire)))
 }
 
 /// Takes over a durable entry whose owner died or left: returns where it stood and below which
@@ -168,7 +169,7 @@ fn advance(memory: &Memory, index: usize, from: u64, to: u64) -> u64 {
 pub(crate) fn succeed(memory: &Memory, index: usize) -> (u64, u64) {
     let entry = &memory.subscribers()[index];
     entry.details.seat.pid.store(std::process::id(), Ordering::Relaxed);
-    let stood = position(entry.cursor.load(Ordering::Acquire));
+    let stood = clamp(position(entry.cursor.load(Ordering::Acquire)));
     // Void the predecessor's pin, if it had one. Others do so under the control lock only, which
     // is held here, and nobody moves a pinned cursor.
     let _ = entry.cursor.compare_exchange(stood | PIN, stood, Ordering::AcqRel, Ordering::Relaxed);
@@ -196,6 +197,12 @@ pub(crate) fn leave_publisher(memory: &Memory, settings: &Settings, index: usize
     step(Step::LeaveSeat);
     SeatState::Free.set(&memory.publishers()[index].seat);
     close_if_left(memory, settings);
+}
+
+/// Whether a publisher's entry names a claim.
+pub(crate) fn has_record(memory: &Memory, member: Member) -> bool {
+    let Member::Publisher(index) = member else { return false };
+    memory.publishers()[index].record.position.load(Ordering::Acquire) != NOWHERE
 }
 
 /// What [`reap`] found.

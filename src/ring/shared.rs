@@ -16,8 +16,9 @@
 //! It is cleared after the last stamp, after every failed compare-and-swap, and before `Full` is
 //! said: a record that stays holds everybody back.
 
+use crate::ring::gate::Gate;
 use crate::ring::writer::{Full, Writer};
-use crate::segment::layout::NOWHERE;
+use crate::segment::layout::{FARTHEST, NOWHERE};
 use crate::steps::{Step, step};
 use crate::sync::{Ordering, spin_loop};
 
@@ -26,6 +27,10 @@ impl Writer {
         let [first, ..] = spans else { return Ok((self.position, 0)) };
         loop {
             let tail = self.tail();
+            if tail > FARTHEST {
+                // Nobody claimed so far. There is no room there, and never will be.
+                return Err(Full { gate: Gate { lowest: tail, holder: None } });
+            }
             let padding = self.geometry.padding(tail, *first);
             let start = tail + padding;
             if start + first > self.limit {
@@ -45,7 +50,9 @@ impl Writer {
     fn take(&self, tail: u64, len: u64) -> bool {
         let record = &self.own().record;
         step(Step::ClaimLen);
-        record.len.store(len, Ordering::Relaxed);
+        // Release: who loads this length with the position of an earlier claim sees that claim's
+        // stamps (`recover`).
+        record.len.store(len, Ordering::Release);
         step(Step::ClaimPosition);
         // Release: who loads the position loads this `len` or a later one.
         record.position.store(tail, Ordering::Release);

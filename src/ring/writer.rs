@@ -118,7 +118,9 @@ impl Writer {
             // clones another at its position (`roster::join_subscriber`).
             gate = gate::scan(&self.memory, tail, oldest);
         }
-        self.limit = gate.lowest + capacity;
+        // What might be claimed once may be claimed for good; a newcomer's first cursor can be
+        // lower.
+        self.limit = self.limit.max(gate.lowest + capacity);
         if needed > self.limit { Err(Full { gate }) } else { Ok(()) }
     }
 

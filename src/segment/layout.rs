@@ -128,6 +128,8 @@ pub(crate) struct Roster {
     pub(crate) types: AtomicU32,
     /// Bytes of schema text in use.
     pub(crate) schema: AtomicU32,
+    /// Counts subscribers that joined beside another: a scan that it changes under begins again.
+    pub(crate) clones: AtomicU32,
     /// Process id of the last to take the control lock, for people.
     pub(crate) lock_holder: AtomicU32,
 }

@@ -13,6 +13,7 @@ pub(crate) mod peer;
 use packetring::{Ring, RingBuilder};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 /// Longer than anything takes that does not hang.
@@ -38,9 +39,29 @@ pub(crate) fn assert_gone(name: &str) {
     assert!(!object(name).exists(), "{} is left", object(name).display());
 }
 
+/// Ends the whole run, loudly, unless it is dropped in good time: for what waits without an end.
+#[derive(Debug)]
+pub(crate) struct Watch(#[allow(dead_code, reason = "dropping it is its use")] Sender<()>);
+
+impl Watch {
+    /// Watches over this thread's test.
+    pub(crate) fn start() -> Self {
+        let (sender, dropped) = channel();
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        std::thread::spawn(move || {
+            if dropped.recv_timeout(2 * LONG) == Err(RecvTimeoutError::Timeout) {
+                eprintln!("test `{test}` hangs");
+                std::process::abort();
+            }
+        });
+        Self(sender)
+    }
+}
+
 /// Runs a body over a ring on the heap, then over one in a shared object, which must be gone
 /// afterwards.
 pub(crate) fn on_both(settings: impl Fn() -> RingBuilder, body: impl Fn(Ring)) {
+    let _watch = Watch::start();
     body(settings().heap().unwrap());
     let name = unique("both");
     body(settings().open(&name).unwrap());

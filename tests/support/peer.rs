@@ -5,6 +5,7 @@
 //! standard output. It is killed and reaped when its [`Peer`] is dropped, whatever happened.
 
 use super::LONG;
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -125,11 +126,9 @@ impl Peer {
         self.child.wait().unwrap();
     }
 
-    /// Sends it a signal, by its name.
-    pub(crate) fn signal(&self, name: &str) {
-        let pid = self.pid().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
-        assert!(sent.success());
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Waits until it has ended by itself, without a failure.

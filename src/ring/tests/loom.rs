@@ -4,7 +4,9 @@
 //! stamp is known, is an error of the cell, whatever the tags say.
 
 use super::boxes::{Boxes, fill, len_of, publish, receive, tag_of};
-use crate::ring::reader::Next;
+use crate::ring::evict;
+use crate::ring::gate;
+use crate::ring::reader::{Next, Reader};
 use crate::ring::roster::{self, Closing};
 use crate::ring::slot::Descriptor;
 use crate::ring::writer::Writer;
@@ -269,7 +271,7 @@ fn loom_evict_while_pinned() {
             sent
         });
         let (mut received, mut missed, mut last) = (0, 0, 0);
-        let mut look = |reader: &mut crate::ring::reader::Reader| match reader.next() {
+        let mut look = |reader: &mut Reader| match reader.next() {
             Next::Taken(taken) => {
                 let tag = tag_of(reader, &taken);
                 thread::yield_now();
@@ -447,6 +449,105 @@ fn loom_close() {
             }
         }
         assert_eq!(received, 1, "closed before its last packet was read");
+        publisher.join().unwrap();
+    });
+}
+
+/// One publisher has looked at the gate and is preempted; another evicts the newcomer's cursor.
+
+#[test]
+fn loom_join_while_another_evicts() {
+    check(3, || {
+        let ring = ring(2, Claims::Shared, Overflow::DropOldest);
+        let (mut evictor, mut ahead) = (ring.writer(0), ring.writer(1));
+        let publishers = thread::spawn(move || {
+            publish(&mut ahead, 1, 1).unwrap();
+            let _ = publish(&mut ahead, 1, 2);
+            // It has looked at the gate and is preempted.
+            let _ = ahead.refresh(ahead.tail(), ahead.tail() + 1);
+            let _ = publish(&mut evictor, 1, 3);
+            let _ = publish(&mut ahead, 1, 4);
+        });
+        let memory = ring.memory();
+        let placed = roster::join_subscriber(&memory, &ring.settings, 0, roster::Start::Newcomer);
+        publishers.join().unwrap();
+        let tail = memory.head().tail.load(Ordering::Acquire);
+        let cursor = gate::position(memory.subscribers()[0].cursor.load(Ordering::Acquire));
+        assert!(tail <= cursor + 2, "overrun: placed {placed}, cursor {cursor}, tail {tail}");
+    });
+}
+
+/// An evictor moves the original while a clone is placed beside it.
+#[test]
+fn loom_clone_while_evicting() {
+    check(2, || {
+        let ring = ring(2, Claims::Shared, Overflow::DropOldest);
+        let (mut evictor, other) = (ring.writer(0), ring.writer(1));
+        let memory = ring.memory();
+        let at = roster::join_subscriber(&memory, &ring.settings, 1, roster::Start::Newcomer);
+        let source = Reader::new(memory, &ring.settings, 1, at);
+        publish(&mut evictor, 1, 1).unwrap();
+        publish(&mut evictor, 1, 2).unwrap();
+        let e = thread::spawn(move || {
+            evict::make_room(&evictor.memory, &evictor.geometry, 1);
+        });
+        let o = thread::spawn(move || gate::scan(&other.memory, 2, u64::MAX).lowest);
+        let beside = roster::Start::Beside { entry: 1 };
+        let join = || roster::join_subscriber(&memory, &ring.settings, 0, beside);
+        let placed = source.stand_still(join);
+        e.join().unwrap();
+        let lowest = o.join().unwrap();
+        let cursor = gate::position(memory.subscribers()[0].cursor.load(Ordering::Acquire));
+        // Evictions after the scan move the cursor on; what was placed is what counts then.
+        assert!(lowest <= cursor, "overrun: placed {placed}, cursor {cursor}, gate {lowest}");
+    });
+}
+
+/// A record's length may be a later claim's.
+#[test]
+fn loom_recovery_and_a_later_length() {
+    check(3, || {
+        let ring = ring(4, Claims::Shared, Overflow::Block);
+        let mut reader = ring.reader(0);
+        let (loser, mut living) = (ring.writer(0), ring.writer(1));
+        loser.own().record.len.store(2, Ordering::Relaxed);
+        loser.own().record.position.store(0, Ordering::Relaxed);
+        let publisher = thread::spawn(move || {
+            let (position, count) = living.claim_many(&[1, 1]).unwrap();
+            assert_eq!((position, count), (0, 2));
+            for at in 0..2 {
+                fill(&living, at, 1, 7 + at);
+                living.commit(at, Descriptor::data(len_of(1), 0));
+            }
+            publish(&mut living, 1, 9).unwrap();
+        });
+        let lives = |member| member != Member::Publisher(0);
+        ring.reap(&lives);
+        publisher.join().unwrap();
+        ring.reap(&lives);
+        assert_eq!(receive(&mut reader), Ok(7));
+        assert_eq!(receive(&mut reader), Ok(8));
+        assert_eq!(receive(&mut reader), Ok(9));
+    });
+}
+
+/// A scan has passed the clone's entry; then the clone is placed and its source moves on.
+#[test]
+fn loom_clone_and_move_on() {
+    check(2, || {
+        let ring = ring(2, Claims::Exclusive, Overflow::Block);
+        let mut writer = ring.writer(0);
+        let memory = ring.memory();
+        let at = roster::join_subscriber(&memory, &ring.settings, 1, roster::Start::Newcomer);
+        let mut source = Reader::new(memory, &ring.settings, 1, at);
+        publish(&mut writer, 1, 1).unwrap();
+        publish(&mut writer, 1, 2).unwrap();
+        let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
+        let beside = roster::Start::Beside { entry: 1 };
+        let at = roster::join_subscriber(&memory, &ring.settings, 0, beside);
+        let mut clone = Reader::new(memory, &ring.settings, 0, at);
+        assert_eq!(receive(&mut source), Ok(1));
+        assert_eq!(receive(&mut clone), Ok(1), "overrun");
         publisher.join().unwrap();
     });
 }

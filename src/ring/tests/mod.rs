@@ -3,7 +3,11 @@
 //! `loom` checks the orderings: `RUSTFLAGS="--cfg loom" cargo test --release --lib loom`. The others
 //! stop real processes, or drive the core step by step, in an ordinary `cargo test`.
 
+#[cfg(not(loom))]
+mod accounts;
 mod boxes;
+#[cfg(not(loom))]
+mod hostile;
 #[cfg(loom)]
 mod loom;
 #[cfg(not(loom))]

@@ -1,0 +1,132 @@
+//! What is counted, what is remembered, and who is named as holding a publisher back.
+
+use super::boxes::{Boxes, fill, publish, receive};
+use crate::ring::reader::{Missed, Next};
+use crate::segment::member::Member;
+use crate::segment::settings::{Claims, Overflow};
+use crate::sync::Ordering;
+
+/// An evictor died between its move and its count; the next eviction is counted right.
+#[test]
+fn after_an_orphaned_eviction_the_next_is_reported_whole() {
+    for lost in [1, 2] {
+        let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
+        let mut reader = ring.reader(0);
+        let mut writer = ring.writer(0);
+        for tag in 0..8 {
+            publish(&mut writer, 1, tag).unwrap();
+        }
+        let memory = ring.memory();
+        let entry = &memory.subscribers()[0];
+        // Died here: three begun, moved, not counted.
+        entry.details.evictions_begun.fetch_add(3, Ordering::Relaxed);
+        entry.cursor.store(3, Ordering::Release);
+        assert_eq!(reader.next(), missed(1, false));
+        for tag in 8..11 + lost {
+            publish(&mut writer, 1, tag).unwrap();
+        }
+        assert_eq!(reader.next(), missed(lost, true), "lost {lost}");
+    }
+}
+
+fn missed(packets: u64, exact: bool) -> Next {
+    Next::Missed(Missed { packets, exact })
+}
+
+/// An evictor is slow to count; then another moves the cursor and is slow, too.
+#[test]
+fn a_late_count_does_not_hide_the_next_eviction() {
+    let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
+    let mut reader = ring.reader(0);
+    let mut writer = ring.writer(0);
+    for tag in 0..8 {
+        publish(&mut writer, 1, tag).unwrap();
+    }
+    let memory = ring.memory();
+    let entry = &memory.subscribers()[0];
+    entry.details.evictions_begun.fetch_add(3, Ordering::Relaxed);
+    entry.cursor.store(3, Ordering::Release);
+    assert_eq!(reader.next(), missed(1, false));
+    // It counts now. The subscriber reads all, and is told of the other two.
+    entry.details.evictions_counted.fetch_add(3, Ordering::Release);
+    for tag in 3..8 {
+        assert_eq!(receive(&mut reader), Ok(tag));
+    }
+    assert_eq!(reader.next(), missed(2, true));
+    for tag in 8..16 {
+        publish(&mut writer, 1, tag).unwrap();
+    }
+    // The next one moves the cursor over three and is preempted before it counts.
+    entry.details.evictions_begun.fetch_add(3, Ordering::Relaxed);
+    entry.cursor.store(11, Ordering::Release);
+    assert!(matches!(reader.next(), Next::Missed(_)), "a gap that nobody was told of");
+}
+
+/// The evictor of an entry's previous owner counts after the entry was reused.
+#[test]
+fn a_newcomer_is_not_told_of_its_predecessor_s_losses() {
+    let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
+    let memory = ring.memory();
+    memory.subscribers()[0].details.evictions_begun.fetch_add(3, Ordering::Relaxed);
+    let mut reader = ring.reader(0);
+    memory.subscribers()[0].details.evictions_counted.fetch_add(3, Ordering::Relaxed);
+    assert_eq!(reader.next(), Next::Nothing);
+}
+
+/// Handed out once is handed out for ever.
+#[test]
+fn a_successor_does_not_take_back_what_was_handed_out() {
+    let ring = Boxes::new(8, Claims::Shared, Overflow::Block);
+    let mut first = ring.reader(0).durable(0);
+    let mut writer = ring.writer(0);
+    for tag in 0..4 {
+        publish(&mut writer, 1, tag).unwrap();
+    }
+    let Next::Taken(taken) = first.next() else { panic!() };
+    let mut batch = Vec::new();
+    first.take_more(taken, &mut batch, 256);
+    let handed =
+        |ring: &Boxes| ring.memory().subscribers()[0].details.handed_out.load(Ordering::Relaxed);
+    assert_eq!(handed(&ring), 4);
+    // It dies. The successor takes one and dies.
+    let memory = ring.memory();
+    let (at, below) = crate::ring::roster::succeed(&memory, 0);
+    let mut second = crate::ring::reader::Reader::new(memory, &ring.settings, 0, at).durable(below);
+    assert!(matches!(second.next(), Next::Taken(_)));
+    second.note_handed_out();
+    assert_eq!(handed(&ring), 4, "packets 1 to 3 would come again without the flag");
+}
+
+/// A dead claim at the very position where the subscriber (or the history) stands is what holds
+/// the publisher back: so `try_send` must be pointed at it.
+#[test]
+fn the_gate_names_the_claim_behind_which_a_subscriber_waits() {
+    let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
+    let _reader = ring.reader(0);
+    let mut dead = ring.writer(0);
+    let position = dead.claim(1).unwrap();
+    fill(&dead, position, 1, 1);
+    let mut living = ring.writer(1);
+    let full = loop {
+        if let Err(full) = publish(&mut living, 1, 2) {
+            break full;
+        }
+    };
+    assert_eq!(full.gate.holder, Some(Member::Publisher(0)));
+}
+
+/// A newcomer that read the tail a lap ago has just stored it as its first cursor.
+#[test]
+fn a_stale_newcomer_does_not_shrink_a_claim_to_nothing() {
+    let ring = Boxes::new(8, Claims::Exclusive, Overflow::Block);
+    let mut writer = ring.writer(0);
+    for tag in 0..14 {
+        publish(&mut writer, 1, tag).unwrap();
+    }
+    assert!(writer.limit > 14 && writer.limit <= 17, "{}", writer.limit);
+    let memory = ring.memory();
+    memory.head().roster.subscribers.store(1, Ordering::Relaxed);
+    memory.subscribers()[0].cursor.store(1, Ordering::Release);
+    let claimed = writer.claim_many(&[1, 1, 1, 1]);
+    assert!(!matches!(claimed, Ok((_, 0))), "{claimed:?}");
+}

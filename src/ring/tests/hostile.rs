@@ -1,0 +1,98 @@
+//! Words that no publisher or subscriber writes, in the segment: no overflow, no panic, no endless
+//! loop. What they lead to otherwise is unspecified.
+
+use super::boxes::{Boxes, publish};
+use crate::ring::gate;
+use crate::ring::recover::{Recovered, recover};
+use crate::segment::layout::NOWHERE;
+use crate::segment::settings::{Claims, Overflow};
+use crate::sync::Ordering;
+
+#[test]
+fn words_that_cannot_be_do_not_panic() {
+    let mut failed = Vec::new();
+    let mut case = |what: &'static str, run: &dyn Fn()| {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        if let Err(e) = outcome {
+            let message = e
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| e.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+                .unwrap_or_default();
+            failed.push((what, message));
+        }
+    };
+    let far = u64::MAX - 2;
+    for claims in [Claims::Shared, Claims::Exclusive] {
+        for overflow in [Overflow::Block, Overflow::DropOldest] {
+            case("tail", &|| {
+                let ring = Boxes::new(8, claims, overflow);
+                let mut writer = ring.writer(0);
+                ring.memory().head().tail.store(far, Ordering::Relaxed);
+                let _ = publish(&mut writer, 2, 1);
+                let _ = writer.claim_many(&[1, 1, 4]);
+            });
+            case("tail at join", &|| {
+                let ring = Boxes::new(8, claims, overflow);
+                ring.memory().head().tail.store(far, Ordering::Relaxed);
+                let mut writer = ring.writer(0);
+                let _ = publish(&mut writer, 2, 1);
+            });
+            case("tail at subscriber's join", &|| {
+                let ring = Boxes::new(8, claims, overflow);
+                ring.memory().head().tail.store(far, Ordering::Relaxed);
+                let mut reader = ring.reader(0);
+                let stamp = ring.memory().stamp(far);
+                ring.memory().slot(far).stamp.store(stamp, Ordering::Relaxed);
+                let _ = reader.next();
+                let _ = reader.next();
+            });
+            case("oldest", &|| {
+                let mut ring = Boxes::new(16, claims, overflow);
+                ring.settings.history = 2;
+                ring.memory().head().oldest.store(far, Ordering::Relaxed);
+                let mut writer = ring.writer(0);
+                let _ = publish(&mut writer, 2, 1);
+                let _ = ring.reader(0).next();
+            });
+            case("cursor", &|| {
+                let ring = Boxes::new(8, claims, overflow);
+                let mut reader = ring.reader(0);
+                let mut writer = ring.writer(0);
+                for word in [far, NOWHERE, NOWHERE >> 1, (NOWHERE >> 1) - 1, 1 << 63] {
+                    ring.memory().subscribers()[0].cursor.store(word, Ordering::Relaxed);
+                    let at = word & !(1 << 63);
+                    let stamp = ring.memory().stamp(at);
+                    ring.memory().slot(at).stamp.store(stamp, Ordering::Relaxed);
+                    let _ = reader.next();
+                    reader.release();
+                    let _ = publish(&mut writer, 2, 1);
+                }
+            });
+            case("counts", &|| {
+                let ring = Boxes::new(8, claims, overflow);
+                let mut reader = ring.reader(0);
+                let memory = ring.memory();
+                let details = &memory.subscribers()[0].details.evictions_counted;
+                details.store(1 << 63, Ordering::Relaxed);
+                let _ = reader.next();
+                ring.memory().subscribers()[0].cursor.store(3, Ordering::Relaxed);
+                details.store(5, Ordering::Relaxed);
+                let _ = reader.next();
+            });
+            case("record", &|| {
+                let ring = Boxes::new(8, claims, overflow);
+                let memory = ring.memory();
+                memory.head().tail.store(NOWHERE, Ordering::Relaxed);
+                for (at, len) in [(far, 7), (far - 8, 7), (NOWHERE - 1, 7)] {
+                    memory.publishers()[0].record.len.store(len, Ordering::Relaxed);
+                    memory.publishers()[0].record.position.store(at, Ordering::Relaxed);
+                    let _: Recovered = recover(&memory, &ring.geometry(), 0, &|_| false);
+                    let _ = gate::scan(&memory, 5, NOWHERE);
+                }
+            });
+        }
+    }
+    failed.dedup();
+    assert_eq!(failed, []);
+}
