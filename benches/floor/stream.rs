@@ -8,8 +8,6 @@
 //! One line a slot, one stamp a slot, which the reader polls; it says how far it is once in
 //! [`CREDIT`] slots. No lengths, types, checks, padding, second writer, late reader or recovery.
 
-#![allow(clippy::disallowed_types, reason = "these are not the library's atomics")]
-
 use crate::shared::{Plain, Poll};
 use std::cell::UnsafeCell;
 use std::hint::black_box;

@@ -3,8 +3,6 @@
 //! No processes that talk through coherent memory can answer each other sooner. It carries a
 //! number and no packet: no validation, no bounds, no waiting but spinning.
 
-#![allow(clippy::disallowed_types, reason = "these are not the library's atomics")]
-
 use crate::shared::{Plain, Poll};
 use std::sync::atomic::{AtomicU64, Ordering};
 

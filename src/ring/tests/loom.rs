@@ -39,23 +39,24 @@ fn publish_all(writer: &mut Writer, span: u64, tags: impl Iterator<Item = u64>) 
     }
 }
 
+/// The tag of the next packet, whenever it comes.
+fn wait_for(reader: &mut Reader) -> u64 {
+    loop {
+        match receive(reader) {
+            Ok(tag) => break tag,
+            Err(Next::Nothing) => thread::yield_now(),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
 fn loom_exclusive() {
     check(3, || {
         let ring = ring(4, Claims::Exclusive, Overflow::Block);
         let (mut writer, mut reader) = (ring.writer(0), ring.reader(0));
         let publisher = thread::spawn(move || publish_all(&mut writer, 1, 1..=2));
-        let mut seen = 0;
-        while seen < 2 {
-            match receive(&mut reader) {
-                Ok(tag) => {
-                    seen += 1;
-                    assert_eq!(tag, seen);
-                }
-                Err(Next::Nothing) => thread::yield_now(),
-                Err(other) => panic!("{other:?}"),
-            }
-        }
+        assert_eq!([1, 2].map(|_| wait_for(&mut reader)), [1, 2]);
         publisher.join().unwrap();
     });
 }
@@ -69,14 +70,8 @@ fn loom_shared() {
             let mut writer = ring.writer(index);
             thread::spawn(move || publish_all(&mut writer, 1, [index as u64 + 1].into_iter()))
         });
-        let mut sum = 0;
-        while sum < 3 {
-            match receive(&mut reader) {
-                Ok(tag) => sum += tag,
-                Err(Next::Nothing) => thread::yield_now(),
-                Err(other) => panic!("{other:?}"),
-            }
-        }
+        let seen = [0; 2].map(|_| wait_for(&mut reader));
+        assert!(seen == [1, 2] || seen == [2, 1], "{seen:?}");
         publishers.map(|publisher| publisher.join().unwrap());
         assert_eq!(ring.memory().publishers()[0].record.position.load(Ordering::Relaxed), NOWHERE);
     });
@@ -90,13 +85,7 @@ fn loom_full_ring() {
             let (mut writer, mut reader) = (ring.writer(0), ring.reader(0));
             let publisher = thread::spawn(move || publish_all(&mut writer, 1, 1..=3));
             for expected in 1..=3 {
-                loop {
-                    match receive(&mut reader) {
-                        Ok(tag) => break assert_eq!(tag, expected),
-                        Err(Next::Nothing) => thread::yield_now(),
-                        Err(other) => panic!("{other:?}"),
-                    }
-                }
+                assert_eq!(wait_for(&mut reader), expected);
             }
             publisher.join().unwrap();
         });
@@ -118,13 +107,7 @@ fn loom_wrap_with_padding() {
                 publish_all(&mut writer, 1, 4..=4);
             });
             for expected in 3..=4 {
-                loop {
-                    match receive(&mut reader) {
-                        Ok(tag) => break assert_eq!(tag, expected),
-                        Err(Next::Nothing) => thread::yield_now(),
-                        Err(other) => panic!("{other:?}"),
-                    }
-                }
+                assert_eq!(wait_for(&mut reader), expected);
             }
             publisher.join().unwrap();
         });
