@@ -74,7 +74,7 @@ mod public {
         try_select,
     };
     pub use crate::packet::{
-        AnyBits, OneOf, Packet, Tail, TypeInfo, Unpack, UnpackError, Unserializable,
+        AnyBits, ArchivedTail, OneOf, Packet, Tail, TypeInfo, Unpack, UnpackError, Unserializable,
     };
     pub use rkyv;
 }

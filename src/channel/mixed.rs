@@ -98,6 +98,38 @@ impl MixedPublisher {
         self.sender.wait_for_subscribers(count, Patience::Endless)
     }
 
+    /// Whether this many subscribers have joined and live.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed), [`Full`](SendError::Full) with how many are missing.
+    pub fn try_wait_for_subscribers(&mut self, count: usize) -> Result<(), SendError> {
+        self.sender.wait_for_subscribers(count, Patience::None)
+    }
+
+    /// Waits until this many subscribers have joined and live, if they do in time.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed), [`Timeout`](SendError::Timeout) with how many are missing.
+    pub fn wait_for_subscribers_timeout(
+        &mut self,
+        count: usize,
+        timeout: Duration,
+    ) -> Result<(), SendError> {
+        self.sender.wait_for_subscribers(count, Patience::For(timeout))
+    }
+
+    /// How many subscribers live.
+    pub fn subscribers(&self) -> usize {
+        join::living_subscribers(&self.sender.endpoint.segment, None)
+    }
+
+    /// How far the slowest subscriber is behind, in slots of 64 bytes.
+    pub fn backlog(&self) -> u64 {
+        self.sender.backlog()
+    }
+
     /// Chooses how this publisher waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.sender.endpoint.waiter.set(wait);
