@@ -45,13 +45,25 @@ impl Receiver {
             return self.take_found(patience);
         }
         self.let_go();
-        match self.reader.next() {
+        let mut found = self.reader.next();
+        let waits = !matches!(patience, Patience::None);
+        if waits && matches!(found, Next::Nothing) && self.glance() {
+            found = self.reader.next();
+        }
+        match found {
             Next::Taken(taken) => {
                 self.reader.note_handed_out();
                 Ok(taken)
             }
             other => self.take_slowly(other, patience),
         }
+    }
+
+    /// The shortest wait: what is on its way comes within it, and is not taken by the slow path.
+    #[inline]
+    fn glance(&self) -> bool {
+        let reader = &self.reader;
+        self.endpoint.waiter.glance(|| reader.is_ready())
     }
 
     #[cold]
@@ -84,18 +96,10 @@ impl Receiver {
 
     #[cold]
     fn take_slowly(&mut self, found: Next, patience: Patience) -> Result<Taken, RecvError> {
-        let waits = !matches!(patience, Patience::None);
-        let reader = &self.reader;
-        let found = match found {
-            Next::Nothing if waits && self.endpoint.waiter.glance(|| reader.is_ready()) => {
-                self.reader.next()
-            }
-            found => found,
-        };
         if let Some(outcome) = self.conclude(found) {
             return outcome;
         }
-        if !waits {
+        if matches!(patience, Patience::None) {
             return Err(self.empty());
         }
         let deadline = patience.deadline();
