@@ -74,6 +74,7 @@ impl Endpoint {
 
     /// Wakes the other side, if it announced itself or not.
     #[cold]
+    #[inline(never)]
     pub(crate) fn wake_others(&mut self) {
         let memory = self.memory;
         let bell = bell_of_others(&memory, self.member);
@@ -99,6 +100,7 @@ impl Endpoint {
     /// Asks the kernel who lives and clears the dead away, unless another process is just doing
     /// so. `true`: something changed.
     #[cold]
+    #[inline(never)]
     pub(crate) fn ask_locks(&mut self) -> bool {
         let reaped = {
             let Some(_control) = self.segment.try_lock() else { return false };

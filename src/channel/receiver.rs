@@ -67,6 +67,7 @@ impl Receiver {
     }
 
     #[cold]
+    #[inline(never)]
     fn take_found(&mut self, patience: Patience) -> Result<Taken, RecvError> {
         let found = self.found.take().unwrap_or(Next::Nothing);
         self.take_slowly(found, patience)
@@ -95,6 +96,7 @@ impl Receiver {
     }
 
     #[cold]
+    #[inline(never)]
     fn take_slowly(&mut self, found: Next, patience: Patience) -> Result<Taken, RecvError> {
         if let Some(outcome) = self.conclude(found) {
             return outcome;

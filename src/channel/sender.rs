@@ -165,6 +165,7 @@ impl Sender {
     }
 
     #[cold]
+    #[inline(never)]
     fn claim_slowly<R>(
         &mut self,
         full: Full,

@@ -37,6 +37,7 @@ impl Writer {
 
     /// Pads to the start of the ring if the packet would wrap, and raises the limit.
     #[cold]
+    #[inline(never)]
     fn make_way(&mut self, span: u64) -> Result<(), Full> {
         let padding = self.geometry.padding(self.position, span);
         let end = self.position + padding + span;

@@ -88,6 +88,7 @@ impl Writer {
     }
 
     #[cold]
+    #[inline(never)]
     pub(crate) fn abandon_shared(&mut self) {
         self.stamp_void(self.position, self.end - self.position);
         self.position = self.end;

@@ -108,6 +108,7 @@ impl Writer {
 
     /// Makes sure that `needed` (the end of a claim at `tail`) is below the limit.
     #[cold]
+    #[inline(never)]
     pub(crate) fn refresh(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
         let oldest = history::make_room(&self.memory, &self.geometry, tail, needed);
         let mut gate = gate::scan(&self.memory, tail, oldest);

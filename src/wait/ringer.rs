@@ -32,6 +32,7 @@ impl Ringer {
 
     /// Changes the word slept on, remembers the announcements, and calls `wake_all`.
     #[cold]
+    #[inline(never)]
     pub(crate) fn wake(&mut self, bell: &Bell, wake_all: impl FnOnce()) {
         // Before the word is changed: an announcement that comes later finds the old word gone,
         // or is seen next time.
@@ -44,6 +45,7 @@ impl Ringer {
 
 /// Apart, so that a publish can be seen to have no fence where membarrier works.
 #[cold]
+#[inline(never)]
 fn fence_locally() {
     fence(Ordering::SeqCst);
 }
