@@ -1,0 +1,285 @@
+//! One attachment, on the heap or to a shared object, as the layers below see it: its memory, its
+//! packet types, the control lock, and who lives.
+//!
+//! Not here: how a shared object is made and removed (`segment::mapped`).
+
+use super::heap::Heap;
+use super::layout::{MAX_TYPES, SubscriberEntry};
+use super::mapped::{Absent, Mapped};
+use super::member::{Member, SeatState};
+use super::memory::{Memory, Parts};
+use super::name::Name;
+use super::settings::{Parking, Settings};
+use super::types::TypeTable;
+use crate::error::OpenError;
+use crate::sync::Ordering;
+use crate::sys::event::Event;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// One attachment to a segment. Dropping the last one removes the segment, unless a durable
+/// subscriber remains.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    backing: Backing,
+    /// Two threads on one description would both get the control lock.
+    local: Mutex<()>,
+}
+
+#[derive(Debug)]
+enum Backing {
+    Mapped(Box<Mapped>),
+    Heap(Arc<Heap>),
+}
+
+/// The control lock, held.
+#[derive(Debug)]
+pub(crate) struct Control<'a> {
+    mapped: Option<&'a Mapped>,
+    _local: MutexGuard<'a, ()>,
+}
+
+/// How long leaving waits for the control lock before it leaves the tidying to others.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+impl Segment {
+    /// Attaches to a ring, making it if it is not there.
+    pub(crate) fn open(name: &Name, settings: &Settings) -> Result<Self, OpenError> {
+        check(settings)?;
+        Mapped::open(name, Absent::Make(settings)).map(Self::mapped)
+    }
+
+    /// Attaches to a ring that is there.
+    pub(crate) fn attach(name: &Name) -> Result<Self, OpenError> {
+        Mapped::open(name, Absent::Refuse).map(Self::mapped)
+    }
+
+    /// Makes a ring on the heap.
+    pub(crate) fn heap(settings: &Settings) -> Result<Self, OpenError> {
+        check(settings)?;
+        // No other process can have left bytes in it, so any salt will do.
+        let salt = 0x9e37_79b9_7f4a_7c15;
+        let heap = Heap::new(*settings, salt).ok_or_else(|| {
+            OpenError::system("allocate", "a ring", std::io::ErrorKind::OutOfMemory)
+        })?;
+        initialize(&heap.parts(), settings).map_err(|reason| {
+            OpenError::system("make events in", "a ring", std::io::Error::other(reason))
+        })?;
+        Ok(Self { backing: Backing::Heap(Arc::new(heap)), local: Mutex::default() })
+    }
+
+    /// Removes a ring that nobody alive is attached to; `false`: there was none.
+    pub(crate) fn remove(name: &Name) -> Result<bool, OpenError> {
+        Mapped::remove(name)
+    }
+
+    /// Another attachment to the same segment.
+    pub(crate) fn another(&self) -> Result<Self, OpenError> {
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.another().map(Self::mapped),
+            Backing::Heap(heap) => {
+                Ok(Self { backing: Backing::Heap(Arc::clone(heap)), local: Mutex::default() })
+            }
+        }
+    }
+
+    /// The ring's name; a ring on the heap has none.
+    pub(crate) fn name(&self) -> &str {
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.name().as_str(),
+            Backing::Heap(_) => "",
+        }
+    }
+
+    /// What the ring was made to be.
+    pub(crate) fn settings(&self) -> &Settings {
+        match &self.backing {
+            Backing::Mapped(mapped) => &mapped.settings,
+            Backing::Heap(heap) => &heap.settings,
+        }
+    }
+
+    /// What the protocol works on; to be used no longer than the segment.
+    pub(crate) fn memory(&self) -> Memory {
+        let (parts, salt) = match &self.backing {
+            Backing::Mapped(mapped) => (mapped.parts(), mapped.salt),
+            Backing::Heap(heap) => (heap.parts(), heap.salt),
+        };
+        parts.memory(salt)
+    }
+
+    /// The ring's packet types.
+    pub(crate) fn with_types<R>(&self, work: impl FnOnce(TypeTable<'_>) -> R) -> R {
+        let parts = self.parts();
+        let roster = &parts.head().roster;
+        work(TypeTable { roster, entries: parts.types(), text: parts.schema() })
+    }
+
+    /// Most types that a ring can carry.
+    pub(crate) const MAX_TYPES: usize = MAX_TYPES;
+
+    /// The event on which a member parks, if the ring parks on events.
+    pub(crate) fn event(&self, member: Member) -> Result<Option<Event>, OpenError> {
+        let settings = self.settings();
+        if settings.parking != Parking::Event {
+            return Ok(None);
+        }
+        let index = match member {
+            Member::Publisher(index) => index,
+            Member::Subscriber(index) => settings.max_publishers + index,
+        };
+        // SAFETY: `initialize` made an event for each entry before the segment was ready, and
+        // its owner keeps this segment at least as long as the event.
+        unsafe { Event::open(self.parts().event(index)) }.map(Some).map_err(|reason| {
+            OpenError::system("open an event of", self.name(), std::io::Error::other(reason))
+        })
+    }
+
+    /// Makes the slots read-only here. A heap's stay as they are.
+    pub(crate) fn protect_slots(&self) -> Result<(), OpenError> {
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.protect_slots(),
+            Backing::Heap(_) => Ok(()),
+        }
+    }
+
+    /// Runs `work` on memory whose slots can be written, whatever this attachment's are.
+    pub(crate) fn with_writable<R>(&self, work: impl FnOnce(Memory) -> R) -> Option<R> {
+        match &self.backing {
+            Backing::Mapped(mapped) => {
+                let writable = mapped.writable().ok()?;
+                Some(work(writable.parts().memory(writable.salt)))
+            }
+            Backing::Heap(_) => Some(work(self.memory())),
+        }
+    }
+
+    /// Takes the control lock, waiting for as long as another living process holds it.
+    pub(crate) fn lock(&self) -> Result<Control<'_>, OpenError> {
+        let local = self.local().lock().unwrap_or_else(PoisonError::into_inner);
+        let mapped: Option<&Mapped> = match &self.backing {
+            Backing::Mapped(mapped) => {
+                mapped.lock()?;
+                Some(mapped)
+            }
+            Backing::Heap(_) => None,
+        };
+        Ok(self.locked(mapped, local))
+    }
+
+    /// Takes the control lock if it is free.
+    pub(crate) fn try_lock(&self) -> Option<Control<'_>> {
+        let local = match self.local().try_lock() {
+            Ok(local) => local,
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(std::sync::TryLockError::WouldBlock) => return None,
+        };
+        let mapped: Option<&Mapped> = match &self.backing {
+            Backing::Mapped(mapped) => Some(mapped.try_lock().then_some(mapped)?),
+            Backing::Heap(_) => None,
+        };
+        Some(self.locked(mapped, local))
+    }
+
+    /// Takes the control lock if it comes free within a tenth of a second: for leaving, which
+    /// must not hang on a process that was stopped inside the lock.
+    pub(crate) fn lock_patiently(&self) -> Option<Control<'_>> {
+        let started = Instant::now();
+        loop {
+            if let Some(control) = self.try_lock() {
+                return Some(control);
+            }
+            if started.elapsed() > PATIENCE {
+                return None;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// Takes the lock that tells that a member lives. Under the control lock.
+    pub(crate) fn sit(&self, member: Member) -> Result<bool, OpenError> {
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.sit(mapped.places.lock_of(member)),
+            Backing::Heap(heap) => Ok(heap.sit(heap.places.lock_of(member))),
+        }
+    }
+
+    /// Gives that lock back.
+    pub(crate) fn rise(&self, member: Member) {
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.rise(mapped.places.lock_of(member)),
+            Backing::Heap(heap) => heap.rise(heap.places.lock_of(member)),
+        }
+    }
+
+    /// Whether the kernel says that a member lives. Never asked by a member about itself.
+    pub(crate) fn lives(&self, member: Member) -> bool {
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.lives(mapped.places.lock_of(member)),
+            Backing::Heap(heap) => heap.lives(heap.places.lock_of(member)),
+        }
+    }
+
+    fn locked<'a>(&self, mapped: Option<&'a Mapped>, local: MutexGuard<'a, ()>) -> Control<'a> {
+        let parts = self.parts();
+        parts.head().roster.lock_holder.store(std::process::id(), Ordering::Relaxed);
+        Control { mapped, _local: local }
+    }
+
+    fn local(&self) -> &Mutex<()> {
+        match &self.backing {
+            Backing::Mapped(_) => &self.local,
+            Backing::Heap(heap) => &heap.control,
+        }
+    }
+
+    fn mapped(mapped: Mapped) -> Self {
+        Self { backing: Backing::Mapped(Box::new(mapped)), local: Mutex::default() }
+    }
+
+    fn parts(&self) -> Parts {
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.parts(),
+            Backing::Heap(heap) => heap.parts(),
+        }
+    }
+}
+
+impl Drop for Control<'_> {
+    fn drop(&mut self) {
+        if let Some(mapped) = self.mapped {
+            mapped.unlock();
+        }
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        let Backing::Mapped(mapped) = &self.backing else { return };
+        if let Some(_control) = self.lock_patiently() {
+            mapped.leave();
+        }
+    }
+}
+
+/// Whether an entry is a durable subscriber's, alive or not.
+pub(crate) fn has_durable(entries: &[SubscriberEntry]) -> bool {
+    entries.iter().any(|entry| SeatState::of(&entry.details.seat) == SeatState::Durable)
+}
+
+/// Brings a block of zeros into its first state, but for its identity.
+pub(crate) fn initialize(parts: &Parts, settings: &Settings) -> Result<(), String> {
+    parts.vacate();
+    if settings.parking == Parking::Event {
+        for index in 0..settings.max_publishers + settings.max_subscribers {
+            // SAFETY: within the events of this segment, which nobody else uses yet; it
+            // outlives them.
+            unsafe { Event::make(parts.event(index)) }?;
+        }
+    }
+    Ok(())
+}
+
+fn check(settings: &Settings) -> Result<(), OpenError> {
+    settings.check().map_err(|reason| OpenError::BadSettings { reason })
+}
