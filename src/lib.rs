@@ -57,7 +57,7 @@ mod wait;
 pub mod with;
 
 pub use error::OpenError;
-pub use ring::reader::Missed;
+pub use ring::missed::Missed;
 pub use segment::settings::{Claims, Overflow, Settings};
 pub use wait::Wait;
 

@@ -4,7 +4,7 @@
 //! the value with the caller, who passed it by reference.
 
 use crate::packet::{UnpackError, Unserializable};
-use crate::ring::reader::Missed;
+use crate::ring::missed::Missed;
 use std::fmt;
 
 /// Why a packet was not published.

@@ -45,8 +45,9 @@ pub(crate) fn publisher(
     };
     let writer = Writer::new(segment.memory(), segment.settings(), index_of(member), position);
     let mut endpoint = Endpoint::new(segment, member, wait)?;
-    // Subscribers that were told that the last publisher left.
-    endpoint.wake_others();
+    // Subscribers that were told that the last publisher left, and whoever was held up by the dead
+    // that were cleared away.
+    endpoint.wake_all();
     Ok((Sender::new(writer, endpoint), index))
 }
 
@@ -58,16 +59,16 @@ pub(crate) fn subscriber(
     wait: Wait,
 ) -> Result<(Receiver, u16), OpenError> {
     let segment = ring.another()?;
-    let (member, index, position) = {
+    let (member, index, joined) = {
         let control = segment.lock()?;
         let member = vacancy(&control, &segment, Side::Subscribers)?;
         let index = type_index(&control, &segment, types)?;
         sit(&segment, member)?;
         let (memory, settings) = (segment.memory(), segment.settings());
-        let position = roster::join_subscriber(&memory, settings, index_of(member), start);
-        (member, index, position)
+        let joined = roster::join_subscriber(&memory, settings, index_of(member), start);
+        (member, index, joined)
     };
-    let reader = Reader::new(segment.memory(), segment.settings(), index_of(member), position);
+    let reader = Reader::new(segment.memory(), segment.settings(), index_of(member), joined);
     receiver(segment, member, reader, false, wait).map(|receiver| (receiver, index))
 }
 
@@ -82,7 +83,7 @@ pub(crate) fn durable(
     check_durable_name(name)?;
     let segment = ring.another()?;
     let (memory, settings) = (segment.memory(), *segment.settings());
-    let (member, index, position, redelivered_below) = {
+    let (member, index, joined, redelivered_below) = {
         let control = segment.lock()?;
         let index = type_index(&control, &segment, types)?;
         if let Some(entry) = roster::find_durable(&memory, name) {
@@ -91,18 +92,18 @@ pub(crate) fn durable(
                 let pid = memory.subscribers()[entry].details.seat.pid.load(Ordering::Relaxed);
                 return Err(OpenError::NameTaken { name: name.to_owned(), pid });
             }
-            let (position, redelivered_below) = roster::succeed(&memory, entry);
-            (member, index, position, redelivered_below)
+            let (joined, redelivered_below) = roster::succeed(&memory, entry);
+            (member, index, joined, redelivered_below)
         } else {
             let member = vacancy(&control, &segment, Side::Subscribers)?;
             sit(&segment, member)?;
             let entry = index_of(member);
-            let position = roster::join_subscriber(&memory, &settings, entry, Start::Newcomer);
-            roster::make_durable(&memory, entry, name);
-            (member, index, position, 0)
+            let joined = roster::join_subscriber(&memory, &settings, entry, Start::Newcomer);
+            roster::make_durable(&memory, entry, &joined.account, name);
+            (member, index, joined, 0)
         }
     };
-    let reader = Reader::new(memory, &settings, index_of(member), position);
+    let reader = Reader::new(memory, &settings, index_of(member), joined);
     let reader = reader.durable(redelivered_below);
     receiver(segment, member, reader, true, wait).map(|receiver| (receiver, index))
 }
@@ -140,8 +141,9 @@ fn receiver(
 ) -> Result<Receiver, OpenError> {
     segment.protect_slots()?;
     let mut endpoint = Endpoint::new(segment, member, wait)?;
-    // Publishers that wait for subscribers.
-    endpoint.wake_others();
+    // Publishers that wait for subscribers, and whoever was held up by the dead that were cleared
+    // away.
+    endpoint.wake_all();
     Ok(Receiver::new(reader, endpoint, durable))
 }
 

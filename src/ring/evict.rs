@@ -13,8 +13,7 @@
 //! is never handed out. The walk may read slots that another evictor's publisher is rewriting:
 //! then the cursor has moved, and the compare-and-swap fails.
 //!
-//! `begun` and `counted` agree unless an evictor is between its two additions, or died there: so
-//! the subscriber knows whether the number it reports is exact.
+//! What `begun` and `counted` tell the subscriber: [`missed`](super::missed).
 //!
 //! The pin of a dead subscriber is voided by [`roster`](super::roster) under the control lock,
 //! never here: a successor that pins the same word could be overrun.
@@ -65,7 +64,7 @@ fn evict(memory: &Memory, geometry: &Geometry, entry: &SubscriberEntry, target: 
         details.evictions_begun.fetch_sub(packets, Ordering::Relaxed);
         return Outcome::Raced;
     }
-    // Pairs with the acquire in `reader::missed`.
+    // Pairs with the acquire in `missed::evictions`.
     details.evictions_counted.fetch_add(packets, Ordering::Release);
     Outcome::Settled
 }

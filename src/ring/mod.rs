@@ -34,7 +34,7 @@
 //! | how far may be claimed | [`gate`] |
 //! | claim, fill, commit, abort | [`writer`], [`exclusive`], [`shared`] |
 //! | receive, pin, release | [`reader`] |
-//! | who loses what when it overflows | [`evict`] |
+//! | who loses what when it overflows | [`evict`], [`missed`] |
 //! | how far back a newcomer starts | [`history`] |
 //! | join, leave, close, clear the dead away | [`roster`] |
 //! | a dead publisher's claim | [`recover`] |
@@ -46,6 +46,7 @@ pub(crate) mod geometry;
 #[cfg(not(loom))]
 pub(crate) mod hand;
 pub(crate) mod history;
+pub(crate) mod missed;
 pub(crate) mod reader;
 pub(crate) mod recover;
 pub(crate) mod roster;

@@ -14,8 +14,10 @@
 
 use crate::ring::gate::{PIN, position};
 use crate::ring::geometry::{Geometry, clamp};
+use crate::ring::missed::{Account, Missed};
+use crate::ring::roster::Joined;
 use crate::ring::slot::{self, Descriptor, Kind, Look};
-use crate::segment::layout::SubscriberEntry;
+use crate::segment::layout::{SubscriberDetails, SubscriberEntry};
 use crate::segment::memory::Memory;
 use crate::segment::settings::{Overflow, Settings};
 use crate::steps::{Step, step};
@@ -42,28 +44,6 @@ pub(crate) enum Next {
     Corrupt,
 }
 
-/// How many packets a subscriber lost.
-///
-/// A publisher that is preempted while it evicts counts late: what one report was short of is in
-/// a later one. So over all reports the sum is right, or too small by what a publisher that died
-/// while it was evicting could not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Missed {
-    /// The number of packets.
-    pub packets: u64,
-    /// Whether there were exactly so many. Otherwise there were at least so many: a publisher
-    /// died, or was stopped, while it was evicting.
-    pub exact: bool,
-}
-
-impl std::fmt::Display for Missed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let least = if self.exact { "" } else { "at least " };
-        let plural = if self.packets == 1 { "" } else { "s" };
-        write!(f, "{least}{} packet{plural}", self.packets)
-    }
-}
-
 /// A subscriber's local state.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -79,32 +59,23 @@ pub(crate) struct Reader {
     held: u64,
     /// Packets before it were handed out to a predecessor.
     redelivered_below: u64,
-    /// Evictions reported.
-    reported: u64,
-    /// Packets of evictions begun that are given up: perhaps they are never counted.
-    orphaned: u64,
-    /// Of those, how many were reported all the same, or are a predecessor's.
-    ahead: u64,
+    /// What was lost, and told.
+    account: Account,
 }
 
 impl Reader {
-    /// The reader of an entry that was just taken, at the position of its cursor.
-    pub(crate) fn new(memory: Memory, settings: &Settings, entry: usize, at: u64) -> Self {
-        let details = &memory.subscribers()[entry].details;
-        let reported = details.evictions_counted.load(Ordering::Acquire);
-        let begun = details.evictions_begun.load(Ordering::Relaxed);
+    /// The reader of an entry that was just taken.
+    pub(crate) fn new(memory: Memory, settings: &Settings, entry: usize, joined: Joined) -> Self {
         Self {
             memory,
             geometry: Geometry::of(settings),
             entry,
             pins: settings.overflow == Overflow::DropOldest,
             durable: false,
-            position: at,
+            position: joined.position,
             held: 0,
             redelivered_below: 0,
-            reported,
-            orphaned: begun.wrapping_sub(reported),
-            ahead: begun.wrapping_sub(reported),
+            account: joined.account,
         }
     }
 
@@ -112,8 +83,6 @@ impl Reader {
     pub(crate) fn durable(mut self, redelivered_below: u64) -> Self {
         self.durable = true;
         self.redelivered_below = redelivered_below;
-        self.ahead = 0;
-        self.reported = self.own().details.evictions_reported.load(Ordering::Relaxed);
         self
     }
 
@@ -306,71 +275,23 @@ impl Reader {
             return Some(self.counted_late().map_or(Next::Nothing, Next::Missed));
         }
         self.position = cursor;
-        let missed = self.missed();
+        let missed = self.account.missed(details(&self.memory, self.entry));
         (missed.packets > 0).then_some(Next::Missed(missed))
     }
 
-    /// What evictors counted and nobody was told of: because they counted it only after the move
-    /// of the cursor had been reported, or while a durable subscriber was gone.
+    /// What was evicted and nobody was told of yet, though the cursor stands where it stood.
     pub(crate) fn counted_late(&mut self) -> Option<Missed> {
-        let (counted, open) = self.evictions();
-        let late = self.unreported(counted, open);
-        self.reported = counted;
-        (late > 0).then_some(Missed { packets: late, exact: true })
-    }
-
-    /// Packets whose eviction is counted, and those whose eviction is begun and not counted.
-    fn evictions(&self) -> (u64, u64) {
-        let details = &self.own().details;
-        // Pairs with the release in `evict`.
-        let counted = details.evictions_counted.load(Ordering::Acquire);
-        let begun = details.evictions_begun.load(Ordering::Relaxed);
-        (counted, begun.wrapping_sub(counted))
-    }
-
-    /// How many counted packets are to be reported: those counted late that were reported before
-    /// are not.
-    fn unreported(&mut self, counted: u64, open: u64) -> u64 {
-        let mut new = counted.wrapping_sub(self.reported);
-        if (new as i64) < 0 {
-            new = 0;
-        }
-        if open < self.orphaned {
-            new -= self.ahead.min(new);
-            self.orphaned = open;
-            self.ahead = self.ahead.min(open);
-        }
-        new
+        self.account.late(details(&self.memory, self.entry))
     }
 
     /// Remembers, for a successor, that the user was told of what was missed.
     pub(crate) fn note_told(&self) {
         if self.durable {
-            self.own().details.evictions_reported.store(self.reported, Ordering::Relaxed);
+            self.account.note_told(&self.own().details);
         }
     }
+}
 
-    /// How many packets were evicted since the last report.
-    fn missed(&mut self) -> Missed {
-        let backoff = crossbeam_utils::Backoff::new();
-        loop {
-            let (counted, open) = self.evictions();
-            let exact = open == self.orphaned;
-            // An evictor that lives adds what is missing within nanoseconds, unless it was
-            // preempted between its two additions.
-            if !exact && !backoff.is_completed() && !cfg!(loom) {
-                backoff.snooze();
-                continue;
-            }
-            let mut packets = self.unreported(counted, open);
-            self.orphaned = open;
-            // The cursor was moved, so without an exact number there was at least one. If it is
-            // counted later after all, it is taken off the number then.
-            if !exact && packets == 0 {
-                (packets, self.ahead) = (1, self.ahead + 1);
-            }
-            self.reported = counted;
-            return Missed { packets, exact };
-        }
-    }
+fn details(memory: &Memory, entry: usize) -> &SubscriberDetails {
+    &memory.subscribers()[entry].details
 }

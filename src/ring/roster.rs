@@ -11,6 +11,7 @@
 use crate::ring::gate::{PIN, position};
 use crate::ring::geometry::{Geometry, clamp};
 use crate::ring::history;
+use crate::ring::missed::Account;
 use crate::ring::recover::{Recovered, recover};
 use crate::ring::slot;
 use crate::segment::layout::{NOWHERE, Seat, SubscriberDetails};
@@ -92,6 +93,16 @@ pub(crate) enum Side {
     Subscribers,
 }
 
+impl Side {
+    /// The other one.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Publishers => Self::Subscribers,
+            Self::Subscribers => Self::Publishers,
+        }
+    }
+}
+
 /// Takes a publisher entry and opens the ring. Returns the position at which an exclusive
 /// publisher goes on.
 pub(crate) fn join_publisher(memory: &Memory, settings: &Settings, index: usize) -> u64 {
@@ -110,7 +121,16 @@ pub(crate) fn join_publisher(memory: &Memory, settings: &Settings, index: usize)
     tail
 }
 
-/// Takes a subscriber entry and places its cursor. Returns the position.
+/// Where a subscriber begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Joined {
+    /// The position of its cursor.
+    pub(crate) position: u64,
+    /// What it is told of when it is evicted.
+    pub(crate) account: Account,
+}
+
+/// Takes a subscriber entry and places its cursor.
 ///
 /// ```text
 ///  cursor := c0|PIN (tail or oldest) ──► fence ──► T := tail or oldest ──► cursor := T
@@ -125,7 +145,7 @@ pub(crate) fn join_subscriber(
     settings: &Settings,
     index: usize,
     start: Start,
-) -> u64 {
+) -> Joined {
     let geometry = Geometry::of(settings);
     let entry = &memory.subscribers()[index];
     step(Step::JoinSeat);
@@ -140,6 +160,7 @@ pub(crate) fn join_subscriber(
     fence(Ordering::SeqCst);
     let mut placed = boundary(memory, &geometry, start);
     step(Step::JoinMove);
+    let account = Account::open(&entry.details);
     if geometry.history > 0 && start == Start::Newcomer {
         // Protects what is walked over.
         entry.cursor.store(placed | PIN, Ordering::Release);
@@ -152,7 +173,7 @@ pub(crate) fn join_subscriber(
         // moved, or this, sees the cursor.
         memory.head().roster.clones.fetch_add(1, Ordering::Release);
     }
-    placed
+    Joined { position: placed, account }
 }
 
 fn boundary(memory: &Memory, geometry: &Geometry, start: Start) -> u64 {
@@ -166,14 +187,15 @@ fn boundary(memory: &Memory, geometry: &Geometry, start: Start) -> u64 {
 
 /// Takes over a durable entry whose owner died or left: returns where it stood and below which
 /// position its packets were handed out before.
-pub(crate) fn succeed(memory: &Memory, index: usize) -> (u64, u64) {
+pub(crate) fn succeed(memory: &Memory, index: usize) -> (Joined, u64) {
     let entry = &memory.subscribers()[index];
     entry.details.seat.pid.store(std::process::id(), Ordering::Relaxed);
     let stood = clamp(position(entry.cursor.load(Ordering::Acquire)));
     // Void the predecessor's pin, if it had one. Others do so under the control lock only, which
     // is held here, and nobody moves a pinned cursor.
     let _ = entry.cursor.compare_exchange(stood | PIN, stood, Ordering::AcqRel, Ordering::Relaxed);
-    (stood, entry.details.handed_out.load(Ordering::Relaxed))
+    let joined = Joined { position: stood, account: Account::succeed(&entry.details) };
+    (joined, entry.details.handed_out.load(Ordering::Relaxed))
 }
 
 /// Gives a subscriber's entry up, wherever its cursor stands.
@@ -281,11 +303,10 @@ fn close_if_left(memory: &Memory, settings: &Settings) {
 }
 
 /// Makes a joined subscriber durable: last of all, when its cursor is where it stays.
-pub(crate) fn make_durable(memory: &Memory, index: usize, name: &str) {
+pub(crate) fn make_durable(memory: &Memory, index: usize, account: &Account, name: &str) {
     let details = &memory.subscribers()[index].details;
     details.handed_out.store(0, Ordering::Relaxed);
-    let counted = details.evictions_counted.load(Ordering::Acquire);
-    details.evictions_reported.store(counted, Ordering::Relaxed);
+    account.note_told(details);
     details.set_name(name);
     step(Step::JoinDurable);
     SeatState::Durable.set(&details.seat);

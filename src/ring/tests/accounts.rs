@@ -1,7 +1,8 @@
 //! What is counted, what is remembered, and who is named as holding a publisher back.
 
 use super::boxes::{Boxes, fill, publish, receive};
-use crate::ring::reader::{Missed, Next};
+use crate::ring::missed::Missed;
+use crate::ring::reader::Next;
 use crate::segment::member::Member;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;
