@@ -2,7 +2,7 @@
 //! to sleep on and one to ring, and the question who lives.
 
 use crate::error::OpenError;
-use crate::ring::roster::{self, Reaped};
+use crate::ring::roster::{self, Reaped, Side};
 use crate::segment::Segment;
 use crate::segment::layout::Bell;
 use crate::segment::member::Member;
@@ -78,18 +78,22 @@ impl Endpoint {
     pub(crate) fn wake_others(&mut self) {
         let memory = self.memory;
         let bell = bell_of_others(&memory, self.member);
-        let (segment, events, member) = (&self.segment, &mut self.events, self.member);
+        let (segment, events, side) = (&self.segment, &mut self.events, side_of(self.member));
         self.ringer.wake(bell, || match segment.settings().parking {
             Parking::Futex => futex::wake_all(&bell.futex),
-            Parking::Event => set_events(segment, events, member),
+            Parking::Event => set_events(segment, events, side.other()),
         });
     }
 
-    /// Wakes this endpoint's own side: what it waits for may have come about.
-    pub(crate) fn wake_own_side(&self) {
+    /// Wakes both sides: what they wait for may have come about.
+    pub(crate) fn wake_all(&mut self) {
+        self.wake_others();
         let bell = self.bell();
         bell.futex.fetch_add(1, Ordering::SeqCst);
-        futex::wake_all(&bell.futex);
+        match self.segment.settings().parking {
+            Parking::Futex => futex::wake_all(&bell.futex),
+            Parking::Event => set_events(&self.segment, &mut Vec::new(), side_of(self.member)),
+        }
     }
 
     /// Whether a member lives; this one does.
@@ -107,8 +111,7 @@ impl Endpoint {
             reap(&self.segment, &self.memory, &|member| self.lives(member))
         };
         if reaped.changed {
-            self.wake_others();
-            self.wake_own_side();
+            self.wake_all();
         }
         reaped.changed
     }
@@ -143,27 +146,34 @@ fn bell_of_others(memory: &Memory, member: Member) -> &Bell {
     }
 }
 
-/// Sets the event of every entry of the other side that was ever used: each has one waiter, and
-/// one that is set for nobody costs its next waiter one look.
-fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, member: Member) {
+/// Sets the event of every entry of a side that was ever used: each has one waiter, and one that
+/// is set for nobody costs its next waiter one look.
+fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) {
     let memory = segment.memory();
     let roster = &memory.head().roster;
-    let (used, most) = match member {
-        Member::Publisher(_) => (&roster.subscribers, memory.subscribers().len()),
-        Member::Subscriber(_) => (&roster.publishers, memory.publishers().len()),
+    let (used, most) = match side {
+        Side::Publishers => (&roster.publishers, memory.publishers().len()),
+        Side::Subscribers => (&roster.subscribers, memory.subscribers().len()),
     };
     let used = (used.load(Ordering::Acquire) as usize).min(most);
     for index in 0..used {
         if events.len() <= index {
-            let other = match member {
-                Member::Publisher(_) => Member::Subscriber(index),
-                Member::Subscriber(_) => Member::Publisher(index),
+            let member = match side {
+                Side::Publishers => Member::Publisher(index),
+                Side::Subscribers => Member::Subscriber(index),
             };
             // One that cannot be opened is damaged; its waiter's sleeps are bounded.
-            events.push(segment.event(other).ok().flatten());
+            events.push(segment.event(member).ok().flatten());
         }
         if let Some(event) = &events[index] {
             event.set();
         }
+    }
+}
+
+fn side_of(member: Member) -> Side {
+    match member {
+        Member::Publisher(_) => Side::Publishers,
+        Member::Subscriber(_) => Side::Subscribers,
     }
 }

@@ -6,13 +6,18 @@ use crate::ring::hand::{self, Holder};
 use crate::ring::reader::{Next, Reader, Taken};
 use crate::ring::roster::{self, Closing};
 use crate::sync::Ordering;
-use crate::wait::{IDLE, PENDING};
+use crate::wait::{Deadline, IDLE, PENDING};
 
+/// Pauses of one that only spins that are as long as an idle sleep.
+const IDLE_SPINS: u32 = (IDLE.as_millis() / PENDING.as_millis()) as u32;
 /// Most packets of one batch.
 pub(crate) const BATCH: usize = 256;
 /// So many times in a row may `try_recv` find nothing before the kernel is asked who lives: a
 /// subscriber that only polls learns that the last publisher died, too.
-const EMPTIES: u32 = 1024;
+const IDLE_EMPTIES: u32 = 1024;
+/// The same at a position that is claimed, whose owner may be dead: fewer, for those who look only
+/// once in a while; most claims are committed before.
+const CLAIMED_EMPTIES: u32 = 8;
 
 /// The untyped part of a subscriber.
 #[derive(Debug)]
@@ -20,7 +25,9 @@ pub(crate) struct Receiver {
     pub(crate) reader: Reader,
     pub(crate) endpoint: Endpoint,
     durable: bool,
+    /// How often in a row nothing was found, and where.
     empties: u32,
+    empty_at: u64,
     /// What `has_next` found and nobody took yet.
     found: Option<Next>,
     /// The packets of the batch in hand; its memory is kept from batch to batch.
@@ -35,7 +42,7 @@ impl Receiver {
         let found = reader.counted_late().map(Next::Missed);
         let batch = Vec::with_capacity(BATCH);
         let copy = rkyv::util::AlignedVec::new();
-        Self { reader, endpoint, durable, empties: 0, found, batch, copy }
+        Self { reader, endpoint, durable, empties: 0, empty_at: 0, found, batch, copy }
     }
 
     /// Takes the next packet. Releases what was in hand.
@@ -105,8 +112,11 @@ impl Receiver {
             return Err(self.empty());
         }
         let deadline = patience.deadline();
-        let bound = deadline.cut(PENDING);
-        let mut ready = self.endpoint.waiter.spin(bound, || is_ready(&self.reader));
+        let waiter = &self.endpoint.waiter;
+        // One that only spins does so in its pauses.
+        let mut ready =
+            !waiter.only_spins() && waiter.spin(deadline.cut(PENDING), || is_ready(&self.reader));
+        let mut pauses = 0;
         loop {
             if let Some(outcome) = self.look() {
                 return outcome;
@@ -115,16 +125,29 @@ impl Receiver {
                 return Err(RecvError::Timeout);
             }
             if !ready {
-                let bound = deadline.cut(if self.reader.is_claimed() { PENDING } else { IDLE });
-                let (endpoint, reader) = (&self.endpoint, &self.reader);
-                ready = endpoint.waiter.pause(endpoint.bell(), bound, || is_ready(reader));
-                if !ready {
-                    self.endpoint.ask_locks();
-                }
+                pauses += 1;
+                ready = self.pause(deadline, pauses);
             } else {
                 ready = false;
             }
         }
+    }
+
+    /// One pause; `true`: there is something to look at. `false`: the kernel was asked who lives,
+    /// if it was time to.
+    fn pause(&mut self, deadline: Deadline, pauses: u32) -> bool {
+        let (endpoint, reader) = (&self.endpoint, &self.reader);
+        let only_spins = endpoint.waiter.only_spins();
+        let bound = if only_spins || reader.is_claimed() { PENDING } else { IDLE };
+        if endpoint.waiter.pause(endpoint.bell(), deadline.cut(bound), || is_ready(reader)) {
+            return true;
+        }
+        // Nobody wakes a spinner for a claim that another makes meanwhile: it looks often, and
+        // asks for no reason as seldom as a sleeper.
+        if !only_spins || reader.is_claimed() || pauses.is_multiple_of(IDLE_SPINS) {
+            self.endpoint.ask_locks();
+        }
+        false
     }
 
     fn look(&mut self) -> Option<Result<Taken, RecvError>> {
@@ -154,10 +177,14 @@ impl Receiver {
         }
     }
 
+    /// Nothing there, and no wait. Who only polls, however seldom, learns of deaths too.
     fn empty(&mut self) -> RecvError {
-        self.empties += 1;
-        if self.empties >= EMPTIES || self.reader.is_claimed() && self.empties.is_multiple_of(64) {
-            self.empties = 0;
+        if self.empty_at != self.reader.position() {
+            (self.empty_at, self.empties) = (self.reader.position(), 0);
+        }
+        self.empties = self.empties.wrapping_add(1);
+        let every = if self.reader.is_claimed() { CLAIMED_EMPTIES } else { IDLE_EMPTIES };
+        if self.empties.is_multiple_of(every) {
             self.endpoint.ask_locks();
         }
         RecvError::Empty

@@ -217,7 +217,8 @@ impl Sender {
         let mut ready =
             || word_of(memory, gate) != gate.lowest || Closing::of(memory) == Closing::Closed;
         let (waiter, bound) = (&self.endpoint.waiter, deadline.cut(PENDING));
-        if may_spin && waiter.spin(bound, &mut ready) {
+        // One that only spins does so in its pauses: once, not twice, before it asks who lives.
+        if may_spin && !waiter.only_spins() && waiter.spin(bound, &mut ready) {
             return true;
         }
         waiter.pause(self.endpoint.bell(), deadline.cut(PENDING), ready)
