@@ -1,4 +1,9 @@
-//! Tests of endpoints that need what users do not see: steps to be killed at.
+//! Tests of endpoints that need what users do not see: steps at which a process is stopped.
 
 mod dead_claims;
+mod double_faults;
+mod freeze;
 mod kill;
+mod life;
+mod process;
+mod survivor;

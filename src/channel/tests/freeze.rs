@@ -1,0 +1,89 @@
+//! A process is frozen at each step of the protocol, and thawed: it is alive all the while.
+//!
+//! Meanwhile nobody takes its place: what it claimed stays claimed, what it holds stays held, and
+//! whoever must wait for it learns its process id. Nobody else waits. Afterwards it goes on as if
+//! nothing had been: everything published, before, meanwhile and after, has come once and in
+//! order.
+
+use super::life::{self, Case, PARCELS};
+use super::process::{GENEROUS, Process, State, Stop};
+use super::survivor::{OWN, PEER, Parcel, Survivor, parcel};
+use crate::steps::Step;
+use crate::{Publisher, SendError, WaitingFor};
+use std::time::Duration;
+
+const SHORT: Duration = Duration::from_millis(5);
+
+#[test]
+fn a_process_can_be_frozen_at_any_step() {
+    let mut never = Vec::new();
+    for &step in Step::ALL {
+        let frozen: Vec<Case> =
+            Case::ALL.into_iter().filter(|&case| outlast(case, Stop::freeze(step, 1))).collect();
+        if frozen.is_empty() {
+            never.push(step);
+        }
+    }
+    assert_eq!(never, [], "steps that no case comes to: extend `life`");
+}
+
+#[test]
+fn a_process_can_be_frozen_at_a_step_it_has_passed_often() {
+    let frozen = Case::ALL.into_iter().map(|case| {
+        Step::ALL.iter().filter(|&&step| outlast(case, Stop::freeze(step, 41))).count()
+    });
+    assert!(frozen.sum::<usize>() > 20);
+}
+
+/// Runs one case; `true`: the peer came to the step and was frozen there.
+fn outlast(case: Case, stop: Stop) -> bool {
+    let name = format!("freeze-{}-{case:?}-{:?}-{}", std::process::id(), stop.step, stop.nth);
+    let ring = case.builder().open(&name).unwrap();
+    let mut survivor = Survivor::new(ring.subscriber().unwrap(), case.overflow());
+    // Joined before: whoever joins waits for a process that is frozen in the control lock.
+    let mut own = (case != Case::Exclusive).then(|| ring.publisher().unwrap());
+    let mut peer = life::start(&name, case, stop);
+    while peer.state() == State::Running {
+        survivor.receive(SHORT);
+    }
+    let was_frozen = peer.state() == State::Frozen;
+    let sent = own.as_mut().map_or(0, |own| go_on_beside(own, &mut survivor, &peer));
+    if was_frozen {
+        peer.thaw();
+    }
+    while matches!(peer.state(), State::Running | State::Frozen) {
+        survivor.receive(SHORT);
+    }
+    assert_eq!(peer.state(), State::Finished);
+    // A durable subscriber waits for its successor for ever, and so would publishers.
+    let _ = ring.remove_durable("peer").unwrap();
+    survivor.receive_until(PEER, PARCELS - 1, &name);
+    if let Some(own) = &mut own {
+        // In a ring that drops, what was sent meanwhile may be lost to what came after.
+        own.send_timeout(&parcel(OWN, sent), GENEROUS).unwrap();
+        survivor.receive_until(OWN, sent, &name);
+    }
+    drop((own, survivor, ring));
+    life::assert_gone(&name);
+    was_frozen
+}
+
+/// Publishes and receives beside a frozen peer, until the ring is full of what it holds. Returns
+/// how many were sent.
+fn go_on_beside(own: &mut Publisher<Parcel>, survivor: &mut Survivor, peer: &Process) -> u64 {
+    for sequence in 0..100 {
+        match own.send_timeout(&parcel(OWN, sequence), SHORT) {
+            Ok(_) => while survivor.receive(Duration::ZERO) {},
+            Err(SendError::Timeout { waiting_for }) => {
+                let (WaitingFor::Subscriber { pid } | WaitingFor::Publisher { pid }) = waiting_for
+                else {
+                    panic!("waiting for {waiting_for}");
+                };
+                assert_eq!(pid, peer.pid());
+                return sequence;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    100
+}

@@ -1,0 +1,111 @@
+//! What a peer does before it is stopped: everything there is, so that it comes to every step.
+
+use super::process::{Process, Stop};
+use super::survivor::{PEER, Parcel, parcel};
+use crate::channel::endpoint::Patience;
+use crate::channel::join::{self, Types};
+use crate::{Overflow, Packet, Ring, RingBuilder, SendError, Subscriber, Wait};
+use std::time::Duration;
+
+/// Parcels that a peer publishes if it lives to do so: several laps of the ring.
+pub(super) const PARCELS: u64 = 120;
+const SHORT: Duration = Duration::from_millis(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Case {
+    Exclusive,
+    Shared,
+    DropOldest,
+}
+
+impl Case {
+    pub(super) const ALL: [Self; 3] = [Self::Exclusive, Self::Shared, Self::DropOldest];
+
+    pub(super) fn builder(self) -> RingBuilder {
+        let builder = Ring::builder().capacity(8192).wait(Wait::park()).stays_open(true);
+        match self {
+            Self::Exclusive => builder.exclusive(),
+            Self::Shared => builder.shared(),
+            Self::DropOldest => builder.overflow(Overflow::DropOldest).history(4),
+        }
+    }
+
+    pub(super) fn overflow(self) -> Overflow {
+        match self {
+            Self::DropOldest => Overflow::DropOldest,
+            Self::Exclusive | Self::Shared => Overflow::Block,
+        }
+    }
+}
+
+/// Starts a peer that lives on this ring, and on one of its own, until it is stopped.
+pub(super) fn start(name: &str, case: Case, stop: Stop) -> Process {
+    Process::start(&format!("life {name} {case:?}"), Some(stop))
+}
+
+/// Asserts that neither of the peer's rings is left. Whoever is last has left the first; the
+/// second, which its owner may have left behind by being killed, counts as removed, and goes with
+/// the next to open it.
+pub(super) fn assert_gone(name: &str) {
+    drop(Ring::open(&own(name)).unwrap());
+    for name in [name.to_owned(), own(name)] {
+        assert!(!std::path::Path::new(&format!("/dev/shm/packetring.{name}")).exists(), "{name}");
+    }
+}
+
+fn own(name: &str) -> String {
+    format!("{name}-own")
+}
+
+/// The peer's side.
+pub(super) fn peer(name: &str, case: &str) {
+    let case = Case::ALL.into_iter().find(|known| format!("{known:?}") == case).unwrap();
+    let own = Ring::open(&own(name)).unwrap();
+    // Here nobody else recovers first, so this process comes to every step of it.
+    assert!(recover_another(&own));
+    drop(own);
+    live(&case.builder().open(name).unwrap(), case);
+}
+
+fn live(ring: &Ring, case: Case) {
+    let mut fast = ring.subscriber::<Parcel>().unwrap();
+    let mut durable = ring.durable::<Parcel>("peer").unwrap();
+    // Reads nothing: it is evicted, or it would stop a ring that blocks.
+    let slow = (case == Case::DropOldest).then(|| ring.subscriber::<Parcel>().unwrap());
+    fast.set_wait(Wait::park().spin_for(Duration::ZERO));
+    let _ = fast.recv_timeout(SHORT);
+    let mut publisher = ring.publisher::<Parcel>().unwrap();
+    if case != Case::Exclusive {
+        recover_another(ring);
+    }
+    for sequence in 0..PARCELS {
+        // Not for ever: what fills the ring may wait for this very thread to receive it.
+        while let Err(error) = publisher.send_timeout(&parcel(PEER, sequence), SHORT) {
+            assert!(matches!(error, SendError::Timeout { .. }), "{error}");
+            receive_all(&mut [&mut fast, &mut durable]);
+        }
+        receive_all(&mut [&mut fast, &mut durable]);
+    }
+    drop((publisher, slow));
+}
+
+fn receive_all(subscribers: &mut [&mut Subscriber<Parcel>]) {
+    for subscriber in subscribers {
+        while subscriber.try_recv().is_ok() {}
+    }
+}
+
+/// Claims for a publisher whose lock is then dropped, as by its death, and recovers the claim, if
+/// nobody else was faster.
+fn recover_another(ring: &Ring) -> bool {
+    let info = Parcel::TYPE;
+    let types = Types::One(&info);
+    let join = || join::publisher(ring.segment(), &types, Wait::park()).unwrap().0;
+    let (mut dying, mut other) = (join(), join());
+    dying.claim(100, Patience::None).unwrap();
+    dying.endpoint.segment.rise(dying.endpoint.member);
+    let recovered = other.endpoint.ask_locks();
+    // Nothing was published since, so giving the claim up again voids what is void.
+    drop(dying);
+    recovered
+}

@@ -1,0 +1,88 @@
+//! A subscriber that checks all it gets: whole, in order, and nothing lost or twice.
+
+use super::process::GENEROUS;
+use crate::{Missed, Overflow, RecvError, Subscriber};
+use std::time::{Duration, Instant};
+
+/// Publishers that parcels come from.
+pub(super) const PEER: u64 = 1;
+pub(super) const SUCCESSOR: u64 = 2;
+pub(super) const OWN: u64 = 3;
+
+#[crate::packet]
+pub(super) struct Parcel {
+    publisher: u64,
+    sequence: u64,
+    len: u64,
+    bytes: Vec<u8>,
+}
+
+/// A parcel of a size that goes by its number: one slot to ten.
+pub(super) fn parcel(publisher: u64, sequence: u64) -> Parcel {
+    sized(publisher, sequence, sequence * 37 % 600)
+}
+
+/// A parcel that takes so many slots.
+pub(super) fn slots(publisher: u64, sequence: u64, slots: u64) -> Parcel {
+    // Header and fixed part take 48 bytes.
+    sized(publisher, sequence, slots * 64 - 48)
+}
+
+fn sized(publisher: u64, sequence: u64, len: u64) -> Parcel {
+    Parcel { publisher, sequence, len, bytes: vec![tag(publisher, sequence); len as usize] }
+}
+
+fn tag(publisher: u64, sequence: u64) -> u8 {
+    (publisher * 100 + sequence % 100) as u8
+}
+
+impl ArchivedParcel {
+    fn is_whole(&self) -> bool {
+        let tag = tag(self.publisher.to_native(), self.sequence.to_native());
+        self.bytes.len() as u64 == self.len && self.bytes.iter().all(|&byte| byte == tag)
+    }
+}
+
+pub(super) struct Survivor {
+    pub(super) subscriber: Subscriber<Parcel>,
+    drops: bool,
+    next: [u64; 4],
+}
+
+impl Survivor {
+    pub(super) fn new(subscriber: Subscriber<Parcel>, overflow: Overflow) -> Self {
+        Self { subscriber, drops: overflow == Overflow::DropOldest, next: [0; 4] }
+    }
+
+    /// Receives one parcel if one comes in time; whether one came.
+    pub(super) fn receive(&mut self, patience: Duration) -> bool {
+        match self.subscriber.recv_timeout(patience) {
+            Ok(got) => {
+                let (publisher, sequence) = (got.publisher.to_native(), got.sequence.to_native());
+                let next = &mut self.next[publisher as usize];
+                let is_next = if self.drops { sequence >= *next } else { sequence == *next };
+                assert!(is_next, "{publisher}: {sequence} where {next} was due");
+                *next = sequence + 1;
+                assert!(got.is_whole(), "{publisher}: {sequence} is torn");
+                true
+            }
+            Err(RecvError::Timeout) => false,
+            Err(RecvError::Missed(Missed { .. })) if self.drops => true,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Receives until this parcel came.
+    pub(super) fn receive_until(&mut self, publisher: u64, sequence: u64, name: &str) {
+        let started = Instant::now();
+        while self.next[publisher as usize] <= sequence {
+            self.receive(GENEROUS);
+            assert!(started.elapsed() < GENEROUS, "{name}: no progress");
+        }
+    }
+
+    /// How many of a publisher's parcels came.
+    pub(super) fn received(&self, publisher: u64) -> u64 {
+        self.next[publisher as usize]
+    }
+}
