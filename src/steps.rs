@@ -38,6 +38,8 @@ steps! {
     MakeReady,
     /// Attach: about to say that this attachment is there.
     Attach,
+    /// Join: a type's entry is written, it is about to be counted.
+    JoinType,
     /// Join: the liveness lock is held, the entry is about to be taken.
     JoinSeat,
     /// Join: the entry is taken, the cursor is about to be set.
@@ -64,6 +66,8 @@ steps! {
     CommitAfter,
     /// Commit: done, sleepers are about to be woken.
     CommitWake,
+    /// Wake: the word slept on was changed, sleepers are about to be woken.
+    Wake,
     /// Receive: the stamp is about to be looked at.
     ReceiveLook,
     /// Receive: the packet is in hand.
@@ -98,6 +102,8 @@ steps! {
     LeaveSeat,
     /// Close: about to be marked.
     CloseMark,
+    /// Detach: the attachment is about to be given back.
+    Detach,
     /// Remove: about to be marked.
     RemoveMark,
     /// Remove: marked, about to be unlinked.

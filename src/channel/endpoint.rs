@@ -8,6 +8,7 @@ use crate::segment::layout::Bell;
 use crate::segment::member::Member;
 use crate::segment::memory::Memory;
 use crate::segment::settings::Parking;
+use crate::steps::{Step, step};
 use crate::sync::Ordering;
 use crate::sys::{barrier, event::Event, futex};
 use crate::wait::{Deadline, Ringer, Sleep, Wait, Waiter};
@@ -80,7 +81,10 @@ impl Endpoint {
         let bell = bell_of_others(&memory, self.member);
         let (segment, events, side) = (&self.segment, &mut self.events, side_of(self.member));
         self.ringer.wake(bell, || match segment.settings().parking {
-            Parking::Futex => futex::wake_all(&bell.futex),
+            Parking::Futex => {
+                step(Step::Wake);
+                futex::wake_all(&bell.futex);
+            }
             Parking::Event => set_events(segment, events, side.other()),
         });
     }

@@ -175,6 +175,7 @@ impl Mapped {
     /// Takes this attachment back, and removes the object if it was the last and nothing durable
     /// remains. Under the control lock, so that of two who leave at once one is the last.
     pub(crate) fn leave(&self) {
+        step(Step::Detach);
         // Given back here, and not when the descriptor is closed: that is after the control lock.
         // As in `unlock`, it cannot fail.
         let _ = lock::release(self.fd.as_fd(), ATTACHED);

@@ -4,6 +4,7 @@
 //! never changes. Whoever reads one checks every length against a local copy.
 
 use super::layout::{Roster, SCHEMA_WORDS, TYPE_NAME_WORDS, TypeEntry};
+use crate::steps::{Step, step};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Longest type name kept; longer ones are cut, for people to read.
@@ -83,6 +84,7 @@ impl TypeTable<'_> {
         store_text(&entry.name, name);
         store_text(words, schema);
         self.roster.schema.store(end as u32, Ordering::Relaxed);
+        step(Step::JoinType);
         // Pairs with the acquire in `len`.
         self.roster.types.store(index as u32 + 1, Ordering::Release);
         Ok(index as u16)

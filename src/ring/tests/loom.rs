@@ -452,7 +452,8 @@ fn loom_join_while_another_evicts() {
             let _ = publish(&mut ahead, 1, 4);
         });
         let memory = ring.memory();
-        let placed = roster::join_subscriber(&memory, &ring.settings, 0, roster::Start::Newcomer);
+        let joined = roster::join_subscriber(&memory, &ring.settings, 0, roster::Start::Newcomer);
+        let placed = joined.position;
         publishers.join().unwrap();
         let tail = memory.head().tail.load(Ordering::Acquire);
         let cursor = gate::position(memory.subscribers()[0].cursor.load(Ordering::Acquire));
@@ -477,7 +478,7 @@ fn loom_clone_while_evicting() {
         let o = thread::spawn(move || gate::scan(&other.memory, 2, u64::MAX).lowest);
         let beside = roster::Start::Beside { entry: 1 };
         let join = || roster::join_subscriber(&memory, &ring.settings, 0, beside);
-        let placed = source.stand_still(join);
+        let placed = source.stand_still(join).position;
         e.join().unwrap();
         let lowest = o.join().unwrap();
         let cursor = gate::position(memory.subscribers()[0].cursor.load(Ordering::Acquire));
