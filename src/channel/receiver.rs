@@ -8,8 +8,6 @@ use crate::ring::roster::{self, Closing};
 use crate::sync::Ordering;
 use crate::wait::{Deadline, IDLE, PENDING};
 
-/// Pauses of one that only spins that are as long as an idle sleep.
-const IDLE_SPINS: u32 = (IDLE.as_millis() / PENDING.as_millis()) as u32;
 /// Most packets of one batch.
 pub(crate) const BATCH: usize = 256;
 /// So many times in a row may `try_recv` find nothing before the kernel is asked who lives: a
@@ -116,7 +114,7 @@ impl Receiver {
         // One that only spins does so in its pauses.
         let mut ready =
             !waiter.only_spins() && waiter.spin(deadline.cut(PENDING), || is_ready(&self.reader));
-        let mut pauses = 0;
+        let mut ask_at = Deadline::after(IDLE);
         loop {
             if let Some(outcome) = self.look() {
                 return outcome;
@@ -125,8 +123,7 @@ impl Receiver {
                 return Err(RecvError::Timeout);
             }
             if !ready {
-                pauses += 1;
-                ready = self.pause(deadline, pauses);
+                ready = self.pause(deadline, &mut ask_at);
             } else {
                 ready = false;
             }
@@ -135,7 +132,7 @@ impl Receiver {
 
     /// One pause; `true`: there is something to look at. `false`: the kernel was asked who lives,
     /// if it was time to.
-    fn pause(&mut self, deadline: Deadline, pauses: u32) -> bool {
+    fn pause(&mut self, deadline: Deadline, ask_at: &mut Deadline) -> bool {
         let (endpoint, reader) = (&self.endpoint, &self.reader);
         let only_spins = endpoint.waiter.only_spins();
         let bound = if only_spins || reader.is_claimed() { PENDING } else { IDLE };
@@ -144,7 +141,8 @@ impl Receiver {
         }
         // Nobody wakes a spinner for a claim that another makes meanwhile: it looks often, and
         // asks for no reason as seldom as a sleeper.
-        if !only_spins || reader.is_claimed() || pauses.is_multiple_of(IDLE_SPINS) {
+        if !only_spins || reader.is_claimed() || ask_at.has_passed() {
+            *ask_at = Deadline::after(IDLE);
             self.endpoint.ask_locks();
         }
         false
