@@ -50,14 +50,23 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint of an entry that was just taken through `segment`.
-    pub(crate) fn new(segment: Segment, member: Member, wait: Wait) -> Result<Self, OpenError> {
+    /// The endpoint of an entry that was just taken through `segment`. It cannot fail: an entry
+    /// that is taken has an owner who gives it back.
+    pub(crate) fn new(segment: Segment, member: Member, waiter: Waiter) -> Self {
         let memory = segment.memory();
         let fences = !barrier::register();
         let ringer = Ringer::new(bell_of_others(&memory, member), fences);
+        Self { member, memory, waiter, ringer, events: Vec::new(), segment }
+    }
+
+    /// How the endpoint of an entry is going to wait.
+    pub(crate) fn waiter(
+        segment: &Segment,
+        member: Member,
+        wait: Wait,
+    ) -> Result<Waiter, OpenError> {
         let sleep = segment.event(member)?.map_or(Sleep::Futex, Sleep::Event);
-        let waiter = Waiter::new(wait, sleep);
-        Ok(Self { member, memory, waiter, ringer, events: Vec::new(), segment })
+        Ok(Waiter::new(wait, sleep))
     }
 
     /// The bell that this endpoint sleeps on.

@@ -1,5 +1,8 @@
 //! How an endpoint comes to its entry: an attachment of its own, the control lock, the dead
 //! cleared away, the type registered, the entry taken.
+//!
+//! It guarantees that one that fails to join leaves nothing behind: whatever can fail comes before
+//! the entry is taken, and the type is registered by who is about to take one.
 
 use super::endpoint::{Endpoint, reap};
 use super::error::Mismatch;
@@ -12,9 +15,10 @@ use crate::ring::roster::{self, Closing, Side, Start};
 use crate::ring::writer::Writer;
 use crate::segment::layout::SubscriberDetails;
 use crate::segment::member::{Member, SeatState};
+use crate::segment::memory::Memory;
 use crate::segment::{Control, Segment};
 use crate::sync::Ordering;
-use crate::wait::Wait;
+use crate::wait::{Wait, Waiter};
 
 /// The types an endpoint means to use.
 pub(crate) enum Types<'a> {
@@ -31,20 +35,21 @@ pub(crate) fn publisher(
     wait: Wait,
 ) -> Result<(Sender, u16), OpenError> {
     let segment = ring.another()?;
-    let (member, index, position) = {
+    let (member, waiter, index, position) = {
         let control = segment.lock()?;
         let memory = segment.memory();
         if Closing::of(&memory) == Closing::Closed {
             return Err(OpenError::Closed { name: segment.name().to_owned() });
         }
         let member = vacancy(&control, &segment, Side::Publishers)?;
+        let waiter = Endpoint::waiter(&segment, member, wait)?;
         let index = type_index(&control, &segment, types)?;
         sit(&segment, member)?;
         let entry = index_of(member);
-        (member, index, roster::join_publisher(&memory, segment.settings(), entry))
+        (member, waiter, index, roster::join_publisher(&memory, segment.settings(), entry))
     };
     let writer = Writer::new(segment.memory(), segment.settings(), index_of(member), position);
-    let mut endpoint = Endpoint::new(segment, member, wait)?;
+    let mut endpoint = Endpoint::new(segment, member, waiter);
     // Subscribers that were told that the last publisher left, and whoever was held up by the dead
     // that were cleared away.
     endpoint.wake_all();
@@ -59,17 +64,19 @@ pub(crate) fn subscriber(
     wait: Wait,
 ) -> Result<(Receiver, u16), OpenError> {
     let segment = ring.another()?;
-    let (member, index, joined) = {
+    segment.protect_slots()?;
+    let (member, waiter, index, joined) = {
         let control = segment.lock()?;
         let member = vacancy(&control, &segment, Side::Subscribers)?;
+        let waiter = Endpoint::waiter(&segment, member, wait)?;
         let index = type_index(&control, &segment, types)?;
         sit(&segment, member)?;
         let (memory, settings) = (segment.memory(), segment.settings());
         let joined = roster::join_subscriber(&memory, settings, index_of(member), start);
-        (member, index, joined)
+        (member, waiter, index, joined)
     };
     let reader = Reader::new(segment.memory(), segment.settings(), index_of(member), joined);
-    receiver(segment, member, reader, false, wait).map(|receiver| (receiver, index))
+    Ok((receiver(segment, member, reader, false, waiter), index))
 }
 
 /// Joins as the durable subscriber of this name: as the successor of the one that died or left,
@@ -82,30 +89,34 @@ pub(crate) fn durable(
 ) -> Result<(Receiver, u16), OpenError> {
     check_durable_name(name)?;
     let segment = ring.another()?;
+    segment.protect_slots()?;
     let (memory, settings) = (segment.memory(), *segment.settings());
-    let (member, index, joined, redelivered_below) = {
+    let (member, waiter, index, joined, redelivered_below) = {
         let control = segment.lock()?;
-        let index = type_index(&control, &segment, types)?;
-        if let Some(entry) = roster::find_durable(&memory, name) {
-            let member = Member::Subscriber(entry);
-            if !segment.sit(member)? {
-                let pid = memory.subscribers()[entry].details.seat.pid.load(Ordering::Relaxed);
-                return Err(OpenError::NameTaken { name: name.to_owned(), pid });
+        let predecessor = roster::find_durable(&memory, name);
+        let member = match predecessor.map(Member::Subscriber) {
+            Some(member) if segment.lives(member) => {
+                return Err(name_taken(&memory, index_of(member), name));
             }
-            let (joined, redelivered_below) = roster::succeed(&memory, entry);
-            (member, index, joined, redelivered_below)
+            Some(member) => member,
+            None => vacancy(&control, &segment, Side::Subscribers)?,
+        };
+        let waiter = Endpoint::waiter(&segment, member, wait)?;
+        let index = type_index(&control, &segment, types)?;
+        sit(&segment, member)?;
+        let entry = index_of(member);
+        let (joined, redelivered_below) = if predecessor.is_some() {
+            roster::succeed(&memory, entry)
         } else {
-            let member = vacancy(&control, &segment, Side::Subscribers)?;
-            sit(&segment, member)?;
-            let entry = index_of(member);
             let joined = roster::join_subscriber(&memory, &settings, entry, Start::Newcomer);
             roster::make_durable(&memory, entry, &joined.account, name);
-            (member, index, joined, 0)
-        }
+            (joined, 0)
+        };
+        (member, waiter, index, joined, redelivered_below)
     };
     let reader = Reader::new(memory, &settings, index_of(member), joined);
     let reader = reader.durable(redelivered_below);
-    receiver(segment, member, reader, true, wait).map(|receiver| (receiver, index))
+    Ok((receiver(segment, member, reader, true, waiter), index))
 }
 
 /// Removes the durable subscriber of this name; `false`: there is none.
@@ -114,8 +125,7 @@ pub(crate) fn remove_durable(ring: &Segment, name: &str) -> Result<bool, OpenErr
     let memory = ring.memory();
     let Some(entry) = roster::find_durable(&memory, name) else { return Ok(false) };
     if ring.lives(Member::Subscriber(entry)) {
-        let pid = memory.subscribers()[entry].details.seat.pid.load(Ordering::Relaxed);
-        return Err(OpenError::NameTaken { name: name.to_owned(), pid });
+        return Err(name_taken(&memory, entry, name));
     }
     roster::leave_subscriber(&memory, entry);
     Ok(true)
@@ -137,14 +147,18 @@ fn receiver(
     member: Member,
     reader: Reader,
     durable: bool,
-    wait: Wait,
-) -> Result<Receiver, OpenError> {
-    segment.protect_slots()?;
-    let mut endpoint = Endpoint::new(segment, member, wait)?;
+    waiter: Waiter,
+) -> Receiver {
+    let mut endpoint = Endpoint::new(segment, member, waiter);
     // Publishers that wait for subscribers, and whoever was held up by the dead that were cleared
     // away.
     endpoint.wake_all();
-    Ok(Receiver::new(reader, endpoint, durable))
+    Receiver::new(reader, endpoint, durable)
+}
+
+fn name_taken(memory: &Memory, entry: usize, name: &str) -> OpenError {
+    let pid = memory.subscribers()[entry].details.seat.pid.load(Ordering::Relaxed);
+    OpenError::NameTaken { name: name.to_owned(), pid }
 }
 
 /// A free entry, after the dead were cleared away.

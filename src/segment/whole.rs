@@ -135,6 +135,14 @@ impl Segment {
         })
     }
 
+    /// Makes the event of an entry, publishers' first, one that cannot be opened.
+    #[cfg(test)]
+    pub(crate) fn damage_event(&self, index: usize) {
+        let event = self.parts().event(index);
+        // SAFETY: within the events of this segment, which nobody uses in the test that does so.
+        unsafe { event.as_ptr().write_bytes(0xff, crate::sys::event::ROOM) };
+    }
+
     /// Makes the slots read-only here. A heap's stay as they are.
     pub(crate) fn protect_slots(&self) -> Result<(), OpenError> {
         match &self.backing {

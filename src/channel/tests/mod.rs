@@ -3,6 +3,7 @@
 mod dead_claims;
 mod double_faults;
 mod freeze;
+mod joining;
 mod kill;
 mod life;
 mod process;
