@@ -33,6 +33,43 @@
 //! - [`Wait`]: spinning, parking, events. [`select()`]: several subscribers at once.
 //! - [`OpenError`], [`SendError`], [`RecvError`]: what can go wrong, and what to do.
 //!
+//! # Processes, threads, `fork`
+//!
+//! An endpoint lives as long as its process, if it is not dropped before: the kernel says who
+//! lives. No clock decides about it, and no process id: those in errors are for people, and of the
+//! pid namespace of the process that they name. One that was killed and is not reaped is dead.
+//!
+//! A thread is not a process. If it ends without unwinding (`pthread_exit`, the bare `exit` system
+//! call), or forgets an endpoint ([`std::mem::forget`]), the endpoint stays, holds back whom it
+//! would hold back, and goes with the process.
+//!
+//! A child made by `fork` that does not `exec` has none of its parent's endpoints, so that they
+//! end with the parent even if the child lives on:
+//!
+//! - Dropping one there does nothing to the ring. Joining by an inherited [`Ring`] is an error.
+//! - **Using one there is a SIGSEGV**: the memory is not there, and nothing else ever lies in its
+//!   place. Dropping a packet or a reservation that was in hand when the process was forked is a
+//!   use. A program that makes itself a daemon opens its rings afterwards.
+//! - A ring that everyone has left is gone by name, but its memory stays as long as a child has
+//!   neither dropped what it inherited nor ended.
+//! - The child may open the ring again by its name.
+//! - A ring on the heap is copied, as all of a process's memory: the child has its own, with the
+//!   packets in it. If another thread was joining, leaving or asking who lives at that instant, the
+//!   copy's locks stay held, as those of any mutex.
+//!
+//! [`std::process::Command`] is no `fork` in this sense, with `pre_exec` or without, except for
+//! what `pre_exec` runs. Handlers of `pthread_atfork` see to all this, so what goes around them (a bare
+//! `clone` system call) does not have it; for the same reason, a shared library that contains this
+//! crate must not be unloaded.
+//!
+//! # What can run out
+//!
+//! Memory, descriptors, places, room for names and types: each is an error of the call that needs
+//! it, and that call leaves nothing behind. A ring's memory is reserved when it is made: `/dev/shm`
+//! cannot fill up under it. A [`Ring`] takes two descriptors and a mapping, each endpoint as much
+//! again, and all together one descriptor more. A subscriber that comes to a dead publisher's claim
+//! needs two and a mapping for an instant, and waits while it cannot have them.
+//!
 //! The README says what is promised and what is not, in full.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop"))]

@@ -265,6 +265,10 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
+        if self.endpoint.segment.is_inherited() {
+            // The parent's, in a forked child: its memory is not there, its entry is not ours.
+            return;
+        }
         let memory = self.reader.memory;
         let control = self.endpoint.segment.lock_patiently();
         if !self.durable {

@@ -298,6 +298,10 @@ fn waiting_for(memory: &Memory, gate: Gate) -> WaitingFor {
 
 impl Drop for Sender {
     fn drop(&mut self) {
+        if self.endpoint.segment.is_inherited() {
+            // The parent's, in a forked child: its memory is not there, its entry is not ours.
+            return;
+        }
         self.writer.abandon();
         let memory = self.writer.memory;
         let control = self.endpoint.segment.lock_patiently();

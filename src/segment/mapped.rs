@@ -25,9 +25,10 @@ use super::settings::Settings;
 use crate::error::OpenError;
 use crate::steps::{Step, step};
 use crate::sync::Ordering;
+use crate::sys::fork::{Descriptor, Range};
 use crate::sys::{lock, shm};
 use shared_memory::{Shmem, ShmemConf};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 
 /// The byte whose lock is the control lock.
@@ -48,15 +49,19 @@ pub(crate) enum Absent<'a> {
 #[derive(Debug)]
 pub(crate) struct Mapped {
     name: Name,
-    fd: OwnedFd,
+    fd: Descriptor,
     map: Map,
     pub(crate) places: Places,
     pub(crate) settings: Settings,
     pub(crate) salt: u64,
 }
 
-/// A mapping of a whole object.
-struct Map(Shmem);
+/// A mapping of a whole object, which forked children do not get.
+struct Map {
+    /// First, so that it is dropped before the range is another's.
+    _range: Range,
+    memory: Shmem,
+}
 
 // SAFETY: a `Shmem` is a pointer to a mapping, its length, a descriptor and a name: none is tied
 // to a thread. It is not used to change anything after it was made.
@@ -66,7 +71,7 @@ unsafe impl Sync for Map {}
 
 impl std::fmt::Debug for Map {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Map").field(&self.0.get_os_id()).finish()
+        f.debug_tuple("Map").field(&self.memory.get_os_id()).finish()
     }
 }
 
@@ -84,6 +89,7 @@ impl Mapped {
 
     /// Another attachment to the same object.
     pub(crate) fn another(&self) -> Result<Self, OpenError> {
+        self.refuse_inherited()?;
         let other = Self::open(&self.name, Absent::Refuse)?;
         let (own, others) = (self.object()?, inode(other.fd.as_fd(), &self.name)?);
         if own == others { Ok(other) } else { Err(not_found(&self.name)) }
@@ -131,7 +137,7 @@ impl Mapped {
 
     /// A second, writable attachment to what is mapped here, for a recovery.
     pub(crate) fn writable(&self) -> Result<Self, OpenError> {
-        let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 0)
+        let fd = Descriptor::open(|| rustix::io::fcntl_dupfd_cloexec(&self.fd, 0))
             .map_err(|errno| self.system("duplicate the descriptor of", errno))?;
         let map = Map::open(&self.name, fd.as_fd())?.ok_or_else(|| not_found(&self.name))?;
         let name = self.name.clone();
@@ -147,6 +153,22 @@ impl Mapped {
     /// Takes the control lock if nobody holds it.
     pub(crate) fn try_lock(&self) -> bool {
         lock::try_exclusive(self.fd.as_fd(), CONTROL).unwrap_or(false)
+    }
+
+    /// Whether it is the attachment of the process that this one was forked off. Nothing of it is
+    /// there to be used.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.fd.is_inherited()
+    }
+
+    /// An error in a child that was forked.
+    pub(crate) fn refuse_inherited(&self) -> Result<(), OpenError> {
+        if !self.is_inherited() {
+            return Ok(());
+        }
+        let reason = "it was opened before this process was forked: open it again in the child";
+        let reason = std::io::Error::new(std::io::ErrorKind::Unsupported, reason);
+        Err(OpenError::system("use", shm::path(&self.name.object()), reason))
     }
 
     /// Gives the control lock back.
@@ -215,11 +237,11 @@ impl Mapped {
 /// An open object whose control lock is held.
 struct Locked<'a> {
     name: &'a Name,
-    fd: OwnedFd,
+    fd: Descriptor,
 }
 
 impl<'a> Locked<'a> {
-    fn take(fd: OwnedFd, name: &'a Name) -> Result<Self, OpenError> {
+    fn take(fd: Descriptor, name: &'a Name) -> Result<Self, OpenError> {
         step(Step::OpenLock);
         lock::exclusive(fd.as_fd(), CONTROL)
             .map_err(|error| OpenError::system("lock", shm::path(&name.object()), error))?;
@@ -313,15 +335,11 @@ impl<'a> Locked<'a> {
 }
 
 impl Mapped {
-    /// Says that this attachment is there, keeps it out of forked children and ends the control
-    /// lock.
+    /// Says that this attachment is there and ends the control lock.
     fn attach(self) -> Result<Self, OpenError> {
         step(Step::Attach);
         lock::shared(self.fd.as_fd(), ATTACHED)
             .map_err(|error| OpenError::system("lock", shm::path(&self.name.object()), error))?;
-        // SAFETY: one whole mapping.
-        let kept = unsafe { shm::keep_from_children(self.map.base(), self.map.0.len()) };
-        kept.map_err(|errno| self.system("keep from children", errno))?;
         self.unlock();
         Ok(self)
     }
@@ -343,28 +361,37 @@ impl Map {
         if !same {
             return Ok(None);
         }
-        let mapped = mapped.map_err(|error| {
+        let memory = mapped.map_err(|error| {
             OpenError::system("map", shm::path(&object), std::io::Error::other(error))
         })?;
-        Ok(Some(Self(mapped)))
+        let (start, len) = (base(&memory), memory.len());
+        // SAFETY: one whole mapping.
+        unsafe { shm::keep_from_children(start, len) }
+            .map_err(|errno| OpenError::system("keep from children", shm::path(&object), errno))?;
+        Ok(Some(Self { _range: Range::announce(start, len), memory }))
     }
 
     fn base(&self) -> NonNull<u8> {
-        // SAFETY: the address of a mapping is never null.
-        unsafe { NonNull::new_unchecked(self.0.as_ptr()) }
+        base(&self.memory)
     }
 
     fn head(&self) -> &Head {
-        debug_assert!(self.0.len() >= size_of::<Head>());
+        debug_assert!(self.memory.len() >= size_of::<Head>());
         // SAFETY: the caller measured the object to be at least as long as a head; it consists of
         // atomics, for which any bytes are values; a mapping is aligned to a page.
         unsafe { self.base().cast::<Head>().as_ref() }
     }
 }
 
-fn open_object(name: &Name, absent: Absent<'_>) -> Result<OwnedFd, OpenError> {
+fn base(memory: &Shmem) -> NonNull<u8> {
+    // SAFETY: the address of a mapping is never null.
+    unsafe { NonNull::new_unchecked(memory.as_ptr()) }
+}
+
+fn open_object(name: &Name, absent: Absent<'_>) -> Result<Descriptor, OpenError> {
     let object = name.object();
-    shm::open(&object, matches!(absent, Absent::Make(_))).map_err(|errno| match errno {
+    let make = matches!(absent, Absent::Make(_));
+    Descriptor::open(|| shm::open(&object, make)).map_err(|errno| match errno {
         rustix::io::Errno::NOENT => not_found(name),
         errno => OpenError::system("open", shm::path(&object), errno),
     })

@@ -162,8 +162,21 @@ impl Segment {
         }
     }
 
+    /// Whether it was attached before this process was forked off the one that it belongs to. A
+    /// ring on the heap is the child's own copy.
+    pub(crate) fn is_inherited(&self) -> bool {
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.is_inherited(),
+            Backing::Heap(_) => false,
+        }
+    }
+
     /// Takes the control lock, waiting for as long as another living process holds it.
     pub(crate) fn lock(&self) -> Result<Control<'_>, OpenError> {
+        if let Backing::Mapped(mapped) = &self.backing {
+            // Before the mutex, which another thread may have held when this process was forked.
+            mapped.refuse_inherited()?;
+        }
         let local = self.local().lock().unwrap_or_else(PoisonError::into_inner);
         let mapped: Option<&Mapped> = match &self.backing {
             Backing::Mapped(mapped) => {
@@ -264,6 +277,9 @@ impl Drop for Control<'_> {
 impl Drop for Segment {
     fn drop(&mut self) {
         let Backing::Mapped(mapped) = &self.backing else { return };
+        if mapped.is_inherited() {
+            return;
+        }
         if let Some(_control) = self.lock_patiently() {
             mapped.leave();
         }

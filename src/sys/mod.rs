@@ -5,6 +5,7 @@
 pub(crate) mod barrier;
 pub(crate) mod cores;
 pub(crate) mod event;
+pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod lock;
 pub(crate) mod shm;

@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 /// Where Linux keeps shared-memory objects.
-const FOLDER: &str = "/dev/shm";
+pub(super) const FOLDER: &str = "/dev/shm";
 
 /// What the kernel knows of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

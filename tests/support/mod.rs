@@ -33,6 +33,22 @@ pub(crate) fn object(name: &str) -> PathBuf {
     PathBuf::from(format!("/dev/shm/packetring.{name}"))
 }
 
+/// The state of a process as the kernel names it, `Z` for a zombie; `None`: there is none.
+pub(crate) fn state_of(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Waits for a condition that comes about by itself.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < LONG, "{what}: not in time");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Asserts that nothing of a ring is left.
 #[track_caller]
 pub(crate) fn assert_gone(name: &str) {

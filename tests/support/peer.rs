@@ -63,7 +63,19 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts a peer in a role, with arguments.
     pub(crate) fn start(role: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        Self::start_by(Command::new(std::env::current_exe().unwrap()), role)
+    }
+
+    /// Starts a peer by way of another program, such as `unshare`, whose last argument is the
+    /// command to run.
+    pub(crate) fn start_under(program: &[&str], role: &str) -> Self {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(std::env::current_exe().unwrap());
+        Self::start_by(command, role)
+    }
+
+    fn start_by(mut command: Command, role: &str) -> Self {
+        let mut child = command
             .args(["peer", "--exact", "--nocapture", "--test-threads=1"])
             .env(ROLE, role)
             .stdin(Stdio::piped())
@@ -129,6 +141,16 @@ impl Peer {
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits until it has ended, and says of which signal.
+    #[track_caller]
+    pub(crate) fn died_of(mut self) -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt;
+        if let Some(line) = self.rest() {
+            panic!("peer `{}` said `{line}`", self.role);
+        }
+        self.child.wait().unwrap().signal()
     }
 
     /// Waits until it has ended by itself, without a failure.
