@@ -26,7 +26,8 @@ pub enum OpenError {
         /// The ring.
         name: String,
     },
-    /// The object of this name is not a segment of this library, of this kind of machine.
+    /// The object of this name is not a segment of this library, of this kind of machine and of
+    /// this user. It is left as it is.
     Foreign {
         /// The ring.
         name: String,
@@ -79,17 +80,19 @@ pub enum OpenError {
     PublisherTaken {
         /// The ring.
         name: String,
-        /// The publisher's process id.
+        /// The publisher's process id, as its own pid namespace has it. For people: nothing is
+        /// decided by it.
         pid: u32,
     },
     /// A living subscriber has this durable name.
     NameTaken {
         /// The durable name.
         name: String,
-        /// The subscriber's process id.
+        /// The subscriber's process id, as its own pid namespace has it. For people.
         pid: u32,
     },
-    /// All entries of the ring are in use by the living.
+    /// All entries of the ring are in use: by the living, or by durable subscribers, who keep
+    /// theirs until they are [removed](crate::Ring::remove_durable).
     Full {
         /// `publishers` or `subscribers`.
         what: &'static str,
@@ -172,7 +175,8 @@ impl fmt::Display for OpenError {
             }
             Self::Full { what, limit } => write!(
                 f,
-                "all {limit} entries for {what} are in use: make the ring with a larger max_{what}"
+                "all {limit} entries for {what} are in use: make the ring with a larger max_{what}{}",
+                if *what == "subscribers" { ", or remove durable ones" } else { "" }
             ),
             Self::TooManyTypes { limit } => write!(
                 f,

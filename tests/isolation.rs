@@ -11,8 +11,12 @@
 mod support;
 
 use packetring::{OpenError, Overflow, RecvError, Ring, SendError};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use support::peer::{self, Peer, Role};
 use support::{LONG, assert_gone, object, unique};
 
@@ -76,13 +80,231 @@ fn a_subscriber_cannot_write_to_slots_and_a_publisher_can() {
     assert_gone(&name);
 }
 
-#[test]
-fn an_object_is_its_owners_alone() {
-    let name = unique("mode");
-    let ring = Ring::open(&name).unwrap();
-    let mode = fs::metadata(object(&name)).unwrap().permissions().mode();
-    assert_eq!(mode & 0o7777, 0o600);
+/// The slots of the first mapping of a ring: the last bytes of it.
+fn slots(name: &str, capacity: usize) -> *mut u8 {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let own = maps.lines().rfind(|line| line.ends_with(&format!("/packetring.{name}"))).unwrap();
+    let end = own.split(['-', ' ']).nth(1).unwrap();
+    let end = usize::from_str_radix(end, 16).unwrap();
+    std::ptr::with_exposed_provenance_mut(end - capacity)
+}
+
+/// Stores to a slot by its own mapping, past everything that would keep it from it. Arguments:
+/// ring, capacity, publisher or subscriber.
+fn store(role: &Role) {
+    let limit = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, limit).unwrap();
+    let ring = Ring::attach(&role.arguments[0]).unwrap();
+    let publishes = role.arguments[2] == "publisher";
+    let _publisher = publishes.then(|| ring.publisher::<u64>().unwrap());
+    let _subscriber = (!publishes).then(|| ring.subscriber::<u64>().unwrap());
     drop(ring);
+    let slot = slots(&role.arguments[0], role.number(1) as usize);
+    // SAFETY: none is meant: it is mapped, and nobody else stores there.
+    unsafe { slot.write_volatile(slot.read_volatile()) };
+}
+
+#[test]
+fn a_subscriber_that_stores_to_a_slot_dies_of_it() {
+    const SIGSEGV: i32 = 11;
+    let name = unique("store");
+    let ring = Ring::builder().capacity(8192).open(&name).unwrap();
+    for (role, signal) in [("subscriber", Some(SIGSEGV)), ("publisher", None)] {
+        assert_eq!(Peer::start(&format!("store {name} 8192 {role}")).died_of(), signal, "{role}");
+    }
+    // Nor did it harm the ring.
+    let mut numbers = ring.subscriber::<u64>().unwrap();
+    ring.publisher::<u64>().unwrap().send(&7).unwrap();
+    assert_eq!(*numbers.try_recv().unwrap(), 7);
+}
+
+fn mode(name: &str) -> u32 {
+    fs::metadata(object(name)).unwrap().permissions().mode() & 0o7777
+}
+
+/// Whether this process may become another user, which it says if not.
+fn may_change_user() -> bool {
+    let may = rustix::process::geteuid().is_root();
+    if !may {
+        println!("skipped: only root may become another user");
+    }
+    may
+}
+
+/// Becomes a user without any rights.
+fn become_nobody() {
+    const NOBODY: u32 = 65534;
+    // SAFETY: change the user of all threads, as the C library has it.
+    assert_eq!(unsafe { (libc::setgid(NOBODY), libc::setuid(NOBODY)) }, (0, 0));
+}
+
+/// Makes rings under a umask, as a user whom it binds. Arguments: ring, umask.
+fn mask(role: &Role) {
+    if rustix::process::geteuid().is_root() {
+        become_nobody();
+    }
+    rustix::process::umask(Mode::from_raw_mode(role.number(1) as u32));
+    let name = &role.arguments[0];
+    // Twice: it is made anew each time.
+    for _ in 0..2 {
+        let ring = Ring::open(name).unwrap();
+        assert_eq!(mode(name), 0o600);
+        let mut numbers = Ring::attach(name).unwrap().subscriber::<u64>().unwrap();
+        ring.publisher::<u64>().unwrap().send(&1).unwrap();
+        assert_eq!(*numbers.try_recv().unwrap(), 1);
+    }
+}
+
+#[test]
+fn an_object_is_its_owners_alone_whatever_the_umask() {
+    for umask in [0, 0o022, 0o077, 0o177, 0o277, 0o477, 0o777] {
+        let name = unique("mode");
+        Peer::start(&format!("mask {name} {umask}")).finish();
+        assert_gone(&name);
+    }
+}
+
+/// Tries to take part in another user's ring. Arguments: ring.
+fn intrude(role: &Role) {
+    become_nobody();
+    let name = &role.arguments[0];
+    for error in [
+        Ring::open(name).unwrap_err(),
+        Ring::attach(name).unwrap_err(),
+        Ring::remove(name).unwrap_err(),
+    ] {
+        let OpenError::System { action: "open", object: path, source } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(std::path::Path::new(path), object(name));
+        assert_eq!(source.kind(), ErrorKind::PermissionDenied);
+        assert!(error.to_string().contains("Permission denied"), "{error}");
+    }
+}
+
+#[test]
+fn another_user_cannot_attach() {
+    if !may_change_user() {
+        return;
+    }
+    let name = unique("intrude");
+    let ring = Ring::open(&name).unwrap();
+    Peer::start(&format!("intrude {name}")).finish();
+    assert!(object(&name).exists());
+    drop(ring);
+}
+
+/// Puts something into the place of another user's ring. Arguments: ring, what.
+fn plant(role: &Role) {
+    become_nobody();
+    let name = &role.arguments[0];
+    let _ring = match role.arguments[1].as_str() {
+        "empty" => fs::write(object(name), b"").map(|()| None).unwrap(),
+        "zeros" => fs::write(object(name), [0; 4096]).map(|()| None).unwrap(),
+        _ => Some(Ring::open(name).unwrap()),
+    };
+    fs::set_permissions(object(name), fs::Permissions::from_mode(0o666)).unwrap();
+    peer::say("planted");
+    peer::hear();
+}
+
+#[test]
+fn what_another_user_planted_is_refused_and_left_alone() {
+    if !may_change_user() {
+        return;
+    }
+    for what in ["empty", "zeros", "ring"] {
+        let name = Object::unique();
+        let mut peer = Peer::start(&format!("plant {} {what}", name.0));
+        peer.expect("planted");
+        let before = fs::read(object(&name.0)).unwrap();
+        // The kernel may refuse it already (`fs.protected_regular`).
+        match Ring::open(&name.0).unwrap_err() {
+            OpenError::System { action: "open", source, .. } => {
+                assert_eq!(source.kind(), ErrorKind::PermissionDenied);
+            }
+            error => assert_is_anothers(&error),
+        }
+        assert_is_anothers(&Ring::attach(&name.0).unwrap_err());
+        assert_is_anothers(&Ring::remove(&name.0).unwrap_err());
+        assert_eq!(fs::read(object(&name.0)).unwrap(), before);
+        peer.kill();
+        assert_is_anothers(&Ring::attach(&name.0).unwrap_err());
+        assert_is_anothers(&Ring::remove(&name.0).unwrap_err());
+        assert_eq!(fs::read(object(&name.0)).unwrap(), before);
+    }
+}
+
+#[track_caller]
+fn assert_is_anothers(error: &OpenError) {
+    let own = u64::from(rustix::process::geteuid().as_raw());
+    let OpenError::Foreign { what, expected, found, .. } = error else { panic!("{error}") };
+    assert_eq!((*what, *expected, *found), ("its owner's user id", own, 65534));
+}
+
+/// Something in the place of a ring's object, and what it leads to.
+struct Planted {
+    place: PathBuf,
+    target: PathBuf,
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.place).or_else(|_| fs::remove_dir(&self.place));
+        let _ = fs::remove_file(&self.target);
+    }
+}
+
+#[test]
+fn nothing_in_the_place_of_a_ring_is_followed_or_removed() {
+    type Plant = fn(&Path, &Path);
+    let kinds: [(&str, Plant); 7] = [
+        ("a link to nothing", |place, target| symlink(target, place).unwrap()),
+        ("a link to an empty file", |place, target| {
+            fs::write(target, b"").unwrap();
+            symlink(target, place).unwrap();
+        }),
+        ("a link to a file", |place, target| {
+            fs::write(target, b"not yours").unwrap();
+            symlink(target, place).unwrap();
+        }),
+        ("a folder", |place, _| fs::create_dir(place).unwrap()),
+        ("a pipe", |place, _| {
+            let path = std::ffi::CString::new(place.to_str().unwrap()).unwrap();
+            // SAFETY: a path that ends in a zero.
+            assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+        }),
+        ("a socket", |place, _| drop(std::os::unix::net::UnixListener::bind(place).unwrap())),
+        ("a file", |place, _| fs::write(place, b"not a ring, and longer than its magic").unwrap()),
+    ];
+    for (kind, plant) in kinds {
+        let name = unique("planted");
+        let target = std::env::temp_dir().join(&name);
+        let planted = Planted { place: object(&name), target };
+        plant(&planted.place, &planted.target);
+        let look = || {
+            let place = fs::symlink_metadata(&planted.place).unwrap();
+            let content = fs::read(&planted.target).ok();
+            (place.ino(), place.mode(), place.len(), place.mtime_nsec(), content)
+        };
+        let before = look();
+        for outcome in [Ring::open(&name).map(drop), Ring::attach(&name).map(drop)] {
+            let error = outcome.unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    OpenError::System { action: "open", .. } | OpenError::Foreign { .. }
+                ),
+                "{kind}: {error}"
+            );
+        }
+        let error = Ring::remove(&name).unwrap_err();
+        assert!(
+            matches!(error, OpenError::System { action: "open", .. } | OpenError::Foreign { .. }),
+            "{kind}: {error}"
+        );
+        assert_eq!(look(), before, "{kind}");
+    }
 }
 
 #[test]
@@ -97,6 +319,7 @@ fn what_is_not_a_ring_is_left_alone() {
                 "{error}"
             );
         }
+        assert!(matches!(Ring::remove(&name.0), Err(OpenError::Foreign { .. })));
         assert_eq!(fs::read(object(&name.0)).unwrap(), content);
     }
 }
@@ -192,6 +415,10 @@ fn peer() {
     let Some(role) = peer::role() else { return };
     match role.name.as_str() {
         "live" => live(&role),
+        "store" => store(&role),
+        "mask" => mask(&role),
+        "intrude" => intrude(&role),
+        "plant" => plant(&role),
         "use-damaged" => {
             while let Some(name) = peer::hear() {
                 use_damaged(&name);

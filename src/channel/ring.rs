@@ -83,7 +83,8 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`InUse`](OpenError::InUse) if a living process is attached.
+    /// [`InUse`](OpenError::InUse) if a living process is attached, [`Foreign`](OpenError::Foreign)
+    /// if what has its name is no ring of this user: that is left alone.
     pub fn remove(name: &str) -> Result<bool, OpenError> {
         Segment::remove(&Name::new(name)?)
     }

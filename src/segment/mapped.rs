@@ -17,7 +17,7 @@
 //! The object is mapped by `shared_memory`, by name, and the name is checked afterwards to be the
 //! object that was opened and locked.
 
-use super::identity::{State, whole_len};
+use super::identity::{MAGIC, State, whole_len};
 use super::layout::{FARTHEST, Head, Places};
 use super::memory::Parts;
 use super::name::Name;
@@ -27,7 +27,7 @@ use crate::steps::{Step, step};
 use crate::sync::Ordering;
 use crate::sys::fork::{Descriptor, Range};
 use crate::sys::{lock, shm};
-use shared_memory::{Shmem, ShmemConf};
+use shared_memory::{Shmem, ShmemConf, ShmemError};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 
@@ -103,9 +103,12 @@ impl Mapped {
             outcome => outcome?,
         };
         let locked = Locked::take(fd, name)?;
-        if locked.measure()?.unlinked {
+        let object = locked.measure()?;
+        if object.unlinked {
             return Ok(false);
         }
+        locked.check_kind(&object)?;
+        locked.check_magic()?;
         if locked.is_attached() {
             return Err(OpenError::InUse { name: name.as_str().to_owned() });
         }
@@ -225,7 +228,7 @@ impl Mapped {
         Ok(())
     }
 
-    fn object(&self) -> Result<u64, OpenError> {
+    fn object(&self) -> Result<(u64, u64), OpenError> {
         inode(self.fd.as_fd(), &self.name)
     }
 
@@ -254,9 +257,7 @@ impl<'a> Locked<'a> {
         if object.unlinked {
             return Ok(None);
         }
-        if !object.ordinary {
-            return Err(self.foreign("its kind", 1, 0));
-        }
+        self.check_kind(&object)?;
         if object.len == 0 {
             return self.make(absent).map(Some);
         }
@@ -286,35 +287,75 @@ impl<'a> Locked<'a> {
 
     fn make(self, absent: Absent<'_>) -> Result<Mapped, OpenError> {
         let Absent::Make(settings) = absent else { return Err(not_found(self.name)) };
-        let len = whole_len(settings).unwrap_or(u64::MAX);
-        step(Step::MakeReserve);
-        if let Err(errno) = shm::reserve(self.fd.as_fd(), len) {
-            let _ = shm::empty(self.fd.as_fd());
-            self.unlink()?;
-            return Err(OpenError::system("reserve memory for", self.path(), errno));
+        match self.make_here(settings) {
+            Ok((map, salt)) => self.mapped(map, *settings, salt)?.attach(),
+            Err(error) => {
+                // As if it had not been tried. What cannot be taken away is emptied at least.
+                let _ = shm::empty(self.fd.as_fd());
+                let _ = self.unlink();
+                Err(error)
+            }
         }
+    }
+
+    fn make_here(&self, settings: &Settings) -> Result<(Map, u64), OpenError> {
+        let system = |action, errno| OpenError::system(action, self.path(), errno);
+        let len = whole_len(settings).unwrap_or(u64::MAX);
+        shm::give_to_owner(self.fd.as_fd()).map_err(|errno| system("set the mode of", errno))?;
+        step(Step::MakeReserve);
+        shm::reserve(self.fd.as_fd(), len).map_err(|errno| system("reserve memory for", errno))?;
         step(Step::MakeMap);
         let map = Map::open(self.name, self.fd.as_fd())?.ok_or_else(|| not_found(self.name))?;
         let salt = random()?;
-        let mapped = self.mapped(map, *settings, salt)?;
-        super::initialize(&mapped.parts(), settings).map_err(|reason| {
-            OpenError::system("make events in", mapped.name.as_str(), std::io::Error::other(reason))
+        // SAFETY: reserved and mapped with the length that these settings take; used here alone.
+        let parts = unsafe { Parts::new(map.base(), self.places(settings)?, *settings) };
+        super::initialize(&parts, settings).map_err(|reason| {
+            OpenError::system("make events in", self.path(), std::io::Error::other(reason))
         })?;
         step(Step::MakeReady);
-        mapped.parts().head().identity.write(settings, len, salt);
-        mapped.attach()
+        parts.head().identity.write(settings, len, salt);
+        Ok((map, salt))
+    }
+
+    fn places(&self, settings: &Settings) -> Result<Places, OpenError> {
+        Places::of_settings(settings)
+            .ok_or_else(|| self.foreign("its geometry", 0, settings.capacity as u64))
     }
 
     fn mapped(self, map: Map, settings: Settings, salt: u64) -> Result<Mapped, OpenError> {
-        let places = Places::of_settings(&settings)
-            .ok_or_else(|| self.foreign("its geometry", 0, settings.capacity as u64))?;
+        let places = self.places(&settings)?;
         let name = self.name.clone();
         Ok(Mapped { name, fd: self.fd, map, places, settings, salt })
+    }
+
+    /// Whether it can be a segment of this user at all.
+    fn check_kind(&self, object: &shm::Object) -> Result<(), OpenError> {
+        if !object.ordinary {
+            return Err(self.foreign("its kind", 1, 0));
+        }
+        let user = shm::user();
+        if object.owner != user {
+            return Err(self.foreign("its owner's user id", user.into(), object.owner.into()));
+        }
+        Ok(())
     }
 
     fn measure(&self) -> Result<shm::Object, OpenError> {
         shm::measure(self.fd.as_fd())
             .map_err(|errno| OpenError::system("look at", self.path(), errno))
+    }
+
+    /// Whether it begins as a segment does, made or not: whatever else is wrong with it, it may be
+    /// removed.
+    fn check_magic(&self) -> Result<(), OpenError> {
+        let mut words = [0; 16];
+        let len = rustix::io::pread(&self.fd, &mut words, 0)
+            .map_err(|errno| OpenError::system("read", self.path(), errno))?;
+        let found = u64::from_le_bytes(words[..8].try_into().unwrap_or_default());
+        if found == MAGIC || words[..len].iter().all(|&byte| byte == 0) {
+            return Ok(());
+        }
+        Err(self.foreign("the magic word", MAGIC, found))
     }
 
     fn is_attached(&self) -> bool {
@@ -361,9 +402,8 @@ impl Map {
         if !same {
             return Ok(None);
         }
-        let memory = mapped.map_err(|error| {
-            OpenError::system("map", shm::path(&object), std::io::Error::other(error))
-        })?;
+        let memory =
+            mapped.map_err(|error| OpenError::system("map", shm::path(&object), cause(error)))?;
         let (start, len) = (base(&memory), memory.len());
         // SAFETY: one whole mapping.
         unsafe { shm::keep_from_children(start, len) }
@@ -386,6 +426,16 @@ impl Map {
 fn base(memory: &Shmem) -> NonNull<u8> {
     // SAFETY: the address of a mapping is never null.
     unsafe { NonNull::new_unchecked(memory.as_ptr()) }
+}
+
+/// The kernel's error behind one of `shared_memory`, which keeps its number only.
+fn cause(error: ShmemError) -> std::io::Error {
+    match error {
+        ShmemError::MapOpenFailed(errno) | ShmemError::UnknownOsError(errno) => {
+            std::io::Error::from_raw_os_error(errno.cast_signed())
+        }
+        error => std::io::Error::other(error),
+    }
 }
 
 fn open_object(name: &Name, absent: Absent<'_>) -> Result<Descriptor, OpenError> {
@@ -411,7 +461,7 @@ fn unlink_if_same(name: &Name, fd: BorrowedFd<'_>) -> Result<(), OpenError> {
     shm::unlink(&object).map_err(|errno| OpenError::system("remove", shm::path(&object), errno))
 }
 
-fn inode(fd: BorrowedFd<'_>, name: &Name) -> Result<u64, OpenError> {
+fn inode(fd: BorrowedFd<'_>, name: &Name) -> Result<(u64, u64), OpenError> {
     let object = shm::measure(fd)
         .map_err(|errno| OpenError::system("look at", shm::path(&name.object()), errno))?;
     Ok(object.inode)

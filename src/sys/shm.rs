@@ -1,7 +1,10 @@
 //! POSIX shared-memory objects: opening, measuring, reserving, protecting.
 
-use rustix::fs::{FallocateFlags, Mode, fallocate, fstat, ftruncate, stat};
+use rustix::fs::{
+    FallocateFlags, Mode, OFlags, fallocate, fchmod, fstat, ftruncate, lstat, open as open_file,
+};
 use rustix::mm::{Advice, MprotectFlags, madvise, mprotect};
+use rustix::process::{Resource, geteuid, getrlimit};
 use rustix::{io, shm};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
@@ -14,8 +17,8 @@ pub(super) const FOLDER: &str = "/dev/shm";
 pub(crate) struct Object {
     /// Its length in bytes.
     pub(crate) len: u64,
-    /// Its inode, which names it as long as it is open.
-    pub(crate) inode: u64,
+    /// Its file system and inode, which name it as long as it is open.
+    pub(crate) inode: (u64, u64),
     /// Whether its name has been removed.
     pub(crate) unlinked: bool,
     /// Its owner's user id.
@@ -24,12 +27,26 @@ pub(crate) struct Object {
     pub(crate) ordinary: bool,
 }
 
-/// Opens the object, creating an empty one of mode 0600 if asked to. The descriptor is closed on
-/// exec.
+/// Its owner reads and writes it; nobody else does anything.
+const OWNERS_ALONE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Opens the object, creating an empty one if asked to: of mode 0600, less what the process's
+/// umask takes away ([`give_to_owner`]). The descriptor is closed on exec. A symbolic link in the
+/// object's place is not followed (`rustix::shm::open` would).
 pub(crate) fn open(name: &str, create: bool) -> io::Result<OwnedFd> {
-    let flags = shm::OFlags::RDWR;
-    let flags = if create { flags | shm::OFlags::CREATE } else { flags };
-    shm::open(name, flags, Mode::RUSR | Mode::WUSR)
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let flags = if create { flags | OFlags::CREATE } else { flags };
+    open_file(path(name), flags, OWNERS_ALONE)
+}
+
+/// Makes the object's mode 0600, whatever the umask was.
+pub(crate) fn give_to_owner(fd: BorrowedFd<'_>) -> io::Result<()> {
+    fchmod(fd, OWNERS_ALONE)
+}
+
+/// The user as whom this process opens and makes objects.
+pub(crate) fn user() -> u32 {
+    geteuid().as_raw()
 }
 
 /// Removes the name. Whoever has the object open keeps it.
@@ -44,7 +61,7 @@ pub(crate) fn measure(fd: BorrowedFd<'_>) -> io::Result<Object> {
 
 /// What the kernel knows of the object that has this name now.
 pub(crate) fn measure_named(name: &str) -> io::Result<Object> {
-    Ok(object(&stat(path(name))?))
+    Ok(object(&lstat(path(name))?))
 }
 
 /// The path under which the object can be seen.
@@ -53,8 +70,12 @@ pub(crate) fn path(name: &str) -> String {
 }
 
 /// Makes the object `len` zero bytes long, with memory reserved for each of them, so that a full
-/// file system is an error here and not a SIGBUS at the first touch of a page.
+/// file system is an error here and not a SIGBUS at the first touch of a page. So is a limit on the
+/// size of files, for which the kernel would send SIGXFSZ.
 pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
+    if getrlimit(Resource::Fsize).current.is_some_and(|limit| len > limit) {
+        return Err(io::Errno::FBIG);
+    }
     ftruncate(fd, 0)?;
     loop {
         match fallocate(fd, FallocateFlags::empty(), 0, len) {
@@ -93,7 +114,7 @@ pub(crate) unsafe fn keep_from_children(start: NonNull<u8>, len: usize) -> io::R
 fn object(stat: &rustix::fs::Stat) -> Object {
     Object {
         len: stat.st_size.unsigned_abs(),
-        inode: stat.st_ino,
+        inode: (stat.st_dev, stat.st_ino),
         unlinked: stat.st_nlink == 0,
         owner: stat.st_uid,
         ordinary: rustix::fs::FileType::from_raw_mode(stat.st_mode)
