@@ -48,12 +48,13 @@ pub enum SendError {
 pub enum WaitingFor {
     /// A subscriber that lives and has not read on, or a durable one that may come back.
     Subscriber {
-        /// Its process, or the one it last lived in.
+        /// Its process, or the one it last lived in, as its own pid namespace has it. For people:
+        /// nothing is decided by it.
         pid: u32,
     },
     /// A publisher that is stopped within its claim.
     Publisher {
-        /// Its process.
+        /// Its process, as its own pid namespace has it. For people.
         pid: u32,
     },
     /// Subscribers that have not joined yet.

@@ -7,6 +7,10 @@
 //! `raw_sync` 0.1.5 adds a timeout's nanoseconds to the clock's without carrying into the
 //! seconds, and the kernel refuses the result (its issue 39). [`carry_free`] shortens a wait so
 //! that no carry is needed; whatever error comes all the same means "look again".
+//!
+//! It also counts by the wall clock, the only thing here that does. Nothing is decided by it: a
+//! wait is a second at most by that clock, and the caller's deadline is by another. But if
+//! somebody sets it back while one waits, this one wait is longer by as much, unless it is let go.
 
 use raw_sync::Timeout;
 use raw_sync::events::{Event as RawEvent, EventImpl, EventInit, EventState};
@@ -59,8 +63,8 @@ impl Event {
         let _ = self.0.set(EventState::Signaled);
     }
 
-    /// Waits to be let go, for `bound` at most (a second at most in any case), or less: the
-    /// caller looks again whatever happened.
+    /// Waits to be let go, for `bound` at most (a second at most in any case, by the wall clock),
+    /// or less: the caller looks again whatever happened.
     pub(crate) fn wait(&self, bound: Duration) {
         match carry_free(bound, nanoseconds_into_second()) {
             Some(bound) => drop(self.0.wait(Timeout::Val(bound))),
@@ -82,6 +86,7 @@ fn carry_free(bound: Duration, now: u32) -> Option<Duration> {
     (wait >= SHORTEST.min(bound)).then_some(wait)
 }
 
+#[expect(clippy::disallowed_methods, reason = "raw_sync counts by this clock, alas")]
 fn nanoseconds_into_second() -> u32 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     u32::try_from(now.tv_nsec).unwrap_or(0)

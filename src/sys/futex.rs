@@ -23,6 +23,7 @@ pub(crate) fn wake_all(word: &AtomicU32) {
 ///
 /// `false`: the kernel has no `futex_waitv` (before 5.16) or the list is longer than 128, and
 /// nothing was waited for.
+#[expect(clippy::disallowed_methods, reason = "the monotonic clock, as the kernel wants it")]
 pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], bound: Duration) -> bool {
     let mut waiters = [futex::Wait::new(); MOST_WORDS];
     if words.len() > MOST_WORDS {

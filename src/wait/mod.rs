@@ -82,7 +82,8 @@ impl Wait {
     }
 
     /// Spin for 20 µs, then wait on a `raw_sync` event: the portable way. Not crash-proof: a
-    /// process killed in the few instructions that hold an event's mutex blocks the others.
+    /// process killed in the few instructions that hold an event's mutex blocks the others. And it
+    /// counts by the wall clock: one that is set back lengthens the wait under way by as much.
     pub const fn event() -> Self {
         Self { kind: Kind::Event, spin: Duration::from_micros(20) }
     }

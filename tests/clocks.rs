@@ -1,0 +1,268 @@
+//! What decides who lives and when to give up: not wall-clock time, not process ids, not whether
+//! the dead were reaped, not the namespace one is in.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use packetring::{OpenError, Publisher, RecvError, Ring, RingBuilder, SendError, WaitingFor};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+use support::peer::{self, Peer, Role};
+use support::{LONG, SHORT, assert_gone, object, state_of, unique, wait_until};
+
+/// Small enough to be filled soon: 16 packets.
+fn small() -> RingBuilder {
+    Ring::builder().capacity(1024).max_publishers(2).max_subscribers(2)
+}
+
+/// Fills a ring on which somebody does not read.
+fn fill(out: &mut Publisher<u64>) -> WaitingFor {
+    for number in 0.. {
+        match out.try_send(&number) {
+            Ok(_) => assert!(number < 16),
+            Err(SendError::Full { waiting_for }) => return waiting_for,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    unreachable!()
+}
+
+/// The other processes of these tests; nothing by itself.
+#[test]
+fn peer() {
+    let Some(role) = peer::role() else { return };
+    match role.name.as_str() {
+        "sit" => sit(&role),
+        "claim" => claim(&role),
+        "echo" => echo(&role),
+        other => panic!("{other}"),
+    }
+}
+
+/// Joins as a subscriber and reads nothing. Arguments: ring.
+fn sit(role: &Role) {
+    let ring = Ring::attach(&role.arguments[0]).unwrap();
+    let _numbers = ring.subscriber::<u64>().unwrap();
+    peer::say(&std::process::id().to_string());
+    peer::hear();
+}
+
+/// Leaves a claim open. Arguments: ring.
+fn claim(role: &Role) {
+    let ring = Ring::attach(&role.arguments[0]).unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    let _open = out.reserve().unwrap();
+    peer::say(&std::process::id().to_string());
+    peer::hear();
+}
+
+/// Kills a peer without waiting for it, so that it stays a zombie.
+fn kill_unreaped(peer: &Peer) {
+    peer.signal(Signal::KILL);
+    wait_until("the peer's end", || state_of(peer.pid()) == Some('Z'));
+}
+
+#[test]
+fn a_zombie_holds_nobody_up() {
+    let name = unique("zombie-cursor");
+    let ring = small().open(&name).unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    let mut peer = Peer::start(&format!("sit {name}"));
+    peer.expect(&peer.pid().to_string());
+    assert_eq!(fill(&mut out), WaitingFor::Subscriber { pid: peer.pid() });
+    kill_unreaped(&peer);
+    out.send_timeout(&16, LONG).unwrap();
+    assert_eq!(ring.subscribers(), 0);
+    assert_eq!(state_of(peer.pid()), Some('Z'), "nobody waited for it");
+}
+
+#[test]
+fn a_zombies_claim_is_given_up() {
+    let name = unique("zombie-claim");
+    let ring = small().open(&name).unwrap();
+    let mut numbers = ring.subscriber::<u64>().unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    let mut peer = Peer::start(&format!("claim {name}"));
+    peer.expect(&peer.pid().to_string());
+    out.send(&1).unwrap();
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    kill_unreaped(&peer);
+    assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 1);
+    assert_eq!(state_of(peer.pid()), Some('Z'), "nobody waited for it");
+}
+
+/// Where the process id of the only subscriber, or of the second publisher, is written.
+const SUBSCRIBER_PID: u64 = 768 + 2 * 256 + 128 + 4;
+const PUBLISHER_PID: u64 = 768 + 256 + 128 + 4;
+
+/// Writes the process id of somebody who lives where a peer's was, as if it had been reused.
+fn reuse_pid(name: &str, at: u64, peer: &Peer) {
+    let file = OpenOptions::new().read(true).write(true).open(object(name)).unwrap();
+    let mut found = [0; 4];
+    file.read_exact_at(&mut found, at).unwrap();
+    assert_eq!(u32::from_le_bytes(found), peer.pid(), "the place of the process id");
+    file.write_all_at(&std::process::id().to_le_bytes(), at).unwrap();
+}
+
+#[test]
+fn a_process_id_that_is_used_again_is_not_taken_for_its_first_owner() {
+    let name = unique("reuse-cursor");
+    let ring = small().open(&name).unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    let mut peer = Peer::start(&format!("sit {name}"));
+    peer.hear();
+    fill(&mut out);
+    reuse_pid(&name, SUBSCRIBER_PID, &peer);
+    assert!(matches!(out.send_timeout(&16, SHORT), Err(SendError::Timeout { .. })));
+    peer.kill();
+    out.send_timeout(&16, LONG).unwrap();
+    drop((out, ring));
+
+    let name = unique("reuse-claim");
+    let ring = small().open(&name).unwrap();
+    let mut numbers = ring.subscriber::<u64>().unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    let mut peer = Peer::start(&format!("claim {name}"));
+    peer.hear();
+    reuse_pid(&name, PUBLISHER_PID, &peer);
+    out.send(&1).unwrap();
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    peer.kill();
+    assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 1);
+}
+
+#[test]
+fn a_process_id_of_nobody_does_not_make_its_owner_dead() {
+    let name = unique("nobody");
+    let ring = small().open(&name).unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    let mut peer = Peer::start(&format!("sit {name}"));
+    peer.hear();
+    fill(&mut out);
+    let file = OpenOptions::new().write(true).open(object(&name)).unwrap();
+    file.write_all_at(&0x7fff_ffff_u32.to_le_bytes(), SUBSCRIBER_PID).unwrap();
+    for _ in 0..3 {
+        match out.send_timeout(&16, SHORT).unwrap_err() {
+            SendError::Timeout { waiting_for: WaitingFor::Subscriber { pid } } => {
+                assert_eq!(pid, 0x7fff_ffff, "reported, not believed");
+            }
+            error => panic!("{error}"),
+        }
+    }
+    assert_eq!(ring.subscribers(), 1);
+}
+
+/// Sends back what comes. Arguments: ring there, ring back.
+fn echo(role: &Role) {
+    let (there, back) = (&role.arguments[0], &role.arguments[1]);
+    let mut numbers = Ring::attach(there).unwrap().subscriber::<u64>().unwrap();
+    let mut out = Ring::attach(back).unwrap().publisher::<u64>().unwrap();
+    // By its own clock, whatever that shows.
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    peer::say(&std::process::id().to_string());
+    // Until the test is over.
+    while let Ok(number) = numbers.recv_timeout(LONG) {
+        let number = number.to_native();
+        out.send_timeout(&number, LONG).unwrap();
+    }
+}
+
+/// Whether a program can be started in a namespace of its own; says so if not.
+fn is_permitted(program: &[&str]) -> bool {
+    let status = std::process::Command::new(program[0]).args(&program[1..]).arg("true").output();
+    let permitted = status.is_ok_and(|output| output.status.success());
+    if !permitted {
+        println!("skipped: `{}` is not permitted here", program.join(" "));
+    }
+    permitted
+}
+
+/// The process that `unshare --fork` started, as it is called here.
+fn child_of(peer: &Peer) -> Pid {
+    let path = format!("/proc/{0}/task/{0}/children", peer.pid());
+    let children = std::fs::read_to_string(path).unwrap();
+    Pid::from_raw(children.trim().parse().unwrap()).unwrap()
+}
+
+#[test]
+fn namespaces_of_process_ids_share_a_ring() {
+    const UNSHARE: [&str; 4] = ["unshare", "--pid", "--fork", "--kill-child"];
+    if !is_permitted(&UNSHARE) {
+        return;
+    }
+    let name = unique("namespace");
+    let ring = small().open(&name).unwrap();
+    let mut numbers = ring.subscriber::<u64>().unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    // Two processes that both are number 1, each in its namespace.
+    let mut sitting = Peer::start_under(&UNSHARE, &format!("sit {name}"));
+    let mut claiming = Peer::start_under(&UNSHARE, &format!("claim {name}"));
+    sitting.expect("1");
+    claiming.expect("1");
+    assert_eq!(ring.subscribers(), 2);
+    out.send(&0).unwrap();
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    kill_process(child_of(&claiming), Signal::KILL).unwrap();
+    assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 0);
+    while numbers.try_recv().is_ok() {}
+    drop(numbers);
+    let waiting_for = fill(&mut out);
+    assert_eq!(waiting_for, WaitingFor::Subscriber { pid: 1 }, "as its own namespace calls it");
+    assert!(matches!(out.send_timeout(&1, SHORT), Err(SendError::Timeout { .. })));
+    kill_process(child_of(&sitting), Signal::KILL).unwrap();
+    out.send_timeout(&1, LONG).unwrap();
+    assert_eq!(ring.subscribers(), 0);
+    drop((out, ring));
+    assert_gone(&name);
+}
+
+#[test]
+fn one_in_another_namespace_goes_on_when_this_one_dies() {
+    const UNSHARE: [&str; 4] = ["unshare", "--pid", "--fork", "--kill-child"];
+    if !is_permitted(&UNSHARE) {
+        return;
+    }
+    let (there, back) = (unique("there"), unique("back"));
+    let (ring, answers) = (small().open(&there).unwrap(), small().open(&back).unwrap());
+    let mut answers = answers.subscriber::<u64>().unwrap();
+    let mut echo = Peer::start_under(&UNSHARE, &format!("echo {there} {back}"));
+    echo.expect("1");
+    let mut claiming = Peer::start(&format!("claim {there}"));
+    claiming.hear();
+    let mut out = ring.publisher::<u64>().unwrap();
+    out.send(&7).unwrap();
+    assert!(matches!(answers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    // Recovered by the other, which alone waits behind it.
+    claiming.kill();
+    assert_eq!(*answers.recv_timeout(LONG).unwrap(), 7);
+}
+
+#[test]
+fn processes_whose_clocks_differ_share_a_ring() {
+    const DAY: [&str; 6] = ["unshare", "--time", "--monotonic", "86400", "--boottime", "86400"];
+    if !is_permitted(&DAY) {
+        return;
+    }
+    let (there, back) = (unique("there"), unique("back"));
+    let (ring, answers) = (small().open(&there).unwrap(), small().open(&back).unwrap());
+    let mut answers = answers.subscriber::<u64>().unwrap();
+    let mut echo = Peer::start_under(&DAY, &format!("echo {there} {back}"));
+    echo.hear();
+    let mut out = ring.publisher::<u64>().unwrap();
+    for number in 0..100 {
+        out.send_timeout(&number, LONG).unwrap();
+        assert_eq!(*answers.recv_timeout(LONG).unwrap(), number);
+    }
+    assert!(matches!(answers.recv_timeout(Duration::ZERO), Err(RecvError::Timeout)));
+    echo.kill();
+    assert!(matches!(answers.recv_timeout(LONG).map(drop), Err(RecvError::Closed)));
+    assert!(!matches!(ring.subscriber::<u64>(), Err(OpenError::Full { .. })));
+}
