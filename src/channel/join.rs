@@ -131,11 +131,14 @@ pub(crate) fn remove_durable(ring: &Segment, name: &str) -> Result<bool, OpenErr
     Ok(true)
 }
 
-/// How many subscribers live.
+/// How many subscribers live, and get what is published from here on.
 pub(crate) fn living_subscribers(segment: &Segment, own: Option<Member>) -> usize {
     let memory = segment.memory();
     let entries = memory.subscribers().iter().enumerate();
-    let taken = entries.filter(|(_, entry)| SeatState::of(&entry.details.seat) != SeatState::Free);
+    let taken = entries.filter(|(_, entry)| match SeatState::of(&entry.details.seat) {
+        SeatState::Taken | SeatState::Durable => true,
+        SeatState::Free | SeatState::Joining => false,
+    });
     taken
         .map(|(index, _)| Member::Subscriber(index))
         .filter(|&member| Some(member) == own || segment.lives(member))

@@ -7,6 +7,9 @@
 //!  free ──liveness lock──► taken ──► cursor or record in use ──► cursor nowhere ──► free
 //!                            └──► durable: stays when its process dies, until removed
 //! ```
+//!
+//! A subscriber's entry is `joining` before it is `taken`, until its cursor is placed: who counts
+//! subscribers before publishing counts those that get what is published.
 
 use crate::ring::gate::{PIN, position};
 use crate::ring::geometry::{Geometry, clamp};
@@ -149,7 +152,7 @@ pub(crate) fn join_subscriber(
     let geometry = Geometry::of(settings);
     let entry = &memory.subscribers()[index];
     step(Step::JoinSeat);
-    take(&entry.details.seat, SeatState::Taken);
+    take(&entry.details.seat, SeatState::Joining);
     raise(&memory.head().roster.subscribers, index);
     step(Step::JoinCursor);
     let first = boundary(memory, &geometry, start);
@@ -173,6 +176,7 @@ pub(crate) fn join_subscriber(
         // moved, or this, sees the cursor.
         memory.head().roster.clones.fetch_add(1, Ordering::Release);
     }
+    SeatState::Taken.set(&entry.details.seat);
     Joined { position: placed, account }
 }
 
@@ -279,7 +283,7 @@ fn reap_subscriber(memory: &Memory, index: usize, lives: &dyn Fn(Member) -> bool
     match SeatState::of(&entry.details.seat) {
         SeatState::Free => false,
         _ if lives(Member::Subscriber(index)) => false,
-        SeatState::Taken => {
+        SeatState::Taken | SeatState::Joining => {
             leave_subscriber(memory, index);
             true
         }

@@ -158,7 +158,7 @@ pub(crate) struct Record {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Seat {
-    /// Free, taken or taken durably (`segment::member`).
+    /// Free, taken, taken durably or by one that is joining (`segment::member`).
     pub(crate) state: AtomicU32,
     /// Process id, for people: whether it lives is asked of the kernel.
     pub(crate) pid: AtomicU32,

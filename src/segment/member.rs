@@ -21,6 +21,8 @@ pub(crate) enum SeatState {
     Taken,
     /// A durable subscriber's, alive or dead.
     Durable,
+    /// Taken by a subscriber whose cursor is not placed yet: it may miss what is published.
+    Joining,
 }
 
 impl SeatState {
@@ -31,6 +33,7 @@ impl SeatState {
         match seat.state.load(Ordering::Acquire) {
             0 => Self::Free,
             2 => Self::Durable,
+            3 => Self::Joining,
             _ => Self::Taken,
         }
     }
@@ -41,6 +44,7 @@ impl SeatState {
             Self::Free => 0,
             Self::Taken => 1,
             Self::Durable => 2,
+            Self::Joining => 3,
         };
         // Pairs with the acquire in `of`.
         seat.state.store(word, Ordering::Release);
