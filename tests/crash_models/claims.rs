@@ -241,6 +241,9 @@ struct Claims {
     kills: u8,
     reuses: u8,
     reader_may_leave: bool,
+    /// Entry 0 is that of one who died just before it would have moved the tail: the length in
+    /// its record; 0: nobody did.
+    fallen: u8,
 }
 
 const HARMS: [Harm; 10] = [
@@ -317,17 +320,22 @@ impl Model for Claims {
     type Harm = Harm;
 
     fn start(&self) -> State {
-        let publishers = self.plans.map(|plan| Publisher {
+        let mut publishers = self.plans.map(|plan| Publisher {
             is_alive: !plan.is_empty(),
             has_seat: !plan.is_empty(),
             ..at_the_beginning(0, 0)
         });
         let slot = Slot { stamp: NOWHERE, span: 0, is_void: false, payload: NOWHERE };
         let at = ReaderAt::ReceiveLook;
+        let mut records = [Record { position: NOWHERE, len: 0 }; ENTRIES];
+        if self.fallen > 0 {
+            publishers[0].has_seat = true;
+            records[0] = Record { position: self.from, len: self.fallen };
+        }
         State {
             tail: self.from,
             slots: [slot; CAPACITY as usize],
-            records: [Record { position: NOWHERE, len: 0 }; ENTRIES],
+            records,
             publishers,
             reader: Reader { is_alive: true, has_seat: true, at, cursor: self.from, held: 0 },
             recoverer: ASLEEP,
@@ -941,6 +949,7 @@ impl Claims {
             }
             Recovery::RecoverHeader => {
                 let span = new.recoverer.bound - x;
+                self.judge(new, x, x + span);
                 let slot = new.recoverer_writes(x);
                 (slot.span, slot.is_void) = (span, true);
                 new.recoverer.at = Recovery::RecoverStamp;
@@ -979,17 +988,8 @@ impl Claims {
 
     fn stamp_void(&self, new: &mut State, next: &mut Next<State>) {
         let (x, stop) = (new.recoverer.x, new.recoverer.bound);
+        self.judge(new, x, stop);
         for position in x..stop {
-            match new.truth(position) {
-                Truth::Orphaned => {}
-                Truth::Unclaimed => new.hurt(Harm::RecovererVoidedWhatNobodyClaimed),
-                Truth::Open(_) => new.hurt(Harm::RecovererVoidedALivingClaim),
-                Truth::Committed | Truth::CommittedOn => {
-                    new.hurt(Harm::RecovererVoidedACommittedPacket);
-                }
-                // Over again: what a recoverer that was killed left is stamped, and walked over.
-                Truth::Void | Truth::VoidOn => {}
-            }
             new.set_truth(position, if position == x { Truth::Void } else { Truth::VoidOn });
         }
         new.recoverer_writes(x).stamp = x;
@@ -1001,6 +1001,22 @@ impl Claims {
         new.recoverer.at = Recovery::RecoverHeader;
         if self.mistake != Mistake::VoidStampedBeforeItsHeader {
             self.go_on(new);
+        }
+    }
+
+    /// Whether the recoverer may void these positions.
+    fn judge(&self, new: &mut State, x: u8, stop: u8) {
+        let is_unread = |position| new.reader.is_alive && position >= new.reader.cursor;
+        let harm = (x..stop).find_map(|position| match new.truth(position) {
+            Truth::Unclaimed => Some(Harm::RecovererVoidedWhatNobodyClaimed),
+            Truth::Open(_) => Some(Harm::RecovererVoidedALivingClaim),
+            Truth::Committed | Truth::CommittedOn if is_unread(position) => {
+                Some(Harm::RecovererVoidedACommittedPacket)
+            }
+            _ => None,
+        });
+        if let Some(harm) = harm {
+            new.hurt(harm);
         }
     }
 
@@ -1016,17 +1032,33 @@ impl Claims {
     }
 }
 
-const RIGHT: Claims = Claims {
+/// A batch of two packets against a packet of two slots.
+const BATCH: Claims = Claims {
     mistake: Mistake::Nothing,
     plans: [&[&[1, 1]], &[&[2]], &[]],
     from: 0,
     kills: 2,
     reuses: 1,
     reader_may_leave: false,
+    fallen: 0,
 };
 
+/// One kill is enough for most mistakes.
+const ONE_KILL: Claims = Claims { kills: 1, ..BATCH };
+
+/// A claim that begins with a slot of padding, against one that does not need it.
+const WRAP: Claims = Claims { plans: [&[&[2]], &[&[1]], &[]], from: 3, ..BATCH };
+
+/// A publisher that is slow at its claim, while the other comes around the ring.
+const LAP: Claims =
+    Claims { plans: [&[&[2]], &[&[2], &[2], &[1], &[1]], &[]], kills: 1, reuses: 0, ..BATCH };
+
+/// The same, and the only reader may leave or die.
+const ALONE: Claims =
+    Claims { plans: [&[&[1]], &[&[2], &[2], &[1]], &[]], reader_may_leave: true, ..LAP };
+
 #[test]
-fn a_batch_and_a_packet_race_and_two_are_killed() {
+fn recovery_holds_for_a_batch_that_races_a_packet() {
     let sights = [
         "a dead claim was voided",
         "a claim was voided while another entry was dead",
@@ -1037,5 +1069,143 @@ fn a_batch_and_a_packet_race_and_two_are_killed() {
         "an entry was used again",
         "lost the race for the tail",
     ];
-    holds("claims: batch and packet", &RIGHT, &sights);
+    holds("claims, a batch", &BATCH, &sights);
+}
+
+#[test]
+fn recovery_holds_for_a_claim_across_the_wrap() {
+    let sights = ["killed with padding unstamped", "a dead claim was voided"];
+    holds("claims, across the wrap", &WRAP, &sights);
+}
+
+#[test]
+fn recovery_holds_for_a_record_of_a_lap_ago() {
+    let sights = [
+        "a stale record was found behind a stamp",
+        "a stale record was found before a void packet",
+        "a dead claim was voided",
+    ];
+    holds("claims, a lap", &LAP, &sights);
+}
+
+#[test]
+fn recovery_holds_for_a_race_that_one_died_in() {
+    let sights = [
+        "a claim was voided while another entry was dead",
+        "a living claim stopped the recoverer",
+        "a dead claim was voided",
+    ];
+    holds("claims, one died in the race", &FALLEN, &sights);
+}
+
+#[test]
+fn recovery_holds_when_the_reader_leaves_or_dies() {
+    holds(
+        "claims, the reader leaves",
+        &ALONE,
+        &["the reader was killed", "a dead claim was voided"],
+    );
+}
+
+/// One died with a record of two slots at the position for which the others race.
+const FALLEN: Claims = Claims { plans: [&[], &[&[1]], &[&[2]]], fallen: 2, reuses: 0, ..BATCH };
+
+/// Three publishers; two that send twice; the same across the wrap.
+const LARGE: [Claims; 5] = [
+    Claims { plans: [&[&[1, 1]], &[&[2]], &[&[1]]], reuses: 0, ..BATCH },
+    Claims { plans: [&[&[1, 1], &[1]], &[&[2], &[1]], &[]], ..BATCH },
+    Claims { plans: [&[&[1, 1], &[1]], &[&[2], &[1]], &[]], from: 3, ..BATCH },
+    Claims { kills: 3, reuses: 2, ..BATCH },
+    Claims { kills: 2, reuses: 1, ..LAP },
+];
+
+#[test]
+fn recovery_holds_in_larger_scenarios() {
+    for (index, scenario) in LARGE.iter().enumerate().filter(|_| is_large()) {
+        holds(&format!("claims, large {index}"), scenario, &["a dead claim was voided"]);
+    }
+}
+
+#[track_caller]
+fn broken_by(mistake: Mistake, scenario: Claims, harm: Harm) {
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    breaks(&name, &Claims { mistake, ..scenario }, harm);
+}
+
+#[test]
+fn a_record_of_the_start_alone_strands_the_second_packet() {
+    broken_by(Mistake::RecordOfTheStartAlone, ONE_KILL, Harm::ReaderWaitsForEver);
+}
+
+#[test]
+fn a_fetch_add_cannot_be_undone_when_the_ring_is_full() {
+    broken_by(Mistake::FetchAdd, BATCH, Harm::PublisherOverranTheReader);
+}
+
+#[test]
+fn a_lost_race_that_leaves_its_record_holds_its_own_publisher_back() {
+    broken_by(Mistake::LostRaceLeavesItsRecord, LAP, Harm::PublisherWaitsForEver);
+}
+
+#[test]
+fn a_record_cleared_after_the_first_stamp_gives_the_second_packet_away() {
+    let harm = Harm::RecovererVoidedALivingClaim;
+    broken_by(Mistake::RecordClearedAfterTheFirstStamp, BATCH, harm);
+}
+
+#[test]
+fn a_stamp_looked_at_before_the_records_voids_a_committed_packet() {
+    broken_by(Mistake::StampBeforeTheRecords, BATCH, Harm::RecovererVoidedACommittedPacket);
+}
+
+#[test]
+fn a_records_length_alone_voids_the_claim_behind() {
+    broken_by(Mistake::RecordsLengthAlone, FALLEN, Harm::RecovererVoidedALivingClaim);
+}
+
+#[test]
+fn a_bound_by_the_living_alone_hides_the_start_of_a_dead_claim() {
+    broken_by(Mistake::BoundByTheLivingAlone, FALLEN, Harm::ReaderFoundATornPacket);
+}
+
+#[test]
+fn a_record_cleared_on_reuse_strands_the_reader() {
+    broken_by(Mistake::ReuseClearsTheRecord, ONE_KILL, Harm::ReaderWaitsForEver);
+}
+
+#[test]
+fn a_void_across_the_wrap_is_a_header_that_cannot_be() {
+    broken_by(Mistake::VoidAcrossTheWrap, WRAP, Harm::ReaderFoundACorruptHeader);
+}
+
+#[test]
+fn without_a_second_look_at_the_tail_this_lap_is_voided() {
+    let harm = Harm::RecovererWroteIntoALaterClaim;
+    broken_by(Mistake::NoSecondLookAtTheTail, LAP, harm);
+}
+
+#[test]
+fn a_stamp_of_a_lap_ago_is_walked_over_by_this_laps_length() {
+    let harm = Harm::RecovererWroteIntoALaterClaim;
+    broken_by(Mistake::NoTailBehindAStamp, LAP, harm);
+}
+
+#[test]
+fn a_claim_that_covers_its_start_alone_is_revoked_behind_it() {
+    broken_by(Mistake::CoversItsStartAlone, BATCH, Harm::RecovererVoidedALivingClaim);
+}
+
+#[test]
+fn a_record_cleared_first_is_lost_with_its_recoverer() {
+    broken_by(Mistake::RecordClearedFirst, BATCH, Harm::ReaderWaitsForEver);
+}
+
+#[test]
+fn a_void_packet_stamped_before_its_header_is_read_as_it_was() {
+    broken_by(Mistake::VoidStampedBeforeItsHeader, BATCH, Harm::ReaderFoundACorruptHeader);
+}
+
+#[test]
+fn a_limit_without_records_laps_a_claim_when_the_last_subscriber_leaves() {
+    broken_by(Mistake::LimitWithoutRecords, ALONE, Harm::PublisherWroteIntoALaterClaim);
 }
