@@ -28,4 +28,5 @@
 mod crash_models {
     mod claims;
     mod explorer;
+    mod joining;
 }
