@@ -27,6 +27,7 @@
 
 mod crash_models {
     mod claims;
+    mod eviction;
     mod explorer;
     mod joining;
 }
