@@ -253,7 +253,7 @@ impl Account {
     }
 
     fn lost(&mut self, missed: Missed) {
-        assert!(missed.packets > 0);
+        assert!(missed.packets > 0 || !missed.exact);
         self.missed += missed.packets;
         self.exact &= missed.exact;
     }

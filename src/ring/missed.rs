@@ -17,15 +17,18 @@ use crate::sync::Ordering;
 /// while it was evicting could not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Missed {
-    /// The number of packets.
+    /// The number of packets. If it is exact, never 0.
     pub packets: u64,
-    /// Whether there were exactly so many. Otherwise there were at least so many: a publisher
-    /// died, or was stopped, while it was evicting.
+    /// Whether there were exactly so many. Otherwise there were at least so many, perhaps none: a
+    /// publisher died, or was stopped, while it was evicting.
     pub exact: bool,
 }
 
 impl std::fmt::Display for Missed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.packets == 0 {
+            return f.write_str("packets that are not counted yet, if any");
+        }
         let least = if self.exact { "" } else { "at least " };
         let plural = if self.packets == 1 { "" } else { "s" };
         write!(f, "{least}{} packet{plural}", self.packets)
@@ -39,7 +42,7 @@ pub(crate) struct Account {
     reported: u64,
     /// Packets of evictions begun that are given up: perhaps they are never counted.
     orphaned: u64,
-    /// Of those, how many were reported all the same, or are an earlier stay's.
+    /// Of those, how many are an earlier stay's, which is not told of here.
     ahead: u64,
 }
 
@@ -85,20 +88,17 @@ impl Account {
                 backoff.snooze();
                 continue;
             }
-            let mut packets = self.unreported(counted, open);
+            // Never ahead of the count: whether what is counted next was told of already could
+            // not be known while another evictor has begun. And the cursor may have been moved
+            // over void packets alone.
+            let packets = self.unreported(counted, open);
             self.orphaned = open;
-            // The cursor was moved, so without an exact number there was at least one. If it is
-            // counted later after all, it is taken off the number then.
-            if !exact && packets == 0 {
-                (packets, self.ahead) = (1, self.ahead + 1);
-            }
             self.reported = counted;
             return Missed { packets, exact };
         }
     }
 
-    /// How many counted packets are to be reported: those counted late that were reported before
-    /// are not.
+    /// How many counted packets are to be reported: those that an earlier stay lost are not.
     fn unreported(&mut self, counted: u64, open: u64) -> u64 {
         let mut new = counted.wrapping_sub(self.reported);
         if (new as i64) < 0 {

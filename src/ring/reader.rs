@@ -276,7 +276,7 @@ impl Reader {
         }
         self.position = cursor;
         let missed = self.account.missed(details(&self.memory, self.entry));
-        (missed.packets > 0).then_some(Next::Missed(missed))
+        (missed.packets > 0 || !missed.exact).then_some(Next::Missed(missed))
     }
 
     /// What was evicted and nobody was told of yet, though the cursor stands where it stood.
