@@ -30,4 +30,5 @@ mod crash_models {
     mod eviction;
     mod explorer;
     mod joining;
+    mod lifetime;
 }
