@@ -31,4 +31,5 @@ mod crash_models {
     mod explorer;
     mod joining;
     mod lifetime;
+    mod parking;
 }

@@ -242,22 +242,25 @@ impl<'a, M: Model> Exploration<'a, M> {
         hopeful
     }
 
-    /// What is unmet in every state that can be reached from this one: what never comes about.
+    /// What never comes about from here: what is unmet where nothing goes on, or the least that
+    /// is unmet anywhere.
     fn never(&self, from: u32) -> Vec<M::Harm> {
-        let mut harms = self.model.unmet(&self.states[from as usize]);
         let mut met = HashSet::from([from]);
         let mut queue = vec![from];
+        let mut ends = Vec::new();
         while let Some(at) = queue.pop() {
-            let unmet = self.model.unmet(&self.states[at as usize]);
-            harms.retain(|harm| unmet.contains(harm));
+            let mut goes_on = false;
             for follow in follow(self.model, &self.states[at as usize]).follows {
                 let index = self.known[&follow.state];
+                goes_on |= !follow.is_fate && index != at;
                 if !follow.is_fate && met.insert(index) {
                     queue.push(index);
                 }
             }
+            ends.push((goes_on, self.model.unmet(&self.states[at as usize])));
         }
-        harms
+        ends.sort_by_key(|(goes_on, unmet)| (*goes_on, unmet.len()));
+        ends.swap_remove(0).1
     }
 
     fn trace(&self, mut index: u32) -> Vec<String> {
