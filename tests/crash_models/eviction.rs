@@ -263,7 +263,7 @@ impl Model for Eviction {
             end: 0,
         };
         let slot = |at: u8| Slot {
-            stamp: if at < self.filled && at % 2 == 0 { at } else { PAYLOAD },
+            stamp: if at < self.filled && at.is_multiple_of(2) { at } else { PAYLOAD },
             span: 2,
             is_void: false,
         };

@@ -468,9 +468,9 @@ impl History {
 }
 
 const BLOCK: History =
-    History { mistake: Mistake::Nothing, sends: [3, 2], history: 1, drops: false, kills: 1 };
+    History { mistake: Mistake::Nothing, sends: [3, 1], history: 1, drops: false, kills: 1 };
 
-const DROP_OLDEST: History = History { drops: true, kills: 0, ..BLOCK };
+const DROP_OLDEST: History = History { sends: [3, 2], drops: true, kills: 0, ..BLOCK };
 
 /// More publishing than a lap.
 const LAP: History = History { sends: [4, 4], kills: 0, ..DROP_OLDEST };
@@ -488,7 +488,7 @@ fn a_newcomer_with_history_is_not_overrun() {
 
 #[test]
 fn a_newcomer_with_history_is_not_overrun_by_evictors() {
-    let scenario = History { sends: [4, 2], ..DROP_OLDEST };
+    let scenario = History { sends: [4, 1], ..DROP_OLDEST };
     holds("history, drop oldest", &scenario, &["the newcomer was evicted"]);
 }
 

@@ -13,6 +13,7 @@ use crate::ring::writer::Writer;
 use crate::segment::layout::NOWHERE;
 use crate::segment::member::Member;
 use crate::segment::settings::{Claims, Overflow};
+use crate::steps::{Step, step};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::wait::{Ringer, announce};
 use loom::model::Builder;
@@ -290,6 +291,7 @@ fn loom_who_sees_an_eviction_sees_it_begun() {
         let evictor = thread::spawn(move || evict::make_room(&writer.memory, &writer.geometry, 1));
         let memory = ring.memory();
         let entry = &memory.subscribers()[0];
+        step(Step::ReceiveLook);
         let cursor = entry.cursor.load(Ordering::Acquire);
         let begun = entry.details.evictions_begun.load(Ordering::Relaxed);
         assert!(cursor == 0 || begun == 1, "moved to {cursor}, {begun} begun");
