@@ -91,6 +91,33 @@ fn a_late_count_is_told_once_whoever_else_has_begun() {
     assert_eq!(told, 1, "of one packet that was lost");
 }
 
+/// An evictor died before it moved the cursor; then another moves it over nothing but void.
+#[test]
+fn what_was_void_is_not_missed() {
+    let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
+    let mut reader = ring.reader(0);
+    let mut writer = ring.writer(0);
+    writer.claim(1).unwrap();
+    writer.abandon();
+    for tag in 1..8 {
+        publish(&mut writer, 1, tag).unwrap();
+    }
+    // Died here: three begun, not moved.
+    ring.memory().subscribers()[0].details.evictions_begun.fetch_add(3, Ordering::Relaxed);
+    publish(&mut writer, 1, 8).unwrap();
+    let (mut received, mut missed) = (0, 0);
+    loop {
+        match reader.next() {
+            Next::Taken(_) => received += 1,
+            Next::Missed(some) => missed += some.packets,
+            Next::Nothing => break,
+            Next::Corrupt => panic!(),
+        }
+        reader.release();
+    }
+    assert_eq!((received, missed), (8, 0));
+}
+
 /// The evictor of an entry's previous owner counts after the entry was reused.
 #[test]
 fn a_newcomer_is_not_told_of_its_predecessor_s_losses() {
