@@ -103,6 +103,8 @@ fn bad_arguments_are_refused_with_a_reason() {
         ("topic", ["--subscribers", "0"], "0 is not in"),
         ("topic", ["--overflow", "panic"], "possible values: block, drop-oldest"),
         ("topic", ["--packets", "-1"], "unexpected argument"),
+        ("chaos", ["--seconds", "0"], "0 is not in"),
+        ("chaos", ["--worker", "1,2,3"], "eight numbers"),
     ] {
         let run = Run::of(example, &arguments);
         assert!(!run.succeeded(), "{example} {arguments:?} was accepted");
@@ -173,6 +175,72 @@ fn an_interrupted_topic_leaves_nothing() {
     run.left_nothing();
 }
 
+// ── chaos ──────────────────────────────────────────────────────────────────────────────────────
+
+/// The seed is another each time; a failure prints it.
+#[test]
+fn chaos_loses_nothing_and_reports_in_json() {
+    let run = Run::of("chaos", &["--json", "--seconds", "4"]);
+    assert!(run.succeeded(), "{}\n{}", run.text(), run.errors());
+    let report: Value = serde_json::from_slice(&run.output.stdout).unwrap();
+    assert_eq!(
+        keys_in_order(&run.text()),
+        [
+            "seconds",
+            "kills",
+            "freezes",
+            "published",
+            "received",
+            "lost",
+            "torn",
+            "unflagged_duplicates",
+            "redelivered",
+            "missed",
+            "stall_ms",
+            "p50",
+            "p99",
+            "max",
+            "leftovers",
+        ]
+    );
+    for zero in ["lost", "torn", "unflagged_duplicates", "leftovers"] {
+        assert_eq!(report[zero].as_u64(), Some(0), "{zero}");
+    }
+    for some in ["kills", "freezes", "published", "received"] {
+        assert!(report[some].as_u64() > Some(0), "{some}");
+    }
+    run.left_nothing();
+}
+
+/// The keys of an object and those within it, as they are written.
+fn keys_in_order(json: &str) -> Vec<String> {
+    let words = json.split('"').skip(1).step_by(2);
+    words.map(str::to_owned).collect()
+}
+
+#[test]
+fn chaos_prints_a_table_and_its_seed() {
+    let run = Run::of("chaos", &["--seconds", "1", "--seed", "5", "--strikes", "200"]);
+    assert!(run.succeeded(), "{}\n{}", run.text(), run.errors());
+    for part in ["seed 5\n", "kills", "redelivered", "must be 0", "held up by the dead"] {
+        assert!(run.text().contains(part), "no {part:?} in:\n{}", run.text());
+    }
+    run.left_nothing();
+}
+
+#[test]
+fn an_interrupted_chaos_leaves_nothing() {
+    for signal in [Signal::INT, Signal::KILL] {
+        let mut running = Running::start("chaos", &["--seconds", "60"]);
+        running.wait_for_peer();
+        sleep(Duration::from_millis(300));
+        kill_process(Pid::from_child(&running.child), signal).unwrap();
+        let run = running.finish();
+        assert!(!run.succeeded(), "{signal:?}");
+        run.left_nothing();
+    }
+}
+
 // ── Running an example ─────────────────────────────────────────────────────────────────────────
 
 /// An example that has ended.
@@ -221,7 +289,7 @@ impl Running {
         Self { child: command.process_group(0).spawn().unwrap() }
     }
 
-    /// Waits until a process that it started has joined both rings, and says which it is.
+    /// Waits until a process that it started has its rings mapped, and says which it is.
     fn wait_for_peer(&mut self) -> Pid {
         let give_up_at = Instant::now() + DEADLINE;
         loop {
@@ -285,15 +353,16 @@ fn children_of(parent: u32) -> Vec<i32> {
     pids.filter(is_child).collect()
 }
 
-/// Whether a process is a peer, and has two rings mapped. Until it is another program, what it
+/// Whether a process is a peer, and has its rings mapped. Until it is another program, what it
 /// has mapped is what its parent has.
 fn maps_rings(pid: i32) -> bool {
     let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    if !line.contains("--peer") && !line.contains("--subscriber\0") {
+    let rings_of_a = [("--peer", 2), ("--subscriber\0", 2), ("--worker\0", 1)];
+    let Some((_, count)) = rings_of_a.into_iter().find(|(role, _)| line.contains(role)) else {
         return false;
-    }
+    };
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let files = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
     let rings = files.filter(|file| file.starts_with("/dev/shm/packetring."));
-    rings.collect::<std::collections::BTreeSet<_>>().len() == 2
+    rings.collect::<std::collections::BTreeSet<_>>().len() == count
 }
