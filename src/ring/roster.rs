@@ -17,7 +17,7 @@ use crate::ring::history;
 use crate::ring::missed::Account;
 use crate::ring::recover::{Recovered, recover};
 use crate::ring::slot;
-use crate::segment::layout::{NOWHERE, Seat, SubscriberDetails};
+use crate::segment::layout::{NOWHERE, Seat, SubscriberDetails, SubscriberEntry};
 use crate::segment::member::{Member, SeatState};
 use crate::segment::memory::Memory;
 use crate::segment::settings::{Claims, Settings};
@@ -71,7 +71,8 @@ pub(crate) enum Start {
     },
 }
 
-/// The first free entry of a side.
+/// The first free entry of a side. Of subscribers' entries, if possible, one without an eviction
+/// under way: the newcomer cannot tell the end of its predecessor's evictions from its own.
 pub(crate) fn vacancy(memory: &Memory, settings: &Settings, side: Side) -> Option<Member> {
     match side {
         // One entry is all an exclusive ring's publishers use.
@@ -81,12 +82,20 @@ pub(crate) fn vacancy(memory: &Memory, settings: &Settings, side: Side) -> Optio
         Side::Publishers => {
             memory.publishers().iter().position(|entry| is_free(&entry.seat)).map(Member::Publisher)
         }
-        Side::Subscribers => memory
-            .subscribers()
-            .iter()
-            .position(|entry| is_free(&entry.details.seat))
-            .map(Member::Subscriber),
+        Side::Subscribers => {
+            let entries = memory.subscribers();
+            let free = |entry: &SubscriberEntry| is_free(&entry.details.seat);
+            let settled = entries.iter().position(|entry| free(entry) && is_settled(entry));
+            settled.or_else(|| entries.iter().position(free)).map(Member::Subscriber)
+        }
     }
+}
+
+/// Whether no eviction is begun that is neither counted nor given up.
+fn is_settled(entry: &SubscriberEntry) -> bool {
+    // Pairs with the release in `evict`: who sees it counted sees it begun.
+    let counted = entry.details.evictions_counted.load(Ordering::Acquire);
+    entry.details.evictions_begun.load(Ordering::Relaxed) == counted
 }
 
 /// Publishers or subscribers.

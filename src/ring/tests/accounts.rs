@@ -3,6 +3,7 @@
 use super::boxes::{Boxes, fill, publish, receive};
 use crate::ring::missed::Missed;
 use crate::ring::reader::{Next, Reader};
+use crate::ring::roster::{self, Side};
 use crate::segment::member::Member;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;
@@ -127,6 +128,23 @@ fn a_newcomer_is_not_told_of_its_predecessor_s_losses() {
     let mut reader = ring.reader(0);
     memory.subscribers()[0].details.evictions_counted.fetch_add(3, Ordering::Relaxed);
     assert_eq!(reader.next(), Next::Nothing);
+}
+
+/// Its evictor may count or give up: the newcomer could take the one for the other, and lose as
+/// many of its own.
+#[test]
+fn an_entry_with_an_eviction_under_way_is_taken_last() {
+    let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
+    let memory = ring.memory();
+    let vacancy = || roster::vacancy(&memory, &ring.settings, Side::Subscribers);
+    assert_eq!(vacancy(), Some(Member::Subscriber(0)));
+    let entries = memory.subscribers();
+    entries[0].details.evictions_begun.fetch_add(3, Ordering::Relaxed);
+    assert_eq!(vacancy(), Some(Member::Subscriber(1)));
+    for entry in &entries[1..] {
+        entry.details.evictions_begun.fetch_add(1, Ordering::Relaxed);
+    }
+    assert_eq!(vacancy(), Some(Member::Subscriber(0)));
 }
 
 /// Handed out once is handed out for ever.
