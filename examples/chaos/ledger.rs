@@ -52,6 +52,7 @@ impl Word {
 }
 
 /// Nanoseconds on the machine's monotonic clock, the same in all processes.
+#[expect(clippy::disallowed_methods, reason = "the monotonic clock, as a number that is shared")]
 pub(crate) fn now() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
