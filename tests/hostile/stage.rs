@@ -1,0 +1,146 @@
+//! A real segment that can be damaged, and put right again for the next case.
+//!
+//! Its bytes are written through its file, as any process of the same user could. A `Ring` holds it
+//! in use, so that a segment without endpoints is not taken for one that everyone has left.
+
+use super::layout::{Layout, SALT, TAIL, Word};
+use packetring::{Overflow, Ring, RingBuilder};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Rings that are staged: claims, overflow and history, each with and without a durable subscriber.
+pub(crate) const KINDS: usize = 10;
+
+/// One segment.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) name: String,
+    pub(crate) layout: Layout,
+    pub(crate) ring: Ring,
+    file: File,
+    /// Its bytes as they were when all was well.
+    original: Vec<u8>,
+}
+
+impl Stage {
+    /// Makes a segment of a kind, in which a few packets were published and some received.
+    pub(crate) fn new(kind: usize) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("hostile-{}-{number}", std::process::id());
+        let ring = builder(kind / 2).open(&name).unwrap();
+        let layout = Layout::of(ring.settings());
+        let durable = (kind % 2 == 1).then(|| ring.durable::<String>("desk").unwrap());
+        let mut inbox = ring.subscriber::<String>().unwrap();
+        let mut outbox = ring.publisher::<String>().unwrap();
+        for round in 0..7 {
+            outbox.try_send(&"text".repeat(round * 7)).unwrap();
+            drop(inbox.try_recv().unwrap());
+        }
+        drop((durable, inbox, outbox));
+        let file = OpenOptions::new().read(true).write(true).open(path(&name)).unwrap();
+        let mut original = vec![0; file.metadata().unwrap().len() as usize];
+        file.read_exact_at(&mut original, 0).unwrap();
+        assert_eq!(original.len() as u64, layout.end, "the segment is laid out differently");
+        Self { name, layout, ring, file, original }
+    }
+
+    /// Puts everything right.
+    pub(crate) fn restore(&mut self) {
+        if self.file.metadata().unwrap().len() != self.layout.end {
+            self.file.set_len(self.layout.end).unwrap();
+        }
+        self.file.write_all_at(&self.original, 0).unwrap();
+    }
+
+    /// Whether the segment was removed by name, as a damaged state can have it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.file.metadata().unwrap().nlink() == 0
+    }
+
+    /// Makes the file shorter or longer.
+    pub(crate) fn set_len(&self, len: u64) {
+        self.file.set_len(len).unwrap();
+    }
+
+    /// The bytes of a segment of this kind when all is well.
+    pub(crate) fn original(&self) -> &[u8] {
+        &self.original
+    }
+
+    pub(crate) fn read(&self, word: Word) -> u64 {
+        let mut bytes = [0; 8];
+        // A file that was cut short has zeros for our purpose.
+        let _ = self.file.read_at(&mut bytes[..word.width], word.offset);
+        u64::from_le_bytes(bytes)
+    }
+
+    pub(crate) fn write(&self, word: Word, value: u64) {
+        self.write_bytes(word.offset, &value.to_le_bytes()[..word.width]);
+    }
+
+    /// Writes bytes as far as the segment goes: never beyond, which would make it longer.
+    pub(crate) fn write_bytes(&self, offset: u64, bytes: &[u8]) {
+        let room = self.layout.end.saturating_sub(offset) as usize;
+        self.file.write_all_at(&bytes[..bytes.len().min(room)], offset).unwrap();
+    }
+
+    pub(crate) fn read_bytes(&self, offset: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        let _ = self.file.read_at(&mut bytes, offset);
+        bytes
+    }
+
+    /// The tail as it stands.
+    pub(crate) fn tail(&self) -> u64 {
+        self.read(Word { offset: TAIL, width: 8 })
+    }
+
+    /// What marks a packet at this position as committed.
+    pub(crate) fn stamp(&self, position: u64) -> u64 {
+        position.wrapping_add(self.read(Word { offset: SALT, width: 8 }))
+    }
+}
+
+fn builder(kind: usize) -> RingBuilder {
+    let small = Ring::builder().capacity(4096).max_subscribers(4);
+    let shared = small.clone().max_publishers(2);
+    match kind {
+        0 => shared,
+        1 => small.exclusive(),
+        2 => shared.overflow(Overflow::DropOldest),
+        3 => small.exclusive().overflow(Overflow::DropOldest),
+        _ => shared.overflow(Overflow::DropOldest).history(3),
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // Right again before it is left: whoever leaves looks at it. And what keeps it, a durable
+        // subscriber, or what was made anew under its name, goes with it.
+        self.restore();
+        let _ = std::fs::remove_file(path(&self.name));
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("/dev/shm/packetring.{name}")
+}
+
+/// The stages of this thread, one of each kind, made when first needed.
+#[derive(Debug, Default)]
+pub(crate) struct Stages([Option<Stage>; KINDS]);
+
+impl Stages {
+    /// The stage of a kind, put right.
+    pub(crate) fn restored(&mut self, kind: usize) -> &mut Stage {
+        let place = &mut self.0[kind];
+        if place.as_ref().is_some_and(Stage::is_gone) {
+            *place = None;
+        }
+        let stage = place.get_or_insert_with(|| Stage::new(kind));
+        stage.restore();
+        stage
+    }
+}
