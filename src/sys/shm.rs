@@ -34,7 +34,7 @@ const OWNERS_ALONE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// umask takes away ([`give_to_owner`]). The descriptor is closed on exec. A symbolic link in the
 /// object's place is not followed (`rustix::shm::open` would).
 pub(crate) fn open(name: &str, create: bool) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let flags = if create { flags | OFlags::CREATE } else { flags };
     open_file(path(name), flags, OWNERS_ALONE)
 }
