@@ -145,6 +145,17 @@ pub(crate) fn whole_len(_: &Settings) -> Option<u64> {
     None
 }
 
+/// What is wrong with a segment that somebody is attached to, and that says this of itself.
+#[cfg(not(loom))]
+pub(crate) fn not_ready(name: &Name, state: State) -> OpenError {
+    let found = match state {
+        State::Unmade => 0,
+        State::Ready => READY,
+        State::Removed => REMOVED,
+    };
+    corrupt(name, "the state", READY, found)
+}
+
 fn slots(settings: &Settings) -> u64 {
     (settings.capacity / super::layout::SLOT) as u64
 }
@@ -155,7 +166,7 @@ fn format() -> u64 {
     u64::from(VERSION) | LITTLE << 32 | u64::from(usize::BITS) << 48
 }
 
-fn flags(settings: &Settings) -> u64 {
+pub(crate) fn flags(settings: &Settings) -> u64 {
     let bit = |is: bool, bit: u64| if is { bit } else { 0 };
     bit(settings.claims == Claims::Exclusive, EXCLUSIVE)
         | bit(settings.overflow == Overflow::DropOldest, DROP_OLDEST)

@@ -17,7 +17,7 @@
 //! The object is mapped by `shared_memory`, by name, and the name is checked afterwards to be the
 //! object that was opened and locked.
 
-use super::identity::{MAGIC, State, whole_len};
+use super::identity::{self, MAGIC, State, whole_len};
 use super::layout::{FARTHEST, Head, Places};
 use super::memory::Parts;
 use super::name::Name;
@@ -35,6 +35,9 @@ use std::ptr::NonNull;
 const CONTROL: u64 = 0;
 /// The byte on which everyone attached holds a read lock.
 const ATTACHED: u64 = 8;
+
+/// What of an object that was made shorter is wrong.
+const LENGTH: &str = "the length of the object";
 
 /// What is to be done when there is no such ring.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +95,32 @@ impl Mapped {
         self.refuse_inherited()?;
         let other = Self::open(&self.name, Absent::Refuse)?;
         let (own, others) = (self.object()?, inode(other.fd.as_fd(), &self.name)?);
-        if own == others { Ok(other) } else { Err(not_found(&self.name)) }
+        if own != others {
+            return Err(not_found(&self.name));
+        }
+        self.compare(&other)?;
+        Ok(other)
+    }
+
+    /// What was written once must be what it was: entries are known by their index, packets by
+    /// their stamp.
+    fn compare(&self, other: &Self) -> Result<(), OpenError> {
+        let (own, now) = (&self.settings, &other.settings);
+        let words = [
+            ("the salt", self.salt, other.salt),
+            ("the capacity", own.capacity as u64, now.capacity as u64),
+            ("the number of publishers", own.max_publishers as u64, now.max_publishers as u64),
+            ("the number of subscribers", own.max_subscribers as u64, now.max_subscribers as u64),
+            ("the history", own.history as u64, now.history as u64),
+            ("the flags", identity::flags(own), identity::flags(now)),
+        ];
+        match words.into_iter().find(|(_, expected, found)| expected != found) {
+            None => Ok(()),
+            Some((what, expected, found)) => {
+                let name = self.name.as_str().to_owned();
+                Err(OpenError::Corrupt { name, what, expected, found })
+            }
+        }
     }
 
     /// Removes the object of this name if nobody alive is attached. Durable subscribers go with
@@ -125,8 +153,10 @@ impl Mapped {
     pub(crate) fn parts(&self) -> Parts {
         let base = self.map.base();
         // SAFETY: the mapping is page-aligned and `places.end` long: `enter` compared the
-        // object's length with the settings', and a segment is never made shorter while somebody
-        // is attached. It lives as long as `self`, to which every user of the parts is tied.
+        // object's length with the settings', and `Map::open` the mapping's with that. We never
+        // make a segment shorter while somebody is attached. Another process of the same user
+        // can: the pages that are gone are then a SIGBUS, which ends this process, and nothing
+        // worse. It lives as long as `self`, to which every user of the parts is tied.
         unsafe { Parts::new(base, self.places, self.settings) }
     }
 
@@ -142,7 +172,8 @@ impl Mapped {
     pub(crate) fn writable(&self) -> Result<Self, OpenError> {
         let fd = Descriptor::open(|| rustix::io::fcntl_dupfd_cloexec(&self.fd, 0))
             .map_err(|errno| self.system("duplicate the descriptor of", errno))?;
-        let map = Map::open(&self.name, fd.as_fd())?.ok_or_else(|| not_found(&self.name))?;
+        let len = self.places.end as u64;
+        let map = Map::open(&self.name, fd.as_fd(), len)?.ok_or_else(|| not_found(&self.name))?;
         let name = self.name.clone();
         Ok(Self { name, fd, map, places: self.places, settings: self.settings, salt: self.salt })
     }
@@ -264,8 +295,15 @@ impl<'a> Locked<'a> {
         if object.len < size_of::<Head>() as u64 {
             return Err(self.foreign("its length", size_of::<Head>() as u64, object.len));
         }
-        let Some(map) = Map::open(self.name, self.fd.as_fd())? else { return Ok(None) };
-        match map.head().identity.state(self.name)? {
+        let map = Map::open(self.name, self.fd.as_fd(), object.len)?;
+        let Some(map) = map else { return Ok(None) };
+        let state = map.head().identity.state(self.name)?;
+        if state != State::Ready && self.is_attached() {
+            // Nobody attaches before it is ready, and it is not removed before everyone has left.
+            // Made or removed now, it would go from under their feet.
+            return Err(identity::not_ready(self.name, state));
+        }
+        match state {
             State::Unmade => self.make(absent).map(Some),
             State::Removed => self.unlink().map(|()| None),
             State::Ready => self.use_ready(map, object.len),
@@ -305,7 +343,8 @@ impl<'a> Locked<'a> {
         step(Step::MakeReserve);
         shm::reserve(self.fd.as_fd(), len).map_err(|errno| system("reserve memory for", errno))?;
         step(Step::MakeMap);
-        let map = Map::open(self.name, self.fd.as_fd())?.ok_or_else(|| not_found(self.name))?;
+        let map = Map::open(self.name, self.fd.as_fd(), len)?;
+        let map = map.ok_or_else(|| not_found(self.name))?;
         let salt = random()?;
         // SAFETY: reserved and mapped with the length that these settings take; used here alone.
         let parts = unsafe { Parts::new(map.base(), self.places(settings)?, *settings) };
@@ -387,8 +426,9 @@ impl Mapped {
 }
 
 impl Map {
-    /// Maps the object that `fd` is open on; `None` if the name is another object's by now.
-    fn open(name: &Name, fd: BorrowedFd<'_>) -> Result<Option<Self>, OpenError> {
+    /// Maps the object that `fd` is open on and that is `len` bytes long; `None` if the name is
+    /// another object's by now.
+    fn open(name: &Name, fd: BorrowedFd<'_>, len: u64) -> Result<Option<Self>, OpenError> {
         let object = name.object();
         let mapped = ShmemConf::new().os_id(&object).open();
         let same = match shm::measure_named(&object) {
@@ -404,11 +444,16 @@ impl Map {
         }
         let memory =
             mapped.map_err(|error| OpenError::system("map", shm::path(&object), cause(error)))?;
-        let (start, len) = (base(&memory), memory.len());
+        let (start, found) = (base(&memory), memory.len());
+        if (found as u64) < len {
+            // Made shorter since it was measured.
+            let (name, found) = (name.as_str().to_owned(), found as u64);
+            return Err(OpenError::Corrupt { name, what: LENGTH, expected: len, found });
+        }
         // SAFETY: one whole mapping.
-        unsafe { shm::keep_from_children(start, len) }
+        unsafe { shm::keep_from_children(start, found) }
             .map_err(|errno| OpenError::system("keep from children", shm::path(&object), errno))?;
-        Ok(Some(Self { _range: Range::announce(start, len), memory }))
+        Ok(Some(Self { _range: Range::announce(start, found), memory }))
     }
 
     fn base(&self) -> NonNull<u8> {
@@ -417,8 +462,9 @@ impl Map {
 
     fn head(&self) -> &Head {
         debug_assert!(self.memory.len() >= size_of::<Head>());
-        // SAFETY: the caller measured the object to be at least as long as a head; it consists of
-        // atomics, for which any bytes are values; a mapping is aligned to a page.
+        // SAFETY: the mapping is at least as long as the object was measured to be, and that as
+        // long as a head; it consists of atomics, for which any bytes are values; a mapping is
+        // aligned to a page.
         unsafe { self.base().cast::<Head>().as_ref() }
     }
 }
