@@ -3,7 +3,7 @@
 use super::endpoint::{Endpoint, Patience};
 use super::error::RecvError;
 use crate::ring::hand::{self, Holder};
-use crate::ring::reader::{Next, Reader, Taken};
+use crate::ring::reader::{Fault, Next, Reader, Taken};
 use crate::ring::roster::{self, Closing};
 use crate::sync::Ordering;
 use crate::wait::{Deadline, IDLE, PENDING};
@@ -164,15 +164,22 @@ impl Receiver {
                 self.reader.note_told();
                 Some(Err(RecvError::Missed(missed)))
             }
-            Next::Corrupt => Some(Err(RecvError::Corrupt(
-                format!("the header at position {} cannot be", self.reader.position()).into(),
-            ))),
+            Next::Corrupt(fault) => Some(Err(self.corrupt(fault))),
             Next::Nothing => {
                 // Void packets may have been skipped: room that a publisher waits for.
                 self.endpoint.ring_others();
                 is_over(&self.reader).then_some(Err(RecvError::Closed))
             }
         }
+    }
+
+    fn corrupt(&self, fault: Fault) -> RecvError {
+        let position = self.reader.position();
+        let what = match fault {
+            Fault::Header => format!("the header at position {position} cannot be"),
+            Fault::Cursor => format!("somebody moved the cursor of this subscriber at {position}"),
+        };
+        RecvError::Corrupt(what.into())
     }
 
     /// Nothing there, and no wait. Who only polls, however seldom, learns of deaths too.

@@ -13,11 +13,11 @@
 //! that was forgotten holds nothing up for longer than until the next call.
 
 use crate::ring::gate::{PIN, position};
-use crate::ring::geometry::{Geometry, clamp};
+use crate::ring::geometry::Geometry;
 use crate::ring::missed::{Account, Missed};
 use crate::ring::roster::Joined;
 use crate::ring::slot::{self, Descriptor, Kind, Look};
-use crate::segment::layout::{SubscriberDetails, SubscriberEntry};
+use crate::segment::layout::{FARTHEST, SubscriberDetails, SubscriberEntry};
 use crate::segment::memory::Memory;
 use crate::segment::settings::{Overflow, Settings};
 use crate::steps::{Step, step};
@@ -40,8 +40,17 @@ pub(crate) enum Next {
     Nothing,
     /// The cursor was moved over packets that this subscriber will not see.
     Missed(Missed),
-    /// A header that cannot be: the ring cannot be read on.
-    Corrupt,
+    /// Something that cannot be: the ring cannot be read on.
+    Corrupt(Fault),
+}
+
+/// What no publisher and no subscriber wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The header of a committed packet.
+    Header,
+    /// This subscriber's own cursor.
+    Cursor,
 }
 
 /// A subscriber's local state.
@@ -124,7 +133,7 @@ impl Reader {
         let found = slot::header(&self.memory, &self.geometry, self.position);
         let Look::Packet(descriptor) = found else {
             self.unpin();
-            return Some(Next::Corrupt);
+            return Some(Next::Corrupt(Fault::Header));
         };
         self.held = descriptor.span();
         if descriptor.kind == Kind::Void {
@@ -270,7 +279,11 @@ impl Reader {
     #[cold]
     fn look_for_eviction(&mut self) -> Option<Next> {
         // Pairs with the release half of the eviction.
-        let cursor = clamp(position(self.own().cursor.load(Ordering::Acquire)));
+        let cursor = self.own().cursor.load(Ordering::Acquire);
+        // Nobody but this subscriber pins it or takes it off, and evictors move it forward.
+        if cursor > FARTHEST || cursor < self.position {
+            return Some(Next::Corrupt(Fault::Cursor));
+        }
         if cursor == self.position {
             return Some(self.counted_late().map_or(Next::Nothing, Next::Missed));
         }

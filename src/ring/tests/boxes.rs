@@ -65,7 +65,7 @@ impl Boxes {
         &self,
         lives: &dyn Fn(crate::segment::member::Member) -> bool,
     ) -> crate::ring::roster::Reaped {
-        roster::reap(&self.memory(), &self.settings, lives)
+        roster::reap(&self.memory(), &self.settings, roster::Slots::Writable, lives)
     }
 
     #[cfg(not(loom))]

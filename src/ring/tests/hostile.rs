@@ -3,8 +3,9 @@
 
 use super::boxes::{Boxes, publish};
 use crate::ring::gate;
+use crate::ring::reader::{Fault, Next};
 use crate::ring::recover::{Recovered, recover};
-use crate::segment::layout::NOWHERE;
+use crate::segment::layout::{FARTHEST, NOWHERE};
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;
 
@@ -55,6 +56,20 @@ fn words_that_cannot_be_do_not_panic() {
                 let _ = publish(&mut writer, 2, 1);
                 let _ = ring.reader(0).next();
             });
+            case("a cursor that cannot be", &|| {
+                let ring = Boxes::new(8, claims, overflow);
+                let mut writer = ring.writer(0);
+                publish(&mut writer, 1, 1).unwrap();
+                let mut reader = ring.reader(0);
+                for word in [0, 1 | 1 << 63, 2 | 1 << 63, FARTHEST + 1, far, NOWHERE] {
+                    ring.memory().subscribers()[0].cursor.store(word, Ordering::Relaxed);
+                    let expected = match overflow {
+                        Overflow::Block => Next::Nothing,
+                        Overflow::DropOldest => Next::Corrupt(Fault::Cursor),
+                    };
+                    assert_eq!(reader.next(), expected, "{word:#x}");
+                }
+            });
             case("cursor", &|| {
                 let ring = Boxes::new(8, claims, overflow);
                 let mut reader = ring.reader(0);
@@ -79,6 +94,18 @@ fn words_that_cannot_be_do_not_panic() {
                 ring.memory().subscribers()[0].cursor.store(3, Ordering::Relaxed);
                 details.store(5, Ordering::Relaxed);
                 let _ = reader.next();
+            });
+            case("counts that go back and forth", &|| {
+                let ring = Boxes::new(8, claims, overflow);
+                let memory = ring.memory();
+                let details = &memory.subscribers()[0].details.evictions_begun;
+                details.store(u64::MAX, Ordering::Relaxed);
+                let mut reader = ring.reader(0);
+                for (cursor, begun) in [(1, u64::MAX - 1), (2, u64::MAX), (3, 7)] {
+                    memory.subscribers()[0].cursor.store(cursor, Ordering::Relaxed);
+                    details.store(begun, Ordering::Relaxed);
+                    let _ = reader.next();
+                }
             });
             case("record", &|| {
                 let ring = Boxes::new(8, claims, overflow);

@@ -269,7 +269,7 @@ fn loom_evict_while_pinned() {
                 true
             }
             Next::Nothing => false,
-            Next::Corrupt => panic!("corrupt"),
+            Next::Corrupt(fault) => panic!("corrupt {fault:?}"),
         };
         look(&mut reader);
         let sent = publisher.join().unwrap();
