@@ -2,7 +2,7 @@
 //! to sleep on and one to ring, and the question who lives.
 
 use crate::error::OpenError;
-use crate::ring::roster::{self, Reaped, Side};
+use crate::ring::roster::{self, Reaped, Side, Slots};
 use crate::segment::Segment;
 use crate::segment::layout::Bell;
 use crate::segment::member::Member;
@@ -135,13 +135,12 @@ impl Endpoint {
 pub(crate) fn reap(segment: &Segment, memory: &Memory, lives: &dyn Fn(Member) -> bool) -> Reaped {
     let settings = segment.settings();
     if !roster::has_abandoned_claim(memory, lives) {
-        // Whoever dies from here on with a claim open is left to the next: these slots may be
-        // read-only. The record is looked at after its owner was found dead, so it stays.
-        let spared = |member| lives(member) || roster::has_record(memory, member);
-        return roster::reap(memory, settings, &spared);
+        // Whoever dies from here on with a claim open is left to the next.
+        return roster::reap(memory, settings, Slots::ReadOnly, lives);
     }
     // Without a writable mapping (no memory, no descriptors) the claim waits for the next to ask.
-    segment.with_writable(|memory| roster::reap(&memory, settings, lives)).unwrap_or_default()
+    let work = |memory| roster::reap(&memory, settings, Slots::Writable, lives);
+    segment.with_writable(work).unwrap_or_default()
 }
 
 fn bell_of_own(memory: &Memory, member: Member) -> &Bell {

@@ -235,7 +235,7 @@ pub(crate) fn leave_publisher(memory: &Memory, settings: &Settings, index: usize
 }
 
 /// Whether a publisher's entry names a claim.
-pub(crate) fn has_record(memory: &Memory, member: Member) -> bool {
+fn has_record(memory: &Memory, member: Member) -> bool {
     let Member::Publisher(index) = member else { return false };
     memory.publishers()[index].record.position.load(Ordering::Acquire) != NOWHERE
 }
@@ -257,12 +257,27 @@ pub(crate) fn has_abandoned_claim(memory: &Memory, lives: &dyn Fn(Member) -> boo
     })
 }
 
+/// What may be done to the slots of a memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slots {
+    /// A store to them is a SIGSEGV.
+    ReadOnly,
+    /// Claims can be voided.
+    Writable,
+}
+
 /// Clears the dead away: resolves their claims, takes their cursors off, voids their pins, frees
-/// their entries. Under the control lock. `lives` says `true` of the caller itself.
-pub(crate) fn reap(memory: &Memory, settings: &Settings, lives: &dyn Fn(Member) -> bool) -> Reaped {
+/// their entries. Under the control lock. `lives` says `true` of the caller itself. Where the slots
+/// are read-only, who left a claim is left to the next.
+pub(crate) fn reap(
+    memory: &Memory,
+    settings: &Settings,
+    slots: Slots,
+    lives: &dyn Fn(Member) -> bool,
+) -> Reaped {
     let mut reaped = Reaped::default();
     for index in 0..memory.publishers().len() {
-        reaped.changed |= reap_publisher(memory, settings, index, lives);
+        reaped.changed |= reap_publisher(memory, settings, slots, index, lives);
     }
     for index in 0..memory.subscribers().len() {
         reaped.changed |= reap_subscriber(memory, index, lives);
@@ -273,6 +288,7 @@ pub(crate) fn reap(memory: &Memory, settings: &Settings, lives: &dyn Fn(Member) 
 fn reap_publisher(
     memory: &Memory,
     settings: &Settings,
+    slots: Slots,
     index: usize,
     lives: &dyn Fn(Member) -> bool,
 ) -> bool {
@@ -280,7 +296,14 @@ fn reap_publisher(
     if is_free(seat) || lives(Member::Publisher(index)) {
         return false;
     }
-    if recover(memory, &Geometry::of(settings), index, lives) == Recovered::Blocked {
+    let is_clear = match slots {
+        Slots::Writable => {
+            recover(memory, &Geometry::of(settings), index, lives) == Recovered::Cleared
+        }
+        // The record is looked at after its owner was found dead, so it stays.
+        Slots::ReadOnly => !has_record(memory, Member::Publisher(index)),
+    };
+    if !is_clear {
         return false;
     }
     leave_publisher(memory, settings, index);

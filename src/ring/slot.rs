@@ -141,11 +141,13 @@ pub(crate) fn stamp(memory: &Memory, position: u64) {
 }
 
 /// The end of the run of committed packets that starts at `from`, no further than the first
-/// boundary at or above `to`, and the data packets in it.
+/// boundary at or above `to`, and the data packets in it. More than a lap is never walked over: so
+/// far nothing committed lies behind one that is gated.
 ///
 /// What it reads may be overwritten meanwhile: the caller finds out by a compare-and-swap on the
 /// word that protected `from`, or holds what protects it.
 pub(crate) fn walk(memory: &Memory, geometry: &Geometry, from: u64, to: u64) -> (u64, u64) {
+    let to = to.min(from.saturating_add(geometry.capacity));
     let (mut position, mut packets) = (from, 0);
     while position < to {
         let Look::Packet(descriptor) = look(memory, geometry, position) else { break };
