@@ -9,8 +9,9 @@ const PIN: u64 = 1 << 63;
 
 /// Damages one thing, which may be the segment's identity.
 pub(crate) fn strike(stage: &Stage, choices: &mut Choices<'_>) {
-    match choices.below(3) {
-        0 => strike_word(stage, choices, &stage.layout.identity()),
+    match choices.below(6) {
+        0 | 1 => strike_word(stage, choices, &stage.layout.identity()),
+        2 => forge_geometry(stage, choices),
         _ => strike_inside(stage, choices),
     }
 }
@@ -63,6 +64,23 @@ fn value(stage: &Stage, choices: &mut Choices<'_>, word: Word, words: &[Word]) -
 /// A position within a lap or two of the tail.
 fn near_tail(stage: &Stage, choices: &mut Choices<'_>) -> u64 {
     stage.tail().wrapping_add(choices.step())
+}
+
+/// Another geometry that takes as many bytes, or nearly.
+fn forge_geometry(stage: &Stage, choices: &mut Choices<'_>) {
+    let [publishers, subscribers] = [40, 44].map(|offset| Word { offset, width: 4 });
+    let [capacity, history, flags] = [32, 48, 56].map(|offset| Word { offset, width: 8 });
+    let add = |word, by| stage.write(word, stage.read(word).wrapping_add(by));
+    match choices.below(4) {
+        0 => {
+            let by = choices.pick(&[1, 2, 3, u64::MAX, u64::MAX - 1]);
+            add(publishers, by);
+            add(subscribers, by.wrapping_neg());
+        }
+        1 => stage.write(capacity, choices.pick(&[16, 32, 64, 128, 1 << 26])),
+        2 => stage.write(history, choices.below(40) as u64),
+        _ => stage.write(flags, choices.below(16) as u64),
+    }
 }
 
 /// Commits a packet that nobody published, with a header that may be anything.

@@ -1,7 +1,237 @@
 //! Damage that has a name, and exactly what is said about it.
 
-use crate::support::peer::Role;
+use super::case::layout::{FORMAT, LEN, STATE, Word};
+use super::case::stage::Stage;
+use super::support::peer::{self, Peer, Role};
+use super::support::{object, unique};
+use packetring::{OpenError, Publisher, RecvError, Ring, Subscriber};
+use std::fs::{self, OpenOptions, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
 
-pub(crate) fn play(name: &str, _: &Role) {
-    panic!("{name}")
+/// A ring that a durable subscriber keeps.
+const KEPT: usize = 1;
+
+/// Something under a ring's name, removed with the test.
+struct Named(String);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        let path = object(&self.0);
+        // One of the two fails.
+        let _ = (fs::remove_file(&path), fs::remove_dir(&path));
+    }
+}
+
+impl Named {
+    fn new() -> Self {
+        Self(unique("named"))
+    }
+
+    /// With these bytes.
+    fn with(bytes: &[u8]) -> Self {
+        let named = Self::new();
+        fs::write(object(&named.0), bytes).unwrap();
+        named
+    }
+
+    /// What attaching and opening say, which is the same.
+    fn refusal(&self) -> String {
+        let attached = Ring::attach(&self.0).unwrap_err().to_string();
+        assert_eq!(Ring::open(&self.0).unwrap_err().to_string(), attached);
+        attached.replace(&self.0, "it").replace(" ring \"it\"", " it")
+    }
+}
+
+/// The bytes of a good segment.
+fn good() -> Vec<u8> {
+    Stage::new(KEPT).original().to_vec()
+}
+
+/// A good segment with other bytes at an offset.
+fn with(offset: u64, bytes: &[u8]) -> Named {
+    let mut all = good();
+    all[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+    Named::with(&all)
+}
+
+#[test]
+fn a_copy_of_a_good_segment_is_attached_to() {
+    let named = Named::with(&good());
+    let ring = Ring::attach(&named.0).unwrap();
+    assert_eq!(ring.types().len(), 1);
+    let mut desk = ring.durable::<String>("desk").unwrap();
+    assert_eq!(*desk.try_recv().unwrap(), *"");
+    assert_eq!(*desk.try_recv().unwrap(), *"texttexttexttexttexttexttext");
+}
+
+#[test]
+fn a_file_that_is_not_as_long_as_it_says() {
+    let all = good();
+    let end = all.len();
+    for len in [768, 4096, end - 1, end + 1, end + 4096] {
+        let mut bytes = all.clone();
+        bytes.resize(len, 0);
+        assert_eq!(
+            Named::with(&bytes).refusal(),
+            format!(
+                "ring \"it\" is corrupt: the length of the object is {len}, expected {end}; when \
+                 nobody uses it, Ring::remove clears it away"
+            )
+        );
+    }
+    assert!(with(LEN, &1_u64.to_le_bytes()).refusal().contains("the length written in it is 1,"));
+}
+
+#[test]
+fn a_file_of_something_else() {
+    let foreign = "the shared-memory object of it is not ours: ";
+    let short = Named::with(b"hello").refusal();
+    assert_eq!(short, format!("{foreign}its length is 0x5, expected 0x300"));
+    let random: Vec<u8> = super::Noise::of(7, 7).bytes(8192);
+    let word = u64::from_le_bytes(random[..8].try_into().unwrap());
+    let expected = u64::from_le_bytes(*b"packetrg");
+    let magic = format!("the magic word is {word:#x}, expected {expected:#x}");
+    assert_eq!(Named::with(&random).refusal(), format!("{foreign}{magic}"));
+}
+
+#[test]
+fn a_newer_version() {
+    assert_eq!(
+        with(FORMAT, &2_u32.to_le_bytes()).refusal(),
+        "ring \"it\" has layout version 2, this build knows 1: build both sides with one version"
+    );
+}
+
+#[test]
+fn another_kind_of_machine() {
+    let mark = "the shared-memory object of it is not ours: the byte order and pointer width is ";
+    // Of 32 bits, in this byte order.
+    let narrow = with(FORMAT + 6, &32_u16.to_le_bytes()).refusal();
+    assert_eq!(narrow, format!("{mark}0x201234, expected 0x401234"));
+    // This byte order's magic word, and the other's mark.
+    let mixed = with(FORMAT, &[0, 64, 0x12, 0x34, 0, 0, 0, 1]).refusal();
+    assert!(mixed.starts_with(mark), "{mixed}");
+    // All of it in the other byte order, as a process of such a machine would have written it.
+    let mut swapped = good();
+    swapped[..80].as_chunks_mut::<8>().0.iter_mut().for_each(|word| word.reverse());
+    let swapped = Named::with(&swapped).refusal();
+    assert!(swapped.contains("the magic word is 0x7061636b65747267, expected"), "{swapped}");
+}
+
+#[test]
+fn a_folder_a_link_or_a_pipe_in_its_place() {
+    let [folder, link, pipe] = [(); 3].map(|()| Named::new());
+    fs::create_dir(object(&folder.0)).unwrap();
+    assert!(folder.refusal().ends_with("Is a directory (os error 21)"), "{}", folder.refusal());
+    let elsewhere = Named::with(&good());
+    symlink(object(&elsewhere.0), object(&link.0)).unwrap();
+    let text = link.refusal();
+    assert!(text.ends_with("Too many levels of symbolic links (os error 40)"), "{text}");
+    // Nor is anything made where a link leads to.
+    let [nothing, link] = [(); 2].map(|()| Named::new());
+    symlink(object(&nothing.0), object(&link.0)).unwrap();
+    assert!(Ring::open(&link.0).is_err() && !object(&nothing.0).exists());
+    let made = std::process::Command::new("mkfifo").arg(object(&pipe.0)).status().unwrap();
+    assert!(made.success());
+    assert!(pipe.refusal().contains("its kind is 0x0, expected 0x1"), "{}", pipe.refusal());
+}
+
+#[test]
+fn a_file_of_mode_0() {
+    let all = good();
+    let named = Named::with(&all);
+    fs::set_permissions(object(&named.0), Permissions::from_mode(0)).unwrap();
+    // As a user to whom modes apply; these tests may be run by one to whom they do not.
+    let mut peer = Peer::start(&format!("attach-unprivileged {}", named.0));
+    let said = peer.hear();
+    assert!(said.ends_with("Permission denied (os error 13)"), "{said}");
+    peer.finish();
+    fs::set_permissions(object(&named.0), Permissions::from_mode(0o600)).unwrap();
+    assert!(fs::read(object(&named.0)).unwrap() == all, "it was changed");
+}
+
+/// A state that nobody stores while somebody is attached: making the segment anew, or removing it,
+/// would take it from under their feet.
+#[test]
+fn a_segment_in_use_that_says_it_is_not_made_or_removed() {
+    for state in [0_u64, 2] {
+        let stage = Stage::new(KEPT);
+        let (mut inbox, mut outbox) = endpoints(&stage.ring);
+        stage.write(Word { offset: STATE, width: 8 }, state);
+        for outcome in [Ring::open(&stage.name), Ring::attach(&stage.name)] {
+            match outcome.unwrap_err() {
+                OpenError::Corrupt { what: "the state", expected: 1, found, .. } => {
+                    assert_eq!(found, state);
+                }
+                error => panic!("{error}"),
+            }
+        }
+        assert!(stage.ring.subscriber::<String>().is_err());
+        outbox.try_send(&"still there".to_owned()).unwrap();
+        assert_eq!(*inbox.try_recv().unwrap(), *"still there");
+        assert!(!stage.is_gone());
+    }
+}
+
+fn endpoints(ring: &Ring) -> (Subscriber<String>, Publisher<String>) {
+    (ring.subscriber().unwrap(), ring.publisher().unwrap())
+}
+
+/// Entries are known by their index: an endpoint does not join by another geometry than the one
+/// it is cloned from.
+#[test]
+fn a_segment_in_use_that_changes_its_geometry() {
+    let stage = Stage::new(0);
+    let ring = &stage.ring;
+    let crowd: [Subscriber<String>; 3] = [(); 3].map(|()| ring.subscriber().unwrap());
+    let [.., mut last] = crowd;
+    // As many entries as before, so as many bytes, but fewer of them for subscribers.
+    stage.write(Word { offset: 40, width: 4 }, 5);
+    stage.write(Word { offset: 44, width: 4 }, 1);
+    match last.try_clone().unwrap_err() {
+        OpenError::Corrupt { what: "the number of publishers", expected: 2, found: 5, .. } => {}
+        error => panic!("{error}"),
+    }
+    assert!(matches!(last.try_recv(), Err(RecvError::Empty | RecvError::Closed)));
+}
+
+/// What a process that makes the file shorter does to those attached: the kernel ends them at the
+/// next touch of a page that is gone. Nothing else can be had: objects of `shm_open` cannot be
+/// sealed.
+#[test]
+fn a_file_made_shorter_while_it_is_in_use() {
+    let mut peer = Peer::start("attached-to-shrunk");
+    assert!(peer.rest().is_some_and(|said| said == "attached"));
+    assert_eq!(peer.rest(), None);
+    assert_eq!(peer.wait().signal(), Some(rustix::process::Signal::BUS.as_raw()));
+}
+
+/// The other processes of these tests.
+pub(crate) fn play(name: &str, role: &Role) {
+    match name {
+        "attach-unprivileged" => {
+            become_nobody();
+            peer::say(&Ring::attach(&role.arguments[0]).unwrap_err().to_string());
+        }
+        "attached-to-shrunk" => {
+            let named = Named::new();
+            let ring = Ring::builder().capacity(4096).open(&named.0).unwrap();
+            let (_inbox, mut outbox) = endpoints(&ring);
+            let file = OpenOptions::new().write(true).open(object(&named.0)).unwrap();
+            file.set_len(4096).unwrap();
+            // Found by whoever attaches from here on; not by those who have.
+            assert!(matches!(Ring::attach(&named.0), Err(OpenError::Corrupt { .. })));
+            fs::remove_file(object(&named.0)).unwrap();
+            peer::say("attached");
+            let _ = outbox.try_send(&"lost".to_owned());
+        }
+        other => panic!("{other}"),
+    }
+}
+
+fn become_nobody() {
+    // SAFETY: changes this process's own ids; it is a peer, which does nothing else.
+    let done = unsafe { libc::geteuid() != 0 || libc::setgid(65534) + libc::setuid(65534) == 0 };
+    assert!(done);
 }

@@ -254,7 +254,7 @@ pub(crate) fn use_attached(stage: &Stage, ring: &Ring, choices: &mut Choices<'_>
             explain(inbox.try_drain().map(|batch| batch.iter().for_each(|t| read(t))))
         });
     }
-    for out in crew.outs.first_mut() {
+    if let Some(out) = crew.outs.first_mut() {
         let laps = 2 * stage.layout.capacity;
         (0..laps).for_each(|_| refuse_nonsense(out.try_send(&String::new()).map(drop)));
     }
