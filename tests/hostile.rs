@@ -140,6 +140,31 @@ fn packets_damaged_in_their_slots() {
     run_all("packet", 200_000);
 }
 
+/// Writes what fuzzing begins with: see `fuzz/README.md`.
+#[test]
+#[ignore = "writes into fuzz/seeds"]
+fn write_seeds() {
+    let write = |name: &str, seeds: Vec<Vec<u8>>| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        for (number, seed) in seeds.iter().enumerate() {
+            fs::write(folder.join(format!("{number:02}")), seed).unwrap();
+        }
+    };
+    write("attach", attach::images());
+    write("packet", packet::images());
+    // Long ones, so that much is done.
+    write("ring", (0..16).map(|number| Noise::of(2, number).bytes(200)).collect());
+}
+
+/// The images are what they are meant to be: real, so they are accepted.
+#[test]
+fn seeds_lead_to_real_segments_and_archives() {
+    attach::images().iter().for_each(|seed| assert!(attach::accepts(seed)));
+    packet::images().iter().for_each(|seed| assert!(packet::accepts(seed)));
+}
+
 /// Runs the case that `HOSTILE_CASE` names; nothing without it.
 #[test]
 fn one_case() {

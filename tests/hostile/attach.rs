@@ -9,12 +9,32 @@ use std::cell::RefCell;
 /// Bytes of an image that are laid over a segment: identity, head, entries, and a few types.
 pub(crate) const IMAGE: usize = 4096;
 
+thread_local! {
+    static STAGES: RefCell<Stages> = RefCell::default();
+}
+
+/// The first bytes of real segments, each behind the choices that lay it over one of its kind.
+pub(crate) fn images() -> Vec<Vec<u8>> {
+    let image = |kind| {
+        let all = Stage::new(kind).original().to_vec();
+        // Without the zeros at the end, which are there already.
+        let end = all[..IMAGE].iter().rposition(|&byte| byte != 0).unwrap_or(0) + 1;
+        [&[kind as u8, 3], &all[..end]].concat()
+    };
+    (0..KINDS).map(image).collect()
+}
+
+/// Whether the segment of a case can be attached to.
+pub(crate) fn accepts(data: &[u8]) -> bool {
+    run(data);
+    STAGES.with_borrow(|stages| {
+        stages.get(usize::from(data[0])).is_some_and(|stage| Ring::attach(&stage.name).is_ok())
+    })
+}
+
 /// Runs one case. The first choice is the ring, the second whether the rest is an image of a
 /// segment's first bytes, or a list of damages.
 pub(crate) fn run(data: &[u8]) {
-    thread_local! {
-        static STAGES: RefCell<Stages> = RefCell::default();
-    }
     STAGES.with_borrow_mut(|stages| {
         let mut choices = Choices::new(data);
         let stage = stages.restored(choices.below(KINDS));

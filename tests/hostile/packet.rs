@@ -24,6 +24,11 @@ const LONGEST: usize = 8 * 1024;
 /// Runs one case. The first choice is the type, the second whether the rest is an archive, or a list
 /// of damages to a real one.
 pub(crate) fn run(data: &[u8]) {
+    accepts(data);
+}
+
+/// Whether the archive of a case is sound.
+pub(crate) fn accepts(data: &[u8]) -> bool {
     thread_local! {
         static LANES: RefCell<Vec<Option<Box<dyn Lane>>>> = RefCell::default();
     }
@@ -31,8 +36,8 @@ pub(crate) fn run(data: &[u8]) {
         lanes.resize_with(TYPES, || None);
         let mut choices = Choices::new(data);
         let which = choices.below(TYPES);
-        lanes[which].get_or_insert_with(|| lane(which)).run(choices);
-    });
+        lanes[which].get_or_insert_with(|| lane(which)).run(choices)
+    })
 }
 
 /// Types that there are lanes for.
@@ -70,7 +75,7 @@ const IMAGE: u8 = 3;
 
 /// A ring for packets of one type.
 trait Lane {
-    fn run(&mut self, choices: Choices<'_>);
+    fn run(&mut self, choices: Choices<'_>) -> bool;
     fn archives(&self) -> &[Vec<u8>];
 }
 
@@ -171,7 +176,7 @@ impl<T: Unpack + Debug> Lane for Typed<T>
 where
     T::Archived: Read,
 {
-    fn run(&mut self, mut choices: Choices<'_>) {
+    fn run(&mut self, mut choices: Choices<'_>) -> bool {
         let archive = if choices.below(4) == usize::from(IMAGE) {
             let image = choices.rest();
             // A hostile length within the same slots is as good as any: readers and publisher stay
@@ -187,7 +192,7 @@ where
             archive
         };
         self.publish(&archive);
-        self.receive(choices.below(20));
+        self.receive(choices.below(20))
     }
 
     fn archives(&self) -> &[Vec<u8>] {

@@ -133,6 +133,11 @@ fn path(name: &str) -> String {
 pub(crate) struct Stages([Option<Stage>; KINDS]);
 
 impl Stages {
+    /// The stage of a kind as it is.
+    pub(crate) fn get(&self, kind: usize) -> Option<&Stage> {
+        self.0[kind].as_ref()
+    }
+
     /// The stage of a kind, put right.
     pub(crate) fn restored(&mut self, kind: usize) -> &mut Stage {
         let place = &mut self.0[kind];
