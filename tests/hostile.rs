@@ -18,6 +18,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "hostile/beside.rs"]
+mod beside;
 #[path = "hostile/case.rs"]
 mod case;
 #[path = "hostile/named.rs"]
@@ -107,6 +109,7 @@ fn peer() {
     let Some(role) = peer::role() else { return };
     match role.name.as_str() {
         "cases" => run_cases(&role),
+        "beside-a-writer" => beside::play(&role),
         other => named::play(other, &role),
     }
 }

@@ -14,6 +14,10 @@
 //! next finds one of these cases. Attached: a read lock on a second byte of the object, which is
 //! how the last to leave knows that it is the last.
 //!
+//! The object's length is compared with what its words ask for at every attach, under the lock. Who
+//! makes it shorter afterwards, as every process of the same user can, has the kernel end those who
+//! touch what is gone by SIGBUS: sealing, which would prevent it, is for `memfd` objects only.
+//!
 //! The object is mapped by `shared_memory`, by name, and the name is checked afterwards to be the
 //! object that was opened and locked.
 

@@ -4,6 +4,9 @@
 //! not robust. A process killed in the few instructions inside `set` or `wait` that hold it
 //! blocks the others for good. Rings park on futexes unless they were made otherwise.
 //!
+//! Nor proof against damaged bytes: they are the C library's own mutex and condition variable, which
+//! believe what they find.
+//!
 //! `raw_sync` 0.1.5 adds a timeout's nanoseconds to the clock's without carrying into the
 //! seconds, and the kernel refuses the result (its issue 39). [`carry_free`] shortens a wait so
 //! that no carry is needed; whatever error comes all the same means "look again".

@@ -18,19 +18,26 @@ pub(crate) fn strike(stage: &Stage, choices: &mut Choices<'_>) {
 
 /// Damages one thing, but leaves the segment's identity as it is.
 pub(crate) fn strike_inside(stage: &Stage, choices: &mut Choices<'_>) {
-    let layout = &stage.layout;
     match choices.below(12) {
+        0 => {
+            let position = near_tail(stage, choices);
+            strike_word(stage, choices, &stage.layout.slot_words(position));
+        }
+        1 => forge_packet(stage, choices),
+        2 => smear(stage, choices),
+        _ => strike_words(stage, choices),
+    }
+}
+
+/// Damages one thing that is neither in the segment's identity nor in its slots.
+pub(crate) fn strike_words(stage: &Stage, choices: &mut Choices<'_>) {
+    let layout = &stage.layout;
+    match choices.below(9) {
         0..3 => strike_word(stage, choices, &layout.head()),
         3..6 => strike_word(stage, choices, &layout.entries()),
         6 => strike_word(stage, choices, &layout.type_words()),
-        7 => {
-            let position = near_tail(stage, choices);
-            strike_word(stage, choices, &layout.slot_words(position));
-        }
-        8 => forge_packet(stage, choices),
-        9 => forge_claim(stage, choices),
-        10 => forge_subscriber(stage, choices),
-        _ => smear(stage, choices),
+        7 => forge_claim(stage, choices),
+        _ => forge_subscriber(stage, choices),
     }
 }
 

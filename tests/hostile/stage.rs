@@ -47,11 +47,16 @@ impl Stage {
     }
 
     /// Puts everything right.
-    pub(crate) fn restore(&mut self) {
+    pub(crate) fn restore(&self) {
         if self.file.metadata().unwrap().len() != self.layout.end {
             self.file.set_len(self.layout.end).unwrap();
         }
-        self.file.write_all_at(&self.original, 0).unwrap();
+        self.restore_up_to(self.layout.end);
+    }
+
+    /// Puts everything right below an offset.
+    pub(crate) fn restore_up_to(&self, end: u64) {
+        self.file.write_all_at(&self.original[..end as usize], 0).unwrap();
     }
 
     /// Whether the segment was removed by name, as a damaged state can have it.
