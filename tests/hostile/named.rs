@@ -141,7 +141,7 @@ fn a_folder_a_link_or_a_pipe_in_its_place() {
 fn a_file_of_mode_0() {
     let all = good();
     let named = Named::with(&all);
-    fs::set_permissions(object(&named.0), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(object(&named.0), Permissions::from_mode(0o000)).unwrap();
     // As a user to whom modes apply; these tests may be run by one to whom they do not.
     let mut peer = Peer::start(&format!("attach-unprivileged {}", named.0));
     let said = peer.hear();
