@@ -3,7 +3,7 @@
 use super::case::layout::{FORMAT, LEN, STATE, Word};
 use super::case::stage::Stage;
 use super::support::peer::{self, Peer, Role};
-use super::support::{object, unique};
+use super::support::{Watch, object, unique};
 use packetring::{OpenError, Publisher, RecvError, Ring, Subscriber};
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -121,6 +121,7 @@ fn another_kind_of_machine() {
 
 #[test]
 fn a_folder_a_link_or_a_pipe_in_its_place() {
+    let _watch = Watch::start();
     let [folder, link, pipe] = [(); 3].map(|()| Named::new());
     fs::create_dir(object(&folder.0)).unwrap();
     assert!(folder.refusal().ends_with("Is a directory (os error 21)"), "{}", folder.refusal());
