@@ -112,7 +112,7 @@ fn what_was_void_is_not_missed() {
             Next::Taken(_) => received += 1,
             Next::Missed(some) => missed += some.packets,
             Next::Nothing => break,
-            Next::Corrupt => panic!(),
+            Next::Corrupt(fault) => panic!("{fault:?}"),
         }
         reader.release();
     }
