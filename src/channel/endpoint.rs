@@ -71,7 +71,7 @@ impl Endpoint {
 
     /// The bell that this endpoint sleeps on.
     pub(crate) fn bell(&self) -> &Bell {
-        bell_of_own(&self.memory, self.member)
+        bell_of(&self.memory, side_of(self.member))
     }
 
     /// After a store that the other side may sleep for: wakes it if it does.
@@ -101,12 +101,7 @@ impl Endpoint {
     /// Wakes both sides: what they wait for may have come about.
     pub(crate) fn wake_all(&mut self) {
         self.wake_others();
-        let bell = self.bell();
-        bell.futex.fetch_add(1, Ordering::SeqCst);
-        match self.segment.settings().parking {
-            Parking::Futex => futex::wake_all(&bell.futex),
-            Parking::Event => set_events(&self.segment, &mut Vec::new(), side_of(self.member)),
-        }
+        wake_side(&self.segment, side_of(self.member));
     }
 
     /// Whether a member lives; this one does.
@@ -130,6 +125,22 @@ impl Endpoint {
     }
 }
 
+/// Wakes all who sleep, for one who has no endpoint.
+pub(crate) fn wake_everyone(segment: &Segment) {
+    wake_side(segment, Side::Publishers);
+    wake_side(segment, Side::Subscribers);
+}
+
+fn wake_side(segment: &Segment, side: Side) {
+    let memory = segment.memory();
+    let bell = bell_of(&memory, side);
+    bell.futex.fetch_add(1, Ordering::SeqCst);
+    match segment.settings().parking {
+        Parking::Futex => futex::wake_all(&bell.futex),
+        Parking::Event => set_events(segment, &mut Vec::new(), side),
+    }
+}
+
 /// Clears the dead away, through a second mapping if a claim must be voided. Under the control
 /// lock.
 pub(crate) fn reap(segment: &Segment, memory: &Memory, lives: &dyn Fn(Member) -> bool) -> Reaped {
@@ -143,19 +154,18 @@ pub(crate) fn reap(segment: &Segment, memory: &Memory, lives: &dyn Fn(Member) ->
     segment.with_writable(work).unwrap_or_default()
 }
 
-fn bell_of_own(memory: &Memory, member: Member) -> &Bell {
-    match member {
-        Member::Publisher(_) => &memory.head().writers,
-        Member::Subscriber(_) => &memory.head().readers.bell,
+/// Where a side sleeps.
+#[inline]
+fn bell_of(memory: &Memory, side: Side) -> &Bell {
+    match side {
+        Side::Publishers => &memory.head().writers,
+        Side::Subscribers => &memory.head().readers.bell,
     }
 }
 
 #[inline]
 fn bell_of_others(memory: &Memory, member: Member) -> &Bell {
-    match member {
-        Member::Publisher(_) => &memory.head().readers.bell,
-        Member::Subscriber(_) => &memory.head().writers,
-    }
+    bell_of(memory, side_of(member).other())
 }
 
 /// Sets the event of every entry of a side that was ever used: each has one waiter, and one that
@@ -183,6 +193,7 @@ fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) {
     }
 }
 
+#[inline]
 fn side_of(member: Member) -> Side {
     match member {
         Member::Publisher(_) => Side::Publishers,

@@ -4,7 +4,7 @@
 //! It guarantees that one that fails to join leaves nothing behind: whatever can fail comes before
 //! the entry is taken, and the type is registered by who is about to take one.
 
-use super::endpoint::{Endpoint, reap};
+use super::endpoint::{self, Endpoint, reap};
 use super::error::Mismatch;
 use super::receiver::Receiver;
 use super::sender::Sender;
@@ -128,6 +128,8 @@ pub(crate) fn remove_durable(ring: &Segment, name: &str) -> Result<bool, OpenErr
         return Err(name_taken(&memory, entry, name));
     }
     roster::leave_subscriber(&memory, entry);
+    // Publishers that it held up.
+    endpoint::wake_everyone(ring);
     Ok(true)
 }
 

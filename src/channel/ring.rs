@@ -1,5 +1,6 @@
 //! A ring by its name: opening it, and what it gives.
 
+use super::endpoint;
 use super::join::{self, Types};
 use super::mixed::{MixedPublisher, MixedSubscriber};
 use super::publisher::Publisher;
@@ -10,8 +11,6 @@ use crate::ring::roster::{Closing, Start};
 use crate::segment::Segment;
 use crate::segment::name::Name;
 use crate::segment::settings::{Claims, Overflow, Parking, Settings};
-use crate::sync::Ordering;
-use crate::sys::futex;
 use crate::wait::{Kind, Wait};
 
 /// A ring that this process is attached to.
@@ -174,19 +173,16 @@ impl Ring {
     }
 
     /// Closes the ring, for everyone and for good: sends fail from here on, subscribers get
-    /// `Closed` once they have read what is there.
+    /// `Closed` once they have read what is there. What is being sent at that moment may or may not
+    /// be received.
     ///
     /// # Errors
     ///
     /// [`System`](OpenError::System).
     pub fn close(&self) -> Result<(), OpenError> {
         let _control = self.segment.lock()?;
-        let memory = self.segment.memory();
-        Closing::Closed.set(&memory);
-        for bell in [&memory.head().readers.bell, &memory.head().writers] {
-            bell.futex.fetch_add(1, Ordering::SeqCst);
-            futex::wake_all(&bell.futex);
-        }
+        Closing::Closed.set(&self.segment.memory());
+        endpoint::wake_everyone(&self.segment);
         Ok(())
     }
 

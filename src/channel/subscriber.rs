@@ -156,7 +156,8 @@ impl<T: Packet> Subscriber<T> {
     /// The next packet, copied out of the ring before it is checked. Waits for it.
     ///
     /// For publishers that are not trusted: one that goes on writing after the check can defeat
-    /// any check in place. Costs the copy; allocates only to grow.
+    /// any check in place. Costs the copy; allocates only to grow. The slots are released before the
+    /// call returns: to a durable subscriber this packet does not come again.
     ///
     /// # Errors
     ///
@@ -185,7 +186,8 @@ impl<T: Packet> Subscriber<T> {
     }
 
     /// The packets as owned values, until the ring is closed or its last publisher has left. Waits
-    /// for each. What was missed in a ring that drops is an item, too.
+    /// for each. What was missed in a ring that drops is an item, too. Each packet is released before
+    /// its value is returned: to a durable subscriber it does not come again.
     ///
     /// ```
     /// # let ring = packetring::Ring::builder().heap()?;

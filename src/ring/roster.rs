@@ -107,6 +107,7 @@ pub(crate) enum Side {
 
 impl Side {
     /// The other one.
+    #[inline]
     pub(crate) fn other(self) -> Self {
         match self {
             Self::Publishers => Self::Subscribers,
