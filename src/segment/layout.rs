@@ -24,7 +24,7 @@
 //! and processors prefetch them in pairs.
 //!
 //! Not here: what the words mean to one another, which is the protocol (`ring`), nor how a
-//! mapping comes about (`segment::mapped`).
+//! mapping comes about (`segment::enter`).
 
 use crate::sync::{AtomicU32, AtomicU64};
 use crossbeam_utils::CachePadded;

@@ -7,7 +7,7 @@
 //!
 //! It does not know what the words in it mean to one another: that is `ring`.
 //!
-//! Start with [`layout`], then [`mapped`].
+//! Start with [`layout`], then [`enter`].
 
 #[cfg(not(loom))]
 pub(crate) mod bytes;
@@ -19,9 +19,13 @@ pub(crate) mod name;
 pub(crate) mod settings;
 
 #[cfg(not(loom))]
+mod enter;
+#[cfg(not(loom))]
 mod heap;
 #[cfg(not(loom))]
 mod identity;
+#[cfg(not(loom))]
+mod map;
 #[cfg(not(loom))]
 mod mapped;
 #[cfg(not(loom))]

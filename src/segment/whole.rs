@@ -1,11 +1,12 @@
 //! One attachment, on the heap or to a shared object, as the layers below see it: its memory, its
 //! packet types, the control lock, and who lives.
 //!
-//! Not here: how a shared object is made and removed (`segment::mapped`).
+//! Not here: how a shared object is made and removed (`segment::enter`, `segment::mapped`).
 
+use super::enter::Absent;
 use super::heap::Heap;
 use super::layout::{MAX_TYPES, SubscriberEntry};
-use super::mapped::{Absent, Mapped};
+use super::mapped::Mapped;
 use super::member::{Member, SeatState};
 use super::memory::{Memory, Parts};
 use super::name::Name;

@@ -4,8 +4,8 @@
 //!
 //! | actor | mirrors |
 //! |---|---|
-//! | opener | `segment/mapped.rs` (`Mapped::open`, `Locked::take`, `enter`, `make`, `use_ready`, `attach`, `Map::open`) |
-//! | the same, leaving | `segment/whole.rs` (`Segment::drop`, `lock_patiently`), `segment/mapped.rs` (`leave`, `unlink_if_same`) |
+//! | opener | `segment/enter.rs` (`Locked::take`, `enter`, `make`, `use_ready`), `segment/mapped.rs` (`Mapped::open`, `attach`), `segment/map.rs` |
+//! | the same, leaving | `segment/whole.rs` (`Segment::drop`, `lock_patiently`), `segment/mapped.rs` (`leave`, `give_up`) |
 //! | remover | `Mapped::remove` |
 //! | durable entries | `ring/roster.rs` (`make_durable`), `channel/join.rs` (`remove_durable`), both under the control lock |
 //!
