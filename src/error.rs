@@ -114,6 +114,15 @@ pub enum OpenError {
         /// The ring.
         name: String,
     },
+    /// Another process is opening, joining or leaving the ring, and did not come to an end within
+    /// the [patience](crate::RingBuilder::patience) of this one. Perhaps it is stopped there.
+    Busy {
+        /// The ring.
+        name: String,
+        /// The process id of the last to join or leave, as its own pid namespace has it, if this
+        /// process is attached already. For people.
+        pid: Option<u32>,
+    },
     /// The operating system refused.
     System {
         /// What was being done.
@@ -185,6 +194,13 @@ impl fmt::Display for OpenError {
             Self::Closed { name } => write!(f, "ring {name:?} was closed"),
             Self::InUse { name } => {
                 write!(f, "ring {name:?} is in use: end its processes, then remove it")
+            }
+            Self::Busy { name, pid } => {
+                let who = pid.map_or_else(String::new, |pid| format!(", perhaps {pid},"));
+                write!(
+                    f,
+                    "a process{who} is joining or leaving ring {name:?} and does not go on: continue or end it"
+                )
             }
             Self::System { action, object, source } => {
                 write!(f, "could not {action} {object}: {source}")?;

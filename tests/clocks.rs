@@ -231,8 +231,8 @@ fn one_in_another_namespace_goes_on_when_this_one_dies() {
         return;
     }
     let (there, back) = (unique("there"), unique("back"));
-    let (ring, answers) = (small().open(&there).unwrap(), small().open(&back).unwrap());
-    let mut answers = answers.subscriber::<u64>().unwrap();
+    let ring = small().open(&there).unwrap();
+    let mut answers = small().open(&back).unwrap().subscriber::<u64>().unwrap();
     let mut echo = Peer::start_under(&UNSHARE, &format!("echo {there} {back}"));
     echo.expect("1");
     let mut claiming = Peer::start(&format!("claim {there}"));
@@ -243,6 +243,11 @@ fn one_in_another_namespace_goes_on_when_this_one_dies() {
     // Recovered by the other, which alone waits behind it.
     claiming.kill();
     assert_eq!(*answers.recv_timeout(LONG).unwrap(), 7);
+    ring.close().unwrap();
+    echo.finish();
+    drop((ring, out, answers));
+    assert_gone(&there);
+    assert_gone(&back);
 }
 
 #[test]

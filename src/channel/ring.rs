@@ -12,6 +12,7 @@ use crate::segment::Segment;
 use crate::segment::name::Name;
 use crate::segment::settings::{Claims, Overflow, Parking, Settings};
 use crate::wait::{Kind, Wait};
+use std::time::Duration;
 
 /// A ring that this process is attached to.
 ///
@@ -254,6 +255,7 @@ pub struct RingBuilder {
     max_subscribers: Option<usize>,
     stays_open: Option<bool>,
     wait: Option<Wait>,
+    patience: Option<Duration>,
 }
 
 impl RingBuilder {
@@ -317,6 +319,14 @@ impl RingBuilder {
         self
     }
 
+    /// How long opening, joining and closing may wait for another process that is just opening,
+    /// joining or leaving: microseconds, unless it was stopped there (by SIGSTOP or a debugger).
+    /// After it they give up with [`Busy`](OpenError::Busy). By default they wait for ever.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
     /// Opens the ring of this name, making it if it is not there.
     ///
     /// # Errors
@@ -325,7 +335,7 @@ impl RingBuilder {
     /// [`SettingsMismatch`](OpenError::SettingsMismatch) if it exists and a chosen setting is
     /// another.
     pub fn open(self, name: &str) -> Result<Ring, OpenError> {
-        let segment = Segment::open(&Name::new(name)?, &self.settings())?;
+        let segment = Segment::open(&Name::new(name)?, &self.settings(), self.patience)?;
         self.finish(segment)
     }
 
@@ -335,7 +345,7 @@ impl RingBuilder {
     ///
     /// As [`open`](Self::open), and [`NotFound`](OpenError::NotFound).
     pub fn attach(self, name: &str) -> Result<Ring, OpenError> {
-        let segment = Segment::attach(&Name::new(name)?)?;
+        let segment = Segment::attach(&Name::new(name)?, self.patience)?;
         self.finish(segment)
     }
 

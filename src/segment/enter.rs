@@ -25,6 +25,7 @@ use crate::steps::{Step, step};
 use crate::sys::fork::Descriptor;
 use crate::sys::{lock, shm};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// What is to be done when there is no such ring.
 #[derive(Clone, Copy, Debug)]
@@ -42,12 +43,19 @@ pub(super) struct Locked<'a> {
 }
 
 impl<'a> Locked<'a> {
-    /// Opens the object of this name and takes its control lock.
-    pub(super) fn take(fd: Descriptor, name: &'a Name) -> Result<Self, OpenError> {
+    /// Takes the control lock of an open object.
+    pub(super) fn take(
+        fd: Descriptor,
+        name: &'a Name,
+        patience: Option<Duration>,
+    ) -> Result<Self, OpenError> {
         step(Step::OpenLock);
-        lock::exclusive(fd.as_fd(), CONTROL)
+        let taken = lock::exclusive_within(fd.as_fd(), CONTROL, patience)
             .map_err(|error| OpenError::system("lock", shm::path(&name.object()), error))?;
-        Ok(Self { name, fd })
+        if taken {
+            return Ok(Self { name, fd });
+        }
+        Err(OpenError::Busy { name: name.as_str().to_owned(), pid: None })
     }
 
     /// One turn of the state machine; `None`: open again.

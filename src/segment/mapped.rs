@@ -18,6 +18,7 @@ use crate::sync::Ordering;
 use crate::sys::fork::Descriptor;
 use crate::sys::{lock, shm};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 /// The byte whose lock is the control lock.
 pub(super) const CONTROL: u64 = 0;
@@ -33,16 +34,23 @@ pub(crate) struct Mapped {
     pub(crate) places: Places,
     pub(crate) settings: Settings,
     pub(crate) salt: u64,
+    /// How long to wait for the control lock; none: for ever.
+    patience: Option<Duration>,
 }
 
 impl Mapped {
     /// Attaches to the ring of this name, making it if that was asked for and it is not there.
-    pub(crate) fn open(name: &Name, absent: Absent<'_>) -> Result<Self, OpenError> {
+    /// Waits for the control lock, now and later, for `patience` at most, if there is one.
+    pub(crate) fn open(
+        name: &Name,
+        absent: Absent<'_>,
+        patience: Option<Duration>,
+    ) -> Result<Self, OpenError> {
         loop {
             let fd = open_object(name, absent)?;
-            let locked = Locked::take(fd, name)?;
+            let locked = Locked::take(fd, name, patience)?;
             if let Some(mapped) = locked.enter(absent)? {
-                return Ok(mapped);
+                return Ok(Self { patience, ..mapped });
             }
         }
     }
@@ -51,7 +59,7 @@ impl Mapped {
     pub(super) fn new(name: Name, fd: Descriptor, map: Map, checked: Checked) -> Option<Self> {
         let Checked { settings, salt } = checked;
         let places = Places::of_settings(&settings)?;
-        Some(Self { name, fd, map, places, settings, salt })
+        Some(Self { name, fd, map, places, settings, salt, patience: None })
     }
 
     /// Says that this attachment is there and ends the control lock.
@@ -66,7 +74,10 @@ impl Mapped {
     /// Another attachment to the same object.
     pub(crate) fn another(&self) -> Result<Self, OpenError> {
         self.refuse_inherited()?;
-        let other = Self::open(&self.name, Absent::Refuse)?;
+        let other = match Self::open(&self.name, Absent::Refuse, self.patience) {
+            Err(OpenError::Busy { .. }) => Err(self.busy()),
+            outcome => outcome,
+        }?;
         let (own, others) = (self.object()?, inode(other.fd.as_fd(), &self.name)?);
         if own != others {
             return Err(not_found(&self.name));
@@ -103,7 +114,7 @@ impl Mapped {
             Err(OpenError::NotFound { .. }) => return Ok(false),
             outcome => outcome?,
         };
-        let locked = Locked::take(fd, name)?;
+        let locked = Locked::take(fd, name, None)?;
         let object = locked.measure()?;
         if object.unlinked {
             return Ok(false);
@@ -148,13 +159,23 @@ impl Mapped {
         let len = self.places.end as u64;
         let map = Map::open(&self.name, fd.as_fd(), len)?.ok_or_else(|| not_found(&self.name))?;
         let name = self.name.clone();
-        Ok(Self { name, fd, map, places: self.places, settings: self.settings, salt: self.salt })
+        let (places, settings, salt) = (self.places, self.settings, self.salt);
+        Ok(Self { name, fd, map, places, settings, salt, patience: self.patience })
     }
 
-    /// Takes the control lock, sleeping for as long as another holds it.
+    /// Takes the control lock.
     pub(crate) fn lock(&self) -> Result<(), OpenError> {
-        lock::exclusive(self.fd.as_fd(), CONTROL)
-            .map_err(|error| OpenError::system("lock", shm::path(&self.name.object()), error))
+        let taken = lock::exclusive_within(self.fd.as_fd(), CONTROL, self.patience)
+            .map_err(|error| OpenError::system("lock", shm::path(&self.name.object()), error))?;
+        if taken {
+            return Ok(());
+        }
+        Err(self.busy())
+    }
+
+    fn busy(&self) -> OpenError {
+        let holder = self.parts().head().roster.lock_holder.load(Ordering::Relaxed);
+        OpenError::Busy { name: self.name.as_str().to_owned(), pid: Some(holder) }
     }
 
     /// Takes the control lock if nobody holds it.

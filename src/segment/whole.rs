@@ -44,15 +44,20 @@ pub(crate) struct Control<'a> {
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Segment {
-    /// Attaches to a ring, making it if it is not there.
-    pub(crate) fn open(name: &Name, settings: &Settings) -> Result<Self, OpenError> {
+    /// Attaches to a ring, making it if it is not there. It waits for the control lock, now and
+    /// later, for `patience` at most, if there is one.
+    pub(crate) fn open(
+        name: &Name,
+        settings: &Settings,
+        patience: Option<Duration>,
+    ) -> Result<Self, OpenError> {
         check(settings)?;
-        Mapped::open(name, Absent::Make(settings)).map(Self::mapped)
+        Mapped::open(name, Absent::Make(settings), patience).map(Self::mapped)
     }
 
     /// Attaches to a ring that is there.
-    pub(crate) fn attach(name: &Name) -> Result<Self, OpenError> {
-        Mapped::open(name, Absent::Refuse).map(Self::mapped)
+    pub(crate) fn attach(name: &Name, patience: Option<Duration>) -> Result<Self, OpenError> {
+        Mapped::open(name, Absent::Refuse, patience).map(Self::mapped)
     }
 
     /// Makes a ring on the heap.
@@ -172,7 +177,7 @@ impl Segment {
         }
     }
 
-    /// Takes the control lock, waiting for as long as another living process holds it.
+    /// Takes the control lock, waiting while another living process holds it.
     pub(crate) fn lock(&self) -> Result<Control<'_>, OpenError> {
         if let Backing::Mapped(mapped) = &self.backing {
             // Before the mutex, which another thread may have held when this process was forked.

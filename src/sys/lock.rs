@@ -7,6 +7,10 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// Between two tries of one who does not wait for ever.
+const POLL: Duration = Duration::from_micros(100);
 
 /// Takes the write lock on one byte, or says `false` if another description holds a lock on it.
 pub(crate) fn try_exclusive(fd: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
@@ -18,12 +22,31 @@ pub(crate) fn try_exclusive(fd: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
 }
 
 /// Takes the write lock on one byte, sleeping in the kernel for as long as another holds it.
-pub(crate) fn exclusive(fd: BorrowedFd<'_>, byte: u64) -> io::Result<()> {
+fn exclusive(fd: BorrowedFd<'_>, byte: u64) -> io::Result<()> {
     loop {
         match set(fd, libc::F_OFD_SETLKW, libc::F_WRLCK, byte) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             outcome => return outcome,
         }
+    }
+}
+
+/// The same, for `patience` at most, if there is one. `false`: another still holds it.
+pub(crate) fn exclusive_within(
+    fd: BorrowedFd<'_>,
+    byte: u64,
+    patience: Option<Duration>,
+) -> io::Result<bool> {
+    let Some(patience) = patience else { return exclusive(fd, byte).map(|()| true) };
+    let started = Instant::now();
+    loop {
+        if try_exclusive(fd, byte)? {
+            return Ok(true);
+        }
+        if started.elapsed() >= patience {
+            return Ok(false);
+        }
+        std::thread::sleep(POLL);
     }
 }
 

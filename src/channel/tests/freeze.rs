@@ -9,7 +9,7 @@ use super::life::{self, Case, PARCELS};
 use super::process::{GENEROUS, Process, State, Stop};
 use super::survivor::{OWN, PEER, Parcel, Survivor, parcel};
 use crate::steps::Step;
-use crate::{Publisher, SendError, WaitingFor};
+use crate::{OpenError, Publisher, SendError, WaitingFor};
 use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -33,6 +33,26 @@ fn a_process_can_be_frozen_at_a_step_it_has_passed_often() {
         Step::ALL.iter().filter(|&&step| outlast(case, Stop::freeze(step, 41))).count()
     });
     assert!(frozen.sum::<usize>() > 20);
+}
+
+/// One that is frozen in the control lock: whoever wants it is told by whom it is held, if it is
+/// not to wait for ever.
+#[test]
+fn who_joins_need_not_wait_for_one_that_is_frozen_while_it_joins() {
+    let name = format!("freeze-busy-{}", std::process::id());
+    let patient = Case::Shared.builder().patience(SHORT).open(&name).unwrap();
+    // The third: its first two are in a ring of its own.
+    let mut peer = life::start(&name, Case::Shared, Stop::freeze(Step::JoinSeat, 3));
+    assert_eq!(peer.settle(), State::Frozen);
+    for outcome in [patient.publisher::<Parcel>().map(drop), patient.close()] {
+        let Err(OpenError::Busy { pid, .. }) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(pid, Some(peer.pid()));
+    }
+    let opened = Case::Shared.builder().patience(SHORT).open(&name);
+    assert!(matches!(opened, Err(OpenError::Busy { pid: None, .. })), "{opened:?}");
+    peer.thaw();
+    let joined = Case::Shared.builder().patience(GENEROUS).open(&name).unwrap();
+    drop(joined.publisher::<Parcel>().unwrap());
 }
 
 /// Runs one case; `true`: the peer came to the step and was frozen there.
