@@ -3,7 +3,9 @@
 //! Each borrows its endpoint mutably, so an endpoint has one guard at a time, and an endpoint
 //! that can be called again has none: whatever a forgotten guard held is released then.
 
+use crate::ring::geometry::span;
 use crate::ring::reader::{Reader, Taken};
+use crate::ring::slot;
 use crate::ring::writer::Writer;
 use crate::segment::bytes::{Room, Roomy, Steady, SteadyMany};
 use std::slice;
@@ -134,7 +136,16 @@ pub(crate) struct Draft<'a, C: Claimant> {
 
 impl<'a, C: Claimant> Draft<'a, C> {
     /// A guard over what `claimant` just claimed for an archive of `len` bytes.
+    ///
+    /// What is left over in it can be read, and written back elsewhere: so there must be no stamps
+    /// among it. From a stamp and its position follow all others, and a payload that holds the
+    /// next lap's would be taken for a packet.
     pub(crate) fn new(claimant: &'a mut C, len: usize, type_index: u16) -> Self {
+        let writer = claimant.writer();
+        let first = writer.position;
+        for position in first + 1..first + span(len) {
+            slot::blot(&writer.memory, position);
+        }
         Self { claimant, len, type_index }
     }
 
@@ -181,7 +192,7 @@ fn is_held(reader: &Reader, taken: &Taken) -> bool {
 /// The first `len` payload bytes of the packet that `writer`'s open claim begins with.
 #[inline]
 pub(crate) fn room(writer: &mut Writer, len: usize) -> Room<'_> {
-    let span = crate::ring::geometry::span(len);
+    let span = span(len);
     assert!(
         writer.position + span <= writer.claimed_until()
             && writer.geometry.holds(writer.position, span),

@@ -19,6 +19,11 @@
 //! which is being rewritten reads something, checks it, and finds out by a later compare-and-swap
 //! that it was nothing.
 //!
+//! The inner slots of a packet hold payload where these words lie in others. So a reader whose
+//! position comes there a lap later looks at payload: its salt keeps it from taking that for a
+//! stamp, by 2⁻⁶⁴, as long as no payload can be made to match. Nobody is shown a salt or a stamp:
+//! a reservation, whose content is left over from earlier packets, has none ([`blot`]).
+//!
 //! A subscriber of a `DropOldest` ring that was evicted may poll the stamp of a slot into whose
 //! bytes a publisher is just copying a payload. What it reads then is one aligned word of
 //! whatever was there; the salt makes a match a matter of 2⁻⁶⁴, and a match alone gives nothing
@@ -138,6 +143,12 @@ pub(crate) fn describe(memory: &Memory, position: u64, descriptor: Descriptor) {
 pub(crate) fn stamp(memory: &Memory, position: u64) {
     // Pairs with the acquire in `is_stamped`.
     memory.slot(position).stamp.store(memory.stamp(position), Ordering::Release);
+}
+
+/// Overwrites whatever lies where the stamp of a packet at `position` would be: a slot of a claim,
+/// though not its first.
+pub(crate) fn blot(memory: &Memory, position: u64) {
+    memory.slot(position).stamp.store(0, Ordering::Relaxed);
 }
 
 /// The end of the run of committed packets that starts at `from`, no further than the first

@@ -23,7 +23,7 @@ use super::settings::Settings;
 use crate::error::OpenError;
 use crate::steps::{Step, step};
 use crate::sys::fork::Descriptor;
-use crate::sys::{lock, shm};
+use crate::sys::{self, lock, shm};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ impl<'a> Locked<'a> {
         step(Step::MakeMap);
         let map = Map::open(self.name, self.fd.as_fd(), len)?;
         let map = map.ok_or_else(|| not_found(self.name))?;
-        let salt = random()?;
+        let salt = sys::random().map_err(|errno| system("draw a salt for", errno))?;
         let places = Places::of_settings(settings).ok_or_else(|| self.no_places(settings))?;
         // SAFETY: reserved and mapped with the length that these settings take; used here alone.
         let parts = unsafe { Parts::new(map.base(), places, *settings) };
@@ -198,13 +198,6 @@ pub(super) fn open_object(name: &Name, absent: Absent<'_>) -> Result<Descriptor,
         rustix::io::Errno::NOENT => not_found(name),
         errno => OpenError::system("open", shm::path(&object), errno),
     })
-}
-
-fn random() -> Result<u64, OpenError> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| OpenError::system("ask for", "random bytes", errno))?;
-    Ok(u64::from_le_bytes(bytes))
 }
 
 /// There is no such ring.

@@ -63,8 +63,9 @@ impl Segment {
     /// Makes a ring on the heap.
     pub(crate) fn heap(settings: &Settings) -> Result<Self, OpenError> {
         check(settings)?;
-        // No other process can have left bytes in it, so any salt will do.
-        let salt = 0x9e37_79b9_7f4a_7c15;
+        // As for a shared object: a payload that lies where a header will be must not match.
+        let salt = crate::sys::random()
+            .map_err(|errno| OpenError::system("draw a salt for", "a ring", errno))?;
         let heap = Heap::new(*settings, salt).ok_or_else(|| {
             OpenError::system("allocate", "a ring", std::io::ErrorKind::OutOfMemory)
         })?;
@@ -150,20 +151,26 @@ impl Segment {
     }
 
     /// Makes the slots read-only here. A heap's stay as they are.
-    pub(crate) fn protect_slots(&self) -> Result<(), OpenError> {
-        match &self.backing {
+    pub(crate) fn protect_slots(&mut self) -> Result<(), OpenError> {
+        match &mut self.backing {
             Backing::Mapped(mapped) => mapped.protect_slots(),
             Backing::Heap(_) => Ok(()),
         }
     }
 
-    /// Runs `work` on memory whose slots can be written, whatever this attachment's are.
+    /// Whether the slots are read-only here.
+    pub(crate) fn has_protected_slots(&self) -> bool {
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.is_protected(),
+            Backing::Heap(_) => false,
+        }
+    }
+
+    /// Runs `work` on memory whose slots can be written, whatever this attachment's are; `None`: it
+    /// cannot be had.
     pub(crate) fn with_writable<R>(&self, work: impl FnOnce(Memory) -> R) -> Option<R> {
         match &self.backing {
-            Backing::Mapped(mapped) => {
-                let writable = mapped.writable().ok()?;
-                Some(work(writable.parts().memory(writable.salt)))
-            }
+            Backing::Mapped(mapped) => mapped.with_writable(work),
             Backing::Heap(_) => Some(work(self.memory())),
         }
     }
@@ -211,16 +218,26 @@ impl Segment {
     /// Takes the control lock if it comes free within a tenth of a second: for leaving, which
     /// must not hang on a process that was stopped inside the lock.
     pub(crate) fn lock_patiently(&self) -> Option<Control<'_>> {
+        self.lock_within(PATIENCE)
+    }
+
+    /// Takes the control lock if it comes free in time.
+    pub(crate) fn lock_within(&self, patience: Duration) -> Option<Control<'_>> {
         let started = Instant::now();
         loop {
             if let Some(control) = self.try_lock() {
                 return Some(control);
             }
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() >= patience {
                 return None;
             }
             std::thread::sleep(Duration::from_micros(100));
         }
+    }
+
+    /// The process that took the control lock last, for people.
+    pub(crate) fn lock_holder(&self) -> u32 {
+        self.parts().head().roster.lock_holder.load(Ordering::Relaxed)
     }
 
     /// Takes the lock that tells that a member lives. Under the control lock.

@@ -8,4 +8,7 @@ pub(crate) mod event;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod lock;
+mod random;
 pub(crate) mod shm;
+
+pub(crate) use random::random;

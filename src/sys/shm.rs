@@ -3,7 +3,7 @@
 use rustix::fs::{
     FallocateFlags, Mode, OFlags, fallocate, fchmod, fstat, ftruncate, lstat, open as open_file,
 };
-use rustix::mm::{Advice, MprotectFlags, madvise, mprotect};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mprotect, munmap};
 use rustix::process::{Resource, geteuid, getrlimit};
 use rustix::{io, shm};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -99,6 +99,24 @@ pub(crate) fn empty(fd: BorrowedFd<'_>) -> io::Result<()> {
 pub(crate) unsafe fn protect(start: NonNull<u8>, len: usize) -> io::Result<()> {
     // SAFETY: the caller's promise: mapped, whole pages, not written any more.
     unsafe { mprotect(start.as_ptr().cast(), len, MprotectFlags::READ) }
+}
+
+/// Maps the first `len` bytes of an object, to be read and written, and shared.
+pub(crate) fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<NonNull<u8>> {
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a mapping at an address that the kernel chooses takes nobody's place.
+    let start = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, fd, 0) }?;
+    NonNull::new(start.cast()).ok_or(io::Errno::NOMEM)
+}
+
+/// Takes a mapping away.
+///
+/// # Safety
+///
+/// [`map`] gave it, and nobody uses it any more.
+pub(crate) unsafe fn unmap(start: NonNull<u8>, len: usize) {
+    // SAFETY: the caller's promise. It fails for ranges that are not whole pages alone.
+    let _ = unsafe { munmap(start.as_ptr().cast(), len) };
 }
 
 /// Keeps a mapping out of processes that are forked off this one.
