@@ -68,7 +68,7 @@
 //! it, and that call leaves nothing behind. A ring's memory is reserved when it is made: `/dev/shm`
 //! cannot fill up under it. A [`Ring`] takes two descriptors and a mapping, each endpoint as much
 //! again, and all together one descriptor more. A subscriber that comes to a dead publisher's claim
-//! needs two and a mapping for an instant, and waits while it cannot have them.
+//! needs a second mapping for an instant, and waits while it cannot have it.
 //!
 //! The README says what is promised and what is not, in full.
 

@@ -1302,3 +1302,49 @@ fn a_forgotten_reservation_goes_with_its_publisher_and_delays_no_other() {
         );
     }
 }
+
+#[test]
+fn a_search_ends_in_time_though_packets_are_there() {
+    let ring = Ring::builder().heap().unwrap();
+    let mut inbox = ring.subscriber::<u64>().unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    for number in 0..4000 {
+        out.send(&number).unwrap();
+    }
+    let mut seen = 0;
+    let slowly = |_: &_| {
+        seen += 1;
+        std::thread::sleep(SHORT);
+        false
+    };
+    let outcome = inbox.recv_where_timeout(4 * SHORT, slowly).map(|number| number.to_native());
+    assert!(matches!(outcome, Err(RecvError::Timeout)), "{outcome:?}");
+    assert!(seen <= 4, "{seen} packets were looked at, each for a quarter of the time");
+}
+
+#[test]
+fn a_search_looks_at_what_is_there_and_not_at_what_comes_meanwhile() {
+    let ring = Ring::builder().heap().unwrap();
+    let mut inbox = ring.subscriber::<u64>().unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    out.send(&0).unwrap();
+    let mut seen = 0;
+    let outcome = inbox.try_recv_where(|_| {
+        seen += 1;
+        assert!(seen < 10, "one comes for each that is looked at");
+        out.send(&seen).unwrap();
+        false
+    });
+    assert!(matches!(outcome.map(drop), Err(RecvError::Empty)));
+    assert_eq!(*inbox.try_recv().unwrap(), 1);
+}
+
+#[test]
+fn what_a_select_found_is_still_to_come() {
+    let ring = Ring::builder().heap().unwrap();
+    let mut inbox = ring.subscriber::<u64>().unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    out.send(&1).unwrap();
+    assert_eq!(packetring::try_select(&mut [&mut inbox]), Some(0));
+    assert_eq!(inbox.backlog(), 1);
+}

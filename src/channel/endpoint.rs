@@ -145,13 +145,17 @@ fn wake_side(segment: &Segment, side: Side) {
 /// lock.
 pub(crate) fn reap(segment: &Segment, memory: &Memory, lives: &dyn Fn(Member) -> bool) -> Reaped {
     let settings = segment.settings();
-    if !roster::has_abandoned_claim(memory, lives) {
-        // Whoever dies from here on with a claim open is left to the next.
-        return roster::reap(memory, settings, Slots::ReadOnly, lives);
+    if !segment.has_protected_slots() {
+        return roster::reap(memory, settings, Slots::Writable, lives);
     }
-    // Without a writable mapping (no memory, no descriptors) the claim waits for the next to ask.
-    let work = |memory| roster::reap(&memory, settings, Slots::Writable, lives);
-    segment.with_writable(work).unwrap_or_default()
+    let reap_all = |memory| roster::reap(&memory, settings, Slots::Writable, lives);
+    let reaped = match roster::has_abandoned_claim(memory, lives) {
+        true => segment.with_writable(reap_all),
+        false => None,
+    };
+    // Whoever died with a claim open after the question is left to the next who asks; so is every
+    // claim while there is no memory for a second mapping.
+    reaped.unwrap_or_else(|| roster::reap(memory, settings, Slots::ReadOnly, lives))
 }
 
 /// Where a side sleeps.

@@ -64,6 +64,11 @@ pub enum WaitingFor {
     },
     /// A claim of nobody in particular that is not committed yet.
     Claim,
+    /// Mixed publishers, at the first packet of a type: another process is just joining or leaving.
+    Joining {
+        /// Its process, as its own pid namespace has it. For people.
+        pid: u32,
+    },
 }
 
 /// Why a batch was not published as a whole.
@@ -129,6 +134,10 @@ impl fmt::Display for SendError {
             Self::Timeout { waiting_for: missing @ WaitingFor::Subscribers { .. } } => {
                 write!(f, "not all subscribers came in time: waiting for {missing}")
             }
+            Self::Full { waiting_for: joining @ WaitingFor::Joining { .. } }
+            | Self::Timeout { waiting_for: joining @ WaitingFor::Joining { .. } } => {
+                write!(f, "the packet's type could not be registered: waiting for {joining}")
+            }
             Self::Full { waiting_for } => write!(f, "the ring is full, waiting for {waiting_for}"),
             Self::Timeout { waiting_for } => {
                 write!(f, "the ring stayed full, waiting for {waiting_for}")
@@ -148,6 +157,7 @@ impl fmt::Display for WaitingFor {
             Self::Publisher { pid } => write!(f, "a publisher in process {pid}"),
             Self::Subscribers { missing } => write!(f, "{missing} more subscribers"),
             Self::Claim => f.write_str("a claim to be committed"),
+            Self::Joining { pid } => write!(f, "process {pid} to join or leave"),
         }
     }
 }

@@ -56,14 +56,14 @@ pub(crate) fn publisher(
     Ok((Sender::new(writer, endpoint), index))
 }
 
-/// Joins as a subscriber.
+/// Joins as a subscriber; at the position of another one, if there is one `beside`.
 pub(crate) fn subscriber(
     ring: &Segment,
     types: &Types<'_>,
-    start: Start,
+    beside: Option<&Reader>,
     wait: Wait,
 ) -> Result<(Receiver, u16), OpenError> {
-    let segment = ring.another()?;
+    let mut segment = ring.another()?;
     segment.protect_slots()?;
     let (member, waiter, index, joined) = {
         let control = segment.lock()?;
@@ -72,7 +72,9 @@ pub(crate) fn subscriber(
         let index = type_index(&control, &segment, types)?;
         sit(&segment, member)?;
         let (memory, settings) = (segment.memory(), segment.settings());
-        let joined = roster::join_subscriber(&memory, settings, index_of(member), start);
+        let start = beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry });
+        let join = || roster::join_subscriber(&memory, settings, index_of(member), start);
+        let joined = beside.map_or_else(join, |reader| reader.stand_still(join));
         (member, waiter, index, joined)
     };
     let reader = Reader::new(segment.memory(), segment.settings(), index_of(member), joined);
@@ -88,7 +90,7 @@ pub(crate) fn durable(
     wait: Wait,
 ) -> Result<(Receiver, u16), OpenError> {
     check_durable_name(name)?;
-    let segment = ring.another()?;
+    let mut segment = ring.another()?;
     segment.protect_slots()?;
     let (memory, settings) = (segment.memory(), *segment.settings());
     let (member, waiter, index, joined, redelivered_below) = {

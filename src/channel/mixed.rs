@@ -1,7 +1,7 @@
 //! Endpoints for packets of several types in one ring.
 
 use super::endpoint::Patience;
-use super::error::{Mismatch, RecvError, SendError};
+use super::error::{Mismatch, RecvError, SendError, WaitingFor};
 use super::join;
 use super::received::Info;
 use super::receiver::Receiver;
@@ -141,15 +141,24 @@ impl MixedPublisher {
         let known = self.known.iter().find(|(known, _)| *known == fingerprint);
         let index = match known {
             Some(&(_, index)) => index,
-            None => self.register::<T>()?,
+            None => self.register::<T>(patience)?,
         };
         self.sender.send(packet, index, patience)
     }
 
     #[cold]
-    fn register<T: Packet>(&mut self) -> Result<u16, SendError> {
+    fn register<T: Packet>(&mut self, patience: Patience) -> Result<u16, SendError> {
         let segment = &self.sender.endpoint.segment;
-        let control = segment.lock().map_err(registering)?;
+        let waiting_for = || WaitingFor::Joining { pid: segment.lock_holder() };
+        let control = match patience {
+            Patience::None => {
+                segment.try_lock().ok_or_else(|| SendError::Full { waiting_for: waiting_for() })?
+            }
+            Patience::For(timeout) => segment
+                .lock_within(timeout)
+                .ok_or_else(|| SendError::Timeout { waiting_for: waiting_for() })?,
+            Patience::Endless => segment.lock().map_err(registering)?,
+        };
         let index = join::register(&control, segment, &T::TYPE).map_err(registering)?;
         self.known.push((T::TYPE.fingerprint, index));
         Ok(index)

@@ -265,8 +265,15 @@ impl Receiver {
 
     /// Slots between the cursor and the tail.
     pub(crate) fn backlog(&self) -> u64 {
-        let tail = self.reader.memory.head().tail.load(Ordering::Acquire);
-        tail.saturating_sub(self.reader.in_hand().end)
+        let hand = self.reader.in_hand();
+        // What a look found and nobody received is still to come.
+        let next = if self.found.is_some() { hand.start } else { hand.end };
+        self.tail().saturating_sub(next)
+    }
+
+    /// The end of what was claimed so far.
+    pub(crate) fn tail(&self) -> u64 {
+        self.reader.memory.head().tail.load(Ordering::Acquire)
     }
 }
 

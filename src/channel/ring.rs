@@ -7,7 +7,7 @@ use super::publisher::Publisher;
 use super::subscriber::Subscriber;
 use crate::error::OpenError;
 use crate::packet::{Fingerprint, Packet};
-use crate::ring::roster::{Closing, Start};
+use crate::ring::roster::Closing;
 use crate::segment::Segment;
 use crate::segment::name::Name;
 use crate::segment::settings::{Claims, Overflow, Parking, Settings};
@@ -111,8 +111,7 @@ impl Ring {
     /// [`TooManyTypes`](OpenError::TooManyTypes), [`System`](OpenError::System).
     pub fn subscriber<T: Packet>(&self) -> Result<Subscriber<T>, OpenError> {
         let types = Types::One(&T::TYPE);
-        let (receiver, index) =
-            join::subscriber(&self.segment, &types, Start::Newcomer, self.wait)?;
+        let (receiver, index) = join::subscriber(&self.segment, &types, None, self.wait)?;
         Ok(Subscriber::new(receiver, index))
     }
 
@@ -158,8 +157,7 @@ impl Ring {
     ///
     /// As [`subscriber`](Self::subscriber), but for the type.
     pub fn mixed_subscriber(&self) -> Result<MixedSubscriber, OpenError> {
-        let (receiver, _) =
-            join::subscriber(&self.segment, &Types::Any, Start::Newcomer, self.wait)?;
+        let (receiver, _) = join::subscriber(&self.segment, &Types::Any, None, self.wait)?;
         Ok(MixedSubscriber::new(receiver))
     }
 

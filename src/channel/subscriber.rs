@@ -10,7 +10,6 @@ use crate::packet::guard::{self, Opened, OpenedMany};
 use crate::packet::{self, Packet, Unpack};
 use crate::ring::hand::{Hand, Hands, Holder};
 use crate::ring::reader::Taken;
-use crate::ring::roster::Start;
 use crate::segment::bytes::{Steady, SteadyMany};
 use crate::wait::Wait;
 use std::fmt;
@@ -213,12 +212,11 @@ impl<T: Packet> Subscriber<T> {
     ///
     /// [`Full`](OpenError::Full), [`System`](OpenError::System).
     pub fn try_clone(&mut self) -> Result<Self, OpenError> {
-        let start = Start::Beside { entry: self.receiver.reader.entry };
         let wait = self.receiver.endpoint.waiter.wait();
         let types = Types::One(&T::TYPE);
         let segment = &self.receiver.endpoint.segment;
-        let join = || join::subscriber(segment, &types, start, wait);
-        let (receiver, index) = self.receiver.reader.stand_still(join)?;
+        let beside = Some(&self.receiver.reader);
+        let (receiver, index) = join::subscriber(segment, &types, beside, wait)?;
         Ok(Self::new(receiver, index))
     }
 
@@ -255,16 +253,13 @@ impl<T: Packet> Subscriber<T> {
         patience: Patience,
         mut fits: impl FnMut(&T::Archived) -> bool,
     ) -> Result<Received<'_, T>, RecvError> {
-        let until = match patience {
-            Patience::For(timeout) => std::time::Instant::now().checked_add(timeout),
-            Patience::None | Patience::Endless => None,
-        };
+        let deadline = patience.deadline();
+        // Of those that are there: not those that come meanwhile.
+        let end = self.receiver.tail();
         loop {
-            let left = match (patience, until) {
-                (Patience::For(_), Some(until)) => {
-                    Patience::For(until.saturating_duration_since(std::time::Instant::now()))
-                }
-                (patience, _) => patience,
+            let left = match patience {
+                Patience::For(timeout) => Patience::For(deadline.cut(timeout)),
+                patience => patience,
             };
             let taken = self.receiver.take(left)?;
             let is_own = taken.descriptor.type_index == self.type_index;
@@ -275,6 +270,14 @@ impl<T: Packet> Subscriber<T> {
             if !is_own || archived.map_or(true, &mut fits) {
                 std::mem::forget(hand);
                 return self.open(taken);
+            }
+            drop(hand);
+            match patience {
+                Patience::None if self.receiver.reader.position() >= end => {
+                    return Err(RecvError::Empty);
+                }
+                Patience::For(_) if deadline.has_passed() => return Err(RecvError::Timeout),
+                _ => {}
             }
         }
     }

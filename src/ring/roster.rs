@@ -215,6 +215,9 @@ pub(crate) fn succeed(memory: &Memory, index: usize) -> (Joined, u64) {
 /// Gives a subscriber's entry up, wherever its cursor stands.
 pub(crate) fn leave_subscriber(memory: &Memory, index: usize) {
     let entry = &memory.subscribers()[index];
+    // First, if it is a durable one: killed from here on, it is cleared away like any other, and
+    // no successor finds an entry that holds nobody back.
+    SeatState::Taken.set(&entry.details.seat);
     step(Step::LeaveCursor);
     let_go(memory, index);
     step(Step::LeaveSeat);
@@ -230,9 +233,10 @@ pub(crate) fn let_go(memory: &Memory, index: usize) {
 
 /// Gives a publisher's entry up. Its record is clear.
 pub(crate) fn leave_publisher(memory: &Memory, settings: &Settings, index: usize) {
+    // First: killed in between, its seat is still taken, and who clears it away marks the ring.
+    close_if_left(memory, settings, index);
     step(Step::LeaveSeat);
     SeatState::Free.set(&memory.publishers()[index].seat);
-    close_if_left(memory, settings);
 }
 
 /// Whether a publisher's entry names a claim.
@@ -331,9 +335,10 @@ fn reap_subscriber(memory: &Memory, index: usize, lives: &dyn Fn(Member) -> bool
     }
 }
 
-/// Marks the ring as left if no publisher remains.
-fn close_if_left(memory: &Memory, settings: &Settings) {
-    let is_left = memory.publishers().iter().all(|entry| is_free(&entry.seat));
+/// Marks the ring as left if no publisher remains but this one, which is leaving.
+fn close_if_left(memory: &Memory, settings: &Settings, leaving: usize) {
+    let mut others = memory.publishers().iter().enumerate().filter(|&(index, _)| index != leaving);
+    let is_left = others.all(|(_, entry)| is_free(&entry.seat));
     if is_left && !settings.stays_open && Closing::of(memory) == Closing::Open {
         Closing::Left.set(memory);
     }

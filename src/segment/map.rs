@@ -99,6 +99,44 @@ fn cause(error: ShmemError) -> std::io::Error {
     }
 }
 
+/// A second mapping of a whole object, writable, and gone when it is dropped. It takes neither a
+/// name nor a descriptor.
+pub(super) struct Second {
+    /// First, so that it is dropped before the range is another's.
+    _range: Range,
+    pages: Pages,
+}
+
+struct Pages {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+impl Second {
+    /// Maps the object that `fd` is open on, which must be `len` bytes long at least.
+    pub(super) fn open(fd: BorrowedFd<'_>, len: usize) -> rustix::io::Result<Self> {
+        if shm::measure(fd)?.len < len as u64 {
+            return Err(rustix::io::Errno::OVERFLOW);
+        }
+        let pages = Pages { base: shm::map(fd, len)?, len };
+        // SAFETY: one whole mapping.
+        unsafe { shm::keep_from_children(pages.base, len) }?;
+        Ok(Self { _range: Range::announce(pages.base, len), pages })
+    }
+
+    /// Where it begins.
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.pages.base
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `open`; whoever uses it borrows its owner.
+        unsafe { shm::unmap(self.base, self.len) };
+    }
+}
+
 /// What names an object as long as it is open.
 pub(super) fn inode(fd: BorrowedFd<'_>, name: &Name) -> Result<(u64, u64), OpenError> {
     let object = shm::measure(fd)

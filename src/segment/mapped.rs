@@ -8,8 +8,8 @@
 use super::enter::{Absent, Locked, not_found, open_object};
 use super::identity::{self, Checked};
 use super::layout::{FARTHEST, Places};
-use super::map::{Map, inode};
-use super::memory::Parts;
+use super::map::{Map, Second, inode};
+use super::memory::{Memory, Parts};
 use super::name::Name;
 use super::settings::Settings;
 use crate::error::OpenError;
@@ -36,6 +36,8 @@ pub(crate) struct Mapped {
     pub(crate) salt: u64,
     /// How long to wait for the control lock; none: for ever.
     patience: Option<Duration>,
+    /// Whether the slots are read-only here.
+    is_protected: bool,
 }
 
 impl Mapped {
@@ -59,11 +61,13 @@ impl Mapped {
     pub(super) fn new(name: Name, fd: Descriptor, map: Map, checked: Checked) -> Option<Self> {
         let Checked { settings, salt } = checked;
         let places = Places::of_settings(&settings)?;
-        Some(Self { name, fd, map, places, settings, salt, patience: None })
+        Some(Self { name, fd, map, places, settings, salt, patience: None, is_protected: false })
     }
 
     /// Says that this attachment is there and ends the control lock.
     pub(super) fn attach(self) -> Result<Self, OpenError> {
+        let parts = self.parts();
+        parts.head().roster.lock_holder.store(std::process::id(), Ordering::Relaxed);
         step(Step::Attach);
         lock::shared(self.fd.as_fd(), ATTACHED)
             .map_err(|error| OpenError::system("lock", shm::path(&self.name.object()), error))?;
@@ -145,22 +149,29 @@ impl Mapped {
     }
 
     /// Makes the slots read-only in this mapping: a store to them is a SIGSEGV from here on.
-    pub(crate) fn protect_slots(&self) -> Result<(), OpenError> {
+    pub(crate) fn protect_slots(&mut self) -> Result<(), OpenError> {
         let (start, len) = self.parts().slot_pages();
         // SAFETY: whole pages of this mapping. Its owner is a subscriber, which only reads slots
         // and recovers claims through a mapping of its own.
-        unsafe { shm::protect(start, len) }.map_err(|errno| self.system("protect slots of", errno))
+        unsafe { shm::protect(start, len) }
+            .map_err(|errno| self.system("protect slots of", errno))?;
+        self.is_protected = true;
+        Ok(())
     }
 
-    /// A second, writable attachment to what is mapped here, for a recovery.
-    pub(crate) fn writable(&self) -> Result<Self, OpenError> {
-        let fd = Descriptor::open(|| rustix::io::fcntl_dupfd_cloexec(&self.fd, 0))
-            .map_err(|errno| self.system("duplicate the descriptor of", errno))?;
-        let len = self.places.end as u64;
-        let map = Map::open(&self.name, fd.as_fd(), len)?.ok_or_else(|| not_found(&self.name))?;
-        let name = self.name.clone();
-        let (places, settings, salt) = (self.places, self.settings, self.salt);
-        Ok(Self { name, fd, map, places, settings, salt, patience: self.patience })
+    /// Whether the slots are read-only in this mapping.
+    pub(crate) fn is_protected(&self) -> bool {
+        self.is_protected
+    }
+
+    /// Runs `work` on a second, writable mapping of what is mapped here, for a recovery; `None`:
+    /// it cannot be had.
+    pub(crate) fn with_writable<R>(&self, work: impl FnOnce(Memory) -> R) -> Option<R> {
+        let second = Second::open(self.fd.as_fd(), self.places.end).ok()?;
+        // SAFETY: the same object as `parts`, mapped with the same length, for as long as the work
+        // takes.
+        let parts = unsafe { Parts::new(second.base(), self.places, self.settings) };
+        Some(work(parts.memory(self.salt)))
     }
 
     /// Takes the control lock.

@@ -1,5 +1,6 @@
 //! Claims of publishers that died just then, as found by `try_send` and by a subscriber.
 
+use super::process::GENEROUS;
 use crate::channel::endpoint;
 use crate::segment::member::Member;
 use crate::{Overflow, Publisher, Ring};
@@ -73,4 +74,35 @@ fn try_send_recovers_a_dead_claim_under_an_idle_subscriber() {
         sent += u64::from(living.try_send(&7).is_ok());
         assert!(started.elapsed() < Duration::from_secs(30), "stuck after {sent}");
     }
+}
+
+/// A dead claim and a dead subscriber hold a publisher up.
+fn both_dead(topic: &str, hinder: impl FnOnce(&str)) {
+    let name = format!("dead-{topic}-{}", std::process::id());
+    let ring = Ring::builder().capacity(1024).open(&name).unwrap();
+    let idle = ring.subscriber::<u64>().unwrap();
+    let mut reader = ring.subscriber::<u64>().unwrap();
+    let mut dead = ring.publisher::<u64>().unwrap();
+    let mut living = ring.publisher::<u64>().unwrap();
+    std::mem::forget(dead.reserve().unwrap());
+    die(&dead);
+    let endpoint = &idle.receiver.endpoint;
+    endpoint.segment.rise(endpoint.member);
+    hinder(&name);
+    for number in 0..40 {
+        living.send_timeout(&number, GENEROUS).unwrap();
+        assert_eq!(*reader.recv_timeout(GENEROUS).unwrap(), number);
+    }
+}
+
+#[test]
+fn the_dead_are_cleared_away_when_the_name_is_gone() {
+    both_dead("name", |name| {
+        std::fs::remove_file(format!("/dev/shm/packetring.{name}")).unwrap();
+    });
+}
+
+#[test]
+fn the_dead_are_cleared_away_from_a_ring_that_is_full() {
+    both_dead("full", |_| {});
 }

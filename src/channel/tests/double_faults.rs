@@ -7,8 +7,8 @@
 use super::process::{GENEROUS, Process, State, Stop, hear, say};
 use super::survivor::{OWN, Parcel, Survivor, slots};
 use crate::channel::join::{self, Types};
-use crate::ring::roster::Start;
 use crate::steps::Step;
+use crate::sync::{AtomicU32, Ordering};
 use crate::{Overflow, Packet, Publisher, Ring, RingBuilder, Wait};
 
 /// Slots of the ring.
@@ -81,8 +81,8 @@ fn one_recoverer_after_the_other_dies_at_each_of_its_steps() {
 
 /// Runs one case and says how many died.
 fn run(case: Case) -> usize {
-    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("double-{}-{number}", std::process::id());
     let ring = builder().open(&name).unwrap();
     let mut survivor = Survivor::new(ring.subscriber().unwrap(), Overflow::Block);
@@ -161,8 +161,7 @@ pub(super) fn recover(name: &str, side: &str) {
     let types = Types::One(&info);
     let wait = Wait::park();
     if side == "reader" {
-        let (mut receiver, _) =
-            join::subscriber(ring.segment(), &types, Start::Newcomer, wait).unwrap();
+        let (mut receiver, _) = join::subscriber(ring.segment(), &types, None, wait).unwrap();
         say("joined");
         hear();
         receiver.endpoint.ask_locks();

@@ -41,8 +41,8 @@ fn a_process_can_be_frozen_at_a_step_it_has_passed_often() {
 fn who_joins_need_not_wait_for_one_that_is_frozen_while_it_joins() {
     let name = format!("freeze-busy-{}", std::process::id());
     let patient = Case::Shared.builder().patience(SHORT).open(&name).unwrap();
-    // The third: its first two are in a ring of its own.
-    let mut peer = life::start(&name, Case::Shared, Stop::freeze(Step::JoinSeat, 3));
+    // The fourth: its first three are in rings of its own.
+    let mut peer = life::start(&name, Case::Shared, Stop::freeze(Step::JoinSeat, 4));
     assert_eq!(peer.settle(), State::Frozen);
     for outcome in [patient.publisher::<Parcel>().map(drop), patient.close()] {
         let Err(OpenError::Busy { pid, .. }) = outcome else { panic!("{outcome:?}") };

@@ -3,7 +3,7 @@
 
 use crate::segment::member::{Member, SeatState};
 use crate::steps::Step;
-use crate::{OpenError, Ring, RingBuilder, SendError, Wait, WaitingFor};
+use crate::{OpenError, Overflow, Ring, RingBuilder, SendError, Wait, WaitingFor};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -114,4 +114,44 @@ fn one_that_is_waited_for_gets_the_next_packet() {
         out.send(&7).unwrap();
         assert!(joining.0.wait().unwrap().success());
     }
+}
+
+/// The control lock is held, as by one who is stopped inside it.
+#[test]
+fn who_clones_holds_no_publisher_up_while_it_waits() {
+    let name = format!("joining-clone-{}", std::process::id());
+    let drops = Ring::builder().capacity(1024).overflow(Overflow::DropOldest);
+    let ring = drops.patience(Duration::from_millis(200)).open(&name).unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    let mut inbox = ring.subscriber::<u64>().unwrap();
+    let other = Ring::attach(&name).unwrap();
+    let control = other.segment().lock().unwrap();
+    std::thread::scope(|scope| {
+        let clone = scope.spawn(|| inbox.try_clone().map(drop));
+        while !clone.is_finished() {
+            assert!(out.try_send(&7).is_ok(), "held up by a subscriber that waits for a lock");
+        }
+        let outcome = clone.join().unwrap();
+        assert!(matches!(outcome, Err(OpenError::Busy { .. })), "{outcome:?}");
+    });
+    drop(control);
+}
+
+#[test]
+fn a_type_is_not_registered_at_any_price() {
+    let name = format!("joining-type-{}", std::process::id());
+    let ring = Ring::open(&name).unwrap();
+    let mut out = ring.mixed_publisher().unwrap();
+    let other = Ring::attach(&name).unwrap();
+    let control = other.segment().lock().unwrap();
+    let pid = std::process::id();
+    let tried = out.try_send(&7_u64);
+    assert!(
+        matches!(tried, Err(SendError::Full { waiting_for: WaitingFor::Joining { pid: who } }) if who == pid),
+        "{tried:?}"
+    );
+    let timed = out.send_timeout(&7_u64, Duration::from_millis(1));
+    assert!(matches!(timed, Err(SendError::Timeout { .. })), "{timed:?}");
+    drop(control);
+    out.send(&7_u64).unwrap();
 }

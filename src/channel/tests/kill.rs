@@ -1,12 +1,12 @@
 //! A process is killed at each step of the protocol; the others go on.
 //!
 //! The list of steps is [`Step::ALL`]. Then the survivor must have seen every committed packet of
-//! the dead, in order and whole; a successor must be able to publish and everyone to receive; and
-//! nothing may be left behind.
+//! the dead, in order and whole, and then that the ring is closed, if its publisher was the last; successors
+//! must be able to publish and to receive, everyone else too; and nothing may be left behind.
 
 use super::life::{self, Case};
 use super::process::{GENEROUS, State, Stop};
-use super::survivor::{Parcel, SUCCESSOR, Survivor, parcel};
+use super::survivor::{PEER, Parcel, SUCCESSOR, Survivor, parcel};
 use crate::steps::Step;
 use std::time::Duration;
 
@@ -43,17 +43,27 @@ fn survive(case: Case, stop: Stop) -> bool {
     while peer.state() == State::Running {
         survivor.receive(Duration::from_millis(5));
     }
-    // A durable subscriber waits for its successor for ever, and so would publishers.
-    let _ = ring.remove_durable("peer").unwrap();
+    if case == Case::Left && survivor.received(PEER) > 0 {
+        // It was the last publisher, and published: so the ring is closed behind it.
+        while !survivor.is_closed {
+            assert!(survivor.receive(GENEROUS) || survivor.is_closed, "{name}: never closed");
+        }
+    }
+    // Has its predecessor's place, whatever became of that, or a new one.
+    let mut heir = Survivor::new(ring.durable("peer").unwrap(), case.overflow());
+    heir.begin_anywhere(PEER);
     let mut successor = ring.publisher::<Parcel>().unwrap();
     let mut newcomer = ring.subscriber::<Parcel>().unwrap();
     for sequence in 0..100 {
         let parcel = parcel(SUCCESSOR, sequence);
         successor.send_timeout(&parcel, GENEROUS).unwrap_or_else(|e| panic!("{name}: {e}"));
         survivor.receive_until(SUCCESSOR, sequence, &name);
+        heir.receive_until(SUCCESSOR, sequence, &name);
         while newcomer.try_recv().is_ok() {}
     }
-    drop((successor, newcomer, survivor, ring));
+    drop((successor, newcomer, survivor, heir));
+    assert!(ring.remove_durable("peer").unwrap());
+    drop(ring);
     life::assert_gone(&name);
     peer.state() == State::Killed
 }

@@ -16,10 +16,12 @@ pub(super) enum Case {
     Exclusive,
     Shared,
     DropOldest,
+    /// Shared, and closed when the last publisher has left.
+    Left,
 }
 
 impl Case {
-    pub(super) const ALL: [Self; 3] = [Self::Exclusive, Self::Shared, Self::DropOldest];
+    pub(super) const ALL: [Self; 4] = [Self::Exclusive, Self::Shared, Self::DropOldest, Self::Left];
 
     pub(super) fn builder(self) -> RingBuilder {
         let builder = Ring::builder().capacity(8192).wait(Wait::park()).stays_open(true);
@@ -27,13 +29,14 @@ impl Case {
             Self::Exclusive => builder.exclusive(),
             Self::Shared => builder.shared(),
             Self::DropOldest => builder.overflow(Overflow::DropOldest).history(4),
+            Self::Left => builder.stays_open(false),
         }
     }
 
     pub(super) fn overflow(self) -> Overflow {
         match self {
             Self::DropOldest => Overflow::DropOldest,
-            Self::Exclusive | Self::Shared => Overflow::Block,
+            Self::Exclusive | Self::Shared | Self::Left => Overflow::Block,
         }
     }
 }
@@ -43,12 +46,13 @@ pub(super) fn start(name: &str, case: Case, stop: Stop) -> Process {
     Process::start(&format!("life {name} {case:?}"), Some(stop))
 }
 
-/// Asserts that neither of the peer's rings is left. Whoever is last has left the first; the
-/// second, which its owner may have left behind by being killed, counts as removed, and goes with
-/// the next to open it.
+/// Asserts that none of the peer's rings is left. Whoever is last has left the first; the second,
+/// which its owner may have left behind by being killed, counts as removed, and goes with the next
+/// to open it; the third is kept for a durable subscriber.
 pub(super) fn assert_gone(name: &str) {
     drop(Ring::open(&own(name)).unwrap());
-    for name in [name.to_owned(), own(name)] {
+    let _ = Ring::remove(&kept(name)).unwrap();
+    for name in [name.to_owned(), own(name), kept(name)] {
         assert!(!std::path::Path::new(&format!("/dev/shm/packetring.{name}")).exists(), "{name}");
     }
 }
@@ -57,14 +61,23 @@ fn own(name: &str) -> String {
     format!("{name}-own")
 }
 
+fn kept(name: &str) -> String {
+    format!("{name}-kept")
+}
+
 /// The peer's side.
 pub(super) fn peer(name: &str, case: &str) {
     let case = Case::ALL.into_iter().find(|known| format!("{known:?}") == case).unwrap();
     let own = Ring::open(&own(name)).unwrap();
     // Here nobody else recovers first, so this process comes to every step of it.
     assert!(recover_another(&own));
+    own.close().unwrap();
     drop(own);
-    live(&case.builder().open(name).unwrap(), case);
+    drop(Ring::open(&kept(name)).unwrap().durable::<Parcel>("kept").unwrap());
+    assert!(Ring::remove(&kept(name)).unwrap());
+    let ring = case.builder().open(name).unwrap();
+    live(&ring, case);
+    assert!(ring.remove_durable("peer").unwrap());
 }
 
 fn live(ring: &Ring, case: Case) {
@@ -74,6 +87,7 @@ fn live(ring: &Ring, case: Case) {
     let slow = (case == Case::DropOldest).then(|| ring.subscriber::<Parcel>().unwrap());
     fast.set_wait(Wait::park().spin_for(Duration::ZERO));
     let _ = fast.recv_timeout(SHORT);
+    drop(fast.try_clone().unwrap());
     let mut publisher = ring.publisher::<Parcel>().unwrap();
     if case != Case::Exclusive {
         recover_another(ring);

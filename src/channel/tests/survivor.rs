@@ -46,12 +46,21 @@ impl ArchivedParcel {
 pub(super) struct Survivor {
     pub(super) subscriber: Subscriber<Parcel>,
     drops: bool,
+    pub(super) is_closed: bool,
     next: [u64; 4],
 }
 
+/// Not known yet.
+const ANY: u64 = u64::MAX;
+
 impl Survivor {
     pub(super) fn new(subscriber: Subscriber<Parcel>, overflow: Overflow) -> Self {
-        Self { subscriber, drops: overflow == Overflow::DropOldest, next: [0; 4] }
+        Self { subscriber, drops: overflow == Overflow::DropOldest, is_closed: false, next: [0; 4] }
+    }
+
+    /// Takes a publisher's parcels from whichever it gets first.
+    pub(super) fn begin_anywhere(&mut self, publisher: u64) {
+        self.next[publisher as usize] = ANY;
     }
 
     /// Receives one parcel if one comes in time; whether one came.
@@ -60,6 +69,9 @@ impl Survivor {
             Ok(got) => {
                 let (publisher, sequence) = (got.publisher.to_native(), got.sequence.to_native());
                 let next = &mut self.next[publisher as usize];
+                if *next == ANY {
+                    *next = sequence;
+                }
                 let is_next = if self.drops { sequence >= *next } else { sequence == *next };
                 assert!(is_next, "{publisher}: {sequence} where {next} was due");
                 *next = sequence + 1;
@@ -67,6 +79,10 @@ impl Survivor {
                 true
             }
             Err(RecvError::Timeout) => false,
+            Err(RecvError::Closed) => {
+                self.is_closed = true;
+                false
+            }
             Err(RecvError::Missed(Missed { .. })) if self.drops => true,
             Err(error) => panic!("{error}"),
         }
