@@ -16,23 +16,7 @@ const SHORT: Duration = Duration::from_millis(5);
 
 #[test]
 fn a_process_can_be_frozen_at_any_step() {
-    let mut never = Vec::new();
-    for &step in Step::ALL {
-        let frozen: Vec<Case> =
-            Case::ALL.into_iter().filter(|&case| outlast(case, Stop::freeze(step, 1))).collect();
-        if frozen.is_empty() {
-            never.push(step);
-        }
-    }
-    assert_eq!(never, [], "steps that no case comes to: extend `life`");
-}
-
-#[test]
-fn a_process_can_be_frozen_at_a_step_it_has_passed_often() {
-    let frozen = Case::ALL.into_iter().map(|case| {
-        Step::ALL.iter().filter(|&&step| outlast(case, Stop::freeze(step, 41))).count()
-    });
-    assert!(frozen.sum::<usize>() > 20);
+    life::at_every_step(2, |case, step, nth| outlast(case, Stop::freeze(step, nth)));
 }
 
 /// One that is frozen in the control lock: whoever wants it is told by whom it is held, if it is
@@ -53,6 +37,9 @@ fn who_joins_need_not_wait_for_one_that_is_frozen_while_it_joins() {
     peer.thaw();
     let joined = Case::Shared.builder().patience(GENEROUS).open(&name).unwrap();
     drop(joined.publisher::<Parcel>().unwrap());
+    assert_eq!(peer.settle(), State::Finished);
+    drop((joined, patient));
+    life::assert_gone(&name);
 }
 
 /// Runs one case; `true`: the peer came to the step and was frozen there.

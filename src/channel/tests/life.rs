@@ -4,6 +4,9 @@ use super::process::{Process, Stop};
 use super::survivor::{PEER, Parcel, parcel};
 use crate::channel::endpoint::Patience;
 use crate::channel::join::{self, Types};
+use crate::segment::layout::NOWHERE;
+use crate::steps::Step;
+use crate::sync::Ordering;
 use crate::{Overflow, Packet, Ring, RingBuilder, SendError, Subscriber, Wait};
 use std::time::Duration;
 
@@ -39,6 +42,29 @@ impl Case {
             Self::Exclusive | Self::Shared | Self::Left => Overflow::Block,
         }
     }
+}
+
+/// A time at a step by which slots have held packets before, and which rare steps never see.
+const OFTEN: usize = 41;
+
+/// Runs a case for each step: at the first `times` that the peer comes there, or, at a step that
+/// comes often, at the first, the second and one some laps later. `run` says whether it came.
+pub(super) fn at_every_step(times: usize, run: impl Fn(Case, Step, usize) -> bool) {
+    let mut never = Vec::new();
+    for &step in Step::ALL {
+        let mut stopped = 0;
+        for case in Case::ALL {
+            if run(case, step, OFTEN) {
+                stopped += 1 + [1, 2].into_iter().filter(|&nth| run(case, step, nth)).count();
+            } else {
+                stopped += (1..=times).take_while(|&nth| run(case, step, nth)).count();
+            }
+        }
+        if stopped == 0 {
+            never.push(step);
+        }
+    }
+    assert_eq!(never, [], "steps that no case comes to: extend `live`");
 }
 
 /// Starts a peer that lives on this ring, and on one of its own, until it is stopped.
@@ -118,8 +144,14 @@ fn recover_another(ring: &Ring) -> bool {
     let (mut dying, mut other) = (join(), join());
     dying.claim(100, Patience::None).unwrap();
     dying.endpoint.segment.rise(dying.endpoint.member);
-    let recovered = other.endpoint.ask_locks();
-    // Nothing was published since, so giving the claim up again voids what is void.
+    let mut recovered = other.endpoint.ask_locks();
+    // Unless another is just doing so.
+    while dying.writer.own().record.position.load(Ordering::Acquire) != NOWHERE {
+        recovered |= other.endpoint.ask_locks();
+    }
+    // The dead do not give up their claims: it would be written over others' packets if this
+    // process were frozen here.
+    dying.writer.end = dying.writer.position;
     drop(dying);
     recovered
 }
