@@ -1,0 +1,194 @@
+//! One run of one peer and one work: its processes, its directory, and its end, whatever it is.
+//!
+//! Both sides are processes of this program, started anew. One that fails, ends early or does not
+//! end is killed with the other one, and that is the outcome. What the peer left in `/dev/shm` and
+//! in the case's directory is removed; peers are made to put everything there.
+
+use crate::cores::Cores;
+use crate::leftovers::{self, Directory};
+use crate::peers::{Peer, Work};
+use crate::way::Way;
+use crate::work::{Kind, Measured, Side, Task};
+use clap::ValueEnum;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long the other side of one that failed is left to fail as well.
+const AFTERMATH: Duration = Duration::from_millis(200);
+
+/// What a process of a case is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    Measuring,
+    Other,
+    /// Both, as two threads.
+    Threads,
+    /// What must run beside the two.
+    Driver,
+}
+
+/// One run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    pub(crate) peer: Peer,
+    pub(crate) work: Work,
+    pub(crate) cores: Cores,
+    pub(crate) count: u64,
+    pub(crate) patience: Duration,
+}
+
+impl Case {
+    /// Runs it in processes of their own. What went wrong, in words, if something did.
+    pub(crate) fn run(&self) -> Result<Measured, String> {
+        let directory = Directory::new().map_err(|error| format!("no directory: {error}"))?;
+        let outcome = self.run_in(&directory);
+        leftovers::remove_shared(directory.tag());
+        outcome
+    }
+
+    fn run_in(&self, directory: &Directory) -> Result<Measured, String> {
+        let start = |role| {
+            Running::start(self, role, directory).map_err(|error| format!("not started: {error}"))
+        };
+        let _driver = self.peer.has_driver().then(|| start(Role::Driver)).transpose()?;
+        let roles: &[Role] =
+            if self.peer.is_threads() { &[Role::Threads] } else { &[Role::Measuring, Role::Other] };
+        let mut running = roles.iter().map(|role| start(*role)).collect::<Result<Vec<_>, _>>()?;
+        self.watch(&mut running)?;
+        let outcome = Way::there(directory.path(), directory.tag()).path("outcome");
+        let outcome = std::fs::read(outcome).map_err(|error| format!("no outcome: {error}"))?;
+        serde_json::from_slice(&outcome).map_err(|error| format!("no outcome: {error}"))
+    }
+
+    fn watch(&self, running: &mut Vec<Running>) -> Result<(), String> {
+        let give_up_at = Instant::now() + self.patience;
+        while !running.is_empty() {
+            let mut failures = failures_of_ended(running);
+            if !failures.is_empty() {
+                // Where one side fails the other often does next, and which was first is not known.
+                sleep(AFTERMATH);
+                failures.append(&mut failures_of_ended(running));
+                return Err(failures.join("; "));
+            }
+            if Instant::now() > give_up_at {
+                return Err(format!("hung: killed after {} s", self.patience.as_secs()));
+            }
+            sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// Does what a process of it is there for.
+    pub(crate) fn act(&self, role: Role, directory: &Path, tag: &str) -> Result<(), String> {
+        let task = |side| Task {
+            side,
+            kind: self.work.kind(),
+            cores: self.cores,
+            count: self.count,
+            may_lose: self.peer.may_lose(),
+            there: Way::there(directory, tag),
+            back: Way::back(directory, tag),
+        };
+        let run = |side| self.peer.run(self.work, &task(side)).map_err(|error| error.to_string());
+        match role {
+            Role::Measuring => run(Side::Measuring),
+            Role::Other => run(Side::Other),
+            Role::Driver => self.peer.drive(&task(Side::Other)).map_err(|error| error.to_string()),
+            Role::Threads => std::thread::scope(|scope| {
+                let other = scope.spawn(|| run(Side::Other));
+                run(Side::Measuring)?;
+                other.join().map_err(|_| "the other thread panicked".to_owned())?
+            }),
+        }
+    }
+
+    /// Round trips take longer than records of a stream.
+    pub(crate) fn count_for(work: Work, rounds: u64, records: u64) -> u64 {
+        if work.kind() == Kind::RoundTrip { rounds } else { records }
+    }
+}
+
+/// Leaves those that run on, and says how the others failed if they did.
+fn failures_of_ended(running: &mut Vec<Running>) -> Vec<String> {
+    let mut failures = Vec::new();
+    running.retain_mut(|process| {
+        let ended = process.ended();
+        let is_over = ended.is_some();
+        failures.extend(ended.and_then(Result::err));
+        !is_over
+    });
+    failures
+}
+
+/// A process of a case. It does not outlive this.
+struct Running {
+    child: Child,
+    role: String,
+    complaint: std::path::PathBuf,
+}
+
+impl Running {
+    fn start(case: &Case, role: Role, directory: &Directory) -> io::Result<Self> {
+        let name = |value: Option<clap::builder::PossibleValue>| {
+            value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+        };
+        let role = name(role.to_possible_value());
+        let complaint = directory.path().join(format!("{role}.stderr"));
+        let child = Command::new(std::env::current_exe()?)
+            .args(["--role", &role, "--peer", &case.peer.name()])
+            .args(["--work", &name(case.work.to_possible_value())])
+            .args(["--tag", directory.tag(), "--pin", &case.cores.to_string()])
+            .args(["--count", &case.count.to_string(), "--directory"])
+            .arg(directory.path())
+            .env("TMPDIR", directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&complaint)?)
+            .spawn()?;
+        Ok(Self { child, role, complaint })
+    }
+
+    /// How it ended, if it has.
+    fn ended(&mut self) -> Option<Result<(), String>> {
+        let status = self.child.try_wait().ok().flatten()?;
+        if status.success() {
+            return Some(Ok(()));
+        }
+        let complaint = std::fs::read_to_string(&self.complaint).unwrap_or_default();
+        Some(Err(format!("{}: {status}: {}", self.role, reason(&complaint))))
+    }
+}
+
+/// What is most telling of what a process wrote before it failed: what it panicked of, or its last
+/// line.
+fn reason(complaint: &str) -> &str {
+    let mut lines = complaint.lines().filter(|line| !line.trim().is_empty());
+    let last = lines.clone().next_back().unwrap_or("it said nothing");
+    let panicked = lines.find(|line| line.contains("panicked at"));
+    panicked.and_then(|_| lines.next()).unwrap_or(last)
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only if it has ended and was waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_the_panic_or_the_last_line() {
+        let panic = "thread 'main' (7) panicked at src/a.rs:1:2:\nno room\nnote: run with\n";
+        assert_eq!(reason(panic), "no room");
+        assert_eq!(reason("starting\npeers: Broken pipe\n\n"), "peers: Broken pipe");
+        assert_eq!(reason(""), "it said nothing");
+    }
+}

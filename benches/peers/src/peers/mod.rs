@@ -1,0 +1,181 @@
+//! The peers: a file each, whose header says how it is set up. A new one is a file that implements
+//! [`Transport`](crate::transport::Transport), and its lines here.
+
+#[cfg(feature = "aeron")]
+mod aeron;
+mod disruptor;
+mod disruptor_mp;
+pub(crate) mod floor;
+mod framed;
+mod iceoryx2;
+mod ipc_channel;
+mod myelon;
+mod packetring;
+mod pipe;
+mod ringfire;
+mod shaq;
+mod socket;
+
+use crate::record::{Record, Record48, Record64};
+use crate::transport::Failure;
+use crate::work::{Kind, Task};
+use clap::ValueEnum;
+use framed::{AtOnce, Bincode, Buffered, Rkyv};
+
+/// Who is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Peer {
+    Floor,
+    Packetring,
+    PacketringShared,
+    Shaq,
+    Ringfire,
+    RingfireLossy,
+    DisruptorMp,
+    Myelon,
+    Iceoryx2,
+    IpcChannel,
+    SocketRkyv,
+    SocketBincode,
+    SocketBufferedRkyv,
+    SocketBufferedBincode,
+    PipeRkyv,
+    PipeBincode,
+    PipeBufferedRkyv,
+    PipeBufferedBincode,
+    DisruptorThreads,
+    #[cfg(feature = "aeron")]
+    Aeron,
+}
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Work {
+    #[value(name = "round_trip_48")]
+    RoundTrip48,
+    #[value(name = "round_trip_64")]
+    RoundTrip64,
+    #[value(name = "stream_48")]
+    Stream48,
+    #[value(name = "stream_64")]
+    Stream64,
+    #[value(name = "batch_48")]
+    Batch48,
+    #[value(name = "batch_64")]
+    Batch64,
+}
+
+impl Work {
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::RoundTrip48 | Self::RoundTrip64 => Kind::RoundTrip,
+            Self::Stream48 | Self::Stream64 => Kind::Stream,
+            Self::Batch48 | Self::Batch64 => Kind::Batch,
+        }
+    }
+
+    /// Bytes of a record.
+    pub(crate) fn payload(self) -> u64 {
+        match self {
+            Self::RoundTrip48 | Self::Stream48 | Self::Batch48 => 48,
+            Self::RoundTrip64 | Self::Stream64 | Self::Batch64 => 64,
+        }
+    }
+
+    pub(crate) fn title(self) -> String {
+        let kind = match self.kind() {
+            Kind::RoundTrip => "round trip",
+            Kind::Stream => "stream, one at a time",
+            Kind::Batch => "stream, batches of 32",
+        };
+        format!("{kind}, {} bytes", self.payload())
+    }
+}
+
+impl Peer {
+    /// Its name, as on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Whether it knows this work.
+    pub(crate) fn knows(self, work: Work) -> bool {
+        match self {
+            Self::Myelon | Self::Iceoryx2 | Self::IpcChannel => work.kind() != Kind::Batch,
+            Self::SocketBufferedRkyv
+            | Self::SocketBufferedBincode
+            | Self::PipeBufferedRkyv
+            | Self::PipeBufferedBincode => work.kind() == Kind::Stream,
+            _ => true,
+        }
+    }
+
+    /// Whether its two sides are threads of one process.
+    pub(crate) fn is_threads(self) -> bool {
+        self == Self::DisruptorThreads
+    }
+
+    /// Whether it is measured whatever was chosen: the others are compared with it.
+    pub(crate) fn is_measure(self) -> bool {
+        matches!(self, Self::Floor | Self::Packetring)
+    }
+
+    /// Whether it may lose records of a stream.
+    pub(crate) fn may_lose(self) -> bool {
+        self == Self::RingfireLossy
+    }
+
+    /// Whether a third process must run beside the two.
+    pub(crate) fn has_driver(self) -> bool {
+        match self {
+            #[cfg(feature = "aeron")]
+            Self::Aeron => true,
+            _ => false,
+        }
+    }
+
+    /// Runs that third process.
+    pub(crate) fn drive(self, task: &Task) -> Result<(), Failure> {
+        match self {
+            #[cfg(feature = "aeron")]
+            Self::Aeron => aeron::drive(&task.there),
+            _ => Err(format!("{} has no driver, for {}", self.name(), task.there.name()).into()),
+        }
+    }
+
+    /// Does one side of a case.
+    pub(crate) fn run(self, work: Work, task: &Task) -> Result<(), Failure> {
+        if work.payload() == 48 {
+            self.run_with::<Record48>(task)
+        } else {
+            self.run_with::<Record64>(task)
+        }
+    }
+
+    fn run_with<R: Record>(self, task: &Task) -> Result<(), Failure> {
+        match self {
+            Self::Floor if task.kind == Kind::RoundTrip => task.bounce(),
+            Self::Floor => task.run::<floor::Floor, R>(),
+            Self::Packetring => task.run::<packetring::Exclusive, R>(),
+            Self::PacketringShared => task.run::<packetring::Shared, R>(),
+            Self::Shaq => task.run::<shaq::Shaq, R>(),
+            Self::Ringfire => task.run::<ringfire::Lossless, R>(),
+            Self::RingfireLossy => task.run::<ringfire::Lossy, R>(),
+            Self::DisruptorMp => task.run::<disruptor_mp::DisruptorMp, R>(),
+            Self::Myelon => task.run::<myelon::Myelon, R>(),
+            Self::Iceoryx2 => task.run::<iceoryx2::Iceoryx2, R>(),
+            Self::IpcChannel => task.run::<ipc_channel::IpcChannel, R>(),
+            Self::SocketRkyv => task.run::<socket::Socket<Rkyv, AtOnce>, R>(),
+            Self::SocketBincode => task.run::<socket::Socket<Bincode, AtOnce>, R>(),
+            Self::SocketBufferedRkyv => task.run::<socket::Socket<Rkyv, Buffered>, R>(),
+            Self::SocketBufferedBincode => task.run::<socket::Socket<Bincode, Buffered>, R>(),
+            Self::PipeRkyv => task.run::<pipe::Pipe<Rkyv, AtOnce>, R>(),
+            Self::PipeBincode => task.run::<pipe::Pipe<Bincode, AtOnce>, R>(),
+            Self::PipeBufferedRkyv => task.run::<pipe::Pipe<Rkyv, Buffered>, R>(),
+            Self::PipeBufferedBincode => task.run::<pipe::Pipe<Bincode, Buffered>, R>(),
+            Self::DisruptorThreads => task.run::<disruptor::Disruptor, R>(),
+            #[cfg(feature = "aeron")]
+            Self::Aeron => task.run::<aeron::Aeron, R>(),
+        }
+    }
+}

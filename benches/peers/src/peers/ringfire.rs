@@ -1,0 +1,93 @@
+//! ringfire: fixed `Copy` records, copied in and out, one producer, `BusySpin`.
+//!
+//! Settings: [`Lossless`] has `FlowControl::LosslessBackpressure`, [`Lossy`] the crate's default,
+//! in which a slow reader is lapped and what it lost is counted. Batches: `push_batch`,
+//! `recv_batch`.
+
+use crate::record::Record;
+use crate::tally::Tally;
+use crate::transport::{self, DEPTH, Failure, MOST, Transport, spin};
+use crate::way::Way;
+use ringfire::{BusySpin, FlowControl, RingConsumer, RingProducer, RingProducerBuilder};
+
+pub(crate) struct Lossless;
+pub(crate) struct Lossy;
+
+/// A consumer, and where it puts a batch.
+pub(crate) struct Consumer<R: Record> {
+    ring: RingConsumer<R>,
+    batch: Vec<R>,
+}
+
+impl Transport for Lossless {
+    type Sender<R: Record> = RingProducer<R>;
+    type Receiver<R: Record> = Consumer<R>;
+
+    fn sender<R: Record>(way: &Way) -> Result<RingProducer<R>, Failure> {
+        producer(way, FlowControl::LosslessBackpressure)
+    }
+
+    fn receiver<R: Record>(way: &Way) -> Result<Consumer<R>, Failure> {
+        consumer(way)
+    }
+}
+
+impl Transport for Lossy {
+    type Sender<R: Record> = RingProducer<R>;
+    type Receiver<R: Record> = Consumer<R>;
+
+    fn sender<R: Record>(way: &Way) -> Result<RingProducer<R>, Failure> {
+        producer(way, FlowControl::LossyLatestWins)
+    }
+
+    fn receiver<R: Record>(way: &Way) -> Result<Consumer<R>, Failure> {
+        consumer(way)
+    }
+}
+
+fn path(way: &Way) -> String {
+    format!("/dev/shm/{}", way.name())
+}
+
+fn producer<R: Record>(way: &Way, flow: FlowControl) -> Result<RingProducer<R>, Failure> {
+    let ring = RingProducerBuilder::new(DEPTH as u64).flow_control(flow).build(path(way))?;
+    way.tell("made", "")?;
+    way.learn("attached")?;
+    Ok(ring)
+}
+
+fn consumer<R: Record>(way: &Way) -> Result<Consumer<R>, Failure> {
+    way.learn("made")?;
+    let ring = RingConsumer::builder().start_from_head().attach(path(way))?;
+    way.tell("attached", "")?;
+    Ok(Consumer { ring, batch: vec![R::default(); MOST] })
+}
+
+impl<R: Record> transport::Sender<R> for RingProducer<R> {
+    #[inline]
+    fn send(&mut self, record: &R) -> Result<(), Failure> {
+        self.push(record);
+        Ok(())
+    }
+
+    #[inline]
+    fn send_batch(&mut self, records: &[R]) -> Result<(), Failure> {
+        self.push_batch(records);
+        Ok(())
+    }
+}
+
+impl<R: Record> transport::Receiver<R> for Consumer<R> {
+    #[inline]
+    fn receive(&mut self, tally: &mut Tally) -> Result<(), Failure> {
+        tally.take(self.ring.recv_blocking(&mut BusySpin::new()).sequence());
+        Ok(())
+    }
+
+    #[inline]
+    fn receive_batch(&mut self, tally: &mut Tally) -> Result<(), Failure> {
+        let count = spin(|| Some(self.ring.recv_batch(&mut self.batch)).filter(|count| *count > 0));
+        self.batch[..count].iter().for_each(|record| tally.take(record.sequence()));
+        Ok(())
+    }
+}

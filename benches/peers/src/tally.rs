@@ -1,0 +1,154 @@
+//! What the reader of a stream keeps: which record must come next, what was lost, and when the
+//! measured records began and ended.
+//!
+//! The clock starts when the first record after the warm-up is in hand and stops when the last one
+//! is. It is looked at twice a run. Where records may be lost, those that were read by then are
+//! what the time is divided by.
+
+use crate::record::TORN;
+use crate::transport::Failure;
+use std::time::{Duration, Instant};
+
+/// The reader's account of a stream.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    next: u64,
+    /// The first record that is measured, then the last one.
+    mark: u64,
+    last: u64,
+    measured: u64,
+    /// Of the measured ones.
+    lost: u64,
+    may_lose: bool,
+    /// At which record, and when.
+    started: Option<(u64, Instant)>,
+    took: Option<Duration>,
+    /// What came, and what should have.
+    wrong: Option<(u64, u64)>,
+}
+
+impl Tally {
+    /// For a stream of `warm_up` and then `measured` records.
+    pub(crate) fn new(warm_up: u64, measured: u64, may_lose: bool) -> Self {
+        let last = warm_up + measured;
+        let (started, took, wrong) = (None, None, None);
+        Self { next: 0, mark: warm_up, last, measured, lost: 0, may_lose, started, took, wrong }
+    }
+
+    /// For a stream that is not timed, and loses nothing.
+    pub(crate) fn endless() -> Self {
+        Self { mark: TORN, ..Self::new(0, TORN - 1, false) }
+    }
+
+    /// The record with this number was read.
+    #[inline]
+    pub(crate) fn take(&mut self, sequence: u64) {
+        if sequence != self.next || sequence == self.mark {
+            self.look(sequence);
+        }
+        self.next = sequence.wrapping_add(1);
+    }
+
+    #[cold]
+    fn look(&mut self, sequence: u64) {
+        match sequence.checked_sub(self.next) {
+            Some(0) => {}
+            Some(_) if self.may_lose && sequence != TORN => {
+                let first = self.last - self.measured;
+                self.lost += sequence.saturating_sub(self.next.max(first));
+            }
+            _ => self.wrong = self.wrong.or(Some((sequence, self.next))),
+        }
+        if sequence >= self.mark {
+            self.pass_mark(sequence);
+        }
+    }
+
+    fn pass_mark(&mut self, sequence: u64) {
+        match self.started {
+            None => {
+                self.started = Some((sequence, Instant::now()));
+                self.mark = self.last;
+            }
+            Some((_, started)) => {
+                self.took.get_or_insert_with(|| started.elapsed());
+                self.mark = TORN;
+            }
+        }
+    }
+
+    /// How many were read or lost.
+    pub(crate) fn count(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether there is nothing more to read.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.next > self.last || self.wrong.is_some()
+    }
+
+    /// An error if a record was damaged, lost or came twice and must not have.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match self.wrong {
+            None => Ok(()),
+            Some((TORN, expected)) => Err(format!("record {expected} was damaged").into()),
+            Some((found, expected)) => Err(format!("{found} came instead of {expected}").into()),
+        }
+    }
+
+    /// Nanoseconds a record that was read, and how many of the measured ones were lost.
+    pub(crate) fn finish(&self) -> Result<(f64, u64), Failure> {
+        self.check()?;
+        let (Some((start, _)), Some(took)) = (self.started, self.took) else {
+            return Err(format!("{} records were lost, and no two were timed", self.lost).into());
+        };
+        let lost_before = start - (self.last - self.measured);
+        let read = self.last - start - (self.lost - lost_before);
+        Ok((took.as_nanos() as f64 / read as f64, self.lost))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tallied(may_lose: bool, sequences: &[u64]) -> Tally {
+        let mut tally = Tally::new(2, 4, may_lose);
+        sequences.iter().for_each(|sequence| tally.take(*sequence));
+        tally
+    }
+
+    #[test]
+    fn a_whole_stream_is_over_after_its_last_record() {
+        assert!(!tallied(false, &[0, 1, 2, 3, 4, 5]).is_over());
+        let tally = tallied(false, &[0, 1, 2, 3, 4, 5, 6]);
+        assert!(tally.is_over());
+        assert_eq!(tally.finish().unwrap().1, 0);
+    }
+
+    #[test]
+    fn a_gap_a_repetition_and_damage_are_failures() {
+        for wrong in [&[0, 1, 3][..], &[0, 1, 1], &[0, TORN], &[1]] {
+            let tally = tallied(false, wrong);
+            assert!(tally.is_over() && tally.check().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_lossy_stream_counts_what_it_lost_of_the_measured_records() {
+        for (sequences, lost, read) in
+            [(&[0, 1, 2, 3, 4, 5, 6][..], 0, 4.0), (&[1, 2, 5, 6], 2, 2.0), (&[0, 3, 4, 6], 2, 2.0)]
+        {
+            let tally = tallied(true, sequences);
+            let (ns, found) = tally.finish().unwrap();
+            assert_eq!(found, lost, "{sequences:?}");
+            let timed = tally.took.unwrap().as_nanos() as f64 / ns;
+            assert!((timed - read).abs() < 0.01, "{sequences:?}: {timed}");
+        }
+        assert!(tallied(true, &[0, 6]).finish().is_err());
+        assert!(tallied(true, &[0, 3, 2]).check().is_err());
+        assert!(tallied(true, &[0, TORN]).check().is_err());
+    }
+}
