@@ -271,6 +271,11 @@ impl Receiver {
         self.tail().saturating_sub(next)
     }
 
+    /// Whether the ring is closed and read to its end.
+    pub(crate) fn is_over(&self) -> bool {
+        is_over(&self.reader)
+    }
+
     /// The end of what was claimed so far.
     pub(crate) fn tail(&self) -> u64 {
         self.reader.memory.head().tail.load(Ordering::Acquire)

@@ -274,7 +274,8 @@ impl<T: Packet> Subscriber<T> {
             drop(hand);
             match patience {
                 Patience::None if self.receiver.reader.position() >= end => {
-                    return Err(RecvError::Empty);
+                    let is_over = self.receiver.is_over();
+                    return Err(if is_over { RecvError::Closed } else { RecvError::Empty });
                 }
                 Patience::For(_) if deadline.has_passed() => return Err(RecvError::Timeout),
                 _ => {}
