@@ -149,10 +149,8 @@ pub(crate) fn reap(segment: &Segment, memory: &Memory, lives: &dyn Fn(Member) ->
         return roster::reap(memory, settings, Slots::Writable, lives);
     }
     let reap_all = |memory| roster::reap(&memory, settings, Slots::Writable, lives);
-    let reaped = match roster::has_abandoned_claim(memory, lives) {
-        true => segment.with_writable(reap_all),
-        false => None,
-    };
+    let is_needed = roster::has_abandoned_claim(memory, lives);
+    let reaped = is_needed.then(|| segment.with_writable(reap_all)).flatten();
     // Whoever died with a claim open after the question is left to the next who asks; so is every
     // claim while there is no memory for a second mapping.
     reaped.unwrap_or_else(|| roster::reap(memory, settings, Slots::ReadOnly, lives))

@@ -2,9 +2,10 @@
 
 use super::endpoint::{Endpoint, Patience};
 use super::error::RecvError;
+use crate::ring::closing::Closing;
 use crate::ring::hand::{self, Holder};
 use crate::ring::reader::{Fault, Next, Reader, Taken};
-use crate::ring::roster::{self, Closing};
+use crate::ring::roster;
 use crate::sync::Ordering;
 use crate::wait::{Deadline, IDLE, PENDING};
 

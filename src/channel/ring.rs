@@ -7,7 +7,7 @@ use super::publisher::Publisher;
 use super::subscriber::Subscriber;
 use crate::error::OpenError;
 use crate::packet::{Fingerprint, Packet};
-use crate::ring::roster::Closing;
+use crate::ring::closing::Closing;
 use crate::segment::Segment;
 use crate::segment::name::Name;
 use crate::segment::settings::{Claims, Overflow, Parking, Settings};

@@ -3,12 +3,14 @@
 use super::endpoint::{Endpoint, Patience};
 use super::error::{SendAllError, SendError, WaitingFor};
 use crate::packet::{self, Packet, Scratch};
-use crate::ring::gate::{Gate, PIN};
+use crate::ring::closing::Closing;
+use crate::ring::gate::{Gate, position};
 use crate::ring::geometry::span;
 use crate::ring::hand::{self, Claimant};
-use crate::ring::roster::{self, Closing};
+use crate::ring::roster;
 use crate::ring::slot::Descriptor;
 use crate::ring::writer::{Full, Writer};
+use crate::segment::layout::NOWHERE;
 use crate::segment::member::Member;
 use crate::segment::memory::Memory;
 use crate::steps::{Step, step};
@@ -238,8 +240,8 @@ impl Sender {
         let memory = &self.writer.memory;
         let tail = self.writer.tail();
         let cursors = memory.subscribers().iter().map(|entry| entry.cursor.load(Ordering::Relaxed));
-        let in_use = cursors.filter(|&cursor| cursor != crate::segment::layout::NOWHERE);
-        in_use.map(|cursor| tail.saturating_sub(cursor & !PIN)).max().unwrap_or(0)
+        let in_use = cursors.filter(|&cursor| cursor != NOWHERE);
+        in_use.map(|cursor| tail.saturating_sub(position(cursor))).max().unwrap_or(0)
     }
 }
 
@@ -275,7 +277,7 @@ impl Claimant for Sender {
 fn word_of(memory: &Memory, gate: Gate) -> u64 {
     match gate.holder {
         Some(Member::Subscriber(index)) => {
-            memory.subscribers()[index].cursor.load(Ordering::Relaxed) & !PIN
+            position(memory.subscribers()[index].cursor.load(Ordering::Relaxed))
         }
         Some(Member::Publisher(index)) => {
             memory.publishers()[index].record.position.load(Ordering::Relaxed)

@@ -36,9 +36,11 @@
 //! | receive, pin, release | [`reader`] |
 //! | who loses what when it overflows | [`evict`], [`missed`] |
 //! | how far back a newcomer starts | [`history`] |
-//! | join, leave, close, clear the dead away | [`roster`] |
+//! | whether packets can still come | [`closing`] |
+//! | join, leave, clear the dead away | [`roster`] |
 //! | a dead publisher's claim | [`recover`] |
 
+pub(crate) mod closing;
 pub(crate) mod evict;
 pub(crate) mod exclusive;
 pub(crate) mod gate;

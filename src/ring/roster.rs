@@ -1,4 +1,4 @@
-//! Joining, leaving, closing, and clearing the dead away. All of it under the control lock.
+//! Joining, leaving, and clearing the dead away. All of it under the control lock.
 //!
 //! An entry goes through these states; whoever dies in between is found by [`reap`], because
 //! `taken` is written before anything that holds others back and `free` after it was let go:
@@ -11,6 +11,7 @@
 //! A subscriber's entry is `joining` before it is `taken`, until its cursor is placed: who counts
 //! subscribers before publishing counts those that get what is published.
 
+use crate::ring::closing::Closing;
 use crate::ring::gate::{PIN, position};
 use crate::ring::geometry::{Geometry, clamp};
 use crate::ring::history;
@@ -23,41 +24,6 @@ use crate::segment::memory::Memory;
 use crate::segment::settings::{Claims, Settings};
 use crate::steps::{Step, step};
 use crate::sync::{AtomicU32, Ordering, fence};
-
-/// Whether packets can still come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Closing {
-    /// Yes.
-    Open,
-    /// Not until a publisher joins: the last one left a ring that was not made to stay open.
-    Left,
-    /// No: it was closed.
-    Closed,
-}
-
-impl Closing {
-    /// Whether packets can still come to this ring.
-    #[inline]
-    pub(crate) fn of(memory: &Memory) -> Self {
-        // Pairs with the release in `set`: who sees it closed sees what was committed before.
-        match memory.head().readers.closing.load(Ordering::Acquire) {
-            0 => Self::Open,
-            1 => Self::Left,
-            _ => Self::Closed,
-        }
-    }
-
-    /// Pairs with the acquire in `of`.
-    pub(crate) fn set(self, memory: &Memory) {
-        step(Step::CloseMark);
-        let word = match self {
-            Self::Open => 0,
-            Self::Left => 1,
-            Self::Closed => 2,
-        };
-        memory.head().readers.closing.store(word, Ordering::Release);
-    }
-}
 
 /// Where a subscriber starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,7 +223,7 @@ pub(crate) struct Reaped {
 pub(crate) fn has_abandoned_claim(memory: &Memory, lives: &dyn Fn(Member) -> bool) -> bool {
     memory.publishers().iter().enumerate().any(|(index, entry)| {
         SeatState::of(&entry.seat) != SeatState::Free
-            && entry.record.position.load(Ordering::Acquire) != NOWHERE
+            && has_record(memory, Member::Publisher(index))
             && !lives(Member::Publisher(index))
     })
 }

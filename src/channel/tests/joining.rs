@@ -1,11 +1,11 @@
 //! Whoever fails to join leaves nothing: no entry taken, no type registered. Whoever is about to
 //! join is not there yet.
 
+use super::process::{GENEROUS, Process, State, Stop};
 use crate::segment::member::{Member, SeatState};
 use crate::steps::Step;
 use crate::{OpenError, Overflow, Ring, RingBuilder, SendError, Wait, WaitingFor};
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn on_events() -> RingBuilder {
     Ring::builder().capacity(4096).max_publishers(2).max_subscribers(2).wait(Wait::event())
@@ -55,47 +55,10 @@ fn one_whose_name_is_taken_registers_no_type() {
     drop((desk, ring.subscriber::<String>().unwrap()));
 }
 
-/// A process that is stopped while it joins. Ended also when the test fails.
-struct Joining(Child);
-
-impl Joining {
-    fn stopped_at(step: Step, name: &str) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["channel::tests::joining::peer", "--exact", "--nocapture", "--test-threads=1"])
-            .env("PACKETRING_JOINING", name)
-            .env("PACKETRING_STOP_AT", format!("{step:?}:{}", libc::SIGSTOP))
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let joining = Self(child);
-        let stat = format!("/proc/{}/stat", joining.0.id());
-        let started = Instant::now();
-        while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
-            assert!(started.elapsed() < Duration::from_secs(60), "it does not come to {step:?}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        joining
-    }
-
-    fn go_on(&self) {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
-    }
-}
-
-impl Drop for Joining {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Joins, and takes the one packet; an empty test unless it was started as a peer.
-#[test]
-fn peer() {
-    let Ok(name) = std::env::var("PACKETRING_JOINING") else { return };
-    let mut numbers = Ring::attach(&name).unwrap().subscriber::<u64>().unwrap();
-    assert_eq!(*numbers.recv_timeout(Duration::from_secs(60)).unwrap(), 7);
+/// The peer's side: joins, and takes the one packet.
+pub(super) fn join(name: &str) {
+    let mut numbers = Ring::attach(name).unwrap().subscriber::<u64>().unwrap();
+    assert_eq!(*numbers.recv_timeout(GENEROUS).unwrap(), 7);
 }
 
 #[test]
@@ -104,15 +67,17 @@ fn one_that_is_waited_for_gets_the_next_packet() {
         let name = format!("joining-{}-{step:?}", std::process::id());
         let ring = Ring::builder().capacity(1024).open(&name).unwrap();
         let mut out = ring.publisher::<u64>().unwrap();
-        let mut joining = Joining::stopped_at(step, &name);
+        let stop = Some(Stop::freeze(step, 1));
+        let mut joining = Process::start(&format!("join {name}"), stop);
+        assert_eq!(joining.settle(), State::Frozen);
         let error = out.try_wait_for_subscribers(1).unwrap_err();
         let missing = WaitingFor::Subscribers { missing: 1 };
         assert!(matches!(error, SendError::Full { waiting_for } if waiting_for == missing));
         assert_eq!(ring.subscribers(), 0, "at {step:?}");
-        joining.go_on();
-        out.wait_for_subscribers_timeout(1, Duration::from_secs(60)).unwrap();
+        joining.thaw();
+        out.wait_for_subscribers_timeout(1, GENEROUS).unwrap();
         out.send(&7).unwrap();
-        assert!(joining.0.wait().unwrap().success());
+        assert_eq!(joining.settle(), State::Finished);
     }
 }
 

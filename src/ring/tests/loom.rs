@@ -4,10 +4,11 @@
 //! stamp is known, is an error of the cell, whatever the tags say.
 
 use super::boxes::{Boxes, fill, len_of, publish, receive, tag_of};
+use crate::ring::closing::Closing;
 use crate::ring::evict;
 use crate::ring::gate;
 use crate::ring::reader::{Next, Reader};
-use crate::ring::roster::{self, Closing};
+use crate::ring::roster;
 use crate::ring::slot::Descriptor;
 use crate::ring::writer::Writer;
 use crate::segment::layout::NOWHERE;
@@ -72,7 +73,9 @@ fn loom_shared() {
         });
         let seen = [0; 2].map(|_| wait_for(&mut reader));
         assert!(seen == [1, 2] || seen == [2, 1], "{seen:?}");
-        publishers.map(|publisher| publisher.join().unwrap());
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
         assert_eq!(ring.memory().publishers()[0].record.position.load(Ordering::Relaxed), NOWHERE);
     });
 }
@@ -164,7 +167,9 @@ fn loom_join_during_shared_claims() {
         });
         let mut reader = ring.reader(0);
         let first = receive(&mut reader);
-        publishers.map(|publisher| publisher.join().unwrap());
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
         let second = receive(&mut reader);
         assert!(first.is_err() || first != second);
     });
