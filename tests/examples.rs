@@ -233,7 +233,7 @@ fn an_interrupted_chaos_leaves_nothing() {
     for signal in [Signal::INT, Signal::KILL] {
         let mut running = Running::start("chaos", &["--seconds", "60"]);
         running.wait_for_peer();
-        sleep(Duration::from_millis(300));
+        running.wait_for_files(6);
         kill_process(Pid::from_child(&running.child), signal).unwrap();
         let run = running.finish();
         assert!(!run.succeeded(), "{signal:?}");
@@ -298,6 +298,16 @@ impl Running {
                 return Pid::from_raw(pid).unwrap();
             }
             assert!(Instant::now() < give_up_at, "no peer");
+            assert_eq!(self.child.try_wait().unwrap(), None, "it ended early");
+            sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until it has made so many rings.
+    fn wait_for_files(&mut self, count: usize) {
+        let give_up_at = Instant::now() + DEADLINE;
+        while files_of(self.child.id()).len() < count {
+            assert!(Instant::now() < give_up_at, "not so many rings");
             assert_eq!(self.child.try_wait().unwrap(), None, "it ended early");
             sleep(Duration::from_millis(1));
         }
