@@ -74,9 +74,25 @@ impl Endpoint {
         bell_of(&self.memory, side_of(self.member))
     }
 
-    /// After a store that the other side may sleep for: wakes it if it does.
+    /// A publisher's, after a store that subscribers may sleep for: wakes them if they do.
     #[inline]
-    pub(crate) fn ring_others(&mut self) {
+    pub(crate) fn ring_subscribers(&mut self) {
+        if self.ringer.must_look(bell_of(&self.memory, Side::Subscribers)) {
+            self.wake_sleepers();
+        }
+    }
+
+    /// A subscriber's, after a store that publishers may sleep for: wakes them if they do.
+    #[inline]
+    pub(crate) fn ring_publishers(&mut self) {
+        if self.ringer.must_look(bell_of(&self.memory, Side::Publishers)) {
+            self.wake_sleepers();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake_sleepers(&mut self) {
         if self.ringer.must_wake(bell_of_others(&self.memory, self.member)) {
             self.wake_others();
         }

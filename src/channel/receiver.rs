@@ -94,7 +94,7 @@ impl Receiver {
         if self.found.is_none() {
             self.let_go();
             match self.reader.next() {
-                Next::Nothing => self.endpoint.ring_others(),
+                Next::Nothing => self.endpoint.ring_publishers(),
                 found => self.found = Some(found),
             }
         }
@@ -168,7 +168,7 @@ impl Receiver {
             Next::Corrupt(fault) => Some(Err(self.corrupt(fault))),
             Next::Nothing => {
                 // Void packets may have been skipped: room that a publisher waits for.
-                self.endpoint.ring_others();
+                self.endpoint.ring_publishers();
                 is_over(&self.reader).then_some(Err(RecvError::Closed))
             }
         }
@@ -220,7 +220,7 @@ impl Holder for Receiver {
             return self.let_go_durably();
         }
         if self.reader.release() {
-            self.endpoint.ring_others();
+            self.endpoint.ring_publishers();
         }
     }
 
@@ -252,7 +252,7 @@ impl Receiver {
         if std::thread::panicking() {
             self.put_back();
         } else if self.reader.release() {
-            self.endpoint.ring_others();
+            self.endpoint.ring_publishers();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::endpoint::{Endpoint, Patience};
 use super::error::{SendAllError, SendError, WaitingFor};
-use crate::packet::{self, Packet, Scratch};
+use crate::packet::{self, Packet, Scratch, Unserializable};
 use crate::ring::closing::Closing;
 use crate::ring::gate::{Gate, position};
 use crate::ring::geometry::span;
@@ -13,6 +13,7 @@ use crate::ring::writer::{Full, Writer};
 use crate::segment::layout::NOWHERE;
 use crate::segment::member::Member;
 use crate::segment::memory::Memory;
+use crate::segment::settings::Claims;
 use crate::steps::{Step, step};
 use crate::sync::Ordering;
 use crate::wait::{Deadline, PENDING};
@@ -46,13 +47,43 @@ impl Sender {
         type_index: u16,
         patience: Patience,
     ) -> Result<u64, SendError> {
+        // The way of most flat packets in an exclusive ring, short and straight: nothing was
+        // forgotten there, nothing is to be measured, and the claim is arithmetic.
+        if let (Some(len), Claims::Exclusive) = (T::FLAT_LEN, self.writer.claims) {
+            self.check_open()?;
+            if self.writer.has_claimed(span(len)) {
+                return self.publish(value, len, type_index);
+            }
+        }
+        self.claim_and_send(value, type_index, patience)
+    }
+
+    #[inline(never)]
+    fn claim_and_send<T: Packet>(
+        &mut self,
+        value: &T,
+        type_index: u16,
+        patience: Patience,
+    ) -> Result<u64, SendError> {
         self.begin()?;
         let len = packet::measure(value, &mut self.scratch)?;
-        let position = self.claim(len, patience)?;
+        self.claim(len, patience)?;
+        self.publish(value, len, type_index)
+    }
+
+    /// Fills the claim, commits it and wakes who waits for it.
+    #[inline(always)]
+    fn publish<T: Packet>(
+        &mut self,
+        value: &T,
+        len: usize,
+        type_index: u16,
+    ) -> Result<u64, SendError> {
+        let position = self.writer.position;
         self.fill(value, len)?;
         self.writer.commit(position, Descriptor::data(len, type_index));
         step(Step::CommitWake);
-        self.endpoint.ring_others();
+        self.endpoint.ring_subscribers();
         Ok(position)
     }
 
@@ -106,36 +137,49 @@ impl Sender {
             Err(error) => return (0, Err(error)),
         };
         for (index, value) in values[..claimed].iter().enumerate() {
-            if let Err(error) = self.fill(value, lens[index]) {
+            // The first is a constant, of which all that follows is known.
+            let len = T::FLAT_LEN.unwrap_or(lens[index]);
+            if let Err(error) = self.fill(value, len) {
                 return (index, Err(error));
             }
-            self.writer.commit(position, Descriptor::data(lens[index], type_index));
-            position += spans[index];
+            self.writer.commit(position, Descriptor::data(len, type_index));
+            position += span(len);
         }
-        self.endpoint.ring_others();
+        self.endpoint.ring_subscribers();
         (claimed, Ok(()))
     }
 
     /// Archives a value of `len` bytes into the claim, or gives the claim up: if that fails, and
     /// also if the value's own code panics.
-    #[inline]
+    #[inline(always)]
     fn fill<T: Packet>(&mut self, value: &T, len: usize) -> Result<(), SendError> {
         let claim = Abandoning(&mut self.writer);
         let filled = packet::write(value, hand::room(claim.0, len), &mut self.scratch);
         if let Err(error) = filled {
             drop(claim);
-            // A void packet too lets readers go on to what lies behind it.
-            self.endpoint.ring_others();
-            return Err(error.into());
+            return Err(self.give_up(error));
         }
         std::mem::forget(claim);
         Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_up(&mut self, error: Unserializable) -> SendError {
+        // A void packet too lets readers go on to what lies behind it.
+        self.endpoint.ring_subscribers();
+        error.into()
     }
 
     /// Before every operation: gives up what was forgotten, and asks whether the ring is closed.
     #[inline]
     pub(crate) fn begin(&mut self) -> Result<(), SendError> {
         self.writer.abandon();
+        self.check_open()
+    }
+
+    #[inline]
+    fn check_open(&self) -> Result<(), SendError> {
         match Closing::of(&self.writer.memory) {
             Closing::Closed => Err(SendError::Closed),
             Closing::Open | Closing::Left => Ok(()),
@@ -262,13 +306,13 @@ impl Claimant for Sender {
     fn abandon(&mut self) {
         self.writer.abandon();
         // A void packet too lets readers go on to what lies behind it.
-        self.endpoint.ring_others();
+        self.endpoint.ring_subscribers();
     }
 
     fn commit(&mut self, len: usize, type_index: u16) -> u64 {
         let position = self.writer.position;
         self.writer.commit(position, Descriptor::data(len, type_index));
-        self.endpoint.ring_others();
+        self.endpoint.ring_subscribers();
         position
     }
 }

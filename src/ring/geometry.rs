@@ -52,7 +52,7 @@ impl Geometry {
     /// Whether a packet of `span` slots can begin at `position`: it lies in one piece.
     #[inline]
     pub(crate) fn holds(&self, position: u64, span: u64) -> bool {
-        span <= self.piece_end(position) - position
+        (position & (self.capacity - 1)) + span <= self.capacity
     }
 
     /// How many of the spans, taken in order, fit one after the other into the piece of the ring

@@ -190,7 +190,7 @@ fn is_held(reader: &Reader, taken: &Taken) -> bool {
 }
 
 /// The first `len` payload bytes of the packet that `writer`'s open claim begins with.
-#[inline]
+#[inline(always)]
 pub(crate) fn room(writer: &mut Writer, len: usize) -> Room<'_> {
     let span = span(len);
     assert!(

@@ -63,6 +63,16 @@ impl Writer {
         }
     }
 
+    /// Whether the next `span` slots are this publisher's without a claim: in an exclusive ring,
+    /// in one piece below the limit.
+    #[inline]
+    pub(crate) fn has_claimed(&self, span: u64) -> bool {
+        self.claims == Claims::Exclusive
+            && span <= self.geometry.max_span
+            && self.position + span <= self.limit
+            && self.geometry.holds(self.position, span)
+    }
+
     /// Claims as many of the spans as fit in one piece, one at least, and says where and how
     /// many. Each is at most `geometry.max_span`.
     pub(crate) fn claim_many(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
@@ -74,7 +84,7 @@ impl Writer {
 
     /// Commits the next packet of the claim. It must lie within: `position` is where the claim,
     /// or what of it is not yet committed, begins.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn commit(&mut self, position: u64, descriptor: Descriptor) {
         debug_assert_eq!(position, self.position);
         slot::describe(&self.memory, position, descriptor);

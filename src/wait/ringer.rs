@@ -18,15 +18,22 @@ impl Ringer {
         Self { seen: bell.announce.load(Ordering::Relaxed), fences }
     }
 
-    /// After a store that sleepers may wait for: whether somebody announced that it sleeps since
-    /// the last time, and must be woken by [`wake`](Self::wake).
+    /// After a store that sleepers may wait for: whether [`must_wake`](Self::must_wake) is to be
+    /// asked. All that a publish pays where membarrier works.
     #[inline]
-    pub(crate) fn must_wake(&self, bell: &Bell) -> bool {
+    pub(crate) fn must_look(&self, bell: &Bell) -> bool {
         // Pairs with the heavy barrier in `Waiter::pause`: the store before the load.
-        if self.fences {
-            fence_locally();
-        }
         light_barrier();
+        self.fences || bell.announce.load(Ordering::Relaxed) != self.seen
+    }
+
+    /// Whether somebody announced that it sleeps since the last time, and must be woken by
+    /// [`wake`](Self::wake).
+    pub(crate) fn must_wake(&self, bell: &Bell) -> bool {
+        if self.fences {
+            // Pairs with the heavy barrier in `Waiter::pause`, which does not reach this process.
+            fence(Ordering::SeqCst);
+        }
         bell.announce.load(Ordering::Relaxed) != self.seen
     }
 
@@ -41,11 +48,4 @@ impl Ringer {
         wake_all();
         self.seen = announced;
     }
-}
-
-/// Apart, so that a publish can be seen to have no fence where membarrier works.
-#[cold]
-#[inline(never)]
-fn fence_locally() {
-    fence(Ordering::SeqCst);
 }

@@ -126,7 +126,7 @@ pub(crate) fn announce(bell: &Bell) -> (u32, bool) {
     // Before the announcement: a waker that sees it changes the word afterwards.
     let seen = bell.futex.load(Ordering::SeqCst);
     bell.announce.fetch_add(1, Ordering::SeqCst);
-    // Pairs with the light barrier in `Ringer::must_wake`.
+    // Pairs with the light barrier in `Ringer::must_look`.
     (seen, heavy_barrier())
 }
 
