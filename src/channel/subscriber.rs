@@ -233,18 +233,26 @@ impl<T: Packet> Subscriber<T> {
 
     #[inline]
     fn receive(&mut self, patience: Patience) -> Result<Received<'_, T>, RecvError> {
+        match self.receiver.take_ready() {
+            Some(taken) => self.open(taken),
+            None => self.wait_and_receive(patience),
+        }
+    }
+
+    #[inline(never)]
+    fn wait_and_receive(&mut self, patience: Patience) -> Result<Received<'_, T>, RecvError> {
         let taken = self.receiver.take(patience)?;
         self.open(taken)
     }
 
-    #[inline]
+    #[inline(always)]
     fn open(&mut self, taken: Taken) -> Result<Received<'_, T>, RecvError> {
         if taken.descriptor.type_index != self.type_index {
             return Err(self.mismatch(taken));
         }
         match Opened::open(Hand::new(&mut self.receiver, taken)) {
             Ok(opened) => Ok(Received { opened }),
-            Err((hand, _)) => Err(corrupt::<T>(hand.holder(), hand.taken())),
+            Err((hand, _)) => Err(corrupt::<T>(hand)),
         }
     }
 
@@ -299,7 +307,7 @@ impl<T: Packet> Subscriber<T> {
             Err(mut hands) => {
                 hands.keep(1);
                 let receiver = hands.holder();
-                Err(corrupt::<T>(receiver, &receiver.batch()[0]))
+                Err(explained::<T>(receiver, &receiver.batch()[0]))
             }
         }
     }
@@ -329,8 +337,14 @@ impl<T: Packet> Subscriber<T> {
     }
 }
 
+/// Says what is wrong with a packet, and lets go of it.
 #[cold]
-fn corrupt<T: Packet>(receiver: &Receiver, taken: &Taken) -> RecvError {
+#[inline(never)]
+fn corrupt<T: Packet>(hand: Hand<'_, Receiver>) -> RecvError {
+    explained::<T>(hand.holder(), hand.taken())
+}
+
+fn explained<T: Packet>(receiver: &Receiver, taken: &Taken) -> RecvError {
     let what = packet::explain::<T>(receiver.payload(taken));
     RecvError::Corrupt(format!("at position {}: {what}", taken.position).into())
 }

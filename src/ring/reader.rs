@@ -95,8 +95,23 @@ impl Reader {
         self
     }
 
+    /// The next packet, if it is there and needs neither pin nor note: what [`next`](Self::next)
+    /// finds most of the time, without what else it could find. What was in hand before must have
+    /// been released.
+    #[inline(always)]
+    pub(crate) fn next_ready(&mut self) -> Option<Taken> {
+        debug_assert_eq!(self.held, 0);
+        if self.pins || self.durable {
+            return None;
+        }
+        step(Step::ReceiveLook);
+        let descriptor = slot::data(&self.memory, &self.geometry, self.position)?;
+        self.held = descriptor.span();
+        step(Step::Receive);
+        Some(Taken { position: self.position, descriptor })
+    }
+
     /// Looks for the next packet. What was in hand before must have been released.
-    #[inline]
     pub(crate) fn next(&mut self) -> Next {
         debug_assert_eq!(self.held, 0);
         if self.pins {
@@ -226,6 +241,12 @@ impl Reader {
     #[inline]
     pub(crate) fn is_redelivered(&self, taken: &Taken) -> bool {
         taken.position < self.redelivered_below
+    }
+
+    /// Whether anything is in hand.
+    #[inline]
+    pub(crate) fn holds(&self) -> bool {
+        self.held > 0
     }
 
     /// Positions in hand.

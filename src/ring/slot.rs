@@ -121,6 +121,22 @@ pub(crate) fn look(memory: &Memory, geometry: &Geometry, position: u64) -> Look 
     header(memory, geometry, position)
 }
 
+/// The data packet that lies at `position`, checked as by [`look`], which says what else does.
+#[inline(always)]
+pub(crate) fn data(memory: &Memory, geometry: &Geometry, position: u64) -> Option<Descriptor> {
+    if !is_stamped(memory, position) {
+        return None;
+    }
+    // The acquire on the stamp orders this load.
+    let word = memory.slot(position).descriptor.load(Ordering::Relaxed);
+    // Neither void, nor of a kind or with flags that this version does not know.
+    if word >> 48 != 0 {
+        return None;
+    }
+    let descriptor = Descriptor::data(word as u32 as usize, (word >> 32) as u16);
+    geometry.holds(position, descriptor.span()).then_some(descriptor)
+}
+
 /// The header of a packet that is stamped, checked.
 #[inline]
 pub(crate) fn header(memory: &Memory, geometry: &Geometry, position: u64) -> Look {
