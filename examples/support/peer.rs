@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const GOODBYE: Duration = Duration::from_secs(10);
 
 /// A running peer.
-pub(crate) struct Peer(Child);
+pub(crate) struct Peer(pub(crate) Child);
 
 impl Peer {
     /// Starts this program once more. The peer's standard output is closed: it belongs to the
@@ -22,9 +22,18 @@ impl Peer {
     pub(crate) fn start<A: AsRef<OsStr>>(
         arguments: impl IntoIterator<Item = A>,
     ) -> io::Result<Self> {
+        Self::start_with(arguments, Stdio::null(), Stdio::null())
+    }
+
+    /// Starts this program once more, with this standard input and output.
+    pub(crate) fn start_with<A: AsRef<OsStr>>(
+        arguments: impl IntoIterator<Item = A>,
+        input: Stdio,
+        output: Stdio,
+    ) -> io::Result<Self> {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+        command.args(arguments).stdin(input).stdout(output).process_group(0);
         command.spawn().map(Self)
     }
 

@@ -1,0 +1,198 @@
+//! The floor of large packets: memory copied by one process, and looked at in place by the other.
+//!
+//! ```text
+//!  cursor │ stamp, pad, bytes … │ stamp, pad, bytes … │ …
+//! ```
+//!
+//! The writer copies the bytes from memory of its own, the reader looks at one byte of each line:
+//! what the work does that is compared with it. As much shared memory as the ring has, and a stamp
+//! of 16 bytes before each copy, as the ring's header.
+
+use crate::harness::{Outcome, Run, Sample, Scenario, Side, Unit, check, millions};
+use crate::shared::{Plain, Poll, Shared};
+use std::cell::UnsafeCell;
+use std::hint::black_box;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Bytes that a full run moves, at most.
+const BYTES: u64 = 1 << 30;
+/// Packets that a full run moves, at most.
+const PACKETS: u64 = 4_000_000;
+/// Bytes of a line, and before each copy.
+const LINE: usize = 64;
+const HEADER: usize = 16;
+/// The largest ring.
+const MOST: usize = 8 << 20;
+
+/// Bytes of a ring for packets of this size: the default, or room for several.
+pub(crate) fn capacity_for(size: usize) -> usize {
+    (8 * size).next_power_of_two().clamp(1 << 20, MOST)
+}
+
+/// What is sent.
+pub(crate) fn source(size: usize) -> Vec<u8> {
+    (0..size).map(|index| (index / LINE * 31 + 7) as u8).collect()
+}
+
+/// What a reader finds who looks at each line of that.
+pub(crate) fn sum_of(size: usize) -> u64 {
+    touch(&source(size))
+}
+
+/// Looks at each line.
+#[inline]
+pub(crate) fn touch(bytes: &[u8]) -> u64 {
+    bytes.iter().step_by(LINE).map(|byte| u64::from(*byte)).sum()
+}
+
+#[repr(align(128))]
+struct Word(AtomicU64);
+
+#[repr(C, align(64))]
+struct Line(UnsafeCell<[u8; LINE]>);
+
+/// The reader's cursor, and room for copies.
+#[repr(C)]
+struct Bulk {
+    cursor: Word,
+    lines: [Line; MOST / LINE],
+}
+
+// SAFETY: bytes are written by the one writer, before the release of their stamp and after the
+// acquire of a cursor beyond their last reading; and read by the one reader, between the two.
+unsafe impl Sync for Bulk {}
+// SAFETY: words and bytes, for which zeros are values, aligned to 128; all that is stored to is an
+// atomic or a cell.
+unsafe impl Plain for Bulk {}
+
+/// The memory, cut into places for copies of one size.
+struct Places<'a> {
+    bulk: &'a Bulk,
+    size: usize,
+    /// Lines from one to the next.
+    stride: usize,
+    count: u64,
+}
+
+impl<'a> Places<'a> {
+    fn new(bulk: &'a Bulk, size: usize) -> Self {
+        let stride = (HEADER + size).div_ceil(LINE);
+        Self { bulk, size, stride, count: (capacity_for(size) / LINE / stride) as u64 }
+    }
+
+    /// Copies what is sent to these positions: the first ones, or those that come next.
+    fn write(&self, positions: Range<u64>, poll: &Poll) -> Result<(), String> {
+        let source = source(self.size);
+        let mut limit = 0;
+        for position in positions {
+            if position >= limit {
+                poll.until(|| {
+                    // Pairs with the release in `read`.
+                    limit = self.bulk.cursor.0.load(Ordering::Acquire) + self.count;
+                    position < limit
+                })?;
+            }
+            let (stamp, bytes) = self.place(position);
+            // SAFETY: the place has room for as many bytes, and the reader is beyond it.
+            unsafe { bytes.copy_from_nonoverlapping(black_box(source.as_ptr()), self.size) };
+            // Pairs with the acquire in `read`.
+            stamp.store(position + 1, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Looks at the copies at these positions.
+    fn read(&self, positions: Range<u64>, poll: &Poll) -> Result<(), String> {
+        let expected = sum_of(self.size);
+        let credit = (self.count / 4).clamp(1, 64);
+        for position in positions {
+            let (stamp, bytes) = self.place(position);
+            poll.until(|| stamp.load(Ordering::Acquire) == position + 1)?;
+            // SAFETY: the stamp says that they are written, and the writer waits for the cursor.
+            let bytes = unsafe { std::slice::from_raw_parts(bytes, self.size) };
+            check(touch(black_box(bytes)) == expected, position)?;
+            if (position + 1).is_multiple_of(credit) {
+                self.bulk.cursor.0.store(position + 1, Ordering::Release);
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, position: u64) -> (&'a AtomicU64, *mut u8) {
+        let first = (position % self.count) as usize * self.stride;
+        let lines = &self.bulk.lines[first..first + self.stride];
+        let start = lines.as_ptr().cast_mut().cast::<u8>();
+        // SAFETY: `start` is aligned to a line, whose first bytes are only ever a stamp; the bytes
+        // behind it are in the same lines. All lie in cells.
+        unsafe { (AtomicU64::from_ptr(start.cast()), start.add(HEADER)) }
+    }
+}
+
+/// Copies of one size, from one process to the other.
+pub(crate) struct Memcpy {
+    pub(crate) size: usize,
+    /// Packets or bytes a second.
+    pub(crate) unit: Unit,
+}
+
+impl Memcpy {
+    /// Packets of a run: those before the clock runs, two laps of the ring, and those it counts.
+    pub(crate) fn packets(&self, run: &Run) -> (u64, u64) {
+        let laps = 2 * (capacity_for(self.size) / self.size) as u64;
+        (laps.min(1 << 15), run.count((BYTES / self.size as u64).min(PACKETS)))
+    }
+
+    /// The value of so many packets in the time since then.
+    pub(crate) fn value(&self, packets: u64, started: Instant) -> f64 {
+        let millions = millions(packets, started.elapsed());
+        match self.unit {
+            Unit::GigabytesPerSecond => millions * self.size as f64 / 1e3,
+            _ => millions,
+        }
+    }
+}
+
+impl Scenario for Memcpy {
+    fn name(&self) -> String {
+        format!("floor_memcpy_{}", self.size)
+    }
+
+    fn about(&self) -> String {
+        format!("{} bytes, copied in by one process, each line looked at by the other", self.size)
+    }
+
+    fn payload(&self) -> usize {
+        self.size
+    }
+
+    fn unit(&self) -> Unit {
+        self.unit
+    }
+
+    fn measure(&self, run: &Run) -> Outcome<Sample> {
+        let _pinned = run.pin_before_joining()?;
+        let bulk: Shared<Bulk> = Shared::create(&run.object())?;
+        let partner = run.start(0)?;
+        let _pinned = run.pin_after_joining()?;
+        let (warm_up, packets) = self.packets(run);
+        let places = Places::new(&bulk, self.size);
+        places.read(0..warm_up, &run.poll())?;
+        let started = Instant::now();
+        places.read(warm_up..warm_up + packets, &run.poll())?;
+        let value = self.value(packets, started);
+        partner.finish()?;
+        Ok(Sample::of(value))
+    }
+
+    fn serve(&self, side: &mut Side) -> Outcome<()> {
+        let _pinned = side.pin_before_joining()?;
+        let bulk: Shared<Bulk> = Shared::open(&side.run.object())?;
+        side.ready()?;
+        let _pinned = side.pin_after_joining()?;
+        let (warm_up, packets) = self.packets(&side.run);
+        Places::new(&bulk, self.size).write(0..warm_up + packets, &side.poll())?;
+        Ok(())
+    }
+}

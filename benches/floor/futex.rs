@@ -1,0 +1,55 @@
+//! Two words that two processes sleep on, and nothing else.
+
+use crate::shared::Plain;
+use rustix::io::Errno;
+use rustix::thread::futex::{self, Flags, Timespec};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A sleeper whose other side is silent for so many seconds gives up.
+const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+
+/// A word with its line to itself.
+#[repr(align(128))]
+struct Word(AtomicU32);
+
+/// A word each way.
+#[repr(C)]
+pub(crate) struct Words {
+    there: Word,
+    back: Word,
+}
+
+// SAFETY: two atomics, for which zeros are a value, aligned to 128; the rest is never looked at.
+unsafe impl Plain for Words {}
+
+impl Words {
+    /// Sends a number, one more than the last, and sleeps until it comes back.
+    pub(crate) fn call(&self, number: u32) -> Result<(), String> {
+        send(&self.there, number);
+        sleep_until(&self.back, number)
+    }
+
+    /// Sleeps until a number comes, one more than the last, and sends it back.
+    pub(crate) fn answer(&self, number: u32) -> Result<(), String> {
+        sleep_until(&self.there, number)?;
+        send(&self.back, number);
+        Ok(())
+    }
+}
+
+fn send(word: &Word, number: u32) {
+    // Pairs with the acquire in `sleep_until`.
+    word.0.store(number, Ordering::Release);
+    // It fails only for memory that is not mapped.
+    let _ = futex::wake(&word.0, Flags::empty(), 1);
+}
+
+fn sleep_until(word: &Word, number: u32) -> Result<(), String> {
+    while word.0.load(Ordering::Acquire) != number {
+        let slept = futex::wait(&word.0, Flags::empty(), number.wrapping_sub(1), Some(&PATIENCE));
+        if slept == Err(Errno::TIMEDOUT) {
+            return Err("the other side of the floor is gone".into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! What a packet's form costs in one process: publishing and receiving a `Chat`, beside rkyv alone.
+//!
+//! Publishing is all of `send` on a ring on the heap that nobody subscribes to: claim, archive, stamp.
+//! Receiving is all of `recv`: look, check, hand out, release. rkyv alone archives into a vector that has the
+//! room already, and checks an archive that lies in memory. So the ratios hold the ring's work too.
+
+use super::packets::{ArchivedChat, Chat, Numbered};
+use crate::harness::{Outcome, Run, Sample, Scenario, Side, Target, Unit, check, median};
+use packetring::rkyv::util::AlignedVec;
+use packetring::rkyv::{access, api::high::to_bytes_in, rancor};
+use packetring::{Publisher, Ring, RingBuilder, Subscriber};
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Calls that are timed together: fewer than a ring holds.
+const BURST: u64 = 1 << 10;
+
+/// Sending a `Chat`.
+pub(crate) struct Encode;
+/// Receiving a `Chat`.
+pub(crate) struct Validate;
+/// The same by rkyv alone.
+struct EncodeAlone;
+struct ValidateAlone;
+
+fn ring() -> RingBuilder {
+    Ring::builder().exclusive()
+}
+
+/// Nanoseconds of a call: the median of bursts, of which the first few do not count. What is passed to
+/// `burst` is its first number.
+fn measure(run: &Run, mut burst: impl FnMut(u64) -> Outcome<Instant>) -> Outcome<Sample> {
+    let _pinned = run.on_one_core().pin_before_joining()?;
+    let mut costs = Vec::new();
+    for index in 0..20 + run.count(400) {
+        let started = burst(index * BURST)?;
+        costs.push(started.elapsed().as_nanos() as f64 / BURST as f64);
+    }
+    Ok(Sample::of(median(&costs[20..])))
+}
+
+fn send_burst(chats: &mut Publisher<Chat>, chat: &mut Chat, first: u64) -> Outcome<()> {
+    for number in first..first + BURST {
+        chat.set(number);
+        chats.send(black_box(chat))?;
+    }
+    Ok(())
+}
+
+fn recv_burst(chats: &mut Subscriber<Chat>, first: u64) -> Outcome<()> {
+    for number in first..first + BURST {
+        check(Chat::is(&*chats.try_recv()?, number), number)?;
+    }
+    Ok(())
+}
+
+fn archive(chat: &Chat, buffer: AlignedVec) -> Outcome<AlignedVec> {
+    Ok(to_bytes_in::<_, rancor::Error>(black_box(chat), buffer)?)
+}
+
+/// All but `measure`, which differs: nobody serves, nothing is shared.
+macro_rules! alone {
+    ($name:literal, $about:literal) => {
+        fn name(&self) -> String {
+            $name.into()
+        }
+
+        fn about(&self) -> String {
+            $about.into()
+        }
+
+        fn payload(&self) -> usize {
+            Chat::ARCHIVED
+        }
+
+        fn unit(&self) -> Unit {
+            Unit::Nanoseconds
+        }
+
+        fn is_headline(&self) -> bool {
+            false
+        }
+
+        fn serve(&self, _: &mut Side) -> Outcome<()> {
+            Err("this takes one process".into())
+        }
+    };
+}
+
+impl Scenario for Encode {
+    alone!("encode_chat", "send of a Chat, nobody subscribed; the floor: rkyv into a warm vector");
+
+    fn floor(&self) -> Option<Box<dyn Scenario>> {
+        Some(Box::new(EncodeAlone))
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        vec![Target::RatioAtMost(1.3)]
+    }
+
+    fn measure(&self, run: &Run) -> Outcome<Sample> {
+        let (mut chats, mut chat) = (ring().heap()?.publisher()?, Chat::blank());
+        measure(run, |first| {
+            let started = Instant::now();
+            send_burst(&mut chats, &mut chat, first)?;
+            Ok(started)
+        })
+    }
+}
+
+impl Scenario for Validate {
+    alone!("validate_chat", "recv of a Chat that is there; the floor: rkyv checks it in memory");
+
+    fn floor(&self) -> Option<Box<dyn Scenario>> {
+        Some(Box::new(ValidateAlone))
+    }
+
+    fn measure(&self, run: &Run) -> Outcome<Sample> {
+        let ring = ring().heap()?;
+        let (mut inbox, mut chats) = (ring.subscriber()?, ring.publisher()?);
+        let mut chat = Chat::blank();
+        measure(run, |first| {
+            send_burst(&mut chats, &mut chat, first)?;
+            let started = Instant::now();
+            recv_burst(&mut inbox, first)?;
+            Ok(started)
+        })
+    }
+}
+
+impl Scenario for EncodeAlone {
+    alone!("floor_rkyv_encode", "rkyv archives into a vector that has the room");
+
+    fn measure(&self, run: &Run) -> Outcome<Sample> {
+        let (mut chat, mut buffer) = (Chat::blank(), AlignedVec::with_capacity(1024));
+        measure(run, |first| {
+            let started = Instant::now();
+            for number in first..first + BURST {
+                chat.set(number);
+                buffer.clear();
+                buffer = archive(&chat, std::mem::take(&mut buffer))?;
+                black_box(buffer.as_slice());
+            }
+            Ok(started)
+        })
+    }
+}
+
+impl Scenario for ValidateAlone {
+    alone!("floor_rkyv_access", "rkyv checks an archive in memory");
+
+    fn measure(&self, run: &Run) -> Outcome<Sample> {
+        let mut chat = Chat::blank();
+        let mut archives = Vec::new();
+        for number in 0..BURST {
+            chat.set(number);
+            archives.push(archive(&chat, AlignedVec::new())?);
+        }
+        measure(run, |_| {
+            let started = Instant::now();
+            for (number, bytes) in archives.iter().enumerate() {
+                let chat = access::<ArchivedChat, rancor::Error>(black_box(bytes.as_slice()))?;
+                check(Chat::is(chat, number as u64), number as u64)?;
+            }
+            Ok(started)
+        })
+    }
+}

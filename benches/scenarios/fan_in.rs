@@ -1,0 +1,157 @@
+//! Several publishers to one subscriber through a shared ring, more processes than cores.
+//!
+//! The subscriber has the first core, the publishers take turns: the second, the first, and so on; or
+//! all publishers share the second. They wait as they do by default. Each sends as many packets, and
+//! the subscriber checks that each one's come complete and in order. One `send` in sixteen is timed, so
+//! that a publisher that is held up by a preempted one is seen. The floor is one bare publisher that
+//! claims by compare-and-swap.
+
+use super::packets::{Numbered, Tick};
+use crate::cores::Cores;
+use crate::floor::SlotStream;
+use crate::harness::{
+    Curve, Outcome, Partner, Run, Sample, Scenario, Side, Target, Unit, check, latencies, millions,
+};
+use packetring::{Publisher, Ring, RingBuilder, Subscriber};
+use std::time::Instant;
+
+/// Packets that each publisher sends before the clock runs, and those that all together send then.
+const WARM_UP: u64 = 1 << 14;
+const PACKETS: u64 = 2_000_000;
+/// One in so many is timed.
+const TIMED: u64 = 16;
+
+/// So many publishers and one subscriber.
+pub(crate) struct FanIn {
+    pub(crate) publishers: u32,
+    /// The publishers share the second core; else they are on both.
+    pub(crate) on_one_core: bool,
+}
+
+impl FanIn {
+    fn ring() -> RingBuilder {
+        Ring::builder().shared()
+    }
+
+    fn of_each(&self, run: &Run) -> u64 {
+        WARM_UP + run.count(PACKETS) / u64::from(self.publishers)
+    }
+
+    /// The number of a publisher's packet tells whose it is.
+    fn number(&self, role: u32, index: u64) -> u64 {
+        index * u64::from(self.publishers) + u64::from(role)
+    }
+
+    /// Takes so many packets, of whomever, in the order of each.
+    fn take(&self, ticks: &mut Subscriber<Tick>, next: &mut [u64], count: u64) -> Outcome<()> {
+        for _ in 0..count {
+            let tick = ticks.recv()?;
+            let role = (tick.number.to_native() % u64::from(self.publishers)) as u32;
+            let index = &mut next[role as usize];
+            let number = self.number(role, *index);
+            check(Tick::is(&tick, number), number)?;
+            *index += 1;
+        }
+        Ok(())
+    }
+
+    fn start_all(&self, run: &Run) -> Outcome<Vec<Partner>> {
+        (0..self.publishers).map(|role| run.start(role)).collect()
+    }
+}
+
+impl Scenario for FanIn {
+    fn name(&self) -> String {
+        let place = if self.on_one_core { "_one_core" } else { "" };
+        format!("fan_in_{}{place}", self.publishers)
+    }
+
+    fn about(&self) -> String {
+        let place = if self.on_one_core { "one core" } else { "two cores" };
+        format!("shared ring, {} publishers on {place}, one subscriber", self.publishers)
+    }
+
+    fn payload(&self) -> usize {
+        Tick::ARCHIVED
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::MillionsPerSecond
+    }
+
+    fn floor(&self) -> Option<Box<dyn Scenario>> {
+        Some(Box::new(SlotStream { claims: true }))
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        vec![Target::OfOther("stream_shared_48", 0.5), Target::TailAtMost(10.0)]
+    }
+
+    fn is_headline(&self) -> bool {
+        self.publishers == 4 && !self.on_one_core
+    }
+
+    fn point(&self) -> Option<(Curve, u64)> {
+        (!self.on_one_core).then_some((Curve::Publishers, u64::from(self.publishers)))
+    }
+
+    fn measure(&self, run: &Run) -> Outcome<Sample> {
+        let _pinned = run.pin_before_joining()?;
+        let mut ticks = Self::ring().open(&run.ring("fan-in"))?.subscriber()?;
+        let mut publishers = self.start_all(run)?;
+        let _pinned = run.pin_after_joining()?;
+        for publisher in &mut publishers {
+            publisher.tell()?;
+        }
+        let all = u64::from(self.publishers);
+        let mut next = vec![0; self.publishers as usize];
+        self.take(&mut ticks, &mut next, all * WARM_UP)?;
+        let started = Instant::now();
+        let counted = all * (self.of_each(run) - WARM_UP);
+        self.take(&mut ticks, &mut next, counted)?;
+        let took = started.elapsed();
+        let mut sends = latencies()?;
+        for mut publisher in publishers {
+            hear_latencies(&mut publisher, &mut sends)?;
+            publisher.finish()?;
+        }
+        Ok(Sample { value: millions(counted, took), latencies: Some(sends) })
+    }
+
+    fn serve(&self, side: &mut Side) -> Outcome<()> {
+        let Cores(first, second) = side.run.cores;
+        let core = if self.on_one_core || side.role.is_multiple_of(2) { second } else { first };
+        let _pinned = side.run.cores.pin_before_joining(core)?;
+        let mut ticks: Publisher<Tick> =
+            Self::ring().attach(&side.run.ring("fan-in"))?.publisher()?;
+        side.ready()?;
+        let _pinned = side.run.cores.pin_after_joining(core)?;
+        side.is_told()?;
+        let (mut tick, mut sends) = (Tick::blank(), latencies()?);
+        for index in 0..self.of_each(&side.run) {
+            tick.set(self.number(side.role, index));
+            if index >= WARM_UP && index.is_multiple_of(TIMED) {
+                let started = Instant::now();
+                ticks.send(&tick)?;
+                sends.saturating_record(started.elapsed().as_nanos() as u64);
+            } else {
+                ticks.send(&tick)?;
+            }
+        }
+        let spoken = sends.iter_recorded();
+        let spoken = spoken.map(|at| format!("{}x{}", at.value_iterated_to(), at.count_at_value()));
+        side.say(&spoken.collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// Adds what a publisher says of its sends.
+fn hear_latencies(
+    publisher: &mut Partner,
+    sends: &mut hdrhistogram::Histogram<u64>,
+) -> Outcome<()> {
+    for word in publisher.hear()?.split_whitespace() {
+        let (value, count) = word.split_once('x').ok_or("a latency without a count")?;
+        sends.saturating_record_n(value.parse()?, count.parse()?);
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! What is measured. A new scenario is a small file here, and a line in [`all`].
+
+mod codec;
+mod fan_in;
+mod fan_out;
+mod in_place;
+mod join;
+mod packets;
+mod publish;
+mod resident;
+mod round_trip;
+mod stream;
+
+use crate::harness::Scenario;
+use codec::{Encode, Validate};
+use fan_in::FanIn;
+use fan_out::FanOut;
+use in_place::InPlace;
+use join::Join;
+use packets::{Chat, Tick};
+use publish::Publish;
+use resident::Resident;
+use round_trip::RoundTrip;
+use stream::Stream;
+
+/// All scenarios, in the order in which they are measured and shown.
+pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
+    let mut all: Vec<Box<dyn Scenario>> = vec![
+        Box::new(RoundTrip::<Tick>::spinning("round_trip_48")),
+        Box::new(RoundTrip::<Chat>::spinning("round_trip_chat")),
+        Box::new(Stream::<Tick>::exclusive("stream_exclusive_48", 1)),
+        Box::new(Stream::<Tick>::exclusive("send_all_exclusive_48", 32)),
+        Box::new(Stream::<Tick>::shared("stream_shared_48", 1)),
+        Box::new(Stream::<Tick>::shared("send_all_shared_48", 16)),
+        Box::new(FanIn { publishers: 4, on_one_core: false }),
+        Box::new(Stream::<Chat>::exclusive("stream_chat", 1)),
+        Box::new(InPlace { size: 1 << 10 }),
+        Box::new(InPlace { size: 1 << 16 }),
+        Box::new(InPlace { size: 1 << 20 }),
+        Box::new(Publish { subscribers: 0 }),
+        Box::new(Publish { subscribers: 8 }),
+        Box::new(Publish { subscribers: 64 }),
+        Box::new(RoundTrip::<Tick>::parking("wake_both_parked")),
+        Box::new(Join),
+        Box::new(Resident),
+        Box::new(Encode),
+        Box::new(Validate),
+        Box::new(FanIn { publishers: 2, on_one_core: true }),
+    ];
+    // What the plots show between those.
+    all.extend([64, 256, 4 << 10, 16 << 10, 256 << 10].map(|size| boxed(InPlace { size })));
+    all.extend([1, 2, 4, 16, 32].map(|subscribers| boxed(Publish { subscribers })));
+    all.extend([1, 2, 8].map(|publishers| boxed(FanIn { publishers, on_one_core: false })));
+    all.extend([1, 2, 4].map(|subscribers| boxed(FanOut { subscribers })));
+    all
+}
+
+fn boxed(scenario: impl Scenario + 'static) -> Box<dyn Scenario> {
+    Box::new(scenario)
+}

@@ -1,0 +1,70 @@
+//! The packets that are sent: what their bytes must be follows from a number.
+
+use packetring::{Packet, packet};
+
+/// A packet that holds a number, and content by which it is recognised.
+pub(crate) trait Numbered: Packet {
+    /// Bytes of its archive.
+    const ARCHIVED: usize;
+    fn blank() -> Self;
+    fn set(&mut self, number: u64);
+    /// Whether it is the one of this number.
+    fn is(archived: &Self::Archived, number: u64) -> bool;
+}
+
+/// Fills a slot: 48 bytes and the header of 16.
+#[packet]
+pub(crate) struct Tick {
+    pub(crate) number: u64,
+    values: [u64; 5],
+}
+
+impl Numbered for Tick {
+    const ARCHIVED: usize = 48;
+
+    fn blank() -> Self {
+        Self { number: 0, values: [0; 5] }
+    }
+
+    #[inline]
+    fn set(&mut self, number: u64) {
+        *self = Self { number, values: [number; 5] };
+    }
+
+    #[inline]
+    fn is(archived: &ArchivedTick, number: u64) -> bool {
+        archived.number == number && archived.values[4] == number
+    }
+}
+
+/// What one person says to another, in text that must be valid.
+#[packet]
+pub(crate) struct Chat {
+    name: String,
+    age: u32,
+    desc: String,
+}
+
+const NAME: &str = "Ada Lovelace";
+const DESC: &str = "writes the first program for a machine that will not be built in her lifetime, and is right about it";
+
+impl Numbered for Chat {
+    // Two texts, and a root of two strings and a number.
+    const ARCHIVED: usize = (NAME.len() + DESC.len()).next_multiple_of(4) + 20;
+
+    fn blank() -> Self {
+        Self { name: NAME.into(), age: 0, desc: DESC.into() }
+    }
+
+    #[inline]
+    fn set(&mut self, number: u64) {
+        self.age = number as u32;
+    }
+
+    #[inline]
+    fn is(archived: &ArchivedChat, number: u64) -> bool {
+        archived.age == number as u32
+            && archived.name.len() == NAME.len()
+            && archived.desc.len() == DESC.len()
+    }
+}

@@ -1,0 +1,131 @@
+//! What a default ring with one publisher and one subscriber process keeps in memory.
+//!
+//! All pages of the segment's object, touched or not, as `stat` counts them: its mapping in `smaps` shows
+//! no more than these. And for each of the two processes, both fresh, by how much its anonymous memory
+//! (`Anonymous` in `/proc/self/smaps_rollup`: heap, stacks, what was written of its image) has grown since
+//! before it opened the ring, after two laps of packets. Not in it: page tables and what else the
+//! kernel keeps. The floor is the bytes of the slots.
+
+use super::packets::{Numbered, Tick};
+use crate::harness::{Outcome, Run, Sample, Scenario, Side, Target, Unit, check};
+use packetring::{Publisher, Ring, Subscriber};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+/// The partners.
+const SUBSCRIBER: u32 = 0;
+const PUBLISHER: u32 = 1;
+/// Two laps.
+const PACKETS: u64 = 1 << 15;
+
+/// The memory of a default ring.
+pub(crate) struct Resident;
+
+impl Scenario for Resident {
+    fn name(&self) -> String {
+        "resident_default".into()
+    }
+
+    fn about(&self) -> String {
+        "a default ring, one publisher and one subscriber process: all its pages, and what both grew"
+            .into()
+    }
+
+    fn payload(&self) -> usize {
+        Tick::ARCHIVED
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Kibibytes
+    }
+
+    fn floor(&self) -> Option<Box<dyn Scenario>> {
+        Some(Box::new(Slots))
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        vec![Target::AtMost(1.3 * 1024.0)]
+    }
+
+    fn measure(&self, run: &Run) -> Outcome<Sample> {
+        let mut partners = [run.start(SUBSCRIBER)?, run.start(PUBLISHER)?];
+        let mut kibibytes = 0.0;
+        for partner in &mut partners {
+            kibibytes += partner.hear()?.parse::<f64>()?;
+        }
+        let object = format!("/dev/shm/packetring.{}", run.ring("resident"));
+        // Blocks of 512 bytes, whatever the file system's own.
+        kibibytes += fs::metadata(object)?.blocks() as f64 / 2.0;
+        for partner in partners {
+            partner.finish()?;
+        }
+        Ok(Sample::of(kibibytes))
+    }
+
+    fn serve(&self, side: &mut Side) -> Outcome<()> {
+        let name = side.run.ring("resident");
+        let before = anonymous()?;
+        let ring = Ring::open(&name)?;
+        if side.role == SUBSCRIBER {
+            let mut ticks: Subscriber<Tick> = ring.subscriber()?;
+            side.ready()?;
+            for number in 0..PACKETS {
+                check(Tick::is(&*ticks.recv()?, number), number)?;
+            }
+            return stay(side, before);
+        }
+        let mut ticks: Publisher<Tick> = ring.publisher()?;
+        side.ready()?;
+        let mut tick = Tick::blank();
+        for number in 0..PACKETS {
+            tick.set(number);
+            ticks.send(&tick)?;
+        }
+        stay(side, before)
+    }
+}
+
+/// Says by how many KiB this process has grown, and stays until all has been counted.
+fn stay(side: &Side, before: u64) -> Outcome<()> {
+    side.say(&anonymous()?.saturating_sub(before).to_string())?;
+    side.is_told().map(drop)
+}
+
+/// KiB of this process that are in no file and no shared memory.
+fn anonymous() -> Outcome<u64> {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup")?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+    let number =
+        line.and_then(|line| line.split_whitespace().next()).ok_or("no anonymous memory")?;
+    Ok(number.parse()?)
+}
+
+/// The bytes that packets can lie in.
+struct Slots;
+
+impl Scenario for Slots {
+    fn name(&self) -> String {
+        "floor_slots".into()
+    }
+
+    fn about(&self) -> String {
+        "the slots of a default ring".into()
+    }
+
+    fn payload(&self) -> usize {
+        0
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Kibibytes
+    }
+
+    fn measure(&self, _: &Run) -> Outcome<Sample> {
+        let ring = Ring::builder().heap()?;
+        Ok(Sample::of(ring.settings().capacity as f64 / 1024.0))
+    }
+
+    fn serve(&self, _: &mut Side) -> Outcome<()> {
+        Err("nobody else is asked".into())
+    }
+}
