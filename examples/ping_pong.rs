@@ -33,7 +33,7 @@ use peer::Peer;
 use shared::{Poll, Shared};
 use std::error::Error;
 use std::fmt;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// A peer that is silent for so long is given up.
@@ -292,7 +292,7 @@ fn measure(plan: &Plan) -> Result<Measured, Box<dyn Error>> {
         None => Caller::<[u8; SHORT]>::join(plan, &names)?,
         Some(_) => Caller::<String>::join(plan, &names)?,
     };
-    let peer = Peer::start(plan.arguments())?;
+    let peer = Peer::start(plan.arguments(), Stdio::null)?;
     let _pinned = plan.cores.pin_after_joining(plan.cores.0)?;
     match exchange(plan, &lines, &mut *caller) {
         Ok(measured) => peer.finish().map(|()| measured).map_err(Into::into),

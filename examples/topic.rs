@@ -18,7 +18,7 @@ use clap::{Parser, ValueEnum};
 use packetring::{Overflow, RecvError, Ring, Subscriber, packet};
 use peer::Peer;
 use std::error::Error;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// Somebody who is silent for so long is given up.
@@ -210,7 +210,7 @@ fn collect(reports: &mut Subscriber<Report>, options: &Options) -> Result<(), Bo
 }
 
 fn start(number: u32, publisher: u32) -> std::io::Result<Peer> {
-    Peer::start(["--subscriber", &number.to_string(), "--of", &publisher.to_string()])
+    Peer::start(["--subscriber", &number.to_string(), "--of", &publisher.to_string()], Stdio::null)
 }
 
 impl ArchivedReport {

@@ -21,9 +21,12 @@ use std::time::Duration;
 /// What comes out of anything here.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
+/// No latency is recorded as more than this, in nanoseconds.
+const LONGEST: u64 = 100_000_000_000;
+
 /// An empty record of latencies in nanoseconds, to three digits.
 pub(crate) fn latencies() -> Outcome<Histogram<u64>> {
-    Ok(Histogram::new(3)?)
+    Ok(Histogram::new_with_bounds(1, LONGEST, 3)?)
 }
 
 /// Millions of things a second.

@@ -21,7 +21,7 @@ pub(crate) struct Partner {
 impl Partner {
     /// Starts one. It has not joined yet.
     pub(crate) fn start(run: &Run, role: u32) -> Outcome<Self> {
-        let mut peer = Peer::start_with(run.arguments(role), Stdio::piped(), Stdio::piped())?;
+        let mut peer = Peer::start(run.arguments(role), Stdio::piped)?;
         let orders = peer.0.stdin.take().ok_or("a partner without standard input")?;
         let answers = peer.0.stdout.take().ok_or("a partner without standard output")?;
         let watched = Watched::new(peer.0.id());

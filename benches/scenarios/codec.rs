@@ -55,7 +55,10 @@ fn recv_burst(chats: &mut Subscriber<Chat>, first: u64) -> Outcome<()> {
 }
 
 fn archive(chat: &Chat, buffer: AlignedVec) -> Outcome<AlignedVec> {
-    Ok(to_bytes_in::<_, rancor::Error>(black_box(chat), buffer)?)
+    let bytes = to_bytes_in::<_, rancor::Error>(black_box(chat), buffer)?;
+    // It is what all scenarios with this packet are said to send.
+    check(bytes.len() == Chat::ARCHIVED, bytes.len() as u64)?;
+    Ok(bytes)
 }
 
 /// All but `measure`, which differs: nobody serves, nothing is shared.

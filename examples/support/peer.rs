@@ -17,23 +17,15 @@ const GOODBYE: Duration = Duration::from_secs(10);
 pub(crate) struct Peer(pub(crate) Child);
 
 impl Peer {
-    /// Starts this program once more. The peer's standard output is closed: it belongs to the
-    /// first process.
+    /// Starts this program once more, with a standard input and output of this kind: null, or piped;
+    /// those of the first process are its own.
     pub(crate) fn start<A: AsRef<OsStr>>(
         arguments: impl IntoIterator<Item = A>,
-    ) -> io::Result<Self> {
-        Self::start_with(arguments, Stdio::null(), Stdio::null())
-    }
-
-    /// Starts this program once more, with this standard input and output.
-    pub(crate) fn start_with<A: AsRef<OsStr>>(
-        arguments: impl IntoIterator<Item = A>,
-        input: Stdio,
-        output: Stdio,
+        line: fn() -> Stdio,
     ) -> io::Result<Self> {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(arguments).stdin(input).stdout(output).process_group(0);
+        command.args(arguments).stdin(line()).stdout(line()).process_group(0);
         command.spawn().map(Self)
     }
 
