@@ -11,7 +11,7 @@ mod scenario;
 mod watch;
 
 pub(crate) use partner::Partner;
-pub(crate) use run::{Run, Scale, Side};
+pub(crate) use run::{BACK, Run, Scale, Side, THERE};
 pub(crate) use scenario::{Curve, Sample, Scenario, Target, Unit};
 
 use hdrhistogram::Histogram;

@@ -3,6 +3,7 @@
 //! It never outlives its `Partner`. One that takes too long is killed by the watch, and then
 //! whoever waits for it is told: by the end of its line, or by the ring that it was in.
 
+use super::run::END;
 use super::watch::Watched;
 use super::{Outcome, Run};
 use crate::peer::Peer;
@@ -44,9 +45,9 @@ impl Partner {
 
     /// Waits for one that is about to end, and says how it failed if it did.
     pub(crate) fn finish(self) -> Outcome<()> {
-        let Self { watched, peer, orders, .. } = self;
-        // It is told that there is nothing more to come.
-        drop(orders);
+        let Self { watched, peer, mut orders, .. } = self;
+        // One that asks for no orders may have ended already.
+        let _ = writeln!(orders, "{END}");
         drop(watched);
         Ok(peer.finish()?)
     }

@@ -4,8 +4,14 @@ use super::{Outcome, Partner, Scenario};
 use crate::cores::{Cores, Pinned};
 use crate::shared::Poll;
 use clap::ValueEnum;
+use packetring::Ring;
 use std::io::{BufRead, Write, stdin, stdout};
+use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
+
+/// The rings of a run: one, or one each way.
+pub(crate) const THERE: &str = "there";
+pub(crate) const BACK: &str = "back";
 
 /// How much is done in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -81,6 +87,10 @@ impl Run {
 
 /// What a partner says when it has joined.
 const READY: &str = "ready";
+/// What the parent says when there is nothing more to come.
+pub(super) const END: &str = "end";
+/// Longer than a killed process takes to let go of its files.
+const DYING: Duration = Duration::from_millis(200);
 
 /// A partner's side of a run.
 pub(crate) struct Side {
@@ -92,11 +102,25 @@ pub(crate) struct Side {
 impl Side {
     /// Serves the run's scenario, or the floor of it.
     pub(crate) fn serve(mut self, scenario: &dyn Scenario) -> Outcome<()> {
-        if !self.run.is_floor {
-            return scenario.serve(&mut self);
+        let floor = if self.run.is_floor { scenario.floor() } else { None };
+        let outcome = floor.as_deref().unwrap_or(scenario).serve(&mut self);
+        if outcome.is_err() {
+            self.clear_away();
         }
-        let floor = scenario.floor().ok_or("there is no such floor")?;
-        floor.serve(&mut self)
+        outcome
+    }
+
+    /// Removes what the run leaves if the parent was killed: whoever left while the kernel was still
+    /// about to end it was not the last to leave.
+    fn clear_away(&self) {
+        std::thread::sleep(DYING);
+        // What a living parent uses stays, and what is not there is no matter.
+        for ring in [THERE, BACK] {
+            let _ = Ring::remove(&self.run.ring(ring));
+        }
+        if parent_id() != self.run.parent {
+            let _ = rustix::shm::unlink(self.run.object());
+        }
     }
 
     /// Says that this side has joined.
@@ -111,9 +135,13 @@ impl Side {
         Ok(out.flush()?)
     }
 
-    /// Waits for the parent's next word. `false`: there is none any more.
-    pub(crate) fn is_told(&self) -> Outcome<bool> {
-        Ok(stdin().lock().read_line(&mut String::new())? > 0)
+    /// Waits for the parent's next word. `false`: that was the last one.
+    pub(crate) fn is_told() -> Outcome<bool> {
+        let mut line = String::new();
+        if stdin().lock().read_line(&mut line)? == 0 {
+            return Err("the process that measures is gone".into());
+        }
+        Ok(line.trim_end() != END)
     }
 
     /// How this side polls a floor's memory.

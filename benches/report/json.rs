@@ -2,7 +2,8 @@
 //!
 //! `name`, `payload` (bytes), `unit`, `value`, `min`, `max`, `floor`, `ratio` are always there; `floor` and
 //! `ratio` are null where there is no floor. Latencies, in nanoseconds, come beside them where they were
-//! recorded.
+//! recorded: percentiles over all runs together, and the mean of the middle half, which is finer than the
+//! steps of a coarse clock.
 
 use super::results::Results;
 use crate::harness::Outcome;
@@ -31,6 +32,11 @@ fn object(one: &Results, all: &[Results]) -> Value {
         }
         if let Some(nanoseconds) = one.floor.latency_at(quantile) {
             put(&format!("floor_{key}"), number(Some(nanoseconds)));
+        }
+    }
+    for (key, series) in [("middle_ns", &one.work), ("floor_middle_ns", &one.floor)] {
+        if let Some(nanoseconds) = series.middle() {
+            put(key, number(Some(nanoseconds)));
         }
     }
     let verdict = |(text, met): (String, Option<bool>)| json!({ "target": text, "met": met });

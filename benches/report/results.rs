@@ -1,5 +1,6 @@
 //! The results of a scenario and of its floor over all runs.
 
+use super::table::figure;
 use crate::harness::{Curve, Outcome, Sample, Scenario, Target, Unit, median};
 use hdrhistogram::Histogram;
 
@@ -55,20 +56,26 @@ impl Results {
         let value = self.work.median();
         match target {
             Target::RatioAtLeast(least) => (format!("≥ {least}×"), at_least(self.ratio(), least)),
-            Target::RatioAtMost(most) => (format!("≤ {most}×"), at_most(self.ratio(), most)),
+            Target::RatioAtMost(most) => {
+                let middle = self.work.middle().zip(self.floor.middle()).map(|(a, b)| a / b);
+                let finer = middle.map(|middle| format!(" (middle half {middle:.2}×)"));
+                let text = format!("≤ {most}×{}", finer.unwrap_or_default());
+                (text, at_most(self.ratio(), most))
+            }
             Target::TailRatioAtMost(most) => {
-                (format!("p99 ≤ {most}×"), at_most(self.ratio_at(0.99), most))
+                let ratio = self.ratio_at(0.99);
+                (format!("p99 ≤ {most}× (is {})", figure(ratio)), at_most(ratio, most))
             }
             Target::AtLeast(least) => (format!("≥ {least} {unit}"), at_least(value, least)),
             Target::AtMost(most) => (format!("≤ {most:.0} {unit}"), at_most(value, most)),
             Target::OfOther(name, least) => {
                 let other = all.iter().find(|one| one.name == name);
                 let share = value.zip(other.and_then(|one| one.work.median())).map(|(a, b)| a / b);
-                (format!("≥ {least} of {name}"), at_least(share, least))
+                (format!("≥ {least} of {name} (is {})", figure(share)), at_least(share, least))
             }
             Target::TailAtMost(most) => {
                 let tail = self.work.latency_at(0.999).map(|nanoseconds| nanoseconds / 1e6);
-                (format!("p99.9 of a send ≤ {most} ms"), at_most(tail, most))
+                (format!("p99.9 of a send ≤ {most} ms (is {})", figure(tail)), at_most(tail, most))
             }
         }
     }
@@ -111,6 +118,21 @@ impl Series {
 
     pub(crate) fn max(&self) -> Option<f64> {
         self.values.iter().copied().reduce(f64::max)
+    }
+
+    /// The mean of the middle half of the latencies, in nanoseconds: near the median, and finer than
+    /// the steps of a coarse clock.
+    pub(crate) fn middle(&self) -> Option<f64> {
+        let all = self.latencies.as_ref()?;
+        let (from, to) = (all.len() / 4, all.len() - all.len() / 4);
+        let (mut before, mut sum) = (0, 0.0);
+        for step in all.iter_recorded() {
+            let after = before + step.count_at_value();
+            let inside = after.min(to).saturating_sub(before.max(from));
+            sum += inside as f64 * step.value_iterated_to() as f64;
+            before = after;
+        }
+        (to > from).then(|| sum / (to - from) as f64)
     }
 
     /// Nanoseconds at this quantile.

@@ -10,7 +10,8 @@ use super::packets::{Numbered, Tick};
 use crate::cores::Cores;
 use crate::floor::SlotStream;
 use crate::harness::{
-    Curve, Outcome, Partner, Run, Sample, Scenario, Side, Target, Unit, check, latencies, millions,
+    Curve, Outcome, Partner, Run, Sample, Scenario, Side, THERE, Target, Unit, check, latencies,
+    millions,
 };
 use packetring::{Publisher, Ring, RingBuilder, Subscriber};
 use std::time::Instant;
@@ -97,7 +98,7 @@ impl Scenario for FanIn {
 
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let _pinned = run.pin_before_joining()?;
-        let mut ticks = Self::ring().open(&run.ring("fan-in"))?.subscriber()?;
+        let mut ticks = Self::ring().open(&run.ring(THERE))?.subscriber()?;
         let mut publishers = self.start_all(run)?;
         let _pinned = run.pin_after_joining()?;
         for publisher in &mut publishers {
@@ -122,11 +123,10 @@ impl Scenario for FanIn {
         let Cores(first, second) = side.run.cores;
         let core = if self.on_one_core || side.role.is_multiple_of(2) { second } else { first };
         let _pinned = side.run.cores.pin_before_joining(core)?;
-        let mut ticks: Publisher<Tick> =
-            Self::ring().attach(&side.run.ring("fan-in"))?.publisher()?;
+        let mut ticks: Publisher<Tick> = Self::ring().attach(&side.run.ring(THERE))?.publisher()?;
         side.ready()?;
         let _pinned = side.run.cores.pin_after_joining(core)?;
-        side.is_told()?;
+        Side::is_told()?;
         let (mut tick, mut sends) = (Tick::blank(), latencies()?);
         for index in 0..self.of_each(&side.run) {
             tick.set(self.number(side.role, index));

@@ -7,7 +7,9 @@
 use super::packets::{Numbered, Tick};
 use crate::cores::Cores;
 use crate::floor::SlotStream;
-use crate::harness::{Curve, Outcome, Partner, Run, Sample, Scenario, Side, Unit, check, millions};
+use crate::harness::{
+    Curve, Outcome, Partner, Run, Sample, Scenario, Side, THERE, Unit, check, millions,
+};
 use packetring::{Publisher, Ring, RingBuilder, Subscriber};
 use std::time::Instant;
 
@@ -67,7 +69,7 @@ impl Scenario for FanOut {
 
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let _pinned = run.pin_before_joining()?;
-        let mut ticks = Self::ring().open(&run.ring("fan-out"))?.publisher()?;
+        let mut ticks = Self::ring().open(&run.ring(THERE))?.publisher()?;
         let start = |role| run.start(role);
         let mut readers = (0..self.subscribers).map(start).collect::<Outcome<Vec<Partner>>>()?;
         let _pinned = run.pin_after_joining()?;
@@ -87,7 +89,7 @@ impl Scenario for FanOut {
         let Cores(first, second) = side.run.cores;
         let core = if side.role.is_multiple_of(2) { second } else { first };
         let _pinned = side.run.cores.pin_before_joining(core)?;
-        let ring = Self::ring().attach(&side.run.ring("fan-out"))?;
+        let ring = Self::ring().attach(&side.run.ring(THERE))?;
         let mut ticks: Subscriber<Tick> = ring.subscriber()?;
         side.ready()?;
         let _pinned = side.run.cores.pin_after_joining(core)?;

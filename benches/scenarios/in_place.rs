@@ -4,7 +4,7 @@
 //! byte of each line. So does the floor, in as much shared memory.
 
 use crate::floor::{Memcpy, capacity_for, source, sum_of, touch};
-use crate::harness::{Curve, Outcome, Run, Sample, Scenario, Side, Target, Unit, check};
+use crate::harness::{Curve, Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check};
 use packetring::{Publisher, Ring, RingBuilder, Subscriber, Tail, Wait};
 use std::hint::black_box;
 use std::time::Instant;
@@ -78,7 +78,7 @@ impl Scenario for InPlace {
 
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let _pinned = run.pin_before_joining()?;
-        let mut frames = self.ring().open(&run.ring("frames"))?.subscriber()?;
+        let mut frames = self.ring().open(&run.ring(THERE))?.subscriber()?;
         let partner = run.start(0)?;
         let _pinned = run.pin_after_joining()?;
         let (warm_up, packets) = self.memcpy().packets(run);
@@ -92,7 +92,7 @@ impl Scenario for InPlace {
 
     fn serve(&self, side: &mut Side) -> Outcome<()> {
         let _pinned = side.pin_before_joining()?;
-        let ring = self.ring().attach(&side.run.ring("frames"))?;
+        let ring = self.ring().attach(&side.run.ring(THERE))?;
         let mut frames: Publisher<Frame> = ring.publisher()?;
         side.ready()?;
         let _pinned = side.pin_after_joining()?;

@@ -5,7 +5,7 @@
 //! Starting the process is not in it. There is no floor to it.
 
 use super::packets::{Numbered, Tick};
-use crate::harness::{Outcome, Run, Sample, Scenario, Side, Target, Unit, check, median};
+use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, median};
 use packetring::{Publisher, Ring, Subscriber};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,7 +57,7 @@ impl Scenario for Join {
     }
 
     fn serve(&self, side: &mut Side) -> Outcome<()> {
-        let name = side.run.ring("join");
+        let name = side.run.ring(THERE);
         if side.role == PUBLISHER { publish(side, &name) } else { join(side, &name) }
     }
 }
@@ -69,10 +69,16 @@ fn publish(side: &Side, name: &str) -> Outcome<()> {
     let _pinned = side.run.pin_after_joining()?;
     side.ready()?;
     let told = Arc::clone(&is_over);
-    thread::spawn(move || {
-        // The end of standard input, or an error there: no more joiners either way.
-        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    let listener = thread::spawn(move || {
+        // Until there are no more joiners, whatever the reason.
+        let was_told = loop {
+            match Side::is_told() {
+                Ok(true) => {}
+                end => break end.is_ok(),
+            }
+        };
         told.store(true, Ordering::Relaxed);
+        was_told
     });
     let mut tick = Tick::blank();
     for number in 0.. {
@@ -83,7 +89,10 @@ fn publish(side: &Side, name: &str) -> Outcome<()> {
         ticks.send(&tick)?;
         side.run.pause(PACE);
     }
-    Ok(())
+    match listener.join() {
+        Ok(true) => Ok(()),
+        _ => Err("the process that measures is gone".into()),
+    }
 }
 
 /// Joins, and says how many microseconds that took.

@@ -8,7 +8,7 @@
 use super::packets::{Numbered, Tick};
 use crate::floor::SlotWrite;
 use crate::harness::{
-    Curve, Outcome, Partner, Run, Sample, Scenario, Side, Target, Unit, check, median,
+    Curve, Outcome, Partner, Run, Sample, Scenario, Side, THERE, Target, Unit, check, median,
 };
 use packetring::{Publisher, Ring, RingBuilder, Subscriber};
 use std::hint::black_box;
@@ -69,7 +69,7 @@ impl Scenario for Publish {
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let run = run.on_one_core();
         let _pinned = run.pin_before_joining()?;
-        let ring = Self::ring().open(&run.ring("publish"))?;
+        let ring = Self::ring().open(&run.ring(THERE))?;
         let mut ticks = ring.publisher()?;
         let mut readers = run.start(0)?;
         if ticks.subscribers() != self.subscribers {
@@ -89,13 +89,13 @@ impl Scenario for Publish {
 
     fn serve(&self, side: &mut Side) -> Outcome<()> {
         let _pinned = side.pin_before_joining()?;
-        let ring = Self::ring().attach(&side.run.ring("publish"))?;
+        let ring = Self::ring().attach(&side.run.ring(THERE))?;
         let join = |_| ring.subscriber().map_err(Into::into);
         let mut readers: Vec<Subscriber<Tick>> =
             (0..self.subscribers).map(join).collect::<Outcome<_>>()?;
         side.ready()?;
         let mut first = 0;
-        while side.is_told()? {
+        while Side::is_told()? {
             for reader in &mut readers {
                 for number in first..first + BURST {
                     check(Tick::is(&*reader.try_recv()?, number), number)?;

@@ -7,7 +7,7 @@
 //! kernel keeps. The floor is the bytes of the slots.
 
 use super::packets::{Numbered, Tick};
-use crate::harness::{Outcome, Run, Sample, Scenario, Side, Target, Unit, check};
+use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check};
 use packetring::{Publisher, Ring, Subscriber};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -53,7 +53,7 @@ impl Scenario for Resident {
         for partner in &mut partners {
             kibibytes += partner.hear()?.parse::<f64>()?;
         }
-        let object = format!("/dev/shm/packetring.{}", run.ring("resident"));
+        let object = format!("/dev/shm/packetring.{}", run.ring(THERE));
         // Blocks of 512 bytes, whatever the file system's own.
         kibibytes += fs::metadata(object)?.blocks() as f64 / 2.0;
         for partner in partners {
@@ -63,7 +63,7 @@ impl Scenario for Resident {
     }
 
     fn serve(&self, side: &mut Side) -> Outcome<()> {
-        let name = side.run.ring("resident");
+        let name = side.run.ring(THERE);
         let before = anonymous()?;
         let ring = Ring::open(&name)?;
         if side.role == SUBSCRIBER {
@@ -88,7 +88,7 @@ impl Scenario for Resident {
 /// Says by how many KiB this process has grown, and stays until all has been counted.
 fn stay(side: &Side, before: u64) -> Outcome<()> {
     side.say(&anonymous()?.saturating_sub(before).to_string())?;
-    side.is_told().map(drop)
+    Side::is_told().map(drop)
 }
 
 /// KiB of this process that are in no file and no shared memory.

@@ -7,7 +7,9 @@
 
 use super::packets::Numbered;
 use crate::floor::{Bounce, FutexTrip, PAUSE_ASLEEP};
-use crate::harness::{Outcome, Run, Sample, Scenario, Side, Target, Unit, check, latencies};
+use crate::harness::{
+    BACK, Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, latencies,
+};
 use packetring::{Publisher, Ring, RingBuilder, Subscriber, Wait};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
@@ -77,8 +79,8 @@ impl<P: Numbered> Scenario for RoundTrip<P> {
 
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let _pinned = run.pin_before_joining()?;
-        let mut there: Publisher<P> = self.ring().open(&run.ring("there"))?.publisher()?;
-        let mut back: Subscriber<P> = self.ring().open(&run.ring("back"))?.subscriber()?;
+        let mut there: Publisher<P> = self.ring().open(&run.ring(THERE))?.publisher()?;
+        let mut back: Subscriber<P> = self.ring().open(&run.ring(BACK))?.subscriber()?;
         let partner = run.start(0)?;
         let _pinned = run.pin_after_joining()?;
         let (mut packet, mut trips) = (P::blank(), latencies()?);
@@ -103,8 +105,8 @@ impl<P: Numbered> Scenario for RoundTrip<P> {
 
     fn serve(&self, side: &mut Side) -> Outcome<()> {
         let _pinned = side.pin_before_joining()?;
-        let mut there: Subscriber<P> = self.ring().attach(&side.run.ring("there"))?.subscriber()?;
-        let mut back: Publisher<P> = self.ring().attach(&side.run.ring("back"))?.publisher()?;
+        let mut there: Subscriber<P> = self.ring().attach(&side.run.ring(THERE))?.subscriber()?;
+        let mut back: Publisher<P> = self.ring().attach(&side.run.ring(BACK))?.publisher()?;
         side.ready()?;
         let _pinned = side.pin_after_joining()?;
         let mut packet = P::blank();

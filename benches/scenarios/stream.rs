@@ -7,7 +7,7 @@
 
 use super::packets::Numbered;
 use crate::floor::{Memcpy, SlotStream};
-use crate::harness::{Outcome, Run, Sample, Scenario, Side, Target, Unit, check, millions};
+use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, millions};
 use packetring::{Claims, Publisher, Ring, RingBuilder, Subscriber, Wait};
 use std::hint::black_box;
 use std::marker::PhantomData;
@@ -129,7 +129,7 @@ impl<P: Numbered> Scenario for Stream<P> {
 
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let _pinned = run.pin_before_joining()?;
-        let mut packets = self.ring().open(&run.ring("stream"))?.subscriber()?;
+        let mut packets = self.ring().open(&run.ring(THERE))?.subscriber()?;
         let partner = run.start(0)?;
         let _pinned = run.pin_after_joining()?;
         let first = self.take(&mut packets, 0, WARM_UP)?;
@@ -142,8 +142,7 @@ impl<P: Numbered> Scenario for Stream<P> {
 
     fn serve(&self, side: &mut Side) -> Outcome<()> {
         let _pinned = side.pin_before_joining()?;
-        let mut packets: Publisher<P> =
-            self.ring().attach(&side.run.ring("stream"))?.publisher()?;
+        let mut packets: Publisher<P> = self.ring().attach(&side.run.ring(THERE))?.publisher()?;
         side.ready()?;
         let _pinned = side.pin_after_joining()?;
         let end = WARM_UP + side.run.count(PACKETS);
