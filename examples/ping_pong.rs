@@ -9,7 +9,8 @@
 //! Beside the round trips stands their floor, a bare cache line bounced between the same two
 //! processes; both are measured in turns, so that whatever disturbs the machine disturbs both.
 //!
-//! It measures latency with one packet under way, not throughput: `cargo bench` does that.
+//! It measures latency with one packet under way, not throughput: `cargo bench --bench speed` does
+//! that, and round trips among much else.
 
 #[path = "support/bounce.rs"]
 mod bounce;
