@@ -30,7 +30,7 @@ mod shared;
 
 use clap::Parser;
 use cores::Cores;
-use harness::{Outcome, Run, Scale, Scenario, Side};
+use harness::{Outcome, Run, Sample, Scale, Scenario, Side};
 use report::{Progress, Report, Results};
 use std::process::ExitCode;
 
@@ -153,7 +153,13 @@ fn compare(options: &Options) -> Outcome<()> {
 /// One run of a scenario, and one of its floor just before.
 fn measure(options: &Options, scenario: &dyn Scenario, results: &mut Results) -> Outcome<()> {
     if let Some(floor) = scenario.floor() {
-        results.floor.add(floor.measure(&options.run(scenario.name(), true)?)?)?;
+        let run = options.run(scenario.name(), true)?;
+        results.floor.add(measure_once(floor.as_ref(), &run)?)?;
     }
-    results.work.add(scenario.measure(&options.run(scenario.name(), false)?)?)
+    let run = options.run(scenario.name(), false)?;
+    results.work.add(measure_once(scenario, &run)?)
+}
+
+fn measure_once(scenario: &dyn Scenario, run: &Run) -> Outcome<Sample> {
+    scenario.measure(run).inspect_err(|_| run.clear_away())
 }

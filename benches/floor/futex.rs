@@ -44,12 +44,18 @@ fn send(word: &Word, number: u32) {
     let _ = futex::wake(&word.0, Flags::empty(), 1);
 }
 
+/// The word holds the number before this one, until it holds this one.
 fn sleep_until(word: &Word, number: u32) -> Result<(), String> {
-    while word.0.load(Ordering::Acquire) != number {
-        let slept = futex::wait(&word.0, Flags::empty(), number.wrapping_sub(1), Some(&PATIENCE));
+    let before = number.wrapping_sub(1);
+    loop {
+        match word.0.load(Ordering::Acquire) {
+            found if found == number => return Ok(()),
+            found if found == before => {}
+            found => return Err(format!("expected number {number}, found {found}")),
+        }
+        let slept = futex::wait(&word.0, Flags::empty(), before, Some(&PATIENCE));
         if slept == Err(Errno::TIMEDOUT) {
             return Err("the other side of the floor is gone".into());
         }
     }
-    Ok(())
 }

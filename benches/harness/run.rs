@@ -58,6 +58,17 @@ impl Run {
         format!("/packetring-floor-{}", self.parent)
     }
 
+    /// Removes what a run that failed has left behind: the last to use it may have been killed.
+    pub(crate) fn clear_away(&self) {
+        // What somebody alive uses stays, and what is not there is no matter.
+        for ring in [THERE, BACK] {
+            let _ = Ring::remove(&self.ring(ring));
+        }
+        if parent_id() != self.parent {
+            let _ = rustix::shm::unlink(self.object());
+        }
+    }
+
     /// How the parent polls a floor's memory.
     pub(crate) fn poll(&self) -> Poll {
         Poll { yields: self.cores.are_one(), parent: None }
@@ -105,22 +116,11 @@ impl Side {
         let floor = if self.run.is_floor { scenario.floor() } else { None };
         let outcome = floor.as_deref().unwrap_or(scenario).serve(&mut self);
         if outcome.is_err() {
-            self.clear_away();
+            // Who left while the kernel was still about to end a killed parent was not the last.
+            std::thread::sleep(DYING);
+            self.run.clear_away();
         }
         outcome
-    }
-
-    /// Removes what the run leaves if the parent was killed: whoever left while the kernel was still
-    /// about to end it was not the last to leave.
-    fn clear_away(&self) {
-        std::thread::sleep(DYING);
-        // What a living parent uses stays, and what is not there is no matter.
-        for ring in [THERE, BACK] {
-            let _ = Ring::remove(&self.run.ring(ring));
-        }
-        if parent_id() != self.run.parent {
-            let _ = rustix::shm::unlink(self.run.object());
-        }
     }
 
     /// Says that this side has joined.
