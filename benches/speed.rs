@@ -6,14 +6,15 @@
 //! cargo bench --bench speed -- --quick
 //! ```
 //!
-//! Each scenario is real processes, started anew for each run and pinned; the floor of a scenario is run
-//! right before it, and the runs of the scenarios take turns, so that whatever disturbs the machine
-//! disturbs all of them. What is printed is the median of the runs, with the least and the most; each
-//! latency is recorded as it was, corrected for nothing. Everything received is checked.
+//! Each scenario is real processes, started anew for each run and pinned; the floor of a scenario
+//! is run right before it, and the runs of the scenarios take turns, so that whatever disturbs the
+//! machine disturbs all of them. What is printed is the median of the runs, with the least and the
+//! most; each latency is recorded as it was, corrected for nothing. Everything received is checked.
 //!
 //! The results stand in `target/packetring-bench`: `latest.json`, `more.json` with what the plots
-//! show beside it, and `index.html`, a page for others. Without `--bench`, which `cargo bench` gives, it
-//! only shows that it works, in `target/packetring-bench/trial`, and its figures mean nothing.
+//! show beside it, and `index.html`, a page for others. Without `--bench`, which `cargo bench`
+//! gives, it only shows that it works, in `target/packetring-bench/trial`, and its figures mean
+//! nothing.
 //!
 //! How long the dead hold others up is measured by `faults`.
 

@@ -1,7 +1,8 @@
 //! The floors: what the machine does with the same bytes when nobody asks for more.
 //!
-//! They are scenarios without a ring in them: no types, no checks, no late readers, no recovery, and
-//! no waiting but the one that is measured. No floor is tuned beyond what the ring could do too.
+//! They are scenarios without a ring in them: no types, no checks, no late readers, no recovery,
+//! and no waiting but the one that is measured. No floor is tuned beyond what the ring could do
+//! too.
 
 #[path = "../../examples/support/bounce.rs"]
 mod bounce;

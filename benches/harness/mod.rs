@@ -1,8 +1,8 @@
 //! How anything here is measured: what a scenario is, what its processes know, how they talk.
 //!
 //! Every run starts its partners anew, so no run inherits caches, pages or luck from the one before
-//! it. A run that a partner ends early, or that takes too long, is an error, and nothing of it stays
-//! in `/dev/shm`. Not here: what is measured (`scenarios`, `floor`), and what is made of it
+//! it. A run that a partner ends early, or that takes too long, is an error, and nothing of it
+//! stays in `/dev/shm`. Not here: what is measured (`scenarios`, `floor`), and what is made of it
 //! (`report`).
 
 mod partner;

@@ -1,9 +1,9 @@
 //! The results as JSON: a list of objects, for programs.
 //!
-//! `name`, `payload` (bytes), `unit`, `value`, `min`, `max`, `floor`, `ratio` are always there; `floor` and
-//! `ratio` are null where there is no floor. Latencies, in nanoseconds, come beside them where they were
-//! recorded: percentiles over all runs together, and the mean of the middle half, which is finer than the
-//! steps of a coarse clock.
+//! `name`, `payload` (bytes), `unit`, `value`, `min`, `max`, `floor`, `ratio` are always there;
+//! `floor` and `ratio` are null where there is no floor. Latencies, in nanoseconds, come beside
+//! them where they were recorded: percentiles over all runs together, and the mean of the middle
+//! half, which is finer than the steps of a coarse clock.
 
 use super::results::Results;
 use crate::harness::Outcome;

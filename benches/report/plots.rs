@@ -130,8 +130,8 @@ fn floor_of(line: Line) -> Line {
 
 // ── Drawing ────────────────────────────────────────────────────────────────────────────────────
 
-/// Lines over an axis on which each doubling takes as much room; latencies likewise upwards, all else
-/// from zero.
+/// Lines over an axis on which each doubling takes as much room; latencies likewise upwards, all
+/// else from zero.
 fn draw(lines: &[Line], x: &Axis, y: &Axis) -> Result<String, Box<dyn Error>> {
     let mut svg = String::new();
     {

@@ -120,8 +120,8 @@ impl Series {
         self.values.iter().copied().reduce(f64::max)
     }
 
-    /// The mean of the middle half of the latencies, in nanoseconds: near the median, and finer than
-    /// the steps of a coarse clock.
+    /// The mean of the middle half of the latencies, in nanoseconds: near the median, and finer
+    /// than the steps of a coarse clock.
     pub(crate) fn middle(&self) -> Option<f64> {
         let all = self.latencies.as_ref()?;
         let (from, to) = (all.len() / 4, all.len() - all.len() / 4);

@@ -1,8 +1,9 @@
 //! What a packet's form costs in one process: publishing and receiving a `Chat`, beside rkyv alone.
 //!
-//! Publishing is all of `send` on a ring on the heap that nobody subscribes to: claim, archive, stamp.
-//! Receiving is all of `recv`: look, check, hand out, release. rkyv alone archives into a vector that has the
-//! room already, and checks an archive that lies in memory. So the ratios hold the ring's work too.
+//! Publishing is all of `send` on a ring on the heap that nobody subscribes to: claim, archive,
+//! stamp. Receiving is all of `recv`: look, check, hand out, release. rkyv alone archives into a
+//! vector that has the room already, and checks an archive that lies in memory. So the ratios hold
+//! the ring's work too.
 
 use super::packets::{ArchivedChat, Chat, Numbered};
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, Target, Unit, check, median};
@@ -27,8 +28,8 @@ fn ring() -> RingBuilder {
     Ring::builder().exclusive()
 }
 
-/// Nanoseconds of a call: the median of bursts, of which the first few do not count. What is passed to
-/// `burst` is its first number.
+/// Nanoseconds of a call: the median of bursts, of which the first few do not count. What is passed
+/// to `burst` is its first number.
 fn measure(run: &Run, mut burst: impl FnMut(u64) -> Outcome<Instant>) -> Outcome<Sample> {
     let _pinned = run.on_one_core().pin_before_joining()?;
     let mut costs = Vec::new();

@@ -1,10 +1,10 @@
 //! Several publishers to one subscriber through a shared ring, more processes than cores.
 //!
-//! The subscriber has the first core, the publishers take turns: the second, the first, and so on; or
-//! all publishers share the second. They wait as they do by default. Each sends as many packets, and
-//! the subscriber checks that each one's come complete and in order. One `send` in sixteen is timed, so
-//! that a publisher that is held up by a preempted one is seen. The floor is one bare publisher that
-//! claims by compare-and-swap.
+//! The subscriber has the first core, the publishers take turns: the second, the first, and so on;
+//! or all publishers share the second. They wait as they do by default. Each sends as many packets,
+//! and the subscriber checks that each one's come complete and in order. One `send` in sixteen is
+//! timed, so that a publisher that is held up by a preempted one is seen. The floor is one bare
+//! publisher that claims by compare-and-swap.
 
 use super::packets::{Numbered, Tick};
 use crate::cores::Cores;

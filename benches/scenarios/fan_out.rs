@@ -1,8 +1,8 @@
 //! One publisher to several subscribers, each a process that reads every packet.
 //!
-//! The publisher has the first core, the subscribers take turns: the second, the first, and so on. The
-//! clock runs from the first counted packet until the last subscriber has read the last one. The floor
-//! is one bare writer and one bare reader.
+//! The publisher has the first core, the subscribers take turns: the second, the first, and so on.
+//! The clock runs from the first counted packet until the last subscriber has read the last one.
+//! The floor is one bare writer and one bare reader.
 
 use super::packets::{Numbered, Tick};
 use crate::cores::Cores;

@@ -1,7 +1,7 @@
 //! Large packets that are written in the ring with `reserve_tail` and read where they lie.
 //!
-//! The publisher copies the bytes from memory of its own into the reservation; the reader looks at one
-//! byte of each line. So does the floor, in as much shared memory.
+//! The publisher copies the bytes from memory of its own into the reservation; the reader looks at
+//! one byte of each line. So does the floor, in as much shared memory.
 
 use crate::floor::{Memcpy, capacity_for, source, sum_of, touch};
 use crate::harness::{Curve, Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check};

@@ -1,8 +1,8 @@
 //! Joining a ring that exists, until the first packet is received.
 //!
-//! Each join is that of a fresh process, which has not used the library before: from before the ring
-//! is attached to when a packet is in hand, checked. A publisher on the other core sends all the while.
-//! Starting the process is not in it. There is no floor to it.
+//! Each join is that of a fresh process, which has not used the library before: from before the
+//! ring is attached to when a packet is in hand, checked. A publisher on the other core sends all
+//! the while. Starting the process is not in it. There is no floor to it.
 
 use super::packets::{Numbered, Tick};
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, median};

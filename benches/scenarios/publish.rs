@@ -1,9 +1,9 @@
 //! What publishing costs with so many subscribers, while none of them runs.
 //!
-//! The publisher sends a burst of a quarter of the ring, which is timed; then the subscribers, all in
-//! one other process, read it in turn, each packet checked, while the publisher waits. Both are on one
-//! core, so that a burst finds the slots in the same cache whether somebody read them or not. With
-//! none, the floor is a bare slot written; with some, it is publishing with none.
+//! The publisher sends a burst of a quarter of the ring, which is timed; then the subscribers, all
+//! in one other process, read it in turn, each packet checked, while the publisher waits. Both are
+//! on one core, so that a burst finds the slots in the same cache whether somebody read them or
+//! not. With none, the floor is a bare slot written; with some, it is publishing with none.
 
 use super::packets::{Numbered, Tick};
 use crate::floor::SlotWrite;

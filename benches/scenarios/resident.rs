@@ -1,10 +1,10 @@
 //! What a default ring with one publisher and one subscriber process keeps in memory.
 //!
-//! All pages of the segment's object, touched or not, as `stat` counts them: its mapping in `smaps` shows
-//! no more than these. And for each of the two processes, both fresh, by how much its anonymous memory
-//! (`Anonymous` in `/proc/self/smaps_rollup`: heap, stacks, what was written of its image) has grown since
-//! before it opened the ring, after two laps of packets. Not in it: page tables and what else the
-//! kernel keeps. The floor is the bytes of the slots.
+//! All pages of the segment's object, touched or not, as `stat` counts them: its mapping in `smaps`
+//! shows no more than these. And for each of the two processes, both fresh, by how much its
+//! anonymous memory (`Anonymous` in `/proc/self/smaps_rollup`: heap, stacks, what was written of
+//! its image) has grown since before it opened the ring, after two laps of packets. Not in it: page
+//! tables and what else the kernel keeps. The floor is the bytes of the slots.
 
 use super::packets::{Numbered, Tick};
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check};

@@ -1,9 +1,10 @@
 //! Round trips: a typed packet there, and one back, each through an exclusive ring of its own.
 //!
-//! From before the packet is archived until the answer is there, checked to be a packet of its type.
-//! Spinning, it stands beside a bare cache line bounced; asleep, with a pause before each trip so that
-//! the other side sleeps too, beside a bare futex. Each trip is recorded as it was, two looks at the
-//! clock included, on both sides of the ratio; nothing is corrected for what a slow trip delays.
+//! From before the packet is archived until the answer is there, checked to be a packet of its
+//! type. Spinning, it stands beside a bare cache line bounced; asleep, with a pause before each
+//! trip so that the other side sleeps too, beside a bare futex. Each trip is recorded as it was,
+//! two looks at the clock included, on both sides of the ratio; nothing is corrected for what a
+//! slow trip delays.
 
 use super::packets::Numbered;
 use crate::floor::{Bounce, FutexTrip, PAUSE_ASLEEP};

@@ -1,9 +1,9 @@
 //! Streams of small packets from one process to another, each typed, checked and recognised.
 //!
-//! The publisher is started anew for each run; this process reads, and the clock runs here, and only
-//! when every page has been touched. One `send` and one `recv` a packet, or one `send_all` a batch and
-//! whatever `drain` finds. Beside it stand bare slots of one line, copied in and out; for packets of
-//! more than a line, bytes that are copied in and looked at.
+//! The publisher is started anew for each run; this process reads, and the clock runs here, and
+//! only when every page has been touched. One `send` and one `recv` a packet, or one `send_all` a
+//! batch and whatever `drain` finds. Beside it stand bare slots of one line, copied in and out; for
+//! packets of more than a line, bytes that are copied in and looked at.
 
 use super::packets::Numbered;
 use crate::floor::{Memcpy, SlotStream};
