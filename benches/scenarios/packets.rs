@@ -46,7 +46,8 @@ pub(crate) struct Chat {
 }
 
 const NAME: &str = "Ada Lovelace";
-const DESC: &str = "writes the first program, for a machine that will not be built in her lifetime, and she is right";
+const DESC: &str = "writes the first program, for a machine that will not be built in her \
+                    lifetime, and she is right";
 
 impl Numbered for Chat {
     // Two texts, and a root of two strings and a number.
