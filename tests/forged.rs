@@ -2,7 +2,8 @@
 //!
 //! The inner slots of a packet hold payload where headers lie in others. What keeps a reader that
 //! comes there a lap later from believing one is that no payload can hold the stamp it waits for:
-//! the salt is random, and nobody is shown it, nor a stamp, from which it follows.
+//! the salt is random, and nobody is shown it. What is left over in a reservation shows no stamp
+//! in a shared ring; in an exclusive one it may, and nothing follows from it for a later lap.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -10,7 +11,7 @@ mod support;
 
 use packetring::{Publisher, RecvError, Ring, Subscriber, Tail};
 use std::collections::HashSet;
-use support::on_both;
+use support::{on_all, on_both};
 
 type Text = Tail<u64, u8>;
 
@@ -46,7 +47,7 @@ fn leftovers(out: &mut Publisher<Text>) -> Vec<u64> {
 }
 
 #[test]
-fn what_is_left_over_in_a_reservation_shows_no_stamp() {
+fn what_is_left_over_in_a_reservation_of_a_shared_ring_shows_no_stamp() {
     on_both(small, |ring| {
         let mut inbox = ring.subscriber::<Text>().unwrap();
         let mut out = ring.publisher::<Text>().unwrap();
@@ -62,7 +63,7 @@ fn what_is_left_over_in_a_reservation_shows_no_stamp() {
 
 #[test]
 fn a_payload_that_holds_what_was_left_over_is_no_packet() {
-    on_both(small, |ring| {
+    on_all(small, |ring| {
         let mut inbox = ring.subscriber::<Text>().unwrap();
         let mut out = ring.publisher::<Text>().unwrap();
         advance(&mut out, &mut inbox, LAP);

@@ -79,9 +79,8 @@ impl Sender {
         len: usize,
         type_index: u16,
     ) -> Result<u64, SendError> {
-        let position = self.writer.position;
         self.fill(value, len)?;
-        self.writer.commit(position, Descriptor::data(len, type_index));
+        let position = self.writer.commit(Descriptor::data(len, type_index));
         step(Step::CommitWake);
         self.endpoint.ring_subscribers();
         Ok(position)
@@ -132,8 +131,8 @@ impl Sender {
             count += 1;
         }
         let claimed = self.claim_many(&spans[..count], patience);
-        let (mut position, claimed) = match claimed {
-            Ok(claimed) => claimed,
+        let claimed = match claimed {
+            Ok((_, claimed)) => claimed,
             Err(error) => return (0, Err(error)),
         };
         for (index, value) in values[..claimed].iter().enumerate() {
@@ -142,8 +141,7 @@ impl Sender {
             if let Err(error) = self.fill(value, len) {
                 return (index, Err(error));
             }
-            self.writer.commit(position, Descriptor::data(len, type_index));
-            position += span(len);
+            self.writer.commit(Descriptor::data(len, type_index));
         }
         self.endpoint.ring_subscribers();
         (claimed, Ok(()))
@@ -310,8 +308,7 @@ impl Claimant for Sender {
     }
 
     fn commit(&mut self, len: usize, type_index: u16) -> u64 {
-        let position = self.writer.position;
-        self.writer.commit(position, Descriptor::data(len, type_index));
+        let position = self.writer.commit(Descriptor::data(len, type_index));
         self.endpoint.ring_subscribers();
         position
     }

@@ -15,15 +15,15 @@ use crate::sync::Ordering;
 impl Writer {
     #[inline]
     pub(crate) fn claim_exclusive(&mut self, span: u64) -> Result<u64, Full> {
-        let end = self.position + span;
-        if end > self.limit || !self.geometry.holds(self.position, span) {
+        let end = self.at.position + span;
+        if end > self.limit || !self.geometry.holds(self.at.position, span) {
             self.make_way(span)?;
         }
-        Ok(self.position)
+        Ok(self.at.position)
     }
 
     pub(crate) fn claim_exclusive_many(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
-        let [first, ..] = spans else { return Ok((self.position, 0)) };
+        let [first, ..] = spans else { return Ok((self.at.position, 0)) };
         let position = self.claim_exclusive(*first)?;
         let (mut count, mut sum) = self.geometry.fit(spans, position, self.limit);
         if count < spans.len() && position + sum + spans[count] > self.limit {
@@ -39,14 +39,14 @@ impl Writer {
     #[cold]
     #[inline(never)]
     fn make_way(&mut self, span: u64) -> Result<(), Full> {
-        let padding = self.geometry.padding(self.position, span);
-        let end = self.position + padding + span;
+        let position = self.at.position;
+        let padding = self.geometry.padding(position, span);
+        let end = position + padding + span;
         if end > self.limit {
-            self.refresh(self.position, end)?;
+            self.refresh(position, end)?;
         }
         if padding > 0 {
-            self.stamp_void(self.position, padding);
-            self.position += padding;
+            self.stamp_void(padding);
             self.publish_tail();
         }
         Ok(())
@@ -54,8 +54,8 @@ impl Writer {
 
     #[inline]
     pub(crate) fn publish_tail(&mut self) {
-        self.end = self.position;
+        self.end = self.at.position;
         // Pairs with the acquire loads of the tail: a newcomer that starts there.
-        self.memory.head().tail.store(self.position, Ordering::Release);
+        self.memory.head().tail.store(self.end, Ordering::Release);
     }
 }

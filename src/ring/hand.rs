@@ -8,6 +8,7 @@ use crate::ring::reader::{Reader, Taken};
 use crate::ring::slot;
 use crate::ring::writer::Writer;
 use crate::segment::bytes::{Room, Roomy, Steady, SteadyMany};
+use crate::segment::settings::Claims;
 use std::slice;
 
 /// An endpoint that reads.
@@ -137,14 +138,15 @@ pub(crate) struct Draft<'a, C: Claimant> {
 impl<'a, C: Claimant> Draft<'a, C> {
     /// A guard over what `claimant` just claimed for an archive of `len` bytes.
     ///
-    /// What is left over in it can be read, and written back elsewhere: so there must be no stamps
-    /// among it. From a stamp and its position follow all others, and a payload that holds the
-    /// next lap's would be taken for a packet.
+    /// What is left over in it can be read, and written back elsewhere: so in a shared ring there
+    /// must be no stamps among it (`slot` says why, and why not in an exclusive one).
     pub(crate) fn new(claimant: &'a mut C, len: usize, type_index: u16) -> Self {
         let writer = claimant.writer();
-        let first = writer.position;
-        for position in first + 1..first + span(len) {
-            slot::blot(&writer.memory, position);
+        let first = writer.at.position;
+        if writer.claims == Claims::Shared {
+            for position in first + 1..first + span(len) {
+                slot::blot(&writer.memory, position);
+            }
         }
         Self { claimant, len, type_index }
     }
@@ -194,11 +196,11 @@ fn is_held(reader: &Reader, taken: &Taken) -> bool {
 pub(crate) fn room(writer: &mut Writer, len: usize) -> Room<'_> {
     let span = span(len);
     assert!(
-        writer.position + span <= writer.claimed_until()
-            && writer.geometry.holds(writer.position, span),
+        writer.at.position + span <= writer.claimed_until()
+            && writer.geometry.holds(writer.at.position, span),
         "room that was not claimed"
     );
-    let start = writer.memory.payload(writer.position);
+    let start = writer.memory.payload(writer.at.position);
     // SAFETY: the slots are claimed (exclusive: below the limit and above every stamp, by the one
     // publisher; shared: by compare-and-swap) and not stamped, so nobody else touches them, and
     // they lie within the ring in one piece. The writer is borrowed for as long.

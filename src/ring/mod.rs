@@ -13,7 +13,7 @@
 //!
 //! What it guarantees:
 //!
-//! - A packet is seen whole or not at all: its **stamp** (`position + salt`) is stored last, and
+//! - A packet is seen whole or not at all: its **stamp** ([`spot`]) is stored last, and
 //!   a position is never used twice, so nothing has to be cleared for the next lap.
 //! - A slot is not rewritten while a subscriber may still read it: publishers stay below their
 //!   **limit**, one capacity above the lowest cursor ([`gate`]).
@@ -30,7 +30,8 @@
 //! | rule | where |
 //! |---|---|
 //! | where a packet fits, what it takes | [`geometry`] |
-//! | header words, stamps | [`slot`] |
+//! | header words | [`slot`] |
+//! | what a stamp is | [`spot`] |
 //! | how far may be claimed | [`gate`] |
 //! | claim, fill, commit, abort | [`writer`], [`exclusive`], [`shared`] |
 //! | receive, pin, release | [`reader`] |
@@ -54,6 +55,7 @@ pub(crate) mod recover;
 pub(crate) mod roster;
 pub(crate) mod shared;
 pub(crate) mod slot;
+pub(crate) mod spot;
 pub(crate) mod writer;
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::ring::geometry::Geometry;
 use crate::ring::missed::{Account, Missed};
 use crate::ring::roster::Joined;
 use crate::ring::slot::{self, Descriptor, Kind, Look};
+use crate::ring::spot::Spot;
 use crate::segment::layout::{FARTHEST, SubscriberDetails, SubscriberEntry};
 use crate::segment::memory::Memory;
 use crate::segment::settings::{Overflow, Settings};
@@ -62,8 +63,8 @@ pub(crate) struct Reader {
     pub(crate) entry: usize,
     pins: bool,
     durable: bool,
-    /// The position of its cursor.
-    position: u64,
+    /// Where its cursor stands.
+    at: Spot,
     /// Slots in hand from there on.
     held: u64,
     /// Packets before it were handed out to a predecessor.
@@ -81,7 +82,7 @@ impl Reader {
             entry,
             pins: settings.overflow == Overflow::DropOldest,
             durable: false,
-            position: joined.position,
+            at: Spot::at(&memory, joined.position),
             held: 0,
             redelivered_below: 0,
             account: joined.account,
@@ -105,10 +106,10 @@ impl Reader {
             return None;
         }
         step(Step::ReceiveLook);
-        let descriptor = slot::data(&self.memory, &self.geometry, self.position)?;
+        let descriptor = slot::data(&self.memory, &self.geometry, self.at)?;
         self.held = descriptor.span();
         step(Step::Receive);
-        Some(Taken { position: self.position, descriptor })
+        Some(Taken { position: self.at.position, descriptor })
     }
 
     /// Looks for the next packet. What was in hand before must have been released.
@@ -119,7 +120,7 @@ impl Reader {
         }
         loop {
             step(Step::ReceiveLook);
-            if !slot::is_stamped(&self.memory, self.position) {
+            if !slot::is_stamped(&self.memory, self.at) {
                 return Next::Nothing;
             }
             if let Some(next) = self.take() {
@@ -134,7 +135,7 @@ impl Reader {
     fn next_pinned(&mut self) -> Next {
         loop {
             step(Step::ReceiveLook);
-            let is_pinned = slot::is_stamped(&self.memory, self.position) && self.pin();
+            let is_pinned = slot::is_stamped(&self.memory, self.at) && self.pin();
             let next = if is_pinned { self.take() } else { self.look_for_eviction() };
             if let Some(next) = next {
                 return next;
@@ -145,7 +146,7 @@ impl Reader {
     /// Takes the committed packet at the cursor; `None`: it was void, look again.
     #[inline]
     fn take(&mut self) -> Option<Next> {
-        let found = slot::header(&self.memory, &self.geometry, self.position);
+        let found = slot::header(&self.memory, &self.geometry, self.at.position);
         let Look::Packet(descriptor) = found else {
             self.unpin();
             return Some(Next::Corrupt(Fault::Header));
@@ -156,29 +157,30 @@ impl Reader {
             return None;
         }
         step(Step::Receive);
-        Some(Next::Taken(Taken { position: self.position, descriptor }))
+        Some(Next::Taken(Taken { position: self.at.position, descriptor }))
     }
 
     /// After a first packet was taken: takes those that follow it, up to `most` in all, and
     /// leaves them in `batch`.
     pub(crate) fn take_more(&mut self, first: Taken, batch: &mut Vec<Taken>, most: usize) {
         batch.push(first);
+        let mut at = self.at.to(&self.memory, self.in_hand().end);
         while batch.len() < most {
-            let position = self.position + self.held;
-            let found = slot::look(&self.memory, &self.geometry, position);
+            let found = slot::look(&self.memory, &self.geometry, at);
             let Look::Packet(descriptor) = found else { break };
-            self.held += descriptor.span();
             if descriptor.kind == Kind::Data {
-                batch.push(Taken { position, descriptor });
+                batch.push(Taken { position: at.position, descriptor });
             }
+            at = at.to(&self.memory, at.position + descriptor.span());
         }
+        self.held = at.position - self.at.position;
         self.note_handed_out();
     }
 
     /// Shortens what is in hand to end before `position`: those from there on are not taken.
     pub(crate) fn keep_below(&mut self, position: u64) {
         debug_assert!(self.in_hand().contains(&position));
-        self.held = position - self.position;
+        self.held = position - self.at.position;
         self.note_handed_out();
     }
 
@@ -206,19 +208,19 @@ impl Reader {
             return false;
         }
         step(Step::Release);
-        self.position += self.held;
+        self.at = self.at.to(&self.memory, self.at.position + self.held);
         self.held = 0;
         // Pairs with the acquires in `gate::scan` and `evict`: what was read in the slots comes
         // before what a publisher writes there. In a `DropOldest` ring this unpins; nobody else
         // moves a pinned cursor.
-        self.own().cursor.store(self.position, Ordering::Release);
+        self.own().cursor.store(self.at.position, Ordering::Release);
         true
     }
 
     /// Puts what is in hand back: it comes again, as a redelivery.
     pub(crate) fn put_back(&mut self) {
         if self.held > 0 {
-            self.redelivered_below = self.redelivered_below.max(self.position + self.held);
+            self.redelivered_below = self.redelivered_below.max(self.in_hand().end);
             self.held = 0;
             self.unpin();
         }
@@ -227,13 +229,13 @@ impl Reader {
     /// Whether [`next`](Self::next) would find something other than nothing. Cheap; for waiting.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
-        slot::is_stamped(&self.memory, self.position)
-            || self.pins && position(self.own().cursor.load(Ordering::Relaxed)) != self.position
+        slot::is_stamped(&self.memory, self.at)
+            || self.pins && position(self.own().cursor.load(Ordering::Relaxed)) != self.at.position
     }
 
     /// Whether the next packet is claimed and not committed.
     pub(crate) fn is_claimed(&self) -> bool {
-        self.memory.head().tail.load(Ordering::Acquire) > self.position
+        self.memory.head().tail.load(Ordering::Acquire) > self.at.position
     }
 
     /// Whether a packet was handed out before: by this subscriber, who put it back, or by its
@@ -252,12 +254,12 @@ impl Reader {
     /// Positions in hand.
     #[inline]
     pub(crate) fn in_hand(&self) -> Range<u64> {
-        self.position..self.position + self.held
+        self.at.position..self.at.position + self.held
     }
 
     /// The position of its cursor.
     pub(crate) fn position(&self) -> u64 {
-        self.position
+        self.at.position
     }
 
     pub(crate) fn own(&self) -> &SubscriberEntry {
@@ -271,7 +273,7 @@ impl Reader {
     pub(crate) fn note_handed_out(&self) {
         if self.durable {
             // Never lowered: a predecessor, or this one before it put a batch back, had more.
-            let end = (self.position + self.held).max(self.redelivered_below);
+            let end = self.in_hand().end.max(self.redelivered_below);
             self.own().details.handed_out.store(end, Ordering::Relaxed);
         }
     }
@@ -279,7 +281,7 @@ impl Reader {
     /// Takes the pin off where it stands. The cursor is pinned, or nobody else moves it.
     fn unpin(&self) {
         if self.pins {
-            self.own().cursor.store(self.position, Ordering::Release);
+            self.own().cursor.store(self.at.position, Ordering::Release);
         }
     }
 
@@ -288,8 +290,8 @@ impl Reader {
         // Release pairs with an evictor's acquire; acquire with its release: a cursor that still
         // stands here means that the slots from here on were not given away.
         let pinned = self.own().cursor.compare_exchange(
-            self.position,
-            self.position | PIN,
+            self.at.position,
+            self.at.position | PIN,
             Ordering::AcqRel,
             Ordering::Relaxed,
         );
@@ -302,13 +304,13 @@ impl Reader {
         // Pairs with the release half of the eviction.
         let cursor = self.own().cursor.load(Ordering::Acquire);
         // Nobody but this subscriber pins it or takes it off, and evictors move it forward.
-        if cursor > FARTHEST || cursor < self.position {
+        if cursor > FARTHEST || cursor < self.at.position {
             return Some(Next::Corrupt(Fault::Cursor));
         }
-        if cursor == self.position {
+        if cursor == self.at.position {
             return Some(self.counted_late().map_or(Next::Nothing, Next::Missed));
         }
-        self.position = cursor;
+        self.at = self.at.to(&self.memory, cursor);
         let missed = self.account.missed(details(&self.memory, self.entry));
         (missed.packets > 0 || !missed.exact).then_some(Next::Missed(missed))
     }

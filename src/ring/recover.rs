@@ -34,6 +34,7 @@
 
 use crate::ring::geometry::Geometry;
 use crate::ring::slot::{self, Descriptor, Look};
+use crate::ring::spot::Spot;
 use crate::segment::layout::{FARTHEST, NOWHERE};
 use crate::segment::member::Member;
 use crate::segment::memory::Memory;
@@ -115,17 +116,19 @@ fn resolve(
         return Resolved::Nothing;
     }
     let bound = bound.min(geometry.piece_end(x));
-    let stop = (x + 1..bound).find(|&y| slot::is_stamped(memory, y)).unwrap_or(bound);
+    let spot = Spot::at(memory, x);
+    let is_stamped = |&y: &u64| slot::is_stamped(memory, spot.to(memory, y));
+    let stop = (x + 1..bound).find(is_stamped).unwrap_or(bound);
     step(Step::RecoverHeader);
     slot::describe(memory, x, Descriptor::void(stop - x));
     step(Step::RecoverStamp);
-    slot::stamp(memory, x);
+    slot::stamp(memory, spot);
     Resolved::Upto(stop)
 }
 
 /// What a stamp at `x` says; `None`: there is none.
 fn committed(memory: &Memory, geometry: &Geometry, x: u64) -> Option<Resolved> {
-    match slot::look(memory, geometry, x) {
+    match slot::look(memory, geometry, Spot::at(memory, x)) {
         Look::Unstamped => None,
         // Not a header that any publisher wrote: it cannot be walked over.
         Look::Corrupt => Some(Resolved::Nothing),

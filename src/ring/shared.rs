@@ -24,7 +24,7 @@ use crate::sync::{Ordering, spin_loop};
 
 impl Writer {
     pub(crate) fn claim_shared(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
-        let [first, ..] = spans else { return Ok((self.position, 0)) };
+        let [first, ..] = spans else { return Ok((self.at.position, 0)) };
         loop {
             let tail = self.tail();
             if tail > FARTHEST {
@@ -72,17 +72,17 @@ impl Writer {
     }
 
     fn open(&mut self, tail: u64, start: u64, end: u64) {
-        (self.position, self.end) = (start, end);
+        (self.at, self.end) = (self.at.to(&self.memory, tail), end);
         if tail != start {
-            self.stamp_void(tail, start - tail);
+            self.stamp_void(start - tail);
         }
         step(Step::ClaimFill);
     }
 
     #[inline]
     pub(crate) fn close_if_done(&mut self) {
-        debug_assert!(self.position <= self.end);
-        if self.position == self.end {
+        debug_assert!(self.at.position <= self.end);
+        if self.at.position == self.end {
             self.clear_record();
         }
     }
@@ -90,8 +90,7 @@ impl Writer {
     #[cold]
     #[inline(never)]
     pub(crate) fn abandon_shared(&mut self) {
-        self.stamp_void(self.position, self.end - self.position);
-        self.position = self.end;
+        self.stamp_void(self.end - self.at.position);
         self.clear_record();
     }
 

@@ -20,9 +20,15 @@
 //! that it was nothing.
 //!
 //! The inner slots of a packet hold payload where these words lie in others. So a reader whose
-//! position comes there a lap later looks at payload: its salt keeps it from taking that for a
-//! stamp, by 2⁻⁶⁴, as long as no payload can be made to match. Nobody is shown a salt or a stamp:
-//! a reservation, whose content is left over from earlier packets, has none ([`blot`]).
+//! position comes there a lap later looks at payload: the salt keeps it from taking that for a
+//! stamp, by 2⁻⁶⁴, as long as no payload can be made to match. Nobody is shown a salt. The content
+//! of a reservation is left over from earlier packets, stamps among it; but each lap has a salt of
+//! its own ([`spot`](super::spot)), and those of this lap and later ones do not follow.
+//!
+//! In a shared ring there are laps that are not over: another claim under way can lie behind this
+//! one by less than a lap, and what is left over here shows the stamps of *its* lap. If its owner
+//! dies, `recover` looks for stamps within that claim, where its payload is. So there a
+//! reservation shows no stamps at all ([`blot`]): a store to each of its slots.
 //!
 //! A subscriber of a `DropOldest` ring that was evicted may poll the stamp of a slot into whose
 //! bytes a publisher is just copying a payload. What it reads then is one aligned word of
@@ -30,6 +36,7 @@
 //! out: the pin, a compare-and-swap on the cursor, fails.
 
 use crate::ring::geometry::{Geometry, span};
+use crate::ring::spot::Spot;
 use crate::segment::layout::{HEADER, SLOT};
 use crate::segment::memory::Memory;
 use crate::sync::Ordering;
@@ -105,28 +112,29 @@ pub(crate) enum Look {
     Corrupt,
 }
 
-/// Whether a packet is committed at `position`.
+/// Whether a packet is committed there.
 #[inline]
-pub(crate) fn is_stamped(memory: &Memory, position: u64) -> bool {
+pub(crate) fn is_stamped(memory: &Memory, spot: Spot) -> bool {
     // Pairs with the release in `stamp`: who sees the stamp sees header and payload.
-    memory.slot(position).stamp.load(Ordering::Acquire) == memory.stamp(position)
+    memory.slot(spot.position).stamp.load(Ordering::Acquire) == spot.stamp
 }
 
-/// What lies at `position`, checked: its span is within the ring and does not wrap.
+/// What lies there, checked: its span is within the ring and does not wrap.
 #[inline]
-pub(crate) fn look(memory: &Memory, geometry: &Geometry, position: u64) -> Look {
-    if !is_stamped(memory, position) {
+pub(crate) fn look(memory: &Memory, geometry: &Geometry, spot: Spot) -> Look {
+    if !is_stamped(memory, spot) {
         return Look::Unstamped;
     }
-    header(memory, geometry, position)
+    header(memory, geometry, spot.position)
 }
 
-/// The data packet that lies at `position`, checked as by [`look`], which says what else does.
+/// The data packet that lies there, checked as by [`look`], which says what else does.
 #[inline(always)]
-pub(crate) fn data(memory: &Memory, geometry: &Geometry, position: u64) -> Option<Descriptor> {
-    if !is_stamped(memory, position) {
+pub(crate) fn data(memory: &Memory, geometry: &Geometry, spot: Spot) -> Option<Descriptor> {
+    if !is_stamped(memory, spot) {
         return None;
     }
+    let position = spot.position;
     // The acquire on the stamp orders this load.
     let word = memory.slot(position).descriptor.load(Ordering::Relaxed);
     // Neither void, nor of a kind or with flags that this version does not know.
@@ -154,11 +162,11 @@ pub(crate) fn describe(memory: &Memory, position: u64, descriptor: Descriptor) {
     memory.slot(position).descriptor.store(descriptor.to_word(), Ordering::Relaxed);
 }
 
-/// Commits the packet at `position`.
+/// Commits the packet that lies there.
 #[inline]
-pub(crate) fn stamp(memory: &Memory, position: u64) {
+pub(crate) fn stamp(memory: &Memory, spot: Spot) {
     // Pairs with the acquire in `is_stamped`.
-    memory.slot(position).stamp.store(memory.stamp(position), Ordering::Release);
+    memory.slot(spot.position).stamp.store(spot.stamp, Ordering::Release);
 }
 
 /// Overwrites whatever lies where the stamp of a packet at `position` would be: a slot of a claim,
@@ -175,13 +183,13 @@ pub(crate) fn blot(memory: &Memory, position: u64) {
 /// word that protected `from`, or holds what protects it.
 pub(crate) fn walk(memory: &Memory, geometry: &Geometry, from: u64, to: u64) -> (u64, u64) {
     let to = to.min(from.saturating_add(geometry.capacity));
-    let (mut position, mut packets) = (from, 0);
-    while position < to {
-        let Look::Packet(descriptor) = look(memory, geometry, position) else { break };
+    let (mut spot, mut packets) = (Spot::at(memory, from), 0);
+    while spot.position < to {
+        let Look::Packet(descriptor) = look(memory, geometry, spot) else { break };
         packets += u64::from(descriptor.kind == Kind::Data);
-        position += descriptor.span();
+        spot = spot.to(memory, spot.position + descriptor.span());
     }
-    (position, packets)
+    (spot.position, packets)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -8,6 +8,7 @@ use crate::ring::gate::{self, Gate};
 use crate::ring::geometry::Geometry;
 use crate::ring::history;
 use crate::ring::slot::{self, Descriptor};
+use crate::ring::spot::Spot;
 use crate::segment::layout::PublisherEntry;
 use crate::segment::memory::Memory;
 use crate::segment::settings::{Claims, Overflow, Settings};
@@ -30,9 +31,9 @@ pub(crate) struct Writer {
     pub(crate) overflow: Overflow,
     /// Index of its entry.
     pub(crate) entry: usize,
-    /// Exclusive: the next position. Shared: where the open claim goes on.
-    pub(crate) position: u64,
-    /// Shared: the end of the open claim; equal to `position` when there is none.
+    /// Exclusive: where the next claim begins. Shared: where the open claim goes on.
+    pub(crate) at: Spot,
+    /// Shared: the end of the open claim; where `at` is when there is none.
     pub(crate) end: u64,
     /// Cached: positions below it may be claimed.
     pub(crate) limit: u64,
@@ -47,7 +48,7 @@ impl Writer {
             claims: settings.claims,
             overflow: settings.overflow,
             entry,
-            position,
+            at: Spot::at(&memory, position),
             end: position,
             limit: 0,
         }
@@ -69,8 +70,8 @@ impl Writer {
     pub(crate) fn has_claimed(&self, span: u64) -> bool {
         self.claims == Claims::Exclusive
             && span <= self.geometry.max_span
-            && self.position + span <= self.limit
-            && self.geometry.holds(self.position, span)
+            && self.at.position + span <= self.limit
+            && self.geometry.holds(self.at.position, span)
     }
 
     /// Claims as many of the spans as fit in one piece, one at least, and says where and how
@@ -82,32 +83,32 @@ impl Writer {
         }
     }
 
-    /// Commits the next packet of the claim. It must lie within: `position` is where the claim,
-    /// or what of it is not yet committed, begins.
+    /// Commits the next packet of the claim, which must hold it. Returns its position.
     #[inline(always)]
-    pub(crate) fn commit(&mut self, position: u64, descriptor: Descriptor) {
-        debug_assert_eq!(position, self.position);
+    pub(crate) fn commit(&mut self, descriptor: Descriptor) -> u64 {
+        let Spot { position, .. } = self.at;
         slot::describe(&self.memory, position, descriptor);
         step(Step::CommitStamp);
-        slot::stamp(&self.memory, position);
+        slot::stamp(&self.memory, self.at);
         step(Step::CommitAfter);
-        self.position = position + descriptor.span();
+        self.at = self.at.to(&self.memory, position + descriptor.span());
         match self.claims {
             Claims::Exclusive => self.publish_tail(),
             Claims::Shared => self.close_if_done(),
         }
+        position
     }
 
     /// Gives the open claim up, if there is one: the rest of it becomes a void packet. For claims
     /// that were dropped, forgotten, or failed half-way.
     #[inline]
     pub(crate) fn abandon(&mut self) {
-        if self.claims == Claims::Shared && self.position != self.end {
+        if self.claims == Claims::Shared && self.at.position != self.end {
             self.abandon_shared();
         }
     }
 
-    /// Slots from `position` up to here are this publisher's to write.
+    /// Slots from `at` up to here are this publisher's to write.
     #[inline]
     pub(crate) fn claimed_until(&self) -> u64 {
         match self.claims {
@@ -144,10 +145,11 @@ impl Writer {
         &self.memory.publishers()[self.entry]
     }
 
-    /// Writes and stamps a void packet over `slots` slots of the claim.
-    pub(crate) fn stamp_void(&self, position: u64, slots: u64) {
-        slot::describe(&self.memory, position, Descriptor::void(slots));
+    /// Commits the next `slots` slots of the claim as a void packet.
+    pub(crate) fn stamp_void(&mut self, slots: u64) {
+        slot::describe(&self.memory, self.at.position, Descriptor::void(slots));
         step(Step::CommitPadding);
-        slot::stamp(&self.memory, position);
+        slot::stamp(&self.memory, self.at);
+        self.at = self.at.to(&self.memory, self.at.position + slots);
     }
 }

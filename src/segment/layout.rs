@@ -215,7 +215,7 @@ pub(crate) struct TypeEntry {
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Slot {
-    /// `position + salt` once the packet that begins here is committed.
+    /// `position + salt(lap)` once the packet that begins here is committed.
     pub(crate) stamp: AtomicU64,
     /// Length, type, kind and flags (`ring::slot::Descriptor`). Stored before the stamp.
     pub(crate) descriptor: AtomicU64,

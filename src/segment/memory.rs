@@ -4,7 +4,11 @@
 //! the heap, or in the boxes of a model check. It owns nothing.
 
 use super::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
+use std::hash::Hasher;
 use std::ptr::NonNull;
+
+/// The other half of the hash's key.
+const KEY: u64 = u64::from_le_bytes(*b"pktring\0");
 
 /// The parts of one ring, for the protocol to work on.
 ///
@@ -89,10 +93,13 @@ impl Memory {
         self.mask + 1
     }
 
-    /// What marks a packet at this position as committed.
-    #[inline]
+    /// What marks a packet at this position as committed (`ring::spot` says why).
     pub(crate) fn stamp(&self, position: u64) -> u64 {
-        position.wrapping_add(self.salt)
+        let lap = position / self.capacity();
+        #[expect(deprecated, reason = "its successor in std does not say which hash it is")]
+        let mut salt = std::hash::SipHasher::new_with_keys(self.salt, KEY);
+        salt.write_u64(lap);
+        position.wrapping_add(salt.finish())
     }
 
     /// The first payload byte of the packet at a position; 16-aligned, and followed by the rest

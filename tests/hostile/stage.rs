@@ -6,6 +6,8 @@
 use super::layout::{Layout, SALT, TAIL, Word};
 use packetring::{Overflow, Ring, RingBuilder};
 use std::fs::{File, OpenOptions};
+#[expect(deprecated, reason = "the hash that the library uses")]
+use std::hash::{Hasher, SipHasher};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -104,7 +106,11 @@ impl Stage {
 
     /// What marks a packet at this position as committed.
     pub(crate) fn stamp(&self, position: u64) -> u64 {
-        position.wrapping_add(self.read(Word { offset: SALT, width: 8 }))
+        let salt = self.read(Word { offset: SALT, width: 8 });
+        #[expect(deprecated, reason = "the hash that the library uses")]
+        let mut hash = SipHasher::new_with_keys(salt, u64::from_le_bytes(*b"pktring\0"));
+        hash.write_u64(position / self.layout.capacity);
+        position.wrapping_add(hash.finish())
     }
 }
 

@@ -95,7 +95,7 @@ pub(super) fn len_of(span: u64) -> usize {
 pub(super) fn publish(writer: &mut Writer, span: u64, tag: u64) -> Result<u64, Full> {
     let position = writer.claim(span)?;
     fill(writer, position, span, tag);
-    writer.commit(position, Descriptor::data(len_of(span), 0));
+    writer.commit(Descriptor::data(len_of(span), 0));
     Ok(position)
 }
 

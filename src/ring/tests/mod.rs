@@ -12,3 +12,5 @@ mod hostile;
 mod loom;
 #[cfg(not(loom))]
 mod recovery;
+#[cfg(not(loom))]
+mod spot;

@@ -58,7 +58,7 @@ fn of_a_batch_what_was_stamped_stays() {
     let (position, count) = dead.claim_many(&[1, 1, 2]).unwrap();
     assert_eq!(count, 3);
     fill(&dead, position, 1, 7);
-    dead.commit(position, Descriptor::data(len_of(1), 0));
+    dead.commit(Descriptor::data(len_of(1), 0));
     assert_eq!(recover_dead(&ring, 0, &nobody), Recovered::Cleared);
     publish(&mut ring.writer(1), 1, 8).unwrap();
     assert_eq!((receive(&mut reader), receive(&mut reader)), (Ok(7), Ok(8)));
@@ -146,7 +146,7 @@ fn a_living_claim_is_never_revoked() {
     leave_record(&ring, 0, position, 1);
     assert_eq!(recover_dead(&ring, 0, &second), Recovered::Blocked);
     fill(&living, position, 2, 8);
-    living.commit(position, Descriptor::data(len_of(2), 0));
+    living.commit(Descriptor::data(len_of(2), 0));
     assert_eq!(recover_dead(&ring, 0, &second), Recovered::Cleared);
     assert_eq!(receive(&mut reader), Ok(8));
 }
@@ -173,7 +173,7 @@ fn a_recoverer_that_died_half_way_is_succeeded() {
     let mut dead = ring.writer(0);
     dead.claim_many(&[2, 1]).unwrap();
     // A recoverer stamped the first void packet and died before the second.
-    dead.stamp_void(0, 2);
+    dead.stamp_void(2);
     assert_eq!(recover_dead(&ring, 0, &nobody), Recovered::Cleared);
     publish(&mut ring.writer(1), 1, 3).unwrap();
     assert_eq!(receive(&mut reader), Ok(3));
