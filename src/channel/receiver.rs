@@ -47,25 +47,28 @@ impl Receiver {
     /// Takes the next packet if it is there, and nothing else is to be done first: the way of most
     /// packets, short and straight. `None` says nothing: [`take`](Self::take) is to be asked.
     #[inline(always)]
-    pub(crate) fn take_ready(&mut self) -> Option<Taken> {
+    pub(crate) fn take_ready(&mut self, patience: Patience) -> Option<Taken> {
         if self.found.is_some() || self.reader.holds() {
             return None;
         }
-        self.reader.next_ready()
+        if self.reader.is_stamped() || self.glance(patience) {
+            self.reader.next_ready()
+        } else {
+            None
+        }
     }
 
     /// Takes the next packet. Releases what was in hand.
+    #[inline(never)]
     pub(crate) fn take(&mut self, patience: Patience) -> Result<Taken, RecvError> {
         if self.found.is_some() {
             return self.take_found(patience);
         }
         self.let_go();
-        let mut found = self.reader.next();
-        let waits = !matches!(patience, Patience::None);
-        if waits && matches!(found, Next::Nothing) && self.glance() {
-            found = self.reader.next();
+        if !self.reader.is_ready() {
+            self.glance(patience);
         }
-        match found {
+        match self.reader.next() {
             Next::Taken(taken) => {
                 self.reader.note_handed_out();
                 Ok(taken)
@@ -76,9 +79,9 @@ impl Receiver {
 
     /// The shortest wait: what is on its way comes within it, and is not taken by the slow path.
     #[inline]
-    fn glance(&self) -> bool {
+    fn glance(&self, patience: Patience) -> bool {
         let reader = &self.reader;
-        self.endpoint.waiter.glance(|| reader.is_ready())
+        !matches!(patience, Patience::None) && self.endpoint.waiter.glance(|| reader.is_stamped())
     }
 
     #[cold]

@@ -233,15 +233,10 @@ impl<T: Packet> Subscriber<T> {
 
     #[inline]
     fn receive(&mut self, patience: Patience) -> Result<Received<'_, T>, RecvError> {
-        match self.receiver.take_ready() {
-            Some(taken) => self.open(taken),
-            None => self.wait_and_receive(patience),
-        }
-    }
-
-    #[inline(never)]
-    fn wait_and_receive(&mut self, patience: Patience) -> Result<Received<'_, T>, RecvError> {
-        let taken = self.receiver.take(patience)?;
+        let taken = match self.receiver.take_ready(patience) {
+            Some(taken) => taken,
+            None => self.receiver.take(patience)?,
+        };
         self.open(taken)
     }
 

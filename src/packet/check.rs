@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use rkyv::{
     Archive, Portable,
     api::{access_with_context, low::LowValidator},
-    bytecheck::CheckBytes,
+    bytecheck::{CheckBytes, check_bytes_with_context},
     rancor::{Failure, Source, fail},
     validation::{Validator, archive::ArchiveValidator},
 };
@@ -60,7 +60,16 @@ where
         fail!(Misplaced { address: bytes.as_ptr().addr(), len: bytes.len(), root: A::SHAPE.size });
     }
     let validator = ArchiveValidator::with_max_depth(bytes, Some(MAX_DEPTH));
-    let archived = access_with_context::<A, _, E>(bytes, &mut Validator::new(validator, ()))?;
+    let mut validator = Validator::new(validator, ());
+    if A::SHAPE.flat {
+        // The bytes are the root, which points at nothing: where it lies needs no arithmetic.
+        let root = bytes.as_ptr().cast::<A>();
+        // SAFETY: They are as many as the root's and aligned for every packet, as was just seen.
+        unsafe { check_bytes_with_context::<A, _, E>(root, &mut validator) }?;
+        // SAFETY: As above, and they were found to be a value. They are borrowed for as long.
+        return Ok(unsafe { &*root });
+    }
+    let archived = access_with_context::<A, _, E>(bytes, &mut validator)?;
     if A::SHAPE.audited && !archived.audit(bytes) {
         fail!(Unsound);
     }

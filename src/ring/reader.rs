@@ -96,17 +96,17 @@ impl Reader {
         self
     }
 
-    /// The next packet, if it is there and needs neither pin nor note: what [`next`](Self::next)
-    /// finds most of the time, without what else it could find. What was in hand before must have
-    /// been released.
+    /// The next packet, which is committed, if it needs neither pin nor note: what
+    /// [`next`](Self::next) finds most of the time, without what else it could find. What was in
+    /// hand before must have been released.
     #[inline(always)]
     pub(crate) fn next_ready(&mut self) -> Option<Taken> {
-        debug_assert_eq!(self.held, 0);
+        debug_assert!(self.held == 0 && self.is_stamped());
         if self.pins || self.durable {
             return None;
         }
         step(Step::ReceiveLook);
-        let descriptor = slot::data(&self.memory, &self.geometry, self.at)?;
+        let descriptor = slot::data(&self.memory, &self.geometry, self.at.position)?;
         self.held = descriptor.span();
         step(Step::Receive);
         Some(Taken { position: self.at.position, descriptor })
@@ -226,10 +226,16 @@ impl Reader {
         }
     }
 
+    /// Whether the packet at the cursor is committed.
+    #[inline(always)]
+    pub(crate) fn is_stamped(&self) -> bool {
+        slot::is_stamped(&self.memory, self.at)
+    }
+
     /// Whether [`next`](Self::next) would find something other than nothing. Cheap; for waiting.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
-        slot::is_stamped(&self.memory, self.at)
+        self.is_stamped()
             || self.pins && position(self.own().cursor.load(Ordering::Relaxed)) != self.at.position
     }
 

@@ -128,13 +128,10 @@ pub(crate) fn look(memory: &Memory, geometry: &Geometry, spot: Spot) -> Look {
     header(memory, geometry, spot.position)
 }
 
-/// The data packet that lies there, checked as by [`look`], which says what else does.
+/// The data packet that is stamped at `position`, checked as by [`header`], which says what else
+/// lies there.
 #[inline(always)]
-pub(crate) fn data(memory: &Memory, geometry: &Geometry, spot: Spot) -> Option<Descriptor> {
-    if !is_stamped(memory, spot) {
-        return None;
-    }
-    let position = spot.position;
+pub(crate) fn data(memory: &Memory, geometry: &Geometry, position: u64) -> Option<Descriptor> {
     // The acquire on the stamp orders this load.
     let word = memory.slot(position).descriptor.load(Ordering::Relaxed);
     // Neither void, nor of a kind or with flags that this version does not know.
@@ -142,7 +139,10 @@ pub(crate) fn data(memory: &Memory, geometry: &Geometry, spot: Spot) -> Option<D
         return None;
     }
     let descriptor = Descriptor::data(word as u32 as usize, (word >> 32) as u16);
-    geometry.holds(position, descriptor.span()).then_some(descriptor)
+    if !geometry.holds(position, descriptor.span()) {
+        return None;
+    }
+    Some(descriptor)
 }
 
 /// The header of a packet that is stamped, checked.
