@@ -85,9 +85,15 @@ impl Endpoint {
     /// A subscriber's, after a store that publishers may sleep for: wakes them if they do.
     #[inline]
     pub(crate) fn ring_publishers(&mut self) {
-        if self.ringer.must_look(bell_of(&self.memory, Side::Publishers)) {
+        if self.must_ring_publishers() {
             self.wake_sleepers();
         }
+    }
+
+    /// Whether [`ring_publishers`](Self::ring_publishers) has anything to do.
+    #[inline(always)]
+    pub(crate) fn must_ring_publishers(&self) -> bool {
+        self.ringer.must_look(bell_of(&self.memory, Side::Publishers))
     }
 
     #[cold]

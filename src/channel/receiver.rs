@@ -6,6 +6,7 @@ use crate::ring::closing::Closing;
 use crate::ring::hand::{self, Holder};
 use crate::ring::reader::{Fault, Next, Reader, Taken};
 use crate::ring::roster;
+use crate::ring::slot::Descriptor;
 use crate::sync::Ordering;
 use crate::wait::{Deadline, IDLE, PENDING};
 
@@ -29,8 +30,6 @@ pub(crate) struct Receiver {
     empty_at: u64,
     /// What `has_next` found and nobody took yet.
     found: Option<Next>,
-    /// The packets of the batch in hand; its memory is kept from batch to batch.
-    batch: Vec<Taken>,
     /// Where `recv_copied` copies to, kept as well.
     pub(crate) copy: rkyv::util::AlignedVec<16>,
 }
@@ -39,13 +38,13 @@ impl Receiver {
     pub(crate) fn new(mut reader: Reader, endpoint: Endpoint, durable: bool) -> Self {
         // A durable one is told first what it lost while it was gone.
         let found = reader.counted_late().map(Next::Missed);
-        let batch = Vec::with_capacity(BATCH);
         let copy = rkyv::util::AlignedVec::new();
-        Self { reader, endpoint, durable, empties: 0, empty_at: 0, found, batch, copy }
+        Self { reader, endpoint, durable, empties: 0, empty_at: 0, found, copy }
     }
 
     /// Takes the next packet if it is there, and nothing else is to be done first: the way of most
-    /// packets, short and straight. `None` says nothing: [`take`](Self::take) is to be asked.
+    /// packets, short and straight. `None` says nothing: [`wait_and_take`](Self::wait_and_take) is to be
+    /// asked.
     #[inline(always)]
     pub(crate) fn take_ready(&mut self, patience: Patience) -> Option<Taken> {
         if self.found.is_some() || self.reader.holds() {
@@ -59,13 +58,22 @@ impl Receiver {
     }
 
     /// Takes the next packet. Releases what was in hand.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn take(&mut self, patience: Patience) -> Result<Taken, RecvError> {
+        match self.take_ready(patience) {
+            Some(taken) => Ok(taken),
+            None => self.wait_and_take(patience),
+        }
+    }
+
+    /// The same without the short way.
+    #[inline(never)]
+    pub(crate) fn wait_and_take(&mut self, patience: Patience) -> Result<Taken, RecvError> {
         if self.found.is_some() {
             return self.take_found(patience);
         }
         self.let_go();
-        if !self.reader.is_ready() {
+        if !matches!(patience, Patience::None) && !self.reader.is_ready() {
             self.glance(patience);
         }
         match self.reader.next() {
@@ -78,7 +86,7 @@ impl Receiver {
     }
 
     /// The shortest wait: what is on its way comes within it, and is not taken by the slow path.
-    #[inline]
+    #[inline(never)]
     fn glance(&self, patience: Patience) -> bool {
         let reader = &self.reader;
         !matches!(patience, Patience::None) && self.endpoint.waiter.glance(|| reader.is_stamped())
@@ -91,12 +99,17 @@ impl Receiver {
         self.take_slowly(found, patience)
     }
 
-    /// Takes as many packets as are there, one at least and 256 at most.
-    pub(crate) fn take_batch(&mut self, patience: Patience) -> Result<(), RecvError> {
+    /// Takes as many packets as are there, one at least and 256 at most; of the others only those
+    /// that are `wanted`. Returns the first.
+    #[inline]
+    pub(crate) fn take_batch(
+        &mut self,
+        patience: Patience,
+        wanted: impl Fn(&Descriptor) -> bool,
+    ) -> Result<Taken, RecvError> {
         let first = self.take(patience)?;
-        self.batch.clear();
-        self.reader.take_more(first, &mut self.batch, BATCH);
-        Ok(())
+        self.reader.take_more(first, BATCH, wanted);
+        Ok(first)
     }
 
     /// Whether the next receive would return at once: with a packet, with what was missed, or
@@ -228,11 +241,9 @@ impl Holder for Receiver {
 
     #[inline(always)]
     fn let_go(&mut self) {
-        if self.durable {
-            return self.let_go_durably();
-        }
-        if self.reader.release() {
-            self.endpoint.ring_publishers();
+        // Small, so that it becomes part of whoever drops a guard.
+        if !self.reader.release_plainly() || self.endpoint.must_ring_publishers() {
+            self.let_go_otherwise();
         }
     }
 
@@ -240,15 +251,8 @@ impl Holder for Receiver {
         self.reader.put_back();
     }
 
-    fn batch(&self) -> &[Taken] {
-        &self.batch
-    }
-
-    fn keep_of_batch(&mut self, count: usize) {
-        if let Some(next) = self.batch.get(count) {
-            self.reader.keep_below(next.position);
-            self.batch.truncate(count);
-        }
+    fn reader_mut(&mut self) -> &mut Reader {
+        &mut self.reader
     }
 }
 
@@ -258,14 +262,14 @@ impl Receiver {
         hand::payload(&self.reader, taken)
     }
 
-    /// A packet whose guard is dropped by a panic was not handled: it comes again.
     #[inline(never)]
-    fn let_go_durably(&mut self) {
-        if std::thread::panicking() {
-            self.put_back();
-        } else if self.reader.release() {
-            self.endpoint.ring_publishers();
+    fn let_go_otherwise(&mut self) {
+        // A packet whose guard is dropped by a panic was not handled: a durable one comes again.
+        if self.durable && std::thread::panicking() {
+            return self.put_back();
         }
+        self.reader.release();
+        self.endpoint.ring_publishers();
     }
 
     /// Copies a packet in hand out of the ring and releases it.

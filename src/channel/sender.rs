@@ -112,32 +112,58 @@ impl Sender {
         type_index: u16,
         patience: Patience,
     ) -> (usize, Result<(), SendError>) {
-        let mut lens = [0_usize; BATCH];
-        let mut spans = [0_u64; BATCH];
         if let Err(error) = self.begin() {
             return (0, Err(error));
         }
-        let mut count = 0;
-        for value in values {
-            match packet::measure(value, &mut self.scratch).map_err(SendError::from) {
-                Ok(len) if self.check_len(len).is_ok() => lens[count] = len,
-                outcome if count == 0 => {
-                    return (0, outcome.and_then(|len| self.check_len(len)));
-                }
-                // Send those before it; the next round finds the error first.
-                _ => break,
-            }
-            spans[count] = span(lens[count]);
-            count += 1;
+        if let Some(len) = T::FLAT_LEN {
+            let spans = [span(len); BATCH];
+            let claimed = self.check_len(len);
+            let claimed = claimed.and_then(|()| self.claim_many(&spans[..values.len()], patience));
+            return self.send_claimed(values, claimed, |_| len, type_index);
         }
+        let mut lens = [0; BATCH];
+        let count = match self.measure_some(values, &mut lens) {
+            Ok(count) => count,
+            Err(error) => return (0, Err(error)),
+        };
+        let spans = lens.map(span);
         let claimed = self.claim_many(&spans[..count], patience);
+        self.send_claimed(values, claimed, |index| lens[index], type_index)
+    }
+
+    /// The lengths of the archives of up to 64 values, one at least; of as many as can be sent.
+    fn measure_some<T: Packet>(
+        &mut self,
+        values: &[T],
+        lens: &mut [usize; BATCH],
+    ) -> Result<usize, SendError> {
+        for (index, value) in values.iter().enumerate() {
+            let len = packet::measure(value, &mut self.scratch).map_err(SendError::from);
+            match len.and_then(|len| self.check_len(len).map(|()| len)) {
+                Ok(len) => lens[index] = len,
+                Err(error) if index == 0 => return Err(error),
+                // Send those before it; the next round finds the error first.
+                Err(_) => return Ok(index),
+            }
+        }
+        Ok(values.len())
+    }
+
+    /// Fills and commits the claim that was made for the first values.
+    #[inline(always)]
+    fn send_claimed<T: Packet>(
+        &mut self,
+        values: &[T],
+        claimed: Result<usize, SendError>,
+        len_of: impl Fn(usize) -> usize,
+        type_index: u16,
+    ) -> (usize, Result<(), SendError>) {
         let claimed = match claimed {
-            Ok((_, claimed)) => claimed,
+            Ok(claimed) => claimed,
             Err(error) => return (0, Err(error)),
         };
         for (index, value) in values[..claimed].iter().enumerate() {
-            // The first is a constant, of which all that follows is known.
-            let len = T::FLAT_LEN.unwrap_or(lens[index]);
+            let len = len_of(index);
             if let Err(error) = self.fill(value, len) {
                 return (index, Err(error));
             }
@@ -195,11 +221,13 @@ impl Sender {
         }
     }
 
-    fn claim_many(&mut self, spans: &[u64], patience: Patience) -> Result<(u64, usize), SendError> {
-        match self.writer.claim_many(spans) {
+    /// Claims for as many of the packets as fit in one claim, and says how many.
+    fn claim_many(&mut self, spans: &[u64], patience: Patience) -> Result<usize, SendError> {
+        let claimed = match self.writer.claim_many(spans) {
             Ok(claimed) => Ok(claimed),
             Err(full) => self.claim_slowly(full, patience, &mut |writer| writer.claim_many(spans)),
-        }
+        };
+        claimed.map(|(_, count)| count)
     }
 
     #[inline]

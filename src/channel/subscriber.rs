@@ -10,6 +10,7 @@ use crate::packet::guard::{self, Opened, OpenedMany};
 use crate::packet::{self, Packet, Unpack};
 use crate::ring::hand::{Hand, Hands, Holder};
 use crate::ring::reader::Taken;
+use crate::ring::slot::Descriptor;
 use crate::segment::bytes::{Steady, SteadyMany};
 use crate::wait::Wait;
 use std::fmt;
@@ -233,10 +234,15 @@ impl<T: Packet> Subscriber<T> {
 
     #[inline]
     fn receive(&mut self, patience: Patience) -> Result<Received<'_, T>, RecvError> {
-        let taken = match self.receiver.take_ready(patience) {
-            Some(taken) => taken,
-            None => self.receiver.take(patience)?,
-        };
+        match self.receiver.take_ready(patience) {
+            Some(taken) => self.open(taken),
+            None => self.wait_and_receive(patience),
+        }
+    }
+
+    #[inline(never)]
+    fn wait_and_receive(&mut self, patience: Patience) -> Result<Received<'_, T>, RecvError> {
+        let taken = self.receiver.wait_and_take(patience)?;
         self.open(taken)
     }
 
@@ -287,22 +293,18 @@ impl<T: Packet> Subscriber<T> {
     }
 
     fn receive_batch(&mut self, patience: Patience) -> Result<Batch<'_, T>, RecvError> {
-        self.receiver.take_batch(patience)?;
         let own = self.type_index;
-        let count = self.receiver.batch().iter();
-        let count = count.take_while(|taken| taken.descriptor.type_index == own).count();
-        if count == 0 {
-            let first = self.receiver.batch()[0];
-            self.receiver.keep_of_batch(1);
+        let wanted = |descriptor: &Descriptor| descriptor.type_index == own;
+        let first = self.receiver.take_batch(patience, wanted)?;
+        if !wanted(&first.descriptor) {
+            self.receiver.reader.keep_of_batch(1);
             return Err(self.mismatch(first));
         }
-        self.receiver.keep_of_batch(count);
         match OpenedMany::open(Hands::new(&mut self.receiver)) {
             Ok(opened) => Ok(Batch { opened }),
             Err(mut hands) => {
                 hands.keep(1);
-                let receiver = hands.holder();
-                Err(explained::<T>(receiver, &receiver.batch()[0]))
+                Err(explained::<T>(hands.holder(), &first))
             }
         }
     }

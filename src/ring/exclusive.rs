@@ -15,8 +15,7 @@ use crate::sync::Ordering;
 impl Writer {
     #[inline]
     pub(crate) fn claim_exclusive(&mut self, span: u64) -> Result<u64, Full> {
-        let end = self.at.position + span;
-        if end > self.limit || !self.geometry.holds(self.at.position, span) {
+        if !self.owns(span) {
             self.make_way(span)?;
         }
         Ok(self.at.position)
@@ -29,6 +28,7 @@ impl Writer {
         if count < spans.len() && position + sum + spans[count] > self.limit {
             // Perhaps readers have moved on since the limit was computed. If not, what fits fits.
             let _ = self.refresh(position, position + sum + spans[count]);
+            self.widen();
             (count, sum) = self.geometry.fit(spans, position, self.limit);
         }
         debug_assert!(count >= 1 && sum >= *first);
@@ -49,13 +49,19 @@ impl Writer {
             self.stamp_void(padding);
             self.publish_tail();
         }
+        self.widen();
         Ok(())
+    }
+
+    /// All slots up to the limit are this publisher's; it writes to those before the ring's memory
+    /// ends.
+    fn widen(&mut self) {
+        self.end = self.limit.min(self.geometry.piece_end(self.at.position));
     }
 
     #[inline]
     pub(crate) fn publish_tail(&mut self) {
-        self.end = self.at.position;
         // Pairs with the acquire loads of the tail: a newcomer that starts there.
-        self.memory.head().tail.store(self.end, Ordering::Release);
+        self.memory.head().tail.store(self.at.position, Ordering::Release);
     }
 }

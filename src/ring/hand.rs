@@ -19,10 +19,8 @@ pub(crate) trait Holder {
     fn let_go(&mut self);
     /// Puts what is in hand back, to come again.
     fn put_back(&mut self);
-    /// The packets of the batch in hand.
-    fn batch(&self) -> &[Taken];
-    /// Lets go of all but the first `count` packets of the batch, one at least.
-    fn keep_of_batch(&mut self, count: usize);
+    /// Its side of the ring, to change.
+    fn reader_mut(&mut self) -> &mut Reader;
 }
 
 /// One packet in hand.
@@ -84,6 +82,7 @@ pub(crate) struct Hands<'a, H: Holder> {
 impl<'a, H: Holder> Hands<'a, H> {
     /// A guard over the batch that `holder` just took.
     pub(crate) fn new(holder: &'a mut H) -> Self {
+        assert!(holder.reader().holds_batch(), "a batch that is not in hand");
         Self { holder }
     }
 
@@ -93,21 +92,24 @@ impl<'a, H: Holder> Hands<'a, H> {
     }
 }
 
-// SAFETY: as for `Hand`; the batch is the endpoint's own list, which it changes only when it
-// takes another, and each packet in it is checked to be in hand.
+// SAFETY: as for `Hand`. The batch is the reader's list, which was found to be in hand; it changes
+// only when another is taken, for which the reader would have to be borrowed mutably, or by `keep`.
 unsafe impl<H: Holder> SteadyMany for Hands<'_, H> {
     #[inline]
     fn count(&self) -> usize {
-        self.holder.batch().len()
+        self.holder.reader().batch().len()
     }
 
     #[inline]
     fn bytes(&self, index: usize) -> &[u8] {
-        payload(self.holder.reader(), &self.holder.batch()[index])
+        let reader = self.holder.reader();
+        let taken = &reader.batch()[index];
+        // SAFETY: a packet of a batch in hand.
+        unsafe { payload_of(reader, taken) }
     }
 
     fn keep(&mut self, count: usize) {
-        self.holder.keep_of_batch(count);
+        self.holder.reader_mut().keep_of_batch(count);
     }
 }
 
@@ -177,6 +179,16 @@ impl<C: Claimant> Drop for Draft<'_, C> {
 #[inline]
 pub(crate) fn payload<'a>(reader: &'a Reader, taken: &Taken) -> &'a [u8] {
     assert!(is_held(reader, taken), "a packet that is not in hand");
+    // SAFETY: as was just seen.
+    unsafe { payload_of(reader, taken) }
+}
+
+/// # Safety
+///
+/// The packet is in the reader's hand.
+#[inline]
+unsafe fn payload_of<'a>(reader: &'a Reader, taken: &Taken) -> &'a [u8] {
+    debug_assert!(is_held(reader, taken));
     let start = reader.memory.payload(taken.position);
     // SAFETY: the packet is in hand: stamped, so completely written, and gated by the cursor, so
     // not written to as long as the reader is not told to release it, for which it would have to
@@ -188,18 +200,14 @@ pub(crate) fn payload<'a>(reader: &'a Reader, taken: &Taken) -> &'a [u8] {
 #[inline]
 fn is_held(reader: &Reader, taken: &Taken) -> bool {
     let hand = reader.in_hand();
-    hand.start <= taken.position && taken.position + taken.descriptor.span() <= hand.end
+    hand.start <= taken.position && taken.end() <= hand.end
 }
 
 /// The first `len` payload bytes of the packet that `writer`'s open claim begins with.
 #[inline(always)]
 pub(crate) fn room(writer: &mut Writer, len: usize) -> Room<'_> {
     let span = span(len);
-    assert!(
-        writer.at.position + span <= writer.claimed_until()
-            && writer.geometry.holds(writer.at.position, span),
-        "room that was not claimed"
-    );
+    assert!(writer.owns(span), "room that was not claimed");
     let start = writer.memory.payload(writer.at.position);
     // SAFETY: the slots are claimed (exclusive: below the limit and above every stamp, by the one
     // publisher; shared: by compare-and-swap) and not stamped, so nobody else touches them, and

@@ -32,6 +32,14 @@ pub(crate) struct Taken {
     pub(crate) descriptor: Descriptor,
 }
 
+impl Taken {
+    /// Where the packet behind it begins.
+    #[inline]
+    pub(crate) fn end(&self) -> u64 {
+        self.position + self.descriptor.span()
+    }
+}
+
 /// What a look for the next packet found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -63,10 +71,14 @@ pub(crate) struct Reader {
     pub(crate) entry: usize,
     pins: bool,
     durable: bool,
+    /// Neither: the short way will do.
+    is_plain: bool,
     /// Where its cursor stands.
     at: Spot,
     /// Slots in hand from there on.
     held: u64,
+    /// Of a batch in hand, the packets, ascending. Its memory is kept from batch to batch.
+    batch: Vec<Taken>,
     /// Packets before it were handed out to a predecessor.
     redelivered_below: u64,
     /// What was lost, and told.
@@ -82,8 +94,10 @@ impl Reader {
             entry,
             pins: settings.overflow == Overflow::DropOldest,
             durable: false,
+            is_plain: settings.overflow == Overflow::Block,
             at: Spot::at(&memory, joined.position),
             held: 0,
+            batch: Vec::new(),
             redelivered_below: 0,
             account: joined.account,
         }
@@ -91,7 +105,7 @@ impl Reader {
 
     /// Makes it a durable one, whose predecessor was handed everything below a position.
     pub(crate) fn durable(mut self, redelivered_below: u64) -> Self {
-        self.durable = true;
+        (self.durable, self.is_plain) = (true, false);
         self.redelivered_below = redelivered_below;
         self
     }
@@ -101,8 +115,8 @@ impl Reader {
     /// hand before must have been released.
     #[inline(always)]
     pub(crate) fn next_ready(&mut self) -> Option<Taken> {
-        debug_assert!(self.held == 0 && self.is_stamped());
-        if self.pins || self.durable {
+        debug_assert_eq!(self.held, 0);
+        if !self.is_plain {
             return None;
         }
         step(Step::ReceiveLook);
@@ -160,28 +174,57 @@ impl Reader {
         Some(Next::Taken(Taken { position: self.at.position, descriptor }))
     }
 
-    /// After a first packet was taken: takes those that follow it, up to `most` in all, and
-    /// leaves them in `batch`.
-    pub(crate) fn take_more(&mut self, first: Taken, batch: &mut Vec<Taken>, most: usize) {
+    /// After a first packet was taken: takes those that follow it, as long as they are `wanted`,
+    /// up to `most` in all.
+    #[inline]
+    pub(crate) fn take_more(
+        &mut self,
+        first: Taken,
+        most: usize,
+        wanted: impl Fn(&Descriptor) -> bool,
+    ) {
+        let batch = &mut self.batch;
+        batch.clear();
         batch.push(first);
-        let mut at = self.at.to(&self.memory, self.in_hand().end);
+        let mut at = self.at.to(&self.memory, self.at.position + self.held);
         while batch.len() < most {
             let found = slot::look(&self.memory, &self.geometry, at);
             let Look::Packet(descriptor) = found else { break };
             if descriptor.kind == Kind::Data {
+                if !wanted(&descriptor) {
+                    break;
+                }
                 batch.push(Taken { position: at.position, descriptor });
             }
-            at = at.to(&self.memory, at.position + descriptor.span());
+            at.go(&self.memory, at.position + descriptor.span());
         }
         self.held = at.position - self.at.position;
         self.note_handed_out();
     }
 
-    /// Shortens what is in hand to end before `position`: those from there on are not taken.
-    pub(crate) fn keep_below(&mut self, position: u64) {
-        debug_assert!(self.in_hand().contains(&position));
-        self.held = position - self.at.position;
-        self.note_handed_out();
+    /// The packets of the batch that was taken last: of the one in hand, if there is one.
+    #[inline]
+    pub(crate) fn batch(&self) -> &[Taken] {
+        &self.batch
+    }
+
+    /// Whether the batch that was taken last is in hand.
+    pub(crate) fn holds_batch(&self) -> bool {
+        let hand = self.in_hand();
+        // They are ascending and do not overlap.
+        let starts = self.batch.first().is_some_and(|first| hand.start <= first.position);
+        starts && self.batch.last().is_some_and(|last| last.end() <= hand.end)
+    }
+
+    /// Lets go of all but the first `count` packets of the batch, one at least: the others are not
+    /// taken.
+    pub(crate) fn keep_of_batch(&mut self, count: usize) {
+        debug_assert!(self.holds_batch());
+        if let Some(next) = self.batch.get(count) {
+            self.held = next.position - self.at.position;
+            self.batch.truncate(count);
+            self.note_handed_out();
+        }
     }
 
     /// Keeps the cursor where it is, evictors or not, while another is placed beside it.
@@ -201,6 +244,22 @@ impl Reader {
         done
     }
 
+    /// Lets go of what is in hand, if there is something, and no more is to be done than to move
+    /// the cursor: what [`release`](Self::release) does most of the time. `false`: nothing done.
+    #[inline(always)]
+    pub(crate) fn release_plainly(&mut self) -> bool {
+        let position = self.at.position + self.held;
+        let Some(own) = self.memory.subscribers().get(self.entry) else { return false };
+        if self.held == 0 || !self.is_plain || !self.memory.is_one_lap(self.at.position, position) {
+            return false;
+        }
+        step(Step::Release);
+        (self.at.position, self.held) = (position, 0);
+        // As in `release`.
+        own.cursor.store(position, Ordering::Release);
+        true
+    }
+
     /// Lets go of what is in hand; `false`: nothing was.
     #[inline]
     pub(crate) fn release(&mut self) -> bool {
@@ -208,7 +267,7 @@ impl Reader {
             return false;
         }
         step(Step::Release);
-        self.at = self.at.to(&self.memory, self.at.position + self.held);
+        self.at.go(&self.memory, self.at.position + self.held);
         self.held = 0;
         // Pairs with the acquires in `gate::scan` and `evict`: what was read in the slots comes
         // before what a publisher writes there. In a `DropOldest` ring this unpins; nobody else
@@ -316,7 +375,7 @@ impl Reader {
         if cursor == self.at.position {
             return Some(self.counted_late().map_or(Next::Nothing, Next::Missed));
         }
-        self.at = self.at.to(&self.memory, cursor);
+        self.at.go(&self.memory, cursor);
         let missed = self.account.missed(details(&self.memory, self.entry));
         (missed.packets > 0 || !missed.exact).then_some(Next::Missed(missed))
     }

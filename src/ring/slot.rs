@@ -116,7 +116,7 @@ pub(crate) enum Look {
 #[inline]
 pub(crate) fn is_stamped(memory: &Memory, spot: Spot) -> bool {
     // Pairs with the release in `stamp`: who sees the stamp sees header and payload.
-    memory.slot(spot.position).stamp.load(Ordering::Acquire) == spot.stamp
+    memory.slot(spot.position).stamp.load(Ordering::Acquire) == spot.stamp()
 }
 
 /// What lies there, checked: its span is within the ring and does not wrap.
@@ -140,9 +140,14 @@ pub(crate) fn data(memory: &Memory, geometry: &Geometry, position: u64) -> Optio
     }
     let descriptor = Descriptor::data(word as u32 as usize, (word >> 32) as u16);
     if !geometry.holds(position, descriptor.span()) {
-        return None;
+        return unsound();
     }
     Some(descriptor)
+}
+
+#[cold]
+fn unsound() -> Option<Descriptor> {
+    None
 }
 
 /// The header of a packet that is stamped, checked.
@@ -166,7 +171,7 @@ pub(crate) fn describe(memory: &Memory, position: u64, descriptor: Descriptor) {
 #[inline]
 pub(crate) fn stamp(memory: &Memory, spot: Spot) {
     // Pairs with the acquire in `is_stamped`.
-    memory.slot(spot.position).stamp.store(spot.stamp, Ordering::Release);
+    memory.slot(spot.position).stamp.store(spot.stamp(), Ordering::Release);
 }
 
 /// Overwrites whatever lies where the stamp of a packet at `position` would be: a slot of a claim,
@@ -187,7 +192,7 @@ pub(crate) fn walk(memory: &Memory, geometry: &Geometry, from: u64, to: u64) -> 
     while spot.position < to {
         let Look::Packet(descriptor) = look(memory, geometry, spot) else { break };
         packets += u64::from(descriptor.kind == Kind::Data);
-        spot = spot.to(memory, spot.position + descriptor.span());
+        spot.go(memory, spot.position + descriptor.span());
     }
     (spot.position, packets)
 }

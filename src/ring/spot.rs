@@ -5,8 +5,7 @@
 //!  salt(lap)       = SipHash-2-4(the ring's salt, lap)
 //! ```
 //!
-//! Within a lap the stamp moves with the position, which is all that the hot paths do; the hash is
-//! computed once a lap.
+//! The hash is computed once a lap: within one, the stamp is an addition.
 //!
 //! Why each lap has a salt of its own: the inner slots of a packet hold payload where headers lie
 //! in others, and a reader that comes there a lap later must not take payload for a stamp. What is
@@ -15,11 +14,11 @@
 
 use crate::segment::memory::Memory;
 
-/// A position, and the stamp of a packet that begins there.
+/// A position, and the salt of its lap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {
     pub(crate) position: u64,
-    pub(crate) stamp: u64,
+    salt: u64,
 }
 
 impl Spot {
@@ -27,16 +26,32 @@ impl Spot {
     #[cold]
     #[inline(never)]
     pub(crate) fn at(memory: &Memory, position: u64) -> Self {
-        Self { position, stamp: memory.stamp(position) }
+        Self { position, salt: memory.salt(position) }
     }
 
     /// The spot at another position; computes a hash if that is in another lap.
     #[inline(always)]
     pub(crate) fn to(self, memory: &Memory, position: u64) -> Self {
-        if self.position ^ position >= memory.capacity() {
-            return Self::at(memory, position);
+        if memory.is_one_lap(self.position, position) {
+            Self { position, ..self }
+        } else {
+            Self::at(memory, position)
         }
-        let stamp = self.stamp.wrapping_add(position.wrapping_sub(self.position));
-        Self { position, stamp }
+    }
+
+    /// Goes to another position, as [`to`](Self::to).
+    #[inline(always)]
+    pub(crate) fn go(&mut self, memory: &Memory, position: u64) {
+        if memory.is_one_lap(self.position, position) {
+            self.position = position;
+        } else {
+            *self = Self::at(memory, position);
+        }
+    }
+
+    /// What marks a packet that begins there as committed.
+    #[inline(always)]
+    pub(crate) fn stamp(self) -> u64 {
+        self.position.wrapping_add(self.salt)
     }
 }

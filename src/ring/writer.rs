@@ -33,7 +33,8 @@ pub(crate) struct Writer {
     pub(crate) entry: usize,
     /// Exclusive: where the next claim begins. Shared: where the open claim goes on.
     pub(crate) at: Spot,
-    /// Shared: the end of the open claim; where `at` is when there is none.
+    /// From `at` up to here the slots are this publisher's to write, and lie in one piece. Shared:
+    /// the end of the open claim; where `at` is when there is none.
     pub(crate) end: u64,
     /// Cached: positions below it may be claimed.
     pub(crate) limit: u64,
@@ -64,14 +65,16 @@ impl Writer {
         }
     }
 
-    /// Whether the next `span` slots are this publisher's without a claim: in an exclusive ring,
-    /// in one piece below the limit.
+    /// Whether a packet of `span` slots needs no claim: in an exclusive ring, most of the time.
     #[inline]
     pub(crate) fn has_claimed(&self, span: u64) -> bool {
-        self.claims == Claims::Exclusive
-            && span <= self.geometry.max_span
-            && self.at.position + span <= self.limit
-            && self.geometry.holds(self.at.position, span)
+        self.claims == Claims::Exclusive && span <= self.geometry.max_span && self.owns(span)
+    }
+
+    /// Whether the next `span` slots are this publisher's to write.
+    #[inline]
+    pub(crate) fn owns(&self, span: u64) -> bool {
+        self.at.position + span <= self.end
     }
 
     /// Claims as many of the spans as fit in one piece, one at least, and says where and how
@@ -86,12 +89,12 @@ impl Writer {
     /// Commits the next packet of the claim, which must hold it. Returns its position.
     #[inline(always)]
     pub(crate) fn commit(&mut self, descriptor: Descriptor) -> u64 {
-        let Spot { position, .. } = self.at;
+        let position = self.at.position;
         slot::describe(&self.memory, position, descriptor);
         step(Step::CommitStamp);
         slot::stamp(&self.memory, self.at);
         step(Step::CommitAfter);
-        self.at = self.at.to(&self.memory, position + descriptor.span());
+        self.at.go(&self.memory, position + descriptor.span());
         match self.claims {
             Claims::Exclusive => self.publish_tail(),
             Claims::Shared => self.close_if_done(),
@@ -105,15 +108,6 @@ impl Writer {
     pub(crate) fn abandon(&mut self) {
         if self.claims == Claims::Shared && self.at.position != self.end {
             self.abandon_shared();
-        }
-    }
-
-    /// Slots from `at` up to here are this publisher's to write.
-    #[inline]
-    pub(crate) fn claimed_until(&self) -> u64 {
-        match self.claims {
-            Claims::Exclusive => self.limit,
-            Claims::Shared => self.end,
         }
     }
 
@@ -150,6 +144,6 @@ impl Writer {
         slot::describe(&self.memory, self.at.position, Descriptor::void(slots));
         step(Step::CommitPadding);
         slot::stamp(&self.memory, self.at);
-        self.at = self.at.to(&self.memory, self.at.position + slots);
+        self.at.go(&self.memory, self.at.position + slots);
     }
 }

@@ -93,13 +93,18 @@ impl Memory {
         self.mask + 1
     }
 
-    /// What marks a packet at this position as committed (`ring::spot` says why).
-    pub(crate) fn stamp(&self, position: u64) -> u64 {
-        let lap = position / self.capacity();
+    /// Whether two positions are in one lap.
+    #[inline(always)]
+    pub(crate) fn is_one_lap(&self, a: u64, b: u64) -> bool {
+        (a ^ b) <= self.mask
+    }
+
+    /// The salt of the lap that a position is in (`ring::spot` says what for).
+    pub(crate) fn salt(&self, position: u64) -> u64 {
         #[expect(deprecated, reason = "its successor in std does not say which hash it is")]
-        let mut salt = std::hash::SipHasher::new_with_keys(self.salt, KEY);
-        salt.write_u64(lap);
-        position.wrapping_add(salt.finish())
+        let mut hash = std::hash::SipHasher::new_with_keys(self.salt, KEY);
+        hash.write_u64(position / self.capacity());
+        hash.finish()
     }
 
     /// The first payload byte of the packet at a position; 16-aligned, and followed by the rest

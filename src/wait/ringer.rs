@@ -7,15 +7,20 @@ use crate::sync::{Ordering, fence, light_barrier};
 #[derive(Debug)]
 pub(crate) struct Ringer {
     seen: u32,
-    /// This process could not register for `membarrier`, so it fences itself.
-    fences: bool,
+    /// What the announcements are compared with: `seen`; nothing there is, if this process could
+    /// not register for `membarrier`, and so fences itself before it looks.
+    compared: u64,
 }
+
+/// Equal to no count of announcements.
+const NEVER: u64 = u64::MAX;
 
 impl Ringer {
     /// A ringer that has seen all announcements so far. `fences`: whether a sleeper's heavy
     /// barrier does not reach this process.
     pub(crate) fn new(bell: &Bell, fences: bool) -> Self {
-        Self { seen: bell.announce.load(Ordering::Relaxed), fences }
+        let seen = bell.announce.load(Ordering::Relaxed);
+        Self { seen, compared: if fences { NEVER } else { seen.into() } }
     }
 
     /// After a store that sleepers may wait for: whether [`must_wake`](Self::must_wake) is to be
@@ -24,13 +29,13 @@ impl Ringer {
     pub(crate) fn must_look(&self, bell: &Bell) -> bool {
         // Pairs with the heavy barrier in `Waiter::pause`: the store before the load.
         light_barrier();
-        self.fences || bell.announce.load(Ordering::Relaxed) != self.seen
+        u64::from(bell.announce.load(Ordering::Relaxed)) != self.compared
     }
 
     /// Whether somebody announced that it sleeps since the last time, and must be woken by
     /// [`wake`](Self::wake).
     pub(crate) fn must_wake(&self, bell: &Bell) -> bool {
-        if self.fences {
+        if self.compared == NEVER {
             // Pairs with the heavy barrier in `Waiter::pause`, which does not reach this process.
             fence(Ordering::SeqCst);
         }
@@ -47,5 +52,8 @@ impl Ringer {
         bell.futex.fetch_add(1, Ordering::SeqCst);
         wake_all();
         self.seen = announced;
+        if self.compared != NEVER {
+            self.compared = announced.into();
+        }
     }
 }

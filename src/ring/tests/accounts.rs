@@ -157,8 +157,7 @@ fn a_successor_does_not_take_back_what_was_handed_out() {
         publish(&mut writer, 1, tag).unwrap();
     }
     let Next::Taken(taken) = first.next() else { panic!() };
-    let mut batch = Vec::new();
-    first.take_more(taken, &mut batch, 256);
+    first.take_more(taken, 256, |_| true);
     let handed =
         |ring: &Boxes| ring.memory().subscribers()[0].details.handed_out.load(Ordering::Relaxed);
     assert_eq!(handed(&ring), 4);

@@ -5,6 +5,7 @@ use super::boxes::{Boxes, publish};
 use crate::ring::gate;
 use crate::ring::reader::{Fault, Next};
 use crate::ring::recover::{Recovered, recover};
+use crate::ring::spot::Spot;
 use crate::segment::layout::{FARTHEST, NOWHERE};
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;
@@ -43,7 +44,7 @@ fn words_that_cannot_be_do_not_panic() {
                 let ring = Boxes::new(8, claims, overflow);
                 ring.memory().head().tail.store(far, Ordering::Relaxed);
                 let mut reader = ring.reader(0);
-                let stamp = ring.memory().stamp(far);
+                let stamp = Spot::at(&ring.memory(), far).stamp();
                 ring.memory().slot(far).stamp.store(stamp, Ordering::Relaxed);
                 let _ = reader.next();
                 let _ = reader.next();
@@ -77,7 +78,7 @@ fn words_that_cannot_be_do_not_panic() {
                 for word in [far, NOWHERE, NOWHERE >> 1, (NOWHERE >> 1) - 1, 1 << 63] {
                     ring.memory().subscribers()[0].cursor.store(word, Ordering::Relaxed);
                     let at = word & !(1 << 63);
-                    let stamp = ring.memory().stamp(at);
+                    let stamp = Spot::at(&ring.memory(), at).stamp();
                     ring.memory().slot(at).stamp.store(stamp, Ordering::Relaxed);
                     let _ = reader.next();
                     reader.release();
