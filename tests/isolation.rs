@@ -64,14 +64,16 @@ fn mapped(name: &str) -> (usize, usize) {
 }
 
 #[test]
-fn a_subscriber_cannot_write_to_slots_and_a_publisher_can() {
+fn a_protected_subscriber_cannot_write_to_slots_and_others_can() {
     const CAPACITY: usize = 64 * 1024;
     let name = unique("maps");
     let ring = Ring::builder().capacity(CAPACITY).open(&name).unwrap();
     let whole = fs::metadata(object(&name)).unwrap().len() as usize;
     assert_eq!(mapped(&name), (whole, 0));
-    let reading = ring.subscriber::<String>().unwrap();
+    let mut reading = ring.subscriber::<String>().unwrap();
     drop(ring);
+    assert_eq!(mapped(&name), (whole, 0));
+    reading.protect().unwrap();
     assert_eq!(mapped(&name), (whole - CAPACITY, CAPACITY));
     let writing = Ring::attach(&name).unwrap().publisher::<String>().unwrap();
     assert_eq!(mapped(&name), (2 * whole - CAPACITY, CAPACITY));
@@ -90,14 +92,17 @@ fn slots(name: &str, capacity: usize) -> *mut u8 {
 }
 
 /// Stores to a slot by its own mapping, past everything that would keep it from it. Arguments:
-/// ring, capacity, publisher or subscriber.
+/// ring, capacity, publisher or subscriber or a protected one.
 fn store(role: &Role) {
     let limit = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, limit).unwrap();
     let ring = Ring::attach(&role.arguments[0]).unwrap();
     let publishes = role.arguments[2] == "publisher";
     let _publisher = publishes.then(|| ring.publisher::<u64>().unwrap());
-    let _subscriber = (!publishes).then(|| ring.subscriber::<u64>().unwrap());
+    let mut subscriber = (!publishes).then(|| ring.subscriber::<u64>().unwrap());
+    if role.arguments[2] == "protected" {
+        subscriber.as_mut().unwrap().protect().unwrap();
+    }
     drop(ring);
     let slot = slots(&role.arguments[0], role.number(1) as usize);
     // SAFETY: none is meant: it is mapped, and nobody else stores there.
@@ -105,11 +110,12 @@ fn store(role: &Role) {
 }
 
 #[test]
-fn a_subscriber_that_stores_to_a_slot_dies_of_it() {
+fn a_protected_subscriber_that_stores_to_a_slot_dies_of_it() {
     const SIGSEGV: i32 = 11;
     let name = unique("store");
     let ring = Ring::builder().capacity(8192).open(&name).unwrap();
-    for (role, signal) in [("subscriber", Some(SIGSEGV)), ("publisher", None)] {
+    for (role, signal) in [("protected", Some(SIGSEGV)), ("subscriber", None), ("publisher", None)]
+    {
         assert_eq!(Peer::start(&format!("store {name} 8192 {role}")).died_of(), signal, "{role}");
     }
     // Nor did it harm the ring.

@@ -64,8 +64,7 @@ pub(crate) fn subscriber(
     beside: Option<&Reader>,
     wait: Wait,
 ) -> Result<(Receiver, u16), OpenError> {
-    let mut segment = ring.another()?;
-    segment.protect_slots()?;
+    let segment = ring.another()?;
     let (member, waiter, index, joined) = {
         let control = segment.lock()?;
         let member = vacancy(&control, &segment, Side::Subscribers)?;
@@ -91,8 +90,7 @@ pub(crate) fn durable(
     wait: Wait,
 ) -> Result<(Receiver, u16), OpenError> {
     check_durable_name(name)?;
-    let mut segment = ring.another()?;
-    segment.protect_slots()?;
+    let segment = ring.another()?;
     let (memory, settings) = (segment.memory(), *segment.settings());
     let (member, waiter, index, joined, redelivered_below) = {
         let control = segment.lock()?;

@@ -14,6 +14,7 @@ fn a_publisher_dies_while_a_subscriber_asks() {
     let name = format!("dead-dies-{}", std::process::id());
     let ring = Ring::open(&name).unwrap();
     let mut subscriber = ring.subscriber::<u64>().unwrap();
+    subscriber.protect().unwrap();
     let mut publisher = ring.publisher::<u64>().unwrap();
     std::mem::forget(publisher.reserve().unwrap());
     let segment = &subscriber.receiver.endpoint.segment;
