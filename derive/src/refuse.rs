@@ -177,7 +177,7 @@ impl<'ast> Visit<'ast> for Search {
             Type::Ptr(_) => {
                 self.found(ty, "a pointer means nothing in another process: send the data")
             }
-            Type::BareFn(_) => self.found(
+            Type::FnPtr(_) => self.found(
                 ty,
                 "a function has another address in another process: send an enum that says which",
             ),

@@ -24,6 +24,7 @@ use crate::error::OpenError;
 use crate::steps::{Step, step};
 use crate::sys::fork::Descriptor;
 use crate::sys::{self, lock, shm};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -111,15 +112,15 @@ impl<'a> Locked<'a> {
     }
 
     fn make_here(&self, settings: &Settings) -> Result<(Map, u64), OpenError> {
-        let system = |action, errno| OpenError::system(action, self.path(), errno);
+        let system = |action, error| OpenError::system(action, self.path(), error);
         let len = whole_len(settings).unwrap_or(u64::MAX);
-        shm::give_to_owner(self.fd.as_fd()).map_err(|errno| system("set the mode of", errno))?;
+        shm::give_to_owner(self.fd.as_fd()).map_err(|error| system("set the mode of", error))?;
         step(Step::MakeReserve);
-        shm::reserve(self.fd.as_fd(), len).map_err(|errno| system("reserve memory for", errno))?;
+        shm::reserve(self.fd.as_fd(), len).map_err(|error| system("reserve memory for", error))?;
         step(Step::MakeMap);
         let map = Map::open(self.name, self.fd.as_fd(), len)?;
         let map = map.ok_or_else(|| not_found(self.name))?;
-        let salt = sys::random().map_err(|errno| system("draw a salt for", errno))?;
+        let salt = sys::random().map_err(|error| system("draw a salt for", error))?;
         let places = Places::of_settings(settings).ok_or_else(|| self.no_places(settings))?;
         // SAFETY: reserved and mapped with the length that these settings take; used here alone.
         let parts = unsafe { Parts::new(map.base(), places, *settings) };
@@ -155,15 +156,15 @@ impl<'a> Locked<'a> {
 
     pub(super) fn measure(&self) -> Result<shm::Object, OpenError> {
         shm::measure(self.fd.as_fd())
-            .map_err(|errno| OpenError::system("look at", self.path(), errno))
+            .map_err(|error| OpenError::system("look at", self.path(), error))
     }
 
     /// Whether it begins as a segment does, made or not: whatever else is wrong with it, it may be
     /// removed.
     pub(super) fn check_magic(&self) -> Result<(), OpenError> {
         let mut words = [0; 16];
-        let len = rustix::io::pread(&self.fd, &mut words, 0)
-            .map_err(|errno| OpenError::system("read", self.path(), errno))?;
+        let len = shm::read_start(self.fd.as_fd(), &mut words)
+            .map_err(|error| OpenError::system("read", self.path(), error))?;
         let found = u64::from_le_bytes(words[..8].try_into().unwrap_or_default());
         if found == MAGIC || words[..len].iter().all(|&byte| byte == 0) {
             return Ok(());
@@ -194,9 +195,9 @@ impl<'a> Locked<'a> {
 pub(super) fn open_object(name: &Name, absent: Absent<'_>) -> Result<Descriptor, OpenError> {
     let object = name.object();
     let make = matches!(absent, Absent::Make(_));
-    Descriptor::open(|| shm::open(&object, make)).map_err(|errno| match errno {
-        rustix::io::Errno::NOENT => not_found(name),
-        errno => OpenError::system("open", shm::path(&object), errno),
+    Descriptor::open(|| shm::open(&object, make)).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => not_found(name),
+        _ => OpenError::system("open", shm::path(&object), error),
     })
 }
 

@@ -9,6 +9,7 @@ use crate::error::OpenError;
 use crate::sys::fork::Range;
 use crate::sys::shm;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
+use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
@@ -45,10 +46,10 @@ impl Map {
         let object = name.object();
         let mapped = ShmemConf::new().os_id(&object).open();
         let same = match shm::measure_named(&object) {
-            Err(rustix::io::Errno::NOENT) => false,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
             outcome => {
                 let named = outcome
-                    .map_err(|errno| OpenError::system("look at", shm::path(&object), errno))?;
+                    .map_err(|error| OpenError::system("look at", shm::path(&object), error))?;
                 named.inode == inode(fd, name)?
             }
         };
@@ -65,7 +66,7 @@ impl Map {
         }
         // SAFETY: one whole mapping.
         unsafe { shm::keep_from_children(start, found) }
-            .map_err(|errno| OpenError::system("keep from children", shm::path(&object), errno))?;
+            .map_err(|error| OpenError::system("keep from children", shm::path(&object), error))?;
         Ok(Some(Self { _range: Range::announce(start, found), memory }))
     }
 
@@ -90,12 +91,12 @@ fn base(memory: &Shmem) -> NonNull<u8> {
 }
 
 /// The kernel's error behind one of `shared_memory`, which keeps its number only.
-fn cause(error: ShmemError) -> std::io::Error {
+fn cause(error: ShmemError) -> io::Error {
     match error {
         ShmemError::MapOpenFailed(errno) | ShmemError::UnknownOsError(errno) => {
-            std::io::Error::from_raw_os_error(errno.cast_signed())
+            io::Error::from_raw_os_error(errno.cast_signed())
         }
-        error => std::io::Error::other(error),
+        error => io::Error::other(error),
     }
 }
 
@@ -114,9 +115,9 @@ struct Pages {
 
 impl Second {
     /// Maps the object that `fd` is open on, which must be `len` bytes long at least.
-    pub(super) fn open(fd: BorrowedFd<'_>, len: usize) -> rustix::io::Result<Self> {
+    pub(super) fn open(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
         if shm::measure(fd)?.len < len as u64 {
-            return Err(rustix::io::Errno::OVERFLOW);
+            return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
         }
         let pages = Pages { base: shm::map(fd, len)?, len };
         // SAFETY: one whole mapping.
@@ -140,6 +141,6 @@ impl Drop for Pages {
 /// What names an object as long as it is open.
 pub(super) fn inode(fd: BorrowedFd<'_>, name: &Name) -> Result<(u64, u64), OpenError> {
     let object = shm::measure(fd)
-        .map_err(|errno| OpenError::system("look at", shm::path(&name.object()), errno))?;
+        .map_err(|error| OpenError::system("look at", shm::path(&name.object()), error))?;
     Ok(object.inode)
 }

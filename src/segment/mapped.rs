@@ -154,7 +154,7 @@ impl Mapped {
         // SAFETY: whole pages of this mapping. Its owner is a subscriber, which only reads slots
         // and recovers claims through a mapping of its own.
         unsafe { shm::protect(start, len) }
-            .map_err(|errno| self.system("protect slots of", errno))?;
+            .map_err(|error| self.system("protect slots of", error))?;
         self.is_protected = true;
         Ok(())
     }
@@ -278,8 +278,8 @@ impl Mapped {
         inode(self.fd.as_fd(), &self.name)
     }
 
-    fn system(&self, action: &'static str, errno: rustix::io::Errno) -> OpenError {
-        OpenError::system(action, shm::path(&self.name.object()), errno)
+    fn system(&self, action: &'static str, error: std::io::Error) -> OpenError {
+        OpenError::system(action, shm::path(&self.name.object()), error)
     }
 }
 
@@ -294,5 +294,5 @@ pub(super) fn unlink_if_same(name: &Name, fd: BorrowedFd<'_>) -> Result<(), Open
     if !is_same {
         return Ok(());
     }
-    shm::unlink(&object).map_err(|errno| OpenError::system("remove", shm::path(&object), errno))
+    shm::unlink(&object).map_err(|error| OpenError::system("remove", shm::path(&object), error))
 }

@@ -65,7 +65,7 @@ impl Segment {
         check(settings)?;
         // As for a shared object: a payload that lies where a header will be must not match.
         let salt = crate::sys::random()
-            .map_err(|errno| OpenError::system("draw a salt for", "a ring", errno))?;
+            .map_err(|error| OpenError::system("draw a salt for", "a ring", error))?;
         let heap = Heap::new(*settings, salt).ok_or_else(|| {
             OpenError::system("allocate", "a ring", std::io::ErrorKind::OutOfMemory)
         })?;

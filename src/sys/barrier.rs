@@ -8,7 +8,7 @@
 //! runs elsewhere, 13 to 16 µs while one does. Only a sleeper that is about to park pays it.
 
 use crate::sync::{Ordering, fence};
-use rustix::thread::{MembarrierCommand, membarrier};
+use std::ffi::c_int;
 use std::sync::OnceLock;
 
 /// Registers this process, once, as one whose processors sleepers may interrupt.
@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 /// its own between its stores and its look at the announce word.
 pub(crate) fn register() -> bool {
     static REGISTERED: OnceLock<bool> = OnceLock::new();
-    *REGISTERED.get_or_init(|| membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok())
+    *REGISTERED.get_or_init(|| membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED))
 }
 
 /// Orders this thread's earlier stores before its later loads, and the same on every other
@@ -29,5 +29,11 @@ pub(crate) fn heavy() -> bool {
     // Pairs with `sync::light_barrier`, and with the local fence of a process that could not
     // register.
     fence(Ordering::SeqCst);
-    register() && membarrier(MembarrierCommand::GlobalExpedited).is_ok()
+    register() && membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
+}
+
+/// Whether the kernel did it.
+fn membarrier(command: c_int) -> bool {
+    // SAFETY: reads and writes no memory of this process.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }

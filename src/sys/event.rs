@@ -18,7 +18,7 @@
 use raw_sync::Timeout;
 use raw_sync::events::{Event as RawEvent, EventImpl, EventInit, EventState};
 use std::ptr::NonNull;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Bytes that one event may take. Checked when one is made.
 pub(crate) const ROOM: usize = 128;
@@ -91,8 +91,8 @@ fn carry_free(bound: Duration, now: u32) -> Option<Duration> {
 
 #[expect(clippy::disallowed_methods, reason = "raw_sync counts by this clock, alas")]
 fn nanoseconds_into_second() -> u32 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    u32::try_from(now.tv_nsec).unwrap_or(0)
+    // Before 1970 it is as good as any number: what raw_sync then does is "look again".
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos())
 }
 
 #[cfg(all(test, not(loom)))]

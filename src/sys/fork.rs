@@ -23,7 +23,10 @@
 
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
+use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -54,9 +57,7 @@ pub(crate) struct Descriptor {
 
 impl Descriptor {
     /// Opens one, while nobody forks.
-    pub(crate) fn open(
-        open: impl FnOnce() -> rustix::io::Result<OwnedFd>,
-    ) -> rustix::io::Result<Self> {
+    pub(crate) fn open(open: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<Self> {
         watch_forks()?;
         let mut registry = registry();
         if registry.nothing.is_none() {
@@ -176,9 +177,9 @@ fn reserve(start: usize, len: usize) {
 
 /// A descriptor that cannot be locked, read or written: of the folder that the objects are in,
 /// whose file system an attachment keeps mounted anyway.
-fn nothing() -> rustix::io::Result<OwnedFd> {
-    use rustix::fs::{Mode, OFlags};
-    rustix::fs::open(super::shm::FOLDER, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+fn nothing() -> io::Result<OwnedFd> {
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_PATH).open(super::shm::FOLDER).map(OwnedFd::from)
 }
 
 fn generation() -> u32 {
@@ -201,13 +202,13 @@ unsafe extern "C" {
 }
 
 /// Installs the handlers, once.
-fn watch_forks() -> rustix::io::Result<()> {
+fn watch_forks() -> io::Result<()> {
     static INSTALLED: OnceLock<c_int> = OnceLock::new();
     // SAFETY: the handlers keep what `fork` asks of them, and are there as long as the program is.
     let install = || unsafe { pthread_atfork(Some(prepare), Some(in_parent), Some(in_child)) };
     match *INSTALLED.get_or_init(install) {
         0 => Ok(()),
-        errno => Err(rustix::io::Errno::from_raw_os_error(errno)),
+        errno => Err(io::Error::from_raw_os_error(errno)),
     }
 }
 
@@ -243,7 +244,6 @@ unsafe extern "C" fn in_child() {
 mod tests {
     use super::*;
     use crate::sys::lock;
-    use std::fs::File;
     use std::io::{PipeReader, PipeWriter, Read};
 
     /// A child that answers with a number and then lives until it is dropped.

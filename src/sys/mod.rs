@@ -12,3 +12,11 @@ mod random;
 pub(crate) mod shm;
 
 pub(crate) use random::random;
+
+use std::ffi::c_int;
+use std::io;
+
+/// What a system call answered: an error, if that is -1.
+fn check(answer: c_int) -> io::Result<()> {
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
