@@ -133,6 +133,7 @@ fn serve(options: &Options, name: &str) -> Outcome<()> {
 
 /// All runs, by turns, and what came of them.
 fn compare(options: &Options) -> Outcome<()> {
+    harness::remove_of_the_dead();
     let mut chosen = scenarios::all();
     chosen.retain(|scenario| options.is_chosen(scenario.as_ref()));
     if chosen.is_empty() {

@@ -5,11 +5,13 @@
 //! stays in `/dev/shm`. Not here: what is measured (`scenarios`, `floor`), and what is made of it
 //! (`report`).
 
+mod leftovers;
 mod partner;
 mod run;
 mod scenario;
 mod watch;
 
+pub(crate) use leftovers::remove_of_the_dead;
 pub(crate) use partner::Partner;
 pub(crate) use run::{BACK, Run, Scale, Side, THERE};
 pub(crate) use scenario::{Curve, Sample, Scenario, Target, Unit};

@@ -90,6 +90,7 @@ pub(crate) enum Unit {
     MillionsPerSecond,
     GigabytesPerSecond,
     Kibibytes,
+    Percent,
 }
 
 impl Unit {
@@ -100,6 +101,7 @@ impl Unit {
             Self::MillionsPerSecond => "M/s",
             Self::GigabytesPerSecond => "GB/s",
             Self::Kibibytes => "KiB",
+            Self::Percent => "%",
         }
     }
 }

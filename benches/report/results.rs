@@ -67,7 +67,9 @@ impl Results {
                 (format!("p99 ≤ {most}× (is {})", figure(ratio)), at_most(ratio, most))
             }
             Target::AtLeast(least) => (format!("≥ {least} {unit}"), at_least(value, least)),
-            Target::AtMost(most) => (format!("≤ {most:.0} {unit}"), at_most(value, most)),
+            Target::AtMost(most) => {
+                (format!("≤ {} {unit}", figure(Some(most))), at_most(value, most))
+            }
             Target::OfOther(name, least) => {
                 let other = all.iter().find(|one| one.name == name);
                 let share = value.zip(other.and_then(|one| one.work.median())).map(|(a, b)| a / b);

@@ -2,13 +2,18 @@
 //!
 //! Each join is that of a fresh process, which has not used the library before: from before the
 //! ring is attached to when a packet is in hand, checked. A publisher on the other core sends all
-//! the while. Starting the process is not in it. There is no floor to it.
+//! the while. Starting the process is not in it.
+//!
+//! The floor is as much shared memory, opened and mapped by a fresh process, and one line of it
+//! looked at until it changes, which somebody on the other core does at the same pace. Nobody
+//! joins there: no types, no places, no locks, no watch over forks.
 
 use super::packets::{Numbered, Tick};
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, median};
+use crate::shared::{Plain, Shared};
 use packetring::{Publisher, Ring, Subscriber};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,20 +45,16 @@ impl Scenario for Join {
         Unit::Microseconds
     }
 
+    fn floor(&self) -> Option<Box<dyn Scenario>> {
+        Some(Box::new(Bare))
+    }
+
     fn targets(&self) -> Vec<Target> {
         vec![Target::AtMost(300.0)]
     }
 
     fn measure(&self, run: &Run) -> Outcome<Sample> {
-        let publisher = run.start(PUBLISHER)?;
-        let mut times = Vec::new();
-        for _ in 0..run.count(JOINS) {
-            let mut joiner = run.start(JOINER)?;
-            times.push(joiner.hear()?.parse::<f64>()?);
-            joiner.finish()?;
-        }
-        publisher.finish()?;
-        Ok(Sample::of(median(&times)))
+        join_often(run)
     }
 
     fn serve(&self, side: &mut Side) -> Outcome<()> {
@@ -62,9 +63,31 @@ impl Scenario for Join {
     }
 }
 
+/// The median of joins by fresh processes.
+fn join_often(run: &Run) -> Outcome<Sample> {
+    let publisher = run.start(PUBLISHER)?;
+    let mut times = Vec::new();
+    for _ in 0..run.count(JOINS) {
+        let mut joiner = run.start(JOINER)?;
+        times.push(joiner.hear()?.parse::<f64>()?);
+        joiner.finish()?;
+    }
+    publisher.finish()?;
+    Ok(Sample::of(median(&times)))
+}
+
 /// Publishes until there is nothing more to be told.
 fn publish(side: &Side, name: &str) -> Outcome<()> {
     let mut ticks: Publisher<Tick> = Ring::open(name)?.publisher()?;
+    let mut tick = Tick::blank();
+    until_told(side, |number| {
+        tick.set(number);
+        Ok(ticks.send(&tick).map(drop)?)
+    })
+}
+
+/// Acts at a steady pace, with numbers from 0 on.
+fn until_told(side: &Side, mut act: impl FnMut(u64) -> Outcome<()>) -> Outcome<()> {
     let is_over = Arc::new(AtomicBool::new(false));
     let _pinned = side.run.pin_after_joining()?;
     side.ready()?;
@@ -80,13 +103,11 @@ fn publish(side: &Side, name: &str) -> Outcome<()> {
         told.store(true, Ordering::Relaxed);
         was_told
     });
-    let mut tick = Tick::blank();
     for number in 0.. {
         if is_over.load(Ordering::Relaxed) {
             break;
         }
-        tick.set(number);
-        ticks.send(&tick)?;
+        act(number)?;
         side.run.pause(PACE);
     }
     match listener.join() {
@@ -107,4 +128,61 @@ fn join(side: &Side, name: &str) -> Outcome<()> {
     check(Tick::is(&tick, tick.number.to_native()), tick.number.to_native())?;
     drop(tick);
     side.say(&(took.as_nanos() as f64 / 1e3).to_string())
+}
+
+/// Memory with a line in it that changes.
+#[repr(C, align(128))]
+struct Memory {
+    line: AtomicU64,
+    /// As many bytes as a default ring has.
+    _room: [u8; 1 << 20],
+}
+
+// SAFETY: an atomic, for which zeros are a value, and bytes that nobody looks at.
+unsafe impl Plain for Memory {}
+
+/// Opening memory, with no ring in it.
+struct Bare;
+
+impl Scenario for Bare {
+    fn name(&self) -> String {
+        "floor_join".into()
+    }
+
+    fn about(&self) -> String {
+        "a fresh process opens and maps 1 MiB and sees a line of it change; p50".into()
+    }
+
+    fn payload(&self) -> usize {
+        size_of::<u64>()
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Microseconds
+    }
+
+    fn measure(&self, run: &Run) -> Outcome<Sample> {
+        let _memory: Shared<Memory> = Shared::create(&run.object())?;
+        join_often(run)
+    }
+
+    fn serve(&self, side: &mut Side) -> Outcome<()> {
+        let name = side.run.object();
+        if side.role == PUBLISHER {
+            let memory: Shared<Memory> = Shared::visit(&name)?;
+            return until_told(side, |number| {
+                memory.line.store(number, Ordering::Release);
+                Ok(())
+            });
+        }
+        let _pinned = side.pin_before_joining()?;
+        side.ready()?;
+        let _also_pinned = side.pin_after_joining()?;
+        let started = Instant::now();
+        let memory: Shared<Memory> = Shared::visit(&name)?;
+        let found = memory.line.load(Ordering::Acquire);
+        side.poll().until(|| memory.line.load(Ordering::Acquire) != found)?;
+        let took = started.elapsed();
+        side.say(&(took.as_nanos() as f64 / 1e3).to_string())
+    }
 }

@@ -6,6 +6,7 @@ mod fan_out;
 mod in_place;
 mod join;
 mod packets;
+mod parked;
 mod publish;
 mod resident;
 mod round_trip;
@@ -18,6 +19,7 @@ use fan_out::FanOut;
 use in_place::InPlace;
 use join::Join;
 use packets::{Chat, Tick};
+use parked::Parked;
 use publish::Publish;
 use resident::Resident;
 use round_trip::RoundTrip;
@@ -43,6 +45,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(RoundTrip::<Tick>::parking("wake_both_parked")),
         Box::new(Join),
         Box::new(Resident),
+        Box::new(Parked),
         Box::new(Encode),
         Box::new(Validate),
         Box::new(FanIn { publishers: 2, on_one_core: true }),

@@ -39,6 +39,12 @@ impl<T: Plain> Shared<T> {
         Ok(shared)
     }
 
+    /// Opens one that was made. Its name goes when whoever made it drops it.
+    #[allow(dead_code, reason = "not every program with floors has visitors")]
+    pub(crate) fn visit(name: &str) -> Result<Self, String> {
+        Self::finish(ShmemConf::new().os_id(name).open())
+    }
+
     fn finish(map: Result<Shmem, shared_memory::ShmemError>) -> Result<Self, String> {
         let map = map.map_err(|error| format!("no shared memory for the floor: {error}"))?;
         if map.len() < size_of::<T>() {
@@ -61,6 +67,8 @@ impl<T: Plain> Deref for Shared<T> {
 
 /// The other side of a floor is given up when nothing came from it for so long.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Who polls for longer lets others have the core between looks, as rings do.
+const UNDISTURBED: Duration = Duration::from_micros(20);
 
 /// How one side of a floor polls.
 pub(crate) struct Poll {
@@ -74,9 +82,9 @@ impl Poll {
     /// Looks until it is ready; an error if the other side is gone, or as good as gone.
     #[inline]
     pub(crate) fn until(&self, mut ready: impl FnMut() -> bool) -> Result<(), String> {
-        let mut waited: Option<Instant> = None;
+        let mut started: Option<Instant> = None;
         loop {
-            for _ in 0..1 << 12 {
+            for _ in 0..1 << 8 {
                 if ready() {
                     return Ok(());
                 }
@@ -85,11 +93,14 @@ impl Poll {
                 }
                 spin_loop();
             }
-            if waited.get_or_insert_with(Instant::now).elapsed() > PATIENCE
-                || self.parent.is_some_and(|parent| parent != parent_id())
-            {
+            let waited = started.get_or_insert_with(Instant::now).elapsed();
+            if waited <= UNDISTURBED {
+                continue;
+            }
+            if waited > PATIENCE || self.parent.is_some_and(|parent| parent != parent_id()) {
                 return Err("the other side of the floor is gone".into());
             }
+            std::thread::yield_now();
         }
     }
 }

@@ -1,0 +1,79 @@
+//! What a parked reader takes: a subscriber process that waits by default, and no packet comes.
+//!
+//! It waits for seconds, until one packet is sent, and tells how much processor time it took in
+//! all that time as a part of it: the first spinning, each look after a bounded sleep, and being
+//! woken are in it. A publisher is there all the while. It has no floor: who sleeps takes nothing.
+
+use super::packets::{Numbered, Tick};
+use crate::harness::{Outcome, Run, Sample, Scale, Scenario, Side, THERE, Target, Unit, check};
+use packetring::{Publisher, Ring, Subscriber};
+use std::time::{Duration, Instant};
+
+/// A subscriber that sleeps.
+pub(crate) struct Parked;
+
+impl Parked {
+    /// How long nothing comes.
+    fn silence(run: &Run) -> Duration {
+        match run.scale {
+            Scale::Full => Duration::from_secs(4),
+            Scale::Quick => Duration::from_secs(1),
+            Scale::Trial => Duration::from_millis(100),
+        }
+    }
+}
+
+impl Scenario for Parked {
+    fn name(&self) -> String {
+        "parked_reader".into()
+    }
+
+    fn about(&self) -> String {
+        "processor time of a subscriber that waits for seconds, as a part of them".into()
+    }
+
+    fn payload(&self) -> usize {
+        Tick::ARCHIVED
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Percent
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        vec![Target::AtMost(0.1)]
+    }
+
+    fn is_headline(&self) -> bool {
+        false
+    }
+
+    fn measure(&self, run: &Run) -> Outcome<Sample> {
+        let mut ticks: Publisher<Tick> = Ring::open(&run.ring(THERE))?.publisher()?;
+        let mut reader = run.start(0)?;
+        std::thread::sleep(Self::silence(run));
+        ticks.send(&Tick::blank())?;
+        let percent = reader.hear()?.parse()?;
+        reader.finish()?;
+        Ok(Sample::of(percent))
+    }
+
+    fn serve(&self, side: &mut Side) -> Outcome<()> {
+        let mut ticks: Subscriber<Tick> = Ring::attach(&side.run.ring(THERE))?.subscriber()?;
+        side.ready()?;
+        let (started, before) = (Instant::now(), processor_time());
+        check(Tick::is(&*ticks.recv()?, 0), 0)?;
+        let (waited, took) = (started.elapsed(), processor_time() - before);
+        if waited < Self::silence(&side.run) / 2 {
+            return Err("the packet came too soon".into());
+        }
+        side.say(&(100.0 * took.as_secs_f64() / waited.as_secs_f64()).to_string())
+    }
+}
+
+/// What this process has had of the processors.
+#[expect(clippy::disallowed_methods, reason = "processor time is no time of day")]
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
