@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --manifest-path benches/peers/Cargo.toml
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- --markdown
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --only shaq,stream_48 --runs 9
 //! cargo run --release --manifest-path benches/peers/Cargo.toml --features aeron
 //! ```
@@ -18,6 +19,9 @@
 
 mod case;
 mod leftovers;
+#[path = "../../report/machine.rs"]
+mod machine;
+mod markdown;
 mod peers;
 mod record;
 mod table;
@@ -70,6 +74,9 @@ struct Options {
     /// Print the results as JSON instead of a table
     #[arg(long)]
     json: bool,
+    /// Print the results as Markdown, with the date, the machine and the command
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
     #[command(flatten)]
     process: Process,
 }
@@ -146,6 +153,10 @@ fn compare(options: &Options, cores: Cores) -> Result<(), String> {
     }
     if options.json {
         println!("{:#}", table::json(&rows));
+        return Ok(());
+    }
+    if options.markdown {
+        print!("{}", markdown::text(&rows, options.runs, cores));
         return Ok(());
     }
     let Options { runs, rounds, thousands, .. } = options;

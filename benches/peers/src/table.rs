@@ -21,10 +21,10 @@ pub(crate) struct Row {
 
 /// The middle of some runs, and their ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
 }
 
 impl Spread {
@@ -38,23 +38,23 @@ impl Spread {
 }
 
 impl Row {
-    fn ns(&self) -> Option<Spread> {
+    pub(crate) fn ns(&self) -> Option<Spread> {
         Spread::of(self.runs.iter().map(|run| run.ns))
     }
 
-    fn p99(&self) -> Option<Spread> {
+    pub(crate) fn p99(&self) -> Option<Spread> {
         Spread::of(self.runs.iter().filter_map(|run| run.p99))
     }
 
     /// The part of the measured records that was lost, over all runs.
-    fn lost(&self) -> f64 {
+    pub(crate) fn lost(&self) -> f64 {
         let lost: u64 = self.runs.iter().map(|run| run.lost).sum();
         lost as f64 / (self.count * self.runs.len().max(1) as u64) as f64
     }
 }
 
 /// What one peer's time is as a multiple of another's.
-fn ratio(rows: &[Row], row: &Row, to: Peer) -> Option<f64> {
+pub(crate) fn ratio(rows: &[Row], row: &Row, to: Peer) -> Option<f64> {
     let other = rows.iter().find(|other| other.work == row.work && other.peer == to)?;
     Some(row.ns()?.median / other.ns()?.median)
 }

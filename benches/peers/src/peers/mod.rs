@@ -110,6 +110,37 @@ impl Peer {
         }
     }
 
+    /// What it does otherwise than packetring, in a few words: its file says more.
+    pub(crate) fn differs(self) -> &'static str {
+        match self {
+            Self::Floor => "bare slots, no transport",
+            Self::Packetring => "typed, checked, read in place, any size, lossless",
+            Self::PacketringShared => "the same, with room for more publishers",
+            Self::Shaq => "fixed size, not checked",
+            Self::Ringfire => "fixed size, not checked, copied out",
+            Self::RingfireLossy => "the same, and laps a slow reader (its default)",
+            Self::DisruptorMp => "fixed size, not checked, one producer",
+            Self::Myelon => "typed and checked, a frame of fixed size, no batches",
+            Self::Iceoryx2 => "fixed size, not checked, no batches",
+            Self::IpcChannel => "serialised, copied by the kernel, no batches",
+            Self::SocketRkyv | Self::PipeRkyv => {
+                "checked, copied by the kernel, a write each or a batch"
+            }
+            Self::SocketBincode | Self::PipeBincode => {
+                "decoded, copied by the kernel, a write each or a batch"
+            }
+            Self::SocketBufferedRkyv | Self::PipeBufferedRkyv => {
+                "checked, copied by the kernel, buffered: a record waits for others"
+            }
+            Self::SocketBufferedBincode | Self::PipeBufferedBincode => {
+                "decoded, copied by the kernel, buffered: a record waits for others"
+            }
+            Self::DisruptorThreads => "threads of one process, not checked",
+            #[cfg(feature = "aeron")]
+            Self::Aeron => "bytes, not checked, a third process, built for this processor",
+        }
+    }
+
     /// Whether its two sides are threads of one process.
     pub(crate) fn is_threads(self) -> bool {
         self == Self::DisruptorThreads
