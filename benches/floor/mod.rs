@@ -7,6 +7,7 @@
 #[path = "../../examples/support/bounce.rs"]
 mod bounce;
 mod bulk;
+mod doze;
 mod futex;
 mod slots;
 mod stream;
@@ -14,6 +15,7 @@ mod trips;
 mod write;
 
 pub(crate) use bulk::{Memcpy, capacity_for, source, sum_of, touch};
+pub(crate) use doze::Doze;
 pub(crate) use stream::SlotStream;
 pub(crate) use trips::{Bounce, FutexTrip, PAUSE_ASLEEP};
 pub(crate) use write::SlotWrite;

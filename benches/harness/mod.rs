@@ -48,3 +48,10 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 pub(crate) fn check(is_right: bool, expected: u64) -> Result<(), String> {
     if is_right { Ok(()) } else { Err(format!("packet {expected} is not what was sent")) }
 }
+
+/// What this process has had of the processors.
+#[expect(clippy::disallowed_methods, reason = "processor time is no time of day")]
+pub(crate) fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}

@@ -2,10 +2,14 @@
 //!
 //! It waits for seconds, until one packet is sent, and tells how much processor time it took in
 //! all that time as a part of it: the first spinning, each look after a bounded sleep, and being
-//! woken are in it. A publisher is there all the while. It has no floor: who sleeps takes nothing.
+//! woken are in it. A publisher is there all the while. Its floor is a thread that sleeps as often and
+//! does nothing else.
 
 use super::packets::{Numbered, Tick};
-use crate::harness::{Outcome, Run, Sample, Scale, Scenario, Side, THERE, Target, Unit, check};
+use crate::floor::Doze;
+use crate::harness::{
+    Outcome, Run, Sample, Scale, Scenario, Side, THERE, Target, Unit, check, processor_time,
+};
 use packetring::{Publisher, Ring, Subscriber};
 use std::time::{Duration, Instant};
 
@@ -40,6 +44,10 @@ impl Scenario for Parked {
         Unit::Percent
     }
 
+    fn floor(&self) -> Option<Box<dyn Scenario>> {
+        Some(Box::new(Doze { silence: Self::silence }))
+    }
+
     fn targets(&self) -> Vec<Target> {
         vec![Target::AtMost(0.1)]
     }
@@ -69,11 +77,4 @@ impl Scenario for Parked {
         }
         side.say(&(100.0 * took.as_secs_f64() / waited.as_secs_f64()).to_string())
     }
-}
-
-/// What this process has had of the processors.
-#[expect(clippy::disallowed_methods, reason = "processor time is no time of day")]
-fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }

@@ -1,0 +1,43 @@
+//! The floor of a parked reader: a thread that sleeps as often, and does nothing when it wakes.
+
+use crate::harness::{Outcome, Run, Sample, Scenario, Side, Unit, processor_time};
+use std::time::{Duration, Instant};
+
+/// As long as an idle subscriber sleeps before it looks again.
+const NAP: Duration = Duration::from_millis(50);
+
+/// Sleeps, one after the other.
+pub(crate) struct Doze {
+    pub(crate) silence: fn(&Run) -> Duration,
+}
+
+impl Scenario for Doze {
+    fn name(&self) -> String {
+        "floor_doze".into()
+    }
+
+    fn about(&self) -> String {
+        "processor time of a thread that sleeps 50 ms at a time, as a part of it".into()
+    }
+
+    fn payload(&self) -> usize {
+        0
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Percent
+    }
+
+    fn measure(&self, run: &Run) -> Outcome<Sample> {
+        let (started, before) = (Instant::now(), processor_time());
+        while started.elapsed() < (self.silence)(run) {
+            std::thread::park_timeout(NAP);
+        }
+        let took = processor_time() - before;
+        Ok(Sample::of(100.0 * took.as_secs_f64() / started.elapsed().as_secs_f64()))
+    }
+
+    fn serve(&self, _: &mut Side) -> Outcome<()> {
+        Err("it has no other side".into())
+    }
+}
