@@ -12,6 +12,8 @@ use crate::wait::{Deadline, IDLE, PENDING};
 
 /// Most packets of one batch.
 pub(crate) const BATCH: usize = 256;
+/// Sleeping publishers are woken when such a part of the ring was read.
+const PARTS: u64 = 8;
 /// So many times in a row may `try_recv` find nothing before the kernel is asked who lives: a
 /// subscriber that only polls learns that the last publisher died, too.
 const IDLE_EMPTIES: u32 = 1024;
@@ -28,6 +30,8 @@ pub(crate) struct Receiver {
     /// How often in a row nothing was found, and where.
     empties: u32,
     empty_at: u64,
+    /// Where it was when it last woke publishers.
+    rung_at: u64,
     /// What `has_next` found and nobody took yet.
     found: Option<Next>,
     /// Where `recv_copied` copies to, kept as well.
@@ -39,7 +43,7 @@ impl Receiver {
         // A durable one is told first what it lost while it was gone.
         let found = reader.counted_late().map(Next::Missed);
         let copy = rkyv::util::AlignedVec::new();
-        Self { reader, endpoint, durable, empties: 0, empty_at: 0, found, copy }
+        Self { reader, endpoint, durable, empties: 0, empty_at: 0, rung_at: 0, found, copy }
     }
 
     /// Takes the next packet if it is there, and nothing else is to be done first: the way of most
@@ -269,7 +273,18 @@ impl Receiver {
             return self.put_back();
         }
         self.reader.release();
-        self.endpoint.ring_publishers();
+        self.ring_in_time();
+    }
+
+    /// Wakes publishers that sleep because the ring is full, though not for each packet: once there
+    /// is room for many, or nothing left to read. Until then they look for themselves, after each
+    /// bounded sleep.
+    fn ring_in_time(&mut self) {
+        let position = self.reader.position();
+        if position.wrapping_sub(self.rung_at) >= self.reader.geometry.capacity / PARTS {
+            self.rung_at = position;
+            self.endpoint.ring_publishers();
+        }
     }
 
     /// Copies a packet in hand out of the ring and releases it.

@@ -23,6 +23,10 @@
 //! After each the caller looks again and asks the kernel who lives. That is how long the death
 //! of a process goes unnoticed; no clock decides about it.
 //!
+//! A subscriber does not wake publishers that sleep at a full ring for each packet it lets go: they
+//! would fill one slot and sleep again. It does for each eighth of the ring, and when nothing is
+//! left to read; in between they look for themselves after each [`PENDING`].
+//!
 //! This module knows words and time, not rings.
 
 mod deadline;
