@@ -89,6 +89,7 @@ fn peer() {
 fn use_a_ring(settings: RingBuilder, name: &str) -> Result<(), OpenError> {
     let ring = settings.open(name)?;
     let mut numbers = ring.subscriber::<u64>()?;
+    numbers.protect()?;
     let mut out = ring.publisher::<u64>()?;
     let other = numbers.try_clone()?;
     // Last, as it stays.
@@ -343,6 +344,7 @@ fn claim(role: &Role) {
 fn read(role: &Role) {
     let ring = Ring::attach(&role.arguments[0]).unwrap();
     let mut numbers = ring.subscriber::<u64>().unwrap();
+    numbers.protect().unwrap();
     let name = ring.name();
     peer::say("joined");
     peer::hear();
