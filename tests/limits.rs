@@ -91,9 +91,15 @@ fn use_a_ring(settings: RingBuilder, name: &str) -> Result<(), OpenError> {
     let mut numbers = ring.subscriber::<u64>()?;
     numbers.protect()?;
     let mut out = ring.publisher::<u64>()?;
-    let other = numbers.try_clone()?;
+    let mut other = numbers.try_clone()?;
+    other.protect()?;
     // Last, as it stays.
     let mut desk = ring.durable::<u64>("desk")?;
+    if let Err(error) = desk.protect() {
+        drop(desk);
+        assert!(ring.remove_durable("desk")?);
+        return Err(error);
+    }
     drop(other);
     out.send(&7).unwrap();
     assert_eq!(*numbers.recv().unwrap(), 7);
