@@ -77,9 +77,6 @@ impl Receiver {
             return self.take_found(patience);
         }
         self.let_go();
-        if !matches!(patience, Patience::None) && !self.reader.is_ready() {
-            self.glance(patience);
-        }
         match self.reader.next() {
             Next::Taken(taken) => {
                 self.reader.note_handed_out();

@@ -31,12 +31,9 @@ impl Spot {
 
     /// The spot at another position; computes a hash if that is in another lap.
     #[inline(always)]
-    pub(crate) fn to(self, memory: &Memory, position: u64) -> Self {
-        if memory.is_one_lap(self.position, position) {
-            Self { position, ..self }
-        } else {
-            Self::at(memory, position)
-        }
+    pub(crate) fn to(mut self, memory: &Memory, position: u64) -> Self {
+        self.go(memory, position);
+        self
     }
 
     /// Goes to another position, as [`to`](Self::to).
