@@ -29,6 +29,7 @@ mod crash_models {
     mod claims;
     mod eviction;
     mod explorer;
+    mod groups;
     mod history;
     mod joining;
     mod lifetime;
