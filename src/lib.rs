@@ -30,6 +30,8 @@
 //!   [`one_of`](macro@one_of): several.
 //! - [`packet`](macro@packet), [`Packet`]: what can be sent. [`packet`](mod@packet): how it is
 //!   told apart and described.
+//! - [`Worker`]: a process' place in a cluster, and all that it opens there: topics, inboxes, work
+//!   queues, services, events.
 //! - [`Wait`]: spinning, parking, events. [`select()`]: several subscribers at once.
 //! - [`OpenError`], [`SendError`], [`RecvError`]: what can go wrong, and what to do.
 //!
@@ -79,11 +81,15 @@
 extern crate self as packetring;
 
 #[cfg(not(loom))]
+#[allow(dead_code, reason = "the cluster is being built")]
 mod channel;
+#[cfg(not(loom))]
+mod cluster;
 mod error;
 #[cfg(not(loom))]
 pub mod packet;
 mod ring;
+#[allow(dead_code, reason = "the directory is being built")]
 mod segment;
 mod steps;
 mod sync;
@@ -109,6 +115,12 @@ mod public {
         Publisher, Received, RecvError, Reserved, ReservedTail, Ring, RingBuilder, Selectable,
         Selectee, SendAllError, SendError, Subscriber, Values, WaitingFor, select, select_timeout,
         try_select,
+    };
+    pub use crate::cluster::{
+        Addressee, Call, CallError, Client, Context, Deferred, EmitError, Events, HandlerId, Inbox,
+        JoinError, Letter, Replier, Reply, ReplyError, Request, RunError, SendToError, Service,
+        TopicBuilder, Watch, Worker, WorkerBuilder, WorkerChange, WorkerId, WorkerInfo,
+        WorkerState,
     };
     pub use crate::packet::{
         AnyBits, ArchivedTail, OneOf, Packet, Tail, TypeInfo, Unpack, UnpackError, Unserializable,

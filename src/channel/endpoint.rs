@@ -221,6 +221,7 @@ fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) {
 fn side_of(member: Member) -> Side {
     match member {
         Member::Publisher(_) => Side::Publishers,
-        Member::Subscriber(_) => Side::Subscribers,
+        // Who watches a directory sleeps where subscribers do.
+        Member::Subscriber(_) | Member::Desk(_) => Side::Subscribers,
     }
 }

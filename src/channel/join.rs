@@ -139,7 +139,7 @@ pub(crate) fn living_subscribers(segment: &Segment, own: Option<Member>) -> usiz
     let memory = segment.memory();
     let entries = memory.subscribers().iter().enumerate();
     let taken = entries.filter(|(_, entry)| match SeatState::of(&entry.details.seat) {
-        SeatState::Taken | SeatState::Durable => true,
+        SeatState::Taken | SeatState::Durable | SeatState::Member => true,
         SeatState::Free | SeatState::Joining => false,
     });
     taken
@@ -254,6 +254,6 @@ fn check_durable_name(name: &str) -> Result<(), OpenError> {
 
 fn index_of(member: Member) -> usize {
     match member {
-        Member::Publisher(index) | Member::Subscriber(index) => index,
+        Member::Publisher(index) | Member::Subscriber(index) | Member::Desk(index) => index,
     }
 }

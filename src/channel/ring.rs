@@ -210,8 +210,8 @@ impl Ring {
         self.segment.name()
     }
 
-    #[cfg(test)]
-    pub(super) fn segment(&self) -> &Segment {
+    /// The attachment.
+    pub(crate) fn segment(&self) -> &Segment {
         &self.segment
     }
 
@@ -254,9 +254,27 @@ pub struct RingBuilder {
     stays_open: Option<bool>,
     wait: Option<Wait>,
     patience: Option<Duration>,
+    /// What is not chosen, if the ring is made; and what no user chooses, which must be so.
+    default: Settings,
 }
 
 impl RingBuilder {
+    /// Other settings where none is chosen.
+    pub(crate) fn or_else(mut self, default: impl FnOnce(&mut Settings)) -> Self {
+        default(&mut self.default);
+        self
+    }
+
+    /// Makes it a ring of letters: each packet begins with an envelope.
+    pub(crate) fn letters(self) -> Self {
+        self.or_else(|default| default.letters = true)
+    }
+
+    /// Makes it a work queue: each packet is taken by one member.
+    pub(crate) fn grouped(self) -> Self {
+        self.or_else(|default| default.grouped = true)
+    }
+
     /// Bytes of the ring: a power of two from 1 KiB to 4 GiB, by default 1 MiB. A packet takes 16 bytes more than
     /// its archive, rounded up to 64, and half the ring at most.
     pub fn capacity(mut self, bytes: usize) -> Self {
@@ -333,7 +351,12 @@ impl RingBuilder {
     /// [`SettingsMismatch`](OpenError::SettingsMismatch) if it exists and a chosen setting is
     /// another.
     pub fn open(self, name: &str) -> Result<Ring, OpenError> {
-        let segment = Segment::open(&Name::new(name)?, &self.settings(), self.patience)?;
+        self.open_named(&Name::new(name)?)
+    }
+
+    /// The same, by a name of any kind.
+    pub(crate) fn open_named(self, name: &Name) -> Result<Ring, OpenError> {
+        let segment = Segment::open(name, &self.settings(), self.patience)?;
         self.finish(segment)
     }
 
@@ -343,7 +366,12 @@ impl RingBuilder {
     ///
     /// As [`open`](Self::open), and [`NotFound`](OpenError::NotFound).
     pub fn attach(self, name: &str) -> Result<Ring, OpenError> {
-        let segment = Segment::attach(&Name::new(name)?, self.patience)?;
+        self.attach_named(&Name::new(name)?)
+    }
+
+    /// The same, by a name of any kind.
+    pub(crate) fn attach_named(self, name: &Name) -> Result<Ring, OpenError> {
+        let segment = Segment::attach(name, self.patience)?;
         self.finish(segment)
     }
 
@@ -364,7 +392,7 @@ impl RingBuilder {
     }
 
     fn settings(&self) -> Settings {
-        let mut default = Settings::default();
+        let mut default = self.default;
         if self.claims == Some(Claims::Exclusive) {
             default.max_publishers = 1;
         }
@@ -377,6 +405,7 @@ impl RingBuilder {
             max_subscribers: self.max_subscribers.unwrap_or(default.max_subscribers),
             stays_open: self.stays_open.unwrap_or(default.stays_open),
             parking: self.parking().unwrap_or(default.parking),
+            ..default
         }
     }
 
@@ -399,7 +428,10 @@ impl RingBuilder {
         same(name, "max_publishers", self.max_publishers, found.max_publishers)?;
         same(name, "max_subscribers", self.max_subscribers, found.max_subscribers)?;
         same(name, "stays_open", self.stays_open, found.stays_open)?;
-        same(name, "wait", self.parking(), found.parking)
+        same(name, "wait", self.parking(), found.parking)?;
+        same(name, "desks", Some(self.default.desks), found.desks)?;
+        same(name, "letters", Some(self.default.letters), found.letters)?;
+        same(name, "grouped", Some(self.default.grouped), found.grouped)
     }
 }
 

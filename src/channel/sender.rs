@@ -351,7 +351,8 @@ fn word_of(memory: &Memory, gate: Gate) -> u64 {
         Some(Member::Publisher(index)) => {
             memory.publishers()[index].record.position.load(Ordering::Relaxed)
         }
-        None => gate.lowest,
+        // Desks hold no publisher back.
+        Some(Member::Desk(_)) | None => gate.lowest,
     }
 }
 
@@ -363,7 +364,7 @@ fn waiting_for(memory: &Memory, gate: Gate) -> WaitingFor {
         Some(Member::Publisher(index)) => WaitingFor::Publisher {
             pid: memory.publishers()[index].seat.pid.load(Ordering::Relaxed),
         },
-        None => WaitingFor::Claim,
+        Some(Member::Desk(_)) | None => WaitingFor::Claim,
     }
 }
 

@@ -286,7 +286,7 @@ fn reap_subscriber(memory: &Memory, index: usize, lives: &dyn Fn(Member) -> bool
     match SeatState::of(&entry.details.seat) {
         SeatState::Free => false,
         _ if lives(Member::Subscriber(index)) => false,
-        SeatState::Taken | SeatState::Joining => {
+        SeatState::Taken | SeatState::Joining | SeatState::Member => {
             leave_subscriber(memory, index);
             true
         }

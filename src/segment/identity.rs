@@ -12,7 +12,7 @@ use crate::sync::Ordering;
 /// "packetrg" read as a little-endian word: a byte-swapped machine finds another number.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"packetrg");
 /// Version of `segment::layout` and of the protocol over it.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Words of `Identity::state`.
 const READY: u64 = 1;
@@ -22,6 +22,8 @@ const EXCLUSIVE: u64 = 1;
 const DROP_OLDEST: u64 = 1 << 1;
 const EVENT: u64 = 1 << 2;
 const STAYS_OPEN: u64 = 1 << 3;
+const LETTERS: u64 = 1 << 4;
+const GROUPED: u64 = 1 << 5;
 
 /// Where a segment stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,7 @@ impl Identity {
         self.entries.store(entries, Ordering::Relaxed);
         self.history.store(settings.history as u64, Ordering::Relaxed);
         self.flags.store(flags(settings), Ordering::Relaxed);
+        self.desks.store(settings.desks as u64, Ordering::Relaxed);
         self.salt.store(salt, Ordering::Relaxed);
         self.maker.store(u64::from(std::process::id()), Ordering::Relaxed);
         // Pairs with the acquire in `state`.
@@ -114,7 +117,7 @@ impl Identity {
 
     fn settings(&self, name: &Name) -> Result<Settings, OpenError> {
         let flags = self.flags.load(Ordering::Relaxed);
-        let known = EXCLUSIVE | DROP_OLDEST | EVENT | STAYS_OPEN;
+        let known = EXCLUSIVE | DROP_OLDEST | EVENT | STAYS_OPEN | LETTERS | GROUPED;
         if flags & !known != 0 {
             return Err(corrupt(name, "the flags", known, flags));
         }
@@ -130,6 +133,9 @@ impl Identity {
             max_subscribers: ((entries >> 32) as usize).min(MOST_ENTRIES + 1),
             stays_open: flags & STAYS_OPEN != 0,
             parking: if flags & EVENT != 0 { Parking::Event } else { Parking::Futex },
+            desks: usize::try_from(self.desks.load(Ordering::Relaxed)).unwrap_or(usize::MAX),
+            letters: flags & LETTERS != 0,
+            grouped: flags & GROUPED != 0,
         })
     }
 }
@@ -172,6 +178,8 @@ pub(crate) fn flags(settings: &Settings) -> u64 {
         | bit(settings.overflow == Overflow::DropOldest, DROP_OLDEST)
         | bit(settings.parking == Parking::Event, EVENT)
         | bit(settings.stays_open, STAYS_OPEN)
+        | bit(settings.letters, LETTERS)
+        | bit(settings.grouped, GROUPED)
 }
 
 fn expect_ours(
@@ -212,6 +220,9 @@ mod tests {
             max_subscribers: 5,
             stays_open: true,
             parking: Parking::Event,
+            desks: 7,
+            letters: true,
+            grouped: true,
         };
         for settings in [settings, Settings::default()] {
             let (identity, name, len) = written(&settings);
@@ -248,6 +259,8 @@ mod tests {
         assert!(matches!(check(&|i| i.entries.store(u64::MAX, store)), OpenError::Corrupt { .. }));
         assert!(matches!(check(&|i| i.history.store(u64::MAX, store)), OpenError::Corrupt { .. }));
         assert!(matches!(check(&|i| i.flags.store(u64::MAX, store)), OpenError::Corrupt { .. }));
+        assert!(matches!(check(&|i| i.desks.store(u64::MAX, store)), OpenError::Corrupt { .. }));
+        assert!(matches!(check(&|i| i.desks.store(64, store)), OpenError::Corrupt { .. }));
         assert!(matches!(check(&|i| i.format.store(0, store)), OpenError::Foreign { .. }));
         assert!(matches!(
             check(&|i| i.format.store(format() + 1, store)),

@@ -14,6 +14,7 @@
 //!           │ SubscriberEntry × max_subscribers  256 bytes each            │ its subscriber
 //!           │ TypeEntry × 64                     128 bytes each            │ under the lock
 //!           │ schema text, 32 KiB                                          │ under the lock
+//!           │ Desk × desks                       256 bytes each            │ under the lock
 //!           │ events, 128 bytes an entry, if the ring parks on events      │ raw_sync
 //!           ├──────────────────────────────── page ────────────────────────┤
 //!           │ Slot × capacity                    64 bytes each             │ publishers
@@ -45,6 +46,8 @@ pub(crate) const MAX_TYPES: usize = 64;
 pub(crate) const SCHEMA_WORDS: usize = 4096;
 /// 8-byte words of a durable subscriber's name.
 pub(crate) const NAME_WORDS: usize = 8;
+/// 8-byte words of a worker's name.
+pub(crate) const DESK_NAME_WORDS: usize = 8;
 /// 8-byte words of a type's name.
 pub(crate) const TYPE_NAME_WORDS: usize = 12;
 
@@ -67,12 +70,15 @@ pub(crate) struct Identity {
     pub(crate) entries: AtomicU64,
     /// How far back a newcomer starts, in packets; 0: at the tail.
     pub(crate) history: AtomicU64,
-    /// Claim kind, overflow, parking and whether it stays open, one bit each.
+    /// Claim kind, overflow, parking, whether it stays open, carries letters and is a work queue,
+    /// one bit each.
     pub(crate) flags: AtomicU64,
     /// Added to each position to give its stamp.
     pub(crate) salt: AtomicU64,
     /// Process id of the maker, for people.
     pub(crate) maker: AtomicU64,
+    /// Desks of the directory; 0 in every other ring.
+    pub(crate) desks: AtomicU64,
 }
 
 /// The words of the ring that do not belong to one endpoint.
@@ -132,6 +138,8 @@ pub(crate) struct Roster {
     pub(crate) clones: AtomicU32,
     /// Process id of the last to take the control lock, for people.
     pub(crate) lock_holder: AtomicU32,
+    /// Not 0: no type is registered any more.
+    pub(crate) sealed: AtomicU32,
 }
 
 /// A publisher's place.
@@ -158,7 +166,7 @@ pub(crate) struct Record {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Seat {
-    /// Free, taken, taken durably or by one that is joining (`segment::member`).
+    /// Free, taken, taken durably, by one that is joining or by a member (`segment::member`).
     pub(crate) state: AtomicU32,
     /// Process id, for people: whether it lives is asked of the kernel.
     pub(crate) pid: AtomicU32,
@@ -195,6 +203,31 @@ pub(crate) struct SubscriberDetails {
     pub(crate) name_len: AtomicU64,
     /// The name.
     pub(crate) name: [AtomicU64; NAME_WORDS],
+}
+
+/// A worker's place in a directory. Written under the control lock.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    /// Whose it is, by number, and how it stands (`segment::member::Phase`): one word, so that
+    /// nobody sees half a change.
+    pub(crate) phase: CachePadded<AtomicU64>,
+    /// Who sits here, or sat here last.
+    pub(crate) card: CachePadded<Card>,
+}
+
+/// Who sits at a desk. Written while it is free, before the phase says that it is taken.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Card {
+    /// Process id, for people.
+    pub(crate) pid: AtomicU32,
+    /// When it sat down: nanoseconds of the monotonic clock, for people.
+    pub(crate) since: AtomicU64,
+    /// Length of the name in bytes.
+    pub(crate) name_len: AtomicU64,
+    /// The name.
+    pub(crate) name: [AtomicU64; DESK_NAME_WORDS],
 }
 
 /// A packet type that the ring carries.
@@ -251,7 +284,7 @@ pub(crate) use place::Places;
 #[cfg(not(loom))]
 mod place {
     use super::{
-        HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry,
+        Desk, HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry,
         TypeEntry,
     };
     use crate::segment::member::Member;
@@ -272,6 +305,7 @@ mod place {
         assert!(size_of::<PublisherEntry>() == 256);
         assert!(size_of::<SubscriberEntry>() == 256);
         assert!(size_of::<TypeEntry>() == 128);
+        assert!(size_of::<Desk>() == 256);
         assert!(size_of::<Slot>() == SLOT && offset_of!(Slot, payload) == HEADER);
     };
 
@@ -282,26 +316,25 @@ mod place {
         pub(crate) subscribers: usize,
         pub(crate) types: usize,
         pub(crate) schema: usize,
+        pub(crate) desks: usize,
         pub(crate) events: usize,
         pub(crate) slots: usize,
         pub(crate) end: usize,
     }
 
     impl Places {
-        /// The places in a segment of this shape; `None` if it would not fit in memory.
-        fn of(
-            capacity: usize,
-            publishers: usize,
-            subscribers: usize,
-            events: bool,
-        ) -> Option<Self> {
+        /// The places in a segment made with these settings; `None` if it would not fit in memory.
+        pub(crate) fn of_settings(settings: &Settings) -> Option<Self> {
+            let capacity = settings.capacity / SLOT;
+            let (publishers, subscribers) = (settings.max_publishers, settings.max_subscribers);
             let first = size_of::<Head>();
             let second = first.checked_add(publishers.checked_mul(size_of::<PublisherEntry>())?)?;
             let types =
                 second.checked_add(subscribers.checked_mul(size_of::<SubscriberEntry>())?)?;
             let schema = types.checked_add(MAX_TYPES * size_of::<TypeEntry>())?;
-            let events_at = schema.checked_add(SCHEMA_WORDS * 8)?;
-            let each = if events { event::ROOM } else { 0 };
+            let desks = schema.checked_add(SCHEMA_WORDS * 8)?;
+            let events_at = desks.checked_add(settings.desks.checked_mul(size_of::<Desk>())?)?;
+            let each = if settings.parking == Parking::Event { event::ROOM } else { 0 };
             let events_len = publishers.checked_add(subscribers)?.checked_mul(each)?;
             let slots = events_at.checked_add(events_len)?.checked_next_multiple_of(PAGE)?;
             let end = slots.checked_add(capacity.checked_mul(SLOT)?)?;
@@ -311,20 +344,11 @@ mod place {
                 subscribers: second,
                 types,
                 schema,
+                desks,
                 events: events_at,
                 slots,
                 end: whole,
             })
-        }
-
-        /// The places in a segment made with these settings.
-        pub(crate) fn of_settings(settings: &Settings) -> Option<Self> {
-            Self::of(
-                settings.capacity / SLOT,
-                settings.max_publishers,
-                settings.max_subscribers,
-                settings.parking == Parking::Event,
-            )
         }
 
         /// The byte whose lock tells that a member lives: its entry's first.
@@ -334,6 +358,7 @@ mod place {
                 Member::Subscriber(index) => {
                     self.subscribers + index * size_of::<SubscriberEntry>()
                 }
+                Member::Desk(index) => self.desks + index * size_of::<Desk>(),
             };
             byte as u64
         }

@@ -101,6 +101,7 @@ impl Mapped {
             ("the number of subscribers", own.max_subscribers as u64, now.max_subscribers as u64),
             ("the history", own.history as u64, now.history as u64),
             ("the flags", identity::flags(own), identity::flags(now)),
+            ("the number of desks", own.desks as u64, now.desks as u64),
         ];
         match words.into_iter().find(|(_, expected, found)| expected != found) {
             None => Ok(()),
@@ -233,8 +234,8 @@ impl Mapped {
         lock::is_held_elsewhere(self.fd.as_fd(), byte)
     }
 
-    /// Takes this attachment back, and removes the object if it was the last and nothing durable
-    /// remains. Under the control lock, so that of two who leave at once one is the last.
+    /// Takes this attachment back, and removes the object if it was the last and nobody is expected
+    /// back. Under the control lock, so that of two who leave at once one is the last.
     pub(crate) fn leave(&self) {
         step(Step::Detach);
         // Given back here, and not when the descriptor is closed: that is after the control lock.
@@ -246,10 +247,9 @@ impl Mapped {
         }
     }
 
-    /// Whether nobody else is attached, and nothing durable remains. Under the control lock.
+    /// Whether nobody else is attached, and nobody is expected back. Under the control lock.
     pub(super) fn is_deserted(&self) -> bool {
-        !lock::is_held_elsewhere(self.fd.as_fd(), ATTACHED)
-            && !super::has_durable(self.parts().memory(self.salt).subscribers())
+        !lock::is_held_elsewhere(self.fd.as_fd(), ATTACHED) && !super::is_kept(&self.parts())
     }
 
     /// Marks the segment removed and takes its name away. Under the control lock.

@@ -1,6 +1,7 @@
-//! Who takes part in a ring: entries, and whether they are taken.
+//! Who takes part in a ring: entries, and whether they are taken. Who is in a cluster: desks, and
+//! how they stand.
 
-use super::layout::Seat;
+use super::layout::{Desk, Seat};
 use crate::sync::Ordering;
 
 /// One entry of a segment, and whoever sits at it.
@@ -10,6 +11,8 @@ pub(crate) enum Member {
     Publisher(usize),
     /// The subscriber entry of this index.
     Subscriber(usize),
+    /// The worker's desk of this index.
+    Desk(usize),
 }
 
 /// Whether an entry is taken. Whether its owner lives is asked of the kernel.
@@ -23,6 +26,8 @@ pub(crate) enum SeatState {
     Durable,
     /// Taken by a subscriber whose cursor is not placed yet: it may miss what is published.
     Joining,
+    /// A member's of a group: its cursor is its hand.
+    Member,
 }
 
 impl SeatState {
@@ -34,6 +39,7 @@ impl SeatState {
             0 => Self::Free,
             2 => Self::Durable,
             3 => Self::Joining,
+            4 => Self::Member,
             _ => Self::Taken,
         }
     }
@@ -45,8 +51,132 @@ impl SeatState {
             Self::Taken => 1,
             Self::Durable => 2,
             Self::Joining => 3,
+            Self::Member => 4,
         };
         // Pairs with the acquire in `of`.
         seat.state.store(word, Ordering::Release);
+    }
+}
+
+/// How a desk stands, in one word:
+///
+/// ```text
+///  63            8 7     6 5     4 3     0
+///  │ generation   │ before │ ended │ state │
+/// ```
+///
+/// `ended`: how the worker of this generation went, once it has; `before`: how the one before it
+/// did, for who has not looked since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Phase(pub(crate) u64);
+
+/// Whether somebody is expected at a desk. Whether they live is asked of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeskState {
+    /// Nobody.
+    Free,
+    /// A worker, for as long as it lives.
+    Taken,
+    /// A worker with an inbox, alive or dead.
+    Kept,
+}
+
+/// How a worker went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It said so.
+    Left,
+    /// It was found dead.
+    Died,
+}
+
+impl Phase {
+    /// Reads a desk's phase.
+    pub(crate) fn of(desk: &Desk) -> Self {
+        // Pairs with the release in `set`: who sees it taken sees the card.
+        Self(desk.phase.load(Ordering::Acquire))
+    }
+
+    /// Writes it. Under the control lock.
+    pub(crate) fn set(self, desk: &Desk) {
+        // Pairs with the acquire in `of`.
+        desk.phase.store(self.0, Ordering::Release);
+    }
+
+    /// Counts the workers that sat at this desk.
+    pub(crate) fn generation(self) -> u64 {
+        self.0 >> 8
+    }
+
+    /// Whether somebody is expected. An unknown word counts as taken, as a seat's does.
+    pub(crate) fn state(self) -> DeskState {
+        match self.0 & 0xf {
+            0 => DeskState::Free,
+            2 => DeskState::Kept,
+            _ => DeskState::Taken,
+        }
+    }
+
+    /// How the worker of this generation went, if it has said so or was found dead.
+    pub(crate) fn ended(self) -> Option<Ended> {
+        ended(self.0 >> 4)
+    }
+
+    /// How the worker of the generation before went.
+    pub(crate) fn ended_before(self) -> Option<Ended> {
+        ended(self.0 >> 6)
+    }
+
+    /// The same worker, expected otherwise.
+    pub(crate) fn with_state(self, state: DeskState) -> Self {
+        let word = match state {
+            DeskState::Free => 0,
+            DeskState::Taken => 1,
+            DeskState::Kept => 2,
+        };
+        Self(self.0 & !0xf | word)
+    }
+
+    /// The same worker, gone. What it said of itself stays.
+    pub(crate) fn with_end(self, how: Ended) -> Self {
+        let word = match self.ended().unwrap_or(how) {
+            Ended::Left => 1,
+            Ended::Died => 2,
+        };
+        Self(self.0 & !0x30 | word << 4)
+    }
+
+    /// The next worker at this desk; one that did not say how it went has died.
+    pub(crate) fn next(self, state: DeskState) -> Self {
+        let before = self.with_end(Ended::Died).0 >> 4 & 0b11;
+        Self((self.generation() + 1) << 8 | before << 6).with_state(state)
+    }
+}
+
+fn ended(bits: u64) -> Option<Ended> {
+    match bits & 0b11 {
+        1 => Some(Ended::Left),
+        2 => Some(Ended::Died),
+        _ => None,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_says_what_was_written() {
+        let first = Phase(0).next(DeskState::Taken);
+        assert_eq!((first.generation(), first.state()), (1, DeskState::Taken));
+        assert_eq!(first.ended(), None);
+        let left = first.with_end(Ended::Left).with_state(DeskState::Free);
+        assert_eq!((left.generation(), left.state()), (1, DeskState::Free));
+        assert_eq!(left.with_end(Ended::Died).ended(), Some(Ended::Left), "it said so itself");
+        let second = left.next(DeskState::Kept);
+        assert_eq!((second.generation(), second.state()), (2, DeskState::Kept));
+        assert_eq!((second.ended(), second.ended_before()), (None, Some(Ended::Left)));
+        assert_eq!(second.next(DeskState::Kept).ended_before(), Some(Ended::Died));
+        assert_eq!(Phase(u64::MAX).state(), DeskState::Taken);
     }
 }

@@ -125,7 +125,7 @@ pub(crate) use parts::Parts;
 mod parts {
     use super::Memory;
     use crate::segment::layout::{
-        Head, MAX_TYPES, NOWHERE, Places, PublisherEntry, SCHEMA_WORDS, SLOT, Slot,
+        Desk, Head, MAX_TYPES, NOWHERE, Places, PublisherEntry, SCHEMA_WORDS, SLOT, Slot,
         SubscriberEntry, TypeEntry,
     };
     use crate::segment::settings::Settings;
@@ -173,6 +173,11 @@ mod parts {
             self.slice(self.places.types, MAX_TYPES)
         }
 
+        /// Workers' desks.
+        pub(crate) fn desks(&self) -> &[Desk] {
+            self.slice(self.places.desks, self.settings.desks)
+        }
+
         /// The schema text.
         pub(crate) fn schema(&self) -> &[AtomicU64] {
             self.slice(self.places.schema, SCHEMA_WORDS)
@@ -207,7 +212,8 @@ mod parts {
             self.slice(self.places.publishers, self.settings.max_publishers)
         }
 
-        fn subscribers(&self) -> &[SubscriberEntry] {
+        /// All subscriber entries, used or not.
+        pub(crate) fn subscribers(&self) -> &[SubscriberEntry] {
             self.slice(self.places.subscribers, self.settings.max_subscribers)
         }
 

@@ -34,4 +34,4 @@ mod types;
 mod whole;
 
 #[cfg(not(loom))]
-pub(crate) use whole::{Control, Segment, has_durable, initialize};
+pub(crate) use whole::{Control, Segment, initialize, is_kept};

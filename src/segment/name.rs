@@ -1,4 +1,6 @@
-//! What a ring may be called.
+//! What a ring may be called, and what an object of a cluster is called.
+//!
+//! No ring has a `~` in its name, so the two never meet.
 
 use crate::error::OpenError;
 
@@ -20,6 +22,20 @@ impl Name {
         }
     }
 
+    /// The name of an object of a cluster: `<cluster>~<kind><rest>`. Bytes of `cluster` and `rest`
+    /// that no name may hold are written `%XX`. It is refused if it is too long, never cut.
+    pub(crate) fn of_cluster(cluster: &str, kind: &str, rest: &str) -> Result<Self, OpenError> {
+        let bad = |name: &str, reason| OpenError::BadName { name: name.to_owned(), reason };
+        if cluster.is_empty() {
+            return Err(bad(cluster, "it is empty"));
+        }
+        let name = format!("{}~{kind}{}", escaped(cluster), escaped(rest));
+        if name.len() > LONGEST {
+            return Err(bad(&name, "it is longer than 200 bytes"));
+        }
+        Ok(Self(name))
+    }
+
     /// The name as its user gave it.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -31,8 +47,20 @@ impl Name {
     }
 }
 
+/// A name with `%XX` for each byte that is not allowed.
+fn escaped(name: &str) -> String {
+    let byte = |byte: u8| match is_allowed(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    name.bytes().map(byte).collect()
+}
+
+fn is_allowed(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
 fn fault(name: &str) -> Option<&'static str> {
-    let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
     if name.is_empty() {
         return Some("it is empty");
     }
@@ -42,7 +70,7 @@ fn fault(name: &str) -> Option<&'static str> {
     if name.starts_with('.') {
         return Some("it starts with a dot");
     }
-    (!name.bytes().all(allowed)).then_some("it may hold letters, digits, `.`, `_` and `-` only")
+    (!name.bytes().all(is_allowed)).then_some("it may hold letters, digits, `.`, `_` and `-` only")
 }
 
 #[cfg(all(test, not(loom)))]
@@ -56,6 +84,22 @@ mod tests {
         }
         for bad in ["", ".x", "a/b", "../etc", "a b", "é", "a\0b", &"x".repeat(201)] {
             assert!(matches!(Name::new(bad), Err(OpenError::BadName { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn objects_of_clusters_meet_no_ring_and_each_other_never() {
+        let name = |cluster, kind, rest| Name::of_cluster(cluster, kind, rest).unwrap();
+        assert_eq!(name("m", "t.", "threadA::open").as_str(), "m~t.threadA%3A%3Aopen");
+        assert_eq!(name("a~t.b", "d", "").as_str(), "a%7Et.b~d");
+        assert_ne!(name("a", "t.", "%3A"), name("a", "t.", ":"));
+        assert!(Name::new(name("m", "d", "").as_str()).is_err());
+        let long = "é".repeat(40);
+        for (cluster, rest) in [("", "x"), ("m", &*long)] {
+            assert!(matches!(
+                Name::of_cluster(cluster, "t.", rest),
+                Err(OpenError::BadName { .. })
+            ));
         }
     }
 }

@@ -62,6 +62,12 @@ pub struct Settings {
     /// `Closed`.
     pub stays_open: bool,
     pub(crate) parking: Parking,
+    /// Workers' places: 0, but in the directory of a cluster.
+    pub(crate) desks: usize,
+    /// Whether each packet begins with an envelope.
+    pub(crate) letters: bool,
+    /// Whether each packet is taken by one member.
+    pub(crate) grouped: bool,
 }
 
 impl Default for Settings {
@@ -75,6 +81,9 @@ impl Default for Settings {
             max_subscribers: 64,
             stays_open: false,
             parking: Parking::Futex,
+            desks: 0,
+            letters: false,
+            grouped: false,
         }
     }
 }
@@ -101,6 +110,9 @@ impl Settings {
         }
         check_entries("max_publishers", self.max_publishers)?;
         check_entries("max_subscribers", self.max_subscribers)?;
+        if self.desks > MOST_ENTRIES {
+            return Err(format!("max_workers {} is more than {MOST_ENTRIES}", self.desks));
+        }
         let kept = capacity / super::layout::SLOT / 2;
         if self.history > kept {
             return Err(format!(
@@ -168,6 +180,7 @@ mod tests {
         assert!(reason(|s| s.capacity = 1 << 33).contains("4294967296"));
         assert!(reason(|s| s.max_publishers = 0).contains("max_publishers 0"));
         assert!(reason(|s| s.max_subscribers = 1025).contains("max_subscribers 1025"));
+        assert!(reason(|s| s.desks = 1025).contains("max_workers 1025"));
         assert!(reason(|s| s.history = 8193).contains("8192"));
     }
 }

@@ -5,9 +5,9 @@
 
 use super::enter::Absent;
 use super::heap::Heap;
-use super::layout::{MAX_TYPES, SubscriberEntry};
+use super::layout::{Desk, MAX_TYPES, SubscriberEntry};
 use super::mapped::Mapped;
-use super::member::{Member, SeatState};
+use super::member::{DeskState, Member, Phase, SeatState};
 use super::memory::{Memory, Parts};
 use super::name::Name;
 use super::settings::{Parking, Settings};
@@ -18,8 +18,8 @@ use crate::sys::event::Event;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One attachment to a segment. Dropping the last one removes the segment, unless a durable
-/// subscriber remains.
+/// One attachment to a segment. Dropping the last one removes the segment, unless somebody is
+/// expected back.
 #[derive(Debug)]
 pub(crate) struct Segment {
     backing: Backing,
@@ -122,6 +122,11 @@ impl Segment {
         work(TypeTable { roster, entries: parts.types(), text: parts.schema() })
     }
 
+    /// Workers' desks: none, but in a directory.
+    pub(crate) fn with_desks<R>(&self, work: impl FnOnce(&[Desk]) -> R) -> R {
+        work(self.parts().desks())
+    }
+
     /// Most types that a ring can carry.
     pub(crate) const MAX_TYPES: usize = MAX_TYPES;
 
@@ -134,6 +139,8 @@ impl Segment {
         let index = match member {
             Member::Publisher(index) => index,
             Member::Subscriber(index) => settings.max_publishers + index,
+            // A directory parks on futexes.
+            Member::Desk(_) => return Ok(None),
         };
         // SAFETY: `initialize` made an event for each entry before the segment was ready, and
         // its owner keeps this segment at least as long as the event.
@@ -309,9 +316,12 @@ impl Drop for Segment {
     }
 }
 
-/// Whether an entry is a durable subscriber's, alive or not.
-pub(crate) fn has_durable(entries: &[SubscriberEntry]) -> bool {
-    entries.iter().any(|entry| SeatState::of(&entry.details.seat) == SeatState::Durable)
+/// Whether somebody is expected back, alive or not: a durable subscriber, a worker with an inbox.
+pub(crate) fn is_kept(parts: &Parts) -> bool {
+    let durable =
+        |entry: &SubscriberEntry| SeatState::of(&entry.details.seat) == SeatState::Durable;
+    parts.subscribers().iter().any(durable)
+        || parts.desks().iter().any(|desk| Phase::of(desk).state() == DeskState::Kept)
 }
 
 /// Brings a block of zeros into its first state, but for its identity.

@@ -17,6 +17,7 @@ fn is_free(ring: &Ring, member: Member) -> bool {
     let seat = match member {
         Member::Publisher(index) => &memory.publishers()[index].seat,
         Member::Subscriber(index) => &memory.subscribers()[index].details.seat,
+        Member::Desk(_) => panic!("a ring has no desks"),
     };
     SeatState::of(seat) == SeatState::Free && !ring.segment().lives(member)
 }

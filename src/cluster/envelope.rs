@@ -1,0 +1,1 @@
+//! The envelope of a letter: sixteen bytes and a name, there and back.

@@ -1,0 +1,372 @@
+//! What one operation of a cluster can answer instead of what was asked for.
+//!
+//! One enum an operation; none has a lifetime, so all can be kept and sent. A failed send leaves
+//! the value with the caller, who passed it by reference.
+
+use crate::channel::{Mismatch, SendError, WaitingFor};
+use crate::error::OpenError;
+use crate::packet::Unserializable;
+use std::error::Error;
+use std::{fmt, io};
+
+/// Why a worker could not join its cluster.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// A living worker has this name.
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The worker's process id, as its own pid namespace has it. For people.
+        pid: u32,
+    },
+    /// The name cannot name a cluster or a worker.
+    BadName {
+        /// The name as given.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// All desks are in use: by the living, or kept for workers that have an inbox.
+    Full {
+        /// How many there are.
+        limit: usize,
+    },
+    /// The cluster's directory could not be opened.
+    Open(OpenError),
+}
+
+/// Why a packet was not sent to a worker.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SendToError {
+    /// No worker ever had this name or id.
+    UnknownWorker {
+        /// The name or id as given.
+        who: String,
+    },
+    /// The worker lives and has no inbox.
+    NoInbox {
+        /// The name or id as given.
+        who: String,
+    },
+    /// The worker died or left, and nobody is expected back.
+    Dead {
+        /// The name or id as given.
+        who: String,
+        /// The process it lived in, as its own pid namespace has it. For people.
+        pid: u32,
+    },
+    /// The inbox takes packets of other types.
+    TypeRefused(Box<Mismatch>),
+    /// The inbox was closed.
+    Closed,
+    /// The packet does not fit, ever: make the inbox larger or the packet smaller.
+    TooLarge {
+        /// Bytes of its archive.
+        needed: usize,
+        /// The most a packet of this inbox may have.
+        limit: usize,
+    },
+    /// The value refused to be archived.
+    Unserializable(Unserializable),
+    /// `try_`: the inbox is full.
+    Full {
+        /// The worker whose inbox it is, dead or alive, or who else holds the sender back.
+        waiting_for: WaitingFor,
+    },
+    /// `_timeout`: the inbox stayed full.
+    Timeout {
+        /// The worker whose inbox it is, dead or alive, or who else holds the sender back.
+        waiting_for: WaitingFor,
+    },
+    /// The inbox could not be opened.
+    Open(Box<OpenError>),
+}
+
+/// Why a call has no reply.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CallError {
+    /// `_timeout`: no reply came in time. The call is still in flight, unless it was cancelled.
+    Timeout,
+    /// There is no server.
+    NoService,
+    /// The server that had the request died, or the last one left before one took it.
+    ServiceGone,
+    /// The server dropped the request without a reply.
+    NoReply,
+    /// As many calls are in flight as there may be: read their replies.
+    Busy {
+        /// How many.
+        limit: usize,
+    },
+    /// The bytes of the reply are not a packet of its type.
+    Corrupt(Box<str>),
+    /// The request does not fit, ever.
+    TooLarge {
+        /// Bytes of its archive.
+        needed: usize,
+        /// The most a request of this service may have.
+        limit: usize,
+    },
+    /// The request refused to be archived.
+    Unserializable(Unserializable),
+    /// The request was not sent, for another reason.
+    Send(Box<SendError>),
+}
+
+/// Why a reply was not sent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReplyError {
+    /// The caller died, or gave its client up.
+    CallerGone,
+    /// The caller's ring has no room, which it had when it called: it is not one of ours.
+    Full,
+    /// The reply does not fit, ever.
+    TooLarge {
+        /// Bytes of its archive.
+        needed: usize,
+        /// The most a reply to this caller may have.
+        limit: usize,
+    },
+    /// The reply refused to be archived.
+    Unserializable(Unserializable),
+    /// The caller's ring could not be opened.
+    Open(Box<OpenError>),
+}
+
+/// Why an event was not emitted.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The ring is full of what this very worker has not run its handlers for: it would wait for
+    /// itself. Run or poll first.
+    OwnBacklog,
+    /// `try_`: there is no room now.
+    Full,
+    /// `_timeout`: there was no room in time.
+    Timeout,
+    /// The packet does not fit, ever.
+    TooLarge {
+        /// Bytes of its archive.
+        needed: usize,
+        /// The most a packet may have.
+        limit: usize,
+    },
+    /// The value refused to be archived.
+    Unserializable(Unserializable),
+    /// It was not sent, for another reason.
+    Send(Box<SendError>),
+}
+
+/// What went wrong while events were dispatched, and no error handler took it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A handler failed.
+    Handler {
+        /// The event.
+        event: String,
+        /// What the handler returned.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Events were lost: the ring drops the oldest, and this worker was too slow.
+    Missed(u64),
+    /// An event is not what its handler expects, or no event at all. It was skipped.
+    Corrupt(Box<str>),
+    /// The operating system refused.
+    System(io::Error),
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NameTaken { name, pid } => write!(
+                f,
+                "process {pid} lives and is the worker {name:?}: end it, or join by another name"
+            ),
+            Self::BadName { name, reason } => {
+                write!(f, "{name:?} cannot be a name here: {reason}")
+            }
+            Self::Full { limit } => write!(
+                f,
+                "all {limit} desks of the cluster are in use: make it with a larger max_workers, or retire workers that do not come back"
+            ),
+            Self::Open(error) => write!(f, "the cluster's directory cannot be used: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for SendToError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownWorker { who } => {
+                write!(f, "no worker {who} has joined: start it, or look for a mistake in the name")
+            }
+            Self::NoInbox { who } => {
+                write!(f, "worker {who} lives and has no inbox: call Worker::inbox there first")
+            }
+            Self::Dead { who, pid } => write!(
+                f,
+                "worker {who}, last in process {pid}, is gone and not expected back: start it again"
+            ),
+            Self::TypeRefused(types) => write!(
+                f,
+                "the inbox takes {}, and not {}: send one of its types, or add this one there",
+                types.expected, types.found
+            ),
+            Self::Closed => f.write_str("the inbox was closed"),
+            Self::TooLarge { needed, limit } => write!(
+                f,
+                "the packet takes {needed} bytes and this inbox' take {limit} at most: make it larger with inbox_capacity"
+            ),
+            Self::Unserializable(error) => write!(f, "the packet cannot be archived: {error}"),
+            Self::Full { waiting_for } => write!(f, "the inbox is full, waiting for {waiting_for}"),
+            Self::Timeout { waiting_for } => {
+                write!(f, "the inbox stayed full, waiting for {waiting_for}")
+            }
+            Self::Open(error) => write!(f, "the inbox cannot be opened: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("no reply came in time"),
+            Self::NoService => f.write_str("no server is there: start one"),
+            Self::ServiceGone => f.write_str(
+                "the server died during the call: it may have done what was asked, or not",
+            ),
+            Self::NoReply => f.write_str("the server dropped the request without a reply"),
+            Self::Busy { limit } => write!(
+                f,
+                "{limit} calls are in flight, as many as there may be: wait for some of them first"
+            ),
+            Self::Corrupt(what) => write!(f, "the reply is corrupt: {what}"),
+            Self::TooLarge { needed, limit } => write!(
+                f,
+                "the request takes {needed} bytes and this service's take {limit} at most: make it smaller"
+            ),
+            Self::Unserializable(error) => write!(f, "the request cannot be archived: {error}"),
+            Self::Send(error) => write!(f, "the request was not sent: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for ReplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CallerGone => f.write_str("the caller is gone: nobody waits for this reply"),
+            Self::Full => f.write_str("the caller has no room for the replies it asked for"),
+            Self::TooLarge { needed, limit } => write!(
+                f,
+                "the reply takes {needed} bytes and this caller's take {limit} at most: make it smaller"
+            ),
+            Self::Unserializable(error) => write!(f, "the reply cannot be archived: {error}"),
+            Self::Open(error) => write!(f, "the caller's ring cannot be opened: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for EmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnBacklog => f.write_str(
+                "the ring is full of events that this worker has not handled: poll before it emits more",
+            ),
+            Self::Full => f.write_str("the ring of events is full"),
+            Self::Timeout => f.write_str("the ring of events stayed full"),
+            Self::TooLarge { needed, limit } => write!(
+                f,
+                "the event takes {needed} bytes and this cluster's take {limit} at most: make it smaller, or a topic"
+            ),
+            Self::Unserializable(error) => write!(f, "the packet cannot be archived: {error}"),
+            Self::Send(error) => write!(f, "the event was not emitted: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handler { event, source } => write!(f, "a handler of {event:?} failed: {source}"),
+            Self::Missed(count) => write!(
+                f,
+                "missed {count} events: too slow for a ring that drops the oldest, poll more often"
+            ),
+            Self::Corrupt(what) => write!(f, "an event is corrupt: {what}"),
+            Self::System(error) => write!(f, "events could not be waited for: {error}"),
+        }
+    }
+}
+
+impl Error for JoinError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Open(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl Error for SendToError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unserializable(error) => Some(error),
+            Self::Open(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl Error for CallError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unserializable(error) => Some(error),
+            Self::Send(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl Error for ReplyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unserializable(error) => Some(error),
+            Self::Open(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl Error for EmitError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unserializable(error) => Some(error),
+            Self::Send(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl Error for RunError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Handler { source, .. } => Some(&**source),
+            Self::System(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<OpenError> for JoinError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::BadName { name, reason } => Self::BadName { name, reason },
+            error => Self::Open(error),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! A worker's inbox.
+
+/// A worker's inbox.
+#[derive(Debug)]
+pub struct Inbox {}

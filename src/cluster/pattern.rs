@@ -1,0 +1,1 @@
+//! Patterns of event names: `*` is one part between `::`, `**` any number.

@@ -1,0 +1,1 @@
+//! A worker's handlers, in the order of adding.

@@ -1,0 +1,5 @@
+//! Being told of joins, leaves and deaths.
+
+/// Tells of joins, leaves and deaths.
+#[derive(Debug)]
+pub struct Watch {}
