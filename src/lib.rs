@@ -111,10 +111,10 @@ pub use public::*;
 #[cfg(not(loom))]
 mod public {
     pub use crate::channel::{
-        Batch, CarriedType, Copied, Info, Mail, Mismatch, MixedPublisher, MixedSubscriber,
-        Publisher, Received, RecvError, Reserved, ReservedTail, Ring, RingBuilder, Selectable,
-        Selectee, SendAllError, SendError, Subscriber, Values, WaitingFor, select, select_timeout,
-        try_select,
+        Batch, CarriedType, Copied, Info, Mail, MailBatch, MailBatchIter, Mismatch, MixedPublisher,
+        MixedSubscriber, Parcel, Publisher, Received, RecvError, Reserved, ReservedTail, Ring,
+        RingBuilder, Selectable, Selectee, SendAllError, SendError, Subscriber, Values, WaitingFor,
+        select, select_timeout, try_select,
     };
     pub use crate::cluster::{
         Addressee, Call, CallError, Client, Context, Deferred, EmitError, Events, HandlerId, Inbox,

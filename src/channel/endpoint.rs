@@ -34,6 +34,14 @@ impl Patience {
             Self::Endless => Deadline::NEVER,
         }
     }
+
+    /// What is left of it when a part of the operation is done, its deadline being this.
+    pub(crate) fn left(self, deadline: Deadline) -> Self {
+        match self {
+            Self::For(timeout) => Self::For(deadline.cut(timeout)),
+            patience => patience,
+        }
+    }
 }
 
 /// One entry of a ring, and everything it takes to use it.

@@ -1,15 +1,17 @@
 //! Endpoints for packets of several types in one ring.
 
+use super::carried::Carried;
 use super::endpoint::Patience;
-use super::error::{Mismatch, RecvError, SendError, WaitingFor};
-use super::join;
-use super::received::Info;
+use super::error::{RecvError, SendAllError, SendError};
+use super::join::{self, Types};
+use super::mail::{Mail, MailBatch};
 use super::receiver::Receiver;
+use super::reserved::{Reserved, ReservedTail};
 use super::sender::Sender;
+use super::waits::publisher_waits;
 use crate::error::OpenError;
-use crate::packet::{Fingerprint, Invalid, OneOf, Packet};
-use crate::ring::hand::Hand;
-use crate::segment::bytes::Steady;
+use crate::packet::{AnyBits, Packet, Tail};
+use crate::ring::hand::{Hand, Hands};
 use crate::wait::Wait;
 use std::fmt;
 use std::time::Duration;
@@ -41,8 +43,7 @@ use std::time::Duration;
 /// ```
 pub struct MixedPublisher {
     sender: Sender,
-    /// Types sent so far, and their index in the ring.
-    known: Vec<(Fingerprint, u16)>,
+    carried: Carried,
 }
 
 impl fmt::Debug for MixedPublisher {
@@ -54,7 +55,7 @@ impl fmt::Debug for MixedPublisher {
 
 impl MixedPublisher {
     pub(crate) fn new(sender: Sender) -> Self {
-        Self { sender, known: Vec::new() }
+        Self { sender, carried: Carried::default() }
     }
 
     /// Publishes a packet. Waits for room. Returns its position.
@@ -89,89 +90,189 @@ impl MixedPublisher {
         self.send_with(packet, Patience::For(timeout))
     }
 
-    /// Waits until this many subscribers have joined and live.
+    /// Publishes packets of one type in order, claiming room for up to 64 at once. Waits for room.
     ///
     /// # Errors
     ///
-    /// [`Closed`](SendError::Closed).
-    pub fn wait_for_subscribers(&mut self, count: usize) -> Result<(), SendError> {
-        self.sender.wait_for_subscribers(count, Patience::Endless)
+    /// As [`Publisher::send_all`](super::Publisher::send_all), and
+    /// [`TooManyTypes`](SendError::TooManyTypes).
+    pub fn send_all<T: Packet>(&mut self, packets: &[T]) -> Result<(), SendAllError> {
+        self.send_all_with(packets, Patience::Endless)
     }
 
-    /// Whether this many subscribers have joined and live.
+    /// Publishes packets as far as there is room now: see [`send_all`](Self::send_all).
     ///
     /// # Errors
     ///
-    /// [`Closed`](SendError::Closed), [`Full`](SendError::Full) with how many are missing.
-    pub fn try_wait_for_subscribers(&mut self, count: usize) -> Result<(), SendError> {
-        self.sender.wait_for_subscribers(count, Patience::None)
+    /// As [`send_all`](Self::send_all), and [`Full`](SendError::Full).
+    pub fn try_send_all<T: Packet>(&mut self, packets: &[T]) -> Result<(), SendAllError> {
+        self.send_all_with(packets, Patience::None)
     }
 
-    /// Waits until this many subscribers have joined and live, if they do in time.
+    /// Publishes packets, waiting this long for room for each claim: see
+    /// [`send_all`](Self::send_all).
     ///
     /// # Errors
     ///
-    /// [`Closed`](SendError::Closed), [`Timeout`](SendError::Timeout) with how many are missing.
-    pub fn wait_for_subscribers_timeout(
+    /// As [`send_all`](Self::send_all), and [`Timeout`](SendError::Timeout).
+    pub fn send_all_timeout<T: Packet>(
+        &mut self,
+        packets: &[T],
+        timeout: Duration,
+    ) -> Result<(), SendAllError> {
+        self.send_all_with(packets, Patience::For(timeout))
+    }
+
+    /// Room for one packet, to be filled in place: see
+    /// [`Publisher::reserve`](super::Publisher::reserve). Waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge),
+    /// [`TooManyTypes`](SendError::TooManyTypes).
+    pub fn reserve<T: Packet>(&mut self) -> Result<Reserved<'_, T>, SendError>
+    where
+        T::Archived: AnyBits,
+    {
+        self.reserve_with(Patience::Endless)
+    }
+
+    /// Room for one packet, if there is some now: see [`reserve`](Self::reserve).
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve), and [`Full`](SendError::Full).
+    pub fn try_reserve<T: Packet>(&mut self) -> Result<Reserved<'_, T>, SendError>
+    where
+        T::Archived: AnyBits,
+    {
+        self.reserve_with(Patience::None)
+    }
+
+    /// Room for one packet, if there is some in time: see [`reserve`](Self::reserve).
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve), and [`Timeout`](SendError::Timeout).
+    pub fn reserve_timeout<T: Packet>(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Reserved<'_, T>, SendError>
+    where
+        T::Archived: AnyBits,
+    {
+        self.reserve_with(Patience::For(timeout))
+    }
+
+    /// Room for a head and `count` elements, to be filled in place: see
+    /// [`Publisher::reserve_tail`](super::Publisher::reserve_tail). Waits for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve).
+    pub fn reserve_tail<H: Packet, E: Packet>(
+        &mut self,
+        count: usize,
+    ) -> Result<ReservedTail<'_, H, E>, SendError>
+    where
+        Tail<H, E>: Packet,
+        H::Archived: AnyBits,
+        E::Archived: AnyBits,
+    {
+        self.reserve_tail_with(count, Patience::Endless)
+    }
+
+    /// Room for a head and `count` elements, if there is some now: see
+    /// [`reserve_tail`](Self::reserve_tail).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_reserve`](Self::try_reserve).
+    pub fn try_reserve_tail<H: Packet, E: Packet>(
+        &mut self,
+        count: usize,
+    ) -> Result<ReservedTail<'_, H, E>, SendError>
+    where
+        Tail<H, E>: Packet,
+        H::Archived: AnyBits,
+        E::Archived: AnyBits,
+    {
+        self.reserve_tail_with(count, Patience::None)
+    }
+
+    /// Room for a head and `count` elements, if there is some in time: see
+    /// [`reserve_tail`](Self::reserve_tail).
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve_timeout`](Self::reserve_timeout).
+    pub fn reserve_tail_timeout<H: Packet, E: Packet>(
         &mut self,
         count: usize,
         timeout: Duration,
-    ) -> Result<(), SendError> {
-        self.sender.wait_for_subscribers(count, Patience::For(timeout))
+    ) -> Result<ReservedTail<'_, H, E>, SendError>
+    where
+        Tail<H, E>: Packet,
+        H::Archived: AnyBits,
+        E::Archived: AnyBits,
+    {
+        self.reserve_tail_with(count, Patience::For(timeout))
     }
 
-    /// How many subscribers live.
-    pub fn subscribers(&self) -> usize {
-        join::living_subscribers(&self.sender.endpoint.segment, None)
-    }
-
-    /// How far the slowest subscriber is behind, in slots of 64 bytes.
-    pub fn backlog(&self) -> u64 {
-        self.sender.backlog()
-    }
-
-    /// Chooses how this publisher waits from now on.
-    pub fn set_wait(&mut self, wait: Wait) {
-        self.sender.endpoint.waiter.set(wait);
+    /// Another publisher to the same ring.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::try_clone`](super::Publisher::try_clone).
+    pub fn try_clone(&self) -> Result<Self, OpenError> {
+        let endpoint = &self.sender.endpoint;
+        let wait = endpoint.waiter.wait();
+        let (sender, _) = join::publisher(&endpoint.segment, &Types::Any, wait)?;
+        Ok(Self { sender, carried: self.carried.clone() })
     }
 
     #[inline]
     fn send_with<T: Packet>(&mut self, packet: &T, patience: Patience) -> Result<u64, SendError> {
-        let fingerprint = const { T::TYPE.fingerprint };
-        let known = self.known.iter().find(|(known, _)| *known == fingerprint);
-        let index = match known {
-            Some(&(_, index)) => index,
-            None => self.register::<T>(patience)?,
-        };
+        let (index, patience) = self.carried.index_of::<T>(&self.sender, patience)?;
         self.sender.send(packet, index, patience)
     }
 
-    #[cold]
-    fn register<T: Packet>(&mut self, patience: Patience) -> Result<u16, SendError> {
-        let segment = &self.sender.endpoint.segment;
-        let waiting_for = || WaitingFor::Joining { pid: segment.lock_holder() };
-        let control = match patience {
-            Patience::None => {
-                segment.try_lock().ok_or_else(|| SendError::Full { waiting_for: waiting_for() })?
-            }
-            Patience::For(timeout) => segment
-                .lock_within(timeout)
-                .ok_or_else(|| SendError::Timeout { waiting_for: waiting_for() })?,
-            Patience::Endless => segment.lock().map_err(registering)?,
-        };
-        let index = join::register(&control, segment, &T::TYPE).map_err(registering)?;
-        self.known.push((T::TYPE.fingerprint, index));
-        Ok(index)
+    fn send_all_with<T: Packet>(
+        &mut self,
+        packets: &[T],
+        patience: Patience,
+    ) -> Result<(), SendAllError> {
+        let (index, patience) = self
+            .carried
+            .index_of::<T>(&self.sender, patience)
+            .map_err(|source| SendAllError { sent: 0, source })?;
+        self.sender.send_all(packets, index, patience)
+    }
+
+    fn reserve_with<T: Packet>(&mut self, patience: Patience) -> Result<Reserved<'_, T>, SendError>
+    where
+        T::Archived: AnyBits,
+    {
+        let (index, patience) = self.carried.index_of::<T>(&self.sender, patience)?;
+        Reserved::claim(&mut self.sender, index, patience)
+    }
+
+    fn reserve_tail_with<H: Packet, E: Packet>(
+        &mut self,
+        count: usize,
+        patience: Patience,
+    ) -> Result<ReservedTail<'_, H, E>, SendError>
+    where
+        Tail<H, E>: Packet,
+        H::Archived: AnyBits,
+        E::Archived: AnyBits,
+    {
+        let (index, patience) = self.carried.index_of::<Tail<H, E>>(&self.sender, patience)?;
+        ReservedTail::claim(&mut self.sender, index, count, patience)
     }
 }
 
-fn registering(error: OpenError) -> SendError {
-    match error {
-        OpenError::TooManyTypes { limit } => SendError::TooManyTypes { limit },
-        OpenError::System { source, .. } => SendError::System(source),
-        other => SendError::System(std::io::Error::other(other)),
-    }
-}
+publisher_waits!(MixedPublisher);
 
 /// An endpoint that reads packets of any type.
 pub struct MixedSubscriber {
@@ -218,6 +319,54 @@ impl MixedSubscriber {
         self.receive(Patience::For(timeout))
     }
 
+    /// All packets that are there, whatever their types, one at least and 256 at most: released
+    /// together. Waits for the first.
+    ///
+    /// ```
+    /// # use packetring::{Ring, one_of, packet};
+    /// # #[packet] struct Job { id: u64 }
+    /// # #[packet] struct Stop;
+    /// # #[one_of] enum Work { Job(Job), Stop(Stop) }
+    /// # let ring = Ring::builder().heap()?;
+    /// # let mut work = ring.mixed_subscriber()?;
+    /// # let mut boss = ring.mixed_publisher()?;
+    /// # boss.send(&Job { id: 7 })?;
+    /// # boss.send(&Stop)?;
+    /// for parcel in &work.drain()? {
+    ///     match parcel.open()? {
+    ///         Some(Work::Job(job)) => assert_eq!(job.id, 7),
+    ///         Some(Work::Stop(_)) => break,
+    ///         None => eprintln!("a {} is not for us", parcel.type_name()),
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn drain(&mut self) -> Result<MailBatch<'_>, RecvError> {
+        self.receive_batch(Patience::Endless)
+    }
+
+    /// All packets that are there, or [`Empty`](RecvError::Empty): see [`drain`](Self::drain).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_recv`](Self::try_recv).
+    pub fn try_drain(&mut self) -> Result<MailBatch<'_>, RecvError> {
+        self.receive_batch(Patience::None)
+    }
+
+    /// All packets that are there, if one comes in time: see [`drain`](Self::drain).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn drain_timeout(&mut self, timeout: Duration) -> Result<MailBatch<'_>, RecvError> {
+        self.receive_batch(Patience::For(timeout))
+    }
+
     /// How much waits to be received, in slots of 64 bytes.
     pub fn backlog(&self) -> u64 {
         self.receiver.backlog()
@@ -243,82 +392,11 @@ impl MixedSubscriber {
 
     fn receive(&mut self, patience: Patience) -> Result<Mail<'_>, RecvError> {
         let taken = self.receiver.take(patience)?;
-        Ok(Mail { hand: Hand::new(&mut self.receiver, taken) })
-    }
-}
-
-/// A packet in its slot whose type is not known yet. Dropping it releases the slot.
-pub struct Mail<'a> {
-    hand: Hand<'a, Receiver>,
-}
-
-impl Mail<'_> {
-    /// The packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, checked;
-    /// `None`: it is of another type.
-    ///
-    /// # Errors
-    ///
-    /// [`Corrupt`](RecvError::Corrupt): it says it is one of them, and is not sound.
-    pub fn open<'m, W: OneOf<'m>>(&'m self) -> Result<Option<W>, RecvError> {
-        let Some(fingerprint) = self.fingerprint() else { return Ok(None) };
-        W::open(fingerprint, self.hand.bytes()).map_err(|Invalid| {
-            RecvError::Corrupt(W::explain(fingerprint, self.hand.bytes()).into())
-        })
+        Ok(Mail::new(Hand::new(&mut self.receiver, taken)))
     }
 
-    /// The packet as a `T`, checked.
-    ///
-    /// # Errors
-    ///
-    /// [`TypeMismatch`](RecvError::TypeMismatch), [`Corrupt`](RecvError::Corrupt).
-    pub fn open_as<T: Packet>(&self) -> Result<&T::Archived, RecvError> {
-        if self.fingerprint() != Some(T::TYPE.fingerprint) {
-            return Err(RecvError::TypeMismatch(Box::new(self.mismatch::<T>())));
-        }
-        crate::packet::validate::<T>(self.hand.bytes()).map_err(|Invalid| {
-            RecvError::Corrupt(crate::packet::explain::<T>(self.hand.bytes()).into())
-        })
-    }
-
-    /// The name of the packet's type; empty if the ring does not know it.
-    pub fn type_name(&self) -> String {
-        let index = self.type_index();
-        self.hand
-            .holder()
-            .endpoint
-            .segment
-            .with_types(|types| types.name(index))
-            .unwrap_or_default()
-    }
-
-    /// Position, and whether it was delivered before.
-    pub fn info(&self) -> Info {
-        Info::of(self.hand.holder(), self.hand.taken())
-    }
-
-    /// Puts the packet back: this subscriber's next call gets it again, flagged as redelivered.
-    pub fn put_back(self) {
-        self.hand.put_back();
-    }
-
-    fn fingerprint(&self) -> Option<Fingerprint> {
-        let segment = &self.hand.holder().endpoint.segment;
-        segment.with_types(|types| types.fingerprint(self.type_index())).map(Fingerprint)
-    }
-
-    fn mismatch<T: Packet>(&self) -> Mismatch {
-        let index = self.hand.taken().descriptor.type_index;
-        join::mismatch(&self.hand.holder().endpoint.segment, &T::TYPE, index)
-    }
-
-    fn type_index(&self) -> usize {
-        usize::from(self.hand.taken().descriptor.type_index)
-    }
-}
-
-impl fmt::Debug for Mail<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = self.hand.bytes().len();
-        f.debug_struct("Mail").field("type", &self.type_name()).field("bytes", &bytes).finish()
+    fn receive_batch(&mut self, patience: Patience) -> Result<MailBatch<'_>, RecvError> {
+        self.receiver.take_batch(patience)?;
+        Ok(MailBatch::new(Hands::new(&mut self.receiver)))
     }
 }

@@ -9,9 +9,11 @@
 
 #![forbid(unsafe_code)]
 
+mod carried;
 mod endpoint;
 mod error;
 mod join;
+mod mail;
 mod mixed;
 mod publisher;
 mod received;
@@ -21,12 +23,14 @@ mod ring;
 mod select;
 mod sender;
 mod subscriber;
+mod waits;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{Mismatch, RecvError, SendAllError, SendError, WaitingFor};
-pub use mixed::{Mail, MixedPublisher, MixedSubscriber};
+pub use mail::{Mail, MailBatch, MailBatchIter, Parcel};
+pub use mixed::{MixedPublisher, MixedSubscriber};
 pub use publisher::Publisher;
 pub use received::{Batch, Copied, Info, Received};
 pub use reserved::{Reserved, ReservedTail};

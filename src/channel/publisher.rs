@@ -1,13 +1,13 @@
 //! The typed publisher.
 
 use super::endpoint::Patience;
-use super::error::{SendAllError, SendError, WaitingFor};
+use super::error::{SendAllError, SendError};
 use super::join::{self, Types};
 use super::reserved::{Reserved, ReservedTail};
 use super::sender::Sender;
+use super::waits::publisher_waits;
 use crate::error::OpenError;
 use crate::packet::{AnyBits, Packet, Tail};
-use crate::wait::Wait;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -110,47 +110,6 @@ impl<T: Packet> Publisher<T> {
         self.sender.send_all(packets, self.type_index, Patience::For(timeout))
     }
 
-    /// Waits until this many subscribers have joined and live.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](SendError::Closed).
-    pub fn wait_for_subscribers(&mut self, count: usize) -> Result<(), SendError> {
-        self.sender.wait_for_subscribers(count, Patience::Endless)
-    }
-
-    /// Whether this many subscribers have joined and live.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](SendError::Closed), [`Full`](SendError::Full) with how many are missing.
-    pub fn try_wait_for_subscribers(&mut self, count: usize) -> Result<(), SendError> {
-        self.sender.wait_for_subscribers(count, Patience::None)
-    }
-
-    /// Waits until this many subscribers have joined and live, if they do in time.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](SendError::Closed), [`Timeout`](SendError::Timeout) with how many are missing.
-    pub fn wait_for_subscribers_timeout(
-        &mut self,
-        count: usize,
-        timeout: Duration,
-    ) -> Result<(), SendError> {
-        self.sender.wait_for_subscribers(count, Patience::For(timeout))
-    }
-
-    /// How many subscribers live.
-    pub fn subscribers(&self) -> usize {
-        join::living_subscribers(&self.sender.endpoint.segment, None)
-    }
-
-    /// How far the slowest subscriber is behind, in slots of 64 bytes.
-    pub fn backlog(&self) -> u64 {
-        self.sender.backlog()
-    }
-
     /// Another publisher to the same ring.
     ///
     /// # Errors
@@ -163,12 +122,9 @@ impl<T: Packet> Publisher<T> {
         let (sender, index) = join::publisher(&endpoint.segment, &types, endpoint.waiter.wait())?;
         Ok(Self::new(sender, index))
     }
-
-    /// Chooses how this publisher waits from now on.
-    pub fn set_wait(&mut self, wait: Wait) {
-        self.sender.endpoint.waiter.set(wait);
-    }
 }
+
+publisher_waits!(Publisher<T>, T);
 
 impl<T: Packet> Publisher<T>
 where
@@ -272,31 +228,5 @@ where
         timeout: Duration,
     ) -> Result<ReservedTail<'_, H, E>, SendError> {
         ReservedTail::claim(&mut self.sender, self.type_index, count, Patience::For(timeout))
-    }
-}
-
-impl Sender {
-    pub(crate) fn wait_for_subscribers(
-        &mut self,
-        count: usize,
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        self.begin()?;
-        let deadline = patience.deadline();
-        loop {
-            let living = join::living_subscribers(&self.endpoint.segment, None);
-            let Some(missing) = count.checked_sub(living).filter(|&missing| missing > 0) else {
-                return Ok(());
-            };
-            let waiting_for = WaitingFor::Subscribers { missing };
-            if matches!(patience, Patience::None) {
-                return Err(SendError::Full { waiting_for });
-            }
-            if deadline.has_passed() {
-                return Err(SendError::Timeout { waiting_for });
-            }
-            self.wait_for_join(deadline);
-            self.begin()?;
-        }
     }
 }

@@ -10,7 +10,6 @@ use crate::ring::hand::{self, Claimant};
 use crate::ring::roster;
 use crate::ring::slot::Descriptor;
 use crate::ring::writer::{Full, Writer};
-use crate::segment::layout::NOWHERE;
 use crate::segment::member::Member;
 use crate::segment::memory::Memory;
 use crate::segment::settings::Claims;
@@ -294,24 +293,6 @@ impl Sender {
             return true;
         }
         waiter.pause(self.endpoint.bell(), deadline.cut(PENDING), ready)
-    }
-
-    /// Waits a bounded time for another subscriber to join.
-    pub(crate) fn wait_for_join(&self, deadline: Deadline) {
-        let (endpoint, bell) = (&self.endpoint, self.endpoint.bell());
-        let before = bell.futex.load(Ordering::Relaxed);
-        // Joining rings the publishers' bell.
-        let ready = || bell.futex.load(Ordering::Relaxed) != before;
-        endpoint.waiter.pause(bell, deadline.cut(PENDING), ready);
-    }
-
-    /// The slowest subscriber's distance from the tail, in slots.
-    pub(crate) fn backlog(&self) -> u64 {
-        let memory = &self.writer.memory;
-        let tail = self.writer.tail();
-        let cursors = memory.subscribers().iter().map(|entry| entry.cursor.load(Ordering::Relaxed));
-        let in_use = cursors.filter(|&cursor| cursor != NOWHERE);
-        in_use.map(|cursor| tail.saturating_sub(position(cursor))).max().unwrap_or(0)
     }
 }
 

@@ -279,11 +279,7 @@ impl<T: Packet> Subscriber<T> {
         // Of those that are there: not those that come meanwhile.
         let end = self.receiver.tail();
         loop {
-            let left = match patience {
-                Patience::For(timeout) => Patience::For(deadline.cut(timeout)),
-                patience => patience,
-            };
-            let taken = self.receiver.take(left)?;
+            let taken = self.receiver.take(patience.left(deadline))?;
             let is_own = taken.descriptor.type_index == self.type_index;
             // In hand while `fits` looks at it, which may panic; released if it does not fit.
             let hand = Hand::new(&mut self.receiver, taken);

@@ -1,0 +1,66 @@
+//! The types that a publisher of packets of any type has entered into its ring, and their indices.
+//!
+//! A type that is known costs a look at a short list; the first packet of one takes the control lock.
+
+use super::endpoint::Patience;
+use super::error::{SendError, WaitingFor};
+use super::join;
+use super::sender::Sender;
+use crate::error::OpenError;
+use crate::packet::{Fingerprint, Packet, TypeInfo};
+use crate::segment::{Control, Segment};
+
+/// What one publisher knows of its ring's types.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Carried(Vec<(Fingerprint, u16)>);
+
+impl Carried {
+    /// The index of `T`, entering it into the ring if it is new, and what is left of the patience.
+    #[inline]
+    pub(crate) fn index_of<T: Packet>(
+        &mut self,
+        sender: &Sender,
+        patience: Patience,
+    ) -> Result<(u16, Patience), SendError> {
+        let fingerprint = const { T::TYPE.fingerprint };
+        match self.0.iter().find(|(known, _)| *known == fingerprint) {
+            Some(&(_, index)) => Ok((index, patience)),
+            None => self.enter(&sender.endpoint.segment, &T::TYPE, patience),
+        }
+    }
+
+    #[cold]
+    fn enter(
+        &mut self,
+        segment: &Segment,
+        info: &TypeInfo,
+        patience: Patience,
+    ) -> Result<(u16, Patience), SendError> {
+        let deadline = patience.deadline();
+        let control = lock(segment, patience)?;
+        let index = join::register(&control, segment, info).map_err(entering)?;
+        self.0.push((info.fingerprint, index));
+        Ok((index, patience.left(deadline)))
+    }
+}
+
+fn lock(segment: &Segment, patience: Patience) -> Result<Control<'_>, SendError> {
+    let waiting_for = || WaitingFor::Joining { pid: segment.lock_holder() };
+    match patience {
+        Patience::None => {
+            segment.try_lock().ok_or_else(|| SendError::Full { waiting_for: waiting_for() })
+        }
+        Patience::For(timeout) => segment
+            .lock_within(timeout)
+            .ok_or_else(|| SendError::Timeout { waiting_for: waiting_for() }),
+        Patience::Endless => segment.lock().map_err(entering),
+    }
+}
+
+fn entering(error: OpenError) -> SendError {
+    match error {
+        OpenError::TooManyTypes { limit } => SendError::TooManyTypes { limit },
+        OpenError::System { source, .. } => SendError::System(source),
+        other => SendError::System(std::io::Error::other(other)),
+    }
+}

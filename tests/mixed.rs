@@ -1,0 +1,240 @@
+//! What publishers and subscribers of any packets can do besides one packet at a time: batches of
+//! one type, room to be filled, clones, and batches of all that is there.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use packetring::{
+    MailBatch, MixedPublisher, OpenError, RecvError, Ring, RingBuilder, SendAllError, SendError,
+    Tail, WaitingFor, one_of, packet,
+};
+use std::mem::forget;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use support::{LONG, SHORT, on_all, on_both};
+
+#[packet]
+struct Job {
+    id: u64,
+}
+
+#[packet]
+struct Note(String);
+
+#[one_of]
+enum Work {
+    Job(Job),
+    Note(Note),
+}
+
+fn small() -> RingBuilder {
+    Ring::builder().capacity(4096)
+}
+
+fn jobs(ids: std::ops::Range<u64>) -> Vec<Job> {
+    ids.map(|id| Job { id }).collect()
+}
+
+fn ids(batch: &MailBatch<'_>) -> Vec<u64> {
+    batch.iter().map(|parcel| parcel.open_as::<Job>().unwrap().id.to_native()).collect()
+}
+
+/// Fills the ring with jobs and says how many there were.
+fn fill(out: &mut MixedPublisher) -> usize {
+    let mut sent = 0;
+    while out.try_send(&Job { id: 0 }).is_ok() {
+        sent += 1;
+    }
+    sent
+}
+
+#[test]
+fn all_packets_of_one_type_are_sent_at_once_in_their_order() {
+    on_all(small, |ring| {
+        let mut work = ring.mixed_subscriber().unwrap();
+        let mut boss = ring.mixed_publisher().unwrap();
+        boss.send_all(&jobs(0..20)).unwrap();
+        boss.try_send_all(&[Note("a".into()), Note("b".into())]).unwrap();
+        boss.send_all_timeout(&jobs(20..25), LONG).unwrap();
+        boss.send_all::<Job>(&[]).unwrap();
+        let mut told = Vec::new();
+        for parcel in &work.drain().unwrap() {
+            told.push(match parcel.open().unwrap().unwrap() {
+                Work::Job(job) => job.id.to_string(),
+                Work::Note(note) => note.0.to_string(),
+            });
+        }
+        let numbers = |range: std::ops::Range<u64>| range.map(|id| id.to_string());
+        let expected = numbers(0..20).chain(["a".into(), "b".into()]).chain(numbers(20..25));
+        assert_eq!(told, expected.collect::<Vec<_>>());
+        assert!(matches!(work.try_drain(), Err(RecvError::Empty)));
+        assert!(matches!(work.drain_timeout(SHORT), Err(RecvError::Timeout)));
+    });
+}
+
+#[test]
+fn a_batch_that_does_not_fit_says_how_much_of_it_did() {
+    on_all(small, |ring| {
+        let mut work = ring.mixed_subscriber().unwrap();
+        let mut boss = ring.mixed_publisher().unwrap();
+        let many = jobs(0..100);
+        let error = boss.try_send_all(&many).unwrap_err();
+        assert!(matches!(error, SendAllError { sent: 64, source: SendError::Full { .. } }));
+        let error = boss.send_all_timeout(&many, SHORT).unwrap_err();
+        assert!(matches!(error, SendAllError { sent: 0, source: SendError::Timeout { .. } }));
+        assert_eq!(ids(&work.drain().unwrap()), (0..64).collect::<Vec<_>>());
+        ring.close().unwrap();
+        let error = boss.send_all(&many).unwrap_err();
+        assert!(matches!(error, SendAllError { sent: 0, source: SendError::Closed }));
+    });
+}
+
+#[test]
+fn a_batch_of_mail_is_in_hand_as_one_and_released_as_one() {
+    on_all(small, |ring| {
+        let mut work = ring.mixed_subscriber().unwrap();
+        let mut boss = ring.mixed_publisher().unwrap();
+        let whole = fill(&mut boss);
+        let batch = work.try_drain().unwrap();
+        assert_eq!((batch.len(), batch.is_empty()), (whole, false));
+        assert!(batch.get(whole).is_none());
+        let (first, last) = (batch.get(0).unwrap().info(), batch.get(whole - 1).unwrap().info());
+        assert_eq!((last.position - first.position, first.redelivered), (whole as u64 - 1, false));
+        let error = boss.try_send(&Job { id: 0 }).unwrap_err();
+        assert!(matches!(error, SendError::Full { .. }), "they are in hand");
+        drop(batch);
+        assert_eq!(fill(&mut boss), whole, "all of them are released");
+        forget(work.try_drain().unwrap());
+        assert!(matches!(work.try_drain(), Err(RecvError::Empty)));
+        assert_eq!(fill(&mut boss), whole, "the forgotten ones too");
+    });
+}
+
+#[test]
+fn a_parcel_is_opened_as_what_it_is() {
+    on_all(small, |ring| {
+        let mut work = ring.mixed_subscriber().unwrap();
+        let mut boss = ring.mixed_publisher().unwrap();
+        boss.send(&Note("n".into())).unwrap();
+        boss.send(&7_u64).unwrap();
+        let batch = work.drain().unwrap();
+        let [note, number] = [0, 1].map(|index| batch.get(index).unwrap());
+        assert_eq!(note.open_as::<Note>().unwrap().0, "n");
+        assert_eq!((note.type_name(), number.type_name()), ("Note".into(), "u64".into()));
+        assert!(number.open::<Work<'_>>().unwrap().is_none());
+        let RecvError::TypeMismatch(types) = number.open_as::<Note>().map(drop).unwrap_err() else {
+            panic!("it is no note");
+        };
+        assert!(types.expected.starts_with("Note (") && types.found.starts_with("u64 ("));
+        assert_eq!(format!("{batch:?}"), format!("[{note:?}, {number:?}]"));
+    });
+}
+
+#[test]
+fn a_batch_of_a_durable_subscriber_that_panics_comes_again() {
+    on_both(small, |ring| {
+        let mut work = ring.mixed_durable("work").unwrap();
+        let mut boss = ring.mixed_publisher().unwrap();
+        boss.send_all(&jobs(0..3)).unwrap();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let batch = work.try_drain().unwrap();
+            assert_eq!(ids(&batch), [0, 1, 7], "as it is wrong to expect");
+        }));
+        outcome.unwrap_err();
+        let batch = work.try_drain().unwrap();
+        assert_eq!(ids(&batch), [0, 1, 2]);
+        assert!(batch.iter().all(|parcel| parcel.info().redelivered));
+        drop(batch);
+        assert!(matches!(work.try_drain(), Err(RecvError::Empty)));
+        drop(work);
+        ring.remove_durable("work").unwrap();
+    });
+}
+
+#[test]
+fn room_for_packets_of_several_types_is_filled_in_place() {
+    on_all(small, |ring| {
+        let mut work = ring.mixed_subscriber().unwrap();
+        let mut boss = ring.mixed_publisher().unwrap();
+        for id in 0..30_u64 {
+            let mut job = boss.reserve::<Job>().unwrap();
+            job.id = id.into();
+            job.commit();
+            drop(boss.try_reserve::<u64>().unwrap());
+            let mut line = boss.reserve_tail::<u32, u8>(5).unwrap();
+            *line.head_mut() = 17.into();
+            line.tail_mut().copy_from_slice(b"hello");
+            line.commit();
+            boss.reserve_timeout::<Job>(LONG).unwrap().id = 99.into();
+            drop(boss.try_reserve_tail::<u32, u8>(1).unwrap());
+            drop(boss.reserve_tail_timeout::<u32, u8>(1, LONG).unwrap());
+            assert_eq!(work.recv().unwrap().open_as::<Job>().unwrap().id, id);
+            let mail = work.recv().unwrap();
+            let line = mail.open_as::<Tail<u32, u8>>().unwrap();
+            assert_eq!((line.head.to_native(), line.tail.as_slice()), (17, &b"hello"[..]));
+            drop(mail);
+            assert!(matches!(work.try_recv(), Err(RecvError::Empty)));
+        }
+        fill(&mut boss);
+        assert!(matches!(boss.try_reserve::<Job>(), Err(SendError::Full { .. })));
+        assert!(matches!(boss.reserve_timeout::<Job>(SHORT), Err(SendError::Timeout { .. })));
+        assert!(matches!(boss.try_reserve_tail::<u8, u8>(9), Err(SendError::Full { .. })));
+        let error = boss.reserve_tail_timeout::<u8, u8>(9, SHORT).err().unwrap();
+        assert!(matches!(error, SendError::Timeout { .. }));
+        let error = boss.reserve_tail::<u8, u8>(usize::MAX).err().unwrap();
+        assert!(matches!(error, SendError::TooLarge { .. }));
+    });
+}
+
+#[test]
+fn a_publisher_of_any_packets_is_cloned_with_what_it_knows() {
+    on_both(
+        || small().max_publishers(2),
+        |ring| {
+            let mut work = ring.mixed_subscriber().unwrap();
+            let mut boss = ring.mixed_publisher().unwrap();
+            boss.send(&Job { id: 1 }).unwrap();
+            let mut second = boss.try_clone().unwrap();
+            second.send(&Job { id: 2 }).unwrap();
+            second.send(&Note("x".into())).unwrap();
+            boss.send(&Note("y".into())).unwrap();
+            let types: Vec<_> = ring.types().into_iter().map(|carried| carried.name).collect();
+            assert_eq!(types, ["Job", "Note"]);
+            let batch = work.drain().unwrap();
+            let opened: Vec<_> = batch.iter().map(|parcel| parcel.type_name()).collect();
+            assert_eq!(opened, ["Job", "Job", "Note", "Note"]);
+            let error = boss.try_clone().unwrap_err();
+            assert!(matches!(error, OpenError::Full { what: "publishers", limit: 2 }));
+        },
+    );
+    on_both(
+        || small().exclusive(),
+        |ring| {
+            let boss = ring.mixed_publisher().unwrap();
+            let error = boss.try_clone().unwrap_err();
+            assert!(matches!(error, OpenError::PublisherTaken { .. }));
+        },
+    );
+}
+
+#[test]
+fn both_kinds_of_publishers_wait_for_subscribers_alike() {
+    on_all(small, |ring| {
+        let mut boss = ring.mixed_publisher().unwrap();
+        boss.wait_for_subscribers(0).unwrap();
+        let missing = WaitingFor::Subscribers { missing: 1 };
+        let error = boss.try_wait_for_subscribers(1).unwrap_err();
+        assert!(matches!(error, SendError::Full { waiting_for } if waiting_for == missing));
+        let error = boss.wait_for_subscribers_timeout(1, SHORT).unwrap_err();
+        assert!(matches!(error, SendError::Timeout { waiting_for } if waiting_for == missing));
+        let _work = ring.mixed_subscriber().unwrap();
+        boss.wait_for_subscribers_timeout(1, LONG).unwrap();
+        boss.send_all(&jobs(0..3)).unwrap();
+        assert_eq!((boss.subscribers(), boss.backlog()), (1, 3));
+    });
+}
