@@ -6,7 +6,7 @@
 
 use super::endpoint::{self, Endpoint, reap};
 use super::error::Mismatch;
-use super::receiver::Receiver;
+use super::receiver::{Letting, Receiver};
 use super::sender::Sender;
 use crate::error::OpenError;
 use crate::packet::TypeInfo;
@@ -78,15 +78,16 @@ pub(crate) fn subscriber(
         (member, waiter, index, joined)
     };
     let reader = Reader::new(segment.memory(), segment.settings(), index_of(member), joined);
-    Ok((receiver(segment, member, reader, false, waiter), index))
+    Ok((receiver(segment, member, reader, Letting::ByDrop, waiter), index))
 }
 
 /// Joins as the durable subscriber of this name: as the successor of the one that died or left,
-/// or as a new one.
+/// or as a new one. `letting` says what acknowledges a packet.
 pub(crate) fn durable(
     ring: &Segment,
     types: &Types<'_>,
     name: &str,
+    letting: Letting,
     wait: Wait,
 ) -> Result<(Receiver, u16), OpenError> {
     check_durable_name(name)?;
@@ -117,7 +118,7 @@ pub(crate) fn durable(
     };
     let reader = Reader::new(memory, &settings, index_of(member), joined);
     let reader = reader.durable(redelivered_below);
-    Ok((receiver(segment, member, reader, true, waiter), index))
+    Ok((receiver(segment, member, reader, letting, waiter), index))
 }
 
 /// Removes the durable subscriber of this name; `false`: there is none.
@@ -152,14 +153,14 @@ fn receiver(
     segment: Segment,
     member: Member,
     reader: Reader,
-    durable: bool,
+    letting: Letting,
     waiter: Waiter,
 ) -> Receiver {
     let mut endpoint = Endpoint::new(segment, member, waiter);
     // Publishers that wait for subscribers, and whoever was held up by the dead that were cleared
     // away.
     endpoint.wake_all();
-    Receiver::new(reader, endpoint, durable)
+    Receiver::new(reader, endpoint, letting)
 }
 
 fn name_taken(memory: &Memory, entry: usize, name: &str) -> OpenError {

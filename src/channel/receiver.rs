@@ -21,12 +21,24 @@ const IDLE_EMPTIES: u32 = 1024;
 /// once in a while; most claims are committed before.
 const CLAIMED_EMPTIES: u32 = 8;
 
+/// What lets go of a packet for good, so that it does not come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Letting {
+    /// Dropping its guard, or calling the endpoint again after the guard was forgotten.
+    ByDrop,
+    /// The same, unless a panic drops it: durable subscribers.
+    ByDropUnlessPanicking,
+    /// `Hand::done` alone: durable subscribers that acknowledge. Whatever is still in hand when
+    /// the guard is dropped, or was forgotten, comes again.
+    ByDone,
+}
+
 /// The untyped part of a subscriber.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     pub(crate) reader: Reader,
     pub(crate) endpoint: Endpoint,
-    durable: bool,
+    letting: Letting,
     /// How often in a row nothing was found, and where.
     empties: u32,
     empty_at: u64,
@@ -39,11 +51,11 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn new(mut reader: Reader, endpoint: Endpoint, durable: bool) -> Self {
+    pub(crate) fn new(mut reader: Reader, endpoint: Endpoint, letting: Letting) -> Self {
         // A durable one is told first what it lost while it was gone.
         let found = reader.counted_late().map(Next::Missed);
         let copy = rkyv::util::AlignedVec::new();
-        Self { reader, endpoint, durable, empties: 0, empty_at: 0, rung_at: 0, found, copy }
+        Self { reader, endpoint, letting, empties: 0, empty_at: 0, found, batch, copy }
     }
 
     /// Takes the next packet if it is there, and nothing else is to be done first: the way of most
@@ -242,9 +254,16 @@ impl Holder for Receiver {
 
     #[inline(always)]
     fn let_go(&mut self) {
-        // Small, so that it becomes part of whoever drops a guard.
-        if !self.reader.release_plainly() || self.endpoint.must_ring_publishers() {
-            self.let_go_otherwise();
+        if self.letting != Letting::ByDrop {
+            return self.let_go_durably();
+        }
+        self.acknowledge();
+    }
+
+    #[inline(always)]
+    fn acknowledge(&mut self) {
+        if self.reader.release() {
+            self.endpoint.ring_publishers();
         }
     }
 
@@ -263,24 +282,14 @@ impl Receiver {
         hand::payload(&self.reader, taken)
     }
 
+    /// A packet whose guard is dropped by a panic was not handled, nor was one that is still in hand
+    /// where it is to be acknowledged: it comes again.
     #[inline(never)]
-    fn let_go_otherwise(&mut self) {
-        // A packet whose guard is dropped by a panic was not handled: a durable one comes again.
-        if self.durable && std::thread::panicking() {
-            return self.put_back();
-        }
-        self.reader.release();
-        self.ring_in_time();
-    }
-
-    /// Wakes publishers that sleep because the ring is full, though not for each packet: once there
-    /// is room for many, or nothing left to read. Until then they look for themselves, after each
-    /// bounded sleep.
-    fn ring_in_time(&mut self) {
-        let position = self.reader.position();
-        if position.wrapping_sub(self.rung_at) >= self.reader.geometry.capacity / PARTS {
-            self.rung_at = position;
-            self.endpoint.ring_publishers();
+    fn let_go_durably(&mut self) {
+        if self.letting == Letting::ByDone || std::thread::panicking() {
+            self.put_back();
+        } else {
+            self.acknowledge();
         }
     }
 
@@ -319,7 +328,7 @@ impl Drop for Receiver {
         }
         let memory = self.reader.memory;
         let control = self.endpoint.segment.lock_patiently();
-        if !self.durable {
+        if self.letting == Letting::ByDrop {
             match &control {
                 Some(_) => roster::leave_subscriber(&memory, self.reader.entry),
                 None => roster::let_go(&memory, self.reader.entry),

@@ -4,6 +4,7 @@ use super::endpoint;
 use super::join::{self, Types};
 use super::mixed::{MixedPublisher, MixedSubscriber};
 use super::publisher::Publisher;
+use super::receiver::Letting;
 use super::subscriber::Subscriber;
 use crate::error::OpenError;
 use crate::packet::{Fingerprint, Packet};
@@ -126,8 +127,8 @@ impl Ring {
     /// As [`subscriber`](Self::subscriber), and [`NameTaken`](OpenError::NameTaken),
     /// [`BadName`](OpenError::BadName).
     pub fn durable<T: Packet>(&self, name: &str) -> Result<Subscriber<T>, OpenError> {
-        let types = Types::One(&T::TYPE);
-        let (receiver, index) = join::durable(&self.segment, &types, name, self.wait)?;
+        let (types, letting) = (Types::One(&T::TYPE), Letting::ByDropUnlessPanicking);
+        let (receiver, index) = join::durable(&self.segment, &types, name, letting, self.wait)?;
         Ok(Subscriber::new(receiver, index))
     }
 
@@ -167,7 +168,8 @@ impl Ring {
     ///
     /// As [`durable`](Self::durable), but for the type.
     pub fn mixed_durable(&self, name: &str) -> Result<MixedSubscriber, OpenError> {
-        let (receiver, _) = join::durable(&self.segment, &Types::Any, name, self.wait)?;
+        let (types, letting) = (Types::Any, Letting::ByDropUnlessPanicking);
+        let (receiver, _) = join::durable(&self.segment, &types, name, letting, self.wait)?;
         Ok(MixedSubscriber::new(receiver))
     }
 

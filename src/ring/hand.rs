@@ -15,8 +15,10 @@ use std::slice;
 pub(crate) trait Holder {
     /// Its side of the ring.
     fn reader(&self) -> &Reader;
-    /// Releases what is in hand, and wakes whoever waited for it.
+    /// Releases what is in hand, and wakes whoever waited for it, unless only `acknowledge` does.
     fn let_go(&mut self);
+    /// Releases what is in hand because it was handled, and wakes whoever waited for it.
+    fn acknowledge(&mut self);
     /// Puts what is in hand back, to come again.
     fn put_back(&mut self);
     /// Its side of the ring, to change.
@@ -53,6 +55,12 @@ impl<'a, H: Holder> Hand<'a, H> {
     /// Puts the packet back, to come again.
     pub(crate) fn put_back(self) {
         self.holder.put_back();
+    }
+
+    /// Releases the packet, which was handled: it does not come again.
+    #[inline]
+    pub(crate) fn done(self) {
+        self.holder.acknowledge();
     }
 }
 
