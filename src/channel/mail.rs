@@ -15,11 +15,13 @@ use std::fmt;
 /// A packet in its slot whose type is not known yet. Dropping it releases the slot.
 pub struct Mail<'a> {
     hand: Hand<'a, Receiver>,
+    /// Bytes before the archive: 0 in a ring without letters.
+    front: usize,
 }
 
 impl<'a> Mail<'a> {
     pub(crate) fn new(hand: Hand<'a, Receiver>) -> Self {
-        Self { hand }
+        Self { hand, front: 0 }
     }
 
     /// The packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, checked;
@@ -56,9 +58,29 @@ impl<'a> Mail<'a> {
         self.hand.put_back();
     }
 
+    /// Releases the packet, which was handled: for those whose guards do not by being dropped.
+    #[inline]
+    pub(crate) fn done(self) {
+        self.hand.done();
+    }
+
+    /// All its bytes, a letter's front among them.
+    #[inline]
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.hand.bytes()
+    }
+
+    /// The letter whose archive begins behind so many bytes.
+    #[inline]
+    pub(crate) fn behind(self, front: usize) -> Self {
+        Self { front, ..self }
+    }
+
+    #[inline]
     fn parcel(&self) -> Parcel<'_> {
         let (receiver, taken) = (self.hand.holder(), *self.hand.taken());
-        Parcel { receiver, taken, archive: self.hand.bytes() }
+        let archive = self.hand.bytes().get(self.front..).unwrap_or_default();
+        Parcel { receiver, taken, archive }
     }
 }
 

@@ -237,6 +237,18 @@ impl MixedPublisher {
         self.sender.send(packet, index, patience)
     }
 
+    /// Publishes a letter: a packet behind a front, whose length is a multiple of 16.
+    #[inline]
+    pub(crate) fn send_letter<T: Packet>(
+        &mut self,
+        front: &[u8],
+        packet: &T,
+        patience: Patience,
+    ) -> Result<u64, SendError> {
+        let (index, patience) = self.carried.index_of::<T>(&self.sender, patience)?;
+        self.sender.send_letter(front, packet, index, patience)
+    }
+
     fn send_all_with<T: Packet>(
         &mut self,
         packets: &[T],

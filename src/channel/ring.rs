@@ -173,6 +173,13 @@ impl Ring {
         Ok(MixedSubscriber::new(receiver))
     }
 
+    /// The same for one to whom a packet comes again until it is done with (`Letting::ByDone`).
+    pub(crate) fn mixed_acknowledged(&self, name: &str) -> Result<MixedSubscriber, OpenError> {
+        let types = Types::Any;
+        let (receiver, _) = join::durable(&self.segment, &types, name, Letting::ByDone, self.wait)?;
+        Ok(MixedSubscriber::new(receiver))
+    }
+
     /// Closes the ring, for everyone and for good: sends fail from here on, subscribers get
     /// `Closed` once they have read what is there. What is being sent at that moment may or may not
     /// be received.

@@ -51,7 +51,7 @@ impl Sender {
         if let (Some(len), Claims::Exclusive) = (T::FLAT_LEN, self.writer.claims) {
             self.check_open()?;
             if self.writer.has_claimed(span(len)) {
-                return self.publish(value, len, type_index);
+                return self.publish(&[], value, len, type_index);
             }
         }
         self.claim_and_send(value, type_index, patience)
@@ -67,18 +67,35 @@ impl Sender {
         self.begin()?;
         let len = packet::measure(value, &mut self.scratch)?;
         self.claim(len, patience)?;
-        self.publish(value, len, type_index)
+        self.publish(&[], value, len, type_index)
     }
 
-    /// Fills the claim, commits it and wakes who waits for it.
+    /// Publishes one packet behind a front, whose length is a multiple of 16. What `TooLarge` says is
+    /// with the front.
+    #[inline]
+    pub(crate) fn send_letter<T: Packet>(
+        &mut self,
+        front: &[u8],
+        value: &T,
+        type_index: u16,
+        patience: Patience,
+    ) -> Result<u64, SendError> {
+        self.begin()?;
+        let len = front.len().saturating_add(packet::measure(value, &mut self.scratch)?);
+        self.claim(len, patience)?;
+        self.publish(front, value, len, type_index)
+    }
+
+    /// Fills the claim of `len` bytes, commits it and wakes who waits for it.
     #[inline(always)]
     fn publish<T: Packet>(
         &mut self,
+        front: &[u8],
         value: &T,
         len: usize,
         type_index: u16,
     ) -> Result<u64, SendError> {
-        self.fill(value, len)?;
+        self.fill(front, value, len)?;
         let position = self.writer.commit(Descriptor::data(len, type_index));
         step(Step::CommitWake);
         self.endpoint.ring_subscribers();
@@ -162,8 +179,9 @@ impl Sender {
             Err(error) => return (0, Err(error)),
         };
         for (index, value) in values[..claimed].iter().enumerate() {
-            let len = len_of(index);
-            if let Err(error) = self.fill(value, len) {
+            // The first is a constant, of which all that follows is known.
+            let len = T::FLAT_LEN.unwrap_or(lens[index]);
+            if let Err(error) = self.fill(&[], value, len) {
                 return (index, Err(error));
             }
             self.writer.commit(Descriptor::data(len, type_index));
@@ -172,12 +190,14 @@ impl Sender {
         (claimed, Ok(()))
     }
 
-    /// Archives a value of `len` bytes into the claim, or gives the claim up: if that fails, and
-    /// also if the value's own code panics.
+    /// Writes a front and a value's archive, `len` bytes together, into the claim, or gives the claim
+    /// up: if that fails, and also if the value's own code panics.
     #[inline(always)]
-    fn fill<T: Packet>(&mut self, value: &T, len: usize) -> Result<(), SendError> {
+    fn fill<T: Packet>(&mut self, front: &[u8], value: &T, len: usize) -> Result<(), SendError> {
         let claim = Abandoning(&mut self.writer);
-        let filled = packet::write(value, hand::room(claim.0, len), &mut self.scratch);
+        let (head, room) = hand::room(claim.0, len).split_front(front.len());
+        head.copy_from_slice(front);
+        let filled = packet::write(value, room, &mut self.scratch);
         if let Err(error) = filled {
             drop(claim);
             return Err(self.give_up(error));

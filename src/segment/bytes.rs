@@ -57,6 +57,22 @@ impl<'a> Room<'a> {
         Self { start, len, claim: PhantomData }
     }
 
+    /// The first `front` bytes, a multiple of 16, and room for an archive behind them.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many, or they would misalign the archive.
+    #[inline]
+    pub(crate) fn split_front(self, front: usize) -> (&'a mut [u8], Room<'a>) {
+        assert!(front <= self.len && front.is_multiple_of(16), "a front that does not fit");
+        // SAFETY: the bytes are valid for reads and writes, initialized, and for `'a` accessed
+        // through this value alone, which ends here; the two parts do not overlap.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), front) };
+        // SAFETY: as above; 16-aligned, because `front` is a multiple of 16.
+        let rest = unsafe { Room::new(self.start.add(front), self.len - front) };
+        (bytes, rest)
+    }
+
     /// The first byte.
     #[inline]
     pub(crate) fn start(&self) -> NonNull<u8> {
@@ -67,5 +83,45 @@ impl<'a> Room<'a> {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[repr(align(16))]
+    struct Aligned([u8; 48]);
+
+    fn room(bytes: &mut Aligned) -> Room<'_> {
+        let start = NonNull::from(&mut bytes.0).cast();
+        // SAFETY: aligned, initialized, and borrowed for as long as the room.
+        unsafe { Room::new(start, 48) }
+    }
+
+    #[test]
+    fn a_front_and_the_room_behind_it_are_apart() {
+        let mut bytes = Aligned([0; 48]);
+        for front in [0, 16, 48] {
+            let whole = room(&mut bytes);
+            let start = whole.start();
+            let (head, rest) = whole.split_front(front);
+            head.fill(7);
+            assert_eq!((head.len(), rest.len()), (front, 48 - front));
+            assert_eq!(rest.start().addr().get(), start.addr().get() + front);
+        }
+        assert_eq!(bytes.0, [7; 48]);
+    }
+
+    #[test]
+    #[should_panic = "a front that does not fit"]
+    fn a_front_that_is_longer_is_refused() {
+        room(&mut Aligned([0; 48])).split_front(64);
+    }
+
+    #[test]
+    #[should_panic = "a front that does not fit"]
+    fn a_front_that_misaligns_is_refused() {
+        room(&mut Aligned([0; 48])).split_front(8);
     }
 }
