@@ -328,7 +328,7 @@ fn loom_recovery_never_voids_a_committed_packet() {
         let owner = thread::spawn(move || {
             let position = dying.claim(1).unwrap();
             fill(&dying, position, 1, 7);
-            dying.commit(Descriptor::data(len_of(1), 0));
+            assert_eq!(dying.commit(Descriptor::data(len_of(1), 0)), position);
             grave.store(1, Ordering::Release);
         });
         let lives = |member| member != Member::Publisher(0) || dead.load(Ordering::Acquire) == 0;
@@ -506,7 +506,7 @@ fn loom_recovery_and_a_later_length() {
             assert_eq!((position, count), (0, 2));
             for at in 0..2 {
                 fill(&living, at, 1, 7 + at);
-                living.commit(Descriptor::data(len_of(1), 0));
+                assert_eq!(living.commit(Descriptor::data(len_of(1), 0)), at);
             }
             publish(&mut living, 1, 9).unwrap();
         });
