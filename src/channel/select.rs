@@ -1,52 +1,133 @@
-//! Waiting for the first of several subscribers.
+//! Waiting for the first of several: subscribers, inboxes, members of groups, services, clients,
+//! watches.
+//!
+//! It guarantees that one thread sleeps in one place for all of them, is woken by any, starves
+//! none, and finds out within a bounded sleep who of the others died. It takes nothing: what it
+//! found is what the next receive gets.
 
 use super::endpoint::Patience;
 use super::mixed::MixedSubscriber;
 use super::receiver::{Receiver, is_ready};
 use super::subscriber::Subscriber;
 use crate::packet::Packet;
-use crate::sync::AtomicU32;
+use crate::segment::layout::Bell;
 use crate::sys::futex;
-use crate::wait::{self, Deadline, IDLE, PENDING};
+use crate::wait::{self, Deadline, IDLE, PENDING, Wait};
 use std::cell::Cell;
+use std::fmt;
 use std::time::Duration;
 
-/// A subscriber that can be waited for together with others. Implemented by the library's own.
+/// What can be waited for, alone or together with others: it has a bell that is rung when there
+/// may be something for it.
+pub(crate) trait Waitable {
+    /// Whether its next receive would return at once. Releases what was in hand; what it finds is
+    /// kept for that receive.
+    fn has_next(&mut self) -> bool;
+
+    /// Whether [`has_next`](Self::has_next) may find something: a look without consequences, for
+    /// the moment between announcing a sleep and sleeping. To say so for nothing costs a look; not
+    /// to say so costs a bounded sleep.
+    fn is_ready(&self) -> bool;
+
+    /// What is rung for it.
+    fn bell(&self) -> &Bell;
+
+    /// Whether it waits for something that is known to be under way, so that the sleep is short:
+    /// the one who is at it may die.
+    fn is_pending(&self) -> bool;
+
+    /// After a sleep in which nothing came: asks the kernel who lives, and clears away what must
+    /// be.
+    fn ask_locks(&mut self);
+
+    /// How it waits: one that spins has all of them spin.
+    fn wait(&self) -> Wait {
+        Wait::park()
+    }
+
+    /// Whether those who ring its bell wake whoever sleeps on the bell's word.
+    fn sleeps_on_futex(&self) -> bool {
+        true
+    }
+}
+
+impl Waitable for Receiver {
+    fn has_next(&mut self) -> bool {
+        Receiver::has_next(self)
+    }
+
+    fn is_ready(&self) -> bool {
+        is_ready(&self.reader)
+    }
+
+    fn bell(&self) -> &Bell {
+        self.endpoint.bell()
+    }
+
+    fn is_pending(&self) -> bool {
+        self.reader.is_claimed()
+    }
+
+    fn ask_locks(&mut self) {
+        self.endpoint.ask_locks();
+    }
+
+    fn wait(&self) -> Wait {
+        self.endpoint.waiter.wait()
+    }
+
+    fn sleeps_on_futex(&self) -> bool {
+        self.endpoint.waiter.sleeps_on_futex()
+    }
+}
+
+/// Something that can be waited for together with others. Implemented by the library's own.
 pub trait Selectable {
     #[doc(hidden)]
     fn selectee(&mut self) -> Selectee<'_>;
 }
 
-/// The part of a subscriber that `select` needs.
+/// The part of something selectable that `select` needs.
 #[doc(hidden)]
-#[derive(Debug)]
-pub struct Selectee<'a>(&'a mut Receiver);
+pub struct Selectee<'a>(&'a mut dyn Waitable);
+
+impl<'a> Selectee<'a> {
+    pub(crate) fn new(waitable: &'a mut dyn Waitable) -> Self {
+        Self(waitable)
+    }
+}
+
+impl fmt::Debug for Selectee<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Selectee")
+    }
+}
 
 impl<T: Packet> Selectable for Subscriber<T> {
     fn selectee(&mut self) -> Selectee<'_> {
-        Selectee(&mut self.receiver)
+        Selectee::new(&mut self.receiver)
     }
 }
 
 impl Selectable for MixedSubscriber {
     fn selectee(&mut self) -> Selectee<'_> {
-        Selectee(&mut self.receiver)
+        Selectee::new(&mut self.receiver)
     }
 }
 
 /// Sleep for this long between looks where the kernel cannot wait on several words at once
-/// (before Linux 5.16), or a ring parks on events.
+/// (before Linux 5.16, more than 128 of them), or a ring parks on events.
 const POLL: Duration = Duration::from_millis(1);
 
-/// Waits until one of the subscribers has something: a packet, lost packets, its end. Returns its
-/// index; its next receive returns at once.
+/// Waits until one of the list has something: a packet, lost packets, its end. Returns its index;
+/// its next receive returns at once.
 ///
 /// Looks at them in turn, beginning behind the one that this thread selected last, so that none
-/// starves. A subscriber whose ring is over has its end to tell each time: leave it out once it
+/// starves. One whose ring is over has its end to tell each time: leave it out once it
 /// said [`Closed`](crate::RecvError::Closed).
 ///
-/// Sleeps in one place for all of them (`futex_waitv`), unless one of them spins. An empty list
-/// waits for ever.
+/// Sleeps in one place for all of them (`futex_waitv`), unless one of them spins. With more than 128,
+/// and before Linux 5.16, it looks each millisecond. An empty list waits for ever.
 ///
 /// ```
 /// # let ring = packetring::Ring::builder().heap()?;
@@ -58,22 +139,22 @@ const POLL: Duration = Duration::from_millis(1);
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn select(subscribers: &mut [&mut dyn Selectable]) -> usize {
+pub fn select(list: &mut [&mut dyn Selectable]) -> usize {
     loop {
-        if let Some(index) = wait_for_any(subscribers, Patience::Endless) {
+        if let Some(index) = wait_for_any(list, Patience::Endless) {
             return index;
         }
     }
 }
 
-/// The index of the first subscriber that has something now: see [`select`].
-pub fn try_select(subscribers: &mut [&mut dyn Selectable]) -> Option<usize> {
-    wait_for_any(subscribers, Patience::None)
+/// The index of the first of the list that has something now: see [`select`].
+pub fn try_select(list: &mut [&mut dyn Selectable]) -> Option<usize> {
+    wait_for_any(list, Patience::None)
 }
 
-/// The index of the first subscriber that has something in time: see [`select`].
-pub fn select_timeout(subscribers: &mut [&mut dyn Selectable], timeout: Duration) -> Option<usize> {
-    wait_for_any(subscribers, Patience::For(timeout))
+/// The index of the first of the list that has something in time: see [`select`].
+pub fn select_timeout(list: &mut [&mut dyn Selectable], timeout: Duration) -> Option<usize> {
+    wait_for_any(list, Patience::For(timeout))
 }
 
 fn wait_for_any(list: &mut [&mut dyn Selectable], patience: Patience) -> Option<usize> {
@@ -84,7 +165,7 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], patience: Patience) -> Option<
         return None;
     }
     let deadline = patience.deadline();
-    let budget = list.iter_mut().map(|one| one.selectee().0.endpoint.waiter.wait().spin).min();
+    let budget = list.iter_mut().map(|one| one.selectee().0.wait().spin).min();
     spin(list, deadline.cut(budget.unwrap_or_default().min(PENDING)));
     loop {
         if let Some(index) = find(list) {
@@ -97,8 +178,8 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], patience: Patience) -> Option<
         if let Some(index) = find(list) {
             return Some(index);
         }
-        for subscriber in list.iter_mut() {
-            subscriber.selectee().0.endpoint.ask_locks();
+        for one in list.iter_mut() {
+            one.selectee().0.ask_locks();
         }
     }
 }
@@ -124,26 +205,18 @@ fn spin(list: &mut [&mut dyn Selectable], bound: Duration) {
 }
 
 fn pause(list: &mut [&mut dyn Selectable], deadline: Deadline) {
-    if list.iter_mut().any(|one| one.selectee().0.endpoint.waiter.only_spins()) {
+    if list.iter_mut().any(|one| one.selectee().0.wait().only_spins()) {
         return spin(list, deadline.cut(PENDING));
     }
-    let receivers: Vec<&Receiver> = list.iter_mut().map(|one| &*one.selectee().0).collect();
-    let mut bound = deadline.cut(IDLE);
-    let mut can_be_woken = true;
-    let mut words: Vec<(&AtomicU32, u32)> = Vec::with_capacity(receivers.len());
-    for receiver in &receivers {
-        let bell = receiver.endpoint.bell();
-        let (seen, is_sure) = wait::announce(bell);
-        words.push((&bell.futex, seen));
-        can_be_woken &= is_sure && receiver.endpoint.waiter.sleeps_on_futex();
-        if receiver.reader.is_claimed() {
-            bound = bound.min(PENDING);
-        }
-    }
+    let list: Vec<&dyn Waitable> = list.iter_mut().map(|one| &*one.selectee().0).collect();
+    let (words, is_sure) = wait::announce_on_all(list.iter().map(|one| one.bell()));
     // The second look, after the announcements.
-    if receivers.iter().any(|receiver| is_ready(&receiver.reader)) {
+    if list.iter().any(|one| one.is_ready()) {
         return;
     }
+    let is_pending = list.iter().any(|one| one.is_pending());
+    let bound = deadline.cut(if is_pending { PENDING } else { IDLE });
+    let can_be_woken = is_sure && list.iter().all(|one| one.sleeps_on_futex());
     if !(can_be_woken && futex::wait_any(&words, bound)) {
         std::thread::sleep(bound.min(POLL));
     }

@@ -12,7 +12,8 @@
 //!
 //! Either the sleeper's second look sees the store, or the waker sees the announcement: the heavy
 //! barrier stands in for a fence between the waker's store and its load. The waker pays one plain
-//! load per packet. Nothing has to be repaired when a sleeper is killed: its announcement costs
+//! load per packet. One who sleeps on several bells announces itself on each and puts up one
+//! barrier behind them all. Nothing has to be repaired when a sleeper is killed: its announcement costs
 //! each waker one needless wake-up.
 //!
 //! Shown to lose a wake-up, or to leave wakers making system calls for ever: a flag that the
@@ -35,7 +36,9 @@ mod sleeper;
 
 pub(crate) use deadline::Deadline;
 pub(crate) use ringer::Ringer;
-pub(crate) use sleeper::{Sleep, Waiter, announce};
+#[cfg(all(test, loom))]
+pub(crate) use sleeper::announce;
+pub(crate) use sleeper::{Sleep, Waiter, announce_on_all};
 
 use std::time::Duration;
 
@@ -99,6 +102,13 @@ impl Wait {
             self.spin = spin;
         }
         self
+    }
+}
+
+impl Wait {
+    /// Whether it never sleeps.
+    pub(crate) fn only_spins(self) -> bool {
+        self.kind == Kind::Spin
     }
 }
 

@@ -1,10 +1,10 @@
 //! The sleeper's side of a bell.
 
-use super::{Kind, Wait};
+use super::Wait;
 use crate::segment::layout::Bell;
 #[cfg(loom)]
 use crate::sync::fence;
-use crate::sync::{Ordering, spin_loop};
+use crate::sync::{AtomicU32, Ordering, spin_loop};
 #[cfg(not(loom))]
 use crate::sys::{barrier, event::Event, futex};
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ impl Waiter {
 
     /// Whether it never sleeps.
     pub(crate) fn only_spins(&self) -> bool {
-        self.wait.kind == Kind::Spin
+        self.wait.only_spins()
     }
 
     /// Whether it sleeps on its bell's word.
@@ -123,11 +123,28 @@ impl Waiter {
 /// Announces a sleeper. Returns the word to sleep on, and whether wakers are sure to see it: the
 /// caller must look again before it sleeps.
 pub(crate) fn announce(bell: &Bell) -> (u32, bool) {
+    let seen = put_up(bell);
+    (seen, heavy_barrier())
+}
+
+/// Announces one sleeper on several bells, with one barrier for all of them. Returns the words to
+/// sleep on, each with what it holds, and whether wakers are sure to see it: the caller must look
+/// at everything again before it sleeps.
+pub(crate) fn announce_on_all<'b>(
+    bells: impl IntoIterator<Item = &'b Bell>,
+) -> (Vec<(&'b AtomicU32, u32)>, bool) {
+    let words = bells.into_iter().map(|bell| (&bell.futex, put_up(bell))).collect();
+    // Behind the last announcement, so behind each.
+    (words, heavy_barrier())
+}
+
+/// An announcement, and the word as it was before. A heavy barrier must follow.
+fn put_up(bell: &Bell) -> u32 {
     // Before the announcement: a waker that sees it changes the word afterwards.
     let seen = bell.futex.load(Ordering::SeqCst);
     bell.announce.fetch_add(1, Ordering::SeqCst);
-    // Pairs with the light barrier in `Ringer::must_look`.
-    (seen, heavy_barrier())
+    // Pairs, with the barrier that follows, with the light barrier in `Ringer::must_look`.
+    seen
 }
 
 #[cfg(not(loom))]

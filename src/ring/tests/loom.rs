@@ -15,7 +15,7 @@ use crate::segment::layout::NOWHERE;
 use crate::segment::member::Member;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::{AtomicU64, Ordering, fence};
-use crate::wait::{Ringer, announce};
+use crate::wait::{Ringer, announce, announce_on_all};
 use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
@@ -380,6 +380,37 @@ fn loom_park_and_wake() {
         publisher.join().unwrap();
         if sleeps {
             assert_ne!(bell.futex.load(Ordering::Relaxed), seen, "sleeps through a packet");
+        }
+    });
+}
+
+/// One who sleeps for two rings, behind one barrier, does not sleep through a packet of either.
+#[test]
+fn loom_park_on_two_and_wake() {
+    check(3, || {
+        let rings = [0, 1].map(|_| ring(4, Claims::Exclusive, Overflow::Block));
+        let memories = [0, 1].map(|which: usize| rings[which].memory());
+        let [first, second] = &memories;
+        let bells = [&first.head().readers.bell, &second.head().readers.bell];
+        let mut sides =
+            [0, 1].map(|which: usize| (rings[which].writer(0), Ringer::new(bells[which], false)));
+        let readers = [0, 1].map(|which: usize| rings[which].reader(0));
+        let publisher = thread::spawn(move || {
+            for (writer, ringer) in &mut sides {
+                publish(writer, 1, 1).unwrap();
+                let bell = &writer.memory.head().readers.bell;
+                if ringer.must_look(bell) && ringer.must_wake(bell) {
+                    ringer.wake(bell, || {});
+                }
+            }
+        });
+        let (words, _) = announce_on_all(bells);
+        let sleeps = readers.each_ref().map(|reader| !reader.is_ready());
+        publisher.join().unwrap();
+        for (sleeps, (word, seen)) in sleeps.into_iter().zip(words) {
+            if sleeps {
+                assert_ne!(word.load(Ordering::Relaxed), seen, "sleeps through a packet");
+            }
         }
     });
 }
