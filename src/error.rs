@@ -84,11 +84,11 @@ pub enum OpenError {
         /// decided by it.
         pid: u32,
     },
-    /// A living subscriber has this durable name.
+    /// A living subscriber has this durable name, or a living worker this name.
     NameTaken {
-        /// The durable name.
+        /// The name.
         name: String,
-        /// The subscriber's process id, as its own pid namespace has it. For people.
+        /// Its process id, as its own pid namespace has it. For people.
         pid: u32,
     },
     /// All entries of the ring are in use: by the living, or by durable subscribers, who keep
@@ -180,7 +180,7 @@ impl fmt::Display for OpenError {
                 "ring {name:?} is exclusive and process {pid} publishes to it; make it shared for several publishers"
             ),
             Self::NameTaken { name, pid } => {
-                write!(f, "process {pid} lives and is the durable subscriber {name:?}")
+                write!(f, "process {pid} lives and has the name {name:?} here")
             }
             Self::Full { what, limit } => write!(
                 f,

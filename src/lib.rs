@@ -89,7 +89,6 @@ mod error;
 #[cfg(not(loom))]
 pub mod packet;
 mod ring;
-#[allow(dead_code, reason = "the directory is being built")]
 mod segment;
 mod steps;
 mod sync;

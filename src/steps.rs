@@ -104,6 +104,18 @@ steps! {
     CloseMark,
     /// Detach: the attachment is about to be given back.
     Detach,
+    /// Join a cluster: the desk's lock is held, its card is about to be written.
+    DeskName,
+    /// Join a cluster: about to be said in the desk's phase.
+    DeskPhase,
+    /// First inbox: about to be expected back.
+    KeepInbox,
+    /// Leave a cluster: about to be no longer expected back.
+    LeavePhase,
+    /// Leave a cluster: the inbox is about to be ended.
+    LeaveInbox,
+    /// Leave a cluster: the desk is about to be freed.
+    LeaveFree,
     /// Remove: about to be marked.
     RemoveMark,
     /// Remove: marked, about to be unlinked.

@@ -135,6 +135,22 @@ pub(crate) fn remove_durable(ring: &Segment, name: &str) -> Result<bool, OpenErr
     Ok(true)
 }
 
+/// Expects no durable subscriber back: the dead leave, the living are to leave like any other.
+pub(crate) fn forget_durable(_control: &Control<'_>, ring: &Segment) {
+    let memory = ring.memory();
+    for (index, entry) in memory.subscribers().iter().enumerate() {
+        let seat = &entry.details.seat;
+        if SeatState::of(seat) != SeatState::Durable {
+            continue;
+        }
+        if ring.lives(Member::Subscriber(index)) {
+            SeatState::Taken.set(seat);
+        } else {
+            roster::leave_subscriber(&memory, index);
+        }
+    }
+}
+
 /// How many subscribers live, and get what is published from here on.
 pub(crate) fn living_subscribers(segment: &Segment, own: Option<Member>) -> usize {
     let memory = segment.memory();

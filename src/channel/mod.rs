@@ -28,7 +28,7 @@ mod waits;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use endpoint::Patience;
+pub(crate) use endpoint::{Patience, wake_everyone};
 pub use error::{Mismatch, RecvError, SendAllError, SendError, WaitingFor};
 pub use mail::{Mail, MailBatch, MailBatchIter, Parcel};
 pub use mixed::{MixedPublisher, MixedSubscriber};

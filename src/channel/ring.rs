@@ -194,6 +194,20 @@ impl Ring {
         Ok(())
     }
 
+    /// Ends the ring for everyone and expects nobody back: closes it, makes durable subscribers what
+    /// others are, and takes its name away. Who opens the name from now on makes another ring. To
+    /// be done again if it was not finished.
+    pub(crate) fn discard(&self) -> Result<(), OpenError> {
+        {
+            let control = self.segment.lock()?;
+            Closing::Closed.set(&self.segment.memory());
+            join::forget_durable(&control, &self.segment);
+            self.segment.give_name_up(&control)?;
+        }
+        endpoint::wake_everyone(&self.segment);
+        Ok(())
+    }
+
     /// How many subscribers live.
     pub fn subscribers(&self) -> usize {
         join::living_subscribers(&self.segment, None)

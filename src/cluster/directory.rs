@@ -1,7 +1,38 @@
 //! A cluster's directory: who is in it, and where they sit.
+//!
+//! A worker sits at a desk, whose first byte it holds locked; its id is the desk's index. Who holds
+//! the directory's control lock, and nobody else, writes desks:
+//!
+//! ```text
+//!  state   lock   the worker is                  what happens to it
+//!  free    –      absent; its name stays          reused
+//!  taken   held   living, without inbox
+//!  taken   free   dead, not expected back         cleared away by whoever holds the control lock
+//!  kept    held   living, with inbox
+//!  kept    free   away: dead or dropped           joined again by its name, or retired
+//! ```
+//!
+//! Each of its steps may be the last of its process: a desk that is taken and whose lock is free is
+//! cleared away, inbox first, and each part of that can be done again.
 
-use super::names::WorkerId;
+use super::error::JoinError;
+use super::names::{self, Address, Object, WorkerId};
+use crate::channel::{RingBuilder, wake_everyone};
+use crate::error::OpenError;
+use crate::segment::layout::{Bell, Card, Desk};
+use crate::segment::member::{DeskState, Ended, Entry, Member, Phase};
+use crate::segment::memory::Memory;
+use crate::segment::settings::Settings;
+use crate::segment::{Control, Segment};
+use crate::steps::{Step, step};
+use crate::sys::clock;
+use std::io::ErrorKind::WouldBlock;
 use std::time::Duration;
+
+/// Desks of a cluster whose maker does not choose: each costs every inbox an entry.
+pub(super) const DESKS: usize = 128;
+/// How long clearing an inbox away waits for its control lock, while the directory's is held.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What is known of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +97,366 @@ pub(crate) enum Found {
     },
 }
 
-/// A worker's place in its cluster's directory.
+/// As what a worker wants to join.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: &'a str,
+    /// If it was not there before, and this one is free.
+    pub(crate) id: Option<WorkerId>,
+    pub(crate) max_workers: Option<usize>,
+    pub(crate) patience: Option<Duration>,
+}
+
+/// A worker's place in its cluster's directory. Dropping it gives the place up, or keeps it for the
+/// successor, if there is an inbox.
 #[derive(Debug)]
-pub(crate) struct Directory {}
+pub(crate) struct Directory {
+    cluster: String,
+    desk: usize,
+    /// Until it left.
+    is_seated: bool,
+    memory: Memory,
+    /// Last, so that it outlives what points into it.
+    segment: Segment,
+}
+
+impl Directory {
+    /// Joins a cluster, making it if it is not there.
+    pub(crate) fn join(cluster: &str, wanted: &Wanted<'_>) -> Result<Self, JoinError> {
+        check_name(cluster, wanted.name)?;
+        let segment = open(cluster, wanted)?;
+        let desk = {
+            let control = segment.lock().map_err(JoinError::Open)?;
+            reap(&control, &segment, cluster, None);
+            let desk = choose(&segment, cluster, wanted)?;
+            sit_down(&control, &segment, desk, wanted.name).map_err(JoinError::Open)?;
+            desk
+        };
+        wake_everyone(&segment);
+        let memory = segment.memory();
+        Ok(Self { cluster: cluster.to_owned(), desk, is_seated: true, memory, segment })
+    }
+
+    /// This worker's number.
+    pub(crate) fn id(&self) -> WorkerId {
+        id_of(self.desk)
+    }
+
+    /// How many desks there are.
+    pub(crate) fn desks(&self) -> usize {
+        self.segment.settings().desks
+    }
+
+    /// Another attachment, for who watches.
+    pub(super) fn attach(&self) -> Result<Segment, OpenError> {
+        self.segment.another()
+    }
+
+    /// Where those sleep who wait for a change.
+    pub(super) fn bell(&self) -> &Bell {
+        &self.memory.head().readers.bell
+    }
+
+    /// How a desk stands; one that there is not is free.
+    pub(crate) fn phase(&self, id: WorkerId) -> Phase {
+        let read = |desks: &[Desk]| desks.get(usize::from(id.0)).map_or(Phase(0), Phase::of);
+        self.segment.with_desks(read)
+    }
+
+    /// Where a worker's letters go.
+    pub(crate) fn find(&self, who: &Address<'_>) -> Found {
+        let Some((index, entry)) = self.entry(who) else { return Found::Unknown };
+        match entry.phase.state() {
+            DeskState::Kept => {
+                Found::Kept { id: id_of(index), generation: entry.phase.generation() }
+            }
+            DeskState::Taken if self.lives(index) => Found::NoInbox(id_of(index)),
+            DeskState::Taken | DeskState::Free => Found::Gone { pid: entry.pid },
+        }
+    }
+
+    /// What is known of a worker; `None`: it never was there.
+    pub(crate) fn info(&self, who: &Address<'_>) -> Option<WorkerInfo> {
+        let (index, entry) = self.entry(who)?;
+        Some(self.describe(index, entry))
+    }
+
+    /// All that live or are expected back, by their numbers.
+    pub(crate) fn list(&self) -> Vec<WorkerInfo> {
+        let read = |desks: &[Desk]| desks.iter().map(Desk::read).enumerate().collect::<Vec<_>>();
+        let all = self.segment.with_desks(read).into_iter();
+        let taken = all.filter(|(_, entry)| entry.phase.state() != DeskState::Free);
+        let known = taken.map(|(index, entry)| self.describe(index, entry));
+        known.filter(|worker| worker.state != WorkerState::Gone).collect()
+    }
+
+    /// From here on this worker is expected back when it dies. Its inbox is there.
+    pub(crate) fn keep(&self) -> Result<(), OpenError> {
+        {
+            let _control = self.segment.lock()?;
+            step(Step::KeepInbox);
+            self.change(self.desk, |phase| phase.with_state(DeskState::Kept));
+        }
+        wake_everyone(&self.segment);
+        Ok(())
+    }
+
+    /// Gives name and inbox up.
+    pub(crate) fn leave(mut self) -> Result<(), OpenError> {
+        {
+            let control = self.segment.lock()?;
+            step(Step::LeavePhase);
+            clear(&control, &self.segment, &self.cluster, self.desk, Ended::Left)?;
+            self.segment.rise(Member::Desk(self.desk));
+        }
+        self.is_seated = false;
+        wake_everyone(&self.segment);
+        Ok(())
+    }
+
+    /// Clears a worker away that is dead; `false`: there is none.
+    pub(crate) fn retire(&self, who: &Address<'_>) -> Result<bool, OpenError> {
+        {
+            let control = self.segment.lock()?;
+            let Some((index, entry)) = self.entry(who) else { return Ok(false) };
+            if entry.phase.state() == DeskState::Free {
+                return Ok(false);
+            }
+            if self.lives(index) {
+                return Err(OpenError::NameTaken { name: entry.name, pid: entry.pid });
+            }
+            step(Step::LeavePhase);
+            clear(&control, &self.segment, &self.cluster, index, Ended::Died)?;
+        }
+        wake_everyone(&self.segment);
+        Ok(true)
+    }
+
+    /// Whether a worker lives. Never asked of itself through its own lock.
+    fn lives(&self, index: usize) -> bool {
+        index == self.desk && self.is_seated || self.segment.lives(Member::Desk(index))
+    }
+
+    /// The desk of a worker that is or was there: of several of a name, the one that is in use.
+    fn entry(&self, who: &Address<'_>) -> Option<(usize, Entry)> {
+        let was_there = |entry: &Entry| entry.phase.generation() > 0;
+        self.segment.with_desks(|desks| match *who {
+            Address::Id(WorkerId(id)) => {
+                let entry = desks.get(usize::from(id))?.read();
+                was_there(&entry).then_some((usize::from(id), entry))
+            }
+            Address::Name(name) => {
+                let all = desks.iter().map(Desk::read).enumerate();
+                let named = all.filter(|(_, entry)| entry.name == name && was_there(entry));
+                named.max_by_key(|(_, entry)| entry.phase.state() != DeskState::Free)
+            }
+        })
+    }
+
+    fn describe(&self, index: usize, entry: Entry) -> WorkerInfo {
+        let state = match entry.phase.state() {
+            DeskState::Free => WorkerState::Gone,
+            DeskState::Taken | DeskState::Kept if self.lives(index) => WorkerState::Alive,
+            DeskState::Kept => WorkerState::Away,
+            DeskState::Taken => WorkerState::Gone,
+        };
+        describe(index, entry, state)
+    }
+
+    /// Changes a desk. Under the control lock.
+    fn change(&self, index: usize, change: impl FnOnce(Phase) -> Phase) {
+        set(&self.segment, index, change);
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if !self.is_seated || self.segment.is_inherited() {
+            return;
+        }
+        let member = Member::Desk(self.desk);
+        let Some(control) = self.segment.lock_patiently() else {
+            // It counts as died, and whoever comes to the control lock clears it away.
+            return self.segment.rise(member);
+        };
+        if self.phase(self.id()).state() == DeskState::Kept {
+            self.change(self.desk, |phase| phase.with_end(Ended::Left));
+        } else {
+            // What cannot be cleared away is left to others.
+            let _ = clear(&control, &self.segment, &self.cluster, self.desk, Ended::Left);
+        }
+        self.segment.rise(member);
+        drop(control);
+        wake_everyone(&self.segment);
+    }
+}
+
+/// What people are told of a worker.
+pub(super) fn describe(index: usize, entry: Entry, state: WorkerState) -> WorkerInfo {
+    WorkerInfo {
+        id: id_of(index),
+        name: entry.name,
+        pid: entry.pid,
+        uptime: Duration::from_nanos(clock::monotonic().saturating_sub(entry.since)),
+        generation: entry.phase.generation(),
+        state,
+    }
+}
+
+/// Clears those away that are dead and not expected back. `own`: the desk of the caller's own lock.
+/// Under the control lock. `true`: there were some.
+pub(super) fn reap(
+    control: &Control<'_>,
+    segment: &Segment,
+    cluster: &str,
+    own: Option<usize>,
+) -> bool {
+    let count = segment.settings().desks;
+    let is_dead = |&index: &usize| {
+        let state = segment.with_desks(|desks| Phase::of(&desks[index]).state());
+        state == DeskState::Taken && own != Some(index) && !segment.lives(Member::Desk(index))
+    };
+    let dead: Vec<usize> = (0..count).filter(is_dead).collect();
+    // What cannot be cleared away now is left to the next.
+    dead.into_iter()
+        .filter(|&index| clear(control, segment, cluster, index, Ended::Died).is_ok())
+        .count()
+        > 0
+}
+
+/// Frees a desk, its inbox first. Each part can be done again. Under the control lock.
+fn clear(
+    _control: &Control<'_>,
+    segment: &Segment,
+    cluster: &str,
+    index: usize,
+    how: Ended,
+) -> Result<(), OpenError> {
+    // From here on nobody expects it back: killed now, it is cleared away by others.
+    set(segment, index, |phase| phase.with_state(DeskState::Taken));
+    let entry = segment.with_desks(|desks| desks[index].read());
+    step(Step::LeaveInbox);
+    discard_inbox(cluster, &entry.name)?;
+    step(Step::LeaveFree);
+    set(segment, index, |phase| phase.with_end(how).with_state(DeskState::Free));
+    Ok(())
+}
+
+/// Ends the inbox of this name, if there is one. The directory's control lock is held, so it does not
+/// wait long for the inbox'.
+fn discard_inbox(cluster: &str, worker: &str) -> Result<(), OpenError> {
+    let name = Object::Inbox(worker).name(cluster)?;
+    match RingBuilder::default().letters().patience(PATIENCE).attach_named(&name) {
+        Err(OpenError::NotFound { .. }) => Ok(()),
+        inbox => inbox?.discard(),
+    }
+}
+
+/// Opens a cluster's directory.
+fn open(cluster: &str, wanted: &Wanted<'_>) -> Result<Segment, JoinError> {
+    if wanted.max_workers == Some(0) {
+        let reason = "max_workers 0 is not from 1 to 1024".to_owned();
+        return Err(JoinError::Open(OpenError::BadSettings { reason }));
+    }
+    let settings = Settings {
+        capacity: 1024,
+        max_publishers: 1,
+        max_subscribers: 1,
+        stays_open: true,
+        desks: wanted.max_workers.unwrap_or(DESKS),
+        ..Settings::default()
+    };
+    let name = names::directory(cluster)?;
+    let segment = Segment::open(&name, &settings, wanted.patience)?;
+    let found = segment.settings().desks;
+    match wanted.max_workers {
+        Some(expected) if expected != found => Err(mismatch(&segment, expected)),
+        _ if found == 0 => Err(mismatch(&segment, settings.desks)),
+        _ => Ok(segment),
+    }
+}
+
+fn mismatch(segment: &Segment, expected: usize) -> JoinError {
+    JoinError::Open(OpenError::SettingsMismatch {
+        name: segment.name().to_owned(),
+        setting: "max_workers",
+        expected: expected.to_string(),
+        found: segment.settings().desks.to_string(),
+    })
+}
+
+/// The desk that a worker is to have: its own of before, the one it wants, one that nobody ever had,
+/// any that is free. Under the control lock.
+fn choose(segment: &Segment, cluster: &str, wanted: &Wanted<'_>) -> Result<usize, JoinError> {
+    let all = segment.with_desks(|desks| desks.iter().map(Desk::read).collect::<Vec<_>>());
+    let state = |index: usize| all[index].phase.state();
+    let is_own = |index: &usize| all[*index].name == wanted.name;
+    let mut taken = (0..all.len()).filter(|&index| state(index) != DeskState::Free);
+    if let Some(index) = taken.find(is_own) {
+        if segment.lives(Member::Desk(index)) {
+            let (name, pid) = (wanted.name.to_owned(), all[index].pid);
+            return Err(JoinError::NameTaken { name, pid });
+        }
+        if state(index) == DeskState::Kept {
+            return Ok(index);
+        }
+        // Dead, and what it left could not be cleared away: now the reason is somebody's to know.
+        discard_inbox(cluster, wanted.name).map_err(JoinError::Open)?;
+        return Ok(index);
+    }
+    let is_free = |index: &usize| state(*index) == DeskState::Free;
+    let mut free = (0..all.len()).filter(is_free);
+    let was_there = |index: &usize| all[*index].phase.generation() > 0;
+    let own = free.clone().find(|index| is_own(index) && was_there(index));
+    let chosen =
+        wanted.id.map(|id| usize::from(id.0)).filter(|id| free.clone().any(|at| at == *id));
+    let fresh = free.clone().find(|index| !was_there(index));
+    let found = own.or(chosen).or(fresh).or_else(|| free.next());
+    found.ok_or(JoinError::Full { limit: all.len() })
+}
+
+/// Takes a desk that is free or that its worker is away from. Under the control lock.
+fn sit_down(
+    _control: &Control<'_>,
+    segment: &Segment,
+    index: usize,
+    name: &str,
+) -> Result<(), OpenError> {
+    if !segment.sit(Member::Desk(index))? {
+        // Nobody is at it, and yet its lock is held: not by one of ours.
+        return Err(OpenError::system("lock a desk of", segment.name(), WouldBlock));
+    }
+    step(Step::DeskName);
+    segment.with_desks(|desks| {
+        let desk = &desks[index];
+        desk.card.write(name, std::process::id(), clock::monotonic());
+        let phase = Phase::of(desk);
+        let state = match phase.state() {
+            DeskState::Kept => DeskState::Kept,
+            DeskState::Free | DeskState::Taken => DeskState::Taken,
+        };
+        step(Step::DeskPhase);
+        phase.next(state).set(desk);
+    });
+    Ok(())
+}
+
+fn set(segment: &Segment, index: usize, change: impl FnOnce(Phase) -> Phase) {
+    segment.with_desks(|desks| change(Phase::of(&desks[index])).set(&desks[index]));
+}
+
+fn check_name(cluster: &str, name: &str) -> Result<(), JoinError> {
+    let too_long = name.len() > Card::LONGEST_NAME;
+    if too_long {
+        let reason = "a worker's name has 64 bytes at most";
+        return Err(JoinError::BadName { name: name.to_owned(), reason });
+    }
+    // So that its inbox can be opened, too.
+    Object::Inbox(name).name(cluster)?;
+    Ok(())
+}
+
+fn id_of(index: usize) -> WorkerId {
+    // There are no more desks than `MOST_ENTRIES`.
+    WorkerId(index as u16)
+}

@@ -36,6 +36,13 @@ mod topic;
 mod watch;
 mod worker;
 
+/// What tests of single steps see.
+#[cfg(test)]
+pub(crate) mod internals {
+    pub(crate) use super::directory::{Directory, Found, Wanted};
+    pub(crate) use super::names::{Address, Object, WorkerId};
+}
+
 pub use call::Call;
 pub use client::{Client, Reply};
 pub use context::Context;

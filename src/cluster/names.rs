@@ -77,6 +77,12 @@ pub(crate) enum Object<'a> {
 impl Object<'_> {
     /// What its segment is called.
     pub(crate) fn name(self, cluster: &str) -> Result<Name, OpenError> {
+        if let Self::Topic(name) | Self::Inbox(name) | Self::Queue(name) | Self::Service(name) =
+            self
+            && name.is_empty()
+        {
+            return Err(OpenError::BadName { name: String::new(), reason: "it is empty" });
+        }
         match self {
             Self::Topic(name) => Name::of_cluster(cluster, "t.", name),
             Self::Inbox(name) => Name::of_cluster(cluster, "i.", name),
@@ -93,4 +99,71 @@ impl Object<'_> {
 /// What a cluster's directory is called.
 pub(crate) fn directory(cluster: &str) -> Result<Name, OpenError> {
     Name::of_cluster(cluster, "d", "")
+}
+
+/// What a process is called that was not given a name by its own program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DefaultName {
+    pub(crate) name: String,
+    pub(crate) id: Option<WorkerId>,
+}
+
+impl DefaultName {
+    /// What this process' environment says.
+    pub(crate) fn of_process() -> Self {
+        let program = std::env::current_exe().ok();
+        let program = program.as_deref().and_then(|path| path.file_name()?.to_str());
+        Self::of(|key| std::env::var(key).ok(), program.unwrap_or("worker"))
+    }
+
+    /// `<name or program>-<n>`, and the id `n`; without a number, the bare name.
+    fn of(get: impl Fn(&str) -> Option<String>, program: &str) -> Self {
+        let name = get("name").filter(|name| !name.is_empty());
+        let name = name.unwrap_or_else(|| program.to_owned());
+        let number = |key| get(key)?.trim().parse::<u64>().ok();
+        match number("NODE_APP_INSTANCE").or_else(|| number("pm_id")) {
+            None => Self { name, id: None },
+            Some(number) => {
+                Self { name: format!("{name}-{number}"), id: number.try_into().ok().map(WorkerId) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn default_of(variables: &[(&str, &str)]) -> (String, Option<u16>) {
+        let get = |key: &str| {
+            let found = variables.iter().find(|(name, _)| *name == key);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let DefaultName { name, id } = DefaultName::of(get, "encoder");
+        (name, id.map(|id| id.0))
+    }
+
+    #[test]
+    fn the_process_manager_names_a_worker() {
+        let named = |name: &str, id| (name.to_owned(), id);
+        assert_eq!(default_of(&[]), named("encoder", None));
+        assert_eq!(default_of(&[("name", "api")]), named("api", None));
+        assert_eq!(default_of(&[("name", "api"), ("pm_id", "7")]), named("api-7", Some(7)));
+        let both = [("NODE_APP_INSTANCE", "2"), ("pm_id", "7")];
+        assert_eq!(default_of(&both), named("encoder-2", Some(2)));
+        let unnumbered = [("NODE_APP_INSTANCE", "x"), ("pm_id", "7"), ("name", "")];
+        assert_eq!(default_of(&unnumbered), named("encoder-7", Some(7)));
+        assert_eq!(default_of(&[("pm_id", "70000")]), named("encoder-70000", None));
+    }
+
+    #[test]
+    fn no_object_has_an_empty_name() {
+        for object in [Object::Topic(""), Object::Inbox(""), Object::Queue(""), Object::Service("")]
+        {
+            assert!(matches!(object.name("m"), Err(OpenError::BadName { .. })), "{object:?}");
+        }
+        assert_eq!(Object::Events.name("m").unwrap().as_str(), "m~e");
+        let replies = Object::Replies(WorkerId(3), 255).name("m").unwrap();
+        assert_eq!(replies.as_str(), "m~r.3.00000000000000ff");
+    }
 }

@@ -1,25 +1,62 @@
 //! A process' place in a cluster.
 
-use super::directory::Directory;
-use super::names::{Object, WorkerId};
+use super::directory::{Directory, Wanted, WorkerInfo, WorkerState};
+use super::error::JoinError;
+use super::names::{Addressee, DefaultName, Object, WorkerId};
 use super::outgoing::Outgoing;
-use crate::channel::{Ring, RingBuilder};
+use crate::channel::{Patience, RecvError, Ring, RingBuilder};
 use crate::error::OpenError;
 use crate::segment::settings::Overflow;
+use crate::wait::{IDLE, Sleep, Wait, Waiter};
 use std::time::Duration;
 
-/// A process' place in a cluster.
+/// A process' place in a cluster: its name there, and all that it opens.
+///
+/// A cluster is made by whoever joins first, and goes when the last has left and no inbox waits for
+/// somebody to come back. A name belongs to one living worker. A worker that is killed gives its
+/// place up by that; one that is dropped does so in good order. Who has an
+/// [inbox](Worker::inbox) is expected back: its id, its inbox and what is in it stay for the next
+/// worker of its name, until somebody [leaves](Worker::leave) or is [retired](Worker::retire).
+///
+/// It is `Send` and `Sync`, and its operations take `&self`. A process may have several.
+///
+/// ```
+/// # let cluster = format!("worker-{}", std::process::id());
+/// use packetring::{JoinError, Worker};
+///
+/// let desk = Worker::join(&cluster, "desk")?;
+/// assert!(matches!(Worker::join(&cluster, "desk"), Err(JoinError::NameTaken { .. })));
+/// assert_eq!(desk.workers()[0].name, "desk");
+///
+/// let id = desk.id();
+/// drop(desk);
+/// assert_eq!(Worker::join(&cluster, "desk")?.id(), id);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Worker {
     pub(super) directory: Directory,
     pub(super) cluster: String,
     name: String,
-    id: WorkerId,
     pub(super) choices: WorkerBuilder,
     pub(super) outgoing: Outgoing,
 }
 
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Worker>();
+};
+
 /// Chooses how a worker joins.
+///
+/// ```
+/// # let cluster = format!("builder-{}", std::process::id());
+/// use packetring::{Worker, WorkerId};
+///
+/// let third = Worker::builder().max_workers(16).id(WorkerId(3)).join(&cluster, "encoder-3")?;
+/// assert_eq!(third.id(), WorkerId(3));
+/// # Ok::<(), packetring::JoinError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct WorkerBuilder {
@@ -31,9 +68,49 @@ pub struct WorkerBuilder {
 }
 
 impl Worker {
-    /// This worker's number.
+    /// Joins a cluster as the worker of this name (1 to 64 bytes), making the cluster if it is not
+    /// there.
+    ///
+    /// It gets the id that a worker of its name had before, if that is still free, and its inbox.
+    ///
+    /// # Errors
+    ///
+    /// [`NameTaken`](JoinError::NameTaken) if a worker of this name lives,
+    /// [`BadName`](JoinError::BadName), [`Full`](JoinError::Full), [`Open`](JoinError::Open).
+    pub fn join(cluster: &str, name: &str) -> Result<Self, JoinError> {
+        Self::builder().join(cluster, name)
+    }
+
+    /// Joins under the name that the process manager gave this process.
+    ///
+    /// That is `name` of the environment, or the program's name where there is none, and behind it
+    /// `-<n>` with `n` from `NODE_APP_INSTANCE`, else from `pm_id`, which is also the id that is
+    /// asked for. So a process that PM2 restarts has the name and id it had before.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join).
+    pub fn from_env(cluster: &str) -> Result<Self, JoinError> {
+        let default = DefaultName::of_process();
+        let builder = WorkerBuilder { id: default.id, ..Self::builder() };
+        builder.join(cluster, &default.name)
+    }
+
+    /// Chooses how to join.
+    pub fn builder() -> WorkerBuilder {
+        WorkerBuilder {
+            max_workers: None,
+            id: None,
+            inbox_capacity: INBOX,
+            events_overflow: None,
+            patience: None,
+        }
+    }
+
+    /// This worker's number: the index of its place in the cluster, small, and the same after a
+    /// restart under the same name.
     pub fn id(&self) -> WorkerId {
-        self.id
+        self.directory.id()
     }
 
     /// This worker's name.
@@ -41,13 +118,133 @@ impl Worker {
         &self.name
     }
 
-    /// Opens an object of this cluster, making it if it is not there: what it is made to be is its
-    /// opener's to say, but for the defaults that all share.
+    /// Who is in the cluster, by number: those that live, this one included, and those that are
+    /// [away](WorkerState::Away).
+    pub fn workers(&self) -> Vec<WorkerInfo> {
+        self.directory.list()
+    }
+
+    /// What is known of a worker, by name or id, of one that is gone, too; `None`: it was never
+    /// there, or another one has its place.
+    pub fn worker(&self, who: &(impl Addressee + ?Sized)) -> Option<WorkerInfo> {
+        self.directory.info(&who.address())
+    }
+
+    /// Waits until a worker lives.
+    ///
+    /// # Errors
+    ///
+    /// [`Timeout`](RecvError::Timeout).
+    pub fn wait_for_worker_timeout(
+        &self,
+        who: &(impl Addressee + ?Sized),
+        timeout: Duration,
+    ) -> Result<WorkerInfo, RecvError> {
+        let deadline = Patience::For(timeout).deadline();
+        let waiter = Waiter::new(Wait::park(), Sleep::Futex);
+        let find = || self.worker(who).filter(|worker| worker.state == WorkerState::Alive);
+        loop {
+            if let Some(worker) = find() {
+                return Ok(worker);
+            }
+            if deadline.has_passed() {
+                return Err(RecvError::Timeout);
+            }
+            waiter.pause(self.directory.bell(), deadline.cut(IDLE), || find().is_some());
+        }
+    }
+
+    /// Gives name and inbox up: what is in the inbox is lost, who sends to it is told that this
+    /// worker is dead, and the next of its name begins anew. Dropping a worker keeps both for its
+    /// successor, if it had an inbox.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`](OpenError::Busy) if another process was stopped while it opened or left the
+    /// directory or the inbox, [`System`](OpenError::System). Whoever joins later tries again.
+    pub fn leave(self) -> Result<(), OpenError> {
+        self.directory.leave()
+    }
+
+    /// Clears a dead worker's name and inbox away, so that nobody is expected back; `false`: there is
+    /// no such worker, or it has been cleared away.
+    ///
+    /// # Errors
+    ///
+    /// [`NameTaken`](OpenError::NameTaken) if it lives, [`Busy`](OpenError::Busy),
+    /// [`System`](OpenError::System).
+    pub fn retire(&self, who: &(impl Addressee + ?Sized)) -> Result<bool, OpenError> {
+        self.directory.retire(&who.address())
+    }
+
+    /// Opens an object of this cluster, making it if it is not there, with the patience that this
+    /// worker has.
     pub(crate) fn open(
         &self,
         object: Object<'_>,
         settings: RingBuilder,
     ) -> Result<Ring, OpenError> {
+        let settings = match self.choices.patience {
+            Some(patience) => settings.patience(patience),
+            None => settings,
+        };
         settings.open_named(&object.name(&self.cluster)?)
+    }
+}
+
+/// Bytes of an inbox, if not chosen.
+const INBOX: usize = 256 << 10;
+
+impl WorkerBuilder {
+    /// Most workers of the cluster: 1 to 1024, by default 128. Each costs every inbox and topic an
+    /// entry of 256 bytes. Who joins a cluster that was made for another number gets
+    /// [`SettingsMismatch`](OpenError::SettingsMismatch); who does not choose joins any.
+    pub fn max_workers(mut self, count: usize) -> Self {
+        self.max_workers = Some(count);
+        self
+    }
+
+    /// The id to have, if no worker of this name was there before and it is free.
+    pub fn id(mut self, id: WorkerId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Bytes of this worker's inbox: a power of two, by default 256 KiB. A packet takes half of it at
+    /// most.
+    pub fn inbox_capacity(mut self, bytes: usize) -> Self {
+        self.inbox_capacity = bytes;
+        self
+    }
+
+    /// What happens when a worker does not handle its events in time, if this one is the first to
+    /// open them: by default, who emits waits.
+    pub fn events_overflow(mut self, overflow: Overflow) -> Self {
+        self.events_overflow = Some(overflow);
+        self
+    }
+
+    /// How long this worker waits for processes that are just opening, joining or leaving the same:
+    /// see [`RingBuilder::patience`].
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// Joins: see [`Worker::join`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::join`].
+    pub fn join(self, cluster: &str, name: &str) -> Result<Worker, JoinError> {
+        let wanted =
+            Wanted { name, id: self.id, max_workers: self.max_workers, patience: self.patience };
+        Ok(Worker {
+            directory: Directory::join(cluster, &wanted)?,
+            cluster: cluster.to_owned(),
+            name: name.to_owned(),
+            choices: self,
+            outgoing: Outgoing::default(),
+        })
     }
 }

@@ -260,6 +260,11 @@ impl Mapped {
         unlink_if_same(&self.name, self.fd.as_fd())
     }
 
+    /// Takes the name away, whoever is attached. Under the control lock.
+    pub(crate) fn give_name_up(&self) -> Result<(), OpenError> {
+        unlink_if_same(&self.name, self.fd.as_fd())
+    }
+
     /// Whether the ring stands where a ring can stand.
     pub(super) fn check_positions(&self) -> Result<(), OpenError> {
         let parts = self.parts();

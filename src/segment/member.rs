@@ -1,8 +1,8 @@
 //! Who takes part in a ring: entries, and whether they are taken. Who is in a cluster: desks, and
 //! how they stand.
 
-use super::layout::{Desk, Seat};
-use crate::sync::Ordering;
+use super::layout::{Card, DESK_NAME_WORDS, Desk, Seat};
+use crate::sync::{Ordering, fence};
 
 /// One entry of a segment, and whoever sits at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,6 +150,60 @@ impl Phase {
     pub(crate) fn next(self, state: DeskState) -> Self {
         let before = self.with_end(Ended::Died).0 >> 4 & 0b11;
         Self((self.generation() + 1) << 8 | before << 6).with_state(state)
+    }
+}
+
+#[cfg(not(loom))]
+impl Card {
+    /// Longest name in bytes.
+    pub(crate) const LONGEST_NAME: usize = DESK_NAME_WORDS * 8;
+
+    /// Writes who sits down. Under the control lock, before the phase says so.
+    pub(crate) fn write(&self, name: &str, pid: u32, since: u64) {
+        // Pairs with the fence in `Desk::read`: who sees any of this sees that the desk was freed.
+        fence(Ordering::Release);
+        self.pid.store(pid, Ordering::Relaxed);
+        self.since.store(since, Ordering::Relaxed);
+        self.name_len.store(name.len() as u64, Ordering::Relaxed);
+        super::types::store_text(&self.name, name);
+    }
+
+    /// The name, whatever another process may be writing there.
+    fn name(&self) -> String {
+        let len = self.name_len.load(Ordering::Relaxed).min(Self::LONGEST_NAME as u64);
+        super::types::load_text(&self.name, len as usize)
+    }
+}
+
+/// What a desk said at one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) phase: Phase,
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    pub(crate) since: u64,
+}
+
+#[cfg(not(loom))]
+impl Desk {
+    /// What it says, as of one instant: of a desk that changes meanwhile, what it says then.
+    pub(crate) fn read(&self) -> Entry {
+        let mut phase = Phase::of(self);
+        loop {
+            let entry = Entry {
+                phase,
+                name: self.card.name(),
+                pid: self.card.pid.load(Ordering::Relaxed),
+                since: self.card.since.load(Ordering::Relaxed),
+            };
+            // Pairs with the fence in `Card::write`.
+            fence(Ordering::Acquire);
+            let now = Phase::of(self);
+            if now == phase {
+                return entry;
+            }
+            phase = now;
+        }
     }
 }
 

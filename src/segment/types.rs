@@ -101,7 +101,7 @@ fn cut(name: &str) -> &str {
 }
 
 /// Stores text into words, which must have room for it.
-pub(crate) fn store_text(words: &[AtomicU64], text: &str) {
+pub(super) fn store_text(words: &[AtomicU64], text: &str) {
     for (word, bytes) in words.iter().zip(text.as_bytes().chunks(8)) {
         let mut buffer = [0; 8];
         buffer[..bytes.len()].copy_from_slice(bytes);
@@ -110,7 +110,7 @@ pub(crate) fn store_text(words: &[AtomicU64], text: &str) {
 }
 
 /// Loads `len` bytes of text, `len` being at most what the words hold.
-pub(crate) fn load_text(words: &[AtomicU64], len: usize) -> String {
+pub(super) fn load_text(words: &[AtomicU64], len: usize) -> String {
     let mut bytes = Vec::with_capacity(len.next_multiple_of(8));
     for word in &words[..len.div_ceil(8)] {
         bytes.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());

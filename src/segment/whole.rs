@@ -90,6 +90,15 @@ impl Segment {
         }
     }
 
+    /// Takes the segment's name away: those attached keep it, and who opens the name makes another.
+    /// Under the control lock.
+    pub(crate) fn give_name_up(&self, _control: &Control<'_>) -> Result<(), OpenError> {
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.give_name_up(),
+            Backing::Heap(_) => Ok(()),
+        }
+    }
+
     /// The ring's name; a ring on the heap has none.
     pub(crate) fn name(&self) -> &str {
         match &self.backing {

@@ -3,6 +3,7 @@
 //! Linux only: futexes, membarrier, open-file-description locks, POSIX shared memory.
 
 pub(crate) mod barrier;
+pub(crate) mod clock;
 pub(crate) mod cores;
 pub(crate) mod event;
 pub(crate) mod fork;

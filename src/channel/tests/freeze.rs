@@ -5,6 +5,7 @@
 //! nothing had been: everything published, before, meanwhile and after, has come once and in
 //! order.
 
+use super::desks;
 use super::life::{self, Case, PARCELS};
 use super::process::{GENEROUS, Process, State, Stop};
 use super::survivor::{OWN, PEER, Parcel, Survivor, parcel};
@@ -44,6 +45,9 @@ fn who_joins_need_not_wait_for_one_that_is_frozen_while_it_joins() {
 
 /// Runs one case; `true`: the peer came to the step and was frozen there.
 fn outlast(case: Case, stop: Stop) -> bool {
+    if case == Case::Cluster {
+        return desks::outlast(stop);
+    }
     let name = format!("freeze-{}-{case:?}-{:?}-{}", std::process::id(), stop.step, stop.nth);
     let ring = case.builder().open(&name).unwrap();
     let mut survivor = Survivor::new(ring.subscriber().unwrap(), case.overflow());

@@ -1,5 +1,6 @@
 //! What a peer does before it is stopped: everything there is, so that it comes to every step.
 
+use super::desks;
 use super::process::{Process, Stop};
 use super::survivor::{PEER, Parcel, parcel};
 use crate::channel::endpoint::Patience;
@@ -21,16 +22,19 @@ pub(super) enum Case {
     DropOldest,
     /// Shared, and closed when the last publisher has left.
     Left,
+    /// No ring: a worker that comes and goes (`desks`).
+    Cluster,
 }
 
 impl Case {
-    pub(super) const ALL: [Self; 4] = [Self::Exclusive, Self::Shared, Self::DropOldest, Self::Left];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Exclusive, Self::Shared, Self::DropOldest, Self::Left, Self::Cluster];
 
     pub(super) fn builder(self) -> RingBuilder {
         let builder = Ring::builder().capacity(8192).wait(Wait::park()).stays_open(true);
         match self {
             Self::Exclusive => builder.exclusive(),
-            Self::Shared => builder.shared(),
+            Self::Shared | Self::Cluster => builder.shared(),
             Self::DropOldest => builder.overflow(Overflow::DropOldest).history(4),
             Self::Left => builder.stays_open(false),
         }
@@ -39,7 +43,7 @@ impl Case {
     pub(super) fn overflow(self) -> Overflow {
         match self {
             Self::DropOldest => Overflow::DropOldest,
-            Self::Exclusive | Self::Shared | Self::Left => Overflow::Block,
+            Self::Exclusive | Self::Shared | Self::Left | Self::Cluster => Overflow::Block,
         }
     }
 }
@@ -94,6 +98,9 @@ fn kept(name: &str) -> String {
 /// The peer's side.
 pub(super) fn peer(name: &str, case: &str) {
     let case = Case::ALL.into_iter().find(|known| format!("{known:?}") == case).unwrap();
+    if case == Case::Cluster {
+        return desks::live(name);
+    }
     let own = Ring::open(&own(name)).unwrap();
     // Here nobody else recovers first, so this process comes to every step of it.
     assert!(recover_another(&own));

@@ -1,6 +1,7 @@
 //! Tests of endpoints that need what users do not see: steps at which a process is stopped.
 
 mod dead_claims;
+mod desks;
 mod double_faults;
 mod freeze;
 mod joining;

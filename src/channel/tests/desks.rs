@@ -1,0 +1,120 @@
+//! A worker is killed or frozen at each step of joining and leaving a cluster: its desk is free
+//! afterwards, or its own, and what was sent to its inbox is there.
+
+use super::life::{self, Case};
+use super::process::{GENEROUS, Process, State, Stop};
+use crate::cluster::internals::{Address, Directory, Found, Object, Wanted, WorkerId};
+use crate::cluster::{JoinError, WorkerState};
+use crate::{OpenError, Ring, Subscriber, Wait};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const SHORT: Duration = Duration::from_millis(5);
+const PEER: Address<'_> = Address::Name("peer");
+/// The survivor comes first.
+const DESK: WorkerId = WorkerId(1);
+
+fn join(cluster: &str, name: &str, patience: Duration) -> Result<Directory, JoinError> {
+    let wanted = Wanted { name, id: None, max_workers: None, patience: Some(patience) };
+    Directory::join(cluster, &wanted)
+}
+
+/// The ring of the peer's inbox, made if it is not there.
+fn ring(cluster: &str) -> Ring {
+    let settings = Ring::builder().capacity(8192).stays_open(true).letters();
+    settings.wait(Wait::park()).open_named(&Object::Inbox("peer").name(cluster).unwrap()).unwrap()
+}
+
+fn inbox(cluster: &str) -> Subscriber<u64> {
+    ring(cluster).durable("inbox").unwrap()
+}
+
+fn objects(cluster: &str) -> Vec<PathBuf> {
+    let prefix = format!("packetring.{cluster}~");
+    let all = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap());
+    let own = all.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+    own.map(|entry| entry.path()).collect()
+}
+
+fn has_inbox(cluster: &str) -> bool {
+    objects(cluster).iter().any(|path| path.to_string_lossy().contains("~i."))
+}
+
+/// The peer's side: a worker without an inbox, one that is kept and comes back, one that leaves.
+pub(super) fn live(cluster: &str) {
+    let join = || join(cluster, "peer", GENEROUS).unwrap();
+    drop(join());
+    let worker = join();
+    let inbox = inbox(cluster);
+    worker.keep().unwrap();
+    drop((inbox, worker));
+    join().leave().unwrap();
+    // Whoever is first to be killed is cleared away by another, which is killed at that.
+    let worker = join();
+    drop(self::inbox(cluster));
+    drop(worker);
+}
+
+/// Runs a case; `true`: the peer came to the step and was killed there.
+pub(super) fn survive(stop: Stop) -> bool {
+    let cluster = format!("desks-{}-{:?}-{}", std::process::id(), stop.step, stop.nth);
+    let own = join(&cluster, "survivor", GENEROUS).unwrap();
+    let mut peer = life::start(&cluster, Case::Cluster, stop);
+    let _ = peer.settle();
+    let found = own.find(&PEER);
+    assert!(!matches!(found, Found::NoInbox(_)), "{cluster}: {found:?}");
+    let is_kept = matches!(found, Found::Kept { .. });
+    if is_kept {
+        assert_eq!(own.info(&PEER).unwrap().state, WorkerState::Away);
+        // What is sent to one that is away is there when it comes back.
+        ring(&cluster).publisher::<u64>().unwrap().send_timeout(&7, GENEROUS).unwrap();
+    }
+    let heir = join(&cluster, "peer", GENEROUS).unwrap();
+    assert_eq!(heir.id(), DESK, "{cluster}");
+    assert_eq!(has_inbox(&cluster), is_kept, "{cluster}: {found:?}");
+    let kept = own.find(&PEER);
+    assert_eq!(matches!(kept, Found::Kept { .. }), is_kept, "{cluster}: {kept:?}");
+    let mut letters = inbox(&cluster);
+    if is_kept {
+        assert_eq!(*letters.recv_timeout(GENEROUS).unwrap(), 7, "{cluster}");
+    }
+    drop(letters);
+    heir.leave().unwrap();
+    assert!(!has_inbox(&cluster), "{cluster}");
+    assert!(matches!(own.find(&PEER), Found::Gone { .. }), "{cluster}");
+    drop(own);
+    assert_eq!(objects(&cluster), [] as [PathBuf; 0]);
+    peer.state() == State::Killed
+}
+
+/// Runs a case; `true`: the peer came to the step and was frozen there.
+pub(super) fn outlast(stop: Stop) -> bool {
+    let cluster = format!("desks-freeze-{}-{:?}-{}", std::process::id(), stop.step, stop.nth);
+    let own = join(&cluster, "survivor", GENEROUS).unwrap();
+    let mut peer = life::start(&cluster, Case::Cluster, stop);
+    let was_frozen = peer.settle() == State::Frozen;
+    if was_frozen {
+        go_on_beside(&cluster, &own, &peer);
+        peer.thaw();
+    }
+    assert_eq!(peer.settle(), State::Finished);
+    drop(own);
+    assert_eq!(objects(&cluster), [] as [PathBuf; 0]);
+    was_frozen
+}
+
+/// Who looks does not wait; who joins is told that somebody is in the lock, or joins.
+fn go_on_beside(cluster: &str, own: &Directory, peer: &Process) {
+    let _ = (own.find(&PEER), own.list());
+    match join(cluster, "other", SHORT) {
+        Ok(other) => assert_ne!(other.id(), own.id()),
+        Err(error) => assert!(matches!(error, JoinError::Open(OpenError::Busy { .. })), "{error}"),
+    }
+    match join(cluster, "peer", SHORT) {
+        Err(JoinError::NameTaken { pid, .. }) => assert_eq!(pid, peer.pid()),
+        Err(JoinError::Open(OpenError::Busy { .. })) => {}
+        // It was not there yet, or has left: what is taken must be given back before it goes on.
+        Ok(_) => {}
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -1,0 +1,195 @@
+//! Topics: rings under the cluster's name.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use packetring::{OpenError, Overflow, RecvError, Ring, SendError, Worker, packet};
+use support::peer::{self, Peer};
+use support::{LONG, SHORT, Watch, assert_gone, unique};
+
+#[packet]
+struct Price {
+    symbol: u32,
+    bid: u64,
+}
+
+#[packet]
+struct Trade {
+    symbol: u32,
+    paid: u64,
+}
+
+/// The peer's side; an empty test unless it was started as one.
+#[test]
+fn peer() {
+    let Some(role) = peer::role() else { return };
+    let [cluster, topic] = [0, 1].map(|index| role.arguments[index].as_str());
+    let worker = Worker::join(cluster, "feed").unwrap();
+    let mut feed = worker.publisher::<Price>(topic).unwrap();
+    feed.wait_for_subscribers_timeout(1, LONG).unwrap();
+    for bid in 0..role.number(2) {
+        feed.send_timeout(&Price { symbol: 7, bid }, LONG).unwrap();
+    }
+}
+
+#[test]
+fn either_side_makes_a_topic_and_all_processes_of_the_cluster_share_it() {
+    let cluster = unique("shared");
+    let desk = Worker::join(&cluster, "desk").unwrap();
+    let mut prices = desk.subscriber::<Price>("EURUSD").unwrap();
+    let feed = Peer::start(&format!("feed {cluster} EURUSD 1000"));
+    for bid in 0..1000 {
+        assert_eq!(prices.recv_timeout(LONG).unwrap().bid, bid);
+    }
+    feed.finish();
+    // Its last publisher has left, and it is open still.
+    assert!(matches!(prices.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    drop((prices, desk));
+    assert_gone(&format!("{cluster}~t.EURUSD"));
+}
+
+#[test]
+fn topics_of_two_clusters_and_rings_do_not_meet() {
+    let [one, two] = ["one", "two"].map(unique);
+    let [first, second] = [&one, &two].map(|cluster| Worker::join(cluster, "w").unwrap());
+    let ring = Ring::open(&one).unwrap();
+    let mut topic = first.subscriber::<u64>("t").unwrap();
+    second.publisher::<u64>("t").unwrap().send(&2).unwrap();
+    first.publisher::<u64>("t.").unwrap().send(&3).unwrap();
+    ring.publisher::<u64>().unwrap().send(&4).unwrap();
+    assert!(matches!(topic.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(Ring::open(&format!("{one}~t.t")), Err(OpenError::BadName { .. })));
+}
+
+#[test]
+fn the_second_opener_with_other_settings_is_shown_both() {
+    let cluster = unique("settings");
+    let worker = Worker::join(&cluster, "w").unwrap();
+    let topic = || worker.topic("prices");
+    let first = topic().capacity(64 * 1024).history(10).subscriber::<Price>().unwrap();
+    let refused = |error: Option<OpenError>| {
+        let error = error.unwrap();
+        let OpenError::SettingsMismatch { setting, expected, found, .. } = &error else {
+            panic!("{error}");
+        };
+        let text = error.to_string();
+        assert!(text.contains(expected.as_str()) && text.contains(found.as_str()), "{text}");
+        (*setting, expected.clone(), found.clone())
+    };
+    let shown =
+        |setting, expected: &str, found: &str| (setting, expected.to_owned(), found.to_owned());
+    assert_eq!(
+        refused(topic().capacity(4096).publisher::<Price>().err()),
+        shown("capacity", "4096", "65536")
+    );
+    assert_eq!(
+        refused(topic().overflow(Overflow::DropOldest).publisher::<Price>().err()),
+        shown("overflow", "drop oldest", "block")
+    );
+    assert_eq!(
+        refused(topic().history(11).subscriber::<Price>().err()),
+        shown("history", "11", "10")
+    );
+    assert_eq!(
+        refused(topic().exclusive().publisher::<Price>().err()),
+        shown("claims", "exclusive", "shared")
+    );
+    assert_eq!(
+        refused(topic().closes_when_left().publisher::<Price>().err()),
+        shown("stays_open", "false", "true")
+    );
+    // What is not chosen is whatever it is.
+    drop(topic().publisher::<Price>().unwrap());
+    drop(topic().history(10).publisher::<Price>().unwrap());
+    drop(first);
+}
+
+#[test]
+fn the_second_opener_with_another_type_is_shown_both() {
+    let cluster = unique("types");
+    let worker = Worker::join(&cluster, "w").unwrap();
+    let _desk = worker.subscriber::<Price>("prices").unwrap();
+    let error = worker.publisher::<Trade>("prices").err().unwrap();
+    let OpenError::TypeMismatch { expected, found } = &error else { panic!("{error}") };
+    assert!(expected.contains("Trade") && found.contains("Price"), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(expected.as_str()) && text.contains(found.as_str()), "{text}");
+}
+
+#[test]
+fn a_slow_subscriber_of_a_topic_that_drops_stops_nobody() {
+    let _watch = Watch::start();
+    let cluster = unique("slow");
+    let worker = Worker::join(&cluster, "w").unwrap();
+    let topic = || worker.topic("prices").capacity(4096).overflow(Overflow::DropOldest);
+    let mut fast = topic().subscriber::<Price>().unwrap();
+    let mut slow = topic().subscriber::<Price>().unwrap();
+    let mut feed = topic().publisher::<Price>().unwrap();
+    // Many times what the topic holds, and never a wait.
+    for bid in 0..10_000 {
+        feed.try_send(&Price { symbol: 7, bid }).unwrap();
+        assert_eq!(fast.try_recv().unwrap().bid, bid);
+    }
+    let Err(RecvError::Missed(missed)) = slow.try_recv() else { panic!("nothing missed") };
+    let next = slow.try_recv().unwrap().bid.to_native();
+    assert_eq!(missed.packets, next, "{missed:?}");
+    assert!(next > 9_900);
+}
+
+#[test]
+fn a_slow_subscriber_of_a_topic_that_blocks_is_waited_for() {
+    let cluster = unique("block");
+    let worker = Worker::join(&cluster, "w").unwrap();
+    let mut slow = worker.topic("prices").capacity(4096).subscriber::<Price>().unwrap();
+    let mut feed = worker.publisher::<Price>("prices").unwrap();
+    let sent = (0..).take_while(|&bid| feed.try_send(&Price { symbol: 7, bid }).is_ok()).count();
+    let full = feed.try_send(&Price { symbol: 7, bid: 0 });
+    assert!(matches!(full, Err(SendError::Full { .. })), "{full:?}");
+    for bid in 0..sent as u64 {
+        assert_eq!(slow.try_recv().unwrap().bid, bid);
+    }
+}
+
+#[test]
+fn a_topic_has_room_for_as_many_as_the_cluster() {
+    let cluster = unique("room");
+    let worker = Worker::builder().max_workers(3).join(&cluster, "w").unwrap();
+    let all = [(); 3].map(|()| worker.subscriber::<u64>("t").unwrap());
+    let one_more = worker.subscriber::<u64>("t").err().unwrap();
+    assert!(matches!(one_more, OpenError::Full { limit: 3, .. }), "{one_more}");
+    drop(all);
+    let mut closes = worker.topic("closes").closes_when_left().subscriber::<u64>().unwrap();
+    drop(worker.publisher::<u64>("closes").unwrap());
+    assert!(matches!(closes.recv_timeout(LONG), Err(RecvError::Closed)));
+}
+
+#[test]
+fn a_newcomer_gets_the_history() {
+    let cluster = unique("history");
+    let worker = Worker::join(&cluster, "w").unwrap();
+    let mut feed = worker.topic("t").history(2).publisher::<u64>().unwrap();
+    for number in 0..5_u64 {
+        feed.send(&number).unwrap();
+    }
+    let mut late = worker.subscriber::<u64>("t").unwrap();
+    [3, 4].into_iter().for_each(|number| assert_eq!(*late.recv().unwrap(), number));
+}
+
+#[test]
+fn names_of_topics_are_taken_whole_or_refused() {
+    let cluster = unique("names");
+    let worker = Worker::join(&cluster, "w").unwrap();
+    for name in ["", &"x".repeat(200), &"::".repeat(40)] {
+        let refused = worker.subscriber::<u64>(name).err().unwrap();
+        assert!(matches!(refused, OpenError::BadName { .. }), "{name:?}: {refused}");
+    }
+    let mut colons = worker.subscriber::<u64>("a::b").unwrap();
+    worker.publisher::<u64>("a:b").unwrap().send(&1).unwrap();
+    assert!(matches!(colons.try_recv(), Err(RecvError::Empty)));
+}

@@ -1,0 +1,371 @@
+//! Workers: joining by name, ids, being told of others, and a hundred that come and go.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use packetring::{
+    JoinError, OpenError, RecvError, Worker, WorkerChange, WorkerId, WorkerInfo, WorkerState,
+};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use support::peer::{self, Peer};
+use support::{LONG, Noise, SHORT, unique, wait_until};
+
+/// The peer's side; an empty test unless it was started as one.
+#[test]
+fn peer() {
+    let Some(role) = peer::role() else { return };
+    let cluster = &role.arguments[0];
+    match role.name.as_str() {
+        "stay" => stay(Worker::join(cluster, &role.arguments[1]).unwrap()),
+        "environment" => stay(Worker::from_env(cluster).unwrap()),
+        "come-and-go" => come_and_go(cluster, &role.arguments[1]),
+        name => panic!("no such role: {name}"),
+    }
+}
+
+/// Says who it is, and stays until the test is over or it is killed.
+fn stay(worker: Worker) {
+    peer::say(&format!("{} {}", worker.name(), worker.id()));
+    while peer::hear().is_some() {}
+}
+
+/// A peer that has joined, and its id.
+fn joined(cluster: &str, name: &str) -> (Peer, WorkerId) {
+    let mut peer = Peer::start(&format!("stay {cluster} {name}"));
+    let said = peer.hear();
+    let id = said.strip_prefix(&format!("{name} ")).unwrap().parse().unwrap();
+    (peer, WorkerId(id))
+}
+
+/// All objects of a cluster.
+fn objects(cluster: &str) -> Vec<PathBuf> {
+    let prefix = format!("packetring.{cluster}~");
+    let all = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap());
+    let own = all.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+    own.map(|entry| entry.path()).collect()
+}
+
+#[track_caller]
+fn assert_cluster_gone(cluster: &str) {
+    assert_eq!(objects(cluster), [] as [PathBuf; 0]);
+}
+
+fn names(workers: &[WorkerInfo]) -> Vec<&str> {
+    workers.iter().map(|worker| &*worker.name).collect()
+}
+
+#[test]
+fn a_name_is_one_living_workers_and_the_error_names_its_process() {
+    let cluster = unique("taken");
+    let (mut peer, id) = joined(&cluster, "desk");
+    let Err(JoinError::NameTaken { name, pid }) = Worker::join(&cluster, "desk") else {
+        panic!("joined beside a living worker of the same name");
+    };
+    assert_eq!((name.as_str(), pid), ("desk", peer.pid()));
+    let other = Worker::join(&cluster, "other").unwrap();
+    assert_ne!(other.id(), id);
+    peer.kill();
+    // Whoever comes next takes its name and place over: nobody has to be told of the death first.
+    let heir = Worker::join(&cluster, "desk").unwrap();
+    assert_eq!(heir.id(), id);
+    let again = Worker::join(&cluster, "desk");
+    let own = std::process::id();
+    assert!(matches!(again, Err(JoinError::NameTaken { pid, .. }) if pid == own), "{again:?}");
+    drop((heir, other));
+    assert_cluster_gone(&cluster);
+}
+
+#[test]
+fn an_id_is_the_same_after_a_restart() {
+    let cluster = unique("ids");
+    let join = |name: &str| Worker::join(&cluster, name).unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(join);
+    assert_eq!([a.id(), b.id(), c.id()], [0, 1, 2].map(WorkerId));
+    drop(b);
+    // Nobody else gets b's place while there are others.
+    let d = join("d");
+    assert_eq!(d.id(), WorkerId(3));
+    let b = join("b");
+    assert_eq!(b.id(), WorkerId(1));
+    assert_eq!(b.worker("b").unwrap().generation, 2);
+    let wanted = Worker::builder().id(WorkerId(9)).join(&cluster, "e").unwrap();
+    assert_eq!(wanted.id(), WorkerId(9));
+    // Taken, or not there at all: another one will do.
+    let unlucky = Worker::builder().id(WorkerId(9)).join(&cluster, "f").unwrap();
+    assert_eq!(unlucky.id(), WorkerId(4));
+    let beyond = Worker::builder().id(WorkerId(5000)).join(&cluster, "g").unwrap();
+    assert_eq!(beyond.id(), WorkerId(5));
+    drop((a, b, c, d, wanted, unlucky, beyond));
+    assert_cluster_gone(&cluster);
+}
+
+#[test]
+fn the_process_manager_gives_the_name() {
+    let cluster = unique("environment");
+    let environment = |variables: &[&str]| {
+        let program: Vec<&str> = ["env", "-u", "pm_id", "-u", "NODE_APP_INSTANCE", "-u", "name"]
+            .into_iter()
+            .chain(variables.iter().copied())
+            .collect();
+        let mut peer = Peer::start_under(&program, &format!("environment {cluster}"));
+        let said = peer.hear();
+        (peer, said)
+    };
+    let (mut first, said) = environment(&["name=api", "NODE_APP_INSTANCE=5", "pm_id=7"]);
+    assert_eq!(said, "api-5 5");
+    first.kill();
+    let (_second, said) = environment(&["name=api", "NODE_APP_INSTANCE=5", "pm_id=8"]);
+    assert_eq!(said, "api-5 5");
+    let (_third, said) = environment(&["name=api", "pm_id=9"]);
+    assert_eq!(said, "api-9 9");
+    let (_fourth, said) = environment(&[]);
+    let program = std::env::current_exe().unwrap();
+    let program = program.file_name().unwrap().to_str().unwrap();
+    assert_eq!(said, format!("{program} 0"));
+}
+
+#[test]
+fn a_full_cluster_says_so_and_the_dead_make_room() {
+    let cluster = unique("full");
+    let only = Worker::builder().max_workers(2).join(&cluster, "only").unwrap();
+    let (mut peer, id) = joined(&cluster, "peer");
+    let full = Worker::join(&cluster, "third");
+    assert!(matches!(full, Err(JoinError::Full { limit: 2 })), "{full:?}");
+    peer.kill();
+    let third = Worker::join(&cluster, "third").unwrap();
+    assert_eq!(third.id(), id);
+    let other = Worker::builder().max_workers(3).join(&cluster, "fourth").unwrap_err();
+    let JoinError::Open(OpenError::SettingsMismatch { expected, found, .. }) = &other else {
+        panic!("{other}");
+    };
+    assert_eq!((expected.as_str(), found.as_str()), ("3", "2"));
+    drop((only, third));
+    assert_cluster_gone(&cluster);
+    for count in [0, 1025] {
+        let none = Worker::builder().max_workers(count).join(&cluster, "none");
+        assert!(matches!(none, Err(JoinError::Open(OpenError::BadSettings { .. }))), "{none:?}");
+    }
+    assert_cluster_gone(&cluster);
+}
+
+#[test]
+fn a_name_has_1_to_64_bytes_of_any_kind() {
+    let cluster = unique("names");
+    for name in ["", &"x".repeat(65)] {
+        let refused = Worker::join(&cluster, name);
+        assert!(matches!(refused, Err(JoinError::BadName { .. })), "{name:?}: {refused:?}");
+    }
+    assert!(matches!(Worker::join("", "x"), Err(JoinError::BadName { .. })));
+    assert!(matches!(Worker::join(&"c".repeat(200), "x"), Err(JoinError::BadName { .. })));
+    assert_cluster_gone(&cluster);
+    let odd = ["a/b", "..", "thread::A", "ä~%", &"y".repeat(64)];
+    let workers = odd.map(|name| Worker::join(&cluster, name).unwrap());
+    assert_eq!(names(&workers[0].workers()), odd);
+    drop(workers);
+    assert_cluster_gone(&cluster);
+}
+
+#[test]
+fn workers_are_listed_and_found_by_name_and_id() {
+    let cluster = unique("list");
+    let own = Worker::join(&cluster, "own").unwrap();
+    let (mut peer, id) = joined(&cluster, "peer");
+    let all = own.workers();
+    assert_eq!(names(&all), ["own", "peer"]);
+    assert!(all.iter().all(|worker| worker.state == WorkerState::Alive));
+    assert_eq!([all[0].pid, all[1].pid], [std::process::id(), peer.pid()]);
+    assert_eq!(own.worker(&id).unwrap().name, "peer");
+    assert_eq!(own.worker("peer").unwrap().id, id);
+    assert!(own.worker("nobody").is_none() && own.worker(&WorkerId(77)).is_none());
+    assert!(own.worker(&WorkerId(9999)).is_none());
+    peer.kill();
+    assert_eq!(names(&own.workers()), ["own"], "the dead are not listed");
+    let gone = own.worker("peer").unwrap();
+    assert_eq!((gone.state, gone.pid), (WorkerState::Gone, peer.pid()));
+    let living = own.retire("own");
+    assert!(matches!(living, Err(OpenError::NameTaken { .. })), "{living:?}");
+    assert!(own.retire("peer").unwrap());
+    assert!(!own.retire("peer").unwrap() && !own.retire("nobody").unwrap());
+    drop(own);
+    assert_cluster_gone(&cluster);
+}
+
+#[test]
+fn joins_leaves_and_deaths_are_told() {
+    let cluster = unique("watch");
+    let own = Worker::join(&cluster, "own").unwrap();
+    let mut watch = own.watch().unwrap();
+    assert!(matches!(watch.try_recv(), Err(RecvError::Empty)), "who is there is not told of");
+    assert!(matches!(watch.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    let (mut peer, id) = joined(&cluster, "peer");
+    let told = watch.recv_timeout(LONG).unwrap();
+    assert!(matches!(&told, WorkerChange::Joined(who) if who.id == id), "{told:?}");
+    let leaver = Worker::join(&cluster, "leaver").unwrap();
+    leaver.leave().unwrap();
+    let dropped = Worker::join(&cluster, "dropped").unwrap();
+    assert!(matches!(watch.recv().unwrap(), WorkerChange::Joined(who) if who.name == "dropped"));
+    drop(dropped);
+    let told = watch.recv_timeout(LONG).unwrap();
+    assert!(matches!(&told, WorkerChange::Left(who) if who.name == "dropped"), "{told:?}");
+    peer.kill();
+    let told = watch.recv_timeout(LONG).unwrap();
+    let WorkerChange::Died(who) = &told else { panic!("{told:?}") };
+    assert_eq!((who.id, who.pid, who.state), (id, peer.pid(), WorkerState::Gone));
+    // One that died and is there again: told in order, though nobody looked in between.
+    let (mut peer, _) = joined(&cluster, "peer");
+    assert!(matches!(watch.recv_timeout(LONG).unwrap(), WorkerChange::Joined(_)));
+    peer.kill();
+    let (peer, _) = joined(&cluster, "peer");
+    assert!(matches!(watch.recv_timeout(LONG).unwrap(), WorkerChange::Died(_)));
+    assert!(matches!(watch.recv_timeout(LONG).unwrap(), WorkerChange::Joined(_)));
+    assert!(matches!(watch.try_recv(), Err(RecvError::Empty)));
+    drop((peer, own));
+    let mut rest = [watch.recv_timeout(LONG).unwrap(), watch.recv_timeout(LONG).unwrap()];
+    rest.sort_by_key(|change| matches!(change, WorkerChange::Died(_)));
+    assert!(matches!(&rest[0], WorkerChange::Left(who) if who.name == "own"), "{rest:?}");
+    assert!(matches!(&rest[1], WorkerChange::Died(who) if who.name == "peer"), "{rest:?}");
+    drop(watch);
+    assert_cluster_gone(&cluster);
+}
+
+#[test]
+fn a_worker_can_be_waited_for() {
+    let cluster = unique("wait");
+    let own = Worker::join(&cluster, "own").unwrap();
+    let late = own.wait_for_worker_timeout("late", SHORT);
+    assert!(matches!(late, Err(RecvError::Timeout)), "{late:?}");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| own.wait_for_worker_timeout("late", LONG).unwrap());
+        let late = Worker::join(&cluster, "late").unwrap();
+        assert_eq!(waiting.join().unwrap().id, late.id());
+    });
+    let gone = own.wait_for_worker_timeout("late", SHORT);
+    assert!(matches!(gone, Err(RecvError::Timeout)), "{gone:?}");
+}
+
+/// Names are fewer than processes, so that they meet.
+const NAMES: usize = 90;
+const PROCESSES: usize = 100;
+const ROUNDS: usize = 60;
+const IN_A_ROUND: usize = 25;
+
+/// The peer's side: joins, opens a topic, goes, as it is told.
+fn come_and_go(cluster: &str, name: &str) {
+    let mut held = None;
+    while let Some(order) = peer::hear() {
+        let outcome = match order.as_str() {
+            "join" => match Worker::join(cluster, name) {
+                Ok(worker) => {
+                    // The cluster has as many entries as desks.
+                    let topic = worker.publisher::<u64>("hubbub").unwrap();
+                    let id = worker.id();
+                    held = Some((topic, worker));
+                    format!("joined {id}")
+                }
+                Err(JoinError::NameTaken { .. }) => "taken".to_owned(),
+                Err(error) => panic!("{error}"),
+            },
+            "drop" => {
+                held = None;
+                "gone".to_owned()
+            }
+            "leave" => {
+                if let Some((_, worker)) = held.take() {
+                    worker.leave().unwrap();
+                }
+                "gone".to_owned()
+            }
+            order => panic!("{order}"),
+        };
+        peer::say(&outcome);
+    }
+}
+
+/// A seed that is printed, and can be given again.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    let given = std::env::var("PACKETRING_TEST_SEED").ok();
+    let seed = given.map_or_else(|| RandomState::new().hash_one(0), |text| text.parse().unwrap());
+    eprintln!("PACKETRING_TEST_SEED={seed}");
+    seed
+}
+
+/// What of a cluster this process has open and mapped.
+fn held(cluster: &str) -> usize {
+    let needle = format!("packetring.{cluster}~");
+    let links = std::fs::read_dir("/proc/self/fd").unwrap();
+    let targets = links.filter_map(|link| std::fs::read_link(link.ok()?.path()).ok());
+    let open = targets.filter(|target| target.to_string_lossy().contains(&needle)).count();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    open + maps.lines().filter(|line| line.contains(&needle)).count()
+}
+
+#[test]
+fn a_hundred_come_and_go_and_are_killed() {
+    let cluster = unique("hundred");
+    let mut noise = Noise::of(0, seed());
+    let own = Worker::join(&cluster, "own").unwrap();
+    let mut watch = own.watch().unwrap();
+    let held_before = held(&cluster);
+    let start = |slot: usize| Peer::start(&format!("come-and-go {cluster} w{}", slot % NAMES));
+    let mut peers: Vec<Peer> = (0..PROCESSES).map(start).collect();
+    let mut ids = HashMap::new();
+    for _ in 0..ROUNDS {
+        let mut busy = Vec::new();
+        for _ in 0..IN_A_ROUND {
+            let slot = noise.below(PROCESSES);
+            if busy.contains(&slot) {
+                continue;
+            }
+            busy.push(slot);
+            peers[slot].tell(["join", "join", "drop", "leave"][noise.below(4)]);
+        }
+        for slot in busy {
+            if noise.below(5) == 0 {
+                // In the midst of it, or not.
+                peers[slot].kill();
+                peers[slot] = start(slot);
+                continue;
+            }
+            let said = peers[slot].hear();
+            if let Some(id) = said.strip_prefix("joined ") {
+                // Nobody takes another's place while there are free ones.
+                let name = slot % NAMES;
+                assert_eq!(*ids.entry(name).or_insert(id.to_owned()), id, "w{name}");
+            }
+        }
+        let living = own.workers();
+        assert!(living.len() <= NAMES + 1, "{living:?}");
+    }
+    drop(peers);
+    // Killed with whatever they held: all of it is noticed.
+    wait_until("all but this one gone", || own.workers().len() == 1);
+    let mut alive = HashMap::new();
+    while let Ok(change) = watch.recv_timeout(SHORT) {
+        let (who, is_there) = match change {
+            WorkerChange::Joined(who) => (who, true),
+            WorkerChange::Left(who) | WorkerChange::Died(who) => (who, false),
+            change => panic!("{change:?}"),
+        };
+        let before = alive.insert(who.name.clone(), is_there).unwrap_or(false);
+        assert_ne!(before, is_there, "told twice of {}", who.name);
+    }
+    assert!(alive.values().all(|&is_there| !is_there), "not told of the end of some");
+    assert_eq!(held(&cluster), held_before, "descriptors and mappings");
+    // Every desk can be had again.
+    let more: Vec<Worker> =
+        (1..128).map(|n| Worker::join(&cluster, &format!("n{n}")).unwrap()).collect();
+    assert!(matches!(Worker::join(&cluster, "one too many"), Err(JoinError::Full { limit: 128 })));
+    drop(more);
+    // The topic that the dead left behind goes with who comes to it next.
+    drop(own.subscriber::<u64>("hubbub").unwrap());
+    drop((watch, own));
+    assert_cluster_gone(&cluster);
+}
