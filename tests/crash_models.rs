@@ -27,6 +27,7 @@
 
 mod crash_models {
     mod claims;
+    mod desks;
     mod eviction;
     mod explorer;
     mod groups;

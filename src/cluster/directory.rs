@@ -347,7 +347,8 @@ fn clear(
 fn discard_inbox(cluster: &str, worker: &str) -> Result<(), OpenError> {
     let name = Object::Inbox(worker).name(cluster)?;
     match RingBuilder::default().letters().patience(PATIENCE).attach_named(&name) {
-        Err(OpenError::NotFound { .. }) => Ok(()),
+        // Not even one that its maker was killed over.
+        Err(OpenError::NotFound { .. }) => Segment::remove(&name).map(drop),
         inbox => inbox?.discard(),
     }
 }
