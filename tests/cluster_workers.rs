@@ -11,6 +11,7 @@ mod support;
 
 use packetring::{
     JoinError, OpenError, RecvError, Worker, WorkerChange, WorkerId, WorkerInfo, WorkerState,
+    select, try_select,
 };
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -250,6 +251,26 @@ fn a_worker_can_be_waited_for() {
     assert!(matches!(gone, Err(RecvError::Timeout)), "{gone:?}");
 }
 
+#[test]
+fn a_watch_is_waited_for_together_with_others() {
+    let _watch = support::Watch::start();
+    let cluster = unique("select");
+    let own = Worker::join(&cluster, "own").unwrap();
+    let mut watch = own.watch().unwrap();
+    let mut topic = own.subscriber::<u64>("topic").unwrap();
+    assert_eq!(try_select(&mut [&mut topic, &mut watch]), None);
+    let (mut peer, _) = joined(&cluster, "peer");
+    assert_eq!(select(&mut [&mut topic, &mut watch]), 1);
+    assert!(matches!(watch.try_recv(), Ok(WorkerChange::Joined(_))));
+    own.publisher::<u64>("topic").unwrap().send(&7).unwrap();
+    assert_eq!(select(&mut [&mut topic, &mut watch]), 0);
+    assert_eq!(*topic.try_recv().unwrap(), 7);
+    // A death rings no bell.
+    peer.kill();
+    assert_eq!(select(&mut [&mut topic, &mut watch]), 1);
+    assert!(matches!(watch.try_recv(), Ok(WorkerChange::Died(_))));
+}
+
 /// Names are fewer than processes, so that they meet.
 const NAMES: usize = 90;
 const PROCESSES: usize = 100;
@@ -284,6 +305,7 @@ fn come_and_go(cluster: &str, name: &str) {
             }
             order => panic!("{order}"),
         };
+        assert!(held.is_some() || self::held(cluster) == 0, "descriptors and mappings");
         peer::say(&outcome);
     }
 }

@@ -36,5 +36,6 @@ pub use publisher::Publisher;
 pub use received::{Batch, Copied, Info, Received};
 pub use reserved::{Reserved, ReservedTail};
 pub use ring::{CarriedType, Ring, RingBuilder};
+pub(crate) use select::Waitable;
 pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};

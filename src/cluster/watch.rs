@@ -9,7 +9,7 @@
 
 use super::directory::{self, WorkerChange, WorkerInfo, WorkerState};
 use super::worker::Worker;
-use crate::channel::{Patience, RecvError, wake_everyone};
+use crate::channel::{Patience, RecvError, Selectable, Selectee, Waitable, wake_everyone};
 use crate::error::OpenError;
 use crate::segment::Segment;
 use crate::segment::layout::{Bell, Desk};
@@ -134,35 +134,23 @@ impl Watch {
     /// The next change that can be had without sleeping.
     fn next(&mut self) -> Option<WorkerChange> {
         if self.news.is_empty() {
-            let depth = if self.ask_at.has_passed() { Depth::Locks } else { Depth::Phases };
-            self.look(depth);
+            self.look_when_due();
         }
         self.news.pop_front()
     }
 
-    /// Whether there is something to tell.
-    pub(crate) fn has_news(&mut self) -> bool {
-        if self.news.is_empty() {
-            self.look(Depth::Phases);
-        }
-        !self.news.is_empty()
+    /// Looks at what desks say, and now and then at the locks: who never sleeps is to be told of
+    /// deaths, too.
+    fn look_when_due(&mut self) {
+        let is_due = self.ask_at.has_passed();
+        self.look(if is_due { Depth::Locks } else { Depth::Phases });
     }
 
     /// Whether a desk changed since the last look.
-    pub(crate) fn is_changed(&self) -> bool {
+    fn is_changed(&self) -> bool {
         self.segment.with_desks(|desks| {
             desks.iter().zip(&self.copies).any(|(desk, copy)| Phase::of(desk) != copy.phase)
         })
-    }
-
-    /// Asks the locks who died, and clears them away.
-    pub(crate) fn ask_locks(&mut self) {
-        self.look(Depth::Locks);
-    }
-
-    /// Where it sleeps.
-    pub(crate) fn bell(&self) -> &Bell {
-        &self.memory.head().readers.bell
     }
 
     fn look(&mut self, depth: Depth) {
@@ -201,6 +189,37 @@ impl Watch {
         if changed {
             wake_everyone(&self.segment);
         }
+    }
+}
+
+impl Waitable for Watch {
+    fn has_next(&mut self) -> bool {
+        if self.news.is_empty() {
+            self.look_when_due();
+        }
+        !self.news.is_empty()
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.news.is_empty() || self.is_changed()
+    }
+
+    fn bell(&self) -> &Bell {
+        &self.memory.head().readers.bell
+    }
+
+    fn is_pending(&self) -> bool {
+        false
+    }
+
+    fn ask_locks(&mut self) {
+        self.look(Depth::Locks);
+    }
+}
+
+impl Selectable for Watch {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(self)
     }
 }
 
