@@ -42,7 +42,7 @@ use std::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct MixedPublisher {
-    sender: Sender,
+    pub(super) sender: Sender,
     carried: Carried,
 }
 

@@ -39,3 +39,4 @@ pub use ring::{CarriedType, Ring, RingBuilder};
 pub(crate) use select::Waitable;
 pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};
+pub(crate) use waits::{End, Seat};

@@ -145,14 +145,20 @@ pub enum EmitError {
     /// itself. Run or poll first.
     OwnBacklog,
     /// `try_`: there is no room now.
-    Full,
+    Full {
+        /// Who holds it back.
+        waiting_for: WaitingFor,
+    },
     /// `_timeout`: there was no room in time.
-    Timeout,
+    Timeout {
+        /// Who holds it back.
+        waiting_for: WaitingFor,
+    },
     /// The packet does not fit, ever.
     TooLarge {
-        /// Bytes of its archive.
+        /// Bytes of its archive, and of what is before it: the event's name, and 16 more.
         needed: usize,
-        /// The most a packet may have.
+        /// The most there may be.
         limit: usize,
     },
     /// The value refused to be archived.
@@ -174,9 +180,16 @@ pub enum RunError {
     },
     /// Events were lost: the ring drops the oldest, and this worker was too slow.
     Missed(u64),
-    /// An event is not what its handler expects, or no event at all. It was skipped.
+    /// An event carries a packet of another type than its handler expects: that handler did not run.
+    TypeMismatch {
+        /// The event.
+        event: String,
+        /// Both types.
+        types: Box<Mismatch>,
+    },
+    /// An event is not sound, or no event at all: it was skipped.
     Corrupt(Box<str>),
-    /// The operating system refused.
+    /// The operating system refused, or somebody closed the ring of events.
     System(io::Error),
 }
 
@@ -277,8 +290,12 @@ impl fmt::Display for EmitError {
             Self::OwnBacklog => f.write_str(
                 "the ring is full of events that this worker has not handled: poll before it emits more",
             ),
-            Self::Full => f.write_str("the ring of events is full"),
-            Self::Timeout => f.write_str("the ring of events stayed full"),
+            Self::Full { waiting_for } => {
+                write!(f, "the ring of events is full, waiting for {waiting_for}")
+            }
+            Self::Timeout { waiting_for } => {
+                write!(f, "the ring of events stayed full, waiting for {waiting_for}")
+            }
             Self::TooLarge { needed, limit } => write!(
                 f,
                 "the event takes {needed} bytes and this cluster's take {limit} at most: make it smaller, or a topic"
@@ -296,6 +313,11 @@ impl fmt::Display for RunError {
             Self::Missed(count) => write!(
                 f,
                 "missed {count} events: too slow for a ring that drops the oldest, poll more often"
+            ),
+            Self::TypeMismatch { event, types } => write!(
+                f,
+                "{event:?} carries a {}, and a handler expects a {}: emit what it expects, or handle what is emitted",
+                types.found, types.expected
             ),
             Self::Corrupt(what) => write!(f, "an event is corrupt: {what}"),
             Self::System(error) => write!(f, "events could not be waited for: {error}"),

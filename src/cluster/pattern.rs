@@ -27,11 +27,6 @@ impl Pattern {
         &self.text
     }
 
-    /// Whether it describes one name: itself.
-    pub(crate) fn is_name(&self) -> bool {
-        self.is_name
-    }
-
     /// Whether it describes this name.
     pub(crate) fn fits(&self, name: &str) -> bool {
         if self.is_name { self.text == name } else { fits(&self.text, name) }

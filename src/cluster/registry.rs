@@ -37,6 +37,7 @@ pub(crate) enum Heard<'a> {
 }
 
 impl Subject {
+    /// Whether it is about this.
     fn is_about(&self, heard: Heard<'_>) -> bool {
         match (self, heard) {
             (Self::Event(pattern), Heard::Event(name)) => pattern.fits(name),
@@ -158,26 +159,30 @@ impl<H> Registry<H> {
         names
     }
 
-    /// Gives each handler that is about this to `run`, in order. What they want changed is changed
-    /// afterwards, also if one of them panics.
+    /// Gives each handler that is about this to `run`, in order, which says whether it ran: one that is
+    /// to run once and did not stays.
+    /// What they want changed is changed afterwards, also if one of them panics.
     pub(crate) fn run(
         &mut self,
         heard: Heard<'_>,
-        mut run: impl FnMut(&mut H, &Subject, &mut Changes<H>),
+        mut run: impl FnMut(&mut H, &mut Changes<H>) -> bool,
     ) {
         let settling = Settling(self);
         let Self { list, changes } = &mut *settling.0;
         let mut index = 0;
         while let Some(entry) = list.get_mut(index) {
-            if !entry.subject.is_about(heard) {
-                index += 1;
-            } else if entry.once {
-                let mut entry = list.remove(index);
-                run(&mut entry.handler, &entry.subject, changes);
-            } else {
-                run(&mut entry.handler, &entry.subject, changes);
-                index += 1;
+            if entry.subject.is_about(heard) {
+                if entry.once {
+                    let mut entry = list.remove(index);
+                    if run(&mut entry.handler, changes) {
+                        continue;
+                    }
+                    list.insert(index, entry);
+                } else {
+                    run(&mut entry.handler, changes);
+                }
             }
+            index += 1;
         }
     }
 
@@ -249,9 +254,13 @@ mod tests {
         /// The handlers that an event ran.
         fn emit(&mut self, event: &str) -> String {
             let mut ran = Vec::new();
-            self.run(Heard::Event(event), |Tale(name, act), _, changes| {
-                ran.push(*name);
-                act(changes);
+            self.run(Heard::Event(event), |Tale(name, act), changes| {
+                let is_for_it = *name != "deaf";
+                if is_for_it {
+                    ran.push(*name);
+                    act(changes);
+                }
+                is_for_it
             });
             ran.join(" ")
         }
@@ -308,6 +317,15 @@ mod tests {
         assert_eq!(registry.count(Heard::Event("open")), 1, "the other one did not run");
         assert_eq!(registry.emit("open"), "a");
         assert_eq!(registry.emit("open"), "");
+    }
+
+    #[test]
+    fn one_that_is_to_run_once_and_was_not_meant_stays_where_it_was() {
+        let mut registry = Registry::default();
+        registry.once("**", tale("deaf"));
+        registry.on("open", tale("a"));
+        assert_eq!(registry.emit("open"), "a");
+        assert_eq!(registry.names(), ["**", "open"]);
     }
 
     #[test]

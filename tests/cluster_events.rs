@@ -1,0 +1,736 @@
+//! Events of a cluster: one test for each sentence that is said of them, in one process and across
+//! processes. The order of handlers in all its cases is tested beside `cluster::registry`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use packetring::{
+    Context, EmitError, OpenError, Overflow, RunError, WaitingFor, Worker, WorkerChange, packet,
+};
+use std::cell::RefCell;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Barrier;
+use std::time::Duration;
+use support::peer::{self, Peer, Role};
+use support::{LONG, SHORT, Watch, unique, wait_until};
+
+#[packet]
+struct Opened {
+    by: String,
+    door: u32,
+}
+
+impl ArchivedOpened {
+    fn line(&self) -> String {
+        format!("{} opened {}", self.by, self.door)
+    }
+}
+
+#[packet]
+struct Closed {
+    door: u32,
+}
+
+fn opened(door: u32) -> Opened {
+    Opened { by: "ada".to_owned(), door }
+}
+
+/// A cluster of its own, watched over, of which nothing may be left.
+struct Place {
+    cluster: String,
+    _watch: Watch,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { cluster: unique("events"), _watch: Watch::start() }
+    }
+
+    fn worker(&self, name: &str) -> Worker {
+        Worker::join(&self.cluster, name).unwrap()
+    }
+
+    fn dropping(&self, name: &str) -> Worker {
+        let builder = Worker::builder().events_overflow(Overflow::DropOldest);
+        builder.join(&self.cluster, name).unwrap()
+    }
+
+    fn peer(&self, role: &str, rest: &str) -> Peer {
+        Peer::start(format!("{role} {} {rest}", self.cluster).trim())
+    }
+
+    fn objects(&self) -> Vec<String> {
+        let names = fs::read_dir("/dev/shm").unwrap().filter_map(Result::ok);
+        let names = names.map(|file| file.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.contains(&format!("{}~", self.cluster))).collect()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.objects(), [""; 0], "left behind");
+        }
+    }
+}
+
+/// What handlers said, in order.
+#[derive(Default)]
+struct Log(RefCell<Vec<String>>);
+
+impl Log {
+    fn say(&self, what: impl Into<String>) {
+        self.0.borrow_mut().push(what.into());
+    }
+
+    fn take(&self) -> String {
+        self.0.take().join(" ")
+    }
+}
+
+fn failing(what: &'static str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    Err(what.into())
+}
+
+// ── Who gets an event, and when ────────────────────────────────────────────────────────────────
+
+#[test]
+fn an_event_comes_to_all_that_listen_oneself_included_when_they_dispatch() {
+    let (place, log) = (Place::new(), Log::default());
+    let (one, two) = (place.worker("one"), place.worker("two"));
+    let (mut first, mut second) = (one.events().unwrap(), two.events().unwrap());
+    for events in [&mut first, &mut second] {
+        events.on::<Opened>("open", |door, context| {
+            log.say(format!("{} by {}", door.line(), context.sender()));
+        });
+    }
+    first.emit("open", &opened(7)).unwrap();
+    assert_eq!(log.take(), "", "not at once");
+    for events in [&mut first, &mut second] {
+        assert_eq!(events.poll().unwrap(), 1);
+        assert_eq!(log.take(), format!("ada opened 7 by {}", one.id()));
+        assert_eq!(events.poll().unwrap(), 0, "once");
+    }
+}
+
+#[test]
+fn one_that_does_not_listen_gets_none_and_holds_nobody_up() {
+    let place = Place::new();
+    let (one, two) = (place.worker("one"), place.worker("two"));
+    let mut first = one.events().unwrap();
+    let gone = two.events().unwrap();
+    drop(gone);
+    for _ in 0..100 {
+        for _ in 0..1000 {
+            first.try_emit("number", &[0_u64; 8]).unwrap();
+        }
+        first.poll().unwrap();
+    }
+    let mut late = two.events().unwrap();
+    assert_eq!(late.poll().unwrap(), 0, "only what comes after");
+}
+
+#[test]
+fn the_events_of_a_worker_come_in_their_order_whatever_their_names() {
+    let place = Place::new();
+    let seen = RefCell::new(Vec::new());
+    let (one, two) = (place.worker("one"), place.worker("two"));
+    let (mut first, mut second) = (one.events().unwrap(), two.events().unwrap());
+    second.on::<u32>("**", |number, _| seen.borrow_mut().push(number.to_native()));
+    for number in 0..1000_u32 {
+        first.emit(&format!("name::{}", number % 7), &number).unwrap();
+    }
+    assert_eq!(second.poll().unwrap(), 1000);
+    drop((first, second));
+    assert!(seen.into_inner().into_iter().eq(0..1000));
+}
+
+#[test]
+fn several_arguments_travel_as_a_tuple() {
+    let place = Place::new();
+    let one = place.worker("one");
+    let mut sum = 0;
+    let mut events = one.events().unwrap();
+    events.on::<(u32, u8, String)>("pair", |pair, _| {
+        sum += pair.0.to_native() + u32::from(pair.1) + pair.2.len() as u32;
+    });
+    events.emit("pair", &(1_u32, 2_u8, "three".to_owned())).unwrap();
+    events.poll().unwrap();
+    drop(events);
+    assert_eq!(sum, 8);
+}
+
+// ── Handlers ───────────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn handlers_run_in_order_prepended_ones_first_and_once_ones_once() {
+    let (place, log) = (Place::new(), Log::default());
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    events.on::<u32>("n", |_, _| log.say("a"));
+    events.once::<u32>("n", |_, _| log.say("once"));
+    events.prepend::<u32>("n", |_, _| log.say("b"));
+    events.prepend::<u32>("n", |_, _| log.say("c"));
+    let last = events.on::<u32>("n", |_, _| log.say("d"));
+    assert_eq!(events.listener_count("n"), 5);
+    for expected in ["c b a once d", "c b a d"] {
+        events.emit("n", &1_u32).unwrap();
+        events.poll().unwrap();
+        assert_eq!(log.take(), expected);
+    }
+    assert!(events.off(last) && !events.off(last));
+    assert_eq!((events.listener_count("n"), events.event_names()), (3, vec!["n".to_owned()]));
+    assert_eq!(events.off_all("n"), 3);
+    events.emit("n", &1_u32).unwrap();
+    assert_eq!(events.poll().unwrap(), 1, "it comes, and nobody is there for it");
+    assert_eq!((log.take(), events.event_names()), (String::new(), vec![]));
+}
+
+#[test]
+fn what_a_handler_adds_or_removes_counts_from_the_next_event_on() {
+    let (place, log) = (Place::new(), Log::default());
+    let one = place.worker("one");
+    let (say, said) = std::sync::mpsc::channel();
+    let mut events = one.events().unwrap();
+    let removed = events.on::<u32>("n", |_, _| log.say("removed"));
+    events.on::<u32>("gone", |_, _| log.say("gone"));
+    events.once::<u32>("n", move |_, context: &mut Context<'_>| {
+        context.off(removed);
+        context.off_all("gone");
+        let (on, once) = (say.clone(), say);
+        context.on::<u32>("n", move |_, _| on.send("on").unwrap());
+        context.once::<u32>("n", move |_, _| once.send("once").unwrap());
+        context.try_on::<u32>("fails", |_, _| failing("of itself"));
+    });
+    events.emit("n", &1_u32).unwrap();
+    events.poll().unwrap();
+    assert_eq!(log.take(), "removed", "those that were there when it began");
+    assert_eq!(said.try_iter().count(), 0);
+    for expected in [vec!["on", "once"], vec!["on"]] {
+        events.emit("n", &1_u32).unwrap();
+        events.poll().unwrap();
+        assert_eq!(said.try_iter().collect::<Vec<_>>(), expected);
+    }
+    assert_eq!(
+        (log.take(), events.event_names()),
+        (String::new(), ["n", "fails"].map(str::to_owned).to_vec())
+    );
+}
+
+#[test]
+fn a_pattern_hears_all_names_that_fit_it() {
+    let (place, log) = (Place::new(), Log::default());
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    events.on::<Opened>("threadA::*", |door, context| {
+        log.say(format!("{}:{}", context.event(), door.door));
+    });
+    events.once::<Opened>("**::y", |_, context| log.say(format!("once:{}", context.event())));
+    for name in ["threadA::open", "threadB::open", "threadA::x::y", "threadA::y"] {
+        events.emit(name, &opened(1)).unwrap();
+    }
+    assert_eq!(events.poll().unwrap(), 4);
+    assert_eq!(log.take(), "threadA::open:1 once:threadA::x::y threadA::y:1");
+    assert_eq!(events.listener_count("threadA::z"), 1);
+}
+
+// ── What goes wrong ────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn without_a_handler_of_errors_a_failure_ends_the_dispatch_and_the_next_goes_on() {
+    let (place, log) = (Place::new(), Log::default());
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    events.try_on::<u32>("n", |_, _| failing("first"));
+    events.try_on::<u32>("n", |_, _| failing("second"));
+    events.on::<u32>("n", |_, _| log.say("third"));
+    events.emit("n", &1_u32).unwrap();
+    events.emit("m", &1_u32).unwrap();
+    for expected in ["first", "second"] {
+        let Err(RunError::Handler { event, source }) = events.run() else { panic!() };
+        assert_eq!((&*event, source.to_string()), ("n", expected.to_owned()));
+    }
+    assert_eq!(log.take(), "third", "the others ran");
+    assert_eq!(events.poll().unwrap(), 1, "nothing is told twice, nothing is lost");
+}
+
+#[test]
+fn handlers_of_errors_hear_each_error_and_the_dispatch_goes_on() {
+    let (place, log) = (Place::new(), Log::default());
+    let (one, two) = (place.worker("one"), place.worker("two"));
+    let mut events = one.events().unwrap();
+    events.on_error(|error, context| {
+        log.say(format!("{}@{}: {error};", context.event(), context.sender()));
+    });
+    let again = events.on_error(|_, _| log.say("again;"));
+    events.try_on::<u32>("n", |_, _| failing("no"));
+    two.events().unwrap().emit("n", &1_u32).unwrap();
+    events.emit("m", &1_u32).unwrap();
+    assert_eq!(events.poll().unwrap(), 2);
+    assert_eq!(log.take(), format!("n@{}: a handler of \"n\" failed: no; again;", two.id()));
+    assert!(events.off(again));
+}
+
+#[test]
+fn a_packet_of_another_type_is_an_error_and_its_handler_does_not_run() {
+    let (place, log) = (Place::new(), Log::default());
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    events.on::<Opened>("open", |_, _| log.say("opened"));
+    events.once::<Closed>("open", |_, _| log.say("closed"));
+    events.emit("open", &opened(1)).unwrap();
+    let Err(RunError::TypeMismatch { event, types }) = events.run() else { panic!() };
+    assert_eq!(event, "open");
+    assert!(types.expected.starts_with("Closed") && types.found.starts_with("Opened"));
+    assert_eq!(log.take(), "opened");
+    assert_eq!(events.listener_count("open"), 2, "the once did not run");
+}
+
+#[test]
+fn a_pattern_does_not_hide_a_type_that_does_not_fit() {
+    let place = Place::new();
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    events.on::<(u32, String)>("progress::*", |_, _| panic!("it is not one"));
+    events.emit("progress::a", &(1_i32, "a".to_owned())).unwrap();
+    assert!(matches!(events.poll(), Err(RunError::TypeMismatch { .. })));
+}
+
+#[test]
+fn events_that_were_lost_are_an_error() {
+    let place = Place::new();
+    let (one, two) = (place.dropping("one"), place.worker("two"));
+    let (mut slow, mut fast) = (one.events().unwrap(), two.events().unwrap());
+    let total = 100_000_u64;
+    for number in 0..total {
+        fast.emit("n", &number).unwrap();
+    }
+    let mut seen = 0;
+    let mut missed = 0;
+    loop {
+        match slow.poll() {
+            Ok(0) => break,
+            Ok(count) => seen += count as u64,
+            Err(RunError::Missed(count)) => missed += count,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(missed > 0);
+    assert_eq!(seen + missed, total);
+}
+
+#[test]
+fn a_panic_goes_through_the_dispatch_and_the_packet_is_released() {
+    let (place, log) = (Place::new(), Log::default());
+    let (one, two) = (place.worker("one"), place.worker("two"));
+    let (mut events, mut other) = (one.events().unwrap(), two.events().unwrap());
+    events.try_on::<u32>("n", |_, _| failing("before it"));
+    events.on::<u32>("n", |number, _| assert!(*number != 0, "on purpose"));
+    events.on::<u32>("n", |_, _| log.say("behind"));
+    other.emit("n", &0_u32).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| events.run())).is_err());
+    assert_eq!(log.take(), "");
+    assert!(matches!(events.poll(), Err(RunError::Handler { .. })), "it is not forgotten");
+    assert_eq!(events.poll().unwrap(), 0, "it does not come again");
+    // Nothing is in hand: the ring goes round.
+    for _ in 0..30 {
+        for _ in 0..1000 {
+            other.try_emit("x", &[0_u64; 8]).unwrap();
+        }
+        events.poll().unwrap();
+        other.poll().unwrap();
+    }
+}
+
+// ── Emitting ───────────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn what_a_handler_emits_comes_after_the_event_and_not_to_this_poll() {
+    let (place, log) = (Place::new(), Log::default());
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    events.on::<u32>("n", |number, context| {
+        log.say(format!("n{number}"));
+        context.emit("n", &(number.to_native() + 1)).unwrap();
+    });
+    events.on::<u32>("n", |_, _| log.say("end"));
+    events.emit("n", &0_u32).unwrap();
+    for number in 0..3 {
+        assert_eq!(events.poll().unwrap(), 1);
+        assert_eq!(log.take(), format!("n{number} end"));
+    }
+}
+
+/// Emits until it is refused.
+fn fill(mut emit: impl FnMut() -> Result<(), EmitError>) -> EmitError {
+    (0..100_000).find_map(|_| emit().err()).expect("it has no end")
+}
+
+#[test]
+fn one_that_would_wait_for_itself_is_told_so() {
+    let place = Place::new();
+    let one = place.worker("one");
+    let mut refused = 0;
+    let mut events = one.events().unwrap();
+    let outside = fill(|| events.emit("n", &[0_u64; 8]));
+    assert!(matches!(outside, EmitError::OwnBacklog), "{outside}");
+    events.once::<[u64; 8]>("n", |_, context| {
+        // One is in hand, and all others are behind it.
+        let within = fill(|| context.emit("n", &[0_u64; 8]));
+        assert!(matches!(within, EmitError::OwnBacklog), "{within}");
+        refused += 1;
+    });
+    assert!(events.poll().unwrap() > 1);
+    events.emit("n", &[0_u64; 8]).unwrap();
+    drop(events);
+    assert_eq!(refused, 1);
+}
+
+#[test]
+fn a_ring_that_another_worker_has_filled_says_who() {
+    let place = Place::new();
+    let (one, two) = (place.worker("one"), place.worker("two"));
+    let (mut slow, mut fast) = (one.events().unwrap(), two.events().unwrap());
+    let error = loop {
+        match fast.try_emit("n", &[0_u64; 8]) {
+            Ok(()) => drop(fast.poll().unwrap()),
+            Err(error) => break error,
+        }
+    };
+    let by = WaitingFor::Subscriber { pid: std::process::id() };
+    assert!(matches!(error, EmitError::Full { waiting_for } if waiting_for == by), "{error}");
+    let error = fast.emit_timeout("n", &[0_u64; 8], SHORT).unwrap_err();
+    assert!(matches!(error, EmitError::Timeout { waiting_for } if waiting_for == by), "{error}");
+    std::thread::scope(|scope| {
+        let emits = scope.spawn(|| emit_once(&two));
+        assert!(slow.poll().unwrap() > 0);
+        emits.join().unwrap();
+    });
+}
+
+/// Emits once, waiting for room.
+fn emit_once(worker: &Worker) {
+    let mut events = worker.events().unwrap();
+    events.emit("n", &[0_u64; 8]).unwrap();
+}
+
+/// Both hold both up: the one that is further behind is told, and goes on.
+#[test]
+fn two_that_fill_the_ring_in_their_handlers_do_not_wait_for_each_other() {
+    let place = Place::new();
+    let both_listen = Barrier::new(2);
+    let fill_and_stop = |name: &str| {
+        let worker = place.worker(name);
+        let mut events = worker.events().unwrap();
+        events.on::<u32>("go", |_, context| {
+            let error = fill(|| context.emit("n", &[0_u64; 8]));
+            assert!(matches!(error, EmitError::OwnBacklog), "{error}");
+            context.stop();
+        });
+        both_listen.wait();
+        if name == "one" {
+            events.emit("go", &1_u32).unwrap();
+        }
+        events.run().unwrap();
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| fill_and_stop("one"));
+        scope.spawn(|| fill_and_stop("two"));
+    });
+}
+
+#[test]
+fn one_that_is_too_large_is_refused_with_the_limit() {
+    let place = Place::new();
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    let error = events.emit("n", &vec![0_u8; 1 << 22]).unwrap_err();
+    assert!(matches!(error, EmitError::TooLarge { needed, limit } if needed > limit), "{error}");
+}
+
+#[test]
+fn the_first_opener_chooses_what_a_full_ring_does() {
+    let place = Place::new();
+    let (one, two) = (place.worker("one"), place.dropping("two"));
+    let first = one.events().unwrap();
+    let error = two.events().map(drop).unwrap_err();
+    let OpenError::SettingsMismatch { setting, .. } = error else { panic!("{error}") };
+    assert_eq!(setting, "overflow");
+    drop(first);
+}
+
+// ── Dispatching ────────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn run_ends_after_the_event_whose_handler_stops_it() {
+    let (place, log) = (Place::new(), Log::default());
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    events.on::<u32>("n", |number, context| {
+        log.say(number.to_string());
+        if number.to_native() % 2 == 1 {
+            context.stop();
+        }
+    });
+    events.on::<u32>("n", |_, _| log.say("after"));
+    for number in 0..4_u32 {
+        events.emit("n", &number).unwrap();
+    }
+    events.run().unwrap();
+    assert_eq!(log.take(), "0 after 1 after");
+    assert_eq!(events.run_for(LONG).unwrap(), 2);
+    assert_eq!(log.take(), "2 after 3 after");
+    assert_eq!(events.run_for(SHORT).unwrap(), 0);
+}
+
+#[test]
+fn run_is_woken_by_what_comes() {
+    let place = Place::new();
+    let (one, two) = (place.worker("one"), place.worker("two"));
+    let mut events = one.events().unwrap();
+    events.on::<u32>("n", |number, context| {
+        context.emit("answer", &number.to_native()).unwrap();
+        if *number == 100 {
+            context.stop();
+        }
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut asks = two.events().unwrap();
+            for number in 1..=100_u32 {
+                asks.emit("n", &number).unwrap();
+                assert_eq!(asks.wait_for::<u32>("answer").unwrap(), number);
+            }
+        });
+        events.run().unwrap();
+    });
+}
+
+#[test]
+fn one_event_can_be_waited_for_and_handlers_run_meanwhile() {
+    let (place, log) = (Place::new(), Log::default());
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    events.on::<u32>("n", |_, context| {
+        log.say("n");
+        context.stop();
+    });
+    events.on::<Opened>("open", |_, _| log.say("open"));
+    events.emit("n", &1_u32).unwrap();
+    events.emit("open", &opened(5)).unwrap();
+    events.emit("n", &2_u32).unwrap();
+    let door: Opened = events.wait_for("open").unwrap();
+    assert_eq!((door.door, &*door.by), (5, "ada"));
+    assert_eq!(log.take(), "n open", "and no further, and no stop ends it");
+    assert!(events.wait_for_timeout::<Opened>("open", SHORT).unwrap().is_none());
+    assert_eq!(log.take(), "n");
+    events.emit("door::7", &(7_u32, 8_u32)).unwrap();
+    assert_eq!(events.wait_for_timeout("door::*", LONG).unwrap(), Some((7_u32, 8_u32)));
+    events.emit("open", &Closed { door: 1 }).unwrap();
+    let error = events.wait_for::<Opened>("open").map(drop).unwrap_err();
+    assert!(matches!(error, RunError::TypeMismatch { .. }), "{error}");
+}
+
+#[test]
+fn what_is_waited_for_comes_before_what_went_wrong_with_it() {
+    let place = Place::new();
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    events.try_on::<u32>("n", |_, _| failing("no"));
+    events.emit("n", &3_u32).unwrap();
+    assert_eq!(events.wait_for::<u32>("n").unwrap(), 3);
+    assert!(matches!(events.poll(), Err(RunError::Handler { .. })));
+}
+
+// ── Workers ────────────────────────────────────────────────────────────────────────────────────
+
+fn named(change: &WorkerChange) -> String {
+    match change {
+        WorkerChange::Joined(worker) => format!("+{}", worker.name),
+        WorkerChange::Left(worker) => format!("-{}", worker.name),
+        WorkerChange::Died(worker) => format!("x{}", worker.name),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn joins_leaves_and_deaths_come_to_handlers_of_workers() {
+    let (place, log) = (Place::new(), Log::default());
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    let _before = place.worker("before");
+    events.on_worker(|change, context| {
+        log.say(named(change));
+        context.stop();
+    });
+    let two = place.worker("two");
+    events.run().unwrap();
+    assert_eq!(log.take(), "+two");
+    drop(two);
+    events.run().unwrap();
+    assert_eq!(log.take(), "-two");
+    let mut peer = place.peer("sit", "three");
+    peer.expect("sits");
+    events.run().unwrap();
+    assert_eq!(log.take(), "+three");
+    peer.kill();
+    events.run().unwrap();
+    assert_eq!(log.take(), "xthree");
+}
+
+#[test]
+fn what_a_worker_emitted_comes_before_its_leaving() {
+    let (place, log) = (Place::new(), Log::default());
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    events.on::<u32>("n", |number, _| log.say(number.to_string()));
+    events.on_worker(|change, _| log.say(named(change)));
+    let two = place.worker("two");
+    for number in 0..3_u32 {
+        two.events().unwrap().emit("n", &number).unwrap();
+    }
+    drop(two);
+    assert_eq!(events.poll().unwrap(), 3);
+    // It came and went between two looks: of that nothing is told.
+    assert_eq!(log.take(), "0 1 2");
+    let two = place.worker("two");
+    events.poll().unwrap();
+    assert_eq!(log.take(), "+two");
+    for number in 0..200_u32 {
+        two.events().unwrap().emit("n", &number).unwrap();
+    }
+    drop(two);
+    events.poll().unwrap();
+    let told = log.take();
+    assert!(told.starts_with("0 1 2 ") && told.ends_with(" 199 -two"), "{told}");
+}
+
+// ── Across processes ───────────────────────────────────────────────────────────────────────────
+
+/// The peers of these tests.
+#[test]
+fn peer() {
+    let Some(role) = peer::role() else { return };
+    match role.name.as_str() {
+        "sit" => sit(&role),
+        "echo" => echo(&role),
+        "hold" => hold(&role),
+        other => panic!("no role {other}"),
+    }
+}
+
+/// Arguments: cluster, name.
+fn sit(role: &Role) {
+    let _worker = Worker::join(&role.arguments[0], &role.arguments[1]).unwrap();
+    peer::say("sits");
+    peer::hear();
+}
+
+/// Answers each opening by a closing, until told to stop. Arguments: cluster, name.
+fn echo(role: &Role) {
+    let worker = Worker::join(&role.arguments[0], &role.arguments[1]).unwrap();
+    let mut events = worker.events().unwrap();
+    events.on::<Opened>("threadA::open", |door, context| {
+        assert_eq!(door.line(), format!("ada opened {}", door.door));
+        context.emit("shut", &Closed { door: door.door.to_native() }).unwrap();
+    });
+    events.on_worker(|_, _| {});
+    events.once::<u8>("stop", |_, context| context.stop());
+    peer::say("listens");
+    events.run().unwrap();
+}
+
+/// Is in the midst of an event for ever. Arguments: cluster, name.
+fn hold(role: &Role) {
+    let worker = Worker::join(&role.arguments[0], &role.arguments[1]).unwrap();
+    let mut events = worker.events().unwrap();
+    events.on::<u32>("n", |_, _| {
+        peer::say("holds");
+        peer::hear();
+    });
+    peer::say("listens");
+    events.run().unwrap();
+}
+
+#[test]
+fn workers_in_other_processes_hear_and_answer_in_order() {
+    let place = Place::new();
+    let one = place.worker("one");
+    let mut peers = ["two", "three"].map(|name| place.peer("echo", name));
+    peers.iter_mut().for_each(|peer| peer.expect("listens"));
+    let ids = ["two", "three"].map(|name| one.worker(name).unwrap().id);
+    let seen = RefCell::new([Vec::new(), Vec::new()]);
+    let mut events = one.events().unwrap();
+    events.on::<Closed>("shut", |shut, context| {
+        let from = ids.iter().position(|&id| id == context.sender()).unwrap();
+        seen.borrow_mut()[from].push(shut.door.to_native());
+        if seen.borrow().iter().all(|doors| doors.len() == 500) {
+            context.stop();
+        }
+    });
+    for door in 0..500 {
+        events.emit("threadA::open", &opened(door)).unwrap();
+    }
+    events.run().unwrap();
+    for doors in seen.borrow().iter() {
+        assert!(doors.iter().copied().eq(0..500));
+    }
+    events.emit("stop", &0_u8).unwrap();
+    peers.into_iter().for_each(Peer::finish);
+    drop(events);
+}
+
+/// With handlers of workers, too: two words, one sleep.
+#[test]
+fn a_worker_that_runs_sleeps_in_one_place() {
+    let place = Place::new();
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    let mut peer = place.peer("echo", "two");
+    peer.expect("listens");
+    let sleeps = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", peer.pid())).unwrap();
+        let calls =
+            tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("syscall")).ok());
+        let calls: Vec<String> = calls.filter(|line| line.starts_with("449 ")).collect();
+        calls.len() == 1 && calls[0].split_whitespace().nth(2) == Some("0x2")
+    };
+    if fs::read_to_string(format!("/proc/{}/syscall", peer.pid())).is_err() {
+        eprintln!("not shown here: the system does not say where a thread sleeps");
+    } else {
+        wait_until("it sleeps on two words", sleeps);
+    }
+    events.emit("threadA::open", &opened(1)).unwrap();
+    assert_eq!(events.wait_for::<Closed>("shut").unwrap().door, 1);
+    events.emit("stop", &0_u8).unwrap();
+    peer.finish();
+}
+
+#[test]
+fn one_that_is_killed_in_a_handler_holds_nobody_up() {
+    let place = Place::new();
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    let mut peer = place.peer("hold", "two");
+    peer.expect("listens");
+    events.emit("n", &1_u32).unwrap();
+    peer.expect("holds");
+    let pid = peer.pid();
+    let error = loop {
+        match events.try_emit("x", &[0_u64; 8]) {
+            Ok(()) => drop(events.poll().unwrap()),
+            Err(error) => break error,
+        }
+    };
+    let by = WaitingFor::Subscriber { pid };
+    assert!(matches!(error, EmitError::Full { waiting_for } if waiting_for == by), "{error}");
+    peer.kill();
+    events.emit_timeout("x", &[0_u64; 8], Duration::from_secs(30)).unwrap();
+}
