@@ -531,6 +531,10 @@ fn one_event_can_be_waited_for_and_handlers_run_meanwhile() {
     assert_eq!(log.take(), "n open", "and no further, and no stop ends it");
     assert!(events.wait_for_timeout::<Opened>("open", SHORT).unwrap().is_none());
     assert_eq!(log.take(), "n");
+    events.emit("n", &3_u32).unwrap();
+    events.emit("open", &opened(6)).unwrap();
+    assert!(events.wait_for_timeout::<Opened>("open", LONG).unwrap().is_some(), "no stop ends it");
+    assert_eq!(log.take(), "n open");
     events.emit("door::7", &(7_u32, 8_u32)).unwrap();
     assert_eq!(events.wait_for_timeout("door::*", LONG).unwrap(), Some((7_u32, 8_u32)));
     events.emit("open", &Closed { door: 1 }).unwrap();
