@@ -13,7 +13,7 @@ use packetring::{
     JoinError, OpenError, RecvError, Worker, WorkerChange, WorkerId, WorkerInfo, WorkerState,
     select, try_select,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use support::peer::{self, Peer};
 use support::{LONG, Noise, SHORT, unique, wait_until};
@@ -329,6 +329,19 @@ fn held(cluster: &str) -> usize {
     open + maps.lines().filter(|line| line.contains(&needle)).count()
 }
 
+/// Who is there, by what a watch tells.
+fn follow(watch: &mut packetring::Watch, told: &mut HashSet<String>) {
+    while let Ok(change) = watch.try_recv() {
+        match change {
+            WorkerChange::Joined(who) => assert!(told.insert(who.name), "joined twice"),
+            WorkerChange::Left(who) | WorkerChange::Died(who) => {
+                assert!(told.remove(&who.name), "gone twice: {}", who.name);
+            }
+            change => panic!("{change:?}"),
+        }
+    }
+}
+
 #[test]
 fn a_hundred_come_and_go_and_are_killed() {
     let cluster = unique("hundred");
@@ -338,7 +351,7 @@ fn a_hundred_come_and_go_and_are_killed() {
     let held_before = held(&cluster);
     let start = |slot: usize| Peer::start(&format!("come-and-go {cluster} w{}", slot % NAMES));
     let mut peers: Vec<Peer> = (0..PROCESSES).map(start).collect();
-    let mut ids = HashMap::new();
+    let (mut ids, mut told) = (HashMap::new(), HashSet::new());
     for _ in 0..ROUNDS {
         let mut busy = Vec::new();
         for _ in 0..IN_A_ROUND {
@@ -363,23 +376,20 @@ fn a_hundred_come_and_go_and_are_killed() {
                 assert_eq!(*ids.entry(name).or_insert(id.to_owned()), id, "w{name}");
             }
         }
-        let living = own.workers();
-        assert!(living.len() <= NAMES + 1, "{living:?}");
+        // What is told comes to the same as what is there.
+        wait_until("told of all", || {
+            follow(&mut watch, &mut told);
+            let mut living = own.workers();
+            living.retain(|worker| worker.id != own.id());
+            told.len() == living.len() && living.iter().all(|who| told.contains(&who.name))
+        });
     }
     drop(peers);
     // Killed with whatever they held: all of it is noticed.
-    wait_until("all but this one gone", || own.workers().len() == 1);
-    let mut alive = HashMap::new();
-    while let Ok(change) = watch.recv_timeout(SHORT) {
-        let (who, is_there) = match change {
-            WorkerChange::Joined(who) => (who, true),
-            WorkerChange::Left(who) | WorkerChange::Died(who) => (who, false),
-            change => panic!("{change:?}"),
-        };
-        let before = alive.insert(who.name.clone(), is_there).unwrap_or(false);
-        assert_ne!(before, is_there, "told twice of {}", who.name);
-    }
-    assert!(alive.values().all(|&is_there| !is_there), "not told of the end of some");
+    wait_until("all but this one gone", || {
+        follow(&mut watch, &mut told);
+        own.workers().len() == 1 && told.is_empty()
+    });
     assert_eq!(held(&cluster), held_before, "descriptors and mappings");
     // Every desk can be had again.
     let more: Vec<Worker> =

@@ -165,8 +165,8 @@ impl Watch {
             let lives = phase.state() != DeskState::Free && self.segment.lives(Member::Desk(index));
             // After the lock: who leaves writes the phase before it lets the lock go.
             let entry = self.segment.with_desks(|desks| Desk::read(&desks[index]));
-            if lives && entry.phase != phase {
-                // It changed meanwhile, and who lives is not who was asked for. The next look.
+            if entry.phase != phase {
+                // Who was asked about need not be who sits there now. The next look.
                 continue;
             }
             found_dead |= !lives && entry.phase.state() == DeskState::Taken;

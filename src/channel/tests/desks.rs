@@ -5,7 +5,7 @@ use super::life::{self, Case};
 use super::process::{GENEROUS, Process, State, Stop};
 use crate::cluster::internals::{Address, Directory, Found, Object, Wanted, WorkerId};
 use crate::cluster::{JoinError, WorkerState};
-use crate::{OpenError, Ring, Subscriber, Wait};
+use crate::{OpenError, Ring, SendError, Subscriber, Wait};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,12 +47,42 @@ pub(super) fn live(cluster: &str) {
     let worker = join();
     let inbox = inbox(cluster);
     worker.keep().unwrap();
+    assert!(matches!(worker.find(&PEER), Found::Kept { generation: 2, .. }));
     drop((inbox, worker));
-    join().leave().unwrap();
+    let worker = join();
+    assert!(matches!(worker.find(&PEER), Found::Kept { generation: 3, .. }));
+    worker.leave().unwrap();
     // Whoever is first to be killed is cleared away by another, which is killed at that.
     let worker = join();
     drop(self::inbox(cluster));
     drop(worker);
+}
+
+#[test]
+fn one_that_is_away_keeps_its_cluster_until_it_is_retired() {
+    let cluster = format!("desks-away-{}", std::process::id());
+    let worker = join(&cluster, "peer", GENEROUS).unwrap();
+    let letters = inbox(&cluster);
+    worker.keep().unwrap();
+    ring(&cluster).publisher::<u64>().unwrap().send(&7).unwrap();
+    drop((letters, worker));
+    // Nobody is there, and both objects are.
+    assert_eq!(objects(&cluster).len(), 2);
+    let heir = join(&cluster, "peer", GENEROUS).unwrap();
+    let Found::Kept { id, generation: 2 } = heir.find(&PEER) else { panic!("not kept") };
+    assert_eq!(id, heir.id());
+    assert_eq!(*inbox(&cluster).try_recv().unwrap(), 7);
+    drop(heir);
+    let other = join(&cluster, "other", GENEROUS).unwrap();
+    assert_ne!(other.id(), id);
+    assert_eq!(other.info(&PEER).unwrap().state, WorkerState::Away);
+    assert_eq!(other.list().len(), 2);
+    assert!(other.retire(&PEER).unwrap());
+    assert_eq!(other.info(&PEER).unwrap().state, WorkerState::Gone);
+    assert!(!other.retire(&PEER).unwrap());
+    assert!(!has_inbox(&cluster));
+    drop(other);
+    assert_eq!(objects(&cluster), [] as [PathBuf; 0]);
 }
 
 /// Runs a case; `true`: the peer came to the step and was killed there.
@@ -79,8 +109,11 @@ pub(super) fn survive(stop: Stop) -> bool {
         assert_eq!(*letters.recv_timeout(GENEROUS).unwrap(), 7, "{cluster}");
     }
     drop(letters);
+    // One that stays attached is told, and is in nobody's way.
+    let mut cached = ring(&cluster).publisher::<u64>().unwrap();
     heir.leave().unwrap();
     assert!(!has_inbox(&cluster), "{cluster}");
+    assert!(matches!(cached.try_send(&8), Err(SendError::Closed)), "{cluster}");
     assert!(matches!(own.find(&PEER), Found::Gone { .. }), "{cluster}");
     drop(own);
     assert_eq!(objects(&cluster), [] as [PathBuf; 0]);
