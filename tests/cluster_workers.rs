@@ -122,14 +122,18 @@ fn the_process_manager_gives_the_name() {
     let (mut first, said) = environment(&["name=api", "NODE_APP_INSTANCE=5", "pm_id=7"]);
     assert_eq!(said, "api-5 5");
     first.kill();
-    let (_second, said) = environment(&["name=api", "NODE_APP_INSTANCE=5", "pm_id=8"]);
+    let (second, said) = environment(&["name=api", "NODE_APP_INSTANCE=5", "pm_id=8"]);
     assert_eq!(said, "api-5 5");
-    let (_third, said) = environment(&["name=api", "pm_id=9"]);
+    let (third, said) = environment(&["name=api", "pm_id=9"]);
     assert_eq!(said, "api-9 9");
-    let (_fourth, said) = environment(&[]);
+    let (fourth, said) = environment(&[]);
     let program = std::env::current_exe().unwrap();
     let program = program.file_name().unwrap().to_str().unwrap();
     assert_eq!(said, format!("{program} 0"));
+    drop((second, third, fourth));
+    // All were killed: the cluster goes with who comes next.
+    drop(Worker::join(&cluster, "last").unwrap());
+    assert_cluster_gone(&cluster);
 }
 
 #[test]
