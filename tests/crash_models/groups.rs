@@ -2,8 +2,7 @@
 //! share; a publisher that their hands hold back; and whoever recovers what a dead member had in
 //! hand. Each member may be killed before each of its steps, the recoverer too.
 //!
-//! It is the model of a protocol that is not built yet (`docs/CLUSTER.md`, "Work queues"): `ring/group.rs`
-//! is to mirror it step for step.
+//! Members mirror `ring::group`, step for step; the publisher `ring::gate::scan`.
 //!
 //! ```text
 //!  take      hand := p|TRYING ─► CAS shared p → p|PIN ─► hand := p ─► shared := p + span ─► in hand
@@ -15,12 +14,12 @@
 //!            every dead hand there
 //! ```
 //!
-//! Not here: publishers that die (`claims`), members that leave, `retry`, which leaves a hand behind as
-//! a dead member does.
+//! A member that leaves is to the others what one that dies is, and one that leaves its packet for
+//! another to retry is one that dies with it in hand and one that comes. Not here: publishers that die
+//! (`claims`).
 
 use super::explorer::{Model, Next, breaks, holds, is_large};
 
-const CAPACITY: u8 = 2;
 /// Places for members.
 const SEATS: usize = 3;
 /// Most packets of a scenario.
@@ -55,6 +54,10 @@ enum Mistake {
     HandsScannedFirst,
     /// What was adopted is not flagged.
     NotFlagged,
+    /// One that comes is not counted: a scan under way does not look at its entry.
+    NewcomerNotCounted,
+    /// A dead hand is left where it is.
+    NobodyAdopts,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,23 +154,26 @@ const VACANT: Member = Member {
     adopted: false,
 };
 
-/// What the publisher does next: read the shared cursor, each hand, publish.
+/// What the publisher does next: read how many seats there are, the shared cursor, each hand, publish.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Publisher {
     scan: u8,
+    seats: u8,
     gate: u8,
     counted: u8,
 }
 
-const AT_THE_BEGINNING: Publisher = Publisher { scan: 0, gate: 0, counted: 0 };
+const AT_THE_BEGINNING: Publisher = Publisher { scan: 0, seats: 0, gate: 0, counted: 0 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct State {
     tail: u8,
     shared: u8,
     is_pinned: bool,
-    /// `roster.clones`: a scan that it changes under begins again.
-    adoptions: u8,
+    /// Adoptions and newcomers (`roster.clones`): a scan that it changes under begins again.
+    counted: u8,
+    /// Seats that were ever used.
+    seats: u8,
     members: [Member; SEATS],
     publisher: Publisher,
     lock: Option<u8>,
@@ -190,6 +196,7 @@ const HARMS: [Harm; 4] = [
 struct Groups {
     mistake: Mistake,
     members: usize,
+    capacity: u8,
     packets: u8,
     kills: u8,
 }
@@ -240,7 +247,8 @@ impl Model for Groups {
             tail: 0,
             shared: 0,
             is_pinned: false,
-            adoptions: 0,
+            counted: 0,
+            seats: self.members as u8,
             members,
             publisher: AT_THE_BEGINNING,
             lock: None,
@@ -269,6 +277,11 @@ impl Model for Groups {
                 // Comes new, under the control lock: a hand that only tried holds nothing.
                 let mut new = *state;
                 new.members[seat] = Member { is_alive: true, ..VACANT };
+                new.seats = new.seats.max(seat as u8 + 1);
+                if self.mistake != Mistake::NewcomerNotCounted {
+                    // Only what a scan can see a difference by, lest states be without an end.
+                    new.counted += u8::from(new.seats != state.seats);
+                }
                 next.step(NAMES[seat], "joins", &[], new);
             }
         }
@@ -302,36 +315,41 @@ impl Groups {
     /// `gate::scan`: the shared cursor is entry 0, the hands come after it.
     fn publish(&self, state: &State, next: &mut Next<State>) {
         let mut new = *state;
-        let scan = usize::from(state.publisher.scan);
-        let turn = match (scan, self.mistake) {
-            (scan, Mistake::HandsScannedFirst) if scan < SEATS => scan + 1,
-            (SEATS, Mistake::HandsScannedFirst) => 0,
-            (scan, _) => scan,
-        };
-        if scan <= SEATS {
-            let word = match turn {
+        let Publisher { scan, seats, gate, counted } = state.publisher;
+        if scan == 0 {
+            let (seats, gate, counted) = (state.seats, state.tail, state.counted);
+            new.publisher = Publisher { scan: 1, seats, gate, counted };
+            next.step("P", "begins to scan {} seats", &[seats], new);
+            return;
+        }
+        if scan <= seats + 1 {
+            // 0 is the shared cursor.
+            let turn = match self.mistake {
+                Mistake::HandsScannedFirst if scan <= seats => scan,
+                Mistake::HandsScannedFirst => 0,
+                _ => scan - 1,
+            };
+            let word = match usize::from(turn) {
                 0 => Some(state.shared),
                 seat => state.members[seat - 1].hand.position(),
             };
-            let gate = if scan == 0 { state.tail } else { state.publisher.gate };
-            let counted = if scan == 0 { state.adoptions } else { state.publisher.counted };
             let gate = gate.min(word.unwrap_or(gate));
-            new.publisher = Publisher { scan: scan as u8 + 1, gate, counted };
-            next.step("P", "scans {}: the gate is {}", &[turn as u8, new.publisher.gate], new);
+            new.publisher = Publisher { scan: scan + 1, seats, gate, counted };
+            next.step("P", "scans {}: the gate is {}", &[turn, gate], new);
             return;
         }
         new.publisher = AT_THE_BEGINNING;
-        if state.publisher.counted != state.adoptions {
-            next.see("a job was adopted under a scan");
+        if counted != state.counted {
+            next.see("a job was adopted, or a member came, under a scan");
             next.step("P", "scans again", &[], new);
             return;
         }
-        if state.tail >= state.publisher.gate + CAPACITY {
+        if state.tail >= gate + self.capacity {
             next.see("the publisher was held back");
             next.step("P", "finds the ring full", &[], new);
             return;
         }
-        let overwrites = state.tail.checked_sub(CAPACITY);
+        let overwrites = state.tail.checked_sub(self.capacity);
         if overwrites.is_some_and(|p| state.truth[usize::from(p)] != Truth::Done) {
             new.hurt(Harm::PublisherOverranAJob);
         }
@@ -501,6 +519,7 @@ impl Groups {
             At::FindOrphan(other) => {
                 let them = new.members[usize::from(other)];
                 let found = match them.hand {
+                    _ if self.mistake == Mistake::NobodyAdopts => None,
                     Hand::Holds(p) if !them.is_alive && p < new.shared => Some(p),
                     _ => None,
                 };
@@ -530,7 +549,7 @@ impl Groups {
             }
             At::Count => {
                 if self.mistake != Mistake::AdoptionNotCounted {
-                    new.adoptions += 1;
+                    new.counted += 1;
                 }
                 new.members[seat].at = At::ClearAdopted(0);
                 "counts that it adopted {}"
@@ -583,7 +602,11 @@ impl Groups {
 }
 
 /// Two members, a third that comes when one is killed, and more packets than the ring holds.
-const TWO: Groups = Groups { mistake: Mistake::Nothing, members: 2, packets: 3, kills: 2 };
+const TWO: Groups =
+    Groups { mistake: Mistake::Nothing, members: 2, capacity: 1, packets: 2, kills: 2 };
+
+/// Of the same, a ring of two.
+const LARGER: Groups = Groups { capacity: 2, packets: 3, ..TWO };
 
 #[test]
 fn a_group_loses_no_job_and_gives_none_to_two() {
@@ -599,7 +622,7 @@ fn a_group_loses_no_job_and_gives_none_to_two() {
         "lost the race for a packet",
         "came to a pin",
         "the publisher was held back",
-        "a job was adopted under a scan",
+        "a job was adopted, or a member came, under a scan",
         "the pin went while hands were asked about",
     ];
     holds("groups", &TWO, &sights);
@@ -608,8 +631,9 @@ fn a_group_loses_no_job_and_gives_none_to_two() {
 #[test]
 fn a_larger_group_does_neither() {
     if is_large() {
-        holds("groups, three members", &Groups { members: 3, ..TWO }, &["a job was adopted"]);
-        holds("groups, four packets", &Groups { packets: 4, ..TWO }, &["a job was adopted"]);
+        holds("groups, a ring of two", &LARGER, &["a job was adopted"]);
+        holds("groups, three members", &Groups { members: 3, ..LARGER }, &["a job was adopted"]);
+        holds("groups, four packets", &Groups { packets: 4, ..LARGER }, &["a job was adopted"]);
     }
 }
 
@@ -635,8 +659,8 @@ fn a_cursor_moved_before_the_hand_is_written_is_no_better() {
 }
 
 #[test]
-fn one_who_does_not_say_that_it_tries_loses_its_pin() {
-    broken_by(Mistake::NobodySaysThatItTries, Harm::TakenByTwo);
+fn one_who_does_not_say_that_it_tries_loses_its_hand() {
+    broken_by(Mistake::NobodySaysThatItTries, Harm::PublisherOverranAJob);
 }
 
 #[test]
@@ -660,13 +684,26 @@ fn a_hand_cleared_after_the_pin_is_taken_for_a_job() {
 }
 
 #[test]
-fn a_dead_hand_cleared_first_loses_its_job_with_who_adopts_it() {
+fn a_dead_hand_cleared_first_hides_its_job_from_a_scan() {
     broken_by(Mistake::AdoptedAfterClearing, Harm::PublisherOverranAJob);
 }
 
 #[test]
 fn a_job_in_two_dead_hands_is_adopted_once() {
     broken_by(Mistake::AdoptedFromOneHand, Harm::TakenByTwo);
+}
+
+#[test]
+fn a_newcomer_that_is_not_counted_hides_a_job_from_a_scan() {
+    broken_by(Mistake::NewcomerNotCounted, Harm::PublisherOverranAJob);
+}
+
+#[test]
+fn a_job_that_nobody_adopts_is_never_done() {
+    // Nothing is ever wrong there: all of it is explored, so it is to be small.
+    let groups = Groups { mistake: Mistake::NobodyAdopts, members: 1, packets: 1, kills: 1, ..TWO };
+    breaks("a_job_that_nobody_adopts", &groups, Harm::JobIsNeverDone);
+    holds("one job", &Groups { mistake: Mistake::Nothing, ..groups }, &["a job was adopted"]);
 }
 
 #[test]
