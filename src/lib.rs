@@ -110,10 +110,10 @@ pub use public::*;
 #[cfg(not(loom))]
 mod public {
     pub use crate::channel::{
-        Batch, CarriedType, Copied, Info, Mail, MailBatch, MailBatchIter, Mismatch, MixedPublisher,
-        MixedSubscriber, Parcel, Publisher, Received, RecvError, Reserved, ReservedTail, Ring,
-        RingBuilder, Selectable, Selectee, SendAllError, SendError, Subscriber, Values, WaitingFor,
-        select, select_timeout, try_select,
+        Batch, CarriedType, Copied, Info, Mail, MailBatch, MailBatchIter, Member, Mismatch,
+        MixedPublisher, MixedSubscriber, Parcel, Publisher, Received, RecvError, Reserved,
+        ReservedTail, Ring, RingBuilder, Selectable, Selectee, SendAllError, SendError, Subscriber,
+        Taken, Values, WaitingFor, select, select_timeout, try_select,
     };
     pub use crate::cluster::{
         Addressee, Call, CallError, Client, Context, Deferred, EmitError, Events, HandlerId, Inbox,

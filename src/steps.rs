@@ -74,6 +74,24 @@ steps! {
     Receive,
     /// Receive: the cursor is about to be moved.
     Release,
+    /// Take: a member is about to say that it tries for a packet.
+    TakeMark,
+    /// Take: about to pin the shared cursor.
+    TakePin,
+    /// Take: pinned, the hand is about to be written.
+    TakeHand,
+    /// Take: the hand is written, the shared cursor is about to be moved.
+    TakeMove,
+    /// Take: about to be acknowledged.
+    TakeDone,
+    /// Adopt: a dead member's packet was found, the own hand is about to be written.
+    AdoptHand,
+    /// Adopt: about to be counted.
+    AdoptCount,
+    /// Adopt: a dead hand is about to be cleared.
+    AdoptClear,
+    /// Recover: a dead member's pin is about to be taken off.
+    Unpin,
     /// Evict: the cursor was read, packets are about to be walked over.
     EvictWalk,
     /// Evict: counted as begun, the cursor is about to be moved.

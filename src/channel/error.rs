@@ -69,6 +69,8 @@ pub enum WaitingFor {
         /// Its process, as its own pid namespace has it. For people.
         pid: u32,
     },
+    /// A member of the work queue: there is none, or each has a packet in hand.
+    Member,
 }
 
 /// Why a batch was not published as a whole.
@@ -156,6 +158,7 @@ impl fmt::Display for WaitingFor {
             Self::Subscriber { pid } => write!(f, "a subscriber in process {pid}"),
             Self::Publisher { pid } => write!(f, "a publisher in process {pid}"),
             Self::Subscribers { missing } => write!(f, "{missing} more subscribers"),
+            Self::Member => f.write_str("a member of the work queue to take a packet"),
             Self::Claim => f.write_str("a claim to be committed"),
             Self::Joining { pid } => write!(f, "process {pid} to join or leave"),
         }

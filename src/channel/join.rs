@@ -8,9 +8,11 @@ use super::endpoint::{self, Endpoint, reap};
 use super::error::Mismatch;
 use super::receiver::{Letting, Receiver};
 use super::sender::Sender;
+use super::taker::Taker;
 use crate::error::OpenError;
 use crate::packet::TypeInfo;
 use crate::ring::closing::Closing;
+use crate::ring::group::{self, Group};
 use crate::ring::reader::Reader;
 use crate::ring::roster::{self, Side, Start};
 use crate::ring::writer::Writer;
@@ -41,6 +43,10 @@ pub(crate) fn publisher(
         let memory = segment.memory();
         if Closing::of(&memory) == Closing::Closed {
             return Err(OpenError::Closed { name: segment.name().to_owned() });
+        }
+        if segment.settings().grouped {
+            // What is published waits for members.
+            group::found(&memory, segment.settings());
         }
         let member = vacancy(&control, &segment, Side::Publishers)?;
         let waiter = Endpoint::waiter(&segment, member, wait)?;
@@ -79,6 +85,31 @@ pub(crate) fn subscriber(
     };
     let reader = Reader::new(segment.memory(), segment.settings(), index_of(member), joined);
     Ok((receiver(segment, member, reader, Letting::ByDrop, waiter), index))
+}
+
+/// Joins as a member of the ring's group.
+pub(crate) fn member(
+    ring: &Segment,
+    types: &Types<'_>,
+    wait: Wait,
+) -> Result<(Taker, u16), OpenError> {
+    let mut segment = ring.another()?;
+    segment.protect_slots()?;
+    let (memory, settings) = (segment.memory(), *segment.settings());
+    let (member, waiter, index, group) = {
+        let control = segment.lock()?;
+        // First: nobody sits at its entry.
+        group::found(&memory, &settings);
+        let member = vacancy(&control, &segment, Side::Subscribers)?;
+        let waiter = Endpoint::waiter(&segment, member, wait)?;
+        let index = type_index(&control, &segment, types)?;
+        sit(&segment, member)?;
+        (member, waiter, index, Group::join(memory, &settings, index_of(member)))
+    };
+    let mut endpoint = Endpoint::new(segment, member, waiter);
+    // Publishers that wait for members.
+    endpoint.wake_all();
+    Ok((Taker::new(group, endpoint), index))
 }
 
 /// Joins as the durable subscriber of this name: as the successor of the one that died or left,

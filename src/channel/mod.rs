@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 mod join;
 mod mail;
+mod member;
 mod mixed;
 mod publisher;
 mod received;
@@ -23,6 +24,7 @@ mod ring;
 mod select;
 mod sender;
 mod subscriber;
+mod taker;
 mod waits;
 
 #[cfg(test)]
@@ -31,6 +33,7 @@ mod tests;
 pub(crate) use endpoint::{Patience, wake_everyone};
 pub use error::{Mismatch, RecvError, SendAllError, SendError, WaitingFor};
 pub use mail::{Mail, MailBatch, MailBatchIter, Parcel};
+pub use member::{Member, Taken};
 pub use mixed::{MixedPublisher, MixedSubscriber};
 pub use publisher::Publisher;
 pub use received::{Batch, Copied, Info, Received};

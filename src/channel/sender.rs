@@ -359,9 +359,13 @@ fn word_of(memory: &Memory, gate: Gate) -> u64 {
 
 fn waiting_for(memory: &Memory, gate: Gate) -> WaitingFor {
     match gate.holder {
-        Some(Member::Subscriber(index)) => WaitingFor::Subscriber {
-            pid: memory.subscribers()[index].details.seat.pid.load(Ordering::Relaxed),
-        },
+        Some(Member::Subscriber(index)) => {
+            match memory.subscribers()[index].details.seat.pid.load(Ordering::Relaxed) {
+                // The cursor of a work queue.
+                0 => WaitingFor::Member,
+                pid => WaitingFor::Subscriber { pid },
+            }
+        }
         Some(Member::Publisher(index)) => WaitingFor::Publisher {
             pid: memory.publishers()[index].seat.pid.load(Ordering::Relaxed),
         },

@@ -35,6 +35,7 @@
 //! | how far may be claimed | [`gate`] |
 //! | claim, fill, commit, abort | [`writer`], [`exclusive`], [`shared`] |
 //! | receive, pin, release | [`reader`] |
+//! | a packet to one of several members | [`group`] |
 //! | who loses what when it overflows | [`evict`], [`missed`] |
 //! | how far back a newcomer starts | [`history`] |
 //! | whether packets can still come | [`closing`] |
@@ -46,9 +47,12 @@ pub(crate) mod evict;
 pub(crate) mod exclusive;
 pub(crate) mod gate;
 pub(crate) mod geometry;
+pub(crate) mod group;
 #[cfg(not(loom))]
 pub(crate) mod hand;
 pub(crate) mod history;
+#[cfg(not(loom))]
+pub(crate) mod job;
 pub(crate) mod missed;
 pub(crate) mod reader;
 pub(crate) mod recover;

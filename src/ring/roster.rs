@@ -14,6 +14,7 @@
 use crate::ring::closing::Closing;
 use crate::ring::gate::{PIN, position};
 use crate::ring::geometry::{Geometry, clamp};
+use crate::ring::group::{self, Orphans};
 use crate::ring::history;
 use crate::ring::missed::Account;
 use crate::ring::recover::{Recovered, recover};
@@ -96,6 +97,9 @@ pub(crate) fn join_publisher(memory: &Memory, settings: &Settings, index: usize)
         (tail, _) = slot::walk(memory, &geometry, tail, tail + geometry.capacity);
         head.tail.store(tail, Ordering::Release);
     }
+    if settings.grouped {
+        group::keep(memory, settings);
+    }
     Closing::Open.set(memory);
     tail
 }
@@ -163,6 +167,18 @@ fn boundary(memory: &Memory, geometry: &Geometry, start: Start) -> u64 {
         Start::Newcomer => &*memory.head().tail,
     };
     clamp(position(word.load(Ordering::Acquire)))
+}
+
+/// Takes an entry for a member of a group, with nothing in hand.
+pub(crate) fn sit_member(memory: &Memory, index: usize) {
+    let entry = &memory.subscribers()[index];
+    entry.cursor.store(NOWHERE, Ordering::Release);
+    take(&entry.details.seat, SeatState::Member);
+    step(Step::JoinCursor);
+    raise(&memory.head().roster.subscribers, index);
+    // A scan that has read how many entries there are may read the shared cursor after this member
+    // has moved it.
+    group::count(memory);
 }
 
 /// Takes over a durable entry whose owner died or left: returns where it stood and below which
@@ -250,8 +266,12 @@ pub(crate) fn reap(
     for index in 0..memory.publishers().len() {
         reaped.changed |= reap_publisher(memory, settings, slots, index, lives);
     }
-    for index in 0..memory.subscribers().len() {
-        reaped.changed |= reap_subscriber(memory, index, lives);
+    if settings.grouped {
+        reaped.changed |= group::unpin(memory, lives);
+    }
+    // Nobody sits at the entry of a group's cursor, and its pin is a member's.
+    for index in usize::from(settings.grouped)..memory.subscribers().len() {
+        reaped.changed |= reap_subscriber(memory, Orphans::of(settings), index, lives);
     }
     reaped
 }
@@ -281,11 +301,18 @@ fn reap_publisher(
     true
 }
 
-fn reap_subscriber(memory: &Memory, index: usize, lives: &dyn Fn(Member) -> bool) -> bool {
+fn reap_subscriber(
+    memory: &Memory,
+    orphans: Orphans,
+    index: usize,
+    lives: &dyn Fn(Member) -> bool,
+) -> bool {
     let entry = &memory.subscribers()[index];
     match SeatState::of(&entry.details.seat) {
         SeatState::Free => false,
         _ if lives(Member::Subscriber(index)) => false,
+        // Whoever adopts its packet clears the hand.
+        SeatState::Member if orphans == Orphans::Adopted && group::has_hand(entry) => false,
         SeatState::Taken | SeatState::Joining | SeatState::Member => {
             leave_subscriber(memory, index);
             true

@@ -151,6 +151,11 @@ mod parts {
             Self { base, places, settings }
         }
 
+        /// What it was made to be.
+        pub(crate) fn settings(&self) -> &Settings {
+            &self.settings
+        }
+
         /// The head alone.
         pub(crate) fn head(&self) -> &Head {
             // SAFETY: the head is the first part; it consists of atomics, for which any bytes are

@@ -113,6 +113,9 @@ impl Settings {
         if self.desks > MOST_ENTRIES {
             return Err(format!("max_workers {} is more than {MOST_ENTRIES}", self.desks));
         }
+        if self.grouped && (self.overflow == Overflow::DropOldest || self.history > 0) {
+            return Err("a work queue drops nothing and keeps nothing that is done".to_owned());
+        }
         let kept = capacity / super::layout::SLOT / 2;
         if self.history > kept {
             return Err(format!(
@@ -182,5 +185,8 @@ mod tests {
         assert!(reason(|s| s.max_subscribers = 1025).contains("max_subscribers 1025"));
         assert!(reason(|s| s.desks = 1025).contains("max_workers 1025"));
         assert!(reason(|s| s.history = 8193).contains("8192"));
+        let dropping = |s: &mut Settings| (s.grouped, s.overflow) = (true, Overflow::DropOldest);
+        assert!(reason(dropping).contains("drops nothing"));
+        assert!(reason(|s| (s.grouped, s.history) = (true, 1)).contains("keeps nothing"));
     }
 }

@@ -325,12 +325,23 @@ impl Drop for Segment {
     }
 }
 
-/// Whether somebody is expected back, alive or not: a durable subscriber, a worker with an inbox.
+/// Whether somebody is expected back, alive or not: a durable subscriber, a worker with an inbox,
+/// whoever does what is left in a work queue.
 pub(crate) fn is_kept(parts: &Parts) -> bool {
     let durable =
         |entry: &SubscriberEntry| SeatState::of(&entry.details.seat) == SeatState::Durable;
-    parts.subscribers().iter().any(durable)
+    let is_queue_done = parts.settings().grouped && is_done(parts);
+    parts.subscribers().iter().any(durable) && !is_queue_done
         || parts.desks().iter().any(|desk| Phase::of(desk).state() == DeskState::Kept)
+}
+
+/// Whether nothing is left in a work queue: its first cursor stands at the tail, and no other
+/// anywhere (`ring::group`).
+fn is_done(parts: &Parts) -> bool {
+    let tail = parts.head().tail.load(Ordering::Acquire);
+    let mut cursors = parts.subscribers().iter().map(|entry| entry.cursor.load(Ordering::Acquire));
+    // What a hand only tries for has bit 63 set, as nowhere has.
+    cursors.next() == Some(tail) && cursors.all(|hand| hand >> 63 == 1)
 }
 
 /// Brings a block of zeros into its first state, but for its identity.

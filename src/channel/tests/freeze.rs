@@ -6,6 +6,7 @@
 //! order.
 
 use super::desks;
+use super::groups;
 use super::life::{self, Case, PARCELS};
 use super::process::{GENEROUS, Process, State, Stop};
 use super::survivor::{OWN, PEER, Parcel, Survivor, parcel};
@@ -47,6 +48,9 @@ fn who_joins_need_not_wait_for_one_that_is_frozen_while_it_joins() {
 fn outlast(case: Case, stop: Stop) -> bool {
     if case == Case::Cluster {
         return desks::outlast(stop);
+    }
+    if case == Case::Grouped {
+        return groups::outlast(stop);
     }
     let name = format!("freeze-{}-{case:?}-{:?}-{}", std::process::id(), stop.step, stop.nth);
     let ring = case.builder().open(&name).unwrap();

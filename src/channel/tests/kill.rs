@@ -5,6 +5,7 @@
 //! must be able to publish and to receive, everyone else too; and nothing may be left behind.
 
 use super::desks;
+use super::groups;
 use super::life::{self, Case};
 use super::process::{GENEROUS, State, Stop};
 use super::survivor::{PEER, Parcel, SUCCESSOR, Survivor, parcel};
@@ -20,6 +21,9 @@ fn a_process_can_be_killed_at_any_step() {
 fn survive(case: Case, stop: Stop) -> bool {
     if case == Case::Cluster {
         return desks::survive(stop);
+    }
+    if case == Case::Grouped {
+        return groups::survive(stop);
     }
     let name = format!("kill-{}-{case:?}-{:?}-{}", std::process::id(), stop.step, stop.nth);
     let ring = case.builder().open(&name).unwrap();

@@ -1,6 +1,7 @@
 //! What a peer does before it is stopped: everything there is, so that it comes to every step.
 
 use super::desks;
+use super::groups;
 use super::process::{Process, Stop};
 use super::survivor::{PEER, Parcel, parcel};
 use crate::channel::endpoint::Patience;
@@ -24,11 +25,13 @@ pub(super) enum Case {
     Left,
     /// No ring: a worker that comes and goes (`desks`).
     Cluster,
+    /// A work queue.
+    Grouped,
 }
 
 impl Case {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Exclusive, Self::Shared, Self::DropOldest, Self::Left, Self::Cluster];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Exclusive, Self::Shared, Self::DropOldest, Self::Left, Self::Cluster, Self::Grouped];
 
     pub(super) fn builder(self) -> RingBuilder {
         let builder = Ring::builder().capacity(8192).wait(Wait::park()).stays_open(true);
@@ -37,13 +40,16 @@ impl Case {
             Self::Shared | Self::Cluster => builder.shared(),
             Self::DropOldest => builder.overflow(Overflow::DropOldest).history(4),
             Self::Left => builder.stays_open(false),
+            Self::Grouped => builder.shared().grouped(),
         }
     }
 
     pub(super) fn overflow(self) -> Overflow {
         match self {
             Self::DropOldest => Overflow::DropOldest,
-            Self::Exclusive | Self::Shared | Self::Left | Self::Cluster => Overflow::Block,
+            Self::Exclusive | Self::Shared | Self::Left | Self::Cluster | Self::Grouped => {
+                Overflow::Block
+            }
         }
     }
 }
@@ -109,6 +115,9 @@ pub(super) fn peer(name: &str, case: &str) {
     drop(Ring::open(&kept(name)).unwrap().durable::<Parcel>("kept").unwrap());
     assert!(Ring::remove(&kept(name)).unwrap());
     let ring = case.builder().open(name).unwrap();
+    if case == Case::Grouped {
+        return groups::work(&ring, name);
+    }
     live(&ring, case);
     assert!(ring.remove_durable("peer").unwrap());
 }

@@ -4,6 +4,7 @@ mod dead_claims;
 mod desks;
 mod double_faults;
 mod freeze;
+mod groups;
 mod joining;
 mod kill;
 mod life;

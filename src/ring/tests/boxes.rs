@@ -2,6 +2,7 @@
 
 #[cfg(not(loom))]
 use crate::ring::geometry::Geometry;
+use crate::ring::group::{self, Group};
 use crate::ring::reader::{Next, Reader, Taken};
 use crate::ring::roster::{self, Start};
 use crate::ring::slot::Descriptor;
@@ -26,13 +27,24 @@ const SALT: u64 = 0xdead_0000_0000;
 impl Boxes {
     /// A ring of so many slots.
     pub(super) fn new(slots: usize, claims: Claims, overflow: Overflow) -> Self {
-        let mut settings =
-            Settings { capacity: slots * 64, claims, overflow, ..Settings::default() };
-        (settings.max_publishers, settings.max_subscribers) = (2, 2);
+        Self::with(2, Settings { capacity: slots * 64, claims, overflow, ..Settings::default() })
+    }
+
+    /// A work queue of so many slots, for so many members.
+    pub(super) fn grouped(slots: usize, members: usize) -> Self {
+        let settings = Settings { capacity: slots * 64, grouped: true, ..Settings::default() };
+        let boxes = Self::with(members + 1, settings);
+        group::found(&boxes.memory(), &boxes.settings);
+        boxes
+    }
+
+    fn with(subscribers: usize, mut settings: Settings) -> Self {
+        (settings.max_publishers, settings.max_subscribers) = (2, subscribers);
+        let slots = settings.capacity / 64;
         Self {
             head: Head::default(),
             publishers: (0..2).map(|_| PublisherEntry::vacant()).collect(),
-            subscribers: (0..2).map(|_| SubscriberEntry::vacant()).collect(),
+            subscribers: (0..subscribers).map(|_| SubscriberEntry::vacant()).collect(),
             slots: (0..slots).map(|_| blank()).collect(),
             settings,
         }
@@ -59,8 +71,12 @@ impl Boxes {
         Reader::new(memory, &self.settings, index, at)
     }
 
+    /// Joins as a member of the group.
+    pub(super) fn member(&self, index: usize) -> Group {
+        Group::join(self.memory(), &self.settings, index)
+    }
+
     /// Clears away whoever `lives` says is dead.
-    #[cfg(loom)]
     pub(super) fn reap(
         &self,
         lives: &dyn Fn(crate::segment::member::Member) -> bool,
@@ -123,9 +139,15 @@ pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
 /// The tag of a packet in hand.
 #[cfg(loom)]
 pub(super) fn tag_of(reader: &Reader, taken: &Taken) -> u64 {
+    tag_at(&reader.memory, taken)
+}
+
+/// The tag of a packet in a hand.
+#[cfg(loom)]
+pub(super) fn tag_at(memory: &Memory, taken: &Taken) -> u64 {
     let tags = (taken.position..taken.position + taken.descriptor.span())
         // SAFETY: loom checks that nobody writes to the cell.
-        .map(|at| reader.memory.slot(at).payload.with(|cell| unsafe { *cell }));
+        .map(|at| memory.slot(at).payload.with(|cell| unsafe { *cell }));
     same(tags)
 }
 

@@ -3,10 +3,11 @@
 //! Payloads are loom cells: a slot that is written while somebody may read it, or read before its
 //! stamp is known, is an error of the cell, whatever the tags say.
 
-use super::boxes::{Boxes, fill, len_of, publish, receive, tag_of};
+use super::boxes::{Boxes, fill, len_of, publish, receive, tag_at, tag_of};
 use crate::ring::closing::Closing;
 use crate::ring::evict;
 use crate::ring::gate;
+use crate::ring::group::{Group, Orphans};
 use crate::ring::reader::{Next, Reader};
 use crate::ring::roster;
 use crate::ring::slot::Descriptor;
@@ -569,5 +570,115 @@ fn loom_clone_and_move_on() {
         assert_eq!(receive(&mut source), Ok(1));
         assert_eq!(receive(&mut clone), Ok(1), "overrun");
         publisher.join().unwrap();
+    });
+}
+
+/// The tag of what a member has in hand, read twice, and acknowledged.
+fn handle(member: &mut Group) -> u64 {
+    let taken = member.held().unwrap();
+    let tag = tag_at(&member.memory, &taken);
+    assert_eq!(tag_at(&member.memory, &taken), tag, "overrun");
+    assert!(member.done());
+    tag
+}
+
+/// Takes and handles up to `most` packets that are there.
+fn handle_some(member: &mut Group, most: usize) -> Vec<u64> {
+    (0..most)
+        .map_while(|_| matches!(member.take(), Next::Taken(_)).then(|| handle(member)))
+        .collect()
+}
+
+/// Two members go for the same packets.
+#[test]
+fn loom_each_packet_is_taken_by_one_member() {
+    check(3, || {
+        let ring = Arc::new(Boxes::grouped(4, 2));
+        let mut writer = ring.writer(0);
+        publish_all(&mut writer, 1, 1..=2);
+        let (mut first, mut second) = (ring.member(1), ring.member(2));
+        let other = thread::spawn(move || handle_some(&mut second, 2));
+        let mut tags = handle_some(&mut first, 2);
+        tags.extend(other.join().unwrap());
+        // What came to a pin may have found nothing.
+        tags.extend(handle_some(&mut first, 2));
+        tags.sort_unstable();
+        assert_eq!(tags, [1, 2]);
+    });
+}
+
+/// A member takes, reads and acknowledges while the publisher goes round.
+#[test]
+fn loom_take_against_a_scan() {
+    check(3, || {
+        let ring = Arc::new(Boxes::grouped(2, 1));
+        let mut writer = ring.writer(0);
+        let mut member = ring.member(1);
+        publish_all(&mut writer, 1, 1..=2);
+        let publisher = thread::spawn(move || {
+            (3..=4).take_while(|&tag| publish(&mut writer, 1, tag).is_ok()).count()
+        });
+        let mut tags = handle_some(&mut member, 2);
+        let sent = publisher.join().unwrap();
+        tags.extend(handle_some(&mut member, 4));
+        assert_eq!(tags.len(), 2 + sent);
+        assert!(tags.is_sorted(), "{tags:?}");
+    });
+}
+
+/// One joins, and takes, while a publisher has begun to look at the entries.
+#[test]
+fn loom_join_and_take_against_a_scan() {
+    check(3, || {
+        let ring = Arc::new(Boxes::grouped(2, 1));
+        let mut writer = ring.writer(0);
+        publish_all(&mut writer, 1, 1..=2);
+        let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
+        let mut member = ring.member(1);
+        assert!(matches!(member.take(), Next::Taken(_)));
+        assert_eq!(handle(&mut member), 1);
+        publisher.join().unwrap();
+    });
+}
+
+/// A dead member's packet is taken over while the publisher goes round.
+#[test]
+fn loom_adopt_against_a_scan() {
+    check(3, || {
+        let ring = Arc::new(Boxes::grouped(2, 2));
+        let mut writer = ring.writer(0);
+        let (mut adopter, mut dead) = (ring.member(1), ring.member(2));
+        publish_all(&mut writer, 1, 1..=2);
+        assert!(matches!(dead.take(), Next::Taken(_)));
+        let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
+        let lives = |member| member != Member::Subscriber(2);
+        assert!(adopter.adopt(Orphans::Adopted, &lives));
+        assert!(matches!(adopter.take(), Next::Taken(_)));
+        assert!(adopter.is_redelivered());
+        assert_eq!(handle(&mut adopter), 1);
+        publisher.join().unwrap();
+        assert!(!adopter.adopt(Orphans::Adopted, &lives), "adopted twice");
+    });
+}
+
+/// A pin is taken off if its owner is dead, and not if it is just about to go on.
+#[test]
+fn loom_unpin_against_a_member_that_moves_on() {
+    check(3, || {
+        let ring = Arc::new(Boxes::grouped(4, 2));
+        let mut writer = ring.writer(0);
+        publish_all(&mut writer, 1, 1..=2);
+        let (mut member, dead) = (ring.member(1), ring.member(2));
+        // Killed before its pin.
+        dead.memory.subscribers()[2].cursor.store(gate::PIN, Ordering::Release);
+        let other = thread::spawn(move || {
+            let tags = handle_some(&mut member, 2);
+            (member, tags)
+        });
+        let lives = |member| member != Member::Subscriber(2);
+        ring.reap(&lives);
+        let (mut member, mut tags) = other.join().unwrap();
+        tags.extend(handle_some(&mut member, 2));
+        assert_eq!(tags, [1, 2]);
     });
 }
