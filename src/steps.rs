@@ -90,6 +90,10 @@ steps! {
     AdoptCount,
     /// Adopt: a dead hand is about to be cleared.
     AdoptClear,
+    /// Recover: a group's shared cursor is about to be read.
+    UnpinLook,
+    /// Recover: it is pinned, the hands are about to be asked about.
+    UnpinAsk,
     /// Recover: a dead member's pin is about to be taken off.
     Unpin,
     /// Evict: the cursor was read, packets are about to be walked over.

@@ -114,11 +114,6 @@ impl Ring {
         let (taker, index) = self.taker(&Types::One(&T::TYPE))?;
         Ok(Member::new(taker, index))
     }
-
-    /// The same, whatever the packets are.
-    pub(crate) fn taker(&self, types: &Types<'_>) -> Result<(Taker, u16), OpenError> {
-        join::member(self.segment(), types, Wait::default())
-    }
 }
 
 /// Says what is wrong with a packet, and acknowledges it.

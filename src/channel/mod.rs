@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod calls;
 mod carried;
 mod endpoint;
 mod error;
@@ -32,14 +33,17 @@ mod tests;
 
 pub(crate) use endpoint::{Patience, wake_everyone};
 pub use error::{Mismatch, RecvError, SendAllError, SendError, WaitingFor};
+pub(crate) use join::Types;
 pub use mail::{Mail, MailBatch, MailBatchIter, Parcel};
 pub use member::{Member, Taken};
 pub use mixed::{MixedPublisher, MixedSubscriber};
 pub use publisher::Publisher;
 pub use received::{Batch, Copied, Info, Received};
+pub(crate) use receiver::Receiver;
 pub use reserved::{Reserved, ReservedTail};
 pub use ring::{CarriedType, Ring, RingBuilder};
 pub(crate) use select::Waitable;
 pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};
 pub(crate) use waits::{End, Seat};
+pub(crate) use taker::Taker;

@@ -5,9 +5,12 @@
 
 use super::endpoint::{self, Endpoint, Patience};
 use super::error::RecvError;
+use super::join::{self, Types};
+use super::ring::Ring;
 use super::select::Waitable;
+use crate::error::OpenError;
 use crate::ring::closing::Closing;
-use crate::ring::group::{self, Group, Orphans};
+use crate::ring::group::{self, Fate, Group, Orphans};
 use crate::ring::job::Worker;
 use crate::ring::reader::{Fault, Next, Taken};
 use crate::ring::roster::{self, Side};
@@ -163,6 +166,32 @@ impl Taker {
         drop(control);
         (endpoint.member, endpoint.waiter) = (new, waiter);
         Some(())
+    }
+}
+
+impl Ring {
+    /// Joins as a member of the ring's group, whatever the packets are.
+    pub(crate) fn taker(&self, types: &Types<'_>) -> Result<(Taker, u16), OpenError> {
+        join::member(self.segment(), types, Wait::default())
+    }
+
+    /// What became of the packet that was published at a position.
+    pub(crate) fn fate(&self, position: u64) -> Fate {
+        let lives = |member| self.segment().lives(member);
+        Group::fate(&self.segment().memory(), position, &lives)
+    }
+
+    /// Whether the member that sat at an entry as the `stays`-th still does, and lives.
+    pub(crate) fn is_there(&self, entry: usize, stays: u64) -> bool {
+        let memory = self.segment().memory();
+        group::stays(&memory, entry) == stays && self.segment().lives(Member::Subscriber(entry))
+    }
+}
+
+impl Taker {
+    /// Its entry, and how many have sat there with it.
+    pub(crate) fn place(&self) -> (usize, u64) {
+        (self.group.entry, group::stays(&self.group.memory, self.group.entry))
     }
 }
 

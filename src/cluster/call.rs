@@ -1,5 +1,116 @@
-//! What became of a call.
+//! Calls in flight, as their client keeps them.
+//!
+//! A call takes room in its client's window from its start until its reply is read, whether somebody
+//! still waits for it or not: so there is always room for the replies.
 
-/// A call in flight: a number. Dropping it cancels nothing.
+use crate::channel::Ring;
+use rkyv::util::AlignedVec;
+
+/// Calls that one client may have in flight.
+pub(super) const WINDOW: usize = 32;
+/// Calls are told apart by their number, and given up by their number modulo this.
+const BITS: u64 = 64;
+
+/// A call in flight: a number. Dropping it cancels nothing: see
+/// [`Client::cancel`](super::Client::cancel).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Call(pub(crate) u64);
+
+/// What came of a call, and was not asked for yet.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// This archive.
+    Reply(AlignedVec<16>),
+    /// The server dropped the request.
+    NoReply,
+}
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) call: Call,
+    /// Where its request was published.
+    pub(super) position: u64,
+    pub(super) is_given_up: bool,
+    /// The server that is going to reply later: its entry, and how many have sat there.
+    pub(super) deferred: Option<(usize, u64)>,
+    pub(super) outcome: Option<Outcome>,
+}
+
+/// All of a client's.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    list: Vec<InFlight>,
+    next: u64,
+    /// One bit a call that was given up.
+    given_up: u64,
+}
+
+impl Calls {
+    /// Whether no more may be started.
+    pub(super) fn is_full(&self) -> bool {
+        self.list.len() >= WINDOW
+    }
+
+    /// A number for a new call, whose bit no call in flight has.
+    pub(super) fn number(&mut self) -> Call {
+        let has_bit =
+            |list: &[InFlight], number| list.iter().any(|one| bit(one.call) == bit(Call(number)));
+        while has_bit(&self.list, self.next) {
+            self.next += 1;
+        }
+        self.next += 1;
+        Call(self.next - 1)
+    }
+
+    /// Enters a call whose request was published.
+    pub(super) fn begin(&mut self, call: Call, position: u64) {
+        let new = InFlight { call, position, is_given_up: false, deferred: None, outcome: None };
+        self.list.push(new);
+    }
+
+    /// The call of this number.
+    pub(super) fn get(&mut self, call: Call) -> Option<&mut InFlight> {
+        self.list.iter_mut().find(|one| one.call == call)
+    }
+
+    /// Takes a call out: it is over.
+    pub(super) fn end(&mut self, call: Call) -> Option<InFlight> {
+        let index = self.list.iter().position(|one| one.call == call)?;
+        Some(self.list.swap_remove(index))
+    }
+
+    /// Those that somebody may ask for.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &InFlight> {
+        self.list.iter().filter(|one| !one.is_given_up)
+    }
+
+    /// Gives a call up: its reply is thrown away when it comes.
+    pub(super) fn give_up(&mut self, call: Call, ring: &Ring) {
+        let Some(one) = self.get(call) else { return };
+        one.is_given_up = true;
+        if one.outcome.is_some() {
+            self.end(call);
+        }
+        self.given_up |= bit(call);
+        ring.give_up(self.given_up);
+    }
+
+    /// Says that a call is wanted, whoever had its bit before.
+    pub(super) fn want(&mut self, call: Call, ring: &Ring) {
+        if self.given_up & bit(call) != 0 {
+            self.given_up &= !bit(call);
+            ring.give_up(self.given_up);
+        }
+    }
+
+    /// Those that were given up, and whose requests.
+    pub(super) fn given_up(&self) -> Vec<Call> {
+        self.list.iter().filter(|one| one.is_given_up).map(|one| one.call).collect()
+    }
+}
+
+/// The bit of a call among those that were given up.
+pub(super) fn bit(call: Call) -> u64 {
+    1 << (call.0 % BITS)
+}

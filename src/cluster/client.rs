@@ -1,12 +1,514 @@
 //! Calls of a service, and their replies.
+//!
+//! It guarantees that each call ends: with its reply, or with what became of its request. Who has a
+//! request in hand is seen in the service's ring, and whether that one lives is asked of the kernel
+//! after each short sleep: so a server that dies is known of at once, and not at a deadline.
 
-use crate::packet::Packet;
+use super::call::{Call, Calls, Outcome, WINDOW};
+use super::envelope::Envelope;
+use super::error::CallError;
+use super::names::{Object, WorkerId};
+use super::worker::Worker;
+use crate::channel::{
+    MixedPublisher, Patience, Receiver, RecvError, Ring, RingBuilder, Selectable, Selectee,
+    SendError,
+};
+use crate::error::OpenError;
+use crate::packet::guard::{Copied, Opened};
+use crate::packet::{self, Packet};
+use crate::ring::group::Fate;
+use crate::ring::hand::{Hand, Holder};
+use crate::ring::reader::Taken;
+use crate::segment::bytes::{Behind, Steady};
+use crate::wait::{PENDING, Wait};
+use rkyv::util::AlignedVec;
+use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
+use std::time::{Duration, Instant};
 
-/// Calls a service.
-#[derive(Debug)]
-pub struct Client<Q: Packet, R: Packet>(PhantomData<fn(Q) -> R>);
+/// What kind of letter one is, in a ring of replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The reply.
+    Reply = 1,
+    /// There is none.
+    NoReply = 2,
+    /// It comes later.
+    Deferred = 3,
+}
+
+/// The shape of a ring of replies.
+pub(super) struct Replies {
+    capacity: usize,
+    /// Most bytes of a reply's archive.
+    pub(super) limit: usize,
+}
+
+/// Room for a reply and a word about it to each call of the window, and for what is lost at the end of
+/// the ring's memory.
+pub(super) const REPLIES: Replies = {
+    let capacity: usize = 1 << 20;
+    let slots = capacity / 64;
+    let span = (slots - WINDOW) / (WINDOW + 1);
+    Replies { capacity, limit: span * 64 - 16 - 16 }
+};
+
+/// How a ring of replies is made.
+pub(super) fn settings() -> RingBuilder {
+    RingBuilder::default().letters().or_else(|default| {
+        default.capacity = REPLIES.capacity;
+        default.stays_open = true;
+        default.max_subscribers = 1;
+    })
+}
+
+/// Calls a service: sends requests of one type, and reads replies of another.
+///
+/// It may have 32 calls in flight. Each counts until its reply is read, or is thrown away because the
+/// call was [cancelled](Self::cancel): so a slow caller fills its own window, and no server ever waits
+/// for it.
+pub struct Client<Q: Packet, R: Packet> {
+    requests: MixedPublisher,
+    service: Ring,
+    replies: Receiver,
+    own: Ring,
+    reply_type: u16,
+    id: WorkerId,
+    /// The front of a request, but for its correlation.
+    front: Vec<u8>,
+    name: String,
+    calls: Calls,
+    /// A reply that came while another was waited for.
+    kept: AlignedVec<16>,
+    had_server: bool,
+    packets: PhantomData<fn(Q) -> R>,
+}
 
 /// A reply, read in place.
-#[derive(Debug)]
-pub struct Reply<'a, R: Packet>(PhantomData<&'a R>);
+pub struct Reply<'a, R: Packet>(Inner<'a, R>);
+
+enum Inner<'a, R: Packet> {
+    InPlace(Opened<Behind<Hand<'a, Receiver>>, R>),
+    Kept(Opened<Copied<'a>, R>),
+}
+
+/// What came of a call.
+enum Found {
+    /// Its reply, in hand, whose archive begins here.
+    InPlace(Taken, usize),
+    /// Its reply, kept.
+    Kept,
+}
+
+impl Worker {
+    /// Calls the service of this name, which need not be there yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::open`] and [`Ring::publisher`]; [`TypeMismatch`](OpenError::TypeMismatch) if the
+    /// service has other requests or replies.
+    pub fn client<Q: Packet, R: Packet>(&self, name: &str) -> Result<Client<Q, R>, OpenError> {
+        let service = self.requests::<Q, R>(name)?;
+        let number = crate::sys::random()
+            .map_err(|errno| OpenError::system("draw a number for", "a client", errno))?;
+        let own = self.open(Object::Replies(self.id(), number), settings())?;
+        let (replies, reply_type) = own.replies(&R::TYPE)?;
+        let requests = service.mixed_publisher()?;
+        let had_server = service.subscribers() > 0;
+        Ok(Client {
+            requests,
+            service,
+            replies,
+            own,
+            reply_type,
+            id: self.id(),
+            front: Vec::new(),
+            name: format!("{number:016x}"),
+            calls: Calls::default(),
+            kept: AlignedVec::new(),
+            had_server,
+            packets: PhantomData,
+        })
+    }
+}
+
+impl<Q: Packet, R: Packet> Client<Q, R> {
+    /// Calls, and waits for the reply.
+    ///
+    /// # Errors
+    ///
+    /// [`NoService`](CallError::NoService), [`ServiceGone`](CallError::ServiceGone),
+    /// [`NoReply`](CallError::NoReply), [`Busy`](CallError::Busy), [`Corrupt`](CallError::Corrupt),
+    /// [`TooLarge`](CallError::TooLarge), [`Unserializable`](CallError::Unserializable).
+    pub fn call(&mut self, request: &Q) -> Result<Reply<'_, R>, CallError> {
+        let call = self.begin(request, None)?;
+        self.finish(call, None)
+    }
+
+    /// Calls, and waits for the reply if it comes in time. Otherwise the call is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call), and [`Timeout`](CallError::Timeout).
+    pub fn call_timeout(
+        &mut self,
+        request: &Q,
+        timeout: Duration,
+    ) -> Result<Reply<'_, R>, CallError> {
+        let end = Instant::now().checked_add(timeout);
+        let call = self.begin(request, end)?;
+        match self.until(call, end) {
+            Err(CallError::Timeout) => {
+                self.cancel(call);
+                Err(CallError::Timeout)
+            }
+            Err(error) => Err(error),
+            Ok(found) => self.open(found),
+        }
+    }
+
+    /// Starts a call. Several may be in flight.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`](CallError::Busy) if 32 are; [`NoService`](CallError::NoService),
+    /// [`ServiceGone`](CallError::ServiceGone) if there is no room for the request and no server;
+    /// [`TooLarge`](CallError::TooLarge), [`Unserializable`](CallError::Unserializable).
+    pub fn start(&mut self, request: &Q) -> Result<Call, CallError> {
+        self.begin(request, None)
+    }
+
+    /// The reply to a call. Waits for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call). A call that is over, or another client's, is
+    /// [`NoReply`](CallError::NoReply).
+    pub fn wait(&mut self, call: Call) -> Result<Reply<'_, R>, CallError> {
+        self.finish(call, None)
+    }
+
+    /// The reply to a call, if it comes in time. Otherwise the call is still in flight.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and [`Timeout`](CallError::Timeout).
+    pub fn wait_timeout(
+        &mut self,
+        call: Call,
+        timeout: Duration,
+    ) -> Result<Reply<'_, R>, CallError> {
+        self.finish(call, Instant::now().checked_add(timeout))
+    }
+
+    /// The reply that comes first to any call in flight. Waits for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait): the call that ended so is over, and which it was is not said. With no
+    /// call in flight, [`NoReply`](CallError::NoReply).
+    pub fn wait_any(&mut self) -> Result<(Call, Reply<'_, R>), CallError> {
+        let (call, found) = loop {
+            let calls: Vec<Call> = self.calls.wanted().map(|one| one.call).collect();
+            if calls.is_empty() {
+                return Err(CallError::NoReply);
+            }
+            if let Some(found) = self.find_any(&calls)? {
+                break found;
+            }
+        };
+        self.open(found).map(|reply| (call, reply))
+    }
+
+    /// Gives a call up: its reply is thrown away when it comes, and a server that has not begun with it
+    /// does not. It counts as in flight until then.
+    pub fn cancel(&mut self, call: Call) {
+        self.calls.give_up(call, &self.own);
+    }
+
+    /// Chooses how this client waits from now on.
+    pub fn set_wait(&mut self, wait: Wait) {
+        self.replies.endpoint.waiter.set(wait);
+    }
+
+    fn begin(&mut self, request: &Q, end: Option<Instant>) -> Result<Call, CallError> {
+        self.replies.let_go();
+        if self.calls.is_full() {
+            self.make_room()?;
+        }
+        let call = self.calls.number();
+        let envelope = Envelope { sender: self.id, kind: 0, correlation: call.0 };
+        envelope.front(&self.name, &mut self.front);
+        self.calls.want(call, &self.own);
+        loop {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let patience = Patience::For(left.map_or(PENDING, |left| left.min(PENDING)));
+            match self.requests.send_letter(&self.front, request, patience) {
+                Ok(position) => {
+                    self.calls.begin(call, position);
+                    return Ok(call);
+                }
+                Err(SendError::Timeout { .. }) => {
+                    if left.is_some_and(|left| left.is_zero()) {
+                        return Err(CallError::Timeout);
+                    }
+                    self.check_servers()?;
+                }
+                Err(SendError::TooLarge { needed, limit }) => {
+                    return Err(CallError::TooLarge { needed, limit });
+                }
+                Err(SendError::Unserializable(error)) => {
+                    return Err(CallError::Unserializable(error));
+                }
+                Err(error) => return Err(CallError::Send(Box::new(error))),
+            }
+        }
+    }
+
+    /// Reads replies to calls that were given up.
+    fn make_room(&mut self) -> Result<(), CallError> {
+        while self.read(Patience::None, None)?.is_some() {}
+        for call in self.calls.given_up() {
+            if self.is_lost(call) {
+                self.calls.end(call);
+            }
+        }
+        if self.calls.is_full() { Err(CallError::Busy { limit: WINDOW }) } else { Ok(()) }
+    }
+
+    fn finish(&mut self, call: Call, end: Option<Instant>) -> Result<Reply<'_, R>, CallError> {
+        let found = self.until(call, end)?;
+        self.open(found)
+    }
+
+    /// Waits for what comes of a call.
+    fn until(&mut self, call: Call, end: Option<Instant>) -> Result<Found, CallError> {
+        self.replies.let_go();
+        loop {
+            if let Some(found) = self.kept(call)? {
+                return Ok(found);
+            }
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let patience = Patience::For(left.map_or(PENDING, |left| left.min(PENDING)));
+            if let Some(Some(found)) = self.read(patience, Some(call))? {
+                return Ok(found);
+            }
+            if self.calls.get(call).is_some_and(|one| one.outcome.is_some()) {
+                continue;
+            }
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(CallError::Timeout);
+            }
+            self.look_after(call)?;
+        }
+    }
+
+    /// What came of any of the calls, after a short sleep.
+    fn find_any(&mut self, calls: &[Call]) -> Result<Option<(Call, Found)>, CallError> {
+        for &call in calls {
+            if let Some(found) = self.kept(call)? {
+                return Ok(Some((call, found)));
+            }
+        }
+        if self.read(Patience::For(PENDING), None)?.is_none() {
+            for &call in calls {
+                self.look_after(call)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// What came of a call before it was asked for.
+    fn kept(&mut self, call: Call) -> Result<Option<Found>, CallError> {
+        let Some(one) = self.calls.get(call).filter(|one| !one.is_given_up) else {
+            return Err(CallError::NoReply);
+        };
+        match one.outcome.take() {
+            None => Ok(None),
+            Some(Outcome::NoReply) => {
+                self.calls.end(call);
+                Err(CallError::NoReply)
+            }
+            Some(Outcome::Reply(archive)) => {
+                self.calls.end(call);
+                self.kept = archive;
+                Ok(Some(Found::Kept))
+            }
+        }
+    }
+
+    /// Reads one letter, if one comes in time; `None`: none did. A reply to `wanted` stays in hand and
+    /// is returned; what it says of another call is kept with that.
+    fn read(
+        &mut self,
+        patience: Patience,
+        wanted: Option<Call>,
+    ) -> Result<Option<Option<Found>>, CallError> {
+        let taken = match self.replies.take_ready(patience) {
+            Some(taken) => taken,
+            None => match self.replies.take(patience) {
+                Ok(taken) => taken,
+                Err(RecvError::Empty | RecvError::Timeout) => return Ok(None),
+                Err(error) => return Err(CallError::Corrupt(error.to_string().into())),
+            },
+        };
+        self.had_server = true;
+        let payload = self.replies.payload(&taken);
+        let Some((envelope, _, front)) = Envelope::read(payload) else {
+            self.replies.let_go();
+            return Err(CallError::Corrupt("a reply without an envelope".into()));
+        };
+        let call = Call(envelope.correlation);
+        let found = self.note(taken, &envelope, front, wanted == Some(call));
+        if found.is_none() {
+            self.replies.let_go();
+        }
+        Ok(Some(found))
+    }
+
+    /// Notes what a letter says of its call; a reply that is wanted is returned.
+    fn note(
+        &mut self,
+        taken: Taken,
+        envelope: &Envelope,
+        front: usize,
+        wanted: bool,
+    ) -> Option<Found> {
+        let call = Call(envelope.correlation);
+        let archive = &self.replies.payload(&taken)[front..];
+        let one = self.calls.get(call)?;
+        if envelope.kind == Kind::Deferred as u8 {
+            let words = packet::validate::<[u64; 2]>(archive).ok()?;
+            one.deferred = Some((words[0].to_native() as usize, words[1].to_native()));
+            return None;
+        }
+        if one.is_given_up {
+            self.calls.end(call);
+            return None;
+        }
+        let is_reply = envelope.kind == Kind::Reply as u8;
+        if is_reply && taken.descriptor.type_index == self.reply_type {
+            if wanted {
+                self.calls.end(call);
+                return Some(Found::InPlace(taken, front));
+            }
+            let mut copy = AlignedVec::with_capacity(archive.len());
+            copy.extend_from_slice(archive);
+            one.outcome = Some(Outcome::Reply(copy));
+        } else {
+            one.outcome = Some(Outcome::NoReply);
+        }
+        None
+    }
+
+    /// After a sleep without a letter: is anybody at it still?
+    fn look_after(&mut self, call: Call) -> Result<(), CallError> {
+        let Some(one) = self.calls.get(call) else { return Ok(()) };
+        if self.service.fate(one.position) == Fate::Waiting {
+            let outcome = self.check_servers();
+            if outcome.is_err() {
+                // Nobody waits for it any more: a server that comes later leaves it.
+                self.calls.give_up(call, &self.own);
+                self.calls.end(call);
+            }
+            return outcome;
+        }
+        if !self.is_lost(call) {
+            return Ok(());
+        }
+        self.calls.end(call);
+        Err(CallError::ServiceGone)
+    }
+
+    /// Whether nobody who lives has a call's request, or is to reply to it later, and no letter says
+    /// what became of it.
+    fn is_lost(&mut self, call: Call) -> bool {
+        let Some(one) = self.calls.get(call) else { return false };
+        let is_held = match (self.service.fate(one.position), one.deferred) {
+            (Fate::Waiting | Fate::InHand(_), _) => true,
+            (Fate::Over, Some((entry, stays))) => self.service.is_there(entry, stays),
+            (Fate::Over, None) => false,
+        };
+        if is_held {
+            return false;
+        }
+        // Letters come before the hand: what was sent is there by now.
+        while let Ok(Some(_)) = self.read(Patience::None, None) {}
+        let Some(one) = self.calls.get(call) else { return false };
+        let is_deferred =
+            one.deferred.is_some_and(|(entry, stays)| self.service.is_there(entry, stays));
+        one.outcome.is_none() && !is_deferred
+    }
+
+    fn check_servers(&mut self) -> Result<(), CallError> {
+        if self.service.subscribers() > 0 {
+            self.had_server = true;
+            return Ok(());
+        }
+        Err(if self.had_server { CallError::ServiceGone } else { CallError::NoService })
+    }
+
+    fn open(&mut self, found: Found) -> Result<Reply<'_, R>, CallError> {
+        let corrupt = |bytes: &[u8]| CallError::Corrupt(packet::explain::<R>(bytes).into());
+        match found {
+            Found::Kept => match Opened::open(Copied::new(&self.kept)) {
+                Ok(opened) => Ok(Reply(Inner::Kept(opened))),
+                Err((guard, _)) => Err(corrupt(guard.bytes())),
+            },
+            Found::InPlace(taken, front) => {
+                let hand = Behind::new(Hand::new(&mut self.replies, taken), front);
+                let Ok(hand) = hand else {
+                    return Err(CallError::Corrupt("a reply without an end".into()));
+                };
+                match Opened::open(hand) {
+                    Ok(opened) => Ok(Reply(Inner::InPlace(opened))),
+                    Err((guard, _)) => Err(corrupt(guard.bytes())),
+                }
+            }
+        }
+    }
+}
+
+impl<Q: Packet, R: Packet> Selectable for Client<Q, R> {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(&mut self.replies)
+    }
+}
+
+impl<Q: Packet, R: Packet> Drop for Client<Q, R> {
+    fn drop(&mut self) {
+        // Servers that reply to it learn that it is gone. If it cannot be closed, they ask who lives.
+        let _ = self.own.close();
+    }
+}
+
+impl<R: Packet> Deref for Reply<'_, R> {
+    type Target = R::Archived;
+
+    fn deref(&self) -> &R::Archived {
+        match &self.0 {
+            Inner::InPlace(opened) => opened.get(),
+            Inner::Kept(opened) => opened.get(),
+        }
+    }
+}
+
+impl<R: Packet> fmt::Debug for Reply<'_, R>
+where
+    R::Archived: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<Q: Packet, R: Packet> fmt::Debug for Client<Q, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("request", &Q::TYPE.name)
+            .field("reply", &R::TYPE.name)
+            .field("calls", &self.calls)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,11 +1,71 @@
 //! Replies that come later than the handler.
 
+use super::error::ReplyError;
+use super::service::{CallerId, Service};
 use crate::packet::Packet;
 use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// The right to reply later.
+/// The right to reply later. It has no borrow and can go to another thread; the reply goes by the
+/// service that the request came to, or by another one of this process. Dropping it is no reply,
+/// which the caller is told when the service next receives.
 #[derive(Debug)]
-pub struct Deferred<R: Packet>(PhantomData<fn(R)>);
+pub struct Deferred<R: Packet> {
+    caller: CallerId,
+    correlation: u64,
+    dropped: Dropped,
+    is_over: bool,
+    packet: PhantomData<fn(R)>,
+}
 
-/// What a deferred reply goes by: the service that the request came to.
-pub trait Replier<R> {}
+/// What deferred replies were dropped.
+pub(super) type Dropped = Arc<Mutex<Vec<(CallerId, u64)>>>;
+
+/// What a deferred reply goes by: a [`Service`].
+pub trait Replier<R: Packet> {
+    #[doc(hidden)]
+    fn reply_later(&mut self, to: CallerId, correlation: u64, reply: &R) -> Result<(), ReplyError>;
+    #[doc(hidden)]
+    fn waits_for(&mut self, to: CallerId, correlation: u64) -> bool;
+}
+
+impl<R: Packet> Deferred<R> {
+    pub(super) fn new(caller: CallerId, correlation: u64, dropped: Dropped) -> Self {
+        Self { caller, correlation, dropped, is_over: false, packet: PhantomData }
+    }
+
+    /// Replies.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::reply`](super::Request::reply).
+    pub fn reply(mut self, service: &mut impl Replier<R>, reply: &R) -> Result<(), ReplyError> {
+        let outcome = service.reply_later(self.caller, self.correlation, reply);
+        self.is_over = true;
+        outcome
+    }
+
+    /// Whether somebody waits for the reply: the caller lives, and has not given this call up.
+    pub fn is_wanted(&self, service: &mut impl Replier<R>) -> bool {
+        service.waits_for(self.caller, self.correlation)
+    }
+}
+
+impl<R: Packet> Drop for Deferred<R> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+            dropped.push((self.caller, self.correlation));
+        }
+    }
+}
+
+impl<Q: Packet, R: Packet> Replier<R> for Service<Q, R> {
+    fn reply_later(&mut self, to: CallerId, correlation: u64, reply: &R) -> Result<(), ReplyError> {
+        self.server.reply(to, correlation, reply)
+    }
+
+    fn waits_for(&mut self, to: CallerId, correlation: u64) -> bool {
+        self.server.is_wanted(to, correlation)
+    }
+}

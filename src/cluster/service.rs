@@ -1,12 +1,491 @@
-//! The server's side of a service.
+//! The server's side of a service: requests, and replies to them.
+//!
+//! It guarantees that a request is one server's, is handed out at most once, and that its caller learns
+//! what became of it: the reply, or the word that there is none, is sent before the request leaves the
+//! server's hand, so that who sees it gone looks for the letter once more and knows.
+//!
+//! A reply never waits: its caller has room for as many as it has calls in flight.
 
-use crate::packet::Packet;
+use super::call::{Call, bit};
+use super::client::{self, Kind, REPLIES};
+use super::deferred::{Deferred, Dropped};
+use super::envelope::Envelope;
+use super::error::ReplyError;
+use super::names::{Object, WorkerId};
+use super::worker::Worker;
+use crate::channel::{
+    MixedPublisher, Patience, RecvError, Ring, RingBuilder, Selectable, Selectee, SendError, Taker,
+    Types, Waitable,
+};
+use crate::error::OpenError;
+use crate::packet::guard::Opened;
+use crate::packet::{self, Packet, Scratch};
+use crate::ring::group::Group;
+use crate::ring::job::{self, Job, Worker as _};
+use crate::ring::reader::Taken;
+use crate::segment::bytes::{Behind, Steady};
+use crate::segment::layout::Bell;
+use crate::wait::Wait;
+use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
-/// Requests to be replied to.
-#[derive(Debug)]
-pub struct Service<Q: Packet, R: Packet>(PhantomData<fn(Q) -> R>);
+/// Longest sleep, so that what was deferred and dropped is told of.
+const TELL: Duration = Duration::from_millis(50);
 
-/// A request, read in place.
+/// A client: its worker, and the number of its ring.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallerId {
+    worker: WorkerId,
+    ring: u64,
+}
+
+/// Serves requests of one type with replies of another. Several servers may serve under one name: each
+/// request is one's.
+pub struct Service<Q: Packet, R: Packet> {
+    pub(super) server: Server,
+    packets: PhantomData<fn(Q) -> R>,
+}
+
+/// The untyped part.
+pub(super) struct Server {
+    taker: Taker,
+    cluster: String,
+    id: WorkerId,
+    callers: Vec<Caller>,
+    /// The request that was handed out, and is not answered.
+    open: Option<(CallerId, u64)>,
+    dropped: Dropped,
+    scratch: Scratch,
+    request_type: u16,
+}
+
+/// A client that this server has replied to.
 #[derive(Debug)]
-pub struct Request<'a, Q: Packet, R: Packet>(PhantomData<&'a (Q, R)>);
+struct Caller {
+    id: CallerId,
+    ring: Ring,
+    publisher: MixedPublisher,
+}
+
+/// A request, read in place. One that is dropped without a reply, by `?` or a panic, is answered by
+/// [`NoReply`](super::CallError::NoReply).
+pub struct Request<'a, Q: Packet, R: Packet> {
+    opened: Opened<Behind<Job<'a, Server>>, Q>,
+    reply: PhantomData<fn(R)>,
+}
+
+impl Worker {
+    /// Serves requests under a name, making the service if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::open`] and [`Ring::subscriber`]; [`TypeMismatch`](OpenError::TypeMismatch) if it has
+    /// other requests or replies.
+    pub fn service<Q: Packet, R: Packet>(&self, name: &str) -> Result<Service<Q, R>, OpenError> {
+        let ring = self.requests::<Q, R>(name)?;
+        let (taker, _) = ring.taker(&Types::Any)?;
+        let server = Server {
+            taker,
+            cluster: self.cluster.clone(),
+            id: self.id(),
+            callers: Vec::new(),
+            open: None,
+            dropped: Dropped::default(),
+            scratch: Scratch::default(),
+            request_type: 0,
+        };
+        Ok(Service { server, packets: PhantomData })
+    }
+
+    /// The ring of a service's requests.
+    pub(super) fn requests<Q: Packet, R: Packet>(&self, name: &str) -> Result<Ring, OpenError> {
+        let entries = self.directory.desks();
+        let settings = RingBuilder::default().grouped().letters().or_else(|default| {
+            default.stays_open = true;
+            default.max_publishers = entries;
+            default.max_subscribers = entries;
+        });
+        let ring = self.open(Object::Service(name), settings)?;
+        ring.agree(&Q::TYPE, &R::TYPE)?;
+        Ok(ring)
+    }
+}
+
+impl<Q: Packet, R: Packet> Service<Q, R> {
+    /// The next request. Waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](RecvError::Closed), [`Corrupt`](RecvError::Corrupt),
+    /// [`TypeMismatch`](RecvError::TypeMismatch).
+    pub fn recv(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
+        let found = loop {
+            match self.server.next(Patience::For(TELL)) {
+                Err(RecvError::Timeout) => {}
+                found => break found?,
+            }
+        };
+        self.open(found)
+    }
+
+    /// The next request, or [`Empty`](RecvError::Empty).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
+    pub fn try_recv(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
+        let found = self.server.next(Patience::None)?;
+        self.open(found)
+    }
+
+    /// The next request, if it comes in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Request<'_, Q, R>, RecvError> {
+        let end = Instant::now().checked_add(timeout);
+        let found = loop {
+            let left = end.map_or(TELL, |end| end.saturating_duration_since(Instant::now()));
+            match self.server.next(Patience::For(left.min(TELL))) {
+                Err(RecvError::Timeout) if !left.is_zero() => {}
+                found => break found?,
+            }
+        };
+        self.open(found)
+    }
+
+    /// Chooses how this service waits from now on.
+    pub fn set_wait(&mut self, wait: Wait) {
+        self.server.taker.endpoint.waiter.set(wait);
+    }
+
+    fn open(&mut self, (taken, front): (Taken, usize)) -> Result<Request<'_, Q, R>, RecvError> {
+        if taken.descriptor.type_index != self.server.request_type {
+            self.server.no_reply();
+            return Err(RecvError::Corrupt("a request of another type".into()));
+        }
+        let job = Behind::new(Job::new(&mut self.server, taken), front);
+        let Ok(job) = job else {
+            return Err(RecvError::Corrupt("a request without an end".into()));
+        };
+        match Opened::open(job) {
+            Ok(opened) => Ok(Request { opened, reply: PhantomData }),
+            Err((job, _)) => {
+                let what = packet::explain::<Q>(job.bytes());
+                Err(RecvError::Corrupt(what.into()))
+            }
+        }
+    }
+}
+
+impl<Q: Packet, R: Packet> Request<'_, Q, R> {
+    /// Replies.
+    ///
+    /// # Errors
+    ///
+    /// [`CallerGone`](ReplyError::CallerGone); [`TooLarge`](ReplyError::TooLarge) and
+    /// [`Unserializable`](ReplyError::Unserializable), after which the caller gets
+    /// [`NoReply`](super::CallError::NoReply).
+    pub fn reply(self, reply: &R) -> Result<(), ReplyError> {
+        self.opened.into_guard().into_guard().end(|server| {
+            let Some((caller, correlation)) = server.open else {
+                return Err(ReplyError::CallerGone);
+            };
+            let outcome = server.reply(caller, correlation, reply);
+            server.close();
+            outcome
+        })
+    }
+
+    /// Lets go of the request and replies later.
+    pub fn defer(self) -> Deferred<R> {
+        self.opened.into_guard().into_guard().end(|server| {
+            let (caller, correlation) = server.open.unwrap_or((CallerId::NOBODY, 0));
+            let (entry, stays) = server.taker.place();
+            // Who is gone is not told.
+            let _ = server.send(caller, Kind::Deferred, correlation, &[entry as u64, stays]);
+            server.close();
+            Deferred::new(caller, correlation, server.dropped.clone())
+        })
+    }
+
+    /// The worker that called.
+    pub fn caller(&self) -> WorkerId {
+        self.server().open.map_or(WorkerId(u16::MAX), |(caller, _)| caller.worker)
+    }
+
+    /// Whether somebody waits for the reply: the caller lives, and has not given this call up. A hint:
+    /// it may have changed when this returns.
+    pub fn is_wanted(&self) -> bool {
+        let server = self.server();
+        server.open.is_some_and(|(caller, correlation)| {
+            let known = server.callers.iter().find(|one| one.id == caller);
+            known.is_some_and(|one| one.waits_for(correlation))
+        })
+    }
+
+    fn server(&self) -> &Server {
+        self.opened.guard().guard().worker()
+    }
+}
+
+impl CallerId {
+    const NOBODY: Self = Self { worker: WorkerId(u16::MAX), ring: 0 };
+}
+
+impl Caller {
+    fn waits_for(&self, correlation: u64) -> bool {
+        !self.has_given_up(correlation) && self.lives()
+    }
+
+    fn has_given_up(&self, correlation: u64) -> bool {
+        self.ring.given_up() & bit(Call(correlation)) != 0 || self.ring.is_closed()
+    }
+
+    fn lives(&self) -> bool {
+        !self.ring.is_closed() && self.publisher.subscribers() > 0
+    }
+}
+
+impl Server {
+    /// The next request that somebody waits for, and where its archive begins.
+    fn next(&mut self, patience: Patience) -> Result<(Taken, usize), RecvError> {
+        if self.open.is_some() {
+            // Its guard was forgotten, or the reply's own code panicked.
+            self.no_reply();
+        }
+        self.tell_dropped();
+        loop {
+            let taken = match self.taker.take(patience) {
+                Err(RecvError::Timeout | RecvError::Empty) if self.forget_the_gone() => continue,
+                taken => taken?,
+            };
+            let Some((caller, correlation, front)) = self.read(taken) else {
+                self.taker.done();
+                return Err(RecvError::Corrupt("a request without an envelope".into()));
+            };
+            // Where nobody gets a reply, nothing is done for it.
+            if self.caller(caller).is_ok_and(|caller| !caller.has_given_up(correlation)) {
+                self.open = Some((caller, correlation));
+                return Ok((taken, front));
+            }
+            self.taker.done();
+        }
+    }
+
+    /// Whose request this is, which of its calls, and where its archive begins.
+    fn read(&mut self, taken: Taken) -> Option<(CallerId, u64, usize)> {
+        let job = Job::new(&mut self.taker, taken);
+        let (envelope, name, front) = Envelope::read(job.bytes())?;
+        let ring = u64::from_str_radix(name, 16).ok()?;
+        Some((CallerId { worker: envelope.sender, ring }, envelope.correlation, front))
+    }
+
+    /// Replies that were to come later and were dropped.
+    fn tell_dropped(&mut self) {
+        let dropped =
+            std::mem::take(&mut *self.dropped.lock().unwrap_or_else(PoisonError::into_inner));
+        for (caller, correlation) in dropped {
+            let _ = self.send(caller, Kind::NoReply, correlation, &[0, 0]);
+        }
+    }
+
+    /// Lets go of the rings of clients that are gone. Returns `false`.
+    fn forget_the_gone(&mut self) -> bool {
+        self.callers.retain(Caller::lives);
+        false
+    }
+
+    /// Sends a reply, or says that there is none because it cannot be sent.
+    pub(super) fn reply<R: Packet>(
+        &mut self,
+        to: CallerId,
+        correlation: u64,
+        reply: &R,
+    ) -> Result<(), ReplyError> {
+        let outcome = match packet::measure(reply, &mut self.scratch) {
+            Ok(needed) if needed > REPLIES.limit => {
+                Err(ReplyError::TooLarge { needed, limit: REPLIES.limit })
+            }
+            Ok(_) => self.send(to, Kind::Reply, correlation, reply),
+            Err(error) => Err(ReplyError::Unserializable(error)),
+        };
+        if matches!(outcome, Err(ReplyError::TooLarge { .. } | ReplyError::Unserializable(_))) {
+            let _ = self.send(to, Kind::NoReply, correlation, &[0, 0]);
+        }
+        outcome
+    }
+
+    fn send<T: Packet>(
+        &mut self,
+        to: CallerId,
+        kind: Kind,
+        correlation: u64,
+        packet: &T,
+    ) -> Result<(), ReplyError> {
+        let front = Envelope { sender: self.id, kind: kind as u8, correlation }.plain();
+        let caller = self.caller(to)?;
+        // One that reads its replies lives.
+        if caller.publisher.backlog() > 0 && !caller.lives() {
+            return Err(ReplyError::CallerGone);
+        }
+        match caller.publisher.send_letter(&front, packet, Patience::None) {
+            Ok(_) => Ok(()),
+            Err(SendError::Closed) => Err(ReplyError::CallerGone),
+            Err(SendError::TooLarge { needed, limit }) => {
+                Err(ReplyError::TooLarge { needed, limit })
+            }
+            Err(SendError::Unserializable(error)) => Err(ReplyError::Unserializable(error)),
+            Err(_) if caller.lives() => Err(ReplyError::Full),
+            Err(_) => Err(ReplyError::CallerGone),
+        }
+    }
+
+    /// The client of this id: its ring is opened at the first request.
+    fn caller(&mut self, id: CallerId) -> Result<&mut Caller, ReplyError> {
+        let known = self.callers.iter().position(|caller| caller.id == id);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                self.forget_the_gone();
+                let caller = self.attach(id).map_err(|error| match error {
+                    OpenError::NotFound { .. } | OpenError::Closed { .. } => ReplyError::CallerGone,
+                    error => ReplyError::Open(Box::new(error)),
+                })?;
+                self.callers.push(caller);
+                self.callers.len() - 1
+            }
+        };
+        Ok(&mut self.callers[index])
+    }
+
+    fn attach(&self, id: CallerId) -> Result<Caller, OpenError> {
+        let name = Object::Replies(id.worker, id.ring).name(&self.cluster)?;
+        let ring = client::settings().attach_named(&name)?;
+        let publisher = ring.mixed_publisher()?;
+        Ok(Caller { id, ring, publisher })
+    }
+
+    /// Whether somebody waits for a reply.
+    pub(super) fn is_wanted(&mut self, to: CallerId, correlation: u64) -> bool {
+        self.caller(to).is_ok_and(|caller| caller.waits_for(correlation))
+    }
+
+    /// The request that is open gets no reply.
+    fn no_reply(&mut self) {
+        if let Some((caller, correlation)) = self.open {
+            let _ = self.send(caller, Kind::NoReply, correlation, &[0, 0]);
+        }
+        self.close();
+    }
+
+    /// What becomes of the open request is said: it leaves the hand.
+    fn close(&mut self) {
+        self.open = None;
+        self.taker.done();
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+impl job::Worker for Server {
+    fn group(&self) -> &Group {
+        self.taker.group()
+    }
+
+    fn done(&mut self) {
+        self.close();
+    }
+
+    fn retry(&mut self) {
+        self.no_reply();
+    }
+
+    fn dropped(&mut self) {
+        self.no_reply();
+    }
+}
+
+impl Waitable for Server {
+    fn has_next(&mut self) -> bool {
+        if self.open.is_some() {
+            self.no_reply();
+        }
+        self.tell_dropped();
+        self.taker.has_next()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.taker.is_ready()
+    }
+
+    fn bell(&self) -> &Bell {
+        self.taker.bell()
+    }
+
+    fn is_pending(&self) -> bool {
+        self.taker.is_pending()
+    }
+
+    fn ask_locks(&mut self) {
+        self.taker.ask_locks();
+    }
+
+    fn wait(&self) -> Wait {
+        self.taker.wait()
+    }
+
+    fn sleeps_on_futex(&self) -> bool {
+        self.taker.sleeps_on_futex()
+    }
+}
+
+impl<Q: Packet, R: Packet> Selectable for Service<Q, R> {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(&mut self.server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.open.is_some() {
+            self.no_reply();
+        }
+        self.tell_dropped();
+    }
+}
+
+impl<Q: Packet, R: Packet> Deref for Request<'_, Q, R> {
+    type Target = Q::Archived;
+
+    fn deref(&self) -> &Q::Archived {
+        self.opened.get()
+    }
+}
+
+impl<Q: Packet, R: Packet> fmt::Debug for Request<'_, Q, R>
+where
+    Q::Archived: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.opened.get().fmt(f)
+    }
+}
+
+impl<Q: Packet, R: Packet> fmt::Debug for Service<Q, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("request", &Q::TYPE.name)
+            .field("reply", &R::TYPE.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -369,15 +369,23 @@ impl Group {
     }
 }
 
+/// How many members have sat at an entry.
+pub(crate) fn stays(memory: &Memory, index: usize) -> u64 {
+    let entry = memory.subscribers().get(index);
+    entry.map_or(0, |entry| entry.details.evictions_reported.load(Ordering::Relaxed))
+}
+
 /// Takes the pin off that a dead member left on the shared cursor. Under the control lock.
 pub(crate) fn unpin(memory: &Memory, lives: &dyn Fn(Member) -> bool) -> bool {
     let shared = &memory.subscribers()[SHARED].cursor;
     // Pairs with the release of the pin: who tries is seen.
+    step(Step::UnpinLook);
     let word = shared.load(Ordering::Acquire);
     if word == NOWHERE || word & PIN == 0 {
         return false;
     }
     let at = position(word);
+    step(Step::UnpinAsk);
     // Pairs with the releases of hands: a hand that is seen after its owner moved on comes with the
     // shared cursor that it moved, and that is read below.
     let is_there = |entry: &SubscriberEntry| {

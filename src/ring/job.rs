@@ -1,11 +1,13 @@
 //! A guard over the packet in a member's hand.
 //!
-//! It borrows its endpoint mutably, so an endpoint has one at a time. Dropping it lets go of
-//! nothing: the packet stays in hand, and the endpoint's next call gives it again.
+//! It borrows its endpoint mutably, so an endpoint has one at a time. What becomes of a packet whose
+//! guard is dropped is the endpoint's to say: a member of a work queue keeps it in hand, and its next
+//! call gives it again.
 
 use crate::ring::group::Group;
 use crate::ring::reader::Taken;
 use crate::segment::bytes::Steady;
+use std::mem::ManuallyDrop;
 use std::slice;
 
 /// An endpoint that is a member of a group.
@@ -16,30 +18,22 @@ pub(crate) trait Worker {
     fn done(&mut self);
     /// Leaves what is in hand to whoever comes first; it stays there, if it cannot be left.
     fn retry(&mut self);
+    /// The guard was dropped.
+    fn dropped(&mut self) {}
 }
 
-/// One packet in hand, from some byte on.
+/// One packet in hand.
 #[derive(Debug)]
 pub(crate) struct Job<'a, W: Worker> {
     worker: &'a mut W,
     taken: Taken,
-    front: usize,
 }
 
 impl<'a, W: Worker> Job<'a, W> {
     /// A guard over what `worker` just took.
     #[inline]
     pub(crate) fn new(worker: &'a mut W, taken: Taken) -> Self {
-        Self { worker, taken, front: 0 }
-    }
-
-    /// The same without the first `front` bytes: a multiple of 16, and not beyond the packet;
-    /// otherwise they stay.
-    pub(crate) fn behind(mut self, front: usize) -> Self {
-        if front.is_multiple_of(16) && front <= self.taken.descriptor.len as usize {
-            self.front = front;
-        }
-        self
+        Self { worker, taken }
     }
 
     /// What is in hand.
@@ -54,31 +48,39 @@ impl<'a, W: Worker> Job<'a, W> {
         self.worker
     }
 
-    /// The endpoint, which keeps the packet in hand.
-    pub(crate) fn into_worker(self) -> &'a mut W {
-        self.worker
+    /// Ends the guard with some work of the endpoint's instead of what dropping it does.
+    #[inline]
+    pub(crate) fn end<R>(self, work: impl FnOnce(&mut W) -> R) -> R {
+        let mut job = ManuallyDrop::new(self);
+        work(job.worker)
     }
 
     /// Acknowledges the packet.
     #[inline]
     pub(crate) fn done(self) {
-        self.worker.done();
+        self.end(W::done);
     }
 
     /// Leaves the packet to whoever comes first.
     pub(crate) fn retry(self) {
-        self.worker.retry();
+        self.end(W::retry);
+    }
+}
+
+impl<W: Worker> Drop for Job<'_, W> {
+    #[inline]
+    fn drop(&mut self) {
+        self.worker.dropped();
     }
 }
 
 // SAFETY: the packet is in the member's hand, which keeps publishers from these slots until the
 // endpoint is told that it is done with it, or leaves it to another, for which it would have to be
-// borrowed mutably. Slots do not move. A payload starts 16 bytes into a 64-aligned slot, and `front`
-// is a multiple of 16.
+// borrowed mutably. Slots do not move. A payload starts 16 bytes into a 64-aligned slot.
 unsafe impl<W: Worker> Steady for Job<'_, W> {
     #[inline]
     fn bytes(&self) -> &[u8] {
-        &payload(self.worker.group(), &self.taken)[self.front..]
+        payload(self.worker.group(), &self.taken)
     }
 }
 

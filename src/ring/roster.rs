@@ -173,6 +173,8 @@ fn boundary(memory: &Memory, geometry: &Geometry, start: Start) -> u64 {
 pub(crate) fn sit_member(memory: &Memory, index: usize) {
     let entry = &memory.subscribers()[index];
     entry.cursor.store(NOWHERE, Ordering::Release);
+    // Nobody is evicted here.
+    entry.details.evictions_reported.fetch_add(1, Ordering::Relaxed);
     take(&entry.details.seat, SeatState::Member);
     step(Step::JoinCursor);
     raise(&memory.head().roster.subscribers, index);

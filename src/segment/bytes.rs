@@ -14,6 +14,45 @@ pub(crate) unsafe trait Steady {
     fn bytes(&self) -> &[u8];
 }
 
+/// A guard over all but the first bytes of another's.
+#[derive(Debug)]
+pub(crate) struct Behind<G: Steady> {
+    guard: G,
+    front: usize,
+}
+
+impl<G: Steady> Behind<G> {
+    /// All behind the first `front` bytes; gives the guard back if that is not a multiple of 16, or
+    /// there are fewer.
+    pub(crate) fn new(guard: G, front: usize) -> Result<Self, G> {
+        if front.is_multiple_of(16) && front <= guard.bytes().len() {
+            Ok(Self { guard, front })
+        } else {
+            Err(guard)
+        }
+    }
+
+    /// The other guard.
+    #[inline]
+    pub(crate) fn guard(&self) -> &G {
+        &self.guard
+    }
+
+    /// The other guard alone.
+    pub(crate) fn into_guard(self) -> G {
+        self.guard
+    }
+}
+
+// SAFETY: the other guard's bytes stay as and where they are, and there are `front` of them at least;
+// `front` is a multiple of 16, to which they are aligned.
+unsafe impl<G: Steady> Steady for Behind<G> {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        &self.guard.bytes()[self.front..]
+    }
+}
+
 /// A guard over several such byte strings.
 ///
 /// # Safety

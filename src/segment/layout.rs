@@ -190,14 +190,15 @@ pub(crate) struct SubscriberDetails {
     /// Who sits here.
     pub(crate) seat: Seat,
     /// End of what a durable subscriber was ever given: a successor's packets before it are
-    /// redeliveries. Stored by the subscriber before it hands a packet out.
+    /// redeliveries. Stored by the subscriber before it hands a packet out. In a ring of replies: which
+    /// calls were given up.
     pub(crate) handed_out: AtomicU64,
     /// Packets whose eviction was begun, by evictors: added before the cursor is moved.
     pub(crate) evictions_begun: AtomicU64,
     /// Packets whose eviction is counted: added after the cursor was moved.
     pub(crate) evictions_counted: AtomicU64,
     /// Evicted packets that a durable subscriber was told of: its successor is told of the
-    /// others. Stored by the subscriber.
+    /// others. Stored by the subscriber. In a work queue: how many members have sat here.
     pub(crate) evictions_reported: AtomicU64,
     /// Length of a durable subscriber's name in bytes.
     pub(crate) name_len: AtomicU64,

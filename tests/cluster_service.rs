@@ -1,0 +1,478 @@
+//! Services: what a caller is told, and what a server is, whatever becomes of the other.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use packetring::{
+    CallError, Client, OpenError, RecvError, ReplyError, Request, Service, Worker, packet, select,
+};
+use std::sync::mpsc;
+use std::time::Duration;
+use support::peer::{self, Peer};
+use support::{LONG, SHORT, Watch, unique, wait_until};
+
+/// Longer than the test may take: what comes at this deadline comes too late.
+const FAR: Duration = Duration::from_secs(600);
+const WINDOW: usize = 32;
+
+#[packet]
+struct Ask {
+    number: u64,
+    text: String,
+}
+
+#[packet]
+#[rkyv(derive(Debug))]
+struct Answer {
+    number: u64,
+    text: String,
+}
+
+fn ask(number: u64) -> Ask {
+    Ask { number, text: format!("question {number}") }
+}
+
+fn answer(asked: &ArchivedAsk) -> Answer {
+    let number = asked.number.to_native();
+    Answer { number: number * 2, text: asked.text.replace("question", "answer") }
+}
+
+fn check(answer: &ArchivedAnswer, number: u64) {
+    assert_eq!(answer.number, number * 2);
+    assert_eq!(answer.text, format!("answer {number}"));
+}
+
+fn reply(request: Request<'_, Ask, Answer>) {
+    let answer = answer(&request);
+    request.reply(&answer).unwrap();
+}
+
+fn serve(worker: &Worker) -> Service<Ask, Answer> {
+    worker.service("echo").unwrap()
+}
+
+fn client(worker: &Worker) -> Client<Ask, Answer> {
+    worker.client("echo").unwrap()
+}
+
+/// A server and a client in one worker.
+fn pair(topic: &str) -> (Worker, Service<Ask, Answer>, Client<Ask, Answer>) {
+    let worker = Worker::join(&unique(topic), "both").unwrap();
+    let (server, client) = (serve(&worker), client(&worker));
+    (worker, server, client)
+}
+
+/// The peer's side; an empty test unless it was started as one.
+#[test]
+fn peer() {
+    let Some(role) = peer::role() else { return };
+    let worker = Worker::join(&role.arguments[0], &role.arguments[1]).unwrap();
+    match role.name.as_str() {
+        "serve" => {
+            let mut server = serve(&worker);
+            peer::say("here");
+            loop {
+                reply(server.recv().unwrap());
+            }
+        }
+        // Keeps the first request, and a second one that it says it replies to later.
+        "keep" => {
+            let mut server = serve(&worker);
+            peer::say("here");
+            let _later = server.recv().unwrap().defer();
+            peer::say("deferred");
+            let _request = server.recv().unwrap();
+            peer::say("has it");
+            while peer::hear().is_some() {}
+        }
+        "call" => {
+            let mut client = client(&worker);
+            peer::say("here");
+            let _ = client.call(&ask(1));
+        }
+        name => panic!("no such role: {name}"),
+    }
+}
+
+fn start(role: &str, cluster: &str, name: &str) -> Peer {
+    let mut peer = Peer::start(&format!("{role} {cluster} {name}"));
+    peer.expect("here");
+    peer
+}
+
+#[test]
+fn a_reply_goes_to_its_call() {
+    let _watch = Watch::start();
+    let (_worker, mut server, mut client) = pair("correlation");
+    let calls: Vec<_> = (0..10).map(|number| client.start(&ask(number)).unwrap()).collect();
+    let mut requests = 0;
+    while let Ok(request) = server.try_recv() {
+        reply(request);
+        requests += 1;
+    }
+    assert_eq!(requests, 10);
+    // In any order.
+    for number in [3, 1, 9, 0, 2, 8, 7, 4, 6, 5] {
+        check(&client.wait(calls[number]).unwrap(), number as u64);
+    }
+    assert!(matches!(client.wait(calls[0]), Err(CallError::NoReply)), "it is over");
+}
+
+#[test]
+fn the_first_of_several_calls_is_waited_for() {
+    let _watch = Watch::start();
+    let (_worker, mut server, mut client) = pair("any");
+    let calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
+    let first = server.recv().unwrap().defer();
+    reply(server.recv().unwrap());
+    let (call, found) = client.wait_any().unwrap();
+    assert_eq!(call, calls[1]);
+    check(&found, 2);
+    drop(found);
+    let text = "answer 1".to_owned();
+    first.reply(&mut server, &Answer { number: 2, text }).unwrap();
+    let (call, found) = client.wait_any().unwrap();
+    assert_eq!(call, calls[0]);
+    check(&found, 1);
+    drop(found);
+    assert!(matches!(client.wait_any(), Err(CallError::NoReply)), "none is in flight");
+}
+
+#[test]
+fn a_call_ends_at_its_deadline_and_a_late_reply_is_nobodys() {
+    let _watch = Watch::start();
+    let (_worker, mut server, mut client) = pair("deadline");
+    let outcome = client.call_timeout(&ask(1), SHORT).map(drop);
+    assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
+    // Cancelled, and so never handed out.
+    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+    let late = client.start(&ask(2)).unwrap();
+    let request = server.recv().unwrap();
+    let outcome = client.wait_timeout(late, SHORT).map(drop);
+    assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
+    // Still in flight.
+    reply(request);
+    check(&client.wait(late).unwrap(), 2);
+    let given_up = client.start(&ask(3)).unwrap();
+    let request = server.recv().unwrap();
+    client.cancel(given_up);
+    reply(request);
+    let next = client.start(&ask(4)).unwrap();
+    reply(server.recv().unwrap());
+    check(&client.wait(next).unwrap(), 4);
+}
+
+#[test]
+fn a_cancelled_call_is_not_wanted() {
+    let _watch = Watch::start();
+    let (_worker, mut server, mut client) = pair("cancel");
+    let calls = [1, 2, 3].map(|number| client.start(&ask(number)).unwrap());
+    let request = server.recv().unwrap();
+    assert!(request.is_wanted());
+    client.cancel(calls[0]);
+    assert!(!request.is_wanted());
+    drop(request);
+    client.cancel(calls[1]);
+    // Not begun with: never handed out.
+    let request = server.recv().unwrap();
+    assert_eq!(request.number, 3);
+    reply(request);
+    check(&client.wait(calls[2]).unwrap(), 3);
+    assert!(matches!(client.wait(calls[1]), Err(CallError::NoReply)));
+}
+
+#[test]
+fn a_server_that_is_killed_is_known_of_at_once() {
+    let _watch = Watch::start();
+    let cluster = unique("gone");
+    let mut server = start("keep", &cluster, "server");
+    let worker = Worker::join(&cluster, "caller").unwrap();
+    let mut client = client(&worker);
+    let calls = [1, 2, 3].map(|number| client.start(&ask(number)).unwrap());
+    server.expect("deferred");
+    server.expect("has it");
+    let outcome = client.wait_timeout(calls[1], 10 * SHORT).map(drop);
+    assert!(matches!(outcome, Err(CallError::Timeout)), "it lives: {outcome:?}");
+    server.kill();
+    // Deferred, in hand, and not taken yet.
+    for call in calls {
+        let outcome = client.wait_timeout(call, FAR).map(drop);
+        assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+    }
+    // What it had is handed out to nobody again.
+    let mut heir = serve(&worker);
+    assert!(matches!(heir.recv_timeout(10 * SHORT), Err(RecvError::Timeout)));
+}
+
+#[test]
+fn another_server_goes_on_when_one_is_killed() {
+    let _watch = Watch::start();
+    let cluster = unique("other");
+    let mut dying = start("keep", &cluster, "dying");
+    let worker = Worker::join(&cluster, "caller").unwrap();
+    let mut client = client(&worker);
+    let calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
+    dying.expect("deferred");
+    dying.expect("has it");
+    let _living = start("serve", &cluster, "living");
+    dying.kill();
+    check(&client.call(&ask(3)).unwrap(), 3);
+    for call in calls {
+        assert!(matches!(client.wait_timeout(call, FAR), Err(CallError::ServiceGone)));
+    }
+    for number in 4..100 {
+        check(&client.call(&ask(number)).unwrap(), number);
+    }
+}
+
+#[test]
+fn a_request_that_is_dropped_has_no_reply() {
+    let _watch = Watch::start();
+    let (_worker, mut server, mut client) = pair("dropped");
+    let calls = [1, 2, 3, 4].map(|number| client.start(&ask(number)).unwrap());
+    let tell = |client: &mut Client<Ask, Answer>, call| {
+        let outcome = client.wait_timeout(call, FAR).map(drop);
+        assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+    };
+    drop(server.recv().unwrap());
+    tell(&mut client, calls[0]);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _request = server.recv().unwrap();
+        std::panic::resume_unwind(Box::new("a handler's"));
+    }));
+    assert!(panicked.is_err());
+    tell(&mut client, calls[1]);
+    std::mem::forget(server.recv().unwrap());
+    // A forgotten one is noticed at the next call.
+    drop(server.recv().unwrap());
+    tell(&mut client, calls[2]);
+    tell(&mut client, calls[3]);
+    assert!(matches!(server.try_recv(), Err(RecvError::Empty)), "handed out twice");
+}
+
+#[test]
+fn a_reply_may_come_later_and_from_another_thread() {
+    let _watch = Watch::start();
+    let (worker, mut server, mut client) = pair("defer");
+    let calls = [1, 2, 3].map(|number| client.start(&ask(number)).unwrap());
+    let answers = [1, 2].map(|_| {
+        let request = server.recv().unwrap();
+        (answer(&request), request.defer())
+    });
+    reply(server.recv().unwrap());
+    check(&client.wait(calls[2]).unwrap(), 3);
+    // The caller goes on waiting for one that lives.
+    let outcome = client.wait_timeout(calls[0], 10 * SHORT).map(drop);
+    assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
+    // By another endpoint, on another thread.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut other = serve(&worker);
+            for (answer, later) in answers.into_iter().rev() {
+                assert!(later.is_wanted(&mut other));
+                later.reply(&mut other, &answer).unwrap();
+            }
+        });
+        check(&client.wait(calls[0]).unwrap(), 1);
+        check(&client.wait(calls[1]).unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_deferred_reply_that_is_dropped_is_no_reply() {
+    let _watch = Watch::start();
+    let (_worker, mut server, mut client) = pair("undeferred");
+    let call = client.start(&ask(1)).unwrap();
+    drop(server.recv().unwrap().defer());
+    let (stop, stopped) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while stopped.try_recv().is_err() {
+                assert!(matches!(server.recv_timeout(SHORT), Err(RecvError::Timeout)));
+            }
+        });
+        let outcome = client.wait_timeout(call, FAR).map(drop);
+        assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+        stop.send(()).unwrap();
+    });
+}
+
+#[test]
+fn a_slow_caller_fills_its_own_window_and_blocks_no_server() {
+    let _watch = Watch::start();
+    let (worker, mut server, mut slow) = pair("slow");
+    let mut quick = client(&worker);
+    let long = || Answer { number: 2, text: "x".repeat(30_000) };
+    let calls: Vec<_> = (0..WINDOW as u64)
+        .map(|number| {
+            let call = slow.start(&ask(number)).unwrap();
+            server.recv().unwrap().reply(&long()).unwrap();
+            call
+        })
+        .collect();
+    let outcome = slow.start(&ask(0));
+    assert!(matches!(outcome, Err(CallError::Busy { limit: WINDOW })), "{outcome:?}");
+    // Giving calls up makes no room as long as their replies are not there to be thrown away; these
+    // are.
+    for number in 0..100 {
+        let call = quick.start(&ask(number)).unwrap();
+        reply(server.recv().unwrap());
+        check(&quick.wait(call).unwrap(), number);
+    }
+    assert_eq!(slow.wait(calls[7]).unwrap().text.len(), 30_000);
+    let again = slow.start(&ask(5)).unwrap();
+    reply(server.recv().unwrap());
+    check(&slow.wait(again).unwrap(), 5);
+    for call in &calls[..7] {
+        slow.cancel(*call);
+    }
+    for number in 0..8 {
+        slow.start(&ask(number)).unwrap();
+        reply(server.recv().unwrap());
+    }
+    assert!(matches!(slow.start(&ask(0)), Err(CallError::Busy { limit: WINDOW })));
+}
+
+#[test]
+fn a_call_that_was_given_up_counts_until_its_reply_is_read() {
+    let _watch = Watch::start();
+    let (_worker, mut server, mut client) = pair("busy");
+    let mut kept = Vec::new();
+    for number in 0..WINDOW as u64 {
+        let call = client.start(&ask(number)).unwrap();
+        let request = server.recv().unwrap();
+        kept.push((answer(&request), request.defer()));
+        client.cancel(call);
+    }
+    assert!(matches!(client.start(&ask(0)), Err(CallError::Busy { limit: WINDOW })));
+    let (answer, later) = kept.pop().unwrap();
+    later.reply(&mut server, &answer).unwrap();
+    client.start(&ask(0)).unwrap();
+    assert!(matches!(client.start(&ask(0)), Err(CallError::Busy { limit: WINDOW })));
+}
+
+#[test]
+fn a_server_learns_that_its_caller_is_gone() {
+    let _watch = Watch::start();
+    let cluster = unique("callers");
+    let worker = Worker::join(&cluster, "server").unwrap();
+    let mut server = serve(&worker);
+    // One that is dropped.
+    let mut leaving = client(&worker);
+    leaving.start(&ask(1)).unwrap();
+    let request = server.recv().unwrap();
+    assert!(request.is_wanted());
+    drop(leaving);
+    assert!(!request.is_wanted());
+    let answer = answer(&request);
+    let outcome = request.reply(&answer);
+    assert!(matches!(outcome, Err(ReplyError::CallerGone)), "{outcome:?}");
+    // One that is killed.
+    let mut killed = start("call", &cluster, "killed");
+    let request = server.recv().unwrap();
+    assert!(request.is_wanted());
+    killed.kill();
+    assert!(!request.is_wanted());
+    // The first reply finds room for it; who has unread ones is asked for.
+    let outcome = request.reply(&answer);
+    assert!(matches!(outcome, Ok(()) | Err(ReplyError::CallerGone)), "{outcome:?}");
+    // Their rings go, too.
+    let left = || {
+        let prefix = format!("packetring.{cluster}~r.");
+        let all = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
+        all.filter(|name| name.to_string_lossy().starts_with(&prefix)).count()
+    };
+    wait_until("the rings of replies go", || {
+        assert!(matches!(server.recv_timeout(SHORT), Err(RecvError::Timeout)));
+        left() == 0
+    });
+}
+
+#[test]
+fn two_servers_of_a_name_share_its_requests() {
+    let _watch = Watch::start();
+    let (worker, mut first, mut client) = pair("share");
+    let mut second = serve(&worker);
+    let calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
+    let (one, two) = (first.recv().unwrap(), second.recv().unwrap());
+    assert_ne!(one.number, two.number);
+    reply(two);
+    reply(one);
+    check(&client.wait(calls[0]).unwrap(), 1);
+    check(&client.wait(calls[1]).unwrap(), 2);
+}
+
+#[test]
+fn without_a_server_there_is_no_service() {
+    let _watch = Watch::start();
+    let worker = Worker::join(&unique("none"), "caller").unwrap();
+    let mut client = client(&worker);
+    let outcome = client.call(&ask(1)).map(drop);
+    assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
+    // Also when the requests that nobody takes leave no room.
+    for _ in 0..20_000 {
+        match client.start(&ask(1)) {
+            Ok(call) => client.cancel(call),
+            Err(error) => assert!(matches!(error, CallError::NoService | CallError::Busy { .. })),
+        }
+    }
+    let mut server = serve(&worker);
+    // Nobody waits for those.
+    assert!(matches!(server.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    drop(server);
+}
+
+#[test]
+fn a_service_of_other_types_is_refused() {
+    let worker = Worker::join(&unique("types"), "worker").unwrap();
+    let _server = serve(&worker);
+    for outcome in [
+        worker.client::<Ask, Ask>("echo").map(drop),
+        worker.client::<Answer, Answer>("echo").map(drop),
+        worker.service::<Ask, u64>("echo").map(drop),
+    ] {
+        let Err(OpenError::TypeMismatch { expected, found }) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_ne!(expected, found);
+    }
+    // One type for both is as good as two.
+    let (mut server, mut client) =
+        (worker.service::<u64, u64>("same").unwrap(), worker.client::<u64, u64>("same").unwrap());
+    let call = client.start(&7).unwrap();
+    let request = server.recv().unwrap();
+    assert_eq!(*request, 7);
+    request.reply(&8).unwrap();
+    assert_eq!(*client.wait(call).unwrap(), 8);
+}
+
+#[test]
+fn a_reply_that_does_not_fit_is_no_reply() {
+    let _watch = Watch::start();
+    let (_worker, mut server, mut client) = pair("large");
+    let call = client.start(&ask(1)).unwrap();
+    let long = Answer { number: 2, text: "x".repeat(100_000) };
+    let outcome = server.recv().unwrap().reply(&long);
+    assert!(matches!(outcome, Err(ReplyError::TooLarge { limit, .. }) if limit > 30_000));
+    assert!(matches!(client.wait(call), Err(CallError::NoReply)));
+    let long = Ask { number: 1, text: "x".repeat(1 << 20) };
+    assert!(matches!(client.call(&long), Err(CallError::TooLarge { .. })));
+}
+
+#[test]
+fn requests_and_replies_are_waited_for_beside_others() {
+    let _watch = Watch::start();
+    let (worker, mut server, mut client) = pair("select");
+    let mut prices = worker.subscriber::<u64>("prices").unwrap();
+    let call = client.start(&ask(1)).unwrap();
+    assert_eq!(select(&mut [&mut prices, &mut server, &mut client]), 1);
+    reply(server.try_recv().unwrap());
+    assert_eq!(select(&mut [&mut prices, &mut server, &mut client]), 2);
+    check(&client.wait_timeout(call, LONG).unwrap(), 1);
+}
