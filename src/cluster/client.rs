@@ -233,7 +233,6 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     }
 
     fn begin(&mut self, request: &Q, end: Option<Instant>) -> Result<Call, CallError> {
-        self.replies.let_go();
         if self.calls.is_full() {
             self.make_room()?;
         }
@@ -284,7 +283,6 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
 
     /// Waits for what comes of a call.
     fn until(&mut self, call: Call, end: Option<Instant>) -> Result<Found, CallError> {
-        self.replies.let_go();
         loop {
             if let Some(found) = self.kept(call)? {
                 return Ok(found);

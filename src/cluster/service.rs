@@ -15,7 +15,7 @@ use super::names::{Object, WorkerId};
 use super::worker::Worker;
 use crate::channel::{
     MixedPublisher, Patience, RecvError, Ring, RingBuilder, Selectable, Selectee, SendError, Taker,
-    Types, Waitable,
+    Types, Waitable, WaitingFor,
 };
 use crate::error::OpenError;
 use crate::packet::guard::Opened;
@@ -334,7 +334,12 @@ impl Server {
         if caller.publisher.backlog() > 0 && !caller.lives() {
             return Err(ReplyError::CallerGone);
         }
-        match caller.publisher.send_letter(&front, packet, Patience::None) {
+        let mut sent = caller.publisher.send_letter(&front, packet, Patience::None);
+        if let Err(SendError::Full { waiting_for: WaitingFor::Joining { .. } }) = sent {
+            // The first of its type is entered into the ring, whose lock somebody has just now.
+            sent = caller.publisher.send_letter(&front, packet, Patience::For(TELL));
+        }
+        match sent {
             Ok(_) => Ok(()),
             Err(SendError::Closed) => Err(ReplyError::CallerGone),
             Err(SendError::TooLarge { needed, limit }) => {

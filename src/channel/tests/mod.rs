@@ -9,4 +9,5 @@ mod joining;
 mod kill;
 mod life;
 mod process;
+mod servers;
 mod survivor;

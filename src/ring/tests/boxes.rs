@@ -2,6 +2,7 @@
 
 #[cfg(not(loom))]
 use crate::ring::geometry::Geometry;
+#[cfg(loom)]
 use crate::ring::group::{self, Group};
 use crate::ring::reader::{Next, Reader, Taken};
 use crate::ring::roster::{self, Start};
@@ -31,6 +32,7 @@ impl Boxes {
     }
 
     /// A work queue of so many slots, for so many members.
+    #[cfg(loom)]
     pub(super) fn grouped(slots: usize, members: usize) -> Self {
         let settings = Settings { capacity: slots * 64, grouped: true, ..Settings::default() };
         let boxes = Self::with(members + 1, settings);
@@ -72,11 +74,13 @@ impl Boxes {
     }
 
     /// Joins as a member of the group.
+    #[cfg(loom)]
     pub(super) fn member(&self, index: usize) -> Group {
         Group::join(self.memory(), &self.settings, index)
     }
 
     /// Clears away whoever `lives` says is dead.
+    #[cfg(loom)]
     pub(super) fn reap(
         &self,
         lives: &dyn Fn(crate::segment::member::Member) -> bool,
