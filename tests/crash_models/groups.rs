@@ -263,8 +263,7 @@ impl Model for Groups {
         if state.tail < self.packets {
             self.publish(state, next);
         }
-        for seat in 0..SEATS {
-            let member = state.members[seat];
+        for (seat, member) in state.members.into_iter().enumerate() {
             if member.is_alive {
                 self.step(state, seat, next);
                 if state.kills > 0 {
@@ -363,7 +362,7 @@ impl Groups {
         let who = NAMES[seat];
         let p = state.members[seat].p;
         match state.members[seat].at {
-            At::Look => return self.look(state, seat, next),
+            At::Look => self.look(state, seat, next),
             At::Mark | At::Pin | At::Hold | At::Move => {
                 let text = self.take(&mut new, seat, next);
                 next.step(who, text, &[p], new);
