@@ -222,9 +222,10 @@ mod tests {
             parking: Parking::Event,
             desks: 7,
             letters: true,
-            grouped: true,
+            grouped: false,
         };
-        for settings in [settings, Settings::default()] {
+        let grouped = Settings { grouped: true, ..Settings::default() };
+        for settings in [settings, grouped, Settings::default()] {
             let (identity, name, len) = written(&settings);
             assert_eq!(identity.state(&name).unwrap(), State::Ready);
             let checked = identity.check(&name, len).unwrap();
