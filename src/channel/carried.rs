@@ -3,7 +3,7 @@
 //! A type that is known costs a look at a short list; the first packet of one takes the control lock.
 
 use super::endpoint::Patience;
-use super::error::{SendError, WaitingFor};
+use super::error::{Mismatch, SendError, WaitingFor};
 use super::join;
 use super::sender::Sender;
 use crate::error::OpenError;
@@ -60,6 +60,10 @@ fn lock(segment: &Segment, patience: Patience) -> Result<Control<'_>, SendError>
 fn entering(error: OpenError) -> SendError {
     match error {
         OpenError::TooManyTypes { limit } => SendError::TooManyTypes { limit },
+        OpenError::TypeMismatch { expected, found } => {
+            // The ring's view: what was expected there is what was found there.
+            SendError::TypeRefused(Box::new(Mismatch { expected: found, found: expected }))
+        }
         OpenError::System { source, .. } => SendError::System(source),
         other => SendError::System(std::io::Error::other(other)),
     }

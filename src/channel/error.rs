@@ -38,6 +38,8 @@ pub enum SendError {
         /// How many it can carry.
         limit: usize,
     },
+    /// The ring takes packets of certain types, and this is another one.
+    TypeRefused(Box<Mismatch>),
     /// The operating system refused what it takes to enter a packet type into the ring.
     System(std::io::Error),
 }
@@ -146,6 +148,9 @@ impl fmt::Display for SendError {
             }
             Self::TooManyTypes { limit } => {
                 write!(f, "the ring carries {limit} packet types already, with their schemas")
+            }
+            Self::TypeRefused(types) => {
+                write!(f, "the ring takes {}, not {}", types.expected, types.found)
             }
             Self::System(error) => write!(f, "the packet's type could not be registered: {error}"),
         }

@@ -262,8 +262,23 @@ fn type_index(
     register(control, segment, info)
 }
 
-/// Registers a type. Under the control lock.
+/// Registers a type, if the ring takes others than it has. Under the control lock.
 pub(crate) fn register(
+    control: &Control<'_>,
+    segment: &Segment,
+    info: &TypeInfo,
+) -> Result<u16, OpenError> {
+    let is_refused = segment.with_types(|table| {
+        !table.roster.accepts_all() && table.find(info.fingerprint.0).is_none()
+    });
+    if is_refused {
+        let Mismatch { expected, found } = refusal(segment, info);
+        return Err(OpenError::TypeMismatch { expected: found, found: expected });
+    }
+    enter_type(control, segment, info)
+}
+
+fn enter_type(
     _control: &Control<'_>,
     segment: &Segment,
     info: &TypeInfo,
@@ -272,6 +287,26 @@ pub(crate) fn register(
     segment
         .with_types(|table| table.register(info.fingerprint.0, info.name, &schema))
         .map_err(|_| OpenError::TooManyTypes { limit: Segment::MAX_TYPES })
+}
+
+/// Has the ring take letters of these types alone from here on; of any, if there are none.
+pub(crate) fn accept(ring: &Segment, types: &[TypeInfo]) -> Result<(), OpenError> {
+    let control = ring.lock()?;
+    let indices: Result<Vec<u16>, OpenError> =
+        types.iter().map(|info| enter_type(&control, ring, info)).collect();
+    let indices = indices?;
+    ring.with_types(|table| table.roster.accept(indices));
+    Ok(())
+}
+
+/// What a ring takes instead of letters of a type.
+#[cold]
+pub(crate) fn refusal(segment: &Segment, refused: &TypeInfo) -> Mismatch {
+    let expected: Vec<String> = segment.with_types(|table| {
+        let accepted = (0..table.len()).filter(|&i| table.roster.accepts(i as u16));
+        accepted.filter_map(|i| Some(label(&table.name(i)?, table.fingerprint(i)?))).collect()
+    });
+    Mismatch { expected: expected.join(", "), found: label(refused.name, refused.fingerprint.0) }
 }
 
 /// A type as people see it in an error.

@@ -246,7 +246,16 @@ impl MixedPublisher {
         patience: Patience,
     ) -> Result<u64, SendError> {
         let (index, patience) = self.carried.index_of::<T>(&self.sender, patience)?;
+        if !self.sender.writer.memory.head().roster.accepts(index) {
+            let refusal = join::refusal(&self.sender.endpoint.segment, &T::TYPE);
+            return Err(SendError::TypeRefused(Box::new(refusal)));
+        }
         self.sender.send_letter(front, packet, index, patience)
+    }
+
+    /// Waits for the control lock for this long from now on.
+    pub(crate) fn set_patience(&mut self, patience: Option<Duration>) {
+        self.sender.endpoint.segment.set_patience(patience);
     }
 
     fn send_all_with<T: Packet>(

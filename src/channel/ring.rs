@@ -7,7 +7,7 @@ use super::publisher::Publisher;
 use super::receiver::Letting;
 use super::subscriber::Subscriber;
 use crate::error::OpenError;
-use crate::packet::{Fingerprint, Packet};
+use crate::packet::{Fingerprint, Packet, TypeInfo};
 use crate::ring::closing::Closing;
 use crate::segment::Segment;
 use crate::segment::name::Name;
@@ -178,6 +178,11 @@ impl Ring {
         let types = Types::Any;
         let (receiver, _) = join::durable(&self.segment, &types, name, Letting::ByDone, self.wait)?;
         Ok(MixedSubscriber::new(receiver))
+    }
+
+    /// Has it take letters of these types alone from here on; of any, if there are none.
+    pub(crate) fn accept(&self, types: &[TypeInfo]) -> Result<(), OpenError> {
+        join::accept(&self.segment, types)
     }
 
     /// Closes the ring, for everyone and for good: sends fail from here on, subscribers get

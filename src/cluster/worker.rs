@@ -62,7 +62,7 @@ const _: () = {
 pub struct WorkerBuilder {
     pub(super) max_workers: Option<usize>,
     pub(super) id: Option<WorkerId>,
-    pub(super) inbox_capacity: usize,
+    pub(super) inbox_capacity: Option<usize>,
     pub(super) events_overflow: Option<Overflow>,
     pub(super) patience: Option<Duration>,
 }
@@ -101,7 +101,7 @@ impl Worker {
         WorkerBuilder {
             max_workers: None,
             id: None,
-            inbox_capacity: INBOX,
+            inbox_capacity: None,
             events_overflow: None,
             patience: None,
         }
@@ -192,9 +192,6 @@ impl Worker {
     }
 }
 
-/// Bytes of an inbox, if not chosen.
-const INBOX: usize = 256 << 10;
-
 impl WorkerBuilder {
     /// Most workers of the cluster: 1 to 1024, by default 128. Each costs every inbox and topic an
     /// entry of 256 bytes. Who joins a cluster that was made for another number gets
@@ -213,7 +210,7 @@ impl WorkerBuilder {
     /// Bytes of this worker's inbox: a power of two, by default 256 KiB. A packet takes half of it at
     /// most.
     pub fn inbox_capacity(mut self, bytes: usize) -> Self {
-        self.inbox_capacity = bytes;
+        self.inbox_capacity = Some(bytes);
         self
     }
 

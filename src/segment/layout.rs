@@ -138,8 +138,8 @@ pub(crate) struct Roster {
     pub(crate) clones: AtomicU32,
     /// Process id of the last to take the control lock, for people.
     pub(crate) lock_holder: AtomicU32,
-    /// Not 0: no type is registered any more.
-    pub(crate) sealed: AtomicU32,
+    /// Letters: the types that the inbox takes, one bit each; 0: any.
+    pub(crate) accepted: AtomicU64,
 }
 
 /// A publisher's place.

@@ -35,7 +35,7 @@ pub(crate) struct Mapped {
     pub(crate) settings: Settings,
     pub(crate) salt: u64,
     /// How long to wait for the control lock; none: for ever.
-    patience: Option<Duration>,
+    pub(super) patience: Option<Duration>,
     /// Whether the slots are read-only here.
     is_protected: bool,
 }

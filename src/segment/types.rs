@@ -22,6 +22,29 @@ pub(crate) struct TypeTable<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TableFull;
 
+impl Roster {
+    /// Whether packets of the type at an index are taken here.
+    #[inline]
+    pub(crate) fn accepts(&self, index: u16) -> bool {
+        let accepted = self.accepted.load(Ordering::Relaxed);
+        accepted == 0 || u32::from(index) < u64::BITS && accepted >> index & 1 == 1
+    }
+
+    /// Takes packets of the types at these indices alone from here on; of any, if there are none.
+    /// Under the control lock.
+    pub(crate) fn accept(&self, indices: impl IntoIterator<Item = u16>) {
+        let accepted = indices.into_iter().fold(0, |bits, index| bits | 1 << index);
+        self.accepted.store(accepted, Ordering::Relaxed);
+    }
+
+    /// Whether packets of any type are taken here.
+    pub(crate) fn accepts_all(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed) == 0
+    }
+}
+
+const _: () = assert!(super::layout::MAX_TYPES == u64::BITS as usize, "a bit for each type");
+
 impl TypeTable<'_> {
     /// How many types are registered.
     pub(crate) fn len(&self) -> usize {
@@ -157,6 +180,18 @@ mod tests {
         assert_eq!(table.name(1).unwrap(), "Größe");
         assert_eq!(table.schema(1).unwrap(), "{}");
         assert_eq!(table.name(2), None);
+    }
+
+    #[test]
+    fn types_are_accepted_by_their_bits() {
+        let roster = Roster::default();
+        assert!(roster.accepts_all() && roster.accepts(0) && roster.accepts(63));
+        roster.accept([1, 63]);
+        assert!(!roster.accepts_all());
+        let accepted: Vec<u16> = (0..200).filter(|&index| roster.accepts(index)).collect();
+        assert_eq!(accepted, [1, 63]);
+        roster.accept([]);
+        assert!(roster.accepts_all() && roster.accepts(2));
     }
 
     #[test]

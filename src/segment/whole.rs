@@ -99,6 +99,15 @@ impl Segment {
         }
     }
 
+    /// Waits for the control lock for `patience` at most from now on, if there is one.
+    pub(crate) fn set_patience(&mut self, patience: Option<Duration>) {
+        match &mut self.backing {
+            Backing::Mapped(mapped) => mapped.patience = patience,
+            // Nobody is stopped for good within a heap's.
+            Backing::Heap(_) => {}
+        }
+    }
+
     /// The ring's name; a ring on the heap has none.
     pub(crate) fn name(&self) -> &str {
         match &self.backing {
