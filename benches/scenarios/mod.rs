@@ -10,6 +10,7 @@ mod parked;
 mod publish;
 mod resident;
 mod round_trip;
+mod send_to;
 mod stream;
 
 use crate::harness::Scenario;
@@ -23,6 +24,7 @@ use parked::Parked;
 use publish::Publish;
 use resident::Resident;
 use round_trip::RoundTrip;
+use send_to::SendTo;
 use stream::Stream;
 
 /// All scenarios, in the order in which they are measured and shown.
@@ -34,6 +36,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Stream::<Tick>::exclusive("send_all_exclusive_48", 32)),
         Box::new(Stream::<Tick>::shared("stream_shared_48", 1)),
         Box::new(Stream::<Tick>::shared("send_all_shared_48", 16)),
+        Box::new(SendTo::<Tick>::new("send_to_48")),
         Box::new(FanIn { publishers: 4, on_one_core: false }),
         Box::new(Stream::<Chat>::exclusive("stream_chat", 1)),
         Box::new(InPlace { size: 1 << 10 }),

@@ -20,6 +20,7 @@ pub struct Mail<'a> {
 }
 
 impl<'a> Mail<'a> {
+    #[inline]
     pub(crate) fn new(hand: Hand<'a, Receiver>) -> Self {
         Self { hand, front: 0 }
     }

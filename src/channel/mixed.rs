@@ -318,6 +318,7 @@ impl MixedSubscriber {
     ///
     /// [`Missed`](RecvError::Missed), [`Closed`](RecvError::Closed),
     /// [`Corrupt`](RecvError::Corrupt).
+    #[inline]
     pub fn recv(&mut self) -> Result<Mail<'_>, RecvError> {
         self.receive(Patience::Endless)
     }
@@ -327,6 +328,7 @@ impl MixedSubscriber {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
+    #[inline]
     pub fn try_recv(&mut self) -> Result<Mail<'_>, RecvError> {
         self.receive(Patience::None)
     }
@@ -336,6 +338,7 @@ impl MixedSubscriber {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
+    #[inline]
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Mail<'_>, RecvError> {
         self.receive(Patience::For(timeout))
     }
@@ -411,6 +414,7 @@ impl MixedSubscriber {
         self.receiver.endpoint.segment.protect_slots()
     }
 
+    #[inline]
     fn receive(&mut self, patience: Patience) -> Result<Mail<'_>, RecvError> {
         let taken = self.receiver.take(patience)?;
         Ok(Mail::new(Hand::new(&mut self.receiver, taken)))

@@ -63,6 +63,7 @@ impl Envelope {
 
     /// The envelope that a packet begins with, its name, and where the archive begins; `None`: it
     /// has none that fits.
+    #[inline]
     pub(crate) fn read(payload: &[u8]) -> Option<(Self, &str, usize)> {
         let (head, _) = payload.split_first_chunk::<PLAIN>()?;
         let [s0, s1, kind, unused, f0, f1, f2, f3, correlation @ ..] = *head;
@@ -71,8 +72,10 @@ impl Envelope {
         if !front.is_multiple_of(PLAIN) || unused >= PLAIN {
             return None;
         }
-        let name = payload.get(PLAIN..front)?;
-        let name = std::str::from_utf8(name.get(..name.len().checked_sub(unused)?)?).ok()?;
+        let name = match payload.get(PLAIN..front)? {
+            [] if unused == 0 => "",
+            name => std::str::from_utf8(name.get(..name.len().checked_sub(unused)?)?).ok()?,
+        };
         let sender = WorkerId(u16::from_le_bytes([s0, s1]));
         let correlation = u64::from_le_bytes(correlation);
         Some((Self { sender, kind, correlation }, name, front))
@@ -82,16 +85,20 @@ impl Envelope {
 impl Mail<'_> {
     /// The envelope of a letter, and the letter to be opened behind it. One without an envelope is
     /// `Corrupt`, and let go of.
+    #[inline]
     pub(crate) fn fronted(self) -> Result<(Envelope, Self), RecvError> {
         match Envelope::read(self.payload()) {
             Some((envelope, _, front)) => Ok((envelope, self.behind(front))),
-            None => {
-                let position = self.info().position;
-                self.done();
-                let what = format!("at position {position}: a letter without an envelope");
-                Err(RecvError::Corrupt(what.into()))
-            }
+            None => Err(self.without_envelope()),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn without_envelope(self) -> RecvError {
+        let position = self.info().position;
+        self.done();
+        RecvError::Corrupt(format!("at position {position}: a letter without an envelope").into())
     }
 
     /// The name in a letter's envelope.

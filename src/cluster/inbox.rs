@@ -119,6 +119,7 @@ impl Inbox {
     ///
     /// [`Closed`](RecvError::Closed) once the worker has left or was retired,
     /// [`Corrupt`](RecvError::Corrupt).
+    #[inline]
     pub fn recv(&mut self) -> Result<Letter<'_>, RecvError> {
         Letter::open_envelope(self.mails.recv()?)
     }
@@ -128,6 +129,7 @@ impl Inbox {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
+    #[inline]
     pub fn try_recv(&mut self) -> Result<Letter<'_>, RecvError> {
         Letter::open_envelope(self.mails.try_recv()?)
     }
@@ -137,6 +139,7 @@ impl Inbox {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
+    #[inline]
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Letter<'_>, RecvError> {
         Letter::open_envelope(self.mails.recv_timeout(timeout)?)
     }

@@ -14,6 +14,7 @@ pub struct Letter<'a> {
 }
 
 impl<'a> Letter<'a> {
+    #[inline]
     pub(super) fn open_envelope(mail: Mail<'a>) -> Result<Self, RecvError> {
         let (envelope, mail) = mail.fronted()?;
         Ok(Self { envelope, mail })
@@ -59,6 +60,7 @@ impl Letter<'_> {
     }
 
     /// Acknowledges it: it does not come again. Also how to refuse one.
+    #[inline]
     pub fn done(self) {
         self.mail.done();
     }

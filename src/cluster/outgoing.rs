@@ -5,9 +5,12 @@
 //!
 //! An inbox belongs to a name, so an endpoint stays good when the worker is restarted. Each send
 //! compares one word, the phase of the worker's desk, with what it was when the endpoint was looked
-//! up; another one is looked up again. Threads share the endpoints under a mutex, which is held
-//! while something is tried; who must wait takes an endpoint out, so that one full inbox does not
-//! stop other threads.
+//! up; another one is looked up again.
+//!
+//! The first thread that sends has endpoints of its own, without a lock: a mutex costs as much as a
+//! claim. All others share theirs under a mutex, which is held while something is tried; who must
+//! wait takes an endpoint out, so that one full inbox does not stop other threads. So a worker has two
+//! endpoints at an inbox, and one more for each thread that waits there with others.
 
 use super::directory::{Directory, Found};
 use super::envelope::Envelope;
@@ -18,15 +21,25 @@ use crate::channel::{MixedPublisher, Patience, RingBuilder, SendError, WaitingFo
 use crate::error::OpenError;
 use crate::packet::Packet;
 use crate::segment::member::{DeskState, Phase};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{AtomicU32, Ordering};
+use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use thread_local::ThreadLocal;
 
 /// How often an inbox is looked up that was given up while a letter was sent to it.
 const LOOKS: usize = 3;
 
 /// A worker's endpoints at others' inboxes.
 #[derive(Debug, Default)]
-pub(crate) struct Outgoing(Mutex<Endpoints>);
+pub(crate) struct Outgoing {
+    /// Those of the first thread that sent.
+    first: ThreadLocal<RefCell<Endpoints>>,
+    /// Not 0: there is such a thread.
+    has_first: AtomicU32,
+    /// Those of all others.
+    shared: Mutex<Endpoints>,
+}
 
 #[derive(Debug, Default)]
 struct Endpoints {
@@ -42,6 +55,9 @@ struct Correspondent {
     name: String,
     /// How its desk stood when it was looked up.
     phase: Phase,
+    /// What letters to it begin with: made once, because bytes that were just stored in pieces are
+    /// slow to load as one.
+    front: [u8; 16],
     /// Those that no thread waits with: one, unless several had to wait at a time.
     idle: Vec<MixedPublisher>,
 }
@@ -114,15 +130,15 @@ impl Worker {
         packet: &T,
         patience: Patience,
     ) -> Result<(), SendToError> {
-        let front = Envelope::of(self.id()).plain();
-        let tried = self.outgoing.lock().at_hand(who, &self.directory).map(|endpoint| {
-            // The mutex is held.
-            endpoint.send_letter(&front, packet, Patience::None)
+        let tried = self.outgoing.with(|endpoints| {
+            let Correspondent { front, idle, .. } = endpoints.at_hand(who, &self.directory)?;
+            // Others may wait for these endpoints.
+            Some(idle.last_mut()?.send_letter(front, packet, Patience::None).map(drop))
         });
         match tried {
-            Some(Ok(_)) => Ok(()),
+            Some(Ok(())) => Ok(()),
             Some(Err(error)) if !may_go_on(&error, patience) => Err(error.into()),
-            _ => self.send_slowly(who, &front, packet, patience),
+            _ => self.send_slowly(who, packet, patience),
         }
     }
 
@@ -131,15 +147,17 @@ impl Worker {
     fn send_slowly<T: Packet>(
         &self,
         who: &Address<'_>,
-        front: &[u8],
         packet: &T,
         patience: Patience,
     ) -> Result<(), SendToError> {
         let deadline = patience.deadline();
+        let front = Envelope::of(self.id()).plain();
         for _ in 0..LOOKS {
             let inbox = look_up(&self.directory, who)?;
-            self.outgoing.lock().settle(&inbox, who, &self.directory);
-            let taken = self.outgoing.lock().take(inbox.id);
+            let taken = self.outgoing.with(|endpoints| {
+                endpoints.settle(&inbox, front, who, &self.directory);
+                endpoints.take(inbox.id)
+            });
             let left = patience.left(deadline);
             let mut endpoint = match taken.map_or_else(|| self.attach(&inbox, left), Ok) {
                 Ok(endpoint) => endpoint,
@@ -147,10 +165,12 @@ impl Worker {
                 Err(OpenError::NotFound { .. } | OpenError::Closed { .. }) => continue,
                 Err(error) => return Err(opening(error, patience)),
             };
-            match endpoint.send_letter(front, packet, patience.left(deadline)) {
-                Err(SendError::Closed) => self.outgoing.lock().forget(inbox.id),
+            match endpoint.send_letter(&front, packet, patience.left(deadline)) {
+                Err(SendError::Closed) => {
+                    self.outgoing.with(|endpoints| endpoints.forget(inbox.id))
+                }
                 outcome => {
-                    self.outgoing.lock().put_back(&inbox, endpoint);
+                    self.outgoing.with(|endpoints| endpoints.put_back(&inbox, endpoint));
                     return outcome.map(drop).map_err(SendToError::from);
                 }
             }
@@ -175,26 +195,37 @@ impl Worker {
 }
 
 impl Outgoing {
+    /// Works with the endpoints that this thread uses.
     #[inline]
-    fn lock(&self) -> MutexGuard<'_, Endpoints> {
+    fn with<R>(&self, work: impl FnOnce(&mut Endpoints) -> R) -> R {
+        // Borrowed already: a packet sends packets while it is archived.
+        match self.first.get().and_then(|own| own.try_borrow_mut().ok()) {
+            Some(mut own) => work(&mut own),
+            None => self.with_shared(work),
+        }
+    }
+
+    #[inline(never)]
+    fn with_shared<R>(&self, work: impl FnOnce(&mut Endpoints) -> R) -> R {
+        let has_first = || self.has_first.load(Ordering::Relaxed) != 0;
+        if !has_first() && self.has_first.fetch_add(1, Ordering::Relaxed) == 0 {
+            return work(&mut self.first.get_or_default().borrow_mut());
+        }
         // A panic of a packet's own code leaves an endpoint without a claim.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        work(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Endpoints {
     /// An endpoint at the inbox of a worker that is who it was when it was looked up.
     #[inline]
-    fn at_hand(&mut self, who: &Address<'_>, directory: &Directory) -> Option<&mut MixedPublisher> {
+    fn at_hand(&mut self, who: &Address<'_>, directory: &Directory) -> Option<&mut Correspondent> {
         let id = match who {
             Address::Id(id) => *id,
             Address::Name(name) => self.names[self.find(name).ok()?].1,
         };
         let correspondent = self.desks.get_mut(usize::from(id.0))?.as_mut()?;
-        if directory.phase(id) != correspondent.phase {
-            return None;
-        }
-        correspondent.idle.last_mut()
+        (directory.phase(id) == correspondent.phase).then_some(correspondent)
     }
 
     #[inline]
@@ -203,7 +234,7 @@ impl Endpoints {
     }
 
     /// Remembers how an inbox was found, and lets go of what is known to be over.
-    fn settle(&mut self, inbox: &Inbox, who: &Address<'_>, directory: &Directory) {
+    fn settle(&mut self, inbox: &Inbox, front: [u8; 16], who: &Address<'_>, directory: &Directory) {
         let index = usize::from(inbox.id.0);
         if self.desks.len() <= index {
             self.desks.resize_with(index + 1, || None);
@@ -219,8 +250,8 @@ impl Endpoints {
             _ => {
                 self.forget(inbox.id);
                 let Inbox { name, phase, .. } = inbox;
-                let correspondent =
-                    Correspondent { name: name.clone(), phase: *phase, idle: Vec::new() };
+                let (name, phase, idle) = (name.clone(), *phase, Vec::new());
+                let correspondent = Correspondent { name, phase, front, idle };
                 self.desks[index] = Some(correspondent);
             }
         }

@@ -60,7 +60,8 @@ impl<'a, H: Holder> Hand<'a, H> {
     /// Releases the packet, which was handled: it does not come again.
     #[inline]
     pub(crate) fn done(self) {
-        self.holder.acknowledge();
+        // Nothing is left in hand to be let go of.
+        std::mem::ManuallyDrop::new(self).holder.acknowledge();
     }
 }
 
