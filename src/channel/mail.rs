@@ -72,7 +72,7 @@ impl<'a> Mail<'a> {
     }
 
     /// The letter whose archive begins behind so many bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn behind(self, front: usize) -> Self {
         Self { front, ..self }
     }

@@ -414,7 +414,7 @@ impl MixedSubscriber {
         self.receiver.endpoint.segment.protect_slots()
     }
 
-    #[inline]
+    #[inline(always)]
     fn receive(&mut self, patience: Patience) -> Result<Mail<'_>, RecvError> {
         let taken = self.receiver.take(patience)?;
         Ok(Mail::new(Hand::new(&mut self.receiver, taken)))

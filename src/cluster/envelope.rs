@@ -63,7 +63,7 @@ impl Envelope {
 
     /// The envelope that a packet begins with, its name, and where the archive begins; `None`: it
     /// has none that fits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(payload: &[u8]) -> Option<(Self, &str, usize)> {
         let (head, _) = payload.split_first_chunk::<PLAIN>()?;
         let [s0, s1, kind, unused, f0, f1, f2, f3, correlation @ ..] = *head;
@@ -85,7 +85,7 @@ impl Envelope {
 impl Mail<'_> {
     /// The envelope of a letter, and the letter to be opened behind it. One without an envelope is
     /// `Corrupt`, and let go of.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fronted(self) -> Result<(Envelope, Self), RecvError> {
         match Envelope::read(self.payload()) {
             Some((envelope, _, front)) => Ok((envelope, self.behind(front))),

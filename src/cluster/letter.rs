@@ -14,7 +14,7 @@ pub struct Letter<'a> {
 }
 
 impl<'a> Letter<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn open_envelope(mail: Mail<'a>) -> Result<Self, RecvError> {
         let (envelope, mail) = mail.fronted()?;
         Ok(Self { envelope, mail })
