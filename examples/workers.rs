@@ -208,7 +208,10 @@ fn answer(worker: &Worker, first: &mut First) -> Result<(), Box<dyn Error>> {
                 let heard = Heard { greeting: chat.greeting(), is_of_age: chat.is_of_age() };
                 worker.send_to_timeout(&letter.sender(), &heard, PATIENCE)?;
             }
-            Some(Order::Stop(_)) => return Ok(letter.done()),
+            Some(Order::Stop(_)) => {
+                letter.done();
+                return Ok(());
+            }
             None => return Err(format!("a {} is not for workers", letter.type_name()).into()),
         }
         letter.done(); // Until here, it would come again.

@@ -3,7 +3,12 @@
 //!
 //! How fast they are is not asserted anywhere.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
@@ -107,6 +112,7 @@ fn bad_arguments_are_refused_with_a_reason() {
         ("chaos", ["--worker", "1,2,3"], "eight numbers"),
         ("workers", ["--workers", "0"], "0 is not in"),
         ("jobs", ["--encoders", "1"], "1 is not in"),
+        ("service", ["--calls", "0"], "0 is not in"),
         ("events", ["--threads", "27"], "27 is not in"),
     ] {
         let run = Run::of(example, &arguments);
@@ -293,14 +299,37 @@ fn events_come_from_every_process_and_errors_to_their_handler() {
 }
 
 #[test]
+fn a_service_answers_and_says_what_became_of_a_call() {
+    let run = Run::of("service", &["--servers", "2", "--calls", "200"]);
+    assert!(run.succeeded(), "{}\n{}", run.text(), run.errors());
+    let text = run.text();
+    assert_eq!(rows(&text).iter().map(|row| row[1]).sum::<u64>(), 200, "{text}");
+    assert_eq!(text.matches("a request that was dropped: the server dropped").count(), 1, "{text}");
+    assert_eq!(text.matches("a killed server: the server died").count(), 2, "{text}");
+    run.left_nothing();
+}
+
+#[test]
 fn an_interrupted_cluster_leaves_nothing() {
-    for example in ["workers", "jobs", "events"] {
+    for (example, arguments) in [
+        ("workers", ["--workers", "12"]),
+        ("jobs", ["--jobs", "20000"]),
+        ("events", ["--threads", "12"]),
+    ] {
         for signal in [Signal::INT, Signal::KILL] {
-            let mut running = Running::start(example, &[]);
-            running.wait_for_peer();
-            let first = Pid::from_child(&running.child);
-            kill_process(first, signal).unwrap();
-            running.finish().left_nothing();
+            let was_interrupted = || {
+                let mut running = Running::start(example, &arguments);
+                let found = running.peer_or_end();
+                if found.is_some() {
+                    // Fails if it has ended meanwhile.
+                    let _ = kill_process(Pid::from_child(&running.child), signal);
+                }
+                let run = running.finish();
+                run.left_nothing();
+                found.is_some() && !run.succeeded()
+            };
+            let tries = std::iter::repeat_with(was_interrupted).take(50);
+            assert!(tries.into_iter().any(|it_was| it_was), "{example} is too quick");
         }
     }
 }
@@ -355,14 +384,21 @@ impl Running {
 
     /// Waits until a process that it started has its rings mapped, and says which it is.
     fn wait_for_peer(&mut self) -> Pid {
+        self.peer_or_end().expect("it ended early")
+    }
+
+    /// The same; `None`: it has ended.
+    fn peer_or_end(&mut self) -> Option<Pid> {
         let give_up_at = Instant::now() + DEADLINE;
         loop {
             if let Some(pid) = children_of(self.child.id()).into_iter().find(|&pid| maps_rings(pid))
             {
-                return Pid::from_raw(pid).unwrap();
+                return Pid::from_raw(pid);
             }
             assert!(Instant::now() < give_up_at, "no peer");
-            assert_eq!(self.child.try_wait().unwrap(), None, "it ended early");
+            if self.child.try_wait().unwrap().is_some() {
+                return None;
+            }
             sleep(Duration::from_millis(1));
         }
     }

@@ -1,0 +1,202 @@
+//! A service: requests, replies, several servers behind one name, and what a caller learns.
+//!
+//! ```text
+//! cargo run --release --example service -- --servers 2 --calls 1000
+//! ```
+//!
+//! The first process calls; the others serve. Each request is taken by one server and read in place;
+//! so is its reply. Several calls are in flight at a time. Then comes a request that its server drops:
+//! the caller gets `NoReply` at once; and one in the midst of which its server is killed: the caller
+//! gets `ServiceGone`, within milliseconds, and not at a deadline.
+
+#[path = "support/first.rs"]
+mod first;
+#[path = "support/peer.rs"]
+mod peer;
+
+use clap::Parser;
+use first::First;
+use packetring::{CallError, Client, RecvError, Worker, packet};
+use peer::Peer;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+/// Somebody who is silent for so long is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The first process' name in the cluster.
+const CALLER: &str = "caller";
+const SERVICE: &str = "count";
+/// Calls in flight.
+const WINDOW: usize = 16;
+
+// ── The packets ────────────────────────────────────────────────────────────────────────────────
+
+#[packet]
+struct Text {
+    text: String,
+}
+
+#[packet]
+#[rkyv(derive(Debug))]
+struct Count {
+    words: u64,
+    longest: String,
+    server: u16,
+}
+
+impl ArchivedText {
+    fn words(&self) -> impl Iterator<Item = &str> {
+        self.text.split_whitespace()
+    }
+}
+
+/// A request that is dropped, and one that is not answered while its server lives.
+const DROP: &str = "nothing to say";
+const STAY: &str = "wait for the end";
+
+fn text(number: u64) -> Text {
+    Text {
+        text: "some word after word ".split_inclusive(' ').cycle().take(number as usize).collect(),
+    }
+}
+
+// ── The options ────────────────────────────────────────────────────────────────────────────────
+
+/// Calls of a service, one of whose servers is killed in the midst of a call
+#[derive(Debug, Parser)]
+struct Options {
+    /// Server processes
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=32))]
+    servers: u16,
+    /// Calls to make
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    calls: u64,
+    /// Be the server of this number
+    #[arg(long = "as", hide = true, requires = "of", value_name = "NUMBER")]
+    number: Option<u16>,
+    /// The first process
+    #[arg(long, hide = true, value_name = "PID")]
+    of: Option<u32>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let outcome = match (options.number, options.of) {
+        (Some(number), Some(caller)) => serve(number, caller),
+        _ => call(&options),
+    };
+    if let Err(error) = outcome {
+        eprintln!("service: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// The cluster of a run has its first process' id in its name.
+fn cluster(caller: u32) -> String {
+    format!("service-{caller}")
+}
+
+// ── The first process: the caller ──────────────────────────────────────────────────────────────
+
+fn call(options: &Options) -> Result<(), Box<dyn Error>> {
+    let worker = Worker::join(&cluster(std::process::id()), CALLER)?;
+    let mut ready = worker.subscriber::<u16>("ready")?;
+    let mut count = worker.client::<Text, Count>(SERVICE)?;
+    let mut peers = Vec::new();
+    for number in 0..options.servers {
+        peers.push(start(number)?);
+        ready.recv_timeout(PATIENCE)?;
+    }
+
+    let served = call_all(&mut count, options.calls)?;
+    println!("{:>10} {:>10}", "server", "calls");
+    for (server, calls) in &served {
+        println!("{server:>10} {calls:>10}");
+    }
+    match count.call_timeout(&Text { text: DROP.to_owned() }, PATIENCE) {
+        Err(CallError::NoReply) => println!("a request that was dropped: {}", CallError::NoReply),
+        other => return Err(format!("a request that was dropped: {other:?}").into()),
+    }
+    lose_servers(&mut count, &mut peers)?;
+    drop((count, ready, worker)); // Tells the servers that nobody calls any more.
+    peers.into_iter().try_for_each(Peer::finish)?;
+    Ok(())
+}
+
+fn start(number: u16) -> std::io::Result<Peer> {
+    let caller = std::process::id().to_string();
+    Peer::start(["--as", &number.to_string(), "--of", &caller], Stdio::null)
+}
+
+/// Makes the calls, some of them in flight at a time, and says who served how many.
+fn call_all(
+    count: &mut Client<Text, Count>,
+    calls: u64,
+) -> Result<BTreeMap<u16, u64>, Box<dyn Error>> {
+    let mut served = BTreeMap::new();
+    let mut in_flight = Vec::new();
+    for number in 0..calls + WINDOW as u64 {
+        if in_flight.len() == WINDOW || number >= calls {
+            if in_flight.is_empty() {
+                break;
+            }
+            let (number, call) = in_flight.remove(0);
+            let reply = count.wait_timeout(call, PATIENCE)?;
+            if reply.words != number % 40 {
+                return Err(format!("{} words, not {}", reply.words, number % 40).into());
+            }
+            *served.entry(reply.server.to_native()).or_insert(0) += 1;
+        }
+        if number < calls {
+            in_flight.push((number, count.start(&text(number % 40))?));
+        }
+    }
+    Ok(served)
+}
+
+/// Has every server stay in the midst of a call, and kills them all.
+fn lose_servers(
+    count: &mut Client<Text, Count>,
+    peers: &mut Vec<Peer>,
+) -> Result<(), Box<dyn Error>> {
+    let stay = Text { text: STAY.to_owned() };
+    let calls = peers.iter().map(|_| count.start(&stay)).collect::<Result<Vec<_>, _>>()?;
+    peers.clear(); // Kills them.
+    for call in calls {
+        match count.wait_timeout(call, PATIENCE) {
+            Err(CallError::ServiceGone) => println!("a killed server: {}", CallError::ServiceGone),
+            other => return Err(format!("a killed server: {other:?}").into()),
+        }
+    }
+    Ok(())
+}
+
+// ── A server ───────────────────────────────────────────────────────────────────────────────────
+
+fn serve(number: u16, caller: u32) -> Result<(), Box<dyn Error>> {
+    let worker = Worker::join(&cluster(caller), &format!("server-{number}"))?;
+    let mut count = worker.service::<Text, Count>(SERVICE)?;
+    let mut first = First::watched_by(&worker, CALLER)?;
+    worker.publisher::<u16>("ready")?.send_timeout(&number, PATIENCE)?;
+    while first.wants(&mut count)? {
+        let request = match count.try_recv() {
+            Ok(request) => request,
+            Err(RecvError::Empty) => continue, // Another one was quicker.
+            Err(error) => return Err(error.into()),
+        };
+        match request.text.as_str() {
+            DROP => drop(request),
+            STAY => first.outlive()?,
+            _ => {
+                let longest = request.words().max_by_key(|word| word.len()).unwrap_or_default();
+                let words = request.words().count() as u64;
+                let reply = Count { words, longest: longest.to_owned(), server: number };
+                request.reply(&reply)?;
+            }
+        }
+    }
+    Ok(())
+}
