@@ -81,7 +81,6 @@
 extern crate self as packetring;
 
 #[cfg(not(loom))]
-#[allow(dead_code, reason = "the cluster is being built")]
 mod channel;
 #[cfg(not(loom))]
 mod cluster;

@@ -45,5 +45,5 @@ pub use ring::{CarriedType, Ring, RingBuilder};
 pub(crate) use select::Waitable;
 pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};
-pub(crate) use waits::{End, Seat};
 pub(crate) use taker::Taker;
+pub(crate) use waits::{End, Seat};

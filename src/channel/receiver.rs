@@ -23,7 +23,6 @@ const CLAIMED_EMPTIES: u32 = 8;
 
 /// What lets go of a packet for good, so that it does not come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::enum_variant_names, reason = "by what: `Letting::ByDone`")]
 pub(crate) enum Letting {
     /// Dropping its guard, or calling the endpoint again after the guard was forgotten.
     ByDrop,

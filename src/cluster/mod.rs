@@ -14,7 +14,6 @@
 //! Start with `directory`.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "its parts are being put together")]
 
 mod call;
 mod client;
@@ -38,13 +37,6 @@ mod topic;
 mod watch;
 mod worker;
 
-/// What tests of single steps see.
-#[cfg(test)]
-pub(crate) mod internals {
-    pub(crate) use super::directory::{Directory, Found, Wanted};
-    pub(crate) use super::names::{Address, Object, WorkerId};
-}
-
 pub use call::Call;
 pub use client::{Client, Reply};
 pub use context::Context;
@@ -59,3 +51,10 @@ pub use service::{Request, Service};
 pub use topic::TopicBuilder;
 pub use watch::Watch;
 pub use worker::{Worker, WorkerBuilder};
+
+/// What tests of single steps see.
+#[cfg(test)]
+pub(crate) mod internals {
+    pub(crate) use super::directory::{Directory, Found, Wanted};
+    pub(crate) use super::names::{Address, Object, WorkerId};
+}
