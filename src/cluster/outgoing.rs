@@ -21,11 +21,10 @@ use crate::channel::{MixedPublisher, Patience, RingBuilder, SendError, WaitingFo
 use crate::error::OpenError;
 use crate::packet::Packet;
 use crate::segment::member::{DeskState, Phase};
-use crate::sync::{AtomicU32, Ordering};
+use crate::sys::owned::Owned;
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use thread_local::ThreadLocal;
 
 /// How often an inbox is looked up that was given up while a letter was sent to it.
 const LOOKS: usize = 3;
@@ -34,9 +33,7 @@ const LOOKS: usize = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     /// Those of the first thread that sent.
-    first: ThreadLocal<RefCell<Endpoints>>,
-    /// Not 0: there is such a thread.
-    has_first: AtomicU32,
+    first: Owned<RefCell<Endpoints>>,
     /// Those of all others.
     shared: Mutex<Endpoints>,
 }
@@ -165,6 +162,11 @@ impl Worker {
                 Err(OpenError::NotFound { .. } | OpenError::Closed { .. }) => continue,
                 Err(error) => return Err(opening(error, patience)),
             };
+            if self.directory.phase(inbox.id) != inbox.phase {
+                // It left since it was looked up, and what was attached to may be its successor's,
+                // who is not there yet: nobody would hold what is sent now.
+                continue;
+            }
             match endpoint.send_letter(&front, packet, patience.left(deadline)) {
                 Err(SendError::Closed) => {
                     self.outgoing.with(|endpoints| endpoints.forget(inbox.id))
@@ -207,10 +209,6 @@ impl Outgoing {
 
     #[inline(never)]
     fn with_shared<R>(&self, work: impl FnOnce(&mut Endpoints) -> R) -> R {
-        let has_first = || self.has_first.load(Ordering::Relaxed) != 0;
-        if !has_first() && self.has_first.fetch_add(1, Ordering::Relaxed) == 0 {
-            return work(&mut self.first.get_or_default().borrow_mut());
-        }
         // A panic of a packet's own code leaves an endpoint without a claim.
         work(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -9,6 +9,7 @@ pub(crate) mod event;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod lock;
+pub(crate) mod owned;
 mod random;
 pub(crate) mod shm;
 
