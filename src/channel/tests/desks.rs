@@ -47,10 +47,11 @@ pub(super) fn live(cluster: &str) {
     let worker = join();
     let inbox = inbox(cluster);
     worker.keep().unwrap();
-    assert!(matches!(worker.find(&PEER), Found::Kept { generation: 2, .. }));
+    let Found::Kept { generation: first, .. } = worker.find(&PEER) else { panic!("not kept") };
     drop((inbox, worker));
     let worker = join();
-    assert!(matches!(worker.find(&PEER), Found::Kept { generation: 3, .. }));
+    // Others may have had the name in between.
+    assert!(matches!(worker.find(&PEER), Found::Kept { generation, .. } if generation > first));
     worker.leave().unwrap();
     // Whoever is first to be killed is cleared away by another, which is killed at that.
     let worker = join();
