@@ -121,13 +121,15 @@ impl Crew {
         Self { name: name.to_owned(), publisher, member, sent: 0, handled: BTreeMap::new() }
     }
 
-    /// Publishes one packet if there is room.
-    fn publish(&mut self) {
-        match self.publisher.try_send(&errand(self.sent)) {
+    /// Publishes one packet if there is room; `false`: there is none.
+    fn publish(&mut self) -> bool {
+        let outcome = self.publisher.try_send(&errand(self.sent));
+        match &outcome {
             Ok(_) => self.sent += 1,
             Err(SendError::Full { .. }) => {}
             Err(error) => panic!("{}: {error}", self.name),
         }
+        outcome.is_ok()
     }
 
     /// Handles one packet if one comes in time.
@@ -144,16 +146,18 @@ impl Crew {
         }
     }
 
-    /// Publishes, and leaves most of it to the peer, while that runs.
+    /// Publishes, and leaves most of it to the peer, while that runs. What is left to it must not
+    /// run out before it has had its part.
     fn go_on(&mut self, peer: &mut Process) {
-        for round in 0_u64.. {
-            if peer.state() != State::Running {
-                return;
+        let mut refused = 0_u32;
+        while peer.state() == State::Running {
+            let is_published = self.sent < MEANWHILE && self.publish();
+            if !is_published {
+                refused += 1;
+                std::thread::sleep(Duration::from_micros(200));
             }
-            if self.sent < MEANWHILE {
-                self.publish();
-            }
-            if round.is_multiple_of(8) {
+            if is_published && self.sent.is_multiple_of(8) || refused == 8 {
+                refused = 0;
                 self.handle(Duration::from_millis(1));
             }
         }
