@@ -11,7 +11,8 @@
 mod support;
 
 use packetring::{
-    MixedSubscriber, Publisher, RecvError, Ring, Selectable, Subscriber, select_timeout,
+    Client, MixedSubscriber, Publisher, RecvError, Ring, Selectable, Service, Subscriber, Worker,
+    select_timeout,
 };
 use std::fs;
 use support::peer::{self, Peer, Role};
@@ -19,6 +20,10 @@ use support::{LONG, Watch, assert_gone, unique, wait_until};
 
 /// As many as ten topics, an inbox, two services, replies and a watch.
 const MANY: usize = 15;
+/// What a worker has to listen to, and all of it with its inbox and its watch.
+const TOPICS: usize = 10;
+const SERVICES: usize = 2;
+const WORK: usize = TOPICS + SERVICES + 2;
 /// The kernel waits for no more words at once.
 const TOO_MANY: usize = 130;
 /// The number of the system call, on every machine.
@@ -30,6 +35,7 @@ fn peer() {
     let Some(role) = peer::role() else { return };
     match role.name.as_str() {
         "listen" => listen(&role),
+        "work" => work(&role),
         "publish-and-wait" => publish_and_wait(&role),
         other => panic!("no role {other}"),
     }
@@ -86,6 +92,46 @@ fn listen(role: &Role) {
         peer::say(&format!("{index} {number}"));
         if number == u64::MAX {
             return;
+        }
+    }
+}
+
+/// A worker with ten topics, an inbox, two services and a watch. Arguments: cluster.
+fn work(role: &Role) {
+    let worker = Worker::join(&role.arguments[0], "ear").unwrap();
+    let topic = |index| worker.subscriber::<u64>(&format!("topic-{index}")).unwrap();
+    let mut topics: Vec<Subscriber<u64>> = (0..TOPICS).map(topic).collect();
+    let mut inbox = worker.inbox().unwrap();
+    let service = |index| worker.service::<u64, u64>(&format!("service-{index}")).unwrap();
+    let mut services: [Service<u64, u64>; SERVICES] = std::array::from_fn(service);
+    let mut watch = worker.watch().unwrap();
+    peer::say("listens");
+    loop {
+        let mut list: Vec<&mut dyn Selectable> = Vec::new();
+        list.extend(topics.iter_mut().map(|topic| topic as &mut dyn Selectable));
+        list.push(&mut inbox);
+        list.extend(services.iter_mut().map(|service| service as &mut dyn Selectable));
+        list.push(&mut watch);
+        assert_eq!(list.len(), WORK);
+        let index = select_timeout(&mut list, LONG).expect("nobody woke the worker");
+        if index < TOPICS {
+            let number = topics[index].try_recv().unwrap().to_native();
+            peer::say(&format!("{index} {number}"));
+            if number == u64::MAX {
+                return worker.leave().unwrap();
+            }
+        } else if index == TOPICS {
+            let letter = inbox.try_recv().unwrap();
+            peer::say(&format!("{index} {}", letter.open_as::<u64>().unwrap()));
+            letter.done();
+        } else if let Some(service) = services.get_mut(index - TOPICS - 1) {
+            let request = service.try_recv().unwrap();
+            let number = request.to_native();
+            request.reply(&(number + 1)).unwrap();
+            peer::say(&format!("{index} {number}"));
+        } else {
+            watch.try_recv().unwrap();
+            peer::say(&format!("{index} 0"));
         }
     }
 }
@@ -248,4 +294,45 @@ fn refuse_waitv() -> bool {
         eprintln!("not shown here: a kernel without futex_waitv");
     }
     refused
+}
+
+#[test]
+fn a_worker_sleeps_in_one_place_for_all_that_it_listens_to() {
+    let _watch = Watch::start();
+    let cluster = unique("work");
+    let worker = Worker::join(&cluster, "mouth").unwrap();
+    let topic = |index| worker.publisher::<u64>(&format!("topic-{index}")).unwrap();
+    let mut topics: Vec<Publisher<u64>> = (0..TOPICS).map(topic).collect();
+    let mut ear = Peer::start(&format!("work {cluster}"));
+    ear.expect("listens");
+    let client = |index| worker.client::<u64, u64>(&format!("service-{index}")).unwrap();
+    let mut clients: [Client<u64, u64>; SERVICES] = std::array::from_fn(client);
+    let can_be_seen = has_waitv() && words_slept_on(ear.pid()).is_some();
+    let mut guest = None;
+    for number in 0..3 {
+        for index in 0..WORK {
+            if can_be_seen {
+                wait_until("one thread sleeps on all words", || {
+                    words_slept_on(ear.pid()).is_some_and(|words| words == [WORK])
+                });
+            }
+            if let Some(topic) = topics.get_mut(index) {
+                topic.send(&number).unwrap();
+            } else if index == TOPICS {
+                worker.send_to("ear", &number).unwrap();
+            } else if let Some(client) = clients.get_mut(index - TOPICS - 1) {
+                let reply = client.call_timeout(&number, LONG).unwrap();
+                assert_eq!(*reply, number + 1);
+            } else {
+                // Somebody comes, or goes.
+                guest = guest.map_or_else(|| Worker::join(&cluster, "guest").ok(), |_| None);
+                ear.expect(&format!("{index} 0"));
+                continue;
+            }
+            ear.expect(&format!("{index} {number}"));
+        }
+    }
+    topics[0].send(&u64::MAX).unwrap();
+    ear.expect(&format!("0 {}", u64::MAX));
+    ear.finish();
 }

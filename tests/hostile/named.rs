@@ -98,8 +98,8 @@ fn a_file_of_something_else() {
 #[test]
 fn a_newer_version() {
     assert_eq!(
-        with(FORMAT, &3_u32.to_le_bytes()).refusal(),
-        "ring \"it\" has layout version 3, this build knows 2: build both sides with one version"
+        with(FORMAT, &4_u32.to_le_bytes()).refusal(),
+        "ring \"it\" has layout version 4, this build knows 3: build both sides with one version"
     );
 }
 
