@@ -1,9 +1,11 @@
 //! What is measured. A new scenario is a small file here, and a line in [`all`].
 
+mod call;
 mod codec;
 mod fan_in;
 mod fan_out;
 mod in_place;
+mod inboxes;
 mod join;
 mod packets;
 mod parked;
@@ -14,10 +16,12 @@ mod send_to;
 mod stream;
 
 use crate::harness::Scenario;
+use call::Calls;
 use codec::{Encode, Validate};
 use fan_in::FanIn;
 use fan_out::FanOut;
 use in_place::InPlace;
+use inboxes::{Cost, Inboxes};
 use join::Join;
 use packets::{Chat, Tick};
 use parked::Parked;
@@ -37,6 +41,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Stream::<Tick>::shared("stream_shared_48", 1)),
         Box::new(Stream::<Tick>::shared("send_all_shared_48", 16)),
         Box::new(SendTo::<Tick>::new("send_to_48")),
+        Box::new(Calls::<Tick>::new("call_48")),
         Box::new(FanIn { publishers: 4, on_one_core: false }),
         Box::new(Stream::<Chat>::exclusive("stream_chat", 1)),
         Box::new(InPlace { size: 1 << 10 }),
@@ -48,6 +53,8 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(RoundTrip::<Tick>::parking("wake_both_parked")),
         Box::new(Join),
         Box::new(Resident),
+        Box::new(Inboxes { workers: 64, cost: Cost::Memory }),
+        Box::new(Inboxes { workers: 64, cost: Cost::Joining }),
         Box::new(Parked),
         Box::new(Encode),
         Box::new(Validate),
