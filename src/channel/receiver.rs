@@ -60,14 +60,20 @@ impl Receiver {
 
     /// Takes the next packet if it is there, and nothing else is to be done first: the way of most
     /// packets, short and straight. `None` says nothing: [`wait_and_take`](Self::wait_and_take) is to be
-    /// asked.
+    /// asked. Not for durable subscribers: their one more test is what others would feel.
     #[inline(always)]
     pub(crate) fn take_ready(&mut self, patience: Patience) -> Option<Taken> {
+        self.take_if_ready::<false>(patience)
+    }
+
+    /// The same, for durable subscribers too if it `NOTES` what was handed out.
+    #[inline(always)]
+    fn take_if_ready<const NOTES: bool>(&mut self, patience: Patience) -> Option<Taken> {
         if self.found.is_some() || self.reader.holds() {
             return None;
         }
         if self.reader.is_stamped() || self.glance(patience) {
-            self.reader.next_ready()
+            self.reader.next_ready::<NOTES>()
         } else {
             None
         }
@@ -76,7 +82,7 @@ impl Receiver {
     /// Takes the next packet. Releases what was in hand.
     #[inline]
     pub(crate) fn take(&mut self, patience: Patience) -> Result<Taken, RecvError> {
-        match self.take_ready(patience) {
+        match self.take_if_ready::<true>(patience) {
             Some(taken) => Ok(taken),
             None => self.wait_and_take(patience),
         }

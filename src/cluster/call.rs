@@ -52,6 +52,11 @@ impl Calls {
         self.list.len() >= WINDOW
     }
 
+    /// How many are in flight.
+    pub(super) fn count(&self) -> usize {
+        self.list.len()
+    }
+
     /// A number for a new call, whose bit no call in flight has.
     pub(super) fn number(&mut self) -> Call {
         let has_bit =

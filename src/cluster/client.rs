@@ -75,9 +75,8 @@ pub struct Client<Q: Packet, R: Packet> {
     own: Ring,
     reply_type: u16,
     id: WorkerId,
-    /// The front of a request, but for its correlation.
-    front: Vec<u8>,
-    name: String,
+    /// The number of its ring, in hexadecimal: the name in a request's envelope.
+    name: [u8; 16],
     calls: Calls,
     /// A reply that came while another was waited for.
     kept: AlignedVec<16>,
@@ -91,6 +90,12 @@ pub struct Reply<'a, R: Packet>(Inner<'a, R>);
 enum Inner<'a, R: Packet> {
     InPlace(Opened<Behind<Hand<'a, Receiver>>, R>),
     Kept(Opened<Copied<'a>, R>),
+}
+
+/// A number in sixteen hexadecimal digits.
+fn digits(number: u64) -> [u8; 16] {
+    let digit = |place: usize| b"0123456789abcdef"[(number >> (60 - 4 * place)) as usize & 15];
+    std::array::from_fn(digit)
 }
 
 /// What came of a call.
@@ -123,8 +128,7 @@ impl Worker {
             own,
             reply_type,
             id: self.id(),
-            front: Vec::new(),
-            name: format!("{number:016x}"),
+            name: digits(number),
             calls: Calls::default(),
             kept: AlignedVec::new(),
             had_server,
@@ -229,6 +233,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
 
     /// Chooses how this client waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
+        self.requests.set_wait(wait);
         self.replies.endpoint.waiter.set(wait);
     }
 
@@ -237,13 +242,15 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             self.make_room()?;
         }
         let call = self.calls.number();
-        let envelope = Envelope { sender: self.id, kind: 0, correlation: call.0 };
-        envelope.front(&self.name, &mut self.front);
+        // How many are in flight says whether it has replies that it has not read.
+        let kind = self.calls.count() as u8 + 1;
+        let envelope = Envelope { sender: self.id, kind, correlation: call.0 };
+        let front = envelope.with_name(&self.name);
         self.calls.want(call, &self.own);
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             let patience = Patience::For(left.map_or(PENDING, |left| left.min(PENDING)));
-            match self.requests.send_letter(&self.front, request, patience) {
+            match self.requests.send_letter(&front, request, patience) {
                 Ok(position) => {
                     self.calls.begin(call, position);
                     return Ok(call);

@@ -53,6 +53,16 @@ impl Envelope {
         into.resize(front, 0);
     }
 
+    /// The front of a letter whose name is as long as an envelope.
+    #[inline]
+    pub(super) fn with_name(&self, name: &[u8; PLAIN]) -> [u8; 2 * PLAIN] {
+        let mut front = [0; 2 * PLAIN];
+        let (head, rest) = front.split_at_mut(PLAIN);
+        head.copy_from_slice(&self.head(2 * PLAIN as u32, 0));
+        rest.copy_from_slice(name);
+        front
+    }
+
     #[inline]
     fn head(&self, front: u32, unused: u8) -> [u8; PLAIN] {
         let [s0, s1] = self.sender.0.to_le_bytes();

@@ -58,6 +58,8 @@ pub(super) struct Server {
     callers: Vec<Caller>,
     /// The request that was handed out, and is not answered.
     open: Option<(CallerId, u64)>,
+    /// That request is its caller's only call in flight: it has read all replies so far.
+    is_only: bool,
     dropped: Dropped,
     scratch: Scratch,
     request_type: u16,
@@ -67,6 +69,8 @@ pub(super) struct Server {
 #[derive(Debug)]
 struct Caller {
     id: CallerId,
+    /// The number of its ring, as its requests say it.
+    name: Box<str>,
     ring: Ring,
     publisher: MixedPublisher,
 }
@@ -94,6 +98,7 @@ impl Worker {
             id: self.id(),
             callers: Vec::new(),
             open: None,
+            is_only: false,
             dropped: Dropped::default(),
             scratch: Scratch::default(),
             request_type: 0,
@@ -282,8 +287,16 @@ impl Server {
     fn read(&mut self, taken: Taken) -> Option<(CallerId, u64, usize)> {
         let job = Job::new(&mut self.taker, taken);
         let (envelope, name, front) = Envelope::read(job.bytes())?;
-        let ring = u64::from_str_radix(name, 16).ok()?;
-        Some((CallerId { worker: envelope.sender, ring }, envelope.correlation, front))
+        let worker = envelope.sender;
+        let is_its = |caller: &&Caller| {
+            caller.id.worker == worker && caller.name.as_bytes() == name.as_bytes()
+        };
+        let caller = match self.callers.iter().find(is_its) {
+            Some(known) => known.id,
+            None => CallerId { worker, ring: u64::from_str_radix(name, 16).ok()? },
+        };
+        self.is_only = envelope.kind == 1;
+        Some((caller, envelope.correlation, front))
     }
 
     /// Replies that were to come later and were dropped.
@@ -329,9 +342,11 @@ impl Server {
         packet: &T,
     ) -> Result<(), ReplyError> {
         let front = Envelope { sender: self.id, kind: kind as u8, correlation }.plain();
+        // Asking costs a line that its reader has just written to.
+        let has_read_all = self.is_only && self.open == Some((to, correlation));
         let caller = self.caller(to)?;
         // One that reads its replies lives.
-        if caller.publisher.backlog() > 0 && !caller.lives() {
+        if !has_read_all && caller.publisher.backlog() > 0 && !caller.lives() {
             return Err(ReplyError::CallerGone);
         }
         let mut sent = caller.publisher.send_letter(&front, packet, Patience::None);
@@ -373,7 +388,8 @@ impl Server {
         let name = Object::Replies(id.worker, id.ring).name(&self.cluster)?;
         let ring = client::settings().attach_named(&name)?;
         let publisher = ring.mixed_publisher()?;
-        Ok(Caller { id, ring, publisher })
+        let name = format!("{:016x}", id.ring).into();
+        Ok(Caller { id, name, ring, publisher })
     }
 
     /// Whether somebody waits for a reply.

@@ -110,20 +110,22 @@ impl Reader {
         self
     }
 
-    /// The next packet, which is committed, if it needs no pin: what
-    /// [`next`](Self::next) finds most of the time, without what else it could find. What was in
+    /// The next packet, which is committed, if it needs no pin, and no note either unless `NOTES`:
+    /// what [`next`](Self::next) finds most of the time, without what else it could find. What was in
     /// hand before must have been released.
     #[inline(always)]
-    pub(crate) fn next_ready(&mut self) -> Option<Taken> {
+    pub(crate) fn next_ready<const NOTES: bool>(&mut self) -> Option<Taken> {
         debug_assert_eq!(self.held, 0);
-        if self.pins {
+        if if NOTES { self.pins } else { !self.is_plain } {
             return None;
         }
         step(Step::ReceiveLook);
         let descriptor = slot::data(&self.memory, &self.geometry, self.at.position)?;
         self.held = descriptor.span();
         step(Step::Receive);
-        self.note_handed_out();
+        if NOTES {
+            self.note_handed_out();
+        }
         Some(Taken { position: self.at.position, descriptor })
     }
 

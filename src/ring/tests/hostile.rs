@@ -145,7 +145,7 @@ fn the_short_way_checks_headers_as_the_long_one_does() {
                 .slot(start)
                 .descriptor
                 .store(len | 5 << 32 | kind << 48, Ordering::Relaxed);
-            let short = reader.next_ready();
+            let short = reader.next_ready::<true>();
             if short.is_some() {
                 reader.put_back();
                 taken += 1;
