@@ -23,7 +23,7 @@ use fan_out::FanOut;
 use in_place::InPlace;
 use inboxes::{Cost, Inboxes};
 use join::Join;
-use packets::{Chat, Tick};
+use packets::{Chat, Tick, Wide};
 use parked::Parked;
 use publish::Publish;
 use resident::Resident;
@@ -40,6 +40,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Stream::<Tick>::exclusive("send_all_exclusive_48", 32)),
         Box::new(Stream::<Tick>::shared("stream_shared_48", 1)),
         Box::new(Stream::<Tick>::shared("send_all_shared_48", 16)),
+        Box::new(Stream::<Wide>::shared("stream_shared_64", 1)),
         Box::new(SendTo::<Tick>::new("send_to_48")),
         Box::new(Calls::<Tick>::new("call_48")),
         Box::new(FanIn { publishers: 4, on_one_core: false }),

@@ -37,6 +37,31 @@ impl Numbered for Tick {
     }
 }
 
+/// As many lines as a letter with a [`Tick`]: two.
+#[packet]
+pub(crate) struct Wide {
+    number: u64,
+    values: [u64; 7],
+}
+
+impl Numbered for Wide {
+    const ARCHIVED: usize = 64;
+
+    fn blank() -> Self {
+        Self { number: 0, values: [0; 7] }
+    }
+
+    #[inline]
+    fn set(&mut self, number: u64) {
+        *self = Self { number, values: [number; 7] };
+    }
+
+    #[inline]
+    fn is(archived: &ArchivedWide, number: u64) -> bool {
+        archived.number == number && archived.values[6] == number
+    }
+}
+
 /// What one person says to another, in text that must be valid.
 #[packet]
 pub(crate) struct Chat {
