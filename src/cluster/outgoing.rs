@@ -5,7 +5,7 @@
 //!
 //! An inbox belongs to a name, so an endpoint stays good when the worker is restarted. Each send
 //! compares one word, the phase of the worker's desk, with what it was when the endpoint was looked
-//! up; another one is looked up again.
+//! up, and once more when it has attached; another one is looked up again.
 //!
 //! The first thread that sends has endpoints of its own, without a lock: a mutex costs as much as a
 //! claim. All others share theirs under a mutex, which is held while something is tried; who must
@@ -163,8 +163,9 @@ impl Worker {
                 Err(error) => return Err(opening(error, patience)),
             };
             if self.directory.phase(inbox.id) != inbox.phase {
-                // It left since it was looked up, and what was attached to may be its successor's,
-                // who is not there yet: nobody would hold what is sent now.
+                // Who had it may have left meanwhile, and a successor's be there that keeps no letters
+                // yet: they would go into nothing.
+                self.outgoing.with(|endpoints| endpoints.put_back(&inbox, endpoint));
                 continue;
             }
             match endpoint.send_letter(&front, packet, patience.left(deadline)) {
@@ -296,9 +297,11 @@ fn look_up(directory: &Directory, who: &Address<'_>) -> Result<Inbox, SendToErro
             Found::Kept { id, generation } => {
                 let phase = directory.phase(id);
                 let info = directory.info(&Address::Id(id));
-                // Else another sat down at that desk just now.
+                // Else it left, or another sat down at that desk, just now.
                 if let Some(info) = info.filter(|info| {
-                    info.generation == generation && phase.generation() == generation
+                    info.generation == generation
+                        && phase.generation() == generation
+                        && phase.state() == DeskState::Kept
                 }) {
                     return Ok(Inbox { id, name: info.name, phase });
                 }
