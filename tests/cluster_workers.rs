@@ -26,6 +26,12 @@ fn peer() {
     match role.name.as_str() {
         "stay" => stay(Worker::join(cluster, &role.arguments[1]).unwrap()),
         "environment" => stay(Worker::from_env(cluster).unwrap()),
+        "alone" => {
+            let worker = Worker::join(cluster, "alone").unwrap();
+            let _client = worker.client::<u64, u64>("double").unwrap();
+            let _numbers = worker.publisher::<u64>("numbers").unwrap();
+            stay(worker);
+        }
         "come-and-go" => come_and_go(cluster, &role.arguments[1]),
         name => panic!("no such role: {name}"),
     }
@@ -400,8 +406,63 @@ fn a_hundred_come_and_go_and_are_killed() {
         (1..128).map(|n| Worker::join(&cluster, &format!("n{n}")).unwrap()).collect();
     assert!(matches!(Worker::join(&cluster, "one too many"), Err(JoinError::Full { limit: 128 })));
     drop(more);
-    // The topic that the dead left behind goes with who comes to it next.
-    drop(own.subscriber::<u64>("hubbub").unwrap());
     drop((watch, own));
+    assert_cluster_gone(&cluster);
+}
+
+/// A peer that alone is attached to a topic, and to the ring of a client's replies.
+fn lonely(cluster: &str) -> Peer {
+    let mut peer = Peer::start(&format!("alone {cluster}"));
+    assert_eq!(peer.hear(), "alone 0");
+    assert_eq!(own_rings(cluster), 2);
+    peer
+}
+
+fn own_rings(cluster: &str) -> usize {
+    let is_own = |path: &&PathBuf| {
+        let path = path.to_string_lossy();
+        path.contains("~r.") || path.contains("~t.")
+    };
+    objects(cluster).iter().filter(is_own).count()
+}
+
+#[test]
+fn what_a_killed_worker_alone_was_attached_to_goes_when_its_death_is_noticed() {
+    let cluster = unique("lonely");
+    let mut peer = lonely(&cluster);
+    let own = Worker::join(&cluster, "own").unwrap();
+    let mut watch = own.watch().unwrap();
+    peer.kill();
+    assert!(matches!(watch.recv_timeout(LONG), Ok(WorkerChange::Died(_))));
+    wait_until("rings removed", || {
+        let _ = watch.try_recv();
+        own_rings(&cluster) == 0
+    });
+    // What somebody is attached to stays.
+    let mut numbers = own.subscriber::<u64>("numbers").unwrap();
+    drop(Worker::join(&cluster, "other").unwrap());
+    own.publisher::<u64>("numbers").unwrap().send(&7).unwrap();
+    assert_eq!(*numbers.recv().unwrap(), 7);
+    drop((numbers, watch, own));
+    assert_cluster_gone(&cluster);
+}
+
+#[test]
+fn what_a_killed_worker_alone_was_attached_to_goes_with_the_last_that_leaves() {
+    let cluster = unique("lonely-last");
+    let mut peer = lonely(&cluster);
+    let own = Worker::join(&cluster, "own").unwrap();
+    peer.kill();
+    drop(own);
+    assert_cluster_gone(&cluster);
+}
+
+#[test]
+fn what_a_killed_cluster_was_attached_to_goes_when_somebody_comes() {
+    let cluster = unique("lonely-all");
+    lonely(&cluster).kill();
+    let own = Worker::join(&cluster, "own").unwrap();
+    assert_eq!(own_rings(&cluster), 0);
+    drop(own);
     assert_cluster_gone(&cluster);
 }

@@ -22,6 +22,7 @@ use crate::error::OpenError;
 use crate::segment::layout::{Bell, Card, Desk};
 use crate::segment::member::{DeskState, Ended, Entry, Member, Phase};
 use crate::segment::memory::Memory;
+use crate::segment::name::Name;
 use crate::segment::settings::Settings;
 use crate::segment::{Control, Segment};
 use crate::steps::{Step, step};
@@ -128,6 +129,8 @@ impl Directory {
         let desk = {
             let control = segment.lock().map_err(JoinError::Open)?;
             reap(&control, &segment, cluster, None);
+            // Also what a whole cluster left behind that was killed.
+            sweep(&control, cluster);
             let desk = choose(&segment, cluster, wanted)?;
             sit_down(&control, &segment, desk, wanted.name).map_err(JoinError::Open)?;
             desk
@@ -207,6 +210,7 @@ impl Directory {
             let control = self.segment.lock()?;
             step(Step::LeavePhase);
             clear(&control, &self.segment, &self.cluster, self.desk, Ended::Left)?;
+            self.tidy(&control);
             self.segment.rise(Member::Desk(self.desk));
         }
         self.is_seated = false;
@@ -227,6 +231,7 @@ impl Directory {
             }
             step(Step::LeavePhase);
             clear(&control, &self.segment, &self.cluster, index, Ended::Died)?;
+            sweep(&control, &self.cluster);
         }
         wake_everyone(&self.segment);
         Ok(true)
@@ -263,6 +268,12 @@ impl Directory {
         describe(index, entry, state)
     }
 
+    /// Clears away what the dead left: after this worker, nobody may come who does.
+    fn tidy(&self, control: &Control<'_>) {
+        reap(control, &self.segment, &self.cluster, Some(self.desk));
+        sweep(control, &self.cluster);
+    }
+
     /// Changes a desk. Under the control lock.
     fn change(&self, index: usize, change: impl FnOnce(Phase) -> Phase) {
         set(&self.segment, index, change);
@@ -285,6 +296,7 @@ impl Drop for Directory {
             // What cannot be cleared away is left to others.
             let _ = clear(&control, &self.segment, &self.cluster, self.desk, Ended::Left);
         }
+        self.tidy(&control);
         self.segment.rise(member);
         drop(control);
         wake_everyone(&self.segment);
@@ -318,10 +330,24 @@ pub(super) fn reap(
     };
     let dead: Vec<usize> = (0..count).filter(is_dead).collect();
     // What cannot be cleared away now is left to the next.
-    dead.into_iter()
+    let cleared = dead
+        .into_iter()
         .filter(|&index| clear(control, segment, cluster, index, Ended::Died).is_ok())
-        .count()
-        > 0
+        .count();
+    if cleared > 0 {
+        sweep(control, cluster);
+    }
+    cleared > 0
+}
+
+/// Removes what the dead alone were attached to: rings of replies, whose names nobody will open
+/// again, and whatever else nobody opened since. Under the control lock, so that one at a time does.
+fn sweep(_control: &Control<'_>, cluster: &str) {
+    let Ok(directory) = names::directory(cluster) else { return };
+    for name in Name::all_of_cluster(cluster).into_iter().filter(|name| *name != directory) {
+        // What cannot be looked at now is left to the next.
+        let _ = Segment::clear_away(&name);
+    }
 }
 
 /// Frees a desk, its inbox first. Each part can be done again. Under the control lock.

@@ -98,6 +98,29 @@ impl<'a> Locked<'a> {
         mapped.attach().map(Some)
     }
 
+    /// Removes the object if nobody is attached and nobody is expected back.
+    pub(super) fn clear_away(self) -> Result<(), OpenError> {
+        let object = self.measure()?;
+        if object.unlinked || self.is_attached() {
+            return Ok(());
+        }
+        self.check_kind(&object)?;
+        if object.len == 0 {
+            return self.unlink();
+        }
+        if object.len < size_of::<Head>() as u64 {
+            return Err(self.foreign("its length", size_of::<Head>() as u64, object.len));
+        }
+        let map = Map::open(self.name, self.fd.as_fd(), object.len)?;
+        let Some(map) = map else { return Ok(()) };
+        if map.head().identity.state(self.name)? != State::Ready {
+            return self.unlink();
+        }
+        let checked = map.head().identity.check(self.name, object.len)?;
+        let mapped = self.mapped(map, checked)?;
+        if mapped.is_deserted() { mapped.give_up() } else { Ok(()) }
+    }
+
     fn make(self, absent: Absent<'_>) -> Result<Mapped, OpenError> {
         let Absent::Make(settings) = absent else { return Err(not_found(self.name)) };
         match self.make_here(settings) {

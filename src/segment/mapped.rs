@@ -133,6 +133,17 @@ impl Mapped {
         Ok(true)
     }
 
+    /// Removes the object of this name if nobody is attached and nobody is expected back: what the
+    /// last of those attached would have done, had it not been killed.
+    pub(crate) fn clear_away(name: &Name) -> Result<(), OpenError> {
+        let fd = open_object(name, Absent::Refuse)?;
+        // Without the lock, which others may be about to take.
+        if lock::is_held_elsewhere(fd.as_fd(), ATTACHED) {
+            return Ok(());
+        }
+        Locked::take(fd, name, Some(Duration::ZERO))?.clear_away()
+    }
+
     /// The ring's name.
     pub(crate) fn name(&self) -> &Name {
         &self.name

@@ -3,6 +3,7 @@
 //! No ring has a `~` in its name, so the two never meet.
 
 use crate::error::OpenError;
+use crate::sys::shm;
 
 /// What every segment's name begins with: nothing else in `/dev/shm` is ever touched.
 const PREFIX: &str = "/packetring.";
@@ -34,6 +35,14 @@ impl Name {
             return Err(bad(&name, "it is longer than 200 bytes"));
         }
         Ok(Self(name))
+    }
+
+    /// The names of all objects of a cluster that there are, the directory's among them; none, if
+    /// they cannot be listed.
+    pub(crate) fn all_of_cluster(cluster: &str) -> Vec<Self> {
+        let prefix = format!("{PREFIX}{}~", escaped(cluster));
+        let objects = shm::names(&prefix).unwrap_or_default();
+        objects.iter().filter_map(|name| Some(Self(name.strip_prefix(PREFIX)?.into()))).collect()
     }
 
     /// The name as its user gave it.

@@ -80,6 +80,12 @@ impl Segment {
         Mapped::remove(name)
     }
 
+    /// Removes a segment that nobody alive is attached to or expected back at. One whose control lock
+    /// is held is left alone.
+    pub(crate) fn clear_away(name: &Name) -> Result<(), OpenError> {
+        Mapped::clear_away(name)
+    }
+
     /// Another attachment to the same segment.
     pub(crate) fn another(&self) -> Result<Self, OpenError> {
         match &self.backing {

@@ -54,6 +54,13 @@ pub(crate) fn unlink(name: &str) -> io::Result<()> {
     std::fs::remove_file(path(name))
 }
 
+/// The names of all objects that begin so.
+pub(crate) fn names(prefix: &str) -> io::Result<Vec<String>> {
+    let files = std::fs::read_dir(FOLDER)?.filter_map(Result::ok);
+    let names = files.filter_map(|file| Some(format!("/{}", file.file_name().to_str()?)));
+    Ok(names.filter(|name| name.starts_with(prefix)).collect())
+}
+
 /// What the kernel knows of the open object.
 pub(crate) fn measure(fd: BorrowedFd<'_>) -> io::Result<Object> {
     Ok(object(&file(fd).metadata()?))
