@@ -59,6 +59,13 @@ impl<'a> Locked<'a> {
         Err(OpenError::Busy { name: name.as_str().to_owned(), pid: None })
     }
 
+    /// The same, if nobody has it.
+    pub(super) fn try_take(fd: Descriptor, name: &'a Name) -> Result<Option<Self>, OpenError> {
+        let taken = lock::try_exclusive(fd.as_fd(), CONTROL)
+            .map_err(|error| OpenError::system("lock", shm::path(&name.object()), error))?;
+        Ok(taken.then_some(Self { name, fd }))
+    }
+
     /// One turn of the state machine; `None`: open again.
     pub(super) fn enter(self, absent: Absent<'_>) -> Result<Option<Mapped>, OpenError> {
         let object = self.measure()?;

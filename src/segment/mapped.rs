@@ -141,7 +141,7 @@ impl Mapped {
         if lock::is_held_elsewhere(fd.as_fd(), ATTACHED) {
             return Ok(());
         }
-        Locked::take(fd, name, Some(Duration::ZERO))?.clear_away()
+        Locked::try_take(fd, name)?.map_or(Ok(()), Locked::clear_away)
     }
 
     /// The ring's name.
