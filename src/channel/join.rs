@@ -84,7 +84,7 @@ pub(crate) fn subscriber(
         (member, waiter, index, joined)
     };
     let reader = Reader::new(segment.memory(), segment.settings(), index_of(member), joined);
-    Ok((receiver(segment, member, reader, Letting::ByDrop, waiter), index))
+    Ok((receiver(segment, member, reader, Letting::Drop, waiter), index))
 }
 
 /// Joins as a member of the ring's group.

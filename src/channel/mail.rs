@@ -7,7 +7,7 @@ use super::join;
 use super::received::Info;
 use super::receiver::Receiver;
 use crate::packet::{self, Fingerprint, Invalid, OneOf, Packet};
-use crate::ring::hand::{Hand, Hands, Holder};
+use crate::ring::hand::{Hand, Hands};
 use crate::ring::reader::Taken;
 use crate::segment::bytes::{Steady, SteadyMany};
 use std::fmt;
@@ -123,7 +123,7 @@ impl<'a> MailBatch<'a> {
 
     fn parcel(&self, index: usize) -> Parcel<'_> {
         let receiver = self.hands.holder();
-        Parcel { receiver, taken: receiver.batch()[index], archive: self.hands.bytes(index) }
+        Parcel { receiver, taken: receiver.reader.batch()[index], archive: self.hands.bytes(index) }
     }
 }
 

@@ -421,7 +421,7 @@ impl MixedSubscriber {
     }
 
     fn receive_batch(&mut self, patience: Patience) -> Result<MailBatch<'_>, RecvError> {
-        self.receiver.take_batch(patience)?;
+        self.receiver.take_batch(patience, |_| true)?;
         Ok(MailBatch::new(Hands::new(&mut self.receiver)))
     }
 }

@@ -25,12 +25,12 @@ const CLAIMED_EMPTIES: u32 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Letting {
     /// Dropping its guard, or calling the endpoint again after the guard was forgotten.
-    ByDrop,
+    Drop,
     /// The same, unless a panic drops it: durable subscribers.
-    ByDropUnlessPanicking,
+    DropUnlessPanicking,
     /// `Hand::done` alone: durable subscribers that acknowledge. Whatever is still in hand when
     /// the guard is dropped, or was forgotten, comes again.
-    ByDone,
+    Done,
 }
 
 /// The untyped part of a subscriber.
@@ -55,7 +55,7 @@ impl Receiver {
         // A durable one is told first what it lost while it was gone.
         let found = reader.counted_late().map(Next::Missed);
         let copy = rkyv::util::AlignedVec::new();
-        Self { reader, endpoint, letting, empties: 0, empty_at: 0, found, batch, copy }
+        Self { reader, endpoint, letting, empties: 0, empty_at: 0, rung_at: 0, found, copy }
     }
 
     /// Takes the next packet if it is there, and nothing else is to be done first: the way of most
@@ -260,16 +260,16 @@ impl Holder for Receiver {
 
     #[inline(always)]
     fn let_go(&mut self) {
-        if self.letting != Letting::ByDrop {
-            return self.let_go_durably();
+        // Small, so that it becomes part of whoever drops a guard.
+        if !self.reader.release_plainly() || self.endpoint.must_ring_publishers() {
+            self.let_go_otherwise();
         }
-        self.acknowledge();
     }
 
     #[inline(always)]
     fn acknowledge(&mut self) {
         if self.reader.release() {
-            self.endpoint.ring_publishers();
+            self.ring_in_time();
         }
     }
 
@@ -288,14 +288,30 @@ impl Receiver {
         hand::payload(&self.reader, taken)
     }
 
-    /// A packet whose guard is dropped by a panic was not handled, nor was one that is still in hand
-    /// where it is to be acknowledged: it comes again.
     #[inline(never)]
-    fn let_go_durably(&mut self) {
-        if self.letting == Letting::ByDone || std::thread::panicking() {
-            self.put_back();
-        } else {
-            self.acknowledge();
+    fn let_go_otherwise(&mut self) {
+        // A packet whose guard is dropped by a panic was not handled, nor was one that is still in
+        // hand where it is to be acknowledged: it comes again.
+        let is_handled = match self.letting {
+            Letting::Drop => true,
+            Letting::DropUnlessPanicking => !std::thread::panicking(),
+            Letting::Done => false,
+        };
+        if !is_handled {
+            return self.put_back();
+        }
+        self.reader.release();
+        self.ring_in_time();
+    }
+
+    /// Wakes publishers that sleep because the ring is full, though not for each packet: once there
+    /// is room for many, or nothing left to read. Until then they look for themselves, after each
+    /// bounded sleep.
+    fn ring_in_time(&mut self) {
+        let position = self.reader.position();
+        if position.wrapping_sub(self.rung_at) >= self.reader.geometry.capacity / PARTS {
+            self.rung_at = position;
+            self.endpoint.ring_publishers();
         }
     }
 
@@ -334,7 +350,7 @@ impl Drop for Receiver {
         }
         let memory = self.reader.memory;
         let control = self.endpoint.segment.lock_patiently();
-        if self.letting == Letting::ByDrop {
+        if self.letting == Letting::Drop {
             match &control {
                 Some(_) => roster::leave_subscriber(&memory, self.reader.entry),
                 None => roster::let_go(&memory, self.reader.entry),

@@ -127,7 +127,7 @@ impl Ring {
     /// As [`subscriber`](Self::subscriber), and [`NameTaken`](OpenError::NameTaken),
     /// [`BadName`](OpenError::BadName).
     pub fn durable<T: Packet>(&self, name: &str) -> Result<Subscriber<T>, OpenError> {
-        let (types, letting) = (Types::One(&T::TYPE), Letting::ByDropUnlessPanicking);
+        let (types, letting) = (Types::One(&T::TYPE), Letting::DropUnlessPanicking);
         let (receiver, index) = join::durable(&self.segment, &types, name, letting, self.wait)?;
         Ok(Subscriber::new(receiver, index))
     }
@@ -168,15 +168,15 @@ impl Ring {
     ///
     /// As [`durable`](Self::durable), but for the type.
     pub fn mixed_durable(&self, name: &str) -> Result<MixedSubscriber, OpenError> {
-        let (types, letting) = (Types::Any, Letting::ByDropUnlessPanicking);
+        let (types, letting) = (Types::Any, Letting::DropUnlessPanicking);
         let (receiver, _) = join::durable(&self.segment, &types, name, letting, self.wait)?;
         Ok(MixedSubscriber::new(receiver))
     }
 
-    /// The same for one to whom a packet comes again until it is done with (`Letting::ByDone`).
+    /// The same for one to whom a packet comes again until it is done with (`Letting::Done`).
     pub(crate) fn mixed_acknowledged(&self, name: &str) -> Result<MixedSubscriber, OpenError> {
         let types = Types::Any;
-        let (receiver, _) = join::durable(&self.segment, &types, name, Letting::ByDone, self.wait)?;
+        let (receiver, _) = join::durable(&self.segment, &types, name, Letting::Done, self.wait)?;
         Ok(MixedSubscriber::new(receiver))
     }
 

@@ -179,8 +179,7 @@ impl Sender {
             Err(error) => return (0, Err(error)),
         };
         for (index, value) in values[..claimed].iter().enumerate() {
-            // The first is a constant, of which all that follows is known.
-            let len = T::FLAT_LEN.unwrap_or(lens[index]);
+            let len = len_of(index);
             if let Err(error) = self.fill(&[], value, len) {
                 return (index, Err(error));
             }
