@@ -2,7 +2,7 @@
 //!
 //! What is asked of one, a [`Parcel`] answers: a [`Mail`] is a parcel that can be put back.
 
-use super::error::{Mismatch, RecvError};
+use super::error::RecvError;
 use super::join;
 use super::received::Info;
 use super::receiver::Receiver;
@@ -40,6 +40,7 @@ impl<'a> Mail<'a> {
     /// # Errors
     ///
     /// [`TypeMismatch`](RecvError::TypeMismatch), [`Corrupt`](RecvError::Corrupt).
+    #[inline(always)]
     pub fn open_as<T: Packet>(&self) -> Result<&T::Archived, RecvError> {
         self.parcel().open_as::<T>()
     }
@@ -185,12 +186,15 @@ impl<'b> Parcel<'b> {
     /// # Errors
     ///
     /// [`TypeMismatch`](RecvError::TypeMismatch), [`Corrupt`](RecvError::Corrupt).
+    #[inline(always)]
     pub fn open_as<T: Packet>(&self) -> Result<&'b T::Archived, RecvError> {
         if self.fingerprint() != Some(T::TYPE.fingerprint) {
-            return Err(RecvError::TypeMismatch(Box::new(self.mismatch::<T>())));
+            return Err(self.mismatch::<T>());
         }
-        packet::validate::<T>(self.archive)
-            .map_err(|Invalid| self.corrupt(&packet::explain::<T>(self.archive)))
+        match packet::validate::<T>(self.archive) {
+            Ok(archived) => Ok(archived),
+            Err(Invalid) => Err(self.invalid::<T>()),
+        }
     }
 
     /// The name of the packet's type; empty if the ring does not know it.
@@ -210,13 +214,19 @@ impl<'b> Parcel<'b> {
     }
 
     fn type_index(&self) -> usize {
-        usize::from(self.taken.descriptor.type_index)
+        usize::from(self.taken.descriptor.type_index())
     }
 
     #[cold]
-    fn mismatch<T: Packet>(&self) -> Mismatch {
+    fn mismatch<T: Packet>(&self) -> RecvError {
         let segment = &self.receiver.endpoint.segment;
-        join::mismatch(segment, &T::TYPE, self.taken.descriptor.type_index)
+        let types = join::mismatch(segment, &T::TYPE, self.taken.descriptor.type_index());
+        RecvError::TypeMismatch(Box::new(types))
+    }
+
+    #[cold]
+    fn invalid<T: Packet>(&self) -> RecvError {
+        self.corrupt(&packet::explain::<T>(self.archive))
     }
 
     #[cold]

@@ -84,7 +84,7 @@ impl<T: Packet> Member<T> {
 
     fn receive(&mut self, patience: Patience) -> Result<Taken<'_, T>, RecvError> {
         let taken = self.taker.take(patience)?;
-        if taken.descriptor.type_index != self.type_index {
+        if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }
         match Opened::open(Job::new(&mut self.taker, taken)) {
@@ -96,7 +96,7 @@ impl<T: Packet> Member<T> {
     #[cold]
     fn mismatch(&mut self, taken: reader::Taken) -> RecvError {
         let segment = &self.taker.endpoint.segment;
-        let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index);
+        let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
         self.taker.done();
         RecvError::TypeMismatch(Box::new(types))
     }

@@ -261,7 +261,7 @@ impl<T: Packet> Subscriber<T> {
 
     #[inline(always)]
     fn open(&mut self, taken: Taken) -> Result<Received<'_, T>, RecvError> {
-        if taken.descriptor.type_index != self.type_index {
+        if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }
         match Opened::open(Hand::new(&mut self.receiver, taken)) {
@@ -280,7 +280,7 @@ impl<T: Packet> Subscriber<T> {
         let end = self.receiver.tail();
         loop {
             let taken = self.receiver.take(patience.left(deadline))?;
-            let is_own = taken.descriptor.type_index == self.type_index;
+            let is_own = taken.descriptor.type_index() == self.type_index;
             // In hand while `fits` looks at it, which may panic; released if it does not fit.
             let hand = Hand::new(&mut self.receiver, taken);
             let archived = packet::validate::<T>(hand.bytes());
@@ -303,7 +303,7 @@ impl<T: Packet> Subscriber<T> {
 
     fn receive_batch(&mut self, patience: Patience) -> Result<Batch<'_, T>, RecvError> {
         let own = self.type_index;
-        let wanted = |descriptor: &Descriptor| descriptor.type_index == own;
+        let wanted = |descriptor: &Descriptor| descriptor.type_index() == own;
         let first = self.receiver.take_batch(patience, wanted)?;
         if !wanted(&first.descriptor) {
             self.receiver.reader.keep_of_batch(1);
@@ -320,7 +320,7 @@ impl<T: Packet> Subscriber<T> {
 
     fn receive_copied(&mut self, patience: Patience) -> Result<Copied<'_, T>, RecvError> {
         let taken = self.receiver.take(patience)?;
-        if taken.descriptor.type_index != self.type_index {
+        if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }
         let info = Info::of(&self.receiver, &taken);
@@ -337,7 +337,7 @@ impl<T: Packet> Subscriber<T> {
     #[cold]
     fn mismatch(&mut self, taken: Taken) -> RecvError {
         let segment = &self.receiver.endpoint.segment;
-        let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index);
+        let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
         self.receiver.let_go();
         RecvError::TypeMismatch(Box::new(types))
     }

@@ -393,7 +393,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             return None;
         }
         let is_reply = envelope.kind == Kind::Reply as u8;
-        if is_reply && taken.descriptor.type_index == self.reply_type {
+        if is_reply && taken.descriptor.type_index() == self.reply_type {
             if wanted {
                 self.calls.end(call);
                 return Some(Found::InPlace(taken, front));

@@ -170,7 +170,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     }
 
     fn open(&mut self, (taken, front): (Taken, usize)) -> Result<Request<'_, Q, R>, RecvError> {
-        if taken.descriptor.type_index != self.server.request_type {
+        if taken.descriptor.type_index() != self.server.request_type {
             self.server.no_reply();
             return Err(RecvError::Corrupt("a request of another type".into()));
         }

@@ -193,7 +193,7 @@ impl Group {
                     Next::Nothing
                 };
             };
-            if descriptor.kind == Kind::Void {
+            if descriptor.kind() == Kind::Void {
                 self.pass(word, descriptor.span());
             } else if let Some(taken) = self.try_for(word, descriptor) {
                 return Next::Taken(taken);

@@ -203,7 +203,7 @@ unsafe fn payload_of<'a>(reader: &'a Reader, taken: &Taken) -> &'a [u8] {
     // not written to as long as the reader is not told to release it, for which it would have to
     // be borrowed mutably. Its span was checked to lie within the ring in one piece, and its
     // length is what the span was computed from.
-    unsafe { slice::from_raw_parts(start.as_ptr(), taken.descriptor.len as usize) }
+    unsafe { slice::from_raw_parts(start.as_ptr(), taken.descriptor.len() as usize) }
 }
 
 #[inline]

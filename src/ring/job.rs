@@ -92,5 +92,5 @@ fn payload<'a>(group: &'a Group, taken: &Taken) -> &'a [u8] {
     // written to as long as the group is not told to let go of it, for which it would have to be
     // borrowed mutably. Its span was checked to lie within the ring in one piece, and its length is
     // what the span was computed from.
-    unsafe { slice::from_raw_parts(start.as_ptr(), taken.descriptor.len as usize) }
+    unsafe { slice::from_raw_parts(start.as_ptr(), taken.descriptor.len() as usize) }
 }

@@ -169,7 +169,7 @@ impl Reader {
             return Some(Next::Corrupt(Fault::Header));
         };
         self.held = descriptor.span();
-        if descriptor.kind == Kind::Void {
+        if descriptor.kind() == Kind::Void {
             self.release();
             return None;
         }
@@ -193,7 +193,7 @@ impl Reader {
         while batch.len() < most {
             let found = slot::look(&self.memory, &self.geometry, at);
             let Look::Packet(descriptor) = found else { break };
-            if descriptor.kind == Kind::Data {
+            if descriptor.kind() == Kind::Data {
                 if !wanted(&descriptor) {
                     break;
                 }

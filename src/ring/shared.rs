@@ -23,6 +23,15 @@ use crate::steps::{Step, step};
 use crate::sync::{Ordering, spin_loop};
 
 impl Writer {
+    /// Claims `span` slots.
+    #[inline(never)]
+    pub(crate) fn claim_one_shared(&mut self, span: u64) -> Result<u64, Full> {
+        self.claim_shared(&[span]).map(|(position, _)| position)
+    }
+
+    /// Claims as many of the spans as fit in one piece.
+    // Part of its callers: for one packet nothing is left of the list.
+    #[inline(always)]
     pub(crate) fn claim_shared(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
         let [first, ..] = spans else { return Ok((self.at.position, 0)) };
         loop {

@@ -50,54 +50,60 @@ pub(crate) enum Kind {
     Void,
 }
 
-/// The header of a packet but for its stamp.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Descriptor {
-    /// Bytes of the archive.
-    pub(crate) len: u32,
-    /// Index into the segment's type table.
-    pub(crate) type_index: u16,
-    /// What it is.
-    pub(crate) kind: Kind,
-}
+/// The header of a packet but for its stamp, as the word that it is: it is copied as one, and not in
+/// pieces that would have to be put together again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Descriptor(u64);
 
 impl Descriptor {
     /// An archive of `len` bytes.
     #[inline]
     pub(crate) fn data(len: usize, type_index: u16) -> Self {
-        Self { len: len as u32, type_index, kind: Kind::Data }
+        Self(u64::from(len as u32) | u64::from(type_index) << 32)
     }
 
     /// Nothing, over `slots` slots.
     pub(crate) fn void(slots: u64) -> Self {
         let len = slots * SLOT as u64 - HEADER as u64;
-        Self { len: len as u32, type_index: 0, kind: Kind::Void }
-    }
-
-    /// Slots that the packet takes.
-    #[inline]
-    pub(crate) fn span(self) -> u64 {
-        span(self.len as usize)
-    }
-
-    #[inline]
-    fn to_word(self) -> u64 {
-        let kind = match self.kind {
-            Kind::Data => 0,
-            Kind::Void => 1_u64,
-        };
-        u64::from(self.len) | u64::from(self.type_index) << 32 | kind << 48
+        Self(u64::from(len as u32) | 1 << 48)
     }
 
     /// `None`: a kind or flags that this version does not know.
     #[inline]
     fn from_word(word: u64) -> Option<Self> {
-        let kind = match word >> 48 {
-            0 => Kind::Data,
-            1 => Kind::Void,
-            _ => return None,
-        };
-        Some(Self { len: word as u32, type_index: (word >> 32) as u16, kind })
+        (word >> 48 <= 1).then_some(Self(word))
+    }
+
+    /// Bytes of the archive.
+    #[inline]
+    pub(crate) fn len(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Index into the segment's type table.
+    #[inline]
+    pub(crate) fn type_index(self) -> u16 {
+        (self.0 >> 32) as u16
+    }
+
+    /// What it is.
+    #[inline]
+    pub(crate) fn kind(self) -> Kind {
+        if self.0 >> 48 == 0 { Kind::Data } else { Kind::Void }
+    }
+
+    /// Slots that the packet takes.
+    #[inline]
+    pub(crate) fn span(self) -> u64 {
+        span(self.len() as usize)
+    }
+}
+
+impl std::fmt::Debug for Descriptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = f.debug_struct("Descriptor");
+        out.field("kind", &self.kind()).field("len", &self.len());
+        out.field("type_index", &self.type_index()).finish()
     }
 }
 
@@ -138,7 +144,7 @@ pub(crate) fn data(memory: &Memory, geometry: &Geometry, position: u64) -> Optio
     if word >> 48 != 0 {
         return None;
     }
-    let descriptor = Descriptor::data(word as u32 as usize, (word >> 32) as u16);
+    let descriptor = Descriptor(word);
     if !geometry.holds(position, descriptor.span()) {
         return unsound();
     }
@@ -164,7 +170,7 @@ pub(crate) fn header(memory: &Memory, geometry: &Geometry, position: u64) -> Loo
 /// Writes the header of a claimed packet. The stamp must follow.
 #[inline]
 pub(crate) fn describe(memory: &Memory, position: u64, descriptor: Descriptor) {
-    memory.slot(position).descriptor.store(descriptor.to_word(), Ordering::Relaxed);
+    memory.slot(position).descriptor.store(descriptor.0, Ordering::Relaxed);
 }
 
 /// Commits the packet that lies there.
@@ -191,7 +197,7 @@ pub(crate) fn walk(memory: &Memory, geometry: &Geometry, from: u64, to: u64) -> 
     let (mut spot, mut packets) = (Spot::at(memory, from), 0);
     while spot.position < to {
         let Look::Packet(descriptor) = look(memory, geometry, spot) else { break };
-        packets += u64::from(descriptor.kind == Kind::Data);
+        packets += u64::from(descriptor.kind() == Kind::Data);
         spot.go(memory, spot.position + descriptor.span());
     }
     (spot.position, packets)
@@ -209,7 +215,7 @@ mod tests {
             Descriptor::void(1),
             Descriptor::void(1 << 26),
         ] {
-            assert_eq!(Descriptor::from_word(descriptor.to_word()), Some(descriptor));
+            assert_eq!(Descriptor::from_word(descriptor.0), Some(descriptor));
         }
         assert_eq!(Descriptor::void(1 << 26).span(), 1 << 26);
         assert_eq!(Descriptor::from_word(2 << 48), None);

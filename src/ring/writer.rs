@@ -61,7 +61,7 @@ impl Writer {
         debug_assert!(span >= 1 && span <= self.geometry.max_span);
         match self.claims {
             Claims::Exclusive => self.claim_exclusive(span),
-            Claims::Shared => self.claim_shared(&[span]).map(|(position, _)| position),
+            Claims::Shared => self.claim_one_shared(span),
         }
     }
 
