@@ -17,6 +17,7 @@ use packetring::{
     Inbox, Letter, OpenError, RecvError, SendToError, WaitingFor, Worker, WorkerId, WorkerState,
     one_of, packet, select_timeout,
 };
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -24,6 +25,7 @@ use std::io::{Read, Write};
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::peer::{self, Peer};
@@ -455,6 +457,53 @@ fn threads_send_through_one_worker_each_in_its_order() {
     assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
 }
 
+#[test]
+fn an_inbox_has_room_for_all_threads_of_all_workers() {
+    const EACH: u64 = 200;
+    let cluster = Cluster::new("all-threads");
+    let join = |name: &str| Worker::builder().max_workers(5).join(&cluster.0, name).unwrap();
+    let desk = join("desk");
+    let mut inbox = desk.inbox().unwrap();
+    let senders = ["one", "two", "three", "four"].map(join);
+    // The first thread of each, which has an endpoint of its own.
+    for worker in &senders {
+        worker.send_to("desk", &Stop).unwrap();
+    }
+    thread::scope(|scope| {
+        for worker in &senders {
+            for _ in 0..4 {
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        worker.send_to("desk", &Numbered { number }).unwrap();
+                    }
+                });
+            }
+        }
+        for _ in 0..senders.len() as u64 * (4 * EACH + 1) {
+            inbox.recv_timeout(LONG).unwrap().done();
+        }
+    });
+    assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
+}
+
+#[test]
+fn a_letter_says_which_of_those_who_had_its_senders_number_sent_it() {
+    let cluster = Cluster::new("generation");
+    let (_desk, mut inbox) = cluster.small("desk");
+    let mut senders = Vec::new();
+    for _ in 0..3 {
+        let feed = cluster.join("feed");
+        feed.send_to("desk", &Stop).unwrap();
+        senders.push((feed.id(), feed.worker("feed").unwrap().generation));
+    }
+    assert!(senders[0].1 < senders[1].1 && senders[1].1 < senders[2].1);
+    for sender in senders {
+        let letter = inbox.try_recv().unwrap();
+        assert_eq!((letter.sender(), letter.sender_generation()), sender);
+        letter.done();
+    }
+}
+
 // ---- whom it can be sent to ----
 
 #[test]
@@ -621,6 +670,79 @@ fn what_cannot_be_archived_or_never_fits_is_said_to_be_so() {
     assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
 }
 
+thread_local! {
+    /// Whom a packet sends letters to while it is archived, and how many it has sent.
+    static WITHIN: RefCell<Option<(Arc<Worker>, u64)>> = const { RefCell::new(None) };
+}
+
+#[packet]
+struct Sends {
+    #[rkyv(with = SendsWithin)]
+    depth: u64,
+}
+
+struct SendsWithin;
+
+impl ArchiveWith<u64> for SendsWithin {
+    type Archived = packetring::rkyv::rend::u64_le;
+    type Resolver = ();
+
+    fn resolve_with(depth: &u64, (): (), out: Place<Self::Archived>) {
+        depth.resolve((), out);
+    }
+}
+
+impl<S: Fallible<Error: Source> + ?Sized> SerializeWith<u64, S> for SendsWithin {
+    fn serialize_with(depth: &u64, _: &mut S) -> Result<(), S::Error> {
+        let worker = WITHIN.with_borrow_mut(|within| {
+            let (worker, sent) = within.as_mut()?;
+            *sent += 1;
+            Some(worker.clone())
+        });
+        match (worker, depth) {
+            (Some(worker), 1..) => worker.send_to("desk", &Sends { depth: depth - 1 }),
+            (Some(worker), 0) => worker.send_to("desk", &Stop),
+            (None, _) => Ok(()),
+        }
+        .map_err(S::Error::new)
+    }
+}
+
+#[test]
+fn a_packet_may_send_letters_while_it_is_archived_on_any_thread() {
+    const DEPTH: u64 = 4;
+    let cluster = Cluster::new("within");
+    let (_desk, mut inbox) = cluster.small("desk");
+    let feed = Arc::new(cluster.join("feed"));
+    // Slowly at first, then with endpoints that are there.
+    let send = |worker: &Arc<Worker>| {
+        WITHIN.set(Some((worker.clone(), 0)));
+        for _ in 0..3 {
+            worker.send_to("desk", &Sends { depth: DEPTH }).unwrap();
+        }
+        WITHIN.take().unwrap().1
+    };
+    for on_first in [true, false] {
+        let (done, is_done) = mpsc::channel();
+        let worker = feed.clone();
+        if on_first {
+            done.send(send(&worker)).unwrap();
+        } else {
+            thread::spawn(move || done.send(send(&worker)).unwrap());
+        }
+        let sent = is_done.recv_timeout(LONG).expect("it waits for itself");
+        let mut stops = 0;
+        while let Ok(letter) = inbox.try_recv() {
+            match letter.type_name().as_str() {
+                "Stop" => stops += 1,
+                _ => assert!(letter.open_as::<Sends>().unwrap().depth <= DEPTH),
+            }
+            letter.done();
+        }
+        assert!(sent >= 3 * (DEPTH + 1) && stops >= 3, "{sent} sent, {stops} of the innermost");
+    }
+}
+
 #[test]
 fn an_inbox_of_some_types_refuses_others_also_those_it_knows() {
     let cluster = Cluster::new("types");
@@ -719,6 +841,41 @@ fn who_waits_for_room_goes_on_when_there_is_some_and_stops_nobody_else() {
     for number in 1..=whole {
         assert_eq!(take(&mut inbox), number);
     }
+}
+
+#[test]
+fn a_thread_that_finds_another_waiting_for_room_is_told_so() {
+    let cluster = Cluster::new("queue");
+    let (_desk, mut inbox) = cluster.small("desk");
+    let feed = cluster.join("feed");
+    let whole = fill(&feed, "desk");
+    let is_lent = |error: &SendToError| match error {
+        SendToError::Full { waiting_for } | SendToError::Timeout { waiting_for } => {
+            *waiting_for == WaitingFor::Thread
+        }
+        _ => false,
+    };
+    thread::scope(|scope| {
+        // None of these is the thread that sent first.
+        let waiting = scope.spawn(|| feed.send_to("desk", &Numbered { number: whole }));
+        let looking = scope.spawn(|| {
+            wait_until("the other waits", || {
+                is_lent(&feed.try_send_to("desk", &Stop).unwrap_err())
+            });
+            let error = feed.send_to_timeout("desk", &Stop, SHORT).unwrap_err();
+            assert!(matches!(error, SendToError::Timeout { .. }) && is_lent(&error), "{error}");
+        });
+        looking.join().unwrap();
+        let behind = scope.spawn(|| feed.send_to("desk", &Numbered { number: whole + 1 }));
+        thread::sleep(4 * SHORT);
+        assert!(!waiting.is_finished() && !behind.is_finished());
+        for number in 0..whole {
+            assert_eq!(take(&mut inbox), number);
+        }
+        waiting.join().unwrap().unwrap();
+        behind.join().unwrap().unwrap();
+    });
+    assert_eq!([take(&mut inbox), take(&mut inbox)], [whole, whole + 1]);
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! What is counted. Each operation runs alone between its preparation and its clearing away, and
 //! says whether it did what it should.
 //!
-//! All of it happens in one process and one thread, in rings on the heap: the same layout and the
-//! same code as in a mapping. Once a lap a publisher computes its limit anew; that is in the rows
+//! All of it happens in one process and one thread, in rings on the heap, the same layout and the
+//! same code as in a mapping, or, for letters and calls, in a cluster of two workers. Once a lap a publisher computes its limit anew; that is in the rows
 //! that say so, and in no other: the rings are too large for a lap of theirs to end.
 
-use packetring::{Overflow, Packet, Publisher, RecvError, Ring, RingBuilder, Subscriber, packet};
+use packetring::{
+    Client, Inbox, MixedPublisher, MixedSubscriber, Overflow, Packet, Publisher, RecvError, Ring,
+    RingBuilder, Service, Subscriber, Worker, packet,
+};
 use rkyv::rancor::Failure;
 use rkyv::ser::allocator::Arena;
 use rkyv::util::AlignedVec;
@@ -53,7 +56,11 @@ pub(crate) fn run(mut report: impl FnMut(&str, usize)) -> Outcome<()> {
     operations.exclusive()?;
     operations.shared()?;
     operations.drop_oldest()?;
+    operations.durable()?;
+    operations.mixed()?;
     operations.chats()?;
+    operations.letters()?;
+    operations.calls()?;
     operations.rkyv_alone()?;
     for subscribers in [0, 8, 64] {
         operations.lap(1024, subscribers)?;
@@ -99,6 +106,35 @@ impl Operations<'_> {
         let pair = || Pair::new(Ring::builder().exclusive().overflow(Overflow::DropOldest), tick());
         self.count("drop oldest: send", 1, pair()?, nothing, Pair::send, Pair::take)?;
         self.count("drop oldest: recv", 1, pair()?, Pair::send, receive_tick, nothing)
+    }
+
+    fn durable(&mut self) -> Outcome<()> {
+        let ring = Ring::builder().shared().heap()?;
+        let (publisher, subscriber) = (ring.publisher()?, ring.durable("desk")?);
+        let pair = Pair { packet: tick(), publisher, subscriber };
+        self.count("durable: recv", 1, pair, Pair::send, receive_tick, nothing)
+    }
+
+    fn mixed(&mut self) -> Outcome<()> {
+        let pair = || -> Outcome<_> {
+            let ring = Ring::builder().shared().heap()?;
+            Ok((ring.mixed_publisher()?, ring.mixed_subscriber()?))
+        };
+        self.count("mixed: send", 1, pair()?, |_| true, send_mixed, receive_mixed)?;
+        self.count("mixed: recv, open", 1, pair()?, send_mixed, receive_mixed, |_| true)
+    }
+
+    fn letters(&mut self) -> Outcome<()> {
+        let post = Post::open()?;
+        self.count("letter: send_to", 1, post, |_| true, Post::send, Post::receive)?;
+        let post = Post::open()?;
+        self.count("letter: recv, open, done", 1, post, Post::send, Post::receive, |_| true)
+    }
+
+    fn calls(&mut self) -> Outcome<()> {
+        let worker = Worker::join(&cluster(), "desk")?;
+        let calls = Calls { client: worker.client("s")?, service: worker.service("s")? };
+        self.count("call: start, recv, reply, wait", 1, calls, |_| true, Calls::call, |_| true)
     }
 
     fn chats(&mut self) -> Outcome<()> {
@@ -234,6 +270,69 @@ fn receive_chat(pair: &mut Pair<Chat>) -> bool {
 
 fn copy_chat(pair: &mut Pair<Chat>) -> bool {
     pair.subscriber.recv_copied().is_ok_and(|chat| chat.age == 36)
+}
+
+fn send_mixed((publisher, _): &mut (MixedPublisher, MixedSubscriber)) -> bool {
+    publisher.send(&tick()).is_ok()
+}
+
+fn receive_mixed((_, subscriber): &mut (MixedPublisher, MixedSubscriber)) -> bool {
+    subscriber.recv().is_ok_and(|mail| mail.open_as::<Tick>().is_ok_and(|tick| tick.sequence == 7))
+}
+
+/// One worker that sends to another.
+struct Post {
+    feed: Worker,
+    inbox: Inbox,
+    /// Whose inbox it is: leaves with it.
+    desk: Option<Worker>,
+}
+
+impl Post {
+    fn open() -> Outcome<Self> {
+        let desk = Worker::join(&cluster(), "desk")?;
+        let feed = Worker::join(&cluster(), "feed")?;
+        Ok(Self { feed, inbox: desk.inbox()?, desk: Some(desk) })
+    }
+
+    fn send(&mut self) -> bool {
+        self.feed.send_to("desk", &tick()).is_ok()
+    }
+
+    fn receive(&mut self) -> bool {
+        self.inbox.recv().is_ok_and(|letter| {
+            let is_sound = letter.open_as::<Tick>().is_ok_and(|tick| tick.sequence == 7);
+            letter.done();
+            is_sound
+        })
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        // A worker that is merely dropped is expected back, and its inbox kept.
+        if let Some(Err(error)) = self.desk.take().map(Worker::leave) {
+            eprintln!("the inbox stays: {error}");
+        }
+    }
+}
+
+/// Both ends of a service.
+struct Calls {
+    client: Client<Tick, Tick>,
+    service: Service<Tick, Tick>,
+}
+
+impl Calls {
+    fn call(&mut self) -> bool {
+        let Ok(call) = self.client.start(&tick()) else { return false };
+        let is_served = self.service.recv().is_ok_and(|request| request.reply(&tick()).is_ok());
+        is_served && self.client.wait(call).is_ok_and(|reply| reply.sequence == 7)
+    }
+}
+
+fn cluster() -> String {
+    format!("instructions-{}", std::process::id())
 }
 
 /// The floor of `Chat: send`: the same archive into a buffer that is large enough already.

@@ -238,7 +238,8 @@ impl MixedPublisher {
     }
 
     /// Publishes a letter: a packet behind a front, whose length is a multiple of 16.
-    #[inline]
+    // Part of its callers, so that the length of a front is known where it is constant.
+    #[inline(always)]
     pub(crate) fn send_letter<T: Packet>(
         &mut self,
         front: &[u8],

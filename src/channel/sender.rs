@@ -72,7 +72,7 @@ impl Sender {
 
     /// Publishes one packet behind a front, whose length is a multiple of 16. What `TooLarge` says is
     /// with the front.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn send_letter<T: Packet>(
         &mut self,
         front: &[u8],

@@ -21,7 +21,7 @@ use crate::channel::{RingBuilder, wake_everyone};
 use crate::error::OpenError;
 use crate::segment::layout::{Bell, Card, Desk};
 use crate::segment::member::{DeskState, Ended, Entry, Member, Phase};
-use crate::segment::memory::Memory;
+use crate::segment::memory::{Desks, Memory};
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
 use crate::segment::{Control, Segment};
@@ -117,6 +117,7 @@ pub(crate) struct Directory {
     /// Until it left.
     is_seated: bool,
     memory: Memory,
+    desks: Desks,
     /// Last, so that it outlives what points into it.
     segment: Segment,
 }
@@ -136,13 +137,18 @@ impl Directory {
             desk
         };
         wake_everyone(&segment);
-        let memory = segment.memory();
-        Ok(Self { cluster: cluster.to_owned(), desk, is_seated: true, memory, segment })
+        let (cluster, memory, desks) = (cluster.to_owned(), segment.memory(), segment.desks());
+        Ok(Self { cluster, desk, is_seated: true, memory, desks, segment })
     }
 
     /// This worker's number.
     pub(crate) fn id(&self) -> WorkerId {
         id_of(self.desk)
+    }
+
+    /// Which of those who had this number one after the other this worker is.
+    pub(crate) fn generation(&self) -> u64 {
+        self.phase(self.id()).generation()
     }
 
     /// How many desks there are.
@@ -161,9 +167,9 @@ impl Directory {
     }
 
     /// How a desk stands; one that there is not is free.
+    #[inline]
     pub(crate) fn phase(&self, id: WorkerId) -> Phase {
-        let read = |desks: &[Desk]| desks.get(usize::from(id.0)).map_or(Phase(0), Phase::of);
-        self.segment.with_desks(read)
+        self.desks.all().get(usize::from(id.0)).map_or(Phase(0), Phase::of)
     }
 
     /// Where a worker's letters go.

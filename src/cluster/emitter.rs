@@ -39,7 +39,8 @@ impl Emitter {
         packet: &T,
         patience: Patience,
     ) -> Result<(), EmitError> {
-        Envelope::of(self.sender).front(event, &mut self.front);
+        let envelope = Envelope { sender: self.sender, kind: 0, correlation: 0 };
+        envelope.front(event, &mut self.front);
         match self.out.send_letter(&self.front, packet, Patience::None) {
             Ok(_) => Ok(()),
             Err(SendError::Full { waiting_for }) => self.wait(packet, patience, waiting_for),

@@ -25,14 +25,15 @@ pub(crate) struct Envelope {
     pub(crate) sender: WorkerId,
     /// What kind of letter it is, among those of its ring.
     pub(crate) kind: u8,
-    /// The call that it belongs to.
+    /// The call that it belongs to. Of letters to inboxes: which of those who had the sender's
+    /// number one after the other sent it.
     pub(crate) correlation: u64,
 }
 
 impl Envelope {
-    /// One of a worker, where kinds and calls are not told apart.
-    pub(crate) fn of(sender: WorkerId) -> Self {
-        Self { sender, kind: 0, correlation: 0 }
+    /// One of a letter to an inbox.
+    pub(crate) fn of(sender: WorkerId, generation: u64) -> Self {
+        Self { sender, kind: 0, correlation: generation }
     }
 
     /// The front of a letter without a name.
@@ -76,20 +77,24 @@ impl Envelope {
     #[inline(always)]
     pub(crate) fn read(payload: &[u8]) -> Option<(Self, &str, usize)> {
         let (head, _) = payload.split_first_chunk::<PLAIN>()?;
-        let [s0, s1, kind, unused, f0, f1, f2, f3, correlation @ ..] = *head;
-        let front = u32::from_le_bytes([f0, f1, f2, f3]) as usize;
-        let unused = usize::from(unused);
-        if !front.is_multiple_of(PLAIN) || unused >= PLAIN {
-            return None;
-        }
-        let name = match payload.get(PLAIN..front)? {
-            [] if unused == 0 => "",
-            name => std::str::from_utf8(name.get(..name.len().checked_sub(unused)?)?).ok()?,
-        };
-        let sender = WorkerId(u16::from_le_bytes([s0, s1]));
-        let correlation = u64::from_le_bytes(correlation);
+        let head = u128::from_le_bytes(*head);
+        let (word, correlation) = (head as u64, (head >> 64) as u64);
+        let (sender, kind) = (WorkerId(word as u16), (word >> 16) as u8);
+        let (unused, front) = ((word >> 24) as u8, (word >> 32) as usize);
+        let name = if unused == 0 && front == PLAIN { "" } else { name(payload, front, unused)? };
         Some((Self { sender, kind, correlation }, name, front))
     }
+}
+
+/// The name between the head and where the archive begins; `None`: it is not there.
+#[inline(never)]
+fn name(payload: &[u8], front: usize, unused: u8) -> Option<&str> {
+    let unused = usize::from(unused);
+    if !front.is_multiple_of(PLAIN) || unused >= PLAIN {
+        return None;
+    }
+    let name = payload.get(PLAIN..front)?;
+    std::str::from_utf8(name.get(..name.len().checked_sub(unused)?)?).ok()
 }
 
 impl Mail<'_> {

@@ -9,12 +9,14 @@
 //! It is a ring of letters with one durable subscriber, `inbox`. Not here: how letters come into it
 //! (`outgoing`).
 
+use super::lending::ENDPOINTS;
 use super::letter::Letter;
 use super::names::Object;
 use super::worker::Worker;
 use crate::channel::{MixedSubscriber, RecvError, RingBuilder, Selectable, Selectee};
 use crate::error::OpenError;
 use crate::packet::{OneOf, TypeInfo};
+use crate::segment::settings::MOST_ENTRIES;
 use crate::wait::Wait;
 use std::time::Duration;
 
@@ -94,7 +96,7 @@ impl Worker {
         let settings = RingBuilder::default().letters().or_else(|settings| {
             settings.capacity = CAPACITY;
             settings.stays_open = true;
-            settings.max_publishers = desks;
+            settings.max_publishers = (ENDPOINTS * desks).min(MOST_ENTRIES);
             settings.max_subscribers = 1;
         });
         let settings = match self.choices.inbox_capacity {
@@ -119,7 +121,7 @@ impl Inbox {
     ///
     /// [`Closed`](RecvError::Closed) once the worker has left or was retired,
     /// [`Corrupt`](RecvError::Corrupt).
-    #[inline]
+    #[inline(always)]
     pub fn recv(&mut self) -> Result<Letter<'_>, RecvError> {
         Letter::open_envelope(self.mails.recv()?)
     }
@@ -129,7 +131,7 @@ impl Inbox {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
-    #[inline]
+    #[inline(always)]
     pub fn try_recv(&mut self) -> Result<Letter<'_>, RecvError> {
         Letter::open_envelope(self.mails.try_recv()?)
     }
@@ -139,7 +141,7 @@ impl Inbox {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
-    #[inline]
+    #[inline(always)]
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Letter<'_>, RecvError> {
         Letter::open_envelope(self.mails.recv_timeout(timeout)?)
     }

@@ -39,6 +39,7 @@ impl Letter<'_> {
     ///
     /// [`TypeMismatch`](RecvError::TypeMismatch), [`Corrupt`](RecvError::Corrupt). It comes again
     /// unless it is [done](Self::done) with.
+    #[inline(always)]
     pub fn open_as<T: Packet>(&self) -> Result<&T::Archived, RecvError> {
         self.mail.open_as::<T>()
     }
@@ -46,6 +47,13 @@ impl Letter<'_> {
     /// Who sent it. A name of theirs is what [`Worker::worker`](super::Worker::worker) says.
     pub fn sender(&self) -> WorkerId {
         self.envelope.sender
+    }
+
+    /// Which of those who had the sender's number one after the other sent it:
+    /// [`WorkerInfo::generation`](super::WorkerInfo::generation) of that time. A number is given to
+    /// another worker when its owner is gone and not expected back.
+    pub fn sender_generation(&self) -> u64 {
+        self.envelope.correlation
     }
 
     /// The name of the packet's type; empty if the inbox does not know it.

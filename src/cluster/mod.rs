@@ -26,6 +26,7 @@ mod error;
 mod events;
 mod handler;
 mod inbox;
+mod lending;
 mod letter;
 mod names;
 mod outgoing;

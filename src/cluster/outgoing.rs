@@ -1,4 +1,4 @@
-//! Sending to inboxes, and the endpoints that a worker has there.
+//! Sending to inboxes.
 //!
 //! It guarantees that each way in which a letter cannot be sent is an error of its own, and that a
 //! send that succeeded is in the inbox of the worker that had the name, or the id, when it was sent.
@@ -6,65 +6,20 @@
 //! An inbox belongs to a name, so an endpoint stays good when the worker is restarted. Each send
 //! compares one word, the phase of the worker's desk, with what it was when the endpoint was looked
 //! up, and once more when it has attached; another one is looked up again.
-//!
-//! The first thread that sends has endpoints of its own, without a lock: a mutex costs as much as a
-//! claim. All others share theirs under a mutex, which is held while something is tried; who must
-//! wait takes an endpoint out, so that one full inbox does not stop other threads. So a worker has two
-//! endpoints at an inbox, and one more for each thread that waits there with others.
 
 use super::directory::{Directory, Found};
-use super::envelope::Envelope;
 use super::error::SendToError;
-use super::names::{Address, Addressee, Object, WorkerId};
+use super::lending::Place;
+use super::names::{Address, Addressee, Object};
 use super::worker::Worker;
 use crate::channel::{MixedPublisher, Patience, RingBuilder, SendError, WaitingFor};
 use crate::error::OpenError;
 use crate::packet::Packet;
-use crate::segment::member::{DeskState, Phase};
-use crate::sys::owned::Owned;
-use std::cell::RefCell;
-use std::sync::{Mutex, PoisonError};
+use crate::segment::member::DeskState;
 use std::time::Duration;
 
 /// How often an inbox is looked up that was given up while a letter was sent to it.
 const LOOKS: usize = 3;
-
-/// A worker's endpoints at others' inboxes.
-#[derive(Debug, Default)]
-pub(crate) struct Outgoing {
-    /// Those of the first thread that sent.
-    first: Owned<RefCell<Endpoints>>,
-    /// Those of all others.
-    shared: Mutex<Endpoints>,
-}
-
-#[derive(Debug, Default)]
-struct Endpoints {
-    /// By desk.
-    desks: Vec<Option<Correspondent>>,
-    /// The names that letters were sent to, in order, and their desks.
-    names: Vec<(Box<str>, WorkerId)>,
-}
-
-/// One worker, and endpoints at its inbox.
-#[derive(Debug)]
-struct Correspondent {
-    name: String,
-    /// How its desk stood when it was looked up.
-    phase: Phase,
-    /// What letters to it begin with: made once, because bytes that were just stored in pieces are
-    /// slow to load as one.
-    front: [u8; 16],
-    /// Those that no thread waits with: one, unless several had to wait at a time.
-    idle: Vec<MixedPublisher>,
-}
-
-/// Where a letter goes.
-struct Inbox {
-    id: WorkerId,
-    name: String,
-    phase: Phase,
-}
 
 impl Worker {
     /// Sends a packet to a worker, by name or id: into its [inbox](Worker::inbox). Waits for room,
@@ -127,16 +82,37 @@ impl Worker {
         packet: &T,
         patience: Patience,
     ) -> Result<(), SendToError> {
-        let tried = self.outgoing.with(|endpoints| {
-            let Correspondent { front, idle, .. } = endpoints.at_hand(who, &self.directory)?;
-            // Others may wait for these endpoints.
-            Some(idle.last_mut()?.send_letter(front, packet, Patience::None).map(drop))
-        });
-        match tried {
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) if !may_go_on(&error, patience) => Err(error.into()),
-            _ => self.send_slowly(who, packet, patience),
+        if let Some(mut own) = self.endpoints.own()
+            && let Some(endpoint) = own.at_hand(who, &self.directory)
+        {
+            match endpoint.send_letter(&self.endpoints.front, packet, Patience::None) {
+                Ok(_) => return Ok(()),
+                Err(error) if !may_go_on(&error, patience) => return Err(error.into()),
+                Err(_) => {}
+            }
         }
+        self.send_otherwise(who, packet, patience)
+    }
+
+    /// By the endpoint that threads share, if it is at hand, or slowly.
+    #[inline(never)]
+    fn send_otherwise<T: Packet>(
+        &self,
+        who: &Address<'_>,
+        packet: &T,
+        patience: Patience,
+    ) -> Result<(), SendToError> {
+        if self.endpoints.own().is_none()
+            && let Some(mut loan) = self.endpoints.shared_at_hand(who, &self.directory)
+            && let Some(endpoint) = &mut loan.endpoint
+        {
+            match endpoint.send_letter(&self.endpoints.front, packet, Patience::None) {
+                Ok(_) => return Ok(()),
+                Err(error) if !may_go_on(&error, patience) => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
+        self.send_slowly(who, packet, patience)
     }
 
     /// Looks the worker up, attaches to its inbox if need be, and waits there.
@@ -148,42 +124,37 @@ impl Worker {
         patience: Patience,
     ) -> Result<(), SendToError> {
         let deadline = patience.deadline();
-        let front = Envelope::of(self.id()).plain();
         for _ in 0..LOOKS {
-            let inbox = look_up(&self.directory, who)?;
-            let taken = self.outgoing.with(|endpoints| {
-                endpoints.settle(&inbox, front, who, &self.directory);
-                endpoints.take(inbox.id)
-            });
-            let left = patience.left(deadline);
-            let mut endpoint = match taken.map_or_else(|| self.attach(&inbox, left), Ok) {
-                Ok(endpoint) => endpoint,
-                // Given up since it was looked up.
-                Err(OpenError::NotFound { .. } | OpenError::Closed { .. }) => continue,
-                Err(error) => return Err(opening(error, patience)),
+            let place = look_up(&self.directory, who)?;
+            let Some(mut loan) = self.endpoints.borrow(&place, who, &self.directory, deadline)
+            else {
+                return Err(lent(patience));
             };
-            if self.directory.phase(inbox.id) != inbox.phase {
+            let endpoint = match &mut loan.endpoint {
+                Some(endpoint) => endpoint,
+                none => match self.attach(&place, patience.left(deadline)) {
+                    Ok(endpoint) => none.insert(Box::new(endpoint)),
+                    // Given up since it was looked up.
+                    Err(OpenError::NotFound { .. } | OpenError::Closed { .. }) => continue,
+                    Err(error) => return Err(opening(error, patience)),
+                },
+            };
+            if self.directory.phase(place.id) != place.phase {
                 // Who had it may have left meanwhile, and a successor's be there that keeps no letters
                 // yet: they would go into nothing.
-                self.outgoing.with(|endpoints| endpoints.put_back(&inbox, endpoint));
                 continue;
             }
-            match endpoint.send_letter(&front, packet, patience.left(deadline)) {
-                Err(SendError::Closed) => {
-                    self.outgoing.with(|endpoints| endpoints.forget(inbox.id))
-                }
-                outcome => {
-                    self.outgoing.with(|endpoints| endpoints.put_back(&inbox, endpoint));
-                    return outcome.map(drop).map_err(SendToError::from);
-                }
+            match endpoint.send_letter(&self.endpoints.front, packet, patience.left(deadline)) {
+                Err(SendError::Closed) => loan.endpoint = None,
+                outcome => return outcome.map(drop).map_err(SendToError::from),
             }
         }
         Err(SendToError::Closed)
     }
 
     /// A new endpoint at an inbox that is there.
-    fn attach(&self, inbox: &Inbox, patience: Patience) -> Result<MixedPublisher, OpenError> {
-        let name = Object::Inbox(&inbox.name).name(&self.cluster)?;
+    fn attach(&self, place: &Place, patience: Patience) -> Result<MixedPublisher, OpenError> {
+        let name = Object::Inbox(&place.name).name(&self.cluster)?;
         let settings = RingBuilder::default().letters();
         let settings = match (patience, self.choices.patience) {
             (Patience::None, _) => settings.patience(Duration::ZERO),
@@ -197,94 +168,8 @@ impl Worker {
     }
 }
 
-impl Outgoing {
-    /// Works with the endpoints that this thread uses.
-    #[inline]
-    fn with<R>(&self, work: impl FnOnce(&mut Endpoints) -> R) -> R {
-        // Borrowed already: a packet sends packets while it is archived.
-        match self.first.get().and_then(|own| own.try_borrow_mut().ok()) {
-            Some(mut own) => work(&mut own),
-            None => self.with_shared(work),
-        }
-    }
-
-    #[inline(never)]
-    fn with_shared<R>(&self, work: impl FnOnce(&mut Endpoints) -> R) -> R {
-        // A panic of a packet's own code leaves an endpoint without a claim.
-        work(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Endpoints {
-    /// An endpoint at the inbox of a worker that is who it was when it was looked up.
-    #[inline]
-    fn at_hand(&mut self, who: &Address<'_>, directory: &Directory) -> Option<&mut Correspondent> {
-        let id = match who {
-            Address::Id(id) => *id,
-            Address::Name(name) => self.names[self.find(name).ok()?].1,
-        };
-        let correspondent = self.desks.get_mut(usize::from(id.0))?.as_mut()?;
-        (directory.phase(id) == correspondent.phase).then_some(correspondent)
-    }
-
-    #[inline]
-    fn find(&self, name: &str) -> Result<usize, usize> {
-        self.names.binary_search_by(|(known, _)| (**known).cmp(name))
-    }
-
-    /// Remembers how an inbox was found, and lets go of what is known to be over.
-    fn settle(&mut self, inbox: &Inbox, front: [u8; 16], who: &Address<'_>, directory: &Directory) {
-        let index = usize::from(inbox.id.0);
-        if self.desks.len() <= index {
-            self.desks.resize_with(index + 1, || None);
-        }
-        for id in 0..self.desks.len() {
-            let is_over = directory.phase(WorkerId(id as u16)).state() != DeskState::Kept;
-            if is_over && id != index {
-                self.forget(WorkerId(id as u16));
-            }
-        }
-        match &mut self.desks[index] {
-            Some(known) if known.name == inbox.name => known.phase = inbox.phase,
-            _ => {
-                self.forget(inbox.id);
-                let Inbox { name, phase, .. } = inbox;
-                let (name, phase, idle) = (name.clone(), *phase, Vec::new());
-                let correspondent = Correspondent { name, phase, front, idle };
-                self.desks[index] = Some(correspondent);
-            }
-        }
-        if let Address::Name(name) = who {
-            match self.find(name) {
-                Ok(at) => self.names[at].1 = inbox.id,
-                Err(at) => self.names.insert(at, ((*name).into(), inbox.id)),
-            }
-        }
-    }
-
-    fn take(&mut self, id: WorkerId) -> Option<MixedPublisher> {
-        self.desks.get_mut(usize::from(id.0))?.as_mut()?.idle.pop()
-    }
-
-    /// Keeps an endpoint for the next letter, unless its inbox is not the worker's any more.
-    fn put_back(&mut self, inbox: &Inbox, endpoint: MixedPublisher) {
-        let correspondent = self.desks.get_mut(usize::from(inbox.id.0)).and_then(Option::as_mut);
-        if let Some(known) = correspondent.filter(|known| known.name == inbox.name) {
-            known.idle.push(endpoint);
-        }
-    }
-
-    /// Drops the endpoints at an inbox that is over.
-    fn forget(&mut self, id: WorkerId) {
-        if let Some(desk) = self.desks.get_mut(usize::from(id.0)) {
-            *desk = None;
-        }
-        self.names.retain(|(_, at)| *at != id);
-    }
-}
-
 /// Finds the inbox of a worker.
-fn look_up(directory: &Directory, who: &Address<'_>) -> Result<Inbox, SendToError> {
+fn look_up(directory: &Directory, who: &Address<'_>) -> Result<Place, SendToError> {
     let who_it_is = || match who {
         Address::Name(name) => (*name).to_owned(),
         Address::Id(id) => id.to_string(),
@@ -303,7 +188,7 @@ fn look_up(directory: &Directory, who: &Address<'_>) -> Result<Inbox, SendToErro
                         && phase.generation() == generation
                         && phase.state() == DeskState::Kept
                 }) {
-                    return Ok(Inbox { id, name: info.name, phase });
+                    return Ok(Place { id, name: info.name, phase });
                 }
             }
         }
@@ -316,6 +201,15 @@ fn may_go_on(error: &SendError, patience: Patience) -> bool {
         SendError::Closed => true,
         SendError::Full { .. } => !matches!(patience, Patience::None),
         _ => false,
+    }
+}
+
+/// What a thread is told that has waited for another of its worker's.
+fn lent(patience: Patience) -> SendToError {
+    let waiting_for = WaitingFor::Thread;
+    match patience {
+        Patience::None => SendToError::Full { waiting_for },
+        _ => SendToError::Timeout { waiting_for },
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::directory::{Directory, Wanted, WorkerInfo, WorkerState};
 use super::error::JoinError;
+use super::lending::Endpoints;
 use super::names::{Addressee, DefaultName, Object, WorkerId};
-use super::outgoing::Outgoing;
 use crate::channel::{Patience, RecvError, Ring, RingBuilder};
 use crate::error::OpenError;
 use crate::segment::settings::Overflow;
@@ -39,7 +39,7 @@ pub struct Worker {
     pub(super) cluster: String,
     name: String,
     pub(super) choices: WorkerBuilder,
-    pub(super) outgoing: Outgoing,
+    pub(super) endpoints: Endpoints,
 }
 
 const _: () = {
@@ -236,12 +236,13 @@ impl WorkerBuilder {
     pub fn join(self, cluster: &str, name: &str) -> Result<Worker, JoinError> {
         let wanted =
             Wanted { name, id: self.id, max_workers: self.max_workers, patience: self.patience };
+        let directory = Directory::join(cluster, &wanted)?;
         Ok(Worker {
-            directory: Directory::join(cluster, &wanted)?,
+            endpoints: Endpoints::of(directory.id(), directory.generation()),
+            directory,
             cluster: cluster.to_owned(),
             name: name.to_owned(),
             choices: self,
-            outgoing: Outgoing::default(),
         })
     }
 }

@@ -118,7 +118,7 @@ impl Memory {
 }
 
 #[cfg(not(loom))]
-pub(crate) use parts::Parts;
+pub(crate) use parts::{Desks, Parts};
 
 /// Casting a block of bytes.
 #[cfg(not(loom))]
@@ -139,6 +139,26 @@ mod parts {
         base: NonNull<u8>,
         places: Places,
         settings: Settings,
+    }
+
+    /// The desks of one directory, wherever they live.
+    ///
+    /// As with [`Memory`], whoever has it keeps the block that it was made from.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Desks(NonNull<[Desk]>);
+
+    // SAFETY: desks are atomics; nothing is tied to a thread.
+    unsafe impl Send for Desks {}
+    // SAFETY: as above.
+    unsafe impl Sync for Desks {}
+
+    impl Desks {
+        /// All of them, taken or not.
+        #[inline]
+        pub(crate) fn all(&self) -> &[Desk] {
+            // SAFETY: valid for shared access as long as the block, which is there.
+            unsafe { self.0.as_ref() }
+        }
     }
 
     impl Parts {
@@ -179,8 +199,8 @@ mod parts {
         }
 
         /// Workers' desks.
-        pub(crate) fn desks(&self) -> &[Desk] {
-            self.slice(self.places.desks, self.settings.desks)
+        pub(crate) fn desks(&self) -> Desks {
+            Desks(NonNull::from(self.slice(self.places.desks, self.settings.desks)))
         }
 
         /// The schema text.

@@ -8,7 +8,7 @@ use super::heap::Heap;
 use super::layout::{Desk, MAX_TYPES, SubscriberEntry};
 use super::mapped::Mapped;
 use super::member::{DeskState, Member, Phase, SeatState};
-use super::memory::{Memory, Parts};
+use super::memory::{Desks, Memory, Parts};
 use super::name::Name;
 use super::settings::{Parking, Settings};
 use super::types::TypeTable;
@@ -148,7 +148,12 @@ impl Segment {
 
     /// Workers' desks: none, but in a directory.
     pub(crate) fn with_desks<R>(&self, work: impl FnOnce(&[Desk]) -> R) -> R {
-        work(self.parts().desks())
+        work(self.desks().all())
+    }
+
+    /// The same, for who looks at them often; to be used no longer than the segment.
+    pub(crate) fn desks(&self) -> Desks {
+        self.parts().desks()
     }
 
     /// Most types that a ring can carry.
@@ -347,7 +352,7 @@ pub(crate) fn is_kept(parts: &Parts) -> bool {
         |entry: &SubscriberEntry| SeatState::of(&entry.details.seat) == SeatState::Durable;
     let is_queue_done = parts.settings().grouped && is_done(parts);
     parts.subscribers().iter().any(durable) && !is_queue_done
-        || parts.desks().iter().any(|desk| Phase::of(desk).state() == DeskState::Kept)
+        || parts.desks().all().iter().any(|desk| Phase::of(desk).state() == DeskState::Kept)
 }
 
 /// Whether nothing is left in a work queue: its first cursor stands at the tail, and no other
