@@ -11,7 +11,8 @@
 mod support;
 
 use packetring::{
-    Context, EmitError, OpenError, Overflow, RunError, WaitingFor, Worker, WorkerChange, packet,
+    Context, EmitError, Events, OpenError, Overflow, RunError, WaitingFor, Worker, WorkerChange,
+    packet,
 };
 use std::cell::RefCell;
 use std::fs;
@@ -301,6 +302,105 @@ fn a_pattern_does_not_hide_a_type_that_does_not_fit() {
     events.on::<(u32, String)>("progress::*", |_, _| panic!("it is not one"));
     events.emit("progress::a", &(1_i32, "a".to_owned())).unwrap();
     assert!(matches!(events.poll(), Err(RunError::TypeMismatch { .. })));
+}
+
+/// A way to dispatch.
+type Dispatch = fn(&mut Events<'_>) -> Result<(), RunError>;
+
+#[test]
+fn an_error_event_that_nobody_listens_for_ends_every_dispatch() {
+    let place = Place::new();
+    let (one, two) = (place.worker("one"), place.worker("two"));
+    let (mut events, mut other) = (one.events().unwrap(), two.events().unwrap());
+    let dispatches: [Dispatch; 4] = [
+        |events| events.run(),
+        |events| events.run_for(LONG).map(drop),
+        |events| events.poll().map(drop),
+        |events| events.wait_for::<u32>("n").map(drop),
+    ];
+    for dispatch in dispatches {
+        other.emit("error", &opened(7)).unwrap();
+        other.emit("n", &1_u32).unwrap();
+        let error = dispatch(&mut events).unwrap_err();
+        let said = error.to_string();
+        let RunError::Unheard { sender, type_name } = error else { panic!("{error}") };
+        assert_eq!(sender, two.id());
+        assert!(type_name.ends_with("Opened"), "{type_name}");
+        assert!(said.starts_with(&format!("worker {sender} emitted \"error\" with a")), "{said}");
+        // It is told once, and the next dispatch goes on behind it.
+        assert_eq!(events.poll().unwrap(), 1);
+    }
+    // It comes to the emitter, too.
+    assert!(matches!(other.poll(), Err(RunError::Unheard { sender, .. }) if sender == two.id()));
+}
+
+#[test]
+fn the_packet_of_an_error_event_that_nobody_hears_is_released() {
+    let place = Place::new();
+    let (one, two) = (place.worker("one"), place.worker("two"));
+    let (mut events, mut other) = (one.events().unwrap(), two.events().unwrap());
+    // More than the ring holds.
+    for _ in 0..30 {
+        for _ in 0..1000 {
+            other.try_emit("error", &[0_u64; 8]).unwrap();
+        }
+        for events in [&mut events, &mut other] {
+            let unheard = || matches!(events.poll(), Err(RunError::Unheard { .. }));
+            assert_eq!(std::iter::repeat_with(unheard).take_while(|&is_one| is_one).count(), 1000);
+        }
+    }
+}
+
+#[test]
+fn whoever_listens_for_an_error_event_hears_it() {
+    let (place, log) = (Place::new(), Log::default());
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    let emit = |events: &mut Events<'_>| {
+        events.emit("error", &1_u32).unwrap();
+        events.poll()
+    };
+    for name in ["error", "*", "**"] {
+        let handler = events.on::<u32>(name, |_, context| log.say(context.event()));
+        assert_eq!(emit(&mut events).unwrap(), 1, "{name}");
+        assert_eq!(log.take(), "error");
+        assert!(events.off(handler));
+    }
+    // Once is enough for this one, and not for the next.
+    events.once::<u32>("error", |_, _| log.say("once"));
+    assert_eq!(emit(&mut events).unwrap(), 1);
+    assert!(matches!(emit(&mut events), Err(RunError::Unheard { .. })));
+    // One that expects another type has not heard it, and says so.
+    let deaf = events.on::<Opened>("error", |_, _| log.say("never"));
+    assert!(matches!(emit(&mut events), Err(RunError::TypeMismatch { .. })));
+    assert_eq!((log.take(), events.poll().unwrap()), ("once".to_owned(), 0));
+    assert!(events.off(deaf));
+    // Who waits for it listens.
+    events.emit("error", &5_u32).unwrap();
+    assert_eq!(events.wait_for::<u32>("error").unwrap(), 5);
+    // Neither another event that is called so in part, nor one that is of no one's concern.
+    events.emit("a::error", &1_u32).unwrap();
+    events.emit("errors", &1_u32).unwrap();
+    assert_eq!(events.poll().unwrap(), 2);
+}
+
+#[test]
+fn handlers_of_errors_hear_an_error_event_that_no_other_hears() {
+    let (place, log) = (Place::new(), Log::default());
+    let (one, two) = (place.worker("one"), place.worker("two"));
+    let mut events = one.events().unwrap();
+    events.on_error(|error, context| {
+        let RunError::Unheard { sender, .. } = error else { panic!("{error}") };
+        assert_eq!(*sender, context.sender());
+        log.say(format!("{} of {sender}", context.event()));
+    });
+    two.events().unwrap().emit("error", &1_u32).unwrap();
+    assert_eq!(events.poll().unwrap(), 1);
+    assert_eq!(log.take(), format!("error of {}", two.id()));
+    events.on::<u32>("error", |_, _| log.say("heard"));
+    events.emit("error", &1_u32).unwrap();
+    assert_eq!(events.poll().unwrap(), 1);
+    assert_eq!(log.take(), "heard", "by one of them alone");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! One enum an operation; none has a lifetime, so all can be kept and sent. A failed send leaves
 //! the value with the caller, who passed it by reference.
 
+use super::names::WorkerId;
 use crate::channel::{Mismatch, SendError, WaitingFor};
 use crate::error::OpenError;
 use crate::packet::Unserializable;
@@ -187,6 +188,13 @@ pub enum RunError {
         /// Both types.
         types: Box<Mismatch>,
     },
+    /// The event `error` came, and nobody here listens for it.
+    Unheard {
+        /// Who emitted it.
+        sender: WorkerId,
+        /// The type of its packet; empty if the ring does not know it.
+        type_name: String,
+    },
     /// An event is not sound, or no event at all: it was skipped.
     Corrupt(Box<str>),
     /// The operating system refused, or somebody closed the ring of events.
@@ -318,6 +326,10 @@ impl fmt::Display for RunError {
                 f,
                 "{event:?} carries a {}, and a handler expects a {}: emit what it expects, or handle what is emitted",
                 types.found, types.expected
+            ),
+            Self::Unheard { sender, type_name } => write!(
+                f,
+                "worker {sender} emitted \"error\" with a {type_name}, and nobody listens here: add a handler of \"error\", or of errors"
             ),
             Self::Corrupt(what) => write!(f, "an event is corrupt: {what}"),
             Self::System(error) => write!(f, "events could not be waited for: {error}"),

@@ -39,6 +39,9 @@ use std::{fmt, io};
 /// Looks for news of workers once in so many events, if they come without a pause.
 const LOOK_EVERY: u32 = 64;
 
+/// The event that is not passed over where nobody listens for it.
+const ERROR: &str = "error";
+
 /// What a handler may fail with.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -76,6 +79,11 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 /// A handler that fails ([`try_on`](Self::try_on)), a packet of another type than a handler expects,
 /// events that were lost: each comes to the handlers of errors ([`on_error`](Self::on_error)), or, if
 /// there is none, ends the dispatch, which returns it. The next dispatch goes on behind it.
+///
+/// So does the event `error` where no handler hears it, by its name or by a pattern that fits it, such
+/// as `*`, and nobody [waits for](Self::wait_for) it: it is [`Unheard`](RunError::Unheard), at each
+/// worker that has `Events` and does not listen for it, the emitter included. Every other event is
+/// passed over where nobody listens.
 ///
 /// A handler that panics does so through the dispatch. Its packet is released, the handlers behind it
 /// do not get this event, and the next dispatch goes on with the next.
@@ -442,6 +450,8 @@ impl<'h> Events<'h> {
         let Self { handlers, emitter, letters, faults, stops, .. } = self;
         let (envelope, mail) = letters.try_recv()?.fronted()?;
         let (event, sender) = (mail.name(), envelope.sender);
+        // Asked before they run: one that runs once is gone afterwards, and has heard.
+        let is_unheard = event == ERROR && handlers.count(Heard::Event(event)) == 0;
         handlers.run(Heard::Event(event), |handler, changes| {
             let Handler::Event(handler) = handler else { return false };
             let mut context = Context { emitter, changes, stops, event, sender };
@@ -456,6 +466,10 @@ impl<'h> Events<'h> {
         });
         if let Some(look) = awaited {
             *outcome = look(event, &mail);
+        }
+        if is_unheard && outcome.is_none() {
+            let error = RunError::Unheard { sender, type_name: mail.type_name() };
+            faults.push_back(Fault { error, event: event.to_owned(), sender });
         }
         Ok(())
     }
