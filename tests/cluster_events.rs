@@ -556,6 +556,80 @@ fn one_that_is_too_large_is_refused_with_the_limit() {
 }
 
 #[test]
+fn no_event_has_an_empty_name_a_pattern_or_one_without_end() {
+    let place = Place::new();
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    let endless = "n".repeat(1 << 20);
+    for (name, why) in
+        [("", "empty"), ("a::*", "asterisk"), ("**", "asterisk"), (&endless, "1024 bytes")]
+    {
+        let errors = [
+            events.emit(name, &1_u32).unwrap_err(),
+            events.try_emit(name, &1_u32).unwrap_err(),
+            events.emit_timeout(name, &1_u32, LONG).unwrap_err(),
+        ];
+        for error in errors {
+            let said = error.to_string();
+            assert!(said.len() < 200 && said.contains(why), "{said}");
+            assert!(matches!(error, EmitError::BadName { .. }), "{said}");
+        }
+    }
+    events.on::<u32>("n", move |_, context| {
+        assert!(matches!(context.emit("", &1_u32), Err(EmitError::BadName { .. })));
+        assert!(matches!(context.try_emit("a::*", &1_u32), Err(EmitError::BadName { .. })));
+    });
+    events.emit("n", &1_u32).unwrap();
+    assert_eq!(events.poll().unwrap(), 1, "nothing else came");
+    events.emit("thread*", &1_u32).unwrap();
+    events.emit(&"n".repeat(1024), &1_u32).unwrap();
+    assert_eq!(events.poll().unwrap(), 2);
+}
+
+#[test]
+fn a_handler_that_nothing_can_come_to_is_an_error_of_the_next_dispatch() {
+    let place = Place::new();
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    let endless = "n".repeat(1025);
+    for name in ["", &endless] {
+        let added = [
+            events.on::<u32>(name, |_, _| {}),
+            events.try_on::<u32>(name, |_, _| Ok(())),
+            events.once::<u32>(name, |_, _| {}),
+            events.prepend::<u32>(name, |_, _| {}),
+        ];
+        for handler in added {
+            let error = events.poll().unwrap_err();
+            assert!(matches!(error, RunError::BadName { .. }), "{error}");
+            assert!(!events.off(handler), "it was not added");
+        }
+        assert_eq!(events.poll().unwrap(), 0);
+        let error = events.wait_for::<u32>(name).unwrap_err();
+        assert!(matches!(error, RunError::BadName { .. }), "{error}");
+    }
+    assert_eq!(events.event_names(), [""; 0]);
+    // From within a handler it is the same.
+    events.once::<u32>("n", |_, context| {
+        context.on::<u32>("", |_, _| {});
+    });
+    events.emit("n", &1_u32).unwrap();
+    let error = events.run().unwrap_err();
+    let RunError::BadName { name, reason } = error else { panic!("{error}") };
+    assert_eq!((&*name, reason), ("", "it is empty"));
+    // And whoever is there for errors hears it.
+    let mut heard = 0;
+    events.on_error(|error, _| {
+        assert!(matches!(error, RunError::BadName { .. }), "{error}");
+        heard += 1;
+    });
+    events.on::<u32>("", |_, _| {});
+    events.poll().unwrap();
+    drop(events);
+    assert_eq!(heard, 1);
+}
+
+#[test]
 fn the_first_opener_chooses_what_a_full_ring_does() {
     let place = Place::new();
     let (one, two) = (place.worker("one"), place.dropping("two"));

@@ -5,13 +5,14 @@
 
 use super::emitter::Emitter;
 use super::error::EmitError;
-use super::events::{BoxError, HandlerId, hearing, hearing_always, hearing_once};
+use super::events::{BoxError, Fault, HandlerId, hearing, hearing_always, hearing_once};
 use super::handler::Handler;
 use super::names::WorkerId;
 use super::pattern::Pattern;
 use super::registry::{Changes, Place, Subject};
 use crate::channel::Patience;
 use crate::packet::Packet;
+use std::collections::VecDeque;
 use std::fmt;
 
 /// What a handler may do, and what it may know of the event.
@@ -19,6 +20,7 @@ pub struct Context<'a> {
     pub(super) emitter: &'a mut Emitter,
     pub(super) changes: &'a mut (dyn Changing + 'a),
     pub(super) stops: &'a mut bool,
+    pub(super) faults: &'a mut VecDeque<Fault>,
     pub(super) event: &'a str,
     pub(super) sender: WorkerId,
 }
@@ -27,11 +29,12 @@ pub struct Context<'a> {
 pub(super) trait Changing {
     fn add(
         &mut self,
-        event: &str,
+        event: Pattern,
         place: Place,
         once: bool,
         handler: Handler<'static>,
     ) -> HandlerId;
+    fn nobody(&mut self) -> HandlerId;
     fn remove(&mut self, id: HandlerId);
     fn remove_all(&mut self, event: &str);
 }
@@ -39,12 +42,16 @@ pub(super) trait Changing {
 impl Changing for Changes<Handler<'_>> {
     fn add(
         &mut self,
-        event: &str,
+        event: Pattern,
         place: Place,
         once: bool,
         handler: Handler<'static>,
     ) -> HandlerId {
-        Changes::add(self, Subject::Event(Pattern::new(event)), place, once, handler)
+        Changes::add(self, Subject::Event(event), place, once, handler)
+    }
+
+    fn nobody(&mut self) -> HandlerId {
+        Changes::nobody(self)
     }
 
     fn remove(&mut self, id: HandlerId) {
@@ -102,7 +109,7 @@ impl Context<'_> {
         event: &str,
         handler: impl FnMut(&T::Archived, &mut Context<'_>) + 'static,
     ) -> HandlerId {
-        self.changes.add(event, Place::Back, false, hearing_always::<T>(handler))
+        self.add(event, Place::Back, false, hearing_always::<T>(handler))
     }
 
     /// Adds a handler that can fail: see [`on`](Self::on).
@@ -111,7 +118,7 @@ impl Context<'_> {
         event: &str,
         handler: impl FnMut(&T::Archived, &mut Context<'_>) -> Result<(), BoxError> + 'static,
     ) -> HandlerId {
-        self.changes.add(event, Place::Back, false, hearing::<T>(handler))
+        self.add(event, Place::Back, false, hearing::<T>(handler))
     }
 
     /// Adds a handler that runs once: see [`on`](Self::on).
@@ -120,7 +127,7 @@ impl Context<'_> {
         event: &str,
         handler: impl FnOnce(&T::Archived, &mut Context<'_>) + 'static,
     ) -> HandlerId {
-        self.changes.add(event, Place::Back, true, hearing_once::<T>(handler))
+        self.add(event, Place::Back, true, hearing_once::<T>(handler))
     }
 
     /// Removes a handler, if it is there. For this event it still runs.
@@ -137,5 +144,21 @@ impl Context<'_> {
     /// Has [`run`](super::Events::run), `run_for` or `poll` return after this event.
     pub fn stop(&mut self) {
         *self.stops = true;
+    }
+
+    fn add(
+        &mut self,
+        event: &str,
+        place: Place,
+        once: bool,
+        handler: Handler<'static>,
+    ) -> HandlerId {
+        match Pattern::new(event) {
+            Ok(event) => self.changes.add(event, place, once, handler),
+            Err(bad) => {
+                self.faults.push_back(Fault::of_none(bad.into(), self.emitter.sender()));
+                self.changes.nobody()
+            }
+        }
     }
 }

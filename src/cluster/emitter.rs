@@ -6,6 +6,7 @@
 use super::envelope::Envelope;
 use super::error::EmitError;
 use super::names::WorkerId;
+use super::pattern::check_name;
 use crate::channel::{MixedPublisher, Patience, Seat, SendError, WaitingFor};
 use crate::packet::Packet;
 use crate::wait::{Deadline, PENDING};
@@ -39,6 +40,7 @@ impl Emitter {
         packet: &T,
         patience: Patience,
     ) -> Result<(), EmitError> {
+        check_name(event)?;
         let envelope = Envelope { sender: self.sender, kind: 0, correlation: 0 };
         envelope.front(event, &mut self.front);
         match self.out.send_letter(&self.front, packet, Patience::None) {

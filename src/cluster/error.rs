@@ -4,6 +4,7 @@
 //! the value with the caller, who passed it by reference.
 
 use super::names::WorkerId;
+use super::pattern::BadName;
 use crate::channel::{Mismatch, SendError, WaitingFor};
 use crate::error::OpenError;
 use crate::packet::Unserializable;
@@ -142,6 +143,13 @@ pub enum ReplyError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EmitError {
+    /// No event can have this name.
+    BadName {
+        /// The name as given, cut if it is too long.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The ring is full of what this very worker has not run its handlers for: it would wait for
     /// itself. Run or poll first.
     OwnBacklog,
@@ -187,6 +195,13 @@ pub enum RunError {
         event: String,
         /// Both types.
         types: Box<Mismatch>,
+    },
+    /// Somebody is to listen for events of this name, and none can have it: no handler was added.
+    BadName {
+        /// The name as given, cut if it is too long.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
     },
     /// The event `error` came, and nobody here listens for it.
     Unheard {
@@ -295,6 +310,9 @@ impl fmt::Display for ReplyError {
 impl fmt::Display for EmitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::BadName { name, reason } => {
+                write!(f, "{name:?} cannot be the name of an event: {reason}")
+            }
             Self::OwnBacklog => f.write_str(
                 "the ring is full of events that this worker has not handled: poll before it emits more",
             ),
@@ -327,6 +345,9 @@ impl fmt::Display for RunError {
                 "{event:?} carries a {}, and a handler expects a {}: emit what it expects, or handle what is emitted",
                 types.found, types.expected
             ),
+            Self::BadName { name, reason } => {
+                write!(f, "nothing can be heard of events {name:?}: {reason}")
+            }
             Self::Unheard { sender, type_name } => write!(
                 f,
                 "worker {sender} emitted \"error\" with a {type_name}, and nobody listens here: add a handler of \"error\", or of errors"
@@ -393,6 +414,18 @@ impl Error for RunError {
             Self::System(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<BadName> for EmitError {
+    fn from(BadName { name, reason }: BadName) -> Self {
+        Self::BadName { name, reason }
+    }
+}
+
+impl From<BadName> for RunError {
+    fn from(BadName { name, reason }: BadName) -> Self {
+        Self::BadName { name, reason }
     }
 }
 

@@ -112,10 +112,17 @@ pub struct Events<'h> {
 pub struct HandlerId(pub(crate) u64);
 
 /// What went wrong, and with which event.
-struct Fault {
+pub(super) struct Fault {
     error: RunError,
     event: String,
     sender: WorkerId,
+}
+
+impl Fault {
+    /// One that is of no event, at this worker.
+    pub(super) fn of_none(error: RunError, own: WorkerId) -> Self {
+        Self { error, event: String::new(), sender: own }
+    }
 }
 
 /// How long to go on.
@@ -190,6 +197,9 @@ impl<'h> Events<'h> {
     /// others.
     ///
     /// An event that carries another packet is an error, for patterns too: the handler does not run.
+    ///
+    /// A handler that nothing could ever come to, of an empty name or one of more than 1024 bytes, is not
+    /// added. The next dispatch has the error: [`BadName`](RunError::BadName).
     pub fn on<T: Packet>(
         &mut self,
         event: &str,
@@ -269,9 +279,11 @@ impl<'h> Events<'h> {
 
     /// Emits an event to all workers that have `Events`, this one included. Waits for room.
     ///
+    /// Its name has 1 to 1024 bytes, and no part of it is `*` or `**`.
+    ///
     /// # Errors
     ///
-    /// [`OwnBacklog`](EmitError::OwnBacklog): the ring is full of what this worker has not
+    /// [`BadName`](EmitError::BadName). [`OwnBacklog`](EmitError::OwnBacklog): the ring is full of what this worker has not
     /// dispatched, so it would wait for itself. [`TooLarge`](EmitError::TooLarge),
     /// [`Unserializable`](EmitError::Unserializable), [`Send`](EmitError::Send).
     pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
@@ -308,8 +320,8 @@ impl<'h> Events<'h> {
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run). A packet of another type is an error of this call, for which handlers of
-    /// errors are not asked. Where the packet comes with an error, the packet is returned, and the
+    /// As [`run`](Self::run), and [`BadName`](RunError::BadName) for what could never come. A packet of
+    /// another type is an error of this call, for which handlers of errors are not asked. Where the packet comes with an error, the packet is returned, and the
     /// error by the next dispatch.
     pub fn wait_for<T: Unpack>(&mut self, event: &str) -> Result<T, RunError> {
         loop {
@@ -363,7 +375,13 @@ impl<'h> Events<'h> {
     }
 
     fn add(&mut self, event: &str, place: Place, once: bool, handler: Handler<'h>) -> HandlerId {
-        self.handlers.add(Subject::Event(Pattern::new(event)), place, once, handler)
+        match Pattern::new(event) {
+            Ok(event) => self.handlers.add(Subject::Event(event), place, once, handler),
+            Err(bad) => {
+                self.note(bad.into());
+                self.handlers.nobody()
+            }
+        }
     }
 
     fn wait_until<T: Unpack>(
@@ -371,7 +389,7 @@ impl<'h> Events<'h> {
         event: &str,
         deadline: Deadline,
     ) -> Result<Option<T>, RunError> {
-        let pattern = Pattern::new(event);
+        let pattern = Pattern::new(event)?;
         let mut found = None;
         let mut look = |name: &str, mail: &Mail<'_>| {
             if !pattern.fits(name) {
@@ -454,7 +472,7 @@ impl<'h> Events<'h> {
         let is_unheard = event == ERROR && handlers.count(Heard::Event(event)) == 0;
         handlers.run(Heard::Event(event), |handler, changes| {
             let Handler::Event(handler) = handler else { return false };
-            let mut context = Context { emitter, changes, stops, event, sender };
+            let mut context = Context { emitter, changes, stops, faults, event, sender };
             let (ran, error) = match handler(&mail, &mut context) {
                 Outcome::Ran => (true, None),
                 Outcome::Failed(error) => (true, Some(error)),
@@ -520,19 +538,19 @@ impl<'h> Events<'h> {
         let Some(change) = self.watch.as_mut().and_then(|watch| watch.try_recv().ok()) else {
             return;
         };
-        let Self { handlers, emitter, stops, .. } = self;
+        let Self { handlers, emitter, stops, faults, .. } = self;
         handlers.run(Heard::Worker, |handler, changes| {
             let Handler::Worker(handler) = handler else { return false };
             let sender = whose(&change);
-            handler(&change, &mut Context { emitter, changes, stops, event: "", sender });
+            let event = "";
+            handler(&change, &mut Context { emitter, changes, stops, faults, event, sender });
             true
         });
     }
 
     /// Takes an error down that is of no event.
     fn note(&mut self, error: RunError) {
-        let sender = self.emitter.sender();
-        self.faults.push_back(Fault { error, event: String::new(), sender });
+        self.faults.push_back(Fault::of_none(error, self.emitter.sender()));
     }
 
     /// Tells the handlers of errors; without any, the error is the dispatch's.
@@ -540,11 +558,12 @@ impl<'h> Events<'h> {
         if self.handlers.count(Heard::Error) == 0 {
             return Err(fault.error);
         }
-        let Self { handlers, emitter, stops, .. } = self;
+        let Self { handlers, emitter, stops, faults, .. } = self;
         let Fault { error, event, sender } = fault;
+        let event = &*event;
         handlers.run(Heard::Error, |handler, changes| {
             let Handler::Error(handler) = handler else { return false };
-            handler(&error, &mut Context { emitter, changes, stops, event: &event, sender });
+            handler(&error, &mut Context { emitter, changes, stops, faults, event, sender });
             true
         });
         Ok(())

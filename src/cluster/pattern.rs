@@ -1,13 +1,54 @@
-//! Patterns over names of events: `threadA::*`, `**::closed`.
+//! Names of events, and patterns over them: `threadA::*`, `**::closed`.
 //!
 //! A name is parts between `::`. In a pattern the part `*` stands for one part, whatever it is, and
 //! `**` for any number of them, none included. Everything else stands for itself, letter by letter:
 //! `thread*` is a part that ends in an asterisk.
 //!
-//! It guarantees that a look takes no longer than the product of both lengths, whatever they are.
+//! It guarantees that a look takes no longer than the product of both lengths, whatever they are; that
+//! no event is emitted whose name is empty, a pattern, or of no sensible length; and that whoever
+//! listens for what cannot come is told so.
 
 const ONE: &str = "*";
 const ANY: &str = "**";
+
+/// Most bytes of a name or a pattern.
+pub(crate) const LONGEST: usize = 1024;
+/// Most letters that are shown of one that is longer.
+const SHOWN: usize = 60;
+
+/// Why something is not the name of an event, or no pattern over such names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadName {
+    /// The name as given, cut if it is too long.
+    pub(crate) name: String,
+    /// What is wrong with it.
+    pub(crate) reason: &'static str,
+}
+
+/// Whether an event can have this name.
+pub(crate) fn check_name(name: &str) -> Result<(), BadName> {
+    check_length(name)?;
+    if name.contains(ONE) && is_pattern(name) {
+        let reason = "a part of it is an asterisk, which only those who listen may write";
+        return Err(BadName { name: name.to_owned(), reason });
+    }
+    Ok(())
+}
+
+fn check_length(name: &str) -> Result<(), BadName> {
+    if name.is_empty() {
+        return Err(BadName { name: String::new(), reason: "it is empty" });
+    }
+    if name.len() > LONGEST {
+        let shown = name.chars().take(SHOWN).chain(['…']).collect();
+        return Err(BadName { name: shown, reason: "it is longer than 1024 bytes" });
+    }
+    Ok(())
+}
+
+fn is_pattern(text: &str) -> bool {
+    text.split("::").any(|part| part == ONE || part == ANY)
+}
 
 /// What a handler is for: one name, or all that a pattern describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +58,10 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
-    pub(crate) fn new(text: &str) -> Self {
-        let is_name = !text.split("::").any(|part| part == ONE || part == ANY);
-        Self { text: text.to_owned(), is_name }
+    /// A name or a pattern, unless nothing could ever fit it.
+    pub(crate) fn new(text: &str) -> Result<Self, BadName> {
+        check_length(text)?;
+        Ok(Self { text: text.to_owned(), is_name: !is_pattern(text) })
     }
 
     /// As it was written.
@@ -60,11 +102,11 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Pattern;
+    use super::{BadName, LONGEST, Pattern, check_name};
 
     #[track_caller]
     fn check(pattern: &str, fit: &[&str], do_not: &[&str]) {
-        let pattern = Pattern::new(pattern);
+        let pattern = Pattern::new(pattern).unwrap();
         for name in fit {
             assert!(pattern.fits(name), "{pattern:?} describes {name:?}");
         }
@@ -77,7 +119,6 @@ mod tests {
     fn a_name_is_itself_alone() {
         check("threadA::open", &["threadA::open"], &["threadA", "threadA::opened", "open", ""]);
         check("thread*", &["thread*"], &["thread", "threadA"]);
-        check("", &[""], &["a", "::"]);
     }
 
     #[test]
@@ -103,6 +144,29 @@ mod tests {
     fn many_of_them_are_no_trap() {
         let name = vec!["a"; 2000].join("::");
         let pattern = ["**::a::a::a::a::b"; 20].join("::");
-        assert!(!Pattern::new(&pattern).fits(&name));
+        assert!(!Pattern::new(&pattern).unwrap().fits(&name));
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_says_why() {
+        let reason = |name: &str| check_name(name).map_err(|bad| bad.reason);
+        assert_eq!(reason(""), Err("it is empty"));
+        for pattern in ["*", "**", "a::*", "*::a", "a::**::b"] {
+            assert!(reason(pattern).unwrap_err().contains("asterisk"), "{pattern}");
+            assert!(Pattern::new(pattern).is_ok());
+        }
+        for name in ["a", "::", "a::", "thread*", "*a::b", "***", "é", &"n".repeat(LONGEST)] {
+            assert_eq!(reason(name), Ok(()));
+        }
+    }
+
+    #[test]
+    fn one_that_is_too_long_is_not_repeated_whole() {
+        let name = "é".repeat(LONGEST / 2 + 1);
+        let BadName { name: shown, reason } = check_name(&name).unwrap_err();
+        assert!(reason.contains(&LONGEST.to_string()));
+        assert!(shown.len() < 200 && shown.ends_with("é…"), "{shown}");
+        assert_eq!(Pattern::new(&name).unwrap_err(), BadName { name: shown, reason });
+        assert_eq!(Pattern::new("").unwrap_err().reason, "it is empty");
     }
 }

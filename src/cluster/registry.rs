@@ -97,10 +97,15 @@ impl<H> Changes<H> {
         once: bool,
         handler: H,
     ) -> HandlerId {
-        self.next += 1;
-        let id = HandlerId(self.next);
+        let id = self.nobody();
         self.list.push(Change::Add(Entry { id, subject, once, handler }, place));
         id
+    }
+
+    /// The id of a handler that is not added.
+    pub(crate) fn nobody(&mut self) -> HandlerId {
+        self.next += 1;
+        HandlerId(self.next)
     }
 
     /// Removes a handler.
@@ -126,6 +131,11 @@ impl<H> Registry<H> {
         let id = self.changes.add(subject, place, once, handler);
         self.settle();
         id
+    }
+
+    /// The id of a handler that is not added.
+    pub(crate) fn nobody(&mut self) -> HandlerId {
+        self.changes.nobody()
     }
 
     /// Removes a handler; `false`: it is not there.
@@ -235,7 +245,7 @@ mod tests {
     }
 
     fn subject(event: &str) -> Subject {
-        Subject::Event(Pattern::new(event))
+        Subject::Event(Pattern::new(event).unwrap())
     }
 
     impl Registry<Tale> {
