@@ -104,12 +104,40 @@ fn an_id_is_the_same_after_a_restart() {
     assert_eq!(b.worker("b").unwrap().generation, 2);
     let wanted = Worker::builder().id(WorkerId(9)).join(&cluster, "e").unwrap();
     assert_eq!(wanted.id(), WorkerId(9));
-    // Taken, or not there at all: another one will do.
+    // It is taken: another one will do.
     let unlucky = Worker::builder().id(WorkerId(9)).join(&cluster, "f").unwrap();
     assert_eq!(unlucky.id(), WorkerId(4));
-    let beyond = Worker::builder().id(WorkerId(5000)).join(&cluster, "g").unwrap();
-    assert_eq!(beyond.id(), WorkerId(5));
-    drop((a, b, c, d, wanted, unlucky, beyond));
+    drop((a, b, c, d, wanted, unlucky));
+    assert_cluster_gone(&cluster);
+}
+
+#[test]
+fn an_id_beyond_the_desks_is_refused_and_both_are_named() {
+    let cluster = unique("beyond");
+    let refusal = |builder: packetring::WorkerBuilder, name: &str| {
+        let error = builder.join(&cluster, name).unwrap_err();
+        let JoinError::Open(OpenError::BadSettings { reason }) = &error else { panic!("{error}") };
+        reason.clone()
+    };
+    let beyond = |id| Worker::builder().id(WorkerId(id));
+    // Also by who would have made the cluster, and then nothing is left of it.
+    let reason = refusal(beyond(999), "first");
+    assert_eq!(reason, "worker id 999 is not from 0 to 127: there are 128 desks");
+    assert_cluster_gone(&cluster);
+    let last = beyond(3).max_workers(4).join(&cluster, "last").unwrap();
+    assert_eq!(last.id(), WorkerId(3));
+    assert_eq!(refusal(beyond(4), "other"), "worker id 4 is not from 0 to 3: there are 4 desks");
+    // Also of one that was there before and would get its own.
+    drop(Worker::join(&cluster, "known").unwrap());
+    refusal(beyond(4), "known");
+    // The number that a process manager counted up to is no choice of anyone's.
+    let mut peer = Peer::start_under(
+        &["env", "-u", "NODE_APP_INSTANCE", "name=api", "pm_id=4"],
+        &format!("environment {cluster}"),
+    );
+    assert_eq!(peer.hear(), "api-4 1");
+    drop((peer, last));
+    drop(Worker::join(&cluster, "end").unwrap());
     assert_cluster_gone(&cluster);
 }
 

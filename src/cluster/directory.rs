@@ -102,8 +102,10 @@ pub(crate) enum Found {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) name: &'a str,
-    /// If it was not there before, and this one is free.
+    /// One of the cluster's ids: if it was not there before, and this one is free.
     pub(crate) id: Option<WorkerId>,
+    /// The same, where the cluster has so many.
+    pub(crate) hint: Option<WorkerId>,
     pub(crate) max_workers: Option<usize>,
     pub(crate) patience: Option<Duration>,
 }
@@ -127,6 +129,7 @@ impl Directory {
     pub(crate) fn join(cluster: &str, wanted: &Wanted<'_>) -> Result<Self, JoinError> {
         check_name(cluster, wanted.name)?;
         let segment = open(cluster, wanted)?;
+        check_id(&segment, wanted)?;
         let desk = {
             let control = segment.lock().map_err(JoinError::Open)?;
             reap(&control, &segment, cluster, None);
@@ -409,6 +412,19 @@ fn open(cluster: &str, wanted: &Wanted<'_>) -> Result<Segment, JoinError> {
     }
 }
 
+/// Whether there is a desk of the wanted id.
+fn check_id(segment: &Segment, wanted: &Wanted<'_>) -> Result<(), JoinError> {
+    let desks = segment.settings().desks;
+    match wanted.id {
+        Some(WorkerId(id)) if usize::from(id) >= desks => {
+            let last = desks - 1;
+            let reason = format!("worker id {id} is not from 0 to {last}: there are {desks} desks");
+            Err(JoinError::Open(OpenError::BadSettings { reason }))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn mismatch(segment: &Segment, expected: usize) -> JoinError {
     JoinError::Open(OpenError::SettingsMismatch {
         name: segment.name().to_owned(),
@@ -441,8 +457,8 @@ fn choose(segment: &Segment, cluster: &str, wanted: &Wanted<'_>) -> Result<usize
     let mut free = (0..all.len()).filter(is_free);
     let was_there = |index: &usize| all[*index].phase.generation() > 0;
     let own = free.clone().find(|index| is_own(index) && was_there(index));
-    let chosen =
-        wanted.id.map(|id| usize::from(id.0)).filter(|id| free.clone().any(|at| at == *id));
+    let wanted = wanted.id.or(wanted.hint).map(|id| usize::from(id.0));
+    let chosen = wanted.filter(|id| free.clone().any(|at| at == *id));
     let fresh = free.clone().find(|index| !was_there(index));
     let found = own.or(chosen).or(fresh).or_else(|| free.next());
     found.ok_or(JoinError::Full { limit: all.len() })

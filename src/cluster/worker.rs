@@ -62,6 +62,8 @@ const _: () = {
 pub struct WorkerBuilder {
     pub(super) max_workers: Option<usize>,
     pub(super) id: Option<WorkerId>,
+    /// The id that the process manager has for this process.
+    pub(super) hint: Option<WorkerId>,
     pub(super) inbox_capacity: Option<usize>,
     pub(super) events_overflow: Option<Overflow>,
     pub(super) patience: Option<Duration>,
@@ -85,14 +87,15 @@ impl Worker {
     ///
     /// That is `name` of the environment, or the program's name where there is none, and behind it
     /// `-<n>` with `n` from `NODE_APP_INSTANCE`, else from `pm_id`, which is also the id that is
-    /// asked for. So a process that PM2 restarts has the name and id it had before.
+    /// asked for, where the cluster has so many desks. So a process that PM2 restarts has the name and
+    /// id it had before.
     ///
     /// # Errors
     ///
     /// As [`join`](Self::join).
     pub fn from_env(cluster: &str) -> Result<Self, JoinError> {
         let default = DefaultName::of_process();
-        let builder = WorkerBuilder { id: default.id, ..Self::builder() };
+        let builder = WorkerBuilder { hint: default.id, ..Self::builder() };
         builder.join(cluster, &default.name)
     }
 
@@ -101,6 +104,7 @@ impl Worker {
         WorkerBuilder {
             max_workers: None,
             id: None,
+            hint: None,
             inbox_capacity: None,
             events_overflow: None,
             patience: None,
@@ -201,7 +205,9 @@ impl WorkerBuilder {
         self
     }
 
-    /// The id to have, if no worker of this name was there before and it is free.
+    /// The id to have, if no worker of this name was there before and it is free. It is below
+    /// [`max_workers`](Self::max_workers), else joining is
+    /// [`BadSettings`](OpenError::BadSettings).
     pub fn id(mut self, id: WorkerId) -> Self {
         self.id = Some(id);
         self
@@ -234,8 +240,8 @@ impl WorkerBuilder {
     ///
     /// As [`Worker::join`].
     pub fn join(self, cluster: &str, name: &str) -> Result<Worker, JoinError> {
-        let wanted =
-            Wanted { name, id: self.id, max_workers: self.max_workers, patience: self.patience };
+        let Self { id, hint, max_workers, patience, .. } = self;
+        let wanted = Wanted { name, id, hint, max_workers, patience };
         let directory = Directory::join(cluster, &wanted)?;
         Ok(Worker {
             endpoints: Endpoints::of(directory.id(), directory.generation()),

@@ -15,7 +15,7 @@ const PEER: Address<'_> = Address::Name("peer");
 const DESK: WorkerId = WorkerId(1);
 
 fn join(cluster: &str, name: &str, patience: Duration) -> Result<Directory, JoinError> {
-    let wanted = Wanted { name, id: None, max_workers: None, patience: Some(patience) };
+    let wanted = Wanted { name, id: None, hint: None, max_workers: None, patience: Some(patience) };
     Directory::join(cluster, &wanted)
 }
 
