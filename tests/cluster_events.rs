@@ -195,6 +195,80 @@ fn handlers_run_in_order_prepended_ones_first_and_once_ones_once() {
 }
 
 #[test]
+fn one_that_runs_once_may_be_first_and_may_fail() {
+    let (place, log) = (Place::new(), Log::default());
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    events.on::<u32>("n", |_, _| log.say("on"));
+    events.prepend::<u32>("n", |_, _| log.say("first"));
+    events.prepend_once::<u32>("n", |_, _| log.say("before"));
+    events.try_once::<u32>("n", |_, _| {
+        log.say("tries");
+        failing("once")
+    });
+    assert_eq!(events.listener_count("n"), 4);
+    events.emit("n", &1_u32).unwrap();
+    let Err(RunError::Handler { event, source }) = events.run() else { panic!() };
+    assert_eq!((&*event, &*source.to_string()), ("n", "once"));
+    assert_eq!(log.take(), "before first on tries");
+    events.emit("n", &1_u32).unwrap();
+    assert_eq!(events.poll().unwrap(), 1);
+    assert_eq!((&*log.take(), events.listener_count("n")), ("first on", 2));
+}
+
+#[test]
+fn every_handler_can_be_removed_at_once_those_of_errors_and_workers_too() {
+    let place = Place::new();
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    let deaf = |_: &_, _: &mut Context<'_>| panic!("it was removed");
+    for name in ["n", "n", "m", "**"] {
+        events.on::<u32>(name, deaf);
+    }
+    events.on_error(|_, _| panic!("it was removed"));
+    events.on_worker(|_, _| panic!("it was removed"));
+    assert_eq!((events.off_every(), events.off_every()), (6, 0));
+    assert_eq!((events.event_names(), events.listener_count("n")), (vec![], 0));
+    let _two = place.worker("two");
+    events.try_on::<u32>("n", |_, context| {
+        context.off_every();
+        failing("no")
+    });
+    events.emit("n", &1_u32).unwrap();
+    assert!(matches!(events.poll(), Err(RunError::Handler { .. })), "nobody is there for errors");
+    events.emit("n", &1_u32).unwrap();
+    assert_eq!(events.poll().unwrap(), 1);
+    assert_eq!(events.event_names(), [""; 0]);
+}
+
+#[test]
+fn a_handler_can_add_all_that_the_events_can() {
+    let place = Place::new();
+    let one = place.worker("one");
+    let (say, said) = std::sync::mpsc::channel();
+    let mut events = one.events().unwrap();
+    events.once::<u32>("n", move |_, context| {
+        let (behind, first, once) = (say.clone(), say.clone(), say.clone());
+        context.on::<u32>("n", move |_, _| behind.send("behind").unwrap());
+        context.prepend::<u32>("n", move |_, _| first.send("first").unwrap());
+        context.prepend_once::<u32>("n", move |_, _| once.send("once").unwrap());
+        context.try_once::<u32>("n", move |_, _| {
+            say.send("tries").unwrap();
+            failing("once")
+        });
+    });
+    events.emit("n", &1_u32).unwrap();
+    events.poll().unwrap();
+    events.emit("n", &1_u32).unwrap();
+    assert!(matches!(events.poll(), Err(RunError::Handler { .. })));
+    assert_eq!(said.try_iter().collect::<Vec<_>>(), ["once", "first", "behind", "tries"]);
+    events.emit("n", &1_u32).unwrap();
+    events.poll().unwrap();
+    assert_eq!(said.try_iter().collect::<Vec<_>>(), ["first", "behind"]);
+    assert_eq!(events.listener_count("n"), 2);
+}
+
+#[test]
 fn what_a_handler_adds_or_removes_counts_from_the_next_event_on() {
     let (place, log) = (Place::new(), Log::default());
     let one = place.worker("one");
@@ -598,6 +672,8 @@ fn a_handler_that_nothing_can_come_to_is_an_error_of_the_next_dispatch() {
             events.try_on::<u32>(name, |_, _| Ok(())),
             events.once::<u32>(name, |_, _| {}),
             events.prepend::<u32>(name, |_, _| {}),
+            events.prepend_once::<u32>(name, |_, _| {}),
+            events.try_once::<u32>(name, |_, _| Ok(())),
         ];
         for handler in added {
             let error = events.poll().unwrap_err();

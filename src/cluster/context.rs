@@ -5,7 +5,9 @@
 
 use super::emitter::Emitter;
 use super::error::EmitError;
-use super::events::{BoxError, Fault, HandlerId, hearing, hearing_always, hearing_once};
+use super::events::{
+    BoxError, Fault, HandlerId, hearing, hearing_always, hearing_once, hearing_once_always,
+};
 use super::handler::Handler;
 use super::names::WorkerId;
 use super::pattern::Pattern;
@@ -37,6 +39,7 @@ pub(super) trait Changing {
     fn nobody(&mut self) -> HandlerId;
     fn remove(&mut self, id: HandlerId);
     fn remove_all(&mut self, event: &str);
+    fn remove_every(&mut self);
 }
 
 impl Changing for Changes<Handler<'_>> {
@@ -60,6 +63,10 @@ impl Changing for Changes<Handler<'_>> {
 
     fn remove_all(&mut self, event: &str) {
         Changes::remove_all(self, event);
+    }
+
+    fn remove_every(&mut self) {
+        Changes::remove_every(self);
     }
 }
 
@@ -127,7 +134,34 @@ impl Context<'_> {
         event: &str,
         handler: impl FnOnce(&T::Archived, &mut Context<'_>) + 'static,
     ) -> HandlerId {
+        self.add(event, Place::Back, true, hearing_once_always::<T>(handler))
+    }
+
+    /// Adds a handler that runs once and can fail: see [`on`](Self::on).
+    pub fn try_once<T: Packet>(
+        &mut self,
+        event: &str,
+        handler: impl FnOnce(&T::Archived, &mut Context<'_>) -> Result<(), BoxError> + 'static,
+    ) -> HandlerId {
         self.add(event, Place::Back, true, hearing_once::<T>(handler))
+    }
+
+    /// Adds a handler before all others: see [`on`](Self::on).
+    pub fn prepend<T: Packet>(
+        &mut self,
+        event: &str,
+        handler: impl FnMut(&T::Archived, &mut Context<'_>) + 'static,
+    ) -> HandlerId {
+        self.add(event, Place::Front, false, hearing_always::<T>(handler))
+    }
+
+    /// Adds a handler before all others that runs once: see [`on`](Self::on).
+    pub fn prepend_once<T: Packet>(
+        &mut self,
+        event: &str,
+        handler: impl FnOnce(&T::Archived, &mut Context<'_>) + 'static,
+    ) -> HandlerId {
+        self.add(event, Place::Front, true, hearing_once_always::<T>(handler))
     }
 
     /// Removes a handler, if it is there. For this event it still runs.
@@ -139,6 +173,11 @@ impl Context<'_> {
     /// they still run.
     pub fn off_all(&mut self, event: &str) {
         self.changes.remove_all(event);
+    }
+
+    /// Removes every handler, those of errors and of workers too. For this event they still run.
+    pub fn off_every(&mut self) {
+        self.changes.remove_every();
     }
 
     /// Has [`run`](super::Events::run), `run_for` or `poll` return after this event.

@@ -224,6 +224,15 @@ impl<'h> Events<'h> {
         event: &str,
         handler: impl FnOnce(&T::Archived, &mut Context<'_>) + 'h,
     ) -> HandlerId {
+        self.add(event, Place::Back, true, hearing_once_always::<T>(handler))
+    }
+
+    /// Adds a handler that runs once and can fail: see [`once`](Self::once).
+    pub fn try_once<T: Packet>(
+        &mut self,
+        event: &str,
+        handler: impl FnOnce(&T::Archived, &mut Context<'_>) -> Result<(), BoxError> + 'h,
+    ) -> HandlerId {
         self.add(event, Place::Back, true, hearing_once::<T>(handler))
     }
 
@@ -234,6 +243,15 @@ impl<'h> Events<'h> {
         handler: impl FnMut(&T::Archived, &mut Context<'_>) + 'h,
     ) -> HandlerId {
         self.add(event, Place::Front, false, hearing_always::<T>(handler))
+    }
+
+    /// Adds a handler before all others that runs once: see [`once`](Self::once).
+    pub fn prepend_once<T: Packet>(
+        &mut self,
+        event: &str,
+        handler: impl FnOnce(&T::Archived, &mut Context<'_>) + 'h,
+    ) -> HandlerId {
+        self.add(event, Place::Front, true, hearing_once_always::<T>(handler))
     }
 
     /// Adds a handler of errors. As long as there is one, errors come to it, and no dispatch ends
@@ -265,6 +283,11 @@ impl<'h> Events<'h> {
     /// Removes all handlers that were added by this name or pattern, and says how many there were.
     pub fn off_all(&mut self, event: &str) -> usize {
         self.handlers.remove_all(event)
+    }
+
+    /// Removes every handler, those of errors and of workers too, and says how many there were.
+    pub fn off_every(&mut self) -> usize {
+        self.handlers.remove_every()
     }
 
     /// How many handlers an event of this name would run, those by patterns included.
@@ -601,13 +624,20 @@ pub(super) fn hearing_always<'h, T: Packet>(
 
 /// The same for one that runs once.
 pub(super) fn hearing_once<'h, T: Packet>(
-    handler: impl FnOnce(&T::Archived, &mut Context<'_>) + 'h,
+    handler: impl FnOnce(&T::Archived, &mut Context<'_>) -> Result<(), BoxError> + 'h,
 ) -> Handler<'h> {
     let mut handler = Some(handler);
     hearing::<T>(move |packet, context| {
-        if let Some(handler) = handler.take() {
-            handler(packet, context);
-        }
+        handler.take().map_or(Ok(()), |handler| handler(packet, context))
+    })
+}
+
+/// The same for one that runs once and does not fail.
+pub(super) fn hearing_once_always<'h, T: Packet>(
+    handler: impl FnOnce(&T::Archived, &mut Context<'_>) + 'h,
+) -> Handler<'h> {
+    hearing_once::<T>(move |packet, context| {
+        handler(packet, context);
         Ok(())
     })
 }

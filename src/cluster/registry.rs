@@ -80,6 +80,7 @@ enum Change<H> {
     Add(Entry<H>, Place),
     Remove(HandlerId),
     RemoveAll(String),
+    RemoveEvery,
 }
 
 impl<H> Default for Registry<H> {
@@ -117,6 +118,11 @@ impl<H> Changes<H> {
     pub(crate) fn remove_all(&mut self, event: &str) {
         self.list.push(Change::RemoveAll(event.to_owned()));
     }
+
+    /// Removes every handler there is.
+    pub(crate) fn remove_every(&mut self) {
+        self.list.push(Change::RemoveEvery);
+    }
 }
 
 impl<H> Registry<H> {
@@ -150,6 +156,11 @@ impl<H> Registry<H> {
         let before = self.list.len();
         self.list.retain(|entry| entry.event() != Some(event));
         before - self.list.len()
+    }
+
+    /// Removes every handler there is, whatever it is about, and says how many there were.
+    pub(crate) fn remove_every(&mut self) -> usize {
+        std::mem::take(&mut self.list).len()
     }
 
     /// How many handlers this would run.
@@ -202,7 +213,8 @@ impl<H> Registry<H> {
                 Change::Add(entry, Place::Back) => self.list.push(entry),
                 Change::Add(entry, Place::Front) => self.list.insert(0, entry),
                 Change::Remove(id) => drop(self.remove(id)),
-                Change::RemoveAll(event) => drop(self.remove_all(&event)),
+                Change::RemoveAll(event) => _ = self.remove_all(&event),
+                Change::RemoveEvery => _ = self.remove_every(),
             }
         }
     }
@@ -425,6 +437,25 @@ mod tests {
         assert_eq!(registry.remove_all("open"), 2);
         assert_eq!(registry.remove_all("open"), 0);
         assert_eq!(registry.names(), ["closed", "*"]);
+    }
+
+    #[test]
+    fn every_one_can_be_removed_whatever_it_is_about() {
+        let mut registry = Registry::default();
+        registry.on("open", tale("a"));
+        registry.on("**", tale("b"));
+        registry.add(Subject::Errors, Place::Back, false, tale("e"));
+        registry.add(Subject::Workers, Place::Back, false, tale("w"));
+        assert_eq!((registry.remove_every(), registry.remove_every()), (4, 0));
+        let act = |changes: &mut Changes<Tale>| {
+            changes.add(subject("open"), Place::Back, false, tale("never"));
+            changes.remove_every();
+            changes.add(subject("open"), Place::Back, false, tale("later"));
+        };
+        registry.on("open", acting("act", act));
+        registry.on("open", tale("b"));
+        assert_eq!(registry.emit("open"), "act b");
+        assert_eq!(registry.emit("open"), "later");
     }
 
     #[test]
