@@ -11,8 +11,8 @@
 mod support;
 
 use packetring::{
-    Context, EmitError, Events, OpenError, Overflow, RunError, WaitingFor, Worker, WorkerChange,
-    packet,
+    Context, EmitError, Events, OpenError, Overflow, RunError, Wait, WaitingFor, Worker,
+    WorkerChange, packet, select, try_select,
 };
 use std::cell::RefCell;
 use std::fs;
@@ -876,6 +876,7 @@ fn peer() {
         "sit" => sit(&role),
         "echo" => echo(&role),
         "hold" => hold(&role),
+        "spin" => spin(&role),
         other => panic!("no role {other}"),
     }
 }
@@ -939,6 +940,106 @@ fn workers_in_other_processes_hear_and_answer_in_order() {
     events.emit("stop", &0_u8).unwrap();
     peers.into_iter().for_each(Peer::finish);
     drop(events);
+}
+
+#[test]
+fn events_are_selected_while_a_dispatch_has_something_to_do() {
+    let (place, log) = (Place::new(), Log::default());
+    let (one, two) = (place.worker("one"), place.worker("two"));
+    let mut numbers = one.subscriber::<u64>("numbers").unwrap();
+    let mut events = one.events().unwrap();
+    let mut ready = |events: &mut Events<'_>| match try_select(&mut [&mut numbers, events]) {
+        None => false,
+        Some(1) => true,
+        other => panic!("{other:?}"),
+    };
+    assert!(!ready(&mut events));
+    // An event, whether somebody is there for it or not.
+    two.events().unwrap().emit("n", &1_u32).unwrap();
+    assert!(ready(&mut events) && ready(&mut events), "to look takes nothing");
+    assert_eq!(events.poll().unwrap(), 1);
+    assert!(!ready(&mut events));
+    // What went wrong and was not told yet.
+    events.try_on::<u32>("n", |_, _| failing("first"));
+    events.try_on::<u32>("n", |_, _| failing("second"));
+    events.emit("n", &1_u32).unwrap();
+    for _ in 0..2 {
+        assert!(ready(&mut events));
+        assert!(matches!(events.poll(), Err(RunError::Handler { .. })));
+    }
+    assert!(!ready(&mut events));
+    // News of workers, if somebody is there for it.
+    let guest = place.worker("guest");
+    assert!(!ready(&mut events));
+    events.on_worker(|change, _| log.say(named(change)));
+    assert!(!ready(&mut events), "what was before is no news");
+    drop(guest);
+    assert!(ready(&mut events));
+    assert_eq!((events.poll().unwrap(), &*log.take()), (0, "-guest"));
+    assert!(!ready(&mut events));
+}
+
+#[test]
+fn events_that_were_lost_are_selected_and_told() {
+    let place = Place::new();
+    let (one, two) = (place.dropping("one"), place.worker("two"));
+    let (mut slow, mut fast) = (one.events().unwrap(), two.events().unwrap());
+    for number in 0..100_000_u64 {
+        fast.emit("n", &number).unwrap();
+    }
+    assert_eq!(select(&mut [&mut slow]), 0);
+    assert!(matches!(slow.poll(), Err(RunError::Missed(_))));
+    while try_select(&mut [&mut slow]).is_some() {
+        assert!(slow.poll().unwrap() > 0, "selected for nothing");
+    }
+}
+
+/// Waits for an event, then for room, spinning, and for an event asleep. Arguments: cluster, name.
+fn spin(role: &Role) {
+    let worker = Worker::join(&role.arguments[0], &role.arguments[1]).unwrap();
+    let mut events = worker.events().unwrap();
+    events.set_wait(Wait::spin());
+    peer::say(&rustix::thread::gettid().as_raw_pid().to_string());
+    events.wait_for::<u8>("go").unwrap();
+    while events.try_emit("n", &[0_u64; 8]).is_ok() {
+        events.poll().unwrap();
+    }
+    peer::say("waits for room");
+    events.emit("n", &[0_u64; 8]).unwrap();
+    events.set_wait(Wait::park());
+    peer::say("parks");
+    events.wait_for::<u8>("go").unwrap();
+}
+
+#[test]
+fn how_events_are_waited_for_can_be_chosen() {
+    let place = Place::new();
+    let one = place.worker("one");
+    let mut events = one.events().unwrap();
+    let mut peer = place.peer("spin", "two");
+    let path = format!("/proc/{}/task/{}/syscall", peer.pid(), peer.hear());
+    let sleeps = || {
+        let line = fs::read_to_string(&path).unwrap_or_default();
+        line.starts_with("449 ") || line.starts_with(&format!("{} ", libc::SYS_futex))
+    };
+    let can_be_seen = fs::read_to_string(&path).is_ok();
+    let spins = || {
+        for _ in 0..100 {
+            assert!(!sleeps(), "it is to spin");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    spins();
+    events.emit("go", &0_u8).unwrap();
+    peer.expect("waits for room");
+    spins();
+    assert!(events.poll().unwrap() > 0);
+    peer.expect("parks");
+    if can_be_seen {
+        wait_until("it sleeps", sleeps);
+    }
+    events.emit("go", &0_u8).unwrap();
+    peer.finish();
 }
 
 /// With handlers of workers, too: two words, one sleep.

@@ -20,10 +20,12 @@ use support::{LONG, Watch, assert_gone, unique, wait_until};
 
 /// As many as ten topics, an inbox, two services, replies and a watch.
 const MANY: usize = 15;
-/// What a worker has to listen to, and all of it with its inbox and its watch.
+/// What a worker has to listen to, and all of it with its inbox, its watch and its events.
 const TOPICS: usize = 10;
 const SERVICES: usize = 2;
-const WORK: usize = TOPICS + SERVICES + 2;
+const WORK: usize = TOPICS + SERVICES + 3;
+/// Events are two words if they tell of workers, too.
+const WORDS: usize = WORK + 1;
 /// The kernel waits for no more words at once.
 const TOO_MANY: usize = 130;
 /// The number of the system call, on every machine.
@@ -96,7 +98,7 @@ fn listen(role: &Role) {
     }
 }
 
-/// A worker with ten topics, an inbox, two services and a watch. Arguments: cluster.
+/// A worker with ten topics, an inbox, two services, a watch and events. Arguments: cluster.
 fn work(role: &Role) {
     let worker = Worker::join(&role.arguments[0], "ear").unwrap();
     let topic = |index| worker.subscriber::<u64>(&format!("topic-{index}")).unwrap();
@@ -105,6 +107,9 @@ fn work(role: &Role) {
     let service = |index| worker.service::<u64, u64>(&format!("service-{index}")).unwrap();
     let mut services: [Service<u64, u64>; SERVICES] = std::array::from_fn(service);
     let mut watch = worker.watch().unwrap();
+    let mut events = worker.events().unwrap();
+    events.on::<u64>("tell", |number, _| peer::say(&format!("{} {number}", WORK - 1)));
+    events.on_worker(|_, _| peer::say(&format!("{} news", WORK - 1)));
     peer::say("listens");
     loop {
         let mut list: Vec<&mut dyn Selectable> = Vec::new();
@@ -112,6 +117,7 @@ fn work(role: &Role) {
         list.push(&mut inbox);
         list.extend(services.iter_mut().map(|service| service as &mut dyn Selectable));
         list.push(&mut watch);
+        list.push(&mut events);
         assert_eq!(list.len(), WORK);
         let index = select_timeout(&mut list, LONG).expect("nobody woke the worker");
         if index < TOPICS {
@@ -129,9 +135,11 @@ fn work(role: &Role) {
             let number = request.to_native();
             request.reply(&(number + 1)).unwrap();
             peer::say(&format!("{index} {number}"));
-        } else {
+        } else if index == WORK - 2 {
             watch.try_recv().unwrap();
-            peer::say(&format!("{index} 0"));
+            peer::say(&format!("{index} news"));
+        } else {
+            events.poll().unwrap();
         }
     }
 }
@@ -308,12 +316,13 @@ fn a_worker_sleeps_in_one_place_for_all_that_it_listens_to() {
     let client = |index| worker.client::<u64, u64>(&format!("service-{index}")).unwrap();
     let mut clients: [Client<u64, u64>; SERVICES] = std::array::from_fn(client);
     let can_be_seen = has_waitv() && words_slept_on(ear.pid()).is_some();
+    let mut events = worker.events().unwrap();
     let mut guest = None;
     for number in 0..3 {
         for index in 0..WORK {
             if can_be_seen {
                 wait_until("one thread sleeps on all words", || {
-                    words_slept_on(ear.pid()).is_some_and(|words| words == [WORK])
+                    words_slept_on(ear.pid()).is_some_and(|words| words == [WORDS])
                 });
             }
             if let Some(topic) = topics.get_mut(index) {
@@ -323,10 +332,14 @@ fn a_worker_sleeps_in_one_place_for_all_that_it_listens_to() {
             } else if let Some(client) = clients.get_mut(index - TOPICS - 1) {
                 let reply = client.call_timeout(&number, LONG).unwrap();
                 assert_eq!(*reply, number + 1);
+            } else if index == WORK - 1 {
+                events.emit("tell", &number).unwrap();
             } else {
-                // Somebody comes, or goes.
+                // Somebody comes, or goes: news for the watch, and for the events.
                 guest = guest.map_or_else(|| Worker::join(&cluster, "guest").ok(), |_| None);
-                ear.expect(&format!("{index} 0"));
+                let mut told = [ear.hear(), ear.hear()];
+                told.sort();
+                assert_eq!(told, [index, index + 1].map(|index| format!("{index} news")));
                 continue;
             }
             ear.expect(&format!("{index} {number}"));

@@ -331,6 +331,11 @@ impl Receiver {
         self.tail().saturating_sub(next)
     }
 
+    /// Whether the next receive has something to tell though there may be no packet for it.
+    pub(crate) fn has_word(&self) -> bool {
+        self.found.is_some() || self.is_over()
+    }
+
     /// Whether the ring is closed and read to its end.
     pub(crate) fn is_over(&self) -> bool {
         is_over(&self.reader)

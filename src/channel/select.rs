@@ -1,5 +1,5 @@
 //! Waiting for the first of several: subscribers, inboxes, members of groups, services, clients,
-//! watches.
+//! events, watches.
 //!
 //! It guarantees that one thread sleeps in one place for all of them, is woken by any, starves
 //! none, and finds out within a bounded sleep who of the others died. It takes nothing: what it
@@ -31,6 +31,11 @@ pub(crate) trait Waitable {
 
     /// What is rung for it.
     fn bell(&self) -> &Bell;
+
+    /// What else is rung for it, where one bell is not all.
+    fn other_bell(&self) -> Option<&Bell> {
+        None
+    }
 
     /// Whether it waits for something that is known to be under way, so that the sleep is short:
     /// the one who is at it may die.
@@ -209,7 +214,8 @@ fn pause(list: &mut [&mut dyn Selectable], deadline: Deadline) {
         return spin(list, deadline.cut(PENDING));
     }
     let list: Vec<&dyn Waitable> = list.iter_mut().map(|one| &*one.selectee().0).collect();
-    let (words, is_sure) = wait::announce_on_all(list.iter().map(|one| one.bell()));
+    let bells = list.iter().flat_map(|one| std::iter::once(one.bell()).chain(one.other_bell()));
+    let (words, is_sure) = wait::announce_on_all(bells);
     // The second look, after the announcements.
     if list.iter().any(|one| one.is_ready()) {
         return;

@@ -89,6 +89,11 @@ impl MixedSubscriber {
         self.place().0 >= end.0
     }
 
+    /// Whether the next receive has something to tell, be it that the ring is over.
+    pub(crate) fn has_word(&self) -> bool {
+        self.receiver.has_word()
+    }
+
     /// The end of what is there.
     pub(crate) fn end(&self) -> End {
         End(self.receiver.tail())

@@ -9,7 +9,7 @@ use super::names::WorkerId;
 use super::pattern::check_name;
 use crate::channel::{MixedPublisher, Patience, Seat, SendError, WaitingFor};
 use crate::packet::Packet;
-use crate::wait::{Deadline, PENDING};
+use crate::wait::{Deadline, PENDING, Wait};
 
 /// What emits the events of one `Events`.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ impl Emitter {
     /// The worker's number.
     pub(crate) fn sender(&self) -> WorkerId {
         self.sender
+    }
+
+    /// Chooses how it waits for room.
+    pub(crate) fn set_wait(&mut self, wait: Wait) {
+        self.out.set_wait(wait);
     }
 
     /// Emits an event.

@@ -25,12 +25,13 @@ use super::registry::{Heard, Place, Registry, Subject};
 use super::watch::Watch;
 use super::worker::Worker;
 use crate::channel::{
-    End, Mail, MixedSubscriber, Patience, RecvError, Ring, RingBuilder, Selectable, Waitable,
-    select_timeout,
+    End, Mail, MixedSubscriber, Patience, RecvError, Ring, RingBuilder, Selectable, Selectee,
+    Waitable, select_timeout,
 };
 use crate::error::OpenError;
 use crate::packet::{Packet, Unpack};
-use crate::wait::Deadline;
+use crate::segment::layout::Bell;
+use crate::wait::{Deadline, Wait};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::time::Duration;
@@ -89,6 +90,26 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 /// do not get this event, and the next dispatch goes on with the next.
 ///
 /// # Waiting
+///
+/// They can be waited for together with an inbox, services, topics: see [`select`](crate::select()).
+/// When their turn has come, [`poll`](Self::poll) dispatches what there is.
+///
+/// ```
+/// # let cluster = format!("events-select-{}", std::process::id());
+/// use packetring::{Worker, select};
+///
+/// let worker = Worker::join(&cluster, "one")?;
+/// let (mut inbox, mut events) = (worker.inbox()?, worker.events()?);
+/// events.on::<u32>("sold", |number, _| println!("{number} sold"));
+/// events.emit("sold", &3_u32)?;
+/// match select(&mut [&mut inbox, &mut events]) {
+///     0 => inbox.recv()?.done(),
+///     _ => assert_eq!(events.poll()?, 1),
+/// }
+/// # drop((inbox, events));
+/// # worker.leave()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// An event holds its emitter up only while the ring is full, until the slowest worker with `Events`
 /// has handled some. A worker that keeps `Events` and never dispatches holds the cluster up: drop
@@ -388,13 +409,21 @@ impl<'h> Events<'h> {
 
     /// Dispatches what is there now, without waiting. Returns how many events came.
     ///
-    /// What handlers emit meanwhile is left for the next call, so it comes to an end.
+    /// What handlers emit meanwhile is left for the next call, so it comes to an end. Whatever
+    /// [`select`](crate::select()) found is dispatched.
     ///
     /// # Errors
     ///
     /// As [`run`](Self::run).
     pub fn poll(&mut self) -> Result<usize, RunError> {
         self.dispatch(Limit::Present(self.letters.end()), None)
+    }
+
+    /// Chooses how all that waits here does so from now on: `run`, `run_for` and `wait_for` for events,
+    /// `emit` for room, and whoever [selects](crate::select()).
+    pub fn set_wait(&mut self, wait: Wait) {
+        self.letters.set_wait(wait);
+        self.emitter.set_wait(wait);
     }
 
     fn add(&mut self, event: &str, place: Place, once: bool, handler: Handler<'h>) -> HandlerId {
@@ -469,7 +498,7 @@ impl<'h> Events<'h> {
         let place = self.letters.place();
         match self.handle(awaited, outcome) {
             Ok(()) => Ok(Turn::Event),
-            Err(RecvError::Empty) => Ok(self.wait(limit)),
+            Err(RecvError::Empty) => Ok(self.sleep(limit)),
             Err(error) => {
                 let error = lost(error);
                 // One that does not go on would be told of for ever.
@@ -517,20 +546,16 @@ impl<'h> Events<'h> {
 
     fn is_over(&self, limit: Limit) -> bool {
         match limit {
-            Limit::Present(end) => self.letters.has_passed(end),
+            // What is no event is told, too: that some were lost, or that none will come.
+            Limit::Present(end) => self.letters.has_passed(end) && !self.letters.has_word(),
             Limit::Until(deadline) => deadline.has_passed(),
         }
     }
 
     /// Waits in one place for all that it hears.
-    fn wait(&mut self, limit: Limit) -> Turn {
+    fn sleep(&mut self, limit: Limit) -> Turn {
         let Limit::Until(deadline) = limit else { return Turn::Over };
-        let hears_workers = self.hears_workers();
-        let mut list: Vec<&mut dyn Selectable> = vec![&mut self.letters];
-        if let Some(watch) = self.watch.as_mut().filter(|_| hears_workers) {
-            list.push(watch);
-        }
-        match select_timeout(&mut list, deadline.cut(Duration::MAX)) {
+        match select_timeout(&mut [self], deadline.cut(Duration::MAX)) {
             Some(_) => Turn::Other,
             None => Turn::Over,
         }
@@ -545,14 +570,28 @@ impl<'h> Events<'h> {
     fn has_news_of_workers(&mut self) -> bool {
         self.turns = self.turns.wrapping_add(1);
         let end = self.letters.end();
-        if self.news_after.is_none()
-            && (self.letters.has_passed(end) || self.turns.is_multiple_of(LOOK_EVERY))
-            && self.watch.as_mut().is_some_and(Waitable::has_next)
-        {
+        if self.letters.has_passed(end) || self.turns.is_multiple_of(LOOK_EVERY) {
+            self.look_for_workers();
+        }
+        self.news_is_due()
+    }
+
+    /// Looks whether there is news of workers, and what had been emitted by then.
+    fn look_for_workers(&mut self) {
+        if self.news_after.is_none() && self.watch.as_mut().is_some_and(Waitable::has_next) {
             // Whoever left had emitted before.
             self.news_after = Some(self.letters.end());
         }
+    }
+
+    /// Whether there is news of workers, and all that comes before it is handled.
+    fn news_is_due(&self) -> bool {
         self.news_after.is_some_and(|end| self.letters.has_passed(end))
+    }
+
+    /// The watch, if somebody is there for what it tells.
+    fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref().filter(|_| self.hears_workers())
     }
 
     /// Tells of one change of a worker, if there is one.
@@ -590,6 +629,64 @@ impl<'h> Events<'h> {
             true
         });
         Ok(())
+    }
+}
+
+/// Ready when a dispatch has something to do: an event, a fault to tell, news of a worker that
+/// nothing comes before any more.
+impl Waitable for Events<'_> {
+    fn has_next(&mut self) -> bool {
+        if !self.faults.is_empty() || self.letters.receiver.has_next() {
+            return true;
+        }
+        self.hears_workers() && {
+            self.look_for_workers();
+            self.news_is_due()
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        let of_workers = || match self.news_after {
+            // It is known, and waits for what comes before it.
+            Some(_) => self.hears_workers() && self.news_is_due(),
+            None => self.watch().is_some_and(Waitable::is_ready),
+        };
+        !self.faults.is_empty() || self.letters.receiver.is_ready() || of_workers()
+    }
+
+    fn bell(&self) -> &Bell {
+        self.letters.receiver.bell()
+    }
+
+    fn other_bell(&self) -> Option<&Bell> {
+        self.watch().map(Waitable::bell)
+    }
+
+    fn is_pending(&self) -> bool {
+        self.letters.receiver.is_pending()
+    }
+
+    fn ask_locks(&mut self) {
+        Waitable::ask_locks(&mut self.letters.receiver);
+        if self.hears_workers()
+            && let Some(watch) = &mut self.watch
+        {
+            watch.ask_locks();
+        }
+    }
+
+    fn wait(&self) -> Wait {
+        self.letters.receiver.wait()
+    }
+
+    fn sleeps_on_futex(&self) -> bool {
+        self.letters.receiver.sleeps_on_futex()
+    }
+}
+
+impl Selectable for Events<'_> {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(self)
     }
 }
 
@@ -675,6 +772,7 @@ fn lost(error: RecvError) -> RunError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::try_select;
 
     fn ring() -> Ring {
         Ring::builder().capacity(4096).letters().stays_open(true).heap().unwrap()
@@ -697,6 +795,30 @@ mod tests {
     }
 
     #[test]
+    fn news_that_waits_for_an_event_on_its_way_selects_nobody() {
+        let cluster = format!("news-{}", std::process::id());
+        let worker = Worker::join(&cluster, "one").unwrap();
+        let mut told = 0;
+        let mut events = worker.events().unwrap();
+        events.on_worker(|_, _| told += 1);
+        let ring = worker.open(Object::Events, RingBuilder::default().letters()).unwrap();
+        let mut out = ring.mixed_publisher().unwrap();
+        let claim = out.reserve::<u64>().unwrap();
+        let two = Worker::join(&cluster, "two").unwrap();
+        for _ in 0..2 * LOOK_EVERY {
+            assert_eq!(try_select(&mut [&mut events]), None);
+            assert_eq!(events.poll().unwrap(), 0);
+        }
+        assert!(!Waitable::is_ready(&events), "nor does anything end its sleep");
+        drop(claim);
+        assert_eq!(select_timeout(&mut [&mut events], Duration::MAX), Some(0));
+        assert_eq!(events.poll().unwrap(), 0);
+        assert_eq!(try_select(&mut [&mut events]), None);
+        drop((events, out, ring, two));
+        assert_eq!(told, 1);
+    }
+
+    #[test]
     fn a_ring_that_was_closed_ends_every_dispatch() {
         let ring = ring();
         let mut events = Events::over(&ring, WorkerId(3), None).unwrap();
@@ -704,7 +826,9 @@ mod tests {
         events.emit("n", &1_u64).unwrap();
         ring.close().unwrap();
         for _ in 0..2 {
+            assert_eq!(try_select(&mut [&mut events]), Some(0));
             assert!(matches!(events.run(), Err(RunError::System(_))));
+            assert!(matches!(events.poll(), Err(RunError::System(_))), "whom it selected is told");
         }
         assert!(matches!(events.emit("n", &1_u64), Err(EmitError::Send(_))));
     }
