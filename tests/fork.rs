@@ -12,7 +12,10 @@
 
 mod support;
 
-use packetring::{OpenError, Publisher, RecvError, Ring, RingBuilder, SendError, Subscriber, Wait};
+use packetring::{
+    CallError, Client, Deferred, Events, Inbox, JoinError, Member, OpenError, Publisher, RecvError,
+    Ring, RingBuilder, SendError, Service, Subscriber, Taken, Wait, Watch, Worker, WorkerChange,
+};
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions, WaitStatus, setrlimit, waitpid};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -71,20 +74,33 @@ fn peer() {
         "fault" => fault_in_child(&role),
         "heap" => heap_in_child(),
         "storm" => storm(&role),
+        "worker" => worker_in_child(&role),
+        "refuse-worker" => refuse_worker_in_child(&role),
+        "fault-worker" => fault_worker_in_child(&role),
         "vanish" => vanish(&role),
         other => panic!("{other}"),
     }
 }
 
-/// Takes part in a ring, forks a child that lives for as long as the test wants, and waits to be
-/// killed. Arguments: ring, what it leaves behind.
+/// Takes part in a ring or a cluster, and is killed while its child lives. Arguments: ring or cluster,
+/// what it leaves behind.
 fn outlived(role: &Role) {
+    if role.arguments[1] == "desk" {
+        let worker = Worker::join(&role.arguments[0], "parent").unwrap();
+        let _inbox = worker.inbox().unwrap();
+        return have_a_child();
+    }
     let ring = Ring::attach(&role.arguments[0]).unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
     let _texts = (role.arguments[1] == "cursor").then(|| ring.subscriber::<u64>().unwrap());
     if role.arguments[1] == "claim" {
         std::mem::forget(out.reserve().unwrap());
     }
+    have_a_child();
+}
+
+/// Forks a child that lives for as long as the test wants, and waits to be killed.
+fn have_a_child() {
     let (mut begun, mut begins) = std::io::pipe().unwrap();
     let child = fork(|| {
         // The fork is over for it, too.
@@ -100,8 +116,8 @@ fn outlived(role: &Role) {
 }
 
 /// Starts a peer that is killed while its child lives; the child's process id.
-fn parent_killed(ring: &Ring, leaves: &str, before: impl FnOnce()) -> (Peer, u32) {
-    let mut parent = Peer::start(&format!("outlived {} {leaves}", ring.name()));
+fn parent_killed(place: &str, leaves: &str, before: impl FnOnce()) -> (Peer, u32) {
+    let mut parent = Peer::start(&format!("outlived {place} {leaves}"));
     let child = parent.hear().parse().unwrap();
     before();
     parent.kill();
@@ -115,7 +131,7 @@ fn a_child_does_not_keep_its_dead_parents_claim_alive() {
     let ring = small().open(&name).unwrap();
     let mut numbers = ring.subscriber::<u64>().unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
-    let (_parent, child) = parent_killed(&ring, "claim", || {
+    let (_parent, child) = parent_killed(&name, "claim", || {
         out.send(&7).unwrap();
         assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
     });
@@ -128,7 +144,7 @@ fn a_child_does_not_keep_its_dead_parents_cursor_alive() {
     let name = unique("fork-cursor");
     let ring = small().open(&name).unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
-    let (_parent, child) = parent_killed(&ring, "cursor", || {
+    let (_parent, child) = parent_killed(&name, "cursor", || {
         (0..16).for_each(|number| assert!(out.try_send(&number).is_ok()));
         assert!(matches!(out.try_send(&16), Err(SendError::Full { .. })));
     });
@@ -140,9 +156,31 @@ fn a_child_does_not_keep_its_dead_parents_cursor_alive() {
 fn a_child_does_not_keep_its_dead_parents_ring() {
     let name = unique("fork-ring");
     let ring = small().open(&name).unwrap();
-    let (_parent, child) = parent_killed(&ring, "nothing", || drop(ring.publisher::<u64>()));
+    let (_parent, child) = parent_killed(&name, "nothing", || drop(ring.publisher::<u64>()));
     drop(ring);
     assert_gone(&name);
+    assert!(matches!(state_of(child), Some('S' | 'R')), "the child lived to the end of it");
+}
+
+#[test]
+fn a_child_does_not_keep_its_dead_parents_desk() {
+    let cluster = unique("fork-desk");
+    let own = Worker::join(&cluster, "own").unwrap();
+    let mut watch = own.watch().unwrap();
+    let (parent, child) = parent_killed(&cluster, "desk", || {
+        let told = watch.recv_timeout(LONG).unwrap();
+        assert!(matches!(told, WorkerChange::Joined(_)), "{told:?}");
+        own.send_to("parent", &7_u64).unwrap();
+    });
+    let told = watch.recv_timeout(LONG).unwrap();
+    assert!(matches!(&told, WorkerChange::Died(who) if who.pid == parent.pid()), "{told:?}");
+    let heir = Worker::join(&cluster, "parent").unwrap();
+    let mut inbox = heir.inbox().unwrap();
+    inbox.try_recv().unwrap().done();
+    drop(inbox);
+    heir.leave().unwrap();
+    drop((watch, own));
+    assert_eq!(objects(&cluster), [""; 0]);
     assert!(matches!(state_of(child), Some('S' | 'R')), "the child lived to the end of it");
 }
 
@@ -334,6 +372,217 @@ fn heap_in_child() {
 #[test]
 fn a_child_has_a_ring_on_the_heap_to_itself() {
     Peer::start("heap").finish();
+}
+
+/// All that a worker can have: for each what is its own, and what it has in hand.
+struct Office {
+    worker: Worker,
+    inbox: Inbox,
+    client: Client<u64, u64>,
+    service: Service<u64, u64>,
+    deferred: Option<Deferred<u64>>,
+    jobs: Member<u64>,
+    numbers: Subscriber<u64>,
+    events: Events<'static>,
+    watch: Watch,
+}
+
+impl Office {
+    fn of(worker: Worker) -> Self {
+        let mut events = worker.events().unwrap();
+        events.on::<u64>("n", |number, _| peer::say(&format!("event {number}")));
+        events.on_worker(|_, _| {});
+        Self {
+            inbox: worker.inbox().unwrap(),
+            client: worker.client("double").unwrap(),
+            service: worker.service("half").unwrap(),
+            deferred: None,
+            jobs: worker.group("jobs").unwrap(),
+            numbers: worker.subscriber("numbers").unwrap(),
+            watch: worker.watch().unwrap(),
+            events,
+            worker,
+        }
+    }
+}
+
+/// Has a letter, a job, a request and two deferred ones in hand when children drop all of it.
+/// Arguments: cluster.
+fn worker_in_child(role: &Role) {
+    let mut office = Office::of(Worker::join(&role.arguments[0], "parent").unwrap());
+    let call = office.client.start(&21).unwrap();
+    peer::say("listens");
+    let mut first = Some(office.service.recv().unwrap().defer());
+    office.deferred = Some(office.service.recv().unwrap().defer());
+    std::mem::forget(office.service.recv().unwrap());
+    assert_eq!(*office.inbox.recv().unwrap().open_as::<u64>().unwrap(), 7);
+    std::mem::forget(office.inbox.recv().unwrap());
+    std::mem::forget(office.jobs.recv().unwrap());
+    let mut everything = Some(office);
+    for _ in 0..3 {
+        assert_ends_well(fork(|| {
+            first = None;
+            everything = None;
+            0
+        }));
+    }
+    peer::say("dropped");
+    peer::hear();
+    let mut office = everything.unwrap();
+    assert_eq!(*office.client.wait(call).unwrap(), 42);
+    first.unwrap().reply(&mut office.service, &1).unwrap();
+    office.deferred.take().unwrap().reply(&mut office.service, &2).unwrap();
+    let letter = office.inbox.try_recv().unwrap();
+    assert!(letter.info().redelivered);
+    assert_eq!(*letter.open_as::<u64>().unwrap(), 7);
+    letter.done();
+    assert!(matches!(office.inbox.try_recv(), Err(RecvError::Empty)));
+    let job = office.jobs.try_recv().unwrap();
+    assert_eq!(*job, 8);
+    Taken::done(job);
+    assert_eq!(*office.numbers.try_recv().unwrap(), 9);
+    assert_eq!(office.events.poll().unwrap(), 1);
+    assert!(matches!(office.watch.recv().unwrap(), WorkerChange::Joined(_)));
+    peer::hear();
+    let Office { worker, .. } = office;
+    worker.leave().unwrap();
+}
+
+/// The objects of a cluster.
+fn objects(cluster: &str) -> Vec<String> {
+    let prefix = format!("packetring.{cluster}~");
+    let names = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.filter_map(|name| name.into_string().ok());
+    let mut own: Vec<String> = names.filter(|name| name.starts_with(&prefix)).collect();
+    own.sort();
+    own
+}
+
+#[test]
+fn what_a_child_drops_of_a_worker_is_still_its_parents() {
+    let cluster = unique("fork-worker");
+    let own = Worker::join(&cluster, "own").unwrap();
+    let mut service = own.service::<u64, u64>("double").unwrap();
+    let mut jobs = own.group_publisher::<u64>("jobs").unwrap();
+    let mut numbers = own.publisher::<u64>("numbers").unwrap();
+    let mut events = own.events().unwrap();
+    let mut client = own.client::<u64, u64>("half").unwrap();
+    let mut parent = Peer::start(&format!("worker {cluster}"));
+    parent.expect("listens");
+    let mut watch = own.watch().unwrap();
+    let calls = [0, 1, 2].map(|number| client.start(&number).unwrap());
+    own.send_to("parent", &7_u64).unwrap();
+    jobs.send(&8).unwrap();
+    let before = objects(&cluster);
+    parent.expect("dropped");
+    assert_eq!(objects(&cluster), before);
+    assert!(matches!(watch.try_recv(), Err(RecvError::Empty)));
+    let error = Worker::join(&cluster, "parent").unwrap_err();
+    assert!(matches!(error, JoinError::NameTaken { pid, .. } if pid == parent.pid()), "{error}");
+    let timeout = 20 * SHORT;
+    for call in calls {
+        assert!(client.wait_timeout(call, timeout).is_err_and(|e| matches!(e, CallError::Timeout)));
+    }
+    let request = service.recv().unwrap();
+    assert!(request.is_wanted());
+    request.reply(&42).unwrap();
+    numbers.send(&9).unwrap();
+    events.emit("n", &10_u64).unwrap();
+    let guest = Worker::join(&cluster, "guest").unwrap();
+    parent.tell("go");
+    for (call, expected) in calls.into_iter().zip([1, 2]) {
+        assert_eq!(*client.wait_timeout(call, LONG).unwrap(), expected);
+    }
+    parent.expect("event 10");
+    parent.tell("leave");
+    parent.finish();
+    assert!(matches!(client.wait_timeout(calls[2], LONG), Err(CallError::NoReply)));
+    drop((watch, service, jobs, numbers, events, client, guest, own));
+    assert_eq!(objects(&cluster), [""; 0]);
+}
+
+/// Has a worker, by which a child tries to open things and to leave. Arguments: cluster.
+fn refuse_worker_in_child(role: &Role) {
+    let cluster = &role.arguments[0];
+    let _other = Worker::join(cluster, "other").unwrap();
+    let office = Office::of(Worker::join(cluster, "parent").unwrap());
+    let before = objects(cluster);
+    let mut worker = Some(office.worker);
+    assert_ends_well(fork(|| {
+        let worker = worker.take().unwrap();
+        for error in [
+            worker.inbox().unwrap_err(),
+            worker.client::<u64, u64>("double").unwrap_err(),
+            worker.service::<u64, u64>("double").unwrap_err(),
+            worker.group::<u64>("jobs").unwrap_err(),
+            worker.group_publisher::<u64>("jobs").unwrap_err(),
+            worker.subscriber::<u64>("numbers").unwrap_err(),
+            worker.publisher::<u64>("more").unwrap_err(),
+            worker.events().unwrap_err(),
+            worker.watch().unwrap_err(),
+            worker.retire("other").unwrap_err(),
+            worker.leave().unwrap_err(),
+        ] {
+            assert!(matches!(error, OpenError::System { .. }), "{error}");
+            assert!(error.to_string().contains("open it again in the child"), "{error}");
+        }
+        // Nor is anything lost by another one of its own.
+        let own = Worker::join(cluster, "child").unwrap();
+        own.send_to("parent", &7_u64).unwrap();
+        let error = Worker::join(cluster, "parent").unwrap_err();
+        assert!(matches!(error, JoinError::NameTaken { .. }), "{error}");
+        0
+    }));
+    assert_eq!(objects(cluster), before);
+    let (worker, mut inbox) = (worker.unwrap(), office.inbox);
+    let letter = inbox.try_recv().unwrap();
+    assert_eq!(worker.worker(&letter.sender()).unwrap().name, "child");
+    letter.done();
+    worker.leave().unwrap();
+}
+
+#[test]
+fn a_child_does_not_open_or_leave_by_its_parents_worker() {
+    let cluster = unique("fork-refuse-worker");
+    Peer::start(&format!("refuse-worker {cluster}")).finish();
+    assert_eq!(objects(&cluster), [""; 0]);
+}
+
+/// Has a worker and all that it opened, which children use. Arguments: cluster.
+fn fault_worker_in_child(role: &Role) {
+    let mut office = Office::of(Worker::join(&role.arguments[0], "parent").unwrap());
+    // Known to the worker, which keeps what it sends by.
+    office.worker.send_to("parent", &7_u64).unwrap();
+    let uses: [fn(&mut Office) -> bool; 12] = [
+        |office| office.worker.workers().is_empty(),
+        |office| office.worker.worker("parent").is_none(),
+        |office| office.worker.send_to("parent", &1_u64).is_ok(),
+        |office| office.worker.try_send_to("nobody", &1_u64).is_ok(),
+        |office| office.inbox.try_recv().is_ok(),
+        |office| office.client.start(&1).is_ok(),
+        |office| office.service.try_recv().is_ok(),
+        |office| office.jobs.try_recv().is_ok(),
+        |office| office.numbers.try_recv().is_ok(),
+        |office| office.events.emit("n", &1_u64).is_ok(),
+        |office| office.events.poll().is_ok(),
+        |office| office.watch.try_recv().is_ok(),
+    ];
+    for one in uses {
+        assert_faults(fork(|| i32::from(one(&mut office))));
+    }
+    let letter = office.inbox.try_recv().unwrap();
+    assert_eq!(*letter.open_as::<u64>().unwrap(), 7);
+    letter.done();
+    assert_eq!((office.events.poll().unwrap(), office.worker.workers().len()), (0, 1));
+    let Office { worker, .. } = office;
+    worker.leave().unwrap();
+}
+
+#[test]
+fn a_child_that_uses_what_it_inherited_of_a_worker_dies_of_it() {
+    let cluster = unique("fork-fault-worker");
+    Peer::start(&format!("fault-worker {cluster}")).finish();
+    assert_eq!(objects(&cluster), [""; 0]);
 }
 
 /// Opens and leaves rings in some threads while others start programs. Arguments: ring.

@@ -154,6 +154,11 @@ impl Directory {
         self.phase(self.id()).generation()
     }
 
+    /// An error in a child that was forked: it has no desk.
+    pub(crate) fn refuse_inherited(&self) -> Result<(), OpenError> {
+        self.segment.refuse_inherited()
+    }
+
     /// How many desks there are.
     pub(crate) fn desks(&self) -> usize {
         self.segment.settings().desks

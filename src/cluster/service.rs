@@ -478,6 +478,10 @@ impl<Q: Packet, R: Packet> Selectable for Service<Q, R> {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if self.taker.endpoint.segment.is_inherited() {
+            // The parent's, in a forked child: so are the requests, which the parent replies to.
+            return;
+        }
         if self.open.is_some() {
             self.no_reply();
         }

@@ -188,6 +188,8 @@ impl Worker {
         object: Object<'_>,
         settings: RingBuilder,
     ) -> Result<Ring, OpenError> {
+        // A child would do it in its parent's name.
+        self.directory.refuse_inherited()?;
         let settings = match self.choices.patience {
             Some(patience) => settings.patience(patience),
             None => settings,

@@ -220,12 +220,18 @@ impl Segment {
         }
     }
 
+    /// An error where [`is_inherited`](Self::is_inherited).
+    pub(crate) fn refuse_inherited(&self) -> Result<(), OpenError> {
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.refuse_inherited(),
+            Backing::Heap(_) => Ok(()),
+        }
+    }
+
     /// Takes the control lock, waiting while another living process holds it.
     pub(crate) fn lock(&self) -> Result<Control<'_>, OpenError> {
-        if let Backing::Mapped(mapped) = &self.backing {
-            // Before the mutex, which another thread may have held when this process was forked.
-            mapped.refuse_inherited()?;
-        }
+        // Before the mutex, which another thread may have held when this process was forked.
+        self.refuse_inherited()?;
         let local = self.local().lock().unwrap_or_else(PoisonError::into_inner);
         let mapped: Option<&Mapped> = match &self.backing {
             Backing::Mapped(mapped) => {
