@@ -1,10 +1,9 @@
 //! One run of a scenario: what its processes agree on, and a partner's side of it.
 
-use super::{Outcome, Partner, Scenario};
+use super::{Outcome, Partner, Scenario, leftovers};
 use crate::cores::{Cores, Pinned};
 use crate::shared::Poll;
 use clap::ValueEnum;
-use packetring::Ring;
 use std::io::{BufRead, Write, stdin, stdout};
 use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
@@ -60,9 +59,8 @@ impl Run {
 
     /// Removes what a run that failed has left behind: the last to use it may have been killed.
     pub(crate) fn clear_away(&self) {
-        // What somebody alive uses stays, and what is not there is no matter.
         for ring in [THERE, BACK] {
-            let _ = Ring::remove(&self.ring(ring));
+            leftovers::remove(&self.ring(ring));
         }
         if parent_id() != self.parent {
             let _ = rustix::shm::unlink(self.object());
