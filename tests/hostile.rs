@@ -26,7 +26,7 @@ mod case;
 mod named;
 mod support;
 
-use case::{attach, packet, ring};
+use case::{attach, desk, letter, packet, ring};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,7 +35,7 @@ use support::Noise;
 use support::peer::{self, Peer, Role};
 
 /// Cases of one process: few enough that it is heard of again in good time.
-const BATCH: u64 = 5000;
+const BATCH: u64 = 1000;
 
 /// What a target does with the bytes of a case.
 fn target(name: &str) -> fn(&[u8]) {
@@ -43,6 +43,8 @@ fn target(name: &str) -> fn(&[u8]) {
         "attach" => attach::run,
         "ring" => ring::run,
         "packet" => packet::run,
+        "letter" => letter::run,
+        "desk" => desk::run,
         other => panic!("{other}"),
     }
 }
@@ -160,6 +162,16 @@ fn packets_damaged_in_their_slots() {
     run_all("packet", 200_000);
 }
 
+#[test]
+fn letters_that_a_peer_writes_into() {
+    run_all("letter", 4_000);
+}
+
+#[test]
+fn directories_that_a_peer_writes_into() {
+    run_all("desk", 4_000);
+}
+
 /// Writes what fuzzing begins with, if asked to: see `fuzz/README.md`.
 #[test]
 fn write_seeds() {
@@ -177,7 +189,9 @@ fn write_seeds() {
     write("attach", attach::images());
     write("packet", packet::images());
     // Long ones, so that much is done.
-    write("ring", (0..16).map(|number| Noise::of(2, number).bytes(200)).collect());
+    for name in ["ring", "letter", "desk"] {
+        write(name, (0..16).map(|number| Noise::of(2, number).bytes(200)).collect());
+    }
 }
 
 /// The images are what they are meant to be: real, so they are accepted.

@@ -7,7 +7,9 @@
 //!
 //! - [`attach`]: damaged before anyone attaches;
 //! - [`ring`]: damaged between the operations of endpoints that are alive;
-//! - [`packet`]: damaged archives of many types, opened in every way.
+//! - [`packet`]: damaged archives of many types, opened in every way;
+//! - [`letter`]: damaged between the operations of workers that exchange letters, calls and events;
+//! - [`desk`]: a cluster's directory, damaged between the operations of its workers.
 //!
 //! Events ([`Wait::event`](packetring::Wait::event)) are left out: they are the system's own mutexes
 //! and condition variables, and what damaged ones do is not ours to say.
@@ -21,8 +23,11 @@
 )]
 
 pub(crate) mod attach;
+pub(crate) mod cast;
 pub(crate) mod damage;
+pub(crate) mod desk;
 pub(crate) mod layout;
+pub(crate) mod letter;
 pub(crate) mod packet;
 pub(crate) mod ring;
 pub(crate) mod stage;

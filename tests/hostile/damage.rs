@@ -2,54 +2,54 @@
 //! layout.
 
 use super::Choices;
-use super::layout::{SLOT, Word};
-use super::stage::Stage;
+use super::layout::{HEADER, SLOT, Word};
+use super::stage::Object;
 
 const PIN: u64 = 1 << 63;
 
 /// Damages one thing, which may be the segment's identity.
-pub(crate) fn strike(stage: &Stage, choices: &mut Choices<'_>) {
+pub(crate) fn strike(object: &Object, choices: &mut Choices<'_>) {
     match choices.below(6) {
-        0 | 1 => strike_word(stage, choices, &stage.layout.identity()),
-        2 => forge_geometry(stage, choices),
-        _ => strike_inside(stage, choices),
+        0 | 1 => strike_word(object, choices, &object.layout.identity()),
+        2 => forge_geometry(object, choices),
+        _ => strike_inside(object, choices),
     }
 }
 
 /// Damages one thing, but leaves the segment's identity as it is.
-pub(crate) fn strike_inside(stage: &Stage, choices: &mut Choices<'_>) {
+pub(crate) fn strike_inside(object: &Object, choices: &mut Choices<'_>) {
     match choices.below(12) {
         0 => {
-            let position = near_tail(stage, choices);
-            strike_word(stage, choices, &stage.layout.slot_words(position));
+            let position = near_tail(object, choices);
+            strike_word(object, choices, &object.layout.slot_words(position));
         }
-        1 => forge_packet(stage, choices),
-        2 => smear(stage, choices),
-        _ => strike_words(stage, choices),
+        1 => forge_packet(object, choices),
+        2 => smear(object, choices),
+        _ => strike_words(object, choices),
     }
 }
 
 /// Damages one thing that is neither in the segment's identity nor in its slots.
-pub(crate) fn strike_words(stage: &Stage, choices: &mut Choices<'_>) {
-    let layout = &stage.layout;
+pub(crate) fn strike_words(object: &Object, choices: &mut Choices<'_>) {
+    let layout = &object.layout;
     match choices.below(9) {
-        0..3 => strike_word(stage, choices, &layout.head()),
-        3..6 => strike_word(stage, choices, &layout.entries()),
-        6 => strike_word(stage, choices, &layout.type_words()),
-        7 => forge_claim(stage, choices),
-        _ => forge_subscriber(stage, choices),
+        0..3 => strike_word(object, choices, &layout.head()),
+        3..6 => strike_word(object, choices, &layout.entries()),
+        6 => strike_word(object, choices, &layout.type_words()),
+        7 => forge_claim(object, choices),
+        _ => forge_subscriber(object, choices),
     }
 }
 
-fn strike_word(stage: &Stage, choices: &mut Choices<'_>, words: &[Word]) {
+fn strike_word(object: &Object, choices: &mut Choices<'_>, words: &[Word]) {
     let word = choices.pick(words);
-    let value = value(stage, choices, word, words);
-    stage.write(word, value);
+    let value = value(object, choices, word, words);
+    object.write(word, value);
 }
 
 /// A value that is likely to be where things go wrong.
-fn value(stage: &Stage, choices: &mut Choices<'_>, word: Word, words: &[Word]) -> u64 {
-    let old = stage.read(word);
+fn value(object: &Object, choices: &mut Choices<'_>, word: Word, words: &[Word]) -> u64 {
+    let old = object.read(word);
     match choices.below(14) {
         0 => 0,
         1 => 1,
@@ -60,85 +60,145 @@ fn value(stage: &Stage, choices: &mut Choices<'_>, word: Word, words: &[Word]) -
         6 => 1 << choices.below(64),
         7 => (1 << choices.below(64)) - 1,
         8 => old ^ 1 << choices.below(8 * word.width),
-        9 => stage.read(choices.pick(words)),
-        10 => old.wrapping_add(stage.layout.capacity.wrapping_mul(choices.step())),
-        11 => near_tail(stage, choices),
-        12 => near_tail(stage, choices) | PIN,
+        9 => object.read(choices.pick(words)),
+        10 => old.wrapping_add(object.layout.capacity.wrapping_mul(choices.step())),
+        11 => near_tail(object, choices),
+        12 => near_tail(object, choices) | PIN,
         _ => choices.word(),
     }
 }
 
 /// A position within a lap or two of the tail.
-fn near_tail(stage: &Stage, choices: &mut Choices<'_>) -> u64 {
-    stage.tail().wrapping_add(choices.step())
+fn near_tail(object: &Object, choices: &mut Choices<'_>) -> u64 {
+    object.tail().wrapping_add(choices.step())
 }
 
 /// Another geometry that takes as many bytes, or nearly.
-fn forge_geometry(stage: &Stage, choices: &mut Choices<'_>) {
+fn forge_geometry(object: &Object, choices: &mut Choices<'_>) {
     let [publishers, subscribers] = [40, 44].map(|offset| Word { offset, width: 4 });
     let [capacity, history, flags] = [32, 48, 56].map(|offset| Word { offset, width: 8 });
-    let add = |word, by| stage.write(word, stage.read(word).wrapping_add(by));
+    let add = |word, by| object.write(word, object.read(word).wrapping_add(by));
     match choices.below(4) {
         0 => {
             let by = choices.pick(&[1, 2, 3, u64::MAX, u64::MAX - 1]);
             add(publishers, by);
             add(subscribers, by.wrapping_neg());
         }
-        1 => stage.write(capacity, choices.pick(&[16, 32, 64, 128, 1 << 26])),
-        2 => stage.write(history, choices.below(40) as u64),
-        _ => stage.write(flags, choices.below(16) as u64),
+        1 => object.write(capacity, choices.pick(&[16, 32, 64, 128, 1 << 26])),
+        2 => object.write(history, choices.below(40) as u64),
+        _ => object.write(flags, choices.below(64) as u64),
     }
 }
 
 /// Commits a packet that nobody published, with a header that may be anything.
-fn forge_packet(stage: &Stage, choices: &mut Choices<'_>) {
-    let at = near_tail(stage, choices);
+fn forge_packet(object: &Object, choices: &mut Choices<'_>) {
+    let at = near_tail(object, choices);
+    commit(object, choices, at);
+}
+
+fn commit(object: &Object, choices: &mut Choices<'_>, at: u64) {
     let len = match choices.below(6) {
         0 => 48,
         1 => choices.below(300) as u32,
-        2 => (stage.layout.capacity * SLOT / 2) as u32 - 16,
-        3 => (stage.layout.capacity * SLOT) as u32 - choices.below(65) as u32,
+        2 => (object.layout.capacity * SLOT / 2) as u32 - 16,
+        3 => (object.layout.capacity * SLOT) as u32 - choices.below(65) as u32,
         4 => u32::MAX,
         _ => choices.word() as u32,
     };
     let type_index = choices.pick(&[0, 0, 0, 1, 63, 64, u16::MAX]);
     let kind = choices.pick(&[0, 0, 0, 1, 1, 2, 0x100, u16::MAX]);
     let descriptor = u64::from(len) | u64::from(type_index) << 32 | u64::from(kind) << 48;
-    let [stamp, header, ..] = stage.layout.slot_words(at);
-    stage.write(header, descriptor);
-    stage.write(stamp, stage.stamp(at));
+    let [stamp, header, ..] = object.layout.slot_words(at);
+    object.write(header, descriptor);
+    object.write(stamp, object.stamp(at));
 }
 
 /// A claim by a publisher who is dead, unless it is an entry that somebody lives at.
-fn forge_claim(stage: &Stage, choices: &mut Choices<'_>) {
-    let at = stage.layout.publisher(choices.below(2) as u64);
-    let position = near_tail(stage, choices);
-    let most = stage.layout.capacity as usize;
-    stage.write(Word { offset: at + 8, width: 8 }, choices.below(most + 2) as u64);
-    stage.write(Word { offset: at, width: 8 }, position);
-    stage.write(Word { offset: at + 128, width: 4 }, 1);
+fn forge_claim(object: &Object, choices: &mut Choices<'_>) {
+    let at = object.layout.publisher(choices.below(2) as u64);
+    let position = near_tail(object, choices);
+    let most = object.layout.capacity as usize;
+    object.write(Word { offset: at + 8, width: 8 }, choices.below(most + 2) as u64);
+    object.write(Word { offset: at, width: 8 }, position);
+    object.write(Word { offset: at + 128, width: 4 }, 1);
     if choices.one_in(2) {
         let tail = position.wrapping_add(choices.below(most) as u64);
-        stage.write(Word { offset: super::layout::TAIL, width: 8 }, tail);
+        object.write(Word { offset: super::layout::TAIL, width: 8 }, tail);
     }
 }
 
 /// A subscriber's seat and cursor.
-fn forge_subscriber(stage: &Stage, choices: &mut Choices<'_>) {
-    let at = stage.layout.subscriber(choices.below(4) as u64);
+fn forge_subscriber(object: &Object, choices: &mut Choices<'_>) {
+    let at = object.layout.subscriber(choices.below(4) as u64);
     let pin = choices.pick(&[0, PIN]);
-    stage.write(Word { offset: at, width: 8 }, near_tail(stage, choices) | pin);
+    object.write(Word { offset: at, width: 8 }, near_tail(object, choices) | pin);
     let seat = choices.pick(&[0, 1, 2, 2, 3, u64::MAX]);
-    stage.write(Word { offset: at + 128, width: 4 }, seat);
+    object.write(Word { offset: at + 128, width: 4 }, seat);
     if choices.one_in(2) {
-        stage.write(Word { offset: at + 168, width: 8 }, 4);
-        stage.write_bytes(at + 176, b"desk\0\0\0\0");
+        object.write(Word { offset: at + 168, width: 8 }, 4);
+        object.write_bytes(at + 176, b"desk\0\0\0\0");
     }
 }
 
+/// The front of a letter, and a packet that has it if there was none.
+pub(crate) fn forge_letter(object: &Object, choices: &mut Choices<'_>) {
+    // Most often one that is there and was not read yet.
+    let at = object.tail().wrapping_sub(choices.below(16) as u64);
+    let mut front = [0; 48];
+    front[..2].copy_from_slice(&(choices.pick(&[0, 1, 2, 3, 4, 127, u16::MAX])).to_le_bytes());
+    front[2] = choices.pick(&[0, 1, 2, 3, 32, 33, 255]);
+    front[3] = choices.pick(&[0, 0, 1, 8, 15, 16, 255]);
+    let len = choices.pick(&[0, 8, 16, 32, 32, 48, 64, 128, 1 << 12, 1 << 31, u32::MAX - 15]);
+    front[4..8].copy_from_slice(&len.to_le_bytes());
+    front[8..16].copy_from_slice(&(choices.below(70) as u64 + choices.word() % 2).to_le_bytes());
+    let name: [u8; 16] = match choices.below(4) {
+        0 => *b"open\0\0\0\0\0\0\0\0\0\0\0\0",
+        1 => *b"error\xff\xfe **::*\0\0\0",
+        2 => [choices.below(256) as u8; 16],
+        _ => (u128::from(choices.word()) | u128::from(choices.word()) << 64).to_le_bytes(),
+    };
+    front[16..32].copy_from_slice(&name);
+    let written = choices.pick(&[4, 8, 16, 32, 32, 48]);
+    object.write_bytes(object.layout.slot(at) + HEADER, &front[..written]);
+    if choices.one_in(3) {
+        commit(object, choices, at);
+    }
+}
+
+/// A desk as it would be if somebody sat there, was away, had left or died.
+pub(crate) fn forge_desk(object: &Object, choices: &mut Choices<'_>) {
+    let at = object.layout.desk(choices.below(4) as u64);
+    let names: [&[u8]; 8] =
+        [b"own", b"peer", b"third", b"", b"../peer", b"~", &[0xff; 64], "\u{e9}/".as_bytes()];
+    let name = choices.pick(&names);
+    let len = match choices.below(4) {
+        0 => choices.pick(&[0, 1, 63, 64, 65, u64::MAX]),
+        _ => name.len() as u64,
+    };
+    if choices.one_in(2) {
+        object.write(Word { offset: at + 144, width: 8 }, len);
+        object.write_bytes(at + 152, name);
+    }
+    let old = object.read(Word { offset: at, width: 8 });
+    let generation = match choices.below(4) {
+        0 => old >> 8,
+        1 => (old >> 8) + 1,
+        2 => choices.below(3) as u64,
+        _ => choices.word() >> 8,
+    };
+    let state = choices.pick(&[0, 1, 2, 2, 3, 15]);
+    let phase = generation << 8 | (choices.below(16) as u64) << 4 | state;
+    object.write(Word { offset: at, width: 8 }, phase);
+}
+
+/// Damages one of a directory's desks.
+pub(crate) fn strike_desk(object: &Object, choices: &mut Choices<'_>) {
+    strike_word(object, choices, &object.layout.desk_words());
+}
+
 /// Several bytes at once: copied from elsewhere in the segment, or all the same.
-fn smear(stage: &Stage, choices: &mut Choices<'_>) {
-    let layout = &stage.layout;
+fn smear(object: &Object, choices: &mut Choices<'_>) {
+    let layout = &object.layout;
     let len = choices.pick(&[8, 16, 64, 128, 256]);
     let lines = (layout.words_end - 128) as usize / 64;
     let mut place = |in_slots: bool| match in_slots {
@@ -151,7 +211,7 @@ fn smear(stage: &Stage, choices: &mut Choices<'_>) {
         0 => vec![0; len],
         1 => vec![0xff; len],
         2 => choices.word().to_le_bytes().repeat(len / 8),
-        _ => stage.read_bytes(from, len),
+        _ => object.read_bytes(from, len),
     };
-    stage.write_bytes(to, &bytes);
+    object.write_bytes(to, &bytes);
 }

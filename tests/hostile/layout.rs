@@ -1,7 +1,5 @@
 //! Where the words of a segment lie, seen from outside: `src/segment/layout.rs` once more, from its
-//! picture. [`Layout::of`] is compared with the length of a real segment whenever one is staged.
-
-use packetring::Settings;
+//! picture. [`Layout::of_identity`] is compared with the length of each real segment that it is of.
 
 pub(crate) const SLOT: u64 = 64;
 pub(crate) const HEADER: u64 = 16;
@@ -9,6 +7,7 @@ const ENTRY: u64 = 256;
 const TYPE: u64 = 128;
 const TYPES: u64 = 64;
 const SCHEMA: u64 = 32 * 1024;
+const DESK: u64 = 256;
 const PAGE: u64 = 4096;
 
 /// Offsets of single words.
@@ -29,7 +28,10 @@ pub(crate) struct Layout {
     pub(crate) capacity: u64,
     pub(crate) types: u64,
     pub(crate) schema: u64,
-    /// Where the schema text ends; from here to the slots there is nothing, or events.
+    /// Desks of a cluster's directory, and where they begin.
+    pub(crate) count_of_desks: u64,
+    pub(crate) desks: u64,
+    /// Where the desks end; from here to the slots there is nothing, or events.
     pub(crate) words_end: u64,
     pub(crate) slots: u64,
     pub(crate) end: u64,
@@ -52,17 +54,29 @@ fn half(offset: u64) -> Word {
 }
 
 impl Layout {
-    /// The layout of a ring that parks on futexes.
-    pub(crate) fn of(settings: &Settings) -> Self {
-        let (max_publishers, max_subscribers) =
-            (settings.max_publishers as u64, settings.max_subscribers as u64);
-        let capacity = settings.capacity as u64 / SLOT;
+    /// The layout of a segment that parks on futexes, from its first words.
+    pub(crate) fn of_identity(identity: &[u8; 96]) -> Self {
+        let word = |at: usize| u64::from_le_bytes(identity[at..at + 8].try_into().unwrap());
+        let (capacity, entries, count_of_desks) = (word(32), word(40), word(80));
+        let (max_publishers, max_subscribers) = (entries & u64::from(u32::MAX), entries >> 32);
         let types = 768 + (max_publishers + max_subscribers) * ENTRY;
         let schema = types + TYPES * TYPE;
-        let words_end = schema + SCHEMA;
+        let desks = schema + SCHEMA;
+        let words_end = desks + count_of_desks * DESK;
         let slots = words_end.next_multiple_of(PAGE);
         let end = (slots + capacity * SLOT).next_multiple_of(PAGE);
-        Self { max_publishers, max_subscribers, capacity, types, schema, words_end, slots, end }
+        Self {
+            max_publishers,
+            max_subscribers,
+            capacity,
+            types,
+            schema,
+            count_of_desks,
+            desks,
+            words_end,
+            slots,
+            end,
+        }
     }
 
     pub(crate) fn publisher(&self, index: u64) -> u64 {
@@ -80,7 +94,7 @@ impl Layout {
 
     /// The words of the segment's identity.
     pub(crate) fn identity(&self) -> Vec<Word> {
-        let mut words: Vec<Word> = (0..10).map(|index| word(index * 8)).collect();
+        let mut words: Vec<Word> = (0..11).map(|index| word(index * 8)).collect();
         // The parts of the format: version, byte order, pointer width; and of the entries.
         words.extend([half(16), Word { offset: 20, width: 2 }, Word { offset: 22, width: 2 }]);
         words.extend([half(40), half(44)]);
@@ -92,6 +106,7 @@ impl Layout {
         let mut words = vec![word(TAIL), word(OLDEST)];
         words.extend([384, 388, 392, 512, 516].map(half));
         words.extend((0..6).map(|index| half(640 + index * 4)));
+        words.push(word(664));
         words
     }
 
@@ -107,6 +122,21 @@ impl Layout {
             [word(at), half(at + 128), half(at + 132)].into_iter().chain(details)
         });
         publishers.chain(subscribers).collect()
+    }
+
+    /// A cluster's desk.
+    pub(crate) fn desk(&self, index: u64) -> u64 {
+        self.desks + index % self.count_of_desks * DESK
+    }
+
+    /// The words of all desks: phase, pid, since, name.
+    pub(crate) fn desk_words(&self) -> Vec<Word> {
+        let desks = (0..self.count_of_desks).flat_map(|index| {
+            let at = self.desk(index);
+            let card = (0..10).map(move |detail| word(at + 136 + detail * 8));
+            [word(at), half(at + 128)].into_iter().chain(card)
+        });
+        desks.collect()
     }
 
     /// The words of the first types, and how many there are.

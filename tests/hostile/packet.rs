@@ -5,15 +5,14 @@
 //! being read, printed and unpacked.
 
 use super::Choices;
-use super::layout::{HEADER, Layout, SLOT};
+use super::layout::{HEADER, SLOT, Word};
+use super::stage::Object;
 use super::types::{self, Any, Read};
 use packetring::{MixedPublisher, MixedSubscriber, Overflow, Received, RecvError, Ring};
 use packetring::{Subscriber, Unpack};
 use std::cell::RefCell;
 use std::fmt::Debug;
-use std::fs::{File, OpenOptions};
 use std::hint::black_box;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Bytes of a ring: more than any archive here takes twice.
@@ -81,8 +80,7 @@ trait Lane {
 
 struct Typed<T: Unpack> {
     _ring: Ring,
-    layout: Layout,
-    file: File,
+    object: Object,
     /// Publishes packets of bytes, which then become packets of a `T`.
     out: MixedPublisher,
     typed: Subscriber<T>,
@@ -105,11 +103,9 @@ where
         // The first type of a ring has index 0.
         let typed = ring.subscriber::<T>().unwrap();
         let (mixed, out) = (ring.mixed_subscriber().unwrap(), ring.mixed_publisher().unwrap());
-        let layout = Layout::of(ring.settings());
-        let path = format!("/dev/shm/packetring.{name}");
-        let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let object = Object::open(&name);
         let (archives, bytes) = (Vec::new(), Vec::new());
-        let mut lane = Self { _ring: ring, layout, file, out, typed, mixed, archives, bytes };
+        let mut lane = Self { _ring: ring, object, out, typed, mixed, archives, bytes };
         lane.archives = values.iter().map(|value| lane.archive(value)).collect();
         lane
     }
@@ -117,11 +113,9 @@ where
     /// The archive of a value, as it lies in the slots.
     fn archive(&mut self, value: &T) -> Vec<u8> {
         let position = self.out.try_send(value).unwrap();
-        let at = self.layout.slot(position);
-        let mut len = [0; 4];
-        self.file.read_exact_at(&mut len, at + 8).unwrap();
-        let mut archive = vec![0; u32::from_le_bytes(len) as usize];
-        self.file.read_exact_at(&mut archive, at + HEADER).unwrap();
+        let at = self.object.layout.slot(position);
+        let len = self.object.read(Word { offset: at + 8, width: 4 });
+        let archive = self.object.read_bytes(at + HEADER, len as usize);
         assert!(self.receive(0) && archive.len() <= LONGEST, "{value:?}");
         archive
     }
@@ -133,11 +127,11 @@ where
         let filler = (span * SLOT - HEADER) as usize - 8;
         self.bytes.resize(filler, 0);
         let position = self.out.try_send(&self.bytes).unwrap();
-        let at = self.layout.slot(position);
+        let at = self.object.layout.slot(position);
         let mut whole = Vec::with_capacity(archive.len() + 8);
         whole.extend_from_slice(&(archive.len() as u64).to_le_bytes());
         whole.extend_from_slice(archive);
-        self.file.write_all_at(&whole, at + 8).unwrap();
+        self.object.write_bytes(at + 8, &whole);
     }
 
     /// Receives what was published in one of the ways, by all subscribers; whether it was sound.

@@ -1,28 +1,43 @@
-//! A real segment that can be damaged, and put right again for the next case.
+//! The bytes of a real segment, which can be damaged, and put right again for the next case.
 //!
-//! Its bytes are written through its file, as any process of the same user could. A `Ring` holds it
-//! in use, so that a segment without endpoints is not taken for one that everyone has left.
+//! They are written through its file, as any process of the same user could. A `Ring` holds a staged
+//! one in use, so that a segment without endpoints is not taken for one that everyone has left.
 
 use super::layout::{Layout, SALT, TAIL, Word};
 use packetring::{Overflow, Ring, RingBuilder};
 use std::fs::{File, OpenOptions};
 #[expect(deprecated, reason = "the hash that the library uses")]
 use std::hash::{Hasher, SipHasher};
+use std::ops::Deref;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Rings that are staged: claims, overflow and history, each with and without a durable subscriber.
 pub(crate) const KINDS: usize = 10;
 
+/// The bytes of a segment.
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub(crate) layout: Layout,
+    file: File,
+}
+
 /// One segment.
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) name: String,
-    pub(crate) layout: Layout,
     pub(crate) ring: Ring,
-    file: File,
+    object: Object,
     /// Its bytes as they were when all was well.
     original: Vec<u8>,
+}
+
+impl Deref for Stage {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        &self.object
+    }
 }
 
 impl Stage {
@@ -32,7 +47,6 @@ impl Stage {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("hostile-{}-{number}", std::process::id());
         let ring = builder(kind / 2).open(&name).unwrap();
-        let layout = Layout::of(ring.settings());
         let durable = (kind % 2 == 1).then(|| ring.durable::<String>("desk").unwrap());
         let mut inbox = ring.subscriber::<String>().unwrap();
         let mut outbox = ring.publisher::<String>().unwrap();
@@ -41,11 +55,9 @@ impl Stage {
             drop(inbox.try_recv().unwrap());
         }
         drop((durable, inbox, outbox));
-        let file = OpenOptions::new().read(true).write(true).open(path(&name)).unwrap();
-        let mut original = vec![0; file.metadata().unwrap().len() as usize];
-        file.read_exact_at(&mut original, 0).unwrap();
-        assert_eq!(original.len() as u64, layout.end, "the segment is laid out differently");
-        Self { name, layout, ring, file, original }
+        let object = Object::open(&name);
+        let original = object.read_bytes(0, object.layout.end as usize);
+        Self { name, ring, object, original }
     }
 
     /// Puts everything right.
@@ -61,6 +73,24 @@ impl Stage {
         self.file.write_all_at(&self.original[..end as usize], 0).unwrap();
     }
 
+    /// The bytes of a segment of this kind when all is well.
+    pub(crate) fn original(&self) -> &[u8] {
+        &self.original
+    }
+}
+
+impl Object {
+    /// The bytes of the segment of this name, which nobody has damaged yet.
+    pub(crate) fn open(name: &str) -> Self {
+        let file = OpenOptions::new().read(true).write(true).open(path(name)).unwrap();
+        let mut identity = [0; 96];
+        file.read_exact_at(&mut identity, 0).unwrap();
+        let layout = Layout::of_identity(&identity);
+        let len = file.metadata().unwrap().len();
+        assert_eq!(len, layout.end, "the segment is laid out differently");
+        Self { layout, file }
+    }
+
     /// Whether the segment was removed by name, as a damaged state can have it.
     pub(crate) fn is_gone(&self) -> bool {
         self.file.metadata().unwrap().nlink() == 0
@@ -69,11 +99,6 @@ impl Stage {
     /// Makes the file shorter or longer.
     pub(crate) fn set_len(&self, len: u64) {
         self.file.set_len(len).unwrap();
-    }
-
-    /// The bytes of a segment of this kind when all is well.
-    pub(crate) fn original(&self) -> &[u8] {
-        &self.original
     }
 
     pub(crate) fn read(&self, word: Word) -> u64 {
@@ -152,7 +177,7 @@ impl Stages {
     /// The stage of a kind, put right.
     pub(crate) fn restored(&mut self, kind: usize) -> &mut Stage {
         let place = &mut self.0[kind];
-        if place.as_ref().is_some_and(Stage::is_gone) {
+        if place.as_ref().is_some_and(|stage| stage.is_gone()) {
             *place = None;
         }
         let stage = place.get_or_insert_with(|| Stage::new(kind));
