@@ -385,7 +385,8 @@ fn clear(
 /// Ends the inbox of this name, if there is one. The directory's control lock is held, so it does not
 /// wait long for the inbox'.
 fn discard_inbox(cluster: &str, worker: &str) -> Result<(), OpenError> {
-    let name = Object::Inbox(worker).name(cluster)?;
+    // By a name that cannot be, which is damage, nobody joined.
+    let Ok(name) = Object::Inbox(worker).name(cluster) else { return Ok(()) };
     match RingBuilder::default().letters().patience(PATIENCE).attach_named(&name) {
         // Not even one that its maker was killed over.
         Err(OpenError::NotFound { .. }) => Segment::remove(&name).map(drop),

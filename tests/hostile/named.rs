@@ -1,16 +1,19 @@
 //! Damage that has a name, and exactly what is said about it.
 
 use super::case::layout::{FORMAT, LEN, STATE, Word};
-use super::case::stage::Stage;
+use super::case::stage::{Object, Stage};
 use super::support::peer::{self, Peer, Role};
 use super::support::{Watch, object, unique};
-use packetring::{OpenError, Publisher, RecvError, Ring, Subscriber};
+use packetring::{OpenError, Publisher, RecvError, Ring, Subscriber, Worker, WorkerId};
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 
 /// A ring that a durable subscriber keeps.
 const KEPT: usize = 1;
+
+/// The state of a desk that somebody sits at, if its lock is held.
+const TAKEN: u64 = 1;
 
 /// Something under a ring's name, removed with the test.
 struct Named(String);
@@ -63,6 +66,26 @@ fn a_copy_of_a_good_segment_is_attached_to() {
     let mut desk = ring.durable::<String>("desk").unwrap();
     assert_eq!(*desk.try_recv().unwrap(), *"");
     assert_eq!(*desk.try_recv().unwrap(), *"texttexttexttexttexttexttext");
+}
+
+/// The names that no worker can have joined by.
+#[test]
+fn a_dead_workers_desk_is_had_again_whatever_name_is_written_there() {
+    // So long that not all names of 64 bytes fit behind it.
+    let cluster = unique(&"named-desk".repeat(4));
+    let own = Worker::builder().max_workers(2).join(&cluster, "own").unwrap();
+    let directory = Object::open(&format!("{cluster}~d"));
+    let at = directory.layout.desk(1);
+    // Each escaped, it is three times as long.
+    for (generation, name) in [&b""[..], &[0xff; 64], b"../own"].into_iter().enumerate() {
+        directory.write(Word { offset: at + 144, width: 8 }, name.len() as u64);
+        directory.write_bytes(at + 152, name);
+        directory.write(Word { offset: at, width: 8 }, (generation as u64 + 1) << 8 | TAKEN);
+        let next = Worker::join(&cluster, "next").unwrap();
+        assert_eq!((next.id(), own.workers().len()), (WorkerId(1), 2));
+    }
+    drop(own);
+    assert!(!object(&format!("{cluster}~d")).exists());
 }
 
 #[test]
