@@ -162,13 +162,9 @@ impl Watch {
             if phase == copy.phase && !asks {
                 continue;
             }
-            let lives = phase.state() != DeskState::Free && self.segment.lives(Member::Desk(index));
-            // After the lock: who leaves writes the phase before it lets the lock go.
-            let entry = self.segment.with_desks(|desks| Desk::read(&desks[index]));
-            if entry.phase != phase {
-                // Who was asked about need not be who sits there now. The next look.
-                continue;
-            }
+            let lives = || self.segment.lives(Member::Desk(index));
+            let read = || self.segment.with_desks(|desks| Desk::read(&desks[index]));
+            let Some((entry, lives)) = ask(phase, lives, read) else { continue };
             found_dead |= !lives && entry.phase.state() == DeskState::Taken;
             self.copies[index].follow(index, entry, lives, &mut self.news);
         }
@@ -221,6 +217,19 @@ impl Selectable for Watch {
     fn selectee(&mut self) -> Selectee<'_> {
         Selectee::new(self)
     }
+}
+
+/// Whether somebody lives at a desk of this phase, and what it says; `None`: it changed while it was
+/// asked about, so that who was asked about need not be who sits there now. The next look sees.
+fn ask(
+    phase: Phase,
+    lives: impl FnOnce() -> bool,
+    read: impl FnOnce() -> Entry,
+) -> Option<(Entry, bool)> {
+    let lives = phase.state() != DeskState::Free && lives();
+    // After the lock: who leaves writes the phase before it lets the lock go.
+    let entry = read();
+    (entry.phase == phase).then_some((entry, lives))
 }
 
 /// How closely to look.
@@ -276,6 +285,7 @@ fn gone_by(how: Option<Ended>, info: WorkerInfo) -> WorkerChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     /// What is told, as letters: joined, left, died.
     fn told(copy: &mut Copy, phase: Phase, lives: bool) -> String {
@@ -332,6 +342,38 @@ mod tests {
         assert_eq!(told(&mut copy, first, false), "D");
         let retired = first.with_end(Ended::Died).with_state(DeskState::Free);
         assert_eq!(told(&mut copy, retired, false), "");
+    }
+
+    /// Looks at a desk that becomes the second phase before its lock is asked about, and the third
+    /// after that.
+    fn looked(copy: &mut Copy, first: Phase, second: Phase, third: Phase) -> String {
+        let desk = Cell::new(first);
+        let lives = || {
+            desk.set(second);
+            desk.get().state() != DeskState::Free
+        };
+        let read = || {
+            desk.set(third);
+            Entry::of(third)
+        };
+        match ask(first, lives, read) {
+            Some((entry, lives)) => told(copy, entry.phase, lives),
+            None => String::new(),
+        }
+    }
+
+    #[test]
+    fn a_successor_that_comes_while_the_lock_is_asked_about_is_told_of() {
+        let first = Phase(0).next(DeskState::Taken);
+        let left = first.with_end(Ended::Left).with_state(DeskState::Free);
+        let second = left.next(DeskState::Taken);
+        for (then, last) in [(left, second), (second, second), (first, second), (left, left)] {
+            let mut copy = Copy { phase: first, alive: Some(Entry::of(first)) };
+            let at_once = looked(&mut copy, first, then, last);
+            let later = looked(&mut copy, last, last, last);
+            let expected = if last == left { "L" } else { "LJ" };
+            assert_eq!(format!("{at_once}{later}"), expected, "{then:?} {last:?}");
+        }
     }
 
     impl Entry {
