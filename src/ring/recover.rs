@@ -120,9 +120,7 @@ fn resolve(
     let is_stamped = |&y: &u64| slot::is_stamped(memory, spot.to(memory, y));
     let stop = (x + 1..bound).find(is_stamped).unwrap_or(bound);
     step(Step::RecoverHeader);
-    slot::describe(memory, x, Descriptor::void(stop - x));
-    step(Step::RecoverStamp);
-    slot::stamp(memory, spot);
+    slot::commit(memory, spot, Descriptor::void(stop - x), Step::RecoverStamp);
     Resolved::Upto(stop)
 }
 

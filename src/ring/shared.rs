@@ -26,37 +26,47 @@ impl Writer {
     /// Claims `span` slots.
     #[inline(never)]
     pub(crate) fn claim_one_shared(&mut self, span: u64) -> Result<u64, Full> {
-        self.claim_shared(&[span]).map(|(position, _)| position)
+        loop {
+            let (tail, start) = self.room_for(span)?;
+            if self.take(tail, start, start + span) {
+                return Ok(start);
+            }
+            spin_loop();
+        }
     }
 
     /// Claims as many of the spans as fit in one piece.
-    // Part of its callers: for one packet nothing is left of the list.
-    #[inline(always)]
     pub(crate) fn claim_shared(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
         let [first, ..] = spans else { return Ok((self.at.position, 0)) };
         loop {
-            let tail = self.tail();
-            if tail > FARTHEST {
-                // Nobody claimed so far. There is no room there, and never will be.
-                return Err(Full { gate: Gate { lowest: tail, holder: None } });
-            }
-            let padding = self.geometry.padding(tail, *first);
-            let start = tail + padding;
-            if start + first > self.limit {
-                self.refresh(tail, start + first)?;
-            }
+            let (tail, start) = self.room_for(*first)?;
             let (count, sum) = self.geometry.fit(spans, start, self.limit);
-            if self.take(tail, padding + sum) {
-                self.open(tail, start, start + sum);
+            if self.take(tail, start, start + sum) {
                 return Ok((start, count));
             }
             spin_loop();
         }
     }
 
-    /// Tries to make `[tail, tail + len)` this publisher's.
-    #[inline]
-    fn take(&self, tail: u64, len: u64) -> bool {
+    /// The tail, and where behind it `span` slots lie in one piece, which are free.
+    #[inline(always)]
+    fn room_for(&mut self, span: u64) -> Result<(u64, u64), Full> {
+        let tail = self.tail();
+        if tail > FARTHEST {
+            // Nobody claimed so far. There is no room there, and never will be.
+            return Err(Full { gate: Gate { lowest: tail, holder: None } });
+        }
+        let start = tail + self.geometry.padding(tail, span);
+        if start + span > self.limit {
+            self.refresh(tail, start + span)?;
+        }
+        Ok((tail, start))
+    }
+
+    /// Tries to make `[tail, end)` this publisher's, and what is before `start` void.
+    #[inline(always)]
+    fn take(&mut self, tail: u64, start: u64, end: u64) -> bool {
+        let len = end - tail;
         let record = &self.own().record;
         step(Step::ClaimLen);
         // Release: who loads this length with the position of an earlier claim sees that claim's
@@ -76,10 +86,13 @@ impl Writer {
         );
         if moved.is_err() {
             self.clear_record();
+            return false;
         }
-        moved.is_ok()
+        self.open(tail, start, end);
+        true
     }
 
+    #[inline(always)]
     fn open(&mut self, tail: u64, start: u64, end: u64) {
         (self.at, self.end) = (self.at.to(&self.memory, tail), end);
         if tail != start {

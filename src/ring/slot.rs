@@ -39,6 +39,7 @@ use crate::ring::geometry::{Geometry, span};
 use crate::ring::spot::Spot;
 use crate::segment::layout::{HEADER, SLOT};
 use crate::segment::memory::Memory;
+use crate::steps::{Step, step};
 use crate::sync::Ordering;
 
 /// What a packet is.
@@ -121,7 +122,7 @@ pub(crate) enum Look {
 /// Whether a packet is committed there.
 #[inline]
 pub(crate) fn is_stamped(memory: &Memory, spot: Spot) -> bool {
-    // Pairs with the release in `stamp`: who sees the stamp sees header and payload.
+    // Pairs with the release in `commit`: who sees the stamp sees header and payload.
     memory.slot(spot.position).stamp.load(Ordering::Acquire) == spot.stamp()
 }
 
@@ -167,17 +168,14 @@ pub(crate) fn header(memory: &Memory, geometry: &Geometry, position: u64) -> Loo
     }
 }
 
-/// Writes the header of a claimed packet. The stamp must follow.
-#[inline]
-pub(crate) fn describe(memory: &Memory, position: u64, descriptor: Descriptor) {
-    memory.slot(position).descriptor.store(descriptor.0, Ordering::Relaxed);
-}
-
-/// Commits the packet that lies there.
-#[inline]
-pub(crate) fn stamp(memory: &Memory, spot: Spot) {
-    // Pairs with the acquire in `is_stamped`.
-    memory.slot(spot.position).stamp.store(spot.stamp(), Ordering::Release);
+/// Commits the packet that lies there: its header, and, behind `between`, its stamp.
+#[inline(always)]
+pub(crate) fn commit(memory: &Memory, spot: Spot, descriptor: Descriptor, between: Step) {
+    let (slot, stamp) = (memory.slot(spot.position), spot.stamp());
+    slot.descriptor.store(descriptor.0, Ordering::Relaxed);
+    step(between);
+    // Pairs with the acquire in `is_stamped`: who sees the stamp sees header and payload.
+    slot.stamp.store(stamp, Ordering::Release);
 }
 
 /// Overwrites whatever lies where the stamp of a packet at `position` would be: a slot of a claim,

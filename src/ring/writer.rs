@@ -90,9 +90,7 @@ impl Writer {
     #[inline(always)]
     pub(crate) fn commit(&mut self, descriptor: Descriptor) -> u64 {
         let position = self.at.position;
-        slot::describe(&self.memory, position, descriptor);
-        step(Step::CommitStamp);
-        slot::stamp(&self.memory, self.at);
+        slot::commit(&self.memory, self.at, descriptor, Step::CommitStamp);
         step(Step::CommitAfter);
         self.at.go(&self.memory, position + descriptor.span());
         match self.claims {
@@ -141,9 +139,7 @@ impl Writer {
 
     /// Commits the next `slots` slots of the claim as a void packet.
     pub(crate) fn stamp_void(&mut self, slots: u64) {
-        slot::describe(&self.memory, self.at.position, Descriptor::void(slots));
-        step(Step::CommitPadding);
-        slot::stamp(&self.memory, self.at);
+        slot::commit(&self.memory, self.at, Descriptor::void(slots), Step::CommitPadding);
         self.at.go(&self.memory, self.at.position + slots);
     }
 }
