@@ -2,8 +2,7 @@
 //!
 //! As the streams beside it: the sender is started anew for each run, this process receives, and the
 //! clock runs here when every page has been touched. Each letter is opened as its type, recognised
-//! and acknowledged. Its envelope makes a packet of one line one of two; the floor is that of a shared
-//! stream.
+//! and acknowledged. The floor is that of a shared stream.
 
 use super::packets::Numbered;
 use crate::floor::SlotStream;

@@ -66,6 +66,11 @@ impl<'a> Mail<'a> {
         self.hand.done();
     }
 
+    /// What it was marked with.
+    pub(crate) fn mark(&self) -> u16 {
+        self.hand.taken().descriptor.mark()
+    }
+
     /// All its bytes, a letter's front among them.
     #[inline]
     pub(crate) fn payload(&self) -> &[u8] {

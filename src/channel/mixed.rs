@@ -238,11 +238,33 @@ impl MixedPublisher {
     }
 
     /// Publishes a letter: a packet behind a front, whose length is a multiple of 16.
-    // Part of its callers, so that the length of a front is known where it is constant.
     #[inline(always)]
     pub(crate) fn send_letter<T: Packet>(
         &mut self,
         front: &[u8],
+        packet: &T,
+        patience: Patience,
+    ) -> Result<u64, SendError> {
+        self.send_letter_as(front, 0, packet, patience)
+    }
+
+    /// Publishes a letter that is but marked.
+    #[inline(always)]
+    pub(crate) fn send_marked<T: Packet>(
+        &mut self,
+        mark: u16,
+        packet: &T,
+        patience: Patience,
+    ) -> Result<u64, SendError> {
+        self.send_letter_as(&[], mark, packet, patience)
+    }
+
+    // Part of its callers, so that the length of a front is known where it is constant.
+    #[inline(always)]
+    fn send_letter_as<T: Packet>(
+        &mut self,
+        front: &[u8],
+        mark: u16,
         packet: &T,
         patience: Patience,
     ) -> Result<u64, SendError> {
@@ -251,7 +273,7 @@ impl MixedPublisher {
             let refusal = join::refusal(&self.sender.endpoint.segment, &T::TYPE);
             return Err(SendError::TypeRefused(Box::new(refusal)));
         }
-        self.sender.send_letter(front, packet, index, patience)
+        self.sender.send_letter((front, mark), packet, index, patience)
     }
 
     /// Waits for the control lock for this long from now on.

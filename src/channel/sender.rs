@@ -51,7 +51,7 @@ impl Sender {
         if let (Some(len), Claims::Exclusive) = (T::FLAT_LEN, self.writer.claims) {
             self.check_open()?;
             if self.writer.has_claimed(span(len)) {
-                return self.publish(&[], value, len, type_index);
+                return self.publish(&[], value, Descriptor::data(len, type_index));
             }
         }
         self.claim_and_send(value, type_index, patience)
@@ -67,15 +67,15 @@ impl Sender {
         self.begin()?;
         let len = packet::measure(value, &mut self.scratch)?;
         self.claim(len, patience)?;
-        self.publish(&[], value, len, type_index)
+        self.publish(&[], value, Descriptor::data(len, type_index))
     }
 
-    /// Publishes one packet behind a front, whose length is a multiple of 16. What `TooLarge` says is
-    /// with the front.
+    /// Publishes one packet with a mark and behind a front, whose length is a multiple of 16. What
+    /// `TooLarge` says is with the front.
     #[inline(always)]
     pub(crate) fn send_letter<T: Packet>(
         &mut self,
-        front: &[u8],
+        (front, mark): (&[u8], u16),
         value: &T,
         type_index: u16,
         patience: Patience,
@@ -83,20 +83,19 @@ impl Sender {
         self.begin()?;
         let len = front.len().saturating_add(packet::measure(value, &mut self.scratch)?);
         self.claim(len, patience)?;
-        self.publish(front, value, len, type_index)
+        self.publish(front, value, Descriptor::data(len, type_index).marked(mark))
     }
 
-    /// Fills the claim of `len` bytes, commits it and wakes who waits for it.
+    /// Fills the claim that was made for a packet, commits it and wakes who waits for it.
     #[inline(always)]
     fn publish<T: Packet>(
         &mut self,
         front: &[u8],
         value: &T,
-        len: usize,
-        type_index: u16,
+        descriptor: Descriptor,
     ) -> Result<u64, SendError> {
-        self.fill(front, value, len)?;
-        let position = self.writer.commit(Descriptor::data(len, type_index));
+        self.fill(front, value, descriptor.len() as usize)?;
+        let position = self.writer.commit(descriptor);
         step(Step::CommitWake);
         self.endpoint.ring_subscribers();
         Ok(position)

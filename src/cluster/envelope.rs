@@ -1,4 +1,5 @@
-//! The envelope of a letter: sixteen bytes and a name, there and back.
+//! The envelope of a request, a reply or an event: sixteen bytes and a name, there and back. A letter to
+//! an inbox has none: who sent it is a mark in its slot's header.
 //!
 //! ```text
 //!  0        2      3        4        8             16
@@ -25,17 +26,11 @@ pub(crate) struct Envelope {
     pub(crate) sender: WorkerId,
     /// What kind of letter it is, among those of its ring.
     pub(crate) kind: u8,
-    /// The call that it belongs to. Of letters to inboxes: which of those who had the sender's
-    /// number one after the other sent it.
+    /// The call that it belongs to.
     pub(crate) correlation: u64,
 }
 
 impl Envelope {
-    /// One of a letter to an inbox.
-    pub(crate) fn of(sender: WorkerId, generation: u64) -> Self {
-        Self { sender, kind: 0, correlation: generation }
-    }
-
     /// The front of a letter without a name.
     #[inline]
     pub(crate) fn plain(&self) -> [u8; PLAIN] {

@@ -123,7 +123,7 @@ impl Inbox {
     /// [`Corrupt`](RecvError::Corrupt).
     #[inline(always)]
     pub fn recv(&mut self) -> Result<Letter<'_>, RecvError> {
-        Letter::open_envelope(self.mails.recv()?)
+        Ok(Letter { mail: self.mails.recv()? })
     }
 
     /// The next letter, or [`Empty`](RecvError::Empty).
@@ -133,7 +133,7 @@ impl Inbox {
     /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<Letter<'_>, RecvError> {
-        Letter::open_envelope(self.mails.try_recv()?)
+        Ok(Letter { mail: self.mails.try_recv()? })
     }
 
     /// The next letter, if it comes in time.
@@ -143,10 +143,10 @@ impl Inbox {
     /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
     #[inline(always)]
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Letter<'_>, RecvError> {
-        Letter::open_envelope(self.mails.recv_timeout(timeout)?)
+        Ok(Letter { mail: self.mails.recv_timeout(timeout)? })
     }
 
-    /// How much waits to be received, in slots of 64 bytes; a letter takes 32 bytes more than its
+    /// How much waits to be received, in slots of 64 bytes; a letter takes 16 bytes more than its
     /// archive, rounded up to 64.
     pub fn backlog(&self) -> u64 {
         self.mails.backlog()

@@ -16,8 +16,7 @@
 //! endpoints at an inbox, and there are entries for as many.
 
 use super::directory::Directory;
-use super::envelope::Envelope;
-use super::names::{Address, WorkerId};
+use super::names::{Address, Signature, WorkerId};
 use crate::channel::MixedPublisher;
 use crate::segment::member::{DeskState, Phase};
 use crate::sys::owned::{Owned, this_thread};
@@ -31,9 +30,8 @@ pub(super) const ENDPOINTS: usize = 2;
 /// A worker's endpoints at others' inboxes.
 #[derive(Debug)]
 pub(super) struct Endpoints {
-    /// What letters begin with: made once, because bytes that were just stored in pieces are slow to
-    /// load as one.
-    pub(super) front: [u8; 16],
+    /// What letters are marked with.
+    pub(super) signature: Signature,
     /// Those of the first thread that sent.
     own: Owned<RefCell<Desks>>,
     /// Those of all others.
@@ -116,7 +114,7 @@ impl Endpoints {
     /// Those of a worker, which letters name as their sender.
     pub(super) fn of(sender: WorkerId, generation: u64) -> Self {
         Self {
-            front: Envelope::of(sender, generation).plain(),
+            signature: Signature::of(sender, generation),
             own: Owned::default(),
             shared: Mutex::default(),
             returned: Condvar::new(),

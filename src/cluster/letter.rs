@@ -1,7 +1,7 @@
 //! A letter in hand: who sent it, what is in it, and that it was handled.
 
-use super::envelope::Envelope;
-use super::names::WorkerId;
+use super::directory::WorkerInfo;
+use super::names::{Signature, WorkerId};
 use crate::channel::{Info, Mail, RecvError};
 use crate::packet::{OneOf, Packet};
 use std::fmt;
@@ -9,16 +9,7 @@ use std::fmt;
 /// A packet in an inbox, in its slot. Dropped without [`done`](Self::done), it comes again, flagged.
 #[must_use = "it comes again, if it is not done with"]
 pub struct Letter<'a> {
-    envelope: Envelope,
-    mail: Mail<'a>,
-}
-
-impl<'a> Letter<'a> {
-    #[inline(always)]
-    pub(super) fn open_envelope(mail: Mail<'a>) -> Result<Self, RecvError> {
-        let (envelope, mail) = mail.fronted()?;
-        Ok(Self { envelope, mail })
-    }
+    pub(super) mail: Mail<'a>,
 }
 
 impl Letter<'_> {
@@ -46,14 +37,19 @@ impl Letter<'_> {
 
     /// Who sent it. A name of theirs is what [`Worker::worker`](super::Worker::worker) says.
     pub fn sender(&self) -> WorkerId {
-        self.envelope.sender
+        self.signature().id()
     }
 
-    /// Which of those who had the sender's number one after the other sent it:
-    /// [`WorkerInfo::generation`](super::WorkerInfo::generation) of that time. A number is given to
-    /// another worker when its owner is gone and not expected back.
-    pub fn sender_generation(&self) -> u64 {
-        self.envelope.correlation
+    /// Whether that worker sent it, and not another who had its number before or after it: numbers
+    /// are given to others once their owners are gone and not expected back, and to the next of their
+    /// name. They are told apart by the last six bits of their
+    /// [`generation`](WorkerInfo::generation).
+    pub fn is_from(&self, worker: &WorkerInfo) -> bool {
+        self.signature() == Signature::of(worker.id, worker.generation)
+    }
+
+    fn signature(&self) -> Signature {
+        Signature(self.mail.mark())
     }
 
     /// The name of the packet's type; empty if the inbox does not know it.
@@ -76,7 +72,7 @@ impl Letter<'_> {
 
 impl fmt::Debug for Letter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sender = self.envelope.sender;
+        let sender = self.sender();
         f.debug_struct("Letter").field("sender", &sender).field("mail", &self.mail).finish()
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::OpenError;
 use crate::segment::name::Name;
+use crate::segment::settings::MOST_ENTRIES;
 use std::fmt;
 
 /// A worker's number in its cluster: small, and the same after a restart under the same name.
@@ -11,6 +12,27 @@ pub struct WorkerId(pub u16);
 impl fmt::Display for WorkerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Who sent a letter: a worker's number, and below it the last bits of its generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Signature(pub(crate) u16);
+
+impl Signature {
+    /// Bits of the generation: what the largest number leaves.
+    const GENERATION: u32 = u16::BITS - (MOST_ENTRIES - 1).ilog2() - 1;
+
+    /// That of a worker.
+    pub(crate) fn of(id: WorkerId, generation: u64) -> Self {
+        let generation = generation as u16 & ((1 << Self::GENERATION) - 1);
+        Self(id.0 << Self::GENERATION | generation)
+    }
+
+    /// The worker's number.
+    #[inline]
+    pub(crate) fn id(self) -> WorkerId {
+        WorkerId(self.0 >> Self::GENERATION)
     }
 }
 
@@ -141,6 +163,20 @@ mod tests {
         };
         let DefaultName { name, id } = DefaultName::of(get, "encoder");
         (name, id.map(|id| id.0))
+    }
+
+    #[test]
+    fn a_signature_has_any_number_and_six_bits_of_the_generation() {
+        for id in [0, 1, 127, MOST_ENTRIES as u16 - 1].map(WorkerId) {
+            for generation in [0, 1, 63] {
+                let signature = Signature::of(id, generation);
+                assert_eq!(signature.id(), id);
+                assert_eq!(signature, Signature::of(id, generation + 64));
+                assert_ne!(signature, Signature::of(id, generation + 1));
+                assert_ne!(signature, Signature::of(WorkerId(id.0 ^ 1), generation));
+            }
+        }
+        assert_eq!(Signature(u16::MAX).id(), WorkerId(MOST_ENTRIES as u16 - 1));
     }
 
     #[test]

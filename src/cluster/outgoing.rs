@@ -85,7 +85,7 @@ impl Worker {
         if let Some(mut own) = self.endpoints.own()
             && let Some(endpoint) = own.at_hand(who, &self.directory)
         {
-            match endpoint.send_letter(&self.endpoints.front, packet, Patience::None) {
+            match endpoint.send_marked(self.endpoints.signature.0, packet, Patience::None) {
                 Ok(_) => return Ok(()),
                 Err(error) if !may_go_on(&error, patience) => return Err(error.into()),
                 Err(_) => {}
@@ -106,7 +106,7 @@ impl Worker {
             && let Some(mut loan) = self.endpoints.shared_at_hand(who, &self.directory)
             && let Some(endpoint) = &mut loan.endpoint
         {
-            match endpoint.send_letter(&self.endpoints.front, packet, Patience::None) {
+            match endpoint.send_marked(self.endpoints.signature.0, packet, Patience::None) {
                 Ok(_) => return Ok(()),
                 Err(error) if !may_go_on(&error, patience) => return Err(error.into()),
                 Err(_) => {}
@@ -144,7 +144,8 @@ impl Worker {
                 // yet: they would go into nothing.
                 continue;
             }
-            match endpoint.send_letter(&self.endpoints.front, packet, patience.left(deadline)) {
+            match endpoint.send_marked(self.endpoints.signature.0, packet, patience.left(deadline))
+            {
                 Err(SendError::Closed) => loan.endpoint = None,
                 outcome => return outcome.map(drop).map_err(SendToError::from),
             }

@@ -1,11 +1,11 @@
 //! The two header words of a packet's first slot.
 //!
 //! ```text
-//!  0        8           12      14     15     16                               64
-//!  ┌────────┬───────────┬───────┬──────┬──────┬────────────────────────────────┐
-//!  │ stamp  │ len       │ type  │ kind │flags │ the archive's first 48 bytes   │ → next slots
-//!  │ u64    │ u32       │ u16   │ u8   │ u8   │                                │
-//!  └────────┴───────────┴───────┴──────┴──────┴────────────────────────────────┘
+//!  0        8           12     13     14      16                               64
+//!  ┌────────┬───────────┬──────┬──────┬───────┬────────────────────────────────┐
+//!  │ stamp  │ len       │ type │ kind │ mark  │ the archive's first 48 bytes   │ → next slots
+//!  │ u64    │ u32       │ u8   │ u8   │ u16   │                                │
+//!  └────────┴───────────┴──────┴──────┴───────┴────────────────────────────────┘
 //!             └─────── descriptor, u64 ────┘
 //! ```
 //!
@@ -37,7 +37,7 @@
 
 use crate::ring::geometry::{Geometry, span};
 use crate::ring::spot::Spot;
-use crate::segment::layout::{HEADER, SLOT};
+use crate::segment::layout::{HEADER, MAX_TYPES, SLOT};
 use crate::segment::memory::Memory;
 use crate::steps::{Step, step};
 use crate::sync::Ordering;
@@ -60,19 +60,26 @@ impl Descriptor {
     /// An archive of `len` bytes.
     #[inline]
     pub(crate) fn data(len: usize, type_index: u16) -> Self {
+        debug_assert!(usize::from(type_index) < MAX_TYPES);
         Self(u64::from(len as u32) | u64::from(type_index) << 32)
+    }
+
+    /// The same with a mark, which means nothing to a ring: whoever marks packets knows what.
+    #[inline]
+    pub(crate) fn marked(self, mark: u16) -> Self {
+        Self(self.0 | u64::from(mark) << 48)
     }
 
     /// Nothing, over `slots` slots.
     pub(crate) fn void(slots: u64) -> Self {
         let len = slots * SLOT as u64 - HEADER as u64;
-        Self(u64::from(len as u32) | 1 << 48)
+        Self(u64::from(len as u32) | 1 << 40)
     }
 
-    /// `None`: a kind or flags that this version does not know.
+    /// `None`: a kind that this version does not know.
     #[inline]
     fn from_word(word: u64) -> Option<Self> {
-        (word >> 48 <= 1).then_some(Self(word))
+        (kind_of(word) <= 1).then_some(Self(word))
     }
 
     /// Bytes of the archive.
@@ -84,13 +91,19 @@ impl Descriptor {
     /// Index into the segment's type table.
     #[inline]
     pub(crate) fn type_index(self) -> u16 {
-        (self.0 >> 32) as u16
+        u16::from((self.0 >> 32) as u8)
+    }
+
+    /// What it was marked with; 0: nothing.
+    #[inline]
+    pub(crate) fn mark(self) -> u16 {
+        (self.0 >> 48) as u16
     }
 
     /// What it is.
     #[inline]
     pub(crate) fn kind(self) -> Kind {
-        if self.0 >> 48 == 0 { Kind::Data } else { Kind::Void }
+        if kind_of(self.0) == 0 { Kind::Data } else { Kind::Void }
     }
 
     /// Slots that the packet takes.
@@ -100,11 +113,16 @@ impl Descriptor {
     }
 }
 
+#[inline]
+fn kind_of(word: u64) -> u8 {
+    (word >> 40) as u8
+}
+
 impl std::fmt::Debug for Descriptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut out = f.debug_struct("Descriptor");
         out.field("kind", &self.kind()).field("len", &self.len());
-        out.field("type_index", &self.type_index()).finish()
+        out.field("type_index", &self.type_index()).field("mark", &self.mark()).finish()
     }
 }
 
@@ -141,8 +159,8 @@ pub(crate) fn look(memory: &Memory, geometry: &Geometry, spot: Spot) -> Look {
 pub(crate) fn data(memory: &Memory, geometry: &Geometry, position: u64) -> Option<Descriptor> {
     // The acquire on the stamp orders this load.
     let word = memory.slot(position).descriptor.load(Ordering::Relaxed);
-    // Neither void, nor of a kind or with flags that this version does not know.
-    if word >> 48 != 0 {
+    // Neither void, nor of a kind that this version does not know.
+    if kind_of(word) != 0 {
         return None;
     }
     let descriptor = Descriptor(word);
@@ -209,14 +227,19 @@ mod tests {
     fn a_descriptor_is_one_word_and_back() {
         for descriptor in [
             Descriptor::data(0, 0),
-            Descriptor::data(usize::from(u16::MAX) * 1000, u16::MAX),
+            Descriptor::data(usize::from(u16::MAX) * 1000, 63),
+            Descriptor::data(7, 1).marked(u16::MAX),
             Descriptor::void(1),
             Descriptor::void(1 << 26),
         ] {
             assert_eq!(Descriptor::from_word(descriptor.0), Some(descriptor));
         }
         assert_eq!(Descriptor::void(1 << 26).span(), 1 << 26);
-        assert_eq!(Descriptor::from_word(2 << 48), None);
-        assert_eq!(Descriptor::from_word(1 << 56), None);
+        assert_eq!(Descriptor::void(1 << 26).kind(), Kind::Void);
+        let marked = Descriptor::data(u32::MAX as usize, 63).marked(0x8001);
+        assert_eq!((marked.len(), marked.type_index(), marked.mark()), (u32::MAX, 63, 0x8001));
+        assert_eq!(marked.kind(), Kind::Data);
+        assert_eq!(Descriptor::from_word(2 << 40), None);
+        assert_eq!(Descriptor::from_word(1 << 47), None);
     }
 }

@@ -251,7 +251,7 @@ pub(crate) struct TypeEntry {
 pub(crate) struct Slot {
     /// `position + salt(lap)` once the packet that begins here is committed.
     pub(crate) stamp: AtomicU64,
-    /// Length, type, kind and flags (`ring::slot::Descriptor`). Stored before the stamp.
+    /// Length, type, kind and mark (`ring::slot::Descriptor`). Stored before the stamp.
     pub(crate) descriptor: AtomicU64,
     /// The first bytes of the archive; the rest follows in the next slots, headers and all.
     #[cfg(not(loom))]
