@@ -126,6 +126,8 @@ steps! {
     CloseMark,
     /// Detach: the attachment is about to be given back.
     Detach,
+    /// Detach: it was looked whether others are attached, the control lock is about to be given back.
+    DetachUnlock,
     /// Join a cluster: the desk's lock is held, its card is about to be written.
     DeskName,
     /// Join a cluster: about to be said in the desk's phase.

@@ -315,6 +315,7 @@ fn an_interrupted_cluster_leaves_nothing() {
         ("workers", ["--workers", "12"]),
         ("jobs", ["--jobs", "20000"]),
         ("events", ["--threads", "12"]),
+        ("service", ["--calls", "100000"]),
     ] {
         for signal in [Signal::INT, Signal::KILL] {
             let was_interrupted = || {

@@ -134,7 +134,7 @@ impl Directory {
             let control = segment.lock().map_err(JoinError::Open)?;
             reap(&control, &segment, cluster, None);
             // Also what a whole cluster left behind that was killed.
-            sweep(&control, cluster);
+            sweep(cluster);
             let desk = choose(&segment, cluster, wanted)?;
             sit_down(&control, &segment, desk, wanted.name).map_err(JoinError::Open)?;
             desk
@@ -245,7 +245,7 @@ impl Directory {
             }
             step(Step::LeavePhase);
             clear(&control, &self.segment, &self.cluster, index, Ended::Died)?;
-            sweep(&control, &self.cluster);
+            sweep(&self.cluster);
         }
         wake_everyone(&self.segment);
         Ok(true)
@@ -285,7 +285,7 @@ impl Directory {
     /// Clears away what the dead left: after this worker, nobody may come who does.
     fn tidy(&self, control: &Control<'_>) {
         reap(control, &self.segment, &self.cluster, Some(self.desk));
-        sweep(control, &self.cluster);
+        sweep(&self.cluster);
     }
 
     /// Changes a desk. Under the control lock.
@@ -302,7 +302,8 @@ impl Drop for Directory {
         let member = Member::Desk(self.desk);
         let Some(control) = self.segment.lock_patiently() else {
             // It counts as died, and whoever comes to the control lock clears it away.
-            return self.segment.rise(member);
+            self.segment.rise(member);
+            return sweep(&self.cluster);
         };
         if self.phase(self.id()).state() == DeskState::Kept {
             self.change(self.desk, |phase| phase.with_end(Ended::Left));
@@ -349,14 +350,14 @@ pub(super) fn reap(
         .filter(|&index| clear(control, segment, cluster, index, Ended::Died).is_ok())
         .count();
     if cleared > 0 {
-        sweep(control, cluster);
+        sweep(cluster);
     }
     cleared > 0
 }
 
 /// Removes what the dead alone were attached to: rings of replies, whose names nobody will open
-/// again, and whatever else nobody opened since. Under the control lock, so that one at a time does.
-fn sweep(_control: &Control<'_>, cluster: &str) {
+/// again, and whatever else nobody opened since. Any number may do so at a time.
+fn sweep(cluster: &str) {
     let Ok(directory) = names::directory(cluster) else { return };
     for name in Name::all_of_cluster(cluster).into_iter().filter(|name| *name != directory) {
         // What cannot be looked at now is left to the next.

@@ -105,10 +105,20 @@ impl<'a> Locked<'a> {
         mapped.attach().map(Some)
     }
 
-    /// Removes the object if nobody is attached and nobody is expected back.
-    pub(super) fn clear_away(self) -> Result<(), OpenError> {
+    /// Removes the object if nobody is attached and nobody is expected back. `true`: somebody is
+    /// attached.
+    pub(super) fn clear_away(self) -> Result<bool, OpenError> {
+        let is_attached = self.is_attached();
+        if !is_attached {
+            self.clear_left()?;
+        }
+        Ok(is_attached)
+    }
+
+    /// The same, where nobody is attached.
+    fn clear_left(self) -> Result<(), OpenError> {
         let object = self.measure()?;
-        if object.unlinked || self.is_attached() {
+        if object.unlinked {
             return Ok(());
         }
         self.check_kind(&object)?;

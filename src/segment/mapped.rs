@@ -134,14 +134,21 @@ impl Mapped {
     }
 
     /// Removes the object of this name if nobody is attached and nobody is expected back: what the
-    /// last of those attached would have done, had it not been killed.
+    /// last of those attached would have done, had it not been killed. One whose control lock is held
+    /// is left to who holds it.
     pub(crate) fn clear_away(name: &Name) -> Result<(), OpenError> {
-        let fd = open_object(name, Absent::Refuse)?;
-        // Without the lock, which others may be about to take.
-        if lock::is_held_elsewhere(fd.as_fd(), ATTACHED) {
-            return Ok(());
+        loop {
+            let fd = open_object(name, Absent::Refuse)?;
+            // Without the lock, which others may be about to take.
+            if lock::is_held_elsewhere(fd.as_fd(), ATTACHED) {
+                return Ok(());
+            }
+            let Some(locked) = Locked::try_take(fd, name)? else { return Ok(()) };
+            if !locked.clear_away()? {
+                return Ok(());
+            }
+            // Again, as in `Segment::drop`.
         }
-        Locked::try_take(fd, name)?.map_or(Ok(()), Locked::clear_away)
     }
 
     /// The ring's name.
@@ -245,22 +252,34 @@ impl Mapped {
         lock::is_held_elsewhere(self.fd.as_fd(), byte)
     }
 
-    /// Takes this attachment back, and removes the object if it was the last and nobody is expected
-    /// back. Under the control lock, so that of two who leave at once one is the last.
-    pub(crate) fn leave(&self) {
+    /// Takes this attachment back.
+    pub(crate) fn detach(&self) {
         step(Step::Detach);
         // Given back here, and not when the descriptor is closed: that is after the control lock.
         // As in `unlock`, it cannot fail.
         let _ = lock::release(self.fd.as_fd(), ATTACHED);
-        if self.is_deserted() {
+    }
+
+    /// Removes the object if nobody is attached and nobody is expected back. Under the control lock, so
+    /// that of two who leave at once one is the last. `true`: somebody else is attached.
+    pub(crate) fn remove_if_left(&self) -> bool {
+        let is_attached = self.is_attached();
+        if !is_attached && !super::is_kept(&self.parts()) {
             // An error leaves the object marked: the next to open it finishes.
             let _ = self.give_up();
         }
+        step(Step::DetachUnlock);
+        is_attached
+    }
+
+    /// Whether somebody else is attached.
+    pub(crate) fn is_attached(&self) -> bool {
+        lock::is_held_elsewhere(self.fd.as_fd(), ATTACHED)
     }
 
     /// Whether nobody else is attached, and nobody is expected back. Under the control lock.
     pub(super) fn is_deserted(&self) -> bool {
-        !lock::is_held_elsewhere(self.fd.as_fd(), ATTACHED) && !super::is_kept(&self.parts())
+        !self.is_attached() && !super::is_kept(&self.parts())
     }
 
     /// Marks the segment removed and takes its name away. Under the control lock.

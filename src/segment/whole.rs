@@ -345,8 +345,17 @@ impl Drop for Segment {
         if mapped.is_inherited() {
             return;
         }
-        if let Some(_control) = self.lock_patiently() {
-            mapped.leave();
+        let mut control = self.lock_patiently();
+        mapped.detach();
+        control = control.or_else(|| self.try_lock());
+        // Who cannot have the lock leaves the object to its holder. So a holder who found somebody
+        // attached looks again once it has given the lock back: that one may have left, in vain.
+        while let Some(held) = control.take() {
+            let was_attached = mapped.remove_if_left();
+            drop(held);
+            if was_attached && !mapped.is_attached() {
+                control = self.try_lock();
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod freeze;
 mod groups;
 mod joining;
 mod kill;
+mod leaving;
 mod letters;
 mod life;
 mod process;

@@ -2,7 +2,7 @@
 //!
 //! A peer's role is a line of words. It says lines and hears lines; a killed one says no more.
 
-use super::{double_faults, joining, letters, life, servers};
+use super::{double_faults, joining, leaving, letters, life, servers};
 use crate::steps::Step;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 use std::io::{BufRead, BufReader, Write};
@@ -166,6 +166,7 @@ fn peer() {
     match words[..] {
         ["life", name, case] => life::peer(name, case),
         ["join", name] => joining::join(name),
+        ["leave", name] => leaving::leave(name),
         ["publish", name] => double_faults::publish(name),
         ["recover", name, side] => double_faults::recover(name, side),
         ["serve", cluster] => servers::serve(cluster),
