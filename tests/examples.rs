@@ -321,13 +321,21 @@ fn an_interrupted_cluster_leaves_nothing() {
             let was_interrupted = || {
                 let mut running = Running::start(example, &arguments);
                 let found = running.peer_or_end();
+                let peers = children_of(running.child.id());
                 if found.is_some() {
                     // Fails if it has ended meanwhile.
                     let _ = kill_process(Pid::from_child(&running.child), signal);
                 }
+                running.wait_for_end();
+                // One that had finished does not clear away what is left.
+                let outlived = peers.into_iter().any(maps_rings);
                 let run = running.finish();
-                run.left_nothing();
-                found.is_some() && !run.succeeded()
+                if outlived || run.succeeded() {
+                    run.left_nothing();
+                } else {
+                    run.remove_files();
+                }
+                outlived && !run.succeeded()
             };
             let tries = std::iter::repeat_with(was_interrupted).take(50);
             assert!(tries.into_iter().any(|it_was| it_was), "{example} is too quick");
@@ -358,6 +366,14 @@ impl Run {
 
     fn errors(&self) -> String {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    /// Removes what it left when nobody outlived it, who could have done so.
+    fn remove_files(&self) {
+        for name in files_of(self.pid) {
+            // Fails if somebody has done so meanwhile.
+            let _ = std::fs::remove_file(PathBuf::from("/dev/shm").join(name));
+        }
     }
 
     /// Its peers may outlive it, if it was killed, by the time it takes to find out.
@@ -415,7 +431,12 @@ impl Running {
     }
 
     fn finish(mut self) -> Run {
-        let pid = self.child.id();
+        self.wait_for_end();
+        // Its peers write to the same.
+        Run { pid: self.child.id(), output: self.child.wait_with_output().unwrap() }
+    }
+
+    fn wait_for_end(&mut self) {
         let give_up_at = Instant::now() + DEADLINE;
         while self.child.try_wait().unwrap().is_none() {
             if Instant::now() > give_up_at {
@@ -424,7 +445,6 @@ impl Running {
             }
             sleep(Duration::from_millis(1));
         }
-        Run { pid, output: self.child.wait_with_output().unwrap() }
     }
 }
 

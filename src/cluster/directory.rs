@@ -120,8 +120,17 @@ pub(crate) struct Directory {
     is_seated: bool,
     memory: Memory,
     desks: Desks,
-    /// Last, so that it outlives what points into it.
+    /// So that it outlives what points into it.
     segment: Segment,
+    /// Behind the segment: when it has been let go of.
+    last_look: Option<LastLook>,
+}
+
+/// Once its worker has let go of the directory, and that went with it: somebody who was still attached
+/// to an object at the worker's last sweep may have been killed since.
+#[derive(Debug)]
+struct LastLook {
+    cluster: String,
 }
 
 impl Directory {
@@ -140,8 +149,9 @@ impl Directory {
             desk
         };
         wake_everyone(&segment);
-        let (cluster, memory, desks) = (cluster.to_owned(), segment.memory(), segment.desks());
-        Ok(Self { cluster, desk, is_seated: true, memory, desks, segment })
+        let (memory, desks) = (segment.memory(), segment.desks());
+        let cluster = cluster.to_owned();
+        Ok(Self { cluster, desk, is_seated: true, memory, desks, segment, last_look: None })
     }
 
     /// This worker's number.
@@ -228,6 +238,7 @@ impl Directory {
             self.segment.rise(Member::Desk(self.desk));
         }
         self.is_seated = false;
+        self.last_look = Some(LastLook { cluster: self.cluster.clone() });
         wake_everyone(&self.segment);
         Ok(())
     }
@@ -299,6 +310,7 @@ impl Drop for Directory {
         if !self.is_seated || self.segment.is_inherited() {
             return;
         }
+        self.last_look = Some(LastLook { cluster: self.cluster.clone() });
         let member = Member::Desk(self.desk);
         let Some(control) = self.segment.lock_patiently() else {
             // It counts as died, and whoever comes to the control lock clears it away.
@@ -315,6 +327,16 @@ impl Drop for Directory {
         self.segment.rise(member);
         drop(control);
         wake_everyone(&self.segment);
+    }
+}
+
+impl Drop for LastLook {
+    fn drop(&mut self) {
+        let Ok(directory) = names::directory(&self.cluster) else { return };
+        // Otherwise it is for those who are there.
+        if !Name::all_of_cluster(&self.cluster).contains(&directory) {
+            sweep(&self.cluster);
+        }
     }
 }
 

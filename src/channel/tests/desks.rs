@@ -36,6 +36,11 @@ fn objects(cluster: &str) -> Vec<PathBuf> {
     own.map(|entry| entry.path()).collect()
 }
 
+/// Nothing is left of a cluster.
+pub(super) fn assert_gone(cluster: &str) {
+    assert_eq!(objects(cluster), [] as [PathBuf; 0]);
+}
+
 fn has_inbox(cluster: &str) -> bool {
     objects(cluster).iter().any(|path| path.to_string_lossy().contains("~i."))
 }
@@ -83,7 +88,7 @@ fn one_that_is_away_keeps_its_cluster_until_it_is_retired() {
     assert!(!other.retire(&PEER).unwrap());
     assert!(!has_inbox(&cluster));
     drop(other);
-    assert_eq!(objects(&cluster), [] as [PathBuf; 0]);
+    assert_gone(&cluster);
 }
 
 /// Runs a case; `true`: the peer came to the step and was killed there.
@@ -117,7 +122,7 @@ pub(super) fn survive(stop: Stop) -> bool {
     assert!(matches!(cached.try_send(&8), Err(SendError::Closed)), "{cluster}");
     assert!(matches!(own.find(&PEER), Found::Gone { .. }), "{cluster}");
     drop(own);
-    assert_eq!(objects(&cluster), [] as [PathBuf; 0]);
+    assert_gone(&cluster);
     peer.state() == State::Killed
 }
 
@@ -133,7 +138,7 @@ pub(super) fn outlast(stop: Stop) -> bool {
     }
     assert_eq!(peer.settle(), State::Finished);
     drop(own);
-    assert_eq!(objects(&cluster), [] as [PathBuf; 0]);
+    assert_gone(&cluster);
     was_frozen
 }
 

@@ -167,6 +167,8 @@ fn peer() {
         ["life", name, case] => life::peer(name, case),
         ["join", name] => joining::join(name),
         ["leave", name] => leaving::leave(name),
+        ["stay", cluster] => leaving::stay(cluster),
+        ["pass", cluster] => leaving::pass(cluster),
         ["publish", name] => double_faults::publish(name),
         ["recover", name, side] => double_faults::recover(name, side),
         ["serve", cluster] => servers::serve(cluster),
