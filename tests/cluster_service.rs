@@ -133,15 +133,53 @@ fn the_first_of_several_calls_is_waited_for() {
     reply(server.recv().unwrap());
     let (call, found) = client.wait_any().unwrap();
     assert_eq!(call, calls[1]);
-    check(&found, 2);
-    drop(found);
+    check(&found.unwrap(), 2);
     let text = "answer 1".to_owned();
     first.reply(&mut server, &Answer { number: 2, text }).unwrap();
     let (call, found) = client.wait_any().unwrap();
     assert_eq!(call, calls[0]);
-    check(&found, 1);
-    drop(found);
+    check(&found.unwrap(), 1);
     assert!(matches!(client.wait_any(), Err(CallError::NoReply)), "none is in flight");
+}
+
+#[test]
+fn of_several_calls_it_is_said_which_failed() {
+    let _watch = Watch::start();
+    let (_worker, mut server, mut client) = pair("any-fails");
+    let calls = [1, 2, 3].map(|number| client.start(&ask(number)).unwrap());
+    let first = server.recv().unwrap().defer();
+    drop(server.recv().unwrap());
+    let mut ended = || {
+        let (call, outcome) = client.wait_any().unwrap();
+        (call, outcome.map(drop))
+    };
+    let (call, outcome) = ended();
+    assert_eq!(call, calls[1]);
+    assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+    // The others are in flight. One has no reply either; the server of the third leaves.
+    drop((first, server));
+    let mut outcomes = [ended(), ended()];
+    outcomes.sort_by_key(|(call, _)| *call != calls[0]);
+    assert_eq!(outcomes.each_ref().map(|(call, _)| *call), [calls[0], calls[2]]);
+    assert!(matches!(outcomes[0].1, Err(CallError::NoReply)), "{outcomes:?}");
+    assert!(matches!(outcomes[1].1, Err(CallError::ServiceGone)), "{outcomes:?}");
+}
+
+#[test]
+fn a_call_is_its_own_clients() {
+    let _watch = Watch::start();
+    let (worker, mut server, mut one) = pair("own");
+    let mut other = client(&worker);
+    // Both are the first of their clients.
+    let calls = [one.start(&ask(1)).unwrap(), other.start(&ask(2)).unwrap()];
+    assert_ne!(calls[0], calls[1]);
+    reply(server.recv().unwrap());
+    reply(server.recv().unwrap());
+    other.cancel(calls[0]);
+    let outcome = other.wait_timeout(calls[0], LONG).map(drop);
+    assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+    check(&other.wait(calls[1]).unwrap(), 2);
+    check(&one.wait(calls[0]).unwrap(), 1);
 }
 
 #[test]
@@ -426,6 +464,31 @@ fn without_a_server_there_is_no_service() {
     // Nobody waits for those.
     assert!(matches!(server.recv_timeout(SHORT), Err(RecvError::Timeout)));
     drop(server);
+}
+
+#[test]
+fn what_was_given_up_without_a_server_is_never_done() {
+    let _watch = Watch::start();
+    let worker = Worker::join(&unique("given-up"), "caller").unwrap();
+    let mut client = client(&worker);
+    for number in 0..100 {
+        let outcome = client.call(&ask(number)).map(drop);
+        assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
+    }
+    let mut server = serve(&worker);
+    let mut begun = Vec::new();
+    for number in 1000..1020 {
+        while let Err(error) = client.start(&ask(number)) {
+            assert!(matches!(error, CallError::Busy { .. }), "{error}");
+            // It leaves those that were given up, which makes room.
+            assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+        }
+    }
+    while let Ok(request) = server.try_recv() {
+        begun.push(request.number.to_native());
+        reply(request);
+    }
+    assert_eq!(begun, (1000..1020).collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Calls in flight, as their client keeps them.
 //!
-//! A call takes room in its client's window from its start until its reply is read, whether somebody
-//! still waits for it or not: so there is always room for the replies.
+//! A call takes room in its client's window from its start until its reply is read, or it is known that
+//! there is none, whether somebody still waits for it or not: so there is always room for the replies,
+//! and a bit that says that a call was given up is no other call's as long as its request can be taken.
 
 use crate::channel::Ring;
 use rkyv::util::AlignedVec;
@@ -11,10 +12,15 @@ pub(super) const WINDOW: usize = 32;
 /// Calls are told apart by their number, and given up by their number modulo this.
 const BITS: u64 = 64;
 
-/// A call in flight: a number. Dropping it cancels nothing: see
+/// A call in flight: its client, and a number. Dropping it cancels nothing: see
 /// [`Client::cancel`](super::Client::cancel).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Call(pub(crate) u64);
+pub struct Call {
+    /// The number of its client's ring of replies, which was drawn at random.
+    client: u64,
+    /// Its own: what letters call its correlation.
+    pub(super) number: u64,
+}
 
 /// What came of a call, and was not asked for yet.
 #[derive(Debug)]
@@ -38,8 +44,10 @@ pub(super) struct InFlight {
 }
 
 /// All of a client's.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Calls {
+    /// The number of the client's ring.
+    client: u64,
     list: Vec<InFlight>,
     next: u64,
     /// One bit a call that was given up.
@@ -47,6 +55,11 @@ pub(super) struct Calls {
 }
 
 impl Calls {
+    /// Those of the client whose ring has this number: none yet.
+    pub(super) fn of(client: u64) -> Self {
+        Self { client, list: Vec::new(), next: 0, given_up: 0 }
+    }
+
     /// Whether no more may be started.
     pub(super) fn is_full(&self) -> bool {
         self.list.len() >= WINDOW
@@ -59,13 +72,16 @@ impl Calls {
 
     /// A number for a new call, whose bit no call in flight has.
     pub(super) fn number(&mut self) -> Call {
-        let has_bit =
-            |list: &[InFlight], number| list.iter().any(|one| bit(one.call) == bit(Call(number)));
-        while has_bit(&self.list, self.next) {
+        while self.list.iter().any(|one| bit(one.call.number) == bit(self.next)) {
             self.next += 1;
         }
         self.next += 1;
-        Call(self.next - 1)
+        self.call(self.next - 1)
+    }
+
+    /// The call of this number.
+    pub(super) fn call(&self, number: u64) -> Call {
+        Call { client: self.client, number }
     }
 
     /// Enters a call whose request was published.
@@ -74,7 +90,7 @@ impl Calls {
         self.list.push(new);
     }
 
-    /// The call of this number.
+    /// What is known of a call; `None`: it is over, or another client's.
     pub(super) fn get(&mut self, call: Call) -> Option<&mut InFlight> {
         self.list.iter_mut().find(|one| one.call == call)
     }
@@ -90,6 +106,11 @@ impl Calls {
         self.list.iter().filter(|one| !one.is_given_up)
     }
 
+    /// Whether somebody may ask for it.
+    pub(super) fn is_wanted(&mut self, call: Call) -> bool {
+        self.get(call).is_some_and(|one| !one.is_given_up)
+    }
+
     /// Gives a call up: its reply is thrown away when it comes.
     pub(super) fn give_up(&mut self, call: Call, ring: &Ring) {
         let Some(one) = self.get(call) else { return };
@@ -97,14 +118,14 @@ impl Calls {
         if one.outcome.is_some() {
             self.end(call);
         }
-        self.given_up |= bit(call);
+        self.given_up |= bit(call.number);
         ring.give_up(self.given_up);
     }
 
     /// Says that a call is wanted, whoever had its bit before.
     pub(super) fn want(&mut self, call: Call, ring: &Ring) {
-        if self.given_up & bit(call) != 0 {
-            self.given_up &= !bit(call);
+        if self.given_up & bit(call.number) != 0 {
+            self.given_up &= !bit(call.number);
             ring.give_up(self.given_up);
         }
     }
@@ -115,7 +136,7 @@ impl Calls {
     }
 }
 
-/// The bit of a call among those that were given up.
-pub(super) fn bit(call: Call) -> u64 {
-    1 << (call.0 % BITS)
+/// The bit of the call of this number among those that were given up.
+pub(super) fn bit(number: u64) -> u64 {
+    1 << (number % BITS)
 }

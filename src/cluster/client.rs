@@ -81,6 +81,8 @@ pub struct Client<Q: Packet, R: Packet> {
     /// A reply that came while another was waited for.
     kept: AlignedVec<16>,
     had_server: bool,
+    /// Letters that do not say which call's they are, and were the end of none yet.
+    unreadable: usize,
     packets: PhantomData<fn(Q) -> R>,
 }
 
@@ -97,6 +99,9 @@ fn digits(number: u64) -> [u8; 16] {
     let digit = |place: usize| b"0123456789abcdef"[(number >> (60 - 4 * place)) as usize & 15];
     std::array::from_fn(digit)
 }
+
+/// What came of one call of several.
+type Any = (Call, Result<Found, CallError>);
 
 /// What came of a call.
 enum Found {
@@ -129,9 +134,10 @@ impl Worker {
             reply_type,
             id: self.id(),
             name: digits(number),
-            calls: Calls::default(),
+            calls: Calls::of(number),
             kept: AlignedVec::new(),
             had_server,
+            unreadable: 0,
             packets: PhantomData,
         })
     }
@@ -177,7 +183,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// # Errors
     ///
     /// [`Busy`](CallError::Busy) if 32 are; [`NoService`](CallError::NoService),
-    /// [`ServiceGone`](CallError::ServiceGone) if there is no room for the request and no server;
+    /// [`ServiceGone`](CallError::ServiceGone) if there is no server, and no room for the request, or
+    /// 32 were given up that no server has taken;
     /// [`TooLarge`](CallError::TooLarge), [`Unserializable`](CallError::Unserializable).
     pub fn start(&mut self, request: &Q) -> Result<Call, CallError> {
         self.begin(request, None)
@@ -206,13 +213,14 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         self.finish(call, Instant::now().checked_add(timeout))
     }
 
-    /// The reply that comes first to any call in flight. Waits for it.
+    /// What comes first of any call in flight: its reply, or why there is none. Waits for it. That call
+    /// is over.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait): the call that ended so is over, and which it was is not said. With no
-    /// call in flight, [`NoReply`](CallError::NoReply).
-    pub fn wait_any(&mut self) -> Result<(Call, Reply<'_, R>), CallError> {
+    /// What is not about one call: [`NoReply`](CallError::NoReply) with no call in flight,
+    /// [`Corrupt`](CallError::Corrupt) if replies cannot be read any more.
+    pub fn wait_any(&mut self) -> Result<(Call, Result<Reply<'_, R>, CallError>), CallError> {
         let (call, found) = loop {
             let calls: Vec<Call> = self.calls.wanted().map(|one| one.call).collect();
             if calls.is_empty() {
@@ -222,7 +230,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 break found;
             }
         };
-        self.open(found).map(|reply| (call, reply))
+        Ok((call, found.and_then(|found| self.open(found))))
     }
 
     /// Gives a call up: its reply is thrown away when it comes, and a server that has not begun with it
@@ -244,7 +252,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         let call = self.calls.number();
         // How many are in flight says whether it has replies that it has not read.
         let kind = self.calls.count() as u8 + 1;
-        let envelope = Envelope { sender: self.id, kind, correlation: call.0 };
+        let envelope = Envelope { sender: self.id, kind, correlation: call.number };
         let front = envelope.with_name(&self.name);
         self.calls.want(call, &self.own);
         loop {
@@ -276,11 +284,18 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     fn make_room(&mut self) -> Result<(), CallError> {
         while self.read(Patience::None, None)?.is_some() {}
         for call in self.calls.given_up() {
-            if self.is_lost(call) {
+            if self.is_lost(call)? {
                 self.calls.end(call);
             }
         }
-        if self.calls.is_full() { Err(CallError::Busy { limit: WINDOW }) } else { Ok(()) }
+        if !self.calls.is_full() {
+            return Ok(());
+        }
+        if self.calls.wanted().next().is_none() {
+            // Nothing can be done about it but to start a server.
+            self.check_servers()?;
+        }
+        Err(CallError::Busy { limit: WINDOW })
     }
 
     fn finish(&mut self, call: Call, end: Option<Instant>) -> Result<Reply<'_, R>, CallError> {
@@ -310,15 +325,20 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     }
 
     /// What came of any of the calls, after a short sleep.
-    fn find_any(&mut self, calls: &[Call]) -> Result<Option<(Call, Found)>, CallError> {
+    fn find_any(&mut self, calls: &[Call]) -> Result<Option<Any>, CallError> {
         for &call in calls {
-            if let Some(found) = self.kept(call)? {
+            if let Some(found) = self.kept(call).transpose() {
                 return Ok(Some((call, found)));
             }
         }
-        if self.read(Patience::For(PENDING), None)?.is_none() {
-            for &call in calls {
-                self.look_after(call)?;
+        if self.read(Patience::For(PENDING), None)?.is_some() {
+            return Ok(None);
+        }
+        for &call in calls {
+            match self.look_after(call) {
+                Ok(()) => {}
+                Err(error) if self.calls.is_wanted(call) => return Err(error),
+                Err(error) => return Ok(Some((call, Err(error)))),
             }
         }
         Ok(None)
@@ -360,12 +380,16 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         };
         self.had_server = true;
         let payload = self.replies.payload(&taken);
-        let Some((envelope, _, front)) = Envelope::read(payload) else {
-            self.replies.let_go();
-            return Err(CallError::Corrupt("a reply without an envelope".into()));
+        let found = match Envelope::read(payload) {
+            Some((envelope, _, front)) => {
+                let is_wanted = wanted == Some(self.calls.call(envelope.correlation));
+                self.note(taken, &envelope, front, is_wanted)
+            }
+            None => {
+                self.unreadable += 1;
+                None
+            }
         };
-        let call = Call(envelope.correlation);
-        let found = self.note(taken, &envelope, front, wanted == Some(call));
         if found.is_none() {
             self.replies.let_go();
         }
@@ -380,12 +404,16 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         front: usize,
         wanted: bool,
     ) -> Option<Found> {
-        let call = Call(envelope.correlation);
+        let call = self.calls.call(envelope.correlation);
         let archive = &self.replies.payload(&taken)[front..];
         let one = self.calls.get(call)?;
         if envelope.kind == Kind::Deferred as u8 {
-            let words = packet::validate::<[u64; 2]>(archive).ok()?;
-            one.deferred = Some((words[0].to_native() as usize, words[1].to_native()));
+            match packet::validate::<[u64; 2]>(archive) {
+                Ok(words) => {
+                    one.deferred = Some((words[0].to_native() as usize, words[1].to_native()));
+                }
+                Err(_) => self.unreadable += 1,
+            }
             return None;
         }
         if one.is_given_up {
@@ -413,37 +441,41 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         if self.service.fate(one.position) == Fate::Waiting {
             let outcome = self.check_servers();
             if outcome.is_err() {
-                // Nobody waits for it any more: a server that comes later leaves it.
+                // Nobody waits for it any more: a server that comes later leaves it. Until then it
+                // counts as in flight, and no other call has its bit.
                 self.calls.give_up(call, &self.own);
-                self.calls.end(call);
             }
             return outcome;
         }
-        if !self.is_lost(call) {
+        if !self.is_lost(call)? {
             return Ok(());
         }
         self.calls.end(call);
-        Err(CallError::ServiceGone)
+        if self.unreadable == 0 {
+            return Err(CallError::ServiceGone);
+        }
+        self.unreadable -= 1;
+        Err(CallError::Corrupt("a letter that says not which call's it is".into()))
     }
 
     /// Whether nobody who lives has a call's request, or is to reply to it later, and no letter says
     /// what became of it.
-    fn is_lost(&mut self, call: Call) -> bool {
-        let Some(one) = self.calls.get(call) else { return false };
+    fn is_lost(&mut self, call: Call) -> Result<bool, CallError> {
+        let Some(one) = self.calls.get(call) else { return Ok(false) };
         let is_held = match (self.service.fate(one.position), one.deferred) {
             (Fate::Waiting | Fate::InHand(_), _) => true,
             (Fate::Over, Some((entry, stays))) => self.service.is_there(entry, stays),
             (Fate::Over, None) => false,
         };
         if is_held {
-            return false;
+            return Ok(false);
         }
         // Letters come before the hand: what was sent is there by now.
-        while let Ok(Some(_)) = self.read(Patience::None, None) {}
-        let Some(one) = self.calls.get(call) else { return false };
+        while self.read(Patience::None, None)?.is_some() {}
+        let Some(one) = self.calls.get(call) else { return Ok(false) };
         let is_deferred =
             one.deferred.is_some_and(|(entry, stays)| self.service.is_there(entry, stays));
-        one.outcome.is_none() && !is_deferred
+        Ok(one.outcome.is_none() && !is_deferred)
     }
 
     fn check_servers(&mut self) -> Result<(), CallError> {
@@ -515,5 +547,62 @@ impl<Q: Packet, R: Packet> fmt::Debug for Client<Q, R> {
             .field("reply", &R::TYPE.name)
             .field("calls", &self.calls)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Numbers = Client<u64, u64>;
+
+    /// A client of a service of which there is no server.
+    fn client(name: &str) -> (Worker, Numbers) {
+        let cluster = format!("client-{name}-{}", std::process::id());
+        let worker = Worker::join(&cluster, "both").unwrap();
+        let client = worker.client("double").unwrap();
+        (worker, client)
+    }
+
+    /// Puts something into a client's ring of replies that is no letter.
+    fn disturb(client: &Numbers) {
+        client.own.mixed_publisher().unwrap().send(&7_u64).unwrap();
+    }
+
+    #[test]
+    fn a_letter_that_cannot_be_read_hides_none_behind_it() {
+        let (worker, mut client) = client("disturbed");
+        let mut server = worker.service::<u64, u64>("double").unwrap();
+        let calls = [1, 2, 3].map(|number| client.start(&number).unwrap());
+        disturb(&client);
+        for _ in calls {
+            let request = server.recv().unwrap();
+            let doubled = request.to_native() * 2;
+            request.reply(&doubled).unwrap();
+        }
+        assert!(!client.is_lost(calls[0]).unwrap(), "its reply is there");
+        assert_eq!(*client.wait(calls[1]).unwrap(), 4);
+        assert_eq!(*client.wait(calls[0]).unwrap(), 2);
+        disturb(&client);
+        let (call, reply) = client.wait_any().unwrap();
+        assert_eq!((call, reply.unwrap().to_native()), (calls[2], 6));
+    }
+
+    #[test]
+    fn a_call_whose_reply_cannot_be_read_is_not_told_that_its_server_died() {
+        let (worker, mut client) = client("unreadable");
+        let mut server = worker.service::<u64, u64>("double").unwrap();
+        let call = client.start(&1).unwrap();
+        std::mem::forget(server.recv().unwrap());
+        disturb(&client);
+        // Nobody has it in hand, and no letter says so.
+        server.server.forget();
+        let outcome = client.wait(call).map(drop);
+        assert!(matches!(outcome, Err(CallError::Corrupt(_))), "{outcome:?}");
+        let call = client.start(&2).unwrap();
+        std::mem::forget(server.recv().unwrap());
+        server.server.forget();
+        let outcome = client.wait(call).map(drop);
+        assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
     }
 }
