@@ -12,6 +12,7 @@ mod support;
 use packetring::{
     CallError, Client, OpenError, RecvError, ReplyError, Request, Service, Worker, packet, select,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::mpsc;
 use std::time::Duration;
 use support::peer::{self, Peer};
@@ -89,6 +90,24 @@ fn peer() {
             peer::say("deferred");
             let _request = server.recv().unwrap();
             peer::say("has it");
+            while peer::hear().is_some() {}
+        }
+        // Has no descriptor left to reach a caller, until it hears something.
+        "poor" => {
+            let mut server = serve(&worker);
+            let normal = getrlimit(Resource::Nofile);
+            let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+            setrlimit(Resource::Nofile, Rlimit { current: Some(open - 1), ..normal }).unwrap();
+            peer::say("here");
+            let outcome = server.recv().map(drop);
+            assert!(matches!(outcome, Err(RecvError::Caller(_))), "{outcome:?}");
+            peer::say("told");
+            assert!(matches!(server.recv_timeout(10 * SHORT), Err(RecvError::Timeout)));
+            peer::say("waits");
+            peer::hear();
+            setrlimit(Resource::Nofile, normal).unwrap();
+            assert_eq!(select(&mut [&mut server]), 0);
+            reply(server.try_recv().unwrap());
             while peer::hear().is_some() {}
         }
         "call" => {
@@ -444,6 +463,58 @@ fn two_servers_of_a_name_share_its_requests() {
     reply(one);
     check(&client.wait(calls[0]).unwrap(), 1);
     check(&client.wait(calls[1]).unwrap(), 2);
+}
+
+#[test]
+fn each_of_more_servers_than_a_ring_has_places_by_default_can_reply() {
+    let _watch = Watch::start();
+    let worker = Worker::join(&unique("many"), "worker").unwrap();
+    // As many as there are workers in a cluster.
+    let mut servers: Vec<_> = (0..128).map(|_| serve(&worker)).collect();
+    let mut client = client(&worker);
+    for (number, server) in servers.iter_mut().enumerate() {
+        let call = client.start(&ask(number as u64)).unwrap();
+        reply(server.try_recv().unwrap());
+        check(&client.wait(call).unwrap(), number as u64);
+    }
+    let one_more = worker.service::<Ask, Answer>("echo").map(drop);
+    assert!(matches!(one_more, Err(OpenError::Full { .. })), "{one_more:?}");
+}
+
+#[test]
+fn a_server_that_cannot_reach_a_caller_says_so_and_keeps_its_request() {
+    let _watch = Watch::start();
+    let cluster = unique("poor");
+    let mut server = start("poor", &cluster, "server");
+    let worker = Worker::join(&cluster, "caller").unwrap();
+    let mut client = client(&worker);
+    let call = client.start(&ask(1)).unwrap();
+    server.expect("told");
+    let outcome = client.wait_timeout(call, 10 * SHORT).map(drop);
+    assert!(matches!(outcome, Err(CallError::Timeout)), "its server lives: {outcome:?}");
+    server.expect("waits");
+    server.tell("go on");
+    check(&client.wait_timeout(call, FAR).unwrap(), 1);
+    let again = client.start(&ask(2)).unwrap();
+    server.kill();
+    assert!(matches!(client.wait_timeout(again, FAR), Err(CallError::ServiceGone)));
+}
+
+#[test]
+fn a_server_that_dies_before_it_could_reach_a_caller_is_gone() {
+    let _watch = Watch::start();
+    let cluster = unique("poor-killed");
+    let mut server = start("poor", &cluster, "server");
+    let worker = Worker::join(&cluster, "caller").unwrap();
+    let mut client = client(&worker);
+    let call = client.start(&ask(1)).unwrap();
+    server.expect("told");
+    server.expect("waits");
+    server.kill();
+    // Another one sits down where it sat.
+    let _heir = serve(&worker);
+    let outcome = client.wait_timeout(call, FAR).map(drop);
+    assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
 }
 
 #[test]

@@ -29,6 +29,19 @@ impl Carried {
         }
     }
 
+    /// Enters a type into the ring if it is new.
+    pub(crate) fn know(
+        &mut self,
+        sender: &Sender,
+        info: &TypeInfo,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        if self.0.iter().all(|(known, _)| *known != info.fingerprint) {
+            self.enter(&sender.endpoint.segment, info, patience)?;
+        }
+        Ok(())
+    }
+
     #[cold]
     fn enter(
         &mut self,

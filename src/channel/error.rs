@@ -3,6 +3,7 @@
 //! One enum an operation; none has a lifetime, so all can be kept and sent. A failed send leaves
 //! the value with the caller, who passed it by reference.
 
+use crate::error::OpenError;
 use crate::packet::{UnpackError, Unserializable};
 use crate::ring::missed::Missed;
 use std::fmt;
@@ -104,6 +105,9 @@ pub enum RecvError {
     TypeMismatch(Box<Mismatch>),
     /// `values`: the packet is sound, and its value could not be made from it.
     Unpack(Box<UnpackError>),
+    /// Services: a caller's ring of replies could not be opened, for want of descriptors, memory or
+    /// a place in it. Its request was set aside, and is tried again; others are served meanwhile.
+    Caller(Box<OpenError>),
     /// `try_`: nothing there now.
     Empty,
     /// `_timeout`: nothing came in time.
@@ -192,6 +196,9 @@ impl fmt::Display for RecvError {
                 write!(f, "the packet is of type {}, expected {}", types.found, types.expected)
             }
             Self::Unpack(error) => write!(f, "the value could not be made: {error}"),
+            Self::Caller(error) => {
+                write!(f, "a caller cannot be replied to yet, its request waits: {error}")
+            }
             Self::Empty => f.write_str("no packet is there"),
             Self::Timeout => f.write_str("no packet came in time"),
         }
@@ -218,6 +225,7 @@ impl std::error::Error for RecvError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unpack(error) => Some(error),
+            Self::Caller(error) => Some(error),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use super::reserved::{Reserved, ReservedTail};
 use super::sender::Sender;
 use super::waits::publisher_waits;
 use crate::error::OpenError;
-use crate::packet::{AnyBits, Packet, Tail};
+use crate::packet::{AnyBits, Packet, Tail, TypeInfo};
 use crate::ring::hand::{Hand, Hands};
 use crate::wait::Wait;
 use std::fmt;
@@ -274,6 +274,15 @@ impl MixedPublisher {
             return Err(SendError::TypeRefused(Box::new(refusal)));
         }
         self.sender.send_letter((front, mark), packet, index, patience)
+    }
+
+    /// Enters types into the ring ahead of their first packets: those need no lock then.
+    pub(crate) fn enter(
+        &mut self,
+        types: &[TypeInfo],
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        types.iter().try_for_each(|info| self.carried.know(&self.sender, info, patience))
     }
 
     /// Waits for the control lock for this long from now on.

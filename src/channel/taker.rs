@@ -181,6 +181,13 @@ impl Ring {
         Group::fate(&self.segment().memory(), position, &lives)
     }
 
+    /// Whether a living member may have set the packet aside that was published at a position: asked
+    /// once nobody has it in hand.
+    pub(crate) fn is_aside(&self, position: u64) -> bool {
+        let lives = |member| self.segment().lives(member);
+        Group::is_aside(&self.segment().memory(), position, &lives)
+    }
+
     /// Whether the member that sat at an entry as the `stays`-th still does, and lives.
     pub(crate) fn is_there(&self, entry: usize, stays: u64) -> bool {
         let memory = self.segment().memory();

@@ -54,11 +54,14 @@ pub(super) const REPLIES: Replies = {
     Replies { capacity, limit: span * 64 - 16 - 16 }
 };
 
-/// How a ring of replies is made.
-pub(super) fn settings() -> RingBuilder {
+/// How a ring of replies is made that so many servers may reply to. Each place takes 256 bytes: in a
+/// cluster of 128 workers those of all the servers that there can be are 32 KiB, beside the 1 MiB of
+/// the replies.
+fn settings(servers: usize) -> RingBuilder {
     RingBuilder::default().letters().or_else(|default| {
         default.capacity = REPLIES.capacity;
         default.stays_open = true;
+        default.max_publishers = servers;
         default.max_subscribers = 1;
     })
 }
@@ -122,7 +125,8 @@ impl Worker {
         let service = self.requests::<Q, R>(name)?;
         let number = crate::sys::random()
             .map_err(|errno| OpenError::system("draw a number for", "a client", errno))?;
-        let own = self.open(Object::Replies(self.id(), number), settings())?;
+        let servers = service.settings().max_subscribers;
+        let own = self.open(Object::Replies(self.id(), number), settings(servers))?;
         let (replies, reply_type) = own.replies(&R::TYPE)?;
         let requests = service.mixed_publisher()?;
         let had_server = service.subscribers() > 0;
@@ -467,7 +471,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             (Fate::Over, Some((entry, stays))) => self.service.is_there(entry, stays),
             (Fate::Over, None) => false,
         };
-        if is_held {
+        if is_held || self.service.is_aside(one.position) {
             return Ok(false);
         }
         // Letters come before the hand: what was sent is there by now.
@@ -516,7 +520,7 @@ impl<Q: Packet, R: Packet> Selectable for Client<Q, R> {
 impl<Q: Packet, R: Packet> Drop for Client<Q, R> {
     fn drop(&mut self) {
         // Servers that reply to it learn that it is gone. If it cannot be closed, they ask who lives.
-        let _ = self.own.close();
+        self.own.end();
     }
 }
 

@@ -41,7 +41,8 @@ impl<R: Packet> Deferred<R> {
     /// As [`Request::reply`](super::Request::reply).
     pub fn reply(mut self, service: &mut impl Replier<R>, reply: &R) -> Result<(), ReplyError> {
         let outcome = service.reply_later(self.caller, self.correlation, reply);
-        self.is_over = true;
+        // One that cannot be sent is no reply.
+        self.is_over = !matches!(outcome, Err(ReplyError::Open(_) | ReplyError::Full));
         outcome
     }
 

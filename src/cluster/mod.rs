@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod aside;
 mod call;
 mod client;
 mod context;

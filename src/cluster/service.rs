@@ -4,10 +4,12 @@
 //! what became of it: the reply, or the word that there is none, is sent before the request leaves the
 //! server's hand, so that who sees it gone looks for the letter once more and knows.
 //!
-//! A reply never waits: its caller has room for as many as it has calls in flight.
+//! A reply never waits: its caller has room for as many as it has calls in flight. A caller that cannot
+//! be reached now, at its first request, keeps none of the others waiting (`aside`).
 
+use super::aside::{Aside, SetAside};
 use super::call::bit;
-use super::client::{self, Kind, REPLIES};
+use super::client::{Kind, REPLIES};
 use super::deferred::{Deferred, Dropped};
 use super::envelope::Envelope;
 use super::error::ReplyError;
@@ -15,38 +17,46 @@ use super::names::{Object, WorkerId};
 use super::worker::Worker;
 use crate::channel::{
     MixedPublisher, Patience, RecvError, Ring, RingBuilder, Selectable, Selectee, SendError, Taker,
-    Types, Waitable, WaitingFor,
+    Types, Waitable,
 };
 use crate::error::OpenError;
-use crate::packet::guard::Opened;
-use crate::packet::{self, Packet, Scratch};
+use crate::packet::guard::{Copied, Opened};
+use crate::packet::{self, Packet, Scratch, TypeInfo};
 use crate::ring::group::Group;
 use crate::ring::job::{self, Job, Worker as _};
 use crate::ring::reader::Taken;
 use crate::segment::bytes::{Behind, Steady};
 use crate::segment::layout::Bell;
+use crate::segment::settings::MOST_ENTRIES;
 use crate::wait::Wait;
+use rkyv::util::AlignedVec;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 /// Longest sleep, so that what was deferred and dropped is told of.
 const TELL: Duration = Duration::from_millis(50);
+/// How long a server waits for each lock that it takes to reach a caller: microseconds, unless somebody
+/// was stopped in it.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// A client: its worker, and the number of its ring.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallerId {
-    worker: WorkerId,
-    ring: u64,
+    pub(super) worker: WorkerId,
+    pub(super) ring: u64,
 }
 
 /// Serves requests of one type with replies of another. Several servers may serve under one name: each
 /// request is one's.
 pub struct Service<Q: Packet, R: Packet> {
     pub(super) server: Server,
+    /// The request that was set aside and is handed out.
+    kept: AlignedVec<16>,
     packets: PhantomData<fn(Q) -> R>,
 }
 
@@ -60,9 +70,28 @@ pub(super) struct Server {
     open: Option<(CallerId, u64)>,
     /// That request is its caller's only call in flight: it has read all replies so far.
     is_only: bool,
+    aside: Aside,
     dropped: Dropped,
     scratch: Scratch,
     request_type: u16,
+    /// Those of its letters.
+    types: [TypeInfo; 2],
+}
+
+/// A request that is to be handed out.
+enum Found {
+    /// In hand; its archive begins here.
+    InHand(Taken, usize),
+    /// It was set aside.
+    Kept(SetAside),
+}
+
+/// Why a caller cannot be replied to.
+enum Unreached {
+    /// It is gone.
+    Gone,
+    /// It cannot be reached now.
+    NotNow(OpenError),
 }
 
 /// A client that this server has replied to.
@@ -77,10 +106,15 @@ struct Caller {
 
 /// A request, read in place. One that is dropped without a reply, by `?` or a panic, is answered by
 /// [`NoReply`](super::CallError::NoReply).
-pub struct Request<'a, Q: Packet, R: Packet> {
-    opened: Opened<Behind<Job<'a, Server>>, Q>,
-    reply: PhantomData<fn(R)>,
+pub struct Request<'a, Q: Packet, R: Packet>(Inner<'a, Q>, PhantomData<fn(R)>);
+
+enum Inner<'a, Q: Packet> {
+    InHand(Opened<Behind<Job<'a, Server>>, Q>),
+    Kept(Opened<Copied<'a>, Q>, Answering<'a>),
 }
+
+/// A server with a request in none of its hands. Dropped, it answers that there is no reply.
+struct Answering<'a>(&'a mut Server);
 
 impl Worker {
     /// Serves requests under a name, making the service if it is not there.
@@ -99,11 +133,13 @@ impl Worker {
             callers: Vec::new(),
             open: None,
             is_only: false,
+            aside: Aside::default(),
             dropped: Dropped::default(),
             scratch: Scratch::default(),
             request_type: 0,
+            types: [R::TYPE, <[u64; 2]>::TYPE],
         };
-        Ok(Service { server, packets: PhantomData })
+        Ok(Service { server, kept: AlignedVec::new(), packets: PhantomData })
     }
 
     /// The ring of a service's requests.
@@ -112,7 +148,8 @@ impl Worker {
         let settings = RingBuilder::default().grouped().letters().or_else(|default| {
             default.stays_open = true;
             default.max_publishers = entries;
-            default.max_subscribers = entries;
+            // The first is no server's.
+            default.max_subscribers = (entries + 1).min(MOST_ENTRIES);
         });
         let ring = self.open(Object::Service(name), settings)?;
         ring.agree(&Q::TYPE, &R::TYPE)?;
@@ -125,8 +162,9 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     ///
     /// # Errors
     ///
-    /// [`Closed`](RecvError::Closed), [`Corrupt`](RecvError::Corrupt),
-    /// [`TypeMismatch`](RecvError::TypeMismatch).
+    /// [`Closed`](RecvError::Closed), [`Corrupt`](RecvError::Corrupt); [`Caller`](RecvError::Caller) once
+    /// for each request that is set aside because its caller cannot be reached for want of something:
+    /// it comes when it can. One whose caller's ring was stopped in is set aside without a word.
     pub fn recv(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
         let found = loop {
             match self.server.next(Patience::For(TELL)) {
@@ -169,19 +207,45 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         self.server.taker.endpoint.waiter.set(wait);
     }
 
-    fn open(&mut self, (taken, front): (Taken, usize)) -> Result<Request<'_, Q, R>, RecvError> {
-        if taken.descriptor.type_index() != self.server.request_type {
+    fn open(&mut self, found: Found) -> Result<Request<'_, Q, R>, RecvError> {
+        let type_index = match &found {
+            Found::InHand(taken, _) => taken.descriptor.type_index(),
+            Found::Kept(request) => request.type_index,
+        };
+        if type_index != self.server.request_type {
             self.server.no_reply();
             return Err(RecvError::Corrupt("a request of another type".into()));
         }
+        match found {
+            Found::InHand(taken, front) => self.open_in_hand(taken, front),
+            Found::Kept(request) => self.open_kept(request),
+        }
+    }
+
+    #[inline]
+    fn open_in_hand(&mut self, taken: Taken, front: usize) -> Result<Request<'_, Q, R>, RecvError> {
         let job = Behind::new(Job::new(&mut self.server, taken), front);
         let Ok(job) = job else {
             return Err(RecvError::Corrupt("a request without an end".into()));
         };
         match Opened::open(job) {
-            Ok(opened) => Ok(Request { opened, reply: PhantomData }),
+            Ok(opened) => Ok(Request(Inner::InHand(opened), PhantomData)),
             Err((job, _)) => {
                 let what = packet::explain::<Q>(job.bytes());
+                Err(RecvError::Corrupt(what.into()))
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn open_kept(&mut self, request: SetAside) -> Result<Request<'_, Q, R>, RecvError> {
+        self.kept = request.archive;
+        let answering = Answering(&mut self.server);
+        match Opened::open(Copied::new(&self.kept)) {
+            Ok(opened) => Ok(Request(Inner::Kept(opened, answering), PhantomData)),
+            Err((guard, _)) => {
+                let what = packet::explain::<Q>(guard.bytes());
                 Err(RecvError::Corrupt(what.into()))
             }
         }
@@ -197,7 +261,7 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     /// [`Unserializable`](ReplyError::Unserializable), after which the caller gets
     /// [`NoReply`](super::CallError::NoReply).
     pub fn reply(self, reply: &R) -> Result<(), ReplyError> {
-        self.opened.into_guard().into_guard().end(|server| {
+        self.0.end(|server| {
             let Some((caller, correlation)) = server.open else {
                 return Err(ReplyError::CallerGone);
             };
@@ -209,7 +273,7 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
 
     /// Lets go of the request and replies later.
     pub fn defer(self) -> Deferred<R> {
-        self.opened.into_guard().into_guard().end(|server| {
+        self.0.end(|server| {
             let (caller, correlation) = server.open.unwrap_or((CallerId::NOBODY, 0));
             let (entry, stays) = server.taker.place();
             // Who is gone is not told.
@@ -235,7 +299,27 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     }
 
     fn server(&self) -> &Server {
-        self.opened.guard().guard().worker()
+        match &self.0 {
+            Inner::InHand(opened) => opened.guard().guard().worker(),
+            Inner::Kept(_, answering) => answering.0,
+        }
+    }
+}
+
+impl<Q: Packet> Inner<'_, Q> {
+    /// Ends with some work of the server's instead of the word that there is no reply.
+    #[inline]
+    fn end<T>(self, work: impl FnOnce(&mut Server) -> T) -> T {
+        match self {
+            Self::InHand(opened) => opened.into_guard().into_guard().end(work),
+            Self::Kept(_, answering) => work(ManuallyDrop::new(answering).0),
+        }
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.no_reply();
     }
 }
 
@@ -259,12 +343,17 @@ impl Caller {
 
 impl Server {
     /// The next request that somebody waits for, and where its archive begins.
-    fn next(&mut self, patience: Patience) -> Result<(Taken, usize), RecvError> {
+    fn next(&mut self, patience: Patience) -> Result<Found, RecvError> {
         if self.open.is_some() {
             // Its guard was forgotten, or the reply's own code panicked.
             self.no_reply();
         }
         self.tell_dropped();
+        if !self.aside.is_empty()
+            && let Some(found) = self.take_aside()
+        {
+            return Ok(found);
+        }
         loop {
             let taken = match self.taker.take(patience) {
                 Err(RecvError::Timeout | RecvError::Empty) if self.forget_the_gone() => continue,
@@ -275,11 +364,60 @@ impl Server {
                 return Err(RecvError::Corrupt("a request without an envelope".into()));
             };
             // Where nobody gets a reply, nothing is done for it.
-            if self.caller(caller).is_ok_and(|caller| !caller.has_given_up(correlation)) {
-                self.open = Some((caller, correlation));
-                return Ok((taken, front));
+            match self.reach(caller, PATIENCE) {
+                Ok(known) if !known.has_given_up(correlation) => {
+                    self.open = Some((caller, correlation));
+                    return Ok(Found::InHand(taken, front));
+                }
+                Ok(_) | Err(Unreached::Gone) => self.taker.done(),
+                Err(Unreached::NotNow(error)) => {
+                    self.set_aside(caller, correlation, taken, front);
+                    if !matches!(error, OpenError::Busy { .. }) {
+                        return Err(RecvError::Caller(Box::new(error)));
+                    }
+                }
             }
-            self.taker.done();
+        }
+    }
+
+    /// Lets go of the request in hand, whose caller cannot be reached now.
+    #[cold]
+    fn set_aside(&mut self, caller: CallerId, correlation: u64, taken: Taken, front: usize) {
+        let type_index = taken.descriptor.type_index;
+        let mut archive = AlignedVec::new();
+        archive.extend_from_slice(&Job::new(&mut self.taker, taken).bytes()[front..]);
+        let position = taken.position;
+        self.aside.push(SetAside { caller, correlation, position, type_index, archive });
+        // Before the hand: who sees that empty sees this.
+        self.taker.group.set_aside(self.aside.range());
+        self.taker.done();
+    }
+
+    /// The first request that was set aside, and whose caller can be reached now.
+    #[cold]
+    fn take_aside(&mut self) -> Option<Found> {
+        self.try_aside();
+        let mut found = None;
+        while let Some(request) = self.aside.take_of(is_one_of(&self.callers)) {
+            let SetAside { caller, correlation, .. } = request;
+            let known = self.callers.iter().find(|one| one.id == caller);
+            if known.is_some_and(|known| !known.has_given_up(correlation)) {
+                (self.open, self.is_only) = (Some((caller, correlation)), false);
+                found = Some(Found::Kept(request));
+                break;
+            }
+            self.aside.is_answered();
+        }
+        self.taker.group.set_aside(self.aside.range());
+        found
+    }
+
+    /// Tries again to reach those whose requests were set aside, if it is time to.
+    fn try_aside(&mut self) {
+        for caller in self.aside.due() {
+            if let Err(Unreached::Gone) = self.reach(caller, Duration::ZERO) {
+                self.aside.forget(caller);
+            }
         }
     }
 
@@ -349,12 +487,7 @@ impl Server {
         if !has_read_all && caller.publisher.backlog() > 0 && !caller.lives() {
             return Err(ReplyError::CallerGone);
         }
-        let mut sent = caller.publisher.send_letter(&front, packet, Patience::None);
-        if let Err(SendError::Full { waiting_for: WaitingFor::Joining { .. } }) = sent {
-            // The first of its type is entered into the ring, whose lock somebody has just now.
-            sent = caller.publisher.send_letter(&front, packet, Patience::For(TELL));
-        }
-        match sent {
+        match caller.publisher.send_letter(&front, packet, Patience::None) {
             Ok(_) => Ok(()),
             Err(SendError::Closed) => Err(ReplyError::CallerGone),
             Err(SendError::TooLarge { needed, limit }) => {
@@ -366,16 +499,29 @@ impl Server {
         }
     }
 
-    /// The client of this id: its ring is opened at the first request.
+    /// The client of this id.
     fn caller(&mut self, id: CallerId) -> Result<&mut Caller, ReplyError> {
+        self.reach(id, PATIENCE).map_err(|unreached| match unreached {
+            Unreached::Gone => ReplyError::CallerGone,
+            Unreached::NotNow(error) => ReplyError::Open(Box::new(error)),
+        })
+    }
+
+    /// The same: its ring is opened at the first request. One that others already wait for is not
+    /// waited for again.
+    fn reach(&mut self, id: CallerId, patience: Duration) -> Result<&mut Caller, Unreached> {
         let known = self.callers.iter().position(|caller| caller.id == id);
         let index = match known {
             Some(index) => index,
             None => {
                 self.forget_the_gone();
-                let caller = self.attach(id).map_err(|error| match error {
-                    OpenError::NotFound { .. } | OpenError::Closed { .. } => ReplyError::CallerGone,
-                    error => ReplyError::Open(Box::new(error)),
+                let patience = if self.aside.is_of(id) { Duration::ZERO } else { patience };
+                let caller = self.attach(id, patience).map_err(|error| match error {
+                    OpenError::Busy { .. } | OpenError::Full { .. } | OpenError::System { .. } => {
+                        Unreached::NotNow(error)
+                    }
+                    // There is no such ring, or it is closed, or none of ours.
+                    _ => Unreached::Gone,
                 })?;
                 self.callers.push(caller);
                 self.callers.len() - 1
@@ -384,10 +530,19 @@ impl Server {
         Ok(&mut self.callers[index])
     }
 
-    fn attach(&self, id: CallerId) -> Result<Caller, OpenError> {
+    /// Attaches to a client's ring, and needs its lock no more.
+    fn attach(&self, id: CallerId, patience: Duration) -> Result<Caller, OpenError> {
         let name = Object::Replies(id.worker, id.ring).name(&self.cluster)?;
-        let ring = client::settings().attach_named(&name)?;
-        let publisher = ring.mixed_publisher()?;
+        let settings = RingBuilder::default().letters().patience(patience);
+        let ring = settings.attach_named(&name)?;
+        let mut publisher = ring.mixed_publisher()?;
+        publisher.enter(&self.types, Patience::For(patience)).map_err(|error| match error {
+            SendError::System(source) => {
+                OpenError::system("enter a type into", ring.name(), source)
+            }
+            SendError::TooManyTypes { limit } => OpenError::TooManyTypes { limit },
+            _ => OpenError::Busy { name: ring.name().to_owned(), pid: None },
+        })?;
         let name = format!("{:016x}", id.ring).into();
         Ok(Caller { id, name, ring, publisher })
     }
@@ -415,7 +570,16 @@ impl Server {
     fn close(&mut self) {
         self.open = None;
         self.taker.done();
+        if !self.aside.is_empty() {
+            self.aside.is_answered();
+            self.taker.group.set_aside(self.aside.range());
+        }
     }
+}
+
+/// Whether a caller is one of these.
+fn is_one_of(callers: &[Caller]) -> impl Fn(CallerId) -> bool {
+    |id| callers.iter().any(|caller| caller.id == id)
 }
 
 impl fmt::Debug for Server {
@@ -448,6 +612,12 @@ impl Waitable for Server {
             self.no_reply();
         }
         self.tell_dropped();
+        if !self.aside.is_empty() {
+            self.try_aside();
+            if self.aside.has_of(is_one_of(&self.callers)) {
+                return true;
+            }
+        }
         self.taker.has_next()
     }
 
@@ -499,7 +669,10 @@ impl<Q: Packet, R: Packet> Deref for Request<'_, Q, R> {
     type Target = Q::Archived;
 
     fn deref(&self) -> &Q::Archived {
-        self.opened.get()
+        match &self.0 {
+            Inner::InHand(opened) => opened.get(),
+            Inner::Kept(opened, _) => opened.get(),
+        }
     }
 }
 
@@ -508,7 +681,7 @@ where
     Q::Archived: fmt::Debug,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.opened.get().fmt(f)
+        (**self).fmt(f)
     }
 }
 

@@ -338,6 +338,28 @@ impl Group {
         owner.map_or(Fate::Over, |(member, _)| Fate::InHand(member))
     }
 
+    /// Says which packets this member has let go of and is not done with: some of those from the first
+    /// to the last of these positions. To be said before the hand lets go of one, and until what
+    /// becomes of it was sent.
+    pub(crate) fn set_aside(&self, range: Option<(u64, u64)>) {
+        let details = &self.memory.subscribers()[self.entry].details;
+        if let Some((_, last)) = range {
+            details.name_len.store(last, Ordering::Relaxed);
+        }
+        // Pairs with the acquire in `is_aside`: who sees it set sees the last, and who sees it moved
+        // on sees what was sent.
+        details.handed_out.store(range.map_or(0, |(first, _)| first + 1), Ordering::Release);
+    }
+
+    /// Whether a living member may have set a packet aside that nobody has in hand.
+    pub(crate) fn is_aside(memory: &Memory, at: u64, lives: &dyn Fn(Member) -> bool) -> bool {
+        let has = |entry: &SubscriberEntry| {
+            let first = entry.details.handed_out.load(Ordering::Acquire);
+            first > 0 && first <= at + 1 && at <= entry.details.name_len.load(Ordering::Relaxed)
+        };
+        hands(memory).any(|(member, entry)| has(entry) && lives(member))
+    }
+
     /// Whether a look would find a packet. Cheap; for waiting.
     pub(crate) fn is_ready(&self) -> bool {
         if self.held.is_some() {

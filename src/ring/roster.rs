@@ -175,6 +175,7 @@ pub(crate) fn sit_member(memory: &Memory, index: usize) {
     entry.cursor.store(NOWHERE, Ordering::Release);
     // Nobody is evicted here.
     entry.details.evictions_reported.fetch_add(1, Ordering::Relaxed);
+    entry.details.handed_out.store(0, Ordering::Relaxed);
     take(&entry.details.seat, SeatState::Member);
     step(Step::JoinCursor);
     raise(&memory.head().roster.subscribers, index);

@@ -191,7 +191,7 @@ pub(crate) struct SubscriberDetails {
     pub(crate) seat: Seat,
     /// End of what a durable subscriber was ever given: a successor's packets before it are
     /// redeliveries. Stored by the subscriber before it hands a packet out. In a ring of replies: which
-    /// calls were given up.
+    /// calls were given up. In a work queue: the first packet that its member set aside, and 1.
     pub(crate) handed_out: AtomicU64,
     /// Packets whose eviction was begun, by evictors: added before the cursor is moved.
     pub(crate) evictions_begun: AtomicU64,
@@ -200,7 +200,8 @@ pub(crate) struct SubscriberDetails {
     /// Evicted packets that a durable subscriber was told of: its successor is told of the
     /// others. Stored by the subscriber. In a work queue: how many members have sat here.
     pub(crate) evictions_reported: AtomicU64,
-    /// Length of a durable subscriber's name in bytes.
+    /// Length of a durable subscriber's name in bytes. In a work queue: the last packet that its member
+    /// set aside.
     pub(crate) name_len: AtomicU64,
     /// The name.
     pub(crate) name: [AtomicU64; NAME_WORDS],

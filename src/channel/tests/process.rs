@@ -124,7 +124,7 @@ impl Process {
         assert_eq!(said.trim_end(), format!("{SAID}{line}"));
     }
 
-    fn id(&self) -> Pid {
+    pub(super) fn id(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 }

@@ -1,10 +1,14 @@
 //! A server is killed at each step between a request and its reply: its caller gets the reply, if that
 //! was sent, and otherwise learns at once that the server is gone. Nothing is waited for until a
-//! deadline.
+//! deadline. And it is stopped in a caller's ring: it holds up neither the caller nor other servers.
 
 use super::process::{GENEROUS, Process, State, Stop, hear, say};
 use crate::steps::Step;
-use crate::{CallError, Worker};
+use crate::{Call, CallError, Client, RecvError, Service, Worker};
+use rustix::process::{Signal, kill_process};
+use std::time::Duration;
+
+const SHORT: Duration = Duration::from_millis(20);
 
 /// The peer's side.
 pub(super) fn serve(cluster: &str) {
@@ -34,6 +38,69 @@ fn a_caller_is_told_at_whichever_step_its_server_is_killed() {
         let outcome = call(step);
         assert!(matches!(outcome, Ok(14)), "{step:?}: {outcome:?}");
     }
+}
+
+/// A caller, and a server of it that was stopped while it attached to the caller's ring, with a
+/// request in hand.
+fn stopped(cluster: &str) -> (Process, Worker, Client<u64, u64>, Call) {
+    // The directory, the requests, and again as a member; then the ring of replies, under its lock.
+    let stop = Stop::freeze(Step::Attach, 4);
+    let mut server = Process::start(&format!("serve {cluster}"), Some(stop));
+    server.expect("here");
+    let worker = Worker::join(cluster, "caller").unwrap();
+    let mut client = worker.client("double").unwrap();
+    let call = client.start(&7).unwrap();
+    assert_eq!(server.settle(), State::Frozen);
+    (server, worker, client, call)
+}
+
+#[test]
+fn a_client_is_dropped_beside_a_server_that_was_stopped_in_its_ring() {
+    let cluster = format!("servers-stopped-{}", std::process::id());
+    let (server, _worker, client, _) = stopped(&cluster);
+    let (done, is_done) = std::sync::mpsc::channel();
+    let dropping = std::thread::spawn(move || {
+        drop(client);
+        done.send(()).unwrap();
+    });
+    let outcome = is_done.recv_timeout(GENEROUS);
+    drop(server);
+    dropping.join().unwrap();
+    assert_eq!(outcome, Ok(()), "it waits for one that is stopped");
+}
+
+#[test]
+fn a_server_serves_others_while_a_callers_ring_is_stopped_in() {
+    let cluster = format!("servers-others-{}", std::process::id());
+    let (mut stopped, worker, mut unreached, first) = stopped(&cluster);
+    let mut server = worker.service::<u64, u64>("double").unwrap();
+    let mut other = worker.client::<u64, u64>("double").unwrap();
+    let calls = [8, 9, 10].map(|number| unreached.start(&number).unwrap());
+    let call = other.start(&11).unwrap();
+    let answer = |server: &mut Service<u64, u64>| {
+        let request = server.recv_timeout(GENEROUS).unwrap();
+        let doubled = request.to_native() * 2;
+        request.reply(&doubled).unwrap();
+    };
+    answer(&mut server);
+    assert_eq!(*other.wait_timeout(call, GENEROUS).unwrap(), 22);
+    // Nobody has them in hand, and their server lives.
+    for call in calls {
+        let outcome = unreached.wait_timeout(call, SHORT).map(drop);
+        assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
+    }
+    unreached.cancel(calls[0]);
+    let _ = kill_process(stopped.id(), Signal::KILL);
+    assert_eq!(stopped.settle(), State::Killed);
+    // One is answered after all, one is dropped, and nobody waits for the third.
+    answer(&mut server);
+    assert_eq!(*unreached.wait_timeout(calls[1], GENEROUS).unwrap(), 18);
+    drop(server.recv_timeout(GENEROUS).unwrap());
+    let outcome = unreached.wait_timeout(calls[2], GENEROUS).map(drop);
+    assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+    let outcome = unreached.wait_timeout(first, GENEROUS).map(drop);
+    assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
 }
 
 /// What comes of a call whose server is killed at this step.
