@@ -285,6 +285,12 @@ impl MixedPublisher {
         types.iter().try_for_each(|info| self.carried.know(&self.sender, info, patience))
     }
 
+    /// How it waits.
+    #[cfg(test)]
+    pub(crate) fn wait(&self) -> Wait {
+        self.sender.endpoint.waiter.wait()
+    }
+
     /// Waits for the control lock for this long from now on.
     pub(crate) fn set_patience(&mut self, patience: Option<Duration>) {
         self.sender.endpoint.segment.set_patience(patience);

@@ -557,6 +557,9 @@ impl<Q: Packet, R: Packet> fmt::Debug for Client<Q, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::Types;
+    use crate::cluster::ReplyError;
+    use crate::ring::job::Job;
 
     type Numbers = Client<u64, u64>;
 
@@ -571,6 +574,75 @@ mod tests {
     /// Puts something into a client's ring of replies that is no letter.
     fn disturb(client: &Numbers) {
         client.own.mixed_publisher().unwrap().send(&7_u64).unwrap();
+    }
+
+    /// Has the kernel say of its reader what it says of a dead one.
+    fn die(client: &Numbers) {
+        let endpoint = &client.replies.endpoint;
+        endpoint.segment.rise(endpoint.member);
+    }
+
+    #[test]
+    fn a_request_says_how_many_calls_its_client_has_in_flight() {
+        let (worker, mut client) = client("kinds");
+        let mut server = worker.service::<u64, u64>("double").unwrap();
+        let kind = |client: &mut Numbers| {
+            let call = client.start(&1).unwrap();
+            let (mut requests, _) = client.service.taker(&Types::Any).unwrap();
+            let taken = requests.take(Patience::None).unwrap();
+            let (envelope, _, _) = Envelope::read(Job::new(&mut requests, taken).bytes()).unwrap();
+            (call, envelope.kind)
+        };
+        let in_flight: Vec<(Call, u8)> = (0..WINDOW).map(|_| kind(&mut client)).collect();
+        let kinds = in_flight.iter().map(|(_, kind)| *kind);
+        assert!(kinds.eq(1..=WINDOW as u8));
+        // Nobody has them any more, and no letter says so: they end.
+        for (call, _) in in_flight {
+            assert!(matches!(client.wait(call), Err(CallError::ServiceGone)));
+        }
+        assert_eq!(kind(&mut client).1, 1);
+        assert!(server.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_caller_with_one_call_in_flight_is_not_asked_whether_it_reads_its_replies() {
+        let (worker, mut client) = client("only");
+        let mut server = worker.service::<u64, u64>("double").unwrap();
+        // Something to read, which its only call says there is not.
+        disturb(&client);
+        let _ = client.start(&1).unwrap();
+        let only = server.recv().unwrap();
+        die(&client);
+        only.reply(&2).unwrap();
+        // With two, one of which is unread, it is asked.
+        let _ = client.start(&2).unwrap();
+        let outcome = server.recv().unwrap().reply(&4);
+        assert!(matches!(outcome, Err(ReplyError::CallerGone)), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_client_waits_as_it_is_told_for_room_and_for_replies() {
+        let (worker, mut client) = client("waits");
+        let waits =
+            |client: &Numbers| [client.requests.wait(), client.replies.endpoint.waiter.wait()];
+        assert_eq!(waits(&client), [Wait::park(); 2]);
+        for wait in [Wait::spin(), Wait::park().spin_for(Duration::ZERO)] {
+            client.set_wait(wait);
+            assert_eq!(waits(&client), [wait; 2]);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut server = worker.service::<u64, u64>("double").unwrap();
+                    server.set_wait(wait);
+                    let request = server.recv().unwrap();
+                    let doubled = request.to_native() * 2;
+                    request.reply(&doubled).unwrap();
+                });
+                while client.service.subscribers() == 0 {
+                    std::thread::yield_now();
+                }
+                assert_eq!(*client.call(&7).unwrap(), 14);
+            });
+        }
     }
 
     #[test]
