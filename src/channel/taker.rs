@@ -36,7 +36,8 @@ impl Taker {
 
     /// Takes the next packet, or gives again what is in hand.
     pub(crate) fn take(&mut self, patience: Patience) -> Result<Taken, RecvError> {
-        if self.ask_at.has_passed() {
+        // Where others get what the dead had in hand, also if there is always a next packet.
+        if self.orphans == Orphans::Adopted && self.ask_at.has_passed() {
             self.ask();
         }
         if !matches!(patience, Patience::None) && !self.group.is_ready() {
@@ -70,7 +71,10 @@ impl Taker {
 
     #[cold]
     #[inline(never)]
-    fn take_slowly(&mut self, found: Next, patience: Patience) -> Result<Taken, RecvError> {
+    fn take_slowly(&mut self, mut found: Next, patience: Patience) -> Result<Taken, RecvError> {
+        if self.ask_at.has_passed() && self.ask() {
+            found = self.group.take();
+        }
         if let Some(outcome) = self.conclude(found) {
             return outcome;
         }

@@ -96,9 +96,13 @@ impl Calls {
     }
 
     /// Takes a call out: it is over.
-    pub(super) fn end(&mut self, call: Call) -> Option<InFlight> {
-        let index = self.list.iter().position(|one| one.call == call)?;
-        Some(self.list.swap_remove(index))
+    pub(super) fn end(&mut self, call: Call) {
+        let Some(index) = self.list.iter().position(|one| one.call == call) else { return };
+        let last = self.list.len() - 1;
+        if index != last {
+            self.list.swap(index, last);
+        }
+        self.list.truncate(last);
     }
 
     /// Those that somebody may ask for.

@@ -98,7 +98,7 @@ enum Inner<'a, R: Packet> {
 }
 
 /// A number in sixteen hexadecimal digits.
-fn digits(number: u64) -> [u8; 16] {
+pub(super) fn digits(number: u64) -> [u8; 16] {
     let digit = |place: usize| b"0123456789abcdef"[(number >> (60 - 4 * place)) as usize & 15];
     std::array::from_fn(digit)
 }
@@ -384,7 +384,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         };
         self.had_server = true;
         let payload = self.replies.payload(&taken);
-        let found = match Envelope::read(payload) {
+        let found = match Envelope::split(payload) {
             Some((envelope, _, front)) => {
                 let is_wanted = wanted == Some(self.calls.call(envelope.correlation));
                 self.note(taken, &envelope, front, is_wanted)

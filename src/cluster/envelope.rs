@@ -71,25 +71,34 @@ impl Envelope {
     /// has none that fits.
     #[inline(always)]
     pub(crate) fn read(payload: &[u8]) -> Option<(Self, &str, usize)> {
+        let (envelope, name, front) = Self::split(payload)?;
+        let name = if name.is_empty() { "" } else { std::str::from_utf8(name).ok()? };
+        Some((envelope, name, front))
+    }
+
+    /// The same, where the name is no text, or nobody's matter.
+    #[inline(always)]
+    pub(super) fn split(payload: &[u8]) -> Option<(Self, &[u8], usize)> {
         let (head, _) = payload.split_first_chunk::<PLAIN>()?;
         let head = u128::from_le_bytes(*head);
         let (word, correlation) = (head as u64, (head >> 64) as u64);
         let (sender, kind) = (WorkerId(word as u16), (word >> 16) as u8);
         let (unused, front) = ((word >> 24) as u8, (word >> 32) as usize);
-        let name = if unused == 0 && front == PLAIN { "" } else { name(payload, front, unused)? };
+        let is_plain = unused == 0 && front == PLAIN;
+        let name = if is_plain { &[] } else { name(payload, front, unused)? };
         Some((Self { sender, kind, correlation }, name, front))
     }
 }
 
 /// The name between the head and where the archive begins; `None`: it is not there.
 #[inline(never)]
-fn name(payload: &[u8], front: usize, unused: u8) -> Option<&str> {
+fn name(payload: &[u8], front: usize, unused: u8) -> Option<&[u8]> {
     let unused = usize::from(unused);
     if !front.is_multiple_of(PLAIN) || unused >= PLAIN {
         return None;
     }
     let name = payload.get(PLAIN..front)?;
-    std::str::from_utf8(name.get(..name.len().checked_sub(unused)?)?).ok()
+    name.get(..name.len().checked_sub(unused)?)
 }
 
 impl Mail<'_> {

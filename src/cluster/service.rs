@@ -9,7 +9,7 @@
 
 use super::aside::{Aside, SetAside};
 use super::call::bit;
-use super::client::{Kind, REPLIES};
+use super::client::{self, Kind, REPLIES};
 use super::deferred::{Deferred, Dropped};
 use super::envelope::Envelope;
 use super::error::ReplyError;
@@ -34,7 +34,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longest sleep, so that what was deferred and dropped is told of.
@@ -66,12 +66,16 @@ pub(super) struct Server {
     cluster: String,
     id: WorkerId,
     callers: Vec<Caller>,
+    /// Which of them was asked for last.
+    last: usize,
     /// The request that was handed out, and is not answered.
     open: Option<(CallerId, u64)>,
     /// That request is its caller's only call in flight: it has read all replies so far.
     is_only: bool,
     aside: Aside,
     dropped: Dropped,
+    /// Some may reply later, and be dropped.
+    has_deferred: bool,
     scratch: Scratch,
     request_type: u16,
     /// Those of its letters.
@@ -83,7 +87,7 @@ enum Found {
     /// In hand; its archive begins here.
     InHand(Taken, usize),
     /// It was set aside.
-    Kept(SetAside),
+    Kept(Box<SetAside>),
 }
 
 /// Why a caller cannot be replied to.
@@ -99,7 +103,7 @@ enum Unreached {
 struct Caller {
     id: CallerId,
     /// The number of its ring, as its requests say it.
-    name: Box<str>,
+    name: [u8; 16],
     ring: Ring,
     publisher: MixedPublisher,
 }
@@ -131,10 +135,12 @@ impl Worker {
             cluster: self.cluster.clone(),
             id: self.id(),
             callers: Vec::new(),
+            last: 0,
             open: None,
             is_only: false,
             aside: Aside::default(),
             dropped: Dropped::default(),
+            has_deferred: false,
             scratch: Scratch::default(),
             request_type: 0,
             types: [R::TYPE, <[u64; 2]>::TYPE],
@@ -218,7 +224,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         }
         match found {
             Found::InHand(taken, front) => self.open_in_hand(taken, front),
-            Found::Kept(request) => self.open_kept(request),
+            Found::Kept(request) => self.open_kept(*request),
         }
     }
 
@@ -279,6 +285,7 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
             // Who is gone is not told.
             let _ = server.send(caller, Kind::Deferred, correlation, &[entry as u64, stays]);
             server.close();
+            server.has_deferred = true;
             Deferred::new(caller, correlation, server.dropped.clone())
         })
     }
@@ -403,7 +410,7 @@ impl Server {
             let known = self.callers.iter().find(|one| one.id == caller);
             if known.is_some_and(|known| !known.has_given_up(correlation)) {
                 (self.open, self.is_only) = (Some((caller, correlation)), false);
-                found = Some(Found::Kept(request));
+                found = Some(Found::Kept(Box::new(request)));
                 break;
             }
             self.aside.is_answered();
@@ -424,21 +431,33 @@ impl Server {
     /// Whose request this is, which of its calls, and where its archive begins.
     fn read(&mut self, taken: Taken) -> Option<(CallerId, u64, usize)> {
         let job = Job::new(&mut self.taker, taken);
-        let (envelope, name, front) = Envelope::read(job.bytes())?;
+        let (envelope, name, front) = Envelope::split(job.bytes())?;
         let worker = envelope.sender;
-        let is_its = |caller: &&Caller| {
-            caller.id.worker == worker && caller.name.as_bytes() == name.as_bytes()
-        };
-        let caller = match self.callers.iter().find(is_its) {
-            Some(known) => known.id,
-            None => CallerId { worker, ring: u64::from_str_radix(name, 16).ok()? },
+        let is_its = |caller: &Caller| caller.id.worker == worker && caller.name[..] == *name;
+        let caller = match self.callers.get(self.last).filter(|caller| is_its(caller)) {
+            Some(last) => last.id,
+            None => match self.callers.iter().find(|caller| is_its(caller)) {
+                Some(known) => known.id,
+                None => CallerId { worker, ring: number(name)? },
+            },
         };
         self.is_only = envelope.kind == 1;
         Some((caller, envelope.correlation, front))
     }
 
     /// Replies that were to come later and were dropped.
+    #[inline]
     fn tell_dropped(&mut self) {
+        if self.has_deferred {
+            self.tell_those_dropped();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_those_dropped(&mut self) {
+        // Before the look: one that is gone by now was put there.
+        self.has_deferred = Arc::strong_count(&self.dropped) > 1;
         let dropped =
             std::mem::take(&mut *self.dropped.lock().unwrap_or_else(PoisonError::into_inner));
         for (caller, correlation) in dropped {
@@ -510,24 +529,31 @@ impl Server {
     /// The same: its ring is opened at the first request. One that others already wait for is not
     /// waited for again.
     fn reach(&mut self, id: CallerId, patience: Duration) -> Result<&mut Caller, Unreached> {
-        let known = self.callers.iter().position(|caller| caller.id == id);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                self.forget_the_gone();
-                let patience = if self.aside.is_of(id) { Duration::ZERO } else { patience };
-                let caller = self.attach(id, patience).map_err(|error| match error {
-                    OpenError::Busy { .. } | OpenError::Full { .. } | OpenError::System { .. } => {
-                        Unreached::NotNow(error)
-                    }
-                    // There is no such ring, or it is closed, or none of ours.
-                    _ => Unreached::Gone,
-                })?;
-                self.callers.push(caller);
-                self.callers.len() - 1
+        let is_last = self.callers.get(self.last).is_some_and(|caller| caller.id == id);
+        if !is_last {
+            self.last = match self.callers.iter().position(|caller| caller.id == id) {
+                Some(index) => index,
+                None => self.enter(id, patience)?,
+            };
+        }
+        Ok(&mut self.callers[self.last])
+    }
+
+    /// Attaches to a client's ring, and says which of the callers it is.
+    #[cold]
+    #[inline(never)]
+    fn enter(&mut self, id: CallerId, patience: Duration) -> Result<usize, Unreached> {
+        self.forget_the_gone();
+        let patience = if self.aside.is_of(id) { Duration::ZERO } else { patience };
+        let caller = self.attach(id, patience).map_err(|error| match error {
+            OpenError::Busy { .. } | OpenError::Full { .. } | OpenError::System { .. } => {
+                Unreached::NotNow(error)
             }
-        };
-        Ok(&mut self.callers[index])
+            // There is no such ring, or it is closed, or none of ours.
+            _ => Unreached::Gone,
+        })?;
+        self.callers.push(caller);
+        Ok(self.callers.len() - 1)
     }
 
     /// Attaches to a client's ring, and needs its lock no more.
@@ -543,7 +569,7 @@ impl Server {
             SendError::TooManyTypes { limit } => OpenError::TooManyTypes { limit },
             _ => OpenError::Busy { name: ring.name().to_owned(), pid: None },
         })?;
-        let name = format!("{:016x}", id.ring).into();
+        let name = client::digits(id.ring);
         Ok(Caller { id, name, ring, publisher })
     }
 
@@ -575,6 +601,11 @@ impl Server {
             self.taker.group.set_aside(self.aside.range());
         }
     }
+}
+
+/// The number of a client's ring, as its requests say it.
+fn number(name: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(name).ok()?, 16).ok()
 }
 
 /// Whether a caller is one of these.

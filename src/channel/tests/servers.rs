@@ -6,7 +6,7 @@ use super::process::{GENEROUS, Process, State, Stop, hear, say};
 use crate::steps::Step;
 use crate::{Call, CallError, Client, RecvError, Service, Worker};
 use rustix::process::{Signal, kill_process};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -101,6 +101,30 @@ fn a_server_serves_others_while_a_callers_ring_is_stopped_in() {
     let outcome = unreached.wait_timeout(first, GENEROUS).map(drop);
     assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
     assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+}
+
+#[test]
+fn a_server_that_only_polls_goes_on_when_another_was_killed_as_it_took() {
+    for step in [Step::TakeHand, Step::TakeMove] {
+        let cluster = format!("servers-polling-{}-{step:?}", std::process::id());
+        let worker = Worker::join(&cluster, "caller").unwrap();
+        let mut polling = worker.service::<u64, u64>("double").unwrap();
+        let mut server = Process::start(&format!("serve {cluster}"), Some(Stop::kill(step, 1)));
+        server.expect("here");
+        let mut client = worker.client::<u64, u64>("double").unwrap();
+        let call = client.start(&7).unwrap();
+        assert_eq!(server.settle(), State::Killed);
+        let started = Instant::now();
+        // It was not begun with.
+        let request = loop {
+            match polling.try_recv() {
+                Ok(request) => break request.defer(),
+                Err(error) => assert!(started.elapsed() < GENEROUS, "{step:?}: {error}"),
+            }
+        };
+        request.reply(&mut polling, &14).unwrap();
+        assert_eq!(*client.wait(call).unwrap(), 14);
+    }
 }
 
 /// What comes of a call whose server is killed at this step.
