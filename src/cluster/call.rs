@@ -110,6 +110,12 @@ impl Calls {
         self.list.iter().filter(|one| !one.is_given_up)
     }
 
+    /// Whether there are some, and nobody may ask for any.
+    #[inline]
+    pub(super) fn are_all_given_up(&self) -> bool {
+        !self.list.is_empty() && self.wanted().next().is_none()
+    }
+
     /// Whether somebody may ask for it.
     pub(super) fn is_wanted(&mut self, call: Call) -> bool {
         self.get(call).is_some_and(|one| !one.is_given_up)

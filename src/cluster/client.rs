@@ -250,7 +250,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     }
 
     fn begin(&mut self, request: &Q, end: Option<Instant>) -> Result<Call, CallError> {
-        if self.calls.is_full() {
+        if self.calls.is_full() || self.calls.are_all_given_up() {
             self.make_room()?;
         }
         let call = self.calls.number();
@@ -582,17 +582,28 @@ mod tests {
         endpoint.segment.rise(endpoint.member);
     }
 
+    /// Starts a call, takes its request, and says of which kind that is.
+    fn kind(client: &mut Numbers) -> (Call, u8) {
+        let call = client.start(&1).unwrap();
+        let (mut requests, _) = client.service.taker(&Types::Any).unwrap();
+        let taken = requests.take(Patience::None).unwrap();
+        let (envelope, _, _) = Envelope::read(Job::new(&mut requests, taken).bytes()).unwrap();
+        (call, envelope.kind)
+    }
+
+    #[test]
+    fn a_call_that_was_given_up_is_in_flight_until_its_request_is_passed() {
+        let (worker, mut client) = client("passed");
+        assert!(matches!(client.call(&1).map(drop), Err(CallError::NoService)));
+        let mut server = worker.service::<u64, u64>("double").unwrap();
+        assert!(server.try_recv().is_err());
+        assert_eq!(kind(&mut client).1, 1);
+    }
+
     #[test]
     fn a_request_says_how_many_calls_its_client_has_in_flight() {
         let (worker, mut client) = client("kinds");
         let mut server = worker.service::<u64, u64>("double").unwrap();
-        let kind = |client: &mut Numbers| {
-            let call = client.start(&1).unwrap();
-            let (mut requests, _) = client.service.taker(&Types::Any).unwrap();
-            let taken = requests.take(Patience::None).unwrap();
-            let (envelope, _, _) = Envelope::read(Job::new(&mut requests, taken).bytes()).unwrap();
-            (call, envelope.kind)
-        };
         let in_flight: Vec<(Call, u8)> = (0..WINDOW).map(|_| kind(&mut client)).collect();
         let kinds = in_flight.iter().map(|(_, kind)| *kind);
         assert!(kinds.eq(1..=WINDOW as u8));

@@ -38,7 +38,8 @@ impl<R: Packet> Deferred<R> {
     ///
     /// # Errors
     ///
-    /// As [`Request::reply`](super::Request::reply).
+    /// As [`Request::reply`](super::Request::reply); [`Open`](ReplyError::Open) if `service` is another
+    /// one than the request came to and cannot reach the caller now, who is told that there is no reply.
     pub fn reply(mut self, service: &mut impl Replier<R>, reply: &R) -> Result<(), ReplyError> {
         let outcome = service.reply_later(self.caller, self.correlation, reply);
         // One that cannot be sent is no reply.

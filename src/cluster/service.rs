@@ -16,8 +16,8 @@ use super::error::ReplyError;
 use super::names::{Object, WorkerId};
 use super::worker::Worker;
 use crate::channel::{
-    MixedPublisher, Patience, RecvError, Ring, RingBuilder, Selectable, Selectee, SendError, Taker,
-    Types, Waitable,
+    Mismatch, MixedPublisher, Patience, RecvError, Ring, RingBuilder, Selectable, Selectee,
+    SendError, Taker, Types, Waitable,
 };
 use crate::error::OpenError;
 use crate::packet::guard::{Copied, Opened};
@@ -567,6 +567,10 @@ impl Server {
                 OpenError::system("enter a type into", ring.name(), source)
             }
             SendError::TooManyTypes { limit } => OpenError::TooManyTypes { limit },
+            SendError::TypeRefused(types) => {
+                let Mismatch { expected, found } = *types;
+                OpenError::TypeMismatch { expected, found }
+            }
             _ => OpenError::Busy { name: ring.name().to_owned(), pid: None },
         })?;
         let name = client::digits(id.ring);
