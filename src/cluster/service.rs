@@ -390,7 +390,7 @@ impl Server {
     /// Lets go of the request in hand, whose caller cannot be reached now.
     #[cold]
     fn set_aside(&mut self, caller: CallerId, correlation: u64, taken: Taken, front: usize) {
-        let type_index = taken.descriptor.type_index;
+        let type_index = taken.descriptor.type_index();
         let mut archive = AlignedVec::new();
         archive.extend_from_slice(&Job::new(&mut self.taker, taken).bytes()[front..]);
         let position = taken.position;
