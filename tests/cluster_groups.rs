@@ -254,6 +254,48 @@ fn what_is_retried_or_left_goes_to_another() {
 }
 
 #[test]
+fn what_many_retried_comes_without_a_pause_for_each() {
+    const JOBS: u64 = 40;
+    let (cluster, worker, mut jobs) = queue("all-retried");
+    let mut one: Member<u64> = worker.group("jobs").unwrap();
+    let mut two: Member<u64> = worker.group("jobs").unwrap();
+    for number in 0..JOBS {
+        jobs.send(&number).unwrap();
+    }
+    for _ in 0..JOBS {
+        Taken::retry(one.try_recv().unwrap());
+    }
+    drop(one);
+    // The kernel is asked who lives after 50 ms, and then for each at once.
+    Taken::done(two.recv_timeout(LONG).unwrap());
+    for number in 1..JOBS {
+        let job = two.try_recv().unwrap_or_else(|error| panic!("{number} of {cluster}: {error}"));
+        Taken::done(job);
+    }
+}
+
+#[test]
+fn retries_leave_places_to_members() {
+    let (cluster, worker, mut jobs) = queue("places");
+    let mut one: Member<u64> = worker.group("jobs").unwrap();
+    for number in 0..300 {
+        jobs.send(&number).unwrap();
+    }
+    for _ in 0..300 {
+        Taken::retry(one.recv_timeout(LONG).unwrap());
+    }
+    let other = Worker::join(&cluster, "other").unwrap();
+    let mut two = other.group::<u64>("jobs").unwrap();
+    drop(one);
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 300 {
+        let job = two.recv_timeout(LONG).unwrap();
+        seen.insert(job.to_native());
+        Taken::done(job);
+    }
+}
+
+#[test]
 fn packets_wait_for_members_and_a_full_queue_holds_publishers_back() {
     let (_, boss, mut publisher) = queue("full");
     let full = (0..).find_map(|job| publisher.try_send(&job).err().map(|error| (job, error)));

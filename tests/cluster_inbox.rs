@@ -25,7 +25,7 @@ use std::io::{Read, Write};
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::peer::{self, Peer};
@@ -672,77 +672,200 @@ fn what_cannot_be_archived_or_never_fits_is_said_to_be_so() {
     assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
 }
 
+/// What a packet does while it is archived.
+type Doing = Box<dyn FnMut() -> Result<(), SendToError>>;
+
 thread_local! {
-    /// Whom a packet sends letters to while it is archived, and how many it has sent.
-    static WITHIN: RefCell<Option<(Arc<Worker>, u64)>> = const { RefCell::new(None) };
+    static WITHIN: RefCell<Option<Doing>> = const { RefCell::new(None) };
+}
+
+fn within(work: impl FnMut() -> Result<(), SendToError> + 'static) {
+    WITHIN.set(Some(Box::new(work)));
 }
 
 #[packet]
-struct Sends {
-    #[rkyv(with = SendsWithin)]
-    depth: u64,
+struct Works {
+    #[rkyv(with = WorksWithin)]
+    number: u64,
 }
 
-struct SendsWithin;
+struct WorksWithin;
 
-impl ArchiveWith<u64> for SendsWithin {
+impl ArchiveWith<u64> for WorksWithin {
     type Archived = packetring::rkyv::rend::u64_le;
     type Resolver = ();
 
-    fn resolve_with(depth: &u64, (): (), out: Place<Self::Archived>) {
-        depth.resolve((), out);
+    fn resolve_with(number: &u64, (): (), out: Place<Self::Archived>) {
+        number.resolve((), out);
     }
 }
 
-impl<S: Fallible<Error: Source> + ?Sized> SerializeWith<u64, S> for SendsWithin {
-    fn serialize_with(depth: &u64, _: &mut S) -> Result<(), S::Error> {
-        let worker = WITHIN.with_borrow_mut(|within| {
-            let (worker, sent) = within.as_mut()?;
-            *sent += 1;
-            Some(worker.clone())
-        });
-        match (worker, depth) {
-            (Some(worker), 1..) => worker.send_to("desk", &Sends { depth: depth - 1 }),
-            (Some(worker), 0) => worker.send_to("desk", &Stop),
-            (None, _) => Ok(()),
-        }
-        .map_err(S::Error::new)
+impl<S: Fallible<Error: Source> + ?Sized> SerializeWith<u64, S> for WorksWithin {
+    fn serialize_with(_: &u64, _: &mut S) -> Result<(), S::Error> {
+        // Taken out for as long: what it sends may do work, too.
+        let Some(mut work) = WITHIN.take() else { return Ok(()) };
+        let outcome = work();
+        WITHIN.set(Some(work));
+        outcome.map_err(S::Error::new)
     }
+}
+
+/// Runs it on a thread that may hang.
+fn in_time<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+    let (done, is_done) = mpsc::channel();
+    let thread = thread::spawn(move || done.send(work()).unwrap());
+    let outcome = is_done.recv_timeout(LONG).expect("it waits for itself, or for another");
+    thread.join().unwrap();
+    outcome
+}
+
+fn drain(inbox: &mut Inbox) -> u64 {
+    let mut count = 0;
+    while let Ok(letter) = inbox.try_recv() {
+        letter.done();
+        count += 1;
+    }
+    count
 }
 
 #[test]
 fn a_packet_may_send_letters_while_it_is_archived_on_any_thread() {
-    const DEPTH: u64 = 4;
     let cluster = Cluster::new("within");
     let (_desk, mut inbox) = cluster.small("desk");
     let feed = Arc::new(cluster.join("feed"));
     // Slowly at first, then with endpoints that are there.
-    let send = |worker: &Arc<Worker>| {
-        WITHIN.set(Some((worker.clone(), 0)));
-        for _ in 0..3 {
-            worker.send_to("desk", &Sends { depth: DEPTH }).unwrap();
+    let send = |worker: Arc<Worker>| {
+        let nested = worker.clone();
+        within(move || {
+            // One of them is archived within this one, and does no work.
+            nested.send_to("desk", &Works { number: 1 })?;
+            nested.send_to("desk", &Stop)
+        });
+        for number in 0..3 {
+            worker.send_to("desk", &Works { number }).unwrap();
         }
-        WITHIN.take().unwrap().1
+        WITHIN.take();
     };
-    for on_first in [true, false] {
-        let (done, is_done) = mpsc::channel();
-        let worker = feed.clone();
-        if on_first {
-            done.send(send(&worker)).unwrap();
-        } else {
-            thread::spawn(move || done.send(send(&worker)).unwrap());
+    send(feed.clone());
+    assert_eq!(drain(&mut inbox), 9);
+    in_time(move || send(feed));
+    assert_eq!(drain(&mut inbox), 9);
+}
+
+#[test]
+fn packets_of_two_threads_may_send_to_where_the_other_goes() {
+    let cluster = Cluster::new("across");
+    let (_x, mut in_x) = cluster.small("x");
+    let (_y, mut in_y) = cluster.small("y");
+    let feed = Arc::new(cluster.join("feed"));
+    // The first thread is another.
+    feed.send_to("x", &Stop).unwrap();
+    let meet = Arc::new(Barrier::new(2));
+    let threads = [("x", "y"), ("y", "x")].map(|(to, other)| {
+        let (worker, nested, meet) = (feed.clone(), feed.clone(), meet.clone());
+        thread::spawn(move || {
+            in_time(move || {
+                within(move || {
+                    meet.wait();
+                    nested.send_to(other, &Stop)
+                });
+                worker.send_to(to, &Works { number: 1 }).unwrap();
+            });
+        })
+    });
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!((drain(&mut in_x), drain(&mut in_y)), (3, 2));
+}
+
+#[test]
+fn no_thread_waits_for_what_anothers_packet_waits_for() {
+    let cluster = Cluster::new("locks");
+    let (_desk, mut inbox) = cluster.small("desk");
+    let feed = Arc::new(cluster.join("feed"));
+    feed.send_to("desk", &Stop).unwrap();
+    let (archiving, is_archiving) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let worker = feed.clone();
+    let waiting = thread::spawn(move || {
+        within(move || {
+            archiving.send(()).unwrap();
+            let _ = may_go_on.recv();
+            Ok(())
+        });
+        worker.send_to("desk", &Works { number: 1 }).unwrap();
+    });
+    is_archiving.recv_timeout(LONG).unwrap();
+    in_time(move || feed.send_to("desk", &Stop).unwrap());
+    go_on.send(()).unwrap();
+    waiting.join().unwrap();
+    assert_eq!(drain(&mut inbox), 3);
+}
+
+#[test]
+fn a_letter_within_a_letter_does_not_wait_for_room() {
+    let cluster = Cluster::new("no-wait");
+    let (_desk, mut inbox) = cluster.small("desk");
+    let feed = Arc::new(cluster.join("feed"));
+    let nested = feed.clone();
+    within(move || {
+        fill(&nested, "desk");
+        let error = nested.send_to("desk", &Stop).unwrap_err();
+        assert!(matches!(error, SendToError::Full { .. }), "{error}");
+        let error = nested.send_to_timeout("desk", &Stop, LONG).unwrap_err();
+        assert!(matches!(error, SendToError::Full { .. }), "{error}");
+        Ok(())
+    });
+    feed.send_to("desk", &Works { number: 1 }).unwrap();
+    WITHIN.take();
+    assert_eq!(drain(&mut inbox), 4096 / 64);
+    feed.send_to("desk", &Stop).unwrap();
+    assert_eq!(drain(&mut inbox), 1);
+}
+
+#[test]
+fn an_inbox_with_room_is_not_full_however_many_threads_try() {
+    let cluster = Cluster::new("try");
+    let desk = Worker::builder().inbox_capacity(1 << 20).join(&cluster.0, "desk").unwrap();
+    let mut inbox = desk.inbox().unwrap();
+    let feed = cluster.join("feed");
+    feed.try_send_to("desk", &Stop).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for number in 0..1000 {
+                    feed.try_send_to("desk", &Numbered { number }).unwrap();
+                }
+            });
         }
-        let sent = is_done.recv_timeout(LONG).expect("it waits for itself");
-        let mut stops = 0;
-        while let Ok(letter) = inbox.try_recv() {
-            match letter.type_name().as_str() {
-                "Stop" => stops += 1,
-                _ => assert!(letter.open_as::<Sends>().unwrap().depth <= DEPTH),
-            }
-            letter.done();
-        }
-        assert!(sent >= 3 * (DEPTH + 1) && stops >= 3, "{sent} sent, {stops} of the innermost");
+    });
+    assert_eq!(drain(&mut inbox), 8001);
+}
+
+#[test]
+fn who_waits_for_room_goes_on_waiting_when_the_receiver_restarts() {
+    const THREADS: u64 = 8;
+    let cluster = Cluster::new("restarts");
+    let (mut desk, mut inbox) = cluster.small("desk");
+    let feed = Arc::new(cluster.join("feed"));
+    fill(&feed, "desk");
+    let waiting: Vec<_> = (0..THREADS)
+        .map(|number| {
+            let feed = feed.clone();
+            thread::spawn(move || feed.send_to("desk", &Numbered { number }))
+        })
+        .collect();
+    thread::sleep(SHORT);
+    for _ in 0..THREADS {
+        drop((desk, inbox));
+        (desk, inbox) = cluster.small("desk");
+        // It has room for one more.
+        inbox.try_recv().unwrap().done();
+        thread::sleep(SHORT);
     }
+    for thread in waiting {
+        thread.join().unwrap().unwrap();
+    }
+    assert_eq!(drain(&mut inbox), 4096 / 64);
 }
 
 #[test]
@@ -843,41 +966,6 @@ fn who_waits_for_room_goes_on_when_there_is_some_and_stops_nobody_else() {
     for number in 1..=whole {
         assert_eq!(take(&mut inbox), number);
     }
-}
-
-#[test]
-fn a_thread_that_finds_another_waiting_for_room_is_told_so() {
-    let cluster = Cluster::new("queue");
-    let (_desk, mut inbox) = cluster.small("desk");
-    let feed = cluster.join("feed");
-    let whole = fill(&feed, "desk");
-    let is_lent = |error: &SendToError| match error {
-        SendToError::Full { waiting_for } | SendToError::Timeout { waiting_for } => {
-            *waiting_for == WaitingFor::Thread
-        }
-        _ => false,
-    };
-    thread::scope(|scope| {
-        // None of these is the thread that sent first.
-        let waiting = scope.spawn(|| feed.send_to("desk", &Numbered { number: whole }));
-        let looking = scope.spawn(|| {
-            wait_until("the other waits", || {
-                is_lent(&feed.try_send_to("desk", &Stop).unwrap_err())
-            });
-            let error = feed.send_to_timeout("desk", &Stop, SHORT).unwrap_err();
-            assert!(matches!(error, SendToError::Timeout { .. }) && is_lent(&error), "{error}");
-        });
-        looking.join().unwrap();
-        let behind = scope.spawn(|| feed.send_to("desk", &Numbered { number: whole + 1 }));
-        thread::sleep(4 * SHORT);
-        assert!(!waiting.is_finished() && !behind.is_finished());
-        for number in 0..whole {
-            assert_eq!(take(&mut inbox), number);
-        }
-        waiting.join().unwrap().unwrap();
-        behind.join().unwrap().unwrap();
-    });
-    assert_eq!([take(&mut inbox), take(&mut inbox)], [whole, whole + 1]);
 }
 
 #[test]

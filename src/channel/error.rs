@@ -74,9 +74,6 @@ pub enum WaitingFor {
     },
     /// A member of the work queue: there is none, or each has a packet in hand.
     Member,
-    /// Letters: another thread of the sender's own process, which waits for room there, or is just
-    /// attaching to the inbox.
-    Thread,
 }
 
 /// Why a batch was not published as a whole.
@@ -171,7 +168,6 @@ impl fmt::Display for WaitingFor {
             Self::Publisher { pid } => write!(f, "a publisher in process {pid}"),
             Self::Subscribers { missing } => write!(f, "{missing} more subscribers"),
             Self::Member => f.write_str("a member of the work queue to take a packet"),
-            Self::Thread => f.write_str("another thread of this process, which sends there"),
             Self::Claim => f.write_str("a claim to be committed"),
             Self::Joining { pid } => write!(f, "process {pid} to join or leave"),
         }

@@ -37,6 +37,16 @@ pub(crate) fn publisher(
     types: &Types<'_>,
     wait: Wait,
 ) -> Result<(Sender, u16), OpenError> {
+    publisher_beside(ring, types, wait, 0)
+}
+
+/// The same, if so many entries are left to others.
+pub(crate) fn publisher_beside(
+    ring: &Segment,
+    types: &Types<'_>,
+    wait: Wait,
+    others: usize,
+) -> Result<(Sender, u16), OpenError> {
     let segment = ring.another()?;
     let (member, waiter, index, position) = {
         let control = segment.lock()?;
@@ -49,6 +59,10 @@ pub(crate) fn publisher(
             group::found(&memory, segment.settings());
         }
         let member = vacancy(&control, &segment, Side::Publishers)?;
+        if roster::free(&memory, Side::Publishers) <= others {
+            let limit = segment.settings().max_publishers;
+            return Err(OpenError::Full { what: "publishers", limit });
+        }
         let waiter = Endpoint::waiter(&segment, member, wait)?;
         let index = type_index(&control, &segment, types)?;
         sit(&segment, member)?;

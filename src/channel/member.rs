@@ -156,8 +156,8 @@ impl<T: Packet> Taken<'_, T> {
     }
 
     /// Leaves the packet to whichever member asks first, within some 50 ms; that may be this one. It
-    /// comes flagged. If the queue has no place left to leave it at, it is dropped, and comes again
-    /// here.
+    /// comes flagged. Half of the queue's places are kept for members: if no other is left to leave it
+    /// at, it is dropped, and comes again here.
     pub fn retry(this: Self) {
         this.opened.into_guard().retry();
     }

@@ -152,6 +152,15 @@ impl Ring {
         Ok(MixedPublisher::new(sender))
     }
 
+    /// The same, if so many entries are left to others.
+    pub(crate) fn mixed_publisher_beside(
+        &self,
+        others: usize,
+    ) -> Result<MixedPublisher, OpenError> {
+        let (sender, _) = join::publisher_beside(&self.segment, &Types::Any, self.wait, others)?;
+        Ok(MixedPublisher::new(sender))
+    }
+
     /// Joins as a subscriber to packets of several types.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use crate::ring::roster::{self, Side};
 use crate::segment::layout::Bell;
 use crate::segment::member::Member;
 use crate::wait::{Deadline, IDLE, PENDING, Wait};
+use std::time::Duration;
 
 /// The untyped part of a member.
 #[derive(Debug)]
@@ -56,13 +57,19 @@ impl Taker {
     pub(crate) fn ask(&mut self) -> bool {
         self.ask_at = Deadline::after(IDLE);
         let (group, endpoint) = (&mut self.group, &self.endpoint);
+        let is_more;
         let changed = {
             let Some(_control) = endpoint.segment.try_lock() else { return false };
             let lives = |member| endpoint.lives(member);
             let reaped = endpoint::reap(&endpoint.segment, &group.memory, &lives);
             let has_adopted = group.adopt(self.orphans, &lives);
+            is_more = has_adopted && group.has_orphan(self.orphans, &lives);
             reaped.changed || has_adopted
         };
+        if is_more {
+            // One at a time: the next take asks for the next.
+            self.ask_at = Deadline::after(Duration::ZERO);
+        }
         if changed {
             self.endpoint.wake_all();
         }
@@ -158,6 +165,10 @@ impl Taker {
         let control = endpoint.segment.lock_patiently()?;
         let settings = endpoint.segment.settings();
         endpoint::reap(&endpoint.segment, &group.memory, &|member| endpoint.lives(member));
+        // Half of the places are kept for members.
+        if roster::free(&group.memory, Side::Subscribers) <= settings.max_subscribers / 2 {
+            return None;
+        }
         let new = roster::vacancy(&group.memory, settings, Side::Subscribers)?;
         let wait = endpoint.waiter.wait();
         let waiter = Endpoint::waiter(&endpoint.segment, new, wait).ok()?;

@@ -9,7 +9,7 @@
 //! It is a ring of letters with one durable subscriber, `inbox`. Not here: how letters come into it
 //! (`outgoing`).
 
-use super::lending::ENDPOINTS;
+use super::lending::ENTRIES;
 use super::letter::Letter;
 use super::names::Object;
 use super::worker::Worker;
@@ -96,7 +96,7 @@ impl Worker {
         let settings = RingBuilder::default().letters().or_else(|settings| {
             settings.capacity = CAPACITY;
             settings.stays_open = true;
-            settings.max_publishers = (ENDPOINTS * desks).min(MOST_ENTRIES);
+            settings.max_publishers = (ENTRIES * desks).min(MOST_ENTRIES);
             settings.max_subscribers = 1;
         });
         let settings = match self.choices.inbox_capacity {

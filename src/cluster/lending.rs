@@ -1,31 +1,26 @@
 //! The endpoints that a worker has at others' inboxes, and which thread has them.
 //!
 //! The first thread that sends has endpoints of its own, without a lock: a mutex costs as much as a
-//! claim. All others share theirs, one at each inbox, which a thread borrows while it sends:
+//! claim. All others share theirs: who sends borrows one, or attaches another if none is there.
 //!
-//! ```text
-//!            borrow                 attached; returned
-//!  absent ───────────► lent ──────────────────────────────► here
-//!                        ◄───────────────────────────────────┘
-//!                                     borrow
-//! ```
-//!
-//! It guarantees that no lock is held while a packet is archived, whose own code may send, too: it
-//! then gets another endpoint for as long. Who finds one lent waits for its return if it is lent for
-//! a try; if a thread waits with it for room, the inbox is full for others too. So a worker has two
-//! endpoints at an inbox, and there are entries for as many.
+//! It guarantees that no thread waits for another's packet: neither lock nor endpoint is waited for
+//! while a packet is archived, whose own code may do anything, sending letters too. Only where an inbox
+//! has no entry left does a thread wait until one of its worker's endpoints comes back.
 
 use super::directory::Directory;
 use super::names::{Address, Signature, WorkerId};
 use crate::channel::MixedPublisher;
 use crate::segment::member::{DeskState, Phase};
-use crate::sys::owned::{Owned, this_thread};
-use crate::wait::{Deadline, IDLE, PENDING};
-use std::cell::{RefCell, RefMut};
+use crate::sys::owned::Owned;
+use crate::wait::{Deadline, IDLE};
+use std::cell::{Cell, RefCell, RefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Endpoints that a worker has at an inbox: that of its first thread, and that of all others.
-pub(super) const ENDPOINTS: usize = 2;
+/// Entries of an inbox, for each worker that there can be: one for its first thread, one for all
+/// others, and one for whichever workers have several threads that send at a time.
+pub(super) const ENTRIES: usize = 3;
+/// Of these, those that are kept for who has none.
+const KEPT: usize = 2;
 
 /// A worker's endpoints at others' inboxes.
 #[derive(Debug)]
@@ -35,19 +30,12 @@ pub(super) struct Endpoints {
     /// Those of the first thread that sent.
     own: Owned<RefCell<Desks>>,
     /// Those of all others.
-    shared: Mutex<Shared>,
+    shared: Mutex<Desks>,
     /// One of these was returned.
     returned: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    desks: Desks,
-    /// Threads that wait for one: else nobody need be told.
-    waiting: usize,
-}
-
-/// Endpoints of one thread at a time, by desk.
+/// Endpoints, by desk.
 #[derive(Debug, Default)]
 pub(super) struct Desks {
     known: Vec<Option<Correspondent>>,
@@ -55,33 +43,24 @@ pub(super) struct Desks {
     names: Vec<(Box<str>, WorkerId)>,
     /// Which of them was looked for last.
     last: usize,
+    /// Counts those who were ever known.
+    numbers: u64,
+    /// Threads that wait for an endpoint: else nobody need be told.
+    waiting: usize,
 }
 
-/// One worker, and the endpoint at its inbox.
+/// One worker, and the endpoints at its inbox.
 #[derive(Debug)]
 struct Correspondent {
     name: String,
+    /// Which of those who were known at this desk.
+    number: u64,
     /// How its desk stood when it was looked up.
     phase: Phase,
-    endpoint: Held,
-}
-
-#[derive(Debug)]
-enum Held {
-    /// There is none.
-    Absent,
-    /// Boxed: it is moved often, and large.
-    Here(Box<MixedPublisher>),
-    /// A thread has it, or the right to attach it.
-    Lent(Borrower),
-}
-
-/// Who has a shared endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Borrower {
-    thread: u64,
-    /// It waits for room, or attaches: who only tries does not wait for that.
-    waits: bool,
+    /// Those that no thread has: one, unless several sent at a time.
+    idle: Vec<MixedPublisher>,
+    /// How many threads have.
+    lent: usize,
 }
 
 /// Where a letter goes.
@@ -92,22 +71,23 @@ pub(super) struct Place {
     pub(super) phase: Phase,
 }
 
-/// An endpoint at an inbox, or the right to attach it. It is returned when this is dropped, by a
-/// panic too.
+/// An endpoint at an inbox. It is returned when this is dropped, by a panic too.
 #[derive(Debug)]
 pub(super) struct Loan<'a> {
     lender: Lender<'a>,
     id: WorkerId,
-    /// `None`: to be attached, or to be forgotten.
-    pub(super) endpoint: Option<Box<MixedPublisher>>,
+    /// That of the correspondent.
+    number: u64,
+    /// There are others of this worker's.
+    is_extra: bool,
+    /// `None`: to be attached, or not to be kept.
+    pub(super) endpoint: Option<MixedPublisher>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Lender<'a> {
     Own(&'a RefCell<Desks>),
     Shared(&'a Endpoints),
-    /// It is nobody's, and not kept.
-    Nobody,
 }
 
 impl Endpoints {
@@ -127,65 +107,84 @@ impl Endpoints {
         self.own.get()?.try_borrow_mut().ok()
     }
 
-    /// The shared endpoint at the inbox of a worker that is who it was when it was looked up, if it is
-    /// there.
+    /// An endpoint of those that threads share, at the inbox of a worker that is who it was when it was
+    /// looked up, if one is there.
     pub(super) fn shared_at_hand(
         &self,
         who: &Address<'_>,
         directory: &Directory,
     ) -> Option<Loan<'_>> {
         let mut shared = self.shared();
-        let (id, known) = shared.desks.known(who, directory)?;
-        let endpoint = known.lend(Borrower { thread: this_thread(), waits: false })?;
-        endpoint.is_some().then_some(Loan { lender: Lender::Shared(self), id, endpoint })
+        let (id, known) = shared.known(who, directory)?;
+        let endpoint = Some(known.idle.pop()?);
+        known.lent += 1;
+        let number = known.number;
+        Some(Loan { lender: Lender::Shared(self), id, number, is_extra: false, endpoint })
     }
 
-    /// The endpoint that this thread sends with to a worker that was just looked up, or the right to
-    /// attach it. Waits until it is returned; `None`: it was not in time.
+    /// An endpoint at the inbox of a worker that was just looked up, or the right to attach one: this
+    /// thread's own, if it has some and they are not `passed_over`.
     pub(super) fn borrow(
         &self,
         place: &Place,
         who: &Address<'_>,
         directory: &Directory,
-        deadline: Deadline,
-    ) -> Option<Loan<'_>> {
-        let id = place.id;
-        let borrower = Borrower { thread: this_thread(), waits: true };
+        passed_over: bool,
+    ) -> Loan<'_> {
         // Dropped when no lock is held: what is over is left, which takes another.
         let mut over = Vec::new();
-        if let Some(own) = self.own.get()
+        let mut borrow = |desks: &mut Desks, lender| {
+            let known = desks.settle(place, who, directory, &mut over);
+            known.lent += 1;
+            let (number, is_extra) = (known.number, known.lent > 1);
+            Loan { lender, id: place.id, number, is_extra, endpoint: known.idle.pop() }
+        };
+        if !passed_over
+            && let Some(own) = self.own.get()
             && let Ok(mut desks) = own.try_borrow_mut()
-            && let Some(endpoint) = desks.settle(place, who, directory, &mut over).lend(borrower)
         {
-            return Some(Loan { lender: Lender::Own(own), id, endpoint });
+            return borrow(&mut desks, Lender::Own(own));
         }
-        let mut shared = self.shared();
-        // Who only tries has it for a moment, unless its packet's own code takes its time.
-        let moment = Deadline::after(PENDING);
+        borrow(&mut self.shared(), Lender::Shared(self))
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Desks> {
+        // What a panic leaves is whole: nothing of others' runs while it is held.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Loan<'_> {
+    /// Whether it is of those that one thread has alone.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self.lender, Lender::Own(_))
+    }
+
+    /// How many of an inbox' entries are to be left to others by one that is attached now.
+    pub(super) fn others(&self, entries: usize) -> usize {
+        if self.is_extra { entries / ENTRIES * KEPT } else { 0 }
+    }
+
+    /// The inbox has no entry left: waits until another thread returns an endpoint there. `false`:
+    /// none did in time, or none can.
+    pub(super) fn wait_for_another(&mut self, deadline: Deadline) -> bool {
+        let Lender::Shared(endpoints) = self.lender else { return false };
+        let mut shared = endpoints.shared();
         loop {
-            let known = shared.desks.settle(place, who, directory, &mut over);
-            if let Some(endpoint) = known.lend(borrower) {
-                return Some(Loan { lender: Lender::Shared(self), id, endpoint });
+            let Some(known) = shared.of(self.id, self.number) else { return false };
+            self.endpoint = known.idle.pop();
+            if self.endpoint.is_some() {
+                return true;
             }
-            let pause = match known.borrower() {
-                // What it sends there sends there.
-                Some(other) if other.thread == borrower.thread => {
-                    return Some(Loan { lender: Lender::Nobody, id, endpoint: None });
-                }
-                Some(other) if !other.waits && !moment.has_passed() => moment.cut(PENDING),
-                _ if deadline.has_passed() => return None,
-                _ => deadline.cut(IDLE),
-            };
+            // This loan is among those that are lent.
+            if known.lent < 2 || deadline.has_passed() {
+                return false;
+            }
             shared.waiting += 1;
-            let woken = self.returned.wait_timeout(shared, pause);
+            let woken = endpoints.returned.wait_timeout(shared, deadline.cut(IDLE));
             shared = woken.unwrap_or_else(PoisonError::into_inner).0;
             shared.waiting -= 1;
         }
-    }
-
-    fn shared(&self) -> MutexGuard<'_, Shared> {
-        // What a panic leaves is whole: nothing of others' runs while it is held.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -197,10 +196,7 @@ impl Desks {
         who: &Address<'_>,
         directory: &Directory,
     ) -> Option<&mut MixedPublisher> {
-        match &mut self.known(who, directory)?.1.endpoint {
-            Held::Here(endpoint) => Some(endpoint),
-            Held::Absent | Held::Lent(_) => None,
-        }
+        self.known(who, directory)?.1.idle.last_mut()
     }
 
     #[inline]
@@ -230,6 +226,12 @@ impl Desks {
         self.names.binary_search_by(|(known, _)| (**known).cmp(name))
     }
 
+    /// What is known of an inbox, if it was not forgotten meanwhile.
+    fn of(&mut self, id: WorkerId, number: u64) -> Option<&mut Correspondent> {
+        let known = self.known.get_mut(usize::from(id.0))?.as_mut();
+        known.filter(|known| known.number == number)
+    }
+
     /// Remembers how an inbox was found, and lets go of what is known to be over.
     fn settle(
         &mut self,
@@ -245,8 +247,8 @@ impl Desks {
                 over.extend(self.forget(id));
             }
         }
-        let is_other = |known: &Correspondent| known.name != place.name;
-        if self.known.get(index).and_then(Option::as_ref).is_some_and(is_other) {
+        let known = self.known.get(index).and_then(Option::as_ref);
+        if known.is_some_and(|known| known.name != place.name) {
             over.extend(self.forget(place.id));
         }
         if let Address::Name(name) = who {
@@ -258,11 +260,15 @@ impl Desks {
         if self.known.len() <= index {
             self.known.resize_with(index + 1, || None);
         }
+        self.numbers += 1;
+        let number = self.numbers;
         let Place { name, phase, .. } = place;
         let known = self.known[index].get_or_insert_with(|| Correspondent {
             name: name.clone(),
+            number,
             phase: *phase,
-            endpoint: Held::Absent,
+            idle: Vec::new(),
+            lent: 0,
         });
         known.phase = *phase;
         known
@@ -274,42 +280,63 @@ impl Desks {
         self.known.get_mut(usize::from(id.0))?.take()
     }
 
-    /// Takes back what `thread` had borrowed; gives back what is not to be kept.
+    /// Takes back what was lent; gives back what is not to be kept.
     fn take_back(
         &mut self,
         id: WorkerId,
-        thread: u64,
-        endpoint: Option<Box<MixedPublisher>>,
-    ) -> Option<Box<MixedPublisher>> {
-        let known = self.known.get_mut(usize::from(id.0)).and_then(Option::as_mut);
-        // Else it was forgotten meanwhile, and perhaps found anew.
-        let lent = |known: &&mut Correspondent| {
-            known.borrower().is_some_and(|borrower| borrower.thread == thread)
-        };
-        let Some(known) = known.filter(lent) else { return endpoint };
-        known.endpoint = endpoint.map_or(Held::Absent, Held::Here);
+        number: u64,
+        endpoint: Option<MixedPublisher>,
+    ) -> Option<MixedPublisher> {
+        let Some(known) = self.of(id, number) else { return endpoint };
+        known.lent -= 1;
+        known.idle.extend(endpoint);
         None
     }
 }
 
-impl Correspondent {
-    /// Lends the endpoint, or the right to attach it; `None`: it is lent.
-    fn lend(&mut self, borrower: Borrower) -> Option<Option<Box<MixedPublisher>>> {
-        match std::mem::replace(&mut self.endpoint, Held::Lent(borrower)) {
-            Held::Absent => Some(None),
-            Held::Here(endpoint) => Some(Some(endpoint)),
-            lent @ Held::Lent(_) => {
-                self.endpoint = lent;
-                None
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        let endpoint = self.endpoint.take();
+        // Whatever is left is dropped here, when no lock is held.
+        let _left = match self.lender {
+            Lender::Own(desks) => desks.borrow_mut().take_back(self.id, self.number, endpoint),
+            Lender::Shared(endpoints) => {
+                let mut shared = endpoints.shared();
+                let left = shared.take_back(self.id, self.number, endpoint);
+                if shared.waiting > 0 {
+                    endpoints.returned.notify_all();
+                }
+                left
             }
-        }
+        };
+    }
+}
+
+thread_local! {
+    /// Letters that this thread is just archiving, one within the other.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A letter is archived as long as this lives.
+pub(super) struct Archiving(());
+
+impl Archiving {
+    #[inline]
+    pub(super) fn begin() -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Self(())
     }
 
-    fn borrower(&self) -> Option<Borrower> {
-        match self.endpoint {
-            Held::Lent(borrower) => Some(borrower),
-            Held::Absent | Held::Here(_) => None,
-        }
+    /// Whether this thread archives a letter.
+    pub(super) fn is_under_way() -> bool {
+        DEPTH.get() > 0
+    }
+}
+
+impl Drop for Archiving {
+    #[inline]
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
     }
 }
 
@@ -329,25 +356,6 @@ fn is_same(a: &str, b: &str) -> bool {
             8..=16 => are_ends::<8>(a, b),
             _ => a == b,
         }
-}
-
-impl Drop for Loan<'_> {
-    fn drop(&mut self) {
-        let endpoint = self.endpoint.take();
-        // Whatever is left is dropped here, when no lock is held.
-        let _left = match self.lender {
-            Lender::Own(desks) => desks.borrow_mut().take_back(self.id, this_thread(), endpoint),
-            Lender::Shared(endpoints) => {
-                let mut shared = endpoints.shared();
-                let left = shared.desks.take_back(self.id, this_thread(), endpoint);
-                if shared.waiting > 0 {
-                    endpoints.returned.notify_all();
-                }
-                left
-            }
-            Lender::Nobody => endpoint,
-        };
-    }
 }
 
 #[cfg(test)]

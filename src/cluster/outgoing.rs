@@ -9,13 +9,14 @@
 
 use super::directory::{Directory, Found};
 use super::error::SendToError;
-use super::lending::Place;
+use super::lending::{Archiving, Loan, Place};
 use super::names::{Address, Addressee, Object};
 use super::worker::Worker;
 use crate::channel::{MixedPublisher, Patience, RingBuilder, SendError, WaitingFor};
 use crate::error::OpenError;
 use crate::packet::Packet;
 use crate::segment::member::DeskState;
+use crate::wait::IDLE;
 use std::time::Duration;
 
 /// How often an inbox is looked up that was given up while a letter was sent to it.
@@ -28,8 +29,11 @@ impl Worker {
     /// That it returns means that the packet is in the inbox, and is handed out until somebody there
     /// says that it is done with. The first packet to a worker attaches to its inbox.
     ///
-    /// Packets of one thread come in their order. A packet to itself is one like any other: a worker
-    /// that waits for room in its own inbox waits for itself.
+    /// Packets of one thread come in their order. A packet whose own code sends letters while it is
+    /// archived does not wait for room with these: they are sent, or [`Full`](SendToError::Full).
+    ///
+    /// A packet to itself is one like any other: a worker that waits for room in its own inbox waits
+    /// for itself.
     ///
     /// # Errors
     ///
@@ -85,7 +89,7 @@ impl Worker {
         if let Some(mut own) = self.endpoints.own()
             && let Some(endpoint) = own.at_hand(who, &self.directory)
         {
-            match endpoint.send_marked(self.endpoints.signature.0, packet, Patience::None) {
+            match self.send_by(endpoint, packet, Patience::None) {
                 Ok(_) => return Ok(()),
                 Err(error) if !may_go_on(&error, patience) => return Err(error.into()),
                 Err(_) => {}
@@ -94,7 +98,18 @@ impl Worker {
         self.send_otherwise(who, packet, patience)
     }
 
-    /// By the endpoint that threads share, if it is at hand, or slowly.
+    #[inline(always)]
+    fn send_by<T: Packet>(
+        &self,
+        endpoint: &mut MixedPublisher,
+        packet: &T,
+        patience: Patience,
+    ) -> Result<u64, SendError> {
+        let _archiving = const { !T::IS_COPIED }.then(Archiving::begin);
+        endpoint.send_marked(self.endpoints.signature.0, packet, patience)
+    }
+
+    /// By an endpoint that threads share, if one is at hand, or slowly.
     #[inline(never)]
     fn send_otherwise<T: Packet>(
         &self,
@@ -102,11 +117,15 @@ impl Worker {
         packet: &T,
         patience: Patience,
     ) -> Result<(), SendToError> {
+        // In a forked child, whose parent may have held what is locked here.
+        self.directory.refuse_inherited().map_err(|error| SendToError::Open(Box::new(error)))?;
+        // It would wait for readers that its own claim holds up.
+        let patience = if Archiving::is_under_way() { Patience::None } else { patience };
         if self.endpoints.own().is_none()
             && let Some(mut loan) = self.endpoints.shared_at_hand(who, &self.directory)
             && let Some(endpoint) = &mut loan.endpoint
         {
-            match endpoint.send_marked(self.endpoints.signature.0, packet, Patience::None) {
+            match self.send_by(endpoint, packet, Patience::None) {
                 Ok(_) => return Ok(()),
                 Err(error) if !may_go_on(&error, patience) => return Err(error.into()),
                 Err(_) => {}
@@ -124,47 +143,65 @@ impl Worker {
         patience: Patience,
     ) -> Result<(), SendToError> {
         let deadline = patience.deadline();
-        for _ in 0..LOOKS {
+        let (mut given_up, mut own_passed_over) = (0, false);
+        while given_up < LOOKS {
             let place = look_up(&self.directory, who)?;
-            let Some(mut loan) = self.endpoints.borrow(&place, who, &self.directory, deadline)
-            else {
-                return Err(lent(patience));
-            };
-            let endpoint = match &mut loan.endpoint {
-                Some(endpoint) => endpoint,
-                none => match self.attach(&place, patience.left(deadline)) {
-                    Ok(endpoint) => none.insert(Box::new(endpoint)),
+            let mut loan = self.endpoints.borrow(&place, who, &self.directory, own_passed_over);
+            if loan.endpoint.is_none() {
+                match self.attach::<T>(&place.name, &loan, patience.left(deadline)) {
+                    Ok(endpoint) => loan.endpoint = Some(endpoint),
                     // Given up since it was looked up.
-                    Err(OpenError::NotFound { .. } | OpenError::Closed { .. }) => continue,
+                    Err(OpenError::NotFound { .. } | OpenError::Closed { .. }) => {
+                        given_up += 1;
+                        continue;
+                    }
+                    Err(OpenError::Full { .. }) if loan.is_own() => {
+                        own_passed_over = true;
+                        continue;
+                    }
+                    Err(OpenError::Full { .. }) if loan.wait_for_another(deadline) => {}
                     Err(error) => return Err(opening(error, patience)),
-                },
-            };
+                }
+            }
             if self.directory.phase(place.id) != place.phase {
                 // Who had it may have left meanwhile, and a successor's be there that keeps no letters
                 // yet: they would go into nothing.
                 continue;
             }
-            match endpoint.send_marked(self.endpoints.signature.0, packet, patience.left(deadline))
-            {
-                Err(SendError::Closed) => loan.endpoint = None,
+            let Some(endpoint) = &mut loan.endpoint else { continue };
+            match self.send_by(endpoint, packet, patience.left(deadline)) {
+                Err(SendError::Closed) => {
+                    loan.endpoint = None;
+                    given_up += 1;
+                }
                 outcome => return outcome.map(drop).map_err(SendToError::from),
             }
         }
         Err(SendToError::Closed)
     }
 
-    /// A new endpoint at an inbox that is there.
-    fn attach(&self, place: &Place, patience: Patience) -> Result<MixedPublisher, OpenError> {
-        let name = Object::Inbox(&place.name).name(&self.cluster)?;
+    /// A new endpoint at an inbox that is there, for packets of this type among others. Often another
+    /// thread of this worker is just attaching, too: for that one who only tries waits as well.
+    fn attach<T: Packet>(
+        &self,
+        name: &str,
+        loan: &Loan<'_>,
+        patience: Patience,
+    ) -> Result<MixedPublisher, OpenError> {
+        let name = Object::Inbox(name).name(&self.cluster)?;
         let settings = RingBuilder::default().letters();
+        let patience = if let Patience::None = patience { Patience::For(IDLE) } else { patience };
         let settings = match (patience, self.choices.patience) {
-            (Patience::None, _) => settings.patience(Duration::ZERO),
+            (Patience::None, _) | (Patience::Endless, None) => settings,
             (Patience::For(left), _) => settings.patience(left),
             (Patience::Endless, Some(chosen)) => settings.patience(chosen),
-            (Patience::Endless, None) => settings,
         };
-        let mut endpoint = settings.attach_named(&name)?.mixed_publisher()?;
+        let ring = settings.attach_named(&name)?;
+        let others = loan.others(ring.settings().max_publishers);
+        let mut endpoint = ring.mixed_publisher_beside(others)?;
         endpoint.set_patience(self.choices.patience);
+        // What is wrong with it is said when the packet is sent.
+        let _ = endpoint.enter(&[T::TYPE], patience);
         Ok(endpoint)
     }
 }
@@ -202,15 +239,6 @@ fn may_go_on(error: &SendError, patience: Patience) -> bool {
         SendError::Closed => true,
         SendError::Full { .. } => !matches!(patience, Patience::None),
         _ => false,
-    }
-}
-
-/// What a thread is told that has waited for another of its worker's.
-fn lent(patience: Patience) -> SendToError {
-    let waiting_for = WaitingFor::Thread;
-    match patience {
-        Patience::None => SendToError::Full { waiting_for },
-        _ => SendToError::Timeout { waiting_for },
     }
 }
 

@@ -38,6 +38,10 @@ pub trait Packet: Archive<Archived: Describe> + Sized {
     #[doc(hidden)]
     const FLAT_LEN: Option<usize>;
 
+    /// Whether an archive is a copy of its value: nobody's code runs to write it.
+    #[doc(hidden)]
+    const IS_COPIED: bool;
+
     /// Name, fingerprint and layout.
     #[doc(hidden)]
     const TYPE: TypeInfo;
@@ -74,6 +78,8 @@ where
 {
     const FLAT_LEN: Option<usize> =
         if T::Archived::SHAPE.flat { Some(size_of::<T::Archived>()) } else { None };
+
+    const IS_COPIED: bool = Self::FLAT_LEN.is_some() && write::is_copied::<T>();
 
     const TYPE: TypeInfo = TypeInfo::of(T::Archived::SHAPE);
 

@@ -70,6 +70,11 @@ where
     Ok(())
 }
 
+/// Whether the archive of a value without pointers is a copy of it.
+pub(super) const fn is_copied<T: Archive>() -> bool {
+    T::COPY_OPTIMIZATION.is_enabled() && size_of::<T>() == size_of::<T::Archived>()
+}
+
 /// Writes the archive of a value without pointers: the root alone.
 ///
 /// # Safety
@@ -80,7 +85,7 @@ pub(super) unsafe fn write_flat<T>(value: &T, out: NonNull<u8>) -> Result<(), Un
 where
     T: Serialize<Resolving<E>, Archived: Describe>,
 {
-    if T::COPY_OPTIMIZATION.is_enabled() && size_of::<T>() == size_of::<T::Archived>() {
+    if const { is_copied::<T>() } {
         // SAFETY: With the copy optimization a value's bytes are its archive's, all of them initialized.
         // `out` is valid for as many, and nobody else accesses them, so they do not overlap `value`.
         unsafe { out.cast::<T>().copy_from_nonoverlapping(NonNull::from_ref(value), 1) };

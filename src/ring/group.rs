@@ -325,6 +325,12 @@ impl Group {
         true
     }
 
+    /// Whether a dead member's packet is there to be adopted. Under the control lock.
+    pub(crate) fn has_orphan(&self, orphans: Orphans, lives: &dyn Fn(Member) -> bool) -> bool {
+        let shared = clamp(position(self.shared().load(Ordering::Acquire)));
+        orphans == Orphans::Adopted && orphan(&self.memory, shared, lives).is_some()
+    }
+
     /// What became of a packet that was published here.
     pub(crate) fn fate(memory: &Memory, at: u64, lives: &dyn Fn(Member) -> bool) -> Fate {
         // Pairs with the release that moves it: who sees it moved sees the hand.

@@ -58,6 +58,16 @@ pub(crate) fn vacancy(memory: &Memory, settings: &Settings, side: Side) -> Optio
     }
 }
 
+/// How many entries of a side are free.
+#[cfg(not(loom))]
+pub(crate) fn free(memory: &Memory, side: Side) -> usize {
+    let (publishers, subscribers) = (memory.publishers().iter(), memory.subscribers().iter());
+    match side {
+        Side::Publishers => publishers.filter(|entry| is_free(&entry.seat)).count(),
+        Side::Subscribers => subscribers.filter(|entry| is_free(&entry.details.seat)).count(),
+    }
+}
+
 /// Whether no eviction is begun that is neither counted nor given up.
 fn is_settled(entry: &SubscriberEntry) -> bool {
     // Pairs with the release in `evict`: who sees it counted sees it begun.

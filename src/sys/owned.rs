@@ -53,7 +53,7 @@ impl<T> std::fmt::Debug for Owned<T> {
 
 /// The number of this thread, which no other thread of this process has or will have. Not 0.
 #[inline]
-pub(crate) fn this_thread() -> u64 {
+fn this_thread() -> u64 {
     thread_local!(static NUMBER: Cell<u64> = const { Cell::new(0) });
     NUMBER.with(|number| match number.get() {
         0 => {
