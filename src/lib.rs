@@ -120,7 +120,7 @@ mod public {
     pub use crate::cluster::{
         Addressee, Call, CallError, Client, Context, Deferred, EmitError, Events, HandlerId, Inbox,
         JoinError, Letter, Replier, Reply, ReplyError, Request, RunError, SendToError, Service,
-        TopicBuilder, Watch, Worker, WorkerBuilder, WorkerChange, WorkerId, WorkerInfo,
+        TopicBuilder, WaitError, Watch, Worker, WorkerBuilder, WorkerChange, WorkerId, WorkerInfo,
         WorkerState,
     };
     pub use crate::packet::{

@@ -10,8 +10,8 @@
 mod support;
 
 use packetring::{
-    JoinError, OpenError, RecvError, Worker, WorkerChange, WorkerId, WorkerInfo, WorkerState,
-    select, try_select,
+    JoinError, OpenError, RecvError, WaitError, Worker, WorkerChange, WorkerId, WorkerInfo,
+    WorkerState, select, try_select,
 };
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -278,15 +278,51 @@ fn joins_leaves_and_deaths_are_told() {
 fn a_worker_can_be_waited_for() {
     let cluster = unique("wait");
     let own = Worker::join(&cluster, "own").unwrap();
-    let late = own.wait_for_worker_timeout("late", SHORT);
-    assert!(matches!(late, Err(RecvError::Timeout)), "{late:?}");
+    let late = own.wait_for_worker_timeout("late", SHORT).unwrap_err();
+    assert!(matches!(&late, WaitError::NotThere { who } if who == "late"), "{late:?}");
+    let said = "worker late was not there in time: start it, look for a mistake in the name, or wait longer";
+    assert_eq!(late.to_string(), said);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| own.wait_for_worker_timeout("late", LONG).unwrap());
         let late = Worker::join(&cluster, "late").unwrap();
         assert_eq!(waiting.join().unwrap().id, late.id());
     });
     let gone = own.wait_for_worker_timeout("late", SHORT);
-    assert!(matches!(gone, Err(RecvError::Timeout)), "{gone:?}");
+    assert!(matches!(gone, Err(WaitError::NotThere { .. })), "{gone:?}");
+}
+
+#[test]
+fn an_inbox_can_be_waited_for_which_a_worker_that_just_joined_has_not_yet() {
+    let cluster = unique("wait-inbox");
+    let own = Worker::join(&cluster, "own").unwrap();
+    let missing = own.wait_for_inbox_timeout("late", SHORT);
+    assert!(matches!(missing, Err(WaitError::NotThere { .. })), "{missing:?}");
+    let late = Worker::join(&cluster, "late").unwrap();
+    let here = own.wait_for_worker_timeout("late", LONG).unwrap();
+    assert!(!here.has_inbox, "{here:?}");
+    let without = own.wait_for_inbox_timeout(&late.id(), SHORT).unwrap_err();
+    assert!(matches!(&without, WaitError::NoInbox { who } if who == "1"), "{without:?}");
+    let refused = own.send_to("late", &7_u64).unwrap_err().to_string();
+    assert!(refused.contains("wait_for_inbox_timeout"), "{refused}");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let here = own.wait_for_inbox_timeout("late", LONG).unwrap();
+            own.send_to("late", &7_u64).unwrap();
+            here
+        });
+        let mut inbox = late.inbox().unwrap();
+        inbox.recv().unwrap().done();
+        assert!(waiting.join().unwrap().has_inbox);
+    });
+    // Its letters wait for it while it is away.
+    drop(late);
+    let away = own.wait_for_inbox_timeout("late", SHORT).unwrap();
+    assert_eq!((away.state, away.has_inbox), (WorkerState::Away, true));
+    own.send_to("late", &8_u64).unwrap();
+    assert!(own.retire("late").unwrap());
+    assert!(!own.worker("late").unwrap().has_inbox);
+    drop(own);
+    assert_cluster_gone(&cluster);
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub struct WorkerInfo {
     pub generation: u64,
     /// Whether it lives.
     pub state: WorkerState,
+    /// Whether it has an inbox, in which its letters wait, alive or [away](WorkerState::Away).
+    pub has_inbox: bool,
 }
 
 /// Whether a worker lives.
@@ -349,6 +351,11 @@ pub(super) fn describe(index: usize, entry: Entry, state: WorkerState) -> Worker
         uptime: Duration::from_nanos(clock::monotonic().saturating_sub(entry.since)),
         generation: entry.phase.generation(),
         state,
+        has_inbox: match state {
+            WorkerState::Alive => entry.phase.state() == DeskState::Kept,
+            WorkerState::Away => true,
+            WorkerState::Gone => false,
+        },
     }
 }
 

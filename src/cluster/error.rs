@@ -38,6 +38,22 @@ pub enum JoinError {
     Open(OpenError),
 }
 
+/// Why a worker that was waited for is not as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// No living worker had this name or id in time.
+    NotThere {
+        /// The name or id as given.
+        who: String,
+    },
+    /// The worker lives, and had no inbox in time.
+    NoInbox {
+        /// The name or id as given.
+        who: String,
+    },
+}
+
 /// Why a packet was not sent to a worker.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -47,7 +63,8 @@ pub enum SendToError {
         /// The name or id as given.
         who: String,
     },
-    /// The worker lives and has no inbox.
+    /// The worker lives and has no inbox: not yet, and
+    /// [`wait_for_inbox_timeout`](super::Worker::wait_for_inbox_timeout) waits for it, or never.
     NoInbox {
         /// The name or id as given.
         who: String,
@@ -235,15 +252,31 @@ impl fmt::Display for JoinError {
     }
 }
 
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotThere { who } => write!(
+                f,
+                "worker {who} was not there in time: start it, look for a mistake in the name, or wait longer"
+            ),
+            Self::NoInbox { who } => write!(
+                f,
+                "worker {who} lives and opened no inbox in time: call Worker::inbox there, or wait longer"
+            ),
+        }
+    }
+}
+
 impl fmt::Display for SendToError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownWorker { who } => {
                 write!(f, "no worker {who} has joined: start it, or look for a mistake in the name")
             }
-            Self::NoInbox { who } => {
-                write!(f, "worker {who} lives and has no inbox: call Worker::inbox there first")
-            }
+            Self::NoInbox { who } => write!(
+                f,
+                "worker {who} lives and has no inbox yet: wait with Worker::wait_for_inbox_timeout; if it never has one, call Worker::inbox there"
+            ),
             Self::Dead { who, pid } => write!(
                 f,
                 "worker {who}, last in process {pid}, is gone and not expected back: start it again"
@@ -366,6 +399,8 @@ impl Error for JoinError {
         }
     }
 }
+
+impl Error for WaitError {}
 
 impl Error for SendToError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {

@@ -44,7 +44,7 @@ pub use client::{Client, Reply};
 pub use context::Context;
 pub use deferred::{Deferred, Replier};
 pub use directory::{WorkerChange, WorkerInfo, WorkerState};
-pub use error::{CallError, EmitError, JoinError, ReplyError, RunError, SendToError};
+pub use error::{CallError, EmitError, JoinError, ReplyError, RunError, SendToError, WaitError};
 pub use events::{Events, HandlerId};
 pub use inbox::Inbox;
 pub use letter::Letter;

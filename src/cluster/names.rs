@@ -52,10 +52,11 @@ pub enum Address<'a> {
     Id(WorkerId),
 }
 
+/// As it was given.
 impl fmt::Display for Address<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name(name) => write!(f, "{name:?}"),
+            Self::Name(name) => f.write_str(name),
             Self::Id(id) => id.fmt(f),
         }
     }

@@ -208,15 +208,11 @@ impl Worker {
 
 /// Finds the inbox of a worker.
 fn look_up(directory: &Directory, who: &Address<'_>) -> Result<Place, SendToError> {
-    let who_it_is = || match who {
-        Address::Name(name) => (*name).to_owned(),
-        Address::Id(id) => id.to_string(),
-    };
     loop {
         match directory.find(who) {
-            Found::Unknown => return Err(SendToError::UnknownWorker { who: who_it_is() }),
-            Found::Gone { pid } => return Err(SendToError::Dead { who: who_it_is(), pid }),
-            Found::NoInbox(_) => return Err(SendToError::NoInbox { who: who_it_is() }),
+            Found::Unknown => return Err(SendToError::UnknownWorker { who: who.to_string() }),
+            Found::Gone { pid } => return Err(SendToError::Dead { who: who.to_string(), pid }),
+            Found::NoInbox(_) => return Err(SendToError::NoInbox { who: who.to_string() }),
             Found::Kept { id, generation } => {
                 let phase = directory.phase(id);
                 let info = directory.info(&Address::Id(id));

@@ -1,10 +1,10 @@
 //! A process' place in a cluster.
 
 use super::directory::{Directory, Wanted, WorkerInfo, WorkerState};
-use super::error::JoinError;
+use super::error::{JoinError, WaitError};
 use super::lending::Endpoints;
 use super::names::{Addressee, DefaultName, Object, WorkerId};
-use crate::channel::{Patience, RecvError, Ring, RingBuilder};
+use crate::channel::{Patience, Ring, RingBuilder};
 use crate::error::OpenError;
 use crate::segment::settings::Overflow;
 use crate::wait::{IDLE, Sleep, Wait, Waiter};
@@ -134,25 +134,74 @@ impl Worker {
         self.directory.info(&who.address())
     }
 
-    /// Waits until a worker lives.
+    /// Waits until a worker lives. It may have no inbox yet, or never have one: before
+    /// [`send_to`](Self::send_to), [`wait_for_inbox_timeout`](Self::wait_for_inbox_timeout) is what to
+    /// wait with.
     ///
     /// # Errors
     ///
-    /// [`Timeout`](RecvError::Timeout).
+    /// [`NotThere`](WaitError::NotThere).
     pub fn wait_for_worker_timeout(
         &self,
         who: &(impl Addressee + ?Sized),
         timeout: Duration,
-    ) -> Result<WorkerInfo, RecvError> {
+    ) -> Result<WorkerInfo, WaitError> {
+        let lives = |worker: &WorkerInfo| worker.state == WorkerState::Alive;
+        let found = self.wait_until(who, timeout, lives);
+        found.ok_or_else(|| WaitError::NotThere { who: who.address().to_string() })
+    }
+
+    /// Waits until a worker has an [inbox](Self::inbox), so that letters can be sent to it. One that is
+    /// [away](WorkerState::Away) has one, too: they wait there.
+    ///
+    /// ```
+    /// # let cluster = format!("wait-for-inbox-{}", std::process::id());
+    /// use packetring::Worker;
+    /// use std::time::Duration;
+    ///
+    /// let feed = Worker::join(&cluster, "feed")?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    ///         let desk = Worker::join(&cluster, "desk")?;
+    ///         desk.inbox()?.recv()?.done();
+    ///         Ok(desk.leave()?)
+    ///     });
+    ///     feed.wait_for_inbox_timeout("desk", Duration::from_secs(10))?;
+    ///     feed.send_to("desk", &7_u64)?;
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NoInbox`](WaitError::NoInbox), [`NotThere`](WaitError::NotThere).
+    pub fn wait_for_inbox_timeout(
+        &self,
+        who: &(impl Addressee + ?Sized),
+        timeout: Duration,
+    ) -> Result<WorkerInfo, WaitError> {
+        self.wait_until(who, timeout, |worker| worker.has_inbox).ok_or_else(|| {
+            let lives = self.worker(who).is_some_and(|found| found.state == WorkerState::Alive);
+            let who = who.address().to_string();
+            if lives { WaitError::NoInbox { who } } else { WaitError::NotThere { who } }
+        })
+    }
+
+    /// Waits until a worker is as it is to be; `None`: it was not in time.
+    fn wait_until(
+        &self,
+        who: &(impl Addressee + ?Sized),
+        timeout: Duration,
+        is_ready: impl Fn(&WorkerInfo) -> bool,
+    ) -> Option<WorkerInfo> {
         let deadline = Patience::For(timeout).deadline();
         let waiter = Waiter::new(Wait::park(), Sleep::Futex);
-        let find = || self.worker(who).filter(|worker| worker.state == WorkerState::Alive);
+        let find = || self.worker(who).filter(&is_ready);
         loop {
-            if let Some(worker) = find() {
-                return Ok(worker);
-            }
-            if deadline.has_passed() {
-                return Err(RecvError::Timeout);
+            let found = find();
+            if found.is_some() || deadline.has_passed() {
+                return found;
             }
             waiter.pause(self.directory.bell(), deadline.cut(IDLE), || find().is_some());
         }

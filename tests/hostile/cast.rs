@@ -266,6 +266,7 @@ impl Cast {
         black_box(own.worker(name));
         black_box(own.worker(&WorkerId(choices.below(DESKS + 2) as u16)));
         black_box(own.wait_for_worker_timeout(name, NOW).is_ok());
+        black_box(own.wait_for_inbox_timeout(name, NOW).is_ok());
     }
 
     fn watch(&mut self, choices: &mut Choices<'_>) {
