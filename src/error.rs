@@ -84,9 +84,26 @@ pub enum OpenError {
         /// decided by it.
         pid: u32,
     },
-    /// A living subscriber has this durable name, or a living worker this name.
+    /// A living subscriber has this durable name.
     NameTaken {
         /// The name.
+        name: String,
+        /// Its process id, as its own pid namespace has it. For people.
+        pid: u32,
+    },
+    /// An inbox of the worker of this name is in somebody's hand, perhaps of a [`Worker`] that was
+    /// dropped before it.
+    ///
+    /// [`Worker`]: crate::Worker
+    InboxOpen {
+        /// The worker's name.
+        name: String,
+        /// The process that has it, as its own pid namespace has it. For people.
+        pid: u32,
+    },
+    /// The worker of this name lives, and only who is dead can be cleared away.
+    WorkerLives {
+        /// The worker's name.
         name: String,
         /// Its process id, as its own pid namespace has it. For people.
         pid: u32,
@@ -182,6 +199,14 @@ impl fmt::Display for OpenError {
             Self::NameTaken { name, pid } => {
                 write!(f, "process {pid} lives and has the name {name:?} here")
             }
+            Self::InboxOpen { name, pid } => write!(
+                f,
+                "the inbox of worker {name} is open already, in process {pid}, and stays so when the worker is dropped: go on with that one, or drop it first"
+            ),
+            Self::WorkerLives { name, pid } => write!(
+                f,
+                "worker {name} lives, in process {pid}, and only the dead are cleared away: end it first, or have it leave"
+            ),
             Self::Full { what, limit } => write!(
                 f,
                 "all {limit} entries for {what} are in use: make the ring with a larger max_{what}{}",

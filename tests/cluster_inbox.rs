@@ -604,8 +604,18 @@ fn another_worker_at_the_same_desk_gets_no_letters_for_the_one_before() {
 fn an_inbox_is_one_ones_in_hand_and_closed_when_its_worker_leaves() {
     let cluster = Cluster::new("one");
     let (desk, mut inbox) = cluster.small("desk");
-    let error = desk.inbox().unwrap_err();
-    assert!(matches!(error, OpenError::NameTaken { pid, .. } if pid == std::process::id()));
+    let pid = std::process::id();
+    let said = format!("the inbox of worker desk is open already, in process {pid}, and stays so");
+    let is_open = |outcome: Result<Inbox, OpenError>| {
+        let error = outcome.unwrap_err();
+        assert!(error.to_string().starts_with(&said), "{error}");
+        matches!(error, OpenError::InboxOpen { name, pid: by } if name == "desk" && by == pid)
+    };
+    assert!(is_open(desk.inbox()));
+    // Its worker's being dropped does not close it.
+    drop(desk);
+    let desk = cluster.join("desk");
+    assert!(is_open(desk.inbox()) && is_open(desk.inbox_of::<Work>()));
     desk.send_to("desk", &Numbered { number: 1 }).unwrap();
     desk.leave().unwrap();
     // What is there can still be read.

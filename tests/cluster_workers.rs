@@ -229,7 +229,10 @@ fn workers_are_listed_and_found_by_name_and_id() {
     let gone = own.worker("peer").unwrap();
     assert_eq!((gone.state, gone.pid), (WorkerState::Gone, peer.pid()));
     let living = own.retire("own");
-    assert!(matches!(living, Err(OpenError::NameTaken { .. })), "{living:?}");
+    let Err(error @ OpenError::WorkerLives { .. }) = living else { panic!("{living:?}") };
+    let pid = std::process::id();
+    let said = format!("worker own lives, in process {pid}, and only the dead are cleared away:");
+    assert!(error.to_string().starts_with(&said), "{error}");
     assert!(own.retire("peer").unwrap());
     assert!(!own.retire("peer").unwrap() && !own.retire("nobody").unwrap());
     drop(own);

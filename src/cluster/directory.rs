@@ -254,7 +254,7 @@ impl Directory {
                 return Ok(false);
             }
             if self.lives(index) {
-                return Err(OpenError::NameTaken { name: entry.name, pid: entry.pid });
+                return Err(OpenError::WorkerLives { name: entry.name, pid: entry.pid });
             }
             step(Step::LeavePhase);
             clear(&control, &self.segment, &self.cluster, index, Ended::Died)?;

@@ -70,7 +70,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`NameTaken`](OpenError::NameTaken) if this worker has its inbox in hand already,
+    /// [`InboxOpen`](OpenError::InboxOpen) if this worker's inbox is in hand already, also that of one
+    /// of its name that was dropped,
     /// [`SettingsMismatch`](OpenError::SettingsMismatch) if its predecessor's has another capacity
     /// than was chosen, [`BadSettings`](OpenError::BadSettings), [`Busy`](OpenError::Busy),
     /// [`System`](OpenError::System), for example when `/dev/shm` is full.
@@ -104,7 +105,12 @@ impl Worker {
             None => settings,
         };
         let ring = self.open(Object::Inbox(self.name()), settings)?;
-        let mails = ring.mixed_acknowledged(OWNER)?;
+        let mails = ring.mixed_acknowledged(OWNER).map_err(|error| match error {
+            OpenError::NameTaken { pid, .. } => {
+                OpenError::InboxOpen { name: self.name().to_owned(), pid }
+            }
+            error => error,
+        })?;
         ring.accept(types)?;
         // Last: whoever finds it expected back finds its inbox.
         self.directory.keep()?;

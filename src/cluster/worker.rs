@@ -224,7 +224,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`NameTaken`](OpenError::NameTaken) if it lives, [`Busy`](OpenError::Busy),
+    /// [`WorkerLives`](OpenError::WorkerLives) if it lives, [`Busy`](OpenError::Busy),
     /// [`System`](OpenError::System).
     pub fn retire(&self, who: &(impl Addressee + ?Sized)) -> Result<bool, OpenError> {
         self.directory.retire(&who.address())
