@@ -45,7 +45,7 @@ pub struct WorkerInfo {
     pub name: String,
     /// Its process, or the one it last lived in, as its own pid namespace has it. For people.
     pub pid: u32,
-    /// How long ago it joined.
+    /// How long ago it joined. Of one that is dead, too: when it died is not known.
     pub uptime: Duration,
     /// Counts those who sat at this desk: another one after a restart.
     pub generation: u64,

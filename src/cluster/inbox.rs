@@ -125,8 +125,8 @@ impl Inbox {
     ///
     /// # Errors
     ///
-    /// [`Closed`](RecvError::Closed) once the worker has left or was retired,
-    /// [`Corrupt`](RecvError::Corrupt).
+    /// [`Closed`](RecvError::Closed) once the worker has left or was retired, and all that was in the
+    /// inbox then has been handed out, [`Corrupt`](RecvError::Corrupt).
     #[inline(always)]
     pub fn recv(&mut self) -> Result<Letter<'_>, RecvError> {
         Ok(Letter { mail: self.mails.recv()? })

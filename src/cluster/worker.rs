@@ -207,9 +207,9 @@ impl Worker {
         }
     }
 
-    /// Gives name and inbox up: what is in the inbox is lost, who sends to it is told that this
-    /// worker is dead, and the next of its name begins anew. Dropping a worker keeps both for its
-    /// successor, if it had an inbox.
+    /// Gives name and inbox up: what is in the inbox is lost, but for what an [`Inbox`](super::Inbox)
+    /// that is still in hand receives; who sends to it is told that this worker is dead, and the next
+    /// of its name begins anew. Dropping a worker keeps both for its successor, if it had an inbox.
     ///
     /// # Errors
     ///
