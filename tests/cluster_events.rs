@@ -579,9 +579,14 @@ fn a_ring_that_another_worker_has_filled_says_who() {
         }
     };
     let by = WaitingFor::Subscriber { pid: std::process::id() };
+    let worker = format!("a worker in process {} has not handled its own", std::process::id());
     assert!(matches!(error, EmitError::Full { waiting_for } if waiting_for == by), "{error}");
+    let said = format!("the ring of events is full: {worker}: run or poll there, drop its Events");
+    assert!(error.to_string().starts_with(&said), "{error}");
     let error = fast.emit_timeout("n", &[0_u64; 8], SHORT).unwrap_err();
     assert!(matches!(error, EmitError::Timeout { waiting_for } if waiting_for == by), "{error}");
+    let said = format!("the ring of events stayed full: {worker}");
+    assert!(error.to_string().starts_with(&said), "{error}");
     std::thread::scope(|scope| {
         let emits = scope.spawn(|| emit_once(&two));
         assert!(slow.poll().unwrap() > 0);

@@ -948,8 +948,12 @@ fn a_full_inbox_of_one_that_is_away_says_which_process_it_lived_in() {
     desk.kill();
     let error = feed.try_send_to("desk", &Stop).unwrap_err();
     assert!(matches!(error, SendToError::Full { waiting_for } if waiting_for == gone), "{error}");
+    let worker = format!("its worker, last in process {}, is slow, stopped or away", desk.pid());
+    assert!(error.to_string().starts_with(&format!("the inbox is full: {worker}")), "{error}");
+    assert!(error.to_string().contains("Worker::retire"), "{error}");
     let error = feed.send_to_timeout("desk", &Stop, SHORT).unwrap_err();
     assert!(matches!(error, SendToError::Timeout { waiting_for } if waiting_for == gone));
+    assert!(error.to_string().starts_with(&format!("the inbox stayed full: {worker}")), "{error}");
 }
 
 #[test]

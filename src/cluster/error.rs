@@ -91,12 +91,14 @@ pub enum SendToError {
     Unserializable(Unserializable),
     /// `try_`: the inbox is full.
     Full {
-        /// The worker whose inbox it is, dead or alive, or who else holds the sender back.
+        /// The worker whose inbox it is, dead or alive ([`worker`](super::Worker::worker) tells), or who
+        /// else holds the sender back.
         waiting_for: WaitingFor,
     },
     /// `_timeout`: the inbox stayed full.
     Timeout {
-        /// The worker whose inbox it is, dead or alive, or who else holds the sender back.
+        /// The worker whose inbox it is, dead or alive ([`worker`](super::Worker::worker) tells), or who
+        /// else holds the sender back.
         waiting_for: WaitingFor,
     },
     /// The inbox could not be opened.
@@ -292,12 +294,38 @@ impl fmt::Display for SendToError {
                 "the packet takes {needed} bytes and this inbox' take {limit} at most: make it larger with inbox_capacity"
             ),
             Self::Unserializable(error) => write!(f, "the packet cannot be archived: {error}"),
-            Self::Full { waiting_for } => write!(f, "the inbox is full, waiting for {waiting_for}"),
-            Self::Timeout { waiting_for } => {
-                write!(f, "the inbox stayed full, waiting for {waiting_for}")
-            }
+            Self::Full { waiting_for } => inbox_is(f, "is full", *waiting_for),
+            Self::Timeout { waiting_for } => inbox_is(f, "stayed full", *waiting_for),
             Self::Open(error) => write!(f, "the inbox cannot be opened: {error}"),
         }
+    }
+}
+
+/// Whose inbox it is, and what can be done.
+fn inbox_is(f: &mut fmt::Formatter<'_>, full: &str, waiting_for: WaitingFor) -> fmt::Result {
+    match waiting_for {
+        WaitingFor::Subscriber { pid } => write!(
+            f,
+            "the inbox {full}: its worker, last in process {pid}, is slow, stopped or away, which Worker::worker tells: receive there, start it again, or give its inbox up with Worker::retire"
+        ),
+        joining @ WaitingFor::Joining { .. } => {
+            write!(f, "the inbox cannot be entered, waiting for {joining}")
+        }
+        other => write!(f, "the inbox {full}, waiting for {other}"),
+    }
+}
+
+/// Who does not handle its events, and what can be done.
+fn events_are(f: &mut fmt::Formatter<'_>, full: &str, waiting_for: WaitingFor) -> fmt::Result {
+    match waiting_for {
+        WaitingFor::Subscriber { pid } => write!(
+            f,
+            "the ring of events {full}: a worker in process {pid} has not handled its own: run or poll there, drop its Events, or have the first worker choose events_overflow(DropOldest)"
+        ),
+        joining @ WaitingFor::Joining { .. } => {
+            write!(f, "the ring of events cannot be entered, waiting for {joining}")
+        }
+        other => write!(f, "the ring of events {full}, waiting for {other}"),
     }
 }
 
@@ -349,12 +377,8 @@ impl fmt::Display for EmitError {
             Self::OwnBacklog => f.write_str(
                 "the ring is full of events that this worker has not handled: poll before it emits more",
             ),
-            Self::Full { waiting_for } => {
-                write!(f, "the ring of events is full, waiting for {waiting_for}")
-            }
-            Self::Timeout { waiting_for } => {
-                write!(f, "the ring of events stayed full, waiting for {waiting_for}")
-            }
+            Self::Full { waiting_for } => events_are(f, "is full", *waiting_for),
+            Self::Timeout { waiting_for } => events_are(f, "stayed full", *waiting_for),
             Self::TooLarge { needed, limit } => write!(
                 f,
                 "the event takes {needed} bytes and this cluster's take {limit} at most: make it smaller, or a topic"
