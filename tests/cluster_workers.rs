@@ -15,6 +15,8 @@ use packetring::{
 };
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 use support::peer::{self, Peer};
 use support::{LONG, Noise, SHORT, unique, wait_until};
 
@@ -26,6 +28,7 @@ fn peer() {
     match role.name.as_str() {
         "stay" => stay(Worker::join(cluster, &role.arguments[1]).unwrap()),
         "environment" => stay(Worker::from_env(cluster).unwrap()),
+        "everything" => everything(cluster),
         "alone" => {
             let worker = Worker::join(cluster, "alone").unwrap();
             let _client = worker.client::<u64, u64>("double").unwrap();
@@ -41,6 +44,30 @@ fn peer() {
 fn stay(worker: Worker) {
     peer::say(&format!("{} {}", worker.name(), worker.id()));
     while peer::hear().is_some() {}
+}
+
+/// Opens one of each, with letters and jobs that nobody is done with, and stays.
+fn everything(cluster: &str) {
+    let worker = Worker::join(cluster, "everything").unwrap();
+    let mut inbox = worker.inbox().unwrap();
+    for number in 0..5_u64 {
+        worker.send_to("everything", &number).unwrap();
+    }
+    let _letter = inbox.recv().unwrap();
+    let mut jobs = worker.group_publisher::<u64>("jobs").unwrap();
+    for job in 0..5 {
+        jobs.send(&job).unwrap();
+    }
+    let mut member = worker.group::<u64>("jobs").unwrap();
+    let _job = member.recv().unwrap();
+    let _numbers = worker.publisher::<u64>("numbers").unwrap();
+    let mut client = worker.client::<u64, u64>("double").unwrap();
+    let mut service = worker.service::<u64, u64>("double").unwrap();
+    let _call = client.start(&7).unwrap();
+    let _request = service.recv().unwrap();
+    let mut events = worker.events().unwrap();
+    events.emit("started", &()).unwrap();
+    stay(Worker::join(cluster, "other").unwrap());
 }
 
 /// A peer that has joined, and its id.
@@ -531,5 +558,128 @@ fn what_a_killed_cluster_was_attached_to_goes_when_somebody_comes() {
     let own = Worker::join(&cluster, "own").unwrap();
     assert_eq!(own_rings(&cluster), 0);
     drop(own);
+    assert_cluster_gone(&cluster);
+}
+
+#[test]
+fn a_cluster_that_was_killed_with_jobs_and_letters_in_it_can_be_removed() {
+    let cluster = unique("remove-killed");
+    let mut peer = Peer::start(&format!("everything {cluster}"));
+    assert_eq!(peer.hear(), "other 1");
+    let there = objects(&cluster);
+    assert_eq!(there.len(), 7, "{there:?}");
+    let refused = Worker::remove_cluster(&cluster).unwrap_err();
+    let OpenError::WorkerLives { name, pid } = &refused else { panic!("{refused}") };
+    assert_eq!((name.as_str(), *pid), ("everything", peer.pid()));
+    assert_eq!(objects(&cluster), there, "nothing is removed while somebody is in it");
+    peer.kill();
+    assert_eq!(objects(&cluster).len(), 7, "nobody was there to clear it away");
+    assert!(Worker::remove_cluster(&cluster).unwrap());
+    assert_cluster_gone(&cluster);
+    assert!(!Worker::remove_cluster(&cluster).unwrap(), "there is none any more");
+    // Who joins now begins anew.
+    let own = Worker::join(&cluster, "own").unwrap();
+    assert!(own.worker("everything").is_none());
+    let mut jobs = own.group::<u64>("jobs").unwrap();
+    assert!(matches!(jobs.try_recv(), Err(RecvError::Empty)));
+    drop((jobs, own));
+    assert_cluster_gone(&cluster);
+}
+
+#[test]
+fn a_cluster_of_those_who_are_away_can_be_removed_but_not_from_under_an_endpoint() {
+    let cluster = unique("remove-away");
+    assert!(!Worker::remove_cluster(&cluster).unwrap());
+    assert_cluster_gone(&cluster);
+    let own = Worker::join(&cluster, "own").unwrap();
+    let numbers = own.publisher::<u64>("numbers").unwrap();
+    // Listed before the topic, mostly.
+    drop(own.inbox().unwrap());
+    own.send_to("own", &7_u64).unwrap();
+    let watch = own.watch().unwrap();
+    drop(own);
+    let before = objects(&cluster).len();
+    for _ in 0..2 {
+        let refused = Worker::remove_cluster(&cluster);
+        assert!(matches!(refused, Err(OpenError::InUse { .. })), "{refused:?}");
+        assert_eq!(objects(&cluster).len(), before);
+    }
+    drop(watch);
+    let refused = Worker::remove_cluster(&cluster).unwrap_err();
+    let OpenError::InUse { name } = &refused else { panic!("{refused}") };
+    assert!(name.ends_with("~t.numbers"), "{name}");
+    assert_eq!(objects(&cluster).len(), before);
+    drop(numbers);
+    assert!(Worker::remove_cluster(&cluster).unwrap());
+    assert_cluster_gone(&cluster);
+    assert!(matches!(Worker::remove_cluster(""), Err(OpenError::BadName { .. })));
+}
+
+#[test]
+fn what_is_left_without_a_directory_can_be_removed() {
+    let cluster = unique("remove-headless");
+    let own = Worker::join(&cluster, "own").unwrap();
+    let mut jobs = own.group_publisher::<u64>("jobs").unwrap();
+    jobs.send(&7).unwrap();
+    drop(own);
+    let left = objects(&cluster);
+    assert!(left.len() == 1 && left[0].to_string_lossy().ends_with("~q.jobs"), "{left:?}");
+    let refused = Worker::remove_cluster(&cluster);
+    assert!(matches!(refused, Err(OpenError::InUse { .. })), "{refused:?}");
+    assert_eq!(objects(&cluster), left, "no directory is made for that");
+    drop(jobs);
+    assert_eq!(objects(&cluster), left);
+    assert!(Worker::remove_cluster(&cluster).unwrap());
+    assert_cluster_gone(&cluster);
+}
+
+/// Joins, finds the letter of the last time if it is in the old cluster, and leaves another.
+fn leave_a_letter(cluster: &str, name: &str, number: u64) {
+    let worker = Worker::join(cluster, name).unwrap();
+    let was_away = worker.worker(name).unwrap().has_inbox;
+    let mut inbox = worker.inbox().unwrap();
+    worker.send_to(name, &number).unwrap();
+    if was_away {
+        let letter = inbox.try_recv().unwrap();
+        assert_eq!(*letter.open_as::<u64>().unwrap(), number - 1, "{name}");
+        letter.done();
+    }
+    assert_eq!(*inbox.try_recv().unwrap().open_as::<u64>().unwrap(), number, "{name}");
+}
+
+/// Removes a cluster a hundred times, and is refused as often.
+fn remove_often(cluster: &str, is_over: impl Fn() -> bool) -> Result<(), OpenError> {
+    let (mut removed, mut refused) = (0, 0);
+    while (removed < 100 || refused < 100) && !is_over() {
+        match Worker::remove_cluster(cluster) {
+            Ok(there_was) => removed += u32::from(there_was),
+            Err(OpenError::WorkerLives { .. }) => refused += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn who_joins_while_a_cluster_is_removed_is_in_the_old_one_or_in_a_new_one() {
+    let _watch = support::Watch::start();
+    let cluster = unique("remove-race");
+    let is_over = AtomicBool::new(false);
+    let mut noise = Noise::of(0, seed());
+    std::thread::scope(|scope| {
+        let joiner = scope.spawn(|| {
+            for number in 0.. {
+                if is_over.load(Relaxed) {
+                    break;
+                }
+                leave_a_letter(&cluster, "desk", number);
+                std::thread::sleep(Duration::from_micros(noise.below(200) as u64));
+            }
+        });
+        let outcome = remove_often(&cluster, || joiner.is_finished());
+        is_over.store(true, Relaxed);
+        outcome.unwrap();
+    });
+    Worker::remove_cluster(&cluster).unwrap();
     assert_cluster_gone(&cluster);
 }

@@ -24,9 +24,10 @@ use crate::segment::member::{DeskState, Ended, Entry, Member, Phase};
 use crate::segment::memory::{Desks, Memory};
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
-use crate::segment::{Control, Segment};
+use crate::segment::{Control, Segment, Seized};
 use crate::steps::{Step, step};
 use crate::sys::clock;
+use crate::wait::Deadline;
 use std::io::ErrorKind::WouldBlock;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ use std::time::Duration;
 pub(super) const DESKS: usize = 128;
 /// How long clearing an inbox away waits for its control lock, while the directory's is held.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long removing a whole cluster waits for each control lock.
+const LONG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is known of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -336,7 +339,7 @@ impl Drop for LastLook {
     fn drop(&mut self) {
         let Ok(directory) = names::directory(&self.cluster) else { return };
         // Otherwise it is for those who are there.
-        if !Name::all_of_cluster(&self.cluster).contains(&directory) {
+        if Name::all_of_cluster(&self.cluster).is_ok_and(|all| !all.contains(&directory)) {
             sweep(&self.cluster);
         }
     }
@@ -387,11 +390,68 @@ pub(super) fn reap(
 /// Removes what the dead alone were attached to: rings of replies, whose names nobody will open
 /// again, and whatever else nobody opened since. Any number may do so at a time.
 fn sweep(cluster: &str) {
-    let Ok(directory) = names::directory(cluster) else { return };
-    for name in Name::all_of_cluster(cluster).into_iter().filter(|name| *name != directory) {
-        // What cannot be looked at now is left to the next.
+    // What cannot be looked at now is left to the next.
+    for name in objects(cluster).unwrap_or_default() {
         let _ = Segment::clear_away(&name);
     }
+}
+
+/// The names of all objects of a cluster that there are, but for its directory's.
+fn objects(cluster: &str) -> Result<Vec<Name>, OpenError> {
+    let directory = names::directory(cluster)?;
+    let mut all = Name::all_of_cluster(cluster)?;
+    all.retain(|name| *name != directory);
+    Ok(all)
+}
+
+/// Removes a cluster that nobody is in. `false`: there is none.
+pub(super) fn remove(cluster: &str) -> Result<bool, OpenError> {
+    let name = names::directory(cluster)?;
+    // Who just comes or goes is at no desk for a moment, and attached.
+    let moment = Deadline::after(PATIENCE);
+    loop {
+        if Name::all_of_cluster(cluster)?.is_empty() {
+            return Ok(false);
+        }
+        let seized = Segment::seize(&name, LONG_PATIENCE);
+        let found = match seized.and_then(|directory| remove_all(directory, cluster)) {
+            Err(in_use @ OpenError::InUse { .. }) => in_use,
+            outcome => return outcome,
+        };
+        if let Some(worker) = living(&name)? {
+            return Err(OpenError::WorkerLives { name: worker.name, pid: worker.pid });
+        }
+        if moment.has_passed() {
+            return Err(found);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Removes what a cluster has, and its directory last: who joins meanwhile waits for that.
+fn remove_all(directory: Seized<'_>, cluster: &str) -> Result<bool, OpenError> {
+    let objects = objects(cluster)?;
+    // All of it or nothing: nobody attaches to any of them but from within.
+    for name in &objects {
+        if Segment::is_in_use(name)? {
+            return Err(OpenError::InUse { name: name.as_str().to_owned() });
+        }
+    }
+    for name in &objects {
+        Segment::remove_within(name, LONG_PATIENCE)?;
+    }
+    Ok(directory.remove()? || !objects.is_empty())
+}
+
+/// One of the living in a cluster, if it has any.
+fn living(directory: &Name) -> Result<Option<Entry>, OpenError> {
+    let segment = match Segment::attach(directory, Some(LONG_PATIENCE)) {
+        Err(OpenError::NotFound { .. }) => return Ok(None),
+        segment => segment?,
+    };
+    let count = segment.settings().desks;
+    let index = (0..count).find(|&index| segment.lives(Member::Desk(index)));
+    Ok(index.map(|index| segment.with_desks(|desks| desks[index].read())))
 }
 
 /// Frees a desk, its inbox first. Each part can be done again. Under the control lock.

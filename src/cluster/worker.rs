@@ -1,6 +1,6 @@
 //! A process' place in a cluster.
 
-use super::directory::{Directory, Wanted, WorkerInfo, WorkerState};
+use super::directory::{self, Directory, Wanted, WorkerInfo, WorkerState};
 use super::error::{JoinError, WaitError};
 use super::lending::Endpoints;
 use super::names::{Addressee, DefaultName, Object, WorkerId};
@@ -12,8 +12,9 @@ use std::time::Duration;
 
 /// A process' place in a cluster: its name there, and all that it opens.
 ///
-/// A cluster is made by whoever joins first, and goes when the last has left and no inbox waits for
-/// somebody to come back. A name belongs to one living worker. A worker that is killed gives its
+/// A cluster is made by whoever joins first, and goes when the last has left, no inbox waits for
+/// somebody to come back and no queue for its jobs to be done. What stays, also if the last was killed,
+/// is cleared away by who joins, or by [`remove_cluster`](Worker::remove_cluster). A name belongs to one living worker. A worker that is killed gives its
 /// place up by that; one that is dropped does so in good order. Who has an
 /// [inbox](Worker::inbox) is expected back: its id, its inbox and what is in it stay for the next
 /// worker of its name, until somebody [leaves](Worker::leave) or is [retired](Worker::retire).
@@ -228,6 +229,38 @@ impl Worker {
     /// [`System`](OpenError::System).
     pub fn retire(&self, who: &(impl Addressee + ?Sized)) -> Result<bool, OpenError> {
         self.directory.retire(&who.address())
+    }
+
+    /// Removes a cluster that nobody is in, with everything in it: inboxes and letters of workers that
+    /// are away, queues with jobs that are not done, topics, requests; `false`: there is none.
+    ///
+    /// It is for what stays when nobody comes any more: after the last process was killed, and what
+    /// waits for somebody who never comes. Who joins at the same time comes into the old cluster, which
+    /// then is not removed, or into a new one.
+    ///
+    /// ```
+    /// # let cluster = format!("remove-{}", std::process::id());
+    /// use packetring::{OpenError, Worker};
+    ///
+    /// let desk = Worker::join(&cluster, "desk")?;
+    /// desk.group_publisher::<u64>("jobs")?.send(&7)?; // stays until somebody does it
+    /// let refused = Worker::remove_cluster(&cluster);
+    /// assert!(matches!(refused, Err(OpenError::WorkerLives { name, .. }) if name == "desk"));
+    ///
+    /// drop(desk);
+    /// assert!(Worker::remove_cluster(&cluster)?);
+    /// assert!(!Worker::remove_cluster(&cluster)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerLives`](OpenError::WorkerLives) names one that is in it; [`InUse`](OpenError::InUse) what
+    /// somebody still has in hand whose worker was dropped; both, and nothing was removed.
+    /// [`BadName`](OpenError::BadName), [`Busy`](OpenError::Busy), [`Foreign`](OpenError::Foreign),
+    /// [`System`](OpenError::System): what is left can be removed by calling it again.
+    pub fn remove_cluster(cluster: &str) -> Result<bool, OpenError> {
+        directory::remove(cluster)
     }
 
     /// Opens an object of this cluster, making it if it is not there, with the patience that this

@@ -11,6 +11,7 @@ use super::layout::{FARTHEST, Places};
 use super::map::{Map, Second, inode};
 use super::memory::{Memory, Parts};
 use super::name::Name;
+use super::seized::Seized;
 use super::settings::Settings;
 use crate::error::OpenError;
 use crate::steps::{Step, step};
@@ -114,23 +115,19 @@ impl Mapped {
 
     /// Removes the object of this name if nobody alive is attached. Durable subscribers go with
     /// it. `false`: there was none.
-    pub(crate) fn remove(name: &Name) -> Result<bool, OpenError> {
-        let fd = match open_object(name, Absent::Refuse) {
-            Err(OpenError::NotFound { .. }) => return Ok(false),
-            outcome => outcome?,
-        };
-        let locked = Locked::take(fd, name, None)?;
-        let object = locked.measure()?;
-        if object.unlinked {
-            return Ok(false);
+    pub(crate) fn remove(name: &Name, patience: Option<Duration>) -> Result<bool, OpenError> {
+        match Seized::take(name, Absent::Refuse, patience) {
+            Err(OpenError::NotFound { .. }) => Ok(false),
+            seized => seized?.remove().map(|_| true),
         }
-        locked.check_kind(&object)?;
-        locked.check_magic()?;
-        if locked.is_attached() {
-            return Err(OpenError::InUse { name: name.as_str().to_owned() });
+    }
+
+    /// Whether somebody is attached to the object of this name now. Without its control lock.
+    pub(crate) fn is_in_use(name: &Name) -> Result<bool, OpenError> {
+        match open_object(name, Absent::Refuse) {
+            Err(OpenError::NotFound { .. }) => Ok(false),
+            fd => Ok(lock::is_held_elsewhere(fd?.as_fd(), ATTACHED)),
         }
-        locked.unlink()?;
-        Ok(true)
     }
 
     /// Removes the object of this name if nobody is attached and nobody is expected back: what the

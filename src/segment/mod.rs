@@ -29,9 +29,13 @@ mod map;
 #[cfg(not(loom))]
 mod mapped;
 #[cfg(not(loom))]
+mod seized;
+#[cfg(not(loom))]
 mod types;
 #[cfg(not(loom))]
 mod whole;
 
+#[cfg(not(loom))]
+pub(crate) use seized::Seized;
 #[cfg(not(loom))]
 pub(crate) use whole::{Control, Segment, initialize, is_kept};

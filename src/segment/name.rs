@@ -37,12 +37,13 @@ impl Name {
         Ok(Self(name))
     }
 
-    /// The names of all objects of a cluster that there are, the directory's among them; none, if
-    /// they cannot be listed.
-    pub(crate) fn all_of_cluster(cluster: &str) -> Vec<Self> {
+    /// The names of all objects of a cluster that there are, the directory's among them.
+    pub(crate) fn all_of_cluster(cluster: &str) -> Result<Vec<Self>, OpenError> {
         let prefix = format!("{PREFIX}{}~", escaped(cluster));
-        let objects = shm::names(&prefix).unwrap_or_default();
-        objects.iter().filter_map(|name| Some(Self(name.strip_prefix(PREFIX)?.into()))).collect()
+        let objects = shm::names(&prefix)
+            .map_err(|error| OpenError::system("list the objects in", shm::path("/"), error))?;
+        let name = |object: &String| Some(Self(object.strip_prefix(PREFIX)?.into()));
+        Ok(objects.iter().filter_map(name).collect())
     }
 
     /// The name as its user gave it.

@@ -10,6 +10,7 @@ use super::mapped::Mapped;
 use super::member::{DeskState, Member, Phase, SeatState};
 use super::memory::{Desks, Memory, Parts};
 use super::name::Name;
+use super::seized::Seized;
 use super::settings::{Parking, Settings};
 use super::types::TypeTable;
 use crate::error::OpenError;
@@ -77,7 +78,22 @@ impl Segment {
 
     /// Removes a ring that nobody alive is attached to; `false`: there was none.
     pub(crate) fn remove(name: &Name) -> Result<bool, OpenError> {
-        Mapped::remove(name)
+        Mapped::remove(name, None)
+    }
+
+    /// The same, waiting for the control lock for `patience` at most.
+    pub(crate) fn remove_within(name: &Name, patience: Duration) -> Result<bool, OpenError> {
+        Mapped::remove(name, Some(patience))
+    }
+
+    /// Whether somebody is attached to the segment of this name now.
+    pub(crate) fn is_in_use(name: &Name) -> Result<bool, OpenError> {
+        Mapped::is_in_use(name)
+    }
+
+    /// Holds a segment that nobody is attached to so that nobody comes into it, be it there or not.
+    pub(crate) fn seize(name: &Name, patience: Duration) -> Result<Seized<'_>, OpenError> {
+        Seized::take(name, Absent::Make(&Settings::default()), Some(patience))
     }
 
     /// Removes a segment that nobody alive is attached to or expected back at. One whose control lock
