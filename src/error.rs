@@ -2,6 +2,7 @@
 //!
 //! Errors of one operation (`send`, `recv`, …) live beside it, in `channel`.
 
+use crate::segment::known::Known;
 use std::fmt;
 use std::io;
 
@@ -166,25 +167,34 @@ impl fmt::Display for OpenError {
         match self {
             Self::BadName { name, reason } => write!(f, "{name:?} cannot be a name here: {reason}"),
             Self::BadSettings { reason } => write!(f, "no ring can be made like this: {reason}"),
-            Self::NotFound { name } => write!(
-                f,
-                "there is no ring {name:?}: start the process that opens it, or use Ring::open, which makes it"
-            ),
+            Self::NotFound { name } => {
+                let known = Known(name);
+                write!(f, "there is no {known}: start the process that opens it")?;
+                if known.is_of_cluster() {
+                    return Ok(());
+                }
+                f.write_str(", or use Ring::open, which makes it")
+            }
             Self::Foreign { name, what, expected, found } => write!(
                 f,
-                "the shared-memory object of ring {name:?} is not ours: {what} is {found:#x}, expected {expected:#x}"
+                "the shared-memory object of {} is not ours: {what} is {found:#x}, expected {expected:#x}",
+                Known(name)
             ),
             Self::TooNew { name, expected, found } => write!(
                 f,
-                "ring {name:?} has layout version {found}, this build knows {expected}: build both sides with one version"
+                "{} has layout version {found}, this build knows {expected}: build both sides with one version",
+                Known(name)
             ),
             Self::Corrupt { name, what, expected, found } => write!(
                 f,
-                "ring {name:?} is corrupt: {what} is {found}, expected {expected}; when nobody uses it, Ring::remove clears it away"
+                "{} is corrupt: {what} is {found}, expected {expected}; when nobody uses it, {} clears it away",
+                Known(name),
+                if Known(name).is_of_cluster() { "Worker::remove_cluster" } else { "Ring::remove" }
             ),
             Self::SettingsMismatch { name, setting, expected, found } => write!(
                 f,
-                "ring {name:?} exists with {setting} {found}, asked for {expected}: open it with the same settings or none"
+                "{} exists with {setting} {found}, asked for {expected}: open it with the same settings or none",
+                Known(name)
             ),
             Self::TypeMismatch { expected, found } => {
                 write!(
@@ -194,7 +204,8 @@ impl fmt::Display for OpenError {
             }
             Self::PublisherTaken { name, pid } => write!(
                 f,
-                "ring {name:?} is exclusive and process {pid} publishes to it; make it shared for several publishers"
+                "{} is exclusive and process {pid} publishes to it; make it shared for several publishers",
+                Known(name)
             ),
             Self::NameTaken { name, pid } => {
                 write!(f, "process {pid} lives and has the name {name:?} here")
@@ -216,15 +227,16 @@ impl fmt::Display for OpenError {
                 f,
                 "the ring carries as many packet types as it can: {limit}, with 32 KiB of schema text"
             ),
-            Self::Closed { name } => write!(f, "ring {name:?} was closed"),
+            Self::Closed { name } => write!(f, "{} was closed", Known(name)),
             Self::InUse { name } => {
-                write!(f, "ring {name:?} is in use: end its processes, then remove it")
+                write!(f, "{} is in use: end its processes, then remove it", Known(name))
             }
             Self::Busy { name, pid } => {
                 let who = pid.map_or_else(String::new, |pid| format!(", perhaps {pid},"));
                 write!(
                     f,
-                    "a process{who} is joining or leaving ring {name:?} and does not go on: continue or end it"
+                    "a process{who} is joining or leaving {} and does not go on: continue or end it",
+                    Known(name)
                 )
             }
             Self::System { action, object, source } => {

@@ -80,6 +80,8 @@ fn the_second_opener_with_other_settings_is_shown_both() {
         };
         let text = error.to_string();
         assert!(text.contains(expected.as_str()) && text.contains(found.as_str()), "{text}");
+        let known = text.starts_with("topic \"") && text.contains(" of cluster \"");
+        assert!(known && !text.contains('~'), "{text}");
         (*setting, expected.clone(), found.clone())
     };
     let shown =

@@ -11,6 +11,7 @@
 
 #[cfg(not(loom))]
 pub(crate) mod bytes;
+pub(crate) mod known;
 pub(crate) mod layout;
 pub(crate) mod member;
 pub(crate) mod memory;

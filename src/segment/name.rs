@@ -32,7 +32,10 @@ impl Name {
         }
         let name = format!("{}~{kind}{}", escaped(cluster), escaped(rest));
         if name.len() > LONGEST {
-            return Err(bad(&name, "it is longer than 200 bytes"));
+            return Err(match rest {
+                "" => bad(cluster, "it is longer than 200 bytes"),
+                rest => bad(rest, "with its cluster's it is longer than 200 bytes"),
+            });
         }
         Ok(Self(name))
     }

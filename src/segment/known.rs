@@ -1,0 +1,82 @@
+//! What people know an object by, of whose name they gave a part alone.
+//!
+//! It guarantees that any name can be shown, also one that is none of ours. How names are made is in
+//! `segment::name`.
+
+use std::fmt;
+
+/// What people know by a name: `ring "x"`, or `topic "x" of cluster "c"`.
+pub(crate) struct Known<'a>(pub(crate) &'a str);
+
+impl Known<'_> {
+    /// Whether it is an object of a cluster.
+    pub(crate) fn is_of_cluster(&self) -> bool {
+        self.0.contains('~')
+    }
+}
+
+impl fmt::Display for Known<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((cluster, object)) = self.0.split_once('~') else {
+            return write!(f, "ring {:?}", self.0);
+        };
+        let (kind, name) = object.split_once('.').unwrap_or((object, ""));
+        f.write_str(match kind {
+            "d" => "directory",
+            "e" => "ring of events",
+            "i" => "inbox",
+            "q" => "work queue",
+            "r" => "ring of replies",
+            "s" => "service",
+            "t" => "topic",
+            kind => kind,
+        })?;
+        if !name.is_empty() {
+            write!(f, " {:?}", unescaped(name))?;
+        }
+        write!(f, " of cluster {:?}", unescaped(cluster))
+    }
+}
+
+/// What a name was before its bytes were written `%XX`.
+fn unescaped(name: &str) -> String {
+    let mut parts = name.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let byte = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        // Anything else is none of our names: as it is.
+        let (byte, rest) = byte.map_or((b'%', part), |byte| (byte, &part[2..]));
+        bytes.push(byte);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::segment::name::Name;
+
+    #[test]
+    fn people_are_told_of_an_object_by_what_they_called_it() {
+        let known = |kind, rest| {
+            let name = Name::of_cluster("my ü", kind, rest).unwrap();
+            Known(name.as_str()).to_string()
+        };
+        for (kind, what) in [
+            ("t.", "topic"),
+            ("i.", "inbox"),
+            ("q.", "work queue"),
+            ("s.", "service"),
+            ("r.", "ring of replies"),
+        ] {
+            let said = format!("{what} \"threadA::50 %.é~\" of cluster \"my ü\"");
+            assert_eq!(known(kind, "threadA::50 %.é~"), said);
+        }
+        assert_eq!(known("d", ""), "directory of cluster \"my ü\"");
+        assert_eq!(known("e", ""), "ring of events of cluster \"my ü\"");
+        assert_eq!(Known("prices").to_string(), "ring \"prices\"");
+        // None of ours.
+        assert_eq!(Known("a%~t.%4%é").to_string(), "topic \"%4%é\" of cluster \"a%\"");
+    }
+}
