@@ -142,7 +142,7 @@ steps! {
     LeaveFree,
     /// Remove: about to be marked.
     RemoveMark,
-    /// Remove: marked, about to be unlinked.
+    /// Remove: marked, or nobody can come into it; about to be unlinked.
     RemoveUnlink,
 }
 

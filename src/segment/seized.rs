@@ -6,6 +6,7 @@
 use super::enter::{Absent, Locked, open_object};
 use super::name::Name;
 use crate::error::OpenError;
+use crate::steps::{Step, step};
 use std::time::Duration;
 
 /// An object that nobody alive is attached to, and that nobody comes into as long as this is held.
@@ -40,6 +41,7 @@ impl<'a> Seized<'a> {
 
     /// Removes it, with durable subscribers and packets. `false`: there was nothing in it.
     pub(crate) fn remove(self) -> Result<bool, OpenError> {
+        step(Step::RemoveUnlink);
         self.locked.unlink()?;
         Ok(!self.is_empty)
     }

@@ -11,5 +11,6 @@ mod leaving;
 mod letters;
 mod life;
 mod process;
+mod removing;
 mod servers;
 mod survivor;

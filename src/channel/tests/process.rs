@@ -2,7 +2,7 @@
 //!
 //! A peer's role is a line of words. It says lines and hears lines; a killed one says no more.
 
-use super::{double_faults, joining, leaving, letters, life, servers};
+use super::{double_faults, joining, leaving, letters, life, removing, servers};
 use crate::steps::Step;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 use std::io::{BufRead, BufReader, Write};
@@ -169,6 +169,7 @@ fn peer() {
         ["leave", name] => leaving::leave(name),
         ["stay", cluster] => leaving::stay(cluster),
         ["pass", cluster] => leaving::pass(cluster),
+        ["remove", cluster] => removing::remove(cluster),
         ["publish", name] => double_faults::publish(name),
         ["recover", name, side] => double_faults::recover(name, side),
         ["serve", cluster] => servers::serve(cluster),
