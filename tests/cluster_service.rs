@@ -11,6 +11,7 @@ mod support;
 
 use packetring::{
     CallError, Client, OpenError, RecvError, ReplyError, Request, Service, Worker, packet, select,
+    select_timeout, try_select,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::mpsc;
@@ -609,4 +610,60 @@ fn requests_and_replies_are_waited_for_beside_others() {
     reply(server.try_recv().unwrap());
     assert_eq!(select(&mut [&mut prices, &mut server, &mut client]), 2);
     check(&client.wait_timeout(call, LONG).unwrap(), 1);
+}
+
+#[test]
+fn who_waits_beside_others_learns_that_nobody_serves() {
+    let _watch = Watch::start();
+    let worker = Worker::join(&unique("select-none"), "caller").unwrap();
+    let mut prices = worker.subscriber::<u64>("prices").unwrap();
+    let mut client = client(&worker);
+    assert_eq!(select_timeout(&mut [&mut client], 10 * SHORT), None, "no call is in flight");
+    let call = client.start(&ask(1)).unwrap();
+    assert_eq!(select(&mut [&mut prices, &mut client]), 1);
+    assert_eq!(select(&mut [&mut client]), 0, "nobody asked what became of it");
+    let outcome = client.wait(call).map(drop);
+    assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
+    assert_eq!(select_timeout(&mut [&mut client], 10 * SHORT), None, "it is over");
+    // It was given up.
+    let mut server = serve(&worker);
+    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+}
+
+#[test]
+fn who_waits_beside_others_learns_that_a_server_was_killed() {
+    let _watch = Watch::start();
+    let cluster = unique("select-gone");
+    let mut server = start("keep", &cluster, "server");
+    let worker = Worker::join(&cluster, "caller").unwrap();
+    let mut prices = worker.subscriber::<u64>("prices").unwrap();
+    let mut client = client(&worker);
+    let calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
+    server.expect("deferred");
+    server.expect("has it");
+    // That one is deferred is no outcome.
+    assert_eq!(select_timeout(&mut [&mut prices, &mut client], 20 * SHORT), None);
+    server.kill();
+    assert_eq!(select(&mut [&mut prices, &mut client]), 1);
+    for _ in calls {
+        wait_until("it is found by looking, too", || try_select(&mut [&mut client]).is_some());
+        let (_, outcome) = client.wait_any().unwrap();
+        assert!(matches!(outcome.map(drop), Err(CallError::ServiceGone)));
+    }
+    assert_eq!(try_select(&mut [&mut client]), None);
+}
+
+#[test]
+fn replies_to_calls_that_were_given_up_wake_nobody() {
+    let _watch = Watch::start();
+    let (_worker, mut server, mut client) = pair("select-given-up");
+    let calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
+    let (first, second) = (server.recv().unwrap().defer(), server.recv().unwrap());
+    client.cancel(calls[1]);
+    reply(second);
+    assert_eq!(select_timeout(&mut [&mut client], 10 * SHORT), None);
+    let text = "answer 1".to_owned();
+    first.reply(&mut server, &Answer { number: 2, text }).unwrap();
+    assert_eq!(select(&mut [&mut client]), 0);
+    check(&client.wait(calls[0]).unwrap(), 1);
 }

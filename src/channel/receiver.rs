@@ -145,6 +145,14 @@ impl Receiver {
         self.found.is_some() || is_over(&self.reader)
     }
 
+    /// The packet that [`has_next`](Self::has_next) found, which the next receive gets.
+    pub(crate) fn found_packet(&self) -> Option<Taken> {
+        match self.found {
+            Some(Next::Taken(taken)) => Some(taken),
+            _ => None,
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn take_slowly(&mut self, found: Next, patience: Patience) -> Result<Taken, RecvError> {

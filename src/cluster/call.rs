@@ -4,6 +4,7 @@
 //! there is none, whether somebody still waits for it or not: so there is always room for the replies,
 //! and a bit that says that a call was given up is no other call's as long as its request can be taken.
 
+use super::error::CallError;
 use crate::channel::Ring;
 use rkyv::util::AlignedVec;
 
@@ -27,8 +28,10 @@ pub struct Call {
 pub(super) enum Outcome {
     /// This archive.
     Reply(AlignedVec<16>),
-    /// The server dropped the request.
-    NoReply,
+    /// There is none, and the call is over.
+    Failed(CallError),
+    /// There is none: no server was there to take its request. It counts as in flight until one passes it.
+    Untaken(CallError),
 }
 
 /// One call.
@@ -116,18 +119,28 @@ impl Calls {
         !self.list.is_empty() && self.wanted().next().is_none()
     }
 
-    /// Whether somebody may ask for it.
-    pub(super) fn is_wanted(&mut self, call: Call) -> bool {
-        self.get(call).is_some_and(|one| !one.is_given_up)
+    /// Those of them of which it is not known yet what becomes of them.
+    pub(super) fn open(&self) -> impl Iterator<Item = Call> {
+        self.wanted().filter(|one| one.outcome.is_none()).map(|one| one.call)
+    }
+
+    /// Whether something came of a call that was not asked for yet.
+    pub(super) fn has_outcome(&self) -> bool {
+        self.wanted().any(|one| one.outcome.is_some())
     }
 
     /// Gives a call up: its reply is thrown away when it comes.
     pub(super) fn give_up(&mut self, call: Call, ring: &Ring) {
         let Some(one) = self.get(call) else { return };
         one.is_given_up = true;
-        if one.outcome.is_some() {
+        if !matches!(one.outcome.take(), None | Some(Outcome::Untaken(_))) {
             self.end(call);
         }
+        self.withhold(call, ring);
+    }
+
+    /// Has servers leave the request of a call that they have not begun with.
+    pub(super) fn withhold(&mut self, call: Call, ring: &Ring) {
         self.given_up |= bit(call.number);
         ring.give_up(self.given_up);
     }

@@ -9,10 +9,7 @@ use super::envelope::Envelope;
 use super::error::CallError;
 use super::names::{Object, WorkerId};
 use super::worker::Worker;
-use crate::channel::{
-    MixedPublisher, Patience, Receiver, RecvError, Ring, RingBuilder, Selectable, Selectee,
-    SendError,
-};
+use crate::channel::{MixedPublisher, Patience, Receiver, RecvError, Ring, RingBuilder, SendError};
 use crate::error::OpenError;
 use crate::packet::guard::{Copied, Opened};
 use crate::packet::{self, Packet};
@@ -20,7 +17,7 @@ use crate::ring::group::Fate;
 use crate::ring::hand::{Hand, Holder};
 use crate::ring::reader::Taken;
 use crate::segment::bytes::{Behind, Steady};
-use crate::wait::{PENDING, Wait};
+use crate::wait::{Deadline, IDLE, PENDING, Wait};
 use rkyv::util::AlignedVec;
 use std::fmt;
 use std::marker::PhantomData;
@@ -74,18 +71,20 @@ fn settings(servers: usize) -> RingBuilder {
 pub struct Client<Q: Packet, R: Packet> {
     requests: MixedPublisher,
     service: Ring,
-    replies: Receiver,
+    pub(super) replies: Receiver,
     own: Ring,
     reply_type: u16,
     id: WorkerId,
     /// The number of its ring, in hexadecimal: the name in a request's envelope.
     name: [u8; 16],
-    calls: Calls,
+    pub(super) calls: Calls,
     /// A reply that came while another was waited for.
     kept: AlignedVec<16>,
     had_server: bool,
     /// Letters that do not say which call's they are, and were the end of none yet.
     unreadable: usize,
+    /// When to ask after open calls, for those who only look.
+    pub(super) ask_at: Deadline,
     packets: PhantomData<fn(Q) -> R>,
 }
 
@@ -142,6 +141,7 @@ impl Worker {
             kept: AlignedVec::new(),
             had_server,
             unreadable: 0,
+            ask_at: Deadline::after(IDLE),
             packets: PhantomData,
         })
     }
@@ -286,7 +286,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
 
     /// Reads replies to calls that were given up.
     fn make_room(&mut self) -> Result<(), CallError> {
-        while self.read(Patience::None, None)?.is_some() {}
+        while self.note_next()? {}
         for call in self.calls.given_up() {
             if self.is_lost(call)? {
                 self.calls.end(call);
@@ -324,7 +324,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             if left.is_some_and(|left| left.is_zero()) {
                 return Err(CallError::Timeout);
             }
-            self.look_after(call)?;
+            self.ask_after(call)?;
         }
     }
 
@@ -338,13 +338,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         if self.read(Patience::For(PENDING), None)?.is_some() {
             return Ok(None);
         }
-        for &call in calls {
-            match self.look_after(call) {
-                Ok(()) => {}
-                Err(error) if self.calls.is_wanted(call) => return Err(error),
-                Err(error) => return Ok(Some((call, Err(error)))),
-            }
-        }
+        self.ask_after_all()?;
         Ok(None)
     }
 
@@ -355,9 +349,15 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         };
         match one.outcome.take() {
             None => Ok(None),
-            Some(Outcome::NoReply) => {
+            Some(Outcome::Failed(error)) => {
                 self.calls.end(call);
-                Err(CallError::NoReply)
+                Err(error)
+            }
+            Some(Outcome::Untaken(error)) => {
+                // Nobody waits for it any more: a server that comes later leaves it. Until then it
+                // counts as in flight, and no other call has its bit.
+                self.calls.give_up(call, &self.own);
+                Err(error)
             }
             Some(Outcome::Reply(archive)) => {
                 self.calls.end(call);
@@ -365,6 +365,11 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 Ok(Some(Found::Kept))
             }
         }
+    }
+
+    /// Reads one letter, if one is there, and notes what it says; `false`: none is.
+    pub(super) fn note_next(&mut self) -> Result<bool, CallError> {
+        Ok(self.read(Patience::None, None)?.is_some())
     }
 
     /// Reads one letter, if one comes in time; `None`: none did. A reply to `wanted` stays in hand and
@@ -434,32 +439,45 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             copy.extend_from_slice(archive);
             one.outcome = Some(Outcome::Reply(copy));
         } else {
-            one.outcome = Some(Outcome::NoReply);
+            one.outcome = Some(Outcome::Failed(CallError::NoReply));
         }
         None
     }
 
-    /// After a sleep without a letter: is anybody at it still?
-    fn look_after(&mut self, call: Call) -> Result<(), CallError> {
-        let Some(one) = self.calls.get(call) else { return Ok(()) };
-        if self.service.fate(one.position) == Fate::Waiting {
-            let outcome = self.check_servers();
-            if outcome.is_err() {
-                // Nobody waits for it any more: a server that comes later leaves it. Until then it
-                // counts as in flight, and no other call has its bit.
-                self.calls.give_up(call, &self.own);
-            }
-            return outcome;
-        }
-        if !self.is_lost(call)? {
+    /// After a sleep without a letter: is anybody at it still? Notes what became of it, if not.
+    fn ask_after(&mut self, call: Call) -> Result<(), CallError> {
+        let Some(one) = self.calls.get(call).filter(|one| one.outcome.is_none()) else {
             return Ok(());
+        };
+        let outcome = if self.service.fate(one.position) == Fate::Waiting {
+            self.check_servers().err().map(Outcome::Untaken)
+        } else if self.is_lost(call)? {
+            Some(Outcome::Failed(self.loss()))
+        } else {
+            return Ok(());
+        };
+        if matches!(outcome, Some(Outcome::Untaken(_))) {
+            self.calls.withhold(call, &self.own);
         }
-        self.calls.end(call);
+        if let Some(one) = self.calls.get(call) {
+            one.outcome = outcome;
+        }
+        Ok(())
+    }
+
+    /// The same, of all that are open.
+    pub(super) fn ask_after_all(&mut self) -> Result<(), CallError> {
+        let open: Vec<Call> = self.calls.open().collect();
+        open.into_iter().try_for_each(|call| self.ask_after(call))
+    }
+
+    /// Why a call is over of which no letter says so.
+    fn loss(&mut self) -> CallError {
         if self.unreadable == 0 {
-            return Err(CallError::ServiceGone);
+            return CallError::ServiceGone;
         }
         self.unreadable -= 1;
-        Err(CallError::Corrupt("a letter that says not which call's it is".into()))
+        CallError::Corrupt("a letter that says not which call's it is".into())
     }
 
     /// Whether nobody who lives has a call's request, or is to reply to it later, and no letter says
@@ -475,7 +493,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             return Ok(false);
         }
         // Letters come before the hand: what was sent is there by now.
-        while self.read(Patience::None, None)?.is_some() {}
+        while self.note_next()? {}
         let Some(one) = self.calls.get(call) else { return Ok(false) };
         let is_deferred =
             one.deferred.is_some_and(|(entry, stays)| self.service.is_there(entry, stays));
@@ -508,12 +526,6 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 }
             }
         }
-    }
-}
-
-impl<Q: Packet, R: Packet> Selectable for Client<Q, R> {
-    fn selectee(&mut self) -> Selectee<'_> {
-        Selectee::new(&mut self.replies)
     }
 }
 

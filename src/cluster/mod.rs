@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod aside;
+mod beside;
 mod call;
 mod client;
 mod context;
