@@ -16,7 +16,7 @@ mod peer;
 
 use clap::Parser;
 use first::First;
-use packetring::{CallError, Client, RecvError, Worker, packet};
+use packetring::{CallError, Client, RecvError, Subscriber, Worker, packet};
 use peer::Peer;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -120,7 +120,7 @@ fn call(options: &Options) -> Result<(), Box<dyn Error>> {
         Err(CallError::NoReply) => println!("a request that was dropped: {}", CallError::NoReply),
         other => return Err(format!("a request that was dropped: {other:?}").into()),
     }
-    lose_servers(&mut count, &mut peers)?;
+    lose_servers(&mut count, &mut ready, &mut peers)?;
     drop((count, ready, worker)); // Tells the servers that nobody calls any more.
     peers.into_iter().try_for_each(Peer::finish)?;
     Ok(())
@@ -160,10 +160,14 @@ fn call_all(
 /// Has every server stay in the midst of a call, and kills them all.
 fn lose_servers(
     count: &mut Client<Text, Count>,
+    ready: &mut Subscriber<u16>,
     peers: &mut Vec<Peer>,
 ) -> Result<(), Box<dyn Error>> {
     let stay = Text { text: STAY.to_owned() };
     let calls = peers.iter().map(|_| count.start(&stay)).collect::<Result<Vec<_>, _>>()?;
+    for _ in &calls {
+        ready.recv_timeout(PATIENCE)?;
+    }
     peers.clear(); // Kills them.
     for call in calls {
         match count.wait_timeout(call, PATIENCE) {
@@ -180,7 +184,8 @@ fn serve(number: u16, caller: u32) -> Result<(), Box<dyn Error>> {
     let worker = Worker::join(&cluster(caller), &format!("server-{number}"))?;
     let mut count = worker.service::<Text, Count>(SERVICE)?;
     let mut first = First::watched_by(&worker, CALLER)?;
-    worker.publisher::<u16>("ready")?.send_timeout(&number, PATIENCE)?;
+    let mut ready = worker.publisher::<u16>("ready")?;
+    ready.send_timeout(&number, PATIENCE)?;
     while first.wants(&mut count)? {
         let request = match count.try_recv() {
             Ok(request) => request,
@@ -189,7 +194,10 @@ fn serve(number: u16, caller: u32) -> Result<(), Box<dyn Error>> {
         };
         match request.text.as_str() {
             DROP => drop(request),
-            STAY => first.outlive()?,
+            STAY => {
+                ready.send_timeout(&number, PATIENCE)?; // It has begun.
+                first.outlive()?;
+            }
             _ => {
                 let longest = request.words().max_by_key(|word| word.len()).unwrap_or_default();
                 let words = request.words().count() as u64;

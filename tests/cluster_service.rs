@@ -182,7 +182,7 @@ fn of_several_calls_it_is_said_which_failed() {
     outcomes.sort_by_key(|(call, _)| *call != calls[0]);
     assert_eq!(outcomes.each_ref().map(|(call, _)| *call), [calls[0], calls[2]]);
     assert!(matches!(outcomes[0].1, Err(CallError::NoReply)), "{outcomes:?}");
-    assert!(matches!(outcomes[1].1, Err(CallError::ServiceGone)), "{outcomes:?}");
+    assert!(matches!(outcomes[1].1, Err(CallError::NoService)), "{outcomes:?}");
 }
 
 #[test]
@@ -258,14 +258,73 @@ fn a_server_that_is_killed_is_known_of_at_once() {
     let outcome = client.wait_timeout(calls[1], 10 * SHORT).map(drop);
     assert!(matches!(outcome, Err(CallError::Timeout)), "it lives: {outcome:?}");
     server.kill();
-    // Deferred, in hand, and not taken yet.
-    for call in calls {
-        let outcome = client.wait_timeout(call, FAR).map(drop);
+    // Deferred, and in hand.
+    for call in &calls[..2] {
+        let outcome = client.wait_timeout(*call, FAR).map(drop);
         assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
     }
+    // It had not taken this one.
+    let outcome = client.wait_timeout(calls[2], FAR).map(drop);
+    assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
     // What it had is handed out to nobody again.
     let mut heir = serve(&worker);
     assert!(matches!(heir.recv_timeout(10 * SHORT), Err(RecvError::Timeout)));
+}
+
+#[test]
+fn what_nobody_had_taken_was_not_done_though_there_was_a_server() {
+    let _watch = Watch::start();
+    let cluster = unique("idle-killed");
+    let mut server = start("serve", &cluster, "server");
+    let worker = Worker::join(&cluster, "caller").unwrap();
+    let mut client = client(&worker);
+    check(&client.call(&ask(1)).unwrap(), 1);
+    server.kill();
+    for _ in 0..3 {
+        let outcome = client.call_timeout(&ask(2), FAR).map(drop);
+        assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
+    }
+    let _server = start("serve", &cluster, "server");
+    check(&client.call(&ask(3)).unwrap(), 3);
+}
+
+#[test]
+fn what_is_said_to_be_done_by_nobody_is_done_by_nobody() {
+    let _watch = Watch::start();
+    let worker = Worker::join(&unique("come-and-go"), "both").unwrap();
+    let mut client = client(&worker);
+    let (stop, stopped) = mpsc::channel::<()>();
+    let (done, refused) = std::thread::scope(|scope| {
+        let worker = &worker;
+        // Servers come and go, and each serves a few requests.
+        let servers = scope.spawn(move || {
+            let mut done = Vec::new();
+            while stopped.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
+                let mut server = serve(worker);
+                for _ in 0..5 {
+                    if let Ok(request) = server.recv_timeout(SHORT) {
+                        done.push(request.number.to_native());
+                        reply(request);
+                    }
+                }
+                drop(server);
+                std::thread::sleep(2 * SHORT);
+            }
+            done
+        });
+        let mut refused = Vec::new();
+        for number in 0..400 {
+            match client.call(&ask(number)).map(drop) {
+                Ok(()) => {}
+                Err(CallError::NoService) => refused.push(number),
+                Err(error) => assert!(matches!(error, CallError::ServiceGone), "{error}"),
+            }
+        }
+        drop(stop);
+        (servers.join().unwrap(), refused)
+    });
+    assert!(!refused.is_empty() && !done.is_empty(), "nothing was tried");
+    assert_eq!(done.iter().find(|number| refused.contains(number)), None);
 }
 
 #[test]
@@ -498,7 +557,7 @@ fn a_server_that_cannot_reach_a_caller_says_so_and_keeps_its_request() {
     check(&client.wait_timeout(call, FAR).unwrap(), 1);
     let again = client.start(&ask(2)).unwrap();
     server.kill();
-    assert!(matches!(client.wait_timeout(again, FAR), Err(CallError::ServiceGone)));
+    assert!(matches!(client.wait_timeout(again, FAR), Err(CallError::NoService)));
 }
 
 #[test]

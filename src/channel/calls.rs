@@ -38,12 +38,15 @@ impl Ring {
 
     /// The calls that the reader of a ring of replies gave up, one bit each.
     pub(crate) fn given_up(&self) -> u64 {
-        self.with_given_up(|word| word.load(Ordering::Relaxed))
+        // In one order with the taking of the request before, the reader's store, and its look whether
+        // the request was taken: one that it saw untaken is seen to be given up.
+        self.with_given_up(|word| word.load(Ordering::SeqCst))
     }
 
-    /// Says which they are. A hint: nobody waits for it.
+    /// Says which they are. A hint for servers that have begun with one; who takes one that was not
+    /// [taken](Self::is_untaken) after this sees it.
     pub(crate) fn give_up(&self, calls: u64) {
-        self.with_given_up(|word| word.store(calls, Ordering::Relaxed));
+        self.with_given_up(|word| word.store(calls, Ordering::SeqCst));
     }
 
     /// Closes a ring of replies, if its lock comes free within a tenth of a second: for leaving, which

@@ -196,6 +196,13 @@ impl Ring {
         Group::fate(&self.segment().memory(), position, &lives)
     }
 
+    /// Whether nobody has taken the packet that was published at a position, nor is about to: who takes
+    /// it later knows which calls were [given up](Self::give_up) before.
+    pub(crate) fn is_untaken(&self, position: u64) -> bool {
+        let lives = |member| self.segment().lives(member);
+        Group::is_untaken(&self.segment().memory(), position, &lives)
+    }
+
     /// Whether a living member may have set the packet aside that was published at a position: asked
     /// once nobody has it in hand.
     pub(crate) fn is_aside(&self, position: u64) -> bool {

@@ -30,8 +30,9 @@ pub(super) enum Outcome {
     Reply(AlignedVec<16>),
     /// There is none, and the call is over.
     Failed(CallError),
-    /// There is none: no server was there to take its request. It counts as in flight until one passes it.
-    Untaken(CallError),
+    /// There is none: there was no server to take its request, which counts as in flight until one
+    /// passes it.
+    Untaken,
 }
 
 /// One call.
@@ -133,7 +134,7 @@ impl Calls {
     pub(super) fn give_up(&mut self, call: Call, ring: &Ring) {
         let Some(one) = self.get(call) else { return };
         one.is_given_up = true;
-        if !matches!(one.outcome.take(), None | Some(Outcome::Untaken(_))) {
+        if !matches!(one.outcome.take(), None | Some(Outcome::Untaken)) {
             self.end(call);
         }
         self.withhold(call, ring);

@@ -68,6 +68,11 @@ fn settings(servers: usize) -> RingBuilder {
 /// It may have 32 calls in flight. Each counts until its reply is read, or is thrown away because the
 /// call was [cancelled](Self::cancel): so a slow caller fills its own window, and no server ever waits
 /// for it.
+///
+/// A server that is gone is known of within milliseconds, whatever the deadline. A call whose request
+/// no server had taken is then [`NoService`](CallError::NoService): nothing was done, and no server
+/// that comes later does it, so it can be made again. One that a server had taken is
+/// [`ServiceGone`](CallError::ServiceGone): it may have been done, or a part of it.
 pub struct Client<Q: Packet, R: Packet> {
     requests: MixedPublisher,
     service: Ring,
@@ -80,7 +85,6 @@ pub struct Client<Q: Packet, R: Packet> {
     pub(super) calls: Calls,
     /// A reply that came while another was waited for.
     kept: AlignedVec<16>,
-    had_server: bool,
     /// Letters that do not say which call's they are, and were the end of none yet.
     unreadable: usize,
     /// When to ask after open calls, for those who only look.
@@ -128,7 +132,6 @@ impl Worker {
         let own = self.open(Object::Replies(self.id(), number), settings(servers))?;
         let (replies, reply_type) = own.replies(&R::TYPE)?;
         let requests = service.mixed_publisher()?;
-        let had_server = service.subscribers() > 0;
         Ok(Client {
             requests,
             service,
@@ -139,7 +142,6 @@ impl Worker {
             name: digits(number),
             calls: Calls::of(number),
             kept: AlignedVec::new(),
-            had_server,
             unreadable: 0,
             ask_at: Deadline::after(IDLE),
             packets: PhantomData,
@@ -186,9 +188,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ///
     /// # Errors
     ///
-    /// [`Busy`](CallError::Busy) if 32 are; [`NoService`](CallError::NoService),
-    /// [`ServiceGone`](CallError::ServiceGone) if there is no server, and no room for the request, or
-    /// 32 were given up that no server has taken;
+    /// [`Busy`](CallError::Busy) if 32 are; [`NoService`](CallError::NoService) if there is no server,
+    /// and no room for the request, or 32 were given up that no server has taken;
     /// [`TooLarge`](CallError::TooLarge), [`Unserializable`](CallError::Unserializable).
     pub fn start(&mut self, request: &Q) -> Result<Call, CallError> {
         self.begin(request, None)
@@ -353,11 +354,11 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 self.calls.end(call);
                 Err(error)
             }
-            Some(Outcome::Untaken(error)) => {
-                // Nobody waits for it any more: a server that comes later leaves it. Until then it
-                // counts as in flight, and no other call has its bit.
+            Some(Outcome::Untaken) => {
+                // A server that comes later leaves it. Until then it counts as in flight, and no
+                // other call has its bit.
                 self.calls.give_up(call, &self.own);
-                Err(error)
+                Err(CallError::NoService)
             }
             Some(Outcome::Reply(archive)) => {
                 self.calls.end(call);
@@ -387,7 +388,6 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 Err(error) => return Err(CallError::Corrupt(error.to_string().into())),
             },
         };
-        self.had_server = true;
         let payload = self.replies.payload(&taken);
         let found = match Envelope::split(payload) {
             Some((envelope, _, front)) => {
@@ -449,20 +449,27 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         let Some(one) = self.calls.get(call).filter(|one| one.outcome.is_none()) else {
             return Ok(());
         };
-        let outcome = if self.service.fate(one.position) == Fate::Waiting {
-            self.check_servers().err().map(Outcome::Untaken)
-        } else if self.is_lost(call)? {
-            Some(Outcome::Failed(self.loss()))
+        let position = one.position;
+        let outcome = if self.service.fate(position) == Fate::Waiting {
+            (!self.has_servers() && self.leave(call, position)).then_some(Outcome::Untaken)
         } else {
-            return Ok(());
+            self.is_lost(call)?.then(|| Outcome::Failed(self.loss()))
         };
-        if matches!(outcome, Some(Outcome::Untaken(_))) {
-            self.calls.withhold(call, &self.own);
-        }
-        if let Some(one) = self.calls.get(call) {
+        if let Some(one) = self.calls.get(call).filter(|_| outcome.is_some()) {
             one.outcome = outcome;
         }
         Ok(())
+    }
+
+    /// Has no server begin with a request that none has taken; `false`: one has.
+    fn leave(&mut self, call: Call, position: u64) -> bool {
+        // First, so that one that takes it after the look sees it.
+        self.calls.withhold(call, &self.own);
+        let is_left = self.service.is_untaken(position);
+        if !is_left {
+            self.calls.want(call, &self.own);
+        }
+        is_left
     }
 
     /// The same, of all that are open.
@@ -500,12 +507,13 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         Ok(one.outcome.is_none() && !is_deferred)
     }
 
-    fn check_servers(&mut self) -> Result<(), CallError> {
-        if self.service.subscribers() > 0 {
-            self.had_server = true;
-            return Ok(());
-        }
-        Err(if self.had_server { CallError::ServiceGone } else { CallError::NoService })
+    fn has_servers(&self) -> bool {
+        self.service.subscribers() > 0
+    }
+
+    /// That there are servers: if not, what could not be sent was asked of nobody.
+    fn check_servers(&self) -> Result<(), CallError> {
+        if self.has_servers() { Ok(()) } else { Err(CallError::NoService) }
     }
 
     fn open(&mut self, found: Found) -> Result<Reply<'_, R>, CallError> {
@@ -610,6 +618,23 @@ mod tests {
         let mut server = worker.service::<u64, u64>("double").unwrap();
         assert!(server.try_recv().is_err());
         assert_eq!(kind(&mut client).1, 1);
+    }
+
+    #[test]
+    fn a_request_is_left_unless_somebody_has_taken_it() {
+        let (_worker, mut client) = client("left");
+        let calls = [1, 2].map(|number| client.start(&number).unwrap());
+        let places = calls.map(|call| client.calls.get(call).unwrap().position);
+        // Somebody came after it was found that nobody is there.
+        let (mut requests, _) = client.service.taker(&Types::Any).unwrap();
+        let taken = requests.take(Patience::None).unwrap();
+        for _ in 0..2 {
+            assert!(!client.leave(calls[0], places[0]));
+            assert_eq!(client.own.given_up(), 0);
+            Job::new(&mut requests, taken).done();
+        }
+        assert!(client.leave(calls[1], places[1]));
+        assert_eq!(client.own.given_up(), 2);
     }
 
     #[test]

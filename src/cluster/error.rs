@@ -111,9 +111,10 @@ pub enum SendToError {
 pub enum CallError {
     /// `_timeout`: no reply came in time. The call is still in flight, unless it was cancelled.
     Timeout,
-    /// There is no server.
+    /// There is no server, and none has taken the request, nor does one that comes later: it was not
+    /// done, and it is safe to call again.
     NoService,
-    /// The server that had the request died, or the last one left before one took it.
+    /// The server that had taken the request died: it may have done what was asked, or a part of it.
     ServiceGone,
     /// The server dropped the request without a reply.
     NoReply,
@@ -333,7 +334,9 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout => f.write_str("no reply came in time"),
-            Self::NoService => f.write_str("no server is there: start one"),
+            Self::NoService => {
+                f.write_str("no server is there, and nothing was done: start one, and call again")
+            }
             Self::ServiceGone => f.write_str(
                 "the server died during the call: it may have done what was asked, or not",
             ),

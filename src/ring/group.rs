@@ -229,9 +229,9 @@ impl Group {
         self.hand().store(at | PIN, Ordering::Release);
         step(Step::TakePin);
         // Release: who sees the pin sees who tries (`unpin`). Acquire: the hands of those below
-        // are seen by who sees this one's move.
+        // are seen by who sees this one's move. In one order with the look of `is_untaken`.
         let pinned =
-            self.shared().compare_exchange(at, at | PIN, Ordering::AcqRel, Ordering::Relaxed);
+            self.shared().compare_exchange(at, at | PIN, Ordering::SeqCst, Ordering::Relaxed);
         if pinned.is_err() {
             self.hand().store(NOWHERE, Ordering::Release);
             return None;
@@ -342,6 +342,28 @@ impl Group {
         let has = |entry: &SubscriberEntry| entry.cursor.load(Ordering::Acquire) == at;
         let owner = hands(memory).find(|&(member, entry)| has(entry) && lives(member));
         owner.map_or(Fate::Over, |(member, _)| Fate::InHand(member))
+    }
+
+    /// Whether nobody has taken the packet that was published here, nor is about to. Who takes it from
+    /// here on sees what was stored before this was asked, if both are sequentially consistent.
+    pub(crate) fn is_untaken(memory: &Memory, at: u64, lives: &dyn Fn(Member) -> bool) -> bool {
+        let shared = &memory.subscribers()[SHARED].cursor;
+        // In one order with the pins: a pin that is not seen here comes behind it.
+        let word = shared.load(Ordering::SeqCst);
+        if position(word) < at || word == at {
+            return true;
+        }
+        if word != at | PIN {
+            return false;
+        }
+        // Pinned here, by a dead member or a living one. Pairs with the releases of hands, as in
+        // `unpin`: a hand that has moved on comes with the shared cursor that was moved before.
+        let has = |entry: &SubscriberEntry| {
+            let hand = entry.cursor.load(Ordering::Acquire);
+            hand != NOWHERE && position(hand) == at
+        };
+        let is_tried = hands(memory).any(|(member, entry)| has(entry) && lives(member));
+        !is_tried && shared.load(Ordering::SeqCst) == word
     }
 
     /// Says which packets this member has let go of and is not done with: some of those from the first
