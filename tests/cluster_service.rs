@@ -647,6 +647,32 @@ fn a_service_of_other_types_is_refused() {
 }
 
 #[test]
+fn one_type_for_requests_and_replies_is_agreed_on_as_two_are() {
+    let _watch = Watch::start();
+    let worker = Worker::join(&unique("one-type"), "worker").unwrap();
+    let mut server = worker.service::<u32, u32>("double").unwrap();
+    let refused: Vec<OpenError> = [
+        worker.client::<u32, u64>("double").map(drop),
+        worker.service::<u32, u64>("double").map(drop),
+        worker.client::<u64, u32>("double").map(drop),
+    ]
+    .into_iter()
+    .map(Result::unwrap_err)
+    .collect();
+    for (error, asked_for) in refused.iter().zip(["u32 -> u64", "u32 -> u64", "u64 -> u32"]) {
+        let OpenError::TypeMismatch { expected, found } = error else { panic!("{error}") };
+        assert!(expected.starts_with(&format!("{asked_for} (fingerprint ")), "{expected}");
+        assert!(found.starts_with("u32 -> u32 (fingerprint "), "{found}");
+    }
+    // Those who were refused have changed nothing.
+    let mut client = worker.client::<u32, u32>("double").unwrap();
+    let call = client.start(&7).unwrap();
+    server.recv().unwrap().reply(&14).unwrap();
+    assert_eq!(*client.wait(call).unwrap(), 14);
+    worker.service::<u32, u32>("double").unwrap();
+}
+
+#[test]
 fn a_reply_that_does_not_fit_is_no_reply() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("large");

@@ -5,30 +5,50 @@ use super::join::{self, Types, label};
 use super::receiver::Receiver;
 use super::ring::Ring;
 use crate::error::OpenError;
-use crate::packet::TypeInfo;
+use crate::packet::{Fingerprint, TypeInfo};
 use crate::ring::closing::Closing;
+use crate::segment::Segment;
 use crate::sync::{AtomicU64, Ordering};
 use crate::wait::Wait;
 
+/// Where the pair of requests and replies is, among the types of a service's ring.
+const PAIR: usize = 0;
+
+/// Requests and replies as one: a name for people, and a fingerprint.
+fn pair(request: &TypeInfo, reply: &TypeInfo) -> (String, Fingerprint) {
+    let name = format!("{} -> {}", request.name, reply.name);
+    (name, Fingerprint::of_pair(request.fingerprint, reply.fingerprint))
+}
+
 impl Ring {
-    /// Agrees on the types of requests and replies: those of whoever comes first.
-    pub(crate) fn agree(&self, request: &TypeInfo, reply: &TypeInfo) -> Result<(), OpenError> {
+    /// Agrees on the types of requests and replies: those of whoever comes first. Returns the index of
+    /// the requests'.
+    ///
+    /// The pair is an entry of its own, before theirs: two entries do not say which is which where
+    /// both are one type, nor that both were written by one who was killed in between.
+    pub(crate) fn agree(&self, request: &TypeInfo, reply: &TypeInfo) -> Result<u16, OpenError> {
         let control = self.segment().lock()?;
-        for (index, info) in [request, reply].into_iter().enumerate() {
-            let found = self.segment().with_types(|table| {
-                table.fingerprint(index).map(|print| (print, table.name(index).unwrap_or_default()))
-            });
-            match found {
-                Some((print, name)) if print != info.fingerprint.0 => {
-                    let expected = label(info.name, info.fingerprint.0);
-                    return Err(OpenError::TypeMismatch { expected, found: label(&name, print) });
-                }
-                Some(_) => {}
-                // Of a service whose requests and replies are of one type it is there already.
-                None => drop(join::register(&control, self.segment(), info)?),
+        let (name, print) = pair(request, reply);
+        let first = self.segment().with_types(|table| {
+            table.fingerprint(PAIR).map(|print| (print, table.name(PAIR).unwrap_or_default()))
+        });
+        match first {
+            Some((found, carried)) if found != print.0 => {
+                let (expected, found) = (label(&name, print.0), label(&carried, found));
+                return Err(OpenError::TypeMismatch { expected, found });
+            }
+            Some(_) => {}
+            None => {
+                let (request, reply) = (request.fingerprint, reply.fingerprint);
+                let schema = format!(r#"{{"request":"{request}","reply":"{reply}"}}"#);
+                self.segment()
+                    .with_types(|table| table.register(print.0, &name, &schema))
+                    .map_err(|_| OpenError::TooManyTypes { limit: Segment::MAX_TYPES })?;
             }
         }
-        Ok(())
+        let index = join::register(&control, self.segment(), request)?;
+        join::register(&control, self.segment(), reply)?;
+        Ok(index)
     }
 
     /// The only subscriber of a ring of replies, and the index of their type.

@@ -125,7 +125,7 @@ impl Worker {
     /// As [`Ring::open`] and [`Ring::publisher`]; [`TypeMismatch`](OpenError::TypeMismatch) if the
     /// service has other requests or replies.
     pub fn client<Q: Packet, R: Packet>(&self, name: &str) -> Result<Client<Q, R>, OpenError> {
-        let service = self.requests::<Q, R>(name)?;
+        let (service, _) = self.requests::<Q, R>(name)?;
         let number = crate::sys::random()
             .map_err(|errno| OpenError::system("draw a number for", "a client", errno))?;
         let servers = service.settings().max_subscribers;

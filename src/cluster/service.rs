@@ -128,7 +128,7 @@ impl Worker {
     /// As [`Ring::open`] and [`Ring::subscriber`]; [`TypeMismatch`](OpenError::TypeMismatch) if it has
     /// other requests or replies.
     pub fn service<Q: Packet, R: Packet>(&self, name: &str) -> Result<Service<Q, R>, OpenError> {
-        let ring = self.requests::<Q, R>(name)?;
+        let (ring, request_type) = self.requests::<Q, R>(name)?;
         let (taker, _) = ring.taker(&Types::Any)?;
         let server = Server {
             taker,
@@ -142,14 +142,17 @@ impl Worker {
             dropped: Dropped::default(),
             has_deferred: false,
             scratch: Scratch::default(),
-            request_type: 0,
+            request_type,
             types: [R::TYPE, <[u64; 2]>::TYPE],
         };
         Ok(Service { server, kept: AlignedVec::new(), packets: PhantomData })
     }
 
-    /// The ring of a service's requests.
-    pub(super) fn requests<Q: Packet, R: Packet>(&self, name: &str) -> Result<Ring, OpenError> {
+    /// The ring of a service's requests, and the index of their type.
+    pub(super) fn requests<Q: Packet, R: Packet>(
+        &self,
+        name: &str,
+    ) -> Result<(Ring, u16), OpenError> {
         let entries = self.directory.desks();
         let settings = RingBuilder::default().grouped().letters().or_else(|default| {
             default.stays_open = true;
@@ -158,8 +161,8 @@ impl Worker {
             default.max_subscribers = (entries + 1).min(MOST_ENTRIES);
         });
         let ring = self.open(Object::Service(name), settings)?;
-        ring.agree(&Q::TYPE, &R::TYPE)?;
-        Ok(ring)
+        let request_type = ring.agree(&Q::TYPE, &R::TYPE)?;
+        Ok((ring, request_type))
     }
 }
 

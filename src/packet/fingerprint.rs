@@ -21,6 +21,11 @@ impl Fingerprint {
     pub(super) const fn of_description(hash: u128) -> Self {
         Self(Fnv::new().text(FORMAT).word(hash).finish())
     }
+
+    /// The fingerprint of two types in this order: requests and replies of a service.
+    pub(crate) const fn of_pair(first: Self, second: Self) -> Self {
+        Self(Fnv::new().text("pair").word(first.0).word(second.0).finish())
+    }
 }
 
 impl fmt::Display for Fingerprint {
