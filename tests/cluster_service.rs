@@ -673,16 +673,38 @@ fn one_type_for_requests_and_replies_is_agreed_on_as_two_are() {
 }
 
 #[test]
-fn a_reply_that_does_not_fit_is_no_reply() {
+fn who_asks_for_a_reply_that_does_not_fit_is_told_how_large_it_was() {
     let _watch = Watch::start();
-    let (_worker, mut server, mut client) = pair("large");
+    let (worker, mut server, mut client) = pair("large");
     let call = client.start(&ask(1)).unwrap();
     let long = Answer { number: 2, text: "x".repeat(100_000) };
     let outcome = server.recv().unwrap().reply(&long);
-    assert!(matches!(outcome, Err(ReplyError::TooLarge { limit, .. }) if limit > 30_000));
-    assert!(matches!(client.wait(call), Err(CallError::NoReply)));
+    let Err(ReplyError::TooLarge { needed, limit }) = outcome else { panic!("{outcome:?}") };
+    assert!(needed > 100_000);
+    assert_eq!(limit, 31_648, "as is documented");
+    let told = |outcome: Result<(), CallError>| match outcome {
+        Err(CallError::ReplyTooLarge { needed, limit }) => (needed, limit),
+        outcome => panic!("{outcome:?}"),
+    };
+    assert_eq!(told(client.wait(call).map(drop)), (needed, limit));
+    // One that is sent later, too.
+    let call = client.start(&ask(2)).unwrap();
+    let later = server.recv().unwrap().defer();
+    assert!(later.reply(&mut server, &long).is_err());
+    assert_eq!(told(client.wait(call).map(drop)), (needed, limit));
     let long = Ask { number: 1, text: "x".repeat(1 << 20) };
     assert!(matches!(client.call(&long), Err(CallError::TooLarge { .. })));
+    // The largest that fits, all of a window at once.
+    let mut server = worker.service::<u64, Vec<u8>>("bytes").unwrap();
+    let mut client = worker.client::<u64, Vec<u8>>("bytes").unwrap();
+    let largest = vec![7; limit - 8];
+    let calls = [0; WINDOW].map(|_| client.start(&1).unwrap());
+    for _ in calls {
+        server.recv().unwrap().reply(&largest).unwrap();
+    }
+    for call in calls {
+        assert_eq!(client.wait(call).unwrap().len(), largest.len());
+    }
 }
 
 #[test]

@@ -69,6 +69,9 @@ fn settings(servers: usize) -> RingBuilder {
 /// call was [cancelled](Self::cancel): so a slow caller fills its own window, and no server ever waits
 /// for it.
 ///
+/// A reply has 31,648 bytes at most, so that there is room for 32 of them; a larger one is
+/// [`ReplyTooLarge`](CallError::ReplyTooLarge).
+///
 /// A server that is gone is known of within milliseconds, whatever the deadline. A call whose request
 /// no server had taken is then [`NoService`](CallError::NoService): nothing was done, and no server
 /// that comes later does it, so it can be made again. One that a server had taken is
@@ -98,6 +101,19 @@ pub struct Reply<'a, R: Packet>(Inner<'a, R>);
 enum Inner<'a, R: Packet> {
     InPlace(Opened<Behind<Hand<'a, Receiver>>, R>),
     Kept(Opened<Copied<'a>, R>),
+}
+
+/// Why a call has no reply, as a letter of its server says.
+#[cold]
+fn why_none(archive: &[u8]) -> CallError {
+    let words =
+        packet::validate::<[u64; 2]>(archive).map(|words| words.map(|word| word.to_native()));
+    match words {
+        Ok([needed, limit]) if needed > limit => {
+            CallError::ReplyTooLarge { needed: needed as usize, limit: limit as usize }
+        }
+        _ => CallError::NoReply,
+    }
 }
 
 /// A number in sixteen hexadecimal digits.
@@ -155,7 +171,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// # Errors
     ///
     /// [`NoService`](CallError::NoService), [`ServiceGone`](CallError::ServiceGone),
-    /// [`NoReply`](CallError::NoReply), [`Busy`](CallError::Busy), [`Corrupt`](CallError::Corrupt),
+    /// [`NoReply`](CallError::NoReply), [`ReplyTooLarge`](CallError::ReplyTooLarge),
+    /// [`Busy`](CallError::Busy), [`Corrupt`](CallError::Corrupt),
     /// [`TooLarge`](CallError::TooLarge), [`Unserializable`](CallError::Unserializable).
     pub fn call(&mut self, request: &Q) -> Result<Reply<'_, R>, CallError> {
         let call = self.begin(request, None)?;
@@ -439,7 +456,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             copy.extend_from_slice(archive);
             one.outcome = Some(Outcome::Reply(copy));
         } else {
-            one.outcome = Some(Outcome::Failed(CallError::NoReply));
+            one.outcome = Some(Outcome::Failed(why_none(archive)));
         }
         None
     }

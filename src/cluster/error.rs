@@ -118,6 +118,13 @@ pub enum CallError {
     ServiceGone,
     /// The server dropped the request without a reply.
     NoReply,
+    /// The server had a reply that is larger than replies may be, so that it was not sent.
+    ReplyTooLarge {
+        /// Bytes of its archive.
+        needed: usize,
+        /// The most a reply may have.
+        limit: usize,
+    },
     /// As many calls are in flight as there may be: read their replies.
     Busy {
         /// How many.
@@ -146,11 +153,11 @@ pub enum ReplyError {
     CallerGone,
     /// The caller's ring has no room, which it had when it called: it is not one of ours.
     Full,
-    /// The reply does not fit, ever.
+    /// The reply does not fit, ever: replies have 31,648 bytes at most. The caller is told.
     TooLarge {
         /// Bytes of its archive.
         needed: usize,
-        /// The most a reply to this caller may have.
+        /// The most a reply may have.
         limit: usize,
     },
     /// The reply refused to be archived.
@@ -341,6 +348,10 @@ impl fmt::Display for CallError {
                 "the server died during the call: it may have done what was asked, or not",
             ),
             Self::NoReply => f.write_str("the server dropped the request without a reply"),
+            Self::ReplyTooLarge { needed, limit } => write!(
+                f,
+                "the server's reply takes {needed} bytes and replies take {limit} at most: ask for less, or let it be sent otherwise"
+            ),
             Self::Busy { limit } => write!(
                 f,
                 "{limit} calls are in flight, as many as there may be: wait for some of them first"
@@ -363,7 +374,7 @@ impl fmt::Display for ReplyError {
             Self::Full => f.write_str("the caller has no room for the replies it asked for"),
             Self::TooLarge { needed, limit } => write!(
                 f,
-                "the reply takes {needed} bytes and this caller's take {limit} at most: make it smaller"
+                "the reply takes {needed} bytes and replies take {limit} at most: make it smaller"
             ),
             Self::Unserializable(error) => write!(f, "the reply cannot be archived: {error}"),
             Self::Open(error) => write!(f, "the caller's ring cannot be opened: {error}"),

@@ -43,6 +43,9 @@ const TELL: Duration = Duration::from_millis(50);
 /// was stopped in it.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// What is said of a request that got no reply at all.
+const DROPPED: [usize; 2] = [0; 2];
+
 /// A client: its worker, and the number of its ring.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,9 @@ pub struct CallerId {
 
 /// Serves requests of one type with replies of another. Several servers may serve under one name: each
 /// request is one's.
+///
+/// A reply has 31,648 bytes at most, so that a caller has room for the replies to all calls that it can
+/// have in flight; a request some 512 KiB. What is larger goes by a topic or an inbox, or in parts.
 pub struct Service<Q: Packet, R: Packet> {
     pub(super) server: Server,
     /// The request that was set aside and is handed out.
@@ -266,8 +272,10 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     ///
     /// # Errors
     ///
-    /// [`CallerGone`](ReplyError::CallerGone); [`TooLarge`](ReplyError::TooLarge) and
-    /// [`Unserializable`](ReplyError::Unserializable), after which the caller gets
+    /// [`CallerGone`](ReplyError::CallerGone); [`TooLarge`](ReplyError::TooLarge) if it has more than
+    /// 31,648 bytes, after which the caller gets
+    /// [`ReplyTooLarge`](super::CallError::ReplyTooLarge);
+    /// [`Unserializable`](ReplyError::Unserializable), after which it gets
     /// [`NoReply`](super::CallError::NoReply).
     pub fn reply(self, reply: &R) -> Result<(), ReplyError> {
         self.0.end(|server| {
@@ -464,7 +472,7 @@ impl Server {
         let dropped =
             std::mem::take(&mut *self.dropped.lock().unwrap_or_else(PoisonError::into_inner));
         for (caller, correlation) in dropped {
-            let _ = self.send(caller, Kind::NoReply, correlation, &[0, 0]);
+            let _ = self.send_none(caller, correlation, DROPPED);
         }
     }
 
@@ -488,10 +496,27 @@ impl Server {
             Ok(_) => self.send(to, Kind::Reply, correlation, reply),
             Err(error) => Err(ReplyError::Unserializable(error)),
         };
-        if matches!(outcome, Err(ReplyError::TooLarge { .. } | ReplyError::Unserializable(_))) {
-            let _ = self.send(to, Kind::NoReply, correlation, &[0, 0]);
+        match &outcome {
+            Err(ReplyError::TooLarge { needed, limit }) => {
+                let _ = self.send_none(to, correlation, [*needed, *limit]);
+            }
+            Err(ReplyError::Unserializable(_)) => {
+                let _ = self.send_none(to, correlation, DROPPED);
+            }
+            _ => {}
         }
         outcome
+    }
+
+    /// Says that there is no reply: how many bytes one would have had, and how many it may have, or
+    /// that there was [none](DROPPED).
+    fn send_none(
+        &mut self,
+        to: CallerId,
+        correlation: u64,
+        why: [usize; 2],
+    ) -> Result<(), ReplyError> {
+        self.send(to, Kind::NoReply, correlation, &why.map(|bytes| bytes as u64))
     }
 
     fn send<T: Packet>(
@@ -588,7 +613,7 @@ impl Server {
     /// The request that is open gets no reply.
     fn no_reply(&mut self) {
         if let Some((caller, correlation)) = self.open {
-            let _ = self.send(caller, Kind::NoReply, correlation, &[0, 0]);
+            let _ = self.send_none(caller, correlation, DROPPED);
         }
         self.close();
     }
