@@ -141,7 +141,7 @@ fn a_reply_goes_to_its_call() {
     for number in [3, 1, 9, 0, 2, 8, 7, 4, 6, 5] {
         check(&client.wait(calls[number]).unwrap(), number as u64);
     }
-    assert!(matches!(client.wait(calls[0]), Err(CallError::NoReply)), "it is over");
+    assert!(matches!(client.wait(calls[0]), Err(CallError::NotInFlight)), "it is over");
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn the_first_of_several_calls_is_waited_for() {
     let (call, found) = client.wait_any().unwrap();
     assert_eq!(call, calls[0]);
     check(&found.unwrap(), 1);
-    assert!(matches!(client.wait_any(), Err(CallError::NoReply)), "none is in flight");
+    assert!(matches!(client.wait_any(), Err(CallError::NotInFlight)), "none is in flight");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_call_is_its_own_clients() {
     reply(server.recv().unwrap());
     other.cancel(calls[0]);
     let outcome = other.wait_timeout(calls[0], LONG).map(drop);
-    assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallError::NotInFlight)), "{outcome:?}");
     check(&other.wait(calls[1]).unwrap(), 2);
     check(&one.wait(calls[0]).unwrap(), 1);
 }
@@ -242,7 +242,7 @@ fn a_cancelled_call_is_not_wanted() {
     assert_eq!(request.number, 3);
     reply(request);
     check(&client.wait(calls[2]).unwrap(), 3);
-    assert!(matches!(client.wait(calls[1]), Err(CallError::NoReply)));
+    assert!(matches!(client.wait(calls[1]), Err(CallError::NotInFlight)));
 }
 
 #[test]
@@ -359,6 +359,7 @@ fn a_request_that_is_dropped_has_no_reply() {
     };
     drop(server.recv().unwrap());
     tell(&mut client, calls[0]);
+    assert!(matches!(client.wait(calls[0]), Err(CallError::NotInFlight)), "it was told of");
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let _request = server.recv().unwrap();
         std::panic::resume_unwind(Box::new("a handler's"));

@@ -216,8 +216,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ///
     /// # Errors
     ///
-    /// As [`call`](Self::call). A call that is over, or another client's, is
-    /// [`NoReply`](CallError::NoReply).
+    /// As [`call`](Self::call); [`NotInFlight`](CallError::NotInFlight) of a call that is over, was
+    /// cancelled, or is another client's.
     pub fn wait(&mut self, call: Call) -> Result<Reply<'_, R>, CallError> {
         self.finish(call, None)
     }
@@ -240,13 +240,13 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ///
     /// # Errors
     ///
-    /// What is not about one call: [`NoReply`](CallError::NoReply) with no call in flight,
+    /// What is not about one call: [`NotInFlight`](CallError::NotInFlight) if none is,
     /// [`Corrupt`](CallError::Corrupt) if replies cannot be read any more.
     pub fn wait_any(&mut self) -> Result<(Call, Result<Reply<'_, R>, CallError>), CallError> {
         let (call, found) = loop {
             let calls: Vec<Call> = self.calls.wanted().map(|one| one.call).collect();
             if calls.is_empty() {
-                return Err(CallError::NoReply);
+                return Err(CallError::NotInFlight);
             }
             if let Some(found) = self.find_any(&calls)? {
                 break found;
@@ -363,7 +363,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// What came of a call before it was asked for.
     fn kept(&mut self, call: Call) -> Result<Option<Found>, CallError> {
         let Some(one) = self.calls.get(call).filter(|one| !one.is_given_up) else {
-            return Err(CallError::NoReply);
+            return Err(CallError::NotInFlight);
         };
         match one.outcome.take() {
             None => Ok(None),

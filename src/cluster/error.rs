@@ -125,6 +125,9 @@ pub enum CallError {
         /// The most a reply may have.
         limit: usize,
     },
+    /// No such call is in flight: it is over and was told of, or cancelled, or another client's. For
+    /// [`wait_any`](super::Client::wait_any): none is.
+    NotInFlight,
     /// As many calls are in flight as there may be: read their replies.
     Busy {
         /// How many.
@@ -351,6 +354,9 @@ impl fmt::Display for CallError {
             Self::ReplyTooLarge { needed, limit } => write!(
                 f,
                 "the server's reply takes {needed} bytes and replies take {limit} at most: ask for less, or let it be sent otherwise"
+            ),
+            Self::NotInFlight => f.write_str(
+                "no such call is in flight: it was told of already, or cancelled, or is another client's",
             ),
             Self::Busy { limit } => write!(
                 f,
