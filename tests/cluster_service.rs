@@ -721,6 +721,30 @@ fn requests_and_replies_are_waited_for_beside_others() {
 }
 
 #[test]
+fn a_server_is_waited_for() {
+    let _watch = Watch::start();
+    let cluster = unique("awaited");
+    let worker = Worker::join(&cluster, "caller").unwrap();
+    let mut client = client(&worker);
+    let outcome = client.wait_for_server_timeout(SHORT);
+    assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
+    let mut server = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| client.wait_for_server());
+        std::thread::sleep(4 * SHORT);
+        assert!(!waiting.is_finished(), "nobody serves");
+        let server = start("serve", &cluster, "server");
+        waiting.join().unwrap().unwrap();
+        server
+    });
+    client.wait_for_server_timeout(Duration::ZERO).unwrap();
+    check(&client.call(&ask(1)).unwrap(), 1);
+    // One that is dead is none.
+    server.kill();
+    let outcome = client.wait_for_server_timeout(SHORT);
+    assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
+}
+
+#[test]
 fn who_waits_beside_others_learns_that_nobody_serves() {
     let _watch = Watch::start();
     let worker = Worker::join(&unique("select-none"), "caller").unwrap();

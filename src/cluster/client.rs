@@ -103,6 +103,14 @@ enum Inner<'a, R: Packet> {
     Kept(Opened<Copied<'a>, R>),
 }
 
+/// Whether a server was there.
+fn answer(outcome: Result<(), SendError>) -> Result<(), CallError> {
+    outcome.map_err(|error| match error {
+        SendError::Timeout { .. } => CallError::NoService,
+        error => CallError::Send(Box::new(error)),
+    })
+}
+
 /// Why a call has no reply, as a letter of its server says.
 #[cold]
 fn why_none(archive: &[u8]) -> CallError {
@@ -259,6 +267,25 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// does not. It counts as in flight until then.
     pub fn cancel(&mut self, call: Call) {
         self.calls.give_up(call, &self.own);
+    }
+
+    /// Waits until a server is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Send`](CallError::Send) if somebody closed the ring of requests.
+    pub fn wait_for_server(&mut self) -> Result<(), CallError> {
+        answer(self.requests.wait_for_subscribers(1))
+    }
+
+    /// Waits until a server is there, if one comes in time.
+    ///
+    /// # Errors
+    ///
+    /// [`NoService`](CallError::NoService) if none came; [`Send`](CallError::Send) as
+    /// [`wait_for_server`](Self::wait_for_server).
+    pub fn wait_for_server_timeout(&mut self, timeout: Duration) -> Result<(), CallError> {
+        answer(self.requests.wait_for_subscribers_timeout(1, timeout))
     }
 
     /// Chooses how this client waits from now on.

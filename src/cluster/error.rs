@@ -112,7 +112,8 @@ pub enum CallError {
     /// `_timeout`: no reply came in time. The call is still in flight, unless it was cancelled.
     Timeout,
     /// There is no server, and none has taken the request, nor does one that comes later: it was not
-    /// done, and it is safe to call again.
+    /// done, and it is safe to call again. [`wait_for_server`](super::Client::wait_for_server) waits
+    /// for one.
     NoService,
     /// The server that had taken the request died: it may have done what was asked, or a part of it.
     ServiceGone,
