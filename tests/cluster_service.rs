@@ -116,6 +116,12 @@ fn peer() {
             peer::say("here");
             let _ = client.call(&ask(1));
         }
+        "call-twice" => {
+            let mut client = client(&worker);
+            peer::say("here");
+            let _calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
+            while peer::hear().is_some() {}
+        }
         name => panic!("no such role: {name}"),
     }
 }
@@ -497,9 +503,15 @@ fn a_server_learns_that_its_caller_is_gone() {
     assert!(request.is_wanted());
     killed.kill();
     assert!(!request.is_wanted());
-    // The first reply finds room for it; who has unread ones is asked for.
+    // Its only call: it is not asked for.
+    request.reply(&answer).unwrap();
+    // With another reply unread, it is.
+    let mut killed = start("call-twice", &cluster, "killed-too");
+    reply(server.recv().unwrap());
+    let request = server.recv().unwrap();
+    killed.kill();
     let outcome = request.reply(&answer);
-    assert!(matches!(outcome, Ok(()) | Err(ReplyError::CallerGone)), "{outcome:?}");
+    assert!(matches!(outcome, Err(ReplyError::CallerGone)), "{outcome:?}");
     // Their rings go, too.
     let left = || {
         let prefix = format!("packetring.{cluster}~r.");

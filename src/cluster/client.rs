@@ -144,6 +144,36 @@ enum Found {
 impl Worker {
     /// Calls the service of this name, which need not be there yet.
     ///
+    /// ```
+    /// # let cluster = format!("client-{}", std::process::id());
+    /// use packetring::{CallError, Worker};
+    /// use std::time::Duration;
+    ///
+    /// let worker = Worker::join(&cluster, "caller")?;
+    /// let mut client = worker.client::<u64, u64>("double")?;
+    /// assert!(matches!(client.call(&1), Err(CallError::NoService)));
+    ///
+    /// # std::thread::scope(|scope| {
+    /// # scope.spawn(|| {
+    /// #     let mut server = worker.service::<u64, u64>("double").unwrap();
+    /// #     for _ in 0..3 {
+    /// #         let request = server.recv().unwrap();
+    /// #         let doubled = request.to_native() * 2;
+    /// #         request.reply(&doubled).unwrap();
+    /// #     }
+    /// # });
+    /// client.wait_for_server()?;
+    /// assert_eq!(*client.call_timeout(&21, Duration::from_secs(10))?, 42);
+    ///
+    /// // Several in flight, and their replies in any order.
+    /// let (first, second) = (client.start(&1)?, client.start(&2)?);
+    /// assert_eq!(*client.wait(second)?, 4);
+    /// assert_eq!(*client.wait(first)?, 2);
+    /// # Ok::<(), CallError>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Ring::open`] and [`Ring::publisher`]; [`TypeMismatch`](OpenError::TypeMismatch) if the

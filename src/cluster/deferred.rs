@@ -9,6 +9,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The right to reply later. It has no borrow and can go to another thread; the reply goes by the
 /// service that the request came to, or by another one of this process. Dropping it is no reply,
 /// which the caller is told when the service next receives.
+///
+/// ```
+/// # let cluster = format!("deferred-{}", std::process::id());
+/// use packetring::Worker;
+///
+/// let worker = Worker::join(&cluster, "both")?;
+/// let mut server = worker.service::<u64, u64>("double")?;
+/// let mut client = worker.client::<u64, u64>("double")?;
+/// let calls = [client.start(&1)?, client.start(&2)?];
+///
+/// let request = server.recv()?;
+/// let doubled = request.to_native() * 2;
+/// let later = request.defer(); // The service receives on meanwhile.
+/// server.recv()?.reply(&4)?;
+/// later.reply(&mut server, &doubled)?;
+///
+/// assert_eq!(*client.wait(calls[1])?, 4);
+/// assert_eq!(*client.wait(calls[0])?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Deferred<R: Packet> {
     caller: CallerId,

@@ -153,7 +153,8 @@ pub enum CallError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReplyError {
-    /// The caller died, or gave its client up.
+    /// The caller dropped its client, or it died, and had other replies to read: of one that was
+    /// killed while it waited for this reply alone it is not known.
     CallerGone,
     /// The caller's ring has no room, which it had when it called: it is not one of ours.
     Full,

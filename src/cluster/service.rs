@@ -59,6 +59,29 @@ pub struct CallerId {
 ///
 /// A reply has 31,648 bytes at most, so that a caller has room for the replies to all calls that it can
 /// have in flight; a request some 512 KiB. What is larger goes by a topic or an inbox, or in parts.
+///
+/// ```
+/// # let cluster = format!("serves-{}", std::process::id());
+/// use packetring::{RecvError, Worker};
+/// use std::time::Duration;
+///
+/// let worker = Worker::join(&cluster, "doubler")?;
+/// let mut server = worker.service::<u64, u64>("double")?;
+/// # let mut client = worker.client::<u64, u64>("double")?;
+/// # let call = client.start(&21)?;
+/// loop {
+///     match server.recv_timeout(Duration::from_millis(100)) {
+///         Ok(request) => {
+///             let doubled = request.to_native() * 2;
+///             request.reply(&doubled)?;
+///         }
+///         Err(RecvError::Timeout) => break, // Nobody has called for a while.
+///         Err(error) => eprintln!("a request was passed over, or waits: {error}"),
+///     }
+/// }
+/// # assert_eq!(*client.wait(call)?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Service<Q: Packet, R: Packet> {
     pub(super) server: Server,
     /// The request that was set aside and is handed out.
@@ -116,6 +139,26 @@ struct Caller {
 
 /// A request, read in place. One that is dropped without a reply, by `?` or a panic, is answered by
 /// [`NoReply`](super::CallError::NoReply).
+///
+/// ```
+/// # let cluster = format!("request-{}", std::process::id());
+/// use packetring::{CallError, Worker};
+///
+/// let worker = Worker::join(&cluster, "both")?;
+/// let mut server = worker.service::<String, u64>("length")?;
+/// let mut client = worker.client::<String, u64>("length")?;
+///
+/// let call = client.start(&"seven".to_owned())?;
+/// let request = server.recv()?;
+/// let length = request.len() as u64; // An `ArchivedString`, where it lies.
+/// request.reply(&length)?;
+/// assert_eq!(*client.wait(call)?, 5);
+///
+/// let call = client.start(&String::new())?;
+/// drop(server.recv()?);
+/// assert!(matches!(client.wait(call), Err(CallError::NoReply)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Request<'a, Q: Packet, R: Packet>(Inner<'a, Q>, PhantomData<fn(R)>);
 
 enum Inner<'a, Q: Packet> {
@@ -128,6 +171,21 @@ struct Answering<'a>(&'a mut Server);
 
 impl Worker {
     /// Serves requests under a name, making the service if it is not there.
+    ///
+    /// ```
+    /// # let cluster = format!("service-{}", std::process::id());
+    /// use packetring::Worker;
+    ///
+    /// let worker = Worker::join(&cluster, "doubler")?;
+    /// let mut server = worker.service::<u64, u64>("double")?;
+    /// # let mut client = worker.client::<u64, u64>("double")?;
+    /// # let call = client.start(&21)?;
+    /// let request = server.recv()?;
+    /// let doubled = request.to_native() * 2;
+    /// request.reply(&doubled)?;
+    /// # assert_eq!(*client.wait(call)?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -268,11 +326,14 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
 }
 
 impl<Q: Packet, R: Packet> Request<'_, Q, R> {
-    /// Replies.
+    /// Replies. That it was sent does not say that it is read: of a caller that was killed with this call
+    /// alone in flight, it is not asked whether it lives, as that would cost each reply a system call.
+    /// [`is_wanted`](Self::is_wanted) asks.
     ///
     /// # Errors
     ///
-    /// [`CallerGone`](ReplyError::CallerGone); [`TooLarge`](ReplyError::TooLarge) if it has more than
+    /// [`CallerGone`](ReplyError::CallerGone) if the client was dropped, or its process died with other
+    /// replies unread; [`TooLarge`](ReplyError::TooLarge) if it has more than
     /// 31,648 bytes, after which the caller gets
     /// [`ReplyTooLarge`](super::CallError::ReplyTooLarge);
     /// [`Unserializable`](ReplyError::Unserializable), after which it gets
