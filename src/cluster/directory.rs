@@ -147,8 +147,11 @@ impl Directory {
         let desk = {
             let control = segment.lock().map_err(JoinError::Open)?;
             reap(&control, &segment, cluster, None);
-            // Also what a whole cluster left behind that was killed.
-            sweep(cluster);
+            // What a whole cluster left behind that was killed. Those that are there sweep when they find
+            // others dead, and when they leave; a sweep takes longer the more they are.
+            if !is_anyone_there(&segment) {
+                sweep(cluster);
+            }
             let desk = choose(&segment, cluster, wanted)?;
             sit_down(&control, &segment, desk, wanted.name).map_err(JoinError::Open)?;
             desk
@@ -360,6 +363,15 @@ pub(super) fn describe(index: usize, entry: Entry, state: WorkerState) -> Worker
             WorkerState::Gone => false,
         },
     }
+}
+
+/// Whether a worker lives.
+fn is_anyone_there(segment: &Segment) -> bool {
+    let is_taken = |index: &usize| {
+        segment.with_desks(|desks| Phase::of(&desks[*index]).state()) != DeskState::Free
+    };
+    let mut taken = (0..segment.settings().desks).filter(is_taken);
+    taken.any(|index| segment.lives(Member::Desk(index)))
 }
 
 /// Clears those away that are dead and not expected back. `own`: the desk of the caller's own lock.
