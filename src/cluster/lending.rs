@@ -41,8 +41,9 @@ pub(super) struct Desks {
     known: Vec<Option<Correspondent>>,
     /// The names that letters were sent to, in order, and their desks.
     names: Vec<(Box<str>, WorkerId)>,
-    /// Which of them was looked for last.
-    last: usize,
+    /// Which of them was looked for last, and its desk again: where the way to an endpoint is long,
+    /// it is this that takes its time.
+    last: Option<(usize, WorkerId)>,
     /// Counts those who were ever known.
     numbers: u64,
     /// Threads that wait for an endpoint: else nobody need be told.
@@ -57,7 +58,9 @@ struct Correspondent {
     number: u64,
     /// How its desk stood when it was looked up.
     phase: Phase,
-    /// Those that no thread has: one, unless several sent at a time.
+    /// One that no thread has. Here, and not behind a pointer.
+    first: Option<MixedPublisher>,
+    /// More of them, if several threads sent at a time.
     idle: Vec<MixedPublisher>,
     /// How many threads have.
     lent: usize,
@@ -116,7 +119,7 @@ impl Endpoints {
     ) -> Option<Loan<'_>> {
         let mut shared = self.shared();
         let (id, known) = shared.known(who, directory)?;
-        let endpoint = Some(known.idle.pop()?);
+        let endpoint = Some(known.take()?);
         known.lent += 1;
         let number = known.number;
         Some(Loan { lender: Lender::Shared(self), id, number, is_extra: false, endpoint })
@@ -137,7 +140,7 @@ impl Endpoints {
             let known = desks.settle(place, who, directory, &mut over);
             known.lent += 1;
             let (number, is_extra) = (known.number, known.lent > 1);
-            Loan { lender, id: place.id, number, is_extra, endpoint: known.idle.pop() }
+            Loan { lender, id: place.id, number, is_extra, endpoint: known.take() }
         };
         if !passed_over
             && let Some(own) = self.own.get()
@@ -172,7 +175,7 @@ impl Loan<'_> {
         let mut shared = endpoints.shared();
         loop {
             let Some(known) = shared.of(self.id, self.number) else { return false };
-            self.endpoint = known.idle.pop();
+            self.endpoint = known.take();
             if self.endpoint.is_some() {
                 return true;
             }
@@ -196,7 +199,7 @@ impl Desks {
         who: &Address<'_>,
         directory: &Directory,
     ) -> Option<&mut MixedPublisher> {
-        self.known(who, directory)?.1.idle.last_mut()
+        self.known(who, directory)?.1.first.as_mut()
     }
 
     #[inline]
@@ -207,8 +210,8 @@ impl Desks {
     ) -> Option<(WorkerId, &mut Correspondent)> {
         let id = match who {
             Address::Id(id) => *id,
-            Address::Name(name) => match self.names.get(self.last) {
-                Some((last, id)) if is_same(last, name) => *id,
+            Address::Name(name) => match self.last {
+                Some((at, id)) if is_same(&self.names[at].0, name) => id,
                 _ => self.look_for(name)?,
             },
         };
@@ -218,8 +221,10 @@ impl Desks {
 
     #[inline(never)]
     fn look_for(&mut self, name: &str) -> Option<WorkerId> {
-        self.last = self.find(name).ok()?;
-        Some(self.names[self.last].1)
+        let at = self.find(name).ok()?;
+        let id = self.names[at].1;
+        self.last = Some((at, id));
+        Some(id)
     }
 
     fn find(&self, name: &str) -> Result<usize, usize> {
@@ -251,6 +256,7 @@ impl Desks {
         if known.is_some_and(|known| known.name != place.name) {
             over.extend(self.forget(place.id));
         }
+        self.last = None;
         if let Address::Name(name) = who {
             match self.find(name) {
                 Ok(at) => self.names[at].1 = place.id,
@@ -267,6 +273,7 @@ impl Desks {
             name: name.clone(),
             number,
             phase: *phase,
+            first: None,
             idle: Vec::new(),
             lent: 0,
         });
@@ -276,6 +283,7 @@ impl Desks {
 
     /// Forgets an inbox that is over.
     fn forget(&mut self, id: WorkerId) -> Option<Correspondent> {
+        self.last = None;
         self.names.retain(|(_, at)| *at != id);
         self.known.get_mut(usize::from(id.0))?.take()
     }
@@ -289,8 +297,22 @@ impl Desks {
     ) -> Option<MixedPublisher> {
         let Some(known) = self.of(id, number) else { return endpoint };
         known.lent -= 1;
-        known.idle.extend(endpoint);
+        known.keep(endpoint);
         None
+    }
+}
+
+impl Correspondent {
+    /// An endpoint that no thread has.
+    fn take(&mut self) -> Option<MixedPublisher> {
+        self.idle.pop().or_else(|| self.first.take())
+    }
+
+    fn keep(&mut self, endpoint: Option<MixedPublisher>) {
+        match &self.first {
+            None => self.first = endpoint,
+            Some(_) => self.idle.extend(endpoint),
+        }
     }
 }
 

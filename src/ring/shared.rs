@@ -116,6 +116,7 @@ impl Writer {
         self.clear_record();
     }
 
+    #[inline]
     fn clear_record(&self) {
         // Pairs with the acquires in `gate::scan` and `recover`: who sees it clear sees the
         // stamps.
