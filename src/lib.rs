@@ -53,8 +53,8 @@
 //!   place. Dropping a packet or a reservation that was in hand when the process was forked is a
 //!   use. A program that makes itself a daemon opens its rings afterwards.
 //! - So it is with a [`Worker`] and all that it opened: dropping it leaves no cluster, acknowledges no
-//!   letter, ends no job and answers no request; opening or leaving by it is an error; any other use
-//!   is a SIGSEGV. The child may join the cluster as a worker of its own.
+//!   letter, ends no job and answers no request; opening or leaving by it is an error, and so is a
+//!   letter to whom it has no endpoint for yet; any other use is a SIGSEGV. The child may join the cluster as a worker of its own.
 //! - A ring that everyone has left is gone by name, but its memory stays as long as a child has
 //!   neither dropped what it inherited nor ended.
 //! - The child may open the ring again by its name.

@@ -811,3 +811,15 @@ fn replies_to_calls_that_were_given_up_wake_nobody() {
     assert_eq!(select(&mut [&mut client]), 0);
     check(&client.wait(calls[0]).unwrap(), 1);
 }
+
+#[test]
+fn a_select_does_not_tell_of_a_request_that_nobody_waits_for() {
+    let (_worker, mut server, mut client) = pair("select-given-up");
+    let calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
+    calls.into_iter().for_each(|call| client.cancel(call));
+    assert_eq!(select_timeout(&mut [&mut server], SHORT), None);
+    let call = client.start(&ask(3)).unwrap();
+    assert_eq!(select_timeout(&mut [&mut server], LONG), Some(0));
+    reply(server.try_recv().unwrap());
+    check(&client.wait(call).unwrap(), 3);
+}

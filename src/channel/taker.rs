@@ -213,7 +213,10 @@ impl Ring {
     /// Whether the member that sat at an entry as the `stays`-th still does, and lives.
     pub(crate) fn is_there(&self, entry: usize, stays: u64) -> bool {
         let memory = self.segment().memory();
-        group::stays(&memory, entry) == stays && self.segment().lives(Member::Subscriber(entry))
+        // It comes from a letter.
+        entry < memory.subscribers().len()
+            && group::stays(&memory, entry) == stays
+            && self.segment().lives(Member::Subscriber(entry))
     }
 }
 

@@ -78,6 +78,11 @@ impl Aside {
         self.list.retain(|request| request.caller != caller);
     }
 
+    /// Forgets all but those.
+    pub(super) fn retain(&mut self, keep: impl Fn(&SetAside) -> bool) {
+        self.list.retain(keep);
+    }
+
     /// Whether one of these callers' requests is here.
     pub(super) fn has_of(&self, reached: impl Fn(CallerId) -> bool) -> bool {
         self.list.iter().any(|request| reached(request.caller))

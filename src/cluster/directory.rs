@@ -31,7 +31,7 @@ use crate::wait::Deadline;
 use std::io::ErrorKind::WouldBlock;
 use std::time::Duration;
 
-/// Desks of a cluster whose maker does not choose: each costs every inbox an entry.
+/// Desks of a cluster whose maker does not choose: each costs every inbox three entries.
 pub(super) const DESKS: usize = 128;
 /// How long clearing an inbox away waits for its control lock, while the directory's is held.
 const PATIENCE: Duration = Duration::from_millis(100);

@@ -168,27 +168,39 @@ impl Loan<'_> {
         if self.is_extra { entries / ENTRIES * KEPT } else { 0 }
     }
 
-    /// The inbox has no entry left: waits until another thread returns an endpoint there. `false`:
-    /// none did in time, or none can.
-    pub(super) fn wait_for_another(&mut self, deadline: Deadline) -> bool {
-        let Lender::Shared(endpoints) = self.lender else { return false };
+    /// The inbox has no entry left for this one: waits until another thread returns an endpoint there,
+    /// a while at most.
+    pub(super) fn wait_for_another(&mut self, deadline: Deadline) -> Turn {
+        let Lender::Shared(endpoints) = self.lender else { return Turn::Again };
         let mut shared = endpoints.shared();
-        loop {
-            let Some(known) = shared.of(self.id, self.number) else { return false };
-            self.endpoint = known.take();
-            if self.endpoint.is_some() {
-                return true;
-            }
-            // This loan is among those that are lent.
-            if known.lent < 2 || deadline.has_passed() {
-                return false;
-            }
-            shared.waiting += 1;
-            let woken = endpoints.returned.wait_timeout(shared, deadline.cut(IDLE));
-            shared = woken.unwrap_or_else(PoisonError::into_inner).0;
-            shared.waiting -= 1;
+        let Some(known) = shared.of(self.id, self.number) else { return Turn::Again };
+        // This loan is among those that are lent. Where it is the only one, and was not when it asked,
+        // there may be an entry for it.
+        let is_alone = known.lent < 2;
+        self.endpoint = known.take();
+        if self.endpoint.is_some() {
+            return Turn::Come;
         }
+        if is_alone || deadline.has_passed() {
+            return if is_alone && self.is_extra { Turn::Again } else { Turn::Never };
+        }
+        shared.waiting += 1;
+        let woken = endpoints.returned.wait_timeout(shared, deadline.cut(IDLE));
+        let mut shared = woken.unwrap_or_else(PoisonError::into_inner).0;
+        shared.waiting -= 1;
+        Turn::Again
     }
+}
+
+/// What a wait for an endpoint came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It is there.
+    Come,
+    /// Things have changed, or a while has passed: to be asked again.
+    Again,
+    /// The inbox is full, or the time is over.
+    Never,
 }
 
 impl Desks {

@@ -9,7 +9,7 @@
 
 use super::directory::{Directory, Found};
 use super::error::SendToError;
-use super::lending::{Archiving, Loan, Place};
+use super::lending::{Archiving, Loan, Place, Turn};
 use super::names::{Address, Addressee, Object};
 use super::worker::Worker;
 use crate::channel::{MixedPublisher, Patience, RingBuilder, SendError, WaitingFor};
@@ -29,8 +29,9 @@ impl Worker {
     /// That it returns means that the packet is in the inbox, and is handed out until somebody there
     /// says that it is done with. The first packet to a worker attaches to its inbox.
     ///
-    /// Packets of one thread come in their order. A packet whose own code sends letters while it is
-    /// archived does not wait for room with these: they are sent, or [`Full`](SendToError::Full).
+    /// Packets of one thread come in their order. A letter whose own code sends letters while it is
+    /// archived does not wait for room with these: they are sent, or [`Full`](SendToError::Full). (One
+    /// that does so on its way into something else than an inbox waits, with a claim open there.)
     ///
     /// A packet to itself is one like any other: a worker that waits for room in its own inbox waits
     /// for itself.
@@ -147,7 +148,8 @@ impl Worker {
         while given_up < LOOKS {
             let place = look_up(&self.directory, who)?;
             let mut loan = self.endpoints.borrow(&place, who, &self.directory, own_passed_over);
-            if loan.endpoint.is_none() {
+            let is_fresh = loan.endpoint.is_none();
+            if is_fresh {
                 match self.attach::<T>(&place.name, &loan, patience.left(deadline)) {
                     Ok(endpoint) => loan.endpoint = Some(endpoint),
                     // Given up since it was looked up.
@@ -159,7 +161,11 @@ impl Worker {
                         own_passed_over = true;
                         continue;
                     }
-                    Err(OpenError::Full { .. }) if loan.wait_for_another(deadline) => {}
+                    Err(error @ OpenError::Full { .. }) => match loan.wait_for_another(deadline) {
+                        Turn::Come => {}
+                        Turn::Again => continue,
+                        Turn::Never => return Err(opening(error, patience)),
+                    },
                     Err(error) => return Err(opening(error, patience)),
                 }
             }
@@ -172,7 +178,8 @@ impl Worker {
             match self.send_by(endpoint, packet, patience.left(deadline)) {
                 Err(SendError::Closed) => {
                     loan.endpoint = None;
-                    given_up += 1;
+                    // Of those that are kept any number may be of an inbox that was given up.
+                    given_up += usize::from(is_fresh);
                 }
                 outcome => return outcome.map(drop).map_err(SendToError::from),
             }

@@ -491,6 +491,34 @@ impl Server {
         found
     }
 
+    /// Whether a request that was set aside can be answered now. Drops those that were given up.
+    fn has_aside(&mut self) -> bool {
+        let callers = &self.callers;
+        let is_given_up = |request: &SetAside| {
+            let mut all = callers.iter();
+            all.any(|one| one.id == request.caller && one.has_given_up(request.correlation))
+        };
+        self.aside.retain(|request| !is_given_up(request));
+        self.taker.group.set_aside(self.aside.range());
+        self.aside.has_of(is_one_of(&self.callers))
+    }
+
+    /// Drops the request that was just found if nobody waits for it, or sets it aside, as a receive
+    /// would, which would then wait for another. `false`: a receive returns at once.
+    fn skips(&mut self) -> bool {
+        let Some(taken) = self.taker.group.held() else { return false };
+        let Some((caller, correlation, front)) = self.read(taken) else { return false };
+        match self.reach(caller, PATIENCE) {
+            Ok(known) if !known.has_given_up(correlation) => return false,
+            Ok(_) | Err(Unreached::Gone) => self.taker.done(),
+            Err(Unreached::NotNow(OpenError::Busy { .. })) => {
+                self.set_aside(caller, correlation, taken, front);
+            }
+            Err(Unreached::NotNow(_)) => return false,
+        }
+        true
+    }
+
     /// Tries again to reach those whose requests were set aside, if it is time to.
     fn try_aside(&mut self) {
         for caller in self.aside.due() {
@@ -738,11 +766,16 @@ impl Waitable for Server {
         self.tell_dropped();
         if !self.aside.is_empty() {
             self.try_aside();
-            if self.aside.has_of(is_one_of(&self.callers)) {
+            if self.has_aside() {
                 return true;
             }
         }
-        self.taker.has_next()
+        while self.taker.has_next() {
+            if !self.skips() {
+                return true;
+            }
+        }
+        false
     }
 
     fn is_ready(&self) -> bool {

@@ -281,8 +281,8 @@ impl Worker {
 }
 
 impl WorkerBuilder {
-    /// Most workers of the cluster: 1 to 1024, by default 128. Each costs every inbox and topic an
-    /// entry of 256 bytes. Who joins a cluster that was made for another number gets
+    /// Most workers of the cluster: 1 to 1024, by default 128. Each costs every topic an entry of
+    /// 256 bytes, and every inbox three. Who joins a cluster that was made for another number gets
     /// [`SettingsMismatch`](OpenError::SettingsMismatch); who does not choose joins any.
     pub fn max_workers(mut self, count: usize) -> Self {
         self.max_workers = Some(count);

@@ -372,7 +372,8 @@ impl Group {
     pub(crate) fn set_aside(&self, range: Option<(u64, u64)>) {
         let details = &self.memory.subscribers()[self.entry].details;
         if let Some((_, last)) = range {
-            details.name_len.store(last, Ordering::Relaxed);
+            // Pairs with the acquire in `is_aside`: who sees it lowered sees what was sent.
+            details.name_len.store(last, Ordering::Release);
         }
         // Pairs with the acquire in `is_aside`: who sees it set sees the last, and who sees it moved
         // on sees what was sent.
@@ -383,7 +384,7 @@ impl Group {
     pub(crate) fn is_aside(memory: &Memory, at: u64, lives: &dyn Fn(Member) -> bool) -> bool {
         let has = |entry: &SubscriberEntry| {
             let first = entry.details.handed_out.load(Ordering::Acquire);
-            first > 0 && first <= at + 1 && at <= entry.details.name_len.load(Ordering::Relaxed)
+            first > 0 && first <= at + 1 && at <= entry.details.name_len.load(Ordering::Acquire)
         };
         hands(memory).any(|(member, entry)| has(entry) && lives(member))
     }
