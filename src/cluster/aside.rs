@@ -8,7 +8,7 @@
 //!
 //! No more than a caller has calls in flight can lie here of each.
 
-use super::service::CallerId;
+use super::server::CallerId;
 use crate::wait::Deadline;
 use rkyv::util::AlignedVec;
 use std::collections::VecDeque;

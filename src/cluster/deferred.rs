@@ -1,7 +1,8 @@
 //! Replies that come later than the handler.
 
 use super::error::ReplyError;
-use super::service::{CallerId, Service};
+use super::server::CallerId;
+use super::service::Service;
 use crate::packet::Packet;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -35,6 +35,7 @@ mod outgoing;
 mod pattern;
 mod queue;
 mod registry;
+mod server;
 mod service;
 mod topic;
 mod watch;

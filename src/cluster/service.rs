@@ -1,32 +1,23 @@
-//! The server's side of a service: requests, and replies to them.
+//! The server's side of a service: requests, and replies to them, typed.
 //!
-//! It guarantees that a request is one server's, is handed out at most once, and that its caller learns
-//! what became of it: the reply, or the word that there is none, is sent before the request leaves the
-//! server's hand, so that who sees it gone looks for the letter once more and knows.
-//!
-//! A reply never waits: its caller has room for as many as it has calls in flight. A caller that cannot
-//! be reached now, at its first request, keeps none of the others waiting (`aside`).
+//! It guarantees that a request is handed out at most once, and that its guard ends with the reply, with
+//! the right to reply later, or, dropped by `?` or a panic, with the word that there is none. Who the
+//! callers are and how they are replied to: `server`.
 
-use super::aside::{Aside, SetAside};
-use super::call::bit;
-use super::client::{self, Kind, REPLIES};
-use super::deferred::{Deferred, Dropped};
-use super::envelope::Envelope;
+use super::aside::SetAside;
+use super::client::Kind;
+use super::deferred::Deferred;
 use super::error::ReplyError;
 use super::names::{Object, WorkerId};
+use super::server::{CallerId, Found, Server};
 use super::worker::Worker;
-use crate::channel::{
-    Mismatch, MixedPublisher, Patience, RecvError, Ring, RingBuilder, Selectable, Selectee,
-    SendError, Taker, Types, Waitable,
-};
+use crate::channel::{Patience, RecvError, Ring, RingBuilder, Selectable, Selectee, Types};
 use crate::error::OpenError;
 use crate::packet::guard::{Copied, Opened};
-use crate::packet::{self, Packet, Scratch, TypeInfo};
-use crate::ring::group::Group;
-use crate::ring::job::{self, Job, Worker as _};
+use crate::packet::{self, Packet};
+use crate::ring::job::Job;
 use crate::ring::reader::Taken;
 use crate::segment::bytes::{Behind, Steady};
-use crate::segment::layout::Bell;
 use crate::segment::settings::MOST_ENTRIES;
 use crate::wait::Wait;
 use rkyv::util::AlignedVec;
@@ -34,26 +25,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longest sleep, so that what was deferred and dropped is told of.
 const TELL: Duration = Duration::from_millis(50);
-/// How long a server waits for each lock that it takes to reach a caller: microseconds, unless somebody
-/// was stopped in it.
-const PATIENCE: Duration = Duration::from_millis(50);
-
-/// What is said of a request that got no reply at all.
-const DROPPED: [usize; 2] = [0; 2];
-
-/// A client: its worker, and the number of its ring.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallerId {
-    pub(super) worker: WorkerId,
-    pub(super) ring: u64,
-}
-
 /// Serves requests of one type with replies of another. Several servers may serve under one name: each
 /// request is one's.
 ///
@@ -87,54 +62,6 @@ pub struct Service<Q: Packet, R: Packet> {
     /// The request that was set aside and is handed out.
     kept: AlignedVec<16>,
     packets: PhantomData<fn(Q) -> R>,
-}
-
-/// The untyped part.
-pub(super) struct Server {
-    taker: Taker,
-    cluster: String,
-    id: WorkerId,
-    callers: Vec<Caller>,
-    /// Which of them was asked for last.
-    last: usize,
-    /// The request that was handed out, and is not answered.
-    open: Option<(CallerId, u64)>,
-    /// That request is its caller's only call in flight: it has read all replies so far.
-    is_only: bool,
-    aside: Aside,
-    dropped: Dropped,
-    /// Some may reply later, and be dropped.
-    has_deferred: bool,
-    scratch: Scratch,
-    request_type: u16,
-    /// Those of its letters.
-    types: [TypeInfo; 2],
-}
-
-/// A request that is to be handed out.
-enum Found {
-    /// In hand; its archive begins here.
-    InHand(Taken, usize),
-    /// It was set aside.
-    Kept(Box<SetAside>),
-}
-
-/// Why a caller cannot be replied to.
-enum Unreached {
-    /// It is gone.
-    Gone,
-    /// It cannot be reached now.
-    NotNow(OpenError),
-}
-
-/// A client that this server has replied to.
-#[derive(Debug)]
-struct Caller {
-    id: CallerId,
-    /// The number of its ring, as its requests say it.
-    name: [u8; 16],
-    ring: Ring,
-    publisher: MixedPublisher,
 }
 
 /// A request, read in place. One that is dropped without a reply, by `?` or a panic, is answered by
@@ -194,21 +121,7 @@ impl Worker {
     pub fn service<Q: Packet, R: Packet>(&self, name: &str) -> Result<Service<Q, R>, OpenError> {
         let (ring, request_type) = self.requests::<Q, R>(name)?;
         let (taker, _) = ring.taker(&Types::Any)?;
-        let server = Server {
-            taker,
-            cluster: self.cluster.clone(),
-            id: self.id(),
-            callers: Vec::new(),
-            last: 0,
-            open: None,
-            is_only: false,
-            aside: Aside::default(),
-            dropped: Dropped::default(),
-            has_deferred: false,
-            scratch: Scratch::default(),
-            request_type,
-            types: [R::TYPE, <[u64; 2]>::TYPE],
-        };
+        let server = Server::new(self, taker, request_type, R::TYPE);
         Ok(Service { server, kept: AlignedVec::new(), packets: PhantomData })
     }
 
@@ -353,12 +266,10 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     pub fn defer(self) -> Deferred<R> {
         self.0.end(|server| {
             let (caller, correlation) = server.open.unwrap_or((CallerId::NOBODY, 0));
-            let (entry, stays) = server.taker.place();
             // Who is gone is not told.
-            let _ = server.send(caller, Kind::Deferred, correlation, &[entry as u64, stays]);
+            let _ = server.send(caller, Kind::Deferred, correlation, &server.place());
             server.close();
-            server.has_deferred = true;
-            Deferred::new(caller, correlation, server.dropped.clone())
+            Deferred::new(caller, correlation, server.later())
         })
     }
 
@@ -370,11 +281,7 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     /// Whether somebody waits for the reply: the caller lives, and has not given this call up. A hint:
     /// it may have changed when this returns.
     pub fn is_wanted(&self) -> bool {
-        let server = self.server();
-        server.open.is_some_and(|(caller, correlation)| {
-            let known = server.callers.iter().find(|one| one.id == caller);
-            known.is_some_and(|one| one.waits_for(correlation))
-        })
+        self.server().is_open_wanted()
     }
 
     fn server(&self) -> &Server {
@@ -402,423 +309,9 @@ impl Drop for Answering<'_> {
     }
 }
 
-impl CallerId {
-    const NOBODY: Self = Self { worker: WorkerId(u16::MAX), ring: 0 };
-}
-
-impl Caller {
-    fn waits_for(&self, correlation: u64) -> bool {
-        !self.has_given_up(correlation) && self.lives()
-    }
-
-    fn has_given_up(&self, correlation: u64) -> bool {
-        self.ring.given_up() & bit(correlation) != 0 || self.ring.is_closed()
-    }
-
-    fn lives(&self) -> bool {
-        !self.ring.is_closed() && self.publisher.subscribers() > 0
-    }
-}
-
-impl Server {
-    /// The next request that somebody waits for, and where its archive begins.
-    fn next(&mut self, patience: Patience) -> Result<Found, RecvError> {
-        if self.open.is_some() {
-            // Its guard was forgotten, or the reply's own code panicked.
-            self.no_reply();
-        }
-        self.tell_dropped();
-        if !self.aside.is_empty()
-            && let Some(found) = self.take_aside()
-        {
-            return Ok(found);
-        }
-        loop {
-            let taken = match self.taker.take(patience) {
-                Err(RecvError::Timeout | RecvError::Empty) if self.forget_the_gone() => continue,
-                taken => taken?,
-            };
-            let Some((caller, correlation, front)) = self.read(taken) else {
-                self.taker.done();
-                return Err(RecvError::Corrupt("a request without an envelope".into()));
-            };
-            // Where nobody gets a reply, nothing is done for it.
-            match self.reach(caller, PATIENCE) {
-                Ok(known) if !known.has_given_up(correlation) => {
-                    self.open = Some((caller, correlation));
-                    return Ok(Found::InHand(taken, front));
-                }
-                Ok(_) | Err(Unreached::Gone) => self.taker.done(),
-                Err(Unreached::NotNow(error)) => {
-                    self.set_aside(caller, correlation, taken, front);
-                    if !matches!(error, OpenError::Busy { .. }) {
-                        return Err(RecvError::Caller(Box::new(error)));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Lets go of the request in hand, whose caller cannot be reached now.
-    #[cold]
-    fn set_aside(&mut self, caller: CallerId, correlation: u64, taken: Taken, front: usize) {
-        let type_index = taken.descriptor.type_index();
-        let mut archive = AlignedVec::new();
-        archive.extend_from_slice(&Job::new(&mut self.taker, taken).bytes()[front..]);
-        let position = taken.position;
-        self.aside.push(SetAside { caller, correlation, position, type_index, archive });
-        // Before the hand: who sees that empty sees this.
-        self.taker.group.set_aside(self.aside.range());
-        self.taker.done();
-    }
-
-    /// The first request that was set aside, and whose caller can be reached now.
-    #[cold]
-    fn take_aside(&mut self) -> Option<Found> {
-        self.try_aside();
-        let mut found = None;
-        while let Some(request) = self.aside.take_of(is_one_of(&self.callers)) {
-            let SetAside { caller, correlation, .. } = request;
-            let known = self.callers.iter().find(|one| one.id == caller);
-            if known.is_some_and(|known| !known.has_given_up(correlation)) {
-                (self.open, self.is_only) = (Some((caller, correlation)), false);
-                found = Some(Found::Kept(Box::new(request)));
-                break;
-            }
-            self.aside.is_answered();
-        }
-        self.taker.group.set_aside(self.aside.range());
-        found
-    }
-
-    /// Whether a request that was set aside can be answered now. Drops those that were given up.
-    fn has_aside(&mut self) -> bool {
-        let callers = &self.callers;
-        let is_given_up = |request: &SetAside| {
-            let mut all = callers.iter();
-            all.any(|one| one.id == request.caller && one.has_given_up(request.correlation))
-        };
-        self.aside.retain(|request| !is_given_up(request));
-        self.taker.group.set_aside(self.aside.range());
-        self.aside.has_of(is_one_of(&self.callers))
-    }
-
-    /// Drops the request that was just found if nobody waits for it, or sets it aside, as a receive
-    /// would, which would then wait for another. `false`: a receive returns at once.
-    fn skips(&mut self) -> bool {
-        let Some(taken) = self.taker.group.held() else { return false };
-        let Some((caller, correlation, front)) = self.read(taken) else { return false };
-        match self.reach(caller, PATIENCE) {
-            Ok(known) if !known.has_given_up(correlation) => return false,
-            Ok(_) | Err(Unreached::Gone) => self.taker.done(),
-            Err(Unreached::NotNow(OpenError::Busy { .. })) => {
-                self.set_aside(caller, correlation, taken, front);
-            }
-            Err(Unreached::NotNow(_)) => return false,
-        }
-        true
-    }
-
-    /// Tries again to reach those whose requests were set aside, if it is time to.
-    fn try_aside(&mut self) {
-        for caller in self.aside.due() {
-            if let Err(Unreached::Gone) = self.reach(caller, Duration::ZERO) {
-                self.aside.forget(caller);
-            }
-        }
-    }
-
-    /// Whose request this is, which of its calls, and where its archive begins.
-    fn read(&mut self, taken: Taken) -> Option<(CallerId, u64, usize)> {
-        let job = Job::new(&mut self.taker, taken);
-        let (envelope, name, front) = Envelope::split(job.bytes())?;
-        let worker = envelope.sender;
-        let is_its = |caller: &Caller| caller.id.worker == worker && caller.name[..] == *name;
-        let caller = match self.callers.get(self.last).filter(|caller| is_its(caller)) {
-            Some(last) => last.id,
-            None => match self.callers.iter().find(|caller| is_its(caller)) {
-                Some(known) => known.id,
-                None => CallerId { worker, ring: number(name)? },
-            },
-        };
-        self.is_only = envelope.kind == 1;
-        Some((caller, envelope.correlation, front))
-    }
-
-    /// Replies that were to come later and were dropped.
-    #[inline]
-    fn tell_dropped(&mut self) {
-        if self.has_deferred {
-            self.tell_those_dropped();
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn tell_those_dropped(&mut self) {
-        // Before the look: one that is gone by now was put there.
-        self.has_deferred = Arc::strong_count(&self.dropped) > 1;
-        let dropped =
-            std::mem::take(&mut *self.dropped.lock().unwrap_or_else(PoisonError::into_inner));
-        for (caller, correlation) in dropped {
-            let _ = self.send_none(caller, correlation, DROPPED);
-        }
-    }
-
-    /// Lets go of the rings of clients that are gone. Returns `false`.
-    fn forget_the_gone(&mut self) -> bool {
-        self.callers.retain(Caller::lives);
-        false
-    }
-
-    /// Sends a reply, or says that there is none because it cannot be sent.
-    pub(super) fn reply<R: Packet>(
-        &mut self,
-        to: CallerId,
-        correlation: u64,
-        reply: &R,
-    ) -> Result<(), ReplyError> {
-        let outcome = match packet::measure(reply, &mut self.scratch) {
-            Ok(needed) if needed > REPLIES.limit => {
-                Err(ReplyError::TooLarge { needed, limit: REPLIES.limit })
-            }
-            Ok(_) => self.send(to, Kind::Reply, correlation, reply),
-            Err(error) => Err(ReplyError::Unserializable(error)),
-        };
-        match &outcome {
-            Err(ReplyError::TooLarge { needed, limit }) => {
-                let _ = self.send_none(to, correlation, [*needed, *limit]);
-            }
-            Err(ReplyError::Unserializable(_)) => {
-                let _ = self.send_none(to, correlation, DROPPED);
-            }
-            _ => {}
-        }
-        outcome
-    }
-
-    /// Says that there is no reply: how many bytes one would have had, and how many it may have, or
-    /// that there was [none](DROPPED).
-    fn send_none(
-        &mut self,
-        to: CallerId,
-        correlation: u64,
-        why: [usize; 2],
-    ) -> Result<(), ReplyError> {
-        self.send(to, Kind::NoReply, correlation, &why.map(|bytes| bytes as u64))
-    }
-
-    fn send<T: Packet>(
-        &mut self,
-        to: CallerId,
-        kind: Kind,
-        correlation: u64,
-        packet: &T,
-    ) -> Result<(), ReplyError> {
-        let front = Envelope { sender: self.id, kind: kind as u8, correlation }.plain();
-        // Asking costs a line that its reader has just written to.
-        let has_read_all = self.is_only && self.open == Some((to, correlation));
-        let caller = self.caller(to)?;
-        // One that reads its replies lives.
-        if !has_read_all && caller.publisher.backlog() > 0 && !caller.lives() {
-            return Err(ReplyError::CallerGone);
-        }
-        match caller.publisher.send_letter(&front, packet, Patience::None) {
-            Ok(_) => Ok(()),
-            Err(SendError::Closed) => Err(ReplyError::CallerGone),
-            Err(SendError::TooLarge { needed, limit }) => {
-                Err(ReplyError::TooLarge { needed, limit })
-            }
-            Err(SendError::Unserializable(error)) => Err(ReplyError::Unserializable(error)),
-            Err(_) if caller.lives() => Err(ReplyError::Full),
-            Err(_) => Err(ReplyError::CallerGone),
-        }
-    }
-
-    /// The client of this id.
-    fn caller(&mut self, id: CallerId) -> Result<&mut Caller, ReplyError> {
-        self.reach(id, PATIENCE).map_err(|unreached| match unreached {
-            Unreached::Gone => ReplyError::CallerGone,
-            Unreached::NotNow(error) => ReplyError::Open(Box::new(error)),
-        })
-    }
-
-    /// The same: its ring is opened at the first request. One that others already wait for is not
-    /// waited for again.
-    fn reach(&mut self, id: CallerId, patience: Duration) -> Result<&mut Caller, Unreached> {
-        let is_last = self.callers.get(self.last).is_some_and(|caller| caller.id == id);
-        if !is_last {
-            self.last = match self.callers.iter().position(|caller| caller.id == id) {
-                Some(index) => index,
-                None => self.enter(id, patience)?,
-            };
-        }
-        Ok(&mut self.callers[self.last])
-    }
-
-    /// Attaches to a client's ring, and says which of the callers it is.
-    #[cold]
-    #[inline(never)]
-    fn enter(&mut self, id: CallerId, patience: Duration) -> Result<usize, Unreached> {
-        self.forget_the_gone();
-        let patience = if self.aside.is_of(id) { Duration::ZERO } else { patience };
-        let caller = self.attach(id, patience).map_err(|error| match error {
-            OpenError::Busy { .. } | OpenError::Full { .. } | OpenError::System { .. } => {
-                Unreached::NotNow(error)
-            }
-            // There is no such ring, or it is closed, or none of ours.
-            _ => Unreached::Gone,
-        })?;
-        self.callers.push(caller);
-        Ok(self.callers.len() - 1)
-    }
-
-    /// Attaches to a client's ring, and needs its lock no more.
-    fn attach(&self, id: CallerId, patience: Duration) -> Result<Caller, OpenError> {
-        let name = Object::Replies(id.worker, id.ring).name(&self.cluster)?;
-        let settings = RingBuilder::default().letters().patience(patience);
-        let ring = settings.attach_named(&name)?;
-        let mut publisher = ring.mixed_publisher()?;
-        publisher.enter(&self.types, Patience::For(patience)).map_err(|error| match error {
-            SendError::System(source) => {
-                OpenError::system("enter a type into", ring.name(), source)
-            }
-            SendError::TooManyTypes { limit } => OpenError::TooManyTypes { limit },
-            SendError::TypeRefused(types) => {
-                let Mismatch { expected, found } = *types;
-                OpenError::TypeMismatch { expected, found }
-            }
-            _ => OpenError::Busy { name: ring.name().to_owned(), pid: None },
-        })?;
-        let name = client::digits(id.ring);
-        Ok(Caller { id, name, ring, publisher })
-    }
-
-    /// Whether somebody waits for a reply.
-    pub(super) fn is_wanted(&mut self, to: CallerId, correlation: u64) -> bool {
-        self.caller(to).is_ok_and(|caller| caller.waits_for(correlation))
-    }
-
-    /// The request that is open gets no reply.
-    fn no_reply(&mut self) {
-        if let Some((caller, correlation)) = self.open {
-            let _ = self.send_none(caller, correlation, DROPPED);
-        }
-        self.close();
-    }
-
-    /// The open request leaves the hand, and nothing is said of it.
-    #[cfg(test)]
-    pub(super) fn forget(&mut self) {
-        self.close();
-    }
-
-    /// What becomes of the open request is said: it leaves the hand.
-    fn close(&mut self) {
-        self.open = None;
-        self.taker.done();
-        if !self.aside.is_empty() {
-            self.aside.is_answered();
-            self.taker.group.set_aside(self.aside.range());
-        }
-    }
-}
-
-/// The number of a client's ring, as its requests say it.
-fn number(name: &[u8]) -> Option<u64> {
-    u64::from_str_radix(std::str::from_utf8(name).ok()?, 16).ok()
-}
-
-/// Whether a caller is one of these.
-fn is_one_of(callers: &[Caller]) -> impl Fn(CallerId) -> bool {
-    |id| callers.iter().any(|caller| caller.id == id)
-}
-
-impl fmt::Debug for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("open", &self.open).finish_non_exhaustive()
-    }
-}
-
-impl job::Worker for Server {
-    fn group(&self) -> &Group {
-        self.taker.group()
-    }
-
-    fn done(&mut self) {
-        self.close();
-    }
-
-    fn retry(&mut self) {
-        self.no_reply();
-    }
-
-    fn dropped(&mut self) {
-        self.no_reply();
-    }
-}
-
-impl Waitable for Server {
-    fn has_next(&mut self) -> bool {
-        if self.open.is_some() {
-            self.no_reply();
-        }
-        self.tell_dropped();
-        if !self.aside.is_empty() {
-            self.try_aside();
-            if self.has_aside() {
-                return true;
-            }
-        }
-        while self.taker.has_next() {
-            if !self.skips() {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn is_ready(&self) -> bool {
-        self.taker.is_ready()
-    }
-
-    fn bell(&self) -> &Bell {
-        self.taker.bell()
-    }
-
-    fn is_pending(&self) -> bool {
-        self.taker.is_pending()
-    }
-
-    fn ask_locks(&mut self) {
-        self.taker.ask_locks();
-    }
-
-    fn wait(&self) -> Wait {
-        self.taker.wait()
-    }
-
-    fn sleeps_on_futex(&self) -> bool {
-        self.taker.sleeps_on_futex()
-    }
-}
-
 impl<Q: Packet, R: Packet> Selectable for Service<Q, R> {
     fn selectee(&mut self) -> Selectee<'_> {
         Selectee::new(&mut self.server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if self.taker.endpoint.segment.is_inherited() {
-            // The parent's, in a forked child: so are the requests, which the parent replies to.
-            return;
-        }
-        if self.open.is_some() {
-            self.no_reply();
-        }
-        self.tell_dropped();
     }
 }
 
