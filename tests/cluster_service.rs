@@ -409,6 +409,28 @@ fn a_reply_may_come_later_and_from_another_thread() {
 }
 
 #[test]
+fn a_reply_that_comes_after_its_call_is_over_is_none_to_a_later_call() {
+    let _watch = Watch::start();
+    let (worker, mut server, mut client) = pair("outlived");
+    let over = client.start(&ask(1)).unwrap();
+    let request = server.recv().unwrap();
+    let (late, later) = (answer(&request), request.defer());
+    drop(server);
+    let outcome = client.wait_timeout(over, FAR).map(drop);
+    assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+    // As many as there can be: the last has its place in the window.
+    let mut server = serve(&worker);
+    let calls: Vec<_> = (2..).take(WINDOW).map(|n| (client.start(&ask(n)).unwrap(), n)).collect();
+    later.reply(&mut server, &late).unwrap();
+    for _ in &calls {
+        reply(server.recv().unwrap());
+    }
+    for (call, number) in calls.into_iter().rev() {
+        check(&client.wait_timeout(call, FAR).unwrap(), number);
+    }
+}
+
+#[test]
 fn a_deferred_reply_that_is_dropped_is_no_reply() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("undeferred");

@@ -2,8 +2,8 @@
 //!
 //! As the round trips beside it: one client, one server, a process each, pinned and spinning; from
 //! before the request is archived until the reply is in hand, checked to be a packet of its type. The
-//! floor is the ring's own round trip with the same packets: what correlation, the window, the
-//! envelope and the group of servers cost is the ratio.
+//! floor is the ring's own round trip with the same packets: what marks, the window and the group of
+//! servers cost is the ratio.
 
 use super::packets::Numbered;
 use super::round_trip::RoundTrip;

@@ -1,9 +1,21 @@
-//! What services need of their rings: an agreement on two types, the ring of a client's replies, and
-//! the calls that it gave up.
+//! What services need of their rings: an agreement on two types, the ring of a client's replies, the
+//! calls that it gave up, and whose a request is.
+//!
+//! ```text
+//!  publisher   sits down ─► since := tail ─► caller := its own ─► requests
+//!  server      request at p ─► caller ─► since ─┬ since ≤ p: that caller's
+//!                                               └ p < since: somebody's who has left
+//! ```
+//!
+//! An entry's next owner finds the tail behind all that the one before claimed. So who reads a caller
+//! and then a later owner's `since` knows it by the position, and who reads both of one reads what was
+//! written before the request.
 
 use super::join::{self, Types, label};
+use super::mixed::MixedPublisher;
 use super::receiver::Receiver;
 use super::ring::Ring;
+use super::taker::Taker;
 use crate::error::OpenError;
 use crate::packet::{Fingerprint, TypeInfo};
 use crate::ring::closing::Closing;
@@ -87,5 +99,30 @@ impl Ring {
 
     fn with_given_up<R>(&self, work: impl FnOnce(&AtomicU64) -> R) -> R {
         work(&self.segment().memory().subscribers()[0].details.handed_out)
+    }
+}
+
+impl MixedPublisher {
+    /// Says whose requests this one publishes from now on. Returns its entry, by which a server
+    /// [finds](Taker::caller) that.
+    pub(crate) fn sign(&self, caller: u64) -> u16 {
+        let writer = &self.sender.writer;
+        let details = &writer.own().details;
+        details.since.store(writer.tail(), Ordering::Relaxed);
+        // Pairs with the acquire in `caller`: who sees this sees `since`.
+        details.caller.store(caller, Ordering::Release);
+        writer.entry as u16
+    }
+}
+
+impl Taker {
+    /// Whose request was published at a position by the publisher of this entry: `Some(None)` if by one
+    /// who has left. `None`: there is no such entry.
+    #[inline]
+    pub(crate) fn caller(&self, entry: u16, position: u64) -> Option<Option<u64>> {
+        let details = &self.group.memory.publishers().get(usize::from(entry))?.details;
+        let caller = details.caller.load(Ordering::Acquire);
+        let is_its = details.since.load(Ordering::Relaxed) <= position;
+        Some(is_its.then_some(caller))
     }
 }

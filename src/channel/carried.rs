@@ -12,7 +12,11 @@ use crate::segment::{Control, Segment};
 
 /// What one publisher knows of its ring's types.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Carried(Vec<(Fingerprint, u16)>);
+pub(crate) struct Carried {
+    /// The one that was asked for last: here, and not behind a pointer.
+    last: Option<(Fingerprint, u16)>,
+    known: Vec<(Fingerprint, u16)>,
+}
 
 impl Carried {
     /// The index of `T`, entering it into the ring if it is new, and what is left of the patience.
@@ -23,9 +27,25 @@ impl Carried {
         patience: Patience,
     ) -> Result<(u16, Patience), SendError> {
         let fingerprint = const { T::TYPE.fingerprint };
-        match self.0.iter().find(|(known, _)| *known == fingerprint) {
-            Some(&(_, index)) => Ok((index, patience)),
-            None => self.enter(&sender.endpoint.segment, &T::TYPE, patience),
+        match self.last {
+            Some((known, index)) if known == fingerprint => Ok((index, patience)),
+            _ => self.look_up(sender, &T::TYPE, patience),
+        }
+    }
+
+    #[inline(never)]
+    fn look_up(
+        &mut self,
+        sender: &Sender,
+        info: &TypeInfo,
+        patience: Patience,
+    ) -> Result<(u16, Patience), SendError> {
+        match self.known.iter().find(|(known, _)| *known == info.fingerprint) {
+            Some(&found) => {
+                self.last = Some(found);
+                Ok((found.1, patience))
+            }
+            None => self.enter(&sender.endpoint.segment, info, patience),
         }
     }
 
@@ -36,7 +56,7 @@ impl Carried {
         info: &TypeInfo,
         patience: Patience,
     ) -> Result<(), SendError> {
-        if self.0.iter().all(|(known, _)| *known != info.fingerprint) {
+        if self.known.iter().all(|(known, _)| *known != info.fingerprint) {
             self.enter(&sender.endpoint.segment, info, patience)?;
         }
         Ok(())
@@ -52,7 +72,7 @@ impl Carried {
         let deadline = patience.deadline();
         let control = lock(segment, patience)?;
         let index = join::register(&control, segment, info).map_err(entering)?;
-        self.0.push((info.fingerprint, index));
+        self.known.push((info.fingerprint, index));
         Ok((index, patience.left(deadline)))
     }
 }

@@ -238,7 +238,7 @@ fn vacancy(control: &Control<'_>, segment: &Segment, side: Side) -> Result<Membe
         Side::Publishers if settings.claims == crate::Claims::Exclusive => {
             OpenError::PublisherTaken {
                 name: segment.name().to_owned(),
-                pid: memory.publishers()[0].seat.pid.load(Ordering::Relaxed),
+                pid: memory.publishers()[0].details.seat.pid.load(Ordering::Relaxed),
             }
         }
         Side::Publishers => OpenError::Full { what: "publishers", limit: settings.max_publishers },

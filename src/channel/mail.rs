@@ -214,8 +214,7 @@ impl<'b> Parcel<'b> {
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {
-        let segment = &self.receiver.endpoint.segment;
-        segment.with_types(|types| types.fingerprint(self.type_index())).map(Fingerprint)
+        self.receiver.types.get(self.type_index()).copied()
     }
 
     fn type_index(&self) -> usize {

@@ -87,7 +87,7 @@ impl<T: Packet> Member<T> {
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }
-        match Opened::open(Job::new(&mut self.taker, taken)) {
+        match Opened::open(Job::new(&mut self.taker)) {
             Ok(opened) => Ok(Taken { opened }),
             Err((job, _)) => Err(corrupt::<T>(job)),
         }
@@ -120,7 +120,8 @@ impl Ring {
 #[cold]
 fn corrupt<T: Packet>(job: Job<'_, Taker>) -> RecvError {
     let what = packet::explain::<T>(job.bytes());
-    let what = format!("at position {}: {what}", job.taken().position);
+    let position = job.worker().group().held().map_or(0, |taken| taken.position);
+    let what = format!("at position {position}: {what}");
     job.done();
     RecvError::Corrupt(what.into())
 }
@@ -133,9 +134,9 @@ pub struct Taken<'a, T: Packet> {
 impl<T: Packet> Taken<'_, T> {
     /// Position, and whether it was handed out before.
     pub fn info(this: &Self) -> Info {
-        let job = this.opened.guard();
-        let redelivered = job.worker().group().is_redelivered();
-        Info { position: job.taken().position, redelivered }
+        let group = this.opened.guard().worker().group();
+        let position = group.held().map_or(0, |taken| taken.position);
+        Info { position, redelivered: group.is_redelivered() }
     }
 
     /// The packet as an owned value. It is not acknowledged yet.

@@ -7,7 +7,7 @@ use super::join::{self, Types};
 use super::mail::{Mail, MailBatch};
 use super::receiver::Receiver;
 use super::reserved::{Reserved, ReservedTail};
-use super::sender::Sender;
+use super::sender::{Cover, Sender};
 use super::waits::publisher_waits;
 use crate::error::OpenError;
 use crate::packet::{AnyBits, Packet, Tail, TypeInfo};
@@ -237,17 +237,6 @@ impl MixedPublisher {
         self.sender.send(packet, index, patience)
     }
 
-    /// Publishes a letter: a packet behind a front, whose length is a multiple of 16.
-    #[inline(always)]
-    pub(crate) fn send_letter<T: Packet>(
-        &mut self,
-        front: &[u8],
-        packet: &T,
-        patience: Patience,
-    ) -> Result<u64, SendError> {
-        self.send_letter_as(front, 0, packet, patience)
-    }
-
     /// Publishes a letter that is but marked.
     #[inline(always)]
     pub(crate) fn send_marked<T: Packet>(
@@ -256,15 +245,15 @@ impl MixedPublisher {
         packet: &T,
         patience: Patience,
     ) -> Result<u64, SendError> {
-        self.send_letter_as(&[], mark, packet, patience)
+        self.send_letter(Cover { mark, ..Cover::NONE }, packet, patience)
     }
 
+    /// Publishes a letter: a packet in a cover.
     // Part of its callers, so that the length of a front is known where it is constant.
     #[inline(always)]
-    fn send_letter_as<T: Packet>(
+    pub(crate) fn send_letter<T: Packet>(
         &mut self,
-        front: &[u8],
-        mark: u16,
+        cover: Cover<'_>,
         packet: &T,
         patience: Patience,
     ) -> Result<u64, SendError> {
@@ -273,7 +262,9 @@ impl MixedPublisher {
             let refusal = join::refusal(&self.sender.endpoint.segment, &T::TYPE);
             return Err(SendError::TypeRefused(Box::new(refusal)));
         }
-        self.sender.send_letter((front, mark), packet, index, patience)
+        // Who sends letters reserves nothing, so no claim was forgotten.
+        self.sender.check_open()?;
+        self.sender.send_shared(cover, packet, index, patience)
     }
 
     /// Enters types into the ring ahead of their first packets: those need no lock then.
@@ -455,11 +446,13 @@ impl MixedSubscriber {
     #[inline(always)]
     fn receive(&mut self, patience: Patience) -> Result<Mail<'_>, RecvError> {
         let taken = self.receiver.take(patience)?;
+        self.receiver.know_type(taken.descriptor.type_index());
         Ok(Mail::new(Hand::new(&mut self.receiver, taken)))
     }
 
     fn receive_batch(&mut self, patience: Patience) -> Result<MailBatch<'_>, RecvError> {
         self.receiver.take_batch(patience, |_| true)?;
+        self.receiver.know_types();
         Ok(MailBatch::new(Hands::new(&mut self.receiver)))
     }
 }

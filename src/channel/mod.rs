@@ -44,6 +44,7 @@ pub use reserved::{Reserved, ReservedTail};
 pub use ring::{CarriedType, Ring, RingBuilder};
 pub(crate) use select::Waitable;
 pub use select::{Selectable, Selectee, select, select_timeout, try_select};
+pub(crate) use sender::Cover;
 pub use subscriber::{Subscriber, Values};
 pub(crate) use taker::Taker;
 pub(crate) use waits::{End, Seat};

@@ -2,6 +2,7 @@
 
 use super::endpoint::{Endpoint, Patience};
 use super::error::RecvError;
+use crate::packet::Fingerprint;
 use crate::ring::closing::Closing;
 use crate::ring::hand::{self, Holder};
 use crate::ring::reader::{Fault, Next, Reader, Taken};
@@ -48,6 +49,8 @@ pub(crate) struct Receiver {
     found: Option<Next>,
     /// Where `recv_copied` copies to, kept as well.
     pub(crate) copy: rkyv::util::AlignedVec<16>,
+    /// The ring's types, as far as packets of any type that came needed them: what is entered stays.
+    pub(crate) types: Vec<Fingerprint>,
 }
 
 impl Receiver {
@@ -55,7 +58,26 @@ impl Receiver {
         // A durable one is told first what it lost while it was gone.
         let found = reader.counted_late().map(Next::Missed);
         let copy = rkyv::util::AlignedVec::new();
-        Self { reader, endpoint, letting, empties: 0, empty_at: 0, rung_at: 0, found, copy }
+        let types = Vec::new();
+        Self { reader, endpoint, letting, empties: 0, empty_at: 0, rung_at: 0, found, copy, types }
+    }
+
+    /// Looks up the ring's types anew, if there may be one at this index that is not known.
+    #[inline]
+    pub(crate) fn know_type(&mut self, index: u16) {
+        if usize::from(index) >= self.types.len() {
+            self.know_types();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn know_types(&mut self) {
+        let known = self.types.len();
+        self.types.extend(self.endpoint.segment.with_types(|table| {
+            let prints = (known..table.len()).map_while(|index| table.fingerprint(index));
+            prints.map(Fingerprint).collect::<Vec<_>>()
+        }));
     }
 
     /// Takes the next packet if it is there, and nothing else is to be done first: the way of most
@@ -323,6 +345,11 @@ impl Receiver {
         }
     }
 
+    /// Has the next call take the packet again that is in hand.
+    pub(crate) fn give_back(&mut self, taken: Taken) {
+        self.found = Some(Next::Taken(taken));
+    }
+
     /// Copies a packet in hand out of the ring and releases it.
     pub(crate) fn copy_out(&mut self, taken: &Taken) {
         self.copy.clear();
@@ -337,6 +364,16 @@ impl Receiver {
         // What a look found and nobody received is still to come.
         let next = if self.found.is_some() { hand.start } else { hand.end };
         self.tail().saturating_sub(next)
+    }
+
+    /// Whether something is claimed and not committed, behind which more may lie. Its owner may be
+    /// dead: if so, it is cleared away.
+    pub(crate) fn is_held_up(&mut self) -> bool {
+        let is_claimed = self.reader.is_claimed();
+        if is_claimed {
+            self.endpoint.ask_locks();
+        }
+        is_claimed
     }
 
     /// Whether the next receive has something to tell though there may be no packet for it.

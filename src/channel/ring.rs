@@ -302,7 +302,7 @@ impl RingBuilder {
         self
     }
 
-    /// Makes it a ring of letters: each packet begins with an envelope.
+    /// Makes it a ring of letters: a cluster's, whose packets say more than their type.
     pub(crate) fn letters(self) -> Self {
         self.or_else(|default| default.letters = true)
     }

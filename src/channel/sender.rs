@@ -20,6 +20,27 @@ use crate::wait::{Deadline, PENDING};
 /// Packets claimed at once by `send_all`.
 const BATCH: usize = 64;
 
+/// What a letter has beside its packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cover<'a> {
+    /// What lies before its archive: a multiple of 16 bytes.
+    pub(crate) front: &'a [u8],
+    /// What its header is marked with.
+    pub(crate) mark: u16,
+    /// Most bytes of its archive.
+    pub(crate) limit: usize,
+}
+
+impl<'a> Cover<'a> {
+    /// None.
+    pub(crate) const NONE: Self = Self { front: &[], mark: 0, limit: usize::MAX };
+
+    /// A front alone.
+    pub(crate) fn of(front: &'a [u8]) -> Self {
+        Self { front, ..Self::NONE }
+    }
+}
+
 /// The untyped part of a publisher.
 pub(crate) struct Sender {
     pub(crate) writer: Writer,
@@ -46,15 +67,32 @@ impl Sender {
         type_index: u16,
         patience: Patience,
     ) -> Result<u64, SendError> {
-        // The way of most flat packets in an exclusive ring, short and straight: nothing was
-        // forgotten there, nothing is to be measured, and the claim is arithmetic.
-        if let (Some(len), Claims::Exclusive) = (T::FLAT_LEN, self.writer.claims) {
-            self.check_open()?;
-            if self.writer.has_claimed(span(len)) {
-                return self.publish(&[], value, Descriptor::data(len, type_index));
+        match (T::FLAT_LEN, self.writer.claims) {
+            // The way of most flat packets in an exclusive ring, short and straight: nothing was
+            // forgotten there, nothing is to be measured, and the claim is arithmetic.
+            (Some(len), Claims::Exclusive) => {
+                self.check_open()?;
+                if self.writer.has_claimed(span(len)) {
+                    return self.publish(value, Descriptor::data(len, type_index));
+                }
             }
+            (Some(_), Claims::Shared) => return self.send_flat_shared(value, type_index, patience),
+            // What archives a packet is long, and becomes part of the one place that calls it.
+            (None, _) => {}
         }
         self.claim_and_send(value, type_index, patience)
+    }
+
+    /// Publishes one flat packet in a shared ring.
+    #[inline(never)]
+    fn send_flat_shared<T: Packet>(
+        &mut self,
+        value: &T,
+        type_index: u16,
+        patience: Patience,
+    ) -> Result<u64, SendError> {
+        self.begin()?;
+        self.send_shared(Cover::NONE, value, type_index, patience)
     }
 
     #[inline(never)]
@@ -67,34 +105,40 @@ impl Sender {
         self.begin()?;
         let len = packet::measure(value, &mut self.scratch)?;
         self.claim(len, patience)?;
-        self.publish(&[], value, Descriptor::data(len, type_index))
+        self.publish(value, Descriptor::data(len, type_index))
     }
 
-    /// Publishes one packet with a mark and behind a front, whose length is a multiple of 16. What
-    /// `TooLarge` says is with the front.
+    /// Publishes one packet in a cover in a shared ring, where no claim is open: after [`begin`](Self::begin).
+    /// What `TooLarge` says of the ring's own limit is with the front.
     #[inline(always)]
-    pub(crate) fn send_letter<T: Packet>(
+    pub(crate) fn send_shared<T: Packet>(
         &mut self,
-        (front, mark): (&[u8], u16),
+        Cover { front, mark, limit }: Cover<'_>,
         value: &T,
         type_index: u16,
         patience: Patience,
     ) -> Result<u64, SendError> {
-        self.begin()?;
-        let len = front.len().saturating_add(packet::measure(value, &mut self.scratch)?);
-        self.claim(len, patience)?;
-        self.publish(front, value, Descriptor::data(len, type_index).marked(mark))
+        let needed = packet::measure(value, &mut self.scratch)?;
+        if needed > limit {
+            return Err(SendError::TooLarge { needed, limit });
+        }
+        let len = front.len().saturating_add(needed);
+        self.check_len(len)?;
+        let span = span(len);
+        if let Err(full) = self.writer.claim_one_here(span) {
+            self.claim_slowly(full, patience, &mut |writer| writer.claim(span))?;
+        }
+        self.fill(front, value, len)?;
+        let position = self.writer.commit_shared(Descriptor::data(len, type_index).marked(mark));
+        step(Step::CommitWake);
+        self.endpoint.ring_subscribers();
+        Ok(position)
     }
 
     /// Fills the claim that was made for a packet, commits it and wakes who waits for it.
     #[inline(always)]
-    fn publish<T: Packet>(
-        &mut self,
-        front: &[u8],
-        value: &T,
-        descriptor: Descriptor,
-    ) -> Result<u64, SendError> {
-        self.fill(front, value, descriptor.len() as usize)?;
+    fn publish<T: Packet>(&mut self, value: &T, descriptor: Descriptor) -> Result<u64, SendError> {
+        self.fill(&[], value, descriptor.len() as usize)?;
         let position = self.writer.commit(descriptor);
         step(Step::CommitWake);
         self.endpoint.ring_subscribers();
@@ -220,7 +264,7 @@ impl Sender {
     }
 
     #[inline]
-    fn check_open(&self) -> Result<(), SendError> {
+    pub(crate) fn check_open(&self) -> Result<(), SendError> {
         match Closing::of(&self.writer.memory) {
             Closing::Closed => Err(SendError::Closed),
             Closing::Open | Closing::Left => Ok(()),
@@ -365,7 +409,7 @@ fn waiting_for(memory: &Memory, gate: Gate) -> WaitingFor {
             }
         }
         Some(Member::Publisher(index)) => WaitingFor::Publisher {
-            pid: memory.publishers()[index].seat.pid.load(Ordering::Relaxed),
+            pid: memory.publishers()[index].details.seat.pid.load(Ordering::Relaxed),
         },
         Some(Member::Desk(_)) | None => WaitingFor::Claim,
     }

@@ -35,14 +35,33 @@ impl Taker {
         Self { group, endpoint, orphans, ask_at: Deadline::after(IDLE) }
     }
 
+    /// Takes the next packet if it is there, or comes at once, and nothing else is to be done first: the
+    /// way of most packets, short and straight. `None` says nothing: [`take`](Self::take) is to be asked.
+    #[inline(always)]
+    pub(crate) fn take_ready(&mut self, patience: Patience) -> Option<Taken> {
+        let mut may_glance = true;
+        loop {
+            let taken = self.group.take_ready();
+            if taken.is_some() || !std::mem::take(&mut may_glance) || !self.glance(patience) {
+                return taken;
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn glance(&self, patience: Patience) -> bool {
+        let group = &self.group;
+        !matches!(patience, Patience::None) && self.endpoint.waiter.glance(|| group.is_ready())
+    }
+
     /// Takes the next packet, or gives again what is in hand.
     pub(crate) fn take(&mut self, patience: Patience) -> Result<Taken, RecvError> {
         // Where others get what the dead had in hand, also if there is always a next packet.
         if self.orphans == Orphans::Adopted && self.ask_at.has_passed() {
             self.ask();
         }
-        if !matches!(patience, Patience::None) && !self.group.is_ready() {
-            self.endpoint.waiter.glance(|| self.group.is_ready());
+        if !self.group.is_ready() {
+            self.glance(patience);
         }
         match self.group.take() {
             Next::Taken(taken) => Ok(taken),

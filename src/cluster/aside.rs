@@ -8,7 +8,8 @@
 //!
 //! No more than a caller has calls in flight can lie here of each.
 
-use super::server::CallerId;
+use super::call::Asked;
+use super::names::CallerId;
 use crate::wait::Deadline;
 use rkyv::util::AlignedVec;
 use std::collections::VecDeque;
@@ -19,10 +20,7 @@ const EVERY: Duration = Duration::from_millis(50);
 
 /// One request.
 pub(super) struct SetAside {
-    pub(super) caller: CallerId,
-    pub(super) correlation: u64,
-    /// Where it was published.
-    pub(super) position: u64,
+    pub(super) asked: Asked,
     pub(super) type_index: u16,
     pub(super) archive: AlignedVec<16>,
 }
@@ -55,7 +53,7 @@ impl Aside {
 
     /// Whether a request of this caller is here.
     pub(super) fn is_of(&self, caller: CallerId) -> bool {
-        self.list.iter().any(|request| request.caller == caller)
+        self.list.iter().any(|request| request.asked.caller == caller)
     }
 
     /// Whose requests are here, if it is time to try again.
@@ -66,8 +64,8 @@ impl Aside {
         self.try_at = Deadline::after(EVERY);
         let mut callers: Vec<CallerId> = Vec::new();
         for request in &self.list {
-            if !callers.contains(&request.caller) {
-                callers.push(request.caller);
+            if !callers.contains(&request.asked.caller) {
+                callers.push(request.asked.caller);
             }
         }
         callers
@@ -75,7 +73,7 @@ impl Aside {
 
     /// Forgets what a caller asked that is gone.
     pub(super) fn forget(&mut self, caller: CallerId) {
-        self.list.retain(|request| request.caller != caller);
+        self.list.retain(|request| request.asked.caller != caller);
     }
 
     /// Forgets all but those.
@@ -85,14 +83,14 @@ impl Aside {
 
     /// Whether one of these callers' requests is here.
     pub(super) fn has_of(&self, reached: impl Fn(CallerId) -> bool) -> bool {
-        self.list.iter().any(|request| reached(request.caller))
+        self.list.iter().any(|request| reached(request.asked.caller))
     }
 
     /// The first of these callers' requests, to be answered.
     pub(super) fn take_of(&mut self, reached: impl Fn(CallerId) -> bool) -> Option<SetAside> {
-        let index = self.list.iter().position(|request| reached(request.caller))?;
+        let index = self.list.iter().position(|request| reached(request.asked.caller))?;
         let request = self.list.remove(index)?;
-        self.answered = Some(request.position);
+        self.answered = Some(request.asked.position);
         Some(request)
     }
 
@@ -103,7 +101,7 @@ impl Aside {
 
     /// The positions between which all of them are.
     pub(super) fn range(&self) -> Option<(u64, u64)> {
-        let all = || self.list.iter().map(|request| request.position).chain(self.answered);
+        let all = || self.list.iter().map(|request| request.asked.position).chain(self.answered);
         all().min().zip(all().max())
     }
 }
@@ -112,10 +110,12 @@ impl Aside {
 mod tests {
     use super::*;
     use crate::cluster::WorkerId;
+    use crate::cluster::call::Lane;
 
     fn request(worker: u16, position: u64) -> SetAside {
-        let caller = CallerId { worker: WorkerId(worker), ring: 7 };
-        SetAside { caller, correlation: 0, position, type_index: 0, archive: AlignedVec::new() }
+        let caller = CallerId::of(WorkerId(worker), 7);
+        let asked = Asked { caller, position, lane: Lane(0) };
+        SetAside { asked, type_index: 0, archive: AlignedVec::new() }
     }
 
     #[test]
@@ -126,16 +126,16 @@ mod tests {
             aside.push(request(worker, position));
         }
         assert_eq!(aside.range(), Some((5, 9)));
-        let second = |caller: CallerId| caller.worker == WorkerId(2);
+        let second = |caller: CallerId| caller.worker() == WorkerId(2);
         assert!(aside.has_of(second));
-        assert_eq!(aside.take_of(second).unwrap().position, 6);
+        assert_eq!(aside.take_of(second).unwrap().asked.position, 6);
         assert!(!aside.has_of(second) && aside.take_of(second).is_none());
         aside.is_answered();
-        assert_eq!(aside.take_of(|_| true).unwrap().position, 5);
+        assert_eq!(aside.take_of(|_| true).unwrap().asked.position, 5);
         assert_eq!(aside.range(), Some((5, 9)), "it is being answered");
         aside.is_answered();
         assert_eq!(aside.range(), Some((9, 9)));
-        aside.forget(CallerId { worker: WorkerId(1), ring: 7 });
+        aside.forget(CallerId::of(WorkerId(1), 7));
         assert_eq!((aside.range(), aside.is_empty()), (None, true));
     }
 }

@@ -4,8 +4,8 @@
 //! server died or that there is none, and that nothing else is taken for that: a reply that is deferred,
 //! or one to a call that was given up. A reply that is found stays in place for whoever asks for it.
 
-use super::client::{Client, Kind};
-use super::envelope::Envelope;
+use super::client::Client;
+use super::mark::Kind;
 use crate::channel::{Selectable, Selectee, Waitable};
 use crate::packet::Packet;
 use crate::segment::layout::Bell;
@@ -17,11 +17,10 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     fn has_reply(&mut self) -> bool {
         while self.replies.has_next() {
             let Some(taken) = self.replies.found_packet() else { return true };
-            let envelope = Envelope::split(self.replies.payload(&taken)).map(|(found, ..)| found);
-            let is_wanted = envelope.is_some_and(|envelope| {
-                let call = self.calls.call(envelope.correlation);
-                let is_wanted = self.calls.open().any(|open| open == call);
-                is_wanted && envelope.kind != Kind::Deferred as u8
+            let is_wanted = self.addressed(&taken).is_some_and(|letter| {
+                let one = self.calls.at(letter.lane, letter.position);
+                let is_open = one.is_some_and(|one| !one.is_given_up && one.outcome.is_none());
+                is_open && letter.kind != Kind::Deferred
             });
             // In place, for whoever asks for it.
             if is_wanted || self.note_next().is_err() {

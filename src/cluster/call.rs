@@ -2,25 +2,57 @@
 //!
 //! A call takes room in its client's window from its start until its reply is read, or it is known that
 //! there is none, whether somebody still waits for it or not: so there is always room for the replies,
-//! and a bit that says that a call was given up is no other call's as long as its request can be taken.
+//! and a lane is no other call's as long as a request or a reply of its call can come.
 
 use super::error::CallError;
+use super::names::CallerId;
 use crate::channel::Ring;
 use rkyv::util::AlignedVec;
 
 /// Calls that one client may have in flight.
 pub(super) const WINDOW: usize = 32;
-/// Calls are told apart by their number, and given up by their number modulo this.
-const BITS: u64 = 64;
 
-/// A call in flight: its client, and a number. Dropping it cancels nothing: see
-/// [`Client::cancel`](super::Client::cancel).
+/// A call's number modulo the window: no two calls in flight have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lane(pub(super) u8);
+
+impl Lane {
+    fn of(number: u64) -> Self {
+        Self((number % WINDOW as u64) as u8)
+    }
+
+    /// Its bit among those of calls that were given up.
+    pub(super) fn bit(self) -> u64 {
+        1 << self.0
+    }
+}
+
+/// A call in flight. Dropping it cancels nothing: see [`Client::cancel`](super::Client::cancel).
+// Its number. A client's first is drawn at random from 64 bits, so another client's is none of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Call {
-    /// The number of its client's ring of replies, which was drawn at random.
-    client: u64,
-    /// Its own: what letters call its correlation.
-    pub(super) number: u64,
+pub struct Call(u64);
+
+impl Call {
+    #[inline]
+    pub(super) fn lane(self) -> Lane {
+        Lane::of(self.0)
+    }
+}
+
+/// A call as its server knows it: whose it is, and which of its requests.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub(super) caller: CallerId,
+    /// Where the request was published.
+    pub(super) position: u64,
+    pub(super) lane: Lane,
+}
+
+impl Asked {
+    /// By nobody.
+    pub(super) const NOTHING: Self =
+        Self { caller: CallerId::NOBODY, position: u64::MAX, lane: Lane(0) };
 }
 
 /// What came of a call, and was not asked for yet.
@@ -44,14 +76,12 @@ pub(super) struct InFlight {
     pub(super) is_given_up: bool,
     /// The server that is going to reply later: its entry, and how many have sat there.
     pub(super) deferred: Option<(usize, u64)>,
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<Box<Outcome>>,
 }
 
 /// All of a client's.
 #[derive(Debug)]
 pub(super) struct Calls {
-    /// The number of the client's ring.
-    client: u64,
     list: Vec<InFlight>,
     next: u64,
     /// One bit a call that was given up.
@@ -59,9 +89,9 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Those of the client whose ring has this number: none yet.
-    pub(super) fn of(client: u64) -> Self {
-        Self { client, list: Vec::new(), next: 0, given_up: 0 }
+    /// None yet: the first will have this number, which was drawn.
+    pub(super) fn from(next: u64) -> Self {
+        Self { list: Vec::with_capacity(WINDOW), next, given_up: 0 }
     }
 
     /// Whether no more may be started.
@@ -69,23 +99,21 @@ impl Calls {
         self.list.len() >= WINDOW
     }
 
-    /// How many are in flight.
-    pub(super) fn count(&self) -> usize {
-        self.list.len()
+    /// Whether none is in flight.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
-    /// A number for a new call, whose bit no call in flight has.
+    /// A new call, whose lane no call in flight has.
+    #[inline]
     pub(super) fn number(&mut self) -> Call {
-        while self.list.iter().any(|one| bit(one.call.number) == bit(self.next)) {
-            self.next += 1;
+        while self.list.iter().any(|one| one.call.lane() == Lane::of(self.next)) {
+            self.next = self.next.wrapping_add(1);
         }
-        self.next += 1;
-        self.call(self.next - 1)
-    }
-
-    /// The call of this number.
-    pub(super) fn call(&self, number: u64) -> Call {
-        Call { client: self.client, number }
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        Call(number)
     }
 
     /// Enters a call whose request was published.
@@ -99,14 +127,31 @@ impl Calls {
         self.list.iter_mut().find(|one| one.call == call)
     }
 
+    /// The call in flight that has a lane, and a request that was published there if that is known.
+    #[inline]
+    pub(super) fn at(&mut self, lane: Lane, position: Option<u64>) -> Option<&mut InFlight> {
+        let one = self.list.iter_mut().find(|one| one.call.lane() == lane)?;
+        position.is_none_or(|position| position == one.position).then_some(one)
+    }
+
+    /// Where a call is among those that somebody waits for, and of which nothing came yet.
+    #[inline]
+    pub(super) fn index_of_open(&self, call: Call) -> Option<usize> {
+        self.list
+            .iter()
+            .position(|one| one.call == call && !one.is_given_up && one.outcome.is_none())
+    }
+
+    /// Takes the call at this index out: it is over.
+    #[inline]
+    pub(super) fn end_at(&mut self, index: usize) {
+        self.list.swap_remove(index);
+    }
+
     /// Takes a call out: it is over.
     pub(super) fn end(&mut self, call: Call) {
         let Some(index) = self.list.iter().position(|one| one.call == call) else { return };
-        let last = self.list.len() - 1;
-        if index != last {
-            self.list.swap(index, last);
-        }
-        self.list.truncate(last);
+        self.end_at(index);
     }
 
     /// Those that somebody may ask for.
@@ -134,7 +179,7 @@ impl Calls {
     pub(super) fn give_up(&mut self, call: Call, ring: &Ring) {
         let Some(one) = self.get(call) else { return };
         one.is_given_up = true;
-        if !matches!(one.outcome.take(), None | Some(Outcome::Untaken)) {
+        if one.outcome.take().is_some_and(|outcome| !matches!(*outcome, Outcome::Untaken)) {
             self.end(call);
         }
         self.withhold(call, ring);
@@ -142,14 +187,14 @@ impl Calls {
 
     /// Has servers leave the request of a call that they have not begun with.
     pub(super) fn withhold(&mut self, call: Call, ring: &Ring) {
-        self.given_up |= bit(call.number);
+        self.given_up |= call.lane().bit();
         ring.give_up(self.given_up);
     }
 
-    /// Says that a call is wanted, whoever had its bit before.
+    /// Says that a call is wanted, whoever had its lane before.
     pub(super) fn want(&mut self, call: Call, ring: &Ring) {
-        if self.given_up & bit(call.number) != 0 {
-            self.given_up &= !bit(call.number);
+        if self.given_up & call.lane().bit() != 0 {
+            self.given_up &= !call.lane().bit();
             ring.give_up(self.given_up);
         }
     }
@@ -158,9 +203,4 @@ impl Calls {
     pub(super) fn given_up(&self) -> Vec<Call> {
         self.list.iter().filter(|one| one.is_given_up).map(|one| one.call).collect()
     }
-}
-
-/// The bit of the call of this number among those that were given up.
-pub(super) fn bit(number: u64) -> u64 {
-    1 << (number % BITS)
 }

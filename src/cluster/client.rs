@@ -4,10 +4,10 @@
 //! request in hand is seen in the service's ring, and whether that one lives is asked of the kernel
 //! after each short sleep: so a server that dies is known of at once, and not at a deadline.
 
-use super::call::{Call, Calls, Outcome, WINDOW};
-use super::envelope::Envelope;
+use super::call::{Call, Calls, Lane, Outcome, WINDOW};
 use super::error::CallError;
-use super::names::{Object, WorkerId};
+use super::mark::{self, FRONT, Kind, ReplyMark, RequestMark};
+use super::names::{CallerId, Object};
 use super::worker::Worker;
 use crate::channel::{MixedPublisher, Patience, Receiver, RecvError, Ring, RingBuilder, SendError};
 use crate::error::OpenError;
@@ -24,17 +24,6 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-/// What kind of letter one is, in a ring of replies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The reply.
-    Reply = 1,
-    /// There is none.
-    NoReply = 2,
-    /// It comes later.
-    Deferred = 3,
-}
-
 /// The shape of a ring of replies.
 pub(super) struct Replies {
     capacity: usize,
@@ -48,7 +37,7 @@ pub(super) const REPLIES: Replies = {
     let capacity: usize = 1 << 20;
     let slots = capacity / 64;
     let span = (slots - WINDOW) / (WINDOW + 1);
-    Replies { capacity, limit: span * 64 - 16 - 16 }
+    Replies { capacity, limit: span * 64 - 16 - FRONT }
 };
 
 /// How a ring of replies is made that so many servers may reply to. Each place takes 256 bytes: in a
@@ -82,9 +71,8 @@ pub struct Client<Q: Packet, R: Packet> {
     pub(super) replies: Receiver,
     own: Ring,
     reply_type: u16,
-    id: WorkerId,
-    /// The number of its ring, in hexadecimal: the name in a request's envelope.
-    name: [u8; 16],
+    /// Its publisher's entry among those of the requests, where servers find who it is.
+    entry: u16,
     pub(super) calls: Calls,
     /// A reply that came while another was waited for.
     kept: AlignedVec<16>,
@@ -111,6 +99,11 @@ fn answer(outcome: Result<(), SendError>) -> Result<(), CallError> {
     })
 }
 
+#[cold]
+fn corrupt<R: Packet>(archive: &[u8]) -> CallError {
+    CallError::Corrupt(packet::explain::<R>(archive).into())
+}
+
 /// Why a call has no reply, as a letter of its server says.
 #[cold]
 fn why_none(archive: &[u8]) -> CallError {
@@ -124,10 +117,20 @@ fn why_none(archive: &[u8]) -> CallError {
     }
 }
 
-/// A number in sixteen hexadecimal digits.
-pub(super) fn digits(number: u64) -> [u8; 16] {
-    let digit = |place: usize| b"0123456789abcdef"[(number >> (60 - 4 * place)) as usize & 15];
-    std::array::from_fn(digit)
+/// Which call a letter belongs to, and what it says of it.
+pub(super) struct Addressed {
+    pub(super) kind: Kind,
+    pub(super) lane: Lane,
+    /// Where the request was published; `None`: it is at hand, and the lane says enough.
+    pub(super) position: Option<u64>,
+}
+
+impl Addressed {
+    /// Bytes before its archive.
+    #[inline]
+    fn front(&self) -> usize {
+        if self.position.is_some() { FRONT } else { 0 }
+    }
 }
 
 /// What came of one call of several.
@@ -180,21 +183,22 @@ impl Worker {
     /// service has other requests or replies.
     pub fn client<Q: Packet, R: Packet>(&self, name: &str) -> Result<Client<Q, R>, OpenError> {
         let (service, _) = self.requests::<Q, R>(name)?;
-        let number = crate::sys::random()
+        let drawn = crate::sys::random()
             .map_err(|errno| OpenError::system("draw a number for", "a client", errno))?;
+        let id = CallerId::of(self.id(), drawn);
         let servers = service.settings().max_subscribers;
-        let own = self.open(Object::Replies(self.id(), number), settings(servers))?;
+        let own = self.open(Object::Replies(id), settings(servers))?;
         let (replies, reply_type) = own.replies(&R::TYPE)?;
         let requests = service.mixed_publisher()?;
+        let entry = requests.sign(id.0);
         Ok(Client {
             requests,
             service,
             replies,
             own,
             reply_type,
-            id: self.id(),
-            name: digits(number),
-            calls: Calls::of(number),
+            entry,
+            calls: Calls::from(drawn),
             kept: AlignedVec::new(),
             unreadable: 0,
             ask_at: Deadline::after(IDLE),
@@ -329,15 +333,13 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             self.make_room()?;
         }
         let call = self.calls.number();
-        // How many are in flight says whether it has replies that it has not read.
-        let kind = self.calls.count() as u8 + 1;
-        let envelope = Envelope { sender: self.id, kind, correlation: call.number };
-        let front = envelope.with_name(&self.name);
+        let is_only = self.calls.is_empty();
+        let mark = RequestMark { entry: self.entry, is_only, lane: call.lane() }.word();
         self.calls.want(call, &self.own);
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             let patience = Patience::For(left.map_or(PENDING, |left| left.min(PENDING)));
-            match self.requests.send_letter(&front, request, patience) {
+            match self.requests.send_marked(mark, request, patience) {
                 Ok(position) => {
                     self.calls.begin(call, position);
                     return Ok(call);
@@ -377,9 +379,40 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         Err(CallError::Busy { limit: WINDOW })
     }
 
+    #[inline]
     fn finish(&mut self, call: Call, end: Option<Instant>) -> Result<Reply<'_, R>, CallError> {
+        match self.ready(call) {
+            Some(taken) => self.open_in_place(taken, 0),
+            None => self.finish_slowly(call, end),
+        }
+    }
+
+    #[inline(never)]
+    fn finish_slowly(
+        &mut self,
+        call: Call,
+        end: Option<Instant>,
+    ) -> Result<Reply<'_, R>, CallError> {
         let found = self.until(call, end)?;
         self.open(found)
+    }
+
+    /// The reply to a call, if it is the next letter and comes at once: the way of most, short and
+    /// straight.
+    #[inline(always)]
+    fn ready(&mut self, call: Call) -> Option<Taken> {
+        let index = self.calls.index_of_open(call)?;
+        let taken = self.replies.take_ready(Patience::For(PENDING))?;
+        let mark = ReplyMark { kind: Kind::Reply, lane: call.lane() };
+        let is_its = taken.descriptor.mark() == mark.word()
+            && taken.descriptor.type_index() == self.reply_type;
+        if is_its {
+            self.calls.end_at(index);
+            Some(taken)
+        } else {
+            self.replies.give_back(taken);
+            None
+        }
     }
 
     /// Waits for what comes of a call.
@@ -424,20 +457,27 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         };
         match one.outcome.take() {
             None => Ok(None),
-            Some(Outcome::Failed(error)) => {
+            Some(outcome) => self.come_out(call, *outcome).map(Some),
+        }
+    }
+
+    #[cold]
+    fn come_out(&mut self, call: Call, outcome: Outcome) -> Result<Found, CallError> {
+        match outcome {
+            Outcome::Failed(error) => {
                 self.calls.end(call);
                 Err(error)
             }
-            Some(Outcome::Untaken) => {
+            Outcome::Untaken => {
                 // A server that comes later leaves it. Until then it counts as in flight, and no
-                // other call has its bit.
+                // other call has its lane.
                 self.calls.give_up(call, &self.own);
                 Err(CallError::NoService)
             }
-            Some(Outcome::Reply(archive)) => {
+            Outcome::Reply(archive) => {
                 self.calls.end(call);
                 self.kept = archive;
-                Ok(Some(Found::Kept))
+                Ok(Found::Kept)
             }
         }
     }
@@ -454,68 +494,69 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         patience: Patience,
         wanted: Option<Call>,
     ) -> Result<Option<Option<Found>>, CallError> {
-        let taken = match self.replies.take_ready(patience) {
-            Some(taken) => taken,
-            None => match self.replies.take(patience) {
-                Ok(taken) => taken,
-                Err(RecvError::Empty | RecvError::Timeout) => return Ok(None),
-                Err(error) => return Err(CallError::Corrupt(error.to_string().into())),
-            },
+        let taken = match self.replies.take(patience) {
+            Ok(taken) => taken,
+            Err(RecvError::Empty | RecvError::Timeout) => return Ok(None),
+            Err(error) => return Err(CallError::Corrupt(error.to_string().into())),
         };
-        let payload = self.replies.payload(&taken);
-        let found = match Envelope::split(payload) {
-            Some((envelope, _, front)) => {
-                let is_wanted = wanted == Some(self.calls.call(envelope.correlation));
-                self.note(taken, &envelope, front, is_wanted)
-            }
-            None => {
-                self.unreadable += 1;
-                None
-            }
-        };
+        let found = self.note(taken, wanted);
         if found.is_none() {
             self.replies.let_go();
         }
         Ok(Some(found))
     }
 
+    /// What a letter says of itself.
+    #[inline]
+    pub(super) fn addressed(&self, taken: &Taken) -> Option<Addressed> {
+        let ReplyMark { kind, lane } = ReplyMark::of(taken.descriptor.mark())?;
+        let position = match kind {
+            Kind::Reply => None,
+            _ => Some(mark::position(self.replies.payload(taken))?),
+        };
+        Some(Addressed { kind, lane, position })
+    }
+
     /// Notes what a letter says of its call; a reply that is wanted is returned.
-    fn note(
-        &mut self,
-        taken: Taken,
-        envelope: &Envelope,
-        front: usize,
-        wanted: bool,
-    ) -> Option<Found> {
-        let call = self.calls.call(envelope.correlation);
-        let archive = &self.replies.payload(&taken)[front..];
-        let one = self.calls.get(call)?;
-        if envelope.kind == Kind::Deferred as u8 {
+    #[inline]
+    fn note(&mut self, taken: Taken, wanted: Option<Call>) -> Option<Found> {
+        let Some(letter) = self.addressed(&taken) else {
+            self.unreadable += 1;
+            return None;
+        };
+        let one = self.calls.at(letter.lane, letter.position)?;
+        let call = one.call;
+        let is_reply = matches!(letter.kind, Kind::Reply | Kind::Late)
+            && taken.descriptor.type_index() == self.reply_type;
+        if is_reply && wanted == Some(call) && !one.is_given_up {
+            self.calls.end(call);
+            return Some(Found::InPlace(taken, letter.front()));
+        }
+        self.note_slowly(taken, &letter, is_reply);
+        None
+    }
+
+    #[inline(never)]
+    fn note_slowly(&mut self, taken: Taken, letter: &Addressed, is_reply: bool) {
+        let archive = &self.replies.payload(&taken)[letter.front()..];
+        let Some(one) = self.calls.at(letter.lane, letter.position) else { return };
+        if letter.kind == Kind::Deferred {
             match packet::validate::<[u64; 2]>(archive) {
                 Ok(words) => {
                     one.deferred = Some((words[0].to_native() as usize, words[1].to_native()));
                 }
                 Err(_) => self.unreadable += 1,
             }
-            return None;
-        }
-        if one.is_given_up {
+        } else if one.is_given_up {
+            let call = one.call;
             self.calls.end(call);
-            return None;
-        }
-        let is_reply = envelope.kind == Kind::Reply as u8;
-        if is_reply && taken.descriptor.type_index() == self.reply_type {
-            if wanted {
-                self.calls.end(call);
-                return Some(Found::InPlace(taken, front));
-            }
+        } else if is_reply {
             let mut copy = AlignedVec::with_capacity(archive.len());
             copy.extend_from_slice(archive);
-            one.outcome = Some(Outcome::Reply(copy));
+            one.outcome = Some(Box::new(Outcome::Reply(copy)));
         } else {
-            one.outcome = Some(Outcome::Failed(why_none(archive)));
+            one.outcome = Some(Box::new(Outcome::Failed(why_none(archive))));
         }
-        None
     }
 
     /// After a sleep without a letter: is anybody at it still? Notes what became of it, if not.
@@ -530,7 +571,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             self.is_lost(call)?.then(|| Outcome::Failed(self.loss()))
         };
         if let Some(one) = self.calls.get(call).filter(|_| outcome.is_some()) {
-            one.outcome = outcome;
+            one.outcome = outcome.map(Box::new);
         }
         Ok(())
     }
@@ -573,8 +614,12 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         if is_held || self.service.is_aside(one.position) {
             return Ok(false);
         }
-        // Letters come before the hand: what was sent is there by now.
+        // Letters come before the hand: what was sent is there by now, though maybe behind what another
+        // server is just sending.
         while self.note_next()? {}
+        if self.replies.is_held_up() {
+            return Ok(false);
+        }
         let Some(one) = self.calls.get(call) else { return Ok(false) };
         let is_deferred =
             one.deferred.is_some_and(|(entry, stays)| self.service.is_there(entry, stays));
@@ -591,22 +636,24 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     }
 
     fn open(&mut self, found: Found) -> Result<Reply<'_, R>, CallError> {
-        let corrupt = |bytes: &[u8]| CallError::Corrupt(packet::explain::<R>(bytes).into());
         match found {
             Found::Kept => match Opened::open(Copied::new(&self.kept)) {
                 Ok(opened) => Ok(Reply(Inner::Kept(opened))),
-                Err((guard, _)) => Err(corrupt(guard.bytes())),
+                Err((guard, _)) => Err(corrupt::<R>(guard.bytes())),
             },
-            Found::InPlace(taken, front) => {
-                let hand = Behind::new(Hand::new(&mut self.replies, taken), front);
-                let Ok(hand) = hand else {
-                    return Err(CallError::Corrupt("a reply without an end".into()));
-                };
-                match Opened::open(hand) {
-                    Ok(opened) => Ok(Reply(Inner::InPlace(opened))),
-                    Err((guard, _)) => Err(corrupt(guard.bytes())),
-                }
-            }
+            Found::InPlace(taken, front) => self.open_in_place(taken, front),
+        }
+    }
+
+    #[inline]
+    fn open_in_place(&mut self, taken: Taken, front: usize) -> Result<Reply<'_, R>, CallError> {
+        let hand = Behind::new(Hand::new(&mut self.replies, taken), front);
+        let Ok(hand) = hand else {
+            return Err(CallError::Corrupt("a reply without an end".into()));
+        };
+        match Opened::open(hand) {
+            Ok(opened) => Ok(Reply(Inner::InPlace(opened))),
+            Err((guard, _)) => Err(corrupt::<R>(guard.bytes())),
         }
     }
 }
@@ -676,13 +723,14 @@ mod tests {
         endpoint.segment.rise(endpoint.member);
     }
 
-    /// Starts a call, takes its request, and says of which kind that is.
-    fn kind(client: &mut Numbers) -> (Call, u8) {
+    /// Starts a call, takes its request, and says whether that says that it is the only one.
+    fn is_only(client: &mut Numbers) -> (Call, bool) {
         let call = client.start(&1).unwrap();
         let (mut requests, _) = client.service.taker(&Types::Any).unwrap();
         let taken = requests.take(Patience::None).unwrap();
-        let (envelope, _, _) = Envelope::read(Job::new(&mut requests, taken).bytes()).unwrap();
-        (call, envelope.kind)
+        let mark = RequestMark::of(taken.descriptor.mark());
+        assert_eq!(mark.lane, call.lane());
+        (call, mark.is_only)
     }
 
     #[test]
@@ -691,7 +739,7 @@ mod tests {
         assert!(matches!(client.call(&1).map(drop), Err(CallError::NoService)));
         let mut server = worker.service::<u64, u64>("double").unwrap();
         assert!(server.try_recv().is_err());
-        assert_eq!(kind(&mut client).1, 1);
+        assert!(is_only(&mut client).1);
     }
 
     #[test]
@@ -701,28 +749,27 @@ mod tests {
         let places = calls.map(|call| client.calls.get(call).unwrap().position);
         // Somebody came after it was found that nobody is there.
         let (mut requests, _) = client.service.taker(&Types::Any).unwrap();
-        let taken = requests.take(Patience::None).unwrap();
+        let _ = requests.take(Patience::None).unwrap();
         for _ in 0..2 {
             assert!(!client.leave(calls[0], places[0]));
             assert_eq!(client.own.given_up(), 0);
-            Job::new(&mut requests, taken).done();
+            Job::new(&mut requests).done();
         }
         assert!(client.leave(calls[1], places[1]));
-        assert_eq!(client.own.given_up(), 2);
+        assert_eq!(client.own.given_up(), calls[1].lane().bit());
     }
 
     #[test]
-    fn a_request_says_how_many_calls_its_client_has_in_flight() {
-        let (worker, mut client) = client("kinds");
+    fn a_request_says_whether_its_client_has_other_calls_in_flight() {
+        let (worker, mut client) = client("alone");
         let mut server = worker.service::<u64, u64>("double").unwrap();
-        let in_flight: Vec<(Call, u8)> = (0..WINDOW).map(|_| kind(&mut client)).collect();
-        let kinds = in_flight.iter().map(|(_, kind)| *kind);
-        assert!(kinds.eq(1..=WINDOW as u8));
+        let in_flight: Vec<(Call, bool)> = (0..WINDOW).map(|_| is_only(&mut client)).collect();
+        assert!(in_flight[0].1 && in_flight[1..].iter().all(|&(_, is_only)| !is_only));
         // Nobody has them any more, and no letter says so: they end.
         for (call, _) in in_flight {
             assert!(matches!(client.wait(call), Err(CallError::ServiceGone)));
         }
-        assert_eq!(kind(&mut client).1, 1);
+        assert!(is_only(&mut client).1);
         assert!(server.try_recv().is_err());
     }
 
@@ -784,6 +831,35 @@ mod tests {
         disturb(&client);
         let (call, reply) = client.wait_any().unwrap();
         assert_eq!((call, reply.unwrap().to_native()), (calls[2], 6));
+    }
+
+    #[test]
+    fn a_reply_behind_what_another_server_is_just_sending_is_waited_for() {
+        let (worker, mut client) = client("behind");
+        let mut server = worker.service::<u64, u64>("double").unwrap();
+        let call = client.start(&1).unwrap();
+        let mut other = client.own.mixed_publisher().unwrap();
+        let unfinished = other.reserve::<u64>().unwrap();
+        server.recv().unwrap().reply(&2).unwrap();
+        assert!(matches!(client.wait_timeout(call, PENDING * 3), Err(CallError::Timeout)));
+        drop(unfinished);
+        assert_eq!(*client.wait(call).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_request_of_one_who_left_is_not_taken_for_that_of_who_came_after() {
+        let (worker, mut left) = client("after");
+        let mut server = worker.service::<u64, u64>("double").unwrap();
+        let _ = left.start(&1).unwrap();
+        let entry = left.entry;
+        drop(left);
+        let mut client = worker.client::<u64, u64>("double").unwrap();
+        assert_eq!(client.entry, entry, "else this tests nothing");
+        let call = client.start(&2).unwrap();
+        let request = server.recv().unwrap();
+        assert_eq!(*request, 2);
+        request.reply(&4).unwrap();
+        assert_eq!(*client.wait(call).unwrap(), 4);
     }
 
     #[test]

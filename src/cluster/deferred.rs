@@ -1,7 +1,7 @@
 //! Replies that come later than the handler.
 
+use super::call::Asked;
 use super::error::ReplyError;
-use super::server::CallerId;
 use super::service::Service;
 use crate::packet::Packet;
 use std::marker::PhantomData;
@@ -32,27 +32,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// ```
 #[derive(Debug)]
 pub struct Deferred<R: Packet> {
-    caller: CallerId,
-    correlation: u64,
+    asked: Asked,
     dropped: Dropped,
     is_over: bool,
     packet: PhantomData<fn(R)>,
 }
 
 /// What deferred replies were dropped.
-pub(super) type Dropped = Arc<Mutex<Vec<(CallerId, u64)>>>;
+pub(super) type Dropped = Arc<Mutex<Vec<Asked>>>;
 
 /// What a deferred reply goes by: a [`Service`].
 pub trait Replier<R: Packet> {
     #[doc(hidden)]
-    fn reply_later(&mut self, to: CallerId, correlation: u64, reply: &R) -> Result<(), ReplyError>;
+    fn reply_later(&mut self, to: Asked, reply: &R) -> Result<(), ReplyError>;
     #[doc(hidden)]
-    fn waits_for(&mut self, to: CallerId, correlation: u64) -> bool;
+    fn waits_for(&mut self, to: Asked) -> bool;
 }
 
 impl<R: Packet> Deferred<R> {
-    pub(super) fn new(caller: CallerId, correlation: u64, dropped: Dropped) -> Self {
-        Self { caller, correlation, dropped, is_over: false, packet: PhantomData }
+    pub(super) fn new(asked: Asked, dropped: Dropped) -> Self {
+        Self { asked, dropped, is_over: false, packet: PhantomData }
     }
 
     /// Replies.
@@ -62,7 +61,7 @@ impl<R: Packet> Deferred<R> {
     /// As [`Request::reply`](super::Request::reply); [`Open`](ReplyError::Open) if `service` is another
     /// one than the request came to and cannot reach the caller now, who is told that there is no reply.
     pub fn reply(mut self, service: &mut impl Replier<R>, reply: &R) -> Result<(), ReplyError> {
-        let outcome = service.reply_later(self.caller, self.correlation, reply);
+        let outcome = service.reply_later(self.asked, reply);
         // One that cannot be sent is no reply.
         self.is_over = !matches!(outcome, Err(ReplyError::Open(_) | ReplyError::Full));
         outcome
@@ -70,7 +69,7 @@ impl<R: Packet> Deferred<R> {
 
     /// Whether somebody waits for the reply: the caller lives, and has not given this call up.
     pub fn is_wanted(&self, service: &mut impl Replier<R>) -> bool {
-        service.waits_for(self.caller, self.correlation)
+        service.waits_for(self.asked)
     }
 }
 
@@ -78,17 +77,17 @@ impl<R: Packet> Drop for Deferred<R> {
     fn drop(&mut self) {
         if !self.is_over {
             let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
-            dropped.push((self.caller, self.correlation));
+            dropped.push(self.asked);
         }
     }
 }
 
 impl<Q: Packet, R: Packet> Replier<R> for Service<Q, R> {
-    fn reply_later(&mut self, to: CallerId, correlation: u64, reply: &R) -> Result<(), ReplyError> {
-        self.server.reply(to, correlation, reply)
+    fn reply_later(&mut self, to: Asked, reply: &R) -> Result<(), ReplyError> {
+        self.server.reply_late(to, reply)
     }
 
-    fn waits_for(&mut self, to: CallerId, correlation: u64) -> bool {
-        self.server.is_wanted(to, correlation)
+    fn waits_for(&mut self, to: Asked) -> bool {
+        self.server.is_wanted(to)
     }
 }

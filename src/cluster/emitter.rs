@@ -7,7 +7,7 @@ use super::envelope::Envelope;
 use super::error::EmitError;
 use super::names::WorkerId;
 use super::pattern::check_name;
-use crate::channel::{MixedPublisher, Patience, Seat, SendError, WaitingFor};
+use crate::channel::{Cover, MixedPublisher, Patience, Seat, SendError, WaitingFor};
 use crate::packet::Packet;
 use crate::wait::{Deadline, PENDING, Wait};
 
@@ -46,9 +46,9 @@ impl Emitter {
         patience: Patience,
     ) -> Result<(), EmitError> {
         check_name(event)?;
-        let envelope = Envelope { sender: self.sender, kind: 0, correlation: 0 };
+        let envelope = Envelope { sender: self.sender };
         envelope.front(event, &mut self.front);
-        match self.out.send_letter(&self.front, packet, Patience::None) {
+        match self.out.send_letter(Cover::of(&self.front), packet, Patience::None) {
             Ok(_) => Ok(()),
             Err(SendError::Full { waiting_for }) => self.wait(packet, patience, waiting_for),
             Err(error) => Err(refused(error)),
@@ -84,7 +84,7 @@ impl Emitter {
 
     fn try_within<T: Packet>(&mut self, packet: &T, deadline: Deadline) -> Result<u64, SendError> {
         let patience = Patience::For(deadline.cut(PENDING));
-        self.out.send_letter(&self.front, packet, patience)
+        self.out.send_letter(Cover::of(&self.front), packet, patience)
     }
 
     fn waits_for_itself(&self, waiting_for: WaitingFor) -> bool {

@@ -1,104 +1,62 @@
-//! The envelope of a request, a reply or an event: sixteen bytes and a name, there and back. A letter to
-//! an inbox has none: who sent it is a mark in its slot's header.
+//! The envelope of an event: who emitted it, and its name, there and back. Letters to an inbox, requests
+//! and replies have none: what they say of themselves is a mark in their slot's header.
 //!
 //! ```text
-//!  0        2      3        4        8             16
-//!  ┌────────┬──────┬────────┬────────┬─────────────┬───────────┬─────────┬────────────
-//!  │ sender │ kind │ unused │ front  │ correlation │ name      │ zeros   │ archive
-//!  │ u16    │ u8   │ u8     │ u32    │ u64         │ text      │ unused  │
-//!  └────────┴──────┴────────┴────────┴─────────────┴───────────┴─────────┴────────────
-//!                             └─ bytes of all that is before the archive: a multiple of 16
+//!  0        2        4        8
+//!  ┌────────┬────────┬────────┬───────────┬─────────┬────────────
+//!  │ sender │ unused │ front  │ name      │ zeros   │ archive
+//!  │ u16    │ u16    │ u32    │ text      │ unused  │
+//!  └────────┴────────┴────────┴───────────┴─────────┴────────────
+//!                    └─ bytes of all that is before the archive: a multiple of 16
 //! ```
 //!
 //! Little-endian. It guarantees that whatever bytes a packet begins with give an envelope that fits
-//! the packet, or none. It does not say what kinds and correlations mean: services do.
+//! the packet, or none.
 
 use super::names::WorkerId;
 use crate::channel::{Mail, RecvError};
 
-/// Bytes of an envelope without a name.
-const PLAIN: usize = 16;
+/// Bytes before the name.
+const HEAD: usize = 8;
+/// What an archive is aligned to.
+const ALIGN: usize = 16;
 
-/// What a letter says of itself, besides its name.
+/// What an event says of itself, besides its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Envelope {
-    /// The worker that sent it.
+    /// The worker that emitted it.
     pub(crate) sender: WorkerId,
-    /// What kind of letter it is, among those of its ring.
-    pub(crate) kind: u8,
-    /// The call that it belongs to.
-    pub(crate) correlation: u64,
 }
 
 impl Envelope {
-    /// The front of a letter without a name.
-    #[inline]
-    pub(crate) fn plain(&self) -> [u8; PLAIN] {
-        self.head(PLAIN as u32, 0)
-    }
-
-    /// Makes `into` the front of a letter of this name.
+    /// Makes `into` the front of an event of this name.
     pub(crate) fn front(&self, name: &str, into: &mut Vec<u8>) {
-        let end = PLAIN + name.len();
-        let front = end.next_multiple_of(PLAIN);
-        into.clear();
+        let end = HEAD + name.len();
+        let front = end.next_multiple_of(ALIGN);
         // A name that long is refused with the packet, whose length does not fit either.
         let written = u32::try_from(front).unwrap_or(u32::MAX);
-        into.extend_from_slice(&self.head(written, (front - end) as u8));
+        into.clear();
+        into.extend_from_slice(&self.sender.0.to_le_bytes());
+        into.extend_from_slice(&((front - end) as u16).to_le_bytes());
+        into.extend_from_slice(&written.to_le_bytes());
         into.extend_from_slice(name.as_bytes());
         into.resize(front, 0);
     }
 
-    /// The front of a letter whose name is as long as an envelope.
-    #[inline]
-    pub(super) fn with_name(&self, name: &[u8; PLAIN]) -> [u8; 2 * PLAIN] {
-        let mut front = [0; 2 * PLAIN];
-        let (head, rest) = front.split_at_mut(PLAIN);
-        head.copy_from_slice(&self.head(2 * PLAIN as u32, 0));
-        rest.copy_from_slice(name);
-        front
-    }
-
-    #[inline]
-    fn head(&self, front: u32, unused: u8) -> [u8; PLAIN] {
-        let [s0, s1] = self.sender.0.to_le_bytes();
-        let word = u64::from(u32::from_le_bytes([s0, s1, self.kind, unused]));
-        let word = word | u64::from(front) << 32;
-        (u128::from(word) | u128::from(self.correlation) << 64).to_le_bytes()
-    }
-
     /// The envelope that a packet begins with, its name, and where the archive begins; `None`: it
     /// has none that fits.
-    #[inline(always)]
     pub(crate) fn read(payload: &[u8]) -> Option<(Self, &str, usize)> {
-        let (envelope, name, front) = Self::split(payload)?;
-        let name = if name.is_empty() { "" } else { std::str::from_utf8(name).ok()? };
-        Some((envelope, name, front))
+        let (head, _) = payload.split_first_chunk::<HEAD>()?;
+        let head = u64::from_le_bytes(*head);
+        let (unused, front) = (usize::from((head >> 16) as u16), (head >> 32) as usize);
+        if !front.is_multiple_of(ALIGN) || unused >= ALIGN {
+            return None;
+        }
+        let name = payload.get(HEAD..front.checked_sub(unused)?)?;
+        // That there are zeros is nobody's matter, but that they are there is.
+        let name = (front <= payload.len()).then(|| std::str::from_utf8(name).ok())??;
+        Some((Self { sender: WorkerId(head as u16) }, name, front))
     }
-
-    /// The same, where the name is no text, or nobody's matter.
-    #[inline(always)]
-    pub(super) fn split(payload: &[u8]) -> Option<(Self, &[u8], usize)> {
-        let (head, _) = payload.split_first_chunk::<PLAIN>()?;
-        let head = u128::from_le_bytes(*head);
-        let (word, correlation) = (head as u64, (head >> 64) as u64);
-        let (sender, kind) = (WorkerId(word as u16), (word >> 16) as u8);
-        let (unused, front) = ((word >> 24) as u8, (word >> 32) as usize);
-        let is_plain = unused == 0 && front == PLAIN;
-        let name = if is_plain { &[] } else { name(payload, front, unused)? };
-        Some((Self { sender, kind, correlation }, name, front))
-    }
-}
-
-/// The name between the head and where the archive begins; `None`: it is not there.
-#[inline(never)]
-fn name(payload: &[u8], front: usize, unused: u8) -> Option<&[u8]> {
-    let unused = usize::from(unused);
-    if !front.is_multiple_of(PLAIN) || unused >= PLAIN {
-        return None;
-    }
-    let name = payload.get(PLAIN..front)?;
-    name.get(..name.len().checked_sub(unused)?)
 }
 
 impl Mail<'_> {
@@ -129,9 +87,9 @@ impl Mail<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{Patience, Ring, SendError};
+    use crate::channel::{Cover, Patience, Ring, SendError};
 
-    const ONE: Envelope = Envelope { sender: WorkerId(513), kind: 7, correlation: 1 << 63 | 3 };
+    const ONE: Envelope = Envelope { sender: WorkerId(513) };
 
     fn front(name: &str) -> Vec<u8> {
         let mut front = vec![1, 2, 3];
@@ -141,16 +99,14 @@ mod tests {
 
     #[test]
     fn an_envelope_is_written_and_read_back_with_any_name() {
-        for name in ["", "x", "threadA::open", "15 bytes, tight", "16 bytes, filled", "ends\0", "ä"]
-        {
+        for name in ["", "x", "threadA::open", "8 bytes.", "9 bytes..", "ends\0", "ä"] {
             let mut payload = front(name);
             let whole = payload.len();
-            assert!(whole.is_multiple_of(16) && whole < 32 + name.len());
+            assert!(whole.is_multiple_of(16) && whole < 24 + name.len());
             payload.extend_from_slice(b"archive");
             assert_eq!(Envelope::read(&payload), Some((ONE, name, whole)));
         }
-        assert_eq!(ONE.plain()[..], front("")[..]);
-        assert_eq!(&ONE.plain(), b"\x01\x02\x07\x00\x10\0\0\0\x03\0\0\0\0\0\0\x80");
+        assert_eq!(&front("opened")[..], b"\x01\x02\x02\0\x10\0\0\0opened\0\0");
     }
 
     #[test]
@@ -158,21 +114,13 @@ mod tests {
         let ring = Ring::builder().capacity(4096).letters().heap().unwrap();
         let mut out = ring.mixed_publisher().unwrap();
         let mut mails = ring.mixed_subscriber().unwrap();
-        let mut front = Vec::new();
         for round in 0..50 {
             let name = "n".repeat(round);
-            ONE.front(&name, &mut front);
-            out.send_letter(&front, &vec![round as u32; round], Patience::None).unwrap();
-            out.send_letter(&ONE.plain(), &(round as u64), Patience::None).unwrap();
+            let numbers = vec![round as u32; round];
+            out.send_letter(Cover::of(&front(&name)), &numbers, Patience::None).unwrap();
             let (envelope, mail) = mails.try_recv().unwrap().fronted().unwrap();
             assert_eq!((envelope, mail.name()), (ONE, &*name));
-            assert!(
-                mail.open_as::<Vec<u32>>().unwrap().iter().eq(vec![round as u32; round].iter())
-            );
-            drop(mail);
-            let (envelope, mail) = mails.try_recv().unwrap().fronted().unwrap();
-            assert_eq!((envelope, mail.name()), (ONE, ""));
-            assert_eq!(*mail.open_as::<u64>().unwrap(), round as u64);
+            assert!(mail.open_as::<Vec<u32>>().unwrap().iter().eq(numbers.iter()));
         }
     }
 
@@ -182,7 +130,7 @@ mod tests {
         let mut out = ring.mixed_publisher().unwrap();
         let mut mails = ring.mixed_acknowledged("desk").unwrap();
         out.send(&7_u64).unwrap();
-        out.send_letter(&ONE.plain(), &8_u64, Patience::None).unwrap();
+        out.send_letter(Cover::of(&front("x")), &8_u64, Patience::None).unwrap();
         let error = mails.try_recv().unwrap().fronted().map(drop).unwrap_err();
         assert!(matches!(error, RecvError::Corrupt(_)), "{error}");
         let (_, mail) = mails.try_recv().unwrap().fronted().unwrap();
@@ -193,9 +141,10 @@ mod tests {
     fn the_largest_letter_is_half_a_ring_with_its_front() {
         let ring = Ring::builder().capacity(4096).letters().heap().unwrap();
         let mut out = ring.mixed_publisher().unwrap();
-        let limit = 2048 - 16;
-        out.send_letter(&ONE.plain(), &[0_u8; 2048 - 32], Patience::None).unwrap();
-        let error = out.send_letter(&ONE.plain(), &[0_u8; 2048 - 31], Patience::None).unwrap_err();
+        let (front, limit) = (front("x"), 2048 - 16);
+        out.send_letter(Cover::of(&front), &[0_u8; 2048 - 32], Patience::None).unwrap();
+        let error =
+            out.send_letter(Cover::of(&front), &[0_u8; 2048 - 31], Patience::None).unwrap_err();
         let SendError::TooLarge { needed, limit: found } = error else { panic!("{error}") };
         assert_eq!((needed, found), (limit + 1, limit));
     }
@@ -206,18 +155,18 @@ mod tests {
         for len in 0..whole.len() {
             assert_eq!(Envelope::read(&whole[..len]), None, "cut to {len}");
         }
-        for wrong in [0, 8, 15, 24, 64, u32::MAX, u32::MAX - 15] {
+        for wrong in [0, 8, 24, 64, u32::MAX, u32::MAX - 15] {
             let mut payload = whole.clone();
             payload[4..8].copy_from_slice(&wrong.to_le_bytes());
             assert_eq!(Envelope::read(&payload), None, "front {wrong}");
         }
-        for (at, byte) in [(3, 16), (3, 255), (20, 0xff)] {
+        for (at, byte) in [(2, 16), (2, 255), (3, 1), (12, 0xff)] {
             let mut payload = whole.clone();
             payload[at] = byte;
             assert_eq!(Envelope::read(&payload), None, "byte {at}");
         }
-        let mut plain = ONE.plain();
-        plain[3] = 1;
-        assert_eq!(Envelope::read(&plain), None, "less than no name");
+        let mut unnamed = front("");
+        unnamed[2] = 9;
+        assert_eq!(Envelope::read(&unnamed), None, "less than no name");
     }
 }

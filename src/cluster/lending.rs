@@ -21,6 +21,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 pub(super) const ENTRIES: usize = 3;
 /// Of these, those that are kept for who has none.
 const KEPT: usize = 2;
+/// No worker's number.
+const NO_DESK: WorkerId = WorkerId(u16::MAX);
 
 /// A worker's endpoints at others' inboxes.
 #[derive(Debug)]
@@ -36,18 +38,24 @@ pub(super) struct Endpoints {
 }
 
 /// Endpoints, by desk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Desks {
     known: Vec<Option<Correspondent>>,
     /// The names that letters were sent to, in order, and their desks.
     names: Vec<(Box<str>, WorkerId)>,
-    /// Which of them was looked for last, and its desk again: where the way to an endpoint is long,
-    /// it is this that takes its time.
-    last: Option<(usize, WorkerId)>,
+    /// The name that was looked for last, again, and its desk: here, and not behind a search.
+    last: (String, WorkerId),
     /// Counts those who were ever known.
     numbers: u64,
     /// Threads that wait for an endpoint: else nobody need be told.
     waiting: usize,
+}
+
+impl Default for Desks {
+    fn default() -> Self {
+        let last = (String::new(), NO_DESK);
+        Self { known: Vec::new(), names: Vec::new(), last, numbers: 0, waiting: 0 }
+    }
 }
 
 /// One worker, and the endpoints at its inbox.
@@ -222,10 +230,8 @@ impl Desks {
     ) -> Option<(WorkerId, &mut Correspondent)> {
         let id = match who {
             Address::Id(id) => *id,
-            Address::Name(name) => match self.last {
-                Some((at, id)) if is_same(&self.names[at].0, name) => id,
-                _ => self.look_for(name)?,
-            },
+            Address::Name(name) if is_same(&self.last.0, name) => self.last.1,
+            Address::Name(name) => self.look_for(name)?,
         };
         let known = self.known.get_mut(usize::from(id.0))?.as_mut()?;
         (directory.phase(id) == known.phase).then_some((id, known))
@@ -234,9 +240,17 @@ impl Desks {
     #[inline(never)]
     fn look_for(&mut self, name: &str) -> Option<WorkerId> {
         let at = self.find(name).ok()?;
-        let id = self.names[at].1;
-        self.last = Some((at, id));
-        Some(id)
+        let (last, id) = &mut self.last;
+        last.clear();
+        last.push_str(name);
+        *id = self.names[at].1;
+        Some(*id)
+    }
+
+    /// The next name is to be looked for. Nobody's name is empty.
+    fn forget_last(&mut self) {
+        self.last.0.clear();
+        self.last.1 = NO_DESK;
     }
 
     fn find(&self, name: &str) -> Result<usize, usize> {
@@ -268,7 +282,7 @@ impl Desks {
         if known.is_some_and(|known| known.name != place.name) {
             over.extend(self.forget(place.id));
         }
-        self.last = None;
+        self.forget_last();
         if let Address::Name(name) = who {
             match self.find(name) {
                 Ok(at) => self.names[at].1 = place.id,
@@ -295,7 +309,7 @@ impl Desks {
 
     /// Forgets an inbox that is over.
     fn forget(&mut self, id: WorkerId) -> Option<Correspondent> {
-        self.last = None;
+        self.forget_last();
         self.names.retain(|(_, at)| *at != id);
         self.known.get_mut(usize::from(id.0))?.take()
     }

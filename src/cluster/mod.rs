@@ -30,6 +30,7 @@ mod handler;
 mod inbox;
 mod lending;
 mod letter;
+mod mark;
 mod names;
 mod outgoing;
 mod pattern;

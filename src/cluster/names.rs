@@ -36,6 +36,31 @@ impl Signature {
     }
 }
 
+/// A client: its worker's number, and below it the 48 bits that were drawn for its ring of replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CallerId(pub(crate) u64);
+
+impl CallerId {
+    /// No client's.
+    pub(crate) const NOBODY: Self = Self(u64::MAX);
+    /// Bits that are drawn.
+    const DRAWN: u32 = 48;
+
+    /// That of a worker's client.
+    pub(crate) fn of(worker: WorkerId, drawn: u64) -> Self {
+        Self(u64::from(worker.0) << Self::DRAWN | Self(drawn).drawn())
+    }
+
+    fn drawn(self) -> u64 {
+        self.0 & ((1 << Self::DRAWN) - 1)
+    }
+
+    /// The worker's number.
+    pub(crate) fn worker(self) -> WorkerId {
+        WorkerId((self.0 >> Self::DRAWN) as u16)
+    }
+}
+
 /// What a worker is addressed by: its name, or its id.
 pub trait Addressee {
     #[doc(hidden)]
@@ -91,8 +116,8 @@ pub(crate) enum Object<'a> {
     Queue(&'a str),
     /// The requests to the service of this name.
     Service(&'a str),
-    /// The replies to one client of a worker, told apart by a number of its own.
-    Replies(WorkerId, u64),
+    /// The replies to a client.
+    Replies(CallerId),
     /// All events.
     Events,
 }
@@ -111,8 +136,9 @@ impl Object<'_> {
             Self::Inbox(name) => Name::of_cluster(cluster, "i.", name),
             Self::Queue(name) => Name::of_cluster(cluster, "q.", name),
             Self::Service(name) => Name::of_cluster(cluster, "s.", name),
-            Self::Replies(worker, number) => {
-                Name::of_cluster(cluster, "r.", &format!("{worker}.{number:016x}"))
+            Self::Replies(caller) => {
+                let (worker, drawn) = (caller.worker(), caller.drawn());
+                Name::of_cluster(cluster, "r.", &format!("{worker}.{drawn:012x}"))
             }
             Self::Events => Name::of_cluster(cluster, "e", ""),
         }
@@ -200,7 +226,8 @@ mod tests {
             assert!(matches!(object.name("m"), Err(OpenError::BadName { .. })), "{object:?}");
         }
         assert_eq!(Object::Events.name("m").unwrap().as_str(), "m~e");
-        let replies = Object::Replies(WorkerId(3), 255).name("m").unwrap();
-        assert_eq!(replies.as_str(), "m~r.3.00000000000000ff");
+        let caller = CallerId::of(WorkerId(3), u64::MAX << 8);
+        assert_eq!(caller.worker(), WorkerId(3));
+        assert_eq!(Object::Replies(caller).name("m").unwrap().as_str(), "m~r.3.ffffffffff00");
     }
 }

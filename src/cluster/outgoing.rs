@@ -91,7 +91,11 @@ impl Worker {
             && let Some(endpoint) = own.at_hand(who, &self.directory)
         {
             match self.send_by(endpoint, packet, Patience::None) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    // Here, so that nothing of the result need be kept until it is.
+                    drop(own);
+                    return Ok(());
+                }
                 Err(error) if !may_go_on(&error, patience) => return Err(error.into()),
                 Err(_) => {}
             }

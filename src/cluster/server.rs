@@ -5,18 +5,19 @@
 //! that a caller who cannot be reached now keeps none of the others waiting (`aside`).
 
 use super::aside::{Aside, SetAside};
-use super::call::bit;
-use super::client::{self, Kind, REPLIES};
+use super::call::{Asked, Lane};
+use super::client::REPLIES;
 use super::deferred::Dropped;
-use super::envelope::Envelope;
 use super::error::ReplyError;
-use super::names::{Object, WorkerId};
+use super::mark::{self, Kind, ReplyMark, RequestMark};
+use super::names::{CallerId, Object};
 use super::worker::Worker;
 use crate::channel::{
-    Mismatch, MixedPublisher, Patience, RecvError, Ring, RingBuilder, SendError, Taker, Waitable,
+    Cover, Mismatch, MixedPublisher, Patience, RecvError, Ring, RingBuilder, SendError, Taker,
+    Waitable,
 };
 use crate::error::OpenError;
-use crate::packet::{self, Packet, Scratch, TypeInfo};
+use crate::packet::{Packet, TypeInfo};
 use crate::ring::group::Group;
 use crate::ring::job::{self, Job, Worker as _};
 use crate::ring::reader::Taken;
@@ -34,60 +35,35 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// What is said of a request that got no reply at all.
 const DROPPED: [usize; 2] = [0; 2];
 
-/// A client: its worker, and the number of its ring.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallerId {
-    pub(super) worker: WorkerId,
-    pub(super) ring: u64,
-}
-
 /// The untyped part.
 pub(super) struct Server {
     pub(super) taker: Taker,
     cluster: String,
-    id: WorkerId,
     callers: Vec<Caller>,
     /// Which of them was asked for last.
     last: usize,
     /// The request that was handed out, and is not answered.
-    pub(super) open: Option<(CallerId, u64)>,
+    pub(super) open: Option<Asked>,
     /// That request is its caller's only call in flight: it has read all replies so far.
     is_only: bool,
     aside: Aside,
     dropped: Dropped,
     /// Some may reply later, and be dropped.
     has_deferred: bool,
-    scratch: Scratch,
     pub(super) request_type: u16,
     /// Those of its letters.
     types: [TypeInfo; 2],
 }
 
-/// A request that is to be handed out.
-pub(super) enum Found {
-    /// In hand; its archive begins here.
-    InHand(Taken, usize),
-    /// It was set aside.
-    Kept(Box<SetAside>),
-}
-
-/// Whose request one is, which of its calls, and where its archive begins.
-struct Address {
-    caller: CallerId,
-    correlation: u64,
-    front: usize,
-}
-
 /// What is to be done with a request.
 enum Vetted {
     /// Somebody waits for the reply.
-    Wanted(Address),
+    Wanted(Asked),
     /// Nothing more: it is not in hand any more.
     Passed,
     /// It is to be set aside, and its caller cannot be reached for want of this.
-    Unreached(Address, OpenError),
-    /// It has no envelope.
+    Unreached(Asked, OpenError),
+    /// It does not say whose it is.
     Unreadable,
 }
 
@@ -103,27 +79,34 @@ enum Unreached {
 #[derive(Debug)]
 struct Caller {
     id: CallerId,
-    /// The number of its ring, as its requests say it.
-    name: [u8; 16],
     ring: Ring,
     publisher: MixedPublisher,
 }
 
-impl CallerId {
-    pub(super) const NOBODY: Self = Self { worker: WorkerId(u16::MAX), ring: 0 };
-}
-
 impl Caller {
-    fn waits_for(&self, correlation: u64) -> bool {
-        !self.has_given_up(correlation) && self.lives()
+    fn waits_for(&self, lane: Lane) -> bool {
+        !self.has_given_up(lane) && self.lives()
     }
 
-    fn has_given_up(&self, correlation: u64) -> bool {
-        self.ring.given_up() & bit(correlation) != 0 || self.ring.is_closed()
+    fn has_given_up(&self, lane: Lane) -> bool {
+        self.ring.given_up() & lane.bit() != 0 || self.ring.is_closed()
     }
 
     fn lives(&self) -> bool {
         !self.ring.is_closed() && self.publisher.subscribers() > 0
+    }
+
+    /// Why a letter to it could not be sent.
+    #[cold]
+    #[inline(never)]
+    fn refused(&self, error: SendError) -> ReplyError {
+        match error {
+            SendError::Closed => ReplyError::CallerGone,
+            SendError::TooLarge { needed, limit } => ReplyError::TooLarge { needed, limit },
+            SendError::Unserializable(error) => ReplyError::Unserializable(error),
+            _ if self.lives() => ReplyError::Full,
+            _ => ReplyError::CallerGone,
+        }
     }
 }
 
@@ -133,7 +116,6 @@ impl Server {
         Self {
             taker,
             cluster: worker.cluster.clone(),
-            id: worker.id(),
             callers: Vec::new(),
             last: 0,
             open: None,
@@ -141,17 +123,9 @@ impl Server {
             aside: Aside::default(),
             dropped: Dropped::default(),
             has_deferred: false,
-            scratch: Scratch::default(),
             request_type,
             types: [reply, <[u64; 2]>::TYPE],
         }
-    }
-
-    /// Its entry among the servers, and how many have sat there with it: what a caller asks after whose
-    /// reply comes later.
-    pub(super) fn place(&self) -> [u64; 2] {
-        let (entry, stays) = self.taker.place();
-        [entry as u64, stays]
     }
 
     /// Where replies that were to come later say that they were dropped.
@@ -162,14 +136,35 @@ impl Server {
 
     /// Whether somebody waits for the reply to the open request.
     pub(super) fn is_open_wanted(&self) -> bool {
-        self.open.is_some_and(|(caller, correlation)| {
-            let known = self.callers.iter().find(|one| one.id == caller);
-            known.is_some_and(|one| one.waits_for(correlation))
+        self.open.is_some_and(|asked| {
+            let known = self.callers.iter().find(|one| one.id == asked.caller);
+            known.is_some_and(|one| one.waits_for(asked.lane))
         })
     }
 
-    /// The next request that somebody waits for, and where its archive begins.
-    pub(super) fn next(&mut self, patience: Patience) -> Result<Found, RecvError> {
+    /// The next request, if there is nothing else to do, and it is of the caller that was asked for last:
+    /// the way of most, short and straight. `None` says nothing: what was taken is still in hand, and is
+    /// what [`next`](Self::next) takes.
+    #[inline(always)]
+    pub(super) fn ready(&mut self, patience: Patience) -> Option<()> {
+        if self.open.is_some() || self.has_deferred || !self.aside.is_empty() {
+            return None;
+        }
+        let taken = self.taker.take_ready(patience)?;
+        if taken.descriptor.type_index() != self.request_type {
+            return None;
+        }
+        let asked = self.read(taken)?;
+        let caller = self.callers.get(self.last).filter(|caller| caller.id == asked.caller)?;
+        if caller.has_given_up(asked.lane) {
+            return None;
+        }
+        self.open = Some(asked);
+        Some(())
+    }
+
+    /// The next request that somebody waits for, at hand now: the index of its type.
+    pub(super) fn next(&mut self, patience: Patience) -> Result<u16, RecvError> {
         if self.open.is_some() {
             // Its guard was forgotten, or the reply's own code panicked.
             self.no_reply();
@@ -186,17 +181,19 @@ impl Server {
                 taken => taken?,
             };
             match self.vet(taken) {
-                Vetted::Wanted(request) => {
-                    self.open = Some((request.caller, request.correlation));
-                    return Ok(Found::InHand(taken, request.front));
+                Vetted::Wanted(asked) => {
+                    self.open = Some(asked);
+                    return Ok(taken.descriptor.type_index());
                 }
-                Vetted::Unreached(request, error) => {
-                    self.set_aside(request, taken);
+                Vetted::Unreached(asked, error) => {
+                    self.set_aside(asked, taken);
                     return Err(RecvError::Caller(Box::new(error)));
                 }
                 Vetted::Unreadable => {
                     self.taker.done();
-                    return Err(RecvError::Corrupt("a request without an envelope".into()));
+                    return Err(RecvError::Corrupt(
+                        "a request that does not say whose it is".into(),
+                    ));
                 }
                 Vetted::Passed => {}
             }
@@ -206,28 +203,24 @@ impl Server {
     /// What is to be done with a request that was just taken. One that nobody waits for is let go of
     /// here, and one whose caller is busy set aside.
     fn vet(&mut self, taken: Taken) -> Vetted {
-        let Some(request) = self.read(taken) else { return Vetted::Unreadable };
+        let Some(asked) = self.read(taken) else { return Vetted::Unreadable };
         // Where nobody gets a reply, nothing is done for it.
-        match self.reach(request.caller, PATIENCE) {
-            Ok(known) if !known.has_given_up(request.correlation) => {
-                return Vetted::Wanted(request);
-            }
+        match self.reach(asked.caller, PATIENCE) {
+            Ok(known) if !known.has_given_up(asked.lane) => return Vetted::Wanted(asked),
             Ok(_) | Err(Unreached::Gone) => self.taker.done(),
-            Err(Unreached::NotNow(OpenError::Busy { .. })) => self.set_aside(request, taken),
-            Err(Unreached::NotNow(error)) => return Vetted::Unreached(request, error),
+            Err(Unreached::NotNow(OpenError::Busy { .. })) => self.set_aside(asked, taken),
+            Err(Unreached::NotNow(error)) => return Vetted::Unreached(asked, error),
         }
         Vetted::Passed
     }
 
     /// Lets go of the request in hand, whose caller cannot be reached now.
     #[cold]
-    fn set_aside(&mut self, request: Address, taken: Taken) {
-        let Address { caller, correlation, front } = request;
+    fn set_aside(&mut self, asked: Asked, taken: Taken) {
         let type_index = taken.descriptor.type_index();
         let mut archive = AlignedVec::new();
-        archive.extend_from_slice(&Job::new(&mut self.taker, taken).bytes()[front..]);
-        let position = taken.position;
-        self.aside.push(SetAside { caller, correlation, position, type_index, archive });
+        archive.extend_from_slice(Job::new(&mut self.taker).bytes());
+        self.aside.push(SetAside { asked, type_index, archive });
         // Before the hand: who sees that empty sees this.
         self.taker.group.set_aside(self.aside.range());
         self.taker.done();
@@ -235,13 +228,14 @@ impl Server {
 
     /// The first request that was set aside, and whose caller can be reached now.
     #[cold]
-    fn take_aside(&mut self) -> Option<Found> {
+    fn take_aside(&mut self) -> Option<u16> {
         if !self.has_aside() {
             return None;
         }
         let request = self.aside.take_of(is_one_of(&self.callers))?;
-        (self.open, self.is_only) = (Some((request.caller, request.correlation)), false);
-        Some(Found::Kept(Box::new(request)))
+        (self.open, self.is_only) = (Some(request.asked), false);
+        self.taker.group.hold_copy(Some(request.archive));
+        Some(request.type_index)
     }
 
     /// Whether a request that was set aside can be answered now. Tries again to reach their callers, if
@@ -255,28 +249,22 @@ impl Server {
         let callers = &self.callers;
         let is_given_up = |request: &SetAside| {
             let mut all = callers.iter();
-            all.any(|one| one.id == request.caller && one.has_given_up(request.correlation))
+            let SetAside { asked, .. } = request;
+            all.any(|one| one.id == asked.caller && one.has_given_up(asked.lane))
         };
         self.aside.retain(|request| !is_given_up(request));
         self.taker.group.set_aside(self.aside.range());
         self.aside.has_of(is_one_of(&self.callers))
     }
 
-    /// What a request's envelope says.
-    fn read(&mut self, taken: Taken) -> Option<Address> {
-        let job = Job::new(&mut self.taker, taken);
-        let (envelope, name, front) = Envelope::split(job.bytes())?;
-        let worker = envelope.sender;
-        let is_its = |caller: &Caller| caller.id.worker == worker && caller.name[..] == *name;
-        let caller = match self.callers.get(self.last).filter(|caller| is_its(caller)) {
-            Some(last) => last.id,
-            None => match self.callers.iter().find(|caller| is_its(caller)) {
-                Some(known) => known.id,
-                None => CallerId { worker, ring: number(name)? },
-            },
-        };
-        self.is_only = envelope.kind == 1;
-        Some(Address { caller, correlation: envelope.correlation, front })
+    /// Whose request one is, and which of its calls.
+    #[inline]
+    fn read(&mut self, taken: Taken) -> Option<Asked> {
+        let position = taken.position;
+        let RequestMark { entry, is_only, lane } = RequestMark::of(taken.descriptor.mark());
+        let caller = self.taker.caller(entry, position)?.map_or(CallerId::NOBODY, CallerId);
+        self.is_only = is_only;
+        Some(Asked { caller, position, lane })
     }
 
     /// Replies that were to come later and were dropped.
@@ -294,8 +282,8 @@ impl Server {
         self.has_deferred = Arc::strong_count(&self.dropped) > 1;
         let dropped =
             std::mem::take(&mut *self.dropped.lock().unwrap_or_else(PoisonError::into_inner));
-        for (caller, correlation) in dropped {
-            let _ = self.send_none(caller, correlation, DROPPED);
+        for asked in dropped {
+            let _ = self.send_none(asked, DROPPED);
         }
     }
 
@@ -305,73 +293,103 @@ impl Server {
         false
     }
 
-    /// Sends a reply, or says that there is none because it cannot be sent.
-    pub(super) fn reply<R: Packet>(
-        &mut self,
-        to: CallerId,
-        correlation: u64,
-        reply: &R,
-    ) -> Result<(), ReplyError> {
-        let outcome = match packet::measure(reply, &mut self.scratch) {
-            Ok(needed) if needed > REPLIES.limit => {
-                Err(ReplyError::TooLarge { needed, limit: REPLIES.limit })
-            }
-            Ok(_) => self.send(to, Kind::Reply, correlation, reply),
-            Err(error) => Err(ReplyError::Unserializable(error)),
+    /// Sends the reply to the open request, or says that there is none because it cannot be sent. The
+    /// request leaves the hand.
+    #[inline]
+    pub(super) fn answer<R: Packet>(&mut self, reply: &R) -> Result<(), ReplyError> {
+        let Some(Asked { caller, position, lane }) = self.open else {
+            return Err(ReplyError::CallerGone);
         };
-        match &outcome {
-            Err(ReplyError::TooLarge { needed, limit }) => {
-                let _ = self.send_none(to, correlation, [*needed, *limit]);
+        let mark = ReplyMark { kind: Kind::Reply, lane }.word();
+        // Asking costs a line that its reader has just written to.
+        match self.send(caller, (mark, &[]), !self.is_only, reply) {
+            Ok(()) => {
+                self.close();
+                Ok(())
             }
-            Err(ReplyError::Unserializable(_)) => {
-                let _ = self.send_none(to, correlation, DROPPED);
-            }
-            _ => {}
+            Err(error) => Err(self.fail(Asked { caller, position, lane }, error)),
+        }
+    }
+
+    /// The reply to the open request could not be sent.
+    #[cold]
+    #[inline(never)]
+    fn fail(&mut self, to: Asked, error: ReplyError) -> ReplyError {
+        self.say_none(to, &error);
+        self.close();
+        error
+    }
+
+    /// Sends a reply later, or says that there is none because it cannot be sent.
+    pub(super) fn reply_late<R: Packet>(&mut self, to: Asked, reply: &R) -> Result<(), ReplyError> {
+        let outcome = self.send_named(to, Kind::Late, reply);
+        if let Err(error) = &outcome {
+            self.say_none(to, error);
         }
         outcome
     }
 
+    /// Says that there is no reply, if that is due to the reply, and not to its caller.
+    fn say_none(&mut self, to: Asked, error: &ReplyError) {
+        let why = match *error {
+            ReplyError::TooLarge { needed, limit } => [needed, limit],
+            ReplyError::Unserializable(_) => DROPPED,
+            _ => return,
+        };
+        let _ = self.send_none(to, why);
+    }
+
     /// Says that there is no reply: how many bytes one would have had, and how many it may have, or
     /// that there was [none](DROPPED).
-    fn send_none(
-        &mut self,
-        to: CallerId,
-        correlation: u64,
-        why: [usize; 2],
-    ) -> Result<(), ReplyError> {
-        self.send(to, Kind::NoReply, correlation, &why.map(|bytes| bytes as u64))
+    fn send_none(&mut self, to: Asked, why: [usize; 2]) -> Result<(), ReplyError> {
+        self.send_named(to, Kind::NoReply, &why.map(|word| word as u64))
     }
 
-    pub(super) fn send<T: Packet>(
+    /// Says that the reply to the open request comes later.
+    pub(super) fn send_deferred(&mut self, to: Asked) {
+        let (entry, stays) = self.taker.place();
+        // Who is gone is not told.
+        let _ = self.send_named(to, Kind::Deferred, &[entry as u64, stays]);
+    }
+
+    /// Sends a letter that names the request.
+    fn send_named<T: Packet>(
         &mut self,
-        to: CallerId,
+        to: Asked,
         kind: Kind,
-        correlation: u64,
         packet: &T,
     ) -> Result<(), ReplyError> {
-        let front = Envelope { sender: self.id, kind: kind as u8, correlation }.plain();
-        // Asking costs a line that its reader has just written to.
-        let has_read_all = self.is_only && self.open == Some((to, correlation));
-        let caller = self.caller(to)?;
-        // One that reads its replies lives.
-        if !has_read_all && caller.publisher.backlog() > 0 && !caller.lives() {
-            return Err(ReplyError::CallerGone);
-        }
-        match caller.publisher.send_letter(&front, packet, Patience::None) {
-            Ok(_) => Ok(()),
-            Err(SendError::Closed) => Err(ReplyError::CallerGone),
-            Err(SendError::TooLarge { needed, limit }) => {
-                Err(ReplyError::TooLarge { needed, limit })
-            }
-            Err(SendError::Unserializable(error)) => Err(ReplyError::Unserializable(error)),
-            Err(_) if caller.lives() => Err(ReplyError::Full),
-            Err(_) => Err(ReplyError::CallerGone),
-        }
+        let mark = ReplyMark { kind, lane: to.lane }.word();
+        let has_unread = !(self.is_only && self.open == Some(to));
+        self.send(to.caller, (mark, &mark::front(to.position)), has_unread, packet)
     }
 
-    /// The client of this id.
-    fn caller(&mut self, id: CallerId) -> Result<&mut Caller, ReplyError> {
-        self.reach(id, PATIENCE).map_err(|unreached| match unreached {
+    /// Sends a letter to a caller, who may have `unread` ones.
+    #[inline(always)]
+    fn send<T: Packet>(
+        &mut self,
+        to: CallerId,
+        (mark, front): (u16, &[u8]),
+        unread: bool,
+        packet: &T,
+    ) -> Result<(), ReplyError> {
+        if self.callers.get(self.last).is_none_or(|caller| caller.id != to) {
+            self.find(to)?;
+        }
+        let caller = &mut self.callers[self.last];
+        // One that reads its replies lives.
+        if unread && caller.publisher.backlog() > 0 && !caller.lives() {
+            return Err(ReplyError::CallerGone);
+        }
+        let cover = Cover { front, mark, limit: REPLIES.limit };
+        let sent = caller.publisher.send_letter(cover, packet, Patience::None);
+        sent.map(drop).map_err(|error| caller.refused(error))
+    }
+
+    /// Makes the client of this id the one that was asked for last.
+    #[inline(never)]
+    fn find(&mut self, id: CallerId) -> Result<(), ReplyError> {
+        self.reach(id, PATIENCE).map(drop).map_err(|unreached| match unreached {
             Unreached::Gone => ReplyError::CallerGone,
             Unreached::NotNow(error) => ReplyError::Open(Box::new(error)),
         })
@@ -395,6 +413,9 @@ impl Server {
     #[inline(never)]
     fn enter(&mut self, id: CallerId, patience: Duration) -> Result<usize, Unreached> {
         self.forget_the_gone();
+        if id == CallerId::NOBODY {
+            return Err(Unreached::Gone);
+        }
         let patience = if self.aside.is_of(id) { Duration::ZERO } else { patience };
         let caller = self.attach(id, patience).map_err(|error| match error {
             OpenError::Busy { .. } | OpenError::Full { .. } | OpenError::System { .. } => {
@@ -409,7 +430,7 @@ impl Server {
 
     /// Attaches to a client's ring, and needs its lock no more.
     fn attach(&self, id: CallerId, patience: Duration) -> Result<Caller, OpenError> {
-        let name = Object::Replies(id.worker, id.ring).name(&self.cluster)?;
+        let name = Object::Replies(id).name(&self.cluster)?;
         let settings = RingBuilder::default().letters().patience(patience);
         let ring = settings.attach_named(&name)?;
         let mut publisher = ring.mixed_publisher()?;
@@ -424,19 +445,18 @@ impl Server {
             }
             _ => OpenError::Busy { name: ring.name().to_owned(), pid: None },
         })?;
-        let name = client::digits(id.ring);
-        Ok(Caller { id, name, ring, publisher })
+        Ok(Caller { id, ring, publisher })
     }
 
     /// Whether somebody waits for a reply.
-    pub(super) fn is_wanted(&mut self, to: CallerId, correlation: u64) -> bool {
-        self.caller(to).is_ok_and(|caller| caller.waits_for(correlation))
+    pub(super) fn is_wanted(&mut self, to: Asked) -> bool {
+        self.find(to.caller).is_ok() && self.callers[self.last].waits_for(to.lane)
     }
 
     /// The request that is open gets no reply.
     pub(super) fn no_reply(&mut self) {
-        if let Some((caller, correlation)) = self.open {
-            let _ = self.send_none(caller, correlation, DROPPED);
+        if let Some(asked) = self.open {
+            let _ = self.send_none(asked, DROPPED);
         }
         self.close();
     }
@@ -453,14 +473,10 @@ impl Server {
         self.taker.done();
         if !self.aside.is_empty() {
             self.aside.is_answered();
+            self.taker.group.hold_copy(None);
             self.taker.group.set_aside(self.aside.range());
         }
     }
-}
-
-/// The number of a client's ring, as its requests say it.
-fn number(name: &[u8]) -> Option<u64> {
-    u64::from_str_radix(std::str::from_utf8(name).ok()?, 16).ok()
 }
 
 /// Whether a caller is one of these.

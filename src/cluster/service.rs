@@ -4,26 +4,22 @@
 //! the right to reply later, or, dropped by `?` or a panic, with the word that there is none. Who the
 //! callers are and how they are replied to: `server`.
 
-use super::aside::SetAside;
-use super::client::Kind;
+use super::call::Asked;
 use super::deferred::Deferred;
 use super::error::ReplyError;
 use super::names::{Object, WorkerId};
-use super::server::{CallerId, Found, Server};
+use super::server::Server;
 use super::worker::Worker;
 use crate::channel::{Patience, RecvError, Ring, RingBuilder, Selectable, Selectee, Types};
 use crate::error::OpenError;
-use crate::packet::guard::{Copied, Opened};
+use crate::packet::guard::Opened;
 use crate::packet::{self, Packet};
 use crate::ring::job::Job;
-use crate::ring::reader::Taken;
-use crate::segment::bytes::{Behind, Steady};
+use crate::segment::bytes::Steady;
 use crate::segment::settings::MOST_ENTRIES;
 use crate::wait::Wait;
-use rkyv::util::AlignedVec;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
@@ -59,8 +55,6 @@ const TELL: Duration = Duration::from_millis(50);
 /// ```
 pub struct Service<Q: Packet, R: Packet> {
     pub(super) server: Server,
-    /// The request that was set aside and is handed out.
-    kept: AlignedVec<16>,
     packets: PhantomData<fn(Q) -> R>,
 }
 
@@ -86,15 +80,7 @@ pub struct Service<Q: Packet, R: Packet> {
 /// assert!(matches!(client.wait(call), Err(CallError::NoReply)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Request<'a, Q: Packet, R: Packet>(Inner<'a, Q>, PhantomData<fn(R)>);
-
-enum Inner<'a, Q: Packet> {
-    InHand(Opened<Behind<Job<'a, Server>>, Q>),
-    Kept(Opened<Copied<'a>, Q>, Answering<'a>),
-}
-
-/// A server with a request in none of its hands. Dropped, it answers that there is no reply.
-struct Answering<'a>(&'a mut Server);
+pub struct Request<'a, Q: Packet, R: Packet>(Opened<Job<'a, Server>, Q>, PhantomData<fn(R)>);
 
 impl Worker {
     /// Serves requests under a name, making the service if it is not there.
@@ -122,7 +108,7 @@ impl Worker {
         let (ring, request_type) = self.requests::<Q, R>(name)?;
         let (taker, _) = ring.taker(&Types::Any)?;
         let server = Server::new(self, taker, request_type, R::TYPE);
-        Ok(Service { server, kept: AlignedVec::new(), packets: PhantomData })
+        Ok(Service { server, packets: PhantomData })
     }
 
     /// The ring of a service's requests, and the index of their type.
@@ -151,7 +137,16 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     /// [`Closed`](RecvError::Closed), [`Corrupt`](RecvError::Corrupt); [`Caller`](RecvError::Caller) once
     /// for each request that is set aside because its caller cannot be reached for want of something:
     /// it comes when it can. One whose caller's ring was stopped in is set aside without a word.
+    #[inline]
     pub fn recv(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
+        match self.server.ready(Patience::For(TELL)) {
+            Some(()) => self.open_ready(),
+            None => self.recv_slowly(),
+        }
+    }
+
+    #[inline(never)]
+    fn recv_slowly(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
         let found = loop {
             match self.server.next(Patience::For(TELL)) {
                 Err(RecvError::Timeout) => {}
@@ -193,49 +188,27 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         self.server.taker.endpoint.waiter.set(wait);
     }
 
-    fn open(&mut self, found: Found) -> Result<Request<'_, Q, R>, RecvError> {
-        let type_index = match &found {
-            Found::InHand(taken, _) => taken.descriptor.type_index(),
-            Found::Kept(request) => request.type_index,
-        };
+    /// Opens what is at hand, of a type by its index.
+    fn open(&mut self, type_index: u16) -> Result<Request<'_, Q, R>, RecvError> {
         if type_index != self.server.request_type {
             self.server.no_reply();
             return Err(RecvError::Corrupt("a request of another type".into()));
         }
-        match found {
-            Found::InHand(taken, front) => self.open_in_hand(taken, front),
-            Found::Kept(request) => self.open_kept(*request),
-        }
+        self.open_ready()
     }
 
-    #[inline]
-    fn open_in_hand(&mut self, taken: Taken, front: usize) -> Result<Request<'_, Q, R>, RecvError> {
-        let job = Behind::new(Job::new(&mut self.server, taken), front);
-        let Ok(job) = job else {
-            return Err(RecvError::Corrupt("a request without an end".into()));
-        };
-        match Opened::open(job) {
-            Ok(opened) => Ok(Request(Inner::InHand(opened), PhantomData)),
-            Err((job, _)) => {
-                let what = packet::explain::<Q>(job.bytes());
-                Err(RecvError::Corrupt(what.into()))
-            }
+    #[inline(always)]
+    fn open_ready(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
+        match Opened::open(Job::new(&mut self.server)) {
+            Ok(opened) => Ok(Request(opened, PhantomData)),
+            Err((job, _)) => Err(corrupt::<Q>(&job)),
         }
     }
+}
 
-    #[cold]
-    #[inline(never)]
-    fn open_kept(&mut self, request: SetAside) -> Result<Request<'_, Q, R>, RecvError> {
-        self.kept = request.archive;
-        let answering = Answering(&mut self.server);
-        match Opened::open(Copied::new(&self.kept)) {
-            Ok(opened) => Ok(Request(Inner::Kept(opened, answering), PhantomData)),
-            Err((guard, _)) => {
-                let what = packet::explain::<Q>(guard.bytes());
-                Err(RecvError::Corrupt(what.into()))
-            }
-        }
-    }
+#[cold]
+fn corrupt<Q: Packet>(job: &Job<'_, Server>) -> RecvError {
+    RecvError::Corrupt(packet::explain::<Q>(job.bytes()).into())
 }
 
 impl<Q: Packet, R: Packet> Request<'_, Q, R> {
@@ -252,30 +225,22 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     /// [`Unserializable`](ReplyError::Unserializable), after which it gets
     /// [`NoReply`](super::CallError::NoReply).
     pub fn reply(self, reply: &R) -> Result<(), ReplyError> {
-        self.0.end(|server| {
-            let Some((caller, correlation)) = server.open else {
-                return Err(ReplyError::CallerGone);
-            };
-            let outcome = server.reply(caller, correlation, reply);
-            server.close();
-            outcome
-        })
+        self.0.into_guard().end(|server| server.answer(reply))
     }
 
     /// Lets go of the request and replies later.
     pub fn defer(self) -> Deferred<R> {
-        self.0.end(|server| {
-            let (caller, correlation) = server.open.unwrap_or((CallerId::NOBODY, 0));
-            // Who is gone is not told.
-            let _ = server.send(caller, Kind::Deferred, correlation, &server.place());
+        self.0.into_guard().end(|server| {
+            let asked = server.open.unwrap_or(Asked::NOTHING);
+            server.send_deferred(asked);
             server.close();
-            Deferred::new(caller, correlation, server.later())
+            Deferred::new(asked, server.later())
         })
     }
 
     /// The worker that called.
     pub fn caller(&self) -> WorkerId {
-        self.server().open.map_or(WorkerId(u16::MAX), |(caller, _)| caller.worker)
+        self.server().open.unwrap_or(Asked::NOTHING).caller.worker()
     }
 
     /// Whether somebody waits for the reply: the caller lives, and has not given this call up. A hint:
@@ -285,27 +250,7 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     }
 
     fn server(&self) -> &Server {
-        match &self.0 {
-            Inner::InHand(opened) => opened.guard().guard().worker(),
-            Inner::Kept(_, answering) => answering.0,
-        }
-    }
-}
-
-impl<Q: Packet> Inner<'_, Q> {
-    /// Ends with some work of the server's instead of the word that there is no reply.
-    #[inline]
-    fn end<T>(self, work: impl FnOnce(&mut Server) -> T) -> T {
-        match self {
-            Self::InHand(opened) => opened.into_guard().into_guard().end(work),
-            Self::Kept(_, answering) => work(ManuallyDrop::new(answering).0),
-        }
-    }
-}
-
-impl Drop for Answering<'_> {
-    fn drop(&mut self) {
-        self.0.no_reply();
+        self.0.guard().worker()
     }
 }
 
@@ -319,10 +264,7 @@ impl<Q: Packet, R: Packet> Deref for Request<'_, Q, R> {
     type Target = Q::Archived;
 
     fn deref(&self) -> &Q::Archived {
-        match &self.0 {
-            Inner::InHand(opened) => opened.get(),
-            Inner::Kept(opened, _) => opened.get(),
-        }
+        self.0.get()
     }
 }
 

@@ -40,6 +40,7 @@ use crate::segment::settings::Settings;
 use crate::steps::{Step, step};
 use crate::sync::{AtomicU64, Ordering};
 use crossbeam_utils::Backoff;
+use rkyv::util::AlignedVec;
 
 /// The entry of the shared cursor.
 const SHARED: usize = 0;
@@ -70,6 +71,8 @@ pub(crate) struct Group {
     /// Where the shared cursor was seen last.
     at: Spot,
     held: Option<Held>,
+    /// What is at hand if nothing is held: the copy of a packet that was let go of.
+    copy: Option<AlignedVec<16>>,
     /// It took a packet and has not looked whether another tries in vain.
     may_give_way: bool,
 }
@@ -133,6 +136,7 @@ impl Group {
             entry,
             at: Spot::at(&memory, 0),
             held: None,
+            copy: None,
             may_give_way: false,
         };
         let shared = clamp(position(group.shared().load(Ordering::Acquire)));
@@ -149,6 +153,30 @@ impl Group {
             }
             other => other,
         }
+    }
+
+    /// Takes the next packet, if it is there, and nobody else takes one just now: what [`take`](Self::take)
+    /// finds most of the time, without what else it could find.
+    #[inline(always)]
+    pub(crate) fn take_ready(&mut self) -> Option<Taken> {
+        if self.held.is_some() {
+            return None;
+        }
+        self.give_way(&Backoff::new());
+        step(Step::ReceiveLook);
+        // As in `try_for_next`.
+        let word = self.shared().load(Ordering::Acquire);
+        if word > FARTHEST {
+            return None;
+        }
+        self.at = self.at.to(&self.memory, word);
+        if !slot::is_stamped(&self.memory, self.at) {
+            return None;
+        }
+        let descriptor = slot::data(&self.memory, &self.geometry, word)?;
+        let taken = self.try_for(word, descriptor)?;
+        self.give();
+        Some(taken)
     }
 
     /// The same, without handing it out: the next [`take`](Self::take) does.
@@ -221,6 +249,7 @@ impl Group {
         let _ = self.shared().compare_exchange(at, at + span, Ordering::AcqRel, Ordering::Relaxed);
     }
 
+    #[inline]
     fn try_for(&mut self, at: u64, descriptor: Descriptor) -> Option<Taken> {
         step(Step::TakeMark);
         // Every store to the hand pairs with the acquire in `gate::scan`, also this one, which may
@@ -254,6 +283,7 @@ impl Group {
 
     /// One that has just taken a packet lets another try first, if it sees one that does: of two
     /// cores, the one that has the cursor's line wins over and over.
+    #[inline]
     fn give_way(&mut self, backoff: &Backoff) {
         if !std::mem::take(&mut self.may_give_way) || cfg!(loom) {
             return;
@@ -279,7 +309,25 @@ impl Group {
         true
     }
 
+    /// Has a copy of a packet at hand, or none any more.
+    pub(crate) fn hold_copy(&mut self, copy: Option<AlignedVec<16>>) {
+        self.copy = copy;
+    }
+
+    /// The copy at hand.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn copy(&self) -> &[u8] {
+        assert!(self.copy.is_some(), "a packet that is not in hand");
+        self.copy.as_deref().unwrap_or_default()
+    }
+
     /// What is in hand.
+    #[inline]
     pub(crate) fn held(&self) -> Option<Taken> {
         self.held.map(|held| held.taken)
     }

@@ -1,11 +1,10 @@
-//! A guard over the packet in a member's hand.
+//! A guard over what a member has in hand: a packet in its slot, or the copy of one.
 //!
 //! It borrows its endpoint mutably, so an endpoint has one at a time. What becomes of a packet whose
 //! guard is dropped is the endpoint's to say: a member of a work queue keeps it in hand, and its next
 //! call gives it again.
 
 use crate::ring::group::Group;
-use crate::ring::reader::Taken;
 use crate::segment::bytes::Steady;
 use std::mem::ManuallyDrop;
 use std::slice;
@@ -22,24 +21,17 @@ pub(crate) trait Worker {
     fn dropped(&mut self) {}
 }
 
-/// One packet in hand.
+/// One packet in hand. No larger than a pointer, so that what holds one is moved in registers.
 #[derive(Debug)]
 pub(crate) struct Job<'a, W: Worker> {
     worker: &'a mut W,
-    taken: Taken,
 }
 
 impl<'a, W: Worker> Job<'a, W> {
-    /// A guard over what `worker` just took.
+    /// A guard over what `worker` has in hand.
     #[inline]
-    pub(crate) fn new(worker: &'a mut W, taken: Taken) -> Self {
-        Self { worker, taken }
-    }
-
-    /// What is in hand.
-    #[inline]
-    pub(crate) fn taken(&self) -> &Taken {
-        &self.taken
+    pub(crate) fn new(worker: &'a mut W) -> Self {
+        Self { worker }
     }
 
     /// The endpoint.
@@ -74,19 +66,25 @@ impl<W: Worker> Drop for Job<'_, W> {
     }
 }
 
-// SAFETY: the packet is in the member's hand, which keeps publishers from these slots until the
+// SAFETY: the packet is in the member's hand, which keeps publishers from these slots, or is the
+// member's own copy, until the
 // endpoint is told that it is done with it, or leaves it to another, for which it would have to be
 // borrowed mutably. Slots do not move. A payload starts 16 bytes into a 64-aligned slot.
 unsafe impl<W: Worker> Steady for Job<'_, W> {
     #[inline]
     fn bytes(&self) -> &[u8] {
-        payload(self.worker.group(), &self.taken)
+        payload(self.worker.group())
     }
 }
 
-/// The payload of a packet in a member's hand.
-fn payload<'a>(group: &'a Group, taken: &Taken) -> &'a [u8] {
-    assert!(group.held().as_ref() == Some(taken), "a packet that is not in hand");
+/// What a member has in hand.
+///
+/// # Panics
+///
+/// If that is nothing.
+#[inline]
+fn payload(group: &Group) -> &[u8] {
+    let Some(taken) = group.held() else { return group.copy() };
     let start = group.memory.payload(taken.position);
     // SAFETY: the packet is in hand: stamped, so completely written, and gated by the hand, so not
     // written to as long as the group is not told to let go of it, for which it would have to be

@@ -44,11 +44,13 @@ pub(crate) fn vacancy(memory: &Memory, settings: &Settings, side: Side) -> Optio
     match side {
         // One entry is all an exclusive ring's publishers use.
         Side::Publishers if settings.claims == Claims::Exclusive => {
-            is_free(&memory.publishers()[0].seat).then_some(Member::Publisher(0))
+            is_free(&memory.publishers()[0].details.seat).then_some(Member::Publisher(0))
         }
-        Side::Publishers => {
-            memory.publishers().iter().position(|entry| is_free(&entry.seat)).map(Member::Publisher)
-        }
+        Side::Publishers => memory
+            .publishers()
+            .iter()
+            .position(|entry| is_free(&entry.details.seat))
+            .map(Member::Publisher),
         Side::Subscribers => {
             let entries = memory.subscribers();
             let free = |entry: &SubscriberEntry| is_free(&entry.details.seat);
@@ -63,7 +65,7 @@ pub(crate) fn vacancy(memory: &Memory, settings: &Settings, side: Side) -> Optio
 pub(crate) fn free(memory: &Memory, side: Side) -> usize {
     let (publishers, subscribers) = (memory.publishers().iter(), memory.subscribers().iter());
     match side {
-        Side::Publishers => publishers.filter(|entry| is_free(&entry.seat)).count(),
+        Side::Publishers => publishers.filter(|entry| is_free(&entry.details.seat)).count(),
         Side::Subscribers => subscribers.filter(|entry| is_free(&entry.details.seat)).count(),
     }
 }
@@ -98,7 +100,7 @@ impl Side {
 pub(crate) fn join_publisher(memory: &Memory, settings: &Settings, index: usize) -> u64 {
     let head = memory.head();
     step(Step::JoinSeat);
-    take(&memory.publishers()[index].seat, SeatState::Taken);
+    take(&memory.publishers()[index].details.seat, SeatState::Taken);
     raise(&head.roster.publishers, index);
     let mut tail = clamp(head.tail.load(Ordering::Acquire));
     if settings.claims == Claims::Exclusive {
@@ -231,7 +233,7 @@ pub(crate) fn leave_publisher(memory: &Memory, settings: &Settings, index: usize
     // First: killed in between, its seat is still taken, and who clears it away marks the ring.
     close_if_left(memory, settings, index);
     step(Step::LeaveSeat);
-    SeatState::Free.set(&memory.publishers()[index].seat);
+    SeatState::Free.set(&memory.publishers()[index].details.seat);
 }
 
 /// Whether a publisher's entry names a claim.
@@ -251,7 +253,7 @@ pub(crate) struct Reaped {
 /// written.
 pub(crate) fn has_abandoned_claim(memory: &Memory, lives: &dyn Fn(Member) -> bool) -> bool {
     memory.publishers().iter().enumerate().any(|(index, entry)| {
-        SeatState::of(&entry.seat) != SeatState::Free
+        SeatState::of(&entry.details.seat) != SeatState::Free
             && has_record(memory, Member::Publisher(index))
             && !lives(Member::Publisher(index))
     })
@@ -296,7 +298,7 @@ fn reap_publisher(
     index: usize,
     lives: &dyn Fn(Member) -> bool,
 ) -> bool {
-    let seat = &memory.publishers()[index].seat;
+    let seat = &memory.publishers()[index].details.seat;
     if is_free(seat) || lives(Member::Publisher(index)) {
         return false;
     }
@@ -344,7 +346,7 @@ fn reap_subscriber(
 /// Marks the ring as left if no publisher remains but this one, which is leaving.
 fn close_if_left(memory: &Memory, settings: &Settings, leaving: usize) {
     let mut others = memory.publishers().iter().enumerate().filter(|&(index, _)| index != leaving);
-    let is_left = others.all(|(_, entry)| is_free(&entry.seat));
+    let is_left = others.all(|(_, entry)| is_free(&entry.details.seat));
     if is_left && !settings.stays_open && Closing::of(memory) == Closing::Open {
         Closing::Left.set(memory);
     }

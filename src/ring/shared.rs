@@ -26,6 +26,12 @@ impl Writer {
     /// Claims `span` slots.
     #[inline(never)]
     pub(crate) fn claim_one_shared(&mut self, span: u64) -> Result<u64, Full> {
+        self.claim_one_here(span)
+    }
+
+    /// The same, as a part of its caller.
+    #[inline(always)]
+    pub(crate) fn claim_one_here(&mut self, span: u64) -> Result<u64, Full> {
         loop {
             let (tail, start) = self.room_for(span)?;
             if self.take(tail, start, start + span) {
@@ -101,7 +107,7 @@ impl Writer {
         step(Step::ClaimFill);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn close_if_done(&mut self) {
         debug_assert!(self.at.position <= self.end);
         if self.at.position == self.end {

@@ -31,17 +31,6 @@ impl<G: Steady> Behind<G> {
             Err(guard)
         }
     }
-
-    /// The other guard.
-    #[inline]
-    pub(crate) fn guard(&self) -> &G {
-        &self.guard
-    }
-
-    /// The other guard alone.
-    pub(crate) fn into_guard(self) -> G {
-        self.guard
-    }
 }
 
 // SAFETY: the other guard's bytes stay as and where they are, and there are `front` of them at least;

@@ -12,7 +12,7 @@ use crate::sync::Ordering;
 /// "packetrg" read as a little-endian word: a byte-swapped machine finds another number.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"packetrg");
 /// Version of `segment::layout` and of the protocol over it.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// Words of `Identity::state`.
 const READY: u64 = 1;
@@ -221,10 +221,10 @@ mod tests {
             stays_open: true,
             parking: Parking::Event,
             desks: 7,
-            letters: true,
+            letters: false,
             grouped: false,
         };
-        let grouped = Settings { grouped: true, ..Settings::default() };
+        let grouped = Settings { grouped: true, letters: true, ..Settings::default() };
         for settings in [settings, grouped, Settings::default()] {
             let (identity, name, len) = written(&settings);
             assert_eq!(identity.state(&name).unwrap(), State::Ready);

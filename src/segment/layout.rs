@@ -149,7 +149,20 @@ pub(crate) struct PublisherEntry {
     /// The claim in progress of a shared publisher.
     pub(crate) record: CachePadded<Record>,
     /// Who sits here.
-    pub(crate) seat: CachePadded<Seat>,
+    pub(crate) details: CachePadded<PublisherDetails>,
+}
+
+/// The rarely written words of a publisher.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct PublisherDetails {
+    /// Who sits here.
+    pub(crate) seat: Seat,
+    /// In a ring of requests: whose these are (`cluster::mark`). Stored by the publisher, after `since`
+    /// and before its first packet.
+    pub(crate) caller: AtomicU64,
+    /// In a ring of requests: what was published here before this position was somebody else's.
+    pub(crate) since: AtomicU64,
 }
 
 /// A claim in progress, or about to be tried: `[position, position + len)`.
@@ -267,7 +280,7 @@ impl PublisherEntry {
     /// An entry that nobody uses.
     pub(crate) fn vacant() -> Self {
         let record = Record { position: AtomicU64::new(NOWHERE), len: AtomicU64::new(0) };
-        Self { record: CachePadded::new(record), seat: CachePadded::default() }
+        Self { record: CachePadded::new(record), details: CachePadded::default() }
     }
 }
 

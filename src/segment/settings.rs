@@ -64,7 +64,7 @@ pub struct Settings {
     pub(crate) parking: Parking,
     /// Workers' places: 0, but in the directory of a cluster.
     pub(crate) desks: usize,
-    /// Whether each packet begins with an envelope.
+    /// Whether its packets say more than their type: a cluster's, which a plain endpoint cannot read.
     pub(crate) letters: bool,
     /// Whether each packet is taken by one member.
     pub(crate) grouped: bool,
@@ -112,6 +112,9 @@ impl Settings {
         check_entries("max_subscribers", self.max_subscribers)?;
         if self.desks > MOST_ENTRIES {
             return Err(format!("max_workers {} is more than {MOST_ENTRIES}", self.desks));
+        }
+        if self.letters && self.claims == Claims::Exclusive {
+            return Err("letters come from many: their ring is shared".to_owned());
         }
         if self.grouped && (self.overflow == Overflow::DropOldest || self.history > 0) {
             return Err("a work queue drops nothing and keeps nothing that is done".to_owned());

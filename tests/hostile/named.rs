@@ -121,8 +121,8 @@ fn a_file_of_something_else() {
 #[test]
 fn a_newer_version() {
     assert_eq!(
-        with(FORMAT, &4_u32.to_le_bytes()).refusal(),
-        "ring \"it\" has layout version 4, this build knows 3: build both sides with one version"
+        with(FORMAT, &5_u32.to_le_bytes()).refusal(),
+        "ring \"it\" has layout version 5, this build knows 4: build both sides with one version"
     );
 }
 

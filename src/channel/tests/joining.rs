@@ -15,7 +15,7 @@ fn on_events() -> RingBuilder {
 fn is_free(ring: &Ring, member: Member) -> bool {
     let memory = ring.segment().memory();
     let seat = match member {
-        Member::Publisher(index) => &memory.publishers()[index].seat,
+        Member::Publisher(index) => &memory.publishers()[index].details.seat,
         Member::Subscriber(index) => &memory.subscribers()[index].details.seat,
         Member::Desk(_) => panic!("a ring has no desks"),
     };
