@@ -15,8 +15,9 @@ use packetring::{
 };
 use rustix::process::Signal;
 use std::fs::File;
+use std::io::Write;
 use support::peer::{self, Peer, Role};
-use support::{LONG, Noise, SHORT, assert_gone, unique};
+use support::{LONG, Noise, SHORT, assert_gone, object, unique};
 
 /// Flat.
 #[packet]
@@ -240,6 +241,7 @@ fn peer() {
         "publish-flat" => publish_flat(&role),
         "subscribe-flat" => subscribe_flat(&role),
         "hold" => hold(&role),
+        "die-slowly" => die_slowly(&role),
         "claim" => claim(&role),
         "consume" => consume(&role),
         "publish-for-ever" => publish_for_ever(&role),
@@ -389,6 +391,37 @@ fn millions_of_flat_packets_through_a_small_ring() {
         reader.finish();
         writer.finish();
         drop(ring);
+        assert_gone(&name);
+    }
+}
+
+/// The kernel closes a dead process' descriptors one after the other, the last that was opened first:
+/// this one stays attached for as long as it takes to give the pages of a file back. Arguments: ring,
+/// wait.
+fn die_slowly(role: &Role) {
+    let ring = joined(role);
+    let path = object(&format!("{}-pages", role.arguments[0]));
+    let mut pages = File::options().create_new(true).write(true).open(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    let _publisher: Publisher<Beat> = ring.publisher().unwrap();
+    pages.write_all(&vec![1; 32 << 20]).unwrap();
+    peer::say("joined");
+    peer::hear();
+}
+
+#[test]
+fn a_ring_goes_with_the_last_to_leave_also_while_one_who_was_killed_is_still_attached() {
+    for _ in 0..10 {
+        let name = unique("dying");
+        let ring = Ring::open(&name).unwrap();
+        let mut dying = Peer::start(&format!("die-slowly {name} spin"));
+        dying.expect("joined");
+        let mut beats = ring.subscriber::<Beat>().unwrap();
+        drop(ring);
+        dying.signal(Signal::KILL);
+        while !matches!(beats.try_recv(), Err(RecvError::Closed)) {}
+        drop(beats);
+        drop(dying);
         assert_gone(&name);
     }
 }

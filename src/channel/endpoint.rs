@@ -174,6 +174,14 @@ fn wake_side(segment: &Segment, side: Side) {
 /// Clears the dead away, through a second mapping if a claim must be voided. Under the control
 /// lock.
 pub(crate) fn reap(segment: &Segment, memory: &Memory, lives: &dyn Fn(Member) -> bool) -> Reaped {
+    let reaped = reap_by(segment, memory, lives);
+    if reaped.changed {
+        segment.note_death();
+    }
+    reaped
+}
+
+fn reap_by(segment: &Segment, memory: &Memory, lives: &dyn Fn(Member) -> bool) -> Reaped {
     let settings = segment.settings();
     if !segment.has_protected_slots() {
         return roster::reap(memory, settings, Slots::Writable, lives);

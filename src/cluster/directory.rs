@@ -394,6 +394,7 @@ pub(super) fn reap(
         .filter(|&index| clear(control, segment, cluster, index, Ended::Died).is_ok())
         .count();
     if cleared > 0 {
+        segment.note_death();
         sweep(cluster);
     }
     cleared > 0

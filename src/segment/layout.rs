@@ -140,6 +140,8 @@ pub(crate) struct Roster {
     pub(crate) lock_holder: AtomicU32,
     /// Letters: the types that the inbox takes, one bit each; 0: any.
     pub(crate) accepted: AtomicU64,
+    /// When somebody was last found dead, in nanoseconds of the monotonic clock.
+    pub(crate) died: AtomicU64,
 }
 
 /// A publisher's place.

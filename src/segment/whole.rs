@@ -15,6 +15,7 @@ use super::settings::{Parking, Settings};
 use super::types::TypeTable;
 use crate::error::OpenError;
 use crate::sync::Ordering;
+use crate::sys::clock::monotonic;
 use crate::sys::event::Event;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,8 +42,13 @@ pub(crate) struct Control<'a> {
     _local: MutexGuard<'a, ()>,
 }
 
-/// How long leaving waits for the control lock before it leaves the tidying to others.
+/// How long leaving waits for the control lock before it leaves the tidying to others, and for one who
+/// was found dead to be attached no more.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// So long after somebody was found dead he may be attached.
+const DYING: Duration = Duration::from_secs(1);
+/// Between two looks.
+const POLL: Duration = Duration::from_micros(100);
 
 impl Segment {
     /// Attaches to a ring, making it if it is not there. It waits for the control lock, now and
@@ -289,8 +295,13 @@ impl Segment {
             if started.elapsed() >= patience {
                 return None;
             }
-            std::thread::sleep(Duration::from_micros(100));
+            std::thread::sleep(POLL);
         }
+    }
+
+    /// Says that somebody was found dead.
+    pub(crate) fn note_death(&self) {
+        self.parts().head().roster.died.store(monotonic(), Ordering::Relaxed);
     }
 
     /// The process that took the control lock last, for people.
@@ -361,11 +372,20 @@ impl Drop for Segment {
         if mapped.is_inherited() {
             return;
         }
-        let mut control = self.lock_patiently();
+        let control = self.lock_patiently();
         mapped.detach();
-        control = control.or_else(|| self.try_lock());
-        // Who cannot have the lock leaves the object to its holder. So a holder who found somebody
-        // attached looks again once it has given the lock back: that one may have left, in vain.
+        self.remove_if_left(mapped, control.or_else(|| self.try_lock()));
+        if self.outlast_the_dying(mapped) {
+            self.remove_if_left(mapped, self.try_lock());
+        }
+    }
+}
+
+impl Segment {
+    /// Removes the object if nobody is attached to it any more. Who cannot have the lock leaves it to
+    /// its holder. So a holder who found somebody attached looks again once it has given the lock back:
+    /// that one may have left, in vain.
+    fn remove_if_left<'a>(&'a self, mapped: &'a Mapped, mut control: Option<Control<'a>>) {
         while let Some(held) = control.take() {
             let was_attached = mapped.remove_if_left();
             drop(held);
@@ -373,6 +393,36 @@ impl Drop for Segment {
                 control = self.try_lock();
             }
         }
+    }
+
+    /// Waits for one who was found dead to be attached no more; `true`: nobody is. The kernel closes a
+    /// dead process' descriptors one after the other, so who lived by one of them can be attached by
+    /// another for a while, and nobody else would remove the object then. It is not waited for where
+    /// somebody lives who will leave, too.
+    fn outlast_the_dying(&self, mapped: &Mapped) -> bool {
+        let died = self.parts().head().roster.died.load(Ordering::Relaxed);
+        if Duration::from_nanos(monotonic().saturating_sub(died)) > DYING {
+            return false;
+        }
+        let started = Instant::now();
+        let mut has_waited = false;
+        while mapped.is_attached() && !self.is_anybody_seated() {
+            if started.elapsed() > PATIENCE {
+                return false;
+            }
+            has_waited = true;
+            std::thread::sleep(POLL);
+        }
+        has_waited && !mapped.is_attached()
+    }
+
+    /// Whether somebody else lives who has a place here.
+    fn is_anybody_seated(&self) -> bool {
+        let settings = self.settings();
+        let publishers = (0..settings.max_publishers).map(Member::Publisher);
+        let subscribers = (0..settings.max_subscribers).map(Member::Subscriber);
+        let desks = (0..settings.desks).map(Member::Desk);
+        publishers.chain(subscribers).chain(desks).any(|member| self.lives(member))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-/// Nanoseconds since some time before every process. For people: nothing is decided by it.
+/// Nanoseconds since some time before every process. For people, and for how long something is waited
+/// for: nothing else is decided by it.
 #[expect(clippy::disallowed_methods, reason = "an `Instant` is of one process")]
 pub(crate) fn monotonic() -> u64 {
     let mut now = MaybeUninit::<libc::timespec>::zeroed();
