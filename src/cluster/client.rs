@@ -1,20 +1,19 @@
-//! Calls of a service, and their replies.
+//! Calls of a service: started, waited for, given up; and their replies, read in place.
 //!
-//! It guarantees that each call ends: with its reply, or with what became of its request. Who has a
-//! request in hand is seen in the service's ring, and whether that one lives is asked of the kernel
-//! after each short sleep: so a server that dies is known of at once, and not at a deadline.
+//! It guarantees that there is room for the reply to each call in flight, so that no server ever waits
+//! for a client. What becomes of a call is found out in `outcome`.
 
-use super::call::{Call, Calls, Lane, Outcome, WINDOW};
+use super::call::{Call, Calls, WINDOW};
 use super::error::CallError;
-use super::mark::{self, FRONT, Kind, ReplyMark, RequestMark};
+use super::mark::{FRONT, RequestMark};
 use super::names::{CallerId, Object};
+use super::outcome::Found;
 use super::worker::Worker;
-use crate::channel::{MixedPublisher, Patience, Receiver, RecvError, Ring, RingBuilder, SendError};
+use crate::channel::{MixedPublisher, Patience, Receiver, Ring, RingBuilder, SendError};
 use crate::error::OpenError;
 use crate::packet::guard::{Copied, Opened};
 use crate::packet::{self, Packet};
-use crate::ring::group::Fate;
-use crate::ring::hand::{Hand, Holder};
+use crate::ring::hand::Hand;
 use crate::ring::reader::Taken;
 use crate::segment::bytes::{Behind, Steady};
 use crate::wait::{Deadline, IDLE, PENDING, Wait};
@@ -67,17 +66,17 @@ fn settings(servers: usize) -> RingBuilder {
 /// [`ServiceGone`](CallError::ServiceGone): it may have been done, or a part of it.
 pub struct Client<Q: Packet, R: Packet> {
     requests: MixedPublisher,
-    service: Ring,
+    pub(super) service: Ring,
     pub(super) replies: Receiver,
-    own: Ring,
-    reply_type: u16,
+    pub(super) own: Ring,
+    pub(super) reply_type: u16,
     /// Its publisher's entry among those of the requests, where servers find who it is.
     entry: u16,
     pub(super) calls: Calls,
     /// A reply that came while another was waited for.
-    kept: AlignedVec<16>,
+    pub(super) kept: AlignedVec<16>,
     /// Letters that do not say which call's they are, and were the end of none yet.
-    unreadable: usize,
+    pub(super) unreadable: usize,
     /// When to ask after open calls, for those who only look.
     pub(super) ask_at: Deadline,
     packets: PhantomData<fn(Q) -> R>,
@@ -102,46 +101,6 @@ fn answer(outcome: Result<(), SendError>) -> Result<(), CallError> {
 #[cold]
 fn corrupt<R: Packet>(archive: &[u8]) -> CallError {
     CallError::Corrupt(packet::explain::<R>(archive).into())
-}
-
-/// Why a call has no reply, as a letter of its server says.
-#[cold]
-fn why_none(archive: &[u8]) -> CallError {
-    let words =
-        packet::validate::<[u64; 2]>(archive).map(|words| words.map(|word| word.to_native()));
-    match words {
-        Ok([needed, limit]) if needed > limit => {
-            CallError::ReplyTooLarge { needed: needed as usize, limit: limit as usize }
-        }
-        _ => CallError::NoReply,
-    }
-}
-
-/// Which call a letter belongs to, and what it says of it.
-pub(super) struct Addressed {
-    pub(super) kind: Kind,
-    pub(super) lane: Lane,
-    /// Where the request was published; `None`: it is at hand, and the lane says enough.
-    pub(super) position: Option<u64>,
-}
-
-impl Addressed {
-    /// Bytes before its archive.
-    #[inline]
-    fn front(&self) -> usize {
-        if self.position.is_some() { FRONT } else { 0 }
-    }
-}
-
-/// What came of one call of several.
-type Any = (Call, Result<Found, CallError>);
-
-/// What came of a call.
-enum Found {
-    /// Its reply, in hand, whose archive begins here.
-    InPlace(Taken, usize),
-    /// Its reply, kept.
-    Kept,
 }
 
 impl Worker {
@@ -233,6 +192,9 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ) -> Result<Reply<'_, R>, CallError> {
         let end = Instant::now().checked_add(timeout);
         let call = self.begin(request, end)?;
+        if let Some(taken) = self.ready(call) {
+            return self.open_in_place(taken, 0);
+        }
         match self.until(call, end) {
             Err(CallError::Timeout) => {
                 self.cancel(call);
@@ -395,239 +357,6 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ) -> Result<Reply<'_, R>, CallError> {
         let found = self.until(call, end)?;
         self.open(found)
-    }
-
-    /// The reply to a call, if it is the next letter and comes at once: the way of most, short and
-    /// straight.
-    #[inline(always)]
-    fn ready(&mut self, call: Call) -> Option<Taken> {
-        let index = self.calls.index_of_open(call)?;
-        let taken = self.replies.take_ready(Patience::For(PENDING))?;
-        let mark = ReplyMark { kind: Kind::Reply, lane: call.lane() };
-        let is_its = taken.descriptor.mark() == mark.word()
-            && taken.descriptor.type_index() == self.reply_type;
-        if is_its {
-            self.calls.end_at(index);
-            Some(taken)
-        } else {
-            self.replies.give_back(taken);
-            None
-        }
-    }
-
-    /// Waits for what comes of a call.
-    fn until(&mut self, call: Call, end: Option<Instant>) -> Result<Found, CallError> {
-        loop {
-            if let Some(found) = self.kept(call)? {
-                return Ok(found);
-            }
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let patience = Patience::For(left.map_or(PENDING, |left| left.min(PENDING)));
-            if let Some(Some(found)) = self.read(patience, Some(call))? {
-                return Ok(found);
-            }
-            if self.calls.get(call).is_some_and(|one| one.outcome.is_some()) {
-                continue;
-            }
-            if left.is_some_and(|left| left.is_zero()) {
-                return Err(CallError::Timeout);
-            }
-            self.ask_after(call)?;
-        }
-    }
-
-    /// What came of any of the calls, after a short sleep.
-    fn find_any(&mut self, calls: &[Call]) -> Result<Option<Any>, CallError> {
-        for &call in calls {
-            if let Some(found) = self.kept(call).transpose() {
-                return Ok(Some((call, found)));
-            }
-        }
-        if self.read(Patience::For(PENDING), None)?.is_some() {
-            return Ok(None);
-        }
-        self.ask_after_all()?;
-        Ok(None)
-    }
-
-    /// What came of a call before it was asked for.
-    fn kept(&mut self, call: Call) -> Result<Option<Found>, CallError> {
-        let Some(one) = self.calls.get(call).filter(|one| !one.is_given_up) else {
-            return Err(CallError::NotInFlight);
-        };
-        match one.outcome.take() {
-            None => Ok(None),
-            Some(outcome) => self.come_out(call, *outcome).map(Some),
-        }
-    }
-
-    #[cold]
-    fn come_out(&mut self, call: Call, outcome: Outcome) -> Result<Found, CallError> {
-        match outcome {
-            Outcome::Failed(error) => {
-                self.calls.end(call);
-                Err(error)
-            }
-            Outcome::Untaken => {
-                // A server that comes later leaves it. Until then it counts as in flight, and no
-                // other call has its lane.
-                self.calls.give_up(call, &self.own);
-                Err(CallError::NoService)
-            }
-            Outcome::Reply(archive) => {
-                self.calls.end(call);
-                self.kept = archive;
-                Ok(Found::Kept)
-            }
-        }
-    }
-
-    /// Reads one letter, if one is there, and notes what it says; `false`: none is.
-    pub(super) fn note_next(&mut self) -> Result<bool, CallError> {
-        Ok(self.read(Patience::None, None)?.is_some())
-    }
-
-    /// Reads one letter, if one comes in time; `None`: none did. A reply to `wanted` stays in hand and
-    /// is returned; what it says of another call is kept with that.
-    fn read(
-        &mut self,
-        patience: Patience,
-        wanted: Option<Call>,
-    ) -> Result<Option<Option<Found>>, CallError> {
-        let taken = match self.replies.take(patience) {
-            Ok(taken) => taken,
-            Err(RecvError::Empty | RecvError::Timeout) => return Ok(None),
-            Err(error) => return Err(CallError::Corrupt(error.to_string().into())),
-        };
-        let found = self.note(taken, wanted);
-        if found.is_none() {
-            self.replies.let_go();
-        }
-        Ok(Some(found))
-    }
-
-    /// What a letter says of itself.
-    #[inline]
-    pub(super) fn addressed(&self, taken: &Taken) -> Option<Addressed> {
-        let ReplyMark { kind, lane } = ReplyMark::of(taken.descriptor.mark())?;
-        let position = match kind {
-            Kind::Reply => None,
-            _ => Some(mark::position(self.replies.payload(taken))?),
-        };
-        Some(Addressed { kind, lane, position })
-    }
-
-    /// Notes what a letter says of its call; a reply that is wanted is returned.
-    #[inline]
-    fn note(&mut self, taken: Taken, wanted: Option<Call>) -> Option<Found> {
-        let Some(letter) = self.addressed(&taken) else {
-            self.unreadable += 1;
-            return None;
-        };
-        let one = self.calls.at(letter.lane, letter.position)?;
-        let call = one.call;
-        let is_reply = matches!(letter.kind, Kind::Reply | Kind::Late)
-            && taken.descriptor.type_index() == self.reply_type;
-        if is_reply && wanted == Some(call) && !one.is_given_up {
-            self.calls.end(call);
-            return Some(Found::InPlace(taken, letter.front()));
-        }
-        self.note_slowly(taken, &letter, is_reply);
-        None
-    }
-
-    #[inline(never)]
-    fn note_slowly(&mut self, taken: Taken, letter: &Addressed, is_reply: bool) {
-        let archive = &self.replies.payload(&taken)[letter.front()..];
-        let Some(one) = self.calls.at(letter.lane, letter.position) else { return };
-        if letter.kind == Kind::Deferred {
-            match packet::validate::<[u64; 2]>(archive) {
-                Ok(words) => {
-                    one.deferred = Some((words[0].to_native() as usize, words[1].to_native()));
-                }
-                Err(_) => self.unreadable += 1,
-            }
-        } else if one.is_given_up {
-            let call = one.call;
-            self.calls.end(call);
-        } else if is_reply {
-            let mut copy = AlignedVec::with_capacity(archive.len());
-            copy.extend_from_slice(archive);
-            one.outcome = Some(Box::new(Outcome::Reply(copy)));
-        } else {
-            one.outcome = Some(Box::new(Outcome::Failed(why_none(archive))));
-        }
-    }
-
-    /// After a sleep without a letter: is anybody at it still? Notes what became of it, if not.
-    fn ask_after(&mut self, call: Call) -> Result<(), CallError> {
-        let Some(one) = self.calls.get(call).filter(|one| one.outcome.is_none()) else {
-            return Ok(());
-        };
-        let position = one.position;
-        let outcome = if self.service.fate(position) == Fate::Waiting {
-            (!self.has_servers() && self.leave(call, position)).then_some(Outcome::Untaken)
-        } else {
-            self.is_lost(call)?.then(|| Outcome::Failed(self.loss()))
-        };
-        if let Some(one) = self.calls.get(call).filter(|_| outcome.is_some()) {
-            one.outcome = outcome.map(Box::new);
-        }
-        Ok(())
-    }
-
-    /// Has no server begin with a request that none has taken; `false`: one has.
-    fn leave(&mut self, call: Call, position: u64) -> bool {
-        // First, so that one that takes it after the look sees it.
-        self.calls.withhold(call, &self.own);
-        let is_left = self.service.is_untaken(position);
-        if !is_left {
-            self.calls.want(call, &self.own);
-        }
-        is_left
-    }
-
-    /// The same, of all that are open.
-    pub(super) fn ask_after_all(&mut self) -> Result<(), CallError> {
-        let open: Vec<Call> = self.calls.open().collect();
-        open.into_iter().try_for_each(|call| self.ask_after(call))
-    }
-
-    /// Why a call is over of which no letter says so.
-    fn loss(&mut self) -> CallError {
-        if self.unreadable == 0 {
-            return CallError::ServiceGone;
-        }
-        self.unreadable -= 1;
-        CallError::Corrupt("a letter that says not which call's it is".into())
-    }
-
-    /// Whether nobody who lives has a call's request, or is to reply to it later, and no letter says
-    /// what became of it.
-    fn is_lost(&mut self, call: Call) -> Result<bool, CallError> {
-        let Some(one) = self.calls.get(call) else { return Ok(false) };
-        let is_held = match (self.service.fate(one.position), one.deferred) {
-            (Fate::Waiting | Fate::InHand(_), _) => true,
-            (Fate::Over, Some((entry, stays))) => self.service.is_there(entry, stays),
-            (Fate::Over, None) => false,
-        };
-        if is_held || self.service.is_aside(one.position) {
-            return Ok(false);
-        }
-        // Letters come before the hand: what was sent is there by now, though maybe behind what another
-        // server is just sending.
-        while self.note_next()? {}
-        if self.replies.is_held_up() {
-            return Ok(false);
-        }
-        let Some(one) = self.calls.get(call) else { return Ok(false) };
-        let is_deferred =
-            one.deferred.is_some_and(|(entry, stays)| self.service.is_there(entry, stays));
-        Ok(one.outcome.is_none() && !is_deferred)
-    }
-
-    fn has_servers(&self) -> bool {
-        self.service.subscribers() > 0
     }
 
     /// That there are servers: if not, what could not be sent was asked of nobody.

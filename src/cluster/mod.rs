@@ -32,6 +32,7 @@ mod lending;
 mod letter;
 mod mark;
 mod names;
+mod outcome;
 mod outgoing;
 mod pattern;
 mod queue;

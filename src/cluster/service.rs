@@ -21,7 +21,7 @@ use crate::wait::Wait;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Longest sleep, so that what was deferred and dropped is told of.
 const TELL: Duration = Duration::from_millis(50);
@@ -139,21 +139,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     /// it comes when it can. One whose caller's ring was stopped in is set aside without a word.
     #[inline]
     pub fn recv(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
-        match self.server.ready(Patience::For(TELL)) {
-            Some(()) => self.open_ready(),
-            None => self.recv_slowly(),
-        }
-    }
-
-    #[inline(never)]
-    fn recv_slowly(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
-        let found = loop {
-            match self.server.next(Patience::For(TELL)) {
-                Err(RecvError::Timeout) => {}
-                found => break found?,
-            }
-        };
-        self.open(found)
+        self.receive(Patience::Endless)
     }
 
     /// The next request, or [`Empty`](RecvError::Empty).
@@ -161,9 +147,9 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
+    #[inline]
     pub fn try_recv(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
-        let found = self.server.next(Patience::None)?;
-        self.open(found)
+        self.receive(Patience::None)
     }
 
     /// The next request, if it comes in time.
@@ -171,21 +157,38 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
+    #[inline]
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Request<'_, Q, R>, RecvError> {
-        let end = Instant::now().checked_add(timeout);
-        let found = loop {
-            let left = end.map_or(TELL, |end| end.saturating_duration_since(Instant::now()));
-            match self.server.next(Patience::For(left.min(TELL))) {
-                Err(RecvError::Timeout) if !left.is_zero() => {}
-                found => break found?,
-            }
-        };
-        self.open(found)
+        self.receive(Patience::For(timeout))
     }
 
     /// Chooses how this service waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.server.taker.endpoint.waiter.set(wait);
+    }
+
+    #[inline(always)]
+    fn receive(&mut self, patience: Patience) -> Result<Request<'_, Q, R>, RecvError> {
+        match self.server.ready(patience) {
+            Some(()) => self.open_ready(),
+            None => self.receive_slowly(patience),
+        }
+    }
+
+    #[inline(never)]
+    fn receive_slowly(&mut self, patience: Patience) -> Result<Request<'_, Q, R>, RecvError> {
+        let deadline = patience.deadline();
+        let found = loop {
+            let patience = match patience {
+                Patience::None => Patience::None,
+                _ => Patience::For(deadline.cut(TELL)),
+            };
+            match self.server.next(patience) {
+                Err(RecvError::Timeout) if !deadline.has_passed() => {}
+                found => break found?,
+            }
+        };
+        self.open(found)
     }
 
     /// Opens what is at hand, of a type by its index.
