@@ -431,6 +431,45 @@ fn a_reply_that_comes_after_its_call_is_over_is_none_to_a_later_call() {
 }
 
 #[test]
+fn a_deferred_reply_by_a_service_that_does_not_know_the_caller_is_none() {
+    let _watch = Watch::start();
+    let (_worker, mut server, mut client) = pair("known");
+    let (_elsewhere, mut other, _) = pair("elsewhere");
+    let call = client.start(&ask(1)).unwrap();
+    let request = server.recv().unwrap();
+    let (answer, later) = (answer(&request), request.defer());
+    assert!(matches!(later.reply(&mut other, &answer), Err(ReplyError::CallerGone)));
+    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+    let outcome = client.wait_timeout(call, FAR).map(drop);
+    assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+}
+
+#[test]
+fn there_is_room_for_the_replies_to_a_window_beside_one_that_was_forgotten() {
+    let _watch = Watch::start();
+    let worker = Worker::join(&unique("forgotten"), "both").unwrap();
+    let mut server = worker.service::<u64, Vec<u8>>("bytes").unwrap();
+    let mut client = worker.client::<u64, Vec<u8>>("bytes").unwrap();
+    let largest = vec![7; 31_648 - 8];
+    for round in 0..40 {
+        // The ring's end comes at another place each time.
+        let call = client.start(&0).unwrap();
+        server.recv().unwrap().reply(&vec![1; round * 911 % 31_000]).unwrap();
+        drop(client.wait(call).unwrap());
+        let call = client.start(&0).unwrap();
+        server.recv().unwrap().reply(&largest).unwrap();
+        std::mem::forget(client.wait(call).unwrap());
+        let calls = [0; WINDOW].map(|_| client.start(&1).unwrap());
+        for _ in calls {
+            server.recv().unwrap().reply(&largest).unwrap();
+        }
+        for call in calls {
+            client.wait(call).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_deferred_reply_that_is_dropped_is_no_reply() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("undeferred");

@@ -345,6 +345,14 @@ impl Receiver {
         }
     }
 
+    /// Lets go of what was handed out and forgotten.
+    #[inline]
+    pub(crate) fn let_go_of_forgotten(&mut self) {
+        if self.reader.holds() && self.found.is_none() {
+            self.let_go();
+        }
+    }
+
     /// Has the next call take the packet again that is in hand.
     pub(crate) fn give_back(&mut self, taken: Taken) {
         self.found = Some(Next::Taken(taken));

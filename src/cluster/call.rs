@@ -7,6 +7,7 @@
 use super::error::CallError;
 use super::names::CallerId;
 use crate::channel::Ring;
+use crate::wait::Deadline;
 use rkyv::util::AlignedVec;
 
 /// Calls that one client may have in flight.
@@ -62,9 +63,9 @@ pub(super) enum Outcome {
     Reply(AlignedVec<16>),
     /// There is none, and the call is over.
     Failed(CallError),
-    /// There is none: there was no server to take its request, which counts as in flight until one
-    /// passes it.
-    Untaken,
+    /// This is told, and the call counts as in flight still: a server may pass its request later, or a
+    /// letter come after all.
+    Told(CallError),
 }
 
 /// One call.
@@ -76,6 +77,8 @@ pub(super) struct InFlight {
     pub(super) is_given_up: bool,
     /// The server that is going to reply later: its entry, and how many have sat there.
     pub(super) deferred: Option<(usize, u64)>,
+    /// How long a letter is waited for that may lie behind what another server is just writing.
+    pub(super) held_up: Option<Deadline>,
     pub(super) outcome: Option<Box<Outcome>>,
 }
 
@@ -118,7 +121,14 @@ impl Calls {
 
     /// Enters a call whose request was published.
     pub(super) fn begin(&mut self, call: Call, position: u64) {
-        let new = InFlight { call, position, is_given_up: false, deferred: None, outcome: None };
+        let new = InFlight {
+            call,
+            position,
+            is_given_up: false,
+            deferred: None,
+            held_up: None,
+            outcome: None,
+        };
         self.list.push(new);
     }
 
@@ -179,7 +189,7 @@ impl Calls {
     pub(super) fn give_up(&mut self, call: Call, ring: &Ring) {
         let Some(one) = self.get(call) else { return };
         one.is_given_up = true;
-        if one.outcome.take().is_some_and(|outcome| !matches!(*outcome, Outcome::Untaken)) {
+        if one.outcome.take().is_some_and(|outcome| !matches!(*outcome, Outcome::Told(_))) {
             self.end(call);
         }
         self.withhold(call, ring);

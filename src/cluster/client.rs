@@ -7,7 +7,7 @@ use super::call::{Call, Calls, WINDOW};
 use super::error::CallError;
 use super::mark::{FRONT, RequestMark};
 use super::names::{CallerId, Object};
-use super::outcome::Found;
+use super::outcome::{Found, Loss};
 use super::worker::Worker;
 use crate::channel::{MixedPublisher, Patience, Receiver, Ring, RingBuilder, SendError};
 use crate::error::OpenError;
@@ -294,6 +294,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         if self.calls.is_full() || self.calls.are_all_given_up() {
             self.make_room()?;
         }
+        // Room that a reply would lack.
+        self.replies.let_go_of_forgotten();
         let call = self.calls.number();
         let is_only = self.calls.is_empty();
         let mark = RequestMark { entry: self.entry, is_only, lane: call.lane() }.word();
@@ -327,7 +329,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     fn make_room(&mut self) -> Result<(), CallError> {
         while self.note_next()? {}
         for call in self.calls.given_up() {
-            if self.is_lost(call)? {
+            if self.look_for_loss(call)? == Loss::Sure {
                 self.calls.end(call);
             }
         }
@@ -432,6 +434,9 @@ mod tests {
     use crate::ring::job::Job;
 
     type Numbers = Client<u64, u64>;
+
+    /// Long enough for any machine; nothing is measured by it.
+    const LONG: Duration = Duration::from_secs(30);
 
     /// A client of a service of which there is no server.
     fn client(name: &str) -> (Worker, Numbers) {
@@ -554,7 +559,8 @@ mod tests {
             let doubled = request.to_native() * 2;
             request.reply(&doubled).unwrap();
         }
-        assert!(!client.is_lost(calls[0]).unwrap(), "its reply is there");
+        let loss = client.look_for_loss(calls[0]).unwrap();
+        assert_eq!(loss, Loss::None, "its reply is there");
         assert_eq!(*client.wait(calls[1]).unwrap(), 4);
         assert_eq!(*client.wait(calls[0]).unwrap(), 2);
         disturb(&client);
@@ -573,6 +579,40 @@ mod tests {
         assert!(matches!(client.wait_timeout(call, PENDING * 3), Err(CallError::Timeout)));
         drop(unfinished);
         assert_eq!(*client.wait(call).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_claim_that_nobody_commits_holds_no_call_up_and_keeps_its_lane() {
+        let (worker, mut client) = client("claimed");
+        let mut server = worker.service::<u64, u64>("double").unwrap();
+        let call = client.start(&1).unwrap();
+        let mut other = client.own.mixed_publisher().unwrap();
+        let unfinished = other.reserve::<u64>().unwrap();
+        server.recv().unwrap().reply(&2).unwrap();
+        let outcome = client.wait_timeout(call, LONG).map(drop);
+        assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+        // The reply is there, and is nobody's.
+        for _ in 1..WINDOW {
+            assert_ne!(client.start(&3).unwrap().lane(), call.lane());
+        }
+        assert!(matches!(client.start(&3), Err(CallError::Busy { .. })));
+        drop(unfinished);
+        assert_eq!(client.start(&3).unwrap().lane(), call.lane());
+    }
+
+    #[test]
+    fn a_tail_that_cannot_be_holds_no_call_up() {
+        for tail in [1 << 40, u64::MAX] {
+            let (worker, mut client) = client("tail");
+            let mut server = worker.service::<u64, u64>("double").unwrap();
+            let call = client.start(&1).unwrap();
+            std::mem::forget(server.recv().unwrap());
+            server.server.forget();
+            let head = client.replies.reader.memory.head();
+            head.tail.store(tail, crate::sync::Ordering::SeqCst);
+            let outcome = client.wait_timeout(call, LONG).map(drop);
+            assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+        }
     }
 
     #[test]

@@ -62,8 +62,12 @@ impl<R: Packet> Deferred<R> {
     /// one than the request came to and cannot reach the caller now, who is told that there is no reply.
     pub fn reply(mut self, service: &mut impl Replier<R>, reply: &R) -> Result<(), ReplyError> {
         let outcome = service.reply_later(self.asked, reply);
-        // One that cannot be sent is no reply.
-        self.is_over = !matches!(outcome, Err(ReplyError::Open(_) | ReplyError::Full));
+        // One that cannot be sent is no reply. Who is not found by another service may be there for the
+        // one that it called.
+        self.is_over = !matches!(
+            outcome,
+            Err(ReplyError::Open(_) | ReplyError::Full | ReplyError::CallerGone)
+        );
         outcome
     }
 

@@ -492,7 +492,7 @@ fn discard_inbox(cluster: &str, worker: &str) -> Result<(), OpenError> {
     let Ok(name) = Object::Inbox(worker).name(cluster) else { return Ok(()) };
     match RingBuilder::default().letters().patience(PATIENCE).attach_named(&name) {
         // Not even one that its maker was killed over.
-        Err(OpenError::NotFound { .. }) => Segment::remove(&name).map(drop),
+        Err(OpenError::NotFound { .. }) => Segment::remove_within(&name, PATIENCE).map(drop),
         inbox => inbox?.discard(),
     }
 }

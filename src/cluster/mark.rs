@@ -22,8 +22,8 @@
 //!
 //! Why a lane is enough for a reply: it is sent while its request is in a server's hand, or set aside by
 //! it, and a call that got no letter ends only when neither is so any more, and all that was sent until
-//! then is read (`Client::is_lost`). So there is no such reply to a call that is over, and no later call
-//! is mistaken for it. A reply that comes later than the handler may outlive its call, and what else
+//! then is read (`Client::look_for_loss`). So there is no such reply to a call that is over, and no later
+//! call is mistaken for it. A reply that comes later than the handler may outlive its call, and what else
 //! there is to say is rare: these carry the position, which no two requests share.
 
 use super::call::{Lane, WINDOW};

@@ -13,7 +13,7 @@ use crate::packet::{self, Packet};
 use crate::ring::group::Fate;
 use crate::ring::hand::Holder as _;
 use crate::ring::reader::Taken;
-use crate::wait::PENDING;
+use crate::wait::{Deadline, IDLE, PENDING};
 use rkyv::util::AlignedVec;
 use std::time::Instant;
 
@@ -44,6 +44,17 @@ impl Addressed {
     fn front(&self) -> usize {
         if self.position.is_some() { FRONT } else { 0 }
     }
+}
+
+/// Whether a call is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// It is not, or it is known already what came of it.
+    None,
+    /// Its server is gone, and a letter of his may lie behind what another one has not written yet.
+    HeldUp,
+    /// Its server is gone, and there is no letter.
+    Sure,
 }
 
 /// What came of one call of several.
@@ -129,11 +140,10 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 self.calls.end(call);
                 Err(error)
             }
-            Outcome::Untaken => {
-                // A server that comes later leaves it. Until then it counts as in flight, and no
-                // other call has its lane.
+            Outcome::Told(error) => {
+                // Until it is over, no other call has its lane.
                 self.calls.give_up(call, &self.own);
-                Err(CallError::NoService)
+                Err(error)
             }
             Outcome::Reply(archive) => {
                 self.calls.end(call);
@@ -227,9 +237,16 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         };
         let position = one.position;
         let outcome = if self.service.fate(position) == Fate::Waiting {
-            (!self.has_servers() && self.leave(call, position)).then_some(Outcome::Untaken)
+            let is_left = !self.has_servers() && self.leave(call, position);
+            is_left.then_some(Outcome::Told(CallError::NoService))
         } else {
-            self.is_lost(call)?.then(|| Outcome::Failed(self.loss()))
+            match self.look_for_loss(call)? {
+                Loss::Sure => Some(Outcome::Failed(self.why_lost())),
+                Loss::HeldUp if self.is_held_up_for_long(call) => {
+                    Some(Outcome::Told(self.why_lost()))
+                }
+                Loss::HeldUp | Loss::None => None,
+            }
         };
         if let Some(one) = self.calls.get(call).filter(|_| outcome.is_some()) {
             one.outcome = outcome.map(Box::new);
@@ -255,7 +272,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     }
 
     /// Why a call is over of which no letter says so.
-    fn loss(&mut self) -> CallError {
+    fn why_lost(&mut self) -> CallError {
         if self.unreadable == 0 {
             return CallError::ServiceGone;
         }
@@ -265,26 +282,35 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
 
     /// Whether nobody who lives has a call's request, or is to reply to it later, and no letter says
     /// what became of it.
-    pub(super) fn is_lost(&mut self, call: Call) -> Result<bool, CallError> {
-        let Some(one) = self.calls.get(call) else { return Ok(false) };
+    pub(super) fn look_for_loss(&mut self, call: Call) -> Result<Loss, CallError> {
+        let Some(one) = self.calls.get(call) else { return Ok(Loss::None) };
         let is_held = match (self.service.fate(one.position), one.deferred) {
             (Fate::Waiting | Fate::InHand(_), _) => true,
             (Fate::Over, Some((entry, stays))) => self.service.is_there(entry, stays),
             (Fate::Over, None) => false,
         };
         if is_held || self.service.is_aside(one.position) {
-            return Ok(false);
+            return Ok(Loss::None);
         }
-        // Letters come before the hand: what was sent is there by now, though maybe behind what another
-        // server is just sending.
+        // Letters come before the hand: what was sent is there by now.
         while self.note_next()? {}
-        if self.replies.is_held_up() {
-            return Ok(false);
-        }
-        let Some(one) = self.calls.get(call) else { return Ok(false) };
+        let is_held_up = self.replies.is_held_up();
+        let Some(one) = self.calls.get(call) else { return Ok(Loss::None) };
         let is_deferred =
             one.deferred.is_some_and(|(entry, stays)| self.service.is_there(entry, stays));
-        Ok(one.outcome.is_none() && !is_deferred)
+        Ok(match one.outcome {
+            Some(_) => Loss::None,
+            None if is_deferred => Loss::None,
+            None if is_held_up => Loss::HeldUp,
+            None => Loss::Sure,
+        })
+    }
+
+    /// Whether a letter was waited for long enough: what is in its way may be a claim of one who was
+    /// stopped there, which nobody may take from him.
+    fn is_held_up_for_long(&mut self, call: Call) -> bool {
+        let one = self.calls.get(call);
+        one.is_some_and(|one| one.held_up.get_or_insert(Deadline::after(IDLE)).has_passed())
     }
 
     pub(super) fn has_servers(&self) -> bool {

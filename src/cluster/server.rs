@@ -170,7 +170,9 @@ impl Server {
             self.no_reply();
         }
         self.tell_dropped();
+        // What a look found is in hand, and comes first: no more than one thing is at hand.
         if !self.aside.is_empty()
+            && self.taker.group.held().is_none()
             && let Some(found) = self.take_aside()
         {
             return Ok(found);

@@ -311,6 +311,7 @@ impl Group {
 
     /// Has a copy of a packet at hand, or none any more.
     pub(crate) fn hold_copy(&mut self, copy: Option<AlignedVec<16>>) {
+        debug_assert!(copy.is_none() || self.held.is_none());
         self.copy = copy;
     }
 

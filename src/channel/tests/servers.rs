@@ -12,7 +12,7 @@ const SHORT: Duration = Duration::from_millis(20);
 
 /// The peer's side.
 pub(super) fn serve(cluster: &str) {
-    let worker = Worker::join(cluster, "server").unwrap();
+    let worker = Worker::join(cluster, &format!("server-{}", std::process::id())).unwrap();
     let mut server = worker.service::<u64, u64>("double").unwrap();
     say("here");
     loop {
@@ -104,6 +104,53 @@ fn a_server_serves_others_while_a_callers_ring_is_stopped_in() {
     let outcome = unreached.wait_timeout(first, GENEROUS).map(drop);
     assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
     assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+}
+
+#[test]
+fn a_request_that_was_set_aside_comes_after_what_a_look_found_and_neither_is_taken_for_the_other() {
+    let cluster = format!("servers-look-{}", std::process::id());
+    let (mut stopped, worker, mut unreached, _) = stopped(&cluster);
+    let mut server = worker.service::<u64, u64>("double").unwrap();
+    let mut other = worker.client::<u64, u64>("double").unwrap();
+    let aside = unreached.start(&8).unwrap();
+    assert!(matches!(server.try_recv().map(drop), Err(RecvError::Empty)));
+    let call = other.start(&11).unwrap();
+    // It is in hand from now on.
+    assert_eq!(crate::try_select(&mut [&mut server]), Some(0));
+    let _ = kill_process(stopped.id(), Signal::KILL);
+    assert_eq!(stopped.settle(), State::Killed);
+    // The other one may be tried again.
+    std::thread::sleep(3 * SHORT);
+    for number in [11, 8] {
+        let request = server.recv_timeout(GENEROUS).unwrap();
+        assert_eq!(*request, number);
+        request.reply(&(2 * number)).unwrap();
+    }
+    assert_eq!(*unreached.wait_timeout(aside, GENEROUS).unwrap(), 16);
+    assert_eq!(*other.wait_timeout(call, GENEROUS).unwrap(), 22);
+}
+
+#[test]
+fn a_call_whose_server_died_ends_while_another_is_stopped_as_it_attaches() {
+    let cluster = format!("servers-both-{}", std::process::id());
+    let kill = Stop::kill(Step::CommitStamp, 2);
+    let mut dying = Process::start(&format!("serve {cluster}"), Some(kill));
+    dying.expect("here");
+    let worker = Worker::join(&cluster, "caller").unwrap();
+    let mut client = worker.client::<u64, u64>("double").unwrap();
+    assert_eq!(*client.call(&1).unwrap(), 2);
+    dying.expect("replied");
+    let stop = Stop::freeze(Step::Attach, 4);
+    let mut frozen = Process::start(&format!("serve {cluster}"), Some(stop));
+    frozen.expect("here");
+    let _held = client.start(&2).unwrap();
+    assert_eq!(frozen.settle(), State::Frozen);
+    let call = client.start(&3).unwrap();
+    dying.tell("");
+    assert_eq!(dying.settle(), State::Killed);
+    // Whose claim cannot be cleared away as long as the other has the lock.
+    let outcome = client.wait_timeout(call, GENEROUS).map(drop);
+    assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
 }
 
 #[test]
