@@ -299,6 +299,28 @@ fn a_batch_that_does_not_fit_says_how_much_of_it_did() {
     });
 }
 
+/// A packet for which there was no room raises the limit of what may be claimed: those after it, which are
+/// smaller, find more room than was theirs before.
+#[test]
+fn a_batch_goes_on_where_a_larger_packet_found_no_room() {
+    let bytes = |slots: usize| vec![7_u8; slots * 64 - 24];
+    on_all(small, |ring| {
+        let (mut out, mut packets) = pair::<Vec<u8>>(&ring);
+        let take = |packets: &mut Subscriber<Vec<u8>>, count: u64| {
+            (0..count).for_each(|_| drop(packets.recv().unwrap()));
+        };
+        // Up to slot 20, of 24 that are free; then two more are.
+        out.send_all(&vec![bytes(1); 16]).unwrap();
+        take(&mut packets, 8);
+        out.send_all(&vec![bytes(1); 4]).unwrap();
+        take(&mut packets, 2);
+        assert!(matches!(out.try_send(&bytes(8)), Err(SendError::Full { .. })));
+        out.try_send_all(&vec![bytes(1); 6]).unwrap();
+        take(&mut packets, 16);
+        assert!(matches!(packets.try_recv(), Err(RecvError::Empty)));
+    });
+}
+
 #[test]
 fn a_batch_with_a_packet_too_large_is_sent_up_to_it() {
     for at in [0, 1, 5, 63, 64, 65, 99] {

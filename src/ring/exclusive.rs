@@ -24,12 +24,17 @@ impl Writer {
     pub(crate) fn claim_exclusive_many(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
         let [first, ..] = spans else { return Ok((self.at.position, 0)) };
         let position = self.claim_exclusive(*first)?;
-        let (mut count, mut sum) = self.geometry.fit(spans, position, self.limit);
-        if count < spans.len() && position + sum + spans[count] > self.limit {
-            // Perhaps readers have moved on since the limit was computed. If not, what fits fits.
-            let _ = self.refresh(position, position + sum + spans[count]);
+        // What is this publisher's, and not the limit: a claim for which there was no room may have
+        // raised that.
+        let (mut count, mut sum) = self.geometry.fit(spans, position, self.end);
+        if count < spans.len() {
+            let needed = position + sum + spans[count];
+            if needed > self.limit {
+                // Perhaps readers have moved on since it was computed. If not, what fits fits.
+                let _ = self.refresh(position, needed);
+            }
             self.widen();
-            (count, sum) = self.geometry.fit(spans, position, self.limit);
+            (count, sum) = self.geometry.fit(spans, position, self.end);
         }
         debug_assert!(count >= 1 && sum >= *first);
         Ok((position, count))
