@@ -16,7 +16,7 @@ use super::settings::Settings;
 use crate::error::OpenError;
 use crate::steps::{Step, step};
 use crate::sync::Ordering;
-use crate::sys::fork::Descriptor;
+use crate::sys::fork::{self, Descriptor};
 use crate::sys::{lock, shm};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -272,6 +272,12 @@ impl Mapped {
     /// Whether somebody else is attached.
     pub(crate) fn is_attached(&self) -> bool {
         lock::is_held_elsewhere(self.fd.as_fd(), ATTACHED)
+    }
+
+    /// Whether this process has another attachment to the object.
+    pub(crate) fn is_open_elsewhere_here(&self) -> bool {
+        let Ok(own) = self.object() else { return false };
+        fork::count(|fd| inode(fd, &self.name).is_ok_and(|found| found == own)) > 1
     }
 
     /// Whether nobody else is attached, and nobody is expected back. Under the control lock.

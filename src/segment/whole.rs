@@ -398,10 +398,13 @@ impl Segment {
     /// Waits for one who was found dead to be attached no more; `true`: nobody is. The kernel closes a
     /// dead process' descriptors one after the other, so who lived by one of them can be attached by
     /// another for a while, and nobody else would remove the object then. It is not waited for where
-    /// somebody lives who will leave, too.
+    /// somebody lives who will leave, too, be it this process by another endpoint.
     fn outlast_the_dying(&self, mapped: &Mapped) -> bool {
         let died = self.parts().head().roster.died.load(Ordering::Relaxed);
         if Duration::from_nanos(monotonic().saturating_sub(died)) > DYING {
+            return false;
+        }
+        if !mapped.is_attached() || mapped.is_open_elsewhere_here() {
             return false;
         }
         let started = Instant::now();

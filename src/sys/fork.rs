@@ -96,6 +96,16 @@ impl Drop for Descriptor {
     }
 }
 
+/// How many of this process' descriptors are some that are asked for.
+pub(crate) fn count(is_one: impl Fn(BorrowedFd<'_>) -> bool) -> usize {
+    let registry = registry();
+    let is_one = |&&number: &&RawFd| {
+        // SAFETY: it is open: whoever closes it forgets it first, and needs the registry for that.
+        is_one(unsafe { BorrowedFd::borrow_raw(number) })
+    };
+    registry.descriptors.iter().filter(is_one).count()
+}
+
 /// An address range that is not to be used in a forked child.
 #[derive(Debug)]
 pub(crate) struct Range {

@@ -84,6 +84,11 @@ fn handle(own: &mut Member<Errand>, notes: &mut File, count: usize) {
     }
 }
 
+/// Takes off what another member left pinned, in a ring where nobody else does.
+pub(super) fn take_a_pin_off(ring: &Ring) {
+    leave_a_pin(ring, &mut member(ring).taker);
+}
+
 /// Another member is killed with the pin, as it seems; this one takes it off, unless somebody else
 /// does.
 fn leave_a_pin(ring: &Ring, own: &mut Taker) {
