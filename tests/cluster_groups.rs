@@ -18,7 +18,7 @@ use std::hint::black_box;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use support::peer::{self, Peer};
-use support::{LONG, Noise, SHORT, Watch, unique, wait_until};
+use support::{LONG, Noise, SHORT, Watch, this_thread, unique, wait_until, wait_until_asleep};
 
 /// Ends the member that takes it.
 const STOP: u64 = u64::MAX;
@@ -360,8 +360,9 @@ fn a_member_is_waited_for_beside_others() {
     let mut prices = boss.subscriber::<u64>("prices").unwrap();
     let mut member = boss.group::<u64>("jobs").unwrap();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            std::thread::sleep(SHORT);
+        let selecting = this_thread();
+        scope.spawn(move || {
+            wait_until_asleep(selecting);
             publisher.send(&7).unwrap();
         });
         assert_eq!(select(&mut [&mut prices, &mut member]), 1);

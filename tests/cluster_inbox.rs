@@ -29,7 +29,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::peer::{self, Peer};
-use support::{LONG, Noise, SHORT, unique, wait_until};
+use support::{LONG, Noise, SHORT, this_thread, unique, wait_until, wait_until_asleep};
 
 /// A packet that says which one it is.
 #[packet]
@@ -858,13 +858,17 @@ fn who_waits_for_room_goes_on_waiting_when_the_receiver_restarts() {
     let (mut desk, mut inbox) = cluster.small("desk");
     let feed = Arc::new(cluster.join("feed"));
     fill(&feed, "desk");
+    let (begin, begun) = mpsc::channel();
     let waiting: Vec<_> = (0..THREADS)
         .map(|number| {
-            let feed = feed.clone();
-            thread::spawn(move || feed.send_to("desk", &Numbered { number }))
+            let (feed, begin) = (feed.clone(), begin.clone());
+            thread::spawn(move || {
+                begin.send(this_thread()).unwrap();
+                feed.send_to("desk", &Numbered { number })
+            })
         })
         .collect();
-    thread::sleep(SHORT);
+    begun.iter().take(THREADS as usize).for_each(wait_until_asleep);
     for _ in 0..THREADS {
         drop((desk, inbox));
         (desk, inbox) = cluster.small("desk");
@@ -964,8 +968,13 @@ fn who_waits_for_room_goes_on_when_there_is_some_and_stops_nobody_else() {
     let feed = cluster.join("feed");
     let whole = fill(&feed, "desk");
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| feed.send_to("desk", &Numbered { number: whole }));
-        thread::sleep(SHORT);
+        let (begin, begun) = mpsc::channel();
+        let feed = &feed;
+        let waiting = scope.spawn(move || {
+            begin.send(this_thread()).unwrap();
+            feed.send_to("desk", &Numbered { number: whole })
+        });
+        wait_until_asleep(begun.recv().unwrap());
         // The worker's other threads send to others, and are told that this one is full.
         for number in 0..100 {
             feed.send_to("other", &Numbered { number }).unwrap();
@@ -990,8 +999,13 @@ fn who_waits_for_one_that_is_retired_is_told_that_it_is_dead() {
     fill(&feed, "desk");
     drop((desk, inbox));
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| feed.send_to("desk", &Stop));
-        thread::sleep(SHORT);
+        let (begin, begun) = mpsc::channel();
+        let feed = &feed;
+        let waiting = scope.spawn(move || {
+            begin.send(this_thread()).unwrap();
+            feed.send_to("desk", &Stop)
+        });
+        wait_until_asleep(begun.recv().unwrap());
         assert!(!waiting.is_finished());
         assert!(feed.retire("desk").unwrap());
         let error = waiting.join().unwrap().unwrap_err();

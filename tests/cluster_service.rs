@@ -17,7 +17,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::mpsc;
 use std::time::Duration;
 use support::peer::{self, Peer};
-use support::{LONG, SHORT, Watch, unique, wait_until};
+use support::{LONG, SHORT, Watch, this_thread, unique, wait_until, wait_until_asleep};
 
 /// Longer than the test may take: what comes at this deadline comes too late.
 const FAR: Duration = Duration::from_secs(600);
@@ -802,8 +802,13 @@ fn a_server_is_waited_for() {
     let outcome = client.wait_for_server_timeout(SHORT);
     assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
     let mut server = std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| client.wait_for_server());
-        std::thread::sleep(4 * SHORT);
+        let (begin, begun) = mpsc::channel();
+        let client = &mut client;
+        let waiting = scope.spawn(move || {
+            begin.send(this_thread()).unwrap();
+            client.wait_for_server()
+        });
+        wait_until_asleep(begun.recv().unwrap());
         assert!(!waiting.is_finished(), "nobody serves");
         let server = start("serve", &cluster, "server");
         waiting.join().unwrap().unwrap();

@@ -73,7 +73,7 @@ impl Sender {
             (Some(len), Claims::Exclusive) => {
                 self.check_open()?;
                 if self.writer.has_claimed(span(len)) {
-                    return self.publish(value, Descriptor::data(len, type_index));
+                    return self.publish(&[], value, Descriptor::data(len, type_index));
                 }
             }
             (Some(_), Claims::Shared) => return self.send_flat_shared(value, type_index, patience),
@@ -105,7 +105,7 @@ impl Sender {
         self.begin()?;
         let len = packet::measure(value, &mut self.scratch)?;
         self.claim(len, patience)?;
-        self.publish(value, Descriptor::data(len, type_index))
+        self.publish(&[], value, Descriptor::data(len, type_index))
     }
 
     /// Publishes one packet in a cover in a shared ring, where no claim is open: after [`begin`](Self::begin).
@@ -128,17 +128,18 @@ impl Sender {
         if let Err(full) = self.writer.claim_one_here(span) {
             self.claim_slowly(full, patience, &mut |writer| writer.claim(span))?;
         }
-        self.fill(front, value, len)?;
-        let position = self.writer.commit_shared(Descriptor::data(len, type_index).marked(mark));
-        step(Step::CommitWake);
-        self.endpoint.ring_subscribers();
-        Ok(position)
+        self.publish(front, value, Descriptor::data(len, type_index).marked(mark))
     }
 
     /// Fills the claim that was made for a packet, commits it and wakes who waits for it.
     #[inline(always)]
-    fn publish<T: Packet>(&mut self, value: &T, descriptor: Descriptor) -> Result<u64, SendError> {
-        self.fill(&[], value, descriptor.len() as usize)?;
+    fn publish<T: Packet>(
+        &mut self,
+        front: &[u8],
+        value: &T,
+        descriptor: Descriptor,
+    ) -> Result<u64, SendError> {
+        self.fill(front, value, descriptor.len() as usize)?;
         let position = self.writer.commit(descriptor);
         step(Step::CommitWake);
         self.endpoint.ring_subscribers();

@@ -28,6 +28,7 @@ use rkyv::util::AlignedVec;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
 /// How long a server waits for each lock that it takes to reach a caller: microseconds, unless somebody
 /// was stopped in it.
 const PATIENCE: Duration = Duration::from_millis(50);

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 /// Longest sleep, so that what was deferred and dropped is told of.
 const TELL: Duration = Duration::from_millis(50);
+
 /// Serves requests of one type with replies of another. Several servers may serve under one name: each
 /// request is one's.
 ///

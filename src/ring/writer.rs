@@ -89,29 +89,14 @@ impl Writer {
     /// Commits the next packet of the claim, which must hold it. Returns its position.
     #[inline(always)]
     pub(crate) fn commit(&mut self, descriptor: Descriptor) -> u64 {
-        let position = self.stamp(descriptor);
-        match self.claims {
-            Claims::Exclusive => self.publish_tail(),
-            Claims::Shared => self.close_if_done(),
-        }
-        position
-    }
-
-    /// The same in a ring that is known to be shared.
-    #[inline(always)]
-    pub(crate) fn commit_shared(&mut self, descriptor: Descriptor) -> u64 {
-        debug_assert_eq!(self.claims, Claims::Shared);
-        let position = self.stamp(descriptor);
-        self.close_if_done();
-        position
-    }
-
-    #[inline(always)]
-    fn stamp(&mut self, descriptor: Descriptor) -> u64 {
         let position = self.at.position;
         slot::commit(&self.memory, self.at, descriptor, Step::CommitStamp);
         step(Step::CommitAfter);
         self.at.go(&self.memory, position + descriptor.span());
+        match self.claims {
+            Claims::Exclusive => self.publish_tail(),
+            Claims::Shared => self.close_if_done(),
+        }
         position
     }
 

@@ -33,10 +33,22 @@ pub(crate) fn object(name: &str) -> PathBuf {
     PathBuf::from(format!("/dev/shm/packetring.{name}"))
 }
 
-/// The state of a process as the kernel names it, `Z` for a zombie; `None`: there is none.
+/// The state of a process or a thread as the kernel names it, `Z` for a zombie; `None`: there is none.
 pub(crate) fn state_of(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// The number of this thread, by which others [see](wait_until_asleep) whether it sleeps.
+pub(crate) fn this_thread() -> u32 {
+    let path = std::fs::read_link("/proc/thread-self").unwrap();
+    path.file_name().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+/// Waits until a thread sleeps in the kernel.
+#[track_caller]
+pub(crate) fn wait_until_asleep(thread: u32) {
+    wait_until("a thread sleeps", || state_of(thread) == Some('S'));
 }
 
 /// Waits for a condition that comes about by itself.
