@@ -7,11 +7,14 @@ use super::join::{self, Types};
 use super::mail::{Mail, MailBatch};
 use super::receiver::Receiver;
 use super::reserved::{Reserved, ReservedTail};
+use super::select::{Selectable, Selectee};
 use super::sender::{Cover, Sender};
-use super::waits::publisher_waits;
+use super::waits::{End, Seat, publisher_waits};
 use crate::error::OpenError;
 use crate::packet::{AnyBits, Packet, Tail, TypeInfo};
+use crate::ring::gate::position;
 use crate::ring::hand::{Hand, Hands};
+use crate::sync::Ordering;
 use crate::wait::Wait;
 use std::fmt;
 use std::time::Duration;
@@ -454,5 +457,48 @@ impl MixedSubscriber {
         self.receiver.take_batch(patience, |_| true)?;
         self.receiver.know_types();
         Ok(MailBatch::new(Hands::new(&mut self.receiver)))
+    }
+}
+
+impl Selectable for MixedSubscriber {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(&mut self.receiver)
+    }
+}
+
+impl MixedPublisher {
+    /// Whether no subscriber is behind this one: who waits for room then waits for it.
+    pub(crate) fn waits_for(&self, subscriber: Seat) -> bool {
+        let entries = self.sender.writer.memory.subscribers();
+        let cursors = entries.iter().map(|entry| position(entry.cursor.load(Ordering::Relaxed)));
+        let slowest = cursors.clone().min();
+        cursors.clone().nth(subscriber.0) == slowest
+    }
+}
+
+impl MixedSubscriber {
+    /// Where it sits.
+    pub(crate) fn seat(&self) -> Seat {
+        Seat(self.receiver.reader.entry)
+    }
+
+    /// The place of what it receives next.
+    pub(crate) fn place(&self) -> End {
+        End(self.receiver.reader.position())
+    }
+
+    /// Whether it has come to the end of what was there when this was asked for.
+    pub(crate) fn has_passed(&self, end: End) -> bool {
+        self.place().0 >= end.0
+    }
+
+    /// Whether the next receive has something to tell, be it that the ring is over.
+    pub(crate) fn has_word(&self) -> bool {
+        self.receiver.has_word()
+    }
+
+    /// The end of what is there.
+    pub(crate) fn end(&self) -> End {
+        End(self.receiver.tail())
     }
 }

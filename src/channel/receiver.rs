@@ -2,14 +2,16 @@
 
 use super::endpoint::{Endpoint, Patience};
 use super::error::RecvError;
+use super::select::Waitable;
 use crate::packet::Fingerprint;
 use crate::ring::closing::Closing;
 use crate::ring::hand::{self, Holder};
 use crate::ring::reader::{Fault, Next, Reader, Taken};
 use crate::ring::roster;
 use crate::ring::slot::Descriptor;
+use crate::segment::layout::Bell;
 use crate::sync::Ordering;
-use crate::wait::{Deadline, IDLE, PENDING};
+use crate::wait::{Deadline, IDLE, PENDING, Wait};
 
 /// Most packets of one batch.
 pub(crate) const BATCH: usize = 256;
@@ -272,7 +274,7 @@ impl Receiver {
 }
 
 /// Whether a look would find something: a packet, an eviction, the end.
-pub(crate) fn is_ready(reader: &Reader) -> bool {
+fn is_ready(reader: &Reader) -> bool {
     reader.is_ready() || is_over(reader)
 }
 
@@ -397,6 +399,36 @@ impl Receiver {
     /// The end of what was claimed so far.
     pub(crate) fn tail(&self) -> u64 {
         self.reader.memory.head().tail.load(Ordering::Acquire)
+    }
+}
+
+impl Waitable for Receiver {
+    fn has_next(&mut self) -> bool {
+        Receiver::has_next(self)
+    }
+
+    fn is_ready(&self) -> bool {
+        is_ready(&self.reader)
+    }
+
+    fn bell(&self) -> &Bell {
+        self.endpoint.bell()
+    }
+
+    fn is_pending(&self) -> bool {
+        self.reader.is_claimed()
+    }
+
+    fn ask_locks(&mut self) {
+        self.endpoint.ask_locks();
+    }
+
+    fn wait(&self) -> Wait {
+        self.endpoint.waiter.wait()
+    }
+
+    fn sleeps_on_futex(&self) -> bool {
+        self.endpoint.waiter.sleeps_on_futex()
     }
 }
 

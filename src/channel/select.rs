@@ -6,10 +6,6 @@
 //! found is what the next receive gets.
 
 use super::endpoint::Patience;
-use super::mixed::MixedSubscriber;
-use super::receiver::{Receiver, is_ready};
-use super::subscriber::Subscriber;
-use crate::packet::Packet;
 use crate::segment::layout::Bell;
 use crate::sys::futex;
 use crate::wait::{self, Deadline, IDLE, PENDING, Wait};
@@ -56,36 +52,6 @@ pub(crate) trait Waitable {
     }
 }
 
-impl Waitable for Receiver {
-    fn has_next(&mut self) -> bool {
-        Receiver::has_next(self)
-    }
-
-    fn is_ready(&self) -> bool {
-        is_ready(&self.reader)
-    }
-
-    fn bell(&self) -> &Bell {
-        self.endpoint.bell()
-    }
-
-    fn is_pending(&self) -> bool {
-        self.reader.is_claimed()
-    }
-
-    fn ask_locks(&mut self) {
-        self.endpoint.ask_locks();
-    }
-
-    fn wait(&self) -> Wait {
-        self.endpoint.waiter.wait()
-    }
-
-    fn sleeps_on_futex(&self) -> bool {
-        self.endpoint.waiter.sleeps_on_futex()
-    }
-}
-
 /// Something that can be waited for together with others. Implemented by the library's own.
 pub trait Selectable {
     #[doc(hidden)]
@@ -105,18 +71,6 @@ impl<'a> Selectee<'a> {
 impl fmt::Debug for Selectee<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Selectee")
-    }
-}
-
-impl<T: Packet> Selectable for Subscriber<T> {
-    fn selectee(&mut self) -> Selectee<'_> {
-        Selectee::new(&mut self.receiver)
-    }
-}
-
-impl Selectable for MixedSubscriber {
-    fn selectee(&mut self) -> Selectee<'_> {
-        Selectee::new(&mut self.receiver)
     }
 }
 

@@ -5,6 +5,7 @@ use super::error::RecvError;
 use super::join::{self, Types};
 use super::received::{Batch, Copied, Info, Received};
 use super::receiver::Receiver;
+use super::select::{Selectable, Selectee};
 use crate::error::OpenError;
 use crate::packet::guard::{self, Opened, OpenedMany};
 use crate::packet::{self, Packet, Unpack};
@@ -377,5 +378,11 @@ impl<T: Unpack> Iterator for Values<'_, T> {
             Err(RecvError::Closed) => None,
             Err(error) => Some(Err(error)),
         }
+    }
+}
+
+impl<T: Packet> Selectable for Subscriber<T> {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(&mut self.receiver)
     }
 }

@@ -5,12 +5,9 @@
 
 use super::endpoint::{self, Endpoint, Patience};
 use super::error::RecvError;
-use super::join::{self, Types};
-use super::ring::Ring;
 use super::select::Waitable;
-use crate::error::OpenError;
 use crate::ring::closing::Closing;
-use crate::ring::group::{self, Fate, Group, Orphans};
+use crate::ring::group::{self, Group, Orphans};
 use crate::ring::job::Worker;
 use crate::ring::reader::{Fault, Next, Taken};
 use crate::ring::roster::{self, Side};
@@ -200,49 +197,6 @@ impl Taker {
         drop(control);
         (endpoint.member, endpoint.waiter) = (new, waiter);
         Some(())
-    }
-}
-
-impl Ring {
-    /// Joins as a member of the ring's group, whatever the packets are.
-    pub(crate) fn taker(&self, types: &Types<'_>) -> Result<(Taker, u16), OpenError> {
-        join::member(self.segment(), types, Wait::default())
-    }
-
-    /// What became of the packet that was published at a position.
-    pub(crate) fn fate(&self, position: u64) -> Fate {
-        let lives = |member| self.segment().lives(member);
-        Group::fate(&self.segment().memory(), position, &lives)
-    }
-
-    /// Whether nobody has taken the packet that was published at a position, nor is about to: who takes
-    /// it later knows which calls were [given up](Self::give_up) before.
-    pub(crate) fn is_untaken(&self, position: u64) -> bool {
-        let lives = |member| self.segment().lives(member);
-        Group::is_untaken(&self.segment().memory(), position, &lives)
-    }
-
-    /// Whether a living member may have set the packet aside that was published at a position: asked
-    /// once nobody has it in hand.
-    pub(crate) fn is_aside(&self, position: u64) -> bool {
-        let lives = |member| self.segment().lives(member);
-        Group::is_aside(&self.segment().memory(), position, &lives)
-    }
-
-    /// Whether the member that sat at an entry as the `stays`-th still does, and lives.
-    pub(crate) fn is_there(&self, entry: usize, stays: u64) -> bool {
-        let memory = self.segment().memory();
-        // It comes from a letter.
-        entry < memory.subscribers().len()
-            && group::stays(&memory, entry) == stays
-            && self.segment().lives(Member::Subscriber(entry))
-    }
-}
-
-impl Taker {
-    /// Its entry, and how many have sat there with it.
-    pub(crate) fn place(&self) -> (usize, u64) {
-        (self.group.entry, group::stays(&self.group.memory, self.group.entry))
     }
 }
 

@@ -6,7 +6,6 @@
 use super::endpoint::Patience;
 use super::error::{SendError, WaitingFor};
 use super::join;
-use super::mixed::{MixedPublisher, MixedSubscriber};
 use super::sender::Sender;
 use crate::ring::gate::position;
 use crate::segment::layout::NOWHERE;
@@ -63,50 +62,13 @@ impl Sender {
     }
 }
 
-impl MixedPublisher {
-    /// Whether no subscriber is behind this one: who waits for room then waits for it.
-    pub(crate) fn waits_for(&self, subscriber: Seat) -> bool {
-        let entries = self.sender.writer.memory.subscribers();
-        let cursors = entries.iter().map(|entry| position(entry.cursor.load(Ordering::Relaxed)));
-        let slowest = cursors.clone().min();
-        cursors.clone().nth(subscriber.0) == slowest
-    }
-}
-
-impl MixedSubscriber {
-    /// Where it sits.
-    pub(crate) fn seat(&self) -> Seat {
-        Seat(self.receiver.reader.entry)
-    }
-
-    /// The place of what it receives next.
-    pub(crate) fn place(&self) -> End {
-        End(self.receiver.reader.position())
-    }
-
-    /// Whether it has come to the end of what was there when this was asked for.
-    pub(crate) fn has_passed(&self, end: End) -> bool {
-        self.place().0 >= end.0
-    }
-
-    /// Whether the next receive has something to tell, be it that the ring is over.
-    pub(crate) fn has_word(&self) -> bool {
-        self.receiver.has_word()
-    }
-
-    /// The end of what is there.
-    pub(crate) fn end(&self) -> End {
-        End(self.receiver.tail())
-    }
-}
-
 /// A subscriber's place in its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seat(usize);
+pub(crate) struct Seat(pub(super) usize);
 
 /// A place between two packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct End(u64);
+pub(crate) struct End(pub(super) u64);
 
 /// The methods of a publisher, typed or mixed, that do not depend on its packets. It has a field
 /// `sender`.
