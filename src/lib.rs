@@ -88,11 +88,12 @@ mod channel;
 #[cfg(not(loom))]
 mod cluster;
 mod error;
+mod failpoint;
 #[cfg(not(loom))]
 pub mod packet;
 mod ring;
 mod segment;
-mod steps;
+
 mod sync;
 #[cfg(not(loom))]
 mod sys;
@@ -112,10 +113,10 @@ pub use public::*;
 #[cfg(not(loom))]
 mod public {
     pub use crate::channel::{
-        Batch, CarriedType, Copied, Info, Mail, MailBatch, MailBatchIter, Member, Mismatch,
-        MixedPublisher, MixedSubscriber, Parcel, Publisher, Received, RecvError, Reserved,
-        ReservedTail, Ring, RingBuilder, Selectable, Selectee, SendAllError, SendError, Subscriber,
-        Taken, Values, WaitingFor, select, select_timeout, try_select,
+        Batch, BatchIter, CarriedType, Copied, Info, Mail, MailBatch, MailBatchIter, Member,
+        Mismatch, MixedPublisher, MixedSubscriber, Parcel, Publisher, Received, RecvError,
+        Reserved, ReservedTail, Ring, RingBuilder, Selectable, Selectee, SendAllError, SendError,
+        Subscriber, Taken, Values, WaitingFor, select, select_timeout, try_select,
     };
     pub use crate::cluster::{
         Addressee, Call, CallError, Client, Context, Deferred, EmitError, Events, HandlerId, Inbox,

@@ -2,13 +2,13 @@
 //! to sleep on and one to ring, and the question who lives.
 
 use crate::error::OpenError;
-use crate::ring::roster::{self, Reaped, Side, Slots};
+use crate::failpoint::{Step, step};
+use crate::ring::membership::{self, Reaped, Side, Slots};
 use crate::segment::Segment;
+use crate::segment::entry::Member;
 use crate::segment::layout::Bell;
-use crate::segment::member::Member;
-use crate::segment::memory::Memory;
 use crate::segment::settings::Parking;
-use crate::steps::{Step, step};
+use crate::segment::view::Memory;
 use crate::sync::Ordering;
 use crate::sys::{barrier, event::Event, futex};
 use crate::wait::{Deadline, Ringer, Sleep, Wait, Waiter};
@@ -184,14 +184,14 @@ pub(crate) fn reap(segment: &Segment, memory: &Memory, lives: &dyn Fn(Member) ->
 fn reap_by(segment: &Segment, memory: &Memory, lives: &dyn Fn(Member) -> bool) -> Reaped {
     let settings = segment.settings();
     if !segment.has_protected_slots() {
-        return roster::reap(memory, settings, Slots::Writable, lives);
+        return membership::reap(memory, settings, Slots::Writable, lives);
     }
-    let reap_all = |memory| roster::reap(&memory, settings, Slots::Writable, lives);
-    let is_needed = roster::has_abandoned_claim(memory, lives);
+    let reap_all = |memory| membership::reap(&memory, settings, Slots::Writable, lives);
+    let is_needed = membership::has_abandoned_claim(memory, lives);
     let reaped = is_needed.then(|| segment.with_writable(reap_all)).flatten();
     // Whoever died with a claim open after the question is left to the next who asks; so is every
     // claim while there is no memory for a second mapping.
-    reaped.unwrap_or_else(|| roster::reap(memory, settings, Slots::ReadOnly, lives))
+    reaped.unwrap_or_else(|| membership::reap(memory, settings, Slots::ReadOnly, lives))
 }
 
 /// Where a side sleeps.

@@ -6,19 +6,19 @@
 
 use super::endpoint::{self, Endpoint, reap};
 use super::error::Mismatch;
-use super::receiver::{Letting, Receiver};
-use super::sender::Sender;
-use super::taker::Taker;
+use super::untyped::Sender;
+use super::untyped::Taker;
+use super::untyped::{Letting, Receiver};
 use crate::error::OpenError;
 use crate::packet::TypeInfo;
-use crate::ring::closing::Closing;
-use crate::ring::group::{self, Group};
+use crate::ring::claim::Writer;
+use crate::ring::consumer_group::{self, Group};
+use crate::ring::membership::{self, Side, Start};
 use crate::ring::reader::Reader;
-use crate::ring::roster::{self, Side, Start};
-use crate::ring::writer::Writer;
+use crate::ring::state::Closing;
+use crate::segment::entry::{Member, SeatState};
 use crate::segment::layout::SubscriberDetails;
-use crate::segment::member::{Member, SeatState};
-use crate::segment::memory::Memory;
+use crate::segment::view::Memory;
 use crate::segment::{Control, Segment};
 use crate::sync::Ordering;
 use crate::wait::{Wait, Waiter};
@@ -56,10 +56,10 @@ pub(crate) fn publisher_beside(
         }
         if segment.settings().grouped {
             // What is published waits for members.
-            group::found(&memory, segment.settings());
+            consumer_group::found(&memory, segment.settings());
         }
         let member = vacancy(&control, &segment, Side::Publishers)?;
-        if roster::free(&memory, Side::Publishers) <= others {
+        if membership::free(&memory, Side::Publishers) <= others {
             let limit = segment.settings().max_publishers;
             return Err(OpenError::Full { what: "publishers", limit });
         }
@@ -67,7 +67,7 @@ pub(crate) fn publisher_beside(
         let index = type_index(&control, &segment, types)?;
         sit(&segment, member)?;
         let entry = index_of(member);
-        (member, waiter, index, roster::join_publisher(&memory, segment.settings(), entry))
+        (member, waiter, index, membership::join_publisher(&memory, segment.settings(), entry))
     };
     let writer = Writer::new(segment.memory(), segment.settings(), index_of(member), position);
     let mut endpoint = Endpoint::new(segment, member, waiter);
@@ -93,7 +93,7 @@ pub(crate) fn subscriber(
         sit(&segment, member)?;
         let (memory, settings) = (segment.memory(), segment.settings());
         let start = beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry });
-        let join = || roster::join_subscriber(&memory, settings, index_of(member), start);
+        let join = || membership::join_subscriber(&memory, settings, index_of(member), start);
         let joined = beside.map_or_else(join, |reader| reader.stand_still(join));
         (member, waiter, index, joined)
     };
@@ -113,7 +113,7 @@ pub(crate) fn member(
     let (member, waiter, index, group) = {
         let control = segment.lock()?;
         // First: nobody sits at its entry.
-        group::found(&memory, &settings);
+        consumer_group::found(&memory, &settings);
         let member = vacancy(&control, &segment, Side::Subscribers)?;
         let waiter = Endpoint::waiter(&segment, member, wait)?;
         let index = type_index(&control, &segment, types)?;
@@ -140,7 +140,7 @@ pub(crate) fn durable(
     let (memory, settings) = (segment.memory(), *segment.settings());
     let (member, waiter, index, joined, redelivered_below) = {
         let control = segment.lock()?;
-        let predecessor = roster::find_durable(&memory, name);
+        let predecessor = membership::find_durable(&memory, name);
         let member = match predecessor.map(Member::Subscriber) {
             Some(member) if segment.lives(member) => {
                 return Err(name_taken(&memory, index_of(member), name));
@@ -153,10 +153,10 @@ pub(crate) fn durable(
         sit(&segment, member)?;
         let entry = index_of(member);
         let (joined, redelivered_below) = if predecessor.is_some() {
-            roster::succeed(&memory, entry)
+            membership::succeed(&memory, entry)
         } else {
-            let joined = roster::join_subscriber(&memory, &settings, entry, Start::Newcomer);
-            roster::make_durable(&memory, entry, &joined.account, name);
+            let joined = membership::join_subscriber(&memory, &settings, entry, Start::Newcomer);
+            membership::make_durable(&memory, entry, &joined.account, name);
             (joined, 0)
         };
         (member, waiter, index, joined, redelivered_below)
@@ -170,11 +170,11 @@ pub(crate) fn durable(
 pub(crate) fn remove_durable(ring: &Segment, name: &str) -> Result<bool, OpenError> {
     let _control = ring.lock()?;
     let memory = ring.memory();
-    let Some(entry) = roster::find_durable(&memory, name) else { return Ok(false) };
+    let Some(entry) = membership::find_durable(&memory, name) else { return Ok(false) };
     if ring.lives(Member::Subscriber(entry)) {
         return Err(name_taken(&memory, entry, name));
     }
-    roster::leave_subscriber(&memory, entry);
+    membership::leave_subscriber(&memory, entry);
     // Publishers that it held up.
     endpoint::wake_everyone(ring);
     Ok(true)
@@ -191,7 +191,7 @@ pub(crate) fn forget_durable(_control: &Control<'_>, ring: &Segment) {
         if ring.lives(Member::Subscriber(index)) {
             SeatState::Taken.set(seat);
         } else {
-            roster::leave_subscriber(&memory, index);
+            membership::leave_subscriber(&memory, index);
         }
     }
 }
@@ -234,7 +234,7 @@ fn vacancy(control: &Control<'_>, segment: &Segment, side: Side) -> Result<Membe
     let _: &Control<'_> = control;
     let (memory, settings) = (segment.memory(), segment.settings());
     reap(segment, &memory, &|member| segment.lives(member));
-    roster::vacancy(&memory, settings, side).ok_or_else(|| match side {
+    membership::vacancy(&memory, settings, side).ok_or_else(|| match side {
         Side::Publishers if settings.claims == crate::Claims::Exclusive => {
             OpenError::PublisherTaken {
                 name: segment.name().to_owned(),

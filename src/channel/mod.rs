@@ -9,42 +9,30 @@
 
 #![forbid(unsafe_code)]
 
-mod calls;
-mod carried;
-mod endpoint;
+mod any;
+pub(crate) mod endpoint;
 mod error;
-mod join;
-mod mail;
-mod member;
-mod mixed;
+pub(crate) mod join;
 mod publisher;
+mod queue;
 mod received;
-mod receiver;
 mod reserved;
 mod ring;
 mod select;
-mod sender;
 mod subscriber;
-mod taker;
-mod waits;
+mod type_cache;
+mod untyped;
 
-#[cfg(test)]
-mod tests;
-
+pub use any::{Mail, MailBatch, MailBatchIter, MixedPublisher, MixedSubscriber, Parcel};
 pub(crate) use endpoint::{Patience, wake_everyone};
 pub use error::{Mismatch, RecvError, SendAllError, SendError, WaitingFor};
 pub(crate) use join::Types;
-pub use mail::{Mail, MailBatch, MailBatchIter, Parcel};
-pub use member::{Member, Taken};
-pub use mixed::{MixedPublisher, MixedSubscriber};
 pub use publisher::Publisher;
-pub use received::{Batch, Copied, Info, Received};
-pub(crate) use receiver::Receiver;
+pub use queue::{Member, Taken};
+pub use received::{Batch, BatchIter, Copied, Info, Received};
 pub use reserved::{Reserved, ReservedTail};
 pub use ring::{CarriedType, Ring, RingBuilder};
 pub(crate) use select::Waitable;
 pub use select::{Selectable, Selectee, select, select_timeout, try_select};
-pub(crate) use sender::Cover;
 pub use subscriber::{Subscriber, Values};
-pub(crate) use taker::Taker;
-pub(crate) use waits::{End, Seat};
+pub(crate) use untyped::{Cover, End, Receiver, Seat, Taker};

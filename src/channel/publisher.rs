@@ -4,8 +4,8 @@ use super::endpoint::Patience;
 use super::error::{SendAllError, SendError};
 use super::join::{self, Types};
 use super::reserved::{Reserved, ReservedTail};
-use super::sender::Sender;
-use super::waits::publisher_waits;
+use super::untyped::Sender;
+use super::untyped::publisher_waits;
 use crate::error::OpenError;
 use crate::packet::{AnyBits, Packet, Tail};
 use std::fmt;
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// All operations take `&mut self`: one claim at a time, and a forgotten one is given up by the
 /// next call. Dropping the publisher leaves the ring.
 pub struct Publisher<T: Packet> {
-    pub(super) sender: Sender,
+    pub(crate) sender: Sender,
     type_index: u16,
     packet: PhantomData<fn(T)>,
 }

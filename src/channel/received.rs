@@ -1,9 +1,9 @@
 //! Guards over packets in place: one, or a batch.
 
-use super::receiver::Receiver;
+use super::untyped::Receiver;
 use crate::packet::guard::{self, Opened, OpenedMany};
 use crate::packet::{Packet, Unpack, UnpackError};
-use crate::ring::hand::{Hand, Hands};
+use crate::ring::guard::{Hand, Hands};
 use crate::ring::reader::Taken;
 use std::fmt;
 use std::ops::{Deref, Index};

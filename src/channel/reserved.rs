@@ -2,10 +2,10 @@
 
 use super::endpoint::Patience;
 use super::error::SendError;
-use super::sender::Sender;
+use super::untyped::Sender;
 use crate::packet::guard::{Blank, BlankTail, tail_len_or_most};
 use crate::packet::{AnyBits, Packet};
-use crate::ring::hand::Draft;
+use crate::ring::guard::Draft;
 use std::ops::{Deref, DerefMut};
 
 /// Room for one packet, to be filled through `DerefMut`.

@@ -1,14 +1,14 @@
 //! A ring by its name: opening it, and what it gives.
 
+use super::any::{MixedPublisher, MixedSubscriber};
 use super::endpoint;
 use super::join::{self, Types};
-use super::mixed::{MixedPublisher, MixedSubscriber};
 use super::publisher::Publisher;
-use super::receiver::Letting;
 use super::subscriber::Subscriber;
+use super::untyped::Letting;
 use crate::error::OpenError;
 use crate::packet::{Fingerprint, Packet, TypeInfo};
-use crate::ring::closing::Closing;
+use crate::ring::state::Closing;
 use crate::segment::Segment;
 use crate::segment::name::Name;
 use crate::segment::settings::{Claims, Overflow, Parking, Settings};

@@ -3,8 +3,8 @@
 //! One enum an operation; none has a lifetime, so all can be kept and sent. A failed send leaves
 //! the value with the caller, who passed it by reference.
 
+use super::events::BadName;
 use super::names::WorkerId;
-use super::pattern::BadName;
 use crate::channel::{Mismatch, SendError, WaitingFor};
 use crate::error::OpenError;
 use crate::packet::Unserializable;

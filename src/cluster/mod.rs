@@ -15,50 +15,26 @@
 
 #![forbid(unsafe_code)]
 
-mod aside;
-mod beside;
-mod call;
-mod client;
-mod context;
-mod deferred;
 mod directory;
-mod emitter;
-mod envelope;
 mod error;
 mod events;
-mod handler;
 mod inbox;
-mod lending;
-mod letter;
-mod mark;
 mod names;
-mod outcome;
-mod outgoing;
-mod pattern;
 mod queue;
-mod registry;
-mod server;
 mod service;
 mod topic;
-mod watch;
 mod worker;
 
-pub use call::Call;
-pub use client::{Client, Reply};
-pub use context::Context;
-pub use deferred::{Deferred, Replier};
-pub use directory::{WorkerChange, WorkerInfo, WorkerState};
+pub use directory::{Watch, WorkerChange, WorkerInfo, WorkerState};
 pub use error::{CallError, EmitError, JoinError, ReplyError, RunError, SendToError, WaitError};
-pub use events::{Events, HandlerId};
-pub use inbox::Inbox;
-pub use letter::Letter;
+pub use events::{Context, Events, HandlerId};
+pub use inbox::{Inbox, Letter};
 pub use names::{Addressee, WorkerId};
-pub use service::{Request, Service};
+pub use service::{Call, Client, Deferred, Replier, Reply, Request, Service};
 pub use topic::TopicBuilder;
-pub use watch::Watch;
 pub use worker::{Worker, WorkerBuilder};
 
-/// What tests of single steps see.
+/// Items that the failpoint tests use.
 #[cfg(test)]
 pub(crate) mod internals {
     pub(crate) use super::directory::{Directory, Found, Wanted};

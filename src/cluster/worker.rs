@@ -2,7 +2,7 @@
 
 use super::directory::{self, Directory, Wanted, WorkerInfo, WorkerState};
 use super::error::{JoinError, WaitError};
-use super::lending::Endpoints;
+use super::inbox::Endpoints;
 use super::names::{Addressee, DefaultName, Object, WorkerId};
 use crate::channel::{Patience, Ring, RingBuilder};
 use crate::error::OpenError;

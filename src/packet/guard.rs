@@ -3,7 +3,7 @@
 //! The bytes are some guard's of another layer; here they get their type, once, and keep it.
 
 use super::{AnyBits, Invalid, Packet, Tail, emplace_tail, tail_len, validate};
-use crate::segment::bytes::{Roomy, Steady, SteadyMany};
+use crate::ring::buffer::{Roomy, Steady, SteadyMany};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 

@@ -22,7 +22,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use crate::segment::bytes::Room;
+use crate::ring::buffer::Room;
 
 pub(crate) use self::tail::{emplace_tail, tail_len};
 pub use self::{

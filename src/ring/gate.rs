@@ -16,7 +16,7 @@
 //! - **The oldest packet kept, read before the scan**: the same, for a newcomer with history.
 //!
 //! The fence between the loads of tail and oldest and the scan pairs with the fence in
-//! [`roster::join_subscriber`](super::roster::join_subscriber): of the two, one comes first.
+//! [`membership::join_subscriber`](super::roster::join_subscriber): of the two, one comes first.
 //! Without it a newcomer is overrun (`ring::tests::loom`, and there
 //! `loom_join_without_fence_is_overrun`).
 //!
@@ -25,10 +25,10 @@
 //! joins are counted, and a scan under which the count changed is made again
 //! (`loom_clone_and_move_on`).
 
+use crate::failpoint::{Step, step};
+use crate::segment::entry::Member;
 use crate::segment::layout::NOWHERE;
-use crate::segment::member::Member;
-use crate::segment::memory::Memory;
-use crate::steps::{Step, step};
+use crate::segment::view::Memory;
 use crate::sync::{Ordering, fence};
 
 /// A packet from the cursor on is in a subscriber's hand.
@@ -52,7 +52,7 @@ pub(crate) struct Gate {
 pub(crate) fn scan(memory: &Memory, tail: u64, oldest: u64) -> Gate {
     let clones = &memory.head().roster.clones;
     let mut cloned = clones.load(Ordering::Acquire);
-    // Pairs with the fence in `roster::join_subscriber`.
+    // Pairs with the fence in `membership::join_subscriber`.
     fence(Ordering::SeqCst);
     step(Step::GateScan);
     loop {

@@ -5,10 +5,10 @@
 //! never past a claim that is not committed. A newcomer starts there and walks forward until only
 //! `history` packets are ahead.
 
-use crate::ring::geometry::{Geometry, clamp};
-use crate::ring::slot;
-use crate::segment::memory::Memory;
-use crate::steps::{Step, step};
+use super::geometry::{Geometry, clamp};
+use super::slot;
+use crate::failpoint::{Step, step};
+use crate::segment::view::Memory;
 use crate::sync::Ordering;
 
 /// The oldest packet kept, moved up if `needed` (the end of a claim at `tail`) asks for it. In a

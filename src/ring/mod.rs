@@ -19,10 +19,10 @@
 //!   **limit**, one capacity above the lowest cursor ([`gate`]).
 //! - One total order, in which each publisher's packets keep theirs.
 //! - A process may die at any instruction: what it committed stays, what it had claimed becomes a
-//!   void packet ([`recover`]), what it held is let go ([`roster`]).
+//!   void packet ([`recover`]), what it held is let go ([`membership`]).
 //!
 //! What it does not know: how its memory came about, what packets mean, how to sleep. It takes
-//! [`Memory`](crate::segment::memory::Memory), so the same code runs over a mapping, over the
+//! [`Memory`](crate::segment::view::Memory), so the same code runs over a mapping, over the
 //! heap and under loom.
 //!
 //! Each rule of the protocol stands in one place:
@@ -33,34 +33,34 @@
 //! | header words | [`slot`] |
 //! | what a stamp is | [`spot`] |
 //! | how far may be claimed | [`gate`] |
-//! | claim, fill, commit, abort | [`writer`], [`exclusive`], [`shared`] |
+//! | claim, fill, commit, abort | [`claim`] |
 //! | receive, pin, release | [`reader`] |
-//! | a packet to one of several members | [`group`] |
-//! | who loses what when it overflows | [`evict`], [`missed`] |
+//! | a packet to one of several members | [`consumer_group`] |
+//! | who loses what when it overflows | [`overflow`], [`missed`] |
 //! | how far back a newcomer starts | [`history`] |
-//! | whether packets can still come | [`closing`] |
-//! | join, leave, clear the dead away | [`roster`] |
+//! | whether packets can still come | [`state`] |
+//! | join, leave, clear the dead away | [`membership`] |
 //! | a dead publisher's claim | [`recover`] |
 
-pub(crate) mod closing;
-pub(crate) mod evict;
-pub(crate) mod exclusive;
+#[cfg(not(loom))]
+pub(crate) mod buffer;
+pub(crate) mod claim;
+pub(crate) mod consumer_group;
 pub(crate) mod gate;
 pub(crate) mod geometry;
-pub(crate) mod group;
 #[cfg(not(loom))]
-pub(crate) mod hand;
+pub(crate) mod guard;
 pub(crate) mod history;
-#[cfg(not(loom))]
-pub(crate) mod job;
+pub(crate) mod membership;
 pub(crate) mod missed;
+pub(crate) mod overflow;
+#[cfg(not(loom))]
+pub(crate) mod queue_guard;
 pub(crate) mod reader;
 pub(crate) mod recover;
-pub(crate) mod roster;
-pub(crate) mod shared;
 pub(crate) mod slot;
 pub(crate) mod spot;
-pub(crate) mod writer;
+pub(crate) mod state;
 
 #[cfg(test)]
 mod tests;

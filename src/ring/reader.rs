@@ -12,16 +12,16 @@
 //! What is in hand is released by [`Reader::release`], which every receive begins with: a guard
 //! that was forgotten holds nothing up for longer than until the next call.
 
-use crate::ring::gate::{PIN, position};
-use crate::ring::geometry::Geometry;
-use crate::ring::missed::{Account, Missed};
-use crate::ring::roster::Joined;
-use crate::ring::slot::{self, Descriptor, Kind, Look};
-use crate::ring::spot::Spot;
+use super::gate::{PIN, position};
+use super::geometry::Geometry;
+use super::membership::Joined;
+use super::missed::{Account, Missed};
+use super::slot::{self, Descriptor, Kind, Look};
+use super::spot::Spot;
+use crate::failpoint::{Step, step};
 use crate::segment::layout::{FARTHEST, SubscriberDetails, SubscriberEntry};
-use crate::segment::memory::Memory;
 use crate::segment::settings::{Overflow, Settings};
-use crate::steps::{Step, step};
+use crate::segment::view::Memory;
 use crate::sync::Ordering;
 use std::ops::Range;
 

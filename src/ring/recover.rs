@@ -32,13 +32,13 @@
 //! and finds the void packets stamped. Two dead entries that name one position are resolved one
 //! after the other; each stops where the other's claim begins.
 
-use crate::ring::geometry::Geometry;
-use crate::ring::slot::{self, Descriptor, Look};
-use crate::ring::spot::Spot;
+use super::geometry::Geometry;
+use super::slot::{self, Descriptor, Look};
+use super::spot::Spot;
+use crate::failpoint::{Step, step};
+use crate::segment::entry::Member;
 use crate::segment::layout::{FARTHEST, NOWHERE};
-use crate::segment::member::Member;
-use crate::segment::memory::Memory;
-use crate::steps::{Step, step};
+use crate::segment::view::Memory;
 use crate::sync::{Ordering, fence};
 
 /// What became of a dead entry's record.

@@ -35,11 +35,11 @@
 //! whatever was there; the salt makes a match a matter of 2⁻⁶⁴, and a match alone gives nothing
 //! out: the pin, a compare-and-swap on the cursor, fails.
 
-use crate::ring::geometry::{Geometry, span};
-use crate::ring::spot::Spot;
+use super::geometry::{Geometry, span};
+use super::spot::Spot;
+use crate::failpoint::{Step, step};
 use crate::segment::layout::{HEADER, MAX_TYPES, SLOT};
-use crate::segment::memory::Memory;
-use crate::steps::{Step, step};
+use crate::segment::view::Memory;
 use crate::sync::Ordering;
 
 /// What a packet is.

@@ -12,7 +12,7 @@
 //! left over in a reservation shows the stamps of earlier laps, and from them nothing follows for
 //! this lap or a later one, which is where its content will be looked at (`slot`).
 
-use crate::segment::memory::Memory;
+use crate::segment::view::Memory;
 
 /// A position, and the salt of its lap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 //! An endpoint that is dropped leaves; one that is forgotten lives for ever.
 
 use super::layout::Places;
-use super::memory::Parts;
 use super::settings::Settings;
+use super::view::Parts;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::HashSet;
 use std::ptr::NonNull;

@@ -56,7 +56,7 @@ pub(crate) const TYPE_NAME_WORDS: usize = 12;
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Identity {
-    /// [`MAGIC`](crate::segment::identity::MAGIC).
+    /// [`MAGIC`](super::identity::MAGIC).
     pub(crate) magic: AtomicU64,
     /// Unmade, ready or removed. Stored with release when all else is in place.
     pub(crate) state: AtomicU64,
@@ -304,7 +304,7 @@ mod place {
         Desk, HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry,
         TypeEntry,
     };
-    use crate::segment::member::Member;
+    use crate::segment::entry::Member;
     use crate::segment::settings::{Parking, Settings};
     use crate::sys::event;
     use std::mem::{align_of, offset_of, size_of};

@@ -5,16 +5,16 @@
 //!
 //! How an attachment comes about: [`enter`](super::enter).
 
-use super::enter::{Absent, Locked, not_found, open_object};
+use super::exclusive::Seized;
 use super::identity::{self, Checked};
 use super::layout::{FARTHEST, Places};
+use super::lifecycle::{Absent, Locked, not_found, open_object};
 use super::map::{Map, Second, inode};
-use super::memory::{Memory, Parts};
 use super::name::Name;
-use super::seized::Seized;
 use super::settings::Settings;
+use super::view::{Memory, Parts};
 use crate::error::OpenError;
-use crate::steps::{Step, step};
+use crate::failpoint::{Step, step};
 use crate::sync::Ordering;
 use crate::sys::fork::{self, Descriptor};
 use crate::sys::{lock, shm};

@@ -7,36 +7,33 @@
 //!
 //! It does not know what the words in it mean to one another: that is `ring`.
 //!
-//! Start with [`layout`], then [`enter`].
+//! Start with [`layout`], then [`lifecycle`].
 
-#[cfg(not(loom))]
-pub(crate) mod bytes;
-pub(crate) mod known;
+pub(crate) mod entry;
 pub(crate) mod layout;
-pub(crate) mod member;
-pub(crate) mod memory;
 #[cfg(not(loom))]
 pub(crate) mod name;
 pub(crate) mod settings;
+pub(crate) mod view;
 
 #[cfg(not(loom))]
-mod enter;
+mod attachment;
+#[cfg(not(loom))]
+mod exclusive;
 #[cfg(not(loom))]
 mod heap;
 #[cfg(not(loom))]
 mod identity;
 #[cfg(not(loom))]
+mod lifecycle;
+#[cfg(not(loom))]
 mod map;
 #[cfg(not(loom))]
 mod mapped;
 #[cfg(not(loom))]
-mod seized;
-#[cfg(not(loom))]
 mod types;
-#[cfg(not(loom))]
-mod whole;
 
 #[cfg(not(loom))]
-pub(crate) use seized::Seized;
+pub(crate) use attachment::{Control, Segment, initialize, is_kept};
 #[cfg(not(loom))]
-pub(crate) use whole::{Control, Segment, initialize, is_kept};
+pub(crate) use exclusive::Seized;

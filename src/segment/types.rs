@@ -4,7 +4,7 @@
 //! never changes. Whoever reads one checks every length against a local copy.
 
 use super::layout::{Roster, SCHEMA_WORDS, TYPE_NAME_WORDS, TypeEntry};
-use crate::steps::{Step, step};
+use crate::failpoint::{Step, step};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Longest type name kept; longer ones are cut, for people to read.

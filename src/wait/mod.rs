@@ -31,14 +31,14 @@
 //! This module knows words and time, not rings.
 
 mod deadline;
-mod ringer;
-mod sleeper;
+mod event_count;
+mod notifier;
 
 pub(crate) use deadline::Deadline;
-pub(crate) use ringer::Ringer;
 #[cfg(all(test, loom))]
-pub(crate) use sleeper::announce;
-pub(crate) use sleeper::{Sleep, Waiter, announce_on_all};
+pub(crate) use event_count::announce;
+pub(crate) use event_count::{Sleep, Waiter, announce_on_all};
+pub(crate) use notifier::Ringer;
 
 use std::time::Duration;
 

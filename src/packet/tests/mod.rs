@@ -9,7 +9,7 @@ mod writing;
 
 use std::{fmt::Debug, ptr::NonNull};
 
-use crate::segment::bytes::Room;
+use crate::ring::buffer::Room;
 
 use super::{Packet, Scratch, Unpack, Unserializable, explain, measure, validate, write};
 

@@ -1,10 +1,10 @@
 //! What is counted, what is remembered, and who is named as holding a publisher back.
 
 use super::boxes::{Boxes, fill, publish, receive};
+use crate::ring::membership::{self, Side};
 use crate::ring::missed::Missed;
 use crate::ring::reader::{Next, Reader};
-use crate::ring::roster::{self, Side};
-use crate::segment::member::Member;
+use crate::segment::entry::Member;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;
 
@@ -136,7 +136,7 @@ fn a_newcomer_is_not_told_of_its_predecessor_s_losses() {
 fn an_entry_with_an_eviction_under_way_is_taken_last() {
     let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
     let memory = ring.memory();
-    let vacancy = || roster::vacancy(&memory, &ring.settings, Side::Subscribers);
+    let vacancy = || membership::vacancy(&memory, &ring.settings, Side::Subscribers);
     assert_eq!(vacancy(), Some(Member::Subscriber(0)));
     let entries = memory.subscribers();
     entries[0].details.evictions_begun.fetch_add(3, Ordering::Relaxed);
@@ -163,7 +163,7 @@ fn a_successor_does_not_take_back_what_was_handed_out() {
     assert_eq!(handed(&ring), 4);
     // It dies. The successor takes one and dies.
     let memory = ring.memory();
-    let (at, below) = crate::ring::roster::succeed(&memory, 0);
+    let (at, below) = crate::ring::membership::succeed(&memory, 0);
     let mut second = crate::ring::reader::Reader::new(memory, &ring.settings, 0, at).durable(below);
     assert!(matches!(second.next(), Next::Taken(_)));
     second.note_handed_out();

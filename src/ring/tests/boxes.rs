@@ -1,16 +1,16 @@
 //! A ring in boxes, of any small size, whose members live and die as a test says.
 
+use crate::ring::claim::{Full, Writer};
+#[cfg(loom)]
+use crate::ring::consumer_group::{self, Group};
 #[cfg(not(loom))]
 use crate::ring::geometry::Geometry;
-#[cfg(loom)]
-use crate::ring::group::{self, Group};
+use crate::ring::membership::{self, Start};
 use crate::ring::reader::{Next, Reader, Taken};
-use crate::ring::roster::{self, Start};
 use crate::ring::slot::Descriptor;
-use crate::ring::writer::{Full, Writer};
 use crate::segment::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
-use crate::segment::memory::Memory;
 use crate::segment::settings::{Claims, Overflow, Settings};
+use crate::segment::view::Memory;
 use crate::sync::AtomicU64;
 
 /// The parts of one ring. To be shared in an `Arc` that outlives what it gives.
@@ -36,7 +36,7 @@ impl Boxes {
     pub(super) fn grouped(slots: usize, members: usize) -> Self {
         let settings = Settings { capacity: slots * 64, grouped: true, ..Settings::default() };
         let boxes = Self::with(members + 1, settings);
-        group::found(&boxes.memory(), &boxes.settings);
+        consumer_group::found(&boxes.memory(), &boxes.settings);
         boxes
     }
 
@@ -62,14 +62,14 @@ impl Boxes {
     /// Joins as a publisher.
     pub(super) fn writer(&self, index: usize) -> Writer {
         let memory = self.memory();
-        let position = roster::join_publisher(&memory, &self.settings, index);
+        let position = membership::join_publisher(&memory, &self.settings, index);
         Writer::new(memory, &self.settings, index, position)
     }
 
     /// Joins as a subscriber.
     pub(super) fn reader(&self, index: usize) -> Reader {
         let memory = self.memory();
-        let at = roster::join_subscriber(&memory, &self.settings, index, Start::Newcomer);
+        let at = membership::join_subscriber(&memory, &self.settings, index, Start::Newcomer);
         Reader::new(memory, &self.settings, index, at)
     }
 
@@ -83,9 +83,9 @@ impl Boxes {
     #[cfg(loom)]
     pub(super) fn reap(
         &self,
-        lives: &dyn Fn(crate::segment::member::Member) -> bool,
-    ) -> crate::ring::roster::Reaped {
-        roster::reap(&self.memory(), &self.settings, roster::Slots::Writable, lives)
+        lives: &dyn Fn(crate::segment::entry::Member) -> bool,
+    ) -> crate::ring::membership::Reaped {
+        membership::reap(&self.memory(), &self.settings, membership::Slots::Writable, lives)
     }
 
     #[cfg(not(loom))]
@@ -169,7 +169,7 @@ pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
 /// The tag of a packet in hand.
 #[cfg(not(loom))]
 pub(super) fn tag_of(reader: &Reader, taken: &Taken) -> u64 {
-    let bytes = crate::ring::hand::payload(reader, taken);
+    let bytes = crate::ring::guard::payload(reader, taken);
     same(bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())))
 }
 

@@ -4,16 +4,16 @@
 //! stamp is known, is an error of the cell, whatever the tags say.
 
 use super::boxes::{Boxes, fill, len_of, publish, receive, tag_at, tag_of};
-use crate::ring::closing::Closing;
-use crate::ring::evict;
+use crate::ring::claim::Writer;
+use crate::ring::consumer_group::{Group, Orphans};
 use crate::ring::gate;
-use crate::ring::group::{Group, Orphans};
+use crate::ring::membership;
+use crate::ring::overflow;
 use crate::ring::reader::{Next, Reader};
-use crate::ring::roster;
 use crate::ring::slot::Descriptor;
-use crate::ring::writer::Writer;
+use crate::ring::state::Closing;
+use crate::segment::entry::Member;
 use crate::segment::layout::NOWHERE;
-use crate::segment::member::Member;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::wait::{Ringer, announce, announce_on_all};
@@ -450,7 +450,7 @@ fn loom_close() {
         let boxes = Arc::clone(&ring);
         let publisher = thread::spawn(move || {
             publish(&mut writer, 1, 1).unwrap();
-            roster::leave_publisher(&writer.memory, &boxes.settings, 0);
+            membership::leave_publisher(&writer.memory, &boxes.settings, 0);
         });
         let memory = ring.memory();
         let mut received = 0;
@@ -489,7 +489,8 @@ fn loom_join_while_another_evicts() {
             let _ = publish(&mut ahead, 1, 4);
         });
         let memory = ring.memory();
-        let joined = roster::join_subscriber(&memory, &ring.settings, 0, roster::Start::Newcomer);
+        let joined =
+            membership::join_subscriber(&memory, &ring.settings, 0, membership::Start::Newcomer);
         let placed = joined.position;
         publishers.join().unwrap();
         let tail = memory.head().tail.load(Ordering::Acquire);
@@ -505,16 +506,17 @@ fn loom_clone_while_evicting() {
         let ring = ring(2, Claims::Shared, Overflow::DropOldest);
         let (mut evictor, other) = (ring.writer(0), ring.writer(1));
         let memory = ring.memory();
-        let at = roster::join_subscriber(&memory, &ring.settings, 1, roster::Start::Newcomer);
+        let at =
+            membership::join_subscriber(&memory, &ring.settings, 1, membership::Start::Newcomer);
         let source = Reader::new(memory, &ring.settings, 1, at);
         publish(&mut evictor, 1, 1).unwrap();
         publish(&mut evictor, 1, 2).unwrap();
         let e = thread::spawn(move || {
-            evict::make_room(&evictor.memory, &evictor.geometry, 1);
+            overflow::make_room(&evictor.memory, &evictor.geometry, 1);
         });
         let o = thread::spawn(move || gate::scan(&other.memory, 2, u64::MAX).lowest);
-        let beside = roster::Start::Beside { entry: 1 };
-        let join = || roster::join_subscriber(&memory, &ring.settings, 0, beside);
+        let beside = membership::Start::Beside { entry: 1 };
+        let join = || membership::join_subscriber(&memory, &ring.settings, 0, beside);
         let placed = source.stand_still(join).position;
         e.join().unwrap();
         let lowest = o.join().unwrap();
@@ -559,13 +561,14 @@ fn loom_clone_and_move_on() {
         let ring = ring(2, Claims::Exclusive, Overflow::Block);
         let mut writer = ring.writer(0);
         let memory = ring.memory();
-        let at = roster::join_subscriber(&memory, &ring.settings, 1, roster::Start::Newcomer);
+        let at =
+            membership::join_subscriber(&memory, &ring.settings, 1, membership::Start::Newcomer);
         let mut source = Reader::new(memory, &ring.settings, 1, at);
         publish(&mut writer, 1, 1).unwrap();
         publish(&mut writer, 1, 2).unwrap();
         let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
-        let beside = roster::Start::Beside { entry: 1 };
-        let at = roster::join_subscriber(&memory, &ring.settings, 0, beside);
+        let beside = membership::Start::Beside { entry: 1 };
+        let at = membership::join_subscriber(&memory, &ring.settings, 0, beside);
         let mut clone = Reader::new(memory, &ring.settings, 0, at);
         assert_eq!(receive(&mut source), Ok(1));
         assert_eq!(receive(&mut clone), Ok(1), "overrun");

@@ -4,8 +4,8 @@ use super::boxes::{Boxes, fill, len_of, publish, receive};
 use crate::ring::reader::Next;
 use crate::ring::recover::{Recovered, recover};
 use crate::ring::slot::Descriptor;
+use crate::segment::entry::Member;
 use crate::segment::layout::NOWHERE;
-use crate::segment::member::Member;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;
 

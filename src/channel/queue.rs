@@ -1,0 +1,183 @@
+//! The typed member of a group.
+
+use super::endpoint::Patience;
+use super::error::RecvError;
+use super::join::{self, Types};
+use super::received::Info;
+use super::ring::Ring;
+use super::select::{Selectable, Selectee};
+use super::untyped::Taker;
+use crate::error::OpenError;
+use crate::packet::guard::Opened;
+use crate::packet::{self, Packet, Unpack, UnpackError};
+use crate::ring::buffer::Steady;
+use crate::ring::queue_guard::{Job, Worker};
+use crate::ring::reader;
+use crate::wait::Wait;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::time::Duration;
+
+/// A member of a work queue: takes packets that no other member gets, in place.
+///
+/// What it takes is acknowledged by [`Taken::done`] alone. A packet whose guard is dropped otherwise,
+/// by `?`, a panic, or because it was forgotten, comes again to this member, flagged as
+/// [redelivered](Info::redelivered); if the member is dropped or its process dies, to another one. So
+/// each packet is handled at least once, and one that was handed out before says so.
+///
+/// All operations take `&mut self`: one packet in hand at a time.
+pub struct Member<T: Packet> {
+    pub(crate) taker: Taker,
+    type_index: u16,
+    packet: PhantomData<fn() -> T>,
+}
+
+// Not derived, which would ask for `T: Debug`.
+impl<T: Packet> fmt::Debug for Member<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("ring", &self.taker.endpoint.segment.name())
+            .field("type", &T::TYPE.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Packet> Member<T> {
+    pub(crate) fn new(taker: Taker, type_index: u16) -> Self {
+        Self { taker, type_index, packet: PhantomData }
+    }
+
+    /// The next packet. Waits for it; for ever, if no publisher ever comes.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](RecvError::Closed), [`Corrupt`](RecvError::Corrupt),
+    /// [`TypeMismatch`](RecvError::TypeMismatch): with the last two the packet is acknowledged, lest it
+    /// come for ever.
+    pub fn recv(&mut self) -> Result<Taken<'_, T>, RecvError> {
+        self.receive(Patience::Endless)
+    }
+
+    /// The next packet, or [`Empty`](RecvError::Empty).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
+    pub fn try_recv(&mut self) -> Result<Taken<'_, T>, RecvError> {
+        self.receive(Patience::None)
+    }
+
+    /// The next packet, if it comes in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Taken<'_, T>, RecvError> {
+        self.receive(Patience::For(timeout))
+    }
+
+    /// Chooses how this member waits from now on.
+    pub fn set_wait(&mut self, wait: Wait) {
+        self.taker.endpoint.waiter.set(wait);
+    }
+
+    fn receive(&mut self, patience: Patience) -> Result<Taken<'_, T>, RecvError> {
+        let taken = self.taker.take(patience)?;
+        if taken.descriptor.type_index() != self.type_index {
+            return Err(self.mismatch(taken));
+        }
+        match Opened::open(Job::new(&mut self.taker)) {
+            Ok(opened) => Ok(Taken { opened }),
+            Err((job, _)) => Err(corrupt::<T>(job)),
+        }
+    }
+
+    #[cold]
+    fn mismatch(&mut self, taken: reader::Taken) -> RecvError {
+        let segment = &self.taker.endpoint.segment;
+        let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
+        self.taker.done();
+        RecvError::TypeMismatch(Box::new(types))
+    }
+}
+
+impl<T: Packet> Selectable for Member<T> {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(&mut self.taker)
+    }
+}
+
+impl Ring {
+    /// Joins as a member of the group of a work queue.
+    pub(crate) fn member<T: Packet>(&self) -> Result<Member<T>, OpenError> {
+        let (taker, index) = self.taker(&Types::One(&T::TYPE))?;
+        Ok(Member::new(taker, index))
+    }
+}
+
+/// Says what is wrong with a packet, and acknowledges it.
+#[cold]
+fn corrupt<T: Packet>(job: Job<'_, Taker>) -> RecvError {
+    let what = packet::explain::<T>(job.bytes());
+    let position = job.worker().group().held().map_or(0, |taken| taken.position);
+    let what = format!("at position {position}: {what}");
+    job.done();
+    RecvError::Corrupt(what.into())
+}
+
+/// A packet of a work queue, in its slot. Dropped without [`done`](Taken::done), it comes again.
+pub struct Taken<'a, T: Packet> {
+    opened: Opened<Job<'a, Taker>, T>,
+}
+
+impl<T: Packet> Taken<'_, T> {
+    /// Position, and whether it was handed out before.
+    pub fn info(this: &Self) -> Info {
+        let group = this.opened.guard().worker().group();
+        let position = group.held().map_or(0, |taken| taken.position);
+        Info { position, redelivered: group.is_redelivered() }
+    }
+
+    /// The packet as an owned value. It is not acknowledged yet.
+    ///
+    /// # Errors
+    ///
+    /// A `with` wrapper of one of its fields can refuse.
+    pub fn unpack(this: &Self) -> Result<T, UnpackError>
+    where
+        T: Unpack,
+    {
+        T::unpack(this.opened.get())
+    }
+
+    /// Acknowledges the packet: it does not come again.
+    pub fn done(this: Self) {
+        this.opened.into_guard().done();
+    }
+
+    /// Leaves the packet to whichever member asks first, within some 50 ms; that may be this one. It
+    /// comes flagged. Half of the queue's places are kept for members: if no other is left to leave it
+    /// at, it is dropped, and comes again here.
+    pub fn retry(this: Self) {
+        this.opened.into_guard().retry();
+    }
+}
+
+impl<T: Packet> Deref for Taken<'_, T> {
+    type Target = T::Archived;
+
+    #[inline]
+    fn deref(&self) -> &T::Archived {
+        self.opened.get()
+    }
+}
+
+impl<T: Packet> fmt::Debug for Taken<'_, T>
+where
+    T::Archived: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.opened.get().fmt(f)
+    }
+}

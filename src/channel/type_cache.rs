@@ -1,0 +1,103 @@
+//! The types that a publisher of packets of any type has entered into its ring, and their indices.
+//!
+//! A type that is known costs a look at a short list; the first packet of one takes the control lock.
+
+use super::endpoint::Patience;
+use super::error::{Mismatch, SendError, WaitingFor};
+use super::join;
+use super::untyped::Sender;
+use crate::error::OpenError;
+use crate::packet::{Fingerprint, Packet, TypeInfo};
+use crate::segment::{Control, Segment};
+
+/// What one publisher knows of its ring's types.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Carried {
+    /// The one that was asked for last: here, and not behind a pointer.
+    last: Option<(Fingerprint, u16)>,
+    known: Vec<(Fingerprint, u16)>,
+}
+
+impl Carried {
+    /// The index of `T`, entering it into the ring if it is new, and what is left of the patience.
+    #[inline]
+    pub(crate) fn index_of<T: Packet>(
+        &mut self,
+        sender: &Sender,
+        patience: Patience,
+    ) -> Result<(u16, Patience), SendError> {
+        let fingerprint = const { T::TYPE.fingerprint };
+        match self.last {
+            Some((known, index)) if known == fingerprint => Ok((index, patience)),
+            _ => self.look_up(sender, &T::TYPE, patience),
+        }
+    }
+
+    #[inline(never)]
+    fn look_up(
+        &mut self,
+        sender: &Sender,
+        info: &TypeInfo,
+        patience: Patience,
+    ) -> Result<(u16, Patience), SendError> {
+        match self.known.iter().find(|(known, _)| *known == info.fingerprint) {
+            Some(&found) => {
+                self.last = Some(found);
+                Ok((found.1, patience))
+            }
+            None => self.enter(&sender.endpoint.segment, info, patience),
+        }
+    }
+
+    /// Enters a type into the ring if it is new.
+    pub(crate) fn know(
+        &mut self,
+        sender: &Sender,
+        info: &TypeInfo,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        if self.known.iter().all(|(known, _)| *known != info.fingerprint) {
+            self.enter(&sender.endpoint.segment, info, patience)?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn enter(
+        &mut self,
+        segment: &Segment,
+        info: &TypeInfo,
+        patience: Patience,
+    ) -> Result<(u16, Patience), SendError> {
+        let deadline = patience.deadline();
+        let control = lock(segment, patience)?;
+        let index = join::register(&control, segment, info).map_err(entering)?;
+        self.known.push((info.fingerprint, index));
+        Ok((index, patience.left(deadline)))
+    }
+}
+
+fn lock(segment: &Segment, patience: Patience) -> Result<Control<'_>, SendError> {
+    let waiting_for = || WaitingFor::Joining { pid: segment.lock_holder() };
+    match patience {
+        Patience::None => {
+            segment.try_lock().ok_or_else(|| SendError::Full { waiting_for: waiting_for() })
+        }
+        Patience::For(timeout) => segment
+            .lock_within(timeout)
+            .ok_or_else(|| SendError::Timeout { waiting_for: waiting_for() }),
+        Patience::Endless => segment.lock().map_err(entering),
+    }
+}
+
+fn entering(error: OpenError) -> SendError {
+    match error {
+        OpenError::TooManyTypes { limit } => SendError::TooManyTypes { limit },
+        OpenError::TypeMismatch { expected, found } => {
+            // The ring's view: what was expected there is what was found there.
+            SendError::TypeRefused(Box::new(Mismatch { expected: found, found: expected }))
+        }
+        OpenError::System { source, .. } => SendError::System(source),
+        other => SendError::System(std::io::Error::other(other)),
+    }
+}

@@ -1,0 +1,624 @@
+//! A cluster's directory: who is in it, and where they sit.
+//!
+//! A worker sits at a desk, whose first byte it holds locked; its id is the desk's index. Who holds
+//! the directory's control lock, and nobody else, writes desks:
+//!
+//! ```text
+//!  state   lock   the worker is                  what happens to it
+//!  free    –      absent; its name stays          reused
+//!  taken   held   living, without inbox
+//!  taken   free   dead, not expected back         cleared away by whoever holds the control lock
+//!  kept    held   living, with inbox
+//!  kept    free   away: dead or dropped           joined again by its name, or retired
+//! ```
+//!
+//! Each of its steps may be the last of its process: a desk that is taken and whose lock is free is
+//! cleared away, inbox first, and each part of that can be done again.
+
+mod watch;
+
+pub use watch::Watch;
+
+use super::error::JoinError;
+use super::names::{self, Address, Object, WorkerId};
+use crate::channel::{RingBuilder, wake_everyone};
+use crate::error::OpenError;
+use crate::failpoint::{Step, step};
+use crate::segment::entry::{DeskState, Ended, Entry, Member, Phase};
+use crate::segment::layout::{Bell, Card, Desk};
+use crate::segment::name::Name;
+use crate::segment::settings::Settings;
+use crate::segment::view::{Desks, Memory};
+use crate::segment::{Control, Segment, Seized};
+use crate::sys::clock;
+use crate::wait::Deadline;
+use std::io::ErrorKind::WouldBlock;
+use std::time::Duration;
+
+/// Desks of a cluster whose maker does not choose: each costs every inbox three entries.
+pub(super) const DESKS: usize = 128;
+/// How long clearing an inbox away waits for its control lock, while the directory's is held.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How long removing a whole cluster waits for each control lock.
+const LONG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is known of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerInfo {
+    /// Its number.
+    pub id: WorkerId,
+    /// Its name.
+    pub name: String,
+    /// Its process, or the one it last lived in, as its own pid namespace has it. For people.
+    pub pid: u32,
+    /// How long ago it joined. Of one that is dead, too: when it died is not known.
+    pub uptime: Duration,
+    /// Counts those who sat at this desk: another one after a restart.
+    pub generation: u64,
+    /// Whether it lives.
+    pub state: WorkerState,
+    /// Whether it has an inbox, in which its letters wait, alive or [away](WorkerState::Away).
+    pub has_inbox: bool,
+}
+
+/// Whether a worker lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WorkerState {
+    /// It lives.
+    Alive,
+    /// It died or was dropped, and has an inbox, in which its letters wait for its successor.
+    Away,
+    /// It died or left, and is not expected back.
+    Gone,
+}
+
+/// What happened to a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerChange {
+    /// It joined.
+    Joined(WorkerInfo),
+    /// It left, or was dropped.
+    Left(WorkerInfo),
+    /// It was found dead.
+    Died(WorkerInfo),
+}
+
+/// What [`Directory::find`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nobody ever had this name or id.
+    Unknown,
+    /// It was there, and nobody is expected back.
+    Gone {
+        /// Its process, for people.
+        pid: u32,
+    },
+    /// It lives and has no inbox.
+    NoInbox(WorkerId),
+    /// It has an inbox, dead or alive.
+    Kept {
+        /// Its number.
+        id: WorkerId,
+        /// Which of those who sat there.
+        generation: u64,
+    },
+}
+
+/// As what a worker wants to join.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: &'a str,
+    /// One of the cluster's ids: if it was not there before, and this one is free.
+    pub(crate) id: Option<WorkerId>,
+    /// The same, where the cluster has so many.
+    pub(crate) hint: Option<WorkerId>,
+    pub(crate) max_workers: Option<usize>,
+    pub(crate) patience: Option<Duration>,
+}
+
+/// A worker's place in its cluster's directory. Dropping it gives the place up, or keeps it for the
+/// successor, if there is an inbox.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    cluster: String,
+    desk: usize,
+    /// Until it left.
+    is_seated: bool,
+    memory: Memory,
+    desks: Desks,
+    /// So that it outlives what points into it.
+    segment: Segment,
+    /// Behind the segment: when it has been let go of.
+    last_look: Option<LastLook>,
+}
+
+/// Once its worker has let go of the directory, and that went with it: somebody who was still attached
+/// to an object at the worker's last sweep may have been killed since.
+#[derive(Debug)]
+struct LastLook {
+    cluster: String,
+}
+
+impl Directory {
+    /// Joins a cluster, making it if it is not there.
+    pub(crate) fn join(cluster: &str, wanted: &Wanted<'_>) -> Result<Self, JoinError> {
+        check_name(cluster, wanted.name)?;
+        let segment = open(cluster, wanted)?;
+        check_id(&segment, wanted)?;
+        let desk = {
+            let control = segment.lock().map_err(JoinError::Open)?;
+            reap(&control, &segment, cluster, None);
+            // What a whole cluster left behind that was killed. Those that are there sweep when they find
+            // others dead, and when they leave; a sweep takes longer the more they are.
+            if !is_anyone_there(&segment) {
+                sweep(cluster);
+            }
+            let desk = choose(&segment, cluster, wanted)?;
+            sit_down(&control, &segment, desk, wanted.name).map_err(JoinError::Open)?;
+            desk
+        };
+        wake_everyone(&segment);
+        let (memory, desks) = (segment.memory(), segment.desks());
+        let cluster = cluster.to_owned();
+        Ok(Self { cluster, desk, is_seated: true, memory, desks, segment, last_look: None })
+    }
+
+    /// This worker's number.
+    pub(crate) fn id(&self) -> WorkerId {
+        id_of(self.desk)
+    }
+
+    /// Which of those who had this number one after the other this worker is.
+    pub(crate) fn generation(&self) -> u64 {
+        self.phase(self.id()).generation()
+    }
+
+    /// An error in a child that was forked: it has no desk.
+    pub(crate) fn refuse_inherited(&self) -> Result<(), OpenError> {
+        self.segment.refuse_inherited()
+    }
+
+    /// How many desks there are.
+    pub(crate) fn desks(&self) -> usize {
+        self.segment.settings().desks
+    }
+
+    /// Another attachment, for who watches.
+    pub(super) fn attach(&self) -> Result<Segment, OpenError> {
+        self.segment.another()
+    }
+
+    /// Where those sleep who wait for a change.
+    pub(super) fn bell(&self) -> &Bell {
+        &self.memory.head().readers.bell
+    }
+
+    /// How a desk stands; one that there is not is free.
+    #[inline]
+    pub(crate) fn phase(&self, id: WorkerId) -> Phase {
+        self.desks.all().get(usize::from(id.0)).map_or(Phase(0), Phase::of)
+    }
+
+    /// Where a worker's letters go.
+    pub(crate) fn find(&self, who: &Address<'_>) -> Found {
+        let Some((index, entry)) = self.entry(who) else { return Found::Unknown };
+        match entry.phase.state() {
+            DeskState::Kept => {
+                Found::Kept { id: id_of(index), generation: entry.phase.generation() }
+            }
+            DeskState::Taken if self.lives(index) => Found::NoInbox(id_of(index)),
+            DeskState::Taken | DeskState::Free => Found::Gone { pid: entry.pid },
+        }
+    }
+
+    /// What is known of a worker; `None`: it never was there.
+    pub(crate) fn info(&self, who: &Address<'_>) -> Option<WorkerInfo> {
+        let (index, entry) = self.entry(who)?;
+        Some(self.describe(index, entry))
+    }
+
+    /// All that live or are expected back, by their numbers.
+    pub(crate) fn list(&self) -> Vec<WorkerInfo> {
+        let read = |desks: &[Desk]| desks.iter().map(Desk::read).enumerate().collect::<Vec<_>>();
+        let all = self.segment.with_desks(read).into_iter();
+        let taken = all.filter(|(_, entry)| entry.phase.state() != DeskState::Free);
+        let known = taken.map(|(index, entry)| self.describe(index, entry));
+        known.filter(|worker| worker.state != WorkerState::Gone).collect()
+    }
+
+    /// From here on this worker is expected back when it dies. Its inbox is there.
+    pub(crate) fn keep(&self) -> Result<(), OpenError> {
+        {
+            let _control = self.segment.lock()?;
+            step(Step::KeepInbox);
+            self.change(self.desk, |phase| phase.with_state(DeskState::Kept));
+        }
+        wake_everyone(&self.segment);
+        Ok(())
+    }
+
+    /// Gives name and inbox up.
+    pub(crate) fn leave(mut self) -> Result<(), OpenError> {
+        {
+            let control = self.segment.lock()?;
+            step(Step::LeavePhase);
+            clear(&control, &self.segment, &self.cluster, self.desk, Ended::Left)?;
+            self.tidy(&control);
+            self.segment.rise(Member::Desk(self.desk));
+        }
+        self.is_seated = false;
+        self.last_look = Some(LastLook { cluster: self.cluster.clone() });
+        wake_everyone(&self.segment);
+        Ok(())
+    }
+
+    /// Clears a worker away that is dead; `false`: there is none.
+    pub(crate) fn retire(&self, who: &Address<'_>) -> Result<bool, OpenError> {
+        {
+            let control = self.segment.lock()?;
+            let Some((index, entry)) = self.entry(who) else { return Ok(false) };
+            if entry.phase.state() == DeskState::Free {
+                return Ok(false);
+            }
+            if self.lives(index) {
+                return Err(OpenError::WorkerLives { name: entry.name, pid: entry.pid });
+            }
+            step(Step::LeavePhase);
+            clear(&control, &self.segment, &self.cluster, index, Ended::Died)?;
+            sweep(&self.cluster);
+        }
+        wake_everyone(&self.segment);
+        Ok(true)
+    }
+
+    /// Whether a worker lives. Never asked of itself through its own lock.
+    fn lives(&self, index: usize) -> bool {
+        index == self.desk && self.is_seated || self.segment.lives(Member::Desk(index))
+    }
+
+    /// The desk of a worker that is or was there: of several of a name, the one that is in use.
+    fn entry(&self, who: &Address<'_>) -> Option<(usize, Entry)> {
+        let was_there = |entry: &Entry| entry.phase.generation() > 0;
+        self.segment.with_desks(|desks| match *who {
+            Address::Id(WorkerId(id)) => {
+                let entry = desks.get(usize::from(id))?.read();
+                was_there(&entry).then_some((usize::from(id), entry))
+            }
+            Address::Name(name) => {
+                let all = desks.iter().map(Desk::read).enumerate();
+                let named = all.filter(|(_, entry)| entry.name == name && was_there(entry));
+                named.max_by_key(|(_, entry)| entry.phase.state() != DeskState::Free)
+            }
+        })
+    }
+
+    fn describe(&self, index: usize, entry: Entry) -> WorkerInfo {
+        let state = match entry.phase.state() {
+            DeskState::Free => WorkerState::Gone,
+            DeskState::Taken | DeskState::Kept if self.lives(index) => WorkerState::Alive,
+            DeskState::Kept => WorkerState::Away,
+            DeskState::Taken => WorkerState::Gone,
+        };
+        describe(index, entry, state)
+    }
+
+    /// Clears away what the dead left: after this worker, nobody may come who does.
+    fn tidy(&self, control: &Control<'_>) {
+        reap(control, &self.segment, &self.cluster, Some(self.desk));
+        sweep(&self.cluster);
+    }
+
+    /// Changes a desk. Under the control lock.
+    fn change(&self, index: usize, change: impl FnOnce(Phase) -> Phase) {
+        set(&self.segment, index, change);
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if !self.is_seated || self.segment.is_inherited() {
+            return;
+        }
+        self.last_look = Some(LastLook { cluster: self.cluster.clone() });
+        let member = Member::Desk(self.desk);
+        let Some(control) = self.segment.lock_patiently() else {
+            // It counts as died, and whoever comes to the control lock clears it away.
+            self.segment.rise(member);
+            return sweep(&self.cluster);
+        };
+        if self.phase(self.id()).state() == DeskState::Kept {
+            self.change(self.desk, |phase| phase.with_end(Ended::Left));
+        } else {
+            // What cannot be cleared away is left to others.
+            let _ = clear(&control, &self.segment, &self.cluster, self.desk, Ended::Left);
+        }
+        self.tidy(&control);
+        self.segment.rise(member);
+        drop(control);
+        wake_everyone(&self.segment);
+    }
+}
+
+impl Drop for LastLook {
+    fn drop(&mut self) {
+        let Ok(directory) = names::directory(&self.cluster) else { return };
+        // Otherwise it is for those who are there.
+        if Name::all_of_cluster(&self.cluster).is_ok_and(|all| !all.contains(&directory)) {
+            sweep(&self.cluster);
+        }
+    }
+}
+
+/// What people are told of a worker.
+pub(super) fn describe(index: usize, entry: Entry, state: WorkerState) -> WorkerInfo {
+    WorkerInfo {
+        id: id_of(index),
+        name: entry.name,
+        pid: entry.pid,
+        uptime: Duration::from_nanos(clock::monotonic().saturating_sub(entry.since)),
+        generation: entry.phase.generation(),
+        state,
+        has_inbox: match state {
+            WorkerState::Alive => entry.phase.state() == DeskState::Kept,
+            WorkerState::Away => true,
+            WorkerState::Gone => false,
+        },
+    }
+}
+
+/// Whether a worker lives.
+fn is_anyone_there(segment: &Segment) -> bool {
+    let is_taken = |index: &usize| {
+        segment.with_desks(|desks| Phase::of(&desks[*index]).state()) != DeskState::Free
+    };
+    let mut taken = (0..segment.settings().desks).filter(is_taken);
+    taken.any(|index| segment.lives(Member::Desk(index)))
+}
+
+/// Clears those away that are dead and not expected back. `own`: the desk of the caller's own lock.
+/// Under the control lock. `true`: there were some.
+pub(super) fn reap(
+    control: &Control<'_>,
+    segment: &Segment,
+    cluster: &str,
+    own: Option<usize>,
+) -> bool {
+    let count = segment.settings().desks;
+    let is_dead = |&index: &usize| {
+        let state = segment.with_desks(|desks| Phase::of(&desks[index]).state());
+        state == DeskState::Taken && own != Some(index) && !segment.lives(Member::Desk(index))
+    };
+    let dead: Vec<usize> = (0..count).filter(is_dead).collect();
+    // What cannot be cleared away now is left to the next.
+    let cleared = dead
+        .into_iter()
+        .filter(|&index| clear(control, segment, cluster, index, Ended::Died).is_ok())
+        .count();
+    if cleared > 0 {
+        segment.note_death();
+        sweep(cluster);
+    }
+    cleared > 0
+}
+
+/// Removes what the dead alone were attached to: rings of replies, whose names nobody will open
+/// again, and whatever else nobody opened since. Any number may do so at a time.
+fn sweep(cluster: &str) {
+    // What cannot be looked at now is left to the next.
+    for name in objects(cluster).unwrap_or_default() {
+        let _ = Segment::clear_away(&name);
+    }
+}
+
+/// The names of all objects of a cluster that there are, but for its directory's.
+fn objects(cluster: &str) -> Result<Vec<Name>, OpenError> {
+    let directory = names::directory(cluster)?;
+    let mut all = Name::all_of_cluster(cluster)?;
+    all.retain(|name| *name != directory);
+    Ok(all)
+}
+
+/// Removes a cluster that nobody is in. `false`: there is none.
+pub(super) fn remove(cluster: &str) -> Result<bool, OpenError> {
+    let name = names::directory(cluster)?;
+    // Who just comes or goes is at no desk for a moment, and attached.
+    let moment = Deadline::after(PATIENCE);
+    loop {
+        if Name::all_of_cluster(cluster)?.is_empty() {
+            return Ok(false);
+        }
+        let seized = Segment::seize(&name, LONG_PATIENCE);
+        let found = match seized.and_then(|directory| remove_all(directory, cluster)) {
+            Err(in_use @ OpenError::InUse { .. }) => in_use,
+            outcome => return outcome,
+        };
+        if let Some(worker) = living(&name)? {
+            return Err(OpenError::WorkerLives { name: worker.name, pid: worker.pid });
+        }
+        if moment.has_passed() {
+            return Err(found);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Removes what a cluster has, and its directory last: who joins meanwhile waits for that.
+fn remove_all(directory: Seized<'_>, cluster: &str) -> Result<bool, OpenError> {
+    let objects = objects(cluster)?;
+    // All of it or nothing: nobody attaches to any of them but from within.
+    for name in &objects {
+        if Segment::is_in_use(name)? {
+            return Err(OpenError::InUse { name: name.as_str().to_owned() });
+        }
+    }
+    for name in &objects {
+        Segment::remove_within(name, LONG_PATIENCE)?;
+    }
+    Ok(directory.remove()? || !objects.is_empty())
+}
+
+/// One of the living in a cluster, if it has any.
+fn living(directory: &Name) -> Result<Option<Entry>, OpenError> {
+    let segment = match Segment::attach(directory, Some(LONG_PATIENCE)) {
+        Err(OpenError::NotFound { .. }) => return Ok(None),
+        segment => segment?,
+    };
+    let count = segment.settings().desks;
+    let index = (0..count).find(|&index| segment.lives(Member::Desk(index)));
+    Ok(index.map(|index| segment.with_desks(|desks| desks[index].read())))
+}
+
+/// Frees a desk, its inbox first. Each part can be done again. Under the control lock.
+fn clear(
+    _control: &Control<'_>,
+    segment: &Segment,
+    cluster: &str,
+    index: usize,
+    how: Ended,
+) -> Result<(), OpenError> {
+    // From here on nobody expects it back: killed now, it is cleared away by others.
+    set(segment, index, |phase| phase.with_state(DeskState::Taken));
+    let entry = segment.with_desks(|desks| desks[index].read());
+    step(Step::LeaveInbox);
+    discard_inbox(cluster, &entry.name)?;
+    step(Step::LeaveFree);
+    set(segment, index, |phase| phase.with_end(how).with_state(DeskState::Free));
+    Ok(())
+}
+
+/// Ends the inbox of this name, if there is one. The directory's control lock is held, so it does not
+/// wait long for the inbox'.
+fn discard_inbox(cluster: &str, worker: &str) -> Result<(), OpenError> {
+    // By a name that cannot be, which is damage, nobody joined.
+    let Ok(name) = Object::Inbox(worker).name(cluster) else { return Ok(()) };
+    match RingBuilder::default().letters().patience(PATIENCE).attach_named(&name) {
+        // Not even one that its maker was killed over.
+        Err(OpenError::NotFound { .. }) => Segment::remove_within(&name, PATIENCE).map(drop),
+        inbox => inbox?.discard(),
+    }
+}
+
+/// Opens a cluster's directory.
+fn open(cluster: &str, wanted: &Wanted<'_>) -> Result<Segment, JoinError> {
+    if wanted.max_workers == Some(0) {
+        let reason = "max_workers 0 is not from 1 to 1024".to_owned();
+        return Err(JoinError::Open(OpenError::BadSettings { reason }));
+    }
+    let settings = Settings {
+        capacity: 1024,
+        max_publishers: 1,
+        max_subscribers: 1,
+        stays_open: true,
+        desks: wanted.max_workers.unwrap_or(DESKS),
+        ..Settings::default()
+    };
+    let name = names::directory(cluster)?;
+    let segment = Segment::open(&name, &settings, wanted.patience)?;
+    let found = segment.settings().desks;
+    match wanted.max_workers {
+        Some(expected) if expected != found => Err(mismatch(&segment, expected)),
+        _ if found == 0 => Err(mismatch(&segment, settings.desks)),
+        _ => Ok(segment),
+    }
+}
+
+/// Whether there is a desk of the wanted id.
+fn check_id(segment: &Segment, wanted: &Wanted<'_>) -> Result<(), JoinError> {
+    let desks = segment.settings().desks;
+    match wanted.id {
+        Some(WorkerId(id)) if usize::from(id) >= desks => {
+            let last = desks - 1;
+            let reason = format!("worker id {id} is not from 0 to {last}: there are {desks} desks");
+            Err(JoinError::Open(OpenError::BadSettings { reason }))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn mismatch(segment: &Segment, expected: usize) -> JoinError {
+    JoinError::Open(OpenError::SettingsMismatch {
+        name: segment.name().to_owned(),
+        setting: "max_workers",
+        expected: expected.to_string(),
+        found: segment.settings().desks.to_string(),
+    })
+}
+
+/// The desk that a worker is to have: its own of before, the one it wants, one that nobody ever had,
+/// any that is free. Under the control lock.
+fn choose(segment: &Segment, cluster: &str, wanted: &Wanted<'_>) -> Result<usize, JoinError> {
+    let all = segment.with_desks(|desks| desks.iter().map(Desk::read).collect::<Vec<_>>());
+    let state = |index: usize| all[index].phase.state();
+    let is_own = |index: &usize| all[*index].name == wanted.name;
+    let mut taken = (0..all.len()).filter(|&index| state(index) != DeskState::Free);
+    if let Some(index) = taken.find(is_own) {
+        if segment.lives(Member::Desk(index)) {
+            let (name, pid) = (wanted.name.to_owned(), all[index].pid);
+            return Err(JoinError::NameTaken { name, pid });
+        }
+        if state(index) == DeskState::Kept {
+            return Ok(index);
+        }
+        // Dead, and what it left could not be cleared away: now the reason is somebody's to know.
+        discard_inbox(cluster, wanted.name).map_err(JoinError::Open)?;
+        return Ok(index);
+    }
+    let is_free = |index: &usize| state(*index) == DeskState::Free;
+    let mut free = (0..all.len()).filter(is_free);
+    let was_there = |index: &usize| all[*index].phase.generation() > 0;
+    let own = free.clone().find(|index| is_own(index) && was_there(index));
+    let wanted = wanted.id.or(wanted.hint).map(|id| usize::from(id.0));
+    let chosen = wanted.filter(|id| free.clone().any(|at| at == *id));
+    let fresh = free.clone().find(|index| !was_there(index));
+    let found = own.or(chosen).or(fresh).or_else(|| free.next());
+    found.ok_or(JoinError::Full { limit: all.len() })
+}
+
+/// Takes a desk that is free or that its worker is away from. Under the control lock.
+fn sit_down(
+    _control: &Control<'_>,
+    segment: &Segment,
+    index: usize,
+    name: &str,
+) -> Result<(), OpenError> {
+    if !segment.sit(Member::Desk(index))? {
+        // Nobody is at it, and yet its lock is held: not by one of ours.
+        return Err(OpenError::system("lock a desk of", segment.name(), WouldBlock));
+    }
+    step(Step::DeskName);
+    segment.with_desks(|desks| {
+        let desk = &desks[index];
+        desk.card.write(name, std::process::id(), clock::monotonic());
+        let phase = Phase::of(desk);
+        let state = match phase.state() {
+            DeskState::Kept => DeskState::Kept,
+            DeskState::Free | DeskState::Taken => DeskState::Taken,
+        };
+        step(Step::DeskPhase);
+        phase.next(state).set(desk);
+    });
+    Ok(())
+}
+
+fn set(segment: &Segment, index: usize, change: impl FnOnce(Phase) -> Phase) {
+    segment.with_desks(|desks| change(Phase::of(&desks[index])).set(&desks[index]));
+}
+
+fn check_name(cluster: &str, name: &str) -> Result<(), JoinError> {
+    let too_long = name.len() > Card::LONGEST_NAME;
+    if too_long {
+        let reason = "a worker's name has 64 bytes at most";
+        return Err(JoinError::BadName { name: name.to_owned(), reason });
+    }
+    // So that its inbox can be opened, too.
+    Object::Inbox(name).name(cluster)?;
+    Ok(())
+}
+
+fn id_of(index: usize) -> WorkerId {
+    // There are no more desks than `MOST_ENTRIES`.
+    WorkerId(index as u16)
+}

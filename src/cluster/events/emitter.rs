@@ -1,0 +1,101 @@
+//! Emitting: one letter onto the ring of all events.
+//!
+//! It guarantees that nobody waits for itself: where the ring is full and no subscriber is further
+//! behind than the emitter's own, it says so.
+
+use super::header::Envelope;
+use super::pattern::check_name;
+use crate::channel::{Cover, MixedPublisher, Patience, Seat, SendError, WaitingFor};
+use crate::cluster::error::EmitError;
+use crate::cluster::names::WorkerId;
+use crate::packet::Packet;
+use crate::wait::{Deadline, PENDING, Wait};
+
+/// What emits the events of one `Events`.
+#[derive(Debug)]
+pub(crate) struct Emitter {
+    out: MixedPublisher,
+    /// The worker's number.
+    sender: WorkerId,
+    /// Where the events come back to.
+    own: Seat,
+    /// The last letter's front; its memory is kept.
+    front: Vec<u8>,
+}
+
+impl Emitter {
+    pub(crate) fn new(out: MixedPublisher, sender: WorkerId, own: Seat) -> Self {
+        Self { out, sender, own, front: Vec::new() }
+    }
+
+    /// The worker's number.
+    pub(crate) fn sender(&self) -> WorkerId {
+        self.sender
+    }
+
+    /// Chooses how it waits for room.
+    pub(crate) fn set_wait(&mut self, wait: Wait) {
+        self.out.set_wait(wait);
+    }
+
+    /// Emits an event.
+    pub(crate) fn emit<T: Packet>(
+        &mut self,
+        event: &str,
+        packet: &T,
+        patience: Patience,
+    ) -> Result<(), EmitError> {
+        check_name(event)?;
+        let envelope = Envelope { sender: self.sender };
+        envelope.front(event, &mut self.front);
+        match self.out.send_letter(Cover::of(&self.front), packet, Patience::None) {
+            Ok(_) => Ok(()),
+            Err(SendError::Full { waiting_for }) => self.wait(packet, patience, waiting_for),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    /// Tries again and again, looking in between whom it waits for.
+    #[cold]
+    fn wait<T: Packet>(
+        &mut self,
+        packet: &T,
+        patience: Patience,
+        mut waiting_for: WaitingFor,
+    ) -> Result<(), EmitError> {
+        let deadline = patience.deadline();
+        loop {
+            if self.waits_for_itself(waiting_for) {
+                return Err(EmitError::OwnBacklog);
+            }
+            match patience {
+                Patience::None => return Err(EmitError::Full { waiting_for }),
+                _ if deadline.has_passed() => return Err(EmitError::Timeout { waiting_for }),
+                _ => {}
+            }
+            waiting_for = match self.try_within(packet, deadline) {
+                Err(SendError::Timeout { waiting_for } | SendError::Full { waiting_for }) => {
+                    waiting_for
+                }
+                outcome => return outcome.map(drop).map_err(refused),
+            };
+        }
+    }
+
+    fn try_within<T: Packet>(&mut self, packet: &T, deadline: Deadline) -> Result<u64, SendError> {
+        let patience = Patience::For(deadline.cut(PENDING));
+        self.out.send_letter(Cover::of(&self.front), packet, patience)
+    }
+
+    fn waits_for_itself(&self, waiting_for: WaitingFor) -> bool {
+        matches!(waiting_for, WaitingFor::Subscriber { .. }) && self.out.waits_for(self.own)
+    }
+}
+
+fn refused(error: SendError) -> EmitError {
+    match error {
+        SendError::TooLarge { needed, limit } => EmitError::TooLarge { needed, limit },
+        SendError::Unserializable(error) => EmitError::Unserializable(error),
+        error => EmitError::Send(Box::new(error)),
+    }
+}

@@ -1,0 +1,284 @@
+//! Sending to inboxes.
+//!
+//! It guarantees that each way in which a letter cannot be sent is an error of its own, and that a
+//! send that succeeded is in the inbox of the worker that had the name, or the id, when it was sent.
+//!
+//! An inbox belongs to a name, so an endpoint stays good when the worker is restarted. Each send
+//! compares one word, the phase of the worker's desk, with what it was when the endpoint was looked
+//! up, and once more when it has attached; another one is looked up again.
+
+use super::pool::{Archiving, Loan, Place, Turn};
+use crate::channel::{MixedPublisher, Patience, RingBuilder, SendError, WaitingFor};
+use crate::cluster::directory::{Directory, Found};
+use crate::cluster::error::SendToError;
+use crate::cluster::names::{Address, Addressee, Object};
+use crate::cluster::worker::Worker;
+use crate::error::OpenError;
+use crate::packet::Packet;
+use crate::segment::entry::DeskState;
+use crate::wait::IDLE;
+use std::time::Duration;
+
+/// How often an inbox is looked up that was given up while a letter was sent to it.
+const LOOKS: usize = 3;
+
+impl Worker {
+    /// Sends a packet to a worker, by name or id: into its [inbox](Worker::inbox). Waits for room,
+    /// also if the worker is away: for ever, if it never comes back.
+    ///
+    /// That it returns means that the packet is in the inbox, and is handed out until somebody there
+    /// says that it is done with. The first packet to a worker attaches to its inbox.
+    ///
+    /// Packets of one thread come in their order. A letter whose own code sends letters while it is
+    /// archived does not wait for room with these: they are sent, or [`Full`](SendToError::Full). (One
+    /// that does so on its way into something else than an inbox waits, with a claim open there.)
+    ///
+    /// A packet to itself is one like any other: a worker that waits for room in its own inbox waits
+    /// for itself.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownWorker`](SendToError::UnknownWorker), [`NoInbox`](SendToError::NoInbox),
+    /// [`Dead`](SendToError::Dead), [`TypeRefused`](SendToError::TypeRefused),
+    /// [`TooLarge`](SendToError::TooLarge), [`Unserializable`](SendToError::Unserializable),
+    /// [`Closed`](SendToError::Closed), [`Open`](SendToError::Open).
+    #[inline]
+    pub fn send_to<T: Packet>(
+        &self,
+        who: &(impl Addressee + ?Sized),
+        packet: &T,
+    ) -> Result<(), SendToError> {
+        self.send_with(&who.address(), packet, Patience::Endless)
+    }
+
+    /// Sends a packet to a worker if there is room now: see [`send_to`](Self::send_to).
+    ///
+    /// # Errors
+    ///
+    /// As [`send_to`](Self::send_to), and [`Full`](SendToError::Full).
+    #[inline]
+    pub fn try_send_to<T: Packet>(
+        &self,
+        who: &(impl Addressee + ?Sized),
+        packet: &T,
+    ) -> Result<(), SendToError> {
+        self.send_with(&who.address(), packet, Patience::None)
+    }
+
+    /// Sends a packet to a worker if there is room in time: see [`send_to`](Self::send_to).
+    ///
+    /// # Errors
+    ///
+    /// As [`send_to`](Self::send_to), and [`Timeout`](SendToError::Timeout).
+    #[inline]
+    pub fn send_to_timeout<T: Packet>(
+        &self,
+        who: &(impl Addressee + ?Sized),
+        packet: &T,
+        timeout: Duration,
+    ) -> Result<(), SendToError> {
+        self.send_with(&who.address(), packet, Patience::For(timeout))
+    }
+
+    #[inline]
+    fn send_with<T: Packet>(
+        &self,
+        who: &Address<'_>,
+        packet: &T,
+        patience: Patience,
+    ) -> Result<(), SendToError> {
+        if let Some(mut own) = self.endpoints.own()
+            && let Some(endpoint) = own.at_hand(who, &self.directory)
+        {
+            match self.send_by(endpoint, packet, Patience::None) {
+                Ok(_) => {
+                    // Here, so that nothing of the result need be kept until it is.
+                    drop(own);
+                    return Ok(());
+                }
+                Err(error) if !may_go_on(&error, patience) => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
+        self.send_otherwise(who, packet, patience)
+    }
+
+    #[inline(always)]
+    fn send_by<T: Packet>(
+        &self,
+        endpoint: &mut MixedPublisher,
+        packet: &T,
+        patience: Patience,
+    ) -> Result<u64, SendError> {
+        let _archiving = const { !T::IS_COPIED }.then(Archiving::begin);
+        endpoint.send_marked(self.endpoints.signature.0, packet, patience)
+    }
+
+    /// By an endpoint that threads share, if one is at hand, or slowly.
+    #[inline(never)]
+    fn send_otherwise<T: Packet>(
+        &self,
+        who: &Address<'_>,
+        packet: &T,
+        patience: Patience,
+    ) -> Result<(), SendToError> {
+        // In a forked child, whose parent may have held what is locked here.
+        self.directory.refuse_inherited().map_err(|error| SendToError::Open(Box::new(error)))?;
+        // It would wait for readers that its own claim holds up.
+        let patience = if Archiving::is_under_way() { Patience::None } else { patience };
+        if self.endpoints.own().is_none()
+            && let Some(mut loan) = self.endpoints.shared_at_hand(who, &self.directory)
+            && let Some(endpoint) = &mut loan.endpoint
+        {
+            match self.send_by(endpoint, packet, Patience::None) {
+                Ok(_) => return Ok(()),
+                Err(error) if !may_go_on(&error, patience) => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
+        self.send_slowly(who, packet, patience)
+    }
+
+    /// Looks the worker up, attaches to its inbox if need be, and waits there.
+    #[cold]
+    fn send_slowly<T: Packet>(
+        &self,
+        who: &Address<'_>,
+        packet: &T,
+        patience: Patience,
+    ) -> Result<(), SendToError> {
+        let deadline = patience.deadline();
+        let (mut given_up, mut own_passed_over) = (0, false);
+        while given_up < LOOKS {
+            let place = look_up(&self.directory, who)?;
+            let mut loan = self.endpoints.borrow(&place, who, &self.directory, own_passed_over);
+            let is_fresh = loan.endpoint.is_none();
+            if is_fresh {
+                match self.attach::<T>(&place.name, &loan, patience.left(deadline)) {
+                    Ok(endpoint) => loan.endpoint = Some(endpoint),
+                    // Given up since it was looked up.
+                    Err(OpenError::NotFound { .. } | OpenError::Closed { .. }) => {
+                        given_up += 1;
+                        continue;
+                    }
+                    Err(OpenError::Full { .. }) if loan.is_own() => {
+                        own_passed_over = true;
+                        continue;
+                    }
+                    Err(error @ OpenError::Full { .. }) => match loan.wait_for_another(deadline) {
+                        Turn::Come => {}
+                        Turn::Again => continue,
+                        Turn::Never => return Err(opening(error, patience)),
+                    },
+                    Err(error) => return Err(opening(error, patience)),
+                }
+            }
+            if self.directory.phase(place.id) != place.phase {
+                // Who had it may have left meanwhile, and a successor's be there that keeps no letters
+                // yet: they would go into nothing.
+                continue;
+            }
+            let Some(endpoint) = &mut loan.endpoint else { continue };
+            match self.send_by(endpoint, packet, patience.left(deadline)) {
+                Err(SendError::Closed) => {
+                    loan.endpoint = None;
+                    // Of those that are kept any number may be of an inbox that was given up.
+                    given_up += usize::from(is_fresh);
+                }
+                outcome => return outcome.map(drop).map_err(SendToError::from),
+            }
+        }
+        Err(SendToError::Closed)
+    }
+
+    /// A new endpoint at an inbox that is there, for packets of this type among others. Often another
+    /// thread of this worker is just attaching, too: for that one who only tries waits as well.
+    fn attach<T: Packet>(
+        &self,
+        name: &str,
+        loan: &Loan<'_>,
+        patience: Patience,
+    ) -> Result<MixedPublisher, OpenError> {
+        let name = Object::Inbox(name).name(&self.cluster)?;
+        let settings = RingBuilder::default().letters();
+        let patience = if let Patience::None = patience { Patience::For(IDLE) } else { patience };
+        let settings = match (patience, self.choices.patience) {
+            (Patience::None, _) | (Patience::Endless, None) => settings,
+            (Patience::For(left), _) => settings.patience(left),
+            (Patience::Endless, Some(chosen)) => settings.patience(chosen),
+        };
+        let ring = settings.attach_named(&name)?;
+        let others = loan.others(ring.settings().max_publishers);
+        let mut endpoint = ring.mixed_publisher_beside(others)?;
+        endpoint.set_patience(self.choices.patience);
+        // What is wrong with it is said when the packet is sent.
+        let _ = endpoint.enter(&[T::TYPE], patience);
+        Ok(endpoint)
+    }
+}
+
+/// Finds the inbox of a worker.
+fn look_up(directory: &Directory, who: &Address<'_>) -> Result<Place, SendToError> {
+    loop {
+        match directory.find(who) {
+            Found::Unknown => return Err(SendToError::UnknownWorker { who: who.to_string() }),
+            Found::Gone { pid } => return Err(SendToError::Dead { who: who.to_string(), pid }),
+            Found::NoInbox(_) => return Err(SendToError::NoInbox { who: who.to_string() }),
+            Found::Kept { id, generation } => {
+                let phase = directory.phase(id);
+                let info = directory.info(&Address::Id(id));
+                // Else it left, or another sat down at that desk, just now.
+                if let Some(info) = info.filter(|info| {
+                    info.generation == generation
+                        && phase.generation() == generation
+                        && phase.state() == DeskState::Kept
+                }) {
+                    return Ok(Place { id, name: info.name, phase });
+                }
+            }
+        }
+    }
+}
+
+/// Whether a send that was tried may succeed if it is looked up again, or waits.
+fn may_go_on(error: &SendError, patience: Patience) -> bool {
+    match error {
+        SendError::Closed => true,
+        SendError::Full { .. } => !matches!(patience, Patience::None),
+        _ => false,
+    }
+}
+
+/// Why an inbox cannot be attached to, as the sender sees it.
+fn opening(error: OpenError, patience: Patience) -> SendToError {
+    let joining = |pid: Option<u32>| WaitingFor::Joining { pid: pid.unwrap_or_default() };
+    match (error, patience) {
+        (OpenError::Busy { pid, .. }, Patience::None) => {
+            SendToError::Full { waiting_for: joining(pid) }
+        }
+        (OpenError::Busy { pid, .. }, Patience::For(_)) => {
+            SendToError::Timeout { waiting_for: joining(pid) }
+        }
+        (error, _) => SendToError::Open(Box::new(error)),
+    }
+}
+
+impl From<SendError> for SendToError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Closed => Self::Closed,
+            SendError::TooLarge { needed, limit } => Self::TooLarge { needed, limit },
+            SendError::Unserializable(error) => Self::Unserializable(error),
+            SendError::Full { waiting_for } => Self::Full { waiting_for },
+            SendError::Timeout { waiting_for } => Self::Timeout { waiting_for },
+            SendError::TypeRefused(types) => Self::TypeRefused(types),
+            SendError::TooManyTypes { limit } => {
+                Self::Open(Box::new(OpenError::TooManyTypes { limit }))
+            }
+            SendError::System(source) => {
+                let (action, object) = ("enter a packet's type into", "an inbox".to_owned());
+                Self::Open(Box::new(OpenError::System { action, object, source }))
+            }
+        }
+    }
+}

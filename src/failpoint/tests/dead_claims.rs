@@ -1,0 +1,109 @@
+//! Claims of publishers that died just then, as found by `try_send` and by a subscriber.
+
+use super::process::GENEROUS;
+use crate::channel::endpoint;
+use crate::segment::entry::Member;
+use crate::{Overflow, Publisher, Ring};
+use std::cell::Cell;
+use std::time::Instant;
+
+/// A publisher dies between the question whether a claim was abandoned and the clearing away.
+/// The subscriber's slots are read-only: a store to them would be a SIGSEGV.
+#[test]
+fn a_publisher_dies_while_a_subscriber_asks() {
+    let name = format!("dead-dies-{}", std::process::id());
+    let ring = Ring::open(&name).unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    subscriber.protect().unwrap();
+    let mut publisher = ring.publisher::<u64>().unwrap();
+    std::mem::forget(publisher.reserve().unwrap());
+    let segment = &subscriber.receiver.endpoint.segment;
+    let asked = Cell::new(0);
+    let lives = |member| {
+        if member != Member::Publisher(0) {
+            return true;
+        }
+        asked.set(asked.get() + 1);
+        asked.get() == 1
+    };
+    let control = segment.lock().unwrap();
+    endpoint::reap(segment, &segment.memory(), &lives);
+    drop(control);
+    assert!(subscriber.try_recv().is_err());
+}
+
+/// With history and nobody who reads: only `try_send` is left to find the dead claim.
+#[test]
+fn try_send_recovers_a_dead_claim_under_the_history() {
+    for overflow in [Overflow::Block, Overflow::DropOldest] {
+        let name = format!("dead-history-{}-{overflow}", std::process::id()).replace(' ', "-");
+        let ring =
+            Ring::builder().capacity(1024).history(2).overflow(overflow).open(&name).unwrap();
+        let mut dead = ring.publisher::<u64>().unwrap();
+        let mut living = ring.publisher::<u64>().unwrap();
+        std::mem::forget(dead.reserve().unwrap());
+        // Dies: its lock goes, its claim stays.
+        die(&dead);
+        try_to_send_100(&mut living);
+    }
+}
+
+#[track_caller]
+fn try_to_send_100(living: &mut Publisher<u64>) {
+    let started = Instant::now();
+    let mut sent = 0;
+    while sent < 100 {
+        sent += u64::from(living.try_send(&7).is_ok());
+        assert!(started.elapsed() < GENEROUS, "stuck after {sent}");
+    }
+}
+
+/// As if killed: its lock goes, everything else stays, until the test is over.
+fn die(publisher: &Publisher<u64>) {
+    let endpoint = &publisher.sender.endpoint;
+    endpoint.segment.rise(endpoint.member);
+}
+
+/// In a `DropOldest` ring with a subscriber that is idle just at the dead claim.
+#[test]
+fn try_send_recovers_a_dead_claim_under_an_idle_subscriber() {
+    let name = format!("dead-idle-{}", std::process::id());
+    let ring = Ring::builder().capacity(1024).overflow(Overflow::DropOldest).open(&name).unwrap();
+    let _idle = ring.subscriber::<u64>().unwrap();
+    let mut dead = ring.publisher::<u64>().unwrap();
+    let mut living = ring.publisher::<u64>().unwrap();
+    std::mem::forget(dead.reserve().unwrap());
+    die(&dead);
+    try_to_send_100(&mut living);
+}
+
+/// A dead claim and a dead subscriber hold a publisher up.
+fn both_dead(topic: &str, hinder: impl FnOnce(&str)) {
+    let name = format!("dead-{topic}-{}", std::process::id());
+    let ring = Ring::builder().capacity(1024).open(&name).unwrap();
+    let idle = ring.subscriber::<u64>().unwrap();
+    let mut reader = ring.subscriber::<u64>().unwrap();
+    let mut dead = ring.publisher::<u64>().unwrap();
+    let mut living = ring.publisher::<u64>().unwrap();
+    std::mem::forget(dead.reserve().unwrap());
+    die(&dead);
+    let endpoint = &idle.receiver.endpoint;
+    endpoint.segment.rise(endpoint.member);
+    hinder(&name);
+    for number in 0..40 {
+        living.send_timeout(&number, GENEROUS).unwrap();
+        assert_eq!(*reader.recv_timeout(GENEROUS).unwrap(), number);
+    }
+}
+
+#[test]
+fn the_dead_are_cleared_away_when_the_name_is_gone() {
+    both_dead("name", |name| {
+        std::fs::remove_file(format!("/dev/shm/packetring.{name}")).unwrap();
+    });
+}
+
+#[test]
+fn the_dead_are_cleared_away_from_a_ring_that_is_full() {
+    both_dead("full", |_| {});
+}

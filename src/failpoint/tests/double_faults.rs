@@ -1,0 +1,174 @@
+//! More than one dies: publishers with claims side by side, one of them perhaps across the end of
+//! the ring's memory, and whoever recovers them, at each step of that.
+//!
+//! What was committed is known from the step at which each died, and the survivor must get
+//! exactly that.
+
+use super::process::{GENEROUS, Process, State, Stop, hear, say};
+use super::survivor::{OWN, Parcel, Survivor, slots};
+use crate::channel::join::{self, Types};
+use crate::failpoint::Step;
+use crate::sync::{AtomicU32, Ordering};
+use crate::{Overflow, Packet, Publisher, Ring, RingBuilder, Wait};
+
+/// Slots of the ring.
+const CAPACITY: u64 = 16;
+/// The positions of the first publisher's claim: both claims in one piece; the first, the second
+/// across the end of the memory. A claim is 3 + 2 slots, and padding if it comes to the end.
+const BEGINNINGS: [u64; 3] = [2, 14, 9];
+
+/// Where a publisher dies, and how many of its two packets are committed by then.
+const DEATHS: [(Step, usize, u64); 9] = [
+    (Step::ClaimLen, 1, 0),
+    (Step::ClaimPosition, 1, 0),
+    (Step::ClaimTail, 1, 0),
+    (Step::ClaimFill, 1, 0),
+    (Step::CommitPadding, 1, 0),
+    (Step::CommitStamp, 1, 0),
+    (Step::CommitAfter, 1, 1),
+    (Step::CommitStamp, 2, 1),
+    (Step::CommitAfter, 2, 2),
+];
+
+const RECOVERIES: [Step; 6] = [
+    Step::RecoverTail,
+    Step::RecoverScan,
+    Step::RecoverLook,
+    Step::RecoverHeader,
+    Step::RecoverStamp,
+    Step::RecoverClear,
+];
+
+/// One case.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    beginning: u64,
+    publishers: [(Step, usize, u64); 2],
+    /// One after the other; each dies there if it comes there.
+    recoverers: [Option<(Step, usize)>; 2],
+}
+
+#[test]
+fn two_publishers_die_side_by_side_and_their_recoverer_too() {
+    let mut recoveries = (1..=3).flat_map(|nth| RECOVERIES.map(|step| (step, nth))).cycle();
+    let mut deaths = 0;
+    for beginning in BEGINNINGS {
+        for first in DEATHS {
+            for second in DEATHS {
+                let recoverers = [recoveries.next(), None];
+                deaths += run(Case { beginning, publishers: [first, second], recoverers });
+            }
+        }
+    }
+    // Padding is there in some cases only, and some recoverers find less to do.
+    assert!(deaths > 3 * BEGINNINGS.len() * DEATHS.len() * DEATHS.len() / 2, "{deaths} deaths");
+}
+
+#[test]
+fn one_recoverer_after_the_other_dies_at_each_of_its_steps() {
+    let open = (Step::ClaimFill, 1, 0);
+    let mut deaths = 0;
+    for beginning in BEGINNINGS {
+        for first in RECOVERIES {
+            for second in RECOVERIES {
+                let recoverers = [Some((first, 2)), Some((second, 1))];
+                deaths += run(Case { beginning, publishers: [open, open], recoverers });
+            }
+        }
+    }
+    assert!(deaths > 3 * BEGINNINGS.len() * 36, "{deaths} deaths");
+}
+
+/// Runs one case and says how many died.
+fn run(case: Case) -> usize {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("double-{}-{number}", std::process::id());
+    let ring = builder().open(&name).unwrap();
+    let mut survivor = Survivor::new(ring.subscriber().unwrap(), Overflow::Block);
+    let mut own = ring.publisher::<Parcel>().unwrap();
+    let sent = advance(&mut own, &mut survivor, case.beginning);
+
+    // All join before any dies: joining clears the dead away.
+    let mut publishers = case.publishers.map(|(step, nth, _)| {
+        let mut peer = Process::start(&format!("publish {name}"), Some(Stop::kill(step, nth)));
+        peer.expect("joined");
+        peer
+    });
+    let sides = if number.is_multiple_of(2) { ["reader", "writer"] } else { ["writer", "reader"] };
+    let recoverers = [0, 1].map(|index| {
+        let (step, nth) = case.recoverers[index]?;
+        let role = format!("recover {name} {}", sides[index]);
+        let mut peer = Process::start(&role, Some(Stop::kill(step, nth)));
+        peer.expect("joined");
+        Some(peer)
+    });
+    let mut ends = [State::Running; 2];
+    for (index, peer) in publishers.iter_mut().enumerate() {
+        peer.tell(&format!("{}", index + 1));
+        ends[index] = peer.settle();
+    }
+    let mut deaths = ends.into_iter().filter(|&end| end == State::Killed).count();
+    for mut peer in recoverers.into_iter().flatten() {
+        peer.tell("recover");
+        deaths += usize::from(peer.settle() == State::Killed);
+    }
+    // Two laps and more.
+    for sequence in sent..sent + 3 * CAPACITY {
+        own.send_timeout(&slots(OWN, sequence, 1), GENEROUS)
+            .unwrap_or_else(|error| panic!("{case:?}: {error}"));
+        survivor.receive_until(OWN, sequence, &format!("{case:?}"));
+    }
+    for (index, (_, _, committed)) in case.publishers.into_iter().enumerate() {
+        // Without padding nobody dies at it.
+        let committed = if ends[index] == State::Killed { committed } else { 2 };
+        assert_eq!(survivor.received(index as u64 + 1), committed, "{case:?}");
+    }
+    deaths
+}
+
+fn builder() -> RingBuilder {
+    Ring::builder().capacity(CAPACITY as usize * 64).shared().wait(Wait::park()).stays_open(true)
+}
+
+/// Publishes and receives small parcels until the tail is at a position.
+fn advance(own: &mut Publisher<Parcel>, survivor: &mut Survivor, position: u64) -> u64 {
+    let mut sequence = 0;
+    loop {
+        let at = own.sender.writer.tail();
+        if at == position {
+            return sequence;
+        }
+        own.send(&slots(OWN, sequence, 1)).unwrap();
+        assert!(survivor.receive(GENEROUS));
+        sequence += 1;
+    }
+}
+
+/// The peer's side: publishes two parcels with one claim, when told as whom.
+pub(super) fn publish(name: &str) {
+    let mut publisher = builder().open(name).unwrap().publisher::<Parcel>().unwrap();
+    say("joined");
+    let own = hear().parse().unwrap();
+    publisher.send_all(&[slots(own, 0, 3), slots(own, 1, 2)]).unwrap();
+}
+
+/// The peer's side: asks who lives and recovers, when told to; as a subscriber, which needs a
+/// second mapping for it, or as a publisher.
+pub(super) fn recover(name: &str, side: &str) {
+    let ring = builder().open(name).unwrap();
+    let info = Parcel::TYPE;
+    let types = Types::One(&info);
+    let wait = Wait::park();
+    if side == "reader" {
+        let (mut receiver, _) = join::subscriber(ring.segment(), &types, None, wait).unwrap();
+        say("joined");
+        hear();
+        receiver.endpoint.ask_locks();
+    } else {
+        let (mut sender, _) = join::publisher(ring.segment(), &types, wait).unwrap();
+        say("joined");
+        hear();
+        sender.endpoint.ask_locks();
+    }
+}

@@ -1,0 +1,104 @@
+//! A process is frozen at each step of the protocol, and thawed: it is alive all the while.
+//!
+//! Meanwhile nobody takes its place: what it claimed stays claimed, what it holds stays held, and
+//! whoever must wait for it learns its process id. Nobody else waits. Afterwards it goes on as if
+//! nothing had been: everything published, before, meanwhile and after, has come once and in
+//! order.
+
+use super::desks;
+use super::groups;
+use super::life::{self, Case, PARCELS};
+use super::process::{GENEROUS, Process, State, Stop};
+use super::survivor::{OWN, PEER, Parcel, Survivor, parcel};
+use crate::failpoint::Step;
+use crate::{OpenError, Publisher, SendError, WaitingFor};
+use std::time::Duration;
+
+const SHORT: Duration = Duration::from_millis(5);
+
+#[test]
+fn a_process_can_be_frozen_at_any_step() {
+    life::at_every_step(2, |case, step, nth| outlast(case, Stop::freeze(step, nth)));
+}
+
+/// One that is frozen in the control lock: whoever wants it is told by whom it is held, if it is
+/// not to wait for ever.
+#[test]
+fn who_joins_need_not_wait_for_one_that_is_frozen_while_it_joins() {
+    let name = format!("freeze-busy-{}", std::process::id());
+    let patient = Case::Shared.builder().patience(SHORT).open(&name).unwrap();
+    // The fourth: its first three are in rings of its own.
+    let mut peer = life::start(&name, Case::Shared, Stop::freeze(Step::JoinSeat, 4));
+    assert_eq!(peer.settle(), State::Frozen);
+    for outcome in [patient.publisher::<Parcel>().map(drop), patient.close()] {
+        let Err(OpenError::Busy { pid, .. }) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(pid, Some(peer.pid()));
+    }
+    let opened = Case::Shared.builder().patience(SHORT).open(&name);
+    assert!(matches!(opened, Err(OpenError::Busy { pid: None, .. })), "{opened:?}");
+    peer.thaw();
+    let joined = Case::Shared.builder().patience(GENEROUS).open(&name).unwrap();
+    drop(joined.publisher::<Parcel>().unwrap());
+    assert_eq!(peer.settle(), State::Finished);
+    drop((joined, patient));
+    life::assert_gone(&name);
+}
+
+/// Runs one case; `true`: the peer came to the step and was frozen there.
+fn outlast(case: Case, stop: Stop) -> bool {
+    if case == Case::Cluster {
+        return desks::outlast(stop);
+    }
+    if case == Case::Grouped {
+        return groups::outlast(stop);
+    }
+    let name = format!("freeze-{}-{case:?}-{:?}-{}", std::process::id(), stop.step, stop.nth);
+    let ring = case.builder().open(&name).unwrap();
+    let mut survivor = Survivor::new(ring.subscriber().unwrap(), case.overflow());
+    // Joined before: whoever joins waits for a process that is frozen in the control lock.
+    let mut own = (case != Case::Exclusive).then(|| ring.publisher().unwrap());
+    let mut peer = life::start(&name, case, stop);
+    while peer.state() == State::Running {
+        survivor.receive(SHORT);
+    }
+    let was_frozen = peer.state() == State::Frozen;
+    let sent = own.as_mut().map_or(0, |own| go_on_beside(own, &mut survivor, &peer));
+    if was_frozen {
+        peer.thaw();
+    }
+    while matches!(peer.state(), State::Running | State::Frozen) {
+        survivor.receive(SHORT);
+    }
+    assert_eq!(peer.state(), State::Finished);
+    // A durable subscriber waits for its successor for ever, and so would publishers.
+    let _ = ring.remove_durable("peer").unwrap();
+    survivor.receive_until(PEER, PARCELS - 1, &name);
+    if let Some(own) = &mut own {
+        // In a ring that drops, what was sent meanwhile may be lost to what came after.
+        own.send_timeout(&parcel(OWN, sent), GENEROUS).unwrap();
+        survivor.receive_until(OWN, sent, &name);
+    }
+    drop((own, survivor, ring));
+    life::assert_gone(&name);
+    was_frozen
+}
+
+/// Publishes and receives beside a frozen peer, until the ring is full of what it holds. Returns
+/// how many were sent.
+fn go_on_beside(own: &mut Publisher<Parcel>, survivor: &mut Survivor, peer: &Process) -> u64 {
+    for sequence in 0..100 {
+        match own.send_timeout(&parcel(OWN, sequence), SHORT) {
+            Ok(_) => while survivor.receive(Duration::ZERO) {},
+            Err(SendError::Timeout { waiting_for }) => {
+                let (WaitingFor::Subscriber { pid } | WaitingFor::Publisher { pid }) = waiting_for
+                else {
+                    panic!("waiting for {waiting_for}");
+                };
+                assert_eq!(pid, peer.pid());
+                return sequence;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    100
+}

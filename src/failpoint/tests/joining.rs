@@ -1,0 +1,123 @@
+//! Whoever fails to join leaves nothing: no entry taken, no type registered. Whoever is about to
+//! join is not there yet.
+
+use super::process::{GENEROUS, Process, State, Stop};
+use crate::failpoint::Step;
+use crate::segment::entry::{Member, SeatState};
+use crate::{OpenError, Overflow, Ring, RingBuilder, SendError, Wait, WaitingFor};
+use std::time::Duration;
+
+fn on_events() -> RingBuilder {
+    Ring::builder().capacity(4096).max_publishers(2).max_subscribers(2).wait(Wait::event())
+}
+
+/// Whether an entry is free, and nobody sits at it.
+fn is_free(ring: &Ring, member: Member) -> bool {
+    let memory = ring.segment().memory();
+    let seat = match member {
+        Member::Publisher(index) => &memory.publishers()[index].details.seat,
+        Member::Subscriber(index) => &memory.subscribers()[index].details.seat,
+        Member::Desk(_) => panic!("a ring has no desks"),
+    };
+    SeatState::of(seat) == SeatState::Free && !ring.segment().lives(member)
+}
+
+/// On a ring whose events cannot be opened.
+fn fails_to_join(ring: &Ring) {
+    (0..4).for_each(|index| ring.segment().damage_event(index));
+    for _ in 0..3 {
+        for error in [
+            ring.publisher::<u64>().err().unwrap(),
+            ring.subscriber::<u64>().err().unwrap(),
+            ring.durable::<u64>("desk").err().unwrap(),
+        ] {
+            assert!(matches!(error, OpenError::System { .. }), "{error}");
+        }
+    }
+    for member in [Member::Publisher(0), Member::Subscriber(0)] {
+        assert!(is_free(ring, member), "{member:?}");
+    }
+    assert_eq!(ring.types(), []);
+    assert!(!ring.remove_durable("desk").unwrap());
+}
+
+#[test]
+fn one_that_fails_to_join_takes_no_entry() {
+    fails_to_join(&on_events().heap().unwrap());
+    fails_to_join(&on_events().open(&format!("joining-{}", std::process::id())).unwrap());
+}
+
+#[test]
+fn one_whose_name_is_taken_registers_no_type() {
+    let ring = on_events().heap().unwrap();
+    let desk = ring.mixed_durable("desk").unwrap();
+    assert!(matches!(ring.durable::<u64>("desk"), Err(OpenError::NameTaken { .. })));
+    assert_eq!(ring.types(), []);
+    drop((desk, ring.subscriber::<String>().unwrap()));
+}
+
+/// The peer's side: joins, and takes the one packet.
+pub(super) fn join(name: &str) {
+    let mut numbers = Ring::attach(name).unwrap().subscriber::<u64>().unwrap();
+    assert_eq!(*numbers.recv_timeout(GENEROUS).unwrap(), 7);
+}
+
+#[test]
+fn one_that_is_waited_for_gets_the_next_packet() {
+    for step in [Step::JoinSeat, Step::JoinCursor, Step::JoinMove] {
+        let name = format!("joining-{}-{step:?}", std::process::id());
+        let ring = Ring::builder().capacity(1024).open(&name).unwrap();
+        let mut out = ring.publisher::<u64>().unwrap();
+        let stop = Some(Stop::freeze(step, 1));
+        let mut joining = Process::start(&format!("join {name}"), stop);
+        assert_eq!(joining.settle(), State::Frozen);
+        let error = out.try_wait_for_subscribers(1).unwrap_err();
+        let missing = WaitingFor::Subscribers { missing: 1 };
+        assert!(matches!(error, SendError::Full { waiting_for } if waiting_for == missing));
+        assert_eq!(ring.subscribers(), 0, "at {step:?}");
+        joining.thaw();
+        out.wait_for_subscribers_timeout(1, GENEROUS).unwrap();
+        out.send(&7).unwrap();
+        assert_eq!(joining.settle(), State::Finished);
+    }
+}
+
+/// The control lock is held, as by one who is stopped inside it.
+#[test]
+fn who_clones_holds_no_publisher_up_while_it_waits() {
+    let name = format!("joining-clone-{}", std::process::id());
+    let drops = Ring::builder().capacity(1024).overflow(Overflow::DropOldest);
+    let ring = drops.patience(Duration::from_millis(200)).open(&name).unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    let mut inbox = ring.subscriber::<u64>().unwrap();
+    let other = Ring::attach(&name).unwrap();
+    let control = other.segment().lock().unwrap();
+    std::thread::scope(|scope| {
+        let clone = scope.spawn(|| inbox.try_clone().map(drop));
+        while !clone.is_finished() {
+            assert!(out.try_send(&7).is_ok(), "held up by a subscriber that waits for a lock");
+        }
+        let outcome = clone.join().unwrap();
+        assert!(matches!(outcome, Err(OpenError::Busy { .. })), "{outcome:?}");
+    });
+    drop(control);
+}
+
+#[test]
+fn a_type_is_not_registered_at_any_price() {
+    let name = format!("joining-type-{}", std::process::id());
+    let ring = Ring::open(&name).unwrap();
+    let mut out = ring.mixed_publisher().unwrap();
+    let other = Ring::attach(&name).unwrap();
+    let control = other.segment().lock().unwrap();
+    let pid = std::process::id();
+    let tried = out.try_send(&7_u64);
+    assert!(
+        matches!(tried, Err(SendError::Full { waiting_for: WaitingFor::Joining { pid: who } }) if who == pid),
+        "{tried:?}"
+    );
+    let timed = out.send_timeout(&7_u64, Duration::from_millis(1));
+    assert!(matches!(timed, Err(SendError::Timeout { .. })), "{timed:?}");
+    drop(control);
+    out.send(&7_u64).unwrap();
+}

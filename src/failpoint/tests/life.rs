@@ -1,0 +1,177 @@
+//! What a peer does before it is stopped: everything there is, so that it comes to every step.
+
+use super::desks;
+use super::groups;
+use super::process::{Process, Stop};
+use super::survivor::{PEER, Parcel, parcel};
+use crate::channel::Patience;
+use crate::channel::join::{self, Types};
+use crate::failpoint::Step;
+use crate::segment::layout::NOWHERE;
+use crate::sync::Ordering;
+use crate::{Overflow, Packet, Ring, RingBuilder, SendError, Subscriber, Wait};
+use std::time::Duration;
+
+/// Parcels that a peer publishes if it lives to do so: several laps of the ring.
+pub(super) const PARCELS: u64 = 120;
+const SHORT: Duration = Duration::from_millis(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Case {
+    Exclusive,
+    Shared,
+    DropOldest,
+    /// Shared, and closed when the last publisher has left.
+    Left,
+    /// No ring: a worker that comes and goes (`desks`).
+    Cluster,
+    /// A work queue.
+    Grouped,
+}
+
+impl Case {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Exclusive, Self::Shared, Self::DropOldest, Self::Left, Self::Cluster, Self::Grouped];
+
+    pub(super) fn builder(self) -> RingBuilder {
+        let builder = Ring::builder().capacity(8192).wait(Wait::park()).stays_open(true);
+        match self {
+            Self::Exclusive => builder.exclusive(),
+            Self::Shared | Self::Cluster => builder.shared(),
+            Self::DropOldest => builder.overflow(Overflow::DropOldest).history(4),
+            Self::Left => builder.stays_open(false),
+            Self::Grouped => builder.shared().grouped(),
+        }
+    }
+
+    pub(super) fn overflow(self) -> Overflow {
+        match self {
+            Self::DropOldest => Overflow::DropOldest,
+            Self::Exclusive | Self::Shared | Self::Left | Self::Cluster | Self::Grouped => {
+                Overflow::Block
+            }
+        }
+    }
+}
+
+/// A time at a step by which slots have held packets before, and which rare steps never see.
+const OFTEN: usize = 41;
+
+/// Runs a case for each step: at the first `times` that the peer comes there, or, at a step that
+/// comes often, at the first, the second and one some laps later. `run` says whether it came.
+pub(super) fn at_every_step(times: usize, run: impl Fn(Case, Step, usize) -> bool) {
+    let mut never = Vec::new();
+    for &step in Step::ALL {
+        let mut stopped = 0;
+        for case in Case::ALL {
+            if run(case, step, OFTEN) {
+                stopped += 1 + [1, 2].into_iter().filter(|&nth| run(case, step, nth)).count();
+            } else {
+                stopped += (1..=times).take_while(|&nth| run(case, step, nth)).count();
+            }
+        }
+        if stopped == 0 {
+            never.push(step);
+        }
+    }
+    assert_eq!(never, [], "steps that no case comes to: extend `live`");
+}
+
+/// Starts a peer that lives on this ring, and on one of its own, until it is stopped.
+pub(super) fn start(name: &str, case: Case, stop: Stop) -> Process {
+    Process::start(&format!("life {name} {case:?}"), Some(stop))
+}
+
+/// Asserts that none of the peer's rings is left. Whoever is last has left the first; the second,
+/// which its owner may have left behind by being killed, counts as removed, and goes with the next
+/// to open it; the third is kept for a durable subscriber, or for what is not done.
+pub(super) fn assert_gone(name: &str) {
+    drop(Ring::open(&own(name)).unwrap());
+    let _ = Ring::remove(&kept(name)).unwrap();
+    for name in [name.to_owned(), own(name), kept(name)] {
+        assert!(!std::path::Path::new(&format!("/dev/shm/packetring.{name}")).exists(), "{name}");
+    }
+}
+
+fn own(name: &str) -> String {
+    format!("{name}-own")
+}
+
+fn kept(name: &str) -> String {
+    format!("{name}-kept")
+}
+
+/// The peer's side.
+pub(super) fn peer(name: &str, case: &str) {
+    let case = Case::ALL.into_iter().find(|known| format!("{known:?}") == case).unwrap();
+    if case == Case::Cluster {
+        return desks::live(name);
+    }
+    let own = Ring::open(&own(name)).unwrap();
+    // Here nobody else recovers first, so this process comes to every step of it.
+    assert!(recover_another(&own));
+    own.close().unwrap();
+    drop(own);
+    drop(Ring::open(&kept(name)).unwrap().durable::<Parcel>("kept").unwrap());
+    assert!(Ring::remove(&kept(name)).unwrap());
+    if case == Case::Grouped {
+        // Here, too, nobody else is faster. What stays attached stays until this process ends.
+        groups::take_a_pin_off(&case.builder().open(&kept(name)).unwrap());
+    }
+    let ring = case.builder().open(name).unwrap();
+    if case == Case::Grouped {
+        return groups::work(&ring, name);
+    }
+    live(&ring, case);
+    assert!(ring.remove_durable("peer").unwrap());
+}
+
+fn live(ring: &Ring, case: Case) {
+    let mut fast = ring.subscriber::<Parcel>().unwrap();
+    let mut durable = ring.durable::<Parcel>("peer").unwrap();
+    // Reads nothing: it is evicted, or it would stop a ring that blocks.
+    let slow = (case == Case::DropOldest).then(|| ring.subscriber::<Parcel>().unwrap());
+    fast.set_wait(Wait::park().spin_for(Duration::ZERO));
+    let _ = fast.recv_timeout(SHORT);
+    drop(fast.try_clone().unwrap());
+    let mut publisher = ring.publisher::<Parcel>().unwrap();
+    if case != Case::Exclusive {
+        recover_another(ring);
+    }
+    for sequence in 0..PARCELS {
+        // Not for ever: what fills the ring may wait for this very thread to receive it.
+        while let Err(error) = publisher.send_timeout(&parcel(PEER, sequence), SHORT) {
+            assert!(matches!(error, SendError::Timeout { .. }), "{error}");
+            receive_all(&mut [&mut fast, &mut durable]);
+        }
+        receive_all(&mut [&mut fast, &mut durable]);
+    }
+    drop((publisher, slow));
+}
+
+fn receive_all(subscribers: &mut [&mut Subscriber<Parcel>]) {
+    for subscriber in subscribers {
+        while subscriber.try_recv().is_ok() {}
+    }
+}
+
+/// Claims for a publisher whose lock is then dropped, as by its death, and recovers the claim, if
+/// nobody else was faster.
+fn recover_another(ring: &Ring) -> bool {
+    let info = Parcel::TYPE;
+    let types = Types::One(&info);
+    let join = || join::publisher(ring.segment(), &types, Wait::park()).unwrap().0;
+    let (mut dying, mut other) = (join(), join());
+    dying.claim(100, Patience::None).unwrap();
+    dying.endpoint.segment.rise(dying.endpoint.member);
+    let mut recovered = other.endpoint.ask_locks();
+    // Unless another is just doing so.
+    while dying.writer.own().record.position.load(Ordering::Acquire) != NOWHERE {
+        recovered |= other.endpoint.ask_locks();
+    }
+    // The dead do not give up their claims: it would be written over others' packets if this
+    // process were frozen here.
+    dying.writer.end = dying.writer.at.position;
+    drop(dying);
+    recovered
+}

@@ -1,0 +1,180 @@
+//! Peers: this test binary again, in a process of its own, stopped at a step if asked to.
+//!
+//! A peer's role is a line of words. It says lines and hears lines; a killed one says no more.
+
+use super::{double_faults, joining, leaving, letters, life, removing, servers};
+use crate::failpoint::Step;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// Long enough for any machine; nothing is measured by it.
+pub(super) const GENEROUS: Duration = Duration::from_secs(30);
+
+const ROLE: &str = "PACKETRING_PEER";
+const SAID: &str = "@peer ";
+
+/// Where a peer is stopped, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stop {
+    pub(super) step: Step,
+    /// At its n-th time there, from 1.
+    pub(super) nth: usize,
+    pub(super) signal: Signal,
+}
+
+impl Stop {
+    pub(super) fn kill(step: Step, nth: usize) -> Self {
+        Self { step, nth, signal: Signal::KILL }
+    }
+
+    pub(super) fn freeze(step: Step, nth: usize) -> Self {
+        Self { step, nth, signal: Signal::STOP }
+    }
+}
+
+/// A peer. Killed and reaped when it is dropped, also when the test fails.
+pub(super) struct Process {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    last: Option<WaitStatus>,
+}
+
+/// What became of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Running,
+    Frozen,
+    /// It ended by itself, well.
+    Finished,
+    Killed,
+}
+
+impl Process {
+    pub(super) fn start(role: &str, stop: Option<Stop>) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["failpoint::tests::process::peer", "--exact", "--nocapture", "--test-threads=1"])
+            .env(ROLE, role)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        if let Some(Stop { step, nth, signal }) = stop {
+            command.env("PACKETRING_STOP_AT", format!("{step:?}:{}:{nth}", signal.as_raw()));
+        }
+        let mut child = command.spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out, last: None }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it stands now.
+    pub(super) fn state(&mut self) -> State {
+        self.wait(WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED)
+    }
+
+    /// Waits until it is frozen or over.
+    pub(super) fn settle(&mut self) -> State {
+        self.wait(WaitOptions::UNTRACED)
+    }
+
+    fn wait(&mut self, options: WaitOptions) -> State {
+        if !self.last.is_some_and(is_over)
+            && let Some((_, status)) = waitpid(Some(self.id()), options).unwrap()
+        {
+            self.last = Some(status);
+        }
+        match self.last {
+            Some(status) if status.stopped() => State::Frozen,
+            Some(status) if status.exited() => {
+                assert_eq!(status.exit_status(), Some(0), "the peer failed");
+                State::Finished
+            }
+            Some(status) if status.signaled() => {
+                let signal = status.terminating_signal();
+                assert_eq!(signal, Some(Signal::KILL.as_raw()), "the peer crashed");
+                State::Killed
+            }
+            _ => State::Running,
+        }
+    }
+
+    /// Lets a frozen peer go on.
+    pub(super) fn thaw(&self) {
+        kill_process(self.id(), Signal::CONT).unwrap();
+    }
+
+    /// Gives it a line to hear.
+    pub(super) fn tell(&mut self, line: &str) {
+        // One that is dead already hears nothing.
+        let _ = writeln!(self.child.stdin.as_mut().unwrap(), "{line}");
+    }
+
+    /// Waits for a line, which must be this one.
+    #[track_caller]
+    pub(super) fn expect(&mut self, line: &str) {
+        let mut said = String::new();
+        while !said.starts_with(SAID) {
+            said.clear();
+            assert!(self.out.read_line(&mut said).unwrap() > 0, "the peer said no more");
+        }
+        assert_eq!(said.trim_end(), format!("{SAID}{line}"));
+    }
+
+    pub(super) fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+fn is_over(status: WaitStatus) -> bool {
+    status.exited() || status.signaled()
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.last.is_some_and(is_over) {
+            let _ = kill_process(self.id(), Signal::KILL);
+            let _ = waitpid(Some(self.id()), WaitOptions::empty());
+        }
+    }
+}
+
+/// In a peer: says a line.
+pub(super) fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n{SAID}{line}").unwrap();
+    out.flush().unwrap();
+}
+
+/// In a peer: waits for a line; ends the process if the test is over.
+pub(super) fn hear() -> String {
+    let mut line = String::new();
+    if std::io::stdin().lock().read_line(&mut line).unwrap() == 0 {
+        std::process::exit(0);
+    }
+    line.trim_end().to_owned()
+}
+
+/// The peer's side; an empty test unless it was started as one.
+#[test]
+fn peer() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let words: Vec<&str> = role.split(' ').collect();
+    match words[..] {
+        ["life", name, case] => life::peer(name, case),
+        ["join", name] => joining::join(name),
+        ["leave", name] => leaving::leave(name),
+        ["stay", cluster] => leaving::stay(cluster),
+        ["pass", cluster] => leaving::pass(cluster),
+        ["remove", cluster] => removing::remove(cluster),
+        ["publish", name] => double_faults::publish(name),
+        ["recover", name, side] => double_faults::recover(name, side),
+        ["serve", cluster] => servers::serve(cluster),
+        ["send", cluster] => letters::send(cluster),
+        ["receive", cluster] => letters::receive(cluster),
+        _ => panic!("no such role: {role}"),
+    }
+}

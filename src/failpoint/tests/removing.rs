@@ -1,0 +1,83 @@
+//! Who removes a whole cluster is killed at each object of it, or frozen there: others can join it
+//! then, or wait for that, and remove it.
+
+use super::desks;
+use super::process::{Process, State, Stop};
+use crate::cluster::{JoinError, WorkerState};
+use crate::failpoint::Step;
+use crate::{OpenError, Worker};
+use std::time::Duration;
+
+/// The peer's side.
+pub(super) fn remove(cluster: &str) {
+    assert!(Worker::remove_cluster(cluster).unwrap());
+}
+
+/// A cluster that nobody is in: a worker is away, and a job undone.
+fn leave_behind(cluster: &str) {
+    let worker = Worker::join(cluster, "away").unwrap();
+    drop(worker.inbox().unwrap());
+    worker.send_to("away", &7_u64).unwrap();
+    worker.group_publisher::<u64>("jobs").unwrap().send(&7).unwrap();
+}
+
+/// One that is removed by a peer, which is stopped before it removes the object of this number.
+fn stopped(case: &str, stop: Stop) -> (String, Process) {
+    let cluster = format!("removing-{case}-{}-{}", std::process::id(), stop.nth);
+    leave_behind(&cluster);
+    let mut peer = Process::start(&format!("remove {cluster}"), Some(stop));
+    let _ = peer.settle();
+    (cluster, peer)
+}
+
+/// Its inbox, its jobs, its directory.
+const OBJECTS: usize = 3;
+
+#[test]
+fn one_that_is_killed_while_it_removes_a_cluster_leaves_one_that_can_be_joined_and_removed() {
+    for nth in 1..=OBJECTS {
+        let (cluster, mut peer) = stopped("again", Stop::kill(Step::RemoveUnlink, nth));
+        assert_eq!(peer.state(), State::Killed);
+        assert!(Worker::remove_cluster(&cluster).unwrap());
+        desks::assert_gone(&cluster);
+        let (cluster, mut peer) = stopped("joined", Stop::kill(Step::RemoveUnlink, nth));
+        assert_eq!(peer.state(), State::Killed);
+        let other = Worker::join(&cluster, "other").unwrap();
+        assert_eq!(other.worker("away").unwrap().state, WorkerState::Away);
+        let worker = Worker::join(&cluster, "away").unwrap();
+        let mut inbox = worker.inbox().unwrap();
+        other.send_to("away", &8_u64).unwrap();
+        loop {
+            let letter = inbox.try_recv().unwrap();
+            let number = letter.open_as::<u64>().unwrap().to_native();
+            letter.done();
+            if number == 8 {
+                break;
+            }
+        }
+        drop((inbox, other));
+        worker.leave().unwrap();
+        let _ = Worker::remove_cluster(&cluster).unwrap();
+        desks::assert_gone(&cluster);
+    }
+    let (cluster, mut peer) = stopped("whole", Stop::kill(Step::RemoveUnlink, OBJECTS + 1));
+    assert_eq!(peer.state(), State::Finished);
+    desks::assert_gone(&cluster);
+}
+
+#[test]
+fn nobody_joins_a_cluster_that_is_being_removed() {
+    for nth in 1..=OBJECTS {
+        let (cluster, mut peer) = stopped("frozen", Stop::freeze(Step::RemoveUnlink, nth));
+        assert_eq!(peer.state(), State::Frozen);
+        let hasty = Worker::builder().patience(Duration::from_millis(5));
+        let refused = hasty.join(&cluster, "other").unwrap_err();
+        assert!(matches!(refused, JoinError::Open(OpenError::Busy { .. })), "{refused}");
+        peer.thaw();
+        assert_eq!(peer.settle(), State::Finished);
+        let other = Worker::join(&cluster, "other").unwrap();
+        assert!(other.worker("away").is_none());
+        drop(other);
+        desks::assert_gone(&cluster);
+    }
+}
