@@ -13,7 +13,8 @@
 mod peer;
 
 use clap::Parser;
-use packetring::{Events, RunError, Worker, WorkerChange, WorkerState, packet};
+use packetring::cluster::{Events, RunError, WorkerChange, WorkerState};
+use packetring::{Worker, packet};
 use peer::Peer;
 use std::cell::{Cell, RefCell};
 use std::error::Error;

@@ -15,7 +15,8 @@ mod peer;
 
 use clap::Parser;
 use first::First;
-use packetring::{RecvError, Subscriber, Taken, Worker, packet};
+use packetring::cluster::Delivery;
+use packetring::{RecvError, Subscriber, Worker, packet};
 use peer::Peer;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -114,7 +115,7 @@ fn cluster(boss: u32) -> String {
 fn give_out(options: &Options) -> Result<(), Box<dyn Error>> {
     let worker = Worker::join(&cluster(std::process::id()), BOSS)?;
     let mut reports = worker.subscriber::<Report>("reports")?;
-    let mut jobs = worker.group_publisher::<Job>(QUEUE)?;
+    let mut jobs = worker.queue_publisher::<Job>(QUEUE)?;
 
     // Alone at first, the one that will be killed has a job for certain.
     jobs.send_timeout(&Job::of(0), PATIENCE)?;
@@ -183,7 +184,7 @@ fn collect(
 
 fn encode(number: u16, boss: u32) -> Result<(), Box<dyn Error>> {
     let worker = Worker::join(&cluster(boss), &format!("encoder-{number}"))?;
-    let mut jobs = worker.group::<Job>(QUEUE)?;
+    let mut jobs = worker.queue::<Job>(QUEUE)?;
     let mut reports = worker.publisher::<Report>("reports")?;
     let mut first = First::watched_by(&worker, BOSS)?;
     while first.wants(&mut jobs)? {
@@ -192,7 +193,7 @@ fn encode(number: u16, boss: u32) -> Result<(), Box<dyn Error>> {
             Err(RecvError::Empty) => continue, // Another one was quicker.
             Err(error) => return Err(error.into()),
         };
-        let (id, redelivered) = (job.id.to_native(), Taken::info(&job).redelivered);
+        let (id, redelivered) = (job.id.to_native(), Delivery::info(&job).redelivered);
         let report = Report { job: id, encoder: number, redelivered, code: None };
         if number == 0 {
             // It has begun, and does not go on: it is killed here, if the first process is not.
@@ -201,12 +202,12 @@ fn encode(number: u16, boss: u32) -> Result<(), Box<dyn Error>> {
             break;
         }
         reports.send_timeout(&Report { code: Some(job.code()), ..report }, PATIENCE)?;
-        Taken::done(job); // Until here, it would come again.
+        Delivery::ack(job); // Until here, it would come again.
     }
     // Nobody waits for what may be left, and a queue is kept for as long as something is in it: what
     // the dead had in hand, too, which comes when somebody has asked who is dead.
     while let Ok(job) = jobs.recv_timeout(SOON) {
-        Taken::done(job);
+        Delivery::ack(job);
     }
     Ok(())
 }

@@ -16,7 +16,8 @@ mod peer;
 
 use clap::Parser;
 use first::First;
-use packetring::{CallError, Client, RecvError, Subscriber, Worker, packet};
+use packetring::cluster::{CallError, Client};
+use packetring::{RecvError, Subscriber, Worker, packet};
 use peer::Peer;
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -18,7 +18,8 @@ mod peer;
 
 use clap::Parser;
 use first::First;
-use packetring::{Inbox, Worker, WorkerId, one_of, packet};
+use packetring::cluster::{Inbox, WorkerId};
+use packetring::{Worker, one_of, packet};
 use peer::Peer;
 use std::error::Error;
 use std::process::{ExitCode, Stdio};
@@ -165,7 +166,7 @@ fn ready(inbox: &mut Inbox) -> Result<WorkerId, Box<dyn Error>> {
     let letter = inbox.recv_timeout(PATIENCE)?;
     let Some(Answer::Ready(_)) = letter.open()? else { return Err("it is not ready".into()) };
     let id = letter.sender();
-    letter.done();
+    letter.ack();
     Ok(id)
 }
 
@@ -179,7 +180,7 @@ fn hear(worker: &Worker, inbox: &mut Inbox) -> Result<(), Box<dyn Error>> {
         "  {} (id {}, process {}): {:?}, {of_age}",
         from.name, from.id, from.pid, &*heard.greeting
     );
-    letter.done();
+    letter.ack();
     Ok(())
 }
 
@@ -209,12 +210,12 @@ fn answer(worker: &Worker, first: &mut First) -> Result<(), Box<dyn Error>> {
                 worker.send_to_timeout(&letter.sender(), &heard, PATIENCE)?;
             }
             Some(Order::Stop(_)) => {
-                letter.done();
+                letter.ack();
                 return Ok(());
             }
             None => return Err(format!("a {} is not for workers", letter.type_name()).into()),
         }
-        letter.done(); // Until here, it would come again.
+        letter.ack(); // Until here, it would come again.
     }
     Ok(())
 }

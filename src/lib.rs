@@ -26,7 +26,7 @@
 //! boundary against hostile processes of the same user (see [`Subscriber::recv_copied`]).
 //!
 //! - [`Ring`], [`RingBuilder`]: making and opening.
-//! - [`Publisher`], [`Subscriber`]: one packet type. [`MixedPublisher`], [`MixedSubscriber`],
+//! - [`Publisher`], [`Subscriber`]: one packet type. [`any::AnyPublisher`], [`any::AnySubscriber`],
 //!   [`one_of`](macro@one_of): several.
 //! - [`packet`](macro@packet), [`Packet`]: what can be sent. [`packet`](mod@packet): how it is
 //!   told apart and described.
@@ -86,14 +86,13 @@ extern crate self as packetring;
 #[cfg(not(loom))]
 mod channel;
 #[cfg(not(loom))]
-mod cluster;
+pub mod cluster;
 mod error;
 mod failpoint;
 #[cfg(not(loom))]
 pub mod packet;
 mod ring;
 mod segment;
-
 mod sync;
 #[cfg(not(loom))]
 mod sys;
@@ -107,27 +106,26 @@ pub use segment::settings::{Claims, Overflow, Settings};
 pub use wait::Wait;
 
 #[cfg(not(loom))]
-pub use public::*;
+pub use api::*;
 
-/// All that a model check of the orderings does without.
+/// Items that the loom build leaves out: it checks the protocol alone.
 #[cfg(not(loom))]
-mod public {
+mod api {
     pub use crate::channel::{
-        Batch, BatchIter, CarriedType, Copied, Info, Mail, MailBatch, MailBatchIter, Member,
-        Mismatch, MixedPublisher, MixedSubscriber, Parcel, Publisher, Received, RecvError,
-        Reserved, ReservedTail, Ring, RingBuilder, Selectable, Selectee, SendAllError, SendError,
-        Subscriber, Taken, Values, WaitingFor, select, select_timeout, try_select,
+        Batch, BatchIter, CarriedType, Copied, Info, Publisher, Received, RecvError, Reserved,
+        ReservedTail, Ring, RingBuilder, Selectable, Selectee, SendAllError, SendError, Subscriber,
+        TypeMismatch, Values, WaitingFor, select, select_timeout, try_select,
     };
-    pub use crate::cluster::{
-        Addressee, Call, CallError, Client, Context, Deferred, EmitError, Events, HandlerId, Inbox,
-        JoinError, Letter, Replier, Reply, ReplyError, Request, RunError, SendToError, Service,
-        TopicBuilder, WaitError, Watch, Worker, WorkerBuilder, WorkerChange, WorkerId, WorkerInfo,
-        WorkerState,
-    };
-    pub use crate::packet::{
-        AnyBits, ArchivedTail, OneOf, Packet, Tail, TypeInfo, Unpack, UnpackError, Unserializable,
-    };
+    pub use crate::cluster::Worker;
+    pub use crate::packet::{Packet, Tail};
     pub use rkyv;
+
+    /// Endpoints for packets of any type in one ring.
+    pub mod any {
+        pub use crate::channel::{
+            AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber,
+        };
+    }
 }
 
 /// Makes a struct or enum a [`Packet`]: a value of it can be sent, and is read in place.
@@ -150,7 +148,7 @@ mod public {
 ///
 /// It puts rkyv's `Archive`, `Serialize` and `Deserialize` on the item, by way of packetring, so that rkyv need
 /// not be a dependency, and describes the archived type `Archived…`: its fingerprint, its schema, and whether
-/// it can be reserved ([`AnyBits`]). Everything else about the item stays as it is, derives included.
+/// it can be reserved ([`packet::AnyBits`]). Everything else about the item stays as it is, derives included.
 ///
 /// Methods that are to be called on received packets go on the archived type, here `ArchivedChat`. To print and
 /// compare received packets, derive for it: `#[rkyv(derive(Debug))]`, `#[rkyv(compare(PartialEq))]` beside
@@ -182,17 +180,17 @@ pub use packetring_derive::packet;
 /// Makes an enum of packet types a choice of packets, each read in place.
 ///
 /// ```
-/// # #[packetring::packet] pub struct Job { pub name: String }
+/// # #[packetring::packet] pub struct DeliveryGuard { pub name: String }
 /// # #[packetring::packet] pub struct Stop;
 /// #[packetring::one_of]
 /// enum Work {
-///     Job(Job),
+///     DeliveryGuard(DeliveryGuard),
 ///     Stop(Stop),
 /// }
 ///
 /// fn name<'a>(work: &Work<'a>) -> &'a str {
 ///     match work {
-///         Work::Job(job) => &job.name, // a `&'a ArchivedJob`
+///         Work::DeliveryGuard(job) => &job.name, // a `&'a ArchivedJob`
 ///         Work::Stop(_) => "stop",
 ///     }
 /// }
@@ -200,7 +198,7 @@ pub use packetring_derive::packet;
 /// ```
 ///
 /// It is for receiving: what is sent are its members. The enum gets a lifetime, that of the packet, and is `Clone` and `Copy`. Each variant holds one packet type, all of
-/// them different. It implements [`OneOf`]. `#[one_of(crate = path)]` if packetring has another name.
+/// them different. It implements [`packet::OneOf`]. `#[one_of(crate = path)]` if packetring has another name.
 #[cfg(not(loom))]
 pub use packetring_derive::one_of;
 

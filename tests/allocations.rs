@@ -194,8 +194,8 @@ fn copies_and_choices() {
 #[test]
 fn mail() {
     on_every(|ring| {
-        let mut mails = ring.mixed_subscriber().unwrap();
-        let mut out = ring.mixed_publisher().unwrap();
+        let mut mails = ring.any_subscriber().unwrap();
+        let mut out = ring.any_publisher().unwrap();
         let chat = chat();
         settles(|| {
             out.send(&chat).unwrap();

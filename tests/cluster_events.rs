@@ -10,10 +10,8 @@
 
 mod support;
 
-use packetring::{
-    Context, EmitError, Events, OpenError, Overflow, RunError, Wait, WaitingFor, Worker,
-    WorkerChange, packet, select, try_select,
-};
+use packetring::cluster::{Context, EmitError, Events, RunError, WorkerChange};
+use packetring::{OpenError, Overflow, Wait, WaitingFor, Worker, packet, select, try_select};
 use std::cell::RefCell;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -10,7 +10,8 @@
 
 mod support;
 
-use packetring::{Member, Publisher, RecvError, SendError, Taken, WaitingFor, Worker, select};
+use packetring::cluster::{Delivery, QueueConsumer};
+use packetring::{Publisher, RecvError, SendError, WaitingFor, Worker, select};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -29,7 +30,7 @@ fn peer() {
     let Some(role) = peer::role() else { return };
     let [cluster, name, path] = &role.arguments[..] else { panic!("{role:?}") };
     let worker = Worker::join(cluster, name).unwrap();
-    let member = worker.group::<u64>("jobs").unwrap();
+    let member = worker.queue::<u64>("jobs").unwrap();
     match role.name.as_str() {
         "count" => peer::say(&work(member, None).to_string()),
         "note" => drop(work(member, Some(Path::new(path)))),
@@ -39,7 +40,7 @@ fn peer() {
 }
 
 /// Handles packets until it is told to stop, and says how many. Each is noted when it is taken.
-fn work(mut member: Member<u64>, path: Option<&Path>) -> usize {
+fn work(mut member: QueueConsumer<u64>, path: Option<&Path>) -> usize {
     let mut notes =
         path.map(|path| OpenOptions::new().create(true).append(true).open(path).unwrap());
     peer::say("here");
@@ -47,7 +48,7 @@ fn work(mut member: Member<u64>, path: Option<&Path>) -> usize {
         let job = member.recv().unwrap();
         let number = job.to_native();
         if number == STOP {
-            Taken::done(job);
+            Delivery::ack(job);
             return count;
         }
         if notes.is_none() {
@@ -56,17 +57,17 @@ fn work(mut member: Member<u64>, path: Option<&Path>) -> usize {
             (0..5_000).for_each(|step| _ = black_box(step));
         }
         if let Some(notes) = &mut notes {
-            let words = [number, u64::from(Taken::info(&job).redelivered), now()];
+            let words = [number, u64::from(Delivery::info(&job).redelivered), now()];
             // One call, so that a kill leaves all of it or nothing.
             notes.write_all(&words.map(u64::to_le_bytes).concat()).unwrap();
         }
-        Taken::done(job);
+        Delivery::ack(job);
     }
     unreachable!()
 }
 
 /// Takes one packet, says which, and keeps it until the test is over or it is killed.
-fn hold(mut member: Member<u64>) {
+fn hold(mut member: QueueConsumer<u64>) {
     peer::say("here");
     let job = member.recv().unwrap();
     peer::say(&job.to_string());
@@ -102,7 +103,7 @@ fn objects(cluster: &str) -> Vec<PathBuf> {
 fn queue(topic: &str) -> (String, Worker, Publisher<u64>) {
     let cluster = unique(topic);
     let boss = Worker::join(&cluster, "boss").unwrap();
-    let publisher = boss.group_publisher("jobs").unwrap();
+    let publisher = boss.queue_publisher("jobs").unwrap();
     (cluster, boss, publisher)
 }
 
@@ -203,14 +204,14 @@ fn members_that_are_killed_lose_no_packet() {
 #[test]
 fn what_is_not_done_comes_again_and_says_so() {
     let (_, boss, mut publisher) = queue("again");
-    let mut member = boss.group::<u64>("jobs").unwrap();
+    let mut member = boss.queue::<u64>("jobs").unwrap();
     publisher.send(&1).unwrap();
     publisher.send(&2).unwrap();
     let job = member.recv().unwrap();
-    assert!(!Taken::info(&job).redelivered);
+    assert!(!Delivery::info(&job).redelivered);
     drop(job);
     let job = member.recv().unwrap();
-    assert_eq!((job.to_native(), Taken::info(&job).redelivered), (1, true));
+    assert_eq!((job.to_native(), Delivery::info(&job).redelivered), (1, true));
     std::mem::forget(job);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let job = member.recv().unwrap();
@@ -219,11 +220,11 @@ fn what_is_not_done_comes_again_and_says_so() {
     }));
     assert!(panicked.is_err());
     let job = member.try_recv().unwrap();
-    assert_eq!((job.to_native(), Taken::info(&job).redelivered), (1, true));
-    Taken::done(job);
+    assert_eq!((job.to_native(), Delivery::info(&job).redelivered), (1, true));
+    Delivery::ack(job);
     let job = member.recv().unwrap();
-    assert_eq!((job.to_native(), Taken::info(&job).redelivered), (2, false));
-    Taken::done(job);
+    assert_eq!((job.to_native(), Delivery::info(&job).redelivered), (2, false));
+    Delivery::ack(job);
     assert!(matches!(member.try_recv(), Err(RecvError::Empty)));
     assert!(matches!(member.recv_timeout(SHORT), Err(RecvError::Timeout)));
 }
@@ -231,24 +232,24 @@ fn what_is_not_done_comes_again_and_says_so() {
 #[test]
 fn what_is_retried_or_left_goes_to_another() {
     let (cluster, boss, mut publisher) = queue("retry");
-    let mut first = boss.group::<u64>("jobs").unwrap();
+    let mut first = boss.queue::<u64>("jobs").unwrap();
     publisher.send(&1).unwrap();
-    Taken::retry(first.recv().unwrap());
-    let mut second = boss.group::<u64>("jobs").unwrap();
+    Delivery::nack(first.recv().unwrap());
+    let mut second = boss.queue::<u64>("jobs").unwrap();
     let job = second.recv_timeout(LONG).unwrap();
-    assert_eq!((job.to_native(), Taken::info(&job).redelivered), (1, true));
+    assert_eq!((job.to_native(), Delivery::info(&job).redelivered), (1, true));
     drop(job);
     // It leaves with the packet in hand.
     drop(second);
     let job = first.recv_timeout(LONG).unwrap();
-    assert_eq!((job.to_native(), Taken::info(&job).redelivered), (1, true));
+    assert_eq!((job.to_native(), Delivery::info(&job).redelivered), (1, true));
     // It may come to the one that gave it back, which is alone.
-    Taken::retry(job);
+    Delivery::nack(job);
     let job = first.recv_timeout(LONG).unwrap();
-    assert_eq!((job.to_native(), Taken::info(&job).redelivered), (1, true));
-    Taken::done(job);
+    assert_eq!((job.to_native(), Delivery::info(&job).redelivered), (1, true));
+    Delivery::ack(job);
     assert!(matches!(first.try_recv(), Err(RecvError::Empty)));
-    assert_eq!(boss.group_publisher::<u64>("jobs").unwrap().subscribers(), 1);
+    assert_eq!(boss.queue_publisher::<u64>("jobs").unwrap().subscribers(), 1);
     drop((first, publisher, boss));
     assert_eq!(objects(&cluster), [] as [PathBuf; 0]);
 }
@@ -257,41 +258,41 @@ fn what_is_retried_or_left_goes_to_another() {
 fn what_many_retried_comes_without_a_pause_for_each() {
     const JOBS: u64 = 40;
     let (cluster, worker, mut jobs) = queue("all-retried");
-    let mut one: Member<u64> = worker.group("jobs").unwrap();
-    let mut two: Member<u64> = worker.group("jobs").unwrap();
+    let mut one: QueueConsumer<u64> = worker.queue("jobs").unwrap();
+    let mut two: QueueConsumer<u64> = worker.queue("jobs").unwrap();
     for number in 0..JOBS {
         jobs.send(&number).unwrap();
     }
     for _ in 0..JOBS {
-        Taken::retry(one.try_recv().unwrap());
+        Delivery::nack(one.try_recv().unwrap());
     }
     drop(one);
     // The kernel is asked who lives after 50 ms, and then for each at once.
-    Taken::done(two.recv_timeout(LONG).unwrap());
+    Delivery::ack(two.recv_timeout(LONG).unwrap());
     for number in 1..JOBS {
         let job = two.try_recv().unwrap_or_else(|error| panic!("{number} of {cluster}: {error}"));
-        Taken::done(job);
+        Delivery::ack(job);
     }
 }
 
 #[test]
 fn retries_leave_places_to_members() {
     let (cluster, worker, mut jobs) = queue("places");
-    let mut one: Member<u64> = worker.group("jobs").unwrap();
+    let mut one: QueueConsumer<u64> = worker.queue("jobs").unwrap();
     for number in 0..300 {
         jobs.send(&number).unwrap();
     }
     for _ in 0..300 {
-        Taken::retry(one.recv_timeout(LONG).unwrap());
+        Delivery::nack(one.recv_timeout(LONG).unwrap());
     }
     let other = Worker::join(&cluster, "other").unwrap();
-    let mut two = other.group::<u64>("jobs").unwrap();
+    let mut two = other.queue::<u64>("jobs").unwrap();
     drop(one);
     let mut seen = std::collections::BTreeSet::new();
     while seen.len() < 300 {
         let job = two.recv_timeout(LONG).unwrap();
         seen.insert(job.to_native());
-        Taken::done(job);
+        Delivery::ack(job);
     }
 }
 
@@ -301,20 +302,20 @@ fn packets_wait_for_members_and_a_full_queue_holds_publishers_back() {
     let full = (0..).find_map(|job| publisher.try_send(&job).err().map(|error| (job, error)));
     let (sent, error) = full.unwrap();
     let SendError::Full { waiting_for } = error else { panic!("{error}") };
-    assert_eq!(waiting_for, WaitingFor::Member);
+    assert_eq!(waiting_for, WaitingFor::Queue);
     assert!(publisher.backlog() > 0);
     assert_eq!(publisher.subscribers(), 0);
-    let mut member = boss.group::<u64>("jobs").unwrap();
+    let mut member = boss.queue::<u64>("jobs").unwrap();
     publisher.wait_for_subscribers_timeout(1, LONG).unwrap();
     // The packet in hand holds its slot, and no more than that.
     let job = member.recv().unwrap();
     assert!(matches!(publisher.try_send(&0), Err(SendError::Full { .. })));
-    Taken::done(job);
+    Delivery::ack(job);
     publisher.try_send(&sent).unwrap();
     for expected in 1..=sent {
         let job = member.recv().unwrap();
         assert_eq!(*job, expected);
-        Taken::done(job);
+        Delivery::ack(job);
     }
     assert_eq!(publisher.backlog(), 0);
 }
@@ -323,14 +324,14 @@ fn packets_wait_for_members_and_a_full_queue_holds_publishers_back() {
 fn packets_of_many_slots_and_claims_that_were_given_up() {
     let cluster = unique("spans");
     let boss = Worker::join(&cluster, "boss").unwrap();
-    let mut publisher = boss.group_publisher::<[u64; 100]>("blocks").unwrap();
-    let mut members = [(); 2].map(|()| boss.group::<[u64; 100]>("blocks").unwrap());
+    let mut publisher = boss.queue_publisher::<[u64; 100]>("blocks").unwrap();
+    let mut members = [(); 2].map(|()| boss.queue::<[u64; 100]>("blocks").unwrap());
     for round in 0..5000_u64 {
         drop(publisher.reserve().unwrap());
         publisher.send(&[round; 100]).unwrap();
         let block = members[round as usize % 2].try_recv().unwrap();
         assert!(block.iter().all(|&word| word == round));
-        Taken::done(block);
+        Delivery::ack(block);
     }
 }
 
@@ -341,15 +342,15 @@ fn a_queue_is_kept_for_what_is_not_done() {
     publisher.send(&2).unwrap();
     drop((publisher, boss));
     let worker = Worker::join(&cluster, "worker").unwrap();
-    let mut member = worker.group::<u64>("jobs").unwrap();
-    Taken::done(member.recv().unwrap());
+    let mut member = worker.queue::<u64>("jobs").unwrap();
+    Delivery::ack(member.recv().unwrap());
     assert_eq!(*member.recv().unwrap(), 2);
     drop((member, worker));
     let worker = Worker::join(&cluster, "worker").unwrap();
-    let mut member = worker.group::<u64>("jobs").unwrap();
+    let mut member = worker.queue::<u64>("jobs").unwrap();
     let job = member.recv_timeout(LONG).unwrap();
-    assert_eq!((job.to_native(), Taken::info(&job).redelivered), (2, true));
-    Taken::done(job);
+    assert_eq!((job.to_native(), Delivery::info(&job).redelivered), (2, true));
+    Delivery::ack(job);
     drop((member, worker));
     assert_eq!(objects(&cluster), [] as [PathBuf; 0]);
 }
@@ -358,7 +359,7 @@ fn a_queue_is_kept_for_what_is_not_done() {
 fn a_member_is_waited_for_beside_others() {
     let (_, boss, mut publisher) = queue("select");
     let mut prices = boss.subscriber::<u64>("prices").unwrap();
-    let mut member = boss.group::<u64>("jobs").unwrap();
+    let mut member = boss.queue::<u64>("jobs").unwrap();
     std::thread::scope(|scope| {
         let selecting = this_thread();
         scope.spawn(move || {
@@ -367,7 +368,7 @@ fn a_member_is_waited_for_beside_others() {
         });
         assert_eq!(select(&mut [&mut prices, &mut member]), 1);
     });
-    Taken::done(member.try_recv().unwrap());
+    Delivery::ack(member.try_recv().unwrap());
     // One that has a packet in hand is ready with that.
     boss.publisher::<u64>("prices").unwrap().send(&8).unwrap();
     assert_eq!(select(&mut [&mut prices, &mut member]), 0);
@@ -379,15 +380,15 @@ fn a_dead_members_packet_comes_to_one_that_only_polls() {
     let mut dying = member(&cluster, "hold", "dying");
     publisher.send(&1).unwrap();
     dying.expect("1");
-    let mut own = boss.group::<u64>("jobs").unwrap();
+    let mut own = boss.queue::<u64>("jobs").unwrap();
     publisher.wait_for_subscribers_timeout(2, LONG).unwrap();
     // It lives: nobody else gets what it has.
     assert!(matches!(own.recv_timeout(20 * SHORT), Err(RecvError::Timeout)));
     dying.kill();
     wait_until("its packet comes", || match own.try_recv() {
         Ok(job) => {
-            assert_eq!((job.to_native(), Taken::info(&job).redelivered), (1, true));
-            Taken::done(job);
+            assert_eq!((job.to_native(), Delivery::info(&job).redelivered), (1, true));
+            Delivery::ack(job);
             true
         }
         Err(RecvError::Empty) => false,

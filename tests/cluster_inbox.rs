@@ -10,13 +10,11 @@
 
 mod support;
 
+use packetring::cluster::{Inbox, Message, SendToError, WorkerId, WorkerState};
 use packetring::rkyv::rancor::{Fallible, Source};
 use packetring::rkyv::with::{ArchiveWith, SerializeWith};
 use packetring::rkyv::{Archive, Place};
-use packetring::{
-    Inbox, Letter, OpenError, RecvError, SendToError, WaitingFor, Worker, WorkerId, WorkerState,
-    one_of, packet, select_timeout,
-};
+use packetring::{OpenError, RecvError, WaitingFor, Worker, one_of, packet, select_timeout};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::error::Error;
@@ -129,7 +127,7 @@ impl Drop for Cluster {
     }
 }
 
-fn number(letter: &Letter<'_>) -> u64 {
+fn number(letter: &Message<'_>) -> u64 {
     letter.open_as::<Numbered>().unwrap().number.to_native()
 }
 
@@ -138,7 +136,7 @@ fn number(letter: &Letter<'_>) -> u64 {
 fn take(inbox: &mut Inbox) -> u64 {
     let letter = inbox.try_recv().unwrap();
     let number = number(&letter);
-    letter.done();
+    letter.ack();
     number
 }
 
@@ -192,7 +190,7 @@ fn handle(cluster: &str, name: &str, ledger: &Path, seed: u64) {
                 work(&mut noise);
                 ledger.write_all(&entry(number, redelivered)).unwrap();
                 work(&mut noise);
-                letter.done();
+                letter.ack();
             }
         }
     }
@@ -278,7 +276,7 @@ fn a_letter_that_is_let_go_of_by_a_question_mark_comes_again_until_it_is_done() 
     fn reads_the_wrong_type(inbox: &mut Inbox) -> Result<(), Box<dyn Error>> {
         let letter = inbox.try_recv()?;
         letter.open_as::<Stop>()?;
-        letter.done();
+        letter.ack();
         Ok(())
     }
     let cluster = Cluster::new("question");
@@ -293,10 +291,10 @@ fn a_letter_that_is_let_go_of_by_a_question_mark_comes_again_until_it_is_done() 
     let letter = inbox.try_recv().unwrap();
     assert!(letter.info().redelivered);
     assert_eq!(number(&letter), 1);
-    letter.done();
+    letter.ack();
     let letter = inbox.try_recv().unwrap();
     assert_eq!((number(&letter), letter.info().redelivered), (2, false));
-    letter.done();
+    letter.ack();
     assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
 }
 
@@ -312,7 +310,7 @@ fn a_letter_that_is_let_go_of_by_a_panic_comes_again() {
     outcome.unwrap_err();
     let letter = inbox.try_recv().unwrap();
     assert_eq!((number(&letter), letter.info().redelivered), (1, true));
-    letter.done();
+    letter.ack();
     assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
 }
 
@@ -325,7 +323,7 @@ fn a_letter_that_is_forgotten_comes_again() {
     forget(inbox.try_recv().unwrap());
     let letter = inbox.try_recv().unwrap();
     assert_eq!((number(&letter), letter.info().redelivered), (1, true));
-    letter.done();
+    letter.ack();
     forget(inbox.try_recv().unwrap());
     // Waiting for several is a call, too.
     assert_eq!(select_timeout(&mut [&mut inbox], LONG), Some(0));
@@ -346,10 +344,10 @@ fn a_letter_in_hand_of_an_inbox_that_is_dropped_is_the_next_ones() {
     let (_desk, mut inbox) = cluster.small("desk");
     let letter = inbox.try_recv().unwrap();
     assert_eq!((number(&letter), letter.info().redelivered), (1, true));
-    letter.done();
+    letter.ack();
     let letter = inbox.try_recv().unwrap();
     assert_eq!((number(&letter), letter.info().redelivered), (2, false));
-    letter.done();
+    letter.ack();
 }
 
 #[test]
@@ -373,7 +371,7 @@ fn a_letter_in_hand_of_a_worker_that_is_killed_is_its_successors_with_its_sender
         assert_eq!((number(&letter), letter.info().redelivered), (expected, again));
         assert_eq!(letter.sender(), feed.id());
         assert_eq!(letter.type_name(), "Numbered");
-        letter.done();
+        letter.ack();
     }
     assert!(matches!(inbox.recv_timeout(SHORT), Err(RecvError::Timeout)));
 }
@@ -393,18 +391,18 @@ fn a_letter_is_opened_as_what_it_is_and_its_sender_is_known() {
         assert_eq!(letter.sender(), one.id());
         let opened = letter.open().unwrap();
         assert!(matches!(opened, Some(Work::Numbered(numbered)) if numbered.number == round));
-        letter.done();
+        letter.ack();
         let letter = inbox.recv_timeout(LONG).unwrap();
         assert_eq!(letter.sender(), two.id());
         assert!(matches!(letter.open().unwrap(), Some(Work::Stop(_))));
         let error = letter.open_as::<Numbered>().map(drop).unwrap_err();
         assert!(matches!(error, RecvError::TypeMismatch(_)), "{error}");
-        letter.done();
+        letter.ack();
         let letter = inbox.try_recv().unwrap();
         assert!(letter.open::<Work<'_>>().unwrap().is_none());
         assert_eq!(letter.type_name(), "Vec<u64>");
         assert!(letter.open_as::<Vec<u64>>().unwrap().iter().all(|&number| number == round));
-        letter.done();
+        letter.ack();
     }
     assert_eq!(inbox.backlog(), 0);
 }
@@ -423,7 +421,7 @@ fn letters_of_two_senders_come_each_in_their_order() {
         let expected = next.get_mut(&letter.sender()).unwrap();
         assert_eq!(number(&letter), *expected);
         *expected += 1;
-        letter.done();
+        letter.ack();
     }
     senders.into_iter().for_each(Peer::finish);
 }
@@ -451,7 +449,7 @@ fn threads_send_through_one_worker_each_in_its_order() {
             let expected = &mut next[(number >> 32) as usize];
             assert_eq!(number & 0xffff_ffff, *expected);
             *expected += 1;
-            letter.done();
+            letter.ack();
         }
     });
     assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
@@ -480,7 +478,7 @@ fn an_inbox_has_room_for_all_threads_of_all_workers() {
             }
         }
         for _ in 0..senders.len() as u64 * (4 * EACH + 1) {
-            inbox.recv_timeout(LONG).unwrap().done();
+            inbox.recv_timeout(LONG).unwrap().ack();
         }
     });
     assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
@@ -502,7 +500,7 @@ fn a_letter_says_which_of_those_who_had_its_senders_number_sent_it() {
         let is_from = senders.iter().filter(|worker| letter.is_from(worker)).collect::<Vec<_>>();
         assert_eq!(is_from, [sender]);
         assert!(!letter.is_from(&desk.worker("desk").unwrap()));
-        letter.done();
+        letter.ack();
     }
 }
 
@@ -732,7 +730,7 @@ fn in_time<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
 fn drain(inbox: &mut Inbox) -> u64 {
     let mut count = 0;
     while let Ok(letter) = inbox.try_recv() {
-        letter.done();
+        letter.ack();
         count += 1;
     }
     count
@@ -873,7 +871,7 @@ fn who_waits_for_room_goes_on_waiting_when_the_receiver_restarts() {
         drop((desk, inbox));
         (desk, inbox) = cluster.small("desk");
         // It has room for one more.
-        inbox.try_recv().unwrap().done();
+        inbox.try_recv().unwrap().ack();
         thread::sleep(SHORT);
     }
     for thread in waiting {
@@ -905,10 +903,10 @@ fn an_inbox_of_some_types_refuses_others_also_those_it_knows() {
     }
     let letter = inbox.try_recv().unwrap();
     assert!(letter.open::<Work<'_>>().unwrap().is_none(), "it was sent before");
-    letter.done();
+    letter.ack();
     for _ in 0..3 {
         assert_eq!(take(&mut inbox), 1);
-        inbox.try_recv().unwrap().done();
+        inbox.try_recv().unwrap().ack();
     }
     assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
     drop(inbox);

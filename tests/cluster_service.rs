@@ -9,10 +9,8 @@
 
 mod support;
 
-use packetring::{
-    CallError, Client, OpenError, RecvError, ReplyError, Request, Service, Worker, packet, select,
-    select_timeout, try_select,
-};
+use packetring::cluster::{CallError, Client, ReplyError, Request, Service};
+use packetring::{OpenError, RecvError, Worker, packet, select, select_timeout, try_select};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::mpsc;
 use std::time::Duration;

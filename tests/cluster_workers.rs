@@ -9,10 +9,8 @@
 
 mod support;
 
-use packetring::{
-    JoinError, OpenError, RecvError, WaitError, Worker, WorkerChange, WorkerId, WorkerInfo,
-    WorkerState, select, try_select,
-};
+use packetring::cluster::{JoinError, WaitError, WorkerChange, WorkerId, WorkerInfo, WorkerState};
+use packetring::{OpenError, RecvError, Worker, select, try_select};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -54,11 +52,11 @@ fn everything(cluster: &str) {
         worker.send_to("everything", &number).unwrap();
     }
     let _letter = inbox.recv().unwrap();
-    let mut jobs = worker.group_publisher::<u64>("jobs").unwrap();
+    let mut jobs = worker.queue_publisher::<u64>("jobs").unwrap();
     for job in 0..5 {
         jobs.send(&job).unwrap();
     }
-    let mut member = worker.group::<u64>("jobs").unwrap();
+    let mut member = worker.queue::<u64>("jobs").unwrap();
     let _job = member.recv().unwrap();
     let _numbers = worker.publisher::<u64>("numbers").unwrap();
     let mut client = worker.client::<u64, u64>("double").unwrap();
@@ -141,7 +139,7 @@ fn an_id_is_the_same_after_a_restart() {
 #[test]
 fn an_id_beyond_the_desks_is_refused_and_both_are_named() {
     let cluster = unique("beyond");
-    let refusal = |builder: packetring::WorkerBuilder, name: &str| {
+    let refusal = |builder: packetring::cluster::WorkerBuilder, name: &str| {
         let error = builder.join(&cluster, name).unwrap_err();
         let JoinError::Open(OpenError::BadSettings { reason }) = &error else { panic!("{error}") };
         reason.clone()
@@ -341,7 +339,7 @@ fn an_inbox_can_be_waited_for_which_a_worker_that_just_joined_has_not_yet() {
             here
         });
         let mut inbox = late.inbox().unwrap();
-        inbox.recv().unwrap().done();
+        inbox.recv().unwrap().ack();
         assert!(waiting.join().unwrap().has_inbox);
     });
     // Its letters wait for it while it is away.
@@ -434,7 +432,7 @@ fn held(cluster: &str) -> usize {
 }
 
 /// Who is there, by what a watch tells.
-fn follow(watch: &mut packetring::Watch, told: &mut HashSet<String>) {
+fn follow(watch: &mut packetring::cluster::Watch, told: &mut HashSet<String>) {
     while let Ok(change) = watch.try_recv() {
         match change {
             WorkerChange::Joined(who) => assert!(told.insert(who.name), "joined twice"),
@@ -580,7 +578,7 @@ fn a_cluster_that_was_killed_with_jobs_and_letters_in_it_can_be_removed() {
     // Who joins now begins anew.
     let own = Worker::join(&cluster, "own").unwrap();
     assert!(own.worker("everything").is_none());
-    let mut jobs = own.group::<u64>("jobs").unwrap();
+    let mut jobs = own.queue::<u64>("jobs").unwrap();
     assert!(matches!(jobs.try_recv(), Err(RecvError::Empty)));
     drop((jobs, own));
     assert_cluster_gone(&cluster);
@@ -619,7 +617,7 @@ fn a_cluster_of_those_who_are_away_can_be_removed_but_not_from_under_an_endpoint
 fn what_is_left_without_a_directory_can_be_removed() {
     let cluster = unique("remove-headless");
     let own = Worker::join(&cluster, "own").unwrap();
-    let mut jobs = own.group_publisher::<u64>("jobs").unwrap();
+    let mut jobs = own.queue_publisher::<u64>("jobs").unwrap();
     jobs.send(&7).unwrap();
     drop(own);
     let left = objects(&cluster);
@@ -642,7 +640,7 @@ fn leave_a_letter(cluster: &str, name: &str, number: u64) {
     if was_away {
         let letter = inbox.try_recv().unwrap();
         assert_eq!(*letter.open_as::<u64>().unwrap(), number - 1, "{name}");
-        letter.done();
+        letter.ack();
     }
     assert_eq!(*inbox.try_recv().unwrap().open_as::<u64>().unwrap(), number, "{name}");
 }

@@ -193,7 +193,7 @@ fn a_name_has_one_owner_at_a_time() {
         let (one, two) = (ring.durable::<u64>(&long).unwrap(), ring.durable::<u64>("x").unwrap());
         for name in [&*long, "x"] {
             for error in
-                [ring.durable::<u64>(name).err().unwrap(), ring.mixed_durable(name).err().unwrap()]
+                [ring.durable::<u64>(name).err().unwrap(), ring.any_durable(name).err().unwrap()]
             {
                 let OpenError::NameTaken { name: taken, pid } = error else { panic!("{error}") };
                 assert_eq!((&*taken, pid), (name, std::process::id()));
@@ -218,10 +218,10 @@ fn what_is_put_back_comes_again() {
         for round in 0..3 {
             let number = desk.try_recv().unwrap();
             assert_eq!((number.to_native(), Received::info(&number).redelivered), (0, round > 0));
-            Received::put_back(number);
+            Received::unreceive(number);
         }
         expect(&mut desk, again(0..1).chain(fresh(1..2)));
-        Received::put_back(desk.try_recv().unwrap());
+        Received::unreceive(desk.try_recv().unwrap());
         drop(desk);
         let mut desk = ring.durable::<u64>("desk").unwrap();
         expect(&mut desk, again(2..3));
@@ -237,7 +237,7 @@ fn others_can_put_back_too() {
         let mut out = ring.publisher::<u64>().unwrap();
         let mut numbers = ring.subscriber::<u64>().unwrap();
         publish(&mut out, 0..2);
-        Received::put_back(numbers.try_recv().unwrap());
+        Received::unreceive(numbers.try_recv().unwrap());
         expect(&mut numbers, again(0..1).chain(fresh(1..2)));
     });
 }
@@ -399,19 +399,19 @@ fn a_new_durable_subscriber_starts_as_far_back_as_the_history() {
 #[test]
 fn mail_waits_too() {
     on_every(|ring| {
-        let mut out = ring.mixed_publisher().unwrap();
-        let mut desk = ring.mixed_durable("desk").unwrap();
+        let mut out = ring.any_publisher().unwrap();
+        let mut desk = ring.any_durable("desk").unwrap();
         out.send(&1_u64).unwrap();
         out.send(&"two".to_owned()).unwrap();
         out.send(&3_u32).unwrap();
         assert_eq!(*desk.try_recv().unwrap().open_as::<u64>().unwrap(), 1);
-        desk.try_recv().unwrap().put_back();
+        desk.try_recv().unwrap().unreceive();
         let mail = desk.try_recv().unwrap();
         assert!(mail.info().redelivered);
         assert_eq!(*mail.open_as::<String>().unwrap(), "two");
         forget(mail);
         drop(desk);
-        let mut desk = ring.mixed_durable("desk").unwrap();
+        let mut desk = ring.any_durable("desk").unwrap();
         let mail = desk.try_recv().unwrap();
         assert!(mail.info().redelivered && mail.type_name() == "String");
         drop(mail);

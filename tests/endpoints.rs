@@ -10,14 +10,15 @@
 
 mod support;
 
+use packetring::any::{AnyPublisher, AnyReceived, AnySubscriber};
 use packetring::rkyv::rancor::Fallible;
 use packetring::rkyv::rend::u64_le;
 use packetring::rkyv::with::{ArchiveWith, SerializeWith};
 use packetring::rkyv::{Archive, Place};
 use packetring::{
-    Batch, Copied, Mail, MixedPublisher, MixedSubscriber, OpenError, Overflow, Packet, Publisher,
-    Received, RecvError, Reserved, ReservedTail, Ring, RingBuilder, SendAllError, SendError,
-    Subscriber, Tail, Wait, WaitingFor, one_of, packet, select, select_timeout, try_select,
+    Batch, Copied, OpenError, Overflow, Packet, Publisher, Received, RecvError, Reserved,
+    ReservedTail, Ring, RingBuilder, SendAllError, SendError, Subscriber, Tail, Wait, WaitingFor,
+    one_of, packet, select, select_timeout, try_select,
 };
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -474,8 +475,8 @@ fn select_gives_one_that_has_something() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         let other = Ring::builder().heap().unwrap();
-        let mut mails = other.mixed_subscriber().unwrap();
-        let mut chats = other.mixed_publisher().unwrap();
+        let mut mails = other.any_subscriber().unwrap();
+        let mut chats = other.any_publisher().unwrap();
         assert_eq!(try_select(&mut [&mut numbers, &mut mails]), None);
         assert_eq!(try_select(&mut []), None);
         assert_eq!(select_timeout(&mut [], SHORT), None);
@@ -600,7 +601,7 @@ fn subscribers_are_counted_and_waited_for() {
             Err(SendError::Full { waiting_for: WaitingFor::Subscribers { missing: 3 } })
         ));
         let one = ring.subscriber::<u64>().unwrap();
-        let two = ring.mixed_subscriber().unwrap();
+        let two = ring.any_subscriber().unwrap();
         assert_eq!((out.subscribers(), ring.subscribers()), (2, 2));
         out.try_wait_for_subscribers(2).unwrap();
         out.wait_for_subscribers_timeout(1, Duration::ZERO).unwrap();
@@ -989,7 +990,7 @@ fn a_typed_subscriber_skips_packets_of_other_types_and_says_so() {
         || Ring::builder().capacity(8192),
         |ring| {
             let mut chats = ring.subscriber::<Chat>().unwrap();
-            let mut out = ring.mixed_publisher().unwrap();
+            let mut out = ring.any_publisher().unwrap();
             let is_mismatch = |error: RecvError| match error {
                 RecvError::TypeMismatch(types) => {
                     types.expected.starts_with("Chat (") && types.found.starts_with("u64 (")
@@ -1021,8 +1022,8 @@ fn mail_is_opened_as_what_it_is() {
     on_all(
         || Ring::builder().capacity(8192),
         |ring| {
-            let mut mails = ring.mixed_subscriber().unwrap();
-            let mut out = ring.mixed_publisher().unwrap();
+            let mut mails = ring.any_subscriber().unwrap();
+            let mut out = ring.any_publisher().unwrap();
             for _ in 0..30 {
                 let position = out.send(&chat(5)).unwrap();
                 let mail = mails.recv().unwrap();
@@ -1060,7 +1061,7 @@ fn a_ring_carries_64_types_and_refuses_the_next() {
     on_all(
         || Ring::builder().capacity(64 * 1024),
         |ring| {
-            let mut out = ring.mixed_publisher().unwrap();
+            let mut out = ring.any_publisher().unwrap();
             let sent = send_arrays!(out: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23
                 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51
                 52 53 54 55 56 57 58 59 60 61 62 63 64);
@@ -1106,7 +1107,7 @@ fn a_ring_has_as_many_places_as_it_was_made_with() {
                 assert!(publishers[0].try_clone().is_err());
                 let mut subscribers: Vec<_> =
                     (0..3).map(|_| ring.subscriber::<u64>().unwrap()).collect();
-                let error = ring.mixed_subscriber().unwrap_err();
+                let error = ring.any_subscriber().unwrap_err();
                 assert!(matches!(error, OpenError::Full { what: "subscribers", limit: 3 }));
                 assert!(subscribers[0].try_clone().is_err());
                 assert!(ring.durable::<u64>("desk").is_err());
@@ -1123,7 +1124,7 @@ fn an_exclusive_ring_has_one_publisher_at_a_time() {
             for _ in 0..3 {
                 let out = ring.publisher::<u64>().unwrap();
                 for error in
-                    [ring.publisher::<u64>().err().unwrap(), ring.mixed_publisher().err().unwrap()]
+                    [ring.publisher::<u64>().err().unwrap(), ring.any_publisher().err().unwrap()]
                 {
                     let OpenError::PublisherTaken { name, pid } = error else { panic!("{error}") };
                     assert_eq!((&*name, pid), (ring.name(), std::process::id()));
@@ -1160,13 +1161,13 @@ fn endpoints_go_wherever_threads_go_whatever_they_carry() {
     endpoints::<Odd>();
     endpoints::<Deep>();
     send_sync::<Ring>();
-    send_sync::<MixedPublisher>();
-    send_sync::<MixedSubscriber>();
+    send_sync::<AnyPublisher>();
+    send_sync::<AnySubscriber>();
     guards::<u64>();
     guards::<Chat>();
     send::<Reserved<'static, u64>>();
     send::<ReservedTail<'static, u64, u8>>();
-    send::<Mail<'static>>();
+    send::<AnyReceived<'static>>();
     send::<OpenError>();
     send::<SendError>();
     send::<RecvError>();
@@ -1243,7 +1244,7 @@ fn a_forgotten_batch_is_released_by_the_next_call() {
 #[test]
 fn forgotten_mail_is_released_by_the_next_call() {
     on_every_overflow(|ring| {
-        let mut mails = ring.mixed_subscriber().unwrap();
+        let mut mails = ring.any_subscriber().unwrap();
         let mut out = ring.publisher::<u64>().unwrap();
         for _ in 0..40 {
             out.try_send(&1).unwrap();

@@ -12,10 +12,12 @@
 
 mod support;
 
+use packetring::cluster::{
+    CallError, Client, Deferred, Delivery, Events, Inbox, JoinError, QueueConsumer, SendToError,
+    Service, Watch, WorkerChange,
+};
 use packetring::{
-    CallError, Client, Deferred, Events, Inbox, JoinError, Member, OpenError, Publisher, RecvError,
-    Ring, RingBuilder, SendError, SendToError, Service, Subscriber, Taken, Wait, Watch, Worker,
-    WorkerChange,
+    OpenError, Publisher, RecvError, Ring, RingBuilder, SendError, Subscriber, Wait, Worker,
 };
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions, WaitStatus, setrlimit, waitpid};
 use std::io::{Read, Write};
@@ -177,7 +179,7 @@ fn a_child_does_not_keep_its_dead_parents_desk() {
     assert!(matches!(&told, WorkerChange::Died(who) if who.pid == parent.pid()), "{told:?}");
     let heir = Worker::join(&cluster, "parent").unwrap();
     let mut inbox = heir.inbox().unwrap();
-    inbox.try_recv().unwrap().done();
+    inbox.try_recv().unwrap().ack();
     drop(inbox);
     heir.leave().unwrap();
     drop((watch, own));
@@ -382,7 +384,7 @@ struct Office {
     client: Client<u64, u64>,
     service: Service<u64, u64>,
     deferred: Option<Deferred<u64>>,
-    jobs: Member<u64>,
+    jobs: QueueConsumer<u64>,
     numbers: Subscriber<u64>,
     events: Events<'static>,
     watch: Watch,
@@ -398,7 +400,7 @@ impl Office {
             client: worker.client("double").unwrap(),
             service: worker.service("half").unwrap(),
             deferred: None,
-            jobs: worker.group("jobs").unwrap(),
+            jobs: worker.queue("jobs").unwrap(),
             numbers: worker.subscriber("numbers").unwrap(),
             watch: worker.watch().unwrap(),
             events,
@@ -436,11 +438,11 @@ fn worker_in_child(role: &Role) {
     let letter = office.inbox.try_recv().unwrap();
     assert!(letter.info().redelivered);
     assert_eq!(*letter.open_as::<u64>().unwrap(), 7);
-    letter.done();
+    letter.ack();
     assert!(matches!(office.inbox.try_recv(), Err(RecvError::Empty)));
     let job = office.jobs.try_recv().unwrap();
     assert_eq!(*job, 8);
-    Taken::done(job);
+    Delivery::ack(job);
     assert_eq!(*office.numbers.try_recv().unwrap(), 9);
     assert_eq!(office.events.poll().unwrap(), 1);
     assert!(matches!(office.watch.recv().unwrap(), WorkerChange::Joined(_)));
@@ -464,7 +466,7 @@ fn what_a_child_drops_of_a_worker_is_still_its_parents() {
     let cluster = unique("fork-worker");
     let own = Worker::join(&cluster, "own").unwrap();
     let mut service = own.service::<u64, u64>("double").unwrap();
-    let mut jobs = own.group_publisher::<u64>("jobs").unwrap();
+    let mut jobs = own.queue_publisher::<u64>("jobs").unwrap();
     let mut numbers = own.publisher::<u64>("numbers").unwrap();
     let mut events = own.events().unwrap();
     let mut client = own.client::<u64, u64>("half").unwrap();
@@ -517,8 +519,8 @@ fn refuse_worker_in_child(role: &Role) {
             worker.inbox().unwrap_err(),
             worker.client::<u64, u64>("double").unwrap_err(),
             worker.service::<u64, u64>("double").unwrap_err(),
-            worker.group::<u64>("jobs").unwrap_err(),
-            worker.group_publisher::<u64>("jobs").unwrap_err(),
+            worker.queue::<u64>("jobs").unwrap_err(),
+            worker.queue_publisher::<u64>("jobs").unwrap_err(),
             worker.subscriber::<u64>("numbers").unwrap_err(),
             worker.publisher::<u64>("more").unwrap_err(),
             worker.events().unwrap_err(),
@@ -540,7 +542,7 @@ fn refuse_worker_in_child(role: &Role) {
     let (worker, mut inbox) = (worker.unwrap(), office.inbox);
     let letter = inbox.try_recv().unwrap();
     assert_eq!(worker.worker(&letter.sender()).unwrap().name, "child");
-    letter.done();
+    letter.ack();
     worker.leave().unwrap();
 }
 
@@ -574,7 +576,7 @@ fn fault_worker_in_child(role: &Role) {
     }
     let letter = office.inbox.try_recv().unwrap();
     assert_eq!(*letter.open_as::<u64>().unwrap(), 7);
-    letter.done();
+    letter.ack();
     assert_eq!((office.events.poll().unwrap(), office.worker.workers().len()), (0, 1));
     let Office { worker, .. } = office;
     worker.leave().unwrap();

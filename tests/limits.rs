@@ -409,7 +409,7 @@ fn no_places(name: &str) {
         let held = [ring.publisher::<u64>().unwrap(), ring.publisher::<u64>().unwrap()];
         let full = Census::take(name);
         assert_no_place(ring.publisher::<u64>().map(drop), "publishers", 2);
-        assert_no_place(ring.mixed_publisher().map(drop), "publishers", 2);
+        assert_no_place(ring.any_publisher().map(drop), "publishers", 2);
         assert_no_place(held[0].try_clone().map(drop), "publishers", 2);
         assert_eq!(Census::take(name), full);
         drop(held);
@@ -417,9 +417,9 @@ fn no_places(name: &str) {
         // Durable ones take their places when they are gone, too.
         drop((ring.durable::<u64>("one").unwrap(), ring.durable::<u64>("two").unwrap()));
         assert_no_place(ring.durable::<u64>("three").map(drop), "subscribers", 2);
-        assert_no_place(ring.mixed_durable("three").map(drop), "subscribers", 2);
+        assert_no_place(ring.any_durable("three").map(drop), "subscribers", 2);
         assert_no_place(ring.subscriber::<u64>().map(drop), "subscribers", 2);
-        assert_no_place(ring.mixed_subscriber().map(drop), "subscribers", 2);
+        assert_no_place(ring.any_subscriber().map(drop), "subscribers", 2);
         assert_eq!(Census::take(name), before);
         ring.durable::<u64>("one").unwrap();
         assert!(ring.remove_durable("one").unwrap());
@@ -443,8 +443,7 @@ fn no_such_names(name: &str) {
         assert!(error.to_string().contains("longer than 200 bytes"), "{error}");
     }
     for (bad, reason) in [("x".repeat(65), "64 bytes at most"), (String::new(), "empty")] {
-        for error in [ring.durable::<u64>(&bad).unwrap_err(), ring.mixed_durable(&bad).unwrap_err()]
-        {
+        for error in [ring.durable::<u64>(&bad).unwrap_err(), ring.any_durable(&bad).unwrap_err()] {
             assert!(matches!(&error, OpenError::BadName { name, .. } if *name == bad));
             assert!(error.to_string().contains(reason), "{error}");
         }

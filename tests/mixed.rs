@@ -10,9 +10,10 @@
 
 mod support;
 
+use packetring::any::{AnyBatch, AnyPublisher};
 use packetring::{
-    MailBatch, MixedPublisher, OpenError, RecvError, Ring, RingBuilder, SendAllError, SendError,
-    Tail, WaitingFor, one_of, packet,
+    OpenError, RecvError, Ring, RingBuilder, SendAllError, SendError, Tail, WaitingFor, one_of,
+    packet,
 };
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,12 +41,12 @@ fn jobs(ids: std::ops::Range<u64>) -> Vec<Job> {
     ids.map(|id| Job { id }).collect()
 }
 
-fn ids(batch: &MailBatch<'_>) -> Vec<u64> {
+fn ids(batch: &AnyBatch<'_>) -> Vec<u64> {
     batch.iter().map(|parcel| parcel.open_as::<Job>().unwrap().id.to_native()).collect()
 }
 
 /// Fills the ring with jobs and says how many there were.
-fn fill(out: &mut MixedPublisher) -> usize {
+fn fill(out: &mut AnyPublisher) -> usize {
     let mut sent = 0;
     while out.try_send(&Job { id: 0 }).is_ok() {
         sent += 1;
@@ -56,8 +57,8 @@ fn fill(out: &mut MixedPublisher) -> usize {
 #[test]
 fn all_packets_of_one_type_are_sent_at_once_in_their_order() {
     on_all(small, |ring| {
-        let mut work = ring.mixed_subscriber().unwrap();
-        let mut boss = ring.mixed_publisher().unwrap();
+        let mut work = ring.any_subscriber().unwrap();
+        let mut boss = ring.any_publisher().unwrap();
         boss.send_all(&jobs(0..20)).unwrap();
         boss.try_send_all(&[Note("a".into()), Note("b".into())]).unwrap();
         boss.send_all_timeout(&jobs(20..25), LONG).unwrap();
@@ -80,8 +81,8 @@ fn all_packets_of_one_type_are_sent_at_once_in_their_order() {
 #[test]
 fn a_batch_that_does_not_fit_says_how_much_of_it_did() {
     on_all(small, |ring| {
-        let mut work = ring.mixed_subscriber().unwrap();
-        let mut boss = ring.mixed_publisher().unwrap();
+        let mut work = ring.any_subscriber().unwrap();
+        let mut boss = ring.any_publisher().unwrap();
         let many = jobs(0..100);
         let error = boss.try_send_all(&many).unwrap_err();
         assert!(matches!(error, SendAllError { sent: 64, source: SendError::Full { .. } }));
@@ -97,8 +98,8 @@ fn a_batch_that_does_not_fit_says_how_much_of_it_did() {
 #[test]
 fn a_batch_of_mail_is_in_hand_as_one_and_released_as_one() {
     on_all(small, |ring| {
-        let mut work = ring.mixed_subscriber().unwrap();
-        let mut boss = ring.mixed_publisher().unwrap();
+        let mut work = ring.any_subscriber().unwrap();
+        let mut boss = ring.any_publisher().unwrap();
         let whole = fill(&mut boss);
         let batch = work.try_drain().unwrap();
         assert_eq!((batch.len(), batch.is_empty()), (whole, false));
@@ -118,8 +119,8 @@ fn a_batch_of_mail_is_in_hand_as_one_and_released_as_one() {
 #[test]
 fn a_parcel_is_opened_as_what_it_is() {
     on_all(small, |ring| {
-        let mut work = ring.mixed_subscriber().unwrap();
-        let mut boss = ring.mixed_publisher().unwrap();
+        let mut work = ring.any_subscriber().unwrap();
+        let mut boss = ring.any_publisher().unwrap();
         boss.send(&Note("n".into())).unwrap();
         boss.send(&7_u64).unwrap();
         let batch = work.drain().unwrap();
@@ -138,8 +139,8 @@ fn a_parcel_is_opened_as_what_it_is() {
 #[test]
 fn a_batch_of_a_durable_subscriber_that_panics_comes_again() {
     on_both(small, |ring| {
-        let mut work = ring.mixed_durable("work").unwrap();
-        let mut boss = ring.mixed_publisher().unwrap();
+        let mut work = ring.any_durable("work").unwrap();
+        let mut boss = ring.any_publisher().unwrap();
         boss.send_all(&jobs(0..3)).unwrap();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let batch = work.try_drain().unwrap();
@@ -159,8 +160,8 @@ fn a_batch_of_a_durable_subscriber_that_panics_comes_again() {
 #[test]
 fn room_for_packets_of_several_types_is_filled_in_place() {
     on_all(small, |ring| {
-        let mut work = ring.mixed_subscriber().unwrap();
-        let mut boss = ring.mixed_publisher().unwrap();
+        let mut work = ring.any_subscriber().unwrap();
+        let mut boss = ring.any_publisher().unwrap();
         for id in 0..30_u64 {
             let mut job = boss.reserve::<Job>().unwrap();
             job.id = id.into();
@@ -196,8 +197,8 @@ fn a_publisher_of_any_packets_is_cloned_with_what_it_knows() {
     on_both(
         || small().max_publishers(2),
         |ring| {
-            let mut work = ring.mixed_subscriber().unwrap();
-            let mut boss = ring.mixed_publisher().unwrap();
+            let mut work = ring.any_subscriber().unwrap();
+            let mut boss = ring.any_publisher().unwrap();
             boss.send(&Job { id: 1 }).unwrap();
             let mut second = boss.try_clone().unwrap();
             second.send(&Job { id: 2 }).unwrap();
@@ -215,7 +216,7 @@ fn a_publisher_of_any_packets_is_cloned_with_what_it_knows() {
     on_both(
         || small().exclusive(),
         |ring| {
-            let boss = ring.mixed_publisher().unwrap();
+            let boss = ring.any_publisher().unwrap();
             let error = boss.try_clone().unwrap_err();
             assert!(matches!(error, OpenError::PublisherTaken { .. }));
         },
@@ -225,14 +226,14 @@ fn a_publisher_of_any_packets_is_cloned_with_what_it_knows() {
 #[test]
 fn both_kinds_of_publishers_wait_for_subscribers_alike() {
     on_all(small, |ring| {
-        let mut boss = ring.mixed_publisher().unwrap();
+        let mut boss = ring.any_publisher().unwrap();
         boss.wait_for_subscribers(0).unwrap();
         let missing = WaitingFor::Subscribers { missing: 1 };
         let error = boss.try_wait_for_subscribers(1).unwrap_err();
         assert!(matches!(error, SendError::Full { waiting_for } if waiting_for == missing));
         let error = boss.wait_for_subscribers_timeout(1, SHORT).unwrap_err();
         assert!(matches!(error, SendError::Timeout { waiting_for } if waiting_for == missing));
-        let _work = ring.mixed_subscriber().unwrap();
+        let _work = ring.any_subscriber().unwrap();
         boss.wait_for_subscribers_timeout(1, LONG).unwrap();
         boss.send_all(&jobs(0..3)).unwrap();
         assert_eq!((boss.subscribers(), boss.backlog()), (1, 3));

@@ -503,7 +503,7 @@ impl Rig {
             }
             Then::Forget => forget(received),
             Then::PutBack => {
-                Received::put_back(received);
+                Received::unreceive(received);
                 let stand = self.model.stands[who].as_mut().unwrap();
                 stand.again_below = stand.again_below.max(stand.cursor + stand.held);
                 stand.held = 0;

@@ -197,7 +197,7 @@ fn a_packet_in_hand_fills_the_ring() {
         publish(&mut out, 21..60);
         // One that is put back is nobody's any more.
         expect_missed(&mut numbers, 60 - 16 - 21);
-        Received::put_back(numbers.try_recv().unwrap());
+        Received::unreceive(numbers.try_recv().unwrap());
         publish(&mut out, 60..70);
         expect_missed(&mut numbers, 10);
     });

@@ -8,8 +8,8 @@
 use std::{collections::BTreeMap, fmt::Debug, marker::PhantomData};
 
 use packetring::{
-    AnyBits, OneOf, Packet, Tail, Unpack, one_of, packet,
-    packet::{schema_of, type_of},
+    Packet, Tail, one_of, packet,
+    packet::{AnyBits, OneOf, Unpack, schema_of, type_of},
 };
 
 fn is_packet<T: Packet + Unpack>() -> &'static str {

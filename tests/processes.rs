@@ -9,9 +9,10 @@
 
 mod support;
 
+use packetring::any::{AnyPublisher, AnyReceived, AnySubscriber};
 use packetring::{
-    Mail, MixedPublisher, MixedSubscriber, Overflow, Publisher, RecvError, Ring, RingBuilder,
-    SendError, Subscriber, Tail, Wait, WaitingFor, one_of, packet,
+    Overflow, Publisher, RecvError, Ring, RingBuilder, SendError, Subscriber, Tail, Wait,
+    WaitingFor, one_of, packet,
 };
 use rustix::process::Signal;
 use std::fs::File;
@@ -125,7 +126,7 @@ fn blob(from: u32, sequence: u64, largest: usize) -> Blob {
     Blob { from, sequence, bytes: noise.bytes(len) }
 }
 
-fn send(out: &mut MixedPublisher, from: u32, sequence: u64, largest: usize) {
+fn send(out: &mut AnyPublisher, from: u32, sequence: u64, largest: usize) {
     let sent = match kind(from, sequence) {
         Kind::Beat => out.send_timeout(&Beat::make(from, sequence), LONG),
         Kind::Note => out.send_timeout(&note(from, sequence), LONG),
@@ -137,7 +138,7 @@ fn send(out: &mut MixedPublisher, from: u32, sequence: u64, largest: usize) {
 }
 
 /// Checks every byte of a packet; `None`: a mark, which has none.
-fn check(mail: &Mail<'_>, largest: usize) -> Option<(u32, u64)> {
+fn check(mail: &AnyReceived<'_>, largest: usize) -> Option<(u32, u64)> {
     let id = match mail.open().unwrap().unwrap() {
         Any::Beat(beat) => beat.check(),
         Any::Note(found) => {
@@ -183,7 +184,7 @@ impl Tally {
         Self { next: vec![0; publishers], marks: 0, digest: 0xcbf2_9ce4_8422_2325, last: None }
     }
 
-    fn take(&mut self, mail: &Mail<'_>, largest: usize) {
+    fn take(&mut self, mail: &AnyReceived<'_>, largest: usize) {
         let position = mail.info().position;
         assert!(self.last.is_none_or(|last| last < position), "positions ascend");
         assert!(!mail.info().redelivered);
@@ -254,7 +255,7 @@ fn peer() {
 /// Arguments: ring, wait, own number, packets, largest packet, subscribers to wait for.
 fn publish(role: &Role) {
     let (from, count, largest) = (role.number(2) as u32, role.number(3), role.number(4) as usize);
-    let mut out = joined(role).mixed_publisher().unwrap();
+    let mut out = joined(role).any_publisher().unwrap();
     peer::say("joined");
     peer::hear().unwrap();
     out.wait_for_subscribers(role.number(5) as usize).unwrap();
@@ -264,7 +265,7 @@ fn publish(role: &Role) {
 /// Arguments: ring, wait, publishers, packets of each, largest packet.
 fn subscribe(role: &Role) {
     let (publishers, count, largest) = (role.number(2), role.number(3), role.number(4) as usize);
-    let mut mails = joined(role).mixed_subscriber().unwrap();
+    let mut mails = joined(role).any_subscriber().unwrap();
     peer::say("joined");
     let mut tally = Tally::new(publishers as usize);
     for _ in 0..publishers * count {
@@ -601,7 +602,7 @@ fn a_stopped_subscriber_is_alive_and_holds_everyone_up() {
 /// Arguments: ring, wait, own number, largest packet.
 fn publish_for_ever(role: &Role) {
     let (from, largest) = (role.number(2) as u32, role.number(3) as usize);
-    let mut out = joined(role).mixed_publisher().unwrap();
+    let mut out = joined(role).any_publisher().unwrap();
     peer::say("joined");
     peer::hear().unwrap();
     for sequence in 0.. {
@@ -615,7 +616,7 @@ fn a_publisher_killed_among_others_leaves_a_ring_that_goes_on() {
         let name = unique("killed");
         let ring = Ring::builder().capacity(4096).open(&name).unwrap();
         let largest = ring.settings().capacity / 2 - 16;
-        let mut mails = ring.mixed_subscriber().unwrap();
+        let mut mails = ring.any_subscriber().unwrap();
         let start = |from| Peer::start(&format!("publish-for-ever {name} park {from} {largest}"));
         let mut writers: Vec<Peer> = (0..3).map(start).collect();
         writers.iter_mut().for_each(|peer| peer.expect("joined"));
@@ -642,7 +643,7 @@ fn a_publisher_killed_among_others_leaves_a_ring_that_goes_on() {
 }
 
 fn read_until(
-    mails: &mut MixedSubscriber,
+    mails: &mut AnySubscriber,
     tally: &mut Tally,
     largest: usize,
     is_enough: impl Fn(&Tally) -> bool,
@@ -657,7 +658,7 @@ fn an_exclusive_publisher_killed_in_the_midst_has_a_successor() {
     let name = unique("succession");
     let ring = Ring::builder().exclusive().capacity(4096).stays_open(true).open(&name).unwrap();
     let largest = ring.settings().capacity / 2 - 16;
-    let mut mails = ring.mixed_subscriber().unwrap();
+    let mut mails = ring.any_subscriber().unwrap();
     for round in 0..8 {
         let mut writer = Peer::start(&format!("publish-for-ever {name} park {round} {largest}"));
         writer.expect("joined");

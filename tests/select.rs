@@ -10,10 +10,9 @@
 
 mod support;
 
-use packetring::{
-    Client, MixedSubscriber, Publisher, RecvError, Ring, Selectable, Service, Subscriber, Worker,
-    select_timeout,
-};
+use packetring::any::AnySubscriber;
+use packetring::cluster::{Client, Service};
+use packetring::{Publisher, RecvError, Ring, Selectable, Subscriber, Worker, select_timeout};
 use std::fs;
 use support::peer::{self, Peer, Role};
 use support::{LONG, Watch, assert_gone, unique, wait_until};
@@ -50,7 +49,7 @@ fn ring_of(name: &str, index: usize) -> Ring {
 /// Something to listen to, of either kind.
 enum Ear {
     One(Subscriber<u64>),
-    Any(MixedSubscriber),
+    Any(AnySubscriber),
 }
 
 impl Ear {
@@ -58,7 +57,7 @@ impl Ear {
         if index.is_multiple_of(2) {
             Self::One(ring.subscriber().unwrap())
         } else {
-            Self::Any(ring.mixed_subscriber().unwrap())
+            Self::Any(ring.any_subscriber().unwrap())
         }
     }
 
@@ -129,7 +128,7 @@ fn work(role: &Role) {
         } else if index == TOPICS {
             let letter = inbox.try_recv().unwrap();
             peer::say(&format!("{index} {}", letter.open_as::<u64>().unwrap()));
-            letter.done();
+            letter.ack();
         } else if let Some(service) = services.get_mut(index - TOPICS - 1) {
             let request = service.try_recv().unwrap();
             let number = request.to_native();

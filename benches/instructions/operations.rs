@@ -5,9 +5,10 @@
 //! same code as in a mapping, or, for letters and calls, in a cluster of two workers. Once a lap a publisher computes its limit anew; that is in the rows
 //! that say so, and in no other: the rings are too large for a lap of theirs to end.
 
+use packetring::any::{AnyPublisher, AnySubscriber};
+use packetring::cluster::{Client, Inbox, Service};
 use packetring::{
-    Client, Inbox, MixedPublisher, MixedSubscriber, Overflow, Packet, Publisher, RecvError, Ring,
-    RingBuilder, Service, Subscriber, Worker, packet,
+    Overflow, Packet, Publisher, RecvError, Ring, RingBuilder, Subscriber, Worker, packet,
 };
 use rkyv::rancor::Failure;
 use rkyv::ser::allocator::Arena;
@@ -118,7 +119,7 @@ impl Operations<'_> {
     fn mixed(&mut self) -> Outcome<()> {
         let pair = || -> Outcome<_> {
             let ring = Ring::builder().shared().heap()?;
-            Ok((ring.mixed_publisher()?, ring.mixed_subscriber()?))
+            Ok((ring.any_publisher()?, ring.any_subscriber()?))
         };
         self.count("mixed: send", 1, pair()?, |_| true, send_mixed, receive_mixed)?;
         self.count("mixed: recv, open", 1, pair()?, send_mixed, receive_mixed, |_| true)
@@ -272,11 +273,11 @@ fn copy_chat(pair: &mut Pair<Chat>) -> bool {
     pair.subscriber.recv_copied().is_ok_and(|chat| chat.age == 36)
 }
 
-fn send_mixed((publisher, _): &mut (MixedPublisher, MixedSubscriber)) -> bool {
+fn send_mixed((publisher, _): &mut (AnyPublisher, AnySubscriber)) -> bool {
     publisher.send(&tick()).is_ok()
 }
 
-fn receive_mixed((_, subscriber): &mut (MixedPublisher, MixedSubscriber)) -> bool {
+fn receive_mixed((_, subscriber): &mut (AnyPublisher, AnySubscriber)) -> bool {
     subscriber.recv().is_ok_and(|mail| mail.open_as::<Tick>().is_ok_and(|tick| tick.sequence == 7))
 }
 
@@ -302,7 +303,7 @@ impl Post {
     fn receive(&mut self) -> bool {
         self.inbox.recv().is_ok_and(|letter| {
             let is_sound = letter.open_as::<Tick>().is_ok_and(|tick| tick.sequence == 7);
-            letter.done();
+            letter.ack();
             is_sound
         })
     }

@@ -8,7 +8,8 @@
 use super::packets::Numbered;
 use super::round_trip::RoundTrip;
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, latencies};
-use packetring::{Client, Service, Wait, Worker};
+use packetring::cluster::{Client, Service};
+use packetring::{Wait, Worker};
 use std::marker::PhantomData;
 use std::time::Instant;
 

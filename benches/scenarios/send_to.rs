@@ -7,7 +7,8 @@
 use super::packets::Numbered;
 use crate::floor::SlotStream;
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, millions};
-use packetring::{Inbox, Wait, Worker};
+use packetring::cluster::Inbox;
+use packetring::{Wait, Worker};
 use std::hint::black_box;
 use std::marker::PhantomData;
 use std::time::Instant;
@@ -35,7 +36,7 @@ impl<P: Numbered> SendTo<P> {
         for number in from..end {
             let letter = inbox.recv()?;
             check(P::is(black_box(letter.open_as::<P>()?), number), number)?;
-            letter.done();
+            letter.ack();
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ pub(crate) fn emit(subject: &Subject<'_>) -> TokenStream {
         let archived = &part.archived;
         // The lifetime makes this a condition: without it, a field that is not `AnyBits` is an error.
         clause.predicates.push(parse_quote! {
-            #packetring::packet::describe::If<'__packet, #archived>: #packetring::AnyBits
+            #packetring::packet::describe::If<'__packet, #archived>: #packetring::packet::AnyBits
         });
     }
     let mut generics = subject.generics.clone();
@@ -28,6 +28,6 @@ pub(crate) fn emit(subject: &Subject<'_>) -> TokenStream {
     quote! {
         // SAFETY: Any bytes are a value of each field, and the fields are all there is to it.
         #[automatically_derived]
-        unsafe impl #impl_generics #packetring::AnyBits for #archived #ty_generics #clause {}
+        unsafe impl #impl_generics #packetring::packet::AnyBits for #archived #ty_generics #clause {}
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Notes<'a, 'd> {
     /// A receive that has not brought anything yet.
     turn: Option<Turn>,
     /// The next packet was put back by this very subscriber.
-    put_back: Option<(u64, u64)>,
+    unreceive: Option<(u64, u64)>,
     /// Kills that it came past.
     kills: u64,
 }
@@ -31,7 +31,7 @@ impl<'a, 'd> Notes<'a, 'd> {
             Role::Durable(name) => (name, Some(&desk.book.durables[name])),
             _ => (desk.post.row, None),
         };
-        Self { desk, row, durable, ordinal: 0, turn: None, put_back: None, kills: 0 }
+        Self { desk, row, durable, ordinal: 0, turn: None, unreceive: None, kills: 0 }
     }
 
     pub(crate) fn reader(&self) -> &'a Reader {
@@ -123,7 +123,7 @@ impl<'a, 'd> Notes<'a, 'd> {
     pub(crate) fn expects_again(&self) -> bool {
         let handed =
             |durable: &Durable| self.ordinal.max(durable.releasing.get()) < durable.handed.get();
-        self.put_back.is_some() || self.durable.is_some_and(handed)
+        self.unreceive.is_some() || self.durable.is_some_and(handed)
     }
 
     /// Checks a packet in hand; `flag`: whether it is said to come again, if that is said.
@@ -134,7 +134,7 @@ impl<'a, 'd> Notes<'a, 'd> {
         if let Some(durable) = self.durable {
             return self.take_durably(durable, said, flag);
         }
-        match self.put_back.take() {
+        match self.unreceive.take() {
             Some(expected) if expected == (said.stream, said.sequence) => {
                 self.reader().redelivered.add(1);
                 if flag == Some(false) {
@@ -215,7 +215,7 @@ impl<'a, 'd> Notes<'a, 'd> {
                 self.fault(Fault::Again, said, self.ordinal);
             }
         } else {
-            self.put_back = None;
+            self.unreceive = None;
             match flag {
                 Some(true) if !may_be_handed => self.fault(Fault::WrongFlag, said, self.ordinal),
                 // Handed out to somebody who was killed before he could say so.
@@ -258,8 +258,8 @@ impl<'a, 'd> Notes<'a, 'd> {
     }
 
     /// The packet that was just taken goes back, to come again.
-    pub(crate) fn put_back(&mut self, said: &Said) {
-        self.put_back = Some((said.stream, said.sequence));
+    pub(crate) fn unreceive(&mut self, said: &Said) {
+        self.unreceive = Some((said.stream, said.sequence));
         if self.durable.is_some() {
             self.ordinal -= 1;
         }
@@ -268,7 +268,7 @@ impl<'a, 'd> Notes<'a, 'd> {
     /// Packets were missed.
     pub(crate) fn miss(&mut self, missed: Missed) {
         let reader = self.reader();
-        self.put_back = None;
+        self.unreceive = None;
         reader.missed.add(missed.packets);
         reader.inexact.add(u64::from(!missed.exact));
         reader.reports.add(1);

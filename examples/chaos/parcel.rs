@@ -1,7 +1,8 @@
 //! The packet: it says who sent it, as the how-manieth, and whether it is whole.
 
 use crate::dice::Dice;
-use packetring::{ArchivedTail, Tail, packet};
+use packetring::packet::ArchivedTail;
+use packetring::{Tail, packet};
 
 /// What a parcel begins with.
 #[packet]

@@ -205,8 +205,8 @@ fn take(notes: &mut Notes<'_, '_>, parcel: Received<'_, Parcel>, puts_back: bool
         notes.desk.pause(time);
     }
     if puts_back {
-        notes.put_back(&said);
-        Received::put_back(parcel);
+        notes.unreceive(&said);
+        Received::unreceive(parcel);
         return;
     }
     notes.before_release();

@@ -1,8 +1,7 @@
 //! The first process of a run, as the others see it: when it is gone, nobody wants them any more.
 
-use packetring::{
-    OpenError, RecvError, Selectable, Watch, Worker, WorkerChange, WorkerState, select,
-};
+use packetring::cluster::{Watch, WorkerChange, WorkerState};
+use packetring::{OpenError, RecvError, Selectable, Worker, select};
 
 /// Watches over the first process.
 pub(crate) struct First {

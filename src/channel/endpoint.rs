@@ -2,44 +2,44 @@
 //! to sleep on and one to ring, and the question who lives.
 
 use crate::error::OpenError;
-use crate::failpoint::{Step, step};
+use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::membership::{self, Reaped, Side, Slots};
 use crate::segment::Segment;
-use crate::segment::entry::Member;
-use crate::segment::layout::Bell;
+use crate::segment::entry::EntryId;
+use crate::segment::layout::EventCount;
 use crate::segment::settings::Parking;
-use crate::segment::view::Memory;
+use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 use crate::sys::{barrier, event::Event, futex};
-use crate::wait::{Deadline, Ringer, Sleep, Wait, Waiter};
+use crate::wait::{Deadline, Notifier, Sleep, Wait, Waiter};
 use std::time::Duration;
 
 /// How long an operation may wait.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Patience {
+pub(crate) enum Timeout {
     /// Not at all.
-    None,
+    Zero,
     /// This long.
-    For(Duration),
+    After(Duration),
     /// For ever.
-    Endless,
+    Never,
 }
 
-impl Patience {
+impl Timeout {
     /// When to give up. Reads the clock, so only after the first try.
     pub(crate) fn deadline(self) -> Deadline {
         match self {
-            Self::None => Deadline::after(Duration::ZERO),
-            Self::For(timeout) => Deadline::after(timeout),
-            Self::Endless => Deadline::NEVER,
+            Self::Zero => Deadline::after(Duration::ZERO),
+            Self::After(timeout) => Deadline::after(timeout),
+            Self::Never => Deadline::NEVER,
         }
     }
 
     /// What is left of it when a part of the operation is done, its deadline being this.
     pub(crate) fn left(self, deadline: Deadline) -> Self {
         match self {
-            Self::For(timeout) => Self::For(deadline.cut(timeout)),
-            patience => patience,
+            Self::After(timeout) => Self::After(deadline.cut(timeout)),
+            timeout => timeout,
         }
     }
 }
@@ -47,10 +47,10 @@ impl Patience {
 /// One entry of a ring, and everything it takes to use it.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
-    pub(crate) member: Member,
-    memory: Memory,
+    pub(crate) member: EntryId,
+    memory: RingMemory,
     pub(crate) waiter: Waiter,
-    ringer: Ringer,
+    notifier: Notifier,
     /// The events of the other side, opened when they are first set.
     events: Vec<Option<Event>>,
     /// Last, so that it outlives everything that points into it.
@@ -60,17 +60,17 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// The endpoint of an entry that was just taken through `segment`. It cannot fail: an entry
     /// that is taken has an owner who gives it back.
-    pub(crate) fn new(segment: Segment, member: Member, waiter: Waiter) -> Self {
+    pub(crate) fn new(segment: Segment, member: EntryId, waiter: Waiter) -> Self {
         let memory = segment.memory();
         let fences = !barrier::register();
-        let ringer = Ringer::new(bell_of_others(&memory, member), fences);
-        Self { member, memory, waiter, ringer, events: Vec::new(), segment }
+        let notifier = Notifier::new(event_count_of_others(&memory, member), fences);
+        Self { member, memory, waiter, notifier, events: Vec::new(), segment }
     }
 
     /// How the endpoint of an entry is going to wait.
     pub(crate) fn waiter(
         segment: &Segment,
-        member: Member,
+        member: EntryId,
         wait: Wait,
     ) -> Result<Waiter, OpenError> {
         let sleep = segment.event(member)?.map_or(Sleep::Futex, Sleep::Event);
@@ -78,36 +78,36 @@ impl Endpoint {
     }
 
     /// The bell that this endpoint sleeps on.
-    pub(crate) fn bell(&self) -> &Bell {
-        bell_of(&self.memory, side_of(self.member))
+    pub(crate) fn event_count(&self) -> &EventCount {
+        event_count_of(&self.memory, side_of(self.member))
     }
 
     /// A publisher's, after a store that subscribers may sleep for: wakes them if they do.
     #[inline]
-    pub(crate) fn ring_subscribers(&mut self) {
-        if self.ringer.must_look(bell_of(&self.memory, Side::Subscribers)) {
+    pub(crate) fn notify_subscribers(&mut self) {
+        if self.notifier.may_have_waiters(event_count_of(&self.memory, Side::Subscribers)) {
             self.wake_sleepers();
         }
     }
 
     /// A subscriber's, after a store that publishers may sleep for: wakes them if they do.
     #[inline]
-    pub(crate) fn ring_publishers(&mut self) {
-        if self.must_ring_publishers() {
+    pub(crate) fn notify_publishers(&mut self) {
+        if self.must_notify_publishers() {
             self.wake_sleepers();
         }
     }
 
-    /// Whether [`ring_publishers`](Self::ring_publishers) has anything to do.
+    /// Whether [`notify_publishers`](Self::notify_publishers) has anything to do.
     #[inline(always)]
-    pub(crate) fn must_ring_publishers(&self) -> bool {
-        self.ringer.must_look(bell_of(&self.memory, Side::Publishers))
+    pub(crate) fn must_notify_publishers(&self) -> bool {
+        self.notifier.may_have_waiters(event_count_of(&self.memory, Side::Publishers))
     }
 
     #[cold]
     #[inline(never)]
     fn wake_sleepers(&mut self) {
-        if self.ringer.must_wake(bell_of_others(&self.memory, self.member)) {
+        if self.notifier.has_new_waiters(event_count_of_others(&self.memory, self.member)) {
             self.wake_others();
         }
     }
@@ -117,12 +117,12 @@ impl Endpoint {
     #[inline(never)]
     pub(crate) fn wake_others(&mut self) {
         let memory = self.memory;
-        let bell = bell_of_others(&memory, self.member);
+        let event_count = event_count_of_others(&memory, self.member);
         let (segment, events, side) = (&self.segment, &mut self.events, side_of(self.member));
-        self.ringer.wake(bell, || match segment.settings().parking {
+        self.notifier.wake(event_count, || match segment.settings().parking {
             Parking::Futex => {
-                step(Step::Wake);
-                futex::wake_all(&bell.futex);
+                failpoint(Failpoint::Wake);
+                futex::wake_all(&event_count.futex);
             }
             Parking::Event => set_events(segment, events, side.other()),
         });
@@ -135,18 +135,18 @@ impl Endpoint {
     }
 
     /// Whether a member lives; this one does.
-    pub(crate) fn lives(&self, member: Member) -> bool {
-        member == self.member || self.segment.lives(member)
+    pub(crate) fn is_alive(&self, member: EntryId) -> bool {
+        member == self.member || self.segment.is_alive(member)
     }
 
     /// Asks the kernel who lives and clears the dead away, unless another process is just doing
     /// so. `true`: something changed.
     #[cold]
     #[inline(never)]
-    pub(crate) fn ask_locks(&mut self) -> bool {
+    pub(crate) fn reap_dead(&mut self) -> bool {
         let reaped = {
             let Some(_control) = self.segment.try_lock() else { return false };
-            reap(&self.segment, &self.memory, &|member| self.lives(member))
+            reap(&self.segment, &self.memory, &|member| self.is_alive(member))
         };
         if reaped.changed {
             self.wake_all();
@@ -156,73 +156,77 @@ impl Endpoint {
 }
 
 /// Wakes all who sleep, for one who has no endpoint.
-pub(crate) fn wake_everyone(segment: &Segment) {
+pub(crate) fn wake_both_sides(segment: &Segment) {
     wake_side(segment, Side::Publishers);
     wake_side(segment, Side::Subscribers);
 }
 
 fn wake_side(segment: &Segment, side: Side) {
     let memory = segment.memory();
-    let bell = bell_of(&memory, side);
-    bell.futex.fetch_add(1, Ordering::SeqCst);
+    let event_count = event_count_of(&memory, side);
+    event_count.futex.fetch_add(1, Ordering::SeqCst);
     match segment.settings().parking {
-        Parking::Futex => futex::wake_all(&bell.futex),
+        Parking::Futex => futex::wake_all(&event_count.futex),
         Parking::Event => set_events(segment, &mut Vec::new(), side),
     }
 }
 
 /// Clears the dead away, through a second mapping if a claim must be voided. Under the control
 /// lock.
-pub(crate) fn reap(segment: &Segment, memory: &Memory, lives: &dyn Fn(Member) -> bool) -> Reaped {
-    let reaped = reap_by(segment, memory, lives);
+pub(crate) fn reap(
+    segment: &Segment,
+    memory: &RingMemory,
+    is_alive: &dyn Fn(EntryId) -> bool,
+) -> Reaped {
+    let reaped = reap_by(segment, memory, is_alive);
     if reaped.changed {
         segment.note_death();
     }
     reaped
 }
 
-fn reap_by(segment: &Segment, memory: &Memory, lives: &dyn Fn(Member) -> bool) -> Reaped {
+fn reap_by(segment: &Segment, memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> Reaped {
     let settings = segment.settings();
     if !segment.has_protected_slots() {
-        return membership::reap(memory, settings, Slots::Writable, lives);
+        return membership::reap(memory, settings, Slots::Writable, is_alive);
     }
-    let reap_all = |memory| membership::reap(&memory, settings, Slots::Writable, lives);
-    let is_needed = membership::has_abandoned_claim(memory, lives);
+    let reap_all = |memory| membership::reap(&memory, settings, Slots::Writable, is_alive);
+    let is_needed = membership::has_abandoned_claim(memory, is_alive);
     let reaped = is_needed.then(|| segment.with_writable(reap_all)).flatten();
     // Whoever died with a claim open after the question is left to the next who asks; so is every
     // claim while there is no memory for a second mapping.
-    reaped.unwrap_or_else(|| membership::reap(memory, settings, Slots::ReadOnly, lives))
+    reaped.unwrap_or_else(|| membership::reap(memory, settings, Slots::ReadOnly, is_alive))
 }
 
 /// Where a side sleeps.
 #[inline]
-fn bell_of(memory: &Memory, side: Side) -> &Bell {
+fn event_count_of(memory: &RingMemory, side: Side) -> &EventCount {
     match side {
         Side::Publishers => &memory.head().writers,
-        Side::Subscribers => &memory.head().readers.bell,
+        Side::Subscribers => &memory.head().readers.event_count,
     }
 }
 
 #[inline]
-fn bell_of_others(memory: &Memory, member: Member) -> &Bell {
-    bell_of(memory, side_of(member).other())
+fn event_count_of_others(memory: &RingMemory, member: EntryId) -> &EventCount {
+    event_count_of(memory, side_of(member).other())
 }
 
 /// Sets the event of every entry of a side that was ever used: each has one waiter, and one that
 /// is set for nobody costs its next waiter one look.
 fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) {
     let memory = segment.memory();
-    let roster = &memory.head().roster;
+    let membership = &memory.head().membership;
     let (used, most) = match side {
-        Side::Publishers => (&roster.publishers, memory.publishers().len()),
-        Side::Subscribers => (&roster.subscribers, memory.subscribers().len()),
+        Side::Publishers => (&membership.publishers, memory.publishers().len()),
+        Side::Subscribers => (&membership.subscribers, memory.subscribers().len()),
     };
     let used = (used.load(Ordering::Acquire) as usize).min(most);
     for index in 0..used {
         if events.len() <= index {
             let member = match side {
-                Side::Publishers => Member::Publisher(index),
-                Side::Subscribers => Member::Subscriber(index),
+                Side::Publishers => EntryId::Publisher(index),
+                Side::Subscribers => EntryId::Subscriber(index),
             };
             // One that cannot be opened is damaged; its waiter's sleeps are bounded.
             events.push(segment.event(member).ok().flatten());
@@ -234,10 +238,10 @@ fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) {
 }
 
 #[inline]
-fn side_of(member: Member) -> Side {
+fn side_of(member: EntryId) -> Side {
     match member {
-        Member::Publisher(_) => Side::Publishers,
+        EntryId::Publisher(_) => Side::Publishers,
         // Who watches a directory sleeps where subscribers do.
-        Member::Subscriber(_) | Member::Desk(_) => Side::Subscribers,
+        EntryId::Subscriber(_) | EntryId::WorkerSlot(_) => Side::Subscribers,
     }
 }

@@ -40,7 +40,7 @@ pub enum SendError {
         limit: usize,
     },
     /// The ring takes packets of certain types, and this is another one.
-    TypeRefused(Box<Mismatch>),
+    TypeRefused(Box<TypeMismatch>),
     /// The operating system refused what it takes to enter a packet type into the ring.
     System(std::io::Error),
 }
@@ -73,7 +73,7 @@ pub enum WaitingFor {
         pid: u32,
     },
     /// A member of the work queue: there is none, or each has a packet in hand.
-    Member,
+    Queue,
 }
 
 /// Why a batch was not published as a whole.
@@ -99,7 +99,7 @@ pub enum RecvError {
     /// cannot be believed either, the ring cannot be read on and each call says so.
     Corrupt(Box<str>),
     /// The packet is of another type. It was skipped.
-    TypeMismatch(Box<Mismatch>),
+    TypeMismatch(Box<TypeMismatch>),
     /// `values`: the packet is sound, and its value could not be made from it.
     Unpack(Box<UnpackError>),
     /// Services: a caller's ring of replies could not be opened, for want of descriptors, memory or
@@ -113,7 +113,7 @@ pub enum RecvError {
 
 /// Two packet types that are not the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mismatch {
+pub struct TypeMismatch {
     /// Name and fingerprint of the type that was expected.
     pub expected: String,
     /// Name and fingerprint of the type that was found.
@@ -167,7 +167,7 @@ impl fmt::Display for WaitingFor {
             Self::Subscriber { pid } => write!(f, "a subscriber in process {pid}"),
             Self::Publisher { pid } => write!(f, "a publisher in process {pid}"),
             Self::Subscribers { missing } => write!(f, "{missing} more subscribers"),
-            Self::Member => f.write_str("a member of the work queue to take a packet"),
+            Self::Queue => f.write_str("a member of the work queue to take a packet"),
             Self::Claim => f.write_str("a claim to be committed"),
             Self::Joining { pid } => write!(f, "process {pid} to join or leave"),
         }

@@ -5,20 +5,20 @@
 //! the entry is taken, and the type is registered by who is about to take one.
 
 use super::endpoint::{self, Endpoint, reap};
-use super::error::Mismatch;
+use super::error::TypeMismatch;
+use super::untyped::GroupReceiver;
 use super::untyped::Sender;
-use super::untyped::Taker;
-use super::untyped::{Letting, Receiver};
+use super::untyped::{AckMode, Receiver};
 use crate::error::OpenError;
 use crate::packet::TypeInfo;
 use crate::ring::claim::Writer;
-use crate::ring::consumer_group::{self, Group};
+use crate::ring::consumer_group::{self, ConsumerGroup};
 use crate::ring::membership::{self, Side, Start};
 use crate::ring::reader::Reader;
-use crate::ring::state::Closing;
-use crate::segment::entry::{Member, SeatState};
+use crate::ring::state::RingState;
+use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::layout::SubscriberDetails;
-use crate::segment::view::Memory;
+use crate::segment::view::RingMemory;
 use crate::segment::{Control, Segment};
 use crate::sync::Ordering;
 use crate::wait::{Wait, Waiter};
@@ -51,10 +51,10 @@ pub(crate) fn publisher_beside(
     let (member, waiter, index, position) = {
         let control = segment.lock()?;
         let memory = segment.memory();
-        if Closing::of(&memory) == Closing::Closed {
+        if RingState::of(&memory) == RingState::Closed {
             return Err(OpenError::Closed { name: segment.name().to_owned() });
         }
-        if segment.settings().grouped {
+        if segment.settings().queue {
             // What is published waits for members.
             consumer_group::found(&memory, segment.settings());
         }
@@ -65,7 +65,7 @@ pub(crate) fn publisher_beside(
         }
         let waiter = Endpoint::waiter(&segment, member, wait)?;
         let index = type_index(&control, &segment, types)?;
-        sit(&segment, member)?;
+        acquire_liveness(&segment, member)?;
         let entry = index_of(member);
         (member, waiter, index, membership::join_publisher(&memory, segment.settings(), entry))
     };
@@ -90,7 +90,7 @@ pub(crate) fn subscriber(
         let member = vacancy(&control, &segment, Side::Subscribers)?;
         let waiter = Endpoint::waiter(&segment, member, wait)?;
         let index = type_index(&control, &segment, types)?;
-        sit(&segment, member)?;
+        acquire_liveness(&segment, member)?;
         let (memory, settings) = (segment.memory(), segment.settings());
         let start = beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry });
         let join = || membership::join_subscriber(&memory, settings, index_of(member), start);
@@ -98,7 +98,7 @@ pub(crate) fn subscriber(
         (member, waiter, index, joined)
     };
     let reader = Reader::new(segment.memory(), segment.settings(), index_of(member), joined);
-    Ok((receiver(segment, member, reader, Letting::Drop, waiter), index))
+    Ok((receiver(segment, member, reader, AckMode::Drop, waiter), index))
 }
 
 /// Joins as a member of the ring's group.
@@ -106,7 +106,7 @@ pub(crate) fn member(
     ring: &Segment,
     types: &Types<'_>,
     wait: Wait,
-) -> Result<(Taker, u16), OpenError> {
+) -> Result<(GroupReceiver, u16), OpenError> {
     let mut segment = ring.another()?;
     segment.protect_slots()?;
     let (memory, settings) = (segment.memory(), *segment.settings());
@@ -117,22 +117,22 @@ pub(crate) fn member(
         let member = vacancy(&control, &segment, Side::Subscribers)?;
         let waiter = Endpoint::waiter(&segment, member, wait)?;
         let index = type_index(&control, &segment, types)?;
-        sit(&segment, member)?;
-        (member, waiter, index, Group::join(memory, &settings, index_of(member)))
+        acquire_liveness(&segment, member)?;
+        (member, waiter, index, ConsumerGroup::join(memory, &settings, index_of(member)))
     };
     let mut endpoint = Endpoint::new(segment, member, waiter);
     // Publishers that wait for members.
     endpoint.wake_all();
-    Ok((Taker::new(group, endpoint), index))
+    Ok((GroupReceiver::new(group, endpoint), index))
 }
 
 /// Joins as the durable subscriber of this name: as the successor of the one that died or left,
-/// or as a new one. `letting` says what acknowledges a packet.
+/// or as a new one. `ack_mode` says what acknowledges a packet.
 pub(crate) fn durable(
     ring: &Segment,
     types: &Types<'_>,
     name: &str,
-    letting: Letting,
+    ack_mode: AckMode,
     wait: Wait,
 ) -> Result<(Receiver, u16), OpenError> {
     check_durable_name(name)?;
@@ -141,8 +141,8 @@ pub(crate) fn durable(
     let (member, waiter, index, joined, redelivered_below) = {
         let control = segment.lock()?;
         let predecessor = membership::find_durable(&memory, name);
-        let member = match predecessor.map(Member::Subscriber) {
-            Some(member) if segment.lives(member) => {
+        let member = match predecessor.map(EntryId::Subscriber) {
+            Some(member) if segment.is_alive(member) => {
                 return Err(name_taken(&memory, index_of(member), name));
             }
             Some(member) => member,
@@ -150,7 +150,7 @@ pub(crate) fn durable(
         };
         let waiter = Endpoint::waiter(&segment, member, wait)?;
         let index = type_index(&control, &segment, types)?;
-        sit(&segment, member)?;
+        acquire_liveness(&segment, member)?;
         let entry = index_of(member);
         let (joined, redelivered_below) = if predecessor.is_some() {
             membership::succeed(&memory, entry)
@@ -163,7 +163,7 @@ pub(crate) fn durable(
     };
     let reader = Reader::new(memory, &settings, index_of(member), joined);
     let reader = reader.durable(redelivered_below);
-    Ok((receiver(segment, member, reader, letting, waiter), index))
+    Ok((receiver(segment, member, reader, ack_mode, waiter), index))
 }
 
 /// Removes the durable subscriber of this name; `false`: there is none.
@@ -171,12 +171,12 @@ pub(crate) fn remove_durable(ring: &Segment, name: &str) -> Result<bool, OpenErr
     let _control = ring.lock()?;
     let memory = ring.memory();
     let Some(entry) = membership::find_durable(&memory, name) else { return Ok(false) };
-    if ring.lives(Member::Subscriber(entry)) {
+    if ring.is_alive(EntryId::Subscriber(entry)) {
         return Err(name_taken(&memory, entry, name));
     }
     membership::leave_subscriber(&memory, entry);
     // Publishers that it held up.
-    endpoint::wake_everyone(ring);
+    endpoint::wake_both_sides(ring);
     Ok(true)
 }
 
@@ -184,12 +184,12 @@ pub(crate) fn remove_durable(ring: &Segment, name: &str) -> Result<bool, OpenErr
 pub(crate) fn forget_durable(_control: &Control<'_>, ring: &Segment) {
     let memory = ring.memory();
     for (index, entry) in memory.subscribers().iter().enumerate() {
-        let seat = &entry.details.seat;
-        if SeatState::of(seat) != SeatState::Durable {
+        let owner = &entry.details.owner;
+        if OwnerState::of(owner) != OwnerState::Durable {
             continue;
         }
-        if ring.lives(Member::Subscriber(index)) {
-            SeatState::Taken.set(seat);
+        if ring.is_alive(EntryId::Subscriber(index)) {
+            OwnerState::Taken.set(owner);
         } else {
             membership::leave_subscriber(&memory, index);
         }
@@ -197,48 +197,48 @@ pub(crate) fn forget_durable(_control: &Control<'_>, ring: &Segment) {
 }
 
 /// How many subscribers live, and get what is published from here on.
-pub(crate) fn living_subscribers(segment: &Segment, own: Option<Member>) -> usize {
+pub(crate) fn living_subscribers(segment: &Segment, own: Option<EntryId>) -> usize {
     let memory = segment.memory();
     let entries = memory.subscribers().iter().enumerate();
-    let taken = entries.filter(|(_, entry)| match SeatState::of(&entry.details.seat) {
-        SeatState::Taken | SeatState::Durable | SeatState::Member => true,
-        SeatState::Free | SeatState::Joining => false,
+    let taken = entries.filter(|(_, entry)| match OwnerState::of(&entry.details.owner) {
+        OwnerState::Taken | OwnerState::Durable | OwnerState::Consumer => true,
+        OwnerState::Free | OwnerState::Joining => false,
     });
     taken
-        .map(|(index, _)| Member::Subscriber(index))
-        .filter(|&member| Some(member) == own || segment.lives(member))
+        .map(|(index, _)| EntryId::Subscriber(index))
+        .filter(|&member| Some(member) == own || segment.is_alive(member))
         .count()
 }
 
 fn receiver(
     segment: Segment,
-    member: Member,
+    member: EntryId,
     reader: Reader,
-    letting: Letting,
+    ack_mode: AckMode,
     waiter: Waiter,
 ) -> Receiver {
     let mut endpoint = Endpoint::new(segment, member, waiter);
     // Publishers that wait for subscribers, and whoever was held up by the dead that were cleared
     // away.
     endpoint.wake_all();
-    Receiver::new(reader, endpoint, letting)
+    Receiver::new(reader, endpoint, ack_mode)
 }
 
-fn name_taken(memory: &Memory, entry: usize, name: &str) -> OpenError {
-    let pid = memory.subscribers()[entry].details.seat.pid.load(Ordering::Relaxed);
+fn name_taken(memory: &RingMemory, entry: usize, name: &str) -> OpenError {
+    let pid = memory.subscribers()[entry].details.owner.pid.load(Ordering::Relaxed);
     OpenError::NameTaken { name: name.to_owned(), pid }
 }
 
 /// A free entry, after the dead were cleared away.
-fn vacancy(control: &Control<'_>, segment: &Segment, side: Side) -> Result<Member, OpenError> {
+fn vacancy(control: &Control<'_>, segment: &Segment, side: Side) -> Result<EntryId, OpenError> {
     let _: &Control<'_> = control;
     let (memory, settings) = (segment.memory(), segment.settings());
-    reap(segment, &memory, &|member| segment.lives(member));
+    reap(segment, &memory, &|member| segment.is_alive(member));
     membership::vacancy(&memory, settings, side).ok_or_else(|| match side {
         Side::Publishers if settings.claims == crate::Claims::Exclusive => {
             OpenError::PublisherTaken {
                 name: segment.name().to_owned(),
-                pid: memory.publishers()[0].details.seat.pid.load(Ordering::Relaxed),
+                pid: memory.publishers()[0].details.owner.pid.load(Ordering::Relaxed),
             }
         }
         Side::Publishers => OpenError::Full { what: "publishers", limit: settings.max_publishers },
@@ -248,8 +248,8 @@ fn vacancy(control: &Control<'_>, segment: &Segment, side: Side) -> Result<Membe
     })
 }
 
-fn sit(segment: &Segment, member: Member) -> Result<(), OpenError> {
-    if segment.sit(member)? {
+fn acquire_liveness(segment: &Segment, member: EntryId) -> Result<(), OpenError> {
+    if segment.acquire_liveness(member)? {
         return Ok(());
     }
     // The entry is free and its lock is held: by one that left without the control lock just now.
@@ -283,10 +283,10 @@ pub(crate) fn register(
     info: &TypeInfo,
 ) -> Result<u16, OpenError> {
     let is_refused = segment.with_types(|table| {
-        !table.roster.accepts_all() && table.find(info.fingerprint.0).is_none()
+        !table.membership.accepts_all() && table.find(info.fingerprint.0).is_none()
     });
     if is_refused {
-        let Mismatch { expected, found } = refusal(segment, info);
+        let TypeMismatch { expected, found } = refusal(segment, info);
         return Err(OpenError::TypeMismatch { expected: found, found: expected });
     }
     enter_type(control, segment, info)
@@ -309,18 +309,21 @@ pub(crate) fn accept(ring: &Segment, types: &[TypeInfo]) -> Result<(), OpenError
     let indices: Result<Vec<u16>, OpenError> =
         types.iter().map(|info| enter_type(&control, ring, info)).collect();
     let indices = indices?;
-    ring.with_types(|table| table.roster.accept(indices));
+    ring.with_types(|table| table.membership.accept(indices));
     Ok(())
 }
 
 /// What a ring takes instead of letters of a type.
 #[cold]
-pub(crate) fn refusal(segment: &Segment, refused: &TypeInfo) -> Mismatch {
+pub(crate) fn refusal(segment: &Segment, refused: &TypeInfo) -> TypeMismatch {
     let expected: Vec<String> = segment.with_types(|table| {
-        let accepted = (0..table.len()).filter(|&i| table.roster.accepts(i as u16));
+        let accepted = (0..table.len()).filter(|&i| table.membership.accepts(i as u16));
         accepted.filter_map(|i| Some(label(&table.name(i)?, table.fingerprint(i)?))).collect()
     });
-    Mismatch { expected: expected.join(", "), found: label(refused.name, refused.fingerprint.0) }
+    TypeMismatch {
+        expected: expected.join(", "),
+        found: label(refused.name, refused.fingerprint.0),
+    }
 }
 
 /// A type as people see it in an error.
@@ -329,13 +332,16 @@ pub(crate) fn label(name: &str, fingerprint: u128) -> String {
 }
 
 /// What was found instead of a type.
-pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> Mismatch {
+pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> TypeMismatch {
     let expected = label(expected.name, expected.fingerprint.0);
     let found = segment.with_types(|table| {
         let index = usize::from(found);
         table.name(index).zip(table.fingerprint(index)).map(|(name, print)| label(&name, print))
     });
-    Mismatch { expected, found: found.unwrap_or_else(|| "type that was never registered".into()) }
+    TypeMismatch {
+        expected,
+        found: found.unwrap_or_else(|| "type that was never registered".into()),
+    }
 }
 
 fn check_durable_name(name: &str) -> Result<(), OpenError> {
@@ -349,8 +355,10 @@ fn check_durable_name(name: &str) -> Result<(), OpenError> {
     Err(OpenError::BadName { name: name.to_owned(), reason })
 }
 
-fn index_of(member: Member) -> usize {
+fn index_of(member: EntryId) -> usize {
     match member {
-        Member::Publisher(index) | Member::Subscriber(index) | Member::Desk(index) => index,
+        EntryId::Publisher(index) | EntryId::Subscriber(index) | EntryId::WorkerSlot(index) => {
+            index
+        }
     }
 }

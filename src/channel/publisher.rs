@@ -1,6 +1,6 @@
 //! The typed publisher.
 
-use super::endpoint::Patience;
+use super::endpoint::Timeout;
 use super::error::{SendAllError, SendError};
 use super::join::{self, Types};
 use super::reserved::{Reserved, ReservedTail};
@@ -50,7 +50,7 @@ impl<T: Packet> Publisher<T> {
     /// [`Unserializable`](SendError::Unserializable).
     #[inline]
     pub fn send(&mut self, packet: &T) -> Result<u64, SendError> {
-        self.sender.send(packet, self.type_index, Patience::Endless)
+        self.sender.send(packet, self.type_index, Timeout::Never)
     }
 
     /// Publishes a packet if there is room now.
@@ -60,7 +60,7 @@ impl<T: Packet> Publisher<T> {
     /// As [`send`](Self::send), and [`Full`](SendError::Full).
     #[inline]
     pub fn try_send(&mut self, packet: &T) -> Result<u64, SendError> {
-        self.sender.send(packet, self.type_index, Patience::None)
+        self.sender.send(packet, self.type_index, Timeout::Zero)
     }
 
     /// Publishes a packet if there is room in time.
@@ -70,7 +70,7 @@ impl<T: Packet> Publisher<T> {
     /// As [`send`](Self::send), and [`Timeout`](SendError::Timeout).
     #[inline]
     pub fn send_timeout(&mut self, packet: &T, timeout: Duration) -> Result<u64, SendError> {
-        self.sender.send(packet, self.type_index, Patience::For(timeout))
+        self.sender.send(packet, self.type_index, Timeout::After(timeout))
     }
 
     /// Publishes packets in order, claiming room for up to 64 at once. Waits for room.
@@ -82,7 +82,7 @@ impl<T: Packet> Publisher<T> {
     /// What [`send`](Self::send) says to the first packet that was not sent, and how many were.
     #[inline]
     pub fn send_all(&mut self, packets: &[T]) -> Result<(), SendAllError> {
-        self.sender.send_all(packets, self.type_index, Patience::Endless)
+        self.sender.send_all(packets, self.type_index, Timeout::Never)
     }
 
     /// Publishes packets as far as there is room now: see [`send_all`](Self::send_all).
@@ -92,7 +92,7 @@ impl<T: Packet> Publisher<T> {
     /// As [`send_all`](Self::send_all), and [`Full`](SendError::Full).
     #[inline]
     pub fn try_send_all(&mut self, packets: &[T]) -> Result<(), SendAllError> {
-        self.sender.send_all(packets, self.type_index, Patience::None)
+        self.sender.send_all(packets, self.type_index, Timeout::Zero)
     }
 
     /// Publishes packets, waiting this long for room for each claim: see
@@ -107,7 +107,7 @@ impl<T: Packet> Publisher<T> {
         packets: &[T],
         timeout: Duration,
     ) -> Result<(), SendAllError> {
-        self.sender.send_all(packets, self.type_index, Patience::For(timeout))
+        self.sender.send_all(packets, self.type_index, Timeout::After(timeout))
     }
 
     /// Another publisher to the same ring.
@@ -154,7 +154,7 @@ where
     ///
     /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge).
     pub fn reserve(&mut self) -> Result<Reserved<'_, T>, SendError> {
-        Reserved::claim(&mut self.sender, self.type_index, Patience::Endless)
+        Reserved::claim(&mut self.sender, self.type_index, Timeout::Never)
     }
 
     /// Room for one packet, if there is some now: see [`reserve`](Self::reserve).
@@ -163,7 +163,7 @@ where
     ///
     /// As [`reserve`](Self::reserve), and [`Full`](SendError::Full).
     pub fn try_reserve(&mut self) -> Result<Reserved<'_, T>, SendError> {
-        Reserved::claim(&mut self.sender, self.type_index, Patience::None)
+        Reserved::claim(&mut self.sender, self.type_index, Timeout::Zero)
     }
 
     /// Room for one packet, if there is some in time: see [`reserve`](Self::reserve).
@@ -172,7 +172,7 @@ where
     ///
     /// As [`reserve`](Self::reserve), and [`Timeout`](SendError::Timeout).
     pub fn reserve_timeout(&mut self, timeout: Duration) -> Result<Reserved<'_, T>, SendError> {
-        Reserved::claim(&mut self.sender, self.type_index, Patience::For(timeout))
+        Reserved::claim(&mut self.sender, self.type_index, Timeout::After(timeout))
     }
 }
 
@@ -203,7 +203,7 @@ where
     ///
     /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge).
     pub fn reserve_tail(&mut self, count: usize) -> Result<ReservedTail<'_, H, E>, SendError> {
-        ReservedTail::claim(&mut self.sender, self.type_index, count, Patience::Endless)
+        ReservedTail::claim(&mut self.sender, self.type_index, count, Timeout::Never)
     }
 
     /// Room for a head and `count` elements, if there is some now: see
@@ -213,7 +213,7 @@ where
     ///
     /// As [`reserve_tail`](Self::reserve_tail), and [`Full`](SendError::Full).
     pub fn try_reserve_tail(&mut self, count: usize) -> Result<ReservedTail<'_, H, E>, SendError> {
-        ReservedTail::claim(&mut self.sender, self.type_index, count, Patience::None)
+        ReservedTail::claim(&mut self.sender, self.type_index, count, Timeout::Zero)
     }
 
     /// Room for a head and `count` elements, if there is some in time: see
@@ -227,6 +227,6 @@ where
         count: usize,
         timeout: Duration,
     ) -> Result<ReservedTail<'_, H, E>, SendError> {
-        ReservedTail::claim(&mut self.sender, self.type_index, count, Patience::For(timeout))
+        ReservedTail::claim(&mut self.sender, self.type_index, count, Timeout::After(timeout))
     }
 }

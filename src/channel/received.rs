@@ -1,9 +1,9 @@
 //! Guards over packets in place: one, or a batch.
 
 use super::untyped::Receiver;
-use crate::packet::guard::{self, Opened, OpenedMany};
+use crate::packet::guard::{self, Validated, ValidatedBatch};
 use crate::packet::{Packet, Unpack, UnpackError};
-use crate::ring::guard::{Hand, Hands};
+use crate::ring::guard::{BatchGuard, ReadGuard};
 use crate::ring::reader::Taken;
 use std::fmt;
 use std::ops::{Deref, Index};
@@ -13,7 +13,7 @@ use std::ops::{Deref, Index};
 /// Dropping it releases the slot. What is said about the packet itself is said by associated
 /// functions, `Received::info(&packet)`, so that the packet's own methods are never hidden.
 pub struct Received<'a, T: Packet> {
-    pub(crate) opened: Opened<Hand<'a, Receiver>, T>,
+    pub(crate) opened: Validated<ReadGuard<'a, Receiver>, T>,
 }
 
 /// What is known of a packet besides its content.
@@ -38,7 +38,7 @@ impl<'a, T: Packet> Received<'a, T> {
     /// Position, and whether it was delivered before.
     pub fn info(this: &Self) -> Info {
         let hand = this.opened.guard();
-        Info::of(hand.holder(), hand.taken())
+        Info::of(hand.endpoint(), hand.taken())
     }
 
     /// The packet as an owned value. Releases the slot.
@@ -54,8 +54,8 @@ impl<'a, T: Packet> Received<'a, T> {
     }
 
     /// Puts the packet back: this subscriber's next call gets it again, flagged as redelivered.
-    pub fn put_back(this: Self) {
-        this.opened.into_guard().put_back();
+    pub fn unreceive(this: Self) {
+        this.opened.into_guard().unreceive();
     }
 }
 
@@ -79,12 +79,12 @@ where
 
 /// A packet that was copied out of the ring before it was checked: nobody can change it any more.
 pub struct Copied<'a, T: Packet> {
-    opened: Opened<guard::Copied<'a>, T>,
+    opened: Validated<guard::Copied<'a>, T>,
     info: Info,
 }
 
 impl<'a, T: Packet> Copied<'a, T> {
-    pub(crate) fn new(opened: Opened<guard::Copied<'a>, T>, info: Info) -> Self {
+    pub(crate) fn new(opened: Validated<guard::Copied<'a>, T>, info: Info) -> Self {
         Self { opened, info }
     }
 
@@ -126,7 +126,7 @@ where
 
 /// Several packets in their slots, checked, released together when the batch is dropped.
 pub struct Batch<'a, T: Packet> {
-    pub(crate) opened: OpenedMany<Hands<'a, Receiver>, T>,
+    pub(crate) opened: ValidatedBatch<BatchGuard<'a, Receiver>, T>,
 }
 
 impl<T: Packet> Batch<'_, T> {
@@ -166,7 +166,7 @@ impl<'b, T: Packet> IntoIterator for &'b Batch<'_, T> {
 
 /// The packets of a [`Batch`], in the ring's order.
 pub struct BatchIter<'b, T: Packet> {
-    opened: &'b OpenedMany<Hands<'b, Receiver>, T>,
+    opened: &'b ValidatedBatch<BatchGuard<'b, Receiver>, T>,
     next: usize,
 }
 

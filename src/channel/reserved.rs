@@ -1,11 +1,11 @@
 //! Guards over claimed slots that are filled in place.
 
-use super::endpoint::Patience;
+use super::endpoint::Timeout;
 use super::error::SendError;
 use super::untyped::Sender;
-use crate::packet::guard::{Blank, BlankTail, tail_len_or_most};
+use crate::packet::guard::{Uninit, UninitTail, tail_len_or_most};
 use crate::packet::{AnyBits, Packet};
-use crate::ring::guard::Draft;
+use crate::ring::guard::WriteClaim;
 use std::ops::{Deref, DerefMut};
 
 /// Room for one packet, to be filled through `DerefMut`.
@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut};
 /// Its content is whatever earlier packets left there. Nobody sees it before
 /// [`commit`](Self::commit); dropping it, also by `?` or a panic, publishes nothing.
 pub struct Reserved<'a, T: Packet> {
-    blank: Blank<Draft<'a, Sender>, T>,
+    blank: Uninit<WriteClaim<'a, Sender>, T>,
 }
 
 impl<'a, T: Packet> Reserved<'a, T>
@@ -23,14 +23,14 @@ where
     pub(crate) fn claim(
         sender: &'a mut Sender,
         type_index: u16,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<Self, SendError> {
         sender.begin()?;
         let len = T::FLAT_LEN.unwrap_or(usize::MAX);
-        sender.claim(len, patience)?;
+        sender.claim(len, timeout)?;
         // A type any of whose bits are values has no pointers, so its length is known and was
         // claimed.
-        match Blank::new(Draft::new(sender, len, type_index)) {
+        match Uninit::new(WriteClaim::new(sender, len, type_index)) {
             Some(blank) => Ok(Self { blank }),
             None => Err(SendError::TooLarge { needed: len, limit: 0 }),
         }
@@ -69,7 +69,7 @@ where
 /// Their content is whatever earlier packets left there. Nobody sees it before
 /// [`commit`](Self::commit); dropping it publishes nothing.
 pub struct ReservedTail<'a, H: Packet, E: Packet> {
-    blank: BlankTail<Draft<'a, Sender>, H, E>,
+    blank: UninitTail<WriteClaim<'a, Sender>, H, E>,
 }
 
 impl<'a, H: Packet, E: Packet> ReservedTail<'a, H, E>
@@ -81,12 +81,12 @@ where
         sender: &'a mut Sender,
         type_index: u16,
         count: usize,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<Self, SendError> {
         sender.begin()?;
         let len = tail_len_or_most::<H, E>(count);
-        sender.claim(len, patience)?;
-        match BlankTail::new(Draft::new(sender, len, type_index), count) {
+        sender.claim(len, timeout)?;
+        match UninitTail::new(WriteClaim::new(sender, len, type_index), count) {
             Some(blank) => Ok(Self { blank }),
             None => Err(SendError::TooLarge { needed: len, limit: 0 }),
         }

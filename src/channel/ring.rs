@@ -1,14 +1,14 @@
 //! A ring by its name: opening it, and what it gives.
 
-use super::any::{MixedPublisher, MixedSubscriber};
+use super::any::{AnyPublisher, AnySubscriber};
 use super::endpoint;
 use super::join::{self, Types};
 use super::publisher::Publisher;
 use super::subscriber::Subscriber;
-use super::untyped::Letting;
+use super::untyped::AckMode;
 use crate::error::OpenError;
 use crate::packet::{Fingerprint, Packet, TypeInfo};
-use crate::ring::state::Closing;
+use crate::ring::state::RingState;
 use crate::segment::Segment;
 use crate::segment::name::Name;
 use crate::segment::settings::{Claims, Overflow, Parking, Settings};
@@ -127,8 +127,8 @@ impl Ring {
     /// As [`subscriber`](Self::subscriber), and [`NameTaken`](OpenError::NameTaken),
     /// [`BadName`](OpenError::BadName).
     pub fn durable<T: Packet>(&self, name: &str) -> Result<Subscriber<T>, OpenError> {
-        let (types, letting) = (Types::One(&T::TYPE), Letting::DropUnlessPanicking);
-        let (receiver, index) = join::durable(&self.segment, &types, name, letting, self.wait)?;
+        let (types, ack_mode) = (Types::One(&T::TYPE), AckMode::DropUnlessPanicking);
+        let (receiver, index) = join::durable(&self.segment, &types, name, ack_mode, self.wait)?;
         Ok(Subscriber::new(receiver, index))
     }
 
@@ -147,18 +147,15 @@ impl Ring {
     /// # Errors
     ///
     /// As [`publisher`](Self::publisher), but for the type.
-    pub fn mixed_publisher(&self) -> Result<MixedPublisher, OpenError> {
+    pub fn any_publisher(&self) -> Result<AnyPublisher, OpenError> {
         let (sender, _) = join::publisher(&self.segment, &Types::Any, self.wait)?;
-        Ok(MixedPublisher::new(sender))
+        Ok(AnyPublisher::new(sender))
     }
 
     /// The same, if so many entries are left to others.
-    pub(crate) fn mixed_publisher_beside(
-        &self,
-        others: usize,
-    ) -> Result<MixedPublisher, OpenError> {
+    pub(crate) fn any_publisher_leaving(&self, others: usize) -> Result<AnyPublisher, OpenError> {
         let (sender, _) = join::publisher_beside(&self.segment, &Types::Any, self.wait, others)?;
-        Ok(MixedPublisher::new(sender))
+        Ok(AnyPublisher::new(sender))
     }
 
     /// Joins as a subscriber to packets of several types.
@@ -166,9 +163,9 @@ impl Ring {
     /// # Errors
     ///
     /// As [`subscriber`](Self::subscriber), but for the type.
-    pub fn mixed_subscriber(&self) -> Result<MixedSubscriber, OpenError> {
+    pub fn any_subscriber(&self) -> Result<AnySubscriber, OpenError> {
         let (receiver, _) = join::subscriber(&self.segment, &Types::Any, None, self.wait)?;
-        Ok(MixedSubscriber::new(receiver))
+        Ok(AnySubscriber::new(receiver))
     }
 
     /// Joins as a durable subscriber to packets of several types: see [`durable`](Self::durable).
@@ -176,17 +173,17 @@ impl Ring {
     /// # Errors
     ///
     /// As [`durable`](Self::durable), but for the type.
-    pub fn mixed_durable(&self, name: &str) -> Result<MixedSubscriber, OpenError> {
-        let (types, letting) = (Types::Any, Letting::DropUnlessPanicking);
-        let (receiver, _) = join::durable(&self.segment, &types, name, letting, self.wait)?;
-        Ok(MixedSubscriber::new(receiver))
+    pub fn any_durable(&self, name: &str) -> Result<AnySubscriber, OpenError> {
+        let (types, ack_mode) = (Types::Any, AckMode::DropUnlessPanicking);
+        let (receiver, _) = join::durable(&self.segment, &types, name, ack_mode, self.wait)?;
+        Ok(AnySubscriber::new(receiver))
     }
 
-    /// The same for one to whom a packet comes again until it is done with (`Letting::Done`).
-    pub(crate) fn mixed_acknowledged(&self, name: &str) -> Result<MixedSubscriber, OpenError> {
+    /// The same for one to whom a packet comes again until it is done with (`AckMode::Done`).
+    pub(crate) fn any_acknowledged(&self, name: &str) -> Result<AnySubscriber, OpenError> {
         let types = Types::Any;
-        let (receiver, _) = join::durable(&self.segment, &types, name, Letting::Done, self.wait)?;
-        Ok(MixedSubscriber::new(receiver))
+        let (receiver, _) = join::durable(&self.segment, &types, name, AckMode::Done, self.wait)?;
+        Ok(AnySubscriber::new(receiver))
     }
 
     /// Has it take letters of these types alone from here on; of any, if there are none.
@@ -203,8 +200,8 @@ impl Ring {
     /// [`System`](OpenError::System).
     pub fn close(&self) -> Result<(), OpenError> {
         let _control = self.segment.lock()?;
-        Closing::Closed.set(&self.segment.memory());
-        endpoint::wake_everyone(&self.segment);
+        RingState::Closed.set(&self.segment.memory());
+        endpoint::wake_both_sides(&self.segment);
         Ok(())
     }
 
@@ -214,11 +211,11 @@ impl Ring {
     pub(crate) fn discard(&self) -> Result<(), OpenError> {
         {
             let control = self.segment.lock()?;
-            Closing::Closed.set(&self.segment.memory());
+            RingState::Closed.set(&self.segment.memory());
             join::forget_durable(&control, &self.segment);
             self.segment.give_name_up(&control)?;
         }
-        endpoint::wake_everyone(&self.segment);
+        endpoint::wake_both_sides(&self.segment);
         Ok(())
     }
 
@@ -290,7 +287,7 @@ pub struct RingBuilder {
     max_subscribers: Option<usize>,
     stays_open: Option<bool>,
     wait: Option<Wait>,
-    patience: Option<Duration>,
+    open_timeout: Option<Duration>,
     /// What is not chosen, if the ring is made; and what no user chooses, which must be so.
     default: Settings,
 }
@@ -303,13 +300,13 @@ impl RingBuilder {
     }
 
     /// Makes it a ring of letters: a cluster's, whose packets say more than their type.
-    pub(crate) fn letters(self) -> Self {
-        self.or_else(|default| default.letters = true)
+    pub(crate) fn tagged_slots(self) -> Self {
+        self.or_else(|default| default.tagged_slots = true)
     }
 
     /// Makes it a work queue: each packet is taken by one member.
-    pub(crate) fn grouped(self) -> Self {
-        self.or_else(|default| default.grouped = true)
+    pub(crate) fn queue(self) -> Self {
+        self.or_else(|default| default.queue = true)
     }
 
     /// Bytes of the ring: a power of two from 1 KiB to 4 GiB, by default 1 MiB. A packet takes 16 bytes more than
@@ -375,8 +372,8 @@ impl RingBuilder {
     /// How long opening, joining and closing may wait for another process that is just opening,
     /// joining or leaving: microseconds, unless it was stopped there (by SIGSTOP or a debugger).
     /// After it they give up with [`Busy`](OpenError::Busy). By default they wait for ever.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = Some(patience);
+    pub fn open_timeout(mut self, timeout: Duration) -> Self {
+        self.open_timeout = Some(timeout);
         self
     }
 
@@ -393,7 +390,7 @@ impl RingBuilder {
 
     /// The same, by a name of any kind.
     pub(crate) fn open_named(self, name: &Name) -> Result<Ring, OpenError> {
-        let segment = Segment::open(name, &self.settings(), self.patience)?;
+        let segment = Segment::open(name, &self.settings(), self.open_timeout)?;
         self.finish(segment)
     }
 
@@ -408,7 +405,7 @@ impl RingBuilder {
 
     /// The same, by a name of any kind.
     pub(crate) fn attach_named(self, name: &Name) -> Result<Ring, OpenError> {
-        let segment = Segment::attach(name, self.patience)?;
+        let segment = Segment::attach(name, self.open_timeout)?;
         self.finish(segment)
     }
 
@@ -466,9 +463,9 @@ impl RingBuilder {
         same(name, "max_subscribers", self.max_subscribers, found.max_subscribers)?;
         same(name, "stays_open", self.stays_open, found.stays_open)?;
         same(name, "wait", self.parking(), found.parking)?;
-        same(name, "desks", Some(self.default.desks), found.desks)?;
-        same(name, "letters", Some(self.default.letters), found.letters)?;
-        same(name, "grouped", Some(self.default.grouped), found.grouped)
+        same(name, "worker slots", Some(self.default.worker_slots), found.worker_slots)?;
+        same(name, "letters", Some(self.default.tagged_slots), found.tagged_slots)?;
+        same(name, "grouped", Some(self.default.queue), found.queue)
     }
 }
 

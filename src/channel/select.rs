@@ -5,8 +5,8 @@
 //! none, and finds out within a bounded sleep who of the others died. It takes nothing: what it
 //! found is what the next receive gets.
 
-use super::endpoint::Patience;
-use crate::segment::layout::Bell;
+use super::endpoint::Timeout;
+use crate::segment::layout::EventCount;
 use crate::sys::futex;
 use crate::wait::{self, Deadline, IDLE, PENDING, Wait};
 use std::cell::Cell;
@@ -26,10 +26,10 @@ pub(crate) trait Waitable {
     fn is_ready(&self) -> bool;
 
     /// What is rung for it.
-    fn bell(&self) -> &Bell;
+    fn event_count(&self) -> &EventCount;
 
     /// What else is rung for it, where one bell is not all.
-    fn other_bell(&self) -> Option<&Bell> {
+    fn other_event_count(&self) -> Option<&EventCount> {
         None
     }
 
@@ -39,7 +39,7 @@ pub(crate) trait Waitable {
 
     /// After a sleep in which nothing came: asks the kernel who lives, and clears away what must
     /// be.
-    fn ask_locks(&mut self);
+    fn reap_dead(&mut self);
 
     /// How it waits: one that spins has all of them spin.
     fn wait(&self) -> Wait {
@@ -100,7 +100,7 @@ const POLL: Duration = Duration::from_millis(1);
 /// ```
 pub fn select(list: &mut [&mut dyn Selectable]) -> usize {
     loop {
-        if let Some(index) = wait_for_any(list, Patience::Endless) {
+        if let Some(index) = wait_for_any(list, Timeout::Never) {
             return index;
         }
     }
@@ -108,22 +108,22 @@ pub fn select(list: &mut [&mut dyn Selectable]) -> usize {
 
 /// The index of the first of the list that has something now: see [`select`].
 pub fn try_select(list: &mut [&mut dyn Selectable]) -> Option<usize> {
-    wait_for_any(list, Patience::None)
+    wait_for_any(list, Timeout::Zero)
 }
 
 /// The index of the first of the list that has something in time: see [`select`].
 pub fn select_timeout(list: &mut [&mut dyn Selectable], timeout: Duration) -> Option<usize> {
-    wait_for_any(list, Patience::For(timeout))
+    wait_for_any(list, Timeout::After(timeout))
 }
 
-fn wait_for_any(list: &mut [&mut dyn Selectable], patience: Patience) -> Option<usize> {
+fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<usize> {
     if let Some(index) = find(list) {
         return Some(index);
     }
-    if matches!(patience, Patience::None) {
+    if matches!(timeout, Timeout::Zero) {
         return None;
     }
-    let deadline = patience.deadline();
+    let deadline = timeout.deadline();
     let budget = list.iter_mut().map(|one| one.selectee().0.wait().spin).min();
     spin(list, deadline.cut(budget.unwrap_or_default().min(PENDING)));
     loop {
@@ -133,12 +133,12 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], patience: Patience) -> Option<
         if deadline.has_passed() {
             return None;
         }
-        pause(list, deadline);
+        park(list, deadline);
         if let Some(index) = find(list) {
             return Some(index);
         }
         for one in list.iter_mut() {
-            one.selectee().0.ask_locks();
+            one.selectee().0.reap_dead();
         }
     }
 }
@@ -163,13 +163,15 @@ fn spin(list: &mut [&mut dyn Selectable], bound: Duration) {
     }
 }
 
-fn pause(list: &mut [&mut dyn Selectable], deadline: Deadline) {
+fn park(list: &mut [&mut dyn Selectable], deadline: Deadline) {
     if list.iter_mut().any(|one| one.selectee().0.wait().only_spins()) {
         return spin(list, deadline.cut(PENDING));
     }
     let list: Vec<&dyn Waitable> = list.iter_mut().map(|one| &*one.selectee().0).collect();
-    let bells = list.iter().flat_map(|one| std::iter::once(one.bell()).chain(one.other_bell()));
-    let (words, is_sure) = wait::announce_on_all(bells);
+    let event_counts = list
+        .iter()
+        .flat_map(|one| std::iter::once(one.event_count()).chain(one.other_event_count()));
+    let (words, is_sure) = wait::register_waiter_on_all(event_counts);
     // The second look, after the announcements.
     if list.iter().any(|one| one.is_ready()) {
         return;

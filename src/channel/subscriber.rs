@@ -1,16 +1,16 @@
 //! The typed subscriber.
 
-use super::endpoint::Patience;
+use super::endpoint::Timeout;
 use super::error::RecvError;
 use super::join::{self, Types};
 use super::received::{Batch, Copied, Info, Received};
 use super::select::{Selectable, Selectee};
 use super::untyped::Receiver;
 use crate::error::OpenError;
-use crate::packet::guard::{self, Opened, OpenedMany};
+use crate::packet::guard::{self, Validated, ValidatedBatch};
 use crate::packet::{self, Packet, Unpack};
-use crate::ring::buffer::{Steady, SteadyMany};
-use crate::ring::guard::{Hand, Hands, Holder};
+use crate::ring::buffer::{StableBatch, StableBytes};
+use crate::ring::guard::{BatchGuard, ReadEndpoint, ReadGuard};
 use crate::ring::reader::Taken;
 use crate::ring::slot::Descriptor;
 use crate::wait::Wait;
@@ -51,7 +51,7 @@ impl<T: Packet> Subscriber<T> {
     /// [`Corrupt`](RecvError::Corrupt), [`TypeMismatch`](RecvError::TypeMismatch).
     #[inline]
     pub fn recv(&mut self) -> Result<Received<'_, T>, RecvError> {
-        self.receive(Patience::Endless)
+        self.receive(Timeout::Never)
     }
 
     /// The next packet, or [`Empty`](RecvError::Empty).
@@ -61,7 +61,7 @@ impl<T: Packet> Subscriber<T> {
     /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
     #[inline]
     pub fn try_recv(&mut self) -> Result<Received<'_, T>, RecvError> {
-        self.receive(Patience::None)
+        self.receive(Timeout::Zero)
     }
 
     /// The next packet, if it comes in time.
@@ -71,7 +71,7 @@ impl<T: Packet> Subscriber<T> {
     /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
     #[inline]
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Received<'_, T>, RecvError> {
-        self.receive(Patience::For(timeout))
+        self.receive(Timeout::After(timeout))
     }
 
     /// All packets that are there, one at least and 256 at most: checked up front, released
@@ -84,7 +84,7 @@ impl<T: Packet> Subscriber<T> {
     /// As [`recv`](Self::recv).
     #[inline]
     pub fn drain(&mut self) -> Result<Batch<'_, T>, RecvError> {
-        self.receive_batch(Patience::Endless)
+        self.receive_batch(Timeout::Never)
     }
 
     /// All packets that are there, or [`Empty`](RecvError::Empty): see [`drain`](Self::drain).
@@ -94,7 +94,7 @@ impl<T: Packet> Subscriber<T> {
     /// As [`try_recv`](Self::try_recv).
     #[inline]
     pub fn try_drain(&mut self) -> Result<Batch<'_, T>, RecvError> {
-        self.receive_batch(Patience::None)
+        self.receive_batch(Timeout::Zero)
     }
 
     /// All packets that are there, if one comes in time: see [`drain`](Self::drain).
@@ -104,7 +104,7 @@ impl<T: Packet> Subscriber<T> {
     /// As [`recv_timeout`](Self::recv_timeout).
     #[inline]
     pub fn drain_timeout(&mut self, timeout: Duration) -> Result<Batch<'_, T>, RecvError> {
-        self.receive_batch(Patience::For(timeout))
+        self.receive_batch(Timeout::After(timeout))
     }
 
     /// The next packet that fits; those before it are released. Waits for it.
@@ -125,7 +125,7 @@ impl<T: Packet> Subscriber<T> {
         &mut self,
         fits: impl FnMut(&T::Archived) -> bool,
     ) -> Result<Received<'_, T>, RecvError> {
-        self.receive_where(Patience::Endless, fits)
+        self.receive_where(Timeout::Never, fits)
     }
 
     /// The next packet that fits, of those that are there: see [`recv_where`](Self::recv_where).
@@ -137,7 +137,7 @@ impl<T: Packet> Subscriber<T> {
         &mut self,
         fits: impl FnMut(&T::Archived) -> bool,
     ) -> Result<Received<'_, T>, RecvError> {
-        self.receive_where(Patience::None, fits)
+        self.receive_where(Timeout::Zero, fits)
     }
 
     /// The next packet that fits, if it comes in time, counted from the call: see
@@ -151,7 +151,7 @@ impl<T: Packet> Subscriber<T> {
         timeout: Duration,
         fits: impl FnMut(&T::Archived) -> bool,
     ) -> Result<Received<'_, T>, RecvError> {
-        self.receive_where(Patience::For(timeout), fits)
+        self.receive_where(Timeout::After(timeout), fits)
     }
 
     /// The next packet, copied out of the ring before it is checked. Waits for it.
@@ -164,7 +164,7 @@ impl<T: Packet> Subscriber<T> {
     ///
     /// As [`recv`](Self::recv).
     pub fn recv_copied(&mut self) -> Result<Copied<'_, T>, RecvError> {
-        self.receive_copied(Patience::Endless)
+        self.receive_copied(Timeout::Never)
     }
 
     /// The next packet, copied, or [`Empty`](RecvError::Empty): see
@@ -174,7 +174,7 @@ impl<T: Packet> Subscriber<T> {
     ///
     /// As [`try_recv`](Self::try_recv).
     pub fn try_recv_copied(&mut self) -> Result<Copied<'_, T>, RecvError> {
-        self.receive_copied(Patience::None)
+        self.receive_copied(Timeout::Zero)
     }
 
     /// The next packet, copied, if it comes in time: see [`recv_copied`](Self::recv_copied).
@@ -183,7 +183,7 @@ impl<T: Packet> Subscriber<T> {
     ///
     /// As [`recv_timeout`](Self::recv_timeout).
     pub fn recv_copied_timeout(&mut self, timeout: Duration) -> Result<Copied<'_, T>, RecvError> {
-        self.receive_copied(Patience::For(timeout))
+        self.receive_copied(Timeout::After(timeout))
     }
 
     /// The packets as owned values, until the ring is closed or its last publisher has left. Waits
@@ -247,16 +247,16 @@ impl<T: Packet> Subscriber<T> {
     }
 
     #[inline]
-    fn receive(&mut self, patience: Patience) -> Result<Received<'_, T>, RecvError> {
-        match self.receiver.take_ready(patience) {
+    fn receive(&mut self, timeout: Timeout) -> Result<Received<'_, T>, RecvError> {
+        match self.receiver.take_fast(timeout) {
             Some(taken) => self.open(taken),
-            None => self.wait_and_receive(patience),
+            None => self.wait_and_receive(timeout),
         }
     }
 
     #[inline(never)]
-    fn wait_and_receive(&mut self, patience: Patience) -> Result<Received<'_, T>, RecvError> {
-        let taken = self.receiver.wait_and_take(patience)?;
+    fn wait_and_receive(&mut self, timeout: Timeout) -> Result<Received<'_, T>, RecvError> {
+        let taken = self.receiver.take_or_wait(timeout)?;
         self.open(taken)
     }
 
@@ -265,7 +265,7 @@ impl<T: Packet> Subscriber<T> {
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }
-        match Opened::open(Hand::new(&mut self.receiver, taken)) {
+        match Validated::open(ReadGuard::new(&mut self.receiver, taken)) {
             Ok(opened) => Ok(Received { opened }),
             Err((hand, _)) => Err(corrupt::<T>(hand)),
         }
@@ -273,17 +273,17 @@ impl<T: Packet> Subscriber<T> {
 
     fn receive_where(
         &mut self,
-        patience: Patience,
+        timeout: Timeout,
         mut fits: impl FnMut(&T::Archived) -> bool,
     ) -> Result<Received<'_, T>, RecvError> {
-        let deadline = patience.deadline();
+        let deadline = timeout.deadline();
         // Of those that are there: not those that come meanwhile.
         let end = self.receiver.tail();
         loop {
-            let taken = self.receiver.take(patience.left(deadline))?;
+            let taken = self.receiver.take(timeout.left(deadline))?;
             let is_own = taken.descriptor.type_index() == self.type_index;
             // In hand while `fits` looks at it, which may panic; released if it does not fit.
-            let hand = Hand::new(&mut self.receiver, taken);
+            let hand = ReadGuard::new(&mut self.receiver, taken);
             let archived = packet::validate::<T>(hand.bytes());
             // One that is not sound is returned, too: `open` says what is wrong with it.
             if !is_own || archived.map_or(true, &mut fits) {
@@ -291,42 +291,42 @@ impl<T: Packet> Subscriber<T> {
                 return self.open(taken);
             }
             drop(hand);
-            match patience {
-                Patience::None if self.receiver.reader.position() >= end => {
+            match timeout {
+                Timeout::Zero if self.receiver.reader.position() >= end => {
                     let is_over = self.receiver.is_over();
                     return Err(if is_over { RecvError::Closed } else { RecvError::Empty });
                 }
-                Patience::For(_) if deadline.has_passed() => return Err(RecvError::Timeout),
+                Timeout::After(_) if deadline.has_passed() => return Err(RecvError::Timeout),
                 _ => {}
             }
         }
     }
 
-    fn receive_batch(&mut self, patience: Patience) -> Result<Batch<'_, T>, RecvError> {
+    fn receive_batch(&mut self, timeout: Timeout) -> Result<Batch<'_, T>, RecvError> {
         let own = self.type_index;
         let wanted = |descriptor: &Descriptor| descriptor.type_index() == own;
-        let first = self.receiver.take_batch(patience, wanted)?;
+        let first = self.receiver.take_batch(timeout, wanted)?;
         if !wanted(&first.descriptor) {
             self.receiver.reader.keep_of_batch(1);
             return Err(self.mismatch(first));
         }
-        match OpenedMany::open(Hands::new(&mut self.receiver)) {
+        match ValidatedBatch::open(BatchGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Batch { opened }),
             Err(mut hands) => {
                 hands.keep(1);
-                Err(explained::<T>(hands.holder(), &first))
+                Err(explained::<T>(hands.endpoint(), &first))
             }
         }
     }
 
-    fn receive_copied(&mut self, patience: Patience) -> Result<Copied<'_, T>, RecvError> {
-        let taken = self.receiver.take(patience)?;
+    fn receive_copied(&mut self, timeout: Timeout) -> Result<Copied<'_, T>, RecvError> {
+        let taken = self.receiver.take(timeout)?;
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }
         let info = Info::of(&self.receiver, &taken);
         self.receiver.copy_out(&taken);
-        match Opened::open(guard::Copied::new(&self.receiver.copy)) {
+        match Validated::open(guard::Copied::new(&self.receiver.copy)) {
             Ok(opened) => Ok(Copied::new(opened, info)),
             Err((_, _)) => {
                 let what = packet::explain::<T>(&self.receiver.copy);
@@ -339,7 +339,7 @@ impl<T: Packet> Subscriber<T> {
     fn mismatch(&mut self, taken: Taken) -> RecvError {
         let segment = &self.receiver.endpoint.segment;
         let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
-        self.receiver.let_go();
+        self.receiver.release();
         RecvError::TypeMismatch(Box::new(types))
     }
 }
@@ -347,8 +347,8 @@ impl<T: Packet> Subscriber<T> {
 /// Says what is wrong with a packet, and lets go of it.
 #[cold]
 #[inline(never)]
-fn corrupt<T: Packet>(hand: Hand<'_, Receiver>) -> RecvError {
-    explained::<T>(hand.holder(), hand.taken())
+fn corrupt<T: Packet>(hand: ReadGuard<'_, Receiver>) -> RecvError {
+    explained::<T>(hand.endpoint(), hand.taken())
 }
 
 fn explained<T: Packet>(receiver: &Receiver, taken: &Taken) -> RecvError {

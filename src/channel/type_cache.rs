@@ -2,8 +2,8 @@
 //!
 //! A type that is known costs a look at a short list; the first packet of one takes the control lock.
 
-use super::endpoint::Patience;
-use super::error::{Mismatch, SendError, WaitingFor};
+use super::endpoint::Timeout;
+use super::error::{SendError, TypeMismatch, WaitingFor};
 use super::join;
 use super::untyped::Sender;
 use crate::error::OpenError;
@@ -24,12 +24,12 @@ impl Carried {
     pub(crate) fn index_of<T: Packet>(
         &mut self,
         sender: &Sender,
-        patience: Patience,
-    ) -> Result<(u16, Patience), SendError> {
+        timeout: Timeout,
+    ) -> Result<(u16, Timeout), SendError> {
         let fingerprint = const { T::TYPE.fingerprint };
         match self.last {
-            Some((known, index)) if known == fingerprint => Ok((index, patience)),
-            _ => self.look_up(sender, &T::TYPE, patience),
+            Some((known, index)) if known == fingerprint => Ok((index, timeout)),
+            _ => self.look_up(sender, &T::TYPE, timeout),
         }
     }
 
@@ -38,14 +38,14 @@ impl Carried {
         &mut self,
         sender: &Sender,
         info: &TypeInfo,
-        patience: Patience,
-    ) -> Result<(u16, Patience), SendError> {
+        timeout: Timeout,
+    ) -> Result<(u16, Timeout), SendError> {
         match self.known.iter().find(|(known, _)| *known == info.fingerprint) {
             Some(&found) => {
                 self.last = Some(found);
-                Ok((found.1, patience))
+                Ok((found.1, timeout))
             }
-            None => self.enter(&sender.endpoint.segment, info, patience),
+            None => self.enter(&sender.endpoint.segment, info, timeout),
         }
     }
 
@@ -54,10 +54,10 @@ impl Carried {
         &mut self,
         sender: &Sender,
         info: &TypeInfo,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<(), SendError> {
         if self.known.iter().all(|(known, _)| *known != info.fingerprint) {
-            self.enter(&sender.endpoint.segment, info, patience)?;
+            self.enter(&sender.endpoint.segment, info, timeout)?;
         }
         Ok(())
     }
@@ -67,26 +67,26 @@ impl Carried {
         &mut self,
         segment: &Segment,
         info: &TypeInfo,
-        patience: Patience,
-    ) -> Result<(u16, Patience), SendError> {
-        let deadline = patience.deadline();
-        let control = lock(segment, patience)?;
+        timeout: Timeout,
+    ) -> Result<(u16, Timeout), SendError> {
+        let deadline = timeout.deadline();
+        let control = lock(segment, timeout)?;
         let index = join::register(&control, segment, info).map_err(entering)?;
         self.known.push((info.fingerprint, index));
-        Ok((index, patience.left(deadline)))
+        Ok((index, timeout.left(deadline)))
     }
 }
 
-fn lock(segment: &Segment, patience: Patience) -> Result<Control<'_>, SendError> {
+fn lock(segment: &Segment, timeout: Timeout) -> Result<Control<'_>, SendError> {
     let waiting_for = || WaitingFor::Joining { pid: segment.lock_holder() };
-    match patience {
-        Patience::None => {
+    match timeout {
+        Timeout::Zero => {
             segment.try_lock().ok_or_else(|| SendError::Full { waiting_for: waiting_for() })
         }
-        Patience::For(timeout) => segment
+        Timeout::After(timeout) => segment
             .lock_within(timeout)
             .ok_or_else(|| SendError::Timeout { waiting_for: waiting_for() }),
-        Patience::Endless => segment.lock().map_err(entering),
+        Timeout::Never => segment.lock().map_err(entering),
     }
 }
 
@@ -95,7 +95,7 @@ fn entering(error: OpenError) -> SendError {
         OpenError::TooManyTypes { limit } => SendError::TooManyTypes { limit },
         OpenError::TypeMismatch { expected, found } => {
             // The ring's view: what was expected there is what was found there.
-            SendError::TypeRefused(Box::new(Mismatch { expected: found, found: expected }))
+            SendError::TypeRefused(Box::new(TypeMismatch { expected: found, found: expected }))
         }
         OpenError::System { source, .. } => SendError::System(source),
         other => SendError::System(std::io::Error::other(other)),

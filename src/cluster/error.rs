@@ -5,7 +5,7 @@
 
 use super::events::BadName;
 use super::names::WorkerId;
-use crate::channel::{Mismatch, SendError, WaitingFor};
+use crate::channel::{SendError, TypeMismatch, WaitingFor};
 use crate::error::OpenError;
 use crate::packet::Unserializable;
 use std::error::Error;
@@ -77,7 +77,7 @@ pub enum SendToError {
         pid: u32,
     },
     /// The inbox takes packets of other types.
-    TypeRefused(Box<Mismatch>),
+    TypeRefused(Box<TypeMismatch>),
     /// The inbox was closed.
     Closed,
     /// The packet does not fit, ever: make the inbox larger or the packet smaller.
@@ -226,7 +226,7 @@ pub enum RunError {
         /// The event.
         event: String,
         /// Both types.
-        types: Box<Mismatch>,
+        types: Box<TypeMismatch>,
     },
     /// Somebody is to listen for events of this name, and none can have it: no handler was added.
     BadName {
@@ -253,7 +253,7 @@ impl fmt::Display for JoinError {
         match self {
             Self::NameTaken { name, pid } => write!(
                 f,
-                "process {pid} lives and is the worker {name:?}: end it, or join by another name"
+                "process {pid} is_alive and is the worker {name:?}: end it, or join by another name"
             ),
             Self::BadName { name, reason } => {
                 write!(f, "{name:?} cannot be a name here: {reason}")
@@ -276,7 +276,7 @@ impl fmt::Display for WaitError {
             ),
             Self::NoInbox { who } => write!(
                 f,
-                "worker {who} lives and opened no inbox in time: call Worker::inbox there, or wait longer"
+                "worker {who} is_alive and opened no inbox in time: call Worker::inbox there, or wait longer"
             ),
         }
     }
@@ -290,7 +290,7 @@ impl fmt::Display for SendToError {
             }
             Self::NoInbox { who } => write!(
                 f,
-                "worker {who} lives and has no inbox yet: wait with Worker::wait_for_inbox_timeout; if it never has one, call Worker::inbox there"
+                "worker {who} is_alive and has no inbox yet: wait with Worker::wait_for_inbox_timeout; if it never has one, call Worker::inbox there"
             ),
             Self::Dead { who, pid } => write!(
                 f,

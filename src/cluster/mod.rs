@@ -25,10 +25,11 @@ mod service;
 mod topic;
 mod worker;
 
+pub use crate::channel::{Delivery, QueueConsumer};
 pub use directory::{Watch, WorkerChange, WorkerInfo, WorkerState};
 pub use error::{CallError, EmitError, JoinError, ReplyError, RunError, SendToError, WaitError};
 pub use events::{Context, Events, HandlerId};
-pub use inbox::{Inbox, Letter};
+pub use inbox::{Inbox, Message};
 pub use names::{Addressee, WorkerId};
 pub use service::{Call, Client, Deferred, Replier, Reply, Request, Service};
 pub use topic::TopicBuilder;

@@ -2,7 +2,7 @@
 
 use crate::error::OpenError;
 use crate::segment::name::Name;
-use crate::segment::settings::MOST_ENTRIES;
+use crate::segment::settings::MAX_ENTRIES;
 use std::fmt;
 
 /// A worker's number in its cluster: small, and the same after a restart under the same name.
@@ -17,11 +17,11 @@ impl fmt::Display for WorkerId {
 
 /// Who sent a letter: a worker's number, and below it the last bits of its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Signature(pub(crate) u16);
+pub(crate) struct SenderTag(pub(crate) u16);
 
-impl Signature {
+impl SenderTag {
     /// Bits of the generation: what the largest number leaves.
-    const GENERATION: u32 = u16::BITS - (MOST_ENTRIES - 1).ilog2() - 1;
+    const GENERATION: u32 = u16::BITS - (MAX_ENTRIES - 1).ilog2() - 1;
 
     /// That of a worker.
     pub(crate) fn of(id: WorkerId, generation: u64) -> Self {
@@ -194,16 +194,16 @@ mod tests {
 
     #[test]
     fn a_signature_has_any_number_and_six_bits_of_the_generation() {
-        for id in [0, 1, 127, MOST_ENTRIES as u16 - 1].map(WorkerId) {
+        for id in [0, 1, 127, MAX_ENTRIES as u16 - 1].map(WorkerId) {
             for generation in [0, 1, 63] {
-                let signature = Signature::of(id, generation);
-                assert_eq!(signature.id(), id);
-                assert_eq!(signature, Signature::of(id, generation + 64));
-                assert_ne!(signature, Signature::of(id, generation + 1));
-                assert_ne!(signature, Signature::of(WorkerId(id.0 ^ 1), generation));
+                let sender_tag = SenderTag::of(id, generation);
+                assert_eq!(sender_tag.id(), id);
+                assert_eq!(sender_tag, SenderTag::of(id, generation + 64));
+                assert_ne!(sender_tag, SenderTag::of(id, generation + 1));
+                assert_ne!(sender_tag, SenderTag::of(WorkerId(id.0 ^ 1), generation));
             }
         }
-        assert_eq!(Signature(u16::MAX).id(), WorkerId(MOST_ENTRIES as u16 - 1));
+        assert_eq!(SenderTag(u16::MAX).id(), WorkerId(MAX_ENTRIES as u16 - 1));
     }
 
     #[test]

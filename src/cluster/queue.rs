@@ -1,14 +1,14 @@
 //! Work queues by name: rings under the cluster's name, made on demand by either side.
 //!
-//! What members guarantee is said at [`Member`]. A queue with packets in it is kept when everybody has
+//! What members guarantee is said at [`QueueConsumer`]. A queue with packets in it is kept when everybody has
 //! left, for whoever comes next; one in which all is done goes with the last.
 
 use super::names::Object;
 use super::worker::Worker;
-use crate::channel::{Member, Publisher, Ring, RingBuilder};
+use crate::channel::{Publisher, QueueConsumer, Ring, RingBuilder};
 use crate::error::OpenError;
 use crate::packet::Packet;
-use crate::segment::settings::MOST_ENTRIES;
+use crate::segment::settings::MAX_ENTRIES;
 
 impl Worker {
     /// Joins a work queue as a member, making it if it is not there: each packet is taken by one of
@@ -16,23 +16,24 @@ impl Worker {
     ///
     /// ```
     /// # let cluster = format!("queue-{}", std::process::id());
-    /// use packetring::{Taken, Worker};
+    /// use packetring::Worker;
+    /// use packetring::cluster::Delivery;
     ///
     /// let worker = Worker::join(&cluster, "encoder-1")?;
-    /// let mut jobs = worker.group_publisher::<u64>("encoders")?;
+    /// let mut jobs = worker.queue_publisher::<u64>("encoders")?;
     /// jobs.send(&7)?;
-    /// let mut encoders = worker.group::<u64>("encoders")?;
+    /// let mut encoders = worker.queue::<u64>("encoders")?;
     /// let job = encoders.recv()?;
     /// assert_eq!(*job, 7);
-    /// Taken::done(job);
+    /// Delivery::ack(job);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
     /// As [`Ring::open`] and [`Ring::subscriber`].
-    pub fn group<T: Packet>(&self, name: &str) -> Result<Member<T>, OpenError> {
-        self.queue(name)?.member()
+    pub fn queue<T: Packet>(&self, name: &str) -> Result<QueueConsumer<T>, OpenError> {
+        self.queue_ring(name)?.member()
     }
 
     /// Publishes to a work queue, making it if it is not there. What is published waits for members.
@@ -41,17 +42,17 @@ impl Worker {
     /// # Errors
     ///
     /// As [`Ring::open`] and [`Ring::publisher`].
-    pub fn group_publisher<T: Packet>(&self, name: &str) -> Result<Publisher<T>, OpenError> {
-        self.queue(name)?.publisher()
+    pub fn queue_publisher<T: Packet>(&self, name: &str) -> Result<Publisher<T>, OpenError> {
+        self.queue_ring(name)?.publisher()
     }
 
-    fn queue(&self, name: &str) -> Result<Ring, OpenError> {
-        let entries = self.directory.desks();
-        let settings = RingBuilder::default().grouped().or_else(|default| {
+    fn queue_ring(&self, name: &str) -> Result<Ring, OpenError> {
+        let entries = self.directory.worker_slots();
+        let settings = RingBuilder::default().queue().or_else(|default| {
             default.stays_open = true;
             default.max_publishers = entries;
             // The first is the group's own. One that retries moves to another.
-            default.max_subscribers = (entries * 2).min(MOST_ENTRIES);
+            default.max_subscribers = (entries * 2).min(MAX_ENTRIES);
         });
         self.open(Object::Queue(name), settings)
     }

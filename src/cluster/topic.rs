@@ -113,7 +113,7 @@ impl TopicBuilder<'_> {
     }
 
     fn open(self) -> Result<Ring, OpenError> {
-        let entries = self.worker.directory.desks();
+        let entries = self.worker.directory.worker_slots();
         let settings = self.settings.or_else(|default| {
             default.stays_open = true;
             default.max_publishers = entries;

@@ -2,9 +2,9 @@
 
 use super::directory::{self, Directory, Wanted, WorkerInfo, WorkerState};
 use super::error::{JoinError, WaitError};
-use super::inbox::Endpoints;
+use super::inbox::SenderPool;
 use super::names::{Addressee, DefaultName, Object, WorkerId};
-use crate::channel::{Patience, Ring, RingBuilder};
+use crate::channel::{Ring, RingBuilder, Timeout};
 use crate::error::OpenError;
 use crate::segment::settings::Overflow;
 use crate::wait::{IDLE, Sleep, Wait, Waiter};
@@ -23,7 +23,8 @@ use std::time::Duration;
 ///
 /// ```
 /// # let cluster = format!("worker-{}", std::process::id());
-/// use packetring::{JoinError, Worker};
+/// use packetring::Worker;
+/// use packetring::cluster::JoinError;
 ///
 /// let desk = Worker::join(&cluster, "desk")?;
 /// assert!(matches!(Worker::join(&cluster, "desk"), Err(JoinError::NameTaken { .. })));
@@ -40,7 +41,7 @@ pub struct Worker {
     pub(super) cluster: String,
     name: String,
     pub(super) choices: WorkerBuilder,
-    pub(super) endpoints: Endpoints,
+    pub(super) endpoints: SenderPool,
 }
 
 const _: () = {
@@ -52,11 +53,12 @@ const _: () = {
 ///
 /// ```
 /// # let cluster = format!("builder-{}", std::process::id());
-/// use packetring::{Worker, WorkerId};
+/// use packetring::Worker;
+/// use packetring::cluster::WorkerId;
 ///
 /// let third = Worker::builder().max_workers(16).id(WorkerId(3)).join(&cluster, "encoder-3")?;
 /// assert_eq!(third.id(), WorkerId(3));
-/// # Ok::<(), packetring::JoinError>(())
+/// # Ok::<(), packetring::cluster::JoinError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
@@ -67,7 +69,7 @@ pub struct WorkerBuilder {
     pub(super) hint: Option<WorkerId>,
     pub(super) inbox_capacity: Option<usize>,
     pub(super) events_overflow: Option<Overflow>,
-    pub(super) patience: Option<Duration>,
+    pub(super) join_timeout: Option<Duration>,
 }
 
 impl Worker {
@@ -108,7 +110,7 @@ impl Worker {
             hint: None,
             inbox_capacity: None,
             events_overflow: None,
-            patience: None,
+            join_timeout: None,
         }
     }
 
@@ -147,8 +149,8 @@ impl Worker {
         who: &(impl Addressee + ?Sized),
         timeout: Duration,
     ) -> Result<WorkerInfo, WaitError> {
-        let lives = |worker: &WorkerInfo| worker.state == WorkerState::Alive;
-        let found = self.wait_until(who, timeout, lives);
+        let is_alive = |worker: &WorkerInfo| worker.state == WorkerState::Alive;
+        let found = self.wait_until(who, timeout, is_alive);
         found.ok_or_else(|| WaitError::NotThere { who: who.address().to_string() })
     }
 
@@ -164,7 +166,7 @@ impl Worker {
     /// std::thread::scope(|scope| {
     ///     scope.spawn(|| -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     ///         let desk = Worker::join(&cluster, "desk")?;
-    ///         desk.inbox()?.recv()?.done();
+    ///         desk.inbox()?.recv()?.ack();
     ///         Ok(desk.leave()?)
     ///     });
     ///     feed.wait_for_inbox_timeout("desk", Duration::from_secs(10))?;
@@ -183,9 +185,9 @@ impl Worker {
         timeout: Duration,
     ) -> Result<WorkerInfo, WaitError> {
         self.wait_until(who, timeout, |worker| worker.has_inbox).ok_or_else(|| {
-            let lives = self.worker(who).is_some_and(|found| found.state == WorkerState::Alive);
+            let is_alive = self.worker(who).is_some_and(|found| found.state == WorkerState::Alive);
             let who = who.address().to_string();
-            if lives { WaitError::NoInbox { who } } else { WaitError::NotThere { who } }
+            if is_alive { WaitError::NoInbox { who } } else { WaitError::NotThere { who } }
         })
     }
 
@@ -196,7 +198,7 @@ impl Worker {
         timeout: Duration,
         is_ready: impl Fn(&WorkerInfo) -> bool,
     ) -> Option<WorkerInfo> {
-        let deadline = Patience::For(timeout).deadline();
+        let deadline = Timeout::After(timeout).deadline();
         let waiter = Waiter::new(Wait::park(), Sleep::Futex);
         let find = || self.worker(who).filter(&is_ready);
         loop {
@@ -204,7 +206,7 @@ impl Worker {
             if found.is_some() || deadline.has_passed() {
                 return found;
             }
-            waiter.pause(self.directory.bell(), deadline.cut(IDLE), || find().is_some());
+            waiter.park(self.directory.event_count(), deadline.cut(IDLE), || find().is_some());
         }
     }
 
@@ -243,7 +245,7 @@ impl Worker {
     /// use packetring::{OpenError, Worker};
     ///
     /// let desk = Worker::join(&cluster, "desk")?;
-    /// desk.group_publisher::<u64>("jobs")?.send(&7)?; // stays until somebody does it
+    /// desk.queue_publisher::<u64>("jobs")?.send(&7)?; // stays until somebody does it
     /// let refused = Worker::remove_cluster(&cluster);
     /// assert!(matches!(refused, Err(OpenError::WorkerLives { name, .. }) if name == "desk"));
     ///
@@ -272,8 +274,8 @@ impl Worker {
     ) -> Result<Ring, OpenError> {
         // A child would do it in its parent's name.
         self.directory.refuse_inherited()?;
-        let settings = match self.choices.patience {
-            Some(patience) => settings.patience(patience),
+        let settings = match self.choices.join_timeout {
+            Some(timeout) => settings.open_timeout(timeout),
             None => settings,
         };
         settings.open_named(&object.name(&self.cluster)?)
@@ -312,9 +314,9 @@ impl WorkerBuilder {
     }
 
     /// How long this worker waits for processes that are just opening, joining or leaving the same:
-    /// see [`RingBuilder::patience`].
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = Some(patience);
+    /// see [`RingBuilder::open_timeout`].
+    pub fn join_timeout(mut self, timeout: Duration) -> Self {
+        self.join_timeout = Some(timeout);
         self
     }
 
@@ -324,11 +326,11 @@ impl WorkerBuilder {
     ///
     /// As [`Worker::join`].
     pub fn join(self, cluster: &str, name: &str) -> Result<Worker, JoinError> {
-        let Self { id, hint, max_workers, patience, .. } = self;
-        let wanted = Wanted { name, id, hint, max_workers, patience };
+        let Self { id, hint, max_workers, join_timeout, .. } = self;
+        let wanted = Wanted { name, id, hint, max_workers, join_timeout };
         let directory = Directory::join(cluster, &wanted)?;
         Ok(Worker {
-            endpoints: Endpoints::of(directory.id(), directory.generation()),
+            endpoints: SenderPool::of(directory.id(), directory.generation()),
             directory,
             cluster: cluster.to_owned(),
             name: name.to_owned(),

@@ -6,16 +6,16 @@
 use std::fmt;
 
 /// What people know by a name: `ring "x"`, or `topic "x" of cluster "c"`.
-pub(crate) struct Known<'a>(pub(crate) &'a str);
+pub(crate) struct DisplayName<'a>(pub(crate) &'a str);
 
-impl Known<'_> {
+impl DisplayName<'_> {
     /// Whether it is an object of a cluster.
     pub(crate) fn is_of_cluster(&self) -> bool {
         self.0.contains('~')
     }
 }
 
-impl fmt::Display for Known<'_> {
+impl fmt::Display for DisplayName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((cluster, object)) = self.0.split_once('~') else {
             return write!(f, "ring {:?}", self.0);
@@ -61,7 +61,7 @@ mod tests {
     fn people_are_told_of_an_object_by_what_they_called_it() {
         let known = |kind, rest| {
             let name = Name::of_cluster("my ü", kind, rest).unwrap();
-            Known(name.as_str()).to_string()
+            DisplayName(name.as_str()).to_string()
         };
         for (kind, what) in [
             ("t.", "topic"),
@@ -75,8 +75,8 @@ mod tests {
         }
         assert_eq!(known("d", ""), "directory of cluster \"my ü\"");
         assert_eq!(known("e", ""), "ring of events of cluster \"my ü\"");
-        assert_eq!(Known("prices").to_string(), "ring \"prices\"");
+        assert_eq!(DisplayName("prices").to_string(), "ring \"prices\"");
         // None of ours.
-        assert_eq!(Known("a%~t.%4%é").to_string(), "topic \"%4%é\" of cluster \"a%\"");
+        assert_eq!(DisplayName("a%~t.%4%é").to_string(), "topic \"%4%é\" of cluster \"a%\"");
     }
 }

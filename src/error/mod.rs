@@ -4,7 +4,7 @@
 
 mod display;
 
-use display::Known;
+use display::DisplayName;
 use std::fmt;
 use std::io;
 
@@ -135,7 +135,7 @@ pub enum OpenError {
         name: String,
     },
     /// Another process is opening, joining or leaving the ring, and did not come to an end within
-    /// the [patience](crate::RingBuilder::patience) of this one. Perhaps it is stopped there.
+    /// the [patience](crate::RingBuilder::open_timeout) of this one. Perhaps it is stopped there.
     Busy {
         /// The ring.
         name: String,
@@ -170,7 +170,7 @@ impl fmt::Display for OpenError {
             Self::BadName { name, reason } => write!(f, "{name:?} cannot be a name here: {reason}"),
             Self::BadSettings { reason } => write!(f, "no ring can be made like this: {reason}"),
             Self::NotFound { name } => {
-                let known = Known(name);
+                let known = DisplayName(name);
                 write!(f, "there is no {known}: start the process that opens it")?;
                 if known.is_of_cluster() {
                     return Ok(());
@@ -180,23 +180,27 @@ impl fmt::Display for OpenError {
             Self::Foreign { name, what, expected, found } => write!(
                 f,
                 "the shared-memory object of {} is not ours: {what} is {found:#x}, expected {expected:#x}",
-                Known(name)
+                DisplayName(name)
             ),
             Self::TooNew { name, expected, found } => write!(
                 f,
                 "{} has layout version {found}, this build knows {expected}: build both sides with one version",
-                Known(name)
+                DisplayName(name)
             ),
             Self::Corrupt { name, what, expected, found } => write!(
                 f,
                 "{} is corrupt: {what} is {found}, expected {expected}; when nobody uses it, {} clears it away",
-                Known(name),
-                if Known(name).is_of_cluster() { "Worker::remove_cluster" } else { "Ring::remove" }
+                DisplayName(name),
+                if DisplayName(name).is_of_cluster() {
+                    "Worker::remove_cluster"
+                } else {
+                    "Ring::remove"
+                }
             ),
             Self::SettingsMismatch { name, setting, expected, found } => write!(
                 f,
                 "{} exists with {setting} {found}, asked for {expected}: open it with the same settings or none",
-                Known(name)
+                DisplayName(name)
             ),
             Self::TypeMismatch { expected, found } => {
                 write!(
@@ -207,10 +211,10 @@ impl fmt::Display for OpenError {
             Self::PublisherTaken { name, pid } => write!(
                 f,
                 "{} is exclusive and process {pid} publishes to it; make it shared for several publishers",
-                Known(name)
+                DisplayName(name)
             ),
             Self::NameTaken { name, pid } => {
-                write!(f, "process {pid} lives and has the name {name:?} here")
+                write!(f, "process {pid} is_alive and has the name {name:?} here")
             }
             Self::InboxOpen { name, pid } => write!(
                 f,
@@ -218,7 +222,7 @@ impl fmt::Display for OpenError {
             ),
             Self::WorkerLives { name, pid } => write!(
                 f,
-                "worker {name} lives, in process {pid}, and only the dead are cleared away: end it first, or have it leave"
+                "worker {name} is_alive, in process {pid}, and only the dead are cleared away: end it first, or have it leave"
             ),
             Self::Full { what, limit } => write!(
                 f,
@@ -229,16 +233,16 @@ impl fmt::Display for OpenError {
                 f,
                 "the ring carries as many packet types as it can: {limit}, with 32 KiB of schema text"
             ),
-            Self::Closed { name } => write!(f, "{} was closed", Known(name)),
+            Self::Closed { name } => write!(f, "{} was closed", DisplayName(name)),
             Self::InUse { name } => {
-                write!(f, "{} is in use: end its processes, then remove it", Known(name))
+                write!(f, "{} is in use: end its processes, then remove it", DisplayName(name))
             }
             Self::Busy { name, pid } => {
                 let who = pid.map_or_else(String::new, |pid| format!(", perhaps {pid},"));
                 write!(
                     f,
                     "a process{who} is joining or leaving {} and does not go on: continue or end it",
-                    Known(name)
+                    DisplayName(name)
                 )
             }
             Self::System { action, object, source } => {

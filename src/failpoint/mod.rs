@@ -15,12 +15,12 @@ macro_rules! steps {
     ($($(#[$doc:meta])* $name:ident,)+) => {
         /// A step, named for what comes next.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Step {
+        pub(crate) enum Failpoint {
             $($(#[$doc])* $name,)+
         }
 
         #[cfg(test)]
-        impl Step {
+        impl Failpoint {
             /// Every step, in the order of the protocol.
             pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)+];
         }
@@ -41,7 +41,7 @@ steps! {
     /// Join: a type's entry is written, it is about to be counted.
     JoinType,
     /// Join: the liveness lock is held, the entry is about to be taken.
-    JoinSeat,
+    JoinOwner,
     /// Join: the entry is taken, the cursor is about to be set.
     JoinCursor,
     /// Join: the cursor holds publishers back, it is about to be moved up.
@@ -121,7 +121,7 @@ steps! {
     /// Leave: the cursor or record is about to be given up.
     LeaveCursor,
     /// Leave: the entry is about to be freed.
-    LeaveSeat,
+    LeaveOwner,
     /// Close: about to be marked.
     CloseMark,
     /// Detach: the attachment is about to be given back.
@@ -149,11 +149,11 @@ steps! {
 /// Marks a step.
 #[cfg(not(any(test, loom)))]
 #[inline(always)]
-pub(crate) fn step(_: Step) {}
+pub(crate) fn failpoint(_: Failpoint) {}
 
 /// Marks a step, at which loom may switch threads.
 #[cfg(loom)]
-pub(crate) fn step(_: Step) {
+pub(crate) fn failpoint(_: Failpoint) {
     loom::lazy_static! {
         static ref STEPS: loom::sync::atomic::AtomicU64 = loom::sync::atomic::AtomicU64::new(0);
     }
@@ -161,11 +161,11 @@ pub(crate) fn step(_: Step) {
 }
 
 #[cfg(all(test, not(loom)))]
-pub(crate) use armed::step;
+pub(crate) use armed::failpoint;
 
 #[cfg(all(test, not(loom)))]
 mod armed {
-    use super::Step;
+    use super::Failpoint;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -176,7 +176,7 @@ mod armed {
     }
 
     /// Marks a step, and stops here if the environment asks for it.
-    pub(crate) fn step(step: Step) {
+    pub(crate) fn failpoint(step: Failpoint) {
         static STOP: OnceLock<Option<Stop>> = OnceLock::new();
         let Some(stop) = STOP.get_or_init(read) else { return };
         if format!("{step:?}") == stop.step && stop.left.fetch_sub(1, Ordering::Relaxed) == 1 {

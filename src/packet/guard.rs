@@ -3,23 +3,23 @@
 //! The bytes are some guard's of another layer; here they get their type, once, and keep it.
 
 use super::{AnyBits, Invalid, Packet, Tail, emplace_tail, tail_len, validate};
-use crate::ring::buffer::{Roomy, Steady, SteadyMany};
+use crate::ring::buffer::{StableBatch, StableBytes, WriteTarget};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 /// A packet that was checked, in place.
 #[derive(Debug)]
-pub(crate) struct Opened<G: Steady, T: Packet> {
+pub(crate) struct Validated<G: StableBytes, T: Packet> {
     guard: G,
     archived: NonNull<T::Archived>,
 }
 
 // SAFETY: the value is the guard and a shared reference into what it guards.
-unsafe impl<G: Steady + Send, T: Packet> Send for Opened<G, T> where T::Archived: Sync {}
+unsafe impl<G: StableBytes + Send, T: Packet> Send for Validated<G, T> where T::Archived: Sync {}
 // SAFETY: as above.
-unsafe impl<G: Steady + Sync, T: Packet> Sync for Opened<G, T> where T::Archived: Sync {}
+unsafe impl<G: StableBytes + Sync, T: Packet> Sync for Validated<G, T> where T::Archived: Sync {}
 
-impl<G: Steady, T: Packet> Opened<G, T> {
+impl<G: StableBytes, T: Packet> Validated<G, T> {
     /// Checks the guard's bytes; gives the guard back if they are not a `T`.
     #[inline]
     pub(crate) fn open(guard: G) -> Result<Self, (G, Invalid)> {
@@ -51,12 +51,12 @@ impl<G: Steady, T: Packet> Opened<G, T> {
 
 /// Packets that were checked, in place.
 #[derive(Debug)]
-pub(crate) struct OpenedMany<G: SteadyMany, T: Packet> {
+pub(crate) struct ValidatedBatch<G: StableBatch, T: Packet> {
     guard: G,
     packet: PhantomData<fn() -> T>,
 }
 
-impl<G: SteadyMany, T: Packet> OpenedMany<G, T> {
+impl<G: StableBatch, T: Packet> ValidatedBatch<G, T> {
     /// Checks the guard's bytes, and keeps those before the first that are not a `T`; gives the
     /// guard back if that leaves none.
     #[inline]
@@ -97,7 +97,7 @@ impl<'a> Copied<'a> {
 }
 
 // SAFETY: a shared slice stays as and where it is; `AlignedVec<16>` aligns its bytes to 16.
-unsafe impl Steady for Copied<'_> {
+unsafe impl StableBytes for Copied<'_> {
     fn bytes(&self) -> &[u8] {
         self.0
     }
@@ -105,17 +105,17 @@ unsafe impl Steady for Copied<'_> {
 
 /// Room for a packet of fixed size any of whose bit patterns are values, to be filled in place.
 #[derive(Debug)]
-pub(crate) struct Blank<G: Roomy, T: Packet> {
+pub(crate) struct Uninit<G: WriteTarget, T: Packet> {
     pub(crate) guard: G,
     archived: NonNull<T::Archived>,
 }
 
 // SAFETY: the value is the guard and an exclusive reference into what it guards.
-unsafe impl<G: Roomy + Send, T: Packet> Send for Blank<G, T> where T::Archived: Send {}
+unsafe impl<G: WriteTarget + Send, T: Packet> Send for Uninit<G, T> where T::Archived: Send {}
 // SAFETY: as above.
-unsafe impl<G: Roomy + Sync, T: Packet> Sync for Blank<G, T> where T::Archived: Sync {}
+unsafe impl<G: WriteTarget + Sync, T: Packet> Sync for Uninit<G, T> where T::Archived: Sync {}
 
-impl<G: Roomy, T: Packet> Blank<G, T>
+impl<G: WriteTarget, T: Packet> Uninit<G, T>
 where
     T::Archived: AnyBits,
 {
@@ -149,21 +149,21 @@ where
 
 /// Room for a [`Tail`], to be filled in place.
 #[derive(Debug)]
-pub(crate) struct BlankTail<G: Roomy, H: Packet, E: Packet> {
+pub(crate) struct UninitTail<G: WriteTarget, H: Packet, E: Packet> {
     pub(crate) guard: G,
     head: NonNull<H::Archived>,
     tail: NonNull<[E::Archived]>,
 }
 
 // SAFETY: the value is the guard and exclusive references into what it guards.
-unsafe impl<G: Roomy + Send, H: Packet, E: Packet> Send for BlankTail<G, H, E>
+unsafe impl<G: WriteTarget + Send, H: Packet, E: Packet> Send for UninitTail<G, H, E>
 where
     H::Archived: Send,
     E::Archived: Send,
 {
 }
 
-impl<G: Roomy, H: Packet, E: Packet> BlankTail<G, H, E>
+impl<G: WriteTarget, H: Packet, E: Packet> UninitTail<G, H, E>
 where
     H::Archived: AnyBits,
     E::Archived: AnyBits,

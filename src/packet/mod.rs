@@ -22,7 +22,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use crate::ring::buffer::Room;
+use crate::ring::buffer::WriteBuf;
 
 pub(crate) use self::tail::{emplace_tail, tail_len};
 pub use self::{
@@ -50,7 +50,7 @@ pub(crate) fn measure<T: Packet>(
 #[inline]
 pub(crate) fn write<T: Packet>(
     value: &T,
-    room: Room<'_>,
+    room: WriteBuf<'_>,
     scratch: &mut Scratch,
 ) -> Result<(), Unserializable> {
     // SAFETY: Room is aligned to 16, valid for writes of its length, and nobody else's.

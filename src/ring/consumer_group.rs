@@ -31,13 +31,13 @@ use super::gate::{PIN, position};
 use super::geometry::{Geometry, clamp};
 use super::membership::{self, Start};
 use super::reader::{Fault, Next, Taken};
-use super::slot::{self, Descriptor, Kind, Look};
-use super::spot::Spot;
-use crate::failpoint::{Step, step};
-use crate::segment::entry::{Member, SeatState};
+use super::slot::{self, Descriptor, Kind, SlotState};
+use super::spot::StampedPosition;
+use crate::failpoint::{Failpoint, failpoint};
+use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::layout::{FARTHEST, NOWHERE, SubscriberEntry};
 use crate::segment::settings::Settings;
-use crate::segment::view::Memory;
+use crate::segment::view::RingMemory;
 use crate::sync::{AtomicU64, Ordering};
 use crossbeam_utils::Backoff;
 use rkyv::util::AlignedVec;
@@ -47,29 +47,29 @@ const SHARED: usize = 0;
 
 /// What is done with the packets that the dead had in hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Orphans {
+pub(crate) enum OnConsumerDeath {
     /// Another member gets each: it is handled at least once.
     Adopted,
     /// Nobody gets it: it is handled at most once.
     Dropped,
 }
 
-impl Orphans {
+impl OnConsumerDeath {
     /// What is done with them in a ring with these settings.
     pub(crate) fn of(settings: &Settings) -> Self {
-        if settings.letters { Self::Dropped } else { Self::Adopted }
+        if settings.tagged_slots { Self::Dropped } else { Self::Adopted }
     }
 }
 
 /// A member's local state.
 #[derive(Debug)]
-pub(crate) struct Group {
-    pub(crate) memory: Memory,
+pub(crate) struct ConsumerGroup {
+    pub(crate) memory: RingMemory,
     pub(crate) geometry: Geometry,
     /// Index of its entry.
     pub(crate) entry: usize,
     /// Where the shared cursor was seen last.
-    at: Spot,
+    at: StampedPosition,
     held: Option<Held>,
     /// What is at hand if nothing is held: the copy of a packet that was let go of.
     copy: Option<AlignedVec<16>>,
@@ -88,59 +88,59 @@ struct Held {
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum RequestStatus {
     /// Nobody has taken it.
     Waiting,
     /// This living member has it in hand.
-    InHand(Member),
+    InHand(EntryId),
     /// Somebody had it in hand, and has no more.
     Over,
 }
 
 /// Makes the shared cursor, if it is not there: at the next packet. Under the control lock, and
 /// before the first packet is published.
-pub(crate) fn found(memory: &Memory, settings: &Settings) {
+pub(crate) fn found(memory: &RingMemory, settings: &Settings) {
     if memory.subscribers()[SHARED].cursor.load(Ordering::Acquire) == NOWHERE {
         let _ = membership::join_subscriber(memory, settings, SHARED, Start::Newcomer);
         // Nobody sits there.
-        memory.subscribers()[SHARED].details.seat.pid.store(0, Ordering::Relaxed);
+        memory.subscribers()[SHARED].details.owner.pid.store(0, Ordering::Relaxed);
     }
 }
 
 /// From here on the ring is kept for what is not done. Under the control lock.
-pub(crate) fn keep(memory: &Memory, settings: &Settings) {
-    if Orphans::of(settings) == Orphans::Adopted {
-        SeatState::Durable.set(&memory.subscribers()[SHARED].details.seat);
+pub(crate) fn keep(memory: &RingMemory, settings: &Settings) {
+    if OnConsumerDeath::of(settings) == OnConsumerDeath::Adopted {
+        OwnerState::Durable.set(&memory.subscribers()[SHARED].details.owner);
     }
 }
 
 /// Gives an entry up. Under the control lock: a packet in hand stays there, for whoever adopts it
 /// once the entry's lock is free.
-pub(crate) fn leave(memory: &Memory, settings: &Settings, index: usize) {
-    let is_left =
-        Orphans::of(settings) == Orphans::Adopted && has_hand(&memory.subscribers()[index]);
+pub(crate) fn leave(memory: &RingMemory, settings: &Settings, index: usize) {
+    let is_left = OnConsumerDeath::of(settings) == OnConsumerDeath::Adopted
+        && has_hand(&memory.subscribers()[index]);
     if !is_left {
         membership::leave_subscriber(memory, index);
     }
 }
 
-impl Group {
+impl ConsumerGroup {
     /// The member of an entry whose lock was just taken. Under the control lock.
-    pub(crate) fn join(memory: Memory, settings: &Settings, entry: usize) -> Self {
-        step(Step::JoinSeat);
-        membership::sit_member(&memory, entry);
+    pub(crate) fn join(memory: RingMemory, settings: &Settings, entry: usize) -> Self {
+        failpoint(Failpoint::JoinOwner);
+        membership::join_consumer(&memory, entry);
         keep(&memory, settings);
         let mut group = Self {
             memory,
             geometry: Geometry::of(settings),
             entry,
-            at: Spot::at(&memory, 0),
+            at: StampedPosition::at(&memory, 0),
             held: None,
             copy: None,
             may_give_way: false,
         };
         let shared = clamp(position(group.shared().load(Ordering::Acquire)));
-        group.at = Spot::at(&memory, shared);
+        group.at = StampedPosition::at(&memory, shared);
         group
     }
 
@@ -158,12 +158,12 @@ impl Group {
     /// Takes the next packet, if it is there, and nobody else takes one just now: what [`take`](Self::take)
     /// finds most of the time, without what else it could find.
     #[inline(always)]
-    pub(crate) fn take_ready(&mut self) -> Option<Taken> {
+    pub(crate) fn take_fast(&mut self) -> Option<Taken> {
         if self.held.is_some() {
             return None;
         }
         self.give_way(&Backoff::new());
-        step(Step::ReceiveLook);
+        failpoint(Failpoint::ReceiveLook);
         // As in `try_for_next`.
         let word = self.shared().load(Ordering::Acquire);
         if word > FARTHEST {
@@ -198,7 +198,7 @@ impl Group {
         let backoff = Backoff::new();
         self.give_way(&backoff);
         loop {
-            step(Step::ReceiveLook);
+            failpoint(Failpoint::ReceiveLook);
             // Pairs with the releases that move it: who takes the next packet has seen every hand
             // below it, and so has who sees *that* one's.
             let word = self.shared().load(Ordering::Acquire);
@@ -214,8 +214,8 @@ impl Group {
                 continue;
             }
             let Some(found) = self.look_at(word) else { continue };
-            let Look::Packet(descriptor) = found else {
-                return if found == Look::Corrupt {
+            let SlotState::Packet(descriptor) = found else {
+                return if found == SlotState::Corrupt {
                     Next::Corrupt(Fault::Header)
                 } else {
                     Next::Nothing
@@ -234,10 +234,10 @@ impl Group {
     /// What lies at the shared cursor; `None`: it has moved, and what was seen may be another
     /// lap's. What a packet says counts only once the cursor was found where it was: it was there
     /// all the while, and gated the slot.
-    fn look_at(&mut self, at: u64) -> Option<Look> {
+    fn look_at(&mut self, at: u64) -> Option<SlotState> {
         self.at = self.at.to(&self.memory, at);
-        let found = slot::look(&self.memory, &self.geometry, self.at);
-        let is_packet = matches!(found, Look::Packet(_));
+        let found = slot::inspect(&self.memory, &self.geometry, self.at);
+        let is_packet = matches!(found, SlotState::Packet(_));
         // A packet's is found out by the compare-and-swap.
         (is_packet || self.shared().load(Ordering::Acquire) == at).then_some(found)
     }
@@ -251,12 +251,12 @@ impl Group {
 
     #[inline]
     fn try_for(&mut self, at: u64, descriptor: Descriptor) -> Option<Taken> {
-        step(Step::TakeMark);
+        failpoint(Failpoint::TakeMark);
         // Every store to the hand pairs with the acquire in `gate::scan`, also this one, which may
         // be the first that a scan sees after `done`: what was read in the slots of the packet
         // before comes before what a publisher writes there. And with the one in `unpin`.
         self.hand().store(at | PIN, Ordering::Release);
-        step(Step::TakePin);
+        failpoint(Failpoint::TakePin);
         // Release: who sees the pin sees who tries (`unpin`). Acquire: the hands of those below
         // are seen by who sees this one's move. In one order with the look of `is_untaken`.
         let pinned =
@@ -265,9 +265,9 @@ impl Group {
             self.hand().store(NOWHERE, Ordering::Release);
             return None;
         }
-        step(Step::TakeHand);
+        failpoint(Failpoint::TakeHand);
         self.hand().store(at, Ordering::Release);
-        step(Step::TakeMove);
+        failpoint(Failpoint::TakeMove);
         // A store: nobody else moves a pinned cursor as long as this member lives. Pairs with the
         // acquires in `gate::scan` and `unpin`: who sees it moved sees the hand.
         self.shared().store(at + descriptor.span(), Ordering::Release);
@@ -298,11 +298,11 @@ impl Group {
     }
 
     /// Acknowledges what is in hand; `false`: nothing is.
-    pub(crate) fn done(&mut self) -> bool {
+    pub(crate) fn ack(&mut self) -> bool {
         if self.held.take().is_none() {
             return false;
         }
-        step(Step::TakeDone);
+        failpoint(Failpoint::TakeDone);
         // Pairs with the acquires in `gate::scan`: what was read in the slots comes before what a
         // publisher writes there; and in `unpin`: who sees this sees the shared cursor moved.
         self.hand().store(NOWHERE, Ordering::Release);
@@ -341,32 +341,37 @@ impl Group {
     /// Goes on at another entry, whose lock was just taken, and leaves what is in hand at the old
     /// one, for whoever adopts it once that one's lock is free. Under the control lock.
     pub(crate) fn move_to(&mut self, entry: usize) {
-        membership::sit_member(&self.memory, entry);
+        membership::join_consumer(&self.memory, entry);
         self.entry = entry;
         self.held = None;
     }
 
     /// Takes a dead member's packet into this one's hand, or, where nobody is to get it, clears
     /// that hand. Under the control lock, with nothing in hand. `true`: something changed.
-    pub(crate) fn adopt(&mut self, orphans: Orphans, lives: &dyn Fn(Member) -> bool) -> bool {
-        if self.held.is_some() || orphans == Orphans::Dropped {
+    pub(crate) fn adopt(
+        &mut self,
+        on_consumer_death: OnConsumerDeath,
+        is_alive: &dyn Fn(EntryId) -> bool,
+    ) -> bool {
+        if self.held.is_some() || on_consumer_death == OnConsumerDeath::Dropped {
             return false;
         }
         // Pairs with the release that moved it: hands at or above it are no owners'.
         let shared = clamp(position(self.shared().load(Ordering::Acquire)));
-        let Some(at) = orphan(&self.memory, shared, lives) else { return false };
-        let found = slot::look(&self.memory, &self.geometry, Spot::at(&self.memory, at));
-        if let Look::Packet(descriptor) = found {
-            step(Step::AdoptHand);
+        let Some(at) = orphan(&self.memory, shared, is_alive) else { return false };
+        let found =
+            slot::inspect(&self.memory, &self.geometry, StampedPosition::at(&self.memory, at));
+        if let SlotState::Packet(descriptor) = found {
+            failpoint(Failpoint::AdoptHand);
             // Pairs with the acquire in `gate::scan`, as every store to a hand.
             self.hand().store(at, Ordering::Release);
-            step(Step::AdoptCount);
+            failpoint(Failpoint::AdoptCount);
             self.hold(Taken { position: at, descriptor }, true);
             count(&self.memory);
         }
         // A hand where no packet is was nobody's honest one.
-        for (_, entry) in dead_hands(&self.memory, at, lives) {
-            step(Step::AdoptClear);
+        for (_, entry) in dead_hands(&self.memory, at, is_alive) {
+            failpoint(Failpoint::AdoptClear);
             // Pairs with the acquire in `gate::scan`: who sees it cleared sees the count, looks
             // again, and sees this member's hand.
             entry.cursor.store(NOWHERE, Ordering::Release);
@@ -375,27 +380,40 @@ impl Group {
     }
 
     /// Whether a dead member's packet is there to be adopted. Under the control lock.
-    pub(crate) fn has_orphan(&self, orphans: Orphans, lives: &dyn Fn(Member) -> bool) -> bool {
+    pub(crate) fn has_orphan(
+        &self,
+        on_consumer_death: OnConsumerDeath,
+        is_alive: &dyn Fn(EntryId) -> bool,
+    ) -> bool {
         let shared = clamp(position(self.shared().load(Ordering::Acquire)));
-        orphans == Orphans::Adopted && orphan(&self.memory, shared, lives).is_some()
+        on_consumer_death == OnConsumerDeath::Adopted
+            && orphan(&self.memory, shared, is_alive).is_some()
     }
 
     /// What became of a packet that was published here.
-    pub(crate) fn fate(memory: &Memory, at: u64, lives: &dyn Fn(Member) -> bool) -> Fate {
+    pub(crate) fn fate(
+        memory: &RingMemory,
+        at: u64,
+        is_alive: &dyn Fn(EntryId) -> bool,
+    ) -> RequestStatus {
         // Pairs with the release that moves it: who sees it moved sees the hand.
         let shared = memory.subscribers()[SHARED].cursor.load(Ordering::Acquire);
         if position(shared) <= at {
-            return Fate::Waiting;
+            return RequestStatus::Waiting;
         }
         // Pairs with the release in `done`: who sees it over sees what was sent before.
         let has = |entry: &SubscriberEntry| entry.cursor.load(Ordering::Acquire) == at;
-        let owner = hands(memory).find(|&(member, entry)| has(entry) && lives(member));
-        owner.map_or(Fate::Over, |(member, _)| Fate::InHand(member))
+        let owner = hands(memory).find(|&(member, entry)| has(entry) && is_alive(member));
+        owner.map_or(RequestStatus::Over, |(member, _)| RequestStatus::InHand(member))
     }
 
     /// Whether nobody has taken the packet that was published here, nor is about to. Who takes it from
     /// here on sees what was stored before this was asked, if both are sequentially consistent.
-    pub(crate) fn is_untaken(memory: &Memory, at: u64, lives: &dyn Fn(Member) -> bool) -> bool {
+    pub(crate) fn is_untaken(
+        memory: &RingMemory,
+        at: u64,
+        is_alive: &dyn Fn(EntryId) -> bool,
+    ) -> bool {
         let shared = &memory.subscribers()[SHARED].cursor;
         // In one order with the pins: a pin that is not seen here comes behind it.
         let word = shared.load(Ordering::SeqCst);
@@ -411,31 +429,35 @@ impl Group {
             let hand = entry.cursor.load(Ordering::Acquire);
             hand != NOWHERE && position(hand) == at
         };
-        let is_tried = hands(memory).any(|(member, entry)| has(entry) && lives(member));
+        let is_tried = hands(memory).any(|(member, entry)| has(entry) && is_alive(member));
         !is_tried && shared.load(Ordering::SeqCst) == word
     }
 
     /// Says which packets this member has let go of and is not done with: some of those from the first
     /// to the last of these positions. To be said before the hand lets go of one, and until what
     /// becomes of it was sent.
-    pub(crate) fn set_aside(&self, range: Option<(u64, u64)>) {
+    pub(crate) fn set_postponed(&self, range: Option<(u64, u64)>) {
         let details = &self.memory.subscribers()[self.entry].details;
         if let Some((_, last)) = range {
-            // Pairs with the acquire in `is_aside`: who sees it lowered sees what was sent.
+            // Pairs with the acquire in `is_postponed`: who sees it lowered sees what was sent.
             details.name_len.store(last, Ordering::Release);
         }
-        // Pairs with the acquire in `is_aside`: who sees it set sees the last, and who sees it moved
+        // Pairs with the acquire in `is_postponed`: who sees it set sees the last, and who sees it moved
         // on sees what was sent.
         details.handed_out.store(range.map_or(0, |(first, _)| first + 1), Ordering::Release);
     }
 
     /// Whether a living member may have set a packet aside that nobody has in hand.
-    pub(crate) fn is_aside(memory: &Memory, at: u64, lives: &dyn Fn(Member) -> bool) -> bool {
+    pub(crate) fn is_postponed(
+        memory: &RingMemory,
+        at: u64,
+        is_alive: &dyn Fn(EntryId) -> bool,
+    ) -> bool {
         let has = |entry: &SubscriberEntry| {
             let first = entry.details.handed_out.load(Ordering::Acquire);
             first > 0 && first <= at + 1 && at <= entry.details.name_len.load(Ordering::Acquire)
         };
-        hands(memory).any(|(member, entry)| has(entry) && lives(member))
+        hands(memory).any(|(member, entry)| has(entry) && is_alive(member))
     }
 
     /// Whether a look would find a packet. Cheap; for waiting.
@@ -470,29 +492,29 @@ impl Group {
 }
 
 /// How many members have sat at an entry.
-pub(crate) fn stays(memory: &Memory, index: usize) -> u64 {
+pub(crate) fn incarnation(memory: &RingMemory, index: usize) -> u64 {
     let entry = memory.subscribers().get(index);
     entry.map_or(0, |entry| entry.details.evictions_reported.load(Ordering::Relaxed))
 }
 
 /// Takes the pin off that a dead member left on the shared cursor. Under the control lock.
-pub(crate) fn unpin(memory: &Memory, lives: &dyn Fn(Member) -> bool) -> bool {
+pub(crate) fn unpin(memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> bool {
     let shared = &memory.subscribers()[SHARED].cursor;
     // Pairs with the release of the pin: who tries is seen.
-    step(Step::UnpinLook);
+    failpoint(Failpoint::UnpinLook);
     let word = shared.load(Ordering::Acquire);
     if word == NOWHERE || word & PIN == 0 {
         return false;
     }
     let at = position(word);
-    step(Step::UnpinAsk);
+    failpoint(Failpoint::UnpinAsk);
     // Pairs with the releases of hands: a hand that is seen after its owner moved on comes with the
     // shared cursor that it moved, and that is read below.
     let is_there = |entry: &SubscriberEntry| {
         let hand = entry.cursor.load(Ordering::Acquire);
         hand != NOWHERE && position(hand) == at
     };
-    if hands(memory).any(|(member, entry)| is_there(entry) && lives(member)) {
+    if hands(memory).any(|(member, entry)| is_there(entry) && is_alive(member)) {
         return false;
     }
     // Again: a living owner may have moved on while its hand was asked about. It cannot have been
@@ -500,12 +522,12 @@ pub(crate) fn unpin(memory: &Memory, lives: &dyn Fn(Member) -> bool) -> bool {
     if shared.load(Ordering::Acquire) != word {
         return false;
     }
-    for (_, entry) in dead_hands(memory, at, lives) {
-        step(Step::Unpin);
+    for (_, entry) in dead_hands(memory, at, is_alive) {
+        failpoint(Failpoint::Unpin);
         // Before the pin goes: it is nobody's job.
         entry.cursor.store(NOWHERE, Ordering::Release);
     }
-    step(Step::Unpin);
+    failpoint(Failpoint::Unpin);
     // Pairs with the acquires of whoever takes the packet, and of `gate::scan`.
     shared.store(at, Ordering::Release);
     true
@@ -518,33 +540,33 @@ pub(crate) fn has_hand(entry: &SubscriberEntry) -> bool {
 }
 
 /// Counts what a scan under way may have passed: it begins again.
-pub(crate) fn count(memory: &Memory) {
+pub(crate) fn count(memory: &RingMemory) {
     // Pairs with the acquires in `gate::scan`: who sees the count sees the hand, or the entry.
-    memory.head().roster.clones.fetch_add(1, Ordering::Release);
+    memory.head().membership.clones.fetch_add(1, Ordering::Release);
 }
 
 /// A packet below `shared` that a dead member has in hand.
-fn orphan(memory: &Memory, shared: u64, lives: &dyn Fn(Member) -> bool) -> Option<u64> {
+fn orphan(memory: &RingMemory, shared: u64, is_alive: &dyn Fn(EntryId) -> bool) -> Option<u64> {
     hands(memory).find_map(|(member, entry)| {
         let hand = entry.cursor.load(Ordering::Acquire);
-        (hand & PIN == 0 && hand < shared && !lives(member)).then_some(hand)
+        (hand & PIN == 0 && hand < shared && !is_alive(member)).then_some(hand)
     })
 }
 
 /// The dead members that have this packet in hand.
 fn dead_hands<'a>(
-    memory: &'a Memory,
+    memory: &'a RingMemory,
     at: u64,
-    lives: &'a dyn Fn(Member) -> bool,
-) -> impl Iterator<Item = (Member, &'a SubscriberEntry)> {
+    is_alive: &'a dyn Fn(EntryId) -> bool,
+) -> impl Iterator<Item = (EntryId, &'a SubscriberEntry)> {
     hands(memory).filter(move |&(member, entry)| {
-        entry.cursor.load(Ordering::Acquire) == at && !lives(member)
+        entry.cursor.load(Ordering::Acquire) == at && !is_alive(member)
     })
 }
 
 /// The entries of members.
-fn hands(memory: &Memory) -> impl Iterator<Item = (Member, &SubscriberEntry)> {
-    let used = memory.head().roster.subscribers.load(Ordering::Relaxed) as usize;
+fn hands(memory: &RingMemory) -> impl Iterator<Item = (EntryId, &SubscriberEntry)> {
+    let used = memory.head().membership.subscribers.load(Ordering::Relaxed) as usize;
     let entries = memory.subscribers().iter().enumerate().take(used).skip(SHARED + 1);
-    entries.map(|(index, entry)| (Member::Subscriber(index), entry))
+    entries.map(|(index, entry)| (EntryId::Subscriber(index), entry))
 }

@@ -16,7 +16,7 @@
 //! - **The oldest packet kept, read before the scan**: the same, for a newcomer with history.
 //!
 //! The fence between the loads of tail and oldest and the scan pairs with the fence in
-//! [`membership::join_subscriber`](super::roster::join_subscriber): of the two, one comes first.
+//! [`membership::join_subscriber`](super::membership::join_subscriber): of the two, one comes first.
 //! Without it a newcomer is overrun (`ring::tests::loom`, and there
 //! `loom_join_without_fence_is_overrun`).
 //!
@@ -25,10 +25,10 @@
 //! joins are counted, and a scan under which the count changed is made again
 //! (`loom_clone_and_move_on`).
 
-use crate::failpoint::{Step, step};
-use crate::segment::entry::Member;
+use crate::failpoint::{Failpoint, failpoint};
+use crate::segment::entry::EntryId;
 use crate::segment::layout::NOWHERE;
-use crate::segment::view::Memory;
+use crate::segment::view::RingMemory;
 use crate::sync::{Ordering, fence};
 
 /// A packet from the cursor on is in a subscriber's hand.
@@ -45,18 +45,18 @@ pub(crate) fn position(cursor: u64) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gate {
     pub(crate) lowest: u64,
-    pub(crate) holder: Option<Member>,
+    pub(crate) endpoint: Option<EntryId>,
 }
 
 /// Finds the gate. `tail` and `oldest` were read before the call.
-pub(crate) fn scan(memory: &Memory, tail: u64, oldest: u64) -> Gate {
-    let clones = &memory.head().roster.clones;
+pub(crate) fn scan(memory: &RingMemory, tail: u64, oldest: u64) -> Gate {
+    let clones = &memory.head().membership.clones;
     let mut cloned = clones.load(Ordering::Acquire);
     // Pairs with the fence in `membership::join_subscriber`.
     fence(Ordering::SeqCst);
-    step(Step::GateScan);
+    failpoint(Failpoint::GateScan);
     loop {
-        let mut gate = Gate { lowest: tail.min(oldest), holder: None };
+        let mut gate = Gate { lowest: tail.min(oldest), endpoint: None };
         scan_cursors(memory, &mut gate);
         scan_records(memory, tail, &mut gate);
         // A clone that was placed at an entry already passed is held back by nothing that this
@@ -69,19 +69,19 @@ pub(crate) fn scan(memory: &Memory, tail: u64, oldest: u64) -> Gate {
     }
 }
 
-fn scan_cursors(memory: &Memory, gate: &mut Gate) {
-    let used = memory.head().roster.subscribers.load(Ordering::Relaxed) as usize;
+fn scan_cursors(memory: &RingMemory, gate: &mut Gate) {
+    let used = memory.head().membership.subscribers.load(Ordering::Relaxed) as usize;
     for (index, entry) in memory.subscribers().iter().take(used).enumerate() {
         // Pairs with the release of the cursor: its owner is done with what lies below.
         let cursor = entry.cursor.load(Ordering::Acquire);
         if cursor != NOWHERE && position(cursor) < gate.lowest {
-            *gate = Gate { lowest: position(cursor), holder: Some(Member::Subscriber(index)) };
+            *gate = Gate { lowest: position(cursor), endpoint: Some(EntryId::Subscriber(index)) };
         }
     }
 }
 
-fn scan_records(memory: &Memory, tail: u64, gate: &mut Gate) {
-    let used = memory.head().roster.publishers.load(Ordering::Relaxed) as usize;
+fn scan_records(memory: &RingMemory, tail: u64, gate: &mut Gate) {
+    let used = memory.head().membership.publishers.load(Ordering::Relaxed) as usize;
     for (index, entry) in memory.publishers().iter().take(used).enumerate() {
         // Pairs with the release that clears it: the claim's stamps come before.
         let start = entry.record.position.load(Ordering::Acquire);
@@ -90,7 +90,7 @@ fn scan_records(memory: &Memory, tail: u64, gate: &mut Gate) {
         let is_live = start != NOWHERE && start.saturating_add(memory.capacity()) >= tail;
         // Of a claim and who waits behind it, the claim is what holds back.
         if is_live && start <= gate.lowest {
-            *gate = Gate { lowest: start, holder: Some(Member::Publisher(index)) };
+            *gate = Gate { lowest: start, endpoint: Some(EntryId::Publisher(index)) };
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Each borrows its endpoint mutably, so an endpoint has one guard at a time, and an endpoint
 //! that can be called again has none: whatever a forgotten guard held is released then.
 
-use super::buffer::{Room, Roomy, Steady, SteadyMany};
+use super::buffer::{StableBatch, StableBytes, WriteBuf, WriteTarget};
 use super::claim::Writer;
 use super::geometry::span;
 use super::reader::{Reader, Taken};
@@ -12,32 +12,32 @@ use crate::segment::settings::Claims;
 use std::slice;
 
 /// An endpoint that reads.
-pub(crate) trait Holder {
+pub(crate) trait ReadEndpoint {
     /// Its side of the ring.
     fn reader(&self) -> &Reader;
-    /// Releases what is in hand, and wakes whoever waited for it, unless only `acknowledge` does.
-    fn let_go(&mut self);
+    /// Releases what is in hand, and wakes whoever waited for it, unless only `ack` does.
+    fn release(&mut self);
     /// Releases what is in hand because it was handled, and wakes whoever waited for it.
-    fn acknowledge(&mut self);
+    fn ack(&mut self);
     /// Puts what is in hand back, to come again.
-    fn put_back(&mut self);
+    fn unreceive(&mut self);
     /// Its side of the ring, to change.
     fn reader_mut(&mut self) -> &mut Reader;
 }
 
 /// One packet in hand.
 #[derive(Debug)]
-pub(crate) struct Hand<'a, H: Holder> {
-    holder: &'a mut H,
+pub(crate) struct ReadGuard<'a, H: ReadEndpoint> {
+    endpoint: &'a mut H,
     taken: Taken,
 }
 
-impl<'a, H: Holder> Hand<'a, H> {
-    /// A guard over what `holder` just took.
+impl<'a, H: ReadEndpoint> ReadGuard<'a, H> {
+    /// A guard over what `endpoint` just took.
     #[inline]
-    pub(crate) fn new(holder: &'a mut H, taken: Taken) -> Self {
-        debug_assert!(is_held(holder.reader(), &taken));
-        Self { holder, taken }
+    pub(crate) fn new(endpoint: &'a mut H, taken: Taken) -> Self {
+        debug_assert!(is_held(endpoint.reader(), &taken));
+        Self { endpoint, taken }
     }
 
     /// What is in hand.
@@ -48,88 +48,88 @@ impl<'a, H: Holder> Hand<'a, H> {
 
     /// The endpoint.
     #[inline]
-    pub(crate) fn holder(&self) -> &H {
-        self.holder
+    pub(crate) fn endpoint(&self) -> &H {
+        self.endpoint
     }
 
     /// Puts the packet back, to come again.
-    pub(crate) fn put_back(self) {
-        self.holder.put_back();
+    pub(crate) fn unreceive(self) {
+        self.endpoint.unreceive();
     }
 
     /// Releases the packet, which was handled: it does not come again.
     #[inline]
-    pub(crate) fn done(self) {
+    pub(crate) fn ack(self) {
         // Nothing is left in hand to be let go of.
-        std::mem::ManuallyDrop::new(self).holder.acknowledge();
+        std::mem::ManuallyDrop::new(self).endpoint.ack();
     }
 }
 
 // SAFETY: the packet is in the reader's hand, so its cursor keeps publishers from these slots
 // until `let_go`, which only `drop` calls: the endpoint is borrowed mutably for that long. Slots
 // do not move. A payload starts 16 bytes into a 64-aligned slot.
-unsafe impl<H: Holder> Steady for Hand<'_, H> {
+unsafe impl<H: ReadEndpoint> StableBytes for ReadGuard<'_, H> {
     #[inline]
     fn bytes(&self) -> &[u8] {
-        payload(self.holder.reader(), &self.taken)
+        payload(self.endpoint.reader(), &self.taken)
     }
 }
 
-impl<H: Holder> Drop for Hand<'_, H> {
+impl<H: ReadEndpoint> Drop for ReadGuard<'_, H> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.holder.let_go();
+        self.endpoint.release();
     }
 }
 
 /// A batch in hand: released together.
 #[derive(Debug)]
-pub(crate) struct Hands<'a, H: Holder> {
-    holder: &'a mut H,
+pub(crate) struct BatchGuard<'a, H: ReadEndpoint> {
+    endpoint: &'a mut H,
 }
 
-impl<'a, H: Holder> Hands<'a, H> {
-    /// A guard over the batch that `holder` just took.
-    pub(crate) fn new(holder: &'a mut H) -> Self {
-        assert!(holder.reader().holds_batch(), "a batch that is not in hand");
-        Self { holder }
+impl<'a, H: ReadEndpoint> BatchGuard<'a, H> {
+    /// A guard over the batch that `endpoint` just took.
+    pub(crate) fn new(endpoint: &'a mut H) -> Self {
+        assert!(endpoint.reader().holds_batch(), "a batch that is not in hand");
+        Self { endpoint }
     }
 
     /// The endpoint.
-    pub(crate) fn holder(&self) -> &H {
-        self.holder
+    pub(crate) fn endpoint(&self) -> &H {
+        self.endpoint
     }
 }
 
-// SAFETY: as for `Hand`. The batch is the reader's list, which was found to be in hand; it changes
+// SAFETY: as for `ReadGuard`. The batch is the reader's list, which was found to be in hand; it changes
 // only when another is taken, for which the reader would have to be borrowed mutably, or by `keep`.
-unsafe impl<H: Holder> SteadyMany for Hands<'_, H> {
+unsafe impl<H: ReadEndpoint> StableBatch for BatchGuard<'_, H> {
     #[inline]
     fn count(&self) -> usize {
-        self.holder.reader().batch().len()
+        self.endpoint.reader().batch().len()
     }
 
     #[inline]
     fn bytes(&self, index: usize) -> &[u8] {
-        let reader = self.holder.reader();
+        let reader = self.endpoint.reader();
         let taken = &reader.batch()[index];
         // SAFETY: a packet of a batch in hand.
         unsafe { payload_of(reader, taken) }
     }
 
     fn keep(&mut self, count: usize) {
-        self.holder.reader_mut().keep_of_batch(count);
+        self.endpoint.reader_mut().keep_of_batch(count);
     }
 }
 
-impl<H: Holder> Drop for Hands<'_, H> {
+impl<H: ReadEndpoint> Drop for BatchGuard<'_, H> {
     fn drop(&mut self) {
-        self.holder.let_go();
+        self.endpoint.release();
     }
 }
 
 /// An endpoint that writes.
-pub(crate) trait Claimant {
+pub(crate) trait WriteEndpoint {
     /// Its side of the ring.
     fn writer(&mut self) -> &mut Writer;
     /// Gives the open claim up.
@@ -140,47 +140,47 @@ pub(crate) trait Claimant {
 
 /// A claim that is being filled. Dropping it gives it up.
 #[derive(Debug)]
-pub(crate) struct Draft<'a, C: Claimant> {
-    claimant: &'a mut C,
+pub(crate) struct WriteClaim<'a, C: WriteEndpoint> {
+    endpoint: &'a mut C,
     len: usize,
     type_index: u16,
 }
 
-impl<'a, C: Claimant> Draft<'a, C> {
-    /// A guard over what `claimant` just claimed for an archive of `len` bytes.
+impl<'a, C: WriteEndpoint> WriteClaim<'a, C> {
+    /// A guard over what `endpoint` just claimed for an archive of `len` bytes.
     ///
     /// What is left over in it can be read, and written back elsewhere: so in a shared ring there
     /// must be no stamps among it (`slot` says why, and why not in an exclusive one).
-    pub(crate) fn new(claimant: &'a mut C, len: usize, type_index: u16) -> Self {
-        let writer = claimant.writer();
+    pub(crate) fn new(endpoint: &'a mut C, len: usize, type_index: u16) -> Self {
+        let writer = endpoint.writer();
         let first = writer.at.position;
         if writer.claims == Claims::Shared {
             for position in first + 1..first + span(len) {
-                slot::blot(&writer.memory, position);
+                slot::clear_stamp(&writer.memory, position);
             }
         }
-        Self { claimant, len, type_index }
+        Self { endpoint, len, type_index }
     }
 
     /// Publishes it. Returns its position.
     pub(crate) fn commit(self) -> u64 {
         let mut draft = std::mem::ManuallyDrop::new(self);
         let (len, type_index) = (draft.len, draft.type_index);
-        draft.claimant.commit(len, type_index)
+        draft.endpoint.commit(len, type_index)
     }
 }
 
 // SAFETY: the claim stays open as long as the guard lives: the endpoint is borrowed mutably.
 // Slots do not move, and `len` does not change.
-unsafe impl<C: Claimant> Roomy for Draft<'_, C> {
-    fn room(&mut self) -> Room<'_> {
-        room(self.claimant.writer(), self.len)
+unsafe impl<C: WriteEndpoint> WriteTarget for WriteClaim<'_, C> {
+    fn room(&mut self) -> WriteBuf<'_> {
+        room(self.endpoint.writer(), self.len)
     }
 }
 
-impl<C: Claimant> Drop for Draft<'_, C> {
+impl<C: WriteEndpoint> Drop for WriteClaim<'_, C> {
     fn drop(&mut self) {
-        self.claimant.abandon();
+        self.endpoint.abandon();
     }
 }
 
@@ -214,12 +214,12 @@ fn is_held(reader: &Reader, taken: &Taken) -> bool {
 
 /// The first `len` payload bytes of the packet that `writer`'s open claim begins with.
 #[inline(always)]
-pub(crate) fn room(writer: &mut Writer, len: usize) -> Room<'_> {
+pub(crate) fn room(writer: &mut Writer, len: usize) -> WriteBuf<'_> {
     let span = span(len);
     assert!(writer.owns(span), "room that was not claimed");
     let start = writer.memory.payload(writer.at.position);
     // SAFETY: the slots are claimed (exclusive: below the limit and above every stamp, by the one
     // publisher; shared: by compare-and-swap) and not stamped, so nobody else touches them, and
     // they lie within the ring in one piece. The writer is borrowed for as long.
-    unsafe { Room::new(start, len) }
+    unsafe { WriteBuf::new(start, len) }
 }

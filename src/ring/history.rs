@@ -7,13 +7,13 @@
 
 use super::geometry::{Geometry, clamp};
 use super::slot;
-use crate::failpoint::{Step, step};
-use crate::segment::view::Memory;
+use crate::failpoint::{Failpoint, failpoint};
+use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 
 /// The oldest packet kept, moved up if `needed` (the end of a claim at `tail`) asks for it. In a
 /// ring without history, a position that holds nobody back.
-pub(crate) fn make_room(memory: &Memory, geometry: &Geometry, tail: u64, needed: u64) -> u64 {
+pub(crate) fn make_room(memory: &RingMemory, geometry: &Geometry, tail: u64, needed: u64) -> u64 {
     if geometry.history == 0 {
         return u64::MAX;
     }
@@ -23,8 +23,8 @@ pub(crate) fn make_room(memory: &Memory, geometry: &Geometry, tail: u64, needed:
         return oldest;
     }
     let target = tail.saturating_sub(geometry.kept);
-    let (boundary, _) = slot::walk(memory, geometry, oldest, target);
-    step(Step::HistoryMove);
+    let (boundary, _) = slot::scan_committed(memory, geometry, oldest, target);
+    failpoint(Failpoint::HistoryMove);
     // By compare-and-swap: what the walk read counts only if nobody moved `oldest`, and so
     // allowed it to be overwritten, in the meantime.
     let moved = memory.head().oldest.compare_exchange(
@@ -38,12 +38,12 @@ pub(crate) fn make_room(memory: &Memory, geometry: &Geometry, tail: u64, needed:
 
 /// The boundary from which on `geometry.history` packets lie before the end of what is committed,
 /// or `from` if there are fewer. The caller's cursor protects `from`.
-pub(crate) fn start(memory: &Memory, geometry: &Geometry, from: u64, tail: u64) -> u64 {
-    let (end, packets) = slot::walk(memory, geometry, from, tail);
+pub(crate) fn start(memory: &RingMemory, geometry: &Geometry, from: u64, tail: u64) -> u64 {
+    let (end, packets) = slot::scan_committed(memory, geometry, from, tail);
     let mut skip = packets.saturating_sub(geometry.history);
     let mut position = from;
     while skip > 0 && position < end {
-        let (next, data) = slot::walk(memory, geometry, position, position + 1);
+        let (next, data) = slot::scan_committed(memory, geometry, position, position + 1);
         if next == position {
             break;
         }

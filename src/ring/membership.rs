@@ -11,19 +11,19 @@
 //! A subscriber's entry is `joining` before it is `taken`, until its cursor is placed: who counts
 //! subscribers before publishing counts those that get what is published.
 
-use super::consumer_group::{self, Orphans};
+use super::consumer_group::{self, OnConsumerDeath};
 use super::gate::{PIN, position};
 use super::geometry::{Geometry, clamp};
 use super::history;
-use super::missed::Account;
+use super::missed::LossCounter;
 use super::recover::{Recovered, recover};
 use super::slot;
-use super::state::Closing;
-use crate::failpoint::{Step, step};
-use crate::segment::entry::{Member, SeatState};
-use crate::segment::layout::{NOWHERE, Seat, SubscriberDetails, SubscriberEntry};
+use super::state::RingState;
+use crate::failpoint::{Failpoint, failpoint};
+use crate::segment::entry::{EntryId, OwnerState};
+use crate::segment::layout::{EntryOwner, NOWHERE, SubscriberDetails, SubscriberEntry};
 use crate::segment::settings::{Claims, Settings};
-use crate::segment::view::Memory;
+use crate::segment::view::RingMemory;
 use crate::sync::{AtomicU32, Ordering, fence};
 
 /// Where a subscriber starts.
@@ -40,33 +40,33 @@ pub(crate) enum Start {
 
 /// The first free entry of a side. Of subscribers' entries, if possible, one without an eviction
 /// under way: the newcomer cannot tell the end of its predecessor's evictions from its own.
-pub(crate) fn vacancy(memory: &Memory, settings: &Settings, side: Side) -> Option<Member> {
+pub(crate) fn vacancy(memory: &RingMemory, settings: &Settings, side: Side) -> Option<EntryId> {
     match side {
         // One entry is all an exclusive ring's publishers use.
         Side::Publishers if settings.claims == Claims::Exclusive => {
-            is_free(&memory.publishers()[0].details.seat).then_some(Member::Publisher(0))
+            is_free(&memory.publishers()[0].details.owner).then_some(EntryId::Publisher(0))
         }
         Side::Publishers => memory
             .publishers()
             .iter()
-            .position(|entry| is_free(&entry.details.seat))
-            .map(Member::Publisher),
+            .position(|entry| is_free(&entry.details.owner))
+            .map(EntryId::Publisher),
         Side::Subscribers => {
             let entries = memory.subscribers();
-            let free = |entry: &SubscriberEntry| is_free(&entry.details.seat);
+            let free = |entry: &SubscriberEntry| is_free(&entry.details.owner);
             let settled = entries.iter().position(|entry| free(entry) && is_settled(entry));
-            settled.or_else(|| entries.iter().position(free)).map(Member::Subscriber)
+            settled.or_else(|| entries.iter().position(free)).map(EntryId::Subscriber)
         }
     }
 }
 
 /// How many entries of a side are free.
 #[cfg(not(loom))]
-pub(crate) fn free(memory: &Memory, side: Side) -> usize {
+pub(crate) fn free(memory: &RingMemory, side: Side) -> usize {
     let (publishers, subscribers) = (memory.publishers().iter(), memory.subscribers().iter());
     match side {
-        Side::Publishers => publishers.filter(|entry| is_free(&entry.details.seat)).count(),
-        Side::Subscribers => subscribers.filter(|entry| is_free(&entry.details.seat)).count(),
+        Side::Publishers => publishers.filter(|entry| is_free(&entry.details.owner)).count(),
+        Side::Subscribers => subscribers.filter(|entry| is_free(&entry.details.owner)).count(),
     }
 }
 
@@ -97,22 +97,22 @@ impl Side {
 
 /// Takes a publisher entry and opens the ring. Returns the position at which an exclusive
 /// publisher goes on.
-pub(crate) fn join_publisher(memory: &Memory, settings: &Settings, index: usize) -> u64 {
+pub(crate) fn join_publisher(memory: &RingMemory, settings: &Settings, index: usize) -> u64 {
     let head = memory.head();
-    step(Step::JoinSeat);
-    take(&memory.publishers()[index].details.seat, SeatState::Taken);
-    raise(&head.roster.publishers, index);
+    failpoint(Failpoint::JoinOwner);
+    take(&memory.publishers()[index].details.owner, OwnerState::Taken);
+    raise(&head.membership.publishers, index);
     let mut tail = clamp(head.tail.load(Ordering::Acquire));
     if settings.claims == Claims::Exclusive {
         // What a predecessor committed and did not count: it died between stamp and tail.
         let geometry = Geometry::of(settings);
-        (tail, _) = slot::walk(memory, &geometry, tail, tail + geometry.capacity);
+        (tail, _) = slot::scan_committed(memory, &geometry, tail, tail + geometry.capacity);
         head.tail.store(tail, Ordering::Release);
     }
-    if settings.grouped {
+    if settings.queue {
         consumer_group::keep(memory, settings);
     }
-    Closing::Open.set(memory);
+    RingState::Open.set(memory);
     tail
 }
 
@@ -122,7 +122,7 @@ pub(crate) struct Joined {
     /// The position of its cursor.
     pub(crate) position: u64,
     /// What it is told of when it is evicted.
-    pub(crate) account: Account,
+    pub(crate) account: LossCounter,
 }
 
 /// Takes a subscriber entry and places its cursor.
@@ -136,17 +136,17 @@ pub(crate) struct Joined {
 /// put it somewhere below T, where such a publisher overruns it. Beside another subscriber, that
 /// one's cursor must stand still for as long (`Reader::stand_still`).
 pub(crate) fn join_subscriber(
-    memory: &Memory,
+    memory: &RingMemory,
     settings: &Settings,
     index: usize,
     start: Start,
 ) -> Joined {
     let geometry = Geometry::of(settings);
     let entry = &memory.subscribers()[index];
-    step(Step::JoinSeat);
-    take(&entry.details.seat, SeatState::Joining);
-    raise(&memory.head().roster.subscribers, index);
-    step(Step::JoinCursor);
+    failpoint(Failpoint::JoinOwner);
+    take(&entry.details.owner, OwnerState::Joining);
+    raise(&memory.head().membership.subscribers, index);
+    failpoint(Failpoint::JoinCursor);
     let first = boundary(memory, &geometry, start);
     // Pinned, so that no evictor moves it: what it would walk over is not protected yet, and where
     // it would put the cursor neither.
@@ -154,8 +154,8 @@ pub(crate) fn join_subscriber(
     // Pairs with the fence in `gate::scan`.
     fence(Ordering::SeqCst);
     let mut placed = boundary(memory, &geometry, start);
-    step(Step::JoinMove);
-    let account = Account::open(&entry.details);
+    failpoint(Failpoint::JoinMove);
+    let account = LossCounter::open(&entry.details);
     if geometry.history > 0 && start == Start::Newcomer {
         // Protects what is walked over.
         entry.cursor.store(placed | PIN, Ordering::Release);
@@ -166,13 +166,13 @@ pub(crate) fn join_subscriber(
     if start != Start::Newcomer {
         // Before the one beside may move. Pairs with the acquires in `gate::scan`: who sees it
         // moved, or this, sees the cursor.
-        memory.head().roster.clones.fetch_add(1, Ordering::Release);
+        memory.head().membership.clones.fetch_add(1, Ordering::Release);
     }
-    SeatState::Taken.set(&entry.details.seat);
+    OwnerState::Taken.set(&entry.details.owner);
     Joined { position: placed, account }
 }
 
-fn boundary(memory: &Memory, geometry: &Geometry, start: Start) -> u64 {
+fn boundary(memory: &RingMemory, geometry: &Geometry, start: Start) -> u64 {
     let word = match start {
         Start::Beside { entry } => &*memory.subscribers()[entry].cursor,
         Start::Newcomer if geometry.history > 0 => &*memory.head().oldest,
@@ -182,15 +182,15 @@ fn boundary(memory: &Memory, geometry: &Geometry, start: Start) -> u64 {
 }
 
 /// Takes an entry for a member of a group, with nothing in hand.
-pub(crate) fn sit_member(memory: &Memory, index: usize) {
+pub(crate) fn join_consumer(memory: &RingMemory, index: usize) {
     let entry = &memory.subscribers()[index];
     entry.cursor.store(NOWHERE, Ordering::Release);
     // Nobody is evicted here.
     entry.details.evictions_reported.fetch_add(1, Ordering::Relaxed);
     entry.details.handed_out.store(0, Ordering::Relaxed);
-    take(&entry.details.seat, SeatState::Member);
-    step(Step::JoinCursor);
-    raise(&memory.head().roster.subscribers, index);
+    take(&entry.details.owner, OwnerState::Consumer);
+    failpoint(Failpoint::JoinCursor);
+    raise(&memory.head().membership.subscribers, index);
     // A scan that has read how many entries there are may read the shared cursor after this member
     // has moved it.
     consumer_group::count(memory);
@@ -198,47 +198,47 @@ pub(crate) fn sit_member(memory: &Memory, index: usize) {
 
 /// Takes over a durable entry whose owner died or left: returns where it stood and below which
 /// position its packets were handed out before.
-pub(crate) fn succeed(memory: &Memory, index: usize) -> (Joined, u64) {
+pub(crate) fn succeed(memory: &RingMemory, index: usize) -> (Joined, u64) {
     let entry = &memory.subscribers()[index];
-    entry.details.seat.pid.store(std::process::id(), Ordering::Relaxed);
+    entry.details.owner.pid.store(std::process::id(), Ordering::Relaxed);
     let stood = clamp(position(entry.cursor.load(Ordering::Acquire)));
     // Void the predecessor's pin, if it had one. Others do so under the control lock only, which
     // is held here, and nobody moves a pinned cursor.
     let _ = entry.cursor.compare_exchange(stood | PIN, stood, Ordering::AcqRel, Ordering::Relaxed);
-    let joined = Joined { position: stood, account: Account::succeed(&entry.details) };
+    let joined = Joined { position: stood, account: LossCounter::succeed(&entry.details) };
     (joined, entry.details.handed_out.load(Ordering::Relaxed))
 }
 
 /// Gives a subscriber's entry up, wherever its cursor stands.
-pub(crate) fn leave_subscriber(memory: &Memory, index: usize) {
+pub(crate) fn leave_subscriber(memory: &RingMemory, index: usize) {
     let entry = &memory.subscribers()[index];
     // First, if it is a durable one: killed from here on, it is cleared away like any other, and
     // no successor finds an entry that holds nobody back.
-    SeatState::Taken.set(&entry.details.seat);
-    step(Step::LeaveCursor);
-    let_go(memory, index);
-    step(Step::LeaveSeat);
-    SeatState::Free.set(&entry.details.seat);
+    OwnerState::Taken.set(&entry.details.owner);
+    failpoint(Failpoint::LeaveCursor);
+    release(memory, index);
+    failpoint(Failpoint::LeaveOwner);
+    OwnerState::Free.set(&entry.details.owner);
 }
 
 /// Holds nobody back any more. The only part of leaving that may be done without the control
 /// lock, by the owner: the entry is found by [`reap`] afterwards.
-pub(crate) fn let_go(memory: &Memory, index: usize) {
+pub(crate) fn release(memory: &RingMemory, index: usize) {
     // Pairs with the acquire in `gate::scan`: the owner is done with every slot.
     memory.subscribers()[index].cursor.store(NOWHERE, Ordering::Release);
 }
 
 /// Gives a publisher's entry up. Its record is clear.
-pub(crate) fn leave_publisher(memory: &Memory, settings: &Settings, index: usize) {
+pub(crate) fn leave_publisher(memory: &RingMemory, settings: &Settings, index: usize) {
     // First: killed in between, its seat is still taken, and who clears it away marks the ring.
     close_if_left(memory, settings, index);
-    step(Step::LeaveSeat);
-    SeatState::Free.set(&memory.publishers()[index].details.seat);
+    failpoint(Failpoint::LeaveOwner);
+    OwnerState::Free.set(&memory.publishers()[index].details.owner);
 }
 
 /// Whether a publisher's entry names a claim.
-fn has_record(memory: &Memory, member: Member) -> bool {
-    let Member::Publisher(index) = member else { return false };
+fn has_record(memory: &RingMemory, member: EntryId) -> bool {
+    let EntryId::Publisher(index) = member else { return false };
     memory.publishers()[index].record.position.load(Ordering::Acquire) != NOWHERE
 }
 
@@ -251,11 +251,11 @@ pub(crate) struct Reaped {
 
 /// Whether a dead publisher left a claim, so that [`reap`] needs memory whose slots can be
 /// written.
-pub(crate) fn has_abandoned_claim(memory: &Memory, lives: &dyn Fn(Member) -> bool) -> bool {
+pub(crate) fn has_abandoned_claim(memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> bool {
     memory.publishers().iter().enumerate().any(|(index, entry)| {
-        SeatState::of(&entry.details.seat) != SeatState::Free
-            && has_record(memory, Member::Publisher(index))
-            && !lives(Member::Publisher(index))
+        OwnerState::of(&entry.details.owner) != OwnerState::Free
+            && has_record(memory, EntryId::Publisher(index))
+            && !is_alive(EntryId::Publisher(index))
     })
 }
 
@@ -269,45 +269,45 @@ pub(crate) enum Slots {
 }
 
 /// Clears the dead away: resolves their claims, takes their cursors off, voids their pins, frees
-/// their entries. Under the control lock. `lives` says `true` of the caller itself. Where the slots
+/// their entries. Under the control lock. `is_alive` says `true` of the caller itself. Where the slots
 /// are read-only, who left a claim is left to the next.
 pub(crate) fn reap(
-    memory: &Memory,
+    memory: &RingMemory,
     settings: &Settings,
     slots: Slots,
-    lives: &dyn Fn(Member) -> bool,
+    is_alive: &dyn Fn(EntryId) -> bool,
 ) -> Reaped {
     let mut reaped = Reaped::default();
     for index in 0..memory.publishers().len() {
-        reaped.changed |= reap_publisher(memory, settings, slots, index, lives);
+        reaped.changed |= reap_publisher(memory, settings, slots, index, is_alive);
     }
-    if settings.grouped {
-        reaped.changed |= consumer_group::unpin(memory, lives);
+    if settings.queue {
+        reaped.changed |= consumer_group::unpin(memory, is_alive);
     }
     // Nobody sits at the entry of a group's cursor, and its pin is a member's.
-    for index in usize::from(settings.grouped)..memory.subscribers().len() {
-        reaped.changed |= reap_subscriber(memory, Orphans::of(settings), index, lives);
+    for index in usize::from(settings.queue)..memory.subscribers().len() {
+        reaped.changed |= reap_subscriber(memory, OnConsumerDeath::of(settings), index, is_alive);
     }
     reaped
 }
 
 fn reap_publisher(
-    memory: &Memory,
+    memory: &RingMemory,
     settings: &Settings,
     slots: Slots,
     index: usize,
-    lives: &dyn Fn(Member) -> bool,
+    is_alive: &dyn Fn(EntryId) -> bool,
 ) -> bool {
-    let seat = &memory.publishers()[index].details.seat;
-    if is_free(seat) || lives(Member::Publisher(index)) {
+    let owner = &memory.publishers()[index].details.owner;
+    if is_free(owner) || is_alive(EntryId::Publisher(index)) {
         return false;
     }
     let is_clear = match slots {
         Slots::Writable => {
-            recover(memory, &Geometry::of(settings), index, lives) == Recovered::Cleared
+            recover(memory, &Geometry::of(settings), index, is_alive) == Recovered::Cleared
         }
         // The record is looked at after its owner was found dead, so it stays.
-        Slots::ReadOnly => !has_record(memory, Member::Publisher(index)),
+        Slots::ReadOnly => !has_record(memory, EntryId::Publisher(index)),
     };
     if !is_clear {
         return false;
@@ -317,24 +317,26 @@ fn reap_publisher(
 }
 
 fn reap_subscriber(
-    memory: &Memory,
-    orphans: Orphans,
+    memory: &RingMemory,
+    on_consumer_death: OnConsumerDeath,
     index: usize,
-    lives: &dyn Fn(Member) -> bool,
+    is_alive: &dyn Fn(EntryId) -> bool,
 ) -> bool {
     let entry = &memory.subscribers()[index];
-    match SeatState::of(&entry.details.seat) {
-        SeatState::Free => false,
-        _ if lives(Member::Subscriber(index)) => false,
+    match OwnerState::of(&entry.details.owner) {
+        OwnerState::Free => false,
+        _ if is_alive(EntryId::Subscriber(index)) => false,
         // Whoever adopts its packet clears the hand.
-        SeatState::Member if orphans == Orphans::Adopted && consumer_group::has_hand(entry) => {
+        OwnerState::Consumer
+            if on_consumer_death == OnConsumerDeath::Adopted && consumer_group::has_hand(entry) =>
+        {
             false
         }
-        SeatState::Taken | SeatState::Joining | SeatState::Member => {
+        OwnerState::Taken | OwnerState::Joining | OwnerState::Consumer => {
             leave_subscriber(memory, index);
             true
         }
-        SeatState::Durable => {
+        OwnerState::Durable => {
             let cursor = entry.cursor.load(Ordering::Acquire);
             let pinned = cursor != NOWHERE && cursor & PIN != 0;
             if pinned {
@@ -346,28 +348,28 @@ fn reap_subscriber(
 }
 
 /// Marks the ring as left if no publisher remains but this one, which is leaving.
-fn close_if_left(memory: &Memory, settings: &Settings, leaving: usize) {
+fn close_if_left(memory: &RingMemory, settings: &Settings, leaving: usize) {
     let mut others = memory.publishers().iter().enumerate().filter(|&(index, _)| index != leaving);
-    let is_left = others.all(|(_, entry)| is_free(&entry.details.seat));
-    if is_left && !settings.stays_open && Closing::of(memory) == Closing::Open {
-        Closing::Left.set(memory);
+    let is_left = others.all(|(_, entry)| is_free(&entry.details.owner));
+    if is_left && !settings.stays_open && RingState::of(memory) == RingState::Open {
+        RingState::Left.set(memory);
     }
 }
 
 /// Makes a joined subscriber durable: last of all, when its cursor is where it stays.
-pub(crate) fn make_durable(memory: &Memory, index: usize, account: &Account, name: &str) {
+pub(crate) fn make_durable(memory: &RingMemory, index: usize, account: &LossCounter, name: &str) {
     let details = &memory.subscribers()[index].details;
     details.handed_out.store(0, Ordering::Relaxed);
-    account.note_told(details);
+    account.record_reported(details);
     details.set_name(name);
-    step(Step::JoinDurable);
-    SeatState::Durable.set(&details.seat);
+    failpoint(Failpoint::JoinDurable);
+    OwnerState::Durable.set(&details.owner);
 }
 
 /// The entry of the durable subscriber of this name, alive or dead.
-pub(crate) fn find_durable(memory: &Memory, name: &str) -> Option<usize> {
+pub(crate) fn find_durable(memory: &RingMemory, name: &str) -> Option<usize> {
     memory.subscribers().iter().position(|entry| {
-        SeatState::of(&entry.details.seat) == SeatState::Durable && entry.details.has_name(name)
+        OwnerState::of(&entry.details.owner) == OwnerState::Durable && entry.details.has_name(name)
     })
 }
 
@@ -399,13 +401,13 @@ fn name_word(name: &str, index: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
-fn take(seat: &Seat, state: SeatState) {
-    seat.pid.store(std::process::id(), Ordering::Relaxed);
-    state.set(seat);
+fn take(owner: &EntryOwner, state: OwnerState) {
+    owner.pid.store(std::process::id(), Ordering::Relaxed);
+    state.set(owner);
 }
 
-fn is_free(seat: &Seat) -> bool {
-    SeatState::of(seat) == SeatState::Free
+fn is_free(owner: &EntryOwner) -> bool {
+    OwnerState::of(owner) == OwnerState::Free
 }
 
 /// Raises the bound of the entries that scans look at. Before the entry holds anyone back, so

@@ -37,7 +37,7 @@ impl std::fmt::Display for Missed {
 
 /// What a subscriber was told so far.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Account {
+pub(crate) struct LossCounter {
     /// Evictions reported.
     reported: u64,
     /// Packets of evictions begun that are given up: perhaps they are never counted.
@@ -46,7 +46,7 @@ pub(crate) struct Account {
     ahead: u64,
 }
 
-impl Account {
+impl LossCounter {
     /// The account of a subscriber that just sat down, while nobody can evict it: all that was
     /// begun before is an earlier stay's.
     pub(crate) fn open(details: &SubscriberDetails) -> Self {
@@ -63,7 +63,7 @@ impl Account {
     }
 
     /// Remembers, for a successor, what the user was told of.
-    pub(crate) fn note_told(&self, details: &SubscriberDetails) {
+    pub(crate) fn record_reported(&self, details: &SubscriberDetails) {
         details.evictions_reported.store(self.reported, Ordering::Relaxed);
     }
 

@@ -22,7 +22,7 @@
 //!   void packet ([`recover`]), what it held is let go ([`membership`]).
 //!
 //! What it does not know: how its memory came about, what packets mean, how to sleep. It takes
-//! [`Memory`](crate::segment::view::Memory), so the same code runs over a mapping, over the
+//! [`RingMemory`](crate::segment::view::RingMemory), so the same code runs over a mapping, over the
 //! heap and under loom.
 //!
 //! Each rule of the protocol stands in one place:

@@ -4,30 +4,30 @@
 //! guard is dropped is the endpoint's to say: a member of a work queue keeps it in hand, and its next
 //! call gives it again.
 
-use super::buffer::Steady;
-use super::consumer_group::Group;
+use super::buffer::StableBytes;
+use super::consumer_group::ConsumerGroup;
 use std::mem::ManuallyDrop;
 use std::slice;
 
 /// An endpoint that is a member of a group.
-pub(crate) trait Worker {
+pub(crate) trait ConsumerEndpoint {
     /// Its side of the ring.
-    fn group(&self) -> &Group;
+    fn group(&self) -> &ConsumerGroup;
     /// Acknowledges what is in hand, and wakes whoever waited for its room.
-    fn done(&mut self);
+    fn ack(&mut self);
     /// Leaves what is in hand to whoever comes first; it stays there, if it cannot be left.
-    fn retry(&mut self);
+    fn nack(&mut self);
     /// The guard was dropped.
     fn dropped(&mut self) {}
 }
 
 /// One packet in hand. No larger than a pointer, so that what holds one is moved in registers.
 #[derive(Debug)]
-pub(crate) struct Job<'a, W: Worker> {
+pub(crate) struct DeliveryGuard<'a, W: ConsumerEndpoint> {
     worker: &'a mut W,
 }
 
-impl<'a, W: Worker> Job<'a, W> {
+impl<'a, W: ConsumerEndpoint> DeliveryGuard<'a, W> {
     /// A guard over what `worker` has in hand.
     #[inline]
     pub(crate) fn new(worker: &'a mut W) -> Self {
@@ -49,17 +49,17 @@ impl<'a, W: Worker> Job<'a, W> {
 
     /// Acknowledges the packet.
     #[inline]
-    pub(crate) fn done(self) {
-        self.end(W::done);
+    pub(crate) fn ack(self) {
+        self.end(W::ack);
     }
 
     /// Leaves the packet to whoever comes first.
-    pub(crate) fn retry(self) {
-        self.end(W::retry);
+    pub(crate) fn nack(self) {
+        self.end(W::nack);
     }
 }
 
-impl<W: Worker> Drop for Job<'_, W> {
+impl<W: ConsumerEndpoint> Drop for DeliveryGuard<'_, W> {
     #[inline]
     fn drop(&mut self) {
         self.worker.dropped();
@@ -70,7 +70,7 @@ impl<W: Worker> Drop for Job<'_, W> {
 // member's own copy, until the
 // endpoint is told that it is done with it, or leaves it to another, for which it would have to be
 // borrowed mutably. Slots do not move. A payload starts 16 bytes into a 64-aligned slot.
-unsafe impl<W: Worker> Steady for Job<'_, W> {
+unsafe impl<W: ConsumerEndpoint> StableBytes for DeliveryGuard<'_, W> {
     #[inline]
     fn bytes(&self) -> &[u8] {
         payload(self.worker.group())
@@ -83,7 +83,7 @@ unsafe impl<W: Worker> Steady for Job<'_, W> {
 ///
 /// If that is nothing.
 #[inline]
-fn payload(group: &Group) -> &[u8] {
+fn payload(group: &ConsumerGroup) -> &[u8] {
     let Some(taken) = group.held() else { return group.copy() };
     let start = group.memory.payload(taken.position);
     // SAFETY: the packet is in hand: stamped, so completely written, and gated by the hand, so not

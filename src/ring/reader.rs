@@ -15,13 +15,13 @@
 use super::gate::{PIN, position};
 use super::geometry::Geometry;
 use super::membership::Joined;
-use super::missed::{Account, Missed};
-use super::slot::{self, Descriptor, Kind, Look};
-use super::spot::Spot;
-use crate::failpoint::{Step, step};
+use super::missed::{LossCounter, Missed};
+use super::slot::{self, Descriptor, Kind, SlotState};
+use super::spot::StampedPosition;
+use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::layout::{FARTHEST, SubscriberDetails, SubscriberEntry};
 use crate::segment::settings::{Overflow, Settings};
-use crate::segment::view::Memory;
+use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 use std::ops::Range;
 
@@ -65,16 +65,16 @@ pub(crate) enum Fault {
 /// A subscriber's local state.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    pub(crate) memory: Memory,
+    pub(crate) memory: RingMemory,
     pub(crate) geometry: Geometry,
     /// Index of its entry.
     pub(crate) entry: usize,
     pins: bool,
     durable: bool,
     /// Neither: the short way will do.
-    is_plain: bool,
+    has_fast_path: bool,
     /// Where its cursor stands.
-    at: Spot,
+    at: StampedPosition,
     /// Slots in hand from there on.
     held: u64,
     /// Of a batch in hand, the packets, ascending. Its memory is kept from batch to batch.
@@ -82,20 +82,25 @@ pub(crate) struct Reader {
     /// Packets before it were handed out to a predecessor.
     redelivered_below: u64,
     /// What was lost, and told.
-    account: Account,
+    account: LossCounter,
 }
 
 impl Reader {
     /// The reader of an entry that was just taken.
-    pub(crate) fn new(memory: Memory, settings: &Settings, entry: usize, joined: Joined) -> Self {
+    pub(crate) fn new(
+        memory: RingMemory,
+        settings: &Settings,
+        entry: usize,
+        joined: Joined,
+    ) -> Self {
         Self {
             memory,
             geometry: Geometry::of(settings),
             entry,
             pins: settings.overflow == Overflow::DropOldest,
             durable: false,
-            is_plain: settings.overflow == Overflow::Block,
-            at: Spot::at(&memory, joined.position),
+            has_fast_path: settings.overflow == Overflow::Block,
+            at: StampedPosition::at(&memory, joined.position),
             held: 0,
             batch: Vec::new(),
             redelivered_below: 0,
@@ -105,26 +110,26 @@ impl Reader {
 
     /// Makes it a durable one, whose predecessor was handed everything below a position.
     pub(crate) fn durable(mut self, redelivered_below: u64) -> Self {
-        (self.durable, self.is_plain) = (true, false);
+        (self.durable, self.has_fast_path) = (true, false);
         self.redelivered_below = redelivered_below;
         self
     }
 
-    /// The next packet, which is committed, if it needs no pin, and no note either unless `NOTES`:
+    /// The next packet, which is committed, if it needs no pin, and no note either unless `RECORD`:
     /// what [`next`](Self::next) finds most of the time, without what else it could find. What was in
     /// hand before must have been released.
     #[inline(always)]
-    pub(crate) fn next_ready<const NOTES: bool>(&mut self) -> Option<Taken> {
+    pub(crate) fn next_fast<const RECORD: bool>(&mut self) -> Option<Taken> {
         debug_assert_eq!(self.held, 0);
-        if if NOTES { self.pins } else { !self.is_plain } {
+        if if RECORD { self.pins } else { !self.has_fast_path } {
             return None;
         }
-        step(Step::ReceiveLook);
+        failpoint(Failpoint::ReceiveLook);
         let descriptor = slot::data(&self.memory, &self.geometry, self.at.position)?;
         self.held = descriptor.span();
-        step(Step::Receive);
-        if NOTES {
-            self.note_handed_out();
+        failpoint(Failpoint::Receive);
+        if RECORD {
+            self.record_handed_out();
         }
         Some(Taken { position: self.at.position, descriptor })
     }
@@ -136,7 +141,7 @@ impl Reader {
             return self.next_pinned();
         }
         loop {
-            step(Step::ReceiveLook);
+            failpoint(Failpoint::ReceiveLook);
             if !slot::is_stamped(&self.memory, self.at) {
                 return Next::Nothing;
             }
@@ -151,7 +156,7 @@ impl Reader {
     #[inline(never)]
     fn next_pinned(&mut self) -> Next {
         loop {
-            step(Step::ReceiveLook);
+            failpoint(Failpoint::ReceiveLook);
             let is_pinned = slot::is_stamped(&self.memory, self.at) && self.pin();
             let next = if is_pinned { self.take() } else { self.look_for_eviction() };
             if let Some(next) = next {
@@ -164,7 +169,7 @@ impl Reader {
     #[inline]
     fn take(&mut self) -> Option<Next> {
         let found = slot::header(&self.memory, &self.geometry, self.at.position);
-        let Look::Packet(descriptor) = found else {
+        let SlotState::Packet(descriptor) = found else {
             self.unpin();
             return Some(Next::Corrupt(Fault::Header));
         };
@@ -173,7 +178,7 @@ impl Reader {
             self.release();
             return None;
         }
-        step(Step::Receive);
+        failpoint(Failpoint::Receive);
         Some(Next::Taken(Taken { position: self.at.position, descriptor }))
     }
 
@@ -191,8 +196,8 @@ impl Reader {
         batch.push(first);
         let mut at = self.at.to(&self.memory, self.at.position + self.held);
         while batch.len() < most {
-            let found = slot::look(&self.memory, &self.geometry, at);
-            let Look::Packet(descriptor) = found else { break };
+            let found = slot::inspect(&self.memory, &self.geometry, at);
+            let SlotState::Packet(descriptor) = found else { break };
             if descriptor.kind() == Kind::Data {
                 if !wanted(&descriptor) {
                     break;
@@ -202,7 +207,7 @@ impl Reader {
             at.go(&self.memory, at.position + descriptor.span());
         }
         self.held = at.position - self.at.position;
-        self.note_handed_out();
+        self.record_handed_out();
     }
 
     /// The packets of the batch that was taken last: of the one in hand, if there is one.
@@ -226,7 +231,7 @@ impl Reader {
         if let Some(next) = self.batch.get(count) {
             self.held = next.position - self.at.position;
             self.batch.truncate(count);
-            self.note_handed_out();
+            self.record_handed_out();
         }
     }
 
@@ -250,13 +255,16 @@ impl Reader {
     /// Lets go of what is in hand, if there is something, and no more is to be done than to move
     /// the cursor: what [`release`](Self::release) does most of the time. `false`: nothing done.
     #[inline(always)]
-    pub(crate) fn release_plainly(&mut self) -> bool {
+    pub(crate) fn release_fast(&mut self) -> bool {
         let position = self.at.position + self.held;
         let Some(own) = self.memory.subscribers().get(self.entry) else { return false };
-        if self.held == 0 || !self.is_plain || !self.memory.is_one_lap(self.at.position, position) {
+        if self.held == 0
+            || !self.has_fast_path
+            || !self.memory.is_one_lap(self.at.position, position)
+        {
             return false;
         }
-        step(Step::Release);
+        failpoint(Failpoint::Release);
         (self.at.position, self.held) = (position, 0);
         // As in `release`.
         own.cursor.store(position, Ordering::Release);
@@ -269,7 +277,7 @@ impl Reader {
         if self.held == 0 {
             return false;
         }
-        step(Step::Release);
+        failpoint(Failpoint::Release);
         self.at.go(&self.memory, self.at.position + self.held);
         self.held = 0;
         // Pairs with the acquires in `gate::scan` and `evict`: what was read in the slots comes
@@ -280,7 +288,7 @@ impl Reader {
     }
 
     /// Puts what is in hand back: it comes again, as a redelivery.
-    pub(crate) fn put_back(&mut self) {
+    pub(crate) fn unreceive(&mut self) {
         if self.held > 0 {
             self.redelivered_below = self.redelivered_below.max(self.in_hand().end);
             self.held = 0;
@@ -338,7 +346,7 @@ impl Reader {
     /// is handed out is known before it is. To be called before what [`next`](Self::next) took is
     /// given to anyone.
     #[inline]
-    pub(crate) fn note_handed_out(&self) {
+    pub(crate) fn record_handed_out(&self) {
         if self.durable {
             // Never lowered: a predecessor, or this one before it put a batch back, had more.
             let end = self.in_hand().end.max(self.redelivered_below);
@@ -376,7 +384,7 @@ impl Reader {
             return Some(Next::Corrupt(Fault::Cursor));
         }
         if cursor == self.at.position {
-            return Some(self.counted_late().map_or(Next::Nothing, Next::Missed));
+            return Some(self.unreported_loss().map_or(Next::Nothing, Next::Missed));
         }
         self.at.go(&self.memory, cursor);
         let missed = self.account.missed(details(&self.memory, self.entry));
@@ -384,18 +392,18 @@ impl Reader {
     }
 
     /// What was evicted and nobody was told of yet, though the cursor stands where it stood.
-    pub(crate) fn counted_late(&mut self) -> Option<Missed> {
+    pub(crate) fn unreported_loss(&mut self) -> Option<Missed> {
         self.account.late(details(&self.memory, self.entry))
     }
 
     /// Remembers, for a successor, that the user was told of what was missed.
-    pub(crate) fn note_told(&self) {
+    pub(crate) fn record_reported(&self) {
         if self.durable {
-            self.account.note_told(&self.own().details);
+            self.account.record_reported(&self.own().details);
         }
     }
 }
 
-fn details(memory: &Memory, entry: usize) -> &SubscriberDetails {
+fn details(memory: &RingMemory, entry: usize) -> &SubscriberDetails {
     &memory.subscribers()[entry].details
 }

@@ -33,12 +33,12 @@
 //! after the other; each stops where the other's claim begins.
 
 use super::geometry::Geometry;
-use super::slot::{self, Descriptor, Look};
-use super::spot::Spot;
-use crate::failpoint::{Step, step};
-use crate::segment::entry::Member;
+use super::slot::{self, Descriptor, SlotState};
+use super::spot::StampedPosition;
+use crate::failpoint::{Failpoint, failpoint};
+use crate::segment::entry::EntryId;
 use crate::segment::layout::{FARTHEST, NOWHERE};
-use crate::segment::view::Memory;
+use crate::segment::view::RingMemory;
 use crate::sync::{Ordering, fence};
 
 /// What became of a dead entry's record.
@@ -51,12 +51,12 @@ pub(crate) enum Recovered {
 }
 
 /// Resolves the record of the dead publisher entry `dead`. Under the control lock, over memory
-/// whose slots can be written. `lives` is asked about other publishers only.
+/// whose slots can be written. `is_alive` is asked about other publishers only.
 pub(crate) fn recover(
-    memory: &Memory,
+    memory: &RingMemory,
     geometry: &Geometry,
     dead: usize,
-    lives: &dyn Fn(Member) -> bool,
+    is_alive: &dyn Fn(EntryId) -> bool,
 ) -> Recovered {
     let record = &memory.publishers()[dead].record;
     let start = record.position.load(Ordering::Acquire);
@@ -66,14 +66,14 @@ pub(crate) fn recover(
         let end = start.saturating_add(len);
         let mut position = start;
         while position < end {
-            match resolve(memory, geometry, dead, position, end, lives) {
+            match resolve(memory, geometry, dead, position, end, is_alive) {
                 Resolved::Upto(next) => position = next,
                 Resolved::Nothing => break,
                 Resolved::Living => return Recovered::Blocked,
             }
         }
     }
-    step(Step::RecoverClear);
+    failpoint(Failpoint::RecoverClear);
     // Pairs with the acquire in `gate::scan`: who sees it clear sees the void packets.
     record.position.store(NOWHERE, Ordering::Release);
     Recovered::Cleared
@@ -89,14 +89,14 @@ enum Resolved {
 }
 
 fn resolve(
-    memory: &Memory,
+    memory: &RingMemory,
     geometry: &Geometry,
     dead: usize,
     x: u64,
     end: u64,
-    lives: &dyn Fn(Member) -> bool,
+    is_alive: &dyn Fn(EntryId) -> bool,
 ) -> Resolved {
-    step(Step::RecoverTail);
+    failpoint(Failpoint::RecoverTail);
     let tail = memory.head().tail.load(Ordering::Acquire);
     if x >= tail {
         return Resolved::Nothing;
@@ -104,11 +104,11 @@ fn resolve(
     if let Some(resolved) = committed(memory, geometry, x) {
         return resolved;
     }
-    step(Step::RecoverScan);
-    let Some(bound) = bound(memory, dead, x, end.min(tail), lives) else {
+    failpoint(Failpoint::RecoverScan);
+    let Some(bound) = bound(memory, dead, x, end.min(tail), is_alive) else {
         return Resolved::Living;
     };
-    step(Step::RecoverLook);
+    failpoint(Failpoint::RecoverLook);
     if let Some(resolved) = committed(memory, geometry, x) {
         return resolved;
     }
@@ -116,21 +116,21 @@ fn resolve(
         return Resolved::Nothing;
     }
     let bound = bound.min(geometry.piece_end(x));
-    let spot = Spot::at(memory, x);
+    let spot = StampedPosition::at(memory, x);
     let is_stamped = |&y: &u64| slot::is_stamped(memory, spot.to(memory, y));
     let stop = (x + 1..bound).find(is_stamped).unwrap_or(bound);
-    step(Step::RecoverHeader);
-    slot::commit(memory, spot, Descriptor::void(stop - x), Step::RecoverStamp);
+    failpoint(Failpoint::RecoverHeader);
+    slot::commit(memory, spot, Descriptor::void(stop - x), Failpoint::RecoverStamp);
     Resolved::Upto(stop)
 }
 
 /// What a stamp at `x` says; `None`: there is none.
-fn committed(memory: &Memory, geometry: &Geometry, x: u64) -> Option<Resolved> {
-    match slot::look(memory, geometry, Spot::at(memory, x)) {
-        Look::Unstamped => None,
+fn committed(memory: &RingMemory, geometry: &Geometry, x: u64) -> Option<Resolved> {
+    match slot::inspect(memory, geometry, StampedPosition::at(memory, x)) {
+        SlotState::Unstamped => None,
         // Not a header that any publisher wrote: it cannot be walked over.
-        Look::Corrupt => Some(Resolved::Nothing),
-        Look::Packet(descriptor) => {
+        SlotState::Corrupt => Some(Resolved::Nothing),
+        SlotState::Packet(descriptor) => {
             // A stale record protects nothing: the header may be the next lap's.
             fence(Ordering::Acquire);
             let tail = memory.head().tail.load(Ordering::Acquire);
@@ -143,14 +143,14 @@ fn committed(memory: &Memory, geometry: &Geometry, x: u64) -> Option<Resolved> {
 
 /// The lowest start of another record above `x`, `end` at most; `None`: a living one covers `x`.
 fn bound(
-    memory: &Memory,
+    memory: &RingMemory,
     dead: usize,
     x: u64,
     end: u64,
-    lives: &dyn Fn(Member) -> bool,
+    is_alive: &dyn Fn(EntryId) -> bool,
 ) -> Option<u64> {
     let mut bound = end;
-    let used = memory.head().roster.publishers.load(Ordering::Relaxed) as usize;
+    let used = memory.head().membership.publishers.load(Ordering::Relaxed) as usize;
     for (index, entry) in memory.publishers().iter().take(used).enumerate() {
         // Position before length, each pairing with the claim's stores in the other order.
         let start = entry.record.position.load(Ordering::Acquire);
@@ -160,7 +160,7 @@ fn bound(
             continue;
         }
         let covers = start <= x && x < start.saturating_add(len);
-        if covers && lives(Member::Publisher(index)) {
+        if covers && is_alive(EntryId::Publisher(index)) {
             return None;
         }
         if start > x {

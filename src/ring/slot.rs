@@ -3,7 +3,7 @@
 //! ```text
 //!  0        8           12     13     14      16                               64
 //!  ┌────────┬───────────┬──────┬──────┬───────┬────────────────────────────────┐
-//!  │ stamp  │ len       │ type │ kind │ mark  │ the archive's first 48 bytes   │ → next slots
+//!  │ stamp  │ len       │ type │ kind │ tag  │ the archive's first 48 bytes   │ → next slots
 //!  │ u64    │ u32       │ u8   │ u8   │ u16   │                                │
 //!  └────────┴───────────┴──────┴──────┴───────┴────────────────────────────────┘
 //!             └─────── descriptor, u64 ────┘
@@ -28,7 +28,7 @@
 //! In a shared ring there are laps that are not over: another claim under way can lie behind this
 //! one by less than a lap, and what is left over here shows the stamps of *its* lap. If its owner
 //! dies, `recover` looks for stamps within that claim, where its payload is. So there a
-//! reservation shows no stamps at all ([`blot`]): a store to each of its slots.
+//! reservation shows no stamps at all ([`clear_stamp`]): a store to each of its slots.
 //!
 //! A subscriber of a `DropOldest` ring that was evicted may poll the stamp of a slot into whose
 //! bytes a publisher is just copying a payload. What it reads then is one aligned word of
@@ -36,10 +36,10 @@
 //! out: the pin, a compare-and-swap on the cursor, fails.
 
 use super::geometry::{Geometry, span};
-use super::spot::Spot;
-use crate::failpoint::{Step, step};
+use super::spot::StampedPosition;
+use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::layout::{HEADER, MAX_TYPES, SLOT};
-use crate::segment::view::Memory;
+use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 
 /// What a packet is.
@@ -66,8 +66,8 @@ impl Descriptor {
 
     /// The same with a mark, which means nothing to a ring: whoever marks packets knows what.
     #[inline]
-    pub(crate) fn marked(self, mark: u16) -> Self {
-        Self(self.0 | u64::from(mark) << 48)
+    pub(crate) fn with_tag(self, tag: u16) -> Self {
+        Self(self.0 | u64::from(tag) << 48)
     }
 
     /// Nothing, over `slots` slots.
@@ -96,7 +96,7 @@ impl Descriptor {
 
     /// What it was marked with; 0: nothing.
     #[inline]
-    pub(crate) fn mark(self) -> u16 {
+    pub(crate) fn tag(self) -> u16 {
         (self.0 >> 48) as u16
     }
 
@@ -122,13 +122,13 @@ impl std::fmt::Debug for Descriptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut out = f.debug_struct("Descriptor");
         out.field("kind", &self.kind()).field("len", &self.len());
-        out.field("type_index", &self.type_index()).field("mark", &self.mark()).finish()
+        out.field("type_index", &self.type_index()).field("tag", &self.tag()).finish()
     }
 }
 
 /// What lies at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum SlotState {
     /// No packet has been committed here yet.
     Unstamped,
     /// This packet.
@@ -139,16 +139,20 @@ pub(crate) enum Look {
 
 /// Whether a packet is committed there.
 #[inline]
-pub(crate) fn is_stamped(memory: &Memory, spot: Spot) -> bool {
+pub(crate) fn is_stamped(memory: &RingMemory, spot: StampedPosition) -> bool {
     // Pairs with the release in `commit`: who sees the stamp sees header and payload.
     memory.slot(spot.position).stamp.load(Ordering::Acquire) == spot.stamp()
 }
 
 /// What lies there, checked: its span is within the ring and does not wrap.
 #[inline]
-pub(crate) fn look(memory: &Memory, geometry: &Geometry, spot: Spot) -> Look {
+pub(crate) fn inspect(
+    memory: &RingMemory,
+    geometry: &Geometry,
+    spot: StampedPosition,
+) -> SlotState {
     if !is_stamped(memory, spot) {
-        return Look::Unstamped;
+        return SlotState::Unstamped;
     }
     header(memory, geometry, spot.position)
 }
@@ -156,7 +160,7 @@ pub(crate) fn look(memory: &Memory, geometry: &Geometry, spot: Spot) -> Look {
 /// The data packet that is stamped at `position`, checked as by [`header`], which says what else
 /// lies there.
 #[inline(always)]
-pub(crate) fn data(memory: &Memory, geometry: &Geometry, position: u64) -> Option<Descriptor> {
+pub(crate) fn data(memory: &RingMemory, geometry: &Geometry, position: u64) -> Option<Descriptor> {
     // The acquire on the stamp orders this load.
     let word = memory.slot(position).descriptor.load(Ordering::Relaxed);
     // Neither void, nor of a kind that this version does not know.
@@ -177,28 +181,35 @@ fn unsound() -> Option<Descriptor> {
 
 /// The header of a packet that is stamped, checked.
 #[inline]
-pub(crate) fn header(memory: &Memory, geometry: &Geometry, position: u64) -> Look {
+pub(crate) fn header(memory: &RingMemory, geometry: &Geometry, position: u64) -> SlotState {
     // The acquire on the stamp orders this load.
     let word = memory.slot(position).descriptor.load(Ordering::Relaxed);
     match Descriptor::from_word(word) {
-        Some(descriptor) if geometry.holds(position, descriptor.span()) => Look::Packet(descriptor),
-        _ => Look::Corrupt,
+        Some(descriptor) if geometry.holds(position, descriptor.span()) => {
+            SlotState::Packet(descriptor)
+        }
+        _ => SlotState::Corrupt,
     }
 }
 
 /// Commits the packet that lies there: its header, and, behind `between`, its stamp.
 #[inline(always)]
-pub(crate) fn commit(memory: &Memory, spot: Spot, descriptor: Descriptor, between: Step) {
+pub(crate) fn commit(
+    memory: &RingMemory,
+    spot: StampedPosition,
+    descriptor: Descriptor,
+    between: Failpoint,
+) {
     let (slot, stamp) = (memory.slot(spot.position), spot.stamp());
     slot.descriptor.store(descriptor.0, Ordering::Relaxed);
-    step(between);
+    failpoint(between);
     // Pairs with the acquire in `is_stamped`: who sees the stamp sees header and payload.
     slot.stamp.store(stamp, Ordering::Release);
 }
 
 /// Overwrites whatever lies where the stamp of a packet at `position` would be: a slot of a claim,
 /// though not its first.
-pub(crate) fn blot(memory: &Memory, position: u64) {
+pub(crate) fn clear_stamp(memory: &RingMemory, position: u64) {
     memory.slot(position).stamp.store(0, Ordering::Relaxed);
 }
 
@@ -208,11 +219,16 @@ pub(crate) fn blot(memory: &Memory, position: u64) {
 ///
 /// What it reads may be overwritten meanwhile: the caller finds out by a compare-and-swap on the
 /// word that protected `from`, or holds what protects it.
-pub(crate) fn walk(memory: &Memory, geometry: &Geometry, from: u64, to: u64) -> (u64, u64) {
+pub(crate) fn scan_committed(
+    memory: &RingMemory,
+    geometry: &Geometry,
+    from: u64,
+    to: u64,
+) -> (u64, u64) {
     let to = to.min(from.saturating_add(geometry.capacity));
-    let (mut spot, mut packets) = (Spot::at(memory, from), 0);
+    let (mut spot, mut packets) = (StampedPosition::at(memory, from), 0);
     while spot.position < to {
-        let Look::Packet(descriptor) = look(memory, geometry, spot) else { break };
+        let SlotState::Packet(descriptor) = inspect(memory, geometry, spot) else { break };
         packets += u64::from(descriptor.kind() == Kind::Data);
         spot.go(memory, spot.position + descriptor.span());
     }
@@ -228,7 +244,7 @@ mod tests {
         for descriptor in [
             Descriptor::data(0, 0),
             Descriptor::data(usize::from(u16::MAX) * 1000, 63),
-            Descriptor::data(7, 1).marked(u16::MAX),
+            Descriptor::data(7, 1).with_tag(u16::MAX),
             Descriptor::void(1),
             Descriptor::void(1 << 26),
         ] {
@@ -236,9 +252,9 @@ mod tests {
         }
         assert_eq!(Descriptor::void(1 << 26).span(), 1 << 26);
         assert_eq!(Descriptor::void(1 << 26).kind(), Kind::Void);
-        let marked = Descriptor::data(u32::MAX as usize, 63).marked(0x8001);
-        assert_eq!((marked.len(), marked.type_index(), marked.mark()), (u32::MAX, 63, 0x8001));
-        assert_eq!(marked.kind(), Kind::Data);
+        let with_tag = Descriptor::data(u32::MAX as usize, 63).with_tag(0x8001);
+        assert_eq!((with_tag.len(), with_tag.type_index(), with_tag.tag()), (u32::MAX, 63, 0x8001));
+        assert_eq!(with_tag.kind(), Kind::Data);
         assert_eq!(Descriptor::from_word(2 << 40), None);
         assert_eq!(Descriptor::from_word(1 << 47), None);
     }

@@ -12,33 +12,33 @@
 //! left over in a reservation shows the stamps of earlier laps, and from them nothing follows for
 //! this lap or a later one, which is where its content will be looked at (`slot`).
 
-use crate::segment::view::Memory;
+use crate::segment::view::RingMemory;
 
 /// A position, and the salt of its lap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Spot {
+pub(crate) struct StampedPosition {
     pub(crate) position: u64,
     salt: u64,
 }
 
-impl Spot {
+impl StampedPosition {
     /// The spot at a position. Computes a hash.
     #[cold]
     #[inline(never)]
-    pub(crate) fn at(memory: &Memory, position: u64) -> Self {
+    pub(crate) fn at(memory: &RingMemory, position: u64) -> Self {
         Self { position, salt: memory.salt(position) }
     }
 
     /// The spot at another position; computes a hash if that is in another lap.
     #[inline(always)]
-    pub(crate) fn to(mut self, memory: &Memory, position: u64) -> Self {
+    pub(crate) fn to(mut self, memory: &RingMemory, position: u64) -> Self {
         self.go(memory, position);
         self
     }
 
     /// Goes to another position, as [`to`](Self::to).
     #[inline(always)]
-    pub(crate) fn go(&mut self, memory: &Memory, position: u64) {
+    pub(crate) fn go(&mut self, memory: &RingMemory, position: u64) {
         if memory.is_one_lap(self.position, position) {
             self.position = position;
         } else {

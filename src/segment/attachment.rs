@@ -3,16 +3,16 @@
 //!
 //! Not here: how a shared object is made and removed (`segment::enter`, `segment::mapped`).
 
-use super::entry::{DeskState, Member, Phase, SeatState};
-use super::exclusive::Seized;
+use super::entry::{EntryId, OwnerState, SlotPhase, WorkerSlotState};
+use super::exclusive::ExclusiveSegment;
 use super::heap::Heap;
-use super::layout::{Desk, MAX_TYPES, SubscriberEntry};
+use super::layout::{MAX_TYPES, SubscriberEntry, WorkerSlot};
 use super::lifecycle::Absent;
 use super::mapped::Mapped;
 use super::name::Name;
 use super::settings::{Parking, Settings};
 use super::types::TypeTable;
-use super::view::{Desks, Memory, Parts};
+use super::view::{RingMemory, SegmentParts, WorkerSlots};
 use crate::error::OpenError;
 use crate::sync::Ordering;
 use crate::sys::clock::monotonic;
@@ -52,19 +52,19 @@ const POLL: Duration = Duration::from_micros(100);
 
 impl Segment {
     /// Attaches to a ring, making it if it is not there. It waits for the control lock, now and
-    /// later, for `patience` at most, if there is one.
+    /// later, for `lock_timeout` at most, if there is one.
     pub(crate) fn open(
         name: &Name,
         settings: &Settings,
-        patience: Option<Duration>,
+        lock_timeout: Option<Duration>,
     ) -> Result<Self, OpenError> {
         check(settings)?;
-        Mapped::open(name, Absent::Make(settings), patience).map(Self::mapped)
+        Mapped::open(name, Absent::Make(settings), lock_timeout).map(Self::mapped)
     }
 
     /// Attaches to a ring that is there.
-    pub(crate) fn attach(name: &Name, patience: Option<Duration>) -> Result<Self, OpenError> {
-        Mapped::open(name, Absent::Refuse, patience).map(Self::mapped)
+    pub(crate) fn attach(name: &Name, lock_timeout: Option<Duration>) -> Result<Self, OpenError> {
+        Mapped::open(name, Absent::Refuse, lock_timeout).map(Self::mapped)
     }
 
     /// Makes a ring on the heap.
@@ -87,9 +87,9 @@ impl Segment {
         Mapped::remove(name, None)
     }
 
-    /// The same, waiting for the control lock for `patience` at most.
-    pub(crate) fn remove_within(name: &Name, patience: Duration) -> Result<bool, OpenError> {
-        Mapped::remove(name, Some(patience))
+    /// The same, waiting for the control lock for `lock_timeout` at most.
+    pub(crate) fn remove_within(name: &Name, lock_timeout: Duration) -> Result<bool, OpenError> {
+        Mapped::remove(name, Some(lock_timeout))
     }
 
     /// Whether somebody is attached to the segment of this name now.
@@ -98,8 +98,11 @@ impl Segment {
     }
 
     /// Holds a segment that nobody is attached to so that nobody comes into it, be it there or not.
-    pub(crate) fn seize(name: &Name, patience: Duration) -> Result<Seized<'_>, OpenError> {
-        Seized::take(name, Absent::Make(&Settings::default()), Some(patience))
+    pub(crate) fn seize(
+        name: &Name,
+        lock_timeout: Duration,
+    ) -> Result<ExclusiveSegment<'_>, OpenError> {
+        ExclusiveSegment::take(name, Absent::Make(&Settings::default()), Some(lock_timeout))
     }
 
     /// Removes a segment that nobody alive is attached to or expected back at. One whose control lock
@@ -127,10 +130,10 @@ impl Segment {
         }
     }
 
-    /// Waits for the control lock for `patience` at most from now on, if there is one.
-    pub(crate) fn set_patience(&mut self, patience: Option<Duration>) {
+    /// Waits for the control lock for `lock_timeout` at most from now on, if there is one.
+    pub(crate) fn set_lock_timeout(&mut self, lock_timeout: Option<Duration>) {
         match &mut self.backing {
-            Backing::Mapped(mapped) => mapped.patience = patience,
+            Backing::Mapped(mapped) => mapped.lock_timeout = lock_timeout,
             // Nobody is stopped for good within a heap's.
             Backing::Heap(_) => {}
         }
@@ -153,7 +156,7 @@ impl Segment {
     }
 
     /// What the protocol works on; to be used no longer than the segment.
-    pub(crate) fn memory(&self) -> Memory {
+    pub(crate) fn memory(&self) -> RingMemory {
         let (parts, salt) = match &self.backing {
             Backing::Mapped(mapped) => (mapped.parts(), mapped.salt),
             Backing::Heap(heap) => (heap.parts(), heap.salt),
@@ -164,34 +167,34 @@ impl Segment {
     /// The ring's packet types.
     pub(crate) fn with_types<R>(&self, work: impl FnOnce(TypeTable<'_>) -> R) -> R {
         let parts = self.parts();
-        let roster = &parts.head().roster;
-        work(TypeTable { roster, entries: parts.types(), text: parts.schema() })
+        let membership = &parts.head().membership;
+        work(TypeTable { membership, entries: parts.types(), text: parts.schema() })
     }
 
     /// Workers' desks: none, but in a directory.
-    pub(crate) fn with_desks<R>(&self, work: impl FnOnce(&[Desk]) -> R) -> R {
-        work(self.desks().all())
+    pub(crate) fn with_worker_slots<R>(&self, work: impl FnOnce(&[WorkerSlot]) -> R) -> R {
+        work(self.worker_slots().all())
     }
 
     /// The same, for who looks at them often; to be used no longer than the segment.
-    pub(crate) fn desks(&self) -> Desks {
-        self.parts().desks()
+    pub(crate) fn worker_slots(&self) -> WorkerSlots {
+        self.parts().worker_slots()
     }
 
     /// Most types that a ring can carry.
     pub(crate) const MAX_TYPES: usize = MAX_TYPES;
 
     /// The event on which a member parks, if the ring parks on events.
-    pub(crate) fn event(&self, member: Member) -> Result<Option<Event>, OpenError> {
+    pub(crate) fn event(&self, member: EntryId) -> Result<Option<Event>, OpenError> {
         let settings = self.settings();
         if settings.parking != Parking::Event {
             return Ok(None);
         }
         let index = match member {
-            Member::Publisher(index) => index,
-            Member::Subscriber(index) => settings.max_publishers + index,
+            EntryId::Publisher(index) => index,
+            EntryId::Subscriber(index) => settings.max_publishers + index,
             // A directory parks on futexes.
-            Member::Desk(_) => return Ok(None),
+            EntryId::WorkerSlot(_) => return Ok(None),
         };
         // SAFETY: `initialize` made an event for each entry before the segment was ready, and
         // its owner keeps this segment at least as long as the event.
@@ -226,7 +229,7 @@ impl Segment {
 
     /// Runs `work` on memory whose slots can be written, whatever this attachment's are; `None`: it
     /// cannot be had.
-    pub(crate) fn with_writable<R>(&self, work: impl FnOnce(Memory) -> R) -> Option<R> {
+    pub(crate) fn with_writable<R>(&self, work: impl FnOnce(RingMemory) -> R) -> Option<R> {
         match &self.backing {
             Backing::Mapped(mapped) => mapped.with_writable(work),
             Backing::Heap(_) => Some(work(self.memory())),
@@ -281,18 +284,18 @@ impl Segment {
 
     /// Takes the control lock if it comes free within a tenth of a second: for leaving, which
     /// must not hang on a process that was stopped inside the lock.
-    pub(crate) fn lock_patiently(&self) -> Option<Control<'_>> {
+    pub(crate) fn lock_bounded(&self) -> Option<Control<'_>> {
         self.lock_within(PATIENCE)
     }
 
     /// Takes the control lock if it comes free in time.
-    pub(crate) fn lock_within(&self, patience: Duration) -> Option<Control<'_>> {
+    pub(crate) fn lock_within(&self, lock_timeout: Duration) -> Option<Control<'_>> {
         let started = Instant::now();
         loop {
             if let Some(control) = self.try_lock() {
                 return Some(control);
             }
-            if started.elapsed() >= patience {
+            if started.elapsed() >= lock_timeout {
                 return None;
             }
             std::thread::sleep(POLL);
@@ -301,41 +304,41 @@ impl Segment {
 
     /// Says that somebody was found dead.
     pub(crate) fn note_death(&self) {
-        self.parts().head().roster.died.store(monotonic(), Ordering::Relaxed);
+        self.parts().head().membership.died.store(monotonic(), Ordering::Relaxed);
     }
 
     /// The process that took the control lock last, for people.
     pub(crate) fn lock_holder(&self) -> u32 {
-        self.parts().head().roster.lock_holder.load(Ordering::Relaxed)
+        self.parts().head().membership.lock_holder.load(Ordering::Relaxed)
     }
 
     /// Takes the lock that tells that a member lives. Under the control lock.
-    pub(crate) fn sit(&self, member: Member) -> Result<bool, OpenError> {
+    pub(crate) fn acquire_liveness(&self, member: EntryId) -> Result<bool, OpenError> {
         match &self.backing {
-            Backing::Mapped(mapped) => mapped.sit(mapped.places.lock_of(member)),
-            Backing::Heap(heap) => Ok(heap.sit(heap.places.lock_of(member))),
+            Backing::Mapped(mapped) => mapped.acquire_liveness(mapped.places.lock_of(member)),
+            Backing::Heap(heap) => Ok(heap.acquire_liveness(heap.places.lock_of(member))),
         }
     }
 
     /// Gives that lock back.
-    pub(crate) fn rise(&self, member: Member) {
+    pub(crate) fn release_liveness(&self, member: EntryId) {
         match &self.backing {
-            Backing::Mapped(mapped) => mapped.rise(mapped.places.lock_of(member)),
-            Backing::Heap(heap) => heap.rise(heap.places.lock_of(member)),
+            Backing::Mapped(mapped) => mapped.release_liveness(mapped.places.lock_of(member)),
+            Backing::Heap(heap) => heap.release_liveness(heap.places.lock_of(member)),
         }
     }
 
     /// Whether the kernel says that a member lives. Never asked by a member about itself.
-    pub(crate) fn lives(&self, member: Member) -> bool {
+    pub(crate) fn is_alive(&self, member: EntryId) -> bool {
         match &self.backing {
-            Backing::Mapped(mapped) => mapped.lives(mapped.places.lock_of(member)),
-            Backing::Heap(heap) => heap.lives(heap.places.lock_of(member)),
+            Backing::Mapped(mapped) => mapped.is_alive(mapped.places.lock_of(member)),
+            Backing::Heap(heap) => heap.is_alive(heap.places.lock_of(member)),
         }
     }
 
     fn locked<'a>(&self, mapped: Option<&'a Mapped>, local: MutexGuard<'a, ()>) -> Control<'a> {
         let parts = self.parts();
-        parts.head().roster.lock_holder.store(std::process::id(), Ordering::Relaxed);
+        parts.head().membership.lock_holder.store(std::process::id(), Ordering::Relaxed);
         Control { mapped, _local: local }
     }
 
@@ -350,7 +353,7 @@ impl Segment {
         Self { backing: Backing::Mapped(Box::new(mapped)), local: Mutex::default() }
     }
 
-    fn parts(&self) -> Parts {
+    fn parts(&self) -> SegmentParts {
         match &self.backing {
             Backing::Mapped(mapped) => mapped.parts(),
             Backing::Heap(heap) => heap.parts(),
@@ -372,7 +375,7 @@ impl Drop for Segment {
         if mapped.is_inherited() {
             return;
         }
-        let control = self.lock_patiently();
+        let control = self.lock_bounded();
         mapped.detach();
         self.remove_if_left(mapped, control.or_else(|| self.try_lock()));
         if self.outlast_the_dying(mapped) {
@@ -400,7 +403,7 @@ impl Segment {
     /// another for a while, and nobody else would remove the object then. It is not waited for where
     /// somebody lives who will leave, too, be it this process by another endpoint.
     fn outlast_the_dying(&self, mapped: &Mapped) -> bool {
-        let died = self.parts().head().roster.died.load(Ordering::Relaxed);
+        let died = self.parts().head().membership.died.load(Ordering::Relaxed);
         if Duration::from_nanos(monotonic().saturating_sub(died)) > DYING {
             return false;
         }
@@ -422,26 +425,30 @@ impl Segment {
     /// Whether somebody else lives who has a place here.
     fn is_anybody_seated(&self) -> bool {
         let settings = self.settings();
-        let publishers = (0..settings.max_publishers).map(Member::Publisher);
-        let subscribers = (0..settings.max_subscribers).map(Member::Subscriber);
-        let desks = (0..settings.desks).map(Member::Desk);
-        publishers.chain(subscribers).chain(desks).any(|member| self.lives(member))
+        let publishers = (0..settings.max_publishers).map(EntryId::Publisher);
+        let subscribers = (0..settings.max_subscribers).map(EntryId::Subscriber);
+        let worker_slots = (0..settings.worker_slots).map(EntryId::WorkerSlot);
+        publishers.chain(subscribers).chain(worker_slots).any(|member| self.is_alive(member))
     }
 }
 
 /// Whether somebody is expected back, alive or not: a durable subscriber, a worker with an inbox,
 /// whoever does what is left in a work queue.
-pub(crate) fn is_kept(parts: &Parts) -> bool {
+pub(crate) fn is_kept(parts: &SegmentParts) -> bool {
     let durable =
-        |entry: &SubscriberEntry| SeatState::of(&entry.details.seat) == SeatState::Durable;
-    let is_queue_done = parts.settings().grouped && is_done(parts);
+        |entry: &SubscriberEntry| OwnerState::of(&entry.details.owner) == OwnerState::Durable;
+    let is_queue_done = parts.settings().queue && is_done(parts);
     parts.subscribers().iter().any(durable) && !is_queue_done
-        || parts.desks().all().iter().any(|desk| Phase::of(desk).state() == DeskState::Kept)
+        || parts
+            .worker_slots()
+            .all()
+            .iter()
+            .any(|desk| SlotPhase::of(desk).state() == WorkerSlotState::Kept)
 }
 
 /// Whether nothing is left in a work queue: its first cursor stands at the tail, and no other
 /// anywhere (`ring::group`).
-fn is_done(parts: &Parts) -> bool {
+fn is_done(parts: &SegmentParts) -> bool {
     let tail = parts.head().tail.load(Ordering::Acquire);
     let mut cursors = parts.subscribers().iter().map(|entry| entry.cursor.load(Ordering::Acquire));
     // What a hand only tries for has bit 63 set, as nowhere has.
@@ -449,7 +456,7 @@ fn is_done(parts: &Parts) -> bool {
 }
 
 /// Brings a block of zeros into its first state, but for its identity.
-pub(crate) fn initialize(parts: &Parts, settings: &Settings) -> Result<(), String> {
+pub(crate) fn initialize(parts: &SegmentParts, settings: &Settings) -> Result<(), String> {
     parts.vacate();
     if settings.parking == Parking::Event {
         for index in 0..settings.max_publishers + settings.max_subscribers {

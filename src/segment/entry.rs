@@ -1,23 +1,23 @@
 //! Who takes part in a ring: entries, and whether they are taken. Who is in a cluster: desks, and
 //! how they stand.
 
-use super::layout::{Card, DESK_NAME_WORDS, Desk, Seat};
+use super::layout::{EntryOwner, SlotInfo, WORKER_NAME_WORDS, WorkerSlot};
 use crate::sync::{Ordering, fence};
 
 /// One entry of a segment, and whoever sits at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Member {
+pub(crate) enum EntryId {
     /// The publisher entry of this index.
     Publisher(usize),
     /// The subscriber entry of this index.
     Subscriber(usize),
     /// The worker's desk of this index.
-    Desk(usize),
+    WorkerSlot(usize),
 }
 
 /// Whether an entry is taken. Whether its owner lives is asked of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SeatState {
+pub(crate) enum OwnerState {
     /// Nobody's.
     Free,
     /// Somebody's, for as long as they live.
@@ -27,34 +27,34 @@ pub(crate) enum SeatState {
     /// Taken by a subscriber whose cursor is not placed yet: it may miss what is published.
     Joining,
     /// A member's of a group: its cursor is its hand.
-    Member,
+    Consumer,
 }
 
-impl SeatState {
+impl OwnerState {
     /// The state of a seat. An unknown word counts as taken: its owner is then asked for and, not
     /// being found alive, the entry is cleared.
-    pub(crate) fn of(seat: &Seat) -> Self {
+    pub(crate) fn of(owner: &EntryOwner) -> Self {
         // Pairs with the release in `set`.
-        match seat.state.load(Ordering::Acquire) {
+        match owner.state.load(Ordering::Acquire) {
             0 => Self::Free,
             2 => Self::Durable,
             3 => Self::Joining,
-            4 => Self::Member,
+            4 => Self::Consumer,
             _ => Self::Taken,
         }
     }
 
     /// Writes the state. Under the control lock.
-    pub(crate) fn set(self, seat: &Seat) {
+    pub(crate) fn set(self, owner: &EntryOwner) {
         let word = match self {
             Self::Free => 0,
             Self::Taken => 1,
             Self::Durable => 2,
             Self::Joining => 3,
-            Self::Member => 4,
+            Self::Consumer => 4,
         };
         // Pairs with the acquire in `of`.
-        seat.state.store(word, Ordering::Release);
+        owner.state.store(word, Ordering::Release);
     }
 }
 
@@ -68,11 +68,11 @@ impl SeatState {
 /// `ended`: how the worker of this generation went, once it has; `before`: how the one before it
 /// did, for who has not looked since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Phase(pub(crate) u64);
+pub(crate) struct SlotPhase(pub(crate) u64);
 
 /// Whether somebody is expected at a desk. Whether they live is asked of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DeskState {
+pub(crate) enum WorkerSlotState {
     /// Nobody.
     Free,
     /// A worker, for as long as it lives.
@@ -90,17 +90,17 @@ pub(crate) enum Ended {
     Died,
 }
 
-impl Phase {
+impl SlotPhase {
     /// Reads a desk's phase.
-    pub(crate) fn of(desk: &Desk) -> Self {
+    pub(crate) fn of(slot: &WorkerSlot) -> Self {
         // Pairs with the release in `set`: who sees it taken sees the card.
-        Self(desk.phase.load(Ordering::Acquire))
+        Self(slot.phase.load(Ordering::Acquire))
     }
 
     /// Writes it. Under the control lock.
-    pub(crate) fn set(self, desk: &Desk) {
+    pub(crate) fn set(self, slot: &WorkerSlot) {
         // Pairs with the acquire in `of`.
-        desk.phase.store(self.0, Ordering::Release);
+        slot.phase.store(self.0, Ordering::Release);
     }
 
     /// Counts the workers that sat at this desk.
@@ -109,11 +109,11 @@ impl Phase {
     }
 
     /// Whether somebody is expected. An unknown word counts as taken, as a seat's does.
-    pub(crate) fn state(self) -> DeskState {
+    pub(crate) fn state(self) -> WorkerSlotState {
         match self.0 & 0xf {
-            0 => DeskState::Free,
-            2 => DeskState::Kept,
-            _ => DeskState::Taken,
+            0 => WorkerSlotState::Free,
+            2 => WorkerSlotState::Kept,
+            _ => WorkerSlotState::Taken,
         }
     }
 
@@ -128,11 +128,11 @@ impl Phase {
     }
 
     /// The same worker, expected otherwise.
-    pub(crate) fn with_state(self, state: DeskState) -> Self {
+    pub(crate) fn with_state(self, state: WorkerSlotState) -> Self {
         let word = match state {
-            DeskState::Free => 0,
-            DeskState::Taken => 1,
-            DeskState::Kept => 2,
+            WorkerSlotState::Free => 0,
+            WorkerSlotState::Taken => 1,
+            WorkerSlotState::Kept => 2,
         };
         Self(self.0 & !0xf | word)
     }
@@ -147,20 +147,20 @@ impl Phase {
     }
 
     /// The next worker at this desk; one that did not say how it went has died.
-    pub(crate) fn next(self, state: DeskState) -> Self {
+    pub(crate) fn next(self, state: WorkerSlotState) -> Self {
         let before = self.with_end(Ended::Died).0 >> 4 & 0b11;
         Self((self.generation() + 1) << 8 | before << 6).with_state(state)
     }
 }
 
 #[cfg(not(loom))]
-impl Card {
+impl SlotInfo {
     /// Longest name in bytes.
-    pub(crate) const LONGEST_NAME: usize = DESK_NAME_WORDS * 8;
+    pub(crate) const LONGEST_NAME: usize = WORKER_NAME_WORDS * 8;
 
     /// Writes who sits down. Under the control lock, before the phase says so.
     pub(crate) fn write(&self, name: &str, pid: u32, since: u64) {
-        // Pairs with the fence in `Desk::read`: who sees any of this sees that the desk was freed.
+        // Pairs with the fence in `WorkerSlot::read`: who sees any of this sees that the desk was freed.
         fence(Ordering::Release);
         self.pid.store(pid, Ordering::Relaxed);
         self.since.store(since, Ordering::Relaxed);
@@ -178,27 +178,27 @@ impl Card {
 /// What a desk said at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    pub(crate) phase: Phase,
+    pub(crate) phase: SlotPhase,
     pub(crate) name: String,
     pub(crate) pid: u32,
     pub(crate) since: u64,
 }
 
 #[cfg(not(loom))]
-impl Desk {
+impl WorkerSlot {
     /// What it says, as of one instant: of a desk that changes meanwhile, what it says then.
     pub(crate) fn read(&self) -> Entry {
-        let mut phase = Phase::of(self);
+        let mut phase = SlotPhase::of(self);
         loop {
             let entry = Entry {
                 phase,
-                name: self.card.name(),
-                pid: self.card.pid.load(Ordering::Relaxed),
-                since: self.card.since.load(Ordering::Relaxed),
+                name: self.info.name(),
+                pid: self.info.pid.load(Ordering::Relaxed),
+                since: self.info.since.load(Ordering::Relaxed),
             };
-            // Pairs with the fence in `Card::write`.
+            // Pairs with the fence in `SlotInfo::write`.
             fence(Ordering::Acquire);
-            let now = Phase::of(self);
+            let now = SlotPhase::of(self);
             if now == phase {
                 return entry;
             }
@@ -221,16 +221,16 @@ mod tests {
 
     #[test]
     fn a_phase_says_what_was_written() {
-        let first = Phase(0).next(DeskState::Taken);
-        assert_eq!((first.generation(), first.state()), (1, DeskState::Taken));
+        let first = SlotPhase(0).next(WorkerSlotState::Taken);
+        assert_eq!((first.generation(), first.state()), (1, WorkerSlotState::Taken));
         assert_eq!(first.ended(), None);
-        let left = first.with_end(Ended::Left).with_state(DeskState::Free);
-        assert_eq!((left.generation(), left.state()), (1, DeskState::Free));
+        let left = first.with_end(Ended::Left).with_state(WorkerSlotState::Free);
+        assert_eq!((left.generation(), left.state()), (1, WorkerSlotState::Free));
         assert_eq!(left.with_end(Ended::Died).ended(), Some(Ended::Left), "it said so itself");
-        let second = left.next(DeskState::Kept);
-        assert_eq!((second.generation(), second.state()), (2, DeskState::Kept));
+        let second = left.next(WorkerSlotState::Kept);
+        assert_eq!((second.generation(), second.state()), (2, WorkerSlotState::Kept));
         assert_eq!((second.ended(), second.ended_before()), (None, Some(Ended::Left)));
-        assert_eq!(second.next(DeskState::Kept).ended_before(), Some(Ended::Died));
-        assert_eq!(Phase(u64::MAX).state(), DeskState::Taken);
+        assert_eq!(second.next(WorkerSlotState::Kept).ended_before(), Some(Ended::Died));
+        assert_eq!(SlotPhase(u64::MAX).state(), WorkerSlotState::Taken);
     }
 }

@@ -6,26 +6,26 @@
 use super::lifecycle::{Absent, Locked, open_object};
 use super::name::Name;
 use crate::error::OpenError;
-use crate::failpoint::{Step, step};
+use crate::failpoint::{Failpoint, failpoint};
 use std::time::Duration;
 
 /// An object that nobody alive is attached to, and that nobody comes into as long as this is held.
-pub(crate) struct Seized<'a> {
+pub(crate) struct ExclusiveSegment<'a> {
     locked: Locked<'a>,
     /// There is nothing in it, whoever made it.
     is_empty: bool,
 }
 
-impl<'a> Seized<'a> {
+impl<'a> ExclusiveSegment<'a> {
     /// Seizes the object of this name; [`InUse`](OpenError::InUse): somebody is attached. Waits for its
-    /// control lock for `patience` at most, if there is one.
+    /// control lock for `lock_timeout` at most, if there is one.
     pub(crate) fn take(
         name: &'a Name,
         absent: Absent<'_>,
-        patience: Option<Duration>,
+        lock_timeout: Option<Duration>,
     ) -> Result<Self, OpenError> {
         loop {
-            let locked = Locked::take(open_object(name, absent)?, name, patience)?;
+            let locked = Locked::take(open_object(name, absent)?, name, lock_timeout)?;
             let object = locked.measure()?;
             if object.unlinked {
                 continue;
@@ -41,13 +41,13 @@ impl<'a> Seized<'a> {
 
     /// Removes it, with durable subscribers and packets. `false`: there was nothing in it.
     pub(crate) fn remove(self) -> Result<bool, OpenError> {
-        step(Step::RemoveUnlink);
+        failpoint(Failpoint::RemoveUnlink);
         self.locked.unlink()?;
         Ok(!self.is_empty)
     }
 }
 
-impl Drop for Seized<'_> {
+impl Drop for ExclusiveSegment<'_> {
     fn drop(&mut self) {
         if self.is_empty {
             // As if it had not been made. What cannot be taken away is made by the next to open it.

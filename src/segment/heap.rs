@@ -5,7 +5,7 @@
 
 use super::layout::Places;
 use super::settings::Settings;
-use super::view::Parts;
+use super::view::SegmentParts;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::HashSet;
 use std::ptr::NonNull;
@@ -45,24 +45,24 @@ impl Heap {
     }
 
     /// The typed parts.
-    pub(crate) fn parts(&self) -> Parts {
+    pub(crate) fn parts(&self) -> SegmentParts {
         // SAFETY: the block is page-aligned, zeroed and `places.end` long, and lives as long as
         // `self`, to which every user of the parts is tied.
-        unsafe { Parts::new(self.base, self.places, self.settings) }
+        unsafe { SegmentParts::new(self.base, self.places, self.settings) }
     }
 
     /// Sits at a byte; `false`: somebody does.
-    pub(crate) fn sit(&self, byte: u64) -> bool {
+    pub(crate) fn acquire_liveness(&self, byte: u64) -> bool {
         self.seats().insert(byte)
     }
 
     /// Leaves a byte.
-    pub(crate) fn rise(&self, byte: u64) {
+    pub(crate) fn release_liveness(&self, byte: u64) {
         self.seats().remove(&byte);
     }
 
     /// Whether somebody sits there.
-    pub(crate) fn lives(&self, byte: u64) -> bool {
+    pub(crate) fn is_alive(&self, byte: u64) -> bool {
         self.seats().contains(&byte)
     }
 

@@ -5,7 +5,7 @@
 
 use super::layout::Identity;
 use super::name::Name;
-use super::settings::{Claims, MOST_ENTRIES, Overflow, Parking, Settings};
+use super::settings::{Claims, MAX_ENTRIES, Overflow, Parking, Settings};
 use crate::error::OpenError;
 use crate::sync::Ordering;
 
@@ -71,7 +71,7 @@ impl Identity {
         self.entries.store(entries, Ordering::Relaxed);
         self.history.store(settings.history as u64, Ordering::Relaxed);
         self.flags.store(flags(settings), Ordering::Relaxed);
-        self.desks.store(settings.desks as u64, Ordering::Relaxed);
+        self.worker_slots.store(settings.worker_slots as u64, Ordering::Relaxed);
         self.salt.store(salt, Ordering::Relaxed);
         self.maker.store(u64::from(std::process::id()), Ordering::Relaxed);
         // Pairs with the acquire in `state`.
@@ -129,13 +129,14 @@ impl Identity {
             claims: if flags & EXCLUSIVE != 0 { Claims::Exclusive } else { Claims::Shared },
             overflow: if flags & DROP_OLDEST != 0 { Overflow::DropOldest } else { Overflow::Block },
             history: usize::try_from(self.history.load(Ordering::Relaxed)).unwrap_or(usize::MAX),
-            max_publishers: (entries as u32 as usize).min(MOST_ENTRIES + 1),
-            max_subscribers: ((entries >> 32) as usize).min(MOST_ENTRIES + 1),
+            max_publishers: (entries as u32 as usize).min(MAX_ENTRIES + 1),
+            max_subscribers: ((entries >> 32) as usize).min(MAX_ENTRIES + 1),
             stays_open: flags & STAYS_OPEN != 0,
             parking: if flags & EVENT != 0 { Parking::Event } else { Parking::Futex },
-            desks: usize::try_from(self.desks.load(Ordering::Relaxed)).unwrap_or(usize::MAX),
-            letters: flags & LETTERS != 0,
-            grouped: flags & GROUPED != 0,
+            worker_slots: usize::try_from(self.worker_slots.load(Ordering::Relaxed))
+                .unwrap_or(usize::MAX),
+            tagged_slots: flags & LETTERS != 0,
+            queue: flags & GROUPED != 0,
         })
     }
 }
@@ -178,8 +179,8 @@ pub(crate) fn flags(settings: &Settings) -> u64 {
         | bit(settings.overflow == Overflow::DropOldest, DROP_OLDEST)
         | bit(settings.parking == Parking::Event, EVENT)
         | bit(settings.stays_open, STAYS_OPEN)
-        | bit(settings.letters, LETTERS)
-        | bit(settings.grouped, GROUPED)
+        | bit(settings.tagged_slots, LETTERS)
+        | bit(settings.queue, GROUPED)
 }
 
 fn expect_ours(
@@ -220,11 +221,11 @@ mod tests {
             max_subscribers: 5,
             stays_open: true,
             parking: Parking::Event,
-            desks: 7,
-            letters: false,
-            grouped: false,
+            worker_slots: 7,
+            tagged_slots: false,
+            queue: false,
         };
-        let grouped = Settings { grouped: true, letters: true, ..Settings::default() };
+        let grouped = Settings { queue: true, tagged_slots: true, ..Settings::default() };
         for settings in [settings, grouped, Settings::default()] {
             let (identity, name, len) = written(&settings);
             assert_eq!(identity.state(&name).unwrap(), State::Ready);
@@ -260,8 +261,11 @@ mod tests {
         assert!(matches!(check(&|i| i.entries.store(u64::MAX, store)), OpenError::Corrupt { .. }));
         assert!(matches!(check(&|i| i.history.store(u64::MAX, store)), OpenError::Corrupt { .. }));
         assert!(matches!(check(&|i| i.flags.store(u64::MAX, store)), OpenError::Corrupt { .. }));
-        assert!(matches!(check(&|i| i.desks.store(u64::MAX, store)), OpenError::Corrupt { .. }));
-        assert!(matches!(check(&|i| i.desks.store(64, store)), OpenError::Corrupt { .. }));
+        assert!(matches!(
+            check(&|i| i.worker_slots.store(u64::MAX, store)),
+            OpenError::Corrupt { .. }
+        ));
+        assert!(matches!(check(&|i| i.worker_slots.store(64, store)), OpenError::Corrupt { .. }));
         assert!(matches!(check(&|i| i.format.store(0, store)), OpenError::Foreign { .. }));
         assert!(matches!(
             check(&|i| i.format.store(format() + 1, store)),

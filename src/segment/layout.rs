@@ -8,13 +8,13 @@
 //!  256      │ oldest     the oldest packet a newcomer may start at         │ publishers
 //!  384      │ readers    announce, futex, closing                          │ subscribers; wakers
 //!  512      │ writers    announce, futex                                   │ publishers; wakers
-//!  640      │ roster     entries and types in use, who holds the lock      │ under the lock
+//!  640      │ membership     entries and types in use, who holds the lock      │ under the lock
 //!  768      ├──────────────────────────────────────────────────────────────┤
 //!           │ PublisherEntry × max_publishers    256 bytes each            │ its publisher
 //!           │ SubscriberEntry × max_subscribers  256 bytes each            │ its subscriber
 //!           │ TypeEntry × 64                     128 bytes each            │ under the lock
 //!           │ schema text, 32 KiB                                          │ under the lock
-//!           │ Desk × desks                       256 bytes each            │ under the lock
+//!           │ WorkerSlot × worker_slots                       256 bytes each            │ under the lock
 //!           │ events, 128 bytes an entry, if the ring parks on events      │ raw_sync
 //!           ├──────────────────────────────── page ────────────────────────┤
 //!           │ Slot × capacity                    64 bytes each             │ publishers
@@ -47,7 +47,7 @@ pub(crate) const SCHEMA_WORDS: usize = 4096;
 /// 8-byte words of a durable subscriber's name.
 pub(crate) const NAME_WORDS: usize = 8;
 /// 8-byte words of a worker's name.
-pub(crate) const DESK_NAME_WORDS: usize = 8;
+pub(crate) const WORKER_NAME_WORDS: usize = 8;
 /// 8-byte words of a type's name.
 pub(crate) const TYPE_NAME_WORDS: usize = 12;
 
@@ -78,7 +78,7 @@ pub(crate) struct Identity {
     /// Process id of the maker, for people.
     pub(crate) maker: AtomicU64,
     /// Desks of the directory; 0 in every other ring.
-    pub(crate) desks: AtomicU64,
+    pub(crate) worker_slots: AtomicU64,
 }
 
 /// The words of the ring that do not belong to one endpoint.
@@ -96,17 +96,17 @@ pub(crate) struct Head {
     /// Where subscribers of an empty ring sleep.
     pub(crate) readers: CachePadded<Readers>,
     /// Where publishers to a full ring sleep.
-    pub(crate) writers: CachePadded<Bell>,
+    pub(crate) writers: CachePadded<EventCount>,
     /// What the control lock protects.
-    pub(crate) roster: CachePadded<Roster>,
+    pub(crate) membership: CachePadded<Membership>,
 }
 
 /// Where endpoints of one side sleep.
 #[repr(C)]
 #[derive(Debug, Default)]
-pub(crate) struct Bell {
+pub(crate) struct EventCount {
     /// Counts announcements of sleepers. Added to by sleepers, looked at by wakers.
-    pub(crate) announce: AtomicU32,
+    pub(crate) waiters: AtomicU32,
     /// The word slept on. Added to by wakers.
     pub(crate) futex: AtomicU32,
 }
@@ -117,7 +117,7 @@ pub(crate) struct Bell {
 #[derive(Debug, Default)]
 pub(crate) struct Readers {
     /// Where subscribers sleep.
-    pub(crate) bell: Bell,
+    pub(crate) event_count: EventCount,
     /// Open, left or closed (`ring::closing`).
     pub(crate) closing: AtomicU32,
 }
@@ -125,7 +125,7 @@ pub(crate) struct Readers {
 /// Words written under the control lock alone.
 #[repr(C)]
 #[derive(Debug, Default)]
-pub(crate) struct Roster {
+pub(crate) struct Membership {
     /// Entries that were ever used lie below this index; never falls. Read by every scan.
     pub(crate) publishers: AtomicU32,
     /// The same for subscribers.
@@ -159,7 +159,7 @@ pub(crate) struct PublisherEntry {
 #[derive(Debug, Default)]
 pub(crate) struct PublisherDetails {
     /// Who sits here.
-    pub(crate) seat: Seat,
+    pub(crate) owner: EntryOwner,
     /// In a ring of requests: whose these are (`cluster::mark`). Stored by the publisher, after `since`
     /// and before its first packet.
     pub(crate) caller: AtomicU64,
@@ -180,7 +180,7 @@ pub(crate) struct Record {
 /// Who sits at an entry. Written under the control lock.
 #[repr(C)]
 #[derive(Debug, Default)]
-pub(crate) struct Seat {
+pub(crate) struct EntryOwner {
     /// Free, taken, taken durably, by one that is joining or by a member (`segment::member`).
     pub(crate) state: AtomicU32,
     /// Process id, for people: whether it lives is asked of the kernel.
@@ -203,7 +203,7 @@ pub(crate) struct SubscriberEntry {
 #[derive(Debug, Default)]
 pub(crate) struct SubscriberDetails {
     /// Who sits here.
-    pub(crate) seat: Seat,
+    pub(crate) owner: EntryOwner,
     /// End of what a durable subscriber was ever given: a successor's packets before it are
     /// redeliveries. Stored by the subscriber before it hands a packet out. In a ring of replies: which
     /// calls were given up. In a work queue: the first packet that its member set aside, and 1.
@@ -225,18 +225,18 @@ pub(crate) struct SubscriberDetails {
 /// A worker's place in a directory. Written under the control lock.
 #[repr(C)]
 #[derive(Debug, Default)]
-pub(crate) struct Desk {
-    /// Whose it is, by number, and how it stands (`segment::member::Phase`): one word, so that
+pub(crate) struct WorkerSlot {
+    /// Whose it is, by number, and how it stands (`segment::member::SlotPhase`): one word, so that
     /// nobody sees half a change.
     pub(crate) phase: CachePadded<AtomicU64>,
     /// Who sits here, or sat here last.
-    pub(crate) card: CachePadded<Card>,
+    pub(crate) info: CachePadded<SlotInfo>,
 }
 
 /// Who sits at a desk. Written while it is free, before the phase says that it is taken.
 #[repr(C)]
 #[derive(Debug, Default)]
-pub(crate) struct Card {
+pub(crate) struct SlotInfo {
     /// Process id, for people.
     pub(crate) pid: AtomicU32,
     /// When it sat down: nanoseconds of the monotonic clock, for people.
@@ -244,7 +244,7 @@ pub(crate) struct Card {
     /// Length of the name in bytes.
     pub(crate) name_len: AtomicU64,
     /// The name.
-    pub(crate) name: [AtomicU64; DESK_NAME_WORDS],
+    pub(crate) name: [AtomicU64; WORKER_NAME_WORDS],
 }
 
 /// A packet type that the ring carries.
@@ -301,10 +301,10 @@ pub(crate) use place::Places;
 #[cfg(not(loom))]
 mod place {
     use super::{
-        Desk, HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry,
-        TypeEntry,
+        HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry,
+        TypeEntry, WorkerSlot,
     };
-    use crate::segment::entry::Member;
+    use crate::segment::entry::EntryId;
     use crate::segment::settings::{Parking, Settings};
     use crate::sys::event;
     use std::mem::{align_of, offset_of, size_of};
@@ -317,12 +317,12 @@ mod place {
         assert!(offset_of!(Head, oldest) == 256);
         assert!(offset_of!(Head, readers) == 384);
         assert!(offset_of!(Head, writers) == 512);
-        assert!(offset_of!(Head, roster) == 640);
+        assert!(offset_of!(Head, membership) == 640);
         assert!(size_of::<Head>() == 768 && align_of::<Head>() == 128);
         assert!(size_of::<PublisherEntry>() == 256);
         assert!(size_of::<SubscriberEntry>() == 256);
         assert!(size_of::<TypeEntry>() == 128);
-        assert!(size_of::<Desk>() == 256);
+        assert!(size_of::<WorkerSlot>() == 256);
         assert!(size_of::<Slot>() == SLOT && offset_of!(Slot, payload) == HEADER);
     };
 
@@ -333,7 +333,7 @@ mod place {
         pub(crate) subscribers: usize,
         pub(crate) types: usize,
         pub(crate) schema: usize,
-        pub(crate) desks: usize,
+        pub(crate) worker_slots: usize,
         pub(crate) events: usize,
         pub(crate) slots: usize,
         pub(crate) end: usize,
@@ -349,8 +349,9 @@ mod place {
             let types =
                 second.checked_add(subscribers.checked_mul(size_of::<SubscriberEntry>())?)?;
             let schema = types.checked_add(MAX_TYPES * size_of::<TypeEntry>())?;
-            let desks = schema.checked_add(SCHEMA_WORDS * 8)?;
-            let events_at = desks.checked_add(settings.desks.checked_mul(size_of::<Desk>())?)?;
+            let worker_slots = schema.checked_add(SCHEMA_WORDS * 8)?;
+            let events_at = worker_slots
+                .checked_add(settings.worker_slots.checked_mul(size_of::<WorkerSlot>())?)?;
             let each = if settings.parking == Parking::Event { event::ROOM } else { 0 };
             let events_len = publishers.checked_add(subscribers)?.checked_mul(each)?;
             let slots = events_at.checked_add(events_len)?.checked_next_multiple_of(PAGE)?;
@@ -361,7 +362,7 @@ mod place {
                 subscribers: second,
                 types,
                 schema,
-                desks,
+                worker_slots,
                 events: events_at,
                 slots,
                 end: whole,
@@ -369,13 +370,13 @@ mod place {
         }
 
         /// The byte whose lock tells that a member lives: its entry's first.
-        pub(crate) fn lock_of(&self, member: Member) -> u64 {
+        pub(crate) fn lock_of(&self, member: EntryId) -> u64 {
             let byte = match member {
-                Member::Publisher(index) => self.publishers + index * size_of::<PublisherEntry>(),
-                Member::Subscriber(index) => {
+                EntryId::Publisher(index) => self.publishers + index * size_of::<PublisherEntry>(),
+                EntryId::Subscriber(index) => {
                     self.subscribers + index * size_of::<SubscriberEntry>()
                 }
-                Member::Desk(index) => self.desks + index * size_of::<Desk>(),
+                EntryId::WorkerSlot(index) => self.worker_slots + index * size_of::<WorkerSlot>(),
             };
             byte as u64
         }

@@ -19,9 +19,9 @@ use super::map::Map;
 use super::mapped::{ATTACHED, CONTROL, Mapped, unlink_if_same};
 use super::name::Name;
 use super::settings::Settings;
-use super::view::Parts;
+use super::view::SegmentParts;
 use crate::error::OpenError;
-use crate::failpoint::{Step, step};
+use crate::failpoint::{Failpoint, failpoint};
 use crate::sys::fork::Descriptor;
 use crate::sys::{self, lock, shm};
 use std::io::ErrorKind;
@@ -48,10 +48,10 @@ impl<'a> Locked<'a> {
     pub(super) fn take(
         fd: Descriptor,
         name: &'a Name,
-        patience: Option<Duration>,
+        lock_timeout: Option<Duration>,
     ) -> Result<Self, OpenError> {
-        step(Step::OpenLock);
-        let taken = lock::exclusive_within(fd.as_fd(), CONTROL, patience)
+        failpoint(Failpoint::OpenLock);
+        let taken = lock::exclusive_within(fd.as_fd(), CONTROL, lock_timeout)
             .map_err(|error| OpenError::system("lock", shm::path(&name.object()), error))?;
         if taken {
             return Ok(Self { name, fd });
@@ -155,19 +155,19 @@ impl<'a> Locked<'a> {
         let system = |action, error| OpenError::system(action, self.path(), error);
         let len = whole_len(settings).unwrap_or(u64::MAX);
         shm::give_to_owner(self.fd.as_fd()).map_err(|error| system("set the mode of", error))?;
-        step(Step::MakeReserve);
+        failpoint(Failpoint::MakeReserve);
         shm::reserve(self.fd.as_fd(), len).map_err(|error| system("reserve memory for", error))?;
-        step(Step::MakeMap);
+        failpoint(Failpoint::MakeMap);
         let map = Map::open(self.name, self.fd.as_fd(), len)?;
         let map = map.ok_or_else(|| not_found(self.name))?;
         let salt = sys::random().map_err(|error| system("draw a salt for", error))?;
         let places = Places::of_settings(settings).ok_or_else(|| self.no_places(settings))?;
         // SAFETY: reserved and mapped with the length that these settings take; used here alone.
-        let parts = unsafe { Parts::new(map.base(), places, *settings) };
+        let parts = unsafe { SegmentParts::new(map.base(), places, *settings) };
         super::initialize(&parts, settings).map_err(|reason| {
             OpenError::system("make events in", self.path(), std::io::Error::other(reason))
         })?;
-        step(Step::MakeReady);
+        failpoint(Failpoint::MakeReady);
         parts.head().identity.write(settings, len, salt);
         Ok((map, salt))
     }

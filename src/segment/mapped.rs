@@ -5,16 +5,16 @@
 //!
 //! How an attachment comes about: [`enter`](super::enter).
 
-use super::exclusive::Seized;
+use super::exclusive::ExclusiveSegment;
 use super::identity::{self, Checked};
 use super::layout::{FARTHEST, Places};
 use super::lifecycle::{Absent, Locked, not_found, open_object};
 use super::map::{Map, Second, inode};
 use super::name::Name;
 use super::settings::Settings;
-use super::view::{Memory, Parts};
+use super::view::{RingMemory, SegmentParts};
 use crate::error::OpenError;
-use crate::failpoint::{Step, step};
+use crate::failpoint::{Failpoint, failpoint};
 use crate::sync::Ordering;
 use crate::sys::fork::{self, Descriptor};
 use crate::sys::{lock, shm};
@@ -36,24 +36,24 @@ pub(crate) struct Mapped {
     pub(crate) settings: Settings,
     pub(crate) salt: u64,
     /// How long to wait for the control lock; none: for ever.
-    pub(super) patience: Option<Duration>,
+    pub(super) lock_timeout: Option<Duration>,
     /// Whether the slots are read-only here.
     is_protected: bool,
 }
 
 impl Mapped {
     /// Attaches to the ring of this name, making it if that was asked for and it is not there.
-    /// Waits for the control lock, now and later, for `patience` at most, if there is one.
+    /// Waits for the control lock, now and later, for `lock_timeout` at most, if there is one.
     pub(crate) fn open(
         name: &Name,
         absent: Absent<'_>,
-        patience: Option<Duration>,
+        lock_timeout: Option<Duration>,
     ) -> Result<Self, OpenError> {
         loop {
             let fd = open_object(name, absent)?;
-            let locked = Locked::take(fd, name, patience)?;
+            let locked = Locked::take(fd, name, lock_timeout)?;
             if let Some(mapped) = locked.enter(absent)? {
-                return Ok(Self { patience, ..mapped });
+                return Ok(Self { lock_timeout, ..mapped });
             }
         }
     }
@@ -62,14 +62,23 @@ impl Mapped {
     pub(super) fn new(name: Name, fd: Descriptor, map: Map, checked: Checked) -> Option<Self> {
         let Checked { settings, salt } = checked;
         let places = Places::of_settings(&settings)?;
-        Some(Self { name, fd, map, places, settings, salt, patience: None, is_protected: false })
+        Some(Self {
+            name,
+            fd,
+            map,
+            places,
+            settings,
+            salt,
+            lock_timeout: None,
+            is_protected: false,
+        })
     }
 
     /// Says that this attachment is there and ends the control lock.
     pub(super) fn attach(self) -> Result<Self, OpenError> {
         let parts = self.parts();
-        parts.head().roster.lock_holder.store(std::process::id(), Ordering::Relaxed);
-        step(Step::Attach);
+        parts.head().membership.lock_holder.store(std::process::id(), Ordering::Relaxed);
+        failpoint(Failpoint::Attach);
         lock::shared(self.fd.as_fd(), ATTACHED)
             .map_err(|error| OpenError::system("lock", shm::path(&self.name.object()), error))?;
         self.unlock();
@@ -79,7 +88,7 @@ impl Mapped {
     /// Another attachment to the same object.
     pub(crate) fn another(&self) -> Result<Self, OpenError> {
         self.refuse_inherited()?;
-        let other = match Self::open(&self.name, Absent::Refuse, self.patience) {
+        let other = match Self::open(&self.name, Absent::Refuse, self.lock_timeout) {
             Err(OpenError::Busy { .. }) => Err(self.busy()),
             outcome => outcome,
         }?;
@@ -102,7 +111,7 @@ impl Mapped {
             ("the number of subscribers", own.max_subscribers as u64, now.max_subscribers as u64),
             ("the history", own.history as u64, now.history as u64),
             ("the flags", identity::flags(own), identity::flags(now)),
-            ("the number of desks", own.desks as u64, now.desks as u64),
+            ("the number of worker slots", own.worker_slots as u64, now.worker_slots as u64),
         ];
         match words.into_iter().find(|(_, expected, found)| expected != found) {
             None => Ok(()),
@@ -115,8 +124,8 @@ impl Mapped {
 
     /// Removes the object of this name if nobody alive is attached. Durable subscribers go with
     /// it. `false`: there was none.
-    pub(crate) fn remove(name: &Name, patience: Option<Duration>) -> Result<bool, OpenError> {
-        match Seized::take(name, Absent::Refuse, patience) {
+    pub(crate) fn remove(name: &Name, lock_timeout: Option<Duration>) -> Result<bool, OpenError> {
+        match ExclusiveSegment::take(name, Absent::Refuse, lock_timeout) {
             Err(OpenError::NotFound { .. }) => Ok(false),
             seized => seized?.remove().map(|_| true),
         }
@@ -154,14 +163,14 @@ impl Mapped {
     }
 
     /// The typed parts.
-    pub(crate) fn parts(&self) -> Parts {
+    pub(crate) fn parts(&self) -> SegmentParts {
         let base = self.map.base();
         // SAFETY: the mapping is page-aligned and `places.end` long: `enter` compared the
         // object's length with the settings', and `Map::open` the mapping's with that. We never
         // make a segment shorter while somebody is attached. Another process of the same user
         // can: the pages that are gone are then a SIGBUS, which ends this process, and nothing
         // worse. It lives as long as `self`, to which every user of the parts is tied.
-        unsafe { Parts::new(base, self.places, self.settings) }
+        unsafe { SegmentParts::new(base, self.places, self.settings) }
     }
 
     /// Makes the slots read-only in this mapping: a store to them is a SIGSEGV from here on.
@@ -182,17 +191,17 @@ impl Mapped {
 
     /// Runs `work` on a second, writable mapping of what is mapped here, for a recovery; `None`:
     /// it cannot be had.
-    pub(crate) fn with_writable<R>(&self, work: impl FnOnce(Memory) -> R) -> Option<R> {
+    pub(crate) fn with_writable<R>(&self, work: impl FnOnce(RingMemory) -> R) -> Option<R> {
         let second = Second::open(self.fd.as_fd(), self.places.end).ok()?;
         // SAFETY: the same object as `parts`, mapped with the same length, for as long as the work
         // takes.
-        let parts = unsafe { Parts::new(second.base(), self.places, self.settings) };
+        let parts = unsafe { SegmentParts::new(second.base(), self.places, self.settings) };
         Some(work(parts.memory(self.salt)))
     }
 
     /// Takes the control lock.
     pub(crate) fn lock(&self) -> Result<(), OpenError> {
-        let taken = lock::exclusive_within(self.fd.as_fd(), CONTROL, self.patience)
+        let taken = lock::exclusive_within(self.fd.as_fd(), CONTROL, self.lock_timeout)
             .map_err(|error| OpenError::system("lock", shm::path(&self.name.object()), error))?;
         if taken {
             return Ok(());
@@ -201,8 +210,8 @@ impl Mapped {
     }
 
     fn busy(&self) -> OpenError {
-        let holder = self.parts().head().roster.lock_holder.load(Ordering::Relaxed);
-        OpenError::Busy { name: self.name.as_str().to_owned(), pid: Some(holder) }
+        let endpoint = self.parts().head().membership.lock_holder.load(Ordering::Relaxed);
+        OpenError::Busy { name: self.name.as_str().to_owned(), pid: Some(endpoint) }
     }
 
     /// Takes the control lock if nobody holds it.
@@ -233,25 +242,25 @@ impl Mapped {
     }
 
     /// Takes the lock that tells that the endpoint at this byte lives.
-    pub(crate) fn sit(&self, byte: u64) -> Result<bool, OpenError> {
+    pub(crate) fn acquire_liveness(&self, byte: u64) -> Result<bool, OpenError> {
         lock::try_exclusive(self.fd.as_fd(), byte)
             .map_err(|error| OpenError::system("lock", shm::path(&self.name.object()), error))
     }
 
     /// Gives that lock back.
-    pub(crate) fn rise(&self, byte: u64) {
+    pub(crate) fn release_liveness(&self, byte: u64) {
         // As in `unlock`.
         let _ = lock::release(self.fd.as_fd(), byte);
     }
 
     /// Whether somebody else lives at this byte.
-    pub(crate) fn lives(&self, byte: u64) -> bool {
+    pub(crate) fn is_alive(&self, byte: u64) -> bool {
         lock::is_held_elsewhere(self.fd.as_fd(), byte)
     }
 
     /// Takes this attachment back.
     pub(crate) fn detach(&self) {
-        step(Step::Detach);
+        failpoint(Failpoint::Detach);
         // Given back here, and not when the descriptor is closed: that is after the control lock.
         // As in `unlock`, it cannot fail.
         let _ = lock::release(self.fd.as_fd(), ATTACHED);
@@ -265,7 +274,7 @@ impl Mapped {
             // An error leaves the object marked: the next to open it finishes.
             let _ = self.give_up();
         }
-        step(Step::DetachUnlock);
+        failpoint(Failpoint::DetachUnlock);
         is_attached
     }
 
@@ -287,9 +296,9 @@ impl Mapped {
 
     /// Marks the segment removed and takes its name away. Under the control lock.
     pub(super) fn give_up(&self) -> Result<(), OpenError> {
-        step(Step::RemoveMark);
+        failpoint(Failpoint::RemoveMark);
         self.parts().head().identity.mark_removed();
-        step(Step::RemoveUnlink);
+        failpoint(Failpoint::RemoveUnlink);
         unlink_if_same(&self.name, self.fd.as_fd())
     }
 

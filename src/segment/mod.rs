@@ -36,4 +36,4 @@ mod types;
 #[cfg(not(loom))]
 pub(crate) use attachment::{Control, Segment, initialize, is_kept};
 #[cfg(not(loom))]
-pub(crate) use exclusive::Seized;
+pub(crate) use exclusive::ExclusiveSegment;

@@ -63,11 +63,11 @@ pub struct Settings {
     pub stays_open: bool,
     pub(crate) parking: Parking,
     /// Workers' places: 0, but in the directory of a cluster.
-    pub(crate) desks: usize,
+    pub(crate) worker_slots: usize,
     /// Whether its packets say more than their type: a cluster's, which a plain endpoint cannot read.
-    pub(crate) letters: bool,
+    pub(crate) tagged_slots: bool,
     /// Whether each packet is taken by one member.
-    pub(crate) grouped: bool,
+    pub(crate) queue: bool,
 }
 
 impl Default for Settings {
@@ -81,9 +81,9 @@ impl Default for Settings {
             max_subscribers: 64,
             stays_open: false,
             parking: Parking::Futex,
-            desks: 0,
-            letters: false,
-            grouped: false,
+            worker_slots: 0,
+            tagged_slots: false,
+            queue: false,
         }
     }
 }
@@ -91,7 +91,7 @@ impl Default for Settings {
 const LEAST_CAPACITY: usize = 1 << 10;
 const MOST_CAPACITY: usize = 1 << 32;
 /// Most entries of one side.
-pub(crate) const MOST_ENTRIES: usize = 1024;
+pub(crate) const MAX_ENTRIES: usize = 1024;
 
 impl Settings {
     /// Whether a ring can be made like this; if not, what is wrong and what would be right.
@@ -110,13 +110,13 @@ impl Settings {
         }
         check_entries("max_publishers", self.max_publishers)?;
         check_entries("max_subscribers", self.max_subscribers)?;
-        if self.desks > MOST_ENTRIES {
-            return Err(format!("max_workers {} is more than {MOST_ENTRIES}", self.desks));
+        if self.worker_slots > MAX_ENTRIES {
+            return Err(format!("max_workers {} is more than {MAX_ENTRIES}", self.worker_slots));
         }
-        if self.letters && self.claims == Claims::Exclusive {
+        if self.tagged_slots && self.claims == Claims::Exclusive {
             return Err("letters come from many: their ring is shared".to_owned());
         }
-        if self.grouped && (self.overflow == Overflow::DropOldest || self.history > 0) {
+        if self.queue && (self.overflow == Overflow::DropOldest || self.history > 0) {
             return Err("a work queue drops nothing and keeps nothing that is done".to_owned());
         }
         let kept = capacity / super::layout::SLOT / 2;
@@ -132,10 +132,10 @@ impl Settings {
 }
 
 fn check_entries(what: &str, count: usize) -> Result<(), String> {
-    if (1..=MOST_ENTRIES).contains(&count) {
+    if (1..=MAX_ENTRIES).contains(&count) {
         return Ok(());
     }
-    Err(format!("{what} {count} is not from 1 to {MOST_ENTRIES}"))
+    Err(format!("{what} {count} is not from 1 to {MAX_ENTRIES}"))
 }
 
 impl fmt::Display for Claims {
@@ -186,10 +186,10 @@ mod tests {
         assert!(reason(|s| s.capacity = 1 << 33).contains("4294967296"));
         assert!(reason(|s| s.max_publishers = 0).contains("max_publishers 0"));
         assert!(reason(|s| s.max_subscribers = 1025).contains("max_subscribers 1025"));
-        assert!(reason(|s| s.desks = 1025).contains("max_workers 1025"));
+        assert!(reason(|s| s.worker_slots = 1025).contains("max_workers 1025"));
         assert!(reason(|s| s.history = 8193).contains("8192"));
-        let dropping = |s: &mut Settings| (s.grouped, s.overflow) = (true, Overflow::DropOldest);
+        let dropping = |s: &mut Settings| (s.queue, s.overflow) = (true, Overflow::DropOldest);
         assert!(reason(dropping).contains("drops nothing"));
-        assert!(reason(|s| (s.grouped, s.history) = (true, 1)).contains("keeps nothing"));
+        assert!(reason(|s| (s.queue, s.history) = (true, 1)).contains("keeps nothing"));
     }
 }

@@ -3,8 +3,8 @@
 //! An entry is written once, under the control lock, before the count that makes it visible, and
 //! never changes. Whoever reads one checks every length against a local copy.
 
-use super::layout::{Roster, SCHEMA_WORDS, TYPE_NAME_WORDS, TypeEntry};
-use crate::failpoint::{Step, step};
+use super::layout::{Membership, SCHEMA_WORDS, TYPE_NAME_WORDS, TypeEntry};
+use crate::failpoint::{Failpoint, failpoint};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Longest type name kept; longer ones are cut, for people to read.
@@ -13,7 +13,7 @@ const NAME_BYTES: usize = TYPE_NAME_WORDS * 8;
 /// The type table of one segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TypeTable<'a> {
-    pub(crate) roster: &'a Roster,
+    pub(crate) membership: &'a Membership,
     pub(crate) entries: &'a [TypeEntry],
     pub(crate) text: &'a [AtomicU64],
 }
@@ -22,7 +22,7 @@ pub(crate) struct TypeTable<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TableFull;
 
-impl Roster {
+impl Membership {
     /// Whether packets of the type at an index are taken here.
     #[inline]
     pub(crate) fn accepts(&self, index: u16) -> bool {
@@ -49,7 +49,7 @@ impl TypeTable<'_> {
     /// How many types are registered.
     pub(crate) fn len(&self) -> usize {
         // Pairs with the release in `register`: entries below the count are complete.
-        (self.roster.types.load(Ordering::Acquire) as usize).min(self.entries.len())
+        (self.membership.types.load(Ordering::Acquire) as usize).min(self.entries.len())
     }
 
     /// The index of the type with this fingerprint.
@@ -92,7 +92,7 @@ impl TypeTable<'_> {
             return Ok(index);
         }
         let index = self.len();
-        let start = (self.roster.schema.load(Ordering::Relaxed) as usize).min(SCHEMA_WORDS);
+        let start = (self.membership.schema.load(Ordering::Relaxed) as usize).min(SCHEMA_WORDS);
         let end = start + schema.len().div_ceil(8);
         let (Some(entry), Some(words)) = (self.entries.get(index), self.text.get(start..end))
         else {
@@ -106,10 +106,10 @@ impl TypeTable<'_> {
         entry.schema.store(start as u64, Ordering::Relaxed);
         store_text(&entry.name, name);
         store_text(words, schema);
-        self.roster.schema.store(end as u32, Ordering::Relaxed);
-        step(Step::JoinType);
+        self.membership.schema.store(end as u32, Ordering::Relaxed);
+        failpoint(Failpoint::JoinType);
         // Pairs with the acquire in `len`.
-        self.roster.types.store(index as u32 + 1, Ordering::Release);
+        self.membership.types.store(index as u32 + 1, Ordering::Release);
         Ok(index as u16)
     }
 }
@@ -148,7 +148,7 @@ mod tests {
     use crate::segment::layout::MAX_TYPES;
 
     struct Table {
-        roster: Roster,
+        membership: Membership,
         entries: Vec<TypeEntry>,
         text: Vec<AtomicU64>,
     }
@@ -156,14 +156,14 @@ mod tests {
     impl Table {
         fn new() -> Self {
             Self {
-                roster: Roster::default(),
+                membership: Membership::default(),
                 entries: (0..MAX_TYPES).map(|_| TypeEntry::default()).collect(),
                 text: (0..SCHEMA_WORDS).map(|_| AtomicU64::new(0)).collect(),
             }
         }
 
         fn view(&self) -> TypeTable<'_> {
-            TypeTable { roster: &self.roster, entries: &self.entries, text: &self.text }
+            TypeTable { membership: &self.membership, entries: &self.entries, text: &self.text }
         }
     }
 
@@ -184,14 +184,14 @@ mod tests {
 
     #[test]
     fn types_are_accepted_by_their_bits() {
-        let roster = Roster::default();
-        assert!(roster.accepts_all() && roster.accepts(0) && roster.accepts(63));
-        roster.accept([1, 63]);
-        assert!(!roster.accepts_all());
-        let accepted: Vec<u16> = (0..200).filter(|&index| roster.accepts(index)).collect();
+        let membership = Membership::default();
+        assert!(membership.accepts_all() && membership.accepts(0) && membership.accepts(63));
+        membership.accept([1, 63]);
+        assert!(!membership.accepts_all());
+        let accepted: Vec<u16> = (0..200).filter(|&index| membership.accepts(index)).collect();
         assert_eq!(accepted, [1, 63]);
-        roster.accept([]);
-        assert!(roster.accepts_all() && roster.accepts(2));
+        membership.accept([]);
+        assert!(membership.accepts_all() && membership.accepts(2));
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(table.view().name(0).unwrap().len(), NAME_BYTES);
         table.entries[0].schema.store(u64::MAX, Ordering::Relaxed);
         assert_eq!(table.view().schema(0), None);
-        table.roster.types.store(u32::MAX, Ordering::Relaxed);
+        table.membership.types.store(u32::MAX, Ordering::Relaxed);
         assert_eq!(table.view().len(), MAX_TYPES);
     }
 

@@ -1,6 +1,6 @@
 //! The only place where bytes become the typed words of `segment::layout`.
 //!
-//! [`Memory`] is a set of pointers to the parts of one ring, wherever they live: in a mapping, on
+//! [`RingMemory`] is a set of pointers to the parts of one ring, wherever they live: in a mapping, on
 //! the heap, or in the boxes of a model check. It owns nothing.
 
 use super::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
@@ -12,11 +12,11 @@ const KEY: u64 = u64::from_le_bytes(*b"pktring\0");
 
 /// The parts of one ring, for the protocol to work on.
 ///
-/// Invariants, promised to [`Memory::of_parts`] and relied on by every method: all parts are
+/// Invariants, promised to [`RingMemory::of_parts`] and relied on by every method: all parts are
 /// valid for shared access for as long as any copy is used; `slots` has `mask + 1` elements, a
 /// power of two.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
+pub(crate) struct RingMemory {
     head: NonNull<Head>,
     publishers: NonNull<[PublisherEntry]>,
     subscribers: NonNull<[SubscriberEntry]>,
@@ -27,11 +27,11 @@ pub(crate) struct Memory {
 
 // SAFETY: the parts are atomics, and payload bytes that the protocol hands to one writer or to
 // readers at a time; nothing is tied to a thread.
-unsafe impl Send for Memory {}
+unsafe impl Send for RingMemory {}
 // SAFETY: as above.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for RingMemory {}
 
-impl Memory {
+impl RingMemory {
     /// # Safety
     ///
     /// The parts outlive every use of the value and its copies. `slots.len()` is a power of two.
@@ -118,15 +118,15 @@ impl Memory {
 }
 
 #[cfg(not(loom))]
-pub(crate) use parts::{Desks, Parts};
+pub(crate) use parts::{SegmentParts, WorkerSlots};
 
 /// Casting a block of bytes.
 #[cfg(not(loom))]
 mod parts {
-    use super::Memory;
+    use super::RingMemory;
     use crate::segment::layout::{
-        Desk, Head, MAX_TYPES, NOWHERE, Places, PublisherEntry, SCHEMA_WORDS, SLOT, Slot,
-        SubscriberEntry, TypeEntry,
+        Head, MAX_TYPES, NOWHERE, Places, PublisherEntry, SCHEMA_WORDS, SLOT, Slot,
+        SubscriberEntry, TypeEntry, WorkerSlot,
     };
     use crate::segment::settings::Settings;
     use crate::sync::{AtomicU64, Ordering};
@@ -135,7 +135,7 @@ mod parts {
 
     /// A block of bytes laid out as a segment.
     #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Parts {
+    pub(crate) struct SegmentParts {
         base: NonNull<u8>,
         places: Places,
         settings: Settings,
@@ -143,25 +143,25 @@ mod parts {
 
     /// The desks of one directory, wherever they live.
     ///
-    /// As with [`Memory`], whoever has it keeps the block that it was made from.
+    /// As with [`RingMemory`], whoever has it keeps the block that it was made from.
     #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Desks(NonNull<[Desk]>);
+    pub(crate) struct WorkerSlots(NonNull<[WorkerSlot]>);
 
     // SAFETY: desks are atomics; nothing is tied to a thread.
-    unsafe impl Send for Desks {}
+    unsafe impl Send for WorkerSlots {}
     // SAFETY: as above.
-    unsafe impl Sync for Desks {}
+    unsafe impl Sync for WorkerSlots {}
 
-    impl Desks {
+    impl WorkerSlots {
         /// All of them, taken or not.
         #[inline]
-        pub(crate) fn all(&self) -> &[Desk] {
+        pub(crate) fn all(&self) -> &[WorkerSlot] {
             // SAFETY: valid for shared access as long as the block, which is there.
             unsafe { self.0.as_ref() }
         }
     }
 
-    impl Parts {
+    impl SegmentParts {
         /// # Safety
         ///
         /// `base` is aligned to a page and valid for shared access of `places.end` bytes for as
@@ -184,12 +184,18 @@ mod parts {
         }
 
         /// What the protocol works on.
-        pub(crate) fn memory(&self, salt: u64) -> Memory {
+        pub(crate) fn memory(&self, salt: u64) -> RingMemory {
             let slots = self.slice::<Slot>(self.places.slots, self.settings.capacity / SLOT);
             // SAFETY: the parts live as long as this value, which is what `new`'s caller
             // promised; a checked capacity is a power of two of at least 16 slots.
             unsafe {
-                Memory::of_parts(self.head(), self.publishers(), self.subscribers(), slots, salt)
+                RingMemory::of_parts(
+                    self.head(),
+                    self.publishers(),
+                    self.subscribers(),
+                    slots,
+                    salt,
+                )
             }
         }
 
@@ -199,8 +205,10 @@ mod parts {
         }
 
         /// Workers' desks.
-        pub(crate) fn desks(&self) -> Desks {
-            Desks(NonNull::from(self.slice(self.places.desks, self.settings.desks)))
+        pub(crate) fn worker_slots(&self) -> WorkerSlots {
+            WorkerSlots(NonNull::from(
+                self.slice(self.places.worker_slots, self.settings.worker_slots),
+            ))
         }
 
         /// The schema text.

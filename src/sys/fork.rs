@@ -266,16 +266,16 @@ mod tests {
         /// `ask` makes system calls only: the harness has other threads.
         fn fork(ask: impl FnOnce() -> u8) -> (Self, u8) {
             let (mut answers, answer) = std::io::pipe().unwrap();
-            let (waits, lives) = std::io::pipe().unwrap();
+            let (waits, is_alive) = std::io::pipe().unwrap();
             // SAFETY: the child makes system calls and ends.
             let pid = unsafe { libc::fork() };
             if pid == 0 {
-                drop(lives);
+                drop(is_alive);
                 live(ask(), &answer, &waits);
             }
             let mut said = [0];
             answers.read_exact(&mut said).unwrap();
-            (Self { pid, _lives: lives }, said[0])
+            (Self { pid, _lives: is_alive }, said[0])
         }
     }
 

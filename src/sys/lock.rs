@@ -31,19 +31,19 @@ fn exclusive(fd: BorrowedFd<'_>, byte: u64) -> io::Result<()> {
     }
 }
 
-/// The same, for `patience` at most, if there is one. `false`: another still holds it.
+/// The same, for `lock_timeout` at most, if there is one. `false`: another still holds it.
 pub(crate) fn exclusive_within(
     fd: BorrowedFd<'_>,
     byte: u64,
-    patience: Option<Duration>,
+    lock_timeout: Option<Duration>,
 ) -> io::Result<bool> {
-    let Some(patience) = patience else { return exclusive(fd, byte).map(|()| true) };
+    let Some(lock_timeout) = lock_timeout else { return exclusive(fd, byte).map(|()| true) };
     let started = Instant::now();
     loop {
         if try_exclusive(fd, byte)? {
             return Ok(true);
         }
-        if started.elapsed() >= patience {
+        if started.elapsed() >= lock_timeout {
             return Ok(false);
         }
         std::thread::sleep(POLL);
@@ -124,12 +124,12 @@ pub(crate) mod tests {
 
     #[test]
     fn a_lock_is_seen_through_another_description_and_goes_with_its_own() {
-        let (holder, asker) = descriptions("goes");
-        assert!(try_exclusive(holder.as_fd(), 7).unwrap());
+        let (endpoint, asker) = descriptions("goes");
+        assert!(try_exclusive(endpoint.as_fd(), 7).unwrap());
         assert!(is_held_elsewhere(asker.as_fd(), 7));
         assert!(!is_held_elsewhere(asker.as_fd(), 8));
         assert!(!try_exclusive(asker.as_fd(), 7).unwrap());
-        drop(holder);
+        drop(endpoint);
         wait_until_free(asker.as_fd(), 7);
     }
 
@@ -141,6 +141,6 @@ pub(crate) mod tests {
         assert!(is_held_elsewhere(one.as_fd(), 3));
         release(two.as_fd(), 3).unwrap();
         assert!(!is_held_elsewhere(one.as_fd(), 3));
-        assert!(try_exclusive(one.as_fd(), 3).unwrap(), "a holder may take its own lock up");
+        assert!(try_exclusive(one.as_fd(), 3).unwrap(), "a endpoint may take its own lock up");
     }
 }

@@ -1,7 +1,7 @@
 //! The sleeper's side of a bell.
 
 use super::Wait;
-use crate::segment::layout::Bell;
+use crate::segment::layout::EventCount;
 #[cfg(loom)]
 use crate::sync::fence;
 use crate::sync::{AtomicU32, Ordering, spin_loop};
@@ -73,7 +73,7 @@ impl Waiter {
 
     /// The first part of a wait: a few looks without the clock. `true`: ready.
     #[inline]
-    pub(crate) fn glance(&self, mut ready: impl FnMut() -> bool) -> bool {
+    pub(crate) fn spin_briefly(&self, mut ready: impl FnMut() -> bool) -> bool {
         self.may_spin() && (0..GLANCES).any(|_| ready())
     }
 
@@ -89,61 +89,64 @@ impl Waiter {
 
     /// One bounded pause, sleeping if the endpoint sleeps. `true`: ready. `false`: the bound has
     /// passed, or the sleep was cut short; the caller looks again.
-    pub(crate) fn pause(
+    pub(crate) fn park(
         &self,
-        bell: &Bell,
+        event_count: &EventCount,
         bound: Duration,
         mut ready: impl FnMut() -> bool,
     ) -> bool {
         if self.only_spins() {
             return spin_until(bound, self.has_company, ready);
         }
-        let (seen, can_be_woken) = announce(bell);
+        let (seen, can_be_woken) = register_waiter(event_count);
         if ready() {
             return true;
         }
         let bound = if can_be_woken { bound } else { bound.min(BLIND) };
-        crate::failpoint::step(crate::failpoint::Step::ParkLook);
-        self.sleep(bell, seen, bound);
+        crate::failpoint::failpoint(crate::failpoint::Failpoint::ParkLook);
+        self.sleep(event_count, seen, bound);
         ready()
     }
 
     #[cfg(not(loom))]
-    fn sleep(&self, bell: &Bell, seen: u32, bound: Duration) {
+    fn sleep(&self, event_count: &EventCount, seen: u32, bound: Duration) {
         match &self.sleep {
-            Sleep::Futex => futex::wait(&bell.futex, seen, bound),
+            Sleep::Futex => futex::wait(&event_count.futex, seen, bound),
             Sleep::Event(event) => event.wait(bound),
         }
     }
 
     #[cfg(loom)]
-    fn sleep(&self, _: &Bell, _: u32, _: Duration) {}
+    fn sleep(&self, _: &EventCount, _: u32, _: Duration) {}
 }
 
 /// Announces a sleeper. Returns the word to sleep on, and whether wakers are sure to see it: the
 /// caller must look again before it sleeps.
-pub(crate) fn announce(bell: &Bell) -> (u32, bool) {
-    let seen = put_up(bell);
+pub(crate) fn register_waiter(event_count: &EventCount) -> (u32, bool) {
+    let seen = put_up(event_count);
     (seen, heavy_barrier())
 }
 
 /// Announces one sleeper on several bells, with one barrier for all of them. Returns the words to
 /// sleep on, each with what it holds, and whether wakers are sure to see it: the caller must look
 /// at everything again before it sleeps.
-pub(crate) fn announce_on_all<'b>(
-    bells: impl IntoIterator<Item = &'b Bell>,
+pub(crate) fn register_waiter_on_all<'b>(
+    event_counts: impl IntoIterator<Item = &'b EventCount>,
 ) -> (Vec<(&'b AtomicU32, u32)>, bool) {
-    let words = bells.into_iter().map(|bell| (&bell.futex, put_up(bell))).collect();
+    let words = event_counts
+        .into_iter()
+        .map(|event_count| (&event_count.futex, put_up(event_count)))
+        .collect();
     // Behind the last announcement, so behind each.
     (words, heavy_barrier())
 }
 
 /// An announcement, and the word as it was before. A heavy barrier must follow.
-fn put_up(bell: &Bell) -> u32 {
+fn put_up(event_count: &EventCount) -> u32 {
     // Before the announcement: a waker that sees it changes the word afterwards.
-    let seen = bell.futex.load(Ordering::SeqCst);
-    bell.announce.fetch_add(1, Ordering::SeqCst);
-    // Pairs, with the barrier that follows, with the light barrier in `Ringer::must_look`.
+    let seen = event_count.futex.load(Ordering::SeqCst);
+    event_count.waiters.fetch_add(1, Ordering::SeqCst);
+    // Pairs, with the barrier that follows, with the light barrier in `Notifier::may_have_waiters`.
     seen
 }
 

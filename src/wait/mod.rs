@@ -36,9 +36,9 @@ mod notifier;
 
 pub(crate) use deadline::Deadline;
 #[cfg(all(test, loom))]
-pub(crate) use event_count::announce;
-pub(crate) use event_count::{Sleep, Waiter, announce_on_all};
-pub(crate) use notifier::Ringer;
+pub(crate) use event_count::register_waiter;
+pub(crate) use event_count::{Sleep, Waiter, register_waiter_on_all};
+pub(crate) use notifier::Notifier;
 
 use std::time::Duration;
 

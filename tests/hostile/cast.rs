@@ -2,10 +2,11 @@
 
 use super::Choices;
 use super::stage::Object;
-use packetring::{
-    Call, Client, Deferred, EmitError, Events, Inbox, JoinError, Member, OpenError, RecvError,
-    RunError, Selectable, SendToError, Service, Watch, Worker, WorkerBuilder, WorkerId, try_select,
+use packetring::cluster::{
+    Call, Client, Deferred, EmitError, Events, Inbox, JoinError, QueueConsumer, RunError,
+    SendToError, Service, Watch, WorkerBuilder, WorkerId,
 };
+use packetring::{OpenError, RecvError, Selectable, Worker, try_select};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub(crate) struct Cast {
     inbox: Option<Inbox>,
     service: Option<Service<String, String>>,
     deferred: Vec<Deferred<String>>,
-    jobs: Option<Member<String>>,
+    jobs: Option<QueueConsumer<String>>,
     client: Option<Client<String, String>>,
     calls: Vec<Call>,
     events: Option<Events<'static>>,
@@ -48,7 +49,7 @@ impl Cast {
             inbox: peer.inbox().ok(),
             service: peer.service("echo").ok(),
             deferred: Vec::new(),
-            jobs: peer.group("jobs").ok(),
+            jobs: peer.queue("jobs").ok(),
             client: own.client("echo").ok(),
             calls: Vec::new(),
             events: peer.events().ok(),
@@ -93,7 +94,7 @@ impl Cast {
         }
         let request = self.service.as_mut().unwrap().try_recv().unwrap();
         request.reply(&"a reply".to_owned()).unwrap();
-        self.own().group_publisher::<String>("jobs").unwrap().try_send(&"job".to_owned()).unwrap();
+        self.own().queue_publisher::<String>("jobs").unwrap().try_send(&"job".to_owned()).unwrap();
     }
 
     fn own(&self) -> &Worker {
@@ -165,7 +166,7 @@ impl Cast {
             match choices.below(4) {
                 0 => drop(letter),
                 1 => std::mem::forget(letter),
-                _ => letter.done(),
+                _ => letter.ack(),
             }
         });
         black_box(backlog);
@@ -219,8 +220,8 @@ impl Cast {
             match choices.below(4) {
                 0 => drop(job),
                 1 => std::mem::forget(job),
-                2 => packetring::Taken::retry(job),
-                _ => packetring::Taken::done(job),
+                2 => packetring::cluster::Delivery::nack(job),
+                _ => packetring::cluster::Delivery::ack(job),
             }
         });
         explain(outcome, is_said);
@@ -330,7 +331,7 @@ impl Cast {
             1 => keep(&mut self.events, worker.events()),
             2 => keep(&mut self.watch, worker.watch()),
             3 => keep(&mut self.service, worker.service("echo")),
-            4 => keep(&mut self.jobs, worker.group("jobs")),
+            4 => keep(&mut self.jobs, worker.queue("jobs")),
             _ => explain(worker.client::<String, String>("echo").map(drop), is_opened),
         }
     }
@@ -353,7 +354,7 @@ impl Drop for Cast {
 
 fn builder() -> WorkerBuilder {
     let small = Worker::builder().max_workers(DESKS).inbox_capacity(4096);
-    small.patience(Duration::from_millis(1))
+    small.join_timeout(Duration::from_millis(1))
 }
 
 /// The object of the ring that has the cluster's name, which is no business of the cluster's.

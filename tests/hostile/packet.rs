@@ -8,8 +8,10 @@ use super::Choices;
 use super::layout::{HEADER, SLOT, Word};
 use super::stage::Object;
 use super::types::{self, Any, Read};
-use packetring::{MixedPublisher, MixedSubscriber, Overflow, Received, RecvError, Ring};
-use packetring::{Subscriber, Unpack};
+use packetring::Subscriber;
+use packetring::any::{AnyPublisher, AnySubscriber};
+use packetring::packet::Unpack;
+use packetring::{Overflow, Received, RecvError, Ring};
 use std::cell::RefCell;
 use std::fmt::Debug;
 use std::hint::black_box;
@@ -82,9 +84,9 @@ struct Typed<T: Unpack> {
     _ring: Ring,
     object: Object,
     /// Publishes packets of bytes, which then become packets of a `T`.
-    out: MixedPublisher,
+    out: AnyPublisher,
     typed: Subscriber<T>,
-    mixed: MixedSubscriber,
+    mixed: AnySubscriber,
     /// Archives of some values.
     archives: Vec<Vec<u8>>,
     bytes: Vec<u8>,
@@ -102,7 +104,7 @@ where
         let ring = settings.max_publishers(2).max_subscribers(2).open(&name).unwrap();
         // The first type of a ring has index 0.
         let typed = ring.subscriber::<T>().unwrap();
-        let (mixed, out) = (ring.mixed_subscriber().unwrap(), ring.mixed_publisher().unwrap());
+        let (mixed, out) = (ring.any_subscriber().unwrap(), ring.any_publisher().unwrap());
         let object = Object::open(&name);
         let (archives, bytes) = (Vec::new(), Vec::new());
         let mut lane = Self { _ring: ring, object, out, typed, mixed, archives, bytes };

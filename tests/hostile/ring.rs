@@ -3,10 +3,8 @@
 
 use super::stage::{KINDS, Stage, Stages};
 use super::{Choices, damage};
-use packetring::{
-    MixedPublisher, MixedSubscriber, OpenError, Publisher, Received, RecvError, Ring, SendError,
-    Subscriber, Tail,
-};
+use packetring::any::{AnyPublisher, AnySubscriber};
+use packetring::{OpenError, Publisher, Received, RecvError, Ring, SendError, Subscriber, Tail};
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::Duration;
@@ -45,10 +43,10 @@ pub(crate) fn run(data: &[u8]) {
 #[derive(Debug, Default)]
 pub(crate) struct Crew {
     outs: Vec<Publisher<String>>,
-    mixed_outs: Vec<MixedPublisher>,
+    mixed_outs: Vec<AnyPublisher>,
     tails: Vec<Publisher<Tail<u64, u8>>>,
     ins: Vec<Subscriber<String>>,
-    mixed_ins: Vec<MixedSubscriber>,
+    mixed_ins: Vec<AnySubscriber>,
 }
 
 impl Crew {
@@ -66,11 +64,11 @@ impl Crew {
     fn join(&mut self, ring: &Ring, choices: &mut Choices<'_>) {
         match choices.below(8) {
             0 | 1 => add(&mut self.outs, ring.publisher()),
-            2 => add(&mut self.mixed_outs, ring.mixed_publisher()),
+            2 => add(&mut self.mixed_outs, ring.any_publisher()),
             3 | 4 => add(&mut self.ins, ring.subscriber()),
             5 => add(&mut self.ins, ring.durable("desk")),
-            6 => add(&mut self.mixed_ins, ring.mixed_subscriber()),
-            _ => add(&mut self.mixed_ins, ring.mixed_durable("desk")),
+            6 => add(&mut self.mixed_ins, ring.any_subscriber()),
+            _ => add(&mut self.mixed_ins, ring.any_durable("desk")),
         }
     }
 
@@ -160,7 +158,7 @@ fn send(out: &mut Publisher<String>, choices: &mut Choices<'_>) {
     refuse_nonsense(outcome);
 }
 
-fn send_mixed(out: &mut MixedPublisher, choices: &mut Choices<'_>) {
+fn send_mixed(out: &mut AnyPublisher, choices: &mut Choices<'_>) {
     let outcome = match choices.below(4) {
         0 => out.try_send(&choices.word()),
         1 => out.try_send(&"text".repeat(20)),
@@ -206,14 +204,14 @@ fn dispose(text: Received<'_, String>, choices: &mut Choices<'_>) {
     read(&text);
     black_box(Received::info(&text));
     match choices.below(6) {
-        0 => Received::put_back(text),
+        0 => Received::unreceive(text),
         1 => std::mem::forget(text),
         2 => drop(black_box(Received::unpack(text).unwrap())),
         _ => drop(text),
     }
 }
 
-fn receive_mixed(inbox: &mut MixedSubscriber, choices: &mut Choices<'_>) {
+fn receive_mixed(inbox: &mut AnySubscriber, choices: &mut Choices<'_>) {
     let outcome = inbox.try_recv().map(|mail| {
         black_box((mail.type_name(), mail.info(), format!("{mail:?}")));
         explain(mail.open_as::<String>().map(|text| read(text)));
@@ -222,7 +220,7 @@ fn receive_mixed(inbox: &mut MixedSubscriber, choices: &mut Choices<'_>) {
             black_box(list.iter().filter(|pair| pair.1.is_some()).count());
         }));
         match choices.below(3) {
-            0 => mail.put_back(),
+            0 => mail.unreceive(),
             1 => std::mem::forget(mail),
             _ => drop(mail),
         }

@@ -1,7 +1,8 @@
 //! Packets of every make, with values of each, and how all of a packet is read.
 
+use packetring::packet::ArchivedTail;
 use packetring::rkyv::{self, collections::btree_map::ArchivedBTreeMap, primitive::ArchivedU32};
-use packetring::{ArchivedTail, Tail, one_of, packet, with};
+use packetring::{Tail, one_of, packet, with};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::CString;
 use std::fmt::Debug;

@@ -1,19 +1,19 @@
 //! Endpoints for packets of several types in one ring.
 
-use super::received::{Mail, MailBatch};
-use crate::channel::endpoint::Patience;
+use super::received::{AnyBatch, AnyReceived};
+use crate::channel::endpoint::Timeout;
 use crate::channel::error::{RecvError, SendAllError, SendError};
 use crate::channel::join::{self, Types};
 use crate::channel::reserved::{Reserved, ReservedTail};
 use crate::channel::select::{Selectable, Selectee};
 use crate::channel::type_cache::Carried;
 use crate::channel::untyped::Receiver;
-use crate::channel::untyped::{Cover, Sender};
-use crate::channel::untyped::{End, Seat, publisher_waits};
+use crate::channel::untyped::{End, SubscriberIndex, publisher_waits};
+use crate::channel::untyped::{MessageHeader, Sender};
 use crate::error::OpenError;
 use crate::packet::{AnyBits, Packet, Tail, TypeInfo};
 use crate::ring::gate::position;
-use crate::ring::guard::{Hand, Hands};
+use crate::ring::guard::{BatchGuard, ReadGuard};
 use crate::sync::Ordering;
 use crate::wait::Wait;
 use std::fmt;
@@ -26,37 +26,37 @@ use std::time::Duration;
 ///
 /// ```
 /// # use packetring::{Ring, one_of, packet};
-/// #[packet] struct Job { id: u64 }
+/// #[packet] struct DeliveryGuard { id: u64 }
 /// #[packet] struct Stop;
-/// #[one_of] enum Work { Job(Job), Stop(Stop) }
+/// #[one_of] enum Work { DeliveryGuard(DeliveryGuard), Stop(Stop) }
 ///
 /// # let ring = Ring::builder().heap()?;
-/// let mut work = ring.mixed_subscriber()?;
-/// let mut boss = ring.mixed_publisher()?;
-/// boss.send(&Job { id: 7 })?;
+/// let mut work = ring.any_subscriber()?;
+/// let mut boss = ring.any_publisher()?;
+/// boss.send(&DeliveryGuard { id: 7 })?;
 /// boss.send(&Stop)?;
 ///
 /// let mail = work.recv()?;
 /// match mail.open()? {
-///     Some(Work::Job(job)) => assert_eq!(job.id, 7),
+///     Some(Work::DeliveryGuard(job)) => assert_eq!(job.id, 7),
 ///     Some(Work::Stop(_)) => unreachable!(),
 ///     None => eprintln!("a {} is not for us", mail.type_name()),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct MixedPublisher {
+pub struct AnyPublisher {
     pub(in crate::channel) sender: Sender,
     carried: Carried,
 }
 
-impl fmt::Debug for MixedPublisher {
+impl fmt::Debug for AnyPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ring = self.sender.endpoint.segment.name();
-        f.debug_struct("MixedPublisher").field("ring", &ring).finish_non_exhaustive()
+        f.debug_struct("AnyPublisher").field("ring", &ring).finish_non_exhaustive()
     }
 }
 
-impl MixedPublisher {
+impl AnyPublisher {
     pub(crate) fn new(sender: Sender) -> Self {
         Self { sender, carried: Carried::default() }
     }
@@ -68,7 +68,7 @@ impl MixedPublisher {
     /// As [`Publisher::send`](crate::channel::Publisher::send), and
     /// [`TooManyTypes`](SendError::TooManyTypes).
     pub fn send<T: Packet>(&mut self, packet: &T) -> Result<u64, SendError> {
-        self.send_with(packet, Patience::Endless)
+        self.send_with(packet, Timeout::Never)
     }
 
     /// Publishes a packet if there is room now.
@@ -77,7 +77,7 @@ impl MixedPublisher {
     ///
     /// As [`send`](Self::send), and [`Full`](SendError::Full).
     pub fn try_send<T: Packet>(&mut self, packet: &T) -> Result<u64, SendError> {
-        self.send_with(packet, Patience::None)
+        self.send_with(packet, Timeout::Zero)
     }
 
     /// Publishes a packet if there is room in time.
@@ -90,7 +90,7 @@ impl MixedPublisher {
         packet: &T,
         timeout: Duration,
     ) -> Result<u64, SendError> {
-        self.send_with(packet, Patience::For(timeout))
+        self.send_with(packet, Timeout::After(timeout))
     }
 
     /// Publishes packets of one type in order, claiming room for up to 64 at once. Waits for room.
@@ -100,7 +100,7 @@ impl MixedPublisher {
     /// As [`Publisher::send_all`](crate::channel::Publisher::send_all), and
     /// [`TooManyTypes`](SendError::TooManyTypes).
     pub fn send_all<T: Packet>(&mut self, packets: &[T]) -> Result<(), SendAllError> {
-        self.send_all_with(packets, Patience::Endless)
+        self.send_all_with(packets, Timeout::Never)
     }
 
     /// Publishes packets as far as there is room now: see [`send_all`](Self::send_all).
@@ -109,7 +109,7 @@ impl MixedPublisher {
     ///
     /// As [`send_all`](Self::send_all), and [`Full`](SendError::Full).
     pub fn try_send_all<T: Packet>(&mut self, packets: &[T]) -> Result<(), SendAllError> {
-        self.send_all_with(packets, Patience::None)
+        self.send_all_with(packets, Timeout::Zero)
     }
 
     /// Publishes packets, waiting this long for room for each claim: see
@@ -123,7 +123,7 @@ impl MixedPublisher {
         packets: &[T],
         timeout: Duration,
     ) -> Result<(), SendAllError> {
-        self.send_all_with(packets, Patience::For(timeout))
+        self.send_all_with(packets, Timeout::After(timeout))
     }
 
     /// Room for one packet, to be filled in place: see
@@ -137,7 +137,7 @@ impl MixedPublisher {
     where
         T::Archived: AnyBits,
     {
-        self.reserve_with(Patience::Endless)
+        self.reserve_with(Timeout::Never)
     }
 
     /// Room for one packet, if there is some now: see [`reserve`](Self::reserve).
@@ -149,7 +149,7 @@ impl MixedPublisher {
     where
         T::Archived: AnyBits,
     {
-        self.reserve_with(Patience::None)
+        self.reserve_with(Timeout::Zero)
     }
 
     /// Room for one packet, if there is some in time: see [`reserve`](Self::reserve).
@@ -164,7 +164,7 @@ impl MixedPublisher {
     where
         T::Archived: AnyBits,
     {
-        self.reserve_with(Patience::For(timeout))
+        self.reserve_with(Timeout::After(timeout))
     }
 
     /// Room for a head and `count` elements, to be filled in place: see
@@ -182,7 +182,7 @@ impl MixedPublisher {
         H::Archived: AnyBits,
         E::Archived: AnyBits,
     {
-        self.reserve_tail_with(count, Patience::Endless)
+        self.reserve_tail_with(count, Timeout::Never)
     }
 
     /// Room for a head and `count` elements, if there is some now: see
@@ -200,7 +200,7 @@ impl MixedPublisher {
         H::Archived: AnyBits,
         E::Archived: AnyBits,
     {
-        self.reserve_tail_with(count, Patience::None)
+        self.reserve_tail_with(count, Timeout::Zero)
     }
 
     /// Room for a head and `count` elements, if there is some in time: see
@@ -219,7 +219,7 @@ impl MixedPublisher {
         H::Archived: AnyBits,
         E::Archived: AnyBits,
     {
-        self.reserve_tail_with(count, Patience::For(timeout))
+        self.reserve_tail_with(count, Timeout::After(timeout))
     }
 
     /// Another publisher to the same ring.
@@ -235,48 +235,44 @@ impl MixedPublisher {
     }
 
     #[inline]
-    fn send_with<T: Packet>(&mut self, packet: &T, patience: Patience) -> Result<u64, SendError> {
-        let (index, patience) = self.carried.index_of::<T>(&self.sender, patience)?;
-        self.sender.send(packet, index, patience)
+    fn send_with<T: Packet>(&mut self, packet: &T, timeout: Timeout) -> Result<u64, SendError> {
+        let (index, timeout) = self.carried.index_of::<T>(&self.sender, timeout)?;
+        self.sender.send(packet, index, timeout)
     }
 
     /// Publishes a letter that is but marked.
     #[inline(always)]
-    pub(crate) fn send_marked<T: Packet>(
+    pub(crate) fn send_tagged<T: Packet>(
         &mut self,
-        mark: u16,
+        tag: u16,
         packet: &T,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<u64, SendError> {
-        self.send_letter(Cover { mark, ..Cover::NONE }, packet, patience)
+        self.send_with_header(MessageHeader { tag, ..MessageHeader::NONE }, packet, timeout)
     }
 
     /// Publishes a letter: a packet in a cover.
     // Part of its callers, so that the length of a front is known where it is constant.
     #[inline(always)]
-    pub(crate) fn send_letter<T: Packet>(
+    pub(crate) fn send_with_header<T: Packet>(
         &mut self,
-        cover: Cover<'_>,
+        cover: MessageHeader<'_>,
         packet: &T,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<u64, SendError> {
-        let (index, patience) = self.carried.index_of::<T>(&self.sender, patience)?;
-        if !self.sender.writer.memory.head().roster.accepts(index) {
+        let (index, timeout) = self.carried.index_of::<T>(&self.sender, timeout)?;
+        if !self.sender.writer.memory.head().membership.accepts(index) {
             let refusal = join::refusal(&self.sender.endpoint.segment, &T::TYPE);
             return Err(SendError::TypeRefused(Box::new(refusal)));
         }
         // Who sends letters reserves nothing, so no claim was forgotten.
         self.sender.check_open()?;
-        self.sender.send_shared(cover, packet, index, patience)
+        self.sender.send_shared(cover, packet, index, timeout)
     }
 
     /// Enters types into the ring ahead of their first packets: those need no lock then.
-    pub(crate) fn enter(
-        &mut self,
-        types: &[TypeInfo],
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        types.iter().try_for_each(|info| self.carried.know(&self.sender, info, patience))
+    pub(crate) fn enter(&mut self, types: &[TypeInfo], timeout: Timeout) -> Result<(), SendError> {
+        types.iter().try_for_each(|info| self.carried.know(&self.sender, info, timeout))
     }
 
     /// How it waits.
@@ -286,60 +282,60 @@ impl MixedPublisher {
     }
 
     /// Waits for the control lock for this long from now on.
-    pub(crate) fn set_patience(&mut self, patience: Option<Duration>) {
-        self.sender.endpoint.segment.set_patience(patience);
+    pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.sender.endpoint.segment.set_lock_timeout(timeout);
     }
 
     fn send_all_with<T: Packet>(
         &mut self,
         packets: &[T],
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<(), SendAllError> {
-        let (index, patience) = self
+        let (index, timeout) = self
             .carried
-            .index_of::<T>(&self.sender, patience)
+            .index_of::<T>(&self.sender, timeout)
             .map_err(|source| SendAllError { sent: 0, source })?;
-        self.sender.send_all(packets, index, patience)
+        self.sender.send_all(packets, index, timeout)
     }
 
-    fn reserve_with<T: Packet>(&mut self, patience: Patience) -> Result<Reserved<'_, T>, SendError>
+    fn reserve_with<T: Packet>(&mut self, timeout: Timeout) -> Result<Reserved<'_, T>, SendError>
     where
         T::Archived: AnyBits,
     {
-        let (index, patience) = self.carried.index_of::<T>(&self.sender, patience)?;
-        Reserved::claim(&mut self.sender, index, patience)
+        let (index, timeout) = self.carried.index_of::<T>(&self.sender, timeout)?;
+        Reserved::claim(&mut self.sender, index, timeout)
     }
 
     fn reserve_tail_with<H: Packet, E: Packet>(
         &mut self,
         count: usize,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<ReservedTail<'_, H, E>, SendError>
     where
         Tail<H, E>: Packet,
         H::Archived: AnyBits,
         E::Archived: AnyBits,
     {
-        let (index, patience) = self.carried.index_of::<Tail<H, E>>(&self.sender, patience)?;
-        ReservedTail::claim(&mut self.sender, index, count, patience)
+        let (index, timeout) = self.carried.index_of::<Tail<H, E>>(&self.sender, timeout)?;
+        ReservedTail::claim(&mut self.sender, index, count, timeout)
     }
 }
 
-publisher_waits!(MixedPublisher);
+publisher_waits!(AnyPublisher);
 
 /// An endpoint that reads packets of any type.
-pub struct MixedSubscriber {
+pub struct AnySubscriber {
     pub(crate) receiver: Receiver,
 }
 
-impl fmt::Debug for MixedSubscriber {
+impl fmt::Debug for AnySubscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ring = self.receiver.endpoint.segment.name();
-        f.debug_struct("MixedSubscriber").field("ring", &ring).finish_non_exhaustive()
+        f.debug_struct("AnySubscriber").field("ring", &ring).finish_non_exhaustive()
     }
 }
 
-impl MixedSubscriber {
+impl AnySubscriber {
     pub(crate) fn new(receiver: Receiver) -> Self {
         Self { receiver }
     }
@@ -351,8 +347,8 @@ impl MixedSubscriber {
     /// [`Missed`](RecvError::Missed), [`Closed`](RecvError::Closed),
     /// [`Corrupt`](RecvError::Corrupt).
     #[inline]
-    pub fn recv(&mut self) -> Result<Mail<'_>, RecvError> {
-        self.receive(Patience::Endless)
+    pub fn recv(&mut self) -> Result<AnyReceived<'_>, RecvError> {
+        self.receive(Timeout::Never)
     }
 
     /// The next packet, or [`Empty`](RecvError::Empty).
@@ -361,8 +357,8 @@ impl MixedSubscriber {
     ///
     /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
     #[inline]
-    pub fn try_recv(&mut self) -> Result<Mail<'_>, RecvError> {
-        self.receive(Patience::None)
+    pub fn try_recv(&mut self) -> Result<AnyReceived<'_>, RecvError> {
+        self.receive(Timeout::Zero)
     }
 
     /// The next packet, if it comes in time.
@@ -371,8 +367,8 @@ impl MixedSubscriber {
     ///
     /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
     #[inline]
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Mail<'_>, RecvError> {
-        self.receive(Patience::For(timeout))
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<AnyReceived<'_>, RecvError> {
+        self.receive(Timeout::After(timeout))
     }
 
     /// All packets that are there, whatever their types, one at least and 256 at most: released
@@ -380,17 +376,17 @@ impl MixedSubscriber {
     ///
     /// ```
     /// # use packetring::{Ring, one_of, packet};
-    /// # #[packet] struct Job { id: u64 }
+    /// # #[packet] struct DeliveryGuard { id: u64 }
     /// # #[packet] struct Stop;
-    /// # #[one_of] enum Work { Job(Job), Stop(Stop) }
+    /// # #[one_of] enum Work { DeliveryGuard(DeliveryGuard), Stop(Stop) }
     /// # let ring = Ring::builder().heap()?;
-    /// # let mut work = ring.mixed_subscriber()?;
-    /// # let mut boss = ring.mixed_publisher()?;
-    /// # boss.send(&Job { id: 7 })?;
+    /// # let mut work = ring.any_subscriber()?;
+    /// # let mut boss = ring.any_publisher()?;
+    /// # boss.send(&DeliveryGuard { id: 7 })?;
     /// # boss.send(&Stop)?;
     /// for parcel in &work.drain()? {
     ///     match parcel.open()? {
-    ///         Some(Work::Job(job)) => assert_eq!(job.id, 7),
+    ///         Some(Work::DeliveryGuard(job)) => assert_eq!(job.id, 7),
     ///         Some(Work::Stop(_)) => break,
     ///         None => eprintln!("a {} is not for us", parcel.type_name()),
     ///     }
@@ -401,8 +397,8 @@ impl MixedSubscriber {
     /// # Errors
     ///
     /// As [`recv`](Self::recv).
-    pub fn drain(&mut self) -> Result<MailBatch<'_>, RecvError> {
-        self.receive_batch(Patience::Endless)
+    pub fn drain(&mut self) -> Result<AnyBatch<'_>, RecvError> {
+        self.receive_batch(Timeout::Never)
     }
 
     /// All packets that are there, or [`Empty`](RecvError::Empty): see [`drain`](Self::drain).
@@ -410,8 +406,8 @@ impl MixedSubscriber {
     /// # Errors
     ///
     /// As [`try_recv`](Self::try_recv).
-    pub fn try_drain(&mut self) -> Result<MailBatch<'_>, RecvError> {
-        self.receive_batch(Patience::None)
+    pub fn try_drain(&mut self) -> Result<AnyBatch<'_>, RecvError> {
+        self.receive_batch(Timeout::Zero)
     }
 
     /// All packets that are there, if one comes in time: see [`drain`](Self::drain).
@@ -419,8 +415,8 @@ impl MixedSubscriber {
     /// # Errors
     ///
     /// As [`recv_timeout`](Self::recv_timeout).
-    pub fn drain_timeout(&mut self, timeout: Duration) -> Result<MailBatch<'_>, RecvError> {
-        self.receive_batch(Patience::For(timeout))
+    pub fn drain_timeout(&mut self, timeout: Duration) -> Result<AnyBatch<'_>, RecvError> {
+        self.receive_batch(Timeout::After(timeout))
     }
 
     /// How much waits to be received, in slots of 64 bytes.
@@ -447,26 +443,26 @@ impl MixedSubscriber {
     }
 
     #[inline(always)]
-    fn receive(&mut self, patience: Patience) -> Result<Mail<'_>, RecvError> {
-        let taken = self.receiver.take(patience)?;
+    fn receive(&mut self, timeout: Timeout) -> Result<AnyReceived<'_>, RecvError> {
+        let taken = self.receiver.take(timeout)?;
         self.receiver.know_type(taken.descriptor.type_index());
-        Ok(Mail::new(Hand::new(&mut self.receiver, taken)))
+        Ok(AnyReceived::new(ReadGuard::new(&mut self.receiver, taken)))
     }
 
-    fn receive_batch(&mut self, patience: Patience) -> Result<MailBatch<'_>, RecvError> {
-        self.receiver.take_batch(patience, |_| true)?;
+    fn receive_batch(&mut self, timeout: Timeout) -> Result<AnyBatch<'_>, RecvError> {
+        self.receiver.take_batch(timeout, |_| true)?;
         self.receiver.know_types();
-        Ok(MailBatch::new(Hands::new(&mut self.receiver)))
+        Ok(AnyBatch::new(BatchGuard::new(&mut self.receiver)))
     }
 }
 
-impl Selectable for MixedSubscriber {
+impl Selectable for AnySubscriber {
     fn selectee(&mut self) -> Selectee<'_> {
         Selectee::new(&mut self.receiver)
     }
 }
 
-impl MixedPublisher {
+impl AnyPublisher {
     /// Says whose requests this one publishes from now on. Returns its entry, by which a server
     /// finds that.
     pub(crate) fn sign(&self, caller: u64) -> u16 {
@@ -479,7 +475,7 @@ impl MixedPublisher {
     }
 
     /// Whether no subscriber is behind this one: who waits for room then waits for it.
-    pub(crate) fn waits_for(&self, subscriber: Seat) -> bool {
+    pub(crate) fn waits_for(&self, subscriber: SubscriberIndex) -> bool {
         let entries = self.sender.writer.memory.subscribers();
         let cursors = entries.iter().map(|entry| position(entry.cursor.load(Ordering::Relaxed)));
         let slowest = cursors.clone().min();
@@ -487,10 +483,10 @@ impl MixedPublisher {
     }
 }
 
-impl MixedSubscriber {
+impl AnySubscriber {
     /// Where it sits.
-    pub(crate) fn seat(&self) -> Seat {
-        Seat(self.receiver.reader.entry)
+    pub(crate) fn subscriber_index(&self) -> SubscriberIndex {
+        SubscriberIndex(self.receiver.reader.entry)
     }
 
     /// The place of what it receives next.
@@ -504,8 +500,8 @@ impl MixedSubscriber {
     }
 
     /// Whether the next receive has something to tell, be it that the ring is over.
-    pub(crate) fn has_word(&self) -> bool {
-        self.receiver.has_word()
+    pub(crate) fn has_notice(&self) -> bool {
+        self.receiver.has_notice()
     }
 
     /// The end of what is there.

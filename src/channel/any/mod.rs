@@ -3,5 +3,5 @@
 mod endpoints;
 mod received;
 
-pub use endpoints::{MixedPublisher, MixedSubscriber};
-pub use received::{Mail, MailBatch, MailBatchIter, Parcel};
+pub use endpoints::{AnyPublisher, AnySubscriber};
+pub use received::{AnyBatch, AnyBatchIter, AnyPacket, AnyReceived};

@@ -1,28 +1,28 @@
 //! Packets in place whose types are not known yet: one in hand, or a batch of them.
 //!
-//! What is asked of one, a [`Parcel`] answers: a [`Mail`] is a parcel that can be put back.
+//! What is asked of one, a [`AnyPacket`] answers: a [`AnyReceived`] is a parcel that can be put back.
 
 use crate::channel::error::RecvError;
 use crate::channel::join;
 use crate::channel::received::Info;
 use crate::channel::untyped::Receiver;
 use crate::packet::{self, Fingerprint, Invalid, OneOf, Packet};
-use crate::ring::buffer::{Steady, SteadyMany};
-use crate::ring::guard::{Hand, Hands};
+use crate::ring::buffer::{StableBatch, StableBytes};
+use crate::ring::guard::{BatchGuard, ReadGuard};
 use crate::ring::reader::Taken;
 use std::fmt;
 
 /// A packet in its slot whose type is not known yet. Dropping it releases the slot.
-pub struct Mail<'a> {
-    hand: Hand<'a, Receiver>,
+pub struct AnyReceived<'a> {
+    hand: ReadGuard<'a, Receiver>,
     /// Bytes before the archive: 0 in a ring without letters.
-    front: usize,
+    prefix: usize,
 }
 
-impl<'a> Mail<'a> {
+impl<'a> AnyReceived<'a> {
     #[inline]
-    pub(crate) fn new(hand: Hand<'a, Receiver>) -> Self {
-        Self { hand, front: 0 }
+    pub(crate) fn new(hand: ReadGuard<'a, Receiver>) -> Self {
+        Self { hand, prefix: 0 }
     }
 
     /// The packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, checked;
@@ -56,19 +56,19 @@ impl<'a> Mail<'a> {
     }
 
     /// Puts the packet back: this subscriber's next call gets it again, flagged as redelivered.
-    pub fn put_back(self) {
-        self.hand.put_back();
+    pub fn unreceive(self) {
+        self.hand.unreceive();
     }
 
     /// Releases the packet, which was handled: for those whose guards do not by being dropped.
     #[inline]
-    pub(crate) fn done(self) {
-        self.hand.done();
+    pub(crate) fn ack(self) {
+        self.hand.ack();
     }
 
     /// What it was marked with.
-    pub(crate) fn mark(&self) -> u16 {
-        self.hand.taken().descriptor.mark()
+    pub(crate) fn tag(&self) -> u16 {
+        self.hand.taken().descriptor.tag()
     }
 
     /// All its bytes, a letter's front among them.
@@ -79,31 +79,31 @@ impl<'a> Mail<'a> {
 
     /// The letter whose archive begins behind so many bytes.
     #[inline(always)]
-    pub(crate) fn behind(self, front: usize) -> Self {
-        Self { front, ..self }
+    pub(crate) fn behind(self, prefix: usize) -> Self {
+        Self { prefix, ..self }
     }
 
     #[inline]
-    fn parcel(&self) -> Parcel<'_> {
-        let (receiver, taken) = (self.hand.holder(), *self.hand.taken());
-        let archive = self.hand.bytes().get(self.front..).unwrap_or_default();
-        Parcel { receiver, taken, archive }
+    fn parcel(&self) -> AnyPacket<'_> {
+        let (receiver, taken) = (self.hand.endpoint(), *self.hand.taken());
+        let archive = self.hand.bytes().get(self.prefix..).unwrap_or_default();
+        AnyPacket { receiver, taken, archive }
     }
 }
 
-impl fmt::Debug for Mail<'_> {
+impl fmt::Debug for AnyReceived<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parcel().describe(f.debug_struct("Mail"))
+        self.parcel().describe(f.debug_struct("AnyReceived"))
     }
 }
 
 /// Several packets in their slots, of any types, released together when the batch is dropped.
-pub struct MailBatch<'a> {
-    hands: Hands<'a, Receiver>,
+pub struct AnyBatch<'a> {
+    hands: BatchGuard<'a, Receiver>,
 }
 
-impl<'a> MailBatch<'a> {
-    pub(crate) fn new(hands: Hands<'a, Receiver>) -> Self {
+impl<'a> AnyBatch<'a> {
+    pub(crate) fn new(hands: BatchGuard<'a, Receiver>) -> Self {
         Self { hands }
     }
 
@@ -118,64 +118,68 @@ impl<'a> MailBatch<'a> {
     }
 
     /// The packet at an index, in the ring's order.
-    pub fn get(&self, index: usize) -> Option<Parcel<'_>> {
+    pub fn get(&self, index: usize) -> Option<AnyPacket<'_>> {
         (index < self.len()).then(|| self.parcel(index))
     }
 
     /// The packets in the ring's order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Parcel<'_>> + DoubleEndedIterator {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = AnyPacket<'_>> + DoubleEndedIterator {
         (0..self.len()).map(|index| self.parcel(index))
     }
 
-    fn parcel(&self, index: usize) -> Parcel<'_> {
-        let receiver = self.hands.holder();
-        Parcel { receiver, taken: receiver.reader.batch()[index], archive: self.hands.bytes(index) }
+    fn parcel(&self, index: usize) -> AnyPacket<'_> {
+        let receiver = self.hands.endpoint();
+        AnyPacket {
+            receiver,
+            taken: receiver.reader.batch()[index],
+            archive: self.hands.bytes(index),
+        }
     }
 }
 
-impl<'b> IntoIterator for &'b MailBatch<'_> {
-    type Item = Parcel<'b>;
-    type IntoIter = MailBatchIter<'b>;
+impl<'b> IntoIterator for &'b AnyBatch<'_> {
+    type Item = AnyPacket<'b>;
+    type IntoIter = AnyBatchIter<'b>;
 
-    fn into_iter(self) -> MailBatchIter<'b> {
-        MailBatchIter { batch: self, next: 0 }
+    fn into_iter(self) -> AnyBatchIter<'b> {
+        AnyBatchIter { batch: self, next: 0 }
     }
 }
 
-/// The packets of a [`MailBatch`], in the ring's order.
+/// The packets of a [`AnyBatch`], in the ring's order.
 #[derive(Debug)]
-pub struct MailBatchIter<'b> {
-    batch: &'b MailBatch<'b>,
+pub struct AnyBatchIter<'b> {
+    batch: &'b AnyBatch<'b>,
     next: usize,
 }
 
-impl<'b> Iterator for MailBatchIter<'b> {
-    type Item = Parcel<'b>;
+impl<'b> Iterator for AnyBatchIter<'b> {
+    type Item = AnyPacket<'b>;
 
-    fn next(&mut self) -> Option<Parcel<'b>> {
+    fn next(&mut self) -> Option<AnyPacket<'b>> {
         let parcel = self.batch.get(self.next)?;
         self.next += 1;
         Some(parcel)
     }
 }
 
-impl fmt::Debug for MailBatch<'_> {
+impl fmt::Debug for AnyBatch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self).finish()
     }
 }
 
-/// One packet of a [`MailBatch`], whose type is not known yet.
+/// One packet of a [`AnyBatch`], whose type is not known yet.
 #[derive(Clone, Copy)]
-pub struct Parcel<'b> {
+pub struct AnyPacket<'b> {
     receiver: &'b Receiver,
     taken: Taken,
     archive: &'b [u8],
 }
 
-impl<'b> Parcel<'b> {
+impl<'b> AnyPacket<'b> {
     /// The packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, checked: see
-    /// [`Mail::open`].
+    /// [`AnyReceived::open`].
     ///
     /// # Errors
     ///
@@ -244,8 +248,8 @@ impl<'b> Parcel<'b> {
     }
 }
 
-impl fmt::Debug for Parcel<'_> {
+impl fmt::Debug for AnyPacket<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.describe(f.debug_struct("Parcel"))
+        self.describe(f.debug_struct("AnyPacket"))
     }
 }

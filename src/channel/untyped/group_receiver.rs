@@ -3,66 +3,66 @@
 //! It asks the kernel who lives after each bounded sleep, and at a take when it has not asked for as
 //! long, so that in a busy group too the packet of a dead member does not lie.
 
-use crate::channel::endpoint::{self, Endpoint, Patience};
+use crate::channel::endpoint::{self, Endpoint, Timeout};
 use crate::channel::error::RecvError;
 use crate::channel::select::Waitable;
-use crate::ring::consumer_group::{self, Group, Orphans};
+use crate::ring::consumer_group::{self, ConsumerGroup, OnConsumerDeath};
 use crate::ring::membership::{self, Side};
-use crate::ring::queue_guard::Worker;
+use crate::ring::queue_guard::ConsumerEndpoint;
 use crate::ring::reader::{Fault, Next, Taken};
-use crate::ring::state::Closing;
-use crate::segment::entry::Member;
-use crate::segment::layout::Bell;
+use crate::ring::state::RingState;
+use crate::segment::entry::EntryId;
+use crate::segment::layout::EventCount;
 use crate::wait::{Deadline, IDLE, PENDING, Wait};
 use std::time::Duration;
 
 /// The untyped part of a member.
 #[derive(Debug)]
-pub(crate) struct Taker {
-    pub(crate) group: Group,
+pub(crate) struct GroupReceiver {
+    pub(crate) group: ConsumerGroup,
     pub(crate) endpoint: Endpoint,
-    orphans: Orphans,
+    on_consumer_death: OnConsumerDeath,
     /// When to ask who lives, if there is no other reason to.
     ask_at: Deadline,
 }
 
-impl Taker {
-    pub(crate) fn new(group: Group, endpoint: Endpoint) -> Self {
-        let orphans = Orphans::of(endpoint.segment.settings());
-        Self { group, endpoint, orphans, ask_at: Deadline::after(IDLE) }
+impl GroupReceiver {
+    pub(crate) fn new(group: ConsumerGroup, endpoint: Endpoint) -> Self {
+        let on_consumer_death = OnConsumerDeath::of(endpoint.segment.settings());
+        Self { group, endpoint, on_consumer_death, ask_at: Deadline::after(IDLE) }
     }
 
     /// Takes the next packet if it is there, or comes at once, and nothing else is to be done first: the
     /// way of most packets, short and straight. `None` says nothing: [`take`](Self::take) is to be asked.
     #[inline(always)]
-    pub(crate) fn take_ready(&mut self, patience: Patience) -> Option<Taken> {
+    pub(crate) fn take_fast(&mut self, timeout: Timeout) -> Option<Taken> {
         let mut may_glance = true;
         loop {
-            let taken = self.group.take_ready();
-            if taken.is_some() || !std::mem::take(&mut may_glance) || !self.glance(patience) {
+            let taken = self.group.take_fast();
+            if taken.is_some() || !std::mem::take(&mut may_glance) || !self.spin_briefly(timeout) {
                 return taken;
             }
         }
     }
 
     #[inline(never)]
-    fn glance(&self, patience: Patience) -> bool {
+    fn spin_briefly(&self, timeout: Timeout) -> bool {
         let group = &self.group;
-        !matches!(patience, Patience::None) && self.endpoint.waiter.glance(|| group.is_ready())
+        !matches!(timeout, Timeout::Zero) && self.endpoint.waiter.spin_briefly(|| group.is_ready())
     }
 
     /// Takes the next packet, or gives again what is in hand.
-    pub(crate) fn take(&mut self, patience: Patience) -> Result<Taken, RecvError> {
+    pub(crate) fn take(&mut self, timeout: Timeout) -> Result<Taken, RecvError> {
         // Where others get what the dead had in hand, also if there is always a next packet.
-        if self.orphans == Orphans::Adopted && self.ask_at.has_passed() {
+        if self.on_consumer_death == OnConsumerDeath::Adopted && self.ask_at.has_passed() {
             self.ask();
         }
         if !self.group.is_ready() {
-            self.glance(patience);
+            self.spin_briefly(timeout);
         }
         match self.group.take() {
             Next::Taken(taken) => Ok(taken),
-            other => self.take_slowly(other, patience),
+            other => self.take_slow(other, timeout),
         }
     }
 
@@ -76,10 +76,10 @@ impl Taker {
         let is_more;
         let changed = {
             let Some(_control) = endpoint.segment.try_lock() else { return false };
-            let lives = |member| endpoint.lives(member);
-            let reaped = endpoint::reap(&endpoint.segment, &group.memory, &lives);
-            let has_adopted = group.adopt(self.orphans, &lives);
-            is_more = has_adopted && group.has_orphan(self.orphans, &lives);
+            let is_alive = |member| endpoint.is_alive(member);
+            let reaped = endpoint::reap(&endpoint.segment, &group.memory, &is_alive);
+            let has_adopted = group.adopt(self.on_consumer_death, &is_alive);
+            is_more = has_adopted && group.has_orphan(self.on_consumer_death, &is_alive);
             reaped.changed || has_adopted
         };
         if is_more {
@@ -94,17 +94,17 @@ impl Taker {
 
     #[cold]
     #[inline(never)]
-    fn take_slowly(&mut self, mut found: Next, patience: Patience) -> Result<Taken, RecvError> {
+    fn take_slow(&mut self, mut found: Next, timeout: Timeout) -> Result<Taken, RecvError> {
         if self.ask_at.has_passed() && self.ask() {
             found = self.group.take();
         }
         if let Some(outcome) = self.conclude(found) {
             return outcome;
         }
-        if matches!(patience, Patience::None) {
+        if matches!(timeout, Timeout::Zero) {
             return Err(RecvError::Empty);
         }
-        let deadline = patience.deadline();
+        let deadline = timeout.deadline();
         let waiter = &self.endpoint.waiter;
         let mut ready =
             !waiter.only_spins() && waiter.spin(deadline.cut(PENDING), || self.is_ready());
@@ -116,14 +116,14 @@ impl Taker {
             if deadline.has_passed() {
                 return Err(RecvError::Timeout);
             }
-            ready = !ready && self.pause(deadline);
+            ready = !ready && self.park(deadline);
         }
     }
 
     /// One pause; `true`: there is something to look at. `false`: the kernel was asked who lives.
-    fn pause(&mut self, deadline: Deadline) -> bool {
+    fn park(&mut self, deadline: Deadline) -> bool {
         let bound = deadline.cut(if self.is_pending() { PENDING } else { IDLE });
-        if self.endpoint.waiter.pause(self.bell(), bound, || self.is_ready()) {
+        if self.endpoint.waiter.park(self.event_count(), bound, || self.is_ready()) {
             return true;
         }
         // One that only spins pauses shortly, and asks as seldom as a sleeper for no reason.
@@ -140,7 +140,7 @@ impl Taker {
             Next::Corrupt(fault) => Some(Err(self.corrupt(fault))),
             Next::Nothing | Next::Missed(_) => {
                 // Void packets may have been skipped: room that a publisher waits for.
-                self.endpoint.ring_publishers();
+                self.endpoint.notify_publishers();
                 self.end()
             }
         }
@@ -171,16 +171,16 @@ impl Taker {
     fn is_over(&self) -> bool {
         let group = &self.group;
         // The stamp is looked at after the closing: what was committed before is seen.
-        Closing::of(&group.memory) != Closing::Open && !group.is_claimed() && !group.is_ready()
+        RingState::of(&group.memory) != RingState::Open && !group.is_claimed() && !group.is_ready()
     }
 
     /// Sits down at another entry and leaves the packet in hand at the old one; `None`: there is no
     /// other.
     fn change_seats(&mut self) -> Option<()> {
         let (group, endpoint) = (&mut self.group, &mut self.endpoint);
-        let control = endpoint.segment.lock_patiently()?;
+        let control = endpoint.segment.lock_bounded()?;
         let settings = endpoint.segment.settings();
-        endpoint::reap(&endpoint.segment, &group.memory, &|member| endpoint.lives(member));
+        endpoint::reap(&endpoint.segment, &group.memory, &|member| endpoint.is_alive(member));
         // Half of the places are kept for members.
         if membership::free(&group.memory, Side::Subscribers) <= settings.max_subscribers / 2 {
             return None;
@@ -188,26 +188,26 @@ impl Taker {
         let new = membership::vacancy(&group.memory, settings, Side::Subscribers)?;
         let wait = endpoint.waiter.wait();
         let waiter = Endpoint::waiter(&endpoint.segment, new, wait).ok()?;
-        let Member::Subscriber(index) = new else { return None };
-        if !endpoint.segment.sit(new).ok()? {
+        let EntryId::Subscriber(index) = new else { return None };
+        if !endpoint.segment.acquire_liveness(new).ok()? {
             return None;
         }
         group.move_to(index);
-        endpoint.segment.rise(endpoint.member);
+        endpoint.segment.release_liveness(endpoint.member);
         drop(control);
         (endpoint.member, endpoint.waiter) = (new, waiter);
         Some(())
     }
 }
 
-impl Waitable for Taker {
+impl Waitable for GroupReceiver {
     fn has_next(&mut self) -> bool {
         if self.ask_at.has_passed() {
             self.ask();
         }
         if self.group.find() == Next::Nothing {
             // Void packets may have been skipped: room that a publisher waits for.
-            self.endpoint.ring_publishers();
+            self.endpoint.notify_publishers();
             return self.is_over();
         }
         true
@@ -217,15 +217,15 @@ impl Waitable for Taker {
         self.group.is_ready() || self.is_over()
     }
 
-    fn bell(&self) -> &Bell {
-        self.endpoint.bell()
+    fn event_count(&self) -> &EventCount {
+        self.endpoint.event_count()
     }
 
     fn is_pending(&self) -> bool {
         self.group.is_claimed()
     }
 
-    fn ask_locks(&mut self) {
+    fn reap_dead(&mut self) {
         self.ask();
     }
 
@@ -238,39 +238,39 @@ impl Waitable for Taker {
     }
 }
 
-impl Worker for Taker {
+impl ConsumerEndpoint for GroupReceiver {
     #[inline]
-    fn group(&self) -> &Group {
+    fn group(&self) -> &ConsumerGroup {
         &self.group
     }
 
     #[inline]
-    fn done(&mut self) {
-        if self.group.done() {
-            self.endpoint.ring_publishers();
+    fn ack(&mut self) {
+        if self.group.ack() {
+            self.endpoint.notify_publishers();
         }
     }
 
-    fn retry(&mut self) {
+    fn nack(&mut self) {
         if self.change_seats().is_some() {
             self.endpoint.wake_all();
         }
     }
 }
 
-impl Drop for Taker {
+impl Drop for GroupReceiver {
     fn drop(&mut self) {
         if self.endpoint.segment.is_inherited() {
             // The parent's, in a forked child: its memory is not there, its entry is not ours.
             return;
         }
-        let control = self.endpoint.segment.lock_patiently();
+        let control = self.endpoint.segment.lock_bounded();
         if control.is_some() {
             // Otherwise the entry is found by whoever asks next.
             let settings = self.endpoint.segment.settings();
             consumer_group::leave(&self.group.memory, settings, self.group.entry);
         }
-        self.endpoint.segment.rise(self.endpoint.member);
+        self.endpoint.segment.release_liveness(self.endpoint.member);
         drop(control);
         self.endpoint.wake_all();
     }

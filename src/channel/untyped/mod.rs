@@ -5,8 +5,8 @@ mod publisher;
 mod publisher_control;
 mod receiver;
 
-pub(crate) use group_receiver::Taker;
-pub(crate) use publisher::{Cover, Sender};
+pub(crate) use group_receiver::GroupReceiver;
+pub(crate) use publisher::{MessageHeader, Sender};
 pub(super) use publisher_control::publisher_waits;
-pub(crate) use publisher_control::{End, Seat};
-pub(crate) use receiver::{Letting, Receiver};
+pub(crate) use publisher_control::{End, SubscriberIndex};
+pub(crate) use receiver::{AckMode, Receiver};

@@ -1,19 +1,19 @@
 //! A publisher without its packet type: claims room, waits for it, commits.
 
-use crate::channel::endpoint::{Endpoint, Patience};
+use crate::channel::endpoint::{Endpoint, Timeout};
 use crate::channel::error::{SendAllError, SendError, WaitingFor};
-use crate::failpoint::{Step, step};
+use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{self, Packet, Scratch, Unserializable};
 use crate::ring::claim::{Full, Writer};
 use crate::ring::gate::{Gate, position};
 use crate::ring::geometry::span;
-use crate::ring::guard::{self, Claimant};
+use crate::ring::guard::{self, WriteEndpoint};
 use crate::ring::membership;
 use crate::ring::slot::Descriptor;
-use crate::ring::state::Closing;
-use crate::segment::entry::Member;
+use crate::ring::state::RingState;
+use crate::segment::entry::EntryId;
 use crate::segment::settings::Claims;
-use crate::segment::view::Memory;
+use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 use crate::wait::{Deadline, PENDING};
 
@@ -22,22 +22,22 @@ const BATCH: usize = 64;
 
 /// What a letter has beside its packet.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cover<'a> {
+pub(crate) struct MessageHeader<'a> {
     /// What lies before its archive: a multiple of 16 bytes.
-    pub(crate) front: &'a [u8],
+    pub(crate) prefix: &'a [u8],
     /// What its header is marked with.
-    pub(crate) mark: u16,
+    pub(crate) tag: u16,
     /// Most bytes of its archive.
     pub(crate) limit: usize,
 }
 
-impl<'a> Cover<'a> {
+impl<'a> MessageHeader<'a> {
     /// None.
-    pub(crate) const NONE: Self = Self { front: &[], mark: 0, limit: usize::MAX };
+    pub(crate) const NONE: Self = Self { prefix: &[], tag: 0, limit: usize::MAX };
 
     /// A front alone.
-    pub(crate) fn of(front: &'a [u8]) -> Self {
-        Self { front, ..Self::NONE }
+    pub(crate) fn of(prefix: &'a [u8]) -> Self {
+        Self { prefix, ..Self::NONE }
     }
 }
 
@@ -65,22 +65,22 @@ impl Sender {
         &mut self,
         value: &T,
         type_index: u16,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<u64, SendError> {
         match (T::FLAT_LEN, self.writer.claims) {
             // The way of most flat packets in an exclusive ring, short and straight: nothing was
             // forgotten there, nothing is to be measured, and the claim is arithmetic.
             (Some(len), Claims::Exclusive) => {
                 self.check_open()?;
-                if self.writer.has_claimed(span(len)) {
+                if self.writer.has_room_for(span(len)) {
                     return self.publish(&[], value, Descriptor::data(len, type_index));
                 }
             }
-            (Some(_), Claims::Shared) => return self.send_flat_shared(value, type_index, patience),
+            (Some(_), Claims::Shared) => return self.send_flat_shared(value, type_index, timeout),
             // What archives a packet is long, and becomes part of the one place that calls it.
             (None, _) => {}
         }
-        self.claim_and_send(value, type_index, patience)
+        self.claim_and_send(value, type_index, timeout)
     }
 
     /// Publishes one flat packet in a shared ring.
@@ -89,10 +89,10 @@ impl Sender {
         &mut self,
         value: &T,
         type_index: u16,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<u64, SendError> {
         self.begin()?;
-        self.send_shared(Cover::NONE, value, type_index, patience)
+        self.send_shared(MessageHeader::NONE, value, type_index, timeout)
     }
 
     #[inline(never)]
@@ -100,11 +100,11 @@ impl Sender {
         &mut self,
         value: &T,
         type_index: u16,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<u64, SendError> {
         self.begin()?;
         let len = packet::measure(value, &mut self.scratch)?;
-        self.claim(len, patience)?;
+        self.claim(len, timeout)?;
         self.publish(&[], value, Descriptor::data(len, type_index))
     }
 
@@ -113,36 +113,36 @@ impl Sender {
     #[inline(always)]
     pub(crate) fn send_shared<T: Packet>(
         &mut self,
-        Cover { front, mark, limit }: Cover<'_>,
+        MessageHeader { prefix, tag, limit }: MessageHeader<'_>,
         value: &T,
         type_index: u16,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<u64, SendError> {
         let needed = packet::measure(value, &mut self.scratch)?;
         if needed > limit {
             return Err(SendError::TooLarge { needed, limit });
         }
-        let len = front.len().saturating_add(needed);
+        let len = prefix.len().saturating_add(needed);
         self.check_len(len)?;
         let span = span(len);
         if let Err(full) = self.writer.claim_one_here(span) {
-            self.claim_slowly(full, patience, &mut |writer| writer.claim(span))?;
+            self.claim_slow(full, timeout, &mut |writer| writer.claim(span))?;
         }
-        self.publish(front, value, Descriptor::data(len, type_index).marked(mark))
+        self.publish(prefix, value, Descriptor::data(len, type_index).with_tag(tag))
     }
 
     /// Fills the claim that was made for a packet, commits it and wakes who waits for it.
     #[inline(always)]
     fn publish<T: Packet>(
         &mut self,
-        front: &[u8],
+        prefix: &[u8],
         value: &T,
         descriptor: Descriptor,
     ) -> Result<u64, SendError> {
-        self.fill(front, value, descriptor.len() as usize)?;
+        self.fill(prefix, value, descriptor.len() as usize)?;
         let position = self.writer.commit(descriptor);
-        step(Step::CommitWake);
-        self.endpoint.ring_subscribers();
+        failpoint(Failpoint::CommitWake);
+        self.endpoint.notify_subscribers();
         Ok(position)
     }
 
@@ -151,12 +151,12 @@ impl Sender {
         &mut self,
         values: &[T],
         type_index: u16,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<(), SendAllError> {
         let mut sent = 0;
         while sent < values.len() {
             let end = values.len().min(sent + BATCH);
-            match self.send_some(&values[sent..end], type_index, patience) {
+            match self.send_some(&values[sent..end], type_index, timeout) {
                 (count, Ok(())) => sent += count,
                 (count, Err(source)) => return Err(SendAllError { sent: sent + count, source }),
             }
@@ -170,7 +170,7 @@ impl Sender {
         &mut self,
         values: &[T],
         type_index: u16,
-        patience: Patience,
+        timeout: Timeout,
     ) -> (usize, Result<(), SendError>) {
         if let Err(error) = self.begin() {
             return (0, Err(error));
@@ -178,7 +178,7 @@ impl Sender {
         if let Some(len) = T::FLAT_LEN {
             let spans = [span(len); BATCH];
             let claimed = self.check_len(len);
-            let claimed = claimed.and_then(|()| self.claim_many(&spans[..values.len()], patience));
+            let claimed = claimed.and_then(|()| self.claim_many(&spans[..values.len()], timeout));
             return self.send_claimed(values, claimed, |_| len, type_index);
         }
         let mut lens = [0; BATCH];
@@ -187,7 +187,7 @@ impl Sender {
             Err(error) => return (0, Err(error)),
         };
         let spans = lens.map(span);
-        let claimed = self.claim_many(&spans[..count], patience);
+        let claimed = self.claim_many(&spans[..count], timeout);
         self.send_claimed(values, claimed, |index| lens[index], type_index)
     }
 
@@ -229,17 +229,17 @@ impl Sender {
             }
             self.writer.commit(Descriptor::data(len, type_index));
         }
-        self.endpoint.ring_subscribers();
+        self.endpoint.notify_subscribers();
         (claimed, Ok(()))
     }
 
     /// Writes a front and a value's archive, `len` bytes together, into the claim, or gives the claim
     /// up: if that fails, and also if the value's own code panics.
     #[inline(always)]
-    fn fill<T: Packet>(&mut self, front: &[u8], value: &T, len: usize) -> Result<(), SendError> {
+    fn fill<T: Packet>(&mut self, prefix: &[u8], value: &T, len: usize) -> Result<(), SendError> {
         let claim = Abandoning(&mut self.writer);
-        let (head, room) = guard::room(claim.0, len).split_front(front.len());
-        head.copy_from_slice(front);
+        let (head, room) = guard::room(claim.0, len).split_front(prefix.len());
+        head.copy_from_slice(prefix);
         let filled = packet::write(value, room, &mut self.scratch);
         if let Err(error) = filled {
             drop(claim);
@@ -253,7 +253,7 @@ impl Sender {
     #[inline(never)]
     fn give_up(&mut self, error: Unserializable) -> SendError {
         // A void packet too lets readers go on to what lies behind it.
-        self.endpoint.ring_subscribers();
+        self.endpoint.notify_subscribers();
         error.into()
     }
 
@@ -266,28 +266,28 @@ impl Sender {
 
     #[inline]
     pub(crate) fn check_open(&self) -> Result<(), SendError> {
-        match Closing::of(&self.writer.memory) {
-            Closing::Closed => Err(SendError::Closed),
-            Closing::Open | Closing::Left => Ok(()),
+        match RingState::of(&self.writer.memory) {
+            RingState::Closed => Err(SendError::Closed),
+            RingState::Open | RingState::Left => Ok(()),
         }
     }
 
     /// Claims room for an archive of `len` bytes.
     #[inline]
-    pub(crate) fn claim(&mut self, len: usize, patience: Patience) -> Result<u64, SendError> {
+    pub(crate) fn claim(&mut self, len: usize, timeout: Timeout) -> Result<u64, SendError> {
         self.check_len(len)?;
         let span = span(len);
         match self.writer.claim(span) {
             Ok(position) => Ok(position),
-            Err(full) => self.claim_slowly(full, patience, &mut |writer| writer.claim(span)),
+            Err(full) => self.claim_slow(full, timeout, &mut |writer| writer.claim(span)),
         }
     }
 
     /// Claims for as many of the packets as fit in one claim, and says how many.
-    fn claim_many(&mut self, spans: &[u64], patience: Patience) -> Result<usize, SendError> {
+    fn claim_many(&mut self, spans: &[u64], timeout: Timeout) -> Result<usize, SendError> {
         let claimed = match self.writer.claim_many(spans) {
             Ok(claimed) => Ok(claimed),
-            Err(full) => self.claim_slowly(full, patience, &mut |writer| writer.claim_many(spans)),
+            Err(full) => self.claim_slow(full, timeout, &mut |writer| writer.claim_many(spans)),
         };
         claimed.map(|(_, count)| count)
     }
@@ -300,24 +300,24 @@ impl Sender {
 
     #[cold]
     #[inline(never)]
-    fn claim_slowly<R>(
+    fn claim_slow<R>(
         &mut self,
         full: Full,
-        patience: Patience,
+        timeout: Timeout,
         claim: &mut dyn FnMut(&mut Writer) -> Result<R, Full>,
     ) -> Result<R, SendError> {
-        if matches!(patience, Patience::None) {
+        if matches!(timeout, Timeout::Zero) {
             return self.claim_after_asking(full, claim);
         }
-        let deadline = patience.deadline();
+        let deadline = timeout.deadline();
         let mut gate = full.gate;
         let mut may_spin = true;
         loop {
             if !self.wait_at(gate, deadline, may_spin) {
-                self.endpoint.ask_locks();
+                self.endpoint.reap_dead();
             }
             may_spin = false;
-            if Closing::of(&self.writer.memory) == Closing::Closed {
+            if RingState::of(&self.writer.memory) == RingState::Closed {
                 return Err(SendError::Closed);
             }
             match claim(&mut self.writer) {
@@ -337,9 +337,9 @@ impl Sender {
         full: Full,
         claim: &mut dyn FnMut(&mut Writer) -> Result<R, Full>,
     ) -> Result<R, SendError> {
-        let is_dead = full.gate.holder.is_some_and(|holder| !self.endpoint.lives(holder));
+        let is_dead = full.gate.endpoint.is_some_and(|endpoint| !self.endpoint.is_alive(endpoint));
         let outcome =
-            if is_dead && self.endpoint.ask_locks() { claim(&mut self.writer) } else { Err(full) };
+            if is_dead && self.endpoint.reap_dead() { claim(&mut self.writer) } else { Err(full) };
         outcome.map_err(|full| SendError::Full {
             waiting_for: waiting_for(&self.writer.memory, full.gate),
         })
@@ -349,13 +349,13 @@ impl Sender {
     fn wait_at(&self, gate: Gate, deadline: Deadline, may_spin: bool) -> bool {
         let memory = &self.writer.memory;
         let mut ready =
-            || word_of(memory, gate) != gate.lowest || Closing::of(memory) == Closing::Closed;
+            || word_of(memory, gate) != gate.lowest || RingState::of(memory) == RingState::Closed;
         let (waiter, bound) = (&self.endpoint.waiter, deadline.cut(PENDING));
         // One that only spins does so in its pauses: once, not twice, before it asks who lives.
         if may_spin && !waiter.only_spins() && waiter.spin(bound, &mut ready) {
             return true;
         }
-        waiter.pause(self.endpoint.bell(), deadline.cut(PENDING), ready)
+        waiter.park(self.endpoint.event_count(), deadline.cut(PENDING), ready)
     }
 }
 
@@ -368,7 +368,7 @@ impl Drop for Abandoning<'_> {
     }
 }
 
-impl Claimant for Sender {
+impl WriteEndpoint for Sender {
     fn writer(&mut self) -> &mut Writer {
         &mut self.writer
     }
@@ -376,43 +376,43 @@ impl Claimant for Sender {
     fn abandon(&mut self) {
         self.writer.abandon();
         // A void packet too lets readers go on to what lies behind it.
-        self.endpoint.ring_subscribers();
+        self.endpoint.notify_subscribers();
     }
 
     fn commit(&mut self, len: usize, type_index: u16) -> u64 {
         let position = self.writer.commit(Descriptor::data(len, type_index));
-        self.endpoint.ring_subscribers();
+        self.endpoint.notify_subscribers();
         position
     }
 }
 
 /// The position of whoever holds the publisher back, now.
-fn word_of(memory: &Memory, gate: Gate) -> u64 {
-    match gate.holder {
-        Some(Member::Subscriber(index)) => {
+fn word_of(memory: &RingMemory, gate: Gate) -> u64 {
+    match gate.endpoint {
+        Some(EntryId::Subscriber(index)) => {
             position(memory.subscribers()[index].cursor.load(Ordering::Relaxed))
         }
-        Some(Member::Publisher(index)) => {
+        Some(EntryId::Publisher(index)) => {
             memory.publishers()[index].record.position.load(Ordering::Relaxed)
         }
         // Desks hold no publisher back.
-        Some(Member::Desk(_)) | None => gate.lowest,
+        Some(EntryId::WorkerSlot(_)) | None => gate.lowest,
     }
 }
 
-fn waiting_for(memory: &Memory, gate: Gate) -> WaitingFor {
-    match gate.holder {
-        Some(Member::Subscriber(index)) => {
-            match memory.subscribers()[index].details.seat.pid.load(Ordering::Relaxed) {
+fn waiting_for(memory: &RingMemory, gate: Gate) -> WaitingFor {
+    match gate.endpoint {
+        Some(EntryId::Subscriber(index)) => {
+            match memory.subscribers()[index].details.owner.pid.load(Ordering::Relaxed) {
                 // The cursor of a work queue.
-                0 => WaitingFor::Member,
+                0 => WaitingFor::Queue,
                 pid => WaitingFor::Subscriber { pid },
             }
         }
-        Some(Member::Publisher(index)) => WaitingFor::Publisher {
-            pid: memory.publishers()[index].details.seat.pid.load(Ordering::Relaxed),
+        Some(EntryId::Publisher(index)) => WaitingFor::Publisher {
+            pid: memory.publishers()[index].details.owner.pid.load(Ordering::Relaxed),
         },
-        Some(Member::Desk(_)) | None => WaitingFor::Claim,
+        Some(EntryId::WorkerSlot(_)) | None => WaitingFor::Claim,
     }
 }
 
@@ -424,12 +424,12 @@ impl Drop for Sender {
         }
         self.writer.abandon();
         let memory = self.writer.memory;
-        let control = self.endpoint.segment.lock_patiently();
+        let control = self.endpoint.segment.lock_bounded();
         if control.is_some() {
             let settings = self.endpoint.segment.settings();
             membership::leave_publisher(&memory, settings, self.writer.entry);
         }
-        self.endpoint.segment.rise(self.endpoint.member);
+        self.endpoint.segment.release_liveness(self.endpoint.member);
         drop(control);
         self.endpoint.wake_others();
     }

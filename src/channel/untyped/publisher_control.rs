@@ -4,7 +4,7 @@
 //! Not here: waiting for room, which is a part of claiming it (`sender`).
 
 use super::publisher::Sender;
-use crate::channel::endpoint::Patience;
+use crate::channel::endpoint::Timeout;
 use crate::channel::error::{SendError, WaitingFor};
 use crate::channel::join;
 use crate::ring::gate::position;
@@ -17,17 +17,17 @@ impl Sender {
     pub(crate) fn wait_for_subscribers(
         &mut self,
         count: usize,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<(), SendError> {
         self.begin()?;
-        let deadline = patience.deadline();
+        let deadline = timeout.deadline();
         loop {
             let living = self.subscribers();
             let Some(missing) = count.checked_sub(living).filter(|&missing| missing > 0) else {
                 return Ok(());
             };
             let waiting_for = WaitingFor::Subscribers { missing };
-            if matches!(patience, Patience::None) {
+            if matches!(timeout, Timeout::Zero) {
                 return Err(SendError::Full { waiting_for });
             }
             if deadline.has_passed() {
@@ -40,11 +40,11 @@ impl Sender {
 
     /// Waits a bounded time for another subscriber to join.
     fn wait_for_join(&self, deadline: Deadline) {
-        let (endpoint, bell) = (&self.endpoint, self.endpoint.bell());
-        let before = bell.futex.load(Ordering::Relaxed);
+        let (endpoint, event_count) = (&self.endpoint, self.endpoint.event_count());
+        let before = event_count.futex.load(Ordering::Relaxed);
         // Joining rings the publishers' bell.
-        let ready = || bell.futex.load(Ordering::Relaxed) != before;
-        endpoint.waiter.pause(bell, deadline.cut(PENDING), ready);
+        let ready = || event_count.futex.load(Ordering::Relaxed) != before;
+        endpoint.waiter.park(event_count, deadline.cut(PENDING), ready);
     }
 
     /// How many subscribers live.
@@ -64,7 +64,7 @@ impl Sender {
 
 /// A subscriber's place in its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seat(pub(in crate::channel) usize);
+pub(crate) struct SubscriberIndex(pub(in crate::channel) usize);
 
 /// A place between two packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ macro_rules! publisher_waits {
             ///
             /// [`Closed`](SendError::Closed).
             pub fn wait_for_subscribers(&mut self, count: usize) -> Result<(), SendError> {
-                self.sender.wait_for_subscribers(count, Patience::Endless)
+                self.sender.wait_for_subscribers(count, Timeout::Never)
             }
 
             /// Whether this many subscribers have joined and live.
@@ -90,7 +90,7 @@ macro_rules! publisher_waits {
             ///
             /// [`Closed`](SendError::Closed), [`Full`](SendError::Full) with how many are missing.
             pub fn try_wait_for_subscribers(&mut self, count: usize) -> Result<(), SendError> {
-                self.sender.wait_for_subscribers(count, Patience::None)
+                self.sender.wait_for_subscribers(count, Timeout::Zero)
             }
 
             /// Waits until this many subscribers have joined and live, if they do in time.
@@ -104,7 +104,7 @@ macro_rules! publisher_waits {
                 count: usize,
                 timeout: ::std::time::Duration,
             ) -> Result<(), SendError> {
-                self.sender.wait_for_subscribers(count, Patience::For(timeout))
+                self.sender.wait_for_subscribers(count, Timeout::After(timeout))
             }
 
             /// How many subscribers live.

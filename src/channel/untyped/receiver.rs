@@ -1,15 +1,15 @@
 //! A subscriber without its packet type: takes packets, waits for them, lets go of them.
 
-use crate::channel::endpoint::{Endpoint, Patience};
+use crate::channel::endpoint::{Endpoint, Timeout};
 use crate::channel::error::RecvError;
 use crate::channel::select::Waitable;
 use crate::packet::Fingerprint;
-use crate::ring::guard::{self, Holder};
+use crate::ring::guard::{self, ReadEndpoint};
 use crate::ring::membership;
 use crate::ring::reader::{Fault, Next, Reader, Taken};
 use crate::ring::slot::Descriptor;
-use crate::ring::state::Closing;
-use crate::segment::layout::Bell;
+use crate::ring::state::RingState;
+use crate::segment::layout::EventCount;
 use crate::sync::Ordering;
 use crate::wait::{Deadline, IDLE, PENDING, Wait};
 
@@ -26,12 +26,12 @@ const CLAIMED_EMPTIES: u32 = 8;
 
 /// What lets go of a packet for good, so that it does not come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Letting {
+pub(crate) enum AckMode {
     /// Dropping its guard, or calling the endpoint again after the guard was forgotten.
     Drop,
     /// The same, unless a panic drops it: durable subscribers.
     DropUnlessPanicking,
-    /// `Hand::done` alone: durable subscribers that acknowledge. Whatever is still in hand when
+    /// `ReadGuard::ack` alone: durable subscribers that acknowledge. Whatever is still in hand when
     /// the guard is dropped, or was forgotten, comes again.
     Done,
 }
@@ -41,12 +41,12 @@ pub(crate) enum Letting {
 pub(crate) struct Receiver {
     pub(crate) reader: Reader,
     pub(crate) endpoint: Endpoint,
-    letting: Letting,
+    ack_mode: AckMode,
     /// How often in a row nothing was found, and where.
     empties: u32,
     empty_at: u64,
     /// Where it was when it last woke publishers.
-    rung_at: u64,
+    notified_at: u64,
     /// What `has_next` found and nobody took yet.
     found: Option<Next>,
     /// Where `recv_copied` copies to, kept as well.
@@ -56,12 +56,22 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn new(mut reader: Reader, endpoint: Endpoint, letting: Letting) -> Self {
+    pub(crate) fn new(mut reader: Reader, endpoint: Endpoint, ack_mode: AckMode) -> Self {
         // A durable one is told first what it lost while it was gone.
-        let found = reader.counted_late().map(Next::Missed);
+        let found = reader.unreported_loss().map(Next::Missed);
         let copy = rkyv::util::AlignedVec::new();
         let types = Vec::new();
-        Self { reader, endpoint, letting, empties: 0, empty_at: 0, rung_at: 0, found, copy, types }
+        Self {
+            reader,
+            endpoint,
+            ack_mode,
+            empties: 0,
+            empty_at: 0,
+            notified_at: 0,
+            found,
+            copy,
+            types,
+        }
     }
 
     /// Looks up the ring's types anew, if there may be one at this index that is not known.
@@ -83,21 +93,21 @@ impl Receiver {
     }
 
     /// Takes the next packet if it is there, and nothing else is to be done first: the way of most
-    /// packets, short and straight. `None` says nothing: [`wait_and_take`](Self::wait_and_take) is to be
+    /// packets, short and straight. `None` says nothing: [`take_or_wait`](Self::take_or_wait) is to be
     /// asked. Not for durable subscribers: their one more test is what others would feel.
     #[inline(always)]
-    pub(crate) fn take_ready(&mut self, patience: Patience) -> Option<Taken> {
-        self.take_if_ready::<false>(patience)
+    pub(crate) fn take_fast(&mut self, timeout: Timeout) -> Option<Taken> {
+        self.try_take_fast::<false>(timeout)
     }
 
-    /// The same, for durable subscribers too if it `NOTES` what was handed out.
+    /// The same, for durable subscribers too if it `RECORD` what was handed out.
     #[inline(always)]
-    fn take_if_ready<const NOTES: bool>(&mut self, patience: Patience) -> Option<Taken> {
+    fn try_take_fast<const RECORD: bool>(&mut self, timeout: Timeout) -> Option<Taken> {
         if self.found.is_some() || self.reader.holds() {
             return None;
         }
-        if self.reader.is_stamped() || self.glance(patience) {
-            self.reader.next_ready::<NOTES>()
+        if self.reader.is_stamped() || self.spin_briefly(timeout) {
+            self.reader.next_fast::<RECORD>()
         } else {
             None
         }
@@ -105,41 +115,42 @@ impl Receiver {
 
     /// Takes the next packet. Releases what was in hand.
     #[inline]
-    pub(crate) fn take(&mut self, patience: Patience) -> Result<Taken, RecvError> {
-        match self.take_if_ready::<true>(patience) {
+    pub(crate) fn take(&mut self, timeout: Timeout) -> Result<Taken, RecvError> {
+        match self.try_take_fast::<true>(timeout) {
             Some(taken) => Ok(taken),
-            None => self.wait_and_take(patience),
+            None => self.take_or_wait(timeout),
         }
     }
 
     /// The same without the short way.
     #[inline(never)]
-    pub(crate) fn wait_and_take(&mut self, patience: Patience) -> Result<Taken, RecvError> {
+    pub(crate) fn take_or_wait(&mut self, timeout: Timeout) -> Result<Taken, RecvError> {
         if self.found.is_some() {
-            return self.take_found(patience);
+            return self.take_found(timeout);
         }
-        self.let_go();
+        self.release();
         match self.reader.next() {
             Next::Taken(taken) => {
-                self.reader.note_handed_out();
+                self.reader.record_handed_out();
                 Ok(taken)
             }
-            other => self.take_slowly(other, patience),
+            other => self.take_slow(other, timeout),
         }
     }
 
     /// The shortest wait: what is on its way comes within it, and is not taken by the slow path.
     #[inline(never)]
-    fn glance(&self, patience: Patience) -> bool {
+    fn spin_briefly(&self, timeout: Timeout) -> bool {
         let reader = &self.reader;
-        !matches!(patience, Patience::None) && self.endpoint.waiter.glance(|| reader.is_stamped())
+        !matches!(timeout, Timeout::Zero)
+            && self.endpoint.waiter.spin_briefly(|| reader.is_stamped())
     }
 
     #[cold]
     #[inline(never)]
-    fn take_found(&mut self, patience: Patience) -> Result<Taken, RecvError> {
+    fn take_found(&mut self, timeout: Timeout) -> Result<Taken, RecvError> {
         let found = self.found.take().unwrap_or(Next::Nothing);
-        self.take_slowly(found, patience)
+        self.take_slow(found, timeout)
     }
 
     /// Takes as many packets as are there, one at least and 256 at most; of the others only those
@@ -147,10 +158,10 @@ impl Receiver {
     #[inline]
     pub(crate) fn take_batch(
         &mut self,
-        patience: Patience,
+        timeout: Timeout,
         wanted: impl Fn(&Descriptor) -> bool,
     ) -> Result<Taken, RecvError> {
-        let first = self.take(patience)?;
+        let first = self.take(timeout)?;
         self.reader.take_more(first, BATCH, wanted);
         Ok(first)
     }
@@ -160,9 +171,9 @@ impl Receiver {
     /// receive.
     pub(crate) fn has_next(&mut self) -> bool {
         if self.found.is_none() {
-            self.let_go();
+            self.release();
             match self.reader.next() {
-                Next::Nothing => self.endpoint.ring_publishers(),
+                Next::Nothing => self.endpoint.notify_publishers(),
                 found => self.found = Some(found),
             }
         }
@@ -179,14 +190,14 @@ impl Receiver {
 
     #[cold]
     #[inline(never)]
-    fn take_slowly(&mut self, found: Next, patience: Patience) -> Result<Taken, RecvError> {
+    fn take_slow(&mut self, found: Next, timeout: Timeout) -> Result<Taken, RecvError> {
         if let Some(outcome) = self.conclude(found) {
             return outcome;
         }
-        if matches!(patience, Patience::None) {
+        if matches!(timeout, Timeout::Zero) {
             return Err(self.empty());
         }
-        let deadline = patience.deadline();
+        let deadline = timeout.deadline();
         let waiter = &self.endpoint.waiter;
         // One that only spins does so in its pauses.
         let mut ready =
@@ -200,7 +211,7 @@ impl Receiver {
                 return Err(RecvError::Timeout);
             }
             if !ready {
-                ready = self.pause(deadline, &mut ask_at);
+                ready = self.park(deadline, &mut ask_at);
             } else {
                 ready = false;
             }
@@ -209,18 +220,18 @@ impl Receiver {
 
     /// One pause; `true`: there is something to look at. `false`: the kernel was asked who lives,
     /// if it was time to.
-    fn pause(&mut self, deadline: Deadline, ask_at: &mut Deadline) -> bool {
+    fn park(&mut self, deadline: Deadline, ask_at: &mut Deadline) -> bool {
         let (endpoint, reader) = (&self.endpoint, &self.reader);
         let only_spins = endpoint.waiter.only_spins();
         let bound = if only_spins || reader.is_claimed() { PENDING } else { IDLE };
-        if endpoint.waiter.pause(endpoint.bell(), deadline.cut(bound), || is_ready(reader)) {
+        if endpoint.waiter.park(endpoint.event_count(), deadline.cut(bound), || is_ready(reader)) {
             return true;
         }
         // Nobody wakes a spinner for a claim that another makes meanwhile: it looks often, and
         // asks for no reason as seldom as a sleeper.
         if !only_spins || reader.is_claimed() || ask_at.has_passed() {
             *ask_at = Deadline::after(IDLE);
-            self.endpoint.ask_locks();
+            self.endpoint.reap_dead();
         }
         false
     }
@@ -234,17 +245,17 @@ impl Receiver {
     fn conclude(&mut self, found: Next) -> Option<Result<Taken, RecvError>> {
         match found {
             Next::Taken(taken) => {
-                self.reader.note_handed_out();
+                self.reader.record_handed_out();
                 Some(Ok(taken))
             }
             Next::Missed(missed) => {
-                self.reader.note_told();
+                self.reader.record_reported();
                 Some(Err(RecvError::Missed(missed)))
             }
             Next::Corrupt(fault) => Some(Err(self.corrupt(fault))),
             Next::Nothing => {
                 // Void packets may have been skipped: room that a publisher waits for.
-                self.endpoint.ring_publishers();
+                self.endpoint.notify_publishers();
                 is_over(&self.reader).then_some(Err(RecvError::Closed))
             }
         }
@@ -267,7 +278,7 @@ impl Receiver {
         self.empties = self.empties.wrapping_add(1);
         let every = if self.reader.is_claimed() { CLAIMED_EMPTIES } else { IDLE_EMPTIES };
         if self.empties.is_multiple_of(every) {
-            self.endpoint.ask_locks();
+            self.endpoint.reap_dead();
         }
         RecvError::Empty
     }
@@ -281,32 +292,32 @@ fn is_ready(reader: &Reader) -> bool {
 /// Whether the ring is closed and read to its end.
 fn is_over(reader: &Reader) -> bool {
     // The stamp is looked at after the closing: what was committed before is seen.
-    Closing::of(&reader.memory) != Closing::Open && !reader.is_claimed() && !reader.is_ready()
+    RingState::of(&reader.memory) != RingState::Open && !reader.is_claimed() && !reader.is_ready()
 }
 
-impl Holder for Receiver {
+impl ReadEndpoint for Receiver {
     #[inline]
     fn reader(&self) -> &Reader {
         &self.reader
     }
 
     #[inline(always)]
-    fn let_go(&mut self) {
+    fn release(&mut self) {
         // Small, so that it becomes part of whoever drops a guard.
-        if !self.reader.release_plainly() || self.endpoint.must_ring_publishers() {
-            self.let_go_otherwise();
+        if !self.reader.release_fast() || self.endpoint.must_notify_publishers() {
+            self.release_slow();
         }
     }
 
     #[inline(always)]
-    fn acknowledge(&mut self) {
+    fn ack(&mut self) {
         if self.reader.release() {
-            self.ring_in_time();
+            self.notify_publishers_in_batches();
         }
     }
 
-    fn put_back(&mut self) {
-        self.reader.put_back();
+    fn unreceive(&mut self) {
+        self.reader.unreceive();
     }
 
     fn reader_mut(&mut self) -> &mut Reader {
@@ -321,37 +332,37 @@ impl Receiver {
     }
 
     #[inline(never)]
-    fn let_go_otherwise(&mut self) {
+    fn release_slow(&mut self) {
         // A packet whose guard is dropped by a panic was not handled, nor was one that is still in
         // hand where it is to be acknowledged: it comes again.
-        let is_handled = match self.letting {
-            Letting::Drop => true,
-            Letting::DropUnlessPanicking => !std::thread::panicking(),
-            Letting::Done => false,
+        let is_handled = match self.ack_mode {
+            AckMode::Drop => true,
+            AckMode::DropUnlessPanicking => !std::thread::panicking(),
+            AckMode::Done => false,
         };
         if !is_handled {
-            return self.put_back();
+            return self.unreceive();
         }
         self.reader.release();
-        self.ring_in_time();
+        self.notify_publishers_in_batches();
     }
 
     /// Wakes publishers that sleep because the ring is full, though not for each packet: once there
     /// is room for many, or nothing left to read. Until then they look for themselves, after each
     /// bounded sleep.
-    fn ring_in_time(&mut self) {
+    fn notify_publishers_in_batches(&mut self) {
         let position = self.reader.position();
-        if position.wrapping_sub(self.rung_at) >= self.reader.geometry.capacity / PARTS {
-            self.rung_at = position;
-            self.endpoint.ring_publishers();
+        if position.wrapping_sub(self.notified_at) >= self.reader.geometry.capacity / PARTS {
+            self.notified_at = position;
+            self.endpoint.notify_publishers();
         }
     }
 
     /// Lets go of what was handed out and forgotten.
     #[inline]
-    pub(crate) fn let_go_of_forgotten(&mut self) {
+    pub(crate) fn release_forgotten(&mut self) {
         if self.reader.holds() && self.found.is_none() {
-            self.let_go();
+            self.release();
         }
     }
 
@@ -365,7 +376,7 @@ impl Receiver {
         self.copy.clear();
         let Self { reader, copy, .. } = self;
         copy.extend_from_slice(guard::payload(reader, taken));
-        self.let_go();
+        self.release();
     }
 
     /// Slots between the cursor and the tail.
@@ -381,13 +392,13 @@ impl Receiver {
     pub(crate) fn is_held_up(&mut self) -> bool {
         let is_claimed = self.reader.is_claimed();
         if is_claimed {
-            self.endpoint.ask_locks();
+            self.endpoint.reap_dead();
         }
         is_claimed
     }
 
     /// Whether the next receive has something to tell though there may be no packet for it.
-    pub(crate) fn has_word(&self) -> bool {
+    pub(crate) fn has_notice(&self) -> bool {
         self.found.is_some() || self.is_over()
     }
 
@@ -411,16 +422,16 @@ impl Waitable for Receiver {
         is_ready(&self.reader)
     }
 
-    fn bell(&self) -> &Bell {
-        self.endpoint.bell()
+    fn event_count(&self) -> &EventCount {
+        self.endpoint.event_count()
     }
 
     fn is_pending(&self) -> bool {
         self.reader.is_claimed()
     }
 
-    fn ask_locks(&mut self) {
-        self.endpoint.ask_locks();
+    fn reap_dead(&mut self) {
+        self.endpoint.reap_dead();
     }
 
     fn wait(&self) -> Wait {
@@ -439,14 +450,14 @@ impl Drop for Receiver {
             return;
         }
         let memory = self.reader.memory;
-        let control = self.endpoint.segment.lock_patiently();
-        if self.letting == Letting::Drop {
+        let control = self.endpoint.segment.lock_bounded();
+        if self.ack_mode == AckMode::Drop {
             match &control {
                 Some(_) => membership::leave_subscriber(&memory, self.reader.entry),
-                None => membership::let_go(&memory, self.reader.entry),
+                None => membership::release(&memory, self.reader.entry),
             }
         }
-        self.endpoint.segment.rise(self.endpoint.member);
+        self.endpoint.segment.release_liveness(self.endpoint.member);
         drop(control);
         self.endpoint.wake_others();
     }

@@ -21,22 +21,22 @@ pub use watch::Watch;
 
 use super::error::JoinError;
 use super::names::{self, Address, Object, WorkerId};
-use crate::channel::{RingBuilder, wake_everyone};
+use crate::channel::{RingBuilder, wake_both_sides};
 use crate::error::OpenError;
-use crate::failpoint::{Step, step};
-use crate::segment::entry::{DeskState, Ended, Entry, Member, Phase};
-use crate::segment::layout::{Bell, Card, Desk};
+use crate::failpoint::{Failpoint, failpoint};
+use crate::segment::entry::{Ended, Entry, EntryId, SlotPhase, WorkerSlotState};
+use crate::segment::layout::{EventCount, SlotInfo, WorkerSlot};
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
-use crate::segment::view::{Desks, Memory};
-use crate::segment::{Control, Segment, Seized};
+use crate::segment::view::{RingMemory, WorkerSlots};
+use crate::segment::{Control, ExclusiveSegment, Segment};
 use crate::sys::clock;
 use crate::wait::Deadline;
 use std::io::ErrorKind::WouldBlock;
 use std::time::Duration;
 
 /// Desks of a cluster whose maker does not choose: each costs every inbox three entries.
-pub(super) const DESKS: usize = 128;
+pub(super) const WORKER_SLOTS: usize = 128;
 /// How long clearing an inbox away waits for its control lock, while the directory's is held.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long removing a whole cluster waits for each control lock.
@@ -116,7 +116,7 @@ pub(crate) struct Wanted<'a> {
     /// The same, where the cluster has so many.
     pub(crate) hint: Option<WorkerId>,
     pub(crate) max_workers: Option<usize>,
-    pub(crate) patience: Option<Duration>,
+    pub(crate) join_timeout: Option<Duration>,
 }
 
 /// A worker's place in its cluster's directory. Dropping it gives the place up, or keeps it for the
@@ -124,11 +124,11 @@ pub(crate) struct Wanted<'a> {
 #[derive(Debug)]
 pub(crate) struct Directory {
     cluster: String,
-    desk: usize,
+    slot: usize,
     /// Until it left.
     is_seated: bool,
-    memory: Memory,
-    desks: Desks,
+    memory: RingMemory,
+    worker_slots: WorkerSlots,
     /// So that it outlives what points into it.
     segment: Segment,
     /// Behind the segment: when it has been let go of.
@@ -148,7 +148,7 @@ impl Directory {
         check_name(cluster, wanted.name)?;
         let segment = open(cluster, wanted)?;
         check_id(&segment, wanted)?;
-        let desk = {
+        let slot = {
             let control = segment.lock().map_err(JoinError::Open)?;
             reap(&control, &segment, cluster, None);
             // What a whole cluster left behind that was killed. Those that are there sweep when they find
@@ -156,19 +156,19 @@ impl Directory {
             if !is_anyone_there(&segment) {
                 sweep(cluster);
             }
-            let desk = choose(&segment, cluster, wanted)?;
-            sit_down(&control, &segment, desk, wanted.name).map_err(JoinError::Open)?;
-            desk
+            let slot = choose(&segment, cluster, wanted)?;
+            sit_down(&control, &segment, slot, wanted.name).map_err(JoinError::Open)?;
+            slot
         };
-        wake_everyone(&segment);
-        let (memory, desks) = (segment.memory(), segment.desks());
+        wake_both_sides(&segment);
+        let (memory, worker_slots) = (segment.memory(), segment.worker_slots());
         let cluster = cluster.to_owned();
-        Ok(Self { cluster, desk, is_seated: true, memory, desks, segment, last_look: None })
+        Ok(Self { cluster, slot, is_seated: true, memory, worker_slots, segment, last_look: None })
     }
 
     /// This worker's number.
     pub(crate) fn id(&self) -> WorkerId {
-        id_of(self.desk)
+        id_of(self.slot)
     }
 
     /// Which of those who had this number one after the other this worker is.
@@ -182,8 +182,8 @@ impl Directory {
     }
 
     /// How many desks there are.
-    pub(crate) fn desks(&self) -> usize {
-        self.segment.settings().desks
+    pub(crate) fn worker_slots(&self) -> usize {
+        self.segment.settings().worker_slots
     }
 
     /// Another attachment, for who watches.
@@ -192,25 +192,25 @@ impl Directory {
     }
 
     /// Where those sleep who wait for a change.
-    pub(super) fn bell(&self) -> &Bell {
-        &self.memory.head().readers.bell
+    pub(super) fn event_count(&self) -> &EventCount {
+        &self.memory.head().readers.event_count
     }
 
     /// How a desk stands; one that there is not is free.
     #[inline]
-    pub(crate) fn phase(&self, id: WorkerId) -> Phase {
-        self.desks.all().get(usize::from(id.0)).map_or(Phase(0), Phase::of)
+    pub(crate) fn phase(&self, id: WorkerId) -> SlotPhase {
+        self.worker_slots.all().get(usize::from(id.0)).map_or(SlotPhase(0), SlotPhase::of)
     }
 
     /// Where a worker's letters go.
     pub(crate) fn find(&self, who: &Address<'_>) -> Found {
         let Some((index, entry)) = self.entry(who) else { return Found::Unknown };
         match entry.phase.state() {
-            DeskState::Kept => {
+            WorkerSlotState::Kept => {
                 Found::Kept { id: id_of(index), generation: entry.phase.generation() }
             }
-            DeskState::Taken if self.lives(index) => Found::NoInbox(id_of(index)),
-            DeskState::Taken | DeskState::Free => Found::Gone { pid: entry.pid },
+            WorkerSlotState::Taken if self.is_alive(index) => Found::NoInbox(id_of(index)),
+            WorkerSlotState::Taken | WorkerSlotState::Free => Found::Gone { pid: entry.pid },
         }
     }
 
@@ -222,9 +222,11 @@ impl Directory {
 
     /// All that live or are expected back, by their numbers.
     pub(crate) fn list(&self) -> Vec<WorkerInfo> {
-        let read = |desks: &[Desk]| desks.iter().map(Desk::read).enumerate().collect::<Vec<_>>();
-        let all = self.segment.with_desks(read).into_iter();
-        let taken = all.filter(|(_, entry)| entry.phase.state() != DeskState::Free);
+        let read = |worker_slots: &[WorkerSlot]| {
+            worker_slots.iter().map(WorkerSlot::read).enumerate().collect::<Vec<_>>()
+        };
+        let all = self.segment.with_worker_slots(read).into_iter();
+        let taken = all.filter(|(_, entry)| entry.phase.state() != WorkerSlotState::Free);
         let known = taken.map(|(index, entry)| self.describe(index, entry));
         known.filter(|worker| worker.state != WorkerState::Gone).collect()
     }
@@ -233,10 +235,10 @@ impl Directory {
     pub(crate) fn keep(&self) -> Result<(), OpenError> {
         {
             let _control = self.segment.lock()?;
-            step(Step::KeepInbox);
-            self.change(self.desk, |phase| phase.with_state(DeskState::Kept));
+            failpoint(Failpoint::KeepInbox);
+            self.change(self.slot, |phase| phase.with_state(WorkerSlotState::Kept));
         }
-        wake_everyone(&self.segment);
+        wake_both_sides(&self.segment);
         Ok(())
     }
 
@@ -244,14 +246,14 @@ impl Directory {
     pub(crate) fn leave(mut self) -> Result<(), OpenError> {
         {
             let control = self.segment.lock()?;
-            step(Step::LeavePhase);
-            clear(&control, &self.segment, &self.cluster, self.desk, Ended::Left)?;
+            failpoint(Failpoint::LeavePhase);
+            clear(&control, &self.segment, &self.cluster, self.slot, Ended::Left)?;
             self.tidy(&control);
-            self.segment.rise(Member::Desk(self.desk));
+            self.segment.release_liveness(EntryId::WorkerSlot(self.slot));
         }
         self.is_seated = false;
         self.last_look = Some(LastLook { cluster: self.cluster.clone() });
-        wake_everyone(&self.segment);
+        wake_both_sides(&self.segment);
         Ok(())
     }
 
@@ -260,59 +262,61 @@ impl Directory {
         {
             let control = self.segment.lock()?;
             let Some((index, entry)) = self.entry(who) else { return Ok(false) };
-            if entry.phase.state() == DeskState::Free {
+            if entry.phase.state() == WorkerSlotState::Free {
                 return Ok(false);
             }
-            if self.lives(index) {
+            if self.is_alive(index) {
                 return Err(OpenError::WorkerLives { name: entry.name, pid: entry.pid });
             }
-            step(Step::LeavePhase);
+            failpoint(Failpoint::LeavePhase);
             clear(&control, &self.segment, &self.cluster, index, Ended::Died)?;
             sweep(&self.cluster);
         }
-        wake_everyone(&self.segment);
+        wake_both_sides(&self.segment);
         Ok(true)
     }
 
     /// Whether a worker lives. Never asked of itself through its own lock.
-    fn lives(&self, index: usize) -> bool {
-        index == self.desk && self.is_seated || self.segment.lives(Member::Desk(index))
+    fn is_alive(&self, index: usize) -> bool {
+        index == self.slot && self.is_seated || self.segment.is_alive(EntryId::WorkerSlot(index))
     }
 
     /// The desk of a worker that is or was there: of several of a name, the one that is in use.
     fn entry(&self, who: &Address<'_>) -> Option<(usize, Entry)> {
         let was_there = |entry: &Entry| entry.phase.generation() > 0;
-        self.segment.with_desks(|desks| match *who {
+        self.segment.with_worker_slots(|worker_slots| match *who {
             Address::Id(WorkerId(id)) => {
-                let entry = desks.get(usize::from(id))?.read();
+                let entry = worker_slots.get(usize::from(id))?.read();
                 was_there(&entry).then_some((usize::from(id), entry))
             }
             Address::Name(name) => {
-                let all = desks.iter().map(Desk::read).enumerate();
+                let all = worker_slots.iter().map(WorkerSlot::read).enumerate();
                 let named = all.filter(|(_, entry)| entry.name == name && was_there(entry));
-                named.max_by_key(|(_, entry)| entry.phase.state() != DeskState::Free)
+                named.max_by_key(|(_, entry)| entry.phase.state() != WorkerSlotState::Free)
             }
         })
     }
 
     fn describe(&self, index: usize, entry: Entry) -> WorkerInfo {
         let state = match entry.phase.state() {
-            DeskState::Free => WorkerState::Gone,
-            DeskState::Taken | DeskState::Kept if self.lives(index) => WorkerState::Alive,
-            DeskState::Kept => WorkerState::Away,
-            DeskState::Taken => WorkerState::Gone,
+            WorkerSlotState::Free => WorkerState::Gone,
+            WorkerSlotState::Taken | WorkerSlotState::Kept if self.is_alive(index) => {
+                WorkerState::Alive
+            }
+            WorkerSlotState::Kept => WorkerState::Away,
+            WorkerSlotState::Taken => WorkerState::Gone,
         };
         describe(index, entry, state)
     }
 
     /// Clears away what the dead left: after this worker, nobody may come who does.
     fn tidy(&self, control: &Control<'_>) {
-        reap(control, &self.segment, &self.cluster, Some(self.desk));
+        reap(control, &self.segment, &self.cluster, Some(self.slot));
         sweep(&self.cluster);
     }
 
     /// Changes a desk. Under the control lock.
-    fn change(&self, index: usize, change: impl FnOnce(Phase) -> Phase) {
+    fn change(&self, index: usize, change: impl FnOnce(SlotPhase) -> SlotPhase) {
         set(&self.segment, index, change);
     }
 }
@@ -323,22 +327,22 @@ impl Drop for Directory {
             return;
         }
         self.last_look = Some(LastLook { cluster: self.cluster.clone() });
-        let member = Member::Desk(self.desk);
-        let Some(control) = self.segment.lock_patiently() else {
+        let member = EntryId::WorkerSlot(self.slot);
+        let Some(control) = self.segment.lock_bounded() else {
             // It counts as died, and whoever comes to the control lock clears it away.
-            self.segment.rise(member);
+            self.segment.release_liveness(member);
             return sweep(&self.cluster);
         };
-        if self.phase(self.id()).state() == DeskState::Kept {
-            self.change(self.desk, |phase| phase.with_end(Ended::Left));
+        if self.phase(self.id()).state() == WorkerSlotState::Kept {
+            self.change(self.slot, |phase| phase.with_end(Ended::Left));
         } else {
             // What cannot be cleared away is left to others.
-            let _ = clear(&control, &self.segment, &self.cluster, self.desk, Ended::Left);
+            let _ = clear(&control, &self.segment, &self.cluster, self.slot, Ended::Left);
         }
         self.tidy(&control);
-        self.segment.rise(member);
+        self.segment.release_liveness(member);
         drop(control);
-        wake_everyone(&self.segment);
+        wake_both_sides(&self.segment);
     }
 }
 
@@ -362,7 +366,7 @@ pub(super) fn describe(index: usize, entry: Entry, state: WorkerState) -> Worker
         generation: entry.phase.generation(),
         state,
         has_inbox: match state {
-            WorkerState::Alive => entry.phase.state() == DeskState::Kept,
+            WorkerState::Alive => entry.phase.state() == WorkerSlotState::Kept,
             WorkerState::Away => true,
             WorkerState::Gone => false,
         },
@@ -372,10 +376,11 @@ pub(super) fn describe(index: usize, entry: Entry, state: WorkerState) -> Worker
 /// Whether a worker lives.
 fn is_anyone_there(segment: &Segment) -> bool {
     let is_taken = |index: &usize| {
-        segment.with_desks(|desks| Phase::of(&desks[*index]).state()) != DeskState::Free
+        segment.with_worker_slots(|worker_slots| SlotPhase::of(&worker_slots[*index]).state())
+            != WorkerSlotState::Free
     };
-    let mut taken = (0..segment.settings().desks).filter(is_taken);
-    taken.any(|index| segment.lives(Member::Desk(index)))
+    let mut taken = (0..segment.settings().worker_slots).filter(is_taken);
+    taken.any(|index| segment.is_alive(EntryId::WorkerSlot(index)))
 }
 
 /// Clears those away that are dead and not expected back. `own`: the desk of the caller's own lock.
@@ -386,10 +391,13 @@ pub(super) fn reap(
     cluster: &str,
     own: Option<usize>,
 ) -> bool {
-    let count = segment.settings().desks;
+    let count = segment.settings().worker_slots;
     let is_dead = |&index: &usize| {
-        let state = segment.with_desks(|desks| Phase::of(&desks[index]).state());
-        state == DeskState::Taken && own != Some(index) && !segment.lives(Member::Desk(index))
+        let state =
+            segment.with_worker_slots(|worker_slots| SlotPhase::of(&worker_slots[index]).state());
+        state == WorkerSlotState::Taken
+            && own != Some(index)
+            && !segment.is_alive(EntryId::WorkerSlot(index))
     };
     let dead: Vec<usize> = (0..count).filter(is_dead).collect();
     // What cannot be cleared away now is left to the next.
@@ -446,7 +454,7 @@ pub(super) fn remove(cluster: &str) -> Result<bool, OpenError> {
 }
 
 /// Removes what a cluster has, and its directory last: who joins meanwhile waits for that.
-fn remove_all(directory: Seized<'_>, cluster: &str) -> Result<bool, OpenError> {
+fn remove_all(directory: ExclusiveSegment<'_>, cluster: &str) -> Result<bool, OpenError> {
     let objects = objects(cluster)?;
     // All of it or nothing: nobody attaches to any of them but from within.
     for name in &objects {
@@ -466,9 +474,9 @@ fn living(directory: &Name) -> Result<Option<Entry>, OpenError> {
         Err(OpenError::NotFound { .. }) => return Ok(None),
         segment => segment?,
     };
-    let count = segment.settings().desks;
-    let index = (0..count).find(|&index| segment.lives(Member::Desk(index)));
-    Ok(index.map(|index| segment.with_desks(|desks| desks[index].read())))
+    let count = segment.settings().worker_slots;
+    let index = (0..count).find(|&index| segment.is_alive(EntryId::WorkerSlot(index)));
+    Ok(index.map(|index| segment.with_worker_slots(|worker_slots| worker_slots[index].read())))
 }
 
 /// Frees a desk, its inbox first. Each part can be done again. Under the control lock.
@@ -480,12 +488,12 @@ fn clear(
     how: Ended,
 ) -> Result<(), OpenError> {
     // From here on nobody expects it back: killed now, it is cleared away by others.
-    set(segment, index, |phase| phase.with_state(DeskState::Taken));
-    let entry = segment.with_desks(|desks| desks[index].read());
-    step(Step::LeaveInbox);
+    set(segment, index, |phase| phase.with_state(WorkerSlotState::Taken));
+    let entry = segment.with_worker_slots(|worker_slots| worker_slots[index].read());
+    failpoint(Failpoint::LeaveInbox);
     discard_inbox(cluster, &entry.name)?;
-    step(Step::LeaveFree);
-    set(segment, index, |phase| phase.with_end(how).with_state(DeskState::Free));
+    failpoint(Failpoint::LeaveFree);
+    set(segment, index, |phase| phase.with_end(how).with_state(WorkerSlotState::Free));
     Ok(())
 }
 
@@ -494,7 +502,7 @@ fn clear(
 fn discard_inbox(cluster: &str, worker: &str) -> Result<(), OpenError> {
     // By a name that cannot be, which is damage, nobody joined.
     let Ok(name) = Object::Inbox(worker).name(cluster) else { return Ok(()) };
-    match RingBuilder::default().letters().patience(PATIENCE).attach_named(&name) {
+    match RingBuilder::default().tagged_slots().open_timeout(PATIENCE).attach_named(&name) {
         // Not even one that its maker was killed over.
         Err(OpenError::NotFound { .. }) => Segment::remove_within(&name, PATIENCE).map(drop),
         inbox => inbox?.discard(),
@@ -512,26 +520,28 @@ fn open(cluster: &str, wanted: &Wanted<'_>) -> Result<Segment, JoinError> {
         max_publishers: 1,
         max_subscribers: 1,
         stays_open: true,
-        desks: wanted.max_workers.unwrap_or(DESKS),
+        worker_slots: wanted.max_workers.unwrap_or(WORKER_SLOTS),
         ..Settings::default()
     };
     let name = names::directory(cluster)?;
-    let segment = Segment::open(&name, &settings, wanted.patience)?;
-    let found = segment.settings().desks;
+    let segment = Segment::open(&name, &settings, wanted.join_timeout)?;
+    let found = segment.settings().worker_slots;
     match wanted.max_workers {
         Some(expected) if expected != found => Err(mismatch(&segment, expected)),
-        _ if found == 0 => Err(mismatch(&segment, settings.desks)),
+        _ if found == 0 => Err(mismatch(&segment, settings.worker_slots)),
         _ => Ok(segment),
     }
 }
 
 /// Whether there is a desk of the wanted id.
 fn check_id(segment: &Segment, wanted: &Wanted<'_>) -> Result<(), JoinError> {
-    let desks = segment.settings().desks;
+    let worker_slots = segment.settings().worker_slots;
     match wanted.id {
-        Some(WorkerId(id)) if usize::from(id) >= desks => {
-            let last = desks - 1;
-            let reason = format!("worker id {id} is not from 0 to {last}: there are {desks} desks");
+        Some(WorkerId(id)) if usize::from(id) >= worker_slots => {
+            let last = worker_slots - 1;
+            let reason = format!(
+                "worker id {id} is not from 0 to {last}: there are {worker_slots} worker_slots"
+            );
             Err(JoinError::Open(OpenError::BadSettings { reason }))
         }
         _ => Ok(()),
@@ -543,30 +553,32 @@ fn mismatch(segment: &Segment, expected: usize) -> JoinError {
         name: segment.name().to_owned(),
         setting: "max_workers",
         expected: expected.to_string(),
-        found: segment.settings().desks.to_string(),
+        found: segment.settings().worker_slots.to_string(),
     })
 }
 
 /// The desk that a worker is to have: its own of before, the one it wants, one that nobody ever had,
 /// any that is free. Under the control lock.
 fn choose(segment: &Segment, cluster: &str, wanted: &Wanted<'_>) -> Result<usize, JoinError> {
-    let all = segment.with_desks(|desks| desks.iter().map(Desk::read).collect::<Vec<_>>());
+    let all = segment.with_worker_slots(|worker_slots| {
+        worker_slots.iter().map(WorkerSlot::read).collect::<Vec<_>>()
+    });
     let state = |index: usize| all[index].phase.state();
     let is_own = |index: &usize| all[*index].name == wanted.name;
-    let mut taken = (0..all.len()).filter(|&index| state(index) != DeskState::Free);
+    let mut taken = (0..all.len()).filter(|&index| state(index) != WorkerSlotState::Free);
     if let Some(index) = taken.find(is_own) {
-        if segment.lives(Member::Desk(index)) {
+        if segment.is_alive(EntryId::WorkerSlot(index)) {
             let (name, pid) = (wanted.name.to_owned(), all[index].pid);
             return Err(JoinError::NameTaken { name, pid });
         }
-        if state(index) == DeskState::Kept {
+        if state(index) == WorkerSlotState::Kept {
             return Ok(index);
         }
         // Dead, and what it left could not be cleared away: now the reason is somebody's to know.
         discard_inbox(cluster, wanted.name).map_err(JoinError::Open)?;
         return Ok(index);
     }
-    let is_free = |index: &usize| state(*index) == DeskState::Free;
+    let is_free = |index: &usize| state(*index) == WorkerSlotState::Free;
     let mut free = (0..all.len()).filter(is_free);
     let was_there = |index: &usize| all[*index].phase.generation() > 0;
     let own = free.clone().find(|index| is_own(index) && was_there(index));
@@ -584,31 +596,33 @@ fn sit_down(
     index: usize,
     name: &str,
 ) -> Result<(), OpenError> {
-    if !segment.sit(Member::Desk(index))? {
+    if !segment.acquire_liveness(EntryId::WorkerSlot(index))? {
         // Nobody is at it, and yet its lock is held: not by one of ours.
-        return Err(OpenError::system("lock a desk of", segment.name(), WouldBlock));
+        return Err(OpenError::system("lock a slot of", segment.name(), WouldBlock));
     }
-    step(Step::DeskName);
-    segment.with_desks(|desks| {
-        let desk = &desks[index];
-        desk.card.write(name, std::process::id(), clock::monotonic());
-        let phase = Phase::of(desk);
+    failpoint(Failpoint::DeskName);
+    segment.with_worker_slots(|worker_slots| {
+        let slot = &worker_slots[index];
+        slot.info.write(name, std::process::id(), clock::monotonic());
+        let phase = SlotPhase::of(slot);
         let state = match phase.state() {
-            DeskState::Kept => DeskState::Kept,
-            DeskState::Free | DeskState::Taken => DeskState::Taken,
+            WorkerSlotState::Kept => WorkerSlotState::Kept,
+            WorkerSlotState::Free | WorkerSlotState::Taken => WorkerSlotState::Taken,
         };
-        step(Step::DeskPhase);
-        phase.next(state).set(desk);
+        failpoint(Failpoint::DeskPhase);
+        phase.next(state).set(slot);
     });
     Ok(())
 }
 
-fn set(segment: &Segment, index: usize, change: impl FnOnce(Phase) -> Phase) {
-    segment.with_desks(|desks| change(Phase::of(&desks[index])).set(&desks[index]));
+fn set(segment: &Segment, index: usize, change: impl FnOnce(SlotPhase) -> SlotPhase) {
+    segment.with_worker_slots(|worker_slots| {
+        change(SlotPhase::of(&worker_slots[index])).set(&worker_slots[index])
+    });
 }
 
 fn check_name(cluster: &str, name: &str) -> Result<(), JoinError> {
-    let too_long = name.len() > Card::LONGEST_NAME;
+    let too_long = name.len() > SlotInfo::LONGEST_NAME;
     if too_long {
         let reason = "a worker's name has 64 bytes at most";
         return Err(JoinError::BadName { name: name.to_owned(), reason });
@@ -619,6 +633,6 @@ fn check_name(cluster: &str, name: &str) -> Result<(), JoinError> {
 }
 
 fn id_of(index: usize) -> WorkerId {
-    // There are no more desks than `MOST_ENTRIES`.
+    // There are no more desks than `MAX_ENTRIES`.
     WorkerId(index as u16)
 }

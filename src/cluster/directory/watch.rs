@@ -8,13 +8,13 @@
 //! no history: what came and went between two looks is told as its sum.
 
 use super::{WorkerChange, WorkerInfo, WorkerState};
-use crate::channel::{Patience, RecvError, Selectable, Selectee, Waitable, wake_everyone};
+use crate::channel::{RecvError, Selectable, Selectee, Timeout, Waitable, wake_both_sides};
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
 use crate::segment::Segment;
-use crate::segment::entry::{DeskState, Ended, Entry, Member, Phase};
-use crate::segment::layout::{Bell, Desk};
-use crate::segment::view::Memory;
+use crate::segment::entry::{Ended, Entry, EntryId, SlotPhase, WorkerSlotState};
+use crate::segment::layout::{EventCount, WorkerSlot};
+use crate::segment::view::RingMemory;
 use crate::wait::{Deadline, IDLE, Sleep, Wait, Waiter};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,7 +27,8 @@ use std::time::Duration;
 ///
 /// ```
 /// # let cluster = format!("watch-{}", std::process::id());
-/// use packetring::{Worker, WorkerChange};
+/// use packetring::Worker;
+/// use packetring::cluster::WorkerChange;
 ///
 /// let first = Worker::join(&cluster, "first")?;
 /// let mut watch = first.watch()?;
@@ -40,21 +41,21 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Watch {
     cluster: String,
-    copies: Vec<Copy>,
+    copies: Vec<KnownSlot>,
     /// Noticed and not told yet.
     news: VecDeque<WorkerChange>,
     waiter: Waiter,
     /// When the locks are to be asked again by one who does not sleep.
     ask_at: Deadline,
-    memory: Memory,
+    memory: RingMemory,
     /// Last, so that it outlives what points into it.
     segment: Segment,
 }
 
 /// What a watcher knows of a desk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Copy {
-    phase: Phase,
+struct KnownSlot {
+    phase: SlotPhase,
     /// Who was told of as joined, and not as gone.
     alive: Option<Entry>,
 }
@@ -67,10 +68,10 @@ impl Worker {
     /// [`System`](OpenError::System), [`Busy`](OpenError::Busy).
     pub fn watch(&self) -> Result<Watch, OpenError> {
         let segment = self.directory.attach()?;
-        let count = segment.settings().desks;
+        let count = segment.settings().worker_slots;
         let mut watch = Watch {
             cluster: self.cluster.clone(),
-            copies: vec![Copy { phase: Phase(0), alive: None }; count],
+            copies: vec![KnownSlot { phase: SlotPhase(0), alive: None }; count],
             news: VecDeque::new(),
             waiter: Waiter::new(Wait::park(), Sleep::Futex),
             ask_at: Deadline::after(IDLE),
@@ -90,7 +91,7 @@ impl Watch {
     ///
     /// None at present.
     pub fn recv(&mut self) -> Result<WorkerChange, RecvError> {
-        self.wait(Patience::Endless)
+        self.wait(Timeout::Never)
     }
 
     /// The next change, if there is one now.
@@ -99,7 +100,7 @@ impl Watch {
     ///
     /// [`Empty`](RecvError::Empty).
     pub fn try_recv(&mut self) -> Result<WorkerChange, RecvError> {
-        self.wait(Patience::None)
+        self.wait(Timeout::Zero)
     }
 
     /// The next change, waiting for so long at most.
@@ -108,22 +109,22 @@ impl Watch {
     ///
     /// [`Timeout`](RecvError::Timeout).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<WorkerChange, RecvError> {
-        self.wait(Patience::For(timeout))
+        self.wait(Timeout::After(timeout))
     }
 
-    fn wait(&mut self, patience: Patience) -> Result<WorkerChange, RecvError> {
+    fn wait(&mut self, timeout: Timeout) -> Result<WorkerChange, RecvError> {
         if let Some(change) = self.next() {
             return Ok(change);
         }
-        if matches!(patience, Patience::None) {
+        if matches!(timeout, Timeout::Zero) {
             return Err(RecvError::Empty);
         }
-        let deadline = patience.deadline();
+        let deadline = timeout.deadline();
         loop {
             if deadline.has_passed() {
                 return Err(RecvError::Timeout);
             }
-            self.waiter.pause(self.bell(), deadline.cut(IDLE), || self.is_changed());
+            self.waiter.park(self.event_count(), deadline.cut(IDLE), || self.is_changed());
             self.look(Depth::Locks);
             if let Some(change) = self.news.pop_front() {
                 return Ok(change);
@@ -148,8 +149,11 @@ impl Watch {
 
     /// Whether a desk changed since the last look.
     fn is_changed(&self) -> bool {
-        self.segment.with_desks(|desks| {
-            desks.iter().zip(&self.copies).any(|(desk, copy)| Phase::of(desk) != copy.phase)
+        self.segment.with_worker_slots(|worker_slots| {
+            worker_slots
+                .iter()
+                .zip(&self.copies)
+                .any(|(slot, copy)| SlotPhase::of(slot) != copy.phase)
         })
     }
 
@@ -157,16 +161,20 @@ impl Watch {
         let mut found_dead = false;
         for index in 0..self.copies.len() {
             let copy = &self.copies[index];
-            let phase = self.segment.with_desks(|desks| Phase::of(&desks[index]));
+            let phase =
+                self.segment.with_worker_slots(|worker_slots| SlotPhase::of(&worker_slots[index]));
             let asks = depth == Depth::Locks && copy.alive.is_some();
             if phase == copy.phase && !asks {
                 continue;
             }
-            let lives = || self.segment.lives(Member::Desk(index));
-            let read = || self.segment.with_desks(|desks| Desk::read(&desks[index]));
-            let Some((entry, lives)) = ask(phase, lives, read) else { continue };
-            found_dead |= !lives && entry.phase.state() == DeskState::Taken;
-            self.copies[index].follow(index, entry, lives, &mut self.news);
+            let is_alive = || self.segment.is_alive(EntryId::WorkerSlot(index));
+            let read = || {
+                self.segment
+                    .with_worker_slots(|worker_slots| WorkerSlot::read(&worker_slots[index]))
+            };
+            let Some((entry, is_alive)) = ask(phase, is_alive, read) else { continue };
+            found_dead |= !is_alive && entry.phase.state() == WorkerSlotState::Taken;
+            self.copies[index].follow(index, entry, is_alive, &mut self.news);
         }
         if depth == Depth::Locks {
             self.ask_at = Deadline::after(IDLE);
@@ -183,7 +191,7 @@ impl Watch {
             super::reap(&control, &self.segment, &self.cluster, None)
         };
         if changed {
-            wake_everyone(&self.segment);
+            wake_both_sides(&self.segment);
         }
     }
 }
@@ -200,15 +208,15 @@ impl Waitable for Watch {
         !self.news.is_empty() || self.is_changed()
     }
 
-    fn bell(&self) -> &Bell {
-        &self.memory.head().readers.bell
+    fn event_count(&self) -> &EventCount {
+        &self.memory.head().readers.event_count
     }
 
     fn is_pending(&self) -> bool {
         false
     }
 
-    fn ask_locks(&mut self) {
+    fn reap_dead(&mut self) {
         self.look(Depth::Locks);
     }
 }
@@ -222,14 +230,14 @@ impl Selectable for Watch {
 /// Whether somebody lives at a desk of this phase, and what it says; `None`: it changed while it was
 /// asked about, so that who was asked about need not be who sits there now. The next look sees.
 fn ask(
-    phase: Phase,
-    lives: impl FnOnce() -> bool,
+    phase: SlotPhase,
+    is_alive: impl FnOnce() -> bool,
     read: impl FnOnce() -> Entry,
 ) -> Option<(Entry, bool)> {
-    let lives = phase.state() != DeskState::Free && lives();
+    let is_alive = phase.state() != WorkerSlotState::Free && is_alive();
     // After the lock: who leaves writes the phase before it lets the lock go.
     let entry = read();
-    (entry.phase == phase).then_some((entry, lives))
+    (entry.phase == phase).then_some((entry, is_alive))
 }
 
 /// How closely to look.
@@ -241,17 +249,17 @@ enum Depth {
     Locks,
 }
 
-impl Copy {
+impl KnownSlot {
     /// Tells the difference between what was known and what is, and knows it from here on.
     fn follow(
         &mut self,
         index: usize,
         entry: Entry,
-        lives: bool,
+        is_alive: bool,
         news: &mut VecDeque<WorkerChange>,
     ) {
         let (before, now) = (self.phase, entry.phase);
-        let is_there = lives && now.state() != DeskState::Free && now.ended().is_none();
+        let is_there = is_alive && now.state() != WorkerSlotState::Free && now.ended().is_none();
         let is_other = now.generation() != before.generation();
         if let Some(gone) = self.alive.take_if(|_| is_other || !is_there) {
             let how = match now.generation() - before.generation().min(now.generation()) {
@@ -261,8 +269,8 @@ impl Copy {
                 _ => None,
             };
             let state = match now.state() {
-                DeskState::Kept => WorkerState::Away,
-                DeskState::Free | DeskState::Taken => WorkerState::Gone,
+                WorkerSlotState::Kept => WorkerState::Away,
+                WorkerSlotState::Free | WorkerSlotState::Taken => WorkerState::Gone,
             };
             news.push_back(gone_by(how, super::describe(index, gone, state)));
         }
@@ -288,10 +296,10 @@ mod tests {
     use std::cell::Cell;
 
     /// What is told, as letters: joined, left, died.
-    fn told(copy: &mut Copy, phase: Phase, lives: bool) -> String {
+    fn told(copy: &mut KnownSlot, phase: SlotPhase, is_alive: bool) -> String {
         let mut news = VecDeque::new();
         let entry = Entry { phase, name: "w".to_owned(), pid: 1, since: 0 };
-        copy.follow(0, entry, lives, &mut news);
+        copy.follow(0, entry, is_alive, &mut news);
         let letter = |change: &WorkerChange| match change {
             WorkerChange::Joined(_) => 'J',
             WorkerChange::Left(_) => 'L',
@@ -302,73 +310,82 @@ mod tests {
 
     #[test]
     fn each_who_was_told_of_is_told_of_once_more() {
-        let first = Phase(0).next(DeskState::Taken);
-        let left = first.with_end(Ended::Left).with_state(DeskState::Free);
-        let mut copy = Copy { phase: Phase(0), alive: None };
+        let first = SlotPhase(0).next(WorkerSlotState::Taken);
+        let left = first.with_end(Ended::Left).with_state(WorkerSlotState::Free);
+        let mut copy = KnownSlot { phase: SlotPhase(0), alive: None };
         assert_eq!(told(&mut copy, first, true), "J");
         assert_eq!(told(&mut copy, first, true), "");
         assert_eq!(told(&mut copy, left, false), "L");
         assert_eq!(told(&mut copy, left, false), "");
-        let second = left.next(DeskState::Taken);
+        let second = left.next(WorkerSlotState::Taken);
         assert_eq!(told(&mut copy, second, true), "J");
         assert_eq!(told(&mut copy, second, false), "D", "its lock is free");
-        let reaped = second.with_end(Ended::Died).with_state(DeskState::Free);
+        let reaped = second.with_end(Ended::Died).with_state(WorkerSlotState::Free);
         assert_eq!(told(&mut copy, reaped, false), "");
     }
 
     #[test]
     fn what_happened_between_two_looks_is_told_as_its_sum() {
-        let first = Phase(0).next(DeskState::Kept);
-        let died = || Copy { phase: first, alive: Some(Entry::of(first)) };
+        let first = SlotPhase(0).next(WorkerSlotState::Kept);
+        let died = || KnownSlot { phase: first, alive: Some(Entry::of(first)) };
         // Another one sits there.
-        assert_eq!(told(&mut died(), first.next(DeskState::Kept), true), "DJ");
+        assert_eq!(told(&mut died(), first.next(WorkerSlotState::Kept), true), "DJ");
         assert_eq!(
-            told(&mut died(), first.with_end(Ended::Left).next(DeskState::Kept), true),
+            told(&mut died(), first.with_end(Ended::Left).next(WorkerSlotState::Kept), true),
             "LJ"
         );
         // Three generations on: how the first went is not known.
-        let third = first.with_end(Ended::Left).next(DeskState::Kept).next(DeskState::Kept);
+        let third =
+            first.with_end(Ended::Left).next(WorkerSlotState::Kept).next(WorkerSlotState::Kept);
         assert_eq!(told(&mut died(), third, true), "DJ");
         // Came and went.
-        let gone = first.next(DeskState::Taken).with_end(Ended::Left).with_state(DeskState::Free);
-        assert_eq!(told(&mut Copy { phase: Phase(0), alive: None }, gone, false), "");
+        let gone = first
+            .next(WorkerSlotState::Taken)
+            .with_end(Ended::Left)
+            .with_state(WorkerSlotState::Free);
+        assert_eq!(told(&mut KnownSlot { phase: SlotPhase(0), alive: None }, gone, false), "");
         assert_eq!(told(&mut died(), gone, false), "D");
     }
 
     #[test]
     fn one_that_is_away_has_gone_and_its_leaving_after_it_is_nothing_new() {
-        let first = Phase(0).next(DeskState::Kept);
-        let mut copy = Copy { phase: first, alive: Some(Entry::of(first)) };
+        let first = SlotPhase(0).next(WorkerSlotState::Kept);
+        let mut copy = KnownSlot { phase: first, alive: Some(Entry::of(first)) };
         assert_eq!(told(&mut copy, first, false), "D");
-        let retired = first.with_end(Ended::Died).with_state(DeskState::Free);
+        let retired = first.with_end(Ended::Died).with_state(WorkerSlotState::Free);
         assert_eq!(told(&mut copy, retired, false), "");
     }
 
     /// Looks at a desk that becomes the second phase before its lock is asked about, and the third
     /// after that.
-    fn looked(copy: &mut Copy, first: Phase, second: Phase, third: Phase) -> String {
-        let desk = Cell::new(first);
-        let lives = || {
-            desk.set(second);
-            desk.get().state() != DeskState::Free
+    fn looked(
+        copy: &mut KnownSlot,
+        first: SlotPhase,
+        second: SlotPhase,
+        third: SlotPhase,
+    ) -> String {
+        let slot = Cell::new(first);
+        let is_alive = || {
+            slot.set(second);
+            slot.get().state() != WorkerSlotState::Free
         };
         let read = || {
-            desk.set(third);
+            slot.set(third);
             Entry::of(third)
         };
-        match ask(first, lives, read) {
-            Some((entry, lives)) => told(copy, entry.phase, lives),
+        match ask(first, is_alive, read) {
+            Some((entry, is_alive)) => told(copy, entry.phase, is_alive),
             None => String::new(),
         }
     }
 
     #[test]
     fn a_successor_that_comes_while_the_lock_is_asked_about_is_told_of() {
-        let first = Phase(0).next(DeskState::Taken);
-        let left = first.with_end(Ended::Left).with_state(DeskState::Free);
-        let second = left.next(DeskState::Taken);
+        let first = SlotPhase(0).next(WorkerSlotState::Taken);
+        let left = first.with_end(Ended::Left).with_state(WorkerSlotState::Free);
+        let second = left.next(WorkerSlotState::Taken);
         for (then, last) in [(left, second), (second, second), (first, second), (left, left)] {
-            let mut copy = Copy { phase: first, alive: Some(Entry::of(first)) };
+            let mut copy = KnownSlot { phase: first, alive: Some(Entry::of(first)) };
             let at_once = looked(&mut copy, first, then, last);
             let later = looked(&mut copy, last, last, last);
             let expected = if last == left { "L" } else { "LJ" };
@@ -377,7 +394,7 @@ mod tests {
     }
 
     impl Entry {
-        fn of(phase: Phase) -> Self {
+        fn of(phase: SlotPhase) -> Self {
             Self { phase, name: "w".to_owned(), pid: 1, since: 0 }
         }
     }

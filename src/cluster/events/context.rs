@@ -10,7 +10,7 @@ use super::registry::{Changes, Place, Subject};
 use super::{
     BoxError, Fault, HandlerId, hearing, hearing_always, hearing_once, hearing_once_always,
 };
-use crate::channel::Patience;
+use crate::channel::Timeout;
 use crate::cluster::error::EmitError;
 use crate::cluster::names::WorkerId;
 use crate::packet::Packet;
@@ -97,7 +97,7 @@ impl Context<'_> {
     /// As [`Events::emit`](crate::cluster::Events::emit). [`OwnBacklog`](EmitError::OwnBacklog): the ring is
     /// full of what this worker has still to handle. To wait here would be to wait for oneself.
     pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        self.emitter.emit(event, packet, Patience::Endless)
+        self.emitter.emit(event, packet, Timeout::Never)
     }
 
     /// Emits an event if there is room now.
@@ -106,7 +106,7 @@ impl Context<'_> {
     ///
     /// As [`emit`](Self::emit), and [`Full`](EmitError::Full).
     pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        self.emitter.emit(event, packet, Patience::None)
+        self.emitter.emit(event, packet, Timeout::Zero)
     }
 
     /// Adds a handler behind all others; it waits for the next event. It may borrow nothing: see

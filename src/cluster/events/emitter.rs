@@ -3,9 +3,11 @@
 //! It guarantees that nobody waits for itself: where the ring is full and no subscriber is further
 //! behind than the emitter's own, it says so.
 
-use super::header::Envelope;
+use super::header::EventHeader;
 use super::pattern::check_name;
-use crate::channel::{Cover, MixedPublisher, Patience, Seat, SendError, WaitingFor};
+use crate::channel::{
+    AnyPublisher, MessageHeader, SendError, SubscriberIndex, Timeout, WaitingFor,
+};
 use crate::cluster::error::EmitError;
 use crate::cluster::names::WorkerId;
 use crate::packet::Packet;
@@ -14,18 +16,18 @@ use crate::wait::{Deadline, PENDING, Wait};
 /// What emits the events of one `Events`.
 #[derive(Debug)]
 pub(crate) struct Emitter {
-    out: MixedPublisher,
+    out: AnyPublisher,
     /// The worker's number.
     sender: WorkerId,
     /// Where the events come back to.
-    own: Seat,
+    own: SubscriberIndex,
     /// The last letter's front; its memory is kept.
-    front: Vec<u8>,
+    prefix: Vec<u8>,
 }
 
 impl Emitter {
-    pub(crate) fn new(out: MixedPublisher, sender: WorkerId, own: Seat) -> Self {
-        Self { out, sender, own, front: Vec::new() }
+    pub(crate) fn new(out: AnyPublisher, sender: WorkerId, own: SubscriberIndex) -> Self {
+        Self { out, sender, own, prefix: Vec::new() }
     }
 
     /// The worker's number.
@@ -43,14 +45,14 @@ impl Emitter {
         &mut self,
         event: &str,
         packet: &T,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<(), EmitError> {
         check_name(event)?;
-        let envelope = Envelope { sender: self.sender };
-        envelope.front(event, &mut self.front);
-        match self.out.send_letter(Cover::of(&self.front), packet, Patience::None) {
+        let envelope = EventHeader { sender: self.sender };
+        envelope.prefix(event, &mut self.prefix);
+        match self.out.send_with_header(MessageHeader::of(&self.prefix), packet, Timeout::Zero) {
             Ok(_) => Ok(()),
-            Err(SendError::Full { waiting_for }) => self.wait(packet, patience, waiting_for),
+            Err(SendError::Full { waiting_for }) => self.wait(packet, timeout, waiting_for),
             Err(error) => Err(refused(error)),
         }
     }
@@ -60,16 +62,16 @@ impl Emitter {
     fn wait<T: Packet>(
         &mut self,
         packet: &T,
-        patience: Patience,
+        timeout: Timeout,
         mut waiting_for: WaitingFor,
     ) -> Result<(), EmitError> {
-        let deadline = patience.deadline();
+        let deadline = timeout.deadline();
         loop {
             if self.waits_for_itself(waiting_for) {
                 return Err(EmitError::OwnBacklog);
             }
-            match patience {
-                Patience::None => return Err(EmitError::Full { waiting_for }),
+            match timeout {
+                Timeout::Zero => return Err(EmitError::Full { waiting_for }),
                 _ if deadline.has_passed() => return Err(EmitError::Timeout { waiting_for }),
                 _ => {}
             }
@@ -83,8 +85,8 @@ impl Emitter {
     }
 
     fn try_within<T: Packet>(&mut self, packet: &T, deadline: Deadline) -> Result<u64, SendError> {
-        let patience = Patience::For(deadline.cut(PENDING));
-        self.out.send_letter(Cover::of(&self.front), packet, patience)
+        let timeout = Timeout::After(deadline.cut(PENDING));
+        self.out.send_with_header(MessageHeader::of(&self.prefix), packet, timeout)
     }
 
     fn waits_for_itself(&self, waiting_for: WaitingFor) -> bool {

@@ -1,7 +1,7 @@
 //! A handler of events without its types.
 
 use super::context::Context;
-use crate::channel::Mail;
+use crate::channel::AnyReceived;
 use crate::cluster::directory::WorkerChange;
 use crate::cluster::error::RunError;
 
@@ -15,7 +15,7 @@ pub(in crate::cluster) enum Outcome {
     Unfit(RunError),
 }
 
-type OnEvent<'h> = dyn FnMut(&Mail<'_>, &mut Context<'_>) -> Outcome + 'h;
+type OnEvent<'h> = dyn FnMut(&AnyReceived<'_>, &mut Context<'_>) -> Outcome + 'h;
 type OnError<'h> = dyn FnMut(&RunError, &mut Context<'_>) + 'h;
 type OnWorker<'h> = dyn FnMut(&WorkerChange, &mut Context<'_>) + 'h;
 

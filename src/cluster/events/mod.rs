@@ -30,12 +30,12 @@ use super::error::{EmitError, RunError};
 use super::names::{Object, WorkerId};
 use super::worker::Worker;
 use crate::channel::{
-    End, Mail, MixedSubscriber, Patience, RecvError, Ring, RingBuilder, Selectable, Selectee,
+    AnyReceived, AnySubscriber, End, RecvError, Ring, RingBuilder, Selectable, Selectee, Timeout,
     Waitable, select_timeout,
 };
 use crate::error::OpenError;
 use crate::packet::{Packet, Unpack};
-use crate::segment::layout::Bell;
+use crate::segment::layout::EventCount;
 use crate::wait::{Deadline, Wait};
 use emitter::Emitter;
 use handler::{Handler, Outcome};
@@ -112,7 +112,7 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 /// events.on::<u32>("sold", |number, _| println!("{number} sold"));
 /// events.emit("sold", &3_u32)?;
 /// match select(&mut [&mut inbox, &mut events]) {
-///     0 => inbox.recv()?.done(),
+///     0 => inbox.recv()?.ack(),
 ///     _ => assert_eq!(events.poll()?, 1),
 /// }
 /// # drop((inbox, events));
@@ -127,7 +127,7 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 pub struct Events<'h> {
     handlers: Registry<Handler<'h>>,
     emitter: Emitter,
-    letters: MixedSubscriber,
+    letters: AnySubscriber,
     watch: Option<Watch>,
     /// There is news of workers, to be told of when what had been emitted by then is handled.
     news_after: Option<End>,
@@ -175,7 +175,7 @@ enum Turn {
 }
 
 /// Looks whether an event is the one that is waited for.
-type Await<'a> = dyn FnMut(&str, &Mail<'_>) -> Option<Result<(), RunError>> + 'a;
+type Await<'a> = dyn FnMut(&str, &AnyReceived<'_>) -> Option<Result<(), RunError>> + 'a;
 
 impl Worker {
     /// Opens the cluster's events. They come from here on.
@@ -188,8 +188,8 @@ impl Worker {
     /// [`SettingsMismatch`](OpenError::SettingsMismatch) if this worker chose another overflow than
     /// the first opener did, [`Full`](OpenError::Full), [`System`](OpenError::System).
     pub fn events<'h>(&self) -> Result<Events<'h>, OpenError> {
-        let entries = self.directory.desks();
-        let settings = RingBuilder::default().letters().or_else(|default| {
+        let entries = self.directory.worker_slots();
+        let settings = RingBuilder::default().tagged_slots().or_else(|default| {
             default.stays_open = true;
             default.max_publishers = entries;
             default.max_subscribers = entries;
@@ -209,8 +209,8 @@ impl<'h> Events<'h> {
         worker: WorkerId,
         watch: Option<Watch>,
     ) -> Result<Self, OpenError> {
-        let letters = ring.mixed_subscriber()?;
-        let emitter = Emitter::new(ring.mixed_publisher()?, worker, letters.seat());
+        let letters = ring.any_subscriber()?;
+        let emitter = Emitter::new(ring.any_publisher()?, worker, letters.subscriber_index());
         Ok(Self {
             handlers: Registry::default(),
             emitter,
@@ -340,7 +340,7 @@ impl<'h> Events<'h> {
     /// dispatched, so it would wait for itself. [`TooLarge`](EmitError::TooLarge),
     /// [`Unserializable`](EmitError::Unserializable), [`Send`](EmitError::Send).
     pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        self.emitter.emit(event, packet, Patience::Endless)
+        self.emitter.emit(event, packet, Timeout::Never)
     }
 
     /// Emits an event if there is room now: see [`emit`](Self::emit).
@@ -349,7 +349,7 @@ impl<'h> Events<'h> {
     ///
     /// As [`emit`](Self::emit), and [`Full`](EmitError::Full).
     pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        self.emitter.emit(event, packet, Patience::None)
+        self.emitter.emit(event, packet, Timeout::Zero)
     }
 
     /// Emits an event if there is room in time: see [`emit`](Self::emit).
@@ -363,7 +363,7 @@ impl<'h> Events<'h> {
         packet: &T,
         timeout: Duration,
     ) -> Result<(), EmitError> {
-        self.emitter.emit(event, packet, Patience::For(timeout))
+        self.emitter.emit(event, packet, Timeout::After(timeout))
     }
 
     /// Dispatches until the next event of this name, or one that fits this pattern, and returns its
@@ -452,7 +452,7 @@ impl<'h> Events<'h> {
     ) -> Result<Option<T>, RunError> {
         let pattern = Pattern::new(event)?;
         let mut found = None;
-        let mut look = |name: &str, mail: &Mail<'_>| {
+        let mut look = |name: &str, mail: &AnyReceived<'_>| {
             if !pattern.fits(name) {
                 return None;
             }
@@ -527,7 +527,7 @@ impl<'h> Events<'h> {
         outcome: &mut Option<Result<(), RunError>>,
     ) -> Result<(), RecvError> {
         let Self { handlers, emitter, letters, faults, stops, .. } = self;
-        let (envelope, mail) = letters.try_recv()?.fronted()?;
+        let (envelope, mail) = letters.try_recv()?.split_header()?;
         let (event, sender) = (mail.name(), envelope.sender);
         // Asked before they run: one that runs once is gone afterwards, and has heard.
         let is_unheard = event == ERROR && handlers.count(Heard::Event(event)) == 0;
@@ -556,7 +556,7 @@ impl<'h> Events<'h> {
     fn is_over(&self, limit: Limit) -> bool {
         match limit {
             // What is no event is told, too: that some were lost, or that none will come.
-            Limit::Present(end) => self.letters.has_passed(end) && !self.letters.has_word(),
+            Limit::Present(end) => self.letters.has_passed(end) && !self.letters.has_notice(),
             Limit::Until(deadline) => deadline.has_passed(),
         }
     }
@@ -663,24 +663,24 @@ impl Waitable for Events<'_> {
         !self.faults.is_empty() || self.letters.receiver.is_ready() || of_workers()
     }
 
-    fn bell(&self) -> &Bell {
-        self.letters.receiver.bell()
+    fn event_count(&self) -> &EventCount {
+        self.letters.receiver.event_count()
     }
 
-    fn other_bell(&self) -> Option<&Bell> {
-        self.watch().map(Waitable::bell)
+    fn other_event_count(&self) -> Option<&EventCount> {
+        self.watch().map(Waitable::event_count)
     }
 
     fn is_pending(&self) -> bool {
         self.letters.receiver.is_pending()
     }
 
-    fn ask_locks(&mut self) {
-        Waitable::ask_locks(&mut self.letters.receiver);
+    fn reap_dead(&mut self) {
+        Waitable::reap_dead(&mut self.letters.receiver);
         if self.hears_workers()
             && let Some(watch) = &mut self.watch
         {
-            watch.ask_locks();
+            watch.reap_dead();
         }
     }
 
@@ -749,7 +749,10 @@ pub(super) fn hearing_once_always<'h, T: Packet>(
 }
 
 /// An event's packet as a `T`.
-fn open<'m, T: Packet>(mail: &'m Mail<'_>, event: &str) -> Result<&'m T::Archived, RunError> {
+fn open<'m, T: Packet>(
+    mail: &'m AnyReceived<'_>,
+    event: &str,
+) -> Result<&'m T::Archived, RunError> {
     mail.open_as::<T>().map_err(|error| match error {
         RecvError::TypeMismatch(types) => RunError::TypeMismatch { event: event.to_owned(), types },
         error => RunError::Corrupt(format!("{event:?}: {error}").into()),
@@ -784,7 +787,7 @@ mod tests {
     use crate::channel::try_select;
 
     fn ring() -> Ring {
-        Ring::builder().capacity(4096).letters().stays_open(true).heap().unwrap()
+        Ring::builder().capacity(4096).tagged_slots().stays_open(true).heap().unwrap()
     }
 
     #[test]
@@ -794,7 +797,7 @@ mod tests {
         let mut events = Events::over(&ring, WorkerId(3), None).unwrap();
         events.on::<u64>("n", |_, _| count += 1);
         // Without an envelope.
-        ring.mixed_publisher().unwrap().send(&7_u64).unwrap();
+        ring.any_publisher().unwrap().send(&7_u64).unwrap();
         events.emit("n", &1_u64).unwrap();
         let Err(RunError::Corrupt(what)) = events.poll() else { panic!() };
         assert!(what.contains("without an envelope"), "{what}");
@@ -810,8 +813,8 @@ mod tests {
         let mut told = 0;
         let mut events = worker.events().unwrap();
         events.on_worker(|_, _| told += 1);
-        let ring = worker.open(Object::Events, RingBuilder::default().letters()).unwrap();
-        let mut out = ring.mixed_publisher().unwrap();
+        let ring = worker.open(Object::Events, RingBuilder::default().tagged_slots()).unwrap();
+        let mut out = ring.any_publisher().unwrap();
         let claim = out.reserve::<u64>().unwrap();
         let two = Worker::join(&cluster, "two").unwrap();
         for _ in 0..2 * LOOK_EVERY {

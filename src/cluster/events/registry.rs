@@ -359,15 +359,15 @@ mod tests {
             acting("a", move |changes| {
                 if std::mem::take(&mut is_first) {
                     changes.add(subject("open"), Place::Back, false, tale("back"));
-                    changes.add(subject("open"), Place::Front, false, tale("front"));
+                    changes.add(subject("open"), Place::Front, false, tale("prefix"));
                     changes.add(subject("open"), Place::Back, true, tale("once"));
                 }
             }),
         );
         registry.on("open", tale("b"));
         assert_eq!(registry.emit("open"), "a b");
-        assert_eq!(registry.emit("open"), "front a b back once");
-        assert_eq!(registry.emit("open"), "front a b back");
+        assert_eq!(registry.emit("open"), "prefix a b back once");
+        assert_eq!(registry.emit("open"), "prefix a b back");
     }
 
     #[test]

@@ -1,25 +1,25 @@
 //! A letter in hand: who sent it, what is in it, and that it was handled.
 
-use crate::channel::{Info, Mail, RecvError};
+use crate::channel::{AnyReceived, Info, RecvError};
 use crate::cluster::directory::WorkerInfo;
-use crate::cluster::names::{Signature, WorkerId};
+use crate::cluster::names::{SenderTag, WorkerId};
 use crate::packet::{OneOf, Packet};
 use std::fmt;
 
-/// A packet in an inbox, in its slot. Dropped without [`done`](Self::done), it comes again, flagged.
+/// A packet in an inbox, in its slot. Dropped without [`done`](Self::ack), it comes again, flagged.
 #[must_use = "it comes again, if it is not done with"]
-pub struct Letter<'a> {
-    pub(in crate::cluster) mail: Mail<'a>,
+pub struct Message<'a> {
+    pub(in crate::cluster) mail: AnyReceived<'a>,
 }
 
-impl Letter<'_> {
+impl Message<'_> {
     /// The packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, checked;
     /// `None`: it is of another type.
     ///
     /// # Errors
     ///
     /// [`Corrupt`](RecvError::Corrupt): it says it is one of them, and is not sound. It comes again
-    /// unless it is [done](Self::done) with.
+    /// unless it is [done](Self::ack) with.
     pub fn open<'m, W: OneOf<'m>>(&'m self) -> Result<Option<W>, RecvError> {
         self.mail.open()
     }
@@ -29,7 +29,7 @@ impl Letter<'_> {
     /// # Errors
     ///
     /// [`TypeMismatch`](RecvError::TypeMismatch), [`Corrupt`](RecvError::Corrupt). It comes again
-    /// unless it is [done](Self::done) with.
+    /// unless it is [done](Self::ack) with.
     #[inline(always)]
     pub fn open_as<T: Packet>(&self) -> Result<&T::Archived, RecvError> {
         self.mail.open_as::<T>()
@@ -37,7 +37,7 @@ impl Letter<'_> {
 
     /// Who sent it. A name of theirs is what [`Worker::worker`](crate::cluster::Worker::worker) says.
     pub fn sender(&self) -> WorkerId {
-        self.signature().id()
+        self.sender_tag().id()
     }
 
     /// Whether that worker sent it, and not another who had its number before or after it: numbers
@@ -45,11 +45,11 @@ impl Letter<'_> {
     /// name. They are told apart by the last six bits of their
     /// [`generation`](WorkerInfo::generation).
     pub fn is_from(&self, worker: &WorkerInfo) -> bool {
-        self.signature() == Signature::of(worker.id, worker.generation)
+        self.sender_tag() == SenderTag::of(worker.id, worker.generation)
     }
 
-    fn signature(&self) -> Signature {
-        Signature(self.mail.mark())
+    fn sender_tag(&self) -> SenderTag {
+        SenderTag(self.mail.tag())
     }
 
     /// The name of the packet's type; empty if the inbox does not know it.
@@ -65,14 +65,14 @@ impl Letter<'_> {
 
     /// Acknowledges it: it does not come again. Also how to refuse one.
     #[inline]
-    pub fn done(self) {
-        self.mail.done();
+    pub fn ack(self) {
+        self.mail.ack();
     }
 }
 
-impl fmt::Debug for Letter<'_> {
+impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sender = self.sender();
-        f.debug_struct("Letter").field("sender", &sender).field("mail", &self.mail).finish()
+        f.debug_struct("Message").field("sender", &sender).field("mail", &self.mail).finish()
     }
 }

@@ -2,7 +2,7 @@
 //! with.
 //!
 //! It guarantees that a letter whose sending succeeded is handed out until somebody says
-//! [`Letter::done`]: a letter in hand when the worker was killed, when its guard was dropped, by `?`,
+//! [`Message::ack`]: a letter in hand when the worker was killed, when its guard was dropped, by `?`,
 //! by a panic or just so, or forgotten, comes again, flagged. It is lost only with the inbox, when the
 //! worker leaves or is retired.
 //!
@@ -13,15 +13,15 @@ mod message;
 mod pool;
 mod send;
 
-pub use message::Letter;
-pub(super) use pool::Endpoints;
+pub use message::Message;
+pub(super) use pool::SenderPool;
 
 use super::names::Object;
 use super::worker::Worker;
-use crate::channel::{MixedSubscriber, RecvError, RingBuilder, Selectable, Selectee};
+use crate::channel::{AnySubscriber, RecvError, RingBuilder, Selectable, Selectee};
 use crate::error::OpenError;
 use crate::packet::{OneOf, TypeInfo};
-use crate::segment::settings::MOST_ENTRIES;
+use crate::segment::settings::MAX_ENTRIES;
 use crate::wait::Wait;
 use pool::ENTRIES;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(super) const CAPACITY: usize = 256 << 10;
 /// A worker's inbox. Dropping it loses nothing: what is in it waits for the next.
 #[derive(Debug)]
 pub struct Inbox {
-    mails: MixedSubscriber,
+    mails: AnySubscriber,
 }
 
 impl Worker {
@@ -49,26 +49,26 @@ impl Worker {
     /// # let cluster = format!("inbox-{}", std::process::id());
     /// use packetring::{Worker, one_of, packet};
     ///
-    /// #[packet] struct Job { id: u64 }
+    /// #[packet] struct DeliveryGuard { id: u64 }
     /// #[packet] struct Stop;
-    /// #[one_of] enum Work { Job(Job), Stop(Stop) }
+    /// #[one_of] enum Work { DeliveryGuard(DeliveryGuard), Stop(Stop) }
     ///
     /// let encoder = Worker::join(&cluster, "encoder")?;
     /// let mut inbox = encoder.inbox()?;
     ///
     /// let feed = Worker::join(&cluster, "feed")?; // here, or in another process
-    /// feed.send_to("encoder", &Job { id: 7 })?;
+    /// feed.send_to("encoder", &DeliveryGuard { id: 7 })?;
     /// feed.send_to(&encoder.id(), &Stop)?;
     ///
     /// loop {
     ///     let letter = inbox.recv()?;
     ///     assert_eq!(letter.sender(), feed.id());
     ///     match letter.open()? {
-    ///         Some(Work::Job(job)) => assert_eq!(job.id, 7),
-    ///         Some(Work::Stop(_)) => break letter.done(),
+    ///         Some(Work::DeliveryGuard(job)) => assert_eq!(job.id, 7),
+    ///         Some(Work::Stop(_)) => break letter.ack(),
     ///         None => eprintln!("a {} is not for us", letter.type_name()),
     ///     }
-    ///     letter.done();
+    ///     letter.ack();
     /// }
     /// # encoder.leave()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -99,11 +99,11 @@ impl Worker {
     }
 
     fn open_inbox(&self, types: &[TypeInfo]) -> Result<Inbox, OpenError> {
-        let desks = self.directory.desks();
-        let settings = RingBuilder::default().letters().or_else(|settings| {
+        let worker_slots = self.directory.worker_slots();
+        let settings = RingBuilder::default().tagged_slots().or_else(|settings| {
             settings.capacity = CAPACITY;
             settings.stays_open = true;
-            settings.max_publishers = (ENTRIES * desks).min(MOST_ENTRIES);
+            settings.max_publishers = (ENTRIES * worker_slots).min(MAX_ENTRIES);
             settings.max_subscribers = 1;
         });
         let settings = match self.choices.inbox_capacity {
@@ -111,7 +111,7 @@ impl Worker {
             None => settings,
         };
         let ring = self.open(Object::Inbox(self.name()), settings)?;
-        let mails = ring.mixed_acknowledged(OWNER).map_err(|error| match error {
+        let mails = ring.any_acknowledged(OWNER).map_err(|error| match error {
             OpenError::NameTaken { pid, .. } => {
                 OpenError::InboxOpen { name: self.name().to_owned(), pid }
             }
@@ -127,15 +127,15 @@ impl Worker {
 impl Inbox {
     /// The next letter. Waits for it.
     ///
-    /// What is not [done](Letter::done) with comes again at the next call.
+    /// What is not [done](Message::ack) with comes again at the next call.
     ///
     /// # Errors
     ///
     /// [`Closed`](RecvError::Closed) once the worker has left or was retired, and all that was in the
     /// inbox then has been handed out, [`Corrupt`](RecvError::Corrupt).
     #[inline(always)]
-    pub fn recv(&mut self) -> Result<Letter<'_>, RecvError> {
-        Ok(Letter { mail: self.mails.recv()? })
+    pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
+        Ok(Message { mail: self.mails.recv()? })
     }
 
     /// The next letter, or [`Empty`](RecvError::Empty).
@@ -144,8 +144,8 @@ impl Inbox {
     ///
     /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
     #[inline(always)]
-    pub fn try_recv(&mut self) -> Result<Letter<'_>, RecvError> {
-        Ok(Letter { mail: self.mails.try_recv()? })
+    pub fn try_recv(&mut self) -> Result<Message<'_>, RecvError> {
+        Ok(Message { mail: self.mails.try_recv()? })
     }
 
     /// The next letter, if it comes in time.
@@ -154,8 +154,8 @@ impl Inbox {
     ///
     /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
     #[inline(always)]
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Letter<'_>, RecvError> {
-        Ok(Letter { mail: self.mails.recv_timeout(timeout)? })
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvError> {
+        Ok(Message { mail: self.mails.recv_timeout(timeout)? })
     }
 
     /// How much waits to be received, in slots of 64 bytes; a letter takes 16 bytes more than its

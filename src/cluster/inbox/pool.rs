@@ -7,10 +7,10 @@
 //! while a packet is archived, whose own code may do anything, sending letters too. Only where an inbox
 //! has no entry left does a thread wait until one of its worker's endpoints comes back.
 
-use crate::channel::MixedPublisher;
+use crate::channel::AnyPublisher;
 use crate::cluster::directory::Directory;
-use crate::cluster::names::{Address, Signature, WorkerId};
-use crate::segment::entry::{DeskState, Phase};
+use crate::cluster::names::{Address, SenderTag, WorkerId};
+use crate::segment::entry::{SlotPhase, WorkerSlotState};
 use crate::sys::owned::Owned;
 use crate::wait::{Deadline, IDLE};
 use std::cell::{Cell, RefCell, RefMut};
@@ -22,25 +22,25 @@ pub(in crate::cluster) const ENTRIES: usize = 3;
 /// Of these, those that are kept for who has none.
 const KEPT: usize = 2;
 /// No worker's number.
-const NO_DESK: WorkerId = WorkerId(u16::MAX);
+const NO_WORKER: WorkerId = WorkerId(u16::MAX);
 
 /// A worker's endpoints at others' inboxes.
 #[derive(Debug)]
-pub(in crate::cluster) struct Endpoints {
+pub(in crate::cluster) struct SenderPool {
     /// What letters are marked with.
-    pub(in crate::cluster) signature: Signature,
+    pub(in crate::cluster) sender_tag: SenderTag,
     /// Those of the first thread that sent.
-    own: Owned<RefCell<Desks>>,
+    own: Owned<RefCell<PoolShard>>,
     /// Those of all others.
-    shared: Mutex<Desks>,
+    shared: Mutex<PoolShard>,
     /// One of these was returned.
     returned: Condvar,
 }
 
 /// Endpoints, by desk.
 #[derive(Debug)]
-pub(in crate::cluster) struct Desks {
-    known: Vec<Option<Correspondent>>,
+pub(in crate::cluster) struct PoolShard {
+    known: Vec<Option<PeerSenders>>,
     /// The names that letters were sent to, in order, and their desks.
     names: Vec<(Box<str>, WorkerId)>,
     /// The name that was looked for last, again, and its desk: here, and not behind a search.
@@ -51,61 +51,61 @@ pub(in crate::cluster) struct Desks {
     waiting: usize,
 }
 
-impl Default for Desks {
+impl Default for PoolShard {
     fn default() -> Self {
-        let last = (String::new(), NO_DESK);
+        let last = (String::new(), NO_WORKER);
         Self { known: Vec::new(), names: Vec::new(), last, numbers: 0, waiting: 0 }
     }
 }
 
 /// One worker, and the endpoints at its inbox.
 #[derive(Debug)]
-struct Correspondent {
+struct PeerSenders {
     name: String,
     /// Which of those who were known at this desk.
     number: u64,
     /// How its desk stood when it was looked up.
-    phase: Phase,
+    phase: SlotPhase,
     /// One that no thread has. Here, and not behind a pointer.
-    first: Option<MixedPublisher>,
+    first: Option<AnyPublisher>,
     /// More of them, if several threads sent at a time.
-    idle: Vec<MixedPublisher>,
+    idle: Vec<AnyPublisher>,
     /// How many threads have.
     lent: usize,
 }
 
 /// Where a letter goes.
 #[derive(Debug)]
-pub(in crate::cluster) struct Place {
+pub(in crate::cluster) struct InboxAddress {
     pub(in crate::cluster) id: WorkerId,
     pub(in crate::cluster) name: String,
-    pub(in crate::cluster) phase: Phase,
+    pub(in crate::cluster) phase: SlotPhase,
 }
 
 /// An endpoint at an inbox. It is returned when this is dropped, by a panic too.
 #[derive(Debug)]
-pub(in crate::cluster) struct Loan<'a> {
-    lender: Lender<'a>,
+pub(in crate::cluster) struct PooledSender<'a> {
+    owner: PoolOwner<'a>,
     id: WorkerId,
     /// That of the correspondent.
     number: u64,
     /// There are others of this worker's.
     is_extra: bool,
     /// `None`: to be attached, or not to be kept.
-    pub(in crate::cluster) endpoint: Option<MixedPublisher>,
+    pub(in crate::cluster) endpoint: Option<AnyPublisher>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Lender<'a> {
-    Own(&'a RefCell<Desks>),
-    Shared(&'a Endpoints),
+enum PoolOwner<'a> {
+    Own(&'a RefCell<PoolShard>),
+    Shared(&'a SenderPool),
 }
 
-impl Endpoints {
+impl SenderPool {
     /// Those of a worker, which letters name as their sender.
     pub(in crate::cluster) fn of(sender: WorkerId, generation: u64) -> Self {
         Self {
-            signature: Signature::of(sender, generation),
+            sender_tag: SenderTag::of(sender, generation),
             own: Owned::default(),
             shared: Mutex::default(),
             returned: Condvar::new(),
@@ -114,7 +114,7 @@ impl Endpoints {
 
     /// Those of this thread alone; `None`: it has none, or sends just now, and what it sends does too.
     #[inline]
-    pub(in crate::cluster) fn own(&self) -> Option<RefMut<'_, Desks>> {
+    pub(in crate::cluster) fn own(&self) -> Option<RefMut<'_, PoolShard>> {
         self.own.get()?.try_borrow_mut().ok()
     }
 
@@ -124,51 +124,51 @@ impl Endpoints {
         &self,
         who: &Address<'_>,
         directory: &Directory,
-    ) -> Option<Loan<'_>> {
+    ) -> Option<PooledSender<'_>> {
         let mut shared = self.shared();
         let (id, known) = shared.known(who, directory)?;
         let endpoint = Some(known.take()?);
         known.lent += 1;
         let number = known.number;
-        Some(Loan { lender: Lender::Shared(self), id, number, is_extra: false, endpoint })
+        Some(PooledSender { owner: PoolOwner::Shared(self), id, number, is_extra: false, endpoint })
     }
 
     /// An endpoint at the inbox of a worker that was just looked up, or the right to attach one: this
     /// thread's own, if it has some and they are not `passed_over`.
     pub(in crate::cluster) fn borrow(
         &self,
-        place: &Place,
+        place: &InboxAddress,
         who: &Address<'_>,
         directory: &Directory,
         passed_over: bool,
-    ) -> Loan<'_> {
+    ) -> PooledSender<'_> {
         // Dropped when no lock is held: what is over is left, which takes another.
         let mut over = Vec::new();
-        let mut borrow = |desks: &mut Desks, lender| {
-            let known = desks.settle(place, who, directory, &mut over);
+        let mut borrow = |worker_slots: &mut PoolShard, owner| {
+            let known = worker_slots.settle(place, who, directory, &mut over);
             known.lent += 1;
             let (number, is_extra) = (known.number, known.lent > 1);
-            Loan { lender, id: place.id, number, is_extra, endpoint: known.take() }
+            PooledSender { owner, id: place.id, number, is_extra, endpoint: known.take() }
         };
         if !passed_over
             && let Some(own) = self.own.get()
-            && let Ok(mut desks) = own.try_borrow_mut()
+            && let Ok(mut worker_slots) = own.try_borrow_mut()
         {
-            return borrow(&mut desks, Lender::Own(own));
+            return borrow(&mut worker_slots, PoolOwner::Own(own));
         }
-        borrow(&mut self.shared(), Lender::Shared(self))
+        borrow(&mut self.shared(), PoolOwner::Shared(self))
     }
 
-    fn shared(&self) -> MutexGuard<'_, Desks> {
+    fn shared(&self) -> MutexGuard<'_, PoolShard> {
         // What a panic leaves is whole: nothing of others' runs while it is held.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Loan<'_> {
+impl PooledSender<'_> {
     /// Whether it is of those that one thread has alone.
     pub(in crate::cluster) fn is_own(&self) -> bool {
-        matches!(self.lender, Lender::Own(_))
+        matches!(self.owner, PoolOwner::Own(_))
     }
 
     /// How many of an inbox' entries are to be left to others by one that is attached now.
@@ -179,7 +179,7 @@ impl Loan<'_> {
     /// The inbox has no entry left for this one: waits until another thread returns an endpoint there,
     /// a while at most.
     pub(in crate::cluster) fn wait_for_another(&mut self, deadline: Deadline) -> Turn {
-        let Lender::Shared(endpoints) = self.lender else { return Turn::Again };
+        let PoolOwner::Shared(endpoints) = self.owner else { return Turn::Again };
         let mut shared = endpoints.shared();
         let Some(known) = shared.of(self.id, self.number) else { return Turn::Again };
         // This loan is among those that are lent. Where it is the only one, and was not when it asked,
@@ -211,14 +211,14 @@ pub(in crate::cluster) enum Turn {
     Never,
 }
 
-impl Desks {
+impl PoolShard {
     /// The endpoint at the inbox of a worker that is who it was when it was looked up.
     #[inline]
     pub(in crate::cluster) fn at_hand(
         &mut self,
         who: &Address<'_>,
         directory: &Directory,
-    ) -> Option<&mut MixedPublisher> {
+    ) -> Option<&mut AnyPublisher> {
         self.known(who, directory)?.1.first.as_mut()
     }
 
@@ -227,7 +227,7 @@ impl Desks {
         &mut self,
         who: &Address<'_>,
         directory: &Directory,
-    ) -> Option<(WorkerId, &mut Correspondent)> {
+    ) -> Option<(WorkerId, &mut PeerSenders)> {
         let id = match who {
             Address::Id(id) => *id,
             Address::Name(name) if is_same(&self.last.0, name) => self.last.1,
@@ -250,7 +250,7 @@ impl Desks {
     /// The next name is to be looked for. Nobody's name is empty.
     fn forget_last(&mut self) {
         self.last.0.clear();
-        self.last.1 = NO_DESK;
+        self.last.1 = NO_WORKER;
     }
 
     fn find(&self, name: &str) -> Result<usize, usize> {
@@ -258,7 +258,7 @@ impl Desks {
     }
 
     /// What is known of an inbox, if it was not forgotten meanwhile.
-    fn of(&mut self, id: WorkerId, number: u64) -> Option<&mut Correspondent> {
+    fn of(&mut self, id: WorkerId, number: u64) -> Option<&mut PeerSenders> {
         let known = self.known.get_mut(usize::from(id.0))?.as_mut();
         known.filter(|known| known.number == number)
     }
@@ -266,15 +266,15 @@ impl Desks {
     /// Remembers how an inbox was found, and lets go of what is known to be over.
     fn settle(
         &mut self,
-        place: &Place,
+        place: &InboxAddress,
         who: &Address<'_>,
         directory: &Directory,
-        over: &mut Vec<Correspondent>,
-    ) -> &mut Correspondent {
+        over: &mut Vec<PeerSenders>,
+    ) -> &mut PeerSenders {
         let index = usize::from(place.id.0);
         for id in (0..self.known.len()).filter(|id| *id != index) {
             let id = WorkerId(id as u16);
-            if directory.phase(id).state() != DeskState::Kept {
+            if directory.phase(id).state() != WorkerSlotState::Kept {
                 over.extend(self.forget(id));
             }
         }
@@ -294,8 +294,8 @@ impl Desks {
         }
         self.numbers += 1;
         let number = self.numbers;
-        let Place { name, phase, .. } = place;
-        let known = self.known[index].get_or_insert_with(|| Correspondent {
+        let InboxAddress { name, phase, .. } = place;
+        let known = self.known[index].get_or_insert_with(|| PeerSenders {
             name: name.clone(),
             number,
             phase: *phase,
@@ -308,7 +308,7 @@ impl Desks {
     }
 
     /// Forgets an inbox that is over.
-    fn forget(&mut self, id: WorkerId) -> Option<Correspondent> {
+    fn forget(&mut self, id: WorkerId) -> Option<PeerSenders> {
         self.forget_last();
         self.names.retain(|(_, at)| *at != id);
         self.known.get_mut(usize::from(id.0))?.take()
@@ -319,8 +319,8 @@ impl Desks {
         &mut self,
         id: WorkerId,
         number: u64,
-        endpoint: Option<MixedPublisher>,
-    ) -> Option<MixedPublisher> {
+        endpoint: Option<AnyPublisher>,
+    ) -> Option<AnyPublisher> {
         let Some(known) = self.of(id, number) else { return endpoint };
         known.lent -= 1;
         known.keep(endpoint);
@@ -328,13 +328,13 @@ impl Desks {
     }
 }
 
-impl Correspondent {
+impl PeerSenders {
     /// An endpoint that no thread has.
-    fn take(&mut self) -> Option<MixedPublisher> {
+    fn take(&mut self) -> Option<AnyPublisher> {
         self.idle.pop().or_else(|| self.first.take())
     }
 
-    fn keep(&mut self, endpoint: Option<MixedPublisher>) {
+    fn keep(&mut self, endpoint: Option<AnyPublisher>) {
         match &self.first {
             None => self.first = endpoint,
             Some(_) => self.idle.extend(endpoint),
@@ -342,13 +342,15 @@ impl Correspondent {
     }
 }
 
-impl Drop for Loan<'_> {
+impl Drop for PooledSender<'_> {
     fn drop(&mut self) {
         let endpoint = self.endpoint.take();
         // Whatever is left is dropped here, when no lock is held.
-        let _left = match self.lender {
-            Lender::Own(desks) => desks.borrow_mut().take_back(self.id, self.number, endpoint),
-            Lender::Shared(endpoints) => {
+        let _left = match self.owner {
+            PoolOwner::Own(worker_slots) => {
+                worker_slots.borrow_mut().take_back(self.id, self.number, endpoint)
+            }
+            PoolOwner::Shared(endpoints) => {
                 let mut shared = endpoints.shared();
                 let left = shared.take_back(self.id, self.number, endpoint);
                 if shared.waiting > 0 {
@@ -366,9 +368,9 @@ thread_local! {
 }
 
 /// A letter is archived as long as this lives.
-pub(in crate::cluster) struct Archiving(());
+pub(in crate::cluster) struct SerializeDepth(());
 
-impl Archiving {
+impl SerializeDepth {
     #[inline]
     pub(in crate::cluster) fn begin() -> Self {
         DEPTH.set(DEPTH.get() + 1);
@@ -381,7 +383,7 @@ impl Archiving {
     }
 }
 
-impl Drop for Archiving {
+impl Drop for SerializeDepth {
     #[inline]
     fn drop(&mut self) {
         DEPTH.set(DEPTH.get() - 1);

@@ -7,15 +7,15 @@
 //! compares one word, the phase of the worker's desk, with what it was when the endpoint was looked
 //! up, and once more when it has attached; another one is looked up again.
 
-use super::pool::{Archiving, Loan, Place, Turn};
-use crate::channel::{MixedPublisher, Patience, RingBuilder, SendError, WaitingFor};
+use super::pool::{InboxAddress, PooledSender, SerializeDepth, Turn};
+use crate::channel::{AnyPublisher, RingBuilder, SendError, Timeout, WaitingFor};
 use crate::cluster::directory::{Directory, Found};
 use crate::cluster::error::SendToError;
 use crate::cluster::names::{Address, Addressee, Object};
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
 use crate::packet::Packet;
-use crate::segment::entry::DeskState;
+use crate::segment::entry::WorkerSlotState;
 use crate::wait::IDLE;
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Worker {
         who: &(impl Addressee + ?Sized),
         packet: &T,
     ) -> Result<(), SendToError> {
-        self.send_with(&who.address(), packet, Patience::Endless)
+        self.send_with(&who.address(), packet, Timeout::Never)
     }
 
     /// Sends a packet to a worker if there is room now: see [`send_to`](Self::send_to).
@@ -62,7 +62,7 @@ impl Worker {
         who: &(impl Addressee + ?Sized),
         packet: &T,
     ) -> Result<(), SendToError> {
-        self.send_with(&who.address(), packet, Patience::None)
+        self.send_with(&who.address(), packet, Timeout::Zero)
     }
 
     /// Sends a packet to a worker if there is room in time: see [`send_to`](Self::send_to).
@@ -77,7 +77,7 @@ impl Worker {
         packet: &T,
         timeout: Duration,
     ) -> Result<(), SendToError> {
-        self.send_with(&who.address(), packet, Patience::For(timeout))
+        self.send_with(&who.address(), packet, Timeout::After(timeout))
     }
 
     #[inline]
@@ -85,33 +85,33 @@ impl Worker {
         &self,
         who: &Address<'_>,
         packet: &T,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<(), SendToError> {
         if let Some(mut own) = self.endpoints.own()
             && let Some(endpoint) = own.at_hand(who, &self.directory)
         {
-            match self.send_by(endpoint, packet, Patience::None) {
+            match self.send_by(endpoint, packet, Timeout::Zero) {
                 Ok(_) => {
                     // Here, so that nothing of the result need be kept until it is.
                     drop(own);
                     return Ok(());
                 }
-                Err(error) if !may_go_on(&error, patience) => return Err(error.into()),
+                Err(error) if !may_go_on(&error, timeout) => return Err(error.into()),
                 Err(_) => {}
             }
         }
-        self.send_otherwise(who, packet, patience)
+        self.send_otherwise(who, packet, timeout)
     }
 
     #[inline(always)]
     fn send_by<T: Packet>(
         &self,
-        endpoint: &mut MixedPublisher,
+        endpoint: &mut AnyPublisher,
         packet: &T,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<u64, SendError> {
-        let _archiving = const { !T::IS_COPIED }.then(Archiving::begin);
-        endpoint.send_marked(self.endpoints.signature.0, packet, patience)
+        let _archiving = const { !T::IS_COPIED }.then(SerializeDepth::begin);
+        endpoint.send_tagged(self.endpoints.sender_tag.0, packet, timeout)
     }
 
     /// By an endpoint that threads share, if one is at hand, or slowly.
@@ -120,23 +120,23 @@ impl Worker {
         &self,
         who: &Address<'_>,
         packet: &T,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<(), SendToError> {
         // In a forked child, whose parent may have held what is locked here.
         self.directory.refuse_inherited().map_err(|error| SendToError::Open(Box::new(error)))?;
         // It would wait for readers that its own claim holds up.
-        let patience = if Archiving::is_under_way() { Patience::None } else { patience };
+        let timeout = if SerializeDepth::is_under_way() { Timeout::Zero } else { timeout };
         if self.endpoints.own().is_none()
             && let Some(mut loan) = self.endpoints.shared_at_hand(who, &self.directory)
             && let Some(endpoint) = &mut loan.endpoint
         {
-            match self.send_by(endpoint, packet, Patience::None) {
+            match self.send_by(endpoint, packet, Timeout::Zero) {
                 Ok(_) => return Ok(()),
-                Err(error) if !may_go_on(&error, patience) => return Err(error.into()),
+                Err(error) if !may_go_on(&error, timeout) => return Err(error.into()),
                 Err(_) => {}
             }
         }
-        self.send_slowly(who, packet, patience)
+        self.send_slowly(who, packet, timeout)
     }
 
     /// Looks the worker up, attaches to its inbox if need be, and waits there.
@@ -145,16 +145,16 @@ impl Worker {
         &self,
         who: &Address<'_>,
         packet: &T,
-        patience: Patience,
+        timeout: Timeout,
     ) -> Result<(), SendToError> {
-        let deadline = patience.deadline();
+        let deadline = timeout.deadline();
         let (mut given_up, mut own_passed_over) = (0, false);
         while given_up < LOOKS {
             let place = look_up(&self.directory, who)?;
             let mut loan = self.endpoints.borrow(&place, who, &self.directory, own_passed_over);
             let is_fresh = loan.endpoint.is_none();
             if is_fresh {
-                match self.attach::<T>(&place.name, &loan, patience.left(deadline)) {
+                match self.attach::<T>(&place.name, &loan, timeout.left(deadline)) {
                     Ok(endpoint) => loan.endpoint = Some(endpoint),
                     // Given up since it was looked up.
                     Err(OpenError::NotFound { .. } | OpenError::Closed { .. }) => {
@@ -168,9 +168,9 @@ impl Worker {
                     Err(error @ OpenError::Full { .. }) => match loan.wait_for_another(deadline) {
                         Turn::Come => {}
                         Turn::Again => continue,
-                        Turn::Never => return Err(opening(error, patience)),
+                        Turn::Never => return Err(opening(error, timeout)),
                     },
-                    Err(error) => return Err(opening(error, patience)),
+                    Err(error) => return Err(opening(error, timeout)),
                 }
             }
             if self.directory.phase(place.id) != place.phase {
@@ -179,7 +179,7 @@ impl Worker {
                 continue;
             }
             let Some(endpoint) = &mut loan.endpoint else { continue };
-            match self.send_by(endpoint, packet, patience.left(deadline)) {
+            match self.send_by(endpoint, packet, timeout.left(deadline)) {
                 Err(SendError::Closed) => {
                     loan.endpoint = None;
                     // Of those that are kept any number may be of an inbox that was given up.
@@ -196,29 +196,29 @@ impl Worker {
     fn attach<T: Packet>(
         &self,
         name: &str,
-        loan: &Loan<'_>,
-        patience: Patience,
-    ) -> Result<MixedPublisher, OpenError> {
+        loan: &PooledSender<'_>,
+        timeout: Timeout,
+    ) -> Result<AnyPublisher, OpenError> {
         let name = Object::Inbox(name).name(&self.cluster)?;
-        let settings = RingBuilder::default().letters();
-        let patience = if let Patience::None = patience { Patience::For(IDLE) } else { patience };
-        let settings = match (patience, self.choices.patience) {
-            (Patience::None, _) | (Patience::Endless, None) => settings,
-            (Patience::For(left), _) => settings.patience(left),
-            (Patience::Endless, Some(chosen)) => settings.patience(chosen),
+        let settings = RingBuilder::default().tagged_slots();
+        let timeout = if let Timeout::Zero = timeout { Timeout::After(IDLE) } else { timeout };
+        let settings = match (timeout, self.choices.join_timeout) {
+            (Timeout::Zero, _) | (Timeout::Never, None) => settings,
+            (Timeout::After(left), _) => settings.open_timeout(left),
+            (Timeout::Never, Some(chosen)) => settings.open_timeout(chosen),
         };
         let ring = settings.attach_named(&name)?;
         let others = loan.others(ring.settings().max_publishers);
-        let mut endpoint = ring.mixed_publisher_beside(others)?;
-        endpoint.set_patience(self.choices.patience);
+        let mut endpoint = ring.any_publisher_leaving(others)?;
+        endpoint.set_timeout(self.choices.join_timeout);
         // What is wrong with it is said when the packet is sent.
-        let _ = endpoint.enter(&[T::TYPE], patience);
+        let _ = endpoint.enter(&[T::TYPE], timeout);
         Ok(endpoint)
     }
 }
 
 /// Finds the inbox of a worker.
-fn look_up(directory: &Directory, who: &Address<'_>) -> Result<Place, SendToError> {
+fn look_up(directory: &Directory, who: &Address<'_>) -> Result<InboxAddress, SendToError> {
     loop {
         match directory.find(who) {
             Found::Unknown => return Err(SendToError::UnknownWorker { who: who.to_string() }),
@@ -231,9 +231,9 @@ fn look_up(directory: &Directory, who: &Address<'_>) -> Result<Place, SendToErro
                 if let Some(info) = info.filter(|info| {
                     info.generation == generation
                         && phase.generation() == generation
-                        && phase.state() == DeskState::Kept
+                        && phase.state() == WorkerSlotState::Kept
                 }) {
-                    return Ok(Place { id, name: info.name, phase });
+                    return Ok(InboxAddress { id, name: info.name, phase });
                 }
             }
         }
@@ -241,22 +241,22 @@ fn look_up(directory: &Directory, who: &Address<'_>) -> Result<Place, SendToErro
 }
 
 /// Whether a send that was tried may succeed if it is looked up again, or waits.
-fn may_go_on(error: &SendError, patience: Patience) -> bool {
+fn may_go_on(error: &SendError, timeout: Timeout) -> bool {
     match error {
         SendError::Closed => true,
-        SendError::Full { .. } => !matches!(patience, Patience::None),
+        SendError::Full { .. } => !matches!(timeout, Timeout::Zero),
         _ => false,
     }
 }
 
 /// Why an inbox cannot be attached to, as the sender sees it.
-fn opening(error: OpenError, patience: Patience) -> SendToError {
+fn opening(error: OpenError, timeout: Timeout) -> SendToError {
     let joining = |pid: Option<u32>| WaitingFor::Joining { pid: pid.unwrap_or_default() };
-    match (error, patience) {
-        (OpenError::Busy { pid, .. }, Patience::None) => {
+    match (error, timeout) {
+        (OpenError::Busy { pid, .. }, Timeout::Zero) => {
             SendToError::Full { waiting_for: joining(pid) }
         }
-        (OpenError::Busy { pid, .. }, Patience::For(_)) => {
+        (OpenError::Busy { pid, .. }, Timeout::After(_)) => {
             SendToError::Timeout { waiting_for: joining(pid) }
         }
         (error, _) => SendToError::Open(Box::new(error)),

@@ -15,9 +15,9 @@ pub(in crate::cluster) const WINDOW: usize = 32;
 
 /// A call's number modulo the window: no two calls in flight have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cluster) struct Lane(pub(in crate::cluster) u8);
+pub(in crate::cluster) struct CallSlot(pub(in crate::cluster) u8);
 
-impl Lane {
+impl CallSlot {
     fn of(number: u64) -> Self {
         Self((number % WINDOW as u64) as u8)
     }
@@ -35,25 +35,25 @@ pub struct Call(u64);
 
 impl Call {
     #[inline]
-    pub(in crate::cluster) fn lane(self) -> Lane {
-        Lane::of(self.0)
+    pub(in crate::cluster) fn call_slot(self) -> CallSlot {
+        CallSlot::of(self.0)
     }
 }
 
 /// A call as its server knows it: whose it is, and which of its requests.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct RequestId {
     pub(in crate::cluster) caller: CallerId,
     /// Where the request was published.
     pub(in crate::cluster) position: u64,
-    pub(in crate::cluster) lane: Lane,
+    pub(in crate::cluster) call_slot: CallSlot,
 }
 
-impl Asked {
+impl RequestId {
     /// By nobody.
     pub(in crate::cluster) const NOTHING: Self =
-        Self { caller: CallerId::NOBODY, position: u64::MAX, lane: Lane(0) };
+        Self { caller: CallerId::NOBODY, position: u64::MAX, call_slot: CallSlot(0) };
 }
 
 /// What came of a call, and was not asked for yet.
@@ -111,7 +111,7 @@ impl Calls {
     /// A new call, whose lane no call in flight has.
     #[inline]
     pub(in crate::cluster) fn number(&mut self) -> Call {
-        while self.list.iter().any(|one| one.call.lane() == Lane::of(self.next)) {
+        while self.list.iter().any(|one| one.call.call_slot() == CallSlot::of(self.next)) {
             self.next = self.next.wrapping_add(1);
         }
         let number = self.next;
@@ -141,10 +141,10 @@ impl Calls {
     #[inline]
     pub(in crate::cluster) fn at(
         &mut self,
-        lane: Lane,
+        call_slot: CallSlot,
         position: Option<u64>,
     ) -> Option<&mut InFlight> {
-        let one = self.list.iter_mut().find(|one| one.call.lane() == lane)?;
+        let one = self.list.iter_mut().find(|one| one.call.call_slot() == call_slot)?;
         position.is_none_or(|position| position == one.position).then_some(one)
     }
 
@@ -201,14 +201,14 @@ impl Calls {
 
     /// Has servers leave the request of a call that they have not begun with.
     pub(in crate::cluster) fn withhold(&mut self, call: Call, ring: &Ring) {
-        self.given_up |= call.lane().bit();
+        self.given_up |= call.call_slot().bit();
         ring.give_up(self.given_up);
     }
 
     /// Says that a call is wanted, whoever had its lane before.
     pub(in crate::cluster) fn want(&mut self, call: Call, ring: &Ring) {
-        if self.given_up & call.lane().bit() != 0 {
-            self.given_up &= !call.lane().bit();
+        if self.given_up & call.call_slot().bit() != 0 {
+            self.given_up &= !call.call_slot().bit();
             ring.give_up(self.given_up);
         }
     }

@@ -5,16 +5,16 @@
 
 use super::call::{Call, Calls, WINDOW};
 use super::completion::{Found, Loss};
-use super::tags::{FRONT, RequestMark};
-use crate::channel::{MixedPublisher, Patience, Receiver, Ring, RingBuilder, SendError};
+use super::tags::{PREFIX, RequestTag};
+use crate::channel::{AnyPublisher, Receiver, Ring, RingBuilder, SendError, Timeout};
 use crate::cluster::error::CallError;
 use crate::cluster::names::{CallerId, Object};
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
-use crate::packet::guard::{Copied, Opened};
+use crate::packet::guard::{Copied, Validated};
 use crate::packet::{self, Packet};
-use crate::ring::buffer::{Behind, Steady};
-use crate::ring::guard::Hand;
+use crate::ring::buffer::{StableBytes, Suffix};
+use crate::ring::guard::ReadGuard;
 use crate::ring::reader::Taken;
 use crate::wait::{Deadline, IDLE, PENDING, Wait};
 use rkyv::util::AlignedVec;
@@ -36,14 +36,14 @@ pub(in crate::cluster) const REPLIES: Replies = {
     let capacity: usize = 1 << 20;
     let slots = capacity / 64;
     let span = (slots - WINDOW) / (WINDOW + 1);
-    Replies { capacity, limit: span * 64 - 16 - FRONT }
+    Replies { capacity, limit: span * 64 - 16 - PREFIX }
 };
 
 /// How a ring of replies is made that so many servers may reply to. Each place takes 256 bytes: in a
 /// cluster of 128 workers those of all the servers that there can be are 32 KiB, beside the 1 MiB of
 /// the replies.
 fn settings(servers: usize) -> RingBuilder {
-    RingBuilder::default().letters().or_else(|default| {
+    RingBuilder::default().tagged_slots().or_else(|default| {
         default.capacity = REPLIES.capacity;
         default.stays_open = true;
         default.max_publishers = servers;
@@ -65,7 +65,7 @@ fn settings(servers: usize) -> RingBuilder {
 /// that comes later does it, so it can be made again. One that a server had taken is
 /// [`ServiceGone`](CallError::ServiceGone): it may have been done, or a part of it.
 pub struct Client<Q: Packet, R: Packet> {
-    requests: MixedPublisher,
+    requests: AnyPublisher,
     pub(in crate::cluster) service: Ring,
     pub(in crate::cluster) replies: Receiver,
     pub(in crate::cluster) own: Ring,
@@ -86,8 +86,8 @@ pub struct Client<Q: Packet, R: Packet> {
 pub struct Reply<'a, R: Packet>(Inner<'a, R>);
 
 enum Inner<'a, R: Packet> {
-    InPlace(Opened<Behind<Hand<'a, Receiver>>, R>),
-    Kept(Opened<Copied<'a>, R>),
+    InPlace(Validated<Suffix<ReadGuard<'a, Receiver>>, R>),
+    Kept(Validated<Copied<'a>, R>),
 }
 
 /// Whether a server was there.
@@ -108,7 +108,8 @@ impl Worker {
     ///
     /// ```
     /// # let cluster = format!("client-{}", std::process::id());
-    /// use packetring::{CallError, Worker};
+    /// use packetring::Worker;
+    /// use packetring::cluster::CallError;
     /// use std::time::Duration;
     ///
     /// let worker = Worker::join(&cluster, "caller")?;
@@ -148,7 +149,7 @@ impl Worker {
         let servers = service.settings().max_subscribers;
         let own = self.open(Object::Replies(id), settings(servers))?;
         let (replies, reply_type) = own.replies(&R::TYPE)?;
-        let requests = service.mixed_publisher()?;
+        let requests = service.any_publisher()?;
         let entry = requests.sign(id.0);
         Ok(Client {
             requests,
@@ -295,15 +296,15 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             self.make_room()?;
         }
         // Room that a reply would lack.
-        self.replies.let_go_of_forgotten();
+        self.replies.release_forgotten();
         let call = self.calls.number();
         let is_only = self.calls.is_empty();
-        let mark = RequestMark { entry: self.entry, is_only, lane: call.lane() }.word();
+        let tag = RequestTag { entry: self.entry, is_only, call_slot: call.call_slot() }.word();
         self.calls.want(call, &self.own);
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let patience = Patience::For(left.map_or(PENDING, |left| left.min(PENDING)));
-            match self.requests.send_marked(mark, request, patience) {
+            let timeout = Timeout::After(left.map_or(PENDING, |left| left.min(PENDING)));
+            match self.requests.send_tagged(tag, request, timeout) {
                 Ok(position) => {
                     self.calls.begin(call, position);
                     return Ok(call);
@@ -368,21 +369,21 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
 
     fn open(&mut self, found: Found) -> Result<Reply<'_, R>, CallError> {
         match found {
-            Found::Kept => match Opened::open(Copied::new(&self.kept)) {
+            Found::Kept => match Validated::open(Copied::new(&self.kept)) {
                 Ok(opened) => Ok(Reply(Inner::Kept(opened))),
                 Err((guard, _)) => Err(corrupt::<R>(guard.bytes())),
             },
-            Found::InPlace(taken, front) => self.open_in_place(taken, front),
+            Found::InPlace(taken, prefix) => self.open_in_place(taken, prefix),
         }
     }
 
     #[inline]
-    fn open_in_place(&mut self, taken: Taken, front: usize) -> Result<Reply<'_, R>, CallError> {
-        let hand = Behind::new(Hand::new(&mut self.replies, taken), front);
+    fn open_in_place(&mut self, taken: Taken, prefix: usize) -> Result<Reply<'_, R>, CallError> {
+        let hand = Suffix::new(ReadGuard::new(&mut self.replies, taken), prefix);
         let Ok(hand) = hand else {
             return Err(CallError::Corrupt("a reply without an end".into()));
         };
-        match Opened::open(hand) {
+        match Validated::open(hand) {
             Ok(opened) => Ok(Reply(Inner::InPlace(opened))),
             Err((guard, _)) => Err(corrupt::<R>(guard.bytes())),
         }
@@ -431,7 +432,7 @@ mod tests {
     use super::*;
     use crate::channel::Types;
     use crate::cluster::ReplyError;
-    use crate::ring::queue_guard::Job;
+    use crate::ring::queue_guard::DeliveryGuard;
 
     type Numbers = Client<u64, u64>;
 
@@ -448,23 +449,23 @@ mod tests {
 
     /// Puts something into a client's ring of replies that is no letter.
     fn disturb(client: &Numbers) {
-        client.own.mixed_publisher().unwrap().send(&7_u64).unwrap();
+        client.own.any_publisher().unwrap().send(&7_u64).unwrap();
     }
 
     /// Has the kernel say of its reader what it says of a dead one.
     fn die(client: &Numbers) {
         let endpoint = &client.replies.endpoint;
-        endpoint.segment.rise(endpoint.member);
+        endpoint.segment.release_liveness(endpoint.member);
     }
 
     /// Starts a call, takes its request, and says whether that says that it is the only one.
     fn is_only(client: &mut Numbers) -> (Call, bool) {
         let call = client.start(&1).unwrap();
         let (mut requests, _) = client.service.taker(&Types::Any).unwrap();
-        let taken = requests.take(Patience::None).unwrap();
-        let mark = RequestMark::of(taken.descriptor.mark());
-        assert_eq!(mark.lane, call.lane());
-        (call, mark.is_only)
+        let taken = requests.take(Timeout::Zero).unwrap();
+        let tag = RequestTag::of(taken.descriptor.tag());
+        assert_eq!(tag.call_slot, call.call_slot());
+        (call, tag.is_only)
     }
 
     #[test]
@@ -483,14 +484,14 @@ mod tests {
         let places = calls.map(|call| client.calls.get(call).unwrap().position);
         // Somebody came after it was found that nobody is there.
         let (mut requests, _) = client.service.taker(&Types::Any).unwrap();
-        let _ = requests.take(Patience::None).unwrap();
+        let _ = requests.take(Timeout::Zero).unwrap();
         for _ in 0..2 {
             assert!(!client.leave(calls[0], places[0]));
             assert_eq!(client.own.given_up(), 0);
-            Job::new(&mut requests).done();
+            DeliveryGuard::new(&mut requests).ack();
         }
         assert!(client.leave(calls[1], places[1]));
-        assert_eq!(client.own.given_up(), calls[1].lane().bit());
+        assert_eq!(client.own.given_up(), calls[1].call_slot().bit());
     }
 
     #[test]
@@ -573,7 +574,7 @@ mod tests {
         let (worker, mut client) = client("behind");
         let mut server = worker.service::<u64, u64>("double").unwrap();
         let call = client.start(&1).unwrap();
-        let mut other = client.own.mixed_publisher().unwrap();
+        let mut other = client.own.any_publisher().unwrap();
         let unfinished = other.reserve::<u64>().unwrap();
         server.recv().unwrap().reply(&2).unwrap();
         assert!(matches!(client.wait_timeout(call, PENDING * 3), Err(CallError::Timeout)));
@@ -586,18 +587,18 @@ mod tests {
         let (worker, mut client) = client("claimed");
         let mut server = worker.service::<u64, u64>("double").unwrap();
         let call = client.start(&1).unwrap();
-        let mut other = client.own.mixed_publisher().unwrap();
+        let mut other = client.own.any_publisher().unwrap();
         let unfinished = other.reserve::<u64>().unwrap();
         server.recv().unwrap().reply(&2).unwrap();
         let outcome = client.wait_timeout(call, LONG).map(drop);
         assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
         // The reply is there, and is nobody's.
         for _ in 1..WINDOW {
-            assert_ne!(client.start(&3).unwrap().lane(), call.lane());
+            assert_ne!(client.start(&3).unwrap().call_slot(), call.call_slot());
         }
         assert!(matches!(client.start(&3), Err(CallError::Busy { .. })));
         drop(unfinished);
-        assert_eq!(client.start(&3).unwrap().lane(), call.lane());
+        assert_eq!(client.start(&3).unwrap().call_slot(), call.call_slot());
     }
 
     #[test]

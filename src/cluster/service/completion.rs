@@ -4,14 +4,14 @@
 //! request in hand is seen in the service's ring, and whether that one lives is asked of the kernel
 //! after each short sleep: so a server that dies is known of at once, and not at a deadline.
 
-use super::call::{Call, Lane, Outcome};
+use super::call::{Call, CallSlot, Outcome};
 use super::client::Client;
-use super::tags::{self, FRONT, Kind, ReplyMark};
-use crate::channel::{Patience, RecvError};
+use super::tags::{self, Kind, PREFIX, ReplyTag};
+use crate::channel::{RecvError, Timeout};
 use crate::cluster::error::CallError;
 use crate::packet::{self, Packet};
-use crate::ring::consumer_group::Fate;
-use crate::ring::guard::Holder as _;
+use crate::ring::consumer_group::RequestStatus;
+use crate::ring::guard::ReadEndpoint as _;
 use crate::ring::reader::Taken;
 use crate::wait::{Deadline, IDLE, PENDING};
 use rkyv::util::AlignedVec;
@@ -33,7 +33,7 @@ fn why_none(archive: &[u8]) -> CallError {
 /// Which call a letter belongs to, and what it says of it.
 pub(in crate::cluster) struct Addressed {
     pub(in crate::cluster) kind: Kind,
-    pub(in crate::cluster) lane: Lane,
+    pub(in crate::cluster) call_slot: CallSlot,
     /// Where the request was published; `None`: it is at hand, and the lane says enough.
     pub(in crate::cluster) position: Option<u64>,
 }
@@ -41,8 +41,8 @@ pub(in crate::cluster) struct Addressed {
 impl Addressed {
     /// Bytes before its archive.
     #[inline]
-    fn front(&self) -> usize {
-        if self.position.is_some() { FRONT } else { 0 }
+    fn prefix(&self) -> usize {
+        if self.position.is_some() { PREFIX } else { 0 }
     }
 }
 
@@ -74,9 +74,9 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     #[inline(always)]
     pub(in crate::cluster) fn ready(&mut self, call: Call) -> Option<Taken> {
         let index = self.calls.index_of_open(call)?;
-        let taken = self.replies.take_ready(Patience::For(PENDING))?;
-        let mark = ReplyMark { kind: Kind::Reply, lane: call.lane() };
-        let is_its = taken.descriptor.mark() == mark.word()
+        let taken = self.replies.take_fast(Timeout::After(PENDING))?;
+        let tag = ReplyTag { kind: Kind::Reply, call_slot: call.call_slot() };
+        let is_its = taken.descriptor.tag() == tag.word()
             && taken.descriptor.type_index() == self.reply_type;
         if is_its {
             self.calls.end_at(index);
@@ -98,8 +98,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 return Ok(found);
             }
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let patience = Patience::For(left.map_or(PENDING, |left| left.min(PENDING)));
-            if let Some(Some(found)) = self.read(patience, Some(call))? {
+            let timeout = Timeout::After(left.map_or(PENDING, |left| left.min(PENDING)));
+            if let Some(Some(found)) = self.read(timeout, Some(call))? {
                 return Ok(found);
             }
             if self.calls.get(call).is_some_and(|one| one.outcome.is_some()) {
@@ -122,7 +122,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 return Ok(Some((call, found)));
             }
         }
-        if self.read(Patience::For(PENDING), None)?.is_some() {
+        if self.read(Timeout::After(PENDING), None)?.is_some() {
             return Ok(None);
         }
         self.ask_after_all()?;
@@ -162,24 +162,24 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
 
     /// Reads one letter, if one is there, and notes what it says; `false`: none is.
     pub(in crate::cluster) fn note_next(&mut self) -> Result<bool, CallError> {
-        Ok(self.read(Patience::None, None)?.is_some())
+        Ok(self.read(Timeout::Zero, None)?.is_some())
     }
 
     /// Reads one letter, if one comes in time; `None`: none did. A reply to `wanted` stays in hand and
     /// is returned; what it says of another call is kept with that.
     fn read(
         &mut self,
-        patience: Patience,
+        timeout: Timeout,
         wanted: Option<Call>,
     ) -> Result<Option<Option<Found>>, CallError> {
-        let taken = match self.replies.take(patience) {
+        let taken = match self.replies.take(timeout) {
             Ok(taken) => taken,
             Err(RecvError::Empty | RecvError::Timeout) => return Ok(None),
             Err(error) => return Err(CallError::Corrupt(error.to_string().into())),
         };
         let found = self.note(taken, wanted);
         if found.is_none() {
-            self.replies.let_go();
+            self.replies.release();
         }
         Ok(Some(found))
     }
@@ -187,12 +187,12 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// What a letter says of itself.
     #[inline]
     pub(in crate::cluster) fn addressed(&self, taken: &Taken) -> Option<Addressed> {
-        let ReplyMark { kind, lane } = ReplyMark::of(taken.descriptor.mark())?;
+        let ReplyTag { kind, call_slot } = ReplyTag::of(taken.descriptor.tag())?;
         let position = match kind {
             Kind::Reply => None,
             _ => Some(tags::position(self.replies.payload(taken))?),
         };
-        Some(Addressed { kind, lane, position })
+        Some(Addressed { kind, call_slot, position })
     }
 
     /// Notes what a letter says of its call; a reply that is wanted is returned.
@@ -202,13 +202,13 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             self.unreadable += 1;
             return None;
         };
-        let one = self.calls.at(letter.lane, letter.position)?;
+        let one = self.calls.at(letter.call_slot, letter.position)?;
         let call = one.call;
         let is_reply = matches!(letter.kind, Kind::Reply | Kind::Late)
             && taken.descriptor.type_index() == self.reply_type;
         if is_reply && wanted == Some(call) && !one.is_given_up {
             self.calls.end(call);
-            return Some(Found::InPlace(taken, letter.front()));
+            return Some(Found::InPlace(taken, letter.prefix()));
         }
         self.note_slowly(taken, &letter, is_reply);
         None
@@ -216,8 +216,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
 
     #[inline(never)]
     fn note_slowly(&mut self, taken: Taken, letter: &Addressed, is_reply: bool) {
-        let archive = &self.replies.payload(&taken)[letter.front()..];
-        let Some(one) = self.calls.at(letter.lane, letter.position) else { return };
+        let archive = &self.replies.payload(&taken)[letter.prefix()..];
+        let Some(one) = self.calls.at(letter.call_slot, letter.position) else { return };
         if letter.kind == Kind::Deferred {
             match packet::validate::<[u64; 2]>(archive) {
                 Ok(words) => {
@@ -243,7 +243,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             return Ok(());
         };
         let position = one.position;
-        let outcome = if self.service.fate(position) == Fate::Waiting {
+        let outcome = if self.service.fate(position) == RequestStatus::Waiting {
             let is_left = !self.has_servers() && self.leave(call, position);
             is_left.then_some(Outcome::Told(CallError::NoService))
         } else {
@@ -292,19 +292,22 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     pub(in crate::cluster) fn look_for_loss(&mut self, call: Call) -> Result<Loss, CallError> {
         let Some(one) = self.calls.get(call) else { return Ok(Loss::None) };
         let is_held = match (self.service.fate(one.position), one.deferred) {
-            (Fate::Waiting | Fate::InHand(_), _) => true,
-            (Fate::Over, Some((entry, stays))) => self.service.is_there(entry, stays),
-            (Fate::Over, None) => false,
+            (RequestStatus::Waiting | RequestStatus::InHand(_), _) => true,
+            (RequestStatus::Over, Some((entry, incarnation))) => {
+                self.service.is_there(entry, incarnation)
+            }
+            (RequestStatus::Over, None) => false,
         };
-        if is_held || self.service.is_aside(one.position) {
+        if is_held || self.service.is_postponed(one.position) {
             return Ok(Loss::None);
         }
         // Letters come before the hand: what was sent is there by now.
         while self.note_next()? {}
         let is_held_up = self.replies.is_held_up();
         let Some(one) = self.calls.get(call) else { return Ok(Loss::None) };
-        let is_deferred =
-            one.deferred.is_some_and(|(entry, stays)| self.service.is_there(entry, stays));
+        let is_deferred = one
+            .deferred
+            .is_some_and(|(entry, incarnation)| self.service.is_there(entry, incarnation));
         Ok(match one.outcome {
             Some(_) => Loss::None,
             None if is_deferred => Loss::None,

@@ -1,7 +1,7 @@
 //! Replies that come later than the handler.
 
 use super::Service;
-use super::call::Asked;
+use super::call::RequestId;
 use crate::cluster::error::ReplyError;
 use crate::packet::Packet;
 use std::marker::PhantomData;
@@ -32,25 +32,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// ```
 #[derive(Debug)]
 pub struct Deferred<R: Packet> {
-    asked: Asked,
+    asked: RequestId,
     dropped: Dropped,
     is_over: bool,
     packet: PhantomData<fn(R)>,
 }
 
 /// What deferred replies were dropped.
-pub(in crate::cluster) type Dropped = Arc<Mutex<Vec<Asked>>>;
+pub(in crate::cluster) type Dropped = Arc<Mutex<Vec<RequestId>>>;
 
 /// What a deferred reply goes by: a [`Service`].
 pub trait Replier<R: Packet> {
     #[doc(hidden)]
-    fn reply_later(&mut self, to: Asked, reply: &R) -> Result<(), ReplyError>;
+    fn reply_later(&mut self, to: RequestId, reply: &R) -> Result<(), ReplyError>;
     #[doc(hidden)]
-    fn waits_for(&mut self, to: Asked) -> bool;
+    fn waits_for(&mut self, to: RequestId) -> bool;
 }
 
 impl<R: Packet> Deferred<R> {
-    pub(in crate::cluster) fn new(asked: Asked, dropped: Dropped) -> Self {
+    pub(in crate::cluster) fn new(asked: RequestId, dropped: Dropped) -> Self {
         Self { asked, dropped, is_over: false, packet: PhantomData }
     }
 
@@ -87,11 +87,11 @@ impl<R: Packet> Drop for Deferred<R> {
 }
 
 impl<Q: Packet, R: Packet> Replier<R> for Service<Q, R> {
-    fn reply_later(&mut self, to: Asked, reply: &R) -> Result<(), ReplyError> {
+    fn reply_later(&mut self, to: RequestId, reply: &R) -> Result<(), ReplyError> {
         self.server.reply_late(to, reply)
     }
 
-    fn waits_for(&mut self, to: Asked) -> bool {
+    fn waits_for(&mut self, to: RequestId) -> bool {
         self.server.is_wanted(to)
     }
 }

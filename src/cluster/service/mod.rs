@@ -21,15 +21,15 @@ pub use deferred::{Deferred, Replier};
 use super::error::ReplyError;
 use super::names::{Object, WorkerId};
 use super::worker::Worker;
-use crate::channel::{Patience, RecvError, Ring, RingBuilder, Selectable, Selectee, Types};
+use crate::channel::{RecvError, Ring, RingBuilder, Selectable, Selectee, Timeout, Types};
 use crate::error::OpenError;
-use crate::packet::guard::Opened;
+use crate::packet::guard::Validated;
 use crate::packet::{self, Packet};
-use crate::ring::buffer::Steady;
-use crate::ring::queue_guard::Job;
-use crate::segment::settings::MOST_ENTRIES;
+use crate::ring::buffer::StableBytes;
+use crate::ring::queue_guard::DeliveryGuard;
+use crate::segment::settings::MAX_ENTRIES;
 use crate::wait::Wait;
-use call::Asked;
+use call::RequestId;
 use server::Server;
 use std::fmt;
 use std::marker::PhantomData;
@@ -77,7 +77,8 @@ pub struct Service<Q: Packet, R: Packet> {
 ///
 /// ```
 /// # let cluster = format!("request-{}", std::process::id());
-/// use packetring::{CallError, Worker};
+/// use packetring::Worker;
+/// use packetring::cluster::CallError;
 ///
 /// let worker = Worker::join(&cluster, "both")?;
 /// let mut server = worker.service::<String, u64>("length")?;
@@ -94,7 +95,10 @@ pub struct Service<Q: Packet, R: Packet> {
 /// assert!(matches!(client.wait(call), Err(CallError::NoReply)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Request<'a, Q: Packet, R: Packet>(Opened<Job<'a, Server>, Q>, PhantomData<fn(R)>);
+pub struct Request<'a, Q: Packet, R: Packet>(
+    Validated<DeliveryGuard<'a, Server>, Q>,
+    PhantomData<fn(R)>,
+);
 
 impl Worker {
     /// Serves requests under a name, making the service if it is not there.
@@ -130,12 +134,12 @@ impl Worker {
         &self,
         name: &str,
     ) -> Result<(Ring, u16), OpenError> {
-        let entries = self.directory.desks();
-        let settings = RingBuilder::default().grouped().letters().or_else(|default| {
+        let entries = self.directory.worker_slots();
+        let settings = RingBuilder::default().queue().tagged_slots().or_else(|default| {
             default.stays_open = true;
             default.max_publishers = entries;
             // The first is no server's.
-            default.max_subscribers = (entries + 1).min(MOST_ENTRIES);
+            default.max_subscribers = (entries + 1).min(MAX_ENTRIES);
         });
         let ring = self.open(Object::Service(name), settings)?;
         let request_type = ring.agree(&Q::TYPE, &R::TYPE)?;
@@ -153,7 +157,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     /// it comes when it can. One whose caller's ring was stopped in is set aside without a word.
     #[inline]
     pub fn recv(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
-        self.receive(Patience::Endless)
+        self.receive(Timeout::Never)
     }
 
     /// The next request, or [`Empty`](RecvError::Empty).
@@ -163,7 +167,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
     #[inline]
     pub fn try_recv(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
-        self.receive(Patience::None)
+        self.receive(Timeout::Zero)
     }
 
     /// The next request, if it comes in time.
@@ -173,7 +177,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
     #[inline]
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Request<'_, Q, R>, RecvError> {
-        self.receive(Patience::For(timeout))
+        self.receive(Timeout::After(timeout))
     }
 
     /// Chooses how this service waits from now on.
@@ -182,22 +186,22 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     }
 
     #[inline(always)]
-    fn receive(&mut self, patience: Patience) -> Result<Request<'_, Q, R>, RecvError> {
-        match self.server.ready(patience) {
+    fn receive(&mut self, timeout: Timeout) -> Result<Request<'_, Q, R>, RecvError> {
+        match self.server.ready(timeout) {
             Some(()) => self.open_ready(),
-            None => self.receive_slowly(patience),
+            None => self.receive_slowly(timeout),
         }
     }
 
     #[inline(never)]
-    fn receive_slowly(&mut self, patience: Patience) -> Result<Request<'_, Q, R>, RecvError> {
-        let deadline = patience.deadline();
+    fn receive_slowly(&mut self, timeout: Timeout) -> Result<Request<'_, Q, R>, RecvError> {
+        let deadline = timeout.deadline();
         let found = loop {
-            let patience = match patience {
-                Patience::None => Patience::None,
-                _ => Patience::For(deadline.cut(TELL)),
+            let timeout = match timeout {
+                Timeout::Zero => Timeout::Zero,
+                _ => Timeout::After(deadline.cut(TELL)),
             };
-            match self.server.next(patience) {
+            match self.server.next(timeout) {
                 Err(RecvError::Timeout) if !deadline.has_passed() => {}
                 found => break found?,
             }
@@ -216,7 +220,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
 
     #[inline(always)]
     fn open_ready(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
-        match Opened::open(Job::new(&mut self.server)) {
+        match Validated::open(DeliveryGuard::new(&mut self.server)) {
             Ok(opened) => Ok(Request(opened, PhantomData)),
             Err((job, _)) => Err(corrupt::<Q>(&job)),
         }
@@ -224,7 +228,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
 }
 
 #[cold]
-fn corrupt<Q: Packet>(job: &Job<'_, Server>) -> RecvError {
+fn corrupt<Q: Packet>(job: &DeliveryGuard<'_, Server>) -> RecvError {
     RecvError::Corrupt(packet::explain::<Q>(job.bytes()).into())
 }
 
@@ -248,7 +252,7 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     /// Lets go of the request and replies later.
     pub fn defer(self) -> Deferred<R> {
         self.0.into_guard().end(|server| {
-            let asked = server.open.unwrap_or(Asked::NOTHING);
+            let asked = server.open.unwrap_or(RequestId::NOTHING);
             server.send_deferred(asked);
             server.close();
             Deferred::new(asked, server.later())
@@ -257,7 +261,7 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
 
     /// The worker that called.
     pub fn caller(&self) -> WorkerId {
-        self.server().open.unwrap_or(Asked::NOTHING).caller.worker()
+        self.server().open.unwrap_or(RequestId::NOTHING).caller.worker()
     }
 
     /// Whether somebody waits for the reply: the caller lives, and has not given this call up. A hint:

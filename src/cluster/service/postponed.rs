@@ -4,11 +4,11 @@
 //! somebody may have been stopped, and with descriptors and memory, which may be short. A request
 //! that waits for it is copied and set aside, so that others' are served meanwhile. It guarantees that
 //! the caller is not told that its server died: until what became of such a request was sent, its
-//! position is in the range that the server's entry says (`Group::set_aside`).
+//! position is in the range that the server's entry says (`ConsumerGroup::set_postponed`).
 //!
 //! No more than a caller has calls in flight can lie here of each.
 
-use super::call::Asked;
+use super::call::RequestId;
 use crate::cluster::names::CallerId;
 use crate::wait::Deadline;
 use rkyv::util::AlignedVec;
@@ -19,28 +19,28 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_millis(50);
 
 /// One request.
-pub(in crate::cluster) struct SetAside {
-    pub(in crate::cluster) asked: Asked,
+pub(in crate::cluster) struct PostponedRequest {
+    pub(in crate::cluster) asked: RequestId,
     pub(in crate::cluster) type_index: u16,
     pub(in crate::cluster) archive: AlignedVec<16>,
 }
 
 /// All of a server's, as they were taken.
-pub(in crate::cluster) struct Aside {
-    list: VecDeque<SetAside>,
+pub(in crate::cluster) struct PostponedRequests {
+    list: VecDeque<PostponedRequest>,
     /// The one that is being answered.
     answered: Option<u64>,
     try_at: Deadline,
 }
 
-impl Default for Aside {
+impl Default for PostponedRequests {
     fn default() -> Self {
         Self { list: VecDeque::new(), answered: None, try_at: Deadline::NEVER }
     }
 }
 
-impl Aside {
-    pub(in crate::cluster) fn push(&mut self, request: SetAside) {
+impl PostponedRequests {
+    pub(in crate::cluster) fn push(&mut self, request: PostponedRequest) {
         self.list.push_back(request);
         self.try_at = Deadline::after(EVERY);
     }
@@ -77,7 +77,7 @@ impl Aside {
     }
 
     /// Forgets all but those.
-    pub(in crate::cluster) fn retain(&mut self, keep: impl Fn(&SetAside) -> bool) {
+    pub(in crate::cluster) fn retain(&mut self, keep: impl Fn(&PostponedRequest) -> bool) {
         self.list.retain(keep);
     }
 
@@ -90,7 +90,7 @@ impl Aside {
     pub(in crate::cluster) fn take_of(
         &mut self,
         reached: impl Fn(CallerId) -> bool,
-    ) -> Option<SetAside> {
+    ) -> Option<PostponedRequest> {
         let index = self.list.iter().position(|request| reached(request.asked.caller))?;
         let request = self.list.remove(index)?;
         self.answered = Some(request.asked.position);
@@ -113,17 +113,17 @@ impl Aside {
 mod tests {
     use super::*;
     use crate::cluster::WorkerId;
-    use crate::cluster::service::call::Lane;
+    use crate::cluster::service::call::CallSlot;
 
-    fn request(worker: u16, position: u64) -> SetAside {
+    fn request(worker: u16, position: u64) -> PostponedRequest {
         let caller = CallerId::of(WorkerId(worker), 7);
-        let asked = Asked { caller, position, lane: Lane(0) };
-        SetAside { asked, type_index: 0, archive: AlignedVec::new() }
+        let asked = RequestId { caller, position, call_slot: CallSlot(0) };
+        PostponedRequest { asked, type_index: 0, archive: AlignedVec::new() }
     }
 
     #[test]
     fn a_request_is_in_the_range_until_it_is_answered() {
-        let mut aside = Aside::default();
+        let mut aside = PostponedRequests::default();
         assert_eq!((aside.range(), aside.is_empty()), (None, true));
         for (worker, position) in [(1, 5), (2, 6), (1, 9)] {
             aside.push(request(worker, position));

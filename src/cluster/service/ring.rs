@@ -11,16 +11,16 @@
 //! and then a later owner's `since` knows it by the position, and who reads both of one reads what was
 //! written before the request.
 
+use crate::channel::GroupReceiver;
 use crate::channel::Receiver;
 use crate::channel::Ring;
-use crate::channel::Taker;
 use crate::channel::join::{self, Types, label};
 use crate::error::OpenError;
 use crate::packet::{Fingerprint, TypeInfo};
-use crate::ring::consumer_group::{self, Fate, Group};
-use crate::ring::state::Closing;
+use crate::ring::consumer_group::{self, ConsumerGroup, RequestStatus};
+use crate::ring::state::RingState;
 use crate::segment::Segment;
-use crate::segment::entry::Member;
+use crate::segment::entry::EntryId;
 use crate::sync::{AtomicU64, Ordering};
 use crate::wait::Wait;
 
@@ -88,14 +88,14 @@ impl Ring {
         if self.segment().is_inherited() {
             return;
         }
-        if let Some(_control) = self.segment().lock_patiently() {
-            Closing::Closed.set(&self.segment().memory());
+        if let Some(_control) = self.segment().lock_bounded() {
+            RingState::Closed.set(&self.segment().memory());
         }
     }
 
     /// Whether the ring was closed.
     pub(crate) fn is_closed(&self) -> bool {
-        Closing::of(&self.segment().memory()) == Closing::Closed
+        RingState::of(&self.segment().memory()) == RingState::Closed
     }
 
     fn with_given_up<R>(&self, work: impl FnOnce(&AtomicU64) -> R) -> R {
@@ -105,41 +105,41 @@ impl Ring {
 
 impl Ring {
     /// Joins as a member of the ring's group, whatever the packets are.
-    pub(crate) fn taker(&self, types: &Types<'_>) -> Result<(Taker, u16), OpenError> {
+    pub(crate) fn taker(&self, types: &Types<'_>) -> Result<(GroupReceiver, u16), OpenError> {
         join::member(self.segment(), types, Wait::default())
     }
 
     /// What became of the packet that was published at a position.
-    pub(crate) fn fate(&self, position: u64) -> Fate {
-        let lives = |member| self.segment().lives(member);
-        Group::fate(&self.segment().memory(), position, &lives)
+    pub(crate) fn fate(&self, position: u64) -> RequestStatus {
+        let is_alive = |member| self.segment().is_alive(member);
+        ConsumerGroup::fate(&self.segment().memory(), position, &is_alive)
     }
 
     /// Whether nobody has taken the packet that was published at a position, nor is about to: who takes
     /// it later knows which calls were [given up](Self::give_up) before.
     pub(crate) fn is_untaken(&self, position: u64) -> bool {
-        let lives = |member| self.segment().lives(member);
-        Group::is_untaken(&self.segment().memory(), position, &lives)
+        let is_alive = |member| self.segment().is_alive(member);
+        ConsumerGroup::is_untaken(&self.segment().memory(), position, &is_alive)
     }
 
     /// Whether a living member may have set the packet aside that was published at a position: asked
     /// once nobody has it in hand.
-    pub(crate) fn is_aside(&self, position: u64) -> bool {
-        let lives = |member| self.segment().lives(member);
-        Group::is_aside(&self.segment().memory(), position, &lives)
+    pub(crate) fn is_postponed(&self, position: u64) -> bool {
+        let is_alive = |member| self.segment().is_alive(member);
+        ConsumerGroup::is_postponed(&self.segment().memory(), position, &is_alive)
     }
 
-    /// Whether the member that sat at an entry as the `stays`-th still does, and lives.
-    pub(crate) fn is_there(&self, entry: usize, stays: u64) -> bool {
+    /// Whether the member that sat at an entry as the `incarnation`-th still does, and lives.
+    pub(crate) fn is_there(&self, entry: usize, incarnation: u64) -> bool {
         let memory = self.segment().memory();
         // It comes from a letter.
         entry < memory.subscribers().len()
-            && consumer_group::stays(&memory, entry) == stays
-            && self.segment().lives(Member::Subscriber(entry))
+            && consumer_group::incarnation(&memory, entry) == incarnation
+            && self.segment().is_alive(EntryId::Subscriber(entry))
     }
 }
 
-impl Taker {
+impl GroupReceiver {
     /// Whose request was published at a position by the publisher of this entry: `Some(None)` if by one
     /// who has left. `None`: there is no such entry.
     #[inline]
@@ -152,6 +152,6 @@ impl Taker {
 
     /// Its entry, and how many have sat there with it.
     pub(crate) fn place(&self) -> (usize, u64) {
-        (self.group.entry, consumer_group::stays(&self.group.memory, self.group.entry))
+        (self.group.entry, consumer_group::incarnation(&self.group.memory, self.group.entry))
     }
 }

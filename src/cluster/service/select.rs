@@ -8,7 +8,7 @@ use super::client::Client;
 use super::tags::Kind;
 use crate::channel::{Selectable, Selectee, Waitable};
 use crate::packet::Packet;
-use crate::segment::layout::Bell;
+use crate::segment::layout::EventCount;
 use crate::wait::{Deadline, IDLE, Wait};
 
 impl<Q: Packet, R: Packet> Client<Q, R> {
@@ -18,7 +18,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         while self.replies.has_next() {
             let Some(taken) = self.replies.found_packet() else { return true };
             let is_wanted = self.addressed(&taken).is_some_and(|letter| {
-                let one = self.calls.at(letter.lane, letter.position);
+                let one = self.calls.at(letter.call_slot, letter.position);
                 let is_open = one.is_some_and(|one| !one.is_given_up && one.outcome.is_none());
                 is_open && letter.kind != Kind::Deferred
             });
@@ -38,7 +38,7 @@ impl<Q: Packet, R: Packet> Waitable for Client<Q, R> {
             return true;
         }
         if self.is_pending() && self.ask_at.has_passed() {
-            self.ask_locks();
+            self.reap_dead();
         }
         self.calls.has_outcome()
     }
@@ -47,17 +47,17 @@ impl<Q: Packet, R: Packet> Waitable for Client<Q, R> {
         self.calls.has_outcome() || self.replies.is_ready()
     }
 
-    fn bell(&self) -> &Bell {
-        self.replies.bell()
+    fn event_count(&self) -> &EventCount {
+        self.replies.event_count()
     }
 
     fn is_pending(&self) -> bool {
         self.calls.open().next().is_some() || self.replies.is_pending()
     }
 
-    fn ask_locks(&mut self) {
+    fn reap_dead(&mut self) {
         self.ask_at = Deadline::after(IDLE);
-        self.replies.ask_locks();
+        self.replies.reap_dead();
         // Replies that cannot be read are what the next look finds.
         let _ = self.ask_after_all();
     }

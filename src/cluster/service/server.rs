@@ -4,25 +4,25 @@
 //! range of those set aside, so that who sees it gone looks for the letter once more and knows; and
 //! that a caller who cannot be reached now keeps none of the others waiting (`aside`).
 
-use super::call::{Asked, Lane};
+use super::call::{CallSlot, RequestId};
 use super::client::REPLIES;
 use super::deferred::Dropped;
-use super::postponed::{Aside, SetAside};
-use super::tags::{self, Kind, ReplyMark, RequestMark};
+use super::postponed::{PostponedRequest, PostponedRequests};
+use super::tags::{self, Kind, ReplyTag, RequestTag};
 use crate::channel::{
-    Cover, Mismatch, MixedPublisher, Patience, RecvError, Ring, RingBuilder, SendError, Taker,
-    Waitable,
+    AnyPublisher, GroupReceiver, MessageHeader, RecvError, Ring, RingBuilder, SendError, Timeout,
+    TypeMismatch, Waitable,
 };
 use crate::cluster::error::ReplyError;
 use crate::cluster::names::{CallerId, Object};
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
 use crate::packet::{Packet, TypeInfo};
-use crate::ring::buffer::Steady;
-use crate::ring::consumer_group::Group;
-use crate::ring::queue_guard::{self, Job, Worker as _};
+use crate::ring::buffer::StableBytes;
+use crate::ring::consumer_group::ConsumerGroup;
+use crate::ring::queue_guard::{self, ConsumerEndpoint as _, DeliveryGuard};
 use crate::ring::reader::Taken;
-use crate::segment::layout::Bell;
+use crate::segment::layout::EventCount;
 use crate::wait::Wait;
 use rkyv::util::AlignedVec;
 use std::fmt;
@@ -38,16 +38,16 @@ const DROPPED: [usize; 2] = [0; 2];
 
 /// The untyped part.
 pub(in crate::cluster) struct Server {
-    pub(in crate::cluster) taker: Taker,
+    pub(in crate::cluster) taker: GroupReceiver,
     cluster: String,
     callers: Vec<Caller>,
     /// Which of them was asked for last.
     last: usize,
     /// The request that was handed out, and is not answered.
-    pub(in crate::cluster) open: Option<Asked>,
+    pub(in crate::cluster) open: Option<RequestId>,
     /// That request is its caller's only call in flight: it has read all replies so far.
     is_only: bool,
-    aside: Aside,
+    aside: PostponedRequests,
     dropped: Dropped,
     /// Some may reply later, and be dropped.
     has_deferred: bool,
@@ -59,11 +59,11 @@ pub(in crate::cluster) struct Server {
 /// What is to be done with a request.
 enum Vetted {
     /// Somebody waits for the reply.
-    Wanted(Asked),
+    Wanted(RequestId),
     /// Nothing more: it is not in hand any more.
     Passed,
     /// It is to be set aside, and its caller cannot be reached for want of this.
-    Unreached(Asked, OpenError),
+    Unreached(RequestId, OpenError),
     /// It does not say whose it is.
     Unreadable,
 }
@@ -81,19 +81,19 @@ enum Unreached {
 struct Caller {
     id: CallerId,
     ring: Ring,
-    publisher: MixedPublisher,
+    publisher: AnyPublisher,
 }
 
 impl Caller {
-    fn waits_for(&self, lane: Lane) -> bool {
-        !self.has_given_up(lane) && self.lives()
+    fn waits_for(&self, call_slot: CallSlot) -> bool {
+        !self.has_given_up(call_slot) && self.is_alive()
     }
 
-    fn has_given_up(&self, lane: Lane) -> bool {
-        self.ring.given_up() & lane.bit() != 0 || self.ring.is_closed()
+    fn has_given_up(&self, call_slot: CallSlot) -> bool {
+        self.ring.given_up() & call_slot.bit() != 0 || self.ring.is_closed()
     }
 
-    fn lives(&self) -> bool {
+    fn is_alive(&self) -> bool {
         !self.ring.is_closed() && self.publisher.subscribers() > 0
     }
 
@@ -105,7 +105,7 @@ impl Caller {
             SendError::Closed => ReplyError::CallerGone,
             SendError::TooLarge { needed, limit } => ReplyError::TooLarge { needed, limit },
             SendError::Unserializable(error) => ReplyError::Unserializable(error),
-            _ if self.lives() => ReplyError::Full,
+            _ if self.is_alive() => ReplyError::Full,
             _ => ReplyError::CallerGone,
         }
     }
@@ -115,7 +115,7 @@ impl Server {
     /// A server of requests of one type, by its index in their ring, with replies of another.
     pub(in crate::cluster) fn new(
         worker: &Worker,
-        taker: Taker,
+        taker: GroupReceiver,
         request_type: u16,
         reply: TypeInfo,
     ) -> Self {
@@ -126,7 +126,7 @@ impl Server {
             last: 0,
             open: None,
             is_only: false,
-            aside: Aside::default(),
+            aside: PostponedRequests::default(),
             dropped: Dropped::default(),
             has_deferred: false,
             request_type,
@@ -144,7 +144,7 @@ impl Server {
     pub(in crate::cluster) fn is_open_wanted(&self) -> bool {
         self.open.is_some_and(|asked| {
             let known = self.callers.iter().find(|one| one.id == asked.caller);
-            known.is_some_and(|one| one.waits_for(asked.lane))
+            known.is_some_and(|one| one.waits_for(asked.call_slot))
         })
     }
 
@@ -152,17 +152,17 @@ impl Server {
     /// the way of most, short and straight. `None` says nothing: what was taken is still in hand, and is
     /// what [`next`](Self::next) takes.
     #[inline(always)]
-    pub(in crate::cluster) fn ready(&mut self, patience: Patience) -> Option<()> {
+    pub(in crate::cluster) fn ready(&mut self, timeout: Timeout) -> Option<()> {
         if self.open.is_some() || self.has_deferred || !self.aside.is_empty() {
             return None;
         }
-        let taken = self.taker.take_ready(patience)?;
+        let taken = self.taker.take_fast(timeout)?;
         if taken.descriptor.type_index() != self.request_type {
             return None;
         }
         let asked = self.read(taken)?;
         let caller = self.callers.get(self.last).filter(|caller| caller.id == asked.caller)?;
-        if caller.has_given_up(asked.lane) {
+        if caller.has_given_up(asked.call_slot) {
             return None;
         }
         self.open = Some(asked);
@@ -170,7 +170,7 @@ impl Server {
     }
 
     /// The next request that somebody waits for, at hand now: the index of its type.
-    pub(in crate::cluster) fn next(&mut self, patience: Patience) -> Result<u16, RecvError> {
+    pub(in crate::cluster) fn next(&mut self, timeout: Timeout) -> Result<u16, RecvError> {
         if self.open.is_some() {
             // Its guard was forgotten, or the reply's own code panicked.
             self.no_reply();
@@ -184,7 +184,7 @@ impl Server {
             return Ok(found);
         }
         loop {
-            let taken = match self.taker.take(patience) {
+            let taken = match self.taker.take(timeout) {
                 Err(RecvError::Timeout | RecvError::Empty) if self.forget_the_gone() => continue,
                 taken => taken?,
             };
@@ -194,11 +194,11 @@ impl Server {
                     return Ok(taken.descriptor.type_index());
                 }
                 Vetted::Unreached(asked, error) => {
-                    self.set_aside(asked, taken);
+                    self.set_postponed(asked, taken);
                     return Err(RecvError::Caller(Box::new(error)));
                 }
                 Vetted::Unreadable => {
-                    self.taker.done();
+                    self.taker.ack();
                     return Err(RecvError::Corrupt(
                         "a request that does not say whose it is".into(),
                     ));
@@ -214,9 +214,9 @@ impl Server {
         let Some(asked) = self.read(taken) else { return Vetted::Unreadable };
         // Where nobody gets a reply, nothing is done for it.
         match self.reach(asked.caller, PATIENCE) {
-            Ok(known) if !known.has_given_up(asked.lane) => return Vetted::Wanted(asked),
-            Ok(_) | Err(Unreached::Gone) => self.taker.done(),
-            Err(Unreached::NotNow(OpenError::Busy { .. })) => self.set_aside(asked, taken),
+            Ok(known) if !known.has_given_up(asked.call_slot) => return Vetted::Wanted(asked),
+            Ok(_) | Err(Unreached::Gone) => self.taker.ack(),
+            Err(Unreached::NotNow(OpenError::Busy { .. })) => self.set_postponed(asked, taken),
             Err(Unreached::NotNow(error)) => return Vetted::Unreached(asked, error),
         }
         Vetted::Passed
@@ -224,14 +224,14 @@ impl Server {
 
     /// Lets go of the request in hand, whose caller cannot be reached now.
     #[cold]
-    fn set_aside(&mut self, asked: Asked, taken: Taken) {
+    fn set_postponed(&mut self, asked: RequestId, taken: Taken) {
         let type_index = taken.descriptor.type_index();
         let mut archive = AlignedVec::new();
-        archive.extend_from_slice(Job::new(&mut self.taker).bytes());
-        self.aside.push(SetAside { asked, type_index, archive });
+        archive.extend_from_slice(DeliveryGuard::new(&mut self.taker).bytes());
+        self.aside.push(PostponedRequest { asked, type_index, archive });
         // Before the hand: who sees that empty sees this.
-        self.taker.group.set_aside(self.aside.range());
-        self.taker.done();
+        self.taker.group.set_postponed(self.aside.range());
+        self.taker.ack();
     }
 
     /// The first request that was set aside, and whose caller can be reached now.
@@ -255,24 +255,24 @@ impl Server {
             }
         }
         let callers = &self.callers;
-        let is_given_up = |request: &SetAside| {
+        let is_given_up = |request: &PostponedRequest| {
             let mut all = callers.iter();
-            let SetAside { asked, .. } = request;
-            all.any(|one| one.id == asked.caller && one.has_given_up(asked.lane))
+            let PostponedRequest { asked, .. } = request;
+            all.any(|one| one.id == asked.caller && one.has_given_up(asked.call_slot))
         };
         self.aside.retain(|request| !is_given_up(request));
-        self.taker.group.set_aside(self.aside.range());
+        self.taker.group.set_postponed(self.aside.range());
         self.aside.has_of(is_one_of(&self.callers))
     }
 
     /// Whose request one is, and which of its calls.
     #[inline]
-    fn read(&mut self, taken: Taken) -> Option<Asked> {
+    fn read(&mut self, taken: Taken) -> Option<RequestId> {
         let position = taken.position;
-        let RequestMark { entry, is_only, lane } = RequestMark::of(taken.descriptor.mark());
+        let RequestTag { entry, is_only, call_slot } = RequestTag::of(taken.descriptor.tag());
         let caller = self.taker.caller(entry, position)?.map_or(CallerId::NOBODY, CallerId);
         self.is_only = is_only;
-        Some(Asked { caller, position, lane })
+        Some(RequestId { caller, position, call_slot })
     }
 
     /// Replies that were to come later and were dropped.
@@ -297,7 +297,7 @@ impl Server {
 
     /// Lets go of the rings of clients that are gone. Returns `false`.
     fn forget_the_gone(&mut self) -> bool {
-        self.callers.retain(Caller::lives);
+        self.callers.retain(Caller::is_alive);
         false
     }
 
@@ -305,24 +305,24 @@ impl Server {
     /// request leaves the hand.
     #[inline]
     pub(in crate::cluster) fn answer<R: Packet>(&mut self, reply: &R) -> Result<(), ReplyError> {
-        let Some(Asked { caller, position, lane }) = self.open else {
+        let Some(RequestId { caller, position, call_slot }) = self.open else {
             return Err(ReplyError::CallerGone);
         };
-        let mark = ReplyMark { kind: Kind::Reply, lane }.word();
+        let tag = ReplyTag { kind: Kind::Reply, call_slot }.word();
         // Asking costs a line that its reader has just written to.
-        match self.send(caller, (mark, &[]), !self.is_only, reply) {
+        match self.send(caller, (tag, &[]), !self.is_only, reply) {
             Ok(()) => {
                 self.close();
                 Ok(())
             }
-            Err(error) => Err(self.fail(Asked { caller, position, lane }, error)),
+            Err(error) => Err(self.fail(RequestId { caller, position, call_slot }, error)),
         }
     }
 
     /// The reply to the open request could not be sent.
     #[cold]
     #[inline(never)]
-    fn fail(&mut self, to: Asked, error: ReplyError) -> ReplyError {
+    fn fail(&mut self, to: RequestId, error: ReplyError) -> ReplyError {
         self.say_none(to, &error);
         self.close();
         error
@@ -331,7 +331,7 @@ impl Server {
     /// Sends a reply later, or says that there is none because it cannot be sent.
     pub(in crate::cluster) fn reply_late<R: Packet>(
         &mut self,
-        to: Asked,
+        to: RequestId,
         reply: &R,
     ) -> Result<(), ReplyError> {
         let outcome = self.send_named(to, Kind::Late, reply);
@@ -342,7 +342,7 @@ impl Server {
     }
 
     /// Says that there is no reply, if that is due to the reply, and not to its caller.
-    fn say_none(&mut self, to: Asked, error: &ReplyError) {
+    fn say_none(&mut self, to: RequestId, error: &ReplyError) {
         let why = match *error {
             ReplyError::TooLarge { needed, limit } => [needed, limit],
             ReplyError::Unserializable(_) => DROPPED,
@@ -353,27 +353,27 @@ impl Server {
 
     /// Says that there is no reply: how many bytes one would have had, and how many it may have, or
     /// that there was [none](DROPPED).
-    fn send_none(&mut self, to: Asked, why: [usize; 2]) -> Result<(), ReplyError> {
+    fn send_none(&mut self, to: RequestId, why: [usize; 2]) -> Result<(), ReplyError> {
         self.send_named(to, Kind::NoReply, &why.map(|word| word as u64))
     }
 
     /// Says that the reply to the open request comes later.
-    pub(in crate::cluster) fn send_deferred(&mut self, to: Asked) {
-        let (entry, stays) = self.taker.place();
+    pub(in crate::cluster) fn send_deferred(&mut self, to: RequestId) {
+        let (entry, incarnation) = self.taker.place();
         // Who is gone is not told.
-        let _ = self.send_named(to, Kind::Deferred, &[entry as u64, stays]);
+        let _ = self.send_named(to, Kind::Deferred, &[entry as u64, incarnation]);
     }
 
     /// Sends a letter that names the request.
     fn send_named<T: Packet>(
         &mut self,
-        to: Asked,
+        to: RequestId,
         kind: Kind,
         packet: &T,
     ) -> Result<(), ReplyError> {
-        let mark = ReplyMark { kind, lane: to.lane }.word();
+        let tag = ReplyTag { kind, call_slot: to.call_slot }.word();
         let has_unread = !(self.is_only && self.open == Some(to));
-        self.send(to.caller, (mark, &tags::front(to.position)), has_unread, packet)
+        self.send(to.caller, (tag, &tags::prefix(to.position)), has_unread, packet)
     }
 
     /// Sends a letter to a caller, who may have `unread` ones.
@@ -381,7 +381,7 @@ impl Server {
     fn send<T: Packet>(
         &mut self,
         to: CallerId,
-        (mark, front): (u16, &[u8]),
+        (tag, prefix): (u16, &[u8]),
         unread: bool,
         packet: &T,
     ) -> Result<(), ReplyError> {
@@ -390,11 +390,11 @@ impl Server {
         }
         let caller = &mut self.callers[self.last];
         // One that reads its replies lives.
-        if unread && caller.publisher.backlog() > 0 && !caller.lives() {
+        if unread && caller.publisher.backlog() > 0 && !caller.is_alive() {
             return Err(ReplyError::CallerGone);
         }
-        let cover = Cover { front, mark, limit: REPLIES.limit };
-        let sent = caller.publisher.send_letter(cover, packet, Patience::None);
+        let cover = MessageHeader { prefix, tag, limit: REPLIES.limit };
+        let sent = caller.publisher.send_with_header(cover, packet, Timeout::Zero);
         sent.map(drop).map_err(|error| caller.refused(error))
     }
 
@@ -409,12 +409,12 @@ impl Server {
 
     /// The same: its ring is opened at the first request. One that others already wait for is not
     /// waited for again.
-    fn reach(&mut self, id: CallerId, patience: Duration) -> Result<&mut Caller, Unreached> {
+    fn reach(&mut self, id: CallerId, timeout: Duration) -> Result<&mut Caller, Unreached> {
         let is_last = self.callers.get(self.last).is_some_and(|caller| caller.id == id);
         if !is_last {
             self.last = match self.callers.iter().position(|caller| caller.id == id) {
                 Some(index) => index,
-                None => self.enter(id, patience)?,
+                None => self.enter(id, timeout)?,
             };
         }
         Ok(&mut self.callers[self.last])
@@ -423,13 +423,13 @@ impl Server {
     /// Attaches to a client's ring, and says which of the callers it is.
     #[cold]
     #[inline(never)]
-    fn enter(&mut self, id: CallerId, patience: Duration) -> Result<usize, Unreached> {
+    fn enter(&mut self, id: CallerId, timeout: Duration) -> Result<usize, Unreached> {
         self.forget_the_gone();
         if id == CallerId::NOBODY {
             return Err(Unreached::Gone);
         }
-        let patience = if self.aside.is_of(id) { Duration::ZERO } else { patience };
-        let caller = self.attach(id, patience).map_err(|error| match error {
+        let timeout = if self.aside.is_of(id) { Duration::ZERO } else { timeout };
+        let caller = self.attach(id, timeout).map_err(|error| match error {
             OpenError::Busy { .. } | OpenError::Full { .. } | OpenError::System { .. } => {
                 Unreached::NotNow(error)
             }
@@ -441,18 +441,18 @@ impl Server {
     }
 
     /// Attaches to a client's ring, and needs its lock no more.
-    fn attach(&self, id: CallerId, patience: Duration) -> Result<Caller, OpenError> {
+    fn attach(&self, id: CallerId, timeout: Duration) -> Result<Caller, OpenError> {
         let name = Object::Replies(id).name(&self.cluster)?;
-        let settings = RingBuilder::default().letters().patience(patience);
+        let settings = RingBuilder::default().tagged_slots().open_timeout(timeout);
         let ring = settings.attach_named(&name)?;
-        let mut publisher = ring.mixed_publisher()?;
-        publisher.enter(&self.types, Patience::For(patience)).map_err(|error| match error {
+        let mut publisher = ring.any_publisher()?;
+        publisher.enter(&self.types, Timeout::After(timeout)).map_err(|error| match error {
             SendError::System(source) => {
                 OpenError::system("enter a type into", ring.name(), source)
             }
             SendError::TooManyTypes { limit } => OpenError::TooManyTypes { limit },
             SendError::TypeRefused(types) => {
-                let Mismatch { expected, found } = *types;
+                let TypeMismatch { expected, found } = *types;
                 OpenError::TypeMismatch { expected, found }
             }
             _ => OpenError::Busy { name: ring.name().to_owned(), pid: None },
@@ -461,8 +461,8 @@ impl Server {
     }
 
     /// Whether somebody waits for a reply.
-    pub(in crate::cluster) fn is_wanted(&mut self, to: Asked) -> bool {
-        self.find(to.caller).is_ok() && self.callers[self.last].waits_for(to.lane)
+    pub(in crate::cluster) fn is_wanted(&mut self, to: RequestId) -> bool {
+        self.find(to.caller).is_ok() && self.callers[self.last].waits_for(to.call_slot)
     }
 
     /// The request that is open gets no reply.
@@ -482,11 +482,11 @@ impl Server {
     /// What becomes of the open request is said: it leaves the hand.
     pub(in crate::cluster) fn close(&mut self) {
         self.open = None;
-        self.taker.done();
+        self.taker.ack();
         if !self.aside.is_empty() {
             self.aside.is_answered();
             self.taker.group.hold_copy(None);
-            self.taker.group.set_aside(self.aside.range());
+            self.taker.group.set_postponed(self.aside.range());
         }
     }
 }
@@ -502,16 +502,16 @@ impl fmt::Debug for Server {
     }
 }
 
-impl queue_guard::Worker for Server {
-    fn group(&self) -> &Group {
+impl queue_guard::ConsumerEndpoint for Server {
+    fn group(&self) -> &ConsumerGroup {
         self.taker.group()
     }
 
-    fn done(&mut self) {
+    fn ack(&mut self) {
         self.close();
     }
 
-    fn retry(&mut self) {
+    fn nack(&mut self) {
         self.no_reply();
     }
 
@@ -546,16 +546,16 @@ impl Waitable for Server {
         self.taker.is_ready()
     }
 
-    fn bell(&self) -> &Bell {
-        self.taker.bell()
+    fn event_count(&self) -> &EventCount {
+        self.taker.event_count()
     }
 
     fn is_pending(&self) -> bool {
         self.taker.is_pending()
     }
 
-    fn ask_locks(&mut self) {
-        self.taker.ask_locks();
+    fn reap_dead(&mut self) {
+        self.taker.reap_dead();
     }
 
     fn wait(&self) -> Wait {

@@ -2,7 +2,7 @@
 
 use super::process::GENEROUS;
 use crate::channel::endpoint;
-use crate::segment::entry::Member;
+use crate::segment::entry::EntryId;
 use crate::{Overflow, Publisher, Ring};
 use std::cell::Cell;
 use std::time::Instant;
@@ -19,15 +19,15 @@ fn a_publisher_dies_while_a_subscriber_asks() {
     std::mem::forget(publisher.reserve().unwrap());
     let segment = &subscriber.receiver.endpoint.segment;
     let asked = Cell::new(0);
-    let lives = |member| {
-        if member != Member::Publisher(0) {
+    let is_alive = |member| {
+        if member != EntryId::Publisher(0) {
             return true;
         }
         asked.set(asked.get() + 1);
         asked.get() == 1
     };
     let control = segment.lock().unwrap();
-    endpoint::reap(segment, &segment.memory(), &lives);
+    endpoint::reap(segment, &segment.memory(), &is_alive);
     drop(control);
     assert!(subscriber.try_recv().is_err());
 }
@@ -61,7 +61,7 @@ fn try_to_send_100(living: &mut Publisher<u64>) {
 /// As if killed: its lock goes, everything else stays, until the test is over.
 fn die(publisher: &Publisher<u64>) {
     let endpoint = &publisher.sender.endpoint;
-    endpoint.segment.rise(endpoint.member);
+    endpoint.segment.release_liveness(endpoint.member);
 }
 
 /// In a `DropOldest` ring with a subscriber that is idle just at the dead claim.
@@ -88,7 +88,7 @@ fn both_dead(topic: &str, hinder: impl FnOnce(&str)) {
     std::mem::forget(dead.reserve().unwrap());
     die(&dead);
     let endpoint = &idle.receiver.endpoint;
-    endpoint.segment.rise(endpoint.member);
+    endpoint.segment.release_liveness(endpoint.member);
     hinder(&name);
     for number in 0..40 {
         living.send_timeout(&number, GENEROUS).unwrap();

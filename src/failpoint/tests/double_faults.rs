@@ -7,7 +7,7 @@
 use super::process::{GENEROUS, Process, State, Stop, hear, say};
 use super::survivor::{OWN, Parcel, Survivor, slots};
 use crate::channel::join::{self, Types};
-use crate::failpoint::Step;
+use crate::failpoint::Failpoint;
 use crate::sync::{AtomicU32, Ordering};
 use crate::{Overflow, Packet, Publisher, Ring, RingBuilder, Wait};
 
@@ -18,34 +18,34 @@ const CAPACITY: u64 = 16;
 const BEGINNINGS: [u64; 3] = [2, 14, 9];
 
 /// Where a publisher dies, and how many of its two packets are committed by then.
-const DEATHS: [(Step, usize, u64); 9] = [
-    (Step::ClaimLen, 1, 0),
-    (Step::ClaimPosition, 1, 0),
-    (Step::ClaimTail, 1, 0),
-    (Step::ClaimFill, 1, 0),
-    (Step::CommitPadding, 1, 0),
-    (Step::CommitStamp, 1, 0),
-    (Step::CommitAfter, 1, 1),
-    (Step::CommitStamp, 2, 1),
-    (Step::CommitAfter, 2, 2),
+const DEATHS: [(Failpoint, usize, u64); 9] = [
+    (Failpoint::ClaimLen, 1, 0),
+    (Failpoint::ClaimPosition, 1, 0),
+    (Failpoint::ClaimTail, 1, 0),
+    (Failpoint::ClaimFill, 1, 0),
+    (Failpoint::CommitPadding, 1, 0),
+    (Failpoint::CommitStamp, 1, 0),
+    (Failpoint::CommitAfter, 1, 1),
+    (Failpoint::CommitStamp, 2, 1),
+    (Failpoint::CommitAfter, 2, 2),
 ];
 
-const RECOVERIES: [Step; 6] = [
-    Step::RecoverTail,
-    Step::RecoverScan,
-    Step::RecoverLook,
-    Step::RecoverHeader,
-    Step::RecoverStamp,
-    Step::RecoverClear,
+const RECOVERIES: [Failpoint; 6] = [
+    Failpoint::RecoverTail,
+    Failpoint::RecoverScan,
+    Failpoint::RecoverLook,
+    Failpoint::RecoverHeader,
+    Failpoint::RecoverStamp,
+    Failpoint::RecoverClear,
 ];
 
 /// One case.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     beginning: u64,
-    publishers: [(Step, usize, u64); 2],
+    publishers: [(Failpoint, usize, u64); 2],
     /// One after the other; each dies there if it comes there.
-    recoverers: [Option<(Step, usize)>; 2],
+    recoverers: [Option<(Failpoint, usize)>; 2],
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn two_publishers_die_side_by_side_and_their_recoverer_too() {
 
 #[test]
 fn one_recoverer_after_the_other_dies_at_each_of_its_steps() {
-    let open = (Step::ClaimFill, 1, 0);
+    let open = (Failpoint::ClaimFill, 1, 0);
     let mut deaths = 0;
     for beginning in BEGINNINGS {
         for first in RECOVERIES {
@@ -164,11 +164,11 @@ pub(super) fn recover(name: &str, side: &str) {
         let (mut receiver, _) = join::subscriber(ring.segment(), &types, None, wait).unwrap();
         say("joined");
         hear();
-        receiver.endpoint.ask_locks();
+        receiver.endpoint.reap_dead();
     } else {
         let (mut sender, _) = join::publisher(ring.segment(), &types, wait).unwrap();
         say("joined");
         hear();
-        sender.endpoint.ask_locks();
+        sender.endpoint.reap_dead();
     }
 }

@@ -5,12 +5,12 @@
 //! nothing had been: everything published, before, meanwhile and after, has come once and in
 //! order.
 
-use super::desks;
-use super::groups;
-use super::life::{self, Case, PARCELS};
 use super::process::{GENEROUS, Process, State, Stop};
+use super::queues;
+use super::scenario::{self, Case, PARCELS};
 use super::survivor::{OWN, PEER, Parcel, Survivor, parcel};
-use crate::failpoint::Step;
+use super::worker_slots;
+use crate::failpoint::Failpoint;
 use crate::{OpenError, Publisher, SendError, WaitingFor};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const SHORT: Duration = Duration::from_millis(5);
 
 #[test]
 fn a_process_can_be_frozen_at_any_step() {
-    life::at_every_step(2, |case, step, nth| outlast(case, Stop::freeze(step, nth)));
+    scenario::at_every_step(2, |case, step, nth| outlast(case, Stop::freeze(step, nth)));
 }
 
 /// One that is frozen in the control lock: whoever wants it is told by whom it is held, if it is
@@ -26,38 +26,38 @@ fn a_process_can_be_frozen_at_any_step() {
 #[test]
 fn who_joins_need_not_wait_for_one_that_is_frozen_while_it_joins() {
     let name = format!("freeze-busy-{}", std::process::id());
-    let patient = Case::Shared.builder().patience(SHORT).open(&name).unwrap();
+    let patient = Case::Shared.builder().open_timeout(SHORT).open(&name).unwrap();
     // The fourth: its first three are in rings of its own.
-    let mut peer = life::start(&name, Case::Shared, Stop::freeze(Step::JoinSeat, 4));
+    let mut peer = scenario::start(&name, Case::Shared, Stop::freeze(Failpoint::JoinOwner, 4));
     assert_eq!(peer.settle(), State::Frozen);
     for outcome in [patient.publisher::<Parcel>().map(drop), patient.close()] {
         let Err(OpenError::Busy { pid, .. }) = outcome else { panic!("{outcome:?}") };
         assert_eq!(pid, Some(peer.pid()));
     }
-    let opened = Case::Shared.builder().patience(SHORT).open(&name);
+    let opened = Case::Shared.builder().open_timeout(SHORT).open(&name);
     assert!(matches!(opened, Err(OpenError::Busy { pid: None, .. })), "{opened:?}");
     peer.thaw();
-    let joined = Case::Shared.builder().patience(GENEROUS).open(&name).unwrap();
+    let joined = Case::Shared.builder().open_timeout(GENEROUS).open(&name).unwrap();
     drop(joined.publisher::<Parcel>().unwrap());
     assert_eq!(peer.settle(), State::Finished);
     drop((joined, patient));
-    life::assert_gone(&name);
+    scenario::assert_gone(&name);
 }
 
 /// Runs one case; `true`: the peer came to the step and was frozen there.
 fn outlast(case: Case, stop: Stop) -> bool {
     if case == Case::Cluster {
-        return desks::outlast(stop);
+        return worker_slots::outlast(stop);
     }
     if case == Case::Grouped {
-        return groups::outlast(stop);
+        return queues::outlast(stop);
     }
     let name = format!("freeze-{}-{case:?}-{:?}-{}", std::process::id(), stop.step, stop.nth);
     let ring = case.builder().open(&name).unwrap();
     let mut survivor = Survivor::new(ring.subscriber().unwrap(), case.overflow());
     // Joined before: whoever joins waits for a process that is frozen in the control lock.
     let mut own = (case != Case::Exclusive).then(|| ring.publisher().unwrap());
-    let mut peer = life::start(&name, case, stop);
+    let mut peer = scenario::start(&name, case, stop);
     while peer.state() == State::Running {
         survivor.receive(SHORT);
     }
@@ -79,7 +79,7 @@ fn outlast(case: Case, stop: Stop) -> bool {
         survivor.receive_until(OWN, sent, &name);
     }
     drop((own, survivor, ring));
-    life::assert_gone(&name);
+    scenario::assert_gone(&name);
     was_frozen
 }
 

@@ -2,8 +2,8 @@
 //! join is not there yet.
 
 use super::process::{GENEROUS, Process, State, Stop};
-use crate::failpoint::Step;
-use crate::segment::entry::{Member, SeatState};
+use crate::failpoint::Failpoint;
+use crate::segment::entry::{EntryId, OwnerState};
 use crate::{OpenError, Overflow, Ring, RingBuilder, SendError, Wait, WaitingFor};
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ fn on_events() -> RingBuilder {
 }
 
 /// Whether an entry is free, and nobody sits at it.
-fn is_free(ring: &Ring, member: Member) -> bool {
+fn is_free(ring: &Ring, member: EntryId) -> bool {
     let memory = ring.segment().memory();
-    let seat = match member {
-        Member::Publisher(index) => &memory.publishers()[index].details.seat,
-        Member::Subscriber(index) => &memory.subscribers()[index].details.seat,
-        Member::Desk(_) => panic!("a ring has no desks"),
+    let owner = match member {
+        EntryId::Publisher(index) => &memory.publishers()[index].details.owner,
+        EntryId::Subscriber(index) => &memory.subscribers()[index].details.owner,
+        EntryId::WorkerSlot(_) => panic!("a ring has no desks"),
     };
-    SeatState::of(seat) == SeatState::Free && !ring.segment().lives(member)
+    OwnerState::of(owner) == OwnerState::Free && !ring.segment().is_alive(member)
 }
 
 /// On a ring whose events cannot be opened.
@@ -34,7 +34,7 @@ fn fails_to_join(ring: &Ring) {
             assert!(matches!(error, OpenError::System { .. }), "{error}");
         }
     }
-    for member in [Member::Publisher(0), Member::Subscriber(0)] {
+    for member in [EntryId::Publisher(0), EntryId::Subscriber(0)] {
         assert!(is_free(ring, member), "{member:?}");
     }
     assert_eq!(ring.types(), []);
@@ -50,7 +50,7 @@ fn one_that_fails_to_join_takes_no_entry() {
 #[test]
 fn one_whose_name_is_taken_registers_no_type() {
     let ring = on_events().heap().unwrap();
-    let desk = ring.mixed_durable("desk").unwrap();
+    let desk = ring.any_durable("desk").unwrap();
     assert!(matches!(ring.durable::<u64>("desk"), Err(OpenError::NameTaken { .. })));
     assert_eq!(ring.types(), []);
     drop((desk, ring.subscriber::<String>().unwrap()));
@@ -64,7 +64,7 @@ pub(super) fn join(name: &str) {
 
 #[test]
 fn one_that_is_waited_for_gets_the_next_packet() {
-    for step in [Step::JoinSeat, Step::JoinCursor, Step::JoinMove] {
+    for step in [Failpoint::JoinOwner, Failpoint::JoinCursor, Failpoint::JoinMove] {
         let name = format!("joining-{}-{step:?}", std::process::id());
         let ring = Ring::builder().capacity(1024).open(&name).unwrap();
         let mut out = ring.publisher::<u64>().unwrap();
@@ -87,7 +87,7 @@ fn one_that_is_waited_for_gets_the_next_packet() {
 fn who_clones_holds_no_publisher_up_while_it_waits() {
     let name = format!("joining-clone-{}", std::process::id());
     let drops = Ring::builder().capacity(1024).overflow(Overflow::DropOldest);
-    let ring = drops.patience(Duration::from_millis(200)).open(&name).unwrap();
+    let ring = drops.open_timeout(Duration::from_millis(200)).open(&name).unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
     let mut inbox = ring.subscriber::<u64>().unwrap();
     let other = Ring::attach(&name).unwrap();
@@ -107,7 +107,7 @@ fn who_clones_holds_no_publisher_up_while_it_waits() {
 fn a_type_is_not_registered_at_any_price() {
     let name = format!("joining-type-{}", std::process::id());
     let ring = Ring::open(&name).unwrap();
-    let mut out = ring.mixed_publisher().unwrap();
+    let mut out = ring.any_publisher().unwrap();
     let other = Ring::attach(&name).unwrap();
     let control = other.segment().lock().unwrap();
     let pid = std::process::id();

@@ -1,34 +1,34 @@
 //! A process is killed at each step of the protocol; the others go on.
 //!
-//! The list of steps is [`Step::ALL`]. Then the survivor must have seen every committed packet of
+//! The list of steps is [`Failpoint::ALL`]. Then the survivor must have seen every committed packet of
 //! the dead, in order and whole, and then that the ring is closed, if its publisher was the last; successors
 //! must be able to publish and to receive, everyone else too; and nothing may be left behind.
 
-use super::desks;
-use super::groups;
-use super::life::{self, Case};
 use super::process::{GENEROUS, State, Stop};
+use super::queues;
+use super::scenario::{self, Case};
 use super::survivor::{PEER, Parcel, SUCCESSOR, Survivor, parcel};
+use super::worker_slots;
 use std::time::Duration;
 
 #[test]
 fn a_process_can_be_killed_at_any_step() {
     // All of its times at a rare step.
-    life::at_every_step(40, |case, step, nth| survive(case, Stop::kill(step, nth)));
+    scenario::at_every_step(40, |case, step, nth| survive(case, Stop::kill(step, nth)));
 }
 
 /// Runs one case; `true`: the peer came to the step and was killed there.
 fn survive(case: Case, stop: Stop) -> bool {
     if case == Case::Cluster {
-        return desks::survive(stop);
+        return worker_slots::survive(stop);
     }
     if case == Case::Grouped {
-        return groups::survive(stop);
+        return queues::survive(stop);
     }
     let name = format!("kill-{}-{case:?}-{:?}-{}", std::process::id(), stop.step, stop.nth);
     let ring = case.builder().open(&name).unwrap();
     let mut survivor = Survivor::new(ring.subscriber().unwrap(), case.overflow());
-    let mut peer = life::start(&name, case, stop);
+    let mut peer = scenario::start(&name, case, stop);
     while peer.state() == State::Running {
         survivor.receive(Duration::from_millis(5));
     }
@@ -53,6 +53,6 @@ fn survive(case: Case, stop: Stop) -> bool {
     drop((successor, newcomer, survivor, heir));
     assert!(ring.remove_durable("peer").unwrap());
     drop(ring);
-    life::assert_gone(&name);
+    scenario::assert_gone(&name);
     peer.state() == State::Killed
 }

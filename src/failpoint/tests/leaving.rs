@@ -1,10 +1,10 @@
 //! Of several who leave at once one removes the ring, also where none of them has its lock in time; and
 //! what a killed worker was attached to goes with the last that leaves its cluster.
 
-use super::desks;
-use super::life;
 use super::process::{Process, State, Stop, hear, say};
-use crate::failpoint::Step;
+use super::scenario;
+use super::worker_slots;
+use crate::failpoint::Failpoint;
 use crate::{Ring, Worker};
 
 /// The peer's side.
@@ -16,14 +16,14 @@ pub(super) fn leave(name: &str) {
 fn who_gives_the_lock_back_removes_what_others_could_not() {
     let name = format!("leaving-{}", std::process::id());
     let ring = Ring::builder().capacity(1024).open(&name).unwrap();
-    let stop = Some(Stop::freeze(Step::DetachUnlock, 1));
+    let stop = Some(Stop::freeze(Failpoint::DetachUnlock, 1));
     let mut leaving = Process::start(&format!("leave {name}"), stop);
     // It has found this one attached, and holds the lock.
     assert_eq!(leaving.settle(), State::Frozen);
     drop(ring);
     leaving.thaw();
     assert_eq!(leaving.settle(), State::Finished);
-    life::assert_gone(&name);
+    scenario::assert_gone(&name);
 }
 
 /// Another peer's side: has a topic in a cluster until it is killed.
@@ -44,12 +44,12 @@ fn who_leaves_as_another_is_killed_clears_away_what_that_one_had() {
     let cluster = format!("leaving-cluster-{}", std::process::id());
     let mut staying = Process::start(&format!("stay {cluster}"), None);
     staying.expect("here");
-    let stop = Some(Stop::freeze(Step::Detach, 1));
+    let stop = Some(Stop::freeze(Failpoint::Detach, 1));
     let mut passing = Process::start(&format!("pass {cluster}"), stop);
     // It has found the other alive.
     assert_eq!(passing.settle(), State::Frozen);
     drop(staying);
     passing.thaw();
     assert_eq!(passing.settle(), State::Finished);
-    desks::assert_gone(&cluster);
+    worker_slots::assert_gone(&cluster);
 }

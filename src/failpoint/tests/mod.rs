@@ -1,16 +1,16 @@
 //! Tests of endpoints that need what users do not see: steps at which a process is stopped.
 
 mod dead_claims;
-mod desks;
 mod double_faults;
 mod freeze;
-mod groups;
+mod inboxes;
 mod joining;
 mod kill;
 mod leaving;
-mod letters;
-mod life;
 mod process;
+mod queues;
 mod removing;
-mod servers;
+mod scenario;
+mod services;
 mod survivor;
+mod worker_slots;

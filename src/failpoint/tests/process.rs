@@ -2,8 +2,8 @@
 //!
 //! A peer's role is a line of words. It says lines and hears lines; a killed one says no more.
 
-use super::{double_faults, joining, leaving, letters, life, removing, servers};
-use crate::failpoint::Step;
+use super::{double_faults, inboxes, joining, leaving, removing, scenario, services};
+use crate::failpoint::Failpoint;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -18,18 +18,18 @@ const SAID: &str = "@peer ";
 /// Where a peer is stopped, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stop {
-    pub(super) step: Step,
+    pub(super) step: Failpoint,
     /// At its n-th time there, from 1.
     pub(super) nth: usize,
     pub(super) signal: Signal,
 }
 
 impl Stop {
-    pub(super) fn kill(step: Step, nth: usize) -> Self {
+    pub(super) fn kill(step: Failpoint, nth: usize) -> Self {
         Self { step, nth, signal: Signal::KILL }
     }
 
-    pub(super) fn freeze(step: Step, nth: usize) -> Self {
+    pub(super) fn freeze(step: Failpoint, nth: usize) -> Self {
         Self { step, nth, signal: Signal::STOP }
     }
 }
@@ -164,7 +164,7 @@ fn peer() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let words: Vec<&str> = role.split(' ').collect();
     match words[..] {
-        ["life", name, case] => life::peer(name, case),
+        ["life", name, case] => scenario::peer(name, case),
         ["join", name] => joining::join(name),
         ["leave", name] => leaving::leave(name),
         ["stay", cluster] => leaving::stay(cluster),
@@ -172,9 +172,9 @@ fn peer() {
         ["remove", cluster] => removing::remove(cluster),
         ["publish", name] => double_faults::publish(name),
         ["recover", name, side] => double_faults::recover(name, side),
-        ["serve", cluster] => servers::serve(cluster),
-        ["send", cluster] => letters::send(cluster),
-        ["receive", cluster] => letters::receive(cluster),
+        ["serve", cluster] => services::serve(cluster),
+        ["send", cluster] => inboxes::send(cluster),
+        ["receive", cluster] => inboxes::receive(cluster),
         _ => panic!("no such role: {role}"),
     }
 }

@@ -1,10 +1,10 @@
 //! Who removes a whole cluster is killed at each object of it, or frozen there: others can join it
 //! then, or wait for that, and remove it.
 
-use super::desks;
 use super::process::{Process, State, Stop};
+use super::worker_slots;
 use crate::cluster::{JoinError, WorkerState};
-use crate::failpoint::Step;
+use crate::failpoint::Failpoint;
 use crate::{OpenError, Worker};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn leave_behind(cluster: &str) {
     let worker = Worker::join(cluster, "away").unwrap();
     drop(worker.inbox().unwrap());
     worker.send_to("away", &7_u64).unwrap();
-    worker.group_publisher::<u64>("jobs").unwrap().send(&7).unwrap();
+    worker.queue_publisher::<u64>("jobs").unwrap().send(&7).unwrap();
 }
 
 /// One that is removed by a peer, which is stopped before it removes the object of this number.
@@ -36,11 +36,11 @@ const OBJECTS: usize = 3;
 #[test]
 fn one_that_is_killed_while_it_removes_a_cluster_leaves_one_that_can_be_joined_and_removed() {
     for nth in 1..=OBJECTS {
-        let (cluster, mut peer) = stopped("again", Stop::kill(Step::RemoveUnlink, nth));
+        let (cluster, mut peer) = stopped("again", Stop::kill(Failpoint::RemoveUnlink, nth));
         assert_eq!(peer.state(), State::Killed);
         assert!(Worker::remove_cluster(&cluster).unwrap());
-        desks::assert_gone(&cluster);
-        let (cluster, mut peer) = stopped("joined", Stop::kill(Step::RemoveUnlink, nth));
+        worker_slots::assert_gone(&cluster);
+        let (cluster, mut peer) = stopped("joined", Stop::kill(Failpoint::RemoveUnlink, nth));
         assert_eq!(peer.state(), State::Killed);
         let other = Worker::join(&cluster, "other").unwrap();
         assert_eq!(other.worker("away").unwrap().state, WorkerState::Away);
@@ -50,7 +50,7 @@ fn one_that_is_killed_while_it_removes_a_cluster_leaves_one_that_can_be_joined_a
         loop {
             let letter = inbox.try_recv().unwrap();
             let number = letter.open_as::<u64>().unwrap().to_native();
-            letter.done();
+            letter.ack();
             if number == 8 {
                 break;
             }
@@ -58,19 +58,19 @@ fn one_that_is_killed_while_it_removes_a_cluster_leaves_one_that_can_be_joined_a
         drop((inbox, other));
         worker.leave().unwrap();
         let _ = Worker::remove_cluster(&cluster).unwrap();
-        desks::assert_gone(&cluster);
+        worker_slots::assert_gone(&cluster);
     }
-    let (cluster, mut peer) = stopped("whole", Stop::kill(Step::RemoveUnlink, OBJECTS + 1));
+    let (cluster, mut peer) = stopped("whole", Stop::kill(Failpoint::RemoveUnlink, OBJECTS + 1));
     assert_eq!(peer.state(), State::Finished);
-    desks::assert_gone(&cluster);
+    worker_slots::assert_gone(&cluster);
 }
 
 #[test]
 fn nobody_joins_a_cluster_that_is_being_removed() {
     for nth in 1..=OBJECTS {
-        let (cluster, mut peer) = stopped("frozen", Stop::freeze(Step::RemoveUnlink, nth));
+        let (cluster, mut peer) = stopped("frozen", Stop::freeze(Failpoint::RemoveUnlink, nth));
         assert_eq!(peer.state(), State::Frozen);
-        let hasty = Worker::builder().patience(Duration::from_millis(5));
+        let hasty = Worker::builder().join_timeout(Duration::from_millis(5));
         let refused = hasty.join(&cluster, "other").unwrap_err();
         assert!(matches!(refused, JoinError::Open(OpenError::Busy { .. })), "{refused}");
         peer.thaw();
@@ -78,6 +78,6 @@ fn nobody_joins_a_cluster_that_is_being_removed() {
         let other = Worker::join(&cluster, "other").unwrap();
         assert!(other.worker("away").is_none());
         drop(other);
-        desks::assert_gone(&cluster);
+        worker_slots::assert_gone(&cluster);
     }
 }

@@ -64,8 +64,8 @@ impl Survivor {
     }
 
     /// Receives one parcel if one comes in time; whether one came.
-    pub(super) fn receive(&mut self, patience: Duration) -> bool {
-        match self.subscriber.recv_timeout(patience) {
+    pub(super) fn receive(&mut self, timeout: Duration) -> bool {
+        match self.subscriber.recv_timeout(timeout) {
             Ok(got) => {
                 let (publisher, sequence) = (got.publisher.to_native(), got.sequence.to_native());
                 let next = &mut self.next[publisher as usize];

@@ -25,12 +25,12 @@ enum Work {
 }
 
 /// As a mail would offer it.
-struct Mail {
+struct AnyReceived {
     fingerprint: Fingerprint,
     archive: Archive,
 }
 
-impl Mail {
+impl AnyReceived {
     fn of<T: Packet>(value: &T) -> Self {
         Self { fingerprint: T::TYPE.fingerprint, archive: Archive::of(value).unwrap() }
     }
@@ -40,7 +40,7 @@ impl Mail {
     }
 }
 
-fn described(mail: &Mail) -> Result<String, Invalid> {
+fn described(mail: &AnyReceived) -> Result<String, Invalid> {
     Ok(match mail.open()? {
         Some(Work::Job(job)) => format!("job {}", job.name),
         Some(Work::Halt(_)) => String::from("halt"),
@@ -51,15 +51,15 @@ fn described(mail: &Mail) -> Result<String, Invalid> {
 
 #[test]
 fn the_fingerprint_decides() {
-    assert_eq!(described(&Mail::of(&Job { name: String::from("dig") })).unwrap(), "job dig");
-    assert_eq!(described(&Mail::of(&Halt)).unwrap(), "halt");
-    assert_eq!(described(&Mail::of(&vec![1_u32, 2])).unwrap(), "2 numbers");
-    assert_eq!(described(&Mail::of(&vec![1_u64, 2])).unwrap(), "unknown");
+    assert_eq!(described(&AnyReceived::of(&Job { name: String::from("dig") })).unwrap(), "job dig");
+    assert_eq!(described(&AnyReceived::of(&Halt)).unwrap(), "halt");
+    assert_eq!(described(&AnyReceived::of(&vec![1_u32, 2])).unwrap(), "2 numbers");
+    assert_eq!(described(&AnyReceived::of(&vec![1_u64, 2])).unwrap(), "unknown");
 }
 
 #[test]
 fn the_type_can_be_named_without_its_lifetime() {
-    let mail = Mail::of(&Halt);
+    let mail = AnyReceived::of(&Halt);
     let work = mail.open::<Work>().unwrap();
     let copy = work;
     assert!(matches!((work, copy), (Some(Work::Halt(_)), Some(Work::Halt(_)))));
@@ -67,7 +67,7 @@ fn the_type_can_be_named_without_its_lifetime() {
 
 #[test]
 fn bytes_are_checked_as_the_type_named() {
-    let mut mail = Mail::of(&Job { name: String::from("a name out of line") });
+    let mut mail = AnyReceived::of(&Job { name: String::from("a name out of line") });
     let root = mail.archive.bytes().len() - 8;
     mail.archive.bytes_mut()[root + 4..].copy_from_slice(&1000_i32.to_le_bytes());
     assert!(mail.open::<Work>().is_err());

@@ -9,7 +9,7 @@ mod writing;
 
 use std::{fmt::Debug, ptr::NonNull};
 
-use crate::ring::buffer::Room;
+use crate::ring::buffer::WriteBuf;
 
 use super::{Packet, Scratch, Unpack, Unserializable, explain, measure, validate, write};
 
@@ -37,10 +37,10 @@ impl Archive {
     }
 
     /// The room, to be written.
-    pub(super) fn claim(&mut self) -> Room<'_> {
+    pub(super) fn claim(&mut self) -> WriteBuf<'_> {
         let len = self.len;
         // SAFETY: As many bytes follow the first guard, aligned and borrowed mutably.
-        unsafe { Room::new(self.out(), len) }
+        unsafe { WriteBuf::new(self.out(), len) }
     }
 
     pub(super) fn out(&mut self) -> NonNull<u8> {

@@ -11,11 +11,11 @@ use super::geometry::Geometry;
 use super::history;
 use super::overflow;
 use super::slot::{self, Descriptor};
-use super::spot::Spot;
-use crate::failpoint::{Step, step};
+use super::spot::StampedPosition;
+use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::layout::PublisherEntry;
 use crate::segment::settings::{Claims, Overflow, Settings};
-use crate::segment::view::Memory;
+use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 
 /// There is no room below the limit.
@@ -28,14 +28,14 @@ pub(crate) struct Full {
 /// A publisher's local state. All operations take `&mut self`: one claim at a time.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    pub(crate) memory: Memory,
+    pub(crate) memory: RingMemory,
     pub(crate) geometry: Geometry,
     pub(crate) claims: Claims,
     pub(crate) overflow: Overflow,
     /// Index of its entry.
     pub(crate) entry: usize,
     /// Exclusive: where the next claim begins. Shared: where the open claim goes on.
-    pub(crate) at: Spot,
+    pub(crate) at: StampedPosition,
     /// From `at` up to here the slots are this publisher's to write, and lie in one piece. Shared:
     /// the end of the open claim; where `at` is when there is none.
     pub(crate) end: u64,
@@ -45,14 +45,19 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// The writer of an entry that was just taken; exclusive ones go on at `position`.
-    pub(crate) fn new(memory: Memory, settings: &Settings, entry: usize, position: u64) -> Self {
+    pub(crate) fn new(
+        memory: RingMemory,
+        settings: &Settings,
+        entry: usize,
+        position: u64,
+    ) -> Self {
         Self {
             memory,
             geometry: Geometry::of(settings),
             claims: settings.claims,
             overflow: settings.overflow,
             entry,
-            at: Spot::at(&memory, position),
+            at: StampedPosition::at(&memory, position),
             end: position,
             limit: 0,
         }
@@ -70,7 +75,7 @@ impl Writer {
 
     /// Whether a packet of `span` slots needs no claim: in an exclusive ring, most of the time.
     #[inline]
-    pub(crate) fn has_claimed(&self, span: u64) -> bool {
+    pub(crate) fn has_room_for(&self, span: u64) -> bool {
         self.claims == Claims::Exclusive && span <= self.geometry.max_span && self.owns(span)
     }
 
@@ -93,12 +98,12 @@ impl Writer {
     #[inline(always)]
     pub(crate) fn commit(&mut self, descriptor: Descriptor) -> u64 {
         let position = self.at.position;
-        slot::commit(&self.memory, self.at, descriptor, Step::CommitStamp);
-        step(Step::CommitAfter);
+        slot::commit(&self.memory, self.at, descriptor, Failpoint::CommitStamp);
+        failpoint(Failpoint::CommitAfter);
         self.at.go(&self.memory, position + descriptor.span());
         match self.claims {
             Claims::Exclusive => self.publish_tail(),
-            Claims::Shared => self.close_if_done(),
+            Claims::Shared => self.close_if_complete(),
         }
         position
     }
@@ -142,7 +147,7 @@ impl Writer {
 
     /// Commits the next `slots` slots of the claim as a void packet.
     pub(crate) fn stamp_void(&mut self, slots: u64) {
-        slot::commit(&self.memory, self.at, Descriptor::void(slots), Step::CommitPadding);
+        slot::commit(&self.memory, self.at, Descriptor::void(slots), Failpoint::CommitPadding);
         self.at.go(&self.memory, self.at.position + slots);
     }
 }

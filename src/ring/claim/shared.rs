@@ -17,7 +17,7 @@
 //! said: a record that stays holds everybody back.
 
 use super::{Full, Writer};
-use crate::failpoint::{Step, step};
+use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::gate::Gate;
 use crate::segment::layout::{FARTHEST, NOWHERE};
 use crate::sync::{Ordering, spin_loop};
@@ -60,7 +60,7 @@ impl Writer {
         let tail = self.tail();
         if tail > FARTHEST {
             // Nobody claimed so far. There is no room there, and never will be.
-            return Err(Full { gate: Gate { lowest: tail, holder: None } });
+            return Err(Full { gate: Gate { lowest: tail, endpoint: None } });
         }
         let start = tail + self.geometry.padding(tail, span);
         if start + span > self.limit {
@@ -74,14 +74,14 @@ impl Writer {
     fn take(&mut self, tail: u64, start: u64, end: u64) -> bool {
         let len = end - tail;
         let record = &self.own().record;
-        step(Step::ClaimLen);
+        failpoint(Failpoint::ClaimLen);
         // Release: who loads this length with the position of an earlier claim sees that claim's
         // stamps (`recover`).
         record.len.store(len, Ordering::Release);
-        step(Step::ClaimPosition);
+        failpoint(Failpoint::ClaimPosition);
         // Release: who loads the position loads this `len` or a later one.
         record.position.store(tail, Ordering::Release);
-        step(Step::ClaimTail);
+        failpoint(Failpoint::ClaimTail);
         // Release: who sees the tail moved sees the record (`gate::scan`, `recover`). Acquire:
         // the records of the claims below.
         let moved = self.memory.head().tail.compare_exchange(
@@ -104,11 +104,11 @@ impl Writer {
         if tail != start {
             self.stamp_void(start - tail);
         }
-        step(Step::ClaimFill);
+        failpoint(Failpoint::ClaimFill);
     }
 
     #[inline(always)]
-    pub(crate) fn close_if_done(&mut self) {
+    pub(crate) fn close_if_complete(&mut self) {
         debug_assert!(self.at.position <= self.end);
         if self.at.position == self.end {
             self.clear_record();

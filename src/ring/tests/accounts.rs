@@ -4,7 +4,7 @@ use super::boxes::{Boxes, fill, publish, receive};
 use crate::ring::membership::{self, Side};
 use crate::ring::missed::Missed;
 use crate::ring::reader::{Next, Reader};
-use crate::segment::entry::Member;
+use crate::segment::entry::EntryId;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;
 
@@ -137,14 +137,14 @@ fn an_entry_with_an_eviction_under_way_is_taken_last() {
     let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
     let memory = ring.memory();
     let vacancy = || membership::vacancy(&memory, &ring.settings, Side::Subscribers);
-    assert_eq!(vacancy(), Some(Member::Subscriber(0)));
+    assert_eq!(vacancy(), Some(EntryId::Subscriber(0)));
     let entries = memory.subscribers();
     entries[0].details.evictions_begun.fetch_add(3, Ordering::Relaxed);
-    assert_eq!(vacancy(), Some(Member::Subscriber(1)));
+    assert_eq!(vacancy(), Some(EntryId::Subscriber(1)));
     for entry in &entries[1..] {
         entry.details.evictions_begun.fetch_add(1, Ordering::Relaxed);
     }
-    assert_eq!(vacancy(), Some(Member::Subscriber(0)));
+    assert_eq!(vacancy(), Some(EntryId::Subscriber(0)));
 }
 
 /// Handed out once is handed out for ever.
@@ -166,7 +166,7 @@ fn a_successor_does_not_take_back_what_was_handed_out() {
     let (at, below) = crate::ring::membership::succeed(&memory, 0);
     let mut second = crate::ring::reader::Reader::new(memory, &ring.settings, 0, at).durable(below);
     assert!(matches!(second.next(), Next::Taken(_)));
-    second.note_handed_out();
+    second.record_handed_out();
     assert_eq!(handed(&ring), 4, "packets 1 to 3 would come again without the flag");
 }
 
@@ -185,7 +185,7 @@ fn the_gate_names_the_claim_behind_which_a_subscriber_waits() {
             break full;
         }
     };
-    assert_eq!(full.gate.holder, Some(Member::Publisher(0)));
+    assert_eq!(full.gate.endpoint, Some(EntryId::Publisher(0)));
 }
 
 /// A newcomer that read the tail a lap ago has just stored it as its first cursor.
@@ -198,7 +198,7 @@ fn a_stale_newcomer_does_not_shrink_a_claim_to_nothing() {
     }
     assert!(writer.limit > 14 && writer.limit <= 17, "{}", writer.limit);
     let memory = ring.memory();
-    memory.head().roster.subscribers.store(1, Ordering::Relaxed);
+    memory.head().membership.subscribers.store(1, Ordering::Relaxed);
     memory.subscribers()[0].cursor.store(1, Ordering::Release);
     let claimed = writer.claim_many(&[1, 1, 1, 1]);
     assert!(!matches!(claimed, Ok((_, 0))), "{claimed:?}");

@@ -2,7 +2,7 @@
 
 use crate::ring::claim::{Full, Writer};
 #[cfg(loom)]
-use crate::ring::consumer_group::{self, Group};
+use crate::ring::consumer_group::{self, ConsumerGroup};
 #[cfg(not(loom))]
 use crate::ring::geometry::Geometry;
 use crate::ring::membership::{self, Start};
@@ -10,7 +10,7 @@ use crate::ring::reader::{Next, Reader, Taken};
 use crate::ring::slot::Descriptor;
 use crate::segment::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
 use crate::segment::settings::{Claims, Overflow, Settings};
-use crate::segment::view::Memory;
+use crate::segment::view::RingMemory;
 use crate::sync::AtomicU64;
 
 /// The parts of one ring. To be shared in an `Arc` that outlives what it gives.
@@ -33,8 +33,8 @@ impl Boxes {
 
     /// A work queue of so many slots, for so many members.
     #[cfg(loom)]
-    pub(super) fn grouped(slots: usize, members: usize) -> Self {
-        let settings = Settings { capacity: slots * 64, grouped: true, ..Settings::default() };
+    pub(super) fn queue(slots: usize, members: usize) -> Self {
+        let settings = Settings { capacity: slots * 64, queue: true, ..Settings::default() };
         let boxes = Self::with(members + 1, settings);
         consumer_group::found(&boxes.memory(), &boxes.settings);
         boxes
@@ -52,10 +52,10 @@ impl Boxes {
         }
     }
 
-    pub(super) fn memory(&self) -> Memory {
+    pub(super) fn memory(&self) -> RingMemory {
         // SAFETY: tests keep the boxes longer than the memory; the sizes are powers of two.
         unsafe {
-            Memory::of_parts(&self.head, &self.publishers, &self.subscribers, &self.slots, SALT)
+            RingMemory::of_parts(&self.head, &self.publishers, &self.subscribers, &self.slots, SALT)
         }
     }
 
@@ -75,17 +75,17 @@ impl Boxes {
 
     /// Joins as a member of the group.
     #[cfg(loom)]
-    pub(super) fn member(&self, index: usize) -> Group {
-        Group::join(self.memory(), &self.settings, index)
+    pub(super) fn member(&self, index: usize) -> ConsumerGroup {
+        ConsumerGroup::join(self.memory(), &self.settings, index)
     }
 
-    /// Clears away whoever `lives` says is dead.
+    /// Clears away whoever `is_alive` says is dead.
     #[cfg(loom)]
     pub(super) fn reap(
         &self,
-        lives: &dyn Fn(crate::segment::entry::Member) -> bool,
+        is_alive: &dyn Fn(crate::segment::entry::EntryId) -> bool,
     ) -> crate::ring::membership::Reaped {
-        membership::reap(&self.memory(), &self.settings, membership::Slots::Writable, lives)
+        membership::reap(&self.memory(), &self.settings, membership::Slots::Writable, is_alive)
     }
 
     #[cfg(not(loom))]
@@ -148,7 +148,7 @@ pub(super) fn tag_of(reader: &Reader, taken: &Taken) -> u64 {
 
 /// The tag of a packet in a hand.
 #[cfg(loom)]
-pub(super) fn tag_at(memory: &Memory, taken: &Taken) -> u64 {
+pub(super) fn tag_at(memory: &RingMemory, taken: &Taken) -> u64 {
     let tags = (taken.position..taken.position + taken.descriptor.span())
         // SAFETY: loom checks that nobody writes to the cell.
         .map(|at| memory.slot(at).payload.with(|cell| unsafe { *cell }));

@@ -5,7 +5,7 @@ use super::boxes::{Boxes, publish};
 use crate::ring::gate;
 use crate::ring::reader::{Fault, Next};
 use crate::ring::recover::{Recovered, recover};
-use crate::ring::spot::Spot;
+use crate::ring::spot::StampedPosition;
 use crate::segment::layout::{FARTHEST, NOWHERE};
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;
@@ -44,7 +44,7 @@ fn words_that_cannot_be_do_not_panic() {
                 let ring = Boxes::new(8, claims, overflow);
                 ring.memory().head().tail.store(far, Ordering::Relaxed);
                 let mut reader = ring.reader(0);
-                let stamp = Spot::at(&ring.memory(), far).stamp();
+                let stamp = StampedPosition::at(&ring.memory(), far).stamp();
                 ring.memory().slot(far).stamp.store(stamp, Ordering::Relaxed);
                 let _ = reader.next();
                 let _ = reader.next();
@@ -78,7 +78,7 @@ fn words_that_cannot_be_do_not_panic() {
                 for word in [far, NOWHERE, NOWHERE >> 1, (NOWHERE >> 1) - 1, 1 << 63] {
                     ring.memory().subscribers()[0].cursor.store(word, Ordering::Relaxed);
                     let at = word & !(1 << 63);
-                    let stamp = Spot::at(&ring.memory(), at).stamp();
+                    let stamp = StampedPosition::at(&ring.memory(), at).stamp();
                     ring.memory().slot(at).stamp.store(stamp, Ordering::Relaxed);
                     let _ = reader.next();
                     reader.release();
@@ -145,9 +145,9 @@ fn the_short_way_checks_headers_as_the_long_one_does() {
                 .slot(start)
                 .descriptor
                 .store(len | 5 << 32 | kind << 48, Ordering::Relaxed);
-            let short = reader.next_ready::<true>();
+            let short = reader.next_fast::<true>();
             if short.is_some() {
-                reader.put_back();
+                reader.unreceive();
                 taken += 1;
             }
             match reader.next() {

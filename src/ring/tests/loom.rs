@@ -5,18 +5,18 @@
 
 use super::boxes::{Boxes, fill, len_of, publish, receive, tag_at, tag_of};
 use crate::ring::claim::Writer;
-use crate::ring::consumer_group::{Group, Orphans};
+use crate::ring::consumer_group::{ConsumerGroup, OnConsumerDeath};
 use crate::ring::gate;
 use crate::ring::membership;
 use crate::ring::overflow;
 use crate::ring::reader::{Next, Reader};
 use crate::ring::slot::Descriptor;
-use crate::ring::state::Closing;
-use crate::segment::entry::Member;
+use crate::ring::state::RingState;
+use crate::segment::entry::EntryId;
 use crate::segment::layout::NOWHERE;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::{AtomicU64, Ordering, fence};
-use crate::wait::{Ringer, announce, announce_on_all};
+use crate::wait::{Notifier, register_waiter, register_waiter_on_all};
 use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
@@ -303,9 +303,9 @@ fn loom_abandoned_claim() {
         let second = thread::spawn(move || publish_all(&mut other, 1, 1..=1));
         loop {
             // Pairs with the release above, as the kernel's lock does.
-            let lives =
-                |member| member != Member::Publisher(0) || dead.load(Ordering::Acquire) == 0;
-            ring.reap(&lives);
+            let is_alive =
+                |member| member != EntryId::Publisher(0) || dead.load(Ordering::Acquire) == 0;
+            ring.reap(&is_alive);
             match receive(&mut reader) {
                 Ok(tag) => break assert_eq!(tag, 1),
                 Err(Next::Nothing) => thread::yield_now(),
@@ -332,10 +332,11 @@ fn loom_recovery_never_voids_a_committed_packet() {
             assert_eq!(dying.commit(Descriptor::data(len_of(1), 0)), position);
             grave.store(1, Ordering::Release);
         });
-        let lives = |member| member != Member::Publisher(0) || dead.load(Ordering::Acquire) == 0;
-        ring.reap(&lives);
+        let is_alive =
+            |member| member != EntryId::Publisher(0) || dead.load(Ordering::Acquire) == 0;
+        ring.reap(&is_alive);
         owner.join().unwrap();
-        ring.reap(&lives);
+        ring.reap(&is_alive);
         assert_eq!(receive(&mut reader), Ok(7));
     });
 }
@@ -351,10 +352,10 @@ fn loom_recovery_sees_the_stamp_behind_a_clear_record() {
         loser.own().record.len.store(1, Ordering::Relaxed);
         loser.own().record.position.store(0, Ordering::Relaxed);
         let publisher = thread::spawn(move || publish(&mut living, 1, 7).unwrap());
-        let lives = |member| member != Member::Publisher(0);
-        ring.reap(&lives);
+        let is_alive = |member| member != EntryId::Publisher(0);
+        ring.reap(&is_alive);
         publisher.join().unwrap();
-        ring.reap(&lives);
+        ring.reap(&is_alive);
         assert_eq!(receive(&mut reader), Ok(7));
     });
 }
@@ -365,22 +366,22 @@ fn loom_park_and_wake() {
         let ring = ring(4, Claims::Exclusive, Overflow::Block);
         let (mut writer, reader) = (ring.writer(0), ring.reader(0));
         let memory = ring.memory();
-        let mut ringer = Ringer::new(&memory.head().readers.bell, false);
+        let mut notifier = Notifier::new(&memory.head().readers.event_count, false);
         let publisher = thread::spawn(move || {
             for tag in 1..=2 {
                 publish(&mut writer, 1, tag).unwrap();
-                let bell = &writer.memory.head().readers.bell;
-                if ringer.must_look(bell) && ringer.must_wake(bell) {
-                    ringer.wake(bell, || {});
+                let event_count = &writer.memory.head().readers.event_count;
+                if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
+                    notifier.wake(event_count, || {});
                 }
             }
         });
-        let bell = &memory.head().readers.bell;
-        let (seen, _) = announce(bell);
+        let event_count = &memory.head().readers.event_count;
+        let (seen, _) = register_waiter(event_count);
         let sleeps = !reader.is_ready();
         publisher.join().unwrap();
         if sleeps {
-            assert_ne!(bell.futex.load(Ordering::Relaxed), seen, "sleeps through a packet");
+            assert_ne!(event_count.futex.load(Ordering::Relaxed), seen, "sleeps through a packet");
         }
     });
 }
@@ -392,20 +393,21 @@ fn loom_park_on_two_and_wake() {
         let rings = [0, 1].map(|_| ring(4, Claims::Exclusive, Overflow::Block));
         let memories = [0, 1].map(|which: usize| rings[which].memory());
         let [first, second] = &memories;
-        let bells = [&first.head().readers.bell, &second.head().readers.bell];
-        let mut sides =
-            [0, 1].map(|which: usize| (rings[which].writer(0), Ringer::new(bells[which], false)));
+        let event_counts = [&first.head().readers.event_count, &second.head().readers.event_count];
+        let mut sides = [0, 1].map(|which: usize| {
+            (rings[which].writer(0), Notifier::new(event_counts[which], false))
+        });
         let readers = [0, 1].map(|which: usize| rings[which].reader(0));
         let publisher = thread::spawn(move || {
-            for (writer, ringer) in &mut sides {
+            for (writer, notifier) in &mut sides {
                 publish(writer, 1, 1).unwrap();
-                let bell = &writer.memory.head().readers.bell;
-                if ringer.must_look(bell) && ringer.must_wake(bell) {
-                    ringer.wake(bell, || {});
+                let event_count = &writer.memory.head().readers.event_count;
+                if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
+                    notifier.wake(event_count, || {});
                 }
             }
         });
-        let (words, _) = announce_on_all(bells);
+        let (words, _) = register_waiter_on_all(event_counts);
         let sleeps = readers.each_ref().map(|reader| !reader.is_ready());
         publisher.join().unwrap();
         for (sleeps, (word, seen)) in sleeps.into_iter().zip(words) {
@@ -424,20 +426,24 @@ fn loom_park_at_the_limit_and_wake() {
         let (mut writer, mut reader) = (ring.writer(0), ring.reader(0));
         publish_all(&mut writer, 1, 1..=2);
         let memory = ring.memory();
-        let mut ringer = Ringer::new(&memory.head().writers, false);
+        let mut notifier = Notifier::new(&memory.head().writers, false);
         let subscriber = thread::spawn(move || {
             assert_eq!(receive(&mut reader), Ok(1));
-            let bell = &reader.memory.head().writers;
-            if ringer.must_look(bell) && ringer.must_wake(bell) {
-                ringer.wake(bell, || {});
+            let event_count = &reader.memory.head().writers;
+            if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
+                notifier.wake(event_count, || {});
             }
         });
-        let bell = &memory.head().writers;
-        let (seen, _) = announce(bell);
+        let event_count = &memory.head().writers;
+        let (seen, _) = register_waiter(event_count);
         let sleeps = writer.claim(1).is_err();
         subscriber.join().unwrap();
         if sleeps {
-            assert_ne!(bell.futex.load(Ordering::Relaxed), seen, "sleeps although there is room");
+            assert_ne!(
+                event_count.futex.load(Ordering::Relaxed),
+                seen,
+                "sleeps although there is room"
+            );
         }
     });
 }
@@ -459,7 +465,7 @@ fn loom_close() {
                 Ok(_) => received += 1,
                 Err(Next::Nothing) => {
                     // As `channel::receiver` does: the closing first, then the stamp again.
-                    let is_closed = Closing::of(&memory) != Closing::Open;
+                    let is_closed = RingState::of(&memory) != RingState::Open;
                     if is_closed && !reader.is_claimed() && !reader.is_ready() {
                         break;
                     }
@@ -544,10 +550,10 @@ fn loom_recovery_and_a_later_length() {
             }
             publish(&mut living, 1, 9).unwrap();
         });
-        let lives = |member| member != Member::Publisher(0);
-        ring.reap(&lives);
+        let is_alive = |member| member != EntryId::Publisher(0);
+        ring.reap(&is_alive);
         publisher.join().unwrap();
-        ring.reap(&lives);
+        ring.reap(&is_alive);
         assert_eq!(receive(&mut reader), Ok(7));
         assert_eq!(receive(&mut reader), Ok(8));
         assert_eq!(receive(&mut reader), Ok(9));
@@ -577,24 +583,24 @@ fn loom_clone_and_move_on() {
 }
 
 /// The tag of what a member has in hand, read twice, and acknowledged.
-fn handle(member: &mut Group) -> u64 {
+fn handle(member: &mut ConsumerGroup) -> u64 {
     let taken = member.held().unwrap();
     let tag = tag_at(&member.memory, &taken);
     assert_eq!(tag_at(&member.memory, &taken), tag, "overrun");
-    assert!(member.done());
+    assert!(member.ack());
     tag
 }
 
 /// Takes and handles up to `most` packets that are there.
-fn handle_some(member: &mut Group, most: usize) -> Vec<u64> {
+fn handle_some(member: &mut ConsumerGroup, most: usize) -> Vec<u64> {
     (0..most)
         .map_while(|_| matches!(member.take(), Next::Taken(_)).then(|| handle(member)))
         .collect()
 }
 
 /// The same by the short way.
-fn handle_ready(member: &mut Group, most: usize) -> Vec<u64> {
-    (0..most).map_while(|_| member.take_ready().map(|_| handle(member))).collect()
+fn handle_ready(member: &mut ConsumerGroup, most: usize) -> Vec<u64> {
+    (0..most).map_while(|_| member.take_fast().map(|_| handle(member))).collect()
 }
 
 /// Two members go for the same packets, one by the short way.
@@ -659,13 +665,13 @@ fn loom_adopt_against_a_scan() {
         publish_all(&mut writer, 1, 1..=2);
         assert!(matches!(dead.take(), Next::Taken(_)));
         let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
-        let lives = |member| member != Member::Subscriber(2);
-        assert!(adopter.adopt(Orphans::Adopted, &lives));
+        let is_alive = |member| member != EntryId::Subscriber(2);
+        assert!(adopter.adopt(OnConsumerDeath::Adopted, &is_alive));
         assert!(matches!(adopter.take(), Next::Taken(_)));
         assert!(adopter.is_redelivered());
         assert_eq!(handle(&mut adopter), 1);
         publisher.join().unwrap();
-        assert!(!adopter.adopt(Orphans::Adopted, &lives), "adopted twice");
+        assert!(!adopter.adopt(OnConsumerDeath::Adopted, &is_alive), "adopted twice");
     });
 }
 
@@ -683,8 +689,8 @@ fn loom_unpin_against_a_member_that_moves_on() {
             let tags = handle_some(&mut member, 2);
             (member, tags)
         });
-        let lives = |member| member != Member::Subscriber(2);
-        ring.reap(&lives);
+        let is_alive = |member| member != EntryId::Subscriber(2);
+        ring.reap(&is_alive);
         let (mut member, mut tags) = other.join().unwrap();
         tags.extend(handle_some(&mut member, 2));
         assert_eq!(tags, [1, 2]);

@@ -4,7 +4,7 @@ use super::boxes::{Boxes, fill, len_of, publish, receive};
 use crate::ring::reader::Next;
 use crate::ring::recover::{Recovered, recover};
 use crate::ring::slot::Descriptor;
-use crate::segment::entry::Member;
+use crate::segment::entry::EntryId;
 use crate::segment::layout::NOWHERE;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;
@@ -24,16 +24,16 @@ fn record(ring: &Boxes, index: usize) -> u64 {
     ring.memory().publishers()[index].record.position.load(Ordering::Relaxed)
 }
 
-fn nobody(_: Member) -> bool {
+fn nobody(_: EntryId) -> bool {
     false
 }
 
-fn second(member: Member) -> bool {
-    member == Member::Publisher(1)
+fn second(member: EntryId) -> bool {
+    member == EntryId::Publisher(1)
 }
 
-fn recover_dead(ring: &Boxes, index: usize, lives: &dyn Fn(Member) -> bool) -> Recovered {
-    recover(&ring.memory(), &ring.geometry(), index, lives)
+fn recover_dead(ring: &Boxes, index: usize, is_alive: &dyn Fn(EntryId) -> bool) -> Recovered {
+    recover(&ring.memory(), &ring.geometry(), index, is_alive)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Stamps: what they are, and what they do not tell.
 
 use super::boxes::Boxes;
-use crate::ring::spot::Spot;
+use crate::ring::spot::StampedPosition;
 use crate::segment::settings::{Claims, Overflow};
 use proptest::prelude::*;
 use std::collections::HashSet;
@@ -17,14 +17,14 @@ proptest! {
     fn a_spot_that_moves_is_the_spot_that_is_there(from in 0_u64..100, to in 0_u64..140) {
         let ring = ring();
         let memory = ring.memory();
-        prop_assert_eq!(Spot::at(&memory, from).to(&memory, to), Spot::at(&memory, to));
+        prop_assert_eq!(StampedPosition::at(&memory, from).to(&memory, to), StampedPosition::at(&memory, to));
     }
 }
 
 #[test]
 fn the_stamps_of_one_lap_do_not_tell_those_of_the_next() {
     let ring = ring();
-    let stamp = |lap| Spot::at(&ring.memory(), lap * SLOTS).stamp();
+    let stamp = |lap| StampedPosition::at(&ring.memory(), lap * SLOTS).stamp();
     let distances: HashSet<u64> =
         (0..100).map(|lap| stamp(lap + 1).wrapping_sub(stamp(lap))).collect();
     assert_eq!(distances.len(), 100);

@@ -4,14 +4,14 @@
 //! every packet that was published must have been noted, and by both only the one that the dead one
 //! noted and did not acknowledge: that one came flagged.
 
-use super::life::{self, Case};
 use super::process::{GENEROUS, Process, State, Stop};
-use crate::channel::Patience;
-use crate::channel::Taker;
+use super::scenario::{self, Case};
+use crate::channel::GroupReceiver;
+use crate::channel::Timeout;
 use crate::channel::join::{self, Types};
-use crate::channel::{Member, Taken};
+use crate::channel::{Delivery, QueueConsumer};
 use crate::ring::gate::PIN;
-use crate::ring::queue_guard::Worker;
+use crate::ring::queue_guard::ConsumerEndpoint;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
 use crate::{Packet, Publisher, RecvError, Ring, SendError, Wait};
@@ -45,10 +45,10 @@ fn check(errand: &ArchivedErrand) -> u64 {
     number
 }
 
-fn member(ring: &Ring) -> Member<Errand> {
+fn member(ring: &Ring) -> QueueConsumer<Errand> {
     let wait = Wait::park().spin_for(Duration::ZERO);
     let (taker, index) = join::member(ring.segment(), &Types::One(&Errand::TYPE), wait).unwrap();
-    Member::new(taker, index)
+    QueueConsumer::new(taker, index)
 }
 
 /// Where the peer notes what it has done.
@@ -63,8 +63,8 @@ pub(super) fn work(ring: &Ring, name: &str) {
     // Of another it takes over what that one pinned; of itself, what it left for others.
     leave_a_pin(ring, &mut own.taker);
     handle(&mut own, &mut notes, 1);
-    if own.taker.take(Patience::For(GENEROUS)).is_ok() {
-        own.taker.retry();
+    if own.taker.take(Timeout::After(GENEROUS)).is_ok() {
+        own.taker.nack();
         own.taker.ask();
     }
     handle(&mut own, &mut notes, OWN);
@@ -74,13 +74,13 @@ pub(super) fn work(ring: &Ring, name: &str) {
 }
 
 /// Handles so many packets, or as many as there are.
-fn handle(own: &mut Member<Errand>, notes: &mut File, count: usize) {
+fn handle(own: &mut QueueConsumer<Errand>, notes: &mut File, count: usize) {
     for _ in 0..count {
         let Ok(errand) = own.recv_timeout(Duration::from_secs(1)) else { return };
-        let number = check(&errand) << 1 | u64::from(Taken::info(&errand).redelivered);
+        let number = check(&errand) << 1 | u64::from(Delivery::info(&errand).redelivered);
         // One call, so that a kill leaves all of it or nothing.
         notes.write_all(&number.to_le_bytes()).unwrap();
-        Taken::done(errand);
+        Delivery::ack(errand);
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) fn take_a_pin_off(ring: &Ring) {
 
 /// Another member is killed with the pin, as it seems; this one takes it off, unless somebody else
 /// does.
-fn leave_a_pin(ring: &Ring, own: &mut Taker) {
+fn leave_a_pin(ring: &Ring, own: &mut GroupReceiver) {
     let other = member(ring).taker;
     let memory = other.group.memory;
     let (shared, hand) =
@@ -105,9 +105,9 @@ fn leave_a_pin(ring: &Ring, own: &mut Taker) {
         }
         hand.store(NOWHERE, Ordering::Release);
     }
-    other.endpoint.segment.rise(other.endpoint.member);
+    other.endpoint.segment.release_liveness(other.endpoint.member);
     // Its entry may be another's from here on: it is not dropped, and stays where it can be found.
-    static DEAD: Mutex<Vec<Taker>> = Mutex::new(Vec::new());
+    static DEAD: Mutex<Vec<GroupReceiver>> = Mutex::new(Vec::new());
     DEAD.lock().unwrap().push(other);
     while shared.load(Ordering::Acquire) & PIN != 0 && !own.ask() {}
 }
@@ -116,7 +116,7 @@ fn leave_a_pin(ring: &Ring, own: &mut Taker) {
 struct Crew {
     name: String,
     publisher: Publisher<Errand>,
-    member: Member<Errand>,
+    member: QueueConsumer<Errand>,
     sent: u64,
     /// What it handled, and whether that was flagged.
     handled: BTreeMap<u64, bool>,
@@ -140,13 +140,13 @@ impl Crew {
     }
 
     /// Handles one packet if one comes in time.
-    fn handle(&mut self, patience: Duration) {
-        match self.member.recv_timeout(patience) {
+    fn handle(&mut self, timeout: Duration) {
+        match self.member.recv_timeout(timeout) {
             Ok(errand) => {
-                let (number, flagged) = (check(&errand), Taken::info(&errand).redelivered);
+                let (number, flagged) = (check(&errand), Delivery::info(&errand).redelivered);
                 let before = self.handled.insert(number, flagged);
                 assert_eq!(before, None, "{}: {number} was acknowledged", self.name);
-                Taken::done(errand);
+                Delivery::ack(errand);
             }
             Err(RecvError::Timeout) => {}
             Err(error) => panic!("{}: {error}", self.name),
@@ -201,7 +201,7 @@ impl Crew {
 /// The peer is killed; `true`: it came to the step.
 pub(super) fn survive(stop: Stop) -> bool {
     let (name, ring, mut crew) = begin("kill", stop);
-    let mut peer = life::start(&name, Case::Grouped, stop);
+    let mut peer = scenario::start(&name, Case::Grouped, stop);
     crew.go_on(&mut peer);
     let both = crew.finish();
     assert!(both.len() <= 1, "{name}: {both:?} came twice");
@@ -212,7 +212,7 @@ pub(super) fn survive(stop: Stop) -> bool {
 /// The peer is frozen and thawed; `true`: it came to the step.
 pub(super) fn outlast(stop: Stop) -> bool {
     let (name, ring, mut crew) = begin("freeze", stop);
-    let mut peer = life::start(&name, Case::Grouped, stop);
+    let mut peer = scenario::start(&name, Case::Grouped, stop);
     crew.go_on(&mut peer);
     let was_frozen = peer.state() == State::Frozen;
     if was_frozen {
@@ -241,6 +241,6 @@ fn begin(how: &str, stop: Stop) -> (String, Ring, Crew) {
 
 fn end(name: &str, crew: Crew, ring: Ring) {
     drop((crew, ring));
-    life::assert_gone(name);
+    scenario::assert_gone(name);
     let _ = std::fs::remove_file(notes(name));
 }

@@ -1,8 +1,8 @@
 //! A worker is killed or frozen at each step of joining and leaving a cluster: its desk is free
 //! afterwards, or its own, and what was sent to its inbox is there.
 
-use super::life::{self, Case};
 use super::process::{GENEROUS, Process, State, Stop};
+use super::scenario::{self, Case};
 use crate::cluster::internals::{Address, Directory, Found, Object, Wanted, WorkerId};
 use crate::cluster::{JoinError, WorkerState};
 use crate::{OpenError, Ring, SendError, Subscriber, Wait};
@@ -14,14 +14,15 @@ const PEER: Address<'_> = Address::Name("peer");
 /// The survivor comes first.
 const DESK: WorkerId = WorkerId(1);
 
-fn join(cluster: &str, name: &str, patience: Duration) -> Result<Directory, JoinError> {
-    let wanted = Wanted { name, id: None, hint: None, max_workers: None, patience: Some(patience) };
+fn join(cluster: &str, name: &str, timeout: Duration) -> Result<Directory, JoinError> {
+    let wanted =
+        Wanted { name, id: None, hint: None, max_workers: None, join_timeout: Some(timeout) };
     Directory::join(cluster, &wanted)
 }
 
 /// The ring of the peer's inbox, made if it is not there.
 fn ring(cluster: &str) -> Ring {
-    let settings = Ring::builder().capacity(8192).stays_open(true).letters();
+    let settings = Ring::builder().capacity(8192).stays_open(true).tagged_slots();
     settings.wait(Wait::park()).open_named(&Object::Inbox("peer").name(cluster).unwrap()).unwrap()
 }
 
@@ -95,7 +96,7 @@ fn one_that_is_away_keeps_its_cluster_until_it_is_retired() {
 pub(super) fn survive(stop: Stop) -> bool {
     let cluster = format!("desks-{}-{:?}-{}", std::process::id(), stop.step, stop.nth);
     let own = join(&cluster, "survivor", GENEROUS).unwrap();
-    let mut peer = life::start(&cluster, Case::Cluster, stop);
+    let mut peer = scenario::start(&cluster, Case::Cluster, stop);
     let _ = peer.settle();
     let found = own.find(&PEER);
     assert!(!matches!(found, Found::NoInbox(_)), "{cluster}: {found:?}");
@@ -130,7 +131,7 @@ pub(super) fn survive(stop: Stop) -> bool {
 pub(super) fn outlast(stop: Stop) -> bool {
     let cluster = format!("desks-freeze-{}-{:?}-{}", std::process::id(), stop.step, stop.nth);
     let own = join(&cluster, "survivor", GENEROUS).unwrap();
-    let mut peer = life::start(&cluster, Case::Cluster, stop);
+    let mut peer = scenario::start(&cluster, Case::Cluster, stop);
     let was_frozen = peer.settle() == State::Frozen;
     if was_frozen {
         go_on_beside(&cluster, &own, &peer);

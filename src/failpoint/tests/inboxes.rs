@@ -3,7 +3,7 @@
 
 use super::process::{Process, State, Stop, hear, say};
 use crate::cluster::SendToError;
-use crate::failpoint::Step;
+use crate::failpoint::Failpoint;
 use crate::{RecvError, Worker};
 
 /// The sender's side: says whether its letter was taken.
@@ -22,7 +22,7 @@ pub(super) fn receive(cluster: &str) {
     let mut inbox = worker.inbox().unwrap();
     hear();
     match inbox.try_recv() {
-        Ok(letter) => letter.done(),
+        Ok(letter) => letter.ack(),
         Err(RecvError::Empty) => say("empty"),
         Err(error) => panic!("{error}"),
     }
@@ -35,13 +35,13 @@ fn a_letter_is_not_sent_into_a_successors_inbox_before_that_is_there() {
     let desk = Worker::join(&cluster, "desk").unwrap();
     let inbox = desk.inbox().unwrap();
     // The directory first; the inbox that it found is open then, and not locked.
-    let slow = Stop::freeze(Step::OpenLock, 2);
+    let slow = Stop::freeze(Failpoint::OpenLock, 2);
     let mut sender = Process::start(&format!("send {cluster}"), Some(slow));
     assert_eq!(sender.settle(), State::Frozen);
     drop(inbox);
     desk.leave().unwrap();
     // The directory, the inbox' ring, and that for its durable subscriber, which is not there yet.
-    let half = Stop::freeze(Step::OpenLock, 3);
+    let half = Stop::freeze(Failpoint::OpenLock, 3);
     let mut heir = Process::start(&format!("receive {cluster}"), Some(half));
     assert_eq!(heir.settle(), State::Frozen);
     sender.thaw();

@@ -1,12 +1,12 @@
 //! What a peer does before it is stopped: everything there is, so that it comes to every step.
 
-use super::desks;
-use super::groups;
 use super::process::{Process, Stop};
+use super::queues;
 use super::survivor::{PEER, Parcel, parcel};
-use crate::channel::Patience;
+use super::worker_slots;
+use crate::channel::Timeout;
 use crate::channel::join::{self, Types};
-use crate::failpoint::Step;
+use crate::failpoint::Failpoint;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
 use crate::{Overflow, Packet, Ring, RingBuilder, SendError, Subscriber, Wait};
@@ -40,7 +40,7 @@ impl Case {
             Self::Shared | Self::Cluster => builder.shared(),
             Self::DropOldest => builder.overflow(Overflow::DropOldest).history(4),
             Self::Left => builder.stays_open(false),
-            Self::Grouped => builder.shared().grouped(),
+            Self::Grouped => builder.shared().queue(),
         }
     }
 
@@ -59,9 +59,9 @@ const OFTEN: usize = 41;
 
 /// Runs a case for each step: at the first `times` that the peer comes there, or, at a step that
 /// comes often, at the first, the second and one some laps later. `run` says whether it came.
-pub(super) fn at_every_step(times: usize, run: impl Fn(Case, Step, usize) -> bool) {
+pub(super) fn at_every_step(times: usize, run: impl Fn(Case, Failpoint, usize) -> bool) {
     let mut never = Vec::new();
-    for &step in Step::ALL {
+    for &step in Failpoint::ALL {
         let mut stopped = 0;
         for case in Case::ALL {
             if run(case, step, OFTEN) {
@@ -105,7 +105,7 @@ fn kept(name: &str) -> String {
 pub(super) fn peer(name: &str, case: &str) {
     let case = Case::ALL.into_iter().find(|known| format!("{known:?}") == case).unwrap();
     if case == Case::Cluster {
-        return desks::live(name);
+        return worker_slots::live(name);
     }
     let own = Ring::open(&own(name)).unwrap();
     // Here nobody else recovers first, so this process comes to every step of it.
@@ -116,11 +116,11 @@ pub(super) fn peer(name: &str, case: &str) {
     assert!(Ring::remove(&kept(name)).unwrap());
     if case == Case::Grouped {
         // Here, too, nobody else is faster. What stays attached stays until this process ends.
-        groups::take_a_pin_off(&case.builder().open(&kept(name)).unwrap());
+        queues::take_a_pin_off(&case.builder().open(&kept(name)).unwrap());
     }
     let ring = case.builder().open(name).unwrap();
     if case == Case::Grouped {
-        return groups::work(&ring, name);
+        return queues::work(&ring, name);
     }
     live(&ring, case);
     assert!(ring.remove_durable("peer").unwrap());
@@ -162,12 +162,12 @@ fn recover_another(ring: &Ring) -> bool {
     let types = Types::One(&info);
     let join = || join::publisher(ring.segment(), &types, Wait::park()).unwrap().0;
     let (mut dying, mut other) = (join(), join());
-    dying.claim(100, Patience::None).unwrap();
-    dying.endpoint.segment.rise(dying.endpoint.member);
-    let mut recovered = other.endpoint.ask_locks();
+    dying.claim(100, Timeout::Zero).unwrap();
+    dying.endpoint.segment.release_liveness(dying.endpoint.member);
+    let mut recovered = other.endpoint.reap_dead();
     // Unless another is just doing so.
     while dying.writer.own().record.position.load(Ordering::Acquire) != NOWHERE {
-        recovered |= other.endpoint.ask_locks();
+        recovered |= other.endpoint.reap_dead();
     }
     // The dead do not give up their claims: it would be written over others' packets if this
     // process were frozen here.

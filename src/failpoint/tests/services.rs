@@ -3,8 +3,9 @@
 //! deadline. And it is stopped in a caller's ring: it holds up neither the caller nor other servers.
 
 use super::process::{GENEROUS, Process, State, Stop, hear, say};
-use crate::failpoint::Step;
-use crate::{Call, CallError, Client, RecvError, Service, Worker};
+use crate::cluster::{Call, CallError, Client, Service};
+use crate::failpoint::Failpoint;
+use crate::{RecvError, Worker};
 use rustix::process::{Signal, kill_process};
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ pub(super) fn serve(cluster: &str) {
 
 #[test]
 fn a_caller_is_told_at_whichever_step_its_server_is_killed() {
-    use Step::{
+    use Failpoint::{
         CommitAfter, CommitStamp, CommitWake, TakeDone, TakeHand, TakeMark, TakeMove, TakePin,
     };
     // Before the request is taken, nothing was done.
@@ -47,7 +48,7 @@ fn a_caller_is_told_at_whichever_step_its_server_is_killed() {
 /// request in hand.
 fn stopped(cluster: &str) -> (Process, Worker, Client<u64, u64>, Call) {
     // The directory, the requests, and again as a member; then the ring of replies, under its lock.
-    let stop = Stop::freeze(Step::Attach, 4);
+    let stop = Stop::freeze(Failpoint::Attach, 4);
     let mut server = Process::start(&format!("serve {cluster}"), Some(stop));
     server.expect("here");
     let worker = Worker::join(cluster, "caller").unwrap();
@@ -130,14 +131,14 @@ fn a_request_that_was_set_aside_is_not_taken_for_what_a_look_found() {
 #[test]
 fn a_call_whose_server_died_ends_while_another_is_stopped_as_it_attaches() {
     let cluster = format!("servers-both-{}", std::process::id());
-    let kill = Stop::kill(Step::CommitStamp, 2);
+    let kill = Stop::kill(Failpoint::CommitStamp, 2);
     let mut dying = Process::start(&format!("serve {cluster}"), Some(kill));
     dying.expect("here");
     let worker = Worker::join(&cluster, "caller").unwrap();
     let mut client = worker.client::<u64, u64>("double").unwrap();
     assert_eq!(*client.call(&1).unwrap(), 2);
     dying.expect("replied");
-    let stop = Stop::freeze(Step::Attach, 4);
+    let stop = Stop::freeze(Failpoint::Attach, 4);
     let mut frozen = Process::start(&format!("serve {cluster}"), Some(stop));
     frozen.expect("here");
     let _held = client.start(&2).unwrap();
@@ -152,7 +153,7 @@ fn a_call_whose_server_died_ends_while_another_is_stopped_as_it_attaches() {
 
 #[test]
 fn a_server_that_only_polls_goes_on_when_another_was_killed_as_it_took() {
-    for step in [Step::TakeHand, Step::TakeMove] {
+    for step in [Failpoint::TakeHand, Failpoint::TakeMove] {
         let cluster = format!("servers-polling-{}-{step:?}", std::process::id());
         let worker = Worker::join(&cluster, "caller").unwrap();
         let mut polling = worker.service::<u64, u64>("double").unwrap();
@@ -175,7 +176,7 @@ fn a_server_that_only_polls_goes_on_when_another_was_killed_as_it_took() {
 }
 
 /// What comes of a call whose server is killed at this step.
-fn call(step: Step) -> Result<u64, CallError> {
+fn call(step: Failpoint) -> Result<u64, CallError> {
     let cluster = format!("servers-{}-{step:?}", std::process::id());
     let mut server = Process::start(&format!("serve {cluster}"), Some(Stop::kill(step, 1)));
     server.expect("here");
