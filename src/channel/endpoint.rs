@@ -11,38 +11,7 @@ use crate::segment::settings::Parking;
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 use crate::sys::{barrier, event::Event, futex};
-use crate::wait::{Deadline, Notifier, Sleep, Wait, Waiter};
-use std::time::Duration;
-
-/// How long an operation may wait.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Timeout {
-    /// Not at all.
-    Zero,
-    /// This long.
-    After(Duration),
-    /// For ever.
-    Never,
-}
-
-impl Timeout {
-    /// When to give up. Reads the clock, so only after the first try.
-    pub(crate) fn deadline(self) -> Deadline {
-        match self {
-            Self::Zero => Deadline::after(Duration::ZERO),
-            Self::After(timeout) => Deadline::after(timeout),
-            Self::Never => Deadline::NEVER,
-        }
-    }
-
-    /// What is left of it when a part of the operation is done, its deadline being this.
-    pub(crate) fn left(self, deadline: Deadline) -> Self {
-        match self {
-            Self::After(timeout) => Self::After(deadline.cut(timeout)),
-            timeout => timeout,
-        }
-    }
-}
+use crate::wait::{Notifier, Sleep, Wait, Waiter};
 
 /// One entry of a ring, and everything it takes to use it.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ mod type_cache;
 mod untyped;
 
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
-pub(crate) use endpoint::{Timeout, wake_both_sides};
+pub(crate) use endpoint::wake_both_sides;
 pub use error::{RecvError, SendAllError, SendError, TypeMismatch, WaitingFor};
 pub(crate) use join::Types;
 pub use publisher::Publisher;

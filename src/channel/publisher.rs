@@ -1,6 +1,5 @@
 //! The typed publisher.
 
-use super::endpoint::Timeout;
 use super::error::{SendAllError, SendError};
 use super::join::{self, Types};
 use super::reserved::{Reserved, ReservedTail};
@@ -8,6 +7,7 @@ use super::untyped::Sender;
 use super::untyped::publisher_waits;
 use crate::error::OpenError;
 use crate::packet::{AnyBits, Packet, Tail};
+use crate::wait::Timeout;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;

@@ -1,6 +1,5 @@
 //! The typed member of a group.
 
-use super::endpoint::Timeout;
 use super::error::RecvError;
 use super::join::{self, Types};
 use super::received::Info;
@@ -13,7 +12,7 @@ use crate::packet::{self, Packet, Unpack, UnpackError};
 use crate::ring::buffer::StableBytes;
 use crate::ring::queue_guard::{ConsumerEndpoint, DeliveryGuard};
 use crate::ring::reader;
-use crate::wait::Wait;
+use crate::wait::{Timeout, Wait};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;

@@ -1,11 +1,11 @@
 //! Guards over claimed slots that are filled in place.
 
-use super::endpoint::Timeout;
 use super::error::SendError;
 use super::untyped::Sender;
 use crate::packet::guard::{Uninit, UninitTail, tail_len_or_most};
 use crate::packet::{AnyBits, Packet};
 use crate::ring::guard::WriteClaim;
+use crate::wait::Timeout;
 use std::ops::{Deref, DerefMut};
 
 /// Room for one packet, to be filled through `DerefMut`.

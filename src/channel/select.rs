@@ -5,10 +5,9 @@
 //! none, and finds out within a bounded sleep who of the others died. It takes nothing: what it
 //! found is what the next receive gets.
 
-use super::endpoint::Timeout;
 use crate::segment::layout::EventCount;
 use crate::sys::futex;
-use crate::wait::{self, Deadline, IDLE, PENDING, Wait};
+use crate::wait::{self, Deadline, IDLE, PENDING, Timeout, Wait, wait_until};
 use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
@@ -126,21 +125,14 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<us
     let deadline = timeout.deadline();
     let budget = list.iter_mut().map(|one| one.selectee().0.wait().spin).min();
     spin(list, deadline.cut(budget.unwrap_or_default().min(PENDING)));
-    loop {
-        if let Some(index) = find(list) {
-            return Some(index);
-        }
-        if deadline.has_passed() {
-            return None;
-        }
+    wait_until(list, deadline, find, |list, deadline| {
         park(list, deadline);
-        if let Some(index) = find(list) {
-            return Some(index);
+        if find(list).is_none() {
+            for one in list.iter_mut() {
+                one.selectee().0.reap_dead();
+            }
         }
-        for one in list.iter_mut() {
-            one.selectee().0.reap_dead();
-        }
-    }
+    })
 }
 
 fn find(list: &mut [&mut dyn Selectable]) -> Option<usize> {

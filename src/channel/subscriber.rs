@@ -1,6 +1,5 @@
 //! The typed subscriber.
 
-use super::endpoint::Timeout;
 use super::error::RecvError;
 use super::join::{self, Types};
 use super::received::{Batch, Copied, Info, Received};
@@ -13,7 +12,7 @@ use crate::ring::buffer::{StableBatch, StableBytes};
 use crate::ring::guard::{BatchGuard, ReadEndpoint, ReadGuard};
 use crate::ring::reader::Taken;
 use crate::ring::slot::Descriptor;
-use crate::wait::Wait;
+use crate::wait::{Timeout, Wait};
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;

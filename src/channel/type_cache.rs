@@ -2,13 +2,13 @@
 //!
 //! A type that is known costs a look at a short list; the first packet of one takes the control lock.
 
-use super::endpoint::Timeout;
 use super::error::{SendError, TypeMismatch, WaitingFor};
 use super::join;
 use super::untyped::Sender;
 use crate::error::OpenError;
 use crate::packet::{Fingerprint, Packet, TypeInfo};
 use crate::segment::{Control, Segment};
+use crate::wait::Timeout;
 
 /// What one publisher knows of its ring's types.
 #[derive(Clone, Debug, Default)]

@@ -4,10 +4,10 @@ use super::directory::{self, Directory, Wanted, WorkerInfo, WorkerState};
 use super::error::{JoinError, WaitError};
 use super::inbox::SenderPool;
 use super::names::{Addressee, DefaultName, Object, WorkerId};
-use crate::channel::{Ring, RingBuilder, Timeout};
+use crate::channel::{Ring, RingBuilder};
 use crate::error::OpenError;
 use crate::segment::settings::Overflow;
-use crate::wait::{IDLE, Sleep, Wait, Waiter};
+use crate::wait::{IDLE, Sleep, Timeout, Wait, Waiter};
 use std::time::Duration;
 
 /// A process' place in a cluster: its name there, and all that it opens.

@@ -34,7 +34,7 @@ mod deadline;
 mod event_count;
 mod notifier;
 
-pub(crate) use deadline::Deadline;
+pub(crate) use deadline::{Deadline, Timeout, wait_until};
 #[cfg(all(test, loom))]
 pub(crate) use event_count::register_waiter;
 pub(crate) use event_count::{Sleep, Waiter, register_waiter_on_all};

@@ -1,7 +1,6 @@
 //! Endpoints for packets of several types in one ring.
 
 use super::received::{AnyBatch, AnyReceived};
-use crate::channel::endpoint::Timeout;
 use crate::channel::error::{RecvError, SendAllError, SendError};
 use crate::channel::join::{self, Types};
 use crate::channel::reserved::{Reserved, ReservedTail};
@@ -15,7 +14,7 @@ use crate::packet::{AnyBits, Packet, Tail, TypeInfo};
 use crate::ring::gate::position;
 use crate::ring::guard::{BatchGuard, ReadGuard};
 use crate::sync::Ordering;
-use crate::wait::Wait;
+use crate::wait::{Timeout, Wait};
 use std::fmt;
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 //! It asks the kernel who lives after each bounded sleep, and at a take when it has not asked for as
 //! long, so that in a busy group too the packet of a dead member does not lie.
 
-use crate::channel::endpoint::{self, Endpoint, Timeout};
+use crate::channel::endpoint::{self, Endpoint};
 use crate::channel::error::RecvError;
 use crate::channel::select::Waitable;
 use crate::ring::consumer_group::{self, ConsumerGroup, OnConsumerDeath};
@@ -13,7 +13,7 @@ use crate::ring::reader::{Fault, Next, Taken};
 use crate::ring::state::RingState;
 use crate::segment::entry::EntryId;
 use crate::segment::layout::EventCount;
-use crate::wait::{Deadline, IDLE, PENDING, Wait};
+use crate::wait::{Deadline, IDLE, PENDING, Timeout, Wait};
 use std::time::Duration;
 
 /// The untyped part of a member.

@@ -1,6 +1,6 @@
 //! A publisher without its packet type: claims room, waits for it, commits.
 
-use crate::channel::endpoint::{Endpoint, Timeout};
+use crate::channel::endpoint::Endpoint;
 use crate::channel::error::{SendAllError, SendError, WaitingFor};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{self, Packet, Scratch, Unserializable};
@@ -15,7 +15,7 @@ use crate::segment::entry::EntryId;
 use crate::segment::settings::Claims;
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
-use crate::wait::{Deadline, PENDING};
+use crate::wait::{Deadline, PENDING, Timeout};
 
 /// Packets claimed at once by `send_all`.
 const BATCH: usize = 64;

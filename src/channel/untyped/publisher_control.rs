@@ -4,13 +4,12 @@
 //! Not here: waiting for room, which is a part of claiming it (`sender`).
 
 use super::publisher::Sender;
-use crate::channel::endpoint::Timeout;
 use crate::channel::error::{SendError, WaitingFor};
 use crate::channel::join;
 use crate::ring::gate::position;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
-use crate::wait::{Deadline, PENDING};
+use crate::wait::{Deadline, PENDING, Timeout};
 
 impl Sender {
     /// Waits until this many subscribers have joined and live.

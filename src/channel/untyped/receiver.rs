@@ -1,6 +1,6 @@
 //! A subscriber without its packet type: takes packets, waits for them, lets go of them.
 
-use crate::channel::endpoint::{Endpoint, Timeout};
+use crate::channel::endpoint::Endpoint;
 use crate::channel::error::RecvError;
 use crate::channel::select::Waitable;
 use crate::packet::Fingerprint;
@@ -11,7 +11,7 @@ use crate::ring::slot::Descriptor;
 use crate::ring::state::RingState;
 use crate::segment::layout::EventCount;
 use crate::sync::Ordering;
-use crate::wait::{Deadline, IDLE, PENDING, Wait};
+use crate::wait::{Deadline, IDLE, PENDING, Timeout, Wait};
 
 /// Most packets of one batch.
 pub(crate) const BATCH: usize = 256;

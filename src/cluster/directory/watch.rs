@@ -8,14 +8,14 @@
 //! no history: what came and went between two looks is told as its sum.
 
 use super::{WorkerChange, WorkerInfo, WorkerState};
-use crate::channel::{RecvError, Selectable, Selectee, Timeout, Waitable, wake_both_sides};
+use crate::channel::{RecvError, Selectable, Selectee, Waitable, wake_both_sides};
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
 use crate::segment::Segment;
 use crate::segment::entry::{Ended, Entry, EntryId, SlotPhase, WorkerSlotState};
 use crate::segment::layout::{EventCount, WorkerSlot};
 use crate::segment::view::RingMemory;
-use crate::wait::{Deadline, IDLE, Sleep, Wait, Waiter};
+use crate::wait::{Deadline, IDLE, Sleep, Timeout, Wait, Waiter};
 use std::collections::VecDeque;
 use std::time::Duration;
 

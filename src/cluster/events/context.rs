@@ -10,10 +10,10 @@ use super::registry::{Changes, Place, Subject};
 use super::{
     BoxError, Fault, HandlerId, hearing, hearing_always, hearing_once, hearing_once_always,
 };
-use crate::channel::Timeout;
 use crate::cluster::error::EmitError;
 use crate::cluster::names::WorkerId;
 use crate::packet::Packet;
+use crate::wait::Timeout;
 use std::collections::VecDeque;
 use std::fmt;
 

@@ -5,13 +5,11 @@
 
 use super::header::EventHeader;
 use super::pattern::check_name;
-use crate::channel::{
-    AnyPublisher, MessageHeader, SendError, SubscriberIndex, Timeout, WaitingFor,
-};
+use crate::channel::{AnyPublisher, MessageHeader, SendError, SubscriberIndex, WaitingFor};
 use crate::cluster::error::EmitError;
 use crate::cluster::names::WorkerId;
 use crate::packet::Packet;
-use crate::wait::{Deadline, PENDING, Wait};
+use crate::wait::{Deadline, PENDING, Timeout, Wait};
 
 /// What emits the events of one `Events`.
 #[derive(Debug)]

@@ -87,7 +87,8 @@ impl AnyReceived<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{MessageHeader, Ring, SendError, Timeout};
+    use crate::channel::{MessageHeader, Ring, SendError};
+    use crate::wait::Timeout;
 
     const ONE: EventHeader = EventHeader { sender: WorkerId(513) };
 

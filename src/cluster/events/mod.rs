@@ -30,13 +30,13 @@ use super::error::{EmitError, RunError};
 use super::names::{Object, WorkerId};
 use super::worker::Worker;
 use crate::channel::{
-    AnyReceived, AnySubscriber, End, RecvError, Ring, RingBuilder, Selectable, Selectee, Timeout,
-    Waitable, select_timeout,
+    AnyReceived, AnySubscriber, End, RecvError, Ring, RingBuilder, Selectable, Selectee, Waitable,
+    select_timeout,
 };
 use crate::error::OpenError;
 use crate::packet::{Packet, Unpack};
 use crate::segment::layout::EventCount;
-use crate::wait::{Deadline, Wait};
+use crate::wait::{Deadline, Timeout, Wait};
 use emitter::Emitter;
 use handler::{Handler, Outcome};
 use pattern::Pattern;

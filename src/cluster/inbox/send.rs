@@ -8,7 +8,7 @@
 //! up, and once more when it has attached; another one is looked up again.
 
 use super::pool::{InboxAddress, PooledSender, SerializeDepth, Turn};
-use crate::channel::{AnyPublisher, RingBuilder, SendError, Timeout, WaitingFor};
+use crate::channel::{AnyPublisher, RingBuilder, SendError, WaitingFor};
 use crate::cluster::directory::{Directory, Found};
 use crate::cluster::error::SendToError;
 use crate::cluster::names::{Address, Addressee, Object};
@@ -16,7 +16,7 @@ use crate::cluster::worker::Worker;
 use crate::error::OpenError;
 use crate::packet::Packet;
 use crate::segment::entry::WorkerSlotState;
-use crate::wait::IDLE;
+use crate::wait::{IDLE, Timeout};
 use std::time::Duration;
 
 /// How often an inbox is looked up that was given up while a letter was sent to it.

@@ -6,7 +6,7 @@
 use super::call::{Call, Calls, WINDOW};
 use super::completion::{Found, Loss};
 use super::tags::{PREFIX, RequestTag};
-use crate::channel::{AnyPublisher, Receiver, Ring, RingBuilder, SendError, Timeout};
+use crate::channel::{AnyPublisher, Receiver, Ring, RingBuilder, SendError};
 use crate::cluster::error::CallError;
 use crate::cluster::names::{CallerId, Object};
 use crate::cluster::worker::Worker;
@@ -16,7 +16,7 @@ use crate::packet::{self, Packet};
 use crate::ring::buffer::{StableBytes, Suffix};
 use crate::ring::guard::ReadGuard;
 use crate::ring::reader::Taken;
-use crate::wait::{Deadline, IDLE, PENDING, Wait};
+use crate::wait::{Deadline, IDLE, PENDING, Timeout, Wait};
 use rkyv::util::AlignedVec;
 use std::fmt;
 use std::marker::PhantomData;

@@ -7,13 +7,13 @@
 use super::call::{Call, CallSlot, Outcome};
 use super::client::Client;
 use super::tags::{self, Kind, PREFIX, ReplyTag};
-use crate::channel::{RecvError, Timeout};
+use crate::channel::RecvError;
 use crate::cluster::error::CallError;
 use crate::packet::{self, Packet};
 use crate::ring::consumer_group::RequestStatus;
 use crate::ring::guard::ReadEndpoint as _;
 use crate::ring::reader::Taken;
-use crate::wait::{Deadline, IDLE, PENDING};
+use crate::wait::{Deadline, IDLE, PENDING, Timeout};
 use rkyv::util::AlignedVec;
 use std::time::Instant;
 

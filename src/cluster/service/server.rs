@@ -10,7 +10,7 @@ use super::deferred::Dropped;
 use super::postponed::{PostponedRequest, PostponedRequests};
 use super::tags::{self, Kind, ReplyTag, RequestTag};
 use crate::channel::{
-    AnyPublisher, GroupReceiver, MessageHeader, RecvError, Ring, RingBuilder, SendError, Timeout,
+    AnyPublisher, GroupReceiver, MessageHeader, RecvError, Ring, RingBuilder, SendError,
     TypeMismatch, Waitable,
 };
 use crate::cluster::error::ReplyError;
@@ -23,7 +23,7 @@ use crate::ring::consumer_group::ConsumerGroup;
 use crate::ring::queue_guard::{self, ConsumerEndpoint as _, DeliveryGuard};
 use crate::ring::reader::Taken;
 use crate::segment::layout::EventCount;
-use crate::wait::Wait;
+use crate::wait::{Timeout, Wait};
 use rkyv::util::AlignedVec;
 use std::fmt;
 use std::sync::{Arc, PoisonError};

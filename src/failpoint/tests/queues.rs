@@ -7,13 +7,13 @@
 use super::process::{GENEROUS, Process, State, Stop};
 use super::scenario::{self, Case};
 use crate::channel::GroupReceiver;
-use crate::channel::Timeout;
 use crate::channel::join::{self, Types};
 use crate::channel::{Delivery, QueueConsumer};
 use crate::ring::gate::PIN;
 use crate::ring::queue_guard::ConsumerEndpoint;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
+use crate::wait::Timeout;
 use crate::{Packet, Publisher, RecvError, Ring, SendError, Wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};

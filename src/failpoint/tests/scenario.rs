@@ -4,11 +4,11 @@ use super::process::{Process, Stop};
 use super::queues;
 use super::survivor::{PEER, Parcel, parcel};
 use super::worker_slots;
-use crate::channel::Timeout;
 use crate::channel::join::{self, Types};
 use crate::failpoint::Failpoint;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
+use crate::wait::Timeout;
 use crate::{Overflow, Packet, Ring, RingBuilder, SendError, Subscriber, Wait};
 use std::time::Duration;
 
