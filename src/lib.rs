@@ -77,6 +77,7 @@
 //!
 //! The README says what is promised and what is not, in full.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_types))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop"))]
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the protocol alone is checked"))]
 
