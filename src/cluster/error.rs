@@ -253,7 +253,7 @@ impl fmt::Display for JoinError {
         match self {
             Self::NameTaken { name, pid } => write!(
                 f,
-                "process {pid} is_alive and is the worker {name:?}: end it, or join by another name"
+                "process {pid} is alive and is the worker {name:?}: end it, or join by another name"
             ),
             Self::BadName { name, reason } => {
                 write!(f, "{name:?} cannot be a name here: {reason}")
@@ -276,7 +276,7 @@ impl fmt::Display for WaitError {
             ),
             Self::NoInbox { who } => write!(
                 f,
-                "worker {who} is_alive and opened no inbox in time: call Worker::inbox there, or wait longer"
+                "worker {who} is alive and opened no inbox in time: call Worker::inbox there, or wait longer"
             ),
         }
     }
@@ -290,7 +290,7 @@ impl fmt::Display for SendToError {
             }
             Self::NoInbox { who } => write!(
                 f,
-                "worker {who} is_alive and has no inbox yet: wait with Worker::wait_for_inbox_timeout; if it never has one, call Worker::inbox there"
+                "worker {who} is alive and has no inbox yet: wait with Worker::wait_for_inbox_timeout; if it never has one, call Worker::inbox there"
             ),
             Self::Dead { who, pid } => write!(
                 f,

@@ -214,7 +214,7 @@ impl fmt::Display for OpenError {
                 DisplayName(name)
             ),
             Self::NameTaken { name, pid } => {
-                write!(f, "process {pid} is_alive and has the name {name:?} here")
+                write!(f, "process {pid} is alive and has the name {name:?} here")
             }
             Self::InboxOpen { name, pid } => write!(
                 f,
@@ -222,7 +222,7 @@ impl fmt::Display for OpenError {
             ),
             Self::WorkerLives { name, pid } => write!(
                 f,
-                "worker {name} is_alive, in process {pid}, and only the dead are cleared away: end it first, or have it leave"
+                "worker {name} is alive, in process {pid}, and only the dead are cleared away: end it first, or have it leave"
             ),
             Self::Full { what, limit } => write!(
                 f,
