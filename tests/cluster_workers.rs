@@ -151,7 +151,10 @@ fn an_id_beyond_the_desks_is_refused_and_both_are_named() {
     assert_cluster_gone(&cluster);
     let last = beyond(3).max_workers(4).join(&cluster, "last").unwrap();
     assert_eq!(last.id(), WorkerId(3));
-    assert_eq!(refusal(beyond(4), "other"), "worker id 4 is not from 0 to 3: there are 4 worker slots");
+    assert_eq!(
+        refusal(beyond(4), "other"),
+        "worker id 4 is not from 0 to 3: there are 4 worker slots"
+    );
     // Also of one that was there before and would get its own.
     drop(Worker::join(&cluster, "known").unwrap());
     refusal(beyond(4), "known");
@@ -256,7 +259,8 @@ fn workers_are_listed_and_found_by_name_and_id() {
     let living = own.retire("own");
     let Err(error @ OpenError::WorkerLives { .. }) = living else { panic!("{living:?}") };
     let pid = std::process::id();
-    let said = format!("worker own is alive, in process {pid}, and only the dead are cleared away:");
+    let said =
+        format!("worker own is alive, in process {pid}, and only the dead are cleared away:");
     assert!(error.to_string().starts_with(&said), "{error}");
     assert!(own.retire("peer").unwrap());
     assert!(!own.retire("peer").unwrap() && !own.retire("nobody").unwrap());

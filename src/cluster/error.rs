@@ -3,7 +3,6 @@
 //! One enum an operation; none has a lifetime, so all can be kept and sent. A failed send leaves
 //! the value with the caller, who passed it by reference.
 
-use super::events::BadName;
 use super::names::WorkerId;
 use crate::channel::{SendError, TypeMismatch, WaitingFor};
 use crate::error::OpenError;
@@ -517,4 +516,13 @@ impl From<OpenError> for JoinError {
             error => Self::Open(error),
         }
     }
+}
+
+/// Why something is not the name of an event, or no pattern over such names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadName {
+    /// The name as given, cut if it is too long.
+    pub(crate) name: String,
+    /// What is wrong with it.
+    pub(crate) reason: &'static str,
 }

@@ -10,20 +10,18 @@
 //! (`outgoing`).
 
 mod message;
-mod pool;
 mod send;
 
 pub use message::Message;
-pub(super) use pool::SenderPool;
 
 use super::names::Object;
+use super::pool::ENTRIES;
 use super::worker::Worker;
 use crate::channel::{AnySubscriber, RecvError, RingBuilder, Selectable, Selectee};
 use crate::error::OpenError;
 use crate::packet::{OneOf, TypeInfo};
 use crate::segment::settings::MAX_ENTRIES;
 use crate::wait::Wait;
-use pool::ENTRIES;
 use std::time::Duration;
 
 /// The inbox' one durable subscriber.
