@@ -25,19 +25,19 @@ use std::time::Duration;
 ///
 /// ```
 /// # use packetring::{Ring, one_of, packet};
-/// #[packet] struct DeliveryGuard { id: u64 }
+/// #[packet] struct Job { id: u64 }
 /// #[packet] struct Stop;
-/// #[one_of] enum Work { DeliveryGuard(DeliveryGuard), Stop(Stop) }
+/// #[one_of] enum Work { Job(Job), Stop(Stop) }
 ///
 /// # let ring = Ring::builder().heap()?;
 /// let mut work = ring.any_subscriber()?;
 /// let mut boss = ring.any_publisher()?;
-/// boss.send(&DeliveryGuard { id: 7 })?;
+/// boss.send(&Job { id: 7 })?;
 /// boss.send(&Stop)?;
 ///
 /// let mail = work.recv()?;
 /// match mail.open()? {
-///     Some(Work::DeliveryGuard(job)) => assert_eq!(job.id, 7),
+///     Some(Work::Job(job)) => assert_eq!(job.id, 7),
 ///     Some(Work::Stop(_)) => unreachable!(),
 ///     None => eprintln!("a {} is not for us", mail.type_name()),
 /// }
@@ -375,17 +375,17 @@ impl AnySubscriber {
     ///
     /// ```
     /// # use packetring::{Ring, one_of, packet};
-    /// # #[packet] struct DeliveryGuard { id: u64 }
+    /// # #[packet] struct Job { id: u64 }
     /// # #[packet] struct Stop;
-    /// # #[one_of] enum Work { DeliveryGuard(DeliveryGuard), Stop(Stop) }
+    /// # #[one_of] enum Work { Job(Job), Stop(Stop) }
     /// # let ring = Ring::builder().heap()?;
     /// # let mut work = ring.any_subscriber()?;
     /// # let mut boss = ring.any_publisher()?;
-    /// # boss.send(&DeliveryGuard { id: 7 })?;
+    /// # boss.send(&Job { id: 7 })?;
     /// # boss.send(&Stop)?;
     /// for parcel in &work.drain()? {
     ///     match parcel.open()? {
-    ///         Some(Work::DeliveryGuard(job)) => assert_eq!(job.id, 7),
+    ///         Some(Work::Job(job)) => assert_eq!(job.id, 7),
     ///         Some(Work::Stop(_)) => break,
     ///         None => eprintln!("a {} is not for us", parcel.type_name()),
     ///     }

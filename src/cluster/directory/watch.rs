@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Tells of workers that join, leave and die.
 ///
 /// It tells of what happens from its making on; who is there already is listed by
-/// [`Worker::workers`]. Its own worker is told of like any other. A death is noticed within some
+/// [`Worker::workers`](crate::Worker::workers). Its own worker is told of like any other. A death is noticed within some
 /// 50 ms, and only while somebody asks.
 ///
 /// ```
