@@ -10,7 +10,10 @@
 
 mod support;
 
-use packetring::{OpenError, Publisher, RecvError, Ring, RingBuilder, SendError, WaitingFor};
+use packetring::{
+    OpenError, Publisher, RecvTimeoutError, Ring, RingBuilder, SendTimeoutError, TrySendError,
+    WaitingFor,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -28,7 +31,7 @@ fn fill(out: &mut Publisher<u64>) -> WaitingFor {
     for number in 0.. {
         match out.try_send(&number) {
             Ok(_) => assert!(number < 16),
-            Err(SendError::Full { waiting_for }) => return waiting_for,
+            Err(TrySendError::Full { waiting_for }) => return waiting_for,
             Err(error) => panic!("{error}"),
         }
     }
@@ -93,7 +96,7 @@ fn a_zombies_claim_is_given_up() {
     let mut peer = Peer::start(&format!("claim {name}"));
     peer.expect(&peer.pid().to_string());
     out.send(&1).unwrap();
-    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     kill_unreaped(&peer);
     assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 1);
     assert_eq!(state_of(peer.pid()), Some('Z'), "nobody waited for it");
@@ -121,7 +124,7 @@ fn a_process_id_that_is_used_again_is_not_taken_for_its_first_owner() {
     peer.hear();
     fill(&mut out);
     reuse_pid(&name, SUBSCRIBER_PID, &peer);
-    assert!(matches!(out.send_timeout(&16, SHORT), Err(SendError::Timeout { .. })));
+    assert!(matches!(out.send_timeout(&16, SHORT), Err(SendTimeoutError::Timeout { .. })));
     peer.kill();
     out.send_timeout(&16, LONG).unwrap();
     drop((out, ring));
@@ -134,7 +137,7 @@ fn a_process_id_that_is_used_again_is_not_taken_for_its_first_owner() {
     peer.hear();
     reuse_pid(&name, PUBLISHER_PID, &peer);
     out.send(&1).unwrap();
-    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     peer.kill();
     assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 1);
 }
@@ -151,7 +154,7 @@ fn a_process_id_of_nobody_does_not_make_its_owner_dead() {
     file.write_all_at(&0x7fff_ffff_u32.to_le_bytes(), SUBSCRIBER_PID).unwrap();
     for _ in 0..3 {
         match out.send_timeout(&16, SHORT).unwrap_err() {
-            SendError::Timeout { waiting_for: WaitingFor::Subscriber { pid } } => {
+            SendTimeoutError::Timeout { waiting_for: WaitingFor::Subscriber { pid } } => {
                 assert_eq!(pid, 0x7fff_ffff, "reported, not believed");
             }
             error => panic!("{error}"),
@@ -166,7 +169,7 @@ fn echo(role: &Role) {
     let mut numbers = Ring::attach(there).unwrap().subscriber::<u64>().unwrap();
     let mut out = Ring::attach(back).unwrap().publisher::<u64>().unwrap();
     // By its own clock, whatever that shows.
-    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     peer::say(&std::process::id().to_string());
     // Until the test is over.
     while let Ok(number) = numbers.recv_timeout(LONG) {
@@ -209,14 +212,14 @@ fn namespaces_of_process_ids_share_a_ring() {
     claiming.expect("1");
     assert_eq!(ring.subscribers(), 2);
     out.send(&0).unwrap();
-    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     kill_process(child_of(&claiming), Signal::KILL).unwrap();
     assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 0);
     while numbers.try_recv().is_ok() {}
     drop(numbers);
     let waiting_for = fill(&mut out);
     assert_eq!(waiting_for, WaitingFor::Subscriber { pid: 1 }, "as its own namespace calls it");
-    assert!(matches!(out.send_timeout(&1, SHORT), Err(SendError::Timeout { .. })));
+    assert!(matches!(out.send_timeout(&1, SHORT), Err(SendTimeoutError::Timeout { .. })));
     kill_process(child_of(&sitting), Signal::KILL).unwrap();
     out.send_timeout(&1, LONG).unwrap();
     assert_eq!(ring.subscribers(), 0);
@@ -239,7 +242,7 @@ fn one_in_another_namespace_goes_on_when_this_one_dies() {
     claiming.hear();
     let mut out = ring.publisher::<u64>().unwrap();
     out.send(&7).unwrap();
-    assert!(matches!(answers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(answers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     // Recovered by the other, which alone waits behind it.
     claiming.kill();
     assert_eq!(*answers.recv_timeout(LONG).unwrap(), 7);
@@ -266,8 +269,8 @@ fn processes_whose_clocks_differ_share_a_ring() {
         out.send_timeout(&number, LONG).unwrap();
         assert_eq!(*answers.recv_timeout(LONG).unwrap(), number);
     }
-    assert!(matches!(answers.recv_timeout(Duration::ZERO), Err(RecvError::Timeout)));
+    assert!(matches!(answers.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout)));
     echo.kill();
-    assert!(matches!(answers.recv_timeout(LONG).map(drop), Err(RecvError::Closed)));
+    assert!(matches!(answers.recv_timeout(LONG).map(drop), Err(RecvTimeoutError::Closed)));
     assert!(!matches!(ring.subscriber::<u64>(), Err(OpenError::Full { .. })));
 }

@@ -11,7 +11,9 @@
 mod support;
 
 use packetring::cluster::{Delivery, QueueConsumer};
-use packetring::{Publisher, RecvError, SendError, WaitingFor, Worker, select};
+use packetring::{
+    Publisher, RecvTimeoutError, TryRecvError, TrySendError, WaitingFor, Worker, select,
+};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -225,8 +227,8 @@ fn what_is_not_done_comes_again_and_says_so() {
     let job = member.recv().unwrap();
     assert_eq!((job.to_native(), Delivery::info(&job).redelivered), (2, false));
     Delivery::ack(job);
-    assert!(matches!(member.try_recv(), Err(RecvError::Empty)));
-    assert!(matches!(member.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(member.try_recv(), Err(TryRecvError::Empty)));
+    assert!(matches!(member.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
 }
 
 #[test]
@@ -248,7 +250,7 @@ fn what_is_retried_or_left_goes_to_another() {
     let job = first.recv_timeout(LONG).unwrap();
     assert_eq!((job.to_native(), Delivery::info(&job).redelivered), (1, true));
     Delivery::ack(job);
-    assert!(matches!(first.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(first.try_recv(), Err(TryRecvError::Empty)));
     assert_eq!(boss.queue_publisher::<u64>("jobs").unwrap().subscribers(), 1);
     drop((first, publisher, boss));
     assert_eq!(objects(&cluster), [] as [PathBuf; 0]);
@@ -301,7 +303,7 @@ fn packets_wait_for_members_and_a_full_queue_holds_publishers_back() {
     let (_, boss, mut publisher) = queue("full");
     let full = (0..).find_map(|job| publisher.try_send(&job).err().map(|error| (job, error)));
     let (sent, error) = full.unwrap();
-    let SendError::Full { waiting_for } = error else { panic!("{error}") };
+    let TrySendError::Full { waiting_for } = error else { panic!("{error}") };
     assert_eq!(waiting_for, WaitingFor::Queue);
     assert!(publisher.backlog() > 0);
     assert_eq!(publisher.subscribers(), 0);
@@ -309,7 +311,7 @@ fn packets_wait_for_members_and_a_full_queue_holds_publishers_back() {
     publisher.wait_for_subscribers_timeout(1, LONG).unwrap();
     // The packet in hand holds its slot, and no more than that.
     let job = member.recv().unwrap();
-    assert!(matches!(publisher.try_send(&0), Err(SendError::Full { .. })));
+    assert!(matches!(publisher.try_send(&0), Err(TrySendError::Full { .. })));
     Delivery::ack(job);
     publisher.try_send(&sent).unwrap();
     for expected in 1..=sent {
@@ -383,7 +385,7 @@ fn a_dead_members_packet_comes_to_one_that_only_polls() {
     let mut own = boss.queue::<u64>("jobs").unwrap();
     publisher.wait_for_subscribers_timeout(2, LONG).unwrap();
     // It lives: nobody else gets what it has.
-    assert!(matches!(own.recv_timeout(20 * SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(own.recv_timeout(20 * SHORT), Err(RecvTimeoutError::Timeout)));
     dying.kill();
     wait_until("its packet comes", || match own.try_recv() {
         Ok(job) => {
@@ -391,7 +393,7 @@ fn a_dead_members_packet_comes_to_one_that_only_polls() {
             Delivery::ack(job);
             true
         }
-        Err(RecvError::Empty) => false,
+        Err(TryRecvError::Empty) => false,
         Err(error) => panic!("{error}"),
     });
     assert_eq!(publisher.subscribers(), 1);

@@ -9,8 +9,11 @@
 
 mod support;
 
-use packetring::cluster::{CallError, Client, ReplyError, Request, Service};
-use packetring::{OpenError, RecvError, Worker, packet, select, select_timeout, try_select};
+use packetring::cluster::{
+    CallError, CallTimeoutError, Client, ReplyError, Request, Service, ServiceRecvError,
+    ServiceRecvTimeoutError, TryServiceRecvError,
+};
+use packetring::{OpenError, Worker, packet, select, select_timeout, try_select};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -99,9 +102,12 @@ fn peer() {
             setrlimit(Resource::Nofile, Rlimit { current: Some(open - 1), ..normal }).unwrap();
             peer::say("here");
             let outcome = server.recv().map(drop);
-            assert!(matches!(outcome, Err(RecvError::Caller(_))), "{outcome:?}");
+            assert!(matches!(outcome, Err(ServiceRecvError::Caller(_))), "{outcome:?}");
             peer::say("told");
-            assert!(matches!(server.recv_timeout(10 * SHORT), Err(RecvError::Timeout)));
+            assert!(matches!(
+                server.recv_timeout(10 * SHORT),
+                Err(ServiceRecvTimeoutError::Timeout)
+            ));
             peer::say("waits");
             peer::hear();
             setrlimit(Resource::Nofile, normal).unwrap();
@@ -201,7 +207,7 @@ fn a_call_is_its_own_clients() {
     reply(server.recv().unwrap());
     other.cancel(calls[0]);
     let outcome = other.wait_timeout(calls[0], LONG).map(drop);
-    assert!(matches!(outcome, Err(CallError::NotInFlight)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::NotInFlight)), "{outcome:?}");
     check(&other.wait(calls[1]).unwrap(), 2);
     check(&one.wait(calls[0]).unwrap(), 1);
 }
@@ -211,13 +217,13 @@ fn a_call_ends_at_its_deadline_and_a_late_reply_is_nobodys() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("deadline");
     let outcome = client.call_timeout(&ask(1), SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
     // Cancelled, and so never handed out.
-    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
     let late = client.start(&ask(2)).unwrap();
     let request = server.recv().unwrap();
     let outcome = client.wait_timeout(late, SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
     // Still in flight.
     reply(request);
     check(&client.wait(late).unwrap(), 2);
@@ -260,19 +266,19 @@ fn a_server_that_is_killed_is_known_of_at_once() {
     server.expect("deferred");
     server.expect("has it");
     let outcome = client.wait_timeout(calls[1], 10 * SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "it lives: {outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "it lives: {outcome:?}");
     server.kill();
     // Deferred, and in hand.
     for call in &calls[..2] {
         let outcome = client.wait_timeout(*call, FAR).map(drop);
-        assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
     }
     // It had not taken this one.
     let outcome = client.wait_timeout(calls[2], FAR).map(drop);
-    assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::NoService)), "{outcome:?}");
     // What it had is handed out to nobody again.
     let mut heir = serve(&worker);
-    assert!(matches!(heir.recv_timeout(10 * SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(heir.recv_timeout(10 * SHORT), Err(ServiceRecvTimeoutError::Timeout)));
 }
 
 #[test]
@@ -286,7 +292,7 @@ fn what_nobody_had_taken_was_not_done_though_there_was_a_server() {
     server.kill();
     for _ in 0..3 {
         let outcome = client.call_timeout(&ask(2), FAR).map(drop);
-        assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::NoService)), "{outcome:?}");
     }
     let _server = start("serve", &cluster, "server");
     check(&client.call(&ask(3)).unwrap(), 3);
@@ -345,7 +351,7 @@ fn another_server_goes_on_when_one_is_killed() {
     dying.kill();
     check(&client.call(&ask(3)).unwrap(), 3);
     for call in calls {
-        assert!(matches!(client.wait_timeout(call, FAR), Err(CallError::ServiceGone)));
+        assert!(matches!(client.wait_timeout(call, FAR), Err(CallTimeoutError::ServiceGone)));
     }
     for number in 4..100 {
         check(&client.call(&ask(number)).unwrap(), number);
@@ -359,7 +365,7 @@ fn a_request_that_is_dropped_has_no_reply() {
     let calls = [1, 2, 3, 4].map(|number| client.start(&ask(number)).unwrap());
     let tell = |client: &mut Client<Ask, Answer>, call| {
         let outcome = client.wait_timeout(call, FAR).map(drop);
-        assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::NoReply)), "{outcome:?}");
     };
     drop(server.recv().unwrap());
     tell(&mut client, calls[0]);
@@ -375,7 +381,7 @@ fn a_request_that_is_dropped_has_no_reply() {
     drop(server.recv().unwrap());
     tell(&mut client, calls[2]);
     tell(&mut client, calls[3]);
-    assert!(matches!(server.try_recv(), Err(RecvError::Empty)), "handed out twice");
+    assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)), "handed out twice");
 }
 
 #[test]
@@ -391,7 +397,7 @@ fn a_reply_may_come_later_and_from_another_thread() {
     check(&client.wait(calls[2]).unwrap(), 3);
     // The caller goes on waiting for one that lives.
     let outcome = client.wait_timeout(calls[0], 10 * SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
     // By another endpoint, on another thread.
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -415,7 +421,7 @@ fn a_reply_that_comes_after_its_call_is_over_is_none_to_a_later_call() {
     let (late, later) = (answer(&request), request.defer());
     drop(server);
     let outcome = client.wait_timeout(over, FAR).map(drop);
-    assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
     // As many as there can be: the last has its place in the window.
     let mut server = serve(&worker);
     let calls: Vec<_> = (2..).take(WINDOW).map(|n| (client.start(&ask(n)).unwrap(), n)).collect();
@@ -437,9 +443,9 @@ fn a_deferred_reply_by_a_service_that_does_not_know_the_caller_is_none() {
     let request = server.recv().unwrap();
     let (answer, later) = (answer(&request), request.defer());
     assert!(matches!(later.reply(&mut other, &answer), Err(ReplyError::CallerGone)));
-    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
     let outcome = client.wait_timeout(call, FAR).map(drop);
-    assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::NoReply)), "{outcome:?}");
 }
 
 #[test]
@@ -477,11 +483,14 @@ fn a_deferred_reply_that_is_dropped_is_no_reply() {
     std::thread::scope(|scope| {
         scope.spawn(move || {
             while stopped.try_recv().is_err() {
-                assert!(matches!(server.recv_timeout(SHORT), Err(RecvError::Timeout)));
+                assert!(matches!(
+                    server.recv_timeout(SHORT),
+                    Err(ServiceRecvTimeoutError::Timeout)
+                ));
             }
         });
         let outcome = client.wait_timeout(call, FAR).map(drop);
-        assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::NoReply)), "{outcome:?}");
         stop.send(()).unwrap();
     });
 }
@@ -578,7 +587,7 @@ fn a_server_learns_that_its_caller_is_gone() {
         all.filter(|name| name.to_string_lossy().starts_with(&prefix)).count()
     };
     wait_until("the rings of replies go", || {
-        assert!(matches!(server.recv_timeout(SHORT), Err(RecvError::Timeout)));
+        assert!(matches!(server.recv_timeout(SHORT), Err(ServiceRecvTimeoutError::Timeout)));
         left() == 0
     });
 }
@@ -623,13 +632,13 @@ fn a_server_that_cannot_reach_a_caller_says_so_and_keeps_its_request() {
     let call = client.start(&ask(1)).unwrap();
     server.expect("told");
     let outcome = client.wait_timeout(call, 10 * SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "its server lives: {outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "its server lives: {outcome:?}");
     server.expect("waits");
     server.tell("go on");
     check(&client.wait_timeout(call, FAR).unwrap(), 1);
     let again = client.start(&ask(2)).unwrap();
     server.kill();
-    assert!(matches!(client.wait_timeout(again, FAR), Err(CallError::NoService)));
+    assert!(matches!(client.wait_timeout(again, FAR), Err(CallTimeoutError::NoService)));
 }
 
 #[test]
@@ -646,7 +655,7 @@ fn a_server_that_dies_before_it_could_reach_a_caller_is_gone() {
     // Another one sits down where it sat.
     let _heir = serve(&worker);
     let outcome = client.wait_timeout(call, FAR).map(drop);
-    assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
 }
 
 #[test]
@@ -665,7 +674,7 @@ fn without_a_server_there_is_no_service() {
     }
     let mut server = serve(&worker);
     // Nobody waits for those.
-    assert!(matches!(server.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(server.recv_timeout(SHORT), Err(ServiceRecvTimeoutError::Timeout)));
     drop(server);
 }
 
@@ -684,7 +693,7 @@ fn what_was_given_up_without_a_server_is_never_done() {
         while let Err(error) = client.start(&ask(number)) {
             assert!(matches!(error, CallError::Busy { .. }), "{error}");
             // It leaves those that were given up, which makes room.
-            assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
         }
     }
     while let Ok(request) = server.try_recv() {
@@ -835,7 +844,7 @@ fn who_waits_beside_others_learns_that_nobody_serves() {
     assert_eq!(select_timeout(&mut [&mut client], 10 * SHORT), None, "it is over");
     // It was given up.
     let mut server = serve(&worker);
-    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
 }
 
 #[test]

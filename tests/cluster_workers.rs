@@ -10,7 +10,7 @@
 mod support;
 
 use packetring::cluster::{JoinError, WaitError, WorkerChange, WorkerId, WorkerInfo, WorkerState};
-use packetring::{OpenError, RecvError, Worker, select, try_select};
+use packetring::{OpenError, RecvTimeoutError, TryRecvError, Worker, select, try_select};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -147,11 +147,14 @@ fn an_id_beyond_the_desks_is_refused_and_both_are_named() {
     let beyond = |id| Worker::builder().id(WorkerId(id));
     // Also by who would have made the cluster, and then nothing is left of it.
     let reason = refusal(beyond(999), "first");
-    assert_eq!(reason, "worker id 999 is not from 0 to 127: there are 128 desks");
+    assert_eq!(
+        reason,
+        "worker id out of range: 999, highest 127; choose another id or a larger max_workers"
+    );
     assert_cluster_gone(&cluster);
     let last = beyond(3).max_workers(4).join(&cluster, "last").unwrap();
     assert_eq!(last.id(), WorkerId(3));
-    assert_eq!(refusal(beyond(4), "other"), "worker id 4 is not from 0 to 3: there are 4 desks");
+    assert!(refusal(beyond(4), "other").starts_with("worker id out of range: 4, highest 3;"));
     // Also of one that was there before and would get its own.
     drop(Worker::join(&cluster, "known").unwrap());
     refusal(beyond(4), "known");
@@ -256,7 +259,7 @@ fn workers_are_listed_and_found_by_name_and_id() {
     let living = own.retire("own");
     let Err(error @ OpenError::WorkerLives { .. }) = living else { panic!("{living:?}") };
     let pid = std::process::id();
-    let said = format!("worker own lives, in process {pid}, and only the dead are cleared away:");
+    let said = format!("worker own lives, in process {pid}: only dead workers can be removed;");
     assert!(error.to_string().starts_with(&said), "{error}");
     assert!(own.retire("peer").unwrap());
     assert!(!own.retire("peer").unwrap() && !own.retire("nobody").unwrap());
@@ -269,8 +272,8 @@ fn joins_leaves_and_deaths_are_told() {
     let cluster = unique("watch");
     let own = Worker::join(&cluster, "own").unwrap();
     let mut watch = own.watch().unwrap();
-    assert!(matches!(watch.try_recv(), Err(RecvError::Empty)), "who is there is not told of");
-    assert!(matches!(watch.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(watch.try_recv(), Err(TryRecvError::Empty)), "who is there is not told of");
+    assert!(matches!(watch.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     let (mut peer, id) = joined(&cluster, "peer");
     let told = watch.recv_timeout(LONG).unwrap();
     assert!(matches!(&told, WorkerChange::Joined(who) if who.id == id), "{told:?}");
@@ -292,7 +295,7 @@ fn joins_leaves_and_deaths_are_told() {
     let (peer, _) = joined(&cluster, "peer");
     assert!(matches!(watch.recv_timeout(LONG).unwrap(), WorkerChange::Died(_)));
     assert!(matches!(watch.recv_timeout(LONG).unwrap(), WorkerChange::Joined(_)));
-    assert!(matches!(watch.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(watch.try_recv(), Err(TryRecvError::Empty)));
     drop((peer, own));
     let mut rest = [watch.recv_timeout(LONG).unwrap(), watch.recv_timeout(LONG).unwrap()];
     rest.sort_by_key(|change| matches!(change, WorkerChange::Died(_)));
@@ -308,7 +311,7 @@ fn a_worker_can_be_waited_for() {
     let own = Worker::join(&cluster, "own").unwrap();
     let late = own.wait_for_worker_timeout("late", SHORT).unwrap_err();
     assert!(matches!(&late, WaitError::NotThere { who } if who == "late"), "{late:?}");
-    let said = "worker late was not there in time: start it, look for a mistake in the name, or wait longer";
+    let said = "worker late not found before the timeout: start it, check the name, or wait longer";
     assert_eq!(late.to_string(), said);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| own.wait_for_worker_timeout("late", LONG).unwrap());
@@ -579,7 +582,7 @@ fn a_cluster_that_was_killed_with_jobs_and_letters_in_it_can_be_removed() {
     let own = Worker::join(&cluster, "own").unwrap();
     assert!(own.worker("everything").is_none());
     let mut jobs = own.queue::<u64>("jobs").unwrap();
-    assert!(matches!(jobs.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(jobs.try_recv(), Err(TryRecvError::Empty)));
     drop((jobs, own));
     assert_cluster_gone(&cluster);
 }

@@ -11,8 +11,8 @@
 mod support;
 
 use packetring::{
-    Missed, OpenError, Overflow, Publisher, Received, RecvError, Ring, RingBuilder, SendError,
-    Subscriber, WaitingFor,
+    Missed, OpenError, Overflow, Publisher, Received, Ring, RingBuilder, Subscriber, TryRecvError,
+    TrySendError, WaitingFor,
 };
 use std::mem::forget;
 use std::ops::Range;
@@ -61,7 +61,7 @@ fn expect(numbers: &mut Subscriber<u64>, expected: impl IntoIterator<Item = (u64
 
 #[track_caller]
 fn expect_empty(numbers: &mut Subscriber<u64>) {
-    assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
 }
 
 fn fresh(numbers: Range<u64>) -> impl Iterator<Item = (u64, bool)> {
@@ -142,7 +142,7 @@ fn one_that_is_gone_gates() {
         let full = out.try_send(&16).unwrap_err();
         let pid = std::process::id();
         assert!(
-            matches!(full, SendError::Full { waiting_for: WaitingFor::Subscriber { pid: p } } if p == pid)
+            matches!(full, TrySendError::Full { waiting_for: WaitingFor::Subscriber { pid: p } } if p == pid)
         );
         assert_eq!(out.backlog(), 16);
         let mut desk = ring.durable::<u64>("desk").unwrap();
@@ -160,14 +160,14 @@ fn removing_one_opens_the_gate() {
         let mut out = ring.publisher::<u64>().unwrap();
         let desk = ring.durable::<u64>("desk").unwrap();
         publish(&mut out, 0..16);
-        assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })));
         let taken = ring.remove_durable("desk").unwrap_err();
         let pid = std::process::id();
         assert!(
             matches!(taken, OpenError::NameTaken { name, pid: p } if name == "desk" && p == pid)
         );
         drop(desk);
-        assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })));
         assert!(!ring.remove_durable("des").unwrap());
         // Also for one who waits.
         std::thread::scope(|scope| {
@@ -337,7 +337,7 @@ fn what_was_in_the_hand_of_one_that_is_gone_can_be_dropped() {
         expect(&mut desk, fresh(0..1));
         forget(desk.try_recv().unwrap());
         publish(&mut out, 3..17);
-        assert!(matches!(out.try_send(&17), Err(SendError::Full { .. })), "it is in hand");
+        assert!(matches!(out.try_send(&17), Err(TrySendError::Full { .. })), "it is in hand");
         drop(desk);
         publish(&mut out, 17..30);
         expect_lost_then(&ring, 1..14, 14..30);
@@ -352,7 +352,7 @@ fn what_was_in_the_hand_of_one_that_is_gone_can_be_dropped() {
         let mut owner = Peer::start(&format!("take {name} 2 one"));
         owner.expect("holding");
         publish(&mut out, 5..18);
-        assert!(matches!(out.try_send(&18), Err(SendError::Full { .. })), "it is in hand");
+        assert!(matches!(out.try_send(&18), Err(TrySendError::Full { .. })), "it is in hand");
         owner.kill();
         publish(&mut out, 18..40);
         expect_lost_then(&ring, 2..24, 24..40);
@@ -364,7 +364,7 @@ fn what_was_in_the_hand_of_one_that_is_gone_can_be_dropped() {
 fn expect_lost_then(ring: &Ring, lost: Range<u64>, rest: Range<u64>) {
     let mut desk = ring.durable::<u64>("desk").unwrap();
     match desk.try_recv().map(|number| number.to_native()) {
-        Err(RecvError::Missed(missed)) => {
+        Err(TryRecvError::Missed(missed)) => {
             assert_eq!(missed, Missed { packets: lost.end - lost.start, exact: true });
         }
         Err(error) => panic!("{error}"),
@@ -442,7 +442,7 @@ fn a_ring_with_a_durable_subscriber_outlives_everyone_until_it_is_removed() {
         let mut desk = ring.durable::<u64>("desk").unwrap();
         drop(ring);
         expect(&mut desk, fresh(0..5));
-        assert!(matches!(desk.try_recv(), Err(RecvError::Closed)));
+        assert!(matches!(desk.try_recv(), Err(TryRecvError::Closed)));
         drop(desk);
         assert!(object(&name).exists());
         assert!(Ring::remove(&name).unwrap());

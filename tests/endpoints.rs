@@ -16,9 +16,10 @@ use packetring::rkyv::rend::u64_le;
 use packetring::rkyv::with::{ArchiveWith, SerializeWith};
 use packetring::rkyv::{Archive, Place};
 use packetring::{
-    Batch, Copied, OpenError, Overflow, Packet, Publisher, Received, RecvError, Reserved,
-    ReservedTail, Ring, RingBuilder, SendAllError, SendError, Subscriber, Tail, Wait, WaitingFor,
-    one_of, packet, select, select_timeout, try_select,
+    Batch, Copied, OpenError, Overflow, Packet, Publisher, Received, RecvError, RecvTimeoutError,
+    Reserved, ReservedTail, Ring, RingBuilder, SendAllError, SendError, SendTimeoutError,
+    Subscriber, Tail, TryRecvError, TrySendError, Wait, WaitingFor, one_of, packet, select,
+    select_timeout, try_select,
 };
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -104,7 +105,7 @@ fn fill(out: &mut Publisher<u64>) -> (u64, WaitingFor) {
     for sent in 0.. {
         match out.try_send(&sent) {
             Ok(_) => {}
-            Err(SendError::Full { waiting_for }) => return (sent, waiting_for),
+            Err(TrySendError::Full { waiting_for }) => return (sent, waiting_for),
             Err(error) => panic!("{error}"),
         }
     }
@@ -131,12 +132,12 @@ fn a_full_ring_is_full_of_exactly_its_slots_and_says_who_holds_it_up() {
         assert_eq!(fill(&mut out), (16, this_process()));
         let error = out.send_timeout(&99, SHORT).unwrap_err();
         assert!(
-            matches!(error, SendError::Timeout { waiting_for } if waiting_for == this_process())
+            matches!(error, SendTimeoutError::Timeout { waiting_for } if waiting_for == this_process())
         );
         for number in 0..16 {
             assert_eq!(*numbers.try_recv().unwrap(), number);
             out.try_send(&(number + 16)).unwrap();
-            assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })));
+            assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })));
         }
     });
 }
@@ -147,7 +148,7 @@ fn a_packet_in_hand_is_room_only_when_it_is_dropped() {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         fill(&mut out);
         let number = numbers.recv().unwrap();
-        assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })));
         assert_eq!(*number, 0);
         drop(number);
         out.try_send(&0).unwrap();
@@ -163,7 +164,7 @@ fn what_waits_for_the_slowest_is_never_more_than_the_ring() {
             out.try_send(&number).unwrap();
             assert_eq!(*fast.try_recv().unwrap(), number);
         }
-        assert!(matches!(out.try_send(&16), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&16), Err(TrySendError::Full { .. })));
         assert_eq!((out.backlog(), slow.backlog(), fast.backlog()), (16, 16, 0));
         assert_eq!(*slow.try_recv().unwrap(), 0);
         assert_eq!((out.backlog(), slow.backlog()), (15, 15));
@@ -182,22 +183,30 @@ fn deadlines_are_kept_whatever_the_wait() {
             |ring| {
                 let (mut out, mut numbers) = pair::<u64>(&ring);
                 let started = Instant::now();
-                assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
-                assert!(matches!(numbers.drain_timeout(SHORT), Err(RecvError::Timeout)));
+                assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
+                assert!(matches!(numbers.drain_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
                 let none = numbers.recv_where_timeout(SHORT, |_| true).map(drop);
-                assert!(matches!(none, Err(RecvError::Timeout)));
-                assert!(matches!(numbers.recv_copied_timeout(SHORT), Err(RecvError::Timeout)));
+                assert!(matches!(none, Err(RecvTimeoutError::Timeout)));
+                assert!(matches!(
+                    numbers.recv_copied_timeout(SHORT),
+                    Err(RecvTimeoutError::Timeout)
+                ));
                 assert_eq!(select_timeout(&mut [&mut numbers], SHORT), None);
                 fill(&mut out);
-                assert!(matches!(out.send_timeout(&0, SHORT), Err(SendError::Timeout { .. })));
+                assert!(matches!(
+                    out.send_timeout(&0, SHORT),
+                    Err(SendTimeoutError::Timeout { .. })
+                ));
                 let none = out.reserve_timeout(SHORT).map(drop);
-                assert!(matches!(none, Err(SendError::Timeout { .. })));
+                assert!(matches!(none, Err(SendTimeoutError::Timeout { .. })));
                 let SendAllError { sent, source } =
                     out.send_all_timeout(&[0, 1], SHORT).unwrap_err();
-                assert!(sent == 0 && matches!(source, SendError::Timeout { .. }));
+                assert!(sent == 0 && matches!(source, SendTimeoutError::Timeout { .. }));
                 assert!(matches!(
                     out.wait_for_subscribers_timeout(2, SHORT),
-                    Err(SendError::Timeout { waiting_for: WaitingFor::Subscribers { missing: 1 } })
+                    Err(SendTimeoutError::Timeout {
+                        waiting_for: WaitingFor::Subscribers { missing: 1 }
+                    })
                 ));
                 assert!(started.elapsed() >= 9 * SHORT, "none came early");
             },
@@ -209,14 +218,14 @@ fn deadlines_are_kept_whatever_the_wait() {
 fn a_deadline_in_the_past_or_beyond_the_clock_is_kept_too() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
-        assert!(matches!(numbers.recv_timeout(Duration::ZERO), Err(RecvError::Timeout)));
+        assert!(matches!(numbers.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout)));
         out.send_timeout(&1, Duration::MAX).unwrap();
         assert_eq!(*numbers.recv_timeout(Duration::MAX).unwrap(), 1);
         out.send_timeout(&2, Duration::ZERO).unwrap();
         assert_eq!(*numbers.recv_where_timeout(Duration::MAX, |_| true).unwrap(), 2);
         fill(&mut out);
         let late = out.send_timeout(&3, Duration::ZERO);
-        assert!(matches!(late, Err(SendError::Timeout { .. })));
+        assert!(matches!(late, Err(SendTimeoutError::Timeout { .. })));
     });
 }
 
@@ -284,7 +293,7 @@ fn a_batch_that_does_not_fit_says_how_much_of_it_did() {
         while sent < all.len() {
             let error = out.try_send_all(&all[sent..]).err();
             let now = error.as_ref().map_or(all.len() - sent, |error| error.sent);
-            assert!(error.is_none_or(|error| matches!(error.source, SendError::Full { .. })));
+            assert!(error.is_none_or(|error| matches!(error.source, TrySendError::Full { .. })));
             sent += now;
             assert_eq!(sent - seen, 16.min(all.len() - seen), "the ring is full");
             for _ in 0..3.min(sent - seen) {
@@ -296,7 +305,7 @@ fn a_batch_that_does_not_fit_says_how_much_of_it_did() {
             assert_eq!(*numbers.try_recv().unwrap(), seen as u64);
             seen += 1;
         }
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
     });
 }
 
@@ -315,10 +324,10 @@ fn a_batch_goes_on_where_a_larger_packet_found_no_room() {
         take(&mut packets, 8);
         out.send_all(&vec![bytes(1); 4]).unwrap();
         take(&mut packets, 2);
-        assert!(matches!(out.try_send(&bytes(8)), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&bytes(8)), Err(TrySendError::Full { .. })));
         out.try_send_all(&vec![bytes(1); 6]).unwrap();
         take(&mut packets, 16);
-        assert!(matches!(packets.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(packets.try_recv(), Err(TryRecvError::Empty)));
     });
 }
 
@@ -333,12 +342,12 @@ fn a_batch_with_a_packet_too_large_is_sent_up_to_it() {
                 all[at] = vec![0; 5000];
                 let SendAllError { sent, source } = out.try_send_all(&all).unwrap_err();
                 assert_eq!(sent, at);
-                let SendError::TooLarge { needed, limit } = source else { panic!("{source}") };
+                let TrySendError::TooLarge { needed, limit } = source else { panic!("{source}") };
                 assert_eq!((needed, limit), (5008, 4080));
                 for expected in &all[..at] {
                     assert_eq!(*lists.try_recv().unwrap(), **expected);
                 }
-                assert!(matches!(lists.try_recv(), Err(RecvError::Empty)));
+                assert!(matches!(lists.try_recv(), Err(TryRecvError::Empty)));
                 out.try_send(&vec![1]).unwrap();
                 assert_eq!(*lists.try_recv().unwrap(), [1][..]);
             },
@@ -363,7 +372,7 @@ fn a_batch_with_a_value_no_reader_would_accept_is_sent_up_to_it() {
                 for levels in (0..at).chain([2]) {
                     assert_eq!(depth(&values.try_recv().unwrap()), levels);
                 }
-                assert!(matches!(values.try_recv(), Err(RecvError::Empty)));
+                assert!(matches!(values.try_recv(), Err(TryRecvError::Empty)));
             },
         );
     }
@@ -382,7 +391,7 @@ fn a_drained_batch_is_all_that_is_there_up_to_256() {
         || Ring::builder().capacity(64 * 1024),
         |ring| {
             let (mut out, mut chats) = pair::<Chat>(&ring);
-            assert!(matches!(chats.try_drain(), Err(RecvError::Empty)));
+            assert!(matches!(chats.try_drain(), Err(TryRecvError::Empty)));
             let all: Vec<Chat> = (0..300).map(chat).collect();
             out.send_all(&all).unwrap();
             let batch = chats.drain().unwrap();
@@ -397,7 +406,7 @@ fn a_drained_batch_is_all_that_is_there_up_to_256() {
             let rest = chats.drain_timeout(LONG).unwrap();
             assert!(rest.iter().map(|chat| chat.age.to_native()).eq(256..300));
             drop(rest);
-            assert!(matches!(chats.try_drain(), Err(RecvError::Empty)));
+            assert!(matches!(chats.try_drain(), Err(TryRecvError::Empty)));
         },
     );
 }
@@ -409,7 +418,7 @@ fn a_batch_in_hand_is_room_only_when_it_is_dropped() {
         fill(&mut out);
         let batch = numbers.drain().unwrap();
         assert_eq!(batch.len(), 16);
-        assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })));
         assert!(batch.iter().map(|number| number.to_native()).eq(0..16));
         drop(batch);
         assert_eq!(fill(&mut out).0, 16);
@@ -424,7 +433,7 @@ fn what_does_not_fit_is_released_on_the_way() {
         assert_eq!(*numbers.recv_where(|number| *number % 5 == 4).unwrap(), 4);
         assert_eq!(fill(&mut out).0, 5, "those before it were released");
         assert_eq!(*numbers.try_recv_where(|number| *number > 5).unwrap(), 6);
-        assert!(matches!(numbers.try_recv_where(|number| *number > 99), Err(RecvError::Empty)));
+        assert!(matches!(numbers.try_recv_where(|number| *number > 99), Err(TryRecvError::Empty)));
         assert_eq!(fill(&mut out).0, 16);
         assert_eq!(*numbers.recv_where_timeout(LONG, |number| *number == 3).unwrap(), 3);
     });
@@ -434,7 +443,7 @@ fn what_does_not_fit_is_released_on_the_way() {
 fn a_copied_packet_is_out_of_the_ring() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
-        assert!(matches!(numbers.try_recv_copied(), Err(RecvError::Empty)));
+        assert!(matches!(numbers.try_recv_copied(), Err(TryRecvError::Empty)));
         let position = out.send(&7).unwrap();
         let copied = numbers.recv_copied().unwrap();
         assert_eq!(fill(&mut out).0, 16, "its slot too");
@@ -493,7 +502,7 @@ fn select_gives_one_that_has_something() {
         assert_eq!(numbers.drain().unwrap().len(), 1);
         drop(out);
         assert_eq!(select(&mut [&mut mails, &mut numbers]), 1, "the end is something");
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Closed)));
+        assert!(matches!(numbers.try_recv(), Err(TryRecvError::Closed)));
     });
 }
 
@@ -559,7 +568,7 @@ fn a_cloned_subscriber_stands_where_the_other_does() {
         forget(numbers.recv().unwrap());
         let mut clone = numbers.try_clone().unwrap();
         assert_eq!(*clone.try_recv().unwrap(), 16);
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
     });
 }
 
@@ -573,9 +582,9 @@ fn a_cloned_publisher_publishes_to_the_same_ring() {
         drop(out);
         clone.send(&3).unwrap();
         assert!((1..=3).all(|number| *numbers.try_recv().unwrap() == number));
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)), "one is left");
+        assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)), "one is left");
         drop(clone);
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Closed)));
+        assert!(matches!(numbers.try_recv(), Err(TryRecvError::Closed)));
     });
     on_both(
         || small().exclusive(),
@@ -598,7 +607,7 @@ fn subscribers_are_counted_and_waited_for() {
         assert_eq!((out.subscribers(), ring.subscribers()), (0, 0));
         assert!(matches!(
             out.try_wait_for_subscribers(3),
-            Err(SendError::Full { waiting_for: WaitingFor::Subscribers { missing: 3 } })
+            Err(TrySendError::Full { waiting_for: WaitingFor::Subscribers { missing: 3 } })
         ));
         let one = ring.subscriber::<u64>().unwrap();
         let two = ring.any_subscriber().unwrap();
@@ -612,7 +621,7 @@ fn subscribers_are_counted_and_waited_for() {
         });
         assert!(matches!(
             out.try_wait_for_subscribers(3),
-            Err(SendError::Full { waiting_for: WaitingFor::Subscribers { missing: 1 } })
+            Err(TrySendError::Full { waiting_for: WaitingFor::Subscribers { missing: 1 } })
         ));
         drop((one, two));
         assert_eq!(out.subscribers(), 0);
@@ -631,7 +640,7 @@ fn a_reservation_is_published_when_it_is_committed() {
                 1 => out.try_reserve().unwrap(),
                 _ => out.reserve_timeout(LONG).unwrap(),
             };
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
             *room = [round.into(), 2.into(), 3.into()];
             assert_eq!(room[0], round);
             let position = room.commit();
@@ -640,7 +649,7 @@ fn a_reservation_is_published_when_it_is_committed() {
             assert_eq!(Received::info(&found).position, position);
         }
         while out.try_send(&[0; 3]).is_ok() {}
-        assert!(matches!(out.try_reserve(), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_reserve(), Err(TrySendError::Full { .. })));
     });
 }
 
@@ -664,7 +673,7 @@ fn a_reservation_that_is_dropped_publishes_nothing() {
                 }));
                 assert!(caught.is_err());
             }
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
             out.try_send(&round).unwrap();
             assert_eq!(*numbers.try_recv().unwrap(), round);
         }
@@ -678,7 +687,7 @@ fn a_reservation_open_or_dropped_stands_in_nobodys_way() {
         let mut other = out.try_clone().unwrap();
         let mut open = out.reserve().unwrap();
         other.try_send(&2).unwrap();
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)), "in order");
+        assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)), "in order");
         assert!(numbers.backlog() > 0);
         *open = 1.into();
         open.commit();
@@ -705,7 +714,7 @@ fn a_value_that_panics_while_it_is_sent_stands_in_nobodys_way() {
             out.try_send(&Lucky { number: number + 1 }).unwrap();
             assert_eq!(numbers.try_recv().unwrap().number, number);
             assert_eq!(numbers.try_recv().unwrap().number, number + 1);
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
         }
     });
 }
@@ -736,13 +745,13 @@ fn tails_of_any_length_are_filled_in_place() {
         }
         for too_many in [481, 1 << 20, usize::MAX / 2, usize::MAX] {
             let error = out.try_reserve_tail(too_many).map(drop).unwrap_err();
-            let SendError::TooLarge { needed, limit: 496 } = error else { panic!("{error}") };
+            let TrySendError::TooLarge { needed, limit: 496 } = error else { panic!("{error}") };
             assert!(needed > 496);
             let error = out.reserve_tail(too_many).map(drop).unwrap_err();
             assert!(matches!(error, SendError::TooLarge { .. }));
         }
         drop(out.reserve_tail(480).unwrap());
-        assert!(matches!(lines.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(lines.try_recv(), Err(TryRecvError::Empty)));
         out.send(&Tail { head: 5, tail: vec![1, 2] }).unwrap();
         assert_eq!(lines.try_recv().unwrap().tail.as_slice(), [1, 2]);
     });
@@ -757,7 +766,7 @@ fn packets_of_no_bytes_and_of_half_the_ring() {
             assert_eq!(Received::unpack(marks.try_recv().unwrap()).unwrap(), Nothing);
         }
         out.send_all(&vec![Nothing; 16]).unwrap();
-        assert!(matches!(out.try_send(&Nothing), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&Nothing), Err(TrySendError::Full { .. })));
         assert_eq!(marks.drain().unwrap().len(), 16);
     });
     on_all(small, |ring| {
@@ -765,7 +774,7 @@ fn packets_of_no_bytes_and_of_half_the_ring() {
         for byte in 0..40 {
             out.try_send(&[byte; 496]).unwrap();
             out.try_send(&[!byte; 496]).unwrap();
-            assert!(matches!(out.try_send(&[0; 496]), Err(SendError::Full { .. })));
+            assert!(matches!(out.try_send(&[0; 496]), Err(TrySendError::Full { .. })));
             assert_eq!(*blocks.try_recv().unwrap(), [byte; 496]);
             assert_eq!(*blocks.try_recv().unwrap(), [!byte; 496]);
         }
@@ -783,7 +792,7 @@ fn a_ring_with_history_takes_packets_of_a_quarter() {
                 assert_eq!(*lists.try_recv().unwrap(), [byte; 232][..]);
             }
             let error = out.try_send(&vec![0; 233]).unwrap_err();
-            let SendError::TooLarge { needed, limit } = error else { panic!("{error}") };
+            let TrySendError::TooLarge { needed, limit } = error else { panic!("{error}") };
             assert_eq!((needed, limit), (244, 240));
         },
     );
@@ -823,14 +832,14 @@ fn a_closed_ring_is_read_to_its_end() {
             out.send(&2).unwrap();
             ring.close().unwrap();
             assert!(matches!(out.send(&3), Err(SendError::Closed)));
-            assert!(matches!(out.try_send(&3), Err(SendError::Closed)));
+            assert!(matches!(out.try_send(&3), Err(TrySendError::Closed)));
             assert!(matches!(out.reserve().map(drop), Err(SendError::Closed)));
             let SendAllError { sent, source } = out.send_all(&[3]).unwrap_err();
             assert!(sent == 0 && matches!(source, SendError::Closed));
             assert_eq!(*numbers.recv().unwrap(), 1);
             assert_eq!(*numbers.recv().unwrap(), 2);
             assert!(matches!(numbers.recv(), Err(RecvError::Closed)));
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Closed)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Closed)));
             assert!(matches!(numbers.drain(), Err(RecvError::Closed)));
             assert!(matches!(ring.publisher::<u64>(), Err(OpenError::Closed { .. })));
             // One that comes too late learns it, too.
@@ -864,10 +873,10 @@ fn closing_wakes_who_waits() {
 fn the_last_publisher_to_leave_ends_the_ring_until_another_joins() {
     on_all(small, |ring| {
         let mut numbers = ring.subscriber::<u64>().unwrap();
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)), "none came yet");
+        assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)), "none came yet");
         for round in 0..20 {
             let mut out = ring.publisher::<u64>().unwrap();
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
             out.send(&round).unwrap();
             drop(out);
             assert_eq!(*numbers.recv().unwrap(), round);
@@ -883,8 +892,8 @@ fn a_ring_that_stays_open_waits_for_the_next_publisher() {
         |ring| {
             let (out, mut numbers) = pair::<u64>(&ring);
             drop(out);
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
-            assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
+            assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
             ring.publisher::<u64>().unwrap().send(&7).unwrap();
             assert_eq!(*numbers.recv().unwrap(), 7);
         },
@@ -1011,8 +1020,9 @@ fn a_typed_subscriber_skips_packets_of_other_types_and_says_so() {
             out.send(&8_u64).unwrap();
             assert!(is_mismatch(chats.recv_copied().map(drop).unwrap_err()));
             out.send(&9_u64).unwrap();
-            assert!(is_mismatch(chats.try_recv_where(|_| true).map(drop).unwrap_err()));
-            assert!(matches!(chats.try_recv(), Err(RecvError::Empty)));
+            let outcome = chats.try_recv_where(|_| true).map(drop);
+            assert!(matches!(outcome, Err(TryRecvError::TypeMismatch(_))), "{outcome:?}");
+            assert!(matches!(chats.try_recv(), Err(TryRecvError::Empty)));
         },
     );
 }
@@ -1046,8 +1056,8 @@ fn mail_is_opened_as_what_it_is() {
                 assert_eq!(mail.type_name(), "Vec<u32>");
                 assert_eq!(mail.open_as::<Vec<u32>>().unwrap().len(), 1);
             }
-            assert!(matches!(mails.try_recv(), Err(RecvError::Empty)));
-            assert!(matches!(mails.recv_timeout(SHORT), Err(RecvError::Timeout)));
+            assert!(matches!(mails.try_recv(), Err(TryRecvError::Empty)));
+            assert!(matches!(mails.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
         },
     );
 }
@@ -1218,10 +1228,10 @@ fn a_forgotten_packet_is_released_by_the_next_call() {
             out.try_send(&2).unwrap();
             forget(numbers.try_recv().unwrap());
             publish_a_lap(&mut out);
-            assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })), "it is in hand");
+            assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })), "it is in hand");
             assert_eq!(*numbers.try_recv().unwrap(), 2, "not the same again");
             while numbers.try_drain().is_ok() {}
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
         }
     });
 }
@@ -1235,8 +1245,11 @@ fn a_forgotten_batch_is_released_by_the_next_call() {
             let batch = numbers.drain().unwrap();
             assert_eq!(batch.len(), 16);
             forget(batch);
-            assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })), "it is in hand");
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)), "all of it is released");
+            assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })), "it is in hand");
+            assert!(
+                matches!(numbers.try_recv(), Err(TryRecvError::Empty)),
+                "all of it is released"
+            );
         }
     });
 }
@@ -1251,7 +1264,7 @@ fn forgotten_mail_is_released_by_the_next_call() {
             out.try_send(&2).unwrap();
             forget(mails.try_recv().unwrap());
             publish_a_lap(&mut out);
-            assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })), "it is in hand");
+            assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })), "it is in hand");
             assert_eq!(*mails.try_recv().unwrap().open_as::<u64>().unwrap(), 2);
             while mails.try_recv().is_ok() {}
         }
@@ -1267,7 +1280,7 @@ fn a_forgotten_packet_goes_with_its_subscriber() {
             out.try_send(&1).unwrap();
             forget(numbers.try_recv().unwrap());
             publish_a_lap(&mut out);
-            assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })));
+            assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })));
             drop(numbers);
             publish(&mut out, 100);
         }
@@ -1282,10 +1295,10 @@ fn a_forgotten_reservation_is_given_up_by_the_next_call() {
             let mut room = out.reserve().unwrap();
             *room = 99.into();
             forget(room);
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
             out.try_send(&round).unwrap();
             assert_eq!(*numbers.try_recv().unwrap(), round);
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
         }
     });
 }
@@ -1298,10 +1311,10 @@ fn a_forgotten_tail_is_given_up_by_the_next_call() {
             let mut room = out.try_reserve_tail(300).unwrap();
             *room.head_mut() = 99.into();
             forget(room);
-            assert!(matches!(lines.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(lines.try_recv(), Err(TryRecvError::Empty)));
             out.send_all(&[Tail { head: round, tail: vec![] }]).unwrap();
             assert_eq!(lines.try_recv().unwrap().head, round);
-            assert!(matches!(lines.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(lines.try_recv(), Err(TryRecvError::Empty)));
         }
     });
 }
@@ -1317,7 +1330,7 @@ fn a_forgotten_reservation_goes_with_its_publisher_and_delays_no_other() {
                     let mut forgetful = out.try_clone().unwrap();
                     forget(forgetful.reserve().unwrap());
                     out.try_send(&round).unwrap();
-                    assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)), "in order");
+                    assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)), "in order");
                     drop(forgetful);
                     assert_eq!(*numbers.try_recv().unwrap(), round);
                 }
@@ -1341,7 +1354,7 @@ fn a_search_ends_in_time_though_packets_are_there() {
         false
     };
     let outcome = inbox.recv_where_timeout(4 * SHORT, slowly).map(|number| number.to_native());
-    assert!(matches!(outcome, Err(RecvError::Timeout)), "{outcome:?}");
+    assert!(matches!(outcome, Err(RecvTimeoutError::Timeout)), "{outcome:?}");
     assert!(seen <= 4, "{seen} packets were looked at, each for a quarter of the time");
 }
 
@@ -1358,7 +1371,7 @@ fn a_search_looks_at_what_is_there_and_not_at_what_comes_meanwhile() {
         out.send(&seen).unwrap();
         false
     });
-    assert!(matches!(outcome.map(drop), Err(RecvError::Empty)));
+    assert!(matches!(outcome.map(drop), Err(TryRecvError::Empty)));
     assert_eq!(*inbox.try_recv().unwrap(), 1);
 }
 

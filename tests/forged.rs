@@ -9,7 +9,7 @@
 
 mod support;
 
-use packetring::{Publisher, RecvError, Ring, Subscriber, Tail};
+use packetring::{Publisher, Ring, Subscriber, Tail, TryRecvError};
 use std::collections::HashSet;
 use support::{on_all, on_both};
 
@@ -78,7 +78,7 @@ fn a_payload_that_holds_what_was_left_over_is_no_packet() {
         room.commit();
         drop(inbox.recv().unwrap());
         advance(&mut out, &mut inbox, 2 * LAP + 1);
-        assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)), "a packet that nobody sent");
+        assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)), "a packet that nobody sent");
     });
 }
 
@@ -97,5 +97,5 @@ fn the_salt_of_a_ring_on_the_heap_is_no_constant() {
         drop(inbox.recv().unwrap());
     }
     drop(inbox.recv().unwrap());
-    assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)), "a packet that nobody sent");
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)), "a packet that nobody sent");
 }

@@ -14,8 +14,8 @@
 mod support;
 
 use packetring::{
-    Claims, Missed, OpenError, Overflow, Publisher, Received, RecvError, Ring, SendError,
-    Subscriber, Tail, rkyv,
+    Claims, Missed, OpenError, Overflow, Publisher, Received, Ring, Subscriber, Tail, TryRecvError,
+    TrySendError, rkyv,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, RngSeed};
@@ -659,25 +659,27 @@ enum Then {
 }
 
 #[track_caller]
-fn check_send_error(error: &SendError, expected: &str, size: usize, max_span: u64) {
+fn check_send_error(error: &TrySendError, expected: &str, size: usize, max_span: u64) {
     let limit = max_span as usize * 64 - 16;
     let is_expected = match error {
-        SendError::Closed => expected == "closed",
-        SendError::TooLarge { needed, limit: l } => {
+        TrySendError::Closed => expected == "closed",
+        TrySendError::TooLarge { needed, limit: l } => {
             expected == "too large" && (*needed, *l) == (archive_len(size), limit)
         }
-        SendError::Full { .. } => expected == "full",
+        TrySendError::Full { .. } => expected == "full",
         _ => false,
     };
     assert!(is_expected, "{error}, expected {expected}");
 }
 
 #[track_caller]
-fn check_receive_error(error: &RecvError, expected: &Next) {
+fn check_receive_error(error: &TryRecvError, expected: &Next) {
     let is_expected = match error {
-        RecvError::Empty => *expected == Next::Empty,
-        RecvError::Closed => *expected == Next::Closed,
-        RecvError::Missed(Missed { packets, exact: true }) => *expected == Next::Missed(*packets),
+        TryRecvError::Empty => *expected == Next::Empty,
+        TryRecvError::Closed => *expected == Next::Closed,
+        TryRecvError::Missed(Missed { packets, exact: true }) => {
+            *expected == Next::Missed(*packets)
+        }
         _ => false,
     };
     assert!(is_expected, "{error}, expected {expected:?}");

@@ -11,8 +11,8 @@
 mod support;
 
 use packetring::{
-    Missed, Overflow, Packet, Publisher, Received, RecvError, Ring, RingBuilder, SendError,
-    Subscriber, Tail, WaitingFor, packet,
+    Missed, Overflow, Packet, Publisher, Received, RecvError, RecvTimeoutError, Ring, RingBuilder,
+    SendTimeoutError, Subscriber, Tail, TryRecvError, TrySendError, ValueError, WaitingFor, packet,
 };
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -69,7 +69,7 @@ fn publish(out: &mut Publisher<u64>, numbers: Range<u64>) {
 #[track_caller]
 fn expect_missed<T: Packet>(subscriber: &mut Subscriber<T>, packets: u64) {
     match subscriber.try_recv().map(drop) {
-        Err(RecvError::Missed(missed)) => assert_eq!(missed, Missed { packets, exact: true }),
+        Err(TryRecvError::Missed(missed)) => assert_eq!(missed, Missed { packets, exact: true }),
         Err(error) => panic!("{error}"),
         Ok(()) => panic!("a packet, and not what was missed"),
     }
@@ -91,11 +91,11 @@ fn the_slow_lose_no_more_than_they_must_and_know_how_much() {
             for number in sent - 16..sent {
                 assert_eq!(*slow.try_recv().unwrap(), number);
             }
-            assert!(matches!(slow.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(slow.try_recv(), Err(TryRecvError::Empty)));
         }
         drop(out);
-        assert!(matches!(slow.try_recv(), Err(RecvError::Closed)));
-        assert!(matches!(fast.try_recv(), Err(RecvError::Closed)));
+        assert!(matches!(slow.try_recv(), Err(TryRecvError::Closed)));
+        assert!(matches!(fast.try_recv(), Err(TryRecvError::Closed)));
     });
 }
 
@@ -104,23 +104,24 @@ fn every_way_to_receive_tells_what_was_missed() {
     on_all(dropping, |ring| {
         let (mut out, mut slow) = pair::<u64>(&ring);
         let mut lap = || publish(&mut out, 0..20);
-        let missed = |error: RecvError, packets| match error {
-            RecvError::Missed(missed) => missed == Missed { packets, exact: true },
-            _ => false,
-        };
+        let lost = |packets| Missed { packets, exact: true };
         lap();
-        assert!(missed(slow.recv().map(drop).unwrap_err(), 4));
+        assert!(matches!(slow.recv(), Err(RecvError::Missed(all)) if all == lost(4)));
         lap();
-        assert!(missed(slow.try_drain().map(drop).unwrap_err(), 20));
+        assert!(matches!(slow.try_drain(), Err(TryRecvError::Missed(all)) if all == lost(20)));
         lap();
-        assert!(missed(slow.recv_copied().map(drop).unwrap_err(), 20));
+        assert!(matches!(slow.recv_copied(), Err(RecvError::Missed(all)) if all == lost(20)));
         lap();
-        assert!(missed(slow.recv_where(|_| true).map(drop).unwrap_err(), 20));
+        assert!(
+            matches!(slow.recv_where(|_| true), Err(RecvError::Missed(all)) if all == lost(20))
+        );
         lap();
-        assert!(missed(slow.values().next().unwrap().unwrap_err(), 20));
+        let value = slow.values().next().unwrap();
+        assert!(matches!(value, Err(ValueError::Recv(RecvError::Missed(all))) if all == lost(20)));
         lap();
         assert_eq!(packetring::try_select(&mut [&mut slow]), Some(0));
-        assert!(missed(slow.recv_timeout(LONG).map(drop).unwrap_err(), 20));
+        let late = slow.recv_timeout(LONG).map(drop);
+        assert!(matches!(late, Err(RecvTimeoutError::Missed(all)) if all == lost(20)));
         assert_eq!(slow.drain().unwrap().len(), 16);
     });
 }
@@ -143,11 +144,11 @@ fn what_is_missed_is_counted_in_packets_of_whatever_size() {
                         assert_eq!(note.check(), (0, next));
                         next += 1;
                     }
-                    Err(RecvError::Missed(missed)) => {
+                    Err(TryRecvError::Missed(missed)) => {
                         assert!(missed.exact && missed.packets > 0);
                         next += missed.packets;
                     }
-                    Err(RecvError::Empty) => assert_eq!(next, sent),
+                    Err(TryRecvError::Empty) => assert_eq!(next, sent),
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -170,7 +171,7 @@ fn reservations_given_up_are_not_missed() {
         }
         // Nothing but what was given up is evicted: no loss at all.
         (0..40).for_each(|_| drop(out.try_reserve().unwrap()));
-        assert!(matches!(slow.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(slow.try_recv(), Err(TryRecvError::Empty)));
     });
 }
 
@@ -183,15 +184,17 @@ fn a_packet_in_hand_fills_the_ring() {
         expect_missed(&mut numbers, 4);
         let in_hand = numbers.try_recv().unwrap();
         let full = out.try_send(&99).unwrap_err();
-        assert!(matches!(full, SendError::Full { waiting_for } if waiting_for == waiting));
+        assert!(matches!(full, TrySendError::Full { waiting_for } if waiting_for == waiting));
         let late = out.send_timeout(&99, SHORT).unwrap_err();
-        assert!(matches!(late, SendError::Timeout { waiting_for } if waiting_for == waiting));
+        assert!(
+            matches!(late, SendTimeoutError::Timeout { waiting_for } if waiting_for == waiting)
+        );
         assert_eq!(*in_hand, 4);
         drop(in_hand);
         out.try_send(&20).unwrap();
         let batch = numbers.drain().unwrap();
         assert!(batch.iter().map(|number| number.to_native()).eq(5..21));
-        assert!(matches!(out.try_send(&99), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&99), Err(TrySendError::Full { .. })));
         assert!(batch.iter().map(|number| number.to_native()).eq(5..21));
         drop(batch);
         publish(&mut out, 21..60);
@@ -220,7 +223,7 @@ fn publish_while(running: &AtomicBool, ring: &Ring, from: u32, sent: &AtomicUsiz
         match out.try_send(&Note::make(from, sequence)) {
             Ok(_) => sequence += 1,
             // Somebody has the packet in hand.
-            Err(SendError::Full { .. }) => std::thread::yield_now(),
+            Err(TrySendError::Full { .. }) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
     }
@@ -284,8 +287,8 @@ fn read_all(mut notes: Subscriber<Note>, dawdle: usize, batches: bool) -> Accoun
         };
         match error {
             Ok(()) => {}
-            Err(RecvError::Missed(missed)) => account.lost(missed),
-            Err(RecvError::Closed) => return account,
+            Err(RecvTimeoutError::Missed(missed)) => account.lost(missed),
+            Err(RecvTimeoutError::Closed) => return account,
             Err(error) => panic!("{error}"),
         }
     }
@@ -313,7 +316,7 @@ fn account_for_everything(ring: &Ring, publishers: u32) {
         while read < 4000 {
             match judge.recv_timeout(LONG).map(|note| note.check()) {
                 Ok(_) => read += 1,
-                Err(RecvError::Missed(_)) => {}
+                Err(RecvTimeoutError::Missed(_)) => {}
                 Err(error) => panic!("{error}"),
             }
         }
@@ -358,7 +361,7 @@ fn a_gap_is_as_wide_as_what_was_missed() {
                         (0..turn % 7).for_each(|_| std::thread::yield_now());
                         note.check();
                     }
-                    Err(RecvError::Missed(missed)) => {
+                    Err(RecvTimeoutError::Missed(missed)) => {
                         next += missed.packets;
                         exact &= missed.exact;
                     }
@@ -406,7 +409,7 @@ fn follow(notes: &mut Subscriber<Note>, count: usize) {
                 (next, missed) = (Some(sequence + 1), Some(0));
                 read += 1;
             }
-            Err(RecvError::Missed(lost)) => {
+            Err(RecvTimeoutError::Missed(lost)) => {
                 missed = missed.filter(|_| lost.exact).map(|sum| sum + lost.packets);
             }
             Err(error) => panic!("{error}"),
@@ -423,7 +426,7 @@ fn without_history_a_newcomer_starts_with_the_next_packet() {
                 let mut out = ring.publisher::<u64>().unwrap();
                 for number in 0..40 {
                     let mut newcomer = ring.subscriber::<u64>().unwrap();
-                    assert!(matches!(newcomer.try_recv(), Err(RecvError::Empty)));
+                    assert!(matches!(newcomer.try_recv(), Err(TryRecvError::Empty)));
                     assert_eq!(newcomer.backlog(), 0);
                     out.try_send(&number).unwrap();
                     assert_eq!(*newcomer.try_recv().unwrap(), number);
@@ -446,7 +449,7 @@ fn a_newcomer_starts_exactly_as_far_back_as_the_history() {
                         for number in sent.saturating_sub(history as u64)..sent {
                             assert_eq!(*newcomer.try_recv().unwrap(), number);
                         }
-                        assert!(matches!(newcomer.try_recv(), Err(RecvError::Empty)));
+                        assert!(matches!(newcomer.try_recv(), Err(TryRecvError::Empty)));
                         out.try_send(&sent).unwrap();
                         assert_eq!(*newcomer.try_recv().unwrap(), sent);
                     }
@@ -501,7 +504,7 @@ fn history_counts_packets_and_not_what_was_given_up() {
                 for expected in number.saturating_sub(2)..=number {
                     assert_eq!(newcomer.try_recv().unwrap().head, expected);
                 }
-                assert!(matches!(newcomer.try_recv(), Err(RecvError::Empty)));
+                assert!(matches!(newcomer.try_recv(), Err(TryRecvError::Empty)));
             }
         },
     );

@@ -11,8 +11,8 @@ mod support;
 
 use packetring::any::{AnyPublisher, AnyReceived, AnySubscriber};
 use packetring::{
-    Overflow, Publisher, RecvError, Ring, RingBuilder, SendError, Subscriber, Tail, Wait,
-    WaitingFor, one_of, packet,
+    Overflow, Publisher, RecvTimeoutError, Ring, RingBuilder, SendTimeoutError, Subscriber, Tail,
+    TryRecvError, TrySendError, Wait, WaitingFor, one_of, packet,
 };
 use rustix::process::Signal;
 use std::fs::File;
@@ -271,7 +271,7 @@ fn subscribe(role: &Role) {
     for _ in 0..publishers * count {
         tally.take(&mails.recv_timeout(LONG).unwrap(), largest);
     }
-    assert!(matches!(mails.recv_timeout(LONG), Err(RecvError::Closed)));
+    assert!(matches!(mails.recv_timeout(LONG), Err(RecvTimeoutError::Closed)));
     assert!(tally.is_whole(count));
     peer::say(&format!("{:x}", tally.digest));
 }
@@ -373,7 +373,7 @@ fn subscribe_flat(role: &Role) {
             }
         }
     }
-    assert!(matches!(beats.recv_timeout(LONG), Err(RecvError::Closed)));
+    assert!(matches!(beats.recv_timeout(LONG), Err(RecvTimeoutError::Closed)));
     peer::say("all");
 }
 
@@ -420,7 +420,7 @@ fn a_ring_goes_with_the_last_to_leave_also_while_one_who_was_killed_is_still_att
         let mut beats = ring.subscriber::<Beat>().unwrap();
         drop(ring);
         dying.signal(Signal::KILL);
-        while !matches!(beats.try_recv(), Err(RecvError::Closed)) {}
+        while !matches!(beats.try_recv(), Err(TryRecvError::Closed)) {}
         drop(beats);
         drop(dying);
         assert_gone(&name);
@@ -470,7 +470,7 @@ fn killed_with_a_packet_in_hand(ring: &Ring, batch: u32) {
     let waiting_for = loop {
         match out.try_send(&Beat::make(0, sent)) {
             Ok(_) => sent += 1,
-            Err(SendError::Full { waiting_for }) => break waiting_for,
+            Err(TrySendError::Full { waiting_for }) => break waiting_for,
             Err(error) => panic!("{error}"),
         }
         while seen < sent {
@@ -517,19 +517,22 @@ fn a_claim_of_the_living_is_waited_for_and_one_of_the_dead_is_given_up() {
         let waiting_for = loop {
             match out.try_send(&line(sent)) {
                 Ok(_) => sent += 1,
-                Err(SendError::Full { waiting_for }) => break waiting_for,
+                Err(TrySendError::Full { waiting_for }) => break waiting_for,
                 Err(error) => panic!("{error}"),
             }
         };
         // The subscriber stands where the claim begins, and waits for it as all do.
         assert_eq!(waiting_for, WaitingFor::Publisher { pid: claimant.pid() });
-        assert!(matches!(lines.recv_timeout(SHORT), Err(RecvError::Timeout)));
+        assert!(matches!(lines.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
         drop(lines.try_clone().unwrap());
         let late = ring.subscriber::<Tail<u64, u8>>().unwrap();
         drop((lines, late));
         let full = out.send_timeout(&line(0), SHORT).unwrap_err();
         let by = WaitingFor::Publisher { pid: claimant.pid() };
-        assert!(matches!(full, SendError::Timeout { waiting_for } if waiting_for == by), "{full}");
+        assert!(
+            matches!(full, SendTimeoutError::Timeout { waiting_for } if waiting_for == by),
+            "{full}"
+        );
         claimant.kill();
         // Nobody reads: what is in the way is the claim alone.
         for head in 0..40 {
@@ -558,9 +561,9 @@ fn readers_go_on_behind_a_claim_of_the_dead() {
         let mut another = another;
         another.expect("claimed");
         out.try_send(&line(7)).unwrap();
-        assert!(matches!(lines.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(lines.try_recv(), Err(TryRecvError::Empty)));
         claimant.kill();
-        assert!(matches!(lines.recv_timeout(SHORT), Err(RecvError::Timeout)), "one lives");
+        assert!(matches!(lines.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)), "one lives");
         another.kill();
         assert_eq!(lines.recv_timeout(LONG).unwrap().head, 7);
         for head in 0..40 {
@@ -591,7 +594,10 @@ fn a_stopped_subscriber_is_alive_and_holds_everyone_up() {
         }
     };
     let by = WaitingFor::Subscriber { pid: reader.pid() };
-    assert!(matches!(full, SendError::Timeout { waiting_for } if waiting_for == by), "{full}");
+    assert!(
+        matches!(full, SendTimeoutError::Timeout { waiting_for } if waiting_for == by),
+        "{full}"
+    );
     assert_eq!(ring.subscribers(), 1);
     reader.signal(Signal::CONT);
     for sequence in 0..100 {
@@ -633,7 +639,7 @@ fn a_publisher_killed_among_others_leaves_a_ring_that_goes_on() {
         loop {
             match mails.recv_timeout(LONG) {
                 Ok(mail) => tally.take(&mail, largest),
-                Err(RecvError::Closed) => break,
+                Err(RecvTimeoutError::Closed) => break,
                 Err(error) => panic!("{error}"),
             }
         }
@@ -670,7 +676,7 @@ fn an_exclusive_publisher_killed_in_the_midst_has_a_successor() {
         loop {
             match mails.try_recv() {
                 Ok(mail) => tally.take(&mail, largest),
-                Err(RecvError::Empty) => break,
+                Err(TryRecvError::Empty) => break,
                 Err(error) => panic!("{error}"),
             }
         }

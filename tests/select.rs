@@ -12,7 +12,7 @@ mod support;
 
 use packetring::any::AnySubscriber;
 use packetring::cluster::{Client, Service};
-use packetring::{Publisher, RecvError, Ring, Selectable, Subscriber, Worker, select_timeout};
+use packetring::{Publisher, Ring, Selectable, Subscriber, TryRecvError, Worker, select_timeout};
 use std::fs;
 use support::peer::{self, Peer, Role};
 use support::{LONG, Watch, assert_gone, unique, wait_until};
@@ -68,7 +68,7 @@ impl Ear {
         }
     }
 
-    fn take(&mut self) -> Result<u64, RecvError> {
+    fn take(&mut self) -> Result<u64, TryRecvError> {
         match self {
             Self::One(ear) => ear.try_recv().map(|number| number.to_native()),
             Self::Any(ear) => Ok(ear.try_recv()?.open_as::<u64>()?.to_native()),
@@ -224,7 +224,7 @@ fn the_death_of_a_publisher_is_noticed_among_many() {
         publisher.kill();
         assert_eq!(sleeper.join().unwrap(), 7);
     });
-    assert!(matches!(ears[7].take(), Err(RecvError::Closed)));
+    assert!(matches!(ears[7].take(), Err(TryRecvError::Closed)));
     drop((ears, rings));
     assert_gone(&mortal);
 }

@@ -123,8 +123,9 @@ fn repeat<T: packetring::Packet>(
 }
 
 fn one(inbox: &mut Subscriber<[u64; 6]>, number: u64) -> Option<()> {
-    let packet = if number.is_multiple_of(2) { inbox.recv() } else { inbox.try_recv() };
-    (packet.ok()?[5] == number).then_some(())
+    let packet =
+        if number.is_multiple_of(2) { inbox.recv().ok()? } else { inbox.try_recv().ok()? };
+    (packet[5] == number).then_some(())
 }
 
 /// All of a burst at its first packet, two at a time.
