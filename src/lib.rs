@@ -120,9 +120,10 @@ pub use api::*;
 #[cfg(not(loom))]
 mod api {
     pub use crate::channel::{
-        Batch, BatchIter, CarriedType, Copied, Info, Publisher, Received, RecvError, Reserved,
-        ReservedTail, Ring, RingBuilder, Selectable, Selectee, SendAllError, SendError, Subscriber,
-        TypeMismatch, Values, WaitingFor, select, select_timeout, try_select,
+        Batch, BatchIter, CarriedType, Copied, Info, Publisher, Received, RecvError,
+        RecvTimeoutError, Reserved, ReservedTail, Ring, RingBuilder, Selectable, Selectee,
+        SendAllError, SendError, SendTimeoutError, Subscriber, TryRecvError, TrySendError,
+        TypeMismatch, ValueError, Values, WaitingFor, select, select_timeout, try_select,
     };
     pub use crate::cluster::Worker;
     pub use crate::packet::{Packet, Tail};

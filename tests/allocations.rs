@@ -10,8 +10,8 @@
 mod support;
 
 use packetring::{
-    Overflow, Packet, Publisher, RecvError, Ring, SendError, Subscriber, Tail, one_of, packet,
-    try_select,
+    Overflow, Packet, Publisher, RecvTimeoutError, Ring, SendTimeoutError, Subscriber, Tail,
+    TryRecvError, TrySendError, one_of, packet, try_select,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -215,24 +215,24 @@ fn full_empty_missed_and_timeout_results() {
     on_every(|ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         assert_no_allocations(|| {
-            while !matches!(numbers.try_recv().map(drop), Err(RecvError::Empty)) {}
+            while !matches!(numbers.try_recv().map(drop), Err(TryRecvError::Empty)) {}
             for number in 0..100 {
                 let sent = out.try_send(&number);
-                assert!(matches!(sent, Ok(_) | Err(SendError::Full { .. })));
+                assert!(matches!(sent, Ok(_) | Err(TrySendError::Full { .. })));
             }
             assert_eq!(out.subscribers(), 1);
             assert!(out.backlog() > 0);
         });
-        while !matches!(numbers.try_drain().map(drop), Err(RecvError::Empty)) {}
+        while !matches!(numbers.try_drain().map(drop), Err(TryRecvError::Empty)) {}
         (0..64).for_each(|number| {
             out.send(&number).unwrap();
         });
         let before = ALLOCATIONS.get();
         if ring.settings().overflow == Overflow::Block {
-            assert!(matches!(out.send_timeout(&0, SHORT), Err(SendError::Timeout { .. })));
+            assert!(matches!(out.send_timeout(&0, SHORT), Err(SendTimeoutError::Timeout { .. })));
         }
         while numbers.try_recv().is_ok() {}
-        assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+        assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
         assert_eq!(ALLOCATIONS.get() - before, 0, "steady state allocated");
     });
 }

@@ -10,7 +10,10 @@
 
 mod support;
 
-use packetring::{OpenError, Publisher, RecvError, Ring, RingBuilder, SendError, WaitingFor};
+use packetring::{
+    OpenError, Publisher, RecvTimeoutError, Ring, RingBuilder, SendTimeoutError, TrySendError,
+    WaitingFor,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -28,7 +31,7 @@ fn fill(out: &mut Publisher<u64>) -> WaitingFor {
     for number in 0.. {
         match out.try_send(&number) {
             Ok(_) => assert!(number < 16),
-            Err(SendError::Full { waiting_for }) => return waiting_for,
+            Err(TrySendError::Full { waiting_for }) => return waiting_for,
             Err(error) => panic!("{error}"),
         }
     }
@@ -93,7 +96,7 @@ fn the_claim_of_a_zombie_is_voided() {
     let mut peer = Peer::start(&format!("claim {name}"));
     peer.expect(&peer.pid().to_string());
     out.send(&1).unwrap();
-    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     kill_unreaped(&peer);
     assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 1);
     assert_eq!(state_of(peer.pid()), Some('Z'), "the process was reaped early");
@@ -122,7 +125,7 @@ fn a_reused_process_id_does_not_keep_a_dead_endpoint_alive() {
     peer.hear();
     fill(&mut out);
     reuse_pid(&name, SUBSCRIBER_PID, &peer);
-    assert!(matches!(out.send_timeout(&16, SHORT), Err(SendError::Timeout { .. })));
+    assert!(matches!(out.send_timeout(&16, SHORT), Err(SendTimeoutError::Timeout { .. })));
     peer.kill();
     out.send_timeout(&16, LONG).unwrap();
     drop((out, ring));
@@ -135,7 +138,7 @@ fn a_reused_process_id_does_not_keep_a_dead_endpoint_alive() {
     peer.hear();
     reuse_pid(&name, PUBLISHER_PID, &peer);
     out.send(&1).unwrap();
-    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     peer.kill();
     assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 1);
 }
@@ -152,7 +155,7 @@ fn an_unused_process_id_does_not_make_its_owner_dead() {
     file.write_all_at(&0x7fff_ffff_u32.to_le_bytes(), SUBSCRIBER_PID).unwrap();
     for _ in 0..3 {
         match out.send_timeout(&16, SHORT).unwrap_err() {
-            SendError::Timeout { waiting_for: WaitingFor::Subscriber { pid } } => {
+            SendTimeoutError::Timeout { waiting_for: WaitingFor::Subscriber { pid } } => {
                 assert_eq!(
                     pid, 0x7fff_ffff,
                     "the stored process id is reported, but not used to detect death"
@@ -170,7 +173,7 @@ fn echo(role: &Role) {
     let mut numbers = Ring::attach(there).unwrap().subscriber::<u64>().unwrap();
     let mut out = Ring::attach(back).unwrap().publisher::<u64>().unwrap();
     // A timeout by the peer's own clock, whatever that clock shows.
-    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     peer::say(&std::process::id().to_string());
     // Until the test closes the ring or ends.
     while let Ok(number) = numbers.recv_timeout(LONG) {
@@ -213,7 +216,7 @@ fn processes_in_different_pid_namespaces_share_a_ring() {
     claim_peer.expect("1");
     assert_eq!(ring.subscribers(), 2);
     out.send(&0).unwrap();
-    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     kill_process(child_of(&claim_peer), Signal::KILL).unwrap();
     assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 0);
     while numbers.try_recv().is_ok() {}
@@ -224,7 +227,7 @@ fn processes_in_different_pid_namespaces_share_a_ring() {
         WaitingFor::Subscriber { pid: 1 },
         "the process id in the subscriber's namespace"
     );
-    assert!(matches!(out.send_timeout(&1, SHORT), Err(SendError::Timeout { .. })));
+    assert!(matches!(out.send_timeout(&1, SHORT), Err(SendTimeoutError::Timeout { .. })));
     kill_process(child_of(&idle_peer), Signal::KILL).unwrap();
     out.send_timeout(&1, LONG).unwrap();
     assert_eq!(ring.subscribers(), 0);
@@ -247,7 +250,7 @@ fn a_process_in_another_namespace_recovers_a_dead_claim() {
     claim_peer.hear();
     let mut out = ring.publisher::<u64>().unwrap();
     out.send(&7).unwrap();
-    assert!(matches!(answers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(answers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     // The echo process recovers the claim: it alone waits behind it.
     claim_peer.kill();
     assert_eq!(*answers.recv_timeout(LONG).unwrap(), 7);
@@ -274,8 +277,8 @@ fn processes_with_different_clocks_share_a_ring() {
         out.send_timeout(&number, LONG).unwrap();
         assert_eq!(*answers.recv_timeout(LONG).unwrap(), number);
     }
-    assert!(matches!(answers.recv_timeout(Duration::ZERO), Err(RecvError::Timeout)));
+    assert!(matches!(answers.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout)));
     echo.kill();
-    assert!(matches!(answers.recv_timeout(LONG).map(drop), Err(RecvError::Closed)));
+    assert!(matches!(answers.recv_timeout(LONG).map(drop), Err(RecvTimeoutError::Closed)));
     assert!(!matches!(ring.subscriber::<u64>(), Err(OpenError::Full { .. })));
 }

@@ -11,7 +11,9 @@
 mod support;
 
 use packetring::cluster::{Delivery, QueueConsumer};
-use packetring::{Publisher, RecvError, SendError, WaitingFor, Worker, select};
+use packetring::{
+    Publisher, RecvTimeoutError, TryRecvError, TrySendError, WaitingFor, Worker, select,
+};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -230,8 +232,8 @@ fn unacknowledged_packets_are_redelivered_and_flagged() {
     let job = consumer.recv().unwrap();
     assert_eq!((job.to_native(), Delivery::info(&job).redelivered), (2, false));
     Delivery::ack(job);
-    assert!(matches!(consumer.try_recv(), Err(RecvError::Empty)));
-    assert!(matches!(consumer.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(consumer.try_recv(), Err(TryRecvError::Empty)));
+    assert!(matches!(consumer.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
 }
 
 #[test]
@@ -253,7 +255,7 @@ fn returned_packets_go_to_another_consumer() {
     let job = first.recv_timeout(LONG).unwrap();
     assert_eq!((job.to_native(), Delivery::info(&job).redelivered), (1, true));
     Delivery::ack(job);
-    assert!(matches!(first.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(first.try_recv(), Err(TryRecvError::Empty)));
     assert_eq!(boss.queue_publisher::<u64>("jobs").unwrap().subscribers(), 1);
     drop((first, publisher, boss));
     assert_eq!(objects(&cluster), [] as [PathBuf; 0]);
@@ -307,7 +309,7 @@ fn a_queue_keeps_packets_without_consumers_and_can_be_full() {
     let (_, boss, mut publisher) = queue("full");
     let full = (0..).find_map(|job| publisher.try_send(&job).err().map(|error| (job, error)));
     let (sent, error) = full.unwrap();
-    let SendError::Full { waiting_for } = error else { panic!("{error}") };
+    let TrySendError::Full { waiting_for } = error else { panic!("{error}") };
     assert_eq!(waiting_for, WaitingFor::Queue);
     assert!(publisher.backlog() > 0);
     assert_eq!(publisher.subscribers(), 0);
@@ -315,7 +317,7 @@ fn a_queue_keeps_packets_without_consumers_and_can_be_full() {
     publisher.wait_for_subscribers_timeout(1, LONG).unwrap();
     // The held packet keeps its own slot occupied, and no other.
     let job = consumer.recv().unwrap();
-    assert!(matches!(publisher.try_send(&0), Err(SendError::Full { .. })));
+    assert!(matches!(publisher.try_send(&0), Err(TrySendError::Full { .. })));
     Delivery::ack(job);
     publisher.try_send(&sent).unwrap();
     for expected in 1..=sent {
@@ -389,7 +391,7 @@ fn a_polling_consumer_gets_the_packet_of_a_dead_one() {
     let mut own = boss.queue::<u64>("jobs").unwrap();
     publisher.wait_for_subscribers_timeout(2, LONG).unwrap();
     // The consumer is alive, so no other consumer gets its packet.
-    assert!(matches!(own.recv_timeout(20 * SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(own.recv_timeout(20 * SHORT), Err(RecvTimeoutError::Timeout)));
     dying.kill();
     wait_until("the packet of the dead consumer is redelivered", || match own.try_recv() {
         Ok(job) => {
@@ -397,7 +399,7 @@ fn a_polling_consumer_gets_the_packet_of_a_dead_one() {
             Delivery::ack(job);
             true
         }
-        Err(RecvError::Empty) => false,
+        Err(TryRecvError::Empty) => false,
         Err(error) => panic!("{error}"),
     });
     assert_eq!(publisher.subscribers(), 1);

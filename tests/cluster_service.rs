@@ -9,8 +9,11 @@
 
 mod support;
 
-use packetring::cluster::{CallError, Client, ReplyError, Request, Service};
-use packetring::{OpenError, RecvError, Worker, packet, select, select_timeout, try_select};
+use packetring::cluster::{
+    CallError, CallTimeoutError, Client, ReplyError, Request, Service, ServiceRecvError,
+    ServiceRecvTimeoutError, TryServiceRecvError,
+};
+use packetring::{OpenError, Worker, packet, select, select_timeout, try_select};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -99,9 +102,12 @@ fn peer() {
             setrlimit(Resource::Nofile, Rlimit { current: Some(open - 1), ..normal }).unwrap();
             peer::say("here");
             let outcome = server.recv().map(drop);
-            assert!(matches!(outcome, Err(RecvError::Caller(_))), "{outcome:?}");
+            assert!(matches!(outcome, Err(ServiceRecvError::Caller(_))), "{outcome:?}");
             peer::say("caller error");
-            assert!(matches!(server.recv_timeout(10 * SHORT), Err(RecvError::Timeout)));
+            assert!(matches!(
+                server.recv_timeout(10 * SHORT),
+                Err(ServiceRecvTimeoutError::Timeout)
+            ));
             peer::say("waits");
             peer::hear();
             setrlimit(Resource::Nofile, normal).unwrap();
@@ -202,7 +208,7 @@ fn a_call_belongs_to_one_client() {
     reply(server.recv().unwrap());
     other.cancel(calls[0]);
     let outcome = other.wait_timeout(calls[0], LONG).map(drop);
-    assert!(matches!(outcome, Err(CallError::NotInFlight)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::NotInFlight)), "{outcome:?}");
     check(&other.wait(calls[1]).unwrap(), 2);
     check(&one.wait(calls[0]).unwrap(), 1);
 }
@@ -212,13 +218,13 @@ fn a_call_ends_at_its_timeout_and_a_late_reply_is_discarded() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("deadline");
     let outcome = client.call_timeout(&ask(1), SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
     // The call was cancelled, so its request is not delivered.
-    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
     let slow = client.start(&ask(2)).unwrap();
     let request = server.recv().unwrap();
     let outcome = client.wait_timeout(slow, SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
     // The call is still in flight.
     reply(request);
     check(&client.wait(slow).unwrap(), 2);
@@ -261,19 +267,19 @@ fn calls_to_a_killed_server_fail_at_once() {
     server.expect("deferred");
     server.expect("has it");
     let outcome = client.wait_timeout(calls[1], 10 * SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "the server is alive: {outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "the server is alive: {outcome:?}");
     server.kill();
     // The deferred request and the received one.
     for call in &calls[..2] {
         let outcome = client.wait_timeout(*call, FAR).map(drop);
-        assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
     }
     // The server had not received this request.
     let outcome = client.wait_timeout(calls[2], FAR).map(drop);
-    assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::NoService)), "{outcome:?}");
     // Requests that the dead server had received are not delivered again.
     let mut successor = serve(&worker);
-    assert!(matches!(successor.recv_timeout(10 * SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(successor.recv_timeout(10 * SHORT), Err(ServiceRecvTimeoutError::Timeout)));
 }
 
 #[test]
@@ -287,7 +293,7 @@ fn a_request_that_no_server_received_fails_with_no_service() {
     server.kill();
     for _ in 0..3 {
         let outcome = client.call_timeout(&ask(2), FAR).map(drop);
-        assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::NoService)), "{outcome:?}");
     }
     let _server = start("serve", &cluster, "server");
     check(&client.call(&ask(3)).unwrap(), 3);
@@ -346,7 +352,7 @@ fn another_server_continues_when_one_is_killed() {
     dying.kill();
     check(&client.call(&ask(3)).unwrap(), 3);
     for call in calls {
-        assert!(matches!(client.wait_timeout(call, FAR), Err(CallError::ServiceGone)));
+        assert!(matches!(client.wait_timeout(call, FAR), Err(CallTimeoutError::ServiceGone)));
     }
     for number in 4..100 {
         check(&client.call(&ask(number)).unwrap(), number);
@@ -360,7 +366,7 @@ fn a_dropped_request_fails_with_no_reply() {
     let calls = [1, 2, 3, 4].map(|number| client.start(&ask(number)).unwrap());
     let expect_no_reply = |client: &mut Client<Ask, Answer>, call| {
         let outcome = client.wait_timeout(call, FAR).map(drop);
-        assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::NoReply)), "{outcome:?}");
     };
     drop(server.recv().unwrap());
     expect_no_reply(&mut client, calls[0]);
@@ -379,7 +385,10 @@ fn a_dropped_request_fails_with_no_reply() {
     drop(server.recv().unwrap());
     expect_no_reply(&mut client, calls[2]);
     expect_no_reply(&mut client, calls[3]);
-    assert!(matches!(server.try_recv(), Err(RecvError::Empty)), "a request was delivered twice");
+    assert!(
+        matches!(server.try_recv(), Err(TryServiceRecvError::Empty)),
+        "a request was delivered twice"
+    );
 }
 
 #[test]
@@ -395,7 +404,7 @@ fn a_deferred_reply_can_be_sent_from_another_thread() {
     check(&client.wait(calls[2]).unwrap(), 3);
     // The call stays in flight while the server is alive.
     let outcome = client.wait_timeout(calls[0], 10 * SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
     // Through another endpoint on another thread.
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -419,7 +428,7 @@ fn a_late_reply_does_not_answer_a_later_call() {
     let (late_answer, later) = (answer(&request), request.defer());
     drop(server);
     let outcome = client.wait_timeout(ended, FAR).map(drop);
-    assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
     // As many calls as the window allows, so the last one reuses the slot of the first call.
     let mut server = serve(&worker);
     let calls: Vec<_> = (2..).take(WINDOW).map(|n| (client.start(&ask(n)).unwrap(), n)).collect();
@@ -441,9 +450,9 @@ fn a_deferred_reply_through_another_service_fails() {
     let request = server.recv().unwrap();
     let (answer, later) = (answer(&request), request.defer());
     assert!(matches!(later.reply(&mut other, &answer), Err(ReplyError::CallerGone)));
-    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
     let outcome = client.wait_timeout(call, FAR).map(drop);
-    assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::NoReply)), "{outcome:?}");
 }
 
 #[test]
@@ -481,11 +490,14 @@ fn a_dropped_deferred_request_fails_with_no_reply() {
     std::thread::scope(|scope| {
         scope.spawn(move || {
             while stopped.try_recv().is_err() {
-                assert!(matches!(server.recv_timeout(SHORT), Err(RecvError::Timeout)));
+                assert!(matches!(
+                    server.recv_timeout(SHORT),
+                    Err(ServiceRecvTimeoutError::Timeout)
+                ));
             }
         });
         let outcome = client.wait_timeout(call, FAR).map(drop);
-        assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::NoReply)), "{outcome:?}");
         stop.send(()).unwrap();
     });
 }
@@ -582,7 +594,7 @@ fn a_server_detects_that_its_caller_is_gone() {
         all.filter(|name| name.to_string_lossy().starts_with(&prefix)).count()
     };
     wait_until("the reply rings are removed", || {
-        assert!(matches!(server.recv_timeout(SHORT), Err(RecvError::Timeout)));
+        assert!(matches!(server.recv_timeout(SHORT), Err(ServiceRecvTimeoutError::Timeout)));
         left() == 0
     });
 }
@@ -627,13 +639,13 @@ fn a_server_that_cannot_open_a_reply_ring_keeps_the_request() {
     let call = client.start(&ask(1)).unwrap();
     server.expect("caller error");
     let outcome = client.wait_timeout(call, 10 * SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "the server is alive: {outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "the server is alive: {outcome:?}");
     server.expect("waits");
     server.tell("go on");
     check(&client.wait_timeout(call, FAR).unwrap(), 1);
     let again = client.start(&ask(2)).unwrap();
     server.kill();
-    assert!(matches!(client.wait_timeout(again, FAR), Err(CallError::NoService)));
+    assert!(matches!(client.wait_timeout(again, FAR), Err(CallTimeoutError::NoService)));
 }
 
 #[test]
@@ -650,7 +662,7 @@ fn a_call_fails_if_its_server_dies_without_a_reply_ring() {
     // A new server takes the entry of the dead one.
     let _heir = serve(&worker);
     let outcome = client.wait_timeout(call, FAR).map(drop);
-    assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
 }
 
 #[test]
@@ -669,7 +681,7 @@ fn a_call_without_a_server_fails() {
     }
     let mut server = serve(&worker);
     // The callers of the old requests no longer wait.
-    assert!(matches!(server.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(server.recv_timeout(SHORT), Err(ServiceRecvTimeoutError::Timeout)));
     drop(server);
 }
 
@@ -688,7 +700,7 @@ fn a_request_cancelled_without_a_server_is_never_served() {
         while let Err(error) = client.start(&ask(number)) {
             assert!(matches!(error, CallError::Busy { .. }), "{error}");
             // The server skips cancelled requests, which frees their slots.
-            assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
         }
     }
     while let Ok(request) = server.try_recv() {
@@ -843,7 +855,7 @@ fn select_reports_a_call_without_a_server() {
     assert_eq!(select_timeout(&mut [&mut client], 10 * SHORT), None, "the call has ended");
     // The request was cancelled.
     let mut server = serve(&worker);
-    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
 }
 
 #[test]

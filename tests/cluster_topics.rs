@@ -9,7 +9,9 @@
 
 mod support;
 
-use packetring::{OpenError, Overflow, RecvError, Ring, SendError, Worker, packet};
+use packetring::{
+    OpenError, Overflow, RecvTimeoutError, Ring, TryRecvError, TrySendError, Worker, packet,
+};
 use support::peer::{self, Peer};
 use support::{LONG, SHORT, Watch, assert_gone, unique};
 
@@ -49,7 +51,7 @@ fn a_publisher_or_a_subscriber_creates_the_topic() {
     }
     feed.finish();
     // The last publisher has left, and the topic stays open.
-    assert!(matches!(prices.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(prices.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     drop((prices, trader));
     assert_gone(&format!("{cluster}~t.EURUSD"));
 }
@@ -63,7 +65,7 @@ fn topics_of_two_clusters_and_plain_rings_are_separate() {
     second.publisher::<u64>("t").unwrap().send(&2).unwrap();
     first.publisher::<u64>("t.").unwrap().send(&3).unwrap();
     ring.publisher::<u64>().unwrap().send(&4).unwrap();
-    assert!(matches!(topic.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(topic.try_recv(), Err(TryRecvError::Empty)));
     assert!(matches!(Ring::open(&format!("{one}~t.t")), Err(OpenError::BadName { .. })));
 }
 
@@ -138,7 +140,9 @@ fn a_slow_subscriber_of_a_drop_oldest_topic_does_not_block() {
         feed.try_send(&Price { symbol: 7, bid }).unwrap();
         assert_eq!(fast.try_recv().unwrap().bid, bid);
     }
-    let Err(RecvError::Missed(missed)) = slow.try_recv() else { panic!("no packets were missed") };
+    let Err(TryRecvError::Missed(missed)) = slow.try_recv() else {
+        panic!("no packets were missed")
+    };
     let next = slow.try_recv().unwrap().bid.to_native();
     assert_eq!(missed.packets, next, "{missed:?}");
     assert!(next > 9_900);
@@ -152,7 +156,7 @@ fn a_slow_subscriber_of_a_block_topic_makes_it_full() {
     let mut feed = worker.publisher::<Price>("prices").unwrap();
     let sent = (0..).take_while(|&bid| feed.try_send(&Price { symbol: 7, bid }).is_ok()).count();
     let full = feed.try_send(&Price { symbol: 7, bid: 0 });
-    assert!(matches!(full, Err(SendError::Full { .. })), "{full:?}");
+    assert!(matches!(full, Err(TrySendError::Full { .. })), "{full:?}");
     for bid in 0..sent as u64 {
         assert_eq!(slow.try_recv().unwrap().bid, bid);
     }
@@ -168,7 +172,7 @@ fn a_topic_has_as_many_slots_as_the_cluster() {
     drop(all);
     let mut closes = worker.topic("closes").closes_when_left().subscriber::<u64>().unwrap();
     drop(worker.publisher::<u64>("closes").unwrap());
-    assert!(matches!(closes.recv_timeout(LONG), Err(RecvError::Closed)));
+    assert!(matches!(closes.recv_timeout(LONG), Err(RecvTimeoutError::Closed)));
 }
 
 #[test]
@@ -193,5 +197,5 @@ fn invalid_topic_names_are_rejected() {
     }
     let mut colons = worker.subscriber::<u64>("a::b").unwrap();
     worker.publisher::<u64>("a:b").unwrap().send(&1).unwrap();
-    assert!(matches!(colons.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(colons.try_recv(), Err(TryRecvError::Empty)));
 }

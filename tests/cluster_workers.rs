@@ -11,7 +11,7 @@
 mod support;
 
 use packetring::cluster::{JoinError, WaitError, WorkerChange, WorkerId, WorkerInfo, WorkerState};
-use packetring::{OpenError, RecvError, Worker, select, try_select};
+use packetring::{OpenError, RecvTimeoutError, TryRecvError, Worker, select, try_select};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -148,14 +148,14 @@ fn an_id_beyond_the_slots_is_rejected_with_both_numbers() {
     let beyond = |id| Worker::builder().id(WorkerId(id));
     // Also for the worker that would create the cluster, which then leaves nothing behind.
     let reason = refusal(beyond(999), "first");
-    assert_eq!(reason, "worker id 999 is not from 0 to 127: there are 128 worker slots");
+    assert_eq!(
+        reason,
+        "worker id out of range: 999, highest 127; choose another id or a larger max_workers"
+    );
     assert_cluster_gone(&cluster);
     let last = beyond(3).max_workers(4).join(&cluster, "last").unwrap();
     assert_eq!(last.id(), WorkerId(3));
-    assert_eq!(
-        refusal(beyond(4), "other"),
-        "worker id 4 is not from 0 to 3: there are 4 worker slots"
-    );
+    assert!(refusal(beyond(4), "other").starts_with("worker id out of range: 4, highest 3;"));
     // Also for a known worker that would get its old id.
     drop(Worker::join(&cluster, "known").unwrap());
     refusal(beyond(4), "known");
@@ -261,7 +261,7 @@ fn workers_are_listed_and_found_by_name_and_id() {
     let Err(error @ OpenError::WorkerLives { .. }) = living else { panic!("{living:?}") };
     let pid = std::process::id();
     let expected =
-        format!("worker own is alive, in process {pid}, and only the dead are cleared away:");
+        format!("worker own is alive, in process {pid}: only dead workers can be removed;");
     assert!(error.to_string().starts_with(&expected), "{error}");
     assert!(own.retire("peer").unwrap());
     assert!(!own.retire("peer").unwrap() && !own.retire("nobody").unwrap());
@@ -275,10 +275,10 @@ fn a_watch_reports_joins_leaves_and_deaths() {
     let own = Worker::join(&cluster, "own").unwrap();
     let mut watch = own.watch().unwrap();
     assert!(
-        matches!(watch.try_recv(), Err(RecvError::Empty)),
+        matches!(watch.try_recv(), Err(TryRecvError::Empty)),
         "workers present at the start are not reported"
     );
-    assert!(matches!(watch.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(watch.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     let (mut peer, id) = joined(&cluster, "peer");
     let change = watch.recv_timeout(LONG).unwrap();
     assert!(matches!(&change, WorkerChange::Joined(worker) if worker.id == id), "{change:?}");
@@ -305,7 +305,7 @@ fn a_watch_reports_joins_leaves_and_deaths() {
     let (peer, _) = joined(&cluster, "peer");
     assert!(matches!(watch.recv_timeout(LONG).unwrap(), WorkerChange::Died(_)));
     assert!(matches!(watch.recv_timeout(LONG).unwrap(), WorkerChange::Joined(_)));
-    assert!(matches!(watch.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(watch.try_recv(), Err(TryRecvError::Empty)));
     drop((peer, own));
     let mut rest = [watch.recv_timeout(LONG).unwrap(), watch.recv_timeout(LONG).unwrap()];
     rest.sort_by_key(|change| matches!(change, WorkerChange::Died(_)));
@@ -321,7 +321,8 @@ fn wait_for_worker_returns_when_the_worker_joins() {
     let own = Worker::join(&cluster, "own").unwrap();
     let late = own.wait_for_worker_timeout("late", SHORT).unwrap_err();
     assert!(matches!(&late, WaitError::NotThere { who } if who == "late"), "{late:?}");
-    let expected = "worker late was not there in time: start it, look for a mistake in the name, or wait longer";
+    let expected =
+        "worker late not found before the timeout: start it, check the name, or wait longer";
     assert_eq!(late.to_string(), expected);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| own.wait_for_worker_timeout("late", LONG).unwrap());
@@ -594,7 +595,7 @@ fn a_killed_cluster_with_jobs_and_messages_can_be_removed() {
     let own = Worker::join(&cluster, "own").unwrap();
     assert!(own.worker("everything").is_none());
     let mut jobs = own.queue::<u64>("jobs").unwrap();
-    assert!(matches!(jobs.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(jobs.try_recv(), Err(TryRecvError::Empty)));
     drop((jobs, own));
     assert_cluster_gone(&cluster);
 }

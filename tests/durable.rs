@@ -11,8 +11,8 @@
 mod support;
 
 use packetring::{
-    Missed, OpenError, Overflow, Publisher, Received, RecvError, Ring, RingBuilder, SendError,
-    Subscriber, WaitingFor,
+    Missed, OpenError, Overflow, Publisher, Received, Ring, RingBuilder, Subscriber, TryRecvError,
+    TrySendError, WaitingFor,
 };
 use std::mem::forget;
 use std::ops::Range;
@@ -61,7 +61,7 @@ fn expect(numbers: &mut Subscriber<u64>, expected: impl IntoIterator<Item = (u64
 
 #[track_caller]
 fn expect_empty(numbers: &mut Subscriber<u64>) {
-    assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
 }
 
 fn fresh(numbers: Range<u64>) -> impl Iterator<Item = (u64, bool)> {
@@ -142,7 +142,7 @@ fn an_absent_durable_subscriber_blocks_publishers() {
         let full = out.try_send(&16).unwrap_err();
         let pid = std::process::id();
         assert!(
-            matches!(full, SendError::Full { waiting_for: WaitingFor::Subscriber { pid: p } } if p == pid)
+            matches!(full, TrySendError::Full { waiting_for: WaitingFor::Subscriber { pid: p } } if p == pid)
         );
         assert_eq!(out.backlog(), 16);
         let mut billing = ring.durable::<u64>("billing").unwrap();
@@ -160,14 +160,14 @@ fn removing_a_durable_subscriber_unblocks_publishers() {
         let mut out = ring.publisher::<u64>().unwrap();
         let billing = ring.durable::<u64>("billing").unwrap();
         publish(&mut out, 0..16);
-        assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })));
         let taken = ring.remove_durable("billing").unwrap_err();
         let pid = std::process::id();
         assert!(
             matches!(taken, OpenError::NameTaken { name, pid: p } if name == "billing" && p == pid)
         );
         drop(billing);
-        assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })));
         assert!(!ring.remove_durable("billin").unwrap());
         // Removal also wakes a waiting publisher.
         std::thread::scope(|scope| {
@@ -338,7 +338,7 @@ fn packets_held_by_a_departed_owner_can_be_evicted() {
         forget(billing.try_recv().unwrap());
         publish(&mut out, 3..17);
         assert!(
-            matches!(out.try_send(&17), Err(SendError::Full { .. })),
+            matches!(out.try_send(&17), Err(TrySendError::Full { .. })),
             "the packet is still held"
         );
         drop(billing);
@@ -356,7 +356,7 @@ fn packets_held_by_a_departed_owner_can_be_evicted() {
         owner.expect("holding");
         publish(&mut out, 5..18);
         assert!(
-            matches!(out.try_send(&18), Err(SendError::Full { .. })),
+            matches!(out.try_send(&18), Err(TrySendError::Full { .. })),
             "the packet is still held"
         );
         owner.kill();
@@ -370,7 +370,7 @@ fn packets_held_by_a_departed_owner_can_be_evicted() {
 fn expect_lost_then(ring: &Ring, lost: Range<u64>, rest: Range<u64>) {
     let mut billing = ring.durable::<u64>("billing").unwrap();
     match billing.try_recv().map(|number| number.to_native()) {
-        Err(RecvError::Missed(missed)) => {
+        Err(TryRecvError::Missed(missed)) => {
             assert_eq!(missed, Missed { packets: lost.end - lost.start, exact: true });
         }
         Err(error) => panic!("{error}"),
@@ -448,7 +448,7 @@ fn a_ring_with_a_durable_subscriber_stays_until_removed() {
         let mut billing = ring.durable::<u64>("billing").unwrap();
         drop(ring);
         expect(&mut billing, fresh(0..5));
-        assert!(matches!(billing.try_recv(), Err(RecvError::Closed)));
+        assert!(matches!(billing.try_recv(), Err(TryRecvError::Closed)));
         drop(billing);
         assert!(object(&name).exists());
         assert!(Ring::remove(&name).unwrap());

@@ -294,7 +294,7 @@ fn events_arrive_from_every_process_and_errors_reach_the_handler() {
         assert!(text.contains(&format!("{close}: {name}.txt was not saved")), "{text}");
     }
     assert_eq!(text.matches("threadA has begun").count(), 1);
-    assert!(text.contains("a handler expects a Closed"), "{text}");
+    assert!(text.contains("a handler expects Closed"), "{text}");
     run.assert_nothing_left();
 }
 

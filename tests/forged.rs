@@ -10,7 +10,7 @@
 
 mod support;
 
-use packetring::{Publisher, RecvError, Ring, Subscriber, Tail};
+use packetring::{Publisher, Ring, Subscriber, Tail, TryRecvError};
 use std::collections::HashSet;
 use support::{on_all, on_both};
 
@@ -79,7 +79,7 @@ fn a_payload_built_from_leftovers_is_not_a_packet() {
         room.commit();
         drop(inbox.recv().unwrap());
         advance(&mut out, &mut inbox, 2 * LAP + 1);
-        assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)), "received a forged packet");
+        assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)), "received a forged packet");
     });
 }
 
@@ -98,5 +98,5 @@ fn the_salt_of_a_heap_ring_is_not_constant() {
         drop(inbox.recv().unwrap());
     }
     drop(inbox.recv().unwrap());
-    assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)), "received a forged packet");
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)), "received a forged packet");
 }

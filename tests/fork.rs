@@ -13,11 +13,12 @@
 mod support;
 
 use packetring::cluster::{
-    CallError, Client, Deferred, Delivery, Events, Inbox, JoinError, QueueConsumer, SendToError,
-    Service, Watch, WorkerChange,
+    CallTimeoutError, Client, Deferred, Delivery, Events, Inbox, JoinError, QueueConsumer,
+    SendToError, Service, Watch, WorkerChange,
 };
 use packetring::{
-    OpenError, Publisher, RecvError, Ring, RingBuilder, SendError, Subscriber, Wait, Worker,
+    OpenError, Publisher, RecvTimeoutError, Ring, RingBuilder, SendTimeoutError, Subscriber,
+    TryRecvError, TrySendError, Wait, Worker,
 };
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions, WaitStatus, setrlimit, waitpid};
 use std::io::{Read, Write};
@@ -136,7 +137,7 @@ fn a_child_does_not_keep_the_claim_of_its_dead_parent() {
     let mut out = ring.publisher::<u64>().unwrap();
     let (_parent, child) = kill_parent(&name, "claim", || {
         out.send(&7).unwrap();
-        assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+        assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     });
     assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 7);
     assert!(matches!(state_of(child), Some('S' | 'R')), "the child died early");
@@ -149,7 +150,7 @@ fn a_child_does_not_keep_the_cursor_of_its_dead_parent() {
     let mut out = ring.publisher::<u64>().unwrap();
     let (_parent, child) = kill_parent(&name, "cursor", || {
         (0..16).for_each(|number| assert!(out.try_send(&number).is_ok()));
-        assert!(matches!(out.try_send(&16), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&16), Err(TrySendError::Full { .. })));
     });
     out.send_timeout(&16, LONG).unwrap();
     assert!(matches!(state_of(child), Some('S' | 'R')), "the child died early");
@@ -372,7 +373,7 @@ fn heap_in_child() {
         0
     }));
     assert_eq!(*numbers.try_recv().unwrap(), 1);
-    assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
 }
 
 #[test]
@@ -442,7 +443,7 @@ fn worker_in_child(role: &Role) {
     assert!(message.info().redelivered);
     assert_eq!(*message.open_as::<u64>().unwrap(), 7);
     message.ack();
-    assert!(matches!(endpoints.inbox.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(endpoints.inbox.try_recv(), Err(TryRecvError::Empty)));
     let job = endpoints.jobs.try_recv().unwrap();
     assert_eq!(*job, 8);
     Delivery::ack(job);
@@ -482,12 +483,16 @@ fn worker_endpoints_dropped_by_a_child_still_belong_to_its_parent() {
     let before = objects(&cluster);
     parent.expect("dropped");
     assert_eq!(objects(&cluster), before);
-    assert!(matches!(watch.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(watch.try_recv(), Err(TryRecvError::Empty)));
     let error = Worker::join(&cluster, "parent").unwrap_err();
     assert!(matches!(error, JoinError::NameTaken { pid, .. } if pid == parent.pid()), "{error}");
     let timeout = 20 * SHORT;
     for call in calls {
-        assert!(client.wait_timeout(call, timeout).is_err_and(|e| matches!(e, CallError::Timeout)));
+        assert!(
+            client
+                .wait_timeout(call, timeout)
+                .is_err_and(|e| matches!(e, CallTimeoutError::Timeout))
+        );
     }
     let request = service.recv().unwrap();
     assert!(request.is_wanted());
@@ -502,7 +507,7 @@ fn worker_endpoints_dropped_by_a_child_still_belong_to_its_parent() {
     parent.expect("event 10");
     parent.tell("leave");
     parent.finish();
-    assert!(matches!(client.wait_timeout(calls[2], LONG), Err(CallError::NoReply)));
+    assert!(matches!(client.wait_timeout(calls[2], LONG), Err(CallTimeoutError::NoReply)));
     drop((watch, service, jobs, numbers, events, client, guest, own));
     assert_eq!(objects(&cluster), [""; 0]);
 }
@@ -666,7 +671,7 @@ fn an_endpoint_of_a_vanished_thread_lives_as_long_as_its_process() {
         peer.expect("gone");
         (0..16).for_each(|number| assert!(out.try_send(&number).is_ok()));
         for _ in 0..3 {
-            assert!(matches!(out.send_timeout(&16, SHORT), Err(SendError::Timeout { .. })));
+            assert!(matches!(out.send_timeout(&16, SHORT), Err(SendTimeoutError::Timeout { .. })));
             assert_eq!(ring.subscribers(), 1);
         }
         peer.kill();

@@ -10,7 +10,7 @@
 
 mod support;
 
-use packetring::{OpenError, Overflow, RecvError, Ring, SendError};
+use packetring::{OpenError, Overflow, Ring, TryRecvError, TrySendError};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs::{self, OpenOptions};
@@ -402,17 +402,17 @@ fn a_damaged_packet_is_reported_and_skipped() {
         publish();
         assert!(texts.try_recv().unwrap().starts_with("one"));
         let error = texts.try_recv().map(drop).unwrap_err();
-        assert!(matches!(&error, RecvError::Corrupt(what) if what.contains("UTF-8")), "{error}");
+        assert!(matches!(&error, TryRecvError::Corrupt(what) if what.contains("UTF-8")), "{error}");
         assert_eq!(*texts.try_recv().unwrap(), *"three");
         publish();
         assert_eq!(texts.try_drain().unwrap().len(), 1, "the batch ends before the damaged packet");
-        assert!(matches!(texts.try_drain().map(drop), Err(RecvError::Corrupt(_))));
+        assert!(matches!(texts.try_drain().map(drop), Err(TryRecvError::Corrupt(_))));
         assert_eq!(texts.try_drain().unwrap().len(), 1);
         publish();
         assert!(texts.try_recv_copied().unwrap().starts_with("one"));
-        assert!(matches!(texts.try_recv_copied().map(drop), Err(RecvError::Corrupt(_))));
+        assert!(matches!(texts.try_recv_copied().map(drop), Err(TryRecvError::Corrupt(_))));
         assert!(texts.try_recv_where(|text| text == "three").is_ok());
-        assert!(matches!(texts.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(texts.try_recv(), Err(TryRecvError::Empty)));
     }
 }
 
@@ -462,7 +462,7 @@ fn a_ring_left_by_dead_processes_is_replaced() {
             let ring = Ring::builder().capacity(4096).exclusive().open(&name.0).unwrap();
             assert_eq!((ring.subscribers(), ring.types().len()), (0, 0));
             let mut texts = ring.subscriber::<String>().unwrap();
-            assert!(matches!(texts.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(texts.try_recv(), Err(TryRecvError::Empty)));
             ring.publisher::<String>().unwrap().send(&"new".to_owned()).unwrap();
             assert_eq!(*texts.recv_timeout(LONG).unwrap(), *"new");
         } else {
@@ -484,7 +484,7 @@ fn use_damaged(name: &str) {
     for round in 0..200 {
         if let Some(out) = &mut out {
             let sent = out.try_send(&"x".repeat(round % 1500));
-            assert!(!matches!(sent, Err(SendError::TooLarge { .. })));
+            assert!(!matches!(sent, Err(TrySendError::TooLarge { .. })));
             out.backlog();
         }
         for texts in [&mut durable, &mut texts].into_iter().flatten() {

@@ -14,8 +14,8 @@
 mod support;
 
 use packetring::{
-    OpenError, Packet, Publisher, Received, RecvError, Ring, RingBuilder, SendError, Subscriber,
-    Tail, Wait,
+    OpenError, Packet, Publisher, Received, RecvTimeoutError, Ring, RingBuilder, SendError,
+    SendTimeoutError, Subscriber, Tail, TryRecvError, TrySendError, Wait,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::cell::Cell;
@@ -365,7 +365,7 @@ fn read(role: &Role) {
     limit_to(resource, most);
     if resource == Resource::As {
         for _ in 0..20 {
-            assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+            assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
         }
         setrlimit(resource, normal).unwrap();
         assert_eq!(ResourceSnapshot::take(name), before);
@@ -491,16 +491,19 @@ fn a_type_with_too_long_a_schema_is_rejected_without_leaks() {
 }
 
 /// Asserts that a packet was too large, with these numbers for `needed` and `limit`.
-#[track_caller]
-fn assert_too_large(error: &SendError, sizes: (usize, usize)) {
-    let SendError::TooLarge { needed, limit } = error else { panic!("{error}") };
-    assert_eq!((*needed, *limit), sizes);
+macro_rules! assert_too_large {
+    ($outcome:expr, $error:ident, $sizes:expr) => {{
+        let error = $outcome.map(drop).unwrap_err();
+        let $error::TooLarge { needed, limit } = error else { panic!("{error}") };
+        assert_eq!((needed, limit), $sizes);
+        assert!(error.to_string().contains("capacity(2048)"), "{error}");
+    }};
 }
 
 /// Asserts that nothing was published before the next packet.
 #[track_caller]
 fn assert_untouched<T: Packet>(out: &mut Publisher<T>, packets: &mut Subscriber<T>, packet: &T) {
-    assert!(matches!(packets.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(packets.try_recv(), Err(TryRecvError::Empty)));
     assert_eq!((out.backlog(), packets.backlog()), (0, 0));
     let position = out.try_send(packet).unwrap();
     assert_eq!(Received::info(&packets.try_recv().unwrap()).position, position);
@@ -513,19 +516,16 @@ fn a_packet_larger_than_half_the_ring_is_rejected() {
     on_all(small, |ring| {
         let mut out = ring.publisher::<[u8; 497]>().unwrap();
         let mut blocks = ring.subscriber::<[u8; 497]>().unwrap();
-        for error in [
-            out.try_send(&[0; 497]).unwrap_err(),
-            out.send(&[0; 497]).unwrap_err(),
-            out.send_timeout(&[0; 497], LONG).unwrap_err(),
-            out.reserve().map(drop).unwrap_err(),
-            out.try_reserve().map(drop).unwrap_err(),
-            out.send_all(&[[0; 497]; 3]).unwrap_err().source,
-        ] {
-            assert_too_large(&error, (497, 496));
-            assert!(error.to_string().contains("capacity(2048)"), "{error}");
-        }
+        let sizes = (497, 496);
+        assert_too_large!(out.try_send(&[0; 497]), TrySendError, sizes);
+        assert_too_large!(out.send(&[0; 497]), SendError, sizes);
+        assert_too_large!(out.send_timeout(&[0; 497], LONG), SendTimeoutError, sizes);
+        assert_too_large!(out.reserve(), SendError, sizes);
+        assert_too_large!(out.try_reserve(), TrySendError, sizes);
+        let all = out.send_all(&[[0; 497]; 3]);
+        assert_too_large!(all.map_err(|error| error.source), SendError, sizes);
         assert_eq!(out.try_send_all(&[[0; 497]; 3]).unwrap_err().sent, 0);
-        assert!(matches!(blocks.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(blocks.try_recv(), Err(TryRecvError::Empty)));
         assert_eq!((out.backlog(), blocks.backlog()), (0, 0));
     });
     on_all(small, |ring| {
@@ -536,12 +536,10 @@ fn a_packet_larger_than_half_the_ring_is_rejected() {
             panic!("the packet was not too large");
         };
         let most = 496 - (needed - 600);
-        for error in [
-            out.reserve_tail(most + 8).map(drop).unwrap_err(),
-            out.try_reserve_tail(usize::MAX).map(drop).unwrap_err(),
-        ] {
-            assert!(matches!(error, SendError::TooLarge { limit: 496, .. }), "{error}");
-        }
+        let error = out.reserve_tail(most + 8).map(drop).unwrap_err();
+        assert!(matches!(error, SendError::TooLarge { limit: 496, .. }), "{error}");
+        let error = out.try_reserve_tail(usize::MAX).map(drop).unwrap_err();
+        assert!(matches!(error, TrySendError::TooLarge { limit: 496, .. }), "{error}");
         assert_eq!((out.backlog(), tails.backlog()), (0, 0));
         assert_eq!(out.reserve_tail(most).unwrap().commit(), 0, "padding was published");
         assert_eq!(tails.try_recv().unwrap().tail.len(), most);
@@ -550,7 +548,7 @@ fn a_packet_larger_than_half_the_ring_is_rejected() {
         let mut out = ring.publisher::<Vec<u8>>().unwrap();
         let mut lists = ring.subscriber::<Vec<u8>>().unwrap();
         let too_large = vec![0; 600];
-        assert_too_large(&out.send(&too_large).unwrap_err(), (608, 496));
+        assert_too_large!(out.send(&too_large), SendError, (608, 496));
         assert_untouched(&mut out, &mut lists, &vec![1; 400]);
     });
 }

@@ -12,8 +12,8 @@ mod support;
 
 use packetring::any::{AnyBatch, AnyPublisher};
 use packetring::{
-    OpenError, RecvError, Ring, RingBuilder, SendAllError, SendError, Tail, WaitingFor, one_of,
-    packet,
+    OpenError, RecvError, RecvTimeoutError, Ring, RingBuilder, SendAllError, SendError,
+    SendTimeoutError, Tail, TryRecvError, TrySendError, WaitingFor, one_of, packet,
 };
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,8 +73,8 @@ fn send_all_keeps_the_order_of_packets() {
         let numbers = |range: std::ops::Range<u64>| range.map(|id| id.to_string());
         let expected = numbers(0..20).chain(["a".into(), "b".into()]).chain(numbers(20..25));
         assert_eq!(received, expected.collect::<Vec<_>>());
-        assert!(matches!(work.try_drain(), Err(RecvError::Empty)));
-        assert!(matches!(work.drain_timeout(SHORT), Err(RecvError::Timeout)));
+        assert!(matches!(work.try_drain(), Err(TryRecvError::Empty)));
+        assert!(matches!(work.drain_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     });
 }
 
@@ -85,9 +85,12 @@ fn a_batch_that_does_not_fit_reports_the_number_sent() {
         let mut boss = ring.any_publisher().unwrap();
         let many = jobs(0..100);
         let error = boss.try_send_all(&many).unwrap_err();
-        assert!(matches!(error, SendAllError { sent: 64, source: SendError::Full { .. } }));
+        assert!(matches!(error, SendAllError { sent: 64, source: TrySendError::Full { .. } }));
         let error = boss.send_all_timeout(&many, SHORT).unwrap_err();
-        assert!(matches!(error, SendAllError { sent: 0, source: SendError::Timeout { .. } }));
+        assert!(matches!(
+            error,
+            SendAllError { sent: 0, source: SendTimeoutError::Timeout { .. } }
+        ));
         assert_eq!(ids(&work.drain().unwrap()), (0..64).collect::<Vec<_>>());
         ring.close().unwrap();
         let error = boss.send_all(&many).unwrap_err();
@@ -107,11 +110,11 @@ fn a_batch_holds_and_releases_its_slots_together() {
         let (first, last) = (batch.get(0).unwrap().info(), batch.get(whole - 1).unwrap().info());
         assert_eq!((last.position - first.position, first.redelivered), (whole as u64 - 1, false));
         let error = boss.try_send(&Job { id: 0 }).unwrap_err();
-        assert!(matches!(error, SendError::Full { .. }), "the batch still holds its slots");
+        assert!(matches!(error, TrySendError::Full { .. }), "the batch still holds its slots");
         drop(batch);
         assert_eq!(fill(&mut boss), whole, "dropping the batch releases all of it");
         forget(work.try_drain().unwrap());
-        assert!(matches!(work.try_drain(), Err(RecvError::Empty)));
+        assert!(matches!(work.try_drain(), Err(TryRecvError::Empty)));
         assert_eq!(fill(&mut boss), whole, "a forgotten batch is released by the next receive");
     });
 }
@@ -151,7 +154,7 @@ fn a_durable_batch_is_redelivered_after_a_panic() {
         assert_eq!(ids(&batch), [0, 1, 2]);
         assert!(batch.iter().all(|packet| packet.info().redelivered));
         drop(batch);
-        assert!(matches!(work.try_drain(), Err(RecvError::Empty)));
+        assert!(matches!(work.try_drain(), Err(TryRecvError::Empty)));
         drop(work);
         ring.remove_durable("work").unwrap();
     });
@@ -179,14 +182,17 @@ fn reservations_of_several_types_are_filled_in_place() {
             let line = received.open_as::<Tail<u32, u8>>().unwrap();
             assert_eq!((line.head.to_native(), line.tail.as_slice()), (17, &b"hello"[..]));
             drop(received);
-            assert!(matches!(work.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(work.try_recv(), Err(TryRecvError::Empty)));
         }
         fill(&mut boss);
-        assert!(matches!(boss.try_reserve::<Job>(), Err(SendError::Full { .. })));
-        assert!(matches!(boss.reserve_timeout::<Job>(SHORT), Err(SendError::Timeout { .. })));
-        assert!(matches!(boss.try_reserve_tail::<u8, u8>(9), Err(SendError::Full { .. })));
+        assert!(matches!(boss.try_reserve::<Job>(), Err(TrySendError::Full { .. })));
+        assert!(matches!(
+            boss.reserve_timeout::<Job>(SHORT),
+            Err(SendTimeoutError::Timeout { .. })
+        ));
+        assert!(matches!(boss.try_reserve_tail::<u8, u8>(9), Err(TrySendError::Full { .. })));
         let error = boss.reserve_tail_timeout::<u8, u8>(9, SHORT).err().unwrap();
-        assert!(matches!(error, SendError::Timeout { .. }));
+        assert!(matches!(error, SendTimeoutError::Timeout { .. }));
         let error = boss.reserve_tail::<u8, u8>(usize::MAX).err().unwrap();
         assert!(matches!(error, SendError::TooLarge { .. }));
     });
@@ -230,9 +236,11 @@ fn a_publisher_waits_for_subscribers() {
         boss.wait_for_subscribers(0).unwrap();
         let missing = WaitingFor::Subscribers { missing: 1 };
         let error = boss.try_wait_for_subscribers(1).unwrap_err();
-        assert!(matches!(error, SendError::Full { waiting_for } if waiting_for == missing));
+        assert!(matches!(error, TrySendError::Full { waiting_for } if waiting_for == missing));
         let error = boss.wait_for_subscribers_timeout(1, SHORT).unwrap_err();
-        assert!(matches!(error, SendError::Timeout { waiting_for } if waiting_for == missing));
+        assert!(
+            matches!(error, SendTimeoutError::Timeout { waiting_for } if waiting_for == missing)
+        );
         let _work = ring.any_subscriber().unwrap();
         boss.wait_for_subscribers_timeout(1, LONG).unwrap();
         boss.send_all(&jobs(0..3)).unwrap();

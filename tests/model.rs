@@ -14,8 +14,8 @@
 mod support;
 
 use packetring::{
-    Claims, Missed, OpenError, Overflow, Publisher, Received, RecvError, Ring, SendError,
-    Subscriber, Tail, rkyv,
+    Claims, Missed, OpenError, Overflow, Publisher, Received, Ring, Subscriber, Tail, TryRecvError,
+    TrySendError, rkyv,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, RngSeed};
@@ -667,25 +667,25 @@ enum AfterReceive {
 }
 
 #[track_caller]
-fn check_send_error(error: &SendError, expected: &str, size: usize, max_span: u64) {
+fn check_send_error(error: &TrySendError, expected: &str, size: usize, max_span: u64) {
     let limit = max_span as usize * 64 - 16;
     let is_expected = match error {
-        SendError::Closed => expected == "closed",
-        SendError::TooLarge { needed, limit: l } => {
+        TrySendError::Closed => expected == "closed",
+        TrySendError::TooLarge { needed, limit: l } => {
             expected == "too large" && (*needed, *l) == (archive_len(size), limit)
         }
-        SendError::Full { .. } => expected == "full",
+        TrySendError::Full { .. } => expected == "full",
         _ => false,
     };
     assert!(is_expected, "{error}, expected {expected}");
 }
 
 #[track_caller]
-fn check_receive_error(error: &RecvError, expected: &Outcome) {
+fn check_receive_error(error: &TryRecvError, expected: &Outcome) {
     let is_expected = match error {
-        RecvError::Empty => *expected == Outcome::Empty,
-        RecvError::Closed => *expected == Outcome::Closed,
-        RecvError::Missed(Missed { packets, exact: true }) => {
+        TryRecvError::Empty => *expected == Outcome::Empty,
+        TryRecvError::Closed => *expected == Outcome::Closed,
+        TryRecvError::Missed(Missed { packets, exact: true }) => {
             *expected == Outcome::Missed(*packets)
         }
         _ => false,

@@ -11,8 +11,8 @@
 mod support;
 
 use packetring::{
-    Missed, Overflow, Packet, Publisher, Received, RecvError, Ring, RingBuilder, SendError,
-    Subscriber, Tail, WaitingFor, packet,
+    Missed, Overflow, Packet, Publisher, Received, RecvError, RecvTimeoutError, Ring, RingBuilder,
+    SendTimeoutError, Subscriber, Tail, TryRecvError, TrySendError, ValueError, WaitingFor, packet,
 };
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -69,7 +69,7 @@ fn publish(out: &mut Publisher<u64>, numbers: Range<u64>) {
 #[track_caller]
 fn expect_missed<T: Packet>(subscriber: &mut Subscriber<T>, packets: u64) {
     match subscriber.try_recv().map(drop) {
-        Err(RecvError::Missed(missed)) => assert_eq!(missed, Missed { packets, exact: true }),
+        Err(TryRecvError::Missed(missed)) => assert_eq!(missed, Missed { packets, exact: true }),
         Err(error) => panic!("{error}"),
         Ok(()) => panic!("got a packet instead of a loss report"),
     }
@@ -91,11 +91,11 @@ fn a_slow_subscriber_loses_the_minimum_and_knows_the_number() {
             for number in sent - 16..sent {
                 assert_eq!(*slow.try_recv().unwrap(), number);
             }
-            assert!(matches!(slow.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(slow.try_recv(), Err(TryRecvError::Empty)));
         }
         drop(out);
-        assert!(matches!(slow.try_recv(), Err(RecvError::Closed)));
-        assert!(matches!(fast.try_recv(), Err(RecvError::Closed)));
+        assert!(matches!(slow.try_recv(), Err(TryRecvError::Closed)));
+        assert!(matches!(fast.try_recv(), Err(TryRecvError::Closed)));
     });
 }
 
@@ -104,23 +104,24 @@ fn every_receive_method_reports_losses() {
     on_all(dropping, |ring| {
         let (mut out, mut slow) = pair::<u64>(&ring);
         let mut lap = || publish(&mut out, 0..20);
-        let missed = |error: RecvError, packets| match error {
-            RecvError::Missed(missed) => missed == Missed { packets, exact: true },
-            _ => false,
-        };
+        let lost = |packets| Missed { packets, exact: true };
         lap();
-        assert!(missed(slow.recv().map(drop).unwrap_err(), 4));
+        assert!(matches!(slow.recv(), Err(RecvError::Missed(all)) if all == lost(4)));
         lap();
-        assert!(missed(slow.try_drain().map(drop).unwrap_err(), 20));
+        assert!(matches!(slow.try_drain(), Err(TryRecvError::Missed(all)) if all == lost(20)));
         lap();
-        assert!(missed(slow.recv_copied().map(drop).unwrap_err(), 20));
+        assert!(matches!(slow.recv_copied(), Err(RecvError::Missed(all)) if all == lost(20)));
         lap();
-        assert!(missed(slow.recv_where(|_| true).map(drop).unwrap_err(), 20));
+        assert!(
+            matches!(slow.recv_where(|_| true), Err(RecvError::Missed(all)) if all == lost(20))
+        );
         lap();
-        assert!(missed(slow.values().next().unwrap().unwrap_err(), 20));
+        let value = slow.values().next().unwrap();
+        assert!(matches!(value, Err(ValueError::Recv(RecvError::Missed(all))) if all == lost(20)));
         lap();
         assert_eq!(packetring::try_select(&mut [&mut slow]), Some(0));
-        assert!(missed(slow.recv_timeout(LONG).map(drop).unwrap_err(), 20));
+        let late = slow.recv_timeout(LONG).map(drop);
+        assert!(matches!(late, Err(RecvTimeoutError::Missed(all)) if all == lost(20)));
         assert_eq!(slow.drain().unwrap().len(), 16);
     });
 }
@@ -143,11 +144,11 @@ fn losses_are_counted_in_packets_of_any_size() {
                         assert_eq!(note.check(), (0, next));
                         next += 1;
                     }
-                    Err(RecvError::Missed(missed)) => {
+                    Err(TryRecvError::Missed(missed)) => {
                         assert!(missed.exact && missed.packets > 0);
                         next += missed.packets;
                     }
-                    Err(RecvError::Empty) => assert_eq!(next, sent),
+                    Err(TryRecvError::Empty) => assert_eq!(next, sent),
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -170,7 +171,7 @@ fn cancelled_reservations_are_not_counted_as_missed() {
         }
         // Only cancelled reservations are evicted, so nothing is lost.
         (0..40).for_each(|_| drop(out.try_reserve().unwrap()));
-        assert!(matches!(slow.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(slow.try_recv(), Err(TryRecvError::Empty)));
     });
 }
 
@@ -183,15 +184,17 @@ fn a_held_packet_is_not_evicted() {
         expect_missed(&mut numbers, 4);
         let held = numbers.try_recv().unwrap();
         let full = out.try_send(&99).unwrap_err();
-        assert!(matches!(full, SendError::Full { waiting_for } if waiting_for == waiting));
+        assert!(matches!(full, TrySendError::Full { waiting_for } if waiting_for == waiting));
         let late = out.send_timeout(&99, SHORT).unwrap_err();
-        assert!(matches!(late, SendError::Timeout { waiting_for } if waiting_for == waiting));
+        assert!(
+            matches!(late, SendTimeoutError::Timeout { waiting_for } if waiting_for == waiting)
+        );
         assert_eq!(*held, 4);
         drop(held);
         out.try_send(&20).unwrap();
         let batch = numbers.drain().unwrap();
         assert!(batch.iter().map(|number| number.to_native()).eq(5..21));
-        assert!(matches!(out.try_send(&99), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&99), Err(TrySendError::Full { .. })));
         assert!(batch.iter().map(|number| number.to_native()).eq(5..21));
         drop(batch);
         publish(&mut out, 21..60);
@@ -220,7 +223,7 @@ fn publish_while(running: &AtomicBool, ring: &Ring, from: u32, sent: &AtomicUsiz
         match out.try_send(&Note::make(from, sequence)) {
             Ok(_) => sequence += 1,
             // A subscriber holds the oldest packet.
-            Err(SendError::Full { .. }) => std::thread::yield_now(),
+            Err(TrySendError::Full { .. }) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
     }
@@ -285,8 +288,8 @@ fn read_all(mut notes: Subscriber<Note>, delay: usize, batches: bool) -> Tally {
         };
         match error {
             Ok(()) => {}
-            Err(RecvError::Missed(missed)) => tally.lost(missed),
-            Err(RecvError::Closed) => return tally,
+            Err(RecvTimeoutError::Missed(missed)) => tally.lost(missed),
+            Err(RecvTimeoutError::Closed) => return tally,
             Err(error) => panic!("{error}"),
         }
     }
@@ -314,7 +317,7 @@ fn assert_every_packet_is_accounted_for(ring: &Ring, publishers: u32) {
         while read < 4000 {
             match counter.recv_timeout(LONG).map(|note| note.check()) {
                 Ok(_) => read += 1,
-                Err(RecvError::Missed(_)) => {}
+                Err(RecvTimeoutError::Missed(_)) => {}
                 Err(error) => panic!("{error}"),
             }
         }
@@ -354,7 +357,7 @@ fn a_gap_is_as_wide_as_the_reported_loss() {
                         (0..turn % 7).for_each(|_| std::thread::yield_now());
                         note.check();
                     }
-                    Err(RecvError::Missed(missed)) => {
+                    Err(RecvTimeoutError::Missed(missed)) => {
                         next += missed.packets;
                         exact &= missed.exact;
                     }
@@ -402,7 +405,7 @@ fn follow(notes: &mut Subscriber<Note>, count: usize) {
                 (next, missed) = (Some(sequence + 1), Some(0));
                 read += 1;
             }
-            Err(RecvError::Missed(lost)) => {
+            Err(RecvTimeoutError::Missed(lost)) => {
                 missed = missed.filter(|_| lost.exact).map(|sum| sum + lost.packets);
             }
             Err(error) => panic!("{error}"),
@@ -419,7 +422,7 @@ fn without_history_a_late_subscriber_starts_at_the_next_packet() {
                 let mut out = ring.publisher::<u64>().unwrap();
                 for number in 0..40 {
                     let mut late = ring.subscriber::<u64>().unwrap();
-                    assert!(matches!(late.try_recv(), Err(RecvError::Empty)));
+                    assert!(matches!(late.try_recv(), Err(TryRecvError::Empty)));
                     assert_eq!(late.backlog(), 0);
                     out.try_send(&number).unwrap();
                     assert_eq!(*late.try_recv().unwrap(), number);
@@ -442,7 +445,7 @@ fn a_late_subscriber_starts_exactly_at_the_history() {
                         for number in sent.saturating_sub(history as u64)..sent {
                             assert_eq!(*late.try_recv().unwrap(), number);
                         }
-                        assert!(matches!(late.try_recv(), Err(RecvError::Empty)));
+                        assert!(matches!(late.try_recv(), Err(TryRecvError::Empty)));
                         out.try_send(&sent).unwrap();
                         assert_eq!(*late.try_recv().unwrap(), sent);
                     }
@@ -500,7 +503,7 @@ fn history_does_not_count_cancelled_reservations() {
                 for expected in number.saturating_sub(2)..=number {
                     assert_eq!(late.try_recv().unwrap().head, expected);
                 }
-                assert!(matches!(late.try_recv(), Err(RecvError::Empty)));
+                assert!(matches!(late.try_recv(), Err(TryRecvError::Empty)));
             }
         },
     );

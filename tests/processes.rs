@@ -12,8 +12,8 @@ mod support;
 
 use packetring::any::{AnyPublisher, AnyReceived, AnySubscriber};
 use packetring::{
-    Overflow, Publisher, RecvError, Ring, RingBuilder, SendError, Subscriber, Tail, Wait,
-    WaitingFor, one_of, packet,
+    Overflow, Publisher, RecvTimeoutError, Ring, RingBuilder, SendTimeoutError, Subscriber, Tail,
+    TryRecvError, TrySendError, Wait, WaitingFor, one_of, packet,
 };
 use rustix::process::Signal;
 use std::fs::File;
@@ -272,7 +272,7 @@ fn subscribe(role: &Role) {
     for _ in 0..publishers * count {
         tally.record(&inbox.recv_timeout(LONG).unwrap(), largest);
     }
-    assert!(matches!(inbox.recv_timeout(LONG), Err(RecvError::Closed)));
+    assert!(matches!(inbox.recv_timeout(LONG), Err(RecvTimeoutError::Closed)));
     assert!(tally.is_complete(count));
     peer::say(&format!("{:x}", tally.digest));
 }
@@ -378,7 +378,7 @@ fn subscribe_flat(role: &Role) {
             }
         }
     }
-    assert!(matches!(beats.recv_timeout(LONG), Err(RecvError::Closed)));
+    assert!(matches!(beats.recv_timeout(LONG), Err(RecvTimeoutError::Closed)));
     peer::say("all");
 }
 
@@ -424,7 +424,7 @@ fn the_last_to_leave_removes_the_ring_while_a_killed_process_is_still_attached()
         let mut beats = ring.subscriber::<Beat>().unwrap();
         drop(ring);
         dying.signal(Signal::KILL);
-        while !matches!(beats.try_recv(), Err(RecvError::Closed)) {}
+        while !matches!(beats.try_recv(), Err(TryRecvError::Closed)) {}
         drop(beats);
         drop(dying);
         assert_gone(&name);
@@ -474,7 +474,7 @@ fn kill_while_holding(ring: &Ring, batch: u32) {
     let waiting_for = loop {
         match out.try_send(&Beat::make(0, sent)) {
             Ok(_) => sent += 1,
-            Err(SendError::Full { waiting_for }) => break waiting_for,
+            Err(TrySendError::Full { waiting_for }) => break waiting_for,
             Err(error) => panic!("{error}"),
         }
         while seen < sent {
@@ -521,19 +521,22 @@ fn a_live_claim_blocks_and_a_dead_claim_is_voided() {
         let waiting_for = loop {
             match out.try_send(&line(sent)) {
                 Ok(_) => sent += 1,
-                Err(SendError::Full { waiting_for }) => break waiting_for,
+                Err(TrySendError::Full { waiting_for }) => break waiting_for,
                 Err(error) => panic!("{error}"),
             }
         };
         // The subscriber's cursor is at the start of the claim, so it waits for the claim too.
         assert_eq!(waiting_for, WaitingFor::Publisher { pid: claimant.pid() });
-        assert!(matches!(lines.recv_timeout(SHORT), Err(RecvError::Timeout)));
+        assert!(matches!(lines.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
         drop(lines.try_clone().unwrap());
         let late = ring.subscriber::<Tail<u64, u8>>().unwrap();
         drop((lines, late));
         let full = out.send_timeout(&line(0), SHORT).unwrap_err();
         let by = WaitingFor::Publisher { pid: claimant.pid() };
-        assert!(matches!(full, SendError::Timeout { waiting_for } if waiting_for == by), "{full}");
+        assert!(
+            matches!(full, SendTimeoutError::Timeout { waiting_for } if waiting_for == by),
+            "{full}"
+        );
         claimant.kill();
         // There is no subscriber any more: only the claim blocked the publisher.
         for head in 0..40 {
@@ -562,10 +565,10 @@ fn readers_continue_after_a_dead_claim() {
         let mut other = other;
         other.expect("claimed");
         out.try_send(&line(7)).unwrap();
-        assert!(matches!(lines.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(lines.try_recv(), Err(TryRecvError::Empty)));
         claimant.kill();
         assert!(
-            matches!(lines.recv_timeout(SHORT), Err(RecvError::Timeout)),
+            matches!(lines.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)),
             "a claim of a live process was voided"
         );
         other.kill();
@@ -598,7 +601,10 @@ fn a_stopped_subscriber_is_alive_and_blocks_publishers() {
         }
     };
     let by = WaitingFor::Subscriber { pid: reader.pid() };
-    assert!(matches!(full, SendError::Timeout { waiting_for } if waiting_for == by), "{full}");
+    assert!(
+        matches!(full, SendTimeoutError::Timeout { waiting_for } if waiting_for == by),
+        "{full}"
+    );
     assert_eq!(ring.subscribers(), 1);
     reader.signal(Signal::CONT);
     for sequence in 0..100 {
@@ -640,7 +646,7 @@ fn a_ring_continues_after_one_of_its_publishers_is_killed() {
         loop {
             match inbox.recv_timeout(LONG) {
                 Ok(received) => tally.record(&received, largest),
-                Err(RecvError::Closed) => break,
+                Err(RecvTimeoutError::Closed) => break,
                 Err(error) => panic!("{error}"),
             }
         }
@@ -677,7 +683,7 @@ fn a_killed_exclusive_publisher_has_a_successor() {
         loop {
             match inbox.try_recv() {
                 Ok(received) => tally.record(&received, largest),
-                Err(RecvError::Empty) => break,
+                Err(TryRecvError::Empty) => break,
                 Err(error) => panic!("{error}"),
             }
         }

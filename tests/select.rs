@@ -12,7 +12,7 @@ mod support;
 
 use packetring::any::AnySubscriber;
 use packetring::cluster::{Client, Service};
-use packetring::{Publisher, RecvError, Ring, Selectable, Subscriber, Worker, select_timeout};
+use packetring::{Publisher, Ring, Selectable, Subscriber, TryRecvError, Worker, select_timeout};
 use std::fs;
 use support::peer::{self, Peer, Role};
 use support::{LONG, Watch, assert_gone, unique, wait_until};
@@ -68,7 +68,7 @@ impl EitherSubscriber {
         }
     }
 
-    fn receive(&mut self) -> Result<u64, RecvError> {
+    fn receive(&mut self) -> Result<u64, TryRecvError> {
         match self {
             Self::One(ear) => ear.try_recv().map(|number| number.to_native()),
             Self::Any(ear) => Ok(ear.try_recv()?.open_as::<u64>()?.to_native()),
@@ -227,7 +227,7 @@ fn the_death_of_one_of_many_publishers_is_noticed() {
         publisher.kill();
         assert_eq!(sleeper.join().unwrap(), 7);
     });
-    assert!(matches!(subscribers[7].receive(), Err(RecvError::Closed)));
+    assert!(matches!(subscribers[7].receive(), Err(TryRecvError::Closed)));
     drop((subscribers, rings));
     assert_gone(&closable);
 }

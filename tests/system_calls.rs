@@ -127,8 +127,9 @@ fn repeat<T: packetring::Packet>(
 }
 
 fn receive_one(inbox: &mut Subscriber<[u64; 6]>, number: u64) -> Option<()> {
-    let packet = if number.is_multiple_of(2) { inbox.recv() } else { inbox.try_recv() };
-    (packet.ok()?[5] == number).then_some(())
+    let packet =
+        if number.is_multiple_of(2) { inbox.recv().ok()? } else { inbox.try_recv().ok()? };
+    (packet[5] == number).then_some(())
 }
 
 /// Sends the whole burst, two packets per call.

@@ -8,8 +8,11 @@
 //! no history: what came and went between two looks is told as its sum.
 
 use super::{Directory, WorkerChange, WorkerInfo, WorkerState};
-use crate::channel::{RecvError, Selectable, Selectee, Waitable, wake_both_sides};
-use crate::error::OpenError;
+use crate::channel::{
+    RecvError, RecvFailure, RecvTimeoutError, Selectable, Selectee, TryRecvError, Waitable,
+    wake_both_sides,
+};
+use crate::error::{OpenError, retry};
 use crate::segment::Segment;
 use crate::segment::entry::{Ended, Entry, EntryId, SlotPhase, WorkerSlotState};
 use crate::segment::layout::{EventCount, WorkerSlot};
@@ -87,38 +90,38 @@ impl Watch {
     ///
     /// None at present.
     pub fn recv(&mut self) -> Result<WorkerChange, RecvError> {
-        self.wait(Timeout::Never)
+        retry(|| self.wait(Timeout::Never))
     }
 
     /// The next change, if there is one now.
     ///
     /// # Errors
     ///
-    /// [`Empty`](RecvError::Empty).
-    pub fn try_recv(&mut self) -> Result<WorkerChange, RecvError> {
-        self.wait(Timeout::Zero)
+    /// [`Empty`](TryRecvError::Empty).
+    pub fn try_recv(&mut self) -> Result<WorkerChange, TryRecvError> {
+        retry(|| self.wait(Timeout::Zero))
     }
 
     /// The next change, waiting for so long at most.
     ///
     /// # Errors
     ///
-    /// [`Timeout`](RecvError::Timeout).
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<WorkerChange, RecvError> {
-        self.wait(Timeout::After(timeout))
+    /// [`Timeout`](RecvTimeoutError::Timeout).
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<WorkerChange, RecvTimeoutError> {
+        retry(|| self.wait(Timeout::After(timeout)))
     }
 
-    fn wait(&mut self, timeout: Timeout) -> Result<WorkerChange, RecvError> {
+    fn wait(&mut self, timeout: Timeout) -> Result<WorkerChange, RecvFailure> {
         if let Some(change) = self.next() {
             return Ok(change);
         }
         if matches!(timeout, Timeout::Zero) {
-            return Err(RecvError::Empty);
+            return Err(RecvFailure::NotReady(()));
         }
         let deadline = timeout.deadline();
         loop {
             if deadline.has_passed() {
-                return Err(RecvError::Timeout);
+                return Err(RecvFailure::NotReady(()));
             }
             self.waiter.park(self.event_count(), deadline.cut(IDLE), || self.is_changed());
             self.look(Depth::Locks);

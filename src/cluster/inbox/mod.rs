@@ -17,7 +17,9 @@ pub use message::Message;
 use super::names::Object;
 use super::pool::ENTRIES;
 use super::worker::Worker;
-use crate::channel::{AnySubscriber, RecvError, RingBuilder, Selectable, Selectee};
+use crate::channel::{
+    AnySubscriber, RecvError, RecvTimeoutError, RingBuilder, Selectable, Selectee, TryRecvError,
+};
 use crate::error::OpenError;
 use crate::packet::{OneOf, TypeInfo};
 use crate::segment::settings::MAX_ENTRIES;
@@ -136,13 +138,13 @@ impl Inbox {
         Ok(Message { mail: self.mails.recv()? })
     }
 
-    /// The next letter, or [`Empty`](RecvError::Empty).
+    /// The next letter, or [`Empty`](TryRecvError::Empty).
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
+    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
     #[inline(always)]
-    pub fn try_recv(&mut self) -> Result<Message<'_>, RecvError> {
+    pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
         Ok(Message { mail: self.mails.try_recv()? })
     }
 
@@ -150,9 +152,9 @@ impl Inbox {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
+    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout).
     #[inline(always)]
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvError> {
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvTimeoutError> {
         Ok(Message { mail: self.mails.recv_timeout(timeout)? })
     }
 
