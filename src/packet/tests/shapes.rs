@@ -6,8 +6,8 @@ use rkyv::Archived;
 use serde_json::Value;
 
 use crate::{
-    AnyBits, packet,
-    packet::{Packet, describe::Describe, describe::ShapeKind, schema_of, type_of},
+    packet,
+    packet::{AnyBits, Packet, describe::Describe, describe::ShapeKind, schema_of, type_of},
 };
 
 #[packet]
