@@ -22,6 +22,7 @@ mod select;
 mod subscriber;
 mod type_cache;
 mod untyped;
+mod verb;
 
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
 pub(crate) use endpoint::wake_both_sides;
@@ -40,3 +41,4 @@ pub(crate) use select::Waitable;
 pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};
 pub(crate) use untyped::{End, GroupReceiver, MessageHeader, Receiver, SubscriberIndex};
+pub(crate) use verb::verb;

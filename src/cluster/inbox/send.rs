@@ -230,7 +230,7 @@ impl Worker {
         let mut endpoint = ring.any_publisher_leaving(others)?;
         endpoint.set_timeout(self.choices.join_timeout);
         // What is wrong with it is said when the packet is sent.
-        let _ = endpoint.enter(&[T::TYPE], timeout);
+        let _ = endpoint.register(&[T::TYPE], timeout);
         Ok(endpoint)
     }
 }

@@ -260,13 +260,13 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     /// [`ReplyTooLarge`](super::CallError::ReplyTooLarge);
     /// [`Unserializable`](ReplyError::Unserializable), after which it gets
     /// [`NoReply`](super::CallError::NoReply).
-    pub fn reply(self, reply: &R) -> Result<(), ReplyError> {
-        self.0.into_guard().end(|server| server.answer(reply))
+    pub fn reply(this: Self, reply: &R) -> Result<(), ReplyError> {
+        this.0.into_guard().end(|server| server.answer(reply))
     }
 
     /// Lets go of the request and replies later.
-    pub fn defer(self) -> Deferred<R> {
-        self.0.into_guard().end(|server| {
+    pub fn defer(this: Self) -> Deferred<R> {
+        this.0.into_guard().end(|server| {
             let asked = server.open.unwrap_or(RequestId::NOTHING);
             server.send_deferred(asked);
             server.close();
@@ -275,14 +275,14 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     }
 
     /// The worker that called.
-    pub fn caller(&self) -> WorkerId {
-        self.server().open.unwrap_or(RequestId::NOTHING).caller.worker()
+    pub fn caller(this: &Self) -> WorkerId {
+        this.server().open.unwrap_or(RequestId::NOTHING).caller.worker()
     }
 
     /// Whether somebody waits for the reply: the caller lives, and has not given this call up. A hint:
     /// it may have changed when this returns.
-    pub fn is_wanted(&self) -> bool {
-        self.server().is_open_wanted()
+    pub fn is_wanted(this: &Self) -> bool {
+        this.server().is_open_wanted()
     }
 
     fn server(&self) -> &Server {
