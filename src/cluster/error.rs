@@ -4,7 +4,6 @@
 //! who passed it by reference. Process ids in errors are for people: they are those of the process's
 //! own pid namespace.
 
-use super::events::BadName;
 use super::names::WorkerId;
 use crate::channel::{RecvError, SendError, TypeMismatch, WaitingFor};
 use crate::error::{Failure, OpenError, error_family};
@@ -458,4 +457,13 @@ impl From<RecvError> for ServiceRecvError {
             error => Self::Corrupt(error.to_string().into()),
         }
     }
+}
+
+/// Why something is not the name of an event, or no pattern over such names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadName {
+    /// The name as given, cut if it is too long.
+    pub(crate) name: String,
+    /// What is wrong with it.
+    pub(crate) reason: &'static str,
 }

@@ -20,6 +20,7 @@ mod error;
 mod events;
 mod inbox;
 mod names;
+mod pool;
 mod queue;
 mod service;
 mod topic;

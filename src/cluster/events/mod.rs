@@ -22,7 +22,6 @@ mod pattern;
 mod registry;
 
 pub use context::Context;
-pub(super) use pattern::BadName;
 
 use super::directory::Watch;
 use super::directory::WorkerChange;

@@ -7,11 +7,11 @@
 //! compares one word, the phase of the worker's desk, with what it was when the endpoint was looked
 //! up, and once more when it has attached; another one is looked up again.
 
-use super::pool::{InboxAddress, PooledSender, SerializeDepth, Turn};
 use crate::channel::{AnyPublisher, RingBuilder, SendError, SendFailure, WaitingFor};
 use crate::cluster::directory::{Directory, Found};
 use crate::cluster::error::{SendToError, SendToFailure, SendToTimeoutError, TrySendToError};
 use crate::cluster::names::{Address, Addressee, Object};
+use crate::cluster::pool::{InboxAddress, PooledSender, SerializeDepth, Turn};
 use crate::cluster::worker::Worker;
 use crate::error::{Form, OpenError, retry};
 use crate::packet::Packet;
