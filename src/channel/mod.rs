@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod any;
+mod builder;
 pub(crate) mod endpoint;
 mod error;
 pub(crate) mod join;
@@ -25,6 +26,7 @@ mod untyped;
 mod verb;
 
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
+pub use builder::RingBuilder;
 pub(crate) use endpoint::wake_both_sides;
 pub use error::{
     RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, TryRecvError,
@@ -36,7 +38,7 @@ pub use publisher::Publisher;
 pub use queue::{Delivery, QueueConsumer};
 pub use received::{Batch, BatchIter, Copied, Info, Received};
 pub use reserved::{Reserved, ReservedTail};
-pub use ring::{CarriedType, Ring, RingBuilder};
+pub use ring::{CarriedType, Ring};
 pub(crate) use select::Waitable;
 pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// ```
 /// # let cluster = format!("deferred-{}", std::process::id());
 /// use packetring::Worker;
+/// use packetring::cluster::Request;
 ///
 /// let worker = Worker::join(&cluster, "both")?;
 /// let mut server = worker.service::<u64, u64>("double")?;
@@ -22,8 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///
 /// let request = server.recv()?;
 /// let doubled = request.to_native() * 2;
-/// let later = request.defer(); // The service receives on meanwhile.
-/// server.recv()?.reply(&4)?;
+/// let later = Request::defer(request); // The service receives on meanwhile.
+/// Request::reply(server.recv()?, &4)?;
 /// later.reply(&mut server, &doubled)?;
 ///
 /// assert_eq!(*client.wait(calls[1])?, 4);
