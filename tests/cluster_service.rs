@@ -532,7 +532,7 @@ fn a_slow_caller_fills_its_own_window_and_does_not_block_the_server() {
         slow.cancel(*call);
     }
     for number in 0..8 {
-        slow.start(&ask(number)).unwrap();
+        let _ = slow.start(&ask(number)).unwrap();
         reply(server.recv().unwrap());
     }
     assert!(matches!(slow.start(&ask(0)), Err(CallError::Busy { limit: WINDOW })));
@@ -552,7 +552,7 @@ fn a_cancelled_call_counts_until_its_reply_is_read() {
     assert!(matches!(client.start(&ask(0)), Err(CallError::Busy { limit: WINDOW })));
     let (answer, later) = kept.pop().unwrap();
     later.reply(&mut server, &answer).unwrap();
-    client.start(&ask(0)).unwrap();
+    let _ = client.start(&ask(0)).unwrap();
     assert!(matches!(client.start(&ask(0)), Err(CallError::Busy { limit: WINDOW })));
 }
 
@@ -564,7 +564,7 @@ fn a_server_detects_that_its_caller_is_gone() {
     let mut server = serve(&worker);
     // A client that is dropped.
     let mut leaving = client(&worker);
-    leaving.start(&ask(1)).unwrap();
+    let _ = leaving.start(&ask(1)).unwrap();
     let request = server.recv().unwrap();
     assert!(Request::is_wanted(&request));
     drop(leaving);

@@ -99,8 +99,9 @@ impl<T: Packet> Selectable for QueueConsumer<T> {
 
 impl Ring {
     /// Joins as a consumer of a queue.
-    pub(crate) fn member<T: Packet>(&self) -> Result<QueueConsumer<T>, OpenError> {
-        let (taker, index) = self.taker(&Types::One(&T::TYPE))?;
+    pub(crate) fn queue_consumer<T: Packet>(&self) -> Result<QueueConsumer<T>, OpenError> {
+        let (taker, index) =
+            join::consumer(self.segment(), &Types::One(&T::TYPE), Wait::default())?;
         Ok(QueueConsumer::new(taker, index))
     }
 }

@@ -128,7 +128,7 @@ impl Ring {
 
     /// As [`any_publisher`](Self::any_publisher), if `others` free entries remain after it.
     pub(crate) fn any_publisher_leaving(&self, others: usize) -> Result<AnyPublisher, OpenError> {
-        let (sender, _) = join::publisher_beside(&self.segment, &Types::Any, self.wait, others)?;
+        let (sender, _) = join::publisher_leaving(&self.segment, &Types::Any, self.wait, others)?;
         Ok(AnyPublisher::new(sender))
     }
 
@@ -184,7 +184,7 @@ impl Ring {
         {
             let control = self.segment.lock()?;
             RingState::Closed.set(&self.segment.memory());
-            join::forget_durable(&control, &self.segment);
+            join::make_durable_plain(&control, &self.segment);
             self.segment.give_name_up(&control)?;
         }
         endpoint::wake_both_sides(&self.segment);

@@ -425,7 +425,7 @@ impl<Q: Packet, R: Packet> fmt::Debug for Client<Q, R> {
         f.debug_struct("Client")
             .field("request", &Q::TYPE.name)
             .field("reply", &R::TYPE.name)
-            .field("calls", &self.calls)
+            .field("service", &self.service.name())
             .finish_non_exhaustive()
     }
 }

@@ -100,6 +100,7 @@ pub struct Service<Q: Packet, R: Packet> {
 /// assert!(matches!(client.wait(call), Err(CallError::NoReply)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "the caller of a dropped request gets no reply"]
 pub struct Request<'a, Q: Packet, R: Packet>(
     Validated<DeliveryGuard<'a, Server>, Q>,
     PhantomData<fn(R)>,
