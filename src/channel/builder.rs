@@ -8,8 +8,8 @@ use crate::segment::settings::{Claims, Overflow, Parking, Settings};
 use crate::wait::{Kind, Wait};
 use std::time::Duration;
 
-/// Settings for opening a ring. A setting that is not chosen has its default if the ring is created, and
-/// accepts any value if the ring exists.
+/// Settings for opening a ring. A setting that is not chosen has its default if the ring is
+/// created, and accepts any value if the ring exists.
 ///
 /// ```
 /// use packetring::{Overflow, Ring};
@@ -29,13 +29,14 @@ pub struct RingBuilder {
     stays_open: Option<bool>,
     wait: Option<Wait>,
     open_timeout: Option<Duration>,
-    /// Values of settings that are not chosen, if the ring is created. Settings that no user chooses must
-    /// match them.
+    /// Values of settings that are not chosen, if the ring is created. Settings that no user
+    /// chooses must match them.
     default: Settings,
 }
 
 impl Ring {
-    /// Opens the ring of this name, or creates it with the default settings: 1 MiB, shared, blocking.
+    /// Opens the ring of this name, or creates it with the default settings: 1 MiB, shared,
+    /// blocking.
     ///
     /// Any number of processes can call this at once: exactly one creates the ring.
     ///
@@ -80,8 +81,8 @@ impl RingBuilder {
         self.or_else(|default| default.queue = true)
     }
 
-    /// Bytes of the ring: a power of two from 1 KiB to 4 GiB, 1 MiB by default. A packet takes 16 bytes
-    /// more than its archive, rounded up to 64, and at most half of the ring.
+    /// Bytes of the ring: a power of two from 1 KiB to 4 GiB, 1 MiB by default. A packet takes 16
+    /// bytes more than its archive, rounded up to 64, and at most half of the ring.
     pub fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = Some(bytes);
         self
@@ -99,15 +100,16 @@ impl RingBuilder {
         self
     }
 
-    /// Chooses what happens when the ring is full: publishers wait, or subscribers lose the oldest packets.
+    /// Chooses what happens when the ring is full: publishers wait, or subscribers lose the oldest
+    /// packets.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = Some(overflow);
         self
     }
 
-    /// Starts new subscribers up to this many packets back, as far as these are still in the ring. Half of
-    /// the ring is then reserved for them, and a packet takes at most a quarter. The history is removed
-    /// with the ring, at its last attachment's end.
+    /// Starts new subscribers up to this many packets back, as far as these are still in the ring.
+    /// Half of the ring is then reserved for them, and a packet takes at most a quarter. The
+    /// history is removed with the ring, at its last attachment's end.
     pub fn history(mut self, packets: usize) -> Self {
         self.history = Some(packets);
         self
@@ -125,23 +127,24 @@ impl RingBuilder {
         self
     }
 
-    /// Whether subscribers continue to wait after the last publisher left or died. By default they get
-    /// `Closed`, as from a channel, because waiting without end is the more common mistake.
+    /// Whether subscribers continue to wait after the last publisher left or died. By default they
+    /// get `Closed`, as from a channel, because waiting without end is the more common mistake.
     pub fn stays_open(mut self, stays: bool) -> Self {
         self.stays_open = Some(stays);
         self
     }
 
-    /// How the endpoints of this `Ring` wait. If the ring is created, also what all its endpoints sleep
-    /// on: an event with [`Wait::event`], a futex otherwise.
+    /// How the endpoints of this `Ring` wait. If the ring is created, also what all its endpoints
+    /// sleep on: an event with [`Wait::event`], a futex otherwise.
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = Some(wait);
         self
     }
 
-    /// How long opening, joining and closing wait for another process that is opening, joining or leaving
-    /// at that moment. That takes microseconds, unless the process is stopped by SIGSTOP or a debugger.
-    /// After the timeout they fail with [`Busy`](OpenError::Busy). By default they wait without end.
+    /// How long opening, joining and closing wait for another process that is opening, joining or
+    /// leaving at that moment. Joining takes microseconds, unless the process is stopped by SIGSTOP
+    /// or a debugger. After the timeout they fail with [`Busy`](OpenError::Busy). By default they
+    /// wait without end.
     pub fn open_timeout(mut self, timeout: Duration) -> Self {
         self.open_timeout = Some(timeout);
         self
@@ -178,12 +181,13 @@ impl RingBuilder {
         self.finish(segment)
     }
 
-    /// Creates a ring on the heap, for the threads of this process. It has the same API, and no name.
+    /// Creates a ring on the heap, for the threads of this process. It has the same API, and no
+    /// name.
     ///
     /// # Errors
     ///
-    /// [`BadSettings`](OpenError::BadSettings), or [`System`](OpenError::System) if there is not enough
-    /// memory.
+    /// [`BadSettings`](OpenError::BadSettings), or [`System`](OpenError::System) if there is not
+    /// enough memory.
     pub fn heap(self) -> Result<Ring, OpenError> {
         let segment = Segment::heap(&self.settings())?;
         self.finish(segment)
@@ -212,7 +216,7 @@ impl RingBuilder {
         }
     }
 
-    /// What the ring's endpoints sleep on, if it was chosen. Spinning leaves it open.
+    /// The kind of sleep that was chosen for the ring, if any. Spinning leaves it open.
     fn parking(&self) -> Option<Parking> {
         match self.wait?.kind {
             Kind::Spin => None,

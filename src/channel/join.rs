@@ -1,7 +1,7 @@
 //! Joining a ring: how an endpoint gets its entry.
 //!
 //! ```text
-//!  attach ─► control lock ─► clear the dead ─► find a free entry ─► register the type ─► take the entry
+//!  attach ─► control lock ─► clear the dead ─► free entry ─► register the type ─► take the entry
 //! ```
 //!
 //! A failed join leaves nothing behind, because every step that can fail comes before the entry is
@@ -28,7 +28,7 @@ use crate::wait::{Wait, Waiter};
 
 /// The packet types of an endpoint.
 pub(crate) enum Types<'a> {
-    /// One type: the ring carries it, or carries none yet.
+    /// A single type: the ring carries it, or carries none yet.
     One(&'a TypeInfo),
     /// Any type, registered with its first packet.
     Any,
@@ -128,8 +128,8 @@ pub(crate) fn consumer(
     Ok((GroupReceiver::new(group, endpoint), index))
 }
 
-/// Joins as the durable subscriber of this name: as the successor of one that died or left, or as a new
-/// one.
+/// Joins as the durable subscriber of this name: as the successor of a dead or dropped one,
+/// or as a new one.
 pub(crate) fn durable(
     ring: &Segment,
     types: &Types<'_>,
@@ -196,20 +196,6 @@ pub(crate) fn make_durable_plain(_control: &Control<'_>, ring: &Segment) {
             membership::leave_subscriber(&memory, index);
         }
     }
-}
-
-/// Number of living subscribers, which receive what is published from now on.
-pub(crate) fn living_subscribers(segment: &Segment, own: Option<EntryId>) -> usize {
-    let memory = segment.memory();
-    let entries = memory.subscribers().iter().enumerate();
-    let taken = entries.filter(|(_, entry)| match OwnerState::of(&entry.details.owner) {
-        OwnerState::Taken | OwnerState::Durable | OwnerState::Consumer => true,
-        OwnerState::Free | OwnerState::Joining => false,
-    });
-    taken
-        .map(|(index, _)| EntryId::Subscriber(index))
-        .filter(|&entry_id| Some(entry_id) == own || segment.is_alive(entry_id))
-        .count()
 }
 
 fn receiver(
@@ -332,7 +318,7 @@ pub(crate) fn label(name: &str, fingerprint: u128) -> String {
     format!("{name} (fingerprint {fingerprint:032x})")
 }
 
-/// The type that was expected and the one that was found.
+/// The expected type and the type that was found.
 pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> TypeMismatch {
     let expected = label(expected.name, expected.fingerprint.0);
     let found = segment.with_types(|table| {

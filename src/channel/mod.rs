@@ -1,11 +1,15 @@
-//! Typed endpoints: a ring, waiting, and packets put together.
+//! Typed endpoints: ring, waiting and packets together.
 //!
-//! It guarantees what the ring guarantees, typed: a subscriber gets `&T::Archived` or an error,
-//! never other bytes; a guard keeps its slots until it is dropped; an endpoint whose guard was
-//! forgotten releases it at its next call; dropping an endpoint leaves the ring.
+//! The guarantees of the ring, with types:
 //!
-//! Verbs come in threes: `try_x` never waits, `x` waits by the endpoint's [`Wait`](crate::Wait),
-//! `x_timeout` gives up. It knows nothing of workers and their names.
+//! - A subscriber gets `&T::Archived` or an error, never other bytes.
+//! - A guard keeps its slots until it is dropped. If a guard is forgotten, its endpoint releases
+//!   the slots at the next call.
+//! - Dropping an endpoint leaves the ring.
+//!
+//! A verb has three forms, each with its own error: `x` waits by the endpoint's
+//! [`Wait`](crate::Wait), `try_x` does not wait, and `x_timeout` waits for a limited time (`verb`).
+//! This layer knows nothing about workers and their names.
 
 #![forbid(unsafe_code)]
 

@@ -20,23 +20,24 @@ use std::marker::PhantomData;
 /// # Waiting
 ///
 /// In a ring that blocks, a publisher waits for the slowest subscriber once the ring is full. A
-/// durable subscriber counts while its process is gone. Without subscribers a publisher never waits,
-/// and nobody receives what it publishes: see [`wait_for_subscribers`](Self::wait_for_subscribers).
-/// A living subscriber that never reads is waited for without end: see
-/// [`send_timeout`](Self::send_timeout).
+/// durable subscriber counts while its process is gone. Without subscribers a publisher never
+/// waits, and its packets are received by nobody: see
+/// [`wait_for_subscribers`](Self::wait_for_subscribers). A living subscriber that never reads is
+/// waited for without end: see [`send_timeout`](Self::send_timeout).
 ///
 /// # Lagging
 ///
-/// In a ring that [drops the oldest](crate::Overflow::DropOldest), a publisher moves the cursor of a
-/// subscriber that lags a whole ring behind, which then learns [how much it
-/// missed](crate::RecvError::Missed). The publisher waits only for packets that are held in a guard.
+/// In a ring that [drops the oldest](crate::Overflow::DropOldest), a publisher moves the cursor of
+/// a subscriber that lags a whole ring behind, which then learns [how much it
+/// missed](crate::RecvError::Missed). The publisher waits only for packets that are held in a
+/// guard.
 ///
 /// # Closing
 ///
-/// Dropping the publisher leaves the ring. After the last one, subscribers receive the rest and then
-/// [`Closed`](crate::RecvError::Closed). If its process dies inside a claim, another process voids the
-/// claim within milliseconds. After [`Ring::close`](crate::Ring::close) all sends fail with
-/// [`Closed`](SendError::Closed).
+/// Dropping the publisher leaves the ring. After the last one, subscribers receive the rest and
+/// then [`Closed`](crate::RecvError::Closed). If its process dies inside a claim, another process
+/// voids the claim within milliseconds. After [`Ring::close`](crate::Ring::close) all sends fail
+/// with [`Closed`](SendError::Closed).
 pub struct Publisher<T: Packet> {
     pub(crate) sender: Sender,
     type_index: u16,
@@ -73,8 +74,8 @@ impl<T: Packet> Publisher<T> {
     }
 
     verb! {
-        /// Publishes packets in order, up to 64 in one claim. Waits for room for each claim; a timeout
-        /// counts for each claim, too.
+        /// Publishes packets in order, up to 64 in one claim. Waits for room for each claim; a
+        /// timeout counts for each claim, too.
         ///
         /// Packets of other publishers can come between two claims, but not inside one.
         ///
@@ -126,17 +127,19 @@ where
     verb! {
         /// Reserves room for one packet, to be filled in place. Waits for room.
         ///
-        /// The room still has the bytes of earlier packets. Dropping the reservation publishes nothing.
+        /// The room still has the bytes of earlier packets. Dropping the reservation publishes
+        /// nothing.
         ///
-        /// Only for types of which any bytes are a value ([`AnyBits`]): numbers, arrays of them, and
-        /// `#[packet]` structs of both. Other packets are published with [`send`](Self::send).
+        /// Only for types of which any bytes are a value ([`AnyBits`]): numbers, arrays of them,
+        /// and `#[packet]` structs of both. Other packets are published with [`send`](Self::send).
         ///
         /// ```
         /// #[packetring::packet]
         /// struct Frame { taken_at: u64, pixels: [u8; 1024] }
         ///
         /// # let ring = packetring::Ring::builder().heap()?;
-        /// # let (mut frames, mut screen) = (ring.publisher::<Frame>()?, ring.subscriber::<Frame>()?);
+        /// # let mut frames = ring.publisher::<Frame>()?;
+        /// # let mut screen = ring.subscriber::<Frame>()?;
         /// let mut frame = frames.reserve()?;
         /// frame.taken_at = 17.into();
         /// frame.pixels.fill(0);
@@ -169,7 +172,8 @@ where
     verb! {
         /// Reserves room for a head and `count` elements, to be filled in place. Waits for room.
         ///
-        /// The room still has the bytes of earlier packets. Dropping the reservation publishes nothing.
+        /// The room still has the bytes of earlier packets. Dropping the reservation publishes
+        /// nothing.
         ///
         /// ```
         /// use packetring::Tail;

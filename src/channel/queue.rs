@@ -24,15 +24,16 @@ use std::ops::Deref;
 ///
 /// # Acknowledgement
 ///
-/// Only [`Delivery::ack`] acknowledges a packet. If its guard is dropped otherwise, by `?`, by a panic or
-/// forgotten, the packet comes again to this consumer, flagged as [redelivered](Info::redelivered). If
-/// the consumer is dropped or its process dies, the packet goes to another consumer. So each packet is
-/// handled at least once, and a packet that was handed out before is flagged.
+/// Only [`Delivery::ack`] acknowledges a packet. If its guard is dropped otherwise, by `?`, by a
+/// panic or forgotten, the packet comes again to this consumer, flagged as
+/// [redelivered](Info::redelivered). If the consumer is dropped or its process dies, the packet
+/// goes to another consumer. So each packet is handled at least once, and a packet that was handed
+/// out before is flagged.
 ///
 /// # Closing
 ///
-/// The queue of a cluster stays open without publishers. A consumer that joins receives what was
-/// published before.
+/// The queue of a cluster stays open without publishers. A consumer that joins receives all
+/// packets that wait in it.
 pub struct QueueConsumer<T: Packet> {
     pub(crate) taker: GroupReceiver,
     type_index: u16,
@@ -60,8 +61,8 @@ impl<T: Packet> QueueConsumer<T> {
         /// # Errors
         ///
         /// [`Closed`](RecvError::Closed), [`Corrupt`](RecvError::Corrupt),
-        /// [`TypeMismatch`](RecvError::TypeMismatch). With the last two the packet is acknowledged: else
-        /// it would come again without end.
+        /// [`TypeMismatch`](RecvError::TypeMismatch). With the last two the packet is acknowledged:
+        /// else it would come again without end.
         recv, try_recv, recv_timeout = receive() -> Delivery<'_, T>;
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
@@ -149,12 +150,12 @@ impl<T: Packet> Delivery<'_, T> {
         this.opened.into_guard().ack();
     }
 
-    /// Returns the packet to the queue. The first consumer to ask gets it, flagged as redelivered, within
-    /// about 50 ms; that may be this one again.
+    /// Returns the packet to the queue. The first consumer to ask gets it, flagged as redelivered,
+    /// within about 50 ms; that may be this one again.
     ///
-    /// A returned packet occupies an entry of the queue until it is delivered. Half of the entries are
-    /// reserved for consumers. If no other is free, the guard is dropped: the packet comes to this
-    /// consumer again.
+    /// A returned packet occupies an entry of the queue until it is delivered. Half of the entries
+    /// are reserved for consumers. If no other is free, the guard is dropped: the packet comes to
+    /// this consumer again.
     pub fn nack(this: Self) {
         this.opened.into_guard().nack();
     }

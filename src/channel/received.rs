@@ -16,15 +16,15 @@ pub struct Received<'a, T: Packet> {
     pub(crate) opened: Validated<ReadGuard<'a, Receiver>, T>,
 }
 
-/// What is known about a packet besides its content.
+/// Metadata of a received packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
     /// Its position in the ring, in slots since the ring was created: unique, and ascending in ring
     /// order.
     pub position: u64,
-    /// The packet was handed out before: to the predecessor of a durable subscriber, to another consumer
-    /// of a queue, or to this endpoint, which did not handle it.
+    /// The packet was handed out before: to the predecessor of a durable subscriber, to another
+    /// consumer of a queue, or to this endpoint, which did not handle it.
     pub redelivered: bool,
 }
 
@@ -77,8 +77,8 @@ where
     }
 }
 
-/// A packet that was copied out of the ring before its check, so no other process can change it. Derefs
-/// to its archived type.
+/// A packet that was copied out of the ring before its check, so no other process can change it.
+/// Derefs to its archived type.
 pub struct Copied<'a, T: Packet> {
     opened: Validated<guard::Copied<'a>, T>,
     info: Info,

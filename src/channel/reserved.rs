@@ -77,8 +77,8 @@ where
 
 /// Room for a [`Tail`](crate::Tail): a head, and elements whose number was given at run time.
 ///
-/// It still has the bytes of earlier packets. Subscribers see it only after [`commit`](Self::commit).
-/// Dropping it, also by `?` or a panic, publishes nothing.
+/// It still has the bytes of earlier packets. Subscribers see it only after
+/// [`commit`](Self::commit). Dropping it, also by `?` or a panic, publishes nothing.
 #[must_use = "a reservation that is not committed publishes nothing"]
 pub struct ReservedTail<'a, H: Packet, E: Packet> {
     room: UninitTail<WriteClaim<'a, Sender>, H, E>,

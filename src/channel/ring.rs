@@ -16,9 +16,9 @@ use crate::wait::Wait;
 
 /// A ring that this process is attached to.
 ///
-/// A ring lives in shared memory under its name. The first process to open it creates it. The ring is
-/// removed when its last attachment (a `Ring`, publisher or subscriber) is dropped or its process dies,
-/// unless it has a durable subscriber.
+/// A ring lives in shared memory under its name. The first process to open it creates it. The ring
+/// is removed when its last attachment (a `Ring`, publisher or subscriber) is dropped or its
+/// process dies, unless it has a durable subscriber.
 ///
 /// A `Ring` only joins endpoints. They have attachments of their own and outlive it.
 ///
@@ -58,8 +58,8 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`InUse`](OpenError::InUse) if a living process is attached, [`Foreign`](OpenError::Foreign) if the
-    /// object of this name is not a ring of this user; it is not changed.
+    /// [`InUse`](OpenError::InUse) if a living process is attached, [`Foreign`](OpenError::Foreign)
+    /// if the object of this name is not a ring of this user; it is not changed.
     pub fn remove(name: &str) -> Result<bool, OpenError> {
         Segment::remove(&Name::new(name)?)
     }
@@ -77,8 +77,8 @@ impl Ring {
         Ok(Publisher::new(sender, index))
     }
 
-    /// Joins as a subscriber to `T`. It receives every packet that is published from now on, and before
-    /// them the packets of the ring's [history](crate::RingBuilder::history).
+    /// Joins as a subscriber to `T`. It receives every packet that is published from now on, and
+    /// before them the packets of the ring's [history](crate::RingBuilder::history).
     ///
     /// # Errors
     ///
@@ -90,9 +90,9 @@ impl Ring {
         Ok(Subscriber::new(receiver, index))
     }
 
-    /// Joins as the durable subscriber of this name (1 to 64 bytes). Its packets wait in the ring while
-    /// its process is gone. Its successor of this name continues with the packet that was held, flagged
-    /// as [redelivered](super::Info::redelivered).
+    /// Joins as the durable subscriber of this name (1 to 64 bytes). Its packets wait in the ring
+    /// while its process is gone. Its successor of this name continues with the packet that was
+    /// held, flagged as [redelivered](super::Info::redelivered).
     ///
     /// Publishers to a `Block` ring wait for it, dead or alive, once the ring is full.
     ///
@@ -106,8 +106,8 @@ impl Ring {
         Ok(Subscriber::new(receiver, index))
     }
 
-    /// Removes the durable subscriber of this name, and the packets that wait for it. Returns false if
-    /// there is none.
+    /// Removes the durable subscriber of this name, and the packets that wait for it. Returns false
+    /// if there is none.
     ///
     /// # Errors
     ///
@@ -165,8 +165,9 @@ impl Ring {
         join::accept(&self.segment, types)
     }
 
-    /// Closes the ring for all processes, permanently. Sends fail from now on. Subscribers receive the
-    /// rest and then `Closed`. A packet that is being sent meanwhile may or may not be received.
+    /// Closes the ring for all processes, permanently. Sends fail from now on. Subscribers receive
+    /// the rest and then `Closed`. A packet that is being sent meanwhile may or may not be
+    /// received.
     ///
     /// # Errors
     ///
@@ -178,8 +179,8 @@ impl Ring {
         Ok(())
     }
 
-    /// Closes the ring, makes its durable subscribers plain ones, and removes its name. The next process
-    /// to open the name creates another ring. Call it again if it failed half-way.
+    /// Closes the ring, makes its durable subscribers plain ones, and removes its name. The next
+    /// process to open the name creates another ring. Call it again if it failed half-way.
     pub(crate) fn discard(&self) -> Result<(), OpenError> {
         {
             let control = self.segment.lock()?;
@@ -193,7 +194,7 @@ impl Ring {
 
     /// Number of living subscribers. Costs a system call for each.
     pub fn subscribers(&self) -> usize {
-        join::living_subscribers(&self.segment, None)
+        endpoint::living_subscribers(&self.segment, None)
     }
 
     /// The packet types that the ring carries, with the layouts that publishers and subscribers

@@ -25,27 +25,28 @@ use std::time::Duration;
 ///
 /// # Lagging
 ///
-/// In a ring that blocks, a subscriber loses nothing: publishers wait for it once the ring is full. In a
-/// ring that [drops the oldest](crate::Overflow::DropOldest), a subscriber that lags a whole ring behind
-/// is moved forward. Its next call returns [`Missed`](RecvError::Missed) with the number of lost packets,
-/// and the call after that continues behind them. A packet in a guard is never overwritten.
+/// In a ring that blocks, a subscriber loses nothing: publishers wait for it once the ring is full.
+/// In a ring that [drops the oldest](crate::Overflow::DropOldest), a subscriber that lags a whole
+/// ring behind is moved forward. Its next call returns [`Missed`](RecvError::Missed) with the
+/// number of lost packets, and the call after that continues behind them. A packet in a guard is
+/// never overwritten.
 ///
 /// # Closing
 ///
 /// After the last publisher left or died, calls return the rest and then
 /// [`Closed`](RecvError::Closed), unless the ring
-/// [`stays_open`](crate::RingBuilder::stays_open). The same happens after
+/// [`stays_open`](crate::RingBuilder::stays_open). They also end this way after
 /// [`Ring::close`](crate::Ring::close).
 ///
-/// Dropping the subscriber leaves the ring. A [durable](crate::Ring::durable) one keeps its position,
-/// and its successor receives the packet that was held, flagged as
+/// Dropping the subscriber leaves the ring. A [durable](crate::Ring::durable) one keeps its
+/// position, and its successor receives the packet that was held, flagged as
 /// [`redelivered`](Info::redelivered).
 ///
 /// # Cancellation
 ///
-/// A receive that fails or times out takes no packet. A guard that is dropped releases its packet; to
-/// receive it again, use [`Received::unreceive`]. A durable subscriber also receives a packet again if
-/// its guard was dropped by a panic.
+/// A receive that fails or times out takes no packet. A guard that is dropped releases its packet;
+/// to receive it again, use [`Received::unreceive`]. A durable subscriber also receives a packet
+/// again if its guard was dropped by a panic.
 pub struct Subscriber<T: Packet> {
     pub(crate) receiver: Receiver,
     type_index: u16,
@@ -82,8 +83,8 @@ impl<T: Packet> Subscriber<T> {
     }
 
     verb! {
-        /// Receives all packets that are there: at least one, at most 256. Waits for the first. All are
-        /// checked first, and released together.
+        /// Receives all packets that are there: at least one, at most 256. Waits for the first. All
+        /// are checked first, and released together.
         ///
         /// The batch ends before an invalid packet, which the next call reports.
         ///
@@ -97,9 +98,9 @@ impl<T: Packet> Subscriber<T> {
     verb! {
         /// Receives the next packet as a copy, which is made before the check. Waits for it.
         ///
-        /// For publishers that are not trusted: one that writes after a check in place defeats the check.
-        /// Costs the copy; allocates only to grow the buffer. The slots are released before the call
-        /// returns, so a durable subscriber does not receive this packet again.
+        /// For publishers that are not trusted: a write after a check in place would defeat the
+        /// check. Costs the copy; allocates only to grow the buffer. The slots are released before
+        /// the call returns, so a durable subscriber does not receive this packet again.
         ///
         /// # Errors
         ///
@@ -108,8 +109,8 @@ impl<T: Packet> Subscriber<T> {
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
-    /// Receives the next packet for which `fits` returns true, and releases those before it. Waits for
-    /// it.
+    /// Receives the next packet for which `fits` returns true, and releases those before it. Waits
+    /// for it.
     ///
     /// ```
     /// # let ring = packetring::Ring::builder().heap()?;
@@ -155,11 +156,11 @@ impl<T: Packet> Subscriber<T> {
         self.receive_where(Timeout::After(timeout), fits)
     }
 
-    /// The packets as owned values, until the ring is closed or its last publisher has left. Waits for
-    /// each.
+    /// The packets as owned values, until the ring is closed or its last publisher has left. Waits
+    /// for each.
     ///
-    /// Losses in a ring that drops the oldest are items, too. Each packet is released before its value
-    /// is returned, so a durable subscriber does not receive it again.
+    /// Losses in a ring that drops the oldest are items, too. Each packet is released before its
+    /// value is returned, so a durable subscriber does not receive it again.
     ///
     /// ```
     /// # let ring = packetring::Ring::builder().heap()?;
@@ -178,8 +179,8 @@ impl<T: Packet> Subscriber<T> {
         Values { subscriber: self }
     }
 
-    /// Joins as another subscriber at the same position. It receives the packet that this one holds, and
-    /// all later ones. It is not durable, even if this one is.
+    /// Joins as another subscriber at the same position. It receives the packet that this one
+    /// holds, and all later ones. It is not durable, even if this one is.
     ///
     /// # Errors
     ///
@@ -238,7 +239,7 @@ impl<T: Packet> Subscriber<T> {
         mut fits: impl FnMut(&T::Archived) -> bool,
     ) -> Result<Taken, RecvFailure> {
         let deadline = timeout.deadline();
-        // Without a wait: only packets that are there now, not those that come meanwhile.
+        // Without a wait: only packets that are there now, not later ones.
         let end = self.receiver.tail();
         loop {
             let taken = self.receiver.take(timeout.left(deadline))?;

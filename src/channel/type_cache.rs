@@ -1,7 +1,7 @@
 //! The packet types that a publisher has registered in its ring, with their indices.
 //!
-//! A known type costs a comparison, or a search of a short list. The first packet of a type takes the
-//! control lock.
+//! A known type costs a comparison, or a search of a short list. The first packet of a type takes
+//! the control lock.
 
 use super::error::{SendError, SendFailure, TypeMismatch, WaitingFor};
 use super::join;

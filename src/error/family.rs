@@ -4,7 +4,7 @@
 //! limited time (`recv_timeout`). Each form has an error that lists only what this form can return.
 //! The layers below return one [`Failure`] for all three. [`retry`] makes a form's error of it.
 
-/// Why an operation of an internal layer has no result, whatever form of the verb was called.
+/// Why an operation of an internal layer has no result, for all forms of a verb.
 #[derive(Debug)]
 pub(crate) enum Failure<E, W> {
     /// The operation failed: every form reports it.
@@ -57,9 +57,9 @@ pub(crate) fn retry<R, E, W, F: Form<E, W>>(
     }
 }
 
-/// Writes the errors of a verb: that of the waiting form first, and for each other form an enum with
-/// the same variants and one more. Variants are written as in `enum`, each with its text. A payload
-/// marked `#[source]` is what `Error::source` returns.
+/// Writes the errors of a verb: that of the waiting form first, and for each other form an enum
+/// with the same variants and one more. Variants are written as in `enum`, each with its text. A
+/// payload marked `#[source]` is what `Error::source` returns.
 macro_rules! error_family {
     (
         $(#[$doc:meta])* $base:ident $(waits for $reason:ty)?, $variants:tt

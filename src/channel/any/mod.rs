@@ -1,4 +1,4 @@
-//! Endpoints for packets of any type, and the guards and views of what they receive.
+//! Endpoints for packets of any type, with their guards and views.
 
 mod publisher;
 mod received;

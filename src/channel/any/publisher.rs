@@ -20,9 +20,9 @@ use std::time::Duration;
 
 /// Publishes packets of any type.
 ///
-/// The first packet of a type registers the type in the ring, under its control lock. Later packets of
-/// the type cost the same as those of a [`Publisher`](crate::Publisher). Waiting, lagging and closing are
-/// the same, too.
+/// The first packet of a type registers the type in the ring, under its control lock. Later packets
+/// of the type cost the same as those of a [`Publisher`](crate::Publisher). Waiting, lagging and
+/// closing are the same, too.
 ///
 /// ```
 /// # use packetring::{Ring, one_of, packet};
@@ -69,8 +69,8 @@ impl AnyPublisher {
         /// # Errors
         ///
         /// As [`Publisher::send`](crate::Publisher::send), and
-        /// [`TooManyTypes`](SendError::TooManyTypes), [`System`](SendError::System) for the first packet
-        /// of a type.
+        /// [`TooManyTypes`](SendError::TooManyTypes), [`System`](SendError::System) for the first
+        /// packet of a type.
         send, try_send, send_timeout = send_with[T: Packet](packet: &T) -> u64;
         SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
@@ -221,8 +221,8 @@ impl AnyPublisher {
         ReservedTail::claim(&mut self.sender, index, count, timeout)
     }
 
-    /// Writes the client whose requests this publisher sends from now on. Returns the entry, at which a
-    /// server finds the client.
+    /// Writes the client whose requests this publisher sends from now on. Returns the entry, at
+    /// which a server finds the client.
     pub(crate) fn sign(&self, caller: u64) -> u16 {
         let writer = &self.sender.writer;
         let details = &writer.own().details;

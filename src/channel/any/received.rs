@@ -1,7 +1,7 @@
 //! Packets in place whose types are not known yet: a guard over one, and a batch of them.
 //!
-//! [`AnyPacket`] is a view of one packet and has the implementation. [`AnyReceived`] is the guard over a
-//! single packet: it makes such a view for each call.
+//! [`AnyPacket`] is a view of one packet and has the implementation. [`AnyReceived`] is the guard
+//! over a single packet: it makes such a view for each call.
 
 use crate::channel::error::RecvError;
 use crate::channel::join;
@@ -26,8 +26,8 @@ impl<'a> AnyReceived<'a> {
         Self { hand, prefix: 0 }
     }
 
-    /// Returns the packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, after a check.
-    /// Returns `None` if it has another type.
+    /// Returns the packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, after a
+    /// check. Returns `None` if it has another type.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl<'a> AnyReceived<'a> {
         self.hand.bytes()
     }
 
-    /// The same packet, whose archive begins after a prefix of this length.
+    /// Skips a prefix of this length before the archive.
     #[inline(always)]
     pub(crate) fn behind(self, prefix: usize) -> Self {
         Self { prefix, ..self }
@@ -98,7 +98,8 @@ impl fmt::Debug for AnyReceived<'_> {
     }
 }
 
-/// Several packets of any types in their slots. They are released together when the batch is dropped.
+/// Several packets of any types in their slots. They are released together when the batch is
+/// dropped.
 pub struct AnyBatch<'a> {
     hands: BatchGuard<'a, Receiver>,
 }
@@ -180,8 +181,8 @@ pub struct AnyPacket<'b> {
 }
 
 impl<'b> AnyPacket<'b> {
-    /// Returns the packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, after a check:
-    /// see [`AnyReceived::open`].
+    /// Returns the packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, after a
+    /// check: see [`AnyReceived::open`].
     ///
     /// # Errors
     ///

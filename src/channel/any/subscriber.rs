@@ -43,8 +43,8 @@ impl AnySubscriber {
     }
 
     verb! {
-        /// Receives all packets that are there, of any types: at least one, at most 256. Waits for the
-        /// first. They are released together.
+        /// Receives all packets that are there, of any types: at least one, at most 256. Waits for
+        /// the first. They are released together.
         ///
         /// ```
         /// # use packetring::{Ring, one_of, packet};
@@ -110,7 +110,7 @@ impl AnySubscriber {
         self.receiver.has_notice()
     }
 
-    /// The end of what was claimed so far.
+    /// The end of all claims so far.
     pub(crate) fn end(&self) -> End {
         End(self.receiver.tail())
     }

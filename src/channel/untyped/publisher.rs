@@ -1,9 +1,9 @@
 //! A publisher without its packet type: claims room, waits for it, fills it and commits.
 //!
-//! Every way to publish is one of three: [`Sender::send`] (one value; its fast path is inlined into the
-//! caller), [`Sender::send_all`] (several values in one claim), and [`Sender::claim`] for a reservation
-//! that the user fills. A failed or forgotten operation leaves no open claim: `fill` aborts it, or the
-//! next `begin` does.
+//! Every way to publish is one of three: [`Sender::send`] (one value; its fast path is inlined into
+//! the caller), [`Sender::send_all`] (several values in one claim), and [`Sender::claim`] for a
+//! reservation that the user fills. A failed or forgotten operation leaves no open claim: `fill`
+//! aborts it, or the next `begin` does.
 
 use crate::channel::endpoint::Endpoint;
 use crate::channel::error::{SendAllError, SendError, SendFailure, WaitingFor};
@@ -22,7 +22,7 @@ use std::fmt;
 /// Most packets of one claim of `send_all`.
 const BATCH: usize = 64;
 
-/// What a message of a cluster has in addition to its packet.
+/// The parts of a cluster message besides its packet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MessageHeader<'a> {
     /// Bytes before the archive: a multiple of 16.
@@ -63,8 +63,8 @@ impl Sender {
         type_index: u16,
         timeout: Timeout,
     ) -> Result<u64, SendFailure> {
-        // Fast path of flat packets in an exclusive ring: no claim can be open, and the packet needs
-        // none.
+        // Fast path of flat packets in an exclusive ring: no claim can be open, and the packet
+        // needs none.
         if let Some(len) = T::FLAT_LEN
             && self.writer.has_room_for(span(len))
         {

@@ -1,11 +1,11 @@
-//! What a publisher knows about its subscribers, and waiting for them.
+//! A publisher's knowledge of its subscribers, and waiting for them.
 //!
-//! Written once for the untyped publisher, and once as the methods of both typed publishers. Waiting for
-//! room is in `room`.
+//! Written once for the untyped publisher, and once as the methods of both typed publishers.
+//! Waiting for room is in `room`.
 
 use super::publisher::Sender;
+use crate::channel::endpoint;
 use crate::channel::error::{SendFailure, WaitingFor};
-use crate::channel::join;
 use crate::ring::gate::position;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
@@ -45,7 +45,7 @@ impl Sender {
 
     /// Number of living subscribers.
     pub(crate) fn subscribers(&self) -> usize {
-        join::living_subscribers(&self.endpoint.segment, None)
+        endpoint::living_subscribers(&self.endpoint.segment, None)
     }
 
     /// Distance of the slowest subscriber from the tail, in slots.
@@ -76,8 +76,8 @@ macro_rules! publisher_control {
                 ///
                 /// # Errors
                 ///
-                /// [`Closed`](SendError::Closed). The forms that do not wait, or not longer, return how
-                /// many are missing.
+                /// [`Closed`](SendError::Closed). The forms that do not wait, or not longer, return
+                /// how many are missing.
                 wait_for_subscribers, try_wait_for_subscribers, wait_for_subscribers_timeout
                     = wait_for_subscribers_with(count: usize) -> ();
                 SendError, TrySendError::Full, SendTimeoutError::Timeout

@@ -1,9 +1,9 @@
 //! Waiting for room: the slow path of every claim.
 //!
-//! The publisher waits for the endpoint at the gate: it spins, then sleeps for bounded times. If the
-//! gate does not move, the locks tell which processes died, and their entries are cleared. So a dead
-//! process holds no publisher back for longer than one sleep, and a call that does not wait clears the
-//! dead process at the gate too.
+//! The publisher waits for the endpoint at the gate: it spins, then sleeps for bounded times. If
+//! the gate does not move, the locks tell which processes died, and their entries are cleared. So a
+//! dead process holds no publisher back for longer than one sleep, and a call that does not wait
+//! clears the dead process at the gate too.
 
 use super::publisher::Sender;
 use crate::channel::error::{SendError, SendFailure, WaitingFor};
@@ -65,8 +65,8 @@ impl Sender {
         claimed.map_err(|full| self.not_ready(full.gate))
     }
 
-    /// Spins until the gate moves. Returns false if it did not, or if the endpoint never sleeps: then
-    /// it spins in `park_at`.
+    /// Spins until the gate moves. Returns false if it did not, or if the endpoint never sleeps:
+    /// then it spins in `park_at`.
     fn spin_at(&self, gate: Gate, deadline: Deadline) -> bool {
         let waiter = &self.endpoint.waiter;
         !waiter.only_spins() && waiter.spin(deadline.cut(PENDING), || self.has_moved(gate))
