@@ -6,7 +6,7 @@ use super::reserved::{Reserved, ReservedTail};
 use super::untyped::Sender;
 use super::untyped::publisher_control;
 use super::verb;
-use crate::error::{Form, OpenError, retry};
+use crate::error::{Form, OpenError};
 use crate::packet::{AnyBits, Packet, Tail};
 use crate::wait::Timeout;
 use std::fmt;
@@ -106,7 +106,7 @@ impl<T: Packet> Publisher<T> {
         packet: &T,
         timeout: Timeout,
     ) -> Result<u64, F> {
-        retry(|| self.sender.send(packet, self.type_index, timeout))
+        F::retry(|| self.sender.send(packet, self.type_index, timeout))
     }
 
     fn send_all_with<F: Form<SendError, WaitingFor>>(

@@ -7,7 +7,7 @@ use super::ring::Ring;
 use super::select::{Selectable, Selectee};
 use super::untyped::GroupReceiver;
 use super::verb;
-use crate::error::{Form, OpenError, retry};
+use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, Unpack, UnpackError};
 use crate::ring::buffer::StableBytes;
@@ -73,7 +73,7 @@ impl<T: Packet> QueueConsumer<T> {
     }
 
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Delivery<'_, T>, F> {
-        let taken = retry(|| self.taker.take(timeout))?;
+        let taken = F::retry(|| self.taker.take(timeout))?;
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken).into());
         }

@@ -2,7 +2,7 @@
 
 use super::error::{SendError, WaitingFor};
 use super::untyped::Sender;
-use crate::error::{Form, retry};
+use crate::error::Form;
 use crate::packet::guard::{Uninit, UninitTail, tail_len_or_most};
 use crate::packet::{AnyBits, Packet};
 use crate::ring::guard::WriteClaim;
@@ -33,7 +33,7 @@ where
     ) -> Result<Self, F> {
         sender.begin()?;
         let len = T::FLAT_LEN.unwrap_or(usize::MAX);
-        retry(|| sender.claim(len, timeout))?;
+        F::retry(|| sender.claim(len, timeout))?;
         // An `AnyBits` type has no pointers, so its length is constant and was claimed.
         match Uninit::new(WriteClaim::new(sender, len, type_index)) {
             Some(room) => Ok(Self { room }),
@@ -97,7 +97,7 @@ where
     ) -> Result<Self, F> {
         sender.begin()?;
         let len = tail_len_or_most::<H, E>(count);
-        retry(|| sender.claim(len, timeout))?;
+        F::retry(|| sender.claim(len, timeout))?;
         match UninitTail::new(WriteClaim::new(sender, len, type_index), count) {
             Some(room) => Ok(Self { room }),
             None => Err(SendError::TooLarge { needed: len, limit: 0 }.into()),

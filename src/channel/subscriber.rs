@@ -6,7 +6,7 @@ use super::received::{Batch, Copied, Info, Received};
 use super::select::{Selectable, Selectee};
 use super::untyped::{Receiver, subscriber_control};
 use super::verb;
-use crate::error::{Form, OpenError, retry};
+use crate::error::{Form, OpenError};
 use crate::packet::guard::{self, Validated, ValidatedBatch};
 use crate::packet::{self, Packet, Unpack};
 use crate::ring::buffer::{StableBatch, StableBytes};
@@ -207,7 +207,7 @@ impl<T: Packet> Subscriber<T> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Received<'_, T>, F> {
-        let taken = retry(|| self.receiver.take_or_wait(timeout))?;
+        let taken = F::retry(|| self.receiver.take_or_wait(timeout))?;
         Ok(self.open(taken)?)
     }
 
@@ -228,7 +228,7 @@ impl<T: Packet> Subscriber<T> {
         fits: impl FnMut(&T::Archived) -> bool,
     ) -> Result<Received<'_, T>, F> {
         let mut fits = fits;
-        let taken = retry(|| self.take_where(timeout, &mut fits))?;
+        let taken = F::retry(|| self.take_where(timeout, &mut fits))?;
         Ok(self.open(taken)?)
     }
 
@@ -272,7 +272,7 @@ impl<T: Packet> Subscriber<T> {
     ) -> Result<Batch<'_, T>, F> {
         let own = self.type_index;
         let wanted = |descriptor: &Descriptor| descriptor.type_index() == own;
-        let first = retry(|| self.receiver.take_batch(timeout, wanted))?;
+        let first = F::retry(|| self.receiver.take_batch(timeout, wanted))?;
         if !wanted(&first.descriptor) {
             self.receiver.reader.keep_of_batch(1);
             return Err(self.mismatch(first).into());
@@ -290,7 +290,7 @@ impl<T: Packet> Subscriber<T> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Copied<'_, T>, F> {
-        let taken = retry(|| self.receiver.take(timeout))?;
+        let taken = F::retry(|| self.receiver.take(timeout))?;
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken).into());
         }

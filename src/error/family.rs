@@ -2,7 +2,7 @@
 //!
 //! A verb has up to three forms: it waits (`recv`), it does not (`try_recv`), or it waits for a
 //! limited time (`recv_timeout`). Each form has an error that lists only what this form can return.
-//! The layers below return one [`Failure`] for all three. [`retry`] makes a form's error of it.
+//! The layers below return one [`Failure`] for all three. [`Form::retry`] makes a form's error of it.
 
 /// Why an operation of an internal layer has no result, for all forms of a verb.
 #[derive(Debug)]
@@ -35,22 +35,21 @@ impl<E, W> Failure<E, W> {
 pub(crate) trait Form<E, W>: From<E> {
     /// The error if there is no room or no packet yet. `None` for the form that waits.
     fn not_ready(reason: W) -> Option<Self>;
-}
 
-/// Calls `attempt` until it succeeds or fails in a way that this form of the verb reports.
-///
-/// The waiting form passes [`Timeout::Never`](crate::wait::Timeout), so it does not repeat in
-/// practice.
-#[inline(always)]
-pub(crate) fn retry<R, E, W, F: Form<E, W>>(
-    mut attempt: impl FnMut() -> Result<R, Failure<E, W>>,
-) -> Result<R, F> {
-    loop {
-        match attempt() {
-            Ok(result) => return Ok(result),
-            Err(failure) => {
-                if let Some(error) = failure.report() {
-                    return Err(error);
+    /// Calls `attempt` until it succeeds or fails in a way that this form reports.
+    ///
+    /// The waiting form passes [`Timeout::Never`](crate::wait::Timeout), so it does not repeat in
+    /// practice. Call it with the type of the form, as in `F::retry(…)?`: `?` converts the error, so
+    /// type inference would choose the waiting form, which repeats an attempt that is not ready.
+    #[inline(always)]
+    fn retry<R>(mut attempt: impl FnMut() -> Result<R, Failure<E, W>>) -> Result<R, Self> {
+        loop {
+            match attempt() {
+                Ok(result) => return Ok(result),
+                Err(failure) => {
+                    if let Some(error) = failure.report() {
+                        return Err(error);
+                    }
                 }
             }
         }

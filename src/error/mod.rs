@@ -8,7 +8,7 @@ mod family;
 
 use display::DisplayName;
 #[cfg(not(loom))]
-pub(crate) use family::{Failure, Form, error_family, retry};
+pub(crate) use family::{Failure, Form, error_family};
 use std::fmt;
 use std::io;
 

@@ -8,7 +8,7 @@ use crate::channel::reserved::{Reserved, ReservedTail};
 use crate::channel::type_cache::TypeCache;
 use crate::channel::untyped::{MessageHeader, Sender, SubscriberIndex, publisher_control};
 use crate::channel::verb;
-use crate::error::{Form, OpenError, retry};
+use crate::error::{Form, OpenError};
 use crate::packet::{AnyBits, Packet, Tail, TypeInfo};
 use crate::ring::gate::position;
 use crate::sync::Ordering;
@@ -131,7 +131,7 @@ impl AnyPublisher {
         packet: &T,
         timeout: Timeout,
     ) -> Result<u64, F> {
-        retry(|| {
+        F::retry(|| {
             let (index, timeout) = self.types.index_of::<T>(&self.sender, timeout)?;
             self.sender.send(packet, index, timeout)
         })
@@ -191,7 +191,7 @@ impl AnyPublisher {
         packets: &[T],
         timeout: Timeout,
     ) -> Result<(), SendAllError<F>> {
-        let (index, timeout) = retry(|| self.types.index_of::<T>(&self.sender, timeout))
+        let (index, timeout) = F::retry(|| self.types.index_of::<T>(&self.sender, timeout))
             .map_err(|source| SendAllError { sent: 0, source })?;
         self.sender.send_all(packets, index, timeout)
     }
@@ -203,7 +203,7 @@ impl AnyPublisher {
     where
         T::Archived: AnyBits,
     {
-        let (index, timeout) = retry(|| self.types.index_of::<T>(&self.sender, timeout))?;
+        let (index, timeout) = F::retry(|| self.types.index_of::<T>(&self.sender, timeout))?;
         Reserved::claim(&mut self.sender, index, timeout)
     }
 
@@ -217,7 +217,8 @@ impl AnyPublisher {
         H::Archived: AnyBits,
         E::Archived: AnyBits,
     {
-        let (index, timeout) = retry(|| self.types.index_of::<Tail<H, E>>(&self.sender, timeout))?;
+        let (index, timeout) =
+            F::retry(|| self.types.index_of::<Tail<H, E>>(&self.sender, timeout))?;
         ReservedTail::claim(&mut self.sender, index, count, timeout)
     }
 

@@ -5,7 +5,7 @@ use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::channel::select::{Selectable, Selectee};
 use crate::channel::untyped::{End, Receiver, SubscriberIndex, subscriber_control};
 use crate::channel::verb;
-use crate::error::{Form, OpenError, retry};
+use crate::error::{Form, OpenError};
 use crate::ring::guard::{BatchGuard, ReadGuard};
 use crate::wait::Timeout;
 use std::fmt;
@@ -75,7 +75,7 @@ impl AnySubscriber {
 
     #[inline(always)]
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<AnyReceived<'_>, F> {
-        let taken = retry(|| self.receiver.take(timeout))?;
+        let taken = F::retry(|| self.receiver.take(timeout))?;
         self.receiver.know_type(taken.descriptor.type_index());
         Ok(AnyReceived::new(ReadGuard::new(&mut self.receiver, taken)))
     }
@@ -84,7 +84,7 @@ impl AnySubscriber {
         &mut self,
         timeout: Timeout,
     ) -> Result<AnyBatch<'_>, F> {
-        retry(|| self.receiver.take_batch(timeout, |_| true))?;
+        F::retry(|| self.receiver.take_batch(timeout, |_| true))?;
         self.receiver.know_types();
         Ok(AnyBatch::new(BatchGuard::new(&mut self.receiver)))
     }

@@ -88,7 +88,7 @@ macro_rules! publisher_control {
                 count: usize,
                 timeout: Timeout,
             ) -> Result<(), F> {
-                retry(|| self.sender.wait_for_subscribers(count, timeout))
+                F::retry(|| self.sender.wait_for_subscribers(count, timeout))
             }
 
             /// Number of living subscribers.

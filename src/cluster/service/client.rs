@@ -361,7 +361,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         call: Call,
         end: Option<Instant>,
     ) -> Result<Reply<'_, R>, F> {
-        let found = self.until(call, end)?;
+        let found = self.until::<F>(call, end)?;
         Ok(self.open(found)?)
     }
 

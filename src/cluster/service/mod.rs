@@ -24,7 +24,7 @@ use super::error::{
 use super::names::{Object, WorkerId};
 use super::worker::Worker;
 use crate::channel::{Ring, RingBuilder, Selectable, Selectee, Types};
-use crate::error::{Form, OpenError, retry};
+use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet};
 use crate::ring::buffer::StableBytes;
@@ -213,7 +213,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         timeout: Timeout,
     ) -> Result<Request<'_, Q, R>, F> {
         let deadline = timeout.deadline();
-        let found = retry(|| {
+        let found = F::retry(|| {
             loop {
                 let timeout = match timeout {
                     Timeout::Zero => Timeout::Zero,
