@@ -24,7 +24,7 @@ fn batch(numbers: &mut Subscriber<u64>) {
 fn values(numbers: &mut Subscriber<u64>) {
     let mut values = numbers.values();
     let next = numbers.recv().unwrap();
-    assert!(values.next().unwrap().unwrap() < *next);
+    assert!(values.next().unwrap().unwrap() < next.to_native());
 }
 
 fn reserved(numbers: &mut Publisher<u64>) {

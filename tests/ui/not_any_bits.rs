@@ -1,7 +1,7 @@
 //! Not every bit pattern is a value: such types cannot be reserved.
 
 use packetring::{
-    AnyBits, Packet, packet,
+    Packet, packet, packet::AnyBits,
     rkyv::{bytecheck::Verify, rancor::Fallible},
 };
 
