@@ -12,7 +12,8 @@ use super::untyped::{AckMode, Receiver};
 use crate::error::OpenError;
 use crate::packet::TypeInfo;
 use crate::ring::claim::Writer;
-use crate::ring::consumer_group::{self, ConsumerGroup};
+use crate::ring::consumer_group::ConsumerGroup;
+use crate::ring::cursor::Cursor;
 use crate::ring::membership::{self, Side, Start};
 use crate::ring::reader::Reader;
 use crate::ring::state::RingState;
@@ -56,7 +57,7 @@ pub(crate) fn publisher_beside(
         }
         if segment.settings().queue {
             // What is published waits for members.
-            consumer_group::found(&memory, segment.settings());
+            membership::create_shared_cursor(&memory, segment.settings());
         }
         let member = vacancy(&control, &segment, Side::Publishers)?;
         if membership::free(&memory, Side::Publishers) <= others {
@@ -92,7 +93,8 @@ pub(crate) fn subscriber(
         let index = type_index(&control, &segment, types)?;
         acquire_liveness(&segment, member)?;
         let (memory, settings) = (segment.memory(), segment.settings());
-        let start = beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry });
+        let start =
+            beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry() });
         let join = || membership::join_subscriber(&memory, settings, index_of(member), start);
         let joined = beside.map_or_else(join, |reader| reader.stand_still(join));
         (member, waiter, index, joined)
@@ -113,7 +115,7 @@ pub(crate) fn member(
     let (member, waiter, index, group) = {
         let control = segment.lock()?;
         // First: nobody sits at its entry.
-        consumer_group::found(&memory, &settings);
+        membership::create_shared_cursor(&memory, &settings);
         let member = vacancy(&control, &segment, Side::Subscribers)?;
         let waiter = Endpoint::waiter(&segment, member, wait)?;
         let index = type_index(&control, &segment, types)?;
@@ -123,7 +125,7 @@ pub(crate) fn member(
     let mut endpoint = Endpoint::new(segment, member, waiter);
     // Publishers that wait for members.
     endpoint.wake_all();
-    Ok((GroupReceiver::new(group, endpoint), index))
+    Ok((GroupReceiver::new(group, endpoint, AckMode::Explicit), index))
 }
 
 /// Joins as the durable subscriber of this name: as the successor of the one that died or left,
@@ -163,7 +165,7 @@ pub(crate) fn durable(
     };
     let reader = Reader::new(memory, &settings, index_of(member), joined);
     let reader = reader.durable(redelivered_below);
-    Ok((receiver(segment, member, reader, ack_mode, waiter), index))
+    Ok((receiver(segment, member, reader, ack_mode, waiter).with_losses(), index))
 }
 
 /// Removes the durable subscriber of this name; `false`: there is none.

@@ -10,8 +10,8 @@ use crate::error::OpenError;
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, Unpack, UnpackError};
 use crate::ring::buffer::StableBytes;
-use crate::ring::queue_guard::{ConsumerEndpoint, DeliveryGuard};
-use crate::ring::reader;
+use crate::ring::cursor::{Cursor, Taken};
+use crate::ring::guard::ReadGuard;
 use crate::wait::{Timeout, Wait};
 use std::fmt;
 use std::marker::PhantomData;
@@ -86,14 +86,14 @@ impl<T: Packet> QueueConsumer<T> {
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }
-        match Validated::open(DeliveryGuard::new(&mut self.taker)) {
+        match Validated::open(ReadGuard::new(&mut self.taker)) {
             Ok(opened) => Ok(Delivery { opened }),
             Err((job, _)) => Err(corrupt::<T>(job)),
         }
     }
 
     #[cold]
-    fn mismatch(&mut self, taken: reader::Taken) -> RecvError {
+    fn mismatch(&mut self, taken: Taken) -> RecvError {
         let segment = &self.taker.endpoint.segment;
         let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
         self.taker.ack();
@@ -117,25 +117,23 @@ impl Ring {
 
 /// Says what is wrong with a packet, and acknowledges it.
 #[cold]
-fn corrupt<T: Packet>(job: DeliveryGuard<'_, GroupReceiver>) -> RecvError {
+fn corrupt<T: Packet>(job: ReadGuard<'_, GroupReceiver>) -> RecvError {
     let what = packet::explain::<T>(job.bytes());
-    let position = job.worker().group().held().map_or(0, |taken| taken.position);
+    let position = job.endpoint().cursor.in_flight().map_or(0, |taken| taken.position);
     let what = format!("at position {position}: {what}");
-    job.ack();
+    job.end(GroupReceiver::ack);
     RecvError::Corrupt(what.into())
 }
 
 /// A packet of a work queue, in its slot. Dropped without [`done`](Delivery::ack), it comes again.
 pub struct Delivery<'a, T: Packet> {
-    opened: Validated<DeliveryGuard<'a, GroupReceiver>, T>,
+    opened: Validated<ReadGuard<'a, GroupReceiver>, T>,
 }
 
 impl<T: Packet> Delivery<'_, T> {
     /// Position, and whether it was handed out before.
     pub fn info(this: &Self) -> Info {
-        let group = this.opened.guard().worker().group();
-        let position = group.held().map_or(0, |taken| taken.position);
-        Info { position, redelivered: group.is_redelivered() }
+        Info::of(this.opened.guard().endpoint())
     }
 
     /// The packet as an owned value. It is not acknowledged yet.
@@ -152,14 +150,14 @@ impl<T: Packet> Delivery<'_, T> {
 
     /// Acknowledges the packet: it does not come again.
     pub fn ack(this: Self) {
-        this.opened.into_guard().ack();
+        this.opened.into_guard().end(GroupReceiver::ack);
     }
 
     /// Leaves the packet to whichever member asks first, within some 50 ms; that may be this one. It
     /// comes flagged. Half of the queue's places are kept for members: if no other is left to leave it
     /// at, it is dropped, and comes again here.
     pub fn nack(this: Self) {
-        this.opened.into_guard().nack();
+        this.opened.into_guard().end(GroupReceiver::nack);
     }
 }
 

@@ -179,10 +179,11 @@ impl Ring {
         Ok(AnySubscriber::new(receiver))
     }
 
-    /// The same for one to whom a packet comes again until it is done with (`AckMode::Done`).
+    /// The same for one to whom a packet comes again until it is done with (`AckMode::Explicit`).
     pub(crate) fn any_acknowledged(&self, name: &str) -> Result<AnySubscriber, OpenError> {
         let types = Types::Any;
-        let (receiver, _) = join::durable(&self.segment, &types, name, AckMode::Done, self.wait)?;
+        let (receiver, _) =
+            join::durable(&self.segment, &types, name, AckMode::Explicit, self.wait)?;
         Ok(AnySubscriber::new(receiver))
     }
 

@@ -9,8 +9,8 @@ use crate::error::OpenError;
 use crate::packet::guard::{self, Validated, ValidatedBatch};
 use crate::packet::{self, Packet, Unpack};
 use crate::ring::buffer::{StableBatch, StableBytes};
+use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::guard::{BatchGuard, ReadEndpoint, ReadGuard};
-use crate::ring::reader::Taken;
 use crate::ring::slot::Descriptor;
 use crate::wait::{Timeout, Wait};
 use std::fmt;
@@ -216,7 +216,7 @@ impl<T: Packet> Subscriber<T> {
         let wait = self.receiver.endpoint.waiter.wait();
         let types = Types::One(&T::TYPE);
         let segment = &self.receiver.endpoint.segment;
-        let beside = Some(&self.receiver.reader);
+        let beside = Some(&self.receiver.cursor);
         let (receiver, index) = join::subscriber(segment, &types, beside, wait)?;
         Ok(Self::new(receiver, index))
     }
@@ -255,7 +255,7 @@ impl<T: Packet> Subscriber<T> {
 
     #[inline(never)]
     fn wait_and_receive(&mut self, timeout: Timeout) -> Result<Received<'_, T>, RecvError> {
-        let taken = self.receiver.take_or_wait(timeout)?;
+        let taken = self.receiver.take_slow(timeout)?;
         self.open(taken)
     }
 
@@ -264,7 +264,7 @@ impl<T: Packet> Subscriber<T> {
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }
-        match Validated::open(ReadGuard::new(&mut self.receiver, taken)) {
+        match Validated::open(ReadGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Received { opened }),
             Err((hand, _)) => Err(corrupt::<T>(hand)),
         }
@@ -277,12 +277,12 @@ impl<T: Packet> Subscriber<T> {
     ) -> Result<Received<'_, T>, RecvError> {
         let deadline = timeout.deadline();
         // Of those that are there: not those that come meanwhile.
-        let end = self.receiver.tail();
+        let end = self.receiver.cursor.tail();
         loop {
             let taken = self.receiver.take(timeout.left(deadline))?;
             let is_own = taken.descriptor.type_index() == self.type_index;
             // In hand while `fits` looks at it, which may panic; released if it does not fit.
-            let hand = ReadGuard::new(&mut self.receiver, taken);
+            let hand = ReadGuard::new(&mut self.receiver);
             let archived = packet::validate::<T>(hand.bytes());
             // One that is not sound is returned, too: `open` says what is wrong with it.
             if !is_own || archived.map_or(true, &mut fits) {
@@ -291,7 +291,7 @@ impl<T: Packet> Subscriber<T> {
             }
             drop(hand);
             match timeout {
-                Timeout::Zero if self.receiver.reader.position() >= end => {
+                Timeout::Zero if self.receiver.cursor.position() >= end => {
                     let is_over = self.receiver.is_over();
                     return Err(if is_over { RecvError::Closed } else { RecvError::Empty });
                 }
@@ -306,14 +306,14 @@ impl<T: Packet> Subscriber<T> {
         let wanted = |descriptor: &Descriptor| descriptor.type_index() == own;
         let first = self.receiver.take_batch(timeout, wanted)?;
         if !wanted(&first.descriptor) {
-            self.receiver.reader.keep_of_batch(1);
+            self.receiver.cursor.keep_until(first.end());
             return Err(self.mismatch(first));
         }
         match ValidatedBatch::open(BatchGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Batch { opened }),
             Err(mut hands) => {
                 hands.keep(1);
-                Err(explained::<T>(hands.endpoint(), &first))
+                Err(explained::<T>(first.position, hands.bytes(0)))
             }
         }
     }
@@ -323,8 +323,8 @@ impl<T: Packet> Subscriber<T> {
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }
-        let info = Info::of(&self.receiver, &taken);
-        self.receiver.copy_out(&taken);
+        let info = Info::of(&self.receiver);
+        self.receiver.copy_out();
         match Validated::open(guard::Copied::new(&self.receiver.copy)) {
             Ok(opened) => Ok(Copied::new(opened, info)),
             Err((_, _)) => {
@@ -347,12 +347,12 @@ impl<T: Packet> Subscriber<T> {
 #[cold]
 #[inline(never)]
 fn corrupt<T: Packet>(hand: ReadGuard<'_, Receiver>) -> RecvError {
-    explained::<T>(hand.endpoint(), hand.taken())
+    explained::<T>(hand.endpoint().cursor.position(), hand.bytes())
 }
 
-fn explained<T: Packet>(receiver: &Receiver, taken: &Taken) -> RecvError {
-    let what = packet::explain::<T>(receiver.payload(taken));
-    RecvError::Corrupt(format!("at position {}: {what}", taken.position).into())
+fn explained<T: Packet>(position: u64, bytes: &[u8]) -> RecvError {
+    let what = packet::explain::<T>(bytes);
+    RecvError::Corrupt(format!("at position {position}: {what}").into())
 }
 
 /// The packets of a subscriber as owned values: see [`Subscriber::values`].

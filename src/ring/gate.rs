@@ -69,6 +69,12 @@ pub(crate) fn scan(memory: &RingMemory, tail: u64, oldest: u64) -> Gate {
     }
 }
 
+/// Makes scans that are under way begin again: they may have passed the entry that was just stored to.
+pub(crate) fn restart_scans(memory: &RingMemory) {
+    // Pairs with the acquires in `scan`: a scan that sees the count sees the entry.
+    memory.head().membership.clones.fetch_add(1, Ordering::Release);
+}
+
 fn scan_cursors(memory: &RingMemory, gate: &mut Gate) {
     let used = memory.head().membership.subscribers.load(Ordering::Relaxed) as usize;
     for (index, entry) in memory.subscribers().iter().take(used).enumerate() {

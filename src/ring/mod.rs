@@ -46,6 +46,7 @@
 pub(crate) mod buffer;
 pub(crate) mod claim;
 pub(crate) mod consumer_group;
+pub(crate) mod cursor;
 pub(crate) mod gate;
 pub(crate) mod geometry;
 #[cfg(not(loom))]
@@ -54,9 +55,8 @@ pub(crate) mod history;
 pub(crate) mod membership;
 pub(crate) mod missed;
 pub(crate) mod overflow;
-#[cfg(not(loom))]
-pub(crate) mod queue_guard;
 pub(crate) mod reader;
+pub(crate) mod reap;
 pub(crate) mod recover;
 pub(crate) mod slot;
 pub(crate) mod spot;

@@ -11,6 +11,7 @@ use crate::channel::untyped::{End, SubscriberIndex, publisher_waits};
 use crate::channel::untyped::{MessageHeader, Sender};
 use crate::error::OpenError;
 use crate::packet::{AnyBits, Packet, Tail, TypeInfo};
+use crate::ring::cursor::Cursor;
 use crate::ring::gate::position;
 use crate::ring::guard::{BatchGuard, ReadGuard};
 use crate::sync::Ordering;
@@ -260,7 +261,7 @@ impl AnyPublisher {
         timeout: Timeout,
     ) -> Result<u64, SendError> {
         let (index, timeout) = self.carried.index_of::<T>(&self.sender, timeout)?;
-        if !self.sender.writer.memory.head().membership.accepts(index) {
+        if !self.sender.writer.memory().head().membership.accepts(index) {
             let refusal = join::refusal(&self.sender.endpoint.segment, &T::TYPE);
             return Err(SendError::TypeRefused(Box::new(refusal)));
         }
@@ -445,7 +446,7 @@ impl AnySubscriber {
     fn receive(&mut self, timeout: Timeout) -> Result<AnyReceived<'_>, RecvError> {
         let taken = self.receiver.take(timeout)?;
         self.receiver.know_type(taken.descriptor.type_index());
-        Ok(AnyReceived::new(ReadGuard::new(&mut self.receiver, taken)))
+        Ok(AnyReceived::new(ReadGuard::new(&mut self.receiver), taken))
     }
 
     fn receive_batch(&mut self, timeout: Timeout) -> Result<AnyBatch<'_>, RecvError> {
@@ -470,12 +471,12 @@ impl AnyPublisher {
         details.since.store(writer.tail(), Ordering::Relaxed);
         // Pairs with the acquire in `caller`: who sees this sees `since`.
         details.caller.store(caller, Ordering::Release);
-        writer.entry as u16
+        writer.entry() as u16
     }
 
     /// Whether no subscriber is behind this one: who waits for room then waits for it.
     pub(crate) fn waits_for(&self, subscriber: SubscriberIndex) -> bool {
-        let entries = self.sender.writer.memory.subscribers();
+        let entries = self.sender.writer.memory().subscribers();
         let cursors = entries.iter().map(|entry| position(entry.cursor.load(Ordering::Relaxed)));
         let slowest = cursors.clone().min();
         cursors.clone().nth(subscriber.0) == slowest
@@ -485,12 +486,12 @@ impl AnyPublisher {
 impl AnySubscriber {
     /// Where it sits.
     pub(crate) fn subscriber_index(&self) -> SubscriberIndex {
-        SubscriberIndex(self.receiver.reader.entry)
+        SubscriberIndex(self.receiver.cursor.entry())
     }
 
     /// The place of what it receives next.
     pub(crate) fn place(&self) -> End {
-        End(self.receiver.reader.position())
+        End(self.receiver.cursor.position())
     }
 
     /// Whether it has come to the end of what was there when this was asked for.
@@ -505,6 +506,6 @@ impl AnySubscriber {
 
     /// The end of what is there.
     pub(crate) fn end(&self) -> End {
-        End(self.receiver.tail())
+        End(self.receiver.cursor.tail())
     }
 }

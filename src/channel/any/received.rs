@@ -8,21 +8,22 @@ use crate::channel::received::Info;
 use crate::channel::untyped::Receiver;
 use crate::packet::{self, Fingerprint, Invalid, OneOf, Packet};
 use crate::ring::buffer::{StableBatch, StableBytes};
+use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::guard::{BatchGuard, ReadGuard};
-use crate::ring::reader::Taken;
 use std::fmt;
 
 /// A packet in its slot whose type is not known yet. Dropping it releases the slot.
 pub struct AnyReceived<'a> {
     hand: ReadGuard<'a, Receiver>,
+    taken: Taken,
     /// Bytes before the archive: 0 in a ring without letters.
     prefix: usize,
 }
 
 impl<'a> AnyReceived<'a> {
     #[inline]
-    pub(crate) fn new(hand: ReadGuard<'a, Receiver>) -> Self {
-        Self { hand, prefix: 0 }
+    pub(crate) fn new(hand: ReadGuard<'a, Receiver>, taken: Taken) -> Self {
+        Self { hand, taken, prefix: 0 }
     }
 
     /// The packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, checked;
@@ -57,18 +58,18 @@ impl<'a> AnyReceived<'a> {
 
     /// Puts the packet back: this subscriber's next call gets it again, flagged as redelivered.
     pub fn unreceive(self) {
-        self.hand.unreceive();
+        self.hand.end(Receiver::unreceive);
     }
 
     /// Releases the packet, which was handled: for those whose guards do not by being dropped.
     #[inline]
     pub(crate) fn ack(self) {
-        self.hand.ack();
+        self.hand.end(Receiver::ack);
     }
 
     /// What it was marked with.
     pub(crate) fn tag(&self) -> u16 {
-        self.hand.taken().descriptor.tag()
+        self.taken.descriptor.tag()
     }
 
     /// All its bytes, a letter's front among them.
@@ -85,7 +86,7 @@ impl<'a> AnyReceived<'a> {
 
     #[inline]
     fn parcel(&self) -> AnyPacket<'_> {
-        let (receiver, taken) = (self.hand.endpoint(), *self.hand.taken());
+        let (receiver, taken) = (self.hand.endpoint(), self.taken);
         let archive = self.hand.bytes().get(self.prefix..).unwrap_or_default();
         AnyPacket { receiver, taken, archive }
     }
@@ -129,11 +130,7 @@ impl<'a> AnyBatch<'a> {
 
     fn parcel(&self, index: usize) -> AnyPacket<'_> {
         let receiver = self.hands.endpoint();
-        AnyPacket {
-            receiver,
-            taken: receiver.reader.batch()[index],
-            archive: self.hands.bytes(index),
-        }
+        AnyPacket { receiver, taken: self.hands.taken(index), archive: self.hands.bytes(index) }
     }
 }
 
@@ -214,7 +211,10 @@ impl<'b> AnyPacket<'b> {
 
     /// Position, and whether it was delivered before.
     pub fn info(&self) -> Info {
-        Info::of(self.receiver, &self.taken)
+        Info {
+            position: self.taken.position,
+            redelivered: self.receiver.cursor.is_redelivered(&self.taken),
+        }
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {

@@ -67,7 +67,7 @@ impl Sender {
         type_index: u16,
         timeout: Timeout,
     ) -> Result<u64, SendError> {
-        match (T::FLAT_LEN, self.writer.claims) {
+        match (T::FLAT_LEN, self.writer.claims()) {
             // The way of most flat packets in an exclusive ring, short and straight: nothing was
             // forgotten there, nothing is to be measured, and the claim is arithmetic.
             (Some(len), Claims::Exclusive) => {
@@ -125,7 +125,7 @@ impl Sender {
         let len = prefix.len().saturating_add(needed);
         self.check_len(len)?;
         let span = span(len);
-        if let Err(full) = self.writer.claim_one_here(span) {
+        if let Err(full) = self.writer.claim_shared(span) {
             self.claim_slow(full, timeout, &mut |writer| writer.claim(span))?;
         }
         self.publish(prefix, value, Descriptor::data(len, type_index).with_tag(tag))
@@ -266,7 +266,7 @@ impl Sender {
 
     #[inline]
     pub(crate) fn check_open(&self) -> Result<(), SendError> {
-        match RingState::of(&self.writer.memory) {
+        match RingState::of(self.writer.memory()) {
             RingState::Closed => Err(SendError::Closed),
             RingState::Open | RingState::Left => Ok(()),
         }
@@ -294,7 +294,7 @@ impl Sender {
 
     #[inline]
     fn check_len(&self, len: usize) -> Result<(), SendError> {
-        let limit = self.writer.geometry.max_len();
+        let limit = self.writer.geometry().max_len();
         if len > limit { Err(SendError::TooLarge { needed: len, limit }) } else { Ok(()) }
     }
 
@@ -317,7 +317,7 @@ impl Sender {
                 self.endpoint.reap_dead();
             }
             may_spin = false;
-            if RingState::of(&self.writer.memory) == RingState::Closed {
+            if RingState::of(self.writer.memory()) == RingState::Closed {
                 return Err(SendError::Closed);
             }
             match claim(&mut self.writer) {
@@ -325,7 +325,7 @@ impl Sender {
                 Err(full) => gate = full.gate,
             }
             if deadline.has_passed() {
-                let waiting_for = waiting_for(&self.writer.memory, gate);
+                let waiting_for = waiting_for(self.writer.memory(), gate);
                 return Err(SendError::Timeout { waiting_for });
             }
         }
@@ -341,13 +341,13 @@ impl Sender {
         let outcome =
             if is_dead && self.endpoint.reap_dead() { claim(&mut self.writer) } else { Err(full) };
         outcome.map_err(|full| SendError::Full {
-            waiting_for: waiting_for(&self.writer.memory, full.gate),
+            waiting_for: waiting_for(self.writer.memory(), full.gate),
         })
     }
 
     /// Waits for whoever holds the publisher back to move, a bounded time. `true`: it moved.
     fn wait_at(&self, gate: Gate, deadline: Deadline, may_spin: bool) -> bool {
-        let memory = &self.writer.memory;
+        let memory = self.writer.memory();
         let mut ready =
             || word_of(memory, gate) != gate.lowest || RingState::of(memory) == RingState::Closed;
         let (waiter, bound) = (&self.endpoint.waiter, deadline.cut(PENDING));
@@ -423,11 +423,11 @@ impl Drop for Sender {
             return;
         }
         self.writer.abandon();
-        let memory = self.writer.memory;
+        let memory = *self.writer.memory();
         let control = self.endpoint.segment.lock_bounded();
         if control.is_some() {
             let settings = self.endpoint.segment.settings();
-            membership::leave_publisher(&memory, settings, self.writer.entry);
+            membership::leave_publisher(&memory, settings, self.writer.entry());
         }
         self.endpoint.segment.release_liveness(self.endpoint.member);
         drop(control);

@@ -12,6 +12,7 @@ mod postponed;
 mod ring;
 mod select;
 mod server;
+mod status;
 mod tags;
 
 pub use call::Call;
@@ -26,7 +27,7 @@ use crate::error::OpenError;
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet};
 use crate::ring::buffer::StableBytes;
-use crate::ring::queue_guard::DeliveryGuard;
+use crate::ring::guard::ReadGuard;
 use crate::segment::settings::MAX_ENTRIES;
 use crate::wait::{Timeout, Wait};
 use call::RequestId;
@@ -96,7 +97,7 @@ pub struct Service<Q: Packet, R: Packet> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Request<'a, Q: Packet, R: Packet>(
-    Validated<DeliveryGuard<'a, Server>, Q>,
+    Validated<ReadGuard<'a, Server>, Q>,
     PhantomData<fn(R)>,
 );
 
@@ -220,7 +221,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
 
     #[inline(always)]
     fn open_ready(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
-        match Validated::open(DeliveryGuard::new(&mut self.server)) {
+        match Validated::open(ReadGuard::new(&mut self.server)) {
             Ok(opened) => Ok(Request(opened, PhantomData)),
             Err((job, _)) => Err(corrupt::<Q>(&job)),
         }
@@ -228,7 +229,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
 }
 
 #[cold]
-fn corrupt<Q: Packet>(job: &DeliveryGuard<'_, Server>) -> RecvError {
+fn corrupt<Q: Packet>(job: &ReadGuard<'_, Server>) -> RecvError {
     RecvError::Corrupt(packet::explain::<Q>(job.bytes()).into())
 }
 
@@ -271,7 +272,7 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     }
 
     fn server(&self) -> &Server {
-        self.0.guard().worker()
+        self.0.guard().endpoint()
     }
 }
 

@@ -9,8 +9,8 @@ use super::scenario::{self, Case};
 use crate::channel::GroupReceiver;
 use crate::channel::join::{self, Types};
 use crate::channel::{Delivery, QueueConsumer};
+use crate::ring::cursor::Cursor;
 use crate::ring::gate::PIN;
-use crate::ring::queue_guard::ConsumerEndpoint;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
 use crate::wait::Timeout;
@@ -65,7 +65,7 @@ pub(super) fn work(ring: &Ring, name: &str) {
     handle(&mut own, &mut notes, 1);
     if own.taker.take(Timeout::After(GENEROUS)).is_ok() {
         own.taker.nack();
-        own.taker.ask();
+        own.taker.reap_dead();
     }
     handle(&mut own, &mut notes, OWN);
     let mut leaving = member(ring);
@@ -93,9 +93,9 @@ pub(super) fn take_a_pin_off(ring: &Ring) {
 /// does.
 fn leave_a_pin(ring: &Ring, own: &mut GroupReceiver) {
     let other = member(ring).taker;
-    let memory = other.group.memory;
+    let memory = *other.cursor.memory();
     let (shared, hand) =
-        (&memory.subscribers()[0].cursor, &memory.subscribers()[other.group.entry].cursor);
+        (&memory.subscribers()[0].cursor, &memory.subscribers()[other.cursor.entry()].cursor);
     loop {
         let at = shared.load(Ordering::Acquire) & !PIN;
         hand.store(at | PIN, Ordering::Release);
@@ -109,7 +109,7 @@ fn leave_a_pin(ring: &Ring, own: &mut GroupReceiver) {
     // Its entry may be another's from here on: it is not dropped, and stays where it can be found.
     static DEAD: Mutex<Vec<GroupReceiver>> = Mutex::new(Vec::new());
     DEAD.lock().unwrap().push(other);
-    while shared.load(Ordering::Acquire) & PIN != 0 && !own.ask() {}
+    while shared.load(Ordering::Acquire) & PIN != 0 && !own.reap_dead() {}
 }
 
 /// The one that goes on.

@@ -171,7 +171,7 @@ fn recover_another(ring: &Ring) -> bool {
     }
     // The dead do not give up their claims: it would be written over others' packets if this
     // process were frozen here.
-    dying.writer.end = dying.writer.at.position;
+    dying.writer.forget_claim();
     drop(dying);
     recovered
 }

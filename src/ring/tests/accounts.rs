@@ -1,9 +1,10 @@
 //! What is counted, what is remembered, and who is named as holding a publisher back.
 
 use super::boxes::{Boxes, fill, publish, receive};
+use crate::ring::cursor::{Cursor, Next};
 use crate::ring::membership::{self, Side};
 use crate::ring::missed::Missed;
-use crate::ring::reader::{Next, Reader};
+use crate::ring::reader::Reader;
 use crate::segment::entry::EntryId;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;
@@ -196,7 +197,7 @@ fn a_stale_newcomer_does_not_shrink_a_claim_to_nothing() {
     for tag in 0..14 {
         publish(&mut writer, 1, tag).unwrap();
     }
-    assert!(writer.limit > 14 && writer.limit <= 17, "{}", writer.limit);
+    assert!(writer.limit() > 14 && writer.limit() <= 17, "{}", writer.limit());
     let memory = ring.memory();
     memory.head().membership.subscribers.store(1, Ordering::Relaxed);
     memory.subscribers()[0].cursor.store(1, Ordering::Release);

@@ -2,11 +2,14 @@
 
 use crate::ring::claim::{Full, Writer};
 #[cfg(loom)]
-use crate::ring::consumer_group::{self, ConsumerGroup};
+use crate::ring::consumer_group::ConsumerGroup;
+use crate::ring::cursor::{Cursor, Next, Taken};
 #[cfg(not(loom))]
 use crate::ring::geometry::Geometry;
 use crate::ring::membership::{self, Start};
-use crate::ring::reader::{Next, Reader, Taken};
+use crate::ring::reader::Reader;
+#[cfg(loom)]
+use crate::ring::reap;
 use crate::ring::slot::Descriptor;
 use crate::segment::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
 use crate::segment::settings::{Claims, Overflow, Settings};
@@ -36,7 +39,7 @@ impl Boxes {
     pub(super) fn queue(slots: usize, members: usize) -> Self {
         let settings = Settings { capacity: slots * 64, queue: true, ..Settings::default() };
         let boxes = Self::with(members + 1, settings);
-        consumer_group::found(&boxes.memory(), &boxes.settings);
+        membership::create_shared_cursor(&boxes.memory(), &boxes.settings);
         boxes
     }
 
@@ -84,8 +87,8 @@ impl Boxes {
     pub(super) fn reap(
         &self,
         is_alive: &dyn Fn(crate::segment::entry::EntryId) -> bool,
-    ) -> crate::ring::membership::Reaped {
-        membership::reap(&self.memory(), &self.settings, membership::Slots::Writable, is_alive)
+    ) -> crate::ring::reap::Reaped {
+        reap::reap(&self.memory(), &self.settings, reap::Slots::Writable, is_alive)
     }
 
     #[cfg(not(loom))]
@@ -136,14 +139,14 @@ pub(super) fn receive(reader: &mut Reader) -> Result<u64, Next> {
 pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
     for at in position..position + span {
         // SAFETY: loom checks that nobody else accesses the cell.
-        writer.memory.slot(at).payload.with_mut(|cell| unsafe { *cell = tag });
+        writer.memory().slot(at).payload.with_mut(|cell| unsafe { *cell = tag });
     }
 }
 
 /// The tag of a packet in hand.
 #[cfg(loom)]
 pub(super) fn tag_of(reader: &Reader, taken: &Taken) -> u64 {
-    tag_at(&reader.memory, taken)
+    tag_at(reader.memory(), taken)
 }
 
 /// The tag of a packet in a hand.
@@ -159,7 +162,7 @@ pub(super) fn tag_at(memory: &RingMemory, taken: &Taken) -> u64 {
 #[cfg(not(loom))]
 pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
     let words = len_of(span) / 8;
-    let start = writer.memory.payload(position).cast::<u64>();
+    let start = writer.memory().payload(position).cast::<u64>();
     for index in 0..words {
         // SAFETY: within the claim, which is one piece, and nobody else's.
         unsafe { start.add(index).write(tag) };
@@ -168,8 +171,8 @@ pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
 
 /// The tag of a packet in hand.
 #[cfg(not(loom))]
-pub(super) fn tag_of(reader: &Reader, taken: &Taken) -> u64 {
-    let bytes = crate::ring::guard::payload(reader, taken);
+pub(super) fn tag_of(reader: &Reader, _: &Taken) -> u64 {
+    let bytes = reader.payload();
     same(bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())))
 }
 

@@ -2,8 +2,8 @@
 //! loop. What they lead to otherwise is unspecified.
 
 use super::boxes::{Boxes, publish};
+use crate::ring::cursor::{Cursor, Fault, Next};
 use crate::ring::gate;
-use crate::ring::reader::{Fault, Next};
 use crate::ring::recover::{Recovered, recover};
 use crate::ring::spot::StampedPosition;
 use crate::segment::layout::{FARTHEST, NOWHERE};
@@ -145,7 +145,7 @@ fn the_short_way_checks_headers_as_the_long_one_does() {
                 .slot(start)
                 .descriptor
                 .store(len | 5 << 32 | kind << 48, Ordering::Relaxed);
-            let short = reader.next_fast::<true>();
+            let short = reader.next_fast();
             if short.is_some() {
                 reader.unreceive();
                 taken += 1;

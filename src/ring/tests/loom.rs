@@ -5,11 +5,12 @@
 
 use super::boxes::{Boxes, fill, len_of, publish, receive, tag_at, tag_of};
 use crate::ring::claim::Writer;
-use crate::ring::consumer_group::{ConsumerGroup, OnConsumerDeath};
+use crate::ring::consumer_group::ConsumerGroup;
+use crate::ring::cursor::{Adoption, Cursor, Next};
 use crate::ring::gate;
 use crate::ring::membership;
 use crate::ring::overflow;
-use crate::ring::reader::{Next, Reader};
+use crate::ring::reader::Reader;
 use crate::ring::slot::Descriptor;
 use crate::ring::state::RingState;
 use crate::segment::entry::EntryId;
@@ -370,7 +371,7 @@ fn loom_park_and_wake() {
         let publisher = thread::spawn(move || {
             for tag in 1..=2 {
                 publish(&mut writer, 1, tag).unwrap();
-                let event_count = &writer.memory.head().readers.event_count;
+                let event_count = &writer.memory().head().readers.event_count;
                 if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
                     notifier.wake(event_count, || {});
                 }
@@ -401,7 +402,7 @@ fn loom_park_on_two_and_wake() {
         let publisher = thread::spawn(move || {
             for (writer, notifier) in &mut sides {
                 publish(writer, 1, 1).unwrap();
-                let event_count = &writer.memory.head().readers.event_count;
+                let event_count = &writer.memory().head().readers.event_count;
                 if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
                     notifier.wake(event_count, || {});
                 }
@@ -429,7 +430,7 @@ fn loom_park_at_the_limit_and_wake() {
         let mut notifier = Notifier::new(&memory.head().writers, false);
         let subscriber = thread::spawn(move || {
             assert_eq!(receive(&mut reader), Ok(1));
-            let event_count = &reader.memory.head().writers;
+            let event_count = &reader.memory().head().writers;
             if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
                 notifier.wake(event_count, || {});
             }
@@ -456,7 +457,7 @@ fn loom_close() {
         let boxes = Arc::clone(&ring);
         let publisher = thread::spawn(move || {
             publish(&mut writer, 1, 1).unwrap();
-            membership::leave_publisher(&writer.memory, &boxes.settings, 0);
+            membership::leave_publisher(writer.memory(), &boxes.settings, 0);
         });
         let memory = ring.memory();
         let mut received = 0;
@@ -518,9 +519,9 @@ fn loom_clone_while_evicting() {
         publish(&mut evictor, 1, 1).unwrap();
         publish(&mut evictor, 1, 2).unwrap();
         let e = thread::spawn(move || {
-            overflow::make_room(&evictor.memory, &evictor.geometry, 1);
+            overflow::make_room(evictor.memory(), evictor.geometry(), 1);
         });
-        let o = thread::spawn(move || gate::scan(&other.memory, 2, u64::MAX).lowest);
+        let o = thread::spawn(move || gate::scan(other.memory(), 2, u64::MAX).lowest);
         let beside = membership::Start::Beside { entry: 1 };
         let join = || membership::join_subscriber(&memory, &ring.settings, 0, beside);
         let placed = source.stand_still(join).position;
@@ -584,30 +585,30 @@ fn loom_clone_and_move_on() {
 
 /// The tag of what a member has in hand, read twice, and acknowledged.
 fn handle(member: &mut ConsumerGroup) -> u64 {
-    let taken = member.held().unwrap();
-    let tag = tag_at(&member.memory, &taken);
-    assert_eq!(tag_at(&member.memory, &taken), tag, "overrun");
-    assert!(member.ack());
+    let taken = member.in_flight().unwrap();
+    let tag = tag_at(member.memory(), &taken);
+    assert_eq!(tag_at(member.memory(), &taken), tag, "overrun");
+    assert!(member.release());
     tag
 }
 
 /// Takes and handles up to `most` packets that are there.
 fn handle_some(member: &mut ConsumerGroup, most: usize) -> Vec<u64> {
     (0..most)
-        .map_while(|_| matches!(member.take(), Next::Taken(_)).then(|| handle(member)))
+        .map_while(|_| matches!(member.next(), Next::Taken(_)).then(|| handle(member)))
         .collect()
 }
 
 /// The same by the short way.
 fn handle_ready(member: &mut ConsumerGroup, most: usize) -> Vec<u64> {
-    (0..most).map_while(|_| member.take_fast().map(|_| handle(member))).collect()
+    (0..most).map_while(|_| member.next_fast().map(|_| handle(member))).collect()
 }
 
 /// Two members go for the same packets, one by the short way.
 #[test]
 fn loom_each_packet_is_taken_by_one_member() {
     check(3, || {
-        let ring = Arc::new(Boxes::grouped(4, 2));
+        let ring = Arc::new(Boxes::queue(4, 2));
         let mut writer = ring.writer(0);
         publish_all(&mut writer, 1, 1..=2);
         let (mut first, mut second) = (ring.member(1), ring.member(2));
@@ -625,7 +626,7 @@ fn loom_each_packet_is_taken_by_one_member() {
 #[test]
 fn loom_take_against_a_scan() {
     check(3, || {
-        let ring = Arc::new(Boxes::grouped(2, 1));
+        let ring = Arc::new(Boxes::queue(2, 1));
         let mut writer = ring.writer(0);
         let mut member = ring.member(1);
         publish_all(&mut writer, 1, 1..=2);
@@ -644,12 +645,12 @@ fn loom_take_against_a_scan() {
 #[test]
 fn loom_join_and_take_against_a_scan() {
     check(3, || {
-        let ring = Arc::new(Boxes::grouped(2, 1));
+        let ring = Arc::new(Boxes::queue(2, 1));
         let mut writer = ring.writer(0);
         publish_all(&mut writer, 1, 1..=2);
         let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
         let mut member = ring.member(1);
-        assert!(matches!(member.take(), Next::Taken(_)));
+        assert!(matches!(member.next(), Next::Taken(_)));
         assert_eq!(handle(&mut member), 1);
         publisher.join().unwrap();
     });
@@ -659,19 +660,19 @@ fn loom_join_and_take_against_a_scan() {
 #[test]
 fn loom_adopt_against_a_scan() {
     check(3, || {
-        let ring = Arc::new(Boxes::grouped(2, 2));
+        let ring = Arc::new(Boxes::queue(2, 2));
         let mut writer = ring.writer(0);
         let (mut adopter, mut dead) = (ring.member(1), ring.member(2));
         publish_all(&mut writer, 1, 1..=2);
-        assert!(matches!(dead.take(), Next::Taken(_)));
+        assert!(matches!(dead.next(), Next::Taken(_)));
         let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
         let is_alive = |member| member != EntryId::Subscriber(2);
-        assert!(adopter.adopt(OnConsumerDeath::Adopted, &is_alive));
-        assert!(matches!(adopter.take(), Next::Taken(_)));
-        assert!(adopter.is_redelivered());
+        assert_ne!(adopter.adopt(&is_alive), Adoption::None);
+        assert!(matches!(adopter.next(), Next::Taken(_)));
+        assert!(adopter.is_redelivered(&adopter.in_flight().unwrap()));
         assert_eq!(handle(&mut adopter), 1);
         publisher.join().unwrap();
-        assert!(!adopter.adopt(OnConsumerDeath::Adopted, &is_alive), "adopted twice");
+        assert_eq!(adopter.adopt(&is_alive), Adoption::None, "adopted twice");
     });
 }
 
@@ -679,12 +680,12 @@ fn loom_adopt_against_a_scan() {
 #[test]
 fn loom_unpin_against_a_member_that_moves_on() {
     check(3, || {
-        let ring = Arc::new(Boxes::grouped(4, 2));
+        let ring = Arc::new(Boxes::queue(4, 2));
         let mut writer = ring.writer(0);
         publish_all(&mut writer, 1, 1..=2);
         let (mut member, dead) = (ring.member(1), ring.member(2));
         // Killed before its pin.
-        dead.memory.subscribers()[2].cursor.store(gate::PIN, Ordering::Release);
+        dead.memory().subscribers()[2].cursor.store(gate::PIN, Ordering::Release);
         let other = thread::spawn(move || {
             let tags = handle_some(&mut member, 2);
             (member, tags)

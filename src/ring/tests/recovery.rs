@@ -1,7 +1,7 @@
 //! Recovery, case by case: each sentence of `ring::recover` by name.
 
 use super::boxes::{Boxes, fill, len_of, publish, receive};
-use crate::ring::reader::Next;
+use crate::ring::cursor::Next;
 use crate::ring::recover::{Recovered, recover};
 use crate::ring::slot::Descriptor;
 use crate::segment::entry::EntryId;
@@ -173,7 +173,7 @@ fn a_recoverer_that_died_half_way_is_succeeded() {
     let mut dead = ring.writer(0);
     dead.claim_many(&[2, 1]).unwrap();
     // A recoverer stamped the first void packet and died before the second.
-    dead.stamp_void(2);
+    dead.void_first(2);
     assert_eq!(recover_dead(&ring, 0, &nobody), Recovered::Cleared);
     publish(&mut ring.writer(1), 1, 3).unwrap();
     assert_eq!(receive(&mut reader), Ok(3));
