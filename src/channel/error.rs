@@ -5,7 +5,7 @@
 
 use crate::error::OpenError;
 use crate::packet::{UnpackError, Unserializable};
-use crate::ring::missed::Missed;
+use crate::ring::overflow::Missed;
 use std::fmt;
 
 /// Why a packet was not published.

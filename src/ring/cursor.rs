@@ -4,7 +4,7 @@
 //! Guarantee of both: a packet in flight is committed and gated. No publisher that keeps the protocol
 //! writes to its slots until it is released.
 
-use super::missed::Missed;
+use super::overflow::Missed;
 use super::slot::Descriptor;
 use crate::segment::entry::EntryId;
 use crate::segment::settings::Settings;

@@ -18,7 +18,7 @@
 use super::gate::{self, PIN, position};
 use super::geometry::{Geometry, clamp};
 use super::history;
-use super::missed::LossCounter;
+use super::overflow::LossCounter;
 use super::slot;
 use super::state::RingState;
 use crate::failpoint::{Failpoint, failpoint};

@@ -33,8 +33,7 @@
 //! after the other; each stops where the other's claim begins.
 
 use super::geometry::Geometry;
-use super::slot::{self, Descriptor, SlotState};
-use super::spot::StampedPosition;
+use super::slot::{self, Descriptor, SlotState, StampedPosition};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::EntryId;
 use crate::segment::layout::{FARTHEST, NOWHERE};

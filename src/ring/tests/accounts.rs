@@ -3,7 +3,7 @@
 use super::boxes::{Boxes, fill, publish, receive};
 use crate::ring::cursor::{Cursor, Next};
 use crate::ring::membership::{self, Side};
-use crate::ring::missed::Missed;
+use crate::ring::overflow::Missed;
 use crate::ring::reader::Reader;
 use crate::segment::entry::EntryId;
 use crate::segment::settings::{Claims, Overflow};

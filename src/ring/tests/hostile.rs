@@ -5,7 +5,7 @@ use super::boxes::{Boxes, publish};
 use crate::ring::cursor::{Cursor, Fault, Next};
 use crate::ring::gate;
 use crate::ring::recover::{Recovered, recover};
-use crate::ring::spot::StampedPosition;
+use crate::ring::slot::StampedPosition;
 use crate::segment::layout::{FARTHEST, NOWHERE};
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;

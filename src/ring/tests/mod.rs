@@ -13,4 +13,4 @@ mod loom;
 #[cfg(not(loom))]
 mod recovery;
 #[cfg(not(loom))]
-mod spot;
+mod stamps;

@@ -1,7 +1,7 @@
 //! Stamps: what they are, and what they do not tell.
 
 use super::boxes::Boxes;
-use crate::ring::spot::StampedPosition;
+use crate::ring::slot::StampedPosition;
 use crate::segment::settings::{Claims, Overflow};
 use proptest::prelude::*;
 use std::collections::HashSet;
