@@ -1,8 +1,8 @@
 //! What a receiver reads through: a subscriber's own cursor ([`reader`](super::reader)), or the
 //! cursor that the consumers of a queue share ([`consumer_group`](super::consumer_group)).
 //!
-//! Guarantee of both: a packet in flight is committed and gated. No publisher that keeps the protocol
-//! writes to its slots until it is released.
+//! Guarantee of both: a packet in flight is committed and gated. No publisher that keeps the
+//! protocol writes to its slots until it is released.
 
 use super::overflow::Missed;
 use super::slot::Descriptor;
@@ -76,7 +76,8 @@ pub(crate) trait Cursor {
     /// Returns true if a packet is committed at the cursor. Cheap, for spinning.
     fn is_stamped(&self) -> bool;
 
-    /// Returns true if [`next`](Self::next) would return anything but `Nothing`. Cheap, for waiting.
+    /// Returns true if [`next`](Self::next) would return anything but `Nothing`. Cheap, for
+    /// waiting.
     fn is_ready(&self) -> bool;
 
     /// Returns true if slots at the cursor are claimed, committed or not.

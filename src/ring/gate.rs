@@ -8,22 +8,23 @@
 //! Why each term is there:
 //!
 //! - **Cursors**: a subscriber may still read everything from its cursor on.
-//! - **Claim records**: cursors alone do not protect a claim in progress. If the last subscriber leaves
-//!   while a publisher is stopped inside its claim, another one would lap it. The stopped publisher
-//!   would then write into the other's packet.
-//! - **The tail, read before the scan**: a newcomer whose entry the scan missed sees at least this tail,
-//!   and starts there. No limit is more than one capacity above a tail that was read before its scan,
-//!   so no claim reaches past the newcomer's start plus one capacity. A ring without subscribers is
-//!   scanned once a lap, and needs no epochs.
+//! - **Claim records**: cursors alone do not protect a claim in progress. If the last subscriber
+//!   leaves while a publisher is stopped inside its claim, another one would lap it. The stopped
+//!   publisher would then write into the other's packet.
+//! - **The tail, read before the scan**: a newcomer whose entry the scan missed sees at least this
+//!   tail, and starts there. No limit is more than one capacity above a tail that was read before
+//!   its scan, so no claim reaches past the newcomer's start plus one capacity. A ring without
+//!   subscribers is scanned once a lap, and needs no epochs.
 //! - **The oldest packet kept, read before the scan**: the same, for a newcomer with history.
 //!
 //! The fence between these two loads and the scan pairs with the fence in
 //! [`membership::join_subscriber`](super::membership::join_subscriber): one of the two comes first.
 //! Without it a newcomer is overrun (`loom_join_without_fence_is_overrun`).
 //!
-//! A subscriber that joins *beside another one*, at its cursor, has no such value to start from. A scan
-//! can pass the new entry before the cursor is there, and the other entry after its cursor moved on. So
-//! such joins [restart scans](restart_scans) that are under way (`loom_clone_and_move_on`).
+//! A subscriber that joins *beside another one*, at its cursor, has no such value to start from. A
+//! scan can pass the new entry before the cursor is there, and the other entry after its cursor
+//! moved on. So such joins [restart scans](restart_scans) that are under way
+//! (`loom_clone_and_move_on`).
 
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::EntryId;
@@ -31,7 +32,8 @@ use crate::segment::layout::NOWHERE;
 use crate::segment::view::RingMemory;
 use crate::sync::{Ordering, fence};
 
-/// Bit of a cursor: a packet from the cursor on is in flight, and evictors must not move the cursor.
+/// Bit of a cursor: a packet from the cursor on is in flight, and evictors must not move the
+/// cursor.
 pub(crate) const PIN: u64 = 1 << 63;
 
 /// The position in a cursor word.
@@ -68,8 +70,8 @@ pub(crate) fn scan(memory: &RingMemory, tail: u64, oldest: u64) -> Gate {
     }
 }
 
-/// Makes scans that are under way begin again. They may have passed an entry before it was stored to,
-/// and reach another one after its cursor moved on.
+/// Makes scans that are under way begin again. They may have passed an entry before it was stored
+/// to, and reach another one after its cursor moved on.
 pub(crate) fn restart_scans(memory: &RingMemory) {
     // Pairs with the acquires in `scan`: if the count is seen, the entry is seen.
     memory.head().membership.clones.fetch_add(1, Ordering::Release);

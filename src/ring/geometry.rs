@@ -8,9 +8,9 @@ use crate::segment::settings::Settings;
 pub(crate) struct Geometry {
     /// Slots in the ring, a power of two.
     pub(crate) capacity: u64,
-    /// Slots of the largest packet. Half the ring, so that padding and packet fit together: padding is
-    /// shorter than the packet behind it. With history a quarter, so that a publisher always finds
-    /// room above what is kept: `kept + 2 × max_span ≤ capacity`.
+    /// Slots of the largest packet. Half the ring, so that padding and packet fit together: padding
+    /// is shorter than the packet behind it. With history a quarter, so that a publisher always
+    /// finds room above what is kept: `kept + 2 × max_span ≤ capacity`.
     pub(crate) max_span: u64,
     /// Slots kept for newcomers.
     pub(crate) kept: u64,
@@ -55,8 +55,8 @@ impl Geometry {
         (position & (self.capacity - 1)) + span <= self.capacity
     }
 
-    /// Returns how many of the spans fit, in order, between `position` and `limit` in one piece of the
-    /// ring, and their sum. At most half the ring.
+    /// Returns how many of the spans fit, in order, between `position` and `limit` in one piece of
+    /// the ring, and their sum. At most half the ring.
     pub(crate) fn fit(&self, spans: &[u64], position: u64, limit: u64) -> (usize, u64) {
         let piece = self.piece_end(position) - position;
         let room = piece.min(limit.saturating_sub(position)).min(self.capacity / 2);
@@ -71,7 +71,8 @@ impl Geometry {
     }
 }
 
-/// Limits a position from shared memory to the farthest valid one, so that additions cannot overflow.
+/// Limits a position from shared memory to the farthest valid one, so that additions cannot
+/// overflow.
 #[inline]
 pub(crate) fn clamp(position: u64) -> u64 {
     position.min(FARTHEST)

@@ -1,7 +1,7 @@
 //! Guards over slots: a packet or a batch in flight, and a claim that is being filled.
 //!
-//! Each guard borrows its endpoint mutably, so an endpoint has one guard at a time. An endpoint that
-//! can be called again has none: that call releases what a forgotten guard held.
+//! Each guard borrows its endpoint mutably, so an endpoint has one guard at a time. An endpoint
+//! that can be called again has none: that call releases what a forgotten guard held.
 //!
 //! The traits of endpoints are safe, and no `unsafe` code here depends on how they are implemented.
 //! A slice that an endpoint lends stays valid while the endpoint is borrowed, and a guard calls a
@@ -25,7 +25,8 @@ pub(crate) trait ReadEndpoint {
     fn release(&mut self);
 }
 
-/// One packet in flight. A single pointer, so that the typed guards around it are moved in registers.
+/// One packet in flight. A single pointer, so that the typed guards around it are moved in
+/// registers.
 #[derive(Debug)]
 pub(crate) struct ReadGuard<'a, E: ReadEndpoint> {
     endpoint: &'a mut E,
@@ -78,8 +79,8 @@ pub(crate) trait BatchEndpoint: ReadEndpoint {
 ///
 /// # Invariants
 ///
-/// 1. `packets` were read by a [`Reader`] over `memory`, and are in flight. A position is never used
-///    twice, so a reader that has these positions in flight has these packets in flight.
+/// 1. `packets` were read by a [`Reader`] over `memory`, and are in flight. A position is never
+///    used twice, so a reader that has these positions in flight has these packets in flight.
 #[derive(Debug)]
 pub(crate) struct BatchGuard<'a, E: BatchEndpoint> {
     endpoint: &'a mut E,
@@ -156,8 +157,8 @@ pub(crate) trait WriteEndpoint {
 ///
 /// # Invariants
 ///
-/// 1. `[start, start + len)` is the payload of a claim that a [`Writer`] granted, and that stays open
-///    while `endpoint` is borrowed.
+/// 1. `[start, start + len)` is the payload of a claim that a [`Writer`] granted, and that stays
+///    open while `endpoint` is borrowed.
 #[derive(Debug)]
 pub(crate) struct WriteClaim<'a, E: WriteEndpoint> {
     endpoint: &'a mut E,
@@ -190,8 +191,8 @@ impl<'a, E: WriteEndpoint> WriteClaim<'a, E> {
     }
 }
 
-// SAFETY: invariant 1; only `drop` and `commit` call methods of the endpoint, and both end the guard.
-// Slots do not move.
+// SAFETY: invariant 1; only `drop` and `commit` call methods of the endpoint, and both end the
+// guard. Slots do not move.
 unsafe impl<E: WriteEndpoint> WriteTarget for WriteClaim<'_, E> {
     fn room(&mut self) -> WriteBuf<'_> {
         // SAFETY: invariant 1. The buffer borrows the guard mutably, so it is the only one.

@@ -1,9 +1,9 @@
 //! How far back a newcomer starts.
 //!
-//! A ring with history has `oldest`, a packet boundary below which slots may be overwritten. Publishers
-//! move it up when they need room: to at most `kept` slots below the tail, and never past a claim
-//! that is not committed. A newcomer starts there and walks forward until only `history` packets are
-//! ahead.
+//! A ring with history has `oldest`, a packet boundary below which slots may be overwritten.
+//! Publishers move it up when they need room: to at most `kept` slots below the tail, and never
+//! past a claim that is not committed. A newcomer starts there and walks forward until only
+//! `history` packets are ahead.
 
 use super::geometry::{Geometry, clamp};
 use super::slot;
@@ -11,8 +11,8 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 
-/// Returns `oldest`, moved up if `needed` (the end of a claim at `tail`) requires it. In a ring without
-/// history, a position that gates nobody.
+/// Returns `oldest`, moved up if `needed` (the end of a claim at `tail`) requires it. In a ring
+/// without history, a position that gates nobody.
 pub(crate) fn make_room(memory: &RingMemory, geometry: &Geometry, tail: u64, needed: u64) -> u64 {
     if geometry.history == 0 {
         return u64::MAX;

@@ -5,11 +5,11 @@
 //!                            └──► durable: stays when its process dies, until removed
 //! ```
 //!
-//! An entry is `taken` before anything in it holds others back, and `free` after that was given up. So
-//! [`reap`](super::reap) finds the entry of a process that dies at any point in between.
+//! An entry is `taken` before anything in it holds others back, and `free` after that was given up.
+//! So [`reap`](super::reap) finds the entry of a process that dies at any point in between.
 //!
-//! A subscriber's entry is `joining` until its cursor is placed. A publisher that counts subscribers
-//! before it publishes counts only those that will get the packet.
+//! A subscriber's entry is `joining` until its cursor is placed. A publisher that counts
+//! subscribers before it publishes counts only those that will get the packet.
 //!
 //! In a queue, entry 0 holds the shared cursor and has no owner ([`consumer_group`]).
 //!
@@ -86,8 +86,8 @@ pub(crate) struct Joined {
     pub(crate) account: LossCounter,
 }
 
-/// Returns a free entry of a side. Prefers subscriber entries without an eviction under way, because a
-/// newcomer cannot tell the end of its predecessor's evictions from its own.
+/// Returns a free entry of a side. Prefers subscriber entries without an eviction under way,
+/// because a newcomer cannot tell the end of its predecessor's evictions from its own.
 pub(crate) fn vacancy(memory: &RingMemory, settings: &Settings, side: Side) -> Option<EntryId> {
     match side {
         // An exclusive ring uses one publisher entry.
@@ -154,10 +154,11 @@ pub(crate) fn join_publisher(memory: &RingMemory, settings: &Settings, index: us
 ///  cursor := c0|PIN (tail or oldest) ──► fence ──► T := tail or oldest ──► cursor := T
 /// ```
 ///
-/// A publisher whose scan missed the cursor read a tail (an oldest) of at most T before that scan, so
-/// it claims below T plus one capacity. The cursor is pinned meanwhile: an evictor would move it to
-/// a position below T, where such a publisher overruns it. A subscriber that is joined `Beside`
-/// must keep its cursor still meanwhile ([`Reader::stand_still`](super::reader::Reader::stand_still)).
+/// A publisher whose scan missed the cursor read a tail (an oldest) of at most T before that scan,
+/// so it claims below T plus one capacity. The cursor is pinned meanwhile: an evictor would move it
+/// to a position below T, where such a publisher overruns it. A subscriber that is joined `Beside`
+/// must keep its cursor still meanwhile
+/// ([`Reader::stand_still`](super::reader::Reader::stand_still)).
 pub(crate) fn join_subscriber(
     memory: &RingMemory,
     settings: &Settings,
@@ -343,8 +344,8 @@ pub(crate) fn is_free(owner: &EntryOwner) -> bool {
     OwnerState::of(owner) == OwnerState::Free
 }
 
-/// Raises the number of entries that scans look at. Before the entry gates anything, so the fence that
-/// covers the cursor covers this store too.
+/// Raises the number of entries that scans look at. Before the entry gates anything, so the fence
+/// that covers the cursor covers this store too.
 fn raise(used: &AtomicU32, index: usize) {
     let bound = index as u32 + 1;
     if used.load(Ordering::Relaxed) < bound {

@@ -9,17 +9,17 @@
 //!  stores c', which unpins                 CAS c → x; then counted += packets
 //! ```
 //!
-//! Guarantee: a packet in flight is never evicted, and an evicted packet is never taken, because one of
-//! the two compare-and-swaps wins. The scan may read slots that another publisher is rewriting. Then
-//! the cursor has moved, and the compare-and-swap fails.
+//! Guarantee: a packet in flight is never evicted, and an evicted packet is never taken, because
+//! one of the two compare-and-swaps wins. The scan may read slots that another publisher is
+//! rewriting. Then the cursor has moved, and the compare-and-swap fails.
 //!
 //! `begun` and `counted` differ only while an evictor is between its two additions, or if it died
-//! there. So the subscriber knows whether the number that it reports is exact. A [`LossCounter`] belongs
-//! to one stay at an entry. It leaves out what evictors of an earlier stay count late, unless it is
-//! that of a durable subscriber's successor.
+//! there. So the subscriber knows whether the number that it reports is exact. A [`LossCounter`]
+//! belongs to one stay at an entry. It leaves out what evictors of an earlier stay count late,
+//! unless it is that of a durable subscriber's successor.
 //!
-//! The pin of a dead subscriber is cleared by [`reap`](super::reap) under the control lock, and never
-//! here: a successor that pins the same word could be overrun.
+//! The pin of a dead subscriber is cleared by [`reap`](super::reap) under the control lock, and
+//! never here: a successor that pins the same word could be overrun.
 
 use super::gate::PIN;
 use super::geometry::Geometry;
@@ -66,8 +66,8 @@ fn evict(
     let details = &entry.details;
     details.evictions_begun.fetch_add(packets, Ordering::Relaxed);
     failpoint(Failpoint::EvictMove);
-    // Release: if the cursor is seen moved, the eviction is seen begun. Acquire: the subscriber read
-    // the slots before the publisher writes to them.
+    // Release: if the cursor is seen moved, the eviction is seen begun. Acquire: the subscriber
+    // read the slots before the publisher writes to them.
     let moved =
         entry.cursor.compare_exchange(cursor, boundary, Ordering::AcqRel, Ordering::Relaxed);
     failpoint(Failpoint::EvictCount);
@@ -82,9 +82,9 @@ fn evict(
 
 /// How many packets a subscriber lost.
 ///
-/// A publisher that is preempted while it evicts counts late, so a later report has what an earlier one
-/// lacked. Summed over all reports, the number is exact, or too small by what a publisher could not
-/// count because it died while it evicted.
+/// A publisher that is preempted while it evicts counts late, so a later report has what an earlier
+/// one lacked. Summed over all reports, the number is exact, or too small by what a publisher could
+/// not count because it died while it evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Missed {
     /// The number of packets. Never 0 if it is exact.
@@ -136,8 +136,8 @@ impl LossCounter {
         details.evictions_reported.store(self.reported, Ordering::Relaxed);
     }
 
-    /// Packets that were counted after their eviction had been reported, or while a durable subscriber
-    /// was away.
+    /// Packets that were counted after their eviction had been reported, or while a durable
+    /// subscriber was away.
     pub(crate) fn late(&mut self, details: &SubscriberDetails) -> Option<Missed> {
         let (counted, open) = evictions(details);
         let late = self.unreported(counted, open);
@@ -151,8 +151,8 @@ impl LossCounter {
         loop {
             let (counted, open) = evictions(details);
             let exact = open == self.orphaned;
-            // A living evictor adds the rest within nanoseconds, unless it was preempted between its
-            // two additions.
+            // A living evictor adds the rest within nanoseconds, unless it was preempted between
+            // its two additions.
             if !exact && !backoff.is_completed() && !cfg!(loom) {
                 backoff.snooze();
                 continue;

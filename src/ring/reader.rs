@@ -31,10 +31,10 @@ use std::ops::Range;
 ///
 /// # Invariants
 ///
-/// 1. `entry` is this subscriber's own, and its cursor stands at `at` (pinned there, if `pins`) while
-///    `held > 0`. So no publisher that keeps the protocol writes to slots from `at` on.
-/// 2. While `held > 0`, committed packets fill `[at, at + held)`, each in one piece of the ring. The
-///    first of them has the descriptor `first`.
+/// 1. `entry` is this subscriber's own, and its cursor stands at `at` (pinned there, if `pins`)
+///    while `held > 0`. So no publisher that keeps the protocol writes to slots from `at` on.
+/// 2. While `held > 0`, committed packets fill `[at, at + held)`, each in one piece of the ring.
+///    The first of them has the descriptor `first`.
 /// 3. `list` holds packets of `memory` in ascending order, read while they were in flight.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -117,8 +117,8 @@ impl Reader {
         Some(Next::Taken(Taken { position: self.at.position, descriptor }))
     }
 
-    /// After `first` was taken: also takes the packets behind it, as long as they are `wanted`, up to
-    /// `most` in all.
+    /// After `first` was taken: also takes the packets behind it, as long as they are `wanted`, up
+    /// to `most` in all.
     #[inline]
     pub(crate) fn take_more(
         &mut self,
@@ -167,8 +167,8 @@ impl Reader {
         starts && list.last().is_some_and(|last| last.end() <= held.end)
     }
 
-    /// Takes the packets from `end` on no longer: the next take finds them again. `end` is the end of
-    /// a packet in flight.
+    /// Takes the packets from `end` on no longer: the next take finds them again. `end` is the end
+    /// of a packet in flight.
     pub(crate) fn keep_until(&mut self, end: u64) {
         let held = self.range();
         if held.start + self.first.span() <= end && end < held.end {
@@ -222,8 +222,8 @@ impl Reader {
 
     #[inline]
     fn pin(&self) -> bool {
-        // Release pairs with an evictor's acquire. Acquire pairs with an evictor's release: a cursor
-        // that still stands here means that the slots from here on were not given away.
+        // Release pairs with an evictor's acquire. Acquire pairs with an evictor's release: a
+        // cursor that still stands here means that the slots from here on were not given away.
         let pinned = self.own().cursor.compare_exchange(
             self.at.position,
             self.at.position | PIN,

@@ -18,23 +18,24 @@
 //!  anything but the stamp ──claim, fill──► unstamped ──stamp (release)──► committed ──gate──► next lap
 //! ```
 //!
-//! - **The stamp is stored last**, so a reader sees a packet as a whole or not at all. A position is never
-//!   used twice, so nothing has to be cleared for the next lap.
+//! - **The stamp is stored last**, so a reader sees a packet as a whole or not at all. A position
+//!   is never used twice, so nothing has to be cleared for the next lap.
 //! - **The descriptor is one atomic word.** An evictor or a recoverer may read a slot that is being
-//!   rewritten. It checks the word that it reads, and a later compare-and-swap finds out that the word
-//!   meant nothing.
-//! - **The salt** protects a reader that comes, a lap later, to an inner slot of a longer packet, where
-//!   payload lies. Payload matches a stamp with probability 2⁻⁶⁴ as long as nobody can make it match,
-//!   and the salt is shown to nobody.
-//! - **Each lap has its own salt.** The content of a reservation is left over from earlier packets and
-//!   contains stamps of earlier laps. The stamps of this lap and later ones do not follow from them.
-//! - **In a shared ring a reservation shows no stamps at all** ([`clear_stamp`]). Another claim under way
-//!   can lie less than a lap behind this one, so left-over content shows stamps of *its* lap. If its
-//!   owner dies, `recover` looks for stamps within that claim, where its payload is.
+//!   rewritten. It checks the word that it reads, and a later compare-and-swap finds out that the
+//!   word meant nothing.
+//! - **The salt** protects a reader that comes, a lap later, to an inner slot of a longer packet,
+//!   where payload lies. Payload matches a stamp with probability 2⁻⁶⁴ as long as nobody can make
+//!   it match, and the salt is shown to nobody.
+//! - **Each lap has its own salt.** The content of a reservation is left over from earlier packets
+//!   and contains stamps of earlier laps. The stamps of this lap and later ones do not follow from
+//!   them.
+//! - **In a shared ring a reservation shows no stamps at all** ([`clear_stamp`]). Another claim
+//!   under way can lie less than a lap behind this one, so left-over content shows stamps of *its*
+//!   lap. If its owner dies, `recover` looks for stamps within that claim, where its payload is.
 //!
-//! An evicted subscriber of a `DropOldest` ring may poll the stamp of a slot while a publisher copies
-//! payload into it. It reads one aligned word of whatever was there. A match has probability 2⁻⁶⁴ and
-//! alone gives nothing out: the pin, a compare-and-swap on the cursor, fails.
+//! An evicted subscriber of a `DropOldest` ring may poll the stamp of a slot while a publisher
+//! copies payload into it. It reads one aligned word of whatever was there. A match has probability
+//! 2⁻⁶⁴ and alone gives nothing out: the pin, a compare-and-swap on the cursor, fails.
 
 use super::geometry::{Geometry, span};
 use crate::failpoint::{Failpoint, failpoint};
@@ -191,7 +192,8 @@ pub(crate) fn inspect(memory: &RingMemory, geometry: &Geometry, at: StampedPosit
     header(memory, geometry, at.position)
 }
 
-/// Fast path of [`header`]: the data packet that is stamped at `position`. `None`: `header` must decide.
+/// Fast path of [`header`]: the data packet that is stamped at `position`. `None`: `header` must
+/// decide.
 // Always: its caller is the receive path, and the result stays in registers.
 #[inline(always)]
 pub(crate) fn data(memory: &RingMemory, geometry: &Geometry, position: u64) -> Option<Descriptor> {
@@ -246,12 +248,12 @@ pub(crate) fn clear_stamp(memory: &RingMemory, position: u64) {
     memory.slot(position).stamp.store(0, Ordering::Relaxed);
 }
 
-/// Scans the run of committed packets that starts at `from`, up to the first boundary at or above `to`.
-/// Returns its end, and the number of data packets in it. Scans one lap at most: nothing committed lies
-/// further than that above a gated position.
+/// Scans the run of committed packets that starts at `from`, up to the first boundary at or above
+/// `to`. Returns its end, and the number of data packets in it. Scans one lap at most: nothing
+/// committed lies further than that above a gated position.
 ///
-/// The slots may be overwritten meanwhile. The caller finds out by a compare-and-swap on the word that
-/// gates `from`, or holds what gates it.
+/// The slots may be overwritten meanwhile. The caller finds out by a compare-and-swap on the word
+/// that gates `from`, or holds what gates it.
 pub(crate) fn scan_committed(
     memory: &RingMemory,
     geometry: &Geometry,

@@ -1,7 +1,7 @@
 //! The word that says whether packets can still come.
 //!
-//! Publishers load it before each claim, subscribers when they find nothing. It changes only under the
-//! control lock.
+//! Publishers load it before each claim, subscribers when they find nothing. It changes only under
+//! the control lock.
 
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::view::RingMemory;

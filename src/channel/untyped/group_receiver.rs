@@ -19,8 +19,8 @@ impl GroupReceiver {
         }
     }
 
-    /// Moves to another entry and leaves the packet in flight at the old one, where it looks like that
-    /// of a dead consumer. `None`: there is no other entry.
+    /// Moves to another entry and leaves the packet in flight at the old one, where it looks like
+    /// that of a dead consumer. `None`: there is no other entry.
     fn change_entry(&mut self) -> Option<()> {
         let (group, endpoint) = (&mut self.cursor, &mut self.endpoint);
         let control = endpoint.segment.lock_bounded()?;

@@ -38,8 +38,8 @@ impl Receiver {
         }));
     }
 
-    /// Takes all packets that are there, at most 256, and waits for the first. Of the others only those
-    /// up to the first that is not `wanted`. Returns the first.
+    /// Takes all packets that are there, at most 256, and waits for the first. Of the others only
+    /// those up to the first that is not `wanted`. Returns the first.
     #[inline]
     pub(crate) fn take_batch(
         &mut self,
@@ -79,8 +79,8 @@ impl Receiver {
         self.cursor.tail().saturating_sub(next)
     }
 
-    /// Returns true if the next position is claimed and not committed; more packets may lie behind it.
-    /// If its owner is dead, the claim is cleared.
+    /// Returns true if the next position is claimed and not committed; more packets may lie behind
+    /// it. If its owner is dead, the claim is cleared.
     pub(crate) fn is_held_up(&mut self) -> bool {
         let is_claimed = self.cursor.is_claimed();
         if is_claimed {

@@ -1,6 +1,7 @@
 //! The untyped part of every endpoint that reads: takes packets, waits for them, releases them.
 //!
-//! A [`Receiver`] is generic over its [`Cursor`]: a subscriber's own one, or the shared one of a queue.
+//! A [`Receiver`] is generic over its [`Cursor`]: a subscriber's own one, or the shared one of a
+//! queue.
 //!
 //! ```text
 //!  take ─► fast path: stamped? take it
@@ -28,8 +29,8 @@ use std::time::Duration;
 
 /// A subscriber wakes publishers once per this fraction of the ring.
 const PARTS: u64 = 8;
-/// `try_recv` checks who lives once in this many calls in a row that find nothing. So a subscriber that
-/// only polls notices the death of the last publisher.
+/// `try_recv` checks who lives once in this many calls in a row that find nothing. So a subscriber
+/// that only polls notices the death of the last publisher.
 const IDLE_POLLS: u32 = 1024;
 /// The same at a position that is claimed. Its owner may be dead, and most claims are committed
 /// before so many calls.
@@ -164,8 +165,8 @@ impl<C: Cursor> Receiver<C> {
         wait_until(self, deadline, look, pause).unwrap_or(Err(RecvError::Timeout))
     }
 
-    /// One bounded pause. Returns true if there is something to find. Otherwise who lives was checked,
-    /// if that was due.
+    /// One bounded pause. Returns true if there is something to find. Otherwise who lives was
+    /// checked, if that was due.
     fn park(&mut self, deadline: Deadline) -> bool {
         let waiter = &self.endpoint.waiter;
         let only_spins = waiter.only_spins();
@@ -222,8 +223,8 @@ impl<C: Cursor> Receiver<C> {
         RecvError::Corrupt(format!("invalid {what} at position {position}").into())
     }
 
-    /// Nothing was found by a receive that does not wait. A subscriber that polls checks who lives, too.
-    /// (A consumer does so by the clock, in `wait_for_next`.)
+    /// Nothing was found by a receive that does not wait. A subscriber that polls checks who lives,
+    /// too. (A consumer does so by the clock, in `wait_for_next`.)
     fn empty(&mut self) -> RecvError {
         if !C::IS_SHARED {
             if self.polled_at != self.cursor.position() {
@@ -254,8 +255,8 @@ impl<C: Cursor> Receiver<C> {
         changed
     }
 
-    /// Returns true if the next receive would return at once: with a packet, with what was missed, or
-    /// because the ring is over. Releases what is in flight.
+    /// Returns true if the next receive would return at once: with a packet, with what was missed,
+    /// or because the ring is over. Releases what is in flight.
     pub(crate) fn has_next(&mut self) -> bool {
         if self.found.is_none() {
             if C::IS_SHARED && self.check_at.has_passed() {
@@ -285,7 +286,8 @@ impl<C: Cursor> Receiver<C> {
         Some(taken)
     }
 
-    /// Leaves a packet in flight to the next receive, as if [`has_next`](Self::has_next) had found it.
+    /// Leaves a packet in flight to the next receive, as if [`has_next`](Self::has_next) had found
+    /// it.
     pub(crate) fn leave_found(&mut self, taken: Taken) {
         self.found = Some(Next::Taken(taken));
     }

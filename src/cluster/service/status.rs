@@ -47,11 +47,12 @@ pub(crate) fn of_request(
     owner.map_or(RequestStatus::Over, |(id, _)| RequestStatus::InFlight(id))
 }
 
-/// Returns true if no server has taken the request at a position or is taking it. A server that takes it
-/// later sees what the client stored before this call, if that store was sequentially consistent.
+/// Returns true if no server has taken the request at a position or is taking it. A server that
+/// takes it later sees what the client stored before this call, if that store was sequentially
+/// consistent.
 pub(crate) fn is_untaken(memory: &RingMemory, at: u64, is_alive: &dyn Fn(EntryId) -> bool) -> bool {
-    // In one order with the pins (`ConsumerGroup::try_take`): a pin that this load does not see comes
-    // later.
+    // In one order with the pins (`ConsumerGroup::try_take`): a pin that this load does not see
+    // comes later.
     let word = shared(memory).load(Ordering::SeqCst);
     if position(word) < at || word == at {
         return true;
@@ -59,8 +60,8 @@ pub(crate) fn is_untaken(memory: &RingMemory, at: u64, is_alive: &dyn Fn(EntryId
     if word != at | PIN {
         return false;
     }
-    // Pinned here, by a dead server or a living one. Pairs with the releases of in-flight words, as in
-    // `consumer_group::unpin`: a later word comes with the shared cursor that was moved before.
+    // Pinned here, by a dead server or a living one. Pairs with the releases of in-flight words, as
+    // in `consumer_group::unpin`: a later word comes with the shared cursor that was moved before.
     let has = |entry: &SubscriberEntry| {
         let own = entry.cursor.load(Ordering::Acquire);
         own != NOWHERE && position(own) == at
@@ -69,16 +70,16 @@ pub(crate) fn is_untaken(memory: &RingMemory, at: u64, is_alive: &dyn Fn(EntryId
     !is_tried && shared(memory).load(Ordering::SeqCst) == word
 }
 
-/// Stores the range of positions that the server of an entry has postponed. Before it releases such a
-/// request, and until what became of the request was sent.
+/// Stores the range of positions that the server of an entry has postponed. Before it releases such
+/// a request, and until what became of the request was sent.
 pub(crate) fn set_postponed(memory: &RingMemory, entry: usize, range: Option<(u64, u64)>) {
     let details = &memory.subscribers()[entry].details;
     if let Some((_, last)) = range {
         // Pairs with the acquire in `is_postponed`: if it is seen lowered, what was sent is seen.
         details.name_len.store(last, Ordering::Release);
     }
-    // Pairs with the acquire in `is_postponed`: if it is seen set, the last position is seen. If it is
-    // seen moved on, what was sent is seen.
+    // Pairs with the acquire in `is_postponed`: if it is seen set, the last position is seen. If it
+    // is seen moved on, what was sent is seen.
     details.handed_out.store(range.map_or(0, |(first, _)| first + 1), Ordering::Release);
 }
 

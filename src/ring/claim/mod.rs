@@ -150,8 +150,8 @@ impl Writer {
         self.memory.payload(self.at.position)
     }
 
-    /// Clears what could be taken for stamps in the first `span` slots of the open claim. An exclusive
-    /// ring needs none of that ([`slot`] has the reason).
+    /// Clears what could be taken for stamps in the first `span` slots of the open claim. An
+    /// exclusive ring needs none of that ([`slot`] has the reason).
     #[cfg(not(loom))]
     pub(super) fn clear_stamps(&mut self, span: u64) {
         if self.claims == Claims::Shared && self.owns(span) {
@@ -203,8 +203,8 @@ impl Writer {
             // joins beside another one (`membership::join_subscriber`).
             gate = gate::scan(&self.memory, tail, oldest);
         }
-        // Never lowered: a position that was free once stays free. The first cursor of a newcomer can
-        // be lower than the gate.
+        // Never lowered: a position that was free once stays free. The first cursor of a newcomer
+        // can be lower than the gate.
         self.limit = self.limit.max(gate.lowest + capacity);
         if needed > self.limit { Err(Full { gate }) } else { Ok(()) }
     }

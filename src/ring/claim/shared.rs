@@ -8,12 +8,12 @@
 //! ```
 //!
 //! - **Compare-and-swap, never fetch-add**: an addition cannot be undone when the ring is full.
-//! - **No publisher waits for another's claim**: a preempted publisher delays readers at its position,
-//!   and publishers only once they are a lap ahead.
-//! - **The record is a range**: a claim can be padding and a packet, or a batch. With only its start,
-//!   the second packet of a publisher that died after its first stamp would be stranded.
-//! - **The record is cleared** after the last stamp, after every failed compare-and-swap, and before
-//!   `Full` is returned. A record that stays gates all publishers.
+//! - **No publisher waits for another's claim**: a preempted publisher delays readers at its
+//!   position, and publishers only once they are a lap ahead.
+//! - **The record is a range**: a claim can be padding and a packet, or a batch. With only its
+//!   start, the second packet of a publisher that died after its first stamp would be stranded.
+//! - **The record is cleared** after the last stamp, after every failed compare-and-swap, and
+//!   before `Full` is returned. A record that stays gates all publishers.
 
 use super::{Full, Writer};
 use crate::failpoint::{Failpoint, failpoint};
@@ -77,15 +77,15 @@ impl Writer {
         let len = end - tail;
         let record = &self.own().record;
         failpoint(Failpoint::ClaimLen);
-        // Release: `recover` may load this length with the position of an earlier claim. Then it sees
-        // that claim's stamps.
+        // Release: `recover` may load this length with the position of an earlier claim. Then it
+        // sees that claim's stamps.
         record.len.store(len, Ordering::Release);
         failpoint(Failpoint::ClaimPosition);
         // Release: a load that sees this position sees this length or a later one (`recover`).
         record.position.store(tail, Ordering::Release);
         failpoint(Failpoint::ClaimTail);
-        // Release: `gate::scan` and `recover` see the record if they see the tail moved. Acquire: the
-        // records of the claims below.
+        // Release: `gate::scan` and `recover` see the record if they see the tail moved. Acquire:
+        // the records of the claims below.
         let moved = self.memory.head().tail.compare_exchange(
             tail,
             end,
@@ -126,8 +126,8 @@ impl Writer {
 
     #[inline]
     fn clear_record(&self) {
-        // Pairs with the acquires in `gate::scan` and `recover`: they see the stamps if they see the
-        // record clear.
+        // Pairs with the acquires in `gate::scan` and `recover`: they see the stamps if they see
+        // the record clear.
         self.own().record.position.store(NOWHERE, Ordering::Release);
     }
 }

@@ -12,23 +12,25 @@
 //! ```
 //!
 //! The shared cursor is that of entry 0, which has no owner. Every other entry belongs to a
-//! consumer. Its cursor (`own` above) is the **in-flight word**: the position of the packet that the
-//! consumer has not acknowledged, or `NOWHERE`. Both gate publishers, like any cursor.
+//! consumer. Its cursor (`own` above) is the **in-flight word**: the position of the packet that
+//! the consumer has not acknowledged, or `NOWHERE`. Both gate publishers, like any cursor.
 //!
 //! Guarantees, and the reason for each rule:
 //!
 //! - **One owner.** A consumer stores an unpinned in-flight word only while it holds the pin, so an
 //!   unpinned word below the shared cursor belongs to the owner. Without a pin, two dead consumers
 //!   with equal words look alike: one won the race and the other lost it.
-//! - **Never overrun.** The shared cursor has the lowest index and `gate::scan` goes upwards: a scan
-//!   that sees the shared cursor moved also sees the in-flight word. An adoption moves a packet to
-//!   another entry, and a consumer may join at an entry that a scan has passed. Both restart scans.
+//! - **Never overrun.** The shared cursor has the lowest index and `gate::scan` goes upwards: a
+//!   scan that sees the shared cursor moved also sees the in-flight word. An adoption moves a
+//!   packet to another entry, and a consumer may join at an entry that a scan has passed. Both
+//!   restart scans.
 //! - **Nothing lost, no second delivery without a flag.** One other consumer adopts the packet of a
 //!   dead one, flagged as redelivered. It stores its own word first and clears *all* dead words at
 //!   that position afterwards, because an earlier adopter may have died.
 //!
-//! A process may be killed before each step. `tests/crash_models/groups.rs` models them. Limits: this
-//! module neither waits nor asks the kernel who lives (`channel::untyped::receiver` does both).
+//! A process may be killed before each step. `tests/crash_models/groups.rs` models them. Limits:
+//! this module neither waits nor asks the kernel who lives (`channel::untyped::receiver` does
+//! both).
 
 mod orphans;
 
@@ -55,8 +57,8 @@ use crossbeam_utils::Backoff;
 ///
 /// 1. `entry` is this consumer's own. While `held` is a packet, the entry's in-flight word is the
 ///    packet's position, so no publisher that keeps the protocol writes to its slots.
-/// 2. `held` was read from a committed packet of `memory` in one piece of the ring, while the shared
-///    cursor or another in-flight word gated it.
+/// 2. `held` was read from a committed packet of `memory` in one piece of the ring, while the
+///    shared cursor or another in-flight word gated it.
 #[derive(Debug)]
 pub(crate) struct ConsumerGroup {
     memory: RingMemory,
@@ -106,8 +108,8 @@ impl ConsumerGroup {
         }
     }
 
-    /// Moves to another entry, whose liveness lock was just taken. The packet in flight stays at the
-    /// old entry, and is adopted once that entry's lock is free. Under the control lock.
+    /// Moves to another entry, whose liveness lock was just taken. The packet in flight stays at
+    /// the old entry, and is adopted once that entry's lock is free. Under the control lock.
     pub(crate) fn move_to(&mut self, entry: usize) {
         membership::join_consumer(&self.memory, entry);
         self.entry = entry;
@@ -136,9 +138,9 @@ impl ConsumerGroup {
     #[inline]
     fn try_take(&mut self, at: u64, descriptor: Descriptor) -> Option<Taken> {
         failpoint(Failpoint::TakeMark);
-        // Every store to an in-flight word pairs with the acquire in `gate::scan`: this consumer read
-        // the slots of its packet before a publisher writes to them. This store may be the first one
-        // that a scan sees after `release`. It also pairs with the acquire in `unpin`.
+        // Every store to an in-flight word pairs with the acquire in `gate::scan`: this consumer
+        // read the slots of its packet before a publisher writes to them. This store may be the
+        // first one that a scan sees after `release`. It also pairs with the acquire in `unpin`.
         self.own().store(at | PIN, Ordering::Release);
         failpoint(Failpoint::TakePin);
         // Release: `unpin` sees the pin, and then this consumer's word. Acquire: whoever sees the
@@ -157,8 +159,8 @@ impl ConsumerGroup {
         failpoint(Failpoint::TakeHand);
         self.own().store(at, Ordering::Release);
         failpoint(Failpoint::TakeMove);
-        // A plain store: nobody else moves a pinned cursor while this consumer lives. Pairs with the
-        // acquires in `gate::scan` and `unpin`: whoever sees it moved sees the in-flight word.
+        // A plain store: nobody else moves a pinned cursor while this consumer lives. Pairs with
+        // the acquires in `gate::scan` and `unpin`: whoever sees it moved sees the in-flight word.
         shared(&self.memory).store(at + descriptor.span(), Ordering::Release);
         let taken = Taken { position: at, descriptor };
         (self.held, self.is_redelivered) = (Some(taken), false);
@@ -166,8 +168,8 @@ impl ConsumerGroup {
         Some(taken)
     }
 
-    /// After this consumer took a packet, lets another one go first that is trying. Of two cores, the
-    /// one that has the cursor's cache line would win again and again.
+    /// After this consumer took a packet, lets another one go first that is trying. Of two cores,
+    /// the one that has the cursor's cache line would win again and again.
     #[inline]
     fn yield_to_others(&mut self, backoff: &Backoff) {
         if !std::mem::take(&mut self.may_yield) || cfg!(loom) {
@@ -265,8 +267,8 @@ impl Cursor for ConsumerGroup {
         self.yield_to_others(&backoff);
         loop {
             failpoint(Failpoint::ReceiveLook);
-            // Pairs with the releases that move it: the consumer that takes the next packet has seen
-            // every in-flight word below, and so has whoever sees the word of that consumer.
+            // Pairs with the releases that move it: the consumer that takes the next packet has
+            // seen every in-flight word below, and so has whoever sees the word of that consumer.
             let word = shared(&self.memory).load(Ordering::Acquire);
             if position(word) > FARTHEST {
                 return Next::Corrupt(Fault::Cursor);

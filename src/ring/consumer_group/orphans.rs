@@ -68,8 +68,8 @@ pub(crate) fn unpin(memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> 
     if consumers(memory).any(|(id, entry)| is_at(entry) && is_alive(id)) {
         return false;
     }
-    // A living owner may have moved on while the kernel was asked about it. It cannot have pinned the
-    // cursor here again: only the holder of the control lock lowers it.
+    // A living owner may have moved on while the kernel was asked about it. It cannot have pinned
+    // the cursor here again: only the holder of the control lock lowers it.
     if shared.load(Ordering::Acquire) != word {
         return false;
     }

@@ -32,8 +32,8 @@ fn the_stamps_of_one_lap_do_not_tell_those_of_the_next() {
 
 #[test]
 fn the_hash_is_siphash_2_4() {
-    // Computed by a program written from the paper's description (Aumasson, Bernstein: SipHash, 2012),
-    // which gives the paper's own test value.
+    // Computed by a program written from the paper's description (Aumasson, Bernstein: SipHash,
+    // 2012), which gives the paper's own test value.
     let ring = ring();
     let salts = [0, 1].map(|lap| ring.memory().salt(lap * SLOTS));
     assert_eq!(salts, [0xee5a_7138_87db_7f84, 0x595d_a17a_b3e4_f31f]);
