@@ -58,7 +58,7 @@ fn evict(
     if cursor == NOWHERE || cursor & PIN != 0 || cursor >= target {
         return Eviction::Settled;
     }
-    failpoint(Failpoint::EvictWalk);
+    failpoint(Failpoint::EvictScan);
     let (boundary, packets) = slot::scan_committed(memory, geometry, cursor, target);
     if boundary == cursor {
         return Eviction::Settled;

@@ -103,7 +103,7 @@ impl Waiter {
             return true;
         }
         let bound = if can_be_woken { bound } else { bound.min(BLIND) };
-        crate::failpoint::failpoint(crate::failpoint::Failpoint::ParkLook);
+        crate::failpoint::failpoint(crate::failpoint::Failpoint::ParkSleep);
         self.sleep(event_count, seen, bound);
         ready()
     }

@@ -137,7 +137,7 @@ impl ConsumerGroup {
     /// Tries to take the packet at the shared cursor. `None`: another consumer was first.
     #[inline]
     fn try_take(&mut self, at: u64, descriptor: Descriptor) -> Option<Taken> {
-        failpoint(Failpoint::TakeMark);
+        failpoint(Failpoint::TakeAnnounce);
         // Every store to an in-flight word pairs with the acquire in `gate::scan`: this consumer
         // read the slots of its packet before a publisher writes to them. This store may be the
         // first one that a scan sees after `release`. It also pairs with the acquire in `unpin`.
@@ -156,7 +156,7 @@ impl ConsumerGroup {
             self.own().store(NOWHERE, Ordering::Release);
             return None;
         }
-        failpoint(Failpoint::TakeHand);
+        failpoint(Failpoint::TakeInFlight);
         self.own().store(at, Ordering::Release);
         failpoint(Failpoint::TakeMove);
         // A plain store: nobody else moves a pinned cursor while this consumer lives. Pairs with
@@ -311,7 +311,7 @@ impl Cursor for ConsumerGroup {
         if self.held.take().is_none() {
             return false;
         }
-        failpoint(Failpoint::TakeDone);
+        failpoint(Failpoint::TakeAck);
         // Pairs with the acquires in `gate::scan`: this consumer read the slots before a publisher
         // writes to them. And in `unpin`: whoever sees this sees the shared cursor moved.
         self.own().store(NOWHERE, Ordering::Release);

@@ -26,10 +26,10 @@ impl ConsumerGroup {
         let found =
             slot::inspect(&self.memory, &self.geometry, StampedPosition::at(&self.memory, at));
         if let SlotState::Packet(descriptor) = found {
-            failpoint(Failpoint::AdoptHand);
+            failpoint(Failpoint::AdoptInFlight);
             // Pairs with the acquire in `gate::scan`, as every store to an in-flight word.
             self.own().store(at, Ordering::Release);
-            failpoint(Failpoint::AdoptCount);
+            failpoint(Failpoint::AdoptRestart);
             let taken = Taken { position: at, descriptor };
             (self.held, self.is_redelivered) = (Some(taken), true);
             gate::restart_scans(&self.memory);
@@ -51,14 +51,14 @@ impl ConsumerGroup {
 /// Clears the pin that a dead consumer left on the shared cursor. Returns true if it did.
 pub(crate) fn unpin(memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> bool {
     let shared = shared(memory);
-    failpoint(Failpoint::UnpinLook);
+    failpoint(Failpoint::UnpinRead);
     // Pairs with the release of the pin: the word of the consumer that pinned it is seen.
     let word = shared.load(Ordering::Acquire);
     if word == NOWHERE || word & PIN == 0 {
         return false;
     }
     let at = position(word);
-    failpoint(Failpoint::UnpinAsk);
+    failpoint(Failpoint::UnpinCheck);
     // Pairs with the releases of in-flight words: a later word of the owner comes with the shared
     // cursor that the owner moved before, which is read again below.
     let is_at = |entry: &SubscriberEntry| {

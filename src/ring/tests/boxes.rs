@@ -1,4 +1,4 @@
-//! A ring in boxes, of any small size, whose members live and die as a test says.
+//! A small ring on the heap. A test decides which endpoints live.
 
 use crate::ring::claim::{Full, Writer};
 #[cfg(loom)]
@@ -16,7 +16,7 @@ use crate::segment::settings::{Claims, Overflow, Settings};
 use crate::segment::view::RingMemory;
 use crate::sync::AtomicU64;
 
-/// The parts of one ring. To be shared in an `Arc` that outlives what it gives.
+/// The parts of one ring. The test keeps them in an `Arc` longer than any endpoint.
 pub(super) struct Boxes {
     head: Head,
     publishers: Vec<PublisherEntry>,
@@ -25,16 +25,16 @@ pub(super) struct Boxes {
     pub(super) settings: Settings,
 }
 
-/// Stamps of this ring start far from every small number.
+/// Keeps stamps far from small numbers.
 const SALT: u64 = 0xdead_0000_0000;
 
 impl Boxes {
-    /// A ring of so many slots.
+    /// A ring of `slots` slots.
     pub(super) fn new(slots: usize, claims: Claims, overflow: Overflow) -> Self {
         Self::with(2, Settings { capacity: slots * 64, claims, overflow, ..Settings::default() })
     }
 
-    /// A work queue of so many slots, for so many members.
+    /// A queue of `slots` slots, for `members` consumers.
     #[cfg(loom)]
     pub(super) fn queue(slots: usize, members: usize) -> Self {
         let settings = Settings { capacity: slots * 64, queue: true, ..Settings::default() };
@@ -76,13 +76,13 @@ impl Boxes {
         Reader::new(memory, &self.settings, index, at)
     }
 
-    /// Joins as a member of the group.
+    /// Joins as a consumer.
     #[cfg(loom)]
     pub(super) fn member(&self, index: usize) -> ConsumerGroup {
         ConsumerGroup::join(self.memory(), &self.settings, index)
     }
 
-    /// Clears away whoever `is_alive` says is dead.
+    /// Clears the endpoints that are dead by `is_alive`.
     #[cfg(loom)]
     pub(super) fn reap(
         &self,
@@ -109,7 +109,7 @@ fn blank() -> Slot {
     Slot { stamp: AtomicU64::new(0), descriptor: AtomicU64::new(0), payload }
 }
 
-/// Bytes of a packet that takes so many slots.
+/// Bytes of a packet of `span` slots.
 pub(super) fn len_of(span: u64) -> usize {
     span as usize * 64 - 16
 }
@@ -122,7 +122,7 @@ pub(super) fn publish(writer: &mut Writer, span: u64, tag: u64) -> Result<u64, F
     Ok(position)
 }
 
-/// Receives, checks that each slot has the same tag, releases, gives the tag.
+/// Receives, checks that each slot has the same tag, releases. Returns the tag.
 pub(super) fn receive(reader: &mut Reader) -> Result<u64, Next> {
     match reader.next() {
         Next::Taken(taken) => {
@@ -143,13 +143,13 @@ pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
     }
 }
 
-/// The tag of a packet in hand.
+/// The tag of the packet in flight.
 #[cfg(loom)]
 pub(super) fn tag_of(reader: &Reader, taken: &Taken) -> u64 {
     tag_at(reader.memory(), taken)
 }
 
-/// The tag of a packet in a hand.
+/// The tag of a packet in flight.
 #[cfg(loom)]
 pub(super) fn tag_at(memory: &RingMemory, taken: &Taken) -> u64 {
     let tags = (taken.position..taken.position + taken.descriptor.span())
@@ -169,7 +169,7 @@ pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
     }
 }
 
-/// The tag of a packet in hand.
+/// The tag of the packet in flight.
 #[cfg(not(loom))]
 pub(super) fn tag_of(reader: &Reader, _: &Taken) -> u64 {
     let bytes = reader.payload();

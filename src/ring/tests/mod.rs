@@ -1,4 +1,4 @@
-//! Tests of the protocol by itself, over memory that no kernel watches.
+//! Tests of the protocol alone, on the heap.
 //!
 //! `loom` checks the orderings: `RUSTFLAGS="--cfg loom" cargo test --release --lib loom`. The
 //! others stop real processes, or drive the core step by step, in an ordinary `cargo test`.

@@ -1,4 +1,4 @@
-//! Stamps: what they are, and what they do not tell.
+//! Stamps: their value, and that one lap's do not reveal another's.
 
 use super::boxes::Boxes;
 use crate::ring::slot::StampedPosition;
@@ -22,7 +22,7 @@ proptest! {
 }
 
 #[test]
-fn the_stamps_of_one_lap_do_not_tell_those_of_the_next() {
+fn the_stamps_of_one_lap_do_not_reveal_those_of_the_next() {
     let ring = ring();
     let stamp = |lap| StampedPosition::at(&ring.memory(), lap * SLOTS).stamp();
     let distances: HashSet<u64> =
