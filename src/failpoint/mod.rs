@@ -7,9 +7,9 @@
 //! exactly there.
 //!
 //! Under loom each failpoint is a relaxed addition to one counter, which orders nothing and which
-//! every thread makes. Loom (0.7) remembers one last access of an atomic. So a thread's load of a word
-//! just before its compare-and-swap on it hides another thread's load from the exploration. With the
-//! counter loom explores every order of the failpoints.
+//! every thread makes. Loom (0.7) remembers one last access of an atomic. So a thread's load of a
+//! word just before its compare-and-swap on it hides another thread's load from the exploration.
+//! With the counter loom explores every order of the failpoints.
 
 macro_rules! failpoints {
     ($($(#[$doc:meta])* $name:ident,)+) => {

@@ -1,5 +1,5 @@
-//! What a receiver reads through: a subscriber's own cursor ([`reader`](super::reader)), or the
-//! cursor that the consumers of a queue share ([`consumer_group`](super::consumer_group)).
+//! The cursor that a receiver reads through: a subscriber's own one ([`reader`](super::reader)), or
+//! the shared one of a queue's consumers ([`consumer_group`](super::consumer_group)).
 //!
 //! Guarantee of both: a packet in flight is committed and gated. No publisher that keeps the
 //! protocol writes to its slots until it is released.
@@ -53,9 +53,9 @@ pub(crate) enum Fault {
 pub(crate) enum Adoption {
     /// There is none to adopt.
     None,
-    /// One was adopted, or an invalid word of a dead consumer was cleared.
+    /// A packet was adopted, or an invalid word of a dead consumer was cleared.
     Changed,
-    /// As `Changed`, and there is another one.
+    /// As `Changed`, and another one is left.
     MoreLeft,
 }
 
@@ -117,10 +117,10 @@ pub(crate) trait Cursor {
     /// flight or the next packet lies in another lap.
     fn release_fast(&mut self) -> bool;
 
-    /// Releases what is in flight for good. Returns false if nothing was.
+    /// Releases the packet or batch in flight for good. Returns false if nothing was.
     fn release(&mut self) -> bool;
 
-    /// Puts what is in flight back: `next` returns it again, as a redelivery.
+    /// Puts the packet or batch in flight back: `next` returns it again, as a redelivery.
     fn unreceive(&mut self);
 
     /// Returns true if packets of dead endpoints may have to be adopted.
@@ -137,9 +137,9 @@ pub(crate) trait Cursor {
     /// stops to gate publishers: the next process that reaps the dead frees the entry.
     fn leave(&self, settings: &Settings, has_control: bool);
 
-    /// The end of what was claimed so far.
+    /// The end of the claimed slots.
     fn tail(&self) -> u64 {
-        // Pairs with the releases of the tail: what is below it was claimed before.
+        // Pairs with the releases of the tail: everything below it was claimed before.
         self.memory().head().tail.load(Ordering::Acquire)
     }
 }

@@ -10,7 +10,7 @@ pub(crate) struct Geometry {
     pub(crate) capacity: u64,
     /// Slots of the largest packet. Half the ring, so that padding and packet fit together: padding
     /// is shorter than the packet behind it. With history a quarter, so that a publisher always
-    /// finds room above what is kept: `kept + 2 × max_span ≤ capacity`.
+    /// finds room above the kept packets: `kept + 2 × max_span ≤ capacity`.
     pub(crate) max_span: u64,
     /// Slots kept for newcomers.
     pub(crate) kept: u64,

@@ -25,7 +25,7 @@ pub(crate) trait ReadEndpoint {
     fn release(&mut self);
 }
 
-/// One packet in flight. A single pointer, so that the typed guards around it are moved in
+/// A packet in flight. A single pointer, so that the typed guards around it are moved in
 /// registers.
 #[derive(Debug)]
 pub(crate) struct ReadGuard<'a, E: ReadEndpoint> {

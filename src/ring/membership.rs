@@ -9,7 +9,7 @@
 //! So [`reap`](super::reap) finds the entry of a process that dies at any point in between.
 //!
 //! A subscriber's entry is `joining` until its cursor is placed. A publisher that counts
-//! subscribers before it publishes counts only those that will get the packet.
+//! subscribers before it publishes counts only subscribers that will get the packet.
 //!
 //! In a queue, entry 0 holds the shared cursor and has no owner ([`consumer_group`]).
 //!
@@ -49,7 +49,7 @@ impl Side {
     }
 }
 
-/// What becomes of a packet that a consumer of a queue had in flight when it died.
+/// The fate of a packet that a consumer of a queue had in flight when it died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnConsumerDeath {
     /// Another consumer adopts it: it is handled at least once.

@@ -17,8 +17,8 @@
 //! - A slot is not rewritten while a subscriber may read it: publishers stay below their **limit**,
 //!   one capacity above the lowest cursor ([`gate`]).
 //! - There is one total order, which keeps each publisher's order.
-//! - A process may die at any instruction. What it committed stays, its open claim becomes a void
-//!   packet ([`recover`]), and its cursor stops gating ([`reap`]).
+//! - A process may die at any instruction. Its committed packets stay, its open claim becomes a
+//!   void packet ([`recover`]), and its cursor stops gating ([`reap`]).
 //!
 //! Limits: this module knows neither mappings, nor packet types, nor sleeping. It works on a
 //! [`RingMemory`](crate::segment::view::RingMemory), so the same code runs on a mapping, on the

@@ -1,4 +1,4 @@
-//! `DropOldest` rings: moving a slow subscriber's cursor, and counting what it lost.
+//! `DropOldest` rings: moving a slow subscriber's cursor, and counting its losses.
 //!
 //! ```text
 //!  subscriber                              evictor
@@ -105,7 +105,7 @@ impl std::fmt::Display for Missed {
     }
 }
 
-/// What a subscriber was told of its losses so far.
+/// The losses that were reported to a subscriber.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LossCounter {
     /// Evicted packets that were reported.
@@ -131,7 +131,7 @@ impl LossCounter {
         Self { reported, orphaned, ahead: 0 }
     }
 
-    /// Stores what was reported, for a successor.
+    /// Stores the reported number, for a successor.
     pub(crate) fn record_reported(&self, details: &SubscriberDetails) {
         details.evictions_reported.store(self.reported, Ordering::Relaxed);
     }
@@ -157,7 +157,7 @@ impl LossCounter {
                 backoff.snooze();
                 continue;
             }
-            // Never more than what is counted: once another evictor has begun, the subscriber could
+            // Never more than the count: once another evictor has begun, the subscriber could
             // not tell whether the next count was reported already. The cursor may have moved over
             // void packets only.
             let packets = self.unreported(counted, open);
@@ -184,7 +184,7 @@ impl LossCounter {
 
 /// Packets whose eviction is counted, and packets whose eviction is begun and not counted.
 fn evictions(details: &SubscriberDetails) -> (u64, u64) {
-    // Pairs with the release in `evict`: what is counted is seen begun.
+    // Pairs with the release in `evict`: a counted eviction is seen begun.
     let counted = details.evictions_counted.load(Ordering::Acquire);
     let begun = details.evictions_begun.load(Ordering::Relaxed);
     (counted, begun.wrapping_sub(counted))

@@ -9,8 +9,8 @@
 //!
 //! In a `Block` ring neither take nor release has a locked instruction or a fence.
 //!
-//! Every receive first releases what is in flight. So a forgotten guard holds slots until the next
-//! call of its subscriber, and no longer.
+//! Every receive first releases the packet in flight. So a forgotten guard holds slots until the
+//! next call of its subscriber, and no longer.
 
 #[cfg(not(loom))]
 use super::cursor::payload_of;
@@ -333,7 +333,7 @@ impl Cursor for Reader {
         }
     }
 
-    /// The end of what was handed out is stored before the user gets it: the successor of a dead
+    /// The end of the handed-out packets is stored before the user gets it: the successor of a dead
     /// durable subscriber flags the packets below it.
     #[inline]
     fn record_handed_out(&self) {

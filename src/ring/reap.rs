@@ -2,8 +2,8 @@
 //! entries are free again. The caller holds the control lock.
 //!
 //! Every function takes `is_alive`, which asks the kernel, and returns true for the caller's own
-//! entry. What holds others back is resolved first and the entry is freed last, so a process that
-//! dies here leaves an entry that the next one finds again.
+//! entry. Claims, pins and cursors are resolved first and the entry is freed last, so a process
+//! that dies here leaves an entry that the next one finds again.
 
 use super::consumer_group;
 use super::gate::{PIN, position};
@@ -23,7 +23,7 @@ pub(crate) struct Reaped {
     pub(crate) changed: bool,
 }
 
-/// What may be done to the slots of a memory.
+/// Access to the slots of a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slots {
     /// A store to them is a SIGSEGV.

@@ -22,7 +22,7 @@
 //! - *The record's length instead of E*: two publishers have a record at one position. The dead one
 //!   lost with a length of two, and its void packet covers the living one's next claim.
 //! - *Clearing a dead record when its entry is reused*: the reader at that position waits for ever.
-//! - *A void packet over the end of the memory*: the owner dies before it stamps its padding. One
+//! - *A void packet over the end of the memory*: the owner dies before it stamps its padding. A
 //!   void packet over padding and packet wraps, and readers reject it
 //!   (`failpoint::tests::dead_claims`, at `CommitPadding`).
 //! - *Without step 5*: a record that lost its race a lap ago is voided over packets of this lap.
@@ -124,7 +124,7 @@ fn resolve(
     Resolved::Upto(stop)
 }
 
-/// What the stamp at `x` means. `None`: there is none.
+/// Interprets the stamp at `x`. `None`: there is none.
 fn committed(memory: &RingMemory, geometry: &Geometry, x: u64) -> Option<Resolved> {
     match slot::inspect(memory, geometry, StampedPosition::at(memory, x)) {
         SlotState::Unstamped => None,

@@ -165,7 +165,7 @@ impl std::fmt::Debug for Descriptor {
     }
 }
 
-/// What lies at a position.
+/// Result of an inspection of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SlotState {
     /// No packet has been committed here yet.

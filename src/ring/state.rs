@@ -22,7 +22,7 @@ impl RingState {
     /// The state of a ring.
     #[inline]
     pub(crate) fn of(memory: &RingMemory) -> Self {
-        // Pairs with the release in `set`: what was committed before the closing is seen.
+        // Pairs with the release in `set`: packets committed before the closing are seen.
         match memory.head().readers.closing.load(Ordering::Acquire) {
             0 => Self::Open,
             1 => Self::Left,

@@ -1,5 +1,4 @@
-//! What only a subscriber does, which has a cursor of its own: batches, copies, the type table, the
-//! backlog.
+//! Receiving with a cursor of one's own: batches, copies, the type table, the backlog.
 
 use super::receiver::Receiver;
 use crate::channel::error::RecvError;
@@ -14,7 +13,8 @@ use crate::wait::Timeout;
 const BATCH: usize = 256;
 
 impl Receiver {
-    /// The receiver of a durable subscriber, which first reports what was missed while it was away.
+    /// The receiver of a durable subscriber, which first reports packets that it missed while it
+    /// was away.
     pub(crate) fn with_losses(mut self) -> Self {
         self.found = self.cursor.unreported_loss().map(Next::Missed);
         self
@@ -51,12 +51,12 @@ impl Receiver {
         Ok(first)
     }
 
-    /// Puts what is in flight back: it is delivered again, flagged.
+    /// Puts the packet in flight back: it is delivered again, flagged.
     pub(crate) fn unreceive(&mut self) {
         self.cursor.unreceive();
     }
 
-    /// Releases what was handed out and forgotten.
+    /// Releases the packet of a forgotten guard.
     #[inline]
     pub(crate) fn release_forgotten(&mut self) {
         if self.cursor.holds() && self.found.is_none() {

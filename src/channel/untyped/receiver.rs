@@ -7,13 +7,15 @@
 //!  take ─► fast path: stamped? take it
 //!           │ no: spin briefly, retry once
 //!           ▼
-//!          slow path: release what is in flight ─► search ─► spin ─► park, bounded ─► search …
-//!                                                                    └ timed out: check who lives
+//!          slow path: release, if in flight ─► search ─► spin ─► park, bounded ─► search …
+//!                                                                    └ timed out: check liveness
 //! ```
 //!
-//! Guarantees: every wait is bounded by its deadline; a dead process is noticed within one bounded
-//! sleep, also by an endpoint that only polls; what a search finds before anybody asks for it
-//! (`select`) is kept for the next receive.
+//! Guarantees:
+//!
+//! - Every wait ends at its deadline.
+//! - A dead process is noticed within one bounded sleep, also by an endpoint that only polls.
+//! - A packet that `select` found is kept for the next receive.
 
 use crate::channel::endpoint::Endpoint;
 use crate::channel::error::RecvError;
@@ -29,14 +31,14 @@ use std::time::Duration;
 
 /// A subscriber wakes publishers once per this fraction of the ring.
 const PARTS: u64 = 8;
-/// `try_recv` checks who lives once in this many calls in a row that find nothing. So a subscriber
+/// `try_recv` checks liveness once in this many calls in a row that find nothing. So a subscriber
 /// that only polls notices the death of the last publisher.
 const IDLE_POLLS: u32 = 1024;
-/// The same at a position that is claimed. Its owner may be dead, and most claims are committed
-/// before so many calls.
+/// As `IDLE_POLLS`, at a position that is claimed. Its owner may be dead, and most claims are
+/// committed before so many calls.
 const CLAIMED_POLLS: u32 = 8;
 
-/// What acknowledges a packet, so that it is not delivered again.
+/// The event that acknowledges a packet, so that it is not delivered again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AckMode {
     /// Dropping its guard, or the next call after its guard was forgotten.
@@ -54,9 +56,9 @@ pub(crate) struct Receiver<C: Cursor = Reader> {
     pub(crate) cursor: C,
     pub(crate) endpoint: Endpoint,
     ack_mode: AckMode,
-    /// What a search found before it was asked for. Of a packet: it is in flight.
+    /// Result of a search that no receive has returned yet. A packet in it is in flight.
     pub(super) found: Option<Next>,
-    /// When to check who lives, if nothing else requires it.
+    /// When to check liveness, if nothing else requires it.
     check_at: Deadline,
     /// Polls in a row that found nothing, and the position of the first one.
     polls: u32,
@@ -99,7 +101,7 @@ impl<C: Cursor> Receiver<C> {
         }
     }
 
-    /// Takes the next packet. Releases what is in flight.
+    /// Releases the packet in flight and takes the next one.
     #[inline]
     pub(crate) fn take(&mut self, timeout: Timeout) -> Result<Taken, RecvError> {
         // Packets of the dead must not wait behind a queue that never runs empty.
@@ -165,7 +167,7 @@ impl<C: Cursor> Receiver<C> {
         wait_until(self, deadline, look, pause).unwrap_or(Err(RecvError::Timeout))
     }
 
-    /// One bounded pause. Returns true if there is something to find. Otherwise who lives was
+    /// A bounded pause. Returns true if there is something to find. Otherwise liveness was
     /// checked, if that was due.
     fn park(&mut self, deadline: Deadline) -> bool {
         let waiter = &self.endpoint.waiter;
@@ -182,7 +184,7 @@ impl<C: Cursor> Receiver<C> {
         false
     }
 
-    /// What a search means for the receive that asked. `None`: it found nothing.
+    /// The result of a receive whose search returned `found`. `None`: keep waiting.
     fn conclude(&mut self, found: Next) -> Option<Result<Taken, RecvError>> {
         match found {
             Next::Taken(taken) => {
@@ -223,7 +225,7 @@ impl<C: Cursor> Receiver<C> {
         RecvError::Corrupt(format!("invalid {what} at position {position}").into())
     }
 
-    /// Nothing was found by a receive that does not wait. A subscriber that polls checks who lives,
+    /// Nothing was found by a receive that does not wait. A subscriber that polls checks liveness,
     /// too. (A consumer does so by the clock, in `wait_for_next`.)
     fn empty(&mut self) -> RecvError {
         if !C::IS_SHARED {
@@ -239,8 +241,8 @@ impl<C: Cursor> Receiver<C> {
         RecvError::Empty
     }
 
-    /// Asks the kernel who lives, clears the dead, and adopts what one of them had in flight. Does
-    /// nothing while another process does. Returns true if something changed.
+    /// Asks the kernel which endpoints live, clears the dead, and adopts a packet of a dead one.
+    /// Does nothing while another process does. Returns true if something changed.
     #[cold]
     #[inline(never)]
     pub(crate) fn reap_dead(&mut self) -> bool {
@@ -249,14 +251,14 @@ impl<C: Cursor> Receiver<C> {
             adoption = self.cursor.adopt(is_alive);
             adoption != Adoption::None
         });
-        // One packet at a time: after this one, the next take checks again.
+        // A single packet at a time: the next take checks again.
         let next = if adoption == Adoption::MoreLeft { Duration::ZERO } else { IDLE };
         self.check_at = Deadline::after(next);
         changed
     }
 
-    /// Returns true if the next receive would return at once: with a packet, with what was missed,
-    /// or because the ring is over. Releases what is in flight.
+    /// Returns true if the next receive would return at once: with a packet, with missed packets,
+    /// or because the ring is over. Releases the packet in flight.
     pub(crate) fn has_next(&mut self) -> bool {
         if self.found.is_none() {
             if C::IS_SHARED && self.check_at.has_passed() {
@@ -299,7 +301,7 @@ impl<C: Cursor> Receiver<C> {
 
     /// Returns true if the ring is closed and read to its end.
     pub(crate) fn is_over(&self) -> bool {
-        // The stamp is loaded after the state: what was committed before the closing is seen.
+        // The stamp is loaded after the state: packets committed before the closing are seen.
         RingState::of(self.cursor.memory()) != RingState::Open
             && !self.cursor.is_claimed()
             && !self.cursor.is_ready()
@@ -399,7 +401,7 @@ impl<C: Cursor> Drop for Receiver<C> {
         self.endpoint.segment.release_liveness(self.endpoint.member);
         drop(control);
         if C::IS_SHARED {
-            // The other consumers too: one of them adopts what is in flight.
+            // The other consumers too: another one adopts the packet in flight.
             self.endpoint.wake_all();
         } else {
             self.endpoint.wake_others();

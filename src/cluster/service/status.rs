@@ -1,4 +1,4 @@
-//! What became of a request, as seen in the ring of a service's requests.
+//! The status of a request, as seen in the ring of a service's requests.
 //!
 //! A server has a request in flight until it has sent the reply, or the reason why there is none. A
 //! request that it postpones stays in its entry's range of postponed positions instead. So a client
@@ -19,7 +19,7 @@ use crate::segment::layout::{NOWHERE, SubscriberEntry};
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 
-/// What became of a request.
+/// The status of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestStatus {
     /// No server has taken it.
@@ -75,11 +75,12 @@ pub(crate) fn is_untaken(memory: &RingMemory, at: u64, is_alive: &dyn Fn(EntryId
 pub(crate) fn set_postponed(memory: &RingMemory, entry: usize, range: Option<(u64, u64)>) {
     let details = &memory.subscribers()[entry].details;
     if let Some((_, last)) = range {
-        // Pairs with the acquire in `is_postponed`: if it is seen lowered, what was sent is seen.
+        // Pairs with the acquire in `is_postponed`: if it is seen lowered, the message that was
+        // sent is seen.
         details.name_len.store(last, Ordering::Release);
     }
     // Pairs with the acquire in `is_postponed`: if it is seen set, the last position is seen. If it
-    // is seen moved on, what was sent is seen.
+    // is seen moved on, the message that was sent is seen.
     details.handed_out.store(range.map_or(0, |(first, _)| first + 1), Ordering::Release);
 }
 

@@ -39,12 +39,12 @@ const RECOVERIES: [Failpoint; 6] = [
     Failpoint::RecoverClear,
 ];
 
-/// A case: who dies where.
+/// A case: which process dies where.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     beginning: u64,
     publishers: [(Failpoint, usize, u64); 2],
-    /// One after the other. Each dies at its failpoint if it reaches it.
+    /// In this order. Each dies at its failpoint if it reaches it.
     recoverers: [Option<(Failpoint, usize)>; 2],
 }
 

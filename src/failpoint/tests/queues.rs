@@ -78,7 +78,7 @@ fn handle(own: &mut QueueConsumer<Errand>, notes: &mut File, count: usize) {
     for _ in 0..count {
         let Ok(errand) = own.recv_timeout(Duration::from_secs(1)) else { return };
         let number = check(&errand) << 1 | u64::from(Delivery::info(&errand).redelivered);
-        // One call, so that a kill leaves the whole note or nothing.
+        // A single call, so that a kill leaves the whole note or nothing.
         notes.write_all(&number.to_le_bytes()).unwrap();
         Delivery::ack(errand);
     }

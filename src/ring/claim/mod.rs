@@ -1,4 +1,5 @@
-//! A publisher's side of the ring: claim, fill, commit, abort. One API over both kinds of claims.
+//! A publisher's side of the ring: claim, fill, commit, abort. Both kinds of claims have the same
+//! API.
 //!
 //! An abort costs nothing in an exclusive ring: the next claim takes the same position. In a shared
 //! ring the rest of the range becomes a void packet.
@@ -22,7 +23,7 @@ use std::ptr::NonNull;
 /// There is no room below the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full {
-    /// What holds the publisher back.
+    /// The position and endpoint that block the publisher.
     pub(crate) gate: Gate,
 }
 

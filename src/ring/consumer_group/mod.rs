@@ -29,7 +29,7 @@
 //!   that position afterwards, because an earlier adopter may have died.
 //!
 //! A process may be killed before each step. `tests/crash_models/groups.rs` models them. Limits:
-//! this module neither waits nor asks the kernel who lives (`channel::untyped::receiver` does
+//! this module neither waits nor checks liveness (`channel::untyped::receiver` does
 //! both).
 
 mod orphans;
@@ -69,7 +69,7 @@ pub(crate) struct ConsumerGroup {
     /// The shared cursor, as last seen.
     at: StampedPosition,
     held: Option<Taken>,
-    /// The packet in flight was handed out before: by this consumer, or by one that died.
+    /// The packet in flight was handed out before: by this consumer, or by a dead one.
     is_redelivered: bool,
     /// This consumer took a packet, and has not yet let another one go first.
     may_yield: bool,
@@ -128,8 +128,8 @@ impl ConsumerGroup {
 
     /// Moves the shared cursor over a void packet, which nobody has to have in flight.
     fn skip(&self, at: u64, span: u64) {
-        // Acquire and release: whoever sees the cursor moved sees the in-flight words below it, as
-        // this consumer saw them. A failure means that another consumer skipped the packet.
+        // Acquire and release: a consumer that sees the cursor moved sees the in-flight words below
+        // it, as this consumer saw them. A failure means that another consumer skipped the packet.
         let shared = shared(&self.memory);
         let _ = shared.compare_exchange(at, at + span, Ordering::AcqRel, Ordering::Relaxed);
     }
@@ -140,12 +140,12 @@ impl ConsumerGroup {
         failpoint(Failpoint::TakeAnnounce);
         // Every store to an in-flight word pairs with the acquire in `gate::scan`: this consumer
         // read the slots of its packet before a publisher writes to them. This store may be the
-        // first one that a scan sees after `release`. It also pairs with the acquire in `unpin`.
+        // first that a scan sees after `release`. It also pairs with the acquire in `unpin`.
         self.own().store(at | PIN, Ordering::Release);
         failpoint(Failpoint::TakePin);
-        // Release: `unpin` sees the pin, and then this consumer's word. Acquire: whoever sees the
-        // shared cursor moved by this consumer sees the words of the packets below. SeqCst: in one
-        // order with the load in `cluster::service::requests::is_untaken`.
+        // Release: `unpin` sees the pin, and then this consumer's word. Acquire: a process that
+        // sees the shared cursor moved by this consumer sees the words of the packets below.
+        // SeqCst: in one order with the load in `cluster::service::requests::is_untaken`.
         let pinned = shared(&self.memory).compare_exchange(
             at,
             at | PIN,
@@ -160,7 +160,7 @@ impl ConsumerGroup {
         self.own().store(at, Ordering::Release);
         failpoint(Failpoint::TakeMove);
         // A plain store: nobody else moves a pinned cursor while this consumer lives. Pairs with
-        // the acquires in `gate::scan` and `unpin`: whoever sees it moved sees the in-flight word.
+        // the acquires in `gate::scan` and `unpin`: the in-flight word is seen with it.
         shared(&self.memory).store(at + descriptor.span(), Ordering::Release);
         let taken = Taken { position: at, descriptor };
         (self.held, self.is_redelivered) = (Some(taken), false);
@@ -169,7 +169,7 @@ impl ConsumerGroup {
     }
 
     /// After this consumer took a packet, lets another one go first that is trying. Of two cores,
-    /// the one that has the cursor's cache line would win again and again.
+    /// the core that has the cursor's cache line would win again and again.
     #[inline]
     fn yield_to_others(&mut self, backoff: &Backoff) {
         if !std::mem::take(&mut self.may_yield) || cfg!(loom) {
@@ -268,7 +268,7 @@ impl Cursor for ConsumerGroup {
         loop {
             failpoint(Failpoint::ReceiveLook);
             // Pairs with the releases that move it: the consumer that takes the next packet has
-            // seen every in-flight word below, and so has whoever sees the word of that consumer.
+            // seen every in-flight word below, and so has a process that sees that consumer's word.
             let word = shared(&self.memory).load(Ordering::Acquire);
             if position(word) > FARTHEST {
                 return Next::Corrupt(Fault::Cursor);
@@ -313,7 +313,7 @@ impl Cursor for ConsumerGroup {
         }
         failpoint(Failpoint::TakeAck);
         // Pairs with the acquires in `gate::scan`: this consumer read the slots before a publisher
-        // writes to them. And in `unpin`: whoever sees this sees the shared cursor moved.
+        // writes to them. And in `unpin`: the shared cursor is seen moved with it.
         self.own().store(NOWHERE, Ordering::Release);
         true
     }

@@ -149,7 +149,7 @@ fn an_entry_with_an_eviction_under_way_is_taken_last() {
     assert_eq!(vacancy(), Some(EntryId::Subscriber(0)));
 }
 
-/// The end of what was handed out is never lowered.
+/// The end of the handed-out packets is never lowered.
 #[test]
 fn a_successor_does_not_take_back_what_was_handed_out() {
     let ring = Boxes::new(8, Claims::Shared, Overflow::Block);
