@@ -71,6 +71,11 @@ impl Receiver {
         self.release();
     }
 
+    /// Returns true if the next receive has something to report though there may be no packet.
+    pub(crate) fn has_notice(&self) -> bool {
+        self.found.is_some() || self.is_over()
+    }
+
     /// Slots between the next packet and the tail.
     pub(crate) fn backlog(&self) -> u64 {
         let range = self.cursor.range();

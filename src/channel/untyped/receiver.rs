@@ -257,23 +257,7 @@ impl<C: Cursor> Receiver<C> {
         changed
     }
 
-    /// Returns true if the next receive would return at once: with a packet, with missed packets,
-    /// or because the ring is over. Releases the packet in flight.
-    pub(crate) fn has_next(&mut self) -> bool {
-        if self.found.is_none() {
-            if C::IS_SHARED && self.check_at.has_passed() {
-                self.reap_dead();
-            }
-            self.release();
-            match self.cursor.next() {
-                Next::Nothing => self.endpoint.notify_publishers(),
-                found => self.found = Some(found),
-            }
-        }
-        self.found.is_some() || self.is_over()
-    }
-
-    /// The packet that [`has_next`](Self::has_next) found, which the next receive returns.
+    /// The packet that [`has_next`](Waitable::has_next) found, which the next receive returns.
     pub(crate) fn found_packet(&self) -> Option<Taken> {
         match self.found {
             Some(Next::Taken(taken)) => Some(taken),
@@ -281,22 +265,17 @@ impl<C: Cursor> Receiver<C> {
         }
     }
 
-    /// Takes the packet that [`has_next`](Self::has_next) found.
+    /// Takes the packet that [`has_next`](Waitable::has_next) found.
     pub(crate) fn take_found(&mut self) -> Option<Taken> {
         let taken = self.found_packet()?;
         self.found = None;
         Some(taken)
     }
 
-    /// Leaves a packet in flight to the next receive, as if [`has_next`](Self::has_next) had found
+    /// Leaves a packet in flight to the next receive, as if [`has_next`](Waitable::has_next) had found
     /// it.
     pub(crate) fn leave_found(&mut self, taken: Taken) {
         self.found = Some(Next::Taken(taken));
-    }
-
-    /// Returns true if the next receive has something to report though there may be no packet.
-    pub(crate) fn has_notice(&self) -> bool {
-        self.found.is_some() || self.is_over()
     }
 
     /// Returns true if the ring is closed and read to its end.
@@ -362,7 +341,17 @@ impl<C: Cursor> ReadEndpoint for Receiver<C> {
 
 impl<C: Cursor> Waitable for Receiver<C> {
     fn has_next(&mut self) -> bool {
-        Self::has_next(self)
+        if self.found.is_none() {
+            if C::IS_SHARED && self.check_at.has_passed() {
+                self.reap_dead();
+            }
+            self.release();
+            match self.cursor.next() {
+                Next::Nothing => self.endpoint.notify_publishers(),
+                found => self.found = Some(found),
+            }
+        }
+        self.found.is_some() || self.is_over()
     }
 
     fn is_ready(&self) -> bool {
