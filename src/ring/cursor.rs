@@ -113,10 +113,6 @@ pub(crate) trait Cursor {
     /// Returns true if the packet was handed out before.
     fn is_redelivered(&self, taken: &Taken) -> bool;
 
-    /// Fast path of [`release`](Self::release). Returns false, and does nothing, if nothing is in
-    /// flight or the next packet lies in another lap.
-    fn release_fast(&mut self) -> bool;
-
     /// Releases the packet or batch in flight for good. Returns false if nothing was.
     fn release(&mut self) -> bool;
 

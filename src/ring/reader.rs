@@ -207,7 +207,7 @@ impl Reader {
         self.loss.late(details(&self.memory, self.entry))
     }
 
-    #[inline(always)]
+    #[inline]
     fn own(&self) -> &SubscriberEntry {
         &self.memory.subscribers()[self.entry]
     }
@@ -268,7 +268,7 @@ impl Cursor for Reader {
         self.at.position
     }
 
-    #[inline(always)]
+    #[inline]
     fn is_stamped(&self) -> bool {
         slot::is_stamped(&self.memory, self.at)
     }
@@ -295,7 +295,7 @@ impl Cursor for Reader {
     }
 
     #[cfg(not(loom))]
-    #[inline(always)]
+    #[inline]
     fn payload(&self) -> &[u8] {
         assert!(self.held > 0, "no packet is in flight");
         let first = Taken { position: self.at.position, descriptor: self.first };
@@ -355,21 +355,8 @@ impl Cursor for Reader {
         taken.position < self.redelivered_below
     }
 
+    // Always: a part of each function that drops a guard.
     #[inline(always)]
-    fn release_fast(&mut self) -> bool {
-        let position = self.at.position + self.held;
-        let Some(own) = self.memory.subscribers().get(self.entry) else { return false };
-        if self.held == 0 || !self.memory.is_one_lap(self.at.position, position) {
-            return false;
-        }
-        failpoint(Failpoint::Release);
-        (self.at.position, self.held) = (position, 0);
-        // As in `release`.
-        own.cursor.store(position, Ordering::Release);
-        true
-    }
-
-    #[inline]
     fn release(&mut self) -> bool {
         if self.held == 0 {
             return false;

@@ -59,7 +59,7 @@ impl StampedPosition {
     }
 
     /// Another position. Computes a hash if it is in another lap.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn to(mut self, memory: &RingMemory, position: u64) -> Self {
         self.go(memory, position);
         self
@@ -76,7 +76,7 @@ impl StampedPosition {
     }
 
     /// The stamp of a packet that begins there.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn stamp(self) -> u64 {
         self.position.wrapping_add(self.salt)
     }

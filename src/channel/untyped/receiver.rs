@@ -287,7 +287,7 @@ impl<C: Cursor> Receiver<C> {
     }
 
     /// Acknowledges the packet in flight.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn ack(&mut self) {
         if self.cursor.release() {
             self.notify_publishers_of_room();
@@ -322,7 +322,7 @@ impl<C: Cursor> Receiver<C> {
 }
 
 impl<C: Cursor> ReadEndpoint for Receiver<C> {
-    #[inline(always)]
+    #[inline]
     fn payload(&self) -> &[u8] {
         self.cursor.payload()
     }
@@ -331,7 +331,7 @@ impl<C: Cursor> ReadEndpoint for Receiver<C> {
     fn release(&mut self) {
         // Short, because it becomes a part of each function that drops a guard.
         if self.ack_mode != AckMode::Drop
-            || !self.cursor.release_fast()
+            || !self.cursor.release()
             || self.endpoint.must_notify_publishers()
         {
             self.release_slow();

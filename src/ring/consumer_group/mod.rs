@@ -185,7 +185,7 @@ impl ConsumerGroup {
     }
 
     /// The in-flight word of this consumer.
-    #[inline(always)]
+    #[inline]
     fn own(&self) -> &AtomicU64 {
         &self.memory.subscribers()[self.entry].cursor
     }
@@ -299,11 +299,6 @@ impl Cursor for ConsumerGroup {
 
     fn is_redelivered(&self, taken: &Taken) -> bool {
         self.is_redelivered && self.held == Some(*taken)
-    }
-
-    #[inline]
-    fn release_fast(&mut self) -> bool {
-        self.release()
     }
 
     #[inline]
