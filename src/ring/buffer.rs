@@ -7,8 +7,8 @@ use std::ptr::NonNull;
 ///
 /// # Safety
 ///
-/// As long as the guard lives, moved or not, `bytes` returns the same address and length, and
-/// nobody who keeps the protocol changes them. They are 16-aligned.
+/// A slice that `bytes` returned stays valid and at its address until the guard is dropped, moved or
+/// not, and no process that keeps the protocol changes its content. Archives need it 16-aligned.
 pub(crate) unsafe trait StableBytes {
     /// The bytes.
     fn bytes(&self) -> &[u8];

@@ -99,7 +99,7 @@ impl RingMemory {
         (a ^ b) <= self.mask
     }
 
-    /// The salt of the lap that a position is in (`ring::spot` says what for).
+    /// The salt of the lap that a position is in (`ring::slot` has the reason).
     pub(crate) fn salt(&self, position: u64) -> u64 {
         #[expect(deprecated, reason = "its successor in std does not say which hash it is")]
         let mut hash = std::hash::SipHasher::new_with_keys(self.salt, KEY);

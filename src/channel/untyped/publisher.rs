@@ -226,12 +226,12 @@ impl Sender {
 
     #[inline]
     pub(super) fn is_closed(&self) -> bool {
-        RingState::of(&self.writer.memory) == RingState::Closed
+        RingState::of(self.writer.memory()) == RingState::Closed
     }
 
     #[inline]
     fn check_len(&self, len: usize) -> Result<(), SendError> {
-        let limit = self.writer.geometry.max_len();
+        let limit = self.writer.geometry().max_len();
         if len > limit { Err(SendError::TooLarge { needed: len, limit }) } else { Ok(()) }
     }
 
@@ -298,11 +298,11 @@ impl Drop for Sender {
             return;
         }
         self.writer.abandon();
-        let memory = self.writer.memory;
+        let memory = *self.writer.memory();
         let control = self.endpoint.segment.lock_bounded();
         if control.is_some() {
             let settings = self.endpoint.segment.settings();
-            membership::leave_publisher(&memory, settings, self.writer.entry);
+            membership::leave_publisher(&memory, settings, self.writer.entry());
         }
         self.endpoint.segment.release_liveness(self.endpoint.member);
         drop(control);
