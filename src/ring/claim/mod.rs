@@ -69,7 +69,7 @@ impl Writer {
         debug_assert!(span >= 1 && span <= self.geometry.max_span);
         match self.claims {
             Claims::Exclusive => self.claim_exclusive(span),
-            Claims::Shared => self.claim_one_shared(span),
+            Claims::Shared => self.claim_one_here(span),
         }
     }
 

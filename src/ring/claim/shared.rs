@@ -24,12 +24,6 @@ use crate::sync::{Ordering, spin_loop};
 
 impl Writer {
     /// Claims `span` slots.
-    #[inline(never)]
-    pub(crate) fn claim_one_shared(&mut self, span: u64) -> Result<u64, Full> {
-        self.claim_one_here(span)
-    }
-
-    /// The same, as a part of its caller.
     #[inline(always)]
     pub(crate) fn claim_one_here(&mut self, span: u64) -> Result<u64, Full> {
         loop {
