@@ -131,10 +131,8 @@ impl AnyPublisher {
         packet: &T,
         timeout: Timeout,
     ) -> Result<u64, F> {
-        F::retry(|| {
-            let (index, timeout) = self.types.index_of::<T>(&self.sender, timeout)?;
-            self.sender.send(packet, index, timeout)
-        })
+        let (index, timeout) = F::retry(|| self.types.index_of::<T>(&self.sender, timeout))?;
+        self.sender.send(packet, index, timeout)
     }
 
     /// Publishes a message with a tag and no prefix.

@@ -125,7 +125,7 @@ impl Worker {
     /// let (first, second) = (client.start(&1)?, client.start(&2)?);
     /// assert_eq!(*client.wait(second)?, 4);
     /// assert_eq!(*client.wait(first)?, 2);
-    /// # Ok::<(), CallError>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
