@@ -22,7 +22,6 @@ pub(crate) struct Endpoint {
     notifier: Notifier,
     /// The events of the other side, opened when they are first set.
     events: Vec<Option<Event>>,
-    /// Last, so that it outlives everything that points into it.
     pub(crate) segment: Segment,
 }
 
@@ -85,8 +84,7 @@ impl Endpoint {
     #[cold]
     #[inline(never)]
     pub(crate) fn wake_others(&mut self) {
-        let memory = self.memory;
-        let event_count = event_count_of_others(&memory, self.member);
+        let event_count = event_count_of_others(&self.memory, self.member);
         let (segment, events, side) = (&self.segment, &mut self.events, side_of(self.member));
         self.notifier.wake(event_count, || match segment.settings().parking {
             Parking::Futex => {

@@ -131,16 +131,16 @@ impl ConsumerGroup {
         membership::join_consumer(&memory, entry);
         keep(&memory, settings);
         let mut group = Self {
-            memory,
             geometry: Geometry::of(settings),
             entry,
             at: StampedPosition::at(&memory, 0),
+            memory,
             held: None,
             copy: None,
             may_give_way: false,
         };
         let shared = clamp(position(group.shared().load(Ordering::Acquire)));
-        group.at = StampedPosition::at(&memory, shared);
+        group.at = StampedPosition::at(&group.memory, shared);
         group
     }
 

@@ -94,13 +94,13 @@ impl Reader {
         joined: Joined,
     ) -> Self {
         Self {
-            memory,
             geometry: Geometry::of(settings),
             entry,
             pins: settings.overflow == Overflow::DropOldest,
             durable: false,
             has_fast_path: settings.overflow == Overflow::Block,
             at: StampedPosition::at(&memory, joined.position),
+            memory,
             held: 0,
             batch: Vec::new(),
             redelivered_below: 0,

@@ -76,7 +76,7 @@ impl Segment {
         let heap = Heap::new(*settings, salt).ok_or_else(|| {
             OpenError::system("allocate", "a ring", std::io::ErrorKind::OutOfMemory)
         })?;
-        initialize(&heap.parts(), settings).map_err(|reason| {
+        initialize(heap.parts(), settings).map_err(|reason| {
             OpenError::system("make events in", "a ring", std::io::Error::other(reason))
         })?;
         Ok(Self { backing: Backing::Heap(Arc::new(heap)), local: Mutex::default() })
@@ -150,18 +150,14 @@ impl Segment {
     /// What the ring was made to be.
     pub(crate) fn settings(&self) -> &Settings {
         match &self.backing {
-            Backing::Mapped(mapped) => &mapped.settings,
-            Backing::Heap(heap) => &heap.settings,
+            Backing::Mapped(mapped) => mapped.parts().settings(),
+            Backing::Heap(heap) => heap.parts().settings(),
         }
     }
 
-    /// What the protocol works on; to be used no longer than the segment.
+    /// A view for the ring's protocol. It keeps the memory.
     pub(crate) fn memory(&self) -> RingMemory {
-        let (parts, salt) = match &self.backing {
-            Backing::Mapped(mapped) => (mapped.parts(), mapped.salt),
-            Backing::Heap(heap) => (heap.parts(), heap.salt),
-        };
-        parts.memory(salt)
+        self.parts().memory()
     }
 
     /// The ring's packet types.
@@ -176,7 +172,7 @@ impl Segment {
         work(self.worker_slots().all())
     }
 
-    /// The same, for who looks at them often; to be used no longer than the segment.
+    /// A view of the worker slots. It keeps the memory.
     pub(crate) fn worker_slots(&self) -> WorkerSlots {
         self.parts().worker_slots()
     }
@@ -196,9 +192,10 @@ impl Segment {
             // A directory parks on futexes.
             EntryId::WorkerSlot(_) => return Ok(None),
         };
-        // SAFETY: `initialize` made an event for each entry before the segment was ready, and
-        // its owner keeps this segment at least as long as the event.
-        unsafe { Event::open(self.parts().event(index)) }.map(Some).map_err(|reason| {
+        let (room, owner) = self.parts().event(index);
+        // SAFETY: `initialize` made an event for each entry before the segment was ready. The
+        // room is valid as long as its owner lives.
+        unsafe { Event::open(room, owner) }.map(Some).map_err(|reason| {
             OpenError::system("open an event of", self.name(), std::io::Error::other(reason))
         })
     }
@@ -206,9 +203,9 @@ impl Segment {
     /// Makes the event of an entry, publishers' first, one that cannot be opened.
     #[cfg(test)]
     pub(crate) fn damage_event(&self, index: usize) {
-        let event = self.parts().event(index);
-        // SAFETY: within the events of this segment, which nobody uses in the test that does so.
-        unsafe { event.as_ptr().write_bytes(0xff, crate::sys::event::ROOM) };
+        let (room, _owner) = self.parts().event(index);
+        // SAFETY: an event of this segment, which nothing else uses in the test that does so.
+        unsafe { room.as_ptr().write_bytes(0xff, crate::sys::event::ROOM) };
     }
 
     /// Makes the slots read-only here. A heap's stay as they are.
@@ -315,24 +312,24 @@ impl Segment {
     /// Takes the lock that tells that a member lives. Under the control lock.
     pub(crate) fn acquire_liveness(&self, member: EntryId) -> Result<bool, OpenError> {
         match &self.backing {
-            Backing::Mapped(mapped) => mapped.acquire_liveness(mapped.places.lock_of(member)),
-            Backing::Heap(heap) => Ok(heap.acquire_liveness(heap.places.lock_of(member))),
+            Backing::Mapped(mapped) => mapped.acquire_liveness(mapped.parts().lock_of(member)),
+            Backing::Heap(heap) => Ok(heap.acquire_liveness(heap.parts().lock_of(member))),
         }
     }
 
     /// Gives that lock back.
     pub(crate) fn release_liveness(&self, member: EntryId) {
         match &self.backing {
-            Backing::Mapped(mapped) => mapped.release_liveness(mapped.places.lock_of(member)),
-            Backing::Heap(heap) => heap.release_liveness(heap.places.lock_of(member)),
+            Backing::Mapped(mapped) => mapped.release_liveness(mapped.parts().lock_of(member)),
+            Backing::Heap(heap) => heap.release_liveness(heap.parts().lock_of(member)),
         }
     }
 
     /// Whether the kernel says that a member lives. Never asked by a member about itself.
     pub(crate) fn is_alive(&self, member: EntryId) -> bool {
         match &self.backing {
-            Backing::Mapped(mapped) => mapped.is_alive(mapped.places.lock_of(member)),
-            Backing::Heap(heap) => heap.is_alive(heap.places.lock_of(member)),
+            Backing::Mapped(mapped) => mapped.is_alive(mapped.parts().lock_of(member)),
+            Backing::Heap(heap) => heap.is_alive(heap.parts().lock_of(member)),
         }
     }
 
@@ -353,7 +350,7 @@ impl Segment {
         Self { backing: Backing::Mapped(Box::new(mapped)), local: Mutex::default() }
     }
 
-    fn parts(&self) -> SegmentParts {
+    fn parts(&self) -> &SegmentParts {
         match &self.backing {
             Backing::Mapped(mapped) => mapped.parts(),
             Backing::Heap(heap) => heap.parts(),
@@ -460,9 +457,9 @@ pub(crate) fn initialize(parts: &SegmentParts, settings: &Settings) -> Result<()
     parts.vacate();
     if settings.parking == Parking::Event {
         for index in 0..settings.max_publishers + settings.max_subscribers {
-            // SAFETY: within the events of this segment, which nobody else uses yet; it
-            // outlives them.
-            unsafe { Event::make(parts.event(index)) }?;
+            let (room, _owner) = parts.event(index);
+            // SAFETY: room for an event of this segment, which nothing else uses yet.
+            unsafe { Event::make(room) }?;
         }
     }
     Ok(())

@@ -5,50 +5,63 @@
 
 use super::layout::Places;
 use super::settings::Settings;
-use super::view::SegmentParts;
+use super::view::{Block, SegmentParts};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::HashSet;
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Aligned as a mapping is.
+/// Alignment of the memory, as for a mapping.
 const PAGE: usize = 4096;
 
-/// A block of memory laid out as a segment.
+/// A segment on the heap, which its attachments share.
 #[derive(Debug)]
 pub(crate) struct Heap {
-    base: NonNull<u8>,
-    layout: Layout,
-    pub(crate) places: Places,
-    pub(crate) settings: Settings,
-    pub(crate) salt: u64,
-    /// What the control lock is in a shared object.
+    parts: SegmentParts,
+    /// The control lock.
     pub(crate) control: Mutex<()>,
-    /// What the liveness locks are: the bytes that are sat at.
+    /// The liveness locks: the bytes that are locked.
     seats: Mutex<HashSet<u64>>,
 }
 
-// SAFETY: the block is atomics and payload bytes, which the protocol shares between threads.
-unsafe impl Send for Heap {}
-// SAFETY: as above.
-unsafe impl Sync for Heap {}
+/// Zeroed memory, aligned to a page.
+///
+/// # Invariants
+///
+/// 1. `base` was allocated with `layout`, and is freed when the value is dropped.
+struct Allocation {
+    base: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: the value owns plain memory, which is not tied to a thread.
+unsafe impl Send for Allocation {}
+// SAFETY: nothing but the pointer is read through a shared reference.
+unsafe impl Sync for Allocation {}
+
+// SAFETY: allocated with `layout` by invariant 1: zeroed, so initialized, and aligned to a page.
+// Nobody has a reference to the bytes but through the parts.
+unsafe impl Block for Allocation {
+    fn bytes(&self) -> NonNull<[u8]> {
+        NonNull::slice_from_raw_parts(self.base, self.layout.size())
+    }
+}
 
 impl Heap {
-    /// A block for these settings, which were checked; `None` if there is not that much memory.
+    /// A segment with these settings; `None` if there is not that much memory.
     pub(crate) fn new(settings: Settings, salt: u64) -> Option<Self> {
         let places = Places::of_settings(&settings)?;
         let layout = Layout::from_size_align(places.end, PAGE).ok()?;
         // SAFETY: the layout's size is not zero: it has a head.
         let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let parts = SegmentParts::new(Arc::new(Allocation { base, layout }), settings, salt)?;
         let (control, seats) = Default::default();
-        Some(Self { base, layout, places, settings, salt, control, seats })
+        Some(Self { parts, control, seats })
     }
 
     /// The typed parts.
-    pub(crate) fn parts(&self) -> SegmentParts {
-        // SAFETY: the block is page-aligned, zeroed and `places.end` long, and lives as long as
-        // `self`, to which every user of the parts is tied.
-        unsafe { SegmentParts::new(self.base, self.places, self.settings) }
+    pub(crate) fn parts(&self) -> &SegmentParts {
+        &self.parts
     }
 
     /// Sits at a byte; `false`: somebody does.
@@ -72,9 +85,9 @@ impl Heap {
     }
 }
 
-impl Drop for Heap {
+impl Drop for Allocation {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout, and given up here alone.
+        // SAFETY: invariant 1.
         unsafe { dealloc(self.base.as_ptr(), self.layout) }
     }
 }

@@ -14,7 +14,7 @@
 //! next finds one of these cases.
 
 use super::identity::{self, Checked, MAGIC, State, whole_len};
-use super::layout::{Head, Places};
+use super::layout::Head;
 use super::map::Map;
 use super::mapped::{ATTACHED, CONTROL, Mapped, unlink_if_same};
 use super::name::Name;
@@ -26,6 +26,7 @@ use crate::sys::fork::Descriptor;
 use crate::sys::{self, lock, shm};
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is to be done when there is no such ring.
@@ -141,7 +142,7 @@ impl<'a> Locked<'a> {
     fn make(self, absent: Absent<'_>) -> Result<Mapped, OpenError> {
         let Absent::Make(settings) = absent else { return Err(not_found(self.name)) };
         match self.make_here(settings) {
-            Ok((map, salt)) => self.mapped(map, Checked { settings: *settings, salt })?.attach(),
+            Ok(parts) => Mapped::new(self.name.clone(), self.fd, parts).attach(),
             Err(error) => {
                 // As if it had not been tried. What cannot be taken away is emptied at least.
                 let _ = shm::empty(self.fd.as_fd());
@@ -151,7 +152,7 @@ impl<'a> Locked<'a> {
         }
     }
 
-    fn make_here(&self, settings: &Settings) -> Result<(Map, u64), OpenError> {
+    fn make_here(&self, settings: &Settings) -> Result<SegmentParts, OpenError> {
         let system = |action, error| OpenError::system(action, self.path(), error);
         let len = whole_len(settings).unwrap_or(u64::MAX);
         shm::give_to_owner(self.fd.as_fd()).map_err(|error| system("set the mode of", error))?;
@@ -161,25 +162,26 @@ impl<'a> Locked<'a> {
         let map = Map::open(self.name, self.fd.as_fd(), len)?;
         let map = map.ok_or_else(|| not_found(self.name))?;
         let salt = sys::random().map_err(|error| system("draw a salt for", error))?;
-        let places = Places::of_settings(settings).ok_or_else(|| self.no_places(settings))?;
-        // SAFETY: reserved and mapped with the length that these settings take; used here alone.
-        let parts = unsafe { SegmentParts::new(map.base(), places, *settings) };
+        let parts = self.parts(map, Checked { settings: *settings, salt })?;
         super::initialize(&parts, settings).map_err(|reason| {
             OpenError::system("make events in", self.path(), std::io::Error::other(reason))
         })?;
         failpoint(Failpoint::MakeReady);
         parts.head().identity.write(settings, len, salt);
-        Ok((map, salt))
+        Ok(parts)
     }
 
     fn mapped(self, map: Map, checked: Checked) -> Result<Mapped, OpenError> {
-        let error = self.no_places(&checked.settings);
-        Mapped::new(self.name.clone(), self.fd, map, checked).ok_or(error)
+        let parts = self.parts(map, checked)?;
+        Ok(Mapped::new(self.name.clone(), self.fd, parts))
     }
 
-    /// Settings that were checked have places; so this is never seen.
-    fn no_places(&self, settings: &Settings) -> OpenError {
-        self.foreign("its geometry", 0, settings.capacity as u64)
+    /// The parts of a mapping. It cannot fail: the settings were checked, and the mapping is as long
+    /// as they take.
+    fn parts(&self, map: Map, checked: Checked) -> Result<SegmentParts, OpenError> {
+        let Checked { settings, salt } = checked;
+        SegmentParts::new(Arc::new(map), settings, salt)
+            .ok_or_else(|| self.foreign("its geometry", 0, settings.capacity as u64))
     }
 
     /// Whether it can be a segment of this user at all.

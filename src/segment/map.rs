@@ -5,6 +5,7 @@
 
 use super::layout::Head;
 use super::name::Name;
+use super::view::Block;
 use crate::error::OpenError;
 use crate::sys::fork::Range;
 use crate::sys::shm;
@@ -17,21 +18,30 @@ use std::ptr::NonNull;
 const LENGTH: &str = "the length of the object";
 
 /// A mapping of a whole object.
+///
+/// # Invariants
+///
+/// 1. `memory` is one mapping of at least a [`Head`]'s length, and nothing unmaps it before the
+///    value is dropped.
 pub(super) struct Map {
-    /// First, so that it is dropped before the range is another's.
+    /// First, so that it is dropped before another mapping can have the range.
     _range: Range,
     memory: Shmem,
 }
 
 // SAFETY: a `Shmem` is a pointer to a mapping, its length, a descriptor and a name: none is tied
-// to a thread. It is not used to change anything after it was made.
+// to a thread. Nothing changes it after it was made.
 unsafe impl Send for Map {}
 // SAFETY: as above.
 unsafe impl Sync for Map {}
 
-impl std::fmt::Debug for Map {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Map").field(&self.memory.get_os_id()).finish()
+// SAFETY: the kernel maps whole pages, and every byte of a mapped object is initialized. The
+// mapping stays by invariant 1. This library never makes an object shorter while a process is
+// attached. Another process of the same user can: a use of the lost pages is then a SIGBUS, which
+// ends this process.
+unsafe impl Block for Map {
+    fn bytes(&self) -> NonNull<[u8]> {
+        NonNull::slice_from_raw_parts(base(&self.memory), self.memory.len())
     }
 }
 
@@ -59,7 +69,7 @@ impl Map {
         let memory =
             mapped.map_err(|error| OpenError::system("map", shm::path(&object), cause(error)))?;
         let (start, found) = (base(&memory), memory.len());
-        if (found as u64) < len {
+        if (found as u64) < len.max(size_of::<Head>() as u64) {
             // Made shorter since it was measured.
             let (name, found) = (name.as_str().to_owned(), found as u64);
             return Err(OpenError::Corrupt { name, what: LENGTH, expected: len, found });
@@ -70,18 +80,11 @@ impl Map {
         Ok(Some(Self { _range: Range::announce(start, found), memory }))
     }
 
-    /// Where it begins.
-    pub(super) fn base(&self) -> NonNull<u8> {
-        base(&self.memory)
-    }
-
     /// The words of the segment that do not belong to one endpoint.
     pub(super) fn head(&self) -> &Head {
-        debug_assert!(self.memory.len() >= size_of::<Head>());
-        // SAFETY: the mapping is at least as long as the object was measured to be, and that as
-        // long as a head; it consists of atomics, for which any bytes are values; a mapping is
-        // aligned to a page.
-        unsafe { self.base().cast::<Head>().as_ref() }
+        // SAFETY: invariant 1. A head consists of atomics, for which any bytes are values; a
+        // mapping is aligned to a page.
+        unsafe { base(&self.memory).cast::<Head>().as_ref() }
     }
 }
 
@@ -100,14 +103,16 @@ fn cause(error: ShmemError) -> io::Error {
     }
 }
 
-/// A second mapping of a whole object, writable, and gone when it is dropped. It takes neither a
-/// name nor a descriptor.
+/// A second, writable mapping of a whole object. It takes neither a name nor a descriptor.
 pub(super) struct Second {
-    /// First, so that it is dropped before the range is another's.
+    /// First, so that it is dropped before another mapping can have the range.
     _range: Range,
     pages: Pages,
 }
 
+/// # Invariants
+///
+/// 1. `base` is a mapping of `len` bytes, which is unmapped when the value is dropped.
 struct Pages {
     base: NonNull<u8>,
     len: usize,
@@ -124,16 +129,23 @@ impl Second {
         unsafe { shm::keep_from_children(pages.base, len) }?;
         Ok(Self { _range: Range::announce(pages.base, len), pages })
     }
+}
 
-    /// Where it begins.
-    pub(super) fn base(&self) -> NonNull<u8> {
-        self.pages.base
+// SAFETY: the value owns a mapping, which is not tied to a thread.
+unsafe impl Send for Pages {}
+// SAFETY: nothing but the pointer is read through a shared reference.
+unsafe impl Sync for Pages {}
+
+// SAFETY: as for `Map`; the mapping stays by invariant 1 of `Pages`.
+unsafe impl Block for Second {
+    fn bytes(&self) -> NonNull<[u8]> {
+        NonNull::slice_from_raw_parts(self.pages.base, self.pages.len)
     }
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: mapped in `open`; whoever uses it borrows its owner.
+        // SAFETY: invariant 1; each user of the bytes keeps the value.
         unsafe { shm::unmap(self.base, self.len) };
     }
 }

@@ -6,12 +6,11 @@
 //! How an attachment comes about: [`enter`](super::enter).
 
 use super::exclusive::ExclusiveSegment;
-use super::identity::{self, Checked};
-use super::layout::{FARTHEST, Places};
+use super::identity;
+use super::layout::FARTHEST;
 use super::lifecycle::{Absent, Locked, not_found, open_object};
-use super::map::{Map, Second, inode};
+use super::map::{Second, inode};
 use super::name::Name;
-use super::settings::Settings;
 use super::view::{RingMemory, SegmentParts};
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
@@ -19,6 +18,7 @@ use crate::sync::Ordering;
 use crate::sys::fork::{self, Descriptor};
 use crate::sys::{lock, shm};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The byte whose lock is the control lock.
@@ -31,10 +31,7 @@ pub(super) const ATTACHED: u64 = 8;
 pub(crate) struct Mapped {
     name: Name,
     fd: Descriptor,
-    map: Map,
-    pub(crate) places: Places,
-    pub(crate) settings: Settings,
-    pub(crate) salt: u64,
+    parts: SegmentParts,
     /// How long to wait for the control lock; none: for ever.
     pub(super) lock_timeout: Option<Duration>,
     /// Whether the slots are read-only here.
@@ -59,25 +56,13 @@ impl Mapped {
     }
 
     /// What was mapped and checked under the control lock.
-    pub(super) fn new(name: Name, fd: Descriptor, map: Map, checked: Checked) -> Option<Self> {
-        let Checked { settings, salt } = checked;
-        let places = Places::of_settings(&settings)?;
-        Some(Self {
-            name,
-            fd,
-            map,
-            places,
-            settings,
-            salt,
-            lock_timeout: None,
-            is_protected: false,
-        })
+    pub(super) fn new(name: Name, fd: Descriptor, parts: SegmentParts) -> Self {
+        Self { name, fd, parts, lock_timeout: None, is_protected: false }
     }
 
     /// Says that this attachment is there and ends the control lock.
     pub(super) fn attach(self) -> Result<Self, OpenError> {
-        let parts = self.parts();
-        parts.head().membership.lock_holder.store(std::process::id(), Ordering::Relaxed);
+        self.parts.head().membership.lock_holder.store(std::process::id(), Ordering::Relaxed);
         failpoint(Failpoint::Attach);
         lock::shared(self.fd.as_fd(), ATTACHED)
             .map_err(|error| OpenError::system("lock", shm::path(&self.name.object()), error))?;
@@ -103,9 +88,9 @@ impl Mapped {
     /// What was written once must be what it was: entries are known by their index, packets by
     /// their stamp.
     fn compare(&self, other: &Self) -> Result<(), OpenError> {
-        let (own, now) = (&self.settings, &other.settings);
+        let (own, now) = (self.parts.settings(), other.parts.settings());
         let words = [
-            ("the salt", self.salt, other.salt),
+            ("the salt", self.parts.salt(), other.parts.salt()),
             ("the capacity", own.capacity as u64, now.capacity as u64),
             ("the number of publishers", own.max_publishers as u64, now.max_publishers as u64),
             ("the number of subscribers", own.max_subscribers as u64, now.max_subscribers as u64),
@@ -163,21 +148,15 @@ impl Mapped {
     }
 
     /// The typed parts.
-    pub(crate) fn parts(&self) -> SegmentParts {
-        let base = self.map.base();
-        // SAFETY: the mapping is page-aligned and `places.end` long: `enter` compared the
-        // object's length with the settings', and `Map::open` the mapping's with that. We never
-        // make a segment shorter while somebody is attached. Another process of the same user
-        // can: the pages that are gone are then a SIGBUS, which ends this process, and nothing
-        // worse. It lives as long as `self`, to which every user of the parts is tied.
-        unsafe { SegmentParts::new(base, self.places, self.settings) }
+    pub(crate) fn parts(&self) -> &SegmentParts {
+        &self.parts
     }
 
     /// Makes the slots read-only in this mapping: a store to them is a SIGSEGV from here on.
     pub(crate) fn protect_slots(&mut self) -> Result<(), OpenError> {
-        let (start, len) = self.parts().slot_pages();
-        // SAFETY: whole pages of this mapping. Its owner is a subscriber, which only reads slots
-        // and recovers claims through a mapping of its own.
+        let (start, len) = self.parts.slot_pages();
+        // SAFETY: whole pages of this mapping. A store to them through a view is a SIGSEGV. The
+        // owner is a subscriber, which reads slots, and recovers claims through a second mapping.
         unsafe { shm::protect(start, len) }
             .map_err(|error| self.system("protect slots of", error))?;
         self.is_protected = true;
@@ -192,11 +171,9 @@ impl Mapped {
     /// Runs `work` on a second, writable mapping of what is mapped here, for a recovery; `None`:
     /// it cannot be had.
     pub(crate) fn with_writable<R>(&self, work: impl FnOnce(RingMemory) -> R) -> Option<R> {
-        let second = Second::open(self.fd.as_fd(), self.places.end).ok()?;
-        // SAFETY: the same object as `parts`, mapped with the same length, for as long as the work
-        // takes.
-        let parts = unsafe { SegmentParts::new(second.base(), self.places, self.settings) };
-        Some(work(parts.memory(self.salt)))
+        let second = Second::open(self.fd.as_fd(), self.parts.len()).ok()?;
+        let parts = SegmentParts::new(Arc::new(second), *self.parts.settings(), self.parts.salt())?;
+        Some(work(parts.memory()))
     }
 
     /// Takes the control lock.
@@ -210,7 +187,7 @@ impl Mapped {
     }
 
     fn busy(&self) -> OpenError {
-        let endpoint = self.parts().head().membership.lock_holder.load(Ordering::Relaxed);
+        let endpoint = self.parts.head().membership.lock_holder.load(Ordering::Relaxed);
         OpenError::Busy { name: self.name.as_str().to_owned(), pid: Some(endpoint) }
     }
 
@@ -270,7 +247,7 @@ impl Mapped {
     /// that of two who leave at once one is the last. `true`: somebody else is attached.
     pub(crate) fn remove_if_left(&self) -> bool {
         let is_attached = self.is_attached();
-        if !is_attached && !super::is_kept(&self.parts()) {
+        if !is_attached && !super::is_kept(&self.parts) {
             // An error leaves the object marked: the next to open it finishes.
             let _ = self.give_up();
         }
@@ -291,13 +268,13 @@ impl Mapped {
 
     /// Whether nobody else is attached, and nobody is expected back. Under the control lock.
     pub(super) fn is_deserted(&self) -> bool {
-        !self.is_attached() && !super::is_kept(&self.parts())
+        !self.is_attached() && !super::is_kept(&self.parts)
     }
 
     /// Marks the segment removed and takes its name away. Under the control lock.
     pub(super) fn give_up(&self) -> Result<(), OpenError> {
         failpoint(Failpoint::RemoveMark);
-        self.parts().head().identity.mark_removed();
+        self.parts.head().identity.mark_removed();
         failpoint(Failpoint::RemoveUnlink);
         unlink_if_same(&self.name, self.fd.as_fd())
     }
@@ -309,8 +286,7 @@ impl Mapped {
 
     /// Whether the ring stands where a ring can stand.
     pub(super) fn check_positions(&self) -> Result<(), OpenError> {
-        let parts = self.parts();
-        let head = parts.head();
+        let head = self.parts.head();
         for (what, word) in [("the tail", &head.tail), ("the oldest packet kept", &head.oldest)] {
             let found = word.load(Ordering::Relaxed);
             if found > FARTHEST {

@@ -17,14 +17,24 @@
 
 use raw_sync::Timeout;
 use raw_sync::events::{Event as RawEvent, EventImpl, EventInit, EventState};
+use std::any::Any;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Bytes that one event may take. Checked when one is made.
 pub(crate) const ROOM: usize = 128;
 
-/// One event in memory that outlives it.
-pub(crate) struct Event(Box<dyn EventImpl>);
+/// One event, and the memory that it lies in.
+///
+/// # Invariants
+///
+/// 1. `event` points to memory that is valid as long as `_owner` lives. `event` is the first field,
+///    so it is dropped first.
+pub(crate) struct Event {
+    event: Box<dyn EventImpl>,
+    _owner: Arc<dyn Any + Send + Sync>,
+}
 
 // SAFETY: the event behind the box is a pointer to a process-shared mutex and condition variable,
 // both made to be used from any thread of any process.
@@ -37,8 +47,7 @@ impl Event {
     ///
     /// # Safety
     ///
-    /// `room` is valid for writes of [`ROOM`] bytes, 16-aligned, outlives the event, and nobody
-    /// else uses it yet.
+    /// `room` is valid for writes of [`ROOM`] bytes, aligned to 16, and nothing else uses it yet.
     pub(crate) unsafe fn make(room: NonNull<u8>) -> Result<(), String> {
         let needed = RawEvent::size_of(Some(room.as_ptr()));
         if needed > ROOM {
@@ -52,25 +61,29 @@ impl Event {
     ///
     /// # Safety
     ///
-    /// `room` holds an event that [`make`](Self::make) made, is writable, and outlives this one.
-    pub(crate) unsafe fn open(room: NonNull<u8>) -> Result<Self, String> {
+    /// `room` holds an event that [`make`](Self::make) made. It is writable as long as `owner`
+    /// lives.
+    pub(crate) unsafe fn open(
+        room: NonNull<u8>,
+        owner: Arc<dyn Any + Send + Sync>,
+    ) -> Result<Self, String> {
         // SAFETY: the caller's promise.
         let event = unsafe { RawEvent::from_existing(room.as_ptr()) };
-        event.map(|(event, _)| Self(event)).map_err(|error| error.to_string())
+        event.map(|(event, _)| Self { event, _owner: owner }).map_err(|error| error.to_string())
     }
 
     /// Lets the one waiter go on, now or when it comes.
     pub(crate) fn set(&self) {
         // An error means that the mutex or condition variable is damaged: the waiter's bounded
         // wait finds out by itself.
-        let _ = self.0.set(EventState::Signaled);
+        let _ = self.event.set(EventState::Signaled);
     }
 
     /// Waits to be let go, for `bound` at most (a second at most in any case, by the wall clock),
     /// or less: the caller looks again whatever happened.
     pub(crate) fn wait(&self, bound: Duration) {
         match carry_free(bound, nanoseconds_into_second()) {
-            Some(bound) => drop(self.0.wait(Timeout::Val(bound))),
+            Some(bound) => drop(self.event.wait(Timeout::Val(bound))),
             // Too close to the end of a second for a wait that needs no carry: sleep past it.
             None => std::thread::sleep(bound.min(SHORTEST)),
         }

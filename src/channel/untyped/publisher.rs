@@ -423,7 +423,7 @@ impl Drop for Sender {
             return;
         }
         self.writer.abandon();
-        let memory = self.writer.memory;
+        let memory = &self.writer.memory;
         let control = self.endpoint.segment.lock_bounded();
         if control.is_some() {
             let settings = self.endpoint.segment.settings();

@@ -449,7 +449,7 @@ impl Drop for Receiver {
             // The parent's, in a forked child: its memory is not there, its entry is not ours.
             return;
         }
-        let memory = self.reader.memory;
+        let memory = &self.reader.memory;
         let control = self.endpoint.segment.lock_bounded();
         if self.ack_mode == AckMode::Drop {
             match &control {

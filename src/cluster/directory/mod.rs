@@ -129,7 +129,6 @@ pub(crate) struct Directory {
     is_seated: bool,
     memory: RingMemory,
     worker_slots: WorkerSlots,
-    /// So that it outlives what points into it.
     segment: Segment,
     /// Behind the segment: when it has been let go of.
     last_look: Option<LastLook>,

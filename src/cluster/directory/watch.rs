@@ -48,7 +48,6 @@ pub struct Watch {
     /// When the locks are to be asked again by one who does not sleep.
     ask_at: Deadline,
     memory: RingMemory,
-    /// Last, so that it outlives what points into it.
     segment: Segment,
 }
 

@@ -93,7 +93,7 @@ pub(super) fn take_a_pin_off(ring: &Ring) {
 /// does.
 fn leave_a_pin(ring: &Ring, own: &mut GroupReceiver) {
     let other = member(ring).taker;
-    let memory = other.group.memory;
+    let memory = other.group.memory.clone();
     let (shared, hand) =
         (&memory.subscribers()[0].cursor, &memory.subscribers()[other.group.entry].cursor);
     loop {

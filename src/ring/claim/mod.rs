@@ -52,12 +52,12 @@ impl Writer {
         position: u64,
     ) -> Self {
         Self {
-            memory,
             geometry: Geometry::of(settings),
             claims: settings.claims,
             overflow: settings.overflow,
             entry,
             at: StampedPosition::at(&memory, position),
+            memory,
             end: position,
             limit: 0,
         }
