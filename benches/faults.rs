@@ -216,7 +216,7 @@ fn fill(publisher: &mut Publisher<u64>, fault: Fault) -> Outcome<()> {
     while full < enough {
         match publisher.try_send(&0) {
             Ok(_) => full = 0,
-            Err(packetring::SendError::Full { .. }) => {
+            Err(packetring::TrySendError::Full { .. }) => {
                 full += 1;
                 thread::sleep(Duration::from_micros(10));
             }

@@ -16,7 +16,7 @@ mod peer;
 use clap::Parser;
 use first::First;
 use packetring::cluster::Delivery;
-use packetring::{RecvError, Subscriber, Worker, packet};
+use packetring::{Subscriber, TryRecvError, Worker, packet};
 use peer::Peer;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -190,7 +190,7 @@ fn encode(number: u16, boss: u32) -> Result<(), Box<dyn Error>> {
     while first.wants(&mut jobs)? {
         let job = match jobs.try_recv() {
             Ok(job) => job,
-            Err(RecvError::Empty) => continue, // Another one was quicker.
+            Err(TryRecvError::Empty) => continue, // Another one was quicker.
             Err(error) => return Err(error.into()),
         };
         let (id, redelivered) = (job.id.to_native(), Delivery::info(&job).redelivered);

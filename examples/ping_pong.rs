@@ -28,7 +28,8 @@ use hdrhistogram::Histogram;
 use packetring::rkyv::string::ArchivedString;
 use packetring::rkyv::{rancor, to_bytes};
 use packetring::{
-    OpenError, Packet, Publisher, RecvError, Ring, RingBuilder, SendError, Subscriber, Wait, packet,
+    OpenError, Packet, Publisher, RecvError, Ring, RingBuilder, SendTimeoutError, Subscriber, Wait,
+    packet,
 };
 use peer::Peer;
 use shared::{Poll, Shared};
@@ -338,7 +339,7 @@ fn exchange(plan: &Plan, lines: &Lines, caller: &mut dyn Call) -> Result<Measure
 
 /// The caller, whatever the text.
 trait Call {
-    fn wait_for_peer(&mut self) -> Result<(), SendError>;
+    fn wait_for_peer(&mut self) -> Result<(), SendTimeoutError>;
     /// One round trip, in nanoseconds: from before the ping is archived to when the pong is there,
     /// checked to be a `Pong`.
     fn call(&mut self) -> Result<u64, Box<dyn Error>>;
@@ -381,7 +382,7 @@ where
     Ping<T>: Packet<Archived = ArchivedPing<T>>,
     Pong<T>: Packet<Archived = ArchivedPong<T>>,
 {
-    fn wait_for_peer(&mut self) -> Result<(), SendError> {
+    fn wait_for_peer(&mut self) -> Result<(), SendTimeoutError> {
         self.pings.wait_for_subscribers_timeout(1, PATIENCE)
     }
 

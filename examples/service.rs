@@ -16,8 +16,8 @@ mod peer;
 
 use clap::Parser;
 use first::First;
-use packetring::cluster::{CallError, Client};
-use packetring::{RecvError, Subscriber, Worker, packet};
+use packetring::cluster::{CallError, CallTimeoutError, Client, TryServiceRecvError};
+use packetring::{Subscriber, Worker, packet};
 use peer::Peer;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -118,7 +118,9 @@ fn call(options: &Options) -> Result<(), Box<dyn Error>> {
         println!("{server:>10} {calls:>10}");
     }
     match count.call_timeout(&Text { text: DROP.to_owned() }, PATIENCE) {
-        Err(CallError::NoReply) => println!("a request that was dropped: {}", CallError::NoReply),
+        Err(CallTimeoutError::NoReply) => {
+            println!("a request that was dropped: {}", CallError::NoReply)
+        }
         other => return Err(format!("a request that was dropped: {other:?}").into()),
     }
     lose_servers(&mut count, &mut ready, &mut peers)?;
@@ -172,7 +174,9 @@ fn lose_servers(
     peers.clear(); // Kills them.
     for call in calls {
         match count.wait_timeout(call, PATIENCE) {
-            Err(CallError::ServiceGone) => println!("a killed server: {}", CallError::ServiceGone),
+            Err(CallTimeoutError::ServiceGone) => {
+                println!("a killed server: {}", CallError::ServiceGone)
+            }
             other => return Err(format!("a killed server: {other:?}").into()),
         }
     }
@@ -190,7 +194,7 @@ fn serve(number: u16, caller: u32) -> Result<(), Box<dyn Error>> {
     while first.wants(&mut count)? {
         let request = match count.try_recv() {
             Ok(request) => request,
-            Err(RecvError::Empty) => continue, // Another one was quicker.
+            Err(TryServiceRecvError::Empty) => continue, // Another one was quicker.
             Err(error) => return Err(error.into()),
         };
         match request.text.as_str() {

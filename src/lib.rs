@@ -1,8 +1,8 @@
-//! Typed packets through shared memory, from one process to another.
+//! Typed packets through shared memory, between the worker processes of one machine.
 //!
-//! A [`Ring`] is memory that several processes have mapped. A [`Publisher`] archives a value
-//! straight into its slots; a [`Subscriber`] checks the archive once and reads it in place, as
-//! its own type.
+//! A [`Ring`] is memory that several processes have mapped. A [`Publisher`] writes a value as an
+//! rkyv archive straight into its slots. A [`Subscriber`] checks the archive once and reads it in
+//! place, as its own type.
 //!
 //! ```
 //! use packetring::{Ring, packet};
@@ -11,76 +11,84 @@
 //! struct Price { symbol: u32, bid: u64, ask: u64 }
 //!
 //! let ring = Ring::open("prices")?;
-//! let mut desk = ring.subscriber::<Price>()?;
+//! let mut reader = ring.subscriber::<Price>()?;
 //! let mut feed = ring.publisher::<Price>()?; // here, or in another process
 //! feed.send(&Price { symbol: 7, bid: 101, ask: 102 })?;
-//! assert_eq!(desk.recv()?.bid, 101);
+//! assert_eq!(reader.recv()?.bid, 101);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It guarantees: a packet is received whole, checked, and as the type that was sent; one total
-//! order a ring; nothing lost in a ring that blocks, and a count of what was lost in one that
-//! drops; any process may be killed at any instruction, and the others go on.
+//! # Guarantees
 //!
-//! It is not: a broker (there is none), a network (one machine), a store (memory only), a
-//! boundary against hostile processes of the same user (see [`Subscriber::recv_copied`]).
+//! - A packet is received whole, checked, and as the type that was sent.
+//! - Each ring has one total order.
+//! - A ring that blocks loses nothing. A ring that drops the oldest packets counts the losses.
+//! - Any process may be killed at any instruction; the other processes continue.
 //!
-//! - [`Ring`], [`RingBuilder`]: making and opening.
-//! - [`Publisher`], [`Subscriber`]: one packet type. [`any::AnyPublisher`], [`any::AnySubscriber`],
-//!   [`one_of`](macro@one_of): several.
-//! - [`packet`](macro@packet), [`Packet`]: what can be sent. [`packet`](mod@packet): how it is
-//!   told apart and described.
-//! - [`Worker`]: a process' place in a cluster, and all that it opens there: topics, inboxes, work
-//!   queues, services, events.
-//! - [`Wait`]: spinning, parking, events. [`select()`]: several subscribers at once.
-//! - [`OpenError`], [`SendError`], [`RecvError`]: what can go wrong, and what to do.
+//! The crate has no broker and no network, and keeps nothing on disk. It does not defend against a
+//! hostile process of the same user (see [`Subscriber::recv_copied`]).
 //!
-//! # Processes, threads, `fork`
+//! # Where to find what
 //!
-//! An endpoint lives as long as its process, if it is not dropped before: the kernel says who
-//! lives. No clock decides about it, and no process id: those in errors are for people, and of the
-//! pid namespace of the process that they name. One that was killed and is not reaped is dead.
+//! | need | items |
+//! |---|---|
+//! | create and open rings | [`Ring`], [`RingBuilder`] |
+//! | send and receive one packet type | [`Publisher`], [`Subscriber`] |
+//! | several packet types in one ring | [`any`], [`one_of`](macro@one_of) |
+//! | declare packet types | [`packet`](macro@packet), [`Packet`], [`with`] |
+//! | schemas and fingerprints of types | [`packet`](mod@packet) |
+//! | topics, inboxes, queues, services, events | [`Worker`], [`cluster`] |
+//! | spin, park, portable events | [`Wait`] |
+//! | wait for several endpoints at once | [`select()`] |
 //!
-//! A thread is not a process. If it ends without unwinding (`pthread_exit`, the bare `exit` system
-//! call), or forgets an endpoint ([`std::mem::forget`]), the endpoint stays, holds back whom it
-//! would hold back, and goes with the process.
+//! # Processes and threads
 //!
-//! A child made by `fork` that does not `exec` has none of its parent's endpoints, so that they
-//! end with the parent even if the child lives on:
+//! An endpoint is alive until it is dropped or its process ends. The kernel decides which processes
+//! are alive: it releases the file locks of a process that dies, also before the process is reaped.
+//! No timeout and no process id decides about it. Process ids in errors are for people; they are
+//! those of the pid namespace of the named process.
 //!
-//! - Dropping one there does nothing to the ring. Joining by an inherited [`Ring`] is an error.
-//! - **Using one there is a SIGSEGV**: the memory is not there, and nothing else ever lies in its
-//!   place. Dropping a packet or a reservation that was in hand when the process was forked is a
-//!   use. A program that makes itself a daemon opens its rings afterwards.
-//! - So it is with a [`Worker`] and all that it opened: dropping it leaves no cluster, acknowledges no
-//!   letter, ends no job and answers no request; opening or leaving by it is an error, and so is a
-//!   letter to whom it has no endpoint for yet; any other use is a SIGSEGV. The child may join the cluster as a worker of its own.
-//! - A ring that everyone has left is gone by name, but its memory stays as long as a child has
-//!   neither dropped what it inherited nor ended.
+//! A thread may end without unwinding (`pthread_exit`), or forget an endpoint
+//! ([`std::mem::forget`]). The endpoint then stays alive until the process ends, and can hold back
+//! others until then.
+//!
+//! # `fork` without `exec`
+//!
+//! A forked child owns none of its parent's endpoints. They end with the parent, however long the
+//! child lives. In the child:
+//!
+//! - Dropping an inherited endpoint does nothing to the ring. Joining through an inherited [`Ring`]
+//!   is an error.
+//! - **Using an inherited endpoint is a SIGSEGV**: the memory is not mapped there, and nothing else
+//!   is ever mapped in its place. Dropping a packet or reservation that was held during the fork is
+//!   a use. A program that turns itself into a daemon opens its rings afterwards.
+//! - The same holds for a [`Worker`] and all that it opened. Dropping it acknowledges no message,
+//!   ends no job, answers no request and does not leave the cluster. Opening or leaving through it
+//!   is an error, and so is a message to a worker without a cached endpoint. The child may join the
+//!   cluster as a worker of its own.
 //! - The child may open the ring again by its name.
-//! - A ring on the heap is copied, as all of a process's memory: the child has its own, with the
-//!   packets in it. If another thread was joining, leaving or asking who lives at that instant, the
-//!   copy's locks stay held, as those of any mutex.
+//! - The memory of a ring that every process has left stays until the child ends or drops its copy.
+//! - A ring on the heap is copied like all memory: the child gets a ring of its own. If another
+//!   thread held one of its locks during the fork, that lock stays held in the copy.
 //!
-//! [`std::process::Command`] is no `fork` in this sense, with `pre_exec` or without, except for
-//! what `pre_exec` runs. Handlers of `pthread_atfork` see to all this, so what goes around them (a bare
-//! `clone` system call) does not have it; for the same reason, a shared library that contains this
-//! crate must not be unloaded.
+//! [`std::process::Command`] is not such a fork, except for the code in `pre_exec`. The rules rely
+//! on handlers of `pthread_atfork`: a bare `clone` system call bypasses them, and a shared library
+//! that contains this crate must not be unloaded.
 //!
-//! # What can run out
+//! # Resources
 //!
-//! Memory, descriptors, places, room for names and types: each is an error of the call that needs
-//! it, and that call leaves nothing behind. A ring's memory is reserved when it is made: `/dev/shm`
-//! cannot fill up under it. A [`Ring`] takes two descriptors and a mapping, each endpoint as much
-//! again, and all together one descriptor more. A subscriber that comes to a dead publisher's claim
-//! needs a second mapping for an instant, and waits while it cannot have it.
-//!
-//! The README says what is promised and what is not, in full.
+//! Memory, descriptors, entries, and room for names and types can run out. Each is an error of the
+//! call that needs it, and that call leaves nothing behind. The memory of a ring is reserved when
+//! the ring is created: `/dev/shm` cannot fill up under it. A [`Ring`] takes two descriptors and a
+//! mapping, each endpoint takes as much again, and one more descriptor serves the whole process. A
+//! read-only subscriber that meets a dead publisher's claim needs a second mapping for a moment, and
+//! waits while it cannot have one.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_types))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop"))]
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the protocol alone is checked"))]
 
-// So that what the macros emit also compiles in here.
+// The code that the macros emit says `packetring::`, also inside this crate.
 extern crate self as packetring;
 
 #[cfg(not(loom))]
@@ -112,9 +120,10 @@ pub use api::*;
 #[cfg(not(loom))]
 mod api {
     pub use crate::channel::{
-        Batch, BatchIter, CarriedType, Copied, Info, Publisher, Received, RecvError, Reserved,
-        ReservedTail, Ring, RingBuilder, Selectable, Selectee, SendAllError, SendError, Subscriber,
-        TypeMismatch, Values, WaitingFor, select, select_timeout, try_select,
+        Batch, BatchIter, CarriedType, Copied, Info, Publisher, Received, RecvError,
+        RecvTimeoutError, Reserved, ReservedTail, Ring, RingBuilder, Selectable, Selectee,
+        SendAllError, SendError, SendTimeoutError, Subscriber, TryRecvError, TrySendError,
+        TypeMismatch, ValueError, Values, WaitingFor, select, select_timeout, try_select,
     };
     pub use crate::cluster::Worker;
     pub use crate::packet::{Packet, Tail};
@@ -128,7 +137,7 @@ mod api {
     }
 }
 
-/// Makes a struct or enum a [`Packet`]: a value of it can be sent, and is read in place.
+/// Turns a struct or enum into a [`Packet`]: its values can be sent, and are read in place.
 ///
 /// ```
 /// #[packetring::packet]
@@ -146,59 +155,62 @@ mod api {
 /// # fn main() {}
 /// ```
 ///
-/// It puts rkyv's `Archive`, `Serialize` and `Deserialize` on the item, by way of packetring, so that rkyv need
-/// not be a dependency, and describes the archived type `Archived…`: its fingerprint, its schema, and whether
-/// it can be reserved ([`packet::AnyBits`]). Everything else about the item stays as it is, derives included.
+/// The macro derives rkyv's `Archive`, `Serialize` and `Deserialize` through packetring, so rkyv need
+/// not be a dependency. It describes the archived type `Archived…`: its fingerprint, its schema, and
+/// whether it can be reserved ([`packet::AnyBits`]). The item itself, derives included, stays as it is.
 ///
-/// Methods that are to be called on received packets go on the archived type, here `ArchivedChat`. To print and
-/// compare received packets, derive for it: `#[rkyv(derive(Debug))]`, `#[rkyv(compare(PartialEq))]` beside
-/// `#[packet]`.
+/// Methods for received packets go on the archived type, here `ArchivedChat`. To print and compare
+/// received packets, add `#[rkyv(derive(Debug))]` or `#[rkyv(compare(PartialEq))]` beside `#[packet]`.
 ///
-/// # What it may hold
+/// # Field types
 ///
-/// Whatever is a [`Packet`]. Refused, at the field and with a hint: hash tables, shared and raw pointers,
-/// references, trait objects, functions, cells, locks, atomics, `Instant`; `usize` and `isize` too, because rkyv
-/// would cut them to 32 bits. The macro goes by the name: if a type of yours is merely called so, or if a
-/// `usize` is always small, put `#[rkyv(with = packetring::with::Identity)]` on the field. Other
-/// [wrappers](crate::with) archive such fields as something else, such as a `HashMap` as a list.
+/// Every [`Packet`] type. The macro refuses, at the field and with a hint: hash tables, shared and raw
+/// pointers, references, trait objects, functions, cells, locks, atomics, and `Instant`; also `usize`
+/// and `isize`, because rkyv would cut them to 32 bits. The macro recognizes these by name. If a type
+/// of yours has such a name, or a `usize` is always small, put
+/// `#[rkyv(with = packetring::with::Identity)]` on the field. Other [wrappers](crate::with) archive
+/// such fields as another type, for example a `HashMap` as a list.
 ///
-/// A type may mention itself, by its name or as `Self`, behind a `Box`, in a `Vec` or a map; pointers nest up to 63
-/// deep. Two types that mention each other are a cycle that the compiler refuses: box one of them as bytes, or make
-/// them one type. Every type parameter must itself be a packet type, even if it is only in a `PhantomData`: it
-/// is part of the fingerprint.
+/// A type may mention itself, by its name or as `Self`, in a `Box`, a `Vec` or a map; pointers nest up
+/// to 63 deep. The compiler refuses two types that mention each other: box one of them as bytes, or
+/// make them one type. Every type parameter must be a packet type, even in a `PhantomData`: it is part
+/// of the fingerprint.
 ///
 /// # Arguments
 ///
-/// `#[packet(crate = path)]` if packetring has another name. `#[rkyv(..)]` on the item and its fields is passed on to
-/// rkyv (`with`, `derive`, `compare`, `archived`, `attr`, `niche`, …), but for `as`, `remote` and `crate`.
+/// Write `#[packet(crate = path)]` if packetring has another name. The macro passes `#[rkyv(..)]` on
+/// the item and its fields to rkyv (`with`, `derive`, `compare`, `archived`, `attr`, `niche`, …),
+/// except `as`, `remote` and `crate`.
 ///
-/// A crate that denies `missing_docs` must allow it for the modules of public enums with named fields: rkyv's
-/// resolvers have none.
+/// A crate that denies `missing_docs` must allow it for modules with public enums of named fields:
+/// rkyv's resolvers have no docs.
 #[cfg(not(loom))]
 pub use packetring_derive::packet;
 
-/// Makes an enum of packet types a choice of packets, each read in place.
+/// Turns an enum of packet types into a choice of packets, each read in place.
 ///
 /// ```
-/// # #[packetring::packet] pub struct DeliveryGuard { pub name: String }
+/// # #[packetring::packet] pub struct Job { pub name: String }
 /// # #[packetring::packet] pub struct Stop;
 /// #[packetring::one_of]
 /// enum Work {
-///     DeliveryGuard(DeliveryGuard),
+///     Job(Job),
 ///     Stop(Stop),
 /// }
 ///
 /// fn name<'a>(work: &Work<'a>) -> &'a str {
 ///     match work {
-///         Work::DeliveryGuard(job) => &job.name, // a `&'a ArchivedJob`
+///         Work::Job(job) => &job.name, // a `&'a ArchivedJob`
 ///         Work::Stop(_) => "stop",
 ///     }
 /// }
 /// # fn main() {}
 /// ```
 ///
-/// It is for receiving: what is sent are its members. The enum gets a lifetime, that of the packet, and is `Clone` and `Copy`. Each variant holds one packet type, all of
-/// them different. It implements [`packet::OneOf`]. `#[one_of(crate = path)]` if packetring has another name.
+/// The enum is for receiving; a publisher sends its member types. The enum gets a lifetime, that of
+/// the packet, and is `Clone` and `Copy`. Each variant holds one packet type, and all of them differ.
+/// The enum implements [`packet::OneOf`]. Write `#[one_of(crate = path)]` if packetring has another
+/// name.
 #[cfg(not(loom))]
 pub use packetring_derive::one_of;
 

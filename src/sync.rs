@@ -1,8 +1,8 @@
-//! Atomics and fences: std's in production, loom's when the orderings are being checked.
+//! Atomics and fences: from std in production, from loom when a model check explores the orderings.
 //!
-//! Every atomic of the crate comes from here, so that a model check sees it; `.ci/run` looks
-//! for others. Not here: what any word means (`segment::layout`), and the heavy half of the
-//! asymmetric barrier, which is a system call (`sys::barrier`).
+//! Every atomic of the crate comes from here, so that loom sees it. `clippy.toml` bans the types of
+//! `std::sync::atomic` elsewhere; the aliases below are the exception. The meaning of each word is
+//! in `segment::layout`. The heavy half of the asymmetric barrier is a system call (`sys::barrier`).
 
 #[cfg(loom)]
 pub(crate) use loom::{
@@ -12,13 +12,22 @@ pub(crate) use loom::{
 #[cfg(not(loom))]
 pub(crate) use std::{
     hint::spin_loop,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
+    sync::atomic::{Ordering, fence},
 };
 
-/// The light half of an asymmetric barrier: keeps the compiler from moving a load above an
-/// earlier store. The other side's `membarrier` does the same to the processor.
+/// The 32-bit atomic that the crate uses.
+#[cfg(not(loom))]
+#[expect(clippy::disallowed_types, reason = "this alias is the one that is allowed")]
+pub(crate) type AtomicU32 = std::sync::atomic::AtomicU32;
+/// The 64-bit atomic that the crate uses.
+#[cfg(not(loom))]
+#[expect(clippy::disallowed_types, reason = "this alias is the one that is allowed")]
+pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
+
+/// The light half of an asymmetric barrier: the compiler does not move a load above an earlier
+/// store. The `membarrier` of the other side does the same to the processor.
 ///
-/// Pairs with `sys::barrier::heavy`. Under loom, which has no membarrier, both are full fences.
+/// Pairs with `sys::barrier::heavy`. Loom has no membarrier: both halves are full fences there.
 #[inline]
 pub(crate) fn light_barrier() {
     #[cfg(not(loom))]

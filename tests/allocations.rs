@@ -1,4 +1,4 @@
-//! In steady state neither sending nor receiving allocates.
+//! Sending and receiving do not allocate in steady state.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,14 +10,14 @@
 mod support;
 
 use packetring::{
-    Overflow, Packet, Publisher, RecvError, Ring, SendError, Subscriber, Tail, one_of, packet,
-    try_select,
+    Overflow, Packet, Publisher, RecvTimeoutError, Ring, SendTimeoutError, Subscriber, Tail,
+    TryRecvError, TrySendError, one_of, packet, try_select,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use support::{SHORT, on_all};
 
-/// Counts what each thread allocates.
+/// A global allocator that counts the allocations of each thread.
 struct Counting;
 
 thread_local! {
@@ -25,27 +25,27 @@ thread_local! {
 }
 
 fn count() {
-    // A thread that is ending has no counter any more, and nobody asks for it.
+    // A thread that is exiting has dropped its counter, and no test reads it any more.
     let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
 }
 
-// SAFETY: the system's allocator does it all; counting does not allocate, its cell being constant
-// and without a destructor.
+// SAFETY: every call is forwarded to the system allocator. Counting does not allocate: the cell is
+// const-initialized and has no destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's contract is the same as that of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's contract is the same as that of `System`.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's contract is the same as that of `System`.
         unsafe { System.realloc(memory, layout, size) }
     }
 }
@@ -53,13 +53,14 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Does the work until it has settled, then often enough to wrap many times, without allocating.
+/// Warms up, then repeats `work` often enough to wrap the ring many times, and asserts that nothing
+/// was allocated.
 #[track_caller]
-fn settles(mut work: impl FnMut()) {
+fn assert_no_allocations(mut work: impl FnMut()) {
     (0..100).for_each(|_| work());
     let before = ALLOCATIONS.get();
     (0..1000).for_each(|_| work());
-    assert_eq!(ALLOCATIONS.get() - before, 0, "allocations");
+    assert_eq!(ALLOCATIONS.get() - before, 0, "steady state allocated");
 }
 
 #[packet]
@@ -88,7 +89,7 @@ fn pair<T: Packet>(ring: &Ring) -> (Publisher<T>, Subscriber<T>) {
     (ring.publisher().unwrap(), subscriber)
 }
 
-/// Runs over rings of every kind.
+/// Runs `body` over rings of every kind.
 fn on_every(body: impl Fn(Ring)) {
     for overflow in [Overflow::Block, Overflow::DropOldest] {
         on_all(|| Ring::builder().capacity(4096).overflow(overflow), &body);
@@ -107,7 +108,7 @@ fn the_counter_counts() {
 fn flat_packets() {
     on_every(|ring| {
         let (mut out, mut numbers) = pair::<[u64; 9]>(&ring);
-        settles(|| {
+        assert_no_allocations(|| {
             out.send(&[1; 9]).unwrap();
             out.try_send(&[2; 9]).unwrap();
             out.send_timeout(&[3; 9], SHORT).unwrap();
@@ -123,7 +124,7 @@ fn packets_with_text_and_nested_lists() {
     on_every(|ring| {
         let (mut out, mut chats) = pair::<Chat>(&ring);
         let chat = chat();
-        settles(|| {
+        assert_no_allocations(|| {
             out.send(&chat).unwrap();
             assert_eq!(chats.recv().unwrap().lines[2][1], chat.lines[2][1]);
         });
@@ -135,7 +136,7 @@ fn batches() {
     on_every(|ring| {
         let (mut out, mut chats) = pair::<Chat>(&ring);
         let all: Vec<Chat> = (0..5).map(|_| chat()).collect();
-        settles(|| {
+        assert_no_allocations(|| {
             out.send_all(&all).unwrap();
             let mut seen = 0;
             for chat in &chats.drain().unwrap() {
@@ -148,10 +149,10 @@ fn batches() {
 }
 
 #[test]
-fn reservations_committed_and_given_up() {
+fn reservations_committed_and_cancelled() {
     on_every(|ring| {
         let (mut out, mut numbers) = pair::<[u64; 9]>(&ring);
-        settles(|| {
+        assert_no_allocations(|| {
             drop(out.reserve().unwrap());
             let mut room = out.reserve().unwrap();
             room[0] = 7.into();
@@ -165,7 +166,7 @@ fn reservations_committed_and_given_up() {
 fn tails() {
     on_every(|ring| {
         let (mut out, mut lines) = pair::<Tail<u64, u8>>(&ring);
-        settles(|| {
+        assert_no_allocations(|| {
             for len in [0, 5, 300] {
                 let mut room = out.reserve_tail(len).unwrap();
                 *room.head_mut() = 1.into();
@@ -178,11 +179,11 @@ fn tails() {
 }
 
 #[test]
-fn copies_and_choices() {
+fn copies_and_conditional_receives() {
     on_every(|ring| {
         let (mut out, mut chats) = pair::<Chat>(&ring);
         let chat = chat();
-        settles(|| {
+        assert_no_allocations(|| {
             out.send(&chat).unwrap();
             out.send(&chat).unwrap();
             assert_eq!(chats.recv_copied().unwrap().name, "ada");
@@ -192,46 +193,46 @@ fn copies_and_choices() {
 }
 
 #[test]
-fn mail() {
+fn packets_of_any_type() {
     on_every(|ring| {
-        let mut mails = ring.any_subscriber().unwrap();
+        let mut inbox = ring.any_subscriber().unwrap();
         let mut out = ring.any_publisher().unwrap();
         let chat = chat();
-        settles(|| {
+        assert_no_allocations(|| {
             out.send(&chat).unwrap();
             out.send(&Stop).unwrap();
-            assert!(matches!(mails.recv().unwrap().open().unwrap(), Some(Known::Chat(_))));
-            assert_eq!(try_select(&mut [&mut mails]), Some(0));
-            let mail = mails.recv().unwrap();
-            mail.open_as::<Stop>().unwrap();
-            assert!(!mail.info().redelivered);
+            assert!(matches!(inbox.recv().unwrap().open().unwrap(), Some(Known::Chat(_))));
+            assert_eq!(try_select(&mut [&mut inbox]), Some(0));
+            let packets_of_any_type = inbox.recv().unwrap();
+            packets_of_any_type.open_as::<Stop>().unwrap();
+            assert!(!packets_of_any_type.info().redelivered);
         });
     });
 }
 
 #[test]
-fn what_is_full_empty_missed_or_late() {
+fn full_empty_missed_and_timeout_results() {
     on_every(|ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
-        settles(|| {
-            while !matches!(numbers.try_recv().map(drop), Err(RecvError::Empty)) {}
+        assert_no_allocations(|| {
+            while !matches!(numbers.try_recv().map(drop), Err(TryRecvError::Empty)) {}
             for number in 0..100 {
                 let sent = out.try_send(&number);
-                assert!(matches!(sent, Ok(_) | Err(SendError::Full { .. })));
+                assert!(matches!(sent, Ok(_) | Err(TrySendError::Full { .. })));
             }
             assert_eq!(out.subscribers(), 1);
             assert!(out.backlog() > 0);
         });
-        while !matches!(numbers.try_drain().map(drop), Err(RecvError::Empty)) {}
+        while !matches!(numbers.try_drain().map(drop), Err(TryRecvError::Empty)) {}
         (0..64).for_each(|number| {
             out.send(&number).unwrap();
         });
         let before = ALLOCATIONS.get();
         if ring.settings().overflow == Overflow::Block {
-            assert!(matches!(out.send_timeout(&0, SHORT), Err(SendError::Timeout { .. })));
+            assert!(matches!(out.send_timeout(&0, SHORT), Err(SendTimeoutError::Timeout { .. })));
         }
         while numbers.try_recv().is_ok() {}
-        assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
-        assert_eq!(ALLOCATIONS.get() - before, 0, "allocations");
+        assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
+        assert_eq!(ALLOCATIONS.get() - before, 0, "steady state allocated");
     });
 }

@@ -1,5 +1,5 @@
-//! What decides who lives and when to give up: not wall-clock time, not process ids, not whether
-//! the dead were reaped, not the namespace one is in.
+//! Liveness and timeouts do not depend on wall-clock time, process ids, reaping of dead processes,
+//! or the process-id namespace.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,10 @@
 
 mod support;
 
-use packetring::{OpenError, Publisher, RecvError, Ring, RingBuilder, SendError, WaitingFor};
+use packetring::{
+    OpenError, Publisher, RecvTimeoutError, Ring, RingBuilder, SendTimeoutError, TrySendError,
+    WaitingFor,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -18,29 +21,29 @@ use std::time::Duration;
 use support::peer::{self, Peer, Role};
 use support::{LONG, SHORT, assert_gone, object, state_of, unique, wait_until};
 
-/// Small enough to be filled soon: 16 packets.
+/// Holds 16 packets, so that it fills up soon.
 fn small() -> RingBuilder {
     Ring::builder().capacity(1024).max_publishers(2).max_subscribers(2)
 }
 
-/// Fills a ring on which somebody does not read.
+/// Fills a ring that has a subscriber that does not read.
 fn fill(out: &mut Publisher<u64>) -> WaitingFor {
     for number in 0.. {
         match out.try_send(&number) {
             Ok(_) => assert!(number < 16),
-            Err(SendError::Full { waiting_for }) => return waiting_for,
+            Err(TrySendError::Full { waiting_for }) => return waiting_for,
             Err(error) => panic!("{error}"),
         }
     }
     unreachable!()
 }
 
-/// The other processes of these tests; nothing by itself.
+/// Entry point of the child processes; does nothing without a role.
 #[test]
 fn peer() {
     let Some(role) = peer::role() else { return };
     match role.name.as_str() {
-        "sit" => sit(&role),
+        "idle" => idle(&role),
         "claim" => claim(&role),
         "echo" => echo(&role),
         other => panic!("{other}"),
@@ -48,7 +51,7 @@ fn peer() {
 }
 
 /// Joins as a subscriber and reads nothing. Arguments: ring.
-fn sit(role: &Role) {
+fn idle(role: &Role) {
     let ring = Ring::attach(&role.arguments[0]).unwrap();
     let _numbers = ring.subscriber::<u64>().unwrap();
     peer::say(&std::process::id().to_string());
@@ -64,28 +67,28 @@ fn claim(role: &Role) {
     peer::hear();
 }
 
-/// Kills a peer without waiting for it, so that it stays a zombie.
+/// Kills a peer without reaping it, so that it stays a zombie.
 fn kill_unreaped(peer: &Peer) {
     peer.signal(Signal::KILL);
-    wait_until("the peer's end", || state_of(peer.pid()) == Some('Z'));
+    wait_until("the peer is a zombie", || state_of(peer.pid()) == Some('Z'));
 }
 
 #[test]
-fn a_zombie_holds_nobody_up() {
+fn a_zombie_subscriber_does_not_block() {
     let name = unique("zombie-cursor");
     let ring = small().open(&name).unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
-    let mut peer = Peer::start(&format!("sit {name}"));
+    let mut peer = Peer::start(&format!("idle {name}"));
     peer.expect(&peer.pid().to_string());
     assert_eq!(fill(&mut out), WaitingFor::Subscriber { pid: peer.pid() });
     kill_unreaped(&peer);
     out.send_timeout(&16, LONG).unwrap();
     assert_eq!(ring.subscribers(), 0);
-    assert_eq!(state_of(peer.pid()), Some('Z'), "nobody waited for it");
+    assert_eq!(state_of(peer.pid()), Some('Z'), "the process was reaped early");
 }
 
 #[test]
-fn a_zombies_claim_is_given_up() {
+fn the_claim_of_a_zombie_is_voided() {
     let name = unique("zombie-claim");
     let ring = small().open(&name).unwrap();
     let mut numbers = ring.subscriber::<u64>().unwrap();
@@ -93,35 +96,36 @@ fn a_zombies_claim_is_given_up() {
     let mut peer = Peer::start(&format!("claim {name}"));
     peer.expect(&peer.pid().to_string());
     out.send(&1).unwrap();
-    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     kill_unreaped(&peer);
     assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 1);
-    assert_eq!(state_of(peer.pid()), Some('Z'), "nobody waited for it");
+    assert_eq!(state_of(peer.pid()), Some('Z'), "the process was reaped early");
 }
 
-/// Where the process id of the only subscriber, or of the second publisher, is written.
+/// Offsets in the segment of the process ids of the only subscriber and of the second publisher.
 const SUBSCRIBER_PID: u64 = 768 + 2 * 256 + 128 + 4;
 const PUBLISHER_PID: u64 = 768 + 256 + 128 + 4;
 
-/// Writes the process id of somebody who lives where a peer's was, as if it had been reused.
+/// Replaces a peer's process id in the segment by that of this live process, as if the id had been
+/// reused.
 fn reuse_pid(name: &str, at: u64, peer: &Peer) {
     let file = OpenOptions::new().read(true).write(true).open(object(name)).unwrap();
     let mut found = [0; 4];
     file.read_exact_at(&mut found, at).unwrap();
-    assert_eq!(u32::from_le_bytes(found), peer.pid(), "the place of the process id");
+    assert_eq!(u32::from_le_bytes(found), peer.pid(), "wrong offset of the process id");
     file.write_all_at(&std::process::id().to_le_bytes(), at).unwrap();
 }
 
 #[test]
-fn a_process_id_that_is_used_again_is_not_taken_for_its_first_owner() {
+fn a_reused_process_id_does_not_keep_a_dead_endpoint_alive() {
     let name = unique("reuse-cursor");
     let ring = small().open(&name).unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
-    let mut peer = Peer::start(&format!("sit {name}"));
+    let mut peer = Peer::start(&format!("idle {name}"));
     peer.hear();
     fill(&mut out);
     reuse_pid(&name, SUBSCRIBER_PID, &peer);
-    assert!(matches!(out.send_timeout(&16, SHORT), Err(SendError::Timeout { .. })));
+    assert!(matches!(out.send_timeout(&16, SHORT), Err(SendTimeoutError::Timeout { .. })));
     peer.kill();
     out.send_timeout(&16, LONG).unwrap();
     drop((out, ring));
@@ -134,25 +138,28 @@ fn a_process_id_that_is_used_again_is_not_taken_for_its_first_owner() {
     peer.hear();
     reuse_pid(&name, PUBLISHER_PID, &peer);
     out.send(&1).unwrap();
-    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     peer.kill();
     assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 1);
 }
 
 #[test]
-fn a_process_id_of_nobody_does_not_make_its_owner_dead() {
-    let name = unique("nobody");
+fn an_unused_process_id_does_not_make_its_owner_dead() {
+    let name = unique("unused-pid");
     let ring = small().open(&name).unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
-    let mut peer = Peer::start(&format!("sit {name}"));
+    let mut peer = Peer::start(&format!("idle {name}"));
     peer.hear();
     fill(&mut out);
     let file = OpenOptions::new().write(true).open(object(&name)).unwrap();
     file.write_all_at(&0x7fff_ffff_u32.to_le_bytes(), SUBSCRIBER_PID).unwrap();
     for _ in 0..3 {
         match out.send_timeout(&16, SHORT).unwrap_err() {
-            SendError::Timeout { waiting_for: WaitingFor::Subscriber { pid } } => {
-                assert_eq!(pid, 0x7fff_ffff, "reported, not believed");
+            SendTimeoutError::Timeout { waiting_for: WaitingFor::Subscriber { pid } } => {
+                assert_eq!(
+                    pid, 0x7fff_ffff,
+                    "the stored process id is reported, but not used to detect death"
+                );
             }
             error => panic!("{error}"),
         }
@@ -160,22 +167,22 @@ fn a_process_id_of_nobody_does_not_make_its_owner_dead() {
     assert_eq!(ring.subscribers(), 1);
 }
 
-/// Sends back what comes. Arguments: ring there, ring back.
+/// Sends back each number. Arguments: forward ring, return ring.
 fn echo(role: &Role) {
     let (there, back) = (&role.arguments[0], &role.arguments[1]);
     let mut numbers = Ring::attach(there).unwrap().subscriber::<u64>().unwrap();
     let mut out = Ring::attach(back).unwrap().publisher::<u64>().unwrap();
-    // By its own clock, whatever that shows.
-    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    // A timeout by the peer's own clock, whatever that clock shows.
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     peer::say(&std::process::id().to_string());
-    // Until the test is over.
+    // Until the test closes the ring or ends.
     while let Ok(number) = numbers.recv_timeout(LONG) {
         let number = number.to_native();
         out.send_timeout(&number, LONG).unwrap();
     }
 }
 
-/// Whether a program can be started in a namespace of its own; says so if not.
+/// Whether a program can be started in a namespace of its own. Prints a note if not.
 fn is_permitted(program: &[&str]) -> bool {
     let status = std::process::Command::new(program[0]).args(&program[1..]).arg("true").output();
     let permitted = status.is_ok_and(|output| output.status.success());
@@ -185,7 +192,7 @@ fn is_permitted(program: &[&str]) -> bool {
     permitted
 }
 
-/// The process that `unshare --fork` started, as it is called here.
+/// The child of `unshare --fork`, by its process id in this namespace.
 fn child_of(peer: &Peer) -> Pid {
     let path = format!("/proc/{0}/task/{0}/children", peer.pid());
     let children = std::fs::read_to_string(path).unwrap();
@@ -193,7 +200,7 @@ fn child_of(peer: &Peer) -> Pid {
 }
 
 #[test]
-fn namespaces_of_process_ids_share_a_ring() {
+fn processes_in_different_pid_namespaces_share_a_ring() {
     const UNSHARE: [&str; 4] = ["unshare", "--pid", "--fork", "--kill-child"];
     if !is_permitted(&UNSHARE) {
         return;
@@ -202,22 +209,26 @@ fn namespaces_of_process_ids_share_a_ring() {
     let ring = small().open(&name).unwrap();
     let mut numbers = ring.subscriber::<u64>().unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
-    // Two processes that both are number 1, each in its namespace.
-    let mut sitting = Peer::start_under(&UNSHARE, &format!("sit {name}"));
-    let mut claiming = Peer::start_under(&UNSHARE, &format!("claim {name}"));
-    sitting.expect("1");
-    claiming.expect("1");
+    // Two processes, each with process id 1 in its own namespace.
+    let mut idle_peer = Peer::start_under(&UNSHARE, &format!("idle {name}"));
+    let mut claim_peer = Peer::start_under(&UNSHARE, &format!("claim {name}"));
+    idle_peer.expect("1");
+    claim_peer.expect("1");
     assert_eq!(ring.subscribers(), 2);
     out.send(&0).unwrap();
-    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
-    kill_process(child_of(&claiming), Signal::KILL).unwrap();
+    assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
+    kill_process(child_of(&claim_peer), Signal::KILL).unwrap();
     assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 0);
     while numbers.try_recv().is_ok() {}
     drop(numbers);
     let waiting_for = fill(&mut out);
-    assert_eq!(waiting_for, WaitingFor::Subscriber { pid: 1 }, "as its own namespace calls it");
-    assert!(matches!(out.send_timeout(&1, SHORT), Err(SendError::Timeout { .. })));
-    kill_process(child_of(&sitting), Signal::KILL).unwrap();
+    assert_eq!(
+        waiting_for,
+        WaitingFor::Subscriber { pid: 1 },
+        "the process id in the subscriber's namespace"
+    );
+    assert!(matches!(out.send_timeout(&1, SHORT), Err(SendTimeoutError::Timeout { .. })));
+    kill_process(child_of(&idle_peer), Signal::KILL).unwrap();
     out.send_timeout(&1, LONG).unwrap();
     assert_eq!(ring.subscribers(), 0);
     drop((out, ring));
@@ -225,7 +236,7 @@ fn namespaces_of_process_ids_share_a_ring() {
 }
 
 #[test]
-fn one_in_another_namespace_goes_on_when_this_one_dies() {
+fn a_process_in_another_namespace_recovers_a_dead_claim() {
     const UNSHARE: [&str; 4] = ["unshare", "--pid", "--fork", "--kill-child"];
     if !is_permitted(&UNSHARE) {
         return;
@@ -235,13 +246,13 @@ fn one_in_another_namespace_goes_on_when_this_one_dies() {
     let mut answers = small().open(&back).unwrap().subscriber::<u64>().unwrap();
     let mut echo = Peer::start_under(&UNSHARE, &format!("echo {there} {back}"));
     echo.expect("1");
-    let mut claiming = Peer::start(&format!("claim {there}"));
-    claiming.hear();
+    let mut claim_peer = Peer::start(&format!("claim {there}"));
+    claim_peer.hear();
     let mut out = ring.publisher::<u64>().unwrap();
     out.send(&7).unwrap();
-    assert!(matches!(answers.recv_timeout(SHORT), Err(RecvError::Timeout)));
-    // Recovered by the other, which alone waits behind it.
-    claiming.kill();
+    assert!(matches!(answers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
+    // The echo process recovers the claim: it alone waits behind it.
+    claim_peer.kill();
     assert_eq!(*answers.recv_timeout(LONG).unwrap(), 7);
     ring.close().unwrap();
     echo.finish();
@@ -251,7 +262,7 @@ fn one_in_another_namespace_goes_on_when_this_one_dies() {
 }
 
 #[test]
-fn processes_whose_clocks_differ_share_a_ring() {
+fn processes_with_different_clocks_share_a_ring() {
     const DAY: [&str; 6] = ["unshare", "--time", "--monotonic", "86400", "--boottime", "86400"];
     if !is_permitted(&DAY) {
         return;
@@ -266,8 +277,8 @@ fn processes_whose_clocks_differ_share_a_ring() {
         out.send_timeout(&number, LONG).unwrap();
         assert_eq!(*answers.recv_timeout(LONG).unwrap(), number);
     }
-    assert!(matches!(answers.recv_timeout(Duration::ZERO), Err(RecvError::Timeout)));
+    assert!(matches!(answers.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout)));
     echo.kill();
-    assert!(matches!(answers.recv_timeout(LONG).map(drop), Err(RecvError::Closed)));
+    assert!(matches!(answers.recv_timeout(LONG).map(drop), Err(RecvTimeoutError::Closed)));
     assert!(!matches!(ring.subscriber::<u64>(), Err(OpenError::Full { .. })));
 }

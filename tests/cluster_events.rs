@@ -1,5 +1,5 @@
-//! Events of a cluster: one test for each sentence that is said of them, in one process and across
-//! processes. The order of handlers in all its cases is tested beside `cluster::registry`.
+//! Events of a cluster: one test per documented guarantee, in one process and across processes. All
+//! cases of the order of handlers are tested beside `cluster::registry`.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,9 @@
 
 mod support;
 
-use packetring::cluster::{Context, EmitError, Events, RunError, WorkerChange};
+use packetring::cluster::{
+    Context, EmitError, EmitTimeoutError, Events, RunError, TryEmitError, WorkerChange,
+};
 use packetring::{OpenError, Overflow, Wait, WaitingFor, Worker, packet, select, try_select};
 use std::cell::RefCell;
 use std::fs;
@@ -41,13 +43,13 @@ fn opened(door: u32) -> Opened {
     Opened { by: "ada".to_owned(), door }
 }
 
-/// A cluster of its own, watched over, of which nothing may be left.
-struct Place {
+/// A cluster of its own with a hang timer. Asserts at the end that nothing is left of it.
+struct TestCluster {
     cluster: String,
     _watch: Watch,
 }
 
-impl Place {
+impl TestCluster {
     fn new() -> Self {
         Self { cluster: unique("events"), _watch: Watch::start() }
     }
@@ -72,15 +74,15 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestCluster {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            assert_eq!(self.objects(), [""; 0], "left behind");
+            assert_eq!(self.objects(), [""; 0], "objects were left behind");
         }
     }
 }
 
-/// What handlers said, in order.
+/// Lines that handlers logged, in order.
 #[derive(Default)]
 struct Log(RefCell<Vec<String>>);
 
@@ -98,12 +100,12 @@ fn failing(what: &'static str) -> Result<(), Box<dyn std::error::Error + Send + 
     Err(what.into())
 }
 
-// ── Who gets an event, and when ────────────────────────────────────────────────────────────────
+// ── Delivery ───────────────────────────────────────────────────────────────────────────────────
 
 #[test]
-fn an_event_comes_to_all_that_listen_oneself_included_when_they_dispatch() {
-    let (place, log) = (Place::new(), Log::default());
-    let (one, two) = (place.worker("one"), place.worker("two"));
+fn an_event_is_delivered_to_all_listeners_at_their_dispatch() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let (one, two) = (cluster.worker("one"), cluster.worker("two"));
     let (mut first, mut second) = (one.events().unwrap(), two.events().unwrap());
     for events in [&mut first, &mut second] {
         events.on::<Opened>("open", |door, context| {
@@ -111,18 +113,18 @@ fn an_event_comes_to_all_that_listen_oneself_included_when_they_dispatch() {
         });
     }
     first.emit("open", &opened(7)).unwrap();
-    assert_eq!(log.take(), "", "not at once");
+    assert_eq!(log.take(), "", "delivered before the dispatch");
     for events in [&mut first, &mut second] {
         assert_eq!(events.poll().unwrap(), 1);
         assert_eq!(log.take(), format!("ada opened 7 by {}", one.id()));
-        assert_eq!(events.poll().unwrap(), 0, "once");
+        assert_eq!(events.poll().unwrap(), 0, "delivered twice");
     }
 }
 
 #[test]
-fn one_that_does_not_listen_gets_none_and_holds_nobody_up() {
-    let place = Place::new();
-    let (one, two) = (place.worker("one"), place.worker("two"));
+fn a_worker_without_events_gets_none_and_does_not_block() {
+    let cluster = TestCluster::new();
+    let (one, two) = (cluster.worker("one"), cluster.worker("two"));
     let mut first = one.events().unwrap();
     let gone = two.events().unwrap();
     drop(gone);
@@ -133,14 +135,14 @@ fn one_that_does_not_listen_gets_none_and_holds_nobody_up() {
         first.poll().unwrap();
     }
     let mut late = two.events().unwrap();
-    assert_eq!(late.poll().unwrap(), 0, "only what comes after");
+    assert_eq!(late.poll().unwrap(), 0, "events from before the join were delivered");
 }
 
 #[test]
-fn the_events_of_a_worker_come_in_their_order_whatever_their_names() {
-    let place = Place::new();
+fn events_of_a_worker_keep_their_order_across_names() {
+    let cluster = TestCluster::new();
     let seen = RefCell::new(Vec::new());
-    let (one, two) = (place.worker("one"), place.worker("two"));
+    let (one, two) = (cluster.worker("one"), cluster.worker("two"));
     let (mut first, mut second) = (one.events().unwrap(), two.events().unwrap());
     second.on::<u32>("**", |number, _| seen.borrow_mut().push(number.to_native()));
     for number in 0..1000_u32 {
@@ -153,8 +155,8 @@ fn the_events_of_a_worker_come_in_their_order_whatever_their_names() {
 
 #[test]
 fn several_arguments_travel_as_a_tuple() {
-    let place = Place::new();
-    let one = place.worker("one");
+    let cluster = TestCluster::new();
+    let one = cluster.worker("one");
     let mut sum = 0;
     let mut events = one.events().unwrap();
     events.on::<(u32, u8, String)>("pair", |pair, _| {
@@ -169,9 +171,9 @@ fn several_arguments_travel_as_a_tuple() {
 // ── Handlers ───────────────────────────────────────────────────────────────────────────────────
 
 #[test]
-fn handlers_run_in_order_prepended_ones_first_and_once_ones_once() {
-    let (place, log) = (Place::new(), Log::default());
-    let one = place.worker("one");
+fn prepended_handlers_run_first_and_once_handlers_run_once() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     events.on::<u32>("n", |_, _| log.say("a"));
     events.once::<u32>("n", |_, _| log.say("once"));
@@ -188,14 +190,14 @@ fn handlers_run_in_order_prepended_ones_first_and_once_ones_once() {
     assert_eq!((events.listener_count("n"), events.event_names()), (3, vec!["n".to_owned()]));
     assert_eq!(events.off_all("n"), 3);
     events.emit("n", &1_u32).unwrap();
-    assert_eq!(events.poll().unwrap(), 1, "it comes, and nobody is there for it");
+    assert_eq!(events.poll().unwrap(), 1, "an event without a handler still counts");
     assert_eq!((log.take(), events.event_names()), (String::new(), vec![]));
 }
 
 #[test]
-fn one_that_runs_once_may_be_first_and_may_fail() {
-    let (place, log) = (Place::new(), Log::default());
-    let one = place.worker("one");
+fn a_once_handler_can_be_prepended_and_can_fail() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     events.on::<u32>("n", |_, _| log.say("on"));
     events.prepend::<u32>("n", |_, _| log.say("first"));
@@ -215,35 +217,35 @@ fn one_that_runs_once_may_be_first_and_may_fail() {
 }
 
 #[test]
-fn every_handler_can_be_removed_at_once_those_of_errors_and_workers_too() {
-    let place = Place::new();
-    let one = place.worker("one");
+fn off_every_removes_all_handlers() {
+    let cluster = TestCluster::new();
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
-    let deaf = |_: &_, _: &mut Context<'_>| panic!("it was removed");
+    let removed = |_: &_, _: &mut Context<'_>| panic!("a removed handler ran");
     for name in ["n", "n", "m", "**"] {
-        events.on::<u32>(name, deaf);
+        events.on::<u32>(name, removed);
     }
-    events.on_error(|_, _| panic!("it was removed"));
-    events.on_worker(|_, _| panic!("it was removed"));
+    events.on_error(|_, _| panic!("a removed handler ran"));
+    events.on_worker(|_, _| panic!("a removed handler ran"));
     assert_eq!((events.off_every(), events.off_every()), (6, 0));
     assert_eq!((events.event_names(), events.listener_count("n")), (vec![], 0));
-    let _two = place.worker("two");
+    let _two = cluster.worker("two");
     events.try_on::<u32>("n", |_, context| {
         context.off_every();
         failing("no")
     });
     events.emit("n", &1_u32).unwrap();
-    assert!(matches!(events.poll(), Err(RunError::Handler { .. })), "nobody is there for errors");
+    assert!(matches!(events.poll(), Err(RunError::Handler { .. })), "no error handler is left");
     events.emit("n", &1_u32).unwrap();
     assert_eq!(events.poll().unwrap(), 1);
     assert_eq!(events.event_names(), [""; 0]);
 }
 
 #[test]
-fn a_handler_can_add_all_that_the_events_can() {
-    let place = Place::new();
-    let one = place.worker("one");
-    let (say, said) = std::sync::mpsc::channel();
+fn a_handler_can_add_handlers_of_every_kind() {
+    let cluster = TestCluster::new();
+    let one = cluster.worker("one");
+    let (say, lines) = std::sync::mpsc::channel();
     let mut events = one.events().unwrap();
     events.once::<u32>("n", move |_, context| {
         let (behind, first, once) = (say.clone(), say.clone(), say.clone());
@@ -259,18 +261,18 @@ fn a_handler_can_add_all_that_the_events_can() {
     events.poll().unwrap();
     events.emit("n", &1_u32).unwrap();
     assert!(matches!(events.poll(), Err(RunError::Handler { .. })));
-    assert_eq!(said.try_iter().collect::<Vec<_>>(), ["once", "first", "behind", "tries"]);
+    assert_eq!(lines.try_iter().collect::<Vec<_>>(), ["once", "first", "behind", "tries"]);
     events.emit("n", &1_u32).unwrap();
     events.poll().unwrap();
-    assert_eq!(said.try_iter().collect::<Vec<_>>(), ["first", "behind"]);
+    assert_eq!(lines.try_iter().collect::<Vec<_>>(), ["first", "behind"]);
     assert_eq!(events.listener_count("n"), 2);
 }
 
 #[test]
-fn what_a_handler_adds_or_removes_counts_from_the_next_event_on() {
-    let (place, log) = (Place::new(), Log::default());
-    let one = place.worker("one");
-    let (say, said) = std::sync::mpsc::channel();
+fn changes_made_by_a_handler_apply_from_the_next_event() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let one = cluster.worker("one");
+    let (say, lines) = std::sync::mpsc::channel();
     let mut events = one.events().unwrap();
     let removed = events.on::<u32>("n", |_, _| log.say("removed"));
     events.on::<u32>("gone", |_, _| log.say("gone"));
@@ -284,12 +286,12 @@ fn what_a_handler_adds_or_removes_counts_from_the_next_event_on() {
     });
     events.emit("n", &1_u32).unwrap();
     events.poll().unwrap();
-    assert_eq!(log.take(), "removed", "those that were there when it began");
-    assert_eq!(said.try_iter().count(), 0);
+    assert_eq!(log.take(), "removed", "handlers added before the event run");
+    assert_eq!(lines.try_iter().count(), 0);
     for expected in [vec!["on", "once"], vec!["on"]] {
         events.emit("n", &1_u32).unwrap();
         events.poll().unwrap();
-        assert_eq!(said.try_iter().collect::<Vec<_>>(), expected);
+        assert_eq!(lines.try_iter().collect::<Vec<_>>(), expected);
     }
     assert_eq!(
         (log.take(), events.event_names()),
@@ -298,9 +300,9 @@ fn what_a_handler_adds_or_removes_counts_from_the_next_event_on() {
 }
 
 #[test]
-fn a_pattern_hears_all_names_that_fit_it() {
-    let (place, log) = (Place::new(), Log::default());
-    let one = place.worker("one");
+fn a_pattern_matches_names() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     events.on::<Opened>("threadA::*", |door, context| {
         log.say(format!("{}:{}", context.event(), door.door));
@@ -314,12 +316,12 @@ fn a_pattern_hears_all_names_that_fit_it() {
     assert_eq!(events.listener_count("threadA::z"), 1);
 }
 
-// ── What goes wrong ────────────────────────────────────────────────────────────────────────────
+// ── Errors ─────────────────────────────────────────────────────────────────────────────────────
 
 #[test]
-fn without_a_handler_of_errors_a_failure_ends_the_dispatch_and_the_next_goes_on() {
-    let (place, log) = (Place::new(), Log::default());
-    let one = place.worker("one");
+fn without_an_error_handler_a_failure_ends_the_dispatch() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     events.try_on::<u32>("n", |_, _| failing("first"));
     events.try_on::<u32>("n", |_, _| failing("second"));
@@ -330,31 +332,31 @@ fn without_a_handler_of_errors_a_failure_ends_the_dispatch_and_the_next_goes_on(
         let Err(RunError::Handler { event, source }) = events.run() else { panic!() };
         assert_eq!((&*event, source.to_string()), ("n", expected.to_owned()));
     }
-    assert_eq!(log.take(), "third", "the others ran");
-    assert_eq!(events.poll().unwrap(), 1, "nothing is told twice, nothing is lost");
+    assert_eq!(log.take(), "third", "the other handlers must run");
+    assert_eq!(events.poll().unwrap(), 1, "an error was repeated or an event was lost");
 }
 
 #[test]
-fn handlers_of_errors_hear_each_error_and_the_dispatch_goes_on() {
-    let (place, log) = (Place::new(), Log::default());
-    let (one, two) = (place.worker("one"), place.worker("two"));
+fn with_an_error_handler_the_dispatch_continues() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let (one, two) = (cluster.worker("one"), cluster.worker("two"));
     let mut events = one.events().unwrap();
     events.on_error(|error, context| {
         log.say(format!("{}@{}: {error};", context.event(), context.sender()));
     });
-    let again = events.on_error(|_, _| log.say("again;"));
+    let other = events.on_error(|_, _| log.say("other;"));
     events.try_on::<u32>("n", |_, _| failing("no"));
     two.events().unwrap().emit("n", &1_u32).unwrap();
     events.emit("m", &1_u32).unwrap();
     assert_eq!(events.poll().unwrap(), 2);
-    assert_eq!(log.take(), format!("n@{}: a handler of \"n\" failed: no; again;", two.id()));
-    assert!(events.off(again));
+    assert_eq!(log.take(), format!("n@{}: a handler of \"n\" failed: no; other;", two.id()));
+    assert!(events.off(other));
 }
 
 #[test]
-fn a_packet_of_another_type_is_an_error_and_its_handler_does_not_run() {
-    let (place, log) = (Place::new(), Log::default());
-    let one = place.worker("one");
+fn a_packet_of_another_type_is_an_error() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     events.on::<Opened>("open", |_, _| log.say("opened"));
     events.once::<Closed>("open", |_, _| log.say("closed"));
@@ -363,26 +365,26 @@ fn a_packet_of_another_type_is_an_error_and_its_handler_does_not_run() {
     assert_eq!(event, "open");
     assert!(types.expected.starts_with("Closed") && types.found.starts_with("Opened"));
     assert_eq!(log.take(), "opened");
-    assert_eq!(events.listener_count("open"), 2, "the once did not run");
+    assert_eq!(events.listener_count("open"), 2, "the once handler must stay");
 }
 
 #[test]
-fn a_pattern_does_not_hide_a_type_that_does_not_fit() {
-    let place = Place::new();
-    let one = place.worker("one");
+fn a_pattern_does_not_hide_a_type_mismatch() {
+    let cluster = TestCluster::new();
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
-    events.on::<(u32, String)>("progress::*", |_, _| panic!("it is not one"));
+    events.on::<(u32, String)>("progress::*", |_, _| panic!("the handler ran with another type"));
     events.emit("progress::a", &(1_i32, "a".to_owned())).unwrap();
     assert!(matches!(events.poll(), Err(RunError::TypeMismatch { .. })));
 }
 
-/// A way to dispatch.
+/// A method that dispatches events.
 type Dispatch = fn(&mut Events<'_>) -> Result<(), RunError>;
 
 #[test]
-fn an_error_event_that_nobody_listens_for_ends_every_dispatch() {
-    let place = Place::new();
-    let (one, two) = (place.worker("one"), place.worker("two"));
+fn an_unhandled_error_event_ends_every_dispatch() {
+    let cluster = TestCluster::new();
+    let (one, two) = (cluster.worker("one"), cluster.worker("two"));
     let (mut events, mut other) = (one.events().unwrap(), two.events().unwrap());
     let dispatches: [Dispatch; 4] = [
         |events| events.run(),
@@ -394,22 +396,22 @@ fn an_error_event_that_nobody_listens_for_ends_every_dispatch() {
         other.emit("error", &opened(7)).unwrap();
         other.emit("n", &1_u32).unwrap();
         let error = dispatch(&mut events).unwrap_err();
-        let said = error.to_string();
+        let text = error.to_string();
         let RunError::Unheard { sender, type_name } = error else { panic!("{error}") };
         assert_eq!(sender, two.id());
         assert!(type_name.ends_with("Opened"), "{type_name}");
-        assert!(said.starts_with(&format!("worker {sender} emitted \"error\" with a")), "{said}");
-        // It is told once, and the next dispatch goes on behind it.
+        assert!(text.contains(&format!("worker {sender} emitted it with a")), "{text}");
+        // The error is returned once. The next dispatch continues after it.
         assert_eq!(events.poll().unwrap(), 1);
     }
-    // It comes to the emitter, too.
+    // The emitter gets the event too.
     assert!(matches!(other.poll(), Err(RunError::Unheard { sender, .. }) if sender == two.id()));
 }
 
 #[test]
-fn the_packet_of_an_error_event_that_nobody_hears_is_released() {
-    let place = Place::new();
-    let (one, two) = (place.worker("one"), place.worker("two"));
+fn the_packet_of_an_unhandled_error_event_is_released() {
+    let cluster = TestCluster::new();
+    let (one, two) = (cluster.worker("one"), cluster.worker("two"));
     let (mut events, mut other) = (one.events().unwrap(), two.events().unwrap());
     // More than the ring holds.
     for _ in 0..30 {
@@ -424,9 +426,9 @@ fn the_packet_of_an_error_event_that_nobody_hears_is_released() {
 }
 
 #[test]
-fn whoever_listens_for_an_error_event_hears_it() {
-    let (place, log) = (Place::new(), Log::default());
-    let one = place.worker("one");
+fn an_error_event_is_delivered_to_its_handlers() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     let emit = |events: &mut Events<'_>| {
         events.emit("error", &1_u32).unwrap();
@@ -438,28 +440,28 @@ fn whoever_listens_for_an_error_event_hears_it() {
         assert_eq!(log.take(), "error");
         assert!(events.off(handler));
     }
-    // Once is enough for this one, and not for the next.
+    // A once handler handles one event, and not the next one.
     events.once::<u32>("error", |_, _| log.say("once"));
     assert_eq!(emit(&mut events).unwrap(), 1);
     assert!(matches!(emit(&mut events), Err(RunError::Unheard { .. })));
-    // One that expects another type has not heard it, and says so.
-    let deaf = events.on::<Opened>("error", |_, _| log.say("never"));
+    // A handler that expects another type does not count as a handler for the event.
+    let mismatched = events.on::<Opened>("error", |_, _| log.say("never"));
     assert!(matches!(emit(&mut events), Err(RunError::TypeMismatch { .. })));
     assert_eq!((log.take(), events.poll().unwrap()), ("once".to_owned(), 0));
-    assert!(events.off(deaf));
-    // Who waits for it listens.
+    assert!(events.off(mismatched));
+    // A `wait_for` counts as a handler.
     events.emit("error", &5_u32).unwrap();
     assert_eq!(events.wait_for::<u32>("error").unwrap(), 5);
-    // Neither another event that is called so in part, nor one that is of no one's concern.
+    // A name that only contains or starts with `error` is no error event.
     events.emit("a::error", &1_u32).unwrap();
     events.emit("errors", &1_u32).unwrap();
     assert_eq!(events.poll().unwrap(), 2);
 }
 
 #[test]
-fn handlers_of_errors_hear_an_error_event_that_no_other_hears() {
-    let (place, log) = (Place::new(), Log::default());
-    let (one, two) = (place.worker("one"), place.worker("two"));
+fn an_unhandled_error_event_goes_to_the_error_handler() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let (one, two) = (cluster.worker("one"), cluster.worker("two"));
     let mut events = one.events().unwrap();
     events.on_error(|error, context| {
         let RunError::Unheard { sender, .. } = error else { panic!("{error}") };
@@ -472,13 +474,13 @@ fn handlers_of_errors_hear_an_error_event_that_no_other_hears() {
     events.on::<u32>("error", |_, _| log.say("heard"));
     events.emit("error", &1_u32).unwrap();
     assert_eq!(events.poll().unwrap(), 1);
-    assert_eq!(log.take(), "heard", "by one of them alone");
+    assert_eq!(log.take(), "heard", "the error handler ran too");
 }
 
 #[test]
-fn events_that_were_lost_are_an_error() {
-    let place = Place::new();
-    let (one, two) = (place.dropping("one"), place.worker("two"));
+fn lost_events_are_reported_as_an_error() {
+    let cluster = TestCluster::new();
+    let (one, two) = (cluster.dropping("one"), cluster.worker("two"));
     let (mut slow, mut fast) = (one.events().unwrap(), two.events().unwrap());
     let total = 100_000_u64;
     for number in 0..total {
@@ -499,9 +501,9 @@ fn events_that_were_lost_are_an_error() {
 }
 
 #[test]
-fn a_panic_goes_through_the_dispatch_and_the_packet_is_released() {
-    let (place, log) = (Place::new(), Log::default());
-    let (one, two) = (place.worker("one"), place.worker("two"));
+fn a_panic_leaves_the_dispatch_and_releases_the_packet() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let (one, two) = (cluster.worker("one"), cluster.worker("two"));
     let (mut events, mut other) = (one.events().unwrap(), two.events().unwrap());
     events.try_on::<u32>("n", |_, _| failing("before it"));
     events.on::<u32>("n", |number, _| assert!(*number != 0, "on purpose"));
@@ -509,9 +511,12 @@ fn a_panic_goes_through_the_dispatch_and_the_packet_is_released() {
     other.emit("n", &0_u32).unwrap();
     assert!(catch_unwind(AssertUnwindSafe(|| events.run())).is_err());
     assert_eq!(log.take(), "");
-    assert!(matches!(events.poll(), Err(RunError::Handler { .. })), "it is not forgotten");
-    assert_eq!(events.poll().unwrap(), 0, "it does not come again");
-    // Nothing is in hand: the ring goes round.
+    assert!(
+        matches!(events.poll(), Err(RunError::Handler { .. })),
+        "the earlier error must be returned"
+    );
+    assert_eq!(events.poll().unwrap(), 0, "the event was delivered again");
+    // No packet is held, so the ring wraps freely.
     for _ in 0..30 {
         for _ in 0..1000 {
             other.try_emit("x", &[0_u64; 8]).unwrap();
@@ -524,9 +529,9 @@ fn a_panic_goes_through_the_dispatch_and_the_packet_is_released() {
 // ── Emitting ───────────────────────────────────────────────────────────────────────────────────
 
 #[test]
-fn what_a_handler_emits_comes_after_the_event_and_not_to_this_poll() {
-    let (place, log) = (Place::new(), Log::default());
-    let one = place.worker("one");
+fn events_emitted_by_a_handler_wait_for_the_next_poll() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     events.on::<u32>("n", |number, context| {
         log.say(format!("n{number}"));
@@ -540,21 +545,21 @@ fn what_a_handler_emits_comes_after_the_event_and_not_to_this_poll() {
     }
 }
 
-/// Emits until it is refused.
-fn fill(mut emit: impl FnMut() -> Result<(), EmitError>) -> EmitError {
-    (0..100_000).find_map(|_| emit().err()).expect("it has no end")
+/// Emits until an error is returned.
+fn fill<E>(mut emit: impl FnMut() -> Result<(), E>) -> E {
+    (0..100_000).find_map(|_| emit().err()).expect("emitting never failed")
 }
 
 #[test]
-fn one_that_would_wait_for_itself_is_told_so() {
-    let place = Place::new();
-    let one = place.worker("one");
+fn an_emitter_blocked_by_its_own_backlog_gets_an_error() {
+    let cluster = TestCluster::new();
+    let one = cluster.worker("one");
     let mut refused = 0;
     let mut events = one.events().unwrap();
     let outside = fill(|| events.emit("n", &[0_u64; 8]));
     assert!(matches!(outside, EmitError::OwnBacklog), "{outside}");
     events.once::<[u64; 8]>("n", |_, context| {
-        // One is in hand, and all others are behind it.
+        // The handler holds one event, and all others are behind it.
         let within = fill(|| context.emit("n", &[0_u64; 8]));
         assert!(matches!(within, EmitError::OwnBacklog), "{within}");
         refused += 1;
@@ -566,9 +571,9 @@ fn one_that_would_wait_for_itself_is_told_so() {
 }
 
 #[test]
-fn a_ring_that_another_worker_has_filled_says_who() {
-    let place = Place::new();
-    let (one, two) = (place.worker("one"), place.worker("two"));
+fn a_full_ring_names_the_slow_worker() {
+    let cluster = TestCluster::new();
+    let (one, two) = (cluster.worker("one"), cluster.worker("two"));
     let (mut slow, mut fast) = (one.events().unwrap(), two.events().unwrap());
     let error = loop {
         match fast.try_emit("n", &[0_u64; 8]) {
@@ -577,14 +582,17 @@ fn a_ring_that_another_worker_has_filled_says_who() {
         }
     };
     let by = WaitingFor::Subscriber { pid: std::process::id() };
-    let worker = format!("a worker in process {} has not handled its own", std::process::id());
-    assert!(matches!(error, EmitError::Full { waiting_for } if waiting_for == by), "{error}");
-    let said = format!("the ring of events is full: {worker}: run or poll there, drop its Events");
-    assert!(error.to_string().starts_with(&said), "{error}");
+    let worker = format!("a worker in process {} has a backlog", std::process::id());
+    assert!(matches!(error, TryEmitError::Full { waiting_for } if waiting_for == by), "{error}");
+    let text = format!("ring of events full: {worker}; call poll or run there, drop its Events");
+    assert!(error.to_string().starts_with(&text), "{error}");
     let error = fast.emit_timeout("n", &[0_u64; 8], SHORT).unwrap_err();
-    assert!(matches!(error, EmitError::Timeout { waiting_for } if waiting_for == by), "{error}");
-    let said = format!("the ring of events stayed full: {worker}");
-    assert!(error.to_string().starts_with(&said), "{error}");
+    assert!(
+        matches!(error, EmitTimeoutError::Timeout { waiting_for } if waiting_for == by),
+        "{error}"
+    );
+    let text = format!("ring of events full until the timeout: {worker}");
+    assert!(error.to_string().starts_with(&text), "{error}");
     std::thread::scope(|scope| {
         let emits = scope.spawn(|| emit_once(&two));
         assert!(slow.poll().unwrap() > 0);
@@ -598,13 +606,13 @@ fn emit_once(worker: &Worker) {
     events.emit("n", &[0_u64; 8]).unwrap();
 }
 
-/// Both hold both up: the one that is further behind is told, and goes on.
+/// Each worker blocks the other. The slower worker gets the error and continues.
 #[test]
-fn two_that_fill_the_ring_in_their_handlers_do_not_wait_for_each_other() {
-    let place = Place::new();
+fn two_handlers_that_fill_the_ring_do_not_deadlock() {
+    let cluster = TestCluster::new();
     let both_listen = Barrier::new(2);
     let fill_and_stop = |name: &str| {
-        let worker = place.worker(name);
+        let worker = cluster.worker(name);
         let mut events = worker.events().unwrap();
         events.on::<u32>("go", |_, context| {
             let error = fill(|| context.emit("n", &[0_u64; 8]));
@@ -624,49 +632,49 @@ fn two_that_fill_the_ring_in_their_handlers_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn one_that_is_too_large_is_refused_with_the_limit() {
-    let place = Place::new();
-    let one = place.worker("one");
+fn an_event_that_is_too_large_is_rejected_with_the_limit() {
+    let cluster = TestCluster::new();
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     let error = events.emit("n", &vec![0_u8; 1 << 22]).unwrap_err();
     assert!(matches!(error, EmitError::TooLarge { needed, limit } if needed > limit), "{error}");
 }
 
 #[test]
-fn no_event_has_an_empty_name_a_pattern_or_one_without_end() {
-    let place = Place::new();
-    let one = place.worker("one");
+fn invalid_event_names_are_rejected() {
+    let cluster = TestCluster::new();
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     let endless = "n".repeat(1 << 20);
     for (name, why) in
         [("", "empty"), ("a::*", "asterisk"), ("**", "asterisk"), (&endless, "1024 bytes")]
     {
-        let errors = [
-            events.emit(name, &1_u32).unwrap_err(),
-            events.try_emit(name, &1_u32).unwrap_err(),
-            events.emit_timeout(name, &1_u32, LONG).unwrap_err(),
-        ];
-        for error in errors {
-            let said = error.to_string();
-            assert!(said.len() < 200 && said.contains(why), "{said}");
-            assert!(matches!(error, EmitError::BadName { .. }), "{said}");
-        }
+        let assert_said = |said: String| assert!(said.len() < 200 && said.contains(why), "{said}");
+        let error = events.emit(name, &1_u32).unwrap_err();
+        assert_said(error.to_string());
+        assert!(matches!(error, EmitError::BadName { .. }), "{error}");
+        let error = events.try_emit(name, &1_u32).unwrap_err();
+        assert_said(error.to_string());
+        assert!(matches!(error, TryEmitError::BadName { .. }), "{error}");
+        let error = events.emit_timeout(name, &1_u32, LONG).unwrap_err();
+        assert_said(error.to_string());
+        assert!(matches!(error, EmitTimeoutError::BadName { .. }), "{error}");
     }
     events.on::<u32>("n", move |_, context| {
         assert!(matches!(context.emit("", &1_u32), Err(EmitError::BadName { .. })));
-        assert!(matches!(context.try_emit("a::*", &1_u32), Err(EmitError::BadName { .. })));
+        assert!(matches!(context.try_emit("a::*", &1_u32), Err(TryEmitError::BadName { .. })));
     });
     events.emit("n", &1_u32).unwrap();
-    assert_eq!(events.poll().unwrap(), 1, "nothing else came");
+    assert_eq!(events.poll().unwrap(), 1, "another event was delivered");
     events.emit("thread*", &1_u32).unwrap();
     events.emit(&"n".repeat(1024), &1_u32).unwrap();
     assert_eq!(events.poll().unwrap(), 2);
 }
 
 #[test]
-fn a_handler_that_nothing_can_come_to_is_an_error_of_the_next_dispatch() {
-    let place = Place::new();
-    let one = place.worker("one");
+fn a_handler_with_an_invalid_name_is_an_error_at_the_next_dispatch() {
+    let cluster = TestCluster::new();
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     let endless = "n".repeat(1025);
     for name in ["", &endless] {
@@ -681,14 +689,14 @@ fn a_handler_that_nothing_can_come_to_is_an_error_of_the_next_dispatch() {
         for handler in added {
             let error = events.poll().unwrap_err();
             assert!(matches!(error, RunError::BadName { .. }), "{error}");
-            assert!(!events.off(handler), "it was not added");
+            assert!(!events.off(handler), "an invalid handler was added");
         }
         assert_eq!(events.poll().unwrap(), 0);
         let error = events.wait_for::<u32>(name).unwrap_err();
         assert!(matches!(error, RunError::BadName { .. }), "{error}");
     }
     assert_eq!(events.event_names(), [""; 0]);
-    // From within a handler it is the same.
+    // A handler that adds such a handler causes this error too.
     events.once::<u32>("n", |_, context| {
         context.on::<u32>("", |_, _| {});
     });
@@ -696,7 +704,7 @@ fn a_handler_that_nothing_can_come_to_is_an_error_of_the_next_dispatch() {
     let error = events.run().unwrap_err();
     let RunError::BadName { name, reason } = error else { panic!("{error}") };
     assert_eq!((&*name, reason), ("", "it is empty"));
-    // And whoever is there for errors hears it.
+    // An error handler gets the error.
     let mut heard = 0;
     events.on_error(|error, _| {
         assert!(matches!(error, RunError::BadName { .. }), "{error}");
@@ -709,9 +717,9 @@ fn a_handler_that_nothing_can_come_to_is_an_error_of_the_next_dispatch() {
 }
 
 #[test]
-fn the_first_opener_chooses_what_a_full_ring_does() {
-    let place = Place::new();
-    let (one, two) = (place.worker("one"), place.dropping("two"));
+fn the_first_opener_chooses_the_overflow() {
+    let cluster = TestCluster::new();
+    let (one, two) = (cluster.worker("one"), cluster.dropping("two"));
     let first = one.events().unwrap();
     let error = two.events().map(drop).unwrap_err();
     let OpenError::SettingsMismatch { setting, .. } = error else { panic!("{error}") };
@@ -722,9 +730,9 @@ fn the_first_opener_chooses_what_a_full_ring_does() {
 // ── Dispatching ────────────────────────────────────────────────────────────────────────────────
 
 #[test]
-fn run_ends_after_the_event_whose_handler_stops_it() {
-    let (place, log) = (Place::new(), Log::default());
-    let one = place.worker("one");
+fn run_ends_after_the_event_that_stops_it() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     events.on::<u32>("n", |number, context| {
         log.say(number.to_string());
@@ -744,9 +752,9 @@ fn run_ends_after_the_event_whose_handler_stops_it() {
 }
 
 #[test]
-fn run_is_woken_by_what_comes() {
-    let place = Place::new();
-    let (one, two) = (place.worker("one"), place.worker("two"));
+fn an_event_wakes_run() {
+    let cluster = TestCluster::new();
+    let (one, two) = (cluster.worker("one"), cluster.worker("two"));
     let mut events = one.events().unwrap();
     events.on::<u32>("n", |number, context| {
         context.emit("answer", &number.to_native()).unwrap();
@@ -767,9 +775,9 @@ fn run_is_woken_by_what_comes() {
 }
 
 #[test]
-fn one_event_can_be_waited_for_and_handlers_run_meanwhile() {
-    let (place, log) = (Place::new(), Log::default());
-    let one = place.worker("one");
+fn wait_for_returns_an_event_and_runs_handlers_meanwhile() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     events.on::<u32>("n", |_, context| {
         log.say("n");
@@ -781,12 +789,15 @@ fn one_event_can_be_waited_for_and_handlers_run_meanwhile() {
     events.emit("n", &2_u32).unwrap();
     let door: Opened = events.wait_for("open").unwrap();
     assert_eq!((door.door, &*door.by), (5, "ada"));
-    assert_eq!(log.take(), "n open", "and no further, and no stop ends it");
+    assert_eq!(log.take(), "n open", "wait_for must end at its event and ignore stop");
     assert!(events.wait_for_timeout::<Opened>("open", SHORT).unwrap().is_none());
     assert_eq!(log.take(), "n");
     events.emit("n", &3_u32).unwrap();
     events.emit("open", &opened(6)).unwrap();
-    assert!(events.wait_for_timeout::<Opened>("open", LONG).unwrap().is_some(), "no stop ends it");
+    assert!(
+        events.wait_for_timeout::<Opened>("open", LONG).unwrap().is_some(),
+        "wait_for must ignore stop"
+    );
     assert_eq!(log.take(), "n open");
     events.emit("door::7", &(7_u32, 8_u32)).unwrap();
     assert_eq!(events.wait_for_timeout("door::*", LONG).unwrap(), Some((7_u32, 8_u32)));
@@ -796,9 +807,9 @@ fn one_event_can_be_waited_for_and_handlers_run_meanwhile() {
 }
 
 #[test]
-fn what_is_waited_for_comes_before_what_went_wrong_with_it() {
-    let place = Place::new();
-    let one = place.worker("one");
+fn wait_for_returns_the_event_before_its_error() {
+    let cluster = TestCluster::new();
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     events.try_on::<u32>("n", |_, _| failing("no"));
     events.emit("n", &3_u32).unwrap();
@@ -808,7 +819,7 @@ fn what_is_waited_for_comes_before_what_went_wrong_with_it() {
 
 // ── Workers ────────────────────────────────────────────────────────────────────────────────────
 
-fn named(change: &WorkerChange) -> String {
+fn describe(change: &WorkerChange) -> String {
     match change {
         WorkerChange::Joined(worker) => format!("+{}", worker.name),
         WorkerChange::Left(worker) => format!("-{}", worker.name),
@@ -818,23 +829,23 @@ fn named(change: &WorkerChange) -> String {
 }
 
 #[test]
-fn joins_leaves_and_deaths_come_to_handlers_of_workers() {
-    let (place, log) = (Place::new(), Log::default());
-    let one = place.worker("one");
+fn worker_handlers_get_joins_leaves_and_deaths() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
-    let _before = place.worker("before");
+    let _before = cluster.worker("before");
     events.on_worker(|change, context| {
-        log.say(named(change));
+        log.say(describe(change));
         context.stop();
     });
-    let two = place.worker("two");
+    let two = cluster.worker("two");
     events.run().unwrap();
     assert_eq!(log.take(), "+two");
     drop(two);
     events.run().unwrap();
     assert_eq!(log.take(), "-two");
-    let mut peer = place.peer("sit", "three");
-    peer.expect("sits");
+    let mut peer = cluster.peer("idle", "three");
+    peer.expect("joined");
     events.run().unwrap();
     assert_eq!(log.take(), "+three");
     peer.kill();
@@ -843,21 +854,21 @@ fn joins_leaves_and_deaths_come_to_handlers_of_workers() {
 }
 
 #[test]
-fn what_a_worker_emitted_comes_before_its_leaving() {
-    let (place, log) = (Place::new(), Log::default());
-    let one = place.worker("one");
+fn events_of_a_worker_come_before_its_exit() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
     events.on::<u32>("n", |number, _| log.say(number.to_string()));
-    events.on_worker(|change, _| log.say(named(change)));
-    let two = place.worker("two");
+    events.on_worker(|change, _| log.say(describe(change)));
+    let two = cluster.worker("two");
     for number in 0..3_u32 {
         two.events().unwrap().emit("n", &number).unwrap();
     }
     drop(two);
     assert_eq!(events.poll().unwrap(), 3);
-    // It came and went between two looks: of that nothing is told.
+    // The worker joined and left between two polls, so neither is reported.
     assert_eq!(log.take(), "0 1 2");
-    let two = place.worker("two");
+    let two = cluster.worker("two");
     events.poll().unwrap();
     assert_eq!(log.take(), "+two");
     for number in 0..200_u32 {
@@ -865,33 +876,33 @@ fn what_a_worker_emitted_comes_before_its_leaving() {
     }
     drop(two);
     events.poll().unwrap();
-    let told = log.take();
-    assert!(told.starts_with("0 1 2 ") && told.ends_with(" 199 -two"), "{told}");
+    let lines = log.take();
+    assert!(lines.starts_with("0 1 2 ") && lines.ends_with(" 199 -two"), "{lines}");
 }
 
 // ── Across processes ───────────────────────────────────────────────────────────────────────────
 
-/// The peers of these tests.
+/// Entry point of the child processes; does nothing without a role.
 #[test]
 fn peer() {
     let Some(role) = peer::role() else { return };
     match role.name.as_str() {
-        "sit" => sit(&role),
+        "idle" => idle(&role),
         "echo" => echo(&role),
         "hold" => hold(&role),
         "spin" => spin(&role),
-        other => panic!("no role {other}"),
+        other => panic!("unknown role: {other}"),
     }
 }
 
 /// Arguments: cluster, name.
-fn sit(role: &Role) {
+fn idle(role: &Role) {
     let _worker = Worker::join(&role.arguments[0], &role.arguments[1]).unwrap();
-    peer::say("sits");
+    peer::say("joined");
     peer::hear();
 }
 
-/// Answers each opening by a closing, until told to stop. Arguments: cluster, name.
+/// Replies to each opening with a closing until it gets `stop`. Arguments: cluster, name.
 fn echo(role: &Role) {
     let worker = Worker::join(&role.arguments[0], &role.arguments[1]).unwrap();
     let mut events = worker.events().unwrap();
@@ -905,7 +916,7 @@ fn echo(role: &Role) {
     events.run().unwrap();
 }
 
-/// Is in the midst of an event for ever. Arguments: cluster, name.
+/// Blocks in a handler forever. Arguments: cluster, name.
 fn hold(role: &Role) {
     let worker = Worker::join(&role.arguments[0], &role.arguments[1]).unwrap();
     let mut events = worker.events().unwrap();
@@ -918,10 +929,10 @@ fn hold(role: &Role) {
 }
 
 #[test]
-fn workers_in_other_processes_hear_and_answer_in_order() {
-    let place = Place::new();
-    let one = place.worker("one");
-    let mut peers = ["two", "three"].map(|name| place.peer("echo", name));
+fn workers_in_other_processes_receive_and_answer_in_order() {
+    let cluster = TestCluster::new();
+    let one = cluster.worker("one");
+    let mut peers = ["two", "three"].map(|name| cluster.peer("echo", name));
     peers.iter_mut().for_each(|peer| peer.expect("listens"));
     let ids = ["two", "three"].map(|name| one.worker(name).unwrap().id);
     let seen = RefCell::new([Vec::new(), Vec::new()]);
@@ -946,9 +957,9 @@ fn workers_in_other_processes_hear_and_answer_in_order() {
 }
 
 #[test]
-fn events_are_selected_while_a_dispatch_has_something_to_do() {
-    let (place, log) = (Place::new(), Log::default());
-    let (one, two) = (place.worker("one"), place.worker("two"));
+fn events_are_ready_while_a_dispatch_has_work() {
+    let (cluster, log) = (TestCluster::new(), Log::default());
+    let (one, two) = (cluster.worker("one"), cluster.worker("two"));
     let mut numbers = one.subscriber::<u64>("numbers").unwrap();
     let mut events = one.events().unwrap();
     let mut ready = |events: &mut Events<'_>| match try_select(&mut [&mut numbers, events]) {
@@ -957,12 +968,12 @@ fn events_are_selected_while_a_dispatch_has_something_to_do() {
         other => panic!("{other:?}"),
     };
     assert!(!ready(&mut events));
-    // An event, whether somebody is there for it or not.
+    // An event, with or without a handler.
     two.events().unwrap().emit("n", &1_u32).unwrap();
-    assert!(ready(&mut events) && ready(&mut events), "to look takes nothing");
+    assert!(ready(&mut events) && ready(&mut events), "try_select must not receive the event");
     assert_eq!(events.poll().unwrap(), 1);
     assert!(!ready(&mut events));
-    // What went wrong and was not told yet.
+    // Errors that were not returned yet.
     events.try_on::<u32>("n", |_, _| failing("first"));
     events.try_on::<u32>("n", |_, _| failing("second"));
     events.emit("n", &1_u32).unwrap();
@@ -971,11 +982,11 @@ fn events_are_selected_while_a_dispatch_has_something_to_do() {
         assert!(matches!(events.poll(), Err(RunError::Handler { .. })));
     }
     assert!(!ready(&mut events));
-    // News of workers, if somebody is there for it.
-    let guest = place.worker("guest");
+    // Changes of workers, if there is a handler for them.
+    let guest = cluster.worker("guest");
     assert!(!ready(&mut events));
-    events.on_worker(|change, _| log.say(named(change)));
-    assert!(!ready(&mut events), "what was before is no news");
+    events.on_worker(|change, _| log.say(describe(change)));
+    assert!(!ready(&mut events), "changes from before the handler were reported");
     drop(guest);
     assert!(ready(&mut events));
     assert_eq!((events.poll().unwrap(), &*log.take()), (0, "-guest"));
@@ -983,9 +994,9 @@ fn events_are_selected_while_a_dispatch_has_something_to_do() {
 }
 
 #[test]
-fn events_that_were_lost_are_selected_and_told() {
-    let place = Place::new();
-    let (one, two) = (place.dropping("one"), place.worker("two"));
+fn lost_events_make_events_ready() {
+    let cluster = TestCluster::new();
+    let (one, two) = (cluster.dropping("one"), cluster.worker("two"));
     let (mut slow, mut fast) = (one.events().unwrap(), two.events().unwrap());
     for number in 0..100_000_u64 {
         fast.emit("n", &number).unwrap();
@@ -993,11 +1004,12 @@ fn events_that_were_lost_are_selected_and_told() {
     assert_eq!(select(&mut [&mut slow]), 0);
     assert!(matches!(slow.poll(), Err(RunError::Missed(_))));
     while try_select(&mut [&mut slow]).is_some() {
-        assert!(slow.poll().unwrap() > 0, "selected for nothing");
+        assert!(slow.poll().unwrap() > 0, "selected without an event");
     }
 }
 
-/// Waits for an event, then for room, spinning, and for an event asleep. Arguments: cluster, name.
+/// Waits for an event and then for room, spinning, and then for an event, parked. Arguments:
+/// cluster, name.
 fn spin(role: &Role) {
     let worker = Worker::join(&role.arguments[0], &role.arguments[1]).unwrap();
     let mut events = worker.events().unwrap();
@@ -1015,20 +1027,20 @@ fn spin(role: &Role) {
 }
 
 #[test]
-fn how_events_are_waited_for_can_be_chosen() {
-    let place = Place::new();
-    let one = place.worker("one");
+fn the_wait_strategy_of_events_can_be_set() {
+    let cluster = TestCluster::new();
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
-    let mut peer = place.peer("spin", "two");
+    let mut peer = cluster.peer("spin", "two");
     let path = format!("/proc/{}/task/{}/syscall", peer.pid(), peer.hear());
     let sleeps = || {
         let line = fs::read_to_string(&path).unwrap_or_default();
         line.starts_with("449 ") || line.starts_with(&format!("{} ", libc::SYS_futex))
     };
-    let can_be_seen = fs::read_to_string(&path).is_ok();
+    let is_observable = fs::read_to_string(&path).is_ok();
     let spins = || {
         for _ in 0..100 {
-            assert!(!sleeps(), "it is to spin");
+            assert!(!sleeps(), "the thread must spin");
             std::thread::sleep(Duration::from_millis(1));
         }
     };
@@ -1038,20 +1050,20 @@ fn how_events_are_waited_for_can_be_chosen() {
     spins();
     assert!(events.poll().unwrap() > 0);
     peer.expect("parks");
-    if can_be_seen {
-        wait_until("it sleeps", sleeps);
+    if is_observable {
+        wait_until("the thread sleeps", sleeps);
     }
     events.emit("go", &0_u8).unwrap();
     peer.finish();
 }
 
-/// With handlers of workers, too: two words, one sleep.
+/// With a worker handler: two words, one sleep.
 #[test]
-fn a_worker_that_runs_sleeps_in_one_place() {
-    let place = Place::new();
-    let one = place.worker("one");
+fn run_waits_for_events_and_workers_in_one_sleep() {
+    let cluster = TestCluster::new();
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
-    let mut peer = place.peer("echo", "two");
+    let mut peer = cluster.peer("echo", "two");
     peer.expect("listens");
     let sleeps = || {
         let tasks = fs::read_dir(format!("/proc/{}/task", peer.pid())).unwrap();
@@ -1061,9 +1073,9 @@ fn a_worker_that_runs_sleeps_in_one_place() {
         calls.len() == 1 && calls[0].split_whitespace().nth(2) == Some("0x2")
     };
     if fs::read_to_string(format!("/proc/{}/syscall", peer.pid())).is_err() {
-        eprintln!("not shown here: the system does not say where a thread sleeps");
+        eprintln!("skipped: this system does not show what a thread waits for");
     } else {
-        wait_until("it sleeps on two words", sleeps);
+        wait_until("the thread sleeps on two words", sleeps);
     }
     events.emit("threadA::open", &opened(1)).unwrap();
     assert_eq!(events.wait_for::<Closed>("shut").unwrap().door, 1);
@@ -1072,11 +1084,11 @@ fn a_worker_that_runs_sleeps_in_one_place() {
 }
 
 #[test]
-fn one_that_is_killed_in_a_handler_holds_nobody_up() {
-    let place = Place::new();
-    let one = place.worker("one");
+fn a_worker_killed_in_a_handler_does_not_block() {
+    let cluster = TestCluster::new();
+    let one = cluster.worker("one");
     let mut events = one.events().unwrap();
-    let mut peer = place.peer("hold", "two");
+    let mut peer = cluster.peer("hold", "two");
     peer.expect("listens");
     events.emit("n", &1_u32).unwrap();
     peer.expect("holds");
@@ -1088,7 +1100,7 @@ fn one_that_is_killed_in_a_handler_holds_nobody_up() {
         }
     };
     let by = WaitingFor::Subscriber { pid };
-    assert!(matches!(error, EmitError::Full { waiting_for } if waiting_for == by), "{error}");
+    assert!(matches!(error, TryEmitError::Full { waiting_for } if waiting_for == by), "{error}");
     peer.kill();
     events.emit_timeout("x", &[0_u64; 8], Duration::from_secs(30)).unwrap();
 }

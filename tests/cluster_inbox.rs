@@ -1,5 +1,5 @@
-//! Inboxes: what was sent is handled at least once whatever happens to its receiver, and each way
-//! in which it cannot be sent has an error of its own.
+//! Inboxes: each message is handled at least once, also when its receiver dies. Each failure to
+//! send has its own error.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,11 +10,16 @@
 
 mod support;
 
-use packetring::cluster::{Inbox, Message, SendToError, WorkerId, WorkerState};
+use packetring::cluster::{
+    Inbox, Message, SendToError, SendToTimeoutError, TrySendToError, WorkerId, WorkerState,
+};
 use packetring::rkyv::rancor::{Fallible, Source};
 use packetring::rkyv::with::{ArchiveWith, SerializeWith};
 use packetring::rkyv::{Archive, Place};
-use packetring::{OpenError, RecvError, WaitingFor, Worker, one_of, packet, select_timeout};
+use packetring::{
+    OpenError, RecvError, RecvTimeoutError, TryRecvError, WaitingFor, Worker, one_of, packet,
+    select_timeout,
+};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::error::Error;
@@ -29,7 +34,7 @@ use std::time::{Duration, Instant};
 use support::peer::{self, Peer};
 use support::{LONG, Noise, SHORT, this_thread, unique, wait_until, wait_until_asleep};
 
-/// A packet that says which one it is.
+/// A packet that carries its number.
 #[packet]
 struct Numbered {
     number: u64,
@@ -44,7 +49,7 @@ enum Work {
     Stop(Stop),
 }
 
-/// The peer's side; an empty test unless it was started as one.
+/// Entry point of the child processes; does nothing without a role.
 #[test]
 fn peer() {
     let Some(role) = peer::role() else { return };
@@ -54,17 +59,17 @@ fn peer() {
         "hold" => hold(cluster, name),
         "handle" => handle(cluster, name, Path::new(&role.arguments[2]), role.number(3)),
         "send" => send(cluster, name, role.number(2)),
-        name => panic!("no such role: {name}"),
+        name => panic!("unknown role: {name}"),
     }
 }
 
-/// Stays until the test is over or it is killed.
+/// Reports its id and stays until the test is over or the process is killed.
 fn stay(worker: &Worker) {
     peer::say(&worker.id().to_string());
     while peer::hear().is_some() {}
 }
 
-/// Takes a letter into its hand and stays.
+/// Receives a message, holds it and stays.
 fn hold(cluster: &str, name: &str) {
     let worker = Worker::join(cluster, name).unwrap();
     let mut inbox = worker.inbox().unwrap();
@@ -73,16 +78,16 @@ fn hold(cluster: &str, name: &str) {
     stay(&worker);
 }
 
-/// Sends so many numbered letters to the worker `desk`.
+/// Sends `count` numbered messages to the worker `billing`.
 fn send(cluster: &str, name: &str, count: u64) {
     let worker = Worker::join(cluster, name).unwrap();
     peer::say(&worker.id().to_string());
     for number in 0..count {
-        worker.send_to("desk", &Numbered { number }).unwrap();
+        worker.send_to("billing", &Numbered { number }).unwrap();
     }
 }
 
-/// A cluster that no other test has; what is left of it goes with this value.
+/// A cluster that no other test uses. Dropping it removes its workers.
 struct Cluster(String);
 
 impl Cluster {
@@ -114,7 +119,7 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
-    /// Everyone must have left: nothing is left then.
+    /// Asserts that nothing is left. All workers must have left before.
     fn drop(&mut self) {
         if let Ok(worker) = Worker::join(&self.0, "caretaker") {
             for other in worker.workers() {
@@ -127,32 +132,32 @@ impl Drop for Cluster {
     }
 }
 
-fn number(letter: &Message<'_>) -> u64 {
-    letter.open_as::<Numbered>().unwrap().number.to_native()
+fn number(message: &Message<'_>) -> u64 {
+    message.open_as::<Numbered>().unwrap().number.to_native()
 }
 
-/// Takes the next letter, which must be there, and acknowledges it.
+/// Receives and acknowledges the next message, which must be there.
 #[track_caller]
-fn take(inbox: &mut Inbox) -> u64 {
-    let letter = inbox.try_recv().unwrap();
-    let number = number(&letter);
-    letter.ack();
+fn receive(inbox: &mut Inbox) -> u64 {
+    let message = inbox.try_recv().unwrap();
+    let number = number(&message);
+    message.ack();
     number
 }
 
-/// Sends until the inbox is full, and says how many letters it took.
-fn fill(worker: &Worker, who: &str) -> u64 {
-    (0..).find(|&number| worker.try_send_to(who, &Numbered { number }).is_err()).unwrap()
+/// Sends until the inbox is full. Returns the number of messages sent.
+fn fill(worker: &Worker, worker_name: &str) -> u64 {
+    (0..).find(|&number| worker.try_send_to(worker_name, &Numbered { number }).is_err()).unwrap()
 }
 
 // ---- at least once ----
 
-/// Letters to the worker that is killed.
-const LETTERS: u64 = 10_000;
-/// How often it is killed and started again.
+/// Messages to the worker that is killed.
+const MESSAGES: u64 = 10_000;
+/// Number of kills and restarts.
 const KILLS: usize = 50;
 
-/// One line of the ledger: a letter that was handled, and whether it was flagged.
+/// A ledger entry: the number of a handled message, and its redelivery flag.
 fn entry(number: u64, redelivered: bool) -> [u8; 8] {
     (number << 1 | u64::from(redelivered)).to_le_bytes()
 }
@@ -164,8 +169,8 @@ fn read_ledger(path: &Path) -> Vec<(u64, bool)> {
     words.map(|word| (word >> 1, word & 1 == 1)).collect()
 }
 
-/// Takes letters, sometimes letting go of one as faulty programs do, and notes each it has handled
-/// in the ledger, in one write, before it is done with it.
+/// Receives messages and sometimes drops one as a faulty program would. Records each handled
+/// message in the ledger with one write, before it acknowledges the message.
 fn handle(cluster: &str, name: &str, ledger: &Path, seed: u64) {
     let mut ledger = OpenOptions::new().append(true).open(ledger).unwrap();
     let mut noise = Noise::of(std::process::id(), seed);
@@ -174,14 +179,14 @@ fn handle(cluster: &str, name: &str, ledger: &Path, seed: u64) {
     let mut inbox = worker.inbox().unwrap();
     peer::say("here");
     loop {
-        let letter = inbox.recv().unwrap();
-        let (number, redelivered) = (number(&letter), letter.info().redelivered);
+        let message = inbox.recv().unwrap();
+        let (number, redelivered) = (number(&message), message.info().redelivered);
         match noise.below(100) {
-            0 => drop(letter),
-            1 => forget(letter),
+            0 => drop(message),
+            1 => forget(message),
             2 => {
                 let outcome = catch_unwind(AssertUnwindSafe(move || {
-                    let _letter = letter;
+                    let _letter = message;
                     panic!("a handler fails");
                 }));
                 outcome.unwrap_err();
@@ -190,13 +195,13 @@ fn handle(cluster: &str, name: &str, ledger: &Path, seed: u64) {
                 work(&mut noise);
                 ledger.write_all(&entry(number, redelivered)).unwrap();
                 work(&mut noise);
-                letter.ack();
+                message.ack();
             }
         }
     }
 }
 
-/// Takes up to 40 µs, so that kills come at any moment of handling.
+/// Takes up to 40 µs, so that kills happen at any moment of handling.
 fn work(noise: &mut Noise) {
     let time = Duration::from_nanos(noise.below(40_000) as u64);
     let started = Instant::now();
@@ -205,7 +210,7 @@ fn work(noise: &mut Noise) {
     }
 }
 
-/// The seed of this run: one that is given, or another each time.
+/// A random seed, or the one given in the environment.
 fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     let given = std::env::var("PACKETRING_TEST_SEED").ok();
@@ -215,264 +220,264 @@ fn seed() -> u64 {
 }
 
 #[test]
-fn every_letter_to_a_worker_that_is_killed_fifty_times_is_handled() {
+fn every_message_to_a_worker_killed_fifty_times_is_handled() {
     let seed = seed();
     let mut noise = Noise::of(0, seed);
     let cluster = Cluster::new("fifty");
     let path = std::env::temp_dir().join(unique("ledger"));
     File::create(&path).unwrap();
-    let noted = || std::fs::metadata(&path).unwrap().len() / 8;
-    let role = format!("desk {} {seed}", path.display());
-    let mut desk = cluster.peer("handle", &role);
-    desk.expect("here");
+    let entries = || std::fs::metadata(&path).unwrap().len() / 8;
+    let role = format!("billing {} {seed}", path.display());
+    let mut billing = cluster.peer("handle", &role);
+    billing.expect("here");
     let feed = cluster.join("feed");
     thread::scope(|scope| {
         scope.spawn(|| {
-            for number in 0..LETTERS {
-                feed.send_to_timeout("desk", &Numbered { number }, LONG).unwrap();
+            for number in 0..MESSAGES {
+                feed.send_to_timeout("billing", &Numbered { number }, LONG).unwrap();
             }
         });
         for _ in 0..KILLS {
-            // About as many letters between two kills as there are for each.
-            let until = noted() + noise.below(2 * LETTERS as usize / (KILLS + 5)) as u64;
-            wait_until("letters are handled", || noted() >= until.min(LETTERS));
+            // Kills are spread evenly over the messages.
+            let until = entries() + noise.below(2 * MESSAGES as usize / (KILLS + 5)) as u64;
+            wait_until("messages are handled", || entries() >= until.min(MESSAGES));
             work(&mut noise);
-            desk.kill();
-            desk = cluster.peer("handle", &role);
-            desk.expect("here");
+            billing.kill();
+            billing = cluster.peer("handle", &role);
+            billing.expect("here");
         }
     });
     let handled = || read_ledger(&path).iter().map(|&(number, _)| number).max();
-    wait_until("the last letter is handled", || handled() == Some(LETTERS - 1));
-    desk.kill();
+    wait_until("the last message is handled", || handled() == Some(MESSAGES - 1));
+    billing.kill();
     let ledger = read_ledger(&path);
     std::fs::remove_file(&path).unwrap();
     check(&ledger);
 }
 
-/// Every letter was handled, in their order; again only those that were flagged.
+/// Asserts that all messages were handled in order, and handled again only if flagged.
 fn check(ledger: &[(u64, bool)]) {
     let mut times: HashMap<u64, usize> = HashMap::new();
     let mut next = 0;
     for &(number, redelivered) in ledger {
         let before = times.entry(number).or_default();
         if *before == 0 {
-            assert_eq!(number, next, "a letter was not handled, or out of its turn");
+            assert_eq!(number, next, "a message was lost or out of order");
             next += 1;
         } else {
-            assert!(redelivered, "letter {number} came again and was not flagged");
+            assert!(redelivered, "message {number} was redelivered without a flag");
         }
         *before += 1;
     }
-    assert_eq!(next, LETTERS, "letters that were not handled");
-    let again = times.values().filter(|&&times| times > 1).count();
+    assert_eq!(next, MESSAGES, "messages were lost");
+    let redelivered = times.values().filter(|&&times| times > 1).count();
     let flagged = ledger.iter().filter(|(_, redelivered)| *redelivered).count();
-    eprintln!("{again} letters were handled again, {flagged} were flagged");
-    assert!(flagged > 0, "nobody was killed with a letter in hand");
+    eprintln!("{redelivered} messages were handled more than once, {flagged} were flagged");
+    assert!(flagged > 0, "no kill happened while a message was held");
 }
 
 #[test]
-fn a_letter_that_is_let_go_of_by_a_question_mark_comes_again_until_it_is_done() {
+fn a_message_dropped_by_an_early_return_is_redelivered() {
     fn reads_the_wrong_type(inbox: &mut Inbox) -> Result<(), Box<dyn Error>> {
-        let letter = inbox.try_recv()?;
-        letter.open_as::<Stop>()?;
-        letter.ack();
+        let message = inbox.try_recv()?;
+        message.open_as::<Stop>()?;
+        message.ack();
         Ok(())
     }
     let cluster = Cluster::new("question");
-    let (desk, mut inbox) = cluster.small("desk");
-    desk.send_to("desk", &Numbered { number: 1 }).unwrap();
-    desk.send_to("desk", &Numbered { number: 2 }).unwrap();
+    let (billing, mut inbox) = cluster.small("billing");
+    billing.send_to("billing", &Numbered { number: 1 }).unwrap();
+    billing.send_to("billing", &Numbered { number: 2 }).unwrap();
     assert!(!inbox.try_recv().unwrap().info().redelivered);
     for _ in 0..3 {
         let error = reads_the_wrong_type(&mut inbox).unwrap_err();
         assert!(error.to_string().contains("Numbered"), "{error}");
     }
-    let letter = inbox.try_recv().unwrap();
-    assert!(letter.info().redelivered);
-    assert_eq!(number(&letter), 1);
-    letter.ack();
-    let letter = inbox.try_recv().unwrap();
-    assert_eq!((number(&letter), letter.info().redelivered), (2, false));
-    letter.ack();
-    assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
+    let message = inbox.try_recv().unwrap();
+    assert!(message.info().redelivered);
+    assert_eq!(number(&message), 1);
+    message.ack();
+    let message = inbox.try_recv().unwrap();
+    assert_eq!((number(&message), message.info().redelivered), (2, false));
+    message.ack();
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
 }
 
 #[test]
-fn a_letter_that_is_let_go_of_by_a_panic_comes_again() {
+fn a_message_dropped_by_a_panic_is_redelivered() {
     let cluster = Cluster::new("panic");
-    let (desk, mut inbox) = cluster.small("desk");
-    desk.send_to("desk", &Numbered { number: 1 }).unwrap();
+    let (billing, mut inbox) = cluster.small("billing");
+    billing.send_to("billing", &Numbered { number: 1 }).unwrap();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let letter = inbox.try_recv().unwrap();
-        assert_eq!(number(&letter), 2, "as it is wrong to expect");
+        let message = inbox.try_recv().unwrap();
+        assert_eq!(number(&message), 2, "deliberately wrong expectation");
     }));
     outcome.unwrap_err();
-    let letter = inbox.try_recv().unwrap();
-    assert_eq!((number(&letter), letter.info().redelivered), (1, true));
-    letter.ack();
-    assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
+    let message = inbox.try_recv().unwrap();
+    assert_eq!((number(&message), message.info().redelivered), (1, true));
+    message.ack();
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
 }
 
 #[test]
-fn a_letter_that_is_forgotten_comes_again() {
+fn a_forgotten_message_is_redelivered() {
     let cluster = Cluster::new("forgotten");
-    let (desk, mut inbox) = cluster.small("desk");
-    desk.send_to("desk", &Numbered { number: 1 }).unwrap();
-    desk.send_to("desk", &Numbered { number: 2 }).unwrap();
+    let (billing, mut inbox) = cluster.small("billing");
+    billing.send_to("billing", &Numbered { number: 1 }).unwrap();
+    billing.send_to("billing", &Numbered { number: 2 }).unwrap();
     forget(inbox.try_recv().unwrap());
-    let letter = inbox.try_recv().unwrap();
-    assert_eq!((number(&letter), letter.info().redelivered), (1, true));
-    letter.ack();
+    let message = inbox.try_recv().unwrap();
+    assert_eq!((number(&message), message.info().redelivered), (1, true));
+    message.ack();
     forget(inbox.try_recv().unwrap());
-    // Waiting for several is a call, too.
+    // A select is a call too.
     assert_eq!(select_timeout(&mut [&mut inbox], LONG), Some(0));
-    assert_eq!(take(&mut inbox), 2);
+    assert_eq!(receive(&mut inbox), 2);
     assert_eq!(select_timeout(&mut [&mut inbox], SHORT), None);
 }
 
 #[test]
-fn a_letter_in_hand_of_an_inbox_that_is_dropped_is_the_next_ones() {
+fn a_message_held_by_a_dropped_inbox_goes_to_its_successor() {
     let cluster = Cluster::new("reopened");
-    let (desk, mut inbox) = cluster.small("desk");
-    desk.send_to("desk", &Numbered { number: 1 }).unwrap();
+    let (billing, mut inbox) = cluster.small("billing");
+    billing.send_to("billing", &Numbered { number: 1 }).unwrap();
     forget(inbox.try_recv().unwrap());
     drop(inbox);
-    drop(desk);
+    drop(billing);
     let feed = cluster.join("feed");
-    feed.send_to("desk", &Numbered { number: 2 }).unwrap();
-    let (_desk, mut inbox) = cluster.small("desk");
-    let letter = inbox.try_recv().unwrap();
-    assert_eq!((number(&letter), letter.info().redelivered), (1, true));
-    letter.ack();
-    let letter = inbox.try_recv().unwrap();
-    assert_eq!((number(&letter), letter.info().redelivered), (2, false));
-    letter.ack();
+    feed.send_to("billing", &Numbered { number: 2 }).unwrap();
+    let (_billing, mut inbox) = cluster.small("billing");
+    let message = inbox.try_recv().unwrap();
+    assert_eq!((number(&message), message.info().redelivered), (1, true));
+    message.ack();
+    let message = inbox.try_recv().unwrap();
+    assert_eq!((number(&message), message.info().redelivered), (2, false));
+    message.ack();
 }
 
 #[test]
-fn a_letter_in_hand_of_a_worker_that_is_killed_is_its_successors_with_its_sender() {
+fn a_message_held_by_a_killed_worker_goes_to_its_successor() {
     let cluster = Cluster::new("in-hand");
-    let mut desk = cluster.peer("hold", "desk");
-    desk.expect("here");
+    let mut billing = cluster.peer("hold", "billing");
+    billing.expect("here");
     let feed = cluster.join("feed");
-    feed.send_to("desk", &Numbered { number: 7 }).unwrap();
-    let id = WorkerId(desk.hear().parse().unwrap());
-    desk.kill();
-    wait_until("it is away", || feed.worker("desk").unwrap().state == WorkerState::Away);
-    // By name and by id, to one that is away.
-    feed.send_to("desk", &Numbered { number: 8 }).unwrap();
+    feed.send_to("billing", &Numbered { number: 7 }).unwrap();
+    let id = WorkerId(billing.hear().parse().unwrap());
+    billing.kill();
+    wait_until("the worker is away", || feed.worker("billing").unwrap().state == WorkerState::Away);
+    // By name and by id, while the worker is away.
+    feed.send_to("billing", &Numbered { number: 8 }).unwrap();
     feed.try_send_to(&id, &Numbered { number: 9 }).unwrap();
-    let desk = cluster.join("desk");
-    assert_eq!(desk.id(), id);
-    let mut inbox = desk.inbox().unwrap();
-    for (expected, again) in [(7, true), (8, false), (9, false)] {
-        let letter = inbox.try_recv().unwrap();
-        assert_eq!((number(&letter), letter.info().redelivered), (expected, again));
-        assert_eq!(letter.sender(), feed.id());
-        assert_eq!(letter.type_name(), "Numbered");
-        letter.ack();
+    let billing = cluster.join("billing");
+    assert_eq!(billing.id(), id);
+    let mut inbox = billing.inbox().unwrap();
+    for (expected, redelivered) in [(7, true), (8, false), (9, false)] {
+        let message = inbox.try_recv().unwrap();
+        assert_eq!((number(&message), message.info().redelivered), (expected, redelivered));
+        assert_eq!(message.sender(), feed.id());
+        assert_eq!(message.type_name(), "Numbered");
+        message.ack();
     }
-    assert!(matches!(inbox.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(inbox.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
 }
 
-// ---- what a letter is ----
+// ---- messages and senders ----
 
 #[test]
-fn a_letter_is_opened_as_what_it_is_and_its_sender_is_known() {
+fn a_message_opens_only_as_its_own_type_and_names_its_sender() {
     let cluster = Cluster::new("opened");
-    let (desk, mut inbox) = cluster.small("desk");
+    let (billing, mut inbox) = cluster.small("billing");
     let (one, two) = (cluster.join("one"), cluster.join("two"));
     for round in 0..100 {
-        one.send_to("desk", &Numbered { number: round }).unwrap();
-        two.send_to(&desk.id(), &Stop).unwrap();
-        one.send_to("desk".to_owned().as_str(), &vec![round; 5]).unwrap();
-        let letter = inbox.recv().unwrap();
-        assert_eq!(letter.sender(), one.id());
-        let opened = letter.open().unwrap();
+        one.send_to("billing", &Numbered { number: round }).unwrap();
+        two.send_to(&billing.id(), &Stop).unwrap();
+        one.send_to("billing".to_owned().as_str(), &vec![round; 5]).unwrap();
+        let message = inbox.recv().unwrap();
+        assert_eq!(message.sender(), one.id());
+        let opened = message.open().unwrap();
         assert!(matches!(opened, Some(Work::Numbered(numbered)) if numbered.number == round));
-        letter.ack();
-        let letter = inbox.recv_timeout(LONG).unwrap();
-        assert_eq!(letter.sender(), two.id());
-        assert!(matches!(letter.open().unwrap(), Some(Work::Stop(_))));
-        let error = letter.open_as::<Numbered>().map(drop).unwrap_err();
+        message.ack();
+        let message = inbox.recv_timeout(LONG).unwrap();
+        assert_eq!(message.sender(), two.id());
+        assert!(matches!(message.open().unwrap(), Some(Work::Stop(_))));
+        let error = message.open_as::<Numbered>().map(drop).unwrap_err();
         assert!(matches!(error, RecvError::TypeMismatch(_)), "{error}");
-        letter.ack();
-        let letter = inbox.try_recv().unwrap();
-        assert!(letter.open::<Work<'_>>().unwrap().is_none());
-        assert_eq!(letter.type_name(), "Vec<u64>");
-        assert!(letter.open_as::<Vec<u64>>().unwrap().iter().all(|&number| number == round));
-        letter.ack();
+        message.ack();
+        let message = inbox.try_recv().unwrap();
+        assert!(message.open::<Work<'_>>().unwrap().is_none());
+        assert_eq!(message.type_name(), "Vec<u64>");
+        assert!(message.open_as::<Vec<u64>>().unwrap().iter().all(|&number| number == round));
+        message.ack();
     }
     assert_eq!(inbox.backlog(), 0);
 }
 
 #[test]
-fn letters_of_two_senders_come_each_in_their_order() {
+fn messages_of_two_senders_keep_their_order() {
     const EACH: u64 = 3000;
     let cluster = Cluster::new("two");
-    let (_desk, mut inbox) = cluster.small("desk");
+    let (_billing, mut inbox) = cluster.small("billing");
     let mut senders = ["one", "two"].map(|name| cluster.peer("send", &format!("{name} {EACH}")));
     let ids = senders.each_mut().map(|peer| WorkerId(peer.hear().parse().unwrap()));
     assert_ne!(ids[0], ids[1]);
     let mut next: HashMap<WorkerId, u64> = ids.map(|id| (id, 0)).into();
     while next.values().any(|&next| next < EACH) {
-        let letter = inbox.recv_timeout(LONG).unwrap();
-        let expected = next.get_mut(&letter.sender()).unwrap();
-        assert_eq!(number(&letter), *expected);
+        let message = inbox.recv_timeout(LONG).unwrap();
+        let expected = next.get_mut(&message.sender()).unwrap();
+        assert_eq!(number(&message), *expected);
         *expected += 1;
-        letter.ack();
+        message.ack();
     }
     senders.into_iter().for_each(Peer::finish);
 }
 
 #[test]
-fn threads_send_through_one_worker_each_in_its_order() {
+fn messages_of_each_thread_of_a_worker_keep_their_order() {
     const EACH: u64 = 2000;
     const THREADS: u64 = 4;
     let cluster = Cluster::new("threads");
-    let (_desk, mut inbox) = cluster.small("desk");
+    let (_billing, mut inbox) = cluster.small("billing");
     let feed = cluster.join("feed");
     thread::scope(|scope| {
         for thread in 0..THREADS {
             let feed = &feed;
             scope.spawn(move || {
                 for at in 0..EACH {
-                    feed.send_to("desk", &Numbered { number: thread << 32 | at }).unwrap();
+                    feed.send_to("billing", &Numbered { number: thread << 32 | at }).unwrap();
                 }
             });
         }
         let mut next = [0; THREADS as usize];
         for _ in 0..THREADS * EACH {
-            let letter = inbox.recv_timeout(LONG).unwrap();
-            let number = number(&letter);
+            let message = inbox.recv_timeout(LONG).unwrap();
+            let number = number(&message);
             let expected = &mut next[(number >> 32) as usize];
             assert_eq!(number & 0xffff_ffff, *expected);
             *expected += 1;
-            letter.ack();
+            message.ack();
         }
     });
-    assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
 }
 
 #[test]
-fn an_inbox_has_room_for_all_threads_of_all_workers() {
+fn an_inbox_has_entries_for_all_threads_of_all_workers() {
     const EACH: u64 = 200;
     let cluster = Cluster::new("all-threads");
     let join = |name: &str| Worker::builder().max_workers(5).join(&cluster.0, name).unwrap();
-    let desk = join("desk");
-    let mut inbox = desk.inbox().unwrap();
+    let billing = join("billing");
+    let mut inbox = billing.inbox().unwrap();
     let senders = ["one", "two", "three", "four"].map(join);
-    // The first thread of each, which has an endpoint of its own.
+    // The first thread of each worker has a sender of its own.
     for worker in &senders {
-        worker.send_to("desk", &Stop).unwrap();
+        worker.send_to("billing", &Stop).unwrap();
     }
     thread::scope(|scope| {
         for worker in &senders {
             for _ in 0..4 {
                 scope.spawn(move || {
                     for number in 0..EACH {
-                        worker.send_to("desk", &Numbered { number }).unwrap();
+                        worker.send_to("billing", &Numbered { number }).unwrap();
                     }
                 });
             }
@@ -481,42 +486,41 @@ fn an_inbox_has_room_for_all_threads_of_all_workers() {
             inbox.recv_timeout(LONG).unwrap().ack();
         }
     });
-    assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
 }
 
 #[test]
-fn a_letter_says_which_of_those_who_had_its_senders_number_sent_it() {
+fn a_message_identifies_its_sender_among_workers_with_one_id() {
     let cluster = Cluster::new("generation");
-    let (desk, mut inbox) = cluster.small("desk");
+    let (billing, mut inbox) = cluster.small("billing");
     let mut senders = Vec::new();
     for _ in 0..3 {
         let feed = cluster.join("feed");
-        feed.send_to("desk", &Stop).unwrap();
+        feed.send_to("billing", &Stop).unwrap();
         senders.push(feed.worker("feed").unwrap());
     }
     for sender in &senders {
-        let letter = inbox.try_recv().unwrap();
-        assert_eq!(letter.sender(), sender.id);
-        let is_from = senders.iter().filter(|worker| letter.is_from(worker)).collect::<Vec<_>>();
+        let message = inbox.try_recv().unwrap();
+        assert_eq!(message.sender(), sender.id);
+        let is_from = senders.iter().filter(|worker| message.is_from(worker)).collect::<Vec<_>>();
         assert_eq!(is_from, [sender]);
-        assert!(!letter.is_from(&desk.worker("desk").unwrap()));
-        letter.ack();
+        assert!(!message.is_from(&billing.worker("billing").unwrap()));
+        message.ack();
     }
 }
 
-// ---- whom it can be sent to ----
+// ---- recipients ----
 
 #[test]
-fn who_was_never_there_is_unknown() {
+fn an_unknown_worker_is_reported() {
     let cluster = Cluster::new("unknown");
     let feed = cluster.join("feed");
-    for error in [
-        feed.send_to("desk", &Stop).unwrap_err(),
-        feed.try_send_to("desk", &Stop).unwrap_err(),
-        feed.send_to_timeout("desk", &Stop, LONG).unwrap_err(),
-    ] {
-        assert!(matches!(error, SendToError::UnknownWorker { who } if who == "desk"));
-    }
+    let error = feed.send_to("billing", &Stop).unwrap_err();
+    assert!(matches!(error, SendToError::UnknownWorker { who } if who == "desk"));
+    let error = feed.try_send_to("billing", &Stop).unwrap_err();
+    assert!(matches!(error, TrySendToError::UnknownWorker { who } if who == "desk"));
+    let error = feed.send_to_timeout("billing", &Stop, LONG).unwrap_err();
+    assert!(matches!(error, SendToTimeoutError::UnknownWorker { who } if who == "billing"));
     for id in [WorkerId(77), WorkerId(u16::MAX)] {
         let error = feed.send_to(&id, &Stop).unwrap_err();
         assert!(matches!(error, SendToError::UnknownWorker { who } if who == id.to_string()));
@@ -524,31 +528,33 @@ fn who_was_never_there_is_unknown() {
 }
 
 #[test]
-fn one_that_lives_without_an_inbox_has_none() {
+fn a_live_worker_without_an_inbox_is_reported() {
     let cluster = Cluster::new("none");
-    let (feed, desk) = (cluster.join("feed"), cluster.join("desk"));
-    let error = feed.send_to("desk", &Stop).unwrap_err();
-    assert!(matches!(error, SendToError::NoInbox { who } if who == "desk"));
-    let error = feed.send_to(&desk.id(), &Stop).unwrap_err();
+    let (feed, billing) = (cluster.join("feed"), cluster.join("billing"));
+    let error = feed.send_to("billing", &Stop).unwrap_err();
+    assert!(matches!(error, SendToError::NoInbox { who } if who == "billing"));
+    let error = feed.send_to(&billing.id(), &Stop).unwrap_err();
     assert!(matches!(error, SendToError::NoInbox { .. }));
-    // From then on it has one.
-    let mut inbox = desk.inbox().unwrap();
-    feed.send_to("desk", &Numbered { number: 3 }).unwrap();
-    assert_eq!(take(&mut inbox), 3);
+    // From now on the worker has an inbox.
+    let mut inbox = billing.inbox().unwrap();
+    feed.send_to("billing", &Numbered { number: 3 }).unwrap();
+    assert_eq!(receive(&mut inbox), 3);
 }
 
 #[test]
-fn one_that_is_gone_and_not_expected_back_is_dead() {
+fn a_worker_that_died_without_an_inbox_is_dead() {
     let cluster = Cluster::new("dead");
     let feed = cluster.join("feed");
-    let mut desk = cluster.peer("stay", "desk");
-    let id = WorkerId(desk.hear().parse().unwrap());
-    let pid = desk.pid();
-    desk.kill();
-    for error in [feed.send_to("desk", &Stop).unwrap_err(), feed.send_to(&id, &Stop).unwrap_err()] {
+    let mut billing = cluster.peer("stay", "billing");
+    let id = WorkerId(billing.hear().parse().unwrap());
+    let pid = billing.pid();
+    billing.kill();
+    for error in
+        [feed.send_to("billing", &Stop).unwrap_err(), feed.send_to(&id, &Stop).unwrap_err()]
+    {
         assert!(matches!(error, SendToError::Dead { pid: found, .. } if found == pid), "{error}");
     }
-    // One that left with its inbox, though it was written to before.
+    // A worker that left with its inbox, although it received messages before.
     let (other, inbox) = cluster.small("other");
     feed.send_to("other", &Stop).unwrap();
     other.leave().unwrap();
@@ -558,96 +564,96 @@ fn one_that_is_gone_and_not_expected_back_is_dead() {
 }
 
 #[test]
-fn one_that_is_retired_is_dead_until_it_joins_anew_with_an_empty_inbox() {
+fn a_retired_worker_is_dead_until_it_joins_again_with_an_empty_inbox() {
     let cluster = Cluster::new("retired");
     let feed = cluster.join("feed");
-    let (desk, inbox) = cluster.small("desk");
+    let (billing, inbox) = cluster.small("billing");
     for number in 0..5 {
-        feed.send_to("desk", &Numbered { number }).unwrap();
+        feed.send_to("billing", &Numbered { number }).unwrap();
     }
-    drop((desk, inbox));
-    feed.send_to("desk", &Numbered { number: 5 }).unwrap();
-    assert!(feed.retire("desk").unwrap());
-    let error = feed.send_to("desk", &Stop).unwrap_err();
+    drop((billing, inbox));
+    feed.send_to("billing", &Numbered { number: 5 }).unwrap();
+    assert!(feed.retire("billing").unwrap());
+    let error = feed.send_to("billing", &Stop).unwrap_err();
     assert!(matches!(error, SendToError::Dead { .. }), "{error}");
-    let (_desk, mut inbox) = cluster.small("desk");
-    assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
-    feed.send_to("desk", &Numbered { number: 6 }).unwrap();
-    assert_eq!(take(&mut inbox), 6);
+    let (_billing, mut inbox) = cluster.small("billing");
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
+    feed.send_to("billing", &Numbered { number: 6 }).unwrap();
+    assert_eq!(receive(&mut inbox), 6);
 }
 
 #[test]
-fn another_worker_at_the_same_desk_gets_no_letters_for_the_one_before() {
-    let cluster = Cluster::new("desks");
+fn a_new_worker_in_a_reused_slot_gets_no_old_messages() {
+    let cluster = Cluster::new("slots");
     let only = || Worker::builder().max_workers(2).inbox_capacity(4096);
     let feed = only().join(&cluster.0, "feed").unwrap();
-    let desk = only().join(&cluster.0, "desk").unwrap();
-    let (id, inbox) = (desk.id(), desk.inbox().unwrap());
-    feed.send_to("desk", &Stop).unwrap();
+    let billing = only().join(&cluster.0, "billing").unwrap();
+    let (id, inbox) = (billing.id(), billing.inbox().unwrap());
+    feed.send_to("billing", &Stop).unwrap();
     feed.send_to(&id, &Stop).unwrap();
-    desk.leave().unwrap();
+    billing.leave().unwrap();
     drop(inbox);
     let other = only().join(&cluster.0, "other").unwrap();
     assert_eq!(other.id(), id);
     let mut inbox = other.inbox().unwrap();
-    let error = feed.send_to("desk", &Stop).unwrap_err();
+    let error = feed.send_to("billing", &Stop).unwrap_err();
     assert!(matches!(error, SendToError::UnknownWorker { .. }), "{error}");
     feed.send_to(&id, &Numbered { number: 1 }).unwrap();
     feed.send_to("other", &Numbered { number: 2 }).unwrap();
-    assert_eq!([take(&mut inbox), take(&mut inbox)], [1, 2]);
-    assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
+    assert_eq!([receive(&mut inbox), receive(&mut inbox)], [1, 2]);
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
 }
 
 #[test]
-fn an_inbox_is_one_ones_in_hand_and_closed_when_its_worker_leaves() {
+fn an_inbox_opens_once_and_closes_when_its_worker_leaves() {
     let cluster = Cluster::new("one");
-    let (desk, mut inbox) = cluster.small("desk");
+    let (billing, mut inbox) = cluster.small("billing");
     let pid = std::process::id();
-    let said = format!("the inbox of worker desk is open already, in process {pid}, and stays so");
+    let prefix = format!("inbox of worker billing is open already, in process {pid};");
     let is_open = |outcome: Result<Inbox, OpenError>| {
         let error = outcome.unwrap_err();
-        assert!(error.to_string().starts_with(&said), "{error}");
-        matches!(error, OpenError::InboxOpen { name, pid: by } if name == "desk" && by == pid)
+        assert!(error.to_string().starts_with(&prefix), "{error}");
+        matches!(error, OpenError::InboxOpen { name, pid: by } if name == "billing" && by == pid)
     };
-    assert!(is_open(desk.inbox()));
-    // Its worker's being dropped does not close it.
-    drop(desk);
-    let desk = cluster.join("desk");
-    assert!(is_open(desk.inbox()) && is_open(desk.inbox_of::<Work>()));
-    desk.send_to("desk", &Numbered { number: 1 }).unwrap();
-    desk.leave().unwrap();
-    // What is there can still be read.
+    assert!(is_open(billing.inbox()));
+    // Dropping the worker does not close its inbox.
+    drop(billing);
+    let billing = cluster.join("billing");
+    assert!(is_open(billing.inbox()) && is_open(billing.inbox_of::<Work>()));
+    billing.send_to("billing", &Numbered { number: 1 }).unwrap();
+    billing.leave().unwrap();
+    // Unread messages can still be received.
     assert_eq!(number(&inbox.recv().unwrap()), 1);
-    assert_eq!(take(&mut inbox), 1);
+    assert_eq!(receive(&mut inbox), 1);
     assert!(matches!(inbox.recv(), Err(RecvError::Closed)));
 }
 
 #[test]
-fn an_inbox_keeps_the_capacity_that_it_was_made_with() {
+fn an_inbox_keeps_its_first_capacity() {
     let cluster = Cluster::new("capacity");
-    drop(cluster.small("desk"));
-    let desk = Worker::builder().inbox_capacity(8192).join(&cluster.0, "desk").unwrap();
-    let error = desk.inbox().unwrap_err();
+    drop(cluster.small("billing"));
+    let billing = Worker::builder().inbox_capacity(8192).join(&cluster.0, "billing").unwrap();
+    let error = billing.inbox().unwrap_err();
     assert!(matches!(
         error,
         OpenError::SettingsMismatch { setting: "capacity", expected, found, .. }
             if (expected.as_str(), found.as_str()) == ("8192", "4096")
     ));
-    drop(desk);
-    cluster.join("desk").inbox().unwrap();
+    drop(billing);
+    cluster.join("billing").inbox().unwrap();
 }
 
-// ---- what can be sent ----
+// ---- packets that can be sent ----
 
 #[packet]
-struct Refused {
-    #[rkyv(with = Refuses)]
+struct Failing {
+    #[rkyv(with = FailingField)]
     field: u64,
 }
 
-struct Refuses;
+struct FailingField;
 
-impl ArchiveWith<u64> for Refuses {
+impl ArchiveWith<u64> for FailingField {
     type Archived = packetring::rkyv::rend::u64_le;
     type Resolver = ();
 
@@ -656,50 +662,50 @@ impl ArchiveWith<u64> for Refuses {
     }
 }
 
-impl<S: Fallible<Error: Source> + ?Sized> SerializeWith<u64, S> for Refuses {
+impl<S: Fallible<Error: Source> + ?Sized> SerializeWith<u64, S> for FailingField {
     fn serialize_with(_: &u64, _: &mut S) -> Result<(), S::Error> {
         Err(S::Error::new(std::fmt::Error))
     }
 }
 
 #[test]
-fn what_cannot_be_archived_or_never_fits_is_said_to_be_so() {
+fn unserializable_and_too_large_packets_are_reported() {
     let cluster = Cluster::new("fits");
-    let (desk, mut inbox) = cluster.small("desk");
+    let (billing, mut inbox) = cluster.small("billing");
     for _ in 0..100 {
-        let error = desk.try_send_to("desk", &Refused { field: 1 }).unwrap_err();
-        assert!(matches!(error, SendToError::Unserializable(_)), "{error}");
-        let error = desk.try_send_to("desk", &[0_u8; 2048]).unwrap_err();
-        let SendToError::TooLarge { needed, limit } = error else { panic!("{error}") };
+        let error = billing.try_send_to("billing", &Failing { field: 1 }).unwrap_err();
+        assert!(matches!(error, TrySendToError::Unserializable(_)), "{error}");
+        let error = billing.try_send_to("billing", &[0_u8; 2048]).unwrap_err();
+        let TrySendToError::TooLarge { needed, limit } = error else { panic!("{error}") };
         assert_eq!((needed, limit), (2048, 2048 - 16));
-        // What was given up half-way takes room until it is read over.
-        assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
+        // A claim cancelled halfway uses space until the reader has passed it.
+        assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
     }
-    desk.try_send_to("desk", &Numbered { number: 4 }).unwrap();
-    assert_eq!(take(&mut inbox), 4);
-    assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
+    billing.try_send_to("billing", &Numbered { number: 4 }).unwrap();
+    assert_eq!(receive(&mut inbox), 4);
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
 }
 
-/// What a packet does while it is archived.
-type Doing = Box<dyn FnMut() -> Result<(), SendToError>>;
+/// Work that a packet does during serialization.
+type NestedFn = Box<dyn FnMut() -> Result<(), SendToError>>;
 
 thread_local! {
-    static WITHIN: RefCell<Option<Doing>> = const { RefCell::new(None) };
+    static NESTED_WORK: RefCell<Option<NestedFn>> = const { RefCell::new(None) };
 }
 
-fn within(work: impl FnMut() -> Result<(), SendToError> + 'static) {
-    WITHIN.set(Some(Box::new(work)));
+fn set_nested_work(work: impl FnMut() -> Result<(), SendToError> + 'static) {
+    NESTED_WORK.set(Some(Box::new(work)));
 }
 
 #[packet]
-struct Works {
-    #[rkyv(with = WorksWithin)]
+struct WithWork {
+    #[rkyv(with = NestedWork)]
     number: u64,
 }
 
-struct WorksWithin;
+struct NestedWork;
 
-impl ArchiveWith<u64> for WorksWithin {
+impl ArchiveWith<u64> for NestedWork {
     type Archived = packetring::rkyv::rend::u64_le;
     type Resolver = ();
 
@@ -708,140 +714,140 @@ impl ArchiveWith<u64> for WorksWithin {
     }
 }
 
-impl<S: Fallible<Error: Source> + ?Sized> SerializeWith<u64, S> for WorksWithin {
+impl<S: Fallible<Error: Source> + ?Sized> SerializeWith<u64, S> for NestedWork {
     fn serialize_with(_: &u64, _: &mut S) -> Result<(), S::Error> {
-        // Taken out for as long: what it sends may do work, too.
-        let Some(mut work) = WITHIN.take() else { return Ok(()) };
+        // Taken out meanwhile: a packet sent by `work` may run work too.
+        let Some(mut work) = NESTED_WORK.take() else { return Ok(()) };
         let outcome = work();
-        WITHIN.set(Some(work));
+        NESTED_WORK.set(Some(work));
         outcome.map_err(S::Error::new)
     }
 }
 
-/// Runs it on a thread that may hang.
-fn in_time<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+/// Runs `work` on a thread and panics if it hangs.
+fn with_timeout<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
     let (done, is_done) = mpsc::channel();
     let thread = thread::spawn(move || done.send(work()).unwrap());
-    let outcome = is_done.recv_timeout(LONG).expect("it waits for itself, or for another");
+    let outcome = is_done.recv_timeout(LONG).expect("deadlock: a nested send did not return");
     thread.join().unwrap();
     outcome
 }
 
 fn drain(inbox: &mut Inbox) -> u64 {
     let mut count = 0;
-    while let Ok(letter) = inbox.try_recv() {
-        letter.ack();
+    while let Ok(message) = inbox.try_recv() {
+        message.ack();
         count += 1;
     }
     count
 }
 
 #[test]
-fn a_packet_may_send_letters_while_it_is_archived_on_any_thread() {
-    let cluster = Cluster::new("within");
-    let (_desk, mut inbox) = cluster.small("desk");
+fn a_packet_can_send_messages_during_its_serialization() {
+    let cluster = Cluster::new("nested");
+    let (_billing, mut inbox) = cluster.small("billing");
     let feed = Arc::new(cluster.join("feed"));
-    // Slowly at first, then with endpoints that are there.
+    // The first send of a thread opens its sender; later ones use it.
     let send = |worker: Arc<Worker>| {
         let nested = worker.clone();
-        within(move || {
-            // One of them is archived within this one, and does no work.
-            nested.send_to("desk", &Works { number: 1 })?;
-            nested.send_to("desk", &Stop)
+        set_nested_work(move || {
+            // This packet is serialized inside another and does no work itself.
+            nested.send_to("billing", &WithWork { number: 1 })?;
+            nested.send_to("billing", &Stop)
         });
         for number in 0..3 {
-            worker.send_to("desk", &Works { number }).unwrap();
+            worker.send_to("billing", &WithWork { number }).unwrap();
         }
-        WITHIN.take();
+        NESTED_WORK.take();
     };
     send(feed.clone());
     assert_eq!(drain(&mut inbox), 9);
-    in_time(move || send(feed));
+    with_timeout(move || send(feed));
     assert_eq!(drain(&mut inbox), 9);
 }
 
 #[test]
-fn packets_of_two_threads_may_send_to_where_the_other_goes() {
+fn nested_sends_of_two_threads_to_each_others_inbox_do_not_deadlock() {
     let cluster = Cluster::new("across");
-    let (_x, mut in_x) = cluster.small("x");
-    let (_y, mut in_y) = cluster.small("y");
+    let (_x, mut inbox_x) = cluster.small("x");
+    let (_y, mut inbox_y) = cluster.small("y");
     let feed = Arc::new(cluster.join("feed"));
-    // The first thread is another.
+    // Another thread sends first, so the two threads do not own the first sender.
     feed.send_to("x", &Stop).unwrap();
     let meet = Arc::new(Barrier::new(2));
     let threads = [("x", "y"), ("y", "x")].map(|(to, other)| {
         let (worker, nested, meet) = (feed.clone(), feed.clone(), meet.clone());
         thread::spawn(move || {
-            in_time(move || {
-                within(move || {
+            with_timeout(move || {
+                set_nested_work(move || {
                     meet.wait();
                     nested.send_to(other, &Stop)
                 });
-                worker.send_to(to, &Works { number: 1 }).unwrap();
+                worker.send_to(to, &WithWork { number: 1 }).unwrap();
             });
         })
     });
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    assert_eq!((drain(&mut in_x), drain(&mut in_y)), (3, 2));
+    assert_eq!((drain(&mut inbox_x), drain(&mut inbox_y)), (3, 2));
 }
 
 #[test]
-fn no_thread_waits_for_what_anothers_packet_waits_for() {
+fn a_blocked_serialization_does_not_block_other_threads() {
     let cluster = Cluster::new("locks");
-    let (_desk, mut inbox) = cluster.small("desk");
+    let (_billing, mut inbox) = cluster.small("billing");
     let feed = Arc::new(cluster.join("feed"));
-    feed.send_to("desk", &Stop).unwrap();
+    feed.send_to("billing", &Stop).unwrap();
     let (archiving, is_archiving) = mpsc::channel();
-    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let (resume, resumed) = mpsc::channel::<()>();
     let worker = feed.clone();
     let waiting = thread::spawn(move || {
-        within(move || {
+        set_nested_work(move || {
             archiving.send(()).unwrap();
-            let _ = may_go_on.recv();
+            let _ = resumed.recv();
             Ok(())
         });
-        worker.send_to("desk", &Works { number: 1 }).unwrap();
+        worker.send_to("billing", &WithWork { number: 1 }).unwrap();
     });
     is_archiving.recv_timeout(LONG).unwrap();
-    in_time(move || feed.send_to("desk", &Stop).unwrap());
-    go_on.send(()).unwrap();
+    with_timeout(move || feed.send_to("billing", &Stop).unwrap());
+    resume.send(()).unwrap();
     waiting.join().unwrap();
     assert_eq!(drain(&mut inbox), 3);
 }
 
 #[test]
-fn a_letter_within_a_letter_does_not_wait_for_room() {
+fn a_nested_send_does_not_wait_for_room() {
     let cluster = Cluster::new("no-wait");
-    let (_desk, mut inbox) = cluster.small("desk");
+    let (_billing, mut inbox) = cluster.small("billing");
     let feed = Arc::new(cluster.join("feed"));
     let nested = feed.clone();
-    within(move || {
-        fill(&nested, "desk");
-        let error = nested.send_to("desk", &Stop).unwrap_err();
-        assert!(matches!(error, SendToError::Full { .. }), "{error}");
-        let error = nested.send_to_timeout("desk", &Stop, LONG).unwrap_err();
-        assert!(matches!(error, SendToError::Full { .. }), "{error}");
+    set_nested_work(move || {
+        fill(&nested, "billing");
+        let error = nested.send_to("billing", &Stop).unwrap_err();
+        assert!(matches!(error, SendToError::WouldDeadlock { .. }), "{error}");
+        let error = nested.send_to_timeout("billing", &Stop, LONG).unwrap_err();
+        assert!(matches!(error, SendToTimeoutError::WouldDeadlock { .. }), "{error}");
         Ok(())
     });
-    feed.send_to("desk", &Works { number: 1 }).unwrap();
-    WITHIN.take();
+    feed.send_to("billing", &WithWork { number: 1 }).unwrap();
+    NESTED_WORK.take();
     assert_eq!(drain(&mut inbox), 4096 / 64);
-    feed.send_to("desk", &Stop).unwrap();
+    feed.send_to("billing", &Stop).unwrap();
     assert_eq!(drain(&mut inbox), 1);
 }
 
 #[test]
-fn an_inbox_with_room_is_not_full_however_many_threads_try() {
+fn an_inbox_with_room_is_never_full_for_concurrent_threads() {
     let cluster = Cluster::new("try");
-    let desk = Worker::builder().inbox_capacity(1 << 20).join(&cluster.0, "desk").unwrap();
-    let mut inbox = desk.inbox().unwrap();
+    let billing = Worker::builder().inbox_capacity(1 << 20).join(&cluster.0, "billing").unwrap();
+    let mut inbox = billing.inbox().unwrap();
     let feed = cluster.join("feed");
-    feed.try_send_to("desk", &Stop).unwrap();
+    feed.try_send_to("billing", &Stop).unwrap();
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 for number in 0..1000 {
-                    feed.try_send_to("desk", &Numbered { number }).unwrap();
+                    feed.try_send_to("billing", &Numbered { number }).unwrap();
                 }
             });
         }
@@ -850,27 +856,27 @@ fn an_inbox_with_room_is_not_full_however_many_threads_try() {
 }
 
 #[test]
-fn who_waits_for_room_goes_on_waiting_when_the_receiver_restarts() {
+fn a_waiting_sender_keeps_waiting_when_the_receiver_restarts() {
     const THREADS: u64 = 8;
     let cluster = Cluster::new("restarts");
-    let (mut desk, mut inbox) = cluster.small("desk");
+    let (mut billing, mut inbox) = cluster.small("billing");
     let feed = Arc::new(cluster.join("feed"));
-    fill(&feed, "desk");
+    fill(&feed, "billing");
     let (begin, begun) = mpsc::channel();
     let waiting: Vec<_> = (0..THREADS)
         .map(|number| {
             let (feed, begin) = (feed.clone(), begin.clone());
             thread::spawn(move || {
                 begin.send(this_thread()).unwrap();
-                feed.send_to("desk", &Numbered { number })
+                feed.send_to("billing", &Numbered { number })
             })
         })
         .collect();
     begun.iter().take(THREADS as usize).for_each(wait_until_asleep);
     for _ in 0..THREADS {
-        drop((desk, inbox));
-        (desk, inbox) = cluster.small("desk");
-        // It has room for one more.
+        drop((billing, inbox));
+        (billing, inbox) = cluster.small("billing");
+        // Frees room for one more message.
         inbox.try_recv().unwrap().ack();
         thread::sleep(SHORT);
     }
@@ -881,131 +887,140 @@ fn who_waits_for_room_goes_on_waiting_when_the_receiver_restarts() {
 }
 
 #[test]
-fn an_inbox_of_some_types_refuses_others_also_those_it_knows() {
+fn a_restricted_inbox_rejects_other_types() {
     let cluster = Cluster::new("types");
     let feed = cluster.join("feed");
-    let (desk, inbox) = cluster.small("desk");
-    feed.send_to("desk", &"before".to_owned()).unwrap();
+    let (billing, inbox) = cluster.small("billing");
+    feed.send_to("billing", &"before".to_owned()).unwrap();
     drop(inbox);
-    let mut inbox = desk.inbox_of::<Work<'static>>().unwrap();
+    let mut inbox = billing.inbox_of::<Work<'static>>().unwrap();
     for _ in 0..3 {
         for error in [
-            feed.send_to("desk", &"known".to_owned()).unwrap_err(),
-            feed.send_to("desk", &7_u64).unwrap_err(),
+            feed.send_to("billing", &"known".to_owned()).unwrap_err(),
+            feed.send_to("billing", &7_u64).unwrap_err(),
         ] {
             let SendToError::TypeRefused(types) = error else { panic!("{error}") };
             let both = types.expected.contains("Numbered (") && types.expected.contains("Stop (");
             assert!(both && !types.expected.contains("String"), "{types:?}");
             assert!(types.found.starts_with("String (") || types.found.starts_with("u64 ("));
         }
-        feed.send_to("desk", &Numbered { number: 1 }).unwrap();
-        feed.send_to("desk", &Stop).unwrap();
+        feed.send_to("billing", &Numbered { number: 1 }).unwrap();
+        feed.send_to("billing", &Stop).unwrap();
     }
-    let letter = inbox.try_recv().unwrap();
-    assert!(letter.open::<Work<'_>>().unwrap().is_none(), "it was sent before");
-    letter.ack();
+    let message = inbox.try_recv().unwrap();
+    assert!(
+        message.open::<Work<'_>>().unwrap().is_none(),
+        "the message was sent before the restriction"
+    );
+    message.ack();
     for _ in 0..3 {
-        assert_eq!(take(&mut inbox), 1);
+        assert_eq!(receive(&mut inbox), 1);
         inbox.try_recv().unwrap().ack();
     }
-    assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
     drop(inbox);
-    // The next one says anew what it takes.
-    let _inbox = desk.inbox().unwrap();
-    feed.send_to("desk", &"again".to_owned()).unwrap();
-    feed.send_to("desk", &7_u64).unwrap();
+    // A new inbox chooses its types anew.
+    let _inbox = billing.inbox().unwrap();
+    feed.send_to("billing", &"again".to_owned()).unwrap();
+    feed.send_to("billing", &7_u64).unwrap();
 }
 
-// ---- when it is full ----
+// ---- full inboxes ----
 
 #[test]
-fn a_full_inbox_is_visible_and_has_room_for_each_letter_that_is_done() {
+fn a_full_inbox_is_reported_and_each_ack_frees_room() {
     let cluster = Cluster::new("full");
-    let (desk, mut inbox) = cluster.small("desk");
+    let (billing, mut inbox) = cluster.small("billing");
     let feed = cluster.join("feed");
-    let whole = fill(&feed, "desk");
+    let whole = fill(&feed, "billing");
     assert_eq!(whole, 4096 / 64);
     assert_eq!(inbox.backlog(), whole);
     for round in 0..5 {
-        let error = feed.try_send_to("desk", &Stop).unwrap_err();
+        let error = feed.try_send_to("billing", &Stop).unwrap_err();
         let own = WaitingFor::Subscriber { pid: std::process::id() };
-        assert!(matches!(error, SendToError::Full { waiting_for } if waiting_for == own));
-        let error = feed.send_to_timeout("desk", &Stop, SHORT).unwrap_err();
-        assert!(matches!(error, SendToError::Timeout { waiting_for } if waiting_for == own));
+        assert!(matches!(error, TrySendToError::Full { waiting_for } if waiting_for == own));
+        let error = feed.send_to_timeout("billing", &Stop, SHORT).unwrap_err();
+        assert!(matches!(error, SendToTimeoutError::Timeout { waiting_for } if waiting_for == own));
         drop(inbox.try_recv().unwrap());
-        assert!(matches!(feed.try_send_to(&desk.id(), &Stop), Err(SendToError::Full { .. })));
-        assert_eq!(take(&mut inbox), round);
-        feed.try_send_to("desk", &Numbered { number: whole + round }).unwrap();
+        assert!(matches!(feed.try_send_to(&billing.id(), &Stop), Err(TrySendToError::Full { .. })));
+        assert_eq!(receive(&mut inbox), round);
+        feed.try_send_to("billing", &Numbered { number: whole + round }).unwrap();
     }
 }
 
 #[test]
-fn a_full_inbox_of_one_that_is_away_says_which_process_it_lived_in() {
+fn a_full_inbox_of_an_absent_worker_names_its_last_process() {
     let cluster = Cluster::new("away");
-    let mut desk = cluster.peer("hold", "desk");
-    desk.expect("here");
+    let mut billing = cluster.peer("hold", "billing");
+    billing.expect("here");
     let feed = cluster.join("feed");
-    fill(&feed, "desk");
-    let gone = WaitingFor::Subscriber { pid: desk.pid() };
-    desk.kill();
-    let error = feed.try_send_to("desk", &Stop).unwrap_err();
-    assert!(matches!(error, SendToError::Full { waiting_for } if waiting_for == gone), "{error}");
-    let worker = format!("its worker, last in process {}, is slow, stopped or away", desk.pid());
-    assert!(error.to_string().starts_with(&format!("the inbox is full: {worker}")), "{error}");
+    fill(&feed, "billing");
+    let gone = WaitingFor::Subscriber { pid: billing.pid() };
+    billing.kill();
+    let error = feed.try_send_to("billing", &Stop).unwrap_err();
+    assert!(
+        matches!(error, TrySendToError::Full { waiting_for } if waiting_for == gone),
+        "{error}"
+    );
+    let worker = format!("its worker, last in process {}, is slow, stopped or gone", billing.pid());
+    assert!(error.to_string().starts_with(&format!("inbox full: {worker}")), "{error}");
     assert!(error.to_string().contains("Worker::retire"), "{error}");
-    let error = feed.send_to_timeout("desk", &Stop, SHORT).unwrap_err();
-    assert!(matches!(error, SendToError::Timeout { waiting_for } if waiting_for == gone));
-    assert!(error.to_string().starts_with(&format!("the inbox stayed full: {worker}")), "{error}");
+    let error = feed.send_to_timeout("billing", &Stop, SHORT).unwrap_err();
+    assert!(matches!(error, SendToTimeoutError::Timeout { waiting_for } if waiting_for == gone));
+    assert!(
+        error.to_string().starts_with(&format!("inbox full until the timeout: {worker}")),
+        "{error}"
+    );
 }
 
 #[test]
-fn who_waits_for_room_goes_on_when_there_is_some_and_stops_nobody_else() {
+fn a_waiting_sender_does_not_block_other_threads() {
     let cluster = Cluster::new("room");
-    let (_desk, mut inbox) = cluster.small("desk");
+    let (_billing, mut inbox) = cluster.small("billing");
     let (_other, mut others) = cluster.small("other");
     let feed = cluster.join("feed");
-    let whole = fill(&feed, "desk");
+    let whole = fill(&feed, "billing");
     thread::scope(|scope| {
         let (begin, begun) = mpsc::channel();
         let feed = &feed;
         let waiting = scope.spawn(move || {
             begin.send(this_thread()).unwrap();
-            feed.send_to("desk", &Numbered { number: whole })
+            feed.send_to("billing", &Numbered { number: whole })
         });
         wait_until_asleep(begun.recv().unwrap());
-        // The worker's other threads send to others, and are told that this one is full.
+        // Other threads of the worker send to other inboxes and see that this one is full.
         for number in 0..100 {
             feed.send_to("other", &Numbered { number }).unwrap();
-            assert_eq!(take(&mut others), number);
-            let error = feed.try_send_to("desk", &Stop).unwrap_err();
-            assert!(matches!(error, SendToError::Full { .. }), "{error}");
+            assert_eq!(receive(&mut others), number);
+            let error = feed.try_send_to("billing", &Stop).unwrap_err();
+            assert!(matches!(error, TrySendToError::Full { .. }), "{error}");
         }
         assert!(!waiting.is_finished());
-        assert_eq!(take(&mut inbox), 0);
+        assert_eq!(receive(&mut inbox), 0);
         waiting.join().unwrap().unwrap();
     });
     for number in 1..=whole {
-        assert_eq!(take(&mut inbox), number);
+        assert_eq!(receive(&mut inbox), number);
     }
 }
 
 #[test]
-fn who_waits_for_one_that_is_retired_is_told_that_it_is_dead() {
-    let cluster = Cluster::new("told");
-    let (desk, inbox) = cluster.small("desk");
+fn a_waiting_sender_gets_an_error_when_the_worker_is_retired() {
+    let cluster = Cluster::new("retired-wait");
+    let (billing, inbox) = cluster.small("billing");
     let feed = cluster.join("feed");
-    fill(&feed, "desk");
-    drop((desk, inbox));
+    fill(&feed, "billing");
+    drop((billing, inbox));
     thread::scope(|scope| {
         let (begin, begun) = mpsc::channel();
         let feed = &feed;
         let waiting = scope.spawn(move || {
             begin.send(this_thread()).unwrap();
-            feed.send_to("desk", &Stop)
+            feed.send_to("billing", &Stop)
         });
         wait_until_asleep(begun.recv().unwrap());
         assert!(!waiting.is_finished());
-        assert!(feed.retire("desk").unwrap());
+        assert!(feed.retire("billing").unwrap());
         let error = waiting.join().unwrap().unwrap_err();
         assert!(matches!(error, SendToError::Dead { .. }), "{error}");
     });

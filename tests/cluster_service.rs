@@ -1,4 +1,4 @@
-//! Services: what a caller is told, and what a server is, whatever becomes of the other.
+//! Services: results of calls and states of servers, also when one side leaves or dies.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,15 +9,18 @@
 
 mod support;
 
-use packetring::cluster::{CallError, Client, ReplyError, Request, Service};
-use packetring::{OpenError, RecvError, Worker, packet, select, select_timeout, try_select};
+use packetring::cluster::{
+    CallError, CallTimeoutError, Client, ReplyError, Request, Service, ServiceRecvError,
+    ServiceRecvTimeoutError, TryServiceRecvError,
+};
+use packetring::{OpenError, Worker, packet, select, select_timeout, try_select};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::mpsc;
 use std::time::Duration;
 use support::peer::{self, Peer};
 use support::{LONG, SHORT, Watch, this_thread, unique, wait_until, wait_until_asleep};
 
-/// Longer than the test may take: what comes at this deadline comes too late.
+/// A timeout that no test reaches. A result that only arrives at this timeout is a failure.
 const FAR: Duration = Duration::from_secs(600);
 const WINDOW: usize = 32;
 
@@ -61,14 +64,14 @@ fn client(worker: &Worker) -> Client<Ask, Answer> {
     worker.client("echo").unwrap()
 }
 
-/// A server and a client in one worker.
+/// A worker with a server and a client.
 fn pair(topic: &str) -> (Worker, Service<Ask, Answer>, Client<Ask, Answer>) {
     let worker = Worker::join(&unique(topic), "both").unwrap();
     let (server, client) = (serve(&worker), client(&worker));
     (worker, server, client)
 }
 
-/// The peer's side; an empty test unless it was started as one.
+/// Entry point of the child processes; does nothing without a role.
 #[test]
 fn peer() {
     let Some(role) = peer::role() else { return };
@@ -81,7 +84,7 @@ fn peer() {
                 reply(server.recv().unwrap());
             }
         }
-        // Keeps the first request, and a second one that it says it replies to later.
+        // Holds one deferred request and one request that it has received.
         "keep" => {
             let mut server = serve(&worker);
             peer::say("here");
@@ -91,17 +94,20 @@ fn peer() {
             peer::say("has it");
             while peer::hear().is_some() {}
         }
-        // Has no descriptor left to reach a caller, until it hears something.
-        "poor" => {
+        // Has no free descriptor to open a reply ring, until it hears a line.
+        "no-descriptors" => {
             let mut server = serve(&worker);
             let normal = getrlimit(Resource::Nofile);
             let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
             setrlimit(Resource::Nofile, Rlimit { current: Some(open - 1), ..normal }).unwrap();
             peer::say("here");
             let outcome = server.recv().map(drop);
-            assert!(matches!(outcome, Err(RecvError::Caller(_))), "{outcome:?}");
-            peer::say("told");
-            assert!(matches!(server.recv_timeout(10 * SHORT), Err(RecvError::Timeout)));
+            assert!(matches!(outcome, Err(ServiceRecvError::Caller(_))), "{outcome:?}");
+            peer::say("caller error");
+            assert!(matches!(
+                server.recv_timeout(10 * SHORT),
+                Err(ServiceRecvTimeoutError::Timeout)
+            ));
             peer::say("waits");
             peer::hear();
             setrlimit(Resource::Nofile, normal).unwrap();
@@ -120,7 +126,7 @@ fn peer() {
             let _calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
             while peer::hear().is_some() {}
         }
-        name => panic!("no such role: {name}"),
+        name => panic!("unknown role: {name}"),
     }
 }
 
@@ -131,7 +137,7 @@ fn start(role: &str, cluster: &str, name: &str) -> Peer {
 }
 
 #[test]
-fn a_reply_goes_to_its_call() {
+fn replies_are_matched_to_their_calls() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("correlation");
     let calls: Vec<_> = (0..10).map(|number| client.start(&ask(number)).unwrap()).collect();
@@ -141,15 +147,15 @@ fn a_reply_goes_to_its_call() {
         requests += 1;
     }
     assert_eq!(requests, 10);
-    // In any order.
+    // Wait for the replies in another order.
     for number in [3, 1, 9, 0, 2, 8, 7, 4, 6, 5] {
         check(&client.wait(calls[number]).unwrap(), number as u64);
     }
-    assert!(matches!(client.wait(calls[0]), Err(CallError::NotInFlight)), "it is over");
+    assert!(matches!(client.wait(calls[0]), Err(CallError::NotInFlight)), "the call has ended");
 }
 
 #[test]
-fn the_first_of_several_calls_is_waited_for() {
+fn wait_any_returns_the_first_reply() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("any");
     let calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
@@ -163,11 +169,11 @@ fn the_first_of_several_calls_is_waited_for() {
     let (call, found) = client.wait_any().unwrap();
     assert_eq!(call, calls[0]);
     check(&found.unwrap(), 1);
-    assert!(matches!(client.wait_any(), Err(CallError::NotInFlight)), "none is in flight");
+    assert!(matches!(client.wait_any(), Err(CallError::NotInFlight)), "no call is in flight");
 }
 
 #[test]
-fn of_several_calls_it_is_said_which_failed() {
+fn wait_any_names_the_call_that_failed() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("any-fails");
     let calls = [1, 2, 3].map(|number| client.start(&ask(number)).unwrap());
@@ -180,7 +186,8 @@ fn of_several_calls_it_is_said_which_failed() {
     let (call, outcome) = ended();
     assert_eq!(call, calls[1]);
     assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
-    // The others are in flight. One has no reply either; the server of the third leaves.
+    // The others are still in flight. The deferred request gets no reply. The server of the third
+    // call leaves.
     drop((first, server));
     let mut outcomes = [ended(), ended()];
     outcomes.sort_by_key(|(call, _)| *call != calls[0]);
@@ -190,40 +197,40 @@ fn of_several_calls_it_is_said_which_failed() {
 }
 
 #[test]
-fn a_call_is_its_own_clients() {
+fn a_call_belongs_to_one_client() {
     let _watch = Watch::start();
     let (worker, mut server, mut one) = pair("own");
     let mut other = client(&worker);
-    // Both are the first of their clients.
+    // Both are the first call of their client.
     let calls = [one.start(&ask(1)).unwrap(), other.start(&ask(2)).unwrap()];
     assert_ne!(calls[0], calls[1]);
     reply(server.recv().unwrap());
     reply(server.recv().unwrap());
     other.cancel(calls[0]);
     let outcome = other.wait_timeout(calls[0], LONG).map(drop);
-    assert!(matches!(outcome, Err(CallError::NotInFlight)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::NotInFlight)), "{outcome:?}");
     check(&other.wait(calls[1]).unwrap(), 2);
     check(&one.wait(calls[0]).unwrap(), 1);
 }
 
 #[test]
-fn a_call_ends_at_its_deadline_and_a_late_reply_is_nobodys() {
+fn a_call_ends_at_its_timeout_and_a_late_reply_is_discarded() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("deadline");
     let outcome = client.call_timeout(&ask(1), SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
-    // Cancelled, and so never handed out.
-    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
-    let late = client.start(&ask(2)).unwrap();
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
+    // The call was cancelled, so its request is not delivered.
+    assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
+    let slow = client.start(&ask(2)).unwrap();
     let request = server.recv().unwrap();
-    let outcome = client.wait_timeout(late, SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
-    // Still in flight.
+    let outcome = client.wait_timeout(slow, SHORT).map(drop);
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
+    // The call is still in flight.
     reply(request);
-    check(&client.wait(late).unwrap(), 2);
-    let given_up = client.start(&ask(3)).unwrap();
+    check(&client.wait(slow).unwrap(), 2);
+    let cancelled = client.start(&ask(3)).unwrap();
     let request = server.recv().unwrap();
-    client.cancel(given_up);
+    client.cancel(cancelled);
     reply(request);
     let next = client.start(&ask(4)).unwrap();
     reply(server.recv().unwrap());
@@ -231,7 +238,7 @@ fn a_call_ends_at_its_deadline_and_a_late_reply_is_nobodys() {
 }
 
 #[test]
-fn a_cancelled_call_is_not_wanted() {
+fn a_request_of_a_cancelled_call_is_not_wanted() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("cancel");
     let calls = [1, 2, 3].map(|number| client.start(&ask(number)).unwrap());
@@ -241,7 +248,7 @@ fn a_cancelled_call_is_not_wanted() {
     assert!(!request.is_wanted());
     drop(request);
     client.cancel(calls[1]);
-    // Not begun with: never handed out.
+    // Cancelled before it was received, so it is not delivered.
     let request = server.recv().unwrap();
     assert_eq!(request.number, 3);
     reply(request);
@@ -250,7 +257,7 @@ fn a_cancelled_call_is_not_wanted() {
 }
 
 #[test]
-fn a_server_that_is_killed_is_known_of_at_once() {
+fn calls_to_a_killed_server_fail_at_once() {
     let _watch = Watch::start();
     let cluster = unique("gone");
     let mut server = start("keep", &cluster, "server");
@@ -260,23 +267,23 @@ fn a_server_that_is_killed_is_known_of_at_once() {
     server.expect("deferred");
     server.expect("has it");
     let outcome = client.wait_timeout(calls[1], 10 * SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "it lives: {outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "the server is alive: {outcome:?}");
     server.kill();
-    // Deferred, and in hand.
+    // The deferred request and the received one.
     for call in &calls[..2] {
         let outcome = client.wait_timeout(*call, FAR).map(drop);
-        assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
     }
-    // It had not taken this one.
+    // The server had not received this request.
     let outcome = client.wait_timeout(calls[2], FAR).map(drop);
-    assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
-    // What it had is handed out to nobody again.
-    let mut heir = serve(&worker);
-    assert!(matches!(heir.recv_timeout(10 * SHORT), Err(RecvError::Timeout)));
+    assert!(matches!(outcome, Err(CallTimeoutError::NoService)), "{outcome:?}");
+    // Requests that the dead server had received are not delivered again.
+    let mut successor = serve(&worker);
+    assert!(matches!(successor.recv_timeout(10 * SHORT), Err(ServiceRecvTimeoutError::Timeout)));
 }
 
 #[test]
-fn what_nobody_had_taken_was_not_done_though_there_was_a_server() {
+fn a_request_that_no_server_received_fails_with_no_service() {
     let _watch = Watch::start();
     let cluster = unique("idle-killed");
     let mut server = start("serve", &cluster, "server");
@@ -286,21 +293,21 @@ fn what_nobody_had_taken_was_not_done_though_there_was_a_server() {
     server.kill();
     for _ in 0..3 {
         let outcome = client.call_timeout(&ask(2), FAR).map(drop);
-        assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::NoService)), "{outcome:?}");
     }
     let _server = start("serve", &cluster, "server");
     check(&client.call(&ask(3)).unwrap(), 3);
 }
 
 #[test]
-fn what_is_said_to_be_done_by_nobody_is_done_by_nobody() {
+fn a_request_that_fails_with_no_service_is_never_served() {
     let _watch = Watch::start();
     let worker = Worker::join(&unique("come-and-go"), "both").unwrap();
     let mut client = client(&worker);
     let (stop, stopped) = mpsc::channel::<()>();
     let (done, refused) = std::thread::scope(|scope| {
         let worker = &worker;
-        // Servers come and go, and each serves a few requests.
+        // Servers start and stop, and each serves a few requests.
         let servers = scope.spawn(move || {
             let mut done = Vec::new();
             while stopped.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
@@ -327,12 +334,12 @@ fn what_is_said_to_be_done_by_nobody_is_done_by_nobody() {
         drop(stop);
         (servers.join().unwrap(), refused)
     });
-    assert!(!refused.is_empty() && !done.is_empty(), "nothing was tried");
+    assert!(!refused.is_empty() && !done.is_empty(), "no calls were both served and refused");
     assert_eq!(done.iter().find(|number| refused.contains(number)), None);
 }
 
 #[test]
-fn another_server_goes_on_when_one_is_killed() {
+fn another_server_continues_when_one_is_killed() {
     let _watch = Watch::start();
     let cluster = unique("other");
     let mut dying = start("keep", &cluster, "dying");
@@ -345,7 +352,7 @@ fn another_server_goes_on_when_one_is_killed() {
     dying.kill();
     check(&client.call(&ask(3)).unwrap(), 3);
     for call in calls {
-        assert!(matches!(client.wait_timeout(call, FAR), Err(CallError::ServiceGone)));
+        assert!(matches!(client.wait_timeout(call, FAR), Err(CallTimeoutError::ServiceGone)));
     }
     for number in 4..100 {
         check(&client.call(&ask(number)).unwrap(), number);
@@ -353,33 +360,39 @@ fn another_server_goes_on_when_one_is_killed() {
 }
 
 #[test]
-fn a_request_that_is_dropped_has_no_reply() {
+fn a_dropped_request_fails_with_no_reply() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("dropped");
     let calls = [1, 2, 3, 4].map(|number| client.start(&ask(number)).unwrap());
-    let tell = |client: &mut Client<Ask, Answer>, call| {
+    let expect_no_reply = |client: &mut Client<Ask, Answer>, call| {
         let outcome = client.wait_timeout(call, FAR).map(drop);
-        assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::NoReply)), "{outcome:?}");
     };
     drop(server.recv().unwrap());
-    tell(&mut client, calls[0]);
-    assert!(matches!(client.wait(calls[0]), Err(CallError::NotInFlight)), "it was told of");
+    expect_no_reply(&mut client, calls[0]);
+    assert!(
+        matches!(client.wait(calls[0]), Err(CallError::NotInFlight)),
+        "the result was already returned"
+    );
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let _request = server.recv().unwrap();
-        std::panic::resume_unwind(Box::new("a handler's"));
+        std::panic::resume_unwind(Box::new("panic of a handler"));
     }));
     assert!(panicked.is_err());
-    tell(&mut client, calls[1]);
+    expect_no_reply(&mut client, calls[1]);
     std::mem::forget(server.recv().unwrap());
-    // A forgotten one is noticed at the next call.
+    // A forgotten request is noticed at the next call.
     drop(server.recv().unwrap());
-    tell(&mut client, calls[2]);
-    tell(&mut client, calls[3]);
-    assert!(matches!(server.try_recv(), Err(RecvError::Empty)), "handed out twice");
+    expect_no_reply(&mut client, calls[2]);
+    expect_no_reply(&mut client, calls[3]);
+    assert!(
+        matches!(server.try_recv(), Err(TryServiceRecvError::Empty)),
+        "a request was delivered twice"
+    );
 }
 
 #[test]
-fn a_reply_may_come_later_and_from_another_thread() {
+fn a_deferred_reply_can_be_sent_from_another_thread() {
     let _watch = Watch::start();
     let (worker, mut server, mut client) = pair("defer");
     let calls = [1, 2, 3].map(|number| client.start(&ask(number)).unwrap());
@@ -389,10 +402,10 @@ fn a_reply_may_come_later_and_from_another_thread() {
     });
     reply(server.recv().unwrap());
     check(&client.wait(calls[2]).unwrap(), 3);
-    // The caller goes on waiting for one that lives.
+    // The call stays in flight while the server is alive.
     let outcome = client.wait_timeout(calls[0], 10 * SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
-    // By another endpoint, on another thread.
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
+    // Through another endpoint on another thread.
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut other = serve(&worker);
@@ -407,19 +420,19 @@ fn a_reply_may_come_later_and_from_another_thread() {
 }
 
 #[test]
-fn a_reply_that_comes_after_its_call_is_over_is_none_to_a_later_call() {
+fn a_late_reply_does_not_answer_a_later_call() {
     let _watch = Watch::start();
     let (worker, mut server, mut client) = pair("outlived");
-    let over = client.start(&ask(1)).unwrap();
+    let ended = client.start(&ask(1)).unwrap();
     let request = server.recv().unwrap();
-    let (late, later) = (answer(&request), request.defer());
+    let (late_answer, later) = (answer(&request), request.defer());
     drop(server);
-    let outcome = client.wait_timeout(over, FAR).map(drop);
-    assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
-    // As many as there can be: the last has its place in the window.
+    let outcome = client.wait_timeout(ended, FAR).map(drop);
+    assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
+    // As many calls as the window allows, so the last one reuses the slot of the first call.
     let mut server = serve(&worker);
     let calls: Vec<_> = (2..).take(WINDOW).map(|n| (client.start(&ask(n)).unwrap(), n)).collect();
-    later.reply(&mut server, &late).unwrap();
+    later.reply(&mut server, &late_answer).unwrap();
     for _ in &calls {
         reply(server.recv().unwrap());
     }
@@ -429,7 +442,7 @@ fn a_reply_that_comes_after_its_call_is_over_is_none_to_a_later_call() {
 }
 
 #[test]
-fn a_deferred_reply_by_a_service_that_does_not_know_the_caller_is_none() {
+fn a_deferred_reply_through_another_service_fails() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("known");
     let (_elsewhere, mut other, _) = pair("elsewhere");
@@ -437,20 +450,20 @@ fn a_deferred_reply_by_a_service_that_does_not_know_the_caller_is_none() {
     let request = server.recv().unwrap();
     let (answer, later) = (answer(&request), request.defer());
     assert!(matches!(later.reply(&mut other, &answer), Err(ReplyError::CallerGone)));
-    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
     let outcome = client.wait_timeout(call, FAR).map(drop);
-    assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::NoReply)), "{outcome:?}");
 }
 
 #[test]
-fn there_is_room_for_the_replies_to_a_window_beside_one_that_was_forgotten() {
+fn replies_of_a_whole_window_fit_beside_a_forgotten_one() {
     let _watch = Watch::start();
     let worker = Worker::join(&unique("forgotten"), "both").unwrap();
     let mut server = worker.service::<u64, Vec<u8>>("bytes").unwrap();
     let mut client = worker.client::<u64, Vec<u8>>("bytes").unwrap();
     let largest = vec![7; 31_648 - 8];
     for round in 0..40 {
-        // The ring's end comes at another place each time.
+        // The ring wraps at another offset in each round.
         let call = client.start(&0).unwrap();
         server.recv().unwrap().reply(&vec![1; round * 911 % 31_000]).unwrap();
         drop(client.wait(call).unwrap());
@@ -468,7 +481,7 @@ fn there_is_room_for_the_replies_to_a_window_beside_one_that_was_forgotten() {
 }
 
 #[test]
-fn a_deferred_reply_that_is_dropped_is_no_reply() {
+fn a_dropped_deferred_request_fails_with_no_reply() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("undeferred");
     let call = client.start(&ask(1)).unwrap();
@@ -477,17 +490,20 @@ fn a_deferred_reply_that_is_dropped_is_no_reply() {
     std::thread::scope(|scope| {
         scope.spawn(move || {
             while stopped.try_recv().is_err() {
-                assert!(matches!(server.recv_timeout(SHORT), Err(RecvError::Timeout)));
+                assert!(matches!(
+                    server.recv_timeout(SHORT),
+                    Err(ServiceRecvTimeoutError::Timeout)
+                ));
             }
         });
         let outcome = client.wait_timeout(call, FAR).map(drop);
-        assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::NoReply)), "{outcome:?}");
         stop.send(()).unwrap();
     });
 }
 
 #[test]
-fn a_slow_caller_fills_its_own_window_and_blocks_no_server() {
+fn a_slow_caller_fills_its_own_window_and_does_not_block_the_server() {
     let _watch = Watch::start();
     let (worker, mut server, mut slow) = pair("slow");
     let mut quick = client(&worker);
@@ -501,8 +517,8 @@ fn a_slow_caller_fills_its_own_window_and_blocks_no_server() {
         .collect();
     let outcome = slow.start(&ask(0));
     assert!(matches!(outcome, Err(CallError::Busy { limit: WINDOW })), "{outcome:?}");
-    // Giving calls up makes no room as long as their replies are not there to be thrown away; these
-    // are.
+    // Cancelled calls keep their slots until their replies can be discarded. Here the replies have
+    // arrived.
     for number in 0..100 {
         let call = quick.start(&ask(number)).unwrap();
         reply(server.recv().unwrap());
@@ -523,7 +539,7 @@ fn a_slow_caller_fills_its_own_window_and_blocks_no_server() {
 }
 
 #[test]
-fn a_call_that_was_given_up_counts_until_its_reply_is_read() {
+fn a_cancelled_call_counts_until_its_reply_is_read() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("busy");
     let mut kept = Vec::new();
@@ -541,12 +557,12 @@ fn a_call_that_was_given_up_counts_until_its_reply_is_read() {
 }
 
 #[test]
-fn a_server_learns_that_its_caller_is_gone() {
+fn a_server_detects_that_its_caller_is_gone() {
     let _watch = Watch::start();
     let cluster = unique("callers");
     let worker = Worker::join(&cluster, "server").unwrap();
     let mut server = serve(&worker);
-    // One that is dropped.
+    // A client that is dropped.
     let mut leaving = client(&worker);
     leaving.start(&ask(1)).unwrap();
     let request = server.recv().unwrap();
@@ -556,35 +572,35 @@ fn a_server_learns_that_its_caller_is_gone() {
     let answer = answer(&request);
     let outcome = request.reply(&answer);
     assert!(matches!(outcome, Err(ReplyError::CallerGone)), "{outcome:?}");
-    // One that is killed.
+    // A client that is killed.
     let mut killed = start("call", &cluster, "killed");
     let request = server.recv().unwrap();
     assert!(request.is_wanted());
     killed.kill();
     assert!(!request.is_wanted());
-    // Its only call: it is not asked for.
+    // The reply to a client's only call skips the liveness check.
     request.reply(&answer).unwrap();
-    // With another reply unread, it is.
+    // With another unread reply, the check is made.
     let mut killed = start("call-twice", &cluster, "killed-too");
     reply(server.recv().unwrap());
     let request = server.recv().unwrap();
     killed.kill();
     let outcome = request.reply(&answer);
     assert!(matches!(outcome, Err(ReplyError::CallerGone)), "{outcome:?}");
-    // Their rings go, too.
+    // The reply rings of both clients are removed too.
     let left = || {
         let prefix = format!("packetring.{cluster}~r.");
         let all = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
         all.filter(|name| name.to_string_lossy().starts_with(&prefix)).count()
     };
-    wait_until("the rings of replies go", || {
-        assert!(matches!(server.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    wait_until("the reply rings are removed", || {
+        assert!(matches!(server.recv_timeout(SHORT), Err(ServiceRecvTimeoutError::Timeout)));
         left() == 0
     });
 }
 
 #[test]
-fn two_servers_of_a_name_share_its_requests() {
+fn two_servers_of_a_service_share_its_requests() {
     let _watch = Watch::start();
     let (worker, mut first, mut client) = pair("share");
     let mut second = serve(&worker);
@@ -598,10 +614,10 @@ fn two_servers_of_a_name_share_its_requests() {
 }
 
 #[test]
-fn each_of_more_servers_than_a_ring_has_places_by_default_can_reply() {
+fn every_server_of_a_full_cluster_can_reply() {
     let _watch = Watch::start();
     let worker = Worker::join(&unique("many"), "worker").unwrap();
-    // As many as there are workers in a cluster.
+    // As many servers as workers fit in a cluster.
     let mut servers: Vec<_> = (0..128).map(|_| serve(&worker)).collect();
     let mut client = client(&worker);
     for (number, server) in servers.iter_mut().enumerate() {
@@ -614,49 +630,49 @@ fn each_of_more_servers_than_a_ring_has_places_by_default_can_reply() {
 }
 
 #[test]
-fn a_server_that_cannot_reach_a_caller_says_so_and_keeps_its_request() {
+fn a_server_that_cannot_open_a_reply_ring_keeps_the_request() {
     let _watch = Watch::start();
-    let cluster = unique("poor");
-    let mut server = start("poor", &cluster, "server");
+    let cluster = unique("no-descriptors");
+    let mut server = start("no-descriptors", &cluster, "server");
     let worker = Worker::join(&cluster, "caller").unwrap();
     let mut client = client(&worker);
     let call = client.start(&ask(1)).unwrap();
-    server.expect("told");
+    server.expect("caller error");
     let outcome = client.wait_timeout(call, 10 * SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallError::Timeout)), "its server lives: {outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "the server is alive: {outcome:?}");
     server.expect("waits");
     server.tell("go on");
     check(&client.wait_timeout(call, FAR).unwrap(), 1);
     let again = client.start(&ask(2)).unwrap();
     server.kill();
-    assert!(matches!(client.wait_timeout(again, FAR), Err(CallError::NoService)));
+    assert!(matches!(client.wait_timeout(again, FAR), Err(CallTimeoutError::NoService)));
 }
 
 #[test]
-fn a_server_that_dies_before_it_could_reach_a_caller_is_gone() {
+fn a_call_fails_if_its_server_dies_without_a_reply_ring() {
     let _watch = Watch::start();
-    let cluster = unique("poor-killed");
-    let mut server = start("poor", &cluster, "server");
+    let cluster = unique("no-descriptors-killed");
+    let mut server = start("no-descriptors", &cluster, "server");
     let worker = Worker::join(&cluster, "caller").unwrap();
     let mut client = client(&worker);
     let call = client.start(&ask(1)).unwrap();
-    server.expect("told");
+    server.expect("caller error");
     server.expect("waits");
     server.kill();
-    // Another one sits down where it sat.
+    // A new server takes the entry of the dead one.
     let _heir = serve(&worker);
     let outcome = client.wait_timeout(call, FAR).map(drop);
-    assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
 }
 
 #[test]
-fn without_a_server_there_is_no_service() {
+fn a_call_without_a_server_fails() {
     let _watch = Watch::start();
     let worker = Worker::join(&unique("none"), "caller").unwrap();
     let mut client = client(&worker);
     let outcome = client.call(&ask(1)).map(drop);
     assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
-    // Also when the requests that nobody takes leave no room.
+    // Also when unserved requests fill the ring.
     for _ in 0..20_000 {
         match client.start(&ask(1)) {
             Ok(call) => client.cancel(call),
@@ -664,13 +680,13 @@ fn without_a_server_there_is_no_service() {
         }
     }
     let mut server = serve(&worker);
-    // Nobody waits for those.
-    assert!(matches!(server.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    // The callers of the old requests no longer wait.
+    assert!(matches!(server.recv_timeout(SHORT), Err(ServiceRecvTimeoutError::Timeout)));
     drop(server);
 }
 
 #[test]
-fn what_was_given_up_without_a_server_is_never_done() {
+fn a_request_cancelled_without_a_server_is_never_served() {
     let _watch = Watch::start();
     let worker = Worker::join(&unique("given-up"), "caller").unwrap();
     let mut client = client(&worker);
@@ -679,23 +695,23 @@ fn what_was_given_up_without_a_server_is_never_done() {
         assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
     }
     let mut server = serve(&worker);
-    let mut begun = Vec::new();
+    let mut served = Vec::new();
     for number in 1000..1020 {
         while let Err(error) = client.start(&ask(number)) {
             assert!(matches!(error, CallError::Busy { .. }), "{error}");
-            // It leaves those that were given up, which makes room.
-            assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+            // The server skips cancelled requests, which frees their slots.
+            assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
         }
     }
     while let Ok(request) = server.try_recv() {
-        begun.push(request.number.to_native());
+        served.push(request.number.to_native());
         reply(request);
     }
-    assert_eq!(begun, (1000..1020).collect::<Vec<_>>());
+    assert_eq!(served, (1000..1020).collect::<Vec<_>>());
 }
 
 #[test]
-fn a_service_of_other_types_is_refused() {
+fn a_service_of_other_types_is_rejected() {
     let worker = Worker::join(&unique("types"), "worker").unwrap();
     let _server = serve(&worker);
     for outcome in [
@@ -708,7 +724,7 @@ fn a_service_of_other_types_is_refused() {
         };
         assert_ne!(expected, found);
     }
-    // One type for both is as good as two.
+    // Requests and replies can have a single type.
     let (mut server, mut client) =
         (worker.service::<u64, u64>("same").unwrap(), worker.client::<u64, u64>("same").unwrap());
     let call = client.start(&7).unwrap();
@@ -719,7 +735,7 @@ fn a_service_of_other_types_is_refused() {
 }
 
 #[test]
-fn one_type_for_requests_and_replies_is_agreed_on_as_two_are() {
+fn mismatched_types_are_reported_for_equal_request_and_reply_types() {
     let _watch = Watch::start();
     let worker = Worker::join(&unique("one-type"), "worker").unwrap();
     let mut server = worker.service::<u32, u32>("double").unwrap();
@@ -736,7 +752,7 @@ fn one_type_for_requests_and_replies_is_agreed_on_as_two_are() {
         assert!(expected.starts_with(&format!("{asked_for} (fingerprint ")), "{expected}");
         assert!(found.starts_with("u32 -> u32 (fingerprint "), "{found}");
     }
-    // Those who were refused have changed nothing.
+    // The failed attempts changed nothing.
     let mut client = worker.client::<u32, u32>("double").unwrap();
     let call = client.start(&7).unwrap();
     server.recv().unwrap().reply(&14).unwrap();
@@ -745,7 +761,7 @@ fn one_type_for_requests_and_replies_is_agreed_on_as_two_are() {
 }
 
 #[test]
-fn who_asks_for_a_reply_that_does_not_fit_is_told_how_large_it_was() {
+fn the_caller_is_told_the_size_of_a_reply_that_is_too_large() {
     let _watch = Watch::start();
     let (worker, mut server, mut client) = pair("large");
     let call = client.start(&ask(1)).unwrap();
@@ -753,20 +769,20 @@ fn who_asks_for_a_reply_that_does_not_fit_is_told_how_large_it_was() {
     let outcome = server.recv().unwrap().reply(&long);
     let Err(ReplyError::TooLarge { needed, limit }) = outcome else { panic!("{outcome:?}") };
     assert!(needed > 100_000);
-    assert_eq!(limit, 31_648, "as is documented");
-    let told = |outcome: Result<(), CallError>| match outcome {
+    assert_eq!(limit, 31_648, "the documented limit");
+    let sizes = |outcome: Result<(), CallError>| match outcome {
         Err(CallError::ReplyTooLarge { needed, limit }) => (needed, limit),
         outcome => panic!("{outcome:?}"),
     };
-    assert_eq!(told(client.wait(call).map(drop)), (needed, limit));
-    // One that is sent later, too.
+    assert_eq!(sizes(client.wait(call).map(drop)), (needed, limit));
+    // Also for a deferred reply.
     let call = client.start(&ask(2)).unwrap();
     let later = server.recv().unwrap().defer();
     assert!(later.reply(&mut server, &long).is_err());
-    assert_eq!(told(client.wait(call).map(drop)), (needed, limit));
+    assert_eq!(sizes(client.wait(call).map(drop)), (needed, limit));
     let long = Ask { number: 1, text: "x".repeat(1 << 20) };
     assert!(matches!(client.call(&long), Err(CallError::TooLarge { .. })));
-    // The largest that fits, all of a window at once.
+    // The largest replies that fit, for all calls of a window at once.
     let mut server = worker.service::<u64, Vec<u8>>("bytes").unwrap();
     let mut client = worker.client::<u64, Vec<u8>>("bytes").unwrap();
     let largest = vec![7; limit - 8];
@@ -780,7 +796,7 @@ fn who_asks_for_a_reply_that_does_not_fit_is_told_how_large_it_was() {
 }
 
 #[test]
-fn requests_and_replies_are_waited_for_beside_others() {
+fn select_waits_for_servers_and_clients() {
     let _watch = Watch::start();
     let (worker, mut server, mut client) = pair("select");
     let mut prices = worker.subscriber::<u64>("prices").unwrap();
@@ -792,7 +808,7 @@ fn requests_and_replies_are_waited_for_beside_others() {
 }
 
 #[test]
-fn a_server_is_waited_for() {
+fn wait_for_server_returns_when_a_server_starts() {
     let _watch = Watch::start();
     let cluster = unique("awaited");
     let worker = Worker::join(&cluster, "caller").unwrap();
@@ -800,46 +816,50 @@ fn a_server_is_waited_for() {
     let outcome = client.wait_for_server_timeout(SHORT);
     assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
     let mut server = std::thread::scope(|scope| {
-        let (begin, begun) = mpsc::channel();
+        let (begin, served) = mpsc::channel();
         let client = &mut client;
         let waiting = scope.spawn(move || {
             begin.send(this_thread()).unwrap();
             client.wait_for_server()
         });
-        wait_until_asleep(begun.recv().unwrap());
-        assert!(!waiting.is_finished(), "nobody serves");
+        wait_until_asleep(served.recv().unwrap());
+        assert!(!waiting.is_finished(), "returned without a server");
         let server = start("serve", &cluster, "server");
         waiting.join().unwrap().unwrap();
         server
     });
     client.wait_for_server_timeout(Duration::ZERO).unwrap();
     check(&client.call(&ask(1)).unwrap(), 1);
-    // One that is dead is none.
+    // A dead server does not count.
     server.kill();
     let outcome = client.wait_for_server_timeout(SHORT);
     assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
 }
 
 #[test]
-fn who_waits_beside_others_learns_that_nobody_serves() {
+fn select_reports_a_call_without_a_server() {
     let _watch = Watch::start();
     let worker = Worker::join(&unique("select-none"), "caller").unwrap();
     let mut prices = worker.subscriber::<u64>("prices").unwrap();
     let mut client = client(&worker);
-    assert_eq!(select_timeout(&mut [&mut client], 10 * SHORT), None, "no call is in flight");
+    assert_eq!(
+        select_timeout(&mut [&mut client], 10 * SHORT),
+        None,
+        "selected without a call in flight"
+    );
     let call = client.start(&ask(1)).unwrap();
     assert_eq!(select(&mut [&mut prices, &mut client]), 1);
-    assert_eq!(select(&mut [&mut client]), 0, "nobody asked what became of it");
+    assert_eq!(select(&mut [&mut client]), 0, "the outcome was not returned yet");
     let outcome = client.wait(call).map(drop);
     assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
-    assert_eq!(select_timeout(&mut [&mut client], 10 * SHORT), None, "it is over");
-    // It was given up.
+    assert_eq!(select_timeout(&mut [&mut client], 10 * SHORT), None, "the call has ended");
+    // The request was cancelled.
     let mut server = serve(&worker);
-    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
 }
 
 #[test]
-fn who_waits_beside_others_learns_that_a_server_was_killed() {
+fn select_reports_a_killed_server() {
     let _watch = Watch::start();
     let cluster = unique("select-gone");
     let mut server = start("keep", &cluster, "server");
@@ -849,12 +869,12 @@ fn who_waits_beside_others_learns_that_a_server_was_killed() {
     let calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
     server.expect("deferred");
     server.expect("has it");
-    // That one is deferred is no outcome.
+    // A deferred request is not an outcome.
     assert_eq!(select_timeout(&mut [&mut prices, &mut client], 20 * SHORT), None);
     server.kill();
     assert_eq!(select(&mut [&mut prices, &mut client]), 1);
     for _ in calls {
-        wait_until("it is found by looking, too", || try_select(&mut [&mut client]).is_some());
+        wait_until("try_select finds it too", || try_select(&mut [&mut client]).is_some());
         let (_, outcome) = client.wait_any().unwrap();
         assert!(matches!(outcome.map(drop), Err(CallError::ServiceGone)));
     }
@@ -862,7 +882,7 @@ fn who_waits_beside_others_learns_that_a_server_was_killed() {
 }
 
 #[test]
-fn replies_to_calls_that_were_given_up_wake_nobody() {
+fn replies_to_cancelled_calls_do_not_end_a_select() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("select-given-up");
     let calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
@@ -877,7 +897,7 @@ fn replies_to_calls_that_were_given_up_wake_nobody() {
 }
 
 #[test]
-fn a_select_does_not_tell_of_a_request_that_nobody_waits_for() {
+fn select_skips_cancelled_requests() {
     let (_worker, mut server, mut client) = pair("select-given-up");
     let calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
     calls.into_iter().for_each(|call| client.cancel(call));

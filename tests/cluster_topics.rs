@@ -1,4 +1,4 @@
-//! Topics: rings under the cluster's name.
+//! Topics: named rings inside a cluster.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,7 +9,9 @@
 
 mod support;
 
-use packetring::{OpenError, Overflow, RecvError, Ring, SendError, Worker, packet};
+use packetring::{
+    OpenError, Overflow, RecvTimeoutError, Ring, TryRecvError, TrySendError, Worker, packet,
+};
 use support::peer::{self, Peer};
 use support::{LONG, SHORT, Watch, assert_gone, unique};
 
@@ -25,7 +27,7 @@ struct Trade {
     paid: u64,
 }
 
-/// The peer's side; an empty test unless it was started as one.
+/// Entry point of the child processes; does nothing without a role.
 #[test]
 fn peer() {
     let Some(role) = peer::role() else { return };
@@ -39,23 +41,23 @@ fn peer() {
 }
 
 #[test]
-fn either_side_makes_a_topic_and_all_processes_of_the_cluster_share_it() {
+fn a_publisher_or_a_subscriber_creates_the_topic() {
     let cluster = unique("shared");
-    let desk = Worker::join(&cluster, "desk").unwrap();
-    let mut prices = desk.subscriber::<Price>("EURUSD").unwrap();
+    let trader = Worker::join(&cluster, "trader").unwrap();
+    let mut prices = trader.subscriber::<Price>("EURUSD").unwrap();
     let feed = Peer::start(&format!("feed {cluster} EURUSD 1000"));
     for bid in 0..1000 {
         assert_eq!(prices.recv_timeout(LONG).unwrap().bid, bid);
     }
     feed.finish();
-    // Its last publisher has left, and it is open still.
-    assert!(matches!(prices.recv_timeout(SHORT), Err(RecvError::Timeout)));
-    drop((prices, desk));
+    // The last publisher has left, and the topic stays open.
+    assert!(matches!(prices.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
+    drop((prices, trader));
     assert_gone(&format!("{cluster}~t.EURUSD"));
 }
 
 #[test]
-fn topics_of_two_clusters_and_rings_do_not_meet() {
+fn topics_of_two_clusters_and_plain_rings_are_separate() {
     let [one, two] = ["one", "two"].map(unique);
     let [first, second] = [&one, &two].map(|cluster| Worker::join(cluster, "w").unwrap());
     let ring = Ring::open(&one).unwrap();
@@ -63,12 +65,12 @@ fn topics_of_two_clusters_and_rings_do_not_meet() {
     second.publisher::<u64>("t").unwrap().send(&2).unwrap();
     first.publisher::<u64>("t.").unwrap().send(&3).unwrap();
     ring.publisher::<u64>().unwrap().send(&4).unwrap();
-    assert!(matches!(topic.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(topic.try_recv(), Err(TryRecvError::Empty)));
     assert!(matches!(Ring::open(&format!("{one}~t.t")), Err(OpenError::BadName { .. })));
 }
 
 #[test]
-fn the_second_opener_with_other_settings_is_shown_both() {
+fn mismatched_settings_are_reported_with_both_values() {
     let cluster = unique("settings");
     let worker = Worker::join(&cluster, "w").unwrap();
     let topic = || worker.topic("prices");
@@ -80,8 +82,8 @@ fn the_second_opener_with_other_settings_is_shown_both() {
         };
         let text = error.to_string();
         assert!(text.contains(expected.as_str()) && text.contains(found.as_str()), "{text}");
-        let known = text.starts_with("topic \"") && text.contains(" of cluster \"");
-        assert!(known && !text.contains('~'), "{text}");
+        let labelled = text.starts_with("topic \"") && text.contains(" of cluster \"");
+        assert!(labelled && !text.contains('~'), "{text}");
         (*setting, expected.clone(), found.clone())
     };
     let shown =
@@ -106,17 +108,17 @@ fn the_second_opener_with_other_settings_is_shown_both() {
         refused(topic().closes_when_left().publisher::<Price>().err()),
         shown("stays_open", "false", "true")
     );
-    // What is not chosen is whatever it is.
+    // A setting that the opener does not choose takes the existing value.
     drop(topic().publisher::<Price>().unwrap());
     drop(topic().history(10).publisher::<Price>().unwrap());
     drop(first);
 }
 
 #[test]
-fn the_second_opener_with_another_type_is_shown_both() {
+fn a_mismatched_type_is_reported_with_both_types() {
     let cluster = unique("types");
     let worker = Worker::join(&cluster, "w").unwrap();
-    let _desk = worker.subscriber::<Price>("prices").unwrap();
+    let _trader = worker.subscriber::<Price>("prices").unwrap();
     let error = worker.publisher::<Trade>("prices").err().unwrap();
     let OpenError::TypeMismatch { expected, found } = &error else { panic!("{error}") };
     assert!(expected.contains("Trade") && found.contains("Price"), "{error}");
@@ -125,7 +127,7 @@ fn the_second_opener_with_another_type_is_shown_both() {
 }
 
 #[test]
-fn a_slow_subscriber_of_a_topic_that_drops_stops_nobody() {
+fn a_slow_subscriber_of_a_drop_oldest_topic_does_not_block() {
     let _watch = Watch::start();
     let cluster = unique("slow");
     let worker = Worker::join(&cluster, "w").unwrap();
@@ -133,33 +135,35 @@ fn a_slow_subscriber_of_a_topic_that_drops_stops_nobody() {
     let mut fast = topic().subscriber::<Price>().unwrap();
     let mut slow = topic().subscriber::<Price>().unwrap();
     let mut feed = topic().publisher::<Price>().unwrap();
-    // Many times what the topic holds, and never a wait.
+    // Many times the capacity of the topic, and no send has to wait.
     for bid in 0..10_000 {
         feed.try_send(&Price { symbol: 7, bid }).unwrap();
         assert_eq!(fast.try_recv().unwrap().bid, bid);
     }
-    let Err(RecvError::Missed(missed)) = slow.try_recv() else { panic!("nothing missed") };
+    let Err(TryRecvError::Missed(missed)) = slow.try_recv() else {
+        panic!("no packets were missed")
+    };
     let next = slow.try_recv().unwrap().bid.to_native();
     assert_eq!(missed.packets, next, "{missed:?}");
     assert!(next > 9_900);
 }
 
 #[test]
-fn a_slow_subscriber_of_a_topic_that_blocks_is_waited_for() {
+fn a_slow_subscriber_of_a_block_topic_makes_it_full() {
     let cluster = unique("block");
     let worker = Worker::join(&cluster, "w").unwrap();
     let mut slow = worker.topic("prices").capacity(4096).subscriber::<Price>().unwrap();
     let mut feed = worker.publisher::<Price>("prices").unwrap();
     let sent = (0..).take_while(|&bid| feed.try_send(&Price { symbol: 7, bid }).is_ok()).count();
     let full = feed.try_send(&Price { symbol: 7, bid: 0 });
-    assert!(matches!(full, Err(SendError::Full { .. })), "{full:?}");
+    assert!(matches!(full, Err(TrySendError::Full { .. })), "{full:?}");
     for bid in 0..sent as u64 {
         assert_eq!(slow.try_recv().unwrap().bid, bid);
     }
 }
 
 #[test]
-fn a_topic_has_room_for_as_many_as_the_cluster() {
+fn a_topic_has_as_many_slots_as_the_cluster() {
     let cluster = unique("room");
     let worker = Worker::builder().max_workers(3).join(&cluster, "w").unwrap();
     let all = [(); 3].map(|()| worker.subscriber::<u64>("t").unwrap());
@@ -168,11 +172,11 @@ fn a_topic_has_room_for_as_many_as_the_cluster() {
     drop(all);
     let mut closes = worker.topic("closes").closes_when_left().subscriber::<u64>().unwrap();
     drop(worker.publisher::<u64>("closes").unwrap());
-    assert!(matches!(closes.recv_timeout(LONG), Err(RecvError::Closed)));
+    assert!(matches!(closes.recv_timeout(LONG), Err(RecvTimeoutError::Closed)));
 }
 
 #[test]
-fn a_newcomer_gets_the_history() {
+fn a_late_subscriber_gets_the_history() {
     let cluster = unique("history");
     let worker = Worker::join(&cluster, "w").unwrap();
     let mut feed = worker.topic("t").history(2).publisher::<u64>().unwrap();
@@ -184,7 +188,7 @@ fn a_newcomer_gets_the_history() {
 }
 
 #[test]
-fn names_of_topics_are_taken_whole_or_refused() {
+fn invalid_topic_names_are_rejected() {
     let cluster = unique("names");
     let worker = Worker::join(&cluster, "w").unwrap();
     for name in ["", &"x".repeat(200), &"::".repeat(40)] {
@@ -193,5 +197,5 @@ fn names_of_topics_are_taken_whole_or_refused() {
     }
     let mut colons = worker.subscriber::<u64>("a::b").unwrap();
     worker.publisher::<u64>("a:b").unwrap().send(&1).unwrap();
-    assert!(matches!(colons.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(colons.try_recv(), Err(TryRecvError::Empty)));
 }

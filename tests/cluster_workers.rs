@@ -1,4 +1,5 @@
-//! Workers: joining by name, ids, being told of others, and a hundred that come and go.
+//! Workers: joining by name, ids, notifications about other workers, and a hundred workers that
+//! join, leave and die.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +11,7 @@
 mod support;
 
 use packetring::cluster::{JoinError, WaitError, WorkerChange, WorkerId, WorkerInfo, WorkerState};
-use packetring::{OpenError, RecvError, Worker, select, try_select};
+use packetring::{OpenError, RecvTimeoutError, TryRecvError, Worker, select, try_select};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -18,7 +19,7 @@ use std::time::Duration;
 use support::peer::{self, Peer};
 use support::{LONG, Noise, SHORT, unique, wait_until};
 
-/// The peer's side; an empty test unless it was started as one.
+/// Entry point of the child processes; does nothing without a role.
 #[test]
 fn peer() {
     let Some(role) = peer::role() else { return };
@@ -34,17 +35,17 @@ fn peer() {
             stay(worker);
         }
         "come-and-go" => come_and_go(cluster, &role.arguments[1]),
-        name => panic!("no such role: {name}"),
+        name => panic!("unknown role: {name}"),
     }
 }
 
-/// Says who it is, and stays until the test is over or it is killed.
+/// Reports its name and id, and stays until the test is over or the process is killed.
 fn stay(worker: Worker) {
     peer::say(&format!("{} {}", worker.name(), worker.id()));
     while peer::hear().is_some() {}
 }
 
-/// Opens one of each, with letters and jobs that nobody is done with, and stays.
+/// Opens an endpoint of each kind, leaves messages and jobs unacknowledged, and stays.
 fn everything(cluster: &str) {
     let worker = Worker::join(cluster, "everything").unwrap();
     let mut inbox = worker.inbox().unwrap();
@@ -56,8 +57,8 @@ fn everything(cluster: &str) {
     for job in 0..5 {
         jobs.send(&job).unwrap();
     }
-    let mut member = worker.queue::<u64>("jobs").unwrap();
-    let _job = member.recv().unwrap();
+    let mut consumer = worker.queue::<u64>("jobs").unwrap();
+    let _job = consumer.recv().unwrap();
     let _numbers = worker.publisher::<u64>("numbers").unwrap();
     let mut client = worker.client::<u64, u64>("double").unwrap();
     let mut service = worker.service::<u64, u64>("double").unwrap();
@@ -68,15 +69,15 @@ fn everything(cluster: &str) {
     stay(Worker::join(cluster, "other").unwrap());
 }
 
-/// A peer that has joined, and its id.
+/// Starts a peer that joins. Returns the peer and its id.
 fn joined(cluster: &str, name: &str) -> (Peer, WorkerId) {
     let mut peer = Peer::start(&format!("stay {cluster} {name}"));
-    let said = peer.hear();
-    let id = said.strip_prefix(&format!("{name} ")).unwrap().parse().unwrap();
+    let line = peer.hear();
+    let id = line.strip_prefix(&format!("{name} ")).unwrap().parse().unwrap();
     (peer, WorkerId(id))
 }
 
-/// All objects of a cluster.
+/// All shared-memory objects of a cluster.
 fn objects(cluster: &str) -> Vec<PathBuf> {
     let prefix = format!("packetring.{cluster}~");
     let all = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap());
@@ -94,23 +95,23 @@ fn names(workers: &[WorkerInfo]) -> Vec<&str> {
 }
 
 #[test]
-fn a_name_is_one_living_workers_and_the_error_names_its_process() {
+fn a_name_belongs_to_one_live_worker_and_the_error_names_its_process() {
     let cluster = unique("taken");
-    let (mut peer, id) = joined(&cluster, "desk");
-    let Err(JoinError::NameTaken { name, pid }) = Worker::join(&cluster, "desk") else {
-        panic!("joined beside a living worker of the same name");
+    let (mut peer, id) = joined(&cluster, "billing");
+    let Err(JoinError::NameTaken { name, pid }) = Worker::join(&cluster, "billing") else {
+        panic!("joined under the name of a live worker");
     };
-    assert_eq!((name.as_str(), pid), ("desk", peer.pid()));
+    assert_eq!((name.as_str(), pid), ("billing", peer.pid()));
     let other = Worker::join(&cluster, "other").unwrap();
     assert_ne!(other.id(), id);
     peer.kill();
-    // Whoever comes next takes its name and place over: nobody has to be told of the death first.
-    let heir = Worker::join(&cluster, "desk").unwrap();
-    assert_eq!(heir.id(), id);
-    let again = Worker::join(&cluster, "desk");
+    // A new worker takes over the name and the slot. It need not learn of the death first.
+    let successor = Worker::join(&cluster, "billing").unwrap();
+    assert_eq!(successor.id(), id);
+    let again = Worker::join(&cluster, "billing");
     let own = std::process::id();
     assert!(matches!(again, Err(JoinError::NameTaken { pid, .. }) if pid == own), "{again:?}");
-    drop((heir, other));
+    drop((successor, other));
     assert_cluster_gone(&cluster);
 }
 
@@ -121,7 +122,7 @@ fn an_id_is_the_same_after_a_restart() {
     let [a, b, c] = ["a", "b", "c"].map(join);
     assert_eq!([a.id(), b.id(), c.id()], [0, 1, 2].map(WorkerId));
     drop(b);
-    // Nobody else gets b's place while there are others.
+    // No other worker gets b's slot while free ones are left.
     let d = join("d");
     assert_eq!(d.id(), WorkerId(3));
     let b = join("b");
@@ -129,7 +130,7 @@ fn an_id_is_the_same_after_a_restart() {
     assert_eq!(b.worker("b").unwrap().generation, 2);
     let wanted = Worker::builder().id(WorkerId(9)).join(&cluster, "e").unwrap();
     assert_eq!(wanted.id(), WorkerId(9));
-    // It is taken: another one will do.
+    // The id is in use, so the worker gets another one.
     let unlucky = Worker::builder().id(WorkerId(9)).join(&cluster, "f").unwrap();
     assert_eq!(unlucky.id(), WorkerId(4));
     drop((a, b, c, d, wanted, unlucky));
@@ -137,7 +138,7 @@ fn an_id_is_the_same_after_a_restart() {
 }
 
 #[test]
-fn an_id_beyond_the_desks_is_refused_and_both_are_named() {
+fn an_id_beyond_the_slots_is_rejected_with_both_numbers() {
     let cluster = unique("beyond");
     let refusal = |builder: packetring::cluster::WorkerBuilder, name: &str| {
         let error = builder.join(&cluster, name).unwrap_err();
@@ -145,17 +146,20 @@ fn an_id_beyond_the_desks_is_refused_and_both_are_named() {
         reason.clone()
     };
     let beyond = |id| Worker::builder().id(WorkerId(id));
-    // Also by who would have made the cluster, and then nothing is left of it.
+    // Also for the worker that would create the cluster, which then leaves nothing behind.
     let reason = refusal(beyond(999), "first");
-    assert_eq!(reason, "worker id 999 is not from 0 to 127: there are 128 desks");
+    assert_eq!(
+        reason,
+        "worker id out of range: 999, highest 127; choose another id or a larger max_workers"
+    );
     assert_cluster_gone(&cluster);
     let last = beyond(3).max_workers(4).join(&cluster, "last").unwrap();
     assert_eq!(last.id(), WorkerId(3));
-    assert_eq!(refusal(beyond(4), "other"), "worker id 4 is not from 0 to 3: there are 4 desks");
-    // Also of one that was there before and would get its own.
+    assert!(refusal(beyond(4), "other").starts_with("worker id out of range: 4, highest 3;"));
+    // Also for a known worker that would get its old id.
     drop(Worker::join(&cluster, "known").unwrap());
     refusal(beyond(4), "known");
-    // The number that a process manager counted up to is no choice of anyone's.
+    // An id derived from a process manager's counter is only a preference.
     let mut peer = Peer::start_under(
         &["env", "-u", "NODE_APP_INSTANCE", "name=api", "pm_id=4"],
         &format!("environment {cluster}"),
@@ -167,7 +171,7 @@ fn an_id_beyond_the_desks_is_refused_and_both_are_named() {
 }
 
 #[test]
-fn the_process_manager_gives_the_name() {
+fn the_name_comes_from_the_process_manager() {
     let cluster = unique("environment");
     let environment = |variables: &[&str]| {
         let program: Vec<&str> = ["env", "-u", "pm_id", "-u", "NODE_APP_INSTANCE", "-u", "name"]
@@ -175,28 +179,28 @@ fn the_process_manager_gives_the_name() {
             .chain(variables.iter().copied())
             .collect();
         let mut peer = Peer::start_under(&program, &format!("environment {cluster}"));
-        let said = peer.hear();
-        (peer, said)
+        let line = peer.hear();
+        (peer, line)
     };
-    let (mut first, said) = environment(&["name=api", "NODE_APP_INSTANCE=5", "pm_id=7"]);
-    assert_eq!(said, "api-5 5");
+    let (mut first, line) = environment(&["name=api", "NODE_APP_INSTANCE=5", "pm_id=7"]);
+    assert_eq!(line, "api-5 5");
     first.kill();
-    let (second, said) = environment(&["name=api", "NODE_APP_INSTANCE=5", "pm_id=8"]);
-    assert_eq!(said, "api-5 5");
-    let (third, said) = environment(&["name=api", "pm_id=9"]);
-    assert_eq!(said, "api-9 9");
-    let (fourth, said) = environment(&[]);
+    let (second, line) = environment(&["name=api", "NODE_APP_INSTANCE=5", "pm_id=8"]);
+    assert_eq!(line, "api-5 5");
+    let (third, line) = environment(&["name=api", "pm_id=9"]);
+    assert_eq!(line, "api-9 9");
+    let (fourth, line) = environment(&[]);
     let program = std::env::current_exe().unwrap();
     let program = program.file_name().unwrap().to_str().unwrap();
-    assert_eq!(said, format!("{program} 0"));
+    assert_eq!(line, format!("{program} 0"));
     drop((second, third, fourth));
-    // All were killed: the cluster goes with who comes next.
+    // All workers were killed. The next worker to leave removes the cluster.
     drop(Worker::join(&cluster, "last").unwrap());
     assert_cluster_gone(&cluster);
 }
 
 #[test]
-fn a_full_cluster_says_so_and_the_dead_make_room() {
+fn a_full_cluster_is_reported_and_dead_workers_free_slots() {
     let cluster = unique("full");
     let only = Worker::builder().max_workers(2).join(&cluster, "only").unwrap();
     let (mut peer, id) = joined(&cluster, "peer");
@@ -250,14 +254,15 @@ fn workers_are_listed_and_found_by_name_and_id() {
     assert!(own.worker("nobody").is_none() && own.worker(&WorkerId(77)).is_none());
     assert!(own.worker(&WorkerId(9999)).is_none());
     peer.kill();
-    assert_eq!(names(&own.workers()), ["own"], "the dead are not listed");
+    assert_eq!(names(&own.workers()), ["own"], "dead workers are not listed");
     let gone = own.worker("peer").unwrap();
     assert_eq!((gone.state, gone.pid), (WorkerState::Gone, peer.pid()));
     let living = own.retire("own");
     let Err(error @ OpenError::WorkerLives { .. }) = living else { panic!("{living:?}") };
     let pid = std::process::id();
-    let said = format!("worker own lives, in process {pid}, and only the dead are cleared away:");
-    assert!(error.to_string().starts_with(&said), "{error}");
+    let expected =
+        format!("worker own is alive, in process {pid}: only dead workers can be removed;");
+    assert!(error.to_string().starts_with(&expected), "{error}");
     assert!(own.retire("peer").unwrap());
     assert!(!own.retire("peer").unwrap() && !own.retire("nobody").unwrap());
     drop(own);
@@ -265,51 +270,60 @@ fn workers_are_listed_and_found_by_name_and_id() {
 }
 
 #[test]
-fn joins_leaves_and_deaths_are_told() {
+fn a_watch_reports_joins_leaves_and_deaths() {
     let cluster = unique("watch");
     let own = Worker::join(&cluster, "own").unwrap();
     let mut watch = own.watch().unwrap();
-    assert!(matches!(watch.try_recv(), Err(RecvError::Empty)), "who is there is not told of");
-    assert!(matches!(watch.recv_timeout(SHORT), Err(RecvError::Timeout)));
+    assert!(
+        matches!(watch.try_recv(), Err(TryRecvError::Empty)),
+        "workers present at the start are not reported"
+    );
+    assert!(matches!(watch.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     let (mut peer, id) = joined(&cluster, "peer");
-    let told = watch.recv_timeout(LONG).unwrap();
-    assert!(matches!(&told, WorkerChange::Joined(who) if who.id == id), "{told:?}");
+    let change = watch.recv_timeout(LONG).unwrap();
+    assert!(matches!(&change, WorkerChange::Joined(worker) if worker.id == id), "{change:?}");
     let leaver = Worker::join(&cluster, "leaver").unwrap();
     leaver.leave().unwrap();
     let dropped = Worker::join(&cluster, "dropped").unwrap();
-    assert!(matches!(watch.recv().unwrap(), WorkerChange::Joined(who) if who.name == "dropped"));
+    assert!(
+        matches!(watch.recv().unwrap(), WorkerChange::Joined(worker) if worker.name == "dropped")
+    );
     drop(dropped);
-    let told = watch.recv_timeout(LONG).unwrap();
-    assert!(matches!(&told, WorkerChange::Left(who) if who.name == "dropped"), "{told:?}");
+    let change = watch.recv_timeout(LONG).unwrap();
+    assert!(
+        matches!(&change, WorkerChange::Left(worker) if worker.name == "dropped"),
+        "{change:?}"
+    );
     peer.kill();
-    let told = watch.recv_timeout(LONG).unwrap();
-    let WorkerChange::Died(who) = &told else { panic!("{told:?}") };
-    assert_eq!((who.id, who.pid, who.state), (id, peer.pid(), WorkerState::Gone));
-    // One that died and is there again: told in order, though nobody looked in between.
+    let change = watch.recv_timeout(LONG).unwrap();
+    let WorkerChange::Died(worker) = &change else { panic!("{change:?}") };
+    assert_eq!((worker.id, worker.pid, worker.state), (id, peer.pid(), WorkerState::Gone));
+    // A worker that died and joined again is reported in order, even without a call in between.
     let (mut peer, _) = joined(&cluster, "peer");
     assert!(matches!(watch.recv_timeout(LONG).unwrap(), WorkerChange::Joined(_)));
     peer.kill();
     let (peer, _) = joined(&cluster, "peer");
     assert!(matches!(watch.recv_timeout(LONG).unwrap(), WorkerChange::Died(_)));
     assert!(matches!(watch.recv_timeout(LONG).unwrap(), WorkerChange::Joined(_)));
-    assert!(matches!(watch.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(watch.try_recv(), Err(TryRecvError::Empty)));
     drop((peer, own));
     let mut rest = [watch.recv_timeout(LONG).unwrap(), watch.recv_timeout(LONG).unwrap()];
     rest.sort_by_key(|change| matches!(change, WorkerChange::Died(_)));
-    assert!(matches!(&rest[0], WorkerChange::Left(who) if who.name == "own"), "{rest:?}");
-    assert!(matches!(&rest[1], WorkerChange::Died(who) if who.name == "peer"), "{rest:?}");
+    assert!(matches!(&rest[0], WorkerChange::Left(worker) if worker.name == "own"), "{rest:?}");
+    assert!(matches!(&rest[1], WorkerChange::Died(worker) if worker.name == "peer"), "{rest:?}");
     drop(watch);
     assert_cluster_gone(&cluster);
 }
 
 #[test]
-fn a_worker_can_be_waited_for() {
+fn wait_for_worker_returns_when_the_worker_joins() {
     let cluster = unique("wait");
     let own = Worker::join(&cluster, "own").unwrap();
     let late = own.wait_for_worker_timeout("late", SHORT).unwrap_err();
     assert!(matches!(&late, WaitError::NotThere { who } if who == "late"), "{late:?}");
-    let said = "worker late was not there in time: start it, look for a mistake in the name, or wait longer";
-    assert_eq!(late.to_string(), said);
+    let expected =
+        "worker late not found before the timeout: start it, check the name, or wait longer";
+    assert_eq!(late.to_string(), expected);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| own.wait_for_worker_timeout("late", LONG).unwrap());
         let late = Worker::join(&cluster, "late").unwrap();
@@ -320,7 +334,7 @@ fn a_worker_can_be_waited_for() {
 }
 
 #[test]
-fn an_inbox_can_be_waited_for_which_a_worker_that_just_joined_has_not_yet() {
+fn wait_for_inbox_returns_when_the_inbox_is_opened() {
     let cluster = unique("wait-inbox");
     let own = Worker::join(&cluster, "own").unwrap();
     let missing = own.wait_for_inbox_timeout("late", SHORT);
@@ -342,7 +356,7 @@ fn an_inbox_can_be_waited_for_which_a_worker_that_just_joined_has_not_yet() {
         inbox.recv().unwrap().ack();
         assert!(waiting.join().unwrap().has_inbox);
     });
-    // Its letters wait for it while it is away.
+    // Messages wait for an absent worker.
     drop(late);
     let away = own.wait_for_inbox_timeout("late", SHORT).unwrap();
     assert_eq!((away.state, away.has_inbox), (WorkerState::Away, true));
@@ -354,7 +368,7 @@ fn an_inbox_can_be_waited_for_which_a_worker_that_just_joined_has_not_yet() {
 }
 
 #[test]
-fn a_watch_is_waited_for_together_with_others() {
+fn select_waits_for_a_watch_and_a_subscriber() {
     let _watch = support::Watch::start();
     let cluster = unique("select");
     let own = Worker::join(&cluster, "own").unwrap();
@@ -367,26 +381,26 @@ fn a_watch_is_waited_for_together_with_others() {
     own.publisher::<u64>("topic").unwrap().send(&7).unwrap();
     assert_eq!(select(&mut [&mut topic, &mut watch]), 0);
     assert_eq!(*topic.try_recv().unwrap(), 7);
-    // A death rings no bell.
+    // A death wakes nobody, so select must find it itself.
     peer.kill();
     assert_eq!(select(&mut [&mut topic, &mut watch]), 1);
     assert!(matches!(watch.try_recv(), Ok(WorkerChange::Died(_))));
 }
 
-/// Names are fewer than processes, so that they meet.
+/// Fewer names than processes, so that some names collide.
 const NAMES: usize = 90;
 const PROCESSES: usize = 100;
 const ROUNDS: usize = 60;
 const IN_A_ROUND: usize = 25;
 
-/// The peer's side: joins, opens a topic, goes, as it is told.
+/// In a peer: joins, opens a topic and leaves on command.
 fn come_and_go(cluster: &str, name: &str) {
     let mut held = None;
     while let Some(order) = peer::hear() {
         let outcome = match order.as_str() {
             "join" => match Worker::join(cluster, name) {
                 Ok(worker) => {
-                    // The cluster has as many entries as desks.
+                    // The cluster has as many publisher entries as worker slots.
                     let topic = worker.publisher::<u64>("hubbub").unwrap();
                     let id = worker.id();
                     held = Some((topic, worker));
@@ -407,12 +421,12 @@ fn come_and_go(cluster: &str, name: &str) {
             }
             order => panic!("{order}"),
         };
-        assert!(held.is_some() || self::held(cluster) == 0, "descriptors and mappings");
+        assert!(held.is_some() || self::held(cluster) == 0, "descriptors or mappings leaked");
         peer::say(&outcome);
     }
 }
 
-/// A seed that is printed, and can be given again.
+/// A random seed, or the one given in the environment. Prints it.
 fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     let given = std::env::var("PACKETRING_TEST_SEED").ok();
@@ -421,7 +435,7 @@ fn seed() -> u64 {
     seed
 }
 
-/// What of a cluster this process has open and mapped.
+/// Number of descriptors and mappings of a cluster's objects in this process.
 fn held(cluster: &str) -> usize {
     let needle = format!("packetring.{cluster}~");
     let links = std::fs::read_dir("/proc/self/fd").unwrap();
@@ -431,13 +445,15 @@ fn held(cluster: &str) -> usize {
     open + maps.lines().filter(|line| line.contains(&needle)).count()
 }
 
-/// Who is there, by what a watch tells.
-fn follow(watch: &mut packetring::cluster::Watch, told: &mut HashSet<String>) {
+/// Updates the set of live workers from the reports of a watch.
+fn follow(watch: &mut packetring::cluster::Watch, live: &mut HashSet<String>) {
     while let Ok(change) = watch.try_recv() {
         match change {
-            WorkerChange::Joined(who) => assert!(told.insert(who.name), "joined twice"),
-            WorkerChange::Left(who) | WorkerChange::Died(who) => {
-                assert!(told.remove(&who.name), "gone twice: {}", who.name);
+            WorkerChange::Joined(worker) => {
+                assert!(live.insert(worker.name), "a join was reported twice")
+            }
+            WorkerChange::Left(worker) | WorkerChange::Died(worker) => {
+                assert!(live.remove(&worker.name), "an exit was reported twice: {}", worker.name);
             }
             change => panic!("{change:?}"),
         }
@@ -445,15 +461,15 @@ fn follow(watch: &mut packetring::cluster::Watch, told: &mut HashSet<String>) {
 }
 
 #[test]
-fn a_hundred_come_and_go_and_are_killed() {
+fn a_hundred_workers_join_leave_and_are_killed() {
     let cluster = unique("hundred");
     let mut noise = Noise::of(0, seed());
     let own = Worker::join(&cluster, "own").unwrap();
     let mut watch = own.watch().unwrap();
-    let held_before = held(&cluster);
+    let resources_before = held(&cluster);
     let start = |slot: usize| Peer::start(&format!("come-and-go {cluster} w{}", slot % NAMES));
     let mut peers: Vec<Peer> = (0..PROCESSES).map(start).collect();
-    let (mut ids, mut told) = (HashMap::new(), HashSet::new());
+    let (mut ids, mut live) = (HashMap::new(), HashSet::new());
     for _ in 0..ROUNDS {
         let mut busy = Vec::new();
         for _ in 0..IN_A_ROUND {
@@ -466,34 +482,34 @@ fn a_hundred_come_and_go_and_are_killed() {
         }
         for slot in busy {
             if noise.below(5) == 0 {
-                // In the midst of it, or not.
+                // At any moment of the command.
                 peers[slot].kill();
                 peers[slot] = start(slot);
                 continue;
             }
-            let said = peers[slot].hear();
-            if let Some(id) = said.strip_prefix("joined ") {
-                // Nobody takes another's place while there are free ones.
+            let line = peers[slot].hear();
+            if let Some(id) = line.strip_prefix("joined ") {
+                // A worker keeps its slot while free ones are left.
                 let name = slot % NAMES;
                 assert_eq!(*ids.entry(name).or_insert(id.to_owned()), id, "w{name}");
             }
         }
-        // What is told comes to the same as what is there.
-        wait_until("told of all", || {
-            follow(&mut watch, &mut told);
+        // The reports of the watch match the list of workers.
+        wait_until("the watch reports all changes", || {
+            follow(&mut watch, &mut live);
             let mut living = own.workers();
             living.retain(|worker| worker.id != own.id());
-            told.len() == living.len() && living.iter().all(|who| told.contains(&who.name))
+            live.len() == living.len() && living.iter().all(|worker| live.contains(&worker.name))
         });
     }
     drop(peers);
-    // Killed with whatever they held: all of it is noticed.
-    wait_until("all but this one gone", || {
-        follow(&mut watch, &mut told);
-        own.workers().len() == 1 && told.is_empty()
+    // The workers were killed with all that they held. Each death is noticed.
+    wait_until("all other workers are gone", || {
+        follow(&mut watch, &mut live);
+        own.workers().len() == 1 && live.is_empty()
     });
-    assert_eq!(held(&cluster), held_before, "descriptors and mappings");
-    // Every desk can be had again.
+    assert_eq!(held(&cluster), resources_before, "descriptors or mappings leaked");
+    // Every worker slot can be used again.
     let more: Vec<Worker> =
         (1..128).map(|n| Worker::join(&cluster, &format!("n{n}")).unwrap()).collect();
     assert!(matches!(Worker::join(&cluster, "one too many"), Err(JoinError::Full { limit: 128 })));
@@ -502,15 +518,15 @@ fn a_hundred_come_and_go_and_are_killed() {
     assert_cluster_gone(&cluster);
 }
 
-/// A peer that alone is attached to a topic, and to the ring of a client's replies.
-fn lonely(cluster: &str) -> Peer {
+/// A peer that is the only one attached to a topic and to the reply ring of a client.
+fn start_alone(cluster: &str) -> Peer {
     let mut peer = Peer::start(&format!("alone {cluster}"));
     assert_eq!(peer.hear(), "alone 0");
-    assert_eq!(own_rings(cluster), 2);
+    assert_eq!(attached_rings(cluster), 2);
     peer
 }
 
-fn own_rings(cluster: &str) -> usize {
+fn attached_rings(cluster: &str) -> usize {
     let is_own = |path: &&PathBuf| {
         let path = path.to_string_lossy();
         path.contains("~r.") || path.contains("~t.")
@@ -519,18 +535,18 @@ fn own_rings(cluster: &str) -> usize {
 }
 
 #[test]
-fn what_a_killed_worker_alone_was_attached_to_goes_when_its_death_is_noticed() {
-    let cluster = unique("lonely");
-    let mut peer = lonely(&cluster);
+fn rings_of_a_killed_worker_are_removed_when_its_death_is_noticed() {
+    let cluster = unique("alone");
+    let mut peer = start_alone(&cluster);
     let own = Worker::join(&cluster, "own").unwrap();
     let mut watch = own.watch().unwrap();
     peer.kill();
     assert!(matches!(watch.recv_timeout(LONG), Ok(WorkerChange::Died(_))));
-    wait_until("rings removed", || {
+    wait_until("the rings are removed", || {
         let _ = watch.try_recv();
-        own_rings(&cluster) == 0
+        attached_rings(&cluster) == 0
     });
-    // What somebody is attached to stays.
+    // A ring with an attached process stays.
     let mut numbers = own.subscriber::<u64>("numbers").unwrap();
     drop(Worker::join(&cluster, "other").unwrap());
     own.publisher::<u64>("numbers").unwrap().send(&7).unwrap();
@@ -540,9 +556,9 @@ fn what_a_killed_worker_alone_was_attached_to_goes_when_its_death_is_noticed() {
 }
 
 #[test]
-fn what_a_killed_worker_alone_was_attached_to_goes_with_the_last_that_leaves() {
-    let cluster = unique("lonely-last");
-    let mut peer = lonely(&cluster);
+fn rings_of_a_killed_worker_are_removed_by_the_last_worker_to_leave() {
+    let cluster = unique("alone-last");
+    let mut peer = start_alone(&cluster);
     let own = Worker::join(&cluster, "own").unwrap();
     peer.kill();
     drop(own);
@@ -550,17 +566,17 @@ fn what_a_killed_worker_alone_was_attached_to_goes_with_the_last_that_leaves() {
 }
 
 #[test]
-fn what_a_killed_cluster_was_attached_to_goes_when_somebody_comes() {
-    let cluster = unique("lonely-all");
-    lonely(&cluster).kill();
+fn rings_of_a_killed_cluster_are_removed_by_the_next_worker() {
+    let cluster = unique("alone-all");
+    start_alone(&cluster).kill();
     let own = Worker::join(&cluster, "own").unwrap();
-    assert_eq!(own_rings(&cluster), 0);
+    assert_eq!(attached_rings(&cluster), 0);
     drop(own);
     assert_cluster_gone(&cluster);
 }
 
 #[test]
-fn a_cluster_that_was_killed_with_jobs_and_letters_in_it_can_be_removed() {
+fn a_killed_cluster_with_jobs_and_messages_can_be_removed() {
     let cluster = unique("remove-killed");
     let mut peer = Peer::start(&format!("everything {cluster}"));
     assert_eq!(peer.hear(), "other 1");
@@ -569,29 +585,29 @@ fn a_cluster_that_was_killed_with_jobs_and_letters_in_it_can_be_removed() {
     let refused = Worker::remove_cluster(&cluster).unwrap_err();
     let OpenError::WorkerLives { name, pid } = &refused else { panic!("{refused}") };
     assert_eq!((name.as_str(), *pid), ("everything", peer.pid()));
-    assert_eq!(objects(&cluster), there, "nothing is removed while somebody is in it");
+    assert_eq!(objects(&cluster), there, "removed objects of a live cluster");
     peer.kill();
-    assert_eq!(objects(&cluster).len(), 7, "nobody was there to clear it away");
+    assert_eq!(objects(&cluster).len(), 7, "objects vanished without a cleanup");
     assert!(Worker::remove_cluster(&cluster).unwrap());
     assert_cluster_gone(&cluster);
-    assert!(!Worker::remove_cluster(&cluster).unwrap(), "there is none any more");
-    // Who joins now begins anew.
+    assert!(!Worker::remove_cluster(&cluster).unwrap(), "the cluster was already removed");
+    // A worker that joins now starts from scratch.
     let own = Worker::join(&cluster, "own").unwrap();
     assert!(own.worker("everything").is_none());
     let mut jobs = own.queue::<u64>("jobs").unwrap();
-    assert!(matches!(jobs.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(jobs.try_recv(), Err(TryRecvError::Empty)));
     drop((jobs, own));
     assert_cluster_gone(&cluster);
 }
 
 #[test]
-fn a_cluster_of_those_who_are_away_can_be_removed_but_not_from_under_an_endpoint() {
+fn a_cluster_can_be_removed_only_without_open_endpoints() {
     let cluster = unique("remove-away");
     assert!(!Worker::remove_cluster(&cluster).unwrap());
     assert_cluster_gone(&cluster);
     let own = Worker::join(&cluster, "own").unwrap();
     let numbers = own.publisher::<u64>("numbers").unwrap();
-    // Listed before the topic, mostly.
+    // The directory usually lists the inbox before the topic.
     drop(own.inbox().unwrap());
     own.send_to("own", &7_u64).unwrap();
     let watch = own.watch().unwrap();
@@ -614,7 +630,7 @@ fn a_cluster_of_those_who_are_away_can_be_removed_but_not_from_under_an_endpoint
 }
 
 #[test]
-fn what_is_left_without_a_directory_can_be_removed() {
+fn a_cluster_without_a_directory_can_be_removed() {
     let cluster = unique("remove-headless");
     let own = Worker::join(&cluster, "own").unwrap();
     let mut jobs = own.queue_publisher::<u64>("jobs").unwrap();
@@ -624,33 +640,33 @@ fn what_is_left_without_a_directory_can_be_removed() {
     assert!(left.len() == 1 && left[0].to_string_lossy().ends_with("~q.jobs"), "{left:?}");
     let refused = Worker::remove_cluster(&cluster);
     assert!(matches!(refused, Err(OpenError::InUse { .. })), "{refused:?}");
-    assert_eq!(objects(&cluster), left, "no directory is made for that");
+    assert_eq!(objects(&cluster), left, "the failed removal created an object");
     drop(jobs);
     assert_eq!(objects(&cluster), left);
     assert!(Worker::remove_cluster(&cluster).unwrap());
     assert_cluster_gone(&cluster);
 }
 
-/// Joins, finds the letter of the last time if it is in the old cluster, and leaves another.
-fn leave_a_letter(cluster: &str, name: &str, number: u64) {
+/// Joins, receives its last message if the old cluster still exists, and sends itself the next one.
+fn send_to_itself(cluster: &str, name: &str, number: u64) {
     let worker = Worker::join(cluster, name).unwrap();
     let was_away = worker.worker(name).unwrap().has_inbox;
     let mut inbox = worker.inbox().unwrap();
     worker.send_to(name, &number).unwrap();
     if was_away {
-        let letter = inbox.try_recv().unwrap();
-        assert_eq!(*letter.open_as::<u64>().unwrap(), number - 1, "{name}");
-        letter.ack();
+        let message = inbox.try_recv().unwrap();
+        assert_eq!(*message.open_as::<u64>().unwrap(), number - 1, "{name}");
+        message.ack();
     }
     assert_eq!(*inbox.try_recv().unwrap().open_as::<u64>().unwrap(), number, "{name}");
 }
 
-/// Removes a cluster a hundred times, and is refused as often.
+/// Removes a cluster and is refused, each at least a hundred times.
 fn remove_often(cluster: &str, is_over: impl Fn() -> bool) -> Result<(), OpenError> {
     let (mut removed, mut refused) = (0, 0);
     while (removed < 100 || refused < 100) && !is_over() {
         match Worker::remove_cluster(cluster) {
-            Ok(there_was) => removed += u32::from(there_was),
+            Ok(removed_one) => removed += u32::from(removed_one),
             Err(OpenError::WorkerLives { .. }) => refused += 1,
             Err(error) => return Err(error),
         }
@@ -659,7 +675,7 @@ fn remove_often(cluster: &str, is_over: impl Fn() -> bool) -> Result<(), OpenErr
 }
 
 #[test]
-fn who_joins_while_a_cluster_is_removed_is_in_the_old_one_or_in_a_new_one() {
+fn a_join_during_removal_is_in_the_old_or_the_new_cluster() {
     let _watch = support::Watch::start();
     let cluster = unique("remove-race");
     let is_over = AtomicBool::new(false);
@@ -670,7 +686,7 @@ fn who_joins_while_a_cluster_is_removed_is_in_the_old_one_or_in_a_new_one() {
                 if is_over.load(Relaxed) {
                     break;
                 }
-                leave_a_letter(&cluster, "desk", number);
+                send_to_itself(&cluster, "billing", number);
                 std::thread::sleep(Duration::from_micros(noise.below(200) as u64));
             }
         });

@@ -1,19 +1,22 @@
 //! The crash protocol as explicit-state models: every order of the steps, and a SIGKILL of any
-//! process before each of them.
+//! process before each step.
 //!
-//! What it guarantees: in each model every reachable state keeps the promises, and from every
-//! one of them the goal can still be reached without another kill, so nothing wedges. Each rule
-//! of the protocol is then broken, one at a time, and must have its counterexample: a model that
-//! finds nothing, or just anything, does not pass.
+//! Guarantees:
 //!
-//! What it is not: the code itself. A model is written beside the code, step for step, with the
-//! names of `src/steps.rs`; the header of each file says which source each transition mirrors.
-//! `channel::tests::kill` kills the real thing at the same steps, and loom checks its orderings
-//! (`ring::tests::loom`). Memory is sequentially consistent here, but in `joining` and `parking`,
-//! where the protocol depends on a fence or a `membarrier` and stores are buffered.
+//! - In each model every reachable state keeps the invariants.
+//! - From every reachable state the goal can be reached without another kill, so nothing wedges.
+//! - Each rule of the protocol is then broken, one at a time, and must produce its expected
+//!   counterexample. A model that finds none, or a different one, fails.
+//!
+//! Limits: a model is not the code. Each model mirrors the code step for step and uses the step
+//! names of `src/steps.rs`. The header of each file names the source of each transition.
+//! `channel::tests::kill` kills real processes at the same steps, and loom checks the memory
+//! orderings (`ring::tests::loom`). Memory is sequentially consistent in all models except
+//! `joining` and `parking`. The protocol of those two depends on a fence or a `membarrier`, so
+//! their stores are buffered.
 //!
 //! ```text
-//! cargo test --test crash_models -- --nocapture                    # how many states, what was seen
+//! cargo test --test crash_models -- --nocapture             # state counts and coverage
 //! PACKETRING_MODEL_BOUND=large cargo test --release --test crash_models -- --nocapture  # minutes
 //! PACKETRING_MODEL_TRACES=1 cargo test --test crash_models -- --nocapture   # each counterexample
 //! ```

@@ -1,4 +1,4 @@
-//! Publishers and subscribers, call by call, on the heap and in shared objects alike.
+//! Publishers and subscribers, call by call, on the heap and in shared memory.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,9 +16,10 @@ use packetring::rkyv::rend::u64_le;
 use packetring::rkyv::with::{ArchiveWith, SerializeWith};
 use packetring::rkyv::{Archive, Place};
 use packetring::{
-    Batch, Copied, OpenError, Overflow, Packet, Publisher, Received, RecvError, Reserved,
-    ReservedTail, Ring, RingBuilder, SendAllError, SendError, Subscriber, Tail, Wait, WaitingFor,
-    one_of, packet, select, select_timeout, try_select,
+    Batch, Copied, OpenError, Overflow, Packet, Publisher, Received, RecvError, RecvTimeoutError,
+    Reserved, ReservedTail, Ring, RingBuilder, SendAllError, SendError, SendTimeoutError,
+    Subscriber, Tail, TryRecvError, TrySendError, Wait, WaitingFor, one_of, packet, select,
+    select_timeout, try_select,
 };
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,14 +38,14 @@ struct Chat {
 #[derive(Clone, Debug, PartialEq)]
 struct Nothing;
 
-/// Nests deeper than a reader accepts, if asked to.
+/// Can nest deeper than a reader accepts.
 #[packet]
 enum Deep {
     End,
     More(Box<Deep>),
 }
 
-/// Archives a number, unless it is 13.
+/// Serializes a number. Panics if it is 13.
 struct Superstitious;
 
 impl ArchiveWith<u64> for Superstitious {
@@ -85,12 +86,12 @@ fn deep(levels: usize) -> Deep {
     (0..levels).fold(Deep::End, |inner, _| Deep::More(Box::new(inner)))
 }
 
-/// Sixteen slots.
+/// A ring of 16 slots.
 fn small() -> RingBuilder {
     Ring::builder().capacity(1024)
 }
 
-/// Every way to wait, each on a ring of its kind.
+/// Every wait strategy, each on a ring of its kind.
 fn waits() -> [Wait; 4] {
     [Wait::spin(), Wait::park(), Wait::park().spin_for(Duration::ZERO), Wait::event()]
 }
@@ -99,19 +100,20 @@ fn this_process() -> WaitingFor {
     WaitingFor::Subscriber { pid: std::process::id() }
 }
 
-/// Fills the ring with packets of one slot, and says how many went in and who is waited for.
+/// Fills the ring with one-slot packets. Returns their number and the endpoint that blocks the
+/// ring.
 fn fill(out: &mut Publisher<u64>) -> (u64, WaitingFor) {
     for sent in 0.. {
         match out.try_send(&sent) {
             Ok(_) => {}
-            Err(SendError::Full { waiting_for }) => return (sent, waiting_for),
+            Err(TrySendError::Full { waiting_for }) => return (sent, waiting_for),
             Err(error) => panic!("{error}"),
         }
     }
     unreachable!()
 }
 
-/// Publishes numbers from 0 on, for which there must be room.
+/// Publishes the numbers `0..count`, which must fit.
 #[track_caller]
 fn publish(out: &mut Publisher<u64>, count: u64) {
     for number in 0..count {
@@ -125,29 +127,29 @@ fn pair<T: Packet>(ring: &Ring) -> (Publisher<T>, Subscriber<T>) {
 }
 
 #[test]
-fn a_full_ring_is_full_of_exactly_its_slots_and_says_who_holds_it_up() {
+fn a_full_ring_uses_all_slots_and_names_the_blocker() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         assert_eq!(fill(&mut out), (16, this_process()));
         let error = out.send_timeout(&99, SHORT).unwrap_err();
         assert!(
-            matches!(error, SendError::Timeout { waiting_for } if waiting_for == this_process())
+            matches!(error, SendTimeoutError::Timeout { waiting_for } if waiting_for == this_process())
         );
         for number in 0..16 {
             assert_eq!(*numbers.try_recv().unwrap(), number);
             out.try_send(&(number + 16)).unwrap();
-            assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })));
+            assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })));
         }
     });
 }
 
 #[test]
-fn a_packet_in_hand_is_room_only_when_it_is_dropped() {
+fn a_held_packet_is_released_when_dropped() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         fill(&mut out);
         let number = numbers.recv().unwrap();
-        assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })));
         assert_eq!(*number, 0);
         drop(number);
         out.try_send(&0).unwrap();
@@ -155,7 +157,7 @@ fn a_packet_in_hand_is_room_only_when_it_is_dropped() {
 }
 
 #[test]
-fn what_waits_for_the_slowest_is_never_more_than_the_ring() {
+fn the_backlog_never_exceeds_the_ring() {
     on_all(small, |ring| {
         let (mut out, mut fast) = pair::<u64>(&ring);
         let mut slow = ring.subscriber::<u64>().unwrap();
@@ -163,7 +165,7 @@ fn what_waits_for_the_slowest_is_never_more_than_the_ring() {
             out.try_send(&number).unwrap();
             assert_eq!(*fast.try_recv().unwrap(), number);
         }
-        assert!(matches!(out.try_send(&16), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&16), Err(TrySendError::Full { .. })));
         assert_eq!((out.backlog(), slow.backlog(), fast.backlog()), (16, 16, 0));
         assert_eq!(*slow.try_recv().unwrap(), 0);
         assert_eq!((out.backlog(), slow.backlog()), (15, 15));
@@ -175,53 +177,61 @@ fn what_waits_for_the_slowest_is_never_more_than_the_ring() {
 }
 
 #[test]
-fn deadlines_are_kept_whatever_the_wait() {
+fn timeouts_do_not_end_early_with_any_wait() {
     for wait in waits() {
         on_all(
             || small().wait(wait),
             |ring| {
                 let (mut out, mut numbers) = pair::<u64>(&ring);
                 let started = Instant::now();
-                assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
-                assert!(matches!(numbers.drain_timeout(SHORT), Err(RecvError::Timeout)));
+                assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
+                assert!(matches!(numbers.drain_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
                 let none = numbers.recv_where_timeout(SHORT, |_| true).map(drop);
-                assert!(matches!(none, Err(RecvError::Timeout)));
-                assert!(matches!(numbers.recv_copied_timeout(SHORT), Err(RecvError::Timeout)));
+                assert!(matches!(none, Err(RecvTimeoutError::Timeout)));
+                assert!(matches!(
+                    numbers.recv_copied_timeout(SHORT),
+                    Err(RecvTimeoutError::Timeout)
+                ));
                 assert_eq!(select_timeout(&mut [&mut numbers], SHORT), None);
                 fill(&mut out);
-                assert!(matches!(out.send_timeout(&0, SHORT), Err(SendError::Timeout { .. })));
+                assert!(matches!(
+                    out.send_timeout(&0, SHORT),
+                    Err(SendTimeoutError::Timeout { .. })
+                ));
                 let none = out.reserve_timeout(SHORT).map(drop);
-                assert!(matches!(none, Err(SendError::Timeout { .. })));
+                assert!(matches!(none, Err(SendTimeoutError::Timeout { .. })));
                 let SendAllError { sent, source } =
                     out.send_all_timeout(&[0, 1], SHORT).unwrap_err();
-                assert!(sent == 0 && matches!(source, SendError::Timeout { .. }));
+                assert!(sent == 0 && matches!(source, SendTimeoutError::Timeout { .. }));
                 assert!(matches!(
                     out.wait_for_subscribers_timeout(2, SHORT),
-                    Err(SendError::Timeout { waiting_for: WaitingFor::Subscribers { missing: 1 } })
+                    Err(SendTimeoutError::Timeout {
+                        waiting_for: WaitingFor::Subscribers { missing: 1 }
+                    })
                 ));
-                assert!(started.elapsed() >= 9 * SHORT, "none came early");
+                assert!(started.elapsed() >= 9 * SHORT, "a timeout ended early");
             },
         );
     }
 }
 
 #[test]
-fn a_deadline_in_the_past_or_beyond_the_clock_is_kept_too() {
+fn zero_and_huge_timeouts_are_accepted() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
-        assert!(matches!(numbers.recv_timeout(Duration::ZERO), Err(RecvError::Timeout)));
+        assert!(matches!(numbers.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout)));
         out.send_timeout(&1, Duration::MAX).unwrap();
         assert_eq!(*numbers.recv_timeout(Duration::MAX).unwrap(), 1);
         out.send_timeout(&2, Duration::ZERO).unwrap();
         assert_eq!(*numbers.recv_where_timeout(Duration::MAX, |_| true).unwrap(), 2);
         fill(&mut out);
         let late = out.send_timeout(&3, Duration::ZERO);
-        assert!(matches!(late, Err(SendError::Timeout { .. })));
+        assert!(matches!(late, Err(SendTimeoutError::Timeout { .. })));
     });
 }
 
 #[test]
-fn each_side_wakes_the_other_whatever_the_wait() {
+fn each_side_wakes_the_other_with_any_wait() {
     for wait in waits() {
         on_all(
             || small().wait(wait),
@@ -229,7 +239,7 @@ fn each_side_wakes_the_other_whatever_the_wait() {
                 let (mut out, mut back) = pair::<u64>(&ring);
                 let (mut answers, mut numbers) = pair::<u64>(&Ring::builder().heap().unwrap());
                 std::thread::scope(|scope| {
-                    // A ball that goes to and fro, then more than the ring holds.
+                    // A ping-pong, then more packets than the ring holds.
                     scope.spawn(move || {
                         for number in 0..200 {
                             out.send(&number).unwrap();
@@ -254,7 +264,7 @@ fn each_side_wakes_the_other_whatever_the_wait() {
 }
 
 #[test]
-fn a_batch_larger_than_the_ring_goes_through_it_in_order() {
+fn a_batch_larger_than_the_ring_keeps_its_order() {
     on_all(small, |ring| {
         let (mut out, mut chats) = pair::<Chat>(&ring);
         let all: Vec<Chat> = (0..700).map(chat).collect();
@@ -274,19 +284,19 @@ fn a_batch_larger_than_the_ring_goes_through_it_in_order() {
 }
 
 #[test]
-fn a_batch_that_does_not_fit_says_how_much_of_it_did() {
+fn a_batch_that_does_not_fit_reports_the_number_sent() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         let all: Vec<u64> = (0..100).collect();
         let mut sent = 0;
         let mut seen = 0;
-        // From every offset: the end of the ring cuts batches, too.
+        // Batches start at every offset, so the end of the ring splits some of them.
         while sent < all.len() {
             let error = out.try_send_all(&all[sent..]).err();
             let now = error.as_ref().map_or(all.len() - sent, |error| error.sent);
-            assert!(error.is_none_or(|error| matches!(error.source, SendError::Full { .. })));
+            assert!(error.is_none_or(|error| matches!(error.source, TrySendError::Full { .. })));
             sent += now;
-            assert_eq!(sent - seen, 16.min(all.len() - seen), "the ring is full");
+            assert_eq!(sent - seen, 16.min(all.len() - seen), "the ring must be full");
             for _ in 0..3.min(sent - seen) {
                 assert_eq!(*numbers.try_recv().unwrap(), seen as u64);
                 seen += 1;
@@ -296,29 +306,29 @@ fn a_batch_that_does_not_fit_says_how_much_of_it_did() {
             assert_eq!(*numbers.try_recv().unwrap(), seen as u64);
             seen += 1;
         }
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
     });
 }
 
-/// A packet for which there was no room raises the limit of what may be claimed: those after it, which are
-/// smaller, find more room than was theirs before.
+/// A packet that finds no room still raises the cached claim limit. Smaller packets after it then
+/// find more room than the old limit allowed.
 #[test]
-fn a_batch_goes_on_where_a_larger_packet_found_no_room() {
+fn a_batch_continues_after_a_larger_packet_found_no_room() {
     let bytes = |slots: usize| vec![7_u8; slots * 64 - 24];
     on_all(small, |ring| {
         let (mut out, mut packets) = pair::<Vec<u8>>(&ring);
-        let take = |packets: &mut Subscriber<Vec<u8>>, count: u64| {
+        let receive = |packets: &mut Subscriber<Vec<u8>>, count: u64| {
             (0..count).for_each(|_| drop(packets.recv().unwrap()));
         };
-        // Up to slot 20, of 24 that are free; then two more are.
+        // Sends up to slot 20 while the limit is slot 24. Then two more slots become free.
         out.send_all(&vec![bytes(1); 16]).unwrap();
-        take(&mut packets, 8);
+        receive(&mut packets, 8);
         out.send_all(&vec![bytes(1); 4]).unwrap();
-        take(&mut packets, 2);
-        assert!(matches!(out.try_send(&bytes(8)), Err(SendError::Full { .. })));
+        receive(&mut packets, 2);
+        assert!(matches!(out.try_send(&bytes(8)), Err(TrySendError::Full { .. })));
         out.try_send_all(&vec![bytes(1); 6]).unwrap();
-        take(&mut packets, 16);
-        assert!(matches!(packets.try_recv(), Err(RecvError::Empty)));
+        receive(&mut packets, 16);
+        assert!(matches!(packets.try_recv(), Err(TryRecvError::Empty)));
     });
 }
 
@@ -333,12 +343,12 @@ fn a_batch_with_a_packet_too_large_is_sent_up_to_it() {
                 all[at] = vec![0; 5000];
                 let SendAllError { sent, source } = out.try_send_all(&all).unwrap_err();
                 assert_eq!(sent, at);
-                let SendError::TooLarge { needed, limit } = source else { panic!("{source}") };
+                let TrySendError::TooLarge { needed, limit } = source else { panic!("{source}") };
                 assert_eq!((needed, limit), (5008, 4080));
                 for expected in &all[..at] {
                     assert_eq!(*lists.try_recv().unwrap(), **expected);
                 }
-                assert!(matches!(lists.try_recv(), Err(RecvError::Empty)));
+                assert!(matches!(lists.try_recv(), Err(TryRecvError::Empty)));
                 out.try_send(&vec![1]).unwrap();
                 assert_eq!(*lists.try_recv().unwrap(), [1][..]);
             },
@@ -347,7 +357,7 @@ fn a_batch_with_a_packet_too_large_is_sent_up_to_it() {
 }
 
 #[test]
-fn a_batch_with_a_value_no_reader_would_accept_is_sent_up_to_it() {
+fn a_batch_with_an_unserializable_value_is_sent_up_to_it() {
     for at in [0, 1, 3] {
         on_all(
             || Ring::builder().capacity(16 * 1024),
@@ -363,7 +373,7 @@ fn a_batch_with_a_value_no_reader_would_accept_is_sent_up_to_it() {
                 for levels in (0..at).chain([2]) {
                     assert_eq!(depth(&values.try_recv().unwrap()), levels);
                 }
-                assert!(matches!(values.try_recv(), Err(RecvError::Empty)));
+                assert!(matches!(values.try_recv(), Err(TryRecvError::Empty)));
             },
         );
     }
@@ -377,12 +387,12 @@ fn depth(deep: &ArchivedDeep) -> usize {
 }
 
 #[test]
-fn a_drained_batch_is_all_that_is_there_up_to_256() {
+fn a_drained_batch_has_all_packets_up_to_256() {
     on_all(
         || Ring::builder().capacity(64 * 1024),
         |ring| {
             let (mut out, mut chats) = pair::<Chat>(&ring);
-            assert!(matches!(chats.try_drain(), Err(RecvError::Empty)));
+            assert!(matches!(chats.try_drain(), Err(TryRecvError::Empty)));
             let all: Vec<Chat> = (0..300).map(chat).collect();
             out.send_all(&all).unwrap();
             let batch = chats.drain().unwrap();
@@ -397,19 +407,19 @@ fn a_drained_batch_is_all_that_is_there_up_to_256() {
             let rest = chats.drain_timeout(LONG).unwrap();
             assert!(rest.iter().map(|chat| chat.age.to_native()).eq(256..300));
             drop(rest);
-            assert!(matches!(chats.try_drain(), Err(RecvError::Empty)));
+            assert!(matches!(chats.try_drain(), Err(TryRecvError::Empty)));
         },
     );
 }
 
 #[test]
-fn a_batch_in_hand_is_room_only_when_it_is_dropped() {
+fn a_held_batch_is_released_when_dropped() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         fill(&mut out);
         let batch = numbers.drain().unwrap();
         assert_eq!(batch.len(), 16);
-        assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })));
         assert!(batch.iter().map(|number| number.to_native()).eq(0..16));
         drop(batch);
         assert_eq!(fill(&mut out).0, 16);
@@ -417,27 +427,27 @@ fn a_batch_in_hand_is_room_only_when_it_is_dropped() {
 }
 
 #[test]
-fn what_does_not_fit_is_released_on_the_way() {
+fn packets_skipped_by_a_search_are_released() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         fill(&mut out);
         assert_eq!(*numbers.recv_where(|number| *number % 5 == 4).unwrap(), 4);
-        assert_eq!(fill(&mut out).0, 5, "those before it were released");
+        assert_eq!(fill(&mut out).0, 5, "the skipped packets were not released");
         assert_eq!(*numbers.try_recv_where(|number| *number > 5).unwrap(), 6);
-        assert!(matches!(numbers.try_recv_where(|number| *number > 99), Err(RecvError::Empty)));
+        assert!(matches!(numbers.try_recv_where(|number| *number > 99), Err(TryRecvError::Empty)));
         assert_eq!(fill(&mut out).0, 16);
         assert_eq!(*numbers.recv_where_timeout(LONG, |number| *number == 3).unwrap(), 3);
     });
 }
 
 #[test]
-fn a_copied_packet_is_out_of_the_ring() {
+fn a_copied_packet_is_released() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
-        assert!(matches!(numbers.try_recv_copied(), Err(RecvError::Empty)));
+        assert!(matches!(numbers.try_recv_copied(), Err(TryRecvError::Empty)));
         let position = out.send(&7).unwrap();
         let copied = numbers.recv_copied().unwrap();
-        assert_eq!(fill(&mut out).0, 16, "its slot too");
+        assert_eq!(fill(&mut out).0, 16, "the slot of the copied packet was not released");
         assert_eq!(*copied, 7);
         assert_eq!(Copied::info(&copied).position, position);
         assert!(!Copied::info(&copied).redelivered);
@@ -455,7 +465,7 @@ fn a_copied_packet_is_out_of_the_ring() {
 }
 
 #[test]
-fn values_come_owned_until_the_ring_is_closed() {
+fn values_are_owned_and_end_when_the_ring_closes() {
     on_all(
         || Ring::builder().capacity(16 * 1024),
         |ring| {
@@ -471,42 +481,46 @@ fn values_come_owned_until_the_ring_is_closed() {
 }
 
 #[test]
-fn select_gives_one_that_has_something() {
+fn select_returns_a_ready_endpoint() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         let other = Ring::builder().heap().unwrap();
-        let mut mails = other.any_subscriber().unwrap();
+        let mut inbox = other.any_subscriber().unwrap();
         let mut chats = other.any_publisher().unwrap();
-        assert_eq!(try_select(&mut [&mut numbers, &mut mails]), None);
+        assert_eq!(try_select(&mut [&mut numbers, &mut inbox]), None);
         assert_eq!(try_select(&mut []), None);
         assert_eq!(select_timeout(&mut [], SHORT), None);
         chats.send(&chat(1)).unwrap();
-        assert_eq!(select(&mut [&mut numbers, &mut mails]), 1);
-        assert_eq!(select(&mut [&mut mails, &mut numbers]), 0, "it is not taken");
+        assert_eq!(select(&mut [&mut numbers, &mut inbox]), 1);
+        assert_eq!(
+            select(&mut [&mut inbox, &mut numbers]),
+            0,
+            "select must not receive the packet"
+        );
         out.send(&1).unwrap();
         out.send(&2).unwrap();
-        let turns = [0; 4].map(|_| select(&mut [&mut numbers, &mut mails]));
-        assert!(turns == [0, 1, 0, 1] || turns == [1, 0, 1, 0], "{turns:?}: both have something");
-        assert_eq!(*numbers.try_recv().unwrap(), 1, "what select found is not lost");
-        assert_eq!(mails.recv().unwrap().open_as::<Chat>().unwrap().age, 1);
-        assert_eq!(select_timeout(&mut [&mut mails, &mut numbers], LONG), Some(1));
+        let turns = [0; 4].map(|_| select(&mut [&mut numbers, &mut inbox]));
+        assert!(turns == [0, 1, 0, 1] || turns == [1, 0, 1, 0], "both are ready: {turns:?}");
+        assert_eq!(*numbers.try_recv().unwrap(), 1, "select lost a packet");
+        assert_eq!(inbox.recv().unwrap().open_as::<Chat>().unwrap().age, 1);
+        assert_eq!(select_timeout(&mut [&mut inbox, &mut numbers], LONG), Some(1));
         assert_eq!(numbers.drain().unwrap().len(), 1);
         drop(out);
-        assert_eq!(select(&mut [&mut mails, &mut numbers]), 1, "the end is something");
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Closed)));
+        assert_eq!(select(&mut [&mut inbox, &mut numbers]), 1, "a closed ring counts as ready");
+        assert!(matches!(numbers.try_recv(), Err(TryRecvError::Closed)));
     });
 }
 
 #[test]
-fn select_starves_nobody() {
+fn select_does_not_starve_an_endpoint() {
     on_all(small, |ring| {
-        let (out, mut over) = pair::<u64>(&ring);
+        let (out, mut closed) = pair::<u64>(&ring);
         let (mut one, mut ones) = pair::<u64>(&Ring::builder().heap().unwrap());
-        // A ring that is over has something each time.
+        // A closed ring is always ready.
         drop(out);
         for number in 0..10 {
             one.send(&number).unwrap();
-            let turns = [0; 2].map(|_| select(&mut [&mut over, &mut ones]));
+            let turns = [0; 2].map(|_| select(&mut [&mut closed, &mut ones]));
             assert!(turns.contains(&1), "{turns:?}");
             assert_eq!(*ones.try_recv().unwrap(), number);
         }
@@ -514,7 +528,7 @@ fn select_starves_nobody() {
 }
 
 #[test]
-fn select_is_woken_by_each_of_its_rings() {
+fn each_ring_of_a_select_wakes_it() {
     for wait in waits() {
         on_all(
             || small().wait(wait),
@@ -544,7 +558,7 @@ fn select_is_woken_by_each_of_its_rings() {
 }
 
 #[test]
-fn a_cloned_subscriber_stands_where_the_other_does() {
+fn a_cloned_subscriber_starts_at_the_position_of_the_original() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         fill(&mut out);
@@ -554,12 +568,12 @@ fn a_cloned_subscriber_stands_where_the_other_does() {
         assert_eq!(ring.subscribers(), 2);
         assert!((2..16).all(|number| *clone.recv().unwrap() == number));
         assert!((2..16).all(|number| *numbers.recv().unwrap() == number));
-        // What is in hand is in the clone's future.
+        // A clone starts at the packet that the original holds.
         out.send(&16).unwrap();
         forget(numbers.recv().unwrap());
         let mut clone = numbers.try_clone().unwrap();
         assert_eq!(*clone.try_recv().unwrap(), 16);
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
     });
 }
 
@@ -573,9 +587,9 @@ fn a_cloned_publisher_publishes_to_the_same_ring() {
         drop(out);
         clone.send(&3).unwrap();
         assert!((1..=3).all(|number| *numbers.try_recv().unwrap() == number));
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)), "one is left");
+        assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)), "a publisher is left");
         drop(clone);
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Closed)));
+        assert!(matches!(numbers.try_recv(), Err(TryRecvError::Closed)));
     });
     on_both(
         || small().exclusive(),
@@ -590,7 +604,7 @@ fn a_cloned_publisher_publishes_to_the_same_ring() {
 }
 
 #[test]
-fn subscribers_are_counted_and_waited_for() {
+fn a_publisher_counts_and_waits_for_subscribers() {
     on_all(small, |ring| {
         let mut out = ring.publisher::<u64>().unwrap();
         out.wait_for_subscribers(0).unwrap();
@@ -598,7 +612,7 @@ fn subscribers_are_counted_and_waited_for() {
         assert_eq!((out.subscribers(), ring.subscribers()), (0, 0));
         assert!(matches!(
             out.try_wait_for_subscribers(3),
-            Err(SendError::Full { waiting_for: WaitingFor::Subscribers { missing: 3 } })
+            Err(TrySendError::Full { waiting_for: WaitingFor::Subscribers { missing: 3 } })
         ));
         let one = ring.subscriber::<u64>().unwrap();
         let two = ring.any_subscriber().unwrap();
@@ -612,7 +626,7 @@ fn subscribers_are_counted_and_waited_for() {
         });
         assert!(matches!(
             out.try_wait_for_subscribers(3),
-            Err(SendError::Full { waiting_for: WaitingFor::Subscribers { missing: 1 } })
+            Err(TrySendError::Full { waiting_for: WaitingFor::Subscribers { missing: 1 } })
         ));
         drop((one, two));
         assert_eq!(out.subscribers(), 0);
@@ -622,7 +636,7 @@ fn subscribers_are_counted_and_waited_for() {
 }
 
 #[test]
-fn a_reservation_is_published_when_it_is_committed() {
+fn a_reservation_is_published_on_commit() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<[u64; 3]>(&ring);
         for round in 0..50 {
@@ -631,7 +645,7 @@ fn a_reservation_is_published_when_it_is_committed() {
                 1 => out.try_reserve().unwrap(),
                 _ => out.reserve_timeout(LONG).unwrap(),
             };
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
             *room = [round.into(), 2.into(), 3.into()];
             assert_eq!(room[0], round);
             let position = room.commit();
@@ -640,12 +654,12 @@ fn a_reservation_is_published_when_it_is_committed() {
             assert_eq!(Received::info(&found).position, position);
         }
         while out.try_send(&[0; 3]).is_ok() {}
-        assert!(matches!(out.try_reserve(), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_reserve(), Err(TrySendError::Full { .. })));
     });
 }
 
 #[test]
-fn a_reservation_that_is_dropped_publishes_nothing() {
+fn a_dropped_reservation_publishes_nothing() {
     fn fails(out: &mut Publisher<u64>) -> Result<(), Box<dyn std::error::Error>> {
         let mut room = out.reserve()?;
         *room = "no number".parse::<u64>()?.into();
@@ -664,7 +678,7 @@ fn a_reservation_that_is_dropped_publishes_nothing() {
                 }));
                 assert!(caught.is_err());
             }
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
             out.try_send(&round).unwrap();
             assert_eq!(*numbers.try_recv().unwrap(), round);
         }
@@ -672,13 +686,16 @@ fn a_reservation_that_is_dropped_publishes_nothing() {
 }
 
 #[test]
-fn a_reservation_open_or_dropped_stands_in_nobodys_way() {
+fn other_publishers_continue_behind_an_open_or_dropped_reservation() {
     on_both(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         let mut other = out.try_clone().unwrap();
         let mut open = out.reserve().unwrap();
         other.try_send(&2).unwrap();
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)), "in order");
+        assert!(
+            matches!(numbers.try_recv(), Err(TryRecvError::Empty)),
+            "a later packet overtook an open claim"
+        );
         assert!(numbers.backlog() > 0);
         *open = 1.into();
         open.commit();
@@ -692,7 +709,7 @@ fn a_reservation_open_or_dropped_stands_in_nobodys_way() {
 }
 
 #[test]
-fn a_value_that_panics_while_it_is_sent_stands_in_nobodys_way() {
+fn a_value_that_panics_in_serialization_does_not_block_the_ring() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<Lucky>(&ring);
         let mut other = out.try_clone().ok();
@@ -705,7 +722,7 @@ fn a_value_that_panics_while_it_is_sent_stands_in_nobodys_way() {
             out.try_send(&Lucky { number: number + 1 }).unwrap();
             assert_eq!(numbers.try_recv().unwrap().number, number);
             assert_eq!(numbers.try_recv().unwrap().number, number + 1);
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
         }
     });
 }
@@ -714,7 +731,7 @@ fn a_value_that_panics_while_it_is_sent_stands_in_nobodys_way() {
 fn tails_of_any_length_are_filled_in_place() {
     on_all(small, |ring| {
         let (mut out, mut lines) = pair::<Tail<u64, u8>>(&ring);
-        // Head, count and pointer take 16 bytes, before them come the elements.
+        // Head, count and pointer take 16 bytes; the elements come before them.
         for (round, count) in
             [0, 1, 7, 8, 9, 47, 48, 49, 479, 480].into_iter().cycle().take(60).enumerate()
         {
@@ -736,20 +753,20 @@ fn tails_of_any_length_are_filled_in_place() {
         }
         for too_many in [481, 1 << 20, usize::MAX / 2, usize::MAX] {
             let error = out.try_reserve_tail(too_many).map(drop).unwrap_err();
-            let SendError::TooLarge { needed, limit: 496 } = error else { panic!("{error}") };
+            let TrySendError::TooLarge { needed, limit: 496 } = error else { panic!("{error}") };
             assert!(needed > 496);
             let error = out.reserve_tail(too_many).map(drop).unwrap_err();
             assert!(matches!(error, SendError::TooLarge { .. }));
         }
         drop(out.reserve_tail(480).unwrap());
-        assert!(matches!(lines.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(lines.try_recv(), Err(TryRecvError::Empty)));
         out.send(&Tail { head: 5, tail: vec![1, 2] }).unwrap();
         assert_eq!(lines.try_recv().unwrap().tail.as_slice(), [1, 2]);
     });
 }
 
 #[test]
-fn packets_of_no_bytes_and_of_half_the_ring() {
+fn empty_packets_and_packets_of_half_the_ring() {
     on_all(small, |ring| {
         let (mut out, mut marks) = pair::<Nothing>(&ring);
         for _ in 0..40 {
@@ -757,7 +774,7 @@ fn packets_of_no_bytes_and_of_half_the_ring() {
             assert_eq!(Received::unpack(marks.try_recv().unwrap()).unwrap(), Nothing);
         }
         out.send_all(&vec![Nothing; 16]).unwrap();
-        assert!(matches!(out.try_send(&Nothing), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&Nothing), Err(TrySendError::Full { .. })));
         assert_eq!(marks.drain().unwrap().len(), 16);
     });
     on_all(small, |ring| {
@@ -765,7 +782,7 @@ fn packets_of_no_bytes_and_of_half_the_ring() {
         for byte in 0..40 {
             out.try_send(&[byte; 496]).unwrap();
             out.try_send(&[!byte; 496]).unwrap();
-            assert!(matches!(out.try_send(&[0; 496]), Err(SendError::Full { .. })));
+            assert!(matches!(out.try_send(&[0; 496]), Err(TrySendError::Full { .. })));
             assert_eq!(*blocks.try_recv().unwrap(), [byte; 496]);
             assert_eq!(*blocks.try_recv().unwrap(), [!byte; 496]);
         }
@@ -773,7 +790,7 @@ fn packets_of_no_bytes_and_of_half_the_ring() {
 }
 
 #[test]
-fn a_ring_with_history_takes_packets_of_a_quarter() {
+fn a_ring_with_history_accepts_packets_up_to_a_quarter() {
     on_all(
         || small().history(1),
         |ring| {
@@ -783,14 +800,14 @@ fn a_ring_with_history_takes_packets_of_a_quarter() {
                 assert_eq!(*lists.try_recv().unwrap(), [byte; 232][..]);
             }
             let error = out.try_send(&vec![0; 233]).unwrap_err();
-            let SendError::TooLarge { needed, limit } = error else { panic!("{error}") };
+            let TrySendError::TooLarge { needed, limit } = error else { panic!("{error}") };
             assert_eq!((needed, limit), (244, 240));
         },
     );
 }
 
 #[test]
-fn packets_of_every_size_start_at_every_offset_and_never_wrap() {
+fn packets_of_every_size_and_offset_do_not_wrap() {
     for offset in 0..16 {
         for span in 1..=8 {
             on_all(small, |ring| {
@@ -823,17 +840,17 @@ fn a_closed_ring_is_read_to_its_end() {
             out.send(&2).unwrap();
             ring.close().unwrap();
             assert!(matches!(out.send(&3), Err(SendError::Closed)));
-            assert!(matches!(out.try_send(&3), Err(SendError::Closed)));
+            assert!(matches!(out.try_send(&3), Err(TrySendError::Closed)));
             assert!(matches!(out.reserve().map(drop), Err(SendError::Closed)));
             let SendAllError { sent, source } = out.send_all(&[3]).unwrap_err();
             assert!(sent == 0 && matches!(source, SendError::Closed));
             assert_eq!(*numbers.recv().unwrap(), 1);
             assert_eq!(*numbers.recv().unwrap(), 2);
             assert!(matches!(numbers.recv(), Err(RecvError::Closed)));
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Closed)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Closed)));
             assert!(matches!(numbers.drain(), Err(RecvError::Closed)));
             assert!(matches!(ring.publisher::<u64>(), Err(OpenError::Closed { .. })));
-            // One that comes too late learns it, too.
+            // A late subscriber also sees that the ring is closed.
             let mut late = ring.subscriber::<u64>().unwrap();
             assert!(matches!(late.recv(), Err(RecvError::Closed)));
         },
@@ -841,7 +858,7 @@ fn a_closed_ring_is_read_to_its_end() {
 }
 
 #[test]
-fn closing_wakes_who_waits() {
+fn closing_wakes_waiting_endpoints() {
     for wait in waits() {
         on_all(
             || small().wait(wait),
@@ -861,13 +878,16 @@ fn closing_wakes_who_waits() {
 }
 
 #[test]
-fn the_last_publisher_to_leave_ends_the_ring_until_another_joins() {
+fn the_last_publisher_to_leave_closes_the_ring_until_another_joins() {
     on_all(small, |ring| {
         let mut numbers = ring.subscriber::<u64>().unwrap();
-        assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)), "none came yet");
+        assert!(
+            matches!(numbers.try_recv(), Err(TryRecvError::Empty)),
+            "no publisher has joined yet"
+        );
         for round in 0..20 {
             let mut out = ring.publisher::<u64>().unwrap();
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
             out.send(&round).unwrap();
             drop(out);
             assert_eq!(*numbers.recv().unwrap(), round);
@@ -883,8 +903,8 @@ fn a_ring_that_stays_open_waits_for_the_next_publisher() {
         |ring| {
             let (out, mut numbers) = pair::<u64>(&ring);
             drop(out);
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
-            assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
+            assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
             ring.publisher::<u64>().unwrap().send(&7).unwrap();
             assert_eq!(*numbers.recv().unwrap(), 7);
         },
@@ -892,7 +912,7 @@ fn a_ring_that_stays_open_waits_for_the_next_publisher() {
 }
 
 #[test]
-fn each_setting_is_compared_with_the_rings() {
+fn mismatched_settings_are_reported() {
     let name = unique("settings");
     let ring = Ring::builder().open(&name).unwrap();
     assert_eq!(ring.name(), name);
@@ -923,7 +943,7 @@ fn each_setting_is_compared_with_the_rings() {
 }
 
 #[test]
-fn a_ring_that_is_not_there_is_not_attached_to() {
+fn attach_fails_if_the_ring_does_not_exist() {
     let name = unique("absent");
     assert!(matches!(Ring::attach(&name), Err(OpenError::NotFound { name: n }) if n == name));
     assert!(!Ring::remove(&name).unwrap());
@@ -934,7 +954,7 @@ fn a_ring_that_is_not_there_is_not_attached_to() {
 }
 
 #[test]
-fn bad_names_and_bad_settings_are_refused() {
+fn invalid_names_and_settings_are_rejected() {
     for bad in ["", ".x", "a/b", "../x", "a b", "é", "a\0b", &"x".repeat(201)] {
         for outcome in [Ring::open(bad), Ring::attach(bad)] {
             assert!(matches!(outcome, Err(OpenError::BadName { name, .. }) if name == bad));
@@ -966,26 +986,26 @@ fn bad_names_and_bad_settings_are_refused() {
 }
 
 #[test]
-fn a_ring_of_other_packets_is_not_joined() {
+fn a_ring_of_another_type_cannot_be_joined() {
     on_all(small, |ring| {
         let _chats = ring.subscriber::<Chat>().unwrap();
         for error in [
             ring.publisher::<u64>().unwrap_err(),
             ring.subscriber::<u64>().unwrap_err(),
-            ring.durable::<u64>("desk").unwrap_err(),
+            ring.durable::<u64>("billing").unwrap_err(),
         ] {
             let OpenError::TypeMismatch { expected, found } = error else { panic!("{error}") };
             assert!(expected.starts_with("u64 (fingerprint "), "{expected}");
             assert!(found.starts_with("Chat (fingerprint "), "{found}");
         }
-        // Nobody took a place.
+        // No failed join took an entry.
         assert_eq!(ring.subscribers(), 1);
         ring.publisher::<Chat>().unwrap();
     });
 }
 
 #[test]
-fn a_typed_subscriber_skips_packets_of_other_types_and_says_so() {
+fn a_typed_subscriber_reports_and_skips_other_types() {
     on_all(
         || Ring::builder().capacity(8192),
         |ring| {
@@ -1011,43 +1031,46 @@ fn a_typed_subscriber_skips_packets_of_other_types_and_says_so() {
             out.send(&8_u64).unwrap();
             assert!(is_mismatch(chats.recv_copied().map(drop).unwrap_err()));
             out.send(&9_u64).unwrap();
-            assert!(is_mismatch(chats.try_recv_where(|_| true).map(drop).unwrap_err()));
-            assert!(matches!(chats.try_recv(), Err(RecvError::Empty)));
+            let outcome = chats.try_recv_where(|_| true).map(drop);
+            assert!(matches!(outcome, Err(TryRecvError::TypeMismatch(_))), "{outcome:?}");
+            assert!(matches!(chats.try_recv(), Err(TryRecvError::Empty)));
         },
     );
 }
 
 #[test]
-fn mail_is_opened_as_what_it_is() {
+fn a_packet_of_any_type_opens_only_as_its_own_type() {
     on_all(
         || Ring::builder().capacity(8192),
         |ring| {
-            let mut mails = ring.any_subscriber().unwrap();
+            let mut inbox = ring.any_subscriber().unwrap();
             let mut out = ring.any_publisher().unwrap();
             for _ in 0..30 {
                 let position = out.send(&chat(5)).unwrap();
-                let mail = mails.recv().unwrap();
-                assert_eq!(mail.info().position, position);
-                assert!(matches!(mail.open().unwrap(), Some(Known::Chat(chat)) if chat.age == 5));
-                assert_eq!(mail.open_as::<Chat>().unwrap().age, 5);
-                let error = mail.open_as::<Nothing>().map(drop).unwrap_err();
+                let received = inbox.recv().unwrap();
+                assert_eq!(received.info().position, position);
+                assert!(
+                    matches!(received.open().unwrap(), Some(Known::Chat(chat)) if chat.age == 5)
+                );
+                assert_eq!(received.open_as::<Chat>().unwrap().age, 5);
+                let error = received.open_as::<Nothing>().map(drop).unwrap_err();
                 let RecvError::TypeMismatch(types) = error else { panic!("{error}") };
                 assert!(types.expected.starts_with("Nothing ("));
                 assert!(types.found.starts_with("Chat ("));
-                assert_eq!(mail.type_name(), "Chat");
-                drop(mail);
+                assert_eq!(received.type_name(), "Chat");
+                drop(received);
                 out.try_send(&Nothing).unwrap();
-                let mail = mails.try_recv().unwrap();
-                assert!(matches!(mail.open().unwrap(), Some(Known::Nothing(_))));
-                drop(mail);
+                let received = inbox.try_recv().unwrap();
+                assert!(matches!(received.open().unwrap(), Some(Known::Nothing(_))));
+                drop(received);
                 out.send_timeout(&vec![1_u32], LONG).unwrap();
-                let mail = mails.recv_timeout(LONG).unwrap();
-                assert!(mail.open::<Known<'_>>().unwrap().is_none());
-                assert_eq!(mail.type_name(), "Vec<u32>");
-                assert_eq!(mail.open_as::<Vec<u32>>().unwrap().len(), 1);
+                let received = inbox.recv_timeout(LONG).unwrap();
+                assert!(received.open::<Known<'_>>().unwrap().is_none());
+                assert_eq!(received.type_name(), "Vec<u32>");
+                assert_eq!(received.open_as::<Vec<u32>>().unwrap().len(), 1);
             }
-            assert!(matches!(mails.try_recv(), Err(RecvError::Empty)));
-            assert!(matches!(mails.recv_timeout(SHORT), Err(RecvError::Timeout)));
+            assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
+            assert!(matches!(inbox.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
         },
     );
 }
@@ -1057,7 +1080,7 @@ macro_rules! send_arrays {
 }
 
 #[test]
-fn a_ring_carries_64_types_and_refuses_the_next() {
+fn a_ring_carries_64_types_and_rejects_the_next() {
     on_all(
         || Ring::builder().capacity(64 * 1024),
         |ring| {
@@ -1078,7 +1101,7 @@ fn a_ring_carries_64_types_and_refuses_the_next() {
 }
 
 #[test]
-fn the_types_of_a_ring_tell_their_layout() {
+fn the_types_of_a_ring_include_their_schema() {
     on_all(small, |ring| {
         assert!(ring.types().is_empty());
         let _chats = ring.subscriber::<Chat>().unwrap();
@@ -1096,7 +1119,7 @@ fn the_types_of_a_ring_tell_their_layout() {
 }
 
 #[test]
-fn a_ring_has_as_many_places_as_it_was_made_with() {
+fn a_ring_limits_its_publishers_and_subscribers() {
     on_both(
         || small().max_publishers(2).max_subscribers(3),
         |ring| {
@@ -1110,7 +1133,7 @@ fn a_ring_has_as_many_places_as_it_was_made_with() {
                 let error = ring.any_subscriber().unwrap_err();
                 assert!(matches!(error, OpenError::Full { what: "subscribers", limit: 3 }));
                 assert!(subscribers[0].try_clone().is_err());
-                assert!(ring.durable::<u64>("desk").is_err());
+                assert!(ring.durable::<u64>("billing").is_err());
             }
         },
     );
@@ -1136,14 +1159,14 @@ fn an_exclusive_ring_has_one_publisher_at_a_time() {
 }
 
 #[test]
-fn endpoints_go_wherever_threads_go_whatever_they_carry() {
+fn endpoints_are_send_and_sync_for_any_packet() {
     fn send_sync<T: Send + Sync + std::fmt::Debug>() {}
     fn send<T: Send>() {}
     fn endpoints<T: Packet>() {
         send_sync::<Publisher<T>>();
         send_sync::<Subscriber<T>>();
     }
-    // By fields of its own neither `Send` nor `Sync` would follow from this.
+    // The fields alone would make `Publisher<Odd>` neither `Send` nor `Sync`.
     #[packet]
     struct Odd {
         mark: std::marker::PhantomData<u8>,
@@ -1174,7 +1197,7 @@ fn endpoints_go_wherever_threads_go_whatever_they_carry() {
 }
 
 #[test]
-fn guards_may_be_dropped_by_another_thread() {
+fn guards_can_be_dropped_by_another_thread() {
     on_all(small, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         let mut room = out.reserve().unwrap();
@@ -1195,14 +1218,14 @@ fn guards_may_be_dropped_by_another_thread() {
     });
 }
 
-/// All rings on which guards can be forgotten.
+/// Runs `body` over rings of every kind in which guards can be forgotten.
 fn on_every_overflow(body: impl Fn(Ring)) {
     for overflow in [Overflow::Block, Overflow::DropOldest] {
         on_all(|| small().overflow(overflow), &body);
     }
 }
 
-/// Publishes until the subscriber's pin or cursor stops it, or a lap is over.
+/// Publishes one lap, or until the subscriber's held slot or cursor stops it.
 fn publish_a_lap(out: &mut Publisher<u64>) {
     for number in 100..116 {
         let _ = out.try_send(&number);
@@ -1218,10 +1241,13 @@ fn a_forgotten_packet_is_released_by_the_next_call() {
             out.try_send(&2).unwrap();
             forget(numbers.try_recv().unwrap());
             publish_a_lap(&mut out);
-            assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })), "it is in hand");
-            assert_eq!(*numbers.try_recv().unwrap(), 2, "not the same again");
+            assert!(
+                matches!(out.try_send(&0), Err(TrySendError::Full { .. })),
+                "the packet is still held"
+            );
+            assert_eq!(*numbers.try_recv().unwrap(), 2, "the forgotten packet was delivered again");
             while numbers.try_drain().is_ok() {}
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
         }
     });
 }
@@ -1235,31 +1261,40 @@ fn a_forgotten_batch_is_released_by_the_next_call() {
             let batch = numbers.drain().unwrap();
             assert_eq!(batch.len(), 16);
             forget(batch);
-            assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })), "it is in hand");
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)), "all of it is released");
+            assert!(
+                matches!(out.try_send(&0), Err(TrySendError::Full { .. })),
+                "the batch is still held"
+            );
+            assert!(
+                matches!(numbers.try_recv(), Err(TryRecvError::Empty)),
+                "the whole batch must be released"
+            );
         }
     });
 }
 
 #[test]
-fn forgotten_mail_is_released_by_the_next_call() {
+fn a_forgotten_packet_of_any_type_is_released_by_the_next_call() {
     on_every_overflow(|ring| {
-        let mut mails = ring.any_subscriber().unwrap();
+        let mut inbox = ring.any_subscriber().unwrap();
         let mut out = ring.publisher::<u64>().unwrap();
         for _ in 0..40 {
             out.try_send(&1).unwrap();
             out.try_send(&2).unwrap();
-            forget(mails.try_recv().unwrap());
+            forget(inbox.try_recv().unwrap());
             publish_a_lap(&mut out);
-            assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })), "it is in hand");
-            assert_eq!(*mails.try_recv().unwrap().open_as::<u64>().unwrap(), 2);
-            while mails.try_recv().is_ok() {}
+            assert!(
+                matches!(out.try_send(&0), Err(TrySendError::Full { .. })),
+                "the packet is still held"
+            );
+            assert_eq!(*inbox.try_recv().unwrap().open_as::<u64>().unwrap(), 2);
+            while inbox.try_recv().is_ok() {}
         }
     });
 }
 
 #[test]
-fn a_forgotten_packet_goes_with_its_subscriber() {
+fn a_forgotten_packet_is_released_with_its_subscriber() {
     on_every_overflow(|ring| {
         let mut out = ring.publisher::<u64>().unwrap();
         for _ in 0..5 {
@@ -1267,7 +1302,7 @@ fn a_forgotten_packet_goes_with_its_subscriber() {
             out.try_send(&1).unwrap();
             forget(numbers.try_recv().unwrap());
             publish_a_lap(&mut out);
-            assert!(matches!(out.try_send(&0), Err(SendError::Full { .. })));
+            assert!(matches!(out.try_send(&0), Err(TrySendError::Full { .. })));
             drop(numbers);
             publish(&mut out, 100);
         }
@@ -1275,50 +1310,53 @@ fn a_forgotten_packet_goes_with_its_subscriber() {
 }
 
 #[test]
-fn a_forgotten_reservation_is_given_up_by_the_next_call() {
+fn a_forgotten_reservation_is_cancelled_by_the_next_call() {
     on_every_overflow(|ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         for round in 0..60 {
             let mut room = out.reserve().unwrap();
             *room = 99.into();
             forget(room);
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
             out.try_send(&round).unwrap();
             assert_eq!(*numbers.try_recv().unwrap(), round);
-            assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
         }
     });
 }
 
 #[test]
-fn a_forgotten_tail_is_given_up_by_the_next_call() {
+fn a_forgotten_tail_reservation_is_cancelled_by_the_next_call() {
     on_every_overflow(|ring| {
         let (mut out, mut lines) = pair::<Tail<u64, u8>>(&ring);
         for round in 0..60 {
             let mut room = out.try_reserve_tail(300).unwrap();
             *room.head_mut() = 99.into();
             forget(room);
-            assert!(matches!(lines.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(lines.try_recv(), Err(TryRecvError::Empty)));
             out.send_all(&[Tail { head: round, tail: vec![] }]).unwrap();
             assert_eq!(lines.try_recv().unwrap().head, round);
-            assert!(matches!(lines.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(lines.try_recv(), Err(TryRecvError::Empty)));
         }
     });
 }
 
 #[test]
-fn a_forgotten_reservation_goes_with_its_publisher_and_delays_no_other() {
+fn a_forgotten_reservation_is_cancelled_when_its_publisher_leaves() {
     for overflow in [Overflow::Block, Overflow::DropOldest] {
         on_both(
             || small().overflow(overflow),
             |ring| {
                 let (mut out, mut numbers) = pair::<u64>(&ring);
                 for round in 0..40 {
-                    let mut forgetful = out.try_clone().unwrap();
-                    forget(forgetful.reserve().unwrap());
+                    let mut leaving = out.try_clone().unwrap();
+                    forget(leaving.reserve().unwrap());
                     out.try_send(&round).unwrap();
-                    assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)), "in order");
-                    drop(forgetful);
+                    assert!(
+                        matches!(numbers.try_recv(), Err(TryRecvError::Empty)),
+                        "a later packet overtook an open claim"
+                    );
+                    drop(leaving);
                     assert_eq!(*numbers.try_recv().unwrap(), round);
                 }
             },
@@ -1327,7 +1365,7 @@ fn a_forgotten_reservation_goes_with_its_publisher_and_delays_no_other() {
 }
 
 #[test]
-fn a_search_ends_in_time_though_packets_are_there() {
+fn a_search_ends_at_its_timeout_despite_more_packets() {
     let ring = Ring::builder().heap().unwrap();
     let mut inbox = ring.subscriber::<u64>().unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
@@ -1341,12 +1379,12 @@ fn a_search_ends_in_time_though_packets_are_there() {
         false
     };
     let outcome = inbox.recv_where_timeout(4 * SHORT, slowly).map(|number| number.to_native());
-    assert!(matches!(outcome, Err(RecvError::Timeout)), "{outcome:?}");
-    assert!(seen <= 4, "{seen} packets were looked at, each for a quarter of the time");
+    assert!(matches!(outcome, Err(RecvTimeoutError::Timeout)), "{outcome:?}");
+    assert!(seen <= 4, "inspected {seen} packets, each for a quarter of the timeout");
 }
 
 #[test]
-fn a_search_looks_at_what_is_there_and_not_at_what_comes_meanwhile() {
+fn a_search_skips_packets_that_arrive_meanwhile() {
     let ring = Ring::builder().heap().unwrap();
     let mut inbox = ring.subscriber::<u64>().unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
@@ -1354,16 +1392,16 @@ fn a_search_looks_at_what_is_there_and_not_at_what_comes_meanwhile() {
     let mut seen = 0;
     let outcome = inbox.try_recv_where(|_| {
         seen += 1;
-        assert!(seen < 10, "one comes for each that is looked at");
+        assert!(seen < 10, "the search also inspects packets that arrive meanwhile");
         out.send(&seen).unwrap();
         false
     });
-    assert!(matches!(outcome.map(drop), Err(RecvError::Empty)));
+    assert!(matches!(outcome.map(drop), Err(TryRecvError::Empty)));
     assert_eq!(*inbox.try_recv().unwrap(), 1);
 }
 
 #[test]
-fn what_a_select_found_is_still_to_come() {
+fn a_packet_seen_by_select_stays_in_the_backlog() {
     let ring = Ring::builder().heap().unwrap();
     let mut inbox = ring.subscriber::<u64>().unwrap();
     let mut out = ring.publisher::<u64>().unwrap();

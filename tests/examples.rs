@@ -1,7 +1,7 @@
-//! The examples do what they say: they end well, report in the agreed form, refuse what makes no
-//! sense, and leave nothing in `/dev/shm`, however they end.
+//! The examples work as documented. They succeed, report in the documented format, reject invalid
+//! arguments, and leave nothing in `/dev/shm`, however they end.
 //!
-//! How fast they are is not asserted anywhere.
+//! No test asserts on their speed.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,13 +17,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Nothing here takes anywhere near so long.
+/// Far longer than any example takes.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 // ── ping_pong ──────────────────────────────────────────────────────────────────────────────────
 
 #[test]
-fn ping_pong_reports_in_json_for_every_wait_and_payload() {
+fn ping_pong_reports_json_for_every_wait_and_payload() {
     for wait in ["spin", "park", "event"] {
         for (payload, given) in [(16, None), (0, Some("0")), (5, Some("5")), (3000, Some("3000"))] {
             let mut arguments = vec!["--json", "--rounds", "37", "--wait", wait];
@@ -32,7 +32,7 @@ fn ping_pong_reports_in_json_for_every_wait_and_payload() {
             assert!(run.succeeded(), "{arguments:?}: {}", run.errors());
             let report: Value = serde_json::from_slice(&run.output.stdout).unwrap();
             check_report(&report, 37, payload, wait);
-            run.left_nothing();
+            run.assert_nothing_left();
         }
     }
 }
@@ -66,7 +66,7 @@ fn ping_pong_prints_a_table_for_every_wait() {
             assert!(text.contains(part), "no {part:?} in:\n{text}");
         }
         assert!(text.contains("uncorrected"), "{text}");
-        run.left_nothing();
+        run.assert_nothing_left();
     }
 }
 
@@ -82,12 +82,12 @@ fn a_default_packet_fits_a_slot() {
 }
 
 #[test]
-fn ping_pong_works_on_one_core_and_says_so() {
+fn ping_pong_reports_a_shared_core() {
     let core = allowed_core();
     let run = Run::of("ping_pong", &["--rounds", "37", "--pin", &format!("{core},{core}")]);
     assert!(run.succeeded(), "{}", run.errors());
     assert!(run.text().contains(&format!("both processes share core {core}")), "{}", run.text());
-    run.left_nothing();
+    run.assert_nothing_left();
 }
 
 fn allowed_core() -> usize {
@@ -96,7 +96,7 @@ fn allowed_core() -> usize {
 }
 
 #[test]
-fn bad_arguments_are_refused_with_a_reason() {
+fn invalid_arguments_are_rejected_with_a_reason() {
     for (example, arguments, reason) in [
         ("ping_pong", ["--rounds", "0"], "0 is not in"),
         ("ping_pong", ["--rounds", "many"], "invalid digit"),
@@ -119,7 +119,7 @@ fn bad_arguments_are_refused_with_a_reason() {
         assert!(!run.succeeded(), "{example} {arguments:?} was accepted");
         assert!(run.errors().contains(reason), "{example} {arguments:?}: {}", run.errors());
         assert_eq!(run.text(), "", "{example} {arguments:?}");
-        run.left_nothing();
+        run.assert_nothing_left();
     }
 }
 
@@ -133,19 +133,19 @@ fn an_interrupted_ping_pong_leaves_nothing() {
         kill_process_group(group, signal).unwrap();
         let run = running.finish();
         assert!(!run.succeeded(), "{signal:?}");
-        run.left_nothing();
+        run.assert_nothing_left();
     }
 }
 
 #[test]
-fn ping_pong_ends_with_a_reason_when_its_peer_is_killed() {
+fn ping_pong_reports_a_killed_peer() {
     let mut running = Running::start("ping_pong", &["--rounds", "100000000"]);
     let peer = running.wait_for_peer();
     kill_process(peer, Signal::KILL).unwrap();
     let run = running.finish();
     assert_eq!(run.output.status.code(), Some(1));
     assert!(run.errors().contains("the peer is gone (signal: 9"), "{}", run.errors());
-    run.left_nothing();
+    run.assert_nothing_left();
 }
 
 // ── topic ──────────────────────────────────────────────────────────────────────────────────────
@@ -162,13 +162,13 @@ fn topic_accounts_for_every_packet() {
         assert_eq!(subscribers, [0, 1, 2]);
         for row in rows {
             assert_eq!(row[1] + row[2], 20_000, "{overflow}");
-            assert!(row[2] == 0 || overflow == "drop-oldest", "a ring that blocks lost packets");
+            assert!(row[2] == 0 || overflow == "drop-oldest", "a blocking ring lost packets");
         }
-        run.left_nothing();
+        run.assert_nothing_left();
     }
 }
 
-/// The lines of numbers in a table.
+/// The lines of a table that hold only numbers.
 fn rows(text: &str) -> Vec<Vec<u64>> {
     let numbers = |line: &str| line.split_whitespace().map(|word| word.parse().ok()).collect();
     text.lines().filter(|line| !line.is_empty()).filter_map(numbers).collect()
@@ -181,14 +181,14 @@ fn an_interrupted_topic_leaves_nothing() {
     kill_process_group(Pid::from_child(&running.child), Signal::INT).unwrap();
     let run = running.finish();
     assert!(!run.succeeded());
-    run.left_nothing();
+    run.assert_nothing_left();
 }
 
 // ── chaos ──────────────────────────────────────────────────────────────────────────────────────
 
-/// The seed is another each time; a failure prints it.
+/// The seed differs in each run; a failure prints it.
 #[test]
-fn chaos_loses_nothing_and_reports_in_json() {
+fn chaos_loses_nothing_and_reports_json() {
     let run = Run::of("chaos", &["--json", "--seconds", "4"]);
     assert!(run.succeeded(), "{}\n{}", run.text(), run.errors());
     let report: Value = serde_json::from_slice(&run.output.stdout).unwrap();
@@ -218,10 +218,10 @@ fn chaos_loses_nothing_and_reports_in_json() {
     for some in ["kills", "freezes", "published", "received"] {
         assert!(report[some].as_u64() > Some(0), "{some}");
     }
-    run.left_nothing();
+    run.assert_nothing_left();
 }
 
-/// The keys of an object and those within it, as they are written.
+/// The keys of an object and of the objects in it, in the order of the text.
 fn keys_in_order(json: &str) -> Vec<String> {
     let words = json.split('"').skip(1).step_by(2);
     words.map(str::to_owned).collect()
@@ -234,7 +234,7 @@ fn chaos_prints_a_table_and_its_seed() {
     for part in ["seed 5\n", "kills", "redelivered", "must be 0", "held up by the dead"] {
         assert!(run.text().contains(part), "no {part:?} in:\n{}", run.text());
     }
-    run.left_nothing();
+    run.assert_nothing_left();
 }
 
 #[test]
@@ -246,14 +246,14 @@ fn an_interrupted_chaos_leaves_nothing() {
         kill_process(Pid::from_child(&running.child), signal).unwrap();
         let run = running.finish();
         assert!(!run.succeeded(), "{signal:?}");
-        run.left_nothing();
+        run.assert_nothing_left();
     }
 }
 
 // ── the cluster ────────────────────────────────────────────────────────────────────────────────
 
 #[test]
-fn workers_hear_a_chat_that_is_still_a_chat() {
+fn workers_receive_a_packet_of_the_right_type() {
     let run = Run::of("workers", &["--workers", "3"]);
     assert!(run.succeeded(), "{}\n{}", run.text(), run.errors());
     let text = run.text();
@@ -264,11 +264,11 @@ fn workers_hear_a_chat_that_is_still_a_chat() {
     heard.sort();
     assert_eq!(heard, ["worker-1", "worker-2", "worker-3"]);
     assert_eq!(to_all.matches(r#""hello, i'm Charles, 12 and i build", not of age"#).count(), 3);
-    run.left_nothing();
+    run.assert_nothing_left();
 }
 
 #[test]
-fn the_job_of_a_killed_encoder_is_done_by_another_flagged() {
+fn the_job_of_a_killed_encoder_is_redelivered_and_flagged() {
     let run = Run::of("jobs", &["--encoders", "3", "--jobs", "60"]);
     assert!(run.succeeded(), "{}\n{}", run.text(), run.errors());
     let text = run.text();
@@ -277,11 +277,11 @@ fn the_job_of_a_killed_encoder_is_done_by_another_flagged() {
     let rows = rows(&text);
     assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(rows.iter().map(|row| row[1]).sum::<u64>(), 60);
-    run.left_nothing();
+    run.assert_nothing_left();
 }
 
 #[test]
-fn events_come_from_every_process_and_errors_to_their_handler() {
+fn events_arrive_from_every_process_and_errors_reach_the_handler() {
     let run = Run::of("events", &["--threads", "2"]);
     assert!(run.succeeded(), "{}\n{}", run.text(), run.errors());
     let text = run.text();
@@ -294,19 +294,19 @@ fn events_come_from_every_process_and_errors_to_their_handler() {
         assert!(text.contains(&format!("{close}: {name}.txt was not saved")), "{text}");
     }
     assert_eq!(text.matches("threadA has begun").count(), 1);
-    assert!(text.contains("a handler expects a Closed"), "{text}");
-    run.left_nothing();
+    assert!(text.contains("a handler expects Closed"), "{text}");
+    run.assert_nothing_left();
 }
 
 #[test]
-fn a_service_answers_and_says_what_became_of_a_call() {
+fn a_service_reports_the_outcome_of_every_call() {
     let run = Run::of("service", &["--servers", "2", "--calls", "200"]);
     assert!(run.succeeded(), "{}\n{}", run.text(), run.errors());
     let text = run.text();
     assert_eq!(rows(&text).iter().map(|row| row[1]).sum::<u64>(), 200, "{text}");
     assert_eq!(text.matches("a request that was dropped: the server dropped").count(), 1, "{text}");
     assert_eq!(text.matches("a killed server: the server died").count(), 2, "{text}");
-    run.left_nothing();
+    run.assert_nothing_left();
 }
 
 #[test]
@@ -323,22 +323,25 @@ fn an_interrupted_cluster_leaves_nothing() {
                 let found = running.peer_or_end();
                 let peers = children_of(running.child.id());
                 if found.is_some() {
-                    // Fails if it has ended meanwhile.
+                    // Fails if the process has ended meanwhile.
                     let _ = kill_process(Pid::from_child(&running.child), signal);
                 }
                 running.wait_for_end();
-                // One that had finished does not clear away what is left.
+                // If no peer outlived an interrupted run, nobody removed its files.
                 let outlived = peers.into_iter().any(maps_rings);
                 let run = running.finish();
                 if outlived || run.succeeded() {
-                    run.left_nothing();
+                    run.assert_nothing_left();
                 } else {
                     run.remove_files();
                 }
                 outlived && !run.succeeded()
             };
             let tries = std::iter::repeat_with(was_interrupted).take(50);
-            assert!(tries.into_iter().any(|it_was| it_was), "{example} is too quick");
+            assert!(
+                tries.into_iter().any(|interrupted| interrupted),
+                "{example} always ended before the signal"
+            );
         }
     }
 }
@@ -368,16 +371,17 @@ impl Run {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
 
-    /// Removes what it left when nobody outlived it, who could have done so.
+    /// Removes the files of a run that no peer outlived.
     fn remove_files(&self) {
         for name in files_of(self.pid) {
-            // Fails if somebody has done so meanwhile.
+            // Fails if a peer has removed the file meanwhile.
             let _ = std::fs::remove_file(PathBuf::from("/dev/shm").join(name));
         }
     }
 
-    /// Its peers may outlive it, if it was killed, by the time it takes to find out.
-    fn left_nothing(&self) {
+    /// Asserts that no file is left. Peers that outlive a killed example remove its files, so this
+    /// waits.
+    fn assert_nothing_left(&self) {
         let give_up_at = Instant::now() + DEADLINE;
         while !files_of(self.pid).is_empty() {
             assert!(Instant::now() < give_up_at, "left behind: {:?}", files_of(self.pid));
@@ -386,7 +390,7 @@ impl Run {
     }
 }
 
-/// An example that runs, in a process group of its own, as in a terminal.
+/// A running example, in a process group of its own as in a terminal.
 struct Running {
     child: Child,
 }
@@ -399,12 +403,12 @@ impl Running {
         Self { child: command.process_group(0).spawn().unwrap() }
     }
 
-    /// Waits until a process that it started has its rings mapped, and says which it is.
+    /// Waits until a child of the example has mapped its rings and returns the child's process id.
     fn wait_for_peer(&mut self) -> Pid {
-        self.peer_or_end().expect("it ended early")
+        self.peer_or_end().expect("the example ended early")
     }
 
-    /// The same; `None`: it has ended.
+    /// Like [`wait_for_peer`](Self::wait_for_peer), but returns `None` if the example has ended.
     fn peer_or_end(&mut self) -> Option<Pid> {
         let give_up_at = Instant::now() + DEADLINE;
         loop {
@@ -412,7 +416,7 @@ impl Running {
             {
                 return Pid::from_raw(pid);
             }
-            assert!(Instant::now() < give_up_at, "no peer");
+            assert!(Instant::now() < give_up_at, "timed out waiting for a child that maps rings");
             if self.child.try_wait().unwrap().is_some() {
                 return None;
             }
@@ -420,19 +424,19 @@ impl Running {
         }
     }
 
-    /// Waits until it has made so many rings.
+    /// Waits until the example has created `count` files.
     fn wait_for_files(&mut self, count: usize) {
         let give_up_at = Instant::now() + DEADLINE;
         while files_of(self.child.id()).len() < count {
-            assert!(Instant::now() < give_up_at, "not so many rings");
-            assert_eq!(self.child.try_wait().unwrap(), None, "it ended early");
+            assert!(Instant::now() < give_up_at, "timed out waiting for {count} files");
+            assert_eq!(self.child.try_wait().unwrap(), None, "the example ended early");
             sleep(Duration::from_millis(1));
         }
     }
 
     fn finish(mut self) -> Run {
         self.wait_for_end();
-        // Its peers write to the same.
+        // The peers write to the pipes of the example too.
         Run { pid: self.child.id(), output: self.child.wait_with_output().unwrap() }
     }
 
@@ -441,14 +445,14 @@ impl Running {
         while self.child.try_wait().unwrap().is_none() {
             if Instant::now() > give_up_at {
                 self.child.kill().unwrap();
-                panic!("it does not end");
+                panic!("the example did not end in time");
             }
             sleep(Duration::from_millis(1));
         }
     }
 }
 
-/// `cargo test` builds the examples beside the folder of the tests.
+/// `cargo test` builds the examples in a folder beside that of the tests.
 fn path_of(example: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.ancestors().nth(2).unwrap().join("examples").join(example);
@@ -460,7 +464,7 @@ fn path_of(example: &str) -> PathBuf {
     path
 }
 
-/// What a process has in `/dev/shm`: its id is a number in the name.
+/// The files of a process in `/dev/shm`, whose names contain its process id.
 fn files_of(pid: u32) -> Vec<String> {
     let names = std::fs::read_dir("/dev/shm").unwrap().filter_map(Result::ok);
     let names = names.map(|file| file.file_name().to_string_lossy().into_owned());
@@ -471,7 +475,7 @@ fn files_of(pid: u32) -> Vec<String> {
     names.filter(is_own).collect()
 }
 
-/// The processes whose parent this is.
+/// The child processes of a process.
 fn children_of(parent: u32) -> Vec<i32> {
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -484,8 +488,8 @@ fn children_of(parent: u32) -> Vec<i32> {
     pids.filter(is_child).collect()
 }
 
-/// Whether a process is a peer, and has its rings mapped. Until it is another program, what it
-/// has mapped is what its parent has.
+/// Whether a process is a peer that has mapped its rings. Before `exec`, a child has the mappings
+/// of its parent, so the command line is checked too.
 fn maps_rings(pid: i32) -> bool {
     let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let rings_of_a = [("--peer", 2), ("--subscriber\0", 2), ("--worker\0", 1), ("--as\0", 2)];

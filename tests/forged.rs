@@ -1,21 +1,22 @@
-//! A payload is never taken for a packet, whatever it holds.
+//! A payload is never taken for a packet, whatever bytes it holds.
 //!
-//! The inner slots of a packet hold payload where headers lie in others. What keeps a reader that
-//! comes there a lap later from believing one is that no payload can hold the stamp it waits for:
-//! the salt is random, and nobody is shown it. What is left over in a reservation shows no stamp
-//! in a shared ring; in an exclusive one it may, and nothing follows from it for a later lap.
+//! The inner slots of a multi-slot packet hold payload where other slots hold a header. A reader
+//! that inspects such a slot one lap later waits for the stamp of its own position. No payload can
+//! forge that stamp: the salt is random and never visible to users. In a shared ring, the memory of
+//! a reservation shows no old stamp. In an exclusive ring it may show one, but the stamps of a
+//! later lap cannot be derived from it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 
-use packetring::{Publisher, RecvError, Ring, Subscriber, Tail};
+use packetring::{Publisher, Ring, Subscriber, Tail, TryRecvError};
 use std::collections::HashSet;
 use support::{on_all, on_both};
 
 type Text = Tail<u64, u8>;
 
-/// Slots of the rings here.
+/// Number of slots in the test rings.
 const LAP: u64 = 16;
 
 fn small() -> packetring::RingBuilder {
@@ -29,7 +30,7 @@ fn send(out: &mut Publisher<Text>, text: &[u8]) -> u64 {
     room.commit()
 }
 
-/// One-slot packets, each received, until the next one's position is this.
+/// Sends and receives one-slot packets until the next position is `next`.
 fn advance(out: &mut Publisher<Text>, inbox: &mut Subscriber<Text>, next: u64) {
     while send(out, b"x") + 1 < next {
         drop(inbox.recv().unwrap());
@@ -37,7 +38,7 @@ fn advance(out: &mut Publisher<Text>, inbox: &mut Subscriber<Text>, next: u64) {
     drop(inbox.recv().unwrap());
 }
 
-/// The words of the room for a large packet that lie where headers may be.
+/// The words of a large reservation that lie where a slot header may be.
 fn leftovers(out: &mut Publisher<Text>) -> Vec<u64> {
     let mut room = out.reserve_tail(400).unwrap();
     let tail = room.tail_mut();
@@ -47,22 +48,22 @@ fn leftovers(out: &mut Publisher<Text>) -> Vec<u64> {
 }
 
 #[test]
-fn what_is_left_over_in_a_reservation_of_a_shared_ring_shows_no_stamp() {
+fn a_reservation_in_a_shared_ring_shows_no_stamp() {
     on_both(small, |ring| {
         let mut inbox = ring.subscriber::<Text>().unwrap();
         let mut out = ring.publisher::<Text>().unwrap();
-        // Every slot has been a packet's first.
+        // Each slot has been the first slot of a packet.
         advance(&mut out, &mut inbox, LAP);
         let words = leftovers(&mut out);
         assert!(words.len() >= 5);
-        // Stamps of one lap differ by the distance of their positions.
+        // Stamps of one lap would differ by the distance of their positions.
         let seen: HashSet<u64> = words.iter().copied().collect();
         assert_eq!(seen, HashSet::from([0]), "{words:x?}");
     });
 }
 
 #[test]
-fn a_payload_that_holds_what_was_left_over_is_no_packet() {
+fn a_payload_built_from_leftovers_is_not_a_packet() {
     on_all(small, |ring| {
         let mut inbox = ring.subscriber::<Text>().unwrap();
         let mut out = ring.publisher::<Text>().unwrap();
@@ -71,31 +72,31 @@ fn a_payload_that_holds_what_was_left_over_is_no_packet() {
         let tail = room.tail_mut();
         let start = tail.as_ptr().addr();
         let at = (0..).find(|at| (start + at).is_multiple_of(64)).unwrap();
-        // If it is the stamp of position 1, this is the salt.
+        // The salt, if the word is the stamp of position 1.
         let salt = u64::from_le_bytes(tail[at..at + 8].try_into().unwrap()).wrapping_sub(1);
         let forged = salt.wrapping_add(2 * LAP + 1);
         tail[at..at + 8].copy_from_slice(&forged.to_le_bytes());
         room.commit();
         drop(inbox.recv().unwrap());
         advance(&mut out, &mut inbox, 2 * LAP + 1);
-        assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)), "a packet that nobody sent");
+        assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)), "received a forged packet");
     });
 }
 
 #[test]
-fn the_salt_of_a_ring_on_the_heap_is_no_constant() {
-    // It was this one once.
+fn the_salt_of_a_heap_ring_is_not_constant() {
+    // The constant salt of an earlier version.
     let salt = 0x9e37_79b9_7f4a_7c15_u64;
     let ring = small().heap().unwrap();
     let mut inbox = ring.subscriber::<Vec<u8>>().unwrap();
     let mut out = ring.publisher::<Vec<u8>>().unwrap();
-    let mut evil = vec![0_u8; 200];
-    evil[48..56].copy_from_slice(&(LAP + 1 + salt).to_le_bytes());
-    out.send(&evil).unwrap();
+    let mut forged_payload = vec![0_u8; 200];
+    forged_payload[48..56].copy_from_slice(&(LAP + 1 + salt).to_le_bytes());
+    out.send(&forged_payload).unwrap();
     drop(inbox.recv().unwrap());
     while out.send(&vec![1]).unwrap() < LAP {
         drop(inbox.recv().unwrap());
     }
     drop(inbox.recv().unwrap());
-    assert!(matches!(inbox.try_recv(), Err(RecvError::Empty)), "a packet that nobody sent");
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)), "received a forged packet");
 }

@@ -1,7 +1,7 @@
-//! Processes that are forked and do not `exec`, and threads that vanish: a child has nothing of
-//! its parent's endpoints, and an endpoint lives as long as its process.
+//! Processes that fork without `exec`, and threads that vanish. A child inherits nothing of its
+//! parent's endpoints, and an endpoint lives as long as its process.
 //!
-//! All forking is done in peers: a child of this process would have the harness's threads' locks.
+//! Only peers fork: a child of the test process could inherit locks that other test threads hold.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,11 +13,12 @@
 mod support;
 
 use packetring::cluster::{
-    CallError, Client, Deferred, Delivery, Events, Inbox, JoinError, QueueConsumer, SendToError,
-    Service, Watch, WorkerChange,
+    CallTimeoutError, Client, Deferred, Delivery, Events, Inbox, JoinError, QueueConsumer,
+    SendToError, Service, Watch, WorkerChange,
 };
 use packetring::{
-    OpenError, Publisher, RecvError, Ring, RingBuilder, SendError, Subscriber, Wait, Worker,
+    OpenError, Publisher, RecvTimeoutError, Ring, RingBuilder, SendTimeoutError, Subscriber,
+    TryRecvError, TrySendError, Wait, Worker,
 };
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions, WaitStatus, setrlimit, waitpid};
 use std::io::{Read, Write};
@@ -28,32 +29,32 @@ use support::{LONG, SHORT, assert_gone, object, state_of, unique, wait_until};
 
 const SIGSEGV: i32 = 11;
 
-/// Small enough to be filled soon: 16 packets.
+/// Holds 16 packets, so that it fills up soon.
 fn small() -> RingBuilder {
     Ring::builder().capacity(1024).stays_open(true)
 }
 
-/// Forks. The child does `life`, whose panics end it, too, and ends with its answer.
-fn fork(life: impl FnOnce() -> i32) -> Pid {
-    // SAFETY: the child runs `life` in the only thread it has, and ends.
+/// Forks. The child runs `body`, catches its panics, and exits with its result.
+fn fork(body: impl FnOnce() -> i32) -> Pid {
+    // SAFETY: the child runs `body` in its only thread and then exits.
     match unsafe { libc::fork() } {
         0 => {
-            let life = std::panic::AssertUnwindSafe(life);
-            let code = std::panic::catch_unwind(life).unwrap_or(101);
-            // SAFETY: ends the child without what the harness would do at the end.
+            let body = std::panic::AssertUnwindSafe(body);
+            let code = std::panic::catch_unwind(body).unwrap_or(101);
+            // SAFETY: ends the child and skips the exit handlers of the test harness.
             unsafe { libc::_exit(code) }
         }
         pid => Pid::from_raw(pid).unwrap(),
     }
 }
 
-/// How a child ended.
+/// Waits for a child and returns its exit status.
 fn end_of(child: Pid) -> WaitStatus {
     waitpid(Some(child), WaitOptions::empty()).unwrap().unwrap().1
 }
 
 #[track_caller]
-fn assert_ends_well(child: Pid) {
+fn assert_succeeds(child: Pid) {
     assert_eq!(end_of(child).exit_status(), Some(0));
 }
 
@@ -63,16 +64,16 @@ fn assert_faults(child: Pid) {
     assert_eq!(end.terminating_signal(), Some(SIGSEGV), "{end:?}");
 }
 
-/// The other processes of these tests; nothing by itself.
+/// Entry point of the child processes; does nothing without a role.
 #[test]
 fn peer() {
     let Some(role) = peer::role() else { return };
-    // Some children die of a fault, of which no core is wanted.
+    // Some children fault on purpose. Disable core dumps.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).unwrap();
     match role.name.as_str() {
         "outlived" => outlived(&role),
         "drop" => drop_in_child(&role),
-        "open-anew" => open_anew(&role),
+        "open-anew" => reopen_in_child(&role),
         "refuse" => refuse_in_child(&role),
         "fault" => fault_in_child(&role),
         "heap" => heap_in_child(),
@@ -85,13 +86,13 @@ fn peer() {
     }
 }
 
-/// Takes part in a ring or a cluster, and is killed while its child lives. Arguments: ring or cluster,
-/// what it leaves behind.
+/// Joins a ring or a cluster and is killed while its child lives. Arguments: ring or cluster, and
+/// the resource that it leaves behind.
 fn outlived(role: &Role) {
-    if role.arguments[1] == "desk" {
+    if role.arguments[1] == "slot" {
         let worker = Worker::join(&role.arguments[0], "parent").unwrap();
         let _inbox = worker.inbox().unwrap();
-        return have_a_child();
+        return run_until_killed_with_child();
     }
     let ring = Ring::attach(&role.arguments[0]).unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
@@ -99,27 +100,27 @@ fn outlived(role: &Role) {
     if role.arguments[1] == "claim" {
         std::mem::forget(out.reserve().unwrap());
     }
-    have_a_child();
+    run_until_killed_with_child();
 }
 
-/// Forks a child that lives for as long as the test wants, and waits to be killed.
-fn have_a_child() {
-    let (mut begun, mut begins) = std::io::pipe().unwrap();
+/// Forks a child that lives until the test ends, and waits to be killed.
+fn run_until_killed_with_child() {
+    let (mut child_started, mut started) = std::io::pipe().unwrap();
     let child = fork(|| {
-        // The fork is over for it, too.
-        begins.write_all(&[1]).unwrap();
+        // The fork has completed in the child too.
+        started.write_all(&[1]).unwrap();
         let mut byte = 0_u8;
-        // SAFETY: reads a byte at most into a byte. Until the test closes the other end.
+        // SAFETY: reads at most one byte into `byte`. Returns when the test closes the other end.
         while unsafe { libc::read(0, (&raw mut byte).cast(), 1) } > 0 {}
         0
     });
-    begun.read_exact(&mut [0]).unwrap();
+    child_started.read_exact(&mut [0]).unwrap();
     peer::say(&child.as_raw_nonzero().to_string());
     std::thread::sleep(2 * LONG);
 }
 
-/// Starts a peer that is killed while its child lives; the child's process id.
-fn parent_killed(place: &str, leaves: &str, before: impl FnOnce()) -> (Peer, u32) {
+/// Starts a peer and kills it while its child lives. Returns the peer and the child's process id.
+fn kill_parent(place: &str, leaves: &str, before: impl FnOnce()) -> (Peer, u32) {
     let mut parent = Peer::start(&format!("outlived {place} {leaves}"));
     let child = parent.hear().parse().unwrap();
     before();
@@ -129,108 +130,111 @@ fn parent_killed(place: &str, leaves: &str, before: impl FnOnce()) -> (Peer, u32
 }
 
 #[test]
-fn a_child_does_not_keep_its_dead_parents_claim_alive() {
+fn a_child_does_not_keep_the_claim_of_its_dead_parent() {
     let name = unique("fork-claim");
     let ring = small().open(&name).unwrap();
     let mut numbers = ring.subscriber::<u64>().unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
-    let (_parent, child) = parent_killed(&name, "claim", || {
+    let (_parent, child) = kill_parent(&name, "claim", || {
         out.send(&7).unwrap();
-        assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvError::Timeout)));
+        assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     });
     assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 7);
-    assert!(matches!(state_of(child), Some('S' | 'R')), "the child lived to the end of it");
+    assert!(matches!(state_of(child), Some('S' | 'R')), "the child died early");
 }
 
 #[test]
-fn a_child_does_not_keep_its_dead_parents_cursor_alive() {
+fn a_child_does_not_keep_the_cursor_of_its_dead_parent() {
     let name = unique("fork-cursor");
     let ring = small().open(&name).unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
-    let (_parent, child) = parent_killed(&name, "cursor", || {
+    let (_parent, child) = kill_parent(&name, "cursor", || {
         (0..16).for_each(|number| assert!(out.try_send(&number).is_ok()));
-        assert!(matches!(out.try_send(&16), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&16), Err(TrySendError::Full { .. })));
     });
     out.send_timeout(&16, LONG).unwrap();
-    assert!(matches!(state_of(child), Some('S' | 'R')), "the child lived to the end of it");
+    assert!(matches!(state_of(child), Some('S' | 'R')), "the child died early");
 }
 
 #[test]
-fn a_child_does_not_keep_its_dead_parents_ring() {
+fn a_child_does_not_keep_the_ring_of_its_dead_parent() {
     let name = unique("fork-ring");
     let ring = small().open(&name).unwrap();
-    let (_parent, child) = parent_killed(&name, "nothing", || drop(ring.publisher::<u64>()));
+    let (_parent, child) = kill_parent(&name, "nothing", || drop(ring.publisher::<u64>()));
     drop(ring);
     assert_gone(&name);
-    assert!(matches!(state_of(child), Some('S' | 'R')), "the child lived to the end of it");
+    assert!(matches!(state_of(child), Some('S' | 'R')), "the child died early");
 }
 
 #[test]
-fn a_child_does_not_keep_its_dead_parents_desk() {
-    let cluster = unique("fork-desk");
+fn a_child_does_not_keep_the_worker_slot_of_its_dead_parent() {
+    let cluster = unique("fork-slot");
     let own = Worker::join(&cluster, "own").unwrap();
     let mut watch = own.watch().unwrap();
-    let (parent, child) = parent_killed(&cluster, "desk", || {
-        let told = watch.recv_timeout(LONG).unwrap();
-        assert!(matches!(told, WorkerChange::Joined(_)), "{told:?}");
+    let (parent, child) = kill_parent(&cluster, "slot", || {
+        let change = watch.recv_timeout(LONG).unwrap();
+        assert!(matches!(change, WorkerChange::Joined(_)), "{change:?}");
         own.send_to("parent", &7_u64).unwrap();
     });
-    let told = watch.recv_timeout(LONG).unwrap();
-    assert!(matches!(&told, WorkerChange::Died(who) if who.pid == parent.pid()), "{told:?}");
-    let heir = Worker::join(&cluster, "parent").unwrap();
-    let mut inbox = heir.inbox().unwrap();
+    let change = watch.recv_timeout(LONG).unwrap();
+    assert!(
+        matches!(&change, WorkerChange::Died(worker) if worker.pid == parent.pid()),
+        "{change:?}"
+    );
+    let successor = Worker::join(&cluster, "parent").unwrap();
+    let mut inbox = successor.inbox().unwrap();
     inbox.try_recv().unwrap().ack();
     drop(inbox);
-    heir.leave().unwrap();
+    successor.leave().unwrap();
     drop((watch, own));
     assert_eq!(objects(&cluster), [""; 0]);
-    assert!(matches!(state_of(child), Some('S' | 'R')), "the child lived to the end of it");
+    assert!(matches!(state_of(child), Some('S' | 'R')), "the child died early");
 }
 
 type All = (Ring, Publisher<u64>, Subscriber<u64>, Subscriber<u64>);
 
 fn all(ring: Ring) -> All {
     let (out, numbers) = (ring.publisher::<u64>().unwrap(), ring.subscriber::<u64>().unwrap());
-    let desk = ring.durable("desk").unwrap();
-    (ring, out, numbers, desk)
+    let billing = ring.durable("billing").unwrap();
+    (ring, out, numbers, billing)
 }
 
-/// Has endpoints of each kind, which a child drops. Arguments: ring, wait.
+/// Owns endpoints of each kind, which a child drops. Arguments: ring, wait.
 fn drop_in_child(role: &Role) {
     let wait = if role.arguments[1] == "event" { Wait::event() } else { Wait::park() };
     let ring = small().wait(wait).open(&role.arguments[0]).unwrap();
-    let (ring, mut out, mut numbers, mut desk) = all(ring);
+    let (ring, mut out, mut numbers, mut billing) = all(ring);
     out.send(&1).unwrap();
     assert_eq!(*numbers.recv().unwrap(), 1);
-    assert_eq!(*desk.recv().unwrap(), 1);
-    let mut everything = Some((ring, out, numbers, desk));
+    assert_eq!(*billing.recv().unwrap(), 1);
+    let mut everything = Some((ring, out, numbers, billing));
     for _ in 0..3 {
-        assert_ends_well(fork(|| {
+        assert_succeeds(fork(|| {
             everything = None;
             0
         }));
     }
-    let (ring, mut out, mut numbers, mut desk) = everything.unwrap();
+    let (ring, mut out, mut numbers, mut billing) = everything.unwrap();
     peer::say("dropped");
     peer::hear();
     for number in 2..100 {
         out.send(&number).unwrap();
         assert_eq!(*numbers.try_recv().unwrap(), number);
-        assert_eq!(*desk.try_recv().unwrap(), number);
+        assert_eq!(*billing.try_recv().unwrap(), number);
     }
-    drop((out, numbers, desk));
-    assert!(ring.remove_durable("desk").unwrap());
+    drop((out, numbers, billing));
+    assert!(ring.remove_durable("billing").unwrap());
 }
 
 #[test]
-fn what_a_child_drops_is_still_its_parents() {
+fn endpoints_dropped_by_a_child_still_belong_to_its_parent() {
     for wait in ["park", "event"] {
         let name = unique("fork-drop");
         let mut parent = Peer::start(&format!("drop {name} {wait}"));
         parent.expect("dropped");
         let ring = Ring::attach(&name).unwrap();
         assert_eq!(ring.subscribers(), 2);
-        let error = ring.durable::<u64>("desk").unwrap_err();
+        let error = ring.durable::<u64>("billing").unwrap_err();
         assert!(
             matches!(error, OpenError::NameTaken { pid, .. } if pid == parent.pid()),
             "{error}"
@@ -243,11 +247,11 @@ fn what_a_child_drops_is_still_its_parents() {
     }
 }
 
-/// Has a ring, which a child opens for itself, and a child of that one. Arguments: ring.
-fn open_anew(role: &Role) {
+/// Owns a ring that a child opens anew, and then a child of that child. Arguments: ring.
+fn reopen_in_child(role: &Role) {
     let name = &role.arguments[0];
-    let (ring, out, mut numbers, desk) = all(small().open(name).unwrap());
-    let mut parents = Some((ring, out, desk));
+    let (ring, out, mut numbers, billing) = all(small().open(name).unwrap());
+    let mut parents = Some((ring, out, billing));
     let child = fork(|| {
         let own = Ring::attach(name).unwrap();
         let mut out = own.publisher::<u64>().unwrap();
@@ -255,7 +259,7 @@ fn open_anew(role: &Role) {
         parents = None;
         out.send(&2).unwrap();
         let mut own = Some((own, out));
-        assert_ends_well(fork(|| {
+        assert_succeeds(fork(|| {
             own = None;
             let mut out = Ring::attach(name).unwrap().publisher::<u64>().unwrap();
             out.send(&3).unwrap();
@@ -264,34 +268,34 @@ fn open_anew(role: &Role) {
         own.as_mut().unwrap().1.send(&4).unwrap();
         0
     });
-    assert_ends_well(child);
+    assert_succeeds(child);
     for number in 1..=4 {
         assert_eq!(*numbers.try_recv().unwrap(), number);
     }
-    let (ring, mut out, desk) = parents.unwrap();
+    let (ring, mut out, billing) = parents.unwrap();
     out.send(&5).unwrap();
     assert_eq!(*numbers.try_recv().unwrap(), 5);
-    drop((desk, out, numbers));
-    assert!(ring.remove_durable("desk").unwrap());
+    drop((billing, out, numbers));
+    assert!(ring.remove_durable("billing").unwrap());
 }
 
 #[test]
-fn a_child_may_open_a_ring_for_itself() {
+fn a_child_can_open_the_ring_itself() {
     let name = unique("fork-anew");
     Peer::start(&format!("open-anew {name}")).finish();
     assert_gone(&name);
 }
 
-/// Has a ring, by which a child tries to join. Arguments: ring.
+/// Owns a ring through which a child tries to join. Arguments: ring.
 fn refuse_in_child(role: &Role) {
-    let (ring, out, mut numbers, desk) = all(small().open(&role.arguments[0]).unwrap());
-    assert_ends_well(fork(|| {
+    let (ring, out, mut numbers, billing) = all(small().open(&role.arguments[0]).unwrap());
+    assert_succeeds(fork(|| {
         for error in [
             ring.publisher::<u64>().unwrap_err(),
             ring.subscriber::<u64>().unwrap_err(),
             ring.durable::<u64>("other").unwrap_err(),
             ring.close().unwrap_err(),
-            ring.remove_durable("desk").unwrap_err(),
+            ring.remove_durable("billing").unwrap_err(),
             out.try_clone().unwrap_err(),
             numbers.try_clone().unwrap_err(),
         ] {
@@ -300,19 +304,19 @@ fn refuse_in_child(role: &Role) {
         }
         0
     }));
-    drop((desk, out));
-    assert!(ring.remove_durable("desk").unwrap());
+    drop((billing, out));
+    assert!(ring.remove_durable("billing").unwrap());
     assert_eq!(ring.subscribers(), 1);
 }
 
 #[test]
-fn a_child_does_not_join_by_its_parents_ring() {
+fn a_child_cannot_join_through_its_parents_ring() {
     let name = unique("fork-refuse");
     Peer::start(&format!("refuse {name}")).finish();
     assert_gone(&name);
 }
 
-/// The first mapping of a ring in this process: where it starts, and its length.
+/// The address and length of the first mapping of a ring in this process.
 fn mapping(name: &str) -> (usize, usize) {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let line = maps.lines().find(|line| line.ends_with(&format!("packetring.{name}"))).unwrap();
@@ -321,20 +325,20 @@ fn mapping(name: &str) -> (usize, usize) {
     (address(start), address(end) - address(start))
 }
 
-/// Has endpoints, which children use. Arguments: ring.
+/// Owns endpoints that children try to use. Arguments: ring.
 fn fault_in_child(role: &Role) {
     let name = &role.arguments[0];
     let ring = small().open(name).unwrap();
-    // Alone in its process but for `ring`, so its mapping can be told.
+    // These endpoints share the only mapping of the ring in this process, so `mapping` finds it.
     let out = &mut ring.publisher::<u64>().unwrap();
     let numbers = &mut ring.subscriber::<u64>().unwrap();
     let (start, len) = mapping(name);
-    // Whoever asks for memory at the place of the mapping gets it elsewhere.
-    let take_its_place = || {
+    // The kernel must place a new mapping elsewhere: the range of the ring stays reserved.
+    let map_same_address = || {
         let hint = std::ptr::without_provenance_mut(start);
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: asks for fresh memory.
+        // SAFETY: maps fresh memory.
         let got = unsafe { libc::mmap(hint, len, access, flags, -1, 0) };
         assert_ne!(got, hint);
     };
@@ -342,7 +346,7 @@ fn fault_in_child(role: &Role) {
     assert_faults(fork(|| numbers.try_recv().map_or(1, |_| 2)));
     assert_faults(fork(|| ring.subscribers() as i32));
     assert_faults(fork(|| {
-        take_its_place();
+        map_same_address();
         ring.types().len() as i32
     }));
     out.send(&1).unwrap();
@@ -350,35 +354,35 @@ fn fault_in_child(role: &Role) {
 }
 
 #[test]
-fn a_child_that_uses_what_it_inherited_dies_of_it() {
+fn a_child_that_uses_inherited_endpoints_faults() {
     let name = unique("fork-fault");
     Peer::start(&format!("fault {name}")).finish();
     assert_gone(&name);
 }
 
-/// Has a ring on the heap, of which a child has a copy.
+/// Owns a ring on the heap, of which a child gets a copy.
 fn heap_in_child() {
     let ring = small().heap().unwrap();
     let mut out = ring.publisher::<u64>().unwrap();
     let mut numbers = ring.subscriber::<u64>().unwrap();
     out.send(&1).unwrap();
-    assert_ends_well(fork(|| {
+    assert_succeeds(fork(|| {
         assert_eq!(*numbers.try_recv().unwrap(), 1);
         out.send(&2).unwrap();
         assert_eq!(*numbers.try_recv().unwrap(), 2);
         0
     }));
     assert_eq!(*numbers.try_recv().unwrap(), 1);
-    assert!(matches!(numbers.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
 }
 
 #[test]
-fn a_child_has_a_ring_on_the_heap_to_itself() {
+fn a_child_has_its_own_copy_of_a_heap_ring() {
     Peer::start("heap").finish();
 }
 
-/// All that a worker can have: for each what is its own, and what it has in hand.
-struct Office {
+/// A worker with an endpoint of each kind.
+struct WorkerEndpoints {
     worker: Worker,
     inbox: Inbox,
     client: Client<u64, u64>,
@@ -390,7 +394,7 @@ struct Office {
     watch: Watch,
 }
 
-impl Office {
+impl WorkerEndpoints {
     fn of(worker: Worker) -> Self {
         let mut events = worker.events().unwrap();
         events.on::<u64>("n", |number, _| peer::say(&format!("event {number}")));
@@ -409,21 +413,21 @@ impl Office {
     }
 }
 
-/// Has a letter, a job, a request and two deferred ones in hand when children drop all of it.
+/// Holds a message, a job, a request and two deferred requests while children drop everything.
 /// Arguments: cluster.
 fn worker_in_child(role: &Role) {
-    let mut office = Office::of(Worker::join(&role.arguments[0], "parent").unwrap());
-    let call = office.client.start(&21).unwrap();
+    let mut endpoints = WorkerEndpoints::of(Worker::join(&role.arguments[0], "parent").unwrap());
+    let call = endpoints.client.start(&21).unwrap();
     peer::say("listens");
-    let mut first = Some(office.service.recv().unwrap().defer());
-    office.deferred = Some(office.service.recv().unwrap().defer());
-    std::mem::forget(office.service.recv().unwrap());
-    assert_eq!(*office.inbox.recv().unwrap().open_as::<u64>().unwrap(), 7);
-    std::mem::forget(office.inbox.recv().unwrap());
-    std::mem::forget(office.jobs.recv().unwrap());
-    let mut everything = Some(office);
+    let mut first = Some(endpoints.service.recv().unwrap().defer());
+    endpoints.deferred = Some(endpoints.service.recv().unwrap().defer());
+    std::mem::forget(endpoints.service.recv().unwrap());
+    assert_eq!(*endpoints.inbox.recv().unwrap().open_as::<u64>().unwrap(), 7);
+    std::mem::forget(endpoints.inbox.recv().unwrap());
+    std::mem::forget(endpoints.jobs.recv().unwrap());
+    let mut everything = Some(endpoints);
     for _ in 0..3 {
-        assert_ends_well(fork(|| {
+        assert_succeeds(fork(|| {
             first = None;
             everything = None;
             0
@@ -431,27 +435,27 @@ fn worker_in_child(role: &Role) {
     }
     peer::say("dropped");
     peer::hear();
-    let mut office = everything.unwrap();
-    assert_eq!(*office.client.wait(call).unwrap(), 42);
-    first.unwrap().reply(&mut office.service, &1).unwrap();
-    office.deferred.take().unwrap().reply(&mut office.service, &2).unwrap();
-    let letter = office.inbox.try_recv().unwrap();
-    assert!(letter.info().redelivered);
-    assert_eq!(*letter.open_as::<u64>().unwrap(), 7);
-    letter.ack();
-    assert!(matches!(office.inbox.try_recv(), Err(RecvError::Empty)));
-    let job = office.jobs.try_recv().unwrap();
+    let mut endpoints = everything.unwrap();
+    assert_eq!(*endpoints.client.wait(call).unwrap(), 42);
+    first.unwrap().reply(&mut endpoints.service, &1).unwrap();
+    endpoints.deferred.take().unwrap().reply(&mut endpoints.service, &2).unwrap();
+    let message = endpoints.inbox.try_recv().unwrap();
+    assert!(message.info().redelivered);
+    assert_eq!(*message.open_as::<u64>().unwrap(), 7);
+    message.ack();
+    assert!(matches!(endpoints.inbox.try_recv(), Err(TryRecvError::Empty)));
+    let job = endpoints.jobs.try_recv().unwrap();
     assert_eq!(*job, 8);
     Delivery::ack(job);
-    assert_eq!(*office.numbers.try_recv().unwrap(), 9);
-    assert_eq!(office.events.poll().unwrap(), 1);
-    assert!(matches!(office.watch.recv().unwrap(), WorkerChange::Joined(_)));
+    assert_eq!(*endpoints.numbers.try_recv().unwrap(), 9);
+    assert_eq!(endpoints.events.poll().unwrap(), 1);
+    assert!(matches!(endpoints.watch.recv().unwrap(), WorkerChange::Joined(_)));
     peer::hear();
-    let Office { worker, .. } = office;
+    let WorkerEndpoints { worker, .. } = endpoints;
     worker.leave().unwrap();
 }
 
-/// The objects of a cluster.
+/// The names of the shared-memory objects of a cluster.
 fn objects(cluster: &str) -> Vec<String> {
     let prefix = format!("packetring.{cluster}~");
     let names = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
@@ -462,7 +466,7 @@ fn objects(cluster: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_a_child_drops_of_a_worker_is_still_its_parents() {
+fn worker_endpoints_dropped_by_a_child_still_belong_to_its_parent() {
     let cluster = unique("fork-worker");
     let own = Worker::join(&cluster, "own").unwrap();
     let mut service = own.service::<u64, u64>("double").unwrap();
@@ -479,12 +483,16 @@ fn what_a_child_drops_of_a_worker_is_still_its_parents() {
     let before = objects(&cluster);
     parent.expect("dropped");
     assert_eq!(objects(&cluster), before);
-    assert!(matches!(watch.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(watch.try_recv(), Err(TryRecvError::Empty)));
     let error = Worker::join(&cluster, "parent").unwrap_err();
     assert!(matches!(error, JoinError::NameTaken { pid, .. } if pid == parent.pid()), "{error}");
     let timeout = 20 * SHORT;
     for call in calls {
-        assert!(client.wait_timeout(call, timeout).is_err_and(|e| matches!(e, CallError::Timeout)));
+        assert!(
+            client
+                .wait_timeout(call, timeout)
+                .is_err_and(|e| matches!(e, CallTimeoutError::Timeout))
+        );
     }
     let request = service.recv().unwrap();
     assert!(request.is_wanted());
@@ -499,19 +507,19 @@ fn what_a_child_drops_of_a_worker_is_still_its_parents() {
     parent.expect("event 10");
     parent.tell("leave");
     parent.finish();
-    assert!(matches!(client.wait_timeout(calls[2], LONG), Err(CallError::NoReply)));
+    assert!(matches!(client.wait_timeout(calls[2], LONG), Err(CallTimeoutError::NoReply)));
     drop((watch, service, jobs, numbers, events, client, guest, own));
     assert_eq!(objects(&cluster), [""; 0]);
 }
 
-/// Has a worker, by which a child tries to open things and to leave. Arguments: cluster.
+/// Owns a worker through which a child tries to open endpoints and to leave. Arguments: cluster.
 fn refuse_worker_in_child(role: &Role) {
     let cluster = &role.arguments[0];
     let _other = Worker::join(cluster, "other").unwrap();
-    let office = Office::of(Worker::join(cluster, "parent").unwrap());
+    let endpoints = WorkerEndpoints::of(Worker::join(cluster, "parent").unwrap());
     let before = objects(cluster);
-    let mut worker = Some(office.worker);
-    assert_ends_well(fork(|| {
+    let mut worker = Some(endpoints.worker);
+    assert_succeeds(fork(|| {
         let worker = worker.take().unwrap();
         let error = worker.send_to("other", &7_u64).unwrap_err();
         assert!(matches!(error, SendToError::Open(_)), "{error}");
@@ -531,7 +539,7 @@ fn refuse_worker_in_child(role: &Role) {
             assert!(matches!(error, OpenError::System { .. }), "{error}");
             assert!(error.to_string().contains("open it again in the child"), "{error}");
         }
-        // Nor is anything lost by another one of its own.
+        // A worker that the child joins itself works and takes nothing from the parent.
         let own = Worker::join(cluster, "child").unwrap();
         own.send_to("parent", &7_u64).unwrap();
         let error = Worker::join(cluster, "parent").unwrap_err();
@@ -539,57 +547,57 @@ fn refuse_worker_in_child(role: &Role) {
         0
     }));
     assert_eq!(objects(cluster), before);
-    let (worker, mut inbox) = (worker.unwrap(), office.inbox);
-    let letter = inbox.try_recv().unwrap();
-    assert_eq!(worker.worker(&letter.sender()).unwrap().name, "child");
-    letter.ack();
+    let (worker, mut inbox) = (worker.unwrap(), endpoints.inbox);
+    let message = inbox.try_recv().unwrap();
+    assert_eq!(worker.worker(&message.sender()).unwrap().name, "child");
+    message.ack();
     worker.leave().unwrap();
 }
 
 #[test]
-fn a_child_does_not_open_or_leave_by_its_parents_worker() {
+fn a_child_cannot_open_or_leave_through_its_parents_worker() {
     let cluster = unique("fork-refuse-worker");
     Peer::start(&format!("refuse-worker {cluster}")).finish();
     assert_eq!(objects(&cluster), [""; 0]);
 }
 
-/// Has a worker and all that it opened, which children use. Arguments: cluster.
+/// Owns a worker and its endpoints, which children try to use. Arguments: cluster.
 fn fault_worker_in_child(role: &Role) {
-    let mut office = Office::of(Worker::join(&role.arguments[0], "parent").unwrap());
-    // Known to the worker, which keeps what it sends by.
-    office.worker.send_to("parent", &7_u64).unwrap();
-    let uses: [fn(&mut Office) -> bool; 11] = [
-        |office| office.worker.workers().is_empty(),
-        |office| office.worker.worker("parent").is_none(),
-        |office| office.worker.send_to("parent", &1_u64).is_ok(),
-        |office| office.inbox.try_recv().is_ok(),
-        |office| office.client.start(&1).is_ok(),
-        |office| office.service.try_recv().is_ok(),
-        |office| office.jobs.try_recv().is_ok(),
-        |office| office.numbers.try_recv().is_ok(),
-        |office| office.events.emit("n", &1_u64).is_ok(),
-        |office| office.events.poll().is_ok(),
-        |office| office.watch.try_recv().is_ok(),
+    let mut endpoints = WorkerEndpoints::of(Worker::join(&role.arguments[0], "parent").unwrap());
+    // Opens the sender that the worker keeps for later messages.
+    endpoints.worker.send_to("parent", &7_u64).unwrap();
+    let uses: [fn(&mut WorkerEndpoints) -> bool; 11] = [
+        |endpoints| endpoints.worker.workers().is_empty(),
+        |endpoints| endpoints.worker.worker("parent").is_none(),
+        |endpoints| endpoints.worker.send_to("parent", &1_u64).is_ok(),
+        |endpoints| endpoints.inbox.try_recv().is_ok(),
+        |endpoints| endpoints.client.start(&1).is_ok(),
+        |endpoints| endpoints.service.try_recv().is_ok(),
+        |endpoints| endpoints.jobs.try_recv().is_ok(),
+        |endpoints| endpoints.numbers.try_recv().is_ok(),
+        |endpoints| endpoints.events.emit("n", &1_u64).is_ok(),
+        |endpoints| endpoints.events.poll().is_ok(),
+        |endpoints| endpoints.watch.try_recv().is_ok(),
     ];
-    for one in uses {
-        assert_faults(fork(|| i32::from(one(&mut office))));
+    for use_endpoint in uses {
+        assert_faults(fork(|| i32::from(use_endpoint(&mut endpoints))));
     }
-    let letter = office.inbox.try_recv().unwrap();
-    assert_eq!(*letter.open_as::<u64>().unwrap(), 7);
-    letter.ack();
-    assert_eq!((office.events.poll().unwrap(), office.worker.workers().len()), (0, 1));
-    let Office { worker, .. } = office;
+    let message = endpoints.inbox.try_recv().unwrap();
+    assert_eq!(*message.open_as::<u64>().unwrap(), 7);
+    message.ack();
+    assert_eq!((endpoints.events.poll().unwrap(), endpoints.worker.workers().len()), (0, 1));
+    let WorkerEndpoints { worker, .. } = endpoints;
     worker.leave().unwrap();
 }
 
 #[test]
-fn a_child_that_uses_what_it_inherited_of_a_worker_dies_of_it() {
+fn a_child_that_uses_an_inherited_worker_faults() {
     let cluster = unique("fork-fault-worker");
     Peer::start(&format!("fault-worker {cluster}")).finish();
     assert_eq!(objects(&cluster), [""; 0]);
 }
 
-/// Opens and leaves rings in some threads while others start programs. Arguments: ring.
+/// Some threads open and drop endpoints while others start programs. Arguments: ring.
 fn storm(role: &Role) {
     let ring = small().open(&role.arguments[0]).unwrap();
     let (mut out, mut numbers) =
@@ -606,7 +614,8 @@ fn storm(role: &Role) {
             scope.spawn(|| {
                 for _ in 0..40 {
                     let mut command = Command::new("true");
-                    // SAFETY: does nothing; with it, `fork` is used, which runs our handlers.
+                    // SAFETY: the closure does nothing. It makes `Command` use `fork`, which runs
+                    // the fork handlers.
                     let command = unsafe { command.pre_exec(|| Ok(())) };
                     assert!(command.status().unwrap().success());
                 }
@@ -620,29 +629,30 @@ fn storm(role: &Role) {
 }
 
 #[test]
-fn programs_are_started_while_rings_are_opened() {
+fn programs_start_while_other_threads_open_endpoints() {
     let name = unique("fork-storm");
     Peer::start(&format!("storm {name}")).finish();
     assert_gone(&name);
 }
 
-/// Joins in a thread that goes without a trace. Arguments: ring, how it goes.
+/// Joins in a thread that ends without dropping its endpoint. Arguments: ring, how the thread ends.
 fn vanish(role: &Role) {
-    let (name, vanishes) = (role.arguments[0].clone(), role.arguments[1] == "vanish");
+    let (name, kills_thread) = (role.arguments[0].clone(), role.arguments[1] == "vanish");
     let (sender, joined) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
         let numbers = Ring::attach(&name).unwrap().subscriber::<u64>().unwrap();
-        if vanishes {
-            // SAFETY: asks for a number.
+        if kills_thread {
+            // SAFETY: `gettid` has no preconditions.
             sender.send(unsafe { libc::syscall(libc::SYS_gettid) }).unwrap();
-            // SAFETY: ends this thread. Its stack, with the subscriber on it, stays.
+            // SAFETY: ends this thread only. Its stack, which holds the subscriber, stays
+            // allocated.
             unsafe { libc::syscall(libc::SYS_exit, 0) };
         }
         std::mem::forget(numbers);
     });
     if let Ok(tid) = joined.recv() {
         let path = format!("/proc/self/task/{tid}");
-        wait_until("the thread's end", || !std::path::Path::new(&path).exists());
+        wait_until("the thread has ended", || !std::path::Path::new(&path).exists());
         std::mem::forget(thread);
     } else {
         thread.join().unwrap();
@@ -652,7 +662,7 @@ fn vanish(role: &Role) {
 }
 
 #[test]
-fn an_endpoint_whose_thread_vanished_lives_with_its_process() {
+fn an_endpoint_of_a_vanished_thread_lives_as_long_as_its_process() {
     for how in ["vanish", "forget"] {
         let name = unique("vanish");
         let ring = small().open(&name).unwrap();
@@ -661,7 +671,7 @@ fn an_endpoint_whose_thread_vanished_lives_with_its_process() {
         peer.expect("gone");
         (0..16).for_each(|number| assert!(out.try_send(&number).is_ok()));
         for _ in 0..3 {
-            assert!(matches!(out.send_timeout(&16, SHORT), Err(SendError::Timeout { .. })));
+            assert!(matches!(out.send_timeout(&16, SHORT), Err(SendTimeoutError::Timeout { .. })));
             assert_eq!(ring.subscribers(), 1);
         }
         peer.kill();

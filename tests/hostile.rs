@@ -1,10 +1,9 @@
-//! Hostile bytes: whatever lies in shared memory, attaching, reading and opening give an error that
-//! says what is wrong, or data that can be used; never a panic, a signal or no end.
+//! Hostile bytes in shared memory. Attaching, reading and opening either return an error that names
+//! the problem, or return usable data. They never panic, raise a signal or loop forever.
 //!
-//! A few hundred thousand cases with fixed numbers, run by processes of their own so that one that
-//! dies of a signal can name its case. `hostile/case.rs` says what a case is; `fuzz/` runs the same
-//! code on what libFuzzer comes up with. To run one case again, by its number or from a file that
-//! libFuzzer left:
+//! The tests run a few hundred thousand numbered cases in child processes, so that a case that dies
+//! of a signal can be named. `hostile/case.rs` defines a case; `fuzz/` runs the same code on inputs
+//! from libFuzzer. To run one case again, give its number or a file that libFuzzer left:
 //!
 //! ```sh
 //! HOSTILE_CASE=ring:1234 cargo test --test hostile one_case
@@ -34,10 +33,10 @@ use std::path::{Path, PathBuf};
 use support::Noise;
 use support::peer::{self, Peer, Role};
 
-/// Cases of one process: few enough that it is heard of again in good time.
+/// Cases per child process: small enough that each process finishes well within the timeout.
 const BATCH: u64 = 1000;
 
-/// What a target does with the bytes of a case.
+/// The function that runs the cases of a target.
 fn target(name: &str) -> fn(&[u8]) {
     match name {
         "attach" => attach::run,
@@ -49,14 +48,14 @@ fn target(name: &str) -> fn(&[u8]) {
     }
 }
 
-/// The bytes of the case with this number.
+/// The bytes of a numbered case.
 fn bytes(number: u64) -> Vec<u8> {
     let mut noise = Noise::of(1, number);
     let len = 8 + noise.below(160);
     noise.bytes(len)
 }
 
-/// Runs all cases below a number.
+/// Runs the cases `0..cases` of a target.
 fn run_all(name: &str, cases: u64) {
     for first in (0..cases).step_by(BATCH as usize) {
         let batch = Batch { place: place_of(name), name };
@@ -64,12 +63,12 @@ fn run_all(name: &str, cases: u64) {
     }
 }
 
-/// Where a process says which case it is at.
+/// The file in which a child process records the number of its current case.
 fn place_of(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("hostile-{name}-{}", std::process::id()))
 }
 
-/// Cases run by another process.
+/// A range of cases that one child process runs.
 struct Batch<'a> {
     name: &'a str,
     place: PathBuf,
@@ -80,15 +79,15 @@ impl Batch<'_> {
         fs::write(&self.place, [0; 8]).unwrap();
         let place = self.place.display();
         let mut peer = Peer::start(&format!("cases {} {first} {end} {place}", self.name));
-        let _left = Left(peer.pid());
+        let _cleanup = Leftovers(peer.pid());
         match peer.rest().as_deref() {
             Some("sound") => peer.finish(),
             Some(failed) => panic!("{failed}"),
-            None => panic!("it died: {}", self.at()),
+            None => panic!("the process died: {}", self.at()),
         }
     }
 
-    /// The case that the process is at.
+    /// The case that the child process runs, or ran last.
     fn at(&self) -> String {
         let word = fs::read(&self.place).unwrap();
         let number = u64::from_le_bytes(word.try_into().unwrap());
@@ -99,17 +98,17 @@ impl Batch<'_> {
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // For one that hung.
-            eprintln!("the last case was {}", self.at());
+            // For a case that hung.
+            eprintln!("last case: {}", self.at());
         }
         let _ = fs::remove_file(&self.place);
     }
 }
 
-/// Removes what a process that failed has left of its rings.
-struct Left(u32);
+/// Removes the rings that a failed child process left behind.
+struct Leftovers(u32);
 
-impl Drop for Left {
+impl Drop for Leftovers {
     fn drop(&mut self) {
         let own = [format!("hostile-{}-", self.0), format!("hostile-packet-{}-", self.0)];
         for entry in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
@@ -122,7 +121,7 @@ impl Drop for Left {
     }
 }
 
-/// The other processes of these tests; nothing by itself.
+/// Entry point of the child processes; does nothing without a role.
 #[test]
 fn peer() {
     let Some(role) = peer::role() else { return };
@@ -133,7 +132,7 @@ fn peer() {
     }
 }
 
-/// Runs cases. Arguments: target, first, end, where to say which one.
+/// Runs cases. Arguments: target, first, end, file for the number of the current case.
 fn run_cases(role: &Role) {
     let (run, name) = (target(&role.arguments[0]), &role.arguments[0]);
     let place = OpenOptions::new().write(true).open(&role.arguments[3]).unwrap();
@@ -141,38 +140,38 @@ fn run_cases(role: &Role) {
         place.write_all_at(&number.to_le_bytes(), 0).unwrap();
         let bytes = bytes(number);
         if catch_unwind(AssertUnwindSafe(|| run(&bytes))).is_err() {
-            return peer::say(&format!("it panicked: HOSTILE_CASE={name}:{number}"));
+            return peer::say(&format!("panicked: HOSTILE_CASE={name}:{number}"));
         }
     }
     peer::say("sound");
 }
 
 #[test]
-fn attaching_to_damaged_segments() {
+fn damaged_segments_are_attached_safely() {
     run_all("attach", 60_000);
 }
 
 #[test]
-fn rings_that_a_peer_writes_into() {
+fn rings_with_a_hostile_peer_are_safe() {
     run_all("ring", 60_000);
 }
 
 #[test]
-fn packets_damaged_in_their_slots() {
+fn packets_damaged_in_their_slots_are_safe() {
     run_all("packet", 200_000);
 }
 
 #[test]
-fn letters_that_a_peer_writes_into() {
+fn inboxes_with_a_hostile_peer_are_safe() {
     run_all("letter", 4_000);
 }
 
 #[test]
-fn directories_that_a_peer_writes_into() {
+fn directories_with_a_hostile_peer_are_safe() {
     run_all("desk", 4_000);
 }
 
-/// Writes what fuzzing begins with, if asked to: see `fuzz/README.md`.
+/// Writes the seed inputs of the fuzzers if asked to; see `fuzz/README.md`.
 #[test]
 fn write_seeds() {
     if std::env::var_os("HOSTILE_WRITE_SEEDS").is_none() {
@@ -188,20 +187,20 @@ fn write_seeds() {
     };
     write("attach", attach::images());
     write("packet", packet::images());
-    // Long ones, so that much is done.
+    // Long seeds, so that each one runs many operations.
     for name in ["ring", "letter", "desk"] {
         write(name, (0..16).map(|number| Noise::of(2, number).bytes(200)).collect());
     }
 }
 
-/// The images are what they are meant to be: real, so they are accepted.
+/// The seed images are valid segments and archives, so the library accepts them.
 #[test]
-fn seeds_lead_to_real_segments_and_archives() {
+fn seeds_are_valid_segments_and_archives() {
     attach::images().iter().for_each(|seed| assert!(attach::accepts(seed)));
     packet::images().iter().for_each(|seed| assert!(packet::accepts(seed)));
 }
 
-/// Runs the case that `HOSTILE_CASE` names; nothing without it.
+/// Runs the case that `HOSTILE_CASE` names; does nothing without it.
 #[test]
 fn one_case() {
     let Ok(case) = std::env::var("HOSTILE_CASE") else { return };

@@ -1,5 +1,5 @@
-//! What stands between a ring and everything else: permissions, what is not a ring, what is
-//! damaged, and what the dead left behind.
+//! Isolation of rings: permissions, objects that are not rings, damaged rings, and rings left by
+//! dead processes.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,7 @@
 
 mod support;
 
-use packetring::{OpenError, Overflow, RecvError, Ring, SendError};
+use packetring::{OpenError, Overflow, Ring, TryRecvError, TrySendError};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs::{self, OpenOptions};
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use support::peer::{self, Peer, Role};
 use support::{LONG, assert_gone, object, unique};
 
-/// Removes the object, which may be no ring, also after a panic.
+/// Removes a shared-memory object, even if it is not a ring, also after a panic.
 struct Object(String);
 
 impl Drop for Object {
@@ -34,16 +34,16 @@ impl Object {
         Self(unique("isolation"))
     }
 
-    /// A ring with a durable subscriber, and nobody alive.
+    /// A ring with a durable subscriber that no process uses.
     fn with_ring() -> Self {
         let object = Self::unique();
         let ring = Ring::builder().capacity(4096).open(&object.0).unwrap();
-        drop(ring.durable::<String>("desk").unwrap());
+        drop(ring.durable::<String>("billing").unwrap());
         object
     }
 }
 
-/// The bytes of a ring's object that this process can write, and those it can only read.
+/// Bytes of a ring's object that this process has mapped: writable, and read-only.
 fn mapped(name: &str) -> (usize, usize) {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let own = maps.lines().filter(|line| line.ends_with(&format!("/packetring.{name}")));
@@ -64,7 +64,7 @@ fn mapped(name: &str) -> (usize, usize) {
 }
 
 #[test]
-fn a_protected_subscriber_cannot_write_to_slots_and_others_can() {
+fn only_a_protected_subscriber_maps_slots_read_only() {
     const CAPACITY: usize = 64 * 1024;
     let name = unique("maps");
     let ring = Ring::builder().capacity(CAPACITY).open(&name).unwrap();
@@ -82,7 +82,7 @@ fn a_protected_subscriber_cannot_write_to_slots_and_others_can() {
     assert_gone(&name);
 }
 
-/// The slots of the first mapping of a ring: the last bytes of it.
+/// The slots in the first mapping of a ring: its last `capacity` bytes.
 fn slots(name: &str, capacity: usize) -> *mut u8 {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let own = maps.lines().rfind(|line| line.ends_with(&format!("/packetring.{name}"))).unwrap();
@@ -91,26 +91,27 @@ fn slots(name: &str, capacity: usize) -> *mut u8 {
     std::ptr::with_exposed_provenance_mut(end - capacity)
 }
 
-/// Stores to a slot by its own mapping, past everything that would keep it from it. Arguments:
-/// ring, capacity, publisher or subscriber or a protected one.
+/// Stores to a slot through its own mapping, bypassing the API. Arguments: ring, capacity,
+/// `publisher`, `subscriber` or `protected`.
 fn store(role: &Role) {
     let limit = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, limit).unwrap();
     let ring = Ring::attach(&role.arguments[0]).unwrap();
-    let publishes = role.arguments[2] == "publisher";
-    let _publisher = publishes.then(|| ring.publisher::<u64>().unwrap());
-    let mut subscriber = (!publishes).then(|| ring.subscriber::<u64>().unwrap());
+    let is_publisher = role.arguments[2] == "publisher";
+    let _publisher = is_publisher.then(|| ring.publisher::<u64>().unwrap());
+    let mut subscriber = (!is_publisher).then(|| ring.subscriber::<u64>().unwrap());
     if role.arguments[2] == "protected" {
         subscriber.as_mut().unwrap().protect().unwrap();
     }
     drop(ring);
     let slot = slots(&role.arguments[0], role.number(1) as usize);
-    // SAFETY: none is meant: it is mapped, and nobody else stores there.
+    // SAFETY: the address is mapped, and no other thread stores there. The store may fault on
+    // purpose.
     unsafe { slot.write_volatile(slot.read_volatile()) };
 }
 
 #[test]
-fn a_protected_subscriber_that_stores_to_a_slot_dies_of_it() {
+fn a_store_by_a_protected_subscriber_faults() {
     const SIGSEGV: i32 = 11;
     let name = unique("store");
     let ring = Ring::builder().capacity(8192).open(&name).unwrap();
@@ -118,7 +119,7 @@ fn a_protected_subscriber_that_stores_to_a_slot_dies_of_it() {
     {
         assert_eq!(Peer::start(&format!("store {name} 8192 {role}")).died_of(), signal, "{role}");
     }
-    // Nor did it harm the ring.
+    // The store did not damage the ring.
     let mut numbers = ring.subscriber::<u64>().unwrap();
     ring.publisher::<u64>().unwrap().send(&7).unwrap();
     assert_eq!(*numbers.try_recv().unwrap(), 7);
@@ -128,7 +129,7 @@ fn mode(name: &str) -> u32 {
     fs::metadata(object(name)).unwrap().permissions().mode() & 0o7777
 }
 
-/// Whether this process may become another user, which it says if not.
+/// Whether this process may change its user. Prints a note if not.
 fn may_change_user() -> bool {
     let may = rustix::process::geteuid().is_root();
     if !may {
@@ -137,21 +138,21 @@ fn may_change_user() -> bool {
     may
 }
 
-/// Becomes a user without any rights.
+/// Switches to a user without privileges.
 fn become_nobody() {
     const NOBODY: u32 = 65534;
-    // SAFETY: change the user of all threads, as the C library has it.
+    // SAFETY: the C library changes the user of all threads.
     assert_eq!(unsafe { (libc::setgid(NOBODY), libc::setuid(NOBODY)) }, (0, 0));
 }
 
-/// Makes rings under a umask, as a user whom it binds. Arguments: ring, umask.
+/// Creates rings under a umask, as an unprivileged user. Arguments: ring, umask.
 fn mask(role: &Role) {
     if rustix::process::geteuid().is_root() {
         become_nobody();
     }
     rustix::process::umask(Mode::from_raw_mode(role.number(1) as u32));
     let name = &role.arguments[0];
-    // Twice: it is made anew each time.
+    // Twice: the ring is created anew each time.
     for _ in 0..2 {
         let ring = Ring::open(name).unwrap();
         assert_eq!(mode(name), 0o600);
@@ -162,7 +163,7 @@ fn mask(role: &Role) {
 }
 
 #[test]
-fn an_object_is_its_owners_alone_whatever_the_umask() {
+fn only_the_owner_has_access_under_any_umask() {
     for umask in [0, 0o022, 0o077, 0o177, 0o277, 0o477, 0o777] {
         let name = unique("mode");
         Peer::start(&format!("mask {name} {umask}")).finish();
@@ -170,7 +171,7 @@ fn an_object_is_its_owners_alone_whatever_the_umask() {
     }
 }
 
-/// Tries to take part in another user's ring. Arguments: ring.
+/// Tries to use another user's ring. Arguments: ring.
 fn intrude(role: &Role) {
     become_nobody();
     let name = &role.arguments[0];
@@ -200,7 +201,7 @@ fn another_user_cannot_attach() {
     drop(ring);
 }
 
-/// Puts something into the place of another user's ring. Arguments: ring, what.
+/// Creates an object where another user's ring would be. Arguments: ring, kind.
 fn plant(role: &Role) {
     become_nobody();
     let name = &role.arguments[0];
@@ -215,7 +216,7 @@ fn plant(role: &Role) {
 }
 
 #[test]
-fn what_another_user_planted_is_refused_and_left_alone() {
+fn an_object_of_another_user_is_rejected_and_not_changed() {
     if !may_change_user() {
         return;
     }
@@ -224,31 +225,31 @@ fn what_another_user_planted_is_refused_and_left_alone() {
         let mut peer = Peer::start(&format!("plant {} {what}", name.0));
         peer.expect("planted");
         let before = fs::read(object(&name.0)).unwrap();
-        // The kernel may refuse it already (`fs.protected_regular`).
+        // The kernel may reject the open first (`fs.protected_regular`).
         match Ring::open(&name.0).unwrap_err() {
             OpenError::System { action: "open", source, .. } => {
                 assert_eq!(source.kind(), ErrorKind::PermissionDenied);
             }
-            error => assert_is_anothers(&error),
+            error => assert_foreign_owner(&error),
         }
-        assert_is_anothers(&Ring::attach(&name.0).unwrap_err());
-        assert_is_anothers(&Ring::remove(&name.0).unwrap_err());
+        assert_foreign_owner(&Ring::attach(&name.0).unwrap_err());
+        assert_foreign_owner(&Ring::remove(&name.0).unwrap_err());
         assert_eq!(fs::read(object(&name.0)).unwrap(), before);
         peer.kill();
-        assert_is_anothers(&Ring::attach(&name.0).unwrap_err());
-        assert_is_anothers(&Ring::remove(&name.0).unwrap_err());
+        assert_foreign_owner(&Ring::attach(&name.0).unwrap_err());
+        assert_foreign_owner(&Ring::remove(&name.0).unwrap_err());
         assert_eq!(fs::read(object(&name.0)).unwrap(), before);
     }
 }
 
 #[track_caller]
-fn assert_is_anothers(error: &OpenError) {
+fn assert_foreign_owner(error: &OpenError) {
     let own = u64::from(rustix::process::geteuid().as_raw());
     let OpenError::Foreign { what, expected, found, .. } = error else { panic!("{error}") };
     assert_eq!((*what, *expected, *found), ("its owner's user id", own, 65534));
 }
 
-/// Something in the place of a ring's object, and what it leads to.
+/// An object in the place of a ring, and the target of its link.
 struct Planted {
     place: PathBuf,
     target: PathBuf,
@@ -262,7 +263,7 @@ impl Drop for Planted {
 }
 
 #[test]
-fn nothing_in_the_place_of_a_ring_is_followed_or_removed() {
+fn links_and_other_files_are_not_followed_or_removed() {
     type Plant = fn(&Path, &Path);
     let kinds: [(&str, Plant); 7] = [
         ("a link to nothing", |place, target| symlink(target, place).unwrap()),
@@ -277,7 +278,7 @@ fn nothing_in_the_place_of_a_ring_is_followed_or_removed() {
         ("a folder", |place, _| fs::create_dir(place).unwrap()),
         ("a pipe", |place, _| {
             let path = std::ffi::CString::new(place.to_str().unwrap()).unwrap();
-            // SAFETY: a path that ends in a zero.
+            // SAFETY: the path ends in a NUL.
             assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
         }),
         ("a socket", |place, _| drop(std::os::unix::net::UnixListener::bind(place).unwrap())),
@@ -288,12 +289,12 @@ fn nothing_in_the_place_of_a_ring_is_followed_or_removed() {
         let target = std::env::temp_dir().join(&name);
         let planted = Planted { place: object(&name), target };
         plant(&planted.place, &planted.target);
-        let look = || {
+        let inspect = || {
             let place = fs::symlink_metadata(&planted.place).unwrap();
             let content = fs::read(&planted.target).ok();
             (place.ino(), place.mode(), place.len(), place.mtime_nsec(), content)
         };
-        let before = look();
+        let before = inspect();
         for outcome in [Ring::open(&name).map(drop), Ring::attach(&name).map(drop)] {
             let error = outcome.unwrap_err();
             assert!(
@@ -309,12 +310,12 @@ fn nothing_in_the_place_of_a_ring_is_followed_or_removed() {
             matches!(error, OpenError::System { action: "open", .. } | OpenError::Foreign { .. }),
             "{kind}: {error}"
         );
-        assert_eq!(look(), before, "{kind}");
+        assert_eq!(inspect(), before, "{kind}");
     }
 }
 
 #[test]
-fn what_is_not_a_ring_is_left_alone() {
+fn an_object_that_is_not_a_ring_is_not_changed() {
     for content in [&b"hello"[..], &[7; 100], &[7; 4096], &[0xff; 100_000]] {
         let name = Object::unique();
         fs::write(object(&name.0), content).unwrap();
@@ -331,7 +332,7 @@ fn what_is_not_a_ring_is_left_alone() {
 }
 
 #[test]
-fn an_empty_object_is_one_that_nobody_has_made_yet() {
+fn an_empty_object_counts_as_not_created() {
     let name = Object::unique();
     fs::write(object(&name.0), b"").unwrap();
     assert!(matches!(Ring::attach(&name.0), Err(OpenError::NotFound { .. })));
@@ -361,7 +362,7 @@ fn a_truncated_ring_is_corrupt_until_it_is_removed() {
 }
 
 #[test]
-fn a_ring_that_says_it_is_something_else_is_not_believed() {
+fn a_damaged_ring_header_is_rejected() {
     // Magic word; state; version; byte order; length, slots, entries, history and flags.
     for (offset, width) in
         [(0, 8), (8, 8), (16, 4), (20, 2), (24, 8), (32, 8), (40, 8), (48, 8), (56, 8)]
@@ -380,7 +381,7 @@ fn a_ring_that_says_it_is_something_else_is_not_believed() {
 }
 
 #[test]
-fn a_packet_that_is_damaged_is_reported_and_skipped() {
+fn a_damaged_packet_is_reported_and_skipped() {
     let name = Object::unique();
     let ring = Ring::builder().capacity(4096).open(&name.0).unwrap();
     let mut texts = ring.subscriber::<String>().unwrap();
@@ -391,7 +392,7 @@ fn a_packet_that_is_damaged_is_reported_and_skipped() {
         }
         let bytes = fs::read(object(&name.0)).unwrap();
         let file = OpenOptions::new().write(true).open(object(&name.0)).unwrap();
-        // In this lap and in those before.
+        // In this lap and in earlier ones.
         for at in bytes.windows(8).enumerate().filter(|(_, text)| text == b"bad, and").map(|w| w.0)
         {
             file.write_all_at(&[0xff], at as u64).unwrap();
@@ -401,21 +402,21 @@ fn a_packet_that_is_damaged_is_reported_and_skipped() {
         publish();
         assert!(texts.try_recv().unwrap().starts_with("one"));
         let error = texts.try_recv().map(drop).unwrap_err();
-        assert!(matches!(&error, RecvError::Corrupt(what) if what.contains("UTF-8")), "{error}");
+        assert!(matches!(&error, TryRecvError::Corrupt(what) if what.contains("UTF-8")), "{error}");
         assert_eq!(*texts.try_recv().unwrap(), *"three");
         publish();
-        assert_eq!(texts.try_drain().unwrap().len(), 1, "a batch ends before it");
-        assert!(matches!(texts.try_drain().map(drop), Err(RecvError::Corrupt(_))));
+        assert_eq!(texts.try_drain().unwrap().len(), 1, "the batch ends before the damaged packet");
+        assert!(matches!(texts.try_drain().map(drop), Err(TryRecvError::Corrupt(_))));
         assert_eq!(texts.try_drain().unwrap().len(), 1);
         publish();
         assert!(texts.try_recv_copied().unwrap().starts_with("one"));
-        assert!(matches!(texts.try_recv_copied().map(drop), Err(RecvError::Corrupt(_))));
+        assert!(matches!(texts.try_recv_copied().map(drop), Err(TryRecvError::Corrupt(_))));
         assert!(texts.try_recv_where(|text| text == "three").is_ok());
-        assert!(matches!(texts.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(texts.try_recv(), Err(TryRecvError::Empty)));
     }
 }
 
-/// The other processes of these tests; nothing by itself.
+/// Entry point of the child processes; does nothing without a role.
 #[test]
 fn peer() {
     let Some(role) = peer::role() else { return };
@@ -435,7 +436,7 @@ fn peer() {
     }
 }
 
-/// Uses a ring until it is killed. Arguments: ring.
+/// Fills a ring and waits until it is killed. Arguments: ring.
 fn live(role: &Role) {
     let ring = Ring::builder().capacity(8192).open(&role.arguments[0]).unwrap();
     let (_one, _two) = (ring.subscriber::<u64>().unwrap(), ring.subscriber::<u64>().unwrap());
@@ -448,7 +449,7 @@ fn live(role: &Role) {
 }
 
 #[test]
-fn what_the_dead_left_is_no_ring_any_more() {
+fn a_ring_left_by_dead_processes_is_replaced() {
     for opens in [true, false] {
         let name = Object::unique();
         let mut peers: Vec<Peer> =
@@ -457,11 +458,11 @@ fn what_the_dead_left_is_no_ring_any_more() {
         peers.iter_mut().for_each(Peer::kill);
         assert!(object(&name.0).exists());
         if opens {
-            // With other settings, and nothing of what was.
+            // With other settings, and without any of the old contents.
             let ring = Ring::builder().capacity(4096).exclusive().open(&name.0).unwrap();
             assert_eq!((ring.subscribers(), ring.types().len()), (0, 0));
             let mut texts = ring.subscriber::<String>().unwrap();
-            assert!(matches!(texts.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(texts.try_recv(), Err(TryRecvError::Empty)));
             ring.publisher::<String>().unwrap().send(&"new".to_owned()).unwrap();
             assert_eq!(*texts.recv_timeout(LONG).unwrap(), *"new");
         } else {
@@ -471,19 +472,19 @@ fn what_the_dead_left_is_no_ring_any_more() {
     }
 }
 
-/// Does whatever can be done with a ring, never waiting. Errors are as good as success; what must
-/// not happen is a panic, a signal, or no end.
+/// Performs every non-blocking operation on a ring. Errors are allowed; a panic, a signal or an
+/// endless loop is not.
 fn use_damaged(name: &str) {
     let Ok(ring) = Ring::attach(name) else { return };
     ring.types();
     ring.subscribers();
-    let durable = ring.durable::<String>("desk");
+    let durable = ring.durable::<String>("billing");
     let (texts, out) = (ring.subscriber::<String>(), ring.publisher::<String>());
     let (mut durable, mut texts, mut out) = (durable.ok(), texts.ok(), out.ok());
     for round in 0..200 {
         if let Some(out) = &mut out {
             let sent = out.try_send(&"x".repeat(round % 1500));
-            assert!(!matches!(sent, Err(SendError::TooLarge { .. })));
+            assert!(!matches!(sent, Err(TrySendError::TooLarge { .. })));
             out.backlog();
         }
         for texts in [&mut durable, &mut texts].into_iter().flatten() {
@@ -494,10 +495,11 @@ fn use_damaged(name: &str) {
     }
 }
 
-/// The words of the ring between its identity and its slots, each in turn something else: the
-/// tail, the oldest, both bells, the roster, a publisher's entry and the durable subscriber's.
+/// Damages each word between the identity of the ring and its slots in turn: the tail, the oldest
+/// position, both wake-up words, the membership word, a publisher's entry and the durable
+/// subscriber's entry.
 #[test]
-fn damaged_words_end_in_errors_only() {
+fn damaged_words_cause_only_errors() {
     const PUBLISHERS: u64 = 768;
     const SUBSCRIBERS: u64 = PUBLISHERS + 256;
     let damages = [u64::MAX, u64::MAX - 1, 1 << 63, (1 << 63) - 1, 1 << 32, 1 << 12, 77];
@@ -515,7 +517,7 @@ fn damaged_words_end_in_errors_only() {
             for damage in damages {
                 for offset in ring.iter().chain(&publisher).chain(&subscriber) {
                     let name = Object::unique();
-                    drop(settings.clone().open(&name.0).unwrap().durable::<String>("desk"));
+                    drop(settings.clone().open(&name.0).unwrap().durable::<String>("billing"));
                     let file = OpenOptions::new().write(true).open(object(&name.0)).unwrap();
                     file.write_all_at(&u64::to_le_bytes(damage), *offset).unwrap();
                     peer.tell(&name.0);

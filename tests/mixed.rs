@@ -1,5 +1,5 @@
-//! What publishers and subscribers of any packets can do besides one packet at a time: batches of
-//! one type, room to be filled, clones, and batches of all that is there.
+//! Publishers and subscribers of any packet types: batches of one type, reservations, clones, and
+//! draining batches.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,8 +12,8 @@ mod support;
 
 use packetring::any::{AnyBatch, AnyPublisher};
 use packetring::{
-    OpenError, RecvError, Ring, RingBuilder, SendAllError, SendError, Tail, WaitingFor, one_of,
-    packet,
+    OpenError, RecvError, RecvTimeoutError, Ring, RingBuilder, SendAllError, SendError,
+    SendTimeoutError, Tail, TryRecvError, TrySendError, WaitingFor, one_of, packet,
 };
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,10 +42,10 @@ fn jobs(ids: std::ops::Range<u64>) -> Vec<Job> {
 }
 
 fn ids(batch: &AnyBatch<'_>) -> Vec<u64> {
-    batch.iter().map(|parcel| parcel.open_as::<Job>().unwrap().id.to_native()).collect()
+    batch.iter().map(|packet| packet.open_as::<Job>().unwrap().id.to_native()).collect()
 }
 
-/// Fills the ring with jobs and says how many there were.
+/// Fills the ring with jobs and returns their number.
 fn fill(out: &mut AnyPublisher) -> usize {
     let mut sent = 0;
     while out.try_send(&Job { id: 0 }).is_ok() {
@@ -55,7 +55,7 @@ fn fill(out: &mut AnyPublisher) -> usize {
 }
 
 #[test]
-fn all_packets_of_one_type_are_sent_at_once_in_their_order() {
+fn send_all_keeps_the_order_of_packets() {
     on_all(small, |ring| {
         let mut work = ring.any_subscriber().unwrap();
         let mut boss = ring.any_publisher().unwrap();
@@ -63,31 +63,34 @@ fn all_packets_of_one_type_are_sent_at_once_in_their_order() {
         boss.try_send_all(&[Note("a".into()), Note("b".into())]).unwrap();
         boss.send_all_timeout(&jobs(20..25), LONG).unwrap();
         boss.send_all::<Job>(&[]).unwrap();
-        let mut told = Vec::new();
-        for parcel in &work.drain().unwrap() {
-            told.push(match parcel.open().unwrap().unwrap() {
+        let mut received = Vec::new();
+        for packet in &work.drain().unwrap() {
+            received.push(match packet.open().unwrap().unwrap() {
                 Work::Job(job) => job.id.to_string(),
                 Work::Note(note) => note.0.to_string(),
             });
         }
         let numbers = |range: std::ops::Range<u64>| range.map(|id| id.to_string());
         let expected = numbers(0..20).chain(["a".into(), "b".into()]).chain(numbers(20..25));
-        assert_eq!(told, expected.collect::<Vec<_>>());
-        assert!(matches!(work.try_drain(), Err(RecvError::Empty)));
-        assert!(matches!(work.drain_timeout(SHORT), Err(RecvError::Timeout)));
+        assert_eq!(received, expected.collect::<Vec<_>>());
+        assert!(matches!(work.try_drain(), Err(TryRecvError::Empty)));
+        assert!(matches!(work.drain_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     });
 }
 
 #[test]
-fn a_batch_that_does_not_fit_says_how_much_of_it_did() {
+fn a_batch_that_does_not_fit_reports_the_number_sent() {
     on_all(small, |ring| {
         let mut work = ring.any_subscriber().unwrap();
         let mut boss = ring.any_publisher().unwrap();
         let many = jobs(0..100);
         let error = boss.try_send_all(&many).unwrap_err();
-        assert!(matches!(error, SendAllError { sent: 64, source: SendError::Full { .. } }));
+        assert!(matches!(error, SendAllError { sent: 64, source: TrySendError::Full { .. } }));
         let error = boss.send_all_timeout(&many, SHORT).unwrap_err();
-        assert!(matches!(error, SendAllError { sent: 0, source: SendError::Timeout { .. } }));
+        assert!(matches!(
+            error,
+            SendAllError { sent: 0, source: SendTimeoutError::Timeout { .. } }
+        ));
         assert_eq!(ids(&work.drain().unwrap()), (0..64).collect::<Vec<_>>());
         ring.close().unwrap();
         let error = boss.send_all(&many).unwrap_err();
@@ -96,7 +99,7 @@ fn a_batch_that_does_not_fit_says_how_much_of_it_did() {
 }
 
 #[test]
-fn a_batch_of_mail_is_in_hand_as_one_and_released_as_one() {
+fn a_batch_holds_and_releases_its_slots_together() {
     on_all(small, |ring| {
         let mut work = ring.any_subscriber().unwrap();
         let mut boss = ring.any_publisher().unwrap();
@@ -107,17 +110,17 @@ fn a_batch_of_mail_is_in_hand_as_one_and_released_as_one() {
         let (first, last) = (batch.get(0).unwrap().info(), batch.get(whole - 1).unwrap().info());
         assert_eq!((last.position - first.position, first.redelivered), (whole as u64 - 1, false));
         let error = boss.try_send(&Job { id: 0 }).unwrap_err();
-        assert!(matches!(error, SendError::Full { .. }), "they are in hand");
+        assert!(matches!(error, TrySendError::Full { .. }), "the batch still holds its slots");
         drop(batch);
-        assert_eq!(fill(&mut boss), whole, "all of them are released");
+        assert_eq!(fill(&mut boss), whole, "dropping the batch releases all of it");
         forget(work.try_drain().unwrap());
-        assert!(matches!(work.try_drain(), Err(RecvError::Empty)));
-        assert_eq!(fill(&mut boss), whole, "the forgotten ones too");
+        assert!(matches!(work.try_drain(), Err(TryRecvError::Empty)));
+        assert_eq!(fill(&mut boss), whole, "a forgotten batch is released by the next receive");
     });
 }
 
 #[test]
-fn a_parcel_is_opened_as_what_it_is() {
+fn a_packet_opens_only_as_its_own_type() {
     on_all(small, |ring| {
         let mut work = ring.any_subscriber().unwrap();
         let mut boss = ring.any_publisher().unwrap();
@@ -129,7 +132,7 @@ fn a_parcel_is_opened_as_what_it_is() {
         assert_eq!((note.type_name(), number.type_name()), ("Note".into(), "u64".into()));
         assert!(number.open::<Work<'_>>().unwrap().is_none());
         let RecvError::TypeMismatch(types) = number.open_as::<Note>().map(drop).unwrap_err() else {
-            panic!("it is no note");
+            panic!("a u64 was opened as a Note");
         };
         assert!(types.expected.starts_with("Note (") && types.found.starts_with("u64 ("));
         assert_eq!(format!("{batch:?}"), format!("[{note:?}, {number:?}]"));
@@ -137,28 +140,28 @@ fn a_parcel_is_opened_as_what_it_is() {
 }
 
 #[test]
-fn a_batch_of_a_durable_subscriber_that_panics_comes_again() {
+fn a_durable_batch_is_redelivered_after_a_panic() {
     on_both(small, |ring| {
         let mut work = ring.any_durable("work").unwrap();
         let mut boss = ring.any_publisher().unwrap();
         boss.send_all(&jobs(0..3)).unwrap();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let batch = work.try_drain().unwrap();
-            assert_eq!(ids(&batch), [0, 1, 7], "as it is wrong to expect");
+            assert_eq!(ids(&batch), [0, 1, 7], "deliberately wrong expectation");
         }));
         outcome.unwrap_err();
         let batch = work.try_drain().unwrap();
         assert_eq!(ids(&batch), [0, 1, 2]);
-        assert!(batch.iter().all(|parcel| parcel.info().redelivered));
+        assert!(batch.iter().all(|packet| packet.info().redelivered));
         drop(batch);
-        assert!(matches!(work.try_drain(), Err(RecvError::Empty)));
+        assert!(matches!(work.try_drain(), Err(TryRecvError::Empty)));
         drop(work);
         ring.remove_durable("work").unwrap();
     });
 }
 
 #[test]
-fn room_for_packets_of_several_types_is_filled_in_place() {
+fn reservations_of_several_types_are_filled_in_place() {
     on_all(small, |ring| {
         let mut work = ring.any_subscriber().unwrap();
         let mut boss = ring.any_publisher().unwrap();
@@ -175,25 +178,28 @@ fn room_for_packets_of_several_types_is_filled_in_place() {
             drop(boss.try_reserve_tail::<u32, u8>(1).unwrap());
             drop(boss.reserve_tail_timeout::<u32, u8>(1, LONG).unwrap());
             assert_eq!(work.recv().unwrap().open_as::<Job>().unwrap().id, id);
-            let mail = work.recv().unwrap();
-            let line = mail.open_as::<Tail<u32, u8>>().unwrap();
+            let received = work.recv().unwrap();
+            let line = received.open_as::<Tail<u32, u8>>().unwrap();
             assert_eq!((line.head.to_native(), line.tail.as_slice()), (17, &b"hello"[..]));
-            drop(mail);
-            assert!(matches!(work.try_recv(), Err(RecvError::Empty)));
+            drop(received);
+            assert!(matches!(work.try_recv(), Err(TryRecvError::Empty)));
         }
         fill(&mut boss);
-        assert!(matches!(boss.try_reserve::<Job>(), Err(SendError::Full { .. })));
-        assert!(matches!(boss.reserve_timeout::<Job>(SHORT), Err(SendError::Timeout { .. })));
-        assert!(matches!(boss.try_reserve_tail::<u8, u8>(9), Err(SendError::Full { .. })));
+        assert!(matches!(boss.try_reserve::<Job>(), Err(TrySendError::Full { .. })));
+        assert!(matches!(
+            boss.reserve_timeout::<Job>(SHORT),
+            Err(SendTimeoutError::Timeout { .. })
+        ));
+        assert!(matches!(boss.try_reserve_tail::<u8, u8>(9), Err(TrySendError::Full { .. })));
         let error = boss.reserve_tail_timeout::<u8, u8>(9, SHORT).err().unwrap();
-        assert!(matches!(error, SendError::Timeout { .. }));
+        assert!(matches!(error, SendTimeoutError::Timeout { .. }));
         let error = boss.reserve_tail::<u8, u8>(usize::MAX).err().unwrap();
         assert!(matches!(error, SendError::TooLarge { .. }));
     });
 }
 
 #[test]
-fn a_publisher_of_any_packets_is_cloned_with_what_it_knows() {
+fn a_cloned_publisher_keeps_its_known_types() {
     on_both(
         || small().max_publishers(2),
         |ring| {
@@ -207,7 +213,7 @@ fn a_publisher_of_any_packets_is_cloned_with_what_it_knows() {
             let types: Vec<_> = ring.types().into_iter().map(|carried| carried.name).collect();
             assert_eq!(types, ["Job", "Note"]);
             let batch = work.drain().unwrap();
-            let opened: Vec<_> = batch.iter().map(|parcel| parcel.type_name()).collect();
+            let opened: Vec<_> = batch.iter().map(|packet| packet.type_name()).collect();
             assert_eq!(opened, ["Job", "Job", "Note", "Note"]);
             let error = boss.try_clone().unwrap_err();
             assert!(matches!(error, OpenError::Full { what: "publishers", limit: 2 }));
@@ -224,15 +230,17 @@ fn a_publisher_of_any_packets_is_cloned_with_what_it_knows() {
 }
 
 #[test]
-fn both_kinds_of_publishers_wait_for_subscribers_alike() {
+fn a_publisher_waits_for_subscribers() {
     on_all(small, |ring| {
         let mut boss = ring.any_publisher().unwrap();
         boss.wait_for_subscribers(0).unwrap();
         let missing = WaitingFor::Subscribers { missing: 1 };
         let error = boss.try_wait_for_subscribers(1).unwrap_err();
-        assert!(matches!(error, SendError::Full { waiting_for } if waiting_for == missing));
+        assert!(matches!(error, TrySendError::Full { waiting_for } if waiting_for == missing));
         let error = boss.wait_for_subscribers_timeout(1, SHORT).unwrap_err();
-        assert!(matches!(error, SendError::Timeout { waiting_for } if waiting_for == missing));
+        assert!(
+            matches!(error, SendTimeoutError::Timeout { waiting_for } if waiting_for == missing)
+        );
         let _work = ring.any_subscriber().unwrap();
         boss.wait_for_subscribers_timeout(1, LONG).unwrap();
         boss.send_all(&jobs(0..3)).unwrap();

@@ -1,8 +1,8 @@
-//! The ring against an oracle: whatever is done to it in whatever order, each call answers what
-//! a simple model of it says.
+//! The ring against a model: random sequences of operations, where each call must return the result
+//! that a simple model predicts.
 //!
-//! The model knows positions, which packets lie where, and where everyone stands. It knows no
-//! words, stamps, limits or locks. One thread does everything, by the calls that never wait.
+//! The model tracks positions, committed packets and cursors. It has no shared words, stamps,
+//! limits or locks. A single thread runs all operations through the non-blocking calls.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,8 +14,8 @@
 mod support;
 
 use packetring::{
-    Claims, Missed, OpenError, Overflow, Publisher, Received, RecvError, Ring, SendError,
-    Subscriber, Tail, rkyv,
+    Claims, Missed, OpenError, Overflow, Publisher, Received, Ring, Subscriber, Tail, TryRecvError,
+    TrySendError, rkyv,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, RngSeed};
@@ -26,8 +26,8 @@ use support::{Noise, Watch};
 type Packet = Tail<u64, u8>;
 type Archived = rkyv::Archived<Packet>;
 
-/// Endpoints of each side at most.
-const PLACES: usize = 3;
+/// Maximum number of endpoints of each side.
+const MAX_ENDPOINTS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Operation {
@@ -39,9 +39,9 @@ enum Operation {
     Receive(usize),
     ReceiveForget(usize),
     ReceiveCopied(usize),
-    /// The next whose number is even.
+    /// Receives the next packet with an even number.
     ReceiveWhere(usize),
-    PutBack(usize),
+    Unreceive(usize),
     Drain(usize),
     DrainForget(usize),
     Select(usize),
@@ -56,8 +56,8 @@ enum Operation {
 
 fn operation() -> impl Strategy<Value = Operation> {
     use Operation::*;
-    let who = || 0..PLACES;
-    // Bytes of the tail: mostly small, some at the borders of slots, some too large.
+    let index = || 0..MAX_ENDPOINTS;
+    // Tail sizes in bytes: mostly small, some at slot boundaries, some too large.
     let size = || {
         prop_oneof![
             6 => 0..40_usize,
@@ -66,61 +66,61 @@ fn operation() -> impl Strategy<Value = Operation> {
         ]
     };
     prop_oneof![
-        20 => (who(), size()).prop_map(|(who, size)| Send(who, size)),
-        4 => (who(), prop::collection::vec(size(), 0..24)).prop_map(|(who, all)| SendAll(who, all)),
-        3 => (who(), size()).prop_map(|(who, size)| ReserveCommit(who, size)),
-        3 => (who(), size()).prop_map(|(who, size)| ReserveDrop(who, size)),
-        3 => (who(), size()).prop_map(|(who, size)| ReserveForget(who, size)),
-        14 => who().prop_map(Receive),
-        3 => who().prop_map(ReceiveForget),
-        2 => who().prop_map(ReceiveCopied),
-        2 => who().prop_map(ReceiveWhere),
-        2 => who().prop_map(PutBack),
-        3 => who().prop_map(Drain),
-        2 => who().prop_map(DrainForget),
-        2 => who().prop_map(Select),
+        20 => (index(), size()).prop_map(|(index, size)| Send(index, size)),
+        4 => (index(), prop::collection::vec(size(), 0..24)).prop_map(|(index, all)| SendAll(index, all)),
+        3 => (index(), size()).prop_map(|(index, size)| ReserveCommit(index, size)),
+        3 => (index(), size()).prop_map(|(index, size)| ReserveDrop(index, size)),
+        3 => (index(), size()).prop_map(|(index, size)| ReserveForget(index, size)),
+        14 => index().prop_map(Receive),
+        3 => index().prop_map(ReceiveForget),
+        2 => index().prop_map(ReceiveCopied),
+        2 => index().prop_map(ReceiveWhere),
+        2 => index().prop_map(Unreceive),
+        3 => index().prop_map(Drain),
+        2 => index().prop_map(DrainForget),
+        2 => index().prop_map(Select),
         3 => Just(JoinPublisher),
-        1 => who().prop_map(ClonePublisher),
-        1 => who().prop_map(LeavePublisher),
+        1 => index().prop_map(ClonePublisher),
+        1 => index().prop_map(LeavePublisher),
         3 => Just(JoinSubscriber),
-        1 => who().prop_map(CloneSubscriber),
-        2 => who().prop_map(LeaveSubscriber),
+        1 => index().prop_map(CloneSubscriber),
+        2 => index().prop_map(LeaveSubscriber),
     ]
 }
 
-/// What lies at a position once it is committed.
+/// A committed entry at a position.
 #[derive(Clone, Copy, Debug)]
-struct Piece {
+struct Entry {
     span: u64,
-    /// The number of the packet; `None`: nothing.
+    /// The number of the packet; `None` for padding and cancelled claims.
     number: Option<u64>,
 }
 
 /// A claim that was forgotten and is not committed.
 #[derive(Clone, Copy, Debug)]
-struct Open {
-    /// Where it began, padding included.
+struct OpenClaim {
+    /// Start of the claim, padding included.
     record: u64,
     start: u64,
     span: u64,
 }
 
-/// Where a subscriber stands.
+/// State of a subscriber.
 #[derive(Clone, Copy, Debug, Default)]
-struct Stand {
+struct Reader {
     cursor: u64,
-    /// Slots in hand.
+    /// Number of slots it holds.
     held: u64,
-    /// Packets lost and not told.
+    /// Packets lost and not reported yet.
     missed: u64,
-    /// Packets below it were handed out before.
-    again_below: u64,
+    /// Packets below this position were handed out before.
+    redelivered_below: u64,
 }
 
-/// What a call is told to answer.
+/// The expected result of a receive.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
-    Packet { position: u64, number: u64, again: bool },
+enum Outcome {
+    Packet { position: u64, number: u64, redelivered: bool },
     Missed(u64),
     Empty,
     Closed,
@@ -133,11 +133,11 @@ struct Model {
     kept: u64,
     history: u64,
     shared: bool,
-    drops: bool,
+    drop_oldest: bool,
     tail: u64,
-    committed: BTreeMap<u64, Piece>,
-    open: [Option<Open>; PLACES],
-    stands: [Option<Stand>; PLACES],
+    committed: BTreeMap<u64, Entry>,
+    open: [Option<OpenClaim>; MAX_ENDPOINTS],
+    readers: [Option<Reader>; MAX_ENDPOINTS],
     next_number: u64,
     closed: bool,
     left: bool,
@@ -152,48 +152,50 @@ fn span(size: usize) -> u64 {
 }
 
 impl Model {
-    fn resolve(&mut self, who: usize) {
-        if let Some(open) = self.open[who].take() {
-            self.committed.insert(open.start, Piece { span: open.span, number: None });
+    fn resolve(&mut self, index: usize) {
+        if let Some(open) = self.open[index].take() {
+            self.committed.insert(open.start, Entry { span: open.span, number: None });
         }
     }
 
-    /// Positions from which on nothing may be overwritten.
+    /// Positions from here on may not be overwritten.
     fn gate(&self) -> u64 {
         let records = self.open.iter().flatten().map(|open| open.record);
-        let stands = self.stands.iter().flatten();
-        // In a ring that drops, those who have nothing in hand are moved instead.
-        let held = stands.filter(|stand| !self.drops || stand.held > 0).map(|stand| stand.cursor);
+        let readers = self.readers.iter().flatten();
+        // A drop-oldest ring moves cursors that hold nothing.
+        let held = readers
+            .filter(|reader| !self.drop_oldest || reader.held > 0)
+            .map(|reader| reader.cursor);
         records.chain(held).min().unwrap_or(u64::MAX)
     }
 
-    /// Tries to claim room: where the packet goes, or nothing if it is full. Losses happen
-    /// either way.
+    /// Tries to claim `span` slots. Returns the position of the packet, or `None` if the ring is
+    /// full. A drop-oldest ring evicts in both cases.
     fn claim(&mut self, span: u64) -> Option<u64> {
         let left = self.capacity - self.tail % self.capacity;
         let padding = if span > left { left } else { 0 };
         let (before, start) = (self.tail, self.tail + padding);
         let needed = (start + span).saturating_sub(self.capacity);
-        if self.drops {
+        if self.drop_oldest {
             self.evict(needed);
         }
         if self.gate() < needed {
             return None;
         }
         if padding > 0 {
-            self.committed.insert(before, Piece { span: padding, number: None });
+            self.committed.insert(before, Entry { span: padding, number: None });
         }
-        // An exclusive claim is nobody's business before it is committed.
+        // Other endpoints do not see an exclusive claim before it is committed.
         self.tail = if self.shared { start + span } else { start };
         Some(start)
     }
 
     fn evict(&mut self, target: u64) {
-        for stand in self.stands.iter_mut().flatten().filter(|stand| stand.held == 0) {
-            while stand.cursor < target {
-                let Some(piece) = self.committed.get(&stand.cursor) else { break };
-                stand.missed += u64::from(piece.number.is_some());
-                stand.cursor += piece.span;
+        for reader in self.readers.iter_mut().flatten().filter(|reader| reader.held == 0) {
+            while reader.cursor < target {
+                let Some(entry) = self.committed.get(&reader.cursor) else { break };
+                reader.missed += u64::from(entry.number.is_some());
+                reader.cursor += entry.span;
             }
         }
     }
@@ -201,73 +203,78 @@ impl Model {
     fn commit(&mut self, start: u64, span: u64) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
-        self.committed.insert(start, Piece { span, number: Some(number) });
+        self.committed.insert(start, Entry { span, number: Some(number) });
         self.tail = self.tail.max(start + span);
         number
     }
 
-    fn release(&mut self, who: usize) -> &mut Stand {
-        let stand = self.stands[who].as_mut().unwrap();
-        stand.cursor += stand.held;
-        stand.held = 0;
-        stand
+    fn release(&mut self, index: usize) -> &mut Reader {
+        let reader = self.readers[index].as_mut().unwrap();
+        reader.cursor += reader.held;
+        reader.held = 0;
+        reader
     }
 
-    /// What a receive answers.
-    fn receive(&mut self, who: usize) -> Next {
+    /// The result of a receive.
+    fn receive(&mut self, index: usize) -> Outcome {
         let (closed, tail) = (self.closed || self.left, self.tail);
-        self.release(who);
-        let stand = self.stands[who].as_mut().unwrap();
-        if stand.missed > 0 {
-            return Next::Missed(std::mem::take(&mut stand.missed));
+        self.release(index);
+        let reader = self.readers[index].as_mut().unwrap();
+        if reader.missed > 0 {
+            return Outcome::Missed(std::mem::take(&mut reader.missed));
         }
-        while let Some(piece) = self.committed.get(&stand.cursor) {
-            if let Some(number) = piece.number {
-                stand.held = piece.span;
-                let position = stand.cursor;
-                return Next::Packet { position, number, again: position < stand.again_below };
+        while let Some(entry) = self.committed.get(&reader.cursor) {
+            if let Some(number) = entry.number {
+                reader.held = entry.span;
+                let position = reader.cursor;
+                return Outcome::Packet {
+                    position,
+                    number,
+                    redelivered: position < reader.redelivered_below,
+                };
             }
-            stand.cursor += piece.span;
+            reader.cursor += entry.span;
         }
-        if closed && tail == stand.cursor { Next::Closed } else { Next::Empty }
+        if closed && tail == reader.cursor { Outcome::Closed } else { Outcome::Empty }
     }
 
-    /// The numbers of a batch, the first of which was received.
-    fn drain(&mut self, who: usize) -> Vec<u64> {
-        let stand = self.stands[who].as_mut().unwrap();
-        let (mut position, mut numbers) = (stand.cursor, Vec::new());
-        while let Some(piece) = self.committed.get(&position) {
-            numbers.extend(piece.number);
-            position += piece.span;
+    /// The numbers in a batch whose first packet was received.
+    fn drain(&mut self, index: usize) -> Vec<u64> {
+        let reader = self.readers[index].as_mut().unwrap();
+        let (mut position, mut numbers) = (reader.cursor, Vec::new());
+        while let Some(entry) = self.committed.get(&position) {
+            numbers.extend(entry.number);
+            position += entry.span;
         }
-        stand.held = position - stand.cursor;
+        reader.held = position - reader.cursor;
         numbers
     }
 
-    /// Numbers of the committed packets from a position on, to the first open claim.
-    fn run(&self, mut position: u64) -> (Vec<u64>, u64) {
+    /// The numbers of the committed packets from `position` up to the first open claim, and its
+    /// position.
+    fn committed_from(&self, mut position: u64) -> (Vec<u64>, u64) {
         let mut numbers = Vec::new();
-        while let Some(piece) = self.committed.get(&position) {
-            numbers.extend(piece.number);
-            position += piece.span;
+        while let Some(entry) = self.committed.get(&position) {
+            numbers.extend(entry.number);
+            position += entry.span;
         }
         (numbers, position)
     }
 
-    /// A newcomer's position is where a packet, or the next one, begins; no more than the
-    /// history's packets back, and no fewer than are certainly there.
-    fn check_newcomer(&self, position: u64) {
+    /// A late subscriber starts at a packet boundary. It gets at most the history, and at least the
+    /// packets that history certainly keeps.
+    fn check_late_subscriber(&self, position: u64) {
         if self.history == 0 {
             return assert_eq!(position, self.tail);
         }
-        let (numbers, end) = self.run(position);
+        let (numbers, end) = self.committed_from(position);
         assert!(numbers.len() as u64 <= self.history, "{numbers:?}");
         let is_boundary = position == end
             && (position == self.tail || self.open.iter().flatten().any(|o| o.record == position));
         assert!(is_boundary || self.committed.contains_key(&position));
         let oldest = self.tail.saturating_sub(self.kept);
         let kept = self.committed.range(oldest..end.max(oldest));
-        let least = kept.filter(|(_, piece)| piece.number.is_some()).count() as u64;
+        let least = kept.filter(|(_, entry)| entry.number.is_some()).count() as u64;
         assert!(numbers.len() as u64 >= least.min(self.history), "{numbers:?} of {least}");
     }
 }
@@ -276,23 +283,23 @@ fn packet(number: u64, size: usize) -> Packet {
     Tail { head: number, tail: Noise::of(0, number).bytes(size) }
 }
 
-/// The ring, its endpoints, and the model of them.
-struct Rig {
+/// The ring, its endpoints and the model.
+struct Harness {
     ring: Ring,
-    publishers: [Option<Publisher<Packet>>; PLACES],
-    subscribers: [Option<Subscriber<Packet>>; PLACES],
-    /// How many bytes the tail of each packet has, by its number.
+    publishers: [Option<Publisher<Packet>>; MAX_ENDPOINTS],
+    subscribers: [Option<Subscriber<Packet>>; MAX_ENDPOINTS],
+    /// Tail size of each packet by its number.
     sizes: BTreeMap<u64, usize>,
     model: Model,
     _watch: Watch,
 }
 
-impl Rig {
-    fn new(exclusive: bool, drops: bool, history: usize, capacity: usize) -> Self {
-        let overflow = if drops { Overflow::DropOldest } else { Overflow::Block };
+impl Harness {
+    fn new(exclusive: bool, drop_oldest: bool, history: usize, capacity: usize) -> Self {
+        let overflow = if drop_oldest { Overflow::DropOldest } else { Overflow::Block };
         let builder = Ring::builder().capacity(capacity).overflow(overflow).history(history);
-        let builder = builder.max_subscribers(PLACES);
-        let builder = if exclusive { builder } else { builder.max_publishers(PLACES) };
+        let builder = builder.max_subscribers(MAX_ENDPOINTS);
+        let builder = if exclusive { builder } else { builder.max_publishers(MAX_ENDPOINTS) };
         let builder = if exclusive { builder.exclusive() } else { builder };
         let slots = capacity as u64 / 64;
         let model = Model {
@@ -301,11 +308,11 @@ impl Rig {
             kept: slots / 2,
             history: history as u64,
             shared: !exclusive,
-            drops,
+            drop_oldest,
             tail: 0,
             committed: BTreeMap::new(),
-            open: [None; PLACES],
-            stands: [None; PLACES],
+            open: [None; MAX_ENDPOINTS],
+            readers: [None; MAX_ENDPOINTS],
             next_number: 0,
             closed: false,
             left: false,
@@ -313,36 +320,36 @@ impl Rig {
         let ring = builder.heap().unwrap();
         let (publishers, subscribers) = Default::default();
         let (sizes, _watch) = (BTreeMap::new(), Watch::start());
-        let mut rig = Self { ring, publishers, subscribers, sizes, model, _watch };
-        rig.join_publisher(None);
-        rig.join_subscriber();
-        rig
+        let mut harness = Self { ring, publishers, subscribers, sizes, model, _watch };
+        harness.join_publisher(None);
+        harness.join_subscriber();
+        harness
     }
 
     fn run(&mut self, operation: &Operation) {
         use Operation::*;
         match operation {
-            Send(who, size) => self.send(*who, *size),
-            SendAll(who, sizes) => self.send_all(*who, sizes),
-            ReserveCommit(who, size) => self.reserve(*who, *size, &After::Commit),
-            ReserveDrop(who, size) => self.reserve(*who, *size, &After::Drop),
-            ReserveForget(who, size) => self.reserve(*who, *size, &After::Forget),
-            Receive(who) => self.receive(*who, &Then::Drop),
-            ReceiveForget(who) => self.receive(*who, &Then::Forget),
-            ReceiveCopied(who) => self.receive_copied(*who),
-            ReceiveWhere(who) => self.receive_where(*who),
-            PutBack(who) => self.receive(*who, &Then::PutBack),
-            Drain(who) => self.drain(*who, false),
-            DrainForget(who) => self.drain(*who, true),
-            Select(who) => self.select(*who),
+            Send(index, size) => self.send(*index, *size),
+            SendAll(index, sizes) => self.send_all(*index, sizes),
+            ReserveCommit(index, size) => self.reserve(*index, *size, &AfterReserve::Commit),
+            ReserveDrop(index, size) => self.reserve(*index, *size, &AfterReserve::Drop),
+            ReserveForget(index, size) => self.reserve(*index, *size, &AfterReserve::Forget),
+            Receive(index) => self.receive(*index, &AfterReceive::Drop),
+            ReceiveForget(index) => self.receive(*index, &AfterReceive::Forget),
+            ReceiveCopied(index) => self.receive_copied(*index),
+            ReceiveWhere(index) => self.receive_where(*index),
+            Unreceive(index) => self.receive(*index, &AfterReceive::Unreceive),
+            Drain(index) => self.drain(*index, false),
+            DrainForget(index) => self.drain(*index, true),
+            Select(index) => self.select(*index),
             JoinPublisher => self.join_publisher(None),
-            ClonePublisher(who) => self.join_publisher(Some(*who)),
-            LeavePublisher(who) => self.leave_publisher(*who),
+            ClonePublisher(index) => self.join_publisher(Some(*index)),
+            LeavePublisher(index) => self.leave_publisher(*index),
             JoinSubscriber => self.join_subscriber(),
-            CloneSubscriber(who) => self.clone_subscriber(*who),
-            LeaveSubscriber(who) => {
-                self.subscribers[*who] = None;
-                self.model.stands[*who] = None;
+            CloneSubscriber(index) => self.clone_subscriber(*index),
+            LeaveSubscriber(index) => {
+                self.subscribers[*index] = None;
+                self.model.readers[*index] = None;
             }
             Close => {
                 self.ring.close().unwrap();
@@ -354,19 +361,19 @@ impl Rig {
 
     fn check_backlogs(&self) {
         let model = &self.model;
-        for (subscriber, stand) in self.subscribers.iter().zip(&model.stands) {
-            if let (Some(subscriber), Some(stand)) = (subscriber, stand) {
-                // One that was moved on notices when it looks.
-                if stand.missed == 0 {
-                    let ahead = model.tail - stand.cursor - stand.held;
+        for (subscriber, reader) in self.subscribers.iter().zip(&model.readers) {
+            if let (Some(subscriber), Some(reader)) = (subscriber, reader) {
+                // A subscriber that was moved by an eviction updates its backlog on its next call.
+                if reader.missed == 0 {
+                    let ahead = model.tail - reader.cursor - reader.held;
                     assert!(subscriber.backlog() >= ahead);
                 }
             }
         }
-        let slowest = model.stands.iter().flatten().map(|stand| model.tail - stand.cursor).max();
+        let slowest = model.readers.iter().flatten().map(|reader| model.tail - reader.cursor).max();
         for publisher in self.publishers.iter().flatten() {
             assert_eq!(publisher.backlog(), slowest.unwrap_or(0));
-            assert_eq!(publisher.subscribers(), model.stands.iter().flatten().count());
+            assert_eq!(publisher.subscribers(), model.readers.iter().flatten().count());
         }
     }
 
@@ -375,7 +382,7 @@ impl Rig {
         self.model.next_number
     }
 
-    /// What a send answers; the position if it is sent.
+    /// The result of a send: the position, or the kind of error.
     fn expect_send(&mut self, size: usize) -> Result<u64, &'static str> {
         if self.model.closed {
             return Err("closed");
@@ -389,14 +396,14 @@ impl Rig {
         Ok(start)
     }
 
-    fn send(&mut self, who: usize, size: usize) {
-        if self.publishers[who].is_none() {
+    fn send(&mut self, index: usize, size: usize) {
+        if self.publishers[index].is_none() {
             return;
         }
-        self.model.resolve(who);
+        self.model.resolve(index);
         let packet = packet(self.number(size), size);
         let expected = self.expect_send(size);
-        let publisher = self.publishers[who].as_mut().unwrap();
+        let publisher = self.publishers[index].as_mut().unwrap();
         match (publisher.try_send(&packet), expected) {
             (Ok(position), Ok(expected)) => assert_eq!(position, expected),
             (Err(error), Err(expected)) => {
@@ -406,13 +413,13 @@ impl Rig {
         }
     }
 
-    fn send_all(&mut self, who: usize, sizes: &[usize]) {
-        if self.publishers[who].is_none() {
+    fn send_all(&mut self, index: usize, sizes: &[usize]) {
+        if self.publishers[index].is_none() {
             return;
         }
-        // Nothing is asked of the ring for nothing.
+        // An empty batch does not touch the ring.
         if !sizes.is_empty() {
-            self.model.resolve(who);
+            self.model.resolve(index);
         }
         let first = self.model.next_number;
         let packets: Vec<Packet> =
@@ -427,7 +434,7 @@ impl Rig {
             }
             sent += 1;
         }
-        let publisher = self.publishers[who].as_mut().unwrap();
+        let publisher = self.publishers[index].as_mut().unwrap();
         match (publisher.try_send_all(&packets), expected) {
             (Ok(()), Ok(())) => {}
             (Err(error), Err(expected)) => {
@@ -438,11 +445,11 @@ impl Rig {
         }
     }
 
-    fn reserve(&mut self, who: usize, size: usize, after: &After) {
-        if self.publishers[who].is_none() {
+    fn reserve(&mut self, index: usize, size: usize, after: &AfterReserve) {
+        if self.publishers[index].is_none() {
             return;
         }
-        self.model.resolve(who);
+        self.model.resolve(index);
         let number = self.number(size);
         let (span, before) = (span(size), self.model.tail);
         let expected = match (self.model.closed, span > self.model.max_span) {
@@ -450,7 +457,7 @@ impl Rig {
             (_, true) => Err("too large"),
             _ => self.model.claim(span).ok_or("full"),
         };
-        let publisher = self.publishers[who].as_mut().unwrap();
+        let publisher = self.publishers[index].as_mut().unwrap();
         let (mut room, start) = match (publisher.try_reserve_tail(size), expected) {
             (Ok(room), Ok(start)) => (room, start),
             (Err(error), Err(expected)) => {
@@ -462,18 +469,18 @@ impl Rig {
         *room.head_mut() = number.into();
         room.tail_mut().copy_from_slice(&filled.tail);
         match after {
-            After::Commit => {
+            AfterReserve::Commit => {
                 assert_eq!(room.commit(), start);
                 self.model.commit(start, span);
                 return;
             }
-            After::Drop => drop(room),
-            After::Forget => forget(room),
+            AfterReserve::Drop => drop(room),
+            AfterReserve::Forget => forget(room),
         }
         if self.model.shared {
-            self.model.open[who] = Some(Open { record: before, start, span });
-            if matches!(after, After::Drop) {
-                self.model.resolve(who);
+            self.model.open[index] = Some(OpenClaim { record: before, start, span });
+            if matches!(after, AfterReserve::Drop) {
+                self.model.resolve(index);
             }
         }
     }
@@ -483,201 +490,204 @@ impl Rig {
         assert_eq!((found.head.to_native(), found.tail.as_slice()), (number, &*expected.tail));
     }
 
-    fn receive(&mut self, who: usize, then: &Then) {
-        let Some(subscriber) = &mut self.subscribers[who] else { return };
-        let expected = self.model.receive(who);
+    fn receive(&mut self, index: usize, then: &AfterReceive) {
+        let Some(subscriber) = &mut self.subscribers[index] else { return };
+        let expected = self.model.receive(index);
         let answer = subscriber.try_recv();
         let received = match (answer, &expected) {
-            (Ok(received), Next::Packet { .. }) => received,
+            (Ok(received), Outcome::Packet { .. }) => received,
             (Err(error), expected) => return check_receive_error(&error, expected),
             (Ok(received), expected) => panic!("{:?}, expected {expected:?}", &received.head),
         };
-        let Next::Packet { position, number, again } = expected else { unreachable!() };
+        let Outcome::Packet { position, number, redelivered } = expected else { unreachable!() };
         Self::check_packet(&self.sizes, &received, number);
         let info = Received::info(&received);
-        assert_eq!((info.position, info.redelivered), (position, again));
+        assert_eq!((info.position, info.redelivered), (position, redelivered));
         match then {
-            Then::Drop => {
+            AfterReceive::Drop => {
                 drop(received);
-                self.model.release(who);
+                self.model.release(index);
             }
-            Then::Forget => forget(received),
-            Then::PutBack => {
+            AfterReceive::Forget => forget(received),
+            AfterReceive::Unreceive => {
                 Received::unreceive(received);
-                let stand = self.model.stands[who].as_mut().unwrap();
-                stand.again_below = stand.again_below.max(stand.cursor + stand.held);
-                stand.held = 0;
+                let reader = self.model.readers[index].as_mut().unwrap();
+                reader.redelivered_below =
+                    reader.redelivered_below.max(reader.cursor + reader.held);
+                reader.held = 0;
             }
         }
     }
 
-    fn receive_copied(&mut self, who: usize) {
-        let Some(subscriber) = &mut self.subscribers[who] else { return };
-        let expected = self.model.receive(who);
+    fn receive_copied(&mut self, index: usize) {
+        let Some(subscriber) = &mut self.subscribers[index] else { return };
+        let expected = self.model.receive(index);
         match (subscriber.try_recv_copied(), expected) {
-            (Ok(copied), Next::Packet { number, .. }) => {
+            (Ok(copied), Outcome::Packet { number, .. }) => {
                 Self::check_packet(&self.sizes, &copied, number);
-                self.model.release(who);
+                self.model.release(index);
             }
             (Err(error), expected) => check_receive_error(&error, &expected),
             (Ok(_), expected) => panic!("a packet, expected {expected:?}"),
         }
     }
 
-    fn receive_where(&mut self, who: usize) {
-        let Some(subscriber) = &mut self.subscribers[who] else { return };
+    fn receive_where(&mut self, index: usize) {
+        let Some(subscriber) = &mut self.subscribers[index] else { return };
         let expected = loop {
-            match self.model.receive(who) {
-                Next::Packet { number, .. } if number % 2 == 1 => {}
+            match self.model.receive(index) {
+                Outcome::Packet { number, .. } if number % 2 == 1 => {}
                 expected => break expected,
             }
         };
         match (subscriber.try_recv_where(|packet| packet.head % 2 == 0), expected) {
-            (Ok(received), Next::Packet { number, .. }) => {
+            (Ok(received), Outcome::Packet { number, .. }) => {
                 Self::check_packet(&self.sizes, &received, number);
                 drop(received);
-                self.model.release(who);
+                self.model.release(index);
             }
             (Err(error), expected) => check_receive_error(&error, &expected),
             (Ok(_), expected) => panic!("a packet, expected {expected:?}"),
         }
     }
 
-    fn drain(&mut self, who: usize, forgets: bool) {
-        let Some(subscriber) = &mut self.subscribers[who] else { return };
-        let expected = self.model.receive(who);
+    fn drain(&mut self, index: usize, and_forget: bool) {
+        let Some(subscriber) = &mut self.subscribers[index] else { return };
+        let expected = self.model.receive(index);
         let batch = match (subscriber.try_drain(), expected) {
-            (Ok(batch), Next::Packet { .. }) => batch,
+            (Ok(batch), Outcome::Packet { .. }) => batch,
             (Err(error), expected) => return check_receive_error(&error, &expected),
             (Ok(batch), expected) => panic!("{} packets, expected {expected:?}", batch.len()),
         };
-        let numbers = self.model.drain(who);
+        let numbers = self.model.drain(index);
         assert_eq!(batch.len(), numbers.len());
         for (found, number) in batch.iter().zip(numbers) {
             Self::check_packet(&self.sizes, found, number);
         }
-        if forgets {
+        if and_forget {
             forget(batch);
         } else {
             drop(batch);
-            self.model.release(who);
+            self.model.release(index);
         }
     }
 
-    /// Selects, and receives at once what that found.
-    fn select(&mut self, who: usize) {
-        let Some(subscriber) = &mut self.subscribers[who] else { return };
+    /// Selects, and then receives.
+    fn select(&mut self, index: usize) {
+        let Some(subscriber) = &mut self.subscribers[index] else { return };
         let found = packetring::try_select(&mut [subscriber]);
-        let before = self.model.stands[who].unwrap();
-        let expected = self.model.receive(who);
-        assert_eq!(found.is_none(), expected == Next::Empty, "{expected:?}, from {before:?}");
+        let before = self.model.readers[index].unwrap();
+        let expected = self.model.receive(index);
+        assert_eq!(found.is_none(), expected == Outcome::Empty, "{expected:?}, from {before:?}");
         match (subscriber.try_recv(), expected) {
-            (Ok(received), Next::Packet { number, .. }) => {
+            (Ok(received), Outcome::Packet { number, .. }) => {
                 Self::check_packet(&self.sizes, &received, number);
                 drop(received);
-                self.model.release(who);
+                self.model.release(index);
             }
             (Err(error), expected) => check_receive_error(&error, &expected),
             (Ok(_), expected) => panic!("a packet, expected {expected:?}"),
         }
     }
 
-    fn join_publisher(&mut self, like: Option<usize>) {
-        let answer = match like {
+    fn join_publisher(&mut self, original: Option<usize>) {
+        let answer = match original {
             None => self.ring.publisher(),
-            Some(who) => match &self.publishers[who] {
+            Some(index) => match &self.publishers[index] {
                 None => return,
                 Some(publisher) => publisher.try_clone(),
             },
         };
-        let taken = self.publishers.iter().flatten().count();
-        let place = self.publishers.iter().position(Option::is_none);
+        let used = self.publishers.iter().flatten().count();
+        let free = self.publishers.iter().position(Option::is_none);
         match answer {
             Ok(publisher) => {
-                assert!(!self.model.closed && (self.model.shared || taken == 0));
-                self.publishers[place.unwrap()] = Some(publisher);
+                assert!(!self.model.closed && (self.model.shared || used == 0));
+                self.publishers[free.unwrap()] = Some(publisher);
                 self.model.left = false;
             }
             Err(OpenError::Closed { .. }) => assert!(self.model.closed),
-            Err(OpenError::Full { what: "publishers", limit: PLACES }) => {
-                assert!(self.model.shared && place.is_none());
+            Err(OpenError::Full { what: "publishers", limit: MAX_ENDPOINTS }) => {
+                assert!(self.model.shared && free.is_none());
             }
-            Err(OpenError::PublisherTaken { .. }) => assert!(!self.model.shared && taken == 1),
+            Err(OpenError::PublisherTaken { .. }) => assert!(!self.model.shared && used == 1),
             Err(error) => panic!("{error}"),
         }
     }
 
-    fn leave_publisher(&mut self, who: usize) {
-        if self.publishers[who].take().is_some() {
-            self.model.resolve(who);
+    fn leave_publisher(&mut self, index: usize) {
+        if self.publishers[index].take().is_some() {
+            self.model.resolve(index);
             self.model.left = self.publishers.iter().all(Option::is_none);
         }
     }
 
     fn join_subscriber(&mut self) {
-        let place = self.subscribers.iter().position(Option::is_none);
-        match (self.ring.subscriber(), place) {
-            (Ok(subscriber), Some(place)) => {
+        let free = self.subscribers.iter().position(Option::is_none);
+        match (self.ring.subscriber(), free) {
+            (Ok(subscriber), Some(free)) => {
                 let cursor = self.model.tail - subscriber.backlog();
-                self.model.check_newcomer(cursor);
-                self.subscribers[place] = Some(subscriber);
-                self.model.stands[place] = Some(Stand { cursor, ..Stand::default() });
+                self.model.check_late_subscriber(cursor);
+                self.subscribers[free] = Some(subscriber);
+                self.model.readers[free] = Some(Reader { cursor, ..Reader::default() });
             }
-            (Err(OpenError::Full { what: "subscribers", limit: PLACES }), None) => {}
-            (answer, place) => panic!("{answer:?}, free is {place:?}"),
+            (Err(OpenError::Full { what: "subscribers", limit: MAX_ENDPOINTS }), None) => {}
+            (answer, free) => panic!("{answer:?}, free is {free:?}"),
         }
     }
 
-    fn clone_subscriber(&mut self, who: usize) {
-        let place = self.subscribers.iter().position(Option::is_none);
-        let Some(subscriber) = &mut self.subscribers[who] else { return };
-        match (subscriber.try_clone(), place) {
-            (Ok(clone), Some(place)) => {
-                let cursor = self.model.stands[who].unwrap().cursor;
+    fn clone_subscriber(&mut self, index: usize) {
+        let free = self.subscribers.iter().position(Option::is_none);
+        let Some(subscriber) = &mut self.subscribers[index] else { return };
+        match (subscriber.try_clone(), free) {
+            (Ok(clone), Some(free)) => {
+                let cursor = self.model.readers[index].unwrap().cursor;
                 assert_eq!(clone.backlog(), self.model.tail - cursor);
-                self.subscribers[place] = Some(clone);
-                self.model.stands[place] = Some(Stand { cursor, ..Stand::default() });
+                self.subscribers[free] = Some(clone);
+                self.model.readers[free] = Some(Reader { cursor, ..Reader::default() });
             }
-            (Err(OpenError::Full { what: "subscribers", limit: PLACES }), None) => {}
-            (answer, place) => panic!("{answer:?}, free is {place:?}"),
+            (Err(OpenError::Full { what: "subscribers", limit: MAX_ENDPOINTS }), None) => {}
+            (answer, free) => panic!("{answer:?}, free is {free:?}"),
         }
     }
 }
 
-/// What becomes of a reservation.
-enum After {
+/// The end of a reservation.
+enum AfterReserve {
     Commit,
     Drop,
     Forget,
 }
 
-/// What becomes of a packet in hand.
-enum Then {
+/// The end of a received packet.
+enum AfterReceive {
     Drop,
     Forget,
-    PutBack,
+    Unreceive,
 }
 
 #[track_caller]
-fn check_send_error(error: &SendError, expected: &str, size: usize, max_span: u64) {
+fn check_send_error(error: &TrySendError, expected: &str, size: usize, max_span: u64) {
     let limit = max_span as usize * 64 - 16;
     let is_expected = match error {
-        SendError::Closed => expected == "closed",
-        SendError::TooLarge { needed, limit: l } => {
+        TrySendError::Closed => expected == "closed",
+        TrySendError::TooLarge { needed, limit: l } => {
             expected == "too large" && (*needed, *l) == (archive_len(size), limit)
         }
-        SendError::Full { .. } => expected == "full",
+        TrySendError::Full { .. } => expected == "full",
         _ => false,
     };
     assert!(is_expected, "{error}, expected {expected}");
 }
 
 #[track_caller]
-fn check_receive_error(error: &RecvError, expected: &Next) {
+fn check_receive_error(error: &TryRecvError, expected: &Outcome) {
     let is_expected = match error {
-        RecvError::Empty => *expected == Next::Empty,
-        RecvError::Closed => *expected == Next::Closed,
-        RecvError::Missed(Missed { packets, exact: true }) => *expected == Next::Missed(*packets),
+        TryRecvError::Empty => *expected == Outcome::Empty,
+        TryRecvError::Closed => *expected == Outcome::Closed,
+        TryRecvError::Missed(Missed { packets, exact: true }) => {
+            *expected == Outcome::Missed(*packets)
+        }
         _ => false,
     };
     assert!(is_expected, "{error}, expected {expected:?}");
@@ -693,19 +703,19 @@ proptest! {
     })]
 
     #[test]
-    fn every_call_answers_what_the_model_says(
+    fn every_call_matches_the_model(
         exclusive in any::<bool>(),
-        drops in any::<bool>(),
+        drop_oldest in any::<bool>(),
         history in prop_oneof![2 => Just(0_usize), 1 => 1..8_usize],
         capacity in prop_oneof![Just(1024_usize), Just(2048)],
         operations in prop::collection::vec(operation(), 1..200),
         closing in prop::collection::vec(operation(), 0..20),
     ) {
-        let mut rig = Rig::new(exclusive, drops, history, capacity);
-        let settings = *rig.ring.settings();
+        let mut harness = Harness::new(exclusive, drop_oldest, history, capacity);
+        let settings = *harness.ring.settings();
         prop_assert_eq!(settings.claims == Claims::Exclusive, exclusive);
-        operations.iter().for_each(|operation| rig.run(operation));
-        rig.run(&Operation::Close);
-        closing.iter().for_each(|operation| rig.run(operation));
+        operations.iter().for_each(|operation| harness.run(operation));
+        harness.run(&Operation::Close);
+        closing.iter().for_each(|operation| harness.run(operation));
     }
 }

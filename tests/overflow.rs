@@ -1,5 +1,5 @@
-//! Rings that drop the oldest, and rings that keep history: what is lost is counted, what is in
-//! hand stays, and a newcomer starts where it should.
+//! Drop-oldest rings and rings with history. Losses are counted, held packets stay intact, and late
+//! subscribers start at the right packet.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,14 +11,14 @@
 mod support;
 
 use packetring::{
-    Missed, Overflow, Packet, Publisher, Received, RecvError, Ring, RingBuilder, SendError,
-    Subscriber, Tail, WaitingFor, packet,
+    Missed, Overflow, Packet, Publisher, Received, RecvError, RecvTimeoutError, Ring, RingBuilder,
+    SendTimeoutError, Subscriber, Tail, TryRecvError, TrySendError, ValueError, WaitingFor, packet,
 };
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use support::{LONG, Noise, SHORT, on_all, on_both};
 
-/// Of any size, and recognized.
+/// A packet of varying size whose content can be verified.
 #[packet]
 struct Note {
     from: u32,
@@ -33,7 +33,7 @@ impl Note {
         Self { from, sequence, bytes: noise.bytes(len) }
     }
 
-    /// Slots that it takes.
+    /// The number of slots of the packet.
     fn span(&self) -> u64 {
         (16 + self.bytes.len().next_multiple_of(8) as u64 + 24).div_ceil(64)
     }
@@ -49,7 +49,7 @@ impl ArchivedNote {
     }
 }
 
-/// Sixteen slots, of which the oldest are dropped.
+/// A drop-oldest ring of 16 slots.
 fn dropping() -> RingBuilder {
     Ring::builder().capacity(1024).overflow(Overflow::DropOldest)
 }
@@ -69,14 +69,14 @@ fn publish(out: &mut Publisher<u64>, numbers: Range<u64>) {
 #[track_caller]
 fn expect_missed<T: Packet>(subscriber: &mut Subscriber<T>, packets: u64) {
     match subscriber.try_recv().map(drop) {
-        Err(RecvError::Missed(missed)) => assert_eq!(missed, Missed { packets, exact: true }),
+        Err(TryRecvError::Missed(missed)) => assert_eq!(missed, Missed { packets, exact: true }),
         Err(error) => panic!("{error}"),
-        Ok(()) => panic!("a packet, and not what was missed"),
+        Ok(()) => panic!("got a packet instead of a loss report"),
     }
 }
 
 #[test]
-fn the_slow_lose_no_more_than_they_must_and_know_how_much() {
+fn a_slow_subscriber_loses_the_minimum_and_knows_the_number() {
     on_all(dropping, |ring| {
         let (mut out, mut slow) = pair::<u64>(&ring);
         let mut fast = ring.subscriber::<u64>().unwrap();
@@ -91,42 +91,43 @@ fn the_slow_lose_no_more_than_they_must_and_know_how_much() {
             for number in sent - 16..sent {
                 assert_eq!(*slow.try_recv().unwrap(), number);
             }
-            assert!(matches!(slow.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(slow.try_recv(), Err(TryRecvError::Empty)));
         }
         drop(out);
-        assert!(matches!(slow.try_recv(), Err(RecvError::Closed)));
-        assert!(matches!(fast.try_recv(), Err(RecvError::Closed)));
+        assert!(matches!(slow.try_recv(), Err(TryRecvError::Closed)));
+        assert!(matches!(fast.try_recv(), Err(TryRecvError::Closed)));
     });
 }
 
 #[test]
-fn every_way_to_receive_tells_what_was_missed() {
+fn every_receive_method_reports_losses() {
     on_all(dropping, |ring| {
         let (mut out, mut slow) = pair::<u64>(&ring);
         let mut lap = || publish(&mut out, 0..20);
-        let missed = |error: RecvError, packets| match error {
-            RecvError::Missed(missed) => missed == Missed { packets, exact: true },
-            _ => false,
-        };
+        let lost = |packets| Missed { packets, exact: true };
         lap();
-        assert!(missed(slow.recv().map(drop).unwrap_err(), 4));
+        assert!(matches!(slow.recv(), Err(RecvError::Missed(all)) if all == lost(4)));
         lap();
-        assert!(missed(slow.try_drain().map(drop).unwrap_err(), 20));
+        assert!(matches!(slow.try_drain(), Err(TryRecvError::Missed(all)) if all == lost(20)));
         lap();
-        assert!(missed(slow.recv_copied().map(drop).unwrap_err(), 20));
+        assert!(matches!(slow.recv_copied(), Err(RecvError::Missed(all)) if all == lost(20)));
         lap();
-        assert!(missed(slow.recv_where(|_| true).map(drop).unwrap_err(), 20));
+        assert!(
+            matches!(slow.recv_where(|_| true), Err(RecvError::Missed(all)) if all == lost(20))
+        );
         lap();
-        assert!(missed(slow.values().next().unwrap().unwrap_err(), 20));
+        let value = slow.values().next().unwrap();
+        assert!(matches!(value, Err(ValueError::Recv(RecvError::Missed(all))) if all == lost(20)));
         lap();
         assert_eq!(packetring::try_select(&mut [&mut slow]), Some(0));
-        assert!(missed(slow.recv_timeout(LONG).map(drop).unwrap_err(), 20));
+        let late = slow.recv_timeout(LONG).map(drop);
+        assert!(matches!(late, Err(RecvTimeoutError::Missed(all)) if all == lost(20)));
         assert_eq!(slow.drain().unwrap().len(), 16);
     });
 }
 
 #[test]
-fn what_is_missed_is_counted_in_packets_of_whatever_size() {
+fn losses_are_counted_in_packets_of_any_size() {
     on_all(dropping, |ring| {
         let (mut out, mut slow) = pair::<Note>(&ring);
         let mut noise = Noise::of(0, 1);
@@ -136,18 +137,18 @@ fn what_is_missed_is_counted_in_packets_of_whatever_size() {
                 out.try_send(&Note::make(0, sent)).unwrap();
                 sent += 1;
             }
-            // Some rounds leave something for the next.
+            // Some rounds leave packets for the next.
             for _ in 0..noise.below(30) {
                 match slow.try_recv() {
                     Ok(note) => {
                         assert_eq!(note.check(), (0, next));
                         next += 1;
                     }
-                    Err(RecvError::Missed(missed)) => {
+                    Err(TryRecvError::Missed(missed)) => {
                         assert!(missed.exact && missed.packets > 0);
                         next += missed.packets;
                     }
-                    Err(RecvError::Empty) => assert_eq!(next, sent),
+                    Err(TryRecvError::Empty) => assert_eq!(next, sent),
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -156,46 +157,48 @@ fn what_is_missed_is_counted_in_packets_of_whatever_size() {
 }
 
 #[test]
-fn reservations_given_up_are_not_missed() {
+fn cancelled_reservations_are_not_counted_as_missed() {
     on_both(dropping, |ring| {
         let (mut out, mut slow) = pair::<u64>(&ring);
         for number in 0..40 {
             drop(out.try_reserve().unwrap());
             out.try_send(&number).unwrap();
         }
-        // Sixteen slots: eight numbers, and eight that are nothing.
+        // Sixteen slots: eight numbers and eight cancelled reservations.
         expect_missed(&mut slow, 32);
         for number in 32..40 {
             assert_eq!(*slow.try_recv().unwrap(), number);
         }
-        // Nothing but what was given up is evicted: no loss at all.
+        // Only cancelled reservations are evicted, so nothing is lost.
         (0..40).for_each(|_| drop(out.try_reserve().unwrap()));
-        assert!(matches!(slow.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(slow.try_recv(), Err(TryRecvError::Empty)));
     });
 }
 
 #[test]
-fn a_packet_in_hand_fills_the_ring() {
+fn a_held_packet_is_not_evicted() {
     on_all(dropping, |ring| {
         let (mut out, mut numbers) = pair::<u64>(&ring);
         let waiting = WaitingFor::Subscriber { pid: std::process::id() };
         publish(&mut out, 0..20);
         expect_missed(&mut numbers, 4);
-        let in_hand = numbers.try_recv().unwrap();
+        let held = numbers.try_recv().unwrap();
         let full = out.try_send(&99).unwrap_err();
-        assert!(matches!(full, SendError::Full { waiting_for } if waiting_for == waiting));
+        assert!(matches!(full, TrySendError::Full { waiting_for } if waiting_for == waiting));
         let late = out.send_timeout(&99, SHORT).unwrap_err();
-        assert!(matches!(late, SendError::Timeout { waiting_for } if waiting_for == waiting));
-        assert_eq!(*in_hand, 4);
-        drop(in_hand);
+        assert!(
+            matches!(late, SendTimeoutError::Timeout { waiting_for } if waiting_for == waiting)
+        );
+        assert_eq!(*held, 4);
+        drop(held);
         out.try_send(&20).unwrap();
         let batch = numbers.drain().unwrap();
         assert!(batch.iter().map(|number| number.to_native()).eq(5..21));
-        assert!(matches!(out.try_send(&99), Err(SendError::Full { .. })));
+        assert!(matches!(out.try_send(&99), Err(TrySendError::Full { .. })));
         assert!(batch.iter().map(|number| number.to_native()).eq(5..21));
         drop(batch);
         publish(&mut out, 21..60);
-        // One that is put back is nobody's any more.
+        // A returned packet is no longer held, so it can be evicted.
         expect_missed(&mut numbers, 60 - 16 - 21);
         Received::unreceive(numbers.try_recv().unwrap());
         publish(&mut out, 60..70);
@@ -203,7 +206,7 @@ fn a_packet_in_hand_fills_the_ring() {
     });
 }
 
-/// Whether publishers go on: until it is dropped, also by a panic.
+/// Stops the publishers when it is dropped, also by a panic.
 struct Running<'a>(&'a AtomicBool);
 
 impl Drop for Running<'_> {
@@ -212,33 +215,33 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Publishes for as long as told to, and counts.
+/// Publishes until `running` is false and adds the number of packets to `sent`.
 fn publish_while(running: &AtomicBool, ring: &Ring, from: u32, sent: &AtomicUsize) {
     let mut out = ring.publisher::<Note>().unwrap();
     let mut sequence = 0;
     while running.load(Ordering::Relaxed) {
         match out.try_send(&Note::make(from, sequence)) {
             Ok(_) => sequence += 1,
-            // Somebody has the packet in hand.
-            Err(SendError::Full { .. }) => std::thread::yield_now(),
+            // A subscriber holds the oldest packet.
+            Err(TrySendError::Full { .. }) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
     }
     sent.fetch_add(sequence as usize, Ordering::Relaxed);
 }
 
-/// What one subscriber got and lost.
+/// Packets that one subscriber received and missed.
 #[derive(Default)]
-struct Account {
+struct Tally {
     received: u64,
     missed: u64,
-    /// Whether all losses were told exactly.
+    /// Whether all loss reports were exact.
     exact: bool,
-    /// The next sequence that each publisher can have.
+    /// The lowest sequence number expected from each publisher.
     next: [u64; 3],
 }
 
-impl Account {
+impl Tally {
     fn new() -> Self {
         Self { exact: true, ..Self::default() }
     }
@@ -247,7 +250,7 @@ impl Account {
     fn got(&mut self, note: &ArchivedNote) {
         let (from, sequence) = note.check();
         let next = &mut self.next[from as usize];
-        assert!(sequence >= *next, "of publisher {from}: {sequence} after {next}");
+        assert!(sequence >= *next, "publisher {from}: got {sequence}, expected at least {next}");
         *next = sequence + 1;
         self.received += 1;
     }
@@ -259,14 +262,15 @@ impl Account {
     }
 }
 
-/// Reads until the end, dawdling over every packet and looking at it again and again.
-fn read_all(mut notes: Subscriber<Note>, dawdle: usize, batches: bool) -> Account {
-    let mut account = Account::new();
+/// Reads until the ring closes. Holds each packet for `delay` yields and verifies it again after
+/// each.
+fn read_all(mut notes: Subscriber<Note>, delay: usize, batches: bool) -> Tally {
+    let mut tally = Tally::new();
     loop {
         let error = if batches {
             notes.drain_timeout(LONG).map(|batch| {
-                batch.iter().for_each(|note| account.got(note));
-                for _ in 0..dawdle {
+                batch.iter().for_each(|note| tally.got(note));
+                for _ in 0..delay {
                     std::thread::yield_now();
                     for note in &batch {
                         note.check();
@@ -275,8 +279,8 @@ fn read_all(mut notes: Subscriber<Note>, dawdle: usize, batches: bool) -> Accoun
             })
         } else {
             notes.recv_timeout(LONG).map(|note| {
-                account.got(&note);
-                for _ in 0..dawdle {
+                tally.got(&note);
+                for _ in 0..delay {
                     std::thread::yield_now();
                     note.check();
                 }
@@ -284,70 +288,65 @@ fn read_all(mut notes: Subscriber<Note>, dawdle: usize, batches: bool) -> Accoun
         };
         match error {
             Ok(()) => {}
-            Err(RecvError::Missed(missed)) => account.lost(missed),
-            Err(RecvError::Closed) => return account,
+            Err(RecvTimeoutError::Missed(missed)) => tally.lost(missed),
+            Err(RecvTimeoutError::Closed) => return tally,
             Err(error) => panic!("{error}"),
         }
     }
 }
 
-/// Several publishers lap several subscribers, which must account for every packet.
-fn account_for_everything(ring: &Ring, publishers: u32) {
+/// Several publishers lap several subscribers. Each subscriber must account for every packet.
+fn assert_every_packet_is_accounted_for(ring: &Ring, publishers: u32) {
     let (running, sent) = (AtomicBool::new(true), AtomicUsize::new(0));
-    let accounts = std::thread::scope(|scope| {
+    let tallies = std::thread::scope(|scope| {
         let readers: Vec<_> = [(0, false), (3, false), (2, true), (20, false)]
             .into_iter()
-            .map(|(dawdle, batches)| {
+            .map(|(delay, batches)| {
                 let notes = ring.subscriber::<Note>().unwrap();
-                scope.spawn(move || read_all(notes, dawdle, batches))
+                scope.spawn(move || read_all(notes, delay, batches))
             })
             .collect();
         for from in 0..publishers {
             let (running, sent) = (&running, &sent);
             scope.spawn(move || publish_while(running, ring, from, sent));
         }
-        // Another subscriber decides that it is enough, by what it has read.
-        let until_enough = Running(&running);
-        let mut judge = ring.subscriber::<Note>().unwrap();
+        // A separate subscriber counts packets to decide when to stop.
+        let stop = Running(&running);
+        let mut counter = ring.subscriber::<Note>().unwrap();
         let mut read = 0;
         while read < 4000 {
-            match judge.recv_timeout(LONG).map(|note| note.check()) {
+            match counter.recv_timeout(LONG).map(|note| note.check()) {
                 Ok(_) => read += 1,
-                Err(RecvError::Missed(_)) => {}
+                Err(RecvTimeoutError::Missed(_)) => {}
                 Err(error) => panic!("{error}"),
             }
         }
-        drop((judge, until_enough));
+        drop((counter, stop));
         readers.into_iter().map(|reader| reader.join().unwrap()).collect::<Vec<_>>()
     });
     let sent = sent.into_inner() as u64;
-    for account in accounts {
-        let sum = account.received + account.missed;
-        // A publisher that is preempted while it evicts makes a report inexact: "at least".
-        assert!(sum <= sent, "{} + {} of {sent}", account.received, account.missed);
-        assert!(
-            !account.exact || sum == sent,
-            "{} + {} of {sent}",
-            account.received,
-            account.missed
-        );
+    for tally in tallies {
+        let sum = tally.received + tally.missed;
+        // A publisher preempted during an eviction makes a loss report inexact: a lower bound.
+        assert!(sum <= sent, "{} + {} of {sent}", tally.received, tally.missed);
+        assert!(!tally.exact || sum == sent, "{} + {} of {sent}", tally.received, tally.missed);
     }
 }
 
 #[test]
-fn all_that_was_published_was_received_or_is_known_to_be_missed() {
-    on_both(|| dropping().exclusive(), |ring| account_for_everything(&ring, 1));
-    on_both(|| dropping().shared(), |ring| account_for_everything(&ring, 3));
+fn every_packet_is_received_or_reported_as_missed() {
+    on_both(|| dropping().exclusive(), |ring| assert_every_packet_is_accounted_for(&ring, 1));
+    on_both(|| dropping().shared(), |ring| assert_every_packet_is_accounted_for(&ring, 3));
 }
 
 #[test]
-fn a_gap_is_as_wide_as_what_was_missed() {
+fn a_gap_is_as_wide_as_the_reported_loss() {
     on_all(dropping, |ring| {
         let running = AtomicBool::new(true);
         let (mut numbers, mut next) = (ring.subscriber::<Note>().unwrap(), 0);
         std::thread::scope(|scope| {
             scope.spawn(|| publish_while(&running, &ring, 0, &AtomicUsize::new(0)));
-            let _until_enough = Running(&running);
+            let _stop = Running(&running);
             let mut exact = true;
             for turn in 0..3000 {
                 match numbers.recv_timeout(LONG) {
@@ -358,7 +357,7 @@ fn a_gap_is_as_wide_as_what_was_missed() {
                         (0..turn % 7).for_each(|_| std::thread::yield_now());
                         note.check();
                     }
-                    Err(RecvError::Missed(missed)) => {
+                    Err(RecvTimeoutError::Missed(missed)) => {
                         next += missed.packets;
                         exact &= missed.exact;
                     }
@@ -370,7 +369,7 @@ fn a_gap_is_as_wide_as_what_was_missed() {
 }
 
 #[test]
-fn newcomers_and_clones_start_at_a_packet_while_publishers_lap() {
+fn late_subscribers_and_clones_start_at_a_packet_boundary() {
     for history in [0, 3] {
         on_all(
             || dropping().history(history),
@@ -378,12 +377,12 @@ fn newcomers_and_clones_start_at_a_packet_while_publishers_lap() {
                 let running = AtomicBool::new(true);
                 std::thread::scope(|scope| {
                     scope.spawn(|| publish_while(&running, &ring, 0, &AtomicUsize::new(0)));
-                    let _until_enough = Running(&running);
+                    let _stop = Running(&running);
                     for turn in 0..300 {
-                        let mut newcomer = ring.subscriber::<Note>().unwrap();
-                        follow(&mut newcomer, 3);
+                        let mut late = ring.subscriber::<Note>().unwrap();
+                        follow(&mut late, 3);
                         if turn % 3 == 0 {
-                            follow(&mut newcomer.try_clone().unwrap(), 3);
+                            follow(&mut late.try_clone().unwrap(), 3);
                         }
                     }
                 });
@@ -392,7 +391,7 @@ fn newcomers_and_clones_start_at_a_packet_while_publishers_lap() {
     }
 }
 
-/// Reads some packets and finds no gap that was not told.
+/// Reads `count` packets and asserts that each gap was reported.
 fn follow(notes: &mut Subscriber<Note>, count: usize) {
     let mut next = None;
     let (mut read, mut missed) = (0, Some(0));
@@ -406,7 +405,7 @@ fn follow(notes: &mut Subscriber<Note>, count: usize) {
                 (next, missed) = (Some(sequence + 1), Some(0));
                 read += 1;
             }
-            Err(RecvError::Missed(lost)) => {
+            Err(RecvTimeoutError::Missed(lost)) => {
                 missed = missed.filter(|_| lost.exact).map(|sum| sum + lost.packets);
             }
             Err(error) => panic!("{error}"),
@@ -415,18 +414,18 @@ fn follow(notes: &mut Subscriber<Note>, count: usize) {
 }
 
 #[test]
-fn without_history_a_newcomer_starts_with_the_next_packet() {
+fn without_history_a_late_subscriber_starts_at_the_next_packet() {
     for overflow in [Overflow::Block, Overflow::DropOldest] {
         on_all(
             || dropping().overflow(overflow),
             |ring| {
                 let mut out = ring.publisher::<u64>().unwrap();
                 for number in 0..40 {
-                    let mut newcomer = ring.subscriber::<u64>().unwrap();
-                    assert!(matches!(newcomer.try_recv(), Err(RecvError::Empty)));
-                    assert_eq!(newcomer.backlog(), 0);
+                    let mut late = ring.subscriber::<u64>().unwrap();
+                    assert!(matches!(late.try_recv(), Err(TryRecvError::Empty)));
+                    assert_eq!(late.backlog(), 0);
                     out.try_send(&number).unwrap();
-                    assert_eq!(*newcomer.try_recv().unwrap(), number);
+                    assert_eq!(*late.try_recv().unwrap(), number);
                 }
             },
         );
@@ -434,7 +433,7 @@ fn without_history_a_newcomer_starts_with_the_next_packet() {
 }
 
 #[test]
-fn a_newcomer_starts_exactly_as_far_back_as_the_history() {
+fn a_late_subscriber_starts_exactly_at_the_history() {
     for overflow in [Overflow::Block, Overflow::DropOldest] {
         for history in [1, 3, 8] {
             on_all(
@@ -442,13 +441,13 @@ fn a_newcomer_starts_exactly_as_far_back_as_the_history() {
                 |ring| {
                     let mut out = ring.publisher::<u64>().unwrap();
                     for sent in 0..60_u64 {
-                        let mut newcomer = ring.subscriber::<u64>().unwrap();
+                        let mut late = ring.subscriber::<u64>().unwrap();
                         for number in sent.saturating_sub(history as u64)..sent {
-                            assert_eq!(*newcomer.try_recv().unwrap(), number);
+                            assert_eq!(*late.try_recv().unwrap(), number);
                         }
-                        assert!(matches!(newcomer.try_recv(), Err(RecvError::Empty)));
+                        assert!(matches!(late.try_recv(), Err(TryRecvError::Empty)));
                         out.try_send(&sent).unwrap();
-                        assert_eq!(*newcomer.try_recv().unwrap(), sent);
+                        assert_eq!(*late.try_recv().unwrap(), sent);
                     }
                 },
             );
@@ -457,15 +456,15 @@ fn a_newcomer_starts_exactly_as_far_back_as_the_history() {
 }
 
 #[test]
-fn history_of_mixed_sizes_is_what_is_still_there() {
-    // Sixty-four slots, of which 32 are kept.
+fn history_of_mixed_sizes_keeps_what_fits() {
+    // Sixty-four slots, of which history keeps 32.
     const KEPT: u64 = 32;
     for overflow in [Overflow::Block, Overflow::DropOldest] {
         for history in [1, 5, 12] {
             let settings = || dropping().capacity(4096).overflow(overflow).history(history);
             on_all(settings, |ring| {
                 let mut out = ring.publisher::<Note>().unwrap();
-                // Where each packet begins and ends.
+                // Start and end position of each packet.
                 let mut places: Vec<(u64, u64)> = Vec::new();
                 for sequence in 0..400 {
                     let note = Note::make(0, sequence);
@@ -475,13 +474,16 @@ fn history_of_mixed_sizes_is_what_is_still_there() {
                     let tail = position + note.span();
                     let kept = places.iter().rev().take_while(|(start, _)| start + KEPT >= tail);
                     let least = kept.count().min(history) as u64;
-                    let mut newcomer = ring.subscriber::<Note>().unwrap();
-                    let mut came = Vec::new();
-                    while let Ok(note) = newcomer.try_recv() {
-                        came.push(note.check().1);
+                    let mut late = ring.subscriber::<Note>().unwrap();
+                    let mut received = Vec::new();
+                    while let Ok(note) = late.try_recv() {
+                        received.push(note.check().1);
                     }
-                    assert!(came.iter().copied().eq(sent - came.len() as u64..sent), "{came:?}");
-                    assert!((least..=history as u64).contains(&(came.len() as u64)));
+                    assert!(
+                        received.iter().copied().eq(sent - received.len() as u64..sent),
+                        "{received:?}"
+                    );
+                    assert!((least..=history as u64).contains(&(received.len() as u64)));
                 }
             });
         }
@@ -489,7 +491,7 @@ fn history_of_mixed_sizes_is_what_is_still_there() {
 }
 
 #[test]
-fn history_counts_packets_and_not_what_was_given_up() {
+fn history_does_not_count_cancelled_reservations() {
     on_both(
         || dropping().capacity(2048).history(3),
         |ring| {
@@ -497,18 +499,18 @@ fn history_counts_packets_and_not_what_was_given_up() {
             for number in 0..60 {
                 out.try_send(&Tail { head: number, tail: vec![0; 3] }).unwrap();
                 drop(out.try_reserve_tail(100).unwrap());
-                let mut newcomer = ring.subscriber::<Tail<u64, u8>>().unwrap();
+                let mut late = ring.subscriber::<Tail<u64, u8>>().unwrap();
                 for expected in number.saturating_sub(2)..=number {
-                    assert_eq!(newcomer.try_recv().unwrap().head, expected);
+                    assert_eq!(late.try_recv().unwrap().head, expected);
                 }
-                assert!(matches!(newcomer.try_recv(), Err(RecvError::Empty)));
+                assert!(matches!(late.try_recv(), Err(TryRecvError::Empty)));
             }
         },
     );
 }
 
 #[test]
-fn history_holds_nobody_up() {
+fn history_does_not_block_publishers() {
     for overflow in [Overflow::Block, Overflow::DropOldest] {
         on_all(
             || dropping().overflow(overflow).history(8),
@@ -517,8 +519,8 @@ fn history_holds_nobody_up() {
                 for byte in 0..200 {
                     out.try_send(&[byte; 240]).unwrap();
                 }
-                let mut newcomer = ring.subscriber::<[u8; 240]>().unwrap();
-                let batch = newcomer.drain().unwrap();
+                let mut late = ring.subscriber::<[u8; 240]>().unwrap();
+                let batch = late.drain().unwrap();
                 assert!((1..=8).contains(&batch.len()));
                 assert_eq!(batch[batch.len() - 1], [199; 240]);
             },

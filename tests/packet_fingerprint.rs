@@ -1,4 +1,5 @@
-//! Fingerprints: equal across programs that agree about a type, different after any edit to it.
+//! Fingerprints: equal across programs with the same type definition, different after any edit to
+//! the type.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's own functions")]
 
@@ -6,16 +7,16 @@ use std::{env, fs, path::Path, process::Command};
 
 use packetring::packet::{Fingerprint, fingerprint_of};
 
-/// The types that the fixture describes too.
-#[allow(unreachable_pub, reason = "the fixture has them at its root")]
+/// The types that the fixture defines too.
+#[allow(unreachable_pub, reason = "the fixture includes these types at its crate root")]
 mod types {
     use packetring as ring;
 
     include!("fixtures/fingerprint/src/types.rs");
 }
 
-/// Copies the fixture to where it may be built, with this crate's own lock file, so that it builds without
-/// a network wherever this crate did.
+/// Copies the fixture to a directory in which it can be built. Uses this crate's lock file, so that
+/// the fixture builds offline wherever this crate did.
 fn lay_out_fixture(at: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let fixture = root.join("tests/fixtures/fingerprint");
@@ -46,16 +47,17 @@ fn run_fixture(at: &Path, options: &[&str]) -> Option<String> {
 }
 
 #[test]
-fn two_programs_built_apart_agree() {
+fn two_separately_built_programs_agree() {
     let at = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fingerprint");
     lay_out_fixture(&at);
-    let told = run_fixture(&at, &["--offline"]).or_else(|| run_fixture(&at, &[]));
-    let told = told.expect("the fixture builds and runs");
-    assert_eq!(told, types::table());
-    assert_eq!(told.lines().count(), 8);
+    let output = run_fixture(&at, &["--offline"]).or_else(|| run_fixture(&at, &[]));
+    let output = output.expect("the fixture failed to build or run");
+    assert_eq!(output, types::table());
+    assert_eq!(output.lines().count(), 8);
 }
 
-/// A struct and an enum, each as first written and with one edit.
+/// Defines modules with a struct and an enum: the original version, and versions with one edit
+/// each.
 macro_rules! versions {
     ($($version:ident { $($item:item)* })*) => {$(
         mod $version {
@@ -70,7 +72,7 @@ versions! {
         pub enum State { Open, Filled { at: u64 }, Closed(u8) }
     }
     copied {
-        /// Documented, private, and in another order of items: no difference.
+        /// Docs, visibility and the order of items do not matter.
         #[derive(Debug, Clone)]
         pub enum State { Open, Filled { at: u64 }, Closed(u8) }
         #[derive(Debug, Clone)]
@@ -190,7 +192,7 @@ mod parameters {
 }
 
 #[test]
-fn parameters_count_even_if_no_field_shows_them() {
+fn unused_type_parameters_change_the_fingerprint() {
     use parameters::{Feet, Length, Metres, Version};
     assert_all_differ(&[
         ("metres", fingerprint_of::<Length<Metres>>()),
@@ -219,13 +221,13 @@ fn kinds_of_the_same_size_differ() {
         ("text", fingerprint_of::<String>()),
         ("boxed text", fingerprint_of::<Box<str>>()),
     ]);
-    // These share their archived form, and so their packets.
+    // These types share their archived form, so they share the fingerprint.
     assert_eq!(fingerprint_of::<Vec<u8>>(), fingerprint_of::<VecDeque<u8>>());
 }
 
 #[test]
-fn a_fingerprint_is_a_constant_that_may_not_change() {
+fn a_fingerprint_is_stable_across_versions() {
     const ORDER: Fingerprint = fingerprint_of::<original::Order>();
-    // If this fails, packets of older programs are no longer understood: bump the version in the format.
+    // If this fails, packets of older programs can no longer be read: increase the format version.
     assert_eq!(ORDER.to_string(), "0260ae5f161516b45a16418f7ebcc06d");
 }

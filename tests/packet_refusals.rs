@@ -1,6 +1,7 @@
-//! What cannot be a packet is refused by the compiler, at the field, saying what to use instead.
+//! Types that cannot be packets are rejected at compile time. The error points at the field and
+//! names an alternative.
 
 #[test]
-fn unfit_types_are_refused_with_advice() {
+fn unsupported_types_fail_to_compile_with_a_hint() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }

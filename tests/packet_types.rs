@@ -1,6 +1,6 @@
-//! What users may write: the macro keeps their items as they are, wherever they stand.
+//! Types that users may write: the `packet` macro keeps the items unchanged, in any position.
 //!
-//! That values survive the way through a packet is tested inside the crate, beside the format.
+//! Round trips of values through a packet are tested inside the crate, beside the format.
 
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "rkyv's resolvers of enums with named fields have none")]
@@ -36,23 +36,23 @@ pub mod outer {
     }
 }
 
-/// The derive may stand first.
+/// `#[packet]` may follow other derives.
 #[derive(Debug, Clone)]
 #[packet]
 #[rkyv(derive(Debug))]
 pub enum Command {
-    /// A unit.
+    /// A unit variant.
     Stop,
-    /// A tuple.
+    /// A tuple variant.
     Go(u8, #[rkyv(with = packetring::with::Map<packetring::with::AsBox>)] Option<u64>),
-    /// With names.
+    /// A variant with named fields.
     Turn {
         /// In degrees.
         by: f32,
     },
 }
 
-/// Parameters of every sort.
+/// Type and const parameters, bounds and defaults.
 #[packet]
 #[derive(Debug)]
 pub struct Generic<T, const N: usize, U = ()>
@@ -65,23 +65,23 @@ where
     phantom: PhantomData<T>,
 }
 
-/// Mentions itself in several ways, with a parameter.
+/// A recursive generic type.
 #[packet]
 pub enum Expression<T> {
     /// A value.
     Value(T),
     /// Boxed, by name.
     Not(Box<Expression<T>>),
-    /// Listed, as `Self`.
+    /// In a list, as `Self`.
     All(Vec<Self>),
-    /// In a map, in a tuple.
+    /// In a map, inside a tuple.
     Named {
         /// By name.
         parts: BTreeMap<String, (u8, Expression<T>)>,
     },
 }
 
-/// Renamed on purpose.
+/// Custom names for the archived type and the resolver.
 #[packet]
 #[rkyv(archived = Stored, resolver = Storing)]
 pub struct Renamed(String);
@@ -92,7 +92,7 @@ impl Stored {
     }
 }
 
-/// One of these.
+/// A choice of packet types.
 #[one_of]
 #[derive(Debug)]
 pub enum Incoming {
@@ -103,7 +103,7 @@ pub enum Incoming {
 }
 
 #[test]
-fn everything_accepted_is_a_packet() {
+fn supported_types_are_packets() {
     assert_eq!(is_packet::<outer::Key>(), "Key");
     assert_eq!(is_packet::<Command>(), "Command");
     assert_eq!(is_packet::<Generic<String, 3>>(), "Generic<String, 3, ()>");
@@ -128,7 +128,7 @@ fn types_inside_functions_are_packets() {
 }
 
 #[test]
-fn archived_types_keep_the_users_methods_and_names() {
+fn archived_types_keep_their_names_and_methods() {
     let _: fn(&Stored) -> String = Stored::shout;
     let _: fn(&ArchivedCommand) -> String = |command| format!("{command:?}");
     let _: fn(&ArchivedKey, &outer::Key) -> bool = |archived, key| archived == key;
@@ -136,13 +136,13 @@ fn archived_types_keep_the_users_methods_and_names() {
 }
 
 #[test]
-fn choices_list_their_types() {
+fn one_of_lists_its_types() {
     let names: Vec<_> = Incoming::TYPES.iter().map(|info| info.name).collect();
     assert_eq!(names, ["Command", "Key"]);
 }
 
 #[test]
-fn schemas_tell_the_whole_layout() {
+fn a_schema_describes_the_whole_layout() {
     let schema: serde_json::Value = serde_json::from_str(&schema_of::<Command>()).unwrap();
     let expected = serde_json::json!({
         "kind": "enum", "name": "Command", "size": 12, "align": 4,

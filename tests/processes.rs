@@ -1,4 +1,5 @@
-//! Rings between processes: every packet exactly once, in one order, whoever dies.
+//! Rings between processes: every packet is delivered exactly once and in the same order, also when
+//! processes die.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,8 +12,8 @@ mod support;
 
 use packetring::any::{AnyPublisher, AnyReceived, AnySubscriber};
 use packetring::{
-    Overflow, Publisher, RecvError, Ring, RingBuilder, SendError, Subscriber, Tail, Wait,
-    WaitingFor, one_of, packet,
+    Overflow, Publisher, RecvTimeoutError, Ring, RingBuilder, SendTimeoutError, Subscriber, Tail,
+    TryRecvError, TrySendError, Wait, WaitingFor, one_of, packet,
 };
 use rustix::process::Signal;
 use std::fs::File;
@@ -20,7 +21,7 @@ use std::io::Write;
 use support::peer::{self, Peer, Role};
 use support::{LONG, Noise, SHORT, assert_gone, object, unique};
 
-/// Flat.
+/// A flat packet.
 #[packet]
 struct Beat {
     from: u32,
@@ -28,7 +29,7 @@ struct Beat {
     noise: [u8; 24],
 }
 
-/// With text.
+/// A packet with text.
 #[packet]
 struct Note {
     from: u32,
@@ -36,7 +37,7 @@ struct Note {
     text: String,
 }
 
-/// Nested.
+/// A packet with nested lists.
 #[packet]
 struct Tree {
     from: u32,
@@ -45,7 +46,7 @@ struct Tree {
     names: Vec<String>,
 }
 
-/// Of any size up to the largest.
+/// A packet of any size up to the largest.
 #[packet]
 struct Blob {
     from: u32,
@@ -53,7 +54,7 @@ struct Blob {
     bytes: Vec<u8>,
 }
 
-/// Of no bytes at all.
+/// A packet without bytes.
 #[packet]
 struct Mark;
 
@@ -66,7 +67,7 @@ enum Any {
     Mark(Mark),
 }
 
-/// Bytes of a `Blob`'s archive besides its list.
+/// Size of a `Blob`'s archive without its list.
 const BLOB_ROOT: usize = 24;
 
 impl Beat {
@@ -84,7 +85,7 @@ impl ArchivedBeat {
     }
 }
 
-/// Which packet a publisher sends, by its sequence.
+/// The type of packet that a publisher sends, by sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Beat,
@@ -120,7 +121,7 @@ fn tree(from: u32, sequence: u64) -> Tree {
 
 fn blob(from: u32, sequence: u64, largest: usize) -> Blob {
     let mut noise = Noise::of(from, sequence);
-    // Every fourth is as large as can be.
+    // Every fourth blob has the maximum size.
     let most = largest - BLOB_ROOT;
     let len = if noise.below(4) == 0 { most } else { noise.below(most) };
     Blob { from, sequence, bytes: noise.bytes(len) }
@@ -137,9 +138,9 @@ fn send(out: &mut AnyPublisher, from: u32, sequence: u64, largest: usize) {
     sent.unwrap();
 }
 
-/// Checks every byte of a packet; `None`: a mark, which has none.
-fn check(mail: &AnyReceived<'_>, largest: usize) -> Option<(u32, u64)> {
-    let id = match mail.open().unwrap().unwrap() {
+/// Verifies every byte of a packet. Returns its publisher and sequence number; `None` for a `Mark`.
+fn check(received: &AnyReceived<'_>, largest: usize) -> Option<(u32, u64)> {
+    let id = match received.open().unwrap().unwrap() {
         Any::Beat(beat) => beat.check(),
         Any::Note(found) => {
             let id = (found.from.to_native(), found.sequence.to_native());
@@ -162,19 +163,19 @@ fn check(mail: &AnyReceived<'_>, largest: usize) -> Option<(u32, u64)> {
             id
         }
         Any::Mark(_) => {
-            assert_eq!(mail.type_name(), "Mark");
+            assert_eq!(received.type_name(), "Mark");
             return None;
         }
     };
     Some(id)
 }
 
-/// What one subscriber has seen.
+/// Packets that one subscriber has received.
 struct Tally {
-    /// The next sequence of each publisher.
+    /// The next sequence number of each publisher.
     next: Vec<u64>,
     marks: u64,
-    /// Of positions and packets in the order in which they came.
+    /// Hash of the positions and packets in the order of arrival.
     digest: u64,
     last: Option<u64>,
 }
@@ -184,21 +185,21 @@ impl Tally {
         Self { next: vec![0; publishers], marks: 0, digest: 0xcbf2_9ce4_8422_2325, last: None }
     }
 
-    fn take(&mut self, mail: &AnyReceived<'_>, largest: usize) {
-        let position = mail.info().position;
-        assert!(self.last.is_none_or(|last| last < position), "positions ascend");
-        assert!(!mail.info().redelivered);
+    fn record(&mut self, received: &AnyReceived<'_>, largest: usize) {
+        let position = received.info().position;
+        assert!(self.last.is_none_or(|last| last < position), "positions must ascend");
+        assert!(!received.info().redelivered);
         self.last = Some(position);
         self.mix(position);
-        match check(mail, largest) {
+        match check(received, largest) {
             None => self.marks += 1,
             Some((from, sequence)) => {
                 let next = &mut self.next[from as usize];
-                // A mark does not tell whose it is; they are counted at the end.
+                // A mark does not name its publisher. Marks are counted at the end.
                 while kind(from, *next) == Kind::Mark {
                     *next += 1;
                 }
-                assert_eq!(sequence, *next, "of publisher {from}");
+                assert_eq!(sequence, *next, "publisher {from}");
                 *next += 1;
                 self.mix(u64::from(from) << 48 ^ sequence);
             }
@@ -209,8 +210,8 @@ impl Tally {
         self.digest = (self.digest ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(7);
     }
 
-    /// Whether all of it came.
-    fn is_whole(&self, count: u64) -> bool {
+    /// Returns true if every packet was received.
+    fn is_complete(&self, count: u64) -> bool {
         let marks = |from| (0..count).filter(|&s| kind(from, s) == Kind::Mark).count() as u64;
         let others = self.next.iter().enumerate().all(|(from, &next)| {
             (next..count).all(|sequence| kind(from as u32, sequence) == Kind::Mark)
@@ -232,7 +233,7 @@ fn joined(role: &Role) -> Ring {
     Ring::builder().wait(wait_named(&role.arguments[1])).attach(&role.arguments[0]).unwrap()
 }
 
-/// The other processes of these tests; nothing by itself.
+/// Entry point of the child processes; does nothing without a role.
 #[test]
 fn peer() {
     let Some(role) = peer::role() else { return };
@@ -245,7 +246,7 @@ fn peer() {
         "die-slowly" => die_slowly(&role),
         "claim" => claim(&role),
         "consume" => consume(&role),
-        "publish-for-ever" => publish_for_ever(&role),
+        "publish-forever" => publish_forever(&role),
         "open-rounds" => open_rounds(),
         "leave-rounds" => leave_rounds(),
         other => panic!("{other}"),
@@ -265,19 +266,20 @@ fn publish(role: &Role) {
 /// Arguments: ring, wait, publishers, packets of each, largest packet.
 fn subscribe(role: &Role) {
     let (publishers, count, largest) = (role.number(2), role.number(3), role.number(4) as usize);
-    let mut mails = joined(role).any_subscriber().unwrap();
+    let mut inbox = joined(role).any_subscriber().unwrap();
     peer::say("joined");
     let mut tally = Tally::new(publishers as usize);
     for _ in 0..publishers * count {
-        tally.take(&mails.recv_timeout(LONG).unwrap(), largest);
+        tally.record(&inbox.recv_timeout(LONG).unwrap(), largest);
     }
-    assert!(matches!(mails.recv_timeout(LONG), Err(RecvError::Closed)));
-    assert!(tally.is_whole(count));
+    assert!(matches!(inbox.recv_timeout(LONG), Err(RecvTimeoutError::Closed)));
+    assert!(tally.is_complete(count));
     peer::say(&format!("{:x}", tally.digest));
 }
 
-/// Runs publishers and subscribers over a small ring; all must see the same.
-fn all_see_the_same(
+/// Runs publishers and subscribers over a small ring. All subscribers must receive the same packets
+/// in the same order.
+fn assert_same_order(
     settings: RingBuilder,
     wait: &str,
     publishers: usize,
@@ -301,27 +303,30 @@ fn all_see_the_same(
     assert_eq!(ring.subscribers(), subscribers);
     writers.iter_mut().for_each(|peer| peer.tell("go"));
     let digests: Vec<String> = readers.iter_mut().map(Peer::hear).collect();
-    assert!(digests.iter().all(|digest| *digest == digests[0]), "one order: {digests:?}");
+    assert!(
+        digests.iter().all(|digest| *digest == digests[0]),
+        "the subscribers saw different orders: {digests:?}"
+    );
     readers.into_iter().chain(writers).for_each(Peer::finish);
     drop(ring);
     assert_gone(&name);
 }
 
 #[test]
-fn one_exclusive_publisher_and_one_or_four_subscribers() {
+fn an_exclusive_publisher_with_one_or_four_subscribers() {
     for (wait, count) in [("spin", 60_000), ("park", 120_000), ("event", 60_000)] {
-        all_see_the_same(Ring::builder().exclusive().capacity(4096), wait, 1, 1, count);
-        all_see_the_same(Ring::builder().exclusive().capacity(8192), wait, 1, 4, count / 3);
+        assert_same_order(Ring::builder().exclusive().capacity(4096), wait, 1, 1, count);
+        assert_same_order(Ring::builder().exclusive().capacity(8192), wait, 1, 4, count / 3);
     }
 }
 
 #[test]
-fn shared_publishers_and_subscribers_one_or_four_each() {
+fn one_or_four_shared_publishers_and_subscribers() {
     for (wait, count) in [("spin", 40_000), ("park", 80_000), ("event", 40_000)] {
         for (publishers, subscribers) in [(1, 1), (4, 1), (1, 4), (4, 4)] {
             let count = count / (publishers * subscribers) as u64;
             let settings = Ring::builder().shared().capacity(4096 << (publishers / 2));
-            all_see_the_same(settings, wait, publishers, subscribers, count.max(1500));
+            assert_same_order(settings, wait, publishers, subscribers, count.max(1500));
         }
     }
 }
@@ -333,7 +338,7 @@ fn publish_flat(role: &Role) {
     out.wait_for_subscribers_timeout(1, LONG).unwrap();
     let mut sequence = 0;
     while sequence < count {
-        // By each of the three ways, in turn.
+        // By each of the three methods in turn.
         match sequence / 100 % 3 {
             0 => {
                 out.send_timeout(&Beat::make(0, sequence), LONG).unwrap();
@@ -373,7 +378,7 @@ fn subscribe_flat(role: &Role) {
             }
         }
     }
-    assert!(matches!(beats.recv_timeout(LONG), Err(RecvError::Closed)));
+    assert!(matches!(beats.recv_timeout(LONG), Err(RecvTimeoutError::Closed)));
     peer::say("all");
 }
 
@@ -396,9 +401,8 @@ fn millions_of_flat_packets_through_a_small_ring() {
     }
 }
 
-/// The kernel closes a dead process' descriptors one after the other, the last that was opened first:
-/// this one stays attached for as long as it takes to give the pages of a file back. Arguments: ring,
-/// wait.
+/// The kernel closes the descriptors of a dead process in turn, the last opened one first. This
+/// process stays attached while the kernel frees the pages of a large file. Arguments: ring, wait.
 fn die_slowly(role: &Role) {
     let ring = joined(role);
     let path = object(&format!("{}-pages", role.arguments[0]));
@@ -411,7 +415,7 @@ fn die_slowly(role: &Role) {
 }
 
 #[test]
-fn a_ring_goes_with_the_last_to_leave_also_while_one_who_was_killed_is_still_attached() {
+fn the_last_to_leave_removes_the_ring_while_a_killed_process_is_still_attached() {
     for _ in 0..10 {
         let name = unique("dying");
         let ring = Ring::open(&name).unwrap();
@@ -420,14 +424,14 @@ fn a_ring_goes_with_the_last_to_leave_also_while_one_who_was_killed_is_still_att
         let mut beats = ring.subscriber::<Beat>().unwrap();
         drop(ring);
         dying.signal(Signal::KILL);
-        while !matches!(beats.try_recv(), Err(RecvError::Closed)) {}
+        while !matches!(beats.try_recv(), Err(TryRecvError::Closed)) {}
         drop(beats);
         drop(dying);
         assert_gone(&name);
     }
 }
 
-/// Takes a packet in hand and keeps it. Arguments: ring, wait, whether as one of a batch.
+/// Receives a packet and holds it. Arguments: ring, wait, 1 to hold it as part of a batch.
 fn hold(role: &Role) {
     let mut beats: Subscriber<Beat> = joined(role).subscriber().unwrap();
     peer::say("joined");
@@ -443,21 +447,21 @@ fn hold(role: &Role) {
 }
 
 #[test]
-fn a_subscriber_killed_with_a_packet_in_hand_holds_nobody_up() {
+fn a_subscriber_killed_while_holding_a_packet_does_not_block() {
     for overflow in [Overflow::Block, Overflow::DropOldest] {
         for (exclusive, batch) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
             let name = unique("holder");
             let settings = Ring::builder().capacity(4096).overflow(overflow);
             let settings = if exclusive { settings.exclusive() } else { settings.shared() };
             let ring = settings.open(&name).unwrap();
-            killed_with_a_packet_in_hand(&ring, batch);
+            kill_while_holding(&ring, batch);
             drop(ring);
             assert_gone(&name);
         }
     }
 }
 
-fn killed_with_a_packet_in_hand(ring: &Ring, batch: u32) {
+fn kill_while_holding(ring: &Ring, batch: u32) {
     let mut holder = Peer::start(&format!("hold {} park {batch}", ring.name()));
     holder.expect("joined");
     let mut witness = ring.subscriber::<Beat>().unwrap();
@@ -466,11 +470,11 @@ fn killed_with_a_packet_in_hand(ring: &Ring, batch: u32) {
     out.send_timeout(&Beat::make(0, sent), LONG).unwrap();
     sent += 1;
     holder.expect("holding");
-    // In lock step with the witness, until the holder alone holds everyone up.
+    // In lockstep with the witness, until only the holder blocks the publisher.
     let waiting_for = loop {
         match out.try_send(&Beat::make(0, sent)) {
             Ok(_) => sent += 1,
-            Err(SendError::Full { waiting_for }) => break waiting_for,
+            Err(TrySendError::Full { waiting_for }) => break waiting_for,
             Err(error) => panic!("{error}"),
         }
         while seen < sent {
@@ -490,7 +494,7 @@ fn killed_with_a_packet_in_hand(ring: &Ring, batch: u32) {
     }
 }
 
-/// Claims room for a packet and keeps it. Arguments: ring, wait, bytes.
+/// Reserves a packet and leaves it open. Arguments: ring, wait, bytes.
 fn claim(role: &Role) {
     let mut out: Publisher<Tail<u64, u8>> = joined(role).publisher().unwrap();
     let mut room = out.reserve_tail(role.number(2) as usize).unwrap();
@@ -500,8 +504,8 @@ fn claim(role: &Role) {
 }
 
 #[test]
-fn a_claim_of_the_living_is_waited_for_and_one_of_the_dead_is_given_up() {
-    // Sixteen slots. Of two, at each offset; in one of these cases with padding.
+fn a_live_claim_blocks_and_a_dead_claim_is_voided() {
+    // The ring has 16 slots. A claim of two slots starts at each offset; one of them needs padding.
     for offset in 0..16 {
         let name = unique("claim");
         let ring = Ring::builder().capacity(1024).open(&name).unwrap();
@@ -517,21 +521,24 @@ fn a_claim_of_the_living_is_waited_for_and_one_of_the_dead_is_given_up() {
         let waiting_for = loop {
             match out.try_send(&line(sent)) {
                 Ok(_) => sent += 1,
-                Err(SendError::Full { waiting_for }) => break waiting_for,
+                Err(TrySendError::Full { waiting_for }) => break waiting_for,
                 Err(error) => panic!("{error}"),
             }
         };
-        // The subscriber stands where the claim begins, and waits for it as all do.
+        // The subscriber's cursor is at the start of the claim, so it waits for the claim too.
         assert_eq!(waiting_for, WaitingFor::Publisher { pid: claimant.pid() });
-        assert!(matches!(lines.recv_timeout(SHORT), Err(RecvError::Timeout)));
+        assert!(matches!(lines.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
         drop(lines.try_clone().unwrap());
         let late = ring.subscriber::<Tail<u64, u8>>().unwrap();
         drop((lines, late));
         let full = out.send_timeout(&line(0), SHORT).unwrap_err();
         let by = WaitingFor::Publisher { pid: claimant.pid() };
-        assert!(matches!(full, SendError::Timeout { waiting_for } if waiting_for == by), "{full}");
+        assert!(
+            matches!(full, SendTimeoutError::Timeout { waiting_for } if waiting_for == by),
+            "{full}"
+        );
         claimant.kill();
-        // Nobody reads: what is in the way is the claim alone.
+        // There is no subscriber any more: only the claim blocked the publisher.
         for head in 0..40 {
             out.send_timeout(&line(head), LONG).unwrap();
         }
@@ -541,7 +548,7 @@ fn a_claim_of_the_living_is_waited_for_and_one_of_the_dead_is_given_up() {
 }
 
 #[test]
-fn readers_go_on_behind_a_claim_of_the_dead() {
+fn readers_continue_after_a_dead_claim() {
     for offset in 0..16 {
         let name = unique("behind");
         let ring = Ring::builder().capacity(1024).open(&name).unwrap();
@@ -554,14 +561,17 @@ fn readers_go_on_behind_a_claim_of_the_dead() {
         }
         let mut claimant = Peer::start(&format!("claim {name} park 64"));
         claimant.expect("claimed");
-        let another = Peer::start(&format!("claim {name} park 200"));
-        let mut another = another;
-        another.expect("claimed");
+        let other = Peer::start(&format!("claim {name} park 200"));
+        let mut other = other;
+        other.expect("claimed");
         out.try_send(&line(7)).unwrap();
-        assert!(matches!(lines.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(lines.try_recv(), Err(TryRecvError::Empty)));
         claimant.kill();
-        assert!(matches!(lines.recv_timeout(SHORT), Err(RecvError::Timeout)), "one lives");
-        another.kill();
+        assert!(
+            matches!(lines.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)),
+            "a claim of a live process was voided"
+        );
+        other.kill();
         assert_eq!(lines.recv_timeout(LONG).unwrap().head, 7);
         for head in 0..40 {
             out.send_timeout(&line(head), LONG).unwrap();
@@ -570,7 +580,7 @@ fn readers_go_on_behind_a_claim_of_the_dead() {
     }
 }
 
-/// Reads for ever. Arguments: ring, wait.
+/// Receives until the ring closes. Arguments: ring, wait.
 fn consume(role: &Role) {
     let mut beats: Subscriber<Beat> = joined(role).subscriber().unwrap();
     peer::say("joined");
@@ -578,7 +588,7 @@ fn consume(role: &Role) {
 }
 
 #[test]
-fn a_stopped_subscriber_is_alive_and_holds_everyone_up() {
+fn a_stopped_subscriber_is_alive_and_blocks_publishers() {
     let name = unique("stopped");
     let ring = Ring::builder().capacity(1024).open(&name).unwrap();
     let mut out = ring.publisher::<Beat>().unwrap();
@@ -591,7 +601,10 @@ fn a_stopped_subscriber_is_alive_and_holds_everyone_up() {
         }
     };
     let by = WaitingFor::Subscriber { pid: reader.pid() };
-    assert!(matches!(full, SendError::Timeout { waiting_for } if waiting_for == by), "{full}");
+    assert!(
+        matches!(full, SendTimeoutError::Timeout { waiting_for } if waiting_for == by),
+        "{full}"
+    );
     assert_eq!(ring.subscribers(), 1);
     reader.signal(Signal::CONT);
     for sequence in 0..100 {
@@ -600,7 +613,7 @@ fn a_stopped_subscriber_is_alive_and_holds_everyone_up() {
 }
 
 /// Arguments: ring, wait, own number, largest packet.
-fn publish_for_ever(role: &Role) {
+fn publish_forever(role: &Role) {
     let (from, largest) = (role.number(2) as u32, role.number(3) as usize);
     let mut out = joined(role).any_publisher().unwrap();
     peer::say("joined");
@@ -611,73 +624,73 @@ fn publish_for_ever(role: &Role) {
 }
 
 #[test]
-fn a_publisher_killed_among_others_leaves_a_ring_that_goes_on() {
+fn a_ring_continues_after_one_of_its_publishers_is_killed() {
     for _ in 0..8 {
         let name = unique("killed");
         let ring = Ring::builder().capacity(4096).open(&name).unwrap();
         let largest = ring.settings().capacity / 2 - 16;
-        let mut mails = ring.any_subscriber().unwrap();
-        let start = |from| Peer::start(&format!("publish-for-ever {name} park {from} {largest}"));
+        let mut inbox = ring.any_subscriber().unwrap();
+        let start = |from| Peer::start(&format!("publish-forever {name} park {from} {largest}"));
         let mut writers: Vec<Peer> = (0..3).map(start).collect();
         writers.iter_mut().for_each(|peer| peer.expect("joined"));
         writers.iter_mut().for_each(|peer| peer.tell("go"));
         let mut tally = Tally::new(3);
-        read_until(&mut mails, &mut tally, largest, |tally| tally.next.iter().all(|&n| n > 200));
+        read_until(&mut inbox, &mut tally, largest, |tally| tally.next.iter().all(|&n| n > 200));
         writers.remove(1).kill();
-        let then = tally.next.clone();
-        read_until(&mut mails, &mut tally, largest, |tally| {
-            [0, 2].into_iter().all(|from| tally.next[from] > then[from] + 300)
+        let before = tally.next.clone();
+        read_until(&mut inbox, &mut tally, largest, |tally| {
+            [0, 2].into_iter().all(|from| tally.next[from] > before[from] + 300)
         });
-        // Now nobody is left, and what the dead had committed is read to its end.
+        // All publishers die. The packets that they committed are still delivered.
         writers.iter_mut().for_each(Peer::kill);
         loop {
-            match mails.recv_timeout(LONG) {
-                Ok(mail) => tally.take(&mail, largest),
-                Err(RecvError::Closed) => break,
+            match inbox.recv_timeout(LONG) {
+                Ok(received) => tally.record(&received, largest),
+                Err(RecvTimeoutError::Closed) => break,
                 Err(error) => panic!("{error}"),
             }
         }
-        drop((mails, ring));
+        drop((inbox, ring));
         assert_gone(&name);
     }
 }
 
 fn read_until(
-    mails: &mut AnySubscriber,
+    inbox: &mut AnySubscriber,
     tally: &mut Tally,
     largest: usize,
     is_enough: impl Fn(&Tally) -> bool,
 ) {
     while !is_enough(tally) {
-        tally.take(&mails.recv_timeout(LONG).unwrap(), largest);
+        tally.record(&inbox.recv_timeout(LONG).unwrap(), largest);
     }
 }
 
 #[test]
-fn an_exclusive_publisher_killed_in_the_midst_has_a_successor() {
+fn a_killed_exclusive_publisher_has_a_successor() {
     let name = unique("succession");
     let ring = Ring::builder().exclusive().capacity(4096).stays_open(true).open(&name).unwrap();
     let largest = ring.settings().capacity / 2 - 16;
-    let mut mails = ring.any_subscriber().unwrap();
+    let mut inbox = ring.any_subscriber().unwrap();
     for round in 0..8 {
-        let mut writer = Peer::start(&format!("publish-for-ever {name} park {round} {largest}"));
+        let mut writer = Peer::start(&format!("publish-forever {name} park {round} {largest}"));
         writer.expect("joined");
         writer.tell("go");
         let mut tally = Tally::new(round + 1);
-        read_until(&mut mails, &mut tally, largest, |tally| tally.next[round] > 300);
+        read_until(&mut inbox, &mut tally, largest, |tally| tally.next[round] > 300);
         writer.kill();
-        // What it had committed comes, and then nothing more.
+        // The packets that it committed are delivered, and then nothing more.
         loop {
-            match mails.try_recv() {
-                Ok(mail) => tally.take(&mail, largest),
-                Err(RecvError::Empty) => break,
+            match inbox.try_recv() {
+                Ok(received) => tally.record(&received, largest),
+                Err(TryRecvError::Empty) => break,
                 Err(error) => panic!("{error}"),
             }
         }
     }
 }
 
-/// The gate at which all start at the same instant: everyone wants a read lock.
+/// A gate that releases all processes at once: each waits for a shared lock on a file.
 struct Gate(File);
 
 impl Gate {
@@ -696,7 +709,7 @@ impl Gate {
         std::fs::remove_file(Self::path(name)).unwrap();
     }
 
-    /// In a peer: says that it is there and waits for the gate to be opened.
+    /// In a peer: reports that it is ready and waits until the gate opens.
     fn pass(name: &str) {
         let file = File::open(Self::path(name)).unwrap();
         peer::say("ready");
@@ -704,22 +717,22 @@ impl Gate {
     }
 }
 
-/// Each round: opens the ring, joins both sides, publishes when told, and reads all packets.
+/// Each round: opens the ring, joins both sides, publishes on command, and receives all packets.
 fn open_rounds() {
     while let Some(order) = peer::hear() {
         let mut words = order.split(' ');
-        let (name, own, everyone) =
+        let (name, own, total) =
             (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-        let (own, everyone): (u32, usize) = (own.parse().unwrap(), everyone.parse().unwrap());
+        let (own, total): (u32, usize) = (own.parse().unwrap(), total.parse().unwrap());
         Gate::pass(name);
         let ring = Ring::builder().capacity(16 * 1024).open(name).unwrap();
         let mut beats = ring.subscriber::<Beat>().unwrap();
         let mut out = ring.publisher::<Beat>().unwrap();
-        // Were there two segments, somebody would wait in vain.
-        out.wait_for_subscribers_timeout(everyone, LONG).unwrap();
+        // With two segments, some process would never see all subscribers.
+        out.wait_for_subscribers_timeout(total, LONG).unwrap();
         out.send_timeout(&Beat::make(own, 0), LONG).unwrap();
-        let mut seen = vec![0; everyone];
-        for _ in 0..everyone {
+        let mut seen = vec![0; total];
+        for _ in 0..total {
             seen[beats.recv_timeout(LONG).unwrap().check().0 as usize] += 1;
         }
         assert!(seen.iter().all(|&count| count == 1), "{seen:?}");
@@ -732,14 +745,14 @@ fn open_rounds() {
 }
 
 #[test]
-fn sixteen_processes_that_open_at_the_same_instant_share_one_segment() {
-    const EVERYONE: usize = 16;
-    let mut peers: Vec<Peer> = (0..EVERYONE).map(|_| Peer::start("open-rounds")).collect();
+fn sixteen_simultaneous_openers_share_one_segment() {
+    const TOTAL: usize = 16;
+    let mut peers: Vec<Peer> = (0..TOTAL).map(|_| Peer::start("open-rounds")).collect();
     for _ in 0..50 {
         let name = unique("race");
         let gate = Gate::shut(&name);
         for (own, peer) in peers.iter_mut().enumerate() {
-            peer.tell(&format!("{name} {own} {EVERYONE}"));
+            peer.tell(&format!("{name} {own} {TOTAL}"));
         }
         peers.iter_mut().for_each(|peer| peer.expect("ready"));
         gate.open(&name);
@@ -750,7 +763,7 @@ fn sixteen_processes_that_open_at_the_same_instant_share_one_segment() {
     }
 }
 
-/// Each round: attaches, and leaves when the gate is opened.
+/// Each round: attaches, and leaves when the gate opens.
 fn leave_rounds() {
     while let Some(name) = peer::hear() {
         let ring = Ring::open(&name).unwrap();
@@ -761,7 +774,7 @@ fn leave_rounds() {
 }
 
 #[test]
-fn of_processes_that_leave_at_the_same_instant_one_is_the_last() {
+fn the_last_of_simultaneous_leavers_removes_the_ring() {
     let mut peers: Vec<Peer> = (0..4).map(|_| Peer::start("leave-rounds")).collect();
     for _ in 0..300 {
         let name = unique("leave");

@@ -1,10 +1,11 @@
-//! A publisher whose readers are awake, and a reader whose packet is there, make no system call.
+//! A publisher makes no system call while its readers are awake, and a reader makes none while a
+//! packet is available.
 //!
-//! Shown by the kernel: a process of its own forbids itself every system call but `write` and
-//! `exit_group` (seccomp), and then sends and receives 100,000 packets in each way there is, many
-//! laps of the ring. One forbidden call would kill it with SIGSYS. Both sides are in that one
-//! process, so nobody sleeps. In the other tests somebody does, or something else calls the
-//! kernel: then it must be killed, so the filter works.
+//! The kernel proves it: a child process forbids itself every system call except `write` and
+//! `exit_group` (seccomp). It then sends and receives 100,000 packets with each method, many laps
+//! of the ring. A forbidden call kills the process with SIGSYS. Both sides run in that process, so
+//! no thread sleeps. The other tests check the filter: there a reader sleeps, or the code calls the
+//! kernel directly, and the process must be killed.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,12 +21,12 @@ use std::time::Duration;
 use support::peer::{self, Peer, Role};
 use support::unique;
 
-/// Packets that are sent and received in each way.
+/// Packets sent and received with each method.
 const PACKETS: u64 = 100_000;
-/// Packets sent before they are received: fewer than the ring holds.
+/// Packets sent before they are received. Must fit in the ring.
 const BURST: u64 = 100;
-/// Longer than what is stored in line.
-const NAME: &str = "somebody with a name of some length";
+/// Too long for rkyv's inline strings.
+const NAME: &str = "a name that is too long to be inline";
 
 #[packet]
 struct Chat {
@@ -33,7 +34,7 @@ struct Chat {
     number: u64,
 }
 
-/// The other processes of these tests; nothing by itself.
+/// Entry point of the child processes; does nothing without a role.
 #[test]
 fn peer() {
     let Some(role) = peer::role() else { return };
@@ -43,18 +44,18 @@ fn peer() {
         "wakes" => wakes(&role),
         other => panic!("{other}"),
     };
-    // The harness would make system calls.
-    // SAFETY: ends this process.
+    // Exit here: the test harness would make system calls.
+    // SAFETY: `_exit` only ends this process.
     unsafe { libc::_exit(i32::from(outcome.is_none())) }
 }
 
-/// From here on, this thread dies with its process of any system call but `write` and
-/// `exit_group`.
+/// Installs the filter: from now on, any system call of this thread except `write` and `exit_group`
+/// kills the process.
 fn forbid_system_calls() {
     let jump = |number: i64| statement(libc::BPF_JMP | libc::BPF_JEQ, number as u32);
     let answer = |answer: u32| statement(libc::BPF_RET, answer);
     let mut program = [
-        // The number of the system call, at the start of the filter's data.
+        // Load the number of the system call, at the start of the filter's data.
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
         libc::sock_filter { jt: 2, ..jump(libc::SYS_write) },
         libc::sock_filter { jt: 1, ..jump(libc::SYS_exit_group) },
@@ -62,7 +63,7 @@ fn forbid_system_calls() {
         answer(libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the first changes a flag of this thread; the second reads `program`.
+    // SAFETY: the first call sets a flag of this thread; the second only reads `program`.
     let outcomes = unsafe {
         [
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
@@ -76,27 +77,30 @@ fn statement(code: u32, value: u32) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt: 0, jf: 0, k: value }
 }
 
-/// Sends and receives in one way. Arguments: ring, claims, overflow, way.
+/// Sends and receives with one method. Arguments: ring, claims, overflow, method.
 fn stream(role: &Role) -> Option<()> {
-    let [name, claims, overflow, way] = &role.arguments[..] else { panic!("{role:?}") };
+    let [name, claims, overflow, method] = &role.arguments[..] else { panic!("{role:?}") };
     let ring = Ring::builder().capacity(1 << 16).wait(Wait::park());
     let ring = if claims == "Exclusive" { ring.exclusive() } else { ring.shared() };
     let oldest = overflow == "DropOldest";
     let ring = ring.overflow(if oldest { Overflow::DropOldest } else { Overflow::Block });
     let ring = ring.open(name).unwrap();
-    match way.as_str() {
-        "send" => {
-            repeat(&ring, |out: &mut Publisher<[u64; 6]>, n| out.send(&[n; 6]).ok().map(drop), one)
-        }
+    match method.as_str() {
+        "send" => repeat(
+            &ring,
+            |out: &mut Publisher<[u64; 6]>, n| out.send(&[n; 6]).ok().map(drop),
+            receive_one,
+        ),
         "send_all" => repeat(&ring, send_all, drain),
-        "reserve" => repeat(&ring, reserve, one),
+        "reserve" => repeat(&ring, reserve, receive_one),
         "reserve_tail" => tails(&ring),
         "text" => texts(&ring),
         other => panic!("{other}"),
     }
 }
 
-/// Everything once before it is forbidden to call the kernel: pages and buffers are there then.
+/// Runs some rounds before the filter is installed, so that pages and buffers are allocated, and
+/// the rest after.
 fn repeat<T: packetring::Packet>(
     ring: &Ring,
     mut send: impl FnMut(&mut Publisher<T>, u64) -> Option<()>,
@@ -104,7 +108,7 @@ fn repeat<T: packetring::Packet>(
 ) -> Option<()> {
     let mut inbox = ring.subscriber::<T>().unwrap();
     let mut out = ring.publisher::<T>().unwrap();
-    // It has slept: a publisher that went on waking it would be found out.
+    // The subscriber has slept once. A publisher that still tries to wake it would be detected.
     assert!(inbox.recv_timeout(Duration::from_millis(1)).is_err());
     let mut burst = |first: u64| {
         (first..first + BURST).try_for_each(|number| send(&mut out, number))?;
@@ -117,17 +121,18 @@ fn repeat<T: packetring::Packet>(
     for round in 100..100 + PACKETS / BURST {
         burst(round * BURST)?;
     }
-    // The endpoints would leave, and that takes system calls.
-    // SAFETY: ends this process.
+    // Exit here: dropping the endpoints would make system calls.
+    // SAFETY: `_exit` only ends this process.
     unsafe { libc::_exit(0) }
 }
 
-fn one(inbox: &mut Subscriber<[u64; 6]>, number: u64) -> Option<()> {
-    let packet = if number.is_multiple_of(2) { inbox.recv() } else { inbox.try_recv() };
-    (packet.ok()?[5] == number).then_some(())
+fn receive_one(inbox: &mut Subscriber<[u64; 6]>, number: u64) -> Option<()> {
+    let packet =
+        if number.is_multiple_of(2) { inbox.recv().ok()? } else { inbox.try_recv().ok()? };
+    (packet[5] == number).then_some(())
 }
 
-/// All of a burst at its first packet, two at a time.
+/// Sends the whole burst, two packets per call.
 fn send_all(out: &mut Publisher<[u64; 6]>, number: u64) -> Option<()> {
     if number.is_multiple_of(2) {
         out.send_all(&[[number; 6], [number + 1; 6]]).ok()
@@ -136,7 +141,7 @@ fn send_all(out: &mut Publisher<[u64; 6]>, number: u64) -> Option<()> {
     }
 }
 
-/// All of a burst at its first packet.
+/// Receives the whole burst when called for its first packet.
 fn drain(inbox: &mut Subscriber<[u64; 6]>, number: u64) -> Option<()> {
     if !number.is_multiple_of(BURST) {
         return Some(());
@@ -184,14 +189,14 @@ fn texts(ring: &Ring) -> Option<()> {
     })
 }
 
-/// Calls the kernel although that is forbidden.
+/// Makes a forbidden system call.
 fn calls() -> Option<()> {
     forbid_system_calls();
-    // SAFETY: asks for a number.
+    // SAFETY: `getppid` has no preconditions.
     (unsafe { libc::getppid() } == 0).then_some(())
 }
 
-/// Sends where somebody announced that it sleeps. Arguments: ring.
+/// Sends to a subscriber that has announced that it sleeps. Arguments: ring.
 fn wakes(role: &Role) -> Option<()> {
     let mut out = Ring::attach(&role.arguments[0]).unwrap().publisher::<u64>().unwrap();
     out.send(&0).ok()?;
@@ -202,33 +207,33 @@ fn wakes(role: &Role) -> Option<()> {
 }
 
 #[test]
-fn a_forbidden_call_is_the_end() {
+fn a_forbidden_system_call_kills_the_process() {
     assert_eq!(Peer::start("calls").died_of(), Some(libc::SIGSYS));
 }
 
 #[test]
-fn whoever_wakes_a_sleeper_calls_the_kernel() {
+fn waking_a_sleeping_subscriber_makes_a_system_call() {
     let name = unique("wakes");
     let ring = Ring::builder().wait(Wait::park().spin_for(Duration::ZERO)).open(&name).unwrap();
     let mut inbox = ring.subscriber::<u64>().unwrap();
     let mut peer = Peer::start(&format!("wakes {name}"));
     peer.expect("sent");
     assert_eq!(*inbox.recv().unwrap(), 0);
-    // Sleeps, and so is announced from here on.
+    // The subscriber sleeps, so it stays announced as a waiter from here on.
     assert!(inbox.recv_timeout(Duration::from_millis(5)).is_err());
     peer.tell("send");
     assert_eq!(peer.died_of(), Some(libc::SIGSYS));
 }
 
 #[test]
-fn streams_make_no_system_call() {
+fn steady_streams_make_no_system_calls() {
     for claims in [Claims::Exclusive, Claims::Shared] {
         for overflow in [Overflow::Block, Overflow::DropOldest] {
-            for way in ["send", "send_all", "reserve", "reserve_tail", "text"] {
+            for method in ["send", "send_all", "reserve", "reserve_tail", "text"] {
                 let name = unique("stream");
-                let role = format!("stream {name} {claims:?} {overflow:?} {way}");
+                let role = format!("stream {name} {claims:?} {overflow:?} {method}");
                 let status = Peer::start(&role).wait();
-                // It has not left its ring.
+                // The process did not detach from its ring.
                 Ring::remove(&name).unwrap();
                 assert!(status.success(), "{role}: {status}");
             }

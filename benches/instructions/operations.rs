@@ -8,7 +8,7 @@
 use packetring::any::{AnyPublisher, AnySubscriber};
 use packetring::cluster::{Client, Inbox, Service};
 use packetring::{
-    Overflow, Packet, Publisher, RecvError, Ring, RingBuilder, Subscriber, Worker, packet,
+    Overflow, Packet, Publisher, Ring, RingBuilder, Subscriber, TryRecvError, Worker, packet,
 };
 use rkyv::rancor::Failure;
 use rkyv::ser::allocator::Arena;
@@ -244,7 +244,7 @@ fn copy_tick(pair: &mut Pair<Tick>) -> bool {
 }
 
 fn find_nothing(pair: &mut Pair<Tick>) -> bool {
-    matches!(pair.subscriber.try_recv(), Err(RecvError::Empty))
+    matches!(pair.subscriber.try_recv(), Err(TryRecvError::Empty))
 }
 
 fn abort(pair: &mut Pair<Tick>) -> bool {

@@ -3,7 +3,7 @@
 use crate::desk::{Desk, Operation};
 use crate::ledger::{Stage, now};
 use crate::parcel::{Parcel, fill, length, parcel, stream, sum};
-use packetring::{Publisher, Ring, SendAllError, SendError, WaitingFor};
+use packetring::{Publisher, Ring, SendAllError, SendTimeoutError, TrySendError, WaitingFor};
 use std::error::Error;
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ impl Stream<'_, '_> {
         &mut self,
         lane: usize,
         count: u64,
-        mut send: impl FnMut(&mut Publisher<Parcel>) -> Result<(), SendError>,
+        mut send: impl FnMut(&mut Publisher<Parcel>) -> Result<(), SendTimeoutError>,
     ) -> Result<(), Box<dyn Error>> {
         let own = self.desk.own();
         let turn = self.desk.begin(Operation::Send);
@@ -99,7 +99,7 @@ impl Stream<'_, '_> {
         loop {
             match send(&mut self.lanes[lane]) {
                 Ok(()) => break,
-                Err(SendError::Timeout { waiting_for }) if !self.desk.is_orphaned() => {
+                Err(SendTimeoutError::Timeout { waiting_for }) if !self.desk.is_orphaned() => {
                     own.waiting_for.set(pid(waiting_for));
                 }
                 Err(error) => return Err(error.into()),
@@ -126,9 +126,10 @@ impl Stream<'_, '_> {
         loop {
             match self.lanes[lane].send_all_timeout(&parcels[sent..], PATIENCE) {
                 Ok(()) => break,
-                Err(SendAllError { sent: more, source: SendError::Timeout { waiting_for } })
-                    if !self.desk.is_orphaned() =>
-                {
+                Err(SendAllError {
+                    sent: more,
+                    source: SendTimeoutError::Timeout { waiting_for },
+                }) if !self.desk.is_orphaned() => {
                     sent += more;
                     own.returned.set(first + sent as u64);
                     own.waiting_for.set(pid(waiting_for));
@@ -148,7 +149,7 @@ impl Stream<'_, '_> {
         own.begun.set(self.next + 1);
         match self.lanes[lane].try_send(&parcel(self.number, self.next, now(), len)) {
             Ok(_) => self.next += 1,
-            Err(SendError::Full { .. }) => own.begun.set(self.next),
+            Err(TrySendError::Full { .. }) => own.begun.set(self.next),
             Err(error) => return Err(error.into()),
         }
         own.returned.set(self.next);
@@ -160,7 +161,7 @@ impl Stream<'_, '_> {
         let (lane, len) = (self.lane(), length(&mut self.desk.dice));
         match self.lanes[lane].try_reserve_tail(len) {
             Ok(mut room) => room.tail_mut().fill(0xee),
-            Err(SendError::Full { .. }) => {}
+            Err(TrySendError::Full { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(())

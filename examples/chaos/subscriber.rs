@@ -5,7 +5,7 @@ use crate::ledger::Stage;
 use crate::notes::{Beside, Notes};
 use crate::parcel::{Parcel, Said};
 use crate::post::{Role, durable_name};
-use packetring::{Copied, Received, RecvError, Ring, Subscriber};
+use packetring::{Copied, Missed, Received, RecvTimeoutError, Ring, Subscriber, TryRecvError};
 use std::error::Error;
 use std::thread::sleep;
 use std::time::Duration;
@@ -115,7 +115,10 @@ impl Reading<'_, '_> {
         notes.begin(1);
         match subscriber.try_recv() {
             Ok(parcel) => take(notes, parcel, false, false),
-            Err(error) => return without(notes, error),
+            Err(TryRecvError::Empty) => return Ok(Came::Nothing),
+            Err(TryRecvError::Missed(lost)) => return Ok(missed(notes, lost)),
+            Err(TryRecvError::Closed) => return Ok(closed(notes)),
+            Err(error) => return Err(error.into()),
         }
         Ok(Came::Something)
     }
@@ -170,7 +173,7 @@ impl Reading<'_, '_> {
         for _ in 0..notes.desk.dice.below(8) {
             match clone.try_recv() {
                 Ok(parcel) => beside.take(notes, &Said::by(&parcel)),
-                Err(RecvError::Empty | RecvError::Missed(_) | RecvError::Closed) => {}
+                Err(TryRecvError::Empty | TryRecvError::Missed(_) | TryRecvError::Closed) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -179,20 +182,24 @@ impl Reading<'_, '_> {
 }
 
 /// There was no packet.
-fn without(notes: &mut Notes<'_, '_>, error: RecvError) -> Result<Came, Box<dyn Error>> {
+fn without(notes: &mut Notes<'_, '_>, error: RecvTimeoutError) -> Result<Came, Box<dyn Error>> {
     match error {
-        RecvError::Missed(missed) => {
-            notes.end(None);
-            notes.miss(missed);
-            Ok(Came::Something)
-        }
-        RecvError::Empty | RecvError::Timeout => Ok(Came::Nothing),
-        RecvError::Closed => {
-            notes.end_idle();
-            Ok(Came::End)
-        }
+        RecvTimeoutError::Missed(lost) => Ok(missed(notes, lost)),
+        RecvTimeoutError::Timeout => Ok(Came::Nothing),
+        RecvTimeoutError::Closed => Ok(closed(notes)),
         error => Err(error.into()),
     }
+}
+
+fn missed(notes: &mut Notes<'_, '_>, lost: Missed) -> Came {
+    notes.end(None);
+    notes.miss(lost);
+    Came::Something
+}
+
+fn closed(notes: &mut Notes<'_, '_>) -> Came {
+    notes.end_idle();
+    Came::End
 }
 
 /// A packet in hand: checked, and let go of or put back.

@@ -7,7 +7,7 @@
 use crate::desk::{Desk, Operation};
 use crate::ledger::{Fault, Stage, now};
 use crate::parcel::{Parcel, Said, length, parcel, stream};
-use packetring::{Publisher, RecvError, SendError, Subscriber};
+use packetring::{Publisher, RecvTimeoutError, Subscriber, TrySendError};
 use std::collections::HashMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -62,7 +62,7 @@ fn send(
         desk.own().begun.set(next + 1);
         match publisher.try_send(&parcel) {
             Ok(_) => next += 1,
-            Err(SendError::Full { .. }) => break,
+            Err(TrySendError::Full { .. }) => break,
             Err(error) => return Err(error.into()),
         }
         desk.own().returned.set(next);
@@ -84,7 +84,9 @@ fn read(
     while !own.is_empty() {
         let said = match subscriber.recv_timeout(Duration::from_secs(1)) {
             Ok(parcel) => Said::by(&parcel),
-            Err(RecvError::Timeout) if Instant::now() < give_up_at && !desk.is_orphaned() => {
+            Err(RecvTimeoutError::Timeout)
+                if Instant::now() < give_up_at && !desk.is_orphaned() =>
+            {
                 continue;
             }
             Err(error) => return Err(error.into()),

@@ -1,7 +1,7 @@
 //! The first process of a run, as the others see it: when it is gone, nobody wants them any more.
 
 use packetring::cluster::{Watch, WorkerChange, WorkerState};
-use packetring::{OpenError, RecvError, Selectable, Worker, select};
+use packetring::{OpenError, RecvError, Selectable, TryRecvError, Worker, select};
 
 /// Watches over the first process.
 pub(crate) struct First {
@@ -22,7 +22,7 @@ impl First {
 
     /// Waits in one place for `own` and for the end of the first process. `true`: there is something
     /// for `own`.
-    pub(crate) fn wants(&mut self, own: &mut dyn Selectable) -> Result<bool, RecvError> {
+    pub(crate) fn wants(&mut self, own: &mut dyn Selectable) -> Result<bool, TryRecvError> {
         while !self.is_gone {
             if select(&mut [own, &mut self.watch]) == 0 {
                 return Ok(true);

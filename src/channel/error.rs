@@ -1,164 +1,200 @@
-//! What one operation can answer instead of what was asked for.
+//! The errors of publishing and receiving, one for each form of a verb.
 //!
-//! One enum an operation; none has a lifetime, so all can be kept and sent. A failed send leaves
-//! the value with the caller, who passed it by reference.
+//! None has a lifetime, so all can be stored and sent. A failed send leaves the value with the caller,
+//! who passed it by reference.
 
-use crate::error::OpenError;
+use crate::error::{Failure, error_family};
 use crate::packet::{UnpackError, Unserializable};
 use crate::ring::missed::Missed;
 use std::fmt;
 
-/// Why a packet was not published.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The ring was closed: nobody can publish to it any more.
-    Closed,
-    /// The packet does not fit, ever: make the ring larger (a packet takes half of it at most, a
-    /// quarter if the ring keeps history) or the packet smaller.
-    TooLarge {
-        /// Bytes of its archive.
-        needed: usize,
-        /// The most a packet of this ring may have.
-        limit: usize,
-    },
-    /// The value refused to be archived.
-    Unserializable(Unserializable),
-    /// `try_`: there is no room now.
-    Full {
-        /// Who holds the publisher back.
-        waiting_for: WaitingFor,
-    },
-    /// `_timeout`: there was no room in time.
-    Timeout {
-        /// Who holds the publisher back.
-        waiting_for: WaitingFor,
-    },
-    /// The ring carries as many packet types as it can, and this is another one.
-    TooManyTypes {
-        /// How many it can carry.
-        limit: usize,
-    },
-    /// The ring takes packets of certain types, and this is another one.
-    TypeRefused(Box<TypeMismatch>),
-    /// The operating system refused what it takes to enter a packet type into the ring.
-    System(std::io::Error),
+/// What the untyped publisher returns.
+pub(crate) type SendFailure = Failure<SendError, WaitingFor>;
+/// What the untyped receivers return.
+pub(crate) type RecvFailure = Failure<RecvError, ()>;
+
+error_family! {
+    /// Why a call that waits for room published no packet: `send`, `reserve`, `send_all`.
+    SendError waits for WaitingFor, {
+        /// The ring was closed. Nothing can be published to it any more.
+        Closed => ("packet not published: the ring is closed"),
+        /// The packet never fits. A packet takes at most half of the ring, or a quarter if the ring
+        /// keeps history.
+        TooLarge {
+            /// Bytes of its archive.
+            needed: usize,
+            /// Most bytes of a packet in this ring.
+            limit: usize,
+        } => (
+            "packet too large: {needed} bytes, limit {limit}; create the ring with capacity({}) or more",
+            capacity_for(*needed)
+        ),
+        /// The value could not be serialized.
+        Unserializable(#[source] error: Unserializable) => ("packet not serialized: {error}"),
+        /// The ring has no space for another packet type.
+        TooManyTypes {
+            /// Most types of a ring.
+            limit: usize,
+        } => (
+            "packet type not registered: the ring has {limit} types or 32 KiB of schema text; use another ring"
+        ),
+        /// The ring accepts certain packet types, and this is another one.
+        TypeRefused(types: Box<TypeMismatch>) => (
+            "packet type refused: the ring accepts {}, found {}", types.expected, types.found
+        ),
+        /// The operating system failed while the packet type was registered in the ring.
+        System(#[source] error: std::io::Error) => ("packet type not registered: {error}"),
+    }
+
+    /// Why a call that does not wait published no packet: `try_send`, `try_reserve`, `try_send_all`.
+    TrySendError adds {
+        /// There is no room now.
+        Full {
+            /// The reason.
+            waiting_for
+        } => ("{}", NotReady { reason: *waiting_for, after: "" })
+    }
+
+    /// Why a call with a timeout published no packet: `send_timeout`, `reserve_timeout`,
+    /// `send_all_timeout`.
+    SendTimeoutError adds {
+        /// There was no room before the timeout.
+        Timeout {
+            /// The reason.
+            waiting_for
+        } => ("{}", NotReady { reason: *waiting_for, after: " until the timeout" })
+    }
 }
 
-/// Who a publisher waits for.
+impl From<Unserializable> for SendError {
+    fn from(error: Unserializable) -> Self {
+        Self::Unserializable(error)
+    }
+}
+
+impl From<Unserializable> for SendFailure {
+    fn from(error: Unserializable) -> Self {
+        SendError::from(error).into()
+    }
+}
+
+error_family! {
+    /// Why a call that waits for a packet returned none: `recv`, `drain`, `recv_where`, `recv_copied`.
+    RecvError waits for (), {
+        /// Packets were lost: the ring drops the oldest, and this subscriber was too slow. The next
+        /// call continues behind them.
+        Missed(missed: Missed) => (
+            "packets lost: {missed}, because the subscriber was too slow; read faster or create a larger ring"
+        ),
+        /// No packet will come: the ring was closed or its last publisher left, and all packets
+        /// were read. In the second case packets can come again after another publisher has joined.
+        Closed => ("no more packets: the ring is closed or its last publisher left"),
+        /// The bytes at this position are not a valid packet of the type. The packet was skipped. If
+        /// its length is invalid too, the ring cannot be read further, and each call returns this.
+        Corrupt(what: Box<str>) => ("corrupt packet: {what}"),
+        /// The packet has another type. It was skipped.
+        TypeMismatch(types: Box<TypeMismatch>) => (
+            "wrong packet type: expected {}, found {}", types.expected, types.found
+        ),
+    }
+
+    /// Why a call that does not wait returned no packet: `try_recv`, `try_drain`, `try_recv_where`,
+    /// `try_recv_copied`.
+    TryRecvError adds {
+        /// There is no packet now.
+        Empty => ("no packet available")
+    }
+
+    /// Why a call with a timeout returned no packet: `recv_timeout`, `drain_timeout`,
+    /// `recv_where_timeout`, `recv_copied_timeout`.
+    RecvTimeoutError adds {
+        /// No packet came before the timeout.
+        Timeout => ("no packet before the timeout")
+    }
+}
+
+error_family! {
+    /// Why [`Values`](crate::Values) has no value for the next packet.
+    ValueError, {
+        /// There is no packet.
+        Recv(#[source] error: RecvError) => ("{error}"),
+        /// The packet is valid, but its value cannot be made.
+        Unpack(#[source] error: UnpackError) => ("{error}"),
+    }
+}
+
+impl From<RecvError> for ValueError {
+    fn from(error: RecvError) -> Self {
+        Self::Recv(error)
+    }
+}
+
+impl From<UnpackError> for ValueError {
+    fn from(error: UnpackError) -> Self {
+        Self::Unpack(error)
+    }
+}
+
+// Results of receiving stay in registers and one cache line.
+const _: () = {
+    assert!(size_of::<RecvError>() <= 32);
+    assert!(size_of::<TryRecvError>() <= 32);
+    assert!(size_of::<RecvTimeoutError>() <= 32);
+};
+
+/// Why a `send_all` published only the first packets of its slice. `E` is the error of the form that
+/// was called.
+#[derive(Debug)]
+pub struct SendAllError<E = SendError> {
+    /// Number of packets that were published, from the first.
+    pub sent: usize,
+    /// Why the next one was not.
+    pub source: E,
+}
+
+impl<E: fmt::Display> fmt::Display for SendAllError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "batch ended after {} packets: {}", self.sent, self.source)
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for SendAllError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// What a publisher waits for.
+///
+/// Process ids are for people: they are those of the process's own pid namespace, and the library
+/// decides nothing by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WaitingFor {
-    /// A subscriber that lives and has not read on, or a durable one that may come back.
+    /// A living subscriber that has not read on, or a durable one that may come back.
     Subscriber {
-        /// Its process, or the one it last lived in, as its own pid namespace has it. For people:
-        /// nothing is decided by it.
+        /// Its process, or the last one if it is gone.
         pid: u32,
     },
-    /// A publisher that is stopped within its claim.
+    /// A publisher that is stopped inside its claim.
     Publisher {
-        /// Its process, as its own pid namespace has it. For people.
+        /// Its process.
         pid: u32,
     },
     /// Subscribers that have not joined yet.
     Subscribers {
-        /// How many are missing.
+        /// Their number.
         missing: usize,
     },
-    /// A claim of nobody in particular that is not committed yet.
+    /// A claim that is not committed yet and whose owner is unknown.
     Claim,
-    /// Mixed publishers, at the first packet of a type: another process is just joining or leaving.
+    /// Another process that is joining or leaving, while a packet type is registered.
     Joining {
-        /// Its process, as its own pid namespace has it. For people.
+        /// Its process.
         pid: u32,
     },
-    /// A member of the work queue: there is none, or each has a packet in hand.
+    /// A consumer of the queue: there is none, or each one holds a packet.
     Queue,
-}
-
-/// Why a batch was not published as a whole.
-#[derive(Debug)]
-pub struct SendAllError {
-    /// How many packets, from the first, were published.
-    pub sent: usize,
-    /// Why the next was not.
-    pub source: SendError,
-}
-
-/// Why there is no packet.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum RecvError {
-    /// Packets were lost: the ring drops the oldest and this subscriber was too slow. The next
-    /// call goes on behind them.
-    Missed(Missed),
-    /// No packet will come: the ring was closed, or its last publisher left, and all packets have
-    /// been read. After the latter, packets come again once another publisher has joined.
-    Closed,
-    /// The bytes at this position are not a packet of its type. It was skipped; if its length
-    /// cannot be believed either, the ring cannot be read on and each call says so.
-    Corrupt(Box<str>),
-    /// The packet is of another type. It was skipped.
-    TypeMismatch(Box<TypeMismatch>),
-    /// `values`: the packet is sound, and its value could not be made from it.
-    Unpack(Box<UnpackError>),
-    /// Services: a caller's ring of replies could not be opened, for want of descriptors, memory or
-    /// a place in it. Its request was set aside, and is tried again; others are served meanwhile.
-    Caller(Box<OpenError>),
-    /// `try_`: nothing there now.
-    Empty,
-    /// `_timeout`: nothing came in time.
-    Timeout,
-}
-
-/// Two packet types that are not the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TypeMismatch {
-    /// Name and fingerprint of the type that was expected.
-    pub expected: String,
-    /// Name and fingerprint of the type that was found.
-    pub found: String,
-}
-
-const _: () = assert!(size_of::<RecvError>() <= 32);
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("the ring was closed"),
-            Self::TooLarge { needed, limit } => write!(
-                f,
-                "the packet takes {needed} bytes and this ring's take {limit} at most: make the ring with capacity({}) or more",
-                needed
-                    .saturating_add(16)
-                    .saturating_mul(2)
-                    .checked_next_power_of_two()
-                    .unwrap_or(usize::MAX)
-            ),
-            Self::Unserializable(error) => write!(f, "the packet cannot be archived: {error}"),
-            Self::Full { waiting_for: missing @ WaitingFor::Subscribers { .. } } => {
-                write!(f, "not all subscribers are there: waiting for {missing}")
-            }
-            Self::Timeout { waiting_for: missing @ WaitingFor::Subscribers { .. } } => {
-                write!(f, "not all subscribers came in time: waiting for {missing}")
-            }
-            Self::Full { waiting_for: joining @ WaitingFor::Joining { .. } }
-            | Self::Timeout { waiting_for: joining @ WaitingFor::Joining { .. } } => {
-                write!(f, "the packet's type could not be registered: waiting for {joining}")
-            }
-            Self::Full { waiting_for } => write!(f, "the ring is full, waiting for {waiting_for}"),
-            Self::Timeout { waiting_for } => {
-                write!(f, "the ring stayed full, waiting for {waiting_for}")
-            }
-            Self::TooManyTypes { limit } => {
-                write!(f, "the ring carries {limit} packet types already, with their schemas")
-            }
-            Self::TypeRefused(types) => {
-                write!(f, "the ring takes {}, not {}", types.expected, types.found)
-            }
-            Self::System(error) => write!(f, "the packet's type could not be registered: {error}"),
-        }
-    }
 }
 
 impl fmt::Display for WaitingFor {
@@ -167,68 +203,42 @@ impl fmt::Display for WaitingFor {
             Self::Subscriber { pid } => write!(f, "a subscriber in process {pid}"),
             Self::Publisher { pid } => write!(f, "a publisher in process {pid}"),
             Self::Subscribers { missing } => write!(f, "{missing} more subscribers"),
-            Self::Queue => f.write_str("a member of the work queue to take a packet"),
+            Self::Queue => f.write_str("a consumer of the queue"),
             Self::Claim => f.write_str("a claim to be committed"),
             Self::Joining { pid } => write!(f, "process {pid} to join or leave"),
         }
     }
 }
 
-impl fmt::Display for SendAllError {
+/// The text of `Full` and `Timeout`.
+struct NotReady {
+    reason: WaitingFor,
+    after: &'static str,
+}
+
+impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "after {} packets that were sent: {}", self.sent, self.source)
+        let Self { reason, after } = self;
+        let what = match reason {
+            WaitingFor::Subscribers { .. } => "subscribers missing",
+            WaitingFor::Joining { .. } => "packet type not registered",
+            _ => "ring full",
+        };
+        write!(f, "{what}{after}: waiting for {reason}")
     }
 }
 
-impl fmt::Display for RecvError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missed(missed) => {
-                write!(f, "missed {missed}: too slow for a ring that drops the oldest")
-            }
-            Self::Closed => f.write_str("the ring is closed"),
-            Self::Corrupt(what) => write!(f, "a packet is corrupt: {what}"),
-            Self::TypeMismatch(types) => {
-                write!(f, "the packet is of type {}, expected {}", types.found, types.expected)
-            }
-            Self::Unpack(error) => write!(f, "the value could not be made: {error}"),
-            Self::Caller(error) => {
-                write!(f, "a caller cannot be replied to yet, its request waits: {error}")
-            }
-            Self::Empty => f.write_str("no packet is there"),
-            Self::Timeout => f.write_str("no packet came in time"),
-        }
-    }
+/// The capacity of a ring that takes packets of this many bytes.
+fn capacity_for(needed: usize) -> usize {
+    let doubled = needed.saturating_add(16).saturating_mul(2);
+    doubled.checked_next_power_of_two().unwrap_or(usize::MAX)
 }
 
-impl std::error::Error for SendError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unserializable(error) => Some(error),
-            Self::System(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl std::error::Error for SendAllError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
-}
-
-impl std::error::Error for RecvError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unpack(error) => Some(error),
-            Self::Caller(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl From<Unserializable> for SendError {
-    fn from(error: Unserializable) -> Self {
-        Self::Unserializable(error)
-    }
+/// Two packet types that differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypeMismatch {
+    /// Name and fingerprint of the type that was expected.
+    pub expected: String,
+    /// Name and fingerprint of the type that was found.
+    pub found: String,
 }

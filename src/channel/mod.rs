@@ -25,7 +25,11 @@ mod untyped;
 
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
 pub(crate) use endpoint::wake_both_sides;
-pub use error::{RecvError, SendAllError, SendError, TypeMismatch, WaitingFor};
+pub use error::{
+    RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, TryRecvError,
+    TrySendError, TypeMismatch, ValueError, WaitingFor,
+};
+pub(crate) use error::{RecvFailure, SendFailure};
 pub(crate) use join::Types;
 pub use publisher::Publisher;
 pub use queue::{Delivery, QueueConsumer};

@@ -1,11 +1,11 @@
 //! The typed publisher.
 
-use super::error::{SendAllError, SendError};
+use super::error::{SendAllError, SendError, SendTimeoutError, TrySendError, WaitingFor};
 use super::join::{self, Types};
 use super::reserved::{Reserved, ReservedTail};
 use super::untyped::Sender;
 use super::untyped::publisher_waits;
-use crate::error::OpenError;
+use crate::error::{Form, OpenError, retry};
 use crate::packet::{AnyBits, Packet, Tail};
 use crate::wait::Timeout;
 use std::fmt;
@@ -50,27 +50,27 @@ impl<T: Packet> Publisher<T> {
     /// [`Unserializable`](SendError::Unserializable).
     #[inline]
     pub fn send(&mut self, packet: &T) -> Result<u64, SendError> {
-        self.sender.send(packet, self.type_index, Timeout::Never)
+        self.send_with(packet, Timeout::Never)
     }
 
     /// Publishes a packet if there is room now.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`Full`](SendError::Full).
+    /// As [`send`](Self::send), and [`Full`](TrySendError::Full).
     #[inline]
-    pub fn try_send(&mut self, packet: &T) -> Result<u64, SendError> {
-        self.sender.send(packet, self.type_index, Timeout::Zero)
+    pub fn try_send(&mut self, packet: &T) -> Result<u64, TrySendError> {
+        self.send_with(packet, Timeout::Zero)
     }
 
     /// Publishes a packet if there is room in time.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`Timeout`](SendError::Timeout).
+    /// As [`send`](Self::send), and [`Timeout`](SendTimeoutError::Timeout).
     #[inline]
-    pub fn send_timeout(&mut self, packet: &T, timeout: Duration) -> Result<u64, SendError> {
-        self.sender.send(packet, self.type_index, Timeout::After(timeout))
+    pub fn send_timeout(&mut self, packet: &T, timeout: Duration) -> Result<u64, SendTimeoutError> {
+        self.send_with(packet, Timeout::After(timeout))
     }
 
     /// Publishes packets in order, claiming room for up to 64 at once. Waits for room.
@@ -89,9 +89,9 @@ impl<T: Packet> Publisher<T> {
     ///
     /// # Errors
     ///
-    /// As [`send_all`](Self::send_all), and [`Full`](SendError::Full).
+    /// As [`send_all`](Self::send_all), and [`Full`](TrySendError::Full).
     #[inline]
-    pub fn try_send_all(&mut self, packets: &[T]) -> Result<(), SendAllError> {
+    pub fn try_send_all(&mut self, packets: &[T]) -> Result<(), SendAllError<TrySendError>> {
         self.sender.send_all(packets, self.type_index, Timeout::Zero)
     }
 
@@ -100,13 +100,13 @@ impl<T: Packet> Publisher<T> {
     ///
     /// # Errors
     ///
-    /// As [`send_all`](Self::send_all), and [`Timeout`](SendError::Timeout).
+    /// As [`send_all`](Self::send_all), and [`Timeout`](SendTimeoutError::Timeout).
     #[inline]
     pub fn send_all_timeout(
         &mut self,
         packets: &[T],
         timeout: Duration,
-    ) -> Result<(), SendAllError> {
+    ) -> Result<(), SendAllError<SendTimeoutError>> {
         self.sender.send_all(packets, self.type_index, Timeout::After(timeout))
     }
 
@@ -121,6 +121,15 @@ impl<T: Packet> Publisher<T> {
         let types = Types::One(&T::TYPE);
         let (sender, index) = join::publisher(&endpoint.segment, &types, endpoint.waiter.wait())?;
         Ok(Self::new(sender, index))
+    }
+
+    #[inline(always)]
+    fn send_with<F: Form<SendError, WaitingFor>>(
+        &mut self,
+        packet: &T,
+        timeout: Timeout,
+    ) -> Result<u64, F> {
+        retry(|| self.sender.send(packet, self.type_index, timeout))
     }
 }
 
@@ -161,8 +170,8 @@ where
     ///
     /// # Errors
     ///
-    /// As [`reserve`](Self::reserve), and [`Full`](SendError::Full).
-    pub fn try_reserve(&mut self) -> Result<Reserved<'_, T>, SendError> {
+    /// As [`reserve`](Self::reserve), and [`Full`](TrySendError::Full).
+    pub fn try_reserve(&mut self) -> Result<Reserved<'_, T>, TrySendError> {
         Reserved::claim(&mut self.sender, self.type_index, Timeout::Zero)
     }
 
@@ -170,8 +179,11 @@ where
     ///
     /// # Errors
     ///
-    /// As [`reserve`](Self::reserve), and [`Timeout`](SendError::Timeout).
-    pub fn reserve_timeout(&mut self, timeout: Duration) -> Result<Reserved<'_, T>, SendError> {
+    /// As [`reserve`](Self::reserve), and [`Timeout`](SendTimeoutError::Timeout).
+    pub fn reserve_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Reserved<'_, T>, SendTimeoutError> {
         Reserved::claim(&mut self.sender, self.type_index, Timeout::After(timeout))
     }
 }
@@ -211,8 +223,11 @@ where
     ///
     /// # Errors
     ///
-    /// As [`reserve_tail`](Self::reserve_tail), and [`Full`](SendError::Full).
-    pub fn try_reserve_tail(&mut self, count: usize) -> Result<ReservedTail<'_, H, E>, SendError> {
+    /// As [`reserve_tail`](Self::reserve_tail), and [`Full`](TrySendError::Full).
+    pub fn try_reserve_tail(
+        &mut self,
+        count: usize,
+    ) -> Result<ReservedTail<'_, H, E>, TrySendError> {
         ReservedTail::claim(&mut self.sender, self.type_index, count, Timeout::Zero)
     }
 
@@ -221,12 +236,12 @@ where
     ///
     /// # Errors
     ///
-    /// As [`reserve_tail`](Self::reserve_tail), and [`Timeout`](SendError::Timeout).
+    /// As [`reserve_tail`](Self::reserve_tail), and [`Timeout`](SendTimeoutError::Timeout).
     pub fn reserve_tail_timeout(
         &mut self,
         count: usize,
         timeout: Duration,
-    ) -> Result<ReservedTail<'_, H, E>, SendError> {
+    ) -> Result<ReservedTail<'_, H, E>, SendTimeoutError> {
         ReservedTail::claim(&mut self.sender, self.type_index, count, Timeout::After(timeout))
     }
 }

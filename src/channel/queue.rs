@@ -1,12 +1,12 @@
 //! The typed member of a group.
 
-use super::error::RecvError;
+use super::error::{RecvError, RecvTimeoutError, TryRecvError};
 use super::join::{self, Types};
 use super::received::Info;
 use super::ring::Ring;
 use super::select::{Selectable, Selectee};
 use super::untyped::GroupReceiver;
-use crate::error::OpenError;
+use crate::error::{Form, OpenError, retry};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, Unpack, UnpackError};
 use crate::ring::buffer::StableBytes;
@@ -58,12 +58,12 @@ impl<T: Packet> QueueConsumer<T> {
         self.receive(Timeout::Never)
     }
 
-    /// The next packet, or [`Empty`](RecvError::Empty).
+    /// The next packet, or [`Empty`](TryRecvError::Empty).
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
-    pub fn try_recv(&mut self) -> Result<Delivery<'_, T>, RecvError> {
+    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
+    pub fn try_recv(&mut self) -> Result<Delivery<'_, T>, TryRecvError> {
         self.receive(Timeout::Zero)
     }
 
@@ -71,8 +71,8 @@ impl<T: Packet> QueueConsumer<T> {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Delivery<'_, T>, RecvError> {
+    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout).
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Delivery<'_, T>, RecvTimeoutError> {
         self.receive(Timeout::After(timeout))
     }
 
@@ -81,14 +81,14 @@ impl<T: Packet> QueueConsumer<T> {
         self.taker.endpoint.waiter.set(wait);
     }
 
-    fn receive(&mut self, timeout: Timeout) -> Result<Delivery<'_, T>, RecvError> {
-        let taken = self.taker.take(timeout)?;
+    fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Delivery<'_, T>, F> {
+        let taken = retry(|| self.taker.take(timeout))?;
         if taken.descriptor.type_index() != self.type_index {
-            return Err(self.mismatch(taken));
+            return Err(self.mismatch(taken).into());
         }
         match Validated::open(DeliveryGuard::new(&mut self.taker)) {
             Ok(opened) => Ok(Delivery { opened }),
-            Err((job, _)) => Err(corrupt::<T>(job)),
+            Err((job, _)) => Err(corrupt::<T>(job).into()),
         }
     }
 

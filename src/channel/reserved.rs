@@ -1,7 +1,8 @@
 //! Guards over claimed slots that are filled in place.
 
-use super::error::SendError;
+use super::error::{SendError, WaitingFor};
 use super::untyped::Sender;
+use crate::error::{Form, retry};
 use crate::packet::guard::{Uninit, UninitTail, tail_len_or_most};
 use crate::packet::{AnyBits, Packet};
 use crate::ring::guard::WriteClaim;
@@ -20,19 +21,19 @@ impl<'a, T: Packet> Reserved<'a, T>
 where
     T::Archived: AnyBits,
 {
-    pub(crate) fn claim(
+    pub(crate) fn claim<F: Form<SendError, WaitingFor>>(
         sender: &'a mut Sender,
         type_index: u16,
         timeout: Timeout,
-    ) -> Result<Self, SendError> {
+    ) -> Result<Self, F> {
         sender.begin()?;
         let len = T::FLAT_LEN.unwrap_or(usize::MAX);
-        sender.claim(len, timeout)?;
+        retry(|| sender.claim(len, timeout))?;
         // A type any of whose bits are values has no pointers, so its length is known and was
         // claimed.
         match Uninit::new(WriteClaim::new(sender, len, type_index)) {
             Some(blank) => Ok(Self { blank }),
-            None => Err(SendError::TooLarge { needed: len, limit: 0 }),
+            None => Err(SendError::TooLarge { needed: len, limit: 0 }.into()),
         }
     }
 
@@ -77,18 +78,18 @@ where
     H::Archived: AnyBits,
     E::Archived: AnyBits,
 {
-    pub(crate) fn claim(
+    pub(crate) fn claim<F: Form<SendError, WaitingFor>>(
         sender: &'a mut Sender,
         type_index: u16,
         count: usize,
         timeout: Timeout,
-    ) -> Result<Self, SendError> {
+    ) -> Result<Self, F> {
         sender.begin()?;
         let len = tail_len_or_most::<H, E>(count);
-        sender.claim(len, timeout)?;
+        retry(|| sender.claim(len, timeout))?;
         match UninitTail::new(WriteClaim::new(sender, len, type_index), count) {
             Some(blank) => Ok(Self { blank }),
-            None => Err(SendError::TooLarge { needed: len, limit: 0 }),
+            None => Err(SendError::TooLarge { needed: len, limit: 0 }.into()),
         }
     }
 

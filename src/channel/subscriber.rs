@@ -1,11 +1,11 @@
 //! The typed subscriber.
 
-use super::error::RecvError;
+use super::error::{RecvError, RecvFailure, RecvTimeoutError, TryRecvError, ValueError};
 use super::join::{self, Types};
 use super::received::{Batch, Copied, Info, Received};
 use super::select::{Selectable, Selectee};
 use super::untyped::Receiver;
-use crate::error::OpenError;
+use crate::error::{Form, OpenError, retry};
 use crate::packet::guard::{self, Validated, ValidatedBatch};
 use crate::packet::{self, Packet, Unpack};
 use crate::ring::buffer::{StableBatch, StableBytes};
@@ -53,13 +53,13 @@ impl<T: Packet> Subscriber<T> {
         self.receive(Timeout::Never)
     }
 
-    /// The next packet, or [`Empty`](RecvError::Empty).
+    /// The next packet, or [`Empty`](TryRecvError::Empty).
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
+    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
     #[inline]
-    pub fn try_recv(&mut self) -> Result<Received<'_, T>, RecvError> {
+    pub fn try_recv(&mut self) -> Result<Received<'_, T>, TryRecvError> {
         self.receive(Timeout::Zero)
     }
 
@@ -67,9 +67,9 @@ impl<T: Packet> Subscriber<T> {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
+    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout).
     #[inline]
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Received<'_, T>, RecvError> {
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Received<'_, T>, RecvTimeoutError> {
         self.receive(Timeout::After(timeout))
     }
 
@@ -86,13 +86,13 @@ impl<T: Packet> Subscriber<T> {
         self.receive_batch(Timeout::Never)
     }
 
-    /// All packets that are there, or [`Empty`](RecvError::Empty): see [`drain`](Self::drain).
+    /// All packets that are there, or [`Empty`](TryRecvError::Empty): see [`drain`](Self::drain).
     ///
     /// # Errors
     ///
     /// As [`try_recv`](Self::try_recv).
     #[inline]
-    pub fn try_drain(&mut self) -> Result<Batch<'_, T>, RecvError> {
+    pub fn try_drain(&mut self) -> Result<Batch<'_, T>, TryRecvError> {
         self.receive_batch(Timeout::Zero)
     }
 
@@ -102,7 +102,7 @@ impl<T: Packet> Subscriber<T> {
     ///
     /// As [`recv_timeout`](Self::recv_timeout).
     #[inline]
-    pub fn drain_timeout(&mut self, timeout: Duration) -> Result<Batch<'_, T>, RecvError> {
+    pub fn drain_timeout(&mut self, timeout: Duration) -> Result<Batch<'_, T>, RecvTimeoutError> {
         self.receive_batch(Timeout::After(timeout))
     }
 
@@ -135,7 +135,7 @@ impl<T: Packet> Subscriber<T> {
     pub fn try_recv_where(
         &mut self,
         fits: impl FnMut(&T::Archived) -> bool,
-    ) -> Result<Received<'_, T>, RecvError> {
+    ) -> Result<Received<'_, T>, TryRecvError> {
         self.receive_where(Timeout::Zero, fits)
     }
 
@@ -149,7 +149,7 @@ impl<T: Packet> Subscriber<T> {
         &mut self,
         timeout: Duration,
         fits: impl FnMut(&T::Archived) -> bool,
-    ) -> Result<Received<'_, T>, RecvError> {
+    ) -> Result<Received<'_, T>, RecvTimeoutError> {
         self.receive_where(Timeout::After(timeout), fits)
     }
 
@@ -166,13 +166,13 @@ impl<T: Packet> Subscriber<T> {
         self.receive_copied(Timeout::Never)
     }
 
-    /// The next packet, copied, or [`Empty`](RecvError::Empty): see
+    /// The next packet, copied, or [`Empty`](TryRecvError::Empty): see
     /// [`recv_copied`](Self::recv_copied).
     ///
     /// # Errors
     ///
     /// As [`try_recv`](Self::try_recv).
-    pub fn try_recv_copied(&mut self) -> Result<Copied<'_, T>, RecvError> {
+    pub fn try_recv_copied(&mut self) -> Result<Copied<'_, T>, TryRecvError> {
         self.receive_copied(Timeout::Zero)
     }
 
@@ -181,7 +181,10 @@ impl<T: Packet> Subscriber<T> {
     /// # Errors
     ///
     /// As [`recv_timeout`](Self::recv_timeout).
-    pub fn recv_copied_timeout(&mut self, timeout: Duration) -> Result<Copied<'_, T>, RecvError> {
+    pub fn recv_copied_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Copied<'_, T>, RecvTimeoutError> {
         self.receive_copied(Timeout::After(timeout))
     }
 
@@ -246,17 +249,20 @@ impl<T: Packet> Subscriber<T> {
     }
 
     #[inline]
-    fn receive(&mut self, timeout: Timeout) -> Result<Received<'_, T>, RecvError> {
+    fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Received<'_, T>, F> {
         match self.receiver.take_fast(timeout) {
-            Some(taken) => self.open(taken),
+            Some(taken) => Ok(self.open(taken)?),
             None => self.wait_and_receive(timeout),
         }
     }
 
     #[inline(never)]
-    fn wait_and_receive(&mut self, timeout: Timeout) -> Result<Received<'_, T>, RecvError> {
-        let taken = self.receiver.take_or_wait(timeout)?;
-        self.open(taken)
+    fn wait_and_receive<F: Form<RecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<Received<'_, T>, F> {
+        let taken = retry(|| self.receiver.take_or_wait(timeout))?;
+        Ok(self.open(taken)?)
     }
 
     #[inline(always)]
@@ -270,11 +276,22 @@ impl<T: Packet> Subscriber<T> {
         }
     }
 
-    fn receive_where(
+    fn receive_where<F: Form<RecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+        fits: impl FnMut(&T::Archived) -> bool,
+    ) -> Result<Received<'_, T>, F> {
+        let mut fits = fits;
+        let taken = retry(|| self.take_where(timeout, &mut fits))?;
+        Ok(self.open(taken)?)
+    }
+
+    /// Takes the next packet that fits or is invalid, and releases those before it.
+    fn take_where(
         &mut self,
         timeout: Timeout,
         mut fits: impl FnMut(&T::Archived) -> bool,
-    ) -> Result<Received<'_, T>, RecvError> {
+    ) -> Result<Taken, RecvFailure> {
         let deadline = timeout.deadline();
         // Of those that are there: not those that come meanwhile.
         let end = self.receiver.tail();
@@ -287,41 +304,49 @@ impl<T: Packet> Subscriber<T> {
             // One that is not sound is returned, too: `open` says what is wrong with it.
             if !is_own || archived.map_or(true, &mut fits) {
                 std::mem::forget(hand);
-                return self.open(taken);
+                return Ok(taken);
             }
             drop(hand);
-            match timeout {
-                Timeout::Zero if self.receiver.reader.position() >= end => {
-                    let is_over = self.receiver.is_over();
-                    return Err(if is_over { RecvError::Closed } else { RecvError::Empty });
-                }
-                Timeout::After(_) if deadline.has_passed() => return Err(RecvError::Timeout),
-                _ => {}
+            let has_ended = match timeout {
+                Timeout::Zero => self.receiver.reader.position() >= end,
+                _ => deadline.has_passed(),
+            };
+            if has_ended && matches!(timeout, Timeout::Zero) && self.receiver.is_over() {
+                return Err(RecvError::Closed.into());
+            }
+            if has_ended {
+                return Err(RecvFailure::NotReady(()));
             }
         }
     }
 
-    fn receive_batch(&mut self, timeout: Timeout) -> Result<Batch<'_, T>, RecvError> {
+    fn receive_batch<F: Form<RecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<Batch<'_, T>, F> {
         let own = self.type_index;
         let wanted = |descriptor: &Descriptor| descriptor.type_index() == own;
-        let first = self.receiver.take_batch(timeout, wanted)?;
+        let first = retry(|| self.receiver.take_batch(timeout, wanted))?;
         if !wanted(&first.descriptor) {
             self.receiver.reader.keep_of_batch(1);
-            return Err(self.mismatch(first));
+            return Err(self.mismatch(first).into());
         }
         match ValidatedBatch::open(BatchGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Batch { opened }),
             Err(mut hands) => {
                 hands.keep(1);
-                Err(explained::<T>(hands.endpoint(), &first))
+                Err(explained::<T>(hands.endpoint(), &first).into())
             }
         }
     }
 
-    fn receive_copied(&mut self, timeout: Timeout) -> Result<Copied<'_, T>, RecvError> {
-        let taken = self.receiver.take(timeout)?;
+    fn receive_copied<F: Form<RecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<Copied<'_, T>, F> {
+        let taken = retry(|| self.receiver.take(timeout))?;
         if taken.descriptor.type_index() != self.type_index {
-            return Err(self.mismatch(taken));
+            return Err(self.mismatch(taken).into());
         }
         let info = Info::of(&self.receiver, &taken);
         self.receiver.copy_out(&taken);
@@ -329,7 +354,7 @@ impl<T: Packet> Subscriber<T> {
             Ok(opened) => Ok(Copied::new(opened, info)),
             Err((_, _)) => {
                 let what = packet::explain::<T>(&self.receiver.copy);
-                Err(RecvError::Corrupt(what.into()))
+                Err(RecvError::Corrupt(what.into()).into())
             }
         }
     }
@@ -367,15 +392,13 @@ impl<T: Packet> fmt::Debug for Values<'_, T> {
 }
 
 impl<T: Unpack> Iterator for Values<'_, T> {
-    type Item = Result<T, RecvError>;
+    type Item = Result<T, ValueError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.subscriber.recv() {
-            Ok(received) => {
-                Some(Received::unpack(received).map_err(|error| RecvError::Unpack(Box::new(error))))
-            }
+            Ok(received) => Some(Received::unpack(received).map_err(ValueError::from)),
             Err(RecvError::Closed) => None,
-            Err(error) => Some(Err(error)),
+            Err(error) => Some(Err(error.into())),
         }
     }
 }

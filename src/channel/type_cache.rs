@@ -2,7 +2,7 @@
 //!
 //! A type that is known costs a look at a short list; the first packet of one takes the control lock.
 
-use super::error::{SendError, TypeMismatch, WaitingFor};
+use super::error::{SendError, SendFailure, TypeMismatch, WaitingFor};
 use super::join;
 use super::untyped::Sender;
 use crate::error::OpenError;
@@ -25,7 +25,7 @@ impl Carried {
         &mut self,
         sender: &Sender,
         timeout: Timeout,
-    ) -> Result<(u16, Timeout), SendError> {
+    ) -> Result<(u16, Timeout), SendFailure> {
         let fingerprint = const { T::TYPE.fingerprint };
         match self.last {
             Some((known, index)) if known == fingerprint => Ok((index, timeout)),
@@ -39,7 +39,7 @@ impl Carried {
         sender: &Sender,
         info: &TypeInfo,
         timeout: Timeout,
-    ) -> Result<(u16, Timeout), SendError> {
+    ) -> Result<(u16, Timeout), SendFailure> {
         match self.known.iter().find(|(known, _)| *known == info.fingerprint) {
             Some(&found) => {
                 self.last = Some(found);
@@ -55,7 +55,7 @@ impl Carried {
         sender: &Sender,
         info: &TypeInfo,
         timeout: Timeout,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), SendFailure> {
         if self.known.iter().all(|(known, _)| *known != info.fingerprint) {
             self.enter(&sender.endpoint.segment, info, timeout)?;
         }
@@ -68,7 +68,7 @@ impl Carried {
         segment: &Segment,
         info: &TypeInfo,
         timeout: Timeout,
-    ) -> Result<(u16, Timeout), SendError> {
+    ) -> Result<(u16, Timeout), SendFailure> {
         let deadline = timeout.deadline();
         let control = lock(segment, timeout)?;
         let index = join::register(&control, segment, info).map_err(entering)?;
@@ -77,17 +77,13 @@ impl Carried {
     }
 }
 
-fn lock(segment: &Segment, timeout: Timeout) -> Result<Control<'_>, SendError> {
-    let waiting_for = || WaitingFor::Joining { pid: segment.lock_holder() };
-    match timeout {
-        Timeout::Zero => {
-            segment.try_lock().ok_or_else(|| SendError::Full { waiting_for: waiting_for() })
-        }
-        Timeout::After(timeout) => segment
-            .lock_within(timeout)
-            .ok_or_else(|| SendError::Timeout { waiting_for: waiting_for() }),
-        Timeout::Never => segment.lock().map_err(entering),
-    }
+fn lock(segment: &Segment, timeout: Timeout) -> Result<Control<'_>, SendFailure> {
+    let locked = match timeout {
+        Timeout::Zero => segment.try_lock(),
+        Timeout::After(timeout) => segment.lock_within(timeout),
+        Timeout::Never => return Ok(segment.lock().map_err(entering)?),
+    };
+    locked.ok_or_else(|| SendFailure::NotReady(WaitingFor::Joining { pid: segment.lock_holder() }))
 }
 
 fn entering(error: OpenError) -> SendError {

@@ -1,211 +1,302 @@
-//! What one operation of a cluster can answer instead of what was asked for.
+//! The errors of a cluster's operations, one for each form of a verb.
 //!
-//! One enum an operation; none has a lifetime, so all can be kept and sent. A failed send leaves
-//! the value with the caller, who passed it by reference.
+//! None has a lifetime, so all can be stored and sent. A failed send leaves the value with the caller,
+//! who passed it by reference. Process ids in errors are for people: they are those of the process's
+//! own pid namespace.
 
-use super::events::BadName;
 use super::names::WorkerId;
-use crate::channel::{SendError, TypeMismatch, WaitingFor};
-use crate::error::OpenError;
+use crate::channel::{RecvError, SendError, TypeMismatch, WaitingFor};
+use crate::error::{Failure, OpenError, error_family};
 use crate::packet::Unserializable;
 use std::error::Error;
 use std::{fmt, io};
 
-/// Why a worker could not join its cluster.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum JoinError {
-    /// A living worker has this name.
-    NameTaken {
-        /// The name.
-        name: String,
-        /// The worker's process id, as its own pid namespace has it. For people.
-        pid: u32,
-    },
-    /// The name cannot name a cluster or a worker.
-    BadName {
-        /// The name as given.
-        name: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// All desks are in use: by the living, or kept for workers that have an inbox.
-    Full {
-        /// How many there are.
-        limit: usize,
-    },
-    /// The cluster's directory could not be opened.
-    Open(OpenError),
+/// What sending to an inbox returns inside the crate.
+pub(super) type SendToFailure = Failure<SendToError, WaitingFor>;
+/// What emitting an event returns inside the crate.
+pub(super) type EmitFailure = Failure<EmitError, WaitingFor>;
+/// What receiving a request returns inside the crate.
+pub(super) type ServiceRecvFailure = Failure<ServiceRecvError, ()>;
+
+error_family! {
+    /// Why a worker could not join its cluster.
+    JoinError, {
+        /// A living worker has this name.
+        NameTaken {
+            /// The name.
+            name: String,
+            /// The worker's process.
+            pid: u32,
+        } => (
+            "name taken: worker {name:?} lives in process {pid}; end it or join by another name"
+        ),
+        /// The name is not valid for a cluster or a worker.
+        BadName {
+            /// The name as given.
+            name: String,
+            /// The rule that it breaks.
+            reason: &'static str,
+        } => ("invalid name {name:?}: {reason}"),
+        /// All worker slots are in use: by living workers, or kept for workers with an inbox.
+        Full {
+            /// Number of worker slots.
+            limit: usize,
+        } => (
+            "cluster full: all {limit} worker slots are in use; create it with a larger max_workers, or retire workers that do not come back"
+        ),
+        /// The cluster's directory could not be opened.
+        Open(#[source] error: OpenError) => ("directory not opened: {error}"),
+    }
 }
 
-/// Why a worker that was waited for is not as it is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WaitError {
-    /// No living worker had this name or id in time.
-    NotThere {
-        /// The name or id as given.
-        who: String,
-    },
-    /// The worker lives, and had no inbox in time.
-    NoInbox {
-        /// The name or id as given.
-        who: String,
-    },
+error_family! {
+    /// Why waiting for a worker ended without it.
+    #[derive(Clone, PartialEq, Eq)]
+    WaitError, {
+        /// No living worker had this name or id before the timeout.
+        NotThere {
+            /// The name or id as given.
+            who: String,
+        } => (
+            "worker {who} not found before the timeout: start it, check the name, or wait longer"
+        ),
+        /// The worker lives, but had no inbox before the timeout.
+        NoInbox {
+            /// The name or id as given.
+            who: String,
+        } => (
+            "worker {who} opened no inbox before the timeout: call Worker::inbox there, or wait longer"
+        ),
+    }
 }
 
-/// Why a packet was not sent to a worker.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum SendToError {
-    /// No worker ever had this name or id.
-    UnknownWorker {
-        /// The name or id as given.
-        who: String,
-    },
-    /// The worker lives and has no inbox: not yet, and
-    /// [`wait_for_inbox_timeout`](super::Worker::wait_for_inbox_timeout) waits for it, or never.
-    NoInbox {
-        /// The name or id as given.
-        who: String,
-    },
-    /// The worker died or left, and nobody is expected back.
-    Dead {
-        /// The name or id as given.
-        who: String,
-        /// The process it lived in, as its own pid namespace has it. For people.
-        pid: u32,
-    },
-    /// The inbox takes packets of other types.
-    TypeRefused(Box<TypeMismatch>),
-    /// The inbox was closed.
-    Closed,
-    /// The packet does not fit, ever: make the inbox larger or the packet smaller.
-    TooLarge {
-        /// Bytes of its archive.
-        needed: usize,
-        /// The most a packet of this inbox may have.
-        limit: usize,
-    },
-    /// The value refused to be archived.
-    Unserializable(Unserializable),
-    /// `try_`: the inbox is full.
-    Full {
-        /// The worker whose inbox it is, dead or alive ([`worker`](super::Worker::worker) tells), or who
-        /// else holds the sender back.
-        waiting_for: WaitingFor,
-    },
-    /// `_timeout`: the inbox stayed full.
-    Timeout {
-        /// The worker whose inbox it is, dead or alive ([`worker`](super::Worker::worker) tells), or who
-        /// else holds the sender back.
-        waiting_for: WaitingFor,
-    },
-    /// The inbox could not be opened.
-    Open(Box<OpenError>),
+error_family! {
+    /// Why [`send_to`](super::Worker::send_to), which waits for room, sent no packet.
+    SendToError waits for WaitingFor, {
+        /// No worker ever had this name or id.
+        UnknownWorker {
+            /// The name or id as given.
+            who: String,
+        } => ("unknown worker {who}: start it, or check the name"),
+        /// The worker lives and has no inbox. It may open one later, see
+        /// [`wait_for_inbox_timeout`](super::Worker::wait_for_inbox_timeout).
+        NoInbox {
+            /// The name or id as given.
+            who: String,
+        } => (
+            "worker {who} has no inbox: wait with Worker::wait_for_inbox_timeout, or call Worker::inbox there"
+        ),
+        /// The worker died or left, and no successor is expected.
+        Dead {
+            /// The name or id as given.
+            who: String,
+            /// Its last process.
+            pid: u32,
+        } => (
+            "worker {who} is gone: it was in process {pid} and is not expected back; start it again"
+        ),
+        /// The inbox accepts packets of other types.
+        TypeRefused(types: Box<TypeMismatch>) => (
+            "packet type refused: the inbox accepts {}, found {}; send one of its types, or add this one there",
+            types.expected, types.found
+        ),
+        /// The inbox was closed.
+        Closed => ("packet not sent: the inbox is closed"),
+        /// The packet never fits.
+        TooLarge {
+            /// Bytes of its archive.
+            needed: usize,
+            /// Most bytes of a packet in this inbox.
+            limit: usize,
+        } => (
+            "packet too large: {needed} bytes, limit {limit}; enlarge the inbox with inbox_capacity"
+        ),
+        /// The value could not be serialized.
+        Unserializable(#[source] error: Unserializable) => ("packet not serialized: {error}"),
+        /// The inbox is full, and the call came from code that serializes a packet. Waiting could
+        /// never end: the reader may need the claim of the outer packet.
+        WouldDeadlock {
+            /// The worker of the inbox, alive or not, or another reason.
+            waiting_for: WaitingFor,
+        } => (
+            "packet not sent from within a Serialize impl: {}",
+            InboxFull { reason: *waiting_for, after: "" }
+        ),
+        /// The inbox could not be opened.
+        Open(#[source] error: Box<OpenError>) => ("inbox not opened: {error}"),
+    }
+
+    /// Why [`try_send_to`](super::Worker::try_send_to), which does not wait, sent no packet.
+    TrySendToError adds {
+        /// The inbox is full.
+        Full {
+            /// The worker of the inbox, alive or not ([`worker`](super::Worker::worker) tells which),
+            /// or another reason.
+            waiting_for
+        } => ("{}", InboxFull { reason: *waiting_for, after: "" })
+    }
+
+    /// Why [`send_to_timeout`](super::Worker::send_to_timeout) sent no packet.
+    SendToTimeoutError adds {
+        /// The inbox was full until the timeout.
+        Timeout {
+            /// The worker of the inbox, alive or not ([`worker`](super::Worker::worker) tells which),
+            /// or another reason.
+            waiting_for
+        } => ("{}", InboxFull { reason: *waiting_for, after: " until the timeout" })
+    }
 }
 
-/// Why a call has no reply.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum CallError {
-    /// `_timeout`: no reply came in time. The call is still in flight, unless it was cancelled.
-    Timeout,
-    /// There is no server, and none has taken the request, nor does one that comes later: it was not
-    /// done, and it is safe to call again. [`wait_for_server`](super::Client::wait_for_server) waits
-    /// for one.
-    NoService,
-    /// The server that had taken the request died: it may have done what was asked, or a part of it.
-    ServiceGone,
-    /// The server dropped the request without a reply.
-    NoReply,
-    /// The server had a reply that is larger than replies may be, so that it was not sent.
-    ReplyTooLarge {
-        /// Bytes of its archive.
-        needed: usize,
-        /// The most a reply may have.
-        limit: usize,
-    },
-    /// No such call is in flight: it is over and was told of, or cancelled, or another client's. For
-    /// [`wait_any`](super::Client::wait_any): none is.
-    NotInFlight,
-    /// As many calls are in flight as there may be: read their replies.
-    Busy {
-        /// How many.
-        limit: usize,
-    },
-    /// The bytes of the reply are not a packet of its type.
-    Corrupt(Box<str>),
-    /// The request does not fit, ever.
-    TooLarge {
-        /// Bytes of its archive.
-        needed: usize,
-        /// The most a request of this service may have.
-        limit: usize,
-    },
-    /// The request refused to be archived.
-    Unserializable(Unserializable),
-    /// The request was not sent, for another reason.
-    Send(Box<SendError>),
+error_family! {
+    /// Why a call has no reply, in a form that waits: [`call`](super::Client::call),
+    /// [`start`](super::Client::start), [`wait`](super::Client::wait) and
+    /// [`wait_any`](super::Client::wait_any).
+    CallError waits for (), {
+        /// There is no server. The request was not taken and will not be, so it is safe to call
+        /// again. [`wait_for_server`](super::Client::wait_for_server) waits for a server.
+        NoService => ("no server: nothing was done; start one and call again"),
+        /// The server that had taken the request died. It may have done all or a part of the work.
+        ServiceGone => ("server died during the call: the work may be done, in part or not at all"),
+        /// The server dropped the request without a reply.
+        NoReply => ("no reply: the server dropped the request"),
+        /// The server's reply was larger than a reply may be, so it was not sent.
+        ReplyTooLarge {
+            /// Bytes of its archive.
+            needed: usize,
+            /// Most bytes of a reply.
+            limit: usize,
+        } => (
+            "reply too large: {needed} bytes, limit {limit}; request less, or use a topic or an inbox for it"
+        ),
+        /// No such call is in flight: it is over and was reported, or was cancelled, or belongs to
+        /// another client. From [`wait_any`](super::Client::wait_any): no call is in flight.
+        NotInFlight => (
+            "call not in flight: it was reported, was cancelled, or belongs to another client"
+        ),
+        /// The client has the maximum number of calls in flight.
+        Busy {
+            /// The maximum.
+            limit: usize,
+        } => ("too many calls: {limit} are in flight; wait for some of them first"),
+        /// The bytes of the reply are not a packet of its type.
+        Corrupt(what: Box<str>) => ("corrupt reply: {what}"),
+        /// The request never fits.
+        TooLarge {
+            /// Bytes of its archive.
+            needed: usize,
+            /// Most bytes of a request to this service.
+            limit: usize,
+        } => ("request too large: {needed} bytes, limit {limit}; send it in parts"),
+        /// The request could not be serialized.
+        Unserializable(#[source] error: Unserializable) => ("request not serialized: {error}"),
+        /// The request was not sent for another reason.
+        Send(#[source] error: Box<SendError>) => ("request not sent: {error}"),
+    }
+
+    /// Why a call has no reply, in a form with a timeout:
+    /// [`call_timeout`](super::Client::call_timeout) and
+    /// [`wait_timeout`](super::Client::wait_timeout).
+    CallTimeoutError adds {
+        /// No reply came before the timeout. After `wait_timeout` the call is still in flight.
+        Timeout => ("no reply before the timeout")
+    }
 }
 
-/// Why a reply was not sent.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ReplyError {
-    /// The caller dropped its client, or it died, and had other replies to read: of one that was
-    /// killed while it waited for this reply alone it is not known.
-    CallerGone,
-    /// The caller's ring has no room, which it had when it called: it is not one of ours.
-    Full,
-    /// The reply does not fit, ever: replies have 31,648 bytes at most. The caller is told.
-    TooLarge {
-        /// Bytes of its archive.
-        needed: usize,
-        /// The most a reply may have.
-        limit: usize,
-    },
-    /// The reply refused to be archived.
-    Unserializable(Unserializable),
-    /// The caller's ring could not be opened.
-    Open(Box<OpenError>),
+error_family! {
+    /// Why a reply was not sent.
+    ReplyError, {
+        /// The client was dropped, or died with unread replies. If it was killed while it waited for
+        /// this reply alone, the reply counts as sent.
+        CallerGone => ("reply not sent: the caller is gone"),
+        /// The caller's ring of replies has no room, although it had when the call was made. Its
+        /// client does not follow the protocol.
+        Full => ("reply not sent: the caller's ring of replies is full"),
+        /// The reply never fits: a reply has at most 31,648 bytes. The caller is told.
+        TooLarge {
+            /// Bytes of its archive.
+            needed: usize,
+            /// Most bytes of a reply.
+            limit: usize,
+        } => ("reply too large: {needed} bytes, limit {limit}; send less"),
+        /// The reply could not be serialized.
+        Unserializable(#[source] error: Unserializable) => ("reply not serialized: {error}"),
+        /// The caller's ring of replies could not be opened.
+        Open(#[source] error: Box<OpenError>) => ("caller's ring of replies not opened: {error}"),
+    }
 }
 
-/// Why an event was not emitted.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum EmitError {
-    /// No event can have this name.
-    BadName {
-        /// The name as given, cut if it is too long.
-        name: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// The ring is full of what this very worker has not run its handlers for: it would wait for
-    /// itself. Run or poll first.
-    OwnBacklog,
-    /// `try_`: there is no room now.
-    Full {
-        /// Who holds it back.
-        waiting_for: WaitingFor,
-    },
-    /// `_timeout`: there was no room in time.
-    Timeout {
-        /// Who holds it back.
-        waiting_for: WaitingFor,
-    },
-    /// The packet does not fit, ever.
-    TooLarge {
-        /// Bytes of its archive, and of what is before it: the event's name, and 16 more.
-        needed: usize,
-        /// The most there may be.
-        limit: usize,
-    },
-    /// The value refused to be archived.
-    Unserializable(Unserializable),
-    /// It was not sent, for another reason.
-    Send(Box<SendError>),
+error_family! {
+    /// Why [`recv`](super::Service::recv), which waits for a request, returned none.
+    ServiceRecvError waits for (), {
+        /// The ring of requests was closed.
+        Closed => ("no more requests: the service is closed"),
+        /// The bytes are not a valid request. It was skipped.
+        Corrupt(what: Box<str>) => ("corrupt request: {what}"),
+        /// A caller's ring of replies could not be opened, for want of descriptors, memory or an
+        /// entry. Its request was postponed and is tried again. Other requests are served meanwhile.
+        Caller(#[source] error: Box<OpenError>) => (
+            "request postponed: the caller's ring of replies was not opened: {error}"
+        ),
+    }
+
+    /// Why [`try_recv`](super::Service::try_recv) returned no request.
+    TryServiceRecvError adds {
+        /// There is no request now.
+        Empty => ("no request available")
+    }
+
+    /// Why [`recv_timeout`](super::Service::recv_timeout) returned no request.
+    ServiceRecvTimeoutError adds {
+        /// No request came before the timeout.
+        Timeout => ("no request before the timeout")
+    }
+}
+
+error_family! {
+    /// Why [`emit`](super::Events::emit), which waits for room, emitted no event.
+    EmitError waits for WaitingFor, {
+        /// The name is not valid for an event.
+        BadName {
+            /// The name as given, cut if it is too long.
+            name: String,
+            /// The rule that it breaks.
+            reason: &'static str,
+        } => ("invalid event name {name:?}: {reason}"),
+        /// The ring is full of events that this worker has not handled. Waiting would never end.
+        OwnBacklog => (
+            "ring of events full of this worker's own backlog: call poll or run before emitting more"
+        ),
+        /// The event never fits.
+        TooLarge {
+            /// Bytes of its archive and of the header before it: 8 more than the event's name, rounded
+            /// up to 16.
+            needed: usize,
+            /// Most bytes of both.
+            limit: usize,
+        } => ("event too large: {needed} bytes, limit {limit}; use a topic for it"),
+        /// The value could not be serialized.
+        Unserializable(#[source] error: Unserializable) => ("packet not serialized: {error}"),
+        /// The event was not emitted for another reason.
+        Send(#[source] error: Box<SendError>) => ("event not emitted: {error}"),
+    }
+
+    /// Why [`try_emit`](super::Events::try_emit), which does not wait, emitted no event.
+    TryEmitError adds {
+        /// There is no room now.
+        Full {
+            /// The reason.
+            waiting_for
+        } => ("{}", EventsFull { reason: *waiting_for, after: "" })
+    }
+
+    /// Why [`emit_timeout`](super::Events::emit_timeout) emitted no event.
+    EmitTimeoutError adds {
+        /// There was no room before the timeout.
+        Timeout {
+            /// The reason.
+            waiting_for
+        } => ("{}", EventsFull { reason: *waiting_for, after: " until the timeout" })
+    }
 }
 
 /// What went wrong while events were dispatched, and no error handler took it.
@@ -219,271 +310,56 @@ pub enum RunError {
         /// What the handler returned.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// Events were lost: the ring drops the oldest, and this worker was too slow.
+    /// Events were lost: the ring drops the oldest, and this worker was too slow. The number of them.
     Missed(u64),
-    /// An event carries a packet of another type than its handler expects: that handler did not run.
+    /// An event has another packet type than its handler expects. That handler did not run.
     TypeMismatch {
         /// The event.
         event: String,
         /// Both types.
         types: Box<TypeMismatch>,
     },
-    /// Somebody is to listen for events of this name, and none can have it: no handler was added.
+    /// A handler was added for a name that no event can have. It will not run.
     BadName {
         /// The name as given, cut if it is too long.
         name: String,
-        /// What is wrong with it.
+        /// The rule that it breaks.
         reason: &'static str,
     },
-    /// The event `error` came, and nobody here listens for it.
+    /// The event `error` came, and no handler of this worker listens for it.
     Unheard {
-        /// Who emitted it.
+        /// The worker that emitted it.
         sender: WorkerId,
         /// The type of its packet; empty if the ring does not know it.
         type_name: String,
     },
-    /// An event is not sound, or no event at all: it was skipped.
+    /// The bytes are not a valid event. It was skipped.
     Corrupt(Box<str>),
-    /// The operating system refused, or somebody closed the ring of events.
+    /// The operating system failed, or the ring of events was closed.
     System(io::Error),
-}
-
-impl fmt::Display for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NameTaken { name, pid } => write!(
-                f,
-                "process {pid} is_alive and is the worker {name:?}: end it, or join by another name"
-            ),
-            Self::BadName { name, reason } => {
-                write!(f, "{name:?} cannot be a name here: {reason}")
-            }
-            Self::Full { limit } => write!(
-                f,
-                "all {limit} desks of the cluster are in use: make it with a larger max_workers, or retire workers that do not come back"
-            ),
-            Self::Open(error) => write!(f, "the cluster's directory cannot be used: {error}"),
-        }
-    }
-}
-
-impl fmt::Display for WaitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotThere { who } => write!(
-                f,
-                "worker {who} was not there in time: start it, look for a mistake in the name, or wait longer"
-            ),
-            Self::NoInbox { who } => write!(
-                f,
-                "worker {who} is_alive and opened no inbox in time: call Worker::inbox there, or wait longer"
-            ),
-        }
-    }
-}
-
-impl fmt::Display for SendToError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownWorker { who } => {
-                write!(f, "no worker {who} has joined: start it, or look for a mistake in the name")
-            }
-            Self::NoInbox { who } => write!(
-                f,
-                "worker {who} is_alive and has no inbox yet: wait with Worker::wait_for_inbox_timeout; if it never has one, call Worker::inbox there"
-            ),
-            Self::Dead { who, pid } => write!(
-                f,
-                "worker {who}, last in process {pid}, is gone and not expected back: start it again"
-            ),
-            Self::TypeRefused(types) => write!(
-                f,
-                "the inbox takes {}, and not {}: send one of its types, or add this one there",
-                types.expected, types.found
-            ),
-            Self::Closed => f.write_str("the inbox was closed"),
-            Self::TooLarge { needed, limit } => write!(
-                f,
-                "the packet takes {needed} bytes and this inbox' take {limit} at most: make it larger with inbox_capacity"
-            ),
-            Self::Unserializable(error) => write!(f, "the packet cannot be archived: {error}"),
-            Self::Full { waiting_for } => inbox_is(f, "is full", *waiting_for),
-            Self::Timeout { waiting_for } => inbox_is(f, "stayed full", *waiting_for),
-            Self::Open(error) => write!(f, "the inbox cannot be opened: {error}"),
-        }
-    }
-}
-
-/// Whose inbox it is, and what can be done.
-fn inbox_is(f: &mut fmt::Formatter<'_>, full: &str, waiting_for: WaitingFor) -> fmt::Result {
-    match waiting_for {
-        WaitingFor::Subscriber { pid } => write!(
-            f,
-            "the inbox {full}: its worker, last in process {pid}, is slow, stopped or away, which Worker::worker tells: receive there, start it again, or give its inbox up with Worker::retire"
-        ),
-        joining @ WaitingFor::Joining { .. } => {
-            write!(f, "the inbox cannot be entered, waiting for {joining}")
-        }
-        other => write!(f, "the inbox {full}, waiting for {other}"),
-    }
-}
-
-/// Who does not handle its events, and what can be done.
-fn events_are(f: &mut fmt::Formatter<'_>, full: &str, waiting_for: WaitingFor) -> fmt::Result {
-    match waiting_for {
-        WaitingFor::Subscriber { pid } => write!(
-            f,
-            "the ring of events {full}: a worker in process {pid} has not handled its own: run or poll there, drop its Events, or have the first worker choose events_overflow(DropOldest)"
-        ),
-        joining @ WaitingFor::Joining { .. } => {
-            write!(f, "the ring of events cannot be entered, waiting for {joining}")
-        }
-        other => write!(f, "the ring of events {full}, waiting for {other}"),
-    }
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timeout => f.write_str("no reply came in time"),
-            Self::NoService => {
-                f.write_str("no server is there, and nothing was done: start one, and call again")
-            }
-            Self::ServiceGone => f.write_str(
-                "the server died during the call: it may have done what was asked, or not",
-            ),
-            Self::NoReply => f.write_str("the server dropped the request without a reply"),
-            Self::ReplyTooLarge { needed, limit } => write!(
-                f,
-                "the server's reply takes {needed} bytes and replies take {limit} at most: ask for less, or let it be sent otherwise"
-            ),
-            Self::NotInFlight => f.write_str(
-                "no such call is in flight: it was told of already, or cancelled, or is another client's",
-            ),
-            Self::Busy { limit } => write!(
-                f,
-                "{limit} calls are in flight, as many as there may be: wait for some of them first"
-            ),
-            Self::Corrupt(what) => write!(f, "the reply is corrupt: {what}"),
-            Self::TooLarge { needed, limit } => write!(
-                f,
-                "the request takes {needed} bytes and this service's take {limit} at most: make it smaller"
-            ),
-            Self::Unserializable(error) => write!(f, "the request cannot be archived: {error}"),
-            Self::Send(error) => write!(f, "the request was not sent: {error}"),
-        }
-    }
-}
-
-impl fmt::Display for ReplyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CallerGone => f.write_str("the caller is gone: nobody waits for this reply"),
-            Self::Full => f.write_str("the caller has no room for the replies it asked for"),
-            Self::TooLarge { needed, limit } => write!(
-                f,
-                "the reply takes {needed} bytes and replies take {limit} at most: make it smaller"
-            ),
-            Self::Unserializable(error) => write!(f, "the reply cannot be archived: {error}"),
-            Self::Open(error) => write!(f, "the caller's ring cannot be opened: {error}"),
-        }
-    }
-}
-
-impl fmt::Display for EmitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadName { name, reason } => {
-                write!(f, "{name:?} cannot be the name of an event: {reason}")
-            }
-            Self::OwnBacklog => f.write_str(
-                "the ring is full of events that this worker has not handled: poll before it emits more",
-            ),
-            Self::Full { waiting_for } => events_are(f, "is full", *waiting_for),
-            Self::Timeout { waiting_for } => events_are(f, "stayed full", *waiting_for),
-            Self::TooLarge { needed, limit } => write!(
-                f,
-                "the event takes {needed} bytes and this cluster's take {limit} at most: make it smaller, or a topic"
-            ),
-            Self::Unserializable(error) => write!(f, "the packet cannot be archived: {error}"),
-            Self::Send(error) => write!(f, "the event was not emitted: {error}"),
-        }
-    }
 }
 
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Handler { event, source } => write!(f, "a handler of {event:?} failed: {source}"),
-            Self::Missed(count) => write!(
-                f,
-                "missed {count} events: too slow for a ring that drops the oldest, poll more often"
-            ),
+            Self::Handler { event, source } => write!(f, "handler of {event:?} failed: {source}"),
+            Self::Missed(count) => {
+                write!(f, "events lost: {count}, because this worker was too slow; poll more often")
+            }
             Self::TypeMismatch { event, types } => write!(
                 f,
-                "{event:?} carries a {}, and a handler expects a {}: emit what it expects, or handle what is emitted",
-                types.found, types.expected
+                "wrong packet type of event {event:?}: a handler expects {}, found {}; emit the expected type or handle the other one",
+                types.expected, types.found
             ),
             Self::BadName { name, reason } => {
-                write!(f, "nothing can be heard of events {name:?}: {reason}")
+                write!(f, "invalid event name {name:?}: {reason}")
             }
             Self::Unheard { sender, type_name } => write!(
                 f,
-                "worker {sender} emitted \"error\" with a {type_name}, and nobody listens here: add a handler of \"error\", or of errors"
+                "event \"error\" not handled: worker {sender} emitted it with a {type_name}; add a handler of \"error\" or an error handler"
             ),
-            Self::Corrupt(what) => write!(f, "an event is corrupt: {what}"),
-            Self::System(error) => write!(f, "events could not be waited for: {error}"),
-        }
-    }
-}
-
-impl Error for JoinError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Open(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl Error for WaitError {}
-
-impl Error for SendToError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Unserializable(error) => Some(error),
-            Self::Open(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl Error for CallError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Unserializable(error) => Some(error),
-            Self::Send(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl Error for ReplyError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Unserializable(error) => Some(error),
-            Self::Open(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl Error for EmitError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Unserializable(error) => Some(error),
-            Self::Send(error) => Some(error),
-            _ => None,
+            Self::Corrupt(what) => write!(f, "corrupt event: {what}"),
+            Self::System(error) => write!(f, "events not received: {error}"),
         }
     }
 }
@@ -498,9 +374,53 @@ impl Error for RunError {
     }
 }
 
-impl From<BadName> for EmitError {
+/// The text of a full inbox, and what to do.
+struct InboxFull {
+    reason: WaitingFor,
+    after: &'static str,
+}
+
+impl fmt::Display for InboxFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, after } = self;
+        match reason {
+            WaitingFor::Subscriber { pid } => write!(
+                f,
+                "inbox full{after}: its worker, last in process {pid}, is slow, stopped or gone; receive there, start it again, or give the inbox up with Worker::retire"
+            ),
+            WaitingFor::Joining { .. } => {
+                write!(f, "inbox not opened{after}: waiting for {reason}")
+            }
+            _ => write!(f, "inbox full{after}: waiting for {reason}"),
+        }
+    }
+}
+
+/// The text of a full ring of events, and what to do.
+struct EventsFull {
+    reason: WaitingFor,
+    after: &'static str,
+}
+
+impl fmt::Display for EventsFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, after } = self;
+        match reason {
+            WaitingFor::Subscriber { pid } => write!(
+                f,
+                "ring of events full{after}: a worker in process {pid} has a backlog; call poll or run there, drop its Events, or let the first worker choose events_overflow(DropOldest)"
+            ),
+            WaitingFor::Joining { .. } => {
+                write!(f, "packet type not registered{after}: waiting for {reason}")
+            }
+            _ => write!(f, "ring of events full{after}: waiting for {reason}"),
+        }
+    }
+}
+
+impl From<BadName> for EmitFailure {
     fn from(BadName { name, reason }: BadName) -> Self {
-        Self::BadName { name, reason }
+        EmitError::BadName { name, reason }.into()
     }
 }
 
@@ -517,4 +437,33 @@ impl From<OpenError> for JoinError {
             error => Self::Open(error),
         }
     }
+}
+
+impl From<SendError> for CallError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::TooLarge { needed, limit } => Self::TooLarge { needed, limit },
+            SendError::Unserializable(error) => Self::Unserializable(error),
+            error => Self::Send(Box::new(error)),
+        }
+    }
+}
+
+impl From<RecvError> for ServiceRecvError {
+    fn from(error: RecvError) -> Self {
+        match error {
+            RecvError::Closed => Self::Closed,
+            RecvError::Corrupt(what) => Self::Corrupt(what),
+            error => Self::Corrupt(error.to_string().into()),
+        }
+    }
+}
+
+/// Why something is not the name of an event, or no pattern over such names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadName {
+    /// The name as given, cut if it is too long.
+    pub(crate) name: String,
+    /// What is wrong with it.
+    pub(crate) reason: &'static str,
 }

@@ -20,6 +20,7 @@ mod error;
 mod events;
 mod inbox;
 mod names;
+mod pool;
 mod queue;
 mod service;
 mod topic;
@@ -27,7 +28,11 @@ mod worker;
 
 pub use crate::channel::{Delivery, QueueConsumer};
 pub use directory::{Watch, WorkerChange, WorkerInfo, WorkerState};
-pub use error::{CallError, EmitError, JoinError, ReplyError, RunError, SendToError, WaitError};
+pub use error::{
+    CallError, CallTimeoutError, EmitError, EmitTimeoutError, JoinError, ReplyError, RunError,
+    SendToError, SendToTimeoutError, ServiceRecvError, ServiceRecvTimeoutError, TryEmitError,
+    TrySendToError, TryServiceRecvError, WaitError,
+};
 pub use events::{Context, Events, HandlerId};
 pub use inbox::{Inbox, Message};
 pub use names::{Addressee, WorkerId};

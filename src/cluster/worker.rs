@@ -1,9 +1,9 @@
 //! A process' place in a cluster.
 
-use super::directory::{self, Directory, Wanted, WorkerInfo, WorkerState};
+use super::directory::{self, Directory, Wanted, Watch, WorkerInfo, WorkerState};
 use super::error::{JoinError, WaitError};
-use super::inbox::SenderPool;
 use super::names::{Addressee, DefaultName, Object, WorkerId};
+use super::pool::SenderPool;
 use crate::channel::{Ring, RingBuilder};
 use crate::error::OpenError;
 use crate::segment::settings::Overflow;
@@ -263,6 +263,16 @@ impl Worker {
     /// [`System`](OpenError::System): what is left can be removed by calling it again.
     pub fn remove_cluster(cluster: &str) -> Result<bool, OpenError> {
         directory::remove(cluster)
+    }
+
+    /// Returns a [`Watch`] over the workers of the cluster: it reports every worker that joins, leaves
+    /// or dies from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`System`](OpenError::System), [`Busy`](OpenError::Busy).
+    pub fn watch(&self) -> Result<Watch, OpenError> {
+        Watch::open(&self.directory, &self.cluster)
     }
 
     /// Opens an object of this cluster, making it if it is not there, with the patience that this

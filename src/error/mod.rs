@@ -1,155 +1,160 @@
-//! Errors of setting up: opening a ring and joining it.
+//! Errors of setup (opening and joining a ring), and the macro that writes the errors of verbs.
 //!
-//! Errors of one operation (`send`, `recv`, …) live beside it, in `channel`.
+//! The errors of an operation (`send`, `recv`, …) live beside it, in `channel` and `cluster`.
 
 mod display;
+#[cfg(not(loom))]
+mod family;
 
 use display::DisplayName;
+#[cfg(not(loom))]
+pub(crate) use family::{Failure, Form, error_family, retry};
 use std::fmt;
 use std::io;
 
 /// Why a ring could not be opened, joined or removed.
+///
+/// Process ids are for people: they are those of the process's own pid namespace, and the library
+/// decides nothing by them.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The name cannot name a ring.
+    /// The name is not valid.
     BadName {
         /// The name as given.
         name: String,
-        /// What is wrong with it.
+        /// The rule that it breaks.
         reason: &'static str,
     },
-    /// No ring can be made with these settings.
+    /// No ring can have these settings.
     BadSettings {
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what would be valid.
         reason: String,
     },
-    /// There is no ring of this name, and the call was not one that makes it.
+    /// There is no ring of this name, and the call does not create one.
     NotFound {
         /// The ring.
         name: String,
     },
     /// The object of this name is not a segment of this library, of this kind of machine and of
-    /// this user. It is left as it is.
+    /// this user. It was not changed.
     Foreign {
         /// The ring.
         name: String,
-        /// What about it is foreign.
+        /// The value that differs.
         what: &'static str,
-        /// What a segment of ours has there.
+        /// Its value in a segment of this library.
         expected: u64,
-        /// What this one has.
+        /// Its value in this object.
         found: u64,
     },
-    /// The segment was made by a newer version of this library.
+    /// The segment was created by a newer version of this library.
     TooNew {
         /// The ring.
         name: String,
-        /// The layout version that this build knows.
+        /// The newest layout version that this build supports.
         expected: u32,
-        /// The segment's.
+        /// The segment's layout version.
         found: u32,
     },
     /// The segment contradicts itself.
     Corrupt {
         /// The ring.
         name: String,
-        /// Which number.
+        /// The number that is wrong.
         what: &'static str,
-        /// What it would have to be, or the most it may be.
+        /// The right value, or the highest valid one.
         expected: u64,
-        /// What it is.
+        /// Its value.
         found: u64,
     },
-    /// The ring exists and was made otherwise.
+    /// The ring exists with other settings.
     SettingsMismatch {
         /// The ring.
         name: String,
-        /// Which setting.
+        /// The setting.
         setting: &'static str,
-        /// What was asked for.
+        /// The value that the call requested.
         expected: String,
-        /// What the ring has.
+        /// The ring's value.
         found: String,
     },
-    /// The ring carries other packets.
+    /// The ring carries other packet types.
     TypeMismatch {
-        /// The type asked for, with its fingerprint.
+        /// The requested type, with its fingerprint.
         expected: String,
-        /// The types the ring carries, with theirs.
+        /// The ring's types, with theirs.
         found: String,
     },
     /// The ring is exclusive and has a living publisher.
     PublisherTaken {
         /// The ring.
         name: String,
-        /// The publisher's process id, as its own pid namespace has it. For people: nothing is
-        /// decided by it.
+        /// The publisher's process.
         pid: u32,
     },
     /// A living subscriber has this durable name.
     NameTaken {
         /// The name.
         name: String,
-        /// Its process id, as its own pid namespace has it. For people.
+        /// Its process.
         pid: u32,
     },
-    /// An inbox of the worker of this name is in somebody's hand, perhaps of a [`Worker`] that was
-    /// dropped before it.
+    /// The inbox of the worker of this name is open already, perhaps one of a [`Worker`] that was
+    /// dropped before its inbox.
     ///
     /// [`Worker`]: crate::Worker
     InboxOpen {
         /// The worker's name.
         name: String,
-        /// The process that has it, as its own pid namespace has it. For people.
+        /// The process that has it open.
         pid: u32,
     },
-    /// The worker of this name lives, and only who is dead can be cleared away.
+    /// The worker of this name lives. Only dead workers can be removed.
     WorkerLives {
         /// The worker's name.
         name: String,
-        /// Its process id, as its own pid namespace has it. For people.
+        /// Its process.
         pid: u32,
     },
-    /// All entries of the ring are in use: by the living, or by durable subscribers, who keep
+    /// All entries of the ring are in use: by living endpoints, or by durable subscribers, which keep
     /// theirs until they are [removed](crate::Ring::remove_durable).
     Full {
         /// `publishers` or `subscribers`.
         what: &'static str,
-        /// How many it was made for.
+        /// The number of entries.
         limit: usize,
     },
-    /// The ring carries as many types, or as much schema text, as it can.
+    /// The ring has no space for another packet type or its schema text.
     TooManyTypes {
-        /// How many types it can carry.
+        /// Most types of a ring.
         limit: usize,
     },
-    /// The ring was closed: no packet will be published to it any more.
+    /// The ring was closed. Nothing can be published to it any more.
     Closed {
         /// The ring.
         name: String,
     },
-    /// The ring cannot be removed: it is in use.
+    /// The ring cannot be removed, because it is in use.
     InUse {
         /// The ring.
         name: String,
     },
-    /// Another process is opening, joining or leaving the ring, and did not come to an end within
-    /// the [patience](crate::RingBuilder::open_timeout) of this one. Perhaps it is stopped there.
+    /// Another process is opening, joining or leaving the ring, and did not finish within this one's
+    /// [`open_timeout`](crate::RingBuilder::open_timeout). Perhaps it is stopped.
     Busy {
         /// The ring.
         name: String,
-        /// The process id of the last to join or leave, as its own pid namespace has it, if this
-        /// process is attached already. For people.
+        /// The last process that joined or left, if this process is attached already.
         pid: Option<u32>,
     },
-    /// The operating system refused.
+    /// The operating system failed.
     System {
-        /// What was being done.
+        /// The operation.
         action: &'static str,
-        /// With what: usually a path.
+        /// Its object, usually a path.
         object: String,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -167,29 +172,29 @@ impl OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadName { name, reason } => write!(f, "{name:?} cannot be a name here: {reason}"),
-            Self::BadSettings { reason } => write!(f, "no ring can be made like this: {reason}"),
+            Self::BadName { name, reason } => write!(f, "invalid name {name:?}: {reason}"),
+            Self::BadSettings { reason } => write!(f, "invalid ring settings: {reason}"),
             Self::NotFound { name } => {
-                let known = DisplayName(name);
-                write!(f, "there is no {known}: start the process that opens it")?;
-                if known.is_of_cluster() {
+                let shown = DisplayName(name);
+                write!(f, "{shown} not found: start the process that opens it")?;
+                if shown.is_of_cluster() {
                     return Ok(());
                 }
-                f.write_str(", or use Ring::open, which makes it")
+                f.write_str(", or call Ring::open, which creates it")
             }
             Self::Foreign { name, what, expected, found } => write!(
                 f,
-                "the shared-memory object of {} is not ours: {what} is {found:#x}, expected {expected:#x}",
+                "{} is not an object of this library: {what} is {found:#x}, expected {expected:#x}; use another name, or remove the object",
                 DisplayName(name)
             ),
             Self::TooNew { name, expected, found } => write!(
                 f,
-                "{} has layout version {found}, this build knows {expected}: build both sides with one version",
+                "{} is too new: its layout version is {found}, this build supports {expected}; build both sides with one version",
                 DisplayName(name)
             ),
             Self::Corrupt { name, what, expected, found } => write!(
                 f,
-                "{} is corrupt: {what} is {found}, expected {expected}; when nobody uses it, {} clears it away",
+                "{} is corrupt: {what} is {found}, expected {expected}; end its processes and call {}",
                 DisplayName(name),
                 if DisplayName(name).is_of_cluster() {
                     "Worker::remove_cluster"
@@ -199,49 +204,50 @@ impl fmt::Display for OpenError {
             ),
             Self::SettingsMismatch { name, setting, expected, found } => write!(
                 f,
-                "{} exists with {setting} {found}, asked for {expected}: open it with the same settings or none",
+                "{} exists with other settings: {setting} is {found}, requested {expected}; open it with the same settings or none",
                 DisplayName(name)
             ),
-            Self::TypeMismatch { expected, found } => {
-                write!(
-                    f,
-                    "the ring carries {found}, expected {expected}: build both sides from one definition of the type, or use a ring of another name"
-                )
-            }
+            Self::TypeMismatch { expected, found } => write!(
+                f,
+                "wrong packet type: the ring carries {found}, expected {expected}; build both sides from one definition of the type, or use a ring of another name"
+            ),
             Self::PublisherTaken { name, pid } => write!(
                 f,
-                "{} is exclusive and process {pid} publishes to it; make it shared for several publishers",
+                "{} is exclusive: process {pid} publishes to it; make it shared for several publishers",
                 DisplayName(name)
             ),
-            Self::NameTaken { name, pid } => {
-                write!(f, "process {pid} is_alive and has the name {name:?} here")
-            }
+            Self::NameTaken { name, pid } => write!(
+                f,
+                "durable name {name:?} taken: its subscriber lives in process {pid}; end it or use another name"
+            ),
             Self::InboxOpen { name, pid } => write!(
                 f,
-                "the inbox of worker {name} is open already, in process {pid}, and stays so when the worker is dropped: go on with that one, or drop it first"
+                "inbox of worker {name} is open already, in process {pid}; use that one or drop it first (it outlives its Worker)"
             ),
             Self::WorkerLives { name, pid } => write!(
                 f,
-                "worker {name} is_alive, in process {pid}, and only the dead are cleared away: end it first, or have it leave"
+                "worker {name} lives, in process {pid}: only dead workers can be removed; end it, or call Worker::leave there"
             ),
             Self::Full { what, limit } => write!(
                 f,
-                "all {limit} entries for {what} are in use: make the ring with a larger max_{what}{}",
+                "all {limit} entries for {what} are in use: create the ring with a larger max_{what}{}",
                 if *what == "subscribers" { ", or remove durable ones" } else { "" }
             ),
             Self::TooManyTypes { limit } => write!(
                 f,
-                "the ring carries as many packet types as it can: {limit}, with 32 KiB of schema text"
+                "packet type not registered: the ring has {limit} types or 32 KiB of schema text; use another ring"
             ),
-            Self::Closed { name } => write!(f, "{} was closed", DisplayName(name)),
+            Self::Closed { name } => {
+                write!(f, "{} is closed: create one of another name", DisplayName(name))
+            }
             Self::InUse { name } => {
                 write!(f, "{} is in use: end its processes, then remove it", DisplayName(name))
             }
             Self::Busy { name, pid } => {
-                let who = pid.map_or_else(String::new, |pid| format!(", perhaps {pid},"));
+                let which = pid.map_or_else(String::new, |pid| format!(" (perhaps {pid})"));
                 write!(
                     f,
-                    "a process{who} is joining or leaving {} and does not go on: continue or end it",
+                    "{} is busy: a process{which} is joining or leaving it and does not finish; continue or end that process",
                     DisplayName(name)
                 )
             }

@@ -22,7 +22,7 @@ pub enum Overflow {
     Block,
     /// The subscriber loses its oldest packets and learns how many. A packet in a subscriber's
     /// hand is never taken: while one is held, and the ring is full above it, the publisher waits
-    /// for it to be let go, or is told [`Full`](crate::SendError::Full). So let go of a packet
+    /// for it to be let go, or is told [`Full`](crate::TrySendError::Full). So let go of a packet
     /// before long work on it ([`recv_copied`](crate::Subscriber::recv_copied) and
     /// [`values`](crate::Subscriber::values) hold nothing).
     DropOldest,

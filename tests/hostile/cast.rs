@@ -3,10 +3,10 @@
 use super::Choices;
 use super::stage::Object;
 use packetring::cluster::{
-    Call, Client, Deferred, EmitError, Events, Inbox, JoinError, QueueConsumer, RunError,
-    SendToError, Service, Watch, WorkerBuilder, WorkerId,
+    Call, Client, Deferred, Events, Inbox, JoinError, QueueConsumer, RunError, SendToTimeoutError,
+    Service, TrySendToError, Watch, WorkerBuilder, WorkerId,
 };
-use packetring::{OpenError, RecvError, Selectable, Worker, try_select};
+use packetring::{OpenError, Selectable, Worker, try_select};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -149,10 +149,15 @@ impl Cast {
         let outcome = match choices.below(5) {
             0 | 1 => own.try_send_to("peer", &text),
             2 => own.try_send_to(&WorkerId(choices.below(DESKS + 1) as u16), &choices.word()),
-            3 => own.send_to_timeout("peer", &(1_u8, text), NOW),
+            3 => {
+                let sent = own.send_to_timeout("peer", &(1_u8, text), NOW);
+                return explain(sent, |error| {
+                    !matches!(error, SendToTimeoutError::Unserializable(_))
+                });
+            }
             _ => own.try_send_to(choices.pick(&["own", "third", ""]), &text),
         };
-        explain(outcome, |error: &SendToError| !matches!(error, SendToError::Unserializable(_)));
+        explain(outcome, |error| !matches!(error, TrySendToError::Unserializable(_)));
     }
 
     fn read_letter(&mut self, choices: &mut Choices<'_>) {
@@ -233,7 +238,7 @@ impl Cast {
             0 => {
                 let name = choices.pick(&["open", "closed", "error", "a::b", "*", ""]);
                 let text = "é".repeat(choices.pick(&[0, 9, 500]));
-                explain(events.try_emit(name, &text), |_: &EmitError| true);
+                explain(events.try_emit(name, &text), |_| true);
             }
             1 => {
                 let waited = events.wait_for_timeout::<String>("open", NOW);
@@ -390,7 +395,7 @@ fn explain<E: std::fmt::Display>(outcome: Result<(), E>, is_fair: impl FnOnce(&E
     }
 }
 
-fn is_said(_: &RecvError) -> bool {
+fn is_said<E>(_: &E) -> bool {
     true
 }
 

@@ -5,7 +5,7 @@ use super::case::stage::{Object, Stage};
 use super::support::peer::{self, Peer, Role};
 use super::support::{Watch, object, unique};
 use packetring::cluster::WorkerId;
-use packetring::{OpenError, Publisher, RecvError, Ring, Subscriber, Worker};
+use packetring::{OpenError, Publisher, Ring, Subscriber, TryRecvError, Worker};
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
@@ -99,8 +99,8 @@ fn a_file_that_is_not_as_long_as_it_says() {
         assert_eq!(
             Named::with(&bytes).refusal(),
             format!(
-                "ring \"it\" is corrupt: the length of the object is {len}, expected {end}; when \
-                 nobody uses it, Ring::remove clears it away"
+                "ring \"it\" is corrupt: the length of the object is {len}, expected {end}; end its \
+                 processes and call Ring::remove"
             )
         );
     }
@@ -109,30 +109,32 @@ fn a_file_that_is_not_as_long_as_it_says() {
 
 #[test]
 fn a_file_of_something_else() {
-    let foreign = "the shared-memory object of it is not ours: ";
+    let foreign = "ring \"it\" is not an object of this library: ";
+    let remedy = "; use another name, or remove the object";
     let short = Named::with(b"hello").refusal();
-    assert_eq!(short, format!("{foreign}its length is 0x5, expected 0x300"));
+    assert_eq!(short, format!("{foreign}its length is 0x5, expected 0x300{remedy}"));
     let random: Vec<u8> = super::Noise::of(7, 7).bytes(8192);
     let word = u64::from_le_bytes(random[..8].try_into().unwrap());
     let expected = u64::from_le_bytes(*b"packetrg");
     let magic = format!("the magic word is {word:#x}, expected {expected:#x}");
-    assert_eq!(Named::with(&random).refusal(), format!("{foreign}{magic}"));
+    assert_eq!(Named::with(&random).refusal(), format!("{foreign}{magic}{remedy}"));
 }
 
 #[test]
 fn a_newer_version() {
     assert_eq!(
         with(FORMAT, &5_u32.to_le_bytes()).refusal(),
-        "ring \"it\" has layout version 5, this build knows 4: build both sides with one version"
+        "ring \"it\" is too new: its layout version is 5, this build supports 4; build both sides \
+         with one version"
     );
 }
 
 #[test]
 fn another_kind_of_machine() {
-    let mark = "the shared-memory object of it is not ours: the byte order and pointer width is ";
+    let mark = "ring \"it\" is not an object of this library: the byte order and pointer width is ";
     // Of 32 bits, in this byte order.
     let narrow = with(FORMAT + 6, &32_u16.to_le_bytes()).refusal();
-    assert_eq!(narrow, format!("{mark}0x201234, expected 0x401234"));
+    assert!(narrow.starts_with(&format!("{mark}0x201234, expected 0x401234;")), "{narrow}");
     // This byte order's magic word, and the other's mark.
     let mixed = with(FORMAT, &[0, 64, 0x12, 0x34, 0, 0, 0, 1]).refusal();
     assert!(mixed.starts_with(mark), "{mixed}");
@@ -218,7 +220,7 @@ fn a_segment_in_use_that_changes_its_geometry() {
         OpenError::Corrupt { what: "the number of publishers", expected: 2, found: 5, .. } => {}
         error => panic!("{error}"),
     }
-    assert!(matches!(last.try_recv(), Err(RecvError::Empty | RecvError::Closed)));
+    assert!(matches!(last.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)));
 }
 
 /// What a process that makes the file shorter does to those attached: the kernel ends them at the

@@ -11,7 +11,7 @@ use super::types::{self, Any, Read};
 use packetring::Subscriber;
 use packetring::any::{AnyPublisher, AnySubscriber};
 use packetring::packet::Unpack;
-use packetring::{Overflow, Received, RecvError, Ring};
+use packetring::{Overflow, Received, RecvError, Ring, TryRecvError, ValueError};
 use std::cell::RefCell;
 use std::fmt::Debug;
 use std::hint::black_box;
@@ -162,7 +162,17 @@ where
             }),
             2 => self.typed.try_drain().map(|batch| batch.iter().for_each(|one| read(one, false))),
             3 => self.typed.try_recv_where(|_| true).map(|packet| read(&*packet, true)),
-            _ => self.typed.values().next().unwrap().map(drop),
+            _ => {
+                return match self.typed.values().next().unwrap() {
+                    // A `with` wrapper may refuse a valid packet.
+                    Ok(_) | Err(ValueError::Unpack(_)) => true,
+                    Err(ValueError::Recv(RecvError::Corrupt(what))) => {
+                        assert!(!what.to_string().is_empty());
+                        false
+                    }
+                    Err(error) => panic!("{error:?}"),
+                };
+            }
         };
         is_sound(sound)
     }
@@ -196,16 +206,14 @@ where
     }
 }
 
-/// Whether a packet was opened; how it was refused must be one of two ways.
-fn is_sound(outcome: Result<(), RecvError>) -> bool {
-    match outcome {
+/// Whether a packet was opened; how it was refused must be the one way.
+fn is_sound<E: Into<TryRecvError>>(outcome: Result<(), E>) -> bool {
+    match outcome.map_err(Into::into) {
         Ok(()) => true,
-        Err(RecvError::Corrupt(what)) => {
+        Err(TryRecvError::Corrupt(what)) => {
             assert!(!what.to_string().is_empty());
             false
         }
-        // A `with` wrapper may refuse what is sound.
-        Err(RecvError::Unpack(_)) => true,
         Err(error) => panic!("{error:?}"),
     }
 }

@@ -4,7 +4,9 @@
 use super::stage::{KINDS, Stage, Stages};
 use super::{Choices, damage};
 use packetring::any::{AnyPublisher, AnySubscriber};
-use packetring::{OpenError, Publisher, Received, RecvError, Ring, SendError, Subscriber, Tail};
+use packetring::{
+    OpenError, Publisher, Received, Ring, SendTimeoutError, Subscriber, Tail, TrySendError,
+};
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::Duration;
@@ -149,7 +151,7 @@ fn send(out: &mut Publisher<String>, choices: &mut Choices<'_>) {
             let texts = vec![text; 1 + choices.below(5)];
             out.try_send_all(&texts).map_err(|error| error.source)
         }
-        4 => out.send_timeout(&text, Duration::ZERO).map(drop),
+        4 => return refuse_late_nonsense(out.send_timeout(&text, Duration::ZERO)),
         _ => {
             black_box((out.backlog(), out.subscribers(), format!("{out:?}")));
             out.try_wait_for_subscribers(choices.below(3))
@@ -163,17 +165,32 @@ fn send_mixed(out: &mut AnyPublisher, choices: &mut Choices<'_>) {
         0 => out.try_send(&choices.word()),
         1 => out.try_send(&"text".repeat(20)),
         2 => out.try_send(&vec![(1_u8, Some(7_u32)); choices.below(40)]),
-        _ => out.send_timeout(&(), Duration::ZERO),
+        _ => return refuse_late_nonsense(out.send_timeout(&(), Duration::ZERO)),
     };
     refuse_nonsense(outcome.map(drop));
 }
 
 /// What a segment's bytes cannot be blamed for.
-fn refuse_nonsense(outcome: Result<(), SendError>) {
+fn refuse_nonsense(outcome: Result<(), TrySendError>) {
     if let Err(error) = outcome {
         assert!(!error.to_string().is_empty());
-        let is_ours = matches!(error, SendError::TooLarge { .. } | SendError::Unserializable(_));
-        assert!(!is_ours || matches!(error, SendError::TooLarge { limit, .. } if limit < 2048));
+        let is_ours =
+            matches!(error, TrySendError::TooLarge { .. } | TrySendError::Unserializable(_));
+        assert!(!is_ours || matches!(error, TrySendError::TooLarge { limit, .. } if limit < 2048));
+    }
+}
+
+/// The same of a send with a timeout.
+fn refuse_late_nonsense(outcome: Result<u64, SendTimeoutError>) {
+    if let Err(error) = outcome {
+        assert!(!error.to_string().is_empty());
+        let is_ours = matches!(
+            error,
+            SendTimeoutError::TooLarge { .. } | SendTimeoutError::Unserializable(_)
+        );
+        assert!(
+            !is_ours || matches!(error, SendTimeoutError::TooLarge { limit, .. } if limit < 2048)
+        );
     }
 }
 
@@ -190,7 +207,10 @@ fn receive(inbox: &mut Subscriber<String>, choices: &mut Choices<'_>) {
             black_box(text.to_string());
         }),
         5 => inbox.try_recv_where(|text| text.len() % 2 == 0).map(|text| dispose(text, choices)),
-        6 => inbox.recv_timeout(Duration::ZERO).map(|text| dispose(text, choices)),
+        6 => {
+            let late = inbox.recv_timeout(Duration::ZERO).map(|text| dispose(text, choices));
+            return explain(late);
+        }
         _ => {
             black_box((inbox.backlog(), format!("{inbox:?}")));
             black_box(packetring::try_select(&mut [inbox]));
@@ -233,7 +253,7 @@ fn read(text: &str) {
     black_box(text.chars().rev().count());
 }
 
-fn explain(outcome: Result<(), RecvError>) {
+fn explain<E: std::fmt::Display>(outcome: Result<(), E>) {
     if let Err(error) = outcome {
         assert!(!error.to_string().is_empty());
     }

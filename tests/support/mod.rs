@@ -1,4 +1,4 @@
-//! What the tests share: names of rings, rings of both kinds, and peers in processes of their own.
+//! Helpers that the tests share: unique ring names, rings of both kinds, and child processes.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(
@@ -16,30 +16,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// Longer than anything takes that does not hang.
+/// Upper bound for any step that must happen. A longer wait means that the test hangs.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
-/// Short enough to be waited for in vain.
+/// Short wait for something that must not happen.
 pub(crate) const SHORT: Duration = Duration::from_millis(5);
 
-/// A ring's name that no other test has, in this run or another.
+/// A ring name that no other test uses, in this run or in a concurrent one.
 pub(crate) fn unique(topic: &str) -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("test-{topic}-{}-{number}", std::process::id())
 }
 
-/// Where the object of a ring can be seen.
+/// The path of a ring's shared-memory object.
 pub(crate) fn object(name: &str) -> PathBuf {
     PathBuf::from(format!("/dev/shm/packetring.{name}"))
 }
 
-/// The state of a process or a thread as the kernel names it, `Z` for a zombie; `None`: there is none.
+/// The kernel's state letter of a process or thread, such as `Z` for a zombie. `None` if it does
+/// not exist.
 pub(crate) fn state_of(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// The number of this thread, by which others [see](wait_until_asleep) whether it sleeps.
+/// The kernel's id of the calling thread, for [`wait_until_asleep`].
 pub(crate) fn this_thread() -> u32 {
     let path = std::fs::read_link("/proc/thread-self").unwrap();
     path.file_name().unwrap().to_str().unwrap().parse().unwrap()
@@ -51,28 +52,29 @@ pub(crate) fn wait_until_asleep(thread: u32) {
     wait_until("a thread sleeps", || state_of(thread) == Some('S'));
 }
 
-/// Waits for a condition that comes about by itself.
+/// Polls until `holds` returns true. Panics after [`LONG`].
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = std::time::Instant::now();
     while !holds() {
-        assert!(started.elapsed() < LONG, "{what}: not in time");
+        assert!(started.elapsed() < LONG, "timed out waiting for: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Asserts that nothing of a ring is left.
+/// Asserts that a ring's shared-memory object was removed.
 #[track_caller]
 pub(crate) fn assert_gone(name: &str) {
-    assert!(!object(name).exists(), "{} is left", object(name).display());
+    assert!(!object(name).exists(), "{} was not removed", object(name).display());
 }
 
-/// Ends the whole run, loudly, unless it is dropped in good time: for what waits without an end.
+/// Aborts the whole test run if it is not dropped in time. For tests that can block without a
+/// deadline.
 #[derive(Debug)]
 pub(crate) struct Watch(#[allow(dead_code, reason = "dropping it is its use")] Sender<()>);
 
 impl Watch {
-    /// Watches over this thread's test.
+    /// Starts the timer for the test of the calling thread.
     pub(crate) fn start() -> Self {
         let (sender, dropped) = channel();
         let test = std::thread::current().name().unwrap_or_default().to_owned();
@@ -86,8 +88,8 @@ impl Watch {
     }
 }
 
-/// Runs a body over a ring on the heap, then over one in a shared object, which must be gone
-/// afterwards.
+/// Runs `body` over a ring on the heap, then over a ring in shared memory. Asserts that the
+/// shared-memory object is removed afterwards.
 pub(crate) fn on_both(settings: impl Fn() -> RingBuilder, body: impl Fn(Ring)) {
     let _watch = Watch::start();
     body(settings().heap().unwrap());
@@ -96,18 +98,19 @@ pub(crate) fn on_both(settings: impl Fn() -> RingBuilder, body: impl Fn(Ring)) {
     assert_gone(&name);
 }
 
-/// Runs a body over rings of both kinds and both claims.
+/// Runs `body` over rings with shared and with exclusive claims, each on the heap and in shared
+/// memory.
 pub(crate) fn on_all(settings: impl Fn() -> RingBuilder, body: impl Fn(Ring)) {
     on_both(|| settings().shared(), &body);
     on_both(|| settings().exclusive(), &body);
 }
 
-/// A sequence of numbers that looks like noise and is the same each time.
+/// A deterministic pseudo-random sequence of numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Noise(u64);
 
 impl Noise {
-    /// The sequence of a publisher's packet.
+    /// The sequence for one packet of one publisher.
     pub(crate) fn of(publisher: u32, sequence: u64) -> Self {
         Self(sequence.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ u64::from(publisher) << 56)
     }
@@ -136,7 +139,7 @@ impl Noise {
         bytes
     }
 
-    /// The next `len` bytes, as text.
+    /// The next `len` bytes as lower-case ASCII letters.
     pub(crate) fn text(&mut self, len: usize) -> String {
         self.bytes(len).into_iter().map(|byte| char::from(b'a' + byte % 26)).collect()
     }

@@ -1,8 +1,8 @@
-//! Peers: this test binary again, in a process of its own.
+//! Peers: child processes that run this test binary again.
 //!
-//! A test binary with peers has a test `peer` that calls [`role`] and does what it says; run by
-//! itself it does nothing. A peer hears lines on its standard input and says lines on its
-//! standard output. It is killed and reaped when its [`Peer`] is dropped, whatever happened.
+//! A test binary with peers has a test named `peer`, which calls [`role`] and runs that role.
+//! Without a role the test does nothing. A peer reads lines from standard input and writes lines to
+//! standard output. Dropping a [`Peer`] kills and reaps the process, also after a panic.
 
 use super::LONG;
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,45 +13,45 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 const ROLE: &str = "PACKETRING_TEST_ROLE";
 const SAID: &str = "@peer ";
 
-/// What a peer is to do.
+/// The role of a peer, read from its environment.
 #[derive(Debug)]
 pub(crate) struct Role {
-    /// Which of the binary's roles.
+    /// The name of the role.
     pub(crate) name: String,
-    /// With what.
+    /// The arguments of the role.
     pub(crate) arguments: Vec<String>,
 }
 
 impl Role {
-    /// The argument at an index, as a number.
+    /// Parses the argument at an index as a number.
     pub(crate) fn number(&self, index: usize) -> u64 {
         self.arguments[index].parse().unwrap()
     }
 }
 
-/// The role of this process, if it is a peer.
+/// Returns the role of this process, or `None` if it is not a peer.
 pub(crate) fn role() -> Option<Role> {
     let words = std::env::var(ROLE).ok()?;
     let mut words = words.split(' ').map(str::to_owned);
     Some(Role { name: words.next()?, arguments: words.collect() })
 }
 
-/// In a peer: says a line.
+/// In a peer: sends a line to the test.
 pub(crate) fn say(line: &str) {
-    // By the handle and at once: the harness may capture what is printed.
+    // Write through the handle and flush: the test harness may capture `println!`.
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n{SAID}{line}").unwrap();
     out.flush().unwrap();
 }
 
-/// In a peer: waits for a line; `None`: the test is over.
+/// In a peer: waits for a line from the test. Returns `None` if the test is over.
 pub(crate) fn hear() -> Option<String> {
     let mut line = String::new();
     let len = std::io::stdin().lock().read_line(&mut line).unwrap();
     (len > 0).then(|| line.trim_end().to_owned())
 }
 
-/// A process of its own. Dropping it kills it.
+/// A child process in a role. Dropping it kills and reaps the process.
 #[derive(Debug)]
 pub(crate) struct Peer {
     child: Child,
@@ -61,13 +61,13 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts a peer in a role, with arguments.
+    /// Starts a peer. `role` is the name of the role followed by its arguments.
     pub(crate) fn start(role: &str) -> Self {
         Self::start_by(Command::new(std::env::current_exe().unwrap()), role)
     }
 
-    /// Starts a peer by way of another program, such as `unshare`, whose last argument is the
-    /// command to run.
+    /// Starts a peer through another program, such as `unshare`, that takes the command as its last
+    /// argument.
     pub(crate) fn start_under(program: &[&str], role: &str) -> Self {
         let mut command = Command::new(program[0]);
         command.args(&program[1..]).arg(std::env::current_exe().unwrap());
@@ -84,7 +84,7 @@ impl Peer {
             .unwrap();
         let (orders, out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (sender, said) = channel();
-        // Ends with the peer, whose death closes the pipe.
+        // The thread ends with the peer, whose death closes the pipe.
         std::thread::spawn(move || {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
                 if let Some(line) = line.strip_prefix(SAID) {
@@ -95,34 +95,34 @@ impl Peer {
         Self { child, orders, said, role: role.to_owned() }
     }
 
-    /// Its process id.
+    /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Gives it a line to hear.
+    /// Sends a line to the peer.
     pub(crate) fn tell(&mut self, line: &str) {
         writeln!(self.orders, "{line}").unwrap();
         self.orders.flush().unwrap();
     }
 
-    /// Waits for the next line it says.
+    /// Waits for the next line from the peer.
     #[track_caller]
     pub(crate) fn hear(&mut self) -> String {
         match self.said.recv_timeout(LONG) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => panic!("peer `{}` hangs", self.role),
-            Err(RecvTimeoutError::Disconnected) => panic!("peer `{}` has failed", self.role),
+            Err(RecvTimeoutError::Disconnected) => panic!("peer `{}` exited early", self.role),
         }
     }
 
-    /// Waits for the next line it says, which must be this one.
+    /// Waits for the next line from the peer and asserts that it equals `line`.
     #[track_caller]
     pub(crate) fn expect(&mut self, line: &str) {
         assert_eq!(self.hear(), line, "from peer `{}`", self.role);
     }
 
-    /// What a peer that was killed said before, line by line; `None`: that was all.
+    /// Returns the remaining lines of a peer that ends, one per call. `None` after the last line.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Option<String> {
         match self.said.recv_timeout(LONG) {
@@ -132,46 +132,46 @@ impl Peer {
         }
     }
 
-    /// Kills it as the kernel would, and waits until it is gone.
+    /// Kills the peer with SIGKILL and reaps it.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Waits until it has ended, and says how.
+    /// Waits until the peer has ended and returns its exit status.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the peer.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits until it has ended, and says of which signal.
+    /// Waits until the peer has ended and returns the signal that killed it, if any.
     #[track_caller]
     pub(crate) fn died_of(mut self) -> Option<i32> {
         use std::os::unix::process::ExitStatusExt;
         if let Some(line) = self.rest() {
-            panic!("peer `{}` said `{line}`", self.role);
+            panic!("unexpected line from peer `{}`: `{line}`", self.role);
         }
         self.child.wait().unwrap().signal()
     }
 
-    /// Waits until it has ended by itself, without a failure.
+    /// Waits until the peer has ended. Asserts that it succeeded.
     #[track_caller]
     pub(crate) fn finish(mut self) {
         if let Some(line) = self.rest() {
-            panic!("peer `{}` said `{line}`", self.role);
+            panic!("unexpected line from peer `{}`: `{line}`", self.role);
         }
-        // Its output is closed: it is exiting.
-        assert!(self.child.wait().unwrap().success(), "peer `{}` has failed", self.role);
+        // The peer's output is closed, so the process is exiting.
+        assert!(self.child.wait().unwrap().success(), "peer `{}` failed", self.role);
     }
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Both fail if it is gone already, which is as well.
+        // Both calls fail if the peer has ended already. Ignore that.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

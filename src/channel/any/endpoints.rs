@@ -1,7 +1,10 @@
 //! Endpoints for packets of several types in one ring.
 
 use super::received::{AnyBatch, AnyReceived};
-use crate::channel::error::{RecvError, SendAllError, SendError};
+use crate::channel::error::{
+    RecvError, RecvTimeoutError, SendAllError, SendError, SendFailure, SendTimeoutError,
+    TryRecvError, TrySendError, WaitingFor,
+};
 use crate::channel::join::{self, Types};
 use crate::channel::reserved::{Reserved, ReservedTail};
 use crate::channel::select::{Selectable, Selectee};
@@ -9,7 +12,7 @@ use crate::channel::type_cache::Carried;
 use crate::channel::untyped::Receiver;
 use crate::channel::untyped::{End, SubscriberIndex, publisher_waits};
 use crate::channel::untyped::{MessageHeader, Sender};
-use crate::error::OpenError;
+use crate::error::{Form, OpenError, retry};
 use crate::packet::{AnyBits, Packet, Tail, TypeInfo};
 use crate::ring::gate::position;
 use crate::ring::guard::{BatchGuard, ReadGuard};
@@ -25,19 +28,19 @@ use std::time::Duration;
 ///
 /// ```
 /// # use packetring::{Ring, one_of, packet};
-/// #[packet] struct DeliveryGuard { id: u64 }
+/// #[packet] struct Job { id: u64 }
 /// #[packet] struct Stop;
-/// #[one_of] enum Work { DeliveryGuard(DeliveryGuard), Stop(Stop) }
+/// #[one_of] enum Work { Job(Job), Stop(Stop) }
 ///
 /// # let ring = Ring::builder().heap()?;
 /// let mut work = ring.any_subscriber()?;
 /// let mut boss = ring.any_publisher()?;
-/// boss.send(&DeliveryGuard { id: 7 })?;
+/// boss.send(&Job { id: 7 })?;
 /// boss.send(&Stop)?;
 ///
 /// let mail = work.recv()?;
 /// match mail.open()? {
-///     Some(Work::DeliveryGuard(job)) => assert_eq!(job.id, 7),
+///     Some(Work::Job(job)) => assert_eq!(job.id, 7),
 ///     Some(Work::Stop(_)) => unreachable!(),
 ///     None => eprintln!("a {} is not for us", mail.type_name()),
 /// }
@@ -74,8 +77,8 @@ impl AnyPublisher {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`Full`](SendError::Full).
-    pub fn try_send<T: Packet>(&mut self, packet: &T) -> Result<u64, SendError> {
+    /// As [`send`](Self::send), and [`Full`](TrySendError::Full).
+    pub fn try_send<T: Packet>(&mut self, packet: &T) -> Result<u64, TrySendError> {
         self.send_with(packet, Timeout::Zero)
     }
 
@@ -83,12 +86,12 @@ impl AnyPublisher {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`Timeout`](SendError::Timeout).
+    /// As [`send`](Self::send), and [`Timeout`](SendTimeoutError::Timeout).
     pub fn send_timeout<T: Packet>(
         &mut self,
         packet: &T,
         timeout: Duration,
-    ) -> Result<u64, SendError> {
+    ) -> Result<u64, SendTimeoutError> {
         self.send_with(packet, Timeout::After(timeout))
     }
 
@@ -106,8 +109,11 @@ impl AnyPublisher {
     ///
     /// # Errors
     ///
-    /// As [`send_all`](Self::send_all), and [`Full`](SendError::Full).
-    pub fn try_send_all<T: Packet>(&mut self, packets: &[T]) -> Result<(), SendAllError> {
+    /// As [`send_all`](Self::send_all), and [`Full`](TrySendError::Full).
+    pub fn try_send_all<T: Packet>(
+        &mut self,
+        packets: &[T],
+    ) -> Result<(), SendAllError<TrySendError>> {
         self.send_all_with(packets, Timeout::Zero)
     }
 
@@ -116,12 +122,12 @@ impl AnyPublisher {
     ///
     /// # Errors
     ///
-    /// As [`send_all`](Self::send_all), and [`Timeout`](SendError::Timeout).
+    /// As [`send_all`](Self::send_all), and [`Timeout`](SendTimeoutError::Timeout).
     pub fn send_all_timeout<T: Packet>(
         &mut self,
         packets: &[T],
         timeout: Duration,
-    ) -> Result<(), SendAllError> {
+    ) -> Result<(), SendAllError<SendTimeoutError>> {
         self.send_all_with(packets, Timeout::After(timeout))
     }
 
@@ -143,8 +149,8 @@ impl AnyPublisher {
     ///
     /// # Errors
     ///
-    /// As [`reserve`](Self::reserve), and [`Full`](SendError::Full).
-    pub fn try_reserve<T: Packet>(&mut self) -> Result<Reserved<'_, T>, SendError>
+    /// As [`reserve`](Self::reserve), and [`Full`](TrySendError::Full).
+    pub fn try_reserve<T: Packet>(&mut self) -> Result<Reserved<'_, T>, TrySendError>
     where
         T::Archived: AnyBits,
     {
@@ -155,11 +161,11 @@ impl AnyPublisher {
     ///
     /// # Errors
     ///
-    /// As [`reserve`](Self::reserve), and [`Timeout`](SendError::Timeout).
+    /// As [`reserve`](Self::reserve), and [`Timeout`](SendTimeoutError::Timeout).
     pub fn reserve_timeout<T: Packet>(
         &mut self,
         timeout: Duration,
-    ) -> Result<Reserved<'_, T>, SendError>
+    ) -> Result<Reserved<'_, T>, SendTimeoutError>
     where
         T::Archived: AnyBits,
     {
@@ -193,7 +199,7 @@ impl AnyPublisher {
     pub fn try_reserve_tail<H: Packet, E: Packet>(
         &mut self,
         count: usize,
-    ) -> Result<ReservedTail<'_, H, E>, SendError>
+    ) -> Result<ReservedTail<'_, H, E>, TrySendError>
     where
         Tail<H, E>: Packet,
         H::Archived: AnyBits,
@@ -212,7 +218,7 @@ impl AnyPublisher {
         &mut self,
         count: usize,
         timeout: Duration,
-    ) -> Result<ReservedTail<'_, H, E>, SendError>
+    ) -> Result<ReservedTail<'_, H, E>, SendTimeoutError>
     where
         Tail<H, E>: Packet,
         H::Archived: AnyBits,
@@ -234,9 +240,15 @@ impl AnyPublisher {
     }
 
     #[inline]
-    fn send_with<T: Packet>(&mut self, packet: &T, timeout: Timeout) -> Result<u64, SendError> {
-        let (index, timeout) = self.carried.index_of::<T>(&self.sender, timeout)?;
-        self.sender.send(packet, index, timeout)
+    fn send_with<T: Packet, F: Form<SendError, WaitingFor>>(
+        &mut self,
+        packet: &T,
+        timeout: Timeout,
+    ) -> Result<u64, F> {
+        retry(|| {
+            let (index, timeout) = self.carried.index_of::<T>(&self.sender, timeout)?;
+            self.sender.send(packet, index, timeout)
+        })
     }
 
     /// Publishes a letter that is but marked.
@@ -246,7 +258,7 @@ impl AnyPublisher {
         tag: u16,
         packet: &T,
         timeout: Timeout,
-    ) -> Result<u64, SendError> {
+    ) -> Result<u64, SendFailure> {
         self.send_with_header(MessageHeader { tag, ..MessageHeader::NONE }, packet, timeout)
     }
 
@@ -258,11 +270,11 @@ impl AnyPublisher {
         cover: MessageHeader<'_>,
         packet: &T,
         timeout: Timeout,
-    ) -> Result<u64, SendError> {
+    ) -> Result<u64, SendFailure> {
         let (index, timeout) = self.carried.index_of::<T>(&self.sender, timeout)?;
         if !self.sender.writer.memory.head().membership.accepts(index) {
             let refusal = join::refusal(&self.sender.endpoint.segment, &T::TYPE);
-            return Err(SendError::TypeRefused(Box::new(refusal)));
+            return Err(SendError::TypeRefused(Box::new(refusal)).into());
         }
         // Who sends letters reserves nothing, so no claim was forgotten.
         self.sender.check_open()?;
@@ -270,7 +282,11 @@ impl AnyPublisher {
     }
 
     /// Enters types into the ring ahead of their first packets: those need no lock then.
-    pub(crate) fn enter(&mut self, types: &[TypeInfo], timeout: Timeout) -> Result<(), SendError> {
+    pub(crate) fn enter(
+        &mut self,
+        types: &[TypeInfo],
+        timeout: Timeout,
+    ) -> Result<(), SendFailure> {
         types.iter().try_for_each(|info| self.carried.know(&self.sender, info, timeout))
     }
 
@@ -285,37 +301,39 @@ impl AnyPublisher {
         self.sender.endpoint.segment.set_lock_timeout(timeout);
     }
 
-    fn send_all_with<T: Packet>(
+    fn send_all_with<T: Packet, F: Form<SendError, WaitingFor>>(
         &mut self,
         packets: &[T],
         timeout: Timeout,
-    ) -> Result<(), SendAllError> {
-        let (index, timeout) = self
-            .carried
-            .index_of::<T>(&self.sender, timeout)
+    ) -> Result<(), SendAllError<F>> {
+        let (index, timeout) = retry(|| self.carried.index_of::<T>(&self.sender, timeout))
             .map_err(|source| SendAllError { sent: 0, source })?;
         self.sender.send_all(packets, index, timeout)
     }
 
-    fn reserve_with<T: Packet>(&mut self, timeout: Timeout) -> Result<Reserved<'_, T>, SendError>
+    fn reserve_with<T: Packet, F: Form<SendError, WaitingFor>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<Reserved<'_, T>, F>
     where
         T::Archived: AnyBits,
     {
-        let (index, timeout) = self.carried.index_of::<T>(&self.sender, timeout)?;
+        let (index, timeout) = retry(|| self.carried.index_of::<T>(&self.sender, timeout))?;
         Reserved::claim(&mut self.sender, index, timeout)
     }
 
-    fn reserve_tail_with<H: Packet, E: Packet>(
+    fn reserve_tail_with<H: Packet, E: Packet, F: Form<SendError, WaitingFor>>(
         &mut self,
         count: usize,
         timeout: Timeout,
-    ) -> Result<ReservedTail<'_, H, E>, SendError>
+    ) -> Result<ReservedTail<'_, H, E>, F>
     where
         Tail<H, E>: Packet,
         H::Archived: AnyBits,
         E::Archived: AnyBits,
     {
-        let (index, timeout) = self.carried.index_of::<Tail<H, E>>(&self.sender, timeout)?;
+        let (index, timeout) =
+            retry(|| self.carried.index_of::<Tail<H, E>>(&self.sender, timeout))?;
         ReservedTail::claim(&mut self.sender, index, count, timeout)
     }
 }
@@ -350,13 +368,13 @@ impl AnySubscriber {
         self.receive(Timeout::Never)
     }
 
-    /// The next packet, or [`Empty`](RecvError::Empty).
+    /// The next packet, or [`Empty`](TryRecvError::Empty).
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
+    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
     #[inline]
-    pub fn try_recv(&mut self) -> Result<AnyReceived<'_>, RecvError> {
+    pub fn try_recv(&mut self) -> Result<AnyReceived<'_>, TryRecvError> {
         self.receive(Timeout::Zero)
     }
 
@@ -364,9 +382,9 @@ impl AnySubscriber {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
+    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout).
     #[inline]
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<AnyReceived<'_>, RecvError> {
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<AnyReceived<'_>, RecvTimeoutError> {
         self.receive(Timeout::After(timeout))
     }
 
@@ -375,17 +393,17 @@ impl AnySubscriber {
     ///
     /// ```
     /// # use packetring::{Ring, one_of, packet};
-    /// # #[packet] struct DeliveryGuard { id: u64 }
+    /// # #[packet] struct Job { id: u64 }
     /// # #[packet] struct Stop;
-    /// # #[one_of] enum Work { DeliveryGuard(DeliveryGuard), Stop(Stop) }
+    /// # #[one_of] enum Work { Job(Job), Stop(Stop) }
     /// # let ring = Ring::builder().heap()?;
     /// # let mut work = ring.any_subscriber()?;
     /// # let mut boss = ring.any_publisher()?;
-    /// # boss.send(&DeliveryGuard { id: 7 })?;
+    /// # boss.send(&Job { id: 7 })?;
     /// # boss.send(&Stop)?;
     /// for parcel in &work.drain()? {
     ///     match parcel.open()? {
-    ///         Some(Work::DeliveryGuard(job)) => assert_eq!(job.id, 7),
+    ///         Some(Work::Job(job)) => assert_eq!(job.id, 7),
     ///         Some(Work::Stop(_)) => break,
     ///         None => eprintln!("a {} is not for us", parcel.type_name()),
     ///     }
@@ -400,12 +418,12 @@ impl AnySubscriber {
         self.receive_batch(Timeout::Never)
     }
 
-    /// All packets that are there, or [`Empty`](RecvError::Empty): see [`drain`](Self::drain).
+    /// All packets that are there, or [`Empty`](TryRecvError::Empty): see [`drain`](Self::drain).
     ///
     /// # Errors
     ///
     /// As [`try_recv`](Self::try_recv).
-    pub fn try_drain(&mut self) -> Result<AnyBatch<'_>, RecvError> {
+    pub fn try_drain(&mut self) -> Result<AnyBatch<'_>, TryRecvError> {
         self.receive_batch(Timeout::Zero)
     }
 
@@ -414,7 +432,7 @@ impl AnySubscriber {
     /// # Errors
     ///
     /// As [`recv_timeout`](Self::recv_timeout).
-    pub fn drain_timeout(&mut self, timeout: Duration) -> Result<AnyBatch<'_>, RecvError> {
+    pub fn drain_timeout(&mut self, timeout: Duration) -> Result<AnyBatch<'_>, RecvTimeoutError> {
         self.receive_batch(Timeout::After(timeout))
     }
 
@@ -442,14 +460,17 @@ impl AnySubscriber {
     }
 
     #[inline(always)]
-    fn receive(&mut self, timeout: Timeout) -> Result<AnyReceived<'_>, RecvError> {
-        let taken = self.receiver.take(timeout)?;
+    fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<AnyReceived<'_>, F> {
+        let taken = retry(|| self.receiver.take(timeout))?;
         self.receiver.know_type(taken.descriptor.type_index());
         Ok(AnyReceived::new(ReadGuard::new(&mut self.receiver, taken)))
     }
 
-    fn receive_batch(&mut self, timeout: Timeout) -> Result<AnyBatch<'_>, RecvError> {
-        self.receiver.take_batch(timeout, |_| true)?;
+    fn receive_batch<F: Form<RecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<AnyBatch<'_>, F> {
+        retry(|| self.receiver.take_batch(timeout, |_| true))?;
         self.receiver.know_types();
         Ok(AnyBatch::new(BatchGuard::new(&mut self.receiver)))
     }

@@ -4,7 +4,7 @@
 //! long, so that in a busy group too the packet of a dead member does not lie.
 
 use crate::channel::endpoint::{self, Endpoint};
-use crate::channel::error::RecvError;
+use crate::channel::error::{RecvError, RecvFailure};
 use crate::channel::select::Waitable;
 use crate::ring::consumer_group::{self, ConsumerGroup, OnConsumerDeath};
 use crate::ring::membership::{self, Side};
@@ -52,7 +52,7 @@ impl GroupReceiver {
     }
 
     /// Takes the next packet, or gives again what is in hand.
-    pub(crate) fn take(&mut self, timeout: Timeout) -> Result<Taken, RecvError> {
+    pub(crate) fn take(&mut self, timeout: Timeout) -> Result<Taken, RecvFailure> {
         // Where others get what the dead had in hand, also if there is always a next packet.
         if self.on_consumer_death == OnConsumerDeath::Adopted && self.ask_at.has_passed() {
             self.ask();
@@ -94,7 +94,7 @@ impl GroupReceiver {
 
     #[cold]
     #[inline(never)]
-    fn take_slow(&mut self, mut found: Next, timeout: Timeout) -> Result<Taken, RecvError> {
+    fn take_slow(&mut self, mut found: Next, timeout: Timeout) -> Result<Taken, RecvFailure> {
         if self.ask_at.has_passed() && self.ask() {
             found = self.group.take();
         }
@@ -102,7 +102,7 @@ impl GroupReceiver {
             return outcome;
         }
         if matches!(timeout, Timeout::Zero) {
-            return Err(RecvError::Empty);
+            return Err(RecvFailure::NotReady(()));
         }
         let deadline = timeout.deadline();
         let waiter = &self.endpoint.waiter;
@@ -114,7 +114,7 @@ impl GroupReceiver {
                 return outcome;
             }
             if deadline.has_passed() {
-                return Err(RecvError::Timeout);
+                return Err(RecvFailure::NotReady(()));
             }
             ready = !ready && self.park(deadline);
         }
@@ -134,10 +134,10 @@ impl GroupReceiver {
     }
 
     /// What was found, unless it is nothing.
-    fn conclude(&mut self, found: Next) -> Option<Result<Taken, RecvError>> {
+    fn conclude(&mut self, found: Next) -> Option<Result<Taken, RecvFailure>> {
         match found {
             Next::Taken(taken) => Some(Ok(taken)),
-            Next::Corrupt(fault) => Some(Err(self.corrupt(fault))),
+            Next::Corrupt(fault) => Some(Err(self.corrupt(fault).into())),
             Next::Nothing | Next::Missed(_) => {
                 // Void packets may have been skipped: room that a publisher waits for.
                 self.endpoint.notify_publishers();
@@ -147,22 +147,22 @@ impl GroupReceiver {
     }
 
     /// The end of the ring, unless there is a dead member's packet.
-    fn end(&mut self) -> Option<Result<Taken, RecvError>> {
+    fn end(&mut self) -> Option<Result<Taken, RecvFailure>> {
         if !self.is_over() {
             return None;
         }
         self.ask();
         match self.group.take() {
             Next::Taken(taken) => Some(Ok(taken)),
-            _ => Some(Err(RecvError::Closed)),
+            _ => Some(Err(RecvError::Closed.into())),
         }
     }
 
     fn corrupt(&self, fault: Fault) -> RecvError {
         let position = self.group.position();
         let what = match fault {
-            Fault::Header => format!("the header at position {position} cannot be"),
-            Fault::Cursor => "the cursor of the group cannot be where it is".to_owned(),
+            Fault::Header => format!("invalid packet header at position {position}"),
+            Fault::Cursor => "invalid cursor of the queue".to_owned(),
         };
         RecvError::Corrupt(what.into())
     }

@@ -1,7 +1,8 @@
 //! A publisher without its packet type: claims room, waits for it, commits.
 
 use crate::channel::endpoint::Endpoint;
-use crate::channel::error::{SendAllError, SendError, WaitingFor};
+use crate::channel::error::{SendAllError, SendError, SendFailure, WaitingFor};
+use crate::error::Form;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{self, Packet, Scratch, Unserializable};
 use crate::ring::claim::{Full, Writer};
@@ -66,7 +67,7 @@ impl Sender {
         value: &T,
         type_index: u16,
         timeout: Timeout,
-    ) -> Result<u64, SendError> {
+    ) -> Result<u64, SendFailure> {
         match (T::FLAT_LEN, self.writer.claims) {
             // The way of most flat packets in an exclusive ring, short and straight: nothing was
             // forgotten there, nothing is to be measured, and the claim is arithmetic.
@@ -90,7 +91,7 @@ impl Sender {
         value: &T,
         type_index: u16,
         timeout: Timeout,
-    ) -> Result<u64, SendError> {
+    ) -> Result<u64, SendFailure> {
         self.begin()?;
         self.send_shared(MessageHeader::NONE, value, type_index, timeout)
     }
@@ -101,7 +102,7 @@ impl Sender {
         value: &T,
         type_index: u16,
         timeout: Timeout,
-    ) -> Result<u64, SendError> {
+    ) -> Result<u64, SendFailure> {
         self.begin()?;
         let len = packet::measure(value, &mut self.scratch)?;
         self.claim(len, timeout)?;
@@ -117,10 +118,10 @@ impl Sender {
         value: &T,
         type_index: u16,
         timeout: Timeout,
-    ) -> Result<u64, SendError> {
+    ) -> Result<u64, SendFailure> {
         let needed = packet::measure(value, &mut self.scratch)?;
         if needed > limit {
-            return Err(SendError::TooLarge { needed, limit });
+            return Err(SendError::TooLarge { needed, limit }.into());
         }
         let len = prefix.len().saturating_add(needed);
         self.check_len(len)?;
@@ -138,7 +139,7 @@ impl Sender {
         prefix: &[u8],
         value: &T,
         descriptor: Descriptor,
-    ) -> Result<u64, SendError> {
+    ) -> Result<u64, SendFailure> {
         self.fill(prefix, value, descriptor.len() as usize)?;
         let position = self.writer.commit(descriptor);
         failpoint(Failpoint::CommitWake);
@@ -146,19 +147,22 @@ impl Sender {
         Ok(position)
     }
 
-    /// Publishes packets in order, claiming for many at once.
-    pub(crate) fn send_all<T: Packet>(
+    /// Publishes packets in order, claiming for many at once. Returns the error of one form of the verb.
+    pub(crate) fn send_all<T: Packet, F: Form<SendError, WaitingFor>>(
         &mut self,
         values: &[T],
         type_index: u16,
         timeout: Timeout,
-    ) -> Result<(), SendAllError> {
+    ) -> Result<(), SendAllError<F>> {
         let mut sent = 0;
         while sent < values.len() {
             let end = values.len().min(sent + BATCH);
-            match self.send_some(&values[sent..end], type_index, timeout) {
-                (count, Ok(())) => sent += count,
-                (count, Err(source)) => return Err(SendAllError { sent: sent + count, source }),
+            let (count, outcome) = self.send_some(&values[sent..end], type_index, timeout);
+            sent += count;
+            if let Err(failure) = outcome
+                && let Some(source) = failure.report()
+            {
+                return Err(SendAllError { sent, source });
             }
         }
         Ok(())
@@ -171,20 +175,20 @@ impl Sender {
         values: &[T],
         type_index: u16,
         timeout: Timeout,
-    ) -> (usize, Result<(), SendError>) {
+    ) -> (usize, Result<(), SendFailure>) {
         if let Err(error) = self.begin() {
-            return (0, Err(error));
+            return (0, Err(error.into()));
         }
         if let Some(len) = T::FLAT_LEN {
             let spans = [span(len); BATCH];
-            let claimed = self.check_len(len);
+            let claimed = self.check_len(len).map_err(SendFailure::from);
             let claimed = claimed.and_then(|()| self.claim_many(&spans[..values.len()], timeout));
             return self.send_claimed(values, claimed, |_| len, type_index);
         }
         let mut lens = [0; BATCH];
         let count = match self.measure_some(values, &mut lens) {
             Ok(count) => count,
-            Err(error) => return (0, Err(error)),
+            Err(error) => return (0, Err(error.into())),
         };
         let spans = lens.map(span);
         let claimed = self.claim_many(&spans[..count], timeout);
@@ -214,10 +218,10 @@ impl Sender {
     fn send_claimed<T: Packet>(
         &mut self,
         values: &[T],
-        claimed: Result<usize, SendError>,
+        claimed: Result<usize, SendFailure>,
         len_of: impl Fn(usize) -> usize,
         type_index: u16,
-    ) -> (usize, Result<(), SendError>) {
+    ) -> (usize, Result<(), SendFailure>) {
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => return (0, Err(error)),
@@ -225,7 +229,7 @@ impl Sender {
         for (index, value) in values[..claimed].iter().enumerate() {
             let len = len_of(index);
             if let Err(error) = self.fill(&[], value, len) {
-                return (index, Err(error));
+                return (index, Err(error.into()));
             }
             self.writer.commit(Descriptor::data(len, type_index));
         }
@@ -274,7 +278,7 @@ impl Sender {
 
     /// Claims room for an archive of `len` bytes.
     #[inline]
-    pub(crate) fn claim(&mut self, len: usize, timeout: Timeout) -> Result<u64, SendError> {
+    pub(crate) fn claim(&mut self, len: usize, timeout: Timeout) -> Result<u64, SendFailure> {
         self.check_len(len)?;
         let span = span(len);
         match self.writer.claim(span) {
@@ -284,7 +288,7 @@ impl Sender {
     }
 
     /// Claims for as many of the packets as fit in one claim, and says how many.
-    fn claim_many(&mut self, spans: &[u64], timeout: Timeout) -> Result<usize, SendError> {
+    fn claim_many(&mut self, spans: &[u64], timeout: Timeout) -> Result<usize, SendFailure> {
         let claimed = match self.writer.claim_many(spans) {
             Ok(claimed) => Ok(claimed),
             Err(full) => self.claim_slow(full, timeout, &mut |writer| writer.claim_many(spans)),
@@ -305,7 +309,7 @@ impl Sender {
         full: Full,
         timeout: Timeout,
         claim: &mut dyn FnMut(&mut Writer) -> Result<R, Full>,
-    ) -> Result<R, SendError> {
+    ) -> Result<R, SendFailure> {
         if matches!(timeout, Timeout::Zero) {
             return self.claim_after_asking(full, claim);
         }
@@ -318,15 +322,14 @@ impl Sender {
             }
             may_spin = false;
             if RingState::of(&self.writer.memory) == RingState::Closed {
-                return Err(SendError::Closed);
+                return Err(SendError::Closed.into());
             }
             match claim(&mut self.writer) {
                 Ok(claimed) => return Ok(claimed),
                 Err(full) => gate = full.gate,
             }
             if deadline.has_passed() {
-                let waiting_for = waiting_for(&self.writer.memory, gate);
-                return Err(SendError::Timeout { waiting_for });
+                return Err(SendFailure::NotReady(waiting_for(&self.writer.memory, gate)));
             }
         }
     }
@@ -336,13 +339,11 @@ impl Sender {
         &mut self,
         full: Full,
         claim: &mut dyn FnMut(&mut Writer) -> Result<R, Full>,
-    ) -> Result<R, SendError> {
+    ) -> Result<R, SendFailure> {
         let is_dead = full.gate.endpoint.is_some_and(|endpoint| !self.endpoint.is_alive(endpoint));
         let outcome =
             if is_dead && self.endpoint.reap_dead() { claim(&mut self.writer) } else { Err(full) };
-        outcome.map_err(|full| SendError::Full {
-            waiting_for: waiting_for(&self.writer.memory, full.gate),
-        })
+        outcome.map_err(|full| SendFailure::NotReady(waiting_for(&self.writer.memory, full.gate)))
     }
 
     /// Waits for whoever holds the publisher back to move, a bounded time. `true`: it moved.

@@ -4,7 +4,7 @@
 //! Not here: waiting for room, which is a part of claiming it (`sender`).
 
 use super::publisher::Sender;
-use crate::channel::error::{SendError, WaitingFor};
+use crate::channel::error::{SendFailure, WaitingFor};
 use crate::channel::join;
 use crate::ring::gate::position;
 use crate::segment::layout::NOWHERE;
@@ -17,7 +17,7 @@ impl Sender {
         &mut self,
         count: usize,
         timeout: Timeout,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), SendFailure> {
         self.begin()?;
         let deadline = timeout.deadline();
         loop {
@@ -25,12 +25,8 @@ impl Sender {
             let Some(missing) = count.checked_sub(living).filter(|&missing| missing > 0) else {
                 return Ok(());
             };
-            let waiting_for = WaitingFor::Subscribers { missing };
-            if matches!(timeout, Timeout::Zero) {
-                return Err(SendError::Full { waiting_for });
-            }
-            if deadline.has_passed() {
-                return Err(SendError::Timeout { waiting_for });
+            if matches!(timeout, Timeout::Zero) || deadline.has_passed() {
+                return Err(SendFailure::NotReady(WaitingFor::Subscribers { missing }));
             }
             self.wait_for_join(deadline);
             self.begin()?;
@@ -80,30 +76,30 @@ macro_rules! publisher_waits {
             ///
             /// [`Closed`](SendError::Closed).
             pub fn wait_for_subscribers(&mut self, count: usize) -> Result<(), SendError> {
-                self.sender.wait_for_subscribers(count, Timeout::Never)
+                retry(|| self.sender.wait_for_subscribers(count, Timeout::Never))
             }
 
             /// Whether this many subscribers have joined and live.
             ///
             /// # Errors
             ///
-            /// [`Closed`](SendError::Closed), [`Full`](SendError::Full) with how many are missing.
-            pub fn try_wait_for_subscribers(&mut self, count: usize) -> Result<(), SendError> {
-                self.sender.wait_for_subscribers(count, Timeout::Zero)
+            /// [`Closed`](SendError::Closed), [`Full`](TrySendError::Full) with how many are missing.
+            pub fn try_wait_for_subscribers(&mut self, count: usize) -> Result<(), TrySendError> {
+                retry(|| self.sender.wait_for_subscribers(count, Timeout::Zero))
             }
 
             /// Waits until this many subscribers have joined and live, if they do in time.
             ///
             /// # Errors
             ///
-            /// [`Closed`](SendError::Closed), [`Timeout`](SendError::Timeout) with how many are
+            /// [`Closed`](SendError::Closed), [`Timeout`](SendTimeoutError::Timeout) with how many are
             /// missing.
             pub fn wait_for_subscribers_timeout(
                 &mut self,
                 count: usize,
                 timeout: ::std::time::Duration,
-            ) -> Result<(), SendError> {
-                self.sender.wait_for_subscribers(count, Timeout::After(timeout))
+            ) -> Result<(), SendTimeoutError> {
+                retry(|| self.sender.wait_for_subscribers(count, Timeout::After(timeout)))
             }
 
             /// How many subscribers live.

@@ -1,7 +1,7 @@
 //! A subscriber without its packet type: takes packets, waits for them, lets go of them.
 
 use crate::channel::endpoint::Endpoint;
-use crate::channel::error::RecvError;
+use crate::channel::error::{RecvError, RecvFailure};
 use crate::channel::select::Waitable;
 use crate::packet::Fingerprint;
 use crate::ring::guard::{self, ReadEndpoint};
@@ -115,7 +115,7 @@ impl Receiver {
 
     /// Takes the next packet. Releases what was in hand.
     #[inline]
-    pub(crate) fn take(&mut self, timeout: Timeout) -> Result<Taken, RecvError> {
+    pub(crate) fn take(&mut self, timeout: Timeout) -> Result<Taken, RecvFailure> {
         match self.try_take_fast::<true>(timeout) {
             Some(taken) => Ok(taken),
             None => self.take_or_wait(timeout),
@@ -124,7 +124,7 @@ impl Receiver {
 
     /// The same without the short way.
     #[inline(never)]
-    pub(crate) fn take_or_wait(&mut self, timeout: Timeout) -> Result<Taken, RecvError> {
+    pub(crate) fn take_or_wait(&mut self, timeout: Timeout) -> Result<Taken, RecvFailure> {
         if self.found.is_some() {
             return self.take_found(timeout);
         }
@@ -148,7 +148,7 @@ impl Receiver {
 
     #[cold]
     #[inline(never)]
-    fn take_found(&mut self, timeout: Timeout) -> Result<Taken, RecvError> {
+    fn take_found(&mut self, timeout: Timeout) -> Result<Taken, RecvFailure> {
         let found = self.found.take().unwrap_or(Next::Nothing);
         self.take_slow(found, timeout)
     }
@@ -160,7 +160,7 @@ impl Receiver {
         &mut self,
         timeout: Timeout,
         wanted: impl Fn(&Descriptor) -> bool,
-    ) -> Result<Taken, RecvError> {
+    ) -> Result<Taken, RecvFailure> {
         let first = self.take(timeout)?;
         self.reader.take_more(first, BATCH, wanted);
         Ok(first)
@@ -190,7 +190,7 @@ impl Receiver {
 
     #[cold]
     #[inline(never)]
-    fn take_slow(&mut self, found: Next, timeout: Timeout) -> Result<Taken, RecvError> {
+    fn take_slow(&mut self, found: Next, timeout: Timeout) -> Result<Taken, RecvFailure> {
         if let Some(outcome) = self.conclude(found) {
             return outcome;
         }
@@ -208,7 +208,7 @@ impl Receiver {
                 return outcome;
             }
             if deadline.has_passed() {
-                return Err(RecvError::Timeout);
+                return Err(RecvFailure::NotReady(()));
             }
             if !ready {
                 ready = self.park(deadline, &mut ask_at);
@@ -236,13 +236,13 @@ impl Receiver {
         false
     }
 
-    fn look(&mut self) -> Option<Result<Taken, RecvError>> {
+    fn look(&mut self) -> Option<Result<Taken, RecvFailure>> {
         let found = self.reader.next();
         self.conclude(found)
     }
 
     /// What was found, unless it is nothing.
-    fn conclude(&mut self, found: Next) -> Option<Result<Taken, RecvError>> {
+    fn conclude(&mut self, found: Next) -> Option<Result<Taken, RecvFailure>> {
         match found {
             Next::Taken(taken) => {
                 self.reader.record_handed_out();
@@ -250,13 +250,13 @@ impl Receiver {
             }
             Next::Missed(missed) => {
                 self.reader.record_reported();
-                Some(Err(RecvError::Missed(missed)))
+                Some(Err(RecvError::Missed(missed).into()))
             }
-            Next::Corrupt(fault) => Some(Err(self.corrupt(fault))),
+            Next::Corrupt(fault) => Some(Err(self.corrupt(fault).into())),
             Next::Nothing => {
                 // Void packets may have been skipped: room that a publisher waits for.
                 self.endpoint.notify_publishers();
-                is_over(&self.reader).then_some(Err(RecvError::Closed))
+                is_over(&self.reader).then_some(Err(RecvError::Closed.into()))
             }
         }
     }
@@ -264,14 +264,14 @@ impl Receiver {
     fn corrupt(&self, fault: Fault) -> RecvError {
         let position = self.reader.position();
         let what = match fault {
-            Fault::Header => format!("the header at position {position} cannot be"),
-            Fault::Cursor => format!("somebody moved the cursor of this subscriber at {position}"),
+            Fault::Header => format!("invalid packet header at position {position}"),
+            Fault::Cursor => format!("invalid subscriber cursor at position {position}"),
         };
         RecvError::Corrupt(what.into())
     }
 
     /// Nothing there, and no wait. Who only polls, however seldom, learns of deaths too.
-    fn empty(&mut self) -> RecvError {
+    fn empty(&mut self) -> RecvFailure {
         if self.empty_at != self.reader.position() {
             (self.empty_at, self.empties) = (self.reader.position(), 0);
         }
@@ -280,7 +280,7 @@ impl Receiver {
         if self.empties.is_multiple_of(every) {
             self.endpoint.reap_dead();
         }
-        RecvError::Empty
+        RecvFailure::NotReady(())
     }
 }
 

@@ -539,7 +539,7 @@ fn check_id(segment: &Segment, wanted: &Wanted<'_>) -> Result<(), JoinError> {
         Some(WorkerId(id)) if usize::from(id) >= worker_slots => {
             let last = worker_slots - 1;
             let reason = format!(
-                "worker id {id} is not from 0 to {last}: there are {worker_slots} worker_slots"
+                "worker id out of range: {id}, highest {last}; choose another id or a larger max_workers"
             );
             Err(JoinError::Open(OpenError::BadSettings { reason }))
         }

@@ -7,10 +7,12 @@
 //! It guarantees: whoever is told of as joined is told of as left or died once, in this order. It is
 //! no history: what came and went between two looks is told as its sum.
 
-use super::{WorkerChange, WorkerInfo, WorkerState};
-use crate::channel::{RecvError, Selectable, Selectee, Waitable, wake_both_sides};
-use crate::cluster::worker::Worker;
-use crate::error::OpenError;
+use super::{Directory, WorkerChange, WorkerInfo, WorkerState};
+use crate::channel::{
+    RecvError, RecvFailure, RecvTimeoutError, Selectable, Selectee, TryRecvError, Waitable,
+    wake_both_sides,
+};
+use crate::error::{OpenError, retry};
 use crate::segment::Segment;
 use crate::segment::entry::{Ended, Entry, EntryId, SlotPhase, WorkerSlotState};
 use crate::segment::layout::{EventCount, WorkerSlot};
@@ -22,7 +24,7 @@ use std::time::Duration;
 /// Tells of workers that join, leave and die.
 ///
 /// It tells of what happens from its making on; who is there already is listed by
-/// [`Worker::workers`]. Its own worker is told of like any other. A death is noticed within some
+/// [`Worker::workers`](crate::Worker::workers). Its own worker is told of like any other. A death is noticed within some
 /// 50 ms, and only while somebody asks.
 ///
 /// ```
@@ -59,17 +61,16 @@ struct KnownSlot {
     alive: Option<Entry>,
 }
 
-impl Worker {
-    /// Tells of workers that join, leave and die from now on.
-    ///
-    /// # Errors
-    ///
-    /// [`System`](OpenError::System), [`Busy`](OpenError::Busy).
-    pub fn watch(&self) -> Result<Watch, OpenError> {
-        let segment = self.directory.attach()?;
+impl Watch {
+    /// Opens the directory of a worker's cluster, and starts from its present state.
+    pub(in crate::cluster) fn open(
+        directory: &Directory,
+        cluster: &str,
+    ) -> Result<Self, OpenError> {
+        let segment = directory.attach()?;
         let count = segment.settings().worker_slots;
-        let mut watch = Watch {
-            cluster: self.cluster.clone(),
+        let mut watch = Self {
+            cluster: cluster.to_owned(),
             copies: vec![KnownSlot { phase: SlotPhase(0), alive: None }; count],
             news: VecDeque::new(),
             waiter: Waiter::new(Wait::park(), Sleep::Futex),
@@ -81,47 +82,45 @@ impl Worker {
         watch.news.clear();
         Ok(watch)
     }
-}
 
-impl Watch {
     /// The next change, waiting for one.
     ///
     /// # Errors
     ///
     /// None at present.
     pub fn recv(&mut self) -> Result<WorkerChange, RecvError> {
-        self.wait(Timeout::Never)
+        retry(|| self.wait(Timeout::Never))
     }
 
     /// The next change, if there is one now.
     ///
     /// # Errors
     ///
-    /// [`Empty`](RecvError::Empty).
-    pub fn try_recv(&mut self) -> Result<WorkerChange, RecvError> {
-        self.wait(Timeout::Zero)
+    /// [`Empty`](TryRecvError::Empty).
+    pub fn try_recv(&mut self) -> Result<WorkerChange, TryRecvError> {
+        retry(|| self.wait(Timeout::Zero))
     }
 
     /// The next change, waiting for so long at most.
     ///
     /// # Errors
     ///
-    /// [`Timeout`](RecvError::Timeout).
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<WorkerChange, RecvError> {
-        self.wait(Timeout::After(timeout))
+    /// [`Timeout`](RecvTimeoutError::Timeout).
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<WorkerChange, RecvTimeoutError> {
+        retry(|| self.wait(Timeout::After(timeout)))
     }
 
-    fn wait(&mut self, timeout: Timeout) -> Result<WorkerChange, RecvError> {
+    fn wait(&mut self, timeout: Timeout) -> Result<WorkerChange, RecvFailure> {
         if let Some(change) = self.next() {
             return Ok(change);
         }
         if matches!(timeout, Timeout::Zero) {
-            return Err(RecvError::Empty);
+            return Err(RecvFailure::NotReady(()));
         }
         let deadline = timeout.deadline();
         loop {
             if deadline.has_passed() {
-                return Err(RecvError::Timeout);
+                return Err(RecvFailure::NotReady(()));
             }
             self.waiter.park(self.event_count(), deadline.cut(IDLE), || self.is_changed());
             self.look(Depth::Locks);

@@ -10,8 +10,9 @@ use super::registry::{Changes, Place, Subject};
 use super::{
     BoxError, Fault, HandlerId, hearing, hearing_always, hearing_once, hearing_once_always,
 };
-use crate::cluster::error::EmitError;
+use crate::cluster::error::{EmitError, TryEmitError};
 use crate::cluster::names::WorkerId;
+use crate::error::retry;
 use crate::packet::Packet;
 use crate::wait::Timeout;
 use std::collections::VecDeque;
@@ -97,16 +98,16 @@ impl Context<'_> {
     /// As [`Events::emit`](crate::cluster::Events::emit). [`OwnBacklog`](EmitError::OwnBacklog): the ring is
     /// full of what this worker has still to handle. To wait here would be to wait for oneself.
     pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        self.emitter.emit(event, packet, Timeout::Never)
+        retry(|| self.emitter.emit(event, packet, Timeout::Never))
     }
 
     /// Emits an event if there is room now.
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit), and [`Full`](EmitError::Full).
-    pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        self.emitter.emit(event, packet, Timeout::Zero)
+    /// As [`emit`](Self::emit), and [`Full`](TryEmitError::Full).
+    pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), TryEmitError> {
+        retry(|| self.emitter.emit(event, packet, Timeout::Zero))
     }
 
     /// Adds a handler behind all others; it waits for the next event. It may borrow nothing: see

@@ -5,8 +5,10 @@
 
 use super::header::EventHeader;
 use super::pattern::check_name;
-use crate::channel::{AnyPublisher, MessageHeader, SendError, SubscriberIndex, WaitingFor};
-use crate::cluster::error::EmitError;
+use crate::channel::{
+    AnyPublisher, MessageHeader, SendError, SendFailure, SubscriberIndex, WaitingFor,
+};
+use crate::cluster::error::{EmitError, EmitFailure};
 use crate::cluster::names::WorkerId;
 use crate::packet::Packet;
 use crate::wait::{Deadline, PENDING, Timeout, Wait};
@@ -44,14 +46,14 @@ impl Emitter {
         event: &str,
         packet: &T,
         timeout: Timeout,
-    ) -> Result<(), EmitError> {
+    ) -> Result<(), EmitFailure> {
         check_name(event)?;
         let envelope = EventHeader { sender: self.sender };
         envelope.prefix(event, &mut self.prefix);
         match self.out.send_with_header(MessageHeader::of(&self.prefix), packet, Timeout::Zero) {
             Ok(_) => Ok(()),
-            Err(SendError::Full { waiting_for }) => self.wait(packet, timeout, waiting_for),
-            Err(error) => Err(refused(error)),
+            Err(SendFailure::NotReady(waiting_for)) => self.wait(packet, timeout, waiting_for),
+            Err(SendFailure::Error(error)) => Err(refused(error).into()),
         }
     }
 
@@ -62,27 +64,28 @@ impl Emitter {
         packet: &T,
         timeout: Timeout,
         mut waiting_for: WaitingFor,
-    ) -> Result<(), EmitError> {
+    ) -> Result<(), EmitFailure> {
         let deadline = timeout.deadline();
         loop {
             if self.waits_for_itself(waiting_for) {
-                return Err(EmitError::OwnBacklog);
+                return Err(EmitError::OwnBacklog.into());
             }
-            match timeout {
-                Timeout::Zero => return Err(EmitError::Full { waiting_for }),
-                _ if deadline.has_passed() => return Err(EmitError::Timeout { waiting_for }),
-                _ => {}
+            if matches!(timeout, Timeout::Zero) || deadline.has_passed() {
+                return Err(EmitFailure::NotReady(waiting_for));
             }
             waiting_for = match self.try_within(packet, deadline) {
-                Err(SendError::Timeout { waiting_for } | SendError::Full { waiting_for }) => {
-                    waiting_for
-                }
-                outcome => return outcome.map(drop).map_err(refused),
+                Ok(_) => return Ok(()),
+                Err(SendFailure::NotReady(waiting_for)) => waiting_for,
+                Err(SendFailure::Error(error)) => return Err(refused(error).into()),
             };
         }
     }
 
-    fn try_within<T: Packet>(&mut self, packet: &T, deadline: Deadline) -> Result<u64, SendError> {
+    fn try_within<T: Packet>(
+        &mut self,
+        packet: &T,
+        deadline: Deadline,
+    ) -> Result<u64, SendFailure> {
         let timeout = Timeout::After(deadline.cut(PENDING));
         self.out.send_with_header(MessageHeader::of(&self.prefix), packet, timeout)
     }

@@ -75,7 +75,7 @@ impl AnyReceived<'_> {
     fn without_envelope(self) -> RecvError {
         let position = self.info().position;
         self.ack();
-        RecvError::Corrupt(format!("at position {position}: a letter without an envelope").into())
+        RecvError::Corrupt(format!("at position {position}: an event without a header").into())
     }
 
     /// The name in a letter's envelope.
@@ -87,7 +87,7 @@ impl AnyReceived<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{MessageHeader, Ring, SendError};
+    use crate::channel::{MessageHeader, Ring, SendError, SendFailure};
     use crate::wait::Timeout;
 
     const ONE: EventHeader = EventHeader { sender: WorkerId(513) };
@@ -149,7 +149,9 @@ mod tests {
         let error = out
             .send_with_header(MessageHeader::of(&prefix), &[0_u8; 2048 - 31], Timeout::Zero)
             .unwrap_err();
-        let SendError::TooLarge { needed, limit: found } = error else { panic!("{error}") };
+        let SendFailure::Error(SendError::TooLarge { needed, limit: found }) = error else {
+            panic!("{error:?}")
+        };
         assert_eq!((needed, found), (limit + 1, limit));
     }
 

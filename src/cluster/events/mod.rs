@@ -22,18 +22,17 @@ mod pattern;
 mod registry;
 
 pub use context::Context;
-pub(super) use pattern::BadName;
 
 use super::directory::Watch;
 use super::directory::WorkerChange;
-use super::error::{EmitError, RunError};
+use super::error::{EmitError, EmitTimeoutError, RunError, TryEmitError};
 use super::names::{Object, WorkerId};
 use super::worker::Worker;
 use crate::channel::{
-    AnyReceived, AnySubscriber, End, RecvError, Ring, RingBuilder, Selectable, Selectee, Waitable,
-    select_timeout,
+    AnyReceived, AnySubscriber, End, RecvError, Ring, RingBuilder, Selectable, Selectee,
+    TryRecvError, Waitable, select_timeout,
 };
-use crate::error::OpenError;
+use crate::error::{OpenError, retry};
 use crate::packet::{Packet, Unpack};
 use crate::segment::layout::EventCount;
 use crate::wait::{Deadline, Timeout, Wait};
@@ -340,30 +339,30 @@ impl<'h> Events<'h> {
     /// dispatched, so it would wait for itself. [`TooLarge`](EmitError::TooLarge),
     /// [`Unserializable`](EmitError::Unserializable), [`Send`](EmitError::Send).
     pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        self.emitter.emit(event, packet, Timeout::Never)
+        retry(|| self.emitter.emit(event, packet, Timeout::Never))
     }
 
     /// Emits an event if there is room now: see [`emit`](Self::emit).
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit), and [`Full`](EmitError::Full).
-    pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        self.emitter.emit(event, packet, Timeout::Zero)
+    /// As [`emit`](Self::emit), and [`Full`](TryEmitError::Full).
+    pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), TryEmitError> {
+        retry(|| self.emitter.emit(event, packet, Timeout::Zero))
     }
 
     /// Emits an event if there is room in time: see [`emit`](Self::emit).
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit), and [`Timeout`](EmitError::Timeout).
+    /// As [`emit`](Self::emit), and [`Timeout`](EmitTimeoutError::Timeout).
     pub fn emit_timeout<T: Packet>(
         &mut self,
         event: &str,
         packet: &T,
         timeout: Duration,
-    ) -> Result<(), EmitError> {
-        self.emitter.emit(event, packet, Timeout::After(timeout))
+    ) -> Result<(), EmitTimeoutError> {
+        retry(|| self.emitter.emit(event, packet, Timeout::After(timeout)))
     }
 
     /// Dispatches until the next event of this name, or one that fits this pattern, and returns its
@@ -507,7 +506,7 @@ impl<'h> Events<'h> {
         let place = self.letters.place();
         match self.handle(awaited, outcome) {
             Ok(()) => Ok(Turn::Event),
-            Err(RecvError::Empty) => Ok(self.sleep(limit)),
+            Err(TryRecvError::Empty) => Ok(self.sleep(limit)),
             Err(error) => {
                 let error = lost(error);
                 // One that does not go on would be told of for ever.
@@ -525,7 +524,7 @@ impl<'h> Events<'h> {
         &mut self,
         awaited: &mut Option<&mut Await<'_>>,
         outcome: &mut Option<Result<(), RunError>>,
-    ) -> Result<(), RecvError> {
+    ) -> Result<(), TryRecvError> {
         let Self { handlers, emitter, letters, faults, stops, .. } = self;
         let (envelope, mail) = letters.try_recv()?.split_header()?;
         let (event, sender) = (mail.name(), envelope.sender);
@@ -773,10 +772,10 @@ fn failed(event: &str, source: BoxError) -> RunError {
 }
 
 /// Why there is no event.
-fn lost(error: RecvError) -> RunError {
+fn lost(error: TryRecvError) -> RunError {
     match error {
-        RecvError::Missed(missed) => RunError::Missed(missed.packets),
-        RecvError::Closed => RunError::System(io::ErrorKind::BrokenPipe.into()),
+        TryRecvError::Missed(missed) => RunError::Missed(missed.packets),
+        TryRecvError::Closed => RunError::System(io::ErrorKind::BrokenPipe.into()),
         error => RunError::Corrupt(error.to_string().into()),
     }
 }

@@ -8,6 +8,8 @@
 //! no event is emitted whose name is empty, a pattern, or of no sensible length; and that whoever
 //! listens for what cannot come is told so.
 
+use crate::cluster::error::BadName;
+
 const ONE: &str = "*";
 const ANY: &str = "**";
 
@@ -15,15 +17,6 @@ const ANY: &str = "**";
 pub(crate) const LONGEST: usize = 1024;
 /// Most letters that are shown of one that is longer.
 const SHOWN: usize = 60;
-
-/// Why something is not the name of an event, or no pattern over such names.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct BadName {
-    /// The name as given, cut if it is too long.
-    pub(crate) name: String,
-    /// What is wrong with it.
-    pub(crate) reason: &'static str,
-}
 
 /// Whether an event can have this name.
 pub(crate) fn check_name(name: &str) -> Result<(), BadName> {

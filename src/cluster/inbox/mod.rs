@@ -10,20 +10,20 @@
 //! (`outgoing`).
 
 mod message;
-mod pool;
 mod send;
 
 pub use message::Message;
-pub(super) use pool::SenderPool;
 
 use super::names::Object;
+use super::pool::ENTRIES;
 use super::worker::Worker;
-use crate::channel::{AnySubscriber, RecvError, RingBuilder, Selectable, Selectee};
+use crate::channel::{
+    AnySubscriber, RecvError, RecvTimeoutError, RingBuilder, Selectable, Selectee, TryRecvError,
+};
 use crate::error::OpenError;
 use crate::packet::{OneOf, TypeInfo};
 use crate::segment::settings::MAX_ENTRIES;
 use crate::wait::Wait;
-use pool::ENTRIES;
 use std::time::Duration;
 
 /// The inbox' one durable subscriber.
@@ -49,22 +49,22 @@ impl Worker {
     /// # let cluster = format!("inbox-{}", std::process::id());
     /// use packetring::{Worker, one_of, packet};
     ///
-    /// #[packet] struct DeliveryGuard { id: u64 }
+    /// #[packet] struct Job { id: u64 }
     /// #[packet] struct Stop;
-    /// #[one_of] enum Work { DeliveryGuard(DeliveryGuard), Stop(Stop) }
+    /// #[one_of] enum Work { Job(Job), Stop(Stop) }
     ///
     /// let encoder = Worker::join(&cluster, "encoder")?;
     /// let mut inbox = encoder.inbox()?;
     ///
     /// let feed = Worker::join(&cluster, "feed")?; // here, or in another process
-    /// feed.send_to("encoder", &DeliveryGuard { id: 7 })?;
+    /// feed.send_to("encoder", &Job { id: 7 })?;
     /// feed.send_to(&encoder.id(), &Stop)?;
     ///
     /// loop {
     ///     let letter = inbox.recv()?;
     ///     assert_eq!(letter.sender(), feed.id());
     ///     match letter.open()? {
-    ///         Some(Work::DeliveryGuard(job)) => assert_eq!(job.id, 7),
+    ///         Some(Work::Job(job)) => assert_eq!(job.id, 7),
     ///         Some(Work::Stop(_)) => break letter.ack(),
     ///         None => eprintln!("a {} is not for us", letter.type_name()),
     ///     }
@@ -138,13 +138,13 @@ impl Inbox {
         Ok(Message { mail: self.mails.recv()? })
     }
 
-    /// The next letter, or [`Empty`](RecvError::Empty).
+    /// The next letter, or [`Empty`](TryRecvError::Empty).
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
+    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
     #[inline(always)]
-    pub fn try_recv(&mut self) -> Result<Message<'_>, RecvError> {
+    pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
         Ok(Message { mail: self.mails.try_recv()? })
     }
 
@@ -152,9 +152,9 @@ impl Inbox {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
+    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout).
     #[inline(always)]
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvError> {
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvTimeoutError> {
         Ok(Message { mail: self.mails.recv_timeout(timeout)? })
     }
 

@@ -7,13 +7,13 @@
 //! compares one word, the phase of the worker's desk, with what it was when the endpoint was looked
 //! up, and once more when it has attached; another one is looked up again.
 
-use super::pool::{InboxAddress, PooledSender, SerializeDepth, Turn};
-use crate::channel::{AnyPublisher, RingBuilder, SendError, WaitingFor};
+use crate::channel::{AnyPublisher, RingBuilder, SendError, SendFailure, WaitingFor};
 use crate::cluster::directory::{Directory, Found};
-use crate::cluster::error::SendToError;
+use crate::cluster::error::{SendToError, SendToFailure, SendToTimeoutError, TrySendToError};
 use crate::cluster::names::{Address, Addressee, Object};
+use crate::cluster::pool::{InboxAddress, PooledSender, SerializeDepth, Turn};
 use crate::cluster::worker::Worker;
-use crate::error::OpenError;
+use crate::error::{Form, OpenError, retry};
 use crate::packet::Packet;
 use crate::segment::entry::WorkerSlotState;
 use crate::wait::{IDLE, Timeout};
@@ -30,8 +30,9 @@ impl Worker {
     /// says that it is done with. The first packet to a worker attaches to its inbox.
     ///
     /// Packets of one thread come in their order. A letter whose own code sends letters while it is
-    /// archived does not wait for room with these: they are sent, or [`Full`](SendToError::Full). (One
-    /// that does so on its way into something else than an inbox waits, with a claim open there.)
+    /// archived does not wait for room with these: if there is none, it gets
+    /// [`WouldDeadlock`](SendToError::WouldDeadlock). (One that does so on its way into something else
+    /// than an inbox waits, with a claim open there.)
     ///
     /// A packet to itself is one like any other: a worker that waits for room in its own inbox waits
     /// for itself.
@@ -41,7 +42,8 @@ impl Worker {
     /// [`UnknownWorker`](SendToError::UnknownWorker), [`NoInbox`](SendToError::NoInbox),
     /// [`Dead`](SendToError::Dead), [`TypeRefused`](SendToError::TypeRefused),
     /// [`TooLarge`](SendToError::TooLarge), [`Unserializable`](SendToError::Unserializable),
-    /// [`Closed`](SendToError::Closed), [`Open`](SendToError::Open).
+    /// [`Closed`](SendToError::Closed), [`WouldDeadlock`](SendToError::WouldDeadlock),
+    /// [`Open`](SendToError::Open).
     #[inline]
     pub fn send_to<T: Packet>(
         &self,
@@ -55,13 +57,13 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// As [`send_to`](Self::send_to), and [`Full`](SendToError::Full).
+    /// As [`send_to`](Self::send_to), and [`Full`](TrySendToError::Full).
     #[inline]
     pub fn try_send_to<T: Packet>(
         &self,
         who: &(impl Addressee + ?Sized),
         packet: &T,
-    ) -> Result<(), SendToError> {
+    ) -> Result<(), TrySendToError> {
         self.send_with(&who.address(), packet, Timeout::Zero)
     }
 
@@ -69,24 +71,24 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// As [`send_to`](Self::send_to), and [`Timeout`](SendToError::Timeout).
+    /// As [`send_to`](Self::send_to), and [`Timeout`](SendToTimeoutError::Timeout).
     #[inline]
     pub fn send_to_timeout<T: Packet>(
         &self,
         who: &(impl Addressee + ?Sized),
         packet: &T,
         timeout: Duration,
-    ) -> Result<(), SendToError> {
+    ) -> Result<(), SendToTimeoutError> {
         self.send_with(&who.address(), packet, Timeout::After(timeout))
     }
 
     #[inline]
-    fn send_with<T: Packet>(
+    fn send_with<T: Packet, F: Form<SendToError, WaitingFor>>(
         &self,
         who: &Address<'_>,
         packet: &T,
         timeout: Timeout,
-    ) -> Result<(), SendToError> {
+    ) -> Result<(), F> {
         if let Some(mut own) = self.endpoints.own()
             && let Some(endpoint) = own.at_hand(who, &self.directory)
         {
@@ -96,11 +98,15 @@ impl Worker {
                     drop(own);
                     return Ok(());
                 }
-                Err(error) if !may_go_on(&error, timeout) => return Err(error.into()),
+                Err(error) if !may_go_on(&error, timeout) => {
+                    if let Some(error) = SendToFailure::from(error).report() {
+                        return Err(error);
+                    }
+                }
                 Err(_) => {}
             }
         }
-        self.send_otherwise(who, packet, timeout)
+        retry(|| self.send_otherwise(who, packet, timeout))
     }
 
     #[inline(always)]
@@ -109,7 +115,7 @@ impl Worker {
         endpoint: &mut AnyPublisher,
         packet: &T,
         timeout: Timeout,
-    ) -> Result<u64, SendError> {
+    ) -> Result<u64, SendFailure> {
         let _archiving = const { !T::IS_COPIED }.then(SerializeDepth::begin);
         endpoint.send_tagged(self.endpoints.sender_tag.0, packet, timeout)
     }
@@ -121,11 +127,23 @@ impl Worker {
         who: &Address<'_>,
         packet: &T,
         timeout: Timeout,
-    ) -> Result<(), SendToError> {
+    ) -> Result<(), SendToFailure> {
         // In a forked child, whose parent may have held what is locked here.
         self.directory.refuse_inherited().map_err(|error| SendToError::Open(Box::new(error)))?;
         // It would wait for readers that its own claim holds up.
-        let timeout = if SerializeDepth::is_under_way() { Timeout::Zero } else { timeout };
+        if SerializeDepth::is_under_way() && !matches!(timeout, Timeout::Zero) {
+            return self.send_shared_or_slowly(who, packet, Timeout::Zero).map_err(would_deadlock);
+        }
+        self.send_shared_or_slowly(who, packet, timeout)
+    }
+
+    #[inline(always)]
+    fn send_shared_or_slowly<T: Packet>(
+        &self,
+        who: &Address<'_>,
+        packet: &T,
+        timeout: Timeout,
+    ) -> Result<(), SendToFailure> {
         if self.endpoints.own().is_none()
             && let Some(mut loan) = self.endpoints.shared_at_hand(who, &self.directory)
             && let Some(endpoint) = &mut loan.endpoint
@@ -146,7 +164,7 @@ impl Worker {
         who: &Address<'_>,
         packet: &T,
         timeout: Timeout,
-    ) -> Result<(), SendToError> {
+    ) -> Result<(), SendToFailure> {
         let deadline = timeout.deadline();
         let (mut given_up, mut own_passed_over) = (0, false);
         while given_up < LOOKS {
@@ -180,15 +198,15 @@ impl Worker {
             }
             let Some(endpoint) = &mut loan.endpoint else { continue };
             match self.send_by(endpoint, packet, timeout.left(deadline)) {
-                Err(SendError::Closed) => {
+                Err(SendFailure::Error(SendError::Closed)) => {
                     loan.endpoint = None;
                     // Of those that are kept any number may be of an inbox that was given up.
                     given_up += usize::from(is_fresh);
                 }
-                outcome => return outcome.map(drop).map_err(SendToError::from),
+                outcome => return outcome.map(drop).map_err(SendToFailure::from),
             }
         }
-        Err(SendToError::Closed)
+        Err(SendToError::Closed.into())
     }
 
     /// A new endpoint at an inbox that is there, for packets of this type among others. Often another
@@ -241,25 +259,39 @@ fn look_up(directory: &Directory, who: &Address<'_>) -> Result<InboxAddress, Sen
 }
 
 /// Whether a send that was tried may succeed if it is looked up again, or waits.
-fn may_go_on(error: &SendError, timeout: Timeout) -> bool {
+fn may_go_on(error: &SendFailure, timeout: Timeout) -> bool {
     match error {
-        SendError::Closed => true,
-        SendError::Full { .. } => !matches!(timeout, Timeout::Zero),
-        _ => false,
+        SendFailure::Error(SendError::Closed) => true,
+        SendFailure::NotReady(_) => !matches!(timeout, Timeout::Zero),
+        SendFailure::Error(_) => false,
+    }
+}
+
+/// The error of a call that may not wait, because it comes from a `Serialize` impl.
+#[cold]
+fn would_deadlock(failure: SendToFailure) -> SendToFailure {
+    match failure {
+        SendToFailure::NotReady(waiting_for) => SendToError::WouldDeadlock { waiting_for }.into(),
+        error => error,
     }
 }
 
 /// Why an inbox cannot be attached to, as the sender sees it.
-fn opening(error: OpenError, timeout: Timeout) -> SendToError {
-    let joining = |pid: Option<u32>| WaitingFor::Joining { pid: pid.unwrap_or_default() };
+fn opening(error: OpenError, timeout: Timeout) -> SendToFailure {
     match (error, timeout) {
-        (OpenError::Busy { pid, .. }, Timeout::Zero) => {
-            SendToError::Full { waiting_for: joining(pid) }
+        (OpenError::Busy { pid, .. }, Timeout::Zero | Timeout::After(_)) => {
+            SendToFailure::NotReady(WaitingFor::Joining { pid: pid.unwrap_or_default() })
         }
-        (OpenError::Busy { pid, .. }, Timeout::After(_)) => {
-            SendToError::Timeout { waiting_for: joining(pid) }
+        (error, _) => SendToError::Open(Box::new(error)).into(),
+    }
+}
+
+impl From<SendFailure> for SendToFailure {
+    fn from(failure: SendFailure) -> Self {
+        match failure {
+            SendFailure::Error(error) => Self::Error(error.into()),
+            SendFailure::NotReady(waiting_for) => Self::NotReady(waiting_for),
         }
-        (error, _) => SendToError::Open(Box::new(error)),
     }
 }
 
@@ -269,8 +301,6 @@ impl From<SendError> for SendToError {
             SendError::Closed => Self::Closed,
             SendError::TooLarge { needed, limit } => Self::TooLarge { needed, limit },
             SendError::Unserializable(error) => Self::Unserializable(error),
-            SendError::Full { waiting_for } => Self::Full { waiting_for },
-            SendError::Timeout { waiting_for } => Self::Timeout { waiting_for },
             SendError::TypeRefused(types) => Self::TypeRefused(types),
             SendError::TooManyTypes { limit } => {
                 Self::Open(Box::new(OpenError::TooManyTypes { limit }))

@@ -6,11 +6,13 @@
 use super::call::{Call, Calls, WINDOW};
 use super::completion::{Found, Loss};
 use super::tags::{PREFIX, RequestTag};
-use crate::channel::{AnyPublisher, Receiver, Ring, RingBuilder, SendError};
-use crate::cluster::error::CallError;
+use crate::channel::{
+    AnyPublisher, Receiver, Ring, RingBuilder, SendError, SendFailure, SendTimeoutError,
+};
+use crate::cluster::error::{CallError, CallTimeoutError};
 use crate::cluster::names::{CallerId, Object};
 use crate::cluster::worker::Worker;
-use crate::error::OpenError;
+use crate::error::{Form, OpenError};
 use crate::packet::guard::{Copied, Validated};
 use crate::packet::{self, Packet};
 use crate::ring::buffer::{StableBytes, Suffix};
@@ -88,14 +90,6 @@ pub struct Reply<'a, R: Packet>(Inner<'a, R>);
 enum Inner<'a, R: Packet> {
     InPlace(Validated<Suffix<ReadGuard<'a, Receiver>>, R>),
     Kept(Validated<Copied<'a>, R>),
-}
-
-/// Whether a server was there.
-fn answer(outcome: Result<(), SendError>) -> Result<(), CallError> {
-    outcome.map_err(|error| match error {
-        SendError::Timeout { .. } => CallError::NoService,
-        error => CallError::Send(Box::new(error)),
-    })
 }
 
 #[cold]
@@ -177,7 +171,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// [`Busy`](CallError::Busy), [`Corrupt`](CallError::Corrupt),
     /// [`TooLarge`](CallError::TooLarge), [`Unserializable`](CallError::Unserializable).
     pub fn call(&mut self, request: &Q) -> Result<Reply<'_, R>, CallError> {
-        let call = self.begin(request, None)?;
+        let call = self.begin::<CallError>(request, None)?;
         self.finish(call, None)
     }
 
@@ -185,24 +179,24 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ///
     /// # Errors
     ///
-    /// As [`call`](Self::call), and [`Timeout`](CallError::Timeout).
+    /// As [`call`](Self::call), and [`Timeout`](CallTimeoutError::Timeout).
     pub fn call_timeout(
         &mut self,
         request: &Q,
         timeout: Duration,
-    ) -> Result<Reply<'_, R>, CallError> {
+    ) -> Result<Reply<'_, R>, CallTimeoutError> {
         let end = Instant::now().checked_add(timeout);
-        let call = self.begin(request, end)?;
+        let call = self.begin::<CallTimeoutError>(request, end)?;
         if let Some(taken) = self.ready(call) {
-            return self.open_in_place(taken, 0);
+            return Ok(self.open_in_place(taken, 0)?);
         }
         match self.until(call, end) {
-            Err(CallError::Timeout) => {
+            Err(CallTimeoutError::Timeout) => {
                 self.cancel(call);
-                Err(CallError::Timeout)
+                Err(CallTimeoutError::Timeout)
             }
             Err(error) => Err(error),
-            Ok(found) => self.open(found),
+            Ok(found) => Ok(self.open(found)?),
         }
     }
 
@@ -231,12 +225,12 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait), and [`Timeout`](CallError::Timeout).
+    /// As [`wait`](Self::wait), and [`Timeout`](CallTimeoutError::Timeout).
     pub fn wait_timeout(
         &mut self,
         call: Call,
         timeout: Duration,
-    ) -> Result<Reply<'_, R>, CallError> {
+    ) -> Result<Reply<'_, R>, CallTimeoutError> {
         self.finish(call, Instant::now().checked_add(timeout))
     }
 
@@ -272,7 +266,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ///
     /// [`Send`](CallError::Send) if somebody closed the ring of requests.
     pub fn wait_for_server(&mut self) -> Result<(), CallError> {
-        answer(self.requests.wait_for_subscribers(1))
+        self.requests.wait_for_subscribers(1).map_err(|error| CallError::Send(Box::new(error)))
     }
 
     /// Waits until a server is there, if one comes in time.
@@ -282,7 +276,12 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// [`NoService`](CallError::NoService) if none came; [`Send`](CallError::Send) as
     /// [`wait_for_server`](Self::wait_for_server).
     pub fn wait_for_server_timeout(&mut self, timeout: Duration) -> Result<(), CallError> {
-        answer(self.requests.wait_for_subscribers_timeout(1, timeout))
+        let outcome = self.requests.wait_for_subscribers_timeout(1, timeout);
+        outcome.map_err(|error| match error {
+            SendTimeoutError::Timeout { .. } => CallError::NoService,
+            // Waiting for subscribers fails in no other way.
+            _ => CallError::Send(Box::new(SendError::Closed)),
+        })
     }
 
     /// Chooses how this client waits from now on.
@@ -291,7 +290,11 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         self.replies.endpoint.waiter.set(wait);
     }
 
-    fn begin(&mut self, request: &Q, end: Option<Instant>) -> Result<Call, CallError> {
+    fn begin<F: Form<CallError, ()>>(
+        &mut self,
+        request: &Q,
+        end: Option<Instant>,
+    ) -> Result<Call, F> {
         if self.calls.is_full() || self.calls.are_all_given_up() {
             self.make_room()?;
         }
@@ -309,19 +312,15 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                     self.calls.begin(call, position);
                     return Ok(call);
                 }
-                Err(SendError::Timeout { .. }) => {
-                    if left.is_some_and(|left| left.is_zero()) {
-                        return Err(CallError::Timeout);
+                Err(SendFailure::NotReady(_)) => {
+                    if left.is_some_and(|left| left.is_zero())
+                        && let Some(error) = F::not_ready(())
+                    {
+                        return Err(error);
                     }
                     self.check_servers()?;
                 }
-                Err(SendError::TooLarge { needed, limit }) => {
-                    return Err(CallError::TooLarge { needed, limit });
-                }
-                Err(SendError::Unserializable(error)) => {
-                    return Err(CallError::Unserializable(error));
-                }
-                Err(error) => return Err(CallError::Send(Box::new(error))),
+                Err(SendFailure::Error(error)) => return Err(CallError::from(error).into()),
             }
         }
     }
@@ -345,21 +344,25 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     }
 
     #[inline]
-    fn finish(&mut self, call: Call, end: Option<Instant>) -> Result<Reply<'_, R>, CallError> {
+    fn finish<F: Form<CallError, ()>>(
+        &mut self,
+        call: Call,
+        end: Option<Instant>,
+    ) -> Result<Reply<'_, R>, F> {
         match self.ready(call) {
-            Some(taken) => self.open_in_place(taken, 0),
+            Some(taken) => Ok(self.open_in_place(taken, 0)?),
             None => self.finish_slowly(call, end),
         }
     }
 
     #[inline(never)]
-    fn finish_slowly(
+    fn finish_slowly<F: Form<CallError, ()>>(
         &mut self,
         call: Call,
         end: Option<Instant>,
-    ) -> Result<Reply<'_, R>, CallError> {
+    ) -> Result<Reply<'_, R>, F> {
         let found = self.until(call, end)?;
-        self.open(found)
+        Ok(self.open(found)?)
     }
 
     /// That there are servers: if not, what could not be sent was asked of nobody.
@@ -381,7 +384,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     fn open_in_place(&mut self, taken: Taken, prefix: usize) -> Result<Reply<'_, R>, CallError> {
         let hand = Suffix::new(ReadGuard::new(&mut self.replies, taken), prefix);
         let Ok(hand) = hand else {
-            return Err(CallError::Corrupt("a reply without an end".into()));
+            return Err(CallError::Corrupt("shorter than its header".into()));
         };
         match Validated::open(hand) {
             Ok(opened) => Ok(Reply(Inner::InPlace(opened))),
@@ -577,7 +580,7 @@ mod tests {
         let mut other = client.own.any_publisher().unwrap();
         let unfinished = other.reserve::<u64>().unwrap();
         server.recv().unwrap().reply(&2).unwrap();
-        assert!(matches!(client.wait_timeout(call, PENDING * 3), Err(CallError::Timeout)));
+        assert!(matches!(client.wait_timeout(call, PENDING * 3), Err(CallTimeoutError::Timeout)));
         drop(unfinished);
         assert_eq!(*client.wait(call).unwrap(), 2);
     }
@@ -591,7 +594,7 @@ mod tests {
         let unfinished = other.reserve::<u64>().unwrap();
         server.recv().unwrap().reply(&2).unwrap();
         let outcome = client.wait_timeout(call, LONG).map(drop);
-        assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
         // The reply is there, and is nobody's.
         for _ in 1..WINDOW {
             assert_ne!(client.start(&3).unwrap().call_slot(), call.call_slot());
@@ -612,7 +615,7 @@ mod tests {
             let head = client.replies.reader.memory.head();
             head.tail.store(tail, crate::sync::Ordering::SeqCst);
             let outcome = client.wait_timeout(call, LONG).map(drop);
-            assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+            assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
         }
     }
 

@@ -7,8 +7,9 @@
 use super::call::{Call, CallSlot, Outcome};
 use super::client::Client;
 use super::tags::{self, Kind, PREFIX, ReplyTag};
-use crate::channel::RecvError;
+use crate::channel::RecvFailure;
 use crate::cluster::error::CallError;
+use crate::error::Form;
 use crate::packet::{self, Packet};
 use crate::ring::consumer_group::RequestStatus;
 use crate::ring::guard::ReadEndpoint as _;
@@ -88,11 +89,11 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     }
 
     /// Waits for what comes of a call.
-    pub(in crate::cluster) fn until(
+    pub(in crate::cluster) fn until<F: Form<CallError, ()>>(
         &mut self,
         call: Call,
         end: Option<Instant>,
-    ) -> Result<Found, CallError> {
+    ) -> Result<Found, F> {
         loop {
             if let Some(found) = self.kept(call)? {
                 return Ok(found);
@@ -105,8 +106,10 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             if self.calls.get(call).is_some_and(|one| one.outcome.is_some()) {
                 continue;
             }
-            if left.is_some_and(|left| left.is_zero()) {
-                return Err(CallError::Timeout);
+            if left.is_some_and(|left| left.is_zero())
+                && let Some(error) = F::not_ready(())
+            {
+                return Err(error);
             }
             self.ask_after(call)?;
         }
@@ -174,8 +177,10 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ) -> Result<Option<Option<Found>>, CallError> {
         let taken = match self.replies.take(timeout) {
             Ok(taken) => taken,
-            Err(RecvError::Empty | RecvError::Timeout) => return Ok(None),
-            Err(error) => return Err(CallError::Corrupt(error.to_string().into())),
+            Err(RecvFailure::NotReady(())) => return Ok(None),
+            Err(RecvFailure::Error(error)) => {
+                return Err(CallError::Corrupt(error.to_string().into()));
+            }
         };
         let found = self.note(taken, wanted);
         if found.is_none() {
@@ -284,7 +289,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             return CallError::ServiceGone;
         }
         self.unreadable -= 1;
-        CallError::Corrupt("a letter that says not which call's it is".into())
+        CallError::Corrupt("reply without a call id".into())
     }
 
     /// Whether nobody who lives has a call's request, or is to reply to it later, and no letter says

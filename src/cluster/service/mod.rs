@@ -18,11 +18,13 @@ pub use call::Call;
 pub use client::{Client, Reply};
 pub use deferred::{Deferred, Replier};
 
-use super::error::ReplyError;
+use super::error::{
+    ReplyError, ServiceRecvError, ServiceRecvFailure, ServiceRecvTimeoutError, TryServiceRecvError,
+};
 use super::names::{Object, WorkerId};
 use super::worker::Worker;
-use crate::channel::{RecvError, Ring, RingBuilder, Selectable, Selectee, Types};
-use crate::error::OpenError;
+use crate::channel::{Ring, RingBuilder, Selectable, Selectee, Types};
+use crate::error::{Form, OpenError, retry};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet};
 use crate::ring::buffer::StableBytes;
@@ -47,7 +49,8 @@ const TELL: Duration = Duration::from_millis(50);
 ///
 /// ```
 /// # let cluster = format!("serves-{}", std::process::id());
-/// use packetring::{RecvError, Worker};
+/// use packetring::Worker;
+/// use packetring::cluster::ServiceRecvTimeoutError;
 /// use std::time::Duration;
 ///
 /// let worker = Worker::join(&cluster, "doubler")?;
@@ -60,7 +63,7 @@ const TELL: Duration = Duration::from_millis(50);
 ///             let doubled = request.to_native() * 2;
 ///             request.reply(&doubled)?;
 ///         }
-///         Err(RecvError::Timeout) => break, // Nobody has called for a while.
+///         Err(ServiceRecvTimeoutError::Timeout) => break, // Nobody has called for a while.
 ///         Err(error) => eprintln!("a request was passed over, or waits: {error}"),
 ///     }
 /// }
@@ -152,21 +155,22 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     ///
     /// # Errors
     ///
-    /// [`Closed`](RecvError::Closed), [`Corrupt`](RecvError::Corrupt); [`Caller`](RecvError::Caller) once
+    /// [`Closed`](ServiceRecvError::Closed), [`Corrupt`](ServiceRecvError::Corrupt);
+    /// [`Caller`](ServiceRecvError::Caller) once
     /// for each request that is set aside because its caller cannot be reached for want of something:
     /// it comes when it can. One whose caller's ring was stopped in is set aside without a word.
     #[inline]
-    pub fn recv(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
+    pub fn recv(&mut self) -> Result<Request<'_, Q, R>, ServiceRecvError> {
         self.receive(Timeout::Never)
     }
 
-    /// The next request, or [`Empty`](RecvError::Empty).
+    /// The next request, or [`Empty`](TryServiceRecvError::Empty).
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
+    /// As [`recv`](Self::recv), and [`Empty`](TryServiceRecvError::Empty).
     #[inline]
-    pub fn try_recv(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
+    pub fn try_recv(&mut self) -> Result<Request<'_, Q, R>, TryServiceRecvError> {
         self.receive(Timeout::Zero)
     }
 
@@ -174,9 +178,12 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Timeout`](RecvError::Timeout).
+    /// As [`recv`](Self::recv), and [`Timeout`](ServiceRecvTimeoutError::Timeout).
     #[inline]
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Request<'_, Q, R>, RecvError> {
+    pub fn recv_timeout(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Request<'_, Q, R>, ServiceRecvTimeoutError> {
         self.receive(Timeout::After(timeout))
     }
 
@@ -186,40 +193,48 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     }
 
     #[inline(always)]
-    fn receive(&mut self, timeout: Timeout) -> Result<Request<'_, Q, R>, RecvError> {
+    fn receive<F: Form<ServiceRecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<Request<'_, Q, R>, F> {
         match self.server.ready(timeout) {
-            Some(()) => self.open_ready(),
+            Some(()) => Ok(self.open_ready()?),
             None => self.receive_slowly(timeout),
         }
     }
 
     #[inline(never)]
-    fn receive_slowly(&mut self, timeout: Timeout) -> Result<Request<'_, Q, R>, RecvError> {
+    fn receive_slowly<F: Form<ServiceRecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<Request<'_, Q, R>, F> {
         let deadline = timeout.deadline();
-        let found = loop {
-            let timeout = match timeout {
-                Timeout::Zero => Timeout::Zero,
-                _ => Timeout::After(deadline.cut(TELL)),
-            };
-            match self.server.next(timeout) {
-                Err(RecvError::Timeout) if !deadline.has_passed() => {}
-                found => break found?,
+        let found = retry(|| {
+            loop {
+                let timeout = match timeout {
+                    Timeout::Zero => Timeout::Zero,
+                    _ => Timeout::After(deadline.cut(TELL)),
+                };
+                match self.server.next(timeout) {
+                    Err(ServiceRecvFailure::NotReady(())) if !deadline.has_passed() => {}
+                    found => return found,
+                }
             }
-        };
-        self.open(found)
+        })?;
+        Ok(self.open(found)?)
     }
 
     /// Opens what is at hand, of a type by its index.
-    fn open(&mut self, type_index: u16) -> Result<Request<'_, Q, R>, RecvError> {
+    fn open(&mut self, type_index: u16) -> Result<Request<'_, Q, R>, ServiceRecvError> {
         if type_index != self.server.request_type {
             self.server.no_reply();
-            return Err(RecvError::Corrupt("a request of another type".into()));
+            return Err(ServiceRecvError::Corrupt("a request of another type".into()));
         }
         self.open_ready()
     }
 
     #[inline(always)]
-    fn open_ready(&mut self) -> Result<Request<'_, Q, R>, RecvError> {
+    fn open_ready(&mut self) -> Result<Request<'_, Q, R>, ServiceRecvError> {
         match Validated::open(DeliveryGuard::new(&mut self.server)) {
             Ok(opened) => Ok(Request(opened, PhantomData)),
             Err((job, _)) => Err(corrupt::<Q>(&job)),
@@ -228,8 +243,8 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
 }
 
 #[cold]
-fn corrupt<Q: Packet>(job: &DeliveryGuard<'_, Server>) -> RecvError {
-    RecvError::Corrupt(packet::explain::<Q>(job.bytes()).into())
+fn corrupt<Q: Packet>(job: &DeliveryGuard<'_, Server>) -> ServiceRecvError {
+    ServiceRecvError::Corrupt(packet::explain::<Q>(job.bytes()).into())
 }
 
 impl<Q: Packet, R: Packet> Request<'_, Q, R> {

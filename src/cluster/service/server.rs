@@ -10,10 +10,10 @@ use super::deferred::Dropped;
 use super::postponed::{PostponedRequest, PostponedRequests};
 use super::tags::{self, Kind, ReplyTag, RequestTag};
 use crate::channel::{
-    AnyPublisher, GroupReceiver, MessageHeader, RecvError, Ring, RingBuilder, SendError,
-    TypeMismatch, Waitable,
+    AnyPublisher, GroupReceiver, MessageHeader, RecvFailure, Ring, RingBuilder, SendError,
+    SendFailure, TypeMismatch, Waitable,
 };
-use crate::cluster::error::ReplyError;
+use crate::cluster::error::{ReplyError, ServiceRecvError, ServiceRecvFailure};
 use crate::cluster::names::{CallerId, Object};
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
@@ -100,11 +100,15 @@ impl Caller {
     /// Why a letter to it could not be sent.
     #[cold]
     #[inline(never)]
-    fn refused(&self, error: SendError) -> ReplyError {
-        match error {
-            SendError::Closed => ReplyError::CallerGone,
-            SendError::TooLarge { needed, limit } => ReplyError::TooLarge { needed, limit },
-            SendError::Unserializable(error) => ReplyError::Unserializable(error),
+    fn refused(&self, failure: SendFailure) -> ReplyError {
+        match failure {
+            SendFailure::Error(SendError::Closed) => ReplyError::CallerGone,
+            SendFailure::Error(SendError::TooLarge { needed, limit }) => {
+                ReplyError::TooLarge { needed, limit }
+            }
+            SendFailure::Error(SendError::Unserializable(error)) => {
+                ReplyError::Unserializable(error)
+            }
             _ if self.is_alive() => ReplyError::Full,
             _ => ReplyError::CallerGone,
         }
@@ -170,7 +174,7 @@ impl Server {
     }
 
     /// The next request that somebody waits for, at hand now: the index of its type.
-    pub(in crate::cluster) fn next(&mut self, timeout: Timeout) -> Result<u16, RecvError> {
+    pub(in crate::cluster) fn next(&mut self, timeout: Timeout) -> Result<u16, ServiceRecvFailure> {
         if self.open.is_some() {
             // Its guard was forgotten, or the reply's own code panicked.
             self.no_reply();
@@ -185,8 +189,12 @@ impl Server {
         }
         loop {
             let taken = match self.taker.take(timeout) {
-                Err(RecvError::Timeout | RecvError::Empty) if self.forget_the_gone() => continue,
-                taken => taken?,
+                Ok(taken) => taken,
+                Err(RecvFailure::NotReady(())) => {
+                    self.forget_the_gone();
+                    return Err(ServiceRecvFailure::NotReady(()));
+                }
+                Err(RecvFailure::Error(error)) => return Err(ServiceRecvError::from(error).into()),
             };
             match self.vet(taken) {
                 Vetted::Wanted(asked) => {
@@ -195,13 +203,11 @@ impl Server {
                 }
                 Vetted::Unreached(asked, error) => {
                     self.set_postponed(asked, taken);
-                    return Err(RecvError::Caller(Box::new(error)));
+                    return Err(ServiceRecvError::Caller(Box::new(error)).into());
                 }
                 Vetted::Unreadable => {
                     self.taker.ack();
-                    return Err(RecvError::Corrupt(
-                        "a request that does not say whose it is".into(),
-                    ));
+                    return Err(ServiceRecvError::Corrupt("no valid caller id".into()).into());
                 }
                 Vetted::Passed => {}
             }
@@ -295,10 +301,9 @@ impl Server {
         }
     }
 
-    /// Lets go of the rings of clients that are gone. Returns `false`.
-    fn forget_the_gone(&mut self) -> bool {
+    /// Lets go of the rings of clients that are gone.
+    fn forget_the_gone(&mut self) {
         self.callers.retain(Caller::is_alive);
-        false
     }
 
     /// Sends the reply to the open request, or says that there is none because it cannot be sent. The
@@ -447,11 +452,13 @@ impl Server {
         let ring = settings.attach_named(&name)?;
         let mut publisher = ring.any_publisher()?;
         publisher.enter(&self.types, Timeout::After(timeout)).map_err(|error| match error {
-            SendError::System(source) => {
+            SendFailure::Error(SendError::System(source)) => {
                 OpenError::system("enter a type into", ring.name(), source)
             }
-            SendError::TooManyTypes { limit } => OpenError::TooManyTypes { limit },
-            SendError::TypeRefused(types) => {
+            SendFailure::Error(SendError::TooManyTypes { limit }) => {
+                OpenError::TooManyTypes { limit }
+            }
+            SendFailure::Error(SendError::TypeRefused(types)) => {
                 let TypeMismatch { expected, found } = *types;
                 OpenError::TypeMismatch { expected, found }
             }

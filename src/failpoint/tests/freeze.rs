@@ -11,7 +11,7 @@ use super::scenario::{self, Case, PARCELS};
 use super::survivor::{OWN, PEER, Parcel, Survivor, parcel};
 use super::worker_slots;
 use crate::failpoint::Failpoint;
-use crate::{OpenError, Publisher, SendError, WaitingFor};
+use crate::{OpenError, Publisher, SendTimeoutError, WaitingFor};
 use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -89,7 +89,7 @@ fn go_on_beside(own: &mut Publisher<Parcel>, survivor: &mut Survivor, peer: &Pro
     for sequence in 0..100 {
         match own.send_timeout(&parcel(OWN, sequence), SHORT) {
             Ok(_) => while survivor.receive(Duration::ZERO) {},
-            Err(SendError::Timeout { waiting_for }) => {
+            Err(SendTimeoutError::Timeout { waiting_for }) => {
                 let (WaitingFor::Subscriber { pid } | WaitingFor::Publisher { pid }) = waiting_for
                 else {
                     panic!("waiting for {waiting_for}");

@@ -4,7 +4,7 @@
 use super::process::{Process, State, Stop, hear, say};
 use crate::cluster::SendToError;
 use crate::failpoint::Failpoint;
-use crate::{RecvError, Worker};
+use crate::{TryRecvError, Worker};
 
 /// The sender's side: says whether its letter was taken.
 pub(super) fn send(cluster: &str) {
@@ -23,7 +23,7 @@ pub(super) fn receive(cluster: &str) {
     hear();
     match inbox.try_recv() {
         Ok(letter) => letter.ack(),
-        Err(RecvError::Empty) => say("empty"),
+        Err(TryRecvError::Empty) => say("empty"),
         Err(error) => panic!("{error}"),
     }
     worker.leave().unwrap();

@@ -4,7 +4,9 @@
 use super::process::{GENEROUS, Process, State, Stop};
 use crate::failpoint::Failpoint;
 use crate::segment::entry::{EntryId, OwnerState};
-use crate::{OpenError, Overflow, Ring, RingBuilder, SendError, Wait, WaitingFor};
+use crate::{
+    OpenError, Overflow, Ring, RingBuilder, SendTimeoutError, TrySendError, Wait, WaitingFor,
+};
 use std::time::Duration;
 
 fn on_events() -> RingBuilder {
@@ -73,7 +75,7 @@ fn one_that_is_waited_for_gets_the_next_packet() {
         assert_eq!(joining.settle(), State::Frozen);
         let error = out.try_wait_for_subscribers(1).unwrap_err();
         let missing = WaitingFor::Subscribers { missing: 1 };
-        assert!(matches!(error, SendError::Full { waiting_for } if waiting_for == missing));
+        assert!(matches!(error, TrySendError::Full { waiting_for } if waiting_for == missing));
         assert_eq!(ring.subscribers(), 0, "at {step:?}");
         joining.thaw();
         out.wait_for_subscribers_timeout(1, GENEROUS).unwrap();
@@ -113,11 +115,11 @@ fn a_type_is_not_registered_at_any_price() {
     let pid = std::process::id();
     let tried = out.try_send(&7_u64);
     assert!(
-        matches!(tried, Err(SendError::Full { waiting_for: WaitingFor::Joining { pid: who } }) if who == pid),
+        matches!(tried, Err(TrySendError::Full { waiting_for: WaitingFor::Joining { pid: who } }) if who == pid),
         "{tried:?}"
     );
     let timed = out.send_timeout(&7_u64, Duration::from_millis(1));
-    assert!(matches!(timed, Err(SendError::Timeout { .. })), "{timed:?}");
+    assert!(matches!(timed, Err(SendTimeoutError::Timeout { .. })), "{timed:?}");
     drop(control);
     out.send(&7_u64).unwrap();
 }

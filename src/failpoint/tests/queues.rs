@@ -14,7 +14,7 @@ use crate::ring::queue_guard::ConsumerEndpoint;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
 use crate::wait::Timeout;
-use crate::{Packet, Publisher, RecvError, Ring, SendError, Wait};
+use crate::{Packet, Publisher, RecvTimeoutError, Ring, TrySendError, Wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -133,7 +133,7 @@ impl Crew {
         let outcome = self.publisher.try_send(&errand(self.sent));
         match &outcome {
             Ok(_) => self.sent += 1,
-            Err(SendError::Full { .. }) => {}
+            Err(TrySendError::Full { .. }) => {}
             Err(error) => panic!("{}: {error}", self.name),
         }
         outcome.is_ok()
@@ -148,7 +148,7 @@ impl Crew {
                 assert_eq!(before, None, "{}: {number} was acknowledged", self.name);
                 Delivery::ack(errand);
             }
-            Err(RecvError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => {}
             Err(error) => panic!("{}: {error}", self.name),
         }
     }

@@ -9,7 +9,7 @@ use crate::failpoint::Failpoint;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
 use crate::wait::Timeout;
-use crate::{Overflow, Packet, Ring, RingBuilder, SendError, Subscriber, Wait};
+use crate::{Overflow, Packet, Ring, RingBuilder, SendTimeoutError, Subscriber, Wait};
 use std::time::Duration;
 
 /// Parcels that a peer publishes if it lives to do so: several laps of the ring.
@@ -141,7 +141,7 @@ fn live(ring: &Ring, case: Case) {
     for sequence in 0..PARCELS {
         // Not for ever: what fills the ring may wait for this very thread to receive it.
         while let Err(error) = publisher.send_timeout(&parcel(PEER, sequence), SHORT) {
-            assert!(matches!(error, SendError::Timeout { .. }), "{error}");
+            assert!(matches!(error, SendTimeoutError::Timeout { .. }), "{error}");
             receive_all(&mut [&mut fast, &mut durable]);
         }
         receive_all(&mut [&mut fast, &mut durable]);

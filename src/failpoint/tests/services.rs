@@ -3,9 +3,9 @@
 //! deadline. And it is stopped in a caller's ring: it holds up neither the caller nor other servers.
 
 use super::process::{GENEROUS, Process, State, Stop, hear, say};
-use crate::cluster::{Call, CallError, Client, Service};
+use crate::Worker;
+use crate::cluster::{Call, CallError, CallTimeoutError, Client, Service, TryServiceRecvError};
 use crate::failpoint::Failpoint;
-use crate::{RecvError, Worker};
 use rustix::process::{Signal, kill_process};
 use std::time::{Duration, Instant};
 
@@ -33,10 +33,10 @@ fn a_caller_is_told_at_whichever_step_its_server_is_killed() {
     // Before the request is taken, nothing was done.
     for step in [TakeMark, TakePin, TakeHand, TakeMove] {
         let outcome = call(step);
-        assert!(matches!(outcome, Err(CallError::NoService)), "{step:?}: {outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::NoService)), "{step:?}: {outcome:?}");
     }
     let outcome = call(CommitStamp);
-    assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
     // Between letter and hand: the letter counts.
     for step in [CommitAfter, CommitWake, TakeDone] {
         let outcome = call(step);
@@ -91,7 +91,7 @@ fn a_server_serves_others_while_a_callers_ring_is_stopped_in() {
     // Nobody has them in hand, and their server lives.
     for call in calls {
         let outcome = unreached.wait_timeout(call, SHORT).map(drop);
-        assert!(matches!(outcome, Err(CallError::Timeout)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
     }
     unreached.cancel(calls[0]);
     let _ = kill_process(stopped.id(), Signal::KILL);
@@ -101,10 +101,10 @@ fn a_server_serves_others_while_a_callers_ring_is_stopped_in() {
     assert_eq!(*unreached.wait_timeout(calls[1], GENEROUS).unwrap(), 18);
     drop(server.recv_timeout(GENEROUS).unwrap());
     let outcome = unreached.wait_timeout(calls[2], GENEROUS).map(drop);
-    assert!(matches!(outcome, Err(CallError::NoReply)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::NoReply)), "{outcome:?}");
     let outcome = unreached.wait_timeout(first, GENEROUS).map(drop);
-    assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
-    assert!(matches!(server.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
+    assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_request_that_was_set_aside_is_not_taken_for_what_a_look_found() {
     let (mut stopped, worker, mut client, _) = stopped(&cluster);
     let mut server = worker.service::<u64, u64>("double").unwrap();
     let aside = client.start(&8).unwrap();
-    assert!(matches!(server.try_recv().map(drop), Err(RecvError::Empty)));
+    assert!(matches!(server.try_recv().map(drop), Err(TryServiceRecvError::Empty)));
     let _ = kill_process(stopped.id(), Signal::KILL);
     assert_eq!(stopped.settle(), State::Killed);
     // It is in hand from now on, and its caller is reached.
@@ -148,7 +148,7 @@ fn a_call_whose_server_died_ends_while_another_is_stopped_as_it_attaches() {
     assert_eq!(dying.settle(), State::Killed);
     // Whose claim cannot be cleared away as long as the other has the lock.
     let outcome = client.wait_timeout(call, GENEROUS).map(drop);
-    assert!(matches!(outcome, Err(CallError::ServiceGone)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_server_that_only_polls_goes_on_when_another_was_killed_as_it_took() {
 }
 
 /// What comes of a call whose server is killed at this step.
-fn call(step: Failpoint) -> Result<u64, CallError> {
+fn call(step: Failpoint) -> Result<u64, CallTimeoutError> {
     let cluster = format!("servers-{}-{step:?}", std::process::id());
     let mut server = Process::start(&format!("serve {cluster}"), Some(Stop::kill(step, 1)));
     server.expect("here");

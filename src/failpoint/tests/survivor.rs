@@ -1,7 +1,7 @@
 //! A subscriber that checks all it gets: whole, in order, and nothing lost or twice.
 
 use super::process::GENEROUS;
-use crate::{Missed, Overflow, RecvError, Subscriber};
+use crate::{Missed, Overflow, RecvTimeoutError, Subscriber};
 use std::time::{Duration, Instant};
 
 /// Publishers that parcels come from.
@@ -78,12 +78,12 @@ impl Survivor {
                 assert!(got.is_whole(), "{publisher}: {sequence} is torn");
                 true
             }
-            Err(RecvError::Timeout) => false,
-            Err(RecvError::Closed) => {
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Closed) => {
                 self.is_closed = true;
                 false
             }
-            Err(RecvError::Missed(Missed { .. })) if self.drops => true,
+            Err(RecvTimeoutError::Missed(Missed { .. })) if self.drops => true,
             Err(error) => panic!("{error}"),
         }
     }

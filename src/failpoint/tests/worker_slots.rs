@@ -5,7 +5,7 @@ use super::process::{GENEROUS, Process, State, Stop};
 use super::scenario::{self, Case};
 use crate::cluster::internals::{Address, Directory, Found, Object, Wanted, WorkerId};
 use crate::cluster::{JoinError, WorkerState};
-use crate::{OpenError, Ring, SendError, Subscriber, Wait};
+use crate::{OpenError, Ring, Subscriber, TrySendError, Wait};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ pub(super) fn survive(stop: Stop) -> bool {
     let mut cached = ring(&cluster).publisher::<u64>().unwrap();
     heir.leave().unwrap();
     assert!(!has_inbox(&cluster), "{cluster}");
-    assert!(matches!(cached.try_send(&8), Err(SendError::Closed)), "{cluster}");
+    assert!(matches!(cached.try_send(&8), Err(TrySendError::Closed)), "{cluster}");
     assert!(matches!(own.find(&PEER), Found::Gone { .. }), "{cluster}");
     drop(own);
     assert_gone(&cluster);

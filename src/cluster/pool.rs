@@ -7,9 +7,9 @@
 //! while a packet is archived, whose own code may do anything, sending letters too. Only where an inbox
 //! has no entry left does a thread wait until one of its worker's endpoints comes back.
 
+use super::directory::Directory;
+use super::names::{Address, SenderTag, WorkerId};
 use crate::channel::AnyPublisher;
-use crate::cluster::directory::Directory;
-use crate::cluster::names::{Address, SenderTag, WorkerId};
 use crate::segment::entry::{SlotPhase, WorkerSlotState};
 use crate::sys::owned::Owned;
 use crate::wait::{Deadline, IDLE};
@@ -18,7 +18,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Entries of an inbox, for each worker that there can be: one for its first thread, one for all
 /// others, and one for whichever workers have several threads that send at a time.
-pub(in crate::cluster) const ENTRIES: usize = 3;
+pub(super) const ENTRIES: usize = 3;
 /// Of these, those that are kept for who has none.
 const KEPT: usize = 2;
 /// No worker's number.
@@ -26,9 +26,9 @@ const NO_WORKER: WorkerId = WorkerId(u16::MAX);
 
 /// A worker's endpoints at others' inboxes.
 #[derive(Debug)]
-pub(in crate::cluster) struct SenderPool {
+pub(super) struct SenderPool {
     /// What letters are marked with.
-    pub(in crate::cluster) sender_tag: SenderTag,
+    pub(super) sender_tag: SenderTag,
     /// Those of the first thread that sent.
     own: Owned<RefCell<PoolShard>>,
     /// Those of all others.
@@ -39,7 +39,7 @@ pub(in crate::cluster) struct SenderPool {
 
 /// Endpoints, by desk.
 #[derive(Debug)]
-pub(in crate::cluster) struct PoolShard {
+pub(super) struct PoolShard {
     known: Vec<Option<PeerSenders>>,
     /// The names that letters were sent to, in order, and their desks.
     names: Vec<(Box<str>, WorkerId)>,
@@ -76,15 +76,15 @@ struct PeerSenders {
 
 /// Where a letter goes.
 #[derive(Debug)]
-pub(in crate::cluster) struct InboxAddress {
-    pub(in crate::cluster) id: WorkerId,
-    pub(in crate::cluster) name: String,
-    pub(in crate::cluster) phase: SlotPhase,
+pub(super) struct InboxAddress {
+    pub(super) id: WorkerId,
+    pub(super) name: String,
+    pub(super) phase: SlotPhase,
 }
 
 /// An endpoint at an inbox. It is returned when this is dropped, by a panic too.
 #[derive(Debug)]
-pub(in crate::cluster) struct PooledSender<'a> {
+pub(super) struct PooledSender<'a> {
     owner: PoolOwner<'a>,
     id: WorkerId,
     /// That of the correspondent.
@@ -92,7 +92,7 @@ pub(in crate::cluster) struct PooledSender<'a> {
     /// There are others of this worker's.
     is_extra: bool,
     /// `None`: to be attached, or not to be kept.
-    pub(in crate::cluster) endpoint: Option<AnyPublisher>,
+    pub(super) endpoint: Option<AnyPublisher>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +103,7 @@ enum PoolOwner<'a> {
 
 impl SenderPool {
     /// Those of a worker, which letters name as their sender.
-    pub(in crate::cluster) fn of(sender: WorkerId, generation: u64) -> Self {
+    pub(super) fn of(sender: WorkerId, generation: u64) -> Self {
         Self {
             sender_tag: SenderTag::of(sender, generation),
             own: Owned::default(),
@@ -114,13 +114,13 @@ impl SenderPool {
 
     /// Those of this thread alone; `None`: it has none, or sends just now, and what it sends does too.
     #[inline]
-    pub(in crate::cluster) fn own(&self) -> Option<RefMut<'_, PoolShard>> {
+    pub(super) fn own(&self) -> Option<RefMut<'_, PoolShard>> {
         self.own.get()?.try_borrow_mut().ok()
     }
 
     /// An endpoint of those that threads share, at the inbox of a worker that is who it was when it was
     /// looked up, if one is there.
-    pub(in crate::cluster) fn shared_at_hand(
+    pub(super) fn shared_at_hand(
         &self,
         who: &Address<'_>,
         directory: &Directory,
@@ -135,7 +135,7 @@ impl SenderPool {
 
     /// An endpoint at the inbox of a worker that was just looked up, or the right to attach one: this
     /// thread's own, if it has some and they are not `passed_over`.
-    pub(in crate::cluster) fn borrow(
+    pub(super) fn borrow(
         &self,
         place: &InboxAddress,
         who: &Address<'_>,
@@ -167,18 +167,18 @@ impl SenderPool {
 
 impl PooledSender<'_> {
     /// Whether it is of those that one thread has alone.
-    pub(in crate::cluster) fn is_own(&self) -> bool {
+    pub(super) fn is_own(&self) -> bool {
         matches!(self.owner, PoolOwner::Own(_))
     }
 
     /// How many of an inbox' entries are to be left to others by one that is attached now.
-    pub(in crate::cluster) fn others(&self, entries: usize) -> usize {
+    pub(super) fn others(&self, entries: usize) -> usize {
         if self.is_extra { entries / ENTRIES * KEPT } else { 0 }
     }
 
     /// The inbox has no entry left for this one: waits until another thread returns an endpoint there,
     /// a while at most.
-    pub(in crate::cluster) fn wait_for_another(&mut self, deadline: Deadline) -> Turn {
+    pub(super) fn wait_for_another(&mut self, deadline: Deadline) -> Turn {
         let PoolOwner::Shared(endpoints) = self.owner else { return Turn::Again };
         let mut shared = endpoints.shared();
         let Some(known) = shared.of(self.id, self.number) else { return Turn::Again };
@@ -202,7 +202,7 @@ impl PooledSender<'_> {
 
 /// What a wait for an endpoint came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cluster) enum Turn {
+pub(super) enum Turn {
     /// It is there.
     Come,
     /// Things have changed, or a while has passed: to be asked again.
@@ -214,7 +214,7 @@ pub(in crate::cluster) enum Turn {
 impl PoolShard {
     /// The endpoint at the inbox of a worker that is who it was when it was looked up.
     #[inline]
-    pub(in crate::cluster) fn at_hand(
+    pub(super) fn at_hand(
         &mut self,
         who: &Address<'_>,
         directory: &Directory,
@@ -368,17 +368,17 @@ thread_local! {
 }
 
 /// A letter is archived as long as this lives.
-pub(in crate::cluster) struct SerializeDepth(());
+pub(super) struct SerializeDepth(());
 
 impl SerializeDepth {
     #[inline]
-    pub(in crate::cluster) fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         DEPTH.set(DEPTH.get() + 1);
         Self(())
     }
 
     /// Whether this thread archives a letter.
-    pub(in crate::cluster) fn is_under_way() -> bool {
+    pub(super) fn is_under_way() -> bool {
         DEPTH.get() > 0
     }
 }
