@@ -4,11 +4,11 @@
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::membership::{self, Reaped, Side, Slots};
-use crate::segment::Segment;
 use crate::segment::entry::EntryId;
 use crate::segment::layout::EventCount;
 use crate::segment::settings::Parking;
 use crate::segment::view::RingMemory;
+use crate::segment::{Liveness, Segment};
 use crate::sync::Ordering;
 use crate::sys::{barrier, event::Event, futex};
 use crate::wait::{Notifier, Sleep, Wait, Waiter};
@@ -101,9 +101,19 @@ impl Endpoint {
         wake_side(&self.segment, side_of(self.member));
     }
 
+    /// The locks that this endpoint and the others of its ring live by: those of the ring's file.
+    pub(crate) fn liveness(&self) -> &dyn Liveness {
+        &self.segment
+    }
+
     /// Whether a member lives; this one does.
     pub(crate) fn is_alive(&self, member: EntryId) -> bool {
-        member == self.member || self.segment.is_alive(member)
+        member == self.member || self.liveness().is_alive(member)
+    }
+
+    /// Counts as dead from here on: the last step of leaving.
+    pub(crate) fn release_liveness(&self) {
+        self.liveness().release_liveness(self.member);
     }
 
     /// Asks the kernel who lives and clears the dead away, unless another process is just doing

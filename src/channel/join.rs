@@ -19,7 +19,7 @@ use crate::ring::state::RingState;
 use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::layout::SubscriberDetails;
 use crate::segment::view::RingMemory;
-use crate::segment::{Control, Segment};
+use crate::segment::{Control, Liveness, Segment};
 use crate::sync::Ordering;
 use crate::wait::{Wait, Waiter};
 
@@ -58,14 +58,15 @@ pub(crate) fn publisher_beside(
             // What is published waits for members.
             consumer_group::found(&memory, segment.settings());
         }
-        let member = vacancy(&control, &segment, Side::Publishers)?;
+        let liveness: &dyn Liveness = &segment;
+        let member = vacancy(&control, &segment, liveness, Side::Publishers)?;
         if membership::free(&memory, Side::Publishers) <= others {
             let limit = segment.settings().max_publishers;
             return Err(OpenError::Full { what: "publishers", limit });
         }
         let waiter = Endpoint::waiter(&segment, member, wait)?;
         let index = type_index(&control, &segment, types)?;
-        acquire_liveness(&segment, member)?;
+        acquire(liveness, &segment, member)?;
         let entry = index_of(member);
         (member, waiter, index, membership::join_publisher(&memory, segment.settings(), entry))
     };
@@ -87,10 +88,11 @@ pub(crate) fn subscriber(
     let segment = ring.another()?;
     let (member, waiter, index, joined) = {
         let control = segment.lock()?;
-        let member = vacancy(&control, &segment, Side::Subscribers)?;
+        let liveness: &dyn Liveness = &segment;
+        let member = vacancy(&control, &segment, liveness, Side::Subscribers)?;
         let waiter = Endpoint::waiter(&segment, member, wait)?;
         let index = type_index(&control, &segment, types)?;
-        acquire_liveness(&segment, member)?;
+        acquire(liveness, &segment, member)?;
         let (memory, settings) = (segment.memory(), segment.settings());
         let start = beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry });
         let join = || membership::join_subscriber(&memory, settings, index_of(member), start);
@@ -112,12 +114,13 @@ pub(crate) fn member(
     let (memory, settings) = (segment.memory(), *segment.settings());
     let (member, waiter, index, group) = {
         let control = segment.lock()?;
+        let liveness: &dyn Liveness = &segment;
         // First: nobody sits at its entry.
         consumer_group::found(&memory, &settings);
-        let member = vacancy(&control, &segment, Side::Subscribers)?;
+        let member = vacancy(&control, &segment, liveness, Side::Subscribers)?;
         let waiter = Endpoint::waiter(&segment, member, wait)?;
         let index = type_index(&control, &segment, types)?;
-        acquire_liveness(&segment, member)?;
+        acquire(liveness, &segment, member)?;
         (member, waiter, index, ConsumerGroup::join(memory, &settings, index_of(member)))
     };
     let mut endpoint = Endpoint::new(segment, member, waiter);
@@ -140,17 +143,18 @@ pub(crate) fn durable(
     let (memory, settings) = (segment.memory(), *segment.settings());
     let (member, waiter, index, joined, redelivered_below) = {
         let control = segment.lock()?;
+        let liveness: &dyn Liveness = &segment;
         let predecessor = membership::find_durable(&memory, name);
         let member = match predecessor.map(EntryId::Subscriber) {
-            Some(member) if segment.is_alive(member) => {
+            Some(member) if liveness.is_alive(member) => {
                 return Err(name_taken(&memory, index_of(member), name));
             }
             Some(member) => member,
-            None => vacancy(&control, &segment, Side::Subscribers)?,
+            None => vacancy(&control, &segment, liveness, Side::Subscribers)?,
         };
         let waiter = Endpoint::waiter(&segment, member, wait)?;
         let index = type_index(&control, &segment, types)?;
-        acquire_liveness(&segment, member)?;
+        acquire(liveness, &segment, member)?;
         let entry = index_of(member);
         let (joined, redelivered_below) = if predecessor.is_some() {
             membership::succeed(&memory, entry)
@@ -167,11 +171,15 @@ pub(crate) fn durable(
 }
 
 /// Removes the durable subscriber of this name; `false`: there is none.
-pub(crate) fn remove_durable(ring: &Segment, name: &str) -> Result<bool, OpenError> {
+pub(crate) fn remove_durable(
+    ring: &Segment,
+    liveness: &dyn Liveness,
+    name: &str,
+) -> Result<bool, OpenError> {
     let _control = ring.lock()?;
     let memory = ring.memory();
     let Some(entry) = membership::find_durable(&memory, name) else { return Ok(false) };
-    if ring.is_alive(EntryId::Subscriber(entry)) {
+    if liveness.is_alive(EntryId::Subscriber(entry)) {
         return Err(name_taken(&memory, entry, name));
     }
     membership::leave_subscriber(&memory, entry);
@@ -181,14 +189,14 @@ pub(crate) fn remove_durable(ring: &Segment, name: &str) -> Result<bool, OpenErr
 }
 
 /// Expects no durable subscriber back: the dead leave, the living are to leave like any other.
-pub(crate) fn forget_durable(_control: &Control<'_>, ring: &Segment) {
+pub(crate) fn forget_durable(_control: &Control<'_>, ring: &Segment, liveness: &dyn Liveness) {
     let memory = ring.memory();
     for (index, entry) in memory.subscribers().iter().enumerate() {
         let owner = &entry.details.owner;
         if OwnerState::of(owner) != OwnerState::Durable {
             continue;
         }
-        if ring.is_alive(EntryId::Subscriber(index)) {
+        if liveness.is_alive(EntryId::Subscriber(index)) {
             OwnerState::Taken.set(owner);
         } else {
             membership::leave_subscriber(&memory, index);
@@ -197,7 +205,11 @@ pub(crate) fn forget_durable(_control: &Control<'_>, ring: &Segment) {
 }
 
 /// How many subscribers live, and get what is published from here on.
-pub(crate) fn living_subscribers(segment: &Segment, own: Option<EntryId>) -> usize {
+pub(crate) fn living_subscribers(
+    segment: &Segment,
+    liveness: &dyn Liveness,
+    own: Option<EntryId>,
+) -> usize {
     let memory = segment.memory();
     let entries = memory.subscribers().iter().enumerate();
     let taken = entries.filter(|(_, entry)| match OwnerState::of(&entry.details.owner) {
@@ -206,7 +218,7 @@ pub(crate) fn living_subscribers(segment: &Segment, own: Option<EntryId>) -> usi
     });
     taken
         .map(|(index, _)| EntryId::Subscriber(index))
-        .filter(|&member| Some(member) == own || segment.is_alive(member))
+        .filter(|&member| Some(member) == own || liveness.is_alive(member))
         .count()
 }
 
@@ -230,10 +242,15 @@ fn name_taken(memory: &RingMemory, entry: usize, name: &str) -> OpenError {
 }
 
 /// A free entry, after the dead were cleared away.
-fn vacancy(control: &Control<'_>, segment: &Segment, side: Side) -> Result<EntryId, OpenError> {
+fn vacancy(
+    control: &Control<'_>,
+    segment: &Segment,
+    liveness: &dyn Liveness,
+    side: Side,
+) -> Result<EntryId, OpenError> {
     let _: &Control<'_> = control;
     let (memory, settings) = (segment.memory(), segment.settings());
-    reap(segment, &memory, &|member| segment.is_alive(member));
+    reap(segment, &memory, &|member| liveness.is_alive(member));
     membership::vacancy(&memory, settings, side).ok_or_else(|| match side {
         Side::Publishers if settings.claims == crate::Claims::Exclusive => {
             OpenError::PublisherTaken {
@@ -248,8 +265,8 @@ fn vacancy(control: &Control<'_>, segment: &Segment, side: Side) -> Result<Entry
     })
 }
 
-fn acquire_liveness(segment: &Segment, member: EntryId) -> Result<(), OpenError> {
-    if segment.acquire_liveness(member)? {
+fn acquire(liveness: &dyn Liveness, segment: &Segment, member: EntryId) -> Result<(), OpenError> {
+    if liveness.acquire_liveness(member)? {
         return Ok(());
     }
     // The entry is free and its lock is held: by one that left without the control lock just now.

@@ -9,9 +9,9 @@ use super::untyped::AckMode;
 use crate::error::OpenError;
 use crate::packet::{Fingerprint, Packet, TypeInfo};
 use crate::ring::state::RingState;
-use crate::segment::Segment;
 use crate::segment::name::Name;
 use crate::segment::settings::{Claims, Overflow, Parking, Settings};
+use crate::segment::{Liveness, Segment};
 use crate::wait::{Kind, Wait};
 use std::time::Duration;
 
@@ -139,7 +139,7 @@ impl Ring {
     ///
     /// [`NameTaken`](OpenError::NameTaken) if it lives.
     pub fn remove_durable(&self, name: &str) -> Result<bool, OpenError> {
-        join::remove_durable(&self.segment, name)
+        join::remove_durable(&self.segment, self.liveness(), name)
     }
 
     /// Joins as a publisher of packets of several types.
@@ -212,7 +212,7 @@ impl Ring {
         {
             let control = self.segment.lock()?;
             RingState::Closed.set(&self.segment.memory());
-            join::forget_durable(&control, &self.segment);
+            join::forget_durable(&control, &self.segment, self.liveness());
             self.segment.give_name_up(&control)?;
         }
         endpoint::wake_both_sides(&self.segment);
@@ -221,7 +221,7 @@ impl Ring {
 
     /// How many subscribers live.
     pub fn subscribers(&self) -> usize {
-        join::living_subscribers(&self.segment, None)
+        join::living_subscribers(&self.segment, self.liveness(), None)
     }
 
     /// The packet types that the ring carries, with the layouts that their publishers and
@@ -246,6 +246,11 @@ impl Ring {
 
     /// The attachment.
     pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// The locks that the endpoints of this ring live by: those of the ring's file.
+    pub(crate) fn liveness(&self) -> &dyn Liveness {
         &self.segment
     }
 

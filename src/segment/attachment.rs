@@ -8,6 +8,7 @@ use super::exclusive::ExclusiveSegment;
 use super::heap::Heap;
 use super::layout::{MAX_TYPES, SubscriberEntry, WorkerSlot};
 use super::lifecycle::Absent;
+use super::liveness::Liveness;
 use super::mapped::Mapped;
 use super::name::Name;
 use super::settings::{Parking, Settings};
@@ -309,30 +310,6 @@ impl Segment {
         self.parts().head().membership.lock_holder.load(Ordering::Relaxed)
     }
 
-    /// Takes the lock that tells that a member lives. Under the control lock.
-    pub(crate) fn acquire_liveness(&self, member: EntryId) -> Result<bool, OpenError> {
-        match &self.backing {
-            Backing::Mapped(mapped) => mapped.acquire_liveness(mapped.parts().lock_of(member)),
-            Backing::Heap(heap) => Ok(heap.acquire_liveness(heap.parts().lock_of(member))),
-        }
-    }
-
-    /// Gives that lock back.
-    pub(crate) fn release_liveness(&self, member: EntryId) {
-        match &self.backing {
-            Backing::Mapped(mapped) => mapped.release_liveness(mapped.parts().lock_of(member)),
-            Backing::Heap(heap) => heap.release_liveness(heap.parts().lock_of(member)),
-        }
-    }
-
-    /// Whether the kernel says that a member lives. Never asked by a member about itself.
-    pub(crate) fn is_alive(&self, member: EntryId) -> bool {
-        match &self.backing {
-            Backing::Mapped(mapped) => mapped.is_alive(mapped.parts().lock_of(member)),
-            Backing::Heap(heap) => heap.is_alive(heap.parts().lock_of(member)),
-        }
-    }
-
     fn locked<'a>(&self, mapped: Option<&'a Mapped>, local: MutexGuard<'a, ()>) -> Control<'a> {
         let parts = self.parts();
         parts.head().membership.lock_holder.store(std::process::id(), Ordering::Relaxed);
@@ -354,6 +331,32 @@ impl Segment {
         match &self.backing {
             Backing::Mapped(mapped) => mapped.parts(),
             Backing::Heap(heap) => heap.parts(),
+        }
+    }
+}
+
+impl Liveness for Segment {
+    fn acquire_liveness(&self, member: EntryId) -> Result<bool, OpenError> {
+        let byte = self.parts().lock_of(member);
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.acquire_liveness(byte),
+            Backing::Heap(heap) => Ok(heap.acquire_liveness(byte)),
+        }
+    }
+
+    fn release_liveness(&self, member: EntryId) {
+        let byte = self.parts().lock_of(member);
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.release_liveness(byte),
+            Backing::Heap(heap) => heap.release_liveness(byte),
+        }
+    }
+
+    fn is_alive(&self, member: EntryId) -> bool {
+        let byte = self.parts().lock_of(member);
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.is_alive(byte),
+            Backing::Heap(heap) => heap.is_alive(byte),
         }
     }
 }

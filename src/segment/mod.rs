@@ -27,6 +27,8 @@ mod identity;
 #[cfg(not(loom))]
 mod lifecycle;
 #[cfg(not(loom))]
+mod liveness;
+#[cfg(not(loom))]
 mod map;
 #[cfg(not(loom))]
 mod mapped;
@@ -37,3 +39,5 @@ mod types;
 pub(crate) use attachment::{Control, Segment, initialize, is_kept};
 #[cfg(not(loom))]
 pub(crate) use exclusive::ExclusiveSegment;
+#[cfg(not(loom))]
+pub(crate) use liveness::Liveness;

@@ -189,11 +189,11 @@ impl GroupReceiver {
         let wait = endpoint.waiter.wait();
         let waiter = Endpoint::waiter(&endpoint.segment, new, wait).ok()?;
         let EntryId::Subscriber(index) = new else { return None };
-        if !endpoint.segment.acquire_liveness(new).ok()? {
+        if !endpoint.liveness().acquire_liveness(new).ok()? {
             return None;
         }
         group.move_to(index);
-        endpoint.segment.release_liveness(endpoint.member);
+        endpoint.release_liveness();
         drop(control);
         (endpoint.member, endpoint.waiter) = (new, waiter);
         Some(())
@@ -270,7 +270,7 @@ impl Drop for GroupReceiver {
             let settings = self.endpoint.segment.settings();
             consumer_group::leave(&self.group.memory, settings, self.group.entry);
         }
-        self.endpoint.segment.release_liveness(self.endpoint.member);
+        self.endpoint.release_liveness();
         drop(control);
         self.endpoint.wake_all();
     }

@@ -430,7 +430,7 @@ impl Drop for Sender {
             let settings = self.endpoint.segment.settings();
             membership::leave_publisher(&memory, settings, self.writer.entry);
         }
-        self.endpoint.segment.release_liveness(self.endpoint.member);
+        self.endpoint.release_liveness();
         drop(control);
         self.endpoint.wake_others();
     }

@@ -44,7 +44,7 @@ impl Sender {
 
     /// How many subscribers live.
     pub(crate) fn subscribers(&self) -> usize {
-        join::living_subscribers(&self.endpoint.segment, None)
+        join::living_subscribers(&self.endpoint.segment, self.endpoint.liveness(), None)
     }
 
     /// The slowest subscriber's distance from the tail, in slots.

@@ -457,7 +457,7 @@ impl Drop for Receiver {
                 None => membership::release(&memory, self.reader.entry),
             }
         }
-        self.endpoint.segment.release_liveness(self.endpoint.member);
+        self.endpoint.release_liveness();
         drop(control);
         self.endpoint.wake_others();
     }

@@ -29,7 +29,7 @@ use crate::segment::layout::{EventCount, SlotInfo, WorkerSlot};
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
 use crate::segment::view::{RingMemory, WorkerSlots};
-use crate::segment::{Control, ExclusiveSegment, Segment};
+use crate::segment::{Control, ExclusiveSegment, Liveness, Segment};
 use crate::sys::clock;
 use crate::wait::Deadline;
 use std::io::ErrorKind::WouldBlock;

@@ -13,10 +13,10 @@ use crate::channel::{
     wake_both_sides,
 };
 use crate::error::{OpenError, retry};
-use crate::segment::Segment;
 use crate::segment::entry::{Ended, Entry, EntryId, SlotPhase, WorkerSlotState};
 use crate::segment::layout::{EventCount, WorkerSlot};
 use crate::segment::view::RingMemory;
+use crate::segment::{Liveness, Segment};
 use crate::wait::{Deadline, IDLE, Sleep, Timeout, Wait, Waiter};
 use std::collections::VecDeque;
 use std::time::Duration;

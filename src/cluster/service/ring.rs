@@ -111,21 +111,21 @@ impl Ring {
 
     /// What became of the packet that was published at a position.
     pub(crate) fn fate(&self, position: u64) -> RequestStatus {
-        let is_alive = |member| self.segment().is_alive(member);
+        let is_alive = |member| self.liveness().is_alive(member);
         ConsumerGroup::fate(&self.segment().memory(), position, &is_alive)
     }
 
     /// Whether nobody has taken the packet that was published at a position, nor is about to: who takes
     /// it later knows which calls were [given up](Self::give_up) before.
     pub(crate) fn is_untaken(&self, position: u64) -> bool {
-        let is_alive = |member| self.segment().is_alive(member);
+        let is_alive = |member| self.liveness().is_alive(member);
         ConsumerGroup::is_untaken(&self.segment().memory(), position, &is_alive)
     }
 
     /// Whether a living member may have set the packet aside that was published at a position: asked
     /// once nobody has it in hand.
     pub(crate) fn is_postponed(&self, position: u64) -> bool {
-        let is_alive = |member| self.segment().is_alive(member);
+        let is_alive = |member| self.liveness().is_alive(member);
         ConsumerGroup::is_postponed(&self.segment().memory(), position, &is_alive)
     }
 
@@ -135,7 +135,7 @@ impl Ring {
         // It comes from a letter.
         entry < memory.subscribers().len()
             && consumer_group::incarnation(&memory, entry) == incarnation
-            && self.segment().is_alive(EntryId::Subscriber(entry))
+            && self.liveness().is_alive(EntryId::Subscriber(entry))
     }
 }
 

@@ -61,7 +61,7 @@ fn try_to_send_100(living: &mut Publisher<u64>) {
 /// As if killed: its lock goes, everything else stays, until the test is over.
 fn die(publisher: &Publisher<u64>) {
     let endpoint = &publisher.sender.endpoint;
-    endpoint.segment.release_liveness(endpoint.member);
+    endpoint.release_liveness();
 }
 
 /// In a `DropOldest` ring with a subscriber that is idle just at the dead claim.
@@ -88,7 +88,7 @@ fn both_dead(topic: &str, hinder: impl FnOnce(&str)) {
     std::mem::forget(dead.reserve().unwrap());
     die(&dead);
     let endpoint = &idle.receiver.endpoint;
-    endpoint.segment.release_liveness(endpoint.member);
+    endpoint.release_liveness();
     hinder(&name);
     for number in 0..40 {
         living.send_timeout(&number, GENEROUS).unwrap();

@@ -105,7 +105,7 @@ fn leave_a_pin(ring: &Ring, own: &mut GroupReceiver) {
         }
         hand.store(NOWHERE, Ordering::Release);
     }
-    other.endpoint.segment.release_liveness(other.endpoint.member);
+    other.endpoint.release_liveness();
     // Its entry may be another's from here on: it is not dropped, and stays where it can be found.
     static DEAD: Mutex<Vec<GroupReceiver>> = Mutex::new(Vec::new());
     DEAD.lock().unwrap().push(other);
