@@ -17,7 +17,7 @@ use crate::ring::membership::{self, Side, Start};
 use crate::ring::reader::Reader;
 use crate::ring::state::RingState;
 use crate::segment::entry::{EntryId, OwnerState};
-use crate::segment::layout::SubscriberDetails;
+use crate::segment::roles::DurableWords;
 use crate::segment::view::RingMemory;
 use crate::segment::{Control, Liveness, Segment};
 use crate::sync::Ordering;
@@ -364,7 +364,7 @@ pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> Ty
 fn check_durable_name(name: &str) -> Result<(), OpenError> {
     let reason = if name.is_empty() {
         "it is empty"
-    } else if name.len() > SubscriberDetails::LONGEST_NAME {
+    } else if name.len() > DurableWords::LONGEST_NAME {
         "a durable name has 64 bytes at most"
     } else {
         return Ok(());

@@ -437,14 +437,7 @@ impl ConsumerGroup {
     /// to the last of these positions. To be said before the hand lets go of one, and until what
     /// becomes of it was sent.
     pub(crate) fn set_postponed(&self, range: Option<(u64, u64)>) {
-        let details = &self.memory.subscribers()[self.entry].details;
-        if let Some((_, last)) = range {
-            // Pairs with the acquire in `is_postponed`: who sees it lowered sees what was sent.
-            details.name_len.store(last, Ordering::Release);
-        }
-        // Pairs with the acquire in `is_postponed`: who sees it set sees the last, and who sees it moved
-        // on sees what was sent.
-        details.handed_out.store(range.map_or(0, |(first, _)| first + 1), Ordering::Release);
+        self.memory.subscribers()[self.entry].consumer.set_postponed(range);
     }
 
     /// Whether a living member may have set a packet aside that nobody has in hand.
@@ -453,10 +446,7 @@ impl ConsumerGroup {
         at: u64,
         is_alive: &dyn Fn(EntryId) -> bool,
     ) -> bool {
-        let has = |entry: &SubscriberEntry| {
-            let first = entry.details.handed_out.load(Ordering::Acquire);
-            first > 0 && first <= at + 1 && at <= entry.details.name_len.load(Ordering::Acquire)
-        };
+        let has = |entry: &SubscriberEntry| entry.consumer.may_have_postponed(at);
         hands(memory).any(|(member, entry)| has(entry) && is_alive(member))
     }
 
@@ -494,7 +484,7 @@ impl ConsumerGroup {
 /// How many members have sat at an entry.
 pub(crate) fn incarnation(memory: &RingMemory, index: usize) -> u64 {
     let entry = memory.subscribers().get(index);
-    entry.map_or(0, |entry| entry.details.evictions_reported.load(Ordering::Relaxed))
+    entry.map_or(0, |entry| entry.consumer.incarnation())
 }
 
 /// Takes the pin off that a dead member left on the shared cursor. Under the control lock.

@@ -58,13 +58,13 @@ impl LossCounter {
     /// its own.
     pub(crate) fn succeed(details: &SubscriberDetails) -> Self {
         let (_, orphaned) = evictions(details);
-        let reported = details.evictions_reported.load(Ordering::Relaxed);
+        let reported = details.durable.evictions_reported();
         Self { reported, orphaned, ahead: 0 }
     }
 
     /// Remembers, for a successor, what the user was told of.
     pub(crate) fn record_reported(&self, details: &SubscriberDetails) {
-        details.evictions_reported.store(self.reported, Ordering::Relaxed);
+        details.durable.set_evictions_reported(self.reported);
     }
 
     /// What evictors counted and nobody was told of: because they counted it only after the move

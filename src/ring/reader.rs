@@ -350,7 +350,7 @@ impl Reader {
         if self.durable {
             // Never lowered: a predecessor, or this one before it put a batch back, had more.
             let end = self.in_hand().end.max(self.redelivered_below);
-            self.own().details.handed_out.store(end, Ordering::Relaxed);
+            self.own().details.durable.set_handed_out(end);
         }
     }
 

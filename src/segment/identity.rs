@@ -12,7 +12,7 @@ use crate::sync::Ordering;
 /// "packetrg" read as a little-endian word: a byte-swapped machine finds another number.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"packetrg");
 /// Version of `segment::layout` and of the protocol over it.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 
 /// Words of `Identity::state`.
 const READY: u64 = 1;

@@ -27,6 +27,7 @@
 //! Not here: what the words mean to one another, which is the protocol (`ring`), nor how a
 //! mapping comes about (`segment::enter`).
 
+use super::roles::{ConsumerWords, DurableWords, ReplyWords};
 use crate::sync::{AtomicU32, AtomicU64};
 use crossbeam_utils::CachePadded;
 
@@ -188,13 +189,15 @@ pub(crate) struct EntryOwner {
 }
 
 /// A subscriber's place.
-#[repr(C)]
+#[repr(C, align(128))]
 #[derive(Debug)]
 pub(crate) struct SubscriberEntry {
     /// Everything before it may be overwritten. Bit 63: a packet from here on is in hand
-    /// (`DropOldest`). [`NOWHERE`]: holds nobody back.
-    pub(crate) cursor: CachePadded<AtomicU64>,
-    /// Who sits here, and what is rarely written.
+    /// (`DropOldest`). [`NOWHERE`]: holds nothing back.
+    pub(crate) cursor: AtomicU64,
+    /// The words of a queue consumer.
+    pub(crate) consumer: ConsumerWords,
+    /// The owner, and the rarely written words.
     pub(crate) details: CachePadded<SubscriberDetails>,
 }
 
@@ -202,24 +205,16 @@ pub(crate) struct SubscriberEntry {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct SubscriberDetails {
-    /// Who sits here.
+    /// The owner of the entry.
     pub(crate) owner: EntryOwner,
-    /// End of what a durable subscriber was ever given: a successor's packets before it are
-    /// redeliveries. Stored by the subscriber before it hands a packet out. In a ring of replies: which
-    /// calls were given up. In a work queue: the first packet that its member set aside, and 1.
-    pub(crate) handed_out: AtomicU64,
-    /// Packets whose eviction was begun, by evictors: added before the cursor is moved.
+    /// Packets whose eviction has begun. Evictors add to it before they move the cursor.
     pub(crate) evictions_begun: AtomicU64,
-    /// Packets whose eviction is counted: added after the cursor was moved.
+    /// Packets whose eviction is finished. Evictors add to it after they moved the cursor.
     pub(crate) evictions_counted: AtomicU64,
-    /// Evicted packets that a durable subscriber was told of: its successor is told of the
-    /// others. Stored by the subscriber. In a work queue: how many members have sat here.
-    pub(crate) evictions_reported: AtomicU64,
-    /// Length of a durable subscriber's name in bytes. In a work queue: the last packet that its member
-    /// set aside.
-    pub(crate) name_len: AtomicU64,
-    /// The name.
-    pub(crate) name: [AtomicU64; NAME_WORDS],
+    /// The words of a durable subscriber.
+    pub(crate) durable: DurableWords,
+    /// The words of the reader of a reply ring.
+    pub(crate) reply: ReplyWords,
 }
 
 /// A worker's place in a directory. Written under the control lock.
@@ -290,7 +285,8 @@ impl PublisherEntry {
 impl SubscriberEntry {
     /// An entry that nobody uses.
     pub(crate) fn vacant() -> Self {
-        Self { cursor: CachePadded::new(AtomicU64::new(NOWHERE)), details: CachePadded::default() }
+        let (cursor, consumer, details) = (AtomicU64::new(NOWHERE), <_>::default(), <_>::default());
+        Self { cursor, consumer, details }
     }
 }
 
@@ -301,8 +297,8 @@ pub(crate) use place::Places;
 #[cfg(not(loom))]
 mod place {
     use super::{
-        HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry,
-        TypeEntry, WorkerSlot,
+        HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberDetails,
+        SubscriberEntry, TypeEntry, WorkerSlot,
     };
     use crate::segment::entry::EntryId;
     use crate::segment::settings::{Parking, Settings};
@@ -321,6 +317,11 @@ mod place {
         assert!(size_of::<Head>() == 768 && align_of::<Head>() == 128);
         assert!(size_of::<PublisherEntry>() == 256);
         assert!(size_of::<SubscriberEntry>() == 256);
+        assert!(offset_of!(SubscriberEntry, consumer) == 8);
+        assert!(offset_of!(SubscriberEntry, details) == 128);
+        assert!(offset_of!(SubscriberDetails, evictions_begun) == 8);
+        assert!(offset_of!(SubscriberDetails, durable) == 24);
+        assert!(offset_of!(SubscriberDetails, reply) == 112);
         assert!(size_of::<TypeEntry>() == 128);
         assert!(size_of::<WorkerSlot>() == 256);
         assert!(size_of::<Slot>() == SLOT && offset_of!(Slot, payload) == HEADER);

@@ -13,6 +13,7 @@ pub(crate) mod entry;
 pub(crate) mod layout;
 #[cfg(not(loom))]
 pub(crate) mod name;
+pub(crate) mod roles;
 pub(crate) mod settings;
 pub(crate) mod view;
 

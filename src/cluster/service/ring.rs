@@ -21,7 +21,7 @@ use crate::ring::consumer_group::{self, ConsumerGroup, RequestStatus};
 use crate::ring::state::RingState;
 use crate::segment::Segment;
 use crate::segment::entry::EntryId;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
 use crate::wait::Wait;
 
 /// Where the pair of requests and replies is, among the types of a service's ring.
@@ -71,15 +71,13 @@ impl Ring {
 
     /// The calls that the reader of a ring of replies gave up, one bit each.
     pub(crate) fn given_up(&self) -> u64 {
-        // In one order with the taking of the request before, the reader's store, and its look whether
-        // the request was taken: one that it saw untaken is seen to be given up.
-        self.with_given_up(|word| word.load(Ordering::SeqCst))
+        self.segment().memory().subscribers()[0].details.reply.given_up()
     }
 
     /// Says which they are. A hint for servers that have begun with one; who takes one that was not
     /// [taken](Self::is_untaken) after this sees it.
     pub(crate) fn give_up(&self, calls: u64) {
-        self.with_given_up(|word| word.store(calls, Ordering::SeqCst));
+        self.segment().memory().subscribers()[0].details.reply.set_given_up(calls);
     }
 
     /// Closes a ring of replies, if its lock comes free within a tenth of a second: for leaving, which
@@ -96,10 +94,6 @@ impl Ring {
     /// Whether the ring was closed.
     pub(crate) fn is_closed(&self) -> bool {
         RingState::of(&self.segment().memory()) == RingState::Closed
-    }
-
-    fn with_given_up<R>(&self, work: impl FnOnce(&AtomicU64) -> R) -> R {
-        work(&self.segment().memory().subscribers()[0].details.handed_out)
     }
 }
 
