@@ -29,7 +29,7 @@ impl Endpoint {
     /// The endpoint of an entry that was just taken through `segment`. It cannot fail: an entry
     /// that is taken has an owner who gives it back.
     pub(crate) fn new(segment: Segment, member: EntryId, waiter: Waiter) -> Self {
-        let memory = segment.memory();
+        let memory = segment.memory().clone();
         let fences = !barrier::register();
         let notifier = Notifier::new(event_count_of_others(&memory, member), fences);
         Self { member, memory, waiter, notifier, events: Vec::new(), segment }
@@ -167,12 +167,13 @@ fn reap_by(segment: &Segment, memory: &RingMemory, is_alive: &dyn Fn(EntryId) ->
     if !segment.has_protected_slots() {
         return membership::reap(memory, settings, Slots::Writable, is_alive);
     }
-    let reap_all = |memory| membership::reap(&memory, settings, Slots::Writable, is_alive);
     let is_needed = membership::has_abandoned_claim(memory, is_alive);
-    let reaped = is_needed.then(|| segment.with_writable(reap_all)).flatten();
-    // Whoever died with a claim open after the question is left to the next who asks; so is every
-    // claim while there is no memory for a second mapping.
-    reaped.unwrap_or_else(|| membership::reap(memory, settings, Slots::ReadOnly, is_alive))
+    // Without a claim to void, or without memory for a second mapping, reap what needs no writable
+    // slots. A later call voids the claim.
+    match is_needed.then(|| segment.writable()).flatten() {
+        Some(writable) => membership::reap(&writable, settings, Slots::Writable, is_alive),
+        None => membership::reap(memory, settings, Slots::ReadOnly, is_alive),
+    }
 }
 
 /// Where a side sleeps.

@@ -70,7 +70,8 @@ pub(crate) fn publisher_beside(
         let entry = index_of(member);
         (member, waiter, index, membership::join_publisher(&memory, segment.settings(), entry))
     };
-    let writer = Writer::new(segment.memory(), segment.settings(), index_of(member), position);
+    let writer =
+        Writer::new(segment.memory().clone(), segment.settings(), index_of(member), position);
     let mut endpoint = Endpoint::new(segment, member, waiter);
     // Subscribers that were told that the last publisher left, and whoever was held up by the dead
     // that were cleared away.
@@ -99,7 +100,8 @@ pub(crate) fn subscriber(
         let joined = beside.map_or_else(join, |reader| reader.stand_still(join));
         (member, waiter, index, joined)
     };
-    let reader = Reader::new(segment.memory(), segment.settings(), index_of(member), joined);
+    let reader =
+        Reader::new(segment.memory().clone(), segment.settings(), index_of(member), joined);
     Ok((receiver(segment, member, reader, AckMode::Drop, waiter), index))
 }
 
@@ -111,7 +113,7 @@ pub(crate) fn member(
 ) -> Result<(GroupReceiver, u16), OpenError> {
     let mut segment = ring.another()?;
     segment.protect_slots()?;
-    let (memory, settings) = (segment.memory(), *segment.settings());
+    let (memory, settings) = (segment.memory().clone(), *segment.settings());
     let (member, waiter, index, group) = {
         let control = segment.lock()?;
         let liveness: &dyn Liveness = &segment;
@@ -140,7 +142,7 @@ pub(crate) fn durable(
 ) -> Result<(Receiver, u16), OpenError> {
     check_durable_name(name)?;
     let segment = ring.another()?;
-    let (memory, settings) = (segment.memory(), *segment.settings());
+    let (memory, settings) = (segment.memory().clone(), *segment.settings());
     let (member, waiter, index, joined, redelivered_below) = {
         let control = segment.lock()?;
         let liveness: &dyn Liveness = &segment;

@@ -200,7 +200,7 @@ impl Ring {
     /// [`System`](OpenError::System).
     pub fn close(&self) -> Result<(), OpenError> {
         let _control = self.segment.lock()?;
-        RingState::Closed.set(&self.segment.memory());
+        RingState::Closed.set(self.segment.memory());
         endpoint::wake_both_sides(&self.segment);
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Ring {
     pub(crate) fn discard(&self) -> Result<(), OpenError> {
         {
             let control = self.segment.lock()?;
-            RingState::Closed.set(&self.segment.memory());
+            RingState::Closed.set(self.segment.memory());
             join::forget_durable(&control, &self.segment, self.liveness());
             self.segment.give_name_up(&control)?;
         }

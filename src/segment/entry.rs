@@ -153,7 +153,6 @@ impl SlotPhase {
     }
 }
 
-#[cfg(not(loom))]
 impl SlotInfo {
     /// Longest name in bytes.
     pub(crate) const LONGEST_NAME: usize = WORKER_NAME_WORDS * 8;
@@ -184,7 +183,6 @@ pub(crate) struct Entry {
     pub(crate) since: u64,
 }
 
-#[cfg(not(loom))]
 impl WorkerSlot {
     /// What it says, as of one instant: of a desk that changes meanwhile, what it says then.
     pub(crate) fn read(&self) -> Entry {

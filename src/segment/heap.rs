@@ -1,11 +1,16 @@
-//! A segment on the heap, for threads and tests: the same layout and the same protocol, without
-//! a name, a file or a kernel that watches.
+//! A segment on the heap, for threads and tests. It has the layout and the protocol of a shared one,
+//! but no name, no file and no kernel locks.
 //!
-//! An endpoint that is dropped leaves; one that is forgotten lives for ever.
+//! An endpoint that is dropped leaves. An endpoint that is forgotten counts as alive for ever.
 
-use super::layout::Places;
+#![cfg(not(loom))]
+
+use super::entry::EntryId;
+use super::liveness::Liveness;
+use super::parts::{Block, SegmentParts};
+use super::places::Places;
 use super::settings::Settings;
-use super::view::{Block, SegmentParts};
+use crate::error::OpenError;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::HashSet;
 use std::ptr::NonNull;
@@ -16,12 +21,10 @@ const PAGE: usize = 4096;
 
 /// A segment on the heap, which its attachments share.
 #[derive(Debug)]
-pub(crate) struct Heap {
+pub(super) struct Heap {
     parts: SegmentParts,
-    /// The control lock.
-    pub(crate) control: Mutex<()>,
-    /// The liveness locks: the bytes that are locked.
-    seats: Mutex<HashSet<u64>>,
+    /// The entries whose liveness lock is held.
+    locked: Mutex<HashSet<EntryId>>,
 }
 
 /// Zeroed memory, aligned to a page.
@@ -49,39 +52,37 @@ unsafe impl Block for Allocation {
 
 impl Heap {
     /// A segment with these settings; `None` if there is not that much memory.
-    pub(crate) fn new(settings: Settings, salt: u64) -> Option<Self> {
+    pub(super) fn new(settings: Settings, salt: u64) -> Option<Self> {
         let places = Places::of_settings(&settings)?;
         let layout = Layout::from_size_align(places.end, PAGE).ok()?;
         // SAFETY: the layout's size is not zero: it has a head.
         let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         let parts = SegmentParts::new(Arc::new(Allocation { base, layout }), settings, salt)?;
-        let (control, seats) = Default::default();
-        Some(Self { parts, control, seats })
+        Some(Self { parts, locked: Mutex::default() })
     }
 
     /// The typed parts.
-    pub(crate) fn parts(&self) -> &SegmentParts {
+    pub(super) fn parts(&self) -> &SegmentParts {
         &self.parts
     }
 
-    /// Sits at a byte; `false`: somebody does.
-    pub(crate) fn acquire_liveness(&self, byte: u64) -> bool {
-        self.seats().insert(byte)
-    }
-
-    /// Leaves a byte.
-    pub(crate) fn release_liveness(&self, byte: u64) {
-        self.seats().remove(&byte);
-    }
-
-    /// Whether somebody sits there.
-    pub(crate) fn is_alive(&self, byte: u64) -> bool {
-        self.seats().contains(&byte)
-    }
-
-    fn seats(&self) -> MutexGuard<'_, HashSet<u64>> {
+    fn locked(&self) -> MutexGuard<'_, HashSet<EntryId>> {
         // No line between lock and unlock can leave the set half-changed.
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Liveness for Heap {
+    fn acquire_liveness(&self, entry: EntryId) -> Result<bool, OpenError> {
+        Ok(self.locked().insert(entry))
+    }
+
+    fn release_liveness(&self, entry: EntryId) {
+        self.locked().remove(&entry);
+    }
+
+    fn is_alive(&self, entry: EntryId) -> bool {
+        self.locked().contains(&entry)
     }
 }
 

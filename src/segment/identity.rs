@@ -3,8 +3,11 @@
 //! Each word is loaded once into a local copy, and the copy is checked: what another process
 //! stores afterwards changes nothing.
 
+#![cfg(not(loom))]
+
 use super::layout::Identity;
 use super::name::Name;
+use super::places::Places;
 use super::settings::{Claims, MAX_ENTRIES, Overflow, Parking, Settings};
 use crate::error::OpenError;
 use crate::sync::Ordering;
@@ -142,18 +145,11 @@ impl Identity {
 }
 
 /// Length in bytes of a segment made with these settings.
-#[cfg(not(loom))]
 pub(crate) fn whole_len(settings: &Settings) -> Option<u64> {
-    super::layout::Places::of_settings(settings).map(|places| places.end as u64)
-}
-
-#[cfg(loom)]
-pub(crate) fn whole_len(_: &Settings) -> Option<u64> {
-    None
+    Places::of_settings(settings).map(|places| places.end as u64)
 }
 
 /// What is wrong with a segment that somebody is attached to, and that says this of itself.
-#[cfg(not(loom))]
 pub(crate) fn not_ready(name: &Name, state: State) -> OpenError {
     let found = match state {
         State::Unmade => 0,
@@ -199,7 +195,7 @@ fn corrupt(name: &Name, what: &'static str, expected: u64, found: u64) -> OpenEr
     OpenError::Corrupt { name: name.as_str().to_owned(), what, expected, found }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -45,8 +45,6 @@ pub(crate) const HEADER: usize = 16;
 pub(crate) const MAX_TYPES: usize = 64;
 /// 8-byte words of schema text in a segment, for all its types.
 pub(crate) const SCHEMA_WORDS: usize = 4096;
-/// 8-byte words of a durable subscriber's name.
-pub(crate) const NAME_WORDS: usize = 8;
 /// 8-byte words of a worker's name.
 pub(crate) const WORKER_NAME_WORDS: usize = 8;
 /// 8-byte words of a type's name.
@@ -287,99 +285,5 @@ impl SubscriberEntry {
     pub(crate) fn vacant() -> Self {
         let (cursor, consumer, details) = (AtomicU64::new(NOWHERE), <_>::default(), <_>::default());
         Self { cursor, consumer, details }
-    }
-}
-
-#[cfg(not(loom))]
-pub(crate) use place::Places;
-
-/// Byte offsets, which only a mapping needs.
-#[cfg(not(loom))]
-mod place {
-    use super::{
-        HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberDetails,
-        SubscriberEntry, TypeEntry, WorkerSlot,
-    };
-    use crate::segment::entry::EntryId;
-    use crate::segment::settings::{Parking, Settings};
-    use crate::sys::event;
-    use std::mem::{align_of, offset_of, size_of};
-
-    /// Pages are 4 KiB on every platform we support; slots start on one.
-    pub(crate) const PAGE: usize = 4096;
-
-    const _: () = {
-        assert!(offset_of!(Head, tail) == 128);
-        assert!(offset_of!(Head, oldest) == 256);
-        assert!(offset_of!(Head, readers) == 384);
-        assert!(offset_of!(Head, writers) == 512);
-        assert!(offset_of!(Head, membership) == 640);
-        assert!(size_of::<Head>() == 768 && align_of::<Head>() == 128);
-        assert!(size_of::<PublisherEntry>() == 256);
-        assert!(size_of::<SubscriberEntry>() == 256);
-        assert!(offset_of!(SubscriberEntry, consumer) == 8);
-        assert!(offset_of!(SubscriberEntry, details) == 128);
-        assert!(offset_of!(SubscriberDetails, evictions_begun) == 8);
-        assert!(offset_of!(SubscriberDetails, durable) == 24);
-        assert!(offset_of!(SubscriberDetails, reply) == 112);
-        assert!(size_of::<TypeEntry>() == 128);
-        assert!(size_of::<WorkerSlot>() == 256);
-        assert!(size_of::<Slot>() == SLOT && offset_of!(Slot, payload) == HEADER);
-    };
-
-    /// Where each part of a segment begins, in bytes.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) struct Places {
-        pub(crate) publishers: usize,
-        pub(crate) subscribers: usize,
-        pub(crate) types: usize,
-        pub(crate) schema: usize,
-        pub(crate) worker_slots: usize,
-        pub(crate) events: usize,
-        pub(crate) slots: usize,
-        pub(crate) end: usize,
-    }
-
-    impl Places {
-        /// The places in a segment made with these settings; `None` if it would not fit in memory.
-        pub(crate) fn of_settings(settings: &Settings) -> Option<Self> {
-            let capacity = settings.capacity / SLOT;
-            let (publishers, subscribers) = (settings.max_publishers, settings.max_subscribers);
-            let first = size_of::<Head>();
-            let second = first.checked_add(publishers.checked_mul(size_of::<PublisherEntry>())?)?;
-            let types =
-                second.checked_add(subscribers.checked_mul(size_of::<SubscriberEntry>())?)?;
-            let schema = types.checked_add(MAX_TYPES * size_of::<TypeEntry>())?;
-            let worker_slots = schema.checked_add(SCHEMA_WORDS * 8)?;
-            let events_at = worker_slots
-                .checked_add(settings.worker_slots.checked_mul(size_of::<WorkerSlot>())?)?;
-            let each = if settings.parking == Parking::Event { event::ROOM } else { 0 };
-            let events_len = publishers.checked_add(subscribers)?.checked_mul(each)?;
-            let slots = events_at.checked_add(events_len)?.checked_next_multiple_of(PAGE)?;
-            let end = slots.checked_add(capacity.checked_mul(SLOT)?)?;
-            let whole = end.checked_next_multiple_of(PAGE)?;
-            Some(Self {
-                publishers: first,
-                subscribers: second,
-                types,
-                schema,
-                worker_slots,
-                events: events_at,
-                slots,
-                end: whole,
-            })
-        }
-
-        /// The byte whose lock tells that a member lives: its entry's first.
-        pub(crate) fn lock_of(&self, member: EntryId) -> u64 {
-            let byte = match member {
-                EntryId::Publisher(index) => self.publishers + index * size_of::<PublisherEntry>(),
-                EntryId::Subscriber(index) => {
-                    self.subscribers + index * size_of::<SubscriberEntry>()
-                }
-                EntryId::WorkerSlot(index) => self.worker_slots + index * size_of::<WorkerSlot>(),
-            };
-            byte as u64
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! Which owners of entries live.
 
+#![cfg(not(loom))]
+
 use super::entry::EntryId;
 use crate::error::OpenError;
 use std::fmt::Debug;

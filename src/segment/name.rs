@@ -2,6 +2,8 @@
 //!
 //! No ring has a `~` in its name, so the two never meet.
 
+#![cfg(not(loom))]
+
 use crate::error::OpenError;
 use crate::sys::shm;
 
@@ -86,7 +88,7 @@ fn fault(name: &str) -> Option<&'static str> {
     (!name.bytes().all(is_allowed)).then_some("it may hold letters, digits, `.`, `_` and `-` only")
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -3,8 +3,10 @@
 //!
 //! Each word has one meaning and one accessor. In a ring without its role a word stays zero.
 
-use super::layout::NAME_WORDS;
 use crate::sync::{AtomicU64, Ordering};
+
+/// 8-byte words of a durable subscriber's name.
+const NAME_WORDS: usize = 8;
 
 /// Words of a durable subscriber. Its successor reads them.
 #[repr(C)]

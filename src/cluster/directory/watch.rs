@@ -75,7 +75,7 @@ impl Watch {
             news: VecDeque::new(),
             waiter: Waiter::new(Wait::park(), Sleep::Futex),
             ask_at: Deadline::after(IDLE),
-            memory: segment.memory(),
+            memory: segment.memory().clone(),
             segment,
         };
         watch.look(Depth::Locks);

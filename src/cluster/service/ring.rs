@@ -87,13 +87,13 @@ impl Ring {
             return;
         }
         if let Some(_control) = self.segment().lock_bounded() {
-            RingState::Closed.set(&self.segment().memory());
+            RingState::Closed.set(self.segment().memory());
         }
     }
 
     /// Whether the ring was closed.
     pub(crate) fn is_closed(&self) -> bool {
-        RingState::of(&self.segment().memory()) == RingState::Closed
+        RingState::of(self.segment().memory()) == RingState::Closed
     }
 }
 
@@ -106,21 +106,21 @@ impl Ring {
     /// What became of the packet that was published at a position.
     pub(crate) fn fate(&self, position: u64) -> RequestStatus {
         let is_alive = |member| self.liveness().is_alive(member);
-        ConsumerGroup::fate(&self.segment().memory(), position, &is_alive)
+        ConsumerGroup::fate(self.segment().memory(), position, &is_alive)
     }
 
     /// Whether nobody has taken the packet that was published at a position, nor is about to: who takes
     /// it later knows which calls were [given up](Self::give_up) before.
     pub(crate) fn is_untaken(&self, position: u64) -> bool {
         let is_alive = |member| self.liveness().is_alive(member);
-        ConsumerGroup::is_untaken(&self.segment().memory(), position, &is_alive)
+        ConsumerGroup::is_untaken(self.segment().memory(), position, &is_alive)
     }
 
     /// Whether a living member may have set the packet aside that was published at a position: asked
     /// once nobody has it in hand.
     pub(crate) fn is_postponed(&self, position: u64) -> bool {
         let is_alive = |member| self.liveness().is_alive(member);
-        ConsumerGroup::is_postponed(&self.segment().memory(), position, &is_alive)
+        ConsumerGroup::is_postponed(self.segment().memory(), position, &is_alive)
     }
 
     /// Whether the member that sat at an entry as the `incarnation`-th still does, and lives.

@@ -27,7 +27,7 @@ fn a_publisher_dies_while_a_subscriber_asks() {
         asked.get() == 1
     };
     let control = segment.lock().unwrap();
-    endpoint::reap(segment, &segment.memory(), &is_alive);
+    endpoint::reap(segment, segment.memory(), &is_alive);
     drop(control);
     assert!(subscriber.try_recv().is_err());
 }
