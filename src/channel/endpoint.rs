@@ -140,7 +140,7 @@ pub(crate) fn wake_both_sides(segment: &Segment) {
 
 fn wake_side(segment: &Segment, side: Side) {
     let memory = segment.memory();
-    let event_count = event_count_of(&memory, side);
+    let event_count = event_count_of(memory, side);
     event_count.futex.fetch_add(1, Ordering::SeqCst);
     match segment.settings().parking {
         Parking::Futex => futex::wake_all(&event_count.futex),

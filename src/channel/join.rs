@@ -51,16 +51,16 @@ pub(crate) fn publisher_beside(
     let (member, waiter, index, position) = {
         let control = segment.lock()?;
         let memory = segment.memory();
-        if RingState::of(&memory) == RingState::Closed {
+        if RingState::of(memory) == RingState::Closed {
             return Err(OpenError::Closed { name: segment.name().to_owned() });
         }
         if segment.settings().queue {
             // What is published waits for members.
-            consumer_group::found(&memory, segment.settings());
+            consumer_group::found(memory, segment.settings());
         }
         let liveness: &dyn Liveness = &segment;
         let member = vacancy(&control, &segment, liveness, Side::Publishers)?;
-        if membership::free(&memory, Side::Publishers) <= others {
+        if membership::free(memory, Side::Publishers) <= others {
             let limit = segment.settings().max_publishers;
             return Err(OpenError::Full { what: "publishers", limit });
         }
@@ -68,7 +68,7 @@ pub(crate) fn publisher_beside(
         let index = type_index(&control, &segment, types)?;
         acquire(liveness, &segment, member)?;
         let entry = index_of(member);
-        (member, waiter, index, membership::join_publisher(&memory, segment.settings(), entry))
+        (member, waiter, index, membership::join_publisher(memory, segment.settings(), entry))
     };
     let writer =
         Writer::new(segment.memory().clone(), segment.settings(), index_of(member), position);
@@ -96,7 +96,7 @@ pub(crate) fn subscriber(
         acquire(liveness, &segment, member)?;
         let (memory, settings) = (segment.memory(), segment.settings());
         let start = beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry });
-        let join = || membership::join_subscriber(&memory, settings, index_of(member), start);
+        let join = || membership::join_subscriber(memory, settings, index_of(member), start);
         let joined = beside.map_or_else(join, |reader| reader.stand_still(join));
         (member, waiter, index, joined)
     };
@@ -180,11 +180,11 @@ pub(crate) fn remove_durable(
 ) -> Result<bool, OpenError> {
     let _control = ring.lock()?;
     let memory = ring.memory();
-    let Some(entry) = membership::find_durable(&memory, name) else { return Ok(false) };
+    let Some(entry) = membership::find_durable(memory, name) else { return Ok(false) };
     if liveness.is_alive(EntryId::Subscriber(entry)) {
-        return Err(name_taken(&memory, entry, name));
+        return Err(name_taken(memory, entry, name));
     }
-    membership::leave_subscriber(&memory, entry);
+    membership::leave_subscriber(memory, entry);
     // Publishers that it held up.
     endpoint::wake_both_sides(ring);
     Ok(true)
@@ -201,7 +201,7 @@ pub(crate) fn forget_durable(_control: &Control<'_>, ring: &Segment, liveness: &
         if liveness.is_alive(EntryId::Subscriber(index)) {
             OwnerState::Taken.set(owner);
         } else {
-            membership::leave_subscriber(&memory, index);
+            membership::leave_subscriber(memory, index);
         }
     }
 }
@@ -252,8 +252,8 @@ fn vacancy(
 ) -> Result<EntryId, OpenError> {
     let _: &Control<'_> = control;
     let (memory, settings) = (segment.memory(), segment.settings());
-    reap(segment, &memory, &|member| liveness.is_alive(member));
-    membership::vacancy(&memory, settings, side).ok_or_else(|| match side {
+    reap(segment, memory, &|member| liveness.is_alive(member));
+    membership::vacancy(memory, settings, side).ok_or_else(|| match side {
         Side::Publishers if settings.claims == crate::Claims::Exclusive => {
             OpenError::PublisherTaken {
                 name: segment.name().to_owned(),

@@ -428,7 +428,7 @@ impl Drop for Sender {
         let control = self.endpoint.segment.lock_bounded();
         if control.is_some() {
             let settings = self.endpoint.segment.settings();
-            membership::leave_publisher(&memory, settings, self.writer.entry);
+            membership::leave_publisher(memory, settings, self.writer.entry);
         }
         self.endpoint.release_liveness();
         drop(control);

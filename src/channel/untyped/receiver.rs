@@ -453,8 +453,8 @@ impl Drop for Receiver {
         let control = self.endpoint.segment.lock_bounded();
         if self.ack_mode == AckMode::Drop {
             match &control {
-                Some(_) => membership::leave_subscriber(&memory, self.reader.entry),
-                None => membership::release(&memory, self.reader.entry),
+                Some(_) => membership::leave_subscriber(memory, self.reader.entry),
+                None => membership::release(memory, self.reader.entry),
             }
         }
         self.endpoint.release_liveness();

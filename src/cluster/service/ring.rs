@@ -128,7 +128,7 @@ impl Ring {
         let memory = self.segment().memory();
         // It comes from a letter.
         entry < memory.subscribers().len()
-            && consumer_group::incarnation(&memory, entry) == incarnation
+            && consumer_group::incarnation(memory, entry) == incarnation
             && self.liveness().is_alive(EntryId::Subscriber(entry))
     }
 }
