@@ -1,41 +1,41 @@
-//! Processes that publish and subscribe, and a director that kills and freezes them at random
-//! instants: does everybody else get every packet, once, in order, whole?
+//! Stress test: kills and freezes publishers and subscribers at random instants. All others must
+//! receive every packet once, in order and undamaged.
 //!
 //! ```text
 //! cargo run --release --example chaos -- --seconds 60 --seed 7
 //! ```
 //!
-//! The director starts this program again as workers, on six rings at once (`chaos/post.rs`). What
-//! each began and finished it writes into a ledger in memory that survives it (`chaos/ledger.rs`).
-//! Subscribers check each packet as it comes (`chaos/notes.rs`); every few seconds the rings are
-//! read to the end, and the ledger is checked as a whole (`chaos/audit.rs`).
+//! The director starts this program again as workers, on six rings at once (`chaos/assignment.rs`).
+//! Each worker records its operations in shared memory that survives it
+//! (`chaos/ledger.rs`). Subscribers check each received packet (`chaos/checker.rs`). Every few
+//! seconds the rings are read to the end, and the whole ledger is checked (`chaos/audit.rs`).
 //!
-//! The seed decides whom the director strikes, how, and how long after the one before; not what
-//! the struck one is just doing. So a seed repeats the strikes, and a rare failure may need several
-//! runs to come again.
+//! The seed decides the target, the kind and the time of each strike. It does not decide at which
+//! instruction the target is struck. A seed therefore repeats the strikes, but a rare failure may
+//! need several runs.
 
+#[path = "chaos/assignment.rs"]
+mod assignment;
 #[path = "chaos/audit.rs"]
 mod audit;
-#[path = "chaos/desk.rs"]
-mod desk;
-#[path = "chaos/dice.rs"]
-mod dice;
+#[path = "chaos/checker.rs"]
+mod checker;
+#[path = "chaos/context.rs"]
+mod context;
 #[path = "chaos/director.rs"]
 mod director;
 #[path = "chaos/ledger.rs"]
 mod ledger;
 #[path = "chaos/map.rs"]
 mod map;
-#[path = "chaos/notes.rs"]
-mod notes;
-#[path = "chaos/parcel.rs"]
-mod parcel;
-#[path = "chaos/post.rs"]
-mod post;
+#[path = "chaos/payload.rs"]
+mod payload;
 #[path = "chaos/process.rs"]
 mod process;
 #[path = "chaos/publisher.rs"]
 mod publisher;
+#[path = "chaos/rng.rs"]
+mod rng;
 #[path = "chaos/subscriber.rs"]
 mod subscriber;
 #[path = "chaos/tally.rs"]
@@ -43,63 +43,64 @@ mod tally;
 #[path = "chaos/visitor.rs"]
 mod visitor;
 
+use assignment::{Assignment, Role};
 use clap::Parser;
-use desk::Desk;
-use director::{Director, Orders};
+use context::Context;
+use director::{Director, Settings};
 use map::Map;
 use packetring::Ring;
-use post::{Post, Role};
 use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tally::Tally;
 
-/// Every so often the rings are read to the end and checked.
+/// Length of a phase. At its end the rings are read to the end and checked.
 const PHASE: Duration = Duration::from_secs(3);
-/// No worker lives longer.
+/// Longest lifetime of a worker.
 const ALARM_SECONDS: u32 = 120;
 
-/// Kills and freezes processes that publish and subscribe, and checks what the others get
+/// Kills and freezes publishers and subscribers, and checks the packets of all others
 ///
-/// Six rings are used at once: exclusive and shared ones, ones that block and ones that drop the
-/// oldest, with history, with durable subscribers, and one that is made and removed all the time.
-/// Workers send, send in batches, reserve, give up, receive, drain, copy, put back and clone;
-/// some spin, some park, some are slow. They are killed by SIGKILL at any instant, also while they
-/// start, join or leave, and frozen by SIGSTOP; successors follow.
+/// Uses six rings at once: exclusive and shared, blocking and dropping the oldest, with history,
+/// with durable subscribers, and a ring that is created and removed all the time. Workers send
+/// single packets and batches, reserve, cancel, receive, drain, copy, unreceive and clone.
+/// Some workers spin, some park, some are slow. SIGKILL hits them at any instant, also while they
+/// start, join or leave. SIGSTOP freezes them. Successors replace killed workers.
 ///
-/// Each packet says who sent it as the how-manieth and holds a checksum. A ledger in memory
-/// that survives the workers says what was begun, sent and received. Lost, torn, doubled and
-/// left-behind things must be 0: if not, or if somebody hangs, the exit status is 1.
+/// Each packet contains its stream, its sequence number and a checksum. A ledger in memory that
+/// survives the workers records all packets begun, sent and received. Lost, torn, duplicated and
+/// left-behind objects must be 0. Otherwise, or if a worker hangs, the exit status is 1.
 ///
-/// Stalls are times from a kill to the end of each operation that it fell into, unless something
-/// alive held it up meanwhile: a frozen or pausing process, or a durable name whose successor
-/// has not come. "Not woken" are readers whose publisher was killed between stamping a packet and
-/// waking them, which look by themselves after 50 ms; they are counted apart. "Without a kill" are
-/// the same times from instants at which nobody was killed: what the machine's load does to all.
+/// A stall lasts from a kill to the end of an operation during which it happened. It does not count
+/// if a living process held the operation up, or a durable name had no successor yet. "not woken"
+/// lists readers whose publisher was killed between stamping a packet and waking them. Such readers
+/// poll again after 50 ms. "without a kill" lists durations measured from instants without a kill:
+/// the effect of the machine's load.
 #[derive(Debug, Parser)]
 struct Options {
     /// How long to run
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Decides who is struck when and how [default: a random one, which is printed]
+    /// Decides the target, kind and time of each strike [default: random, and printed]
     #[arg(long)]
     seed: Option<u64>,
-    /// Strikes a second: two in three are kills, the rest double kills, freezes, goodbyes
+    /// Strikes per second: two in three are kills, the rest double kills, freezes and requests to
+    /// leave
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=2000))]
     strikes: u64,
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
-    /// Be a worker of the director whose ledger is the standard input
-    #[arg(long, hide = true, value_name = "POST")]
-    worker: Option<Post>,
+    /// Run as a worker of the director whose ledger is the standard input
+    #[arg(long, hide = true, value_name = "ASSIGNMENT")]
+    worker: Option<Assignment>,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
     let outcome = match options.worker {
-        Some(post) => work(post).map(|()| true),
+        Some(assignment) => work(assignment).map(|()| true),
         None => direct(&options),
     };
     match outcome {
@@ -114,7 +115,7 @@ fn main() -> ExitCode {
 
 // ── The director ───────────────────────────────────────────────────────────────────────────────
 
-/// `false`: something that must be 0 is not.
+/// Runs all phases. Returns false if a problem was found.
 fn direct(options: &Options) -> Result<bool, Box<dyn Error>> {
     let seed = options.seed.unwrap_or_else(|| u64::from(std::process::id()) ^ ledger::now());
     if !options.json {
@@ -123,11 +124,11 @@ fn direct(options: &Options) -> Result<bool, Box<dyn Error>> {
     let mut tally = Tally::new().ok_or("no histogram")?;
     let started = Instant::now();
     let end = started + Duration::from_secs(options.seconds);
-    let orders = Orders { seed, strikes_per_second: options.strikes };
+    let settings = Settings { seed, strikes_per_second: options.strikes };
     let mut ended = Ok(());
     while ended.is_ok() && Instant::now() < end {
         let until = end.min(Instant::now() + PHASE);
-        ended = Director::run(orders, tally.phases, until, &mut tally);
+        ended = Director::run(settings, tally.phases, until, &mut tally);
         show_progress(options, started, &tally);
     }
     let seconds = started.elapsed().as_secs_f64();
@@ -161,29 +162,30 @@ fn show_progress(options: &Options, started: Instant, tally: &Tally) {
 
 // ── A worker ───────────────────────────────────────────────────────────────────────────────────
 
-fn work(post: Post) -> Result<(), Box<dyn Error>> {
+fn work(assignment: Assignment) -> Result<(), Box<dyn Error>> {
     map::end_after(ALARM_SECONDS);
     let map = Map::of_worker()?;
-    let mut desk = Desk::new(&map, post);
-    let outcome = hold(&mut desk);
-    if desk.is_orphaned() {
-        // Nobody else will. What others still use they remove themselves, the last of them all.
+    let mut context = Context::new(&map, assignment);
+    let outcome = hold(&mut context);
+    if context.is_orphaned() {
+        // No other process removes the names. The last user of a ring frees its memory.
         for ring in 0..ledger::RINGS {
-            let _ = Ring::remove(&post::ring_name(post.director, post.phase, ring));
+            let _ =
+                Ring::remove(&assignment::ring_name(assignment.director, assignment.phase, ring));
         }
     }
     outcome
 }
 
-/// Holds the post until told to leave.
-fn hold(desk: &mut Desk<'_>) -> Result<(), Box<dyn Error>> {
-    let post = desk.post;
-    if post.role == Role::Visitor {
-        return visitor::visit(desk);
+/// Works on the assignment until asked to leave.
+fn hold(context: &mut Context<'_>) -> Result<(), Box<dyn Error>> {
+    let assignment = context.assignment;
+    if assignment.role == Role::Visitor {
+        return visitor::visit(context);
     }
-    let ring = desk.join(|| post.kind().builder().open(&post.ring_name()))?;
-    match post.role {
-        Role::Publisher => publisher::publish(desk, &ring),
-        _ => subscriber::subscribe(desk, &ring),
+    let ring = context.join(|| assignment.kind().builder().open(&assignment.ring_name()))?;
+    match assignment.role {
+        Role::Publisher => publisher::publish(context, &ring),
+        _ => subscriber::subscribe(context, &ring),
     }
 }

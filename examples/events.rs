@@ -1,13 +1,13 @@
-//! Events, as with an `EventEmitter`, across processes.
+//! Events across processes, in the style of an `EventEmitter`.
 //!
 //! ```text
 //! cargo run --release --example events -- --threads 3
 //! ```
 //!
-//! The first process listens, and starts others that call themselves `threadA`, `threadB`, …. Each of
-//! them opens something, says how far it has come, and closes it; the first hears them all by patterns
-//! such as `*::open`, each event as its own type. An event that carries another type than a handler
-//! expects, and a handler that fails, end up with the handler of errors: they cannot be overlooked.
+//! The first process listens, and starts others named `threadA`, `threadB`, …. Each of them opens a
+//! file, reports its progress, and closes the file. The first process handles these events by
+//! patterns such as `*::open`, each with its own packet type. The error handler reports events of
+//! an unexpected type and failed handlers.
 
 #[path = "support/peer.rs"]
 mod peer;
@@ -21,9 +21,9 @@ use std::error::Error;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-/// A run that takes longer is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The first process' name in the cluster.
+/// Timeout of a run.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Name of the first process in the cluster.
 const LISTENER: &str = "listener";
 
 // ── The packets ────────────────────────────────────────────────────────────────────────────────
@@ -40,7 +40,7 @@ struct Closed {
 }
 
 impl ArchivedOpened {
-    /// A method of the packet as it is read.
+    /// A method of the archived packet.
     fn kilobytes(&self) -> u64 {
         self.bytes.to_native().div_ceil(1024)
     }
@@ -48,16 +48,16 @@ impl ArchivedOpened {
 
 // ── The options ────────────────────────────────────────────────────────────────────────────────
 
-/// Events of several processes, handled in one
+/// Events of several processes, handled in one process
 #[derive(Debug, Parser)]
 struct Options {
-    /// Processes that emit
+    /// Processes that emit events
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=26))]
     threads: u8,
-    /// Be the emitter of this name
+    /// Run as the emitter with this name
     #[arg(long = "as", hide = true, requires = "of", value_name = "NAME")]
     name: Option<String>,
-    /// The first process
+    /// Process id of the first process
     #[arg(long, hide = true, value_name = "PID")]
     of: Option<u32>,
 }
@@ -75,14 +75,14 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The cluster of a run has its first process' id in its name.
+/// Name of the cluster. It contains the process id of the first process.
 fn cluster(listener: u32) -> String {
     format!("events-{listener}")
 }
 
 // ── The first process ──────────────────────────────────────────────────────────────────────────
 
-/// What the handlers have in common.
+/// State that the handlers share.
 #[derive(Default)]
 struct Tally {
     open: RefCell<Vec<String>>,
@@ -99,18 +99,18 @@ fn listen(threads: u8) -> Result<(), Box<dyn Error>> {
 
     let names = (0..threads).map(|number| format!("thread{}", char::from(b'A' + number)));
     let peers = names.map(|name| start(&name)).collect::<Result<Vec<_>, _>>()?;
-    let give_up_at = Instant::now() + PATIENCE;
+    let give_up_at = Instant::now() + TIMEOUT;
     while tally.closed.get() < threads.into() && Instant::now() < give_up_at {
-        events.run_for(PATIENCE)?; // Until a handler stops it.
+        events.run_for(TIMEOUT)?; // Returns early when a handler stops it.
     }
-    println!("{:?} are heard by {:?}", "threadA::open", events.event_names());
+    println!("handlers of {:?}: {:?}", "threadA::open", events.event_names());
     drop(events);
     for peer in peers {
         peer.finish()?;
     }
     let found = (tally.closed.get(), tally.progress.get(), tally.errors.get());
     if found != (threads.into(), 3 * u32::from(threads), u32::from(threads) + 1) {
-        return Err(format!("closed, progress and errors were {found:?}").into());
+        return Err(format!("wrong counts of close, progress and errors: {found:?}").into());
     }
     Ok(())
 }
@@ -125,7 +125,7 @@ fn handle<'h>(events: &mut Events<'h>, tally: &'h Tally, threads: u8) {
     events.on::<u8>("*::ready", move |_, context| {
         ready += 1;
         if ready == threads {
-            // It comes to all of them, after this event.
+            // Delivered to all emitters, after this event.
             let _ = context.emit("go", &0_u8);
         }
     });
@@ -134,7 +134,7 @@ fn handle<'h>(events: &mut Events<'h>, tally: &'h Tally, threads: u8) {
         tally.open.borrow_mut().push(opened.path.as_str().to_owned());
     });
     events.once::<Opened>("threadA::open", |_, _| println!("threadA has begun"));
-    // Several arguments travel as a tuple.
+    // A tuple carries several arguments.
     events.on::<(u32, String)>("*::progress", |progress, context| {
         println!("{}: {} % {}", context.event(), progress.0, progress.1);
         tally.progress.set(tally.progress.get() + 1);
@@ -146,10 +146,10 @@ fn handle<'h>(events: &mut Events<'h>, tally: &'h Tally, threads: u8) {
         }
         let mut open = tally.open.borrow_mut();
         let index = open.iter().position(|path| *closed.path == **path);
-        open.remove(index.ok_or("it was not open")?);
-        Err(format!("{} was not saved", closed.path).into()) // As any `?` could.
+        open.remove(index.ok_or("closed without having been opened")?);
+        Err(format!("{} was not saved", closed.path).into()) // As `?` could return.
     });
-    // A mistake: "go" carries a number. It does not run, and that is found out.
+    // A wrong type on purpose: "go" carries a number. The error handler reports it.
     events.on::<Closed>("go", |_, _| {});
     events.on_error(|error, context| {
         match error {
@@ -190,7 +190,7 @@ fn emit(name: &str, listener: u32) -> Result<(), Box<dyn Error>> {
     });
     let listener = worker.worker(LISTENER);
     if listener.is_none_or(|listener| listener.state != WorkerState::Alive) {
-        return Err("nobody listens any more".into());
+        return Err("the listener is gone".into());
     }
     events.emit(&format!("{name}::ready"), &0_u8)?;
     Ok(events.run()?)

@@ -1,4 +1,4 @@
-//! The two hot paths as functions of their own, for whoever wants to see their machine code:
+//! The two hot paths as separate functions, to inspect their machine code:
 //!
 //! ```text
 //! cargo build --release --example hot_path
@@ -7,9 +7,9 @@
 //! strace -c target/release/examples/hot_path        # the calls do not grow with the rounds
 //! ```
 //!
-//! `.ci/hot-path` looks through them for locked instructions, fences and system calls. What they
-//! call is cold: computing the limit anew (once a lap, or when the ring is full; that has the one
-//! fence), waiting, waking, errors.
+//! `.ci/hot-path` checks them for locked instructions, fences and system calls. The functions they
+//! call are cold: waiting, waking, errors, and the recomputation of the limit. The limit is
+//! recomputed once a lap, or when the ring is full; this contains the only fence.
 
 use packetring::{Publisher, Ring, SendError, Subscriber, packet};
 
@@ -23,7 +23,7 @@ struct Tick {
     sequence: u64,
 }
 
-/// Publishes a packet of 48 archived bytes to an exclusive ring: one slot.
+/// Publishes a packet of 48 archived bytes, one slot, to an exclusive ring.
 #[inline(never)]
 fn exclusive_send(ticks: &mut Publisher<Tick>, tick: &Tick) -> Result<u64, SendError> {
     ticks.send(tick)
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let tick = Tick { symbol: 7, bid: 101, ask: 102, volume: 5, at: sequence, sequence };
         exclusive_send(&mut sender, &tick)?;
         if block_recv(&mut receiver) != Some(sequence) {
-            return Err(format!("packet {sequence} was not the next").into());
+            return Err(format!("expected packet {sequence}, got another one").into());
         }
     }
     println!("{rounds} packets sent and received in place");

@@ -1,12 +1,12 @@
-//! Jobs: a work queue, each of whose packets is taken by exactly one of several encoders.
+//! A work queue: each job is delivered to exactly one of several encoders.
 //!
 //! ```text
 //! cargo run --release --example jobs -- --encoders 3 --jobs 200
 //! ```
 //!
-//! The first process publishes jobs and starts encoders, each of which takes the next job when it has
-//! done with the one before. One encoder stops in the midst of its first job, and is killed there. The
-//! others go on; its job comes to one of them, flagged as redelivered, and so it is done, too.
+//! The first process publishes jobs and starts encoders. Each encoder takes the next job when the
+//! previous one is complete. An encoder stops in the middle of its first job and is killed there.
+//! The others continue, and one of them receives the unfinished job, flagged as redelivered.
 
 #[path = "support/first.rs"]
 mod first;
@@ -23,11 +23,11 @@ use std::error::Error;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-/// Somebody who is silent for so long is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Long enough to find out who is dead.
-const SOON: Duration = Duration::from_millis(500);
-/// The first process' name in the cluster.
+/// Timeout of every operation that waits for another process.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Long enough for the queue to detect dead consumers.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
+/// Name of the first process in the cluster.
 const BOSS: &str = "boss";
 const QUEUE: &str = "encoders";
 
@@ -39,18 +39,18 @@ struct Job {
     samples: Vec<u32>,
 }
 
-/// What an encoder says of a job.
+/// An encoder's report about a job.
 #[packet]
 struct Report {
     job: u64,
     encoder: u16,
     redelivered: bool,
-    /// What came of it; nothing: it has just begun.
+    /// The result; `None` when the job has only begun.
     code: Option<u64>,
 }
 
 impl Job {
-    /// The job of this number: all of it follows from the number.
+    /// The job with this id. The id determines all of its contents.
     fn of(id: u64) -> Self {
         let samples = (0..id as u32 % 50).map(|index| index.wrapping_mul(id as u32 + 1)).collect();
         Self { id, samples }
@@ -62,7 +62,7 @@ impl Job {
 }
 
 impl ArchivedJob {
-    /// The work: done on the job where it lies.
+    /// The encoding, computed on the archived job in place.
     fn code(&self) -> u64 {
         let samples = self.samples.iter();
         samples.fold(self.id.to_native(), |code, sample| next(code, sample.to_native()))
@@ -75,19 +75,19 @@ fn next(code: u64, sample: u32) -> u64 {
 
 // ── The options ────────────────────────────────────────────────────────────────────────────────
 
-/// A work queue, one of whose workers is killed in the midst of a job
+/// A work queue; one of its consumers is killed in the middle of a job
 #[derive(Debug, Parser)]
 struct Options {
     /// Encoder processes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=32))]
     encoders: u16,
-    /// Jobs to be done
+    /// Jobs to publish
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(2..=100_000))]
     jobs: u64,
-    /// Be the encoder of this number
+    /// Run as the encoder with this number
     #[arg(long = "as", hide = true, requires = "of", value_name = "NUMBER")]
     number: Option<u16>,
-    /// The first process
+    /// Process id of the first process
     #[arg(long, hide = true, value_name = "PID")]
     of: Option<u32>,
 }
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let outcome = match (options.number, options.of) {
         (Some(number), Some(boss)) => encode(number, boss),
-        _ => give_out(&options),
+        _ => publish(&options),
     };
     if let Err(error) = outcome {
         eprintln!("jobs: {error}");
@@ -105,38 +105,38 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The cluster of a run has its first process' id in its name.
+/// Name of the cluster. It contains the process id of the first process.
 fn cluster(boss: u32) -> String {
     format!("jobs-{boss}")
 }
 
 // ── The first process ──────────────────────────────────────────────────────────────────────────
 
-fn give_out(options: &Options) -> Result<(), Box<dyn Error>> {
+fn publish(options: &Options) -> Result<(), Box<dyn Error>> {
     let worker = Worker::join(&cluster(std::process::id()), BOSS)?;
     let mut reports = worker.subscriber::<Report>("reports")?;
     let mut jobs = worker.queue_publisher::<Job>(QUEUE)?;
 
-    // Alone at first, the one that will be killed has a job for certain.
-    jobs.send_timeout(&Job::of(0), PATIENCE)?;
+    // The encoder to be killed is alone at first, so it certainly receives a job.
+    jobs.send_timeout(&Job::of(0), TIMEOUT)?;
     let mut doomed = start(0)?;
-    let begun = reports.recv_timeout(PATIENCE)?;
+    let begun = reports.recv_timeout(TIMEOUT)?;
     let (lost, redelivered) = (begun.job.to_native(), begun.redelivered);
     if begun.code.is_some() || redelivered {
-        return Err("encoder 0 should have begun, and no more".into());
+        return Err("unexpected report: encoder 0 must report only the start of job 0".into());
     }
     drop(begun);
 
     let peers = (1..options.encoders).map(start).collect::<Result<Vec<_>, _>>()?;
     for id in 1..options.jobs {
-        jobs.send_timeout(&Job::of(id), PATIENCE)?;
+        jobs.send_timeout(&Job::of(id), TIMEOUT)?;
     }
     doomed.0.kill()?;
     drop(doomed);
     println!("encoder 0 was killed in the midst of job {lost}");
 
     let outcome = collect(&mut reports, options, lost);
-    drop((jobs, reports, worker)); // Tells the encoders that there is nothing more to do.
+    drop((jobs, reports, worker)); // The encoders then know that there are no more jobs.
     for peer in peers {
         peer.finish()?;
     }
@@ -148,7 +148,7 @@ fn start(number: u16) -> std::io::Result<Peer> {
     Peer::start(["--as", &number.to_string(), "--of", &boss], Stdio::null)
 }
 
-/// Waits until each job is done, and checks by whom, and what came of it.
+/// Waits until each job is complete, and checks its encoder and its result.
 fn collect(
     reports: &mut Subscriber<Report>,
     options: &Options,
@@ -156,19 +156,19 @@ fn collect(
 ) -> Result<(), Box<dyn Error>> {
     let mut done_by = BTreeMap::new();
     while (done_by.len() as u64) < options.jobs {
-        let report = reports.recv_timeout(PATIENCE)?;
+        let report = reports.recv_timeout(TIMEOUT)?;
         let (job, encoder) = (report.job.to_native(), report.encoder.to_native());
         if report.code.as_ref().map(|code| code.to_native()) != Some(Job::of(job).code()) {
-            return Err(format!("encoder {encoder} did not do job {job}").into());
+            return Err(format!("job {job}: wrong result from encoder {encoder}").into());
         }
         if report.redelivered != (job == lost) {
-            return Err(format!("job {job} came with redelivered: {}", report.redelivered).into());
+            return Err(format!("job {job}: redelivered is {}", report.redelivered).into());
         }
         if report.redelivered {
-            println!("job {job} came again, to encoder {encoder}, flagged");
+            println!("job {job} was delivered again, to encoder {encoder}, flagged");
         }
         if let Some(other) = done_by.insert(job, encoder) {
-            return Err(format!("job {job} was done by {other} and by {encoder}").into());
+            return Err(format!("job {job} was done by encoders {other} and {encoder}").into());
         }
     }
     println!("{:>10} {:>10}", "encoder", "jobs");
@@ -190,23 +190,24 @@ fn encode(number: u16, boss: u32) -> Result<(), Box<dyn Error>> {
     while first.wants(&mut jobs)? {
         let job = match jobs.try_recv() {
             Ok(job) => job,
-            Err(TryRecvError::Empty) => continue, // Another one was quicker.
+            Err(TryRecvError::Empty) => continue, // Another encoder took the job.
             Err(error) => return Err(error.into()),
         };
         let (id, redelivered) = (job.id.to_native(), Delivery::info(&job).redelivered);
         let report = Report { job: id, encoder: number, redelivered, code: None };
         if number == 0 {
-            // It has begun, and does not go on: it is killed here, if the first process is not.
-            reports.send_timeout(&report, PATIENCE)?;
+            // The job stays unfinished: the first process kills this encoder here.
+            reports.send_timeout(&report, TIMEOUT)?;
             first.outlive()?;
             break;
         }
-        reports.send_timeout(&Report { code: Some(job.code()), ..report }, PATIENCE)?;
-        Delivery::ack(job); // Until here, it would come again.
+        reports.send_timeout(&Report { code: Some(job.code()), ..report }, TIMEOUT)?;
+        Delivery::ack(job); // Without it, the job would be delivered again.
     }
-    // Nobody waits for what may be left, and a queue is kept for as long as something is in it: what
-    // the dead had in hand, too, which comes when somebody has asked who is dead.
-    while let Ok(job) = jobs.recv_timeout(SOON) {
+    // Nobody needs the remaining jobs, but a queue exists as long as it holds packets. This
+    // includes packets in flight at dead consumers, which are redelivered once the death is
+    // detected.
+    while let Ok(job) = jobs.recv_timeout(DRAIN_TIMEOUT) {
         Delivery::ack(job);
     }
     Ok(())

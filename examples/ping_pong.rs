@@ -1,16 +1,17 @@
-//! Round trips between two processes: a typed packet there, another type back.
+//! Measures round trips between two processes: one packet type there, another type back.
 //!
 //! ```text
 //! cargo run --release --example ping_pong -- --wait park --payload 200
 //! ```
 //!
-//! The program starts itself once more as its peer. Each way has a ring of its own with one
+//! The program starts itself once more as its peer. Each direction has its own ring with one
 //! publisher, so no locked instruction is on the path. Every field is checked at every hop.
-//! Beside the round trips stands their floor, a bare cache line bounced between the same two
-//! processes; both are measured in turns, so that whatever disturbs the machine disturbs both.
 //!
-//! It measures latency with one packet under way, not throughput: `cargo bench --bench speed` does
-//! that, and round trips among much else.
+//! The floor of a round trip is a bare cache line that moves between the same two processes. The
+//! two measurements alternate, so that disturbances of the machine affect both.
+//!
+//! This example measures latency with one packet in flight. `cargo bench --bench speed` measures
+//! throughput, and much else.
 
 #[path = "support/bounce.rs"]
 mod bounce;
@@ -38,20 +39,20 @@ use std::fmt;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-/// A peer that is silent for so long is given up.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Floor and ring are measured by turns, so many of each.
+/// Timeout of every wait for the peer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Number of alternating turns of floor and ring.
 const TURNS: u64 = 10;
-/// Rounds before the first turn counts: more than one lap of the ring, whose pages are then mapped.
+/// Rounds that do not count: more than one lap of the ring, so that its pages are mapped.
 const WARM_UP: u64 = 2_000;
-/// One packet is under way at a time: a small ring stays in the caches.
+/// Capacity of a ring. Only one packet is in flight, and a small ring stays in the caches.
 const CAPACITY: usize = 1 << 16;
 /// Longest `--payload`.
-const LONGEST: i64 = 1 << 24;
+const MAX_PAYLOAD: i64 = 1 << 24;
 /// Bytes of text without `--payload`.
-const SHORT: usize = 16;
+const ARRAY_LEN: usize = 16;
 
-/// There.
+/// The request.
 #[packet]
 struct Ping<T> {
     sequence: u64,
@@ -60,19 +61,19 @@ struct Ping<T> {
     text: T,
 }
 
-/// And back.
+/// The reply.
 #[packet]
 struct Pong<T> {
-    /// The sequence number of the ping.
+    /// Sequence number of the ping.
     answers: u64,
-    /// When that ping was sent, by its sender's clock.
+    /// Send time of the ping, on its sender's clock.
     ping_sent_at: u64,
-    /// How many pings were answered, this one included.
+    /// Number of pings answered, this one included.
     answered: u64,
     text: T,
 }
 
-/// Methods of the packet in its slot: nothing is taken out of it to call them.
+/// Methods of the archived packet, called in its slot without deserializing it.
 impl<T: Text> ArchivedPing<T> {
     fn is_next(&self, sequence: u64, last_sent_at: u64, text: &T) -> bool {
         self.sequence == sequence && self.sent_at >= last_sent_at && text.is(&self.text)
@@ -88,14 +89,14 @@ impl<T: Text> ArchivedPong<T> {
     }
 }
 
-/// A packet's text: of fixed size, so that the packet's size is fixed too, or of any length.
+/// The text of a packet: an array of fixed size, or a string of any length.
 trait Text: Packet + 'static {
     fn of(plan: &Plan) -> Self;
     fn is(&self, archived: &Self::Archived) -> bool;
     fn assign(&mut self, archived: &Self::Archived);
 }
 
-impl Text for [u8; SHORT] {
+impl Text for [u8; ARRAY_LEN] {
     fn of(_: &Plan) -> Self {
         *b"hello packetring"
     }
@@ -118,27 +119,27 @@ impl Text for String {
         *archived == self.as_str()
     }
 
-    /// Needs no new memory once the text is long enough.
+    /// Allocates nothing once the text is long enough.
     fn assign(&mut self, archived: &ArchivedString) {
         self.clear();
         self.push_str(archived);
     }
 }
 
-/// Round trips between two processes through packetring, beside their floor
+/// Measures round trips between two processes through packetring, beside their floor
 #[derive(Clone, Debug, Parser)]
 struct Options {
-    /// Round trips to record [default: 200000; 20000 if the sides sleep or share a core]
+    /// Round trips to record [default: 200000; 20000 if the processes sleep or share a core]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
-    /// Bytes of text in each packet, as a `String`: up to 16, packet and header take one cache
-    /// line [default: 16, as an array]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(..=LONGEST))]
+    /// Bytes of text in each packet, as a `String`; up to 16, packet and header fit one cache line
+    /// [default: 16, as an array]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(..=MAX_PAYLOAD))]
     payload: Option<u32>,
-    /// How both sides wait for a packet
+    /// How both processes wait for a packet
     #[arg(long, value_enum, default_value_t = Waiting::Spin)]
     wait: Waiting,
-    /// How long park and event spin before they sleep, in µs; 0 shows what sleeping costs
+    /// How long park and event spin before they sleep, in µs; 0 shows the cost of sleeping
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 20)]
     spin_for: u64,
     /// Cores of the two processes, such as 0,1 [default: the first two allowed]
@@ -147,18 +148,18 @@ struct Options {
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
-    /// Be the peer of this process
+    /// Run as the peer of this process
     #[arg(long, hide = true, value_name = "PID")]
     peer: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Waiting {
-    /// Poll, at the price of a core each
+    /// Poll; occupies one core per process
     Spin,
-    /// Spin a while, then sleep on a futex
+    /// Spin for a while, then sleep on a futex
     Park,
-    /// Spin a while, then sleep on an event
+    /// Spin for a while, then sleep on an eventfd
     Event,
 }
 
@@ -172,14 +173,14 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// What both processes must agree on.
+/// Settings that both processes must agree on.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     rounds: u64,
-    /// Bytes of a `String`; `None`: of an array.
+    /// Bytes of a `String`; `None` for an array.
     payload: Option<usize>,
     wait: Waiting,
-    /// Microseconds that are spun before sleeping.
+    /// Microseconds to spin before sleeping.
     spin_for: u64,
     cores: Cores,
 }
@@ -196,7 +197,7 @@ impl Plan {
         Ok(Self { rounds, payload, wait: options.wait, spin_for: options.spin_for, cores })
     }
 
-    /// The peer's arguments.
+    /// Command line arguments of the peer.
     fn arguments(&self) -> Vec<String> {
         let Self { rounds, payload, wait, spin_for, cores } = self;
         let parent = std::process::id();
@@ -209,7 +210,7 @@ impl Plan {
         arguments.split(' ').map(str::to_owned).collect()
     }
 
-    /// Each turn's rounds: those before they count, and those that count.
+    /// Rounds of each turn: the uncounted ones, and the counted ones.
     fn turns(&self) -> impl Iterator<Item = (u64, u64)> {
         let rounds = self.rounds;
         (0..TURNS).map(move |turn| {
@@ -220,7 +221,7 @@ impl Plan {
 
     /// Bytes of text.
     fn text(&self) -> usize {
-        self.payload.unwrap_or(SHORT)
+        self.payload.unwrap_or(ARRAY_LEN)
     }
 
     fn ring(&self) -> RingBuilder {
@@ -237,7 +238,7 @@ impl Plan {
     }
 }
 
-/// Names of this run: they hold the process id of its first process.
+/// Names of this run. They contain the process id of the first process.
 struct Names {
     ping: String,
     pong: String,
@@ -275,9 +276,9 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-// ── The first process: it asks, and it measures ────────────────────────────────────────────────
+// ── The first process: the caller ──────────────────────────────────────────────────────────────
 
-/// What was found out.
+/// The measurements.
 struct Measured {
     ring: Histogram<u64>,
     floor: Histogram<u64>,
@@ -291,20 +292,20 @@ fn measure(plan: &Plan) -> Result<Measured, Box<dyn Error>> {
     let _pinned = plan.cores.pin_before_joining(plan.cores.0)?;
     let lines = Shared::create(&names.floor)?;
     let mut caller = match plan.payload {
-        None => Caller::<[u8; SHORT]>::join(plan, &names)?,
+        None => Caller::<[u8; ARRAY_LEN]>::join(plan, &names)?,
         Some(_) => Caller::<String>::join(plan, &names)?,
     };
     let peer = Peer::start(plan.arguments(), Stdio::null)?;
     let _pinned = plan.cores.pin_after_joining(plan.cores.0)?;
     match exchange(plan, &lines, &mut *caller) {
         Ok(measured) => peer.finish().map(|()| measured).map_err(Into::into),
-        Err(error) => Err(blame(peer, error)),
+        Err(error) => Err(with_peer_status(peer, error)),
     }
 }
 
-/// The error of an exchange, with what became of the peer if that is the reason.
-fn blame(mut peer: Peer, error: Box<dyn Error>) -> Box<dyn Error> {
-    // A dying process lets go of its rings before its parent is told of its death.
+/// Adds the peer's exit status to an error of the exchange, if the peer has ended.
+fn with_peer_status(mut peer: Peer, error: Box<dyn Error>) -> Box<dyn Error> {
+    // A dying process releases its rings before its parent can reap it.
     std::thread::sleep(Duration::from_millis(50));
     match peer.ended() {
         Some(status) => format!("the peer is gone ({status}): {error}").into(),
@@ -337,15 +338,15 @@ fn exchange(plan: &Plan, lines: &Lines, caller: &mut dyn Call) -> Result<Measure
     Ok(measured)
 }
 
-/// The caller, whatever the text.
+/// A caller for either kind of text.
 trait Call {
     fn wait_for_peer(&mut self) -> Result<(), SendTimeoutError>;
-    /// One round trip, in nanoseconds: from before the ping is archived to when the pong is there,
-    /// checked to be a `Pong`.
+    /// Makes one round trip and returns its nanoseconds: from before the ping is archived until the
+    /// pong is received and validated.
     fn call(&mut self) -> Result<u64, Box<dyn Error>>;
 }
 
-/// Sends pings and takes the pongs.
+/// Sends pings and receives pongs.
 struct Caller<T>
 where
     Ping<T>: Packet,
@@ -353,7 +354,7 @@ where
 {
     pings: Publisher<Ping<T>>,
     pongs: Subscriber<Pong<T>>,
-    /// The next ping. Kept, so that its text is not made anew each time.
+    /// The next ping. Kept, so that its text is allocated once.
     ping: Ping<T>,
     clock: Instant,
 }
@@ -383,31 +384,31 @@ where
     Pong<T>: Packet<Archived = ArchivedPong<T>>,
 {
     fn wait_for_peer(&mut self) -> Result<(), SendTimeoutError> {
-        self.pings.wait_for_subscribers_timeout(1, PATIENCE)
+        self.pings.wait_for_subscribers_timeout(1, TIMEOUT)
     }
 
     fn call(&mut self) -> Result<u64, Box<dyn Error>> {
         self.ping.sent_at = self.now();
-        self.pings.send_timeout(&self.ping, PATIENCE)?;
-        let pong = self.pongs.recv_timeout(PATIENCE)?;
+        self.pings.send_timeout(&self.ping, TIMEOUT)?;
+        let pong = self.pongs.recv_timeout(TIMEOUT)?;
         let took = self.clock.elapsed().as_nanos() as u64 - self.ping.sent_at;
         if !pong.answers(&self.ping) {
             let (asked, answered) = (self.ping.sequence, pong.answers);
-            return Err(format!("ping {asked} was answered wrongly, as ping {answered}").into());
+            return Err(format!("wrong reply to ping {asked}: it answers ping {answered}").into());
         }
         self.ping.sequence += 1;
         Ok(took)
     }
 }
 
-// ── The peer: it answers ───────────────────────────────────────────────────────────────────────
+// ── The peer: the answerer ─────────────────────────────────────────────────────────────────────
 
 fn answer(plan: &Plan, parent: u32) -> Result<(), Box<dyn Error>> {
     let names = Names::of(parent);
     let _pinned = plan.cores.pin_before_joining(plan.cores.1)?;
     let lines: Shared<Lines> = Shared::open(&names.floor)?;
     let mut answerer = match plan.payload {
-        None => Answerer::<[u8; SHORT]>::join(plan, &names)?,
+        None => Answerer::<[u8; ARRAY_LEN]>::join(plan, &names)?,
         Some(_) => Answerer::<String>::join(plan, &names)?,
     };
     let _pinned = plan.cores.pin_after_joining(plan.cores.1)?;
@@ -417,7 +418,7 @@ fn answer(plan: &Plan, parent: u32) -> Result<(), Box<dyn Error>> {
         for _ in 0..warm_up + counted {
             number += 1;
             if lines.answer(number, &poll).is_err() {
-                return Ok(()); // The caller is gone: so are we.
+                return Ok(()); // The caller is gone.
             }
         }
         for _ in 0..warm_up + counted {
@@ -429,13 +430,13 @@ fn answer(plan: &Plan, parent: u32) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The answerer, whatever the text.
+/// An answerer for either kind of text.
 trait Answer {
-    /// Answers one ping. `false`: there are no more, the caller has left.
+    /// Answers one ping. Returns false if the caller has left.
     fn answer(&mut self) -> Result<bool, Box<dyn Error>>;
 }
 
-/// Takes pings and sends the pongs.
+/// Receives pings and sends pongs.
 struct Answerer<T>
 where
     Ping<T>: Packet,
@@ -443,9 +444,9 @@ where
 {
     pings: Subscriber<Ping<T>>,
     pongs: Publisher<Pong<T>>,
-    /// What each ping must say.
+    /// Expected text of each ping.
     text: T,
-    /// The last pong. Kept, so that the next one's text needs no new memory.
+    /// The last pong. Kept, so that its text is allocated once.
     pong: Pong<T>,
 }
 
@@ -477,20 +478,20 @@ where
         let pong = &mut self.pong;
         if !ping.is_next(pong.answered, pong.ping_sent_at, &self.text) {
             let (expected, found) = (pong.answered, ping.sequence);
-            return Err(format!("expected ping {expected}, this is {found} or damaged").into());
+            return Err(format!("expected ping {expected}, got {found} or a damaged one").into());
         }
         pong.answers = ping.sequence.to_native();
         pong.ping_sent_at = ping.sent_at.to_native();
         pong.answered += 1;
         pong.text.assign(&ping.text);
-        self.pongs.send_timeout(pong, PATIENCE)?;
+        self.pongs.send_timeout(pong, TIMEOUT)?;
         Ok(true)
     }
 }
 
 // ── The report ─────────────────────────────────────────────────────────────────────────────────
 
-/// The quantiles that are reported, with their names.
+/// The reported quantiles and their names.
 const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 
 impl Measured {
@@ -536,9 +537,9 @@ impl Measured {
             print!("{:>10.2}", of(&self.ring) / of(&self.floor));
         }
         println!(
-            "\n\nevery round trip is recorded as it was, uncorrected for what a slow one delays"
+            "\n\nall round trips are recorded as measured, uncorrected for coordinated omission"
         );
-        println!("a look at the clock takes {} ns, and is in each figure", self.clock.as_nanos());
+        println!("reading the clock takes {} ns, included in each figure", self.clock.as_nanos());
     }
 }
 
@@ -550,7 +551,7 @@ fn print_row(name: &str, histogram: &Histogram<u64>) {
     println!("{:>10}", histogram.max());
 }
 
-/// Bytes of the archives of a ping and of a pong.
+/// Archived bytes of a ping and of a pong.
 fn archived(plan: &Plan) -> Result<(usize, usize), rancor::Error> {
     let (sequence, sent_at, answers, ping_sent_at, answered) = (0, 0, 0, 0, 0);
     let (ping, pong) = if plan.payload.is_some() {
@@ -558,7 +559,7 @@ fn archived(plan: &Plan) -> Result<(usize, usize), rancor::Error> {
         let pong = Pong { answers, ping_sent_at, answered, text: text.clone() };
         (to_bytes(&Ping { sequence, sent_at, text })?, to_bytes(&pong)?)
     } else {
-        let text = <[u8; SHORT]>::of(plan);
+        let text = <[u8; ARRAY_LEN]>::of(plan);
         (
             to_bytes(&Ping { sequence, sent_at, text })?,
             to_bytes(&Pong { answers, ping_sent_at, answered, text })?,
@@ -568,10 +569,10 @@ fn archived(plan: &Plan) -> Result<(usize, usize), rancor::Error> {
 }
 
 fn cost_of_clock() -> Duration {
-    let looks = 10_000;
+    let reads = 10_000;
     let started = Instant::now();
-    for _ in 0..looks {
+    for _ in 0..reads {
         std::hint::black_box(Instant::now());
     }
-    started.elapsed() / looks
+    started.elapsed() / reads
 }

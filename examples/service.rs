@@ -1,13 +1,15 @@
-//! A service: requests, replies, several servers behind one name, and what a caller learns.
+//! A service: requests, replies, several servers under one name, and the errors of a call.
 //!
 //! ```text
 //! cargo run --release --example service -- --servers 2 --calls 1000
 //! ```
 //!
-//! The first process calls; the others serve. Each request is taken by one server and read in place;
-//! so is its reply. Several calls are in flight at a time. Then comes a request that its server drops:
-//! the caller gets `NoReply` at once; and one in the midst of which its server is killed: the caller
-//! gets `ServiceGone`, within milliseconds, and not at a deadline.
+//! The first process calls, the others serve. A single server receives each request and reads it in
+//! place; the caller reads the reply in place. Several calls are in flight at a time.
+//!
+//! At the end a server drops a request: the caller gets `NoReply` at once. Then all servers are
+//! killed in the middle of a call: the caller gets `ServiceGone` within milliseconds, without a
+//! timeout.
 
 #[path = "support/first.rs"]
 mod first;
@@ -24,9 +26,9 @@ use std::error::Error;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-/// Somebody who is silent for so long is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The first process' name in the cluster.
+/// Timeout of every operation that waits for another process.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Name of the first process in the cluster.
 const CALLER: &str = "caller";
 const SERVICE: &str = "count";
 /// Calls in flight.
@@ -53,7 +55,7 @@ impl ArchivedText {
     }
 }
 
-/// A request that is dropped, and one that is not answered while its server lives.
+/// A request that the server drops, and a request that it never answers.
 const DROP: &str = "nothing to say";
 const STAY: &str = "wait for the end";
 
@@ -65,7 +67,7 @@ fn text(number: u64) -> Text {
 
 // ── The options ────────────────────────────────────────────────────────────────────────────────
 
-/// Calls of a service, one of whose servers is killed in the midst of a call
+/// Calls of a service; its servers are killed in the middle of a call
 #[derive(Debug, Parser)]
 struct Options {
     /// Server processes
@@ -74,10 +76,10 @@ struct Options {
     /// Calls to make
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     calls: u64,
-    /// Be the server of this number
+    /// Run as the server with this number
     #[arg(long = "as", hide = true, requires = "of", value_name = "NUMBER")]
     number: Option<u16>,
-    /// The first process
+    /// Process id of the first process
     #[arg(long, hide = true, value_name = "PID")]
     of: Option<u32>,
 }
@@ -95,7 +97,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The cluster of a run has its first process' id in its name.
+/// Name of the cluster. It contains the process id of the first process.
 fn cluster(caller: u32) -> String {
     format!("service-{caller}")
 }
@@ -109,7 +111,7 @@ fn call(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut peers = Vec::new();
     for number in 0..options.servers {
         peers.push(start(number)?);
-        ready.recv_timeout(PATIENCE)?;
+        ready.recv_timeout(TIMEOUT)?;
     }
 
     let served = call_all(&mut count, options.calls)?;
@@ -117,14 +119,14 @@ fn call(options: &Options) -> Result<(), Box<dyn Error>> {
     for (server, calls) in &served {
         println!("{server:>10} {calls:>10}");
     }
-    match count.call_timeout(&Text { text: DROP.to_owned() }, PATIENCE) {
+    match count.call_timeout(&Text { text: DROP.to_owned() }, TIMEOUT) {
         Err(CallTimeoutError::NoReply) => {
             println!("a request that was dropped: {}", CallError::NoReply)
         }
         other => return Err(format!("a request that was dropped: {other:?}").into()),
     }
-    lose_servers(&mut count, &mut ready, &mut peers)?;
-    drop((count, ready, worker)); // Tells the servers that nobody calls any more.
+    kill_servers(&mut count, &mut ready, &mut peers)?;
+    drop((count, ready, worker)); // The servers then know that there are no more calls.
     peers.into_iter().try_for_each(Peer::finish)?;
     Ok(())
 }
@@ -134,7 +136,7 @@ fn start(number: u16) -> std::io::Result<Peer> {
     Peer::start(["--as", &number.to_string(), "--of", &caller], Stdio::null)
 }
 
-/// Makes the calls, some of them in flight at a time, and says who served how many.
+/// Makes the calls, several in flight at a time. Returns the number of calls per server.
 fn call_all(
     count: &mut Client<Text, Count>,
     calls: u64,
@@ -147,9 +149,9 @@ fn call_all(
                 break;
             }
             let (number, call) = in_flight.remove(0);
-            let reply = count.wait_timeout(call, PATIENCE)?;
+            let reply = count.wait_timeout(call, TIMEOUT)?;
             if reply.words != number % 40 {
-                return Err(format!("{} words, not {}", reply.words, number % 40).into());
+                return Err(format!("expected {} words, got {}", number % 40, reply.words).into());
             }
             *served.entry(reply.server.to_native()).or_insert(0) += 1;
         }
@@ -160,8 +162,8 @@ fn call_all(
     Ok(served)
 }
 
-/// Has every server stay in the midst of a call, and kills them all.
-fn lose_servers(
+/// Blocks every server in the middle of a call, and kills them all.
+fn kill_servers(
     count: &mut Client<Text, Count>,
     ready: &mut Subscriber<u16>,
     peers: &mut Vec<Peer>,
@@ -169,11 +171,11 @@ fn lose_servers(
     let stay = Text { text: STAY.to_owned() };
     let calls = peers.iter().map(|_| count.start(&stay)).collect::<Result<Vec<_>, _>>()?;
     for _ in &calls {
-        ready.recv_timeout(PATIENCE)?;
+        ready.recv_timeout(TIMEOUT)?;
     }
     peers.clear(); // Kills them.
     for call in calls {
-        match count.wait_timeout(call, PATIENCE) {
+        match count.wait_timeout(call, TIMEOUT) {
             Err(CallTimeoutError::ServiceGone) => {
                 println!("a killed server: {}", CallError::ServiceGone)
             }
@@ -190,17 +192,17 @@ fn serve(number: u16, caller: u32) -> Result<(), Box<dyn Error>> {
     let mut count = worker.service::<Text, Count>(SERVICE)?;
     let mut first = First::watched_by(&worker, CALLER)?;
     let mut ready = worker.publisher::<u16>("ready")?;
-    ready.send_timeout(&number, PATIENCE)?;
+    ready.send_timeout(&number, TIMEOUT)?;
     while first.wants(&mut count)? {
         let request = match count.try_recv() {
             Ok(request) => request,
-            Err(TryServiceRecvError::Empty) => continue, // Another one was quicker.
+            Err(TryServiceRecvError::Empty) => continue, // Another server took the request.
             Err(error) => return Err(error.into()),
         };
         match request.text.as_str() {
             DROP => drop(request),
             STAY => {
-                ready.send_timeout(&number, PATIENCE)?; // It has begun.
+                ready.send_timeout(&number, TIMEOUT)?; // The request has been received.
                 first.outlive()?;
             }
             _ => {

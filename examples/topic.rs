@@ -1,15 +1,15 @@
-//! A topic: one publisher process, several subscriber processes, each of which gets every packet.
+//! A topic: one publisher process, and several subscriber processes that each receive every packet.
 //!
 //! ```text
 //! cargo run --release --example topic -- --subscribers 3 --packets 100000 --overflow drop-oldest
 //! ```
 //!
-//! The publisher prints on its tape what was traded, minute by minute. The subscribers read the
-//! tape in place: texts, nested lists and methods included. At the end they report through a
-//! second ring, on which they are the publishers.
+//! The publisher sends the trades of each minute. The subscribers read the packets in place, with
+//! strings, nested lists and methods. At the end they report through a second ring, on which they
+//! are the publishers.
 //!
-//! With `--overflow block` the publisher waits for the slowest subscriber, and nobody misses
-//! anything. With `drop-oldest` it waits for nobody; who is too slow learns how much it missed.
+//! With `--overflow block` the publisher waits for the slowest subscriber, and no packet is missed.
+//! With `drop-oldest` it never waits; a slow subscriber learns how many packets it missed.
 
 #[path = "support/peer.rs"]
 mod peer;
@@ -21,12 +21,12 @@ use std::error::Error;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-/// Somebody who is silent for so long is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout of every operation that waits for another process.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 // ── The packets ────────────────────────────────────────────────────────────────────────────────
 
-/// What was traded of one symbol in one minute.
+/// The trades of one symbol in one minute.
 #[packet]
 struct Minute {
     sequence: u64,
@@ -42,19 +42,19 @@ struct Trade {
     quantity: u32,
 }
 
-/// What a subscriber has to say at the end.
+/// A subscriber's report at the end.
 #[packet]
 struct Report {
     subscriber: u32,
     received: u64,
     missed: u64,
-    /// From its first packet to its last.
+    /// From the first packet to the last.
     nanoseconds: u64,
 }
 
 impl Minute {
-    /// The minute of this number: all of it follows from the number, so that every subscriber
-    /// can tell whether what it reads is what was written.
+    /// The minute with this sequence number. The number determines all contents, so that
+    /// subscribers can verify their contents.
     fn of(sequence: u64) -> Self {
         let trades = (0..sequence % 4).map(|index| Trade::of(sequence, index)).collect();
         Self { sequence, symbol: symbol(sequence).to_owned(), trades }
@@ -71,8 +71,8 @@ impl Trade {
     }
 }
 
-// The archived types are ordinary types: methods are called on the packet where it lies, in
-// shared memory, and nothing is taken out of it before.
+// The archived types are ordinary types: methods are called on the packet in shared memory, without
+// deserializing it.
 
 impl ArchivedMinute {
     /// Cents that changed hands.
@@ -80,13 +80,13 @@ impl ArchivedMinute {
         self.trades.iter().map(ArchivedTrade::value).sum()
     }
 
-    /// Whether it says what the minute of this number said when it was written.
-    fn is_genuine(&self) -> bool {
+    /// Returns true if the contents match the sequence number.
+    fn is_intact(&self) -> bool {
         let sequence = self.sequence.to_native();
         let mut trades = self.trades.iter().enumerate();
         self.symbol == symbol(sequence)
             && self.trades.len() as u64 == sequence % 4
-            && trades.all(|(index, trade)| trade.is_genuine(sequence, index as u64))
+            && trades.all(|(index, trade)| trade.is_intact(sequence, index as u64))
     }
 }
 
@@ -95,7 +95,7 @@ impl ArchivedTrade {
         self.cents.to_native() * u64::from(self.quantity.to_native())
     }
 
-    fn is_genuine(&self, sequence: u64, index: u64) -> bool {
+    fn is_intact(&self, sequence: u64, index: u64) -> bool {
         self.buyer == buyer(sequence + index)
             && self.cents == 100 + sequence % 900
             && u64::from(self.quantity.to_native()) == 1 + index
@@ -112,7 +112,7 @@ fn buyer(number: u64) -> &'static str {
 
 // ── The options ────────────────────────────────────────────────────────────────────────────────
 
-/// One publisher, several subscribers, each in a process of its own
+/// A publisher and several subscribers, each in its own process
 #[derive(Debug, Parser)]
 struct Options {
     /// Subscriber processes
@@ -124,10 +124,10 @@ struct Options {
     /// What happens when a subscriber is too slow
     #[arg(long, value_enum, default_value_t = WhenFull::Block)]
     overflow: WhenFull,
-    /// Be the subscriber of this number
+    /// Run as the subscriber with this number
     #[arg(long, hide = true, requires = "of", value_name = "NUMBER")]
     subscriber: Option<u32>,
-    /// The publisher's process
+    /// Process id of the publisher
     #[arg(long, hide = true, value_name = "PID")]
     of: Option<u32>,
 }
@@ -162,7 +162,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The two rings of a run hold its publisher's process id in their names.
+/// Names of the two rings. They contain the process id of the publisher.
 fn names(publisher: u32) -> (String, String) {
     (format!("tape-{publisher}"), format!("reports-{publisher}"))
 }
@@ -173,36 +173,36 @@ fn publish(options: &Options) -> Result<(), Box<dyn Error>> {
     let (tape, reports) = names(std::process::id());
     let ring = Ring::builder().exclusive().overflow(options.overflow.into()).open(&tape)?;
     let mut minutes = ring.publisher::<Minute>()?;
-    // Many publish reports: a shared ring, which is the default.
+    // Several processes publish reports, so this ring is shared, which is the default.
     let mut reports = Ring::open(&reports)?.subscriber::<Report>()?;
 
     let peers = (0..options.subscribers).map(|number| start(number, std::process::id()));
     let peers = peers.collect::<Result<Vec<_>, _>>()?;
-    // A subscriber gets what is published after it joined, so all must be there first.
-    minutes.wait_for_subscribers_timeout(options.subscribers as usize, PATIENCE)?;
+    // A subscriber receives only packets published after its join, so all must join first.
+    minutes.wait_for_subscribers_timeout(options.subscribers as usize, TIMEOUT)?;
     for sequence in 0..options.packets {
-        minutes.send_timeout(&Minute::of(sequence), PATIENCE)?;
+        minutes.send_timeout(&Minute::of(sequence), TIMEOUT)?;
     }
-    drop(minutes); // Tells the subscribers that there is nothing more to come.
+    drop(minutes); // The subscribers then know that there are no more packets.
 
     let outcome = collect(&mut reports, options);
     for peer in peers {
-        peer.finish()?; // If one failed, that says more than that its report is missing.
+        peer.finish()?; // The failure of a peer says more than its missing report.
     }
     outcome
 }
 
-/// Prints what the subscribers report, and checks that each of them accounts for every packet.
+/// Prints the subscribers' reports, and checks that each accounts for every packet.
 fn collect(reports: &mut Subscriber<Report>, options: &Options) -> Result<(), Box<dyn Error>> {
     println!("{:>10} {:>10} {:>10} {:>12}", "subscriber", "received", "missed", "packets/s");
     for _ in 0..options.subscribers {
         let report = reports
-            .recv_timeout(PATIENCE)
-            .map_err(|error| format!("a subscriber did not report: {error}"))?;
+            .recv_timeout(TIMEOUT)
+            .map_err(|error| format!("no report from a subscriber: {error}"))?;
         report.print();
         let (published, total) = (options.packets, report.total());
         if total != published {
-            return Err(format!("{published} packets were published, not {total}").into());
+            return Err(format!("published {published} packets, a report has {total}").into());
         }
     }
     println!("each received or missed {} packets, all that were published", options.packets);
@@ -230,38 +230,38 @@ impl ArchivedReport {
 
 fn subscribe(number: u32, publisher: u32) -> Result<(), Box<dyn Error>> {
     let (tape, reports) = names(publisher);
-    // Both, before an error ends this: who attaches to a ring that only the dead use clears it away.
+    // Attach to both before returning an error: attaching to an abandoned ring removes it.
     let (reports, tape) = (Ring::attach(&reports), Ring::attach(&tape));
-    // The reports first: the publisher starts when it sees the tape's subscribers.
+    // The reports first: the publisher starts when the tape has its subscribers.
     let mut reports = reports?.publisher::<Report>()?;
     let mut minutes = tape?.subscriber::<Minute>()?;
-    let seen = read(&mut minutes)?;
+    let totals = read(&mut minutes)?;
     reports.send_timeout(
         &Report {
             subscriber: number,
-            received: seen.received,
-            missed: seen.missed,
-            nanoseconds: seen.took.as_nanos() as u64,
+            received: totals.received,
+            missed: totals.missed,
+            nanoseconds: totals.took.as_nanos() as u64,
         },
-        PATIENCE,
+        TIMEOUT,
     )?;
     Ok(())
 }
 
-/// What a subscriber saw.
-struct Seen {
+/// Totals of a subscriber.
+struct Totals {
     received: u64,
     missed: u64,
     took: Duration,
 }
 
 /// Reads the tape to its end.
-fn read(minutes: &mut Subscriber<Minute>) -> Result<Seen, Box<dyn Error>> {
+fn read(minutes: &mut Subscriber<Minute>) -> Result<Totals, Box<dyn Error>> {
     let (mut received, mut missed, mut turnover) = (0, 0, 0);
     let (mut started, mut is_exact) = (None, true);
     loop {
         match minutes.recv() {
-            // A reference to an `ArchivedMinute` in its slot, which stays as it is until `minute`
+            // A reference to an `ArchivedMinute` in its slot. The slot is not reused until `minute`
             // is dropped.
             Ok(minute) => {
                 started.get_or_insert_with(Instant::now);
@@ -271,24 +271,24 @@ fn read(minutes: &mut Subscriber<Minute>) -> Result<Seen, Box<dyn Error>> {
                     is_exact = true;
                 }
                 let expected = received + missed;
-                if sequence != expected || !minute.is_genuine() {
+                if sequence != expected || !minute.is_intact() {
                     return Err(format!("expected minute {expected}, got {sequence}").into());
                 }
                 received += 1;
                 turnover += minute.turnover();
             }
-            // Only with `drop-oldest`. The next call goes on behind the gap. The number may not be
-            // exact if the publisher was interrupted just then: the next minute puts it right.
+            // Only with `drop-oldest`. The next call continues behind the gap. The number may be
+            // inexact if the publisher was interrupted; the next minute corrects it.
             Err(RecvError::Missed(gap)) => {
                 missed += gap.packets;
                 is_exact &= gap.exact;
             }
-            // The publisher has left, and everything it published was read.
+            // The publisher has left, and all of its packets were read.
             Err(RecvError::Closed) => break,
             Err(error) => return Err(error.into()),
         }
     }
     std::hint::black_box(turnover);
     let took = started.map_or(Duration::ZERO, |started| started.elapsed());
-    Ok(Seen { received, missed, took })
+    Ok(Totals { received, missed, took })
 }

@@ -1,15 +1,15 @@
-//! Workers: one sends a packet to another, by its id, and there it still is what it was.
+//! Sends packets to workers of a cluster by id, and reads them in place.
 //!
 //! ```text
 //! cargo run --release --example workers -- --workers 3
 //! ```
 //!
-//! The first process joins a cluster and starts workers that join it, too. It sends a `Chat` to one of
-//! them, by id, then one to all of them. What arrives is an `ArchivedChat` in shared memory: its
-//! methods are called in place, nothing was taken apart on the way. Each answers to whoever sent it.
+//! The first process joins a cluster and starts workers, which join it too. It sends a `Chat` to
+//! one worker by id, then one to each worker. A worker receives an `ArchivedChat` in shared memory
+//! and calls its methods in place, without deserializing it. It replies to the sender.
 //!
-//! A letter is acknowledged by `done()`: one that was in the hand of a worker that is killed waits in
-//! its inbox until a worker of this name comes back.
+//! A worker acknowledges a message by `ack()`. If a worker is killed before that, the message stays
+//! in its inbox until a worker with this name joins again.
 
 #[path = "support/first.rs"]
 mod first;
@@ -25,14 +25,14 @@ use std::error::Error;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-/// Somebody who is silent for so long is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The first process' name in the cluster.
+/// Timeout of every operation that waits for another process.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Name of the first process in the cluster.
 const HOST: &str = "host";
 
 // ── The packets ────────────────────────────────────────────────────────────────────────────────
 
-/// What is sent to workers.
+/// Sent to workers.
 #[packet]
 struct Chat {
     name: String,
@@ -40,7 +40,7 @@ struct Chat {
     desc: String,
 }
 
-// Methods travel with the type: they are those of the form in which it is read.
+// Methods are defined on the archived form, which is the form that is read.
 impl ArchivedChat {
     fn greeting(&self) -> String {
         format!("hello, i'm {}, {} and {}", self.name, self.age, self.desc)
@@ -51,29 +51,29 @@ impl ArchivedChat {
     }
 }
 
-/// A worker has its inbox.
+/// Sent by a worker as soon as its inbox exists.
 #[packet]
 struct Ready;
 
-/// What a worker made of a `Chat`.
+/// A worker's reply to a `Chat`.
 #[packet]
 struct Heard {
     greeting: String,
     is_of_age: bool,
 }
 
-/// A worker may go.
+/// Asks a worker to leave.
 #[packet]
 struct Stop;
 
-/// What comes to the first process.
+/// Packet types that the first process accepts.
 #[one_of]
-enum Answer {
+enum Reply {
     Ready(Ready),
     Heard(Heard),
 }
 
-/// What comes to a worker. Others cannot be sent to it: `send_to` refuses them.
+/// Packet types that a worker accepts. `send_to` refuses all others.
 #[one_of]
 enum Order {
     Chat(Chat),
@@ -82,16 +82,16 @@ enum Order {
 
 // ── The options ────────────────────────────────────────────────────────────────────────────────
 
-/// A packet to one worker by its id, and to all of them
+/// Sends a packet to one worker by its id, and to all workers
 #[derive(Debug, Parser)]
 struct Options {
     /// Worker processes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=32))]
     workers: u16,
-    /// Be the worker of this number
+    /// Run as the worker with this number
     #[arg(long = "as", hide = true, requires = "of", value_name = "NUMBER")]
     number: Option<u16>,
-    /// The first process
+    /// Process id of the first process
     #[arg(long, hide = true, value_name = "PID")]
     of: Option<u32>,
 }
@@ -109,7 +109,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The cluster of a run has its first process' id in its name.
+/// Name of the cluster. It contains the process id of the first process.
 fn cluster(host: u32) -> String {
     format!("workers-{host}")
 }
@@ -118,14 +118,14 @@ fn cluster(host: u32) -> String {
 
 fn host(count: u16) -> Result<(), Box<dyn Error>> {
     let worker = Worker::join(&cluster(std::process::id()), HOST)?;
-    let mut inbox = worker.inbox_of::<Answer>()?;
+    let mut inbox = worker.inbox_of::<Reply>()?;
     let peers = (1..=count).map(start).collect::<Result<Vec<_>, _>>()?;
-    let outcome = talk(&worker, &mut inbox, count);
+    let outcome = send_chats(&worker, &mut inbox, count);
     drop(inbox);
-    // Gives the name up, and the inbox, which would wait for it to come back otherwise.
+    // Releases the name and the inbox. Otherwise the inbox would be kept for a successor.
     worker.leave()?;
     for peer in peers {
-        peer.finish()?; // If one failed, that says more than that it did not answer.
+        peer.finish()?; // The failure of a peer says more than a missing reply.
     }
     outcome
 }
@@ -135,24 +135,24 @@ fn start(number: u16) -> std::io::Result<Peer> {
     Peer::start(["--as", &number.to_string(), "--of", &host], Stdio::null)
 }
 
-fn talk(worker: &Worker, inbox: &mut Inbox, count: u16) -> Result<(), Box<dyn Error>> {
+fn send_chats(worker: &Worker, inbox: &mut Inbox, count: u16) -> Result<(), Box<dyn Error>> {
     let mut ids = (0..count).map(|_| ready(inbox)).collect::<Result<Vec<_>, _>>()?;
     ids.sort();
 
     let one = ids[ids.len() / 2];
     println!("to worker {one} alone");
-    worker.send_to_timeout(&one, &chat("Ada", 36, "i count"), PATIENCE)?;
-    hear(worker, inbox)?;
+    worker.send_to_timeout(&one, &chat("Ada", 36, "i count"), TIMEOUT)?;
+    print_reply(worker, inbox)?;
 
     println!("to all {count} workers");
     for id in &ids {
-        worker.send_to_timeout(id, &chat("Charles", 12, "i build"), PATIENCE)?;
+        worker.send_to_timeout(id, &chat("Charles", 12, "i build"), TIMEOUT)?;
     }
     for _ in &ids {
-        hear(worker, inbox)?;
+        print_reply(worker, inbox)?;
     }
     for id in &ids {
-        worker.send_to_timeout(id, &Stop, PATIENCE)?;
+        worker.send_to_timeout(id, &Stop, TIMEOUT)?;
     }
     Ok(())
 }
@@ -161,26 +161,26 @@ fn chat(name: &str, age: u32, desc: &str) -> Chat {
     Chat { name: name.to_owned(), age, desc: desc.to_owned() }
 }
 
-/// Waits for a worker that is ready, and says which it is.
+/// Waits until a worker is ready, and returns its id.
 fn ready(inbox: &mut Inbox) -> Result<WorkerId, Box<dyn Error>> {
-    let letter = inbox.recv_timeout(PATIENCE)?;
-    let Some(Answer::Ready(_)) = letter.open()? else { return Err("it is not ready".into()) };
-    let id = letter.sender();
-    letter.ack();
+    let message = inbox.recv_timeout(TIMEOUT)?;
+    let Some(Reply::Ready(_)) = message.open()? else { return Err("expected Ready".into()) };
+    let id = message.sender();
+    message.ack();
     Ok(id)
 }
 
-/// Waits for what a worker heard, and prints it.
-fn hear(worker: &Worker, inbox: &mut Inbox) -> Result<(), Box<dyn Error>> {
-    let letter = inbox.recv_timeout(PATIENCE)?;
-    let Some(Answer::Heard(heard)) = letter.open()? else { return Err("it heard nothing".into()) };
-    let from = worker.worker(&letter.sender()).ok_or("who was that?")?;
+/// Waits for a worker's reply and prints it.
+fn print_reply(worker: &Worker, inbox: &mut Inbox) -> Result<(), Box<dyn Error>> {
+    let message = inbox.recv_timeout(TIMEOUT)?;
+    let Some(Reply::Heard(heard)) = message.open()? else { return Err("expected Heard".into()) };
+    let from = worker.worker(&message.sender()).ok_or("unknown sender")?;
     let of_age = if heard.is_of_age { "of age" } else { "not of age" };
     println!(
         "  {} (id {}, process {}): {:?}, {of_age}",
         from.name, from.id, from.pid, &*heard.greeting
     );
-    letter.ack();
+    message.ack();
     Ok(())
 }
 
@@ -190,32 +190,32 @@ fn work(number: u16, host: u32) -> Result<(), Box<dyn Error>> {
     let builder = Worker::builder().id(WorkerId(number));
     let worker = builder.join(&cluster(host), &format!("worker-{number}"))?;
     let mut first = First::watched_by(&worker, HOST)?;
-    let outcome = answer(&worker, &mut first);
+    let outcome = serve(&worker, &mut first);
     first.outlive()?;
-    // The first process has left its name and inbox, or was killed and does not come back.
+    // The first process has left its name and inbox, or was killed and does not return.
     worker.retire(HOST)?;
     worker.leave()?;
     outcome
 }
 
-fn answer(worker: &Worker, first: &mut First) -> Result<(), Box<dyn Error>> {
+fn serve(worker: &Worker, first: &mut First) -> Result<(), Box<dyn Error>> {
     let mut inbox = worker.inbox_of::<Order>()?;
-    worker.send_to_timeout(HOST, &Ready, PATIENCE)?;
+    worker.send_to_timeout(HOST, &Ready, TIMEOUT)?;
     while first.wants(&mut inbox)? {
-        let letter = inbox.recv()?;
-        match letter.open()? {
+        let message = inbox.recv()?;
+        match message.open()? {
             Some(Order::Chat(chat)) => {
-                // A reference to an `ArchivedChat` in the inbox' memory. Whoever sent it hears.
+                // `chat` refers to an `ArchivedChat` in the memory of the inbox.
                 let heard = Heard { greeting: chat.greeting(), is_of_age: chat.is_of_age() };
-                worker.send_to_timeout(&letter.sender(), &heard, PATIENCE)?;
+                worker.send_to_timeout(&message.sender(), &heard, TIMEOUT)?;
             }
             Some(Order::Stop(_)) => {
-                letter.ack();
+                message.ack();
                 return Ok(());
             }
-            None => return Err(format!("a {} is not for workers", letter.type_name()).into()),
+            None => return Err(format!("unexpected packet type {}", message.type_name()).into()),
         }
-        letter.ack(); // Until here, it would come again.
+        message.ack(); // Without it, the message would be delivered again.
     }
     Ok(())
 }

@@ -172,7 +172,7 @@ mod api {
 /// such fields as another type, for example a `HashMap` as a list.
 ///
 /// A type may mention itself, by its name or as `Self`, in a `Box`, a `Vec` or a map; pointers nest up
-/// to 63 deep. The compiler refuses two types that mention each other: box one of them as bytes, or
+/// to 62 deep. The compiler refuses two types that mention each other: box one of them as bytes, or
 /// make them one type. Every type parameter must be a packet type, even in a `PhantomData`: it is part
 /// of the fingerprint.
 ///

@@ -1,9 +1,10 @@
-//! Calls of a service: a typed request there, and a typed reply back.
+//! Calls of a service: a typed request there, a typed reply back.
 //!
-//! As the round trips beside it: one client, one server, a process each, pinned and spinning; from
-//! before the request is archived until the reply is in hand, checked to be a packet of its type. The
-//! floor is the ring's own round trip with the same packets: what marks, the window and the group of
-//! servers cost is the ratio.
+//! A client and a server, a process each, pinned and spinning. The time starts before the
+//! request is archived and ends when the reply was received and checked.
+//!
+//! The floor is the ring's own round trip with the same packets. So the ratio is the cost of the
+//! message tags, the window of calls and the group of servers.
 
 use super::packets::Numbered;
 use super::round_trip::RoundTrip;
@@ -13,9 +14,9 @@ use packetring::{Wait, Worker};
 use std::marker::PhantomData;
 use std::time::Instant;
 
-/// Calls before they are recorded.
+/// Calls before recording starts.
 const WARM_UP: u64 = 2_000;
-/// Calls that are.
+/// Calls that are recorded.
 const CALLS: u64 = 100_000;
 const SERVICE: &str = "echo";
 

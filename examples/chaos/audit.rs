@@ -1,23 +1,23 @@
-//! The judgement at the end of a phase: who should have got what, and who did.
+//! Evaluation at the end of a phase: the packets that each subscriber must have received.
 //!
-//! A killed publisher's last packets are in doubt. One that a subscriber has seen is committed;
-//! one that a subscriber which read to the end did not see, and cannot have missed, is not. All
-//! must agree.
+//! The last packets of a killed publisher are in doubt. A packet that any subscriber received is
+//! committed. A packet is not committed if a subscriber that read to the end, and cannot have
+//! missed it, did not receive it. All subscribers must agree.
 
+use crate::assignment::{Kind, Role};
 use crate::ledger::{Book, Cell, DURABLES, Fault, Reader};
-use crate::post::{Kind, Role};
 use crate::tally::Tally;
 
-/// One ring at the end of a phase.
+/// A ring at the end of a phase.
 pub(crate) struct Audit<'a> {
     pub(crate) kind: Kind,
     pub(crate) phase: u64,
     pub(crate) book: &'a Book,
-    /// The role of each row.
+    /// Role of each row.
     pub(crate) roles: &'a [Option<Role>],
 }
 
-/// How many packets of a stream were committed.
+/// Bounds of the number of committed packets of a stream.
 #[derive(Clone, Copy, Debug)]
 struct Committed {
     least: u64,
@@ -29,7 +29,7 @@ impl Audit<'_> {
         self.sum(tally);
         self.report_faults(tally);
         tally.take_stalls(self.book);
-        if self.kind == Kind::Doors {
+        if self.kind == Kind::Transient {
             return;
         }
         let streams: Vec<Committed> = self.streams().map(|row| self.committed(row)).collect();
@@ -61,26 +61,26 @@ impl Audit<'_> {
     }
 
     fn report_faults(&self, tally: &mut Tally) {
-        for [fault, reader, stream, sequence, says] in self.book.faults() {
+        for [fault, reader, stream, sequence, details] in self.book.faults() {
             let Some(fault) = Fault::of(fault) else { continue };
             match fault {
-                Fault::Gap => tally.lost += sequence.saturating_sub(says),
+                Fault::Gap => tally.lost += sequence.saturating_sub(details),
                 Fault::Torn => tally.torn += 1,
-                Fault::Again => tally.unflagged_duplicates += 1,
+                Fault::Duplicate => tally.unflagged_duplicates += 1,
                 Fault::WrongFlag | Fault::WrongStart => {}
             }
-            let text = format!("{fault:?}, packet {sequence} of stream {stream:#x} ({says})");
+            let text = format!("{fault:?}, packet {sequence} of stream {stream:#x} ({details})");
             self.problem(tally, reader as usize, &text);
         }
     }
 
     fn problem(&self, tally: &mut Tally, row: usize, text: &str) {
         let Self { kind, phase, .. } = self;
-        let who = if row < DURABLES { "durable subscriber" } else { "subscriber" };
-        tally.problem(format!("phase {phase}, ring {kind:?}, {who} {row}: {text}"));
+        let role = if row < DURABLES { "durable subscriber" } else { "subscriber" };
+        tally.problem(format!("phase {phase}, ring {kind:?}, {role} {row}: {text}"));
     }
 
-    /// What is known of a stream.
+    /// Computes the bounds for a stream.
     fn committed(&self, stream: usize) -> Committed {
         let worker = &self.book.workers[stream];
         let mut least = worker.returned.get();
@@ -88,7 +88,7 @@ impl Audit<'_> {
         for (row, reader) in self.readers() {
             let cell = &self.book.cells[row][stream];
             least = least.max(cell.next.get());
-            // It missed nothing after what it saw of this stream, and read to the end.
+            // The reader missed nothing after its last packet of this stream, and read to the end.
             let saw_all = reader.ended.get() != 0
                 && cell.first.get() != 0
                 && cell.reports_at_last.get() == reader.reports.get();
@@ -99,7 +99,7 @@ impl Audit<'_> {
         Committed { least, most: most.max(least) }
     }
 
-    /// The first packet of each stream lies between those from before the join and those after.
+    /// Checks the first packet of each stream against the packets sent before and after the join.
     fn check_start(&self, row: usize, streams: &[Committed], tally: &mut Tally) {
         for stream in 0..streams.len() {
             let cell = &self.book.cells[row][stream];
@@ -114,7 +114,7 @@ impl Audit<'_> {
             }
             if first > high && cell.reports_at_first.get() == 0 {
                 tally.lost += first - high;
-                let text = format!("from packet {high} of row {stream} on it lacks some");
+                let text = format!("packets of row {stream} are missing from {high} on");
                 self.problem(tally, row, &text);
             }
         }
@@ -135,7 +135,7 @@ impl Audit<'_> {
         }
     }
 
-    /// A ring that blocks: what was committed after the join, or after what was seen, was seen.
+    /// Rings that block: every packet committed after the join must have been received.
     fn check_end(
         &self,
         row: usize,
@@ -148,12 +148,12 @@ impl Audit<'_> {
         if seen < committed.least {
             tally.lost += committed.least - seen;
             let least = committed.least;
-            let text = format!("of row {stream} it got those below {seen} of {least}");
+            let text = format!("row {stream}: received packets below {seen} of {least}");
             self.problem(tally, row, &text);
         }
     }
 
-    /// A ring that drops: what was received and what was missed is what was published.
+    /// Rings that drop: received plus missed packets must equal the published packets.
     fn check_account(&self, row: usize, streams: &[Committed], tally: &mut Tally) {
         let reader = &self.book.readers[row];
         let (mut least, mut most) = (0, 0);
@@ -161,7 +161,7 @@ impl Audit<'_> {
             let cell = &self.book.cells[row][stream];
             let reaped_at = self.book.workers[stream].reaped_at.get();
             if cell.first.get() == 0 && reaped_at != 0 && reaped_at < reader.begun.get() {
-                // What was in doubt when it died was there before the join, or never.
+                // Its packets in doubt were committed before the join, or never.
                 continue;
             }
             let start = self.start(cell);
@@ -170,18 +170,18 @@ impl Audit<'_> {
         }
         let early = reader.early.get();
         least += early;
-        // What it may have missed of history: also what was committed behind an open claim.
+        // Missed history can include packets committed behind an open claim.
         let unread = reader.reports.get() > 0 && reader.late_reports.get() < reader.reports.get();
         most += early + if unread { self.kind.history() * 32 } else { 0 };
         let found = reader.received.get() + reader.missed.get();
-        // Too few, if an evictor was killed and could not count, and the subscriber was told.
-        // One that was killed just before the join may have taken a moment to be dead.
+        // Too few are allowed if an evictor was killed before it could count, and the report
+        // gave a lower bound. An evictor killed just before the join may have died slightly later.
         let since = reader.kills_before.get().saturating_sub(3);
         let kills_evictors = self.was_publisher_killed_since(since);
-        let may_lack = reader.inexact.get() > 0 && kills_evictors;
+        let may_be_low = reader.inexact.get() > 0 && kills_evictors;
         tally.accounts += 1;
-        tally.exact_accounts += u64::from(least == most && !may_lack);
-        if found > most || found < least && !may_lack {
+        tally.exact_accounts += u64::from(least == most && !may_be_low);
+        if found > most || found < least && !may_be_low {
             tally.lost += least.saturating_sub(found);
             let (received, missed) = (reader.received.get(), reader.missed.get());
             let (reports, inexact) = (reader.reports.get(), reader.inexact.get());
@@ -193,12 +193,12 @@ impl Audit<'_> {
         }
     }
 
-    /// The first packet of a stream after the join, at the earliest and at the latest.
+    /// Earliest and latest sequence number of the first packet after the join.
     fn start(&self, cell: &Cell) -> (u64, u64) {
         let (low, high) = (cell.low.get(), cell.high.get());
         let is_known = cell.first.get() != 0 && cell.reports_at_first.get() == 0;
         if is_known {
-            // Nothing was missed before it. What is earlier is counted apart.
+            // Nothing was missed before it. Earlier packets are counted separately.
             let first = (cell.first.get() - 1).max(low);
             (first, first)
         } else {

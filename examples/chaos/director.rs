@@ -1,16 +1,16 @@
-//! The director: starts workers, kills and freezes them, starts their successors, and ends the
-//! phase so that everything can be accounted for.
+//! The director starts workers, kills and freezes them, starts successors, and ends each phase so
+//! that all packets can be accounted for.
 //!
-//! What it decides follows from the seed and from how often it has decided: whom the n-th strike
-//! hits, how, and how long after the one before. What the workers are just doing then does not.
+//! The seed and the number of the strike decide the target, the kind of strike, and the delay after
+//! the previous strike. They do not decide at which instruction a worker is struck.
 
+use crate::assignment::{Assignment, Kind, Role, Slot, durable_name, ring_name, slots};
 use crate::audit::Audit;
-use crate::desk::Operation;
-use crate::dice::Dice;
+use crate::context::Operation;
 use crate::ledger::{self, Book, DURABLES, ROWS, Stage};
 use crate::map::Map;
-use crate::post::{Kind, Post, Role, Slot, durable_name, ring_name, slots};
 use crate::process::Process;
+use crate::rng::Rng;
 use crate::tally::Tally;
 use packetring::{OpenError, Ring};
 use rustix::process::Signal;
@@ -19,47 +19,47 @@ use std::os::fd::OwnedFd;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Whoever could go on and does not for so long hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks at the workers.
+/// A worker that makes no progress for this long counts as hung.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Interval between two checks of the workers.
 const TICK: Duration = Duration::from_micros(500);
-/// Rows that are kept for what must be started to end a phase.
+/// Rows reserved for workers that must start to end a phase.
 const SPARE: usize = 24;
 
-/// What does not change from phase to phase.
+/// Settings of all phases.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Orders {
+pub(crate) struct Settings {
     pub(crate) seed: u64,
     pub(crate) strikes_per_second: u64,
 }
 
-/// A slot and who holds it.
+/// A slot and its current worker.
 struct Place {
     slot: Slot,
     process: Option<Process>,
-    /// How often it was filled.
+    /// Number of workers started for this slot.
     filled: u64,
 }
 
-/// Something to be done at some time.
+/// A scheduled action.
 enum Task {
     Strike,
     Kill { place: usize, row: usize },
-    Thaw { place: usize, row: usize },
+    Resume { place: usize, row: usize },
     Start { place: usize },
 }
 
-/// One phase: every ring is made, lives through it, and is removed.
+/// A phase: creates every ring, runs workers on it, and removes it.
 pub(crate) struct Director<'a> {
-    orders: Orders,
+    settings: Settings,
     phase: u64,
     map: Map,
     file: OwnedFd,
     rings: Vec<Ring>,
     places: Vec<Place>,
-    /// The role of each row of each ring.
+    /// Role of each row of each ring.
     roles: Vec<Vec<Option<Role>>>,
-    /// Killed on a ring, and not reaped yet.
+    /// Processes killed but not reaped yet, with the time to reap them and their ring.
     dying: Vec<(Instant, usize, Process)>,
     tasks: Vec<(Instant, Task)>,
     strikes: u64,
@@ -68,14 +68,14 @@ pub(crate) struct Director<'a> {
 }
 
 impl<'a> Director<'a> {
-    /// Runs one phase, until `until`.
+    /// Runs one phase until `until`.
     pub(crate) fn run(
-        orders: Orders,
+        settings: Settings,
         phase: u64,
         until: Instant,
         tally: &'a mut Tally,
     ) -> Result<(), Box<dyn Error>> {
-        let mut director = Self::open(orders, phase, tally)?;
+        let mut director = Self::open(settings, phase, tally)?;
         director.tasks.push((Instant::now(), Task::Strike));
         for place in 0..director.places.len() {
             director.start(place)?;
@@ -83,7 +83,7 @@ impl<'a> Director<'a> {
         while Instant::now() < until && !director.is_exhausted() {
             director.tick()?;
         }
-        let outcome = director.wind_down();
+        let outcome = director.end_phase();
         if outcome.is_err() {
             director.audit();
             director.remove_all();
@@ -91,12 +91,12 @@ impl<'a> Director<'a> {
         outcome
     }
 
-    fn open(orders: Orders, phase: u64, tally: &'a mut Tally) -> Result<Self, Box<dyn Error>> {
+    fn open(settings: Settings, phase: u64, tally: &'a mut Tally) -> Result<Self, Box<dyn Error>> {
         let (map, file) = Map::create()?;
         map.books.iter().for_each(|book| book.used.set(DURABLES as u64));
         let places = slots().into_iter().map(|slot| Place { slot, process: None, filled: 0 });
         let mut director = Self {
-            orders,
+            settings,
             phase,
             map,
             file,
@@ -109,7 +109,7 @@ impl<'a> Director<'a> {
             stage: Stage::Run,
             tally,
         };
-        // A ring goes with the last process that has it open, so this one has all but one open.
+        // A ring disappears with its last open handle, so the director holds all but one open.
         for ring in director.kept() {
             let opened = Kind::ALL[ring].builder().open(&director.name(ring))?;
             director.rings.push(opened);
@@ -117,9 +117,9 @@ impl<'a> Director<'a> {
         Ok(director)
     }
 
-    /// The rings that are to last as long as the phase.
+    /// Rings that last as long as the phase.
     fn kept(&self) -> impl Iterator<Item = usize> + use<> {
-        (0..Kind::ALL.len()).filter(|&ring| Kind::ALL[ring] != Kind::Doors)
+        (0..Kind::ALL.len()).filter(|&ring| Kind::ALL[ring] != Kind::Transient)
     }
 
     fn name(&self, ring: usize) -> String {
@@ -134,11 +134,11 @@ impl<'a> Director<'a> {
         self.map.books.iter().any(|book| book.in_use() >= ROWS - SPARE)
     }
 
-    // ── The hours of the day ───────────────────────────────────────────────────────────────────
+    // ── Running a phase ────────────────────────────────────────────────────────────────────────
 
     fn tick(&mut self) -> Result<(), Box<dyn Error>> {
         self.do_tasks()?;
-        self.look_after_workers()?;
+        self.reap_workers()?;
         sleep(TICK);
         Ok(())
     }
@@ -150,17 +150,17 @@ impl<'a> Director<'a> {
             match task {
                 Task::Strike => self.strike(at),
                 Task::Kill { place, row } => self.kill(place, Some(row)),
-                Task::Thaw { place, row } => self.thaw(place, row),
+                Task::Resume { place, row } => self.resume(place, row),
                 Task::Start { place } => self.start(place)?,
             }
         }
         Ok(())
     }
 
-    /// Reaps who has ended, and sees to successors.
-    fn look_after_workers(&mut self) -> Result<(), Box<dyn Error>> {
+    /// Reaps ended processes and schedules successors.
+    fn reap_workers(&mut self) -> Result<(), Box<dyn Error>> {
         let now = Instant::now();
-        // Some stay zombies for a while: their locks are gone all the same.
+        // Some stay zombies for a while; the kernel has released their locks nevertheless.
         let books = &self.map.books;
         self.dying.retain_mut(|(at, ring, process)| {
             let stays = *at > now || !matches!(process.ended(), Ok(Some(_)));
@@ -200,16 +200,16 @@ impl<'a> Director<'a> {
             return Err("too many incarnations in one phase".into());
         }
         self.roles[ring][row] = Some(role);
-        let (seed, phase) = (self.orders.seed, self.phase);
+        let (seed, phase) = (self.settings.seed, self.phase);
         let director = u64::from(std::process::id());
-        let post = Post { director, seed, phase, ring, row, role, slow };
+        let assignment = Assignment { director, seed, phase, ring, row, role, slow };
         let place_before = &mut self.places[place];
-        place_before.process = Some(Process::start(post, &self.file)?);
+        place_before.process = Some(Process::start(assignment, &self.file)?);
         place_before.filled += 1;
-        let mut dice = Dice::new(seed, &[phase, 2, place as u64, place_before.filled]);
-        if self.stage == Stage::Run && dice.percent(15) {
-            // Killed while it starts, or joins.
-            let at = Instant::now() + Duration::from_micros(dice.between(0, 5000));
+        let mut rng = Rng::new(seed, &[phase, 2, place as u64, place_before.filled]);
+        if self.stage == Stage::Run && rng.percent(15) {
+            // Killed during its start or its join.
+            let at = Instant::now() + Duration::from_micros(rng.between(0, 5000));
             self.tasks.push((at, Task::Kill { place, row }));
         }
         Ok(())
@@ -218,30 +218,30 @@ impl<'a> Director<'a> {
     // ── Strikes ────────────────────────────────────────────────────────────────────────────────
 
     fn strike(&mut self, at: Instant) {
-        let mut dice = Dice::new(self.orders.seed, &[self.phase, 1, self.strikes]);
+        let mut rng = Rng::new(self.settings.seed, &[self.phase, 1, self.strikes]);
         self.strikes += 1;
-        let mean = 1_000_000 / self.orders.strikes_per_second;
-        let gap = Duration::from_micros(dice.between(0, 2 * mean));
-        // From when it was due, or a busy machine would get fewer.
+        let mean = 1_000_000 / self.settings.strikes_per_second;
+        let gap = Duration::from_micros(rng.between(0, 2 * mean));
+        // Relative to the due time, or a busy machine would get fewer strikes.
         self.tasks.push((at + gap, Task::Strike));
-        let place = dice.below(self.places.len() as u64) as usize;
-        let (way, micros) = (dice.below(100), dice.between(0, 400));
-        let (freeze, other) = (dice.between(500, 30_000), dice.roll());
-        self.map.books[dice.below(Kind::ALL.len() as u64) as usize].enter_control();
+        let place = rng.below(self.places.len() as u64) as usize;
+        let (way, micros) = (rng.below(100), rng.between(0, 400));
+        let (freeze, other) = (rng.between(500, 30_000), rng.next());
+        self.map.books[rng.below(Kind::ALL.len() as u64) as usize].record_control();
         match way {
             0..=34 => self.kill(place, None),
-            35..=64 => self.provoke(place, Duration::from_micros(3 * micros)),
+            35..=64 => self.kill_busy(place, Duration::from_micros(3 * micros)),
             65..=74 => {
                 self.kill(place, None);
                 self.kill(self.neighbour(place, other), None);
             }
             75..=84 => self.freeze(place, Duration::from_micros(freeze)),
-            85..=91 => self.tell_to_leave(place, None),
-            _ => self.tell_to_leave(place, Some(Duration::from_micros(micros))),
+            85..=91 => self.ask_to_leave(place, None),
+            _ => self.ask_to_leave(place, Some(Duration::from_micros(micros))),
         }
     }
 
-    /// Another place at the same ring.
+    /// Chooses another place on the same ring.
     fn neighbour(&self, place: usize, choice: u64) -> usize {
         let ring = self.places[place].slot.ring;
         let all = self.places.iter().enumerate();
@@ -252,7 +252,7 @@ impl<'a> Director<'a> {
         others[choice as usize % others.len()]
     }
 
-    /// Kills who holds a place, if it is this incarnation.
+    /// Kills the process of a place. If `row` is given, only that incarnation.
     fn kill(&mut self, place: usize, row: Option<usize>) {
         let is_meant = |process: &mut Process| {
             row.is_none_or(|row| row == process.row) && matches!(process.ended(), Ok(None))
@@ -260,7 +260,7 @@ impl<'a> Director<'a> {
         let Some(process) = self.places[place].process.take_if(is_meant) else { return };
         let (role, row) = (self.places[place].slot.role, process.row);
         let book = self.book(place);
-        book.enter_kill(row);
+        book.record_kill(row);
         if let Role::Durable(name) = role
             && !book.durables[name].vacant.is_on()
         {
@@ -269,12 +269,12 @@ impl<'a> Director<'a> {
         process.signal(Signal::KILL);
         self.tally.kills += 1;
         let count = self.places[place].filled;
-        let mut dice = Dice::new(self.orders.seed, &[self.phase, 3, place as u64, count]);
+        let mut rng = Rng::new(self.settings.seed, &[self.phase, 3, place as u64, count]);
         let now = Instant::now();
         let after = |micros: u64| now + Duration::from_micros(micros);
-        let reap = after(dice.below(2) * dice.below(20_000));
+        let reap = after(rng.below(2) * rng.below(20_000));
         self.dying.push((reap, self.places[place].slot.ring, process));
-        let start = after(dice.below(2) * dice.below(6_000));
+        let start = after(rng.below(2) * rng.below(6_000));
         self.tasks.push((start, Task::Start { place }));
     }
 
@@ -288,10 +288,10 @@ impl<'a> Director<'a> {
         self.map.books[slot.ring].workers[row].frozen.begin();
         process.signal(Signal::STOP);
         self.tally.freezes += 1;
-        self.tasks.push((Instant::now() + time, Task::Thaw { place, row }));
+        self.tasks.push((Instant::now() + time, Task::Resume { place, row }));
     }
 
-    fn thaw(&mut self, place: usize, row: usize) {
+    fn resume(&mut self, place: usize, row: usize) {
         let Place { slot, process: Some(process), .. } = &mut self.places[place] else { return };
         if process.row == row && process.is_frozen {
             process.is_frozen = false;
@@ -300,16 +300,16 @@ impl<'a> Director<'a> {
         }
     }
 
-    /// Has it work without a pause, so that the kill finds it at work.
-    fn provoke(&mut self, place: usize, killed_after: Duration) {
+    /// Makes a worker skip its pauses, so that the kill hits it during an operation.
+    fn kill_busy(&mut self, place: usize, killed_after: Duration) {
         let Some(process) = &self.places[place].process else { return };
         let row = process.row;
         self.book(place).workers[row].hurry.set(1);
         self.tasks.push((Instant::now() + killed_after, Task::Kill { place, row }));
     }
 
-    /// It leaves in good order, unless it is killed before it has.
-    fn tell_to_leave(&mut self, place: usize, killed_after: Option<Duration>) {
+    /// Asks a worker to leave. It may be killed before it has left.
+    fn ask_to_leave(&mut self, place: usize, killed_after: Option<Duration>) {
         let Some(process) = &self.places[place].process else { return };
         let row = process.row;
         self.book(place).workers[row].leave.set(1);
@@ -320,12 +320,12 @@ impl<'a> Director<'a> {
 
     // ── The end of the phase ───────────────────────────────────────────────────────────────────
 
-    fn wind_down(&mut self) -> Result<(), Box<dyn Error>> {
-        let mut dice = Dice::new(self.orders.seed, &[self.phase, 4]);
+    fn end_phase(&mut self) -> Result<(), Box<dyn Error>> {
+        let mut rng = Rng::new(self.settings.seed, &[self.phase, 4]);
         self.tasks.retain(|(_, task)| matches!(task, Task::Start { .. }));
         for place in 0..self.places.len() {
             let row = self.places[place].process.as_ref().map_or(0, |process| process.row);
-            self.thaw(place, row);
+            self.resume(place, row);
         }
         self.enter(Stage::Stop);
         self.wait("publishers to leave", |place, _| {
@@ -338,20 +338,20 @@ impl<'a> Director<'a> {
             let is_reader = matches!(place.slot.role, Role::Subscriber | Role::Durable(_));
             is_reader.then(|| place.process.as_ref().is_some_and(joined))
         })?;
-        if dice.percent(50) {
-            // A worker is the last to leave, and removes the ring.
+        if rng.percent(50) {
+            // A worker is then the last to leave, and removes the ring.
             self.rings.clear();
         }
         self.enter(Stage::Drain);
-        if dice.percent(50) {
+        if rng.percent(50) {
             self.kill_durables();
         }
         self.wait("subscribers to read to the end", |place, _| Some(place.process.is_none()))?;
-        // Dropping a process waits for it.
+        // Dropping a process also waits for its end.
         self.dying.clear();
         self.remove_durables()?;
         self.rings.clear();
-        self.look_for_leftovers();
+        self.check_leftovers();
         self.audit();
         Ok(())
     }
@@ -361,13 +361,14 @@ impl<'a> Director<'a> {
         self.map.set_stage(stage);
     }
 
-    /// Waits until what `is_done` says of each place it is asked about is so.
+    /// Waits until `is_done` returns true for every place. `None` means: this place does not
+    /// matter.
     fn wait(
         &mut self,
         what: &str,
         is_done: impl Fn(&Place, &[Book]) -> Option<bool>,
     ) -> Result<(), Box<dyn Error>> {
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + TIMEOUT;
         loop {
             let no_start_is_due =
                 !self.tasks.iter().any(|(_, task)| matches!(task, Task::Start { .. }));
@@ -377,15 +378,15 @@ impl<'a> Director<'a> {
                 return Ok(());
             }
             if Instant::now() > give_up_at {
-                let text = format!("phase {}: a hang, waiting for {what}", self.phase);
-                self.tally.problem(format!("{text}\n{}", self.who_waits_for_whom()));
+                let text = format!("phase {}: hang while waiting for {what}", self.phase);
+                self.tally.problem(format!("{text}\n{}", self.wait_report()));
                 return Err(text.into());
             }
             self.tick()?;
         }
     }
 
-    /// A durable subscriber may also die when nobody publishes any more.
+    /// Kills the durable subscribers after the last publisher has left.
     fn kill_durables(&mut self) {
         for place in 0..self.places.len() {
             if matches!(self.places[place].slot.role, Role::Durable(_)) {
@@ -394,13 +395,13 @@ impl<'a> Director<'a> {
         }
     }
 
-    /// A durable subscriber keeps its ring until it is removed. The ring that nobody keeps is
-    /// cleared away by the next to open it, if its last visitor was killed.
+    /// Removes the durable subscribers, each of which keeps its ring alive. Opening the transient
+    /// ring cleans it up if its last visitor was killed.
     fn remove_durables(&mut self) -> Result<(), Box<dyn Error>> {
         for (index, kind) in Kind::ALL.into_iter().enumerate() {
             let ring = match kind {
                 Kind::Durable => Ring::attach(&self.name(index))?,
-                Kind::Doors => kind.builder().open(&self.name(index))?,
+                Kind::Transient => kind.builder().open(&self.name(index))?,
                 _ => continue,
             };
             for name in 0..DURABLES {
@@ -410,7 +411,7 @@ impl<'a> Director<'a> {
         Ok(())
     }
 
-    fn look_for_leftovers(&mut self) {
+    fn check_leftovers(&mut self) {
         let own = format!("chaos-{}-", std::process::id());
         let names = std::fs::read_dir("/dev/shm").into_iter().flatten().filter_map(Result::ok);
         let names = names.map(|file| file.file_name().to_string_lossy().into_owned());
@@ -422,7 +423,7 @@ impl<'a> Director<'a> {
         self.remove_all();
     }
 
-    /// Whatever happened, nothing stays when the program has ended.
+    /// Removes all processes and rings, whatever happened before.
     fn remove_all(&mut self) {
         self.places.iter_mut().for_each(|place| place.process = None);
         self.dying.clear();
@@ -443,7 +444,7 @@ impl<'a> Director<'a> {
         self.tally.phases += 1;
     }
 
-    fn who_waits_for_whom(&self) -> String {
+    fn wait_report(&self) -> String {
         let now = ledger::now();
         let lines = self.places.iter().filter_map(|place| {
             let process = place.process.as_ref()?;

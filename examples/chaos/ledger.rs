@@ -1,15 +1,15 @@
-//! What is known about a phase, in memory that survives every worker.
+//! Records of one phase, in memory that survives every worker.
 //!
-//! A publisher writes down what it begins to send before it does, and what was sent afterwards: so
-//! after its death the number of committed packets is known but for those in doubt. A subscriber
-//! writes down between which packets it joined, and what it got. A durable one also writes down
-//! what it has in its hand, so that it is known what may come again.
+//! - A publisher records each packet before it begins the send and after the send returned. After
+//!   its death the number of committed packets is known, except for the packets in doubt.
+//! - A subscriber records between which packets it joined, and the packets it received.
+//! - A durable subscriber also records its in-flight packets, so that redeliveries can be checked.
 //!
-//! Words of zeros are the beginning of everything. A row is one incarnation of a worker on one
-//! ring; as a publisher it is a *stream* of packets, numbered from 0. Durable names have the first
-//! rows of their ring.
+//! A zeroed ledger is a valid empty one. A row is one incarnation of a worker on one ring. The row
+//! of a publisher is a *stream* of packets, numbered from 0. Durable names own the first rows of
+//! their ring.
 //!
-//! Here is no judgement: that is `audit`'s.
+//! This module only stores records; `audit` evaluates them.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
@@ -22,13 +22,13 @@ pub(crate) const ROWS: usize = 192;
 const KILLS: usize = 1024;
 const STALLS: usize = 1 << 14;
 const FAULTS: usize = 64;
-/// Packets that a durable subscriber can have in its hand, and some more.
-const HAND: usize = 1024;
+/// Capacity of a durable subscriber's log: more than it can have in flight.
+const LOG: usize = 1024;
 
-/// No row: a durable name has it.
-pub(crate) const NOBODY: usize = 0;
+/// Row number for "no worker". Its row belongs to a durable name.
+pub(crate) const NO_ROW: usize = 0;
 
-/// A word of the ledger. The strongest ordering throughout: a ledger should not need a proof.
+/// A word of the ledger. All accesses are SeqCst, so that the ledger needs no ordering proof.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Word(AtomicU64);
@@ -51,21 +51,21 @@ impl Word {
     }
 }
 
-/// Nanoseconds on the machine's monotonic clock, the same in all processes.
+/// Nanoseconds on the monotonic clock, which all processes share.
 #[expect(clippy::disallowed_methods, reason = "the monotonic clock, as a number that is shared")]
 pub(crate) fn now() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// How far a phase is.
+/// Progress of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// Publish, receive, die.
+    /// Workers publish, receive and are killed.
     Run,
     /// Publishers leave.
     Stop,
-    /// No publisher is left: read to the end, then leave.
+    /// No publisher is left: subscribers read to the end, then leave.
     Drain,
 }
 
@@ -89,10 +89,10 @@ impl Ledger {
     }
 }
 
-/// What is known about one ring.
+/// Records of one ring.
 #[repr(C)]
 pub(crate) struct Book {
-    /// Kills so far, and instants to compare with: when, and whom.
+    /// Number of kills and control instants so far; then the time and the row of each.
     pub(crate) kills: Word,
     kill_at: [Word; KILLS],
     kill_row: [Word; KILLS],
@@ -100,50 +100,50 @@ pub(crate) struct Book {
     pub(crate) used: Word,
     pub(crate) workers: [Worker; ROWS],
     pub(crate) readers: [Reader; ROWS],
-    /// By reader, then by stream.
+    /// Indexed by reader, then by stream.
     pub(crate) cells: [[Cell; ROWS]; ROWS],
     pub(crate) durables: [Durable; DURABLES],
     pub(crate) stall_count: Word,
     pub(crate) stalls: [Word; STALLS],
-    pub(crate) late_count: Word,
-    pub(crate) lates: [Word; STALLS],
+    pub(crate) unwoken_count: Word,
+    pub(crate) unwoken: [Word; STALLS],
     pub(crate) control_count: Word,
     pub(crate) controls: [Word; STALLS],
     pub(crate) fault_count: Word,
     faults: [[Word; 5]; FAULTS],
 }
 
-/// One incarnation of a worker.
+/// An incarnation of a worker.
 #[repr(C)]
 pub(crate) struct Worker {
     pub(crate) pid: Word,
-    /// Killed then.
+    /// Time of the kill.
     pub(crate) killed_at: Word,
-    /// Certainly dead then: it was reaped.
+    /// Time of the reaping: the process was certainly dead then.
     pub(crate) reaped_at: Word,
-    /// Its join has returned.
+    /// 1 after the join returned.
     pub(crate) joined: Word,
-    /// It is asked to leave.
+    /// 1 if the director asked the worker to leave.
     pub(crate) leave: Word,
-    /// It is about to be killed, and asked to be busy when it is.
+    /// 1 if a kill is due soon: the worker skips its pauses, to be killed at work.
     pub(crate) hurry: Word,
-    /// What it does, since when; 0: nothing that could be held up.
+    /// Current operation, or 0 if nothing can be held up; then its start.
     pub(crate) operation: Word,
     pub(crate) since: Word,
-    /// Operations that have ended.
+    /// Completed operations.
     pub(crate) progress: Word,
-    /// Who the last timeout of a send said it waited for.
+    /// Process id that the last timeout of a send waited for.
     pub(crate) waiting_for: Word,
     /// Stopped by the director.
     pub(crate) frozen: Hold,
-    /// Pausing of its own accord, perhaps with something in its hand.
+    /// The worker pauses by itself, possibly with packets in flight.
     pub(crate) pausing: Hold,
-    /// Packets whose sending has begun, and packets whose sending has returned.
+    /// Packets whose send has begun, and packets whose send has returned.
     pub(crate) begun: Word,
     pub(crate) returned: Word,
 }
 
-/// A time in which a living process holds others up, as it may.
+/// A period in which a living process may hold others up.
 #[repr(C)]
 pub(crate) struct Hold {
     since: Word,
@@ -164,130 +164,131 @@ impl Hold {
         self.since.get() != 0
     }
 
-    /// Whether it went on at or after `from`; `over_at`: whatever went on ended then, or 0.
+    /// Returns true if the period lasted beyond `from`. `over_at` is the time at which the worker
+    /// was killed, or 0.
     fn lasted_beyond(&self, from: u64, over_at: u64) -> bool {
         let goes_on = self.is_on() && (over_at == 0 || over_at > from);
         goes_on || self.until.get() > from
     }
 }
 
-/// One incarnation of a subscriber, or all of a durable one's.
+/// An incarnation of a subscriber, or all incarnations of a durable name.
 #[repr(C)]
 pub(crate) struct Reader {
-    /// When its first join was begun, and whether one has returned.
+    /// Start of the first join; then 1 after a join returned.
     pub(crate) begun: Word,
     pub(crate) joined: Word,
     pub(crate) received: Word,
     pub(crate) redelivered: Word,
-    /// Packets missed, reports of it, and those of the reports that said "at least".
+    /// Packets missed, reports of misses, and the reports that gave a lower bound only.
     pub(crate) missed: Word,
     pub(crate) reports: Word,
     pub(crate) inexact: Word,
-    /// Packets from before it joined: history.
+    /// Packets from before the join: history.
     pub(crate) early: Word,
-    /// A packet came that was begun after it had joined: no history comes any more.
+    /// 1 after a packet arrived whose send began after the join: no more history can arrive.
     pub(crate) is_past_join: Word,
-    /// Reports since then.
+    /// Reports of misses since then.
     pub(crate) late_reports: Word,
-    /// It read to the end.
+    /// 1 after it read to the end.
     pub(crate) ended: Word,
-    /// The number of kills on the ring when it joined.
+    /// Kills on the ring at the time of the join.
     pub(crate) kills_before: Word,
 }
 
-/// What one subscriber knows of one stream.
+/// Records of one subscriber about one stream.
 #[repr(C)]
 pub(crate) struct Cell {
-    /// Packets sent before its join was begun.
+    /// Packets whose send had returned before the join began.
     pub(crate) low: Word,
-    /// Packets begun when its join had returned.
+    /// Packets whose send had begun when the join returned.
     pub(crate) high: Word,
-    /// One more than the first packet seen; 0: none.
+    /// Sequence number of the first received packet plus one; 0 if none.
     pub(crate) first: Word,
-    /// One more than the last packet seen.
+    /// Sequence number of the last received packet plus one.
     pub(crate) next: Word,
     /// Reports of misses before the first packet and before the last.
     pub(crate) reports_at_first: Word,
     pub(crate) reports_at_last: Word,
-    /// It came past the publisher's death and missed nothing on the way: there is no more.
+    /// 1 if the subscriber read past the publisher's death without a miss: the stream is complete.
     pub(crate) is_final: Word,
 }
 
-/// What a durable subscriber has in its hand. Packets have ordinals, in the order in which its
-/// incarnations first got them.
+/// Records about the packets of a durable subscriber. Packets have ordinals, in the order in which
+/// its incarnations first received them.
 #[repr(C)]
 pub(crate) struct Durable {
-    /// Packets got, each counted once.
+    /// Packets received, each counted once.
     pub(crate) seen: Word,
-    /// Packets let go of for certain, and perhaps.
+    /// Packets certainly released, and packets possibly released.
     pub(crate) released: Word,
     pub(crate) releasing: Word,
-    /// Below this ordinal a packet may have been handed out.
+    /// Upper bound of the ordinals that may have been handed out.
     pub(crate) handed: Word,
-    /// Nobody living has this name.
+    /// No living process has the name.
     pub(crate) vacant: Hold,
-    log: [[Word; 2]; HAND],
+    log: [[Word; 2]; LOG],
 }
 
 impl Durable {
-    /// The packet of an ordinal: stream and sequence.
+    /// Returns the stream and sequence number of the packet with this ordinal.
     pub(crate) fn packet(&self, ordinal: u64) -> (u64, u64) {
-        let [stream, sequence] = &self.log[ordinal as usize % HAND];
+        let [stream, sequence] = &self.log[ordinal as usize % LOG];
         (stream.get(), sequence.get())
     }
 
-    /// Enters the next packet. A kill leaves it entered or not.
+    /// Appends the next packet. A kill leaves it appended or not.
     pub(crate) fn enter(&self, stream: u64, sequence: u64) {
         let ordinal = self.seen.get();
-        let entry = &self.log[ordinal as usize % HAND];
+        let entry = &self.log[ordinal as usize % LOG];
         entry[0].set(stream);
         entry[1].set(sequence);
         self.seen.set(ordinal + 1);
     }
 }
 
-/// What went wrong.
+/// Kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Fault {
-    /// Packets between two that were seen.
+    /// Packets are missing between two received ones.
     Gap = 1,
-    /// The content is not what was sent.
+    /// The content differs from the sent content.
     Torn,
-    /// A packet came again, or before one that came before.
-    Again,
-    /// A packet was flagged as redelivered that nobody can have had.
+    /// A packet was received again, or out of order.
+    Duplicate,
+    /// A packet was flagged as redelivered, but cannot have been delivered before.
     WrongFlag,
-    /// A successor went on where its predecessor did not stop.
+    /// A successor did not continue where its predecessor stopped.
     WrongStart,
 }
 
 impl Fault {
     pub(crate) fn of(word: u64) -> Option<Self> {
-        let all = [Self::Gap, Self::Torn, Self::Again, Self::WrongFlag, Self::WrongStart];
+        let all = [Self::Gap, Self::Torn, Self::Duplicate, Self::WrongFlag, Self::WrongStart];
         all.into_iter().find(|&fault| fault as u64 == word)
     }
 }
 
 impl Book {
-    /// Rows given out.
+    /// Number of rows in use.
     pub(crate) fn in_use(&self) -> usize {
         (self.used.get() as usize).min(ROWS)
     }
 
-    /// Enters a kill that is about to happen.
-    pub(crate) fn enter_kill(&self, row: usize) {
+    /// Records a kill that is about to happen.
+    pub(crate) fn record_kill(&self, row: usize) {
         let at = now();
         self.workers[row].killed_at.set(at);
-        self.enter_instant(at, row);
+        self.record_instant(at, row);
     }
 
-    /// Enters an instant at which nobody is killed, to compare with.
-    pub(crate) fn enter_control(&self) {
-        self.enter_instant(now(), NOBODY);
+    /// Records a control instant, at which no process is killed.
+    pub(crate) fn record_control(&self) {
+        self.record_instant(now(), NO_ROW);
     }
 
-    fn enter_instant(&self, at: u64, row: usize) {
+    fn record_instant(&self, at: u64, row: usize) {
         let count = self.kills.get();
         let index = count as usize % KILLS;
         self.kill_row[index].set(row as u64);
@@ -295,39 +296,39 @@ impl Book {
         self.kills.set(count + 1);
     }
 
-    /// When the kill of this number was, and of which row.
+    /// Returns the time and the row of the kill with this number.
     pub(crate) fn kill(&self, number: u64) -> (u64, usize) {
         let index = number as usize % KILLS;
         (self.kill_at[index].get(), self.kill_row[index].get() as usize)
     }
 
-    /// Whether somebody was killed between two instants.
+    /// Returns true if a process was killed between the two times.
     pub(crate) fn was_kill_between(&self, from: u64, to: u64) -> bool {
         let count = self.kills.get();
         let mut last = (count.saturating_sub(32)..count).map(|number| self.kill(number));
-        last.any(|(at, row)| row != NOBODY && at >= from && at <= to)
+        last.any(|(at, row)| row != NO_ROW && at >= from && at <= to)
     }
 
-    /// Enters a fault: subscriber, stream, and two numbers that say more.
-    pub(crate) fn enter_fault(&self, fault: Fault, reader: usize, stream: u64, says: [u64; 2]) {
+    /// Records a fault: subscriber, stream, and two numbers with details.
+    pub(crate) fn record_fault(&self, fault: Fault, reader: usize, stream: u64, details: [u64; 2]) {
         let index = self.fault_count.add(1) as usize;
         if let Some(entry) = self.faults.get(index) {
-            let words = [fault as u64, reader as u64, stream, says[0], says[1]];
+            let words = [fault as u64, reader as u64, stream, details[0], details[1]];
             for (word, value) in entry.iter().zip(words) {
                 word.set(value);
             }
         }
     }
 
-    /// The faults that were entered.
+    /// The recorded faults.
     pub(crate) fn faults(&self) -> impl Iterator<Item = [u64; 5]> {
         let count = (self.fault_count.get() as usize).min(FAULTS);
         self.faults[..count].iter().map(|entry| entry.each_ref().map(Word::get))
     }
 
-    /// Whether somebody alive held others up at any time since `from`, or a durable name was
-    /// vacant.
-    pub(crate) fn was_held_since(&self, from: u64) -> bool {
+    /// Returns true if a living process held others up at any time since `from`, or a durable name
+    /// was vacant.
+    pub(crate) fn was_held_up_since(&self, from: u64) -> bool {
         let workers = self.workers[..self.in_use()].iter();
         let mut holds = workers.map(|worker| (worker, worker.killed_at.get()));
         holds.any(|(worker, killed_at)| {

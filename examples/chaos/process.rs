@@ -1,9 +1,9 @@
-//! A worker as its director sees it: a process of this very program.
+//! A worker process, as seen by its director. It runs this program.
 //!
-//! Dropping it kills it, frozen or not. If the director dies without a chance to drop it, it finds
-//! out by itself (`Desk::is_orphaned`), and at the latest an alarm ends it.
+//! Dropping the handle kills the process, frozen or not. If the director dies without dropping it,
+//! the worker notices by itself (`Context::is_orphaned`), and an alarm ends it at the latest.
 
-use crate::post::Post;
+use crate::assignment::Assignment;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io;
@@ -19,33 +19,33 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a worker. In a process group of its own, so that Ctrl-C ends its director alone, and
-    /// the workers leave in good order.
-    pub(crate) fn start(post: Post, ledger: &OwnedFd) -> io::Result<Self> {
+    /// Starts a worker in its own process group: Ctrl-C then ends the director alone, and the
+    /// workers leave normally.
+    pub(crate) fn start(assignment: Assignment, ledger: &OwnedFd) -> io::Result<Self> {
         let ledger = File::from(ledger.as_fd().try_clone_to_owned()?);
         let mut command = Command::new("/proc/self/exe");
-        command.args(["--worker", &post.to_text()]).stdin(ledger).stdout(Stdio::null());
-        Ok(Self { child: command.process_group(0).spawn()?, row: post.row, is_frozen: false })
+        command.args(["--worker", &assignment.to_text()]).stdin(ledger).stdout(Stdio::null());
+        Ok(Self { child: command.process_group(0).spawn()?, row: assignment.row, is_frozen: false })
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// How it ended, if it has. That reaps it.
+    /// Returns the exit status and reaps the process, if it has ended.
     pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        // It is not reaped, so the number is its own. A zombie takes any signal.
+        // The process is not reaped, so its id is not reused. A zombie accepts any signal.
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail if it was reaped.
+        // Both calls fail if the process was reaped.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

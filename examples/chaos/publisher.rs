@@ -1,48 +1,48 @@
-//! A publisher: sends its stream in every way there is, until it is told to leave.
+//! A publisher sends its stream by every send operation, until it is asked to leave.
 
-use crate::desk::{Desk, Operation};
+use crate::context::{Context, Operation};
 use crate::ledger::{Stage, now};
-use crate::parcel::{Parcel, fill, length, parcel, stream, sum};
+use crate::payload::{Payload, fill, length, payload, stream, sum};
 use packetring::{Publisher, Ring, SendAllError, SendTimeoutError, TrySendError, WaitingFor};
 use std::error::Error;
 use std::time::Duration;
 
-/// A send that waits for so long says who for, and waits on.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A blocked send records the process it waits for at this interval, and continues to wait.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A stream, and the endpoints through which it goes.
+/// A stream and the endpoints that send it.
 pub(crate) struct Stream<'a, 'd> {
-    desk: &'d mut Desk<'a>,
+    context: &'d mut Context<'a>,
     number: u64,
     next: u64,
-    lanes: Vec<Publisher<Parcel>>,
+    endpoints: Vec<Publisher<Payload>>,
 }
 
-/// The life of a publisher.
-pub(crate) fn publish(desk: &mut Desk<'_>, ring: &Ring) -> Result<(), Box<dyn Error>> {
-    let mut publisher = desk.join(|| ring.publisher::<Parcel>())?;
-    let wait = desk.post.wait(&mut desk.dice);
+/// Runs a publisher.
+pub(crate) fn publish(context: &mut Context<'_>, ring: &Ring) -> Result<(), Box<dyn Error>> {
+    let mut publisher = context.join(|| ring.publisher::<Payload>())?;
+    let wait = context.assignment.wait(&mut context.rng);
     publisher.set_wait(wait);
-    desk.own().joined.set(1);
-    let number = stream(desk.post.phase, desk.post.ring, desk.post.row);
-    let mut stream = Stream { desk, number, next: 0, lanes: vec![publisher] };
-    while stream.desk.stage() == Stage::Run && !stream.desk.is_over() {
+    context.own().joined.set(1);
+    let number = stream(context.assignment.phase, context.assignment.ring, context.assignment.row);
+    let mut stream = Stream { context, number, next: 0, endpoints: vec![publisher] };
+    while stream.context.stage() == Stage::Run && !stream.context.should_leave() {
         stream.act()?;
     }
-    stream.desk.begin(Operation::Leave);
-    drop(stream.lanes);
+    stream.context.begin(Operation::Leave);
+    drop(stream.endpoints);
     Ok(())
 }
 
 impl Stream<'_, '_> {
     fn act(&mut self) -> Result<(), Box<dyn Error>> {
-        match self.desk.dice.below(100) {
+        match self.context.rng.below(100) {
             0..=29 => self.fill_in_place()?,
             30..=44 => self.send()?,
             45..=52 => self.send_all()?,
-            53..=60 => self.give_up()?,
+            53..=60 => self.cancel()?,
             61..=66 => self.try_send()?,
-            67..=68 => self.change_lanes()?,
+            67..=68 => self.change_endpoints()?,
             69..=96 => self.pause(50, 199),
             _ => self.pause(200, 2000),
         }
@@ -50,86 +50,86 @@ impl Stream<'_, '_> {
     }
 
     fn pause(&mut self, low: u64, high: u64) {
-        let microseconds = self.desk.dice.between(low, high);
-        self.desk.pause(microseconds);
+        let microseconds = self.context.rng.between(low, high);
+        self.context.pause(microseconds);
     }
 
-    fn lane(&mut self) -> usize {
-        self.desk.dice.below(self.lanes.len() as u64) as usize
+    fn endpoint(&mut self) -> usize {
+        self.context.rng.below(self.endpoints.len() as u64) as usize
     }
 
     fn fill_in_place(&mut self) -> Result<(), Box<dyn Error>> {
-        let (lane, len) = (self.lane(), length(&mut self.desk.dice));
+        let (endpoint, len) = (self.endpoint(), length(&mut self.context.rng));
         let (number, sequence) = (self.number, self.next);
-        let dawdles = self.desk.dice.percent(10).then(|| self.desk.dice.between(1, 190));
-        self.waiting(lane, 1, |publisher| {
+        let pauses = self.context.rng.percent(10).then(|| self.context.rng.between(1, 190));
+        self.waiting(endpoint, 1, |publisher| {
             let sent_at = now();
-            let mut room = publisher.reserve_tail_timeout(len, PATIENCE)?;
-            let (label, bytes) = room.split_mut();
-            label.stream = number.into();
-            label.sequence = sequence.into();
-            label.sent_at = sent_at.into();
+            let mut room = publisher.reserve_tail_timeout(len, TIMEOUT)?;
+            let (header, bytes) = room.split_mut();
+            header.stream = number.into();
+            header.sequence = sequence.into();
+            header.sent_at = sent_at.into();
             fill(number, sequence, bytes);
-            if let Some(time) = dawdles {
-                // Not long, but long enough to be killed in.
+            if let Some(time) = pauses {
+                // Short, but long enough for a kill during the reservation.
                 std::thread::sleep(Duration::from_micros(time));
             }
-            label.sum = sum(number, sequence, sent_at, bytes).into();
+            header.sum = sum(number, sequence, sent_at, bytes).into();
             room.commit();
             Ok(())
         })
     }
 
     fn send(&mut self) -> Result<(), Box<dyn Error>> {
-        let (lane, len) = (self.lane(), length(&mut self.desk.dice));
-        let parcel = parcel(self.number, self.next, now(), len);
-        self.waiting(lane, 1, |publisher| publisher.send_timeout(&parcel, PATIENCE).map(drop))
+        let (endpoint, len) = (self.endpoint(), length(&mut self.context.rng));
+        let payload = payload(self.number, self.next, now(), len);
+        self.waiting(endpoint, 1, |publisher| publisher.send_timeout(&payload, TIMEOUT).map(drop))
     }
 
-    /// One operation that sends so many packets, however long it takes.
+    /// Runs one operation that sends `count` packets, retrying after timeouts.
     fn waiting(
         &mut self,
-        lane: usize,
+        endpoint: usize,
         count: u64,
-        mut send: impl FnMut(&mut Publisher<Parcel>) -> Result<(), SendTimeoutError>,
+        mut send: impl FnMut(&mut Publisher<Payload>) -> Result<(), SendTimeoutError>,
     ) -> Result<(), Box<dyn Error>> {
-        let own = self.desk.own();
-        let turn = self.desk.begin(Operation::Send);
+        let own = self.context.own();
+        let timer = self.context.begin(Operation::Send);
         own.begun.set(self.next + count);
         loop {
-            match send(&mut self.lanes[lane]) {
+            match send(&mut self.endpoints[endpoint]) {
                 Ok(()) => break,
-                Err(SendTimeoutError::Timeout { waiting_for }) if !self.desk.is_orphaned() => {
+                Err(SendTimeoutError::Timeout { waiting_for }) if !self.context.is_orphaned() => {
                     own.waiting_for.set(pid(waiting_for));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         own.returned.set(self.next + count);
-        self.desk.end(turn, None);
+        self.context.end(timer, None);
         self.next += count;
         Ok(())
     }
 
     fn send_all(&mut self) -> Result<(), Box<dyn Error>> {
-        let (lane, count) = (self.lane(), self.desk.dice.between(2, 80));
-        let dice = &mut self.desk.dice;
+        let (endpoint, count) = (self.endpoint(), self.context.rng.between(2, 80));
+        let rng = &mut self.context.rng;
         let (number, first) = (self.number, self.next);
         let sequences = first..first + count;
-        let parcels = sequences
-            .map(|sequence| parcel(number, sequence, now(), length(dice)))
+        let payloads = sequences
+            .map(|sequence| payload(number, sequence, now(), length(rng)))
             .collect::<Vec<_>>();
-        let own = self.desk.own();
-        let turn = self.desk.begin(Operation::Send);
+        let own = self.context.own();
+        let timer = self.context.begin(Operation::Send);
         own.begun.set(first + count);
         let mut sent = 0;
         loop {
-            match self.lanes[lane].send_all_timeout(&parcels[sent..], PATIENCE) {
+            match self.endpoints[endpoint].send_all_timeout(&payloads[sent..], TIMEOUT) {
                 Ok(()) => break,
                 Err(SendAllError {
                     sent: more,
                     source: SendTimeoutError::Timeout { waiting_for },
-                }) if !self.desk.is_orphaned() => {
+                }) if !self.context.is_orphaned() => {
                     sent += more;
                     own.returned.set(first + sent as u64);
                     own.waiting_for.set(pid(waiting_for));
@@ -138,16 +138,16 @@ impl Stream<'_, '_> {
             }
         }
         own.returned.set(first + count);
-        self.desk.end(turn, None);
+        self.context.end(timer, None);
         self.next += count;
         Ok(())
     }
 
     fn try_send(&mut self) -> Result<(), Box<dyn Error>> {
-        let (lane, len) = (self.lane(), length(&mut self.desk.dice));
-        let own = self.desk.own();
+        let (endpoint, len) = (self.endpoint(), length(&mut self.context.rng));
+        let own = self.context.own();
         own.begun.set(self.next + 1);
-        match self.lanes[lane].try_send(&parcel(self.number, self.next, now(), len)) {
+        match self.endpoints[endpoint].try_send(&payload(self.number, self.next, now(), len)) {
             Ok(_) => self.next += 1,
             Err(TrySendError::Full { .. }) => own.begun.set(self.next),
             Err(error) => return Err(error.into()),
@@ -156,10 +156,10 @@ impl Stream<'_, '_> {
         Ok(())
     }
 
-    /// Claims and thinks better of it.
-    fn give_up(&mut self) -> Result<(), Box<dyn Error>> {
-        let (lane, len) = (self.lane(), length(&mut self.desk.dice));
-        match self.lanes[lane].try_reserve_tail(len) {
+    /// Reserves a packet and drops the reservation.
+    fn cancel(&mut self) -> Result<(), Box<dyn Error>> {
+        let (endpoint, len) = (self.endpoint(), length(&mut self.context.rng));
+        match self.endpoints[endpoint].try_reserve_tail(len) {
             Ok(mut room) => room.tail_mut().fill(0xee),
             Err(TrySendError::Full { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -167,17 +167,17 @@ impl Stream<'_, '_> {
         Ok(())
     }
 
-    /// Another endpoint for the same stream, or one less.
-    fn change_lanes(&mut self) -> Result<(), Box<dyn Error>> {
-        if self.desk.post.kind().is_exclusive() {
+    /// Adds an endpoint for the stream, or removes one.
+    fn change_endpoints(&mut self) -> Result<(), Box<dyn Error>> {
+        if self.context.assignment.kind().is_exclusive() {
             return Ok(());
         }
-        if self.lanes.len() > 1 {
-            let lane = self.lane();
-            drop(self.lanes.swap_remove(lane));
+        if self.endpoints.len() > 1 {
+            let endpoint = self.endpoint();
+            drop(self.endpoints.swap_remove(endpoint));
         } else {
-            let other = self.desk.join(|| self.lanes[0].try_clone())?;
-            self.lanes.push(other);
+            let other = self.context.join(|| self.endpoints[0].try_clone())?;
+            self.endpoints.push(other);
         }
         Ok(())
     }

@@ -1,47 +1,47 @@
-//! A subscriber: reads in every way there is, until it is told to leave or has read to the end.
+//! A subscriber reads by every receive operation, until asked to leave or read to the end.
 
-use crate::desk::{Desk, Operation};
+use crate::assignment::{Role, durable_name};
+use crate::checker::{Checker, CloneChecker};
+use crate::context::{Context, Operation};
 use crate::ledger::Stage;
-use crate::notes::{Beside, Notes};
-use crate::parcel::{Parcel, Said};
-use crate::post::{Role, durable_name};
+use crate::payload::{Observed, Payload};
 use packetring::{Copied, Missed, Received, RecvTimeoutError, Ring, Subscriber, TryRecvError};
 use std::error::Error;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How long a receive waits before it looks whether there is something else to do.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Most packets of a batch.
+/// Timeout of a receive, after which the subscriber checks whether it must leave.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// Largest number of packets of a batch.
 const BATCH: u64 = 256;
 
-/// What came of a receive.
-enum Came {
-    Something,
-    Nothing,
-    /// No publisher is there, and nothing is left to read.
+/// Result of a receive.
+enum Progress {
+    Made,
+    None,
+    /// No publisher is joined, and nothing is left to read.
     End,
 }
 
-/// A subscriber and its notes.
+/// A subscriber and its check state.
 struct Reading<'a, 'd> {
-    notes: Notes<'a, 'd>,
-    subscriber: Subscriber<Parcel>,
+    checker: Checker<'a, 'd>,
+    subscriber: Subscriber<Payload>,
 }
 
-/// The life of a subscriber.
-pub(crate) fn subscribe(desk: &mut Desk<'_>, ring: &Ring) -> Result<(), Box<dyn Error>> {
-    let post = desk.post;
-    let wait = post.wait(&mut desk.dice);
-    let mut notes = Notes::new(desk);
-    notes.before_joining();
-    let mut subscriber = notes.desk.join(|| match post.role {
-        Role::Durable(name) => ring.durable::<Parcel>(&durable_name(name)),
-        _ => ring.subscriber::<Parcel>(),
+/// Runs a subscriber.
+pub(crate) fn subscribe(context: &mut Context<'_>, ring: &Ring) -> Result<(), Box<dyn Error>> {
+    let assignment = context.assignment;
+    let wait = assignment.wait(&mut context.rng);
+    let mut checker = Checker::new(context);
+    checker.before_joining();
+    let mut subscriber = checker.context.join(|| match assignment.role {
+        Role::Durable(name) => ring.durable::<Payload>(&durable_name(name)),
+        _ => ring.subscriber::<Payload>(),
     })?;
-    notes.after_joining();
+    checker.after_joining();
     subscriber.set_wait(wait);
-    let mut reading = Reading { notes, subscriber };
+    let mut reading = Reading { checker, subscriber };
     reading.live()?;
     reading.leave();
     Ok(())
@@ -50,173 +50,181 @@ pub(crate) fn subscribe(desk: &mut Desk<'_>, ring: &Ring) -> Result<(), Box<dyn 
 impl Reading<'_, '_> {
     fn live(&mut self) -> Result<(), Box<dyn Error>> {
         loop {
-            let stage = self.notes.desk.stage();
-            let desk = &self.notes.desk;
-            if desk.is_orphaned() || stage == Stage::Run && desk.is_over() {
+            let stage = self.checker.context.stage();
+            let context = &self.checker.context;
+            if context.is_orphaned() || stage == Stage::Run && context.should_leave() {
                 return Ok(());
             }
             match self.act(stage)? {
-                Came::End if stage == Stage::Drain => {
-                    self.notes.reader().ended.set(1);
+                Progress::End if stage == Stage::Drain => {
+                    self.checker.reader().ended.set(1);
                     return Ok(());
                 }
-                // A successor is on its way.
-                Came::End => sleep(Duration::from_micros(300)),
-                Came::Something | Came::Nothing => {}
+                // A successor of the publisher is about to start.
+                Progress::End => sleep(Duration::from_micros(300)),
+                Progress::Made | Progress::None => {}
             }
         }
     }
 
     fn leave(self) {
-        self.notes.desk.begin(Operation::Leave);
-        if let Role::Durable(name) = self.notes.desk.post.role {
-            self.notes.desk.book.durables[name].vacant.begin();
+        self.checker.context.begin(Operation::Leave);
+        if let Role::Durable(name) = self.checker.context.assignment.role {
+            self.checker.context.book.durables[name].vacant.begin();
         }
     }
 
-    fn act(&mut self, stage: Stage) -> Result<Came, Box<dyn Error>> {
+    fn act(&mut self, stage: Stage) -> Result<Progress, Box<dyn Error>> {
         if stage == Stage::Run {
-            self.dawdle();
+            self.maybe_pause();
         }
-        let plainly = !self.notes.expects_again();
-        match self.notes.desk.dice.below(100) {
-            0..=24 if plainly => self.drain(),
-            25..=34 if plainly && !self.notes.is_durable() => self.copy(),
+        let unflagged_ok = !self.checker.expects_redelivery();
+        match self.checker.context.rng.below(100) {
+            0..=24 if unflagged_ok => self.drain(),
+            25..=34 if unflagged_ok && !self.checker.is_durable() => self.copy(),
             35..=44 => self.poll(),
-            45..=46 if plainly => self.step_aside(),
+            45..=46 if unflagged_ok => self.use_clone(),
             _ => self.receive(),
         }
     }
 
-    fn dawdle(&mut self) {
-        let desk = &mut self.notes.desk;
-        let (often, most) = if desk.post.slow { (3, 6000) } else { (1, 400) };
-        if desk.dice.percent(often) {
-            let time = desk.dice.between(10, most);
-            desk.pause(time);
+    fn maybe_pause(&mut self) {
+        let context = &mut self.checker.context;
+        let (often, most) = if context.assignment.slow { (3, 6000) } else { (1, 400) };
+        if context.rng.percent(often) {
+            let time = context.rng.between(10, most);
+            context.pause(time);
         }
     }
 
-    fn receive(&mut self) -> Result<Came, Box<dyn Error>> {
-        let Self { notes, subscriber } = self;
-        let (puts_back, dawdles) = (notes.desk.dice.percent(3), notes.desk.dice.percent(2));
-        // What is put back in a ring that drops may be missed after all, and would count twice.
-        let puts_back = puts_back && !notes.desk.post.kind().drops();
-        notes.begin(1);
-        match subscriber.recv_timeout(PATIENCE) {
-            Ok(parcel) => take(notes, parcel, puts_back, dawdles),
-            Err(error) => return without(notes, error),
+    fn receive(&mut self) -> Result<Progress, Box<dyn Error>> {
+        let Self { checker, subscriber } = self;
+        let (returns, pauses) = (checker.context.rng.percent(3), checker.context.rng.percent(2));
+        // On a ring that drops, a returned packet may be dropped later, and would count twice.
+        let returns = returns && !checker.context.assignment.kind().drops();
+        checker.begin(1);
+        match subscriber.recv_timeout(TIMEOUT) {
+            Ok(payload) => check(checker, payload, returns, pauses),
+            Err(error) => return handle_error(checker, error),
         }
-        Ok(Came::Something)
+        Ok(Progress::Made)
     }
 
-    fn poll(&mut self) -> Result<Came, Box<dyn Error>> {
-        let Self { notes, subscriber } = self;
-        notes.begin(1);
+    fn poll(&mut self) -> Result<Progress, Box<dyn Error>> {
+        let Self { checker, subscriber } = self;
+        checker.begin(1);
         match subscriber.try_recv() {
-            Ok(parcel) => take(notes, parcel, false, false),
-            Err(TryRecvError::Empty) => return Ok(Came::Nothing),
-            Err(TryRecvError::Missed(lost)) => return Ok(missed(notes, lost)),
-            Err(TryRecvError::Closed) => return Ok(closed(notes)),
+            Ok(payload) => check(checker, payload, false, false),
+            Err(TryRecvError::Empty) => return Ok(Progress::None),
+            Err(TryRecvError::Missed(lost)) => return Ok(missed(checker, lost)),
+            Err(TryRecvError::Closed) => return Ok(closed(checker)),
             Err(error) => return Err(error.into()),
         }
-        Ok(Came::Something)
+        Ok(Progress::Made)
     }
 
-    /// Copied packets are let go of before anybody has seen them: nothing for a durable one.
-    fn copy(&mut self) -> Result<Came, Box<dyn Error>> {
-        let Self { notes, subscriber } = self;
-        notes.begin(1);
-        match subscriber.recv_copied_timeout(PATIENCE) {
-            Ok(parcel) => {
-                let said = Said::by(&parcel);
-                notes.end(Some(&said));
-                notes.take(&said, Some(Copied::info(&parcel).redelivered));
+    /// Copied packets are released before they are checked, so durable subscribers skip this.
+    fn copy(&mut self) -> Result<Progress, Box<dyn Error>> {
+        let Self { checker, subscriber } = self;
+        checker.begin(1);
+        match subscriber.recv_copied_timeout(TIMEOUT) {
+            Ok(payload) => {
+                let observed = Observed::from_payload(&payload);
+                checker.end(Some(&observed));
+                checker.check(&observed, Some(Copied::info(&payload).redelivered));
             }
-            Err(error) => return without(notes, error),
+            Err(error) => return handle_error(checker, error),
         }
-        Ok(Came::Something)
+        Ok(Progress::Made)
     }
 
-    fn drain(&mut self) -> Result<Came, Box<dyn Error>> {
-        let Self { notes, subscriber } = self;
-        notes.begin(BATCH);
-        match subscriber.drain_timeout(PATIENCE) {
+    fn drain(&mut self) -> Result<Progress, Box<dyn Error>> {
+        let Self { checker, subscriber } = self;
+        checker.begin(BATCH);
+        match subscriber.drain_timeout(TIMEOUT) {
             Ok(batch) => {
-                for (index, parcel) in batch.iter().enumerate() {
-                    let said = Said::by(parcel);
+                for (index, payload) in batch.iter().enumerate() {
+                    let observed = Observed::from_payload(payload);
                     if index == 0 {
-                        notes.end(Some(&said));
+                        checker.end(Some(&observed));
                     }
-                    notes.take(&said, None);
+                    checker.check(&observed, None);
                 }
-                notes.before_release();
+                checker.before_release();
                 drop(batch);
-                notes.after_release();
+                checker.after_release();
             }
-            Err(error) => return without(notes, error),
+            Err(error) => return handle_error(checker, error),
         }
-        Ok(Came::Something)
+        Ok(Progress::Made)
     }
 
-    /// Another endpoint at the same place gets what this one would. It may take its place, but
-    /// for what it was not told it missed.
-    fn step_aside(&mut self) -> Result<Came, Box<dyn Error>> {
-        let Self { notes, subscriber } = self;
-        let mut clone = notes.desk.join(|| subscriber.try_clone())?;
-        let mut beside = Beside::default();
-        let stays = notes.is_durable() || notes.desk.post.kind().drops();
-        if !stays && notes.desk.dice.percent(50) {
+    /// Reads with a cloned endpoint at the same position. The clone may replace the original,
+    /// except where the clone does not know about reported misses.
+    fn use_clone(&mut self) -> Result<Progress, Box<dyn Error>> {
+        let Self { checker, subscriber } = self;
+        let mut clone = checker.context.join(|| subscriber.try_clone())?;
+        let mut clone_checker = CloneChecker::default();
+        let stays = checker.is_durable() || checker.context.assignment.kind().drops();
+        if !stays && checker.context.rng.percent(50) {
             *subscriber = clone;
-            return Ok(Came::Nothing);
+            return Ok(Progress::None);
         }
-        for _ in 0..notes.desk.dice.below(8) {
+        for _ in 0..checker.context.rng.below(8) {
             match clone.try_recv() {
-                Ok(parcel) => beside.take(notes, &Said::by(&parcel)),
+                Ok(payload) => clone_checker.check(checker, &Observed::from_payload(&payload)),
                 Err(TryRecvError::Empty | TryRecvError::Missed(_) | TryRecvError::Closed) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Came::Nothing)
+        Ok(Progress::None)
     }
 }
 
-/// There was no packet.
-fn without(notes: &mut Notes<'_, '_>, error: RecvTimeoutError) -> Result<Came, Box<dyn Error>> {
+/// Handles a receive without a packet.
+fn handle_error(
+    checker: &mut Checker<'_, '_>,
+    error: RecvTimeoutError,
+) -> Result<Progress, Box<dyn Error>> {
     match error {
-        RecvTimeoutError::Missed(lost) => Ok(missed(notes, lost)),
-        RecvTimeoutError::Timeout => Ok(Came::Nothing),
-        RecvTimeoutError::Closed => Ok(closed(notes)),
+        RecvTimeoutError::Missed(lost) => Ok(missed(checker, lost)),
+        RecvTimeoutError::Timeout => Ok(Progress::None),
+        RecvTimeoutError::Closed => Ok(closed(checker)),
         error => Err(error.into()),
     }
 }
 
-fn missed(notes: &mut Notes<'_, '_>, lost: Missed) -> Came {
-    notes.end(None);
-    notes.miss(lost);
-    Came::Something
+fn missed(checker: &mut Checker<'_, '_>, lost: Missed) -> Progress {
+    checker.end(None);
+    checker.miss(lost);
+    Progress::Made
 }
 
-fn closed(notes: &mut Notes<'_, '_>) -> Came {
-    notes.end_idle();
-    Came::End
+fn closed(checker: &mut Checker<'_, '_>) -> Progress {
+    checker.end_idle();
+    Progress::End
 }
 
-/// A packet in hand: checked, and let go of or put back.
-fn take(notes: &mut Notes<'_, '_>, parcel: Received<'_, Parcel>, puts_back: bool, dawdles: bool) {
-    let said = Said::by(&parcel);
-    notes.end(Some(&said));
-    notes.take(&said, Some(Received::info(&parcel).redelivered));
-    if dawdles {
-        let time = notes.desk.dice.between(10, 300);
-        notes.desk.pause(time);
+/// Checks a received packet, then releases or returns it.
+fn check(
+    checker: &mut Checker<'_, '_>,
+    payload: Received<'_, Payload>,
+    returns: bool,
+    pauses: bool,
+) {
+    let observed = Observed::from_payload(&payload);
+    checker.end(Some(&observed));
+    checker.check(&observed, Some(Received::info(&payload).redelivered));
+    if pauses {
+        let time = checker.context.rng.between(10, 300);
+        checker.context.pause(time);
     }
-    if puts_back {
-        notes.unreceive(&said);
-        Received::unreceive(parcel);
+    if returns {
+        checker.record_return(&observed);
+        Received::unreceive(payload);
         return;
     }
-    notes.before_release();
-    drop(parcel);
-    notes.after_release();
+    checker.before_release();
+    drop(payload);
+    checker.after_release();
 }

@@ -1,49 +1,49 @@
-//! A visitor: opens a ring that nobody keeps, talks to whoever is there, and leaves again.
+//! A visitor opens a ring that no process keeps open, exchanges packets, and leaves again.
 //!
-//! So the ring is made and removed all the time, and visitors are killed while they do it. As
-//! long as one is there the ring is the same, so what it sends comes back to it, and of what the
-//! others send nothing is missing in between.
+//! The ring is therefore created and removed all the time, and visitors are killed during it. While
+//! one visitor is joined, the ring stays the same ring. Therefore each visitor receives all packets
+//! of its own, and the packets of others without gaps.
 
-use crate::desk::{Desk, Operation};
+use crate::context::{Context, Operation};
 use crate::ledger::{Fault, Stage, now};
-use crate::parcel::{Parcel, Said, length, parcel, stream};
+use crate::payload::{Observed, Payload, length, payload, stream};
 use packetring::{Publisher, RecvTimeoutError, Subscriber, TrySendError};
 use std::collections::HashMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-/// Packets sent in one visit, at most.
+/// Upper bound of the packets sent in one visit.
 const PACKETS: u64 = 30;
-/// What was sent by this very process is there. It may be frozen, and others inside their claims.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout for a visitor's own packets. The visitor may be frozen, and other claims may be open.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The life of a visitor.
-pub(crate) fn visit(desk: &mut Desk<'_>) -> Result<(), Box<dyn Error>> {
-    let number = stream(desk.post.phase, desk.post.ring, desk.post.row);
+/// Runs a visitor.
+pub(crate) fn visit(context: &mut Context<'_>) -> Result<(), Box<dyn Error>> {
+    let number = stream(context.assignment.phase, context.assignment.ring, context.assignment.row);
     let mut next = 0;
-    while desk.stage() == Stage::Run && !desk.is_over() {
-        next = once(desk, number, next)?;
-        let time = desk.dice.between(20, 400);
-        desk.pause(time);
+    while context.stage() == Stage::Run && !context.should_leave() {
+        next = once(context, number, next)?;
+        let time = context.rng.between(20, 400);
+        context.pause(time);
     }
     Ok(())
 }
 
-/// One visit. Returns the number of the next packet.
-fn once(desk: &mut Desk<'_>, number: u64, first: u64) -> Result<u64, Box<dyn Error>> {
-    let (name, post) = (desk.post.ring_name(), desk.post);
-    let ring = desk.join(|| post.kind().builder().open(&name))?;
-    let mut own = desk.join(|| ring.subscriber::<Parcel>())?;
-    let mut publisher = desk.join(|| ring.publisher::<Parcel>())?;
-    own.set_wait(post.wait(&mut desk.dice));
-    if desk.dice.percent(20) {
+/// Makes one visit. Returns the sequence number of the next packet.
+fn once(context: &mut Context<'_>, number: u64, first: u64) -> Result<u64, Box<dyn Error>> {
+    let (name, assignment) = (context.assignment.ring_name(), context.assignment);
+    let ring = context.join(|| assignment.kind().builder().open(&name))?;
+    let mut own = context.join(|| ring.subscriber::<Payload>())?;
+    let mut publisher = context.join(|| ring.publisher::<Payload>())?;
+    own.set_wait(assignment.wait(&mut context.rng));
+    if context.rng.percent(20) {
         drop(ring);
     }
-    desk.own().joined.set(1);
-    let next = send(desk, &mut publisher, number, first)?;
-    read(desk, &mut own, number, first..next)?;
-    desk.begin(Operation::Leave);
-    if desk.dice.percent(50) {
+    context.own().joined.set(1);
+    let next = send(context, &mut publisher, number, first)?;
+    read(context, &mut own, number, first..next)?;
+    context.begin(Operation::Leave);
+    if context.rng.percent(50) {
         drop(own);
         drop(publisher);
     }
@@ -51,65 +51,70 @@ fn once(desk: &mut Desk<'_>, number: u64, first: u64) -> Result<u64, Box<dyn Err
 }
 
 fn send(
-    desk: &mut Desk<'_>,
-    publisher: &mut Publisher<Parcel>,
+    context: &mut Context<'_>,
+    publisher: &mut Publisher<Payload>,
     number: u64,
     first: u64,
 ) -> Result<u64, Box<dyn Error>> {
     let mut next = first;
-    for _ in 0..desk.dice.below(PACKETS) {
-        let parcel = parcel(number, next, now(), length(&mut desk.dice) / 8);
-        desk.own().begun.set(next + 1);
-        match publisher.try_send(&parcel) {
+    for _ in 0..context.rng.below(PACKETS) {
+        let payload = payload(number, next, now(), length(&mut context.rng) / 8);
+        context.own().begun.set(next + 1);
+        match publisher.try_send(&payload) {
             Ok(_) => next += 1,
             Err(TrySendError::Full { .. }) => break,
             Err(error) => return Err(error.into()),
         }
-        desk.own().returned.set(next);
+        context.own().returned.set(next);
     }
-    desk.own().begun.set(next);
+    context.own().begun.set(next);
     Ok(next)
 }
 
-/// Reads until everything of its own has come back.
+/// Reads until all own packets have been received.
 fn read(
-    desk: &mut Desk<'_>,
-    subscriber: &mut Subscriber<Parcel>,
+    context: &mut Context<'_>,
+    subscriber: &mut Subscriber<Payload>,
     number: u64,
     mut own: std::ops::Range<u64>,
 ) -> Result<(), Box<dyn Error>> {
     let mut others = HashMap::new();
-    let give_up_at = Instant::now() + PATIENCE;
-    desk.begin(Operation::Receive);
+    let give_up_at = Instant::now() + TIMEOUT;
+    context.begin(Operation::Receive);
     while !own.is_empty() {
-        let said = match subscriber.recv_timeout(Duration::from_secs(1)) {
-            Ok(parcel) => Said::by(&parcel),
+        let observed = match subscriber.recv_timeout(Duration::from_secs(1)) {
+            Ok(payload) => Observed::from_payload(&payload),
             Err(RecvTimeoutError::Timeout)
-                if Instant::now() < give_up_at && !desk.is_orphaned() =>
+                if Instant::now() < give_up_at && !context.is_orphaned() =>
             {
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        check(desk, &said);
-        let next = others.entry(said.stream).or_insert(said.sequence);
-        let next = if said.stream == number { &mut own.start } else { next };
-        if said.sequence != *next {
-            let fault = if said.sequence > *next { Fault::Gap } else { Fault::Again };
-            desk.book.enter_fault(fault, desk.post.row, said.stream, [said.sequence, *next]);
+        check(context, &observed);
+        let next = others.entry(observed.stream).or_insert(observed.sequence);
+        let next = if observed.stream == number { &mut own.start } else { next };
+        if observed.sequence != *next {
+            let fault = if observed.sequence > *next { Fault::Gap } else { Fault::Duplicate };
+            context.book.record_fault(
+                fault,
+                context.assignment.row,
+                observed.stream,
+                [observed.sequence, *next],
+            );
         }
-        *next = said.sequence + 1;
+        *next = observed.sequence + 1;
     }
-    desk.end_idle();
-    desk.own().progress.add(1);
+    context.end_idle();
+    context.own().progress.add(1);
     Ok(())
 }
 
-fn check(desk: &Desk<'_>, said: &Said) {
-    desk.book.readers[desk.post.row].received.add(1);
-    let expected = stream(desk.post.phase, desk.post.ring, said.row());
-    if !said.is_whole || said.stream != expected {
-        let says = [said.sequence, expected];
-        desk.book.enter_fault(Fault::Torn, desk.post.row, said.stream, says);
+fn check(context: &Context<'_>, observed: &Observed) {
+    context.book.readers[context.assignment.row].received.add(1);
+    let expected = stream(context.assignment.phase, context.assignment.ring, observed.row());
+    if !observed.is_intact || observed.stream != expected {
+        let details = [observed.sequence, expected];
+        context.book.record_fault(Fault::Torn, context.assignment.row, observed.stream, details);
     }
 }

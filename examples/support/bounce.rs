@@ -1,23 +1,24 @@
 //! The floor of a round trip: one cache line each way, and nothing else.
 //!
-//! No processes that talk through coherent memory can answer each other sooner. It carries a
-//! number and no packet: no validation, no bounds, no waiting but spinning.
+//! Processes that communicate through coherent memory cannot answer each other sooner. The line
+//! carries a number and no packet: no validation, no bounds checks, no waiting other than spinning.
 
 use crate::shared::{Plain, Poll};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A word with its line, and the neighbour that is fetched along with it, to itself.
+/// A word with a cache line and its prefetched neighbour line to itself.
 #[repr(align(128))]
 struct Line(AtomicU64);
 
-/// One line each way.
+/// A cache line for each direction.
 #[repr(C)]
 pub(crate) struct Lines {
     there: Line,
     back: Line,
 }
 
-// SAFETY: two atomics, for which zeros are a value, aligned to 128; the rest is never looked at.
+// SAFETY: consists of two atomics, for which zeros are valid, aligned to 128. The padding is never
+// read.
 unsafe impl Plain for Lines {}
 
 impl Lines {

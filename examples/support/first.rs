@@ -1,9 +1,9 @@
-//! The first process of a run, as the others see it: when it is gone, nobody wants them any more.
+//! Watches the first process of a run from the other processes, which end when it is gone.
 
 use packetring::cluster::{Watch, WorkerChange, WorkerState};
 use packetring::{OpenError, RecvError, Selectable, TryRecvError, Worker, select};
 
-/// Watches over the first process.
+/// A watch on the first process.
 pub(crate) struct First {
     name: &'static str,
     watch: Watch,
@@ -11,17 +11,17 @@ pub(crate) struct First {
 }
 
 impl First {
-    /// The worker of this name.
+    /// Watches the worker with this name.
     pub(crate) fn watched_by(worker: &Worker, name: &'static str) -> Result<Self, OpenError> {
         let watch = worker.watch()?;
-        // After that, so that its end is seen here or there.
+        // After `watch()`, so that either this lookup or the watch sees the end.
         let found = worker.worker(name);
         let is_gone = found.is_none_or(|first| first.state != WorkerState::Alive);
         Ok(Self { name, watch, is_gone })
     }
 
-    /// Waits in one place for `own` and for the end of the first process. `true`: there is something
-    /// for `own`.
+    /// Waits for `own` and for the end of the first process at once. Returns true if `own` is
+    /// ready.
     pub(crate) fn wants(&mut self, own: &mut dyn Selectable) -> Result<bool, TryRecvError> {
         while !self.is_gone {
             if select(&mut [own, &mut self.watch]) == 0 {

@@ -1,7 +1,7 @@
-//! Shared memory without a ring in it, for the floors that rings are compared with.
+//! Shared memory without a ring, for the floors that rings are compared with.
 //!
-//! One process creates it, the other opens it, which also removes its name: nothing is left
-//! behind, however the two end. Not more than that: no header, no version, no liveness.
+//! A process creates it. Its peer opens it and removes its name, so nothing is left behind however
+//! the two end. It has no header, no version and no liveness.
 
 use shared_memory::{Shmem, ShmemConf};
 use std::hint::spin_loop;
@@ -10,45 +10,48 @@ use std::ops::Deref;
 use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
 
-/// What can lie in shared memory.
+/// A type that can be stored in shared memory.
 ///
 /// # Safety
 ///
-/// Zeros are a value of it, it has no padding that matters and no pointers, its alignment is a
-/// page's at most, and whatever is stored to it through `&self` is stored to an atomic or a cell.
+/// - Zeros are a valid value.
+/// - It has no padding that matters, and no pointers.
+/// - Its alignment is at most that of a page.
+/// - Stores through `&self` go to atomics or cells only.
 pub(crate) unsafe trait Plain: Sync {}
 
-/// A `T` that two processes share.
+/// A `T` shared by two processes.
 pub(crate) struct Shared<T: Plain> {
     map: Shmem,
     content: PhantomData<T>,
 }
 
 impl<T: Plain> Shared<T> {
-    /// Makes a zeroed one.
+    /// Creates a zeroed object.
     pub(crate) fn create(name: &str) -> Result<Self, String> {
-        // The name holds this process' id, so what already has it is left over from a dead one.
+        // The name contains this process' id, so an existing object is left over from a dead
+        // process.
         let _ = rustix::shm::unlink(name);
         Self::finish(ShmemConf::new().os_id(name).size(size_of::<T>()).create())
     }
 
-    /// Opens one that was made, and removes its name.
+    /// Opens an existing object and removes its name.
     pub(crate) fn open(name: &str) -> Result<Self, String> {
         let shared = Self::finish(ShmemConf::new().os_id(name).open())?;
-        rustix::shm::unlink(name).map_err(|errno| format!("could not remove {name}: {errno}"))?;
+        rustix::shm::unlink(name).map_err(|errno| format!("removing {name} failed: {errno}"))?;
         Ok(shared)
     }
 
-    /// Opens one that was made. Its name goes when whoever made it drops it.
+    /// Opens an existing object and keeps its name.
     #[allow(dead_code, reason = "not every program with floors has visitors")]
     pub(crate) fn visit(name: &str) -> Result<Self, String> {
         Self::finish(ShmemConf::new().os_id(name).open())
     }
 
     fn finish(map: Result<Shmem, shared_memory::ShmemError>) -> Result<Self, String> {
-        let map = map.map_err(|error| format!("no shared memory for the floor: {error}"))?;
+        let map = map.map_err(|error| format!("mapping the floor's memory failed: {error}"))?;
         if map.len() < size_of::<T>() {
-            return Err(format!("the floor's shared memory has {} bytes only", map.len()));
+            return Err(format!("the floor's shared memory is too short: {} bytes", map.len()));
         }
         Ok(Self { map, content: PhantomData })
     }
@@ -58,28 +61,28 @@ impl<T: Plain> Deref for Shared<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the mapping is at least as long as a `T`, starts on a page, began as zeros, and
-        // lives as long as `self`. What the other process stores to, it stores to atomics or
-        // cells: both sides map it as the same `Plain` type.
+        // SAFETY: the mapping is at least as long as a `T`, page-aligned, was zeroed initially, and
+        // lives as long as `self`. Both processes map it as the same `Plain` type, so the other
+        // process stores to atomics or cells only.
         unsafe { &*self.map.as_ptr().cast::<T>() }
     }
 }
 
-/// The other side of a floor is given up when nothing came from it for so long.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Who polls for longer lets others have the core between looks, as rings do.
-const UNDISTURBED: Duration = Duration::from_micros(20);
+/// A floor ends with an error if the other process does not respond for this long.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// After polling for this long, a process yields its core between polls, as rings do.
+const YIELD_AFTER: Duration = Duration::from_micros(20);
 
-/// How one side of a floor polls.
+/// Settings of a polling process.
 pub(crate) struct Poll {
-    /// Both sides share a core: let the other one have it between two looks.
+    /// The processes share a core: yield it after every poll.
     pub(crate) yields: bool,
-    /// The process that started this one, if this is the peer.
+    /// Process id of the parent, if this process is the peer.
     pub(crate) parent: Option<u32>,
 }
 
 impl Poll {
-    /// Looks until it is ready; an error if the other side is gone, or as good as gone.
+    /// Polls until `ready` returns true. Fails if the other process is gone or does not respond.
     #[inline]
     pub(crate) fn until(&self, mut ready: impl FnMut() -> bool) -> Result<(), String> {
         let mut started: Option<Instant> = None;
@@ -94,10 +97,10 @@ impl Poll {
                 spin_loop();
             }
             let waited = started.get_or_insert_with(Instant::now).elapsed();
-            if waited <= UNDISTURBED {
+            if waited <= YIELD_AFTER {
                 continue;
             }
-            if waited > PATIENCE || self.parent.is_some_and(|parent| parent != parent_id()) {
+            if waited > TIMEOUT || self.parent.is_some_and(|parent| parent != parent_id()) {
                 return Err("the other side of the floor is gone".into());
             }
             std::thread::yield_now();

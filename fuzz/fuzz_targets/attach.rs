@@ -1,4 +1,4 @@
-//! Segments that were damaged before anyone attached: `tests/hostile/attach.rs` on what libFuzzer comes up with.
+//! Segments damaged before use: `tests/hostile/attach.rs` with input from libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A peer that writes into a cluster's directory: `tests/hostile/desk.rs` on what libFuzzer comes up with.
+//! Directories damaged while workers use them: `tests/hostile/desk.rs` with input from libFuzzer.
 
 #![no_main]
 

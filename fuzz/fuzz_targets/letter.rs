@@ -1,4 +1,5 @@
-//! A peer that writes into inboxes, requests, replies and events: `tests/hostile/letter.rs` on what libFuzzer comes up with.
+//! Inboxes, requests, replies and events damaged while workers use them: `tests/hostile/letter.rs`
+//! with input from libFuzzer.
 
 #![no_main]
 

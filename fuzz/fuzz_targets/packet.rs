@@ -1,4 +1,5 @@
-//! Archives of many types, damaged in their slots: `tests/hostile/packet.rs` on what libFuzzer comes up with.
+//! Archives of many types, damaged in their slots: `tests/hostile/packet.rs` with input from
+//! libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A peer that writes into a segment while endpoints use it: `tests/hostile/ring.rs` on what libFuzzer comes up with.
+//! Segments damaged while endpoints use them: `tests/hostile/ring.rs` with input from libFuzzer.
 
 #![no_main]
 

@@ -1,110 +1,112 @@
-//! Shared claims, their records, and recovery: publishers that claim, fill and commit, a reader,
-//! and a recoverer, each of which may be killed before each of its steps.
+//! Shared claims, their records, and recovery. Publishers claim, fill and commit; a reader reads; a
+//! recoverer recovers. Each may be killed before each of its steps.
 //!
-//! | actor | mirrors |
-//! |---|---|
-//! | publisher | `ring/shared.rs` (`claim_shared`, `take`, `open`, `close_if_done`), `ring/writer.rs` (`refresh`, `commit`), `ring/gate.rs` (`scan`) |
-//! | reader | `ring/reader.rs` in a `Block` ring (`next`, `release`), `ring/roster.rs` (`let_go`) |
-//! | recoverer | `ring/recover.rs` (`recover`, `resolve`, `committed`, `bound`), `ring/roster.rs` (`reap_publisher`, `reap_subscriber`) |
-//! | successor | `ring/roster.rs` (`join_publisher`), under the control lock like the recoverer |
+//! The actors mirror these sources:
 //!
-//! Whoever is stuck recovers, so the recoverer is nobody in particular; when it is killed, the
-//! kernel drops the control lock and the next one begins again.
+//! - publisher: `ring/shared.rs` (`claim_shared`, `take`, `open`, `close_if_done`),
+//!   `ring/writer.rs` (`refresh`, `commit`), `ring/gate.rs` (`scan`)
+//! - reader: `ring/reader.rs` in a `Block` ring (`next`, `release`), `ring/roster.rs` (`let_go`)
+//! - recoverer: `ring/recover.rs` (`recover`, `resolve`, `committed`, `bound`), `ring/roster.rs`
+//!   (`reap_publisher`, `reap_subscriber`)
+//! - successor: `ring/roster.rs` (`join_publisher`), under the control lock like the recoverer
 //!
-//! Not here: joining subscribers (`joining`), cursors that others move (`eviction`).
+//! Any blocked process recovers, so the model has one anonymous recoverer. When it is killed, the
+//! kernel releases the control lock, and the next recoverer starts again.
+//!
+//! Not modelled: joining subscribers (`joining`), cursors moved by other processes (`eviction`).
 
 use super::explorer::{Model, Next, breaks, holds, is_large};
 
 const CAPACITY: u8 = 4;
-/// Entries for publishers, of which a scenario uses two or three.
+/// Number of publisher entries; a scenario uses two or three.
 const ENTRIES: usize = 3;
-/// No scenario comes this far.
-const FARTHEST: usize = 14;
+/// Upper bound of the positions of all scenarios.
+const MAX_POSITION: usize = 14;
 const NOWHERE: u8 = u8::MAX;
-/// The first word of a slot in the midst of a packet: the salt keeps it from being a stamp.
+/// The first word of a slot inside a packet: the salt keeps it from being a stamp.
 const PAYLOAD: u8 = 254;
 const NAMES: [&str; ENTRIES] = ["P0", "P1", "P2"];
 
-/// What is done wrong.
+/// Injected faults.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mistake {
+enum Fault {
     Nothing,
-    /// The record says where a claim starts and not how long it is.
-    RecordOfTheStartAlone,
-    /// The tail is moved first, unconditionally; the record follows.
+    /// The record contains the start of a claim but not its length.
+    RecordOfStartOnly,
+    /// The tail is moved first, unconditionally; the record is written afterwards.
     FetchAdd,
-    /// A failed compare-and-swap leaves the record as it is.
-    LostRaceLeavesItsRecord,
+    /// A failed compare-and-swap does not clear the record.
+    LostRaceKeepsRecord,
     /// The record is cleared after the first of several stamps.
-    RecordClearedAfterTheFirstStamp,
-    /// The recoverer believes the stamp that it saw before it read the records.
-    StampBeforeTheRecords,
-    /// A void packet takes what the dead one's record says, whoever's claim lies there.
-    RecordsLengthAlone,
-    /// Of other records only those of the living bound a void packet.
-    BoundByTheLivingAlone,
+    RecordClearedAfterFirstStamp,
+    /// The recoverer relies on the stamp that it saw before it read the records.
+    StampBeforeRecords,
+    /// A void packet has the length in the dead record, even over other claims.
+    RecordedLengthOnly,
+    /// Only records of living publishers bound a void packet.
+    BoundByLivingOnly,
     /// A successor clears the record of the entry that it takes.
     ReuseClearsTheRecord,
-    /// A void packet may go over the end of the ring's memory.
-    VoidAcrossTheWrap,
+    /// A void packet may cross the end of the ring's memory.
+    VoidAcrossWrap,
     /// The tail is not read again before the void packet is written.
-    NoSecondLookAtTheTail,
-    /// A stamp is walked over without reading the tail again.
-    NoTailBehindAStamp,
+    TailNotReadAgain,
+    /// A stamped packet is skipped without reading the tail again.
+    NoTailAfterStamp,
     /// A claim covers a position only if it starts there.
-    CoversItsStartAlone,
+    CoversStartOnly,
     /// A record is cleared before its claim is voided.
     RecordClearedFirst,
     /// A void packet is stamped before its header is written.
-    VoidStampedBeforeItsHeader,
-    /// Publishers do not count records into their limit.
+    VoidStampedBeforeHeader,
+    /// Publishers do not include records in their limit.
     LimitWithoutRecords,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Harm {
+enum Violation {
     /// A publisher wrote to a slot that a later claim had taken.
-    PublisherWroteIntoALaterClaim,
+    PublisherWroteIntoLaterClaim,
     /// A publisher wrote to a slot that the reader had not released.
-    PublisherOverranTheReader,
+    PublisherOverranReader,
     /// The recoverer wrote to a slot that a later claim had taken.
-    RecovererWroteIntoALaterClaim,
+    RecovererWroteIntoLaterClaim,
     /// The recoverer wrote to a slot that the reader had not released.
-    RecovererOverranTheReader,
+    RecovererOverranReader,
     /// The recoverer voided a packet that its publisher had committed.
-    RecovererVoidedACommittedPacket,
+    RecovererVoidedCommittedPacket,
     /// The recoverer voided what a living publisher was filling.
-    RecovererVoidedALivingClaim,
-    /// The recoverer voided what nobody had claimed.
-    RecovererVoidedWhatNobodyClaimed,
-    /// The reader found a header that cannot be.
-    ReaderFoundACorruptHeader,
-    /// The reader was given bytes that are not the packet's.
-    ReaderFoundATornPacket,
-    /// The reader walked over a packet that was committed.
-    ReaderSkippedACommittedPacket,
-    /// A publisher never comes to its end.
-    PublisherWaitsForEver,
-    /// The reader never comes to the tail.
-    ReaderWaitsForEver,
-    /// The entry of a dead publisher is never free again.
+    RecovererVoidedLivingClaim,
+    /// The recoverer voided unclaimed slots.
+    RecovererVoidedUnclaimedSlots,
+    /// The reader found an invalid header.
+    ReaderFoundCorruptHeader,
+    /// The reader received bytes that do not belong to the packet.
+    ReaderFoundTornPacket,
+    /// The reader skipped a committed packet.
+    ReaderSkippedCommittedPacket,
+    /// A publisher never finishes.
+    PublisherNeverFinishes,
+    /// The reader never reaches the tail.
+    ReaderNeverFinishes,
+    /// The entry of a dead publisher is never freed.
     DeadEntryStays,
 }
 
-/// What became of a position, for the model's own use: no process sees it.
+/// Actual state of a position, known to the model only.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Truth {
     Unclaimed,
     /// Claimed by the living publisher of this entry.
     Open(u8),
-    /// Claimed by one that died.
+    /// Claimed by a publisher that died.
     Orphaned,
     /// A packet begins here.
     Committed,
-    /// In the midst of a committed packet.
-    CommittedOn,
+    /// Inside a committed packet.
+    CommittedInside,
     Void,
-    VoidOn,
+    VoidInside,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -112,7 +114,7 @@ struct Slot {
     stamp: u8,
     span: u8,
     is_void: bool,
-    /// For which position the bytes were written.
+    /// The position for which the bytes were written.
     payload: u8,
 }
 
@@ -122,7 +124,7 @@ struct Record {
     len: u8,
 }
 
-/// What a publisher does next.
+/// Next step of a publisher.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum At {
     Tail,
@@ -138,7 +140,7 @@ enum At {
     Header,
     CommitStamp,
     CommitAfter,
-    /// `FetchAdd` alone: the record follows the tail.
+    /// `FetchAdd` only: the record is written after the tail.
     LateRecord,
 }
 
@@ -146,16 +148,16 @@ enum At {
 struct Publisher {
     is_alive: bool,
     /// Its entry is not free.
-    has_seat: bool,
+    holds_entry: bool,
     at: At,
-    /// Which batch of its plan, and which packet of that, is the first not yet committed.
+    /// The batch of its plan, and the packet in it, that is not committed yet.
     batch: u8,
     packet: u8,
     /// The tail that it read, and the gate so far.
     tail: u8,
     gate: u8,
     limit: u8,
-    /// Where the open claim goes on, where it ends, and slots filled of the packet there.
+    /// Next position of the open claim, its end, and the filled slots of the packet there.
     position: u8,
     end: u8,
     filled: u8,
@@ -171,22 +173,22 @@ enum ReaderAt {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Reader {
     is_alive: bool,
-    has_seat: bool,
+    holds_entry: bool,
     at: ReaderAt,
     cursor: u8,
     held: u8,
 }
 
-/// What the recoverer does next.
+/// Next step of the recoverer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Recovery {
-    /// Nobody holds the control lock.
+    /// The control lock is free.
     Idle,
-    /// At the next entry.
+    /// Examines the next entry.
     Entry,
     RecoverTail,
     FirstLook,
-    /// A stamp was found: header, then tail.
+    /// Found a stamp: reads the header, then the tail.
     Stamped,
     StampedTail,
     RecoverScan(u8),
@@ -208,12 +210,12 @@ struct Recoverer {
     end: u8,
     tail: u8,
     bound: u8,
-    /// The record of another that was read, and the span of a header.
+    /// The record of another publisher, and the span of a header.
     start: u8,
     len: u8,
 }
 
-const ASLEEP: Recoverer =
+const IDLE: Recoverer =
     Recoverer { at: Recovery::Idle, entry: 0, x: 0, end: 0, tail: 0, bound: 0, start: 0, len: 0 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -224,39 +226,39 @@ struct State {
     publishers: [Publisher; ENTRIES],
     reader: Reader,
     recoverer: Recoverer,
-    truth: [Truth; FARTHEST],
+    truth: [Truth; MAX_POSITION],
     kills: u8,
     reuses: u8,
-    harm: Option<u8>,
+    violation: Option<u8>,
 }
 
-/// One scenario.
+/// A scenario.
 #[derive(Clone, Copy)]
 struct Claims {
-    mistake: Mistake,
-    /// For each entry the batches that its publisher, and then its successor, sends: spans.
+    fault: Fault,
+    /// For each entry the spans of the batches that its publisher, and then its successor, sends.
     plans: [&'static [&'static [u8]]; ENTRIES],
-    /// Where the ring stands at the beginning.
+    /// Initial position of the ring.
     from: u8,
     kills: u8,
     reuses: u8,
     reader_may_leave: bool,
-    /// Entry 0 is that of one who died just before it would have moved the tail: the length in
-    /// its record; 0: nobody did.
-    fallen: u8,
+    /// Length in the record of entry 0, whose publisher died just before moving the tail; 0 if
+    /// there is none.
+    dead_record_len: u8,
 }
 
-const HARMS: [Harm; 10] = [
-    Harm::PublisherWroteIntoALaterClaim,
-    Harm::PublisherOverranTheReader,
-    Harm::RecovererWroteIntoALaterClaim,
-    Harm::RecovererOverranTheReader,
-    Harm::RecovererVoidedACommittedPacket,
-    Harm::RecovererVoidedALivingClaim,
-    Harm::RecovererVoidedWhatNobodyClaimed,
-    Harm::ReaderFoundACorruptHeader,
-    Harm::ReaderFoundATornPacket,
-    Harm::ReaderSkippedACommittedPacket,
+const VIOLATIONS: [Violation; 10] = [
+    Violation::PublisherWroteIntoLaterClaim,
+    Violation::PublisherOverranReader,
+    Violation::RecovererWroteIntoLaterClaim,
+    Violation::RecovererOverranReader,
+    Violation::RecovererVoidedCommittedPacket,
+    Violation::RecovererVoidedLivingClaim,
+    Violation::RecovererVoidedUnclaimedSlots,
+    Violation::ReaderFoundCorruptHeader,
+    Violation::ReaderFoundTornPacket,
+    Violation::ReaderSkippedCommittedPacket,
 ];
 
 fn index(position: u8) -> usize {
@@ -275,8 +277,9 @@ fn padding(position: u8, span: u8) -> u8 {
 }
 
 impl State {
-    fn hurt(&mut self, harm: Harm) {
-        self.harm = HARMS.iter().position(|&known| known == harm).map(|index| index as u8);
+    fn violate(&mut self, violation: Violation) {
+        self.violation =
+            VIOLATIONS.iter().position(|&known| known == violation).map(|index| index as u8);
     }
 
     fn truth(&self, position: u8) -> Truth {
@@ -291,58 +294,58 @@ impl State {
         self.slots[index(position)].stamp == position
     }
 
-    /// Somebody writes to the slot of `position`.
-    fn write(&mut self, position: u8, lapped: Harm, overran: Harm) -> &mut Slot {
-        if usize::from(position + CAPACITY) < FARTHEST
+    /// A process writes to the slot of `position`.
+    fn write(&mut self, position: u8, lapped: Violation, overran: Violation) -> &mut Slot {
+        if usize::from(position + CAPACITY) < MAX_POSITION
             && self.truth(position + CAPACITY) != Truth::Unclaimed
         {
-            self.hurt(lapped);
+            self.violate(lapped);
         }
         if self.reader.is_alive && self.reader.cursor + CAPACITY <= position {
-            self.hurt(overran);
+            self.violate(overran);
         }
         &mut self.slots[index(position)]
     }
 
     fn publisher_writes(&mut self, position: u8) -> &mut Slot {
-        let lapped = Harm::PublisherWroteIntoALaterClaim;
-        self.write(position, lapped, Harm::PublisherOverranTheReader)
+        let lapped = Violation::PublisherWroteIntoLaterClaim;
+        self.write(position, lapped, Violation::PublisherOverranReader)
     }
 
     fn recoverer_writes(&mut self, position: u8) -> &mut Slot {
-        let lapped = Harm::RecovererWroteIntoALaterClaim;
-        self.write(position, lapped, Harm::RecovererOverranTheReader)
+        let lapped = Violation::RecovererWroteIntoLaterClaim;
+        self.write(position, lapped, Violation::RecovererOverranReader)
     }
 }
 
 impl Model for Claims {
     type State = State;
-    type Harm = Harm;
+    type Violation = Violation;
 
     fn start(&self) -> State {
         let mut publishers = self.plans.map(|plan| Publisher {
             is_alive: !plan.is_empty(),
-            has_seat: !plan.is_empty(),
-            ..at_the_beginning(0, 0)
+            holds_entry: !plan.is_empty(),
+            ..initial_publisher(0, 0)
         });
         let slot = Slot { stamp: NOWHERE, span: 0, is_void: false, payload: NOWHERE };
         let at = ReaderAt::ReceiveLook;
         let mut records = [Record { position: NOWHERE, len: 0 }; ENTRIES];
-        if self.fallen > 0 {
-            publishers[0].has_seat = true;
-            records[0] = Record { position: self.from, len: self.fallen };
+        if self.dead_record_len > 0 {
+            publishers[0].holds_entry = true;
+            records[0] = Record { position: self.from, len: self.dead_record_len };
         }
         State {
             tail: self.from,
             slots: [slot; CAPACITY as usize],
             records,
             publishers,
-            reader: Reader { is_alive: true, has_seat: true, at, cursor: self.from, held: 0 },
-            recoverer: ASLEEP,
-            truth: [Truth::Unclaimed; FARTHEST],
+            reader: Reader { is_alive: true, holds_entry: true, at, cursor: self.from, held: 0 },
+            recoverer: IDLE,
+            truth: [Truth::Unclaimed; MAX_POSITION],
             kills: self.kills,
             reuses: self.reuses,
-            harm: None,
+            violation: None,
         }
     }
 
@@ -358,32 +361,32 @@ impl Model for Claims {
         self.recoverer(state, next);
     }
 
-    fn harm(&self, state: &State) -> Option<Harm> {
-        state.harm.map(|index| HARMS[usize::from(index)])
+    fn violation(&self, state: &State) -> Option<Violation> {
+        state.violation.map(|index| VIOLATIONS[usize::from(index)])
     }
 
-    fn unmet(&self, state: &State) -> Vec<Harm> {
+    fn unmet(&self, state: &State) -> Vec<Violation> {
         let mut unmet = Vec::new();
         let is_waiting = |entry: usize| {
             state.publishers[entry].is_alive && !self.is_done(entry, &state.publishers[entry])
         };
         if state.reader.is_alive && state.reader.cursor != state.tail {
-            unmet.push(Harm::ReaderWaitsForEver);
+            unmet.push(Violation::ReaderNeverFinishes);
         }
         if (0..ENTRIES).any(is_waiting) {
-            unmet.push(Harm::PublisherWaitsForEver);
+            unmet.push(Violation::PublisherNeverFinishes);
         }
-        if state.publishers.iter().any(|publisher| publisher.has_seat && !publisher.is_alive) {
-            unmet.push(Harm::DeadEntryStays);
+        if state.publishers.iter().any(|publisher| publisher.holds_entry && !publisher.is_alive) {
+            unmet.push(Violation::DeadEntryStays);
         }
         unmet
     }
 }
 
-fn at_the_beginning(batch: u8, packet: u8) -> Publisher {
+fn initial_publisher(batch: u8, packet: u8) -> Publisher {
     Publisher {
         is_alive: true,
-        has_seat: true,
+        holds_entry: true,
         at: At::Tail,
         batch,
         packet,
@@ -402,7 +405,7 @@ impl Claims {
         publisher.at == At::Tail && usize::from(publisher.batch) == self.plans[entry].len()
     }
 
-    /// The spans that it wants to claim next.
+    /// Spans of the packets to claim next.
     fn spans(&self, entry: usize, publisher: &Publisher) -> &'static [u8] {
         let batch =
             self.plans[entry].get(usize::from(publisher.batch)).copied().unwrap_or_default();
@@ -436,7 +439,7 @@ impl Claims {
         new.kills -= 1;
         let old = state.publishers[entry];
         new.publishers[entry] =
-            Publisher { is_alive: false, ..at_the_beginning(old.batch, old.packet) };
+            Publisher { is_alive: false, ..initial_publisher(old.batch, old.packet) };
         for truth in &mut new.truth {
             if *truth == Truth::Open(entry as u8) {
                 *truth = Truth::Orphaned;
@@ -444,38 +447,41 @@ impl Claims {
         }
         let text = match old.at {
             At::PaddingHeader | At::CommitPadding => {
-                next.see("killed with padding unstamped");
+                next.cover("killed with padding unstamped");
                 "is killed with its padding unstamped"
             }
-            At::ClaimFill => "is killed as it fills its claim",
+            At::ClaimFill => "is killed while it fills its claim",
             At::Header | At::CommitStamp => "is killed before it stamps",
             At::CommitAfter => "is killed before it clears its record",
             At::ClaimTail => "is killed before it moves the tail",
             _ => "is killed",
         };
-        next.fate(NAMES[entry], text, &[], new);
+        next.external(NAMES[entry], text, &[], new);
     }
 
-    /// `claim_shared` up to the room: the tail, and the limit if it is needed.
+    /// The first part of `claim_shared`: reads the tail, and recomputes the limit if necessary.
     fn look(&self, entry: usize, state: &State, me: &mut Publisher) -> (&'static str, [u8; 2]) {
         match me.at {
             At::Tail => {
                 me.tail = state.tail;
                 me.at = if self.needed(entry, me) > me.limit { At::GateScan } else { At::ClaimLen };
-                if self.mistake == Mistake::FetchAdd && me.at == At::ClaimLen {
+                if self.fault == Fault::FetchAdd && me.at == At::ClaimLen {
                     me.at = At::ClaimTail;
                 }
                 ("reads the tail: {}", [me.tail, 0])
             }
             At::GateScan => {
-                me.gate =
-                    me.tail.min(if state.reader.has_seat { state.reader.cursor } else { NOWHERE });
+                me.gate = me.tail.min(if state.reader.holds_entry {
+                    state.reader.cursor
+                } else {
+                    NOWHERE
+                });
                 me.at = At::ScanRecord(0);
                 ("scans the cursors: {}", [me.gate, 0])
             }
             At::ScanRecord(index) => {
                 let start = state.records[usize::from(index)].position;
-                let counts = self.mistake != Mistake::LimitWithoutRecords;
+                let counts = self.fault != Fault::LimitWithoutRecords;
                 if counts && start != NOWHERE && start + CAPACITY >= me.tail {
                     me.gate = me.gate.min(start);
                 }
@@ -484,23 +490,23 @@ impl Claims {
                     me.limit = me.limit.max(me.gate + CAPACITY);
                     let is_full = self.needed(entry, me) > me.limit;
                     me.at = if is_full { At::Tail } else { At::ClaimLen };
-                    if self.mistake == Mistake::FetchAdd && !is_full {
+                    if self.fault == Fault::FetchAdd && !is_full {
                         me.at = At::ClaimTail;
                     }
                 }
                 ("scans record {}, gate {}", [index, me.gate])
             }
-            _ => unreachable!("not a look"),
+            _ => unreachable!("not a read step"),
         }
     }
 
-    /// The end of the smallest claim that would do.
+    /// End of the smallest sufficient claim.
     fn needed(&self, entry: usize, me: &Publisher) -> u8 {
         let first = self.spans(entry, me)[0];
         me.tail + padding(me.tail, first) + first
     }
 
-    /// `Geometry::fit`: slots of the claim from the tail that was read.
+    /// `Geometry::fit`: number of slots of the claim from the tail that was read.
     fn len(&self, entry: usize, me: &Publisher) -> u8 {
         let spans = self.spans(entry, me);
         let start = me.tail + padding(me.tail, spans[0]);
@@ -535,7 +541,7 @@ impl Claims {
                 me.at = At::ClaimTail;
                 ("records the position {}", [me.tail, 0])
             }
-            At::ClaimTail if self.mistake == Mistake::FetchAdd => {
+            At::ClaimTail if self.fault == Fault::FetchAdd => {
                 me.tail = new.tail;
                 self.claim(entry, new, me, len);
                 me.at = At::LateRecord;
@@ -547,9 +553,9 @@ impl Claims {
                 ("records its claim", [0, 0])
             }
             At::ClaimTail if new.tail != me.tail => {
-                next.see("lost the race for the tail");
+                next.cover("lost the race for the tail");
                 me.at = At::ClearLost;
-                if self.mistake == Mistake::LostRaceLeavesItsRecord {
+                if self.fault == Fault::LostRaceKeepsRecord {
                     me.at = At::Tail;
                 }
                 ("loses the race at {}", [me.tail, 0])
@@ -577,7 +583,7 @@ impl Claims {
         }
     }
 
-    /// `open` from the padding on, the filling, `Writer::commit`.
+    /// `open` from the padding on, filling, and `Writer::commit`.
     fn commit(&self, entry: usize, new: &mut State, me: &mut Publisher) -> (&'static str, [u8; 2]) {
         let at = me.position;
         let spans = self.spans(entry, me);
@@ -592,7 +598,7 @@ impl Claims {
                 new.publisher_writes(at).stamp = at;
                 new.set_truth(at, Truth::Void);
                 for inside in at + 1..piece_end(at) {
-                    new.set_truth(inside, Truth::VoidOn);
+                    new.set_truth(inside, Truth::VoidInside);
                 }
                 me.position = piece_end(at);
                 me.at = At::ClaimFill;
@@ -638,15 +644,14 @@ impl Claims {
         new.publisher_writes(at).stamp = at;
         new.set_truth(at, Truth::Committed);
         for inside in at + 1..at + span {
-            new.set_truth(inside, Truth::CommittedOn);
+            new.set_truth(inside, Truth::CommittedInside);
         }
         me.position += span;
         me.packet += 1;
         if is_last {
             (me.batch, me.packet) = (me.batch + 1, 0);
         }
-        let clears =
-            me.position == me.end || self.mistake == Mistake::RecordClearedAfterTheFirstStamp;
+        let clears = me.position == me.end || self.fault == Fault::RecordClearedAfterFirstStamp;
         me.at = if clears { At::CommitAfter } else { At::ClaimFill };
     }
 }
@@ -656,20 +661,20 @@ impl Claims {
     fn successor(&self, entry: usize, state: &State, next: &mut Next<State>) {
         let dead = state.publishers[entry];
         let has_work = usize::from(dead.batch) < self.plans[entry].len();
-        let clears = self.mistake == Mistake::ReuseClearsTheRecord;
-        let is_vacant = !dead.has_seat || clears;
+        let clears = self.fault == Fault::ReuseClearsTheRecord;
+        let is_vacant = !dead.holds_entry || clears;
         let has_lock = state.recoverer.at == Recovery::Idle;
         if state.reuses == 0 || !has_work || !is_vacant || !has_lock {
             return;
         }
         let mut new = *state;
         new.reuses -= 1;
-        new.publishers[entry] = at_the_beginning(dead.batch, dead.packet);
+        new.publishers[entry] = initial_publisher(dead.batch, dead.packet);
         if clears {
             new.records[entry].position = NOWHERE;
         }
-        next.see("an entry was used again");
-        next.fate(NAMES[entry], "is succeeded: its entry is taken", &[], new);
+        next.cover("an entry was reused");
+        next.external(NAMES[entry], "gets a successor in its entry", &[], new);
     }
 }
 
@@ -692,11 +697,11 @@ impl Claims {
             ReaderAt::Receive => {
                 for position in me.cursor..me.cursor + me.held {
                     if state.slots[index(position)].payload != position {
-                        new.hurt(Harm::ReaderFoundATornPacket);
+                        new.violate(Violation::ReaderFoundTornPacket);
                     }
                 }
                 new.reader.at = ReaderAt::Release;
-                next.step("reader", "reads the packet in its hand", &[], new);
+                next.step("reader", "reads the packet", &[], new);
             }
             ReaderAt::Release => {
                 new.reader.cursor += me.held;
@@ -710,48 +715,47 @@ impl Claims {
         let gone = Reader { is_alive: false, at: ReaderAt::ReceiveLook, held: 0, ..state.reader };
         if self.reader_may_leave && state.reader.held == 0 {
             let mut new = *state;
-            new.reader = Reader { has_seat: false, cursor: 0, ..gone };
-            next.fate("reader", "leaves", &[], new);
+            new.reader = Reader { holds_entry: false, cursor: 0, ..gone };
+            next.external("reader", "leaves", &[], new);
         }
         if self.reader_may_leave && state.kills > 0 {
             let mut new = *state;
             new.kills -= 1;
             new.reader = gone;
-            next.see("the reader was killed");
-            next.fate("reader", "is killed", &[], new);
+            next.cover("the reader was killed");
+            next.external("reader", "is killed", &[], new);
         }
     }
 
-    /// `slot::header`, `Reader::take`; what was stamped is compared with what is true.
+    /// `slot::header` and `Reader::take`; compares the stamped packet with the actual state.
     fn take_packet(&self, new: &mut State) -> &'static str {
         let at = new.reader.cursor;
         let slot = new.slots[index(at)];
         if slot.span == 0 || slot.span > piece_end(at) - at {
-            new.hurt(Harm::ReaderFoundACorruptHeader);
-            return "finds a header that cannot be at {}";
+            new.violate(Violation::ReaderFoundCorruptHeader);
+            return "finds an invalid header at {}";
         }
         new.reader.held = slot.span;
         let inside = at + 1..at + slot.span;
-        let expected = if slot.is_void { Truth::VoidOn } else { Truth::CommittedOn };
-        if inside
-            .clone()
-            .any(|position| matches!(new.truth(position), Truth::Committed | Truth::CommittedOn))
-            && slot.is_void
+        let expected = if slot.is_void { Truth::VoidInside } else { Truth::CommittedInside };
+        if inside.clone().any(|position| {
+            matches!(new.truth(position), Truth::Committed | Truth::CommittedInside)
+        }) && slot.is_void
         {
-            new.hurt(Harm::ReaderSkippedACommittedPacket);
+            new.violate(Violation::ReaderSkippedCommittedPacket);
         } else if inside.into_iter().any(|position| new.truth(position) != expected) {
-            new.hurt(Harm::ReaderFoundATornPacket);
+            new.violate(Violation::ReaderFoundTornPacket);
         }
         if slot.is_void {
             new.reader.at = ReaderAt::Release;
-            return "walks over a void packet at {} of {}";
+            return "skips the void packet at {} of {}";
         }
         new.reader.at = ReaderAt::Receive;
         "takes the packet at {} of {}"
     }
 }
 
-/// The recoverer: `ring/recover.rs`, and of `ring/roster.rs` what reaps.
+/// The recoverer: `ring/recover.rs`, and the reaping functions of `ring/roster.rs`.
 impl Claims {
     fn recoverer(&self, state: &State, next: &mut Next<State>) {
         let mut new = *state;
@@ -759,17 +763,17 @@ impl Claims {
         if me.at != Recovery::Idle && state.kills > 0 {
             let mut new = *state;
             new.kills -= 1;
-            new.recoverer = ASLEEP;
-            next.see("the recoverer was killed");
+            new.recoverer = IDLE;
+            next.cover("the recoverer was killed");
             if matches!(me.at, Recovery::RecoverStamp) {
-                next.see("the recoverer was killed between header and stamp");
+                next.cover("the recoverer was killed between header and stamp");
             }
-            next.fate("recoverer", "is killed", &[], new);
+            next.external("recoverer", "is killed", &[], new);
         }
         let (text, numbers) = match me.at {
             Recovery::Idle => {
-                let is_dead = |p: &Publisher| p.has_seat && !p.is_alive;
-                let reader_is_dead = state.reader.has_seat && !state.reader.is_alive;
+                let is_dead = |p: &Publisher| p.holds_entry && !p.is_alive;
+                let reader_is_dead = state.reader.holds_entry && !state.reader.is_alive;
                 if !reader_is_dead && !state.publishers.iter().any(is_dead) {
                     return;
                 }
@@ -789,21 +793,21 @@ impl Claims {
         next.step("recoverer", text, &numbers, new);
     }
 
-    /// `reap_publisher`, and after the last `reap_subscriber`.
+    /// `reap_publisher`, and `reap_subscriber` after the last entry.
     fn next_entry(&self, new: &mut State) -> (&'static str, [u8; 2]) {
         let entry = new.recoverer.entry;
         if usize::from(entry) == ENTRIES {
-            if new.reader.has_seat && !new.reader.is_alive {
-                (new.reader.has_seat, new.reader.cursor) = (false, 0);
+            if new.reader.holds_entry && !new.reader.is_alive {
+                (new.reader.holds_entry, new.reader.cursor) = (false, 0);
                 return ("frees the dead reader's entry", [0, 0]);
             }
-            new.recoverer = ASLEEP;
-            return ("gives the control lock back", [0, 0]);
+            new.recoverer = IDLE;
+            return ("releases the control lock", [0, 0]);
         }
         let publisher = new.publishers[usize::from(entry)];
         let record = new.records[usize::from(entry)];
         let me = &mut new.recoverer;
-        if !publisher.has_seat || publisher.is_alive {
+        if !publisher.holds_entry || publisher.is_alive {
             me.entry += 1;
             return ("finds entry {} free or alive", [entry, 0]);
         }
@@ -813,17 +817,17 @@ impl Claims {
         }
         me.x = record.position;
         me.end = record.position + record.len;
-        if self.mistake == Mistake::RecordOfTheStartAlone {
+        if self.fault == Fault::RecordOfStartOnly {
             me.end = record.position + 1;
         }
         me.at = Recovery::RecoverTail;
-        if self.mistake == Mistake::RecordClearedFirst {
+        if self.fault == Fault::RecordClearedFirst {
             new.records[usize::from(entry)].position = NOWHERE;
         }
         ("finds entry {} dead, its record at {}", [entry, record.position])
     }
 
-    /// The tail, and the stamp with the header and the tail behind it (`committed`).
+    /// Reads the tail, then the stamp with the header and the tail behind it (`committed`).
     fn look_at(&self, new: &mut State, next: &mut Next<State>) -> (&'static str, [u8; 2]) {
         let x = new.recoverer.x;
         let (tail, is_stamped) = (new.tail, new.is_stamped(x));
@@ -853,22 +857,22 @@ impl Claims {
                 ("reads the header at {}: {}", [x, span])
             }
             Recovery::StampedTail => {
-                let is_stale = tail > x + CAPACITY && self.mistake != Mistake::NoTailBehindAStamp;
+                let is_stale = tail > x + CAPACITY && self.fault != Fault::NoTailAfterStamp;
                 me.at = Recovery::RecoverTail;
                 if is_stale {
-                    next.see("a stale record was found behind a stamp");
+                    next.cover("a stale record was found behind a stamp");
                     me.at = Recovery::RecoverClear;
                 } else {
                     me.x += me.len;
                 }
                 (me.len, me.start, me.bound) = (0, 0, 0);
-                ("goes on behind {}, the tail is {}", [x, tail])
+                ("continues after {}, the tail is {}", [x, tail])
             }
-            _ => unreachable!("not a look"),
+            _ => unreachable!("not a read step"),
         }
     }
 
-    /// `bound`: each record of another, then whether its owner lives.
+    /// `bound`: reads each record of another publisher, then checks whether its owner is alive.
     fn scan(&self, new: &mut State, next: &mut Next<State>) -> (&'static str, [u8; 2]) {
         let x = new.recoverer.x;
         match new.recoverer.at {
@@ -885,7 +889,7 @@ impl Claims {
             }
             Recovery::ScanLen(other) => {
                 new.recoverer.len = new.records[usize::from(other)].len;
-                if self.mistake == Mistake::CoversItsStartAlone {
+                if self.fault == Fault::CoversStartOnly {
                     new.recoverer.len = 1;
                 }
                 new.recoverer.at = Recovery::ScanLives(other);
@@ -896,16 +900,12 @@ impl Claims {
                 let me = &mut new.recoverer;
                 let is_record = me.start != NOWHERE;
                 if is_record && me.start <= x && x < me.start + me.len && lives {
-                    next.see("a living claim stopped the recoverer");
-                    *me = Recoverer { at: Recovery::Entry, entry: me.entry + 1, ..ASLEEP };
-                    return ("finds that {} covers {} and lives: comes back later", [other, x]);
+                    next.cover("a living claim stopped the recoverer");
+                    *me = Recoverer { at: Recovery::Entry, entry: me.entry + 1, ..IDLE };
+                    return ("finds that {} covers {} and is alive: retries later", [other, x]);
                 }
-                let bounds = lives || self.mistake != Mistake::BoundByTheLivingAlone;
-                if is_record
-                    && me.start > x
-                    && bounds
-                    && self.mistake != Mistake::RecordsLengthAlone
-                {
+                let bounds = lives || self.fault != Fault::BoundByLivingOnly;
+                if is_record && me.start > x && bounds && self.fault != Fault::RecordedLengthOnly {
                     me.bound = me.bound.min(me.start);
                 }
                 (me.start, me.len) = (0, 0);
@@ -913,34 +913,33 @@ impl Claims {
                 if usize::from(other) + 1 == ENTRIES {
                     me.at = Recovery::RecoverLook;
                 }
-                ("has seen record {}", [other, 0])
+                ("has read record {}", [other, 0])
             }
             _ => unreachable!("not a part of the scan"),
         }
     }
 
-    /// The second look, the void packet, the end.
+    /// The second check, the void packet, and the end of the recovery.
     fn void(&self, new: &mut State, next: &mut Next<State>) -> (&'static str, [u8; 2]) {
         let (x, entry) = (new.recoverer.x, usize::from(new.recoverer.entry));
         match new.recoverer.at {
             Recovery::RecoverLook => {
-                let is_stamped =
-                    new.is_stamped(x) && self.mistake != Mistake::StampBeforeTheRecords;
+                let is_stamped = new.is_stamped(x) && self.fault != Fault::StampBeforeRecords;
                 if is_stamped {
-                    next.see("a stamp came while the records were read");
+                    next.cover("a stamp appeared while the records were read");
                 }
                 new.recoverer.at =
                     if is_stamped { Recovery::Stamped } else { Recovery::SecondTail };
-                ("looks at the stamp of {} again", [x, 0])
+                ("checks the stamp of {} again", [x, 0])
             }
             Recovery::SecondTail => {
-                if new.tail > x + CAPACITY && self.mistake != Mistake::NoSecondLookAtTheTail {
-                    next.see("a stale record was found before a void packet");
+                if new.tail > x + CAPACITY && self.fault != Fault::TailNotReadAgain {
+                    next.cover("a stale record was found before a void packet");
                     new.recoverer.at = Recovery::RecoverClear;
-                    return ("finds that {} is a lap ago: the tail is {}", [x, new.tail]);
+                    return ("finds {} a lap behind: the tail is {}", [x, new.tail]);
                 }
                 new.recoverer.at = Recovery::RecoverHeader;
-                if self.mistake == Mistake::VoidStampedBeforeItsHeader {
+                if self.fault == Fault::VoidStampedBeforeHeader {
                     new.recoverer.at = Recovery::RecoverStamp;
                 }
                 let stop = self.stop(new);
@@ -949,11 +948,11 @@ impl Claims {
             }
             Recovery::RecoverHeader => {
                 let span = new.recoverer.bound - x;
-                self.judge(new, x, x + span);
+                self.check_void(new, x, x + span);
                 let slot = new.recoverer_writes(x);
                 (slot.span, slot.is_void) = (span, true);
                 new.recoverer.at = Recovery::RecoverStamp;
-                if self.mistake == Mistake::VoidStampedBeforeItsHeader {
+                if self.fault == Fault::VoidStampedBeforeHeader {
                     self.go_on(new);
                 }
                 ("describes a void packet at {} of {}", [x, span])
@@ -964,59 +963,58 @@ impl Claims {
             }
             Recovery::RecoverClear => {
                 new.records[entry].position = NOWHERE;
-                new.recoverer = Recoverer { at: Recovery::LeaveSeat, entry: entry as u8, ..ASLEEP };
+                new.recoverer = Recoverer { at: Recovery::LeaveSeat, entry: entry as u8, ..IDLE };
                 ("clears record {}", [entry as u8, 0])
             }
             Recovery::LeaveSeat => {
-                new.publishers[entry].has_seat = false;
-                new.recoverer = Recoverer { at: Recovery::Entry, entry: entry as u8 + 1, ..ASLEEP };
+                new.publishers[entry].holds_entry = false;
+                new.recoverer = Recoverer { at: Recovery::Entry, entry: entry as u8 + 1, ..IDLE };
                 ("frees entry {}", [entry as u8, 0])
             }
             _ => unreachable!("not a part of voiding"),
         }
     }
 
-    /// Where the void packet ends: the bound so far, the next stamp, the end of the memory.
+    /// End of the void packet: the bound so far, the next stamp, or the end of the memory.
     fn stop(&self, new: &State) -> u8 {
         let me = new.recoverer;
-        let end =
-            if self.mistake == Mistake::VoidAcrossTheWrap { NOWHERE } else { piece_end(me.x) };
+        let end = if self.fault == Fault::VoidAcrossWrap { NOWHERE } else { piece_end(me.x) };
         let bound = me.bound.min(end);
-        let is_end = |&y: &u8| new.is_stamped(y) && self.mistake != Mistake::RecordsLengthAlone;
+        let is_end = |&y: &u8| new.is_stamped(y) && self.fault != Fault::RecordedLengthOnly;
         (me.x + 1..bound).find(is_end).unwrap_or(bound)
     }
 
     fn stamp_void(&self, new: &mut State, next: &mut Next<State>) {
         let (x, stop) = (new.recoverer.x, new.recoverer.bound);
-        self.judge(new, x, stop);
+        self.check_void(new, x, stop);
         for position in x..stop {
-            new.set_truth(position, if position == x { Truth::Void } else { Truth::VoidOn });
+            new.set_truth(position, if position == x { Truth::Void } else { Truth::VoidInside });
         }
         new.recoverer_writes(x).stamp = x;
-        next.see("a dead claim was voided");
-        let is_dead = |p: &&Publisher| p.has_seat && !p.is_alive;
+        next.cover("a dead claim was voided");
+        let is_dead = |p: &&Publisher| p.holds_entry && !p.is_alive;
         if new.publishers.iter().filter(is_dead).count() > 1 {
-            next.see("a claim was voided while another entry was dead");
+            next.cover("a claim was voided while another entry was dead");
         }
         new.recoverer.at = Recovery::RecoverHeader;
-        if self.mistake != Mistake::VoidStampedBeforeItsHeader {
+        if self.fault != Fault::VoidStampedBeforeHeader {
             self.go_on(new);
         }
     }
 
-    /// Whether the recoverer may void these positions.
-    fn judge(&self, new: &mut State, x: u8, stop: u8) {
+    /// Checks whether the recoverer may void these positions.
+    fn check_void(&self, new: &mut State, x: u8, stop: u8) {
         let is_unread = |position| new.reader.is_alive && position >= new.reader.cursor;
-        let harm = (x..stop).find_map(|position| match new.truth(position) {
-            Truth::Unclaimed => Some(Harm::RecovererVoidedWhatNobodyClaimed),
-            Truth::Open(_) => Some(Harm::RecovererVoidedALivingClaim),
-            Truth::Committed | Truth::CommittedOn if is_unread(position) => {
-                Some(Harm::RecovererVoidedACommittedPacket)
+        let violation = (x..stop).find_map(|position| match new.truth(position) {
+            Truth::Unclaimed => Some(Violation::RecovererVoidedUnclaimedSlots),
+            Truth::Open(_) => Some(Violation::RecovererVoidedLivingClaim),
+            Truth::Committed | Truth::CommittedInside if is_unread(position) => {
+                Some(Violation::RecovererVoidedCommittedPacket)
             }
             _ => None,
         });
-        if let Some(harm) = harm {
-            new.hurt(harm);
+        if let Some(violation) = violation {
+            new.violate(violation);
         }
     }
 
@@ -1027,75 +1025,75 @@ impl Claims {
             entry: me.entry,
             x: me.bound,
             end: me.end,
-            ..ASLEEP
+            ..IDLE
         };
     }
 }
 
 /// A batch of two packets against a packet of two slots.
 const BATCH: Claims = Claims {
-    mistake: Mistake::Nothing,
+    fault: Fault::Nothing,
     plans: [&[&[1, 1]], &[&[2]], &[]],
     from: 0,
     kills: 2,
     reuses: 1,
     reader_may_leave: false,
-    fallen: 0,
+    dead_record_len: 0,
 };
 
-/// One kill is enough for most mistakes.
+/// A single kill suffices for most faults.
 const ONE_KILL: Claims = Claims { kills: 1, ..BATCH };
 
-/// A claim that begins with a slot of padding, against one that does not need it.
+/// A claim that begins with a slot of padding, against a claim without padding.
 const WRAP: Claims = Claims { plans: [&[&[2]], &[&[1]], &[]], from: 3, ..BATCH };
 
-/// A publisher that is slow at its claim, while the other comes around the ring.
+/// A publisher that is slow at its claim, while the other laps the ring.
 const LAP: Claims =
     Claims { plans: [&[&[2]], &[&[2], &[2], &[1], &[1]], &[]], kills: 1, reuses: 0, ..BATCH };
 
-/// The same, and the only reader may leave or die.
+/// As `LAP`, and the only reader may leave or die.
 const ALONE: Claims =
     Claims { plans: [&[&[1]], &[&[2], &[2], &[1]], &[]], reader_may_leave: true, ..LAP };
 
 #[test]
 fn recovery_holds_for_a_batch_that_races_a_packet() {
-    let sights = [
+    let situations = [
         "a dead claim was voided",
         "a claim was voided while another entry was dead",
         "a living claim stopped the recoverer",
-        "a stamp came while the records were read",
+        "a stamp appeared while the records were read",
         "the recoverer was killed",
         "the recoverer was killed between header and stamp",
-        "an entry was used again",
+        "an entry was reused",
         "lost the race for the tail",
     ];
-    holds("claims, a batch", &BATCH, &sights);
+    holds("claims, a batch", &BATCH, &situations);
 }
 
 #[test]
 fn recovery_holds_for_a_claim_across_the_wrap() {
-    let sights = ["killed with padding unstamped", "a dead claim was voided"];
-    holds("claims, across the wrap", &WRAP, &sights);
+    let situations = ["killed with padding unstamped", "a dead claim was voided"];
+    holds("claims, across the wrap", &WRAP, &situations);
 }
 
 #[test]
 fn recovery_holds_for_a_record_of_a_lap_ago() {
-    let sights = [
+    let situations = [
         "a stale record was found behind a stamp",
         "a stale record was found before a void packet",
         "a dead claim was voided",
     ];
-    holds("claims, a lap", &LAP, &sights);
+    holds("claims, a lap", &LAP, &situations);
 }
 
 #[test]
-fn recovery_holds_for_a_race_that_one_died_in() {
-    let sights = [
+fn recovery_holds_for_a_race_with_a_dead_publisher() {
+    let situations = [
         "a claim was voided while another entry was dead",
         "a living claim stopped the recoverer",
         "a dead claim was voided",
     ];
-    holds("claims, one died in the race", &FALLEN, &sights);
+    holds("claims, a publisher died in the race", &DEAD_IN_RACE, &situations);
 }
 
 #[test]
@@ -1107,10 +1105,12 @@ fn recovery_holds_when_the_reader_leaves_or_dies() {
     );
 }
 
-/// One died with a record of two slots at the position for which the others race.
-const FALLEN: Claims = Claims { plans: [&[], &[&[1]], &[&[2]]], fallen: 2, reuses: 0, ..BATCH };
+/// A publisher died with a record of two slots at the position for which the others race.
+const DEAD_IN_RACE: Claims =
+    Claims { plans: [&[], &[&[1]], &[&[2]]], dead_record_len: 2, reuses: 0, ..BATCH };
 
-/// Three publishers; two that send twice; the same across the wrap.
+/// Three publishers; two publishers that send twice; two that send twice across the wrap; more
+/// kills.
 const LARGE: [Claims; 5] = [
     Claims { plans: [&[&[1, 1]], &[&[2]], &[&[1]]], reuses: 0, ..BATCH },
     Claims { plans: [&[&[1, 1], &[1]], &[&[2], &[1]], &[]], ..BATCH },
@@ -1127,85 +1127,85 @@ fn recovery_holds_in_larger_scenarios() {
 }
 
 #[track_caller]
-fn broken_by(mistake: Mistake, scenario: Claims, harm: Harm) {
+fn broken_by(fault: Fault, scenario: Claims, violation: Violation) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
-    breaks(&name, &Claims { mistake, ..scenario }, harm);
+    breaks(&name, &Claims { fault, ..scenario }, violation);
 }
 
 #[test]
 fn a_record_of_the_start_alone_strands_the_second_packet() {
-    broken_by(Mistake::RecordOfTheStartAlone, ONE_KILL, Harm::ReaderWaitsForEver);
+    broken_by(Fault::RecordOfStartOnly, ONE_KILL, Violation::ReaderNeverFinishes);
 }
 
 #[test]
 fn a_fetch_add_cannot_be_undone_when_the_ring_is_full() {
-    broken_by(Mistake::FetchAdd, BATCH, Harm::PublisherOverranTheReader);
+    broken_by(Fault::FetchAdd, BATCH, Violation::PublisherOverranReader);
 }
 
 #[test]
-fn a_lost_race_that_leaves_its_record_holds_its_own_publisher_back() {
-    broken_by(Mistake::LostRaceLeavesItsRecord, LAP, Harm::PublisherWaitsForEver);
+fn a_lost_race_that_leaves_its_record_blocks_its_own_publisher() {
+    broken_by(Fault::LostRaceKeepsRecord, LAP, Violation::PublisherNeverFinishes);
 }
 
 #[test]
-fn a_record_cleared_after_the_first_stamp_gives_the_second_packet_away() {
-    let harm = Harm::RecovererVoidedALivingClaim;
-    broken_by(Mistake::RecordClearedAfterTheFirstStamp, BATCH, harm);
+fn a_record_cleared_after_the_first_stamp_loses_the_second_packet() {
+    let violation = Violation::RecovererVoidedLivingClaim;
+    broken_by(Fault::RecordClearedAfterFirstStamp, BATCH, violation);
 }
 
 #[test]
 fn a_stamp_looked_at_before_the_records_voids_a_committed_packet() {
-    broken_by(Mistake::StampBeforeTheRecords, BATCH, Harm::RecovererVoidedACommittedPacket);
+    broken_by(Fault::StampBeforeRecords, BATCH, Violation::RecovererVoidedCommittedPacket);
 }
 
 #[test]
-fn a_records_length_alone_voids_the_claim_behind() {
-    broken_by(Mistake::RecordsLengthAlone, FALLEN, Harm::RecovererVoidedALivingClaim);
+fn a_void_of_the_recorded_length_covers_a_later_claim() {
+    broken_by(Fault::RecordedLengthOnly, DEAD_IN_RACE, Violation::RecovererVoidedLivingClaim);
 }
 
 #[test]
 fn a_bound_by_the_living_alone_hides_the_start_of_a_dead_claim() {
-    broken_by(Mistake::BoundByTheLivingAlone, FALLEN, Harm::ReaderFoundATornPacket);
+    broken_by(Fault::BoundByLivingOnly, DEAD_IN_RACE, Violation::ReaderFoundTornPacket);
 }
 
 #[test]
 fn a_record_cleared_on_reuse_strands_the_reader() {
-    broken_by(Mistake::ReuseClearsTheRecord, ONE_KILL, Harm::ReaderWaitsForEver);
+    broken_by(Fault::ReuseClearsTheRecord, ONE_KILL, Violation::ReaderNeverFinishes);
 }
 
 #[test]
-fn a_void_across_the_wrap_is_a_header_that_cannot_be() {
-    broken_by(Mistake::VoidAcrossTheWrap, WRAP, Harm::ReaderFoundACorruptHeader);
+fn a_void_across_the_wrap_is_an_invalid_header() {
+    broken_by(Fault::VoidAcrossWrap, WRAP, Violation::ReaderFoundCorruptHeader);
 }
 
 #[test]
-fn without_a_second_look_at_the_tail_this_lap_is_voided() {
-    let harm = Harm::RecovererWroteIntoALaterClaim;
-    broken_by(Mistake::NoSecondLookAtTheTail, LAP, harm);
+fn without_a_second_read_of_the_tail_the_current_lap_is_voided() {
+    let violation = Violation::RecovererWroteIntoLaterClaim;
+    broken_by(Fault::TailNotReadAgain, LAP, violation);
 }
 
 #[test]
-fn a_stamp_of_a_lap_ago_is_walked_over_by_this_laps_length() {
-    let harm = Harm::RecovererWroteIntoALaterClaim;
-    broken_by(Mistake::NoTailBehindAStamp, LAP, harm);
+fn a_stale_record_behind_a_stamp_needs_the_tail() {
+    let violation = Violation::RecovererWroteIntoLaterClaim;
+    broken_by(Fault::NoTailAfterStamp, LAP, violation);
 }
 
 #[test]
-fn a_claim_that_covers_its_start_alone_is_revoked_behind_it() {
-    broken_by(Mistake::CoversItsStartAlone, BATCH, Harm::RecovererVoidedALivingClaim);
+fn a_claim_that_covers_only_its_start_is_voided_behind_it() {
+    broken_by(Fault::CoversStartOnly, BATCH, Violation::RecovererVoidedLivingClaim);
 }
 
 #[test]
 fn a_record_cleared_first_is_lost_with_its_recoverer() {
-    broken_by(Mistake::RecordClearedFirst, BATCH, Harm::ReaderWaitsForEver);
+    broken_by(Fault::RecordClearedFirst, BATCH, Violation::ReaderNeverFinishes);
 }
 
 #[test]
 fn a_void_packet_stamped_before_its_header_is_read_as_it_was() {
-    broken_by(Mistake::VoidStampedBeforeItsHeader, BATCH, Harm::ReaderFoundACorruptHeader);
+    broken_by(Fault::VoidStampedBeforeHeader, BATCH, Violation::ReaderFoundCorruptHeader);
 }
 
 #[test]
 fn a_limit_without_records_laps_a_claim_when_the_last_subscriber_leaves() {
-    broken_by(Mistake::LimitWithoutRecords, ALONE, Harm::PublisherWroteIntoALaterClaim);
+    broken_by(Fault::LimitWithoutRecords, ALONE, Violation::PublisherWroteIntoLaterClaim);
 }

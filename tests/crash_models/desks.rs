@@ -1,68 +1,70 @@
-//! Workers of one name that come, open an inbox, leave and are killed; whoever clears the dead away;
-//! and a sender, which knows what it looked at a while ago.
+//! The worker slot of a name: workers that join, open an inbox, leave and are killed; a reaper; and
+//! a sender with an earlier view of the slot.
 //!
-//! | actor | mirrors |
-//! |---|---|
-//! | worker | `cluster/directory.rs` (`join`, `reap`, `sit_down`, `keep`, `leave`, `clear`), `cluster/inbox.rs` |
-//! | reaper | `cluster/watch.rs` (`reap`), `cluster/directory.rs` (`clear`) |
-//! | sender | `cluster/outgoing.rs`: look the desk up, attach, look at its phase again, publish |
+//! The actors mirror these sources:
 //!
-//! An inbox is discarded in three steps, each of which can be done again: closed, its durable
-//! subscriber forgotten, its name taken away (`Ring::discard`).
+//! - worker: `cluster/directory.rs` (`join`, `reap`, `sit_down`, `keep`, `leave`, `clear`),
+//!   `cluster/inbox.rs`
+//! - reaper: `cluster/watch.rs` (`reap`), `cluster/directory.rs` (`clear`)
+//! - sender: `cluster/outgoing.rs`: look up the slot, attach, check its phase again, publish
 //!
-//! Not here: rings (`claims`, `lifetime`), several desks, how a worker that was killed is told of.
+//! An inbox is discarded in three repeatable steps: close it, remove its durable subscriber, remove
+//! its name (`Ring::discard`).
+//!
+//! Not modelled: rings (`claims`, `lifetime`), several worker slots, notifications of a worker's
+//! death.
 
 use super::explorer::{Model, Next, breaks, holds};
 
-/// Two workers of one name, and the reaper.
+/// Two workers with one name, and the reaper.
 const ACTORS: usize = 3;
 const REAPER: usize = 2;
 const NAMES: [&str; ACTORS] = ["W0", "W1", "R"];
-/// Objects that ever were the inbox.
+/// Number of objects that ever were the inbox.
 const OBJECTS: usize = 4;
 
-/// What is done wrong.
+/// Injected faults.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mistake {
+enum Fault {
     Nothing,
-    /// The desk is kept before the inbox has its durable subscriber.
-    KeptBeforeTheInbox,
-    /// Who leaves discards the inbox, and is expected back until that is done.
-    DiscardedBeforeThePhase,
-    /// The desk is freed before the inbox is discarded.
-    FreedBeforeTheInbox,
-    /// The inbox' name is taken away, and it stays open.
+    /// The slot is marked as kept before the inbox has its durable subscriber.
+    KeptBeforeInbox,
+    /// A leaving worker discards the inbox before it changes the phase.
+    DiscardedBeforePhase,
+    /// The slot is freed before the inbox is discarded.
+    FreedBeforeInbox,
+    /// The inbox loses its name but stays open.
     NotClosed,
-    /// The durable subscriber is forgotten before the inbox is closed.
-    ForgottenFirst,
-    /// The inbox is closed and keeps its name.
-    NameNotTakenAway,
-    /// The sender does not look at the phase again, after it attached.
+    /// The durable subscriber is removed before the inbox is closed.
+    DurableRemovedFirst,
+    /// The inbox is closed but keeps its name.
+    NameKept,
+    /// The sender does not check the phase again after it attached.
     PhaseNotCheckedAgain,
-    /// The sender takes any inbox that is there, of whatever desk.
-    PhaseNotAskedFor,
-    /// A desk is cleared without asking whether its worker lives.
+    /// The sender uses any existing inbox without checking the slot.
+    PhaseNotChecked,
+    /// A slot is cleared without checking whether its worker is alive.
     LivingCleared,
-    /// An inbox whose maker was killed over it is not looked for.
+    /// An inbox whose creator was killed during its creation is not looked for.
     UnfinishedInboxLeft,
-    /// Nobody clears the dead away but who comes under their name.
-    NobodyReaps,
+    /// Only a worker with the same name cleans up after a dead worker.
+    NoReaper,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Harm {
-    /// Somebody is expected back who has no inbox, or a closed one.
+enum Violation {
+    /// A worker is expected back, but has no inbox or a closed one.
     KeptWithoutInbox,
-    /// A letter was accepted that no one will ever be given.
-    SentIntoNothing,
-    /// The desk of a living worker was given away.
-    PlaceOfTheLivingLost,
-    /// An inbox stays that nobody is expected back to.
+    /// A message was accepted that no worker will ever receive.
+    MessageLost,
+    /// The slot of a living worker was given away.
+    LivingWorkersSlotLost,
+    /// An inbox remains although no worker is expected back.
     InboxStays,
-    /// A dead worker's desk is never free again.
-    DeskStays,
-    /// The control lock is never given back.
-    WaitsForEver,
+    /// The slot of a dead worker is never freed.
+    SlotStays,
+    /// The control lock is never released.
+    LockNeverReleased,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,13 +74,13 @@ enum Phase {
     Kept,
 }
 
-/// What an actor does next.
+/// Next step of an actor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum At {
-    /// Not there, or not yet again.
+    /// Not joined.
     Out,
     Lock,
-    /// With the control lock: looks at the desk.
+    /// Reads the slot, with the control lock held.
     Choose,
     Close,
     Forget,
@@ -87,13 +89,13 @@ enum At {
     Sit,
     Phase,
     Unlock,
-    /// It is there, without an inbox.
+    /// Joined without an inbox.
     Live,
     Durable,
     KeepLock,
     Keep,
     KeepUnlock,
-    /// It is there, with an inbox.
+    /// Joined with an inbox.
     Open,
     LeaveLock,
     LeavePhase,
@@ -104,23 +106,23 @@ enum At {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Actor {
     at: At,
-    /// Clears its own desk.
+    /// Clears its own slot.
     leaves: bool,
-    /// How often it may still come.
+    /// Number of further joins.
     lives: u8,
 }
 
-/// What the sender does next.
+/// Next step of the sender.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Sends {
+enum SenderAt {
     Look,
-    /// It saw the desk kept, in this generation.
+    /// Saw a kept slot with this generation.
     Attach(u8),
-    /// It is attached to this object.
+    /// Attached to this object.
     Check(u8, u8),
     Publish(u8, u8),
     Done,
-    /// Nobody is there to send to.
+    /// Found no worker to send to.
     Failed,
 }
 
@@ -135,29 +137,29 @@ struct State {
     control: Option<u8>,
     phase: Phase,
     generation: u8,
-    /// Who holds the desk's lock.
-    seat: Option<u8>,
+    /// Holder of the slot's lock.
+    lock_owner: Option<u8>,
     objects: [Object; OBJECTS],
-    /// Objects made.
+    /// Number of objects created.
     made: u8,
-    /// The one that has the name.
+    /// The object with the inbox's name.
     inbox: Option<u8>,
     actors: [Actor; ACTORS],
-    sender: Sends,
+    sender: SenderAt,
     kills: u8,
-    /// The letter was accepted and nobody will be given it.
+    /// The message was accepted, but no worker will receive it.
     is_lost: bool,
 }
 
 #[derive(Clone, Copy)]
-struct Desks {
-    mistake: Mistake,
+struct WorkerSlots {
+    fault: Fault,
     kills: u8,
 }
 
-impl Model for Desks {
+impl Model for WorkerSlots {
     type State = State;
-    type Harm = Harm;
+    type Violation = Violation;
 
     fn start(&self) -> State {
         let actor = Actor { at: At::Out, leaves: false, lives: 2 };
@@ -165,12 +167,12 @@ impl Model for Desks {
             control: None,
             phase: Phase::Free,
             generation: 0,
-            seat: None,
+            lock_owner: None,
             objects: [Object::default(); OBJECTS],
             made: 0,
             inbox: None,
             actors: [actor; ACTORS],
-            sender: Sends::Look,
+            sender: SenderAt::Look,
             kills: self.kills,
             is_lost: false,
         }
@@ -187,52 +189,52 @@ impl Model for Desks {
         self.send(state, next);
     }
 
-    fn harm(&self, state: &State) -> Option<Harm> {
+    fn violation(&self, state: &State) -> Option<Violation> {
         if state.is_lost {
-            return Some(Harm::SentIntoNothing);
+            return Some(Violation::MessageLost);
         }
         let is_open = state.inbox.is_some_and(|inbox| {
             let object = state.objects[usize::from(inbox)];
             object.has_durable && !object.is_closed
         });
         if state.phase == Phase::Kept && !is_open {
-            return Some(Harm::KeptWithoutInbox);
+            return Some(Violation::KeptWithoutInbox);
         }
         let is_there = |actor: &Actor| matches!(actor.at, At::Live | At::Durable | At::Open);
         let lost = state.phase == Phase::Free && state.actors.iter().any(is_there);
-        lost.then_some(Harm::PlaceOfTheLivingLost)
+        lost.then_some(Violation::LivingWorkersSlotLost)
     }
 
-    fn unmet(&self, state: &State) -> Vec<Harm> {
+    fn unmet(&self, state: &State) -> Vec<Violation> {
         let mut unmet = Vec::new();
         if state.inbox.is_some() && state.phase != Phase::Kept {
-            unmet.push(Harm::InboxStays);
+            unmet.push(Violation::InboxStays);
         }
         if state.phase == Phase::Taken {
-            unmet.push(Harm::DeskStays);
+            unmet.push(Violation::SlotStays);
         }
         if state.control.is_some() {
-            unmet.push(Harm::WaitsForEver);
+            unmet.push(Violation::LockNeverReleased);
         }
         unmet
     }
 }
 
-/// It is killed: the kernel gives its locks back.
+/// Kills an actor: the kernel releases its locks.
 fn kill(state: &State, index: usize, next: &mut Next<State>) {
     let at = state.actors[index].at;
     if state.kills == 0 || at == At::Out {
         return;
     }
     match at {
-        At::Phase => next.see("killed at a desk that is not its own yet"),
-        At::Durable => next.see("killed with an inbox that nobody knows of"),
-        At::Keep => next.see("killed before it was expected back"),
-        At::Open => next.see("killed with an inbox"),
+        At::Phase => next.cover("killed before it marked the slot as its own"),
+        At::Durable => next.cover("killed with an inbox that the slot does not mention"),
+        At::Keep => next.cover("killed before it marked the slot as kept"),
+        At::Open => next.cover("killed with an inbox"),
         At::Close | At::Forget | At::Unlink | At::Free if index == REAPER => {
-            next.see("a reaper was killed while it cleared away");
+            next.cover("a reaper was killed during a cleanup");
         }
-        At::Close | At::Forget | At::Unlink | At::Free => next.see("killed while it cleared away"),
+        At::Close | At::Forget | At::Unlink | At::Free => next.cover("killed during a cleanup"),
         _ => {}
     }
     let mut new = *state;
@@ -241,18 +243,18 @@ fn kill(state: &State, index: usize, next: &mut Next<State>) {
     if new.control == own {
         new.control = None;
     }
-    if new.seat == own {
-        new.seat = None;
+    if new.lock_owner == own {
+        new.lock_owner = None;
     }
     (new.actors[index].at, new.actors[index].leaves) = (At::Out, false);
-    next.fate(NAMES[index], "is killed", &[], new);
+    next.external(NAMES[index], "is killed", &[], new);
 }
 
-impl Desks {
-    /// The reaper comes when it finds a desk that is taken, and its lock free.
+impl WorkerSlots {
+    /// The reaper starts when a slot is taken and its lock is free.
     fn reap(&self, state: &State, next: &mut Next<State>) {
-        let finds = state.phase == Phase::Taken && state.seat.is_none();
-        let comes = self.mistake != Mistake::NobodyReaps;
+        let finds = state.phase == Phase::Taken && state.lock_owner.is_none();
+        let comes = self.fault != Fault::NoReaper;
         if state.actors[REAPER].at == At::Out && finds && comes {
             let mut new = *state;
             new.actors[REAPER].at = At::Lock;
@@ -274,7 +276,7 @@ impl Desks {
                 if index != REAPER && me.lives > 0 {
                     new.actors[index].lives -= 1;
                     new.actors[index].at = At::Lock;
-                    next.fate(who, "comes", &[], new);
+                    next.external(who, "joins", &[], new);
                 }
             }
             At::Lock | At::KeepLock | At::LeaveLock => {
@@ -291,37 +293,37 @@ impl Desks {
             At::Choose => self.choose(state, index, next),
             At::Close | At::Forget | At::Unlink | At::Free => self.clear(state, index, next),
             At::Sit => {
-                new.seat = own;
-                go(new, "takes the desk's lock", At::Phase);
+                new.lock_owner = own;
+                go(new, "takes the slot's lock", At::Phase);
             }
             At::Phase => {
                 if state.phase == Phase::Free {
                     new.phase = Phase::Taken;
                 }
                 new.generation += 1;
-                go(new, "says that the desk is its own", At::Unlock);
+                go(new, "marks the slot as its own", At::Unlock);
             }
             At::Unlock => {
                 new.control = None;
-                let is_reaper = index == REAPER || state.seat != own;
+                let is_reaper = index == REAPER || state.lock_owner != own;
                 let has_inbox = new.phase == Phase::Kept;
                 let at = match (is_reaper, has_inbox) {
                     (true, _) => At::Out,
                     (false, true) => At::Open,
                     (false, false) => At::Live,
                 };
-                go(new, "gives the control lock back", at);
+                go(new, "releases the control lock", at);
             }
             At::Live => {
                 make(&mut new);
-                go(new, "makes its inbox", At::Durable);
+                go(new, "creates its inbox", At::Durable);
                 let mut new = *state;
                 new.actors[index].leaves = true;
                 new.actors[index].at = At::LeaveLock;
                 next.step(who, "is dropped", &[], new);
             }
             At::Durable => {
-                if self.mistake == Mistake::KeptBeforeTheInbox {
+                if self.fault == Fault::KeptBeforeInbox {
                     new.phase = Phase::Kept;
                 } else if let Some(inbox) = state.inbox {
                     new.objects[usize::from(inbox)].has_durable = true;
@@ -333,69 +335,69 @@ impl Desks {
                 if let Some(inbox) = state.inbox {
                     new.objects[usize::from(inbox)].has_durable = true;
                 }
-                go(new, "is expected back from here on", At::KeepUnlock);
+                go(new, "marks the slot as kept", At::KeepUnlock);
             }
             At::KeepUnlock => {
                 new.control = None;
-                go(new, "gives the control lock back", At::Open);
+                go(new, "releases the control lock", At::Open);
             }
             At::Open => {
                 new.actors[index].leaves = true;
                 new.actors[index].at = At::LeaveLock;
-                next.fate(who, "is told to leave", &[], new);
+                next.external(who, "begins to leave", &[], new);
             }
             At::LeavePhase => {
                 new.phase = Phase::Taken;
-                let late = self.mistake == Mistake::DiscardedBeforeThePhase;
+                let late = self.fault == Fault::DiscardedBeforePhase;
                 let at = if late { At::Free } else { self.first_of_clearing() };
-                go(new, "is not expected back from here on", at);
+                go(new, "marks the slot as taken", at);
             }
             At::Rise => {
-                new.seat = None;
-                go(new, "gives the desk's lock back", At::LeaveUnlock);
+                new.lock_owner = None;
+                go(new, "releases the slot's lock", At::LeaveUnlock);
             }
             At::LeaveUnlock => {
                 new.control = None;
                 new.actors[index].leaves = false;
-                go(new, "gives the control lock back", At::Out);
+                go(new, "releases the control lock", At::Out);
             }
         }
     }
 
     fn first_of_leaving(&self) -> At {
-        match self.mistake {
-            Mistake::DiscardedBeforeThePhase => At::Close,
+        match self.fault {
+            Fault::DiscardedBeforePhase => At::Close,
             _ => At::LeavePhase,
         }
     }
 
     fn first_of_clearing(&self) -> At {
-        match self.mistake {
-            Mistake::FreedBeforeTheInbox => At::Free,
-            Mistake::ForgottenFirst => At::Forget,
-            Mistake::NotClosed => At::Unlink,
+        match self.fault {
+            Fault::FreedBeforeInbox => At::Free,
+            Fault::DurableRemovedFirst => At::Forget,
+            Fault::NotClosed => At::Unlink,
             _ => At::Close,
         }
     }
 
-    /// With the control lock: is the desk free, somebody's, or a dead worker's?
+    /// Decides, with the control lock held, whether the slot is free, in use or of a dead worker.
     fn choose(&self, state: &State, index: usize, next: &mut Next<State>) {
         let mut new = *state;
         let is_unfinished = state.inbox.is_some_and(|inbox| {
             let object = state.objects[usize::from(inbox)];
             !object.has_durable && !object.is_closed
         });
-        let leaves_it = self.mistake == Mistake::UnfinishedInboxLeft && is_unfinished;
+        let leaves_it = self.fault == Fault::UnfinishedInboxLeft && is_unfinished;
         let first = if leaves_it { At::Free } else { self.first_of_clearing() };
-        let lives = state.seat.is_some() && self.mistake != Mistake::LivingCleared;
+        let lives = state.lock_owner.is_some() && self.fault != Fault::LivingCleared;
         let (text, at) = match state.phase {
-            Phase::Taken if !lives => ("finds a dead worker's desk", first),
-            _ if index == REAPER => ("finds nobody dead", At::Unlock),
-            _ if state.seat.is_some() => ("finds the name taken", At::Unlock),
-            Phase::Free => ("finds a free desk", At::Sit),
+            Phase::Taken if !lives => ("finds the slot of a dead worker", first),
+            _ if index == REAPER => ("finds no dead worker", At::Unlock),
+            _ if state.lock_owner.is_some() => ("finds the name taken", At::Unlock),
+            Phase::Free => ("finds a free slot", At::Sit),
             Phase::Kept => {
-                next.see("came back to its inbox");
-                ("finds its desk kept", At::Sit)
+                next.cover("a successor found its inbox");
+                ("finds its slot kept", At::Sit)
             }
             Phase::Taken => ("finds the name taken", At::Unlock),
         };
@@ -403,12 +405,12 @@ impl Desks {
         next.step(NAMES[index], text, &[], new);
     }
 
-    /// Discards the inbox, then frees the desk.
+    /// Discards the inbox, then frees the slot.
     fn clear(&self, state: &State, index: usize, next: &mut Next<State>) {
         let me = state.actors[index];
         let mut new = *state;
         let object = state.inbox.map(usize::from);
-        let early = self.mistake == Mistake::FreedBeforeTheInbox;
+        let early = self.fault == Fault::FreedBeforeInbox;
         let over = match (me.leaves, index) {
             (true, _) => At::Rise,
             (false, REAPER) => At::Unlock,
@@ -417,33 +419,36 @@ impl Desks {
         let (text, at) = match me.at {
             At::Close => {
                 object.into_iter().for_each(|object| new.objects[object].is_closed = true);
-                let first = self.mistake == Mistake::ForgottenFirst;
+                let first = self.fault == Fault::DurableRemovedFirst;
                 ("closes the inbox", if first { At::Unlink } else { At::Forget })
             }
             At::Forget => {
                 object.into_iter().for_each(|object| new.objects[object].has_durable = false);
-                let first = self.mistake == Mistake::ForgottenFirst;
-                ("forgets its durable subscriber", if first { At::Close } else { At::Unlink })
+                let first = self.fault == Fault::DurableRemovedFirst;
+                (
+                    "removes the inbox's durable subscriber",
+                    if first { At::Close } else { At::Unlink },
+                )
             }
             At::Unlink => {
-                if self.mistake != Mistake::NameNotTakenAway {
+                if self.fault != Fault::NameKept {
                     new.inbox = None;
                 }
-                if self.mistake == Mistake::NotClosed
+                if self.fault == Fault::NotClosed
                     && let Some(object) = object
                 {
                     new.objects[object].has_durable = false;
                 }
-                let at = match self.mistake {
+                let at = match self.fault {
                     _ if early => over,
-                    Mistake::DiscardedBeforeThePhase if me.leaves => At::LeavePhase,
+                    Fault::DiscardedBeforePhase if me.leaves => At::LeavePhase,
                     _ => At::Free,
                 };
-                ("takes its name away", at)
+                ("removes the inbox's name", at)
             }
             _ => {
                 new.phase = Phase::Free;
-                ("frees the desk", if early { At::Close } else { over })
+                ("frees the slot", if early { At::Close } else { over })
             }
         };
         new.actors[index].at = at;
@@ -452,53 +457,58 @@ impl Desks {
 
     fn send(&self, state: &State, next: &mut Next<State>) {
         let mut new = *state;
-        let asks = self.mistake != Mistake::PhaseNotAskedFor;
+        let asks = self.fault != Fault::PhaseNotChecked;
         let is_kept = |generation| state.phase == Phase::Kept && state.generation == generation;
         let (text, sender) = match state.sender {
-            Sends::Look if state.phase == Phase::Kept || !asks => {
-                ("finds a desk that is kept", Sends::Attach(state.generation))
+            SenderAt::Look if state.phase == Phase::Kept || !asks => {
+                ("finds a kept slot", SenderAt::Attach(state.generation))
             }
-            Sends::Look => ("finds nobody to send to", Sends::Failed),
-            Sends::Attach(generation) => match state.inbox {
-                Some(inbox) => ("attaches to the inbox", Sends::Check(generation, inbox)),
-                None => ("finds no inbox", Sends::Look),
+            SenderAt::Look => ("finds no worker", SenderAt::Failed),
+            SenderAt::Attach(generation) => match state.inbox {
+                Some(inbox) => ("attaches to the inbox", SenderAt::Check(generation, inbox)),
+                None => ("finds no inbox", SenderAt::Look),
             },
-            Sends::Check(generation, inbox) => {
-                let checks = asks && self.mistake != Mistake::PhaseNotCheckedAgain;
+            SenderAt::Check(generation, inbox) => {
+                let checks = asks && self.fault != Fault::PhaseNotCheckedAgain;
                 if checks && !is_kept(generation) {
-                    next.see("another sits there, or nobody");
-                    ("finds another phase", Sends::Look)
+                    next.cover("the slot changed between the two checks");
+                    ("finds another phase", SenderAt::Look)
                 } else {
-                    ("finds the phase as it was", Sends::Publish(generation, inbox))
+                    ("finds the phase unchanged", SenderAt::Publish(generation, inbox))
                 }
             }
-            Sends::Publish(_, inbox) => {
+            SenderAt::Publish(_, inbox) => {
                 let object = state.objects[usize::from(inbox)];
                 if object.is_closed {
-                    next.see("came to an inbox that was closed");
-                    ("finds the inbox closed", Sends::Look)
+                    next.cover("the sender found a closed inbox");
+                    ("finds the inbox closed", SenderAt::Look)
                 } else {
                     new.is_lost = !object.has_durable;
-                    let away = state.seat.is_none() && !new.is_lost;
-                    away.then(|| next.see("sent to one that is away"));
-                    ("publishes", Sends::Done)
+                    let away = state.lock_owner.is_none() && !new.is_lost;
+                    away.then(|| next.cover("sent to the inbox of an absent worker"));
+                    ("publishes", SenderAt::Done)
                 }
             }
-            // It may send again later, with what it knows, or anew.
-            Sends::Failed => {
-                return next.fate("S", "tries again", &[], State { sender: Sends::Look, ..new });
+            // The sender may send again later.
+            SenderAt::Failed => {
+                return next.external(
+                    "S",
+                    "tries again",
+                    &[],
+                    State { sender: SenderAt::Look, ..new },
+                );
             }
-            Sends::Done => return,
+            SenderAt::Done => return,
         };
         new.sender = sender;
-        if matches!(state.sender, Sends::Look) {
-            return next.fate("S", text, &[], new);
+        if matches!(state.sender, SenderAt::Look) {
+            return next.external("S", text, &[], new);
         }
         next.step("S", text, &[], new);
     }
 }
 
-/// Makes the inbox if it is not there.
+/// Creates the inbox if it does not exist.
 fn make(state: &mut State) {
     if state.inbox.is_none() {
         state.inbox = Some(state.made);
@@ -506,82 +516,82 @@ fn make(state: &mut State) {
     }
 }
 
-const TWO: Desks = Desks { mistake: Mistake::Nothing, kills: 2 };
+const TWO: WorkerSlots = WorkerSlots { fault: Fault::Nothing, kills: 2 };
 
 #[test]
-fn desks_are_never_lost_and_no_letter_is_sent_into_nothing() {
-    let sights = [
-        "killed at a desk that is not its own yet",
-        "killed with an inbox that nobody knows of",
-        "killed before it was expected back",
+fn worker_slots_and_messages_are_never_lost() {
+    let situations = [
+        "killed before it marked the slot as its own",
+        "killed with an inbox that the slot does not mention",
+        "killed before it marked the slot as kept",
         "killed with an inbox",
-        "killed while it cleared away",
-        "a reaper was killed while it cleared away",
-        "came back to its inbox",
-        "another sits there, or nobody",
-        "came to an inbox that was closed",
-        "sent to one that is away",
+        "killed during a cleanup",
+        "a reaper was killed during a cleanup",
+        "a successor found its inbox",
+        "the slot changed between the two checks",
+        "the sender found a closed inbox",
+        "sent to the inbox of an absent worker",
     ];
-    holds("desks", &TWO, &sights);
+    holds("worker slots", &TWO, &situations);
 }
 
 #[track_caller]
-fn broken_by(mistake: Mistake, harm: Harm) {
+fn broken_by(fault: Fault, violation: Violation) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
-    breaks(&name, &Desks { mistake, ..TWO }, harm);
+    breaks(&name, &WorkerSlots { fault, ..TWO }, violation);
 }
 
 #[test]
-fn a_desk_kept_before_its_inbox_is_there_promises_too_much() {
-    broken_by(Mistake::KeptBeforeTheInbox, Harm::KeptWithoutInbox);
+fn a_slot_kept_before_its_inbox_exists_has_no_inbox() {
+    broken_by(Fault::KeptBeforeInbox, Violation::KeptWithoutInbox);
 }
 
 #[test]
-fn an_inbox_discarded_before_the_phase_says_so_leaves_a_promise_behind() {
-    broken_by(Mistake::DiscardedBeforeThePhase, Harm::KeptWithoutInbox);
+fn an_inbox_discarded_before_the_phase_change_leaves_a_kept_slot() {
+    broken_by(Fault::DiscardedBeforePhase, Violation::KeptWithoutInbox);
 }
 
 #[test]
-fn a_desk_freed_before_its_inbox_leaves_a_closed_one_to_its_successor() {
-    broken_by(Mistake::FreedBeforeTheInbox, Harm::KeptWithoutInbox);
+fn a_slot_freed_before_its_inbox_gives_a_closed_inbox_to_its_successor() {
+    broken_by(Fault::FreedBeforeInbox, Violation::KeptWithoutInbox);
 }
 
 #[test]
-fn an_inbox_that_its_maker_was_killed_over_is_looked_for() {
-    broken_by(Mistake::UnfinishedInboxLeft, Harm::InboxStays);
+fn an_unfinished_inbox_is_removed() {
+    broken_by(Fault::UnfinishedInboxLeft, Violation::InboxStays);
 }
 
 #[test]
-fn the_dead_are_cleared_away_by_whoever_finds_them() {
-    broken_by(Mistake::NobodyReaps, Harm::DeskStays);
+fn without_a_reaper_a_dead_workers_slot_stays_taken() {
+    broken_by(Fault::NoReaper, Violation::SlotStays);
 }
 
 #[test]
-fn an_inbox_that_stays_open_takes_letters_for_nobody() {
-    broken_by(Mistake::NotClosed, Harm::SentIntoNothing);
+fn an_inbox_that_stays_open_loses_messages() {
+    broken_by(Fault::NotClosed, Violation::MessageLost);
 }
 
 #[test]
-fn so_does_one_that_is_closed_last() {
-    broken_by(Mistake::ForgottenFirst, Harm::SentIntoNothing);
+fn an_inbox_closed_last_loses_messages() {
+    broken_by(Fault::DurableRemovedFirst, Violation::MessageLost);
 }
 
 #[test]
-fn a_closed_inbox_that_keeps_its_name_is_the_successors() {
-    broken_by(Mistake::NameNotTakenAway, Harm::KeptWithoutInbox);
+fn a_closed_inbox_that_keeps_its_name_goes_to_the_successor() {
+    broken_by(Fault::NameKept, Violation::KeptWithoutInbox);
 }
 
 #[test]
-fn a_sender_that_does_not_look_again_comes_to_an_inbox_that_is_not_ready() {
-    broken_by(Mistake::PhaseNotCheckedAgain, Harm::SentIntoNothing);
+fn a_sender_without_a_second_phase_check_loses_messages() {
+    broken_by(Fault::PhaseNotCheckedAgain, Violation::MessageLost);
 }
 
 #[test]
-fn so_does_one_that_does_not_ask_for_the_desk() {
-    broken_by(Mistake::PhaseNotAskedFor, Harm::SentIntoNothing);
+fn a_sender_without_any_phase_check_loses_messages() {
+    broken_by(Fault::PhaseNotChecked, Violation::MessageLost);
 }
 
 #[test]
-fn a_desk_cleared_without_asking_is_a_living_workers() {
-    broken_by(Mistake::LivingCleared, Harm::PlaceOfTheLivingLost);
+fn a_slot_cleared_without_a_liveness_check_is_taken_from_the_living() {
+    broken_by(Fault::LivingCleared, Violation::LivingWorkersSlotLost);
 }

@@ -1,16 +1,19 @@
-//! `DropOldest` with two evictors on one shared ring, a durable subscriber that pins, dies and is
-//! succeeded, and what it is told of its losses.
+//! `DropOldest` with two evictors on a shared ring. A durable subscriber pins, dies and gets a
+//! successor. The model checks the loss that it reports.
 //!
-//! | actor | mirrors |
-//! |---|---|
-//! | publisher | `ring/writer.rs` (`refresh`), `ring/evict.rs` (`make_room`, `evict`), `ring/slot.rs` (`walk`), `ring/shared.rs` |
-//! | subscriber | `ring/reader.rs` (`next_pinned`, `pin`, `take`, `release`, `look_for_eviction`, `missed`, `counted_late`, `unreported`, `note_told`) |
-//! | successor | `ring/roster.rs` (`succeed`), `Reader::new`, `Reader::durable`, `Receiver::new` |
-//! | newcomer | `ring/roster.rs` (`join_subscriber`) |
-//! | reaper | `ring/roster.rs` (`reap_subscriber`), under the control lock; a dead claim is voided in one step (`claims` has all of it) |
+//! The actors mirror these sources:
 //!
-//! What the subscriber was told is compared with what was taken from it: never more; as much, in
-//! the end, but for what an evictor that was killed could not count.
+//! - publisher: `ring/writer.rs` (`refresh`), `ring/evict.rs` (`make_room`, `evict`),
+//!   `ring/slot.rs` (`walk`), `ring/shared.rs`
+//! - subscriber: `ring/reader.rs` (`next_pinned`, `pin`, `take`, `release`, `look_for_eviction`,
+//!   `missed`, `counted_late`, `unreported`, `note_told`)
+//! - successor: `ring/roster.rs` (`succeed`), `Reader::new`, `Reader::durable`, `Receiver::new`
+//! - newcomer: `ring/roster.rs` (`join_subscriber`)
+//! - reaper: `ring/roster.rs` (`reap_subscriber`), under the control lock; a dead claim is voided
+//!   in one step (`claims` models all of it)
+//!
+//! The reported loss is compared with the real one. It is never larger. In the end it is equal,
+//! except for the packets that a killed evictor could not count.
 
 use super::explorer::{Model, Next, breaks, holds, is_large};
 
@@ -19,50 +22,50 @@ const NOWHERE: u8 = u8::MAX;
 const PAYLOAD: u8 = 254;
 const NAMES: [&str; 2] = ["P0", "P1"];
 
-/// What is done wrong.
+/// Injected faults.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mistake {
+enum Fault {
     Nothing,
-    /// An evictor voids a dead pin itself; the successor leaves it where it is.
+    /// An evictor voids a dead pin itself; the successor keeps it.
     DeadPinVoidedThenKept,
     /// An evictor voids a dead pin itself; the successor voids it too, and pins again.
     DeadPinVoidedThenPinned,
-    /// A packet is in hand without a pin.
+    /// A packet is in flight without a pin.
     NoPin,
-    /// A newcomer's first cursor is not pinned, its last is a plain store.
+    /// A newcomer's first cursor is not pinned; its final cursor is a plain store.
     JoinByStore,
-    /// A newcomer's first cursor is not pinned, its last is moved by compare-and-swap.
+    /// A newcomer's first cursor is not pinned; its final cursor is set by compare-and-swap.
     JoinByCompareAndSwap,
-    /// An evictor walks over what is not stamped.
+    /// An evictor skips unstamped slots.
     EvictUnstamped,
     /// An evictor stores the cursor.
     EvictByStore,
     /// An evictor counts before it moves the cursor.
-    CountBeforeTheMove,
-    /// An evictor does not say that it has begun.
+    CountBeforeMove,
+    /// An evictor does not record the begin of an eviction.
     NoBegun,
-    /// Where no number is known yet, the subscriber is told of one packet ahead of the count.
-    ToldAhead,
+    /// If no count is available yet, the subscriber reports one packet ahead of the count.
+    ReportedAhead,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-enum Harm {
-    /// A publisher wrote to a slot of a packet in the subscriber's hand.
-    PublisherWroteIntoAHand,
+enum Violation {
+    /// A publisher wrote to a slot of a packet in flight.
+    PublisherWroteToPacketInFlight,
     /// A publisher wrote to a slot that the cursor protects.
-    PublisherOverranTheCursor,
-    /// A newcomer's last cursor is below where an evictor had put it.
+    PublisherOverranCursor,
+    /// A newcomer's final cursor is below the cursor that an evictor had set.
     NewcomerUndidAnEviction,
     /// A subscriber took a packet that was being overwritten, or none.
-    SubscriberTookWhatIsNotThere,
-    /// A subscriber was told of more than it lost.
-    SubscriberWasToldTooMuch,
-    /// A subscriber was told an exact number that was short.
-    SubscriberWasToldAShortNumberAsExact,
-    /// A subscriber is never told of what it lost.
-    SubscriberIsNeverTold,
-    SubscriberWaitsForEver,
-    PublisherWaitsForEver,
+    SubscriberTookMissingPacket,
+    /// A subscriber reported more than it lost.
+    SubscriberReportedTooMuch,
+    /// A subscriber reported a number as exact that was too small.
+    SubscriberReportedInexactAsExact,
+    /// A subscriber never reports a loss.
+    SubscriberNeverReports,
+    SubscriberNeverFinishes,
+    PublisherNeverFinishes,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,9 +111,9 @@ struct Publisher {
     tail: u8,
     gate: u8,
     limit: u8,
-    /// This scan comes after its evictions.
+    /// This scan follows the publisher's evictions.
     has_evicted: bool,
-    /// The cursor that is to be moved, how far it was walked, over how many packets.
+    /// The cursor to move, the end of the scan over it, and the number of packets scanned.
     seen: Cursor,
     walked: u8,
     packets: u8,
@@ -122,7 +125,7 @@ struct Publisher {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Reading {
-    /// Not there, joining: the first look and cursor, the second look, the last cursor.
+    /// Joining: the first read and cursor, the second read, the final cursor.
     JoinFirst,
     JoinCursor,
     JoinLook,
@@ -137,7 +140,7 @@ enum Reading {
     LateBegun,
     MissedCounted,
     MissedBegun,
-    /// A successor, under the control lock.
+    /// A successor, with the control lock held.
     Succeed,
     Unlock,
 }
@@ -151,9 +154,9 @@ struct Subscriber {
     reported: u8,
     orphaned: u8,
     ahead: u8,
-    /// The count that was loaded, and what was true then.
+    /// The count that was loaded, and the real loss at that time.
     counted: u8,
-    true_then: u8,
+    evicted_then: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,27 +178,27 @@ struct State {
     counted: u8,
     reported: u8,
     lock: Lock,
-    /// The scenario is one of joining: a cursor that has been passed is an overrun by itself.
+    /// The scenario is about joining: a passed cursor is an overrun by itself.
     joins: bool,
     /// A dead pin that the reaper has seen.
     reaping: u8,
     kills: u8,
-    /// Packets taken from the subscriber, told to it, and never to be counted.
+    /// Packets evicted, reported, and evicted without ever being counted.
     evicted: u8,
-    told: u8,
+    reported_total: u8,
     uncounted: u8,
-    harm: Option<Harm>,
+    violation: Option<Violation>,
 }
 
-/// One scenario.
+/// A scenario.
 #[derive(Clone, Copy)]
 struct Eviction {
-    mistake: Mistake,
-    /// Spans that each publisher sends.
+    fault: Fault,
+    /// Spans of the packets of each publisher.
     plans: [&'static [u8]; 2],
-    /// Slots filled at the beginning, by packets of two.
+    /// Slots filled initially, by packets of two slots.
     filled: u8,
-    /// There is no subscriber at the beginning; one joins.
+    /// Initially there is no subscriber; one joins.
     joins: bool,
     publishers_die: bool,
     subscriber_dies: bool,
@@ -212,8 +215,8 @@ fn padding(position: u8, span: u8) -> u8 {
 }
 
 impl State {
-    fn hurt(&mut self, harm: Harm) {
-        self.harm = self.harm.or(Some(harm));
+    fn violate(&mut self, violation: Violation) {
+        self.violation = self.violation.or(Some(violation));
     }
 
     fn is_stamped(&self, position: u8) -> bool {
@@ -225,9 +228,9 @@ impl State {
         let me = self.subscriber;
         let in_hand = (me.position..me.position + me.held).any(|at| index(at) == index(position));
         if me.is_alive && in_hand {
-            self.hurt(Harm::PublisherWroteIntoAHand);
+            self.violate(Violation::PublisherWroteToPacketInFlight);
         } else if self.joins && self.has_joined() && self.cursor.position + CAPACITY <= position {
-            self.hurt(Harm::PublisherOverranTheCursor);
+            self.violate(Violation::PublisherOverranCursor);
         }
         &mut self.slots[index(position)]
     }
@@ -244,7 +247,7 @@ impl State {
 
 impl Model for Eviction {
     type State = State;
-    type Harm = Harm;
+    type Violation = Violation;
 
     fn start(&self) -> State {
         let publisher = Publisher {
@@ -276,7 +279,7 @@ impl Model for Eviction {
             orphaned: 0,
             ahead: 0,
             counted: 0,
-            true_then: 0,
+            evicted_then: 0,
         };
         let position = if self.joins { NOWHERE } else { 0 };
         State {
@@ -294,9 +297,9 @@ impl Model for Eviction {
             reaping: NOWHERE,
             kills: self.kills,
             evicted: 0,
-            told: 0,
+            reported_total: 0,
             uncounted: 0,
-            harm: None,
+            violation: None,
         }
     }
 
@@ -308,24 +311,24 @@ impl Model for Eviction {
         self.reaper(state, next);
     }
 
-    fn harm(&self, state: &State) -> Option<Harm> {
-        state.harm
+    fn violation(&self, state: &State) -> Option<Violation> {
+        state.violation
     }
 
-    fn unmet(&self, state: &State) -> Vec<Harm> {
+    fn unmet(&self, state: &State) -> Vec<Violation> {
         let mut unmet = Vec::new();
         let is_waiting = |entry: usize| {
             state.publishers[entry].is_alive && !self.is_done(entry, &state.publishers[entry])
         };
         if (0..2).any(is_waiting) {
-            unmet.push(Harm::PublisherWaitsForEver);
+            unmet.push(Violation::PublisherNeverFinishes);
         }
         let me = state.subscriber;
         if me.is_alive && (me.at != Reading::ReceiveLook || me.position != state.tail) {
-            unmet.push(Harm::SubscriberWaitsForEver);
+            unmet.push(Violation::SubscriberNeverFinishes);
         }
-        if me.is_alive && state.told + state.uncounted < state.evicted {
-            unmet.push(Harm::SubscriberIsNeverTold);
+        if me.is_alive && state.reported_total + state.uncounted < state.evicted {
+            unmet.push(Violation::SubscriberNeverReports);
         }
         unmet
     }
@@ -341,7 +344,7 @@ impl Eviction {
         self.plans[entry].get(usize::from(me.sent)).copied().unwrap_or_default()
     }
 
-    /// The end of its claim.
+    /// End of the claim.
     fn needed(&self, entry: usize, me: &Publisher) -> u8 {
         let span = self.span(entry, me);
         me.tail + padding(me.tail, span) + span
@@ -377,9 +380,9 @@ impl Eviction {
         me.is_alive = false;
         if me.at == At::EvictCount && me.has_moved {
             new.uncounted += me.packets;
-            next.see("an evictor was killed before it counted");
+            next.cover("an evictor was killed before it counted");
         }
-        next.fate(NAMES[entry], "is killed", &[], new);
+        next.external(NAMES[entry], "is killed", &[], new);
     }
 
     /// Recovery of a dead claim, in one step.
@@ -430,7 +433,7 @@ impl Eviction {
                         if self.needed(entry, me) > me.limit { At::Tail } else { At::Claim }
                     }
                 };
-                ("scans the other's record: {}, gate {}", [start, me.gate])
+                ("scans the other record: {}, gate {}", [start, me.gate])
             }
             _ => unreachable!("not a part of the gate"),
         }
@@ -500,7 +503,7 @@ impl Eviction {
             At::CommitAfter => {
                 new.records[entry] = NOWHERE;
                 (me.sent, me.at) = (me.sent + 1, At::Tail);
-                ("clears its record, has sent {}", [me.sent, 0])
+                ("clears its record, {} sent", [me.sent, 0])
             }
             _ => unreachable!("not a part of committing"),
         }
@@ -516,20 +519,20 @@ impl Eviction {
                 me.seen = state.cursor;
                 (me.walked, me.packets, me.has_moved) = (me.seen.position, 0, false);
                 let voids = matches!(
-                    self.mistake,
-                    Mistake::DeadPinVoidedThenKept | Mistake::DeadPinVoidedThenPinned
+                    self.fault,
+                    Fault::DeadPinVoidedThenKept | Fault::DeadPinVoidedThenPinned
                 );
                 let is_pinned = me.seen.is_pinned && (!voids || state.subscriber.is_alive);
                 let is_settled = me.seen.position == NOWHERE || me.seen.position >= target;
                 me.at = At::WalkStamp;
                 if is_pinned || is_settled {
-                    self.settle(me);
+                    self.end_eviction(me);
                 }
-                ("would move the cursor {} to {}", [me.seen.position, target])
+                ("plans to move the cursor {} to {}", [me.seen.position, target])
             }
-            At::WalkStamp if self.mistake == Mistake::EvictUnstamped => {
+            At::WalkStamp if self.fault == Fault::EvictUnstamped => {
                 (me.walked, me.packets, me.at) = (target, 1, At::EvictBegin);
-                ("does not look at stamps", [0, 0])
+                ("ignores stamps", [0, 0])
             }
             At::WalkStamp => {
                 let is_stamped = me.walked < target && state.is_stamped(me.walked);
@@ -538,9 +541,9 @@ impl Eviction {
                     false => At::EvictBegin,
                 };
                 if !is_stamped && me.walked == me.seen.position {
-                    self.settle(me);
+                    self.end_eviction(me);
                 }
-                ("walks: is {} stamped?", [me.walked, 0])
+                ("checks the stamp of {}", [me.walked, 0])
             }
             At::WalkHeader => {
                 let slot = state.slots[index(me.walked)];
@@ -550,17 +553,17 @@ impl Eviction {
                     me.walked += slot.span;
                     me.packets += u8::from(!slot.is_void);
                 } else if me.walked == me.seen.position {
-                    self.settle(me);
+                    self.end_eviction(me);
                 } else {
                     me.at = At::EvictBegin;
                 }
-                ("walks on to {}", [me.walked, 0])
+                ("scans to {}", [me.walked, 0])
             }
-            _ => unreachable!("not a part of the walk"),
+            _ => unreachable!("not a part of the scan"),
         }
     }
 
-    fn settle(&self, me: &mut Publisher) {
+    fn end_eviction(&self, me: &mut Publisher) {
         (me.has_evicted, me.at) = (true, At::GateScan);
         me.seen = Cursor { position: 0, is_pinned: false };
         (me.walked, me.packets, me.has_moved) = (0, 0, false);
@@ -574,24 +577,24 @@ impl Eviction {
     ) -> (&'static str, [u8; 2]) {
         match me.at {
             At::EvictBegin => {
-                if self.mistake != Mistake::NoBegun {
+                if self.fault != Fault::NoBegun {
                     new.begun += me.packets;
                 }
-                if self.mistake == Mistake::CountBeforeTheMove {
+                if self.fault == Fault::CountBeforeMove {
                     new.counted += me.packets;
                 }
                 me.at = At::EvictMove;
                 ("begins to evict {}", [me.packets, 0])
             }
             At::EvictMove => {
-                let stores = self.mistake == Mistake::EvictByStore;
+                let stores = self.fault == Fault::EvictByStore;
                 me.has_moved = new.cursor == me.seen || stores;
                 if me.has_moved {
                     new.set_cursor(me.walked, false);
                     new.evicted += me.packets;
-                    next.see("packets were evicted");
+                    next.cover("packets were evicted");
                 } else {
-                    next.see("an evictor lost its race");
+                    next.cover("an evictor lost its race");
                 }
                 me.at = At::EvictCount;
                 (
@@ -601,20 +604,20 @@ impl Eviction {
             }
             At::EvictCount => {
                 let (packets, has_moved) = (me.packets, me.has_moved);
-                self.settle(me);
-                let counts = self.mistake != Mistake::CountBeforeTheMove;
+                self.end_eviction(me);
+                let counts = self.fault != Fault::CountBeforeMove;
                 if has_moved && counts {
                     new.counted += packets;
-                    if self.mistake == Mistake::NoBegun {
+                    if self.fault == Fault::NoBegun {
                         new.begun += packets;
                     }
                 } else if !has_moved {
-                    if self.mistake != Mistake::NoBegun {
+                    if self.fault != Fault::NoBegun {
                         new.begun -= packets;
                     }
                     new.counted -= if counts { 0 } else { packets };
                     me.at = At::EvictLoad;
-                    return ("takes {} back", [packets, 0]);
+                    return ("undoes the begin of {}", [packets, 0]);
                 }
                 ("counts {}", [packets, 0])
             }
@@ -637,12 +640,12 @@ impl Eviction {
             if state.lock == Lock::Successor {
                 new.lock = Lock::Free;
             }
-            next.see(if me.held > 0 {
-                "the subscriber was killed with a packet in hand"
+            next.cover(if me.held > 0 {
+                "the subscriber was killed with a packet in flight"
             } else {
                 "the subscriber was killed"
             });
-            next.fate("subscriber", "is killed", &[], new);
+            next.external("subscriber", "is killed", &[], new);
         }
         let mut new = *state;
         let (text, numbers) = match me.at {
@@ -655,17 +658,22 @@ impl Eviction {
             | Reading::Take
             | Reading::Receive
             | Reading::Release => self.receive(&mut new, &mut me, next),
-            _ => self.learn(&mut new, &mut me, next),
+            _ => self.check_loss(&mut new, &mut me, next),
         };
         new.subscriber = me;
         if me.at == Reading::MissedBegun && state.subscriber.at == Reading::MissedBegun {
-            // It waits for a while for an evictor to count, and gives up, or not.
+            // It waits for a while until an evictor counts; then it gives up.
             let mut impatient = *state;
             let mut me = state.subscriber;
             self.report(&mut impatient, &mut me);
             impatient.subscriber = me;
-            next.see("the subscriber gave up waiting for a count");
-            next.step("subscriber", "gives up, has been told of {}", &[impatient.told], impatient);
+            next.cover("the subscriber gave up waiting for a count");
+            next.step(
+                "subscriber",
+                "gives up, has reported {}",
+                &[impatient.reported_total],
+                impatient,
+            );
             new.subscriber.at = Reading::MissedCounted;
         }
         next.step("subscriber", text, &numbers, new);
@@ -681,23 +689,23 @@ impl Eviction {
         match me.at {
             Reading::ReceiveLook => {
                 me.at = if new.is_stamped(at) { Reading::Pin } else { Reading::CursorLoad };
-                ("looks at the stamp of {}", [at, 0])
+                ("checks the stamp of {}", [at, 0])
             }
             Reading::Pin => {
                 let is_pinned = new.cursor == Cursor { position: at, is_pinned: false };
-                if is_pinned && self.mistake != Mistake::NoPin {
+                if is_pinned && self.fault != Fault::NoPin {
                     new.cursor.is_pinned = true;
                 }
                 me.at = if is_pinned { Reading::Take } else { Reading::CursorLoad };
                 if !is_pinned {
-                    next.see("an eviction came before the pin");
+                    next.cover("an eviction preceded the pin");
                 }
                 (if is_pinned { "pins {}" } else { "cannot pin {}" }, [at, 0])
             }
             Reading::Take => {
                 let slot = new.slots[index(at)];
                 if slot.stamp != at || slot.span == 0 || padding(at, slot.span) > 0 {
-                    new.hurt(Harm::SubscriberTookWhatIsNotThere);
+                    new.violate(Violation::SubscriberTookMissingPacket);
                 }
                 me.held = slot.span;
                 me.at = if slot.is_void { Reading::Release } else { Reading::Receive };
@@ -705,7 +713,7 @@ impl Eviction {
             }
             Reading::Receive => {
                 me.at = Reading::Release;
-                ("reads {} in its hand", [at, 0])
+                ("reads the packet {}", [at, 0])
             }
             Reading::Release => {
                 new.set_cursor(at + me.held, false);
@@ -718,7 +726,7 @@ impl Eviction {
     }
 
     /// `look_for_eviction`, `counted_late`, `missed`.
-    fn learn(
+    fn check_loss(
         &self,
         new: &mut State,
         me: &mut Subscriber,
@@ -733,7 +741,7 @@ impl Eviction {
                 ("reads its cursor: {}", [at, 0])
             }
             Reading::LateCounted | Reading::MissedCounted => {
-                (me.counted, me.true_then) = (new.counted, new.evicted);
+                (me.counted, me.evicted_then) = (new.counted, new.evicted);
                 me.at = if me.at == Reading::LateCounted {
                     Reading::LateBegun
                 } else {
@@ -744,11 +752,11 @@ impl Eviction {
             Reading::LateBegun => {
                 let open = new.begun.wrapping_sub(me.counted);
                 let late = self.unreported(me, open);
-                self.tell(new, me, late);
+                self.report_loss(new, me, late);
                 if late > 0 {
-                    next.see("a count came late");
+                    next.cover("a count came late");
                 }
-                ("reads what was begun: {}, is told of {}", [new.begun, late])
+                ("reads the evictions begun: {}, reports {}", [new.begun, late])
             }
             Reading::MissedBegun => {
                 let open = new.begun.wrapping_sub(me.counted);
@@ -756,12 +764,12 @@ impl Eviction {
                     return ("waits for a count", [0, 0]);
                 }
                 let is_first = me.orphaned == 0;
-                let (told, then) = (self.report(new, me), me.true_then);
-                if is_first && new.uncounted == 0 && new.told < then {
-                    new.hurt(Harm::SubscriberWasToldAShortNumberAsExact);
+                let (reported_total, then) = (self.report(new, me), me.evicted_then);
+                if is_first && new.uncounted == 0 && new.reported_total < then {
+                    new.violate(Violation::SubscriberReportedInexactAsExact);
                 }
-                me.true_then = 0;
-                ("is told of exactly {}", [told, 0])
+                me.evicted_then = 0;
+                ("reports exactly {}", [reported_total, 0])
             }
             _ => unreachable!("not a part of learning"),
         }
@@ -773,12 +781,12 @@ impl Eviction {
         let is_exact = open == me.orphaned;
         let mut packets = self.unreported(me, open);
         me.orphaned = open;
-        if !is_exact && packets == 0 && self.mistake == Mistake::ToldAhead {
+        if !is_exact && packets == 0 && self.fault == Fault::ReportedAhead {
             (packets, me.ahead) = (1, me.ahead + 1);
         }
-        let then = me.true_then;
-        self.tell(new, me, packets);
-        me.true_then = if is_exact { then } else { 0 };
+        let then = me.evicted_then;
+        self.report_loss(new, me, packets);
+        me.evicted_then = if is_exact { then } else { 0 };
         packets
     }
 
@@ -792,17 +800,17 @@ impl Eviction {
         late
     }
 
-    /// What a report tells, and `note_told`.
-    fn tell(&self, new: &mut State, me: &mut Subscriber, packets: u8) {
+    /// Reports a loss, and `note_told`.
+    fn report_loss(&self, new: &mut State, me: &mut Subscriber, packets: u8) {
         me.reported = me.counted;
-        new.told += packets;
+        new.reported_total += packets;
         if packets > 0 {
             new.reported = me.reported;
         }
-        if new.told > new.evicted {
-            new.hurt(Harm::SubscriberWasToldTooMuch);
+        if new.reported_total > new.evicted {
+            new.violate(Violation::SubscriberReportedTooMuch);
         }
-        (me.counted, me.true_then, me.at) = (0, 0, Reading::ReceiveLook);
+        (me.counted, me.evicted_then, me.at) = (0, 0, Reading::ReceiveLook);
     }
 
     fn successor(&self, state: &State, next: &mut Next<State>) {
@@ -817,7 +825,7 @@ impl Eviction {
     fn succeed(&self, new: &mut State, me: &mut Subscriber) -> (&'static str, [u8; 2]) {
         match me.at {
             Reading::Succeed => {
-                if self.mistake != Mistake::DeadPinVoidedThenKept {
+                if self.fault != Fault::DeadPinVoidedThenKept {
                     new.cursor.is_pinned = false;
                 }
                 *me = Subscriber {
@@ -828,20 +836,20 @@ impl Eviction {
                     ahead: 0,
                     ..*me
                 };
-                ("stands at {}", [me.position, 0])
+                ("starts at {}", [me.position, 0])
             }
             Reading::Unlock => {
                 new.lock = Lock::Free;
-                let keeps = self.mistake == Mistake::DeadPinVoidedThenKept && new.cursor.is_pinned;
+                let keeps = self.fault == Fault::DeadPinVoidedThenKept && new.cursor.is_pinned;
                 me.at = if keeps { Reading::Take } else { Reading::LateCounted };
-                ("gives the control lock back", [0, 0])
+                ("releases the control lock", [0, 0])
             }
             _ => unreachable!("not a part of succeeding"),
         }
     }
 
     fn join(&self, new: &mut State, me: &mut Subscriber) -> (&'static str, [u8; 2]) {
-        let pins = !matches!(self.mistake, Mistake::JoinByStore | Mistake::JoinByCompareAndSwap);
+        let pins = !matches!(self.fault, Fault::JoinByStore | Fault::JoinByCompareAndSwap);
         match me.at {
             Reading::JoinFirst => {
                 (me.position, me.at) = (new.tail, Reading::JoinCursor);
@@ -860,17 +868,17 @@ impl Eviction {
             Reading::JoinMove => {
                 let placed = std::mem::take(&mut me.counted);
                 let is_there = new.cursor.position == me.position;
-                if placed < new.cursor.position && self.mistake != Mistake::JoinByCompareAndSwap {
-                    new.hurt(Harm::NewcomerUndidAnEviction);
+                if placed < new.cursor.position && self.fault != Fault::JoinByCompareAndSwap {
+                    new.violate(Violation::NewcomerUndidAnEviction);
                 }
-                if is_there || self.mistake != Mistake::JoinByCompareAndSwap {
+                if is_there || self.fault != Fault::JoinByCompareAndSwap {
                     new.set_cursor(placed, false);
                     me.position = placed;
                 } else {
                     me.position = new.cursor.position;
                 }
                 if new.tail > new.cursor.position + CAPACITY {
-                    new.hurt(Harm::PublisherOverranTheCursor);
+                    new.violate(Violation::PublisherOverranCursor);
                 }
                 me.at = Reading::ReceiveLook;
                 ("stores its cursor: {}", [new.cursor.position, 0])
@@ -879,7 +887,7 @@ impl Eviction {
         }
     }
 
-    /// Voids a dead pin: under the control lock, liveness asked there.
+    /// Voids a dead pin under the control lock, and checks there whether the owner is dead.
     fn reaper(&self, state: &State, next: &mut Next<State>) {
         let mut new = *state;
         match state.lock {
@@ -897,17 +905,17 @@ impl Eviction {
                     new.set_cursor(state.reaping, false);
                 }
                 (new.lock, new.reaping) = (Lock::Free, NOWHERE);
-                next.see("a dead pin was voided");
-                next.step("reaper", "voids the pin and gives the lock back", &[], new);
+                next.cover("a dead pin was voided");
+                next.step("reaper", "voids the pin and releases the lock", &[], new);
             }
             _ => {}
         }
     }
 }
 
-/// A full ring, two publishers that make room, a subscriber that reads.
+/// A full ring, two publishers that evict, and a subscriber that reads.
 const FULL: Eviction = Eviction {
-    mistake: Mistake::Nothing,
+    fault: Fault::Nothing,
     plans: [&[1], &[2]],
     filled: 4,
     joins: false,
@@ -916,37 +924,37 @@ const FULL: Eviction = Eviction {
     kills: 1,
 };
 
-/// The same; the subscriber dies and is succeeded.
+/// A full ring; the subscriber dies and gets a successor.
 const SUCCESSION: Eviction = Eviction { publishers_die: false, subscriber_dies: true, ..FULL };
 
-/// A subscriber joins while two publish more than a lap.
+/// A subscriber joins while two publishers send more than a lap.
 const JOINING: Eviction =
     Eviction { plans: [&[1, 1, 1, 1], &[1]], filled: 2, joins: true, kills: 0, ..FULL };
 
-/// Enough packets for one publisher to evict what the other's limit lets it overrun.
+/// Enough packets for one publisher to evict slots that the other's limit lets it overrun.
 const JOINING_LATE: Eviction = Eviction { plans: [&[1, 1, 1, 1], &[1, 1]], ..JOINING };
 
 #[test]
-fn two_evictors_hold_and_one_may_be_killed() {
-    let sights = [
+fn two_evictors_hold_even_if_one_is_killed() {
+    let situations = [
         "packets were evicted",
         "an evictor lost its race",
         "an evictor was killed before it counted",
-        "an eviction came before the pin",
+        "an eviction preceded the pin",
         "the subscriber gave up waiting for a count",
         "a count came late",
     ];
-    holds("eviction, two evictors", &FULL, &sights);
+    holds("eviction, two evictors", &FULL, &situations);
 }
 
 #[test]
 fn a_successor_holds_while_two_evict() {
-    let sights = [
-        "the subscriber was killed with a packet in hand",
+    let situations = [
+        "the subscriber was killed with a packet in flight",
         "a dead pin was voided",
         "packets were evicted",
     ];
-    holds("eviction, succession", &SUCCESSION, &sights);
+    holds("eviction, succession", &SUCCESSION, &situations);
 }
 
 #[test]
@@ -970,60 +978,60 @@ fn eviction_holds_in_larger_scenarios() {
 }
 
 #[track_caller]
-fn broken_by(mistake: Mistake, scenario: Eviction, harm: Harm) {
+fn broken_by(fault: Fault, scenario: Eviction, violation: Violation) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
-    breaks(&name, &Eviction { mistake, ..scenario }, harm);
+    breaks(&name, &Eviction { fault, ..scenario }, violation);
 }
 
 #[test]
 fn a_dead_pin_voided_without_the_lock_and_kept_is_overrun() {
-    let harm = Harm::PublisherWroteIntoAHand;
-    broken_by(Mistake::DeadPinVoidedThenKept, SUCCESSION, harm);
+    let violation = Violation::PublisherWroteToPacketInFlight;
+    broken_by(Fault::DeadPinVoidedThenKept, SUCCESSION, violation);
 }
 
 #[test]
 fn a_dead_pin_voided_without_the_lock_and_pinned_again_is_overrun() {
-    let harm = Harm::PublisherWroteIntoAHand;
-    broken_by(Mistake::DeadPinVoidedThenPinned, SUCCESSION, harm);
+    let violation = Violation::PublisherWroteToPacketInFlight;
+    broken_by(Fault::DeadPinVoidedThenPinned, SUCCESSION, violation);
 }
 
 #[test]
-fn a_packet_in_hand_without_a_pin_is_overwritten() {
-    broken_by(Mistake::NoPin, FULL, Harm::PublisherWroteIntoAHand);
+fn a_packet_in_flight_without_a_pin_is_overwritten() {
+    broken_by(Fault::NoPin, FULL, Violation::PublisherWroteToPacketInFlight);
 }
 
 #[test]
 fn a_newcomer_that_stores_its_cursor_plainly_undoes_an_eviction() {
-    broken_by(Mistake::JoinByStore, JOINING, Harm::NewcomerUndidAnEviction);
+    broken_by(Fault::JoinByStore, JOINING, Violation::NewcomerUndidAnEviction);
 }
 
 #[test]
 fn a_newcomer_that_is_evicted_as_it_joins_is_overrun() {
-    broken_by(Mistake::JoinByCompareAndSwap, JOINING_LATE, Harm::PublisherOverranTheCursor);
+    broken_by(Fault::JoinByCompareAndSwap, JOINING_LATE, Violation::PublisherOverranCursor);
 }
 
 #[test]
-fn an_eviction_over_an_open_claim_leaves_the_subscriber_in_its_midst() {
-    broken_by(Mistake::EvictUnstamped, FULL, Harm::SubscriberWaitsForEver);
+fn an_eviction_over_an_open_claim_strands_the_subscriber() {
+    broken_by(Fault::EvictUnstamped, FULL, Violation::SubscriberNeverFinishes);
 }
 
 #[test]
-fn an_eviction_by_store_takes_a_packet_out_of_a_hand() {
-    broken_by(Mistake::EvictByStore, FULL, Harm::PublisherWroteIntoAHand);
+fn an_eviction_by_store_overwrites_a_packet_in_flight() {
+    broken_by(Fault::EvictByStore, FULL, Violation::PublisherWroteToPacketInFlight);
 }
 
 #[test]
-fn a_count_before_the_move_tells_of_what_was_not_lost() {
-    broken_by(Mistake::CountBeforeTheMove, FULL, Harm::SubscriberWasToldTooMuch);
+fn a_count_before_the_move_reports_too_much() {
+    broken_by(Fault::CountBeforeMove, FULL, Violation::SubscriberReportedTooMuch);
 }
 
 #[test]
 fn an_eviction_that_is_not_begun_makes_a_short_number_exact() {
-    broken_by(Mistake::NoBegun, FULL, Harm::SubscriberWasToldAShortNumberAsExact);
+    broken_by(Fault::NoBegun, FULL, Violation::SubscriberReportedInexactAsExact);
 }
 
 #[test]
-fn what_was_told_ahead_of_its_count_is_told_again() {
-    broken_by(Mistake::ToldAhead, FULL, Harm::SubscriberWasToldTooMuch);
-    broken_by(Mistake::ToldAhead, SUCCESSION, Harm::SubscriberWasToldTooMuch);
+fn a_loss_reported_ahead_of_its_count_is_reported_twice() {
+    broken_by(Fault::ReportedAhead, FULL, Violation::SubscriberReportedTooMuch);
+    broken_by(Fault::ReportedAhead, SUCCESSION, Violation::SubscriberReportedTooMuch);
 }

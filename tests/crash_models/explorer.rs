@@ -1,129 +1,137 @@
-//! Explores every state that a model can come to, breadth first, so that the first
-//! counterexample is a shortest one.
+//! Explores all reachable states of a model, breadth first, so that the first counterexample is a
+//! shortest one.
 //!
-//! It guarantees that a model is explored whole: there is no bound on the number of states but
-//! the model's own. It knows nothing of rings.
+//! It guarantees a complete exploration: the model alone bounds the number of states. It knows
+//! nothing of rings.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-/// A protocol: what can happen, and what must never.
+/// A protocol: its transitions and its promises.
 pub(super) trait Model {
-    /// Everything that all processes and the shared memory are at one instant. Small.
+    /// The state of all processes and of the shared memory. Must be small.
     type State: Copy + Eq + Hash;
-    /// A promise that was broken, and by whom.
-    type Harm: Copy + Eq + Debug;
+    /// A broken promise.
+    type Violation: Copy + Eq + Debug;
 
-    /// Where it begins.
+    /// The initial state.
     fn start(&self) -> Self::State;
 
-    /// Everything that can happen next.
+    /// Adds all transitions from a state.
     fn next(&self, state: &Self::State, next: &mut Next<Self::State>);
 
-    /// The promise that is broken in this state, if one is.
-    fn harm(&self, state: &Self::State) -> Option<Self::Harm>;
+    /// Returns the promise that is broken in this state, if any.
+    fn violation(&self, state: &Self::State) -> Option<Self::Violation>;
 
-    /// What is still to come about; nothing: the goal. Said as the harm it is if it never does.
-    fn unmet(&self, state: &Self::State) -> Vec<Self::Harm>;
+    /// Returns the goals not reached yet, each as the violation if it is never reached. Empty: all
+    /// goals are reached.
+    fn unmet(&self, state: &Self::State) -> Vec<Self::Violation>;
 }
 
-/// Collects what can happen next.
+/// Collects the transitions from a state.
 pub(super) struct Next<S> {
-    follows: Vec<Follow<S>>,
-    sights: Vec<&'static str>,
+    transitions: Vec<Transition<S>>,
+    situations: Vec<&'static str>,
 }
 
-struct Follow<S> {
+struct Transition<S> {
     state: S,
-    /// Not counted on: whoever asks whether the goal can be reached does not hope for it.
-    is_fate: bool,
+    /// An external event. Reaching the goals must not depend on it.
+    is_external: bool,
     who: &'static str,
     text: &'static str,
     numbers: [u8; 3],
 }
 
 impl<S> Next<S> {
-    /// `who` does one step of its program. Each `{}` of the text stands for a number.
+    /// Adds a step of the program of `who`. Each `{}` of the text stands for a number.
     pub(super) fn step(&mut self, who: &'static str, text: &'static str, n: &[u8], state: S) {
         self.add(false, who, text, n, state);
     }
 
-    /// What may happen and need not: a kill, somebody leaves, somebody comes.
-    pub(super) fn fate(&mut self, who: &'static str, text: &'static str, n: &[u8], state: S) {
+    /// Adds an external event that may happen or not: a kill, a process that leaves or joins.
+    pub(super) fn external(&mut self, who: &'static str, text: &'static str, n: &[u8], state: S) {
         self.add(true, who, text, n, state);
     }
 
-    /// Notes that the model came to a situation for which it was made.
-    pub(super) fn see(&mut self, sight: &'static str) {
-        self.sights.push(sight);
+    /// Records that the exploration reached a situation that the model must cover.
+    pub(super) fn cover(&mut self, situation: &'static str) {
+        self.situations.push(situation);
     }
 
-    fn add(&mut self, is_fate: bool, who: &'static str, text: &'static str, n: &[u8], state: S) {
+    fn add(
+        &mut self,
+        is_external: bool,
+        who: &'static str,
+        text: &'static str,
+        n: &[u8],
+        state: S,
+    ) {
         let mut numbers = [0; 3];
         numbers[..n.len()].copy_from_slice(n);
-        self.follows.push(Follow { state, is_fate, who, text, numbers });
+        self.transitions.push(Transition { state, is_external, who, text, numbers });
     }
 }
 
-impl<S> Follow<S> {
+impl<S> Transition<S> {
     fn words(&self) -> String {
         let mut text = self.text.to_owned();
         for number in self.numbers {
             text = text.replacen("{}", &number.to_string(), 1);
         }
-        format!("{}{} {text}", if self.is_fate { "☠ " } else { "  " }, self.who)
+        format!("{}{} {text}", if self.is_external { "☠ " } else { "  " }, self.who)
     }
 }
 
-/// How a promise is broken.
+/// A broken promise and the steps to it.
 #[derive(Debug)]
 pub(super) struct Counterexample<H> {
-    /// What is broken; what can never come about any more, if it wedges.
-    pub(super) harms: Vec<H>,
-    /// The steps that lead there, in words.
+    /// The broken promise, or the goals that can no longer be reached.
+    pub(super) violations: Vec<H>,
+    /// The steps from the initial state, as text.
     pub(super) trace: Vec<String>,
 }
 
-/// What an exploration found.
+/// Result of an exploration.
 pub(super) struct Report<H> {
     pub(super) states: usize,
-    /// Situations, and how often a step came to them.
-    pub(super) sights: BTreeMap<&'static str, usize>,
+    /// Covered situations, and the number of transitions that reached each.
+    pub(super) situations: BTreeMap<&'static str, usize>,
     pub(super) counterexample: Option<Counterexample<H>>,
 }
 
-/// Whether the bigger bounds were asked for.
+/// Returns true if larger bounds were requested.
 pub(super) fn is_large() -> bool {
     std::env::var("PACKETRING_MODEL_BOUND").is_ok_and(|bound| bound == "large")
 }
 
-/// The protocol holds, and the exploration came to each of these situations.
-pub(super) fn holds<M: Model>(name: &str, model: &M, sights: &[&str]) {
+/// Asserts that the protocol holds, and that the exploration covered each of these situations.
+pub(super) fn holds<M: Model>(name: &str, model: &M, situations: &[&str]) {
     let report = Exploration::new(model).run();
     println!("{name}: holds in {} states", report.states);
-    for (sight, count) in &report.sights {
-        println!("    {count:>8} × {sight}");
+    for (situation, count) in &report.situations {
+        println!("    {count:>8} × {situation}");
     }
     if let Some(found) = &report.counterexample {
-        panic!("{name}: {:?} after\n{}", found.harms, found.trace.join("\n"));
+        panic!("{name}: {:?} after\n{}", found.violations, found.trace.join("\n"));
     }
-    for sight in sights {
-        assert!(report.sights.contains_key(sight), "{name}: never came to: {sight}");
+    for situation in situations {
+        assert!(report.situations.contains_key(situation), "{name}: never covered: {situation}");
     }
 }
 
-/// The protocol does not hold, and what breaks first is this promise. It is what is wrong with
-/// the variant, not with the model: the right protocol passes the same exploration.
-pub(super) fn breaks<M: Model>(name: &str, model: &M, harm: M::Harm) {
+/// Asserts that this promise breaks first. The fault is in the variant, not in the model: the
+/// correct protocol passes the same exploration.
+pub(super) fn breaks<M: Model>(name: &str, model: &M, violation: M::Violation) {
     let report = Exploration::new(model).run();
     let Some(found) = report.counterexample else {
         panic!("{name}: no counterexample in {} states", report.states);
     };
     println!(
         "{name}: {:?} after {} steps, {} states",
-        found.harms,
+        found.violations,
         found.trace.len(),
         report.states
     );
@@ -131,9 +139,9 @@ pub(super) fn breaks<M: Model>(name: &str, model: &M, harm: M::Harm) {
         println!("{}\n", found.trace.join("\n"));
     }
     assert!(
-        found.harms.contains(&harm),
-        "{name}: expected {harm:?}, found {:?} after\n{}",
-        found.harms,
+        found.violations.contains(&violation),
+        "{name}: expected {violation:?}, found {:?} after\n{}",
+        found.violations,
         found.trace.join("\n")
     );
 }
@@ -141,12 +149,12 @@ pub(super) fn breaks<M: Model>(name: &str, model: &M, harm: M::Harm) {
 struct Exploration<'a, M: Model> {
     model: &'a M,
     states: Vec<M::State>,
-    /// Where each state was first reached from, and by which of the steps there.
+    /// Predecessor of each state on a shortest path, and the number of the transition there.
     origins: Vec<(u32, u8)>,
     known: HashMap<M::State, u32, BuildHasherDefault<Mixer>>,
-    /// Steps that are counted on, from and to.
+    /// Transitions other than external events: source and target.
     edges: Vec<(u32, u32)>,
-    sights: BTreeMap<&'static str, usize>,
+    situations: BTreeMap<&'static str, usize>,
 }
 
 impl<'a, M: Model> Exploration<'a, M> {
@@ -157,33 +165,36 @@ impl<'a, M: Model> Exploration<'a, M> {
             origins: Vec::new(),
             known: HashMap::default(),
             edges: Vec::new(),
-            sights: BTreeMap::new(),
+            situations: BTreeMap::new(),
         };
-        new.meet(model.start(), (0, 0));
+        new.add_state(model.start(), (0, 0));
         new
     }
 
-    fn run(mut self) -> Report<M::Harm> {
+    fn run(mut self) -> Report<M::Violation> {
         let counterexample = self.safety().or_else(|| self.liveness());
-        Report { states: self.states.len(), sights: self.sights, counterexample }
+        Report { states: self.states.len(), situations: self.situations, counterexample }
     }
 
-    /// Comes to every state, or to the first that breaks a promise.
-    fn safety(&mut self) -> Option<Counterexample<M::Harm>> {
+    /// Visits every state, or stops at the first state that breaks a promise.
+    fn safety(&mut self) -> Option<Counterexample<M::Violation>> {
         let mut at = 0;
         while at < self.states.len() {
-            let next = follow(self.model, &self.states[at]);
-            for sight in next.sights {
-                *self.sights.entry(sight).or_default() += 1;
+            let next = transition(self.model, &self.states[at]);
+            for situation in next.situations {
+                *self.situations.entry(situation).or_default() += 1;
             }
-            for (ordinal, follow) in next.follows.into_iter().enumerate() {
+            for (ordinal, transition) in next.transitions.into_iter().enumerate() {
                 let known = self.states.len();
-                let index = self.meet(follow.state, (at as u32, ordinal as u8));
-                let harm = self.model.harm(&follow.state);
-                if let Some(harm) = harm.filter(|_| self.states.len() > known) {
-                    return Some(Counterexample { harms: vec![harm], trace: self.trace(index) });
+                let index = self.add_state(transition.state, (at as u32, ordinal as u8));
+                let violation = self.model.violation(&transition.state);
+                if let Some(violation) = violation.filter(|_| self.states.len() > known) {
+                    return Some(Counterexample {
+                        violations: vec![violation],
+                        trace: self.trace(index),
+                    });
                 }
-                if !follow.is_fate {
+                if !transition.is_external {
                     self.edges.push((at as u32, index));
                 }
             }
@@ -192,8 +203,8 @@ impl<'a, M: Model> Exploration<'a, M> {
         None
     }
 
-    /// The index of a state, which may be new.
-    fn meet(&mut self, state: M::State, origin: (u32, u8)) -> u32 {
+    /// Returns the index of a state, which may be new.
+    fn add_state(&mut self, state: M::State, origin: (u32, u8)) -> u32 {
         match self.known.entry(state) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(vacant) => {
@@ -206,16 +217,16 @@ impl<'a, M: Model> Exploration<'a, M> {
         }
     }
 
-    /// From every state the goal can be reached, or the first from which it cannot.
-    fn liveness(&self) -> Option<Counterexample<M::Harm>> {
-        let hopeful = self.hopeful();
-        let stuck = hopeful.iter().position(|&is_hopeful| !is_hopeful)? as u32;
-        let harms = self.never(stuck);
-        Some(Counterexample { harms, trace: self.trace(stuck) })
+    /// Returns the first state from which the goals cannot be reached, if any.
+    fn liveness(&self) -> Option<Counterexample<M::Violation>> {
+        let can_finish = self.can_finish();
+        let stuck = can_finish.iter().position(|&finishes| !finishes)? as u32;
+        let violations = self.never(stuck);
+        Some(Counterexample { violations, trace: self.trace(stuck) })
     }
 
-    /// Which states lead to the goal: backwards from those that are it.
-    fn hopeful(&self) -> Vec<bool> {
+    /// Computes the states from which the goals can be reached, by searching backwards.
+    fn can_finish(&self) -> Vec<bool> {
         let mut firsts = vec![0_u32; self.states.len() + 1];
         for &(_, to) in &self.edges {
             firsts[to as usize + 1] += 1;
@@ -229,31 +240,31 @@ impl<'a, M: Model> Exploration<'a, M> {
             sources[filled[to as usize] as usize] = from;
             filled[to as usize] += 1;
         }
-        let mut hopeful: Vec<bool> =
+        let mut can_finish: Vec<bool> =
             self.states.iter().map(|state| self.model.unmet(state).is_empty()).collect();
-        let mut queue: Vec<usize> = (0..hopeful.len()).filter(|&at| hopeful[at]).collect();
+        let mut queue: Vec<usize> = (0..can_finish.len()).filter(|&at| can_finish[at]).collect();
         while let Some(at) = queue.pop() {
             for &source in &sources[firsts[at] as usize..firsts[at + 1] as usize] {
-                if !std::mem::replace(&mut hopeful[source as usize], true) {
+                if !std::mem::replace(&mut can_finish[source as usize], true) {
                     queue.push(source as usize);
                 }
             }
         }
-        hopeful
+        can_finish
     }
 
-    /// What never comes about from here: what is unmet where nothing goes on, or the least that
-    /// is unmet anywhere.
-    fn never(&self, from: u32) -> Vec<M::Harm> {
+    /// Returns the goals never reached from a state: the unmet goals where no step is left, or
+    /// otherwise the smallest set of unmet goals.
+    fn never(&self, from: u32) -> Vec<M::Violation> {
         let mut met = HashSet::from([from]);
         let mut queue = vec![from];
         let mut ends = Vec::new();
         while let Some(at) = queue.pop() {
             let mut goes_on = false;
-            for follow in follow(self.model, &self.states[at as usize]).follows {
-                let index = self.known[&follow.state];
-                goes_on |= !follow.is_fate && index != at;
-                if !follow.is_fate && met.insert(index) {
+            for transition in transition(self.model, &self.states[at as usize]).transitions {
+                let index = self.known[&transition.state];
+                goes_on |= !transition.is_external && index != at;
+                if !transition.is_external && met.insert(index) {
                     queue.push(index);
                 }
             }
@@ -267,8 +278,8 @@ impl<'a, M: Model> Exploration<'a, M> {
         let mut trace = Vec::new();
         while index != 0 {
             let (origin, ordinal) = self.origins[index as usize];
-            let next = follow(self.model, &self.states[origin as usize]);
-            trace.push(next.follows[usize::from(ordinal)].words());
+            let next = transition(self.model, &self.states[origin as usize]);
+            trace.push(next.transitions[usize::from(ordinal)].words());
             index = origin;
         }
         trace.reverse();
@@ -276,13 +287,13 @@ impl<'a, M: Model> Exploration<'a, M> {
     }
 }
 
-fn follow<M: Model>(model: &M, state: &M::State) -> Next<M::State> {
-    let mut next = Next { follows: Vec::new(), sights: Vec::new() };
+fn transition<M: Model>(model: &M, state: &M::State) -> Next<M::State> {
+    let mut next = Next { transitions: Vec::new(), situations: Vec::new() };
     model.next(state, &mut next);
     next
 }
 
-/// Mixes a word at a time. Fast, and good enough for states that nobody chose to collide.
+/// Mixes one word at a time. Fast, and sufficient for states that are not chosen to collide.
 #[derive(Default)]
 pub(super) struct Mixer(u64);
 
@@ -310,7 +321,7 @@ impl Hasher for Mixer {
     }
 
     fn finish(&self) -> u64 {
-        // The map takes its bits from both ends.
+        // The map uses bits from both ends.
         self.0 ^ self.0 >> 29
     }
 }

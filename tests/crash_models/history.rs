@@ -1,13 +1,14 @@
-//! A ring with history: the boundary `oldest`, which publishers move up, against claims,
-//! evictors, and a newcomer that starts there.
+//! A ring with history: publishers advance the boundary `oldest` beside claims, evictors, and a
+//! newcomer that starts at the boundary.
 //!
-//! | actor | mirrors |
-//! |---|---|
-//! | publisher | `ring/history.rs` (`make_room`), `ring/writer.rs` (`refresh`), `ring/gate.rs` (`scan`), `ring/evict.rs` (in two steps: `eviction` has all of it) |
-//! | newcomer | `ring/roster.rs` (`join_subscriber` with history), `ring/history.rs` (`start`) |
-//! | reaper | `ring/roster.rs` (`reap_subscriber`); a dead claim is voided in one step |
+//! The actors mirror these sources:
 //!
-//! Packets are of one slot; `kept` is half the ring, as in `ring/geometry.rs`.
+//! - publisher: `ring/history.rs` (`make_room`), `ring/writer.rs` (`refresh`), `ring/gate.rs`
+//!   (`scan`), `ring/evict.rs` (in two steps; `eviction` models all of it)
+//! - newcomer: `ring/roster.rs` (`join_subscriber` with history), `ring/history.rs` (`start`)
+//! - reaper: `ring/roster.rs` (`reap_subscriber`); a dead claim is voided in one step
+//!
+//! Packets have one slot; `kept` is half the ring, as in `ring/geometry.rs`.
 
 use super::explorer::{Model, Next, breaks, holds, is_large};
 
@@ -16,30 +17,30 @@ const KEPT: u8 = 2;
 const NOWHERE: u8 = u8::MAX;
 const NAMES: [&str; 2] = ["P0", "P1"];
 
-/// What is done wrong.
+/// Injected faults.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mistake {
+enum Fault {
     Nothing,
-    /// `oldest` is stored, not moved by compare-and-swap.
+    /// `oldest` is stored instead of moved by compare-and-swap.
     OldestByStore,
-    /// `oldest` is moved over claims that are not committed.
+    /// `oldest` advances over uncommitted claims.
     OldestOverOpenClaims,
-    /// `oldest` does not count for the limit.
+    /// `oldest` is not part of the limit.
     LimitWithoutOldest,
-    /// The newcomer starts at the `oldest` that it read before its cursor was there.
-    NoSecondLook,
-    /// The newcomer's cursor is not pinned while it joins.
+    /// The newcomer starts at the `oldest` that it read before its cursor was stored.
+    NoSecondRead,
+    /// The newcomer's cursor is not pinned during the join.
     JoinUnpinned,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-enum Harm {
-    PublisherOverranTheNewcomer,
+enum Violation {
+    PublisherOverranNewcomer,
     PublisherMovedOldestBack,
     PublisherMovedOldestOverAnOpenClaim,
     NewcomerUndidAnEviction,
-    PublisherWaitsForEver,
-    NewcomerWaitsForEver,
+    PublisherNeverFinishes,
+    NewcomerNeverFinishes,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,23 +103,23 @@ struct State {
     publishers: [Publisher; 2],
     newcomer: Newcomer,
     kills: u8,
-    harm: Option<Harm>,
+    violation: Option<Violation>,
 }
 
-/// One scenario. The ring is full of kept packets at the beginning.
+/// A scenario. Initially the ring is full of kept packets.
 #[derive(Clone, Copy)]
 struct History {
-    mistake: Mistake,
+    fault: Fault,
     sends: [u8; 2],
-    /// How many packets back a newcomer starts.
+    /// History requested by the newcomer, in packets.
     history: u8,
     drops: bool,
     kills: u8,
 }
 
 impl State {
-    fn hurt(&mut self, harm: Harm) {
-        self.harm = self.harm.or(Some(harm));
+    fn violate(&mut self, violation: Violation) {
+        self.violation = self.violation.or(Some(violation));
     }
 
     fn is_stamped(&self, position: u8) -> bool {
@@ -130,7 +131,7 @@ impl State {
         (from..to).find(|&at| !self.is_stamped(at)).unwrap_or(to.max(from))
     }
 
-    /// Whether a packet at `position` would be written over what the newcomer may read.
+    /// Returns true if a packet at `position` would overwrite packets that the newcomer may read.
     fn overruns(&self, position: u8) -> bool {
         let me = self.newcomer;
         me.is_alive && me.at == Joining::Joined && self.cursor + CAPACITY <= position
@@ -139,7 +140,7 @@ impl State {
 
 impl Model for History {
     type State = State;
-    type Harm = Harm;
+    type Violation = Violation;
 
     fn start(&self) -> State {
         let publisher = Publisher {
@@ -163,7 +164,7 @@ impl Model for History {
             publishers: [publisher; 2],
             newcomer: Newcomer { is_alive: true, at: Joining::JoinSeat, position: 0 },
             kills: self.kills,
-            harm: None,
+            violation: None,
         }
     }
 
@@ -174,18 +175,18 @@ impl Model for History {
         self.newcomer(state, next);
     }
 
-    fn harm(&self, state: &State) -> Option<Harm> {
-        state.harm
+    fn violation(&self, state: &State) -> Option<Violation> {
+        state.violation
     }
 
-    fn unmet(&self, state: &State) -> Vec<Harm> {
+    fn unmet(&self, state: &State) -> Vec<Violation> {
         let mut unmet = Vec::new();
         if (0..2).any(|e| state.publishers[e].is_alive && !self.is_done(e, &state.publishers[e])) {
-            unmet.push(Harm::PublisherWaitsForEver);
+            unmet.push(Violation::PublisherNeverFinishes);
         }
         let me = state.newcomer;
         if me.is_alive && (me.at != Joining::Joined || state.cursor != state.tail) {
-            unmet.push(Harm::NewcomerWaitsForEver);
+            unmet.push(Violation::NewcomerNeverFinishes);
         }
         unmet
     }
@@ -208,8 +209,8 @@ impl History {
             let mut new = *state;
             new.kills -= 1;
             new.publishers[entry].is_alive = false;
-            next.see("a publisher was killed");
-            next.fate(NAMES[entry], "is killed", &[], new);
+            next.cover("a publisher was killed");
+            next.external(NAMES[entry], "is killed", &[], new);
         }
         let mut new = *state;
         let (text, number) = match me.at {
@@ -241,38 +242,38 @@ impl History {
             At::Oldest => {
                 (me.oldest, me.walked) = (new.oldest, new.oldest);
                 me.at = if me.tail < me.oldest + CAPACITY { At::GateScan } else { At::Walk };
-                ("reads the oldest: {}", me.oldest)
+                ("reads oldest: {}", me.oldest)
             }
             At::Walk => {
-                let over = self.mistake == Mistake::OldestOverOpenClaims;
+                let over = self.fault == Fault::OldestOverOpenClaims;
                 let goes_on = me.walked < me.tail - KEPT && (new.is_stamped(me.walked) || over);
                 if goes_on {
                     me.walked += 1;
                 } else {
                     me.at = At::HistoryMove;
                 }
-                ("walks to {}", me.walked)
+                ("scans to {}", me.walked)
             }
             At::HistoryMove => {
-                let stores = self.mistake == Mistake::OldestByStore;
+                let stores = self.fault == Fault::OldestByStore;
                 if stores && me.walked < new.oldest {
-                    new.hurt(Harm::PublisherMovedOldestBack);
+                    new.violate(Violation::PublisherMovedOldestBack);
                 }
                 if new.oldest == me.oldest || stores {
                     if me.walked > me.oldest {
-                        next.see("the oldest packet was moved up");
+                        next.cover("the oldest packet was advanced");
                     }
                     if (me.oldest..me.walked)
                         .any(|at| new.records.contains(&at) && at < new.tail && !new.is_stamped(at))
                     {
-                        new.hurt(Harm::PublisherMovedOldestOverAnOpenClaim);
+                        new.violate(Violation::PublisherMovedOldestOverAnOpenClaim);
                     }
                     new.oldest = me.walked;
                 } else {
-                    next.see("two moved the oldest packet up at once");
+                    next.cover("two publishers advanced the oldest packet at once");
                 }
                 (me.oldest, me.walked, me.at) = (new.oldest, 0, At::GateScan);
-                ("moves the oldest: {}", new.oldest)
+                ("moves oldest: {}", new.oldest)
             }
             _ => unreachable!("not a part of moving up"),
         }
@@ -287,7 +288,7 @@ impl History {
     ) -> (&'static str, u8) {
         match me.at {
             At::GateScan => {
-                let counts = self.mistake != Mistake::LimitWithoutOldest;
+                let counts = self.fault != Fault::LimitWithoutOldest;
                 me.gate = me.tail.min(new.cursor).min(if counts { me.oldest } else { NOWHERE });
                 me.at = At::ScanRecord;
                 ("scans the cursor: {}", new.cursor)
@@ -304,7 +305,7 @@ impl History {
                     me.at = if me.tail + 1 > me.limit { At::Tail } else { At::Claim };
                     (me.gate, me.oldest) = (0, 0);
                 }
-                ("scans the other's record, limit {}", me.limit)
+                ("scans the other record, limit {}", me.limit)
             }
             At::EvictWalk => {
                 let target = me.tail + 1 - CAPACITY;
@@ -315,15 +316,15 @@ impl History {
                     me.walked = new.walk(new.cursor, target);
                     me.at = At::EvictMove;
                 }
-                ("would move the cursor {}", new.cursor)
+                ("reads the cursor to move: {}", new.cursor)
             }
             At::EvictMove => {
                 if new.cursor == me.gate && !new.is_pinned {
-                    next.see("the newcomer was evicted");
+                    next.cover("the newcomer was evicted");
                     new.cursor = me.walked;
                 }
                 (me.walked, me.at) = (0, At::GateScan);
-                ("has moved the cursor: {}", new.cursor)
+                ("tries to move the cursor: {}", new.cursor)
             }
             _ => unreachable!("not a part of the gate"),
         }
@@ -351,14 +352,14 @@ impl History {
             }
             At::ClaimFill => {
                 if new.overruns(me.tail) {
-                    new.hurt(Harm::PublisherOverranTheNewcomer);
+                    new.violate(Violation::PublisherOverranNewcomer);
                 }
                 me.at = At::CommitStamp;
                 ("fills {}", me.tail)
             }
             At::CommitStamp => {
                 if new.overruns(me.tail) {
-                    new.hurt(Harm::PublisherOverranTheNewcomer);
+                    new.violate(Violation::PublisherOverranNewcomer);
                 }
                 new.stamps[usize::from(me.tail % CAPACITY)] = me.tail;
                 me.at = At::CommitAfter;
@@ -393,27 +394,27 @@ impl History {
         if !me.is_alive {
             if state.cursor != NOWHERE {
                 (new.cursor, new.is_pinned) = (NOWHERE, false);
-                next.step("reaper", "takes the dead newcomer's cursor off", &[], new);
+                next.step("reaper", "removes the dead newcomer's cursor", &[], new);
             }
             return;
         }
         if state.kills > 0 && me.at != Joining::JoinSeat {
             let mut new = *state;
             (new.kills, new.newcomer.is_alive) = (state.kills - 1, false);
-            next.see("the newcomer was killed");
-            next.fate("newcomer", "is killed", &[], new);
+            next.cover("the newcomer was killed");
+            next.external("newcomer", "is killed", &[], new);
         }
         let Some((text, number)) = self.join(&mut new, &mut me) else { return };
         new.newcomer = me;
         if me.at == Joining::Joined && new.tail > new.cursor + CAPACITY {
-            new.hurt(Harm::PublisherOverranTheNewcomer);
+            new.violate(Violation::PublisherOverranNewcomer);
         }
         next.step("newcomer", text, &[number], new);
     }
 
-    /// `join_subscriber`, `history::start`; then it reads on.
+    /// `join_subscriber` and `history::start`, then reading.
     fn join(&self, new: &mut State, me: &mut Newcomer) -> Option<(&'static str, u8)> {
-        let pins = self.mistake != Mistake::JoinUnpinned;
+        let pins = self.fault != Fault::JoinUnpinned;
         match me.at {
             Joining::JoinSeat => {
                 (me.position, me.at) = (new.oldest, Joining::JoinCursor);
@@ -425,7 +426,7 @@ impl History {
                 Some(("stores its first cursor: {}", me.position))
             }
             Joining::SecondLook => {
-                if self.mistake != Mistake::NoSecondLook {
+                if self.fault != Fault::NoSecondRead {
                     me.position = new.oldest;
                 }
                 me.at = Joining::JoinMove;
@@ -433,21 +434,21 @@ impl History {
             }
             Joining::JoinMove => {
                 if me.position < new.cursor {
-                    new.hurt(Harm::NewcomerUndidAnEviction);
+                    new.violate(Violation::NewcomerUndidAnEviction);
                 }
                 (new.cursor, new.is_pinned) = (me.position, pins);
                 me.at = Joining::Start;
-                Some(("protects what it walks over from {}", me.position))
+                Some(("protects the packets from {}", me.position))
             }
             Joining::Start => {
                 let end = new.walk(me.position, new.tail);
                 me.position = me.position.max(end.saturating_sub(self.history));
                 me.at = Joining::Place;
-                Some(("walks to its start: {}", me.position))
+                Some(("scans to its start: {}", me.position))
             }
             Joining::Place => {
                 if me.position < new.cursor {
-                    new.hurt(Harm::NewcomerUndidAnEviction);
+                    new.violate(Violation::NewcomerUndidAnEviction);
                 }
                 (new.cursor, new.is_pinned) = (me.position, false);
                 me.at = Joining::Joined;
@@ -455,12 +456,12 @@ impl History {
             }
             Joining::Joined if new.cursor != me.position => {
                 me.position = new.cursor;
-                Some(("was evicted: it is at {}", me.position))
+                Some(("was evicted, continues at {}", me.position))
             }
             Joining::Joined if new.is_stamped(me.position) => {
                 me.position += 1;
                 new.cursor = me.position;
-                Some(("reads on to {}", me.position))
+                Some(("reads up to {}", me.position))
             }
             Joining::Joined => None,
         }
@@ -468,22 +469,22 @@ impl History {
 }
 
 const BLOCK: History =
-    History { mistake: Mistake::Nothing, sends: [3, 1], history: 1, drops: false, kills: 1 };
+    History { fault: Fault::Nothing, sends: [3, 1], history: 1, drops: false, kills: 1 };
 
 const DROP_OLDEST: History = History { sends: [3, 2], drops: true, kills: 0, ..BLOCK };
 
-/// More publishing than a lap.
+/// More packets than a lap.
 const LAP: History = History { sends: [4, 4], kills: 0, ..DROP_OLDEST };
 
 #[test]
 fn a_newcomer_with_history_is_not_overrun() {
-    let sights = [
-        "the oldest packet was moved up",
-        "two moved the oldest packet up at once",
+    let situations = [
+        "the oldest packet was advanced",
+        "two publishers advanced the oldest packet at once",
         "the newcomer was killed",
         "a publisher was killed",
     ];
-    holds("history, block", &BLOCK, &sights);
+    holds("history, block", &BLOCK, &situations);
 }
 
 #[test]
@@ -501,33 +502,33 @@ fn history_holds_in_larger_scenarios() {
 }
 
 #[track_caller]
-fn broken_by(mistake: Mistake, scenario: History, harm: Harm) {
+fn broken_by(fault: Fault, scenario: History, violation: Violation) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
-    breaks(&name, &History { mistake, ..scenario }, harm);
+    breaks(&name, &History { fault, ..scenario }, violation);
 }
 
 #[test]
 fn an_oldest_that_is_stored_goes_back() {
-    broken_by(Mistake::OldestByStore, LAP, Harm::PublisherMovedOldestBack);
+    broken_by(Fault::OldestByStore, LAP, Violation::PublisherMovedOldestBack);
 }
 
 #[test]
 fn an_oldest_moved_over_an_open_claim_is_no_boundary() {
-    let harm = Harm::PublisherMovedOldestOverAnOpenClaim;
-    broken_by(Mistake::OldestOverOpenClaims, LAP, harm);
+    let violation = Violation::PublisherMovedOldestOverAnOpenClaim;
+    broken_by(Fault::OldestOverOpenClaims, LAP, violation);
 }
 
 #[test]
 fn a_limit_without_the_oldest_overruns_a_newcomer() {
-    broken_by(Mistake::LimitWithoutOldest, DROP_OLDEST, Harm::PublisherOverranTheNewcomer);
+    broken_by(Fault::LimitWithoutOldest, DROP_OLDEST, Violation::PublisherOverranNewcomer);
 }
 
 #[test]
-fn a_newcomer_without_a_second_look_at_the_oldest_is_overrun() {
-    broken_by(Mistake::NoSecondLook, LAP, Harm::PublisherOverranTheNewcomer);
+fn a_newcomer_without_a_second_read_of_oldest_is_overrun() {
+    broken_by(Fault::NoSecondRead, LAP, Violation::PublisherOverranNewcomer);
 }
 
 #[test]
 fn a_newcomer_that_is_not_pinned_undoes_an_eviction() {
-    broken_by(Mistake::JoinUnpinned, LAP, Harm::NewcomerUndidAnEviction);
+    broken_by(Fault::JoinUnpinned, LAP, Violation::NewcomerUndidAnEviction);
 }

@@ -1,63 +1,66 @@
-//! A subscriber joins while publishers hold limits that they computed before: as a newcomer, or
-//! beside another. The last subscriber leaves while a claim is open.
+//! A subscriber joins, as a newcomer or as a clone, while publishers hold limits that they computed
+//! before. The last subscriber leaves while a claim is open.
 //!
-//! | actor | mirrors |
-//! |---|---|
-//! | publisher | `ring/gate.rs` (`scan`), `ring/writer.rs` (`refresh`), `ring/shared.rs` (`take`), `ring/exclusive.rs` (`publish_tail`) |
-//! | newcomer | `ring/roster.rs` (`join_subscriber`, `Start::Newcomer`) |
-//! | clone | the same with `Start::Beside`, `roster.clones`, `Reader::stand_still` in a `Block` ring |
-//! | old subscriber | `ring/reader.rs` (`release`), `ring/roster.rs` (`let_go`) |
-//! | reaper | `ring/roster.rs` (`reap_subscriber`), and `ring/recover.rs` in one step (`claims` has it in all of its own) |
+//! The actors mirror these sources:
 //!
-//! Plain stores are buffered: that of the tail in an exclusive ring, and those of the newcomer's
-//! cursor. A fence or a locked instruction waits until they are seen. Without buffers the fences
-//! would look needless. What only a machine weaker than these buffers does is loom's subject.
+//! - publisher: `ring/gate.rs` (`scan`), `ring/writer.rs` (`refresh`), `ring/shared.rs` (`take`),
+//!   `ring/exclusive.rs` (`publish_tail`)
+//! - newcomer: `ring/roster.rs` (`join_subscriber`, `Start::Newcomer`)
+//! - clone: the newcomer's steps with `Start::Beside`, `roster.clones`, `Reader::stand_still` in a
+//!   `Block` ring
+//! - old subscriber: `ring/reader.rs` (`release`), `ring/roster.rs` (`let_go`)
+//! - reaper: `ring/roster.rs` (`reap_subscriber`), and `ring/recover.rs` in one step (`claims`
+//!   models all of it)
+//!
+//! Plain stores are buffered: the tail of an exclusive ring, and the newcomer's cursor. A fence or
+//! a locked instruction waits until they are visible. Without buffers the fences would look
+//! unnecessary. Weaker machines than these buffers are covered by loom.
 
 use super::explorer::{Model, Next, breaks, holds, is_large};
 
 const CAPACITY: u8 = 2;
 const NOWHERE: u8 = u8::MAX;
 const NAMES: [&str; 2] = ["P0", "P1"];
-/// The newcomer's entry comes first: a scan can pass it before the old one moves on.
+/// The newcomer's entry comes first: a scan can pass it before the old subscriber moves on.
 const NEW: usize = 0;
 const OLD: usize = 1;
 
-/// What is done wrong.
+/// Injected faults.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mistake {
+enum Fault {
     Nothing,
     /// `gate::scan` without its fence.
     ScanWithoutFence,
     /// `join_subscriber` without its fence.
     JoinWithoutFence,
-    /// The newcomer starts at the tail that it read before its cursor was there.
-    NoSecondLook,
-    /// The newcomer's cursor is there only when it knows where it starts.
+    /// The newcomer starts at the tail that it read before its cursor was stored.
+    NoSecondRead,
+    /// The newcomer's cursor is stored only after its start is known.
     NoFirstCursor,
     /// Without subscribers there is no limit.
     LimitWithoutTail,
-    /// The tail that counts for the limit is read after the scan.
-    TailAfterTheScan,
-    /// Claims in progress do not count for the limit.
+    /// The tail for the limit is read after the scan.
+    TailAfterScan,
+    /// Claims in progress are not part of the limit.
     LimitWithoutRecords,
-    /// A scan does not ask whether a clone was placed meanwhile.
+    /// A scan does not check whether a clone was placed meanwhile.
     ScanNotRepeated,
-    /// The clone is counted before its cursor is there.
+    /// The clone is counted before its cursor is stored.
     CloneCountedFirst,
     /// The newcomer publishes a marker packet and starts behind it.
     MarkerPacket,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Harm {
+enum Violation {
     /// A publisher claimed slots that the newcomer, or the clone, may still read.
-    PublisherOverranTheNewcomer,
-    /// The same of the old subscriber.
-    PublisherOverranTheOldSubscriber,
-    /// A publisher claimed slots that another is filling.
+    PublisherOverranNewcomer,
+    /// A publisher claimed slots that the old subscriber may still read.
+    PublisherOverranOldSubscriber,
+    /// A publisher claimed slots that another publisher is filling.
     PublisherLappedAClaim,
-    PublisherWaitsForEver,
-    NewcomerWaitsForEver,
+    PublisherNeverFinishes,
+    NewcomerNeverFinishes,
     DeadEntryStays,
 }
 
@@ -106,10 +109,10 @@ enum Joining {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Subscriber {
     is_alive: bool,
-    has_seat: bool,
+    holds_entry: bool,
     at: Joining,
     first: u8,
-    /// Where it knows that it stands.
+    /// Its position as it knows it.
     position: u8,
 }
 
@@ -121,19 +124,19 @@ struct State {
     clones: u8,
     publishers: [Publisher; 2],
     subscribers: [Subscriber; 2],
-    /// Stores that are made and not yet seen, oldest first: of the exclusive publisher's tail, of
-    /// the newcomer's cursor.
+    /// Stores that are not visible yet, oldest first: of the exclusive publisher's tail, and of the
+    /// newcomer's cursor.
     tails: [u8; 2],
     cursor: [u8; 2],
     kills: u8,
 }
 
-/// One scenario.
+/// A scenario.
 #[derive(Clone, Copy)]
 struct Join {
-    mistake: Mistake,
+    fault: Fault,
     is_exclusive: bool,
-    /// The newcomer is placed beside the old subscriber.
+    /// The newcomer is a clone of the old subscriber.
     is_clone: bool,
     has_old: bool,
     old_may_leave: bool,
@@ -143,7 +146,7 @@ struct Join {
 
 fn store(buffer: &mut [u8; 2], value: u8) {
     let free = buffer.iter().position(|&slot| slot == NOWHERE);
-    buffer[free.expect("room was asked for")] = value;
+    buffer[free.expect("the caller checked for room")] = value;
 }
 
 fn has_room(buffer: [u8; 2]) -> bool {
@@ -154,14 +157,14 @@ fn is_drained(buffer: [u8; 2]) -> bool {
     buffer[0] == NOWHERE
 }
 
-/// The value that is seen next.
+/// Makes the oldest store visible, and returns its value.
 fn drain(buffer: &mut [u8; 2]) -> u8 {
     std::mem::replace(buffer, [buffer[1], NOWHERE])[0]
 }
 
 impl Model for Join {
     type State = State;
-    type Harm = Harm;
+    type Violation = Violation;
 
     fn start(&self) -> State {
         let publisher = |index: u8| Publisher {
@@ -176,12 +179,12 @@ impl Model for Join {
         };
         let old = Subscriber {
             is_alive: self.has_old,
-            has_seat: self.has_old,
+            holds_entry: self.has_old,
             at: Joining::Joined,
             first: 0,
             position: 0,
         };
-        let new = Subscriber { is_alive: true, has_seat: false, at: Joining::JoinSeat, ..old };
+        let new = Subscriber { is_alive: true, holds_entry: false, at: Joining::JoinSeat, ..old };
         State {
             tail: 0,
             cursors: [NOWHERE, if self.has_old { 0 } else { NOWHERE }],
@@ -205,7 +208,7 @@ impl Model for Join {
         self.reaper(state, next);
     }
 
-    fn harm(&self, state: &State) -> Option<Harm> {
+    fn violation(&self, state: &State) -> Option<Violation> {
         let claims = state.publishers.iter().map(|publisher| publisher.claim);
         let open = claims.clone().filter(|&claim| claim != NOWHERE).map(|claim| claim + 1);
         let end = open.max().unwrap_or(0).max(state.tail);
@@ -215,26 +218,27 @@ impl Model for Join {
             is_reading && end > subscriber.position + CAPACITY
         };
         if is_overrun(NEW) {
-            return Some(Harm::PublisherOverranTheNewcomer);
+            return Some(Violation::PublisherOverranNewcomer);
         }
         if is_overrun(OLD) {
-            return Some(Harm::PublisherOverranTheOldSubscriber);
+            return Some(Violation::PublisherOverranOldSubscriber);
         }
         let lapped = claims.filter(|&claim| claim != NOWHERE).any(|claim| end > claim + CAPACITY);
-        lapped.then_some(Harm::PublisherLappedAClaim)
+        lapped.then_some(Violation::PublisherLappedAClaim)
     }
 
-    fn unmet(&self, state: &State) -> Vec<Harm> {
+    fn unmet(&self, state: &State) -> Vec<Violation> {
         let mut unmet = Vec::new();
         let newcomer = state.subscribers[NEW];
         if newcomer.is_alive && newcomer.at != Joining::Joined {
-            unmet.push(Harm::NewcomerWaitsForEver);
+            unmet.push(Violation::NewcomerNeverFinishes);
         }
         if state.publishers.iter().any(|publisher| publisher.is_alive && !self.is_done(publisher)) {
-            unmet.push(Harm::PublisherWaitsForEver);
+            unmet.push(Violation::PublisherNeverFinishes);
         }
-        if state.subscribers.iter().any(|subscriber| subscriber.has_seat && !subscriber.is_alive) {
-            unmet.push(Harm::DeadEntryStays);
+        if state.subscribers.iter().any(|subscriber| subscriber.holds_entry && !subscriber.is_alive)
+        {
+            unmet.push(Violation::DeadEntryStays);
         }
         unmet
     }
@@ -255,7 +259,7 @@ impl Join {
             let mut new = *state;
             new.kills -= 1;
             (new.publishers[index].is_alive, new.publishers[index].at) = (false, At::Tail);
-            next.fate(NAMES[index], "is killed", &[], new);
+            next.external(NAMES[index], "is killed", &[], new);
         }
         let mut new = *state;
         let words = match me.at {
@@ -282,10 +286,10 @@ impl Join {
             At::Clones => {
                 me.cloned = state.clones;
                 me.at = At::GateFence;
-                Some(("reads how many clones there are: {}", me.cloned))
+                Some(("reads the number of clones: {}", me.cloned))
             }
             At::GateFence => {
-                let waits = self.mistake != Mistake::ScanWithoutFence && !is_drained(state.tails);
+                let waits = self.fault != Fault::ScanWithoutFence && !is_drained(state.tails);
                 me.at = At::GateScan(0);
                 me.gate = NOWHERE;
                 (!waits).then_some(("fence", 0))
@@ -314,7 +318,7 @@ impl Join {
             }
             At::ScanRecord(entry) => {
                 let start = state.records[usize::from(entry)];
-                let counts = self.mistake != Mistake::LimitWithoutRecords;
+                let counts = self.fault != Fault::LimitWithoutRecords;
                 if counts && start != NOWHERE && start + CAPACITY >= me.tail {
                     me.gate = me.gate.min(start);
                 }
@@ -322,20 +326,20 @@ impl Join {
                 Some(("scans a record: {}", start))
             }
             At::ClonesAgain => {
-                if state.clones != me.cloned && self.mistake != Mistake::ScanNotRepeated {
-                    next.see("a scan was made again because of a clone");
+                if state.clones != me.cloned && self.fault != Fault::ScanNotRepeated {
+                    next.cover("a scan was repeated because of a clone");
                     (me.cloned, me.gate, me.at) = (state.clones, NOWHERE, At::GateScan(0));
                     return Some(("scans again: clones are {}", state.clones));
                 }
                 me.at = At::LateTail;
-                if self.mistake == Mistake::TailAfterTheScan {
-                    return Some(("has scanned, gate {}", me.gate));
+                if self.fault == Fault::TailAfterScan {
+                    return Some(("ends the scan, gate {}", me.gate));
                 }
-                if self.mistake != Mistake::LimitWithoutTail {
+                if self.fault != Fault::LimitWithoutTail {
                     me.gate = me.gate.min(me.tail);
                 }
                 self.limit(me);
-                Some(("has scanned, limit {}", me.limit))
+                Some(("ends the scan, limit {}", me.limit))
             }
             _ => unreachable!("not a part of the scan"),
         }
@@ -401,7 +405,7 @@ impl Join {
 
 /// Subscribers: `ring/roster.rs`, `ring/reader.rs`.
 impl Join {
-    /// The end of what is committed, for whoever reads on.
+    /// End of the committed packets.
     fn committed(state: &State) -> u8 {
         let claims = state.publishers.iter().map(|publisher| publisher.claim);
         let records = state.records.iter().copied().filter(|&start| start < state.tail);
@@ -416,15 +420,15 @@ impl Join {
             let mut new = *state;
             new.subscribers[index].position += 1;
             new.cursors[index] = me.position + 1;
-            next.step(who, "reads on to {}", &[me.position + 1], new);
+            next.step(who, "reads up to {}", &[me.position + 1], new);
         }
     }
 
     fn old(&self, state: &State, next: &mut Next<State>) {
         let me = state.subscribers[OLD];
-        // The clone is made by the thread of the one beside which it is placed, and a newcomer
-        // that needs a marker is joined by a thread that has a packet of this one in its hand.
-        let stands_still = self.is_clone || self.mistake == Mistake::MarkerPacket;
+        // The thread of the old subscriber creates the clone. A newcomer with a marker is created
+        // by a thread that holds a packet of the old subscriber.
+        let stands_still = self.is_clone || self.fault == Fault::MarkerPacket;
         let newcomer = state.subscribers[NEW];
         let is_busy =
             newcomer.is_alive && !matches!(newcomer.at, Joining::JoinSeat | Joining::Joined);
@@ -434,12 +438,12 @@ impl Join {
         self.read(OLD, "old", state, next);
         if self.old_may_leave {
             let mut new = *state;
-            (new.subscribers[OLD].is_alive, new.subscribers[OLD].has_seat) = (false, false);
+            (new.subscribers[OLD].is_alive, new.subscribers[OLD].holds_entry) = (false, false);
             new.cursors[OLD] = NOWHERE;
             if state.publishers.iter().any(|publisher| publisher.claim != NOWHERE) {
-                next.see("the last subscriber left while a claim was open");
+                next.cover("the last subscriber left while a claim was open");
             }
-            next.fate("old", "leaves", &[], new);
+            next.external("old", "leaves", &[], new);
         }
     }
 
@@ -453,16 +457,16 @@ impl Join {
             let mut new = *state;
             new.kills -= 1;
             new.subscribers[NEW].is_alive = false;
-            // What a processor has stored is seen, whoever is killed.
+            // Buffered stores become visible even after a kill.
             while !is_drained(new.cursor) {
                 new.cursors[NEW] = drain(&mut new.cursor);
             }
-            next.see(if me.at == Joining::Joined {
+            next.cover(if me.at == Joining::Joined {
                 "a subscriber was killed"
             } else {
-                "a newcomer was killed as it joined"
+                "a newcomer was killed during its join"
             });
-            next.fate(who, "is killed", &[], new);
+            next.external(who, "is killed", &[], new);
         }
         if me.at == Joining::Joined {
             return self.read(NEW, who, state, next);
@@ -474,7 +478,7 @@ impl Join {
         }
     }
 
-    /// `boundary`: where a subscriber may start.
+    /// `boundary`: the position where a subscriber may start.
     fn boundary(&self, state: &State) -> u8 {
         if self.is_clone { state.cursors[OLD] } else { state.tail }
     }
@@ -490,12 +494,12 @@ impl Join {
                 if self.is_clone && !new.subscribers[OLD].is_alive {
                     return None;
                 }
-                (me.has_seat, me.at) = (true, Joining::ReadFirst);
+                (me.holds_entry, me.at) = (true, Joining::ReadFirst);
                 Some(("takes an entry", 0))
             }
             Joining::ReadFirst => {
                 me.first = self.boundary(new);
-                me.at = if self.mistake == Mistake::NoFirstCursor {
+                me.at = if self.fault == Fault::NoFirstCursor {
                     Joining::Fence
                 } else {
                     Joining::JoinCursor
@@ -503,7 +507,7 @@ impl Join {
                 Some(("reads where it could start: {}", me.first))
             }
             Joining::JoinCursor => {
-                if self.mistake == Mistake::CloneCountedFirst {
+                if self.fault == Fault::CloneCountedFirst {
                     new.clones += 1;
                 }
                 store(&mut new.cursor, me.first);
@@ -511,19 +515,19 @@ impl Join {
                 Some(("stores its first cursor: {}", me.first))
             }
             Joining::Fence => {
-                let waits = self.mistake != Mistake::JoinWithoutFence && !is_drained(new.cursor);
+                let waits = self.fault != Fault::JoinWithoutFence && !is_drained(new.cursor);
                 me.at = Joining::ReadPlaced;
                 (!waits).then_some(("fence", 0))
             }
             Joining::ReadPlaced => {
                 let again = self.boundary(new);
-                me.position = if self.mistake == Mistake::NoSecondLook { me.first } else { again };
+                me.position = if self.fault == Fault::NoSecondRead { me.first } else { again };
                 if me.position != me.first {
-                    next.see("the tail moved while a newcomer joined");
+                    next.cover("the tail moved while a newcomer joined");
                 }
                 me.first = 0;
                 me.at = Joining::JoinMove;
-                if self.mistake == Mistake::MarkerPacket {
+                if self.fault == Fault::MarkerPacket {
                     me.at = Joining::Marker;
                 }
                 Some(("reads where it starts: {}", me.position))
@@ -536,7 +540,7 @@ impl Join {
                 new.tail += 1;
                 me.position = new.tail;
                 me.at = Joining::JoinMove;
-                Some(("publishes a marker and starts behind it: {}", me.position))
+                Some(("publishes a marker and starts after it: {}", me.position))
             }
             Joining::JoinMove => {
                 store(&mut new.cursor, me.position);
@@ -547,7 +551,7 @@ impl Join {
                 if !is_drained(new.cursor) {
                     return None;
                 }
-                if self.mistake != Mistake::CloneCountedFirst {
+                if self.fault != Fault::CloneCountedFirst {
                     new.clones += 1;
                 }
                 me.at = Joining::Joined;
@@ -557,26 +561,26 @@ impl Join {
         }
     }
 
-    /// A buffered store is seen by everyone.
+    /// Makes a buffered store visible.
     fn buffers(&self, state: &State, next: &mut Next<State>) {
         let mut new = *state;
         if !is_drained(state.tails) {
             new.tail = drain(&mut new.tails);
-            next.step("P0", "has its tail seen: {}", &[new.tail], new);
+            next.step("P0", "tail becomes visible: {}", &[new.tail], new);
         }
         let mut new = *state;
         if !is_drained(state.cursor) {
             new.cursors[NEW] = drain(&mut new.cursor);
-            next.step("newcomer", "has its cursor seen: {}", &[new.cursors[NEW]], new);
+            next.step("newcomer", "cursor becomes visible: {}", &[new.cursors[NEW]], new);
         }
     }
 
     fn reaper(&self, state: &State, next: &mut Next<State>) {
         let newcomer = state.subscribers[NEW];
-        if newcomer.has_seat && !newcomer.is_alive {
+        if newcomer.holds_entry && !newcomer.is_alive {
             let mut new = *state;
-            (new.cursors[NEW], new.subscribers[NEW].has_seat) = (NOWHERE, false);
-            next.step("reaper", "takes the dead newcomer's cursor off", &[], new);
+            (new.cursors[NEW], new.subscribers[NEW].holds_entry) = (NOWHERE, false);
+            next.step("reaper", "removes the dead newcomer's cursor", &[], new);
         }
         for (index, publisher) in state.publishers.iter().enumerate() {
             let is_left = publisher.claim != NOWHERE || state.records[index] != NOWHERE;
@@ -590,7 +594,7 @@ impl Join {
 }
 
 const SHARED: Join = Join {
-    mistake: Mistake::Nothing,
+    fault: Fault::Nothing,
     is_exclusive: false,
     is_clone: false,
     has_old: false,
@@ -599,23 +603,23 @@ const SHARED: Join = Join {
     kills: 1,
 };
 
-/// One publisher, whose tail is a plain store.
+/// A single publisher, whose tail is a plain store.
 const EXCLUSIVE: Join = Join { is_exclusive: true, sends: 5, ..SHARED };
 
 /// There is a subscriber, and it may leave.
 const OLD_LEAVES: Join = Join { has_old: true, old_may_leave: true, kills: 0, ..SHARED };
 
-/// A clone is placed beside the old one, which then moves on.
+/// A clone is created beside the old subscriber, which then moves on.
 const CLONE: Join = Join { is_exclusive: true, is_clone: true, has_old: true, sends: 5, ..SHARED };
 
 #[test]
 fn a_newcomer_to_a_shared_ring_is_not_overrun() {
-    let sights = [
+    let situations = [
         "the tail moved while a newcomer joined",
-        "a newcomer was killed as it joined",
+        "a newcomer was killed during its join",
         "a subscriber was killed",
     ];
-    holds("joining, shared", &SHARED, &sights);
+    holds("joining, shared", &SHARED, &situations);
 }
 
 #[test]
@@ -625,13 +629,13 @@ fn a_newcomer_to_an_exclusive_ring_is_not_overrun() {
 
 #[test]
 fn a_claim_is_not_lapped_when_the_last_subscriber_leaves() {
-    let sights = ["the last subscriber left while a claim was open"];
-    holds("joining, the old one leaves", &OLD_LEAVES, &sights);
+    let situations = ["the last subscriber left while a claim was open"];
+    holds("joining, the old subscriber leaves", &OLD_LEAVES, &situations);
 }
 
 #[test]
-fn a_clone_is_not_overrun_when_the_one_beside_it_moves_on() {
-    holds("joining, clone", &CLONE, &["a scan was made again because of a clone"]);
+fn a_clone_is_not_overrun_when_its_original_moves_on() {
+    holds("joining, clone", &CLONE, &["a scan was repeated because of a clone"]);
     holds(
         "joining, clone, shared",
         &Join { is_exclusive: false, sends: 2, kills: 0, ..CLONE },
@@ -644,7 +648,7 @@ fn joining_holds_in_larger_scenarios() {
     if is_large() {
         holds("joining, large, shared", &Join { sends: 3, kills: 2, ..SHARED }, &[]);
         holds(
-            "joining, large, the old one leaves",
+            "joining, large, the old subscriber leaves",
             &Join { sends: 3, kills: 1, ..OLD_LEAVES },
             &[],
         );
@@ -654,59 +658,59 @@ fn joining_holds_in_larger_scenarios() {
 }
 
 #[track_caller]
-fn broken_by(mistake: Mistake, scenario: Join, harm: Harm) {
+fn broken_by(fault: Fault, scenario: Join, violation: Violation) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
-    breaks(&name, &Join { mistake, kills: 0, ..scenario }, harm);
+    breaks(&name, &Join { fault, kills: 0, ..scenario }, violation);
 }
 
 #[test]
 fn a_scan_without_its_fence_overruns_a_newcomer() {
-    broken_by(Mistake::ScanWithoutFence, EXCLUSIVE, Harm::PublisherOverranTheNewcomer);
+    broken_by(Fault::ScanWithoutFence, EXCLUSIVE, Violation::PublisherOverranNewcomer);
 }
 
 #[test]
 fn a_join_without_its_fence_is_overrun() {
-    broken_by(Mistake::JoinWithoutFence, EXCLUSIVE, Harm::PublisherOverranTheNewcomer);
-    broken_by(Mistake::JoinWithoutFence, SHARED, Harm::PublisherOverranTheNewcomer);
+    broken_by(Fault::JoinWithoutFence, EXCLUSIVE, Violation::PublisherOverranNewcomer);
+    broken_by(Fault::JoinWithoutFence, SHARED, Violation::PublisherOverranNewcomer);
 }
 
 #[test]
-fn a_newcomer_without_a_second_look_is_overrun() {
-    broken_by(Mistake::NoSecondLook, SHARED, Harm::PublisherOverranTheNewcomer);
+fn a_newcomer_without_a_second_read_is_overrun() {
+    broken_by(Fault::NoSecondRead, SHARED, Violation::PublisherOverranNewcomer);
 }
 
 #[test]
 fn an_entry_that_counts_only_when_placed_is_overrun() {
-    broken_by(Mistake::NoFirstCursor, SHARED, Harm::PublisherOverranTheNewcomer);
+    broken_by(Fault::NoFirstCursor, SHARED, Violation::PublisherOverranNewcomer);
 }
 
 #[test]
 fn a_limit_without_the_tail_overruns_a_newcomer() {
-    broken_by(Mistake::LimitWithoutTail, EXCLUSIVE, Harm::PublisherOverranTheNewcomer);
+    broken_by(Fault::LimitWithoutTail, EXCLUSIVE, Violation::PublisherOverranNewcomer);
 }
 
 #[test]
 fn a_tail_read_after_the_scan_laps_a_claim() {
-    broken_by(Mistake::TailAfterTheScan, SHARED, Harm::PublisherLappedAClaim);
+    broken_by(Fault::TailAfterScan, SHARED, Violation::PublisherLappedAClaim);
 }
 
 #[test]
 fn a_limit_without_records_laps_a_claim() {
-    broken_by(Mistake::LimitWithoutRecords, OLD_LEAVES, Harm::PublisherLappedAClaim);
+    broken_by(Fault::LimitWithoutRecords, OLD_LEAVES, Violation::PublisherLappedAClaim);
 }
 
 #[test]
 fn a_scan_that_is_not_repeated_overruns_a_clone() {
-    broken_by(Mistake::ScanNotRepeated, CLONE, Harm::PublisherOverranTheNewcomer);
+    broken_by(Fault::ScanNotRepeated, CLONE, Violation::PublisherOverranNewcomer);
 }
 
 #[test]
 fn a_clone_counted_before_its_cursor_is_there_is_overrun() {
-    broken_by(Mistake::CloneCountedFirst, CLONE, Harm::PublisherOverranTheNewcomer);
+    broken_by(Fault::CloneCountedFirst, CLONE, Violation::PublisherOverranNewcomer);
 }
 
 #[test]
-fn a_marker_packet_waits_for_a_packet_in_its_own_threads_hand() {
+fn a_marker_packet_waits_for_a_packet_held_by_its_own_thread() {
     let scenario = Join { old_may_leave: false, ..OLD_LEAVES };
-    broken_by(Mistake::MarkerPacket, scenario, Harm::NewcomerWaitsForEver);
+    broken_by(Fault::MarkerPacket, scenario, Violation::NewcomerNeverFinishes);
 }

@@ -1,16 +1,19 @@
-//! Making and removing segments: processes that open one name at once, attach, keep or remove
-//! durable entries, leave, and are killed before any of their steps; somebody who removes a ring
-//! by the library, and somebody who removes its object by hand.
+//! Creation and removal of segments. Processes open one name at once, attach, create or remove
+//! durable entries, leave, and are killed before any of their steps. A process may remove the
+//! ring through the library, and a user may remove its object by hand.
 //!
-//! | actor | mirrors |
-//! |---|---|
-//! | opener | `segment/enter.rs` (`Locked::take`, `enter`, `make`, `use_ready`), `segment/mapped.rs` (`Mapped::open`, `attach`), `segment/map.rs` |
-//! | the same, leaving | `segment/whole.rs` (`Segment::drop`, `lock_patiently`), `segment/mapped.rs` (`leave`, `give_up`) |
-//! | remover | `Mapped::remove` |
-//! | durable entries | `ring/roster.rs` (`make_durable`), `channel/join.rs` (`remove_durable`), both under the control lock |
+//! The actors mirror these sources:
 //!
-//! The kernel is modelled as it is: a name leads to an object or to none, an object lives on
-//! without its name, and the locks of a process go when it dies.
+//! - opener: `segment/enter.rs` (`Locked::take`, `enter`, `make`, `use_ready`), `segment/mapped.rs`
+//!   (`Mapped::open`, `attach`), `segment/map.rs`
+//! - opener, leaving: `segment/whole.rs` (`Segment::drop`, `lock_patiently`), `segment/mapped.rs`
+//!   (`leave`, `give_up`)
+//! - remover: `Mapped::remove`
+//! - durable entries: `ring/roster.rs` (`make_durable`), `channel/join.rs` (`remove_durable`), both
+//!   under the control lock
+//!
+//! The kernel is modelled precisely: a name refers to an object or to none, an object can outlive
+//! its name, and the locks of a process are released when it dies.
 
 use super::explorer::{Model, Next, breaks, holds, is_large};
 
@@ -18,58 +21,58 @@ const OBJECTS: usize = 4;
 const NONE: u8 = u8::MAX;
 const NAMES: [&str; 3] = ["A", "B", "C"];
 
-/// What is done wrong.
+/// Injected faults.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mistake {
+enum Fault {
     Nothing,
-    /// Whoever gets the control lock does not ask whether the object still has a name.
+    /// A process with the control lock does not check whether the object still has its name.
     UnlinkedNotNoticed,
-    /// The name is removed, whosever it is by then.
-    UnlinkWithoutLooking,
-    /// What is mapped by name is not compared with what was opened.
-    MapWithoutLooking,
+    /// The name is removed without checking whether it still refers to the own object.
+    UnlinkWithoutCheck,
+    /// The object mapped by name is not compared with the opened one.
+    MapWithoutCheck,
     /// Leaving does not take the control lock.
-    LeaveWithoutTheLock,
-    /// The read lock goes when the descriptor is closed, after the control lock.
-    ReadLockGoesAtClose,
-    /// The read lock is taken after the control lock is given back.
-    AttachAfterTheLock,
-    /// An object that is not ready is somebody's who is just making it: waits.
-    HalfMadeIsWaitedFor,
-    /// The last to leave does not ask for durable entries.
-    DurableNotAsked,
-    /// A ready segment is joined whether anybody uses it or not.
-    LeftIsJoined,
+    LeaveWithoutLock,
+    /// The read lock is released on closing the descriptor, after the control lock.
+    ReadLockReleasedAtClose,
+    /// The read lock is taken after the control lock was released.
+    AttachAfterLock,
+    /// An opener waits for an unready object instead of initializing it again.
+    WaitForHalfCreated,
+    /// The last process to leave does not check for durable entries.
+    DurableNotChecked,
+    /// A ready segment is joined without checking whether it is in use.
+    AbandonedIsJoined,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-enum Harm {
-    /// An opener came into an object that has no name: others will make another.
-    OpenerCameIntoANamelessObject,
-    /// Somebody removed the name of an object in which others live.
-    NameWasTakenFromTheLiving,
-    /// An opener made an object anew in which others live.
-    OpenerMadeOverTheLiving,
-    /// An opener came in before the entries were initialized.
-    OpenerCameInTooEarly,
-    /// An opener works on another object than it has locked.
+enum Violation {
+    /// An opener joined an object without a name: other openers will create another one.
+    OpenerJoinedNamelessObject,
+    /// The name of an object in use was removed.
+    NameOfObjectInUseRemoved,
+    /// An opener initialized an object in use again.
+    OpenerInitializedObjectInUse,
+    /// An opener joined before the entries were initialized.
+    OpenerJoinedTooEarly,
+    /// An opener uses another object than the one it locked.
     OpenerMappedAnotherObject,
-    /// An opener came into what the dead had left.
-    OpenerCameIntoWhatTheDeadLeft,
+    /// An opener joined an object that only dead processes had used.
+    OpenerJoinedAbandonedObject,
     /// The backlog of a durable subscriber was removed.
     DurableWasRemoved,
-    /// Somebody removed the name of an object that was not theirs.
-    AnothersNameWasRemoved,
-    /// An opener is told that there is no ring, which it was to make.
-    OpenerFoundNothing,
-    OpenerWaitsForEver,
-    /// All have left, and the object is still there.
-    ObjectIsLeftBehind,
+    /// The name of another process' object was removed.
+    AnothersNameRemoved,
+    /// An opener failed with "not found" although it should have created the ring.
+    OpenerGotNotFound,
+    OpenerNeverFinishes,
+    /// All processes have left, but the object still exists.
+    ObjectLeftBehind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Word {
-    Unmade,
+    Unready,
     Ready,
     Removed,
 }
@@ -83,7 +86,7 @@ struct Object {
     word: Word,
     is_initialized: bool,
     has_durable: bool,
-    /// Who holds the control lock; who holds a read lock, a bit each.
+    /// Holder of the control lock; then the holders of read locks, one bit each.
     control: u8,
     attached: u8,
 }
@@ -92,7 +95,7 @@ const FRESH: Object = Object {
     exists: true,
     is_linked: true,
     has_memory: false,
-    word: Word::Unmade,
+    word: Word::Unready,
     is_initialized: false,
     has_durable: false,
     control: NONE,
@@ -139,60 +142,61 @@ struct Process {
     at: At,
     fd: u8,
     map: u8,
-    /// It is on its way out, not in.
+    /// The process is leaving.
     is_leaving: bool,
     has_done_durable: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct State {
-    /// The object to which the name leads.
+    /// The object to which the name refers.
     name: u8,
     objects: [Object; OBJECTS],
     processes: [Process; 3],
     kills: u8,
     by_hand: bool,
-    /// Nobody was killed, was impatient or did anything by hand.
+    /// No process was killed or gave up on a lock, and no user removed the object.
     is_tidy: bool,
-    harm: Option<Harm>,
+    violation: Option<Violation>,
 }
 
-/// What a process does while it is in.
+/// Actions of a process.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Life {
-    /// Nothing. It is not there at all.
+enum Action {
+    /// Does not exist.
     Absent,
-    Comes,
-    /// Makes a durable entry.
-    MakesDurable,
+    /// Joins and leaves.
+    Joins,
+    /// Creates a durable entry.
+    CreatesDurable,
     /// Removes the durable entry, if there is one.
     RemovesDurable,
-    /// Does not come in: removes the ring if nobody is there.
+    /// Does not join: removes the ring if it is not in use.
     Removes,
 }
 
-/// One scenario.
+/// A scenario.
 #[derive(Clone, Copy)]
 struct Lifetime {
-    mistake: Mistake,
-    lives: [Life; 3],
+    fault: Fault,
+    actions: [Action; 3],
     kills: u8,
-    /// Leaving may give up on the control lock.
-    are_impatient: bool,
-    /// Somebody may remove the object by hand, once.
+    /// A leaving process may give up on the control lock.
+    may_give_up_lock: bool,
+    /// A user may remove the object by hand, once.
     by_hand: bool,
 }
 
 impl State {
-    fn hurt(&mut self, harm: Harm) {
-        self.harm = self.harm.or(Some(harm));
+    fn violate(&mut self, violation: Violation) {
+        self.violation = self.violation.or(Some(violation));
     }
 
     fn object(&mut self, index: u8) -> &mut Object {
         &mut self.objects[usize::from(index)]
     }
 
-    /// Closes a process's descriptor, by itself or by its death: the kernel drops its locks.
+    /// Closes a process' descriptor, as its death also does: the kernel releases its locks.
     fn close(&mut self, process: usize) {
         for object in &mut self.objects {
             if object.control == process as u8 {
@@ -203,7 +207,7 @@ impl State {
         (self.processes[process].fd, self.processes[process].map) = (NONE, NONE);
         let is_open = |index: usize| self.processes.iter().any(|p| usize::from(p.fd) == index);
         for index in 0..OBJECTS {
-            // Nobody can tell any more what an object without name and descriptors was.
+            // An object without a name and descriptors is gone, so its number is reused.
             if !self.objects[index].is_linked && !is_open(index) {
                 self.objects[index] = Object { exists: false, is_linked: false, ..FRESH };
             }
@@ -213,25 +217,25 @@ impl State {
 
 impl Model for Lifetime {
     type State = State;
-    type Harm = Harm;
+    type Violation = Violation;
 
     fn start(&self) -> State {
-        let process = |life: Life| Process {
-            is_alive: life != Life::Absent,
+        let process = |life: Action| Process {
+            is_alive: life != Action::Absent,
             at: At::Open,
             fd: NONE,
             map: NONE,
             is_leaving: false,
-            has_done_durable: !matches!(life, Life::MakesDurable | Life::RemovesDurable),
+            has_done_durable: !matches!(life, Action::CreatesDurable | Action::RemovesDurable),
         };
         State {
             name: NONE,
             objects: [Object { exists: false, is_linked: false, ..FRESH }; OBJECTS],
-            processes: self.lives.map(process),
+            processes: self.actions.map(process),
             kills: self.kills,
             by_hand: self.by_hand,
             is_tidy: true,
-            harm: None,
+            violation: None,
         }
     }
 
@@ -243,26 +247,26 @@ impl Model for Lifetime {
             let mut new = *state;
             (new.by_hand, new.is_tidy, new.name) = (false, false, NONE);
             new.object(state.name).is_linked = false;
-            next.see("somebody removed the object by hand");
-            next.fate("somebody", "removes the object by hand", &[], new);
+            next.cover("a user removed the object by hand");
+            next.external("user", "removes the object by hand", &[], new);
         }
     }
 
-    fn harm(&self, state: &State) -> Option<Harm> {
-        state.harm
+    fn violation(&self, state: &State) -> Option<Violation> {
+        state.violation
     }
 
-    fn unmet(&self, state: &State) -> Vec<Harm> {
+    fn unmet(&self, state: &State) -> Vec<Violation> {
         let mut unmet = Vec::new();
         let is_over = |process: &Process| !process.is_alive || process.at == At::Done;
         if !state.processes.iter().all(is_over) {
-            unmet.push(Harm::OpenerWaitsForEver);
+            unmet.push(Violation::OpenerNeverFinishes);
         }
         if state.is_tidy
             && state.name != NONE
             && !state.objects[usize::from(state.name)].has_durable
         {
-            unmet.push(Harm::ObjectIsLeftBehind);
+            unmet.push(Violation::ObjectLeftBehind);
         }
         unmet
     }
@@ -282,19 +286,21 @@ impl Lifetime {
                 Process { is_alive: false, at: At::Done, fd: NONE, map: NONE, ..me };
             match me.at {
                 At::MakeReserve | At::MakeMap | At::Initialize | At::MakeReady => {
-                    next.see("a maker was killed half-way");
+                    next.cover("a creator was killed during the creation");
                 }
-                At::RemoveUnlink | At::RemoveLook => next.see("a remover was killed half-way"),
+                At::RemoveUnlink | At::RemoveLook => {
+                    next.cover("a remover was killed during the removal")
+                }
                 _ => {}
             }
-            next.fate(NAMES[index], "is killed", &[], new);
+            next.external(NAMES[index], "is killed", &[], new);
         }
         let mut new = *state;
         let text = match me.at {
             At::Open | At::OpenLock | At::Measure | At::MapOpen | At::MapCheck => {
                 self.open(index, &mut new, next)
             }
-            At::State | At::AskDurable | At::AskAttached => self.judge(index, &mut new, next),
+            At::State | At::AskDurable | At::AskAttached => self.check_void(index, &mut new, next),
             At::MakeEmpty
             | At::MakeReserve
             | At::MakeMap
@@ -316,7 +322,7 @@ impl Lifetime {
 
     /// `open_object`, `Locked::take`, the first half of `enter`, `Map::open`; and `remove`.
     fn open(&self, index: usize, new: &mut State, next: &mut Next<State>) -> Option<&'static str> {
-        let removes = self.lives[index] == Life::Removes;
+        let removes = self.actions[index] == Action::Removes;
         let mut me = new.processes[index];
         let text = match me.at {
             At::Open if new.name == NONE && removes => {
@@ -330,7 +336,7 @@ impl Lifetime {
                     new.name = free as u8;
                 }
                 (me.fd, me.at) = (new.name, At::OpenLock);
-                "opens the object, which may be new"
+                "opens or creates the object"
             }
             At::OpenLock => {
                 if new.object(me.fd).control != NONE {
@@ -343,8 +349,8 @@ impl Lifetime {
             At::Measure => {
                 let object = *new.object(me.fd);
                 me.at = if object.has_memory { At::MapOpen } else { At::MakeEmpty };
-                if !object.is_linked && self.mistake != Mistake::UnlinkedNotNoticed {
-                    next.see("an opener found its object removed");
+                if !object.is_linked && self.fault != Fault::UnlinkedNotNoticed {
+                    next.cover("an opener found its object removed");
                     new.close(index);
                     me = Process { fd: NONE, map: NONE, at: At::Open, ..new.processes[index] };
                     if removes {
@@ -354,22 +360,22 @@ impl Lifetime {
                     me.is_leaving = true;
                     me.at = if object.attached == 0 { At::RemoveLook } else { At::Close };
                 }
-                "measures it"
+                "reads its length and links"
             }
             At::MapOpen => {
                 me.map = new.name;
                 me.at = At::MapCheck;
-                "maps what has the name"
+                "maps the object by name"
             }
             At::MapCheck => {
-                let is_same = new.name == me.fd || self.mistake == Mistake::MapWithoutLooking;
+                let is_same = new.name == me.fd || self.fault == Fault::MapWithoutCheck;
                 me.at = At::State;
                 if me.map == NONE || !is_same {
-                    next.see("an opener mapped what it had not opened");
+                    next.cover("an opener mapped another object than it opened");
                     new.close(index);
                     me = Process { at: At::Open, ..new.processes[index] };
                 }
-                "compares what it mapped with what it opened"
+                "compares the mapped object with the opened one"
             }
             _ => unreachable!("not a part of opening"),
         };
@@ -378,23 +384,28 @@ impl Lifetime {
     }
 
     /// The second half of `enter`, `use_ready`.
-    fn judge(&self, index: usize, new: &mut State, next: &mut Next<State>) -> Option<&'static str> {
+    fn check_void(
+        &self,
+        index: usize,
+        new: &mut State,
+        next: &mut Next<State>,
+    ) -> Option<&'static str> {
         let mut me = new.processes[index];
         let object = *new.object(me.fd);
         let text = match me.at {
             At::State => match object.word {
-                Word::Unmade if self.mistake == Mistake::HalfMadeIsWaitedFor => {
+                Word::Unready if self.fault == Fault::WaitForHalfCreated => {
                     new.close(index);
                     me = Process { at: At::Open, ..new.processes[index] };
-                    "finds it half-made, and opens again"
+                    "finds it unready, and opens again"
                 }
-                Word::Unmade => {
-                    next.see("a half-made object was made anew");
+                Word::Unready => {
+                    next.cover("a half-created object was initialized again");
                     me.at = At::MakeEmpty;
-                    "finds it half-made"
+                    "finds it unready"
                 }
                 Word::Removed => {
-                    next.see("a half-removed object was removed");
+                    next.cover("a half-removed object was removed");
                     me.at = At::RemoveLook;
                     "finds it marked as removed"
                 }
@@ -404,20 +415,20 @@ impl Lifetime {
                 }
             },
             At::AskDurable => {
-                let joins = object.has_durable || self.mistake == Mistake::LeftIsJoined;
+                let joins = object.has_durable || self.fault == Fault::AbandonedIsJoined;
                 if joins && !object.has_durable && object.attached == 0 {
-                    new.hurt(Harm::OpenerCameIntoWhatTheDeadLeft);
+                    new.violate(Violation::OpenerJoinedAbandonedObject);
                 }
                 me.at = if joins { At::Attach } else { At::AskAttached };
-                "asks for durable entries"
+                "checks for durable entries"
             }
             At::AskAttached => {
                 me.at = At::Attach;
                 if object.attached == 0 {
-                    next.see("what the dead had left was removed");
+                    next.cover("an abandoned object was removed");
                     me.at = At::RemoveMark;
                 }
-                "asks whether anybody is attached"
+                "checks whether it is in use"
             }
             _ => unreachable!("not a part of judging"),
         };
@@ -430,7 +441,7 @@ impl Lifetime {
         let text = match me.at {
             At::MakeEmpty => {
                 if new.object(me.fd).attached != 0 {
-                    new.hurt(Harm::OpenerMadeOverTheLiving);
+                    new.violate(Violation::OpenerInitializedObjectInUse);
                 }
                 let object = new.object(me.fd);
                 *object = Object {
@@ -440,7 +451,7 @@ impl Lifetime {
                     ..FRESH
                 };
                 me.at = At::MakeReserve;
-                "empties it"
+                "truncates it"
             }
             At::MakeReserve => {
                 new.object(me.fd).has_memory = true;
@@ -450,19 +461,19 @@ impl Lifetime {
             At::MakeMap => {
                 me.map = new.name;
                 me.at = At::MakeMapCheck;
-                "maps what has the name"
+                "maps the object by name"
             }
             At::MakeMapCheck => {
-                let is_same = new.name == me.fd || self.mistake == Mistake::MapWithoutLooking;
+                let is_same = new.name == me.fd || self.fault == Fault::MapWithoutCheck;
                 me.at = At::Initialize;
                 if me.map == NONE || !is_same {
-                    // By hand alone; the caller is told that there is no such ring.
+                    // Only after a removal by hand; the caller gets the error "not found".
                     if new.is_tidy || !self.by_hand {
-                        new.hurt(Harm::OpenerFoundNothing);
+                        new.violate(Violation::OpenerGotNotFound);
                     }
                     me.at = At::Close;
                 }
-                "compares what it mapped with what it opened"
+                "compares the mapped object with the opened one"
             }
             At::Initialize => {
                 new.object(me.fd).is_initialized = true;
@@ -472,7 +483,7 @@ impl Lifetime {
             At::MakeReady => {
                 new.object(me.fd).word = Word::Ready;
                 me.at = At::Attach;
-                "stores that it is ready"
+                "marks it as ready"
             }
             _ => unreachable!("not a part of making"),
         };
@@ -480,14 +491,14 @@ impl Lifetime {
         Some(text)
     }
 
-    /// `attach`, and what is done with an attachment.
+    /// `attach`, and the use of the ring.
     fn stay(&self, index: usize, new: &mut State, next: &mut Next<State>) -> Option<&'static str> {
         let mut me = new.processes[index];
-        let late = self.mistake == Mistake::AttachAfterTheLock;
+        let late = self.fault == Fault::AttachAfterLock;
         let text = match me.at {
             At::Attach if late && new.object(me.fd).control == index as u8 => {
                 new.object(me.fd).control = NONE;
-                "gives the control lock back"
+                "releases the control lock"
             }
             At::Attach => {
                 new.object(me.fd).attached |= 1 << index;
@@ -501,19 +512,19 @@ impl Lifetime {
                 new.object(me.fd).control = NONE;
                 self.enter(&me, new);
                 me.at = At::In;
-                "gives the control lock back: it is in"
+                "releases the control lock: it has joined"
             }
             At::In => {
                 if new.object(me.fd).attached.count_ones() > 1 {
-                    next.see("two were in at once");
+                    next.cover("two processes were joined at once");
                 }
                 me.is_leaving = true;
-                me.at = match (me.has_done_durable, self.mistake) {
+                me.at = match (me.has_done_durable, self.fault) {
                     (false, _) => At::DurableLock,
-                    (true, Mistake::LeaveWithoutTheLock) => At::LeaveRelease,
+                    (true, Fault::LeaveWithoutLock) => At::LeaveRelease,
                     _ => At::LeaveLock,
                 };
-                "goes on"
+                "continues"
             }
             At::DurableLock => {
                 if new.object(me.fd).control != NONE {
@@ -524,14 +535,14 @@ impl Lifetime {
                 "takes the control lock"
             }
             At::DurableStore => {
-                new.object(me.fd).has_durable = self.lives[index] == Life::MakesDurable;
+                new.object(me.fd).has_durable = self.actions[index] == Action::CreatesDurable;
                 me.at = At::DurableUnlock;
-                "makes a durable entry, or removes it"
+                "creates or removes the durable entry"
             }
             At::DurableUnlock => {
                 new.object(me.fd).control = NONE;
                 (me.has_done_durable, me.at) = (true, At::In);
-                "gives the control lock back"
+                "releases the control lock"
             }
             _ => unreachable!("not a part of staying"),
         };
@@ -539,30 +550,30 @@ impl Lifetime {
         Some(text)
     }
 
-    /// What is true of whoever comes in.
+    /// Checks the promises for a process that has just joined.
     fn enter(&self, me: &Process, new: &mut State) {
         let object = *new.object(me.fd);
         if me.map != me.fd {
-            new.hurt(Harm::OpenerMappedAnotherObject);
+            new.violate(Violation::OpenerMappedAnotherObject);
         } else if !object.is_initialized {
-            new.hurt(Harm::OpenerCameInTooEarly);
+            new.violate(Violation::OpenerJoinedTooEarly);
         } else if (!object.is_linked || object.word == Word::Removed) && new.is_tidy {
-            new.hurt(Harm::OpenerCameIntoANamelessObject);
+            new.violate(Violation::OpenerJoinedNamelessObject);
         }
     }
 
     /// `Segment::drop`, `leave`, `unlink_if_same`.
     fn leave(&self, index: usize, new: &mut State, next: &mut Next<State>) -> Option<&'static str> {
         let mut me = new.processes[index];
-        let late = self.mistake == Mistake::ReadLockGoesAtClose;
+        let late = self.fault == Fault::ReadLockReleasedAtClose;
         let text = match me.at {
             At::LeaveLock => {
-                if self.are_impatient {
+                if self.may_give_up_lock {
                     let mut impatient = *new;
                     impatient.is_tidy = false;
                     impatient.processes[index].at = At::Close;
-                    next.see("somebody left without the control lock");
-                    next.fate(NAMES[index], "gives up on the control lock", &[], impatient);
+                    next.cover("a process left without the control lock");
+                    next.external(NAMES[index], "gives up on the control lock", &[], impatient);
                 }
                 if new.object(me.fd).control != NONE {
                     return None;
@@ -574,21 +585,20 @@ impl Lifetime {
             At::LeaveRelease => {
                 new.object(me.fd).attached &= !(1 << index);
                 me.at = At::LeaveAskLast;
-                "gives its read lock back"
+                "releases its read lock"
             }
             At::LeaveAskLast => {
                 let is_last = new.object(me.fd).attached & !(1 << index) == 0;
                 me.at = if is_last { At::LeaveAskDurable } else { At::LeaveUnlock };
-                "asks whether it is the last"
+                "checks whether it is the last"
             }
             At::LeaveAskDurable => {
-                let stays =
-                    new.object(me.fd).has_durable && self.mistake != Mistake::DurableNotAsked;
+                let stays = new.object(me.fd).has_durable && self.fault != Fault::DurableNotChecked;
                 me.at = if stays { At::LeaveUnlock } else { At::RemoveMark };
                 if stays {
-                    next.see("an object stayed for a durable entry");
+                    next.cover("an object stayed for a durable entry");
                 }
-                "asks for durable entries"
+                "checks for durable entries"
             }
             At::RemoveMark => {
                 new.object(me.fd).word = Word::Removed;
@@ -596,10 +606,10 @@ impl Lifetime {
                 "marks it as removed"
             }
             At::RemoveLook => {
-                let is_same = new.name == me.fd || self.mistake == Mistake::UnlinkWithoutLooking;
+                let is_same = new.name == me.fd || self.fault == Fault::UnlinkWithoutCheck;
                 me.at =
                     if is_same && new.name != NONE { At::RemoveUnlink } else { At::LeaveUnlock };
-                "compares the name's object with its own"
+                "compares the object with this name with its own"
             }
             At::RemoveUnlink => {
                 self.unlink(index, &me, new);
@@ -611,13 +621,13 @@ impl Lifetime {
                     new.object(me.fd).control = NONE;
                 }
                 me.at = At::Close;
-                "gives the control lock back"
+                "releases the control lock"
             }
             At::Close => {
                 new.close(index);
                 me = new.processes[index];
                 me.at = if me.is_leaving { At::Done } else { At::Open };
-                "closes the object, and with it its locks"
+                "closes the object, which releases its locks"
             }
             _ => unreachable!("not a part of leaving"),
         };
@@ -628,12 +638,13 @@ impl Lifetime {
     fn unlink(&self, index: usize, me: &Process, new: &mut State) {
         let Some(object) = new.objects.get(usize::from(new.name)).copied() else { return };
         let others = object.attached & !(1 << index);
-        if new.name != me.fd && self.mistake == Mistake::UnlinkWithoutLooking {
-            new.hurt(Harm::AnothersNameWasRemoved);
+        if new.name != me.fd && self.fault == Fault::UnlinkWithoutCheck {
+            new.violate(Violation::AnothersNameRemoved);
         } else if others != 0 && new.name == me.fd {
-            new.hurt(Harm::NameWasTakenFromTheLiving);
-        } else if object.has_durable && new.name == me.fd && self.lives[index] != Life::Removes {
-            new.hurt(Harm::DurableWasRemoved);
+            new.violate(Violation::NameOfObjectInUseRemoved);
+        } else if object.has_durable && new.name == me.fd && self.actions[index] != Action::Removes
+        {
+            new.violate(Violation::DurableWasRemoved);
         }
         new.object(new.name).is_linked = false;
         new.name = NONE;
@@ -641,37 +652,41 @@ impl Lifetime {
 }
 
 const THREE: Lifetime = Lifetime {
-    mistake: Mistake::Nothing,
-    lives: [Life::Comes; 3],
+    fault: Fault::Nothing,
+    actions: [Action::Joins; 3],
     kills: 1,
-    are_impatient: false,
+    may_give_up_lock: false,
     by_hand: false,
 };
 
-/// One makes a durable entry, one removes it.
+/// The first process creates a durable entry, the second one removes it.
 const DURABLE: Lifetime =
-    Lifetime { lives: [Life::MakesDurable, Life::RemovesDurable, Life::Comes], ..THREE };
+    Lifetime { actions: [Action::CreatesDurable, Action::RemovesDurable, Action::Joins], ..THREE };
 
-/// One removes the ring by the library.
+/// The third process removes the ring through the library.
 const REMOVED: Lifetime =
-    Lifetime { lives: [Life::MakesDurable, Life::Comes, Life::Removes], ..THREE };
+    Lifetime { actions: [Action::CreatesDurable, Action::Joins, Action::Removes], ..THREE };
 
-/// Somebody removes the object by hand.
-const BY_HAND: Lifetime =
-    Lifetime { by_hand: true, kills: 0, lives: [Life::Comes, Life::Comes, Life::Absent], ..THREE };
+/// A user removes the object by hand.
+const BY_HAND: Lifetime = Lifetime {
+    by_hand: true,
+    kills: 0,
+    actions: [Action::Joins, Action::Joins, Action::Absent],
+    ..THREE
+};
 
 #[test]
-fn three_that_open_leave_and_die_are_never_apart() {
-    let sights = [
-        "two were in at once",
+fn three_processes_that_open_leave_and_die_share_one_object() {
+    let situations = [
+        "two processes were joined at once",
         "an opener found its object removed",
-        "a maker was killed half-way",
-        "a half-made object was made anew",
-        "a remover was killed half-way",
+        "a creator was killed during the creation",
+        "a half-created object was initialized again",
+        "a remover was killed during the removal",
         "a half-removed object was removed",
-        "what the dead had left was removed",
+        "an abandoned object was removed",
     ];
-    holds("lifetime, three", &THREE, &sights);
+    holds("lifetime, three", &THREE, &situations);
 }
 
 #[test]
@@ -680,29 +695,37 @@ fn a_durable_entry_keeps_its_object() {
 }
 
 #[test]
-fn a_ring_is_removed_when_nobody_is_there() {
+fn a_ring_is_removed_when_it_is_not_in_use() {
     holds("lifetime, removed", &REMOVED, &["an opener found its object removed"]);
 }
 
 #[test]
-fn whoever_leaves_without_the_lock_is_tidied_after() {
-    let sights = ["somebody left without the control lock", "what the dead had left was removed"];
-    holds("lifetime, impatient", &Lifetime { are_impatient: true, kills: 0, ..THREE }, &sights);
+fn a_process_that_leaves_without_the_lock_is_cleaned_up_after() {
+    let situations = ["a process left without the control lock", "an abandoned object was removed"];
+    holds(
+        "lifetime, impatient",
+        &Lifetime { may_give_up_lock: true, kills: 0, ..THREE },
+        &situations,
+    );
 }
 
 #[test]
-fn an_object_removed_by_hand_confuses_nobody() {
-    holds("lifetime, by hand", &BY_HAND, &["somebody removed the object by hand"]);
+fn an_object_removed_by_hand_breaks_no_promise() {
+    holds("lifetime, by hand", &BY_HAND, &["a user removed the object by hand"]);
 }
 
 #[test]
 fn lifetime_holds_in_larger_scenarios() {
     if is_large() {
-        holds("lifetime, large, three", &Lifetime { kills: 3, are_impatient: true, ..THREE }, &[]);
+        holds(
+            "lifetime, large, three",
+            &Lifetime { kills: 3, may_give_up_lock: true, ..THREE },
+            &[],
+        );
         holds("lifetime, large, durable", &Lifetime { kills: 3, ..DURABLE }, &[]);
         holds(
             "lifetime, large, removed",
-            &Lifetime { kills: 2, are_impatient: true, ..REMOVED },
+            &Lifetime { kills: 2, may_give_up_lock: true, ..REMOVED },
             &[],
         );
         holds("lifetime, large, by hand", &Lifetime { kills: 1, ..BY_HAND }, &[]);
@@ -710,53 +733,53 @@ fn lifetime_holds_in_larger_scenarios() {
 }
 
 #[track_caller]
-fn broken_by(mistake: Mistake, scenario: Lifetime, harm: Harm) {
+fn broken_by(fault: Fault, scenario: Lifetime, violation: Violation) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
-    breaks(&name, &Lifetime { mistake, ..scenario }, harm);
+    breaks(&name, &Lifetime { fault, ..scenario }, violation);
 }
 
 #[test]
 fn a_lost_name_that_is_not_noticed_leaves_an_opener_with_nothing() {
-    broken_by(Mistake::UnlinkedNotNoticed, REMOVED, Harm::OpenerFoundNothing);
+    broken_by(Fault::UnlinkedNotNoticed, REMOVED, Violation::OpenerGotNotFound);
 }
 
 #[test]
-fn a_name_removed_without_looking_is_anothers() {
-    broken_by(Mistake::UnlinkWithoutLooking, BY_HAND, Harm::AnothersNameWasRemoved);
+fn a_name_removed_without_a_check_may_belong_to_another() {
+    broken_by(Fault::UnlinkWithoutCheck, BY_HAND, Violation::AnothersNameRemoved);
 }
 
 #[test]
-fn a_map_by_name_without_looking_is_another_objects() {
-    broken_by(Mistake::MapWithoutLooking, BY_HAND, Harm::OpenerMappedAnotherObject);
+fn a_map_by_name_without_a_check_maps_another_object() {
+    broken_by(Fault::MapWithoutCheck, BY_HAND, Violation::OpenerMappedAnotherObject);
 }
 
 #[test]
-fn a_leave_without_the_lock_removes_what_another_has_just_come_into() {
-    broken_by(Mistake::LeaveWithoutTheLock, THREE, Harm::OpenerCameIntoANamelessObject);
+fn a_leave_without_the_lock_removes_an_object_just_joined() {
+    broken_by(Fault::LeaveWithoutLock, THREE, Violation::OpenerJoinedNamelessObject);
 }
 
 #[test]
-fn two_that_leave_at_once_leave_the_object_if_the_read_lock_goes_at_close() {
+fn a_read_lock_released_at_close_leaves_the_object_behind() {
     let scenario = Lifetime { kills: 0, ..THREE };
-    broken_by(Mistake::ReadLockGoesAtClose, scenario, Harm::ObjectIsLeftBehind);
+    broken_by(Fault::ReadLockReleasedAtClose, scenario, Violation::ObjectLeftBehind);
 }
 
 #[test]
 fn an_attachment_after_the_lock_is_not_seen_by_the_last_to_leave() {
-    broken_by(Mistake::AttachAfterTheLock, THREE, Harm::OpenerCameIntoANamelessObject);
+    broken_by(Fault::AttachAfterLock, THREE, Violation::OpenerJoinedNamelessObject);
 }
 
 #[test]
-fn a_half_made_object_that_is_waited_for_is_never_made() {
-    broken_by(Mistake::HalfMadeIsWaitedFor, THREE, Harm::OpenerWaitsForEver);
+fn waiting_for_a_half_created_object_never_ends() {
+    broken_by(Fault::WaitForHalfCreated, THREE, Violation::OpenerNeverFinishes);
 }
 
 #[test]
-fn a_last_leaver_that_does_not_ask_for_durable_entries_removes_them() {
-    broken_by(Mistake::DurableNotAsked, DURABLE, Harm::DurableWasRemoved);
+fn leaving_without_a_check_for_durable_entries_removes_them() {
+    broken_by(Fault::DurableNotChecked, DURABLE, Violation::DurableWasRemoved);
 }
 
 #[test]
-fn a_ready_object_joined_unasked_is_what_the_dead_left() {
-    broken_by(Mistake::LeftIsJoined, THREE, Harm::OpenerCameIntoWhatTheDeadLeft);
+fn a_ready_object_joined_without_a_check_may_be_abandoned() {
+    broken_by(Fault::AbandonedIsJoined, THREE, Violation::OpenerJoinedAbandonedObject);
 }

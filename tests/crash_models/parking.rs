@@ -1,59 +1,60 @@
-//! Parking and waking: a publisher that stores, looks for announcements and wakes; sleepers that
-//! announce themselves, look again and sleep; each may be killed, also between stamp and wake.
+//! Parking and waking. A publisher stores, checks for waiters and wakes them. Sleepers announce
+//! themselves, check again and sleep. Each may be killed, also between stamp and wake.
 //!
-//! | actor | mirrors |
-//! |---|---|
-//! | publisher | `wait/ringer.rs` (`Ringer::new`, `must_wake`, `wake`), `channel/join.rs` (`publisher` wakes once it is there) |
-//! | sleeper | `wait/sleeper.rs` (`announce`, `Waiter::pause`), `sys/barrier.rs` (`heavy`) |
+//! The actors mirror these sources:
 //!
-//! A stamp stays in its publisher's store buffer until it is seen, a locked instruction of that
-//! publisher waits for it, or a sleeper's `membarrier` does: without buffers the barrier would
-//! look needless. The other direction, a publisher that sleeps at its limit until a subscriber's
-//! cursor moves, is the same protocol over the other bell.
+//! - publisher: `wait/ringer.rs` (`Ringer::new`, `must_wake`, `wake`), `channel/join.rs`
+//!   (`publisher` wakes once it is there)
+//! - sleeper: `wait/sleeper.rs` (`announce`, `Waiter::pause`), `sys/barrier.rs` (`heavy`)
 //!
-//! Sleeps have no bound here unless a scenario says so: nobody may rely on it but where somebody
-//! was killed.
+//! A stamp stays in its publisher's store buffer until it drains by itself, by a locked instruction
+//! of that publisher, or by a sleeper's `membarrier`. Without buffers the barrier would look
+//! unnecessary. The other direction is the symmetrical protocol over the other event count: a
+//! publisher sleeps at its limit until a subscriber's cursor moves.
+//!
+//! Sleeps are unbounded unless a scenario sets a bound. The protocol relies on a bound only after a
+//! kill.
 
 use super::explorer::{Model, Next, breaks, holds, is_large};
 
 const PUBLISHERS: [&str; 2] = ["P0", "P1"];
 const SLEEPERS: [&str; 2] = ["S0", "S1"];
 
-/// What is done wrong.
+/// Injected faults.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mistake {
+enum Fault {
     Nothing,
     /// The announcement is a flag; the waker clears it, then wakes.
     FlagClearedThenWoken,
     /// The announcement is a flag; the waker wakes, then clears it.
     FlagWokenThenCleared,
-    /// The announcement is a count of sleepers, from which each takes itself off.
+    /// The announcement is a count of sleepers, which each sleeper decrements.
     CountOfSleepers,
-    /// The word that is slept on is the announcement itself.
+    /// The sleepers sleep on the announcement word itself.
     SleepOnTheAnnouncement,
-    /// The sleeper makes no barrier.
+    /// The sleeper executes no barrier.
     NoBarrier,
-    /// The sleeper does not look again after its announcement.
-    NoSecondLook,
-    /// The sleeper reads the word that it sleeps on after it has looked again.
+    /// The sleeper does not check again after its announcement.
+    NoSecondRead,
+    /// The sleeper reads the futex word after its second check.
     WordReadLast,
-    /// The waker remembers the announcements that there are after it has changed the word.
-    RememberedLate,
-    /// A publisher that joins has seen all announcements, and wakes nobody.
-    NewcomerWakesNobody,
-    /// A publisher that `membarrier` does not reach has no fence of its own.
+    /// The waker records the announcement count after it has changed the word.
+    RecordedLate,
+    /// A joining publisher records all announcements as seen, and does not wake.
+    NewcomerDoesNotWake,
+    /// A publisher that `membarrier` does not reach executes no fence.
     NoLocalFence,
-    /// A sleep has no bound though somebody may be killed.
+    /// Sleeps are unbounded although a publisher may be killed.
     NoBound,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-enum Harm {
-    /// A sleeper sleeps though what it waits for is there.
-    SleeperSleepsForEver,
-    PublisherWaitsForEver,
-    /// A publisher wakes more often than anybody announced itself.
-    PublisherWakesNobody,
+enum Violation {
+    /// A sleeper sleeps although its packet was published.
+    SleeperNeverWakes,
+    PublisherNeverFinishes,
+    /// A publisher wakes more often than sleepers announced themselves.
+    PublisherWakesTooOften,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,7 +66,7 @@ enum At {
     WakeLook,
     WakeWord,
     WakeAll,
-    Remember,
+    Record,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,7 +104,7 @@ struct Sleeper {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct State {
-    /// Stamps that everyone sees.
+    /// Globally visible stamps.
     stamped: u8,
     announce: u8,
     futex: u8,
@@ -111,13 +112,13 @@ struct State {
     sleepers: [Sleeper; 2],
     kills: u8,
     announcements: u8,
-    harm: Option<Harm>,
+    violation: Option<Violation>,
 }
 
-/// One scenario.
+/// A scenario.
 #[derive(Clone, Copy)]
 struct Parking {
-    mistake: Mistake,
+    fault: Fault,
     publishers: usize,
     sleepers: usize,
     sends: u8,
@@ -126,7 +127,7 @@ struct Parking {
     kills: u8,
     /// Sleeps end by themselves.
     is_bounded: bool,
-    /// The second publisher is not there at the beginning.
+    /// The second publisher joins later.
     joins: bool,
     /// The second publisher could not register for `membarrier`.
     is_unreachable: bool,
@@ -142,7 +143,7 @@ impl State {
 
 impl Model for Parking {
     type State = State;
-    type Harm = Harm;
+    type Violation = Violation;
 
     fn start(&self) -> State {
         let publisher = |index: usize| Publisher {
@@ -168,7 +169,7 @@ impl Model for Parking {
             sleepers: [sleeper(0), sleeper(1)],
             kills: self.kills,
             announcements: 0,
-            harm: None,
+            violation: None,
         }
     }
 
@@ -179,18 +180,18 @@ impl Model for Parking {
         }
     }
 
-    fn harm(&self, state: &State) -> Option<Harm> {
-        state.harm
+    fn violation(&self, state: &State) -> Option<Violation> {
+        state.violation
     }
 
-    fn unmet(&self, state: &State) -> Vec<Harm> {
+    fn unmet(&self, state: &State) -> Vec<Violation> {
         let mut unmet = Vec::new();
         let is_behind = |sleeper: &Sleeper| sleeper.is_alive && sleeper.received < state.stamped;
         if state.sleepers.iter().any(is_behind) {
-            unmet.push(Harm::SleeperSleepsForEver);
+            unmet.push(Violation::SleeperNeverWakes);
         }
         if state.publishers.iter().any(|p| p.is_alive && !self.is_done(p) || p.is_pending) {
-            unmet.push(Harm::PublisherWaitsForEver);
+            unmet.push(Violation::PublisherNeverFinishes);
         }
         unmet
     }
@@ -199,7 +200,7 @@ impl Model for Parking {
 /// `wait/ringer.rs`.
 impl Parking {
     fn is_flag(&self) -> bool {
-        matches!(self.mistake, Mistake::FlagClearedThenWoken | Mistake::FlagWokenThenCleared)
+        matches!(self.fault, Fault::FlagClearedThenWoken | Fault::FlagWokenThenCleared)
     }
 
     fn is_done(&self, publisher: &Publisher) -> bool {
@@ -211,7 +212,7 @@ impl Parking {
         if me.is_pending {
             let mut new = *state;
             new.drain(index);
-            next.step(PUBLISHERS[index], "has its stamp seen", &[], new);
+            next.step(PUBLISHERS[index], "stamp becomes visible", &[], new);
         }
         if !me.is_alive || self.is_done(&me) || me.at == At::CommitStamp && me.is_pending {
             return;
@@ -221,9 +222,9 @@ impl Parking {
             new.kills -= 1;
             new.publishers[index].is_alive = false;
             if !matches!(me.at, At::Join | At::CommitStamp) {
-                next.see("a publisher was killed between stamp and wake");
+                next.cover("a publisher was killed between stamp and wake");
             }
-            next.fate(PUBLISHERS[index], "is killed", &[], new);
+            next.external(PUBLISHERS[index], "is killed", &[], new);
         }
         let mut new = *state;
         let (text, number) = match me.at {
@@ -234,7 +235,7 @@ impl Parking {
         };
         new.publishers[index] = me;
         if new.publishers[index].wakes > new.announcements {
-            new.harm = Some(Harm::PublisherWakesNobody);
+            new.violation = Some(Violation::PublisherWakesTooOften);
         }
         next.step(PUBLISHERS[index], text, &[number], new);
     }
@@ -250,14 +251,14 @@ impl Parking {
         match me.at {
             At::Join => {
                 me.seen = new.announce;
-                let wakes = self.mistake != Mistake::NewcomerWakesNobody && !self.is_flag();
+                let wakes = self.fault != Fault::NewcomerDoesNotWake && !self.is_flag();
                 me.at = if wakes { At::WakeLook } else { At::CommitStamp };
-                ("joins, has seen {} announcements", me.seen)
+                ("joins after {} announcements", me.seen)
             }
             At::CommitStamp => {
                 (me.is_pending, me.sent) = (true, me.sent + 1);
                 me.at = At::LookForAnnouncements;
-                if is_unreachable && self.mistake != Mistake::NoLocalFence {
+                if is_unreachable && self.fault != Fault::NoLocalFence {
                     me.at = At::LocalFence;
                 }
                 ("stores stamp {}", me.sent)
@@ -268,13 +269,13 @@ impl Parking {
                 ("fence", 0)
             }
             At::LookForAnnouncements => {
-                let counts = self.is_flag() || self.mistake == Mistake::CountOfSleepers;
+                let counts = self.is_flag() || self.fault == Fault::CountOfSleepers;
                 let must_wake = new.announce != if counts { 0 } else { me.seen };
                 me.at = if must_wake { At::WakeLook } else { At::CommitStamp };
                 if !must_wake {
-                    next.see("a publisher had nobody to wake");
+                    next.cover("a publisher found no sleeper");
                 }
-                ("looks for announcements: {}", new.announce)
+                ("checks for announcements: {}", new.announce)
             }
             _ => unreachable!("not a part of sending"),
         }
@@ -290,45 +291,45 @@ impl Parking {
             At::WakeLook => {
                 me.announced = new.announce;
                 me.at = At::WakeWord;
-                if self.mistake == Mistake::FlagWokenThenCleared {
+                if self.fault == Fault::FlagWokenThenCleared {
                     me.at = At::WakeAll;
                 }
-                ("will remember {} announcements", me.announced)
+                ("reads the announcement count {}", me.announced)
             }
             At::WakeWord => {
                 me.at = At::WakeAll;
-                match self.mistake {
-                    Mistake::SleepOnTheAnnouncement => return ("does not change the word", 0),
-                    Mistake::FlagClearedThenWoken => new.announce = 0,
+                match self.fault {
+                    Fault::SleepOnTheAnnouncement => return ("leaves the word unchanged", 0),
+                    Fault::FlagClearedThenWoken => new.announce = 0,
                     _ => new.futex += 1,
                 }
-                // A locked instruction: what was stored before is seen.
+                // A locked instruction drains the store buffer.
                 new.stamped += u8::from(std::mem::take(&mut me.is_pending));
                 ("changes the word: {}", new.futex)
             }
             At::WakeAll => {
                 for sleeper in &mut new.sleepers {
                     if sleeper.is_alive && sleeper.at == Pause::Asleep {
-                        next.see("a sleeper was woken");
+                        next.cover("a sleeper was woken");
                         sleeper.at = self.awake();
                     }
                 }
                 me.wakes += u8::from(self.sleepers_die);
-                me.at = At::Remember;
+                me.at = At::Record;
                 ("wakes all", 0)
             }
-            At::Remember => {
+            At::Record => {
                 me.seen = me.announced;
-                match self.mistake {
-                    Mistake::RememberedLate => me.seen = new.announce,
-                    Mistake::FlagWokenThenCleared => {
+                match self.fault {
+                    Fault::RecordedLate => me.seen = new.announce,
+                    Fault::FlagWokenThenCleared => {
                         new.announce = 0;
                         new.stamped += u8::from(std::mem::take(&mut me.is_pending));
                     }
                     _ => {}
                 }
                 (me.announced, me.at) = (0, At::CommitStamp);
-                ("remembers {} announcements", me.seen)
+                ("records the announcement count {}", me.seen)
             }
             _ => unreachable!("not a part of waking"),
         }
@@ -337,9 +338,9 @@ impl Parking {
 
 /// `wait/sleeper.rs`.
 impl Parking {
-    /// What one does that does not sleep any more.
+    /// The step after a sleep.
     fn awake(&self) -> Pause {
-        let takes_off = self.mistake == Mistake::CountOfSleepers;
+        let takes_off = self.fault == Fault::CountOfSleepers;
         if takes_off { Pause::TakeOff } else { Pause::Look }
     }
 
@@ -352,8 +353,8 @@ impl Parking {
             let mut new = *state;
             new.kills -= 1;
             new.sleepers[index].is_alive = false;
-            next.see("a sleeper was killed");
-            next.fate(SLEEPERS[index], "is killed", &[], new);
+            next.cover("a sleeper was killed");
+            next.external(SLEEPERS[index], "is killed", &[], new);
         }
         let mut new = *state;
         let words = match me.at {
@@ -378,8 +379,8 @@ impl Parking {
             Pause::Announce => {
                 new.announce = if self.is_flag() { 1 } else { new.announce + 1 };
                 new.announcements += u8::from(self.sleepers_die);
-                match self.mistake {
-                    Mistake::SleepOnTheAnnouncement => me.word = new.announce,
+                match self.fault {
+                    Fault::SleepOnTheAnnouncement => me.word = new.announce,
                     _ if self.is_flag() => me.word = 1,
                     _ => {}
                 }
@@ -387,20 +388,20 @@ impl Parking {
                 Some(("announces itself: {}", new.announce))
             }
             Pause::Barrier => {
-                if self.mistake != Mistake::NoBarrier {
+                if self.fault != Fault::NoBarrier {
                     new.drain(0);
                     if !self.is_unreachable {
                         new.drain(1);
                     }
                 }
-                let looks = self.mistake != Mistake::NoSecondLook;
+                let looks = self.fault != Fault::NoSecondRead;
                 me.at = if looks { Pause::ParkLook } else { Pause::Sleep };
                 Some(("membarrier", 0))
             }
             Pause::TakeOff => {
                 new.announce -= 1;
                 me.at = Pause::Look;
-                Some(("takes itself off: {}", new.announce))
+                Some(("decrements the count: {}", new.announce))
             }
             _ => unreachable!("not a part of announcing"),
         }
@@ -420,32 +421,31 @@ impl Parking {
                     (me.received, me.at) = (state.stamped, Pause::Look);
                 }
                 Some((
-                    if is_ready { "receives up to {}" } else { "finds nothing behind {}" },
+                    if is_ready { "receives up to {}" } else { "finds nothing after {}" },
                     me.received,
                 ))
             }
             Pause::ParkLook => {
                 if is_ready {
-                    next.see("the second look found something");
+                    next.cover("the second check found a packet");
                 }
-                me.at = match (is_ready, self.mistake) {
+                me.at = match (is_ready, self.fault) {
                     (true, _) => self.awake(),
-                    (false, Mistake::WordReadLast) => Pause::LateWord,
+                    (false, Fault::WordReadLast) => Pause::LateWord,
                     _ => Pause::Sleep,
                 };
-                Some(("looks again", 0))
+                Some(("checks again", 0))
             }
             Pause::LateWord => {
                 (me.word, me.at) = (state.futex, Pause::Sleep);
                 Some(("reads the word: {}", me.word))
             }
             Pause::Sleep => {
-                let on_announcement =
-                    self.is_flag() || self.mistake == Mistake::SleepOnTheAnnouncement;
+                let on_announcement = self.is_flag() || self.fault == Fault::SleepOnTheAnnouncement;
                 let word = if on_announcement { state.announce } else { state.futex };
                 let sleeps = word == me.word;
                 if !sleeps {
-                    next.see("the word had changed");
+                    next.cover("the word had changed");
                 }
                 me.at = if sleeps { Pause::Asleep } else { self.awake() };
                 Some((
@@ -458,21 +458,21 @@ impl Parking {
                 ))
             }
             Pause::Asleep => {
-                // Where nothing has come, another turn of the same changes nothing.
+                // Without a new packet, another iteration changes nothing.
                 if !self.is_bounded || !is_ready {
                     return None;
                 }
-                next.see("a bounded sleep ended");
+                next.cover("a bounded sleep ended");
                 me.at = self.awake();
-                Some(("ends its sleep by itself", 0))
+                Some(("reaches the bound of its sleep", 0))
             }
-            _ => unreachable!("not a look"),
+            _ => unreachable!("not a read step"),
         }
     }
 }
 
 const TWO_PUBLISHERS: Parking = Parking {
-    mistake: Mistake::Nothing,
+    fault: Fault::Nothing,
     publishers: 2,
     sleepers: 1,
     sends: 1,
@@ -486,16 +486,16 @@ const TWO_PUBLISHERS: Parking = Parking {
 
 const TWO_SLEEPERS: Parking = Parking { publishers: 1, sleepers: 2, sends: 2, ..TWO_PUBLISHERS };
 
-/// The second publisher joins when the sleeper may sleep already.
+/// The second publisher joins when the sleeper may already sleep.
 const JOINING: Parking = Parking { joins: true, ..TWO_PUBLISHERS };
 
-/// One of each, three packets.
+/// A publisher, a sleeper, three packets.
 const THREE_PACKETS: Parking = Parking { publishers: 1, sends: 3, ..TWO_PUBLISHERS };
 
-/// A sleeper is killed; the other, and the publisher, go on without any bound.
+/// A sleeper is killed; the others continue without any bound.
 const SLEEPER_DIES: Parking = Parking { sleepers_die: true, kills: 1, sends: 2, ..TWO_SLEEPERS };
 
-/// The publisher is killed between stamp and wake, and nobody else publishes.
+/// The publisher is killed between stamp and wake, and no other publisher exists.
 const PUBLISHER_DIES: Parking =
     Parking { publishers_die: true, kills: 1, is_bounded: true, sends: 1, ..TWO_SLEEPERS };
 
@@ -504,28 +504,28 @@ const UNREACHABLE: Parking = Parking { is_unreachable: true, ..TWO_PUBLISHERS };
 
 #[test]
 fn no_wake_up_is_lost_without_any_bound() {
-    let sights = [
+    let situations = [
         "a sleeper was woken",
-        "the second look found something",
+        "the second check found a packet",
         "the word had changed",
-        "a publisher had nobody to wake",
+        "a publisher found no sleeper",
     ];
-    holds("parking, two publishers", &TWO_PUBLISHERS, &sights);
-    holds("parking, two sleepers", &TWO_SLEEPERS, &sights);
-    holds("parking, one joins", &JOINING, &[]);
-    holds("parking, three packets", &THREE_PACKETS, &sights);
-    holds("parking, one is not reached", &UNREACHABLE, &[]);
+    holds("parking, two publishers", &TWO_PUBLISHERS, &situations);
+    holds("parking, two sleepers", &TWO_SLEEPERS, &situations);
+    holds("parking, a publisher joins", &JOINING, &[]);
+    holds("parking, three packets", &THREE_PACKETS, &situations);
+    holds("parking, an unreachable publisher", &UNREACHABLE, &[]);
 }
 
 #[test]
-fn nothing_is_to_be_repaired_when_a_sleeper_is_killed() {
+fn a_killed_sleeper_needs_no_repair() {
     holds("parking, a sleeper dies", &SLEEPER_DIES, &["a sleeper was killed"]);
 }
 
 #[test]
 fn a_bounded_sleep_outlives_a_publisher() {
-    let sights = ["a publisher was killed between stamp and wake", "a bounded sleep ended"];
-    holds("parking, the publisher dies", &PUBLISHER_DIES, &sights);
+    let situations = ["a publisher was killed between stamp and wake", "a bounded sleep ended"];
+    holds("parking, the publisher dies", &PUBLISHER_DIES, &situations);
 }
 
 #[test]
@@ -546,63 +546,63 @@ fn parking_holds_in_larger_scenarios() {
 }
 
 #[track_caller]
-fn broken_by(mistake: Mistake, scenario: Parking, harm: Harm) {
+fn broken_by(fault: Fault, scenario: Parking, violation: Violation) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
-    breaks(&name, &Parking { mistake, ..scenario }, harm);
+    breaks(&name, &Parking { fault, ..scenario }, violation);
 }
 
 #[test]
 fn a_flag_cleared_before_the_wake_loses_a_wake_up() {
-    broken_by(Mistake::FlagClearedThenWoken, TWO_SLEEPERS, Harm::SleeperSleepsForEver);
+    broken_by(Fault::FlagClearedThenWoken, TWO_SLEEPERS, Violation::SleeperNeverWakes);
 }
 
 #[test]
 fn a_flag_cleared_after_the_wake_loses_a_wake_up() {
-    broken_by(Mistake::FlagWokenThenCleared, TWO_SLEEPERS, Harm::SleeperSleepsForEver);
+    broken_by(Fault::FlagWokenThenCleared, TWO_SLEEPERS, Violation::SleeperNeverWakes);
 }
 
 #[test]
-fn a_count_of_sleepers_makes_wakers_call_for_the_dead() {
-    broken_by(Mistake::CountOfSleepers, SLEEPER_DIES, Harm::PublisherWakesNobody);
+fn a_count_of_sleepers_makes_publishers_wake_dead_sleepers() {
+    broken_by(Fault::CountOfSleepers, SLEEPER_DIES, Violation::PublisherWakesTooOften);
 }
 
 #[test]
 fn a_sleep_on_the_announcement_itself_loses_a_wake_up() {
-    broken_by(Mistake::SleepOnTheAnnouncement, THREE_PACKETS, Harm::SleeperSleepsForEver);
+    broken_by(Fault::SleepOnTheAnnouncement, THREE_PACKETS, Violation::SleeperNeverWakes);
 }
 
 #[test]
 fn an_announcement_without_a_barrier_is_not_seen() {
-    broken_by(Mistake::NoBarrier, THREE_PACKETS, Harm::SleeperSleepsForEver);
+    broken_by(Fault::NoBarrier, THREE_PACKETS, Violation::SleeperNeverWakes);
 }
 
 #[test]
-fn a_sleeper_that_does_not_look_again_sleeps_through_a_stamp() {
-    broken_by(Mistake::NoSecondLook, THREE_PACKETS, Harm::SleeperSleepsForEver);
+fn a_sleeper_without_a_second_check_misses_a_stamp() {
+    broken_by(Fault::NoSecondRead, THREE_PACKETS, Violation::SleeperNeverWakes);
 }
 
 #[test]
-fn a_word_read_after_the_second_look_has_changed_already() {
-    broken_by(Mistake::WordReadLast, THREE_PACKETS, Harm::SleeperSleepsForEver);
+fn a_word_read_after_the_second_check_loses_a_wake_up() {
+    broken_by(Fault::WordReadLast, THREE_PACKETS, Violation::SleeperNeverWakes);
 }
 
 #[test]
-fn announcements_remembered_after_the_word_are_never_answered() {
-    broken_by(Mistake::RememberedLate, THREE_PACKETS, Harm::SleeperSleepsForEver);
+fn announcements_recorded_after_the_word_are_lost() {
+    broken_by(Fault::RecordedLate, THREE_PACKETS, Violation::SleeperNeverWakes);
 }
 
 #[test]
-fn a_newcomer_that_wakes_nobody_publishes_past_a_sleeper() {
-    broken_by(Mistake::NewcomerWakesNobody, JOINING, Harm::SleeperSleepsForEver);
+fn a_publisher_that_joins_without_waking_loses_a_wake_up() {
+    broken_by(Fault::NewcomerDoesNotWake, JOINING, Violation::SleeperNeverWakes);
 }
 
 #[test]
-fn a_publisher_that_is_not_reached_needs_a_fence_of_its_own() {
-    broken_by(Mistake::NoLocalFence, UNREACHABLE, Harm::SleeperSleepsForEver);
+fn a_publisher_that_membarrier_does_not_reach_needs_a_fence() {
+    broken_by(Fault::NoLocalFence, UNREACHABLE, Violation::SleeperNeverWakes);
 }
 
 #[test]
 fn a_sleep_without_bound_outlasts_a_dead_publisher() {
     let scenario = Parking { is_bounded: false, ..PUBLISHER_DIES };
-    broken_by(Mistake::NoBound, scenario, Harm::SleeperSleepsForEver);
+    broken_by(Fault::NoBound, scenario, Violation::SleeperNeverWakes);
 }

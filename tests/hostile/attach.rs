@@ -1,61 +1,63 @@
-//! A segment that was damaged before anyone attached, then attached to and used.
+//! A segment that was damaged before it is attached to and used.
 
 use super::ring::use_attached;
-use super::stage::{KINDS, Stage, Stages};
+use super::segment::{KINDS, TestSegment, TestSegments};
 use super::{Choices, damage};
 use packetring::Ring;
 use std::cell::RefCell;
 
-/// Bytes of an image that are laid over a segment: identity, head, entries, and a few types.
+/// Bytes of an image: identity, head, entries, and a few types.
 pub(crate) const IMAGE: usize = 4096;
 
 thread_local! {
-    static STAGES: RefCell<Stages> = RefCell::default();
+    static SEGMENTS: RefCell<TestSegments> = RefCell::default();
 }
 
-/// The first bytes of real segments, each behind the choices that lay it over one of its kind.
+/// Images of real segments, each prefixed by the choices that write it over a segment of its kind.
 pub(crate) fn images() -> Vec<Vec<u8>> {
     let image = |kind| {
-        let all = Stage::new(kind).original().to_vec();
-        // Without the zeros at the end, which are there already.
+        let all = TestSegment::new(kind).original().to_vec();
+        // Without the zeros at the end, because the segment has zeros there already.
         let end = all[..IMAGE].iter().rposition(|&byte| byte != 0).unwrap_or(0) + 1;
         [&[kind as u8, 3], &all[..end]].concat()
     };
     (0..KINDS).map(image).collect()
 }
 
-/// Whether the segment of a case can be attached to.
+/// Returns true if the segment of a case can be attached to.
 pub(crate) fn accepts(data: &[u8]) -> bool {
     run(data);
-    STAGES.with_borrow(|stages| {
-        stages.get(usize::from(data[0])).is_some_and(|stage| Ring::attach(&stage.name).is_ok())
+    SEGMENTS.with_borrow(|segments| {
+        segments
+            .get(usize::from(data[0]))
+            .is_some_and(|segment| Ring::attach(&segment.name).is_ok())
     })
 }
 
-/// Runs one case. The first choice is the ring, the second whether the rest is an image of a
-/// segment's first bytes, or a list of damages.
+/// Runs one case. The first choice is the kind of ring. The second one decides whether the rest is
+/// an image of the segment's first bytes, or a list of damages.
 pub(crate) fn run(data: &[u8]) {
-    STAGES.with_borrow_mut(|stages| {
+    SEGMENTS.with_borrow_mut(|segments| {
         let mut choices = Choices::new(data);
-        let stage = stages.restored(choices.below(KINDS));
+        let segment = segments.restored(choices.below(KINDS));
         if choices.one_in(4) {
             let image = choices.rest();
-            stage.write_bytes(0, &image[..image.len().min(IMAGE)]);
+            segment.write_bytes(0, &image[..image.len().min(IMAGE)]);
             let ending = image.get(image.len().saturating_sub(64)..).unwrap_or(image);
-            return visit(stage, &mut Choices::new(ending));
+            return use_segment(segment, &mut Choices::new(ending));
         }
         for _ in 0..1 + choices.below(4) {
-            damage::strike(stage, &mut choices);
+            damage::damage_any(segment, &mut choices);
         }
         if choices.one_in(8) {
-            change_len(stage, &mut choices);
+            change_len(segment, &mut choices);
         }
-        visit(stage, &mut choices);
+        use_segment(segment, &mut choices);
     });
 }
 
-fn change_len(stage: &Stage, choices: &mut Choices<'_>) {
-    let end = stage.layout.end;
+fn change_len(segment: &TestSegment, choices: &mut Choices<'_>) {
+    let end = segment.layout.end;
     let len = match choices.below(7) {
         0 => 0,
         1 => end - 1,
@@ -65,15 +67,15 @@ fn change_len(stage: &Stage, choices: &mut Choices<'_>) {
         5 => choices.pick(&[1, 8, 80, 128, 767, 768, 4096]),
         _ => choices.below(1 << 17) as u64,
     };
-    stage.set_len(len);
+    segment.set_len(len);
 }
 
-fn visit(stage: &Stage, choices: &mut Choices<'_>) {
-    // Opening makes a ring where none is: `attach` more often.
+fn use_segment(segment: &TestSegment, choices: &mut Choices<'_>) {
+    // `open` creates a missing ring, so `attach` is used more often.
     let attached =
-        if choices.one_in(8) { Ring::open(&stage.name) } else { Ring::attach(&stage.name) };
+        if choices.one_in(8) { Ring::open(&segment.name) } else { Ring::attach(&segment.name) };
     match attached {
-        Ok(ring) => use_attached(stage, &ring, choices),
+        Ok(ring) => use_attached(segment, &ring, choices),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }

@@ -1,9 +1,10 @@
-//! A peer that never stops writing into the segment's words, while endpoints use it.
+//! Endpoints beside a thread that writes into the segment's words without pause.
 //!
-//! Not into packets: what is written into a packet after it was checked defeats any check in place, and
-//! is not promised to be survived. The packets here are numbers, of which any bytes are a value.
+//! The thread does not write into packets. Writes into a packet after its validation defeat any
+//! check in place, and surviving them is not promised. All packets here are numbers, for which any
+//! bytes are valid.
 
-use super::case::stage::{KINDS, Stage};
+use super::case::segment::{KINDS, TestSegment};
 use super::case::{Choices, damage, layout, ring};
 use super::support::Noise;
 use super::support::peer::{self, Peer, Role};
@@ -16,7 +17,7 @@ use std::thread;
 const ROUNDS: u64 = 10_000;
 
 #[test]
-fn every_operation_ends_beside_one_who_never_stops_writing() {
+fn operations_end_beside_a_constant_writer() {
     for kind in 0..KINDS {
         let mut peer = Peer::start(&format!("beside-a-writer {kind}"));
         // Fails if it dies or hangs.
@@ -25,62 +26,73 @@ fn every_operation_ends_beside_one_who_never_stops_writing() {
     }
 }
 
-/// The other process of this test. Arguments: kind of ring.
+/// Runs the peer process of this test. Argument: the kind of ring.
 pub(crate) fn play(role: &Role) {
-    let stage = Stage::new(role.number(0) as usize);
+    let segment = TestSegment::new(role.number(0) as usize);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| write(&stage, &over));
-        use_it(&stage.ring);
+        scope.spawn(|| write(&segment, &over));
+        use_ring(&segment.ring);
         over.store(true, Ordering::Relaxed);
     });
     peer::say("done");
 }
 
-fn write(stage: &Stage, over: &AtomicBool) {
+fn write(segment: &TestSegment, over: &AtomicBool) {
     let mut noise = Noise::of(3, 0);
     for round in 0_u64.. {
         if over.load(Ordering::Relaxed) {
             return;
         }
         if round.is_multiple_of(64) {
-            // So that something is right again now and then.
-            stage.restore_up_to(stage.layout.slots);
+            // Restores the words, so that valid states occur too.
+            segment.restore_up_to(segment.layout.slots);
         }
-        damage::strike_words(stage, &mut Choices::new(&noise.bytes(64)));
-        // What makes scans begin again.
-        stage.write(layout::Word { offset: layout::CLONES, width: 4 }, round);
+        damage::damage_words(segment, &mut Choices::new(&noise.bytes(64)));
+        // Makes scans start again.
+        segment.write(layout::Word { offset: layout::CLONES, width: 4 }, round);
     }
 }
 
-fn use_it(ring: &Ring) {
+fn use_ring(ring: &Ring) {
     let mut noise = Noise::of(4, 0);
-    let (mut outs, mut ins): (Vec<Publisher<u64>>, Vec<Subscriber<u64>>) = Default::default();
+    let (mut publishers, mut subscribers): (Vec<Publisher<u64>>, Vec<Subscriber<u64>>) =
+        Default::default();
     for _ in 0..ROUNDS {
         let number = noise.next();
         match number % 16 {
-            0 => seat(&mut outs, &mut noise, ring.publisher()),
-            1 => seat(&mut ins, &mut noise, ring.subscriber()),
-            2 => seat(&mut ins, &mut noise, ring.durable("desk")),
-            3 => ring::ask(ring, &mut Choices::new(&number.to_le_bytes()[1..])),
-            4..10 => outs.iter_mut().for_each(|out| drop(black_box(out.try_send(&number)))),
-            10 => outs.iter_mut().for_each(|out| drop(black_box(out.try_send_all(&[number; 70])))),
+            0 => add(&mut publishers, &mut noise, ring.publisher()),
+            1 => add(&mut subscribers, &mut noise, ring.subscriber()),
+            2 => add(&mut subscribers, &mut noise, ring.durable("desk")),
+            3 => ring::query(ring, &mut Choices::new(&number.to_le_bytes()[1..])),
+            4..10 => publishers
+                .iter_mut()
+                .for_each(|publisher| drop(black_box(publisher.try_send(&number)))),
+            10 => publishers
+                .iter_mut()
+                .for_each(|publisher| drop(black_box(publisher.try_send_all(&[number; 70])))),
             11 => {
-                let twin = ins.first_mut().map(Subscriber::try_clone);
-                twin.into_iter().for_each(|twin| seat(&mut ins, &mut noise, twin));
+                let clone = subscribers.first_mut().map(Subscriber::try_clone);
+                clone.into_iter().for_each(|clone| add(&mut subscribers, &mut noise, clone));
             }
-            12 => ins.iter_mut().for_each(|inbox| drop(black_box(inbox.try_drain()))),
-            13 => ins.iter_mut().for_each(|inbox| drop(black_box(inbox.try_recv_copied()))),
-            _ => ins.iter_mut().for_each(|inbox| drop(black_box(inbox.try_recv()))),
+            12 => subscribers
+                .iter_mut()
+                .for_each(|subscriber| drop(black_box(subscriber.try_drain()))),
+            13 => subscribers
+                .iter_mut()
+                .for_each(|subscriber| drop(black_box(subscriber.try_recv_copied()))),
+            _ => {
+                subscribers.iter_mut().for_each(|subscriber| drop(black_box(subscriber.try_recv())))
+            }
         }
     }
 }
 
-/// Gives a new endpoint a place, at times another's.
-fn seat<E>(crowd: &mut Vec<E>, noise: &mut Noise, joined: Result<E, OpenError>) {
+/// Adds a new endpoint. If two exist, it replaces one of them.
+fn add<E>(list: &mut Vec<E>, noise: &mut Noise, joined: Result<E, OpenError>) {
     let Ok(endpoint) = joined else { return };
-    if crowd.len() == 2 {
-        crowd.swap_remove(noise.below(2));
+    if list.len() == 2 {
+        list.swap_remove(noise.below(2));
     }
-    crowd.push(endpoint);
+    list.push(endpoint);
 }

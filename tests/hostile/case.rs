@@ -1,18 +1,18 @@
-//! One hostile case: bytes in, a segment built from them, used in every way, nothing else out.
+//! Runs one hostile case: builds a segment from bytes and uses it in every way.
 //!
-//! The bytes are choices: which ring, what is damaged and how, what is done in between. The tests
-//! make them from a number, the fuzz targets in `fuzz/` let libFuzzer choose them; it is this same
-//! code that runs them. A case says by returning that every operation gave an error or data that
-//! could be used. A panic, a signal or no end is the failure.
+//! The bytes are choices: the ring, the damage, and the operations. The tests generate them from a
+//! number; in `fuzz/` libFuzzer generates them for the same code. A case passes by returning: every
+//! operation returned an error or usable data. A panic, a signal or a hang is a failure.
 //!
-//! - [`attach`]: damaged before anyone attaches;
-//! - [`ring`]: damaged between the operations of endpoints that are alive;
+//! - [`attach`]: a segment damaged before it is attached to;
+//! - [`ring`]: a segment damaged between the operations of live endpoints;
 //! - [`packet`]: damaged archives of many types, opened in every way;
-//! - [`letter`]: damaged between the operations of workers that exchange letters, calls and events;
-//! - [`desk`]: a cluster's directory, damaged between the operations of its workers.
+//! - [`letter`]: rings damaged between the operations of workers that exchange messages, calls and
+//!   events;
+//! - [`desk`]: the directory of a cluster, damaged between the operations of its workers.
 //!
-//! Events ([`Wait::event`](packetring::Wait::event)) are left out: they are the system's own mutexes
-//! and condition variables, and what damaged ones do is not ours to say.
+//! Events ([`Wait::event`](packetring::Wait::event)) are left out: they consist of mutexes and
+//! condition variables of the operating system. This library cannot check those for damage.
 
 #![allow(dead_code, reason = "tests and fuzz targets each use a part of it")]
 #![allow(
@@ -23,19 +23,19 @@
 )]
 
 pub(crate) mod attach;
-pub(crate) mod cast;
+pub(crate) mod cluster;
 pub(crate) mod damage;
 pub(crate) mod desk;
 pub(crate) mod layout;
 pub(crate) mod letter;
 pub(crate) mod packet;
 pub(crate) mod ring;
-pub(crate) mod stage;
+pub(crate) mod segment;
 pub(crate) mod types;
 
 use arbitrary::Unstructured;
 
-/// What a case is made of, taken bit by bit. When nothing is left, every choice is the first.
+/// The choices of a case, taken from its bytes. After the last byte, every choice is the first.
 #[derive(Debug)]
 pub(crate) struct Choices<'a>(Unstructured<'a>);
 
@@ -44,37 +44,37 @@ impl<'a> Choices<'a> {
         Self(Unstructured::new(bytes))
     }
 
-    /// Whether every choice is made.
+    /// Returns true if no bytes are left.
     pub(crate) fn are_over(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0.int_in_range(0..=bound as u64 - 1).unwrap_or(0) as usize
     }
 
-    /// Any word.
+    /// Returns any word.
     pub(crate) fn word(&mut self) -> u64 {
         self.0.arbitrary().unwrap_or(0)
     }
 
-    /// A small number, below zero or above.
+    /// Returns a small number, negative or positive.
     pub(crate) fn step(&mut self) -> u64 {
         self.0.arbitrary::<i8>().unwrap_or(0) as u64
     }
 
-    /// One of these.
+    /// Returns an element of `from`.
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 
-    /// Whether this one of `n` came up.
+    /// Returns true in one of `n` cases.
     pub(crate) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == n - 1
     }
 
-    /// All bytes that are left.
+    /// Returns all remaining bytes.
     pub(crate) fn rest(self) -> &'a [u8] {
         self.0.take_rest()
     }

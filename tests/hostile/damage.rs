@@ -1,53 +1,52 @@
-//! What is done to a segment's bytes: by chance as a fault would, and by somebody who knows the
-//! layout.
+//! Damage to the bytes of a segment: random faults, and forged states that follow the layout.
 
 use super::Choices;
 use super::layout::{HEADER, SLOT, Word};
-use super::stage::Object;
+use super::segment::Object;
 
 const PIN: u64 = 1 << 63;
 
-/// Damages one thing, which may be the segment's identity.
-pub(crate) fn strike(object: &Object, choices: &mut Choices<'_>) {
+/// Damages a part of the segment, possibly its identity.
+pub(crate) fn damage_any(object: &Object, choices: &mut Choices<'_>) {
     match choices.below(6) {
-        0 | 1 => strike_word(object, choices, &object.layout.identity()),
+        0 | 1 => damage_word(object, choices, &object.layout.identity()),
         2 => forge_geometry(object, choices),
-        _ => strike_inside(object, choices),
+        _ => damage_contents(object, choices),
     }
 }
 
-/// Damages one thing, but leaves the segment's identity as it is.
-pub(crate) fn strike_inside(object: &Object, choices: &mut Choices<'_>) {
+/// Damages a part of the segment other than its identity.
+pub(crate) fn damage_contents(object: &Object, choices: &mut Choices<'_>) {
     match choices.below(12) {
         0 => {
             let position = near_tail(object, choices);
-            strike_word(object, choices, &object.layout.slot_words(position));
+            damage_word(object, choices, &object.layout.slot_words(position));
         }
         1 => forge_packet(object, choices),
-        2 => smear(object, choices),
-        _ => strike_words(object, choices),
+        2 => overwrite(object, choices),
+        _ => damage_words(object, choices),
     }
 }
 
-/// Damages one thing that is neither in the segment's identity nor in its slots.
-pub(crate) fn strike_words(object: &Object, choices: &mut Choices<'_>) {
+/// Damages a part of the segment other than its identity and its slots.
+pub(crate) fn damage_words(object: &Object, choices: &mut Choices<'_>) {
     let layout = &object.layout;
     match choices.below(9) {
-        0..3 => strike_word(object, choices, &layout.head()),
-        3..6 => strike_word(object, choices, &layout.entries()),
-        6 => strike_word(object, choices, &layout.type_words()),
+        0..3 => damage_word(object, choices, &layout.head()),
+        3..6 => damage_word(object, choices, &layout.entries()),
+        6 => damage_word(object, choices, &layout.type_words()),
         7 => forge_claim(object, choices),
         _ => forge_subscriber(object, choices),
     }
 }
 
-fn strike_word(object: &Object, choices: &mut Choices<'_>, words: &[Word]) {
+fn damage_word(object: &Object, choices: &mut Choices<'_>, words: &[Word]) {
     let word = choices.pick(words);
     let value = value(object, choices, word, words);
     object.write(word, value);
 }
 
-/// A value that is likely to be where things go wrong.
+/// Chooses a value that is likely to cause a fault.
 fn value(object: &Object, choices: &mut Choices<'_>, word: Word, words: &[Word]) -> u64 {
     let old = object.read(word);
     match choices.below(14) {
@@ -68,12 +67,12 @@ fn value(object: &Object, choices: &mut Choices<'_>, word: Word, words: &[Word])
     }
 }
 
-/// A position within a lap or two of the tail.
+/// Chooses a position within a lap or two of the tail.
 fn near_tail(object: &Object, choices: &mut Choices<'_>) -> u64 {
     object.tail().wrapping_add(choices.step())
 }
 
-/// Another geometry that takes as many bytes, or nearly.
+/// Writes another geometry of equal or similar size.
 fn forge_geometry(object: &Object, choices: &mut Choices<'_>) {
     let [publishers, subscribers] = [40, 44].map(|offset| Word { offset, width: 4 });
     let [capacity, history, flags] = [32, 48, 56].map(|offset| Word { offset, width: 8 });
@@ -90,7 +89,7 @@ fn forge_geometry(object: &Object, choices: &mut Choices<'_>) {
     }
 }
 
-/// Commits a packet that nobody published, with a header that may be anything.
+/// Commits a packet that no publisher sent, with an arbitrary header.
 fn forge_packet(object: &Object, choices: &mut Choices<'_>) {
     let at = near_tail(object, choices);
     commit(object, choices, at);
@@ -113,61 +112,61 @@ fn commit(object: &Object, choices: &mut Choices<'_>, at: u64) {
     object.write(stamp, object.stamp(at));
 }
 
-/// A claim by a publisher who is dead, unless it is an entry that somebody lives at.
+/// Forges a claim of a dead publisher. The entry may belong to a live publisher.
 fn forge_claim(object: &Object, choices: &mut Choices<'_>) {
     let at = object.layout.publisher(choices.below(2) as u64);
     let position = near_tail(object, choices);
-    let most = object.layout.capacity as usize;
-    object.write(Word { offset: at + 8, width: 8 }, choices.below(most + 2) as u64);
+    let capacity = object.layout.capacity as usize;
+    object.write(Word { offset: at + 8, width: 8 }, choices.below(capacity + 2) as u64);
     object.write(Word { offset: at, width: 8 }, position);
     object.write(Word { offset: at + 128, width: 4 }, 1);
     if choices.one_in(2) {
-        let tail = position.wrapping_add(choices.below(most) as u64);
+        let tail = position.wrapping_add(choices.below(capacity) as u64);
         object.write(Word { offset: super::layout::TAIL, width: 8 }, tail);
     }
 }
 
-/// A subscriber's seat and cursor.
+/// Forges the entry owner and the cursor of a subscriber.
 fn forge_subscriber(object: &Object, choices: &mut Choices<'_>) {
     let at = object.layout.subscriber(choices.below(4) as u64);
     let pin = choices.pick(&[0, PIN]);
     object.write(Word { offset: at, width: 8 }, near_tail(object, choices) | pin);
-    let seat = choices.pick(&[0, 1, 2, 2, 3, u64::MAX]);
-    object.write(Word { offset: at + 128, width: 4 }, seat);
+    let owner = choices.pick(&[0, 1, 2, 2, 3, u64::MAX]);
+    object.write(Word { offset: at + 128, width: 4 }, owner);
     if choices.one_in(2) {
         object.write(Word { offset: at + 168, width: 8 }, 4);
         object.write_bytes(at + 176, b"desk\0\0\0\0");
     }
 }
 
-/// The front of a letter, and a packet that has it if there was none.
-pub(crate) fn forge_letter(object: &Object, choices: &mut Choices<'_>) {
-    // Most often one that is there and was not read yet.
+/// Forges a message header, and sometimes commits a packet with it.
+pub(crate) fn forge_message(object: &Object, choices: &mut Choices<'_>) {
+    // Chooses mostly an existing packet that has not been read yet.
     let at = object.tail().wrapping_sub(choices.below(16) as u64);
-    let mut front = [0; 48];
-    front[..2].copy_from_slice(&(choices.pick(&[0, 1, 2, 3, 4, 127, u16::MAX])).to_le_bytes());
-    front[2] = choices.pick(&[0, 1, 2, 3, 32, 33, 255]);
-    front[3] = choices.pick(&[0, 0, 1, 8, 15, 16, 255]);
+    let mut header = [0; 48];
+    header[..2].copy_from_slice(&(choices.pick(&[0, 1, 2, 3, 4, 127, u16::MAX])).to_le_bytes());
+    header[2] = choices.pick(&[0, 1, 2, 3, 32, 33, 255]);
+    header[3] = choices.pick(&[0, 0, 1, 8, 15, 16, 255]);
     let len = choices.pick(&[0, 8, 16, 32, 32, 48, 64, 128, 1 << 12, 1 << 31, u32::MAX - 15]);
-    front[4..8].copy_from_slice(&len.to_le_bytes());
-    front[8..16].copy_from_slice(&(choices.below(70) as u64 + choices.word() % 2).to_le_bytes());
+    header[4..8].copy_from_slice(&len.to_le_bytes());
+    header[8..16].copy_from_slice(&(choices.below(70) as u64 + choices.word() % 2).to_le_bytes());
     let name: [u8; 16] = match choices.below(4) {
         0 => *b"open\0\0\0\0\0\0\0\0\0\0\0\0",
         1 => *b"error\xff\xfe **::*\0\0\0",
         2 => [choices.below(256) as u8; 16],
         _ => (u128::from(choices.word()) | u128::from(choices.word()) << 64).to_le_bytes(),
     };
-    front[16..32].copy_from_slice(&name);
+    header[16..32].copy_from_slice(&name);
     let written = choices.pick(&[4, 8, 16, 32, 32, 48]);
-    object.write_bytes(object.layout.slot(at) + HEADER, &front[..written]);
+    object.write_bytes(object.layout.slot(at) + HEADER, &header[..written]);
     if choices.one_in(3) {
         commit(object, choices, at);
     }
 }
 
-/// A desk as it would be if somebody sat there, was away, had left or died.
-pub(crate) fn forge_desk(object: &Object, choices: &mut Choices<'_>) {
-    let at = object.layout.desk(choices.below(4) as u64);
+/// Forges a worker slot: occupied, away, left or dead.
+pub(crate) fn forge_worker_slot(object: &Object, choices: &mut Choices<'_>) {
+    let at = object.layout.worker_slot(choices.below(4) as u64);
     let names: [&[u8]; 8] =
         [b"own", b"peer", b"third", b"", b"../peer", b"~", &[0xff; 64], "\u{e9}/".as_bytes()];
     let name = choices.pick(&names);
@@ -191,13 +190,13 @@ pub(crate) fn forge_desk(object: &Object, choices: &mut Choices<'_>) {
     object.write(Word { offset: at, width: 8 }, phase);
 }
 
-/// Damages one of a directory's desks.
-pub(crate) fn strike_desk(object: &Object, choices: &mut Choices<'_>) {
-    strike_word(object, choices, &object.layout.desk_words());
+/// Damages a word of a worker slot.
+pub(crate) fn damage_worker_slot(object: &Object, choices: &mut Choices<'_>) {
+    damage_word(object, choices, &object.layout.worker_slot_words());
 }
 
-/// Several bytes at once: copied from elsewhere in the segment, or all the same.
-fn smear(object: &Object, choices: &mut Choices<'_>) {
+/// Overwrites several bytes: copied from elsewhere in the segment, or all equal.
+fn overwrite(object: &Object, choices: &mut Choices<'_>) {
     let layout = &object.layout;
     let len = choices.pick(&[8, 16, 64, 128, 256]);
     let lines = (layout.words_end - 128) as usize / 64;

@@ -1,28 +1,28 @@
-//! A directory: a peer that writes into desks between any two operations of workers.
+//! The directory of a cluster, with a peer that writes into its worker slots between operations.
 
-use super::cast::Cast;
+use super::cluster::TestCluster;
 use super::{Choices, damage};
 
-/// Operations of one case.
-const MOST: usize = 24;
+/// Limit of the operations of a case.
+const MAX_OPERATIONS: usize = 24;
 
 /// Runs one case.
 pub(crate) fn run(data: &[u8]) {
     let mut choices = Choices::new(data);
-    let mut cast = Cast::new();
-    for _ in 0..MOST {
+    let mut test = TestCluster::new();
+    for _ in 0..MAX_OPERATIONS {
         if choices.are_over() {
             break;
         }
         match choices.below(10) {
-            0 | 1 => damage::forge_desk(cast.directory(), &mut choices),
-            2 => damage::strike_desk(cast.directory(), &mut choices),
-            3 if choices.one_in(2) => damage::strike_inside(cast.directory(), &mut choices),
-            3 if choices.one_in(2) => damage::strike(cast.directory(), &mut choices),
-            4 => cast.exchange(&mut choices),
-            _ => cast.govern(&mut choices),
+            0 | 1 => damage::forge_worker_slot(test.directory(), &mut choices),
+            2 => damage::damage_worker_slot(test.directory(), &mut choices),
+            3 if choices.one_in(2) => damage::damage_contents(test.directory(), &mut choices),
+            3 if choices.one_in(2) => damage::damage_any(test.directory(), &mut choices),
+            4 => test.exchange(&mut choices),
+            _ => test.manage(&mut choices),
         }
     }
-    // What is left behind is damaged once more.
-    damage::forge_desk(cast.directory(), &mut choices);
+    // Damages the remaining state once more before it is dropped.
+    damage::forge_worker_slot(test.directory(), &mut choices);
 }

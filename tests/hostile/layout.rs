@@ -1,5 +1,5 @@
-//! Where the words of a segment lie, seen from outside: `src/segment/layout.rs` once more, from its
-//! picture. [`Layout::of_identity`] is compared with the length of each real segment that it is of.
+//! Offsets of a segment's words, written independently of `src/segment/layout.rs` from its picture.
+//! [`Layout::of_identity`] is compared with the length of every real segment that is opened.
 
 pub(crate) const SLOT: u64 = 64;
 pub(crate) const HEADER: u64 = 16;
@@ -7,7 +7,7 @@ const ENTRY: u64 = 256;
 const TYPE: u64 = 128;
 const TYPES: u64 = 64;
 const SCHEMA: u64 = 32 * 1024;
-const DESK: u64 = 256;
+const WORKER_SLOT: u64 = 256;
 const PAGE: u64 = 4096;
 
 /// Offsets of single words.
@@ -19,7 +19,7 @@ pub(crate) const TAIL: u64 = 128;
 pub(crate) const OLDEST: u64 = 256;
 pub(crate) const CLONES: u64 = 656;
 
-/// Where the parts of a segment begin.
+/// Offsets of the parts of a segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     pub(crate) max_publishers: u64,
@@ -28,16 +28,16 @@ pub(crate) struct Layout {
     pub(crate) capacity: u64,
     pub(crate) types: u64,
     pub(crate) schema: u64,
-    /// Desks of a cluster's directory, and where they begin.
-    pub(crate) count_of_desks: u64,
-    pub(crate) desks: u64,
-    /// Where the desks end; from here to the slots there is nothing, or events.
+    /// Number and offset of the worker slots of a directory.
+    pub(crate) worker_slot_count: u64,
+    pub(crate) worker_slots: u64,
+    /// End of the worker slots. Up to the slots there is nothing, or events.
     pub(crate) words_end: u64,
     pub(crate) slots: u64,
     pub(crate) end: u64,
 }
 
-/// One word that somebody may damage.
+/// A word that can be damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
     pub(crate) offset: u64,
@@ -54,15 +54,15 @@ fn half(offset: u64) -> Word {
 }
 
 impl Layout {
-    /// The layout of a segment that parks on futexes, from its first words.
+    /// Computes the layout of a segment that parks on futexes, from its first words.
     pub(crate) fn of_identity(identity: &[u8; 96]) -> Self {
         let word = |at: usize| u64::from_le_bytes(identity[at..at + 8].try_into().unwrap());
-        let (capacity, entries, count_of_desks) = (word(32), word(40), word(80));
+        let (capacity, entries, worker_slot_count) = (word(32), word(40), word(80));
         let (max_publishers, max_subscribers) = (entries & u64::from(u32::MAX), entries >> 32);
         let types = 768 + (max_publishers + max_subscribers) * ENTRY;
         let schema = types + TYPES * TYPE;
-        let desks = schema + SCHEMA;
-        let words_end = desks + count_of_desks * DESK;
+        let worker_slots = schema + SCHEMA;
+        let words_end = worker_slots + worker_slot_count * WORKER_SLOT;
         let slots = words_end.next_multiple_of(PAGE);
         let end = (slots + capacity * SLOT).next_multiple_of(PAGE);
         Self {
@@ -71,8 +71,8 @@ impl Layout {
             capacity,
             types,
             schema,
-            count_of_desks,
-            desks,
+            worker_slot_count,
+            worker_slots,
             words_end,
             slots,
             end,
@@ -95,13 +95,13 @@ impl Layout {
     /// The words of the segment's identity.
     pub(crate) fn identity(&self) -> Vec<Word> {
         let mut words: Vec<Word> = (0..11).map(|index| word(index * 8)).collect();
-        // The parts of the format: version, byte order, pointer width; and of the entries.
+        // The parts of the format (version, byte order, pointer width) and of the entry counts.
         words.extend([half(16), Word { offset: 20, width: 2 }, Word { offset: 22, width: 2 }]);
         words.extend([half(40), half(44)]);
         words
     }
 
-    /// The words that belong to no one endpoint.
+    /// The words that no single endpoint owns.
     pub(crate) fn head(&self) -> Vec<Word> {
         let mut words = vec![word(TAIL), word(OLDEST)];
         words.extend([384, 388, 392, 512, 516].map(half));
@@ -125,22 +125,22 @@ impl Layout {
         publishers.chain(subscribers).collect()
     }
 
-    /// A cluster's desk.
-    pub(crate) fn desk(&self, index: u64) -> u64 {
-        self.desks + index % self.count_of_desks * DESK
+    /// Offset of a worker slot.
+    pub(crate) fn worker_slot(&self, index: u64) -> u64 {
+        self.worker_slots + index % self.worker_slot_count * WORKER_SLOT
     }
 
-    /// The words of all desks: phase, pid, since, name.
-    pub(crate) fn desk_words(&self) -> Vec<Word> {
-        let desks = (0..self.count_of_desks).flat_map(|index| {
-            let at = self.desk(index);
-            let card = (0..10).map(move |detail| word(at + 136 + detail * 8));
-            [word(at), half(at + 128)].into_iter().chain(card)
+    /// The words of all worker slots: phase, process id, start time, name.
+    pub(crate) fn worker_slot_words(&self) -> Vec<Word> {
+        let worker_slots = (0..self.worker_slot_count).flat_map(|index| {
+            let at = self.worker_slot(index);
+            let info = (0..10).map(move |detail| word(at + 136 + detail * 8));
+            [word(at), half(at + 128)].into_iter().chain(info)
         });
-        desks.collect()
+        worker_slots.collect()
     }
 
-    /// The words of the first types, and how many there are.
+    /// The words of the first types, and their count.
     pub(crate) fn type_words(&self) -> Vec<Word> {
         let entries = (0..4).flat_map(|index| {
             let at = self.types + index * TYPE;

@@ -1,7 +1,7 @@
-//! Damage that has a name, and exactly what is said about it.
+//! Specific kinds of damage, and the exact errors they cause.
 
 use super::case::layout::{FORMAT, LEN, STATE, Word};
-use super::case::stage::{Object, Stage};
+use super::case::segment::{Object, TestSegment};
 use super::support::peer::{self, Peer, Role};
 use super::support::{Watch, object, unique};
 use packetring::cluster::WorkerId;
@@ -10,19 +10,19 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 
-/// A ring that a durable subscriber keeps.
+/// Kind of a ring that a durable subscriber keeps.
 const KEPT: usize = 1;
 
-/// The state of a desk that somebody sits at, if its lock is held.
+/// State of an occupied worker slot, if its lock is held.
 const TAKEN: u64 = 1;
 
-/// Something under a ring's name, removed with the test.
+/// A file under a ring's name, removed after the test.
 struct Named(String);
 
 impl Drop for Named {
     fn drop(&mut self) {
         let path = object(&self.0);
-        // One of the two fails.
+        // Either the file or the directory exists.
         let _ = (fs::remove_file(&path), fs::remove_dir(&path));
     }
 }
@@ -32,14 +32,14 @@ impl Named {
         Self(unique("named"))
     }
 
-    /// With these bytes.
+    /// Creates a file with these bytes.
     fn with(bytes: &[u8]) -> Self {
         let named = Self::new();
         fs::write(object(&named.0), bytes).unwrap();
         named
     }
 
-    /// What attaching and opening say, which is the same.
+    /// Returns the error of attaching, which must equal that of opening.
     fn refusal(&self) -> String {
         let attached = Ring::attach(&self.0).unwrap_err().to_string();
         assert_eq!(Ring::open(&self.0).unwrap_err().to_string(), attached);
@@ -47,37 +47,37 @@ impl Named {
     }
 }
 
-/// The bytes of a good segment.
-fn good() -> Vec<u8> {
-    Stage::new(KEPT).original().to_vec()
+/// The bytes of a valid segment.
+fn valid() -> Vec<u8> {
+    TestSegment::new(KEPT).original().to_vec()
 }
 
-/// A good segment with other bytes at an offset.
+/// Creates a valid segment with other bytes at an offset.
 fn with(offset: u64, bytes: &[u8]) -> Named {
-    let mut all = good();
+    let mut all = valid();
     all[offset as usize..][..bytes.len()].copy_from_slice(bytes);
     Named::with(&all)
 }
 
 #[test]
-fn a_copy_of_a_good_segment_is_attached_to() {
-    let named = Named::with(&good());
+fn attaching_to_a_copy_of_a_valid_segment_succeeds() {
+    let named = Named::with(&valid());
     let ring = Ring::attach(&named.0).unwrap();
     assert_eq!(ring.types().len(), 1);
-    let mut desk = ring.durable::<String>("desk").unwrap();
-    assert_eq!(*desk.try_recv().unwrap(), *"");
-    assert_eq!(*desk.try_recv().unwrap(), *"texttexttexttexttexttexttext");
+    let mut durable = ring.durable::<String>("desk").unwrap();
+    assert_eq!(*durable.try_recv().unwrap(), *"");
+    assert_eq!(*durable.try_recv().unwrap(), *"texttexttexttexttexttexttext");
 }
 
-/// The names that no worker can have joined by.
+/// Writes names into a worker slot that no worker can have joined with.
 #[test]
-fn a_dead_workers_desk_is_had_again_whatever_name_is_written_there() {
-    // So long that not all names of 64 bytes fit behind it.
-    let cluster = unique(&"named-desk".repeat(4));
+fn a_dead_workers_slot_is_reused_despite_any_name_in_it() {
+    // The cluster name is so long that not every name of 64 bytes fits behind it.
+    let cluster = unique(&"named-slot".repeat(4));
     let own = Worker::builder().max_workers(2).join(&cluster, "own").unwrap();
     let directory = Object::open(&format!("{cluster}~d"));
-    let at = directory.layout.desk(1);
-    // Each escaped, it is three times as long.
+    let at = directory.layout.worker_slot(1);
+    // Escaping makes each of them three times as long.
     for (generation, name) in [&b""[..], &[0xff; 64], b"../own"].into_iter().enumerate() {
         directory.write(Word { offset: at + 144, width: 8 }, name.len() as u64);
         directory.write_bytes(at + 152, name);
@@ -90,8 +90,8 @@ fn a_dead_workers_desk_is_had_again_whatever_name_is_written_there() {
 }
 
 #[test]
-fn a_file_that_is_not_as_long_as_it_says() {
-    let all = good();
+fn a_file_whose_length_contradicts_its_header() {
+    let all = valid();
     let end = all.len();
     for len in [768, 4096, end - 1, end + 1, end + 4096] {
         let mut bytes = all.clone();
@@ -108,7 +108,7 @@ fn a_file_that_is_not_as_long_as_it_says() {
 }
 
 #[test]
-fn a_file_of_something_else() {
+fn a_file_without_a_segment() {
     let foreign = "ring \"it\" is not an object of this library: ";
     let remedy = "; use another name, or remove the object";
     let short = Named::with(b"hello").refusal();
@@ -130,32 +130,36 @@ fn a_newer_version() {
 }
 
 #[test]
-fn another_kind_of_machine() {
+fn another_byte_order_or_pointer_width() {
     let mark = "ring \"it\" is not an object of this library: the byte order and pointer width is ";
-    // Of 32 bits, in this byte order.
+    // A 32-bit machine with this byte order.
     let narrow = with(FORMAT + 6, &32_u16.to_le_bytes()).refusal();
     assert!(narrow.starts_with(&format!("{mark}0x201234, expected 0x401234;")), "{narrow}");
-    // This byte order's magic word, and the other's mark.
+    // The magic word of this byte order, and the mark of the other one.
     let mixed = with(FORMAT, &[0, 64, 0x12, 0x34, 0, 0, 0, 1]).refusal();
     assert!(mixed.starts_with(mark), "{mixed}");
-    // All of it in the other byte order, as a process of such a machine would have written it.
-    let mut swapped = good();
+    // Everything in the other byte order, as a process on such a machine writes it.
+    let mut swapped = valid();
     swapped[..80].as_chunks_mut::<8>().0.iter_mut().for_each(|word| word.reverse());
     let swapped = Named::with(&swapped).refusal();
     assert!(swapped.contains("the magic word is 0x7061636b65747267, expected"), "{swapped}");
 }
 
 #[test]
-fn a_folder_a_link_or_a_pipe_in_its_place() {
+fn a_directory_a_link_or_a_pipe_under_the_name() {
     let _watch = Watch::start();
-    let [folder, link, pipe] = [(); 3].map(|()| Named::new());
-    fs::create_dir(object(&folder.0)).unwrap();
-    assert!(folder.refusal().ends_with("Is a directory (os error 21)"), "{}", folder.refusal());
-    let elsewhere = Named::with(&good());
+    let [directory, link, pipe] = [(); 3].map(|()| Named::new());
+    fs::create_dir(object(&directory.0)).unwrap();
+    assert!(
+        directory.refusal().ends_with("Is a directory (os error 21)"),
+        "{}",
+        directory.refusal()
+    );
+    let elsewhere = Named::with(&valid());
     symlink(object(&elsewhere.0), object(&link.0)).unwrap();
     let text = link.refusal();
     assert!(text.ends_with("Too many levels of symbolic links (os error 40)"), "{text}");
-    // Nor is anything made where a link leads to.
+    // Opening also creates nothing at the target of a link.
     let [nothing, link] = [(); 2].map(|()| Named::new());
     symlink(object(&nothing.0), object(&link.0)).unwrap();
     assert!(Ring::open(&link.0).is_err() && !object(&nothing.0).exists());
@@ -166,27 +170,27 @@ fn a_folder_a_link_or_a_pipe_in_its_place() {
 
 #[test]
 fn a_file_of_mode_0() {
-    let all = good();
+    let all = valid();
     let named = Named::with(&all);
     fs::set_permissions(object(&named.0), Permissions::from_mode(0o000)).unwrap();
-    // As a user to whom modes apply; these tests may be run by one to whom they do not.
+    // Attaches as an unprivileged user, because file modes do not apply to root.
     let mut peer = Peer::start(&format!("attach-unprivileged {}", named.0));
     let said = peer.hear();
     assert!(said.ends_with("Permission denied (os error 13)"), "{said}");
     peer.finish();
     fs::set_permissions(object(&named.0), Permissions::from_mode(0o600)).unwrap();
-    assert!(fs::read(object(&named.0)).unwrap() == all, "it was changed");
+    assert!(fs::read(object(&named.0)).unwrap() == all, "the file was changed");
 }
 
-/// A state that nobody stores while somebody is attached: making the segment anew, or removing it,
-/// would take it from under their feet.
+/// No process stores these states while another is attached. Creating or removing the segment would
+/// take it away from its users.
 #[test]
-fn a_segment_in_use_that_says_it_is_not_made_or_removed() {
+fn a_segment_in_use_whose_state_is_uninitialized_or_removed() {
     for state in [0_u64, 2] {
-        let stage = Stage::new(KEPT);
-        let (mut inbox, mut outbox) = endpoints(&stage.ring);
-        stage.write(Word { offset: STATE, width: 8 }, state);
-        for outcome in [Ring::open(&stage.name), Ring::attach(&stage.name)] {
+        let segment = TestSegment::new(KEPT);
+        let (mut inbox, mut outbox) = endpoints(&segment.ring);
+        segment.write(Word { offset: STATE, width: 8 }, state);
+        for outcome in [Ring::open(&segment.name), Ring::attach(&segment.name)] {
             match outcome.unwrap_err() {
                 OpenError::Corrupt { what: "the state", expected: 1, found, .. } => {
                     assert_eq!(found, state);
@@ -194,10 +198,10 @@ fn a_segment_in_use_that_says_it_is_not_made_or_removed() {
                 error => panic!("{error}"),
             }
         }
-        assert!(stage.ring.subscriber::<String>().is_err());
+        assert!(segment.ring.subscriber::<String>().is_err());
         outbox.try_send(&"still there".to_owned()).unwrap();
         assert_eq!(*inbox.try_recv().unwrap(), *"still there");
-        assert!(!stage.is_gone());
+        assert!(!segment.is_gone());
     }
 }
 
@@ -205,17 +209,16 @@ fn endpoints(ring: &Ring) -> (Subscriber<String>, Publisher<String>) {
     (ring.subscriber().unwrap(), ring.publisher().unwrap())
 }
 
-/// Entries are known by their index: an endpoint does not join by another geometry than the one
-/// it is cloned from.
+/// Entries are identified by index: an endpoint must not be cloned after the geometry changed.
 #[test]
 fn a_segment_in_use_that_changes_its_geometry() {
-    let stage = Stage::new(0);
-    let ring = &stage.ring;
+    let segment = TestSegment::new(0);
+    let ring = &segment.ring;
     let crowd: [Subscriber<String>; 3] = [(); 3].map(|()| ring.subscriber().unwrap());
     let [.., mut last] = crowd;
     // As many entries as before, so as many bytes, but fewer of them for subscribers.
-    stage.write(Word { offset: 40, width: 4 }, 5);
-    stage.write(Word { offset: 44, width: 4 }, 1);
+    segment.write(Word { offset: 40, width: 4 }, 5);
+    segment.write(Word { offset: 44, width: 4 }, 1);
     match last.try_clone().unwrap_err() {
         OpenError::Corrupt { what: "the number of publishers", expected: 2, found: 5, .. } => {}
         error => panic!("{error}"),
@@ -223,9 +226,8 @@ fn a_segment_in_use_that_changes_its_geometry() {
     assert!(matches!(last.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)));
 }
 
-/// What a process that makes the file shorter does to those attached: the kernel ends them at the
-/// next touch of a page that is gone. Nothing else can be had: objects of `shm_open` cannot be
-/// sealed.
+/// Shortening the file makes the kernel kill attached processes at their next access to a missing
+/// page. The library cannot prevent it: objects of `shm_open` cannot be sealed.
 #[test]
 fn a_file_made_shorter_while_it_is_in_use() {
     let mut peer = Peer::start("attached-to-shrunk");
@@ -234,7 +236,7 @@ fn a_file_made_shorter_while_it_is_in_use() {
     assert_eq!(peer.wait().signal(), Some(rustix::process::Signal::BUS.as_raw()));
 }
 
-/// The other processes of these tests.
+/// Runs a peer process of these tests.
 pub(crate) fn play(name: &str, role: &Role) {
     match name {
         "attach-unprivileged" => {
@@ -247,7 +249,7 @@ pub(crate) fn play(name: &str, role: &Role) {
             let (_inbox, mut outbox) = endpoints(&ring);
             let file = OpenOptions::new().write(true).open(object(&named.0)).unwrap();
             file.set_len(4096).unwrap();
-            // Found by whoever attaches from here on; not by those who have.
+            // Attaching from now on detects it; endpoints that are attached cannot.
             assert!(matches!(Ring::attach(&named.0), Err(OpenError::Corrupt { .. })));
             fs::remove_file(object(&named.0)).unwrap();
             peer::say("attached");
@@ -258,7 +260,7 @@ pub(crate) fn play(name: &str, role: &Role) {
 }
 
 fn become_nobody() {
-    // SAFETY: changes this process's own ids; it is a peer, which does nothing else.
+    // SAFETY: changes the ids of this process only, a peer that does nothing else.
     let done = unsafe { libc::geteuid() != 0 || libc::setgid(65534) + libc::setuid(65534) == 0 };
     assert!(done);
 }

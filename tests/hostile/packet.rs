@@ -1,12 +1,12 @@
-//! Archives that were damaged in their slots, opened in every way that a subscriber has.
+//! Archives that were damaged in their slots, opened by every receive operation.
 //!
-//! A packet of the right size is published, its bytes in the slots are overwritten, then it is
-//! received. Every way of opening must agree on whether it is sound, and what is sound must bear
-//! being read, printed and unpacked.
+//! A packet of matching size is published, its bytes in the slots are overwritten, then it is
+//! received. All ways of opening must agree on whether the archive is valid. A valid archive must
+//! be readable, printable and unpackable.
 
 use super::Choices;
 use super::layout::{HEADER, SLOT, Word};
-use super::stage::Object;
+use super::segment::Object;
 use super::types::{self, Any, Read};
 use packetring::Subscriber;
 use packetring::any::{AnyPublisher, AnySubscriber};
@@ -17,82 +17,82 @@ use std::fmt::Debug;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Bytes of a ring: more than any archive here takes twice.
+/// Capacity of the ring in bytes: more than twice the largest archive.
 const CAPACITY: usize = 64 * 1024;
-/// Longest archive that is tried.
-const LONGEST: usize = 8 * 1024;
+/// Limit of the archive length.
+const MAX_ARCHIVE: usize = 8 * 1024;
 
-/// Runs one case. The first choice is the type, the second whether the rest is an archive, or a list
-/// of damages to a real one.
+/// Runs one case. The first choice is the type. The second one decides whether the rest is an
+/// archive, or a list of damages to a real one.
 pub(crate) fn run(data: &[u8]) {
     accepts(data);
 }
 
-/// Whether the archive of a case is sound.
+/// Returns true if the archive of a case is valid.
 pub(crate) fn accepts(data: &[u8]) -> bool {
     thread_local! {
-        static LANES: RefCell<Vec<Option<Box<dyn Lane>>>> = RefCell::default();
+        static TESTERS: RefCell<Vec<Option<Box<dyn Tester>>>> = RefCell::default();
     }
-    LANES.with_borrow_mut(|lanes| {
-        lanes.resize_with(TYPES, || None);
+    TESTERS.with_borrow_mut(|testers| {
+        testers.resize_with(TYPES, || None);
         let mut choices = Choices::new(data);
         let which = choices.below(TYPES);
-        lanes[which].get_or_insert_with(|| lane(which)).run(choices)
+        testers[which].get_or_insert_with(|| tester(which)).run(choices)
     })
 }
 
-/// Types that there are lanes for.
+/// Number of packet types.
 pub(crate) const TYPES: usize = 11;
 
-fn lane(which: usize) -> Box<dyn Lane> {
+fn tester(which: usize) -> Box<dyn Tester> {
     match which {
-        0 => Box::new(Typed::new(types::flat())),
-        1 => Box::new(Typed::new(types::texts())),
-        2 => Box::new(Typed::new(types::numbers())),
-        3 => Box::new(Typed::new(types::lists())),
-        4 => Box::new(Typed::new(types::nested())),
-        5 => Box::new(Typed::new(types::trees())),
-        6 => Box::new(Typed::new(types::chains())),
-        7 => Box::new(Typed::new(types::tuples())),
-        8 => Box::new(Typed::new(types::tails())),
-        9 => Box::new(Typed::new(types::wide_tails())),
-        _ => Box::new(Typed::new(types::maps())),
+        0 => Box::new(TypedTester::new(types::flat())),
+        1 => Box::new(TypedTester::new(types::texts())),
+        2 => Box::new(TypedTester::new(types::numbers())),
+        3 => Box::new(TypedTester::new(types::lists())),
+        4 => Box::new(TypedTester::new(types::nested())),
+        5 => Box::new(TypedTester::new(types::trees())),
+        6 => Box::new(TypedTester::new(types::chains())),
+        7 => Box::new(TypedTester::new(types::tuples())),
+        8 => Box::new(TypedTester::new(types::tails())),
+        9 => Box::new(TypedTester::new(types::wide_tails())),
+        _ => Box::new(TypedTester::new(types::maps())),
     }
 }
 
-/// The archives that damage starts from, each with the choices that lead to it as an image.
+/// Real archives, each prefixed by the choices that select it as an image.
 pub(crate) fn images() -> Vec<Vec<u8>> {
     let image = |which: usize, archive: &Vec<u8>| {
         let mut data = vec![which as u8, IMAGE];
         data.extend_from_slice(archive);
         data
     };
-    let of = |which| lane(which).archives().iter().map(|a| image(which, a)).collect::<Vec<_>>();
+    let of = |which| tester(which).archives().iter().map(|a| image(which, a)).collect::<Vec<_>>();
     (0..TYPES).flat_map(of).collect()
 }
 
-/// The byte that chooses an image: the last of four.
+/// The choice that selects an image: the last of four.
 const IMAGE: u8 = 3;
 
-/// A ring for packets of one type.
-trait Lane {
+/// A ring for packets of a type.
+trait Tester {
     fn run(&mut self, choices: Choices<'_>) -> bool;
     fn archives(&self) -> &[Vec<u8>];
 }
 
-struct Typed<T: Unpack> {
+struct TypedTester<T: Unpack> {
     _ring: Ring,
     object: Object,
-    /// Publishes packets of bytes, which then become packets of a `T`.
-    out: AnyPublisher,
+    /// Publishes packets of bytes, which are then turned into packets of a `T`.
+    publisher: AnyPublisher,
     typed: Subscriber<T>,
-    mixed: AnySubscriber,
-    /// Archives of some values.
+    any: AnySubscriber,
+    /// Archives of the sample values.
     archives: Vec<Vec<u8>>,
     bytes: Vec<u8>,
 }
 
-impl<T: Unpack + Debug> Typed<T>
+impl<T: Unpack + Debug> TypedTester<T>
 where
     T::Archived: Read,
 {
@@ -104,31 +104,31 @@ where
         let ring = settings.max_publishers(2).max_subscribers(2).open(&name).unwrap();
         // The first type of a ring has index 0.
         let typed = ring.subscriber::<T>().unwrap();
-        let (mixed, out) = (ring.any_subscriber().unwrap(), ring.any_publisher().unwrap());
+        let (any, publisher) = (ring.any_subscriber().unwrap(), ring.any_publisher().unwrap());
         let object = Object::open(&name);
         let (archives, bytes) = (Vec::new(), Vec::new());
-        let mut lane = Self { _ring: ring, object, out, typed, mixed, archives, bytes };
-        lane.archives = values.iter().map(|value| lane.archive(value)).collect();
-        lane
+        let mut tester = Self { _ring: ring, object, publisher, typed, any, archives, bytes };
+        tester.archives = values.iter().map(|value| tester.archive(value)).collect();
+        tester
     }
 
-    /// The archive of a value, as it lies in the slots.
+    /// Returns the archive of a value, as it is stored in the slots.
     fn archive(&mut self, value: &T) -> Vec<u8> {
-        let position = self.out.try_send(value).unwrap();
+        let position = self.publisher.try_send(value).unwrap();
         let at = self.object.layout.slot(position);
         let len = self.object.read(Word { offset: at + 8, width: 4 });
         let archive = self.object.read_bytes(at + HEADER, len as usize);
-        assert!(self.receive(0) && archive.len() <= LONGEST, "{value:?}");
+        assert!(self.receive(0) && archive.len() <= MAX_ARCHIVE, "{value:?}");
         archive
     }
 
     /// Publishes these bytes as an archive of a `T`.
     fn publish(&mut self, archive: &[u8]) {
         let span = (archive.len() as u64 + HEADER).div_ceil(SLOT);
-        // A list of bytes whose archive takes as many slots: the bytes, and a root of 8.
+        // A byte list whose archive has an equal number of slots: the bytes, and a root of 8.
         let filler = (span * SLOT - HEADER) as usize - 8;
         self.bytes.resize(filler, 0);
-        let position = self.out.try_send(&self.bytes).unwrap();
+        let position = self.publisher.try_send(&self.bytes).unwrap();
         let at = self.object.layout.slot(position);
         let mut whole = Vec::with_capacity(archive.len() + 8);
         whole.extend_from_slice(&(archive.len() as u64).to_le_bytes());
@@ -136,22 +136,25 @@ where
         self.object.write_bytes(at + 8, &whole);
     }
 
-    /// Receives what was published in one of the ways, by all subscribers; whether it was sound.
+    /// Receives the packet with all subscribers, in the given way. Returns true if it was valid.
     fn receive(&mut self, way: usize) -> bool {
-        let sound = self.receive_typed(way % 5);
-        let mail = self.mixed.try_recv().unwrap();
-        // Every time would cost more than all else together.
+        let valid = self.receive_typed(way % 5);
+        let packet = self.any.try_recv().unwrap();
+        // Not every time, because it costs more than the rest.
         if way < 5 {
-            let opened = is_sound(mail.open_as::<T>().map(|packet| read(packet, false)));
-            let chosen = mail.open::<Any<'_>>();
-            assert_eq!(opened, sound, "two subscribers disagree");
-            assert!(opened == chosen.is_ok() || matches!(chosen, Ok(None)), "mail disagrees");
+            let opened = is_valid(packet.open_as::<T>().map(|packet| read(packet, false)));
+            let chosen = packet.open::<Any<'_>>();
+            assert_eq!(opened, valid, "typed and any-type subscribers disagree");
+            assert!(
+                opened == chosen.is_ok() || matches!(chosen, Ok(None)),
+                "AnyReceived::open and open_as disagree"
+            );
         }
-        sound
+        valid
     }
 
     fn receive_typed(&mut self, way: usize) -> bool {
-        let sound = match way {
+        let valid = match way {
             0 => self.typed.try_recv().map(|packet| {
                 read(&*packet, false);
                 let _ = black_box(Received::unpack(packet));
@@ -174,20 +177,19 @@ where
                 };
             }
         };
-        is_sound(sound)
+        is_valid(valid)
     }
 }
 
-impl<T: Unpack + Debug> Lane for Typed<T>
+impl<T: Unpack + Debug> Tester for TypedTester<T>
 where
     T::Archived: Read,
 {
     fn run(&mut self, mut choices: Choices<'_>) -> bool {
         let archive = if choices.below(4) == usize::from(IMAGE) {
             let image = choices.rest();
-            // A hostile length within the same slots is as good as any: readers and publisher stay
-            // together.
-            let archive = image[..image.len().min(LONGEST)].to_vec();
+            // The length always matches the slots, so that publisher and readers stay in step.
+            let archive = image[..image.len().min(MAX_ARCHIVE)].to_vec();
             choices = Choices::new(&[]);
             archive
         } else {
@@ -206,8 +208,8 @@ where
     }
 }
 
-/// Whether a packet was opened; how it was refused must be the one way.
-fn is_sound<E: Into<TryRecvError>>(outcome: Result<(), E>) -> bool {
+/// Returns true if a packet was opened. A refusal must be the one error.
+fn is_valid<E: Into<TryRecvError>>(outcome: Result<(), E>) -> bool {
     match outcome.map_err(Into::into) {
         Ok(()) => true,
         Err(TryRecvError::Corrupt(what)) => {
@@ -225,7 +227,7 @@ fn read<A: Read>(packet: &A, in_full: bool) {
     }
 }
 
-/// Changes an archive where pointers, lengths, tags and text are sensitive, or its length.
+/// Damages an archive at pointers, lengths, tags and text, or changes its length.
 fn damage(archive: &mut Vec<u8>, choices: &mut Choices<'_>) {
     let len = archive.len();
     if len == 0 {

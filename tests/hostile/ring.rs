@@ -1,7 +1,6 @@
-//! Endpoints that are alive, and a peer that writes into their segment between any two of their
-//! operations.
+//! Live endpoints, with a peer that writes into their segment between their operations.
 
-use super::stage::{KINDS, Stage, Stages};
+use super::segment::{KINDS, TestSegment, TestSegments};
 use super::{Choices, damage};
 use packetring::any::{AnyPublisher, AnySubscriber};
 use packetring::{
@@ -11,52 +10,52 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::Duration;
 
-/// Operations of one case.
-const MOST: usize = 32;
-/// Endpoints of one kind alive at a time.
-const CROWD: usize = 3;
+/// Limit of the operations of a case.
+const MAX_OPERATIONS: usize = 32;
+/// Limit of the endpoints of each kind.
+const MAX_ENDPOINTS: usize = 3;
 
 /// Runs one case.
 pub(crate) fn run(data: &[u8]) {
     thread_local! {
-        static STAGES: RefCell<Stages> = RefCell::default();
+        static SEGMENTS: RefCell<TestSegments> = RefCell::default();
     }
-    STAGES.with_borrow_mut(|stages| {
+    SEGMENTS.with_borrow_mut(|segments| {
         let mut choices = Choices::new(data);
-        let stage = stages.restored(choices.below(KINDS));
-        let mut crew = Crew::default();
-        for _ in 0..MOST {
+        let segment = segments.restored(choices.below(KINDS));
+        let mut endpoints = Endpoints::default();
+        for _ in 0..MAX_OPERATIONS {
             if choices.are_over() {
                 break;
             }
             match choices.below(5) {
-                0 | 1 if !choices.one_in(16) => damage::strike_inside(stage, &mut choices),
-                0 | 1 => damage::strike(stage, &mut choices),
-                _ => crew.act(&stage.ring, &mut choices),
+                0 | 1 if !choices.one_in(16) => damage::damage_contents(segment, &mut choices),
+                0 | 1 => damage::damage_any(segment, &mut choices),
+                _ => endpoints.act(&segment.ring, &mut choices),
             }
         }
-        // In this order, so that what is left behind is damaged once more.
-        drop(crew.outs.pop());
-        damage::strike_inside(stage, &mut choices);
+        // Leaves an endpoint, then damages the remaining state before the others are dropped.
+        drop(endpoints.publishers.pop());
+        damage::damage_contents(segment, &mut choices);
     });
 }
 
 /// Endpoints of one ring.
 #[derive(Debug, Default)]
-pub(crate) struct Crew {
-    outs: Vec<Publisher<String>>,
-    mixed_outs: Vec<AnyPublisher>,
+pub(crate) struct Endpoints {
+    publishers: Vec<Publisher<String>>,
+    any_publishers: Vec<AnyPublisher>,
     tails: Vec<Publisher<Tail<u64, u8>>>,
-    ins: Vec<Subscriber<String>>,
-    mixed_ins: Vec<AnySubscriber>,
+    subscribers: Vec<Subscriber<String>>,
+    any_subscribers: Vec<AnySubscriber>,
 }
 
-impl Crew {
-    /// Does one thing. Whatever it gives can be used.
+impl Endpoints {
+    /// Does one operation. Its result must be usable.
     pub(crate) fn act(&mut self, ring: &Ring, choices: &mut Choices<'_>) {
         match choices.below(12) {
             0 | 1 => self.join(ring, choices),
-            2 => ask(ring, choices),
+            2 => query(ring, choices),
             3 => self.leave(choices),
             4..7 => self.publish(ring, choices),
             _ => self.receive(ring, choices),
@@ -65,73 +64,73 @@ impl Crew {
 
     fn join(&mut self, ring: &Ring, choices: &mut Choices<'_>) {
         match choices.below(8) {
-            0 | 1 => add(&mut self.outs, ring.publisher()),
-            2 => add(&mut self.mixed_outs, ring.any_publisher()),
-            3 | 4 => add(&mut self.ins, ring.subscriber()),
-            5 => add(&mut self.ins, ring.durable("desk")),
-            6 => add(&mut self.mixed_ins, ring.any_subscriber()),
-            _ => add(&mut self.mixed_ins, ring.any_durable("desk")),
+            0 | 1 => add(&mut self.publishers, ring.publisher()),
+            2 => add(&mut self.any_publishers, ring.any_publisher()),
+            3 | 4 => add(&mut self.subscribers, ring.subscriber()),
+            5 => add(&mut self.subscribers, ring.durable("desk")),
+            6 => add(&mut self.any_subscribers, ring.any_subscriber()),
+            _ => add(&mut self.any_subscribers, ring.any_durable("desk")),
         }
     }
 
     fn leave(&mut self, choices: &mut Choices<'_>) {
         match choices.below(4) {
-            0 => drop(self.outs.pop()),
-            1 => drop(self.mixed_outs.pop()),
-            2 => drop(self.ins.pop()),
-            _ => drop(self.mixed_ins.pop()),
+            0 => drop(self.publishers.pop()),
+            1 => drop(self.any_publishers.pop()),
+            2 => drop(self.subscribers.pop()),
+            _ => drop(self.any_subscribers.pop()),
         }
     }
 
     fn publish(&mut self, ring: &Ring, choices: &mut Choices<'_>) {
-        if self.outs.is_empty() {
-            add(&mut self.outs, ring.publisher());
+        if self.publishers.is_empty() {
+            add(&mut self.publishers, ring.publisher());
         }
-        if let (true, Some(mixed)) = (choices.one_in(4), self.mixed_outs.first_mut()) {
-            return send_mixed(mixed, choices);
+        if let (true, Some(any)) = (choices.one_in(4), self.any_publishers.first_mut()) {
+            return send_any(any, choices);
         }
-        let which = choices.below(CROWD);
-        if let Some(out) = self.outs.get_mut(which) {
-            send(out, choices);
+        let which = choices.below(MAX_ENDPOINTS);
+        if let Some(publisher) = self.publishers.get_mut(which) {
+            send(publisher, choices);
         }
         if choices.one_in(8)
-            && let Some(out) = self.outs.get(which)
+            && let Some(publisher) = self.publishers.get(which)
         {
-            let twin = out.try_clone();
-            add(&mut self.outs, twin);
+            let clone = publisher.try_clone();
+            add(&mut self.publishers, clone);
         }
     }
 
     fn receive(&mut self, ring: &Ring, choices: &mut Choices<'_>) {
-        if self.ins.is_empty() {
-            add(&mut self.ins, ring.subscriber());
+        if self.subscribers.is_empty() {
+            add(&mut self.subscribers, ring.subscriber());
         }
-        if let (true, Some(mixed)) = (choices.one_in(4), self.mixed_ins.first_mut()) {
-            return receive_mixed(mixed, choices);
+        if let (true, Some(any)) = (choices.one_in(4), self.any_subscribers.first_mut()) {
+            return receive_any(any, choices);
         }
-        let which = choices.below(CROWD);
-        if let Some(inbox) = self.ins.get_mut(which) {
-            receive(inbox, choices);
+        let which = choices.below(MAX_ENDPOINTS);
+        if let Some(subscriber) = self.subscribers.get_mut(which) {
+            receive(subscriber, choices);
         }
         if choices.one_in(8)
-            && let Some(inbox) = self.ins.get_mut(which)
+            && let Some(subscriber) = self.subscribers.get_mut(which)
         {
-            let twin = inbox.try_clone();
-            add(&mut self.ins, twin);
+            let clone = subscriber.try_clone();
+            add(&mut self.subscribers, clone);
         }
     }
 }
 
-fn add<E>(crowd: &mut Vec<E>, joined: Result<E, OpenError>) {
+fn add<E>(list: &mut Vec<E>, joined: Result<E, OpenError>) {
     match joined {
-        Ok(endpoint) if crowd.len() < CROWD => crowd.push(endpoint),
+        Ok(endpoint) if list.len() < MAX_ENDPOINTS => list.push(endpoint),
         Ok(_) => {}
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
 
-/// Asks the ring things.
-pub(crate) fn ask(ring: &Ring, choices: &mut Choices<'_>) {
+/// Runs a query or a management operation on the ring.
+pub(crate) fn query(ring: &Ring, choices: &mut Choices<'_>) {
     match choices.below(8) {
         0 | 1 => assert!(ring.types().len() <= 64),
         2 => assert!(ring.subscribers() <= ring.settings().max_subscribers),
@@ -143,35 +142,35 @@ pub(crate) fn ask(ring: &Ring, choices: &mut Choices<'_>) {
     }
 }
 
-fn send(out: &mut Publisher<String>, choices: &mut Choices<'_>) {
+fn send(publisher: &mut Publisher<String>, choices: &mut Choices<'_>) {
     let text = "é".repeat(choices.pick(&[0, 3, 4, 20, 100, 400, 900]));
     let outcome = match choices.below(6) {
-        0..3 => out.try_send(&text).map(drop),
+        0..3 => publisher.try_send(&text).map(drop),
         3 => {
             let texts = vec![text; 1 + choices.below(5)];
-            out.try_send_all(&texts).map_err(|error| error.source)
+            publisher.try_send_all(&texts).map_err(|error| error.source)
         }
-        4 => return refuse_late_nonsense(out.send_timeout(&text, Duration::ZERO)),
+        4 => return check_send_timeout_error(publisher.send_timeout(&text, Duration::ZERO)),
         _ => {
-            black_box((out.backlog(), out.subscribers(), format!("{out:?}")));
-            out.try_wait_for_subscribers(choices.below(3))
+            black_box((publisher.backlog(), publisher.subscribers(), format!("{publisher:?}")));
+            publisher.try_wait_for_subscribers(choices.below(3))
         }
     };
-    refuse_nonsense(outcome);
+    check_send_error(outcome);
 }
 
-fn send_mixed(out: &mut AnyPublisher, choices: &mut Choices<'_>) {
+fn send_any(publisher: &mut AnyPublisher, choices: &mut Choices<'_>) {
     let outcome = match choices.below(4) {
-        0 => out.try_send(&choices.word()),
-        1 => out.try_send(&"text".repeat(20)),
-        2 => out.try_send(&vec![(1_u8, Some(7_u32)); choices.below(40)]),
-        _ => return refuse_late_nonsense(out.send_timeout(&(), Duration::ZERO)),
+        0 => publisher.try_send(&choices.word()),
+        1 => publisher.try_send(&"text".repeat(20)),
+        2 => publisher.try_send(&vec![(1_u8, Some(7_u32)); choices.below(40)]),
+        _ => return check_send_timeout_error(publisher.send_timeout(&(), Duration::ZERO)),
     };
-    refuse_nonsense(outcome.map(drop));
+    check_send_error(outcome.map(drop));
 }
 
-/// What a segment's bytes cannot be blamed for.
-fn refuse_nonsense(outcome: Result<(), TrySendError>) {
+/// Rejects errors that damaged bytes cannot cause.
+fn check_send_error(outcome: Result<(), TrySendError>) {
     if let Err(error) = outcome {
         assert!(!error.to_string().is_empty());
         let is_ours =
@@ -180,8 +179,8 @@ fn refuse_nonsense(outcome: Result<(), TrySendError>) {
     }
 }
 
-/// The same of a send with a timeout.
-fn refuse_late_nonsense(outcome: Result<u64, SendTimeoutError>) {
+/// [`check_send_error`] for a send with a timeout.
+fn check_send_timeout_error(outcome: Result<u64, SendTimeoutError>) {
     if let Err(error) = outcome {
         assert!(!error.to_string().is_empty());
         let is_ours = matches!(
@@ -194,30 +193,32 @@ fn refuse_late_nonsense(outcome: Result<u64, SendTimeoutError>) {
     }
 }
 
-fn receive(inbox: &mut Subscriber<String>, choices: &mut Choices<'_>) {
+fn receive(subscriber: &mut Subscriber<String>, choices: &mut Choices<'_>) {
     let outcome = match choices.below(8) {
-        0..3 => inbox.try_recv().map(|text| dispose(text, choices)),
-        3 => inbox.try_drain().map(|batch| {
+        0..3 => subscriber.try_recv().map(|text| dispose(text, choices)),
+        3 => subscriber.try_drain().map(|batch| {
             assert!((1..=256).contains(&batch.len()));
             batch.iter().for_each(|text| read(text));
             black_box(format!("{batch:?}"));
         }),
-        4 => inbox.try_recv_copied().map(|text| {
+        4 => subscriber.try_recv_copied().map(|text| {
             read(&text);
             black_box(text.to_string());
         }),
-        5 => inbox.try_recv_where(|text| text.len() % 2 == 0).map(|text| dispose(text, choices)),
+        5 => {
+            subscriber.try_recv_where(|text| text.len() % 2 == 0).map(|text| dispose(text, choices))
+        }
         6 => {
-            let late = inbox.recv_timeout(Duration::ZERO).map(|text| dispose(text, choices));
-            return explain(late);
+            let late = subscriber.recv_timeout(Duration::ZERO).map(|text| dispose(text, choices));
+            return check_error(late);
         }
         _ => {
-            black_box((inbox.backlog(), format!("{inbox:?}")));
-            black_box(packetring::try_select(&mut [inbox]));
+            black_box((subscriber.backlog(), format!("{subscriber:?}")));
+            black_box(packetring::try_select(&mut [subscriber]));
             Ok(())
         }
     };
-    explain(outcome);
+    check_error(outcome);
 }
 
 fn dispose(text: Received<'_, String>, choices: &mut Choices<'_>) {
@@ -231,49 +232,49 @@ fn dispose(text: Received<'_, String>, choices: &mut Choices<'_>) {
     }
 }
 
-fn receive_mixed(inbox: &mut AnySubscriber, choices: &mut Choices<'_>) {
-    let outcome = inbox.try_recv().map(|mail| {
-        black_box((mail.type_name(), mail.info(), format!("{mail:?}")));
-        explain(mail.open_as::<String>().map(|text| read(text)));
-        explain(mail.open_as::<u64>().map(|number| assert!(black_box(*number) >= 0)));
-        explain(mail.open_as::<Vec<(u8, Option<u32>)>>().map(|list| {
+fn receive_any(subscriber: &mut AnySubscriber, choices: &mut Choices<'_>) {
+    let outcome = subscriber.try_recv().map(|packet| {
+        black_box((packet.type_name(), packet.info(), format!("{packet:?}")));
+        check_error(packet.open_as::<String>().map(|text| read(text)));
+        check_error(packet.open_as::<u64>().map(|number| assert!(black_box(*number) >= 0)));
+        check_error(packet.open_as::<Vec<(u8, Option<u32>)>>().map(|list| {
             black_box(list.iter().filter(|pair| pair.1.is_some()).count());
         }));
         match choices.below(3) {
-            0 => mail.unreceive(),
-            1 => std::mem::forget(mail),
-            _ => drop(mail),
+            0 => packet.unreceive(),
+            1 => std::mem::forget(packet),
+            _ => drop(packet),
         }
     });
-    explain(outcome);
-    black_box(inbox.backlog());
+    check_error(outcome);
+    black_box(subscriber.backlog());
 }
 
 fn read(text: &str) {
     black_box(text.chars().rev().count());
 }
 
-fn explain<E: std::fmt::Display>(outcome: Result<(), E>) {
+fn check_error<E: std::fmt::Display>(outcome: Result<(), E>) {
     if let Err(error) = outcome {
         assert!(!error.to_string().is_empty());
     }
 }
 
-/// A stage as [`attach`](super::attach) uses it, once attached.
-pub(crate) fn use_attached(stage: &Stage, ring: &Ring, choices: &mut Choices<'_>) {
-    let mut crew = Crew::default();
-    ask(ring, &mut Choices::new(&[0]));
-    for _ in 0..MOST / 4 {
-        crew.act(ring, choices);
+/// Uses a ring that [`attach`](super::attach) attached to.
+pub(crate) fn use_attached(segment: &TestSegment, ring: &Ring, choices: &mut Choices<'_>) {
+    let mut endpoints = Endpoints::default();
+    query(ring, &mut Choices::new(&[0]));
+    for _ in 0..MAX_OPERATIONS / 4 {
+        endpoints.act(ring, choices);
     }
-    // What was there before, read to its end; then more than the ring can hold.
-    for inbox in &mut crew.ins {
+    // Reads the old packets to the end, then publishes more than the ring can hold.
+    for subscriber in &mut endpoints.subscribers {
         (0..8).for_each(|_| {
-            explain(inbox.try_drain().map(|batch| batch.iter().for_each(|t| read(t))))
+            check_error(subscriber.try_drain().map(|batch| batch.iter().for_each(|t| read(t))))
         });
     }
-    if let Some(out) = crew.outs.first_mut() {
-        let laps = 2 * stage.layout.capacity;
-        (0..laps).for_each(|_| refuse_nonsense(out.try_send(&String::new()).map(drop)));
+    if let Some(publisher) = endpoints.publishers.first_mut() {
+        let laps = 2 * segment.layout.capacity;
+        (0..laps).for_each(|_| check_send_error(publisher.try_send(&String::new()).map(drop)));
     }
 }

@@ -1,4 +1,4 @@
-//! Packets of every make, with values of each, and how all of a packet is read.
+//! Packet types of every shape, values of each, and code that reads all of a packet.
 
 use packetring::packet::ArchivedTail;
 use packetring::rkyv::{self, collections::btree_map::ArchivedBTreeMap, primitive::ArchivedU32};
@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-/// Numbers and what is not quite a number: of fixed size, without a pointer.
+/// Numbers and number-like types: of fixed size, without pointers.
 #[packet]
 #[derive(Debug, Clone)]
 #[rkyv(derive(Debug))]
@@ -25,7 +25,7 @@ pub(crate) struct Flat {
     perhaps: Option<u16>,
 }
 
-/// Everything that points somewhere.
+/// All kinds of pointers.
 #[packet]
 #[derive(Debug, Clone)]
 #[rkyv(derive(Debug))]
@@ -63,7 +63,7 @@ pub(crate) struct Trees {
     again: Vec<Trees>,
 }
 
-/// As deep as packets may nest.
+/// Packets nested to the maximum depth.
 #[packet]
 #[derive(Debug, Clone)]
 #[rkyv(derive(Debug))]
@@ -74,7 +74,7 @@ pub(crate) struct Chain {
 
 pub(crate) type Tuple = (u8, String, [Option<Box<u32>>; 3], (bool, char));
 
-/// What a mixed subscriber opens.
+/// Packet types that the subscriber of any type opens.
 #[one_of]
 pub(crate) enum Any {
     Flat(Flat),
@@ -170,12 +170,12 @@ pub(crate) fn maps() -> Vec<BTreeMap<u32, u32>> {
     [0, 1, 6, 37, 100].map(|len| (0..len).map(|i| (i, i + 1)).collect()).into()
 }
 
-/// How all of a packet is read.
+/// Reads all of a packet.
 pub(crate) trait Read {
-    /// In every way but printing.
+    /// Uses every accessor except printing.
     fn read(&self) {}
 
-    /// All of it as text.
+    /// Formats the packet.
     fn print(&self) -> String;
 }
 

@@ -1,7 +1,7 @@
-//! The bytes of a real segment, which can be damaged, and put right again for the next case.
+//! A real segment whose bytes can be damaged, and restored for the next case.
 //!
-//! They are written through its file, as any process of the same user could. A `Ring` holds a staged
-//! one in use, so that a segment without endpoints is not taken for one that everyone has left.
+//! Its bytes are written through the file, as any process of the same user could do. A `Ring` keeps
+//! the segment in use, so that a segment without endpoints does not count as abandoned.
 
 use super::layout::{Layout, SALT, TAIL, Word};
 use packetring::{Overflow, Ring, RingBuilder};
@@ -12,27 +12,27 @@ use std::ops::Deref;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Rings that are staged: claims, overflow and history, each with and without a durable subscriber.
+/// Number of ring kinds: claims, overflow and history, each with and without a durable subscriber.
 pub(crate) const KINDS: usize = 10;
 
-/// The bytes of a segment.
+/// The bytes of a segment, accessed through its file.
 #[derive(Debug)]
 pub(crate) struct Object {
     pub(crate) layout: Layout,
     file: File,
 }
 
-/// One segment.
+/// A segment and its undamaged bytes.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct TestSegment {
     pub(crate) name: String,
     pub(crate) ring: Ring,
     object: Object,
-    /// Its bytes as they were when all was well.
+    /// The undamaged bytes.
     original: Vec<u8>,
 }
 
-impl Deref for Stage {
+impl Deref for TestSegment {
     type Target = Object;
 
     fn deref(&self) -> &Object {
@@ -40,8 +40,8 @@ impl Deref for Stage {
     }
 }
 
-impl Stage {
-    /// Makes a segment of a kind, in which a few packets were published and some received.
+impl TestSegment {
+    /// Creates a segment, publishes a few packets in it and receives some.
     pub(crate) fn new(kind: usize) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl Stage {
         Self { name, ring, object, original }
     }
 
-    /// Puts everything right.
+    /// Restores all bytes and the length.
     pub(crate) fn restore(&self) {
         if self.file.metadata().unwrap().len() != self.layout.end {
             self.file.set_len(self.layout.end).unwrap();
@@ -68,19 +68,19 @@ impl Stage {
         self.restore_up_to(self.layout.end);
     }
 
-    /// Puts everything right below an offset.
+    /// Restores all bytes below an offset.
     pub(crate) fn restore_up_to(&self, end: u64) {
         self.file.write_all_at(&self.original[..end as usize], 0).unwrap();
     }
 
-    /// The bytes of a segment of this kind when all is well.
+    /// The undamaged bytes.
     pub(crate) fn original(&self) -> &[u8] {
         &self.original
     }
 }
 
 impl Object {
-    /// The bytes of the segment of this name, which nobody has damaged yet.
+    /// Opens the undamaged segment with this name.
     pub(crate) fn open(name: &str) -> Self {
         let file = OpenOptions::new().read(true).write(true).open(path(name)).unwrap();
         let mut identity = [0; 96];
@@ -91,19 +91,19 @@ impl Object {
         Self { layout, file }
     }
 
-    /// Whether the segment was removed by name, as a damaged state can have it.
+    /// Returns true if the segment was removed by name, which damaged states allow.
     pub(crate) fn is_gone(&self) -> bool {
         self.file.metadata().unwrap().nlink() == 0
     }
 
-    /// Makes the file shorter or longer.
+    /// Changes the length of the file.
     pub(crate) fn set_len(&self, len: u64) {
         self.file.set_len(len).unwrap();
     }
 
     pub(crate) fn read(&self, word: Word) -> u64 {
         let mut bytes = [0; 8];
-        // A file that was cut short has zeros for our purpose.
+        // Reading beyond the end of a shortened file returns zeros here.
         let _ = self.file.read_at(&mut bytes[..word.width], word.offset);
         u64::from_le_bytes(bytes)
     }
@@ -112,7 +112,7 @@ impl Object {
         self.write_bytes(word.offset, &value.to_le_bytes()[..word.width]);
     }
 
-    /// Writes bytes as far as the segment goes: never beyond, which would make it longer.
+    /// Writes bytes up to the end of the segment. Writing beyond it would extend the file.
     pub(crate) fn write_bytes(&self, offset: u64, bytes: &[u8]) {
         let room = self.layout.end.saturating_sub(offset) as usize;
         self.file.write_all_at(&bytes[..bytes.len().min(room)], offset).unwrap();
@@ -124,12 +124,12 @@ impl Object {
         bytes
     }
 
-    /// The tail as it stands.
+    /// The current tail.
     pub(crate) fn tail(&self) -> u64 {
         self.read(Word { offset: TAIL, width: 8 })
     }
 
-    /// What marks a packet at this position as committed.
+    /// The stamp that marks a packet at this position as committed.
     pub(crate) fn stamp(&self, position: u64) -> u64 {
         let salt = self.read(Word { offset: SALT, width: 8 });
         #[expect(deprecated, reason = "the hash that the library uses")]
@@ -151,10 +151,10 @@ fn builder(kind: usize) -> RingBuilder {
     }
 }
 
-impl Drop for Stage {
+impl Drop for TestSegment {
     fn drop(&mut self) {
-        // Right again before it is left: whoever leaves looks at it. And what keeps it, a durable
-        // subscriber, or what was made anew under its name, goes with it.
+        // Restores the segment first, because leaving endpoints read it. The file must be removed
+        // by name: a durable subscriber keeps it, and a new one may exist under this name.
         self.restore();
         let _ = std::fs::remove_file(path(&self.name));
     }
@@ -164,24 +164,24 @@ fn path(name: &str) -> String {
     format!("/dev/shm/packetring.{name}")
 }
 
-/// The stages of this thread, one of each kind, made when first needed.
+/// The segments of this thread, one of each kind, created on first use.
 #[derive(Debug, Default)]
-pub(crate) struct Stages([Option<Stage>; KINDS]);
+pub(crate) struct TestSegments([Option<TestSegment>; KINDS]);
 
-impl Stages {
-    /// The stage of a kind as it is.
-    pub(crate) fn get(&self, kind: usize) -> Option<&Stage> {
+impl TestSegments {
+    /// The segment of a kind in its current state.
+    pub(crate) fn get(&self, kind: usize) -> Option<&TestSegment> {
         self.0[kind].as_ref()
     }
 
-    /// The stage of a kind, put right.
-    pub(crate) fn restored(&mut self, kind: usize) -> &mut Stage {
+    /// The segment of a kind after restoring it.
+    pub(crate) fn restored(&mut self, kind: usize) -> &mut TestSegment {
         let place = &mut self.0[kind];
-        if place.as_ref().is_some_and(|stage| stage.is_gone()) {
+        if place.as_ref().is_some_and(|segment| segment.is_gone()) {
             *place = None;
         }
-        let stage = place.get_or_insert_with(|| Stage::new(kind));
-        stage.restore();
-        stage
+        let segment = place.get_or_insert_with(|| TestSegment::new(kind));
+        segment.restore();
+        segment
     }
 }

@@ -1,23 +1,23 @@
-//! Decisions that follow from a seed: the same seed, the same decisions.
+//! Reproducible pseudo-random numbers: equal seeds give equal decisions.
 //!
-//! Not random enough for anything but choosing.
+//! The quality suffices for choosing actions and for nothing else.
 
-/// A stream of numbers (SplitMix64).
+/// A SplitMix64 generator.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Rng(u64);
 
-impl Dice {
-    /// The stream that belongs to a seed and to what is decided with it.
+impl Rng {
+    /// Creates a generator from a seed and the words that identify the decision.
     pub(crate) fn new(seed: u64, purpose: &[u64]) -> Self {
-        let mut dice = Self(seed);
+        let mut rng = Self(seed);
         for word in purpose {
-            dice.0 = dice.roll() ^ word.wrapping_mul(0xff51_afd7_ed55_8ccd);
+            rng.0 = rng.next() ^ word.wrapping_mul(0xff51_afd7_ed55_8ccd);
         }
-        dice
+        rng
     }
 
-    /// Any number.
-    pub(crate) fn roll(&mut self) -> u64 {
+    /// Returns any number.
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,17 +25,17 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`, which is not 0.
+    /// Returns a number below `bound`, which must not be 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.roll() % bound
+        self.next() % bound
     }
 
-    /// A number from `low` to `high`, both included.
+    /// Returns a number from `low` to `high`, both included.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
-    /// True in so many of a hundred cases.
+    /// Returns true with a probability of `cases` percent.
     pub(crate) fn percent(&mut self, cases: u64) -> bool {
         self.below(100) < cases
     }

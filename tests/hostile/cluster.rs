@@ -1,7 +1,7 @@
-//! A cluster and all that its workers have, played by one process, and its objects' bytes.
+//! A cluster and all endpoints of its workers in one process, and the bytes of its objects.
 
 use super::Choices;
-use super::stage::Object;
+use super::segment::Object;
 use packetring::cluster::{
     Call, Client, Deferred, Events, Inbox, JoinError, QueueConsumer, RunError, SendToTimeoutError,
     Service, TrySendToError, Watch, WorkerBuilder, WorkerId,
@@ -11,16 +11,16 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Desks of the cluster.
-const DESKS: usize = 4;
-/// Nothing here is worth waiting for.
-const NOW: Duration = Duration::ZERO;
-/// Deferred replies at a time.
-const MOST: usize = 4;
+/// Worker slots of the cluster.
+const WORKER_SLOTS: usize = 4;
+/// Timeout of all operations: none of them may wait.
+const NO_WAIT: Duration = Duration::ZERO;
+/// Limit of deferred replies.
+const MAX_DEFERRED: usize = 4;
 
-/// Two workers, one of which has all that there is, the other what it takes to speak to it, and
-/// whoever comes and goes.
-pub(crate) struct Cast {
+/// Two permanent workers, and a third that joins and leaves. `peer` has every kind of endpoint,
+/// `own` the endpoints to communicate with it.
+pub(crate) struct TestCluster {
     cluster: String,
     objects: Vec<(String, Object)>,
     own: Option<Worker>,
@@ -36,16 +36,16 @@ pub(crate) struct Cast {
     watch: Option<Watch>,
 }
 
-impl Cast {
-    /// A cluster in which a bit of everything is under way.
+impl TestCluster {
+    /// Creates a cluster with packets in each of its rings.
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let cluster = format!("hostile-{}-c{number}", std::process::id());
-        std::fs::write(bystander(&cluster), b"").unwrap();
+        std::fs::write(unrelated_object(&cluster), b"").unwrap();
         let own = builder().join(&cluster, "own").unwrap();
         let peer = builder().join(&cluster, "peer").unwrap();
-        let mut cast = Self {
+        let mut test = Self {
             inbox: peer.inbox().ok(),
             service: peer.service("echo").ok(),
             deferred: Vec::new(),
@@ -60,16 +60,16 @@ impl Cast {
             third: None,
             cluster,
         };
-        cast.listen();
-        cast.begin();
-        cast.objects =
-            cast.names().into_iter().map(|name| (kind_of(&name), name)).map(open).collect();
-        assert_eq!(cast.objects.len(), 6, "directory, inbox, requests, replies, jobs, events");
-        cast
+        test.add_handlers();
+        test.fill();
+        test.objects =
+            test.names().into_iter().map(|name| (kind_of(&name), name)).map(open).collect();
+        assert_eq!(test.objects.len(), 6, "directory, inbox, requests, replies, jobs, events");
+        test
     }
 
-    /// Has handlers for whatever may come.
-    fn listen(&mut self) {
+    /// Registers event handlers.
+    fn add_handlers(&mut self) {
         let Some(events) = &mut self.events else { return };
         events.on::<String>("open", |text, context| {
             read(text);
@@ -83,8 +83,8 @@ impl Cast {
         events.on_worker(|change, _| drop(black_box(format!("{change:?}"))));
     }
 
-    /// Leaves something in each ring.
-    fn begin(&mut self) {
+    /// Leaves packets in each ring.
+    fn fill(&mut self) {
         for number in 0..3_u64 {
             self.own().try_send_to("peer", &"text".repeat(number as usize * 7)).unwrap();
             self.own().try_send_to("peer", &number).unwrap();
@@ -106,8 +106,8 @@ impl Cast {
         self.object("d")
     }
 
-    /// The bytes of one of the rings of letters: the inbox, requests, replies, events.
-    pub(crate) fn letters(&self, choices: &mut Choices<'_>) -> &Object {
+    /// The bytes of a ring with message headers: the inbox, requests, replies or events.
+    pub(crate) fn message_ring(&self, choices: &mut Choices<'_>) -> &Object {
         self.object(choices.pick(&["i", "s", "r", "e"]))
     }
 
@@ -120,7 +120,7 @@ impl Cast {
         &self.objects.iter().find(|(of, _)| of == kind).unwrap().1
     }
 
-    /// The names of the cluster's objects, the replies' with a number that was drawn.
+    /// Names of the cluster's objects. The name of the reply ring contains a random number.
     fn names(&self) -> Vec<String> {
         let prefix = format!("packetring.{}~", self.cluster);
         let all = std::fs::read_dir("/dev/shm").unwrap().flatten();
@@ -130,15 +130,15 @@ impl Cast {
         own
     }
 
-    /// Sends or receives something. Whatever it gives can be used.
+    /// Sends or receives something. The result must be usable.
     pub(crate) fn exchange(&mut self, choices: &mut Choices<'_>) {
         match choices.below(12) {
             0 | 1 => self.send(choices),
-            2..5 => self.read_letter(choices),
-            5 => self.ask(choices),
-            6 | 7 => self.answer(choices),
-            8 => self.hear_answer(choices),
-            9 => self.take_job(choices),
+            2..5 => self.read_message(choices),
+            5 => self.call(choices),
+            6 | 7 => self.serve(choices),
+            8 => self.receive_reply(choices),
+            9 => self.receive_job(choices),
             _ => self.dispatch(choices),
         }
     }
@@ -148,49 +148,56 @@ impl Cast {
         let text = "é".repeat(choices.pick(&[0, 3, 20, 100, 900]));
         let outcome = match choices.below(5) {
             0 | 1 => own.try_send_to("peer", &text),
-            2 => own.try_send_to(&WorkerId(choices.below(DESKS + 1) as u16), &choices.word()),
+            2 => {
+                own.try_send_to(&WorkerId(choices.below(WORKER_SLOTS + 1) as u16), &choices.word())
+            }
             3 => {
-                let sent = own.send_to_timeout("peer", &(1_u8, text), NOW);
-                return explain(sent, |error| {
+                let sent = own.send_to_timeout("peer", &(1_u8, text), NO_WAIT);
+                return check_error(sent, |error| {
                     !matches!(error, SendToTimeoutError::Unserializable(_))
                 });
             }
             _ => own.try_send_to(choices.pick(&["own", "third", ""]), &text),
         };
-        explain(outcome, |error| !matches!(error, TrySendToError::Unserializable(_)));
+        check_error(outcome, |error| !matches!(error, TrySendToError::Unserializable(_)));
     }
 
-    fn read_letter(&mut self, choices: &mut Choices<'_>) {
+    fn read_message(&mut self, choices: &mut Choices<'_>) {
         let Some(inbox) = &mut self.inbox else { return };
         let backlog = inbox.backlog();
-        let outcome = inbox.try_recv().map(|letter| {
-            black_box((letter.sender(), letter.type_name(), letter.info(), format!("{letter:?}")));
-            explain(letter.open_as::<String>().map(|text| read(text)), is_said);
-            explain(letter.open_as::<u64>().map(|number| _ = black_box(*number)), is_said);
-            explain(letter.open_as::<(u8, String)>().map(|pair| read(&pair.1)), is_said);
+        let outcome = inbox.try_recv().map(|message| {
+            black_box((
+                message.sender(),
+                message.type_name(),
+                message.info(),
+                format!("{message:?}"),
+            ));
+            check_error(message.open_as::<String>().map(|text| read(text)), any_error);
+            check_error(message.open_as::<u64>().map(|number| _ = black_box(*number)), any_error);
+            check_error(message.open_as::<(u8, String)>().map(|pair| read(&pair.1)), any_error);
             match choices.below(4) {
-                0 => drop(letter),
-                1 => std::mem::forget(letter),
-                _ => letter.ack(),
+                0 => drop(message),
+                1 => std::mem::forget(message),
+                _ => message.ack(),
             }
         });
         black_box(backlog);
-        explain(outcome, is_said);
+        check_error(outcome, any_error);
     }
 
-    fn ask(&mut self, choices: &mut Choices<'_>) {
+    fn call(&mut self, choices: &mut Choices<'_>) {
         let Some(client) = &mut self.client else { return };
-        // A service whose ring is full by its words is waited for: not without an end.
+        // Damaged words can make the service's ring appear full, so the call needs a timeout.
         let text = "q".repeat(choices.pick(&[0, 5, 200]));
-        explain(client.call_timeout(&text, NOW).map(|reply| read(&reply)), |_| true);
+        check_error(client.call_timeout(&text, NO_WAIT).map(|reply| read(&reply)), |_| true);
     }
 
-    fn answer(&mut self, choices: &mut Choices<'_>) {
+    fn serve(&mut self, choices: &mut Choices<'_>) {
         let Some(service) = &mut self.service else { return };
         let text = "a".repeat(choices.pick(&[0, 9, 300, 70_000]));
         if let (true, Some(deferred)) = (choices.one_in(4), self.deferred.pop()) {
             black_box(deferred.is_wanted(service));
-            explain(deferred.reply(service, &text), |_| true);
+            check_error(deferred.reply(service, &text), |_| true);
             return;
         }
         let outcome = service.try_recv().map(|request| {
@@ -199,14 +206,14 @@ impl Cast {
             match choices.below(5) {
                 0 => drop(request),
                 1 => std::mem::forget(request),
-                2 if self.deferred.len() < MOST => self.deferred.push(request.defer()),
-                _ => explain(request.reply(&text), |_| true),
+                2 if self.deferred.len() < MAX_DEFERRED => self.deferred.push(request.defer()),
+                _ => check_error(request.reply(&text), |_| true),
             }
         });
-        explain(outcome, is_said);
+        check_error(outcome, any_error);
     }
 
-    fn hear_answer(&mut self, choices: &mut Choices<'_>) {
+    fn receive_reply(&mut self, choices: &mut Choices<'_>) {
         let Some(client) = &mut self.client else { return };
         if self.calls.is_empty() {
             return;
@@ -215,10 +222,10 @@ impl Cast {
         if choices.one_in(8) {
             return client.cancel(call);
         }
-        explain(client.wait_timeout(call, NOW).map(|reply| read(&reply)), |_| true);
+        check_error(client.wait_timeout(call, NO_WAIT).map(|reply| read(&reply)), |_| true);
     }
 
-    fn take_job(&mut self, choices: &mut Choices<'_>) {
+    fn receive_job(&mut self, choices: &mut Choices<'_>) {
         let Some(jobs) = &mut self.jobs else { return };
         let outcome = jobs.try_recv().map(|job| {
             read(&job);
@@ -229,7 +236,7 @@ impl Cast {
                 _ => packetring::cluster::Delivery::ack(job),
             }
         });
-        explain(outcome, is_said);
+        check_error(outcome, any_error);
     }
 
     fn dispatch(&mut self, choices: &mut Choices<'_>) {
@@ -238,21 +245,21 @@ impl Cast {
             0 => {
                 let name = choices.pick(&["open", "closed", "error", "a::b", "*", ""]);
                 let text = "é".repeat(choices.pick(&[0, 9, 500]));
-                explain(events.try_emit(name, &text), |_| true);
+                check_error(events.try_emit(name, &text), |_| true);
             }
             1 => {
-                let waited = events.wait_for_timeout::<String>("open", NOW);
-                explain(waited.map(|text| read(&text.unwrap_or_default())), is_fair);
+                let waited = events.wait_for_timeout::<String>("open", NO_WAIT);
+                check_error(waited.map(|text| read(&text.unwrap_or_default())), is_run_error);
             }
-            2 => explain(events.run_for(NOW).map(drop), is_fair),
-            _ => explain(events.poll().map(drop), is_fair),
+            2 => check_error(events.run_for(NO_WAIT).map(drop), is_run_error),
+            _ => check_error(events.poll().map(drop), is_run_error),
         }
     }
 
-    /// Asks the cluster, joins it or leaves it. Whatever it gives can be used.
-    pub(crate) fn govern(&mut self, choices: &mut Choices<'_>) {
+    /// Queries the cluster, joins it or leaves it. The result must be usable.
+    pub(crate) fn manage(&mut self, choices: &mut Choices<'_>) {
         match choices.below(12) {
-            0..4 => self.look(choices),
+            0..4 => self.list_workers(choices),
             4 | 5 => self.watch(choices),
             6 | 7 => self.join(choices),
             8 => self.leave(choices),
@@ -262,17 +269,19 @@ impl Cast {
         }
     }
 
-    fn look(&mut self, choices: &mut Choices<'_>) {
+    fn list_workers(&mut self, choices: &mut Choices<'_>) {
         let Some(own) = &self.own else { return };
         let all = own.workers();
-        assert!(all.len() <= DESKS && all.iter().all(|one| usize::from(one.id.0) < DESKS));
+        assert!(
+            all.len() <= WORKER_SLOTS && all.iter().all(|one| usize::from(one.id.0) < WORKER_SLOTS)
+        );
         assert!(all.iter().all(|one| one.name.len() <= 3 * 64), "a name of 64 bytes, read as text");
         black_box(format!("{all:?}"));
         let name = choices.pick(&["own", "peer", "third", "", "../peer", "~"]);
         black_box(own.worker(name));
-        black_box(own.worker(&WorkerId(choices.below(DESKS + 2) as u16)));
-        black_box(own.wait_for_worker_timeout(name, NOW).is_ok());
-        black_box(own.wait_for_inbox_timeout(name, NOW).is_ok());
+        black_box(own.worker(&WorkerId(choices.below(WORKER_SLOTS + 2) as u16)));
+        black_box(own.wait_for_worker_timeout(name, NO_WAIT).is_ok());
+        black_box(own.wait_for_inbox_timeout(name, NO_WAIT).is_ok());
     }
 
     fn watch(&mut self, choices: &mut Choices<'_>) {
@@ -280,7 +289,7 @@ impl Cast {
         for _ in 0..1 + choices.below(8) {
             match watch.try_recv() {
                 Ok(change) => drop(black_box(format!("{change:?}"))),
-                Err(error) => return explain(Err(error), is_said),
+                Err(error) => return check_error(Err(error), any_error),
             }
         }
     }
@@ -288,20 +297,20 @@ impl Cast {
     fn join(&mut self, choices: &mut Choices<'_>) {
         let name = choices.pick(&["third", "own", "peer", "fourth"]);
         let builder = match choices.below(3) {
-            0 => builder().id(WorkerId(choices.below(DESKS + 1) as u16)),
+            0 => builder().id(WorkerId(choices.below(WORKER_SLOTS + 1) as u16)),
             _ => builder(),
         };
         match builder.join(&self.cluster, name) {
             Ok(worker) => self.third = Some(worker),
-            Err(error) => explain(Err(error), |_: &JoinError| true),
+            Err(error) => check_error(Err(error), |_: &JoinError| true),
         }
     }
 
     fn leave(&mut self, choices: &mut Choices<'_>) {
         match choices.below(6) {
-            0 => explain(self.third.take().map_or(Ok(()), Worker::leave), is_opened),
+            0 => check_error(self.third.take().map_or(Ok(()), Worker::leave), is_open_error),
             1 => drop(self.third.take()),
-            2 => explain(self.peer.take().map_or(Ok(()), Worker::leave), is_opened),
+            2 => check_error(self.peer.take().map_or(Ok(()), Worker::leave), is_open_error),
             3 => drop(self.peer.take()),
             4 => drop(self.inbox.take()),
             _ => drop((self.watch.take(), self.events.take())),
@@ -312,9 +321,9 @@ impl Cast {
         let Some(own) = &self.own else { return };
         let outcome = match choices.below(2) {
             0 => own.retire(choices.pick(&["peer", "third", "own", "", "../peer"])),
-            _ => own.retire(&WorkerId(choices.below(DESKS + 1) as u16)),
+            _ => own.retire(&WorkerId(choices.below(WORKER_SLOTS + 1) as u16)),
         };
-        explain(outcome.map(drop), is_opened);
+        check_error(outcome.map(drop), is_open_error);
     }
 
     fn select(&mut self) {
@@ -337,14 +346,14 @@ impl Cast {
             2 => keep(&mut self.watch, worker.watch()),
             3 => keep(&mut self.service, worker.service("echo")),
             4 => keep(&mut self.jobs, worker.queue("jobs")),
-            _ => explain(worker.client::<String, String>("echo").map(drop), is_opened),
+            _ => check_error(worker.client::<String, String>("echo").map(drop), is_open_error),
         }
     }
 }
 
-impl Drop for Cast {
+impl Drop for TestCluster {
     fn drop(&mut self) {
-        // Before what they are, so that nothing is looked for by who opened it.
+        // Before the workers, so that no worker looks for objects of endpoints that still exist.
         self.deferred.clear();
         drop((self.inbox.take(), self.service.take(), self.jobs.take(), self.client.take()));
         drop((self.events.take(), self.watch.take()));
@@ -352,18 +361,18 @@ impl Drop for Cast {
         for name in self.names() {
             let _ = std::fs::remove_file(format!("/dev/shm/{name}"));
         }
-        let is_there = std::fs::remove_file(bystander(&self.cluster)).is_ok();
-        assert!(is_there || std::thread::panicking(), "what is not of the cluster was removed");
+        let is_there = std::fs::remove_file(unrelated_object(&self.cluster)).is_ok();
+        assert!(is_there || std::thread::panicking(), "an unrelated object was removed");
     }
 }
 
 fn builder() -> WorkerBuilder {
-    let small = Worker::builder().max_workers(DESKS).inbox_capacity(4096);
+    let small = Worker::builder().max_workers(WORKER_SLOTS).inbox_capacity(4096);
     small.join_timeout(Duration::from_millis(1))
 }
 
-/// The object of the ring that has the cluster's name, which is no business of the cluster's.
-fn bystander(cluster: &str) -> String {
+/// Path of a ring that has the cluster's name and must not be touched by the cluster.
+fn unrelated_object(cluster: &str) -> String {
     format!("/dev/shm/packetring.{cluster}")
 }
 
@@ -379,7 +388,7 @@ fn open((kind, name): (String, String)) -> (String, Object) {
 fn keep<E>(place: &mut Option<E>, opened: Result<E, OpenError>) {
     match opened {
         Ok(endpoint) => *place = Some(endpoint),
-        Err(error) => explain(Err(error), is_opened),
+        Err(error) => check_error(Err(error), is_open_error),
     }
 }
 
@@ -387,22 +396,22 @@ fn read(text: &str) {
     black_box(text.chars().rev().count());
 }
 
-/// An error says something, and is one that bytes can be blamed for.
-fn explain<E: std::fmt::Display>(outcome: Result<(), E>, is_fair: impl FnOnce(&E) -> bool) {
+/// Checks that an error has a text, and that damaged bytes can cause it.
+fn check_error<E: std::fmt::Display>(outcome: Result<(), E>, is_fair: impl FnOnce(&E) -> bool) {
     if let Err(error) = outcome {
         assert!(!error.to_string().is_empty());
         assert!(is_fair(&error), "{error}");
     }
 }
 
-fn is_said<E>(_: &E) -> bool {
+fn any_error<E>(_: &E) -> bool {
     true
 }
 
-fn is_opened(error: &OpenError) -> bool {
+fn is_open_error(error: &OpenError) -> bool {
     !matches!(error, OpenError::BadSettings { .. })
 }
 
-fn is_fair(error: &RunError) -> bool {
+fn is_run_error(error: &RunError) -> bool {
     !matches!(error, RunError::BadName { .. })
 }

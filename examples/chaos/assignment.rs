@@ -1,29 +1,29 @@
-//! The rings of a run, who works on them, and how a worker is told what it is.
+//! The rings of a run, the workers of each ring, and the encoding of a worker's assignment.
 
-use crate::dice::Dice;
 use crate::ledger::DURABLES;
+use crate::rng::Rng;
 use packetring::{Overflow, Ring, RingBuilder, Wait};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The rings. Small, so that a lap is short and being full is common.
+/// The rings. They are small, so that laps are short and full rings are common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// One publisher; waits.
+    /// A single publisher; blocks when full.
     Exclusive,
-    /// Many publishers; waits.
+    /// Many publishers; blocks when full.
     Shared,
-    /// Many publishers; drops the oldest, keeps a history.
+    /// Many publishers; drops the oldest packets and keeps a history.
     DropShared,
-    /// One publisher; drops the oldest.
+    /// A single publisher; drops the oldest packets.
     DropExclusive,
-    /// Many publishers; waits, also for durable subscribers whose process is dead.
+    /// Many publishers; blocks when full, also for durable subscribers whose process is dead.
     Durable,
-    /// Nobody holds it: it is made and removed all the time.
-    Doors,
+    /// The director does not keep it open: it is created and removed all the time.
+    Transient,
 }
 
-/// Newcomers to [`Kind::DropShared`] start so far back.
+/// Packets of history for new subscribers of [`Kind::DropShared`].
 pub(crate) const HISTORY: usize = 8;
 
 impl Kind {
@@ -33,7 +33,7 @@ impl Kind {
         Self::DropShared,
         Self::DropExclusive,
         Self::Durable,
-        Self::Doors,
+        Self::Transient,
     ];
 
     pub(crate) fn drops(self) -> bool {
@@ -55,32 +55,32 @@ impl Kind {
             Self::Shared | Self::Durable => builder.shared(),
             Self::DropShared => builder.overflow(Overflow::DropOldest).history(HISTORY),
             Self::DropExclusive => builder.exclusive().overflow(Overflow::DropOldest),
-            Self::Doors => builder.stays_open(true),
+            Self::Transient => builder.stays_open(true),
         }
     }
 }
 
-/// What a worker does on its ring.
+/// The role of a worker on its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Publisher,
     Subscriber,
-    /// The subscriber of this durable name.
+    /// The subscriber with this durable name.
     Durable(usize),
-    /// Publisher and subscriber at once; comes and goes.
+    /// Publisher and subscriber at once; joins and leaves repeatedly.
     Visitor,
 }
 
-/// A place that a worker holds, and after its death its successor.
+/// A position on a ring. A successor takes it over when its worker dies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
     pub(crate) ring: usize,
     pub(crate) role: Role,
-    /// It pauses a lot.
+    /// Pauses often.
     pub(crate) slow: bool,
 }
 
-/// All places of a run.
+/// All positions of a run.
 pub(crate) fn slots() -> Vec<Slot> {
     use Role::{Publisher, Subscriber, Visitor};
     let people: [&[Role]; crate::ledger::RINGS] = [
@@ -101,9 +101,9 @@ pub(crate) fn slots() -> Vec<Slot> {
     places.collect()
 }
 
-/// What a worker is told on its command line.
+/// The assignment of a worker, passed on its command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Post {
+pub(crate) struct Assignment {
     pub(crate) director: u64,
     pub(crate) seed: u64,
     pub(crate) phase: u64,
@@ -113,7 +113,7 @@ pub(crate) struct Post {
     pub(crate) slow: bool,
 }
 
-impl Post {
+impl Assignment {
     pub(crate) fn kind(&self) -> Kind {
         Kind::ALL[self.ring]
     }
@@ -122,21 +122,21 @@ impl Post {
         ring_name(self.director, self.phase, self.ring)
     }
 
-    pub(crate) fn dice(&self) -> Dice {
-        Dice::new(self.seed, &[self.phase, self.ring as u64, self.row as u64])
+    pub(crate) fn rng(&self) -> Rng {
+        Rng::new(self.seed, &[self.phase, self.ring as u64, self.row as u64])
     }
 
-    pub(crate) fn wait(&self, dice: &mut Dice) -> Wait {
-        // Who spins keeps a core busy, and there are more workers than cores.
+    pub(crate) fn wait(&self, rng: &mut Rng) -> Wait {
+        // A spinning worker keeps a core busy, and there are more workers than cores.
         let spinners = if self.role == Role::Publisher { 30 } else { 10 };
-        match dice.below(100) {
-            roll if roll < spinners => Wait::spin(),
-            roll if roll < 60 => Wait::park().spin_for(Duration::ZERO),
+        match rng.below(100) {
+            next if next < spinners => Wait::spin(),
+            next if next < 60 => Wait::park().spin_for(Duration::ZERO),
             _ => Wait::park(),
         }
     }
 
-    /// As one word.
+    /// Encodes the assignment as one command line argument.
     pub(crate) fn to_text(self) -> String {
         let (role, name) = match self.role {
             Role::Publisher => (0, 0),
@@ -150,14 +150,14 @@ impl Post {
     }
 }
 
-impl FromStr for Post {
+impl FromStr for Assignment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let numbers: Result<Vec<u64>, _> = text.split(',').map(str::parse).collect();
         let numbers = numbers.map_err(|error| error.to_string())?;
         let &[director, seed, phase, ring, row, role, name, slow] = numbers.as_slice() else {
-            return Err("eight numbers, as a director writes them".into());
+            return Err("invalid assignment: expected eight numbers separated by commas".into());
         };
         let role = match role {
             0 => Role::Publisher,
@@ -167,13 +167,13 @@ impl FromStr for Post {
         };
         let (ring, row) = (ring as usize, row as usize);
         if ring >= Kind::ALL.len() || row >= crate::ledger::ROWS || name as usize >= DURABLES {
-            return Err("a ring, row or name that is not there".into());
+            return Err(format!("assignment out of range: ring {ring}, row {row}, name {name}"));
         }
         Ok(Self { director, seed, phase, ring, row, role, slow: slow == 1 })
     }
 }
 
-/// The ring's name holds the director's process id, by which what stays behind is known.
+/// Name of a ring. It contains the director's process id, which identifies leftovers.
 pub(crate) fn ring_name(director: u64, phase: u64, ring: usize) -> String {
     format!("chaos-{director}-{phase}-{ring}")
 }
