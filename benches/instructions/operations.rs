@@ -8,9 +8,10 @@
 //! all other rings are too large to complete a lap.
 
 use packetring::any::{AnyPublisher, AnySubscriber};
-use packetring::cluster::{Client, Inbox, Service};
+use packetring::cluster::{Client, Inbox, Request, Service};
 use packetring::{
-    Overflow, Packet, Publisher, Ring, RingBuilder, Subscriber, TryRecvError, Worker, packet,
+    Overflow, Packet, Publisher, Reserved, Ring, RingBuilder, Subscriber, TryRecvError, Worker,
+    packet,
 };
 use rkyv::rancor::Failure;
 use rkyv::ser::allocator::Arena;
@@ -258,7 +259,7 @@ fn abort(pair: &mut Pair<Tick>) -> bool {
 }
 
 fn commit(pair: &mut Pair<Tick>) -> bool {
-    pair.publisher.reserve().map(|tick| tick.commit()).is_ok()
+    pair.publisher.reserve().map(Reserved::commit).is_ok()
 }
 
 fn send_all(pair: &mut Pair<Tick, Vec<Tick>>) -> bool {
@@ -335,7 +336,8 @@ struct Calls {
 impl Calls {
     fn call(&mut self) -> bool {
         let Ok(call) = self.client.start(&tick()) else { return false };
-        let is_served = self.service.recv().is_ok_and(|request| request.reply(&tick()).is_ok());
+        let is_served =
+            self.service.recv().is_ok_and(|request| Request::reply(request, &tick()).is_ok());
         is_served && self.client.wait(call).is_ok_and(|reply| reply.sequence == 7)
     }
 }

@@ -9,7 +9,7 @@
 use super::packets::Numbered;
 use super::round_trip::RoundTrip;
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, latencies};
-use packetring::cluster::{Client, Service};
+use packetring::cluster::{Client, Request, Service};
 use packetring::{Wait, Worker};
 use std::marker::PhantomData;
 use std::time::Instant;
@@ -91,7 +91,7 @@ impl<P: Numbered + 'static> Scenario for Calls<P> {
             let request = service.recv()?;
             check(P::is(&request, number), number)?;
             packet.set(number);
-            request.reply(&packet)?;
+            Request::reply(request, &packet)?;
         }
         Ok(())
     }

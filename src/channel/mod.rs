@@ -1,15 +1,20 @@
-//! Typed endpoints: a ring, waiting, and packets put together.
+//! Typed endpoints: ring, waiting and packets together.
 //!
-//! It guarantees what the ring guarantees, typed: a subscriber gets `&T::Archived` or an error,
-//! never other bytes; a guard keeps its slots until it is dropped; an endpoint whose guard was
-//! forgotten releases it at its next call; dropping an endpoint leaves the ring.
+//! The guarantees of the ring, with types:
 //!
-//! Verbs come in threes: `try_x` never waits, `x` waits by the endpoint's [`Wait`](crate::Wait),
-//! `x_timeout` gives up. It knows nothing of workers and their names.
+//! - A subscriber gets `&T::Archived` or an error, never other bytes.
+//! - A guard keeps its slots until it is dropped. If a guard is forgotten, its endpoint releases
+//!   the slots at the next call.
+//! - Dropping an endpoint leaves the ring.
+//!
+//! A verb has three forms, each with its own error: `x` waits by the endpoint's
+//! [`Wait`](crate::Wait), `try_x` does not wait, and `x_timeout` waits for a limited time (`verb`).
+//! This layer knows nothing about workers and their names.
 
 #![forbid(unsafe_code)]
 
 mod any;
+mod builder;
 pub(crate) mod endpoint;
 mod error;
 pub(crate) mod join;
@@ -22,8 +27,10 @@ mod select;
 mod subscriber;
 mod type_cache;
 mod untyped;
+mod verb;
 
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
+pub use builder::RingBuilder;
 pub(crate) use endpoint::wake_both_sides;
 pub use error::{
     RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, TryRecvError,
@@ -35,8 +42,9 @@ pub use publisher::Publisher;
 pub use queue::{Delivery, QueueConsumer};
 pub use received::{Batch, BatchIter, Copied, Info, Received};
 pub use reserved::{Reserved, ReservedTail};
-pub use ring::{CarriedType, Ring, RingBuilder};
+pub use ring::{CarriedType, Ring};
 pub(crate) use select::Waitable;
 pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};
 pub(crate) use untyped::{End, GroupReceiver, MessageHeader, Receiver, SubscriberIndex};
+pub(crate) use verb::verb;

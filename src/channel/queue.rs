@@ -1,4 +1,4 @@
-//! The typed member of a group.
+//! The typed consumer of a queue.
 
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
 use super::join::{self, Types};
@@ -6,7 +6,8 @@ use super::received::Info;
 use super::ring::Ring;
 use super::select::{Selectable, Selectee};
 use super::untyped::GroupReceiver;
-use crate::error::{Form, OpenError, retry};
+use super::verb;
+use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, Unpack, UnpackError};
 use crate::ring::buffer::StableBytes;
@@ -16,23 +17,30 @@ use crate::wait::{Timeout, Wait};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::time::Duration;
 
-/// A member of a work queue: takes packets that no other member gets, in place.
+/// Receives packets of a queue, in place. Each packet is delivered to one consumer.
 ///
-/// What it takes is acknowledged by [`Delivery::ack`] alone. A packet whose guard is dropped otherwise,
-/// by `?`, a panic, or because it was forgotten, comes again to this member, flagged as
-/// [redelivered](Info::redelivered); if the member is dropped or its process dies, to another one. So
-/// each packet is handled at least once, and one that was handed out before says so.
+/// All operations take `&mut self`: a consumer holds one packet at a time.
 ///
-/// All operations take `&mut self`: one packet in hand at a time.
+/// # Acknowledgement
+///
+/// Only [`Delivery::ack`] acknowledges a packet. If its guard is dropped otherwise, by `?`, by a
+/// panic or forgotten, the packet comes again to this consumer, flagged as
+/// [redelivered](Info::redelivered). If the consumer is dropped or its process dies, the packet
+/// goes to another consumer. So each packet is handled at least once, and a packet that was handed
+/// out before is flagged.
+///
+/// # Closing
+///
+/// The queue of a cluster stays open without publishers. A consumer that joins receives all
+/// packets that wait in it.
 pub struct QueueConsumer<T: Packet> {
     pub(crate) taker: GroupReceiver,
     type_index: u16,
     packet: PhantomData<fn() -> T>,
 }
 
-// Not derived, which would ask for `T: Debug`.
+// Not derived: that would require `T: Debug`.
 impl<T: Packet> fmt::Debug for QueueConsumer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueConsumer")
@@ -47,42 +55,25 @@ impl<T: Packet> QueueConsumer<T> {
         Self { taker, type_index, packet: PhantomData }
     }
 
-    /// The next packet. Waits for it; for ever, if no publisher ever comes.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](RecvError::Closed), [`Corrupt`](RecvError::Corrupt),
-    /// [`TypeMismatch`](RecvError::TypeMismatch): with the last two the packet is acknowledged, lest it
-    /// come for ever.
-    pub fn recv(&mut self) -> Result<Delivery<'_, T>, RecvError> {
-        self.receive(Timeout::Never)
+    verb! {
+        /// Receives the next packet. Waits for it, without end if no publisher ever joins.
+        ///
+        /// # Errors
+        ///
+        /// [`Closed`](RecvError::Closed), [`Corrupt`](RecvError::Corrupt),
+        /// [`TypeMismatch`](RecvError::TypeMismatch). With the last two the packet is acknowledged:
+        /// else it would come again without end.
+        recv, try_recv, recv_timeout = receive() -> Delivery<'_, T>;
+        RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
-    /// The next packet, or [`Empty`](TryRecvError::Empty).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
-    pub fn try_recv(&mut self) -> Result<Delivery<'_, T>, TryRecvError> {
-        self.receive(Timeout::Zero)
-    }
-
-    /// The next packet, if it comes in time.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout).
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Delivery<'_, T>, RecvTimeoutError> {
-        self.receive(Timeout::After(timeout))
-    }
-
-    /// Chooses how this member waits from now on.
+    /// Changes how this consumer waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.taker.endpoint.waiter.set(wait);
     }
 
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Delivery<'_, T>, F> {
-        let taken = retry(|| self.taker.take(timeout))?;
+        let taken = F::retry(|| self.taker.take(timeout))?;
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken).into());
         }
@@ -108,14 +99,15 @@ impl<T: Packet> Selectable for QueueConsumer<T> {
 }
 
 impl Ring {
-    /// Joins as a member of the group of a work queue.
-    pub(crate) fn member<T: Packet>(&self) -> Result<QueueConsumer<T>, OpenError> {
-        let (taker, index) = self.taker(&Types::One(&T::TYPE))?;
+    /// Joins as a consumer of a queue.
+    pub(crate) fn queue_consumer<T: Packet>(&self) -> Result<QueueConsumer<T>, OpenError> {
+        let (taker, index) =
+            join::consumer(self.segment(), &Types::One(&T::TYPE), Wait::default())?;
         Ok(QueueConsumer::new(taker, index))
     }
 }
 
-/// Says what is wrong with a packet, and acknowledges it.
+/// The error for an invalid packet, which is acknowledged.
 #[cold]
 fn corrupt<T: Packet>(job: DeliveryGuard<'_, GroupReceiver>) -> RecvError {
     let what = packet::explain::<T>(job.bytes());
@@ -125,24 +117,27 @@ fn corrupt<T: Packet>(job: DeliveryGuard<'_, GroupReceiver>) -> RecvError {
     RecvError::Corrupt(what.into())
 }
 
-/// A packet of a work queue, in its slot. Dropped without [`done`](Delivery::ack), it comes again.
+/// A packet of a queue, in its slot. It comes again unless it is [acknowledged](Delivery::ack).
+///
+/// It derefs to the archived packet, so everything else is an associated function.
+#[must_use = "a delivery that is not acknowledged comes again"]
 pub struct Delivery<'a, T: Packet> {
     opened: Validated<DeliveryGuard<'a, GroupReceiver>, T>,
 }
 
 impl<T: Packet> Delivery<'_, T> {
-    /// Position, and whether it was handed out before.
+    /// Position, and whether the packet was handed out before.
     pub fn info(this: &Self) -> Info {
         let group = this.opened.guard().worker().group();
         let position = group.held().map_or(0, |taken| taken.position);
         Info { position, redelivered: group.is_redelivered() }
     }
 
-    /// The packet as an owned value. It is not acknowledged yet.
+    /// Makes an owned value of the packet, which is not acknowledged yet.
     ///
     /// # Errors
     ///
-    /// A `with` wrapper of one of its fields can refuse.
+    /// A `with` wrapper of one of its fields can fail.
     pub fn unpack(this: &Self) -> Result<T, UnpackError>
     where
         T: Unpack,
@@ -155,9 +150,12 @@ impl<T: Packet> Delivery<'_, T> {
         this.opened.into_guard().ack();
     }
 
-    /// Leaves the packet to whichever member asks first, within some 50 ms; that may be this one. It
-    /// comes flagged. Half of the queue's places are kept for members: if no other is left to leave it
-    /// at, it is dropped, and comes again here.
+    /// Returns the packet to the queue. The first consumer to ask gets it, flagged as redelivered,
+    /// within about 50 ms; that may be this one again.
+    ///
+    /// A returned packet occupies an entry of the queue until it is delivered. Half of the entries
+    /// are reserved for consumers. If no other is free, the guard is dropped: the packet comes to
+    /// this consumer again.
     pub fn nack(this: Self) {
         this.opened.into_guard().nack();
     }

@@ -1,8 +1,8 @@
 //! The errors of a cluster's operations, one for each form of a verb.
 //!
-//! None has a lifetime, so all can be stored and sent. A failed send leaves the value with the caller,
-//! who passed it by reference. Process ids in errors are for people: they are those of the process's
-//! own pid namespace.
+//! None has a lifetime, so all can be stored and sent. A failed send leaves the value with its
+//! owner, because values are passed by reference. Process ids in errors are for people: they are
+//! those of the process's own pid namespace.
 
 use super::names::WorkerId;
 use crate::channel::{RecvError, SendError, TypeMismatch, WaitingFor};
@@ -11,11 +11,11 @@ use crate::packet::Unserializable;
 use std::error::Error;
 use std::{fmt, io};
 
-/// What sending to an inbox returns inside the crate.
+/// Failure of sending to an inbox, before it becomes the error of a form.
 pub(super) type SendToFailure = Failure<SendToError, WaitingFor>;
-/// What emitting an event returns inside the crate.
+/// Failure of emitting an event.
 pub(super) type EmitFailure = Failure<EmitError, WaitingFor>;
-/// What receiving a request returns inside the crate.
+/// Failure of receiving a request.
 pub(super) type ServiceRecvFailure = Failure<ServiceRecvError, ()>;
 
 error_family! {
@@ -130,8 +130,8 @@ error_family! {
     TrySendToError adds {
         /// The inbox is full.
         Full {
-            /// The worker of the inbox, alive or not ([`worker`](super::Worker::worker) tells which),
-            /// or another reason.
+            /// The worker of the inbox, alive or not ([`worker`](super::Worker::worker) tells
+            /// which), or another reason.
             waiting_for
         } => ("{}", InboxFull { reason: *waiting_for, after: "" })
     }
@@ -140,8 +140,8 @@ error_family! {
     SendToTimeoutError adds {
         /// The inbox was full until the timeout.
         Timeout {
-            /// The worker of the inbox, alive or not ([`worker`](super::Worker::worker) tells which),
-            /// or another reason.
+            /// The worker of the inbox, alive or not ([`worker`](super::Worker::worker) tells
+            /// which), or another reason.
             waiting_for
         } => ("{}", InboxFull { reason: *waiting_for, after: " until the timeout" })
     }
@@ -205,8 +205,8 @@ error_family! {
 error_family! {
     /// Why a reply was not sent.
     ReplyError, {
-        /// The client was dropped, or died with unread replies. If it was killed while it waited for
-        /// this reply alone, the reply counts as sent.
+        /// The client was dropped, or died with unread replies. If it was killed while it waited
+        /// for this reply alone, the reply counts as sent.
         CallerGone => ("reply not sent: the caller is gone"),
         /// The caller's ring of replies has no room, although it had when the call was made. Its
         /// client does not follow the protocol.
@@ -233,7 +233,8 @@ error_family! {
         /// The bytes are not a valid request. It was skipped.
         Corrupt(what: Box<str>) => ("corrupt request: {what}"),
         /// A caller's ring of replies could not be opened, for want of descriptors, memory or an
-        /// entry. Its request was postponed and is tried again. Other requests are served meanwhile.
+        /// entry. Its request was postponed and is tried again. Other requests are served
+        /// meanwhile.
         Caller(#[source] error: Box<OpenError>) => (
             "request postponed: the caller's ring of replies was not opened: {error}"
         ),
@@ -268,8 +269,8 @@ error_family! {
         ),
         /// The event never fits.
         TooLarge {
-            /// Bytes of its archive and of the header before it: 8 more than the event's name, rounded
-            /// up to 16.
+            /// Bytes of its archive and of the header before it: 8 more than the event's name,
+            /// rounded up to 16.
             needed: usize,
             /// Most bytes of both.
             limit: usize,
@@ -299,7 +300,7 @@ error_family! {
     }
 }
 
-/// What went wrong while events were dispatched, and no error handler took it.
+/// An error of dispatching events that no error handler took.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
@@ -307,12 +308,13 @@ pub enum RunError {
     Handler {
         /// The event.
         event: String,
-        /// What the handler returned.
+        /// The error that the handler returned.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// Events were lost: the ring drops the oldest, and this worker was too slow. The number of them.
+    /// Events were lost: the ring drops the oldest, and this worker was too slow. The number of
+    /// them.
     Missed(u64),
-    /// An event has another packet type than its handler expects. That handler did not run.
+    /// An event has another packet type than its handler expects. The handler did not run.
     TypeMismatch {
         /// The event.
         event: String,

@@ -33,7 +33,7 @@ impl Worker {
     ///
     /// As [`Ring::open`] and [`Ring::subscriber`].
     pub fn queue<T: Packet>(&self, name: &str) -> Result<QueueConsumer<T>, OpenError> {
-        self.queue_ring(name)?.member()
+        self.queue_ring(name)?.queue_consumer()
     }
 
     /// Publishes to a work queue, making it if it is not there. What is published waits for members.

@@ -1,7 +1,7 @@
 //! Types with invalid bit patterns cannot be reserved.
 
 use packetring::{
-    AnyBits, Packet, packet,
+    Packet, packet, packet::AnyBits,
     rkyv::{bytecheck::Verify, rancor::Fallible},
 };
 

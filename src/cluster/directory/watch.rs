@@ -12,7 +12,7 @@ use crate::channel::{
     RecvError, RecvFailure, RecvTimeoutError, Selectable, Selectee, TryRecvError, Waitable,
     wake_both_sides,
 };
-use crate::error::{OpenError, retry};
+use crate::error::{Form as _, OpenError};
 use crate::segment::entry::{Ended, Entry, EntryId, SlotPhase, WorkerSlotState};
 use crate::segment::layout::{EventCount, WorkerSlot};
 use crate::segment::view::RingMemory;
@@ -89,7 +89,7 @@ impl Watch {
     ///
     /// None at present.
     pub fn recv(&mut self) -> Result<WorkerChange, RecvError> {
-        retry(|| self.wait(Timeout::Never))
+        RecvError::retry(|| self.wait(Timeout::Never))
     }
 
     /// The next change, if there is one now.
@@ -98,7 +98,7 @@ impl Watch {
     ///
     /// [`Empty`](TryRecvError::Empty).
     pub fn try_recv(&mut self) -> Result<WorkerChange, TryRecvError> {
-        retry(|| self.wait(Timeout::Zero))
+        TryRecvError::retry(|| self.wait(Timeout::Zero))
     }
 
     /// The next change, waiting for so long at most.
@@ -107,7 +107,7 @@ impl Watch {
     ///
     /// [`Timeout`](RecvTimeoutError::Timeout).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<WorkerChange, RecvTimeoutError> {
-        retry(|| self.wait(Timeout::After(timeout)))
+        RecvTimeoutError::retry(|| self.wait(Timeout::After(timeout)))
     }
 
     fn wait(&mut self, timeout: Timeout) -> Result<WorkerChange, RecvFailure> {

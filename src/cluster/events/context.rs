@@ -12,7 +12,7 @@ use super::{
 };
 use crate::cluster::error::{EmitError, TryEmitError};
 use crate::cluster::names::WorkerId;
-use crate::error::retry;
+use crate::error::Form as _;
 use crate::packet::Packet;
 use crate::wait::Timeout;
 use std::collections::VecDeque;
@@ -98,7 +98,7 @@ impl Context<'_> {
     /// As [`Events::emit`](crate::cluster::Events::emit). [`OwnBacklog`](EmitError::OwnBacklog): the ring is
     /// full of what this worker has still to handle. To wait here would be to wait for oneself.
     pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        retry(|| self.emitter.emit(event, packet, Timeout::Never))
+        EmitError::retry(|| self.emitter.emit(event, packet, Timeout::Never))
     }
 
     /// Emits an event if there is room now.
@@ -107,7 +107,7 @@ impl Context<'_> {
     ///
     /// As [`emit`](Self::emit), and [`Full`](TryEmitError::Full).
     pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), TryEmitError> {
-        retry(|| self.emitter.emit(event, packet, Timeout::Zero))
+        TryEmitError::retry(|| self.emitter.emit(event, packet, Timeout::Zero))
     }
 
     /// Adds a handler behind all others; it waits for the next event. It may borrow nothing: see

@@ -32,7 +32,7 @@ use crate::channel::{
     AnyReceived, AnySubscriber, End, RecvError, Ring, RingBuilder, Selectable, Selectee,
     TryRecvError, Waitable, select_timeout,
 };
-use crate::error::{OpenError, retry};
+use crate::error::{Form as _, OpenError};
 use crate::packet::{Packet, Unpack};
 use crate::segment::layout::EventCount;
 use crate::wait::{Deadline, Timeout, Wait};
@@ -339,7 +339,7 @@ impl<'h> Events<'h> {
     /// dispatched, so it would wait for itself. [`TooLarge`](EmitError::TooLarge),
     /// [`Unserializable`](EmitError::Unserializable), [`Send`](EmitError::Send).
     pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        retry(|| self.emitter.emit(event, packet, Timeout::Never))
+        EmitError::retry(|| self.emitter.emit(event, packet, Timeout::Never))
     }
 
     /// Emits an event if there is room now: see [`emit`](Self::emit).
@@ -348,7 +348,7 @@ impl<'h> Events<'h> {
     ///
     /// As [`emit`](Self::emit), and [`Full`](TryEmitError::Full).
     pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), TryEmitError> {
-        retry(|| self.emitter.emit(event, packet, Timeout::Zero))
+        TryEmitError::retry(|| self.emitter.emit(event, packet, Timeout::Zero))
     }
 
     /// Emits an event if there is room in time: see [`emit`](Self::emit).
@@ -362,7 +362,7 @@ impl<'h> Events<'h> {
         packet: &T,
         timeout: Duration,
     ) -> Result<(), EmitTimeoutError> {
-        retry(|| self.emitter.emit(event, packet, Timeout::After(timeout)))
+        EmitTimeoutError::retry(|| self.emitter.emit(event, packet, Timeout::After(timeout)))
     }
 
     /// Dispatches until the next event of this name, or one that fits this pattern, and returns its

@@ -73,6 +73,10 @@ impl Message<'_> {
 impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sender = self.sender();
-        f.debug_struct("Message").field("sender", &sender).field("mail", &self.mail).finish()
+        f.debug_struct("Message")
+            .field("sender", &sender)
+            .field("type", &self.type_name())
+            .field("position", &self.info().position)
+            .finish()
     }
 }

@@ -24,6 +24,7 @@ use crate::error::OpenError;
 use crate::packet::{OneOf, TypeInfo};
 use crate::segment::settings::MAX_ENTRIES;
 use crate::wait::Wait;
+use std::fmt;
 use std::time::Duration;
 
 /// The inbox' one durable subscriber.
@@ -32,7 +33,6 @@ const OWNER: &str = "inbox";
 pub(super) const CAPACITY: usize = 256 << 10;
 
 /// A worker's inbox. Dropping it loses nothing: what is in it waits for the next.
-#[derive(Debug)]
 pub struct Inbox {
     mails: AnySubscriber,
 }
@@ -167,6 +167,12 @@ impl Inbox {
     /// Chooses how this inbox waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.mails.set_wait(wait);
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("backlog", &self.backlog()).finish_non_exhaustive()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::cluster::error::{SendToError, SendToFailure, SendToTimeoutError, TryS
 use crate::cluster::names::{Address, Addressee, Object};
 use crate::cluster::pool::{InboxAddress, PooledSender, SerializeDepth, Turn};
 use crate::cluster::worker::Worker;
-use crate::error::{Form, OpenError, retry};
+use crate::error::{Form, OpenError};
 use crate::packet::Packet;
 use crate::segment::entry::WorkerSlotState;
 use crate::wait::{IDLE, Timeout};
@@ -106,7 +106,7 @@ impl Worker {
                 Err(_) => {}
             }
         }
-        retry(|| self.send_otherwise(who, packet, timeout))
+        F::retry(|| self.send_otherwise(who, packet, timeout))
     }
 
     #[inline(always)]
@@ -230,7 +230,7 @@ impl Worker {
         let mut endpoint = ring.any_publisher_leaving(others)?;
         endpoint.set_timeout(self.choices.join_timeout);
         // What is wrong with it is said when the packet is sent.
-        let _ = endpoint.enter(&[T::TYPE], timeout);
+        let _ = endpoint.register(&[T::TYPE], timeout);
         Ok(endpoint)
     }
 }

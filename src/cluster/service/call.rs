@@ -31,6 +31,7 @@ impl CallSlot {
 /// A call in flight. Dropping it cancels nothing: see [`Client::cancel`](crate::cluster::Client::cancel).
 // Its number. A client's first is drawn at random from 64 bits, so another client's is none of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "a call takes one of 32 places until its reply is read or it is cancelled"]
 pub struct Call(u64);
 
 impl Call {

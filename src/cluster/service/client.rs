@@ -103,7 +103,7 @@ impl Worker {
     /// ```
     /// # let cluster = format!("client-{}", std::process::id());
     /// use packetring::Worker;
-    /// use packetring::cluster::CallError;
+    /// use packetring::cluster::{CallError, Request};
     /// use std::time::Duration;
     ///
     /// let worker = Worker::join(&cluster, "caller")?;
@@ -116,7 +116,7 @@ impl Worker {
     /// #     for _ in 0..3 {
     /// #         let request = server.recv().unwrap();
     /// #         let doubled = request.to_native() * 2;
-    /// #         request.reply(&doubled).unwrap();
+    /// #         Request::reply(request, &doubled).unwrap();
     /// #     }
     /// # });
     /// client.wait_for_server()?;
@@ -361,7 +361,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         call: Call,
         end: Option<Instant>,
     ) -> Result<Reply<'_, R>, F> {
-        let found = self.until(call, end)?;
+        let found = self.until::<F>(call, end)?;
         Ok(self.open(found)?)
     }
 
@@ -425,7 +425,7 @@ impl<Q: Packet, R: Packet> fmt::Debug for Client<Q, R> {
         f.debug_struct("Client")
             .field("request", &Q::TYPE.name)
             .field("reply", &R::TYPE.name)
-            .field("calls", &self.calls)
+            .field("service", &self.service.name())
             .finish_non_exhaustive()
     }
 }
@@ -434,7 +434,7 @@ impl<Q: Packet, R: Packet> fmt::Debug for Client<Q, R> {
 mod tests {
     use super::*;
     use crate::channel::Types;
-    use crate::cluster::ReplyError;
+    use crate::cluster::{ReplyError, Request};
     use crate::ring::queue_guard::DeliveryGuard;
 
     type Numbers = Client<u64, u64>;
@@ -520,10 +520,10 @@ mod tests {
         let _ = client.start(&1).unwrap();
         let only = server.recv().unwrap();
         die(&client);
-        only.reply(&2).unwrap();
+        Request::reply(only, &2).unwrap();
         // With two, one of which is unread, it is asked.
         let _ = client.start(&2).unwrap();
-        let outcome = server.recv().unwrap().reply(&4);
+        let outcome = Request::reply(server.recv().unwrap(), &4);
         assert!(matches!(outcome, Err(ReplyError::CallerGone)), "{outcome:?}");
     }
 
@@ -542,7 +542,7 @@ mod tests {
                     server.set_wait(wait);
                     let request = server.recv().unwrap();
                     let doubled = request.to_native() * 2;
-                    request.reply(&doubled).unwrap();
+                    Request::reply(request, &doubled).unwrap();
                 });
                 while client.service.subscribers() == 0 {
                     std::thread::yield_now();
@@ -561,7 +561,7 @@ mod tests {
         for _ in calls {
             let request = server.recv().unwrap();
             let doubled = request.to_native() * 2;
-            request.reply(&doubled).unwrap();
+            Request::reply(request, &doubled).unwrap();
         }
         let loss = client.look_for_loss(calls[0]).unwrap();
         assert_eq!(loss, Loss::None, "its reply is there");
@@ -579,7 +579,7 @@ mod tests {
         let call = client.start(&1).unwrap();
         let mut other = client.own.any_publisher().unwrap();
         let unfinished = other.reserve::<u64>().unwrap();
-        server.recv().unwrap().reply(&2).unwrap();
+        Request::reply(server.recv().unwrap(), &2).unwrap();
         assert!(matches!(client.wait_timeout(call, PENDING * 3), Err(CallTimeoutError::Timeout)));
         drop(unfinished);
         assert_eq!(*client.wait(call).unwrap(), 2);
@@ -592,7 +592,7 @@ mod tests {
         let call = client.start(&1).unwrap();
         let mut other = client.own.any_publisher().unwrap();
         let unfinished = other.reserve::<u64>().unwrap();
-        server.recv().unwrap().reply(&2).unwrap();
+        Request::reply(server.recv().unwrap(), &2).unwrap();
         let outcome = client.wait_timeout(call, LONG).map(drop);
         assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
         // The reply is there, and is nobody's.
@@ -631,7 +631,7 @@ mod tests {
         let call = client.start(&2).unwrap();
         let request = server.recv().unwrap();
         assert_eq!(*request, 2);
-        request.reply(&4).unwrap();
+        Request::reply(request, &4).unwrap();
         assert_eq!(*client.wait(call).unwrap(), 4);
     }
 

@@ -4,6 +4,7 @@ use super::Service;
 use super::call::RequestId;
 use crate::cluster::error::ReplyError;
 use crate::packet::Packet;
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// ```
 /// # let cluster = format!("deferred-{}", std::process::id());
 /// use packetring::Worker;
+/// use packetring::cluster::Request;
 ///
 /// let worker = Worker::join(&cluster, "both")?;
 /// let mut server = worker.service::<u64, u64>("double")?;
@@ -22,15 +24,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///
 /// let request = server.recv()?;
 /// let doubled = request.to_native() * 2;
-/// let later = request.defer(); // The service receives on meanwhile.
-/// server.recv()?.reply(&4)?;
+/// let later = Request::defer(request); // The service receives on meanwhile.
+/// Request::reply(server.recv()?, &4)?;
 /// later.reply(&mut server, &doubled)?;
 ///
 /// assert_eq!(*client.wait(calls[1])?, 4);
 /// assert_eq!(*client.wait(calls[0])?, 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[must_use = "the caller of a dropped request gets no reply"]
 pub struct Deferred<R: Packet> {
     asked: RequestId,
     dropped: Dropped,
@@ -74,6 +76,15 @@ impl<R: Packet> Deferred<R> {
     /// Whether somebody waits for the reply: the caller lives, and has not given this call up.
     pub fn is_wanted(&self, service: &mut impl Replier<R>) -> bool {
         service.waits_for(self.asked)
+    }
+}
+
+impl<R: Packet> fmt::Debug for Deferred<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deferred")
+            .field("caller", &self.asked.caller.worker())
+            .field("reply", &R::TYPE.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -24,7 +24,7 @@ use super::error::{
 use super::names::{Object, WorkerId};
 use super::worker::Worker;
 use crate::channel::{Ring, RingBuilder, Selectable, Selectee, Types};
-use crate::error::{Form, OpenError, retry};
+use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet};
 use crate::ring::buffer::StableBytes;
@@ -50,7 +50,7 @@ const TELL: Duration = Duration::from_millis(50);
 /// ```
 /// # let cluster = format!("serves-{}", std::process::id());
 /// use packetring::Worker;
-/// use packetring::cluster::ServiceRecvTimeoutError;
+/// use packetring::cluster::{Request, ServiceRecvTimeoutError};
 /// use std::time::Duration;
 ///
 /// let worker = Worker::join(&cluster, "doubler")?;
@@ -61,7 +61,7 @@ const TELL: Duration = Duration::from_millis(50);
 ///     match server.recv_timeout(Duration::from_millis(100)) {
 ///         Ok(request) => {
 ///             let doubled = request.to_native() * 2;
-///             request.reply(&doubled)?;
+///             Request::reply(request, &doubled)?;
 ///         }
 ///         Err(ServiceRecvTimeoutError::Timeout) => break, // Nobody has called for a while.
 ///         Err(error) => eprintln!("a request was passed over, or waits: {error}"),
@@ -75,13 +75,15 @@ pub struct Service<Q: Packet, R: Packet> {
     packets: PhantomData<fn(Q) -> R>,
 }
 
-/// A request, read in place. One that is dropped without a reply, by `?` or a panic, is answered by
+/// A request, read in place. If it is dropped without a reply, by `?` or a panic, the caller gets
 /// [`NoReply`](super::CallError::NoReply).
+///
+/// It derefs to the archived request, so everything else is an associated function.
 ///
 /// ```
 /// # let cluster = format!("request-{}", std::process::id());
 /// use packetring::Worker;
-/// use packetring::cluster::CallError;
+/// use packetring::cluster::{CallError, Request};
 ///
 /// let worker = Worker::join(&cluster, "both")?;
 /// let mut server = worker.service::<String, u64>("length")?;
@@ -90,7 +92,7 @@ pub struct Service<Q: Packet, R: Packet> {
 /// let call = client.start(&"seven".to_owned())?;
 /// let request = server.recv()?;
 /// let length = request.len() as u64; // An `ArchivedString`, where it lies.
-/// request.reply(&length)?;
+/// Request::reply(request, &length)?;
 /// assert_eq!(*client.wait(call)?, 5);
 ///
 /// let call = client.start(&String::new())?;
@@ -98,6 +100,7 @@ pub struct Service<Q: Packet, R: Packet> {
 /// assert!(matches!(client.wait(call), Err(CallError::NoReply)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "the caller of a dropped request gets no reply"]
 pub struct Request<'a, Q: Packet, R: Packet>(
     Validated<DeliveryGuard<'a, Server>, Q>,
     PhantomData<fn(R)>,
@@ -109,6 +112,7 @@ impl Worker {
     /// ```
     /// # let cluster = format!("service-{}", std::process::id());
     /// use packetring::Worker;
+    /// use packetring::cluster::Request;
     ///
     /// let worker = Worker::join(&cluster, "doubler")?;
     /// let mut server = worker.service::<u64, u64>("double")?;
@@ -116,7 +120,7 @@ impl Worker {
     /// # let call = client.start(&21)?;
     /// let request = server.recv()?;
     /// let doubled = request.to_native() * 2;
-    /// request.reply(&doubled)?;
+    /// Request::reply(request, &doubled)?;
     /// # assert_eq!(*client.wait(call)?, 42);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -209,7 +213,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         timeout: Timeout,
     ) -> Result<Request<'_, Q, R>, F> {
         let deadline = timeout.deadline();
-        let found = retry(|| {
+        let found = F::retry(|| {
             loop {
                 let timeout = match timeout {
                     Timeout::Zero => Timeout::Zero,
@@ -248,9 +252,8 @@ fn corrupt<Q: Packet>(job: &DeliveryGuard<'_, Server>) -> ServiceRecvError {
 }
 
 impl<Q: Packet, R: Packet> Request<'_, Q, R> {
-    /// Replies. That it was sent does not say that it is read: of a caller that was killed with this call
-    /// alone in flight, it is not asked whether it lives, as that would cost each reply a system call.
-    /// [`is_wanted`](Self::is_wanted) asks.
+    /// Replies. `Ok` means sent, not read. If the caller was killed with only this call in flight, the
+    /// reply is `Ok`, too: asking would cost each reply a system call. [`Request::is_wanted`] asks.
     ///
     /// # Errors
     ///
@@ -260,13 +263,13 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     /// [`ReplyTooLarge`](super::CallError::ReplyTooLarge);
     /// [`Unserializable`](ReplyError::Unserializable), after which it gets
     /// [`NoReply`](super::CallError::NoReply).
-    pub fn reply(self, reply: &R) -> Result<(), ReplyError> {
-        self.0.into_guard().end(|server| server.answer(reply))
+    pub fn reply(this: Self, reply: &R) -> Result<(), ReplyError> {
+        this.0.into_guard().end(|server| server.answer(reply))
     }
 
-    /// Lets go of the request and replies later.
-    pub fn defer(self) -> Deferred<R> {
-        self.0.into_guard().end(|server| {
+    /// Releases the request, to reply later.
+    pub fn defer(this: Self) -> Deferred<R> {
+        this.0.into_guard().end(|server| {
             let asked = server.open.unwrap_or(RequestId::NOTHING);
             server.send_deferred(asked);
             server.close();
@@ -275,14 +278,14 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     }
 
     /// The worker that called.
-    pub fn caller(&self) -> WorkerId {
-        self.server().open.unwrap_or(RequestId::NOTHING).caller.worker()
+    pub fn caller(this: &Self) -> WorkerId {
+        this.server().open.unwrap_or(RequestId::NOTHING).caller.worker()
     }
 
-    /// Whether somebody waits for the reply: the caller lives, and has not given this call up. A hint:
-    /// it may have changed when this returns.
-    pub fn is_wanted(&self) -> bool {
-        self.server().is_open_wanted()
+    /// Returns true if the caller lives and has not cancelled this call. A hint: this may change at any
+    /// time.
+    pub fn is_wanted(this: &Self) -> bool {
+        this.server().is_open_wanted()
     }
 
     fn server(&self) -> &Server {

@@ -100,7 +100,7 @@ impl Ring {
 impl Ring {
     /// Joins as a member of the ring's group, whatever the packets are.
     pub(crate) fn taker(&self, types: &Types<'_>) -> Result<(GroupReceiver, u16), OpenError> {
-        join::member(self.segment(), types, Wait::default())
+        join::consumer(self.segment(), types, Wait::default())
     }
 
     /// What became of the packet that was published at a position.

@@ -451,7 +451,7 @@ impl Server {
         let settings = RingBuilder::default().tagged_slots().open_timeout(timeout);
         let ring = settings.attach_named(&name)?;
         let mut publisher = ring.any_publisher()?;
-        publisher.enter(&self.types, Timeout::After(timeout)).map_err(|error| match error {
+        publisher.register(&self.types, Timeout::After(timeout)).map_err(|error| match error {
             SendFailure::Error(SendError::System(source)) => {
                 OpenError::system("enter a type into", ring.name(), source)
             }

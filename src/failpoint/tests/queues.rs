@@ -47,7 +47,7 @@ fn check(errand: &ArchivedErrand) -> u64 {
 
 fn member(ring: &Ring) -> QueueConsumer<Errand> {
     let wait = Wait::park().spin_for(Duration::ZERO);
-    let (taker, index) = join::member(ring.segment(), &Types::One(&Errand::TYPE), wait).unwrap();
+    let (taker, index) = join::consumer(ring.segment(), &Types::One(&Errand::TYPE), wait).unwrap();
     QueueConsumer::new(taker, index)
 }
 

@@ -4,7 +4,9 @@
 
 use super::process::{GENEROUS, Process, State, Stop, hear, say};
 use crate::Worker;
-use crate::cluster::{Call, CallError, CallTimeoutError, Client, Service, TryServiceRecvError};
+use crate::cluster::{
+    Call, CallError, CallTimeoutError, Client, Request, Service, TryServiceRecvError,
+};
 use crate::failpoint::Failpoint;
 use rustix::process::{Signal, kill_process};
 use std::time::{Duration, Instant};
@@ -19,7 +21,7 @@ pub(super) fn serve(cluster: &str) {
     loop {
         let request = server.recv().unwrap();
         let doubled = request.to_native() * 2;
-        request.reply(&doubled).unwrap();
+        Request::reply(request, &doubled).unwrap();
         say("replied");
         hear();
     }
@@ -84,7 +86,7 @@ fn a_server_serves_others_while_a_callers_ring_is_stopped_in() {
     let answer = |server: &mut Service<u64, u64>| {
         let request = server.recv_timeout(GENEROUS).unwrap();
         let doubled = request.to_native() * 2;
-        request.reply(&doubled).unwrap();
+        Request::reply(request, &doubled).unwrap();
     };
     answer(&mut server);
     assert_eq!(*other.wait_timeout(call, GENEROUS).unwrap(), 22);
@@ -122,7 +124,7 @@ fn a_request_that_was_set_aside_is_not_taken_for_what_a_look_found() {
     for _ in 0..2 {
         let request = server.recv_timeout(GENEROUS).unwrap();
         let doubled = request.to_native() * 2;
-        request.reply(&doubled).unwrap();
+        Request::reply(request, &doubled).unwrap();
     }
     assert_eq!(*client.wait_timeout(aside, GENEROUS).unwrap(), 16);
     assert_eq!(*client.wait_timeout(found, GENEROUS).unwrap(), 22);
@@ -166,7 +168,7 @@ fn a_server_that_only_polls_goes_on_when_another_was_killed_as_it_took() {
         // It was not begun with.
         let request = loop {
             match polling.try_recv() {
-                Ok(request) => break request.defer(),
+                Ok(request) => break Request::defer(request),
                 Err(error) => assert!(started.elapsed() < GENEROUS, "{step:?}: {error}"),
             }
         };
