@@ -73,7 +73,7 @@ impl Segment {
         Ok(Self { backing: Backing::Heap(Arc::new(heap)), local: Arc::default() })
     }
 
-    /// Removes a ring that nobody alive is attached to. Returns false if there was none.
+    /// Removes a ring that no living process is attached to. Returns false if there was none.
     pub(crate) fn remove(name: &Name) -> Result<bool, OpenError> {
         lifecycle::remove(name, None)
     }
@@ -88,7 +88,8 @@ impl Segment {
         lifecycle::is_in_use(name)
     }
 
-    /// Locks a segment that nobody is attached to, whether it exists or not, so that nobody attaches.
+    /// Locks the object of a segment that no process is attached to, and makes it if there is none.
+    /// No process attaches as long as the result lives.
     pub(crate) fn seize(
         name: &Name,
         lock_timeout: Duration,
@@ -96,8 +97,8 @@ impl Segment {
         ExclusiveSegment::take(name, Absent::Make(&Settings::default()), Some(lock_timeout))
     }
 
-    /// Removes a segment that nobody alive is attached to and nothing keeps. If its control lock is
-    /// held, this does nothing.
+    /// Removes a segment that no living process is attached to and nothing keeps. If its control
+    /// lock is held, this does nothing.
     pub(crate) fn clear_away(name: &Name) -> Result<(), OpenError> {
         lifecycle::clear_away(name)
     }

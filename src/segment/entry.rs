@@ -1,4 +1,4 @@
-//! Entries and worker slots: their numbers, their states, and who owns them.
+//! Entries and worker slots: their numbers, states and owners.
 
 use super::layout::{EntryOwner, SlotInfo, WORKER_NAME_WORDS, WorkerSlot};
 use crate::sync::{Ordering, fence};
@@ -64,7 +64,7 @@ impl OwnerState {
 ///  │ generation   │ before │ ended │ state │
 /// ```
 ///
-/// `ended` is how the worker of this generation ended, once it has. `before` is how the worker of the
+/// `ended`: how the worker of this generation ended, once it has. `before`: how the worker of the
 /// previous generation ended, for a watcher that has not looked since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotPhase(pub(crate) u64);

@@ -1,5 +1,5 @@
-//! A segment on the heap, for threads and tests. It has the layout and the protocol of a shared one,
-//! but no name, no file and no kernel locks.
+//! A segment on the heap, for threads and tests. It has the layout and the protocol of a shared
+//! one, but no name, no file and no kernel locks.
 //!
 //! An endpoint that is dropped leaves. An endpoint that is forgotten counts as alive for ever.
 
@@ -43,7 +43,7 @@ unsafe impl Send for Allocation {}
 unsafe impl Sync for Allocation {}
 
 // SAFETY: allocated with `layout` by invariant 1: zeroed, so initialized, and aligned to a page.
-// Nobody has a reference to the bytes but through the parts.
+// Only the parts give references to the bytes.
 unsafe impl Block for Allocation {
     fn bytes(&self) -> NonNull<[u8]> {
         NonNull::slice_from_raw_parts(self.base, self.layout.size())

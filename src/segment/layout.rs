@@ -1,4 +1,4 @@
-//! The words of a segment: their order, their sizes, and who writes each.
+//! The words of a segment: their order, their sizes and their writers.
 //!
 //! ```text
 //!  0        ┌──────────────────────────────────────────────────────────────┐ written by
@@ -14,8 +14,8 @@
 //!  640      ├──────────────────────────────────────────────────────────────┤
 //!           │ membership entries and types in use, control lock holder     │ control lock holder
 //!  768      ├──────────────────────────────────────────────────────────────┤
-//!           │ PublisherEntry × max_publishers      256 bytes each          │ its publisher
-//!           │ SubscriberEntry × max_subscribers    256 bytes each          │ its subscriber, evictors
+//!           │ PublisherEntry × max_publishers      256 bytes each          │ its owner
+//!           │ SubscriberEntry × max_subscribers    256 bytes each          │ its owner, evictors
 //!           │ TypeEntry × 64                       128 bytes each          │ control lock holder
 //!           │ schema text                          32 KiB                  │ control lock holder
 //!           │ WorkerSlot × worker_slots            256 bytes each          │ control lock holder
@@ -193,8 +193,8 @@ pub(crate) struct EntryOwner {
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub(crate) struct SubscriberEntry {
-    /// Everything before it may be overwritten. Bit 63: a packet from here on is in hand
-    /// (`DropOldest`). [`NOWHERE`]: holds nothing back.
+    /// Packets before it may be overwritten. Bit 63 is the pin (`ring::gate`). [`NOWHERE`]: holds
+    /// nothing back.
     pub(crate) cursor: AtomicU64,
     /// The words of a queue consumer.
     pub(crate) consumer: ConsumerWords,

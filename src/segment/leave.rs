@@ -34,9 +34,9 @@ impl Drop for Segment {
 }
 
 impl Segment {
-    /// Removes the object if nobody is attached to it. Without the control lock this does nothing:
-    /// its holder looks again. A holder that found a process attached tries again after it released
-    /// the lock, because that process may have left in vain meanwhile.
+    /// Removes the object if no process is attached to it. Without the control lock this does
+    /// nothing: its holder looks again. A holder that found a process attached tries again after
+    /// it released the lock, because that process may have left in vain meanwhile.
     fn remove_if_left<'a>(&'a self, mapped: &'a Mapped, mut control: Option<Control<'a>>) {
         while let Some(held) = control.take() {
             let was_attached = mapped.remove_if_left();
@@ -48,7 +48,7 @@ impl Segment {
     }
 
     /// Waits until a process that was found dead is no longer attached. Returns true if it waited
-    /// and nobody is attached now. No other process would then remove the object.
+    /// and no process is attached now: then no other process would remove the object.
     ///
     /// It does not wait if a living process will leave later: another owner of an entry, or another
     /// attachment of this process.

@@ -5,8 +5,8 @@
 //!                                        │
 //!   unlinked meanwhile ──────────────────┤► open again
 //!   empty, or its maker died half-way ───┤► make it ─────────► attached
-//!   ready, somebody or something uses it ┤► check, map ──────► attached
-//!   ready, nobody alive, nothing durable ┤► mark removed ─┐
+//!   ready, a process or state keeps it ──┤► check, map ──────► attached
+//!   ready, nothing keeps it ─────────────┤► mark removed ─┐
 //!   removed ─────────────────────────────┴────────────────┴► unlink, open again
 //! ```
 //!
@@ -31,7 +31,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What to do if there is no such ring.
+/// Behaviour if there is no such ring.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Absent<'a> {
     /// Make one.
@@ -88,9 +88,9 @@ pub(super) fn is_in_use(name: &Name) -> Result<bool, OpenError> {
     }
 }
 
-/// Removes the object of this name if nobody is attached and nothing keeps it. The last process to
-/// leave would have done so, had it not been killed. If the control lock is held, its holder is
-/// left to do this.
+/// Removes the object of this name if no process is attached and nothing keeps it. This is the work
+/// of the last process to leave, which may have been killed. If the control lock is held, this does
+/// nothing: the holder removes the object.
 pub(super) fn clear_away(name: &Name) -> Result<(), OpenError> {
     loop {
         let fd = open_object(name, Absent::Refuse)?;
@@ -196,8 +196,8 @@ impl<'a> Locked<'a> {
         let Some(map) = self.map(object.len)? else { return Ok(None) };
         let state = map.head().identity.state(self.name)?;
         if state != State::Ready && self.is_attached() {
-            // Nobody attaches before a segment is ready, and nobody removes it before everyone has
-            // left. Made or removed now, it would vanish under the attached process.
+            // A process attaches only to a ready segment, and a segment is removed only when no
+            // process is attached. Made or removed now, it would vanish under the attached process.
             return Err(identity::not_ready(self.name, state));
         }
         match state {
@@ -218,8 +218,8 @@ impl<'a> Locked<'a> {
         mapped.attach().map(Some)
     }
 
-    /// Removes the object if nobody is attached and nothing keeps it. Returns true if a process is
-    /// attached.
+    /// Removes the object if no process is attached and nothing keeps it. Returns true if a process
+    /// is attached.
     fn clear_away(self) -> Result<bool, OpenError> {
         let is_attached = self.is_attached();
         if !is_attached {
@@ -228,7 +228,7 @@ impl<'a> Locked<'a> {
         Ok(is_attached)
     }
 
-    /// Removes the object, to which nobody is attached, if nothing keeps it.
+    /// Removes the object, to which no process is attached, if nothing keeps it.
     fn clear_left(self) -> Result<(), OpenError> {
         let object = self.measure()?;
         if object.unlinked {

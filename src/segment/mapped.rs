@@ -1,8 +1,8 @@
 //! One attachment to a segment in a shared-memory object: its mapping and its locks.
 //!
-//! Each attachment has an open-file description of its own. It holds a shared lock on byte 8 of the
-//! object, so the last process to leave knows that it is the last. The lock on byte 0 is the control
-//! lock. The first byte of an entry carries the liveness lock of its owner.
+//! Each attachment has an open-file description of its own. It holds a shared lock on byte 8 of
+//! the object, so the last process to leave knows that it is the last. The lock on byte 0 is the
+//! control lock. The first byte of an entry carries the liveness lock of its owner.
 //!
 //! `segment::lifecycle` makes attachments, `segment::leave` ends them.
 
@@ -175,7 +175,7 @@ impl Mapped {
         self.release(ATTACHED);
     }
 
-    /// Removes the object if nobody is attached and nothing keeps it. Returns true if another
+    /// Removes the object if no process is attached and nothing keeps it. Returns true if another
     /// process is attached. Under the control lock, so that of two that leave at once one is last.
     pub(super) fn remove_if_left(&self) -> bool {
         let is_attached = self.is_attached();
@@ -198,8 +198,8 @@ impl Mapped {
         fork::count(|fd| inode(fd, &self.name).is_ok_and(|found| found == own)) > 1
     }
 
-    /// Returns true if nobody else is attached and nothing keeps the segment. Under the control
-    /// lock.
+    /// Returns true if no other process is attached and nothing keeps the segment. Under the
+    /// control lock.
     pub(super) fn is_deserted(&self) -> bool {
         !self.is_attached() && !self.parts.is_kept()
     }

@@ -25,8 +25,8 @@ impl Name {
         }
     }
 
-    /// The name of a cluster object: `<cluster>~<kind><rest>`. Bytes of `cluster` and `rest` that are
-    /// not allowed in a name are written as `%XX`. A name that is too long is an error.
+    /// The name of a cluster object: `<cluster>~<kind><rest>`. Bytes of `cluster` and `rest` that
+    /// are not allowed in a name are written as `%XX`. A name that is too long is an error.
     pub(crate) fn of_cluster(cluster: &str, kind: &str, rest: &str) -> Result<Self, OpenError> {
         let bad = |name: &str, reason| OpenError::BadName { name: name.to_owned(), reason };
         if cluster.is_empty() {

@@ -185,8 +185,8 @@ impl SegmentParts {
         Ok(())
     }
 
-    /// Returns true if the segment must stay although nobody is attached: for a durable subscriber,
-    /// for a worker slot that is kept, or for packets of a work queue that are not acknowledged.
+    /// Returns true if the segment must stay although no process is attached. A durable subscriber
+    /// keeps it, and a worker slot that is kept, and packets of a work queue without an acknowledgement.
     pub(super) fn is_kept(&self) -> bool {
         let durable =
             |entry: &SubscriberEntry| OwnerState::of(&entry.details.owner) == OwnerState::Durable;
@@ -219,8 +219,8 @@ impl SegmentParts {
 ///
 /// # Safety
 ///
-/// `offset` and `count` are those of one part in the [`Places`] of a segment that lies at `base`. The
-/// block is valid for `'a`.
+/// `offset` and `count` are those of one part in the [`Places`] of a segment that lies at `base`.
+/// The block is valid for `'a`.
 unsafe fn part<'a, T>(base: NonNull<u8>, offset: usize, count: usize) -> &'a [T] {
     // SAFETY: the caller's promise; `Places` aligns each part. Parts are atomics and payload bytes,
     // for which any bytes are values.

@@ -104,12 +104,13 @@ impl ConsumerWords {
     /// releases a packet that it postpones, and lowers the range after it sent the outcome.
     pub(crate) fn set_postponed(&self, range: Option<(u64, u64)>) {
         if let Some((_, last)) = range {
-            // Pairs with the acquire of the last position in `may_have_postponed`: a reader of a
-            // lowered position sees what the consumer sent before.
+            // Pairs with the acquire of the last position in `may_have_postponed`. A reader that
+            // sees it lowered also sees the messages that the consumer sent before.
             self.postponed_last.store(last, Ordering::Release);
         }
-        // Pairs with the acquire of the first position in `may_have_postponed`: a reader of a set
-        // range sees the last position, and a reader of a raised one what the consumer sent before.
+        // Pairs with the acquire of the first position in `may_have_postponed`. A reader that sees
+        // the range set also sees its last position. A reader that sees the first position raised
+        // also sees the messages that the consumer sent before.
         self.postponed.store(range.map_or(0, |(first, _)| first + 1), Ordering::Release);
     }
 
@@ -135,8 +136,8 @@ impl ReplyWords {
     /// The calls that the client gave up, one bit for each call slot.
     pub(crate) fn given_up(&self) -> u64 {
         // In one total order with the store below, the client's check whether the request was
-        // taken, and the server's pin of the request before this load. A server that takes a request
-        // after the client saw it untaken therefore sees the call given up.
+        // taken, and the server's pin of the request before this load. So a server that takes a
+        // request after the client saw it untaken sees the call given up.
         self.given_up.load(Ordering::SeqCst)
     }
 

@@ -19,15 +19,16 @@ pub enum Claims {
 pub enum Overflow {
     /// The publisher waits, or gets an error that the ring is full. Nothing is lost.
     Block,
-    /// The subscriber loses its oldest packets and learns how many. A packet in a subscriber's
-    /// hand is never taken: while one is held, and the ring is full above it, the publisher waits
-    /// for it to be let go, or is told [`Full`](crate::TrySendError::Full). So let go of a packet
-    /// before long work on it ([`recv_copied`](crate::Subscriber::recv_copied) and
-    /// [`values`](crate::Subscriber::values) hold nothing).
+    /// The subscriber loses its oldest packets and gets their number.
+    ///
+    /// A packet that a subscriber holds is never overwritten. If the ring is full above it, the
+    /// publisher waits until it is released, or gets [`Full`](crate::TrySendError::Full). So
+    /// release a packet before long work on it. [`recv_copied`](crate::Subscriber::recv_copied) and
+    /// [`values`](crate::Subscriber::values) hold none.
     DropOldest,
 }
 
-/// What endpoints of a ring sleep on.
+/// The way in which endpoints of a ring sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Parking {
     Futex,
@@ -57,13 +58,13 @@ pub struct Settings {
     pub max_publishers: usize,
     /// Most subscribers at a time, durable ones included: 1 to 1024. Default 64.
     pub max_subscribers: usize,
-    /// True: subscribers keep waiting when the last publisher has left. False, the default: they get
-    /// `Closed`.
+    /// True: subscribers keep waiting when the last publisher has left. False, the default: they
+    /// get `Closed`.
     pub stays_open: bool,
     pub(crate) parking: Parking,
     /// Worker slots: 0, except in the directory of a cluster.
     pub(crate) worker_slots: usize,
-    /// Ring of a cluster: packets carry a tag and possibly a prefix. A plain endpoint cannot read it.
+    /// Cluster ring: packets carry a tag and possibly a prefix. Plain endpoints cannot read it.
     pub(crate) tagged_slots: bool,
     /// Work queue: each packet goes to one consumer.
     pub(crate) queue: bool,
@@ -95,7 +96,7 @@ const MOST_CAPACITY: usize = 1 << 32;
 pub(crate) const MAX_ENTRIES: usize = 1024;
 
 impl Settings {
-    /// Checks that a ring can have these settings. The error names the wrong number and the right ones.
+    /// Checks that a ring can have these settings. The error names the wrong and the right numbers.
     pub(crate) fn check(&self) -> Result<(), String> {
         let capacity = self.capacity;
         if !capacity.is_power_of_two() || !(LEAST_CAPACITY..=MOST_CAPACITY).contains(&capacity) {

@@ -1,7 +1,7 @@
 //! The type table of a segment: fingerprint, name and schema of each packet type.
 //!
-//! An entry is written once, under the control lock, before the count that makes it visible. It never
-//! changes. A reader checks a local copy of every length.
+//! An entry is written once, under the control lock, before the count that makes it visible. It
+//! never changes. A reader checks a local copy of every length.
 
 use super::layout::{Membership, SCHEMA_WORDS, TYPE_NAME_WORDS, TypeEntry};
 use crate::failpoint::{Failpoint, failpoint};
@@ -81,7 +81,7 @@ impl TypeTable<'_> {
         (len <= words.len() * 8).then(|| load_text(words, len))
     }
 
-    /// Returns the index of a type, and registers the type first if it is new. Under the control lock.
+    /// Returns the index of a type, and registers a new type first. Under the control lock.
     pub(crate) fn register(
         &self,
         fingerprint: u128,

@@ -2,8 +2,8 @@
 //! `segment::layout`.
 //!
 //! A view owns the memory that it points to: a clone of an `Arc` keeps the mapping, the heap block
-//! or the boxes of a test. The memory goes with the last view, in whatever order the views and their
-//! segment are dropped. Hot paths borrow a view; they do not clone it.
+//! or the boxes of a test. The last view frees the memory, in any order in which the views and
+//! their segment are dropped. Hot paths borrow a view and do not clone it.
 
 use super::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
 use std::any::Any;
@@ -66,7 +66,7 @@ impl RingMemory {
         }
     }
 
-    /// What keeps the memory.
+    /// The owner of the memory.
     pub(crate) fn owner(&self) -> Owner {
         Owner::clone(&self.owner)
     }
