@@ -226,7 +226,7 @@ impl fmt::Display for OpenError {
             ),
             Self::WorkerLives { name, pid } => write!(
                 f,
-                "worker {name} lives, in process {pid}: only dead workers can be removed; end it, or call Worker::leave there"
+                "worker {name} is alive, in process {pid}: only dead workers can be removed; end it, or call Worker::leave there"
             ),
             Self::Full { what, limit } => write!(
                 f,

@@ -799,7 +799,7 @@ mod tests {
         ring.any_publisher().unwrap().send(&7_u64).unwrap();
         events.emit("n", &1_u64).unwrap();
         let Err(RunError::Corrupt(what)) = events.poll() else { panic!() };
-        assert!(what.contains("without an envelope"), "{what}");
+        assert!(what.contains("without a header"), "{what}");
         assert_eq!(events.poll().unwrap(), 1);
         drop(events);
         assert_eq!(count, 1);
