@@ -84,7 +84,8 @@ pub(crate) trait BatchEndpoint: ReadEndpoint {
 #[derive(Debug)]
 pub(crate) struct BatchGuard<'a, E: BatchEndpoint> {
     endpoint: &'a mut E,
-    memory: RingMemory,
+    /// Goes back to the reader with the list.
+    memory: ManuallyDrop<RingMemory>,
     packets: Vec<Taken>,
 }
 
@@ -92,9 +93,9 @@ impl<'a, E: BatchEndpoint> BatchGuard<'a, E> {
     /// A guard over the batch that `endpoint` just took.
     pub(crate) fn new(endpoint: &'a mut E) -> Self {
         let reader = endpoint.reader();
-        let (memory, packets) = (*reader.memory(), reader.take_list());
+        let (memory, packets) = reader.take_list();
         assert!(reader.holds_all(&packets), "a batch that is not in flight");
-        Self { endpoint, memory, packets }
+        Self { endpoint, memory: ManuallyDrop::new(memory), packets }
     }
 
     /// The endpoint.
@@ -135,7 +136,9 @@ unsafe impl<E: BatchEndpoint> StableBatch for BatchGuard<'_, E> {
 
 impl<E: BatchEndpoint> Drop for BatchGuard<'_, E> {
     fn drop(&mut self) {
-        self.endpoint.reader().reuse_list(mem::take(&mut self.packets));
+        // SAFETY: taken once, here.
+        let memory = unsafe { ManuallyDrop::take(&mut self.memory) };
+        self.endpoint.reader().reuse_list(memory, mem::take(&mut self.packets));
         self.endpoint.release();
     }
 }

@@ -23,7 +23,7 @@ use super::slot;
 use super::state::RingState;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::{EntryId, OwnerState};
-use crate::segment::layout::{EntryOwner, NOWHERE, SubscriberDetails, SubscriberEntry};
+use crate::segment::layout::{EntryOwner, NOWHERE, SubscriberEntry};
 use crate::segment::settings::{Claims, Settings};
 use crate::segment::view::RingMemory;
 use crate::sync::{AtomicU32, Ordering, fence};
@@ -197,7 +197,7 @@ pub(crate) fn join_subscriber(
 
 fn boundary(memory: &RingMemory, geometry: &Geometry, start: Start) -> u64 {
     let word = match start {
-        Start::Beside { entry } => &*memory.subscribers()[entry].cursor,
+        Start::Beside { entry } => &memory.subscribers()[entry].cursor,
         Start::Newcomer if geometry.history > 0 => &*memory.head().oldest,
         Start::Newcomer => &*memory.head().tail,
     };
@@ -210,9 +210,7 @@ pub(crate) fn join_consumer(memory: &RingMemory, index: usize) {
     let entry = &memory.subscribers()[index];
     // As every store to an in-flight word.
     entry.cursor.store(NOWHERE, Ordering::Release);
-    // A queue evicts nobody: here the word counts the consumers that used the entry.
-    entry.details.evictions_reported.fetch_add(1, Ordering::Relaxed);
-    entry.details.handed_out.store(0, Ordering::Relaxed);
+    entry.consumer.begin();
     take(&entry.details.owner, OwnerState::Consumer);
     failpoint(Failpoint::JoinCursor);
     raise(&memory.head().membership.subscribers, index);
@@ -249,7 +247,7 @@ pub(crate) fn succeed(memory: &RingMemory, index: usize) -> (Joined, u64) {
     // pins only under the control lock, which the caller holds. Orderings as in `Reader::pin`.
     let _ = entry.cursor.compare_exchange(stood | PIN, stood, Ordering::AcqRel, Ordering::Relaxed);
     let joined = Joined { position: stood, account: LossCounter::succeed(&entry.details) };
-    (joined, entry.details.handed_out.load(Ordering::Relaxed))
+    (joined, entry.details.durable.handed_out())
 }
 
 /// Gives a subscriber's entry up, wherever its cursor stands.
@@ -292,9 +290,9 @@ fn close_if_left(memory: &RingMemory, settings: &Settings, leaving: usize) {
 /// Makes a joined subscriber durable. The last step, once its cursor is placed.
 pub(crate) fn make_durable(memory: &RingMemory, index: usize, account: &LossCounter, name: &str) {
     let details = &memory.subscribers()[index].details;
-    details.handed_out.store(0, Ordering::Relaxed);
+    details.durable.set_handed_out(0);
     account.record_reported(details);
-    details.set_name(name);
+    details.durable.set_name(name);
     failpoint(Failpoint::JoinDurable);
     OwnerState::Durable.set(&details.owner);
 }
@@ -302,36 +300,9 @@ pub(crate) fn make_durable(memory: &RingMemory, index: usize, account: &LossCoun
 /// The entry of the durable subscriber of this name, alive or dead.
 pub(crate) fn find_durable(memory: &RingMemory, name: &str) -> Option<usize> {
     memory.subscribers().iter().position(|entry| {
-        OwnerState::of(&entry.details.owner) == OwnerState::Durable && entry.details.has_name(name)
+        OwnerState::of(&entry.details.owner) == OwnerState::Durable
+            && entry.details.durable.has_name(name)
     })
-}
-
-impl SubscriberDetails {
-    /// Longest durable name in bytes.
-    pub(crate) const LONGEST_NAME: usize = crate::segment::layout::NAME_WORDS * 8;
-
-    fn set_name(&self, name: &str) {
-        for (index, word) in self.name.iter().enumerate() {
-            word.store(name_word(name, index), Ordering::Relaxed);
-        }
-        self.name_len.store(name.len() as u64, Ordering::Relaxed);
-    }
-
-    fn has_name(&self, name: &str) -> bool {
-        self.name_len.load(Ordering::Relaxed) == name.len() as u64
-            && self
-                .name
-                .iter()
-                .enumerate()
-                .all(|(index, word)| word.load(Ordering::Relaxed) == name_word(name, index))
-    }
-}
-
-fn name_word(name: &str, index: usize) -> u64 {
-    let bytes = name.as_bytes().chunks(8).nth(index).unwrap_or_default();
-    let mut word = [0; 8];
-    word[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(word)
 }
 
 fn take(owner: &EntryOwner, state: OwnerState) {

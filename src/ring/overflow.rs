@@ -127,13 +127,13 @@ impl LossCounter {
     /// The counter of a durable subscriber's successor, which reports what its predecessor did not.
     pub(crate) fn succeed(details: &SubscriberDetails) -> Self {
         let (_, orphaned) = evictions(details);
-        let reported = details.evictions_reported.load(Ordering::Relaxed);
+        let reported = details.durable.evictions_reported();
         Self { reported, orphaned, ahead: 0 }
     }
 
     /// Stores the reported number, for a successor.
     pub(crate) fn record_reported(&self, details: &SubscriberDetails) {
-        details.evictions_reported.store(self.reported, Ordering::Relaxed);
+        details.durable.set_evictions_reported(self.reported);
     }
 
     /// Packets that were counted after their eviction had been reported, or while a durable

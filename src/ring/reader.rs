@@ -51,6 +51,8 @@ pub(crate) struct Reader {
     first: Descriptor,
     /// The packets of the last batch, until its guard takes them. The allocation is reused.
     list: Vec<Taken>,
+    /// A view for the guard of a batch, so that a batch clones no `Arc`.
+    spare: Option<RingMemory>,
     /// Packets below this position were handed out before.
     redelivered_below: u64,
     loss: LossCounter,
@@ -64,16 +66,18 @@ impl Reader {
         entry: usize,
         joined: Joined,
     ) -> Self {
+        let spare = memory.clone();
         Self {
+            at: StampedPosition::at(&memory, joined.position),
             memory,
             geometry: Geometry::of(settings),
             entry,
             pins: settings.overflow == Overflow::DropOldest,
             durable: false,
-            at: StampedPosition::at(&memory, joined.position),
             held: 0,
             first: Descriptor::void(1),
             list: Vec::new(),
+            spare: Some(spare),
             redelivered_below: 0,
             loss: joined.account,
         }
@@ -146,17 +150,18 @@ impl Reader {
         self.record_handed_out();
     }
 
-    /// The packets of the batch that was taken last.
+    /// The packets of the batch that was taken last, and the memory that they lie in.
     #[cfg(not(loom))]
-    pub(super) fn take_list(&mut self) -> Vec<Taken> {
-        std::mem::take(&mut self.list)
+    pub(super) fn take_list(&mut self) -> (RingMemory, Vec<Taken>) {
+        let memory = self.spare.take().unwrap_or_else(|| self.memory.clone());
+        (memory, std::mem::take(&mut self.list))
     }
 
-    /// Gives the allocation of a list back.
+    /// Gives the view and the allocation of a list back.
     #[cfg(not(loom))]
-    pub(super) fn reuse_list(&mut self, mut list: Vec<Taken>) {
+    pub(super) fn reuse_list(&mut self, memory: RingMemory, mut list: Vec<Taken>) {
         list.clear();
-        self.list = list;
+        (self.spare, self.list) = (Some(memory), list);
     }
 
     /// Returns true if all of these packets, at least one, are in flight.
@@ -340,7 +345,7 @@ impl Cursor for Reader {
         if self.durable {
             // Never lowered: before a batch was put back, or to a predecessor, more was handed out.
             let end = self.range().end.max(self.redelivered_below);
-            self.own().details.handed_out.store(end, Ordering::Relaxed);
+            self.own().details.durable.set_handed_out(end);
         }
     }
 

@@ -34,11 +34,11 @@ impl GroupReceiver {
         let wait = endpoint.waiter.wait();
         let waiter = Endpoint::waiter(&endpoint.segment, new, wait).ok()?;
         let EntryId::Subscriber(index) = new else { return None };
-        if !endpoint.segment.acquire_liveness(new).ok()? {
+        if !endpoint.liveness().acquire_liveness(new).ok()? {
             return None;
         }
         group.move_to(index);
-        endpoint.segment.release_liveness(endpoint.member);
+        endpoint.release_liveness();
         drop(control);
         (endpoint.member, endpoint.waiter) = (new, waiter);
         Some(())

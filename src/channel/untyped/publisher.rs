@@ -303,13 +303,13 @@ impl Drop for Sender {
             return;
         }
         self.writer.abandon();
-        let memory = *self.writer.memory();
+        let memory = self.writer.memory();
         let control = self.endpoint.segment.lock_bounded();
         if control.is_some() {
             let settings = self.endpoint.segment.settings();
-            membership::leave_publisher(&memory, settings, self.writer.entry());
+            membership::leave_publisher(memory, settings, self.writer.entry());
         }
-        self.endpoint.segment.release_liveness(self.endpoint.member);
+        self.endpoint.release_liveness();
         drop(control);
         self.endpoint.wake_others();
     }

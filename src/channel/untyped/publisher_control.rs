@@ -45,7 +45,7 @@ impl Sender {
 
     /// Number of living subscribers.
     pub(crate) fn subscribers(&self) -> usize {
-        endpoint::living_subscribers(&self.endpoint.segment, None)
+        endpoint::living_subscribers(&self.endpoint.segment, self.endpoint.liveness(), None)
     }
 
     /// Distance of the slowest subscriber from the tail, in slots.

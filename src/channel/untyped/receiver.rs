@@ -387,7 +387,7 @@ impl<C: Cursor> Drop for Receiver<C> {
         }
         let control = self.endpoint.segment.lock_bounded();
         self.cursor.leave(self.endpoint.segment.settings(), control.is_some());
-        self.endpoint.segment.release_liveness(self.endpoint.member);
+        self.endpoint.release_liveness();
         drop(control);
         if C::IS_SHARED {
             // The other consumers too: another one adopts the packet in flight.

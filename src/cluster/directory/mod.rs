@@ -28,8 +28,8 @@ use crate::segment::entry::{Ended, Entry, EntryId, SlotPhase, WorkerSlotState};
 use crate::segment::layout::{EventCount, SlotInfo, WorkerSlot};
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
-use crate::segment::view::{RingMemory, WorkerSlots};
-use crate::segment::{Control, ExclusiveSegment, Segment};
+use crate::segment::view::RingMemory;
+use crate::segment::{Control, ExclusiveSegment, Liveness, Segment, WorkerSlots};
 use crate::sys::clock;
 use crate::wait::Deadline;
 use std::io::ErrorKind::WouldBlock;
@@ -129,7 +129,6 @@ pub(crate) struct Directory {
     is_seated: bool,
     memory: RingMemory,
     worker_slots: WorkerSlots,
-    /// So that it outlives what points into it.
     segment: Segment,
     /// Behind the segment: when it has been let go of.
     last_look: Option<LastLook>,
@@ -161,7 +160,7 @@ impl Directory {
             slot
         };
         wake_both_sides(&segment);
-        let (memory, worker_slots) = (segment.memory(), segment.worker_slots());
+        let (memory, worker_slots) = (segment.memory().clone(), segment.worker_slots());
         let cluster = cluster.to_owned();
         Ok(Self { cluster, slot, is_seated: true, memory, worker_slots, segment, last_look: None })
     }

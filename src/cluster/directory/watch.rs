@@ -13,10 +13,10 @@ use crate::channel::{
     wake_both_sides,
 };
 use crate::error::{Form as _, OpenError};
-use crate::segment::Segment;
 use crate::segment::entry::{Ended, Entry, EntryId, SlotPhase, WorkerSlotState};
 use crate::segment::layout::{EventCount, WorkerSlot};
 use crate::segment::view::RingMemory;
+use crate::segment::{Liveness, Segment};
 use crate::wait::{Deadline, IDLE, Sleep, Timeout, Wait, Waiter};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -50,7 +50,6 @@ pub struct Watch {
     /// When the locks are to be asked again by one who does not sleep.
     ask_at: Deadline,
     memory: RingMemory,
-    /// Last, so that it outlives what points into it.
     segment: Segment,
 }
 
@@ -76,7 +75,7 @@ impl Watch {
             news: VecDeque::new(),
             waiter: Waiter::new(Wait::park(), Sleep::Futex),
             ask_at: Deadline::after(IDLE),
-            memory: segment.memory(),
+            memory: segment.memory().clone(),
             segment,
         };
         watch.look(Depth::Locks);

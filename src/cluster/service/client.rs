@@ -454,7 +454,7 @@ mod tests {
     /// Has the kernel say of its reader what it says of a dead one.
     fn die(client: &Numbers) {
         let endpoint = &client.replies.endpoint;
-        endpoint.segment.release_liveness(endpoint.member);
+        endpoint.release_liveness();
     }
 
     /// Starts a call, takes its request, and says whether that says that it is the only one.

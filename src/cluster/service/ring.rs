@@ -22,7 +22,7 @@ use crate::ring::cursor::Cursor;
 use crate::ring::state::RingState;
 use crate::segment::Segment;
 use crate::segment::entry::EntryId;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
 use crate::wait::Wait;
 
 /// Where the pair of requests and replies is, among the types of a service's ring.
@@ -72,15 +72,13 @@ impl Ring {
 
     /// The calls that the reader of a ring of replies gave up, one bit each.
     pub(crate) fn given_up(&self) -> u64 {
-        // In one order with the taking of the request before, the reader's store, and its look whether
-        // the request was taken: one that it saw untaken is seen to be given up.
-        self.with_given_up(|word| word.load(Ordering::SeqCst))
+        self.segment().memory().subscribers()[0].details.reply.given_up()
     }
 
     /// Says which they are. A hint for servers that have begun with one; who takes one that was not
     /// [taken](Self::is_untaken) after this sees it.
     pub(crate) fn give_up(&self, calls: u64) {
-        self.with_given_up(|word| word.store(calls, Ordering::SeqCst));
+        self.segment().memory().subscribers()[0].details.reply.set_given_up(calls);
     }
 
     /// Closes a ring of replies, if its lock comes free within a tenth of a second: for leaving, which
@@ -90,17 +88,13 @@ impl Ring {
             return;
         }
         if let Some(_control) = self.segment().lock_bounded() {
-            RingState::Closed.set(&self.segment().memory());
+            RingState::Closed.set(self.segment().memory());
         }
     }
 
     /// Whether the ring was closed.
     pub(crate) fn is_closed(&self) -> bool {
-        RingState::of(&self.segment().memory()) == RingState::Closed
-    }
-
-    fn with_given_up<R>(&self, work: impl FnOnce(&AtomicU64) -> R) -> R {
-        work(&self.segment().memory().subscribers()[0].details.handed_out)
+        RingState::of(self.segment().memory()) == RingState::Closed
     }
 }
 
@@ -112,22 +106,22 @@ impl Ring {
 
     /// What became of the packet that was published at a position.
     pub(crate) fn fate(&self, position: u64) -> RequestStatus {
-        let is_alive = |member| self.segment().is_alive(member);
-        status::of_request(&self.segment().memory(), position, &is_alive)
+        let is_alive = |member| self.liveness().is_alive(member);
+        status::of_request(self.segment().memory(), position, &is_alive)
     }
 
     /// Whether nobody has taken the packet that was published at a position, nor is about to: who takes
     /// it later knows which calls were [given up](Self::give_up) before.
     pub(crate) fn is_untaken(&self, position: u64) -> bool {
-        let is_alive = |member| self.segment().is_alive(member);
-        status::is_untaken(&self.segment().memory(), position, &is_alive)
+        let is_alive = |member| self.liveness().is_alive(member);
+        status::is_untaken(self.segment().memory(), position, &is_alive)
     }
 
     /// Whether a living member may have set the packet aside that was published at a position: asked
     /// once nobody has it in hand.
     pub(crate) fn is_postponed(&self, position: u64) -> bool {
-        let is_alive = |member| self.segment().is_alive(member);
-        status::is_postponed(&self.segment().memory(), position, &is_alive)
+        let is_alive = |member| self.liveness().is_alive(member);
+        status::is_postponed(self.segment().memory(), position, &is_alive)
     }
 
     /// Whether the member that sat at an entry as the `incarnation`-th still does, and lives.
@@ -135,8 +129,8 @@ impl Ring {
         let memory = self.segment().memory();
         // It comes from a letter.
         entry < memory.subscribers().len()
-            && status::incarnation(&memory, entry) == incarnation
-            && self.segment().is_alive(EntryId::Subscriber(entry))
+            && status::incarnation(memory, entry) == incarnation
+            && self.liveness().is_alive(EntryId::Subscriber(entry))
     }
 }
 

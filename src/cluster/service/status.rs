@@ -8,9 +8,6 @@
 //!  waiting ──take──► in flight ──message sent──► over
 //!                       └──range stored──► postponed ──message sent, range lowered──► over
 //! ```
-//!
-//! The range uses two words of the server's entry: `handed_out` is its first position plus 1, or 0
-//! without a range, and `name_len` its last position.
 
 use crate::ring::consumer_group::{consumers, shared};
 use crate::ring::gate::{PIN, position};
@@ -73,15 +70,7 @@ pub(crate) fn is_untaken(memory: &RingMemory, at: u64, is_alive: &dyn Fn(EntryId
 /// Stores the range of positions that the server of an entry has postponed. Before it releases such
 /// a request, and until what became of the request was sent.
 pub(crate) fn set_postponed(memory: &RingMemory, entry: usize, range: Option<(u64, u64)>) {
-    let details = &memory.subscribers()[entry].details;
-    if let Some((_, last)) = range {
-        // Pairs with the acquire in `is_postponed`: if it is seen lowered, the message that was
-        // sent is seen.
-        details.name_len.store(last, Ordering::Release);
-    }
-    // Pairs with the acquire in `is_postponed`: if it is seen set, the last position is seen. If it
-    // is seen moved on, the message that was sent is seen.
-    details.handed_out.store(range.map_or(0, |(first, _)| first + 1), Ordering::Release);
+    memory.subscribers()[entry].consumer.set_postponed(range);
 }
 
 /// Returns true if a living server may have postponed a request that no server has in flight.
@@ -90,16 +79,12 @@ pub(crate) fn is_postponed(
     at: u64,
     is_alive: &dyn Fn(EntryId) -> bool,
 ) -> bool {
-    // Both loads pair with the releases in `set_postponed`.
-    let has = |entry: &SubscriberEntry| {
-        let first = entry.details.handed_out.load(Ordering::Acquire);
-        first > 0 && first <= at + 1 && at <= entry.details.name_len.load(Ordering::Acquire)
-    };
+    let has = |entry: &SubscriberEntry| entry.consumer.may_have_postponed(at);
     consumers(memory).any(|(id, entry)| has(entry) && is_alive(id))
 }
 
-/// How many servers have used an entry. (A queue has no evictions, and counts joins in their word.)
+/// How many servers have used an entry.
 pub(crate) fn incarnation(memory: &RingMemory, entry: usize) -> u64 {
     let entry = memory.subscribers().get(entry);
-    entry.map_or(0, |entry| entry.details.evictions_reported.load(Ordering::Relaxed))
+    entry.map_or(0, |entry| entry.consumer.incarnation())
 }

@@ -27,7 +27,7 @@ fn a_publisher_dies_while_a_subscriber_asks() {
         asked.get() == 1
     };
     let control = segment.lock().unwrap();
-    endpoint::reap(segment, &segment.memory(), &is_alive);
+    endpoint::reap(segment, segment.memory(), &is_alive);
     drop(control);
     assert!(subscriber.try_recv().is_err());
 }
@@ -61,7 +61,7 @@ fn try_to_send_100(living: &mut Publisher<u64>) {
 /// Like a kill: the liveness lock is released, everything else stays until the test ends.
 fn die(publisher: &Publisher<u64>) {
     let endpoint = &publisher.sender.endpoint;
-    endpoint.segment.release_liveness(endpoint.member);
+    endpoint.release_liveness();
 }
 
 /// In a `DropOldest` ring with an idle subscriber at the position of the dead claim.
@@ -88,7 +88,7 @@ fn both_dead(topic: &str, hinder: impl FnOnce(&str)) {
     std::mem::forget(dead.reserve().unwrap());
     die(&dead);
     let endpoint = &idle.receiver.endpoint;
-    endpoint.segment.release_liveness(endpoint.member);
+    endpoint.release_liveness();
     hinder(&name);
     for number in 0..40 {
         living.send_timeout(&number, GENEROUS).unwrap();

@@ -21,7 +21,7 @@ fn is_free(ring: &Ring, member: EntryId) -> bool {
         EntryId::Subscriber(index) => &memory.subscribers()[index].details.owner,
         EntryId::WorkerSlot(_) => panic!("a ring has no desks"),
     };
-    OwnerState::of(owner) == OwnerState::Free && !ring.segment().is_alive(member)
+    OwnerState::of(owner) == OwnerState::Free && !ring.liveness().is_alive(member)
 }
 
 /// Joins a ring whose events cannot be opened.

@@ -93,7 +93,7 @@ pub(super) fn take_a_pin_off(ring: &Ring) {
 /// another process does.
 fn leave_a_pin(ring: &Ring, own: &mut GroupReceiver) {
     let other = member(ring).taker;
-    let memory = *other.cursor.memory();
+    let memory = other.cursor.memory().clone();
     let (shared, hand) =
         (&memory.subscribers()[0].cursor, &memory.subscribers()[other.cursor.entry()].cursor);
     loop {
@@ -105,7 +105,7 @@ fn leave_a_pin(ring: &Ring, own: &mut GroupReceiver) {
         }
         hand.store(NOWHERE, Ordering::Release);
     }
-    other.endpoint.segment.release_liveness(other.endpoint.member);
+    other.endpoint.release_liveness();
     // Its entry may belong to another consumer from here on, so it is never dropped.
     static DEAD: Mutex<Vec<GroupReceiver>> = Mutex::new(Vec::new());
     DEAD.lock().unwrap().push(other);

@@ -168,7 +168,7 @@ fn recover_another(ring: &Ring) -> bool {
     let join = || join::publisher(ring.segment(), &types, Wait::park()).unwrap().0;
     let (mut dying, mut other) = (join(), join());
     dying.claim(100, Timeout::Zero).unwrap();
-    dying.endpoint.segment.release_liveness(dying.endpoint.member);
+    dying.endpoint.release_liveness();
     let mut recovered = other.endpoint.reap_dead();
     // Another process may be doing so.
     while dying.writer.own().record.position.load(Ordering::Acquire) != NOWHERE {

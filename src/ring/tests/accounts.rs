@@ -160,8 +160,7 @@ fn a_successor_does_not_take_back_what_was_handed_out() {
     }
     let Next::Taken(taken) = first.next() else { panic!() };
     first.take_more(taken, 256, |_| true);
-    let handed =
-        |ring: &Boxes| ring.memory().subscribers()[0].details.handed_out.load(Ordering::Relaxed);
+    let handed = |ring: &Boxes| ring.memory().subscribers()[0].details.durable.handed_out();
     assert_eq!(handed(&ring), 4);
     // It dies. The successor takes one and dies.
     let memory = ring.memory();

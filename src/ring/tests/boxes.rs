@@ -13,17 +13,26 @@ use crate::ring::reap;
 use crate::ring::slot::Descriptor;
 use crate::segment::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
 use crate::segment::settings::{Claims, Overflow, Settings};
-use crate::segment::view::RingMemory;
+use crate::segment::view::{Owner, RingMemory};
 use crate::sync::AtomicU64;
+use std::sync::Arc;
 
-/// The parts of one ring. The test keeps them in an `Arc` longer than any endpoint.
+/// One ring in boxes.
 pub(super) struct Boxes {
+    parts: Arc<Parts>,
+    pub(super) settings: Settings,
+}
+
+/// The parts of one ring. Its vectors never change.
+struct Parts {
     head: Head,
     publishers: Vec<PublisherEntry>,
     subscribers: Vec<SubscriberEntry>,
     slots: Vec<Slot>,
-    pub(super) settings: Settings,
 }
+
+// SAFETY: atomics, and payload bytes that only a view hands out.
+unsafe impl Sync for Parts {}
 
 /// Keeps stamps far from small numbers.
 const SALT: u64 = 0xdead_0000_0000;
@@ -46,19 +55,29 @@ impl Boxes {
     fn with(subscribers: usize, mut settings: Settings) -> Self {
         (settings.max_publishers, settings.max_subscribers) = (2, subscribers);
         let slots = settings.capacity / 64;
-        Self {
+        let parts = Parts {
             head: Head::default(),
             publishers: (0..2).map(|_| PublisherEntry::vacant()).collect(),
             subscribers: (0..subscribers).map(|_| SubscriberEntry::vacant()).collect(),
             slots: (0..slots).map(|_| blank()).collect(),
-            settings,
-        }
+        };
+        Self { parts: Arc::new(parts), settings }
     }
 
     pub(super) fn memory(&self) -> RingMemory {
-        // SAFETY: tests keep the boxes longer than the memory; the sizes are powers of two.
+        let parts = &self.parts;
+        let owner: Owner = parts.clone();
+        // SAFETY: the parts lie in the owner and in vectors that never change. Tests make rings of
+        // a power of two of slots.
         unsafe {
-            RingMemory::of_parts(&self.head, &self.publishers, &self.subscribers, &self.slots, SALT)
+            RingMemory::of_parts(
+                owner,
+                &parts.head,
+                &parts.publishers,
+                &parts.subscribers,
+                &parts.slots,
+                SALT,
+            )
         }
     }
 
