@@ -43,6 +43,6 @@ pub use worker::{Worker, WorkerBuilder};
 /// Items that the failpoint tests use.
 #[cfg(test)]
 pub(crate) mod internals {
-    pub(crate) use super::directory::{Directory, Found, Wanted};
+    pub(crate) use super::directory::{Directory, JoinRequest, Lookup};
     pub(crate) use super::names::{Address, Object, WorkerId};
 }

@@ -1,8 +1,7 @@
 //! What things in a cluster are called: workers, and the objects they open.
 
+use crate::channel::{MAX_ENTRIES, Name};
 use crate::error::OpenError;
-use crate::segment::name::Name;
-use crate::segment::settings::MAX_ENTRIES;
 use std::fmt;
 
 /// A worker's number in its cluster: small, and the same after a restart under the same name.

@@ -7,10 +7,9 @@
 //! while a packet is archived, whose own code may do anything, sending letters too. Only where an inbox
 //! has no entry left does a thread wait until one of its worker's endpoints comes back.
 
-use super::directory::Directory;
+use super::directory::{Directory, InboxAddress, Presence};
 use super::names::{Address, SenderTag, WorkerId};
 use crate::channel::AnyPublisher;
-use crate::segment::entry::{SlotPhase, WorkerSlotState};
 use crate::sys::owned::Owned;
 use crate::wait::{Deadline, IDLE};
 use std::cell::{Cell, RefCell, RefMut};
@@ -64,22 +63,13 @@ struct PeerSenders {
     name: String,
     /// Which of those who were known at this desk.
     number: u64,
-    /// How its desk stood when it was looked up.
-    phase: SlotPhase,
+    presence: Presence,
     /// One that no thread has. Here, and not behind a pointer.
     first: Option<AnyPublisher>,
     /// More of them, if several threads sent at a time.
     idle: Vec<AnyPublisher>,
     /// How many threads have.
     lent: usize,
-}
-
-/// Where a letter goes.
-#[derive(Debug)]
-pub(super) struct InboxAddress {
-    pub(super) id: WorkerId,
-    pub(super) name: String,
-    pub(super) phase: SlotPhase,
 }
 
 /// An endpoint at an inbox. It is returned when this is dropped, by a panic too.
@@ -234,7 +224,7 @@ impl PoolShard {
             Address::Name(name) => self.look_for(name)?,
         };
         let known = self.known.get_mut(usize::from(id.0))?.as_mut()?;
-        (directory.phase(id) == known.phase).then_some((id, known))
+        (directory.presence(id) == known.presence).then_some((id, known))
     }
 
     #[inline(never)]
@@ -274,7 +264,7 @@ impl PoolShard {
         let index = usize::from(place.id.0);
         for id in (0..self.known.len()).filter(|id| *id != index) {
             let id = WorkerId(id as u16);
-            if directory.phase(id).state() != WorkerSlotState::Kept {
+            if !directory.presence(id).has_inbox() {
                 over.extend(self.forget(id));
             }
         }
@@ -294,16 +284,16 @@ impl PoolShard {
         }
         self.numbers += 1;
         let number = self.numbers;
-        let InboxAddress { name, phase, .. } = place;
+        let InboxAddress { name, presence, .. } = place;
         let known = self.known[index].get_or_insert_with(|| PeerSenders {
             name: name.clone(),
             number,
-            phase: *phase,
+            presence: *presence,
             first: None,
             idle: Vec::new(),
             lent: 0,
         });
-        known.phase = *phase;
+        known.presence = *presence;
         known
     }
 

@@ -5,10 +5,9 @@
 
 use super::names::Object;
 use super::worker::Worker;
-use crate::channel::{Publisher, QueueConsumer, Ring, RingBuilder};
+use crate::channel::{MAX_ENTRIES, Publisher, QueueConsumer, Ring, RingBuilder};
 use crate::error::OpenError;
 use crate::packet::Packet;
-use crate::segment::settings::MAX_ENTRIES;
 
 impl Worker {
     /// Joins a work queue as a member, making it if it is not there: each packet is taken by one of

@@ -5,10 +5,9 @@
 
 use super::names::Object;
 use super::worker::Worker;
-use crate::channel::{Publisher, Ring, RingBuilder, Subscriber};
+use crate::channel::{Overflow, Publisher, Ring, RingBuilder, Subscriber};
 use crate::error::OpenError;
 use crate::packet::Packet;
-use crate::segment::settings::Overflow;
 use crate::wait::Wait;
 
 /// Chooses a topic's settings. What is not chosen is the default if the topic is made, and whatever

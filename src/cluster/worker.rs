@@ -1,12 +1,11 @@
 //! A process' place in a cluster.
 
-use super::directory::{self, Directory, Wanted, Watch, WorkerInfo, WorkerState};
+use super::directory::{self, Directory, JoinRequest, Watch, WorkerInfo, WorkerState};
 use super::error::{JoinError, WaitError};
 use super::names::{Addressee, DefaultName, Object, WorkerId};
 use super::pool::SenderPool;
-use crate::channel::{Ring, RingBuilder};
+use crate::channel::{Overflow, Ring, RingBuilder};
 use crate::error::OpenError;
-use crate::segment::settings::Overflow;
 use crate::wait::{IDLE, Sleep, Timeout, Wait, Waiter};
 use std::time::Duration;
 
@@ -272,7 +271,7 @@ impl Worker {
     ///
     /// [`System`](OpenError::System), [`Busy`](OpenError::Busy).
     pub fn watch(&self) -> Result<Watch, OpenError> {
-        Watch::open(&self.directory, &self.cluster)
+        self.directory.watch()
     }
 
     /// Opens an object of this cluster, making it if it is not there, with the patience that this
@@ -337,8 +336,8 @@ impl WorkerBuilder {
     /// As [`Worker::join`].
     pub fn join(self, cluster: &str, name: &str) -> Result<Worker, JoinError> {
         let Self { id, hint, max_workers, join_timeout, .. } = self;
-        let wanted = Wanted { name, id, hint, max_workers, join_timeout };
-        let directory = Directory::join(cluster, &wanted)?;
+        let request = JoinRequest { name, id, hint, max_workers, join_timeout };
+        let directory = Directory::join(cluster, &request)?;
         Ok(Worker {
             endpoints: SenderPool::of(directory.id(), directory.generation()),
             directory,

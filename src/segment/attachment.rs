@@ -6,7 +6,7 @@
 use super::entry::{EntryId, OwnerState, SlotPhase, WorkerSlotState};
 use super::exclusive::ExclusiveSegment;
 use super::heap::Heap;
-use super::layout::{MAX_TYPES, SubscriberEntry, WorkerSlot};
+use super::layout::{MAX_TYPES, SubscriberEntry};
 use super::lifecycle::Absent;
 use super::mapped::Mapped;
 use super::name::Name;
@@ -171,12 +171,7 @@ impl Segment {
         work(TypeTable { membership, entries: parts.types(), text: parts.schema() })
     }
 
-    /// Workers' desks: none, but in a directory.
-    pub(crate) fn with_worker_slots<R>(&self, work: impl FnOnce(&[WorkerSlot]) -> R) -> R {
-        work(self.worker_slots().all())
-    }
-
-    /// The same, for who looks at them often; to be used no longer than the segment.
+    /// Workers' desks: none, but in a directory. To be used no longer than the segment.
     pub(crate) fn worker_slots(&self) -> WorkerSlots {
         self.parts().worker_slots()
     }

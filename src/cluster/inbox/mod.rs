@@ -18,11 +18,11 @@ use super::names::Object;
 use super::pool::ENTRIES;
 use super::worker::Worker;
 use crate::channel::{
-    AnySubscriber, RecvError, RecvTimeoutError, RingBuilder, Selectable, Selectee, TryRecvError,
+    AnySubscriber, MAX_ENTRIES, RecvError, RecvTimeoutError, RingBuilder, Selectable, Selectee,
+    TryRecvError,
 };
 use crate::error::OpenError;
 use crate::packet::{OneOf, TypeInfo};
-use crate::segment::settings::MAX_ENTRIES;
 use crate::wait::Wait;
 use std::fmt;
 use std::time::Duration;

@@ -8,14 +8,13 @@
 //! up, and once more when it has attached; another one is looked up again.
 
 use crate::channel::{AnyPublisher, RingBuilder, SendError, SendFailure, WaitingFor};
-use crate::cluster::directory::{Directory, Found};
+use crate::cluster::directory::{Directory, InboxAddress, Lookup};
 use crate::cluster::error::{SendToError, SendToFailure, SendToTimeoutError, TrySendToError};
 use crate::cluster::names::{Address, Addressee, Object};
-use crate::cluster::pool::{InboxAddress, PooledSender, SerializeDepth, Turn};
+use crate::cluster::pool::{PooledSender, SerializeDepth, Turn};
 use crate::cluster::worker::Worker;
 use crate::error::{Form, OpenError};
 use crate::packet::Packet;
-use crate::segment::entry::WorkerSlotState;
 use crate::wait::{IDLE, Timeout};
 use std::time::Duration;
 
@@ -191,7 +190,7 @@ impl Worker {
                     Err(error) => return Err(opening(error, timeout)),
                 }
             }
-            if self.directory.phase(place.id) != place.phase {
+            if self.directory.presence(place.id) != place.presence {
                 // Who had it may have left meanwhile, and a successor's be there that keeps no letters
                 // yet: they would go into nothing.
                 continue;
@@ -237,24 +236,12 @@ impl Worker {
 
 /// Finds the inbox of a worker.
 fn look_up(directory: &Directory, who: &Address<'_>) -> Result<InboxAddress, SendToError> {
-    loop {
-        match directory.find(who) {
-            Found::Unknown => return Err(SendToError::UnknownWorker { who: who.to_string() }),
-            Found::Gone { pid } => return Err(SendToError::Dead { who: who.to_string(), pid }),
-            Found::NoInbox(_) => return Err(SendToError::NoInbox { who: who.to_string() }),
-            Found::Kept { id, generation } => {
-                let phase = directory.phase(id);
-                let info = directory.info(&Address::Id(id));
-                // Else it left, or another sat down at that desk, just now.
-                if let Some(info) = info.filter(|info| {
-                    info.generation == generation
-                        && phase.generation() == generation
-                        && phase.state() == WorkerSlotState::Kept
-                }) {
-                    return Ok(InboxAddress { id, name: info.name, phase });
-                }
-            }
-        }
+    let who_text = || who.to_string();
+    match directory.find(who) {
+        Lookup::Inbox(address) => Ok(address),
+        Lookup::NoInbox => Err(SendToError::NoInbox { who: who_text() }),
+        Lookup::Gone { pid } => Err(SendToError::Dead { who: who_text(), pid }),
+        Lookup::Unknown => Err(SendToError::UnknownWorker { who: who_text() }),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::process::{GENEROUS, Process, State, Stop};
 use super::scenario::{self, Case};
-use crate::cluster::internals::{Address, Directory, Found, Object, Wanted, WorkerId};
+use crate::cluster::internals::{Address, Directory, JoinRequest, Lookup, Object, WorkerId};
 use crate::cluster::{JoinError, WorkerState};
 use crate::{OpenError, Ring, Subscriber, TrySendError, Wait};
 use std::path::PathBuf;
@@ -15,9 +15,9 @@ const PEER: Address<'_> = Address::Name("peer");
 const DESK: WorkerId = WorkerId(1);
 
 fn join(cluster: &str, name: &str, timeout: Duration) -> Result<Directory, JoinError> {
-    let wanted =
-        Wanted { name, id: None, hint: None, max_workers: None, join_timeout: Some(timeout) };
-    Directory::join(cluster, &wanted)
+    let request =
+        JoinRequest { name, id: None, hint: None, max_workers: None, join_timeout: Some(timeout) };
+    Directory::join(cluster, &request)
 }
 
 /// The ring of the peer's inbox, made if it is not there.
@@ -53,11 +53,12 @@ pub(super) fn live(cluster: &str) {
     let worker = join();
     let inbox = inbox(cluster);
     worker.keep().unwrap();
-    let Found::Kept { generation: first, .. } = worker.find(&PEER) else { panic!("not kept") };
+    let Lookup::Inbox(first) = worker.find(&PEER) else { panic!("not kept") };
     drop((inbox, worker));
     let worker = join();
     // Others may have had the name in between.
-    assert!(matches!(worker.find(&PEER), Found::Kept { generation, .. } if generation > first));
+    let Lookup::Inbox(second) = worker.find(&PEER) else { panic!("not kept") };
+    assert!(second.presence.generation() > first.presence.generation());
     worker.leave().unwrap();
     // Whoever is first to be killed is cleared away by another, which is killed at that.
     let worker = join();
@@ -76,8 +77,9 @@ fn one_that_is_away_keeps_its_cluster_until_it_is_retired() {
     // Nobody is there, and both objects are.
     assert_eq!(objects(&cluster).len(), 2);
     let heir = join(&cluster, "peer", GENEROUS).unwrap();
-    let Found::Kept { id, generation: 2 } = heir.find(&PEER) else { panic!("not kept") };
-    assert_eq!(id, heir.id());
+    let Lookup::Inbox(found) = heir.find(&PEER) else { panic!("not kept") };
+    let id = found.id;
+    assert_eq!((id, found.presence.generation()), (heir.id(), 2));
     assert_eq!(*inbox(&cluster).try_recv().unwrap(), 7);
     drop(heir);
     let other = join(&cluster, "other", GENEROUS).unwrap();
@@ -99,8 +101,8 @@ pub(super) fn survive(stop: Stop) -> bool {
     let mut peer = scenario::start(&cluster, Case::Cluster, stop);
     let _ = peer.settle();
     let found = own.find(&PEER);
-    assert!(!matches!(found, Found::NoInbox(_)), "{cluster}: {found:?}");
-    let is_kept = matches!(found, Found::Kept { .. });
+    assert!(!matches!(found, Lookup::NoInbox), "{cluster}: {found:?}");
+    let is_kept = matches!(found, Lookup::Inbox(_));
     if is_kept {
         assert_eq!(own.info(&PEER).unwrap().state, WorkerState::Away);
         // What is sent to one that is away is there when it comes back.
@@ -110,7 +112,7 @@ pub(super) fn survive(stop: Stop) -> bool {
     assert_eq!(heir.id(), DESK, "{cluster}");
     assert_eq!(has_inbox(&cluster), is_kept, "{cluster}: {found:?}");
     let kept = own.find(&PEER);
-    assert_eq!(matches!(kept, Found::Kept { .. }), is_kept, "{cluster}: {kept:?}");
+    assert_eq!(matches!(kept, Lookup::Inbox(_)), is_kept, "{cluster}: {kept:?}");
     let mut letters = inbox(&cluster);
     if is_kept {
         assert_eq!(*letters.recv_timeout(GENEROUS).unwrap(), 7, "{cluster}");
@@ -121,7 +123,7 @@ pub(super) fn survive(stop: Stop) -> bool {
     heir.leave().unwrap();
     assert!(!has_inbox(&cluster), "{cluster}");
     assert!(matches!(cached.try_send(&8), Err(TrySendError::Closed)), "{cluster}");
-    assert!(matches!(own.find(&PEER), Found::Gone { .. }), "{cluster}");
+    assert!(matches!(own.find(&PEER), Lookup::Gone { .. }), "{cluster}");
     drop(own);
     assert_gone(&cluster);
     peer.state() == State::Killed
