@@ -32,7 +32,7 @@ pub(crate) use sweep::remove;
 pub use watch::Watch;
 
 use super::error::JoinError;
-use super::names::{Address, Object, WorkerId};
+use super::names::{Address, ClusterObject, WorkerId};
 use crate::channel::EventCount;
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
@@ -40,7 +40,7 @@ use crate::segment::Control;
 use crate::segment::entry::{Ended, Entry, WorkerSlotState};
 use crate::segment::layout::SlotInfo;
 use info::{describe, id_of};
-use slots::Slots;
+use slots::SlotTable;
 use sweep::{FinalSweep, clear, clear_dead, discard_inbox, sweep};
 
 /// The place of one worker in its cluster.
@@ -52,8 +52,8 @@ pub(crate) struct Directory {
     cluster: String,
     /// The index of this worker's slot.
     slot: usize,
-    /// [`own`](Slots::own) is `slot` until the worker has left.
-    slots: Slots,
+    /// [`own`](SlotTable::own) is `slot` until the worker has left.
+    slots: SlotTable,
     /// Behind `slots`, so that it runs when the directory is detached.
     final_sweep: Option<FinalSweep>,
 }
@@ -62,7 +62,7 @@ impl Directory {
     /// Joins a cluster, or creates it.
     pub(crate) fn join(cluster: &str, request: &JoinRequest<'_>) -> Result<Self, JoinError> {
         check_name(cluster, request.name)?;
-        let mut slots = Slots::open(cluster, request)?;
+        let mut slots = SlotTable::open(cluster, request)?;
         check_id(slots.count(), request)?;
         let slot = {
             let control = slots.lock()?;
@@ -246,7 +246,7 @@ fn check_name(cluster: &str, name: &str) -> Result<(), JoinError> {
         let reason = "a worker's name has 64 bytes at most";
         return Err(JoinError::BadName { name: name.to_owned(), reason });
     }
-    Object::Inbox(name).name(cluster)?;
+    ClusterObject::Inbox(name).name(cluster)?;
     Ok(())
 }
 

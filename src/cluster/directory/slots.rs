@@ -36,7 +36,7 @@ pub(crate) struct JoinRequest<'a> {
 
 /// An attachment to the directory of a cluster.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(super) struct SlotTable {
     memory: RingMemory,
     worker_slots: WorkerSlots,
     /// The slot whose liveness lock this attachment holds.
@@ -45,7 +45,7 @@ pub(super) struct Slots {
     segment: Segment,
 }
 
-impl Slots {
+impl SlotTable {
     /// Opens the directory of a cluster, or creates it.
     pub(super) fn open(cluster: &str, request: &JoinRequest<'_>) -> Result<Self, JoinError> {
         if request.max_workers == Some(0) {

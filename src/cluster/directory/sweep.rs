@@ -9,9 +9,9 @@
 //! Lock order: the directory's control lock first, then that of one other object. So no wait for
 //! the second lock is long.
 
-use super::slots::Slots;
+use super::slots::SlotTable;
 use crate::channel::RingBuilder;
-use crate::cluster::names::{self, Object};
+use crate::cluster::names::{self, ClusterObject};
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::{Ended, WorkerSlotState};
@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Clears every worker that is dead and not expected back. Returns true if there was one.
 ///
 /// A worker that cannot be cleared now is left to the next process.
-pub(super) fn clear_dead(control: &Control<'_>, slots: &Slots, cluster: &str) -> bool {
+pub(super) fn clear_dead(control: &Control<'_>, slots: &SlotTable, cluster: &str) -> bool {
     let is_dead =
         |index: &usize| slots.state(*index) == WorkerSlotState::Taken && !slots.is_alive(*index);
     let dead: Vec<usize> = (0..slots.count()).filter(is_dead).collect();
@@ -49,7 +49,7 @@ pub(super) fn clear_dead(control: &Control<'_>, slots: &Slots, cluster: &str) ->
 /// Discards the inbox of a worker, then frees its slot.
 pub(super) fn clear(
     control: &Control<'_>,
-    slots: &Slots,
+    slots: &SlotTable,
     cluster: &str,
     index: usize,
     how: Ended,
@@ -69,7 +69,7 @@ pub(super) fn clear(
 /// lock.
 pub(super) fn discard_inbox(cluster: &str, worker: &str) -> Result<(), OpenError> {
     // An invalid name is damage: no worker can have joined under it.
-    let Ok(name) = Object::Inbox(worker).name(cluster) else { return Ok(()) };
+    let Ok(name) = ClusterObject::Inbox(worker).name(cluster) else { return Ok(()) };
     match RingBuilder::default().tagged_slots().open_timeout(SHORT_TIMEOUT).attach_named(&name) {
         // Its maker may have been killed before the inbox was complete: unlink what is there.
         Err(OpenError::NotFound { .. }) => Segment::remove_within(&name, SHORT_TIMEOUT).map(drop),
@@ -164,7 +164,7 @@ fn remove_all(directory: ExclusiveSegment<'_>, cluster: &str) -> Result<bool, Op
 
 /// Fails with [`WorkerLives`](OpenError::WorkerLives) if a worker of the cluster lives.
 fn refuse_living(directory: &Name) -> Result<(), OpenError> {
-    let slots = match Slots::attach(directory, REMOVE_TIMEOUT) {
+    let slots = match SlotTable::attach(directory, REMOVE_TIMEOUT) {
         Err(OpenError::NotFound { .. }) => return Ok(()),
         slots => slots?,
     };

@@ -8,7 +8,7 @@
 //! A watch is no history: changes between two looks are reported as their sum.
 
 use super::info::{WorkerChange, WorkerInfo, WorkerState, describe};
-use super::slots::Slots;
+use super::slots::SlotTable;
 use super::sweep::clear_dead;
 use crate::channel::{
     EventCount, RecvError, RecvFailure, RecvTimeoutError, Selectable, Selectee, TryRecvError,
@@ -55,7 +55,7 @@ pub struct Watch {
     waiter: Waiter,
     /// When a caller that never sleeps must ask the liveness locks again.
     check_locks_at: Deadline,
-    slots: Slots,
+    slots: SlotTable,
 }
 
 /// What a watch knows of one slot.
@@ -77,7 +77,7 @@ enum Depth {
 
 impl Watch {
     /// Starts from the present state of a directory.
-    pub(super) fn new(slots: Slots, cluster: &str) -> Self {
+    pub(super) fn new(slots: SlotTable, cluster: &str) -> Self {
         let mut watch = Self {
             cluster: cluster.to_owned(),
             known: vec![KnownSlot { phase: SlotPhase(0), alive: None }; slots.count()],

@@ -14,7 +14,7 @@ use crate::channel::{
     SendFailure, TypeMismatch, Waitable,
 };
 use crate::cluster::error::{ReplyError, ServiceRecvError, ServiceRecvFailure};
-use crate::cluster::names::{CallerId, Object};
+use crate::cluster::names::{CallerId, ClusterObject};
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
 use crate::packet::{Packet, TypeInfo};
@@ -447,7 +447,7 @@ impl Server {
 
     /// Attaches to a client's ring, and needs its lock no more.
     fn attach(&self, id: CallerId, timeout: Duration) -> Result<Caller, OpenError> {
-        let name = Object::Replies(id).name(&self.cluster)?;
+        let name = ClusterObject::Replies(id).name(&self.cluster)?;
         let settings = RingBuilder::default().tagged_slots().open_timeout(timeout);
         let ring = settings.attach_named(&name)?;
         let mut publisher = ring.any_publisher()?;

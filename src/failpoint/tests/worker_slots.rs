@@ -3,7 +3,7 @@
 
 use super::process::{GENEROUS, Process, State, Stop};
 use super::scenario::{self, Case};
-use crate::cluster::internals::{Address, Directory, JoinRequest, Lookup, Object, WorkerId};
+use crate::cluster::internals::{Address, ClusterObject, Directory, JoinRequest, Lookup, WorkerId};
 use crate::cluster::{JoinError, WorkerState};
 use crate::{OpenError, Ring, Subscriber, TrySendError, Wait};
 use std::path::PathBuf;
@@ -23,7 +23,10 @@ fn join(cluster: &str, name: &str, timeout: Duration) -> Result<Directory, JoinE
 /// The ring of the peer's inbox, made if it is not there.
 fn ring(cluster: &str) -> Ring {
     let settings = Ring::builder().capacity(8192).stays_open(true).tagged_slots();
-    settings.wait(Wait::park()).open_named(&Object::Inbox("peer").name(cluster).unwrap()).unwrap()
+    settings
+        .wait(Wait::park())
+        .open_named(&ClusterObject::Inbox("peer").name(cluster).unwrap())
+        .unwrap()
 }
 
 fn inbox(cluster: &str) -> Subscriber<u64> {
