@@ -3,12 +3,13 @@
 
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
-use crate::ring::membership::{self, Reaped, Side, Slots};
-use crate::segment::Segment;
+use crate::ring::membership::Side;
+use crate::ring::reap::{self, Reaped, Slots};
 use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::layout::EventCount;
 use crate::segment::settings::Parking;
 use crate::segment::view::RingMemory;
+use crate::segment::{Liveness, Segment};
 use crate::sync::Ordering;
 use crate::sys::{barrier, event::Event, futex};
 use crate::wait::{Notifier, Sleep, Wait, Waiter};
@@ -22,7 +23,6 @@ pub(crate) struct Endpoint {
     notifier: Notifier,
     /// The events of the other side. Each is opened when it is first set.
     events: Vec<Option<Event>>,
-    /// Last, so that it is dropped after all fields that point into it.
     pub(crate) segment: Segment,
 }
 
@@ -30,7 +30,7 @@ impl Endpoint {
     /// The endpoint of an entry that was just taken through `segment`. Infallible, because a taken
     /// entry must have an owner that releases it.
     pub(crate) fn new(segment: Segment, member: EntryId, waiter: Waiter) -> Self {
-        let memory = segment.memory();
+        let memory = segment.memory().clone();
         let fences = !barrier::register();
         let notifier = Notifier::new(event_count_of_others(&memory, member), fences);
         Self { member, memory, waiter, notifier, events: Vec::new(), segment }
@@ -85,8 +85,7 @@ impl Endpoint {
     #[cold]
     #[inline(never)]
     pub(crate) fn wake_others(&mut self) {
-        let memory = self.memory;
-        let event_count = event_count_of_others(&memory, self.member);
+        let event_count = event_count_of_others(&self.memory, self.member);
         let (segment, events, side) = (&self.segment, &mut self.events, side_of(self.member));
         self.notifier.wake(event_count, || match segment.settings().parking {
             Parking::Futex => {
@@ -105,7 +104,18 @@ impl Endpoint {
 
     /// Returns true if the owner of an entry lives. This endpoint does.
     pub(crate) fn is_alive(&self, member: EntryId) -> bool {
-        member == self.member || self.segment.is_alive(member)
+        member == self.member || self.liveness().is_alive(member)
+    }
+
+    /// The locks that this endpoint and the others of its ring live by: those of the ring's file.
+    pub(crate) fn liveness(&self) -> &dyn Liveness {
+        &self.segment
+    }
+
+    /// Releases this endpoint's liveness lock, as the last step of leaving. From then on it counts as
+    /// dead.
+    pub(crate) fn release_liveness(&self) {
+        self.liveness().release_liveness(self.member);
     }
 
     /// Clears the dead, which their locks tell, unless another process holds the control lock.
@@ -113,14 +123,25 @@ impl Endpoint {
     #[cold]
     #[inline(never)]
     pub(crate) fn reap_dead(&mut self) -> bool {
-        let reaped = {
+        self.reap_dead_and(|_| false)
+    }
+
+    /// As [`reap_dead`](Self::reap_dead), with `work` under the same lock, which returns true if it
+    /// changed something. It gets the function that asks the kernel who lives.
+    pub(crate) fn reap_dead_and(
+        &mut self,
+        work: impl FnOnce(&dyn Fn(EntryId) -> bool) -> bool,
+    ) -> bool {
+        let changed = {
             let Some(_control) = self.segment.try_lock() else { return false };
-            reap(&self.segment, &self.memory, &|member| self.is_alive(member))
+            let is_alive = |member| self.is_alive(member);
+            let reaped = reap(&self.segment, &self.memory, &is_alive);
+            work(&is_alive) || reaped.changed
         };
-        if reaped.changed {
+        if changed {
             self.wake_all();
         }
-        reaped.changed
+        changed
     }
 }
 
@@ -132,7 +153,7 @@ pub(crate) fn wake_both_sides(segment: &Segment) {
 
 fn wake_side(segment: &Segment, side: Side) {
     let memory = segment.memory();
-    let event_count = event_count_of(&memory, side);
+    let event_count = event_count_of(memory, side);
     event_count.futex.fetch_add(1, Ordering::SeqCst);
     match segment.settings().parking {
         Parking::Futex => futex::wake_all(&event_count.futex),
@@ -141,7 +162,11 @@ fn wake_side(segment: &Segment, side: Side) {
 }
 
 /// Number of living subscribers.
-pub(crate) fn living_subscribers(segment: &Segment, own: Option<EntryId>) -> usize {
+pub(crate) fn living_subscribers(
+    segment: &Segment,
+    liveness: &dyn Liveness,
+    own: Option<EntryId>,
+) -> usize {
     let memory = segment.memory();
     let entries = memory.subscribers().iter().enumerate();
     let taken = entries.filter(|(_, entry)| match OwnerState::of(&entry.details.owner) {
@@ -150,7 +175,7 @@ pub(crate) fn living_subscribers(segment: &Segment, own: Option<EntryId>) -> usi
     });
     taken
         .map(|(index, _)| EntryId::Subscriber(index))
-        .filter(|&entry_id| Some(entry_id) == own || segment.is_alive(entry_id))
+        .filter(|&entry_id| Some(entry_id) == own || liveness.is_alive(entry_id))
         .count()
 }
 
@@ -171,14 +196,15 @@ pub(crate) fn reap(
 fn reap_by(segment: &Segment, memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> Reaped {
     let settings = segment.settings();
     if !segment.has_protected_slots() {
-        return membership::reap(memory, settings, Slots::Writable, is_alive);
+        return reap::reap(memory, settings, Slots::Writable, is_alive);
     }
-    let reap_all = |memory| membership::reap(&memory, settings, Slots::Writable, is_alive);
-    let is_needed = membership::has_abandoned_claim(memory, is_alive);
-    let reaped = is_needed.then(|| segment.with_writable(reap_all)).flatten();
+    let is_needed = reap::has_abandoned_claim(memory, is_alive);
     // The next call handles a process that died with an open claim since `is_needed`. It also
     // handles all claims if there was no memory for a second mapping.
-    reaped.unwrap_or_else(|| membership::reap(memory, settings, Slots::ReadOnly, is_alive))
+    match is_needed.then(|| segment.writable()).flatten() {
+        Some(writable) => reap::reap(&writable, settings, Slots::Writable, is_alive),
+        None => reap::reap(memory, settings, Slots::ReadOnly, is_alive),
+    }
 }
 
 /// The event count that a side sleeps on.

@@ -15,14 +15,15 @@ use super::untyped::{AckMode, Receiver};
 use crate::error::OpenError;
 use crate::packet::TypeInfo;
 use crate::ring::claim::Writer;
-use crate::ring::consumer_group::{self, ConsumerGroup};
+use crate::ring::consumer_group::ConsumerGroup;
+use crate::ring::cursor::Cursor;
 use crate::ring::membership::{self, Side, Start};
 use crate::ring::reader::Reader;
 use crate::ring::state::RingState;
 use crate::segment::entry::{EntryId, OwnerState};
-use crate::segment::layout::SubscriberDetails;
+use crate::segment::roles::DurableWords;
 use crate::segment::view::RingMemory;
-use crate::segment::{Control, Segment};
+use crate::segment::{Control, Liveness, Segment};
 use crate::sync::Ordering;
 use crate::wait::{Wait, Waiter};
 
@@ -54,25 +55,27 @@ pub(crate) fn publisher_leaving(
     let (entry_id, waiter, index, position) = {
         let control = segment.lock()?;
         let memory = segment.memory();
-        if RingState::of(&memory) == RingState::Closed {
+        if RingState::of(memory) == RingState::Closed {
             return Err(OpenError::Closed { name: segment.name().to_owned() });
         }
         if segment.settings().queue {
             // Packets wait for consumers from here on, even if none has joined yet.
-            consumer_group::found(&memory, segment.settings());
+            membership::create_shared_cursor(memory, segment.settings());
         }
-        let entry_id = vacancy(&control, &segment, Side::Publishers)?;
-        if membership::free(&memory, Side::Publishers) <= others {
+        let liveness: &dyn Liveness = &segment;
+        let entry_id = vacancy(&control, &segment, liveness, Side::Publishers)?;
+        if membership::free(memory, Side::Publishers) <= others {
             let limit = segment.settings().max_publishers;
             return Err(OpenError::Full { what: "publishers", limit });
         }
         let waiter = Endpoint::waiter(&segment, entry_id, wait)?;
         let index = type_index(&control, &segment, types)?;
-        acquire_liveness(&segment, entry_id)?;
+        acquire(liveness, &segment, entry_id)?;
         let entry = index_of(entry_id);
-        (entry_id, waiter, index, membership::join_publisher(&memory, segment.settings(), entry))
+        (entry_id, waiter, index, membership::join_publisher(memory, segment.settings(), entry))
     };
-    let writer = Writer::new(segment.memory(), segment.settings(), index_of(entry_id), position);
+    let writer =
+        Writer::new(segment.memory().clone(), segment.settings(), index_of(entry_id), position);
     let mut endpoint = Endpoint::new(segment, entry_id, waiter);
     // Wakes subscribers that saw the last publisher leave, and processes that waited for the dead.
     endpoint.wake_all();
@@ -89,17 +92,20 @@ pub(crate) fn subscriber(
     let segment = ring.another()?;
     let (entry_id, waiter, index, joined) = {
         let control = segment.lock()?;
-        let entry_id = vacancy(&control, &segment, Side::Subscribers)?;
+        let liveness: &dyn Liveness = &segment;
+        let entry_id = vacancy(&control, &segment, liveness, Side::Subscribers)?;
         let waiter = Endpoint::waiter(&segment, entry_id, wait)?;
         let index = type_index(&control, &segment, types)?;
-        acquire_liveness(&segment, entry_id)?;
+        acquire(liveness, &segment, entry_id)?;
         let (memory, settings) = (segment.memory(), segment.settings());
-        let start = beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry });
-        let join = || membership::join_subscriber(&memory, settings, index_of(entry_id), start);
+        let start =
+            beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry() });
+        let join = || membership::join_subscriber(memory, settings, index_of(entry_id), start);
         let joined = beside.map_or_else(join, |reader| reader.stand_still(join));
         (entry_id, waiter, index, joined)
     };
-    let reader = Reader::new(segment.memory(), segment.settings(), index_of(entry_id), joined);
+    let reader =
+        Reader::new(segment.memory().clone(), segment.settings(), index_of(entry_id), joined);
     Ok((receiver(segment, entry_id, reader, AckMode::Drop, waiter), index))
 }
 
@@ -111,21 +117,22 @@ pub(crate) fn consumer(
 ) -> Result<(GroupReceiver, u16), OpenError> {
     let mut segment = ring.another()?;
     segment.protect_slots()?;
-    let (memory, settings) = (segment.memory(), *segment.settings());
+    let (memory, settings) = (segment.memory().clone(), *segment.settings());
     let (entry_id, waiter, index, group) = {
         let control = segment.lock()?;
+        let liveness: &dyn Liveness = &segment;
         // First: entry 0 has the shared cursor and no owner.
-        consumer_group::found(&memory, &settings);
-        let entry_id = vacancy(&control, &segment, Side::Subscribers)?;
+        membership::create_shared_cursor(&memory, &settings);
+        let entry_id = vacancy(&control, &segment, liveness, Side::Subscribers)?;
         let waiter = Endpoint::waiter(&segment, entry_id, wait)?;
         let index = type_index(&control, &segment, types)?;
-        acquire_liveness(&segment, entry_id)?;
+        acquire(liveness, &segment, entry_id)?;
         (entry_id, waiter, index, ConsumerGroup::join(memory, &settings, index_of(entry_id)))
     };
     let mut endpoint = Endpoint::new(segment, entry_id, waiter);
     // Wakes publishers that wait for consumers.
     endpoint.wake_all();
-    Ok((GroupReceiver::new(group, endpoint), index))
+    Ok((GroupReceiver::new(group, endpoint, AckMode::Explicit), index))
 }
 
 /// Joins as the durable subscriber of this name: as the successor of a dead or dropped one,
@@ -139,20 +146,21 @@ pub(crate) fn durable(
 ) -> Result<(Receiver, u16), OpenError> {
     check_durable_name(name)?;
     let segment = ring.another()?;
-    let (memory, settings) = (segment.memory(), *segment.settings());
+    let (memory, settings) = (segment.memory().clone(), *segment.settings());
     let (entry_id, waiter, index, joined, redelivered_below) = {
         let control = segment.lock()?;
+        let liveness: &dyn Liveness = &segment;
         let predecessor = membership::find_durable(&memory, name);
         let entry_id = match predecessor.map(EntryId::Subscriber) {
-            Some(entry_id) if segment.is_alive(entry_id) => {
+            Some(entry_id) if liveness.is_alive(entry_id) => {
                 return Err(name_taken(&memory, index_of(entry_id), name));
             }
             Some(entry_id) => entry_id,
-            None => vacancy(&control, &segment, Side::Subscribers)?,
+            None => vacancy(&control, &segment, liveness, Side::Subscribers)?,
         };
         let waiter = Endpoint::waiter(&segment, entry_id, wait)?;
         let index = type_index(&control, &segment, types)?;
-        acquire_liveness(&segment, entry_id)?;
+        acquire(liveness, &segment, entry_id)?;
         let entry = index_of(entry_id);
         let (joined, redelivered_below) = if predecessor.is_some() {
             membership::succeed(&memory, entry)
@@ -165,35 +173,39 @@ pub(crate) fn durable(
     };
     let reader = Reader::new(memory, &settings, index_of(entry_id), joined);
     let reader = reader.durable(redelivered_below);
-    Ok((receiver(segment, entry_id, reader, ack_mode, waiter), index))
+    Ok((receiver(segment, entry_id, reader, ack_mode, waiter).with_losses(), index))
 }
 
 /// Removes the durable subscriber of this name. Returns false if there is none.
-pub(crate) fn remove_durable(ring: &Segment, name: &str) -> Result<bool, OpenError> {
+pub(crate) fn remove_durable(
+    ring: &Segment,
+    liveness: &dyn Liveness,
+    name: &str,
+) -> Result<bool, OpenError> {
     let _control = ring.lock()?;
     let memory = ring.memory();
-    let Some(entry) = membership::find_durable(&memory, name) else { return Ok(false) };
-    if ring.is_alive(EntryId::Subscriber(entry)) {
-        return Err(name_taken(&memory, entry, name));
+    let Some(entry) = membership::find_durable(memory, name) else { return Ok(false) };
+    if liveness.is_alive(EntryId::Subscriber(entry)) {
+        return Err(name_taken(memory, entry, name));
     }
-    membership::leave_subscriber(&memory, entry);
+    membership::leave_subscriber(memory, entry);
     // Wakes publishers that waited for it.
     endpoint::wake_both_sides(ring);
     Ok(true)
 }
 
 /// Makes durable subscribers plain ones: the dead leave now, the living when they are dropped.
-pub(crate) fn make_durable_plain(_control: &Control<'_>, ring: &Segment) {
+pub(crate) fn make_durable_plain(_control: &Control<'_>, ring: &Segment, liveness: &dyn Liveness) {
     let memory = ring.memory();
     for (index, entry) in memory.subscribers().iter().enumerate() {
         let owner = &entry.details.owner;
         if OwnerState::of(owner) != OwnerState::Durable {
             continue;
         }
-        if ring.is_alive(EntryId::Subscriber(index)) {
+        if liveness.is_alive(EntryId::Subscriber(index)) {
             OwnerState::Taken.set(owner);
         } else {
-            membership::leave_subscriber(&memory, index);
+            membership::leave_subscriber(memory, index);
         }
     }
 }
@@ -217,11 +229,16 @@ fn name_taken(memory: &RingMemory, entry: usize, name: &str) -> OpenError {
 }
 
 /// Finds a free entry, after the dead are cleared.
-fn vacancy(control: &Control<'_>, segment: &Segment, side: Side) -> Result<EntryId, OpenError> {
+fn vacancy(
+    control: &Control<'_>,
+    segment: &Segment,
+    liveness: &dyn Liveness,
+    side: Side,
+) -> Result<EntryId, OpenError> {
     let _: &Control<'_> = control;
     let (memory, settings) = (segment.memory(), segment.settings());
-    reap(segment, &memory, &|id| segment.is_alive(id));
-    membership::vacancy(&memory, settings, side).ok_or_else(|| match side {
+    reap(segment, memory, &|id| liveness.is_alive(id));
+    membership::vacancy(memory, settings, side).ok_or_else(|| match side {
         Side::Publishers if settings.claims == crate::Claims::Exclusive => {
             OpenError::PublisherTaken {
                 name: segment.name().to_owned(),
@@ -235,8 +252,8 @@ fn vacancy(control: &Control<'_>, segment: &Segment, side: Side) -> Result<Entry
     })
 }
 
-fn acquire_liveness(segment: &Segment, entry_id: EntryId) -> Result<(), OpenError> {
-    if segment.acquire_liveness(entry_id)? {
+fn acquire(liveness: &dyn Liveness, segment: &Segment, entry_id: EntryId) -> Result<(), OpenError> {
+    if liveness.acquire_liveness(entry_id)? {
         return Ok(());
     }
     // The entry is free, but its lock is held: its owner just left without the control lock.
@@ -334,7 +351,7 @@ pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> Ty
 fn check_durable_name(name: &str) -> Result<(), OpenError> {
     let reason = if name.is_empty() {
         "it is empty"
-    } else if name.len() > SubscriberDetails::LONGEST_NAME {
+    } else if name.len() > DurableWords::LONGEST_NAME {
         "a durable name has 64 bytes at most"
     } else {
         return Ok(());

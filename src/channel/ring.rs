@@ -9,9 +9,9 @@ use super::untyped::AckMode;
 use crate::error::OpenError;
 use crate::packet::{Fingerprint, Packet, TypeInfo};
 use crate::ring::state::RingState;
-use crate::segment::Segment;
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
+use crate::segment::{Liveness, Segment};
 use crate::wait::Wait;
 
 /// A ring that this process is attached to.
@@ -113,7 +113,7 @@ impl Ring {
     ///
     /// [`NameTaken`](OpenError::NameTaken) if it lives.
     pub fn remove_durable(&self, name: &str) -> Result<bool, OpenError> {
-        join::remove_durable(&self.segment, name)
+        join::remove_durable(&self.segment, self.liveness(), name)
     }
 
     /// Joins as a publisher of packets of several types.
@@ -153,10 +153,11 @@ impl Ring {
         Ok(AnySubscriber::new(receiver))
     }
 
-    /// As [`any_durable`](Self::any_durable), with explicit acknowledgement (`AckMode::Done`).
+    /// As [`any_durable`](Self::any_durable), with explicit acknowledgement (`AckMode::Explicit`).
     pub(crate) fn any_acknowledged(&self, name: &str) -> Result<AnySubscriber, OpenError> {
         let types = Types::Any;
-        let (receiver, _) = join::durable(&self.segment, &types, name, AckMode::Done, self.wait)?;
+        let (receiver, _) =
+            join::durable(&self.segment, &types, name, AckMode::Explicit, self.wait)?;
         Ok(AnySubscriber::new(receiver))
     }
 
@@ -174,7 +175,7 @@ impl Ring {
     /// [`System`](OpenError::System).
     pub fn close(&self) -> Result<(), OpenError> {
         let _control = self.segment.lock()?;
-        RingState::Closed.set(&self.segment.memory());
+        RingState::Closed.set(self.segment.memory());
         endpoint::wake_both_sides(&self.segment);
         Ok(())
     }
@@ -184,8 +185,8 @@ impl Ring {
     pub(crate) fn discard(&self) -> Result<(), OpenError> {
         {
             let control = self.segment.lock()?;
-            RingState::Closed.set(&self.segment.memory());
-            join::make_durable_plain(&control, &self.segment);
+            RingState::Closed.set(self.segment.memory());
+            join::make_durable_plain(&control, &self.segment, self.liveness());
             self.segment.give_name_up(&control)?;
         }
         endpoint::wake_both_sides(&self.segment);
@@ -194,7 +195,7 @@ impl Ring {
 
     /// Number of living subscribers. Costs a system call for each.
     pub fn subscribers(&self) -> usize {
-        endpoint::living_subscribers(&self.segment, None)
+        endpoint::living_subscribers(&self.segment, self.liveness(), None)
     }
 
     /// The packet types that the ring carries, with the layouts that publishers and subscribers
@@ -223,6 +224,11 @@ impl Ring {
 
     /// The attachment.
     pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// The locks that the endpoints of this ring live by: those of the ring's file.
+    pub(crate) fn liveness(&self) -> &dyn Liveness {
         &self.segment
     }
 

@@ -18,18 +18,24 @@
 
 use raw_sync::Timeout;
 use raw_sync::events::{Event as RawEvent, EventImpl, EventInit, EventState};
+use std::any::Any;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The number of bytes reserved for one event. `Event::make` checks that it suffices.
 pub(crate) const ROOM: usize = 128;
 
-/// A handle to one event. The memory of the event outlives the handle.
+/// A handle to one event. It keeps the memory of the event.
 ///
 /// # Invariants
 ///
-/// 1. The box contains a pointer to an initialized, process-shared mutex and condition variable.
-pub(crate) struct Event(Box<dyn EventImpl>);
+/// 1. `event` contains a pointer to an initialized, process-shared mutex and condition variable.
+///    They are valid as long as `_owner` lives. `event` is the first field, so it is dropped first.
+pub(crate) struct Event {
+    event: Box<dyn EventImpl>,
+    _owner: Arc<dyn Any + Send + Sync>,
+}
 
 // SAFETY: By invariant 1, the box contains no data of this thread; any thread of any process may
 // use the mutex and the condition variable.
@@ -42,8 +48,8 @@ impl Event {
     ///
     /// # Safety
     ///
-    /// `room` is aligned to 16 and valid for writes of [`ROOM`] bytes. It outlives the event.
-    /// Nothing else accesses these bytes during the call.
+    /// `room` is aligned to 16 and valid for writes of [`ROOM`] bytes. Nothing else accesses these
+    /// bytes during the call.
     pub(crate) unsafe fn make(room: NonNull<u8>) -> Result<(), String> {
         let needed = RawEvent::size_of(Some(room.as_ptr()));
         if needed > ROOM {
@@ -57,19 +63,22 @@ impl Event {
     ///
     /// # Safety
     ///
-    /// `room` contains an event that [`make`](Self::make) created. It is writable and outlives the
-    /// handle.
-    pub(crate) unsafe fn open(room: NonNull<u8>) -> Result<Self, String> {
+    /// `room` contains an event that [`make`](Self::make) created. It is writable as long as `owner`
+    /// lives.
+    pub(crate) unsafe fn open(
+        room: NonNull<u8>,
+        owner: Arc<dyn Any + Send + Sync>,
+    ) -> Result<Self, String> {
         // SAFETY: The caller's promise, which also establishes invariant 1.
         let event = unsafe { RawEvent::from_existing(room.as_ptr()) };
-        event.map(|(event, _)| Self(event)).map_err(|error| error.to_string())
+        event.map(|(event, _)| Self { event, _owner: owner }).map_err(|error| error.to_string())
     }
 
     /// Wakes the one waiter. If nothing waits, the next wait returns at once.
     pub(crate) fn set(&self) {
         // An error means that the mutex or the condition variable is corrupted. The waiter notices
         // it by itself, because its wait is bounded.
-        let _ = self.0.set(EventState::Signaled);
+        let _ = self.event.set(EventState::Signaled);
     }
 
     /// Waits for [`set`](Self::set), for at most `bound` and for at most one second by the wall
@@ -78,7 +87,7 @@ impl Event {
     /// May return early for any reason: the caller checks its condition again.
     pub(crate) fn wait(&self, bound: Duration) {
         match carry_free(bound, nanoseconds_into_second()) {
-            Some(bound) => drop(self.0.wait(Timeout::Val(bound))),
+            Some(bound) => drop(self.event.wait(Timeout::Val(bound))),
             // The end of the second is too close for a wait without a carry: sleep past it.
             None => std::thread::sleep(bound.min(SHORTEST)),
         }

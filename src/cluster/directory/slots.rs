@@ -12,8 +12,7 @@ use crate::segment::entry::{Entry, EntryId, SlotPhase, WorkerSlotState};
 use crate::segment::layout::{EventCount, WorkerSlot};
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
-use crate::segment::view::{RingMemory, WorkerSlots};
-use crate::segment::{Control, Segment};
+use crate::segment::{Control, Liveness, Segment, WorkerSlots};
 use crate::sys::clock;
 use std::io::ErrorKind::WouldBlock;
 use std::time::Duration;
@@ -37,12 +36,10 @@ pub(crate) struct JoinRequest<'a> {
 /// An attachment to the directory of a cluster.
 #[derive(Debug)]
 pub(super) struct SlotTable {
-    memory: RingMemory,
+    segment: Segment,
     worker_slots: WorkerSlots,
     /// The slot whose liveness lock this attachment holds.
     pub(super) own: Option<usize>,
-    /// The last field, so that it is dropped after the views.
-    segment: Segment,
 }
 
 impl SlotTable {
@@ -85,8 +82,8 @@ impl SlotTable {
     }
 
     fn of(segment: Segment) -> Self {
-        let (memory, worker_slots) = (segment.memory(), segment.worker_slots());
-        Self { memory, worker_slots, own: None, segment }
+        let worker_slots = segment.worker_slots();
+        Self { segment, worker_slots, own: None }
     }
 
     // ── Control lock ──────────────────────────────────────────────────────────────────────────
@@ -208,7 +205,7 @@ impl SlotTable {
             // the protocol.
             return Err(OpenError::system("lock a slot of", self.segment.name(), WouldBlock));
         }
-        failpoint(Failpoint::DeskName);
+        failpoint(Failpoint::WorkerSlotName);
         let slot = &self.worker_slots.all()[index];
         slot.info.write(name, std::process::id(), clock::monotonic());
         let phase = SlotPhase::of(slot);
@@ -216,7 +213,7 @@ impl SlotTable {
             WorkerSlotState::Kept => WorkerSlotState::Kept,
             WorkerSlotState::Free | WorkerSlotState::Taken => WorkerSlotState::Taken,
         };
-        failpoint(Failpoint::DeskPhase);
+        failpoint(Failpoint::WorkerSlotPhase);
         phase.next(state).set(slot);
         Ok(())
     }
@@ -248,7 +245,7 @@ impl SlotTable {
 
     /// The event count that is notified after each change of a slot.
     pub(super) fn event_count(&self) -> &EventCount {
-        &self.memory.head().readers.event_count
+        &self.segment.memory().head().readers.event_count
     }
 
     /// Wakes all threads that wait for a change. Call it after releasing the control lock.

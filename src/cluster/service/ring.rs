@@ -11,17 +11,18 @@
 //! and then a later owner's `since` knows it by the position, and who reads both of one reads what was
 //! written before the request.
 
+use super::status::{self, RequestStatus};
 use crate::channel::GroupReceiver;
 use crate::channel::Receiver;
 use crate::channel::Ring;
 use crate::channel::join::{self, Types, label};
 use crate::error::OpenError;
 use crate::packet::{Fingerprint, TypeInfo};
-use crate::ring::consumer_group::{self, ConsumerGroup, RequestStatus};
+use crate::ring::cursor::Cursor;
 use crate::ring::state::RingState;
 use crate::segment::Segment;
 use crate::segment::entry::EntryId;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
 use crate::wait::Wait;
 
 /// Where the pair of requests and replies is, among the types of a service's ring.
@@ -71,15 +72,13 @@ impl Ring {
 
     /// The calls that the reader of a ring of replies gave up, one bit each.
     pub(crate) fn given_up(&self) -> u64 {
-        // In one order with the taking of the request before, the reader's store, and its look whether
-        // the request was taken: one that it saw untaken is seen to be given up.
-        self.with_given_up(|word| word.load(Ordering::SeqCst))
+        self.segment().memory().subscribers()[0].details.reply.given_up()
     }
 
     /// Says which they are. A hint for servers that have begun with one; who takes one that was not
     /// [taken](Self::is_untaken) after this sees it.
     pub(crate) fn give_up(&self, calls: u64) {
-        self.with_given_up(|word| word.store(calls, Ordering::SeqCst));
+        self.segment().memory().subscribers()[0].details.reply.set_given_up(calls);
     }
 
     /// Closes a ring of replies, if its lock comes free within a tenth of a second: for leaving, which
@@ -89,17 +88,13 @@ impl Ring {
             return;
         }
         if let Some(_control) = self.segment().lock_bounded() {
-            RingState::Closed.set(&self.segment().memory());
+            RingState::Closed.set(self.segment().memory());
         }
     }
 
     /// Whether the ring was closed.
     pub(crate) fn is_closed(&self) -> bool {
-        RingState::of(&self.segment().memory()) == RingState::Closed
-    }
-
-    fn with_given_up<R>(&self, work: impl FnOnce(&AtomicU64) -> R) -> R {
-        work(&self.segment().memory().subscribers()[0].details.handed_out)
+        RingState::of(self.segment().memory()) == RingState::Closed
     }
 }
 
@@ -111,22 +106,22 @@ impl Ring {
 
     /// What became of the packet that was published at a position.
     pub(crate) fn fate(&self, position: u64) -> RequestStatus {
-        let is_alive = |member| self.segment().is_alive(member);
-        ConsumerGroup::fate(&self.segment().memory(), position, &is_alive)
+        let is_alive = |member| self.liveness().is_alive(member);
+        status::of_request(self.segment().memory(), position, &is_alive)
     }
 
     /// Whether nobody has taken the packet that was published at a position, nor is about to: who takes
     /// it later knows which calls were [given up](Self::give_up) before.
     pub(crate) fn is_untaken(&self, position: u64) -> bool {
-        let is_alive = |member| self.segment().is_alive(member);
-        ConsumerGroup::is_untaken(&self.segment().memory(), position, &is_alive)
+        let is_alive = |member| self.liveness().is_alive(member);
+        status::is_untaken(self.segment().memory(), position, &is_alive)
     }
 
     /// Whether a living member may have set the packet aside that was published at a position: asked
     /// once nobody has it in hand.
     pub(crate) fn is_postponed(&self, position: u64) -> bool {
-        let is_alive = |member| self.segment().is_alive(member);
-        ConsumerGroup::is_postponed(&self.segment().memory(), position, &is_alive)
+        let is_alive = |member| self.liveness().is_alive(member);
+        status::is_postponed(self.segment().memory(), position, &is_alive)
     }
 
     /// Whether the member that sat at an entry as the `incarnation`-th still does, and lives.
@@ -134,8 +129,8 @@ impl Ring {
         let memory = self.segment().memory();
         // It comes from a letter.
         entry < memory.subscribers().len()
-            && consumer_group::incarnation(&memory, entry) == incarnation
-            && self.segment().is_alive(EntryId::Subscriber(entry))
+            && status::incarnation(memory, entry) == incarnation
+            && self.liveness().is_alive(EntryId::Subscriber(entry))
     }
 }
 
@@ -144,7 +139,7 @@ impl GroupReceiver {
     /// who has left. `None`: there is no such entry.
     #[inline]
     pub(crate) fn caller(&self, entry: u16, position: u64) -> Option<Option<u64>> {
-        let details = &self.group.memory.publishers().get(usize::from(entry))?.details;
+        let details = &self.cursor.memory().publishers().get(usize::from(entry))?.details;
         let caller = details.caller.load(Ordering::Acquire);
         let is_its = details.since.load(Ordering::Relaxed) <= position;
         Some(is_its.then_some(caller))
@@ -152,6 +147,7 @@ impl GroupReceiver {
 
     /// Its entry, and how many have sat there with it.
     pub(crate) fn place(&self) -> (usize, u64) {
-        (self.group.entry, consumer_group::incarnation(&self.group.memory, self.group.entry))
+        let entry = self.cursor.entry();
+        (entry, status::incarnation(self.cursor.memory(), entry))
     }
 }
