@@ -5,7 +5,8 @@
 //! - A name belongs to at most one living worker.
 //! - A death is noticed, and the next worker of the name takes the place.
 //! - The first process that opens a name creates the object; all others get the same object.
-//! - The cluster goes with its last worker, unless a worker is expected back or a queue is not done.
+//! - The cluster goes with its last worker, unless a worker is expected back or a queue is not
+//!   done.
 //!
 //! Three rules hold everywhere:
 //!

@@ -43,7 +43,7 @@ pub(crate) struct CallerId(pub(crate) u64);
 
 impl CallerId {
     /// The id of no client.
-    pub(crate) const NOBODY: Self = Self(u64::MAX);
+    pub(crate) const NONE: Self = Self(u64::MAX);
     /// Number of random bits.
     const RANDOM_BITS: u32 = 48;
 

@@ -1,4 +1,5 @@
-//! Topics of a cluster: rings under the cluster's name, created by the first process on either side.
+//! Topics of a cluster: rings under the cluster's name, created by the first process on either
+//! side.
 //!
 //! A topic differs from a plain [`Ring`] in two defaults: it stays open without publishers, and it
 //! has room for as many publishers and subscribers as the cluster has workers.
@@ -57,8 +58,8 @@ impl Worker {
 
     /// Returns a builder of a topic, to choose its settings and then publish or subscribe.
     ///
-    /// Any text that is not empty is a valid name, up to 195 bytes together with the cluster's name.
-    /// Bytes outside `A-Z a-z 0-9 . _ -` count three times.
+    /// Any text that is not empty is a valid name, up to 195 bytes together with the cluster's
+    /// name. Bytes outside `A-Z a-z 0-9 . _ -` count three times.
     pub fn topic<'a>(&'a self, name: &'a str) -> TopicBuilder<'a> {
         TopicBuilder { worker: self, name, settings: RingBuilder::default() }
     }

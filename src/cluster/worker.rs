@@ -14,9 +14,9 @@ use std::time::Duration;
 /// A worker is `Send` and `Sync`, and all methods take `&self`. A process may have several.
 ///
 /// The first worker that joins creates the cluster. The cluster goes when its last worker has left,
-/// unless a worker is [away](WorkerState::Away) or a queue has packets. The next join clears the rest
-/// of a cluster whose workers were all killed; [`remove_cluster`](Worker::remove_cluster) removes
-/// everything.
+/// unless a worker is [away](WorkerState::Away) or a queue has packets. The next join clears the
+/// rest of a cluster whose workers were all killed; [`remove_cluster`](Worker::remove_cluster)
+/// removes everything.
 ///
 /// # Names
 ///
@@ -26,8 +26,8 @@ use std::time::Duration;
 /// # Restart
 ///
 /// A worker without an inbox gives its place up when it is dropped or dies. A worker that opened an
-/// [inbox](Worker::inbox) is expected back: its id, its inbox and the messages in it stay for the next
-/// worker of its name. [`leave`](Worker::leave) and [`retire`](Worker::retire) end that.
+/// [inbox](Worker::inbox) is expected back: its id, its inbox and the messages in it stay for the
+/// next worker of its name. [`leave`](Worker::leave) and [`retire`](Worker::retire) end that.
 ///
 /// # When a worker dies
 ///
@@ -102,8 +102,8 @@ impl Worker {
     /// gets the same name and id.
     ///
     /// The name is the environment variable `name`, or the program's name, followed by `-<n>`. The
-    /// number `n` is `NODE_APP_INSTANCE`, or else `pm_id`. It is also the requested id, if the cluster
-    /// has so many worker slots. Without a number the name has no suffix.
+    /// number `n` is `NODE_APP_INSTANCE`, or else `pm_id`. It is also the requested id, if the
+    /// cluster has so many worker slots. Without a number the name has no suffix.
     ///
     /// # Errors
     ///
@@ -142,8 +142,8 @@ impl Worker {
         self.directory.list()
     }
 
-    /// Describes a worker, also one that is gone. `None` if no worker ever had this name or id, or if
-    /// its place was given to a worker of another name.
+    /// Describes a worker, also one that is gone. `None` if no worker ever had this name or id, or
+    /// if its place was given to a worker of another name.
     pub fn worker(&self, who: &(impl Addressee + ?Sized)) -> Option<WorkerInfo> {
         self.directory.info(&who.address())
     }
@@ -166,8 +166,8 @@ impl Worker {
         found.ok_or_else(|| WaitError::NotThere { who: who.address().to_string() })
     }
 
-    /// Waits until a worker has an [inbox](Self::inbox), so that messages can be sent to it. A worker
-    /// that is [away](WorkerState::Away) has one, too.
+    /// Waits until a worker has an [inbox](Self::inbox), so that messages can be sent to it. A
+    /// worker that is [away](WorkerState::Away) has one, too.
     ///
     /// ```
     /// # let cluster = format!("wait-for-inbox-{}", std::process::id());
@@ -228,8 +228,8 @@ impl Worker {
     /// successor, if it had an inbox.
     ///
     /// Messages in the inbox are lost, except those that an open [`Inbox`](super::Inbox) still
-    /// receives. Senders get [`Dead`](super::SendToError::Dead). The next worker of the name starts with
-    /// a new inbox.
+    /// receives. Senders get [`Dead`](super::SendToError::Dead). The next worker of the name starts
+    /// with a new inbox.
     ///
     /// # Errors
     ///
@@ -257,8 +257,8 @@ impl Worker {
     /// queues with their packets, topics, requests. Returns false if there is none.
     ///
     /// It is for the rest of a cluster that no process joins any more, for example after all its
-    /// processes were killed. A worker that joins at the same time joins the old cluster, which then is
-    /// not removed, or a new one.
+    /// processes were killed. A worker that joins at the same time joins the old cluster, which
+    /// then is not removed, or a new one.
     ///
     /// ```
     /// # let cluster = format!("remove-{}", std::process::id());
@@ -282,7 +282,8 @@ impl Worker {
     /// - [`WorkerLives`](OpenError::WorkerLives) names a living worker.
     /// - [`InUse`](OpenError::InUse) names an object with an endpoint that outlived its worker.
     ///
-    /// Call it again to remove the rest: [`Busy`](OpenError::Busy), [`Foreign`](OpenError::Foreign), [`System`](OpenError::System).
+    /// Call it again to remove the rest: [`Busy`](OpenError::Busy),
+    /// [`Foreign`](OpenError::Foreign), [`System`](OpenError::System).
     pub fn remove_cluster(cluster: &str) -> Result<bool, OpenError> {
         directory::remove(cluster)
     }
@@ -316,9 +317,10 @@ impl Worker {
 impl WorkerBuilder {
     /// Sets the maximum number of workers in the cluster: 1 to 1024, by default 128.
     ///
-    /// Each costs every topic two entries of 256 bytes, and every inbox three. If the cluster exists
-    /// with another number, joining fails with [`SettingsMismatch`](OpenError::SettingsMismatch).
-    /// Without this setting a worker joins any cluster.
+    /// Each costs every topic two entries of 256 bytes, and every inbox three. If the cluster
+    /// exists with another number, joining fails with
+    /// [`SettingsMismatch`](OpenError::SettingsMismatch). Without this setting a worker joins any
+    /// cluster.
     pub fn max_workers(mut self, count: usize) -> Self {
         self.max_workers = Some(count);
         self
@@ -333,8 +335,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Sets the size of this worker's inbox in bytes: a power of two, by default 256 KiB. The largest
-    /// message takes half of it.
+    /// Sets the size of this worker's inbox in bytes: a power of two, by default 256 KiB. The
+    /// largest message takes half of it.
     pub fn inbox_capacity(mut self, bytes: usize) -> Self {
         self.inbox_capacity = Some(bytes);
         self
@@ -347,8 +349,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Sets how long this worker waits for other processes that open, join or leave the same object:
-    /// see [`RingBuilder::open_timeout`].
+    /// Sets how long this worker waits for other processes that open, join or leave the same
+    /// object: see [`RingBuilder::open_timeout`].
     pub fn join_timeout(mut self, timeout: Duration) -> Self {
         self.join_timeout = Some(timeout);
         self

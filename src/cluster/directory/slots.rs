@@ -86,7 +86,7 @@ impl SlotTable {
         Self { segment, worker_slots, own: None }
     }
 
-    // ── Control lock ──────────────────────────────────────────────────────────────────────────
+    // ── Control lock ──
 
     /// Takes the control lock: see [`Segment::lock`].
     pub(super) fn lock(&self) -> Result<Control<'_>, OpenError> {
@@ -103,7 +103,7 @@ impl SlotTable {
         self.segment.lock_bounded()
     }
 
-    // ── Reading ───────────────────────────────────────────────────────────────────────────────
+    // ── Reading ──
 
     /// Number of slots.
     pub(super) fn count(&self) -> usize {
@@ -158,7 +158,7 @@ impl SlotTable {
             .any(|index| self.state(index) != WorkerSlotState::Free && self.is_alive(index))
     }
 
-    // ── Changing ──────────────────────────────────────────────────────────────────────────────
+    // ── Changing ──
 
     /// Returns the slot that a worker gets, in this order:
     ///
@@ -241,7 +241,7 @@ impl SlotTable {
         self.segment.note_death();
     }
 
-    // ── Event count and fork ──────────────────────────────────────────────────────────────────
+    // ── Event count and fork ──
 
     /// The event count that is notified after each change of a slot.
     pub(super) fn event_count(&self) -> &EventCount {

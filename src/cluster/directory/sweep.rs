@@ -1,10 +1,10 @@
-//! Removal of dead workers, of objects that nobody uses, and of whole clusters.
+//! Removal of dead workers, of unused objects, and of whole clusters.
 //!
 //! - [`clear`] frees one worker slot: it discards the inbox first. Each part can be repeated, so a
 //!   process that is killed in between leaves a slot that the next process clears.
 //! - [`clear_dead`] does so for every worker that is dead and not expected back.
 //! - [`sweep`] removes objects to which only dead processes were attached.
-//! - [`remove`] removes a cluster that nobody is in.
+//! - [`remove`] removes a cluster without living workers.
 //!
 //! Lock order: the directory's control lock first, then that of one other object. So no wait for
 //! the second lock is long.
@@ -78,7 +78,8 @@ pub(super) fn discard_inbox(cluster: &str, worker: &str) -> Result<(), OpenError
 }
 
 /// Removes every object of the cluster to which no living process is attached and that nothing
-/// keeps: rings of replies, whose names nobody opens again, and all else that nobody opened since.
+/// keeps: rings of replies, whose names are unique, and all
+/// other objects that were not opened again.
 ///
 /// Any number of processes may sweep at a time. An object that cannot be checked now is left to the
 /// next sweep. Costs one listing of `/dev/shm`, and an open and a question for each object.
@@ -118,7 +119,7 @@ fn objects(cluster: &str) -> Result<Vec<Name>, OpenError> {
     Ok(all)
 }
 
-/// Removes a cluster that nobody is in. Returns false if there is none.
+/// Removes a cluster without living workers. Returns false if there is none.
 pub(crate) fn remove(cluster: &str) -> Result<bool, OpenError> {
     let name = names::directory(cluster)?;
     let mut outcome = Ok(false);

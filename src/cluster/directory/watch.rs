@@ -58,7 +58,7 @@ pub struct Watch {
     slots: SlotTable,
 }
 
-/// What a watch knows of one slot.
+/// The state of one slot at the last look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct KnownSlot {
     phase: SlotPhase,
@@ -133,8 +133,8 @@ impl Watch {
         self.changes.pop_front()
     }
 
-    /// Looks for changes, unless there are some to report. Asks the locks only every 50 ms: a caller
-    /// that never sleeps must learn of deaths, too.
+    /// Looks for changes, unless there are some to report. Asks the locks only every 50 ms: a
+    /// caller that never sleeps must learn of deaths, too.
     fn look_if_idle(&mut self) {
         if self.changes.is_empty() {
             let is_due = self.check_locks_at.has_passed();

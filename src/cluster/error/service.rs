@@ -29,7 +29,8 @@ error_family! {
             "reply too large: {needed} bytes, limit {limit}; request less, or use a topic or an inbox for it"
         ),
         /// No such call is in flight: it is over and was reported, or was cancelled, or belongs to
-        /// another client. From [`wait_any`](crate::cluster::Client::wait_any): no call is in flight.
+        /// another client. From [`wait_any`](crate::cluster::Client::wait_any): no call is in
+        /// flight.
         NotInFlight => (
             "call not in flight: it was reported, was cancelled, or belongs to another client"
         ),

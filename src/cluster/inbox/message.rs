@@ -38,8 +38,8 @@ impl Message<'_> {
         self.received.open_as::<T>()
     }
 
-    /// The id of the worker that sent it. [`Worker::worker`](crate::cluster::Worker::worker) returns
-    /// its name.
+    /// The id of the worker that sent it. [`Worker::worker`](crate::cluster::Worker::worker)
+    /// returns its name.
     pub fn sender(&self) -> WorkerId {
         self.sender_tag().id()
     }

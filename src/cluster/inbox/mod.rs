@@ -90,18 +90,18 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// - [`InboxOpen`](OpenError::InboxOpen) if the inbox is open already, also if only an [`Inbox`] of
-    ///   a dropped worker of this name is left.
-    /// - [`SettingsMismatch`](OpenError::SettingsMismatch) if the inbox exists with another capacity
-    ///   than this worker chose.
+    /// - [`InboxOpen`](OpenError::InboxOpen) if the inbox is open already, also if only an
+    ///   [`Inbox`] of a dropped worker of this name is left.
+    /// - [`SettingsMismatch`](OpenError::SettingsMismatch) if the inbox exists with another
+    ///   capacity than this worker chose.
     /// - [`BadSettings`](OpenError::BadSettings), [`Busy`](OpenError::Busy).
     /// - [`System`](OpenError::System), for example if `/dev/shm` is full.
     pub fn inbox(&self) -> Result<Inbox, OpenError> {
         self.open_inbox(&[])
     }
 
-    /// Opens the inbox of this worker for packets of these types only. A sender of another type gets
-    /// [`TypeRefused`](super::SendToError::TypeRefused).
+    /// Opens the inbox of this worker for packets of these types only. A sender of another type
+    /// gets [`TypeRefused`](super::SendToError::TypeRefused).
     ///
     /// Messages that were sent before stay, whatever their type. A later [`inbox`](Self::inbox) of
     /// this worker accepts all types again.
@@ -146,8 +146,8 @@ impl Inbox {
     ///
     /// # Errors
     ///
-    /// [`Closed`](RecvError::Closed) when the worker has left or was retired, and all messages in the
-    /// inbox were delivered. [`Corrupt`](RecvError::Corrupt).
+    /// [`Closed`](RecvError::Closed) when the worker has left or was retired, and all messages in
+    /// the inbox were delivered. [`Corrupt`](RecvError::Corrupt).
     #[inline(always)]
     pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
         Ok(Message { received: self.messages.recv()? })

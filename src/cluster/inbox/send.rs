@@ -37,17 +37,17 @@ impl Worker {
     /// # When the worker dies
     ///
     /// A worker with an inbox is expected back. If it is [away](super::WorkerState::Away), messages
-    /// wait in its inbox. When the inbox is full, this call waits, without end if the worker does not
-    /// come back. [`Worker::retire`] ends that.
+    /// wait in its inbox. When the inbox is full, this call waits, without end if the worker does
+    /// not come back. [`Worker::retire`] ends that.
     ///
     /// # Deadlocks
     ///
     /// A worker that waits for room in its own inbox waits for itself.
     ///
-    /// A `Serialize` impl may send messages while its own message is serialized. Such a send does not
-    /// wait for room: it fails with [`WouldDeadlock`](SendToError::WouldDeadlock). This covers only
-    /// messages: a send from code that serializes a packet of a plain ring waits, and holds up that
-    /// ring.
+    /// A `Serialize` impl may send messages while its own message is serialized. Such a send does
+    /// not wait for room: it fails with [`WouldDeadlock`](SendToError::WouldDeadlock). This covers
+    /// only messages: a send from code that serializes a packet of a plain ring waits, and holds up
+    /// that ring.
     ///
     /// # Errors
     ///
@@ -226,8 +226,8 @@ impl Worker {
 
     /// Attaches an endpoint to an existing inbox and registers the packet's type.
     ///
-    /// `Timeout::Zero` waits up to [`IDLE`] for the control lock: often another thread of this worker
-    /// is attaching to the same inbox.
+    /// `Timeout::Zero` waits up to [`IDLE`] for the control lock: often another thread of this
+    /// worker is attaching to the same inbox.
     fn attach<T: Packet>(
         &self,
         name: &str,

@@ -12,7 +12,7 @@ const NO_WORKER: WorkerId = WorkerId(u16::MAX);
 pub(in crate::cluster) struct PoolShard {
     /// By worker id.
     peers: Vec<Option<PeerSenders>>,
-    /// The names that messages were sent to, in order, with their ids.
+    /// The names of past receivers in order, with their ids.
     names: Vec<(Box<str>, WorkerId)>,
     /// The name that was looked up last, and its id. A cache in front of `names`. The empty name is
     /// not valid, so it marks an empty cache.
