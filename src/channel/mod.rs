@@ -48,3 +48,8 @@ pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};
 pub(crate) use untyped::{End, GroupReceiver, MessageHeader, Receiver, SubscriberIndex};
 pub(crate) use verb::verb;
+
+// Items of the layers below that `cluster` uses.
+pub(crate) use crate::segment::layout::EventCount;
+pub(crate) use crate::segment::name::Name;
+pub(crate) use crate::segment::settings::{MAX_ENTRIES, Overflow};

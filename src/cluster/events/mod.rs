@@ -26,7 +26,7 @@ pub use context::Context;
 use super::directory::Watch;
 use super::directory::WorkerChange;
 use super::error::{EmitError, EmitTimeoutError, RunError, TryEmitError};
-use super::names::{Object, WorkerId};
+use super::names::{ClusterObject, WorkerId};
 use super::worker::Worker;
 use crate::channel::{
     AnyReceived, AnySubscriber, End, RecvError, Ring, RingBuilder, Selectable, Selectee,
@@ -197,7 +197,7 @@ impl Worker {
             Some(overflow) => settings.overflow(overflow),
             None => settings,
         };
-        Events::over(&self.open(Object::Events, settings)?, self.id(), Some(self.watch()?))
+        Events::over(&self.open(ClusterObject::Events, settings)?, self.id(), Some(self.watch()?))
     }
 }
 
@@ -812,7 +812,8 @@ mod tests {
         let mut told = 0;
         let mut events = worker.events().unwrap();
         events.on_worker(|_, _| told += 1);
-        let ring = worker.open(Object::Events, RingBuilder::default().tagged_slots()).unwrap();
+        let ring =
+            worker.open(ClusterObject::Events, RingBuilder::default().tagged_slots()).unwrap();
         let mut out = ring.any_publisher().unwrap();
         let claim = out.reserve::<u64>().unwrap();
         let two = Worker::join(&cluster, "two").unwrap();

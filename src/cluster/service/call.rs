@@ -54,7 +54,7 @@ pub struct RequestId {
 impl RequestId {
     /// By nobody.
     pub(in crate::cluster) const NOTHING: Self =
-        Self { caller: CallerId::NOBODY, position: u64::MAX, call_slot: CallSlot(0) };
+        Self { caller: CallerId::NONE, position: u64::MAX, call_slot: CallSlot(0) };
 }
 
 /// What came of a call, and was not asked for yet.

@@ -10,7 +10,7 @@ use crate::channel::{
     AnyPublisher, Receiver, Ring, RingBuilder, SendError, SendFailure, SendTimeoutError,
 };
 use crate::cluster::error::{CallError, CallTimeoutError};
-use crate::cluster::names::{CallerId, Object};
+use crate::cluster::names::{CallerId, ClusterObject};
 use crate::cluster::worker::Worker;
 use crate::error::{Form, OpenError};
 use crate::packet::guard::{Copied, Validated};
@@ -140,7 +140,7 @@ impl Worker {
             .map_err(|errno| OpenError::system("draw a number for", "a client", errno))?;
         let id = CallerId::of(self.id(), drawn);
         let servers = service.settings().max_subscribers;
-        let own = self.open(Object::Replies(id), settings(servers))?;
+        let own = self.open(ClusterObject::Replies(id), settings(servers))?;
         let (replies, reply_type) = own.replies(&R::TYPE)?;
         let requests = service.any_publisher()?;
         let entry = requests.sign(id.0);

@@ -22,7 +22,7 @@ pub use deferred::{Deferred, Replier};
 use super::error::{
     ReplyError, ServiceRecvError, ServiceRecvFailure, ServiceRecvTimeoutError, TryServiceRecvError,
 };
-use super::names::{Object, WorkerId};
+use super::names::{ClusterObject, WorkerId};
 use super::worker::Worker;
 use crate::channel::{Ring, RingBuilder, Selectable, Selectee, Types};
 use crate::error::{Form, OpenError};
@@ -149,7 +149,7 @@ impl Worker {
             // The first is no server's.
             default.max_subscribers = (entries + 1).min(MAX_ENTRIES);
         });
-        let ring = self.open(Object::Service(name), settings)?;
+        let ring = self.open(ClusterObject::Service(name), settings)?;
         let request_type = ring.agree(&Q::TYPE, &R::TYPE)?;
         Ok((ring, request_type))
     }

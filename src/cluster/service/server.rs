@@ -15,7 +15,7 @@ use crate::channel::{
     SendFailure, TypeMismatch, Waitable,
 };
 use crate::cluster::error::{ReplyError, ServiceRecvError, ServiceRecvFailure};
-use crate::cluster::names::{CallerId, Object};
+use crate::cluster::names::{CallerId, ClusterObject};
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
 use crate::packet::{Packet, TypeInfo};
@@ -283,7 +283,7 @@ impl Server {
     fn read(&mut self, taken: Taken) -> Option<RequestId> {
         let position = taken.position;
         let RequestTag { entry, is_only, call_slot } = RequestTag::of(taken.descriptor.tag());
-        let caller = self.taker.caller(entry, position)?.map_or(CallerId::NOBODY, CallerId);
+        let caller = self.taker.caller(entry, position)?.map_or(CallerId::NONE, CallerId);
         self.is_only = is_only;
         Some(RequestId { caller, position, call_slot })
     }
@@ -437,7 +437,7 @@ impl Server {
     #[inline(never)]
     fn enter(&mut self, id: CallerId, timeout: Duration) -> Result<usize, Unreached> {
         self.forget_the_gone();
-        if id == CallerId::NOBODY {
+        if id == CallerId::NONE {
             return Err(Unreached::Gone);
         }
         let timeout = if self.aside.is_of(id) { Duration::ZERO } else { timeout };
@@ -454,7 +454,7 @@ impl Server {
 
     /// Attaches to a client's ring, and needs its lock no more.
     fn attach(&self, id: CallerId, timeout: Duration) -> Result<Caller, OpenError> {
-        let name = Object::Replies(id).name(&self.cluster)?;
+        let name = ClusterObject::Replies(id).name(&self.cluster)?;
         let settings = RingBuilder::default().tagged_slots().open_timeout(timeout);
         let ring = settings.attach_named(&name)?;
         let mut publisher = ring.any_publisher()?;
