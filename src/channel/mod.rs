@@ -40,3 +40,15 @@ pub(crate) use select::Waitable;
 pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};
 pub(crate) use untyped::{End, GroupReceiver, MessageHeader, Receiver, SubscriberIndex};
+
+// Items of the layers below that `cluster` uses.
+pub(crate) use crate::ring::buffer::{StableBytes, Suffix};
+pub(crate) use crate::ring::consumer_group::{ConsumerGroup, RequestStatus, incarnation};
+pub(crate) use crate::ring::guard::{ReadEndpoint, ReadGuard};
+pub(crate) use crate::ring::queue_guard::{ConsumerEndpoint, DeliveryGuard};
+pub(crate) use crate::ring::reader::Taken;
+pub(crate) use crate::ring::state::RingState;
+pub(crate) use crate::segment::Segment;
+pub(crate) use crate::segment::entry::EntryId;
+pub(crate) use crate::segment::layout::EventCount;
+pub(crate) use crate::segment::settings::MAX_ENTRIES;

@@ -1,16 +1,18 @@
-//! The server's side of a service: requests, and replies to them, typed.
+//! Services: typed requests and replies between workers.
 //!
-//! It guarantees that a request is handed out at most once, and that its guard ends with the reply, with
-//! the right to reply later, or, dropped by `?` or a panic, with the word that there is none. Who the
-//! callers are and how they are replied to: `server`.
+//! A request is handed out to one server, at most once. Its guard ends with a reply, with a
+//! [`Deferred`] reply, or, if it is dropped by `?` or a panic, with a message that there is no reply.
+//!
+//! - this file: [`Service`] and [`Request`], over the untyped `server`.
+//! - `client`: [`Client`], [`Reply`], and the completion of calls.
+//! - `call`, `tags`, `ring`: what both sides share.
+//!
+//! The protocol is described in `docs/internals/services.md`.
 
 mod call;
 mod client;
-mod completion;
 mod deferred;
-mod postponed;
 mod ring;
-mod select;
 mod server;
 mod tags;
 
@@ -21,16 +23,13 @@ pub use deferred::{Deferred, Replier};
 use super::error::{
     ReplyError, ServiceRecvError, ServiceRecvFailure, ServiceRecvTimeoutError, TryServiceRecvError,
 };
-use super::names::{Object, WorkerId};
+use super::names::WorkerId;
 use super::worker::Worker;
-use crate::channel::{Ring, RingBuilder, Selectable, Selectee, Types};
+use crate::channel::{DeliveryGuard, Selectable, Selectee, StableBytes, Types};
 use crate::error::{Form, OpenError, retry};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet};
-use crate::ring::buffer::StableBytes;
-use crate::ring::queue_guard::DeliveryGuard;
-use crate::segment::settings::MAX_ENTRIES;
-use crate::wait::{Timeout, Wait};
+use crate::wait::{Timeout, Wait, wait_until};
 use call::RequestId;
 use server::Server;
 use std::fmt;
@@ -38,8 +37,8 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::time::Duration;
 
-/// Longest sleep, so that what was deferred and dropped is told of.
-const TELL: Duration = Duration::from_millis(50);
+/// Longest sleep of a service, which then sends no-reply messages for dropped `Deferred`s.
+const REPORT_DROPPED: Duration = Duration::from_millis(50);
 
 /// Serves requests of one type with replies of another. Several servers may serve under one name: each
 /// request is one's.
@@ -71,7 +70,7 @@ const TELL: Duration = Duration::from_millis(50);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Service<Q: Packet, R: Packet> {
-    pub(super) server: Server,
+    server: Server,
     packets: PhantomData<fn(Q) -> R>,
 }
 
@@ -123,30 +122,13 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// As [`Ring::open`] and [`Ring::subscriber`]; [`TypeMismatch`](OpenError::TypeMismatch) if it has
+    /// As [`Ring::open`](crate::Ring::open) and [`Ring::subscriber`](crate::Ring::subscriber); [`TypeMismatch`](OpenError::TypeMismatch) if it has
     /// other requests or replies.
     pub fn service<Q: Packet, R: Packet>(&self, name: &str) -> Result<Service<Q, R>, OpenError> {
-        let (ring, request_type) = self.requests::<Q, R>(name)?;
+        let (ring, request_type) = self.request_ring::<Q, R>(name)?;
         let (taker, _) = ring.taker(&Types::Any)?;
         let server = Server::new(self, taker, request_type, R::TYPE);
         Ok(Service { server, packets: PhantomData })
-    }
-
-    /// The ring of a service's requests, and the index of their type.
-    pub(super) fn requests<Q: Packet, R: Packet>(
-        &self,
-        name: &str,
-    ) -> Result<(Ring, u16), OpenError> {
-        let entries = self.directory.worker_slots();
-        let settings = RingBuilder::default().queue().tagged_slots().or_else(|default| {
-            default.stays_open = true;
-            default.max_publishers = entries;
-            // The first is no server's.
-            default.max_subscribers = (entries + 1).min(MAX_ENTRIES);
-        });
-        let ring = self.open(Object::Service(name), settings)?;
-        let request_type = ring.agree(&Q::TYPE, &R::TYPE)?;
-        Ok((ring, request_type))
     }
 }
 
@@ -197,54 +179,58 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Request<'_, Q, R>, F> {
-        match self.server.ready(timeout) {
-            Some(()) => Ok(self.open_ready()?),
-            None => self.receive_slowly(timeout),
+        if self.server.take_fast(timeout) {
+            return Ok(self.open_typed()?);
         }
+        self.receive_slow(timeout)
     }
 
     #[inline(never)]
-    fn receive_slowly<F: Form<ServiceRecvError, ()>>(
+    fn receive_slow<F: Form<ServiceRecvError, ()>>(
         &mut self,
         timeout: Timeout,
     ) -> Result<Request<'_, Q, R>, F> {
         let deadline = timeout.deadline();
+        let server = &mut self.server;
+        // Waiting is a part of `next`, which sends a no-reply message for each dropped `Deferred`.
         let found = retry(|| {
-            loop {
+            let look = |server: &mut Server| {
                 let timeout = match timeout {
                     Timeout::Zero => Timeout::Zero,
-                    _ => Timeout::After(deadline.cut(TELL)),
+                    _ => Timeout::After(deadline.cut(REPORT_DROPPED)),
                 };
-                match self.server.next(timeout) {
-                    Err(ServiceRecvFailure::NotReady(())) if !deadline.has_passed() => {}
-                    found => return found,
+                match server.next(timeout) {
+                    Err(ServiceRecvFailure::NotReady(())) => None,
+                    found => Some(found),
                 }
-            }
+            };
+            wait_until(server, deadline, look, |_, _| {})
+                .unwrap_or(Err(ServiceRecvFailure::NotReady(())))
         })?;
         Ok(self.open(found)?)
     }
 
-    /// Opens what is at hand, of a type by its index.
+    /// Opens the request in hand, whose type has this index.
     fn open(&mut self, type_index: u16) -> Result<Request<'_, Q, R>, ServiceRecvError> {
         if type_index != self.server.request_type {
             self.server.no_reply();
             return Err(ServiceRecvError::Corrupt("a request of another type".into()));
         }
-        self.open_ready()
+        self.open_typed()
     }
 
     #[inline(always)]
-    fn open_ready(&mut self) -> Result<Request<'_, Q, R>, ServiceRecvError> {
+    fn open_typed(&mut self) -> Result<Request<'_, Q, R>, ServiceRecvError> {
         match Validated::open(DeliveryGuard::new(&mut self.server)) {
             Ok(opened) => Ok(Request(opened, PhantomData)),
-            Err((job, _)) => Err(corrupt::<Q>(&job)),
+            Err((guard, _)) => Err(corrupt::<Q>(&guard)),
         }
     }
 }
 
 #[cold]
-fn corrupt<Q: Packet>(job: &DeliveryGuard<'_, Server>) -> ServiceRecvError {
-    ServiceRecvError::Corrupt(packet::explain::<Q>(job.bytes()).into())
+fn corrupt<Q: Packet>(guard: &DeliveryGuard<'_, Server>) -> ServiceRecvError {
+    ServiceRecvError::Corrupt(packet::explain::<Q>(guard.bytes()).into())
 }
 
 impl<Q: Packet, R: Packet> Request<'_, Q, R> {
@@ -261,16 +247,16 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     /// [`Unserializable`](ReplyError::Unserializable), after which it gets
     /// [`NoReply`](super::CallError::NoReply).
     pub fn reply(self, reply: &R) -> Result<(), ReplyError> {
-        self.0.into_guard().end(|server| server.answer(reply))
+        self.0.into_guard().end(|server| server.reply(reply))
     }
 
     /// Lets go of the request and replies later.
     pub fn defer(self) -> Deferred<R> {
         self.0.into_guard().end(|server| {
-            let asked = server.open.unwrap_or(RequestId::NOTHING);
-            server.send_deferred(asked);
+            let request = server.open.unwrap_or(RequestId::NOTHING);
+            server.send_deferred(request);
             server.close();
-            Deferred::new(asked, server.later())
+            Deferred::new(request, server.dropped_replies())
         })
     }
 
@@ -293,6 +279,16 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
 impl<Q: Packet, R: Packet> Selectable for Service<Q, R> {
     fn selectee(&mut self) -> Selectee<'_> {
         Selectee::new(&mut self.server)
+    }
+}
+
+impl<Q: Packet, R: Packet> Replier<R> for Service<Q, R> {
+    fn reply_later(&mut self, to: RequestId, reply: &R) -> Result<(), ReplyError> {
+        self.server.reply_late(to, reply)
+    }
+
+    fn waits_for(&mut self, to: RequestId) -> bool {
+        self.server.is_wanted(to)
     }
 }
 
