@@ -18,8 +18,8 @@ impl CallSlot {
 
 /// A call in flight. Dropping it does not cancel it, see
 /// [`Client::cancel`](crate::cluster::Client::cancel).
-// The number of the call. A client draws its first number at random from 64 bits, so a call of another
-// client is not found among its own.
+// The number of the call. A client draws its first number at random from 64 bits, so a call of
+// another client is not found among its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Call(pub(super) u64);
 

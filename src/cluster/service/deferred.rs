@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The right to reply later. It has no borrow and can move to another thread.
 ///
-/// The reply is sent by the service that received the request, or by another service of this process. If
-/// a `Deferred` is dropped, the caller gets [`NoReply`](super::CallError::NoReply) at the service's next
-/// receive.
+/// The reply is sent by the service that received the request, or by another service of this
+/// process. If a `Deferred` is dropped, the caller gets [`NoReply`](super::CallError::NoReply) at
+/// the service's next receive.
 ///
 /// ```
 /// # let cluster = format!("deferred-{}", std::process::id());
@@ -59,13 +59,13 @@ impl<R: Packet> Deferred<R> {
     ///
     /// # Errors
     ///
-    /// As [`Request::reply`](super::Request::reply). [`Open`](ReplyError::Open) if `service` did not
-    /// receive the request and cannot reach the caller now; the caller gets
+    /// As [`Request::reply`](super::Request::reply). [`Open`](ReplyError::Open) if `service` did
+    /// not receive the request and cannot reach the caller now; the caller gets
     /// [`NoReply`](super::CallError::NoReply).
     pub fn reply(mut self, service: &mut impl Replier<R>, reply: &R) -> Result<(), ReplyError> {
         let outcome = service.reply_later(self.request, reply);
-        // After these errors, the service that received the request tries to send a no-reply message: it
-        // may reach a caller that `service` does not reach.
+        // After these errors, the service that received the request tries to send a no-reply
+        // message: it may reach a caller that `service` does not reach.
         self.is_over = !matches!(
             outcome,
             Err(ReplyError::Open(_) | ReplyError::Full | ReplyError::CallerGone)

@@ -1,7 +1,8 @@
 //! Services: typed requests and replies between workers.
 //!
 //! A request is handed out to one server, at most once. Its guard ends with a reply, with a
-//! [`Deferred`] reply, or, if it is dropped by `?` or a panic, with a message that there is no reply.
+//! [`Deferred`] reply, or, if it is dropped by `?` or a panic, with a message that there is no
+//! reply.
 //!
 //! - this file: [`Service`] and [`Request`], over the untyped `server`.
 //! - `client`: [`Client`], [`Reply`], and the completion of calls.
@@ -37,14 +38,27 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::time::Duration;
 
-/// Longest sleep of a service, which then sends no-reply messages for dropped `Deferred`s.
+/// Longest sleep of a service. After it, the service sends a no-reply message for each dropped
+/// `Deferred`.
 const REPORT_DROPPED: Duration = Duration::from_millis(50);
 
-/// Serves requests of one type with replies of another. Several servers may serve under one name: each
-/// request is one's.
+/// Serves requests of type `Q` with replies of type `R`. Several servers may use one name; each
+/// request goes to one of them.
 ///
-/// A reply has 31,648 bytes at most, so that a caller has room for the replies to all calls that it can
-/// have in flight; a request some 512 KiB. What is larger goes by a topic or an inbox, or in parts.
+/// A reply has at most 31,648 bytes, so that a client has room for the replies to all calls in
+/// flight. A request has at most about 512 KiB. Send larger data by a topic, an inbox, or in parts.
+///
+/// # When a server dies
+///
+/// A request that the dead server had taken is not executed again; its caller gets
+/// [`ServiceGone`](super::CallError::ServiceGone) within milliseconds. Other requests go to the
+/// servers that are left. Without any, their callers get
+/// [`NoService`](super::CallError::NoService).
+///
+/// # When a caller dies or cancels
+///
+/// A receive skips requests whose callers are gone or have cancelled the call. If that happens
+/// later, [`Request::is_wanted`] returns false.
 ///
 /// ```
 /// # let cluster = format!("serves-{}", std::process::id());
@@ -62,8 +76,8 @@ const REPORT_DROPPED: Duration = Duration::from_millis(50);
 ///             let doubled = request.to_native() * 2;
 ///             request.reply(&doubled)?;
 ///         }
-///         Err(ServiceRecvTimeoutError::Timeout) => break, // Nobody has called for a while.
-///         Err(error) => eprintln!("a request was passed over, or waits: {error}"),
+///         Err(ServiceRecvTimeoutError::Timeout) => break, // No call for a while.
+///         Err(error) => eprintln!("request skipped or postponed: {error}"),
 ///     }
 /// }
 /// # assert_eq!(*client.wait(call)?, 42);
@@ -74,7 +88,7 @@ pub struct Service<Q: Packet, R: Packet> {
     packets: PhantomData<fn(Q) -> R>,
 }
 
-/// A request, read in place. One that is dropped without a reply, by `?` or a panic, is answered by
+/// A request, read in place. If it is dropped without a reply, by `?` or a panic, the caller gets
 /// [`NoReply`](super::CallError::NoReply).
 ///
 /// ```
@@ -88,7 +102,7 @@ pub struct Service<Q: Packet, R: Packet> {
 ///
 /// let call = client.start(&"seven".to_owned())?;
 /// let request = server.recv()?;
-/// let length = request.len() as u64; // An `ArchivedString`, where it lies.
+/// let length = request.len() as u64; // An `ArchivedString`, in its slot.
 /// request.reply(&length)?;
 /// assert_eq!(*client.wait(call)?, 5);
 ///
@@ -103,7 +117,7 @@ pub struct Request<'a, Q: Packet, R: Packet>(
 );
 
 impl Worker {
-    /// Serves requests under a name, making the service if it is not there.
+    /// Joins the service of this name as a server. The first client or server creates the service.
     ///
     /// ```
     /// # let cluster = format!("service-{}", std::process::id());
@@ -122,8 +136,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// As [`Ring::open`](crate::Ring::open) and [`Ring::subscriber`](crate::Ring::subscriber); [`TypeMismatch`](OpenError::TypeMismatch) if it has
-    /// other requests or replies.
+    /// As [`Ring::open`](crate::Ring::open) and [`Ring::subscriber`](crate::Ring::subscriber);
+    /// [`TypeMismatch`](OpenError::TypeMismatch) if the service has other requests or replies.
     pub fn service<Q: Packet, R: Packet>(&self, name: &str) -> Result<Service<Q, R>, OpenError> {
         let (ring, request_type) = self.request_ring::<Q, R>(name)?;
         let (taker, _) = ring.taker(&Types::Any)?;
@@ -133,20 +147,20 @@ impl Worker {
 }
 
 impl<Q: Packet, R: Packet> Service<Q, R> {
-    /// The next request. Waits for it.
+    /// Waits for the next request.
     ///
     /// # Errors
     ///
-    /// [`Closed`](ServiceRecvError::Closed), [`Corrupt`](ServiceRecvError::Corrupt);
-    /// [`Caller`](ServiceRecvError::Caller) once
-    /// for each request that is set aside because its caller cannot be reached for want of something:
-    /// it comes when it can. One whose caller's ring was stopped in is set aside without a word.
+    /// [`Closed`](ServiceRecvError::Closed), [`Corrupt`](ServiceRecvError::Corrupt).
+    /// [`Caller`](ServiceRecvError::Caller) if a caller's ring cannot be opened now, for lack of
+    /// descriptors, memory or an entry. It is reported once per request, which is received later.
+    /// If the ring is locked by a stopped process, its request is postponed without an error.
     #[inline]
     pub fn recv(&mut self) -> Result<Request<'_, Q, R>, ServiceRecvError> {
         self.receive(Timeout::Never)
     }
 
-    /// The next request, or [`Empty`](TryServiceRecvError::Empty).
+    /// Returns the next request, if there is one now.
     ///
     /// # Errors
     ///
@@ -156,7 +170,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         self.receive(Timeout::Zero)
     }
 
-    /// The next request, if it comes in time.
+    /// Waits for the next request for a limited time.
     ///
     /// # Errors
     ///
@@ -169,7 +183,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         self.receive(Timeout::After(timeout))
     }
 
-    /// Chooses how this service waits from now on.
+    /// Changes how this service waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.server.taker.endpoint.waiter.set(wait);
     }
@@ -214,7 +228,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     fn open(&mut self, type_index: u16) -> Result<Request<'_, Q, R>, ServiceRecvError> {
         if type_index != self.server.request_type {
             self.server.no_reply();
-            return Err(ServiceRecvError::Corrupt("a request of another type".into()));
+            return Err(ServiceRecvError::Corrupt("another packet type".into()));
         }
         self.open_typed()
     }
@@ -234,23 +248,23 @@ fn corrupt<Q: Packet>(guard: &DeliveryGuard<'_, Server>) -> ServiceRecvError {
 }
 
 impl<Q: Packet, R: Packet> Request<'_, Q, R> {
-    /// Replies. That it was sent does not say that it is read: of a caller that was killed with this call
-    /// alone in flight, it is not asked whether it lives, as that would cost each reply a system call.
-    /// [`is_wanted`](Self::is_wanted) asks.
+    /// Replies. `Ok` means sent, not read. If the caller was killed with only this call in flight,
+    /// the reply is `Ok`, too: asking would cost each reply a system call. [`Request::is_wanted`]
+    /// asks.
     ///
     /// # Errors
     ///
-    /// [`CallerGone`](ReplyError::CallerGone) if the client was dropped, or its process died with other
-    /// replies unread; [`TooLarge`](ReplyError::TooLarge) if it has more than
-    /// 31,648 bytes, after which the caller gets
-    /// [`ReplyTooLarge`](super::CallError::ReplyTooLarge);
-    /// [`Unserializable`](ReplyError::Unserializable), after which it gets
-    /// [`NoReply`](super::CallError::NoReply).
+    /// - [`CallerGone`](ReplyError::CallerGone) if the client was dropped, or its process died with
+    ///   other replies unread.
+    /// - [`TooLarge`](ReplyError::TooLarge) if the reply has more than 31,648 bytes. The caller
+    ///   gets [`ReplyTooLarge`](super::CallError::ReplyTooLarge).
+    /// - [`Unserializable`](ReplyError::Unserializable). The caller gets
+    ///   [`NoReply`](super::CallError::NoReply).
     pub fn reply(self, reply: &R) -> Result<(), ReplyError> {
         self.0.into_guard().end(|server| server.reply(reply))
     }
 
-    /// Lets go of the request and replies later.
+    /// Releases the request, to reply later.
     pub fn defer(self) -> Deferred<R> {
         self.0.into_guard().end(|server| {
             let request = server.open.unwrap_or(RequestId::NOTHING);
@@ -265,8 +279,10 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
         self.server().open.unwrap_or(RequestId::NOTHING).caller.worker()
     }
 
-    /// Whether somebody waits for the reply: the caller lives, and has not given this call up. A hint:
-    /// it may have changed when this returns.
+    /// Returns true if the caller lives and has not cancelled this call. A hint: this may change at
+    /// any time.
+    ///
+    /// Costs a system call.
     pub fn is_wanted(&self) -> bool {
         self.server().is_open_wanted()
     }

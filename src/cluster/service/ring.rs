@@ -11,9 +11,9 @@
 //!                                               └ p < since: the caller has left
 //! ```
 //!
-//! The next owner of an entry finds the tail behind all claims of the previous owner. So a server that
-//! reads the old `caller` and the new `since` sees by the position that the caller has left. A server
-//! that reads both from one owner reads what was written before the request.
+//! The next owner of an entry finds the tail behind all claims of the previous owner. So a server
+//! that reads the old `caller` and the new `since` sees by the position that the caller has left.
+//! If both are from one owner, they were written before the request.
 
 use super::call::WINDOW;
 use super::tags::PREFIX;
@@ -34,8 +34,8 @@ const REPLY_RING_CAPACITY: usize = 1 << 20;
 
 /// Most bytes of a reply's archive.
 ///
-/// The ring holds a reply and a message of one slot for each call in flight, and the padding at the end
-/// of its memory, which is less than one reply.
+/// The ring holds a reply and a message of one slot for each call in flight, and the padding at the
+/// end of its memory, which is less than one reply.
 pub(super) const REPLY_LIMIT: usize = {
     let slots = REPLY_RING_CAPACITY / 64;
     let span = (slots - WINDOW) / (WINDOW + 1);
@@ -84,11 +84,11 @@ fn pair(request: &TypeInfo, reply: &TypeInfo) -> (String, Fingerprint) {
 }
 
 impl Ring {
-    /// Registers the types of requests and replies, or compares them with those of the first opener.
-    /// Returns the index of the request type.
+    /// Registers the types of requests and replies, or compares them with those of the first
+    /// opener. Returns the index of the request type.
     ///
-    /// The pair has an entry of its own, before the entries of both types. Two entries alone would not
-    /// tell which type is the request, nor that both were written before a crash.
+    /// The pair has an entry of its own, before the entries of both types. Two entries alone would
+    /// not tell which type is the request, nor that both were written before a crash.
     fn agree_on_types(&self, request: &TypeInfo, reply: &TypeInfo) -> Result<u16, OpenError> {
         let control = self.segment().lock()?;
         let (name, print) = pair(request, reply);
@@ -121,14 +121,15 @@ impl Ring {
 
     /// The bits of the call slots that the client gave up.
     pub(super) fn given_up(&self) -> u64 {
-        // In one order with the server's take of the request before, with the client's store, and with
-        // the client's check in `is_untaken`. If the client saw the request untaken, this load sees the
-        // bit.
+        // In one order with the server's take of the request before, with the client's store, and
+        // with the client's check in `is_untaken`. If the client saw the request untaken, this load
+        // sees the bit.
         self.with_given_up(|word| word.load(Ordering::SeqCst))
     }
 
-    /// Stores the bits of the call slots that the client gave up. For a server that has started, they
-    /// are a hint. A server that takes a request after [`is_untaken`](Self::is_untaken) sees them.
+    /// Stores the bits of the call slots that the client gave up. For a server that has started,
+    /// they are a hint. A server that takes a request after [`is_untaken`](Self::is_untaken) sees
+    /// them.
     pub(super) fn set_given_up(&self, calls: u64) {
         // In one order with the load in `given_up`.
         self.with_given_up(|word| word.store(calls, Ordering::SeqCst));
@@ -138,8 +139,8 @@ impl Ring {
         work(&self.segment().memory().subscribers()[0].details.handed_out)
     }
 
-    /// Closes a reply ring, if its control lock comes free within a tenth of a second. Dropping a client
-    /// must not hang because a process was stopped inside that lock.
+    /// Closes a reply ring, if its control lock comes free within a tenth of a second. Dropping a
+    /// client must not hang because a process was stopped inside that lock.
     pub(super) fn close_bounded(&self) {
         if self.segment().is_inherited() {
             return;
@@ -174,8 +175,8 @@ impl Ring {
         ConsumerGroup::is_untaken(&self.segment().memory(), position, &is_alive)
     }
 
-    /// Returns true if a living server may have postponed the request at a position, which no server has
-    /// in hand.
+    /// Returns true if a living server may have postponed the request at a position, which no
+    /// server has in hand.
     pub(super) fn is_postponed(&self, position: u64) -> bool {
         let is_alive = |member| self.segment().is_alive(member);
         ConsumerGroup::is_postponed(&self.segment().memory(), position, &is_alive)
@@ -192,8 +193,8 @@ impl Ring {
 }
 
 impl GroupReceiver {
-    /// The caller of a request: `entry` published it at `position`. [`CallerId::NOBODY`] if that client
-    /// has left. `None` if there is no such entry.
+    /// The caller of a request: `entry` published it at `position`. [`CallerId::NOBODY`] if that
+    /// client has left. `None` if there is no such entry.
     #[inline]
     pub(super) fn caller(&self, entry: u16, position: u64) -> Option<CallerId> {
         let details = &self.group.memory.publishers().get(usize::from(entry))?.details;

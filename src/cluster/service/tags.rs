@@ -19,16 +19,17 @@
 //!
 //! - **entry**: the client's publisher entry in the request ring. The entry has the client's id.
 //! - **only**: this is the client's only call in flight, so it has read all replies so far.
-//! - **call slot**: the call's number modulo 32. No two calls in flight of one client have the same.
+//! - **call slot**: the call's number modulo 32. No two calls in flight of one client have the
+//!   same.
 //! - **position**: position of the request in the request ring.
 //!
-//! The call slot identifies a direct reply. The server sends it while it has the request in hand, or has
-//! postponed it. A call without a message ends only when neither is true any more, and all earlier
-//! messages were read (`CallTracker::find_loss`). So no direct reply arrives after its call has ended,
-//! and a later call with the same slot does not receive it.
+//! The call slot identifies a direct reply. The server sends it while it has the request in hand,
+//! or has postponed it. A call without a message ends only when neither is true any more, and all
+//! earlier messages were read (`CallTracker::find_loss`). So no direct reply arrives after its call
+//! has ended, and a later call with the same slot does not receive it.
 //!
-//! A late reply may outlive its call, and the other messages are rare. They carry the position of the
-//! request, which no two requests share.
+//! A late reply may outlive its call, and the other messages are rare. They carry the position of
+//! the request, which no two requests share.
 
 use super::call::{CallSlot, WINDOW};
 use crate::channel::MAX_ENTRIES;

@@ -1,11 +1,11 @@
 //! The completion of calls: with a reply, or with the reason why there is none.
 //!
-//! Each call completes. The request ring shows which server has a request in hand, and the kernel tells
-//! whether that server lives. The client checks both after each short sleep, so the death of a server is
-//! noticed within milliseconds and not at a deadline.
+//! Each call completes. The request ring shows which server has a request in hand, and the kernel
+//! tells whether that server lives. The client checks both after each short sleep, so the death of
+//! a server is noticed within milliseconds and not at a deadline.
 //!
-//! The server writes its message before it releases the request. So if no living server has a request,
-//! and the reply ring was read after that check, then a call without a message is lost.
+//! The server writes its message before it releases the request. So if no living server has a
+//! request, and the reply ring was read after that check, then a call without a message is lost.
 
 use super::window::{CallOutcome, Calls};
 use crate::channel::{ReadEndpoint as _, Receiver, RecvFailure, RequestStatus, Ring, Taken};
@@ -326,8 +326,8 @@ impl CallTracker {
         CallError::Corrupt("reply without a call id".into())
     }
 
-    /// Checks whether a call is lost: no living server has its request or deferred the reply, and there
-    /// is no message about it.
+    /// Checks whether a call is lost: no living server has its request or deferred the reply, and
+    /// there is no message about it.
     pub(super) fn find_loss(&mut self, call: Call) -> Result<CallLoss, CallError> {
         let Some(state) = self.calls.get(call) else { return Ok(CallLoss::NotLost) };
         let is_held = match (self.service.request_status(state.position), state.deferred) {
@@ -340,7 +340,8 @@ impl CallTracker {
         if is_held || self.service.is_postponed(state.position) {
             return Ok(CallLoss::NotLost);
         }
-        // The server sends its message before it releases the request, so the message is there by now.
+        // The server sends its message before it releases the request, so the message is there by
+        // now.
         while self.record_next()? {}
         let is_blocked = self.replies.is_held_up();
         let Some(state) = self.calls.get(call) else { return Ok(CallLoss::NotLost) };
@@ -355,8 +356,8 @@ impl CallTracker {
         })
     }
 
-    /// Returns true if the reply ring has been blocked for 50 ms. The owner of the open claim may be
-    /// stopped, and nobody may take the claim from a living process.
+    /// Returns true if the reply ring has been blocked for 50 ms. The owner of the open claim may
+    /// be stopped, and nobody may take the claim from a living process.
     fn is_blocked_for_long(&mut self, call: Call) -> bool {
         let state = self.calls.get(call);
         state.is_some_and(|state| {

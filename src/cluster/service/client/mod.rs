@@ -1,7 +1,7 @@
 //! Calls of a service: start, wait, cancel.
 //!
-//! - `window`: the calls in flight. The reply ring has room for the replies to all of them, so no server
-//!   ever waits for a client.
+//! - `window`: the calls in flight. The reply ring has room for the replies to all of them, so no
+//!   server ever waits for a client.
 //! - `completion`: how each call completes.
 //! - `reply`: a reply, read in place.
 //! - `select`: waiting for a client together with other endpoints.
@@ -34,8 +34,9 @@ use std::time::Duration;
 
 /// Calls a service: sends requests of type `Q` and reads replies of type `R`.
 ///
-/// A client may have 32 calls in flight; a 33rd is [`Busy`](CallError::Busy). A call takes its place
-/// until its reply is read. So a slow caller fills its own window, and no server ever waits for it.
+/// A client may have 32 calls in flight; a 33rd is [`Busy`](CallError::Busy). A call takes its
+/// place until its reply is read. So a slow caller fills its own window, and no server ever waits
+/// for it.
 ///
 /// A reply has at most 31,648 bytes, so that the client's ring holds 32 of them. A larger one is
 /// [`ReplyTooLarge`](CallError::ReplyTooLarge).
@@ -44,18 +45,18 @@ use std::time::Duration;
 ///
 /// The client notices within milliseconds, whatever the timeout of the call:
 ///
-/// - [`NoService`](CallError::NoService): no server had taken the request. No server will execute it,
-///   not even one that starts later, so it is safe to call again.
-/// - [`ServiceGone`](CallError::ServiceGone): the dead server had taken the request. The work may be
-///   done, in part or not at all.
+/// - [`NoService`](CallError::NoService): no server had taken the request. No server will execute
+///   it, not even a server that starts later. So it is safe to call again.
+/// - [`ServiceGone`](CallError::ServiceGone): the dead server had taken the request. The work may
+///   be done, in part or not at all.
 ///
 /// # Cancellation
 ///
 /// [`cancel`](Self::cancel) gives a call up, and so does a timeout of
 /// [`call_timeout`](Self::call_timeout). A server that has not started with the request skips it. A
-/// server that has started finds out with [`Request::is_wanted`](super::Request::is_wanted). The client
-/// discards the reply. The call keeps its place in the window until the reply arrives or a server
-/// skipped the request. Dropping a [`Call`] cancels nothing.
+/// server that has started finds out with [`Request::is_wanted`](super::Request::is_wanted). The
+/// client discards the reply. The call keeps its place in the window until the reply arrives or a
+/// server skipped the request. Dropping a [`Call`] cancels nothing.
 pub struct Client<Q: Packet, R: Packet> {
     requests: AnyPublisher,
     tracker: CallTracker,
@@ -102,8 +103,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// As [`Ring::open`](crate::Ring::open) and [`Ring::publisher`](crate::Ring::publisher); [`TypeMismatch`](OpenError::TypeMismatch) if the
-    /// service has other requests or replies.
+    /// As [`Ring::open`](crate::Ring::open) and [`Ring::publisher`](crate::Ring::publisher);
+    /// [`TypeMismatch`](OpenError::TypeMismatch) if the service has other requests or replies.
     pub fn client<Q: Packet, R: Packet>(&self, name: &str) -> Result<Client<Q, R>, OpenError> {
         let (service, _) = self.request_ring::<Q, R>(name)?;
         let random = crate::sys::random()
@@ -164,9 +165,9 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ///
     /// # Errors
     ///
-    /// [`Busy`](CallError::Busy) if 32 calls are in flight. [`NoService`](CallError::NoService) if there
-    /// is no server, and either the request ring is full or the window is full of given up calls.
-    /// [`TooLarge`](CallError::TooLarge), [`Unserializable`](CallError::Unserializable).
+    /// [`Busy`](CallError::Busy) if 32 calls are in flight. [`NoService`](CallError::NoService) if
+    /// there is no server, and either the request ring is full or the window is full of given up
+    /// calls. [`TooLarge`](CallError::TooLarge), [`Unserializable`](CallError::Unserializable).
     pub fn start(&mut self, request: &Q) -> Result<Call, CallError> {
         retry(|| self.begin(request, Deadline::NEVER))
     }
@@ -181,7 +182,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         self.finish(call, Deadline::NEVER)
     }
 
-    /// Waits for the reply to a call for a limited time. After a timeout the call is still in flight.
+    /// Waits for the reply to a call for a limited time. After a timeout the call is still in
+    /// flight.
     ///
     /// # Errors
     ///
@@ -194,7 +196,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         self.finish(call, Deadline::after(timeout))
     }
 
-    /// Waits until any call completes, and returns it with its reply or its error. That call is over.
+    /// Waits until any call completes, and removes it. Returns it with its reply or its error.
     ///
     /// # Errors
     ///
@@ -205,8 +207,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         Ok((call, place.and_then(|place| Reply::open(&mut self.tracker, place))))
     }
 
-    /// Cancels a call: its reply is discarded when it arrives. A server that has not started with the
-    /// request skips it. Until then the call counts as in flight.
+    /// Cancels a call: its reply is discarded when it arrives. A server that has not started with
+    /// the request skips it. Until then the call counts as in flight.
     pub fn cancel(&mut self, call: Call) {
         self.tracker.calls.give_up(call, &self.tracker.own);
     }
@@ -322,7 +324,8 @@ impl<Q: Packet, R: Packet> Selectable for Client<Q, R> {
 
 impl<Q: Packet, R: Packet> Drop for Client<Q, R> {
     fn drop(&mut self) {
-        // Servers see the closed ring. If it cannot be closed now, they ask whether the client lives.
+        // Servers see the closed ring. If it cannot be closed now, they ask whether the client
+        // lives.
         self.tracker.own.close_bounded();
     }
 }

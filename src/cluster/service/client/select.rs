@@ -1,8 +1,8 @@
 //! A client in [`select`](crate::select).
 //!
-//! A client is ready as soon as one of its calls completes: with a reply, or because there is no server.
-//! It is not ready for a deferred message, nor for the reply to a cancelled call. A reply that `select`
-//! finds stays in the ring until the call is waited for.
+//! A client is ready as soon as one of its calls completes: with a reply, or because there is no
+//! server. It is not ready for a deferred message, nor for the reply to a cancelled call. A reply
+//! that `select` finds stays in the ring until the call is waited for.
 
 use super::completion::CallTracker;
 use crate::channel::{EventCount, Waitable};
@@ -10,8 +10,8 @@ use crate::cluster::service::tags::ReplyKind;
 use crate::wait::{Deadline, IDLE, Wait};
 
 impl CallTracker {
-    /// Returns true if the next message is a wanted reply, or the ring has ended. Records the messages
-    /// before it.
+    /// Returns true if the next message is a wanted reply, or the ring has ended. Records the
+    /// messages before it.
     fn has_reply(&mut self) -> bool {
         while self.replies.has_next() {
             let Some(taken) = self.replies.found_packet() else { return true };

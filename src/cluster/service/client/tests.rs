@@ -4,10 +4,10 @@ use crate::cluster::ReplyError;
 
 type Numbers = Client<u64, u64>;
 
-/// Long enough for any machine; nothing is measured by it.
+/// Long enough for any machine. No test measures it.
 const LONG: Duration = Duration::from_secs(30);
 
-/// A client of a service of which there is no server.
+/// A client of a service without a server.
 fn client(name: &str) -> (Worker, Numbers) {
     let cluster = format!("client-{name}-{}", std::process::id());
     let worker = Worker::join(&cluster, "both").unwrap();
@@ -15,19 +15,19 @@ fn client(name: &str) -> (Worker, Numbers) {
     (worker, client)
 }
 
-/// Puts something into a client's ring of replies that is no letter.
+/// Publishes a packet without a tag into the client's reply ring.
 fn disturb(client: &Numbers) {
     client.tracker.own.any_publisher().unwrap().send(&7_u64).unwrap();
 }
 
-/// Has the kernel say of its reader what it says of a dead one.
+/// Releases the liveness lock of the client's subscriber, as the kernel does at its death.
 fn die(client: &Numbers) {
     let endpoint = &client.tracker.replies.endpoint;
     endpoint.segment.release_liveness(endpoint.member);
 }
 
-/// Starts a call, takes its request, and says whether that says that it is the only one.
-fn is_only(client: &mut Numbers) -> (Call, bool) {
+/// Starts a call and takes its request. Returns the call and the `is_only` bit of the request.
+fn start_and_take(client: &mut Numbers) -> (Call, bool) {
     let call = client.start(&1).unwrap();
     let (mut requests, _) = client.tracker.service.taker(&Types::Any).unwrap();
     let taken = requests.take(Timeout::Zero).unwrap();
@@ -37,20 +37,20 @@ fn is_only(client: &mut Numbers) -> (Call, bool) {
 }
 
 #[test]
-fn a_call_that_was_given_up_is_in_flight_until_its_request_is_passed() {
-    let (worker, mut client) = client("passed");
+fn a_given_up_call_is_in_flight_until_a_server_skips_its_request() {
+    let (worker, mut client) = client("skipped");
     assert!(matches!(client.call(&1).map(drop), Err(CallError::NoService)));
     let mut server = worker.service::<u64, u64>("double").unwrap();
     assert!(server.try_recv().is_err());
-    assert!(is_only(&mut client).1);
+    assert!(start_and_take(&mut client).1);
 }
 
 #[test]
 fn a_request_is_withdrawn_unless_a_server_has_taken_it() {
-    let (_worker, mut client) = client("left");
+    let (_worker, mut client) = client("withdraw");
     let calls = [1, 2].map(|number| client.start(&number).unwrap());
     let places = calls.map(|call| client.tracker.calls.get(call).unwrap().position);
-    // Somebody came after it was found that nobody is there.
+    // A consumer joins after the client found no server.
     let (mut requests, _) = client.tracker.service.taker(&Types::Any).unwrap();
     let _ = requests.take(Timeout::Zero).unwrap();
     for _ in 0..2 {
@@ -63,37 +63,37 @@ fn a_request_is_withdrawn_unless_a_server_has_taken_it() {
 }
 
 #[test]
-fn a_request_says_whether_its_client_has_other_calls_in_flight() {
-    let (worker, mut client) = client("alone");
+fn the_only_bit_is_set_without_other_calls_in_flight() {
+    let (worker, mut client) = client("only-bit");
     let mut server = worker.service::<u64, u64>("double").unwrap();
-    let in_flight: Vec<(Call, bool)> = (0..WINDOW).map(|_| is_only(&mut client)).collect();
+    let in_flight: Vec<(Call, bool)> = (0..WINDOW).map(|_| start_and_take(&mut client)).collect();
     assert!(in_flight[0].1 && in_flight[1..].iter().all(|&(_, is_only)| !is_only));
-    // Nobody has them any more, and no letter says so: they end.
+    // Their consumers left without a message, so the calls are lost.
     for (call, _) in in_flight {
         assert!(matches!(client.wait(call), Err(CallError::ServiceGone)));
     }
-    assert!(is_only(&mut client).1);
+    assert!(start_and_take(&mut client).1);
     assert!(server.try_recv().is_err());
 }
 
 #[test]
-fn a_caller_with_one_call_in_flight_is_not_asked_whether_it_reads_its_replies() {
+fn a_reply_to_an_only_call_does_not_check_whether_the_caller_lives() {
     let (worker, mut client) = client("only");
     let mut server = worker.service::<u64, u64>("double").unwrap();
-    // Something to read, which its only call says there is not.
+    // An unread packet, although the only bit means that there is none.
     disturb(&client);
     let _ = client.start(&1).unwrap();
     let only = server.recv().unwrap();
     die(&client);
     only.reply(&2).unwrap();
-    // With two, one of which is unread, it is asked.
+    // The second call is not the only one: the server checks, because a packet is unread.
     let _ = client.start(&2).unwrap();
     let outcome = server.recv().unwrap().reply(&4);
     assert!(matches!(outcome, Err(ReplyError::CallerGone)), "{outcome:?}");
 }
 
 #[test]
-fn a_client_waits_as_it_is_told_for_room_and_for_replies() {
+fn set_wait_applies_to_room_and_to_replies() {
     let (worker, mut client) = client("waits");
     let waits =
         |client: &Numbers| [client.requests.wait(), client.tracker.replies.endpoint.waiter.wait()];
@@ -118,7 +118,7 @@ fn a_client_waits_as_it_is_told_for_room_and_for_replies() {
 }
 
 #[test]
-fn a_letter_that_cannot_be_read_hides_none_behind_it() {
+fn a_message_without_a_call_id_does_not_hide_later_messages() {
     let (worker, mut client) = client("disturbed");
     let mut server = worker.service::<u64, u64>("double").unwrap();
     let calls = [1, 2, 3].map(|number| client.start(&number).unwrap());
@@ -138,7 +138,7 @@ fn a_letter_that_cannot_be_read_hides_none_behind_it() {
 }
 
 #[test]
-fn a_reply_behind_what_another_server_is_just_sending_is_waited_for() {
+fn a_reply_behind_an_open_claim_is_waited_for() {
     let (worker, mut client) = client("behind");
     let mut server = worker.service::<u64, u64>("double").unwrap();
     let call = client.start(&1).unwrap();
@@ -151,7 +151,7 @@ fn a_reply_behind_what_another_server_is_just_sending_is_waited_for() {
 }
 
 #[test]
-fn a_claim_that_nobody_commits_holds_no_call_up_and_keeps_its_lane() {
+fn an_open_claim_ends_the_call_after_a_while_and_keeps_its_call_slot() {
     let (worker, mut client) = client("claimed");
     let mut server = worker.service::<u64, u64>("double").unwrap();
     let call = client.start(&1).unwrap();
@@ -160,7 +160,7 @@ fn a_claim_that_nobody_commits_holds_no_call_up_and_keeps_its_lane() {
     server.recv().unwrap().reply(&2).unwrap();
     let outcome = client.wait_timeout(call, LONG).map(drop);
     assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
-    // The reply is there, and is nobody's.
+    // The reply is in the ring behind the claim, and keeps the call slot.
     for _ in 1..WINDOW {
         assert_ne!(client.start(&3).unwrap().call_slot(), call.call_slot());
     }
@@ -170,7 +170,7 @@ fn a_claim_that_nobody_commits_holds_no_call_up_and_keeps_its_lane() {
 }
 
 #[test]
-fn a_tail_that_cannot_be_holds_no_call_up() {
+fn an_invalid_tail_does_not_block_a_call() {
     for tail in [1 << 40, u64::MAX] {
         let (worker, mut client) = client("tail");
         let mut server = worker.service::<u64, u64>("double").unwrap();
@@ -185,14 +185,14 @@ fn a_tail_that_cannot_be_holds_no_call_up() {
 }
 
 #[test]
-fn a_request_of_one_who_left_is_not_taken_for_that_of_who_came_after() {
+fn a_request_of_a_client_that_left_is_not_taken_for_its_successors() {
     let (worker, mut left) = client("after");
     let mut server = worker.service::<u64, u64>("double").unwrap();
     let _ = left.start(&1).unwrap();
     let entry = left.entry;
     drop(left);
     let mut client = worker.client::<u64, u64>("double").unwrap();
-    assert_eq!(client.entry, entry, "else this tests nothing");
+    assert_eq!(client.entry, entry, "the successor has the entry");
     let call = client.start(&2).unwrap();
     let request = server.recv().unwrap();
     assert_eq!(*request, 2);
@@ -201,13 +201,13 @@ fn a_request_of_one_who_left_is_not_taken_for_that_of_who_came_after() {
 }
 
 #[test]
-fn a_call_whose_reply_cannot_be_read_is_not_told_that_its_server_died() {
+fn a_call_with_an_unreadable_reply_is_corrupt_and_not_service_gone() {
     let (worker, mut client) = client("unreadable");
     let mut server = worker.service::<u64, u64>("double").unwrap();
     let call = client.start(&1).unwrap();
     std::mem::forget(server.recv().unwrap());
     disturb(&client);
-    // Nobody has it in hand, and no letter says so.
+    // The server releases the request without a message.
     server.server.close();
     let outcome = client.wait(call).map(drop);
     assert!(matches!(outcome, Err(CallError::Corrupt(_))), "{outcome:?}");

@@ -1,7 +1,7 @@
 //! The window of a client: its calls in flight.
 //!
-//! A call takes one of 32 places from its start until its reply is read, or until it is known that no
-//! reply will come. A cancelled call keeps its place until then, too. Two guarantees follow:
+//! A call takes one of 32 places from its start until its reply is read, or until it is known that
+//! no reply will come. A cancelled call keeps its place until then, too. Two guarantees follow:
 //!
 //! - The reply ring always has room for the replies to all calls in flight.
 //! - A call slot is not reused while a request or a direct reply of its call can still arrive.
@@ -19,12 +19,12 @@ pub(super) enum CallOutcome {
     Reply(AlignedVec<16>),
     /// There is no reply, and the call is over.
     Failed(CallError),
-    /// The error is reported, but the call keeps its place: a server may still find its request, or a
-    /// late message may arrive.
+    /// The error is reported, but the call keeps its place: a server may still find its request, or
+    /// a late message may arrive.
     FailedEarly(CallError),
 }
 
-/// One call in flight.
+/// A call in flight.
 #[derive(Debug)]
 pub(super) struct CallState {
     pub(super) call: Call,

@@ -1,7 +1,7 @@
 //! The callers of a server: an attachment to the reply ring of each client.
 //!
-//! A server attaches to a client's ring at that client's first request. It needs the ring's control lock
-//! for that, but not for any later message.
+//! A server attaches to a client's ring at that client's first request. It needs the ring's control
+//! lock for that, but not for any later message.
 
 use crate::channel::{
     AnyPublisher, MessageHeader, Ring, RingBuilder, SendError, SendFailure, TypeMismatch,
@@ -14,6 +14,10 @@ use crate::error::OpenError;
 use crate::packet::{Packet, TypeInfo};
 use crate::wait::Timeout;
 use std::time::Duration;
+
+/// How long a server waits for each lock of a caller's ring. Usually microseconds; longer only if a
+/// process was stopped inside the lock.
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// A client that a server can reply to.
 #[derive(Debug)]
@@ -56,7 +60,8 @@ impl Caller {
         !self.ring.is_closed() && self.publisher.subscribers() > 0
     }
 
-    /// Sends a message. `may_have_unread`: the client may have unread messages, so its death is checked.
+    /// Sends a message. `may_have_unread`: the client may have unread messages, so its death is
+    /// checked.
     // Inlined into each kind of message: the length of the prefix is a constant there.
     #[inline(always)]
     pub(super) fn send<T: Packet>(
@@ -109,7 +114,8 @@ impl Callers {
         &mut self.list[self.last]
     }
 
-    /// Makes the caller with this id the one that was used last. Returns false if it is not attached.
+    /// Selects the caller with this id as the last one. Returns false if it is not
+    /// attached.
     pub(super) fn select(&mut self, id: CallerId) -> bool {
         if self.last(id).is_some() {
             return true;
@@ -143,8 +149,8 @@ impl Callers {
         self.list.retain(Caller::is_alive);
     }
 
-    /// Attaches to a client's ring, and makes it the caller that was used last. Waits this long for each
-    /// lock.
+    /// Attaches to a client's ring, and selects it as the last caller. Waits this long for
+    /// each lock.
     #[cold]
     #[inline(never)]
     pub(super) fn attach(&mut self, id: CallerId, timeout: Duration) -> Result<(), ReachError> {
@@ -164,7 +170,8 @@ impl Callers {
         Ok(())
     }
 
-    /// Opens a client's reply ring and registers the types there, so that no message needs the lock.
+    /// Opens a client's reply ring and registers the types there, so that no message needs the
+    /// lock.
     fn open(&self, id: CallerId, timeout: Duration) -> Result<Caller, OpenError> {
         let name = Object::Replies(id).name(&self.cluster)?;
         let settings = RingBuilder::default().tagged_slots().open_timeout(timeout);

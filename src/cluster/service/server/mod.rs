@@ -2,9 +2,9 @@
 //!
 //! Guarantees:
 //!
-//! - The outcome of a request is sent before the server releases the request: before the request leaves
-//!   the server's hand, or the range of its postponed requests. So a client that sees it released reads
-//!   its ring once more, and then knows the outcome.
+//! - The outcome of a request is sent before the server releases the request: before the request
+//!   leaves the server's hand, or the range of its postponed requests. So a client that sees it
+//!   released reads its ring once more, and then knows the outcome.
 //! - A caller that cannot be reached now does not delay the others (`postponed`).
 
 mod callers;
@@ -23,10 +23,9 @@ use crate::cluster::worker::Worker;
 use crate::error::OpenError;
 use crate::packet::{Packet as _, TypeInfo};
 use crate::wait::{Timeout, Wait};
-use callers::{Callers, ReachError};
+use callers::{Callers, LOCK_TIMEOUT, ReachError};
 use postponed::{PostponedRequest, PostponedRequests};
 use rkyv::util::AlignedVec;
-use send::LOCK_TIMEOUT;
 use std::fmt;
 use std::time::Duration;
 
@@ -45,7 +44,7 @@ pub(super) struct Server {
     pub(super) request_type: u16,
 }
 
-/// What to do with a request that was just taken.
+/// Result of checking a request that was just taken.
 enum RequestCheck {
     /// Its caller waits for the reply.
     Wanted(RequestId),
@@ -88,8 +87,8 @@ impl Server {
         self.open.is_some_and(|request| self.callers.waits_for(request.caller, request.call_slot))
     }
 
-    /// Fast path: takes the next request if it is of the last caller and nothing else is to do. Returns
-    /// false if [`next`](Self::next) must decide, which takes the request in hand again.
+    /// Fast path: takes the next request if it is of the last caller and nothing else is to do.
+    /// Returns false if [`next`](Self::next) must decide, which takes the request in hand again.
     #[inline(always)]
     pub(super) fn take_fast(&mut self, timeout: Timeout) -> bool {
         if self.open.is_some() || self.has_deferred || !self.postponed.is_empty() {
@@ -115,7 +114,8 @@ impl Server {
             self.no_reply();
         }
         self.report_dropped();
-        // A request that `select` found is in hand. It comes first, because only one request is open.
+        // A request that `select` found is in hand. It comes first, because only one request is
+        // open.
         if !self.postponed.is_empty()
             && self.taker.group.held().is_none()
             && let Some(type_index) = self.open_postponed()
@@ -188,8 +188,8 @@ impl Server {
         Some(request.type_index)
     }
 
-    /// Returns true if a postponed request can be served now. Tries to reach callers again if it is time
-    /// to, and drops requests that were given up or whose callers are gone.
+    /// Returns true if a postponed request can be served now. Tries to reach callers again if it is
+    /// time to, and drops requests that were given up or whose callers are gone.
     fn has_reachable_postponed(&mut self) -> bool {
         for caller in self.postponed.due() {
             if let Err(ReachError::Gone) = self.reach(caller, Duration::ZERO) {

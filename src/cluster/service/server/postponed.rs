@@ -1,11 +1,12 @@
 //! Requests that a server has taken and whose callers it cannot reach now.
 //!
-//! A server attaches to a client's ring at that client's first request. It needs the ring's control lock,
-//! in which a process may have been stopped, and it needs descriptors and memory, which may run out. The
-//! server copies a request that waits for this and serves other callers meanwhile.
+//! A server attaches to a client's ring at that client's first request. It needs the ring's control
+//! lock, in which a process may have been stopped, and it needs descriptors and memory, which may
+//! run out. The server copies a request that waits for this and serves other callers meanwhile.
 //!
-//! The caller of a postponed request does not see its server as dead: the position of the request stays
-//! in the range at the server's entry (`ConsumerGroup::set_postponed`) until the outcome was sent.
+//! The caller of a postponed request does not see its server as dead: the position of the request
+//! stays in the range at the server's entry (`ConsumerGroup::set_postponed`) until the outcome was
+//! sent.
 //!
 //! A server postpones at most as many requests of a caller as that caller may have in flight.
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 /// Time between two tries to reach a caller.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// One postponed request.
+/// A postponed request.
 pub(super) struct PostponedRequest {
     pub(super) id: RequestId,
     pub(super) type_index: u16,
@@ -94,7 +95,7 @@ impl PostponedRequests {
         self.open = None;
     }
 
-    /// The lowest and the highest position of all requests, the one that is served now included.
+    /// The lowest and the highest position of all requests, including the open request.
     pub(super) fn range(&self) -> Option<(u64, u64)> {
         let all = || self.list.iter().map(|request| request.id.position).chain(self.open);
         all().min().zip(all().max())

@@ -1,7 +1,7 @@
 //! Messages to callers: replies, late replies, no-reply messages and deferred messages.
 
 use super::Server;
-use super::callers::ReachError;
+use super::callers::{LOCK_TIMEOUT, ReachError};
 use crate::cluster::error::ReplyError;
 use crate::cluster::names::CallerId;
 use crate::cluster::service::call::RequestId;
@@ -9,10 +9,6 @@ use crate::cluster::service::tags::{self, ReplyKind, ReplyTag};
 use crate::packet::Packet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-
-/// How long a server waits for each lock of a caller's ring. Usually microseconds; longer only if a
-/// process was stopped inside the lock.
-pub(super) const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The content of a no-reply message for a request that was dropped.
 const DROPPED: [usize; 2] = [0; 2];
@@ -29,7 +25,8 @@ impl Server {
     #[cold]
     #[inline(never)]
     fn report_dropped_slow(&mut self) {
-        // Counted before the list is read: a reply that was dropped before the count is in the list.
+        // Counted before the list is read: a reply that was dropped before the count is in the
+        // list.
         self.has_deferred = Arc::strong_count(&self.dropped) > 1;
         let dropped =
             std::mem::take(&mut *self.dropped.lock().unwrap_or_else(PoisonError::into_inner));
@@ -38,8 +35,8 @@ impl Server {
         }
     }
 
-    /// Sends the reply to the open request, or a no-reply message if it cannot be sent. Releases the
-    /// request.
+    /// Sends the reply to the open request, or a no-reply message if it cannot be sent. Releases
+    /// the request.
     #[inline]
     pub(in crate::cluster::service) fn reply<R: Packet>(
         &mut self,
@@ -137,8 +134,8 @@ impl Server {
         })
     }
 
-    /// Makes the caller with this id the last one, and attaches to its ring if need be. Does not wait for
-    /// a caller that has postponed requests.
+    /// Makes the caller with this id the last one, and attaches to its ring if need be. Does not
+    /// wait for a caller that has postponed requests.
     pub(super) fn reach(&mut self, id: CallerId, timeout: Duration) -> Result<(), ReachError> {
         if self.callers.select(id) {
             return Ok(());
