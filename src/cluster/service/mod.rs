@@ -60,6 +60,8 @@ const REPORT_DROPPED: Duration = Duration::from_millis(50);
 /// A receive skips requests whose callers are gone or have cancelled the call. If that happens
 /// later, [`Request::is_wanted`] returns false.
 ///
+/// # Examples
+///
 /// ```
 /// # let cluster = format!("serves-{}", std::process::id());
 /// use packetring::Worker;
@@ -274,7 +276,7 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
         })
     }
 
-    /// The worker that called.
+    /// The id of the worker that called.
     pub fn caller(&self) -> WorkerId {
         self.server().open.unwrap_or(RequestId::NOTHING).caller.worker()
     }

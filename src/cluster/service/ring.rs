@@ -13,7 +13,7 @@
 //!
 //! The next owner of an entry finds the tail behind all claims of the previous owner. So a server
 //! that reads the old `caller` and the new `since` sees by the position that the caller has left.
-//! If both are from one owner, they were written before the request.
+//! If the server reads both from one owner, that owner wrote them before the request.
 
 use super::call::WINDOW;
 use super::tags::PREFIX;

@@ -9,6 +9,8 @@ use std::fmt;
 use std::ops::Deref;
 
 /// A reply, read in place. Derefs to the archived reply.
+///
+/// Its slots in the client's ring are released when it is dropped.
 pub struct Reply<'a, R: Packet>(ReplyArchive<'a, R>);
 
 enum ReplyArchive<'a, R: Packet> {
