@@ -109,7 +109,7 @@ mod wait;
 pub mod with;
 
 pub use error::OpenError;
-pub use ring::missed::Missed;
+pub use ring::overflow::Missed;
 pub use segment::settings::{Claims, Overflow, Settings};
 pub use wait::Wait;
 

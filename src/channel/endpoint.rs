@@ -3,7 +3,8 @@
 
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
-use crate::ring::membership::{self, Reaped, Side, Slots};
+use crate::ring::membership::Side;
+use crate::ring::reap::{self, Reaped, Slots};
 use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::layout::EventCount;
 use crate::segment::settings::Parking;
@@ -122,14 +123,25 @@ impl Endpoint {
     #[cold]
     #[inline(never)]
     pub(crate) fn reap_dead(&mut self) -> bool {
-        let reaped = {
+        self.reap_dead_and(|_| false)
+    }
+
+    /// As [`reap_dead`](Self::reap_dead), with `work` under the same lock, which returns true if it
+    /// changed something. It gets the function that asks the kernel who lives.
+    pub(crate) fn reap_dead_and(
+        &mut self,
+        work: impl FnOnce(&dyn Fn(EntryId) -> bool) -> bool,
+    ) -> bool {
+        let changed = {
             let Some(_control) = self.segment.try_lock() else { return false };
-            reap(&self.segment, &self.memory, &|member| self.is_alive(member))
+            let is_alive = |member| self.is_alive(member);
+            let reaped = reap(&self.segment, &self.memory, &is_alive);
+            work(&is_alive) || reaped.changed
         };
-        if reaped.changed {
+        if changed {
             self.wake_all();
         }
-        reaped.changed
+        changed
     }
 }
 
@@ -184,14 +196,14 @@ pub(crate) fn reap(
 fn reap_by(segment: &Segment, memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> Reaped {
     let settings = segment.settings();
     if !segment.has_protected_slots() {
-        return membership::reap(memory, settings, Slots::Writable, is_alive);
+        return reap::reap(memory, settings, Slots::Writable, is_alive);
     }
-    let is_needed = membership::has_abandoned_claim(memory, is_alive);
+    let is_needed = reap::has_abandoned_claim(memory, is_alive);
     // The next call handles a process that died with an open claim since `is_needed`. It also
     // handles all claims if there was no memory for a second mapping.
     match is_needed.then(|| segment.writable()).flatten() {
-        Some(writable) => membership::reap(&writable, settings, Slots::Writable, is_alive),
-        None => membership::reap(memory, settings, Slots::ReadOnly, is_alive),
+        Some(writable) => reap::reap(&writable, settings, Slots::Writable, is_alive),
+        None => reap::reap(memory, settings, Slots::ReadOnly, is_alive),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::error::{Failure, error_family};
 use crate::packet::{UnpackError, Unserializable};
-use crate::ring::missed::Missed;
+use crate::ring::overflow::Missed;
 use std::fmt;
 
 /// Failure of the untyped publisher.

@@ -15,7 +15,8 @@ use super::untyped::{AckMode, Receiver};
 use crate::error::OpenError;
 use crate::packet::TypeInfo;
 use crate::ring::claim::Writer;
-use crate::ring::consumer_group::{self, ConsumerGroup};
+use crate::ring::consumer_group::ConsumerGroup;
+use crate::ring::cursor::Cursor;
 use crate::ring::membership::{self, Side, Start};
 use crate::ring::reader::Reader;
 use crate::ring::state::RingState;
@@ -59,7 +60,7 @@ pub(crate) fn publisher_leaving(
         }
         if segment.settings().queue {
             // Packets wait for consumers from here on, even if none has joined yet.
-            consumer_group::found(memory, segment.settings());
+            membership::create_shared_cursor(memory, segment.settings());
         }
         let liveness: &dyn Liveness = &segment;
         let entry_id = vacancy(&control, &segment, liveness, Side::Publishers)?;
@@ -97,7 +98,8 @@ pub(crate) fn subscriber(
         let index = type_index(&control, &segment, types)?;
         acquire(liveness, &segment, entry_id)?;
         let (memory, settings) = (segment.memory(), segment.settings());
-        let start = beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry });
+        let start =
+            beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry() });
         let join = || membership::join_subscriber(memory, settings, index_of(entry_id), start);
         let joined = beside.map_or_else(join, |reader| reader.stand_still(join));
         (entry_id, waiter, index, joined)
@@ -120,7 +122,7 @@ pub(crate) fn consumer(
         let control = segment.lock()?;
         let liveness: &dyn Liveness = &segment;
         // First: entry 0 has the shared cursor and no owner.
-        consumer_group::found(&memory, &settings);
+        membership::create_shared_cursor(&memory, &settings);
         let entry_id = vacancy(&control, &segment, liveness, Side::Subscribers)?;
         let waiter = Endpoint::waiter(&segment, entry_id, wait)?;
         let index = type_index(&control, &segment, types)?;
@@ -130,7 +132,7 @@ pub(crate) fn consumer(
     let mut endpoint = Endpoint::new(segment, entry_id, waiter);
     // Wakes publishers that wait for consumers.
     endpoint.wake_all();
-    Ok((GroupReceiver::new(group, endpoint), index))
+    Ok((GroupReceiver::new(group, endpoint, AckMode::Explicit), index))
 }
 
 /// Joins as the durable subscriber of this name: as the successor of a dead or dropped one,
@@ -171,7 +173,7 @@ pub(crate) fn durable(
     };
     let reader = Reader::new(memory, &settings, index_of(entry_id), joined);
     let reader = reader.durable(redelivered_below);
-    Ok((receiver(segment, entry_id, reader, ack_mode, waiter), index))
+    Ok((receiver(segment, entry_id, reader, ack_mode, waiter).with_losses(), index))
 }
 
 /// Removes the durable subscriber of this name. Returns false if there is none.

@@ -106,7 +106,7 @@ impl<T: Packet> Publisher<T> {
         packet: &T,
         timeout: Timeout,
     ) -> Result<u64, F> {
-        F::retry(|| self.sender.send(packet, self.type_index, timeout))
+        self.sender.send(packet, self.type_index, timeout)
     }
 
     fn send_all_with<F: Form<SendError, WaitingFor>>(

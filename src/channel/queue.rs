@@ -11,8 +11,8 @@ use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, Unpack, UnpackError};
 use crate::ring::buffer::StableBytes;
-use crate::ring::queue_guard::{ConsumerEndpoint, DeliveryGuard};
-use crate::ring::reader;
+use crate::ring::cursor::{Cursor, Taken};
+use crate::ring::guard::ReadGuard;
 use crate::wait::{Timeout, Wait};
 use std::fmt;
 use std::marker::PhantomData;
@@ -77,14 +77,14 @@ impl<T: Packet> QueueConsumer<T> {
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken).into());
         }
-        match Validated::open(DeliveryGuard::new(&mut self.taker)) {
+        match Validated::open(ReadGuard::new(&mut self.taker)) {
             Ok(opened) => Ok(Delivery { opened }),
             Err((job, _)) => Err(corrupt::<T>(job).into()),
         }
     }
 
     #[cold]
-    fn mismatch(&mut self, taken: reader::Taken) -> RecvError {
+    fn mismatch(&mut self, taken: Taken) -> RecvError {
         let segment = &self.taker.endpoint.segment;
         let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
         self.taker.ack();
@@ -109,11 +109,11 @@ impl Ring {
 
 /// The error for an invalid packet, which is acknowledged.
 #[cold]
-fn corrupt<T: Packet>(job: DeliveryGuard<'_, GroupReceiver>) -> RecvError {
+fn corrupt<T: Packet>(job: ReadGuard<'_, GroupReceiver>) -> RecvError {
     let what = packet::explain::<T>(job.bytes());
-    let position = job.worker().group().held().map_or(0, |taken| taken.position);
+    let position = job.endpoint().cursor.in_flight().map_or(0, |taken| taken.position);
     let what = format!("at position {position}: {what}");
-    job.ack();
+    job.end(GroupReceiver::ack);
     RecvError::Corrupt(what.into())
 }
 
@@ -122,15 +122,13 @@ fn corrupt<T: Packet>(job: DeliveryGuard<'_, GroupReceiver>) -> RecvError {
 /// It derefs to the archived packet, so everything else is an associated function.
 #[must_use = "a delivery that is not acknowledged comes again"]
 pub struct Delivery<'a, T: Packet> {
-    opened: Validated<DeliveryGuard<'a, GroupReceiver>, T>,
+    opened: Validated<ReadGuard<'a, GroupReceiver>, T>,
 }
 
 impl<T: Packet> Delivery<'_, T> {
     /// Position, and whether the packet was handed out before.
     pub fn info(this: &Self) -> Info {
-        let group = this.opened.guard().worker().group();
-        let position = group.held().map_or(0, |taken| taken.position);
-        Info { position, redelivered: group.is_redelivered() }
+        Info::of(this.opened.guard().endpoint())
     }
 
     /// Makes an owned value of the packet, which is not acknowledged yet.
@@ -147,7 +145,7 @@ impl<T: Packet> Delivery<'_, T> {
 
     /// Acknowledges the packet: it does not come again.
     pub fn ack(this: Self) {
-        this.opened.into_guard().ack();
+        this.opened.into_guard().end(GroupReceiver::ack);
     }
 
     /// Returns the packet to the queue. The first consumer to ask gets it, flagged as redelivered,
@@ -157,7 +155,7 @@ impl<T: Packet> Delivery<'_, T> {
     /// are reserved for consumers. If no other is free, the guard is dropped: the packet comes to
     /// this consumer again.
     pub fn nack(this: Self) {
-        this.opened.into_guard().nack();
+        this.opened.into_guard().end(GroupReceiver::nack);
     }
 }
 

@@ -3,8 +3,8 @@
 use super::untyped::Receiver;
 use crate::packet::guard::{self, Validated, ValidatedBatch};
 use crate::packet::{Packet, Unpack, UnpackError};
+use crate::ring::cursor::Cursor;
 use crate::ring::guard::{BatchGuard, ReadGuard};
-use crate::ring::reader::Taken;
 use std::fmt;
 use std::ops::{Deref, Index};
 
@@ -29,16 +29,20 @@ pub struct Info {
 }
 
 impl Info {
-    pub(crate) fn of(receiver: &Receiver, taken: &Taken) -> Self {
-        Self { position: taken.position, redelivered: receiver.reader.is_redelivered(taken) }
+    /// Of the packet in flight.
+    pub(crate) fn of<C: Cursor>(receiver: &Receiver<C>) -> Self {
+        let taken = receiver.cursor.in_flight();
+        taken.map_or(Self { position: 0, redelivered: false }, |taken| Self {
+            position: taken.position,
+            redelivered: receiver.cursor.is_redelivered(&taken),
+        })
     }
 }
 
 impl<'a, T: Packet> Received<'a, T> {
     /// Position, and whether the packet was delivered before.
     pub fn info(this: &Self) -> Info {
-        let hand = this.opened.guard();
-        Info::of(hand.endpoint(), hand.taken())
+        Info::of(this.opened.guard().endpoint())
     }
 
     /// Makes an owned value of the packet, and releases the slot.
@@ -55,7 +59,7 @@ impl<'a, T: Packet> Received<'a, T> {
 
     /// Puts the packet back. The next call receives it again, flagged as redelivered.
     pub fn unreceive(this: Self) {
-        this.opened.into_guard().unreceive();
+        this.opened.into_guard().end(Receiver::unreceive);
     }
 }
 

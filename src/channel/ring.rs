@@ -153,10 +153,11 @@ impl Ring {
         Ok(AnySubscriber::new(receiver))
     }
 
-    /// As [`any_durable`](Self::any_durable), with explicit acknowledgement (`AckMode::Done`).
+    /// As [`any_durable`](Self::any_durable), with explicit acknowledgement (`AckMode::Explicit`).
     pub(crate) fn any_acknowledged(&self, name: &str) -> Result<AnySubscriber, OpenError> {
         let types = Types::Any;
-        let (receiver, _) = join::durable(&self.segment, &types, name, AckMode::Done, self.wait)?;
+        let (receiver, _) =
+            join::durable(&self.segment, &types, name, AckMode::Explicit, self.wait)?;
         Ok(AnySubscriber::new(receiver))
     }
 

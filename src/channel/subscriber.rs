@@ -10,8 +10,8 @@ use crate::error::{Form, OpenError};
 use crate::packet::guard::{self, Validated, ValidatedBatch};
 use crate::packet::{self, Packet, Unpack};
 use crate::ring::buffer::{StableBatch, StableBytes};
+use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::guard::{BatchGuard, ReadEndpoint, ReadGuard};
-use crate::ring::reader::Taken;
 use crate::ring::slot::Descriptor;
 use crate::wait::Timeout;
 use std::fmt;
@@ -189,7 +189,7 @@ impl<T: Packet> Subscriber<T> {
         let wait = self.receiver.endpoint.waiter.wait();
         let types = Types::One(&T::TYPE);
         let segment = &self.receiver.endpoint.segment;
-        let beside = Some(&self.receiver.reader);
+        let beside = Some(&self.receiver.cursor);
         let (receiver, index) = join::subscriber(segment, &types, beside, wait)?;
         Ok(Self::new(receiver, index))
     }
@@ -207,7 +207,7 @@ impl<T: Packet> Subscriber<T> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Received<'_, T>, F> {
-        let taken = F::retry(|| self.receiver.take_or_wait(timeout))?;
+        let taken = F::retry(|| self.receiver.take_slow(timeout))?;
         Ok(self.open(taken)?)
     }
 
@@ -216,7 +216,7 @@ impl<T: Packet> Subscriber<T> {
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }
-        match Validated::open(ReadGuard::new(&mut self.receiver, taken)) {
+        match Validated::open(ReadGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Received { opened }),
             Err((hand, _)) => Err(corrupt::<T>(hand)),
         }
@@ -240,12 +240,12 @@ impl<T: Packet> Subscriber<T> {
     ) -> Result<Taken, RecvFailure> {
         let deadline = timeout.deadline();
         // Without a wait: only packets that are there now, not later ones.
-        let end = self.receiver.tail();
+        let end = self.receiver.cursor.tail();
         loop {
             let taken = self.receiver.take(timeout.left(deadline))?;
             let is_own = taken.descriptor.type_index() == self.type_index;
             // Held while `fits` runs, which may panic. Released if the packet does not fit.
-            let hand = ReadGuard::new(&mut self.receiver, taken);
+            let hand = ReadGuard::new(&mut self.receiver);
             let archived = packet::validate::<T>(hand.bytes());
             // An invalid packet is returned, too: `open` makes the error.
             if !is_own || archived.map_or(true, &mut fits) {
@@ -254,7 +254,7 @@ impl<T: Packet> Subscriber<T> {
             }
             drop(hand);
             let has_ended = match timeout {
-                Timeout::Zero => self.receiver.reader.position() >= end,
+                Timeout::Zero => self.receiver.cursor.position() >= end,
                 _ => deadline.has_passed(),
             };
             if has_ended && matches!(timeout, Timeout::Zero) && self.receiver.is_over() {
@@ -274,14 +274,14 @@ impl<T: Packet> Subscriber<T> {
         let wanted = |descriptor: &Descriptor| descriptor.type_index() == own;
         let first = F::retry(|| self.receiver.take_batch(timeout, wanted))?;
         if !wanted(&first.descriptor) {
-            self.receiver.reader.keep_of_batch(1);
+            self.receiver.cursor.keep_until(first.end());
             return Err(self.mismatch(first).into());
         }
         match ValidatedBatch::open(BatchGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Batch { opened }),
             Err(mut hands) => {
                 hands.keep(1);
-                Err(explained::<T>(hands.endpoint(), &first).into())
+                Err(explained::<T>(first.position, hands.bytes(0)).into())
             }
         }
     }
@@ -294,8 +294,8 @@ impl<T: Packet> Subscriber<T> {
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken).into());
         }
-        let info = Info::of(&self.receiver, &taken);
-        self.receiver.copy_out(&taken);
+        let info = Info::of(&self.receiver);
+        self.receiver.copy_out();
         match Validated::open(guard::Copied::new(&self.receiver.copy)) {
             Ok(opened) => Ok(Copied::new(opened, info)),
             Err((_, _)) => {
@@ -318,12 +318,12 @@ impl<T: Packet> Subscriber<T> {
 #[cold]
 #[inline(never)]
 fn corrupt<T: Packet>(hand: ReadGuard<'_, Receiver>) -> RecvError {
-    explained::<T>(hand.endpoint(), hand.taken())
+    explained::<T>(hand.endpoint().cursor.position(), hand.bytes())
 }
 
-fn explained<T: Packet>(receiver: &Receiver, taken: &Taken) -> RecvError {
-    let what = packet::explain::<T>(receiver.payload(taken));
-    RecvError::Corrupt(format!("at position {}: {what}", taken.position).into())
+fn explained<T: Packet>(position: u64, bytes: &[u8]) -> RecvError {
+    let what = packet::explain::<T>(bytes);
+    RecvError::Corrupt(format!("at position {position}: {what}").into())
 }
 
 /// Iterator over a subscriber's packets as owned values: see [`Subscriber::values`].

@@ -100,6 +100,11 @@ impl RingMemory {
         unsafe { self.slots.add(self.index(position)).as_ref() }
     }
 
+    /// Returns true if both are views of one segment.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.head == other.head
+    }
+
     /// The index of the slot at a position.
     #[inline]
     pub(crate) fn index(&self, position: u64) -> usize {
@@ -118,7 +123,7 @@ impl RingMemory {
         (a ^ b) <= self.mask
     }
 
-    /// The salt of the lap that a position is in. `ring::spot` explains its use.
+    /// The salt of the lap that a position is in. `ring::slot` explains its use.
     pub(crate) fn salt(&self, position: u64) -> u64 {
         #[expect(deprecated, reason = "its successor in std does not name its hash function")]
         let mut hash = std::hash::SipHasher::new_with_keys(self.salt, KEY);

@@ -131,10 +131,8 @@ impl AnyPublisher {
         packet: &T,
         timeout: Timeout,
     ) -> Result<u64, F> {
-        F::retry(|| {
-            let (index, timeout) = self.types.index_of::<T>(&self.sender, timeout)?;
-            self.sender.send(packet, index, timeout)
-        })
+        let (index, timeout) = F::retry(|| self.types.index_of::<T>(&self.sender, timeout))?;
+        self.sender.send(packet, index, timeout)
     }
 
     /// Publishes a message with a tag and no prefix.
@@ -158,7 +156,7 @@ impl AnyPublisher {
         timeout: Timeout,
     ) -> Result<u64, SendFailure> {
         let (index, timeout) = self.types.index_of::<T>(&self.sender, timeout)?;
-        if !self.sender.writer.memory.head().membership.accepts(index) {
+        if !self.sender.writer.memory().head().membership.accepts(index) {
             let refusal = join::refusal(&self.sender.endpoint.segment, &T::TYPE);
             return Err(SendError::TypeRefused(Box::new(refusal)).into());
         }
@@ -230,12 +228,12 @@ impl AnyPublisher {
         details.since.store(writer.tail(), Ordering::Relaxed);
         // Release: pairs with the acquire in `caller`, which then sees `since`.
         details.caller.store(caller, Ordering::Release);
-        writer.entry as u16
+        writer.entry() as u16
     }
 
     /// Returns true if no subscriber is further behind than this one: then it gates the publisher.
     pub(crate) fn waits_for(&self, subscriber: SubscriberIndex) -> bool {
-        let entries = self.sender.writer.memory.subscribers();
+        let entries = self.sender.writer.memory().subscribers();
         let cursors = entries.iter().map(|entry| position(entry.cursor.load(Ordering::Relaxed)));
         let slowest = cursors.clone().min();
         cursors.clone().nth(subscriber.0) == slowest

@@ -9,21 +9,22 @@ use crate::channel::received::Info;
 use crate::channel::untyped::Receiver;
 use crate::packet::{self, Fingerprint, Invalid, OneOf, Packet};
 use crate::ring::buffer::{StableBatch, StableBytes};
+use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::guard::{BatchGuard, ReadGuard};
-use crate::ring::reader::Taken;
 use std::fmt;
 
 /// A packet in its slot whose type is not known yet. Dropping it releases the slot.
 pub struct AnyReceived<'a> {
     hand: ReadGuard<'a, Receiver>,
+    taken: Taken,
     /// Bytes before the archive: 0 outside a cluster.
     prefix: usize,
 }
 
 impl<'a> AnyReceived<'a> {
     #[inline]
-    pub(crate) fn new(hand: ReadGuard<'a, Receiver>) -> Self {
-        Self { hand, prefix: 0 }
+    pub(crate) fn new(hand: ReadGuard<'a, Receiver>, taken: Taken) -> Self {
+        Self { hand, taken, prefix: 0 }
     }
 
     /// Returns the packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, after a
@@ -58,18 +59,18 @@ impl<'a> AnyReceived<'a> {
 
     /// Puts the packet back. The next call receives it again, flagged as redelivered.
     pub fn unreceive(self) {
-        self.hand.unreceive();
+        self.hand.end(Receiver::unreceive);
     }
 
     /// Acknowledges the packet, for subscribers with explicit acknowledgement.
     #[inline]
     pub(crate) fn ack(self) {
-        self.hand.ack();
+        self.hand.end(Receiver::ack);
     }
 
     /// The tag in its descriptor.
     pub(crate) fn tag(&self) -> u16 {
-        self.hand.taken().descriptor.tag()
+        self.taken.descriptor.tag()
     }
 
     /// All its bytes, including a prefix.
@@ -86,7 +87,7 @@ impl<'a> AnyReceived<'a> {
 
     #[inline]
     fn view(&self) -> AnyPacket<'_> {
-        let (receiver, taken) = (self.hand.endpoint(), *self.hand.taken());
+        let (receiver, taken) = (self.hand.endpoint(), self.taken);
         let archive = self.hand.bytes().get(self.prefix..).unwrap_or_default();
         AnyPacket { receiver, taken, archive }
     }
@@ -131,11 +132,7 @@ impl<'a> AnyBatch<'a> {
 
     fn view(&self, index: usize) -> AnyPacket<'_> {
         let receiver = self.hands.endpoint();
-        AnyPacket {
-            receiver,
-            taken: receiver.reader.batch()[index],
-            archive: self.hands.bytes(index),
-        }
+        AnyPacket { receiver, taken: self.hands.taken(index), archive: self.hands.bytes(index) }
     }
 }
 
@@ -217,7 +214,10 @@ impl<'b> AnyPacket<'b> {
 
     /// Position, and whether the packet was delivered before.
     pub fn info(&self) -> Info {
-        Info::of(self.receiver, &self.taken)
+        Info {
+            position: self.taken.position,
+            redelivered: self.receiver.cursor.is_redelivered(&self.taken),
+        }
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {

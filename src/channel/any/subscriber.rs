@@ -6,6 +6,7 @@ use crate::channel::select::{Selectable, Selectee};
 use crate::channel::untyped::{End, Receiver, SubscriberIndex, subscriber_control};
 use crate::channel::verb;
 use crate::error::{Form, OpenError};
+use crate::ring::cursor::Cursor;
 use crate::ring::guard::{BatchGuard, ReadGuard};
 use crate::wait::Timeout;
 use std::fmt;
@@ -77,7 +78,7 @@ impl AnySubscriber {
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<AnyReceived<'_>, F> {
         let taken = F::retry(|| self.receiver.take(timeout))?;
         self.receiver.know_type(taken.descriptor.type_index());
-        Ok(AnyReceived::new(ReadGuard::new(&mut self.receiver, taken)))
+        Ok(AnyReceived::new(ReadGuard::new(&mut self.receiver), taken))
     }
 
     fn receive_batch<F: Form<RecvError, ()>>(
@@ -91,12 +92,12 @@ impl AnySubscriber {
 
     /// The entry.
     pub(crate) fn subscriber_index(&self) -> SubscriberIndex {
-        SubscriberIndex(self.receiver.reader.entry)
+        SubscriberIndex(self.receiver.cursor.entry())
     }
 
     /// The position of the next packet.
     pub(crate) fn place(&self) -> End {
-        End(self.receiver.reader.position())
+        End(self.receiver.cursor.position())
     }
 
     /// Returns true if the next packet is at or behind this end.
@@ -112,7 +113,7 @@ impl AnySubscriber {
 
     /// The end of all claims so far.
     pub(crate) fn end(&self) -> End {
-        End(self.receiver.tail())
+        End(self.receiver.cursor.tail())
     }
 }
 

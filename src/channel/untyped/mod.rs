@@ -1,6 +1,7 @@
 //! Endpoints without a packet type: they claim, wait, take and release.
 
 mod group_receiver;
+mod own_receiver;
 mod publisher;
 mod publisher_control;
 mod receiver;

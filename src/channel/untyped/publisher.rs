@@ -10,7 +10,7 @@ use crate::channel::error::{SendAllError, SendError, SendFailure, WaitingFor};
 use crate::error::Form;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{self, Packet, Scratch, Unserializable};
-use crate::ring::claim::{Full, Writer};
+use crate::ring::claim::Writer;
 use crate::ring::geometry::span;
 use crate::ring::guard::{self, WriteEndpoint};
 use crate::ring::membership;
@@ -55,23 +55,23 @@ impl Sender {
         Self { writer, endpoint, scratch: Scratch::default() }
     }
 
-    /// Publishes one packet.
+    /// Publishes one packet. Returns the error of one form of the verb.
     #[inline]
-    pub(crate) fn send<T: Packet>(
+    pub(crate) fn send<T: Packet, F: Form<SendError, WaitingFor>>(
         &mut self,
         value: &T,
         type_index: u16,
         timeout: Timeout,
-    ) -> Result<u64, SendFailure> {
-        // Fast path of flat packets in an exclusive ring: no claim can be open, and the packet
-        // needs none.
+    ) -> Result<u64, F> {
+        // Fast path of flat packets in an exclusive ring: no claim can be open, and the packet needs
+        // none.
         if let Some(len) = T::FLAT_LEN
             && self.writer.has_room_for(span(len))
         {
             self.check_open()?;
-            return self.publish(&[], value, Descriptor::data(len, type_index));
+            return Ok(self.publish(&[], value, Descriptor::data(len, type_index))?);
         }
-        self.send_slow(value, type_index, timeout)
+        F::retry(|| self.send_slow(value, type_index, timeout))
     }
 
     // Out of line: serialization is large, and `send` is inlined into its callers.
@@ -105,7 +105,7 @@ impl Sender {
         }
         let len = prefix.len().saturating_add(needed);
         self.claim(len, timeout)?;
-        self.publish(prefix, value, Descriptor::data(len, type_index).with_tag(tag))
+        Ok(self.publish(prefix, value, Descriptor::data(len, type_index).with_tag(tag))?)
     }
 
     /// Fills the open claim with one packet, commits it and wakes subscribers.
@@ -115,7 +115,7 @@ impl Sender {
         prefix: &[u8],
         value: &T,
         descriptor: Descriptor,
-    ) -> Result<u64, SendFailure> {
+    ) -> Result<u64, SendError> {
         self.fill(prefix, value, descriptor.len() as usize)?;
         let position = self.writer.commit(descriptor);
         failpoint(Failpoint::CommitWake);
@@ -142,6 +142,7 @@ impl Sender {
     }
 
     /// Publishes the first packets, as many as fit in one claim, and counts them.
+    #[inline]
     fn send_some<T: Packet>(
         &mut self,
         values: &[T],
@@ -151,15 +152,24 @@ impl Sender {
     ) -> Result<(), SendFailure> {
         self.begin()?;
         let mut lens = [0; BATCH];
-        let count = self.measure_some(values, &mut lens)?;
-        let spans = lens.map(span);
-        let spans = &spans[..count];
-        let (_, count) = self.claim_with(timeout, |writer| writer.claim_many(spans))?;
-        for (value, len) in values[..count].iter().zip(lens) {
-            self.fill(&[], value, len)?;
+        // A constant length is not read from `lens`: that would cost 35 instructions per packet.
+        let (count, spans) = match T::FLAT_LEN {
+            Some(len) => {
+                self.check_len(len)?;
+                (values.len().min(BATCH), [span(len); BATCH])
+            }
+            None => (self.measure_some(values, &mut lens)?, lens.map(span)),
+        };
+        let count = self.claim_many(&spans[..count], timeout)?;
+        for (index, value) in values[..count].iter().enumerate() {
+            let len = T::FLAT_LEN.unwrap_or(lens[index]);
+            if let Err(error) = self.fill(&[], value, len) {
+                *sent += index;
+                return Err(error.into());
+            }
             self.writer.commit(Descriptor::data(len, type_index));
-            *sent += 1;
         }
+        *sent += count;
         self.endpoint.notify_subscribers();
         Ok(())
     }
@@ -170,13 +180,7 @@ impl Sender {
         values: &[T],
         lens: &mut [usize; BATCH],
     ) -> Result<usize, SendError> {
-        let count = values.len().min(BATCH);
-        if let Some(len) = T::FLAT_LEN {
-            self.check_len(len)?;
-            *lens = [len; BATCH];
-            return Ok(count);
-        }
-        for (index, value) in values[..count].iter().enumerate() {
+        for (index, value) in values.iter().take(BATCH).enumerate() {
             let len = packet::measure(value, &mut self.scratch).map_err(SendError::from);
             match len.and_then(|len| self.check_len(len).map(|()| len)) {
                 Ok(len) => lens[index] = len,
@@ -185,7 +189,7 @@ impl Sender {
                 Err(_) => return Ok(index),
             }
         }
-        Ok(count)
+        Ok(values.len().min(BATCH))
     }
 
     /// Writes a prefix and a value's archive, `len` bytes together, into the open claim. Aborts the
@@ -226,12 +230,12 @@ impl Sender {
 
     #[inline]
     pub(super) fn is_closed(&self) -> bool {
-        RingState::of(&self.writer.memory) == RingState::Closed
+        RingState::of(self.writer.memory()) == RingState::Closed
     }
 
     #[inline]
     fn check_len(&self, len: usize) -> Result<(), SendError> {
-        let limit = self.writer.geometry.max_len();
+        let limit = self.writer.geometry().max_len();
         if len > limit { Err(SendError::TooLarge { needed: len, limit }) } else { Ok(()) }
     }
 
@@ -239,20 +243,21 @@ impl Sender {
     #[inline]
     pub(crate) fn claim(&mut self, len: usize, timeout: Timeout) -> Result<u64, SendFailure> {
         self.check_len(len)?;
-        self.claim_with(timeout, |writer| writer.claim(span(len)))
+        let span = span(len);
+        match self.writer.claim(span) {
+            Ok(position) => Ok(position),
+            Err(full) => self.claim_slow(full, timeout, &mut |writer| writer.claim(span)),
+        }
     }
 
-    /// Claims through `claim`, and waits for room if there is none.
-    #[inline]
-    fn claim_with<R>(
-        &mut self,
-        timeout: Timeout,
-        mut claim: impl FnMut(&mut Writer) -> Result<R, Full>,
-    ) -> Result<R, SendFailure> {
-        match claim(&mut self.writer) {
-            Ok(claimed) => Ok(claimed),
-            Err(full) => self.claim_slow(full, timeout, &mut claim),
-        }
+    /// Claims room for as many of the packets as fit in one claim, and waits for it. Returns their
+    /// number.
+    fn claim_many(&mut self, spans: &[u64], timeout: Timeout) -> Result<usize, SendFailure> {
+        let claimed = match self.writer.claim_many(spans) {
+            Ok(claimed) => claimed,
+            Err(full) => self.claim_slow(full, timeout, &mut |writer| writer.claim_many(spans))?,
+        };
+        Ok(claimed.1)
     }
 }
 
@@ -298,11 +303,11 @@ impl Drop for Sender {
             return;
         }
         self.writer.abandon();
-        let memory = &self.writer.memory;
+        let memory = self.writer.memory();
         let control = self.endpoint.segment.lock_bounded();
         if control.is_some() {
             let settings = self.endpoint.segment.settings();
-            membership::leave_publisher(memory, settings, self.writer.entry);
+            membership::leave_publisher(memory, settings, self.writer.entry());
         }
         self.endpoint.release_liveness();
         drop(control);

@@ -50,7 +50,7 @@ impl Sender {
 
     /// Distance of the slowest subscriber from the tail, in slots.
     pub(crate) fn backlog(&self) -> u64 {
-        let memory = &self.writer.memory;
+        let memory = self.writer.memory();
         let tail = self.writer.tail();
         let cursors = memory.subscribers().iter().map(|entry| entry.cursor.load(Ordering::Relaxed));
         let in_use = cursors.filter(|&cursor| cursor != NOWHERE);

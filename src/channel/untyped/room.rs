@@ -82,11 +82,11 @@ impl Sender {
 
     /// Returns true if the gate may be higher than it was, or the ring is closed.
     fn has_moved(&self, gate: Gate) -> bool {
-        position_of(&self.writer.memory, gate) != gate.lowest || self.is_closed()
+        position_of(self.writer.memory(), gate) != gate.lowest || self.is_closed()
     }
 
     fn not_ready(&self, gate: Gate) -> SendFailure {
-        SendFailure::NotReady(waiting_for(&self.writer.memory, gate))
+        SendFailure::NotReady(waiting_for(self.writer.memory(), gate))
     }
 }
 

@@ -599,7 +599,7 @@ fn sit_down(
         // Nobody is at it, and yet its lock is held: not by one of ours.
         return Err(OpenError::system("lock a slot of", segment.name(), WouldBlock));
     }
-    failpoint(Failpoint::DeskName);
+    failpoint(Failpoint::WorkerSlotName);
     segment.with_worker_slots(|worker_slots| {
         let slot = &worker_slots[index];
         slot.info.write(name, std::process::id(), clock::monotonic());
@@ -608,7 +608,7 @@ fn sit_down(
             WorkerSlotState::Kept => WorkerSlotState::Kept,
             WorkerSlotState::Free | WorkerSlotState::Taken => WorkerSlotState::Taken,
         };
-        failpoint(Failpoint::DeskPhase);
+        failpoint(Failpoint::WorkerSlotPhase);
         phase.next(state).set(slot);
     });
     Ok(())

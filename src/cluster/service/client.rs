@@ -17,7 +17,6 @@ use crate::packet::guard::{Copied, Validated};
 use crate::packet::{self, Packet};
 use crate::ring::buffer::{StableBytes, Suffix};
 use crate::ring::guard::ReadGuard;
-use crate::ring::reader::Taken;
 use crate::wait::{Deadline, IDLE, PENDING, Timeout, Wait};
 use rkyv::util::AlignedVec;
 use std::fmt;
@@ -126,7 +125,7 @@ impl Worker {
     /// let (first, second) = (client.start(&1)?, client.start(&2)?);
     /// assert_eq!(*client.wait(second)?, 4);
     /// assert_eq!(*client.wait(first)?, 2);
-    /// # Ok::<(), CallError>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -187,8 +186,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ) -> Result<Reply<'_, R>, CallTimeoutError> {
         let end = Instant::now().checked_add(timeout);
         let call = self.begin::<CallTimeoutError>(request, end)?;
-        if let Some(taken) = self.ready(call) {
-            return Ok(self.open_in_place(taken, 0)?);
+        if self.ready(call) {
+            return Ok(self.open_in_place(0)?);
         }
         match self.until(call, end) {
             Err(CallTimeoutError::Timeout) => {
@@ -349,10 +348,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         call: Call,
         end: Option<Instant>,
     ) -> Result<Reply<'_, R>, F> {
-        match self.ready(call) {
-            Some(taken) => Ok(self.open_in_place(taken, 0)?),
-            None => self.finish_slowly(call, end),
-        }
+        if self.ready(call) { Ok(self.open_in_place(0)?) } else { self.finish_slowly(call, end) }
     }
 
     #[inline(never)]
@@ -376,13 +372,13 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 Ok(opened) => Ok(Reply(Inner::Kept(opened))),
                 Err((guard, _)) => Err(corrupt::<R>(guard.bytes())),
             },
-            Found::InPlace(taken, prefix) => self.open_in_place(taken, prefix),
+            Found::InPlace(prefix) => self.open_in_place(prefix),
         }
     }
 
     #[inline]
-    fn open_in_place(&mut self, taken: Taken, prefix: usize) -> Result<Reply<'_, R>, CallError> {
-        let hand = Suffix::new(ReadGuard::new(&mut self.replies, taken), prefix);
+    fn open_in_place(&mut self, prefix: usize) -> Result<Reply<'_, R>, CallError> {
+        let hand = Suffix::new(ReadGuard::new(&mut self.replies), prefix);
         let Ok(hand) = hand else {
             return Err(CallError::Corrupt("shorter than its header".into()));
         };
@@ -435,7 +431,7 @@ mod tests {
     use super::*;
     use crate::channel::Types;
     use crate::cluster::{ReplyError, Request};
-    use crate::ring::queue_guard::DeliveryGuard;
+    use crate::ring::cursor::Cursor;
 
     type Numbers = Client<u64, u64>;
 
@@ -491,7 +487,7 @@ mod tests {
         for _ in 0..2 {
             assert!(!client.leave(calls[0], places[0]));
             assert_eq!(client.own.given_up(), 0);
-            DeliveryGuard::new(&mut requests).ack();
+            requests.ack();
         }
         assert!(client.leave(calls[1], places[1]));
         assert_eq!(client.own.given_up(), calls[1].call_slot().bit());
@@ -612,7 +608,7 @@ mod tests {
             let call = client.start(&1).unwrap();
             std::mem::forget(server.recv().unwrap());
             server.server.forget();
-            let head = client.replies.reader.memory.head();
+            let head = client.replies.cursor.memory().head();
             head.tail.store(tail, crate::sync::Ordering::SeqCst);
             let outcome = client.wait_timeout(call, LONG).map(drop);
             assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");

@@ -6,14 +6,14 @@
 
 use super::call::{Call, CallSlot, Outcome};
 use super::client::Client;
+use super::status::RequestStatus;
 use super::tags::{self, Kind, PREFIX, ReplyTag};
 use crate::channel::RecvFailure;
 use crate::cluster::error::CallError;
 use crate::error::Form;
 use crate::packet::{self, Packet};
-use crate::ring::consumer_group::RequestStatus;
+use crate::ring::cursor::Taken;
 use crate::ring::guard::ReadEndpoint as _;
-use crate::ring::reader::Taken;
 use crate::wait::{Deadline, IDLE, PENDING, Timeout};
 use rkyv::util::AlignedVec;
 use std::time::Instant;
@@ -64,7 +64,7 @@ pub(in crate::cluster) type Any = (Call, Result<Found, CallError>);
 /// What came of a call.
 pub(in crate::cluster) enum Found {
     /// Its reply, in hand, whose archive begins here.
-    InPlace(Taken, usize),
+    InPlace(usize),
     /// Its reply, kept.
     Kept,
 }
@@ -73,19 +73,18 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// The reply to a call, if it is the next letter and comes at once: the way of most, short and
     /// straight.
     #[inline(always)]
-    pub(in crate::cluster) fn ready(&mut self, call: Call) -> Option<Taken> {
-        let index = self.calls.index_of_open(call)?;
-        let taken = self.replies.take_fast(Timeout::After(PENDING))?;
+    pub(in crate::cluster) fn ready(&mut self, call: Call) -> bool {
+        let Some(index) = self.calls.index_of_open(call) else { return false };
+        let Some(taken) = self.replies.take_fast(Timeout::After(PENDING)) else { return false };
         let tag = ReplyTag { kind: Kind::Reply, call_slot: call.call_slot() };
         let is_its = taken.descriptor.tag() == tag.word()
             && taken.descriptor.type_index() == self.reply_type;
         if is_its {
             self.calls.end_at(index);
-            Some(taken)
         } else {
-            self.replies.give_back(taken);
-            None
+            self.replies.leave_found(taken);
         }
+        is_its
     }
 
     /// Waits for what comes of a call.
@@ -195,7 +194,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         let ReplyTag { kind, call_slot } = ReplyTag::of(taken.descriptor.tag())?;
         let position = match kind {
             Kind::Reply => None,
-            _ => Some(tags::position(self.replies.payload(taken))?),
+            _ => Some(tags::position(self.replies.payload())?),
         };
         Some(Addressed { kind, call_slot, position })
     }
@@ -213,15 +212,15 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             && taken.descriptor.type_index() == self.reply_type;
         if is_reply && wanted == Some(call) && !one.is_given_up {
             self.calls.end(call);
-            return Some(Found::InPlace(taken, letter.prefix()));
+            return Some(Found::InPlace(letter.prefix()));
         }
-        self.note_slowly(taken, &letter, is_reply);
+        self.note_slowly(&letter, is_reply);
         None
     }
 
     #[inline(never)]
-    fn note_slowly(&mut self, taken: Taken, letter: &Addressed, is_reply: bool) {
-        let archive = &self.replies.payload(&taken)[letter.prefix()..];
+    fn note_slowly(&mut self, letter: &Addressed, is_reply: bool) {
+        let archive = &self.replies.payload()[letter.prefix()..];
         let Some(one) = self.calls.at(letter.call_slot, letter.position) else { return };
         if letter.kind == Kind::Deferred {
             match packet::validate::<[u64; 2]>(archive) {
@@ -297,7 +296,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     pub(in crate::cluster) fn look_for_loss(&mut self, call: Call) -> Result<Loss, CallError> {
         let Some(one) = self.calls.get(call) else { return Ok(Loss::None) };
         let is_held = match (self.service.fate(one.position), one.deferred) {
-            (RequestStatus::Waiting | RequestStatus::InHand(_), _) => true,
+            (RequestStatus::Waiting | RequestStatus::InFlight(_), _) => true,
             (RequestStatus::Over, Some((entry, incarnation))) => {
                 self.service.is_there(entry, incarnation)
             }

@@ -12,6 +12,7 @@ mod postponed;
 mod ring;
 mod select;
 mod server;
+mod status;
 mod tags;
 
 pub use call::Call;
@@ -28,7 +29,7 @@ use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet};
 use crate::ring::buffer::StableBytes;
-use crate::ring::queue_guard::DeliveryGuard;
+use crate::ring::guard::ReadGuard;
 use crate::segment::settings::MAX_ENTRIES;
 use crate::wait::{Timeout, Wait};
 use call::RequestId;
@@ -102,7 +103,7 @@ pub struct Service<Q: Packet, R: Packet> {
 /// ```
 #[must_use = "the caller of a dropped request gets no reply"]
 pub struct Request<'a, Q: Packet, R: Packet>(
-    Validated<DeliveryGuard<'a, Server>, Q>,
+    Validated<ReadGuard<'a, Server>, Q>,
     PhantomData<fn(R)>,
 );
 
@@ -239,7 +240,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
 
     #[inline(always)]
     fn open_ready(&mut self) -> Result<Request<'_, Q, R>, ServiceRecvError> {
-        match Validated::open(DeliveryGuard::new(&mut self.server)) {
+        match Validated::open(ReadGuard::new(&mut self.server)) {
             Ok(opened) => Ok(Request(opened, PhantomData)),
             Err((job, _)) => Err(corrupt::<Q>(&job)),
         }
@@ -247,7 +248,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
 }
 
 #[cold]
-fn corrupt<Q: Packet>(job: &DeliveryGuard<'_, Server>) -> ServiceRecvError {
+fn corrupt<Q: Packet>(job: &ReadGuard<'_, Server>) -> ServiceRecvError {
     ServiceRecvError::Corrupt(packet::explain::<Q>(job.bytes()).into())
 }
 
@@ -289,7 +290,7 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     }
 
     fn server(&self) -> &Server {
-        self.0.guard().worker()
+        self.0.guard().endpoint()
     }
 }
 

@@ -4,7 +4,7 @@
 //! somebody may have been stopped, and with descriptors and memory, which may be short. A request
 //! that waits for it is copied and set aside, so that others' are served meanwhile. It guarantees that
 //! the caller is not told that its server died: until what became of such a request was sent, its
-//! position is in the range that the server's entry says (`ConsumerGroup::set_postponed`).
+//! position is in the range that the server's entry says (`status::set_postponed`).
 //!
 //! No more than a caller has calls in flight can lie here of each.
 

@@ -11,13 +11,14 @@
 //! and then a later owner's `since` knows it by the position, and who reads both of one reads what was
 //! written before the request.
 
+use super::status::{self, RequestStatus};
 use crate::channel::GroupReceiver;
 use crate::channel::Receiver;
 use crate::channel::Ring;
 use crate::channel::join::{self, Types, label};
 use crate::error::OpenError;
 use crate::packet::{Fingerprint, TypeInfo};
-use crate::ring::consumer_group::{self, ConsumerGroup, RequestStatus};
+use crate::ring::cursor::Cursor;
 use crate::ring::state::RingState;
 use crate::segment::Segment;
 use crate::segment::entry::EntryId;
@@ -106,21 +107,21 @@ impl Ring {
     /// What became of the packet that was published at a position.
     pub(crate) fn fate(&self, position: u64) -> RequestStatus {
         let is_alive = |member| self.liveness().is_alive(member);
-        ConsumerGroup::fate(self.segment().memory(), position, &is_alive)
+        status::of_request(self.segment().memory(), position, &is_alive)
     }
 
     /// Whether nobody has taken the packet that was published at a position, nor is about to: who takes
     /// it later knows which calls were [given up](Self::give_up) before.
     pub(crate) fn is_untaken(&self, position: u64) -> bool {
         let is_alive = |member| self.liveness().is_alive(member);
-        ConsumerGroup::is_untaken(self.segment().memory(), position, &is_alive)
+        status::is_untaken(self.segment().memory(), position, &is_alive)
     }
 
     /// Whether a living member may have set the packet aside that was published at a position: asked
     /// once nobody has it in hand.
     pub(crate) fn is_postponed(&self, position: u64) -> bool {
         let is_alive = |member| self.liveness().is_alive(member);
-        ConsumerGroup::is_postponed(self.segment().memory(), position, &is_alive)
+        status::is_postponed(self.segment().memory(), position, &is_alive)
     }
 
     /// Whether the member that sat at an entry as the `incarnation`-th still does, and lives.
@@ -128,7 +129,7 @@ impl Ring {
         let memory = self.segment().memory();
         // It comes from a letter.
         entry < memory.subscribers().len()
-            && consumer_group::incarnation(memory, entry) == incarnation
+            && status::incarnation(memory, entry) == incarnation
             && self.liveness().is_alive(EntryId::Subscriber(entry))
     }
 }
@@ -138,7 +139,7 @@ impl GroupReceiver {
     /// who has left. `None`: there is no such entry.
     #[inline]
     pub(crate) fn caller(&self, entry: u16, position: u64) -> Option<Option<u64>> {
-        let details = &self.group.memory.publishers().get(usize::from(entry))?.details;
+        let details = &self.cursor.memory().publishers().get(usize::from(entry))?.details;
         let caller = details.caller.load(Ordering::Acquire);
         let is_its = details.since.load(Ordering::Relaxed) <= position;
         Some(is_its.then_some(caller))
@@ -146,6 +147,7 @@ impl GroupReceiver {
 
     /// Its entry, and how many have sat there with it.
     pub(crate) fn place(&self) -> (usize, u64) {
-        (self.group.entry, consumer_group::incarnation(&self.group.memory, self.group.entry))
+        let entry = self.cursor.entry();
+        (entry, status::incarnation(self.cursor.memory(), entry))
     }
 }

@@ -8,6 +8,7 @@ use super::call::{CallSlot, RequestId};
 use super::client::REPLIES;
 use super::deferred::Dropped;
 use super::postponed::{PostponedRequest, PostponedRequests};
+use super::status;
 use super::tags::{self, Kind, ReplyTag, RequestTag};
 use crate::channel::{
     AnyPublisher, GroupReceiver, MessageHeader, RecvFailure, Ring, RingBuilder, SendError,
@@ -18,10 +19,8 @@ use crate::cluster::names::{CallerId, Object};
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
 use crate::packet::{Packet, TypeInfo};
-use crate::ring::buffer::StableBytes;
-use crate::ring::consumer_group::ConsumerGroup;
-use crate::ring::queue_guard::{self, ConsumerEndpoint as _, DeliveryGuard};
-use crate::ring::reader::Taken;
+use crate::ring::cursor::{Cursor, Taken};
+use crate::ring::guard::ReadEndpoint;
 use crate::segment::layout::EventCount;
 use crate::wait::{Timeout, Wait};
 use rkyv::util::AlignedVec;
@@ -48,6 +47,8 @@ pub(in crate::cluster) struct Server {
     /// That request is its caller's only call in flight: it has read all replies so far.
     is_only: bool,
     aside: PostponedRequests,
+    /// The archive of the open request, if it was postponed.
+    copy: Option<AlignedVec<16>>,
     dropped: Dropped,
     /// Some may reply later, and be dropped.
     has_deferred: bool,
@@ -131,6 +132,7 @@ impl Server {
             open: None,
             is_only: false,
             aside: PostponedRequests::default(),
+            copy: None,
             dropped: Dropped::default(),
             has_deferred: false,
             request_type,
@@ -182,7 +184,7 @@ impl Server {
         self.tell_dropped();
         // What a look found is in hand, and comes first: no more than one thing is at hand.
         if !self.aside.is_empty()
-            && self.taker.group.held().is_none()
+            && !self.taker.cursor.holds()
             && let Some(found) = self.take_aside()
         {
             return Ok(found);
@@ -233,10 +235,10 @@ impl Server {
     fn set_postponed(&mut self, asked: RequestId, taken: Taken) {
         let type_index = taken.descriptor.type_index();
         let mut archive = AlignedVec::new();
-        archive.extend_from_slice(DeliveryGuard::new(&mut self.taker).bytes());
+        archive.extend_from_slice(self.taker.payload());
         self.aside.push(PostponedRequest { asked, type_index, archive });
         // Before the hand: who sees that empty sees this.
-        self.taker.group.set_postponed(self.aside.range());
+        self.record_postponed();
         self.taker.ack();
     }
 
@@ -248,7 +250,7 @@ impl Server {
         }
         let request = self.aside.take_of(is_one_of(&self.callers))?;
         (self.open, self.is_only) = (Some(request.asked), false);
-        self.taker.group.hold_copy(Some(request.archive));
+        self.copy = Some(request.archive);
         Some(request.type_index)
     }
 
@@ -267,8 +269,13 @@ impl Server {
             all.any(|one| one.id == asked.caller && one.has_given_up(asked.call_slot))
         };
         self.aside.retain(|request| !is_given_up(request));
-        self.taker.group.set_postponed(self.aside.range());
+        self.record_postponed();
         self.aside.has_of(is_one_of(&self.callers))
+    }
+
+    fn record_postponed(&self) {
+        let entry = self.taker.cursor.entry();
+        status::set_postponed(self.taker.cursor.memory(), entry, self.aside.range());
     }
 
     /// Whose request one is, and which of its calls.
@@ -492,8 +499,8 @@ impl Server {
         self.taker.ack();
         if !self.aside.is_empty() {
             self.aside.is_answered();
-            self.taker.group.hold_copy(None);
-            self.taker.group.set_postponed(self.aside.range());
+            self.copy = None;
+            self.record_postponed();
         }
     }
 }
@@ -509,20 +516,16 @@ impl fmt::Debug for Server {
     }
 }
 
-impl queue_guard::ConsumerEndpoint for Server {
-    fn group(&self) -> &ConsumerGroup {
-        self.taker.group()
+impl ReadEndpoint for Server {
+    #[inline]
+    fn payload(&self) -> &[u8] {
+        match &self.copy {
+            None => self.taker.payload(),
+            Some(copy) => copy,
+        }
     }
 
-    fn ack(&mut self) {
-        self.close();
-    }
-
-    fn nack(&mut self) {
-        self.no_reply();
-    }
-
-    fn dropped(&mut self) {
+    fn release(&mut self) {
         self.no_reply();
     }
 }
@@ -538,11 +541,9 @@ impl Waitable for Server {
         }
         while self.taker.has_next() {
             // What a receive would pass over, to wait for another.
-            let is_passed = match self.taker.group().held() {
-                Some(taken) => matches!(self.vet(taken), Vetted::Passed),
-                None => false,
-            };
-            if !is_passed {
+            let Some(taken) = self.taker.take_found() else { return true };
+            if !matches!(self.vet(taken), Vetted::Passed) {
+                self.taker.leave_found(taken);
                 return true;
             }
         }

@@ -1,7 +1,7 @@
-//! Stamps: what they are, and what they do not tell.
+//! Stamps: their value, and that one lap's do not reveal another's.
 
 use super::boxes::Boxes;
-use crate::ring::spot::StampedPosition;
+use crate::ring::slot::StampedPosition;
 use crate::segment::settings::{Claims, Overflow};
 use proptest::prelude::*;
 use std::collections::HashSet;
@@ -22,7 +22,7 @@ proptest! {
 }
 
 #[test]
-fn the_stamps_of_one_lap_do_not_tell_those_of_the_next() {
+fn the_stamps_of_one_lap_do_not_reveal_those_of_the_next() {
     let ring = ring();
     let stamp = |lap| StampedPosition::at(&ring.memory(), lap * SLOTS).stamp();
     let distances: HashSet<u64> =
@@ -32,8 +32,8 @@ fn the_stamps_of_one_lap_do_not_tell_those_of_the_next() {
 
 #[test]
 fn the_hash_is_siphash_2_4() {
-    // Computed by a program written from the paper's description (Aumasson, Bernstein: SipHash, 2012),
-    // which gives the paper's own test value.
+    // Computed by a program written from the paper's description (Aumasson, Bernstein: SipHash,
+    // 2012), which gives the paper's own test value.
     let ring = ring();
     let salts = [0, 1].map(|lap| ring.memory().salt(lap * SLOTS));
     assert_eq!(salts, [0xee5a_7138_87db_7f84, 0x595d_a17a_b3e4_f31f]);
