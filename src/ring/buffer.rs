@@ -7,11 +7,11 @@ use std::ptr::NonNull;
 ///
 /// # Safety
 ///
-/// 1. A slice that `bytes` returned stays valid and at its address until the guard is dropped,
-///    moved or not.
-/// 2. No process that follows the protocol changes its content meanwhile.
+/// As long as the guard lives, moved or not:
 ///
-/// Archives need the bytes aligned to 16.
+/// 1. `bytes` returns the same address and length.
+/// 2. No process that follows the protocol changes the bytes.
+/// 3. The address is aligned to 16.
 pub(crate) unsafe trait StableBytes {
     /// The bytes.
     fn bytes(&self) -> &[u8];

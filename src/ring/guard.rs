@@ -84,7 +84,7 @@ pub(crate) trait BatchEndpoint: ReadEndpoint {
 #[derive(Debug)]
 pub(crate) struct BatchGuard<'a, E: BatchEndpoint> {
     endpoint: &'a mut E,
-    /// Goes back to the reader in `drop`.
+    /// Goes back to the reader with the list.
     memory: ManuallyDrop<RingMemory>,
     packets: Vec<Taken>,
 }
@@ -94,9 +94,8 @@ impl<'a, E: BatchEndpoint> BatchGuard<'a, E> {
     pub(crate) fn new(endpoint: &'a mut E) -> Self {
         let reader = endpoint.reader();
         let (memory, packets) = reader.take_list();
-        let memory = ManuallyDrop::new(memory);
         assert!(reader.holds_all(&packets), "a batch that is not in flight");
-        Self { endpoint, memory, packets }
+        Self { endpoint, memory: ManuallyDrop::new(memory), packets }
     }
 
     /// The endpoint.
@@ -130,14 +129,14 @@ unsafe impl<E: BatchEndpoint> StableBatch for BatchGuard<'_, E> {
         if let Some(last) = self.packets.last() {
             reader.keep_until(last.end());
         }
-        let is_same = reader.memory().is_same(&self.memory);
+        let is_same = std::ptr::eq(reader.memory().head(), self.memory.head());
         assert!(is_same && reader.holds_all(&self.packets), "a batch that is not in flight");
     }
 }
 
 impl<E: BatchEndpoint> Drop for BatchGuard<'_, E> {
     fn drop(&mut self) {
-        // SAFETY: the value is dropped once, and this is the last use of the field.
+        // SAFETY: taken once, here.
         let memory = unsafe { ManuallyDrop::take(&mut self.memory) };
         self.endpoint.reader().reuse_list(memory, mem::take(&mut self.packets));
         self.endpoint.release();

@@ -35,8 +35,8 @@ use std::ops::Range;
 ///    while `held > 0`. So no publisher that keeps the protocol writes to slots from `at` on.
 /// 2. While `held > 0`, committed packets fill `[at, at + held)`, each in one piece of the ring.
 ///    The first of them has the descriptor `first`.
-/// 3. `spare` is a clone of `memory`. `list` holds packets of `memory` in ascending order, read
-///    while they were in flight.
+/// 3. `spare` is a view of the same ring as `memory`. `list` holds packets of `memory` in
+///    ascending order, read while they were in flight.
 #[derive(Debug)]
 pub(crate) struct Reader {
     memory: RingMemory,
@@ -52,8 +52,7 @@ pub(crate) struct Reader {
     first: Descriptor,
     /// The packets of the last batch, until its guard takes them. The allocation is reused.
     list: Vec<Taken>,
-    /// A clone of `memory` for the guard over a batch. It is reused too: a clone for each batch
-    /// would cost two locked instructions.
+    /// A view for the guard of a batch, so that a batch clones no `Arc`.
     spare: Option<RingMemory>,
     /// Packets below this position were handed out before.
     redelivered_below: u64,
@@ -68,17 +67,18 @@ impl Reader {
         entry: usize,
         joined: Joined,
     ) -> Self {
+        let spare = memory.clone();
         Self {
+            at: StampedPosition::at(&memory, joined.position),
+            memory,
             geometry: Geometry::of(settings),
             entry,
             pins: settings.overflow == Overflow::DropOldest,
             durable: false,
-            at: StampedPosition::at(&memory, joined.position),
-            memory,
             held: 0,
             first: Descriptor::void(1),
             list: Vec::new(),
-            spare: None,
+            spare: Some(spare),
             redelivered_below: 0,
             loss: joined.account,
         }
@@ -151,34 +151,22 @@ impl Reader {
         self.record_handed_out();
     }
 
-    /// The ring, and the packets of the batch that was taken last.
+    /// The packets of the batch that was taken last, and the memory that they lie in.
     #[cfg(not(loom))]
     pub(super) fn take_list(&mut self) -> (RingMemory, Vec<Taken>) {
-        let memory = match self.spare.take() {
-            Some(spare) => spare,
-            None => self.clone_memory(),
-        };
+        let memory = self.spare.take().unwrap_or_else(|| self.memory.clone());
         (memory, std::mem::take(&mut self.list))
     }
 
-    /// Takes the memory and the allocation of a list back from a guard.
+    /// Gives the view and the allocation of a list back.
     #[cfg(not(loom))]
     pub(super) fn reuse_list(&mut self, memory: RingMemory, mut list: Vec<Taken>) {
         list.clear();
         self.list = list;
-        if self.spare.is_none() && memory.is_same(&self.memory) {
+        // A guard whose endpoint has another reader by now must not swap the rings.
+        if memory.is_same(&self.memory) {
             self.spare = Some(memory);
-        } else {
-            drop_memory(memory);
         }
-    }
-
-    /// Out of line, with its locked instruction: for the first batch, and after a forgotten guard.
-    #[cfg(not(loom))]
-    #[cold]
-    #[inline(never)]
-    fn clone_memory(&self) -> RingMemory {
-        self.memory.clone()
     }
 
     /// Returns true if all of these packets, at least one, are in flight.
@@ -416,12 +404,4 @@ impl Cursor for Reader {
 
 fn details(memory: &RingMemory, entry: usize) -> &SubscriberDetails {
     &memory.subscribers()[entry].details
-}
-
-/// Out of line, with its locked instruction: a guard returned to another reader than its own.
-#[cfg(not(loom))]
-#[cold]
-#[inline(never)]
-fn drop_memory(memory: RingMemory) {
-    drop(memory);
 }

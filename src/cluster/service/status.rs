@@ -8,9 +8,6 @@
 //!  waiting ──take──► in flight ──message sent──► over
 //!                       └──range stored──► postponed ──message sent, range lowered──► over
 //! ```
-//!
-//! The range lies in the words of a queue consumer in the server's entry
-//! ([`ConsumerWords`](crate::segment::roles::ConsumerWords)).
 
 use crate::ring::consumer_group::{consumers, shared};
 use crate::ring::gate::{PIN, position};
@@ -82,7 +79,8 @@ pub(crate) fn is_postponed(
     at: u64,
     is_alive: &dyn Fn(EntryId) -> bool,
 ) -> bool {
-    consumers(memory).any(|(id, entry)| entry.consumer.may_have_postponed(at) && is_alive(id))
+    let has = |entry: &SubscriberEntry| entry.consumer.may_have_postponed(at);
+    consumers(memory).any(|(id, entry)| has(entry) && is_alive(id))
 }
 
 /// How many servers have used an entry.

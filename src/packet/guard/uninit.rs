@@ -13,8 +13,8 @@ use std::ptr::NonNull;
 /// 1. `archived` is the start of `guard.room()`: aligned to 16 bytes, and valid for reads and
 ///    writes of the room's bytes, which are initialized.
 /// 2. The room is as long as `T::Archived`, a flat archive that consists of its root.
-/// 3. `guard` is not replaced while this value exists. By the contract of [`WriteTarget`] its room stays
-///    the same, and nothing else accesses the room's bytes.
+/// 3. `guard` is not replaced while this value exists. By the contract of [`WriteTarget`] its room
+///    stays the same, and nothing else accesses the room's bytes.
 #[derive(Debug)]
 pub(crate) struct Uninit<G: WriteTarget, T: Packet> {
     pub(crate) guard: G,
@@ -66,8 +66,8 @@ where
 ///
 /// 1. `head` and `tail` came from `emplace_tail` for `guard.room()`: aligned, within the room, and
 ///    not overlapping. The room's bytes are initialized.
-/// 2. `guard` is not replaced while this value exists. By the contract of [`WriteTarget`] its room stays
-///    the same, and nothing else accesses the room's bytes.
+/// 2. `guard` is not replaced while this value exists. By the contract of [`WriteTarget`] its room
+///    stays the same, and nothing else accesses the room's bytes.
 #[derive(Debug)]
 pub(crate) struct UninitTail<G: WriteTarget, H: Packet, E: Packet> {
     pub(crate) guard: G,
@@ -96,8 +96,8 @@ where
         if tail_len::<H, E>(n) != Some(room.len()) {
             return None;
         }
-        // SAFETY: `tail_len` returned the length of the room (1). A `WriteBuf` is 16-aligned, valid for
-        // writes (2), initialized (3), and accessed through its guard alone (4).
+        // SAFETY: `tail_len` returned the length of the room (1). A `WriteBuf` is 16-aligned, valid
+        // for writes (2), initialized (3), and accessed through its guard alone (4).
         let (head, tail) = unsafe { emplace_tail::<H, E>(room.start(), n) };
         Some(Self { guard, head, tail })
     }

@@ -188,7 +188,7 @@ impl Writer {
     /// Raises the limit to at least `needed` (the end of a claim at `tail`), if the gate allows.
     #[cold]
     #[inline(never)]
-    fn refresh(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
+    pub(in crate::ring) fn refresh(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
         let oldest = history::make_room(&self.memory, &self.geometry, tail, needed);
         let mut gate = gate::scan(&self.memory, tail, oldest);
         let capacity = self.geometry.capacity;

@@ -97,11 +97,11 @@ impl ConsumerGroup {
         // Pairs with the releases that move it.
         let at = clamp(position(shared(&memory).load(Ordering::Acquire)));
         Self {
+            at: StampedPosition::at(&memory, at),
+            memory,
             geometry: Geometry::of(settings),
             entry,
             on_consumer_death: OnConsumerDeath::of(settings),
-            at: StampedPosition::at(&memory, at),
-            memory,
             held: None,
             is_redelivered: false,
             may_yield: false,

@@ -17,7 +17,7 @@ use crate::segment::view::{Owner, RingMemory};
 use crate::sync::AtomicU64;
 use std::sync::Arc;
 
-/// A small ring on the heap.
+/// One ring in boxes.
 pub(super) struct Boxes {
     parts: Arc<Parts>,
     pub(super) settings: Settings,
@@ -65,11 +65,20 @@ impl Boxes {
     }
 
     pub(super) fn memory(&self) -> RingMemory {
-        let Parts { head, publishers, subscribers, slots } = &*self.parts;
-        let owner: Owner = self.parts.clone();
+        let parts = &self.parts;
+        let owner: Owner = parts.clone();
         // SAFETY: the parts lie in the owner and in vectors that never change. Tests make rings of
         // a power of two of slots.
-        unsafe { RingMemory::of_parts(owner, head, publishers, subscribers, slots, SALT) }
+        unsafe {
+            RingMemory::of_parts(
+                owner,
+                &parts.head,
+                &parts.publishers,
+                &parts.subscribers,
+                &parts.slots,
+                SALT,
+            )
+        }
     }
 
     /// Joins as a publisher.

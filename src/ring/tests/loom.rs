@@ -516,7 +516,7 @@ fn loom_clone_while_evicting() {
         let memory = ring.memory();
         let at =
             membership::join_subscriber(&memory, &ring.settings, 1, membership::Start::Newcomer);
-        let source = Reader::new(memory, &ring.settings, 1, at);
+        let source = Reader::new(memory.clone(), &ring.settings, 1, at);
         publish(&mut evictor, 1, 1).unwrap();
         publish(&mut evictor, 1, 2).unwrap();
         let e = thread::spawn(move || {
@@ -571,7 +571,7 @@ fn loom_clone_and_move_on() {
         let memory = ring.memory();
         let at =
             membership::join_subscriber(&memory, &ring.settings, 1, membership::Start::Newcomer);
-        let mut source = Reader::new(memory, &ring.settings, 1, at);
+        let mut source = Reader::new(memory.clone(), &ring.settings, 1, at);
         publish(&mut writer, 1, 1).unwrap();
         publish(&mut writer, 1, 2).unwrap();
         let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
