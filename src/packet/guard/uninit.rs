@@ -17,7 +17,7 @@ use std::ptr::NonNull;
 ///    stays the same, and nothing else accesses the room's bytes.
 #[derive(Debug)]
 pub(crate) struct Uninit<G: WriteTarget, T: Packet> {
-    pub(crate) guard: G,
+    guard: G,
     archived: NonNull<T::Archived>,
 }
 
@@ -41,6 +41,11 @@ where
         // compared.
         let archived = room.start().cast();
         Some(Self { guard, archived })
+    }
+
+    /// Ends the view and returns the guard, to commit it.
+    pub(crate) fn into_guard(self) -> G {
+        self.guard
     }
 
     /// Returns the packet. Bytes that were not written are left over from earlier packets.
@@ -70,7 +75,7 @@ where
 ///    stays the same, and nothing else accesses the room's bytes.
 #[derive(Debug)]
 pub(crate) struct UninitTail<G: WriteTarget, H: Packet, E: Packet> {
-    pub(crate) guard: G,
+    guard: G,
     head: NonNull<H::Archived>,
     tail: NonNull<[E::Archived]>,
 }
@@ -100,6 +105,11 @@ where
         // for writes (2), initialized (3), and accessed through its guard alone (4).
         let (head, tail) = unsafe { emplace_tail::<H, E>(room.start(), n) };
         Some(Self { guard, head, tail })
+    }
+
+    /// Ends the views and returns the guard, to commit it.
+    pub(crate) fn into_guard(self) -> G {
+        self.guard
     }
 
     /// Returns head and elements. Bytes that were not written are left over from earlier packets.
