@@ -35,7 +35,8 @@ use std::ops::Range;
 ///    while `held > 0`. So no publisher that keeps the protocol writes to slots from `at` on.
 /// 2. While `held > 0`, committed packets fill `[at, at + held)`, each in one piece of the ring.
 ///    The first of them has the descriptor `first`.
-/// 3. `list` holds packets of `memory` in ascending order, read while they were in flight.
+/// 3. `spare` is a view of the same ring as `memory`. `list` holds packets of `memory` in
+///    ascending order, read while they were in flight.
 #[derive(Debug)]
 pub(crate) struct Reader {
     memory: RingMemory,
@@ -161,7 +162,11 @@ impl Reader {
     #[cfg(not(loom))]
     pub(super) fn reuse_list(&mut self, memory: RingMemory, mut list: Vec<Taken>) {
         list.clear();
-        (self.spare, self.list) = (Some(memory), list);
+        self.list = list;
+        // A guard whose endpoint has another reader by now must not swap the rings.
+        if memory.is_same(&self.memory) {
+            self.spare = Some(memory);
+        }
     }
 
     /// Returns true if all of these packets, at least one, are in flight.
