@@ -42,8 +42,9 @@ use rkyv::{
 /// # Errors
 ///
 /// - Sending a time before the epoch fails ([`Unserializable`](crate::packet::Unserializable)).
-/// - Unpacking a time beyond the range of `SystemTime` fails ([`UnpackError`](crate::packet::UnpackError)).
-///   Only corrupted packets contain one. Reading the packet in place never fails.
+/// - Unpacking a time beyond the range of `SystemTime` fails
+///   ([`UnpackError`](crate::packet::UnpackError)). Only corrupted packets contain one. Reading the
+///   packet in place never fails.
 ///
 /// ```
 /// #[packetring::packet]

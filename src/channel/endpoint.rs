@@ -112,8 +112,8 @@ impl Endpoint {
         &self.segment
     }
 
-    /// Releases this endpoint's liveness lock, as the last step of leaving. From then on it counts as
-    /// dead.
+    /// Releases this endpoint's liveness lock, as the last step of leaving. From then on it counts
+    /// as dead.
     pub(crate) fn release_liveness(&self) {
         self.liveness().release_liveness(self.member);
     }

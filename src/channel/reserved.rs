@@ -43,7 +43,7 @@ where
 
     /// Publishes the packet. Returns its position.
     pub fn commit(this: Self) -> u64 {
-        this.room.guard.commit()
+        this.room.into_guard().commit()
     }
 }
 
@@ -131,7 +131,7 @@ where
 
     /// Publishes the packet. Returns its position.
     pub fn commit(self) -> u64 {
-        self.room.guard.commit()
+        self.room.into_guard().commit()
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A verb has up to three forms: it waits (`recv`), it does not (`try_recv`), or it waits for a
 //! limited time (`recv_timeout`). Each form has an error that lists only what this form can return.
-//! The layers below return one [`Failure`] for all three. [`Form::retry`] makes a form's error of it.
+//! The layers below return one [`Failure`] for all three. [`Form::retry`] makes a form's error of
+//! it.
 
 /// Why an operation of an internal layer has no result, for all forms of a verb.
 #[derive(Debug)]
@@ -38,8 +39,8 @@ pub(crate) trait Form<E, W>: From<E> {
     /// Calls `attempt` until it succeeds or fails in a way that this form reports.
     ///
     /// The waiting form passes [`Timeout::Never`](crate::wait::Timeout), so it does not repeat in
-    /// practice. Call it with the type of the form, as in `F::retry(…)?`: `?` converts the error, so
-    /// type inference would choose the waiting form, which repeats an attempt that is not ready.
+    /// practice. Call it with the type of the form, as in `F::retry(…)?`: `?` converts the error,
+    /// so type inference would choose the waiting form, which repeats an attempt that is not ready.
     // Inlined, and the rest is out of line: a loop around the fast path of `attempt` costs up to 14
     // instructions per packet.
     #[inline(always)]

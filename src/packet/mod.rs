@@ -75,8 +75,8 @@ pub(crate) fn write<T: Packet>(
     room: WriteBuf<'_>,
     scratch: &mut Scratch,
 ) -> Result<(), Unserializable> {
-    // SAFETY: A `WriteBuf` starts at a 16-aligned address and is valid for writes of `len` bytes, which
-    // only its owner accesses. This function owns it.
+    // SAFETY: A `WriteBuf` starts at a 16-aligned address and is valid for writes of `len` bytes,
+    // which only its owner accesses. This function owns it.
     unsafe { T::write(value, room.start(), room.len(), scratch) }
 }
 

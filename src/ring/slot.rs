@@ -15,7 +15,7 @@
 //! States of a slot, seen by a reader at its position:
 //!
 //! ```text
-//!  anything but the stamp ──claim, fill──► unstamped ──stamp (release)──► committed ──gate──► next lap
+//!  any other word ──claim, fill──► unstamped ──stamp (release)──► committed ──gate──► next lap
 //! ```
 //!
 //! - **The stamp is stored last**, so a reader sees a packet as a whole or not at all. A position

@@ -186,7 +186,8 @@ impl SegmentParts {
     }
 
     /// Returns true if the segment must stay although no process is attached. A durable subscriber
-    /// keeps it, and a worker slot that is kept, and packets of a work queue without an acknowledgement.
+    /// keeps it, and a worker slot that is kept, and packets of a work queue without an
+    /// acknowledgement.
     pub(super) fn is_kept(&self) -> bool {
         let durable =
             |entry: &SubscriberEntry| OwnerState::of(&entry.details.owner) == OwnerState::Durable;

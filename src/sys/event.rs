@@ -63,8 +63,8 @@ impl Event {
     ///
     /// # Safety
     ///
-    /// `room` contains an event that [`make`](Self::make) created. It is writable as long as `owner`
-    /// lives.
+    /// `room` contains an event that [`make`](Self::make) created. It is writable as long as
+    /// `owner` lives.
     pub(crate) unsafe fn open(
         room: NonNull<u8>,
         owner: Arc<dyn Any + Send + Sync>,

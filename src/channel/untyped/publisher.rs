@@ -63,8 +63,8 @@ impl Sender {
         type_index: u16,
         timeout: Timeout,
     ) -> Result<u64, F> {
-        // Fast path of flat packets in an exclusive ring: no claim can be open, and the packet needs
-        // none.
+        // Fast path of flat packets in an exclusive ring: no claim can be open, and the packet
+        // needs none.
         if let Some(len) = T::FLAT_LEN
             && self.writer.has_room_for(span(len))
         {

@@ -272,8 +272,8 @@ impl<C: Cursor> Receiver<C> {
         Some(taken)
     }
 
-    /// Leaves a packet in flight to the next receive, as if [`has_next`](Waitable::has_next) had found
-    /// it.
+    /// Leaves a packet in flight to the next receive, as if [`has_next`](Waitable::has_next) had
+    /// found it.
     pub(crate) fn leave_found(&mut self, taken: Taken) {
         self.found = Some(Next::Taken(taken));
     }

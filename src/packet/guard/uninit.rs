@@ -13,11 +13,11 @@ use std::ptr::NonNull;
 /// 1. `archived` is the start of `guard.room()`: aligned to 16 bytes, and valid for reads and
 ///    writes of the room's bytes, which are initialized.
 /// 2. The room is as long as `T::Archived`, a flat archive that consists of its root.
-/// 3. `guard` is not replaced while this value exists. By the contract of [`WriteTarget`] its room stays
-///    the same, and nothing else accesses the room's bytes.
+/// 3. `guard` is not replaced while this value exists. By the contract of [`WriteTarget`] its room
+///    stays the same, and nothing else accesses the room's bytes.
 #[derive(Debug)]
 pub(crate) struct Uninit<G: WriteTarget, T: Packet> {
-    pub(crate) guard: G,
+    guard: G,
     archived: NonNull<T::Archived>,
 }
 
@@ -43,6 +43,11 @@ where
         Some(Self { guard, archived })
     }
 
+    /// Ends the view and returns the guard, to commit it.
+    pub(crate) fn into_guard(self) -> G {
+        self.guard
+    }
+
     /// Returns the packet. Bytes that were not written are left over from earlier packets.
     #[inline]
     pub(crate) fn get(&self) -> &T::Archived {
@@ -66,11 +71,11 @@ where
 ///
 /// 1. `head` and `tail` came from `emplace_tail` for `guard.room()`: aligned, within the room, and
 ///    not overlapping. The room's bytes are initialized.
-/// 2. `guard` is not replaced while this value exists. By the contract of [`WriteTarget`] its room stays
-///    the same, and nothing else accesses the room's bytes.
+/// 2. `guard` is not replaced while this value exists. By the contract of [`WriteTarget`] its room
+///    stays the same, and nothing else accesses the room's bytes.
 #[derive(Debug)]
 pub(crate) struct UninitTail<G: WriteTarget, H: Packet, E: Packet> {
-    pub(crate) guard: G,
+    guard: G,
     head: NonNull<H::Archived>,
     tail: NonNull<[E::Archived]>,
 }
@@ -96,10 +101,15 @@ where
         if tail_len::<H, E>(n) != Some(room.len()) {
             return None;
         }
-        // SAFETY: `tail_len` returned the length of the room (1). A `WriteBuf` is 16-aligned, valid for
-        // writes (2), initialized (3), and accessed through its guard alone (4).
+        // SAFETY: `tail_len` returned the length of the room (1). A `WriteBuf` is 16-aligned, valid
+        // for writes (2), initialized (3), and accessed through its guard alone (4).
         let (head, tail) = unsafe { emplace_tail::<H, E>(room.start(), n) };
         Some(Self { guard, head, tail })
+    }
+
+    /// Ends the views and returns the guard, to commit it.
+    pub(crate) fn into_guard(self) -> G {
+        self.guard
     }
 
     /// Returns head and elements. Bytes that were not written are left over from earlier packets.

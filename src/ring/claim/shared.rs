@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  tail t ──► room? ──► record.len ──► record.position = t ──► CAS tail t → t + len
-//!                 │                                               │ failed: clear the record, retry
+//!                 │                                               │ failed: clear record, retry
 //!                 └► Full: the record is clear                    ▼
 //!                                  fill ──► stamp each packet, ascending ──► clear the record
 //! ```

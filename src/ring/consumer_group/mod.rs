@@ -7,8 +7,8 @@
 //!  ack     own := NOWHERE
 //!  unpin   control lock: shared is p|PIN ─► no living consumer's word is at p ─► shared still is
 //!          p|PIN ─► words of the dead at p := NOWHERE ─► shared := p
-//!  adopt   control lock: a dead consumer's word p below shared ─► own := p ─► restart scans ─► every
-//!          dead consumer's word at p := NOWHERE
+//!  adopt   control lock: a dead consumer's word p below shared ─► own := p ─► restart scans ─►
+//!          words of the dead at p := NOWHERE
 //! ```
 //!
 //! The shared cursor is that of entry 0, which has no owner. Every other entry belongs to a
