@@ -1,7 +1,7 @@
 //! The public description of a worker, and of changes of workers.
 
 use crate::cluster::names::WorkerId;
-use crate::segment::entry::{Entry, WorkerSlotState};
+use crate::segment::entry::{SlotSnapshot, WorkerSlotState};
 use crate::sys::clock;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub enum WorkerChange {
 
 /// Describes the worker of a slot. The caller passes the state, because only it knows whether the
 /// liveness lock is held.
-pub(super) fn describe(index: usize, entry: Entry, state: WorkerState) -> WorkerInfo {
+pub(super) fn describe(index: usize, entry: SlotSnapshot, state: WorkerState) -> WorkerInfo {
     WorkerInfo {
         id: id_of(index),
         name: entry.name,

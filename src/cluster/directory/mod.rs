@@ -37,7 +37,7 @@ use crate::channel::EventCount;
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::Control;
-use crate::segment::entry::{Ended, Entry, WorkerSlotState};
+use crate::segment::entry::{Ended, SlotSnapshot, WorkerSlotState};
 use crate::segment::layout::SlotInfo;
 use info::{describe, id_of};
 use slots::SlotTable;
@@ -145,7 +145,7 @@ impl Directory {
 
     /// Describes all workers that live or are expected back, by id.
     pub(crate) fn list(&self) -> Vec<WorkerInfo> {
-        let is_in_use = |entry: &Entry| entry.phase.state() != WorkerSlotState::Free;
+        let is_in_use = |entry: &SlotSnapshot| entry.phase.state() != WorkerSlotState::Free;
         let in_use = self.slots.read_all().filter(|(_, entry)| is_in_use(entry));
         let workers = in_use.map(|(index, entry)| self.describe(index, entry));
         workers.filter(|worker| worker.state != WorkerState::Gone).collect()
@@ -197,7 +197,7 @@ impl Directory {
         Ok(true)
     }
 
-    fn describe(&self, index: usize, entry: Entry) -> WorkerInfo {
+    fn describe(&self, index: usize, entry: SlotSnapshot) -> WorkerInfo {
         let state = match entry.phase.state() {
             WorkerSlotState::Free => WorkerState::Gone,
             WorkerSlotState::Taken | WorkerSlotState::Kept if self.slots.is_alive(index) => {

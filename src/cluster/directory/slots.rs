@@ -8,7 +8,7 @@ use crate::cluster::error::JoinError;
 use crate::cluster::names::{self, Address, WorkerId};
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
-use crate::segment::entry::{Entry, EntryId, SlotPhase, WorkerSlotState};
+use crate::segment::entry::{EntryId, SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::segment::layout::{EventCount, WorkerSlot};
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
@@ -122,24 +122,24 @@ impl SlotTable {
     }
 
     /// Reads a slot as of one instant; `None` if it does not exist.
-    pub(super) fn read(&self, index: usize) -> Option<Entry> {
+    pub(super) fn read(&self, index: usize) -> Option<SlotSnapshot> {
         self.worker_slots.all().get(index).map(WorkerSlot::read)
     }
 
     /// Reads all slots, each as of one instant.
-    pub(super) fn read_all(&self) -> impl Iterator<Item = (usize, Entry)> {
+    pub(super) fn read_all(&self) -> impl Iterator<Item = (usize, SlotSnapshot)> {
         self.worker_slots.all().iter().map(WorkerSlot::read).enumerate()
     }
 
     /// The slot of a worker that is or was there. If several slots have its name, the slot in use.
-    pub(super) fn find(&self, who: &Address<'_>) -> Option<(usize, Entry)> {
+    pub(super) fn find(&self, who: &Address<'_>) -> Option<(usize, SlotSnapshot)> {
         match *who {
             Address::Id(WorkerId(id)) => {
                 let index = usize::from(id);
                 self.read(index).filter(was_used).map(|entry| (index, entry))
             }
             Address::Name(name) => {
-                let named = |entry: &Entry| entry.name == name && was_used(entry);
+                let named = |entry: &SlotSnapshot| entry.name == name && was_used(entry);
                 let all = self.read_all().filter(|(_, entry)| named(entry));
                 all.max_by_key(|(_, entry)| !is_free(entry))
             }
@@ -172,8 +172,8 @@ impl SlotTable {
         _control: &Control<'_>,
         request: &JoinRequest<'_>,
     ) -> Result<usize, JoinError> {
-        let all: Vec<Entry> = self.read_all().map(|(_, entry)| entry).collect();
-        let is_own = |entry: &Entry| entry.name == request.name;
+        let all: Vec<SlotSnapshot> = self.read_all().map(|(_, entry)| entry).collect();
+        let is_own = |entry: &SlotSnapshot| entry.name == request.name;
         if let Some(index) = all.iter().position(|entry| is_own(entry) && !is_free(entry)) {
             if self.is_alive(index) {
                 let (name, pid) = (request.name.to_owned(), all[index].pid);
@@ -181,7 +181,7 @@ impl SlotTable {
             }
             return Ok(index);
         }
-        let first = |fits: &dyn Fn(&Entry) -> bool| {
+        let first = |fits: &dyn Fn(&SlotSnapshot) -> bool| {
             all.iter().position(|entry| is_free(entry) && fits(entry))
         };
         let requested = request.id.or(request.hint).map(|id| usize::from(id.0));
@@ -264,10 +264,10 @@ impl SlotTable {
     }
 }
 
-fn is_free(entry: &Entry) -> bool {
+fn is_free(entry: &SlotSnapshot) -> bool {
     entry.phase.state() == WorkerSlotState::Free
 }
 
-fn was_used(entry: &Entry) -> bool {
+fn was_used(entry: &SlotSnapshot) -> bool {
     entry.phase.generation() > 0
 }

@@ -15,7 +15,7 @@ use crate::channel::{
     Waitable,
 };
 use crate::error::Form as _;
-use crate::segment::entry::{Ended, Entry, SlotPhase, WorkerSlotState};
+use crate::segment::entry::{Ended, SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::wait::{Deadline, IDLE, Sleep, Timeout, Wait, Waiter, wait_until};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -63,7 +63,7 @@ pub struct Watch {
 struct KnownSlot {
     phase: SlotPhase,
     /// The worker that was reported as joined, and not as gone.
-    alive: Option<Entry>,
+    alive: Option<SlotSnapshot>,
 }
 
 /// How closely to look at the slots.
@@ -144,8 +144,8 @@ impl Watch {
 
     /// Returns true if a phase has changed since the last look.
     fn is_changed(&self) -> bool {
-        let known = self.known.iter().enumerate();
-        known.into_iter().any(|(index, known)| self.slots.phase(index) != known.phase)
+        let mut known = self.known.iter().enumerate();
+        known.any(|(index, known)| self.slots.phase(index) != known.phase)
     }
 
     fn look(&mut self, depth: Depth) {
@@ -215,8 +215,8 @@ impl Selectable for Watch {
 fn read_slot(
     phase: SlotPhase,
     is_alive: impl FnOnce() -> bool,
-    read: impl FnOnce() -> Option<Entry>,
-) -> Option<(Entry, bool)> {
+    read: impl FnOnce() -> Option<SlotSnapshot>,
+) -> Option<(SlotSnapshot, bool)> {
     let is_alive = phase.state() != WorkerSlotState::Free && is_alive();
     // After the lock: a worker that leaves stores the phase before it releases the lock.
     let entry = read()?;
@@ -228,7 +228,7 @@ impl KnownSlot {
     fn update(
         &mut self,
         index: usize,
-        entry: Entry,
+        entry: SlotSnapshot,
         is_alive: bool,
         changes: &mut VecDeque<WorkerChange>,
     ) {

@@ -13,8 +13,8 @@ fn reports(known: &mut KnownSlot, phase: SlotPhase, is_alive: bool) -> String {
     changes.iter().map(letter).collect()
 }
 
-fn entry(phase: SlotPhase) -> Entry {
-    Entry { phase, name: "w".to_owned(), pid: 1, since: 0 }
+fn entry(phase: SlotPhase) -> SlotSnapshot {
+    SlotSnapshot { phase, name: "w".to_owned(), pid: 1, since: 0 }
 }
 
 fn unknown() -> KnownSlot {
