@@ -23,6 +23,7 @@ mod subscriber;
 mod type_cache;
 mod untyped;
 
+pub(crate) use crate::segment::layout::EventCount;
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
 pub(crate) use endpoint::wake_both_sides;
 pub use error::{
