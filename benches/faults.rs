@@ -1,16 +1,17 @@
-//! How long a killed process holds the others up.
+//! Measures how long a killed process blocks others.
 //!
 //! ```text
 //! cargo bench --bench faults
 //! cargo bench --bench faults -- subscriber --rounds 1000
 //! ```
 //!
-//! Each round starts a process, brings it to where its death hurts, has this process wait for
-//! it, kills it at another moment of that wait, and takes the time from just before the kill to
-//! the moment at which this process goes on. That time holds the kernel's part too: ending a
-//! process and dropping its locks.
+//! Each round starts a victim process and lets it block this process: it holds a claim or a packet,
+//! for example. Then a thread kills the victim. The moment of the kill varies over the rounds.
 //!
-//! Without `--bench`, which `cargo bench` gives, it only shows that it works.
+//! The time runs from just before the kill until this process continues. It includes the work of
+//! the kernel: ending the process and dropping its locks.
+//!
+//! `cargo bench` passes `--bench`. Without it (`cargo test`) two rounds check that the bench works.
 
 use clap::{Parser, ValueEnum};
 use packetring::{OpenError, Overflow, Publisher, RecvError, Ring, RingBuilder, Subscriber, Wait};
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// A fault: who is killed, doing what.
+/// A fault: the victim, and its state when it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Fault {
     SubscriberFull,
@@ -40,9 +41,9 @@ impl Fault {
                 "subscriber, packet in hand (drop oldest): until send returns"
             }
             Self::PublisherClaiming => {
-                "publisher, claim open: until the reader has what lies behind"
+                "publisher, claim open: until the reader has the next packet"
             }
-            Self::PublisherLast => "last publisher, ring empty: until the reader is told Closed",
+            Self::PublisherLast => "last publisher, ring empty: until the reader gets Closed",
             Self::PublisherExclusive => "exclusive publisher: until a successor has joined",
             Self::SubscriberDurable => "durable subscriber: until a successor has its first packet",
         }
@@ -58,7 +59,7 @@ impl Fault {
     }
 }
 
-/// How the one that is held up waits.
+/// How the blocked endpoint waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Waiting {
     Park,
@@ -74,18 +75,18 @@ impl Waiting {
     }
 }
 
-/// How long a killed process holds the others up
+/// Measures how long a killed process blocks others
 #[derive(Debug, Parser)]
 struct Options {
-    /// Only faults that have this in their name
+    /// Measure only faults whose title contains this text
     filter: Option<String>,
     /// Rounds of each fault
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Measure; given by `cargo bench`
+    /// Measure; passed by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
-    /// Be the one that is killed, on this ring
+    /// Run as the victim of this fault
     #[arg(long, hide = true, requires = "ring")]
     victim: Option<Fault>,
     #[arg(long, hide = true)]
@@ -95,7 +96,7 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     let outcome = match (options.victim, &options.ring) {
-        (Some(fault), Some(ring)) => be_killed(fault, ring),
+        (Some(fault), Some(ring)) => run_victim(fault, ring),
         _ => compare(&options),
     };
     if let Err(error) = outcome {
@@ -107,7 +108,7 @@ fn main() -> ExitCode {
 
 fn compare(options: &Options) -> Outcome<()> {
     let rounds = if options.bench { options.rounds } else { 2 };
-    println!("{rounds} rounds each; milliseconds from the kill\n");
+    println!("{rounds} rounds each; milliseconds after the kill\n");
     println!("{:<62}{:<6}{:>7}{:>7}{:>7}", "killed", "wait", "p50", "p99", "max");
     for fault in Fault::value_variants() {
         if options.filter.as_deref().is_some_and(|text| !fault.title().contains(text)) {
@@ -128,7 +129,7 @@ fn compare(options: &Options) -> Outcome<()> {
     Ok(())
 }
 
-/// One round: the time from the kill until this process went on.
+/// Runs one round. Returns the time from the kill until this process continued.
 fn measure(fault: Fault, waiting: Waiting, round: u32) -> Outcome<Duration> {
     let name = format!("faults-{}", std::process::id());
     let ring = fault.ring().wait(waiting.wait()).stays_open(false).open(&name)?;
@@ -138,7 +139,7 @@ fn measure(fault: Fault, waiting: Waiting, round: u32) -> Outcome<Duration> {
             let victim = start(fault, &name)?;
             publisher.wait_for_subscribers(1)?;
             fill(&mut publisher, fault)?;
-            held_up(victim, round, || Ok(publisher.send(&0).map(drop)?))
+            time_stall(victim, round, || Ok(publisher.send(&0).map(drop)?))
         }
         Fault::PublisherClaiming => {
             let mut subscriber = ring.subscriber::<u64>()?;
@@ -146,29 +147,33 @@ fn measure(fault: Fault, waiting: Waiting, round: u32) -> Outcome<Duration> {
             let victim = start(fault, &name)?;
             until(|| subscriber.backlog() > 0);
             publisher.send(&1)?;
-            held_up(victim, round, || Ok(subscriber.recv().map(drop)?))
+            time_stall(victim, round, || Ok(subscriber.recv().map(drop)?))
         }
         Fault::PublisherLast => {
             let mut subscriber = ring.subscriber::<u64>()?;
             let victim = start(fault, &name)?;
             subscriber.recv()?;
-            held_up(victim, round, || match subscriber.recv() {
+            time_stall(victim, round, || match subscriber.recv() {
                 Err(RecvError::Closed) => Ok(()),
-                other => Err(format!("not closed: {:?}", other.map(|packet| *packet)).into()),
+                other => {
+                    let found = other.map(|packet| *packet);
+                    Err(format!("recv after the last publisher died: {found:?}; expected Closed")
+                        .into())
+                }
             })
         }
         Fault::PublisherExclusive => {
             let mut subscriber = ring.subscriber::<u64>()?;
             let victim = start(fault, &name)?;
             subscriber.recv()?;
-            held_up(victim, round, || join(|| ring.publisher::<u64>()).map(drop))
+            time_stall(victim, round, || join(|| ring.publisher::<u64>()).map(drop))
         }
         Fault::SubscriberDurable => {
             let mut publisher = ring.publisher::<u64>()?;
             let victim = start(fault, &name)?;
             publisher.wait_for_subscribers(1)?;
             publisher.send(&0)?;
-            let result = held_up(victim, round, || {
+            let result = time_stall(victim, round, || {
                 let mut successor: Subscriber<u64> = join(|| ring.durable("victim"))?;
                 Ok(successor.recv().map(drop)?)
             });
@@ -178,25 +183,27 @@ fn measure(fault: Fault, waiting: Waiting, round: u32) -> Outcome<Duration> {
     }
 }
 
-/// Kills the victim while `work` goes on, each round a little later, and says how long after the
-/// kill the work was done.
-fn held_up(victim: Victim, round: u32, work: impl FnOnce() -> Outcome<()>) -> Outcome<Duration> {
-    // Over all phases of the bounded waits, which are 2 and 50 ms long.
-    let phase = Duration::from_micros(u64::from(round) * 377 % 53_000 + 500);
+/// Kills the victim while `work` runs, a little later each round. Returns the time from the kill
+/// until the work was done.
+fn time_stall(victim: Victim, round: u32, work: impl FnOnce() -> Outcome<()>) -> Outcome<Duration> {
+    // The delays cover all phases of the bounded waits, which are 2 and 50 ms long.
+    let delay = Duration::from_micros(u64::from(round) * 377 % 53_000 + 500);
     let killer = thread::spawn(move || {
-        thread::sleep(phase);
+        thread::sleep(delay);
         let killed_at = Instant::now();
         drop(victim);
         killed_at
     });
     let worked = work();
     let done_at = Instant::now();
-    let killed_at = killer.join().map_err(|_| "the killer failed")?;
+    let killed_at = killer.join().map_err(|_| "the thread that kills the victim panicked")?;
     worked?;
-    done_at.checked_duration_since(killed_at).ok_or_else(|| "nothing was held up".into())
+    done_at
+        .checked_duration_since(killed_at)
+        .ok_or_else(|| "work was done before the kill: the victim blocked nothing".into())
 }
 
-/// Joins as soon as the one who has the place is dead.
+/// Joins as soon as the place of the dead victim is free.
 fn join<E>(join: impl Fn() -> Result<E, OpenError>) -> Outcome<E> {
     loop {
         match join() {
@@ -208,9 +215,10 @@ fn join<E>(join: impl Fn() -> Result<E, OpenError>) -> Outcome<E> {
     }
 }
 
-/// Publishes until the victim holds the ring up, and nothing else does.
+/// Publishes until only the victim blocks the ring.
 fn fill(publisher: &mut Publisher<u64>, fault: Fault) -> Outcome<()> {
-    // It takes its first packet when it likes; from then on a ring that drops is held up, too.
+    // A victim that holds a packet blocks the ring only after it has received one. So wait until
+    // the ring stays full.
     let mut full = 0;
     let enough = if fault == Fault::SubscriberHolding { 100 } else { 1 };
     while full < enough {
@@ -232,14 +240,14 @@ fn until(ready: impl Fn() -> bool) {
     }
 }
 
-// ── The one that is killed ─────────────────────────────────────────────────────────────────────
+// ── The victim ─────────────────────────────────────────────────────────────────────────────────
 
-/// This program again. Dropping it kills it.
+/// A process of this program. Drop kills it.
 struct Victim(Child);
 
 impl Drop for Victim {
     fn drop(&mut self) {
-        // Both fail only if it is gone already.
+        // Both fail only if the process is gone already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -247,14 +255,14 @@ impl Drop for Victim {
 
 fn start(fault: Fault, ring: &str) -> Outcome<Victim> {
     let fault = fault.to_possible_value().map(|value| value.get_name().to_owned());
-    let fault = fault.ok_or("a fault without a name")?;
+    let fault = fault.ok_or("fault has no name")?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--victim", &fault, "--ring", ring]).stdin(Stdio::null());
     Ok(Victim(command.spawn()?))
 }
 
-/// Comes to where its death hurts, and sleeps.
-fn be_killed(fault: Fault, ring: &str) -> Outcome<()> {
+/// Brings the victim into the state of the fault, then sleeps until it is killed.
+fn run_victim(fault: Fault, ring: &str) -> Outcome<()> {
     let ring = fault.ring().attach(ring)?;
     match fault {
         Fault::SubscriberFull => {
@@ -265,7 +273,7 @@ fn be_killed(fault: Fault, ring: &str) -> Outcome<()> {
             let mut subscriber = ring.subscriber::<u64>()?;
             loop {
                 match subscriber.recv() {
-                    // As long in hand as no other is asked for.
+                    // The subscriber holds the packet until the next receive.
                     Ok(packet) => break std::mem::forget(packet),
                     Err(RecvError::Missed(_)) => {}
                     Err(error) => return Err(error.into()),

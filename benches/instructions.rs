@@ -1,19 +1,21 @@
-//! How many instructions the operations take, beside how many they took.
+//! Counts the instructions of each operation and compares them with earlier counts.
 //!
 //! ```text
 //! cargo bench --bench instructions                # compares with benches/instructions.txt
-//! cargo bench --bench instructions -- --write     # after a deliberate change: rewrites it
+//! cargo bench --bench instructions -- --write     # rewrites that file, after a deliberate change
 //! ```
 //!
-//! It runs itself under callgrind (the Debian package `valgrind`), which counts the same on a slow
-//! machine, a fast one and a busy one. What is counted is in `instructions/operations.rs`. It says
-//! nothing of time: a locked instruction or a missed cache line is one instruction like any other.
+//! The bench runs itself under callgrind (Debian package `valgrind`). Callgrind counts the same on
+//! any machine, however fast or busy. The operations are in `instructions/operations.rs`.
 //!
-//! It fails if an operation takes more than before, and also if it takes fewer: an improvement
-//! that is not written down can be lost again unseen. Compilers differ, so the file names the one
-//! that made it.
+//! A count says nothing about time: a locked instruction or a cache miss counts as one instruction.
 //!
-//! Without `--bench`, which `cargo bench` gives, it only shows that the operations work.
+//! The bench fails if an operation takes more instructions than expected. It also fails for fewer:
+//! an improvement that is not recorded could be lost unnoticed. Compilers differ, so the file names
+//! the compiler of its counts.
+//!
+//! `cargo bench` passes `--bench`. Without it (`cargo test`) the bench only checks that the
+//! operations work.
 
 #[path = "instructions/operations.rs"]
 mod operations;
@@ -29,17 +31,18 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const EXPECTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
 const REWRITE: &str = "cargo bench --bench instructions -- --write";
-/// An operation may differ by this part of what is expected, and by so many instructions at most.
+/// A count may differ by this fraction of the expected count.
 const TOLERATED_PART: f64 = 0.02;
+/// A count may differ by at most this many instructions.
 const TOLERATED_MOST: f64 = 2.0;
 
-/// How many instructions the operations take, beside how many they took
+/// Counts the instructions of each operation and compares them with earlier counts
 #[derive(Debug, Parser)]
 struct Options {
-    /// Write down what is found, instead of comparing it
+    /// Write the counts to the file instead of comparing them
     #[arg(long)]
     write: bool,
-    /// Count; given by `cargo bench`
+    /// Count; passed by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
     /// Run the operations under callgrind
@@ -47,7 +50,7 @@ struct Options {
     counted: bool,
 }
 
-/// Instructions of an operation: for one packet, if it is for many.
+/// Instructions of an operation, per packet.
 #[derive(Debug)]
 struct Count {
     name: String,
@@ -65,7 +68,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// `false`: the counts are not those expected.
+/// Returns false if the counts differ from the expected ones.
 fn act(options: &Options) -> Outcome<bool> {
     if options.counted {
         operations::run(|name, packets| println!("{packets} {name}"))?;
@@ -73,7 +76,7 @@ fn act(options: &Options) -> Outcome<bool> {
     }
     if !options.bench {
         operations::run(|name, _| println!("{name}: works"))?;
-        println!("not counted: for that there is `cargo bench --bench instructions`");
+        println!("nothing counted; `cargo bench --bench instructions` counts");
         return Ok(true);
     }
     let found = count()?;
@@ -97,16 +100,18 @@ fn count() -> Outcome<Vec<Count>> {
         .args([std::env::current_exe()?.as_os_str(), "--counted".as_ref()])
         .stderr(std::process::Stdio::inherit())
         .output()
-        .map_err(|error| format!("valgrind (the Debian package of that name): {error}"))?;
+        .map_err(|error| {
+            format!("could not run valgrind: {error}; install the Debian package `valgrind`")
+        })?;
     if !run.status.success() {
-        return Err(format!("under valgrind: {}", run.status).into());
+        return Err(format!("run under valgrind failed: {}", run.status).into());
     }
     let totals = totals(&std::fs::read_to_string(&output.0)?)?;
     let operations = String::from_utf8(run.stdout)?;
     counts(&operations, &totals)
 }
 
-/// Removed when it is dropped.
+/// A file that is removed on drop.
 struct Scratch(PathBuf);
 
 impl Drop for Scratch {
@@ -115,34 +120,37 @@ impl Drop for Scratch {
     }
 }
 
-/// The sum of each of callgrind's dumps.
+/// The total of each dump of callgrind.
 fn totals(dumps: &str) -> Outcome<Vec<u64>> {
     let sums = dumps.lines().filter_map(|line| line.strip_prefix("totals: "));
     Ok(sums.map(|sum| sum.trim().parse()).collect::<Result<_, _>>()?)
 }
 
-/// What each operation took, less what it takes to do nothing.
+/// The count of each operation minus the count of the empty operation.
 fn counts(operations: &str, totals: &[u64]) -> Outcome<Vec<Count>> {
     let operations: Vec<_> = operations.lines().filter_map(|line| line.split_once(' ')).collect();
-    // Behind the last operation there is one more dump, of nothing.
+    // An additional empty dump follows the last operation.
     let Some((&overhead, totals)) = totals.split_first().filter(|(sum, _)| **sum > 0) else {
-        return Err("callgrind did not count: are the symbols there?".into());
+        return Err("callgrind counted nothing; build with symbols".into());
     };
     if totals.len() < operations.len().saturating_sub(1) {
-        return Err(format!("{} operations, {} sums", operations.len(), totals.len() + 1).into());
+        let (operations, dumps) = (operations.len(), totals.len() + 1);
+        return Err(format!("{operations} operations, but {dumps} dumps of callgrind").into());
     }
     let pairs = operations.iter().skip(1).zip(totals);
     let count = |((packets, name), sum): (&(&str, &str), &u64)| {
-        let own = sum.checked_sub(overhead).ok_or("less than nothing")? as f64;
+        let own = sum
+            .checked_sub(overhead)
+            .ok_or("operation counted less than the empty operation")? as f64;
         let instructions = own / ROUNDS as f64 / packets.parse::<f64>()?;
-        // As it is written down.
+        // Round as the file does.
         let instructions = (instructions * 10.0).round() / 10.0;
         Ok(Count { name: (*name).to_owned(), instructions })
     };
     pairs.map(count).collect()
 }
 
-// ── What is expected ───────────────────────────────────────────────────────────────────────────
+// ── Comparing ──────────────────────────────────────────────────────────────────────────────────
 
 fn text(counts: &[Count]) -> Outcome<String> {
     let mut text = format!("# Instructions. Made by: {REWRITE}\n# {}\n", tools()?);
@@ -152,7 +160,7 @@ fn text(counts: &[Count]) -> Outcome<String> {
     Ok(text)
 }
 
-/// What the counts depend on, besides the code.
+/// The tools on which the counts depend.
 fn tools() -> Outcome<String> {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let rustc = first_line(Command::new(rustc).arg("--version"))?;
@@ -166,10 +174,10 @@ fn first_line(command: &mut Command) -> Outcome<String> {
     Ok(String::from_utf8(output)?.lines().next().unwrap_or_default().to_owned())
 }
 
-/// Prints the table; `false`: something differs by more than is tolerated.
+/// Prints the table. Returns false if a count differs by more than is tolerated.
 fn compare(expected: &str, found: &[Count]) -> Outcome<bool> {
     let (tools, mut expected) = (tools()?, parse(expected)?);
-    println!("{:<38}{:>9}{:>9}{:>8}", "instructions, a packet", "expected", "found", "");
+    println!("{:<38}{:>9}{:>9}{:>8}", "instructions per packet", "expected", "found", "");
     let mut differ = Vec::new();
     for Count { name, instructions } in found {
         let index = expected.counts.iter().position(|count| count.name == *name);
@@ -185,14 +193,14 @@ fn compare(expected: &str, found: &[Count]) -> Outcome<bool> {
         differ.push(name);
     }
     if tools != expected.tools {
-        println!("\nThe compiler differs, and that alone can change the counts:");
+        println!("\nThe tools differ, which alone can change the counts:");
         println!("  expected  {}\n  found     {tools}", expected.tools);
     }
     if differ.is_empty() {
         return Ok(true);
     }
     println!("\n{} of the counts differ: {}.", differ.len(), differ.join("; "));
-    println!("More: find out why. Fewer, or more on purpose: write it down, by\n  {REWRITE}");
+    println!("If a count grew unintentionally, find the cause. Otherwise run\n  {REWRITE}");
     println!("and commit {}.", Path::new(EXPECTED).display());
     Ok(false)
 }

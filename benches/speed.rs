@@ -1,4 +1,4 @@
-//! How fast packetring is, beside what the machine can do, measured in the same run.
+//! Measures packetring beside floors: the same bytes moved by the bare machine, in the same run.
 //!
 //! ```text
 //! cargo bench --bench speed
@@ -6,18 +6,28 @@
 //! cargo bench --bench speed -- --quick
 //! ```
 //!
-//! Each scenario is real processes, started anew for each run and pinned; the floor of a scenario
-//! is run right before it, and the runs of the scenarios take turns, so that whatever disturbs the
-//! machine disturbs all of them. What is printed is the median of the runs, with the least and the
-//! most; each latency is recorded as it was, corrected for nothing. Everything received is checked.
+//! - Each run starts new processes and pins them.
+//! - The floor of a scenario runs right before the scenario.
+//! - The scenarios take turns, so a disturbance of the machine hits all of them.
+//! - Each run is tagged with the phase of the machine (`harness/phase.rs`). The report gives
+//!   median, minimum and maximum per phase.
+//! - Latencies are recorded one by one and not corrected.
+//! - Readers check everything they receive.
 //!
-//! The results stand in `target/packetring-bench`: `latest.json`, `more.json` with what the plots
-//! show beside it, and `index.html`, a page for others. Without `--bench`, which `cargo bench`
-//! gives, it only shows that it works, in `target/packetring-bench/trial`, and its figures mean
+//! The results are in `target/packetring-bench`:
+//!
+//! - `latest.json`: the main scenarios;
+//! - `more.json`: further points of the plots;
+//! - `index.html`: a page with tables and plots.
+//!
+//! `cargo bench` passes `--bench`. Without it (`cargo test`) the bench runs a trial: it checks that
+//! every scenario works and writes to `target/packetring-bench/trial`. Figures of a trial mean
 //! nothing.
 //!
-//! How long the dead hold others up is measured by `faults`.
+//! The `faults` bench measures how long a dead process blocks others.
 
+#[path = "../examples/support/bounce.rs"]
+mod bounce;
 #[path = "../examples/support/cores.rs"]
 mod cores;
 mod floor;
@@ -31,34 +41,34 @@ mod shared;
 
 use clap::Parser;
 use cores::Cores;
-use harness::{Outcome, Run, Sample, Scale, Scenario, Side};
+use harness::{Outcome, Probe, Run, Sample, Scale, Scenario, Side};
 use report::{Progress, Report, Results};
 use std::process::ExitCode;
 
-/// How fast packetring is, beside what the machine can do
+/// Measures packetring beside what the bare machine can do
 #[derive(Debug, Parser)]
 struct Options {
-    /// Measure only scenarios that have this in their names
+    /// Measure only scenarios whose name contains this text
     filter: Option<String>,
     /// Runs of each scenario [default: 7; 3 with --quick]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     runs: Option<u32>,
-    /// Cores of the two sides, such as 0,1 [default: the first two allowed]
+    /// Cores of the two sides, such as 0,1 [default: the first two that this process may use]
     #[arg(long, value_name = "A,B")]
     pin: Option<Cores>,
-    /// An eighth of the work, and what latest.json holds alone
+    /// Do an eighth of the work, and only the scenarios of latest.json
     #[arg(long)]
     quick: bool,
-    /// Measure; given by `cargo bench`
+    /// Measure; passed by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
-    /// Only show that it works
+    /// Only check that everything works
     #[arg(long, hide = true)]
     test: bool,
-    /// Be a partner in this scenario of the process `of`
+    /// Run as a partner of process `of` in this scenario
     #[arg(long, hide = true, requires_all = ["of", "role", "scale", "pin"])]
     serve: Option<String>,
-    /// Be a partner in the scenario's floor
+    /// Run the scenario's floor instead
     #[arg(long, hide = true)]
     floor: bool,
     #[arg(long, hide = true)]
@@ -99,7 +109,7 @@ impl Options {
         is_asked_for && (scenario.is_headline() || !self.quick || self.filter.is_some())
     }
 
-    /// A run of this scenario, or of its floor.
+    /// Describes a run of this scenario or of its floor.
     fn run(&self, name: String, is_floor: bool) -> Outcome<Run> {
         let parent = self.of.unwrap_or_else(std::process::id);
         Ok(Run { name, is_floor, parent, scale: self.scale(), cores: self.cores()? })
@@ -115,51 +125,61 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let who = options.serve.as_ref().map_or(String::new(), |name| format!(" ({name})"));
-            eprintln!("speed{who}: {error}");
+            let role = options.serve.as_ref().map_or(String::new(), |name| format!(" ({name})"));
+            eprintln!("speed{role}: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// A partner's side.
+/// Runs a partner's side.
 fn serve(options: &Options, name: &str) -> Outcome<()> {
     let all = scenarios::all();
     let scenario = all.iter().find(|scenario| scenario.name() == name);
-    let scenario = scenario.ok_or_else(|| format!("there is no scenario {name}"))?;
+    let scenario = scenario.ok_or_else(|| format!("no scenario named {name}"))?;
     let run = options.run(name.to_owned(), options.floor)?;
     Side { run, role: options.role.unwrap_or(0) }.serve(scenario.as_ref())
 }
 
-/// All runs, by turns, and what came of them.
+/// Runs all scenarios in turns, and publishes the report.
 fn compare(options: &Options) -> Outcome<()> {
     harness::remove_of_the_dead();
     let mut chosen = scenarios::all();
     chosen.retain(|scenario| options.is_chosen(scenario.as_ref()));
     if chosen.is_empty() {
-        return Err("no scenario has that in its name".into());
+        return Err("no scenario name contains the filter; run without it to see all names".into());
     }
     let mut all: Vec<Results> = chosen.iter().map(|scenario| Results::of(&**scenario)).collect();
+    let mut probe = Probe::new(options.cores()?);
     let mut progress = Progress::new(options.runs() as usize * chosen.len());
     for _ in 0..options.runs() {
         for (scenario, results) in chosen.iter().zip(&mut all) {
             progress.step(&scenario.name());
             let failed = |error| format!("{} failed: {error}", scenario.name());
-            measure(options, scenario.as_ref(), results).map_err(failed)?;
+            measure(options, scenario.as_ref(), &mut probe, results).map_err(failed)?;
         }
     }
     progress.finish();
-    Report { all, runs: options.runs(), scale: options.scale(), cores: options.cores()? }.publish()
+    let (runs, scale, cores) = (options.runs(), options.scale(), options.cores()?);
+    Report { all, probe, runs, scale, cores }.publish()
 }
 
-/// One run of a scenario, and one of its floor just before.
-fn measure(options: &Options, scenario: &dyn Scenario, results: &mut Results) -> Outcome<()> {
+/// Runs the floor of a scenario, then the scenario, once each. Either run is repeated if the phase
+/// of the machine changes during it.
+fn measure(
+    options: &Options,
+    scenario: &dyn Scenario,
+    probe: &mut Probe,
+    results: &mut Results,
+) -> Outcome<()> {
+    let phase = scenario.fixed_phase();
     if let Some(floor) = scenario.floor() {
         let run = options.run(scenario.name(), true)?;
-        results.floor.add(measure_once(floor.as_ref(), &run)?)?;
+        results.floor.add(probe.run(phase, || measure_once(floor.as_ref(), &run))?);
     }
     let run = options.run(scenario.name(), false)?;
-    results.work.add(measure_once(scenario, &run)?)
+    results.work.add(probe.run(phase, || measure_once(scenario, &run))?);
+    Ok(())
 }
 
 fn measure_once(scenario: &dyn Scenario, run: &Run) -> Outcome<Sample> {

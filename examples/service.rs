@@ -18,7 +18,7 @@ mod peer;
 
 use clap::Parser;
 use first::First;
-use packetring::cluster::{CallError, CallTimeoutError, Client, TryServiceRecvError};
+use packetring::cluster::{CallError, CallTimeoutError, Client, Request, TryServiceRecvError};
 use packetring::{Subscriber, Worker, packet};
 use peer::Peer;
 use std::collections::BTreeMap;
@@ -209,7 +209,7 @@ fn serve(number: u16, caller: u32) -> Result<(), Box<dyn Error>> {
                 let longest = request.words().max_by_key(|word| word.len()).unwrap_or_default();
                 let words = request.words().count() as u64;
                 let reply = Count { words, longest: longest.to_owned(), server: number };
-                request.reply(&reply)?;
+                Request::reply(request, &reply)?;
             }
         }
     }

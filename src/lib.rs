@@ -81,8 +81,8 @@
 //! call that needs it, and that call leaves nothing behind. The memory of a ring is reserved when
 //! the ring is created: `/dev/shm` cannot fill up under it. A [`Ring`] takes two descriptors and a
 //! mapping, each endpoint takes as much again, and one more descriptor serves the whole process. A
-//! read-only subscriber that meets a dead publisher's claim needs a second mapping for a moment, and
-//! waits while it cannot have one.
+//! read-only subscriber that meets a dead publisher's claim needs a second mapping for a moment,
+//! and waits while it cannot have one.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_types))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop"))]
@@ -109,7 +109,7 @@ mod wait;
 pub mod with;
 
 pub use error::OpenError;
-pub use ring::missed::Missed;
+pub use ring::overflow::Missed;
 pub use segment::settings::{Claims, Overflow, Settings};
 pub use wait::Wait;
 
@@ -155,32 +155,34 @@ mod api {
 /// # fn main() {}
 /// ```
 ///
-/// The macro derives rkyv's `Archive`, `Serialize` and `Deserialize` through packetring, so rkyv need
-/// not be a dependency. It describes the archived type `Archived…`: its fingerprint, its schema, and
-/// whether it can be reserved ([`packet::AnyBits`]). The item itself, derives included, stays as it is.
+/// The macro derives rkyv's `Archive`, `Serialize` and `Deserialize` through packetring, so rkyv
+/// need not be a dependency. It describes the archived type `Archived…`: its fingerprint, its
+/// schema, and whether it can be reserved ([`packet::AnyBits`]). The item itself, derives included,
+/// stays as it is.
 ///
 /// Methods for received packets go on the archived type, here `ArchivedChat`. To print and compare
-/// received packets, add `#[rkyv(derive(Debug))]` or `#[rkyv(compare(PartialEq))]` beside `#[packet]`.
+/// received packets, add `#[rkyv(derive(Debug))]` or `#[rkyv(compare(PartialEq))]` beside
+/// `#[packet]`.
 ///
 /// # Field types
 ///
-/// Every [`Packet`] type. The macro refuses, at the field and with a hint: hash tables, shared and raw
-/// pointers, references, trait objects, functions, cells, locks, atomics, and `Instant`; also `usize`
-/// and `isize`, because rkyv would cut them to 32 bits. The macro recognizes these by name. If a type
-/// of yours has such a name, or a `usize` is always small, put
-/// `#[rkyv(with = packetring::with::Identity)]` on the field. Other [wrappers](crate::with) archive
-/// such fields as another type, for example a `HashMap` as a list.
+/// Every [`Packet`] type. The macro refuses, at the field and with a hint: hash tables, shared and
+/// raw pointers, references, trait objects, functions, cells, locks, atomics, and `Instant`; also
+/// `usize` and `isize`, because rkyv would cut them to 32 bits. The macro recognizes these by name.
+/// If a type of yours has such a name, or a `usize` is always small, put `#[rkyv(with =
+/// packetring::with::Identity)]` on the field. Other [wrappers](crate::with) archive such fields as
+/// another type, for example a `HashMap` as a list.
 ///
-/// A type may mention itself, by its name or as `Self`, in a `Box`, a `Vec` or a map; pointers nest up
-/// to 63 deep. The compiler refuses two types that mention each other: box one of them as bytes, or
-/// make them one type. Every type parameter must be a packet type, even in a `PhantomData`: it is part
-/// of the fingerprint.
+/// A type may mention itself, by its name or as `Self`, in a `Box`, a `Vec` or a map; pointers nest
+/// up to 62 deep. The compiler refuses two types that mention each other: box one of them as bytes,
+/// or make them one type. Every type parameter must be a packet type, even in a `PhantomData`: it
+/// is part of the fingerprint.
 ///
 /// # Arguments
 ///
-/// Write `#[packet(crate = path)]` if packetring has another name. The macro passes `#[rkyv(..)]` on
-/// the item and its fields to rkyv (`with`, `derive`, `compare`, `archived`, `attr`, `niche`, …),
-/// except `as`, `remote` and `crate`.
+/// Write `#[packet(crate = path)]` if packetring has another name. The macro passes `#[rkyv(..)]`
+/// on the item and its fields to rkyv (`with`, `derive`, `compare`, `archived`, `attr`, `niche`,
+/// …), except `as`, `remote` and `crate`.
 ///
 /// A crate that denies `missing_docs` must allow it for modules with public enums of named fields:
 /// rkyv's resolvers have no docs.
@@ -208,9 +210,9 @@ pub use packetring_derive::packet;
 /// ```
 ///
 /// The enum is for receiving; a publisher sends its member types. The enum gets a lifetime, that of
-/// the packet, and is `Clone` and `Copy`. Each variant holds one packet type, and all of them differ.
-/// The enum implements [`packet::OneOf`]. Write `#[one_of(crate = path)]` if packetring has another
-/// name.
+/// the packet, and is `Clone` and `Copy`. Each variant holds one packet type, and all of them
+/// differ. The enum implements [`packet::OneOf`]. Write `#[one_of(crate = path)]` if packetring has
+/// another name.
 #[cfg(not(loom))]
 pub use packetring_derive::one_of;
 

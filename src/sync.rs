@@ -2,7 +2,8 @@
 //!
 //! Every atomic of the crate comes from here, so that loom sees it. `clippy.toml` bans the types of
 //! `std::sync::atomic` elsewhere; the aliases below are the exception. The meaning of each word is
-//! in `segment::layout`. The heavy half of the asymmetric barrier is a system call (`sys::barrier`).
+//! in `segment::layout`. The heavy half of the asymmetric barrier is a system call
+//! (`sys::barrier`).
 
 #[cfg(loom)]
 pub(crate) use loom::{

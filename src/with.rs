@@ -1,6 +1,27 @@
-//! Wrappers that change how a field is archived: `#[rkyv(with = packetring::with::AsVec)]`.
+//! Wrappers that change how a field is archived, as in `#[rkyv(with = packetring::with::AsVec)]`.
 //!
-//! These are rkyv's, but for [`AsUnixTime`]: rkyv's panics when a time that was corrupted is unpacked.
+//! All are re-exported from rkyv, except [`AsUnixTime`]: rkyv's version panics when it unpacks a
+//! corrupted time. The wrappers needed most often:
+//!
+//! - [`AsVec`]: a `HashMap`, `HashSet` or B-tree as a list.
+//! - [`AsUnixTime`]: a `SystemTime`.
+//! - [`AsString`]: a `PathBuf` or `OsString`.
+//! - [`Lock`], [`AtomicLoad`]: the value in a mutex, or an atomic.
+//! - [`Identity`]: the field as it is, also if `#[packet]` refuses the name of its type.
+//! - [`Skip`]: nothing; unpacking sets the default.
+//!
+//! ```
+//! use packetring::with;
+//! use std::{collections::HashMap, path::PathBuf};
+//!
+//! #[packetring::packet]
+//! struct Upload {
+//!     #[rkyv(with = with::AsVec)]
+//!     headers: HashMap<String, String>,
+//!     #[rkyv(with = with::AsString)]
+//!     file: PathBuf,
+//! }
+//! ```
 
 use std::{
     error::Error,
@@ -16,9 +37,14 @@ use rkyv::{
     time::ArchivedDuration,
 };
 
-/// Archives a [`SystemTime`] as the [`Duration`] since 1970.
+/// Archives a [`SystemTime`] as the [`Duration`] since the Unix epoch (the start of 1970, UTC).
 ///
-/// Earlier times cannot be sent, and later ones than the system can represent cannot be unpacked.
+/// # Errors
+///
+/// - Sending a time before the epoch fails ([`Unserializable`](crate::packet::Unserializable)).
+/// - Unpacking a time beyond the range of `SystemTime` fails
+///   ([`UnpackError`](crate::packet::UnpackError)). Only corrupted packets contain one. Reading the
+///   packet in place never fails.
 ///
 /// ```
 /// #[packetring::packet]
@@ -63,6 +89,7 @@ where
     }
 }
 
+/// The time is before the epoch, or beyond the range of `SystemTime`.
 #[derive(Debug)]
 enum OutOfRange {
     Early,
@@ -72,9 +99,9 @@ enum OutOfRange {
 impl fmt::Display for OutOfRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Early => f.write_str("times before 1970 cannot be sent"),
+            Self::Early => f.write_str("time out of range: before 1970"),
             Self::Late { seconds } => {
-                write!(f, "{seconds} seconds after 1970 are later than this system can represent")
+                write!(f, "time out of range: {seconds} seconds after 1970")
             }
         }
     }

@@ -10,8 +10,8 @@
 mod support;
 
 use packetring::{
-    Overflow, Packet, Publisher, RecvTimeoutError, Ring, SendTimeoutError, Subscriber, Tail,
-    TryRecvError, TrySendError, one_of, packet, try_select,
+    Overflow, Packet, Publisher, RecvTimeoutError, Reserved, Ring, SendTimeoutError, Subscriber,
+    Tail, TryRecvError, TrySendError, one_of, packet, try_select,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -156,7 +156,7 @@ fn reservations_committed_and_cancelled() {
             drop(out.reserve().unwrap());
             let mut room = out.reserve().unwrap();
             room[0] = 7.into();
-            room.commit();
+            Reserved::commit(room);
             assert_eq!(numbers.recv().unwrap()[0], 7);
         });
     });

@@ -349,7 +349,7 @@ fn with_an_error_handler_the_dispatch_continues() {
     two.events().unwrap().emit("n", &1_u32).unwrap();
     events.emit("m", &1_u32).unwrap();
     assert_eq!(events.poll().unwrap(), 2);
-    assert_eq!(log.take(), format!("n@{}: a handler of \"n\" failed: no; other;", two.id()));
+    assert_eq!(log.take(), format!("n@{}: handler of \"n\" failed: no; other;", two.id()));
     assert!(events.off(other));
 }
 

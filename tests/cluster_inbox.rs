@@ -516,9 +516,9 @@ fn an_unknown_worker_is_reported() {
     let cluster = Cluster::new("unknown");
     let feed = cluster.join("feed");
     let error = feed.send_to("billing", &Stop).unwrap_err();
-    assert!(matches!(error, SendToError::UnknownWorker { who } if who == "desk"));
+    assert!(matches!(error, SendToError::UnknownWorker { who } if who == "billing"));
     let error = feed.try_send_to("billing", &Stop).unwrap_err();
-    assert!(matches!(error, TrySendToError::UnknownWorker { who } if who == "desk"));
+    assert!(matches!(error, TrySendToError::UnknownWorker { who } if who == "billing"));
     let error = feed.send_to_timeout("billing", &Stop, LONG).unwrap_err();
     assert!(matches!(error, SendToTimeoutError::UnknownWorker { who } if who == "billing"));
     for id in [WorkerId(77), WorkerId(u16::MAX)] {

@@ -53,7 +53,7 @@ fn check(answer: &ArchivedAnswer, number: u64) {
 
 fn reply(request: Request<'_, Ask, Answer>) {
     let answer = answer(&request);
-    request.reply(&answer).unwrap();
+    Request::reply(request, &answer).unwrap();
 }
 
 fn serve(worker: &Worker) -> Service<Ask, Answer> {
@@ -88,7 +88,7 @@ fn peer() {
         "keep" => {
             let mut server = serve(&worker);
             peer::say("here");
-            let _later = server.recv().unwrap().defer();
+            let _later = Request::defer(server.recv().unwrap());
             peer::say("deferred");
             let _request = server.recv().unwrap();
             peer::say("has it");
@@ -159,7 +159,7 @@ fn wait_any_returns_the_first_reply() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("any");
     let calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
-    let first = server.recv().unwrap().defer();
+    let first = Request::defer(server.recv().unwrap());
     reply(server.recv().unwrap());
     let (call, found) = client.wait_any().unwrap();
     assert_eq!(call, calls[1]);
@@ -177,7 +177,7 @@ fn wait_any_names_the_call_that_failed() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("any-fails");
     let calls = [1, 2, 3].map(|number| client.start(&ask(number)).unwrap());
-    let first = server.recv().unwrap().defer();
+    let first = Request::defer(server.recv().unwrap());
     drop(server.recv().unwrap());
     let mut ended = || {
         let (call, outcome) = client.wait_any().unwrap();
@@ -243,9 +243,9 @@ fn a_request_of_a_cancelled_call_is_not_wanted() {
     let (_worker, mut server, mut client) = pair("cancel");
     let calls = [1, 2, 3].map(|number| client.start(&ask(number)).unwrap());
     let request = server.recv().unwrap();
-    assert!(request.is_wanted());
+    assert!(Request::is_wanted(&request));
     client.cancel(calls[0]);
-    assert!(!request.is_wanted());
+    assert!(!Request::is_wanted(&request));
     drop(request);
     client.cancel(calls[1]);
     // Cancelled before it was received, so it is not delivered.
@@ -398,7 +398,7 @@ fn a_deferred_reply_can_be_sent_from_another_thread() {
     let calls = [1, 2, 3].map(|number| client.start(&ask(number)).unwrap());
     let answers = [1, 2].map(|_| {
         let request = server.recv().unwrap();
-        (answer(&request), request.defer())
+        (answer(&request), Request::defer(request))
     });
     reply(server.recv().unwrap());
     check(&client.wait(calls[2]).unwrap(), 3);
@@ -425,7 +425,7 @@ fn a_late_reply_does_not_answer_a_later_call() {
     let (worker, mut server, mut client) = pair("outlived");
     let ended = client.start(&ask(1)).unwrap();
     let request = server.recv().unwrap();
-    let (late_answer, later) = (answer(&request), request.defer());
+    let (late_answer, later) = (answer(&request), Request::defer(request));
     drop(server);
     let outcome = client.wait_timeout(ended, FAR).map(drop);
     assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
@@ -448,7 +448,7 @@ fn a_deferred_reply_through_another_service_fails() {
     let (_elsewhere, mut other, _) = pair("elsewhere");
     let call = client.start(&ask(1)).unwrap();
     let request = server.recv().unwrap();
-    let (answer, later) = (answer(&request), request.defer());
+    let (answer, later) = (answer(&request), Request::defer(request));
     assert!(matches!(later.reply(&mut other, &answer), Err(ReplyError::CallerGone)));
     assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
     let outcome = client.wait_timeout(call, FAR).map(drop);
@@ -465,14 +465,14 @@ fn replies_of_a_whole_window_fit_beside_a_forgotten_one() {
     for round in 0..40 {
         // The ring wraps at another offset in each round.
         let call = client.start(&0).unwrap();
-        server.recv().unwrap().reply(&vec![1; round * 911 % 31_000]).unwrap();
+        Request::reply(server.recv().unwrap(), &vec![1; round * 911 % 31_000]).unwrap();
         drop(client.wait(call).unwrap());
         let call = client.start(&0).unwrap();
-        server.recv().unwrap().reply(&largest).unwrap();
+        Request::reply(server.recv().unwrap(), &largest).unwrap();
         std::mem::forget(client.wait(call).unwrap());
         let calls = [0; WINDOW].map(|_| client.start(&1).unwrap());
         for _ in calls {
-            server.recv().unwrap().reply(&largest).unwrap();
+            Request::reply(server.recv().unwrap(), &largest).unwrap();
         }
         for call in calls {
             client.wait(call).unwrap();
@@ -485,7 +485,7 @@ fn a_dropped_deferred_request_fails_with_no_reply() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("undeferred");
     let call = client.start(&ask(1)).unwrap();
-    drop(server.recv().unwrap().defer());
+    drop(Request::defer(server.recv().unwrap()));
     let (stop, stopped) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -511,7 +511,7 @@ fn a_slow_caller_fills_its_own_window_and_does_not_block_the_server() {
     let calls: Vec<_> = (0..WINDOW as u64)
         .map(|number| {
             let call = slow.start(&ask(number)).unwrap();
-            server.recv().unwrap().reply(&long()).unwrap();
+            Request::reply(server.recv().unwrap(), &long()).unwrap();
             call
         })
         .collect();
@@ -532,7 +532,7 @@ fn a_slow_caller_fills_its_own_window_and_does_not_block_the_server() {
         slow.cancel(*call);
     }
     for number in 0..8 {
-        slow.start(&ask(number)).unwrap();
+        let _ = slow.start(&ask(number)).unwrap();
         reply(server.recv().unwrap());
     }
     assert!(matches!(slow.start(&ask(0)), Err(CallError::Busy { limit: WINDOW })));
@@ -546,13 +546,13 @@ fn a_cancelled_call_counts_until_its_reply_is_read() {
     for number in 0..WINDOW as u64 {
         let call = client.start(&ask(number)).unwrap();
         let request = server.recv().unwrap();
-        kept.push((answer(&request), request.defer()));
+        kept.push((answer(&request), Request::defer(request)));
         client.cancel(call);
     }
     assert!(matches!(client.start(&ask(0)), Err(CallError::Busy { limit: WINDOW })));
     let (answer, later) = kept.pop().unwrap();
     later.reply(&mut server, &answer).unwrap();
-    client.start(&ask(0)).unwrap();
+    let _ = client.start(&ask(0)).unwrap();
     assert!(matches!(client.start(&ask(0)), Err(CallError::Busy { limit: WINDOW })));
 }
 
@@ -564,28 +564,28 @@ fn a_server_detects_that_its_caller_is_gone() {
     let mut server = serve(&worker);
     // A client that is dropped.
     let mut leaving = client(&worker);
-    leaving.start(&ask(1)).unwrap();
+    let _ = leaving.start(&ask(1)).unwrap();
     let request = server.recv().unwrap();
-    assert!(request.is_wanted());
+    assert!(Request::is_wanted(&request));
     drop(leaving);
-    assert!(!request.is_wanted());
+    assert!(!Request::is_wanted(&request));
     let answer = answer(&request);
-    let outcome = request.reply(&answer);
+    let outcome = Request::reply(request, &answer);
     assert!(matches!(outcome, Err(ReplyError::CallerGone)), "{outcome:?}");
     // A client that is killed.
     let mut killed = start("call", &cluster, "killed");
     let request = server.recv().unwrap();
-    assert!(request.is_wanted());
+    assert!(Request::is_wanted(&request));
     killed.kill();
-    assert!(!request.is_wanted());
+    assert!(!Request::is_wanted(&request));
     // The reply to a client's only call skips the liveness check.
-    request.reply(&answer).unwrap();
+    Request::reply(request, &answer).unwrap();
     // With another unread reply, the check is made.
     let mut killed = start("call-twice", &cluster, "killed-too");
     reply(server.recv().unwrap());
     let request = server.recv().unwrap();
     killed.kill();
-    let outcome = request.reply(&answer);
+    let outcome = Request::reply(request, &answer);
     assert!(matches!(outcome, Err(ReplyError::CallerGone)), "{outcome:?}");
     // The reply rings of both clients are removed too.
     let left = || {
@@ -730,7 +730,7 @@ fn a_service_of_other_types_is_rejected() {
     let call = client.start(&7).unwrap();
     let request = server.recv().unwrap();
     assert_eq!(*request, 7);
-    request.reply(&8).unwrap();
+    Request::reply(request, &8).unwrap();
     assert_eq!(*client.wait(call).unwrap(), 8);
 }
 
@@ -755,7 +755,7 @@ fn mismatched_types_are_reported_for_equal_request_and_reply_types() {
     // The failed attempts changed nothing.
     let mut client = worker.client::<u32, u32>("double").unwrap();
     let call = client.start(&7).unwrap();
-    server.recv().unwrap().reply(&14).unwrap();
+    Request::reply(server.recv().unwrap(), &14).unwrap();
     assert_eq!(*client.wait(call).unwrap(), 14);
     worker.service::<u32, u32>("double").unwrap();
 }
@@ -766,7 +766,7 @@ fn the_caller_is_told_the_size_of_a_reply_that_is_too_large() {
     let (worker, mut server, mut client) = pair("large");
     let call = client.start(&ask(1)).unwrap();
     let long = Answer { number: 2, text: "x".repeat(100_000) };
-    let outcome = server.recv().unwrap().reply(&long);
+    let outcome = Request::reply(server.recv().unwrap(), &long);
     let Err(ReplyError::TooLarge { needed, limit }) = outcome else { panic!("{outcome:?}") };
     assert!(needed > 100_000);
     assert_eq!(limit, 31_648, "the documented limit");
@@ -777,7 +777,7 @@ fn the_caller_is_told_the_size_of_a_reply_that_is_too_large() {
     assert_eq!(sizes(client.wait(call).map(drop)), (needed, limit));
     // Also for a deferred reply.
     let call = client.start(&ask(2)).unwrap();
-    let later = server.recv().unwrap().defer();
+    let later = Request::defer(server.recv().unwrap());
     assert!(later.reply(&mut server, &long).is_err());
     assert_eq!(sizes(client.wait(call).map(drop)), (needed, limit));
     let long = Ask { number: 1, text: "x".repeat(1 << 20) };
@@ -788,7 +788,7 @@ fn the_caller_is_told_the_size_of_a_reply_that_is_too_large() {
     let largest = vec![7; limit - 8];
     let calls = [0; WINDOW].map(|_| client.start(&1).unwrap());
     for _ in calls {
-        server.recv().unwrap().reply(&largest).unwrap();
+        Request::reply(server.recv().unwrap(), &largest).unwrap();
     }
     for call in calls {
         assert_eq!(client.wait(call).unwrap().len(), largest.len());
@@ -886,7 +886,7 @@ fn replies_to_cancelled_calls_do_not_end_a_select() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("select-given-up");
     let calls = [1, 2].map(|number| client.start(&ask(number)).unwrap());
-    let (first, second) = (server.recv().unwrap().defer(), server.recv().unwrap());
+    let (first, second) = (Request::defer(server.recv().unwrap()), server.recv().unwrap());
     client.cancel(calls[1]);
     reply(second);
     assert_eq!(select_timeout(&mut [&mut client], 10 * SHORT), None);

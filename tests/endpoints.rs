@@ -648,7 +648,7 @@ fn a_reservation_is_published_on_commit() {
             assert!(matches!(numbers.try_recv(), Err(TryRecvError::Empty)));
             *room = [round.into(), 2.into(), 3.into()];
             assert_eq!(room[0], round);
-            let position = room.commit();
+            let position = Reserved::commit(room);
             let found = numbers.try_recv().unwrap();
             assert_eq!(*found, [round, 2, 3]);
             assert_eq!(Received::info(&found).position, position);
@@ -663,7 +663,7 @@ fn a_dropped_reservation_publishes_nothing() {
     fn fails(out: &mut Publisher<u64>) -> Result<(), Box<dyn std::error::Error>> {
         let mut room = out.reserve()?;
         *room = "no number".parse::<u64>()?.into();
-        room.commit();
+        Reserved::commit(room);
         Ok(())
     }
     on_all(small, |ring| {
@@ -698,7 +698,7 @@ fn other_publishers_continue_behind_an_open_or_dropped_reservation() {
         );
         assert!(numbers.backlog() > 0);
         *open = 1.into();
-        open.commit();
+        Reserved::commit(open);
         assert_eq!(*numbers.try_recv().unwrap(), 1);
         assert_eq!(*numbers.try_recv().unwrap(), 2);
         let open = out.reserve().unwrap();
@@ -1204,7 +1204,7 @@ fn guards_can_be_dropped_by_another_thread() {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 *room = 7.into();
-                room.commit();
+                Reserved::commit(room);
             });
         });
         let number = numbers.recv().unwrap();

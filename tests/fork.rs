@@ -13,7 +13,7 @@
 mod support;
 
 use packetring::cluster::{
-    CallTimeoutError, Client, Deferred, Delivery, Events, Inbox, JoinError, QueueConsumer,
+    CallTimeoutError, Client, Deferred, Delivery, Events, Inbox, JoinError, QueueConsumer, Request,
     SendToError, Service, Watch, WorkerChange,
 };
 use packetring::{
@@ -419,8 +419,8 @@ fn worker_in_child(role: &Role) {
     let mut endpoints = WorkerEndpoints::of(Worker::join(&role.arguments[0], "parent").unwrap());
     let call = endpoints.client.start(&21).unwrap();
     peer::say("listens");
-    let mut first = Some(endpoints.service.recv().unwrap().defer());
-    endpoints.deferred = Some(endpoints.service.recv().unwrap().defer());
+    let mut first = Some(Request::defer(endpoints.service.recv().unwrap()));
+    endpoints.deferred = Some(Request::defer(endpoints.service.recv().unwrap()));
     std::mem::forget(endpoints.service.recv().unwrap());
     assert_eq!(*endpoints.inbox.recv().unwrap().open_as::<u64>().unwrap(), 7);
     std::mem::forget(endpoints.inbox.recv().unwrap());
@@ -495,8 +495,8 @@ fn worker_endpoints_dropped_by_a_child_still_belong_to_its_parent() {
         );
     }
     let request = service.recv().unwrap();
-    assert!(request.is_wanted());
-    request.reply(&42).unwrap();
+    assert!(Request::is_wanted(&request));
+    Request::reply(request, &42).unwrap();
     numbers.send(&9).unwrap();
     events.emit("n", &10_u64).unwrap();
     let guest = Worker::join(&cluster, "guest").unwrap();

@@ -12,7 +12,7 @@ mod support;
 
 use packetring::any::{AnyBatch, AnyPublisher};
 use packetring::{
-    OpenError, RecvError, RecvTimeoutError, Ring, RingBuilder, SendAllError, SendError,
+    OpenError, RecvError, RecvTimeoutError, Reserved, Ring, RingBuilder, SendAllError, SendError,
     SendTimeoutError, Tail, TryRecvError, TrySendError, WaitingFor, one_of, packet,
 };
 use std::mem::forget;
@@ -168,7 +168,7 @@ fn reservations_of_several_types_are_filled_in_place() {
         for id in 0..30_u64 {
             let mut job = boss.reserve::<Job>().unwrap();
             job.id = id.into();
-            job.commit();
+            Reserved::commit(job);
             drop(boss.try_reserve::<u64>().unwrap());
             let mut line = boss.reserve_tail::<u32, u8>(5).unwrap();
             *line.head_mut() = 17.into();

@@ -12,8 +12,8 @@ mod support;
 
 use packetring::any::{AnyPublisher, AnyReceived, AnySubscriber};
 use packetring::{
-    Overflow, Publisher, RecvTimeoutError, Ring, RingBuilder, SendTimeoutError, Subscriber, Tail,
-    TryRecvError, TrySendError, Wait, WaitingFor, one_of, packet,
+    Overflow, Publisher, RecvTimeoutError, Reserved, Ring, RingBuilder, SendTimeoutError,
+    Subscriber, Tail, TryRecvError, TrySendError, Wait, WaitingFor, one_of, packet,
 };
 use rustix::process::Signal;
 use std::fs::File;
@@ -355,7 +355,7 @@ fn publish_flat(role: &Role) {
                 let mut room = out.reserve_timeout(LONG).unwrap();
                 (room.from, room.sequence) = (beat.from.into(), beat.sequence.into());
                 room.noise = beat.noise;
-                room.commit();
+                Reserved::commit(room);
             }
         }
         sequence += 1;

@@ -11,7 +11,7 @@
 mod support;
 
 use packetring::any::AnySubscriber;
-use packetring::cluster::{Client, Service};
+use packetring::cluster::{Client, Request, Service};
 use packetring::{Publisher, Ring, Selectable, Subscriber, TryRecvError, Worker, select_timeout};
 use std::fs;
 use support::peer::{self, Peer, Role};
@@ -134,7 +134,7 @@ fn work(role: &Role) {
         } else if let Some(service) = services.get_mut(index - TOPICS - 1) {
             let request = service.try_recv().unwrap();
             let number = request.to_native();
-            request.reply(&(number + 1)).unwrap();
+            Request::reply(request, &(number + 1)).unwrap();
             peer::say(&format!("{index} {number}"));
         } else if index == WORK - 2 {
             watch.try_recv().unwrap();

@@ -16,7 +16,7 @@
 
 mod support;
 
-use packetring::{Claims, Overflow, Publisher, Ring, Subscriber, Tail, Wait, packet};
+use packetring::{Claims, Overflow, Publisher, Reserved, Ring, Subscriber, Tail, Wait, packet};
 use std::time::Duration;
 use support::peer::{self, Peer, Role};
 use support::unique;
@@ -159,7 +159,7 @@ fn drain(inbox: &mut Subscriber<[u64; 6]>, number: u64) -> Option<()> {
 fn reserve(out: &mut Publisher<[u64; 6]>, number: u64) -> Option<()> {
     let mut packet = out.reserve().ok()?;
     *packet = [number.into(); 6];
-    packet.commit();
+    Reserved::commit(packet);
     Some(())
 }
 

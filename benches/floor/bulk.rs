@@ -1,12 +1,12 @@
-//! The floor of large packets: memory copied by one process, and looked at in place by the other.
+//! The floor of large packets: one process copies memory in, the other reads it in place.
 //!
 //! ```text
 //!  cursor │ stamp, pad, bytes … │ stamp, pad, bytes … │ …
 //! ```
 //!
-//! The writer copies the bytes from memory of its own, the reader looks at one byte of each line:
-//! what the work does that is compared with it. As much shared memory as the ring has, and a stamp
-//! of 16 bytes before each copy, as the ring's header.
+//! As in the scenario, the writer copies the bytes from its private memory, and the reader reads
+//! one byte of each line. The shared memory is as large as the ring. A stamp of 16 bytes precedes
+//! each copy, as the ring's header does.
 
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, Unit, check, millions};
 use crate::shared::{Plain, Poll, Shared};
@@ -16,32 +16,32 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Bytes that a full run moves, at most.
+/// Most bytes that a full run moves.
 const BYTES: u64 = 1 << 30;
-/// Packets that a full run moves, at most.
+/// Most packets that a full run moves.
 const PACKETS: u64 = 4_000_000;
-/// Bytes of a line, and before each copy.
+/// Size of a cache line, and of the header of each copy.
 const LINE: usize = 64;
 const HEADER: usize = 16;
-/// The largest ring.
+/// Size of the largest ring.
 const MOST: usize = 8 << 20;
 
-/// Bytes of a ring for packets of this size: the default, or room for several.
+/// Capacity of a ring for packets of this size: the default, or room for about eight.
 pub(crate) fn capacity_for(size: usize) -> usize {
     (8 * size).next_power_of_two().clamp(1 << 20, MOST)
 }
 
-/// What is sent.
+/// The bytes that are sent.
 pub(crate) fn source(size: usize) -> Vec<u8> {
     (0..size).map(|index| (index / LINE * 31 + 7) as u8).collect()
 }
 
-/// What a reader finds who looks at each line of that.
+/// The sum that [`touch`] returns for the bytes of [`source`].
 pub(crate) fn sum_of(size: usize) -> u64 {
     touch(&source(size))
 }
 
-/// Looks at each line.
+/// Reads one byte of each cache line and returns their sum.
 #[inline]
 pub(crate) fn touch(bytes: &[u8]) -> u64 {
     bytes.iter().step_by(LINE).map(|byte| u64::from(*byte)).sum()
@@ -53,25 +53,26 @@ struct Word(AtomicU64);
 #[repr(C, align(64))]
 struct Line(UnsafeCell<[u8; LINE]>);
 
-/// The reader's cursor, and room for copies.
+/// The reader's cursor and the space for copies.
 #[repr(C)]
 struct Bulk {
     cursor: Word,
     lines: [Line; MOST / LINE],
 }
 
-// SAFETY: bytes are written by the one writer, before the release of their stamp and after the
-// acquire of a cursor beyond their last reading; and read by the one reader, between the two.
+// SAFETY: the only writer writes bytes after it acquires a cursor beyond the previous copy in that
+// place, and before it releases the stamp. The only reader reads them after it acquires the stamp
+// and before it releases the cursor.
 unsafe impl Sync for Bulk {}
-// SAFETY: words and bytes, for which zeros are values, aligned to 128; all that is stored to is an
-// atomic or a cell.
+// SAFETY: all fields are words and bytes, for which zeros are valid; the alignment is 128; all
+// stores go to atomics or cells.
 unsafe impl Plain for Bulk {}
 
-/// The memory, cut into places for copies of one size.
+/// The memory, divided into places for copies of one size.
 struct Places<'a> {
     bulk: &'a Bulk,
     size: usize,
-    /// Lines from one to the next.
+    /// Distance from one place to the next, in lines.
     stride: usize,
     count: u64,
 }
@@ -82,7 +83,7 @@ impl<'a> Places<'a> {
         Self { bulk, size, stride, count: (capacity_for(size) / LINE / stride) as u64 }
     }
 
-    /// Copies what is sent to these positions: the first ones, or those that come next.
+    /// Copies the bytes to these positions. Each call starts where the last one stopped.
     fn write(&self, positions: Range<u64>, poll: &Poll) -> Result<(), String> {
         let source = source(self.size);
         let mut limit = 0;
@@ -95,7 +96,7 @@ impl<'a> Places<'a> {
                 })?;
             }
             let (stamp, bytes) = self.place(position);
-            // SAFETY: the place has room for as many bytes, and the reader is beyond it.
+            // SAFETY: the place has room for `size` bytes, and the reader has passed it.
             unsafe { bytes.copy_from_nonoverlapping(black_box(source.as_ptr()), self.size) };
             // Pairs with the acquire in `read`.
             stamp.store(position + 1, Ordering::Release);
@@ -103,14 +104,14 @@ impl<'a> Places<'a> {
         Ok(())
     }
 
-    /// Looks at the copies at these positions.
+    /// Reads the copies at these positions in place.
     fn read(&self, positions: Range<u64>, poll: &Poll) -> Result<(), String> {
         let expected = sum_of(self.size);
         let credit = (self.count / 4).clamp(1, 64);
         for position in positions {
             let (stamp, bytes) = self.place(position);
             poll.until(|| stamp.load(Ordering::Acquire) == position + 1)?;
-            // SAFETY: the stamp says that they are written, and the writer waits for the cursor.
+            // SAFETY: the stamp was stored after the bytes, and the writer waits for the cursor.
             let bytes = unsafe { std::slice::from_raw_parts(bytes, self.size) };
             check(touch(black_box(bytes)) == expected, position)?;
             if (position + 1).is_multiple_of(credit) {
@@ -124,27 +125,28 @@ impl<'a> Places<'a> {
         let first = (position % self.count) as usize * self.stride;
         let lines = &self.bulk.lines[first..first + self.stride];
         let start = lines.as_ptr().cast_mut().cast::<u8>();
-        // SAFETY: `start` is aligned to a line, whose first bytes are only ever a stamp; the bytes
-        // behind it are in the same lines. All lie in cells.
+        // SAFETY: `start` is aligned to a line. The first bytes of that line are only used as a
+        // stamp; the bytes after the header are in the same slice of lines. All of them lie in
+        // cells.
         unsafe { (AtomicU64::from_ptr(start.cast()), start.add(HEADER)) }
     }
 }
 
-/// Copies of one size, from one process to the other.
+/// Copies of one size from one process to the other.
 pub(crate) struct Memcpy {
     pub(crate) size: usize,
-    /// Packets or bytes a second.
+    /// Packets or bytes per second.
     pub(crate) unit: Unit,
 }
 
 impl Memcpy {
-    /// Packets of a run: those before the clock runs, two laps of the ring, and those it counts.
+    /// Packets of a run: two laps of warm-up, and the packets that are measured.
     pub(crate) fn packets(&self, run: &Run) -> (u64, u64) {
         let laps = 2 * (capacity_for(self.size) / self.size) as u64;
         (laps.min(1 << 15), run.count((BYTES / self.size as u64).min(PACKETS)))
     }
 
-    /// The value of so many packets in the time since then.
+    /// The value in the unit, for this many packets since `started`.
     pub(crate) fn value(&self, packets: u64, started: Instant) -> f64 {
         let millions = millions(packets, started.elapsed());
         match self.unit {
@@ -160,7 +162,7 @@ impl Scenario for Memcpy {
     }
 
     fn about(&self) -> String {
-        format!("{} bytes, copied in by one process, each line looked at by the other", self.size)
+        format!("{} bytes, copied in by one process, each line read by the other", self.size)
     }
 
     fn payload(&self) -> usize {

@@ -1,12 +1,12 @@
-//! The floor of a parked reader: a thread that sleeps as often, and does nothing when it wakes.
+//! The floor of a parked reader: a thread that sleeps equally often and does nothing in between.
 
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, Unit, processor_time};
 use std::time::{Duration, Instant};
 
-/// As long as an idle subscriber sleeps before it looks again.
+/// Sleep of an idle subscriber between two polls.
 const NAP: Duration = Duration::from_millis(50);
 
-/// Sleeps, one after the other.
+/// Sleeps in a loop.
 pub(crate) struct Doze {
     pub(crate) silence: fn(&Run) -> Duration,
 }
@@ -17,7 +17,7 @@ impl Scenario for Doze {
     }
 
     fn about(&self) -> String {
-        "processor time of a thread that sleeps 50 ms at a time, as a part of it".into()
+        "processor time of a thread that sleeps 50 ms at a time, in percent of the time".into()
     }
 
     fn payload(&self) -> usize {
@@ -38,6 +38,6 @@ impl Scenario for Doze {
     }
 
     fn serve(&self, _: &mut Side) -> Outcome<()> {
-        Err("it has no other side".into())
+        Err("floor_doze has no partner".into())
     }
 }

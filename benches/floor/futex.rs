@@ -1,25 +1,25 @@
-//! Two words that two processes sleep on, and nothing else.
+//! Two words on which two processes sleep.
 
 use crate::shared::Plain;
 use rustix::io::Errno;
 use rustix::thread::futex::{self, Flags, Timespec};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A sleeper whose other side is silent for so many seconds gives up.
-const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+/// A sleeper gives up after this time.
+const TIMEOUT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
-/// A word with its line to itself.
+/// A word on its own cache line.
 #[repr(align(128))]
 struct Word(AtomicU32);
 
-/// A word each way.
+/// A word for each direction.
 #[repr(C)]
 pub(crate) struct Words {
     there: Word,
     back: Word,
 }
 
-// SAFETY: two atomics, for which zeros are a value, aligned to 128; the rest is never looked at.
+// SAFETY: two atomics, for which zeros are valid, aligned to 128. The padding is never read.
 unsafe impl Plain for Words {}
 
 impl Words {
@@ -40,22 +40,26 @@ impl Words {
 fn send(word: &Word, number: u32) {
     // Pairs with the acquire in `sleep_until`.
     word.0.store(number, Ordering::Release);
-    // It fails only for memory that is not mapped.
+    // It fails only if the memory is not mapped.
     let _ = futex::wake(&word.0, Flags::empty(), 1);
 }
 
-/// The word holds the number before this one, until it holds this one.
+/// Sleeps until the word changes from `number - 1` to `number`.
 fn sleep_until(word: &Word, number: u32) -> Result<(), String> {
     let before = number.wrapping_sub(1);
     loop {
         match word.0.load(Ordering::Acquire) {
             found if found == number => return Ok(()),
             found if found == before => {}
-            found => return Err(format!("expected number {number}, found {found}")),
+            found => {
+                return Err(format!(
+                    "wrong number in the floor's memory: expected {number}, found {found}"
+                ));
+            }
         }
-        let slept = futex::wait(&word.0, Flags::empty(), before, Some(&PATIENCE));
+        let slept = futex::wait(&word.0, Flags::empty(), before, Some(&TIMEOUT));
         if slept == Err(Errno::TIMEDOUT) {
-            return Err("the other side of the floor is gone".into());
+            return Err("no answer from the other side of the floor for 5 s".into());
         }
     }
 }

@@ -1,11 +1,9 @@
-//! The floors: what the machine does with the same bytes when nobody asks for more.
+//! The floors: the bare machine moves the same bytes.
 //!
-//! They are scenarios without a ring in them: no types, no checks, no late readers, no recovery,
-//! and no waiting but the one that is measured. No floor is tuned beyond what the ring could do
-//! too.
+//! A floor is a scenario without a ring. It has no types, no checks, no late readers, no recovery,
+//! and only the kind of waiting that is measured. No floor uses a technique that the ring could not
+//! use too.
 
-#[path = "../../examples/support/bounce.rs"]
-mod bounce;
 mod bulk;
 mod doze;
 mod futex;

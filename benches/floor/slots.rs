@@ -1,12 +1,12 @@
-//! Slots that a writer copies into and a reader copies out of, and nothing else.
+//! Bare slots: a writer copies payloads in, a reader copies them out.
 //!
 //! ```text
 //!  cursor │ tail │ slot 0: stamp, payload │ slot 1: stamp, payload │ …
 //! ```
 //!
-//! One line a slot, one stamp a slot, which the reader polls; it says how far it is once in
-//! [`CREDIT`] slots. The writer knows that it is alone, or claims each slot as if it were not. No
-//! lengths, types, checks, padding, late reader or recovery.
+//! A slot is one cache line with a stamp, which the reader polls. The reader publishes its cursor
+//! once in [`CREDIT`] slots. The writer either knows that it is alone, or claims each slot as if
+//! there were others. There are no lengths, types, checks, padding, late readers or recovery.
 
 use crate::shared::{Plain, Poll};
 use std::cell::UnsafeCell;
@@ -14,17 +14,17 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// As many as the slots of a ring with the default capacity.
+/// Number of slots: as many as a ring with the default capacity has.
 pub(crate) const SLOTS: usize = 1 << 14;
-/// The reader publishes its cursor once in so many slots.
+/// The reader publishes its cursor once in this many slots.
 const CREDIT: u64 = 64;
 
-/// As much as a packet of 48 archived bytes.
+/// 48 bytes, as the archive of a small packet.
 type Payload = [u64; 6];
 
 #[repr(C, align(64))]
 struct Slot {
-    /// The position of the payload, plus one: a fresh slot holds none.
+    /// Position of the payload plus one; 0 in a fresh slot.
     stamp: AtomicU64,
     payload: UnsafeCell<Payload>,
 }
@@ -32,7 +32,7 @@ struct Slot {
 #[repr(align(128))]
 struct Word(AtomicU64);
 
-/// The slots, the reader's cursor, and the tail that writers claim from.
+/// The slots, the reader's cursor, and the tail from which writers claim.
 #[repr(C)]
 pub(crate) struct Slots {
     cursor: Word,
@@ -40,16 +40,17 @@ pub(crate) struct Slots {
     slots: [Slot; SLOTS],
 }
 
-// SAFETY: a payload is written by the one writer, before the release of its stamp and after the
-// acquire of a cursor beyond its last reading; and read by the one reader, between the two.
+// SAFETY: the only writer writes a payload after it acquires a cursor beyond the previous payload
+// of the slot, and before it releases the stamp. The only reader reads the payload after it
+// acquires the stamp and before it releases the cursor.
 unsafe impl Sync for Slots {}
-// SAFETY: words, for which zeros are values, aligned to 128; all that is stored to is an atomic or
-// a cell.
+// SAFETY: all fields are words, for which zeros are valid; the alignment is 128; all stores go to
+// atomics or cells.
 unsafe impl Plain for Slots {}
 
 impl Slots {
-    /// Writes the payloads at these positions. The first call starts at 0, each goes on where the
-    /// last one stopped; one process writes.
+    /// Writes the payloads at these positions. The first call starts at 0, each further call where
+    /// the last one stopped. Only one process may write.
     pub(crate) fn write(&self, positions: Range<u64>, poll: &Poll) -> Result<(), String> {
         let mut limit = positions.start;
         for position in positions {
@@ -59,7 +60,7 @@ impl Slots {
         Ok(())
     }
 
-    /// Writes as [`write`](Self::write) does, and claims each slot from the tail first.
+    /// Like [`write`](Self::write), but first claims each slot from the tail.
     pub(crate) fn claim_and_write(&self, end: u64, poll: &Poll) -> Result<(), String> {
         let mut limit = 0;
         loop {
@@ -76,7 +77,7 @@ impl Slots {
         }
     }
 
-    /// Lets the writer write below `limit`, whatever was read.
+    /// Lets the writer write below `limit` without a reader.
     pub(crate) fn release(&self, limit: u64) {
         self.cursor.0.store(limit - SLOTS as u64, Ordering::Release);
     }
@@ -96,19 +97,20 @@ impl Slots {
     #[inline]
     fn fill(&self, position: u64) {
         let slot = self.slot(position);
-        // SAFETY: the reader is beyond what was here, and not to look at it before the stamp.
+        // SAFETY: the reader has passed the previous payload, and reads no payload before its
+        // stamp.
         unsafe { slot.payload.get().write(black_box([position; 6])) };
         // Pairs with the acquire in `read`.
         slot.stamp.store(position + 1, Ordering::Release);
     }
 
-    /// Reads the payloads at these positions. The first call starts at 0, each goes on where the
-    /// last one stopped; one process reads.
+    /// Reads the payloads at these positions. The first call starts at 0, each further call where
+    /// the last one stopped. Only one process may read.
     pub(crate) fn read(&self, positions: Range<u64>, poll: &Poll) -> Result<(), String> {
         for position in positions {
             let slot = self.slot(position);
             poll.until(|| slot.stamp.load(Ordering::Acquire) == position + 1)?;
-            // SAFETY: the stamp says that it is written, and the writer waits for the cursor.
+            // SAFETY: the stamp was stored after the payload, and the writer waits for the cursor.
             let payload: Payload = unsafe { slot.payload.get().read() };
             if black_box(payload)[0] != position {
                 return Err(format!("position {position} holds another payload"));

@@ -1,7 +1,7 @@
-//! The floor of a stream of small packets: slots of one line, copied in and copied out.
+//! The floor of a stream of small packets: slots of one cache line, copied in and copied out.
 //!
-//! With claims, the writer takes each slot by a compare-and-swap, as writers must that are not
-//! alone; here it is alone all the same, so no claim fails.
+//! With claims, the writer takes each slot by a compare-and-swap, as several writers would have to.
+//! There is only one writer, so no claim fails.
 
 use super::slots::Slots;
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, Unit, millions};
@@ -13,7 +13,7 @@ const WARM_UP: u64 = 1 << 15;
 /// Packets that are measured.
 const PACKETS: u64 = 4_000_000;
 
-/// One process writes slots, the other reads them.
+/// A process writes slots, another reads them.
 pub(crate) struct SlotStream {
     pub(crate) claims: bool,
 }

@@ -1,23 +1,23 @@
-//! The floors of a round trip: a cache line each way while both sides spin, or a futex each way
-//! while both sides sleep.
+//! The floors of a round trip: one cache line for each direction if both sides spin, one futex for
+//! each direction if both sides sleep.
 
-use super::bounce::Lines;
 use super::futex::Words;
+use crate::bounce::Lines;
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, Unit, latencies};
 use crate::shared::Shared;
 use std::time::{Duration, Instant};
 
-/// Trips before they are recorded.
+/// Trips before recording starts.
 const WARM_UP: u64 = 2_000;
 /// Trips that are recorded.
 const TRIPS: u64 = 100_000;
-/// Both for sleepers, who take a thousand times as long.
+/// Both numbers for sleepers, which take a thousand times as long.
 const WARM_UP_ASLEEP: u64 = 20;
 const TRIPS_ASLEEP: u64 = 1_000;
-/// Between two trips, so that the other side is asleep again.
+/// Pause between two trips, so that the other side is asleep again.
 pub(crate) const PAUSE_ASLEEP: Duration = Duration::from_micros(150);
 
-/// A number there and back, in one line each way.
+/// A number there and back, on one cache line for each direction.
 pub(crate) struct Bounce;
 
 impl Scenario for Bounce {
@@ -68,7 +68,7 @@ impl Scenario for Bounce {
     }
 }
 
-/// A number there and back between sleepers.
+/// A number there and back between two sleeping processes.
 pub(crate) struct FutexTrip;
 
 impl Scenario for FutexTrip {

@@ -1,4 +1,4 @@
-//! The floor of publishing: one process writes slots that nobody reads.
+//! The floor of publishing: one process writes slots without a reader.
 
 use super::slots::{SLOTS, Slots};
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, Unit, median};
@@ -33,7 +33,7 @@ impl Scenario for SlotWrite {
         let _pinned = run.pin_before_joining()?;
         let slots: Shared<Slots> = Shared::create(&run.object())?;
         let mut costs = Vec::new();
-        // The first lap and one more warm up.
+        // The first two laps warm up.
         for burst in 0..8 + run.count(100) {
             let first = burst * BURST;
             slots.release(first + 2 * SLOTS as u64);
@@ -48,6 +48,6 @@ impl Scenario for SlotWrite {
     }
 
     fn serve(&self, _: &mut Side) -> Outcome<()> {
-        Err("nobody else writes or reads here".into())
+        Err("floor_slot_write has no partner".into())
     }
 }

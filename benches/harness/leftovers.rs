@@ -1,7 +1,7 @@
-//! What a run left that was killed goes when the next one starts.
+//! Removes shared memory that a killed run left behind.
 //!
-//! The names of rings, of clusters and of floors' memory hold the id of the process that measures.
-//! Those of processes that live are left alone, as is what somebody uses.
+//! The names of rings, clusters and floor objects contain the id of the measuring process. Objects
+//! of a live process stay, and so do objects that are in use.
 
 use packetring::{Ring, Worker};
 use std::collections::BTreeSet;
@@ -10,10 +10,10 @@ use std::path::Path;
 const OBJECTS: &str = "/dev/shm";
 const RING: &str = "packetring.speed-";
 const FLOOR: &str = "packetring-floor-";
-/// What stands between a cluster's name and that of one of its objects.
+/// Separates the name of a cluster from the name of one of its objects.
 const OF_CLUSTER: char = '~';
 
-/// Removes what the dead left.
+/// Removes the objects of processes that no longer exist.
 pub(crate) fn remove_of_the_dead() {
     let mut rings = BTreeSet::new();
     for name in objects() {
@@ -21,20 +21,20 @@ pub(crate) fn remove_of_the_dead() {
             continue;
         }
         match name.strip_prefix("packetring.") {
-            // The objects of a cluster go together.
+            // A cluster has several objects. `remove` handles them together.
             Some(ring) => {
                 rings.insert(ring.split(OF_CLUSTER).next().unwrap_or(ring).to_owned());
             }
-            // What cannot be removed is not ours, and is no matter.
+            // Unlinking fails for objects of other users. They stay.
             None => drop(rustix::shm::unlink(format!("/{name}"))),
         }
     }
     rings.iter().for_each(|ring| remove(ring));
 }
 
-/// Removes the ring and the cluster of this name, as far as nobody uses them.
+/// Removes the ring and the cluster of this name unless they are in use.
 pub(crate) fn remove(name: &str) {
-    // What somebody alive uses stays, and what is not there is no matter.
+    // It fails if the ring is in use or does not exist. Both are fine.
     let _ = Ring::remove(name);
     let prefix = format!("packetring.{name}{OF_CLUSTER}");
     if objects().any(|object| object.starts_with(&prefix)) {
@@ -42,14 +42,14 @@ pub(crate) fn remove(name: &str) {
     }
 }
 
-/// Joins a cluster and leaves it, which removes what nobody is attached to or expected back at.
+/// Retires the dead workers of a cluster. Joining and leaving it removes unused objects.
 fn sweep(cluster: &str) {
-    let Ok(broom) = Worker::join(cluster, "broom") else { return };
-    for worker in broom.workers() {
-        // Those that live are not retired.
-        let _ = broom.retire(&worker.id);
+    let Ok(cleaner) = Worker::join(cluster, "cleaner") else { return };
+    for worker in cleaner.workers() {
+        // It fails for live workers.
+        let _ = cleaner.retire(&worker.id);
     }
-    let _ = broom.leave();
+    let _ = cleaner.leave();
 }
 
 fn objects() -> impl Iterator<Item = String> {
@@ -57,7 +57,7 @@ fn objects() -> impl Iterator<Item = String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
-/// The process that measured with what has this name.
+/// The id of the measuring process, parsed from an object name.
 fn owner(name: &str) -> Option<u32> {
     let rest = name.strip_prefix(RING).or_else(|| name.strip_prefix(FLOOR))?;
     rest.split('-').next()?.parse().ok()

@@ -1,7 +1,7 @@
-//! Another process of a run, with a line to it and a line from it.
+//! A second process of a run, connected by pipes.
 //!
-//! It never outlives its `Partner`. One that takes too long is killed by the watch, and then
-//! whoever waits for it is told: by the end of its line, or by the ring that it was in.
+//! The process never outlives its `Partner`. The watchdog kills a partner that takes too long. Then
+//! waiting for its next line fails, and its rings report the death.
 
 use super::run::END;
 use super::watch::Watched;
@@ -12,7 +12,7 @@ use std::process::{ChildStdin, ChildStdout, Stdio};
 
 /// A running partner.
 pub(crate) struct Partner {
-    // Dropped in this order: nobody is watched whose process id may be another's.
+    // Fields drop in this order: the watch ends before the process id can be reused.
     watched: Watched,
     peer: Peer,
     orders: ChildStdin,
@@ -20,33 +20,33 @@ pub(crate) struct Partner {
 }
 
 impl Partner {
-    /// Starts one. It has not joined yet.
+    /// Starts a partner process. It has not joined its ring yet.
     pub(crate) fn start(run: &Run, role: u32) -> Outcome<Self> {
         let mut peer = Peer::start(run.arguments(role), Stdio::piped)?;
-        let orders = peer.0.stdin.take().ok_or("a partner without standard input")?;
-        let answers = peer.0.stdout.take().ok_or("a partner without standard output")?;
+        let orders = peer.0.stdin.take().ok_or("partner has no standard input")?;
+        let answers = peer.0.stdout.take().ok_or("partner has no standard output")?;
         let watched = Watched::new(peer.0.id());
         Ok(Self { watched, peer, orders, answers: BufReader::new(answers) })
     }
 
-    /// Tells it to go on.
-    pub(crate) fn tell(&mut self) -> Outcome<()> {
+    /// Lets the partner continue: see [`Side::wait_for_order`](super::Side::wait_for_order).
+    pub(crate) fn resume(&mut self) -> Outcome<()> {
         Ok(self.orders.write_all(b"\n")?)
     }
 
-    /// What it says next.
-    pub(crate) fn hear(&mut self) -> Outcome<String> {
+    /// Waits for the next line of the partner.
+    pub(crate) fn read_line(&mut self) -> Outcome<String> {
         let mut line = String::new();
         match self.answers.read_line(&mut line)? {
-            0 => Err("a partner ended early".into()),
+            0 => Err("partner ended before it answered".into()),
             _ => Ok(line.trim_end().to_owned()),
         }
     }
 
-    /// Waits for one that is about to end, and says how it failed if it did.
+    /// Tells the partner to end and waits for it. Returns an error if the partner failed.
     pub(crate) fn finish(self) -> Outcome<()> {
         let Self { watched, peer, mut orders, .. } = self;
-        // One that asks for no orders may have ended already.
+        // It fails if the partner has ended already: not every partner waits for orders.
         let _ = writeln!(orders, "{END}");
         drop(watched);
         Ok(peer.finish()?)

@@ -1,4 +1,4 @@
-//! One run of a scenario: what its processes agree on, and a partner's side of it.
+//! A run of a scenario: the settings that its processes share, and the partner's side.
 
 use super::{Outcome, Partner, Scenario, leftovers};
 use crate::cores::{Cores, Pinned};
@@ -8,37 +8,37 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
 
-/// The rings of a run: one, or one each way.
+/// Names of the rings of a run: one ring, or one for each direction.
 pub(crate) const THERE: &str = "there";
 pub(crate) const BACK: &str = "back";
 
-/// How much is done in a run.
+/// How much work a run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scale {
-    /// Enough to be quoted.
+    /// Enough for results that can be quoted.
     Full,
-    /// Enough to see where one is.
+    /// Enough for a rough comparison.
     Quick,
-    /// Enough to see that it works.
+    /// Enough to check that the scenario works.
     Trial,
 }
 
-/// What all processes of a run know.
+/// Settings that all processes of a run share.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    /// Its scenario.
+    /// Name of the scenario.
     pub(crate) name: String,
-    /// Whether the scenario's floor is run in its place.
+    /// Run the scenario's floor instead of the scenario.
     pub(crate) is_floor: bool,
-    /// The process that measures.
+    /// Id of the measuring process.
     pub(crate) parent: u32,
     pub(crate) scale: Scale,
-    /// The first is the parent's.
+    /// The measuring process runs on the first core.
     pub(crate) cores: Cores,
 }
 
 impl Run {
-    /// As many as a full run has, or a part of them.
+    /// Scales a count: `full` in a full run, a fraction of it in shorter runs.
     pub(crate) fn count(&self, full: u64) -> u64 {
         match self.scale {
             Scale::Full => full,
@@ -47,17 +47,17 @@ impl Run {
         }
     }
 
-    /// The name of a ring that only this run has.
+    /// Name of a ring of this run.
     pub(crate) fn ring(&self, which: &str) -> String {
         format!("speed-{}-{which}", self.parent)
     }
 
-    /// The name of a floor's memory.
+    /// Name of the floor's shared-memory object.
     pub(crate) fn object(&self) -> String {
         format!("/packetring-floor-{}", self.parent)
     }
 
-    /// Removes what a run that failed has left behind: the last to use it may have been killed.
+    /// Removes the objects of a failed run. Its last user may have been killed and left them.
     pub(crate) fn clear_away(&self) {
         for ring in [THERE, BACK] {
             leftovers::remove(&self.ring(ring));
@@ -67,21 +67,24 @@ impl Run {
         }
     }
 
-    /// How the parent polls a floor's memory.
+    /// How the measuring process polls the floor's memory.
     pub(crate) fn poll(&self) -> Poll {
         Poll { yields: self.cores.are_one(), parent: None }
     }
 
-    /// Starts a partner, which has joined when this returns.
+    /// Starts a partner and waits until it has joined.
     pub(crate) fn start(&self, role: u32) -> Outcome<Partner> {
         let mut partner = Partner::start(self, role)?;
-        match partner.hear()?.as_str() {
+        match partner.read_line()?.as_str() {
             READY => Ok(partner),
-            other => Err(format!("partner {role} of {} says {other:?}", self.name).into()),
+            other => {
+                Err(format!("unexpected answer from partner {role} of {}: {other:?}", self.name)
+                    .into())
+            }
         }
     }
 
-    /// A partner's arguments.
+    /// Command line of a partner.
     pub(crate) fn arguments(&self, role: u32) -> Vec<String> {
         let Self { name, parent, cores, .. } = self;
         let scale = self.scale.to_possible_value();
@@ -94,83 +97,84 @@ impl Run {
     }
 }
 
-/// What a partner says when it has joined.
+/// Sent by a partner that has joined.
 const READY: &str = "ready";
-/// What the parent says when there is nothing more to come.
+/// Sent by the measuring process as its last order.
 pub(super) const END: &str = "end";
-/// Longer than a killed process takes to let go of its files.
+/// Longer than the kernel takes to close the files of a killed process.
 const DYING: Duration = Duration::from_millis(200);
 
-/// A partner's side of a run.
+/// The partner's side of a run.
 pub(crate) struct Side {
     pub(crate) run: Run,
-    /// Which of several partners.
+    /// Number of this partner, from 0.
     pub(crate) role: u32,
 }
 
 impl Side {
-    /// Serves the run's scenario, or the floor of it.
+    /// Runs the partner's side of the scenario or of its floor.
     pub(crate) fn serve(mut self, scenario: &dyn Scenario) -> Outcome<()> {
         let floor = if self.run.is_floor { scenario.floor() } else { None };
         let outcome = floor.as_deref().unwrap_or(scenario).serve(&mut self);
         if outcome.is_err() {
-            // Who left while the kernel was still about to end a killed parent was not the last.
+            // The parent may have been killed. Until the kernel has closed its files, the objects
+            // still count as used and cannot be removed.
             std::thread::sleep(DYING);
             self.run.clear_away();
         }
         outcome
     }
 
-    /// Says that this side has joined.
+    /// Reports that this side has joined.
     pub(crate) fn ready(&self) -> Outcome<()> {
-        self.say(READY)
+        self.report(READY)
     }
 
-    /// Says something to the parent.
-    pub(crate) fn say(&self, text: &str) -> Outcome<()> {
+    /// Sends a line to the measuring process.
+    pub(crate) fn report(&self, text: &str) -> Outcome<()> {
         let mut out = stdout().lock();
         writeln!(out, "{text}")?;
         Ok(out.flush()?)
     }
 
-    /// Waits for the parent's next word. `false`: that was the last one.
-    pub(crate) fn is_told() -> Outcome<bool> {
+    /// Waits for the next order of the measuring process. Returns false if that was the last one.
+    pub(crate) fn wait_for_order() -> Outcome<bool> {
         let mut line = String::new();
         if stdin().lock().read_line(&mut line)? == 0 {
-            return Err("the process that measures is gone".into());
+            return Err("measuring process is gone".into());
         }
         Ok(line.trim_end() != END)
     }
 
-    /// How this side polls a floor's memory.
+    /// How this side polls the floor's memory.
     pub(crate) fn poll(&self) -> Poll {
         Poll { parent: Some(self.run.parent), ..self.run.poll() }
     }
 
-    /// Pins this side to its core, if now is the time: see [`Cores::pin_before_joining`].
+    /// Pins this side to its core if both sides share one: see [`Cores::pin_before_joining`].
     pub(crate) fn pin_before_joining(&self) -> Outcome<Option<Pinned>> {
         Ok(self.run.cores.pin_before_joining(self.run.cores.1)?)
     }
 
-    /// Pins this side to its core, if now is the time.
+    /// Pins this side to its core if each side has its own.
     pub(crate) fn pin_after_joining(&self) -> Outcome<Option<Pinned>> {
         Ok(self.run.cores.pin_after_joining(self.run.cores.1)?)
     }
 }
 
 impl Run {
-    /// Pins this process to the first core, if now is the time: see
+    /// Pins this process to the first core if both sides share it: see
     /// [`Cores::pin_before_joining`].
     pub(crate) fn pin_before_joining(&self) -> Outcome<Option<Pinned>> {
         Ok(self.cores.pin_before_joining(self.cores.0)?)
     }
 
-    /// Pins this process to the first core, if now is the time.
+    /// Pins this process to the first core if each side has its own.
     pub(crate) fn pin_after_joining(&self) -> Outcome<Option<Pinned>> {
         Ok(self.cores.pin_after_joining(self.cores.0)?)
     }
 
-    /// Lets some time pass, on this core unless the other side needs it.
+    /// Spins for some time, or sleeps if the other side needs the core.
     pub(crate) fn pause(&self, time: Duration) {
         if self.cores.are_one() {
             return std::thread::sleep(time);
@@ -181,7 +185,7 @@ impl Run {
         }
     }
 
-    /// The same with everybody on the first core.
+    /// Copy of this run with all processes on the first core.
     pub(crate) fn on_one_core(&self) -> Self {
         Self { cores: Cores(self.cores.0, self.cores.0), ..self.clone() }
     }

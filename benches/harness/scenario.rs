@@ -1,58 +1,63 @@
-//! What a scenario is: some work between processes, the floor that it is compared with, and what is
-//! to be reached.
+//! Definition of a scenario: work between processes, a floor to compare it with, and targets.
 //!
-//! A floor is a scenario too, so both are run by the same hands, in the same places. Work and floor
-//! move the same bytes the same way; where they differ, the scenario's `about` says how.
+//! A floor is a scenario too, so the same code runs both on the same cores. Work and floor move the
+//! same bytes the same way; the scenario's `about` states any difference.
 
-use super::{Outcome, Run, Side};
+use super::{Outcome, Phase, Run, Side};
 use hdrhistogram::Histogram;
 
-/// Some work, measured.
+/// Work that can be measured.
 pub(crate) trait Scenario {
-    /// Its name, in `latest.json` too.
+    /// Name of the scenario, also in `latest.json`.
     fn name(&self) -> String;
 
-    /// The work of both sides, in a sentence.
+    /// Describes the work of both sides in one phrase.
     fn about(&self) -> String;
 
-    /// Bytes of a packet's archive.
+    /// Size of a packet's archive in bytes.
     fn payload(&self) -> usize;
 
-    /// Of the value.
+    /// Unit of the measured value.
     fn unit(&self) -> Unit;
 
-    /// What it is compared with, in the same run.
+    /// Scenario to compare with, measured in the same run.
     fn floor(&self) -> Option<Box<dyn Scenario>> {
         None
     }
 
-    /// What is to be reached.
+    /// Goals for the value.
     fn targets(&self) -> Vec<Target> {
         Vec::new()
     }
 
-    /// Whether it stands in `latest.json`, or only beside it.
+    /// True if the scenario goes into `latest.json`, false if into `more.json`.
     fn is_headline(&self) -> bool {
         true
     }
 
-    /// The curve that it is a point of, and where.
+    /// Curve of a plot that the scenario belongs to, and its position on the x axis.
     fn point(&self) -> Option<(Curve, u64)> {
         None
     }
 
-    /// One run, as the first process does it.
+    /// Phase of all runs if no probe is needed: the runs use one core, or their value does not
+    /// depend on the placement of the cores.
+    fn fixed_phase(&self) -> Option<Phase> {
+        None
+    }
+
+    /// Runs the measuring side once.
     fn measure(&self, run: &Run) -> Outcome<Sample>;
 
-    /// The same run, as a partner does it.
+    /// Runs a partner's side of the same run.
     fn serve(&self, side: &mut Side) -> Outcome<()>;
 }
 
-/// What one run found out.
+/// Result of one run.
 pub(crate) struct Sample {
-    /// In the scenario's unit.
+    /// Value in the scenario's unit.
     pub(crate) value: f64,
-    /// Each single one, in nanoseconds, if that was recorded.
+    /// Single latencies in nanoseconds, if the scenario records them.
     pub(crate) latencies: Option<Histogram<u64>>,
 }
 
@@ -61,7 +66,7 @@ impl Sample {
         Self { value, latencies: None }
     }
 
-    /// The median of latencies, in nanoseconds or microseconds.
+    /// The value is the median of the latencies, in nanoseconds or microseconds.
     pub(crate) fn of_latencies(latencies: Histogram<u64>, unit: Unit) -> Self {
         let median = latencies.value_at_quantile(0.5) as f64;
         let value = if unit == Unit::Microseconds { median / 1e3 } else { median };
@@ -69,20 +74,20 @@ impl Sample {
     }
 }
 
-/// What plots show: scenarios that differ in one number.
+/// Scenarios that differ in one number, which is the x axis of a plot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Curve {
-    /// Bytes of a packet.
+    /// Size of a packet in bytes.
     Payload,
-    /// Subscribers that do not run while publishing is timed.
+    /// Number of subscribers, none of which runs while publishing is timed.
     Subscribers,
-    /// Publishers to one subscriber.
+    /// Number of publishers to one subscriber.
     Publishers,
-    /// Subscribers that all read everything.
+    /// Number of subscribers that read every packet.
     Readers,
 }
 
-/// What values count.
+/// Unit of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Nanoseconds,
@@ -106,21 +111,21 @@ impl Unit {
     }
 }
 
-/// What is to be reached.
+/// Goal for a scenario.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Target {
-    /// Value through floor, at least.
+    /// Value divided by floor, at least.
     RatioAtLeast(f64),
-    /// Value through floor, at most.
+    /// Value divided by floor, at most.
     RatioAtMost(f64),
-    /// The 99th percentile of the latencies through that of the floor's, at most.
+    /// 99th percentile of the latencies divided by the floor's, at most.
     TailRatioAtMost(f64),
-    /// In the scenario's unit, at least.
+    /// Value in the scenario's unit, at least.
     AtLeast(f64),
-    /// In the scenario's unit, at most.
+    /// Value in the scenario's unit, at most.
     AtMost(f64),
-    /// Of the value of another scenario in the same run, at least.
+    /// Value divided by the value of another scenario in the same phase, at least.
     OfOther(&'static str, f64),
-    /// Milliseconds of the 99.9th percentile of the latencies, at most.
+    /// 99.9th percentile of the latencies in milliseconds, at most.
     TailAtMost(f64),
 }

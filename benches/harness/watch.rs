@@ -1,22 +1,23 @@
-//! Ends runs that hang: partners that live too long are killed.
+//! Watchdog: kills partners of a run that hangs.
 //!
-//! What waits for a dead partner, in a ring or at its line, gets an error within milliseconds, so
-//! the run ends with that. If this process hangs even then, it is a defect: it says so and ends.
+//! A process that waits for a dead partner, in a ring or at its pipe, gets an error within
+//! milliseconds, so the run ends. If the measuring process still hangs, that is a defect of the
+//! library: the watchdog reports it and exits.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Far longer than any run takes, on a machine with other work too.
+/// Far longer than any run takes, even on a busy machine.
 const LIMIT: Duration = Duration::from_secs(90);
-/// How long the run may take to end when its partners are dead.
+/// Time for the run to end after its partners were killed.
 const GRACE: Duration = Duration::from_secs(20);
 
 static WATCHED: Mutex<Vec<(u32, Instant)>> = Mutex::new(Vec::new());
 static WATCH: Once = Once::new();
 
-/// A process that is watched for as long as this lives, and not reaped before.
+/// Watches a process until dropped. The process must not be reaped before.
 pub(crate) struct Watched(u32);
 
 impl Watched {
@@ -42,13 +43,13 @@ fn watch() {
 
 fn judge(id: u32, age: Duration) {
     if age > LIMIT + GRACE {
-        eprintln!("speed: hangs, though its partner {id} was killed; given up");
+        eprintln!("speed: run hangs although its partner {id} was killed; giving up");
         std::process::exit(1);
     }
     if age > LIMIT
         && let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw)
     {
-        // It fails if it is dead already.
+        // It fails if the process is dead already.
         let _ = kill_process(pid, Signal::KILL);
     }
 }

@@ -1,14 +1,17 @@
-//! What is counted. Each operation runs alone between its preparation and its clearing away, and
-//! says whether it did what it should.
+//! The operations that are counted. Each returns true if it did its work.
 //!
-//! All of it happens in one process and one thread, in rings on the heap, the same layout and the
-//! same code as in a mapping, or, for letters and calls, in a cluster of two workers. Once a lap a publisher computes its limit anew; that is in the rows
-//! that say so, and in no other: the rings are too large for a lap of theirs to end.
+//! Preparation and cleanup of an operation are not counted. All operations run in one thread, in
+//! rings on the heap, which have the same layout and code as mapped rings. Messages and calls run
+//! in a cluster of two workers.
+//!
+//! A publisher recomputes its limit once a lap. Only the rows with a number of slots include that:
+//! all other rings are too large to complete a lap.
 
 use packetring::any::{AnyPublisher, AnySubscriber};
-use packetring::cluster::{Client, Inbox, Service};
+use packetring::cluster::{Client, Inbox, Request, Service};
 use packetring::{
-    Overflow, Packet, Publisher, Ring, RingBuilder, Subscriber, TryRecvError, Worker, packet,
+    Overflow, Packet, Publisher, Reserved, Ring, RingBuilder, Subscriber, TryRecvError, Worker,
+    packet,
 };
 use rkyv::rancor::Failure;
 use rkyv::ser::allocator::Arena;
@@ -18,20 +21,23 @@ use std::hint::black_box;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Rounds that are counted, and that are not, of each operation.
+/// Counted rounds of each operation.
 pub(crate) const ROUNDS: u64 = 100;
+/// Rounds before counting starts.
 const WARM_UP: u64 = 20;
+/// Name of the worker that owns the inbox.
+const OWNER: &str = "owner";
 /// Packets of one `send_all`.
 const BATCH: usize = 32;
 
-/// Fills a slot: 48 bytes and the header of 16.
+/// Fills a slot of 64 bytes: 48 bytes and a header of 16.
 #[packet]
 struct Tick {
     sequence: u64,
     values: [u64; 5],
 }
 
-/// Has parts of run-time length.
+/// Has fields of variable length.
 #[packet]
 struct Chat {
     name: String,
@@ -48,9 +54,9 @@ fn chat() -> Chat {
     Chat { name: "ada lovelace".to_owned(), age: 36, desc: desc.to_owned() }
 }
 
-/// Runs every operation, in the order in which they are reported, and tells `report` of each: its
-/// name, and how many packets it is for. Nothing comes first: what it takes to count is to be
-/// subtracted.
+/// Runs every operation. Calls `report` after each with its name and its number of packets.
+///
+/// The first operation is empty: its count is the overhead, which the caller subtracts.
 pub(crate) fn run(mut report: impl FnMut(&str, usize)) -> Outcome<()> {
     let mut operations = Operations { report: &mut report };
     operations.count("nothing", 1, (), |()| true, |()| true, |()| true)?;
@@ -58,9 +64,9 @@ pub(crate) fn run(mut report: impl FnMut(&str, usize)) -> Outcome<()> {
     operations.shared()?;
     operations.drop_oldest()?;
     operations.durable()?;
-    operations.mixed()?;
+    operations.any()?;
     operations.chats()?;
-    operations.letters()?;
+    operations.messages()?;
     operations.calls()?;
     operations.rkyv_alone()?;
     for subscribers in [0, 8, 64] {
@@ -111,29 +117,31 @@ impl Operations<'_> {
 
     fn durable(&mut self) -> Outcome<()> {
         let ring = Ring::builder().shared().heap()?;
-        let (publisher, subscriber) = (ring.publisher()?, ring.durable("desk")?);
+        let (publisher, subscriber) = (ring.publisher()?, ring.durable("reader")?);
         let pair = Pair { packet: tick(), publisher, subscriber };
         self.count("durable: recv", 1, pair, Pair::send, receive_tick, nothing)
     }
 
-    fn mixed(&mut self) -> Outcome<()> {
+    fn any(&mut self) -> Outcome<()> {
         let pair = || -> Outcome<_> {
             let ring = Ring::builder().shared().heap()?;
             Ok((ring.any_publisher()?, ring.any_subscriber()?))
         };
-        self.count("mixed: send", 1, pair()?, |_| true, send_mixed, receive_mixed)?;
-        self.count("mixed: recv, open", 1, pair()?, send_mixed, receive_mixed, |_| true)
+        self.count("any: send", 1, pair()?, |_| true, send_any, receive_any)?;
+        self.count("any: recv, open", 1, pair()?, send_any, receive_any, |_| true)
     }
 
-    fn letters(&mut self) -> Outcome<()> {
-        let post = Post::open()?;
-        self.count("letter: send_to", 1, post, |_| true, Post::send, Post::receive)?;
-        let post = Post::open()?;
-        self.count("letter: recv, open, done", 1, post, Post::send, Post::receive, |_| true)
+    fn messages(&mut self) -> Outcome<()> {
+        let mailing = Mailing::open()?;
+        self.count("message: send_to", 1, mailing, |_| true, Mailing::send, Mailing::receive)?;
+        let mailing = Mailing::open()?;
+        self.count("message: recv, open, ack", 1, mailing, Mailing::send, Mailing::receive, |_| {
+            true
+        })
     }
 
     fn calls(&mut self) -> Outcome<()> {
-        let worker = Worker::join(&cluster(), "desk")?;
+        let worker = Worker::join(&cluster(), OWNER)?;
         let calls = Calls { client: worker.client("s")?, service: worker.service("s")? };
         self.count("call: start, recv, reply, wait", 1, calls, |_| true, Calls::call, |_| true)
     }
@@ -152,8 +160,7 @@ impl Operations<'_> {
         self.count("Chat: rkyv alone, access", 1, bytes()?, |_| true, access_alone, |_| true)
     }
 
-    /// One send after the other until each slot was written once, while nobody reads: of these
-    /// sends one computes the limit.
+    /// Sends until each slot was written once, without a reader. This computes the limit once.
     fn lap(&mut self, slots: usize, subscribers: usize) -> Outcome<()> {
         let name = format!("send, {slots} slots, {subscribers} subscribers");
         let ring = Ring::builder().exclusive().capacity(slots * 64).max_subscribers(64).heap()?;
@@ -162,7 +169,7 @@ impl Operations<'_> {
         self.count(&name, slots, crowd, |_| true, Crowd::fill, Crowd::catch_up)
     }
 
-    /// Counts what `operation` does, apart from what comes before and after it.
+    /// Counts `operation`, without `before` and `after`.
     fn count<S>(
         &mut self,
         name: &str,
@@ -180,7 +187,7 @@ impl Operations<'_> {
                 counted_call(&mut || operation(&mut state))
             };
             if !(is_prepared && is_done && after(&mut state)) {
-                return Err(format!("{name}: round {round} went wrong").into());
+                return Err(format!("{name}: round {round} failed").into());
             }
         }
         end_of_counting();
@@ -189,13 +196,13 @@ impl Operations<'_> {
     }
 }
 
-/// Callgrind counts from the beginning of this function to its end.
+/// Callgrind counts during this function, which it finds by name.
 #[inline(never)]
 fn counted_call(operation: &mut dyn FnMut() -> bool) -> bool {
     black_box(operation())
 }
 
-/// Callgrind writes down what it has counted, and begins anew.
+/// Callgrind dumps its counts after this function, which it finds by name, and starts from zero.
 #[inline(never)]
 fn end_of_counting() {
     black_box(());
@@ -252,7 +259,7 @@ fn abort(pair: &mut Pair<Tick>) -> bool {
 }
 
 fn commit(pair: &mut Pair<Tick>) -> bool {
-    pair.publisher.reserve().map(|tick| tick.commit()).is_ok()
+    pair.publisher.reserve().map(Reserved::commit).is_ok()
 }
 
 fn send_all(pair: &mut Pair<Tick, Vec<Tick>>) -> bool {
@@ -273,47 +280,49 @@ fn copy_chat(pair: &mut Pair<Chat>) -> bool {
     pair.subscriber.recv_copied().is_ok_and(|chat| chat.age == 36)
 }
 
-fn send_mixed((publisher, _): &mut (AnyPublisher, AnySubscriber)) -> bool {
+fn send_any((publisher, _): &mut (AnyPublisher, AnySubscriber)) -> bool {
     publisher.send(&tick()).is_ok()
 }
 
-fn receive_mixed((_, subscriber): &mut (AnyPublisher, AnySubscriber)) -> bool {
-    subscriber.recv().is_ok_and(|mail| mail.open_as::<Tick>().is_ok_and(|tick| tick.sequence == 7))
+fn receive_any((_, subscriber): &mut (AnyPublisher, AnySubscriber)) -> bool {
+    subscriber
+        .recv()
+        .is_ok_and(|packet| packet.open_as::<Tick>().is_ok_and(|tick| tick.sequence == 7))
 }
 
-/// One worker that sends to another.
-struct Post {
-    feed: Worker,
+/// A worker that sends to another.
+struct Mailing {
+    sender: Worker,
     inbox: Inbox,
-    /// Whose inbox it is: leaves with it.
-    desk: Option<Worker>,
+    /// Owner of the inbox, which leaves on drop.
+    owner: Option<Worker>,
 }
 
-impl Post {
+impl Mailing {
     fn open() -> Outcome<Self> {
-        let desk = Worker::join(&cluster(), "desk")?;
-        let feed = Worker::join(&cluster(), "feed")?;
-        Ok(Self { feed, inbox: desk.inbox()?, desk: Some(desk) })
+        let owner = Worker::join(&cluster(), OWNER)?;
+        let sender = Worker::join(&cluster(), "sender")?;
+        Ok(Self { sender, inbox: owner.inbox()?, owner: Some(owner) })
     }
 
     fn send(&mut self) -> bool {
-        self.feed.send_to("desk", &tick()).is_ok()
+        self.sender.send_to(OWNER, &tick()).is_ok()
     }
 
     fn receive(&mut self) -> bool {
-        self.inbox.recv().is_ok_and(|letter| {
-            let is_sound = letter.open_as::<Tick>().is_ok_and(|tick| tick.sequence == 7);
-            letter.ack();
+        self.inbox.recv().is_ok_and(|message| {
+            let is_sound = message.open_as::<Tick>().is_ok_and(|tick| tick.sequence == 7);
+            message.ack();
             is_sound
         })
     }
 }
 
-impl Drop for Post {
+impl Drop for Mailing {
     fn drop(&mut self) {
-        // A worker that is merely dropped is expected back, and its inbox kept.
-        if let Some(Err(error)) = self.desk.take().map(Worker::leave) {
-            eprintln!("the inbox stays: {error}");
+        // The cluster keeps the inbox of a worker that is dropped without leaving.
+        if let Some(Err(error)) = self.owner.take().map(Worker::leave) {
+            eprintln!("could not remove the inbox: {error}");
         }
     }
 }
@@ -327,7 +336,8 @@ struct Calls {
 impl Calls {
     fn call(&mut self) -> bool {
         let Ok(call) = self.client.start(&tick()) else { return false };
-        let is_served = self.service.recv().is_ok_and(|request| request.reply(&tick()).is_ok());
+        let is_served =
+            self.service.recv().is_ok_and(|request| Request::reply(request, &tick()).is_ok());
         is_served && self.client.wait(call).is_ok_and(|reply| reply.sequence == 7)
     }
 }
@@ -336,7 +346,7 @@ fn cluster() -> String {
     format!("instructions-{}", std::process::id())
 }
 
-/// The floor of `Chat: send`: the same archive into a buffer that is large enough already.
+/// The floor of `Chat: send`: archives into a buffer with enough capacity.
 fn archive_alone((chat, bytes, arena): &mut (Chat, AlignedVec, Arena)) -> bool {
     let mut buffer = std::mem::take(bytes);
     buffer.clear();
@@ -348,12 +358,12 @@ fn archive_alone((chat, bytes, arena): &mut (Chat, AlignedVec, Arena)) -> bool {
     !bytes.is_empty()
 }
 
-/// The floor of `Chat: recv`: the same check of bytes that lie there.
+/// The floor of `Chat: recv`: checks bytes in memory.
 fn access_alone(bytes: &mut AlignedVec) -> bool {
     rkyv::access::<ArchivedChat, Failure>(bytes).is_ok_and(|chat| chat.age == 36)
 }
 
-/// A publisher, and subscribers that read when they are told to.
+/// A publisher, and subscribers that read between the counted rounds.
 struct Crowd {
     packet: Tick,
     slots: usize,

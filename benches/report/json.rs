@@ -1,50 +1,71 @@
-//! The results as JSON: a list of objects, for programs.
+//! The results as JSON: a list with an object for each scenario and phase.
 //!
-//! `name`, `payload` (bytes), `unit`, `value`, `min`, `max`, `floor`, `ratio` are always there;
-//! `floor` and `ratio` are null where there is no floor. Latencies, in nanoseconds, come beside
-//! them where they were recorded: percentiles over all runs together, and the mean of the middle
-//! half, which is finer than the steps of a coarse clock.
+//! Keys that are always present:
+//!
+//! - `name`, `payload` (bytes), `unit`;
+//! - `phase`: `coupled`, `apart`, `one-core` or `any`;
+//! - `value`, `min`, `max`, `floor`, `ratio`: statistics of the runs of that phase. They are null
+//!   without runs; `floor` and `ratio` are also null without a floor;
+//! - `runs`, `floor_runs`: number of runs behind these statistics;
+//! - `mixed`, `floor_mixed`: runs of the scenario that were left out of all phases, because the
+//!   phase changed during each attempt;
+//! - `bounce_ns`: minimum, median and maximum round trip of a cache line in that phase, over the
+//!   whole report. Null if the phase needs no probe;
+//! - `targets`: each with `target` and `met`.
+//!
+//! Scenarios that record latencies also have percentiles in nanoseconds over all runs of the phase,
+//! and `middle_ns`: the mean of the middle half, which is finer than the steps of a coarse clock.
 
-use super::results::Results;
-use crate::harness::Outcome;
+use super::row::Row;
+use crate::harness::{Outcome, Probe, Spread};
 use serde_json::{Map, Value, json};
 
-/// The list; `all` is what targets may refer to.
-pub(crate) fn text(some: &[&Results], all: &[Results]) -> Outcome<String> {
-    let list: Vec<Value> = some.iter().map(|one| object(one, all)).collect();
+/// The list of `some`. Targets may refer to any row of `all`.
+pub(crate) fn text(some: &[&Row<'_>], all: &[Row<'_>], probe: &Probe) -> Outcome<String> {
+    let list: Vec<Value> = some.iter().map(|row| object(row, all, probe)).collect();
     Ok(serde_json::to_string_pretty(&list)? + "\n")
 }
 
-fn object(one: &Results, all: &[Results]) -> Value {
+fn object(row: &Row<'_>, all: &[Row<'_>], probe: &Probe) -> Value {
     let mut object = Map::new();
     let mut put = |key: &str, value: Value| drop(object.insert(key.to_owned(), value));
-    put("name", one.name.clone().into());
-    put("payload", one.payload.into());
-    put("unit", one.unit.label().into());
-    put("value", number(one.work.median()));
-    put("min", number(one.work.min()));
-    put("max", number(one.work.max()));
-    put("floor", number(one.floor.median()));
-    put("ratio", number(one.ratio()));
+    put("name", row.results.name.clone().into());
+    put("payload", row.results.payload.into());
+    put("unit", row.results.unit.label().into());
+    put("phase", row.phase.name().into());
+    put("value", number(row.work.median()));
+    put("min", number(row.work.min()));
+    put("max", number(row.work.max()));
+    put("floor", number(row.floor.median()));
+    put("ratio", number(row.ratio()));
+    put("runs", row.work.runs.into());
+    put("floor_runs", row.floor.runs.into());
+    put("mixed", row.results.work.mixed().into());
+    put("floor_mixed", row.results.floor.mixed().into());
+    put("bounce_ns", probe.bounces(row.phase).map_or(Value::Null, bounces));
     for (key, quantile) in [("p50_ns", 0.5), ("p99_ns", 0.99), ("p999_ns", 0.999)] {
-        if let Some(nanoseconds) = one.work.latency_at(quantile) {
+        if let Some(nanoseconds) = row.work.latency_at(quantile) {
             put(key, number(Some(nanoseconds)));
         }
-        if let Some(nanoseconds) = one.floor.latency_at(quantile) {
+        if let Some(nanoseconds) = row.floor.latency_at(quantile) {
             put(&format!("floor_{key}"), number(Some(nanoseconds)));
         }
     }
-    for (key, series) in [("middle_ns", &one.work), ("floor_middle_ns", &one.floor)] {
+    for (key, series) in [("middle_ns", &row.work), ("floor_middle_ns", &row.floor)] {
         if let Some(nanoseconds) = series.middle() {
             put(key, number(Some(nanoseconds)));
         }
     }
     let verdict = |(text, met): (String, Option<bool>)| json!({ "target": text, "met": met });
-    put("targets", one.verdicts(all).into_iter().map(verdict).collect());
+    put("targets", row.verdicts(all).into_iter().map(verdict).collect());
     Value::Object(object)
 }
 
-/// With as many digits as mean something.
+fn bounces(Spread { min, median, max }: Spread) -> Value {
+    [min, median, max].into_iter().map(|value| number(Some(value))).collect()
+}
+
+/// Rounds to four decimal places.
 fn number(value: Option<f64>) -> Value {
     value.map_or(Value::Null, |value| ((value * 1e4).round() / 1e4).into())
 }

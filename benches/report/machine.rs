@@ -1,9 +1,9 @@
-//! Where and when it was measured.
+//! The machine, the date and the commit of a report.
 
 use std::fs;
 use std::process::Command;
 
-/// What is known of this machine, and the date.
+/// The machine, the date and the commit.
 pub(crate) struct Machine {
     pub(crate) processor: String,
     pub(crate) cores: usize,
@@ -21,7 +21,7 @@ impl Machine {
             about.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         let load = read("/proc/loadavg");
         Self {
-            processor: model.map_or("an unknown processor", |(_, name)| name).to_owned(),
+            processor: model.map_or("unknown processor", |(_, name)| name).to_owned(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             load: load.split(' ').next().unwrap_or_default().to_owned(),
@@ -30,7 +30,7 @@ impl Machine {
         }
     }
 
-    /// In one line.
+    /// All of it in one line.
     pub(crate) fn line(&self) -> String {
         let Self { processor, cores, kernel, load, date, commit } = self;
         format!(
@@ -40,7 +40,7 @@ impl Machine {
     }
 }
 
-/// What a program prints, or that it is unknown.
+/// Output of a program; `unknown` if it fails.
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let text = output.ok().filter(|output| output.status.success());

@@ -1,7 +1,6 @@
-//! What is made of the measurements: a table, JSON, plots, a page.
+//! The report: tables, JSON, plots and a page, all with the same numbers.
 //!
-//! All of it says the same numbers, and where they come from. Not here: whether they are good; the
-//! targets are the scenarios', and a target that was missed is no error.
+//! Scenarios define their targets. A missed target is shown, but it is not an error.
 
 mod json;
 mod machine;
@@ -9,53 +8,70 @@ mod page;
 mod plots;
 mod progress;
 mod results;
+mod row;
+mod section;
 mod table;
 
 pub(crate) use progress::Progress;
 pub(crate) use results::Results;
 
 use crate::cores::Cores;
-use crate::harness::{Outcome, Scale};
+use crate::harness::{ATTEMPTS, Outcome, Probe, Scale, phase_method};
 use machine::Machine;
+use row::Row;
+use section::sections;
 use std::fs;
 use std::path::PathBuf;
 
-/// All that is known at the end.
+/// All results, and the conditions of the measurement.
 pub(crate) struct Report {
     pub(crate) all: Vec<Results>,
+    /// Bounces of a cache line in each phase of the machine.
+    pub(crate) probe: Probe,
     pub(crate) runs: u32,
     pub(crate) scale: Scale,
     pub(crate) cores: Cores,
 }
 
 impl Report {
-    /// Prints the table, and writes the files.
+    /// Prints the tables, and writes the files.
     pub(crate) fn publish(&self) -> Outcome<()> {
         let machine = Machine::this();
+        let rows = self.rows()?;
         let directory = self.directory();
         fs::create_dir_all(&directory)?;
-        print!("{}", table::text(self, &machine));
+        print!("{}", table::text(self, &rows, &machine));
         let (headlines, others): (Vec<_>, Vec<_>) =
-            self.all.iter().partition(|one| one.is_headline);
-        fs::write(directory.join("latest.json"), json::text(&headlines, &self.all)?)?;
-        fs::write(directory.join("more.json"), json::text(&others, &self.all)?)?;
-        let plots = plots::all(&self.all)?;
+            rows.iter().partition(|row| row.results.is_headline);
+        let json = |some: &[&Row<'_>]| json::text(some, &rows, &self.probe);
+        fs::write(directory.join("latest.json"), json(&headlines)?)?;
+        fs::write(directory.join("more.json"), json(&others)?)?;
+        let plots = plots::all(&sections(&rows.iter().collect::<Vec<_>>(), &self.probe))?;
         for plot in &plots {
-            fs::write(directory.join(plot.file), &plot.svg)?;
+            fs::write(directory.join(&plot.file), &plot.svg)?;
         }
         let page = directory.join("index.html");
-        fs::write(&page, page::html(self, &machine, &plots))?;
+        fs::write(&page, page::html(self, &rows, &machine, &plots))?;
         println!("\nthe page: {}", page.display());
         Ok(())
     }
 
-    /// Where it goes: the figures of a trial not to where those of a measurement are.
+    /// A row for each scenario and phase.
+    fn rows(&self) -> Outcome<Vec<Row<'_>>> {
+        let mut rows = Vec::new();
+        for results in &self.all {
+            rows.append(&mut results.rows(self.cores.are_one())?);
+        }
+        Ok(rows)
+    }
+
+    /// Directory of the files. A trial does not overwrite the files of a measurement.
     fn directory(&self) -> PathBuf {
         let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/packetring-bench");
         if self.scale == Scale::Trial { directory.join("trial") } else { directory }
     }
 
-    /// How it was measured, in a few sentences.
+    /// Describes the measurement in a few sentences.
     fn method(&self) -> String {
         let Self { runs, cores, .. } = self;
         let times = if *runs == 1 { "once".into() } else { format!("{runs} times") };
@@ -64,24 +80,43 @@ impl Report {
         } else {
             format!("the sides are pinned to cores {cores}")
         };
+        let phases = if cores.are_one() { String::new() } else { format!(" {}", phase_method()) };
         format!(
-            "Each scenario ran {times}, in turns with the others, as real processes started anew each \
-             time; {place}, and everything received was checked. The floor is what the bare machine \
-             does with the same bytes, run right before the scenario; the ratio is the median of the \
-             runs through the median of their floors. Latencies were recorded one by one, with both \
-             looks at the clock in them, and corrected for nothing."
+            "Each scenario ran {times}, in turns with the others. Each run starts new processes; \
+             {place}. Readers check everything they receive. The floor moves the same bytes with \
+             the bare machine, right before the scenario. The ratio is the median of the runs \
+             divided by the median of the floor's runs; `runs` gives the number of both. Latencies \
+             were recorded one by one, include both reads of the clock, and are not \
+             corrected.{phases}"
         )
     }
 
-    /// What a reader must know before the figures.
+    /// Reason not to quote the figures, if there is one.
     fn warning(&self) -> Option<&'static str> {
         match self.scale {
             Scale::Full if self.cores.are_one() => {
-                Some("One core for both sides: this measures switching between them.")
+                Some("Both sides share one core: the figures measure context switches.")
             }
             Scale::Full => None,
-            Scale::Quick => Some("A quick run, with an eighth of the work: a hint, not a result."),
-            Scale::Trial => Some("A trial, to show that it works: the figures mean nothing."),
+            Scale::Quick => Some("Quick run with an eighth of the work: a hint, not a result."),
+            Scale::Trial => {
+                Some("Trial, which only checks that everything works: the figures mean nothing.")
+            }
         }
     }
+}
+
+/// A line for each scenario with runs that belong to no phase.
+fn mixed(all: &[Results]) -> Vec<String> {
+    let line = |one: &Results| {
+        let (work, floor) = (one.work.mixed(), one.floor.mixed());
+        (work + floor > 0).then(|| {
+            format!(
+                "{}: left out {work} mixed runs, and {floor} of its floor (the phase changed \
+                 during each of {ATTEMPTS} attempts)",
+                one.name
+            )
+        })
+    };
+    all.iter().filter_map(line).collect()
 }

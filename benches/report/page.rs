@@ -1,67 +1,81 @@
-//! One page with everything, which needs nothing beside it.
+//! The results as one HTML page that needs no other file.
 
 use super::machine::Machine;
 use super::plots::Plot;
+use super::row::Row;
+use super::section::{Section, sections};
 use super::table::figure;
-use super::{Report, Results};
+use super::{Report, mixed};
 
 /// The page.
-pub(crate) fn html(report: &Report, machine: &Machine, plots: &[Plot]) -> String {
+pub(crate) fn html(report: &Report, rows: &[Row<'_>], machine: &Machine, plots: &[Plot]) -> String {
     let warning = report.warning().map(|text| format!("<p class=\"warning\">{text}</p>\n"));
     let figures = plots
         .iter()
-        .map(|plot| format!("<h2>{}</h2>\n<figure>{}</figure>\n", escaped(plot.title), plot.svg));
-    let (headlines, others): (Vec<_>, Vec<_>) = report.all.iter().partition(|one| one.is_headline);
+        .map(|plot| format!("<h2>{}</h2>\n<figure>{}</figure>\n", escaped(&plot.title), plot.svg));
+    let (headlines, others): (Vec<_>, Vec<_>) =
+        rows.iter().partition(|row| row.results.is_headline);
+    let left_out =
+        mixed(&report.all).into_iter().map(|line| format!("<p>{}</p>\n", escaped(&line)));
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>packetring, beside what the machine can do</title>\n<style>\n{}</style>\n\
          <h1>packetring, beside what the machine can do</h1>\n<p class=\"machine\">{}</p>\n{}\
-         <p>{}</p>\n{}{}{}<p class=\"machine\">Measured by <code>cargo bench --bench speed</code>.</p>\n\
+         <p>{}</p>\n{}{}{}{}\
+         <p class=\"machine\">Measured by <code>cargo bench --bench speed</code>.</p>\n\
          </html>\n",
         include_str!("page.css"),
         escaped(&machine.line()),
         warning.unwrap_or_default(),
         escaped(&report.method()),
-        table("Results", &headlines, &report.all),
+        tables("Results", &sections(&headlines, &report.probe), rows),
         figures.collect::<String>(),
-        table("Beside them", &others, &report.all),
+        tables("Further scenarios", &sections(&others, &report.probe), rows),
+        left_out.collect::<String>(),
     )
 }
 
-fn table(title: &str, some: &[&Results], all: &[Results]) -> String {
-    if some.is_empty() {
-        return String::new();
-    }
-    let heads = ["Scenario", "Bytes", "Median", "Min", "Max", "Floor", "Ratio", "Target"];
-    let heads: String = heads.iter().map(|head| format!("<th>{head}")).collect();
-    let rows: String = some.iter().map(|one| row(one, all)).collect();
-    format!("<h2>{title}</h2>\n<div class=\"wide\"><table>\n<tr>{heads}\n{rows}</table></div>\n")
+fn tables(title: &str, sections: &[Section<'_>], all: &[Row<'_>]) -> String {
+    sections.iter().map(|section| table(title, section, all)).collect()
 }
 
-fn row(one: &Results, all: &[Results]) -> String {
-    let floor = match one.floor_about.as_str() {
+fn table(title: &str, section: &Section<'_>, all: &[Row<'_>]) -> String {
+    let heading = format!("<h2>{title}: {}</h2>\n", escaped(&section.title()));
+    if !section.has_runs() {
+        return heading;
+    }
+    let heads = ["Scenario", "Bytes", "Runs", "Median", "Min", "Max", "Floor", "Ratio", "Target"];
+    let heads: String = heads.iter().map(|head| format!("<th>{head}")).collect();
+    let rows: String = section.rows.iter().map(|row| line(row, all)).collect();
+    format!("{heading}<div class=\"wide\"><table>\n<tr>{heads}\n{rows}</table></div>\n")
+}
+
+fn line(row: &Row<'_>, all: &[Row<'_>]) -> String {
+    let floor = match row.results.floor_about.as_str() {
         "" => String::new(),
         about => format!("; floor: {about}"),
     };
     format!(
-        "<tr><td>{}<small>{}{}</small><td>{}<td>{} {}<td>{}<td>{}<td>{}<td class=\"ratio\">{}<td>{}\n",
-        escaped(&one.name),
-        escaped(&one.about),
+        "<tr><td>{}<small>{}{}</small><td>{}<td>{}<td>{} {}<td>{}<td>{}<td>{}\
+         <td class=\"ratio\">{}<td>{}\n",
+        escaped(&row.results.name),
+        escaped(&row.results.about),
         escaped(&floor),
-        one.payload,
-        figure(one.work.median()),
-        one.unit.label(),
-        figure(one.work.min()),
-        figure(one.work.max()),
-        figure(one.floor.median()),
-        one.ratio().map_or("–".into(), |ratio| format!("{ratio:.2}×")),
-        targets(one, all)
+        row.results.payload,
+        row.runs(),
+        figure(row.work.median()),
+        row.results.unit.label(),
+        figure(row.work.min()),
+        figure(row.work.max()),
+        figure(row.floor.median()),
+        row.ratio().map_or("–".into(), |ratio| format!("{ratio:.2}×")),
+        targets(row, all)
     )
 }
 
-fn targets(one: &Results, all: &[Results]) -> String {
-    let verdicts = one.verdicts(all).into_iter().map(|(target, met)| {
+fn targets(row: &Row<'_>, all: &[Row<'_>]) -> String {
+    let verdicts = row.verdicts(all).into_iter().map(|(target, met)| {
         let (class, word) = match met {
             Some(true) => ("met", "met"),
             Some(false) => ("missed", "missed"),
@@ -72,7 +86,7 @@ fn targets(one: &Results, all: &[Results]) -> String {
     verdicts.collect::<Vec<_>>().join("<br>")
 }
 
-/// Text as HTML has it.
+/// Escapes text for HTML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -1,60 +1,68 @@
-//! The plots, as SVG.
-//!
-//! A plot of which a run has fewer than two points is left out.
+//! The plots, as SVG. A plot without a line of two points or more is left out.
 
-use super::Results;
+use super::row::Row;
+use super::section::Section;
 use crate::harness::{Curve, Outcome, Unit};
 use plotters::prelude::*;
 use std::error::Error;
 use std::ops::Range;
 
-/// A drawing, and what it is called.
+/// A drawing with its file name and title.
 pub(crate) struct Plot {
-    pub(crate) file: &'static str,
-    pub(crate) title: &'static str,
+    pub(crate) file: String,
+    pub(crate) title: String,
     pub(crate) svg: String,
 }
 
-/// Points, and what connects them.
+/// A line through points.
 struct Line {
     label: String,
     points: Vec<(f64, f64)>,
     is_floor: bool,
 }
 
-/// What stands along an axis, and how its numbers are written.
+/// Caption of an axis and format of its numbers.
 struct Axis {
     about: &'static str,
     label: fn(f64) -> String,
 }
 
 const BYTES: Axis = Axis { about: "bytes of a packet", label: bytes };
-const MANY: Axis = Axis { about: "how many", label: plain };
+const MANY: Axis = Axis { about: "count", label: plain };
 const SHARE: Axis = Axis { about: "percentile", label: percentile };
 const NANOSECONDS: Axis = Axis { about: "ns", label: plain };
 const GIGABYTES: Axis = Axis { about: "GB/s", label: plain };
 
-/// Colours of lines one after the other, and of floors.
+/// Colours of lines, in turn. Floors have their own.
 const COLOURS: [RGBColor; 4] =
     [RGBColor(31, 95, 170), RGBColor(196, 78, 38), RGBColor(38, 132, 84), RGBColor(122, 77, 160)];
 const FLOOR: RGBColor = RGBColor(130, 130, 130);
 const INK: RGBColor = RGBColor(40, 40, 40);
 const SIZE: (u32, u32) = (760, 420);
 
-/// All plots that the results are enough for.
-pub(crate) fn all(all: &[Results]) -> Outcome<Vec<Plot>> {
+/// Draws all plots that have enough points. Each phase gets its own plots.
+pub(crate) fn all(sections: &[Section<'_>]) -> Outcome<Vec<Plot>> {
+    let mut plots = Vec::new();
+    for section in sections {
+        plots.append(&mut of_phase(section)?);
+    }
+    Ok(plots)
+}
+
+fn of_phase(section: &Section<'_>) -> Outcome<Vec<Plot>> {
+    let all = section.rows.as_slice();
     let plots = [
-        ("latency.svg", "Round trips: latency by percentile", round_trips(all), SHARE, NANOSECONDS),
-        ("payload.svg", "Throughput over payload", payloads(all), BYTES, GIGABYTES),
+        ("latency", "Round trips: latency by percentile", round_trips(all), SHARE, NANOSECONDS),
+        ("payload", "Throughput over payload", payloads(all), BYTES, GIGABYTES),
         (
-            "subscribers.svg",
+            "subscribers",
             "Cost of a publish over registered subscribers",
             subscribers(all),
             MANY,
             NANOSECONDS,
         ),
         (
-            "processes.svg",
+            "processes",
             "Cost of a packet over publishers, and over subscribers that run",
             processes(all),
             MANY,
@@ -65,18 +73,19 @@ pub(crate) fn all(all: &[Results]) -> Outcome<Vec<Plot>> {
     for (file, title, mut lines, x, y) in plots {
         lines.retain(|line| line.points.len() > 1);
         if !lines.is_empty() {
-            // Its errors may not leave this thread, and are for people anyway.
             let svg = draw(&lines, &x, &y).map_err(|error| error.to_string())?;
+            let file = format!("{file}-{}.svg", section.phase.name());
+            let title = format!("{title}, {}", section.phase.title());
             drawn.push(Plot { file, title, svg });
         }
     }
     Ok(drawn)
 }
 
-// ── What is drawn ──────────────────────────────────────────────────────────────────────────────
+// ── Lines ──────────────────────────────────────────────────────────────────────────────────────
 
-/// Latencies over `1 / (1 - quantile)`, which gives each further nine as much room.
-fn round_trips(all: &[Results]) -> Vec<Line> {
+/// Latencies over `1 / (1 - quantile)`: on a logarithmic axis each further nine takes equal room.
+fn round_trips(all: &[&Row<'_>]) -> Vec<Line> {
     let inverses = (0..=16).map(|quarter| 10_f64.powf(f64::from(quarter) / 4.0) * 2.0);
     let inverses: Vec<f64> = inverses.take_while(|inverse| *inverse <= 10_000.0).collect();
     let line = |label: &str, latency: &dyn Fn(f64) -> Option<f64>, is_floor| {
@@ -84,40 +93,40 @@ fn round_trips(all: &[Results]) -> Vec<Line> {
         Line { label: label.into(), points: inverses.iter().filter_map(point).collect(), is_floor }
     };
     let mut lines = Vec::new();
-    for one in all.iter().filter(|one| one.name.starts_with("round_trip")) {
-        lines.push(line(&one.name, &|quantile| one.work.latency_at(quantile), false));
+    for row in all.iter().filter(|row| row.results.name.starts_with("round_trip")) {
+        lines.push(line(&row.results.name, &|quantile| row.work.latency_at(quantile), false));
         if lines.len() == 1 {
-            lines.push(line("floor: a bare line", &|at| one.floor.latency_at(at), true));
+            lines.push(line("floor: a bare line", &|at| row.floor.latency_at(at), true));
         }
     }
     lines
 }
 
-fn payloads(all: &[Results]) -> Vec<Line> {
+fn payloads(all: &[&Row<'_>]) -> Vec<Line> {
     vec![
-        curve(all, Curve::Payload, "written and read in place", |one| one.work.median()),
-        floor_of(curve(all, Curve::Payload, "floor: memcpy", |one| one.floor.median())),
+        curve(all, Curve::Payload, "written and read in place", |row| row.work.median()),
+        floor_of(curve(all, Curve::Payload, "floor: memcpy", |row| row.floor.median())),
     ]
 }
 
-fn subscribers(all: &[Results]) -> Vec<Line> {
-    vec![curve(all, Curve::Subscribers, "one send", |one| one.work.median())]
+fn subscribers(all: &[&Row<'_>]) -> Vec<Line> {
+    vec![curve(all, Curve::Subscribers, "one send", |row| row.work.median())]
 }
 
-fn processes(all: &[Results]) -> Vec<Line> {
-    let cost = |one: &Results| Some(1e3 / one.work.median()?);
+fn processes(all: &[&Row<'_>]) -> Vec<Line> {
+    let cost = |row: &Row<'_>| Some(1e3 / row.work.median()?);
     vec![
-        curve(all, Curve::Publishers, "publishers to one subscriber (shared)", cost),
-        curve(all, Curve::Readers, "subscribers of one publisher (exclusive)", cost),
+        curve(all, Curve::Publishers, "publishers to one subscriber, shared ring", cost),
+        curve(all, Curve::Readers, "subscribers of one publisher, exclusive ring", cost),
     ]
 }
 
-/// The points of a curve, in order.
-fn curve(all: &[Results], curve: Curve, label: &str, y: impl Fn(&Results) -> Option<f64>) -> Line {
-    let of = |one: &Results| {
-        let (of, x) = one.point?;
-        let in_gigabytes = curve != Curve::Payload || one.unit == Unit::GigabytesPerSecond;
-        if of == curve && in_gigabytes { Some((x as f64, y(one)?)) } else { None }
+/// The points of a curve, sorted by x.
+fn curve(all: &[&Row<'_>], curve: Curve, label: &str, y: impl Fn(&Row<'_>) -> Option<f64>) -> Line {
+    let of = |row: &&Row<'_>| {
+        let (of, x) = row.results.point?;
+        let in_gigabytes = curve != Curve::Payload || row.results.unit == Unit::GigabytesPerSecond;
+        if of == curve && in_gigabytes { Some((x as f64, y(row)?)) } else { None }
     };
     let mut points: Vec<_> = all.iter().filter_map(of).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -130,8 +139,8 @@ fn floor_of(line: Line) -> Line {
 
 // ── Drawing ────────────────────────────────────────────────────────────────────────────────────
 
-/// Lines over an axis on which each doubling takes as much room; latencies likewise upwards, all
-/// else from zero.
+/// Draws lines over a logarithmic x axis. The y axis is logarithmic for latencies by percentile,
+/// and linear from zero otherwise.
 fn draw(lines: &[Line], x: &Axis, y: &Axis) -> Result<String, Box<dyn Error>> {
     let mut svg = String::new();
     {
@@ -140,10 +149,10 @@ fn draw(lines: &[Line], x: &Axis, y: &Axis) -> Result<String, Box<dyn Error>> {
         let (across, up) = ranges(lines);
         let mut chart = ChartBuilder::on(&root);
         chart.margin(14).x_label_area_size(46).y_label_area_size(64);
-        // `log_scale` cannot show zero, so where that is a value all are moved by one.
-        let moved = if across.start < 1.0 { 1.0 } else { 0.0 };
-        let across = (across.start + moved)..(across.end + moved);
-        let label_x = |at: &f64| (x.label)(at - moved);
+        // `log_scale` cannot show zero. If zero is a value, shift all values by one.
+        let shift = if across.start < 1.0 { 1.0 } else { 0.0 };
+        let across = (across.start + shift)..(across.end + shift);
+        let label_x = |at: &f64| (x.label)(at - shift);
         let style = |line: &Line, index: usize| {
             let colour = if line.is_floor { FLOOR } else { COLOURS[index % COLOURS.len()] };
             colour.stroke_width(2)
@@ -165,7 +174,7 @@ fn draw(lines: &[Line], x: &Axis, y: &Axis) -> Result<String, Box<dyn Error>> {
                 for (index, line) in lines.iter().enumerate() {
                     let style = style(line, index);
                     let points: Vec<_> =
-                        line.points.iter().map(|&(across, up)| (across + moved, up)).collect();
+                        line.points.iter().map(|&(across, up)| (across + shift, up)).collect();
                     let dots = points.iter().map(|&at| Circle::new(at, 3, style.color.filled()));
                     chart.draw_series(dots)?;
                     chart
@@ -192,7 +201,7 @@ fn draw(lines: &[Line], x: &Axis, y: &Axis) -> Result<String, Box<dyn Error>> {
     Ok(svg)
 }
 
-/// From the least to the most of both axes, and some room above.
+/// Ranges of both axes, with some room above.
 fn ranges(lines: &[Line]) -> (Range<f64>, Range<f64>) {
     let points = || lines.iter().flat_map(|line| &line.points);
     let least = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::INFINITY, f64::min);
@@ -215,7 +224,7 @@ fn bytes(value: f64) -> String {
     }
 }
 
-/// Of `1 / (1 - quantile)`.
+/// Formats `1 / (1 - quantile)` as a percentile.
 fn percentile(inverse: f64) -> String {
     let share = 100.0 - 100.0 / inverse;
     format!("{}", (share * 1000.0).round() / 1000.0)

@@ -1,8 +1,8 @@
-//! What is under way, on one line of a terminal. Nothing if standard error is none.
+//! Progress on one line of the terminal. Prints nothing if standard error is not a terminal.
 
 use std::io::{IsTerminal, stderr};
 
-/// How far it is.
+/// Counts the steps.
 pub(crate) struct Progress {
     done: usize,
     all: usize,
@@ -14,16 +14,16 @@ impl Progress {
         Self { done: 0, all, is_shown: stderr().is_terminal() }
     }
 
-    /// This comes next.
+    /// Shows the name of the next step.
     pub(crate) fn step(&mut self, name: &str) {
         self.done += 1;
         if self.is_shown {
-            // Over the line before, and to the end of it.
+            // Overwrites the previous line and clears the rest of it.
             eprint!("\r{:>4} of {}  {name}\x1b[K", self.done, self.all);
         }
     }
 
-    /// That was all.
+    /// Clears the line.
     pub(crate) fn finish(&mut self) {
         if self.is_shown {
             eprint!("\r\x1b[K");

@@ -1,48 +1,66 @@
-//! The results as a table, for people at a terminal; and how a number is written anywhere.
+//! The results as tables for a terminal.
 
 use super::machine::Machine;
-use super::{Report, Results};
+use super::row::Row;
+use super::section::{Section, sections};
+use super::{Report, mixed};
 use std::fmt::Write;
 
-/// The table, with what is to be known about it.
-pub(crate) fn text(report: &Report, machine: &Machine) -> String {
+/// The machine, the method, and a table for each phase.
+pub(crate) fn text(report: &Report, rows: &[Row<'_>], machine: &Machine) -> String {
     let mut out = format!("{}\n{}\n", machine.line(), report.method());
     if let Some(warning) = report.warning() {
         out += &format!("{warning}\n");
     }
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        out,
-        "\n{:<24}{:>8} {:<5}{:>9}{:>9}{:>9}{:>10}{:>8}  target",
-        "", "bytes", "unit", "median", "min", "max", "floor", "ratio"
-    );
-    for one in &report.all {
-        let _ = writeln!(out, "{}", row(one, &report.all));
+    for section in sections(&rows.iter().collect::<Vec<_>>(), &report.probe) {
+        out += &table(&section, rows);
+    }
+    for line in mixed(&report.all) {
+        out += &format!("\n{line}\n");
     }
     out
 }
 
-fn row(one: &Results, all: &[Results]) -> String {
-    let verdicts = one.verdicts(all).into_iter().map(|(target, met)| match met {
+fn table(section: &Section<'_>, all: &[Row<'_>]) -> String {
+    let mut out = format!("\n{}\n", section.title());
+    if !section.has_runs() {
+        return out;
+    }
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "{:<24}{:>8} {:<5}{:>6}{:>9}{:>9}{:>9}{:>10}{:>8}  target",
+        "", "bytes", "unit", "runs", "median", "min", "max", "floor", "ratio"
+    );
+    for row in &section.rows {
+        let _ = writeln!(out, "{}", line(row, all));
+    }
+    out
+}
+
+fn line(row: &Row<'_>, all: &[Row<'_>]) -> String {
+    let verdicts = row.verdicts(all).into_iter().map(|(target, met)| match met {
         Some(true) => format!("{target}: met"),
         Some(false) => format!("{target}: MISSED"),
         None => format!("{target}: not measured"),
     });
-    format!(
-        "{:<24}{:>8} {:<5}{:>9}{:>9}{:>9}{:>10}{:>8}  {}",
-        one.name,
-        one.payload,
-        one.unit.label(),
-        figure(one.work.median()),
-        figure(one.work.min()),
-        figure(one.work.max()),
-        figure(one.floor.median()),
-        one.ratio().map_or("-".into(), |ratio| format!("{ratio:.2}×")),
+    let text = format!(
+        "{:<24}{:>8} {:<5}{:>6}{:>9}{:>9}{:>9}{:>10}{:>8}  {}",
+        row.results.name,
+        row.results.payload,
+        row.results.unit.label(),
+        row.runs(),
+        figure(row.work.median()),
+        figure(row.work.min()),
+        figure(row.work.max()),
+        figure(row.floor.median()),
+        row.ratio().map_or("-".into(), |ratio| format!("{ratio:.2}×")),
         verdicts.collect::<Vec<_>>().join("; ")
-    )
+    );
+    text.trim_end().to_owned()
 }
 
-/// Three digits or so; a dash for nothing.
+/// Formats a value with about three digits; a dash for `None`.
 pub(crate) fn figure(value: Option<f64>) -> String {
     match value {
         None => "-".into(),

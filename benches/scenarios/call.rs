@@ -1,21 +1,22 @@
-//! Calls of a service: a typed request there, and a typed reply back.
+//! Calls of a service: a typed request there, a typed reply back.
 //!
-//! As the round trips beside it: one client, one server, a process each, pinned and spinning; from
-//! before the request is archived until the reply is in hand, checked to be a packet of its type. The
-//! floor is the ring's own round trip with the same packets: what marks, the window and the group of
-//! servers cost is the ratio.
+//! A client and a server, a process each, pinned and spinning. The time starts before the
+//! request is archived and ends when the reply was received and checked.
+//!
+//! The floor is the ring's own round trip with the same packets. So the ratio is the cost of the
+//! message tags, the window of calls and the group of servers.
 
 use super::packets::Numbered;
 use super::round_trip::RoundTrip;
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, latencies};
-use packetring::cluster::{Client, Service};
+use packetring::cluster::{Client, Request, Service};
 use packetring::{Wait, Worker};
 use std::marker::PhantomData;
 use std::time::Instant;
 
-/// Calls before they are recorded.
+/// Calls before recording starts.
 const WARM_UP: u64 = 2_000;
-/// Calls that are.
+/// Calls that are recorded.
 const CALLS: u64 = 100_000;
 const SERVICE: &str = "echo";
 
@@ -90,7 +91,7 @@ impl<P: Numbered + 'static> Scenario for Calls<P> {
             let request = service.recv()?;
             check(P::is(&request, number), number)?;
             packet.set(number);
-            request.reply(&packet)?;
+            Request::reply(request, &packet)?;
         }
         Ok(())
     }

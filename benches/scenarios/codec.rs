@@ -1,35 +1,37 @@
-//! What a packet's form costs in one process: publishing and receiving a `Chat`, beside rkyv alone.
+//! The cost of serialization in one process: publishing and receiving a `Chat`, beside rkyv alone.
 //!
-//! Publishing is all of `send` on a ring on the heap that nobody subscribes to: claim, archive,
-//! stamp. Receiving is all of `recv`: look, check, hand out, release. rkyv alone archives into a
-//! vector that has the room already, and checks an archive that lies in memory. So the ratios hold
-//! the ring's work too.
+//! - Publishing is a complete `send` on a heap ring without subscribers: claim, archive, stamp.
+//! - Receiving is a complete `recv`: poll, check, hand out, release.
+//! - rkyv alone archives into a vector with enough capacity, and checks an archive in memory.
+//!
+//! So the ratios include the work of the ring.
 
 use super::packets::{ArchivedChat, Chat, Numbered};
-use crate::harness::{Outcome, Run, Sample, Scenario, Side, Target, Unit, check, median};
+use crate::harness::{Outcome, Phase, Run, Sample, Scenario, Side, Target, Unit, check, median};
 use packetring::rkyv::util::AlignedVec;
 use packetring::rkyv::{access, api::high::to_bytes_in, rancor};
 use packetring::{Publisher, Ring, RingBuilder, Subscriber};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Calls that are timed together: fewer than a ring holds.
+/// Calls that are timed together: fewer than the ring has slots.
 const BURST: u64 = 1 << 10;
 
 /// Sending a `Chat`.
 pub(crate) struct Encode;
 /// Receiving a `Chat`.
 pub(crate) struct Validate;
-/// The same by rkyv alone.
+/// Archiving a `Chat` by rkyv alone.
 struct EncodeAlone;
+/// Checking a `Chat` by rkyv alone.
 struct ValidateAlone;
 
 fn ring() -> RingBuilder {
     Ring::builder().exclusive()
 }
 
-/// Nanoseconds of a call: the median of bursts, of which the first few do not count. What is passed
-/// to `burst` is its first number.
+/// Nanoseconds of a call: the median of bursts after a warm-up. `burst` gets its first packet
+/// number and returns the time at which its measured part started.
 fn measure(run: &Run, mut burst: impl FnMut(u64) -> Outcome<Instant>) -> Outcome<Sample> {
     let _pinned = run.on_one_core().pin_before_joining()?;
     let mut costs = Vec::new();
@@ -57,12 +59,12 @@ fn recv_burst(chats: &mut Subscriber<Chat>, first: u64) -> Outcome<()> {
 
 fn archive(chat: &Chat, buffer: AlignedVec) -> Outcome<AlignedVec> {
     let bytes = to_bytes_in::<_, rancor::Error>(black_box(chat), buffer)?;
-    // It is what all scenarios with this packet are said to send.
+    // All scenarios with this packet report this size.
     check(bytes.len() == Chat::ARCHIVED, bytes.len() as u64)?;
     Ok(bytes)
 }
 
-/// All but `measure`, which differs: nobody serves, nothing is shared.
+/// The methods that the scenarios of one process share: all but `measure`.
 macro_rules! alone {
     ($name:literal, $about:literal) => {
         fn name(&self) -> String {
@@ -85,14 +87,18 @@ macro_rules! alone {
             false
         }
 
+        fn fixed_phase(&self) -> Option<Phase> {
+            Some(Phase::OneCore)
+        }
+
         fn serve(&self, _: &mut Side) -> Outcome<()> {
-            Err("this takes one process".into())
+            Err("this scenario has no partner".into())
         }
     };
 }
 
 impl Scenario for Encode {
-    alone!("encode_chat", "send of a Chat, nobody subscribed; the floor: rkyv into a warm vector");
+    alone!("encode_chat", "send of a Chat without subscribers; the floor: rkyv into a warm vector");
 
     fn floor(&self) -> Option<Box<dyn Scenario>> {
         Some(Box::new(EncodeAlone))
@@ -113,7 +119,10 @@ impl Scenario for Encode {
 }
 
 impl Scenario for Validate {
-    alone!("validate_chat", "recv of a Chat that is there; the floor: rkyv checks it in memory");
+    alone!(
+        "validate_chat",
+        "recv of a Chat that is in the ring; the floor: rkyv checks it in memory"
+    );
 
     fn floor(&self) -> Option<Box<dyn Scenario>> {
         Some(Box::new(ValidateAlone))
@@ -133,7 +142,7 @@ impl Scenario for Validate {
 }
 
 impl Scenario for EncodeAlone {
-    alone!("floor_rkyv_encode", "rkyv archives into a vector that has the room");
+    alone!("floor_rkyv_encode", "rkyv archives into a vector with enough capacity");
 
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let (mut chat, mut buffer) = (Chat::blank(), AlignedVec::with_capacity(1024));

@@ -1,13 +1,16 @@
-//! Several publishers to one subscriber through a shared ring, more processes than cores.
+//! Several publishers to one subscriber through a shared ring, with more processes than cores.
 //!
-//! The subscriber has the first core, the publishers take turns: the second, the first, and so on;
-//! or all publishers share the second. They wait as they do by default. Each sends as many packets,
-//! and the subscriber checks that each one's come complete and in order. One `send` in sixteen is
-//! timed, so that a publisher that is held up by a preempted one is seen.
+//! - The subscriber runs on the first core. The publishers alternate between the second core and
+//!   the first, or all run on the second.
+//! - All sides wait by the default policy.
+//! - Each publisher sends the same number of packets. The subscriber checks that the packets of
+//!   each publisher arrive complete and in order.
+//! - A publisher times one `send` in sixteen. This shows whether a preempted publisher blocks the
+//!   others.
 //!
-//! What several are compared with is one publisher under the very same conditions: this scenario
-//! with one, which has the second core and waits as they do. The floor of that one is one bare
-//! publisher that claims by compare-and-swap, and spins.
+//! The floor of several publishers is this scenario with one publisher, which runs on the second
+//! core and waits by the same policy. The floor of one publisher is a bare writer that claims by
+//! compare-and-swap and spins.
 
 use super::packets::{Numbered, Tick};
 use crate::cores::Cores;
@@ -19,16 +22,17 @@ use crate::harness::{
 use packetring::{Publisher, Ring, RingBuilder, Subscriber};
 use std::time::Instant;
 
-/// Packets that each publisher sends before the clock runs, and those that all together send then.
+/// Packets that each publisher sends before the clock starts.
 const WARM_UP: u64 = 1 << 14;
+/// Packets that all publishers together send while the clock runs.
 const PACKETS: u64 = 2_000_000;
-/// One in so many is timed.
+/// Times one `send` in this many.
 const TIMED: u64 = 16;
 
-/// So many publishers and one subscriber.
+/// Several publishers and one subscriber.
 pub(crate) struct FanIn {
     pub(crate) publishers: u32,
-    /// The publishers share the second core; else they are on both.
+    /// True: all publishers share the second core. False: they run on both cores.
     pub(crate) on_one_core: bool,
 }
 
@@ -41,12 +45,12 @@ impl FanIn {
         WARM_UP + run.count(PACKETS) / u64::from(self.publishers)
     }
 
-    /// The number of a publisher's packet tells whose it is.
+    /// The number of a packet, which encodes its publisher.
     fn number(&self, role: u32, index: u64) -> u64 {
         index * u64::from(self.publishers) + u64::from(role)
     }
 
-    /// Takes so many packets, of whomever, in the order of each.
+    /// Receives `count` packets and checks the order of each publisher's packets.
     fn take(&self, ticks: &mut Subscriber<Tick>, next: &mut [u64], count: u64) -> Outcome<()> {
         for _ in 0..count {
             let tick = ticks.recv()?;
@@ -73,7 +77,7 @@ impl Scenario for FanIn {
     fn about(&self) -> String {
         let place = if self.on_one_core { "one core" } else { "two cores" };
         match self.publishers {
-            1 => "shared ring, one publisher, one subscriber, waiting by default".into(),
+            1 => "shared ring, one publisher, one subscriber, default wait".into(),
             many => format!("shared ring, {many} publishers on {place}, one subscriber"),
         }
     }
@@ -114,7 +118,7 @@ impl Scenario for FanIn {
         let mut publishers = self.start_all(run)?;
         let _pinned = run.pin_after_joining()?;
         for publisher in &mut publishers {
-            publisher.tell()?;
+            publisher.resume()?;
         }
         let all = u64::from(self.publishers);
         let mut next = vec![0; self.publishers as usize];
@@ -125,7 +129,7 @@ impl Scenario for FanIn {
         let took = started.elapsed();
         let mut sends = latencies()?;
         for mut publisher in publishers {
-            hear_latencies(&mut publisher, &mut sends)?;
+            read_latencies(&mut publisher, &mut sends)?;
             publisher.finish()?;
         }
         Ok(Sample { value: millions(counted, took), latencies: Some(sends) })
@@ -138,7 +142,7 @@ impl Scenario for FanIn {
         let mut ticks: Publisher<Tick> = Self::ring().attach(&side.run.ring(THERE))?.publisher()?;
         side.ready()?;
         let _pinned = side.run.cores.pin_after_joining(core)?;
-        Side::is_told()?;
+        Side::wait_for_order()?;
         let (mut tick, mut sends) = (Tick::blank(), latencies()?);
         for index in 0..self.of_each(&side.run) {
             tick.set(self.number(side.role, index));
@@ -150,19 +154,21 @@ impl Scenario for FanIn {
                 ticks.send(&tick)?;
             }
         }
-        let spoken = sends.iter_recorded();
-        let spoken = spoken.map(|at| format!("{}x{}", at.value_iterated_to(), at.count_at_value()));
-        side.say(&spoken.collect::<Vec<_>>().join(" "))
+        let recorded = sends.iter_recorded();
+        let recorded =
+            recorded.map(|at| format!("{}x{}", at.value_iterated_to(), at.count_at_value()));
+        side.report(&recorded.collect::<Vec<_>>().join(" "))
     }
 }
 
-/// Adds what a publisher says of its sends.
-fn hear_latencies(
+/// Adds the latencies that a publisher reports.
+fn read_latencies(
     publisher: &mut Partner,
     sends: &mut hdrhistogram::Histogram<u64>,
 ) -> Outcome<()> {
-    for word in publisher.hear()?.split_whitespace() {
-        let (value, count) = word.split_once('x').ok_or("a latency without a count")?;
+    for word in publisher.read_line()?.split_whitespace() {
+        let (value, count) =
+            word.split_once('x').ok_or("latency without a count in a publisher's report")?;
         sends.saturating_record_n(value.parse()?, count.parse()?);
     }
     Ok(())

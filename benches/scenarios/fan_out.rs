@@ -1,7 +1,7 @@
-//! One publisher to several subscribers, each a process that reads every packet.
+//! A publisher to several subscribers, each a process that reads every packet.
 //!
-//! The publisher has the first core, the subscribers take turns: the second, the first, and so on.
-//! The clock runs from the first counted packet until the last subscriber has read the last one.
+//! The publisher runs on the first core. The subscribers alternate between the second core and the
+//! first. The clock runs from the first measured packet until every subscriber has read the last.
 //! The floor is one bare writer and one bare reader.
 
 use super::packets::{Numbered, Tick};
@@ -13,12 +13,12 @@ use crate::harness::{
 use packetring::{Publisher, Ring, RingBuilder, Subscriber};
 use std::time::Instant;
 
-/// Packets before the clock runs: two laps.
+/// Packets before the clock starts: two laps.
 const WARM_UP: u64 = 1 << 15;
 /// Packets that are measured.
 const PACKETS: u64 = 1_000_000;
 
-/// One publisher and so many subscribers.
+/// A publisher and several subscribers.
 pub(crate) struct FanOut {
     pub(crate) subscribers: u32,
 }
@@ -78,7 +78,7 @@ impl Scenario for FanOut {
         let packets = run.count(PACKETS);
         send(&mut ticks, WARM_UP, WARM_UP + packets)?;
         for reader in &mut readers {
-            reader.hear()?;
+            reader.read_line()?;
         }
         let took = started.elapsed();
         readers.into_iter().try_for_each(Partner::finish)?;
@@ -96,6 +96,6 @@ impl Scenario for FanOut {
         for number in 0..WARM_UP + side.run.count(PACKETS) {
             check(Tick::is(&*ticks.recv()?, number), number)?;
         }
-        side.say("read")
+        side.report("read")
     }
 }

@@ -1,7 +1,7 @@
-//! Large packets that are written in the ring with `reserve_tail` and read where they lie.
+//! Large packets, written into the ring with `reserve_tail` and read in place.
 //!
-//! The publisher copies the bytes from memory of its own into the reservation; the reader looks at
-//! one byte of each line. So does the floor, in as much shared memory.
+//! The publisher copies the bytes from its private memory into the reservation. The reader reads
+//! one byte of each cache line. The floor does the same in shared memory of the same size.
 
 use crate::floor::{Memcpy, capacity_for, source, sum_of, touch};
 use crate::harness::{Curve, Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check};
@@ -9,10 +9,10 @@ use packetring::{Publisher, Ring, RingBuilder, Subscriber, Tail, Wait};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// A number, and bytes.
+/// A number and bytes.
 type Frame = Tail<u64, u8>;
 
-/// Packets of so many bytes.
+/// Packets of one size in bytes.
 pub(crate) struct InPlace {
     pub(crate) size: usize,
 }
@@ -49,7 +49,7 @@ impl Scenario for InPlace {
     }
 
     fn about(&self) -> String {
-        "bytes copied into a reservation, each line looked at in place".into()
+        "bytes copied into a reservation, each line read in place".into()
     }
 
     fn payload(&self) -> usize {

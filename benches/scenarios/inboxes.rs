@@ -1,24 +1,28 @@
-//! What a cluster of many workers costs: each a process, each with an inbox.
+//! The cost of a cluster of many workers, each a process with an inbox.
 //!
-//! Two scenarios of one run's shape. The workers are started one after another, and all stay until
-//! the last is there: so a worker joins those that came before it. Memory is what `stat` counts of the
-//! cluster's objects in `/dev/shm`, the directory and all inboxes, when all are there. The time is
-//! that of [`Worker::join`] and [`Worker::inbox`] together, in a fresh process that has not used the
-//! library before; starting the process is not in it.
+//! The workers start one after another and stay until the last one has joined. So each worker joins
+//! all workers before it. Two scenarios report different costs of such a run:
+//!
+//! - Memory: the blocks that `stat` counts for the cluster's objects in `/dev/shm` (directory and
+//!   inboxes) once all workers have joined.
+//! - Time: [`Worker::join`] and [`Worker::inbox`] together, in a new process that has not used the
+//!   library before. It does not include starting the process.
 
 use super::packets::{Numbered, Tick};
-use crate::harness::{Outcome, Partner, Run, Sample, Scenario, Side, THERE, Unit, latencies};
+use crate::harness::{
+    Outcome, Partner, Phase, Run, Sample, Scenario, Side, THERE, Unit, latencies,
+};
 use packetring::Worker;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
-/// What is reported of the run.
+/// The reported cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cost {
-    /// KiB of all objects.
+    /// Memory of all objects in KiB.
     Memory,
-    /// Microseconds of a join; its tail is that of the slowest.
+    /// Time of a join in microseconds.
     Joining,
 }
 
@@ -40,9 +44,9 @@ impl Scenario for Inboxes {
         let workers = self.workers;
         match self.cost {
             Cost::Memory => {
-                format!("{workers} processes with an inbox each: all their shared pages")
+                format!("{workers} processes with an inbox each: all shared pages")
             }
-            Cost::Joining => format!("{workers} fresh processes: Worker::join and inbox; p50"),
+            Cost::Joining => format!("{workers} new processes: Worker::join and inbox; p50"),
         }
     }
 
@@ -54,13 +58,17 @@ impl Scenario for Inboxes {
         if self.cost == Cost::Memory { Unit::Kibibytes } else { Unit::Microseconds }
     }
 
+    fn fixed_phase(&self) -> Option<Phase> {
+        (self.cost == Cost::Memory).then_some(Phase::Any)
+    }
+
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let cluster = run.ring(THERE);
         let mut times = latencies()?;
         let mut partners: Vec<Partner> = Vec::new();
         for role in 0..self.workers {
             let mut partner = run.start(role)?;
-            times.saturating_record(partner.hear()?.parse()?);
+            times.saturating_record(partner.read_line()?.parse()?);
             partners.push(partner);
         }
         let kibibytes = resident(&cluster)?;
@@ -80,15 +88,15 @@ impl Scenario for Inboxes {
         let inbox = worker.inbox()?;
         let took = started.elapsed();
         side.ready()?;
-        side.say(&took.as_nanos().to_string())?;
-        Side::is_told()?;
+        side.report(&took.as_nanos().to_string())?;
+        Side::wait_for_order()?;
         drop(inbox);
-        // Nobody is expected back.
+        // A worker that leaves is not expected back, so the cluster keeps nothing of it.
         Ok(worker.leave()?)
     }
 }
 
-/// KiB of all objects of a cluster.
+/// Memory of all objects of a cluster in KiB.
 fn resident(cluster: &str) -> Outcome<f64> {
     let mut blocks = 0;
     for object in fs::read_dir("/dev/shm")? {
@@ -97,6 +105,6 @@ fn resident(cluster: &str) -> Outcome<f64> {
             blocks += object.metadata()?.blocks();
         }
     }
-    // Blocks of 512 bytes, whatever the file system's own.
+    // `stat` counts blocks of 512 bytes on every file system.
     Ok(blocks as f64 / 2.0)
 }

@@ -1,12 +1,12 @@
-//! Joining a ring that exists, until the first packet is received.
+//! Joining an existing ring, until the first packet is received.
 //!
-//! Each join is that of a fresh process, which has not used the library before: from before the
-//! ring is attached to when a packet is in hand, checked. A publisher on the other core sends all
-//! the while. Starting the process is not in it.
+//! Each join happens in a new process that has not used the library before. The time starts before
+//! the process attaches to the ring, and ends when it has received and checked a packet. It does
+//! not include starting the process. A publisher on the other core sends all the time.
 //!
-//! The floor is as much shared memory, opened and mapped by a fresh process, and one line of it
-//! looked at until it changes, which somebody on the other core does at the same pace. Nobody
-//! joins there: no types, no places, no locks, no watch over forks.
+//! The floor: a new process opens and maps the same amount of shared memory and polls one line
+//! until it changes. A process on the other core changes that line at the pace of the publisher.
+//! There are no types, entries, locks or fork handlers.
 
 use super::packets::{Numbered, Tick};
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, median};
@@ -17,15 +17,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The partners.
+/// Roles of the partners.
 const PUBLISHER: u32 = 0;
 const JOINER: u32 = 1;
 /// Joins of a full run.
 const JOINS: u64 = 40;
-/// Between two packets.
+/// Pause between two packets.
 const PACE: Duration = Duration::from_micros(2);
 
-/// A process that joins.
+/// A new process joins a ring.
 pub(crate) struct Join;
 
 impl Scenario for Join {
@@ -34,7 +34,7 @@ impl Scenario for Join {
     }
 
     fn about(&self) -> String {
-        "a fresh process attaches to a ring and has its first packet; p50".into()
+        "a new process attaches to a ring and receives its first packet; p50".into()
     }
 
     fn payload(&self) -> usize {
@@ -63,45 +63,45 @@ impl Scenario for Join {
     }
 }
 
-/// The median of joins by fresh processes.
+/// The median of joins by new processes.
 fn join_often(run: &Run) -> Outcome<Sample> {
     let publisher = run.start(PUBLISHER)?;
     let mut times = Vec::new();
     for _ in 0..run.count(JOINS) {
         let mut joiner = run.start(JOINER)?;
-        times.push(joiner.hear()?.parse::<f64>()?);
+        times.push(joiner.read_line()?.parse::<f64>()?);
         joiner.finish()?;
     }
     publisher.finish()?;
     Ok(Sample::of(median(&times)))
 }
 
-/// Publishes until there is nothing more to be told.
+/// Publishes until the last order arrives.
 fn publish(side: &Side, name: &str) -> Outcome<()> {
     let mut ticks: Publisher<Tick> = Ring::open(name)?.publisher()?;
     let mut tick = Tick::blank();
-    until_told(side, |number| {
+    repeat_until_end(side, |number| {
         tick.set(number);
         Ok(ticks.send(&tick).map(drop)?)
     })
 }
 
-/// Acts at a steady pace, with numbers from 0 on.
-fn until_told(side: &Side, mut act: impl FnMut(u64) -> Outcome<()>) -> Outcome<()> {
+/// Calls `act` at a steady pace, with numbers from 0 on, until the last order arrives.
+fn repeat_until_end(side: &Side, mut act: impl FnMut(u64) -> Outcome<()>) -> Outcome<()> {
     let is_over = Arc::new(AtomicBool::new(false));
     let _pinned = side.run.pin_after_joining()?;
     side.ready()?;
-    let told = Arc::clone(&is_over);
+    let ended = Arc::clone(&is_over);
     let listener = thread::spawn(move || {
-        // Until there are no more joiners, whatever the reason.
-        let was_told = loop {
-            match Side::is_told() {
+        // The last order comes after the last join. An error ends the loop, too.
+        let was_ordered = loop {
+            match Side::wait_for_order() {
                 Ok(true) => {}
                 end => break end.is_ok(),
             }
         };
-        told.store(true, Ordering::Relaxed);
-        was_told
+        ended.store(true, Ordering::Relaxed);
+        was_ordered
     });
     for number in 0.. {
         if is_over.load(Ordering::Relaxed) {
@@ -112,11 +112,11 @@ fn until_told(side: &Side, mut act: impl FnMut(u64) -> Outcome<()>) -> Outcome<(
     }
     match listener.join() {
         Ok(true) => Ok(()),
-        _ => Err("the process that measures is gone".into()),
+        _ => Err("measuring process is gone".into()),
     }
 }
 
-/// Joins, and says how many microseconds that took.
+/// Joins, and reports the time in microseconds.
 fn join(side: &Side, name: &str) -> Outcome<()> {
     let _pinned = side.pin_before_joining()?;
     side.ready()?;
@@ -127,21 +127,21 @@ fn join(side: &Side, name: &str) -> Outcome<()> {
     let took = started.elapsed();
     check(Tick::is(&tick, tick.number.to_native()), tick.number.to_native())?;
     drop(tick);
-    side.say(&(took.as_nanos() as f64 / 1e3).to_string())
+    side.report(&(took.as_nanos() as f64 / 1e3).to_string())
 }
 
-/// Memory with a line in it that changes.
+/// Memory with one line that changes.
 #[repr(C, align(128))]
 struct Memory {
     line: AtomicU64,
-    /// As many bytes as a default ring has.
+    /// The capacity of a default ring.
     _room: [u8; 1 << 20],
 }
 
-// SAFETY: an atomic, for which zeros are a value, and bytes that nobody looks at.
+// SAFETY: an atomic, for which zeros are valid, and bytes that are never read.
 unsafe impl Plain for Memory {}
 
-/// Opening memory, with no ring in it.
+/// Opening shared memory without a ring.
 struct Bare;
 
 impl Scenario for Bare {
@@ -150,7 +150,7 @@ impl Scenario for Bare {
     }
 
     fn about(&self) -> String {
-        "a fresh process opens and maps 1 MiB and sees a line of it change; p50".into()
+        "a new process opens and maps 1 MiB and sees a line of it change; p50".into()
     }
 
     fn payload(&self) -> usize {
@@ -170,7 +170,7 @@ impl Scenario for Bare {
         let name = side.run.object();
         if side.role == PUBLISHER {
             let memory: Shared<Memory> = Shared::visit(&name)?;
-            return until_told(side, |number| {
+            return repeat_until_end(side, |number| {
                 memory.line.store(number, Ordering::Release);
                 Ok(())
             });
@@ -183,6 +183,6 @@ impl Scenario for Bare {
         let found = memory.line.load(Ordering::Acquire);
         side.poll().until(|| memory.line.load(Ordering::Acquire) != found)?;
         let took = started.elapsed();
-        side.say(&(took.as_nanos() as f64 / 1e3).to_string())
+        side.report(&(took.as_nanos() as f64 / 1e3).to_string())
     }
 }

@@ -1,4 +1,4 @@
-//! What is measured. A new scenario is a small file here, and a line in [`all`].
+//! The scenarios. A new scenario is a small file here and a line in [`all`].
 
 mod call;
 mod codec;
@@ -31,7 +31,7 @@ use round_trip::RoundTrip;
 use send_to::SendTo;
 use stream::Stream;
 
-/// All scenarios, in the order in which they are measured and shown.
+/// All scenarios, in the order of the runs and of the report.
 pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
     let mut all: Vec<Box<dyn Scenario>> = vec![
         Box::new(RoundTrip::<Tick>::spinning("round_trip_48")),
@@ -61,7 +61,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Validate),
         Box::new(FanIn { publishers: 2, on_one_core: true }),
     ];
-    // What the plots show between those.
+    // Further points of the plots.
     all.extend([64, 256, 4 << 10, 16 << 10, 256 << 10].map(|size| boxed(InPlace { size })));
     all.extend([1, 2, 4, 16, 32].map(|subscribers| boxed(Publish { subscribers })));
     all.extend([1, 2, 8].map(|publishers| boxed(FanIn { publishers, on_one_core: false })));

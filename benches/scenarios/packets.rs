@@ -1,18 +1,18 @@
-//! The packets that are sent: what their bytes must be follows from a number.
+//! The packets. The content of each follows from its number, so that readers can check it.
 
 use packetring::{Packet, packet};
 
-/// A packet that holds a number, and content by which it is recognised.
+/// A packet with a number, and content that follows from the number.
 pub(crate) trait Numbered: Packet {
-    /// Bytes of its archive.
+    /// Size of the archive in bytes.
     const ARCHIVED: usize;
     fn blank() -> Self;
     fn set(&mut self, number: u64);
-    /// Whether it is the one of this number.
+    /// Returns true if the packet has the content of this number.
     fn is(archived: &Self::Archived, number: u64) -> bool;
 }
 
-/// Fills a slot: 48 bytes and the header of 16.
+/// Fills a slot of 64 bytes: 48 bytes and a header of 16.
 #[packet]
 pub(crate) struct Tick {
     pub(crate) number: u64,
@@ -37,7 +37,7 @@ impl Numbered for Tick {
     }
 }
 
-/// As many lines as a letter with a [`Tick`]: two.
+/// Takes two slots.
 #[packet]
 pub(crate) struct Wide {
     number: u64,
@@ -62,7 +62,7 @@ impl Numbered for Wide {
     }
 }
 
-/// What one person says to another, in text that must be valid.
+/// Has text, which must be checked for valid UTF-8.
 #[packet]
 pub(crate) struct Chat {
     name: String,
@@ -75,7 +75,7 @@ const DESC: &str = "writes the first program, for a machine that will not be bui
                     lifetime, and she is right";
 
 impl Numbered for Chat {
-    // Two texts, and a root of two strings and a number.
+    // Two texts, and a root with two strings and a number.
     const ARCHIVED: usize = (NAME.len() + DESC.len()).next_multiple_of(4) + 20;
 
     fn blank() -> Self {

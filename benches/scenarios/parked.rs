@@ -1,14 +1,14 @@
-//! What a parked reader takes: a subscriber process that waits by default, and no packet comes.
+//! The processor time of a parked reader: a subscriber process that waits by the default policy.
 //!
-//! It waits for seconds, until one packet is sent, and tells how much processor time it took in
-//! all that time as a part of it: the first spinning, each look after a bounded sleep, and being
-//! woken are in it. A publisher is there all the while. Its floor is a thread that sleeps as often and
-//! does nothing else.
+//! The subscriber waits for seconds until one packet is sent, and reports its processor time as a
+//! percentage of the wait. This includes the initial spinning, each poll after a bounded sleep, and
+//! the wake-up. A publisher exists all the time. The floor is a thread that sleeps equally often
+//! and does nothing else.
 
 use super::packets::{Numbered, Tick};
 use crate::floor::Doze;
 use crate::harness::{
-    Outcome, Run, Sample, Scale, Scenario, Side, THERE, Target, Unit, check, processor_time,
+    Outcome, Phase, Run, Sample, Scale, Scenario, Side, THERE, Target, Unit, check, processor_time,
 };
 use packetring::{Publisher, Ring, Subscriber};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Parked;
 
 impl Parked {
-    /// How long nothing comes.
+    /// Time without a packet.
     fn silence(run: &Run) -> Duration {
         match run.scale {
             Scale::Full => Duration::from_secs(4),
@@ -33,7 +33,7 @@ impl Scenario for Parked {
     }
 
     fn about(&self) -> String {
-        "processor time of a subscriber that waits for seconds, as a part of them".into()
+        "processor time of a subscriber that waits for seconds, in percent of the wait".into()
     }
 
     fn payload(&self) -> usize {
@@ -56,12 +56,16 @@ impl Scenario for Parked {
         false
     }
 
+    fn fixed_phase(&self) -> Option<Phase> {
+        Some(Phase::Any)
+    }
+
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let mut ticks: Publisher<Tick> = Ring::open(&run.ring(THERE))?.publisher()?;
         let mut reader = run.start(0)?;
         std::thread::sleep(Self::silence(run));
         ticks.send(&Tick::blank())?;
-        let percent = reader.hear()?.parse()?;
+        let percent = reader.read_line()?.parse()?;
         reader.finish()?;
         Ok(Sample::of(percent))
     }
@@ -73,8 +77,8 @@ impl Scenario for Parked {
         check(Tick::is(&*ticks.recv()?, 0), 0)?;
         let (waited, took) = (started.elapsed(), processor_time() - before);
         if waited < Self::silence(&side.run) / 2 {
-            return Err("the packet came too soon".into());
+            return Err(format!("packet came too early: after {waited:?}").into());
         }
-        side.say(&(100.0 * took.as_secs_f64() / waited.as_secs_f64()).to_string())
+        side.report(&(100.0 * took.as_secs_f64() / waited.as_secs_f64()).to_string())
     }
 }

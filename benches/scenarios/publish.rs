@@ -1,14 +1,16 @@
-//! What publishing costs with so many subscribers, while none of them runs.
+//! The cost of publishing with a number of subscribers, while none of them runs.
 //!
-//! The publisher sends a burst of a quarter of the ring, which is timed; then the subscribers, all
-//! in one other process, read it in turn, each packet checked, while the publisher waits. Both are
-//! on one core, so that a burst finds the slots in the same cache whether somebody read them or
-//! not. With none, the floor is a bare slot written; with some, it is publishing with none.
+//! The publisher sends a burst of a quarter of the ring, which is timed. Then the subscribers, all
+//! in one other process, read and check the burst in turn, while the publisher waits. Both
+//! processes share one core: so a burst finds the slots in the same cache whether they were read or
+//! not.
+//!
+//! Without subscribers the floor is writing bare slots. With subscribers it is publishing without.
 
 use super::packets::{Numbered, Tick};
 use crate::floor::SlotWrite;
 use crate::harness::{
-    Curve, Outcome, Partner, Run, Sample, Scenario, Side, THERE, Target, Unit, check, median,
+    Curve, Outcome, Partner, Phase, Run, Sample, Scenario, Side, THERE, Target, Unit, check, median,
 };
 use packetring::{Publisher, Ring, RingBuilder, Subscriber};
 use std::hint::black_box;
@@ -16,10 +18,10 @@ use std::time::Instant;
 
 /// Packets of one burst: a quarter of the default ring.
 const BURST: u64 = 1 << 12;
-/// Bursts before they count: two laps.
+/// Bursts of the warm-up: two laps.
 const WARM_UP: u64 = 8;
 
-/// Publishing with so many subscribers.
+/// Publishing with a number of subscribers.
 pub(crate) struct Publish {
     pub(crate) subscribers: usize,
 }
@@ -36,7 +38,7 @@ impl Scenario for Publish {
     }
 
     fn about(&self) -> String {
-        format!("one send, {} subscribers that keep up in turn, none running", self.subscribers)
+        format!("one send, {} subscribers that read in turn, none running", self.subscribers)
     }
 
     fn payload(&self) -> usize {
@@ -66,6 +68,10 @@ impl Scenario for Publish {
         Some((Curve::Subscribers, self.subscribers as u64))
     }
 
+    fn fixed_phase(&self) -> Option<Phase> {
+        Some(Phase::OneCore)
+    }
+
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let run = run.on_one_core();
         let _pinned = run.pin_before_joining()?;
@@ -73,7 +79,8 @@ impl Scenario for Publish {
         let mut ticks = ring.publisher()?;
         let mut readers = run.start(0)?;
         if ticks.subscribers() != self.subscribers {
-            return Err(format!("{} subscribers joined", ticks.subscribers()).into());
+            let (found, expected) = (ticks.subscribers(), self.subscribers);
+            return Err(format!("wrong number of subscribers: {found} of {expected}").into());
         }
         let mut costs = Vec::new();
         for burst in 0..WARM_UP + run.count(100) {
@@ -95,20 +102,20 @@ impl Scenario for Publish {
             (0..self.subscribers).map(join).collect::<Outcome<_>>()?;
         side.ready()?;
         let mut first = 0;
-        while Side::is_told()? {
+        while Side::wait_for_order()? {
             for reader in &mut readers {
                 for number in first..first + BURST {
                     check(Tick::is(&*reader.try_recv()?, number), number)?;
                 }
             }
             first += BURST;
-            side.say("read")?;
+            side.report("read")?;
         }
         Ok(())
     }
 }
 
-/// Nanoseconds of each of a burst.
+/// Sends a burst. Returns the nanoseconds of one send.
 fn send_burst(ticks: &mut Publisher<Tick>, first: u64) -> Outcome<f64> {
     let mut tick = Tick::blank();
     let started = Instant::now();
@@ -120,6 +127,6 @@ fn send_burst(ticks: &mut Publisher<Tick>, first: u64) -> Outcome<f64> {
 }
 
 fn read_burst(readers: &mut Partner) -> Outcome<()> {
-    readers.tell()?;
-    readers.hear().map(drop)
+    readers.resume()?;
+    readers.read_line().map(drop)
 }

@@ -1,18 +1,23 @@
-//! What a default ring with one publisher and one subscriber process keeps in memory.
+//! The memory of a default ring with one publisher process and one subscriber process.
 //!
-//! All pages of the segment's object, touched or not, as `stat` counts them: its mapping in `smaps`
-//! shows no more than these. And for each of the two processes, both fresh, by how much its
-//! anonymous memory (`Anonymous` in `/proc/self/smaps_rollup`: heap, stacks, what was written of
-//! its image) has grown since before it opened the ring, after two laps of packets. Not in it: page
-//! tables and what else the kernel keeps. The floor is the bytes of the slots.
+//! The value is the sum of:
+//!
+//! - all pages of the segment's object, as `stat` counts them. Its mapping in `smaps` shows no
+//!   more;
+//! - the growth of the anonymous memory of the two processes, from before they open the ring until
+//!   after two laps of packets. Both processes are new. Anonymous memory is `Anonymous` in
+//!   `/proc/self/smaps_rollup`: heap, stacks and written pages of the image.
+//!
+//! Page tables and other memory of the kernel are not included. The floor is the bytes of the
+//! slots.
 
 use super::packets::{Numbered, Tick};
-use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check};
+use crate::harness::{Outcome, Phase, Run, Sample, Scenario, Side, THERE, Target, Unit, check};
 use packetring::{Publisher, Ring, Subscriber};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-/// The partners.
+/// Roles of the partners.
 const SUBSCRIBER: u32 = 0;
 const PUBLISHER: u32 = 1;
 /// Two laps.
@@ -27,7 +32,7 @@ impl Scenario for Resident {
     }
 
     fn about(&self) -> String {
-        "a default ring, one publisher and one subscriber process: all its pages, and what both grew"
+        "a default ring, one publisher and one subscriber process: its pages, and growth of both"
             .into()
     }
 
@@ -47,14 +52,18 @@ impl Scenario for Resident {
         vec![Target::AtMost(1.3 * 1024.0)]
     }
 
+    fn fixed_phase(&self) -> Option<Phase> {
+        Some(Phase::Any)
+    }
+
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let mut partners = [run.start(SUBSCRIBER)?, run.start(PUBLISHER)?];
         let mut kibibytes = 0.0;
         for partner in &mut partners {
-            kibibytes += partner.hear()?.parse::<f64>()?;
+            kibibytes += partner.read_line()?.parse::<f64>()?;
         }
         let object = format!("/dev/shm/packetring.{}", run.ring(THERE));
-        // Blocks of 512 bytes, whatever the file system's own.
+        // `stat` counts blocks of 512 bytes on every file system.
         kibibytes += fs::metadata(object)?.blocks() as f64 / 2.0;
         for partner in partners {
             partner.finish()?;
@@ -85,22 +94,23 @@ impl Scenario for Resident {
     }
 }
 
-/// Says by how many KiB this process has grown, and stays until all has been counted.
+/// Reports the growth of this process in KiB, and waits until everything has been counted.
 fn stay(side: &Side, before: u64) -> Outcome<()> {
-    side.say(&anonymous()?.saturating_sub(before).to_string())?;
-    Side::is_told().map(drop)
+    side.report(&anonymous()?.saturating_sub(before).to_string())?;
+    Side::wait_for_order().map(drop)
 }
 
-/// KiB of this process that are in no file and no shared memory.
+/// Anonymous memory of this process in KiB.
 fn anonymous() -> Outcome<u64> {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup")?;
     let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"));
-    let number =
-        line.and_then(|line| line.split_whitespace().next()).ok_or("no anonymous memory")?;
+    let number = line
+        .and_then(|line| line.split_whitespace().next())
+        .ok_or("no line `Anonymous:` in /proc/self/smaps_rollup")?;
     Ok(number.parse()?)
 }
 
-/// The bytes that packets can lie in.
+/// The capacity of a default ring.
 struct Slots;
 
 impl Scenario for Slots {
@@ -126,6 +136,6 @@ impl Scenario for Slots {
     }
 
     fn serve(&self, _: &mut Side) -> Outcome<()> {
-        Err("nobody else is asked".into())
+        Err("floor_slots has no partner".into())
     }
 }

@@ -1,10 +1,13 @@
-//! Round trips: a typed packet there, and one back, each through an exclusive ring of its own.
+//! Round trips: a typed packet there and a typed packet back, each through its own exclusive ring.
 //!
-//! From before the packet is archived until the answer is there, checked to be a packet of its
-//! type. Spinning, it stands beside a bare cache line bounced; asleep, with a pause before each
-//! trip so that the other side sleeps too, beside a bare futex. Each trip is recorded as it was,
-//! two looks at the clock included, on both sides of the ratio; nothing is corrected for what a
-//! slow trip delays.
+//! The time starts before the packet is archived and ends when the answer was received and checked.
+//!
+//! - Both sides spin: the floor is a bare cache line that is bounced.
+//! - Both sides sleep: the floor is a bare futex. A pause before each trip lets the other side fall
+//!   asleep.
+//!
+//! Each trip is recorded with both reads of the clock, in the scenario and in the floor. There is
+//! no correction for trips that a slow trip delays.
 
 use super::packets::Numbered;
 use crate::floor::{Bounce, FutexTrip, PAUSE_ASLEEP};
@@ -15,7 +18,7 @@ use packetring::{Publisher, Ring, RingBuilder, Subscriber, Wait};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-/// One packet is under way at a time: a small ring stays in the caches.
+/// Only one packet is in flight, so a small ring is enough and stays in the caches.
 const CAPACITY: usize = 1 << 16;
 
 /// Round trips of packets of one type.
@@ -42,7 +45,7 @@ impl<P: Numbered> RoundTrip<P> {
         Ring::builder().capacity(CAPACITY).exclusive().wait(wait)
     }
 
-    /// Trips before they are recorded, and those that are.
+    /// Trips before recording starts, and trips that are recorded.
     fn trips(&self, run: &Run) -> (u64, u64) {
         if self.sleeps { (20, run.count(1_000)) } else { (2_000, run.count(100_000)) }
     }

@@ -1,8 +1,8 @@
-//! Letters from one worker to another: `send_to` by name, `recv` and `done` at the inbox.
+//! Messages from one worker to another: `send_to` by name; `recv` and acknowledgement at the inbox.
 //!
-//! As the streams beside it: the sender is started anew for each run, this process receives, and the
-//! clock runs here when every page has been touched. Each letter is opened as its type, recognised
-//! and acknowledged. The floor is that of a shared stream.
+//! Each run starts a new sender. The measuring process receives, and its clock starts after every
+//! page was touched. It opens each message as its type, checks it and acknowledges it. The floor is
+//! the floor of a shared stream.
 
 use super::packets::Numbered;
 use crate::floor::SlotStream;
@@ -13,15 +13,15 @@ use std::hint::black_box;
 use std::marker::PhantomData;
 use std::time::Instant;
 
-/// Letters before the clock runs: two laps and more.
+/// Messages before the clock starts: more than two laps.
 const WARM_UP: u64 = 1 << 15;
-/// Letters that are measured.
-const LETTERS: u64 = 4_000_000;
-/// Bytes of the inbox: those of a default ring.
+/// Messages that are measured.
+const MESSAGES: u64 = 4_000_000;
+/// Capacity of the inbox in bytes: that of a default ring.
 const CAPACITY: usize = 1 << 20;
-const TO: &str = "desk";
+const TO: &str = "inbox-owner";
 
-/// Letters of one packet type.
+/// Messages of one packet type.
 pub(crate) struct SendTo<P> {
     name: &'static str,
     packet: PhantomData<fn(P)>,
@@ -34,9 +34,9 @@ impl<P: Numbered> SendTo<P> {
 
     fn take(inbox: &mut Inbox, from: u64, end: u64) -> Outcome<()> {
         for number in from..end {
-            let letter = inbox.recv()?;
-            check(P::is(black_box(letter.open_as::<P>()?), number), number)?;
-            letter.ack();
+            let message = inbox.recv()?;
+            check(P::is(black_box(message.open_as::<P>()?), number), number)?;
+            message.ack();
         }
         Ok(())
     }
@@ -48,7 +48,7 @@ impl<P: Numbered> Scenario for SendTo<P> {
     }
 
     fn about(&self) -> String {
-        "letters of typed, checked packets, one send_to, one recv and one done each".into()
+        "messages with typed, checked packets, one send_to, recv and acknowledgement each".into()
     }
 
     fn payload(&self) -> usize {
@@ -75,7 +75,7 @@ impl<P: Numbered> Scenario for SendTo<P> {
         let partner = run.start(0)?;
         let _pinned = run.pin_after_joining()?;
         Self::take(&mut inbox, 0, WARM_UP)?;
-        let count = run.count(LETTERS);
+        let count = run.count(MESSAGES);
         let started = Instant::now();
         Self::take(&mut inbox, WARM_UP, WARM_UP + count)?;
         let took = started.elapsed();
@@ -90,7 +90,7 @@ impl<P: Numbered> Scenario for SendTo<P> {
         side.ready()?;
         let _pinned = side.pin_after_joining()?;
         let mut packet = P::blank();
-        for number in 0..WARM_UP + side.run.count(LETTERS) {
+        for number in 0..WARM_UP + side.run.count(MESSAGES) {
             packet.set(number);
             worker.send_to(TO, black_box(&packet))?;
         }

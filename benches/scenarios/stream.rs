@@ -1,9 +1,11 @@
-//! Streams of small packets from one process to another, each typed, checked and recognised.
+//! Streams of small packets from one process to another, each typed and checked.
 //!
-//! The publisher is started anew for each run; this process reads, and the clock runs here, and
-//! only when every page has been touched. One `send` and one `recv` a packet, or one `send_all` a
-//! batch and whatever `drain` finds. Beside it stand bare slots of one line, copied in and out; for
-//! packets of more than a line, bytes that are copied in and looked at.
+//! Each run starts a new publisher. The measuring process reads, and its clock starts after every
+//! page was touched. The publisher calls `send` for each packet or `send_all` for each batch. The
+//! reader calls `recv` for each packet or `drain` for all available packets.
+//!
+//! The floor of packets that fit a slot is bare slots of one line, copied in and out. The floor of
+//! larger packets is bytes that are copied in and read in place.
 
 use super::packets::Numbered;
 use crate::floor::{Memcpy, SlotStream};
@@ -13,7 +15,7 @@ use std::hint::black_box;
 use std::marker::PhantomData;
 use std::time::Instant;
 
-/// Packets before the clock runs: two laps.
+/// Packets before the clock starts: two laps.
 const WARM_UP: u64 = 1 << 15;
 /// Packets that are measured.
 const PACKETS: u64 = 4_000_000;
@@ -22,7 +24,7 @@ const PACKETS: u64 = 4_000_000;
 pub(crate) struct Stream<P> {
     name: &'static str,
     claims: Claims,
-    /// Packets of one `send_all`; 1: each is sent and received by itself.
+    /// Packets of one `send_all`. 1: `send` and `recv` for each packet.
     batch: u64,
     packet: PhantomData<fn(P)>,
 }
@@ -33,7 +35,7 @@ impl<P: Numbered> Stream<P> {
         Self { name, claims: Claims::Exclusive, batch, packet: PhantomData }
     }
 
-    /// Through a ring that could have several.
+    /// Through a ring that allows several publishers.
     pub(crate) fn shared(name: &'static str, batch: u64) -> Self {
         Self { name, claims: Claims::Shared, batch, packet: PhantomData }
     }
@@ -43,8 +45,8 @@ impl<P: Numbered> Stream<P> {
         if self.claims == Claims::Exclusive { ring.exclusive() } else { ring.shared() }
     }
 
-    /// Takes packets until those before `end` are read, and perhaps some more of a batch. Returns
-    /// how many are.
+    /// Receives packets up to `end`, and possibly the rest of a batch. Returns the number of the
+    /// next packet.
     fn take(&self, packets: &mut Subscriber<P>, from: u64, end: u64) -> Outcome<u64> {
         if self.batch == 1 {
             return take_each(packets, from, end);
@@ -111,7 +113,7 @@ impl<P: Numbered> Scenario for Stream<P> {
         if P::ARCHIVED > 48 {
             return Some(Box::new(Memcpy { size: P::ARCHIVED, unit: self.unit() }));
         }
-        // One claim a batch costs next to nothing a packet.
+        // A claim for a batch costs almost nothing per packet.
         let claims = self.claims == Claims::Shared && self.batch == 1;
         Some(Box::new(SlotStream { claims }))
     }

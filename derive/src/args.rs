@@ -1,4 +1,4 @@
-//! The macros' own argument: `crate = path`, where to find `packetring`.
+//! The argument of the macros: `crate = path`, the path to `packetring`.
 
 use proc_macro2::TokenStream;
 use syn::{
@@ -7,7 +7,7 @@ use syn::{
     parse_quote,
 };
 
-/// The path to `packetring` in the user's crate.
+/// Returns the path to `packetring` in the user's crate.
 pub(crate) fn crate_path(args: TokenStream) -> Result<Path> {
     if args.is_empty() {
         return Ok(parse_quote!(::packetring));
@@ -20,7 +20,7 @@ struct CratePath(Path);
 impl Parse for CratePath {
     fn parse(input: ParseStream) -> Result<Self> {
         input.parse::<Token![crate]>().map_err(|error| {
-            syn::Error::new(error.span(), "expected `crate = path`, or no argument")
+            syn::Error::new(error.span(), "invalid argument: expected `crate = path` or nothing")
         })?;
         input.parse::<Token![=]>()?;
         let path = Path::parse_mod_style(input)?;

@@ -1,4 +1,4 @@
-//! Emits the description of the archived type: `Describe`.
+//! Emits the description of the archived type: the implementation of `Describe`.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -9,7 +9,7 @@ use crate::{
     rkyv_attrs::ItemAttrs,
 };
 
-/// What there is to describe.
+/// A packet type, parsed.
 pub(crate) struct Subject<'a> {
     pub(crate) name: &'a Ident,
     pub(crate) archived: &'a Ident,
@@ -30,6 +30,7 @@ pub(crate) struct Arm<'a> {
 }
 
 impl Subject<'_> {
+    /// Returns all fields, those of all variants included.
     pub(crate) fn parts(&self) -> Box<dyn Iterator<Item = &Part> + '_> {
         match &self.body {
             Body::Struct(parts) => Box::new(parts.iter()),
@@ -37,7 +38,7 @@ impl Subject<'_> {
         }
     }
 
-    /// What must hold for the archived type to exist.
+    /// Returns the bounds under which the archived type exists.
     pub(crate) fn existence(&self) -> WhereClause {
         let mut generics = self.generics.clone();
         let mut clause = generics.make_where_clause().clone();
@@ -50,6 +51,7 @@ impl Subject<'_> {
         clause
     }
 
+    /// Returns the implementation of `Describe`.
     pub(crate) fn describe(&self) -> TokenStream {
         let Self { archived, packetring, .. } = self;
         let module = quote!(#packetring::packet::describe);
@@ -60,10 +62,11 @@ impl Subject<'_> {
         let shape = self.shape(&named, &describe, &module);
         let audit = self.audit(&describe);
         quote! {
-            // SAFETY: The fields are all there is to it; each of them is described and audited.
+            // SAFETY: The type consists of its fields, and of a tag byte if it is an enum. Each
+            // field is described at its offset, and each is audited.
             #[automatically_derived]
             unsafe impl #impl_generics #describe for #archived #ty_generics #clause {
-                const NAME: #module::Name = #named.name();
+                const NAME: #module::TypeName = #named.name();
                 const SHAPE: &'static #module::Shape = const { &#shape };
 
                 fn audit(&self, archive: &[u8]) -> bool {
@@ -87,7 +90,7 @@ impl Subject<'_> {
         clause
     }
 
-    /// The type's name with its parameters.
+    /// Returns the `Named` of the type: its name with its parameters.
     fn named(&self, describe: &TokenStream, module: &TokenStream) -> TokenStream {
         let (rkyv, name) = (self.packetring, plain(self.name));
         let parameters = self.generics.params.iter().filter_map(|parameter| match parameter {
@@ -149,7 +152,7 @@ impl Arm<'_> {
     }
 }
 
-/// The variants with their tags, counted as the compiler counts discriminants.
+/// Returns the variants with their tags, counted like the compiler counts discriminants.
 fn variants(arms: &[Arm<'_>], describe: &TokenStream, module: &TokenStream) -> Vec<TokenStream> {
     let mut base = quote!(0_u8);
     let mut since = 0_u8;
@@ -173,7 +176,7 @@ fn variants(arms: &[Arm<'_>], describe: &TokenStream, module: &TokenStream) -> V
         .collect()
 }
 
-/// A constant parameter's value.
+/// Returns the call that adds the value of a const parameter.
 fn value(parameter: &Ident, ty: &Type) -> TokenStream {
     let signed = ["i8", "i16", "i32", "i64", "i128", "isize"];
     let is_signed = matches!(ty, Type::Path(path) if path.path.get_ident().is_some_and(|ident| signed.iter().any(|name| ident == name)));

@@ -1,4 +1,4 @@
-//! A field as the other parts need it: its archived type, real and as described.
+//! A parsed field: its archived type, and the type that the description uses for it.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
@@ -6,28 +6,30 @@ use syn::{
     Field, Fields, Index, Member, Path, Result, Type, WherePredicate, parse_quote, spanned::Spanned,
 };
 
-use crate::{mention::Mentions, rkyv_attrs::FieldAttrs};
+use crate::{rkyv_attrs::FieldAttrs, self_reference::SelfReferences};
 
 pub(crate) struct Part {
     pub(crate) member: Member,
     pub(crate) name: String,
+    /// True if a wrapper archives the field: `#[rkyv(with = ..)]`.
     pub(crate) wrapped: bool,
-    pub(crate) mentions: bool,
+    /// True if the field's type contains the type that it belongs to.
+    pub(crate) recursive: bool,
     /// The archived type.
     pub(crate) archived: TokenStream,
-    /// The same, with the stand-in for the type that it belongs to.
+    /// The archived type, with `Itself` in place of the type that the field belongs to.
     pub(crate) described: TokenStream,
-    /// What rkyv demands for the archived type to exist.
+    /// The bound under which the archived type exists.
     pub(crate) archive_bound: Option<WherePredicate>,
     span: Span,
 }
 
 impl Part {
-    pub(crate) fn all(fields: &Fields, mentions: &Mentions<'_>, rkyv: &Path) -> Result<Vec<Self>> {
-        fields.iter().enumerate().map(|(i, field)| Self::new(i, field, mentions, rkyv)).collect()
+    pub(crate) fn all(fields: &Fields, own: &SelfReferences<'_>, rkyv: &Path) -> Result<Vec<Self>> {
+        fields.iter().enumerate().map(|(i, field)| Self::new(i, field, own, rkyv)).collect()
     }
 
-    fn new(i: usize, field: &Field, mentions: &Mentions<'_>, rkyv: &Path) -> Result<Self> {
+    fn new(i: usize, field: &Field, own: &SelfReferences<'_>, rkyv: &Path) -> Result<Self> {
         let attrs = FieldAttrs::parse(&field.attrs)?;
         let member = match &field.ident {
             Some(ident) => Member::Named(ident.clone()),
@@ -37,40 +39,43 @@ impl Part {
             Some(ident) => plain(ident),
             None => i.to_string(),
         };
-        let ty = mentions.spelled_out(&field.ty);
-        let with = attrs.with.as_ref().map(|with| mentions.spelled_out(with));
-        let (stand_in, in_type) = mentions.replaced(&field.ty, true);
-        let (stand_in_with, in_with) = match &attrs.with {
+        let ty = own.expanded(&field.ty);
+        let with = attrs.with.as_ref().map(|with| own.expanded(with));
+        let (described, in_type) = own.with_placeholders(&field.ty);
+        let (described_with, in_with) = match &attrs.with {
             Some(with) => {
-                let (with, found) = mentions.replaced(with, true);
+                let (with, found) = own.with_placeholders(with);
                 (Some(with), found)
             }
             None => (None, false),
         };
-        // Located at the field, and marked as the macro's own, so that lints leave it alone.
+        // Errors point at the field. `call_site` marks the tokens as generated, so that lints
+        // ignore them.
         let span = Span::call_site().located_at(field.ty.span());
         let omitted = attrs.omit_bounds || in_type || in_with;
         Ok(Self {
             member,
             name,
             wrapped: with.is_some(),
-            mentions: in_type || in_with,
+            recursive: in_type || in_with,
             archived: archived(&ty, with.as_ref(), rkyv, span),
-            described: archived(&stand_in, stand_in_with.as_ref(), rkyv, span),
+            described: archived(&described, described_with.as_ref(), rkyv, span),
             archive_bound: (!omitted).then(|| archive_bound(&ty, with.as_ref(), rkyv)),
             span,
         })
     }
 
-    /// The demand that the archived type is described, told at the field.
+    /// Returns the bound that the archived type is described. Errors point at the field.
+    ///
+    /// `None` for a recursive field, whose bound would be cyclic.
     pub(crate) fn describe_bound(&self, describe: &TokenStream) -> Option<WherePredicate> {
         let archived = &self.archived;
         let describe = located_at(self.span, describe.clone());
         let bound = quote_spanned!(self.span=> #archived: #describe);
-        (!self.mentions).then(|| parse_quote!(#bound))
+        (!self.recursive).then(|| parse_quote!(#bound))
     }
 
-    /// The field in the description.
+    /// Returns the field's part of the description.
     pub(crate) fn shape(&self, describe: &TokenStream, module: &TokenStream) -> TokenStream {
         let Self { name, archived, described, .. } = self;
         let wrapped = self.wrapped.then(|| quote!(.wrapped()));
@@ -80,7 +85,7 @@ impl Part {
     }
 }
 
-/// The same tokens, shown at this place in errors.
+/// Returns the tokens with another span.
 fn located_at(span: Span, tokens: TokenStream) -> TokenStream {
     let relocate = |mut token: TokenTree| {
         token.set_span(span);
@@ -89,7 +94,7 @@ fn located_at(span: Span, tokens: TokenStream) -> TokenStream {
     tokens.into_iter().map(relocate).collect()
 }
 
-/// An identifier without `r#`.
+/// Returns an identifier as text, without `r#`.
 pub(crate) fn plain(ident: &syn::Ident) -> String {
     let text = ident.to_string();
     text.strip_prefix("r#").map(str::to_owned).unwrap_or(text)

@@ -1,6 +1,7 @@
-//! The macros of `packetring`: `#[packet]` makes a type a packet, `#[one_of]` a choice of packets.
+//! The attribute macros of `packetring`: `#[packet]` defines a packet type, `#[one_of]` a choice of
+//! them.
 //!
-//! They read tokens, not types: what only the compiler knows is left to the traits that they implement.
+//! Macros see tokens, not types. The bounds of the emitted implementations check the rest.
 
 use proc_macro::TokenStream;
 
@@ -8,20 +9,20 @@ mod any_bits;
 mod args;
 mod describe;
 mod fields;
-mod mention;
 mod one_of;
 mod packet;
 mod refuse;
 mod rkyv_attrs;
+mod self_reference;
 
-// Documented where packetring re-exports it.
+// `packetring` documents it at the re-export.
 #[allow(missing_docs)]
 #[proc_macro_attribute]
 pub fn packet(args: TokenStream, item: TokenStream) -> TokenStream {
     packet::expand(args.into(), item.into()).into()
 }
 
-// Documented where packetring re-exports it.
+// `packetring` documents it at the re-export.
 #[allow(missing_docs)]
 #[proc_macro_attribute]
 pub fn one_of(args: TokenStream, item: TokenStream) -> TokenStream {

@@ -1,4 +1,4 @@
-//! `#[one_of]`: an enum of packet types becomes an enum of packets in place.
+//! `#[one_of]`: turns an enum of packet types into an enum of references to packets.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -16,7 +16,7 @@ pub(crate) fn expand(args: TokenStream, tokens: TokenStream) -> TokenStream {
 fn accepted(args: TokenStream, tokens: TokenStream) -> Result<TokenStream> {
     let packetring = args::crate_path(args)?;
     let item: ItemEnum = parse2(tokens).map_err(|error| {
-        Error::new(error.span(), "only an enum of packet types can be a choice of packets")
+        Error::new(error.span(), "`#[one_of]` on another item: expected an enum of packet types")
     })?;
     let choices = choices(&item)?;
     let (view, implementation) =
@@ -24,7 +24,7 @@ fn accepted(args: TokenStream, tokens: TokenStream) -> Result<TokenStream> {
     Ok(quote!(#view #implementation))
 }
 
-/// A variant and the packet type that it stands for.
+/// A variant and its packet type.
 struct Choice<'a> {
     variant: &'a Variant,
     packet: &'a Type,
@@ -34,13 +34,13 @@ fn choices(item: &ItemEnum) -> Result<Vec<Choice<'_>>> {
     if !item.generics.params.is_empty() {
         return Err(Error::new_spanned(
             &item.generics,
-            "a choice of packets has no parameters: name the packet types",
+            "`#[one_of]` on a generic enum: remove the parameters and name the packet types",
         ));
     }
     if item.variants.is_empty() {
         return Err(Error::new_spanned(
             &item.ident,
-            "a choice of packets needs a variant such as `Job(Job)`",
+            "`#[one_of]` on an enum without variants: add a variant, as in `Job(Job)`",
         ));
     }
     let choices: Vec<_> = item.variants.iter().map(choice).collect::<Result<_>>()?;
@@ -48,21 +48,25 @@ fn choices(item: &ItemEnum) -> Result<Vec<Choice<'_>>> {
         if choices.iter().take(i).any(|earlier| same(earlier.packet, later.packet)) {
             return Err(Error::new_spanned(
                 later.packet,
-                "another variant holds this packet type already",
+                "duplicate packet type: already used by an earlier variant",
             ));
         }
     }
     Ok(choices)
 }
 
-/// Whether two types are written alike.
+/// Returns true if two types consist of the same tokens.
 fn same(one: &Type, other: &Type) -> bool {
     quote!(#one).to_string() == quote!(#other).to_string()
 }
 
 fn choice(variant: &Variant) -> Result<Choice<'_>> {
-    let refuse =
-        || Error::new_spanned(variant, "each variant holds one packet type, as in `Job(Job)`");
+    let refuse = || {
+        Error::new_spanned(
+            variant,
+            "invalid variant: write one packet type and no discriminant, as in `Job(Job)`",
+        )
+    };
     if variant.discriminant.is_some() {
         return Err(refuse());
     }
@@ -88,7 +92,7 @@ fn view(item: &ItemEnum, choices: &[Choice<'_>], packetring: &Path) -> TokenStre
     }
 }
 
-/// `Clone` and `Copy`, unless the user derives them.
+/// Returns `Clone` and `Copy`, unless the user derives them.
 fn missing_derives(attrs: &[Attribute]) -> Vec<Path> {
     let derives = attrs.iter().filter(|attr| attr.path().is_ident("derive"));
     let given: Vec<Path> = derives
@@ -114,7 +118,7 @@ fn implement(name: &Ident, choices: &[Choice<'_>], packetring: &Path) -> TokenSt
     let module = quote!(#packetring::packet);
     let packets: Vec<_> = choices.iter().map(|choice| choice.packet).collect();
     let variants = choices.iter().map(|choice| &choice.variant.ident);
-    let message = format!("two variants of `{}` hold the same packet type", plain(name));
+    let message = format!("two variants of `{}` have the same packet type", plain(name));
     quote! {
         #[automatically_derived]
         impl<'packet> #module::OneOf<'packet> for #name<'packet> {
@@ -142,7 +146,7 @@ fn implement(name: &Ident, choices: &[Choice<'_>], packetring: &Path) -> TokenSt
                         return <#packets as #module::Packet>::explain(bytes);
                     }
                 )*
-                ::std::string::String::from("none of these types")
+                ::std::string::String::from("fingerprint of none of the packet types")
             }
         }
 

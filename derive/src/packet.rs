@@ -1,7 +1,7 @@
-//! `#[packet]`: rkyv's derives, and the description of what they make.
+//! `#[packet]`: adds rkyv's derives, and describes the archived type that they create.
 //!
-//! If the item is refused it is still emitted, as it is and without derives, so that editors and the
-//! compiler go on with it and the refusal is the only error.
+//! A refused item is emitted unchanged, without the derives. So the compiler and editors still know
+//! the type, and the reason for the refusal is the only error.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -13,9 +13,9 @@ use crate::{
     any_bits, args,
     describe::{Arm, Body, Subject},
     fields::{Part, plain},
-    mention::Mentions,
     refuse,
-    rkyv_attrs::ItemAttrs,
+    rkyv_attrs::{FieldAttrs, ItemAttrs},
+    self_reference::SelfReferences,
 };
 
 pub(crate) fn expand(args: TokenStream, tokens: TokenStream) -> TokenStream {
@@ -32,7 +32,7 @@ fn accepted(args: TokenStream, item: &Item) -> Result<TokenStream> {
     match item {
         Item::Struct(inner) => emit(item, &inner.ident, &inner.generics, &inner.attrs, &packetring),
         Item::Enum(inner) => emit(item, &inner.ident, &inner.generics, &inner.attrs, &packetring),
-        other => Err(Error::new_spanned(other, "only structs and enums can be packets")),
+        other => Err(Error::new_spanned(other, refuse::NOT_A_TYPE)),
     }
 }
 
@@ -46,17 +46,17 @@ fn emit(
     let attrs = ItemAttrs::parse(attrs)?;
     let (_, ty_generics, _) = generics.split_for_impl();
     let full: Type = parse_quote!(#name #ty_generics);
-    let mentions = Mentions { name, full: &full, packetring };
+    let own = SelfReferences { name, full: &full, packetring };
     let archived = match &attrs.archived {
         Some(archived) => archived.clone(),
         None => format_ident!("Archived{}", plain(name), span = name.span()),
     };
-    let body = body(item, &mentions, packetring)?;
+    let body = body(item, &own, packetring)?;
     let subject = Subject { name, archived: &archived, generics, attrs: &attrs, packetring, body };
-    let recursive = subject.parts().any(|part| part.mentions);
+    let recursive = subject.parts().any(|part| part.recursive);
     let bounds = if recursive { recursion_bounds(&attrs, packetring) } else { quote!() };
     let (describe, any_bits) = (subject.describe(), any_bits::emit(&subject));
-    let item = with_bounds_omitted(item, &mentions);
+    let item = with_bounds_omitted(item, &own);
     Ok(quote! {
         #[derive(#packetring::rkyv::Archive, #packetring::rkyv::Serialize, #packetring::rkyv::Deserialize)]
         #[rkyv(crate = #packetring::rkyv)]
@@ -67,21 +67,21 @@ fn emit(
     })
 }
 
-fn body<'a>(item: &'a Item, mentions: &Mentions<'_>, packetring: &Path) -> Result<Body<'a>> {
+fn body<'a>(item: &'a Item, own: &SelfReferences<'_>, packetring: &Path) -> Result<Body<'a>> {
     let rkyv: Path = parse_quote!(#packetring::rkyv);
     match item {
         Item::Enum(item) => {
             let arm = |variant: &'a syn::Variant| {
-                Ok(Arm { variant, parts: Part::all(&variant.fields, mentions, &rkyv)? })
+                Ok(Arm { variant, parts: Part::all(&variant.fields, own, &rkyv)? })
             };
             item.variants.iter().map(arm).collect::<Result<_>>().map(Body::Enum)
         }
-        Item::Struct(item) => Part::all(&item.fields, mentions, &rkyv).map(Body::Struct),
+        Item::Struct(item) => Part::all(&item.fields, own, &rkyv).map(Body::Struct),
         _ => Ok(Body::Struct(Vec::new())),
     }
 }
 
-/// What rkyv cannot work out by itself for a type that mentions itself.
+/// Returns the bounds that rkyv cannot infer for a recursive type.
 fn recursion_bounds(attrs: &ItemAttrs, packetring: &Path) -> TokenStream {
     let rkyv = quote!(#packetring::rkyv);
     let fallible = quote!(#rkyv::rancor::Fallible>::Error: #rkyv::rancor::Source);
@@ -101,14 +101,13 @@ fn recursion_bounds(attrs: &ItemAttrs, packetring: &Path) -> TokenStream {
     quote!(#serialize #deserialize #check)
 }
 
-/// The item with `omit_bounds` on the fields that mention it.
-fn with_bounds_omitted(item: &Item, mentions: &Mentions<'_>) -> Item {
+/// Returns the item with `omit_bounds` on its recursive fields.
+fn with_bounds_omitted(item: &Item, own: &SelfReferences<'_>) -> Item {
     let mut item = item.clone();
     for fields in all_fields(&mut item) {
         for field in fields {
-            let omitted = crate::rkyv_attrs::FieldAttrs::parse(&field.attrs)
-                .is_ok_and(|attrs| attrs.omit_bounds);
-            if !omitted && mentions.replaced(&field.ty, true).1 {
+            let omitted = FieldAttrs::parse(&field.attrs).is_ok_and(|attrs| attrs.omit_bounds);
+            if !omitted && own.with_placeholders(&field.ty).1 {
                 field.attrs.push(parse_quote!(#[rkyv(omit_bounds)]));
             }
         }
@@ -116,7 +115,7 @@ fn with_bounds_omitted(item: &Item, mentions: &Mentions<'_>) -> Item {
     item
 }
 
-/// The item without what only rkyv's derives understand, and the errors.
+/// Returns the item without the attributes that only rkyv's derives understand, and the errors.
 fn refused(mut item: Item, error: &Error) -> TokenStream {
     let keep = |attr: &Attribute| !attr.path().is_ident("rkyv");
     for fields in all_fields(&mut item) {

@@ -1,7 +1,8 @@
-//! What can be told from the tokens not to be fit for a packet, and what to use instead.
+//! Refuses items that cannot be packets, with a hint what to use instead.
 //!
-//! Names are only names: a type of the user's own that is called `Instant` is refused too, unless the
-//! field says `#[rkyv(with = packetring::with::Identity)]`. What hides behind an alias is left to the traits.
+//! Limit: this checks names, not types. A user's own type named `Instant` is refused too, unless
+//! the field has `#[rkyv(with = packetring::with::Identity)]`. A type behind an alias passes here,
+//! and the bounds of the emitted implementations refuse it.
 
 use proc_macro2::TokenTree;
 use syn::{
@@ -13,7 +14,13 @@ use syn::{
 
 use crate::rkyv_attrs::FieldAttrs;
 
-/// All reasons to refuse an item, in one error.
+/// The error for items other than structs and enums.
+pub(crate) const NOT_A_TYPE: &str = "`#[packet]` on another item: expected a struct or an enum";
+
+/// The error for references and lifetimes.
+const BORROWS: &str = "a packet owns its data: use `String`, `Vec` or `Box` instead of a reference";
+
+/// Returns all reasons to refuse an item, in one error.
 pub(crate) fn item(item: &Item) -> Result<(), Error> {
     let mut errors = Errors::default();
     match item {
@@ -28,10 +35,12 @@ pub(crate) fn item(item: &Item) -> Result<(), Error> {
             errors.variants(&item.ident, &item.variants);
         }
         Item::Union(item) => {
-            errors
-                .push(&item.union_token, "a union does not say which field it holds: use an enum");
+            errors.push(
+                &item.union_token,
+                "a union does not store which field is valid: use an enum",
+            );
         }
-        other => errors.push(other, "only structs and enums can be packets"),
+        other => errors.push(other, NOT_A_TYPE),
     }
     errors.0.map_or(Ok(()), Err)
 }
@@ -66,15 +75,9 @@ impl Errors {
         for token in list.tokens.clone() {
             let TokenTree::Ident(word) = &token else { continue };
             if word == "align" {
-                self.push(
-                    word,
-                    "a packet lies where the ring puts it, aligned to 16 bytes: leave `align` off",
-                );
+                self.push(word, "a packet is aligned to 16 bytes and no more: remove `align`");
             } else if word == "packed" {
-                self.push(
-                    word,
-                    "a packet is read in place and cannot be packed: leave `packed` off",
-                );
+                self.push(word, "a packed struct cannot be read in place: remove `packed`");
             }
         }
     }
@@ -84,7 +87,7 @@ impl Errors {
             if meta.path.segments.last().is_some_and(|last| last.ident == "Archive") {
                 self.push(
                     &meta.path,
-                    "`#[packet]` derives rkyv's `Archive`, `Serialize` and `Deserialize` itself",
+                    "duplicate derive: `#[packet]` derives `Archive`, `Serialize` and `Deserialize`",
                 );
             }
             Ok(())
@@ -94,28 +97,22 @@ impl Errors {
     fn generics(&mut self, generics: &Generics) {
         for parameter in &generics.params {
             if let GenericParam::Lifetime(lifetime) = parameter {
-                self.push(
-                    lifetime,
-                    "a packet owns its data and cannot borrow: use `String`, `Vec` or `Box`",
-                );
+                self.push(lifetime, BORROWS);
             }
         }
     }
 
     fn variants(&mut self, name: &syn::Ident, variants: &Punctuated<Variant, Token![,]>) {
         if variants.is_empty() {
-            self.push(name, "an enum without variants has no values to send");
+            self.push(name, "an enum without variants has no values: add a variant");
         } else if variants.len() > 256 {
-            self.push(name, "a packet's enum has at most 256 variants: its tag is one byte");
+            self.push(name, "too many variants: the tag is one byte, so at most 256 are possible");
         }
         for variant in variants {
             if let Some((_, value)) = &variant.discriminant
                 && !fits_a_byte(value)
             {
-                self.push(
-                    value,
-                    "a packet's enum has a tag of one byte: use a discriminant from 0 to 255",
-                );
+                self.push(value, "discriminant out of range: the tag is one byte, so use 0 to 255");
             }
             self.fields(&variant.fields, true);
         }
@@ -127,7 +124,10 @@ impl Errors {
                 Err(error) => self.add(error),
                 Ok(attrs) => {
                     if let (Some(span), true) = (attrs.niche, in_enum) {
-                        self.add(Error::new(span, "`niche` would read the enum's tag before it is checked: use it in structs only"));
+                        self.add(Error::new(
+                            span,
+                            "`niche` in an enum would read the tag before it is checked: use it in structs only",
+                        ));
                     }
                     if attrs.with.is_none() {
                         self.field_type(&field.ty);
@@ -146,7 +146,8 @@ impl Errors {
     }
 }
 
-/// Whether a discriminant is, as far as can be told, in a `u8`.
+/// Returns false if a discriminant is a literal that does not fit a `u8`. Other expressions are
+/// left to the compiler.
 fn fits_a_byte(value: &Expr) -> bool {
     match value {
         Expr::Lit(literal) => match &literal.lit {
@@ -158,7 +159,7 @@ fn fits_a_byte(value: &Expr) -> bool {
     }
 }
 
-/// Looks for the first unfit type within a type.
+/// Finds the first refused type within a type.
 struct Search(Option<Error>);
 
 impl Search {
@@ -170,19 +171,18 @@ impl Search {
 impl<'ast> Visit<'ast> for Search {
     fn visit_type(&mut self, ty: &'ast Type) {
         match ty {
-            Type::Reference(_) => self.found(
-                ty,
-                "a packet owns its data and cannot borrow: use `String`, `Vec` or `Box`",
-            ),
+            Type::Reference(_) => self.found(ty, BORROWS),
             Type::Ptr(_) => {
-                self.found(ty, "a pointer means nothing in another process: send the data")
+                self.found(ty, "a pointer is invalid in another process: send the data")
             }
             Type::FnPtr(_) => self.found(
                 ty,
-                "a function has another address in another process: send an enum that says which",
+                "a function pointer is invalid in another process: send an enum that selects the function",
             ),
-            Type::TraitObject(_) | Type::ImplTrait(_) => self
-                .found(ty, "another process cannot tell which type is behind a trait: use an enum"),
+            Type::TraitObject(_) | Type::ImplTrait(_) => self.found(
+                ty,
+                "the concrete type behind a trait is unknown in another process: use an enum",
+            ),
             Type::Path(path) => self.visit_type_path(path),
             other => visit::visit_type(self, other),
         }
@@ -202,7 +202,7 @@ impl<'ast> Visit<'ast> for Search {
     }
 }
 
-/// What to use instead of a type of this name, if that is known to be unfit.
+/// Returns what to use instead of a type of this name. `None` if the name is not refused.
 fn advice(segment: &PathSegment) -> Option<&'static str> {
     let name = segment.ident.to_string();
     if matches!(segment.arguments, PathArguments::None) {
@@ -215,23 +215,21 @@ fn advice(segment: &PathSegment) -> Option<&'static str> {
 fn generic_advice(name: &str) -> Option<&'static str> {
     Some(match name {
         "HashMap" | "IndexMap" | "FxHashMap" | "AHashMap" => {
-            "use `BTreeMap`, or keep it here and put `#[rkyv(with = packetring::with::AsVec)]` on the field"
+            "use `BTreeMap`, or put `#[rkyv(with = packetring::with::AsVec)]` on the field"
         }
         "HashSet" | "IndexSet" | "FxHashSet" | "AHashSet" => {
-            "use `BTreeSet`, or keep it here and put `#[rkyv(with = packetring::with::AsVec)]` on the field"
+            "use `BTreeSet`, or put `#[rkyv(with = packetring::with::AsVec)]` on the field"
         }
         "Rc" | "Arc" => {
             "use `Box`, or put `#[rkyv(with = packetring::with::Unshare)]` on the field"
         }
-        "Weak" => "use `Box`, or an index that says which",
+        "Weak" => "use `Box`, or the index of the target",
         "Cell" | "UnsafeCell" => {
-            "send the value, or put `#[rkyv(with = packetring::with::Unsafe)]` on the field if nobody changes it while it is sent"
+            "send the value, or put `#[rkyv(with = packetring::with::Unsafe)]` on the field if nothing changes it during a send"
         }
-        "RefCell" | "OnceCell" | "LazyCell" | "OnceLock" | "LazyLock" => {
-            "send the value that it holds"
-        }
+        "RefCell" | "OnceCell" | "LazyCell" | "OnceLock" | "LazyLock" => "send the contained value",
         "Mutex" | "RwLock" => {
-            "send the value that it guards, or put `#[rkyv(with = packetring::with::Lock)]` on the field"
+            "send the protected value, or put `#[rkyv(with = packetring::with::Lock)]` on the field"
         }
         "Cow" => {
             "use the owned type, or put `#[rkyv(with = packetring::with::AsOwned)]` on the field"
@@ -244,14 +242,14 @@ fn generic_advice(name: &str) -> Option<&'static str> {
 fn plain_advice(name: &str) -> Option<&'static str> {
     Some(match name {
         "Instant" => {
-            "it means nothing in another process; use `Duration`, or `SystemTime` with `#[rkyv(with = packetring::with::AsUnixTime)]`"
+            "meaningful in one process only; use `Duration`, or `SystemTime` with `#[rkyv(with = packetring::with::AsUnixTime)]`"
         }
         "SystemTime" => "put `#[rkyv(with = packetring::with::AsUnixTime)]` on the field",
         "PathBuf" | "OsString" => {
             "use `String`, or put `#[rkyv(with = packetring::with::AsString)]` on the field"
         }
         "usize" | "isize" | "NonZeroUsize" | "NonZeroIsize" => {
-            "it has 32 bits in an archive, and what does not fit is cut off; use `u64` or `u32`"
+            "rkyv truncates this type to 32 bits; use `u64` or `u32`"
         }
         "AtomicUsize" | "AtomicIsize" => {
             "use `u64`, or `AtomicU64` with `#[rkyv(with = packetring::with::AtomicLoad<packetring::with::Relaxed>)]`"

@@ -1,11 +1,12 @@
-//! What the user said to rkyv: `#[rkyv(..)]` on the item and on its fields.
+//! Parses `#[rkyv(..)]` on the item and on its fields.
 //!
-//! Everything is passed on to rkyv as it is. This only reads what changes what we emit.
+//! rkyv gets these attributes unchanged. This module reads the ones with an effect on the emitted
+//! code.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{Attribute, Error, Ident, Result, Token, Type, meta::ParseNestedMeta, parenthesized};
 
-/// What was said about the whole type.
+/// The relevant attributes of the item.
 #[derive(Default)]
 pub(crate) struct ItemAttrs {
     pub(crate) archived: Option<Ident>,
@@ -29,10 +30,10 @@ impl ItemAttrs {
         let Some(name) = name_of(meta) else { return skip(meta) };
         match name.as_str() {
             "as" | "remote" => Err(meta.error(
-                "a packet is archived as its own type; `as` and `remote` would describe another one",
+                "`as` and `remote` archive another type: not allowed on a packet type",
             )),
             "crate" => Err(meta.error(
-                "rkyv is reached through packetring; to rename that, write `#[packet(crate = path)]`",
+                "`crate` is set by `#[packet]`: if packetring has another name, write `#[packet(crate = path)]`",
             )),
             "archived" => {
                 self.archived = Some(meta.value()?.parse()?);
@@ -47,24 +48,24 @@ impl ItemAttrs {
                 self.bytecheck = Some(group(meta)?);
                 Ok(())
             }
-            _ => self.note(&name, meta),
+            _ => self.take_bounds(&name, meta),
         }
     }
 
-    fn note(&mut self, name: &str, meta: &ParseNestedMeta<'_>) -> Result<()> {
+    fn take_bounds(&mut self, name: &str, meta: &ParseNestedMeta<'_>) -> Result<()> {
         self.serialize_bounds |= name == "serialize_bounds";
         self.deserialize_bounds |= name == "deserialize_bounds";
         skip(meta)
     }
 
-    /// Whether the user added a check of the bytes that must not be bypassed.
+    /// Returns true if the user added a check of the bytes, which filling in place would bypass.
     pub(crate) fn verifies(&self) -> bool {
         let is_verify = |token: TokenTree| token.to_string() == "verify";
         self.bytecheck.clone().is_some_and(|tokens| tokens.into_iter().any(is_verify))
     }
 }
 
-/// What was said about one field.
+/// The relevant attributes of one field.
 #[derive(Default)]
 pub(crate) struct FieldAttrs {
     pub(crate) with: Option<Type>,
@@ -102,14 +103,14 @@ fn name_of(meta: &ParseNestedMeta<'_>) -> Option<String> {
     meta.path.get_ident().map(ToString::to_string)
 }
 
-/// The tokens of `name(..)`.
+/// Returns the tokens inside `name(..)`.
 fn group(meta: &ParseNestedMeta<'_>) -> Result<TokenStream> {
     let content;
     parenthesized!(content in meta.input);
     content.parse()
 }
 
-/// Reads over whatever follows the name.
+/// Skips everything that follows the name.
 fn skip(meta: &ParseNestedMeta<'_>) -> Result<()> {
     let mut depth = 0_usize;
     while !meta.input.is_empty() && (depth > 0 || !meta.input.peek(Token![,])) {
@@ -129,7 +130,7 @@ fn refuse_repr(tokens: TokenStream) -> Result<()> {
         {
             return Err(Error::new_spanned(
                 ident,
-                "a packet's archived type keeps rkyv's own `repr`",
+                "`repr` would change the layout of the archived type: remove `repr`",
             ));
         }
     }

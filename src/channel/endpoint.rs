@@ -1,42 +1,42 @@
-//! What publishers and subscribers have in common: an attachment of their own, an entry, a bell
-//! to sleep on and one to ring, and the question who lives.
+//! The common part of publishers and subscribers: an attachment, an entry, the event counts to
+//! sleep on and to notify, and clearing the dead.
 
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
-use crate::ring::membership::{self, Reaped, Side, Slots};
-use crate::segment::Segment;
-use crate::segment::entry::EntryId;
+use crate::ring::membership::Side;
+use crate::ring::reap::{self, Reaped, Slots};
+use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::layout::EventCount;
 use crate::segment::settings::Parking;
 use crate::segment::view::RingMemory;
+use crate::segment::{Liveness, Segment};
 use crate::sync::Ordering;
 use crate::sys::{barrier, event::Event, futex};
 use crate::wait::{Notifier, Sleep, Wait, Waiter};
 
-/// One entry of a ring, and everything it takes to use it.
+/// An entry of a ring, with everything that its owner needs.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) member: EntryId,
     memory: RingMemory,
     pub(crate) waiter: Waiter,
     notifier: Notifier,
-    /// The events of the other side, opened when they are first set.
+    /// The events of the other side. Each is opened when it is first set.
     events: Vec<Option<Event>>,
-    /// Last, so that it outlives everything that points into it.
     pub(crate) segment: Segment,
 }
 
 impl Endpoint {
-    /// The endpoint of an entry that was just taken through `segment`. It cannot fail: an entry
-    /// that is taken has an owner who gives it back.
+    /// The endpoint of an entry that was just taken through `segment`. Infallible, because a taken
+    /// entry must have an owner that releases it.
     pub(crate) fn new(segment: Segment, member: EntryId, waiter: Waiter) -> Self {
-        let memory = segment.memory();
+        let memory = segment.memory().clone();
         let fences = !barrier::register();
         let notifier = Notifier::new(event_count_of_others(&memory, member), fences);
         Self { member, memory, waiter, notifier, events: Vec::new(), segment }
     }
 
-    /// How the endpoint of an entry is going to wait.
+    /// The waiter for an entry.
     pub(crate) fn waiter(
         segment: &Segment,
         member: EntryId,
@@ -46,12 +46,12 @@ impl Endpoint {
         Ok(Waiter::new(wait, sleep))
     }
 
-    /// The bell that this endpoint sleeps on.
+    /// The event count that this endpoint sleeps on.
     pub(crate) fn event_count(&self) -> &EventCount {
         event_count_of(&self.memory, side_of(self.member))
     }
 
-    /// A publisher's, after a store that subscribers may sleep for: wakes them if they do.
+    /// Wakes sleeping subscribers. A publisher calls it after a store that they may wait for.
     #[inline]
     pub(crate) fn notify_subscribers(&mut self) {
         if self.notifier.may_have_waiters(event_count_of(&self.memory, Side::Subscribers)) {
@@ -59,7 +59,7 @@ impl Endpoint {
         }
     }
 
-    /// A subscriber's, after a store that publishers may sleep for: wakes them if they do.
+    /// Wakes sleeping publishers. A subscriber calls it after a store that they may wait for.
     #[inline]
     pub(crate) fn notify_publishers(&mut self) {
         if self.must_notify_publishers() {
@@ -67,7 +67,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether [`notify_publishers`](Self::notify_publishers) has anything to do.
+    /// Returns true if [`notify_publishers`](Self::notify_publishers) has work to do.
     #[inline(always)]
     pub(crate) fn must_notify_publishers(&self) -> bool {
         self.notifier.may_have_waiters(event_count_of(&self.memory, Side::Publishers))
@@ -81,12 +81,11 @@ impl Endpoint {
         }
     }
 
-    /// Wakes the other side, if it announced itself or not.
+    /// Wakes the other side, even if no waiter registered.
     #[cold]
     #[inline(never)]
     pub(crate) fn wake_others(&mut self) {
-        let memory = self.memory;
-        let event_count = event_count_of_others(&memory, self.member);
+        let event_count = event_count_of_others(&self.memory, self.member);
         let (segment, events, side) = (&self.segment, &mut self.events, side_of(self.member));
         self.notifier.wake(event_count, || match segment.settings().parking {
             Parking::Futex => {
@@ -97,34 +96,56 @@ impl Endpoint {
         });
     }
 
-    /// Wakes both sides: what they wait for may have come about.
+    /// Wakes both sides.
     pub(crate) fn wake_all(&mut self) {
         self.wake_others();
         wake_side(&self.segment, side_of(self.member));
     }
 
-    /// Whether a member lives; this one does.
+    /// Returns true if the owner of an entry lives. This endpoint does.
     pub(crate) fn is_alive(&self, member: EntryId) -> bool {
-        member == self.member || self.segment.is_alive(member)
+        member == self.member || self.liveness().is_alive(member)
     }
 
-    /// Asks the kernel who lives and clears the dead away, unless another process is just doing
-    /// so. `true`: something changed.
+    /// The locks that this endpoint and the others of its ring live by: those of the ring's file.
+    pub(crate) fn liveness(&self) -> &dyn Liveness {
+        &self.segment
+    }
+
+    /// Releases this endpoint's liveness lock, as the last step of leaving. From then on it counts
+    /// as dead.
+    pub(crate) fn release_liveness(&self) {
+        self.liveness().release_liveness(self.member);
+    }
+
+    /// Clears the dead, which their locks tell, unless another process holds the control lock.
+    /// Returns true if something changed.
     #[cold]
     #[inline(never)]
     pub(crate) fn reap_dead(&mut self) -> bool {
-        let reaped = {
+        self.reap_dead_and(|_| false)
+    }
+
+    /// As [`reap_dead`](Self::reap_dead), with `work` under the same lock, which returns true if it
+    /// changed something. It gets the function that asks the kernel who lives.
+    pub(crate) fn reap_dead_and(
+        &mut self,
+        work: impl FnOnce(&dyn Fn(EntryId) -> bool) -> bool,
+    ) -> bool {
+        let changed = {
             let Some(_control) = self.segment.try_lock() else { return false };
-            reap(&self.segment, &self.memory, &|member| self.is_alive(member))
+            let is_alive = |member| self.is_alive(member);
+            let reaped = reap(&self.segment, &self.memory, &is_alive);
+            work(&is_alive) || reaped.changed
         };
-        if reaped.changed {
+        if changed {
             self.wake_all();
         }
-        reaped.changed
+        changed
     }
 }
 
-/// Wakes all who sleep, for one who has no endpoint.
+/// Wakes both sides, for callers without an endpoint.
 pub(crate) fn wake_both_sides(segment: &Segment) {
     wake_side(segment, Side::Publishers);
     wake_side(segment, Side::Subscribers);
@@ -132,7 +153,7 @@ pub(crate) fn wake_both_sides(segment: &Segment) {
 
 fn wake_side(segment: &Segment, side: Side) {
     let memory = segment.memory();
-    let event_count = event_count_of(&memory, side);
+    let event_count = event_count_of(memory, side);
     event_count.futex.fetch_add(1, Ordering::SeqCst);
     match segment.settings().parking {
         Parking::Futex => futex::wake_all(&event_count.futex),
@@ -140,8 +161,26 @@ fn wake_side(segment: &Segment, side: Side) {
     }
 }
 
-/// Clears the dead away, through a second mapping if a claim must be voided. Under the control
-/// lock.
+/// Number of living subscribers.
+pub(crate) fn living_subscribers(
+    segment: &Segment,
+    liveness: &dyn Liveness,
+    own: Option<EntryId>,
+) -> usize {
+    let memory = segment.memory();
+    let entries = memory.subscribers().iter().enumerate();
+    let taken = entries.filter(|(_, entry)| match OwnerState::of(&entry.details.owner) {
+        OwnerState::Taken | OwnerState::Durable | OwnerState::Consumer => true,
+        OwnerState::Free | OwnerState::Joining => false,
+    });
+    taken
+        .map(|(index, _)| EntryId::Subscriber(index))
+        .filter(|&entry_id| Some(entry_id) == own || liveness.is_alive(entry_id))
+        .count()
+}
+
+/// Clears the dead, through a second mapping if a claim must be voided and the slots are read-only
+/// here. Needs the control lock.
 pub(crate) fn reap(
     segment: &Segment,
     memory: &RingMemory,
@@ -157,17 +196,18 @@ pub(crate) fn reap(
 fn reap_by(segment: &Segment, memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> Reaped {
     let settings = segment.settings();
     if !segment.has_protected_slots() {
-        return membership::reap(memory, settings, Slots::Writable, is_alive);
+        return reap::reap(memory, settings, Slots::Writable, is_alive);
     }
-    let reap_all = |memory| membership::reap(&memory, settings, Slots::Writable, is_alive);
-    let is_needed = membership::has_abandoned_claim(memory, is_alive);
-    let reaped = is_needed.then(|| segment.with_writable(reap_all)).flatten();
-    // Whoever died with a claim open after the question is left to the next who asks; so is every
-    // claim while there is no memory for a second mapping.
-    reaped.unwrap_or_else(|| membership::reap(memory, settings, Slots::ReadOnly, is_alive))
+    let is_needed = reap::has_abandoned_claim(memory, is_alive);
+    // The next call handles a process that died with an open claim since `is_needed`. It also
+    // handles all claims if there was no memory for a second mapping.
+    match is_needed.then(|| segment.writable()).flatten() {
+        Some(writable) => reap::reap(&writable, settings, Slots::Writable, is_alive),
+        None => reap::reap(memory, settings, Slots::ReadOnly, is_alive),
+    }
 }
 
-/// Where a side sleeps.
+/// The event count that a side sleeps on.
 #[inline]
 fn event_count_of(memory: &RingMemory, side: Side) -> &EventCount {
     match side {
@@ -181,8 +221,8 @@ fn event_count_of_others(memory: &RingMemory, member: EntryId) -> &EventCount {
     event_count_of(memory, side_of(member).other())
 }
 
-/// Sets the event of every entry of a side that was ever used: each has one waiter, and one that
-/// is set for nobody costs its next waiter one look.
+/// Sets the event of every entry of a side that was ever used. Each event has one waiter; an event
+/// that is set without a waiter costs the next one a look at the ring.
 fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) {
     let memory = segment.memory();
     let membership = &memory.head().membership;
@@ -197,7 +237,7 @@ fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) {
                 Side::Publishers => EntryId::Publisher(index),
                 Side::Subscribers => EntryId::Subscriber(index),
             };
-            // One that cannot be opened is damaged; its waiter's sleeps are bounded.
+            // An event that cannot be opened is damaged. The sleeps of its waiter are bounded.
             events.push(segment.event(member).ok().flatten());
         }
         if let Some(event) = &events[index] {
@@ -210,7 +250,7 @@ fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) {
 fn side_of(member: EntryId) -> Side {
     match member {
         EntryId::Publisher(_) => Side::Publishers,
-        // Who watches a directory sleeps where subscribers do.
+        // A watch of a directory sleeps where subscribers do.
         EntryId::Subscriber(_) | EntryId::WorkerSlot(_) => Side::Subscribers,
     }
 }

@@ -1,16 +1,16 @@
 //! The errors of publishing and receiving, one for each form of a verb.
 //!
-//! None has a lifetime, so all can be stored and sent. A failed send leaves the value with the caller,
-//! who passed it by reference.
+//! None has a lifetime, so all can be stored and sent. A failed send leaves the value with its
+//! owner, because values are passed by reference.
 
 use crate::error::{Failure, error_family};
 use crate::packet::{UnpackError, Unserializable};
-use crate::ring::missed::Missed;
+use crate::ring::overflow::Missed;
 use std::fmt;
 
-/// What the untyped publisher returns.
+/// Failure of the untyped publisher.
 pub(crate) type SendFailure = Failure<SendError, WaitingFor>;
-/// What the untyped receivers return.
+/// Failure of the untyped receivers.
 pub(crate) type RecvFailure = Failure<RecvError, ()>;
 
 error_family! {
@@ -46,7 +46,8 @@ error_family! {
         System(#[source] error: std::io::Error) => ("packet type not registered: {error}"),
     }
 
-    /// Why a call that does not wait published no packet: `try_send`, `try_reserve`, `try_send_all`.
+    /// Why a call that does not wait published no packet: `try_send`, `try_reserve`,
+    /// `try_send_all`.
     TrySendError adds {
         /// There is no room now.
         Full {
@@ -79,7 +80,8 @@ impl From<Unserializable> for SendFailure {
 }
 
 error_family! {
-    /// Why a call that waits for a packet returned none: `recv`, `drain`, `recv_where`, `recv_copied`.
+    /// Why a call that waits for a packet returned none: `recv`, `drain`, `recv_where`,
+    /// `recv_copied`.
     RecvError waits for (), {
         /// Packets were lost: the ring drops the oldest, and this subscriber was too slow. The next
         /// call continues behind them.
@@ -89,8 +91,9 @@ error_family! {
         /// No packet will come: the ring was closed or its last publisher left, and all packets
         /// were read. In the second case packets can come again after another publisher has joined.
         Closed => ("no more packets: the ring is closed or its last publisher left"),
-        /// The bytes at this position are not a valid packet of the type. The packet was skipped. If
-        /// its length is invalid too, the ring cannot be read further, and each call returns this.
+        /// The bytes at this position are not a valid packet of the type. The packet was skipped.
+        /// If its length is invalid too, the ring cannot be read further, and each call returns
+        /// this.
         Corrupt(what: Box<str>) => ("corrupt packet: {what}"),
         /// The packet has another type. It was skipped.
         TypeMismatch(types: Box<TypeMismatch>) => (
@@ -142,8 +145,8 @@ const _: () = {
     assert!(size_of::<RecvTimeoutError>() <= 32);
 };
 
-/// Why a `send_all` published only the first packets of its slice. `E` is the error of the form that
-/// was called.
+/// Why a `send_all` published only the first packets of its slice. `E` is the error of the form
+/// that was called.
 #[derive(Debug)]
 pub struct SendAllError<E = SendError> {
     /// Number of packets that were published, from the first.
@@ -164,14 +167,14 @@ impl<E: std::error::Error + 'static> std::error::Error for SendAllError<E> {
     }
 }
 
-/// What a publisher waits for.
+/// The reason why a publisher waits.
 ///
 /// Process ids are for people: they are those of the process's own pid namespace, and the library
 /// decides nothing by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WaitingFor {
-    /// A living subscriber that has not read on, or a durable one that may come back.
+    /// A living subscriber that has not read on, or a durable subscriber whose process is gone.
     Subscriber {
         /// Its process, or the last one if it is gone.
         pid: u32,

@@ -1,8 +1,11 @@
-//! How an endpoint comes to its entry: an attachment of its own, the control lock, the dead
-//! cleared away, the type registered, the entry taken.
+//! Joining a ring: how an endpoint gets its entry.
 //!
-//! It guarantees that one that fails to join leaves nothing behind: whatever can fail comes before
-//! the entry is taken, and the type is registered by who is about to take one.
+//! ```text
+//!  attach ─► control lock ─► clear the dead ─► free entry ─► register the type ─► take the entry
+//! ```
+//!
+//! A failed join leaves nothing behind, because every step that can fail comes before the entry is
+//! taken. Only the type can stay registered, if taking the liveness lock fails.
 
 use super::endpoint::{self, Endpoint, reap};
 use super::error::TypeMismatch;
@@ -12,72 +15,74 @@ use super::untyped::{AckMode, Receiver};
 use crate::error::OpenError;
 use crate::packet::TypeInfo;
 use crate::ring::claim::Writer;
-use crate::ring::consumer_group::{self, ConsumerGroup};
+use crate::ring::consumer_group::ConsumerGroup;
+use crate::ring::cursor::Cursor;
 use crate::ring::membership::{self, Side, Start};
 use crate::ring::reader::Reader;
 use crate::ring::state::RingState;
 use crate::segment::entry::{EntryId, OwnerState};
-use crate::segment::layout::SubscriberDetails;
+use crate::segment::roles::DurableWords;
 use crate::segment::view::RingMemory;
-use crate::segment::{Control, Segment};
+use crate::segment::{Control, Liveness, Segment};
 use crate::sync::Ordering;
 use crate::wait::{Wait, Waiter};
 
-/// The types an endpoint means to use.
+/// The packet types of an endpoint.
 pub(crate) enum Types<'a> {
-    /// One, which the ring carries already, or will from now on if it carries none.
+    /// A single type: the ring carries it, or carries none yet.
     One(&'a TypeInfo),
-    /// Any, registered as they come.
+    /// Any type, registered with its first packet.
     Any,
 }
 
-/// Joins as a publisher. The index is the type's, or 0.
+/// Joins as a publisher. Also returns the type's index, or 0.
 pub(crate) fn publisher(
     ring: &Segment,
     types: &Types<'_>,
     wait: Wait,
 ) -> Result<(Sender, u16), OpenError> {
-    publisher_beside(ring, types, wait, 0)
+    publisher_leaving(ring, types, wait, 0)
 }
 
-/// The same, if so many entries are left to others.
-pub(crate) fn publisher_beside(
+/// Joins as a publisher, if `others` free entries remain after it.
+pub(crate) fn publisher_leaving(
     ring: &Segment,
     types: &Types<'_>,
     wait: Wait,
     others: usize,
 ) -> Result<(Sender, u16), OpenError> {
     let segment = ring.another()?;
-    let (member, waiter, index, position) = {
+    let (entry_id, waiter, index, position) = {
         let control = segment.lock()?;
         let memory = segment.memory();
-        if RingState::of(&memory) == RingState::Closed {
+        if RingState::of(memory) == RingState::Closed {
             return Err(OpenError::Closed { name: segment.name().to_owned() });
         }
         if segment.settings().queue {
-            // What is published waits for members.
-            consumer_group::found(&memory, segment.settings());
+            // Packets wait for consumers from here on, even if none has joined yet.
+            membership::create_shared_cursor(memory, segment.settings());
         }
-        let member = vacancy(&control, &segment, Side::Publishers)?;
-        if membership::free(&memory, Side::Publishers) <= others {
+        let liveness: &dyn Liveness = &segment;
+        let entry_id = vacancy(&control, &segment, liveness, Side::Publishers)?;
+        if membership::free(memory, Side::Publishers) <= others {
             let limit = segment.settings().max_publishers;
             return Err(OpenError::Full { what: "publishers", limit });
         }
-        let waiter = Endpoint::waiter(&segment, member, wait)?;
+        let waiter = Endpoint::waiter(&segment, entry_id, wait)?;
         let index = type_index(&control, &segment, types)?;
-        acquire_liveness(&segment, member)?;
-        let entry = index_of(member);
-        (member, waiter, index, membership::join_publisher(&memory, segment.settings(), entry))
+        acquire(liveness, &segment, entry_id)?;
+        let entry = index_of(entry_id);
+        (entry_id, waiter, index, membership::join_publisher(memory, segment.settings(), entry))
     };
-    let writer = Writer::new(segment.memory(), segment.settings(), index_of(member), position);
-    let mut endpoint = Endpoint::new(segment, member, waiter);
-    // Subscribers that were told that the last publisher left, and whoever was held up by the dead
-    // that were cleared away.
+    let writer =
+        Writer::new(segment.memory().clone(), segment.settings(), index_of(entry_id), position);
+    let mut endpoint = Endpoint::new(segment, entry_id, waiter);
+    // Wakes subscribers that saw the last publisher leave, and processes that waited for the dead.
     endpoint.wake_all();
     Ok((Sender::new(writer, endpoint), index))
 }
 
-/// Joins as a subscriber; at the position of another one, if there is one `beside`.
+/// Joins as a subscriber, at the position of another one if `beside` is given.
 pub(crate) fn subscriber(
     ring: &Segment,
     types: &Types<'_>,
@@ -85,49 +90,53 @@ pub(crate) fn subscriber(
     wait: Wait,
 ) -> Result<(Receiver, u16), OpenError> {
     let segment = ring.another()?;
-    let (member, waiter, index, joined) = {
+    let (entry_id, waiter, index, joined) = {
         let control = segment.lock()?;
-        let member = vacancy(&control, &segment, Side::Subscribers)?;
-        let waiter = Endpoint::waiter(&segment, member, wait)?;
+        let liveness: &dyn Liveness = &segment;
+        let entry_id = vacancy(&control, &segment, liveness, Side::Subscribers)?;
+        let waiter = Endpoint::waiter(&segment, entry_id, wait)?;
         let index = type_index(&control, &segment, types)?;
-        acquire_liveness(&segment, member)?;
+        acquire(liveness, &segment, entry_id)?;
         let (memory, settings) = (segment.memory(), segment.settings());
-        let start = beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry });
-        let join = || membership::join_subscriber(&memory, settings, index_of(member), start);
+        let start =
+            beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry() });
+        let join = || membership::join_subscriber(memory, settings, index_of(entry_id), start);
         let joined = beside.map_or_else(join, |reader| reader.stand_still(join));
-        (member, waiter, index, joined)
+        (entry_id, waiter, index, joined)
     };
-    let reader = Reader::new(segment.memory(), segment.settings(), index_of(member), joined);
-    Ok((receiver(segment, member, reader, AckMode::Drop, waiter), index))
+    let reader =
+        Reader::new(segment.memory().clone(), segment.settings(), index_of(entry_id), joined);
+    Ok((receiver(segment, entry_id, reader, AckMode::Drop, waiter), index))
 }
 
-/// Joins as a member of the ring's group.
-pub(crate) fn member(
+/// Joins as a consumer of a queue.
+pub(crate) fn consumer(
     ring: &Segment,
     types: &Types<'_>,
     wait: Wait,
 ) -> Result<(GroupReceiver, u16), OpenError> {
     let mut segment = ring.another()?;
     segment.protect_slots()?;
-    let (memory, settings) = (segment.memory(), *segment.settings());
-    let (member, waiter, index, group) = {
+    let (memory, settings) = (segment.memory().clone(), *segment.settings());
+    let (entry_id, waiter, index, group) = {
         let control = segment.lock()?;
-        // First: nobody sits at its entry.
-        consumer_group::found(&memory, &settings);
-        let member = vacancy(&control, &segment, Side::Subscribers)?;
-        let waiter = Endpoint::waiter(&segment, member, wait)?;
+        let liveness: &dyn Liveness = &segment;
+        // First: entry 0 has the shared cursor and no owner.
+        membership::create_shared_cursor(&memory, &settings);
+        let entry_id = vacancy(&control, &segment, liveness, Side::Subscribers)?;
+        let waiter = Endpoint::waiter(&segment, entry_id, wait)?;
         let index = type_index(&control, &segment, types)?;
-        acquire_liveness(&segment, member)?;
-        (member, waiter, index, ConsumerGroup::join(memory, &settings, index_of(member)))
+        acquire(liveness, &segment, entry_id)?;
+        (entry_id, waiter, index, ConsumerGroup::join(memory, &settings, index_of(entry_id)))
     };
-    let mut endpoint = Endpoint::new(segment, member, waiter);
-    // Publishers that wait for members.
+    let mut endpoint = Endpoint::new(segment, entry_id, waiter);
+    // Wakes publishers that wait for consumers.
     endpoint.wake_all();
-    Ok((GroupReceiver::new(group, endpoint), index))
+    Ok((GroupReceiver::new(group, endpoint, AckMode::Explicit), index))
 }
 
-/// Joins as the durable subscriber of this name: as the successor of the one that died or left,
-/// or as a new one. `ack_mode` says what acknowledges a packet.
+/// Joins as the durable subscriber of this name: as the successor of a dead or dropped one,
+/// or as a new one.
 pub(crate) fn durable(
     ring: &Segment,
     types: &Types<'_>,
@@ -137,21 +146,22 @@ pub(crate) fn durable(
 ) -> Result<(Receiver, u16), OpenError> {
     check_durable_name(name)?;
     let segment = ring.another()?;
-    let (memory, settings) = (segment.memory(), *segment.settings());
-    let (member, waiter, index, joined, redelivered_below) = {
+    let (memory, settings) = (segment.memory().clone(), *segment.settings());
+    let (entry_id, waiter, index, joined, redelivered_below) = {
         let control = segment.lock()?;
+        let liveness: &dyn Liveness = &segment;
         let predecessor = membership::find_durable(&memory, name);
-        let member = match predecessor.map(EntryId::Subscriber) {
-            Some(member) if segment.is_alive(member) => {
-                return Err(name_taken(&memory, index_of(member), name));
+        let entry_id = match predecessor.map(EntryId::Subscriber) {
+            Some(entry_id) if liveness.is_alive(entry_id) => {
+                return Err(name_taken(&memory, index_of(entry_id), name));
             }
-            Some(member) => member,
-            None => vacancy(&control, &segment, Side::Subscribers)?,
+            Some(entry_id) => entry_id,
+            None => vacancy(&control, &segment, liveness, Side::Subscribers)?,
         };
-        let waiter = Endpoint::waiter(&segment, member, wait)?;
+        let waiter = Endpoint::waiter(&segment, entry_id, wait)?;
         let index = type_index(&control, &segment, types)?;
-        acquire_liveness(&segment, member)?;
-        let entry = index_of(member);
+        acquire(liveness, &segment, entry_id)?;
+        let entry = index_of(entry_id);
         let (joined, redelivered_below) = if predecessor.is_some() {
             membership::succeed(&memory, entry)
         } else {
@@ -159,67 +169,56 @@ pub(crate) fn durable(
             membership::make_durable(&memory, entry, &joined.account, name);
             (joined, 0)
         };
-        (member, waiter, index, joined, redelivered_below)
+        (entry_id, waiter, index, joined, redelivered_below)
     };
-    let reader = Reader::new(memory, &settings, index_of(member), joined);
+    let reader = Reader::new(memory, &settings, index_of(entry_id), joined);
     let reader = reader.durable(redelivered_below);
-    Ok((receiver(segment, member, reader, ack_mode, waiter), index))
+    Ok((receiver(segment, entry_id, reader, ack_mode, waiter).with_losses(), index))
 }
 
-/// Removes the durable subscriber of this name; `false`: there is none.
-pub(crate) fn remove_durable(ring: &Segment, name: &str) -> Result<bool, OpenError> {
+/// Removes the durable subscriber of this name. Returns false if there is none.
+pub(crate) fn remove_durable(
+    ring: &Segment,
+    liveness: &dyn Liveness,
+    name: &str,
+) -> Result<bool, OpenError> {
     let _control = ring.lock()?;
     let memory = ring.memory();
-    let Some(entry) = membership::find_durable(&memory, name) else { return Ok(false) };
-    if ring.is_alive(EntryId::Subscriber(entry)) {
-        return Err(name_taken(&memory, entry, name));
+    let Some(entry) = membership::find_durable(memory, name) else { return Ok(false) };
+    if liveness.is_alive(EntryId::Subscriber(entry)) {
+        return Err(name_taken(memory, entry, name));
     }
-    membership::leave_subscriber(&memory, entry);
-    // Publishers that it held up.
+    membership::leave_subscriber(memory, entry);
+    // Wakes publishers that waited for it.
     endpoint::wake_both_sides(ring);
     Ok(true)
 }
 
-/// Expects no durable subscriber back: the dead leave, the living are to leave like any other.
-pub(crate) fn forget_durable(_control: &Control<'_>, ring: &Segment) {
+/// Makes durable subscribers plain ones: the dead leave now, the living when they are dropped.
+pub(crate) fn make_durable_plain(_control: &Control<'_>, ring: &Segment, liveness: &dyn Liveness) {
     let memory = ring.memory();
     for (index, entry) in memory.subscribers().iter().enumerate() {
         let owner = &entry.details.owner;
         if OwnerState::of(owner) != OwnerState::Durable {
             continue;
         }
-        if ring.is_alive(EntryId::Subscriber(index)) {
+        if liveness.is_alive(EntryId::Subscriber(index)) {
             OwnerState::Taken.set(owner);
         } else {
-            membership::leave_subscriber(&memory, index);
+            membership::leave_subscriber(memory, index);
         }
     }
 }
 
-/// How many subscribers live, and get what is published from here on.
-pub(crate) fn living_subscribers(segment: &Segment, own: Option<EntryId>) -> usize {
-    let memory = segment.memory();
-    let entries = memory.subscribers().iter().enumerate();
-    let taken = entries.filter(|(_, entry)| match OwnerState::of(&entry.details.owner) {
-        OwnerState::Taken | OwnerState::Durable | OwnerState::Consumer => true,
-        OwnerState::Free | OwnerState::Joining => false,
-    });
-    taken
-        .map(|(index, _)| EntryId::Subscriber(index))
-        .filter(|&member| Some(member) == own || segment.is_alive(member))
-        .count()
-}
-
 fn receiver(
     segment: Segment,
-    member: EntryId,
+    entry_id: EntryId,
     reader: Reader,
     ack_mode: AckMode,
     waiter: Waiter,
 ) -> Receiver {
-    let mut endpoint = Endpoint::new(segment, member, waiter);
-    // Publishers that wait for subscribers, and whoever was held up by the dead that were cleared
-    // away.
+    let mut endpoint = Endpoint::new(segment, entry_id, waiter);
+    // Wakes publishers that wait for subscribers, and processes that waited for the dead.
     endpoint.wake_all();
     Receiver::new(reader, endpoint, ack_mode)
 }
@@ -229,12 +228,17 @@ fn name_taken(memory: &RingMemory, entry: usize, name: &str) -> OpenError {
     OpenError::NameTaken { name: name.to_owned(), pid }
 }
 
-/// A free entry, after the dead were cleared away.
-fn vacancy(control: &Control<'_>, segment: &Segment, side: Side) -> Result<EntryId, OpenError> {
+/// Finds a free entry, after the dead are cleared.
+fn vacancy(
+    control: &Control<'_>,
+    segment: &Segment,
+    liveness: &dyn Liveness,
+    side: Side,
+) -> Result<EntryId, OpenError> {
     let _: &Control<'_> = control;
     let (memory, settings) = (segment.memory(), segment.settings());
-    reap(segment, &memory, &|member| segment.is_alive(member));
-    membership::vacancy(&memory, settings, side).ok_or_else(|| match side {
+    reap(segment, memory, &|id| liveness.is_alive(id));
+    membership::vacancy(memory, settings, side).ok_or_else(|| match side {
         Side::Publishers if settings.claims == crate::Claims::Exclusive => {
             OpenError::PublisherTaken {
                 name: segment.name().to_owned(),
@@ -248,15 +252,15 @@ fn vacancy(control: &Control<'_>, segment: &Segment, side: Side) -> Result<Entry
     })
 }
 
-fn acquire_liveness(segment: &Segment, member: EntryId) -> Result<(), OpenError> {
-    if segment.acquire_liveness(member)? {
+fn acquire(liveness: &dyn Liveness, segment: &Segment, entry_id: EntryId) -> Result<(), OpenError> {
+    if liveness.acquire_liveness(entry_id)? {
         return Ok(());
     }
-    // The entry is free and its lock is held: by one that left without the control lock just now.
+    // The entry is free, but its lock is held: its owner just left without the control lock.
     Err(OpenError::system("lock an entry of", segment.name(), std::io::ErrorKind::WouldBlock))
 }
 
-/// The index of the type, registering it. Under the control lock.
+/// Registers the endpoint's type and returns its index. Needs the control lock.
 fn type_index(
     control: &Control<'_>,
     segment: &Segment,
@@ -276,7 +280,7 @@ fn type_index(
     register(control, segment, info)
 }
 
-/// Registers a type, if the ring takes others than it has. Under the control lock.
+/// Registers a type, unless the ring is restricted to other types. Needs the control lock.
 pub(crate) fn register(
     control: &Control<'_>,
     segment: &Segment,
@@ -303,7 +307,7 @@ fn enter_type(
         .map_err(|_| OpenError::TooManyTypes { limit: Segment::MAX_TYPES })
 }
 
-/// Has the ring take letters of these types alone from here on; of any, if there are none.
+/// Restricts the ring to packets of these types. No types: no restriction.
 pub(crate) fn accept(ring: &Segment, types: &[TypeInfo]) -> Result<(), OpenError> {
     let control = ring.lock()?;
     let indices: Result<Vec<u16>, OpenError> =
@@ -313,7 +317,7 @@ pub(crate) fn accept(ring: &Segment, types: &[TypeInfo]) -> Result<(), OpenError
     Ok(())
 }
 
-/// What a ring takes instead of letters of a type.
+/// The types that a restricted ring accepts, and the one it refused.
 #[cold]
 pub(crate) fn refusal(segment: &Segment, refused: &TypeInfo) -> TypeMismatch {
     let expected: Vec<String> = segment.with_types(|table| {
@@ -326,12 +330,12 @@ pub(crate) fn refusal(segment: &Segment, refused: &TypeInfo) -> TypeMismatch {
     }
 }
 
-/// A type as people see it in an error.
+/// A type as errors show it.
 pub(crate) fn label(name: &str, fingerprint: u128) -> String {
     format!("{name} (fingerprint {fingerprint:032x})")
 }
 
-/// What was found instead of a type.
+/// The expected type and the type that was found.
 pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> TypeMismatch {
     let expected = label(expected.name, expected.fingerprint.0);
     let found = segment.with_types(|table| {
@@ -340,14 +344,14 @@ pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> Ty
     });
     TypeMismatch {
         expected,
-        found: found.unwrap_or_else(|| "type that was never registered".into()),
+        found: found.unwrap_or_else(|| "a type that was never registered".into()),
     }
 }
 
 fn check_durable_name(name: &str) -> Result<(), OpenError> {
     let reason = if name.is_empty() {
         "it is empty"
-    } else if name.len() > SubscriberDetails::LONGEST_NAME {
+    } else if name.len() > DurableWords::LONGEST_NAME {
         "a durable name has 64 bytes at most"
     } else {
         return Ok(());
@@ -355,8 +359,8 @@ fn check_durable_name(name: &str) -> Result<(), OpenError> {
     Err(OpenError::BadName { name: name.to_owned(), reason })
 }
 
-fn index_of(member: EntryId) -> usize {
-    match member {
+fn index_of(entry_id: EntryId) -> usize {
+    match entry_id {
         EntryId::Publisher(index) | EntryId::Subscriber(index) | EntryId::WorkerSlot(index) => {
             index
         }

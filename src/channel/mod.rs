@@ -1,15 +1,20 @@
-//! Typed endpoints: a ring, waiting, and packets put together.
+//! Typed endpoints: ring, waiting and packets together.
 //!
-//! It guarantees what the ring guarantees, typed: a subscriber gets `&T::Archived` or an error,
-//! never other bytes; a guard keeps its slots until it is dropped; an endpoint whose guard was
-//! forgotten releases it at its next call; dropping an endpoint leaves the ring.
+//! The guarantees of the ring, with types:
 //!
-//! Verbs come in threes: `try_x` never waits, `x` waits by the endpoint's [`Wait`](crate::Wait),
-//! `x_timeout` gives up. It knows nothing of workers and their names.
+//! - A subscriber gets `&T::Archived` or an error, never other bytes.
+//! - A guard keeps its slots until it is dropped. If a guard is forgotten, its endpoint releases
+//!   the slots at the next call.
+//! - Dropping an endpoint leaves the ring.
+//!
+//! A verb has three forms, each with its own error: `x` waits by the endpoint's
+//! [`Wait`](crate::Wait), `try_x` does not wait, and `x_timeout` waits for a limited time (`verb`).
+//! This layer knows nothing about workers and their names.
 
 #![forbid(unsafe_code)]
 
 mod any;
+mod builder;
 pub(crate) mod endpoint;
 mod error;
 pub(crate) mod join;
@@ -22,9 +27,10 @@ mod select;
 mod subscriber;
 mod type_cache;
 mod untyped;
+mod verb;
 
-pub(crate) use crate::segment::layout::EventCount;
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
+pub use builder::RingBuilder;
 pub(crate) use endpoint::wake_both_sides;
 pub use error::{
     RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, TryRecvError,
@@ -36,8 +42,23 @@ pub use publisher::Publisher;
 pub use queue::{Delivery, QueueConsumer};
 pub use received::{Batch, BatchIter, Copied, Info, Received};
 pub use reserved::{Reserved, ReservedTail};
-pub use ring::{CarriedType, Ring, RingBuilder};
+pub use ring::{CarriedType, Ring};
 pub(crate) use select::Waitable;
 pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};
 pub(crate) use untyped::{End, GroupReceiver, MessageHeader, Receiver, SubscriberIndex};
+pub(crate) use verb::verb;
+
+// Items of the layers below that `cluster` uses.
+pub(crate) use crate::ring::buffer::{StableBytes, Suffix};
+pub(crate) use crate::ring::consumer_group::{consumers, shared};
+pub(crate) use crate::ring::cursor::{Cursor, Taken};
+pub(crate) use crate::ring::gate::{PIN, position};
+pub(crate) use crate::ring::guard::{ReadEndpoint, ReadGuard};
+pub(crate) use crate::ring::state::RingState;
+pub(crate) use crate::segment::Segment;
+pub(crate) use crate::segment::entry::EntryId;
+pub(crate) use crate::segment::layout::{EventCount, NOWHERE, SubscriberEntry};
+pub(crate) use crate::segment::name::Name;
+pub(crate) use crate::segment::settings::{MAX_ENTRIES, Overflow};
+pub(crate) use crate::segment::view::RingMemory;

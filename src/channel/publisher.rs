@@ -4,30 +4,53 @@ use super::error::{SendAllError, SendError, SendTimeoutError, TrySendError, Wait
 use super::join::{self, Types};
 use super::reserved::{Reserved, ReservedTail};
 use super::untyped::Sender;
-use super::untyped::publisher_waits;
-use crate::error::{Form, OpenError, retry};
+use super::untyped::publisher_control;
+use super::verb;
+use crate::error::{Form, OpenError};
 use crate::packet::{AnyBits, Packet, Tail};
 use crate::wait::Timeout;
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
 
-/// An endpoint that publishes packets of one type, straight into their slots.
+/// Publishes packets of one type.
 ///
-/// All operations take `&mut self`: one claim at a time, and a forgotten one is given up by the
-/// next call. Dropping the publisher leaves the ring.
+/// A packet is serialized straight into its slots. All operations take `&mut self`, so a publisher
+/// has one open claim at a time. The next call aborts a claim that was forgotten.
+///
+/// # Waiting
+///
+/// In a ring that blocks, a publisher waits for the slowest subscriber once the ring is full. A
+/// durable subscriber counts while its process is gone. Without subscribers a publisher never
+/// waits, and its packets are received by nobody: see
+/// [`wait_for_subscribers`](Self::wait_for_subscribers). A living subscriber that never reads is
+/// waited for without end: see [`send_timeout`](Self::send_timeout).
+///
+/// # Lagging
+///
+/// In a ring that [drops the oldest](crate::Overflow::DropOldest), a publisher moves the cursor of
+/// a subscriber that lags a whole ring behind, which then learns [how much it
+/// missed](crate::RecvError::Missed). The publisher waits only for packets that are held in a
+/// guard.
+///
+/// # Closing
+///
+/// Dropping the publisher leaves the ring. After the last one, subscribers receive the rest and
+/// then [`Closed`](crate::RecvError::Closed). If its process dies inside a claim, another process
+/// voids the claim within milliseconds. After [`Ring::close`](crate::Ring::close) all sends fail
+/// with [`Closed`](SendError::Closed).
 pub struct Publisher<T: Packet> {
     pub(crate) sender: Sender,
     type_index: u16,
     packet: PhantomData<fn(T)>,
 }
 
-// Not derived, which would ask for `T: Debug`.
+// Not derived: that would require `T: Debug`.
 impl<T: Packet> fmt::Debug for Publisher<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publisher")
             .field("ring", &self.sender.endpoint.segment.name())
             .field("type", &T::TYPE.name)
+            .field("backlog", &self.backlog())
             .finish_non_exhaustive()
     }
 }
@@ -37,85 +60,39 @@ impl<T: Packet> Publisher<T> {
         Self { sender, type_index, packet: PhantomData }
     }
 
-    /// Publishes a packet, archiving it in its slot. Waits for room. Returns the packet's
-    /// position.
-    ///
-    /// With no subscriber there is nobody to wait for and nobody to receive it: see
-    /// [`wait_for_subscribers`](Self::wait_for_subscribers). A subscriber that lives and never
-    /// reads is waited for without end: see [`send_timeout`](Self::send_timeout).
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge),
-    /// [`Unserializable`](SendError::Unserializable).
-    #[inline]
-    pub fn send(&mut self, packet: &T) -> Result<u64, SendError> {
-        self.send_with(packet, Timeout::Never)
+    verb! {
+        /// Publishes a packet. Waits for room. Returns the packet's position.
+        ///
+        /// Cost: one serialization into the slots, and one compare-and-swap in a shared ring.
+        ///
+        /// # Errors
+        ///
+        /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge),
+        /// [`Unserializable`](SendError::Unserializable).
+        send, try_send, send_timeout = send_with(packet: &T) -> u64;
+        SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
 
-    /// Publishes a packet if there is room now.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send), and [`Full`](TrySendError::Full).
-    #[inline]
-    pub fn try_send(&mut self, packet: &T) -> Result<u64, TrySendError> {
-        self.send_with(packet, Timeout::Zero)
+    verb! {
+        /// Publishes packets in order, up to 64 in one claim. Waits for room for each claim; a
+        /// timeout counts for each claim, too.
+        ///
+        /// Packets of other publishers can come between two claims, but not inside one.
+        ///
+        /// # Errors
+        ///
+        /// The error of [`send`](Self::send) for the first packet that was not published, and the
+        /// number of packets that were.
+        send_all, try_send_all, send_all_timeout = send_all_with(packets: &[T]) -> ();
+        SendError, TrySendError::Full, SendTimeoutError::Timeout in SendAllError
     }
 
-    /// Publishes a packet if there is room in time.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send), and [`Timeout`](SendTimeoutError::Timeout).
-    #[inline]
-    pub fn send_timeout(&mut self, packet: &T, timeout: Duration) -> Result<u64, SendTimeoutError> {
-        self.send_with(packet, Timeout::After(timeout))
-    }
-
-    /// Publishes packets in order, claiming room for up to 64 at once. Waits for room.
-    ///
-    /// Other publishers' packets may come between two claims; within one there are none.
-    ///
-    /// # Errors
-    ///
-    /// What [`send`](Self::send) says to the first packet that was not sent, and how many were.
-    #[inline]
-    pub fn send_all(&mut self, packets: &[T]) -> Result<(), SendAllError> {
-        self.sender.send_all(packets, self.type_index, Timeout::Never)
-    }
-
-    /// Publishes packets as far as there is room now: see [`send_all`](Self::send_all).
-    ///
-    /// # Errors
-    ///
-    /// As [`send_all`](Self::send_all), and [`Full`](TrySendError::Full).
-    #[inline]
-    pub fn try_send_all(&mut self, packets: &[T]) -> Result<(), SendAllError<TrySendError>> {
-        self.sender.send_all(packets, self.type_index, Timeout::Zero)
-    }
-
-    /// Publishes packets, waiting this long for room for each claim: see
-    /// [`send_all`](Self::send_all).
-    ///
-    /// # Errors
-    ///
-    /// As [`send_all`](Self::send_all), and [`Timeout`](SendTimeoutError::Timeout).
-    #[inline]
-    pub fn send_all_timeout(
-        &mut self,
-        packets: &[T],
-        timeout: Duration,
-    ) -> Result<(), SendAllError<SendTimeoutError>> {
-        self.sender.send_all(packets, self.type_index, Timeout::After(timeout))
-    }
-
-    /// Another publisher to the same ring.
+    /// Joins as another publisher to the same ring.
     ///
     /// # Errors
     ///
     /// [`PublisherTaken`](OpenError::PublisherTaken) if the ring is exclusive,
-    /// [`Full`](OpenError::Full), [`System`](OpenError::System).
+    /// [`Full`](OpenError::Full), [`Closed`](OpenError::Closed), [`System`](OpenError::System).
     pub fn try_clone(&self) -> Result<Self, OpenError> {
         let endpoint = &self.sender.endpoint;
         let types = Types::One(&T::TYPE);
@@ -129,62 +106,60 @@ impl<T: Packet> Publisher<T> {
         packet: &T,
         timeout: Timeout,
     ) -> Result<u64, F> {
-        retry(|| self.sender.send(packet, self.type_index, timeout))
+        self.sender.send(packet, self.type_index, timeout)
+    }
+
+    fn send_all_with<F: Form<SendError, WaitingFor>>(
+        &mut self,
+        packets: &[T],
+        timeout: Timeout,
+    ) -> Result<(), SendAllError<F>> {
+        self.sender.send_all(packets, self.type_index, timeout)
     }
 }
 
-publisher_waits!(Publisher<T>, T);
+publisher_control!(Publisher<T>, T);
 
 impl<T: Packet> Publisher<T>
 where
     T::Archived: AnyBits,
 {
-    /// Room for one packet, to be filled in place; its content is left over from earlier packets.
-    /// Waits for it. Dropping it publishes nothing.
-    ///
-    /// For packets of numbers, arrays of them, and `#[packet]` structs of these: any bytes are a
-    /// value of them ([`AnyBits`]). Send other packets by [`send`](Self::send).
-    ///
-    /// ```
-    /// #[packetring::packet]
-    /// struct Frame { taken_at: u64, pixels: [u8; 1024] }
-    ///
-    /// # let ring = packetring::Ring::builder().heap()?;
-    /// # let (mut frames, mut screen) = (ring.publisher::<Frame>()?, ring.subscriber::<Frame>()?);
-    /// let mut frame = frames.reserve()?;
-    /// frame.taken_at = 17.into();
-    /// frame.pixels.fill(0);
-    /// frame.commit();
-    /// assert_eq!(screen.recv()?.taken_at, 17);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge).
-    pub fn reserve(&mut self) -> Result<Reserved<'_, T>, SendError> {
-        Reserved::claim(&mut self.sender, self.type_index, Timeout::Never)
+    verb! {
+        /// Reserves room for one packet, to be filled in place. Waits for room.
+        ///
+        /// The room still has the bytes of earlier packets. Dropping the reservation publishes
+        /// nothing.
+        ///
+        /// Only for types of which any bytes are a value ([`AnyBits`]): numbers, arrays of them,
+        /// and `#[packet]` structs of both. Other packets are published with [`send`](Self::send).
+        ///
+        /// ```
+        /// #[packetring::packet]
+        /// struct Frame { taken_at: u64, pixels: [u8; 1024] }
+        ///
+        /// # let ring = packetring::Ring::builder().heap()?;
+        /// # let mut frames = ring.publisher::<Frame>()?;
+        /// # let mut screen = ring.subscriber::<Frame>()?;
+        /// let mut frame = frames.reserve()?;
+        /// frame.taken_at = 17.into();
+        /// frame.pixels.fill(0);
+        /// packetring::Reserved::commit(frame);
+        /// assert_eq!(screen.recv()?.taken_at, 17);
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge).
+        reserve, try_reserve, reserve_timeout = reserve_with() -> Reserved<'_, T>;
+        SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
 
-    /// Room for one packet, if there is some now: see [`reserve`](Self::reserve).
-    ///
-    /// # Errors
-    ///
-    /// As [`reserve`](Self::reserve), and [`Full`](TrySendError::Full).
-    pub fn try_reserve(&mut self) -> Result<Reserved<'_, T>, TrySendError> {
-        Reserved::claim(&mut self.sender, self.type_index, Timeout::Zero)
-    }
-
-    /// Room for one packet, if there is some in time: see [`reserve`](Self::reserve).
-    ///
-    /// # Errors
-    ///
-    /// As [`reserve`](Self::reserve), and [`Timeout`](SendTimeoutError::Timeout).
-    pub fn reserve_timeout(
+    fn reserve_with<F: Form<SendError, WaitingFor>>(
         &mut self,
-        timeout: Duration,
-    ) -> Result<Reserved<'_, T>, SendTimeoutError> {
-        Reserved::claim(&mut self.sender, self.type_index, Timeout::After(timeout))
+        timeout: Timeout,
+    ) -> Result<Reserved<'_, T>, F> {
+        Reserved::claim(&mut self.sender, self.type_index, timeout)
     }
 }
 
@@ -194,54 +169,39 @@ where
     H::Archived: AnyBits,
     E::Archived: AnyBits,
 {
-    /// Room for a head and `count` elements, to be filled in place; their content is left over
-    /// from earlier packets. Waits for it. Dropping it publishes nothing.
-    ///
-    /// ```
-    /// use packetring::Tail;
-    ///
-    /// # let ring = packetring::Ring::builder().heap()?;
-    /// # let mut out = ring.publisher::<Tail<u64, u8>>()?;
-    /// # let mut log = ring.subscriber::<Tail<u64, u8>>()?;
-    /// let mut line = out.reserve_tail(5)?;
-    /// *line.head_mut() = 17.into();
-    /// line.tail_mut().copy_from_slice(b"hello");
-    /// line.commit();
-    /// assert_eq!(log.recv()?.tail.as_slice(), b"hello");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge).
-    pub fn reserve_tail(&mut self, count: usize) -> Result<ReservedTail<'_, H, E>, SendError> {
-        ReservedTail::claim(&mut self.sender, self.type_index, count, Timeout::Never)
+    verb! {
+        /// Reserves room for a head and `count` elements, to be filled in place. Waits for room.
+        ///
+        /// The room still has the bytes of earlier packets. Dropping the reservation publishes
+        /// nothing.
+        ///
+        /// ```
+        /// use packetring::Tail;
+        ///
+        /// # let ring = packetring::Ring::builder().heap()?;
+        /// # let mut out = ring.publisher::<Tail<u64, u8>>()?;
+        /// # let mut log = ring.subscriber::<Tail<u64, u8>>()?;
+        /// let mut line = out.reserve_tail(5)?;
+        /// *line.head_mut() = 17.into();
+        /// line.tail_mut().copy_from_slice(b"hello");
+        /// line.commit();
+        /// assert_eq!(log.recv()?.tail.as_slice(), b"hello");
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge).
+        reserve_tail, try_reserve_tail, reserve_tail_timeout
+            = reserve_tail_with(count: usize) -> ReservedTail<'_, H, E>;
+        SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
 
-    /// Room for a head and `count` elements, if there is some now: see
-    /// [`reserve_tail`](Self::reserve_tail).
-    ///
-    /// # Errors
-    ///
-    /// As [`reserve_tail`](Self::reserve_tail), and [`Full`](TrySendError::Full).
-    pub fn try_reserve_tail(
+    fn reserve_tail_with<F: Form<SendError, WaitingFor>>(
         &mut self,
         count: usize,
-    ) -> Result<ReservedTail<'_, H, E>, TrySendError> {
-        ReservedTail::claim(&mut self.sender, self.type_index, count, Timeout::Zero)
-    }
-
-    /// Room for a head and `count` elements, if there is some in time: see
-    /// [`reserve_tail`](Self::reserve_tail).
-    ///
-    /// # Errors
-    ///
-    /// As [`reserve_tail`](Self::reserve_tail), and [`Timeout`](SendTimeoutError::Timeout).
-    pub fn reserve_tail_timeout(
-        &mut self,
-        count: usize,
-        timeout: Duration,
-    ) -> Result<ReservedTail<'_, H, E>, SendTimeoutError> {
-        ReservedTail::claim(&mut self.sender, self.type_index, count, Timeout::After(timeout))
+        timeout: Timeout,
+    ) -> Result<ReservedTail<'_, H, E>, F> {
+        ReservedTail::claim(&mut self.sender, self.type_index, count, timeout)
     }
 }

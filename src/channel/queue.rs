@@ -1,4 +1,4 @@
-//! The typed member of a group.
+//! The typed consumer of a queue.
 
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
 use super::join::{self, Types};
@@ -6,33 +6,41 @@ use super::received::Info;
 use super::ring::Ring;
 use super::select::{Selectable, Selectee};
 use super::untyped::GroupReceiver;
-use crate::error::{Form, OpenError, retry};
+use super::verb;
+use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, Unpack, UnpackError};
 use crate::ring::buffer::StableBytes;
-use crate::ring::queue_guard::{ConsumerEndpoint, DeliveryGuard};
-use crate::ring::reader;
+use crate::ring::cursor::{Cursor, Taken};
+use crate::ring::guard::ReadGuard;
 use crate::wait::{Timeout, Wait};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::time::Duration;
 
-/// A member of a work queue: takes packets that no other member gets, in place.
+/// Receives packets of a queue, in place. Each packet is delivered to one consumer.
 ///
-/// What it takes is acknowledged by [`Delivery::ack`] alone. A packet whose guard is dropped otherwise,
-/// by `?`, a panic, or because it was forgotten, comes again to this member, flagged as
-/// [redelivered](Info::redelivered); if the member is dropped or its process dies, to another one. So
-/// each packet is handled at least once, and one that was handed out before says so.
+/// All operations take `&mut self`: a consumer holds one packet at a time.
 ///
-/// All operations take `&mut self`: one packet in hand at a time.
+/// # Acknowledgement
+///
+/// Only [`Delivery::ack`] acknowledges a packet. If its guard is dropped otherwise, by `?`, by a
+/// panic or forgotten, the packet comes again to this consumer, flagged as
+/// [redelivered](Info::redelivered). If the consumer is dropped or its process dies, the packet
+/// goes to another consumer. So each packet is handled at least once, and a packet that was handed
+/// out before is flagged.
+///
+/// # Closing
+///
+/// The queue of a cluster stays open without publishers. A consumer that joins receives all
+/// packets that wait in it.
 pub struct QueueConsumer<T: Packet> {
     pub(crate) taker: GroupReceiver,
     type_index: u16,
     packet: PhantomData<fn() -> T>,
 }
 
-// Not derived, which would ask for `T: Debug`.
+// Not derived: that would require `T: Debug`.
 impl<T: Packet> fmt::Debug for QueueConsumer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueConsumer")
@@ -47,53 +55,36 @@ impl<T: Packet> QueueConsumer<T> {
         Self { taker, type_index, packet: PhantomData }
     }
 
-    /// The next packet. Waits for it; for ever, if no publisher ever comes.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](RecvError::Closed), [`Corrupt`](RecvError::Corrupt),
-    /// [`TypeMismatch`](RecvError::TypeMismatch): with the last two the packet is acknowledged, lest it
-    /// come for ever.
-    pub fn recv(&mut self) -> Result<Delivery<'_, T>, RecvError> {
-        self.receive(Timeout::Never)
+    verb! {
+        /// Receives the next packet. Waits for it, without end if no publisher ever joins.
+        ///
+        /// # Errors
+        ///
+        /// [`Closed`](RecvError::Closed), [`Corrupt`](RecvError::Corrupt),
+        /// [`TypeMismatch`](RecvError::TypeMismatch). With the last two the packet is acknowledged:
+        /// else it would come again without end.
+        recv, try_recv, recv_timeout = receive() -> Delivery<'_, T>;
+        RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
-    /// The next packet, or [`Empty`](TryRecvError::Empty).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
-    pub fn try_recv(&mut self) -> Result<Delivery<'_, T>, TryRecvError> {
-        self.receive(Timeout::Zero)
-    }
-
-    /// The next packet, if it comes in time.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout).
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Delivery<'_, T>, RecvTimeoutError> {
-        self.receive(Timeout::After(timeout))
-    }
-
-    /// Chooses how this member waits from now on.
+    /// Changes how this consumer waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.taker.endpoint.waiter.set(wait);
     }
 
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Delivery<'_, T>, F> {
-        let taken = retry(|| self.taker.take(timeout))?;
+        let taken = F::retry(|| self.taker.take(timeout))?;
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken).into());
         }
-        match Validated::open(DeliveryGuard::new(&mut self.taker)) {
+        match Validated::open(ReadGuard::new(&mut self.taker)) {
             Ok(opened) => Ok(Delivery { opened }),
             Err((job, _)) => Err(corrupt::<T>(job).into()),
         }
     }
 
     #[cold]
-    fn mismatch(&mut self, taken: reader::Taken) -> RecvError {
+    fn mismatch(&mut self, taken: Taken) -> RecvError {
         let segment = &self.taker.endpoint.segment;
         let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
         self.taker.ack();
@@ -108,41 +99,43 @@ impl<T: Packet> Selectable for QueueConsumer<T> {
 }
 
 impl Ring {
-    /// Joins as a member of the group of a work queue.
-    pub(crate) fn member<T: Packet>(&self) -> Result<QueueConsumer<T>, OpenError> {
-        let (taker, index) = self.taker(&Types::One(&T::TYPE))?;
+    /// Joins as a consumer of a queue.
+    pub(crate) fn queue_consumer<T: Packet>(&self) -> Result<QueueConsumer<T>, OpenError> {
+        let (taker, index) =
+            join::consumer(self.segment(), &Types::One(&T::TYPE), Wait::default())?;
         Ok(QueueConsumer::new(taker, index))
     }
 }
 
-/// Says what is wrong with a packet, and acknowledges it.
+/// The error for an invalid packet, which is acknowledged.
 #[cold]
-fn corrupt<T: Packet>(job: DeliveryGuard<'_, GroupReceiver>) -> RecvError {
+fn corrupt<T: Packet>(job: ReadGuard<'_, GroupReceiver>) -> RecvError {
     let what = packet::explain::<T>(job.bytes());
-    let position = job.worker().group().held().map_or(0, |taken| taken.position);
+    let position = job.endpoint().cursor.in_flight().map_or(0, |taken| taken.position);
     let what = format!("at position {position}: {what}");
-    job.ack();
+    job.end(GroupReceiver::ack);
     RecvError::Corrupt(what.into())
 }
 
-/// A packet of a work queue, in its slot. Dropped without [`done`](Delivery::ack), it comes again.
+/// A packet of a queue, in its slot. It comes again unless it is [acknowledged](Delivery::ack).
+///
+/// It derefs to the archived packet, so everything else is an associated function.
+#[must_use = "a delivery that is not acknowledged comes again"]
 pub struct Delivery<'a, T: Packet> {
-    opened: Validated<DeliveryGuard<'a, GroupReceiver>, T>,
+    opened: Validated<ReadGuard<'a, GroupReceiver>, T>,
 }
 
 impl<T: Packet> Delivery<'_, T> {
-    /// Position, and whether it was handed out before.
+    /// Position, and whether the packet was handed out before.
     pub fn info(this: &Self) -> Info {
-        let group = this.opened.guard().worker().group();
-        let position = group.held().map_or(0, |taken| taken.position);
-        Info { position, redelivered: group.is_redelivered() }
+        Info::of(this.opened.guard().endpoint())
     }
 
-    /// The packet as an owned value. It is not acknowledged yet.
+    /// Makes an owned value of the packet, which is not acknowledged yet.
     ///
     /// # Errors
     ///
-    /// A `with` wrapper of one of its fields can refuse.
+    /// A `with` wrapper of one of its fields can fail.
     pub fn unpack(this: &Self) -> Result<T, UnpackError>
     where
         T: Unpack,
@@ -152,14 +145,17 @@ impl<T: Packet> Delivery<'_, T> {
 
     /// Acknowledges the packet: it does not come again.
     pub fn ack(this: Self) {
-        this.opened.into_guard().ack();
+        this.opened.into_guard().end(GroupReceiver::ack);
     }
 
-    /// Leaves the packet to whichever member asks first, within some 50 ms; that may be this one. It
-    /// comes flagged. Half of the queue's places are kept for members: if no other is left to leave it
-    /// at, it is dropped, and comes again here.
+    /// Returns the packet to the queue. The first consumer to ask gets it, flagged as redelivered,
+    /// within about 50 ms; that may be this one again.
+    ///
+    /// A returned packet occupies an entry of the queue until it is delivered. Half of the entries
+    /// are reserved for consumers. If no other is free, the guard is dropped: the packet comes to
+    /// this consumer again.
     pub fn nack(this: Self) {
-        this.opened.into_guard().nack();
+        this.opened.into_guard().end(GroupReceiver::nack);
     }
 }
 

@@ -1,51 +1,55 @@
-//! Guards over packets in place: one, or a batch.
+//! Guards over packets in place: over one, over a batch, and over a copy.
 
 use super::untyped::Receiver;
 use crate::packet::guard::{self, Validated, ValidatedBatch};
 use crate::packet::{Packet, Unpack, UnpackError};
+use crate::ring::cursor::Cursor;
 use crate::ring::guard::{BatchGuard, ReadGuard};
-use crate::ring::reader::Taken;
 use std::fmt;
 use std::ops::{Deref, Index};
 
-/// A packet in its slot, checked, as its own archived type.
+/// A packet in its slot, checked. Derefs to its archived type.
 ///
-/// Dropping it releases the slot. What is said about the packet itself is said by associated
-/// functions, `Received::info(&packet)`, so that the packet's own methods are never hidden.
+/// Dropping it releases the slot. All other operations are associated functions, such as
+/// `Received::info(&packet)`, so that they never hide the packet's own methods.
 pub struct Received<'a, T: Packet> {
     pub(crate) opened: Validated<ReadGuard<'a, Receiver>, T>,
 }
 
-/// What is known of a packet besides its content.
+/// Metadata of a received packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
-    /// Its position in the ring, in slots since the ring was made: unique, and ascending in the
-    /// ring's order.
+    /// Its position in the ring, in slots since the ring was created: unique, and ascending in ring
+    /// order.
     pub position: u64,
-    /// It was handed out before: to this durable subscriber's predecessor, or to this subscriber,
-    /// which put it back.
+    /// The packet was handed out before: to the predecessor of a durable subscriber, to another
+    /// consumer of a queue, or to this endpoint, which did not handle it.
     pub redelivered: bool,
 }
 
 impl Info {
-    pub(crate) fn of(receiver: &Receiver, taken: &Taken) -> Self {
-        Self { position: taken.position, redelivered: receiver.reader.is_redelivered(taken) }
+    /// Of the packet in flight.
+    pub(crate) fn of<C: Cursor>(receiver: &Receiver<C>) -> Self {
+        let taken = receiver.cursor.in_flight();
+        taken.map_or(Self { position: 0, redelivered: false }, |taken| Self {
+            position: taken.position,
+            redelivered: receiver.cursor.is_redelivered(&taken),
+        })
     }
 }
 
 impl<'a, T: Packet> Received<'a, T> {
-    /// Position, and whether it was delivered before.
+    /// Position, and whether the packet was delivered before.
     pub fn info(this: &Self) -> Info {
-        let hand = this.opened.guard();
-        Info::of(hand.endpoint(), hand.taken())
+        Info::of(this.opened.guard().endpoint())
     }
 
-    /// The packet as an owned value. Releases the slot.
+    /// Makes an owned value of the packet, and releases the slot.
     ///
     /// # Errors
     ///
-    /// A `with` wrapper of one of its fields can refuse.
+    /// A `with` wrapper of one of its fields can fail.
     pub fn unpack(this: Self) -> Result<T, UnpackError>
     where
         T: Unpack,
@@ -53,9 +57,9 @@ impl<'a, T: Packet> Received<'a, T> {
         T::unpack(this.opened.get())
     }
 
-    /// Puts the packet back: this subscriber's next call gets it again, flagged as redelivered.
+    /// Puts the packet back. The next call receives it again, flagged as redelivered.
     pub fn unreceive(this: Self) {
-        this.opened.into_guard().unreceive();
+        this.opened.into_guard().end(Receiver::unreceive);
     }
 }
 
@@ -77,7 +81,8 @@ where
     }
 }
 
-/// A packet that was copied out of the ring before it was checked: nobody can change it any more.
+/// A packet that was copied out of the ring before its check, so no other process can change it.
+/// Derefs to its archived type.
 pub struct Copied<'a, T: Packet> {
     opened: Validated<guard::Copied<'a>, T>,
     info: Info,
@@ -88,16 +93,16 @@ impl<'a, T: Packet> Copied<'a, T> {
         Self { opened, info }
     }
 
-    /// Position, and whether it was delivered before.
+    /// Position, and whether the packet was delivered before.
     pub fn info(this: &Self) -> Info {
         this.info
     }
 
-    /// The packet as an owned value.
+    /// Makes an owned value of the packet.
     ///
     /// # Errors
     ///
-    /// A `with` wrapper of one of its fields can refuse.
+    /// A `with` wrapper of one of its fields can fail.
     pub fn unpack(this: Self) -> Result<T, UnpackError>
     where
         T: Unpack,
@@ -124,23 +129,23 @@ where
     }
 }
 
-/// Several packets in their slots, checked, released together when the batch is dropped.
+/// Several packets in their slots, checked. They are released together when the batch is dropped.
 pub struct Batch<'a, T: Packet> {
     pub(crate) opened: ValidatedBatch<BatchGuard<'a, Receiver>, T>,
 }
 
 impl<T: Packet> Batch<'_, T> {
-    /// How many packets there are: one at least.
+    /// Number of packets: at least one.
     pub fn len(&self) -> usize {
         self.opened.len()
     }
 
-    /// Whether there are none, which is never so.
+    /// Returns false: a batch has at least one packet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The packets in the ring's order.
+    /// The packets in ring order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &T::Archived> + DoubleEndedIterator {
         (0..self.len()).map(|index| self.opened.get(index))
     }
@@ -164,7 +169,8 @@ impl<'b, T: Packet> IntoIterator for &'b Batch<'_, T> {
     }
 }
 
-/// The packets of a [`Batch`], in the ring's order.
+/// Iterator over the packets of a [`Batch`], in ring order.
+#[must_use = "iterators are lazy"]
 pub struct BatchIter<'b, T: Packet> {
     opened: &'b ValidatedBatch<BatchGuard<'b, Receiver>, T>,
     next: usize,
@@ -179,6 +185,16 @@ impl<'b, T: Packet> Iterator for BatchIter<'b, T> {
             self.next += 1;
             self.opened.get(self.next - 1)
         })
+    }
+}
+
+impl<T: Packet> fmt::Debug for BatchIter<'_, T>
+where
+    T::Archived: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rest = (self.next..self.opened.len()).map(|index| self.opened.get(index));
+        f.debug_list().entries(rest).finish()
     }
 }
 

@@ -1,20 +1,25 @@
-//! Guards over claimed slots that are filled in place.
+//! Reservations: guards over claimed slots that the user fills in place.
 
 use super::error::{SendError, WaitingFor};
 use super::untyped::Sender;
-use crate::error::{Form, retry};
+use crate::error::Form;
 use crate::packet::guard::{Uninit, UninitTail, tail_len_or_most};
 use crate::packet::{AnyBits, Packet};
 use crate::ring::guard::WriteClaim;
 use crate::wait::Timeout;
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 /// Room for one packet, to be filled through `DerefMut`.
 ///
-/// Its content is whatever earlier packets left there. Nobody sees it before
-/// [`commit`](Self::commit); dropping it, also by `?` or a panic, publishes nothing.
+/// It still has the bytes of earlier packets. Subscribers see it only after
+/// [`Reserved::commit`](Self::commit). Dropping it, also by `?` or a panic, publishes nothing. In a
+/// shared ring, subscribers wait at an open reservation, so fill it soon.
+///
+/// It derefs to the archived packet, so `commit` is an associated function.
+#[must_use = "a reservation that is not committed publishes nothing"]
 pub struct Reserved<'a, T: Packet> {
-    blank: Uninit<WriteClaim<'a, Sender>, T>,
+    room: Uninit<WriteClaim<'a, Sender>, T>,
 }
 
 impl<'a, T: Packet> Reserved<'a, T>
@@ -28,18 +33,23 @@ where
     ) -> Result<Self, F> {
         sender.begin()?;
         let len = T::FLAT_LEN.unwrap_or(usize::MAX);
-        retry(|| sender.claim(len, timeout))?;
-        // A type any of whose bits are values has no pointers, so its length is known and was
-        // claimed.
+        F::retry(|| sender.claim(len, timeout))?;
+        // An `AnyBits` type has no pointers, so its length is constant and was claimed.
         match Uninit::new(WriteClaim::new(sender, len, type_index)) {
-            Some(blank) => Ok(Self { blank }),
+            Some(room) => Ok(Self { room }),
             None => Err(SendError::TooLarge { needed: len, limit: 0 }.into()),
         }
     }
 
     /// Publishes the packet. Returns its position.
-    pub fn commit(self) -> u64 {
-        self.blank.guard.commit()
+    pub fn commit(this: Self) -> u64 {
+        this.room.into_guard().commit()
+    }
+}
+
+impl<T: Packet> fmt::Debug for Reserved<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reserved").field("type", &T::TYPE.name).finish_non_exhaustive()
     }
 }
 
@@ -51,7 +61,7 @@ where
 
     #[inline]
     fn deref(&self) -> &T::Archived {
-        self.blank.get()
+        self.room.get()
     }
 }
 
@@ -61,16 +71,17 @@ where
 {
     #[inline]
     fn deref_mut(&mut self) -> &mut T::Archived {
-        self.blank.get_mut()
+        self.room.get_mut()
     }
 }
 
 /// Room for a [`Tail`](crate::Tail): a head, and elements whose number was given at run time.
 ///
-/// Their content is whatever earlier packets left there. Nobody sees it before
-/// [`commit`](Self::commit); dropping it publishes nothing.
+/// It still has the bytes of earlier packets. Subscribers see it only after
+/// [`commit`](Self::commit). Dropping it, also by `?` or a panic, publishes nothing.
+#[must_use = "a reservation that is not committed publishes nothing"]
 pub struct ReservedTail<'a, H: Packet, E: Packet> {
-    blank: UninitTail<WriteClaim<'a, Sender>, H, E>,
+    room: UninitTail<WriteClaim<'a, Sender>, H, E>,
 }
 
 impl<'a, H: Packet, E: Packet> ReservedTail<'a, H, E>
@@ -86,40 +97,49 @@ where
     ) -> Result<Self, F> {
         sender.begin()?;
         let len = tail_len_or_most::<H, E>(count);
-        retry(|| sender.claim(len, timeout))?;
+        F::retry(|| sender.claim(len, timeout))?;
         match UninitTail::new(WriteClaim::new(sender, len, type_index), count) {
-            Some(blank) => Ok(Self { blank }),
+            Some(room) => Ok(Self { room }),
             None => Err(SendError::TooLarge { needed: len, limit: 0 }.into()),
         }
     }
 
     /// The head.
     pub fn head(&self) -> &H::Archived {
-        self.blank.get().0
+        self.room.get().0
     }
 
     /// The elements.
     pub fn tail(&self) -> &[E::Archived] {
-        self.blank.get().1
+        self.room.get().1
     }
 
-    /// The head, to be filled.
+    /// The head, to be written.
     pub fn head_mut(&mut self) -> &mut H::Archived {
-        self.blank.get_mut().0
+        self.room.get_mut().0
     }
 
-    /// The elements, to be filled.
+    /// The elements, to be written.
     pub fn tail_mut(&mut self) -> &mut [E::Archived] {
-        self.blank.get_mut().1
+        self.room.get_mut().1
     }
 
-    /// Head and elements at once, to be filled.
+    /// Head and elements at once, to be written.
     pub fn split_mut(&mut self) -> (&mut H::Archived, &mut [E::Archived]) {
-        self.blank.get_mut()
+        self.room.get_mut()
     }
 
     /// Publishes the packet. Returns its position.
     pub fn commit(self) -> u64 {
-        self.blank.guard.commit()
+        self.room.into_guard().commit()
+    }
+}
+
+impl<H: Packet, E: Packet> fmt::Debug for ReservedTail<'_, H, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReservedTail")
+            .field("head", &H::TYPE.name)
+            .field("element", &E::TYPE.name)
+            .finish_non_exhaustive()
     }
 }

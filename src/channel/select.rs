@@ -1,9 +1,9 @@
-//! Waiting for the first of several: subscribers, inboxes, members of groups, services, clients,
-//! events, watches.
+//! Waiting for the first of several receivers: subscribers, inboxes, queue consumers, services,
+//! clients, events, watches.
 //!
-//! It guarantees that one thread sleeps in one place for all of them, is woken by any, starves
-//! none, and finds out within a bounded sleep who of the others died. It takes nothing: what it
-//! found is what the next receive gets.
+//! A thread sleeps in one place for all of them. Any of them wakes it, none starves, and deaths of
+//! other processes are noticed within a bounded sleep. Selecting takes nothing: the next receive
+//! returns the packet that was found.
 
 use crate::segment::layout::EventCount;
 use crate::sys::futex;
@@ -12,52 +12,52 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
-/// What can be waited for, alone or together with others: it has a bell that is rung when there
+/// A receiver that can be waited for, alone or with others. Its event count is notified when there
 /// may be something for it.
 pub(crate) trait Waitable {
-    /// Whether its next receive would return at once. Releases what was in hand; what it finds is
-    /// kept for that receive.
+    /// Returns true if the next receive returns at once. Releases the packet that was held. A
+    /// packet that is found is kept for that receive.
     fn has_next(&mut self) -> bool;
 
-    /// Whether [`has_next`](Self::has_next) may find something: a look without consequences, for
-    /// the moment between announcing a sleep and sleeping. To say so for nothing costs a look; not
-    /// to say so costs a bounded sleep.
+    /// Returns true if [`has_next`](Self::has_next) may find something. Has no side effects: it is
+    /// called between registering as a waiter and sleeping. A wrong `true` costs a call of
+    /// `has_next`, a wrong `false` a bounded sleep.
     fn is_ready(&self) -> bool;
 
-    /// What is rung for it.
+    /// Its event count.
     fn event_count(&self) -> &EventCount;
 
-    /// What else is rung for it, where one bell is not all.
+    /// A second event count, if it has one.
     fn other_event_count(&self) -> Option<&EventCount> {
         None
     }
 
-    /// Whether it waits for something that is known to be under way, so that the sleep is short:
-    /// the one who is at it may die.
+    /// Returns true if something is known to be under way, such as a claim. The sleep is then
+    /// short, because the process at work may die.
     fn is_pending(&self) -> bool;
 
-    /// After a sleep in which nothing came: asks the kernel who lives, and clears away what must
-    /// be.
+    /// Clears the dead. Called after a sleep in which nothing came.
     fn reap_dead(&mut self);
 
-    /// How it waits: one that spins has all of them spin.
+    /// How it waits. If one of them only spins, all spin.
     fn wait(&self) -> Wait {
         Wait::park()
     }
 
-    /// Whether those who ring its bell wake whoever sleeps on the bell's word.
+    /// Returns true if its notifiers wake the futex of the event count.
     fn sleeps_on_futex(&self) -> bool {
         true
     }
 }
 
-/// Something that can be waited for together with others. Implemented by the library's own.
+/// A receiver that [`select`] can wait for, together with others. Only types of this crate
+/// implement it.
 pub trait Selectable {
     #[doc(hidden)]
     fn selectee(&mut self) -> Selectee<'_>;
 }
 
-/// The part of something selectable that `select` needs.
+/// The part of a receiver that `select` needs.
 #[doc(hidden)]
 pub struct Selectee<'a>(&'a mut dyn Waitable);
 
@@ -73,19 +73,20 @@ impl fmt::Debug for Selectee<'_> {
     }
 }
 
-/// Sleep for this long between looks where the kernel cannot wait on several words at once
-/// (before Linux 5.16, more than 128 of them), or a ring parks on events.
+/// Sleep between two looks if the kernel cannot wait for all words at once: before Linux 5.16, for
+/// more than 128 words, and for rings that park on events.
 const POLL: Duration = Duration::from_millis(1);
 
-/// Waits until one of the list has something: a packet, lost packets, its end. Returns its index;
-/// its next receive returns at once.
+/// Waits until one of the receivers has something: a packet, a loss or its end. Returns its index.
+/// Its next receive returns at once.
 ///
-/// Looks at them in turn, beginning behind the one that this thread selected last, so that none
-/// starves. One whose ring is over has its end to tell each time: leave it out once it
-/// said [`Closed`](crate::RecvError::Closed).
+/// The search starts behind the receiver that this thread selected last, so that none starves. A
+/// receiver at its end is found each time: leave it out after it returned
+/// [`Closed`](crate::RecvError::Closed).
 ///
-/// Sleeps in one place for all of them (`futex_waitv`), unless one of them spins. With more than 128,
-/// and before Linux 5.16, it looks each millisecond. An empty list waits for ever.
+/// The thread sleeps in one place for all of them (`futex_waitv`), unless one of them spins. With
+/// more than 128 receivers, or before Linux 5.16, it looks every millisecond. An empty list waits
+/// without end.
 ///
 /// ```
 /// # let ring = packetring::Ring::builder().heap()?;
@@ -105,12 +106,12 @@ pub fn select(list: &mut [&mut dyn Selectable]) -> usize {
     }
 }
 
-/// The index of the first of the list that has something now: see [`select`].
+/// As [`select`], but does not wait. Returns `None` if no receiver has anything.
 pub fn try_select(list: &mut [&mut dyn Selectable]) -> Option<usize> {
     wait_for_any(list, Timeout::Zero)
 }
 
-/// The index of the first of the list that has something in time: see [`select`].
+/// As [`select`], but waits no longer than `timeout`. Returns `None` if nothing came.
 pub fn select_timeout(list: &mut [&mut dyn Selectable], timeout: Duration) -> Option<usize> {
     wait_for_any(list, Timeout::After(timeout))
 }
@@ -137,7 +138,7 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<us
 
 fn find(list: &mut [&mut dyn Selectable]) -> Option<usize> {
     thread_local! {
-        /// Where this thread begins to look.
+        /// The index at which this thread starts to search.
         static FIRST: Cell<usize> = const { Cell::new(0) };
     }
     let first = FIRST.get();
@@ -164,7 +165,7 @@ fn park(list: &mut [&mut dyn Selectable], deadline: Deadline) {
         .iter()
         .flat_map(|one| std::iter::once(one.event_count()).chain(one.other_event_count()));
     let (words, is_sure) = wait::register_waiter_on_all(event_counts);
-    // The second look, after the announcements.
+    // The second look, after registering.
     if list.iter().any(|one| one.is_ready()) {
         return;
     }

@@ -4,35 +4,62 @@ use super::error::{RecvError, RecvFailure, RecvTimeoutError, TryRecvError, Value
 use super::join::{self, Types};
 use super::received::{Batch, Copied, Info, Received};
 use super::select::{Selectable, Selectee};
-use super::untyped::Receiver;
-use crate::error::{Form, OpenError, retry};
+use super::untyped::{Receiver, subscriber_control};
+use super::verb;
+use crate::error::{Form, OpenError};
 use crate::packet::guard::{self, Validated, ValidatedBatch};
 use crate::packet::{self, Packet, Unpack};
 use crate::ring::buffer::{StableBatch, StableBytes};
+use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::guard::{BatchGuard, ReadEndpoint, ReadGuard};
-use crate::ring::reader::Taken;
 use crate::ring::slot::Descriptor;
-use crate::wait::{Timeout, Wait};
+use crate::wait::Timeout;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// An endpoint that reads packets of one type in place.
+/// Reads packets of one type, in place.
 ///
-/// All operations take `&mut self`: one guard at a time, and whatever a forgotten guard held is
-/// released by the next call. Dropping the subscriber leaves the ring; a durable one stays.
+/// All operations take `&mut self`, so a subscriber has one guard at a time. The next call releases
+/// what a forgotten guard held.
+///
+/// # Lagging
+///
+/// In a ring that blocks, a subscriber loses nothing: publishers wait for it once the ring is full.
+/// In a ring that [drops the oldest](crate::Overflow::DropOldest), a subscriber that lags a whole
+/// ring behind is moved forward. Its next call returns [`Missed`](RecvError::Missed) with the
+/// number of lost packets, and the call after that continues behind them. A packet in a guard is
+/// never overwritten.
+///
+/// # Closing
+///
+/// After the last publisher left or died, calls return the rest and then
+/// [`Closed`](RecvError::Closed), unless the ring
+/// [`stays_open`](crate::RingBuilder::stays_open). They also end this way after
+/// [`Ring::close`](crate::Ring::close).
+///
+/// Dropping the subscriber leaves the ring. A [durable](crate::Ring::durable) one keeps its
+/// position, and its successor receives the packet that was held, flagged as
+/// [`redelivered`](Info::redelivered).
+///
+/// # Cancellation
+///
+/// A receive that fails or times out takes no packet. A guard that is dropped releases its packet;
+/// to receive it again, use [`Received::unreceive`]. A durable subscriber also receives a packet
+/// again if its guard was dropped by a panic.
 pub struct Subscriber<T: Packet> {
     pub(crate) receiver: Receiver,
     type_index: u16,
     packet: PhantomData<fn() -> T>,
 }
 
-// Not derived, which would ask for `T: Debug`.
+// Not derived: that would require `T: Debug`.
 impl<T: Packet> fmt::Debug for Subscriber<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscriber")
             .field("ring", &self.receiver.endpoint.segment.name())
             .field("type", &T::TYPE.name)
+            .field("backlog", &self.backlog())
             .finish_non_exhaustive()
     }
 }
@@ -42,71 +69,48 @@ impl<T: Packet> Subscriber<T> {
         Self { receiver, type_index, packet: PhantomData }
     }
 
-    /// The next packet. Waits for it; for ever, if no publisher ever comes.
-    ///
-    /// # Errors
-    ///
-    /// [`Missed`](RecvError::Missed), [`Closed`](RecvError::Closed),
-    /// [`Corrupt`](RecvError::Corrupt), [`TypeMismatch`](RecvError::TypeMismatch).
-    #[inline]
-    pub fn recv(&mut self) -> Result<Received<'_, T>, RecvError> {
-        self.receive(Timeout::Never)
+    verb! {
+        /// Receives the next packet. Waits for it, without end if no publisher ever joins.
+        ///
+        /// Cost: one check of the archive; no copy.
+        ///
+        /// # Errors
+        ///
+        /// [`Missed`](RecvError::Missed), [`Closed`](RecvError::Closed),
+        /// [`Corrupt`](RecvError::Corrupt), [`TypeMismatch`](RecvError::TypeMismatch).
+        recv, try_recv, recv_timeout = receive() -> Received<'_, T>;
+        RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
-    /// The next packet, or [`Empty`](TryRecvError::Empty).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
-    #[inline]
-    pub fn try_recv(&mut self) -> Result<Received<'_, T>, TryRecvError> {
-        self.receive(Timeout::Zero)
+    verb! {
+        /// Receives all packets that are there: at least one, at most 256. Waits for the first. All
+        /// are checked first, and released together.
+        ///
+        /// The batch ends before an invalid packet, which the next call reports.
+        ///
+        /// # Errors
+        ///
+        /// As [`recv`](Self::recv).
+        drain, try_drain, drain_timeout = receive_batch() -> Batch<'_, T>;
+        RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
-    /// The next packet, if it comes in time.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout).
-    #[inline]
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Received<'_, T>, RecvTimeoutError> {
-        self.receive(Timeout::After(timeout))
+    verb! {
+        /// Receives the next packet as a copy, which is made before the check. Waits for it.
+        ///
+        /// For publishers that are not trusted: a write after a check in place would defeat the
+        /// check. Costs the copy; allocates only to grow the buffer. The slots are released before
+        /// the call returns, so a durable subscriber does not receive this packet again.
+        ///
+        /// # Errors
+        ///
+        /// As [`recv`](Self::recv).
+        recv_copied, try_recv_copied, recv_copied_timeout = receive_copied() -> Copied<'_, T>;
+        RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
-    /// All packets that are there, one at least and 256 at most: checked up front, released
-    /// together. Waits for the first.
-    ///
-    /// A packet that is not sound ends the batch before it; the next call reports it.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    #[inline]
-    pub fn drain(&mut self) -> Result<Batch<'_, T>, RecvError> {
-        self.receive_batch(Timeout::Never)
-    }
-
-    /// All packets that are there, or [`Empty`](TryRecvError::Empty): see [`drain`](Self::drain).
-    ///
-    /// # Errors
-    ///
-    /// As [`try_recv`](Self::try_recv).
-    #[inline]
-    pub fn try_drain(&mut self) -> Result<Batch<'_, T>, TryRecvError> {
-        self.receive_batch(Timeout::Zero)
-    }
-
-    /// All packets that are there, if one comes in time: see [`drain`](Self::drain).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv_timeout`](Self::recv_timeout).
-    #[inline]
-    pub fn drain_timeout(&mut self, timeout: Duration) -> Result<Batch<'_, T>, RecvTimeoutError> {
-        self.receive_batch(Timeout::After(timeout))
-    }
-
-    /// The next packet that fits; those before it are released. Waits for it.
+    /// Receives the next packet for which `fits` returns true, and releases those before it. Waits
+    /// for it.
     ///
     /// ```
     /// # let ring = packetring::Ring::builder().heap()?;
@@ -127,7 +131,7 @@ impl<T: Packet> Subscriber<T> {
         self.receive_where(Timeout::Never, fits)
     }
 
-    /// The next packet that fits, of those that are there: see [`recv_where`](Self::recv_where).
+    /// As [`recv_where`](Self::recv_where), but only among the packets that are there.
     ///
     /// # Errors
     ///
@@ -139,8 +143,7 @@ impl<T: Packet> Subscriber<T> {
         self.receive_where(Timeout::Zero, fits)
     }
 
-    /// The next packet that fits, if it comes in time, counted from the call: see
-    /// [`recv_where`](Self::recv_where).
+    /// As [`recv_where`](Self::recv_where), but waits no longer than `timeout` in all.
     ///
     /// # Errors
     ///
@@ -153,44 +156,11 @@ impl<T: Packet> Subscriber<T> {
         self.receive_where(Timeout::After(timeout), fits)
     }
 
-    /// The next packet, copied out of the ring before it is checked. Waits for it.
-    ///
-    /// For publishers that are not trusted: one that goes on writing after the check can defeat
-    /// any check in place. Costs the copy; allocates only to grow. The slots are released before the
-    /// call returns: to a durable subscriber this packet does not come again.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn recv_copied(&mut self) -> Result<Copied<'_, T>, RecvError> {
-        self.receive_copied(Timeout::Never)
-    }
-
-    /// The next packet, copied, or [`Empty`](TryRecvError::Empty): see
-    /// [`recv_copied`](Self::recv_copied).
-    ///
-    /// # Errors
-    ///
-    /// As [`try_recv`](Self::try_recv).
-    pub fn try_recv_copied(&mut self) -> Result<Copied<'_, T>, TryRecvError> {
-        self.receive_copied(Timeout::Zero)
-    }
-
-    /// The next packet, copied, if it comes in time: see [`recv_copied`](Self::recv_copied).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv_timeout`](Self::recv_timeout).
-    pub fn recv_copied_timeout(
-        &mut self,
-        timeout: Duration,
-    ) -> Result<Copied<'_, T>, RecvTimeoutError> {
-        self.receive_copied(Timeout::After(timeout))
-    }
-
     /// The packets as owned values, until the ring is closed or its last publisher has left. Waits
-    /// for each. What was missed in a ring that drops is an item, too. Each packet is released before
-    /// its value is returned: to a durable subscriber it does not come again.
+    /// for each.
+    ///
+    /// Losses in a ring that drops the oldest are items, too. Each packet is released before its
+    /// value is returned, so a durable subscriber does not receive it again.
     ///
     /// ```
     /// # let ring = packetring::Ring::builder().heap()?;
@@ -209,8 +179,8 @@ impl<T: Packet> Subscriber<T> {
         Values { subscriber: self }
     }
 
-    /// Another subscriber at the same place: it gets what this one has in hand or before it, and
-    /// everything after. Not durable, even if this one is.
+    /// Joins as another subscriber at the same position. It receives the packet that this one
+    /// holds, and all later ones. It is not durable, even if this one is.
     ///
     /// # Errors
     ///
@@ -219,33 +189,9 @@ impl<T: Packet> Subscriber<T> {
         let wait = self.receiver.endpoint.waiter.wait();
         let types = Types::One(&T::TYPE);
         let segment = &self.receiver.endpoint.segment;
-        let beside = Some(&self.receiver.reader);
+        let beside = Some(&self.receiver.cursor);
         let (receiver, index) = join::subscriber(segment, &types, beside, wait)?;
         Ok(Self::new(receiver, index))
-    }
-
-    /// How much waits to be received, in slots of 64 bytes: a packet takes one for every 64 bytes
-    /// of its archive and header. Includes what is claimed and not yet committed.
-    pub fn backlog(&self) -> u64 {
-        self.receiver.backlog()
-    }
-
-    /// Chooses how this subscriber waits from now on.
-    pub fn set_wait(&mut self, wait: Wait) {
-        self.receiver.endpoint.waiter.set(wait);
-    }
-
-    /// Makes the slots read-only in this subscriber's mapping, for good: a store to one, which only
-    /// `unsafe` code gone wrong makes, ends the process by a SIGSEGV. Nothing in a ring on the heap.
-    ///
-    /// Not the default because it has a price on some machines: processors that fetch a line
-    /// differently where it cannot be written made packets of 4 to 64 KiB up to twice as slow.
-    ///
-    /// # Errors
-    ///
-    /// [`System`](OpenError::System).
-    pub fn protect(&mut self) -> Result<(), OpenError> {
-        self.receiver.endpoint.segment.protect_slots()
     }
 
     #[inline]
@@ -261,7 +207,7 @@ impl<T: Packet> Subscriber<T> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Received<'_, T>, F> {
-        let taken = retry(|| self.receiver.take_or_wait(timeout))?;
+        let taken = F::retry(|| self.receiver.take_slow(timeout))?;
         Ok(self.open(taken)?)
     }
 
@@ -270,7 +216,7 @@ impl<T: Packet> Subscriber<T> {
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }
-        match Validated::open(ReadGuard::new(&mut self.receiver, taken)) {
+        match Validated::open(ReadGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Received { opened }),
             Err((hand, _)) => Err(corrupt::<T>(hand)),
         }
@@ -282,7 +228,7 @@ impl<T: Packet> Subscriber<T> {
         fits: impl FnMut(&T::Archived) -> bool,
     ) -> Result<Received<'_, T>, F> {
         let mut fits = fits;
-        let taken = retry(|| self.take_where(timeout, &mut fits))?;
+        let taken = F::retry(|| self.take_where(timeout, &mut fits))?;
         Ok(self.open(taken)?)
     }
 
@@ -293,22 +239,22 @@ impl<T: Packet> Subscriber<T> {
         mut fits: impl FnMut(&T::Archived) -> bool,
     ) -> Result<Taken, RecvFailure> {
         let deadline = timeout.deadline();
-        // Of those that are there: not those that come meanwhile.
-        let end = self.receiver.tail();
+        // Without a wait: only packets that are there now, not later ones.
+        let end = self.receiver.cursor.tail();
         loop {
             let taken = self.receiver.take(timeout.left(deadline))?;
             let is_own = taken.descriptor.type_index() == self.type_index;
-            // In hand while `fits` looks at it, which may panic; released if it does not fit.
-            let hand = ReadGuard::new(&mut self.receiver, taken);
+            // Held while `fits` runs, which may panic. Released if the packet does not fit.
+            let hand = ReadGuard::new(&mut self.receiver);
             let archived = packet::validate::<T>(hand.bytes());
-            // One that is not sound is returned, too: `open` says what is wrong with it.
+            // An invalid packet is returned, too: `open` makes the error.
             if !is_own || archived.map_or(true, &mut fits) {
                 std::mem::forget(hand);
                 return Ok(taken);
             }
             drop(hand);
             let has_ended = match timeout {
-                Timeout::Zero => self.receiver.reader.position() >= end,
+                Timeout::Zero => self.receiver.cursor.position() >= end,
                 _ => deadline.has_passed(),
             };
             if has_ended && matches!(timeout, Timeout::Zero) && self.receiver.is_over() {
@@ -326,16 +272,16 @@ impl<T: Packet> Subscriber<T> {
     ) -> Result<Batch<'_, T>, F> {
         let own = self.type_index;
         let wanted = |descriptor: &Descriptor| descriptor.type_index() == own;
-        let first = retry(|| self.receiver.take_batch(timeout, wanted))?;
+        let first = F::retry(|| self.receiver.take_batch(timeout, wanted))?;
         if !wanted(&first.descriptor) {
-            self.receiver.reader.keep_of_batch(1);
+            self.receiver.cursor.keep_until(first.end());
             return Err(self.mismatch(first).into());
         }
         match ValidatedBatch::open(BatchGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Batch { opened }),
             Err(mut hands) => {
                 hands.keep(1);
-                Err(explained::<T>(hands.endpoint(), &first).into())
+                Err(explained::<T>(first.position, hands.bytes(0)).into())
             }
         }
     }
@@ -344,12 +290,12 @@ impl<T: Packet> Subscriber<T> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Copied<'_, T>, F> {
-        let taken = retry(|| self.receiver.take(timeout))?;
+        let taken = F::retry(|| self.receiver.take(timeout))?;
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken).into());
         }
-        let info = Info::of(&self.receiver, &taken);
-        self.receiver.copy_out(&taken);
+        let info = Info::of(&self.receiver);
+        self.receiver.copy_out();
         match Validated::open(guard::Copied::new(&self.receiver.copy)) {
             Ok(opened) => Ok(Copied::new(opened, info)),
             Err((_, _)) => {
@@ -368,26 +314,27 @@ impl<T: Packet> Subscriber<T> {
     }
 }
 
-/// Says what is wrong with a packet, and lets go of it.
+/// The error for an invalid packet, which is released.
 #[cold]
 #[inline(never)]
 fn corrupt<T: Packet>(hand: ReadGuard<'_, Receiver>) -> RecvError {
-    explained::<T>(hand.endpoint(), hand.taken())
+    explained::<T>(hand.endpoint().cursor.position(), hand.bytes())
 }
 
-fn explained<T: Packet>(receiver: &Receiver, taken: &Taken) -> RecvError {
-    let what = packet::explain::<T>(receiver.payload(taken));
-    RecvError::Corrupt(format!("at position {}: {what}", taken.position).into())
+fn explained<T: Packet>(position: u64, bytes: &[u8]) -> RecvError {
+    let what = packet::explain::<T>(bytes);
+    RecvError::Corrupt(format!("at position {position}: {what}").into())
 }
 
-/// The packets of a subscriber as owned values: see [`Subscriber::values`].
+/// Iterator over a subscriber's packets as owned values: see [`Subscriber::values`].
+#[must_use = "iterators are lazy"]
 pub struct Values<'a, T: Packet> {
     subscriber: &'a mut Subscriber<T>,
 }
 
 impl<T: Packet> fmt::Debug for Values<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Values").field("subscriber", &self.subscriber).finish()
+        self.subscriber.fmt(f)
     }
 }
 
@@ -402,6 +349,8 @@ impl<T: Unpack> Iterator for Values<'_, T> {
         }
     }
 }
+
+subscriber_control!(Subscriber<T>, T);
 
 impl<T: Packet> Selectable for Subscriber<T> {
     fn selectee(&mut self) -> Selectee<'_> {

@@ -1,6 +1,7 @@
-//! The types that a publisher of packets of any type has entered into its ring, and their indices.
+//! The packet types that a publisher has registered in its ring, with their indices.
 //!
-//! A type that is known costs a look at a short list; the first packet of one takes the control lock.
+//! A known type costs a comparison, or a search of a short list. The first packet of a type takes
+//! the control lock.
 
 use super::error::{SendError, SendFailure, TypeMismatch, WaitingFor};
 use super::join;
@@ -10,16 +11,16 @@ use crate::packet::{Fingerprint, Packet, TypeInfo};
 use crate::segment::{Control, Segment};
 use crate::wait::Timeout;
 
-/// What one publisher knows of its ring's types.
+/// The types that one publisher knows.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Carried {
-    /// The one that was asked for last: here, and not behind a pointer.
+pub(crate) struct TypeCache {
+    /// The type of the last packet. Inline, so that a packet of it follows no pointer.
     last: Option<(Fingerprint, u16)>,
     known: Vec<(Fingerprint, u16)>,
 }
 
-impl Carried {
-    /// The index of `T`, entering it into the ring if it is new, and what is left of the patience.
+impl TypeCache {
+    /// The index of `T`, which is registered if it is new, and the rest of the timeout.
     #[inline]
     pub(crate) fn index_of<T: Packet>(
         &mut self,
@@ -40,30 +41,34 @@ impl Carried {
         info: &TypeInfo,
         timeout: Timeout,
     ) -> Result<(u16, Timeout), SendFailure> {
-        match self.known.iter().find(|(known, _)| *known == info.fingerprint) {
-            Some(&found) => {
-                self.last = Some(found);
-                Ok((found.1, timeout))
-            }
-            None => self.enter(&sender.endpoint.segment, info, timeout),
-        }
+        let (found, timeout) = match self.find(info) {
+            Some(found) => (found, timeout),
+            None => self.add(&sender.endpoint.segment, info, timeout)?,
+        };
+        self.last = Some((info.fingerprint, found));
+        Ok((found, timeout))
     }
 
-    /// Enters a type into the ring if it is new.
-    pub(crate) fn know(
+    /// Registers a type if it is new.
+    pub(crate) fn register(
         &mut self,
         sender: &Sender,
         info: &TypeInfo,
         timeout: Timeout,
     ) -> Result<(), SendFailure> {
-        if self.known.iter().all(|(known, _)| *known != info.fingerprint) {
-            self.enter(&sender.endpoint.segment, info, timeout)?;
+        if self.find(info).is_none() {
+            self.add(&sender.endpoint.segment, info, timeout)?;
         }
         Ok(())
     }
 
+    fn find(&self, info: &TypeInfo) -> Option<u16> {
+        let found = self.known.iter().find(|(known, _)| *known == info.fingerprint);
+        found.map(|&(_, index)| index)
+    }
+
     #[cold]
-    fn enter(
+    fn add(
         &mut self,
         segment: &Segment,
         info: &TypeInfo,
@@ -71,7 +76,7 @@ impl Carried {
     ) -> Result<(u16, Timeout), SendFailure> {
         let deadline = timeout.deadline();
         let control = lock(segment, timeout)?;
-        let index = join::register(&control, segment, info).map_err(entering)?;
+        let index = join::register(&control, segment, info).map_err(refused)?;
         self.known.push((info.fingerprint, index));
         Ok((index, timeout.left(deadline)))
     }
@@ -81,16 +86,17 @@ fn lock(segment: &Segment, timeout: Timeout) -> Result<Control<'_>, SendFailure>
     let locked = match timeout {
         Timeout::Zero => segment.try_lock(),
         Timeout::After(timeout) => segment.lock_within(timeout),
-        Timeout::Never => return Ok(segment.lock().map_err(entering)?),
+        Timeout::Never => return Ok(segment.lock().map_err(refused)?),
     };
     locked.ok_or_else(|| SendFailure::NotReady(WaitingFor::Joining { pid: segment.lock_holder() }))
 }
 
-fn entering(error: OpenError) -> SendError {
+/// Why a type was not registered.
+fn refused(error: OpenError) -> SendError {
     match error {
         OpenError::TooManyTypes { limit } => SendError::TooManyTypes { limit },
         OpenError::TypeMismatch { expected, found } => {
-            // The ring's view: what was expected there is what was found there.
+            // `OpenError` has the refused type as the expected one.
             SendError::TypeRefused(Box::new(TypeMismatch { expected: found, found: expected }))
         }
         OpenError::System { source, .. } => SendError::System(source),

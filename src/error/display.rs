@@ -1,15 +1,15 @@
-//! What people know an object by, of whose name they gave a part alone.
+//! Names of objects as errors show them.
 //!
-//! It guarantees that any name can be shown, also one that is none of ours. How names are made is in
-//! `segment::name`.
+//! The user chose a part of an object's name; `segment::name` composes the rest. Any name can be
+//! shown, including those of other programs.
 
 use std::fmt;
 
-/// What people know by a name: `ring "x"`, or `topic "x" of cluster "c"`.
+/// Shows a name as `ring "x"`, or `topic "x" of cluster "c"`.
 pub(crate) struct DisplayName<'a>(pub(crate) &'a str);
 
 impl DisplayName<'_> {
-    /// Whether it is an object of a cluster.
+    /// Returns true if it is an object of a cluster.
     pub(crate) fn is_of_cluster(&self) -> bool {
         self.0.contains('~')
     }
@@ -38,13 +38,13 @@ impl fmt::Display for DisplayName<'_> {
     }
 }
 
-/// What a name was before its bytes were written `%XX`.
+/// Reverses the escape of bytes as `%XX`.
 fn unescaped(name: &str) -> String {
     let mut parts = name.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {
         let byte = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        // Anything else is none of our names: as it is.
+        // A `%` without two digits was not made by the escape: keep it.
         let (byte, rest) = byte.map_or((b'%', part), |byte| (byte, &part[2..]));
         bytes.push(byte);
         bytes.extend_from_slice(rest.as_bytes());
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(known("d", ""), "directory of cluster \"my ü\"");
         assert_eq!(known("e", ""), "ring of events of cluster \"my ü\"");
         assert_eq!(DisplayName("prices").to_string(), "ring \"prices\"");
-        // None of ours.
+        // Names that this library did not compose.
         assert_eq!(DisplayName("a%~t.%4%é").to_string(), "topic \"%4%é\" of cluster \"a%\"");
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! A verb has up to three forms: it waits (`recv`), it does not (`try_recv`), or it waits for a
 //! limited time (`recv_timeout`). Each form has an error that lists only what this form can return.
-//! The layers below return one [`Failure`] for all three. [`retry`] makes a form's error of it.
+//! The layers below return one [`Failure`] for all three. [`Form::retry`] makes a form's error of
+//! it.
 
-/// Why an operation of an internal layer has no result, whatever form of the verb was called.
+/// Why an operation of an internal layer has no result, for all forms of a verb.
 #[derive(Debug)]
 pub(crate) enum Failure<E, W> {
     /// The operation failed: every form reports it.
@@ -22,7 +23,6 @@ impl<E, W> From<E> for Failure<E, W> {
 
 impl<E, W> Failure<E, W> {
     /// The error that a form of the verb reports; `None` if this form tries again.
-    #[cold]
     pub(crate) fn report<F: Form<E, W>>(self) -> Option<F> {
         match self {
             Self::Error(error) => Some(error.into()),
@@ -35,31 +35,44 @@ impl<E, W> Failure<E, W> {
 pub(crate) trait Form<E, W>: From<E> {
     /// The error if there is no room or no packet yet. `None` for the form that waits.
     fn not_ready(reason: W) -> Option<Self>;
-}
 
-/// Calls `attempt` until it succeeds or fails in a way that this form of the verb reports.
-///
-/// The waiting form passes [`Timeout::Never`](crate::wait::Timeout), so it does not repeat in
-/// practice.
-#[inline(always)]
-pub(crate) fn retry<R, E, W, F: Form<E, W>>(
-    mut attempt: impl FnMut() -> Result<R, Failure<E, W>>,
-) -> Result<R, F> {
-    loop {
+    /// Calls `attempt` until it succeeds or fails in a way that this form reports.
+    ///
+    /// The waiting form passes [`Timeout::Never`](crate::wait::Timeout), so it does not repeat in
+    /// practice. Call it with the type of the form, as in `F::retry(…)?`: `?` converts the error,
+    /// so type inference would choose the waiting form, which repeats an attempt that is not ready.
+    // Inlined, and the rest is out of line: a loop around the fast path of `attempt` costs up to 14
+    // instructions per packet.
+    #[inline(always)]
+    fn retry<R>(mut attempt: impl FnMut() -> Result<R, Failure<E, W>>) -> Result<R, Self> {
         match attempt() {
-            Ok(result) => return Ok(result),
-            Err(failure) => {
-                if let Some(error) = failure.report() {
-                    return Err(error);
-                }
+            Ok(result) => Ok(result),
+            Err(failure) => Self::report_or_retry(failure, &mut attempt),
+        }
+    }
+
+    /// The rest of [`retry`](Self::retry), after the first failure.
+    #[cold]
+    #[inline(never)]
+    fn report_or_retry<R>(
+        mut failure: Failure<E, W>,
+        attempt: &mut dyn FnMut() -> Result<R, Failure<E, W>>,
+    ) -> Result<R, Self> {
+        loop {
+            if let Some(error) = failure.report() {
+                return Err(error);
+            }
+            match attempt() {
+                Ok(result) => return Ok(result),
+                Err(next) => failure = next,
             }
         }
     }
 }
 
-/// Writes the errors of a verb: that of the waiting form first, and for each other form an enum with
-/// the same variants and one more. Variants are written as in `enum`, each with its text. A payload
-/// marked `#[source]` is what `Error::source` returns.
+/// Writes the errors of a verb: that of the waiting form first, and for each other form an enum
+/// with the same variants and one more. Variants are written as in `enum`, each with its text. A
+/// payload marked `#[source]` is what `Error::source` returns.
 macro_rules! error_family {
     (
         $(#[$doc:meta])* $base:ident $(waits for $reason:ty)?, $variants:tt

@@ -8,7 +8,7 @@ mod family;
 
 use display::DisplayName;
 #[cfg(not(loom))]
-pub(crate) use family::{Failure, Form, error_family, retry};
+pub(crate) use family::{Failure, Form, error_family};
 use std::fmt;
 use std::io;
 
@@ -28,7 +28,7 @@ pub enum OpenError {
     },
     /// No ring can have these settings.
     BadSettings {
-        /// What is wrong, and what would be valid.
+        /// The invalid setting, and the valid range.
         reason: String,
     },
     /// There is no ring of this name, and the call does not create one.
@@ -117,8 +117,8 @@ pub enum OpenError {
         /// Its process.
         pid: u32,
     },
-    /// All entries of the ring are in use: by living endpoints, or by durable subscribers, which keep
-    /// theirs until they are [removed](crate::Ring::remove_durable).
+    /// All entries of the ring are in use: by living endpoints, or by durable subscribers, which
+    /// keep theirs until they are [removed](crate::Ring::remove_durable).
     Full {
         /// `publishers` or `subscribers`.
         what: &'static str,
@@ -140,8 +140,8 @@ pub enum OpenError {
         /// The ring.
         name: String,
     },
-    /// Another process is opening, joining or leaving the ring, and did not finish within this one's
-    /// [`open_timeout`](crate::RingBuilder::open_timeout). Perhaps it is stopped.
+    /// Another process is opening, joining or leaving the ring, and did not finish within this
+    /// one's [`open_timeout`](crate::RingBuilder::open_timeout). Perhaps it is stopped.
     Busy {
         /// The ring.
         name: String,
@@ -226,7 +226,7 @@ impl fmt::Display for OpenError {
             ),
             Self::WorkerLives { name, pid } => write!(
                 f,
-                "worker {name} lives, in process {pid}: only dead workers can be removed; end it, or call Worker::leave there"
+                "worker {name} is alive, in process {pid}: only dead workers can be removed; end it, or call Worker::leave there"
             ),
             Self::Full { what, limit } => write!(
                 f,

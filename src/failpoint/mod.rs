@@ -1,19 +1,19 @@
-//! Named steps of the protocol, at which a test can stop a process.
+//! Failpoints: named steps of the protocol at which a test can stop a process.
 //!
-//! Outside of the crate's own tests [`step`] is an empty function.
+//! In a release build [`failpoint`] is an empty function.
 //!
-//! In unit tests the environment variable `PACKETRING_STOP_AT=<step>:<signal>[:<n>]` sends the
-//! process that signal the n-th time it comes to the step: a kill or a freeze at exactly this
-//! instruction.
+//! In unit tests the environment variable `PACKETRING_STOP_AT=<failpoint>:<signal>[:<n>]` makes the
+//! process raise that signal when it reaches the failpoint for the n-th time: a kill or a freeze
+//! exactly there.
 //!
-//! Under loom each step is a relaxed addition to one counter, which orders nothing and which
-//! every thread makes. Loom (0.7) remembers one last access of an atomic, so a thread's load of a
-//! word just before its compare-and-swap on it hides another thread's load from the exploration;
-//! with the counter, every order of the steps is explored.
+//! Under loom each failpoint is a relaxed addition to one counter, which orders nothing and which
+//! every thread makes. Loom (0.7) remembers one last access of an atomic. So a thread's load of a
+//! word just before its compare-and-swap on it hides another thread's load from the exploration.
+//! With the counter loom explores every order of the failpoints.
 
-macro_rules! steps {
+macro_rules! failpoints {
     ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// A step, named for what comes next.
+        /// A failpoint, named for the step that follows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Failpoint {
             $($(#[$doc])* $name,)+
@@ -21,137 +21,137 @@ macro_rules! steps {
 
         #[cfg(test)]
         impl Failpoint {
-            /// Every step, in the order of the protocol.
+            /// Every failpoint, in the order of the protocol.
             pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)+];
         }
     };
 }
 
-steps! {
-    /// Open: the object is open, the control lock is not held.
+failpoints! {
+    /// Open: the object is open. Next: take the control lock.
     OpenLock,
-    /// Make: memory is about to be reserved.
+    /// Make. Next: reserve memory.
     MakeReserve,
-    /// Make: reserved, about to be mapped.
+    /// Make. Next: map the memory.
     MakeMap,
-    /// Make: initialized, about to be called ready.
+    /// Make: initialized. Next: mark as ready.
     MakeReady,
-    /// Attach: about to say that this attachment is there.
+    /// Attach. Next: take the attachment lock.
     Attach,
-    /// Join: a type's entry is written, it is about to be counted.
+    /// Join: a type's entry is written. Next: count it.
     JoinType,
-    /// Join: the liveness lock is held, the entry is about to be taken.
+    /// Join: the liveness lock is held. Next: take the entry.
     JoinOwner,
-    /// Join: the entry is taken, the cursor is about to be set.
+    /// Join: the entry is taken. Next: store the cursor.
     JoinCursor,
-    /// Join: the cursor holds publishers back, it is about to be moved up.
+    /// Join: the cursor gates publishers. Next: place it.
     JoinMove,
-    /// Join: about to be made durable.
+    /// Join. Next: make the entry durable.
     JoinDurable,
-    /// Limit: the tail was read, the entries are about to be scanned.
+    /// Gate: the tail was read. Next: scan the entries.
     GateScan,
-    /// Claim: the record's length is about to be written.
+    /// Claim. Next: store the record's length.
     ClaimLen,
-    /// Claim: the record's position is about to be written.
+    /// Claim. Next: store the record's position.
     ClaimPosition,
-    /// Claim: the tail is about to be moved.
+    /// Claim. Next: move the tail.
     ClaimTail,
-    /// Claim: won, about to be filled.
+    /// Claim: won. Next: fill it.
     ClaimFill,
-    /// Commit: padding is about to be stamped.
+    /// Commit. Next: stamp padding.
     CommitPadding,
-    /// Commit: about to be stamped.
+    /// Commit. Next: stamp the packet.
     CommitStamp,
-    /// Commit: stamped; the tail (exclusive) or the record (shared) is about to follow.
+    /// Commit: stamped. Next: store the tail (exclusive) or clear the record (shared).
     CommitAfter,
-    /// Commit: done, sleepers are about to be woken.
+    /// Commit: done. Next: wake sleepers.
     CommitWake,
-    /// Wake: the word slept on was changed, sleepers are about to be woken.
+    /// Wake: the futex word was changed. Next: wake sleepers.
     Wake,
-    /// Receive: the stamp is about to be looked at.
+    /// Receive. Next: load the stamp.
     ReceiveLook,
-    /// Receive: the packet is in hand.
+    /// Receive: the packet is in flight.
     Receive,
-    /// Receive: the cursor is about to be moved.
+    /// Receive. Next: move the cursor.
     Release,
-    /// Take: a member is about to say that it tries for a packet.
-    TakeMark,
-    /// Take: about to pin the shared cursor.
+    /// Queue, take. Next: announce the attempt in the in-flight word.
+    TakeAnnounce,
+    /// Queue, take. Next: pin the shared cursor.
     TakePin,
-    /// Take: pinned, the hand is about to be written.
-    TakeHand,
-    /// Take: the hand is written, the shared cursor is about to be moved.
+    /// Queue, take: pinned. Next: store the in-flight word.
+    TakeInFlight,
+    /// Queue, take: the in-flight word is stored. Next: move the shared cursor.
     TakeMove,
-    /// Take: about to be acknowledged.
-    TakeDone,
-    /// Adopt: a dead member's packet was found, the own hand is about to be written.
-    AdoptHand,
-    /// Adopt: about to be counted.
-    AdoptCount,
-    /// Adopt: a dead hand is about to be cleared.
+    /// Queue. Next: acknowledge the packet.
+    TakeAck,
+    /// Adopt: a dead consumer's packet was found. Next: store the own in-flight word.
+    AdoptInFlight,
+    /// Adopt. Next: restart scans.
+    AdoptRestart,
+    /// Adopt. Next: clear a dead consumer's in-flight word.
     AdoptClear,
-    /// Recover: a group's shared cursor is about to be read.
-    UnpinLook,
-    /// Recover: it is pinned, the hands are about to be asked about.
-    UnpinAsk,
-    /// Recover: a dead member's pin is about to be taken off.
+    /// Unpin. Next: read the shared cursor.
+    UnpinRead,
+    /// Unpin: the cursor is pinned. Next: check the in-flight words.
+    UnpinCheck,
+    /// Unpin. Next: clear a dead consumer's in-flight word, or its pin.
     Unpin,
-    /// Evict: the cursor was read, packets are about to be walked over.
-    EvictWalk,
-    /// Evict: counted as begun, the cursor is about to be moved.
+    /// Evict: the cursor was read. Next: scan packets.
+    EvictScan,
+    /// Evict: counted as begun. Next: move the cursor.
     EvictMove,
-    /// Evict: moved, about to be counted.
+    /// Evict: moved. Next: count.
     EvictCount,
-    /// History: the oldest packet is about to be moved up.
+    /// History. Next: move the oldest packet up.
     HistoryMove,
-    /// Recover: the tail is about to be read.
+    /// Recover. Next: read the tail.
     RecoverTail,
-    /// Recover: the tail was read, the records are about to be scanned.
+    /// Recover: the tail was read. Next: scan the records.
     RecoverScan,
-    /// Recover: the records were scanned, the stamp is about to be looked at.
+    /// Recover: the records were scanned. Next: read the stamp again.
     RecoverLook,
-    /// Recover: a void packet's header is about to be written.
+    /// Recover. Next: store a void packet's header.
     RecoverHeader,
-    /// Recover: a void packet is about to be stamped.
+    /// Recover. Next: stamp a void packet.
     RecoverStamp,
-    /// Recover: resolved, the record is about to be cleared.
+    /// Recover: resolved. Next: clear the record.
     RecoverClear,
-    /// Park: announced, about to look again.
-    ParkLook,
-    /// Leave: the cursor or record is about to be given up.
+    /// Park: the waiter is registered and has looked again. Next: sleep.
+    ParkSleep,
+    /// Leave. Next: clear the cursor.
     LeaveCursor,
-    /// Leave: the entry is about to be freed.
+    /// Leave. Next: free the entry.
     LeaveOwner,
-    /// Close: about to be marked.
+    /// Close. Next: store the ring state.
     CloseMark,
-    /// Detach: the attachment is about to be given back.
+    /// Detach. Next: release the attachment lock.
     Detach,
-    /// Detach: it was looked whether others are attached, the control lock is about to be given back.
+    /// Detach: others were checked. Next: release the control lock.
     DetachUnlock,
-    /// Join a cluster: the desk's lock is held, its card is about to be written.
-    DeskName,
-    /// Join a cluster: about to be said in the desk's phase.
-    DeskPhase,
-    /// First inbox: about to be expected back.
+    /// Join a cluster: the worker slot's lock is held. Next: write the name.
+    WorkerSlotName,
+    /// Join a cluster. Next: store the worker slot's phase.
+    WorkerSlotPhase,
+    /// First inbox. Next: mark the worker as kept.
     KeepInbox,
-    /// Leave a cluster: about to be no longer expected back.
+    /// Leave a cluster. Next: mark the worker as not kept.
     LeavePhase,
-    /// Leave a cluster: the inbox is about to be ended.
+    /// Leave a cluster. Next: close the inbox.
     LeaveInbox,
-    /// Leave a cluster: the desk is about to be freed.
+    /// Leave a cluster. Next: free the worker slot.
     LeaveFree,
-    /// Remove: about to be marked.
+    /// Remove. Next: mark as removed.
     RemoveMark,
-    /// Remove: marked, or nobody can come into it; about to be unlinked.
+    /// Remove: marked, or nobody can attach. Next: unlink.
     RemoveUnlink,
 }
 
-/// Marks a step.
+/// Does nothing.
 #[cfg(not(any(test, loom)))]
 #[inline(always)]
 pub(crate) fn failpoint(_: Failpoint) {}
 
-/// Marks a step, at which loom may switch threads.
+/// A point at which loom may switch threads.
 #[cfg(loom)]
 pub(crate) fn failpoint(_: Failpoint) {
     loom::lazy_static! {
@@ -170,17 +170,17 @@ mod armed {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     struct Stop {
-        step: String,
+        point: String,
         signal: i32,
         left: AtomicUsize,
     }
 
-    /// Marks a step, and stops here if the environment asks for it.
-    pub(crate) fn failpoint(step: Failpoint) {
+    /// Raises the signal if the environment asks for it here.
+    pub(crate) fn failpoint(point: Failpoint) {
         static STOP: OnceLock<Option<Stop>> = OnceLock::new();
         let Some(stop) = STOP.get_or_init(read) else { return };
-        if format!("{step:?}") == stop.step && stop.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            // SAFETY: sends a signal to this very process.
+        if format!("{point:?}") == stop.point && stop.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            // SAFETY: sends a signal to this process.
             unsafe { libc::raise(stop.signal) };
         }
     }
@@ -188,10 +188,10 @@ mod armed {
     fn read() -> Option<Stop> {
         let text = std::env::var("PACKETRING_STOP_AT").ok()?;
         let mut parts = text.split(':');
-        let step = parts.next()?.to_owned();
+        let point = parts.next()?.to_owned();
         let signal = parts.next()?.parse().unwrap();
         let left = parts.next().map_or(1, |count| count.parse().unwrap());
-        Some(Stop { step, signal, left: AtomicUsize::new(left) })
+        Some(Stop { point, signal, left: AtomicUsize::new(left) })
     }
 }
 

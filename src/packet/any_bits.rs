@@ -1,29 +1,50 @@
-//! Types any of whose bytes are a value, so that a slot can be handed out before it is filled.
+//! Types for which every bit pattern is a valid value.
 //!
-//! Not the same as being free of pointers: `bool`, `char` and enums have bytes that are no value.
+//! A publisher may hand out a slot for such a type before the slot is filled: leftover bytes are a
+//! value. Types without pointers do not all qualify: `bool`, `char` and enums have invalid bit
+//! patterns.
 
 use std::marker::PhantomData;
 
 use rkyv::{primitive::*, tuple::*};
 
-/// An archived type any of whose bit patterns are a value: numbers, arrays and tuples of them, and
-/// structs with [`#[packet]`](macro@crate::packet) of these.
+/// An archived type for which every bit pattern is a valid value.
 ///
-/// `bool`, `char`, enums, `NonZero` numbers and everything with pointers are not.
+/// Numbers, arrays and tuples of them, and [`#[packet]`](macro@crate::packet) structs of these
+/// implement it. `bool`, `char`, enums, `NonZero` numbers and all types with pointers do not. A
+/// struct with a check of its own (`#[rkyv(bytecheck(verify))]`) does not either.
+///
+/// Packets of such a type can be reserved and filled in place
+/// ([`Publisher::reserve`](crate::Publisher::reserve)).
+///
+/// ```
+/// use packetring::{Packet, packet};
+/// use packetring::packet::AnyBits;
+///
+/// #[packet]
+/// struct Frame {
+///     taken_at: u64,
+///     pixels: [[u8; 3]; 640],
+/// }
+///
+/// fn reservable<T: Packet<Archived: AnyBits>>() {}
+/// reservable::<Frame>();
+/// ```
 ///
 /// # Safety
 ///
-/// Any bytes of the type's size are a valid value, also to the type's own methods.
+/// Every sequence of `size_of::<Self>()` initialized bytes is a valid value of the type. The type's
+/// safe methods accept each of these values.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be filled in place",
-    label = "not every bit pattern of this is a value",
-    note = "only numbers, arrays of them, and `#[packet]` structs of them can be reserved; send a value instead"
+    label = "some bit patterns of this type are invalid",
+    note = "only numbers, arrays of numbers, and `#[packet]` structs of these can be reserved; send a value instead"
 )]
 pub unsafe trait AnyBits {}
 
 macro_rules! numbers {
     ($($type:ty),*) => {$(
-        // SAFETY: Any bytes are a number.
+        // SAFETY: Every bit pattern of an integer or a float is valid.
         unsafe impl AnyBits for $type {}
     )*};
 }
@@ -43,22 +64,23 @@ numbers!(
     ArchivedF64
 );
 
-// SAFETY: No bytes, one value.
+// SAFETY: The type has no bytes.
 unsafe impl AnyBits for () {}
 
-// SAFETY: No bytes, one value.
+// SAFETY: The type has no bytes.
 unsafe impl<T: ?Sized> AnyBits for PhantomData<T> {}
 
 #[cfg(feature = "uuid")]
-// SAFETY: Any 16 bytes are one.
+// SAFETY: A UUID is 16 bytes, and every value of them is valid.
 unsafe impl AnyBits for uuid::Uuid {}
 
-// SAFETY: Its elements are its bytes.
+// SAFETY: An array consists of its elements, without padding, and each element is `AnyBits`.
 unsafe impl<T: AnyBits, const N: usize> AnyBits for [T; N] {}
 
 macro_rules! tuples {
     ($($type:ident: $($part:ident)*;)*) => {$(
-        // SAFETY: Its fields and padding are its bytes.
+        // SAFETY: A tuple consists of its fields, each of them `AnyBits`, and of padding, which may
+        // hold any bytes.
         unsafe impl<$($part: AnyBits),*> AnyBits for $type<$($part),*> {}
     )*};
 }

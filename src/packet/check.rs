@@ -1,8 +1,9 @@
-//! From bytes to a typed reference: everything is checked before a reference exists.
+//! Checks bytes and turns them into a typed reference.
 //!
-//! Any bytes may come in; the answer is a value whose every safe use is sound, or an error, and never a
-//! panic. Checking takes time proportional to the bytes. It cannot help against a peer that goes on
-//! writing afterwards.
+//! Input may be any bytes. The result is a reference whose every safe use is sound, or an error;
+//! the check never panics. It takes time proportional to the number of bytes.
+//!
+//! Limit: a peer that keeps writing after the check can invalidate the result.
 
 use std::num::NonZeroUsize;
 
@@ -20,97 +21,102 @@ use super::{
     explanation::Explanation,
 };
 
-/// How deep pointers may nest; keeps a check within its stack.
+/// The maximum nesting depth of pointers; bounds the stack that a check needs.
 pub(crate) const MAX_DEPTH: NonZeroUsize = match NonZeroUsize::new(64) {
     Some(depth) => depth,
     None => NonZeroUsize::MIN,
 };
 
-/// How every packet is aligned.
+/// The alignment of every packet, in bytes.
 const ALIGN: usize = 16;
 
-/// Checks bytes on the hot path: no text is made.
+/// Checks bytes on the hot path. The error carries no text.
 #[inline]
-pub(super) fn quickly<T>(bytes: &[u8]) -> Result<&T::Archived, Invalid>
+pub(super) fn validate<T>(bytes: &[u8]) -> Result<&T::Archived, Invalid>
 where
     T: Archive<Archived: Describe + for<'a> CheckBytes<LowValidator<'a, Failure>>>,
 {
-    thoroughly::<T::Archived, Failure>(bytes).map_err(|Failure| Invalid)
+    check_archive::<T::Archived, Failure>(bytes).map_err(|Failure| Invalid)
 }
 
-/// Says in full what is wrong with bytes, or that nothing is.
+/// Checks bytes again and returns the reason why they are invalid, as text.
 #[cold]
-pub(super) fn explanation<T>(bytes: &[u8]) -> String
+pub(super) fn explain<T>(bytes: &[u8]) -> String
 where
     T: Archive<Archived: Describe + for<'a> CheckBytes<LowValidator<'a, Explanation>>>,
 {
-    match thoroughly::<T::Archived, Explanation>(bytes) {
-        Ok(_) => String::from("the bytes are valid now; they were changed"),
+    match check_archive::<T::Archived, Explanation>(bytes) {
+        Ok(_) => String::from("the packet changed between two checks: its bytes are valid now"),
         Err(error) => error.to_string(),
     }
 }
 
 #[inline]
-fn thoroughly<A, E>(bytes: &[u8]) -> Result<&A, E>
+fn check_archive<A, E>(bytes: &[u8]) -> Result<&A, E>
 where
     A: Portable + Describe + for<'a> CheckBytes<LowValidator<'a, E>>,
     E: Source,
 {
-    if !has_place(bytes, A::SHAPE) {
-        fail!(Misplaced { address: bytes.as_ptr().addr(), len: bytes.len(), root: A::SHAPE.size });
+    if !is_placed(bytes, A::SHAPE) {
+        let address = bytes.as_ptr().addr();
+        fail!(InvalidPlacement { address, len: bytes.len(), root: A::SHAPE.size });
     }
     let validator = ArchiveValidator::with_max_depth(bytes, Some(MAX_DEPTH));
     let mut validator = Validator::new(validator, ());
     if A::SHAPE.flat {
-        // The bytes are the root, which points at nothing: where it lies needs no arithmetic.
+        // A flat archive is its root alone, so the root starts at the first byte.
         let root = bytes.as_ptr().cast::<A>();
-        // SAFETY: They are as many as the root's and aligned for every packet, as was just seen.
+        // SAFETY: `is_placed` returned true: there are exactly `size_of::<A>()` bytes, and they are
+        // aligned to 16, which is enough for every archived type (`Shape` asserts it).
         unsafe { check_bytes_with_context::<A, _, E>(root, &mut validator) }?;
-        // SAFETY: As above, and they were found to be a value. They are borrowed for as long.
+        // SAFETY: The pointer is valid as above, and the check found a valid `A`. The reference
+        // borrows `bytes`.
         return Ok(unsafe { &*root });
     }
     let archived = access_with_context::<A, _, E>(bytes, &mut validator)?;
     if A::SHAPE.audited && !archived.audit(bytes) {
-        fail!(Unsound);
+        fail!(InvalidTree);
     }
     Ok(archived)
 }
 
-/// Whether the bytes lie and end where an archive of this shape would.
+/// Returns true if the length and the alignment of the bytes fit an archive of this shape.
 #[inline]
-fn has_place(bytes: &[u8], shape: &Shape) -> bool {
+fn is_placed(bytes: &[u8], shape: &Shape) -> bool {
     let fits = if shape.flat { bytes.len() == shape.size } else { bytes.len() >= shape.size };
     fits && bytes.as_ptr().addr().is_multiple_of(ALIGN)
 }
 
+/// The length or the alignment of the bytes does not fit the type.
 #[derive(Debug)]
-struct Misplaced {
+struct InvalidPlacement {
     address: usize,
     len: usize,
     root: usize,
 }
 
-impl std::fmt::Display for Misplaced {
+impl std::fmt::Display for InvalidPlacement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { address, len, root } = self;
         write!(
             f,
-            "{len} bytes at {address:#x} cannot hold a root of {root} bytes, aligned to {ALIGN}"
+            "invalid packet: {len} bytes at {address:#x}, expected a root of {root} bytes, aligned to {ALIGN}"
         )
     }
 }
 
-impl std::error::Error for Misplaced {}
+impl std::error::Error for InvalidPlacement {}
 
+/// A B-tree that rkyv accepts but cannot iterate soundly.
 #[derive(Debug)]
-struct Unsound;
+struct InvalidTree;
 
-impl std::fmt::Display for Unsound {
+impl std::fmt::Display for InvalidTree {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(
-            "a B-tree has an empty leaf, an inner node without a first child, or a node outside",
+            "invalid B-tree: an empty leaf, an inner node without a first child, or a node outside the packet",
         )
     }
 }
 
-impl std::error::Error for Unsound {}
+impl std::error::Error for InvalidTree {}

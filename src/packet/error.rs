@@ -1,12 +1,22 @@
-//! Why a value could not become a packet, or a packet a value.
+//! Errors of converting between values and packets.
 //!
-//! Errors of sending and receiving live with those operations; they carry these.
+//! The errors of sending and receiving are defined beside those operations and carry these.
 
 use std::{error::Error, fmt};
 
 use super::explanation::Explanation;
 
-/// A value that cannot be written as a packet.
+/// A value could not be written as a packet.
+///
+/// Causes:
+///
+/// - rkyv or a [wrapper](crate::with) refused the value, for example a poisoned lock or a time
+///   before 1970;
+/// - the archive is larger than `i32::MAX` bytes;
+/// - a value of a recursive type nests more than 62 pointers, so that no reader would accept it;
+/// - the value changed between measuring and writing, for example through a lock or an atomic.
+///
+/// The text names the cause and the path to it. Nothing was published.
 #[derive(Debug)]
 pub struct Unserializable(Reason);
 
@@ -18,19 +28,19 @@ enum Reason {
 }
 
 impl Unserializable {
-    /// The value's archive did not come out at the size it was measured at just before.
+    /// The length of the archive differs from the length measured just before.
     #[cold]
     pub(super) fn changed(measured: usize) -> Self {
         Self(Reason::Changed { measured })
     }
 
-    /// rkyv, a wrapper or the writer refused.
+    /// rkyv, a wrapper or the writer returned an error.
     #[cold]
     pub(super) fn refused(cause: Explanation) -> Self {
         Self(Reason::Refused(cause))
     }
 
-    /// No reader would accept the archive.
+    /// The archive was written, but fails the check that every reader makes.
     #[cold]
     pub(super) fn unreadable(explanation: String) -> Self {
         Self(Reason::Unreadable(explanation))
@@ -42,12 +52,12 @@ impl fmt::Display for Unserializable {
         match &self.0 {
             Reason::Changed { measured } => write!(
                 f,
-                "the value changed while it was being sent: it was measured at {measured} bytes and \
-                 then took another number"
+                "value changed while it was sent: measured {measured} bytes, written another number; \
+                 do not modify a value during a send"
             ),
-            Reason::Refused(cause) => write!(f, "the value cannot be written: {cause}"),
+            Reason::Refused(cause) => write!(f, "value cannot be serialized: {cause}"),
             Reason::Unreadable(explanation) => {
-                write!(f, "no reader would accept the value: {explanation}")
+                write!(f, "value cannot be read back: {explanation}")
             }
         }
     }
@@ -62,12 +72,16 @@ impl Error for Unserializable {
     }
 }
 
-/// Bytes that are not a packet of the type; ask for an explanation where there is time for it.
+/// The bytes are not a valid packet of the type. Carries no text: `Packet::explain` returns the
+/// reason.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invalid;
 
-/// A packet that could not be made into an owned value.
+/// A packet could not be converted into an owned value.
+///
+/// Only [wrappers](crate::with) cause it, for example a corrupted time in a field with
+/// [`AsUnixTime`](crate::with::AsUnixTime). The packet itself stays readable in place.
 #[derive(Debug)]
 pub struct UnpackError(Explanation);
 
@@ -80,7 +94,7 @@ impl UnpackError {
 
 impl fmt::Display for UnpackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the packet cannot be made into an owned value: {}", self.0)
+        write!(f, "packet cannot be unpacked: {}", self.0)
     }
 }
 

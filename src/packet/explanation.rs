@@ -1,24 +1,26 @@
-//! Why rkyv refused: the cause, and what was on the way to it, such as the field and the type.
+//! An rkyv error with its context: the cause, then the path to it (fields and types).
 //!
-//! rkyv's own errors drop the way when they are shown. Making one allocates; carrying one is a pointer.
+//! rkyv's own errors omit the context in their text. Creating an `Explanation` allocates; it is one
+//! pointer wide.
 
 use std::{error::Error, fmt};
 
 use rkyv::rancor::{Source, Trace};
 
-/// An error of rkyv's, in full.
-pub(super) struct Explanation(Box<Told>);
+/// An rkyv error with its full context.
+pub(super) struct Explanation(Box<Details>);
 
-struct Told {
+struct Details {
     cause: Box<dyn Error + Send + Sync>,
-    way: Vec<String>,
+    /// From the innermost place outwards.
+    context: Vec<String>,
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Told { cause, way } = &*self.0;
+        let Details { cause, context } = &*self.0;
         write!(f, "{cause}")?;
-        way.iter().try_for_each(|step| write!(f, ", {step}"))
+        context.iter().try_for_each(|place| write!(f, ", {place}"))
     }
 }
 
@@ -37,7 +39,7 @@ impl Error for Explanation {
 impl Trace for Explanation {
     #[cold]
     fn trace<R: fmt::Debug + fmt::Display + Send + Sync + 'static>(mut self, trace: R) -> Self {
-        self.0.way.push(trace.to_string());
+        self.0.context.push(trace.to_string());
         self
     }
 }
@@ -45,6 +47,6 @@ impl Trace for Explanation {
 impl Source for Explanation {
     #[cold]
     fn new<T: Error + Send + Sync + 'static>(source: T) -> Self {
-        Self(Box::new(Told { cause: Box::new(source), way: Vec::new() }))
+        Self(Box::new(Details { cause: Box::new(source), context: Vec::new() }))
     }
 }

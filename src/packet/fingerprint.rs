@@ -1,28 +1,51 @@
-//! The fingerprint: 128 bits that are equal in two programs exactly when their packet types are laid
-//! out alike and named alike.
+//! The fingerprint of a packet type: a 128-bit hash of its archived layout and its names.
 //!
-//! It is 64-bit-host, crate, path and build independent: only names, sizes, offsets and tags of the
-//! archived form go in. It is not a cryptographic hash: it tells honest programs apart, not forgers.
+//! Two programs compute the same fingerprint if their types have the same layout and the same
+//! names. It depends on names, sizes, offsets and tags of the archived form only: not on the crate,
+//! the module path, the compiler or the build.
+//!
+//! Limit: FNV is not a cryptographic hash. It detects mistakes, not forged types.
 
 use std::fmt;
 
-/// What the bytes of every packet have in common; part of every fingerprint.
+/// The packet format. Part of every fingerprint, so that programs with another format do not match.
 const FORMAT: &str = "packetring 1, rkyv 0.8, little-endian, aligned, pointers of 32 bits";
 
 /// The fingerprint of a packet type.
 ///
-/// Two types have the same fingerprint if their archived forms have the same names (of types, fields
-/// and variants; module and crate do not count), kinds, sizes, alignments, offsets and tags.
+/// Two types have the same fingerprint if their archived forms have the same names, kinds, sizes,
+/// alignments, offsets and tags. Names are those of types, type parameters, fields and variants;
+/// modules and crates do not count.
+///
+/// [`fingerprint_of`](crate::packet::fingerprint_of) computes it. `Display` prints 32 hexadecimal
+/// digits.
+///
+/// ```
+/// use packetring::packet::fingerprint_of;
+///
+/// mod server {
+///     #[packetring::packet]
+///     pub struct Login { pub user: String }
+/// }
+/// mod client {
+///     #[packetring::packet]
+///     pub struct Login { pub user: String }
+/// }
+/// # fn main() {
+/// assert_eq!(fingerprint_of::<server::Login>(), fingerprint_of::<client::Login>());
+/// assert_eq!(fingerprint_of::<u32>().to_string().len(), 32);
+/// # }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(pub u128);
 
 impl Fingerprint {
-    /// The fingerprint of a type whose description hashes to `hash`.
+    /// Returns the fingerprint of a type whose description hashes to `hash`.
     pub(super) const fn of_description(hash: u128) -> Self {
         Self(Fnv::new().text(FORMAT).word(hash).finish())
     }
 
-    /// The fingerprint of two types in this order: requests and replies of a service.
+    /// Returns the fingerprint of an ordered pair: the request and reply types of a service.
     pub(crate) const fn of_pair(first: Self, second: Self) -> Self {
         Self(Fnv::new().text("pair").word(first.0).word(second.0).finish())
     }
@@ -40,7 +63,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// FNV-1a over 128 bits, usable in constants.
+/// FNV-1a with 128 bits, usable in constants.
 #[derive(Clone, Copy)]
 pub(super) struct Fnv(u128);
 
@@ -69,17 +92,18 @@ impl Fnv {
         self
     }
 
-    /// Feeds a text, led by its length, so that no two sequences of texts feed the same bytes.
+    /// Hashes a text after its length, so that two different sequences of texts never hash the same
+    /// bytes.
     pub(super) const fn text(self, text: &str) -> Self {
         self.number(text.len()).bytes(text.as_bytes())
     }
 
-    /// Feeds a count, a size or an offset, the same on hosts of any width.
+    /// Hashes a count, a size or an offset as 64 bits, whatever the width of `usize`.
     pub(super) const fn number(self, number: usize) -> Self {
         self.bytes(&(number as u64).to_le_bytes())
     }
 
-    /// Feeds another hash or a value of a constant parameter.
+    /// Hashes another hash, or the value of a const parameter.
     pub(super) const fn word(self, word: u128) -> Self {
         self.bytes(&word.to_le_bytes())
     }
@@ -98,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_led_by_their_length() {
+    fn texts_are_prefixed_with_their_length() {
         let ab_c = Fnv::new().text("ab").text("c").finish();
         let a_bc = Fnv::new().text("a").text("bc").finish();
         assert_ne!(ab_c, a_bc);

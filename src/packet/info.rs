@@ -1,20 +1,22 @@
-//! What a program knows about a packet type without having a value of it.
+//! Properties of a packet type that are known without a value: name, fingerprint, layout.
 
 use std::fmt;
 
 use super::{Fingerprint, Packet, describe::Shape, schema};
 
-/// A packet type: its name, fingerprint, layout.
+/// The name, fingerprint and layout of a packet type.
+///
+/// [`type_of`] returns it.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct TypeInfo {
-    /// Tells packet types apart across programs.
+    /// The hash of layout and names, equal in every program that has this type.
     pub fingerprint: Fingerprint,
-    /// The Rust type's name with its parameters, without a path.
+    /// The name of the Rust type with its parameters, without a path. Cut after 120 bytes.
     pub name: &'static str,
-    /// Bytes of the root, the part at the end of every packet of this type.
+    /// The size of the root in bytes. The root is the last part of every packet of this type.
     pub size: usize,
-    /// Alignment of the root in bytes, at most 16.
+    /// The alignment of the root in bytes, at most 16.
     pub align: usize,
     shape: &'static Shape,
 }
@@ -30,7 +32,9 @@ impl TypeInfo {
         }
     }
 
-    /// The [schema](crate::packet::schema): the layout as JSON. Put together anew by each call.
+    /// Returns the [schema]: the layout as JSON.
+    ///
+    /// Cost: each call formats it anew.
     pub fn schema(&self) -> String {
         schema::of(self.shape)
     }
@@ -47,7 +51,7 @@ impl fmt::Debug for TypeInfo {
     }
 }
 
-/// The name, fingerprint and layout of a packet type.
+/// Returns the name, fingerprint and layout of a packet type. Usable in constants.
 ///
 /// ```
 /// assert_eq!(packetring::packet::type_of::<Vec<u32>>().name, "Vec<u32>");
@@ -56,7 +60,7 @@ pub const fn type_of<T: Packet>() -> TypeInfo {
     T::TYPE
 }
 
-/// The fingerprint of a packet type; usable in constants.
+/// Returns the fingerprint of a packet type. Usable in constants.
 ///
 /// ```
 /// use packetring::packet::{Fingerprint, fingerprint_of};
@@ -68,7 +72,9 @@ pub const fn fingerprint_of<T: Packet>() -> Fingerprint {
     T::TYPE.fingerprint
 }
 
-/// The [schema](crate::packet::schema) of a packet type: its layout as JSON.
+/// Returns the [schema] of a packet type: its layout as JSON.
+///
+/// Cost: each call formats it anew.
 ///
 /// ```
 /// let schema = packetring::packet::schema_of::<u32>();

@@ -1,7 +1,25 @@
-//! rkyv bytes to typed and back, the fingerprint and the schema.
+//! The packet format: packet types, their fingerprints and their schemas.
 //!
-//! A packet is one rkyv archive at an address aligned to 16, of exactly its length, with the root at the
-//! end. What may be in it is decided by [`describe`]; knows neither rings nor processes.
+//! A packet is one rkyv archive. Its address is aligned to 16 bytes, its length is exact, and its
+//! root is at the end. [`describe`] lists the types that a packet may contain. This module knows
+//! neither rings nor processes.
+//!
+//! - [`Packet`]: types that can be sent. [`Unpack`]: types that can be taken out as owned values.
+//! - [`AnyBits`]: archived types that can be filled in place. [`Tail`]: a packet type that ends in
+//!   a list.
+//! - [`OneOf`]: a choice of packet types.
+//! - [`type_of`], [`fingerprint_of`], [`schema_of`]: how a type is identified and laid out.
+//!
+//! ```
+//! use packetring::packet::{schema_of, type_of};
+//!
+//! #[packetring::packet]
+//! struct Price { symbol: u32, bid: u64 }
+//!
+//! let info = type_of::<Price>();
+//! assert_eq!((info.name, info.size, info.align), ("Price", 16, 8));
+//! assert!(schema_of::<Price>().contains(r#""name":"bid","offset":8"#));
+//! ```
 
 mod any_bits;
 mod check;
@@ -14,6 +32,7 @@ mod info;
 mod one_of;
 pub mod schema;
 mod scratch;
+mod slot_writer;
 mod tail;
 mod typed;
 mod write;
@@ -36,7 +55,7 @@ pub use self::{
     typed::{Packet, Unpack},
 };
 
-/// The exact length of the value's archive; a constant for types without pointers.
+/// Returns the exact length of the value's archive in bytes. A constant for types without pointers.
 #[inline]
 pub(crate) fn measure<T: Packet>(
     value: &T,
@@ -45,25 +64,29 @@ pub(crate) fn measure<T: Packet>(
     T::measure(value, scratch)
 }
 
-/// Fills the room exactly, or fails: if the value no longer takes as many bytes as were measured, if it
-/// refuses, or if no reader would accept it. After an error the bytes are unspecified.
+/// Writes the archive of a value, exactly as long as `room`.
+///
+/// Fails if the value's length differs from the length of `room`, if serialization fails, or if the
+/// archive of a recursive type nests too deeply for readers. After an error the bytes are
+/// unspecified.
 #[inline]
 pub(crate) fn write<T: Packet>(
     value: &T,
     room: WriteBuf<'_>,
     scratch: &mut Scratch,
 ) -> Result<(), Unserializable> {
-    // SAFETY: Room is aligned to 16, valid for writes of its length, and nobody else's.
+    // SAFETY: A `WriteBuf` starts at a 16-aligned address and is valid for writes of `len` bytes,
+    // which only its owner accesses. This function owns it.
     unsafe { T::write(value, room.start(), room.len(), scratch) }
 }
 
-/// Checks bytes that should be a packet of this type, and gives it in place.
+/// Checks that the bytes are a packet of type `T`, and returns the packet in place.
 #[inline]
 pub(crate) fn validate<T: Packet>(bytes: &[u8]) -> Result<&T::Archived, Invalid> {
     T::validate(bytes)
 }
 
-/// Says in full why [`validate`] refused.
+/// Returns the reason why [`validate`] failed, as text.
 #[cold]
 pub(crate) fn explain<T: Packet>(bytes: &[u8]) -> String {
     T::explain(bytes)

@@ -1,30 +1,51 @@
-//! A choice of packet types: what `#[one_of]` makes of an enum.
+//! A choice of packet types: the trait that `#[one_of]` implements.
 //!
-//! The packet's fingerprint decides; bytes are only checked as the type that it names.
+//! The packet's fingerprint selects the variant. The bytes are checked as that variant's type only.
 
 use super::{Fingerprint, Invalid, TypeInfo};
 
-/// An enum of packets, each in place for `'a`.
+/// An enum of references to packets, each read in place for `'a`.
 ///
-/// Implemented by [`#[one_of]`](macro@crate::one_of) only.
+/// Only [`#[one_of]`](macro@crate::one_of) implements it.
+///
+/// ```
+/// use packetring::{one_of, packet};
+/// use packetring::packet::OneOf;
+///
+/// #[packet]
+/// struct Job { name: String }
+/// #[packet]
+/// struct Stop;
+///
+/// #[one_of]
+/// enum Work {
+///     Job(Job),
+///     Stop(Stop),
+/// }
+///
+/// # fn main() {
+/// assert_eq!(Work::TYPES[1].name, "Stop");
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a choice of packets",
-    label = "put `#[packetring::one_of]` on the enum"
+    label = "not a choice of packets",
+    note = "put `#[packetring::one_of]` on the enum"
 )]
 pub trait OneOf<'a>: Sized {
-    /// The packet types of all variants, in order.
+    /// The packet types of all variants, in declaration order.
     const TYPES: &'static [TypeInfo];
 
-    /// Checks the bytes as the type with this fingerprint; nothing if no variant has it.
+    /// Checks the bytes as the type with this fingerprint. Returns `None` if no variant has it.
     #[doc(hidden)]
     fn open(fingerprint: Fingerprint, bytes: &'a [u8]) -> Result<Option<Self>, Invalid>;
 
-    /// Says in full why `open` refused.
+    /// Returns the reason why `open` failed, as text.
     #[doc(hidden)]
     fn explain(fingerprint: Fingerprint, bytes: &'a [u8]) -> String;
 }
 
-/// Whether no two packet types have the same fingerprint.
+/// Returns true if all fingerprints differ.
 #[doc(hidden)]
 pub const fn all_distinct(types: &[TypeInfo]) -> bool {
     let mut i = 0;

@@ -1,40 +1,56 @@
-//! The schema: a packet type's layout as JSON, enough to read any packet in place without having its type.
+//! The schema: a packet type's layout as JSON, enough to read packets without having the type.
 //!
-//! Compact, deterministic, and not meant to be parsed back by this crate. Every type is an object:
+//! The JSON is compact and deterministic. This crate writes it and never parses it. Numbers in a
+//! packet are little-endian. The root is the last `size` bytes of a packet. Every type is an
+//! object:
 //!
-//! | member | of | means |
+//! | member | present in | meaning |
 //! |---|---|---|
-//! | `kind` | all | see below |
-//! | `name` | all but `self` | the Rust type's name with its parameters |
-//! | `size`, `align` | all but `self` | bytes; a `str` or `slice` gives one element's |
+//! | `kind` | all | the kind, see below |
+//! | `name` | all but `self` | the name of the Rust type with its parameters |
+//! | `size`, `align` | all but `self` | in bytes; for `str` and `slice`, of one element |
 //! | `fields` | `struct`, `tuple` | array of `{"name", "offset", "type"}` |
-//! | `variants` | `enum` | array of `{"name", "tag", "fields"}`; the tag is the byte at offset 0, fields' offsets count from the enum's start |
-//! | `of` | all others | array of the types it holds |
-//! | `len` | `array` | number of elements |
-//! | `self` | `self` | the name of the enclosing type that is meant, the nearest of that name |
+//! | `variants` | `enum` | array of `{"name", "tag", "fields"}` |
+//! | `of` | all others | array of the contained types |
+//! | `len` | `array` | the number of elements |
+//! | `self` | `self` | the name of the enclosing type meant: the nearest of that name |
 //!
-//! The root is the last `size` bytes of a packet. Numbers are little-endian. A *pointer* is an `i32`: the
-//! distance in bytes from its own first byte to what it points at. The kinds:
+//! An enum's tag is the byte at offset 0. Offsets of a variant's fields count from the enum's
+//! start.
 //!
-//! | kind | layout |
-//! |---|---|
-//! | `primitive` | a number, `bool` (0 or 1) or `char` (u32), by its name; `Option<NonZeroX>` is that number, 0 means none |
-//! | `struct`, `tuple`, `enum`, `array` | as their members say |
-//! | `phantom` | no bytes |
-//! | `option` | a byte, 0 none or 1 some; the value at the offset of its alignment |
-//! | `option-zero`, `-nan`, `-bool`, `-null` | the value itself; none if it is zero, not a number, above 1, or a pointer of 1 |
-//! | `option-default` | the value itself; which of these says none depends on its type: zero, above 1 or a pointer of 1 |
-//! | `box` | a pointer; of a `str` or `slice`: a pointer, then a `u32` count of elements |
-//! | `option-box` | as `box`; none if the pointer is 1 |
-//! | `str`, `slice` | the elements, one after the other |
-//! | `vec` | a pointer to the elements, then a `u32` count |
-//! | `string` | 8 bytes. If the top two bits of the first are not `10`: text of up to 8 bytes, ended by `0xff` or the end. Else a `u32` whose lowest 6 bits are the length's lowest and whose upper 24 are its rest, then an `i32` distance from the *string's* first byte to the text |
-//! | `c-string` | a pointer, then a `u32` length that includes the final zero |
-//! | `btree-map`, `btree-set` | a pointer to the root node, then a `u32` count of entries. A node is laid out as the `repr(C)` struct `kind u8, keys [K; 5], values [V; 5]`, then, after a leaf (0): `len u32`; after an inner node (1): five pointers to the children before each key and one to the child after all; 1 means no child. A set's values have no bytes |
+//! A *pointer* is an `i32`: the distance in bytes from the pointer's own first byte to its target.
+//! In optional pointers, the value 1 means null. The kinds:
+//!
+//! - `primitive`: a number, `bool` (0 or 1) or `char` (a `u32`), named by `name`.
+//!   `Option<NonZeroX>` is that number, with 0 for `None`.
+//! - `struct`, `tuple`, `enum`, `array`: as their members describe.
+//! - `phantom`: no bytes.
+//! - `option`: a byte, 0 for `None` and 1 for `Some`; then the value, at the offset of its
+//!   alignment.
+//! - `option-zero`, `option-nan`, `option-bool`, `option-null`: the value itself. `None` is zero,
+//!   NaN, a byte above 1, or a null pointer.
+//! - `option-default`: the value itself. `None` is zero, a byte above 1 or a null pointer,
+//!   depending on the type of the value.
+//! - `box`: a pointer. For a `str` or `slice`: a pointer, then the number of elements as `u32`.
+//! - `option-box`: like `box`, with a null pointer for `None`.
+//! - `str`, `slice`: the elements, without gaps.
+//! - `vec`: a pointer to the elements, then their number as `u32`.
+//! - `string`: 8 bytes, in one of two forms. The top two bits of the first byte select it.
+//!   - Bits `10`: a `u32`, then an `i32`. The lowest 6 bits of the `u32` are the lowest 6 bits of
+//!     the length; its upper 24 bits are the rest of the length. The `i32` is the distance in bytes
+//!     from the *string's* first byte to the text.
+//!   - All others: text of up to 8 bytes, ended by `0xff` or by the end of the 8 bytes.
+//! - `c-string`: a pointer, then the length as `u32`, which includes the final zero.
+//! - `btree-map`, `btree-set`: a pointer to the root node, then the number of entries as `u32`.
+//!   - A node starts like the `repr(C)` struct `kind u8, keys [K; 5], values [V; 5]`.
+//!   - A leaf (kind 0) ends with `len u32`.
+//!   - An inner node (kind 1) ends with five pointers to the children before each key, then one
+//!     pointer to the child after the last key. A null pointer means no child.
+//!   - The values of a set have no bytes.
 
-use super::describe::{Field, Kind, Shape, Variant};
+use super::describe::{Field, Shape, ShapeKind, Variant};
 
-/// Writes the schema of a type.
+/// Returns the schema of a type.
 pub(super) fn of(shape: &Shape) -> String {
     let mut json = String::new();
     put_type(&mut json, shape);
@@ -42,7 +58,7 @@ pub(super) fn of(shape: &Shape) -> String {
 }
 
 fn put_type(json: &mut String, shape: &Shape) {
-    if let Kind::Itself = shape.kind {
+    if let ShapeKind::Itself = shape.kind {
         json.push_str(r#"{"kind":"self","self":"#);
         put_text(json, shape.name.as_str());
         return json.push('}');
@@ -57,25 +73,29 @@ fn put_type(json: &mut String, shape: &Shape) {
     json.push('}');
 }
 
-fn word(kind: &Kind) -> &'static str {
+fn word(kind: &ShapeKind) -> &'static str {
     match kind {
-        Kind::Primitive => "primitive",
-        Kind::Struct(_) => "struct",
-        Kind::Tuple(_) => "tuple",
-        Kind::Enum(_) => "enum",
-        Kind::Array(..) => "array",
-        Kind::Container(word, _) => word,
-        Kind::Itself => "self",
+        ShapeKind::Primitive => "primitive",
+        ShapeKind::Struct(_) => "struct",
+        ShapeKind::Tuple(_) => "tuple",
+        ShapeKind::Enum(_) => "enum",
+        ShapeKind::Array(..) => "array",
+        ShapeKind::Container(word, _) => word,
+        ShapeKind::Itself => "self",
     }
 }
 
-fn put_parts(json: &mut String, kind: &Kind) {
+fn put_parts(json: &mut String, kind: &ShapeKind) {
     match kind {
-        Kind::Primitive | Kind::Itself => {}
-        Kind::Struct(fields) | Kind::Tuple(fields) => put_list(json, "fields", fields, put_field),
-        Kind::Enum(variants) => put_list(json, "variants", variants, put_variant),
-        Kind::Container(_, of) => put_list(json, "of", of, |json, shape| put_type(json, shape)),
-        Kind::Array(of, len) => {
+        ShapeKind::Primitive | ShapeKind::Itself => {}
+        ShapeKind::Struct(fields) | ShapeKind::Tuple(fields) => {
+            put_list(json, "fields", fields, put_field)
+        }
+        ShapeKind::Enum(variants) => put_list(json, "variants", variants, put_variant),
+        ShapeKind::Container(_, of) => {
+            put_list(json, "of", of, |json, shape| put_type(json, shape))
+        }
+        ShapeKind::Array(of, len) => {
             put_number(json, "len", *len);
             put_list(json, "of", &[*of], |json, shape| put_type(json, shape));
         }
@@ -114,7 +134,7 @@ fn put_number(json: &mut String, member: &str, number: usize) {
     json.push_str(&format!(",\"{member}\":{number}"));
 }
 
-/// Puts a name: an identifier or a type's name, in which nothing needs escaping.
+/// Appends an identifier or the name of a type. These contain no character that JSON must escape.
 fn put_text(json: &mut String, text: &str) {
     json.push('"');
     json.push_str(text);

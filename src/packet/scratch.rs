@@ -1,32 +1,33 @@
-//! Room for what rkyv must remember while it writes nested values.
+//! Scratch memory for serialization: rkyv keeps the resolvers of nested values there.
 //!
-//! Kept from call to call, so that writing allocates nothing once the room has grown. It holds nothing
-//! between calls.
+//! The memory is reused, so serialization allocates nothing once it has grown enough. It holds no
+//! values between calls.
 
 use rkyv::ser::allocator::{Arena, ArenaHandle};
 
-/// Reusable room for writing packets.
+/// Reusable scratch memory for serialization.
 #[doc(hidden)]
 #[derive(Default)]
 pub struct Scratch(Option<Arena>);
 
-// SAFETY: An arena is only ever used through `&mut Scratch`; a shared reference gives no access to it.
+// SAFETY: The arena is private to this module, and every method takes `&mut self`: a shared
+// reference gives no access to it.
 unsafe impl Sync for Scratch {}
 
 impl Scratch {
-    /// No room yet; types without pointers need none.
+    /// Creates scratch memory without allocating. Types without pointers never need any.
     pub const fn new() -> Self {
         Self(None)
     }
 
-    /// Empty room, at least as much as the last use needed.
+    /// Returns empty scratch memory, at least as large as the previous use needed.
     #[inline]
     pub(super) fn acquire(&mut self) -> ArenaHandle<'_> {
         self.0.get_or_insert_default().acquire()
     }
 
     #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
+    pub(super) fn capacity(&mut self) -> usize {
         self.0.as_ref().map_or(0, Arena::capacity)
     }
 }

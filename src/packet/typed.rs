@@ -1,6 +1,6 @@
-//! The trait of packet types, and of those that can be taken out of a packet as owned values.
+//! The traits [`Packet`] (can be sent) and [`Unpack`] (can be converted back into an owned value).
 //!
-//! Both are implemented for every type that qualifies, and only so.
+//! Blanket implementations are the only ones: every type that qualifies has both.
 
 use std::ptr::NonNull;
 
@@ -16,29 +16,46 @@ use super::{
     describe::Describe,
     explanation::Explanation,
     scratch::Scratch,
+    slot_writer::Writing,
     write,
-    writer::{Counting, Resolving, Writing},
+    writer::{Counting, Resolving},
 };
 
 /// A type whose values can be sent.
 ///
-/// Implemented for every type that rkyv can archive and whose archived form is known to be safe to
-/// read in place: types with [`#[packet]`](macro@crate::packet), numbers, `bool`, `char`, texts, tuples,
-/// arrays, `Option`, `Result`, `Box`, `Vec`, `VecDeque`, `BTreeMap`, `BTreeSet`, durations, addresses and
-/// ranges, and of these again. It is not meant to be implemented by hand.
+/// Implemented for every type that rkyv can archive and whose archived form is safe to read in
+/// place:
+///
+/// - structs and enums with [`#[packet]`](macro@crate::packet);
+/// - numbers, `bool`, `char`, `String`, `CString`, durations and network addresses;
+/// - tuples of up to 13, arrays, `Option`, `Result`, `Box`, `Vec`, `VecDeque`, `BTreeMap`,
+///   `BTreeSet`, ranges and bounds, of packet types;
+/// - with the features `bytes` and `uuid`: `Bytes` and `Uuid`.
+///
+/// It is not meant to be implemented by hand.
+///
+/// ```
+/// fn is_packet<T: packetring::Packet>() {}
+///
+/// #[packetring::packet]
+/// struct Order { id: u64, notes: Vec<String> }
+///
+/// is_packet::<Order>();
+/// is_packet::<(u32, Option<Box<str>>)>();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a packet",
     label = "not a packet type",
-    note = "put `#[packetring::packet]` on your own types",
+    note = "your own types: put `#[packetring::packet]` on them",
     note = "hash tables: use `BTreeMap` or `BTreeSet`, or a field with `#[rkyv(with = packetring::with::AsVec)]`",
-    note = "a packet owns its data: use `String` for `&str`, `Vec` for slices, `Box` for `Rc` and `Arc`"
+    note = "borrowed or shared data: use `String` for `&str`, `Vec` for slices, `Box` for `Rc` and `Arc`"
 )]
 pub trait Packet: Archive<Archived: Describe> + Sized {
-    /// The length of every archive, if it does not depend on the value.
+    /// The length of every archive in bytes, if all values have the same length.
     #[doc(hidden)]
     const FLAT_LEN: Option<usize>;
 
-    /// Whether an archive is a copy of its value: nobody's code runs to write it.
+    /// True if an archive is a byte copy of its value: writing it runs no code of the user.
     #[doc(hidden)]
     const IS_COPIED: bool;
 
@@ -46,12 +63,16 @@ pub trait Packet: Archive<Archived: Describe> + Sized {
     #[doc(hidden)]
     const TYPE: TypeInfo;
 
+    /// Returns the exact length of the value's archive in bytes.
     #[doc(hidden)]
     fn measure(value: &Self, scratch: &mut Scratch) -> Result<usize, Unserializable>;
 
+    /// Writes the value's archive into the `len` bytes at `out`.
+    ///
     /// # Safety
     ///
-    /// `out` is aligned to 16 and valid for writes of `len` bytes, which nobody else accesses.
+    /// `out` is aligned to 16 and valid for writes of `len` bytes. Nothing else accesses these
+    /// bytes during the call.
     #[doc(hidden)]
     unsafe fn write(
         value: &Self,
@@ -60,9 +81,11 @@ pub trait Packet: Archive<Archived: Describe> + Sized {
         scratch: &mut Scratch,
     ) -> Result<(), Unserializable>;
 
+    /// Checks that the bytes are a packet of this type, and returns the packet in place.
     #[doc(hidden)]
     fn validate(bytes: &[u8]) -> Result<&Self::Archived, Invalid>;
 
+    /// Returns the reason why `validate` failed, as text.
     #[doc(hidden)]
     fn explain(bytes: &[u8]) -> String;
 }
@@ -102,15 +125,16 @@ where
             if flat_len != len {
                 return Err(Unserializable::changed(len));
             }
-            // SAFETY: The caller's promise, and `len` is the root's size.
+            // SAFETY: The caller's promise about `out`; `len` equals the size of the root.
             return unsafe { write::write_flat(value, out) };
         }
-        // SAFETY: The caller's promise.
+        // SAFETY: The caller's promise about `out` and `len`.
         unsafe { write::write(value, out, len, scratch) }?;
         if T::Archived::SHAPE.recursive {
-            // SAFETY: All `len` bytes have just been written, and nobody else accesses them.
+            // Only recursive types can nest deeper than readers accept, so check the archive here.
+            // SAFETY: All `len` bytes have just been written, and nothing else accesses them.
             let bytes = unsafe { NonNull::slice_from_raw_parts(out, len).as_ref() };
-            return check::quickly::<T>(bytes)
+            return check::validate::<T>(bytes)
                 .map(|_| ())
                 .map_err(|Invalid| Unserializable::unreadable(Self::explain(bytes)));
         }
@@ -119,18 +143,32 @@ where
 
     #[inline]
     fn validate(bytes: &[u8]) -> Result<&Self::Archived, Invalid> {
-        check::quickly::<T>(bytes)
+        check::validate::<T>(bytes)
     }
 
     fn explain(bytes: &[u8]) -> String {
-        check::explanation::<T>(bytes)
+        check::explain::<T>(bytes)
     }
 }
 
-/// A packet type whose values can be taken out of a packet, owned.
+/// A packet type whose packets can be converted back into owned values.
 ///
-/// Implemented for every packet type that rkyv can deserialize.
+/// Implemented for every packet type that rkyv can deserialize: with
+/// [`#[packet]`](macro@crate::packet), every type whose fields implement it. Converting allocates
+/// what the value owns, and may fail ([`UnpackError`]).
+///
+/// ```
+/// # let ring = packetring::Ring::builder().heap()?;
+/// # let mut publisher = ring.publisher::<Vec<u32>>()?;
+/// # let mut subscriber = ring.subscriber::<Vec<u32>>()?;
+/// publisher.send(&vec![1, 2, 3])?;
+/// let packet = subscriber.recv()?;
+/// let owned: Vec<u32> = packetring::Received::unpack(packet)?;
+/// assert_eq!(owned, [1, 2, 3]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Unpack: Packet {
+    /// Converts a packet into an owned value.
     #[doc(hidden)]
     fn unpack(archived: &Self::Archived) -> Result<Self, UnpackError>;
 }

@@ -1,8 +1,8 @@
-//! From a value to the bytes of its archive, straight into their final place.
+//! Serializes a value straight into its final place in a slot.
 //!
-//! Two passes: the first counts, the second writes exactly as much. Types without pointers have a
-//! constant size and are written in one. Every byte of the archive is written, padding as zeros, so that
-//! nothing of an older packet shows.
+//! There are two passes: the first counts, the second writes exactly that many bytes. Types without
+//! pointers have a constant length and need one pass. Every byte of the archive is written, padding
+//! as zeros, so that no byte of an older packet remains.
 
 use std::ptr::NonNull;
 
@@ -17,12 +17,13 @@ use super::{
     describe::Describe,
     explanation::Explanation,
     scratch::Scratch,
-    writer::{Counter, Counting, MAX_LEN, NoRoom, Nothing, Resolving, SlotWriter, Writing},
+    slot_writer::{SlotWriter, Writing},
+    writer::{Counter, Counting, MAX_LEN, NoRoom, Resolving, RootOnly},
 };
 
 type E = Explanation;
 
-/// The length of the archive of a value with pointers.
+/// Returns the length in bytes of the archive of a value with pointers.
 #[inline]
 pub(super) fn measure<T>(value: &T, scratch: &mut Scratch) -> Result<usize, Unserializable>
 where
@@ -34,7 +35,7 @@ where
     end_of_root::<T>(root).map_err(Unserializable::refused)
 }
 
-/// Where an archive with its root at this position ends.
+/// Returns the length of an archive whose root is at this position.
 #[inline]
 fn end_of_root<T: Archive>(root: usize) -> Result<usize, E> {
     let len = root + size_of::<T::Archived>();
@@ -45,7 +46,8 @@ fn end_of_root<T: Archive>(root: usize) -> Result<usize, E> {
 ///
 /// # Safety
 ///
-/// `out` is aligned to 16 and valid for writes of `len` bytes, which nobody else accesses.
+/// `out` is aligned to 16 and valid for writes of `len` bytes. Nothing else accesses these bytes
+/// during the call.
 #[inline]
 pub(super) unsafe fn write<T>(
     value: &T,
@@ -56,7 +58,7 @@ pub(super) unsafe fn write<T>(
 where
     T: for<'a> Serialize<Writing<'a, E>, Archived: Describe>,
 {
-    // SAFETY: The caller's promise.
+    // SAFETY: The caller's promise about `out` and `len`; `writer` does not outlive this call.
     let writer = unsafe { SlotWriter::new(out, len) };
     let mut serializer = Serializer::new(writer, scratch.acquire(), ());
     let parts = write_parts(value, Strategy::<_, E>::wrap(&mut serializer));
@@ -64,41 +66,47 @@ where
     if root + size_of::<T::Archived>() != len {
         return Err(Unserializable::changed(len));
     }
-    // SAFETY: `root` is aligned for the root relative to `out`, which is aligned for every archived type,
-    // and `len - root` is exactly the root's size.
+    // SAFETY: `root` is a multiple of the root's alignment (`write_parts`), and `out` is aligned to
+    // 16, which is enough for every archived type. By the check above, `len - root` is the root's
+    // size. The caller promised the rest; `writer` is no longer used.
     unsafe { resolve(value, resolver, root, out.add(root).cast()) };
     Ok(())
 }
 
-/// Whether the archive of a value without pointers is a copy of it.
+/// Returns true if the archive of a value without pointers is a byte copy of the value.
 pub(super) const fn is_copied<T: Archive>() -> bool {
     T::COPY_OPTIMIZATION.is_enabled() && size_of::<T>() == size_of::<T::Archived>()
 }
 
-/// Writes the archive of a value without pointers: the root alone.
+/// Writes the archive of a value without pointers: the root only.
 ///
 /// # Safety
 ///
-/// `out` is aligned to 16 and valid for writes of the root's size, which nobody else accesses.
+/// `out` is aligned to 16 and valid for writes of the root's size. Nothing else accesses these
+/// bytes during the call.
 #[inline]
 pub(super) unsafe fn write_flat<T>(value: &T, out: NonNull<u8>) -> Result<(), Unserializable>
 where
     T: Serialize<Resolving<E>, Archived: Describe>,
 {
     if const { is_copied::<T>() } {
-        // SAFETY: With the copy optimization a value's bytes are its archive's, all of them initialized.
-        // `out` is valid for as many, and nobody else accesses them, so they do not overlap `value`.
+        // SAFETY: With the copy optimization a value's bytes equal its archive's, and all of them
+        // are initialized. `out` is aligned to 16, which is enough for the archived type and so for
+        // `T`, and valid for as many bytes. Nothing else accesses these, so they do not overlap
+        // `value`.
         unsafe { out.cast::<T>().copy_from_nonoverlapping(NonNull::from_ref(value), 1) };
         return Ok(());
     }
     let resolver =
-        value.serialize(Strategy::wrap(&mut Nothing)).map_err(Unserializable::refused)?;
-    // SAFETY: The caller's promise; 16 is enough for every archived type.
+        value.serialize(Strategy::wrap(&mut RootOnly)).map_err(Unserializable::refused)?;
+    // SAFETY: The caller's promise; an alignment of 16 is enough for every archived type.
     unsafe { resolve(value, resolver, 0, out.cast()) };
     Ok(())
 }
 
-/// Writes everything that the root points at, and pads to where the root goes.
+/// Writes everything that the root points at, then padding up to the root's alignment.
+///
+/// Returns the position of the root.
 #[inline]
 fn write_parts<T, S>(value: &T, serializer: &mut S) -> Result<(usize, T::Resolver), S::Error>
 where
@@ -113,17 +121,19 @@ where
 ///
 /// # Safety
 ///
-/// `out` is aligned for it, valid for writes of it, and nobody else accesses it.
+/// `out` is aligned for the root and valid for writes of it. Nothing else accesses these bytes
+/// during the call.
 #[inline]
 unsafe fn resolve<T>(value: &T, resolver: T::Resolver, pos: usize, out: NonNull<T::Archived>)
 where
     T: Archive<Archived: Describe>,
 {
     if T::Archived::SHAPE.padded {
-        // SAFETY: `out` is valid for writes.
+        // SAFETY: `out` is aligned and valid for writes of one root.
         unsafe { out.write_bytes(0, 1) };
     }
-    // SAFETY: `out` is aligned and valid. Its bytes are initialized: by the zeros, or, where each of them
-    // is about to be written, by whatever the memory held.
+    // SAFETY: `out` is aligned and valid for writes of one root, and nothing else accesses it. Its
+    // bytes are initialized: by the zeros above, or by the earlier content of the slot. In the
+    // second case `resolve` overwrites all of them, because the shape has no padding.
     value.resolve(resolver, unsafe { Place::new_unchecked(pos, out.as_ptr()) });
 }

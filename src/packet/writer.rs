@@ -1,27 +1,26 @@
-//! Where rkyv writes to: nowhere, counting; or into a slot, bounds-checked.
+//! The writers of the first pass: one counts, one refuses every byte.
 //!
-//! Positions count from the start of the archive, which is aligned to 16 bytes.
+//! Positions count from the start of the archive, which is aligned to 16 bytes. The writer of the
+//! second pass is [`SlotWriter`](super::slot_writer::SlotWriter).
 
-use std::{error::Error, fmt, marker::PhantomData, ptr::NonNull};
+use std::{error::Error, fmt, ptr::NonNull};
 
 use rkyv::{
     rancor::{Source, Strategy, fail},
     ser::{Allocator, Positional, Serializer, Writer, allocator::ArenaHandle},
 };
 
-/// The largest archive: every distance in it fits a relative pointer.
+/// The maximum length of an archive in bytes. Every distance within it fits a relative pointer
+/// (`i32`).
 pub(super) const MAX_LEN: usize = i32::MAX as usize;
 
 /// The serializer of the counting pass.
 pub(super) type Counting<'a, E> = Strategy<Serializer<Counter, ArenaHandle<'a>, ()>, E>;
 
-/// The serializer of the writing pass.
-pub(super) type Writing<'a, E> = Strategy<Serializer<SlotWriter<'a>, ArenaHandle<'a>, ()>, E>;
+/// The serializer of types without pointers: their values write the root only.
+pub(super) type Resolving<E> = Strategy<RootOnly, E>;
 
-/// The serializer of types whose values write nothing besides their root.
-pub(super) type Resolving<E> = Strategy<Nothing, E>;
-
-/// Counts what would be written.
+/// Counts the bytes that the second pass will write. At most [`MAX_LEN`].
 #[derive(Default)]
 pub(super) struct Counter {
     pos: usize,
@@ -45,66 +44,23 @@ impl<E: Source> Writer<E> for Counter {
     }
 }
 
-/// Writes into `len` bytes from `out` on.
-pub(super) struct SlotWriter<'a> {
-    out: NonNull<u8>,
-    len: usize,
-    pos: usize,
-    _room: PhantomData<&'a mut [u8]>,
-}
+/// Refuses every byte besides the root, and lends no scratch memory.
+pub(super) struct RootOnly;
 
-impl SlotWriter<'_> {
-    /// # Safety
-    ///
-    /// For the writer's lifetime `out` is valid for writes of `len` bytes and nobody else accesses them.
-    #[inline]
-    pub(super) unsafe fn new(out: NonNull<u8>, len: usize) -> Self {
-        Self { out, len, pos: 0, _room: PhantomData }
-    }
-}
-
-impl Positional for SlotWriter<'_> {
-    #[inline]
-    fn pos(&self) -> usize {
-        self.pos
-    }
-}
-
-impl<E: Source> Writer<E> for SlotWriter<'_> {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> Result<(), E> {
-        if bytes.len() > self.len - self.pos {
-            fail!(NoRoom::beyond(self.len));
-        }
-        // SAFETY: `pos + bytes.len() <= len`, and `new` was promised `len` writable bytes that nobody
-        // else accesses, so `bytes` does not overlap them.
-        unsafe {
-            self.out
-                .add(self.pos)
-                .copy_from_nonoverlapping(NonNull::from_ref(bytes).cast(), bytes.len())
-        };
-        self.pos += bytes.len();
-        Ok(())
-    }
-}
-
-/// Refuses to write and to lend memory.
-pub(super) struct Nothing;
-
-impl Positional for Nothing {
+impl Positional for RootOnly {
     fn pos(&self) -> usize {
         0
     }
 }
 
-impl<E: Source> Writer<E> for Nothing {
+impl<E: Source> Writer<E> for RootOnly {
     fn write(&mut self, bytes: &[u8]) -> Result<(), E> {
         if bytes.is_empty() { Ok(()) } else { fail!(NoRoom::beyond(0)) }
     }
 }
 
-// SAFETY: It never returns memory.
-unsafe impl<E: Source> Allocator<E> for Nothing {
+// SAFETY: `push_alloc` never returns memory, so no block can be too small, misaligned or shared.
+unsafe impl<E: Source> Allocator<E> for RootOnly {
     unsafe fn push_alloc(&mut self, _: std::alloc::Layout) -> Result<NonNull<[u8]>, E> {
         fail!(NoRoom::beyond(0))
     }
@@ -114,7 +70,7 @@ unsafe impl<E: Source> Allocator<E> for Nothing {
     }
 }
 
-/// More was written than there is room for.
+/// A value wrote more bytes than fit. `limit` is the number that fits.
 #[derive(Debug)]
 pub(super) struct NoRoom {
     limit: usize,
@@ -129,8 +85,8 @@ impl NoRoom {
 impl fmt::Display for NoRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.limit {
-            MAX_LEN => write!(f, "its archive is larger than {MAX_LEN} bytes"),
-            limit => write!(f, "it took more than the {limit} bytes that were measured"),
+            MAX_LEN => write!(f, "archive larger than the maximum of {MAX_LEN} bytes"),
+            limit => write!(f, "archive longer than the measured {limit} bytes"),
         }
     }
 }
@@ -144,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counting_ends_where_pointers_cannot_reach() {
+    fn counting_stops_at_the_reach_of_a_pointer() {
         let mut counter = Counter { pos: MAX_LEN - 3 };
         assert!(Writer::<Failure>::write(&mut counter, &[0; 3]).is_ok());
         assert!(Writer::<Failure>::write(&mut counter, &[0; 1]).is_err());

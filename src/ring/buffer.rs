@@ -1,20 +1,27 @@
-//! Bytes of a segment, as the packet layer gets them: some to read in place, some to fill.
+//! Bytes of packets for the packet layer: guards over bytes to read in place, and room to fill.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// A guard over bytes that stay as they are and where they are.
+/// A guard over bytes that neither move nor change.
 ///
 /// # Safety
 ///
-/// As long as the guard lives, moved or not, `bytes` returns the same address and length, and
-/// nobody who keeps the protocol changes them. They are 16-aligned.
+/// As long as the guard lives, moved or not:
+///
+/// 1. `bytes` returns the same address and length.
+/// 2. No process that follows the protocol changes the bytes.
+/// 3. The address is aligned to 16.
 pub(crate) unsafe trait StableBytes {
     /// The bytes.
     fn bytes(&self) -> &[u8];
 }
 
-/// A guard over all but the first bytes of another's.
+/// A guard over the bytes of another guard without a prefix.
+///
+/// # Invariants
+///
+/// 1. `prefix` is a multiple of 16 and at most the number of the guard's bytes.
 #[derive(Debug)]
 pub(crate) struct Suffix<G: StableBytes> {
     guard: G,
@@ -22,8 +29,8 @@ pub(crate) struct Suffix<G: StableBytes> {
 }
 
 impl<G: StableBytes> Suffix<G> {
-    /// All behind the first `prefix` bytes; gives the guard back if that is not a multiple of 16, or
-    /// there are fewer.
+    /// A guard over the bytes behind the first `prefix` bytes. Returns `guard` if `prefix` is not a
+    /// multiple of 16, or there are fewer bytes.
     pub(crate) fn new(guard: G, prefix: usize) -> Result<Self, G> {
         if prefix.is_multiple_of(16) && prefix <= guard.bytes().len() {
             Ok(Self { guard, prefix })
@@ -33,8 +40,8 @@ impl<G: StableBytes> Suffix<G> {
     }
 }
 
-// SAFETY: the other guard's bytes stay as and where they are, and there are `prefix` of them at least;
-// `prefix` is a multiple of 16, to which they are aligned.
+// SAFETY: the bytes are a part of the other guard's bytes, so they neither move nor change. They
+// are aligned to 16 by invariant 1.
 unsafe impl<G: StableBytes> StableBytes for Suffix<G> {
     #[inline]
     fn bytes(&self) -> &[u8] {
@@ -42,17 +49,22 @@ unsafe impl<G: StableBytes> StableBytes for Suffix<G> {
     }
 }
 
-/// A guard over several such byte strings.
+/// A guard over the bytes of several packets.
 ///
 /// # Safety
 ///
-/// As for [`StableBytes`], for each index below `count`, which changes by `keep` alone.
+/// The conditions of [`StableBytes`] hold for each index below `count`. Only `keep` changes
+/// `count`.
 pub(crate) unsafe trait StableBatch {
-    /// How many there are.
+    /// Number of packets.
     fn count(&self) -> usize;
-    /// The bytes at an index; panics if there are none.
+    /// The bytes of the packet at an index.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such packet.
     fn bytes(&self, index: usize) -> &[u8];
-    /// Lets go of all but the first `count`, one at least.
+    /// Releases all packets except the first `count`; at least one stays.
     fn keep(&mut self, count: usize);
 }
 
@@ -62,12 +74,16 @@ pub(crate) unsafe trait StableBatch {
 ///
 /// As long as the guard lives, moved or not, `room` returns the same address and length.
 pub(crate) unsafe trait WriteTarget {
-    /// The room.
+    /// The bytes to fill.
     fn room(&mut self) -> WriteBuf<'_>;
 }
 
-/// Room for one archive: 16-aligned bytes that nobody else writes or reads as long as this value
-/// lives. Their content is left over from earlier packets.
+/// Room for one archive. Its content is left over from earlier packets.
+///
+/// # Invariants
+///
+/// 1. `[start, start + len)` is aligned to 16, initialized, and valid for reads and writes.
+/// 2. For `'a` only this value accesses these bytes.
 #[derive(Debug)]
 pub(crate) struct WriteBuf<'a> {
     start: NonNull<u8>,
@@ -78,25 +94,23 @@ pub(crate) struct WriteBuf<'a> {
 impl<'a> WriteBuf<'a> {
     /// # Safety
     ///
-    /// `[start, start + len)` is 16-aligned, valid for reads and writes, initialized, and for
-    /// `'a` accessed through this value alone.
+    /// The invariants hold for `start`, `len` and `'a`.
     pub(crate) unsafe fn new(start: NonNull<u8>, len: usize) -> Self {
         debug_assert!(start.as_ptr().addr().is_multiple_of(16));
         Self { start, len, claim: PhantomData }
     }
 
-    /// The first `prefix` bytes, a multiple of 16, and room for an archive behind them.
+    /// Splits off the first `prefix` bytes. The rest is room for an archive.
     ///
     /// # Panics
     ///
-    /// If there are not so many, or they would misalign the archive.
+    /// If `prefix` exceeds the length or is not a multiple of 16.
     #[inline]
     pub(crate) fn split_front(self, prefix: usize) -> (&'a mut [u8], WriteBuf<'a>) {
         assert!(prefix <= self.len && prefix.is_multiple_of(16), "a prefix that does not fit");
-        // SAFETY: the bytes are valid for reads and writes, initialized, and for `'a` accessed
-        // through this value alone, which ends here; the two parts do not overlap.
+        // SAFETY: invariants 1 and 2; this value ends here, and the two parts do not overlap.
         let bytes = unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), prefix) };
-        // SAFETY: as above; 16-aligned, because `prefix` is a multiple of 16.
+        // SAFETY: as above; aligned, because `prefix` is a multiple of 16.
         let rest = unsafe { WriteBuf::new(self.start.add(prefix), self.len - prefix) };
         (bytes, rest)
     }

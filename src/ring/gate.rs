@@ -1,28 +1,29 @@
 //! How far a publisher may claim.
 //!
-//! `limit = min(tail read first, oldest read first, every cursor, the start of every claim record)
-//! + capacity`.
+//! ```text
+//!  limit = capacity + min(tail and oldest, both read before the scan,
+//!                         every cursor, the start of every claim record)
+//! ```
 //!
 //! Why each term is there:
 //!
-//! - **Cursors**: everything from a subscriber's cursor on may still be read.
+//! - **Cursors**: a subscriber may still read everything from its cursor on.
 //! - **Claim records**: cursors alone do not protect a claim in progress. If the last subscriber
-//!   leaves while a publisher is stopped inside its claim, another would lap it, and the first
-//!   would then write into the other's packet.
-//! - **The tail, read before the scan**: a newcomer whose entry this scan missed will see at least
-//!   this tail, and starts there. Because no limit is more than one capacity above a tail that was
-//!   read before its scan, no claim can reach past the newcomer's start plus one capacity. So a
-//!   ring without subscribers looks again once a lap, and no epoch or marker packet is needed.
+//!   leaves while a publisher is stopped inside its claim, another one would lap it. The stopped
+//!   publisher would then write into the other's packet.
+//! - **The tail, read before the scan**: a newcomer whose entry the scan missed sees at least this
+//!   tail, and starts there. No limit is more than one capacity above a tail that was read before
+//!   its scan, so no claim reaches past the newcomer's start plus one capacity. A ring without
+//!   subscribers is scanned once a lap, and needs no epochs.
 //! - **The oldest packet kept, read before the scan**: the same, for a newcomer with history.
 //!
-//! The fence between the loads of tail and oldest and the scan pairs with the fence in
-//! [`membership::join_subscriber`](super::membership::join_subscriber): of the two, one comes first.
-//! Without it a newcomer is overrun (`ring::tests::loom`, and there
-//! `loom_join_without_fence_is_overrun`).
+//! The fence between these two loads and the scan pairs with the fence in
+//! [`membership::join_subscriber`](super::membership::join_subscriber): one of the two comes first.
+//! Without it a newcomer is overrun (`loom_join_without_fence_is_overrun`).
 //!
-//! A subscriber that joins *beside another*, at that one's cursor, has no such value to start from:
-//! a scan can pass its entry before it is there, and the other's after that one moved on. So such
-//! joins are counted, and a scan under which the count changed is made again
+//! A subscriber that joins *beside another one*, at its cursor, has no such value to start from. A
+//! scan can pass the new entry before the cursor is there, and the other entry after its cursor
+//! moved on. So such joins [restart scans](restart_scans) that are under way
 //! (`loom_clone_and_move_on`).
 
 use crate::failpoint::{Failpoint, failpoint};
@@ -31,7 +32,8 @@ use crate::segment::layout::NOWHERE;
 use crate::segment::view::RingMemory;
 use crate::sync::{Ordering, fence};
 
-/// A packet from the cursor on is in a subscriber's hand.
+/// Bit of a cursor: a packet from the cursor on is in flight, and evictors must not move the
+/// cursor.
 pub(crate) const PIN: u64 = 1 << 63;
 
 /// The position in a cursor word.
@@ -40,18 +42,19 @@ pub(crate) fn position(cursor: u64) -> u64 {
     cursor & !PIN
 }
 
-/// The lowest position that must not be overwritten, and who it belongs to; the tail and the
-/// oldest packet belong to nobody.
+/// The lowest position that must not be overwritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gate {
     pub(crate) lowest: u64,
+    /// The owner of the cursor or claim at `lowest`. `None`: it is the tail or the oldest packet.
     pub(crate) endpoint: Option<EntryId>,
 }
 
-/// Finds the gate. `tail` and `oldest` were read before the call.
+/// Computes the gate. `tail` and `oldest` were read before the call.
 pub(crate) fn scan(memory: &RingMemory, tail: u64, oldest: u64) -> Gate {
-    let clones = &memory.head().membership.clones;
-    let mut cloned = clones.load(Ordering::Acquire);
+    let restarts = &memory.head().membership.clones;
+    // Both loads pair with the release in `restart_scans`.
+    let mut before = restarts.load(Ordering::Acquire);
     // Pairs with the fence in `membership::join_subscriber`.
     fence(Ordering::SeqCst);
     failpoint(Failpoint::GateScan);
@@ -59,20 +62,25 @@ pub(crate) fn scan(memory: &RingMemory, tail: u64, oldest: u64) -> Gate {
         let mut gate = Gate { lowest: tail.min(oldest), endpoint: None };
         scan_cursors(memory, &mut gate);
         scan_records(memory, tail, &mut gate);
-        // A clone that was placed at an entry already passed is held back by nothing that this
-        // scan saw, once the one beside which it was placed moved on.
-        let now = clones.load(Ordering::Acquire);
-        if now == cloned {
+        let now = restarts.load(Ordering::Acquire);
+        if now == before {
             return gate;
         }
-        cloned = now;
+        before = now;
     }
+}
+
+/// Makes scans that are under way begin again. They may have passed an entry before it was stored
+/// to, and reach another one after its cursor moved on.
+pub(crate) fn restart_scans(memory: &RingMemory) {
+    // Pairs with the acquires in `scan`: if the count is seen, the entry is seen.
+    memory.head().membership.clones.fetch_add(1, Ordering::Release);
 }
 
 fn scan_cursors(memory: &RingMemory, gate: &mut Gate) {
     let used = memory.head().membership.subscribers.load(Ordering::Relaxed) as usize;
     for (index, entry) in memory.subscribers().iter().take(used).enumerate() {
-        // Pairs with the release of the cursor: its owner is done with what lies below.
+        // Pairs with the release of the cursor: its owner has finished reading what lies below.
         let cursor = entry.cursor.load(Ordering::Acquire);
         if cursor != NOWHERE && position(cursor) < gate.lowest {
             *gate = Gate { lowest: position(cursor), endpoint: Some(EntryId::Subscriber(index)) };
@@ -85,10 +93,10 @@ fn scan_records(memory: &RingMemory, tail: u64, gate: &mut Gate) {
     for (index, entry) in memory.publishers().iter().take(used).enumerate() {
         // Pairs with the release that clears it: the claim's stamps come before.
         let start = entry.record.position.load(Ordering::Acquire);
-        // A record more than a lap below the tail lost its race: its claim was never made, or
-        // nobody could have passed it.
+        // A record more than a lap below the tail lost its race: otherwise its own claim would have
+        // gated the tail.
         let is_live = start != NOWHERE && start.saturating_add(memory.capacity()) >= tail;
-        // Of a claim and who waits behind it, the claim is what holds back.
+        // If a claim and a cursor tie, the claim is reported as the blocker.
         if is_live && start <= gate.lowest {
             *gate = Gate { lowest: start, endpoint: Some(EntryId::Publisher(index)) };
         }

@@ -1,20 +1,20 @@
-//! Arithmetic on positions, apart from any memory.
+//! Arithmetic on positions. It reads no memory.
 
 use crate::segment::layout::{FARTHEST, HEADER, SLOT};
 use crate::segment::settings::Settings;
 
-/// What follows from a ring's size and history.
+/// Sizes that follow from a ring's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
     /// Slots in the ring, a power of two.
     pub(crate) capacity: u64,
-    /// Slots of the largest packet: half the ring, so that padding and packet together always
-    /// fit (padding is shorter than the packet it makes room for). With history, a quarter:
-    /// `kept + 2 × max_span ≤ capacity`, so a publisher always finds room above what is kept.
+    /// Slots of the largest packet. Half the ring, so that padding and packet fit together: padding
+    /// is shorter than the packet behind it. With history a quarter, so that a publisher always
+    /// finds room above the kept packets: `kept + 2 × max_span ≤ capacity`.
     pub(crate) max_span: u64,
     /// Slots kept for newcomers.
     pub(crate) kept: u64,
-    /// Packets back that a newcomer starts.
+    /// Packets that a newcomer receives from before it joined.
     pub(crate) history: u64,
 }
 
@@ -36,27 +36,27 @@ impl Geometry {
         self.max_span as usize * SLOT - HEADER
     }
 
-    /// Slots to skip at `position` so that `span` slots lie in one piece.
+    /// Slots to skip at `position`, so that the next `span` slots lie in one piece.
     #[inline]
     pub(crate) fn padding(&self, position: u64, span: u64) -> u64 {
         let left = self.piece_end(position) - position;
         if span <= left { 0 } else { left }
     }
 
-    /// The end of the lap that `position` lies in: where the ring's memory ends.
+    /// The end of the lap that contains `position`, where the ring's memory ends.
     #[inline]
     pub(crate) fn piece_end(&self, position: u64) -> u64 {
         (position | (self.capacity - 1)) + 1
     }
 
-    /// Whether a packet of `span` slots can begin at `position`: it lies in one piece.
+    /// Returns true if `span` slots at `position` lie in one piece.
     #[inline]
     pub(crate) fn holds(&self, position: u64, span: u64) -> bool {
         (position & (self.capacity - 1)) + span <= self.capacity
     }
 
-    /// How many of the spans, taken in order, fit one after the other into the piece of the ring
-    /// that starts at `position` and ends below `limit`, and their sum. At most half the ring.
+    /// Returns how many of the spans fit, in order, between `position` and `limit` in one piece of
+    /// the ring, and their sum. At most half the ring.
     pub(crate) fn fit(&self, spans: &[u64], position: u64, limit: u64) -> (usize, u64) {
         let piece = self.piece_end(position) - position;
         let room = piece.min(limit.saturating_sub(position)).min(self.capacity / 2);
@@ -71,13 +71,14 @@ impl Geometry {
     }
 }
 
-/// A position read from shared memory, or the farthest there can be: so that it can be added to.
+/// Limits a position from shared memory to the farthest valid one, so that additions cannot
+/// overflow.
 #[inline]
 pub(crate) fn clamp(position: u64) -> u64 {
     position.min(FARTHEST)
 }
 
-/// Slots that a packet of `len` bytes takes.
+/// Slots of a packet of `len` bytes.
 #[inline]
 pub(crate) fn span(len: usize) -> u64 {
     ((HEADER + len) as u64).div_ceil(SLOT as u64)
@@ -109,7 +110,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn padding_and_packet_fit_and_never_wrap(
+        fn padding_and_packet_fit_without_wrapping(
             bits in 4u32..12, position in 0u64..1 << 40, want in 1u64..2048,
         ) {
             let geometry = geometry(1 << bits);
@@ -122,7 +123,7 @@ mod tests {
         }
 
         #[test]
-        fn what_fits_is_in_one_piece_below_the_limit(
+        fn fit_stays_in_one_piece_below_the_limit(
             position in 0u64..200, room in 0u64..70, spans in prop::collection::vec(1u64..9, 0..20),
         ) {
             let geometry = geometry(64);

@@ -1,129 +1,144 @@
-//! Guards over slots: a packet in a subscriber's hand, room in a publisher's claim.
+//! Guards over slots: a packet or a batch in flight, and a claim that is being filled.
 //!
-//! Each borrows its endpoint mutably, so an endpoint has one guard at a time, and an endpoint
-//! that can be called again has none: whatever a forgotten guard held is released then.
+//! Each guard borrows its endpoint mutably, so an endpoint has one guard at a time. An endpoint
+//! that can be called again has none: that call releases what a forgotten guard held.
+//!
+//! The traits of endpoints are safe, and no `unsafe` code here depends on how they are implemented.
+//! A slice that an endpoint lends stays valid while the endpoint is borrowed, and a guard calls a
+//! `&mut` method only at its end. Room for a claim is computed once, from a [`Writer`], and kept.
 
 use super::buffer::{StableBatch, StableBytes, WriteBuf, WriteTarget};
 use super::claim::Writer;
+use super::cursor::{Cursor, Taken, payload_of};
 use super::geometry::span;
-use super::reader::{Reader, Taken};
-use super::slot;
-use crate::segment::settings::Claims;
-use std::slice;
+use super::reader::Reader;
+use crate::segment::view::RingMemory;
+use std::mem::{self, ManuallyDrop};
+use std::ptr::NonNull;
 
 /// An endpoint that reads.
 pub(crate) trait ReadEndpoint {
-    /// Its side of the ring.
-    fn reader(&self) -> &Reader;
-    /// Releases what is in hand, and wakes whoever waited for it, unless only `ack` does.
+    /// The bytes of the packet in flight, 16-aligned. Panics if there is none.
+    fn payload(&self) -> &[u8];
+
+    /// Ends the guard that is dropped.
     fn release(&mut self);
-    /// Releases what is in hand because it was handled, and wakes whoever waited for it.
-    fn ack(&mut self);
-    /// Puts what is in hand back, to come again.
-    fn unreceive(&mut self);
-    /// Its side of the ring, to change.
-    fn reader_mut(&mut self) -> &mut Reader;
 }
 
-/// One packet in hand.
+/// A packet in flight. A single pointer, so that the typed guards around it are moved in
+/// registers.
 #[derive(Debug)]
-pub(crate) struct ReadGuard<'a, H: ReadEndpoint> {
-    endpoint: &'a mut H,
-    taken: Taken,
+pub(crate) struct ReadGuard<'a, E: ReadEndpoint> {
+    endpoint: &'a mut E,
 }
 
-impl<'a, H: ReadEndpoint> ReadGuard<'a, H> {
-    /// A guard over what `endpoint` just took.
+impl<'a, E: ReadEndpoint> ReadGuard<'a, E> {
+    /// A guard over the packet that `endpoint` just took.
     #[inline]
-    pub(crate) fn new(endpoint: &'a mut H, taken: Taken) -> Self {
-        debug_assert!(is_held(endpoint.reader(), &taken));
-        Self { endpoint, taken }
-    }
-
-    /// What is in hand.
-    #[inline]
-    pub(crate) fn taken(&self) -> &Taken {
-        &self.taken
+    pub(crate) fn new(endpoint: &'a mut E) -> Self {
+        Self { endpoint }
     }
 
     /// The endpoint.
     #[inline]
-    pub(crate) fn endpoint(&self) -> &H {
+    pub(crate) fn endpoint(&self) -> &E {
         self.endpoint
     }
 
-    /// Puts the packet back, to come again.
-    pub(crate) fn unreceive(self) {
-        self.endpoint.unreceive();
-    }
-
-    /// Releases the packet, which was handled: it does not come again.
+    /// Ends the guard with `work` instead of [`ReadEndpoint::release`].
     #[inline]
-    pub(crate) fn ack(self) {
-        // Nothing is left in hand to be let go of.
-        std::mem::ManuallyDrop::new(self).endpoint.ack();
+    pub(crate) fn end<R>(self, work: impl FnOnce(&mut E) -> R) -> R {
+        work(ManuallyDrop::new(self).endpoint)
     }
 }
 
-// SAFETY: the packet is in the reader's hand, so its cursor keeps publishers from these slots
-// until `let_go`, which only `drop` calls: the endpoint is borrowed mutably for that long. Slots
-// do not move. A payload starts 16 bytes into a 64-aligned slot.
-unsafe impl<H: ReadEndpoint> StableBytes for ReadGuard<'_, H> {
+// SAFETY: `payload` lends its slice for as long as the endpoint is borrowed. The guard holds that
+// borrow, and calls `&mut` methods only in `drop` and `end`, which end the guard. The slice lies in
+// slots or on the heap, so moving the guard does not move it.
+unsafe impl<E: ReadEndpoint> StableBytes for ReadGuard<'_, E> {
     #[inline]
     fn bytes(&self) -> &[u8] {
-        payload(self.endpoint.reader(), &self.taken)
+        self.endpoint.payload()
     }
 }
 
-impl<H: ReadEndpoint> Drop for ReadGuard<'_, H> {
+impl<E: ReadEndpoint> Drop for ReadGuard<'_, E> {
     #[inline(always)]
     fn drop(&mut self) {
         self.endpoint.release();
     }
 }
 
-/// A batch in hand: released together.
-#[derive(Debug)]
-pub(crate) struct BatchGuard<'a, H: ReadEndpoint> {
-    endpoint: &'a mut H,
+/// An endpoint that reads batches.
+pub(crate) trait BatchEndpoint: ReadEndpoint {
+    /// Its side of the ring.
+    fn reader(&mut self) -> &mut Reader;
 }
 
-impl<'a, H: ReadEndpoint> BatchGuard<'a, H> {
+/// A batch in flight, released together.
+///
+/// # Invariants
+///
+/// 1. `packets` were read by a [`Reader`] over `memory`, and are in flight. A position is never
+///    used twice, so a reader that has these positions in flight has these packets in flight.
+#[derive(Debug)]
+pub(crate) struct BatchGuard<'a, E: BatchEndpoint> {
+    endpoint: &'a mut E,
+    /// Goes back to the reader with the list.
+    memory: ManuallyDrop<RingMemory>,
+    packets: Vec<Taken>,
+}
+
+impl<'a, E: BatchEndpoint> BatchGuard<'a, E> {
     /// A guard over the batch that `endpoint` just took.
-    pub(crate) fn new(endpoint: &'a mut H) -> Self {
-        assert!(endpoint.reader().holds_batch(), "a batch that is not in hand");
-        Self { endpoint }
+    pub(crate) fn new(endpoint: &'a mut E) -> Self {
+        let reader = endpoint.reader();
+        let (memory, packets) = reader.take_list();
+        assert!(reader.holds_all(&packets), "a batch that is not in flight");
+        Self { endpoint, memory: ManuallyDrop::new(memory), packets }
     }
 
     /// The endpoint.
-    pub(crate) fn endpoint(&self) -> &H {
+    pub(crate) fn endpoint(&self) -> &E {
         self.endpoint
+    }
+
+    /// The packet at an index.
+    pub(crate) fn taken(&self, index: usize) -> Taken {
+        self.packets[index]
     }
 }
 
-// SAFETY: as for `ReadGuard`. The batch is the reader's list, which was found to be in hand; it changes
-// only when another is taken, for which the reader would have to be borrowed mutably, or by `keep`.
-unsafe impl<H: ReadEndpoint> StableBatch for BatchGuard<'_, H> {
+// SAFETY: by invariant 1, and the endpoint is borrowed: only `keep` and `drop` call its `&mut`
+// methods. `keep` checks the invariant again.
+unsafe impl<E: BatchEndpoint> StableBatch for BatchGuard<'_, E> {
     #[inline]
     fn count(&self) -> usize {
-        self.endpoint.reader().batch().len()
+        self.packets.len()
     }
 
     #[inline]
     fn bytes(&self, index: usize) -> &[u8] {
-        let reader = self.endpoint.reader();
-        let taken = &reader.batch()[index];
-        // SAFETY: a packet of a batch in hand.
-        unsafe { payload_of(reader, taken) }
+        // SAFETY: invariant 1.
+        unsafe { payload_of(&self.memory, &self.packets[index]) }
     }
 
     fn keep(&mut self, count: usize) {
-        self.endpoint.reader_mut().keep_of_batch(count);
+        let Some(next) = self.packets.get(count) else { return };
+        let end = next.position;
+        self.packets.truncate(count);
+        let reader = self.endpoint.reader();
+        reader.keep_until(end);
+        let is_same = std::ptr::eq(reader.memory().head(), self.memory.head());
+        assert!(is_same && reader.holds_all(&self.packets), "a batch that is not in flight");
     }
 }
 
-impl<H: ReadEndpoint> Drop for BatchGuard<'_, H> {
+impl<E: BatchEndpoint> Drop for BatchGuard<'_, E> {
     fn drop(&mut self) {
+        // SAFETY: taken once, here.
+        let memory = unsafe { ManuallyDrop::take(&mut self.memory) };
+        self.endpoint.reader().reuse_list(memory, mem::take(&mut self.packets));
         self.endpoint.release();
     }
 }
@@ -132,94 +147,77 @@ impl<H: ReadEndpoint> Drop for BatchGuard<'_, H> {
 pub(crate) trait WriteEndpoint {
     /// Its side of the ring.
     fn writer(&mut self) -> &mut Writer;
-    /// Gives the open claim up.
+
+    /// Aborts the open claim.
     fn abandon(&mut self);
-    /// Commits the open claim as one archive of `len` bytes, and wakes whoever waited for it.
+
+    /// Commits the open claim as one archive of `len` bytes, and wakes subscribers. Returns its
+    /// position.
     fn commit(&mut self, len: usize, type_index: u16) -> u64;
 }
 
-/// A claim that is being filled. Dropping it gives it up.
+/// A claim that is being filled. Dropping it aborts the claim.
+///
+/// # Invariants
+///
+/// 1. `[start, start + len)` is the payload of a claim that a [`Writer`] granted, and that stays
+///    open while `endpoint` is borrowed.
 #[derive(Debug)]
-pub(crate) struct WriteClaim<'a, C: WriteEndpoint> {
-    endpoint: &'a mut C,
+pub(crate) struct WriteClaim<'a, E: WriteEndpoint> {
+    endpoint: &'a mut E,
+    start: NonNull<u8>,
     len: usize,
     type_index: u16,
 }
 
-impl<'a, C: WriteEndpoint> WriteClaim<'a, C> {
+// SAFETY: the value is an exclusive reference to the endpoint, and one to the bytes of its claim.
+unsafe impl<E: WriteEndpoint + Send> Send for WriteClaim<'_, E> {}
+// SAFETY: as above; a shared claim gives no access to the bytes.
+unsafe impl<E: WriteEndpoint + Sync> Sync for WriteClaim<'_, E> {}
+
+impl<'a, E: WriteEndpoint> WriteClaim<'a, E> {
     /// A guard over what `endpoint` just claimed for an archive of `len` bytes.
     ///
-    /// What is left over in it can be read, and written back elsewhere: so in a shared ring there
-    /// must be no stamps among it (`slot` says why, and why not in an exclusive one).
-    pub(crate) fn new(endpoint: &'a mut C, len: usize, type_index: u16) -> Self {
+    /// Stale content of a claim can be read, and written back into another packet. In a shared ring
+    /// it must not contain stamps ([`slot`](super::slot) has the reason).
+    pub(crate) fn new(endpoint: &'a mut E, len: usize, type_index: u16) -> Self {
         let writer = endpoint.writer();
-        let first = writer.at.position;
-        if writer.claims == Claims::Shared {
-            for position in first + 1..first + span(len) {
-                slot::clear_stamp(&writer.memory, position);
-            }
-        }
-        Self { endpoint, len, type_index }
+        writer.clear_stamps(span(len));
+        let start = room(writer, len).start();
+        Self { endpoint, start, len, type_index }
     }
 
-    /// Publishes it. Returns its position.
+    /// Publishes the packet. Returns its position.
     pub(crate) fn commit(self) -> u64 {
-        let mut draft = std::mem::ManuallyDrop::new(self);
-        let (len, type_index) = (draft.len, draft.type_index);
-        draft.endpoint.commit(len, type_index)
+        let (len, type_index) = (self.len, self.type_index);
+        ManuallyDrop::new(self).endpoint.commit(len, type_index)
     }
 }
 
-// SAFETY: the claim stays open as long as the guard lives: the endpoint is borrowed mutably.
-// Slots do not move, and `len` does not change.
-unsafe impl<C: WriteEndpoint> WriteTarget for WriteClaim<'_, C> {
+// SAFETY: invariant 1; only `drop` and `commit` call methods of the endpoint, and both end the
+// guard. Slots do not move.
+unsafe impl<E: WriteEndpoint> WriteTarget for WriteClaim<'_, E> {
     fn room(&mut self) -> WriteBuf<'_> {
-        room(self.endpoint.writer(), self.len)
+        // SAFETY: invariant 1. The buffer borrows the guard mutably, so it is the only one.
+        unsafe { WriteBuf::new(self.start, self.len) }
     }
 }
 
-impl<C: WriteEndpoint> Drop for WriteClaim<'_, C> {
+impl<E: WriteEndpoint> Drop for WriteClaim<'_, E> {
     fn drop(&mut self) {
         self.endpoint.abandon();
     }
 }
 
-/// The payload of a packet in a reader's hand.
-#[inline]
-pub(crate) fn payload<'a>(reader: &'a Reader, taken: &Taken) -> &'a [u8] {
-    assert!(is_held(reader, taken), "a packet that is not in hand");
-    // SAFETY: as was just seen.
-    unsafe { payload_of(reader, taken) }
-}
-
-/// # Safety
-///
-/// The packet is in the reader's hand.
-#[inline]
-unsafe fn payload_of<'a>(reader: &'a Reader, taken: &Taken) -> &'a [u8] {
-    debug_assert!(is_held(reader, taken));
-    let start = reader.memory.payload(taken.position);
-    // SAFETY: the packet is in hand: stamped, so completely written, and gated by the cursor, so
-    // not written to as long as the reader is not told to release it, for which it would have to
-    // be borrowed mutably. Its span was checked to lie within the ring in one piece, and its
-    // length is what the span was computed from.
-    unsafe { slice::from_raw_parts(start.as_ptr(), taken.descriptor.len() as usize) }
-}
-
-#[inline]
-fn is_held(reader: &Reader, taken: &Taken) -> bool {
-    let hand = reader.in_hand();
-    hand.start <= taken.position && taken.end() <= hand.end
-}
-
 /// The first `len` payload bytes of the packet that `writer`'s open claim begins with.
+///
+/// # Panics
+///
+/// If the claim is shorter.
 #[inline(always)]
 pub(crate) fn room(writer: &mut Writer, len: usize) -> WriteBuf<'_> {
-    let span = span(len);
-    assert!(writer.owns(span), "room that was not claimed");
-    let start = writer.memory.payload(writer.at.position);
-    // SAFETY: the slots are claimed (exclusive: below the limit and above every stamp, by the one
-    // publisher; shared: by compare-and-swap) and not stamped, so nobody else touches them, and
-    // they lie within the ring in one piece. The writer is borrowed for as long.
-    unsafe { WriteBuf::new(start, len) }
+    assert!(writer.owns(span(len)), "room that was not claimed");
+    // SAFETY: by invariants 1 and 2 of `Writer`: nobody else accesses these slots, and they lie in
+    // one piece. The buffer borrows the writer, so the claim stays open.
+    unsafe { WriteBuf::new(writer.payload(), len) }
 }

@@ -1,48 +1,96 @@
-//! Joining, leaving, and clearing the dead away. All of it under the control lock.
-//!
-//! An entry goes through these states; whoever dies in between is found by [`reap`], because
-//! `taken` is written before anything that holds others back and `free` after it was let go:
+//! Entries: taking one, joining at it, leaving it. The caller holds the control lock.
 //!
 //! ```text
-//!  free ──liveness lock──► taken ──► cursor or record in use ──► cursor nowhere ──► free
+//!  free ──liveness lock──► taken ──► cursor or record in use ──► cursor NOWHERE ──► free
 //!                            └──► durable: stays when its process dies, until removed
 //! ```
 //!
-//! A subscriber's entry is `joining` before it is `taken`, until its cursor is placed: who counts
-//! subscribers before publishing counts those that get what is published.
+//! An entry is `taken` before anything in it holds others back, and `free` after that was given up.
+//! So [`reap`](super::reap) finds the entry of a process that dies at any point in between.
+//!
+//! A subscriber's entry is `joining` until its cursor is placed. A publisher that counts
+//! subscribers before it publishes counts only subscribers that will get the packet.
+//!
+//! In a queue, entry 0 holds the shared cursor and has no owner ([`consumer_group`]).
+//!
+//! [`consumer_group`]: super::consumer_group
 
-use super::consumer_group::{self, OnConsumerDeath};
-use super::gate::{PIN, position};
+use super::gate::{self, PIN, position};
 use super::geometry::{Geometry, clamp};
 use super::history;
-use super::missed::LossCounter;
-use super::recover::{Recovered, recover};
+use super::overflow::LossCounter;
 use super::slot;
 use super::state::RingState;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::{EntryId, OwnerState};
-use crate::segment::layout::{EntryOwner, NOWHERE, SubscriberDetails, SubscriberEntry};
+use crate::segment::layout::{EntryOwner, NOWHERE, SubscriberEntry};
 use crate::segment::settings::{Claims, Settings};
 use crate::segment::view::RingMemory;
 use crate::sync::{AtomicU32, Ordering, fence};
 
+/// The entry of a queue's shared cursor.
+pub(crate) const SHARED: usize = 0;
+
+/// Publishers or subscribers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Publishers,
+    Subscribers,
+}
+
+impl Side {
+    /// The other side.
+    #[inline]
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Publishers => Self::Subscribers,
+            Self::Subscribers => Self::Publishers,
+        }
+    }
+}
+
+/// The fate of a packet that a consumer of a queue had in flight when it died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnConsumerDeath {
+    /// Another consumer adopts it: it is handled at least once.
+    Adopted,
+    /// It is dropped: it is handled at most once.
+    Dropped,
+}
+
+impl OnConsumerDeath {
+    /// The rule of a ring with these settings.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        if settings.tagged_slots { Self::Dropped } else { Self::Adopted }
+    }
+}
+
 /// Where a subscriber starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// At the next packet, or as far back as the ring's history says.
+    /// At the next packet, or as far back as the ring's history reaches.
     Newcomer,
-    /// Where this other living subscriber stands.
+    /// At the cursor of another living subscriber.
     Beside {
-        /// Index of its entry.
+        /// Index of that subscriber's entry.
         entry: usize,
     },
 }
 
-/// The first free entry of a side. Of subscribers' entries, if possible, one without an eviction
-/// under way: the newcomer cannot tell the end of its predecessor's evictions from its own.
+/// How a subscriber joined.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Joined {
+    /// The position of its cursor.
+    pub(crate) position: u64,
+    /// Its account of evicted packets.
+    pub(crate) account: LossCounter,
+}
+
+/// Returns a free entry of a side. Prefers subscriber entries without an eviction under way,
+/// because a newcomer cannot tell the end of its predecessor's evictions from its own.
 pub(crate) fn vacancy(memory: &RingMemory, settings: &Settings, side: Side) -> Option<EntryId> {
     match side {
-        // One entry is all an exclusive ring's publishers use.
+        // An exclusive ring uses one publisher entry.
         Side::Publishers if settings.claims == Claims::Exclusive => {
             is_free(&memory.publishers()[0].details.owner).then_some(EntryId::Publisher(0))
         }
@@ -60,7 +108,7 @@ pub(crate) fn vacancy(memory: &RingMemory, settings: &Settings, side: Side) -> O
     }
 }
 
-/// How many entries of a side are free.
+/// Counts the free entries of a side.
 #[cfg(not(loom))]
 pub(crate) fn free(memory: &RingMemory, side: Side) -> usize {
     let (publishers, subscribers) = (memory.publishers().iter(), memory.subscribers().iter());
@@ -70,59 +118,34 @@ pub(crate) fn free(memory: &RingMemory, side: Side) -> usize {
     }
 }
 
-/// Whether no eviction is begun that is neither counted nor given up.
+/// Returns true if every eviction that was begun is counted or was given up.
 fn is_settled(entry: &SubscriberEntry) -> bool {
-    // Pairs with the release in `evict`: who sees it counted sees it begun.
+    // Pairs with the release in `overflow::evict`: a counted eviction is seen to be begun.
     let counted = entry.details.evictions_counted.load(Ordering::Acquire);
     entry.details.evictions_begun.load(Ordering::Relaxed) == counted
 }
 
-/// Publishers or subscribers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Publishers,
-    Subscribers,
-}
-
-impl Side {
-    /// The other one.
-    #[inline]
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Publishers => Self::Subscribers,
-            Self::Subscribers => Self::Publishers,
-        }
-    }
-}
-
-/// Takes a publisher entry and opens the ring. Returns the position at which an exclusive
-/// publisher goes on.
+/// Takes a publisher entry and opens the ring. Returns the position at which an exclusive publisher
+/// goes on.
 pub(crate) fn join_publisher(memory: &RingMemory, settings: &Settings, index: usize) -> u64 {
     let head = memory.head();
     failpoint(Failpoint::JoinOwner);
     take(&memory.publishers()[index].details.owner, OwnerState::Taken);
     raise(&head.membership.publishers, index);
+    // Pairs with the releases of the tail.
     let mut tail = clamp(head.tail.load(Ordering::Acquire));
     if settings.claims == Claims::Exclusive {
-        // What a predecessor committed and did not count: it died between stamp and tail.
+        // The predecessor may have died between the stamp of a packet and the tail.
         let geometry = Geometry::of(settings);
         (tail, _) = slot::scan_committed(memory, &geometry, tail, tail + geometry.capacity);
+        // As in `Writer::publish_tail`.
         head.tail.store(tail, Ordering::Release);
     }
     if settings.queue {
-        consumer_group::keep(memory, settings);
+        keep_queue(memory, settings);
     }
     RingState::Open.set(memory);
     tail
-}
-
-/// Where a subscriber begins.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Joined {
-    /// The position of its cursor.
-    pub(crate) position: u64,
-    /// What it is told of when it is evicted.
-    pub(crate) account: LossCounter,
 }
 
 /// Takes a subscriber entry and places its cursor.
@@ -131,10 +154,11 @@ pub(crate) struct Joined {
 ///  cursor := c0|PIN (tail or oldest) ──► fence ──► T := tail or oldest ──► cursor := T
 /// ```
 ///
-/// Every publisher whose scan missed the cursor read a tail (an oldest) no higher than T before
-/// it, and claims below that plus one capacity. The cursor is pinned meanwhile: an evictor would
-/// put it somewhere below T, where such a publisher overruns it. Beside another subscriber, that
-/// one's cursor must stand still for as long (`Reader::stand_still`).
+/// A publisher whose scan missed the cursor read a tail (an oldest) of at most T before that scan,
+/// so it claims below T plus one capacity. The cursor is pinned meanwhile: an evictor would move it
+/// to a position below T, where such a publisher overruns it. A subscriber that is joined `Beside`
+/// must keep its cursor still meanwhile
+/// ([`Reader::stand_still`](super::reader::Reader::stand_still)).
 pub(crate) fn join_subscriber(
     memory: &RingMemory,
     settings: &Settings,
@@ -148,8 +172,8 @@ pub(crate) fn join_subscriber(
     raise(&memory.head().membership.subscribers, index);
     failpoint(Failpoint::JoinCursor);
     let first = boundary(memory, &geometry, start);
-    // Pinned, so that no evictor moves it: what it would walk over is not protected yet, and where
-    // it would put the cursor neither.
+    // Pinned against evictors: neither the packets that one would walk over are protected yet, nor
+    // the position where it would put the cursor. Pairs with the acquires in `gate::scan`.
     entry.cursor.store(first | PIN, Ordering::Release);
     // Pairs with the fence in `gate::scan`.
     fence(Ordering::SeqCst);
@@ -157,16 +181,15 @@ pub(crate) fn join_subscriber(
     failpoint(Failpoint::JoinMove);
     let account = LossCounter::open(&entry.details);
     if geometry.history > 0 && start == Start::Newcomer {
-        // Protects what is walked over.
+        // Gates the packets that are walked over.
         entry.cursor.store(placed | PIN, Ordering::Release);
         let tail = memory.head().tail.load(Ordering::Acquire);
         placed = history::start(memory, &geometry, placed, tail);
     }
     entry.cursor.store(placed, Ordering::Release);
     if start != Start::Newcomer {
-        // Before the one beside may move. Pairs with the acquires in `gate::scan`: who sees it
-        // moved, or this, sees the cursor.
-        memory.head().membership.clones.fetch_add(1, Ordering::Release);
+        // Before the other subscriber's cursor may move.
+        gate::restart_scans(memory);
     }
     OwnerState::Taken.set(&entry.details.owner);
     Joined { position: placed, account }
@@ -174,46 +197,64 @@ pub(crate) fn join_subscriber(
 
 fn boundary(memory: &RingMemory, geometry: &Geometry, start: Start) -> u64 {
     let word = match start {
-        Start::Beside { entry } => &*memory.subscribers()[entry].cursor,
+        Start::Beside { entry } => &memory.subscribers()[entry].cursor,
         Start::Newcomer if geometry.history > 0 => &*memory.head().oldest,
         Start::Newcomer => &*memory.head().tail,
     };
+    // Pairs with the releases of each of these words: committed packets below it are seen.
     clamp(position(word.load(Ordering::Acquire)))
 }
 
-/// Takes an entry for a member of a group, with nothing in hand.
+/// Takes an entry for a consumer of a queue, with nothing in flight.
 pub(crate) fn join_consumer(memory: &RingMemory, index: usize) {
     let entry = &memory.subscribers()[index];
+    // As every store to an in-flight word.
     entry.cursor.store(NOWHERE, Ordering::Release);
-    // Nobody is evicted here.
-    entry.details.evictions_reported.fetch_add(1, Ordering::Relaxed);
-    entry.details.handed_out.store(0, Ordering::Relaxed);
+    entry.consumer.begin();
     take(&entry.details.owner, OwnerState::Consumer);
     failpoint(Failpoint::JoinCursor);
     raise(&memory.head().membership.subscribers, index);
-    // A scan that has read how many entries there are may read the shared cursor after this member
-    // has moved it.
-    consumer_group::count(memory);
+    // A scan that read the number of used entries before may read the shared cursor after this
+    // consumer has moved it.
+    gate::restart_scans(memory);
 }
 
-/// Takes over a durable entry whose owner died or left: returns where it stood and below which
-/// position its packets were handed out before.
+/// Creates a queue's shared cursor at the next packet, if there is none. Before the first packet is
+/// published.
+pub(crate) fn create_shared_cursor(memory: &RingMemory, settings: &Settings) {
+    if memory.subscribers()[SHARED].cursor.load(Ordering::Acquire) == NOWHERE {
+        let _ = join_subscriber(memory, settings, SHARED, Start::Newcomer);
+        // The entry has no owner.
+        memory.subscribers()[SHARED].details.owner.pid.store(0, Ordering::Relaxed);
+    }
+}
+
+/// From here on the object of a queue stays while packets in it are not acknowledged.
+pub(crate) fn keep_queue(memory: &RingMemory, settings: &Settings) {
+    if OnConsumerDeath::of(settings) == OnConsumerDeath::Adopted {
+        OwnerState::Durable.set(&memory.subscribers()[SHARED].details.owner);
+    }
+}
+
+/// Takes over a durable entry whose owner died or left. Returns the predecessor's cursor, and the
+/// position below which its packets were handed out.
 pub(crate) fn succeed(memory: &RingMemory, index: usize) -> (Joined, u64) {
     let entry = &memory.subscribers()[index];
     entry.details.owner.pid.store(std::process::id(), Ordering::Relaxed);
+    // Pairs with the releases of the cursor, by the predecessor and by evictors.
     let stood = clamp(position(entry.cursor.load(Ordering::Acquire)));
-    // Void the predecessor's pin, if it had one. Others do so under the control lock only, which
-    // is held here, and nobody moves a pinned cursor.
+    // Clears the predecessor's pin, if there is one. Nobody moves a pinned cursor, and others clear
+    // pins only under the control lock, which the caller holds. Orderings as in `Reader::pin`.
     let _ = entry.cursor.compare_exchange(stood | PIN, stood, Ordering::AcqRel, Ordering::Relaxed);
     let joined = Joined { position: stood, account: LossCounter::succeed(&entry.details) };
-    (joined, entry.details.handed_out.load(Ordering::Relaxed))
+    (joined, entry.details.durable.handed_out())
 }
 
 /// Gives a subscriber's entry up, wherever its cursor stands.
 pub(crate) fn leave_subscriber(memory: &RingMemory, index: usize) {
     let entry = &memory.subscribers()[index];
-    // First, if it is a durable one: killed from here on, it is cleared away like any other, and
-    // no successor finds an entry that holds nobody back.
+    // First, for a durable entry: after a kill from here on it is reaped like any other, and no
+    // successor finds an entry that gates nobody.
     OwnerState::Taken.set(&entry.details.owner);
     failpoint(Failpoint::LeaveCursor);
     release(memory, index);
@@ -221,133 +262,23 @@ pub(crate) fn leave_subscriber(memory: &RingMemory, index: usize) {
     OwnerState::Free.set(&entry.details.owner);
 }
 
-/// Holds nobody back any more. The only part of leaving that may be done without the control
-/// lock, by the owner: the entry is found by [`reap`] afterwards.
+/// Stops to gate publishers. The owner may call this without the control lock: the entry is reaped
+/// afterwards.
 pub(crate) fn release(memory: &RingMemory, index: usize) {
-    // Pairs with the acquire in `gate::scan`: the owner is done with every slot.
+    // Pairs with the acquire in `gate::scan`: the owner has finished reading every slot.
     memory.subscribers()[index].cursor.store(NOWHERE, Ordering::Release);
 }
 
 /// Gives a publisher's entry up. Its record is clear.
 pub(crate) fn leave_publisher(memory: &RingMemory, settings: &Settings, index: usize) {
-    // First: killed in between, its seat is still taken, and who clears it away marks the ring.
+    // First: after a kill in between the entry is still taken, and the process that reaps it marks
+    // the ring.
     close_if_left(memory, settings, index);
     failpoint(Failpoint::LeaveOwner);
     OwnerState::Free.set(&memory.publishers()[index].details.owner);
 }
 
-/// Whether a publisher's entry names a claim.
-fn has_record(memory: &RingMemory, member: EntryId) -> bool {
-    let EntryId::Publisher(index) = member else { return false };
-    memory.publishers()[index].record.position.load(Ordering::Acquire) != NOWHERE
-}
-
-/// What [`reap`] found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reaped {
-    /// Entries freed, records resolved, pins voided: somebody may be able to go on.
-    pub(crate) changed: bool,
-}
-
-/// Whether a dead publisher left a claim, so that [`reap`] needs memory whose slots can be
-/// written.
-pub(crate) fn has_abandoned_claim(memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> bool {
-    memory.publishers().iter().enumerate().any(|(index, entry)| {
-        OwnerState::of(&entry.details.owner) != OwnerState::Free
-            && has_record(memory, EntryId::Publisher(index))
-            && !is_alive(EntryId::Publisher(index))
-    })
-}
-
-/// What may be done to the slots of a memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Slots {
-    /// A store to them is a SIGSEGV.
-    ReadOnly,
-    /// Claims can be voided.
-    Writable,
-}
-
-/// Clears the dead away: resolves their claims, takes their cursors off, voids their pins, frees
-/// their entries. Under the control lock. `is_alive` says `true` of the caller itself. Where the slots
-/// are read-only, who left a claim is left to the next.
-pub(crate) fn reap(
-    memory: &RingMemory,
-    settings: &Settings,
-    slots: Slots,
-    is_alive: &dyn Fn(EntryId) -> bool,
-) -> Reaped {
-    let mut reaped = Reaped::default();
-    for index in 0..memory.publishers().len() {
-        reaped.changed |= reap_publisher(memory, settings, slots, index, is_alive);
-    }
-    if settings.queue {
-        reaped.changed |= consumer_group::unpin(memory, is_alive);
-    }
-    // Nobody sits at the entry of a group's cursor, and its pin is a member's.
-    for index in usize::from(settings.queue)..memory.subscribers().len() {
-        reaped.changed |= reap_subscriber(memory, OnConsumerDeath::of(settings), index, is_alive);
-    }
-    reaped
-}
-
-fn reap_publisher(
-    memory: &RingMemory,
-    settings: &Settings,
-    slots: Slots,
-    index: usize,
-    is_alive: &dyn Fn(EntryId) -> bool,
-) -> bool {
-    let owner = &memory.publishers()[index].details.owner;
-    if is_free(owner) || is_alive(EntryId::Publisher(index)) {
-        return false;
-    }
-    let is_clear = match slots {
-        Slots::Writable => {
-            recover(memory, &Geometry::of(settings), index, is_alive) == Recovered::Cleared
-        }
-        // The record is looked at after its owner was found dead, so it stays.
-        Slots::ReadOnly => !has_record(memory, EntryId::Publisher(index)),
-    };
-    if !is_clear {
-        return false;
-    }
-    leave_publisher(memory, settings, index);
-    true
-}
-
-fn reap_subscriber(
-    memory: &RingMemory,
-    on_consumer_death: OnConsumerDeath,
-    index: usize,
-    is_alive: &dyn Fn(EntryId) -> bool,
-) -> bool {
-    let entry = &memory.subscribers()[index];
-    match OwnerState::of(&entry.details.owner) {
-        OwnerState::Free => false,
-        _ if is_alive(EntryId::Subscriber(index)) => false,
-        // Whoever adopts its packet clears the hand.
-        OwnerState::Consumer
-            if on_consumer_death == OnConsumerDeath::Adopted && consumer_group::has_hand(entry) =>
-        {
-            false
-        }
-        OwnerState::Taken | OwnerState::Joining | OwnerState::Consumer => {
-            leave_subscriber(memory, index);
-            true
-        }
-        OwnerState::Durable => {
-            let cursor = entry.cursor.load(Ordering::Acquire);
-            let pinned = cursor != NOWHERE && cursor & PIN != 0;
-            if pinned {
-                entry.cursor.store(position(cursor), Ordering::Release);
-            }
-            pinned
-        }
-    }
-}
-
-/// Marks the ring as left if no publisher remains but this one, which is leaving.
+/// Marks the ring as left if `leaving` is its last publisher.
 fn close_if_left(memory: &RingMemory, settings: &Settings, leaving: usize) {
     let mut others = memory.publishers().iter().enumerate().filter(|&(index, _)| index != leaving);
     let is_left = others.all(|(_, entry)| is_free(&entry.details.owner));
@@ -356,12 +287,12 @@ fn close_if_left(memory: &RingMemory, settings: &Settings, leaving: usize) {
     }
 }
 
-/// Makes a joined subscriber durable: last of all, when its cursor is where it stays.
+/// Makes a joined subscriber durable. The last step, once its cursor is placed.
 pub(crate) fn make_durable(memory: &RingMemory, index: usize, account: &LossCounter, name: &str) {
     let details = &memory.subscribers()[index].details;
-    details.handed_out.store(0, Ordering::Relaxed);
+    details.durable.set_handed_out(0);
     account.record_reported(details);
-    details.set_name(name);
+    details.durable.set_name(name);
     failpoint(Failpoint::JoinDurable);
     OwnerState::Durable.set(&details.owner);
 }
@@ -369,36 +300,9 @@ pub(crate) fn make_durable(memory: &RingMemory, index: usize, account: &LossCoun
 /// The entry of the durable subscriber of this name, alive or dead.
 pub(crate) fn find_durable(memory: &RingMemory, name: &str) -> Option<usize> {
     memory.subscribers().iter().position(|entry| {
-        OwnerState::of(&entry.details.owner) == OwnerState::Durable && entry.details.has_name(name)
+        OwnerState::of(&entry.details.owner) == OwnerState::Durable
+            && entry.details.durable.has_name(name)
     })
-}
-
-impl SubscriberDetails {
-    /// Longest durable name in bytes.
-    pub(crate) const LONGEST_NAME: usize = crate::segment::layout::NAME_WORDS * 8;
-
-    fn set_name(&self, name: &str) {
-        for (index, word) in self.name.iter().enumerate() {
-            word.store(name_word(name, index), Ordering::Relaxed);
-        }
-        self.name_len.store(name.len() as u64, Ordering::Relaxed);
-    }
-
-    fn has_name(&self, name: &str) -> bool {
-        self.name_len.load(Ordering::Relaxed) == name.len() as u64
-            && self
-                .name
-                .iter()
-                .enumerate()
-                .all(|(index, word)| word.load(Ordering::Relaxed) == name_word(name, index))
-    }
-}
-
-fn name_word(name: &str, index: usize) -> u64 {
-    let bytes = name.as_bytes().chunks(8).nth(index).unwrap_or_default();
-    let mut word = [0; 8];
-    word[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(word)
 }
 
 fn take(owner: &EntryOwner, state: OwnerState) {
@@ -406,12 +310,13 @@ fn take(owner: &EntryOwner, state: OwnerState) {
     state.set(owner);
 }
 
-fn is_free(owner: &EntryOwner) -> bool {
+/// Returns true if nobody has taken the entry.
+pub(crate) fn is_free(owner: &EntryOwner) -> bool {
     OwnerState::of(owner) == OwnerState::Free
 }
 
-/// Raises the bound of the entries that scans look at. Before the entry holds anyone back, so
-/// the fence that covers the cursor covers this too.
+/// Raises the number of entries that scans look at. Before the entry gates anything, so the fence
+/// that covers the cursor covers this store too.
 fn raise(used: &AtomicU32, index: usize) {
     let bound = index as u32 + 1;
     if used.load(Ordering::Relaxed) < bound {

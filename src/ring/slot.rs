@@ -1,82 +1,121 @@
-//! The two header words of a packet's first slot.
+//! Slots: the header of a packet, and the stamp that says that the packet is committed.
 //!
 //! ```text
 //!  0        8           12     13     14      16                               64
 //!  ┌────────┬───────────┬──────┬──────┬───────┬────────────────────────────────┐
-//!  │ stamp  │ len       │ type │ kind │ tag  │ the archive's first 48 bytes   │ → next slots
+//!  │ stamp  │ len       │ type │ kind │ tag   │ the archive's first 48 bytes   │ → next slots
 //!  │ u64    │ u32       │ u8   │ u8   │ u16   │                                │
 //!  └────────┴───────────┴──────┴──────┴───────┴────────────────────────────────┘
-//!             └─────── descriptor, u64 ────┘
+//!             └─────── descriptor, u64 ───────┘
+//!
+//!  stamp(position) = position + salt(lap)        lap = position / capacity
+//!  salt(lap)       = SipHash-2-4(the ring's salt, lap)
 //! ```
 //!
-//! A slot goes through these states, seen from a reader at its position:
+//! States of a slot, seen by a reader at its position:
 //!
 //! ```text
-//!  anything but the stamp ──claim, fill──► the same ──stamp (release)──► committed ──gate──► next lap
+//!  any other word ──claim, fill──► unstamped ──stamp (release)──► committed ──gate──► next lap
 //! ```
 //!
-//! The descriptor is one atomic word, so that an evictor or a recoverer that looks at a slot
-//! which is being rewritten reads something, checks it, and finds out by a later compare-and-swap
-//! that it was nothing.
+//! - **The stamp is stored last**, so a reader sees a packet as a whole or not at all. A position
+//!   is never used twice, so nothing has to be cleared for the next lap.
+//! - **The descriptor is one atomic word.** An evictor or a recoverer may read a slot that is being
+//!   rewritten. It checks the word that it reads, and a later compare-and-swap finds out that the
+//!   word meant nothing.
+//! - **The salt** protects a reader that comes, a lap later, to an inner slot of a longer packet,
+//!   where payload lies. Payload matches a stamp with probability 2⁻⁶⁴ as long as nobody can make
+//!   it match, and the salt is shown to nobody.
+//! - **Each lap has its own salt.** The content of a reservation is left over from earlier packets
+//!   and contains stamps of earlier laps. The stamps of this lap and later ones do not follow from
+//!   them.
+//! - **In a shared ring a reservation shows no stamps at all** ([`clear_stamp`]). Another claim
+//!   under way can lie less than a lap behind this one, so left-over content shows stamps of *its*
+//!   lap. If its owner dies, `recover` looks for stamps within that claim, where its payload is.
 //!
-//! The inner slots of a packet hold payload where these words lie in others. So a reader whose
-//! position comes there a lap later looks at payload: the salt keeps it from taking that for a
-//! stamp, by 2⁻⁶⁴, as long as no payload can be made to match. Nobody is shown a salt. The content
-//! of a reservation is left over from earlier packets, stamps among it; but each lap has a salt of
-//! its own ([`spot`](super::spot)), and those of this lap and later ones do not follow.
-//!
-//! In a shared ring there are laps that are not over: another claim under way can lie behind this
-//! one by less than a lap, and what is left over here shows the stamps of *its* lap. If its owner
-//! dies, `recover` looks for stamps within that claim, where its payload is. So there a
-//! reservation shows no stamps at all ([`clear_stamp`]): a store to each of its slots.
-//!
-//! A subscriber of a `DropOldest` ring that was evicted may poll the stamp of a slot into whose
-//! bytes a publisher is just copying a payload. What it reads then is one aligned word of
-//! whatever was there; the salt makes a match a matter of 2⁻⁶⁴, and a match alone gives nothing
-//! out: the pin, a compare-and-swap on the cursor, fails.
+//! An evicted subscriber of a `DropOldest` ring may poll the stamp of a slot while a publisher
+//! copies payload into it. It reads one aligned word of whatever was there. A match has probability
+//! 2⁻⁶⁴ and alone gives nothing out: the pin, a compare-and-swap on the cursor, fails.
 
 use super::geometry::{Geometry, span};
-use super::spot::StampedPosition;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::layout::{HEADER, MAX_TYPES, SLOT};
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 
-/// What a packet is.
+/// A position, and the salt of its lap. The hash is computed once per lap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StampedPosition {
+    pub(crate) position: u64,
+    salt: u64,
+}
+
+impl StampedPosition {
+    /// A position anywhere. Computes a hash.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn at(memory: &RingMemory, position: u64) -> Self {
+        Self { position, salt: memory.salt(position) }
+    }
+
+    /// Another position. Computes a hash if it is in another lap.
+    #[inline]
+    pub(crate) fn to(mut self, memory: &RingMemory, position: u64) -> Self {
+        self.go(memory, position);
+        self
+    }
+
+    /// Moves to another position, as [`to`](Self::to).
+    #[inline(always)]
+    pub(crate) fn go(&mut self, memory: &RingMemory, position: u64) {
+        if memory.is_one_lap(self.position, position) {
+            self.position = position;
+        } else {
+            *self = Self::at(memory, position);
+        }
+    }
+
+    /// The stamp of a packet that begins there.
+    #[inline]
+    pub(crate) fn stamp(self) -> u64 {
+        self.position.wrapping_add(self.salt)
+    }
+}
+
+/// Kind of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// An archive of some type.
+    /// An archive.
     Data,
-    /// Nothing: padding, an aborted claim, or the claim of a publisher that died.
+    /// No content: padding, an aborted claim, or the claim of a publisher that died.
     Void,
 }
 
-/// The header of a packet but for its stamp, as the word that it is: it is copied as one, and not in
-/// pieces that would have to be put together again.
+/// The header of a packet without its stamp, as one word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Descriptor(u64);
 
 impl Descriptor {
-    /// An archive of `len` bytes.
+    /// The descriptor of an archive of `len` bytes.
     #[inline]
     pub(crate) fn data(len: usize, type_index: u16) -> Self {
         debug_assert!(usize::from(type_index) < MAX_TYPES);
         Self(u64::from(len as u32) | u64::from(type_index) << 32)
     }
 
-    /// The same with a mark, which means nothing to a ring: whoever marks packets knows what.
+    /// Adds a tag, which the ring does not interpret.
     #[inline]
     pub(crate) fn with_tag(self, tag: u16) -> Self {
         Self(self.0 | u64::from(tag) << 48)
     }
 
-    /// Nothing, over `slots` slots.
+    /// The descriptor of a void packet of `slots` slots.
     pub(crate) fn void(slots: u64) -> Self {
         let len = slots * SLOT as u64 - HEADER as u64;
         Self(u64::from(len as u32) | 1 << 40)
     }
 
-    /// `None`: a kind that this version does not know.
+    /// `None` if this version does not know the kind.
     #[inline]
     fn from_word(word: u64) -> Option<Self> {
         (kind_of(word) <= 1).then_some(Self(word))
@@ -94,13 +133,13 @@ impl Descriptor {
         u16::from((self.0 >> 32) as u8)
     }
 
-    /// What it was marked with; 0: nothing.
+    /// The tag; 0 without one.
     #[inline]
     pub(crate) fn tag(self) -> u16 {
         (self.0 >> 48) as u16
     }
 
-    /// What it is.
+    /// The kind.
     #[inline]
     pub(crate) fn kind(self) -> Kind {
         if kind_of(self.0) == 0 { Kind::Data } else { Kind::Void }
@@ -126,60 +165,57 @@ impl std::fmt::Debug for Descriptor {
     }
 }
 
-/// What lies at a position.
+/// Result of an inspection of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SlotState {
     /// No packet has been committed here yet.
     Unstamped,
     /// This packet.
     Packet(Descriptor),
-    /// A stamp, and a header that cannot be.
+    /// A stamp with an invalid header.
     Corrupt,
 }
 
-/// Whether a packet is committed there.
+/// Returns true if a packet is committed at the position.
 #[inline]
-pub(crate) fn is_stamped(memory: &RingMemory, spot: StampedPosition) -> bool {
-    // Pairs with the release in `commit`: who sees the stamp sees header and payload.
-    memory.slot(spot.position).stamp.load(Ordering::Acquire) == spot.stamp()
+pub(crate) fn is_stamped(memory: &RingMemory, at: StampedPosition) -> bool {
+    // Pairs with the release in `commit`: header and payload are seen.
+    memory.slot(at.position).stamp.load(Ordering::Acquire) == at.stamp()
 }
 
-/// What lies there, checked: its span is within the ring and does not wrap.
+/// Inspects the slot at a position. A packet's span was checked to lie in one piece of the ring.
 #[inline]
-pub(crate) fn inspect(
-    memory: &RingMemory,
-    geometry: &Geometry,
-    spot: StampedPosition,
-) -> SlotState {
-    if !is_stamped(memory, spot) {
+pub(crate) fn inspect(memory: &RingMemory, geometry: &Geometry, at: StampedPosition) -> SlotState {
+    if !is_stamped(memory, at) {
         return SlotState::Unstamped;
     }
-    header(memory, geometry, spot.position)
+    header(memory, geometry, at.position)
 }
 
-/// The data packet that is stamped at `position`, checked as by [`header`], which says what else
-/// lies there.
+/// Fast path of [`header`]: the data packet that is stamped at `position`. `None`: `header` must
+/// decide.
+// Always: its caller is the receive path, and the result stays in registers.
 #[inline(always)]
 pub(crate) fn data(memory: &RingMemory, geometry: &Geometry, position: u64) -> Option<Descriptor> {
     // The acquire on the stamp orders this load.
     let word = memory.slot(position).descriptor.load(Ordering::Relaxed);
-    // Neither void, nor of a kind that this version does not know.
     if kind_of(word) != 0 {
         return None;
     }
     let descriptor = Descriptor(word);
     if !geometry.holds(position, descriptor.span()) {
-        return unsound();
+        return too_long();
     }
     Some(descriptor)
 }
 
+/// Out of line, which tells the compiler that this branch is cold.
 #[cold]
-fn unsound() -> Option<Descriptor> {
+fn too_long() -> Option<Descriptor> {
     None
 }
 
-/// The header of a packet that is stamped, checked.
+/// The header of the packet that is stamped at `position`, checked.
 #[inline]
 pub(crate) fn header(memory: &RingMemory, geometry: &Geometry, position: u64) -> SlotState {
     // The acquire on the stamp orders this load.
@@ -192,33 +228,32 @@ pub(crate) fn header(memory: &RingMemory, geometry: &Geometry, position: u64) ->
     }
 }
 
-/// Commits the packet that lies there: its header, and, behind `between`, its stamp.
+/// Commits the packet at a position: stores its header, then its stamp.
 #[inline(always)]
 pub(crate) fn commit(
     memory: &RingMemory,
-    spot: StampedPosition,
+    at: StampedPosition,
     descriptor: Descriptor,
     between: Failpoint,
 ) {
-    let (slot, stamp) = (memory.slot(spot.position), spot.stamp());
+    let (slot, stamp) = (memory.slot(at.position), at.stamp());
     slot.descriptor.store(descriptor.0, Ordering::Relaxed);
     failpoint(between);
-    // Pairs with the acquire in `is_stamped`: who sees the stamp sees header and payload.
+    // Pairs with the acquire in `is_stamped`: header and payload are seen.
     slot.stamp.store(stamp, Ordering::Release);
 }
 
-/// Overwrites whatever lies where the stamp of a packet at `position` would be: a slot of a claim,
-/// though not its first.
+/// Overwrites what could be taken for a stamp, in an inner slot of a claim.
 pub(crate) fn clear_stamp(memory: &RingMemory, position: u64) {
     memory.slot(position).stamp.store(0, Ordering::Relaxed);
 }
 
-/// The end of the run of committed packets that starts at `from`, no further than the first
-/// boundary at or above `to`, and the data packets in it. More than a lap is never walked over: so
-/// far nothing committed lies behind one that is gated.
+/// Scans the run of committed packets that starts at `from`, up to the first boundary at or above
+/// `to`. Returns its end, and the number of data packets in it. Scans one lap at most: nothing
+/// committed lies further than that above a gated position.
 ///
-/// What it reads may be overwritten meanwhile: the caller finds out by a compare-and-swap on the
-/// word that protected `from`, or holds what protects it.
+/// The slots may be overwritten meanwhile. The caller finds out by a compare-and-swap on the word
+/// that gates `from`, or holds what gates it.
 pub(crate) fn scan_committed(
     memory: &RingMemory,
     geometry: &Geometry,
@@ -226,13 +261,13 @@ pub(crate) fn scan_committed(
     to: u64,
 ) -> (u64, u64) {
     let to = to.min(from.saturating_add(geometry.capacity));
-    let (mut spot, mut packets) = (StampedPosition::at(memory, from), 0);
-    while spot.position < to {
-        let SlotState::Packet(descriptor) = inspect(memory, geometry, spot) else { break };
+    let (mut at, mut packets) = (StampedPosition::at(memory, from), 0);
+    while at.position < to {
+        let SlotState::Packet(descriptor) = inspect(memory, geometry, at) else { break };
         packets += u64::from(descriptor.kind() == Kind::Data);
-        spot.go(memory, spot.position + descriptor.span());
+        at.go(memory, at.position + descriptor.span());
     }
-    (spot.position, packets)
+    (at.position, packets)
 }
 
 #[cfg(all(test, not(loom)))]

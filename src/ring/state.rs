@@ -1,7 +1,7 @@
 //! The word that says whether packets can still come.
 //!
-//! Publishers look at it before each claim, subscribers when they find nothing. Who may change it,
-//! and when, is the roster's: under the control lock.
+//! Publishers load it before each claim, subscribers when they find nothing. It changes only under
+//! the control lock.
 
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::view::RingMemory;
@@ -10,19 +10,19 @@ use crate::sync::Ordering;
 /// Whether packets can still come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RingState {
-    /// Yes.
+    /// Packets can come.
     Open,
-    /// Not until a publisher joins: the last one left a ring that was not made to stay open.
+    /// No packets until a publisher joins: the last one left a ring that does not stay open.
     Left,
-    /// No: it was closed.
+    /// No packets ever: the ring was closed.
     Closed,
 }
 
 impl RingState {
-    /// Whether packets can still come to this ring.
+    /// The state of a ring.
     #[inline]
     pub(crate) fn of(memory: &RingMemory) -> Self {
-        // Pairs with the release in `set`: who sees it closed sees what was committed before.
+        // Pairs with the release in `set`: packets committed before the closing are seen.
         match memory.head().readers.closing.load(Ordering::Acquire) {
             0 => Self::Open,
             1 => Self::Left,
@@ -30,7 +30,7 @@ impl RingState {
         }
     }
 
-    /// Pairs with the acquire in `of`.
+    /// Stores the state. The caller holds the control lock.
     pub(crate) fn set(self, memory: &RingMemory) {
         failpoint(Failpoint::CloseMark);
         let word = match self {
@@ -38,6 +38,7 @@ impl RingState {
             Self::Left => 1,
             Self::Closed => 2,
         };
+        // Pairs with the acquire in `of`.
         memory.head().readers.closing.store(word, Ordering::Release);
     }
 }

@@ -1,38 +1,37 @@
-//! Who takes part in a ring: entries, and whether they are taken. Who is in a cluster: desks, and
-//! how they stand.
+//! Entries and worker slots: their numbers, states and owners.
 
 use super::layout::{EntryOwner, SlotInfo, WORKER_NAME_WORDS, WorkerSlot};
 use crate::sync::{Ordering, fence};
 
-/// One entry of a segment, and whoever sits at it.
+/// The number of an entry or worker slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum EntryId {
     /// The publisher entry of this index.
     Publisher(usize),
     /// The subscriber entry of this index.
     Subscriber(usize),
-    /// The worker's desk of this index.
+    /// The worker slot of this index.
     WorkerSlot(usize),
 }
 
-/// Whether an entry is taken. Whether its owner lives is asked of the kernel.
+/// State of an entry. The kernel tells whether its owner lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnerState {
-    /// Nobody's.
+    /// No owner.
     Free,
-    /// Somebody's, for as long as they live.
+    /// Owned by an endpoint as long as it lives.
     Taken,
-    /// A durable subscriber's, alive or dead.
+    /// Owned by a durable subscriber, alive or dead.
     Durable,
-    /// Taken by a subscriber whose cursor is not placed yet: it may miss what is published.
+    /// Taken by a subscriber whose cursor is not placed yet. It may miss packets.
     Joining,
-    /// A member's of a group: its cursor is its hand.
+    /// Owned by a queue consumer. Its cursor is the packet that it has in flight.
     Consumer,
 }
 
 impl OwnerState {
-    /// The state of a seat. An unknown word counts as taken: its owner is then asked for and, not
-    /// being found alive, the entry is cleared.
+    /// Loads the state. An unknown word counts as taken: without a liveness lock the entry is then
+    /// cleared like that of a dead owner.
     pub(crate) fn of(owner: &EntryOwner) -> Self {
         // Pairs with the release in `set`.
         match owner.state.load(Ordering::Acquire) {
@@ -44,7 +43,7 @@ impl OwnerState {
         }
     }
 
-    /// Writes the state. Under the control lock.
+    /// Stores the state. Under the control lock.
     pub(crate) fn set(self, owner: &EntryOwner) {
         let word = match self {
             Self::Free => 0,
@@ -58,57 +57,57 @@ impl OwnerState {
     }
 }
 
-/// How a desk stands, in one word:
+/// Phase of a worker slot, in one word:
 ///
 /// ```text
-///  63            8 7     6 5     4 3     0
+///  63            8 7      6 5     4 3     0
 ///  │ generation   │ before │ ended │ state │
 /// ```
 ///
-/// `ended`: how the worker of this generation went, once it has; `before`: how the one before it
-/// did, for who has not looked since.
+/// `ended`: how the worker of this generation ended, once it has. `before`: how the worker of the
+/// previous generation ended, for a watcher that has not looked since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotPhase(pub(crate) u64);
 
-/// Whether somebody is expected at a desk. Whether they live is asked of the kernel.
+/// State of a worker slot. The kernel tells whether its worker lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WorkerSlotState {
-    /// Nobody.
+    /// No worker.
     Free,
-    /// A worker, for as long as it lives.
+    /// A worker as long as it lives.
     Taken,
     /// A worker with an inbox, alive or dead.
     Kept,
 }
 
-/// How a worker went.
+/// How a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It said so.
+    /// The worker left.
     Left,
-    /// It was found dead.
+    /// The worker was found dead.
     Died,
 }
 
 impl SlotPhase {
-    /// Reads a desk's phase.
+    /// Loads the phase of a worker slot.
     pub(crate) fn of(slot: &WorkerSlot) -> Self {
-        // Pairs with the release in `set`: who sees it taken sees the card.
+        // Pairs with the release in `set`: a reader that sees the slot taken sees its info.
         Self(slot.phase.load(Ordering::Acquire))
     }
 
-    /// Writes it. Under the control lock.
+    /// Stores the phase. Under the control lock.
     pub(crate) fn set(self, slot: &WorkerSlot) {
         // Pairs with the acquire in `of`.
         slot.phase.store(self.0, Ordering::Release);
     }
 
-    /// Counts the workers that sat at this desk.
+    /// Number of workers that have used this slot.
     pub(crate) fn generation(self) -> u64 {
         self.0 >> 8
     }
 
-    /// Whether somebody is expected. An unknown word counts as taken, as a seat's does.
+    /// The state. An unknown value counts as taken, as for an entry.
     pub(crate) fn state(self) -> WorkerSlotState {
         match self.0 & 0xf {
             0 => WorkerSlotState::Free,
@@ -117,17 +116,17 @@ impl SlotPhase {
         }
     }
 
-    /// How the worker of this generation went, if it has said so or was found dead.
+    /// How the worker of this generation ended, if it has.
     pub(crate) fn ended(self) -> Option<Ended> {
         ended(self.0 >> 4)
     }
 
-    /// How the worker of the generation before went.
+    /// How the worker of the previous generation ended.
     pub(crate) fn ended_before(self) -> Option<Ended> {
         ended(self.0 >> 6)
     }
 
-    /// The same worker, expected otherwise.
+    /// This phase with another state.
     pub(crate) fn with_state(self, state: WorkerSlotState) -> Self {
         let word = match state {
             WorkerSlotState::Free => 0,
@@ -137,7 +136,7 @@ impl SlotPhase {
         Self(self.0 & !0xf | word)
     }
 
-    /// The same worker, gone. What it said of itself stays.
+    /// This phase with the worker ended. An end that is there already stays.
     pub(crate) fn with_end(self, how: Ended) -> Self {
         let word = match self.ended().unwrap_or(how) {
             Ended::Left => 1,
@@ -146,21 +145,21 @@ impl SlotPhase {
         Self(self.0 & !0x30 | word << 4)
     }
 
-    /// The next worker at this desk; one that did not say how it went has died.
+    /// The phase of the next worker in this slot. A worker without a recorded end has died.
     pub(crate) fn next(self, state: WorkerSlotState) -> Self {
         let before = self.with_end(Ended::Died).0 >> 4 & 0b11;
         Self((self.generation() + 1) << 8 | before << 6).with_state(state)
     }
 }
 
-#[cfg(not(loom))]
 impl SlotInfo {
     /// Longest name in bytes.
     pub(crate) const LONGEST_NAME: usize = WORKER_NAME_WORDS * 8;
 
-    /// Writes who sits down. Under the control lock, before the phase says so.
+    /// Writes the worker of a slot. Under the control lock, before the phase marks the slot taken.
     pub(crate) fn write(&self, name: &str, pid: u32, since: u64) {
-        // Pairs with the fence in `WorkerSlot::read`: who sees any of this sees that the desk was freed.
+        // Pairs with the fence in `WorkerSlot::read`: a reader that sees any of these stores sees
+        // the phase that freed the slot.
         fence(Ordering::Release);
         self.pid.store(pid, Ordering::Relaxed);
         self.since.store(since, Ordering::Relaxed);
@@ -168,29 +167,28 @@ impl SlotInfo {
         super::types::store_text(&self.name, name);
     }
 
-    /// The name, whatever another process may be writing there.
+    /// The name. While another process writes it, the text can be a mixture.
     fn name(&self) -> String {
         let len = self.name_len.load(Ordering::Relaxed).min(Self::LONGEST_NAME as u64);
         super::types::load_text(&self.name, len as usize)
     }
 }
 
-/// What a desk said at one instant.
+/// A worker slot at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct SlotSnapshot {
     pub(crate) phase: SlotPhase,
     pub(crate) name: String,
     pub(crate) pid: u32,
     pub(crate) since: u64,
 }
 
-#[cfg(not(loom))]
 impl WorkerSlot {
-    /// What it says, as of one instant: of a desk that changes meanwhile, what it says then.
-    pub(crate) fn read(&self) -> Entry {
+    /// Reads the slot at one instant. If the phase changes meanwhile, the read starts over.
+    pub(crate) fn read(&self) -> SlotSnapshot {
         let mut phase = SlotPhase::of(self);
         loop {
-            let entry = Entry {
+            let entry = SlotSnapshot {
                 phase,
                 name: self.info.name(),
                 pid: self.info.pid.load(Ordering::Relaxed),

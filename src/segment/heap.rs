@@ -1,80 +1,94 @@
-//! A segment on the heap, for threads and tests: the same layout and the same protocol, without
-//! a name, a file or a kernel that watches.
+//! A segment on the heap, for threads and tests. It has the layout and the protocol of a shared
+//! one, but no name, no file and no kernel locks.
 //!
-//! An endpoint that is dropped leaves; one that is forgotten lives for ever.
+//! An endpoint that is dropped leaves. An endpoint that is forgotten counts as alive for ever.
 
-use super::layout::Places;
+#![cfg(not(loom))]
+
+use super::entry::EntryId;
+use super::liveness::Liveness;
+use super::parts::{Block, SegmentParts};
+use super::places::Places;
 use super::settings::Settings;
-use super::view::SegmentParts;
+use crate::error::OpenError;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::HashSet;
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Aligned as a mapping is.
+/// Alignment of the memory, as for a mapping.
 const PAGE: usize = 4096;
 
-/// A block of memory laid out as a segment.
+/// A segment on the heap, which its attachments share.
 #[derive(Debug)]
-pub(crate) struct Heap {
-    base: NonNull<u8>,
-    layout: Layout,
-    pub(crate) places: Places,
-    pub(crate) settings: Settings,
-    pub(crate) salt: u64,
-    /// What the control lock is in a shared object.
-    pub(crate) control: Mutex<()>,
-    /// What the liveness locks are: the bytes that are sat at.
-    seats: Mutex<HashSet<u64>>,
+pub(super) struct Heap {
+    parts: SegmentParts,
+    /// The entries whose liveness lock is held.
+    locked: Mutex<HashSet<EntryId>>,
 }
 
-// SAFETY: the block is atomics and payload bytes, which the protocol shares between threads.
-unsafe impl Send for Heap {}
-// SAFETY: as above.
-unsafe impl Sync for Heap {}
+/// Zeroed memory, aligned to a page.
+///
+/// # Invariants
+///
+/// 1. `base` was allocated with `layout`, and is freed when the value is dropped.
+struct Allocation {
+    base: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: the value owns plain memory, which is not tied to a thread.
+unsafe impl Send for Allocation {}
+// SAFETY: nothing but the pointer is read through a shared reference.
+unsafe impl Sync for Allocation {}
+
+// SAFETY: allocated with `layout` by invariant 1: zeroed, so initialized, and aligned to a page.
+// Only the parts give references to the bytes.
+unsafe impl Block for Allocation {
+    fn bytes(&self) -> NonNull<[u8]> {
+        NonNull::slice_from_raw_parts(self.base, self.layout.size())
+    }
+}
 
 impl Heap {
-    /// A block for these settings, which were checked; `None` if there is not that much memory.
-    pub(crate) fn new(settings: Settings, salt: u64) -> Option<Self> {
+    /// A segment with these settings; `None` if there is not that much memory.
+    pub(super) fn new(settings: Settings, salt: u64) -> Option<Self> {
         let places = Places::of_settings(&settings)?;
         let layout = Layout::from_size_align(places.end, PAGE).ok()?;
         // SAFETY: the layout's size is not zero: it has a head.
         let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        let (control, seats) = Default::default();
-        Some(Self { base, layout, places, settings, salt, control, seats })
+        let parts = SegmentParts::new(Arc::new(Allocation { base, layout }), settings, salt)?;
+        Some(Self { parts, locked: Mutex::default() })
     }
 
     /// The typed parts.
-    pub(crate) fn parts(&self) -> SegmentParts {
-        // SAFETY: the block is page-aligned, zeroed and `places.end` long, and lives as long as
-        // `self`, to which every user of the parts is tied.
-        unsafe { SegmentParts::new(self.base, self.places, self.settings) }
+    pub(super) fn parts(&self) -> &SegmentParts {
+        &self.parts
     }
 
-    /// Sits at a byte; `false`: somebody does.
-    pub(crate) fn acquire_liveness(&self, byte: u64) -> bool {
-        self.seats().insert(byte)
-    }
-
-    /// Leaves a byte.
-    pub(crate) fn release_liveness(&self, byte: u64) {
-        self.seats().remove(&byte);
-    }
-
-    /// Whether somebody sits there.
-    pub(crate) fn is_alive(&self, byte: u64) -> bool {
-        self.seats().contains(&byte)
-    }
-
-    fn seats(&self) -> MutexGuard<'_, HashSet<u64>> {
+    fn locked(&self) -> MutexGuard<'_, HashSet<EntryId>> {
         // No line between lock and unlock can leave the set half-changed.
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Heap {
+impl Liveness for Heap {
+    fn acquire_liveness(&self, entry: EntryId) -> Result<bool, OpenError> {
+        Ok(self.locked().insert(entry))
+    }
+
+    fn release_liveness(&self, entry: EntryId) {
+        self.locked().remove(&entry);
+    }
+
+    fn is_alive(&self, entry: EntryId) -> bool {
+        self.locked().contains(&entry)
+    }
+}
+
+impl Drop for Allocation {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout, and given up here alone.
+        // SAFETY: invariant 1.
         unsafe { dealloc(self.base.as_ptr(), self.layout) }
     }
 }

@@ -1,18 +1,21 @@
-//! What a segment says of itself, and whether it is believed.
+//! The identity of a segment: written once, checked by every process that attaches.
 //!
-//! Each word is loaded once into a local copy, and the copy is checked: what another process
-//! stores afterwards changes nothing.
+//! Each word is loaded once, and the copy is checked and used. A later store by another process
+//! changes nothing.
+
+#![cfg(not(loom))]
 
 use super::layout::Identity;
 use super::name::Name;
+use super::places::Places;
 use super::settings::{Claims, MAX_ENTRIES, Overflow, Parking, Settings};
 use crate::error::OpenError;
 use crate::sync::Ordering;
 
-/// "packetrg" read as a little-endian word: a byte-swapped machine finds another number.
+/// The bytes "packetrg" as a little-endian word. A byte-swapped machine finds another number.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"packetrg");
 /// Version of `segment::layout` and of the protocol over it.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 
 /// Words of `Identity::state`.
 const READY: u64 = 1;
@@ -22,21 +25,21 @@ const EXCLUSIVE: u64 = 1;
 const DROP_OLDEST: u64 = 1 << 1;
 const EVENT: u64 = 1 << 2;
 const STAYS_OPEN: u64 = 1 << 3;
-const LETTERS: u64 = 1 << 4;
-const GROUPED: u64 = 1 << 5;
+const TAGGED: u64 = 1 << 4;
+const QUEUE: u64 = 1 << 5;
 
-/// Where a segment stands.
+/// State of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Nobody made it, or its maker died half-way.
+    /// Not made, or its maker died half-way.
     Unmade,
-    /// In use, or left by everyone without having been removed.
+    /// In use, or left by every process without having been removed.
     Ready,
-    /// Given up: whoever holds the control lock finishes its removal.
+    /// Given up. The next holder of the control lock removes it.
     Removed,
 }
 
-/// A ready segment's word, checked.
+/// The checked words of a ready segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Checked {
     pub(crate) settings: Settings,
@@ -44,9 +47,9 @@ pub(crate) struct Checked {
 }
 
 impl Identity {
-    /// Where the segment stands. Pairs with the release in [`write`](Self::write): who sees
-    /// "ready" sees all that was written before.
+    /// Loads the state of the segment.
     pub(crate) fn state(&self, name: &Name) -> Result<State, OpenError> {
+        // Pairs with the release in `write`: a process that sees "ready" sees every word.
         let state = self.state.load(Ordering::Acquire);
         let magic = self.magic.load(Ordering::Relaxed);
         if magic == 0 && state == 0 {
@@ -61,7 +64,7 @@ impl Identity {
         }
     }
 
-    /// Writes all words, "ready" last.
+    /// Writes all words, the state last.
     pub(crate) fn write(&self, settings: &Settings, len: u64, salt: u64) {
         self.magic.store(MAGIC, Ordering::Relaxed);
         self.format.store(format(), Ordering::Relaxed);
@@ -78,13 +81,13 @@ impl Identity {
         self.state.store(READY, Ordering::Release);
     }
 
-    /// Gives the segment up. Under the control lock.
+    /// Marks the segment removed. Under the control lock.
     pub(crate) fn mark_removed(&self) {
         // Pairs with the acquire in `state`.
         self.state.store(REMOVED, Ordering::Release);
     }
 
-    /// Checks every word of a ready segment against the object's real length.
+    /// Checks every word of a ready segment, and its length against that of the object.
     pub(crate) fn check(&self, name: &Name, len: u64) -> Result<Checked, OpenError> {
         self.check_format(name)?;
         let settings = self.settings(name)?;
@@ -117,7 +120,7 @@ impl Identity {
 
     fn settings(&self, name: &Name) -> Result<Settings, OpenError> {
         let flags = self.flags.load(Ordering::Relaxed);
-        let known = EXCLUSIVE | DROP_OLDEST | EVENT | STAYS_OPEN | LETTERS | GROUPED;
+        let known = EXCLUSIVE | DROP_OLDEST | EVENT | STAYS_OPEN | TAGGED | QUEUE;
         if flags & !known != 0 {
             return Err(corrupt(name, "the flags", known, flags));
         }
@@ -135,25 +138,18 @@ impl Identity {
             parking: if flags & EVENT != 0 { Parking::Event } else { Parking::Futex },
             worker_slots: usize::try_from(self.worker_slots.load(Ordering::Relaxed))
                 .unwrap_or(usize::MAX),
-            tagged_slots: flags & LETTERS != 0,
-            queue: flags & GROUPED != 0,
+            tagged_slots: flags & TAGGED != 0,
+            queue: flags & QUEUE != 0,
         })
     }
 }
 
-/// Length in bytes of a segment made with these settings.
-#[cfg(not(loom))]
+/// Length in bytes of a segment with these settings. `None` if it overflows.
 pub(crate) fn whole_len(settings: &Settings) -> Option<u64> {
-    super::layout::Places::of_settings(settings).map(|places| places.end as u64)
+    Places::of_settings(settings).map(|places| places.end as u64)
 }
 
-#[cfg(loom)]
-pub(crate) fn whole_len(_: &Settings) -> Option<u64> {
-    None
-}
-
-/// What is wrong with a segment that somebody is attached to, and that says this of itself.
-#[cfg(not(loom))]
+/// The error for a segment in this state that a process is attached to.
 pub(crate) fn not_ready(name: &Name, state: State) -> OpenError {
     let found = match state {
         State::Unmade => 0,
@@ -167,20 +163,21 @@ fn slots(settings: &Settings) -> u64 {
     (settings.capacity / super::layout::SLOT) as u64
 }
 
-/// Layout version, byte-order mark, pointer width.
+/// Layout version, byte-order mark and pointer width.
 fn format() -> u64 {
     const LITTLE: u64 = 0x1234;
     u64::from(VERSION) | LITTLE << 32 | u64::from(usize::BITS) << 48
 }
 
+/// The flags of a ring with these settings.
 pub(crate) fn flags(settings: &Settings) -> u64 {
     let bit = |is: bool, bit: u64| if is { bit } else { 0 };
     bit(settings.claims == Claims::Exclusive, EXCLUSIVE)
         | bit(settings.overflow == Overflow::DropOldest, DROP_OLDEST)
         | bit(settings.parking == Parking::Event, EVENT)
         | bit(settings.stays_open, STAYS_OPEN)
-        | bit(settings.tagged_slots, LETTERS)
-        | bit(settings.queue, GROUPED)
+        | bit(settings.tagged_slots, TAGGED)
+        | bit(settings.queue, QUEUE)
 }
 
 fn expect_ours(
@@ -199,7 +196,7 @@ fn corrupt(name: &Name, what: &'static str, expected: u64, found: u64) -> OpenEr
     OpenError::Corrupt { name: name.as_str().to_owned(), what, expected, found }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

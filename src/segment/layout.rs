@@ -1,64 +1,67 @@
-//! Where everything lies in a segment, and who may write which word.
+//! The words of a segment: their order, their sizes and their writers.
 //!
 //! ```text
-//!  0        ┌──────────────────────────────────────────────────────────────┐
-//!           │ Identity   magic, version, geometry, salt; `state` last      │ written once
+//!  0        ┌──────────────────────────────────────────────────────────────┐ written by
+//!           │ Identity   magic, version, geometry, salt; `state` last      │ the maker, once
 //!  128      ├──────────────────────────────────────────────────────────────┤
-//!           │ tail       the next position to be claimed                   │ publishers
-//!  256      │ oldest     the oldest packet a newcomer may start at         │ publishers
-//!  384      │ readers    announce, futex, closing                          │ subscribers; wakers
-//!  512      │ writers    announce, futex                                   │ publishers; wakers
-//!  640      │ membership     entries and types in use, who holds the lock      │ under the lock
+//!           │ tail       next position to claim                            │ publishers
+//!  256      ├──────────────────────────────────────────────────────────────┤
+//!           │ oldest     first packet that a newcomer may start at         │ publishers
+//!  384      ├──────────────────────────────────────────────────────────────┤
+//!           │ readers    event count of subscribers, ring state            │ sleepers, notifiers
+//!  512      ├──────────────────────────────────────────────────────────────┤
+//!           │ writers    event count of publishers                         │ sleepers, notifiers
+//!  640      ├──────────────────────────────────────────────────────────────┤
+//!           │ membership entries and types in use, control lock holder     │ control lock holder
 //!  768      ├──────────────────────────────────────────────────────────────┤
-//!           │ PublisherEntry × max_publishers    256 bytes each            │ its publisher
-//!           │ SubscriberEntry × max_subscribers  256 bytes each            │ its subscriber
-//!           │ TypeEntry × 64                     128 bytes each            │ under the lock
-//!           │ schema text, 32 KiB                                          │ under the lock
-//!           │ WorkerSlot × worker_slots                       256 bytes each            │ under the lock
-//!           │ events, 128 bytes an entry, if the ring parks on events      │ raw_sync
+//!           │ PublisherEntry × max_publishers      256 bytes each          │ its owner
+//!           │ SubscriberEntry × max_subscribers    256 bytes each          │ its owner, evictors
+//!           │ TypeEntry × 64                       128 bytes each          │ control lock holder
+//!           │ schema text                          32 KiB                  │ control lock holder
+//!           │ WorkerSlot × worker_slots            256 bytes each          │ control lock holder
+//!           │ events, if the ring parks on them    128 bytes an entry      │ raw_sync
 //!           ├──────────────────────────────── page ────────────────────────┤
-//!           │ Slot × capacity                    64 bytes each             │ publishers
+//!           │ Slot × capacity                      64 bytes each           │ publishers
 //!           └──────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Words that different processes write live on different 128-byte lines: 64 bytes is the line,
-//! and processors prefetch them in pairs.
+//! Words that different processes write lie on different 128-byte lines: a cache line has 64 bytes,
+//! and processors prefetch lines in pairs.
 //!
-//! Not here: what the words mean to one another, which is the protocol (`ring`), nor how a
-//! mapping comes about (`segment::enter`).
+//! `docs/internals/memory-layout.md` has each word with its offset. Offsets of the parts are in
+//! `segment::places`, the protocol over the words in `ring`.
 
+use super::roles::{ConsumerWords, DurableWords, ReplyWords};
 use crate::sync::{AtomicU32, AtomicU64};
 use crossbeam_utils::CachePadded;
 
-/// No position: the cursor of an entry that holds nobody back, the record of no claim.
+/// No position: the cursor of an entry that holds nothing back, the record of no claim.
 pub(crate) const NOWHERE: u64 = u64::MAX;
 
-/// No ring comes as far: at a slot a nanosecond, after a century. So positions can be added to.
+/// Upper bound of valid positions. A ring reaches it after a century at one slot per nanosecond, so
+/// additions to positions cannot overflow.
 pub(crate) const FARTHEST: u64 = 1 << 62;
 
 /// Bytes in a slot.
 pub(crate) const SLOT: usize = 64;
-/// Bytes of a packet's first slot that its header takes.
+/// Bytes of the header in a packet's first slot.
 pub(crate) const HEADER: usize = 16;
 /// Types that one ring can carry.
 pub(crate) const MAX_TYPES: usize = 64;
 /// 8-byte words of schema text in a segment, for all its types.
 pub(crate) const SCHEMA_WORDS: usize = 4096;
-/// 8-byte words of a durable subscriber's name.
-pub(crate) const NAME_WORDS: usize = 8;
 /// 8-byte words of a worker's name.
 pub(crate) const WORKER_NAME_WORDS: usize = 8;
 /// 8-byte words of a type's name.
 pub(crate) const TYPE_NAME_WORDS: usize = 12;
 
-/// The first words of a segment: what it is. Written once, by its maker, under the control lock,
-/// `state` last.
+/// The first words of a segment. Its maker writes them once, under the control lock, `state` last.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Identity {
-    /// [`MAGIC`](super::identity::MAGIC).
+    /// `segment::identity::MAGIC`.
     pub(crate) magic: AtomicU64,
-    /// Unmade, ready or removed. Stored with release when all else is in place.
+    /// Unmade, ready or removed. Stored with release after all other words.
     pub(crate) state: AtomicU64,
     /// Layout version in the low half, byte-order mark and pointer width above.
     pub(crate) format: AtomicU64,
@@ -68,24 +71,23 @@ pub(crate) struct Identity {
     pub(crate) capacity: AtomicU64,
     /// Publisher entries in the low half, subscriber entries in the high.
     pub(crate) entries: AtomicU64,
-    /// How far back a newcomer starts, in packets; 0: at the tail.
+    /// How many packets back a newcomer starts; 0: at the tail.
     pub(crate) history: AtomicU64,
-    /// Claim kind, overflow, parking, whether it stays open, carries letters and is a work queue,
-    /// one bit each.
+    /// Claim kind, overflow, parking, stays open, tagged slots, work queue: one bit each.
     pub(crate) flags: AtomicU64,
-    /// Added to each position to give its stamp.
+    /// Random number of the ring, part of each stamp.
     pub(crate) salt: AtomicU64,
     /// Process id of the maker, for people.
     pub(crate) maker: AtomicU64,
-    /// Desks of the directory; 0 in every other ring.
+    /// Worker slots of a directory; 0 in every other ring.
     pub(crate) worker_slots: AtomicU64,
 }
 
-/// The words of the ring that do not belong to one endpoint.
+/// The words that belong to no one endpoint.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Head {
-    /// What the segment is.
+    /// Kind and geometry of the segment.
     pub(crate) identity: CachePadded<Identity>,
     /// The next position to be claimed. Exclusive: stored by the publisher at each commit.
     /// Shared: moved by compare-and-swap, which is the claim.
@@ -93,64 +95,65 @@ pub(crate) struct Head {
     /// A packet boundary: everything from here to the tail is still there. Moved forward by
     /// publishers; constant 0 in a ring without history.
     pub(crate) oldest: CachePadded<AtomicU64>,
-    /// Where subscribers of an empty ring sleep.
+    /// Event count of subscribers, which sleep while the ring is empty, and the ring state.
     pub(crate) readers: CachePadded<Readers>,
-    /// Where publishers to a full ring sleep.
+    /// Event count of publishers, which sleep while the ring is full.
     pub(crate) writers: CachePadded<EventCount>,
-    /// What the control lock protects.
+    /// Words of the control lock holder.
     pub(crate) membership: CachePadded<Membership>,
 }
 
-/// Where endpoints of one side sleep.
+/// The words that the endpoints of one side sleep on.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct EventCount {
-    /// Counts announcements of sleepers. Added to by sleepers, looked at by wakers.
+    /// Counts announcements of sleepers. Sleepers add to it, notifiers load it.
     pub(crate) waiters: AtomicU32,
-    /// The word slept on. Added to by wakers.
+    /// The word that the kernel sleeps on. Notifiers add to it.
     pub(crate) futex: AtomicU32,
 }
 
-/// The readers' bell, and the word publishers look at before each claim, on one line: a
-/// publisher that has one has the other.
+/// The event count of subscribers and the ring state on one line. A publisher loads both for each
+/// packet.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Readers {
-    /// Where subscribers sleep.
+    /// Event count of subscribers.
     pub(crate) event_count: EventCount,
-    /// Open, left or closed (`ring::closing`).
+    /// Open, left or closed (`ring::state`).
     pub(crate) closing: AtomicU32,
 }
 
-/// Words written under the control lock alone.
+/// Words that are written only under the control lock.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Membership {
-    /// Entries that were ever used lie below this index; never falls. Read by every scan.
+    /// Used publisher entries lie below this index. It never falls. Every gate scan reads it.
     pub(crate) publishers: AtomicU32,
-    /// The same for subscribers.
+    /// Used subscriber entries lie below this index. It never falls.
     pub(crate) subscribers: AtomicU32,
-    /// Types registered; never falls. Stored with release after the type's entry.
+    /// Number of registered types. It never falls. Stored with release after the type's entry.
     pub(crate) types: AtomicU32,
-    /// Bytes of schema text in use.
+    /// Words of schema text in use.
     pub(crate) schema: AtomicU32,
-    /// Counts subscribers that joined beside another: a scan that it changes under begins again.
+    /// Counts events that a gate scan under way may have passed: clones of a subscriber, new
+    /// consumers, adoptions. A scan that sees this word change begins again.
     pub(crate) clones: AtomicU32,
-    /// Process id of the last to take the control lock, for people.
+    /// Process id of the last control lock holder, for people.
     pub(crate) lock_holder: AtomicU32,
-    /// Letters: the types that the inbox takes, one bit each; 0: any.
+    /// Inbox: accepted types, one bit each; 0: every type.
     pub(crate) accepted: AtomicU64,
-    /// When somebody was last found dead, in nanoseconds of the monotonic clock.
+    /// When a dead process was last found, in nanoseconds of the monotonic clock.
     pub(crate) died: AtomicU64,
 }
 
-/// A publisher's place.
+/// The entry of one publisher.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct PublisherEntry {
     /// The claim in progress of a shared publisher.
     pub(crate) record: CachePadded<Record>,
-    /// Who sits here.
+    /// The owner, and the rarely written words.
     pub(crate) details: CachePadded<PublisherDetails>,
 }
 
@@ -158,43 +161,44 @@ pub(crate) struct PublisherEntry {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct PublisherDetails {
-    /// Who sits here.
+    /// The owner of the entry.
     pub(crate) owner: EntryOwner,
-    /// In a ring of requests: whose these are (`cluster::mark`). Stored by the publisher, after `since`
-    /// and before its first packet.
+    /// Request ring: the client. The publisher stores it after `since` and before its first packet.
     pub(crate) caller: AtomicU64,
-    /// In a ring of requests: what was published here before this position was somebody else's.
+    /// Request ring: packets below this position belong to an earlier owner of the entry.
     pub(crate) since: AtomicU64,
 }
 
-/// A claim in progress, or about to be tried: `[position, position + len)`.
+/// A claim in progress, or about to be tried: the slots `[position, position + len)`.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// Its first position, or [`NOWHERE`]. Stored after `len`, loaded before it.
+    /// First position, or [`NOWHERE`]. Stored after `len`, loaded before it.
     pub(crate) position: AtomicU64,
-    /// Its slots.
+    /// Number of slots.
     pub(crate) len: AtomicU64,
 }
 
-/// Who sits at an entry. Written under the control lock.
+/// The owner of an entry. Written under the control lock.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct EntryOwner {
-    /// Free, taken, taken durably, by one that is joining or by a member (`segment::member`).
+    /// `segment::entry::OwnerState`.
     pub(crate) state: AtomicU32,
-    /// Process id, for people: whether it lives is asked of the kernel.
+    /// Process id, for people. Liveness comes from the kernel.
     pub(crate) pid: AtomicU32,
 }
 
-/// A subscriber's place.
-#[repr(C)]
+/// The entry of one subscriber.
+#[repr(C, align(128))]
 #[derive(Debug)]
 pub(crate) struct SubscriberEntry {
-    /// Everything before it may be overwritten. Bit 63: a packet from here on is in hand
-    /// (`DropOldest`). [`NOWHERE`]: holds nobody back.
-    pub(crate) cursor: CachePadded<AtomicU64>,
-    /// Who sits here, and what is rarely written.
+    /// Packets before it may be overwritten. Bit 63 is the pin (`ring::gate`). [`NOWHERE`]: holds
+    /// nothing back.
+    pub(crate) cursor: AtomicU64,
+    /// The words of a queue consumer.
+    pub(crate) consumer: ConsumerWords,
+    /// The owner, and the rarely written words.
     pub(crate) details: CachePadded<SubscriberDetails>,
 }
 
@@ -202,44 +206,36 @@ pub(crate) struct SubscriberEntry {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct SubscriberDetails {
-    /// Who sits here.
+    /// The owner of the entry.
     pub(crate) owner: EntryOwner,
-    /// End of what a durable subscriber was ever given: a successor's packets before it are
-    /// redeliveries. Stored by the subscriber before it hands a packet out. In a ring of replies: which
-    /// calls were given up. In a work queue: the first packet that its member set aside, and 1.
-    pub(crate) handed_out: AtomicU64,
-    /// Packets whose eviction was begun, by evictors: added before the cursor is moved.
+    /// Packets whose eviction has begun. Evictors add to it before they move the cursor.
     pub(crate) evictions_begun: AtomicU64,
-    /// Packets whose eviction is counted: added after the cursor was moved.
+    /// Packets whose eviction is finished. Evictors add to it after they moved the cursor.
     pub(crate) evictions_counted: AtomicU64,
-    /// Evicted packets that a durable subscriber was told of: its successor is told of the
-    /// others. Stored by the subscriber. In a work queue: how many members have sat here.
-    pub(crate) evictions_reported: AtomicU64,
-    /// Length of a durable subscriber's name in bytes. In a work queue: the last packet that its member
-    /// set aside.
-    pub(crate) name_len: AtomicU64,
-    /// The name.
-    pub(crate) name: [AtomicU64; NAME_WORDS],
+    /// The words of a durable subscriber.
+    pub(crate) durable: DurableWords,
+    /// The words of the reader of a reply ring.
+    pub(crate) reply: ReplyWords,
 }
 
-/// A worker's place in a directory. Written under the control lock.
+/// The place of one worker in a directory. Written under the control lock.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct WorkerSlot {
-    /// Whose it is, by number, and how it stands (`segment::member::SlotPhase`): one word, so that
-    /// nobody sees half a change.
+    /// Generation and state (`segment::entry::SlotPhase`) in one word, so that no process sees half
+    /// a change.
     pub(crate) phase: CachePadded<AtomicU64>,
-    /// Who sits here, or sat here last.
+    /// The worker that has the slot, or had it last.
     pub(crate) info: CachePadded<SlotInfo>,
 }
 
-/// Who sits at a desk. Written while it is free, before the phase says that it is taken.
+/// The worker of a slot. Written while the slot is free, before `phase` marks it taken.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct SlotInfo {
     /// Process id, for people.
     pub(crate) pid: AtomicU32,
-    /// When it sat down: nanoseconds of the monotonic clock, for people.
+    /// When the worker joined, in nanoseconds of the monotonic clock, for people.
     pub(crate) since: AtomicU64,
     /// Length of the name in bytes.
     pub(crate) name_len: AtomicU64,
@@ -247,39 +243,39 @@ pub(crate) struct SlotInfo {
     pub(crate) name: [AtomicU64; WORKER_NAME_WORDS],
 }
 
-/// A packet type that the ring carries.
+/// One packet type of the ring.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct TypeEntry {
-    /// Its fingerprint, low half first.
+    /// Fingerprint, low half first.
     pub(crate) fingerprint: [AtomicU64; 2],
-    /// Length of the name in the low half, of the schema in the high, in bytes.
+    /// Length in bytes: of the name in the low half, of the schema in the high half.
     pub(crate) lens: AtomicU64,
-    /// Where its schema begins, in words of the schema text.
+    /// First word of the schema in the schema text.
     pub(crate) schema: AtomicU64,
-    /// Its name, cut to 96 bytes.
+    /// Name, cut to 96 bytes.
     pub(crate) name: [AtomicU64; TYPE_NAME_WORDS],
 }
 
-/// One slot: the header of a packet and its first 48 bytes, or 64 bytes in the midst of one.
+/// One slot: the header of a packet and its first 48 bytes, or 64 bytes inside a packet.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Slot {
-    /// `position + salt(lap)` once the packet that begins here is committed.
+    /// `position + salt(lap)` once the packet that begins here is committed. Stored with release.
     pub(crate) stamp: AtomicU64,
-    /// Length, type, kind and mark (`ring::slot::Descriptor`). Stored before the stamp.
+    /// Length, type, kind and tag (`ring::slot::Descriptor`). Stored before the stamp.
     pub(crate) descriptor: AtomicU64,
-    /// The first bytes of the archive; the rest follows in the next slots, headers and all.
+    /// The first bytes of the packet. The rest follows in the next slots, which have no header.
     #[cfg(not(loom))]
     pub(crate) payload: std::cell::UnsafeCell<[u8; SLOT - HEADER]>,
-    /// Stands for the payload of this slot when the orderings are being checked.
+    /// The payload of this slot in a model check.
     #[cfg(loom)]
     pub(crate) payload: loom::cell::UnsafeCell<u64>,
 }
 
 #[cfg(test)]
 impl PublisherEntry {
-    /// An entry that nobody uses.
+    /// A vacant entry.
     pub(crate) fn vacant() -> Self {
         let record = Record { position: AtomicU64::new(NOWHERE), len: AtomicU64::new(0) };
         Self { record: CachePadded::new(record), details: CachePadded::default() }
@@ -288,97 +284,9 @@ impl PublisherEntry {
 
 #[cfg(test)]
 impl SubscriberEntry {
-    /// An entry that nobody uses.
+    /// A vacant entry.
     pub(crate) fn vacant() -> Self {
-        Self { cursor: CachePadded::new(AtomicU64::new(NOWHERE)), details: CachePadded::default() }
-    }
-}
-
-#[cfg(not(loom))]
-pub(crate) use place::Places;
-
-/// Byte offsets, which only a mapping needs.
-#[cfg(not(loom))]
-mod place {
-    use super::{
-        HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry,
-        TypeEntry, WorkerSlot,
-    };
-    use crate::segment::entry::EntryId;
-    use crate::segment::settings::{Parking, Settings};
-    use crate::sys::event;
-    use std::mem::{align_of, offset_of, size_of};
-
-    /// Pages are 4 KiB on every platform we support; slots start on one.
-    pub(crate) const PAGE: usize = 4096;
-
-    const _: () = {
-        assert!(offset_of!(Head, tail) == 128);
-        assert!(offset_of!(Head, oldest) == 256);
-        assert!(offset_of!(Head, readers) == 384);
-        assert!(offset_of!(Head, writers) == 512);
-        assert!(offset_of!(Head, membership) == 640);
-        assert!(size_of::<Head>() == 768 && align_of::<Head>() == 128);
-        assert!(size_of::<PublisherEntry>() == 256);
-        assert!(size_of::<SubscriberEntry>() == 256);
-        assert!(size_of::<TypeEntry>() == 128);
-        assert!(size_of::<WorkerSlot>() == 256);
-        assert!(size_of::<Slot>() == SLOT && offset_of!(Slot, payload) == HEADER);
-    };
-
-    /// Where each part of a segment begins, in bytes.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) struct Places {
-        pub(crate) publishers: usize,
-        pub(crate) subscribers: usize,
-        pub(crate) types: usize,
-        pub(crate) schema: usize,
-        pub(crate) worker_slots: usize,
-        pub(crate) events: usize,
-        pub(crate) slots: usize,
-        pub(crate) end: usize,
-    }
-
-    impl Places {
-        /// The places in a segment made with these settings; `None` if it would not fit in memory.
-        pub(crate) fn of_settings(settings: &Settings) -> Option<Self> {
-            let capacity = settings.capacity / SLOT;
-            let (publishers, subscribers) = (settings.max_publishers, settings.max_subscribers);
-            let first = size_of::<Head>();
-            let second = first.checked_add(publishers.checked_mul(size_of::<PublisherEntry>())?)?;
-            let types =
-                second.checked_add(subscribers.checked_mul(size_of::<SubscriberEntry>())?)?;
-            let schema = types.checked_add(MAX_TYPES * size_of::<TypeEntry>())?;
-            let worker_slots = schema.checked_add(SCHEMA_WORDS * 8)?;
-            let events_at = worker_slots
-                .checked_add(settings.worker_slots.checked_mul(size_of::<WorkerSlot>())?)?;
-            let each = if settings.parking == Parking::Event { event::ROOM } else { 0 };
-            let events_len = publishers.checked_add(subscribers)?.checked_mul(each)?;
-            let slots = events_at.checked_add(events_len)?.checked_next_multiple_of(PAGE)?;
-            let end = slots.checked_add(capacity.checked_mul(SLOT)?)?;
-            let whole = end.checked_next_multiple_of(PAGE)?;
-            Some(Self {
-                publishers: first,
-                subscribers: second,
-                types,
-                schema,
-                worker_slots,
-                events: events_at,
-                slots,
-                end: whole,
-            })
-        }
-
-        /// The byte whose lock tells that a member lives: its entry's first.
-        pub(crate) fn lock_of(&self, member: EntryId) -> u64 {
-            let byte = match member {
-                EntryId::Publisher(index) => self.publishers + index * size_of::<PublisherEntry>(),
-                EntryId::Subscriber(index) => {
-                    self.subscribers + index * size_of::<SubscriberEntry>()
-                }
-                EntryId::WorkerSlot(index) => self.worker_slots + index * size_of::<WorkerSlot>(),
-            };
-            byte as u64
-        }
+        let (cursor, consumer, details) = (AtomicU64::new(NOWHERE), <_>::default(), <_>::default());
+        Self { cursor, consumer, details }
     }
 }

@@ -1,51 +1,168 @@
-//! Coming into a segment: it is made, attached to, or found to be removed.
+//! Opening a name: the segment is made, attached to, or found to be removed. And its removal.
 //!
 //! ```text
 //!             open ──► control lock ──► what is there?
 //!                                        │
 //!   unlinked meanwhile ──────────────────┤► open again
 //!   empty, or its maker died half-way ───┤► make it ─────────► attached
-//!   ready, somebody or something uses it ┤► check, map ──────► attached
-//!   ready, nobody alive, nothing durable ┤► mark removed ─┐
+//!   ready, a process or state keeps it ──┤► check, map ──────► attached
+//!   ready, nothing keeps it ─────────────┤► mark removed ─┐
 //!   removed ─────────────────────────────┴────────────────┴► unlink, open again
 //! ```
 //!
-//! One lock decides all of it, and the kernel drops it when its holder dies, so whoever comes
-//! next finds one of these cases.
+//! All of it happens under the control lock, which the kernel releases when its holder dies. So the
+//! next process always finds one of these cases.
+
+#![cfg(not(loom))]
 
 use super::identity::{self, Checked, MAGIC, State, whole_len};
-use super::layout::{Head, Places};
+use super::layout::Head;
 use super::map::Map;
 use super::mapped::{ATTACHED, CONTROL, Mapped, unlink_if_same};
 use super::name::Name;
+use super::parts::SegmentParts;
 use super::settings::Settings;
-use super::view::SegmentParts;
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::sys::fork::Descriptor;
 use crate::sys::{self, lock, shm};
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// What is to be done when there is no such ring.
+/// Behaviour if there is no such ring.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Absent<'a> {
+pub(super) enum Absent<'a> {
     /// Make one.
     Make(&'a Settings),
-    /// Say so.
+    /// Return [`NotFound`](OpenError::NotFound).
     Refuse,
 }
 
-/// An open object whose control lock is held.
-pub(super) struct Locked<'a> {
+/// Attaches to the ring of this name, and makes it if `absent` requests that.
+///
+/// Each wait for the control lock, now and later, ends after `lock_timeout`, if there is one.
+pub(super) fn attach(
+    name: &Name,
+    absent: Absent<'_>,
+    lock_timeout: Option<Duration>,
+) -> Result<Mapped, OpenError> {
+    loop {
+        let fd = open_object(name, absent)?;
+        let locked = Locked::take(fd, name, lock_timeout)?;
+        if let Some(mapped) = locked.enter(absent)? {
+            return Ok(mapped.with_lock_timeout(lock_timeout));
+        }
+    }
+}
+
+/// Attaches once more to the object of an attachment.
+pub(super) fn attach_again(mapped: &Mapped) -> Result<Mapped, OpenError> {
+    mapped.refuse_inherited()?;
+    let other = match attach(mapped.name(), Absent::Refuse, mapped.lock_timeout()) {
+        Err(OpenError::Busy { .. }) => Err(mapped.busy()),
+        outcome => outcome,
+    }?;
+    if mapped.object()? != other.object()? {
+        return Err(not_found(mapped.name()));
+    }
+    mapped.compare(&other)?;
+    Ok(other)
+}
+
+/// Removes the object of this name, with its durable subscribers and packets. Returns false if
+/// there was none, and [`InUse`](OpenError::InUse) if a process is attached.
+pub(super) fn remove(name: &Name, lock_timeout: Option<Duration>) -> Result<bool, OpenError> {
+    match ExclusiveSegment::take(name, Absent::Refuse, lock_timeout) {
+        Err(OpenError::NotFound { .. }) => Ok(false),
+        exclusive => exclusive?.remove().map(|_| true),
+    }
+}
+
+/// Returns true if a process is attached to the object of this name. Takes no lock.
+pub(super) fn is_in_use(name: &Name) -> Result<bool, OpenError> {
+    match open_object(name, Absent::Refuse) {
+        Err(OpenError::NotFound { .. }) => Ok(false),
+        fd => Ok(lock::is_held_elsewhere(fd?.as_fd(), ATTACHED)),
+    }
+}
+
+/// Removes the object of this name if no process is attached and nothing keeps it. This is the work
+/// of the last process to leave, which may have been killed. If the control lock is held, this does
+/// nothing: the holder removes the object.
+pub(super) fn clear_away(name: &Name) -> Result<(), OpenError> {
+    loop {
+        let fd = open_object(name, Absent::Refuse)?;
+        // Without the control lock, so that this call does not disturb other processes.
+        if lock::is_held_elsewhere(fd.as_fd(), ATTACHED) {
+            return Ok(());
+        }
+        let Some(locked) = Locked::try_take(fd, name)? else { return Ok(()) };
+        if !locked.clear_away()? {
+            return Ok(());
+        }
+        // The attached process may have left in vain meanwhile, as in `leave::remove_if_left`.
+    }
+}
+
+/// An object that no living process is attached to. No process attaches as long as this value
+/// lives: one that opens the name waits for the control lock, and then finds the name gone, or
+/// the object as it was before.
+pub(crate) struct ExclusiveSegment<'a> {
+    locked: Locked<'a>,
+    /// The object has no content.
+    is_empty: bool,
+}
+
+impl<'a> ExclusiveSegment<'a> {
+    /// Locks the object of this name; [`InUse`](OpenError::InUse) if a process is attached.
+    pub(super) fn take(
+        name: &'a Name,
+        absent: Absent<'_>,
+        lock_timeout: Option<Duration>,
+    ) -> Result<Self, OpenError> {
+        loop {
+            let locked = Locked::take(open_object(name, absent)?, name, lock_timeout)?;
+            let object = locked.measure()?;
+            if object.unlinked {
+                continue;
+            }
+            locked.check_kind(&object)?;
+            locked.check_magic()?;
+            if locked.is_attached() {
+                return Err(OpenError::InUse { name: name.as_str().to_owned() });
+            }
+            return Ok(Self { locked, is_empty: object.len == 0 });
+        }
+    }
+
+    /// Removes the object, with its durable subscribers and packets. Returns false if it was empty.
+    pub(crate) fn remove(self) -> Result<bool, OpenError> {
+        failpoint(Failpoint::RemoveUnlink);
+        self.locked.unlink()?;
+        Ok(!self.is_empty)
+    }
+}
+
+impl Drop for ExclusiveSegment<'_> {
+    fn drop(&mut self) {
+        if self.is_empty {
+            // `take` may have made it. After an error the next process to open the name makes it.
+            let _ = self.locked.unlink();
+        }
+    }
+}
+
+/// An open object whose control lock this value holds. Closing the descriptor releases the lock.
+struct Locked<'a> {
     name: &'a Name,
     fd: Descriptor,
 }
 
 impl<'a> Locked<'a> {
-    /// Takes the control lock of an open object.
-    pub(super) fn take(
+    /// Takes the control lock of an open object; [`Busy`](OpenError::Busy) after `lock_timeout`.
+    fn take(
         fd: Descriptor,
         name: &'a Name,
         lock_timeout: Option<Duration>,
@@ -59,15 +176,15 @@ impl<'a> Locked<'a> {
         Err(OpenError::Busy { name: name.as_str().to_owned(), pid: None })
     }
 
-    /// The same, if nobody has it.
-    pub(super) fn try_take(fd: Descriptor, name: &'a Name) -> Result<Option<Self>, OpenError> {
+    /// Takes the control lock if it is free.
+    fn try_take(fd: Descriptor, name: &'a Name) -> Result<Option<Self>, OpenError> {
         let taken = lock::try_exclusive(fd.as_fd(), CONTROL)
             .map_err(|error| OpenError::system("lock", shm::path(&name.object()), error))?;
         Ok(taken.then_some(Self { name, fd }))
     }
 
-    /// One turn of the state machine; `None`: open again.
-    pub(super) fn enter(self, absent: Absent<'_>) -> Result<Option<Mapped>, OpenError> {
+    /// One turn of the state machine; `None`: open the name again.
+    fn enter(self, absent: Absent<'_>) -> Result<Option<Mapped>, OpenError> {
         let object = self.measure()?;
         if object.unlinked {
             return Ok(None);
@@ -76,15 +193,11 @@ impl<'a> Locked<'a> {
         if object.len == 0 {
             return self.make(absent).map(Some);
         }
-        if object.len < size_of::<Head>() as u64 {
-            return Err(self.foreign("its length", size_of::<Head>() as u64, object.len));
-        }
-        let map = Map::open(self.name, self.fd.as_fd(), object.len)?;
-        let Some(map) = map else { return Ok(None) };
+        let Some(map) = self.map(object.len)? else { return Ok(None) };
         let state = map.head().identity.state(self.name)?;
         if state != State::Ready && self.is_attached() {
-            // Nobody attaches before it is ready, and it is not removed before everyone has left.
-            // Made or removed now, it would go from under their feet.
+            // A process attaches only to a ready segment, and a segment is removed only when no
+            // process is attached. Made or removed now, it would vanish under the attached process.
             return Err(identity::not_ready(self.name, state));
         }
         match state {
@@ -105,9 +218,9 @@ impl<'a> Locked<'a> {
         mapped.attach().map(Some)
     }
 
-    /// Removes the object if nobody is attached and nobody is expected back. `true`: somebody is
-    /// attached.
-    pub(super) fn clear_away(self) -> Result<bool, OpenError> {
+    /// Removes the object if no process is attached and nothing keeps it. Returns true if a process
+    /// is attached.
+    fn clear_away(self) -> Result<bool, OpenError> {
         let is_attached = self.is_attached();
         if !is_attached {
             self.clear_left()?;
@@ -115,7 +228,7 @@ impl<'a> Locked<'a> {
         Ok(is_attached)
     }
 
-    /// The same, where nobody is attached.
+    /// Removes the object, to which no process is attached, if nothing keeps it.
     fn clear_left(self) -> Result<(), OpenError> {
         let object = self.measure()?;
         if object.unlinked {
@@ -125,11 +238,7 @@ impl<'a> Locked<'a> {
         if object.len == 0 {
             return self.unlink();
         }
-        if object.len < size_of::<Head>() as u64 {
-            return Err(self.foreign("its length", size_of::<Head>() as u64, object.len));
-        }
-        let map = Map::open(self.name, self.fd.as_fd(), object.len)?;
-        let Some(map) = map else { return Ok(()) };
+        let Some(map) = self.map(object.len)? else { return Ok(()) };
         if map.head().identity.state(self.name)? != State::Ready {
             return self.unlink();
         }
@@ -138,12 +247,20 @@ impl<'a> Locked<'a> {
         if mapped.is_deserted() { mapped.give_up() } else { Ok(()) }
     }
 
+    /// Maps the object of this length; `None` if the name is another object's now.
+    fn map(&self, len: u64) -> Result<Option<Map>, OpenError> {
+        if len < size_of::<Head>() as u64 {
+            return Err(self.foreign("its length", size_of::<Head>() as u64, len));
+        }
+        Map::open(self.name, self.fd.as_fd(), len)
+    }
+
     fn make(self, absent: Absent<'_>) -> Result<Mapped, OpenError> {
         let Absent::Make(settings) = absent else { return Err(not_found(self.name)) };
-        match self.make_here(settings) {
-            Ok((map, salt)) => self.mapped(map, Checked { settings: *settings, salt })?.attach(),
+        match self.make_parts(settings) {
+            Ok(parts) => Mapped::new(self.name.clone(), self.fd, parts).attach(),
             Err(error) => {
-                // As if it had not been tried. What cannot be taken away is emptied at least.
+                // Undo. An object that cannot be unlinked is at least emptied.
                 let _ = shm::empty(self.fd.as_fd());
                 let _ = self.unlink();
                 Err(error)
@@ -151,39 +268,39 @@ impl<'a> Locked<'a> {
         }
     }
 
-    fn make_here(&self, settings: &Settings) -> Result<(Map, u64), OpenError> {
+    fn make_parts(&self, settings: &Settings) -> Result<SegmentParts, OpenError> {
         let system = |action, error| OpenError::system(action, self.path(), error);
         let len = whole_len(settings).unwrap_or(u64::MAX);
         shm::give_to_owner(self.fd.as_fd()).map_err(|error| system("set the mode of", error))?;
         failpoint(Failpoint::MakeReserve);
         shm::reserve(self.fd.as_fd(), len).map_err(|error| system("reserve memory for", error))?;
         failpoint(Failpoint::MakeMap);
-        let map = Map::open(self.name, self.fd.as_fd(), len)?;
-        let map = map.ok_or_else(|| not_found(self.name))?;
+        let map = self.map(len)?.ok_or_else(|| not_found(self.name))?;
         let salt = sys::random().map_err(|error| system("draw a salt for", error))?;
-        let places = Places::of_settings(settings).ok_or_else(|| self.no_places(settings))?;
-        // SAFETY: reserved and mapped with the length that these settings take; used here alone.
-        let parts = unsafe { SegmentParts::new(map.base(), places, *settings) };
-        super::initialize(&parts, settings).map_err(|reason| {
+        let parts = self.parts(map, Checked { settings: *settings, salt })?;
+        parts.initialize().map_err(|reason| {
             OpenError::system("make events in", self.path(), std::io::Error::other(reason))
         })?;
         failpoint(Failpoint::MakeReady);
         parts.head().identity.write(settings, len, salt);
-        Ok((map, salt))
+        Ok(parts)
     }
 
     fn mapped(self, map: Map, checked: Checked) -> Result<Mapped, OpenError> {
-        let error = self.no_places(&checked.settings);
-        Mapped::new(self.name.clone(), self.fd, map, checked).ok_or(error)
+        let parts = self.parts(map, checked)?;
+        Ok(Mapped::new(self.name.clone(), self.fd, parts))
     }
 
-    /// Settings that were checked have places; so this is never seen.
-    fn no_places(&self, settings: &Settings) -> OpenError {
-        self.foreign("its geometry", 0, settings.capacity as u64)
+    /// The parts of a mapping. This cannot fail: the settings were checked, and the mapping has the
+    /// length that follows from them.
+    fn parts(&self, map: Map, checked: Checked) -> Result<SegmentParts, OpenError> {
+        let Checked { settings, salt } = checked;
+        SegmentParts::new(Arc::new(map), settings, salt)
+            .ok_or_else(|| self.foreign("its geometry", 0, settings.capacity as u64))
     }
 
-    /// Whether it can be a segment of this user at all.
-    pub(super) fn check_kind(&self, object: &shm::Object) -> Result<(), OpenError> {
+    /// Checks that the object is a plain file of this user.
+    fn check_kind(&self, object: &shm::Object) -> Result<(), OpenError> {
         if !object.ordinary {
             return Err(self.foreign("its kind", 1, 0));
         }
@@ -194,14 +311,14 @@ impl<'a> Locked<'a> {
         Ok(())
     }
 
-    pub(super) fn measure(&self) -> Result<shm::Object, OpenError> {
+    fn measure(&self) -> Result<shm::Object, OpenError> {
         shm::measure(self.fd.as_fd())
             .map_err(|error| OpenError::system("look at", self.path(), error))
     }
 
-    /// Whether it begins as a segment does, made or not: whatever else is wrong with it, it may be
-    /// removed.
-    pub(super) fn check_magic(&self) -> Result<(), OpenError> {
+    /// Checks that the object begins as a segment does, made or not. If so it may be removed,
+    /// whatever else is wrong with it.
+    fn check_magic(&self) -> Result<(), OpenError> {
         let mut words = [0; 16];
         let len = shm::read_start(self.fd.as_fd(), &mut words)
             .map_err(|error| OpenError::system("read", self.path(), error))?;
@@ -212,13 +329,13 @@ impl<'a> Locked<'a> {
         Err(self.foreign("the magic word", MAGIC, found))
     }
 
-    /// Whether somebody else is attached.
-    pub(super) fn is_attached(&self) -> bool {
+    /// Returns true if another description holds the attachment lock.
+    fn is_attached(&self) -> bool {
         lock::is_held_elsewhere(self.fd.as_fd(), ATTACHED)
     }
 
-    /// Removes the name, if it still is this object's.
-    pub(super) fn unlink(&self) -> Result<(), OpenError> {
+    /// Removes the name if it still is this object's.
+    fn unlink(&self) -> Result<(), OpenError> {
         unlink_if_same(self.name, self.fd.as_fd())
     }
 
@@ -231,8 +348,8 @@ impl<'a> Locked<'a> {
     }
 }
 
-/// Opens the object of this name, making an empty one if asked to.
-pub(super) fn open_object(name: &Name, absent: Absent<'_>) -> Result<Descriptor, OpenError> {
+/// Opens the object of this name. Makes an empty one if `absent` requests that.
+fn open_object(name: &Name, absent: Absent<'_>) -> Result<Descriptor, OpenError> {
     let object = name.object();
     let make = matches!(absent, Absent::Make(_));
     Descriptor::open(|| shm::open(&object, make)).map_err(|error| match error.kind() {
@@ -241,7 +358,6 @@ pub(super) fn open_object(name: &Name, absent: Absent<'_>) -> Result<Descriptor,
     })
 }
 
-/// There is no such ring.
-pub(super) fn not_found(name: &Name) -> OpenError {
+fn not_found(name: &Name) -> OpenError {
     OpenError::NotFound { name: name.as_str().to_owned() }
 }

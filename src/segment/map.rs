@@ -1,10 +1,13 @@
-//! A mapping of a whole shared-memory object, made by `shared_memory`.
+//! Mappings of a whole shared-memory object. Forked children do not get them.
 //!
-//! It maps by name, so the name is checked afterwards to be the object that was opened and
-//! locked. Forked children do not get the mapping.
+//! `shared_memory` maps by name. So [`Map::open`] checks afterwards that the name still is that of
+//! the object that was opened and locked.
+
+#![cfg(not(loom))]
 
 use super::layout::Head;
 use super::name::Name;
+use super::parts::Block;
 use crate::error::OpenError;
 use crate::sys::fork::Range;
 use crate::sys::shm;
@@ -13,31 +16,37 @@ use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
-/// What of an object that was made shorter is wrong.
-const LENGTH: &str = "the length of the object";
-
 /// A mapping of a whole object.
+///
+/// # Invariants
+///
+/// 1. `memory` is one mapping of at least a [`Head`]'s length, and nothing unmaps it before the
+///    value is dropped.
 pub(super) struct Map {
-    /// First, so that it is dropped before the range is another's.
+    /// First, so that it is dropped before another mapping can have the range.
     _range: Range,
     memory: Shmem,
 }
 
 // SAFETY: a `Shmem` is a pointer to a mapping, its length, a descriptor and a name: none is tied
-// to a thread. It is not used to change anything after it was made.
+// to a thread. Nothing changes it after it was made.
 unsafe impl Send for Map {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl Sync for Map {}
 
-impl std::fmt::Debug for Map {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Map").field(&self.memory.get_os_id()).finish()
+// SAFETY: the kernel maps whole pages, and every byte of a mapped object is initialized. The
+// mapping stays by invariant 1. This library never makes an object shorter while a process is
+// attached. Another process of the same user can: a use of the lost pages is then a SIGBUS, which
+// ends this process.
+unsafe impl Block for Map {
+    fn bytes(&self) -> NonNull<[u8]> {
+        NonNull::slice_from_raw_parts(base(&self.memory), self.memory.len())
     }
 }
 
 impl Map {
-    /// Maps the object that `fd` is open on and that is `len` bytes long; `None` if the name is
-    /// another object's by now.
+    /// Maps the object that `fd` is open on, and that is `len` bytes long. `None` if the name is
+    /// another object's now.
     pub(super) fn open(
         name: &Name,
         fd: BorrowedFd<'_>,
@@ -59,10 +68,15 @@ impl Map {
         let memory =
             mapped.map_err(|error| OpenError::system("map", shm::path(&object), cause(error)))?;
         let (start, found) = (base(&memory), memory.len());
-        if (found as u64) < len {
-            // Made shorter since it was measured.
-            let (name, found) = (name.as_str().to_owned(), found as u64);
-            return Err(OpenError::Corrupt { name, what: LENGTH, expected: len, found });
+        let expected = len.max(size_of::<Head>() as u64);
+        if (found as u64) < expected {
+            // Another process made it shorter since it was measured.
+            return Err(OpenError::Corrupt {
+                name: name.as_str().to_owned(),
+                what: "the length of the object",
+                expected,
+                found: found as u64,
+            });
         }
         // SAFETY: one whole mapping.
         unsafe { shm::keep_from_children(start, found) }
@@ -70,18 +84,11 @@ impl Map {
         Ok(Some(Self { _range: Range::announce(start, found), memory }))
     }
 
-    /// Where it begins.
-    pub(super) fn base(&self) -> NonNull<u8> {
-        base(&self.memory)
-    }
-
-    /// The words of the segment that do not belong to one endpoint.
+    /// The head of the segment.
     pub(super) fn head(&self) -> &Head {
-        debug_assert!(self.memory.len() >= size_of::<Head>());
-        // SAFETY: the mapping is at least as long as the object was measured to be, and that as
-        // long as a head; it consists of atomics, for which any bytes are values; a mapping is
-        // aligned to a page.
-        unsafe { self.base().cast::<Head>().as_ref() }
+        // SAFETY: invariant 1. A head consists of atomics, for which any bytes are values; a
+        // mapping is aligned to a page.
+        unsafe { base(&self.memory).cast::<Head>().as_ref() }
     }
 }
 
@@ -90,7 +97,7 @@ fn base(memory: &Shmem) -> NonNull<u8> {
     unsafe { NonNull::new_unchecked(memory.as_ptr()) }
 }
 
-/// The kernel's error behind one of `shared_memory`, which keeps its number only.
+/// The kernel's error behind an error of `shared_memory`, which keeps only its number.
 fn cause(error: ShmemError) -> io::Error {
     match error {
         ShmemError::MapOpenFailed(errno) | ShmemError::UnknownOsError(errno) => {
@@ -100,21 +107,25 @@ fn cause(error: ShmemError) -> io::Error {
     }
 }
 
-/// A second mapping of a whole object, writable, and gone when it is dropped. It takes neither a
-/// name nor a descriptor.
-pub(super) struct Second {
-    /// First, so that it is dropped before the range is another's.
+/// A second, writable mapping of a whole object. It takes neither a name nor a descriptor.
+pub(super) struct SecondMap {
+    /// First, so that it is dropped before another mapping can have the range.
     _range: Range,
     pages: Pages,
 }
 
+/// Mapped pages.
+///
+/// # Invariants
+///
+/// 1. `base` is a mapping of `len` bytes, which is unmapped when the value is dropped.
 struct Pages {
     base: NonNull<u8>,
     len: usize,
 }
 
-impl Second {
-    /// Maps the object that `fd` is open on, which must be `len` bytes long at least.
+impl SecondMap {
+    /// Maps the object that `fd` is open on. An object shorter than `len` bytes is an error.
     pub(super) fn open(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
         if shm::measure(fd)?.len < len as u64 {
             return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
@@ -124,21 +135,28 @@ impl Second {
         unsafe { shm::keep_from_children(pages.base, len) }?;
         Ok(Self { _range: Range::announce(pages.base, len), pages })
     }
+}
 
-    /// Where it begins.
-    pub(super) fn base(&self) -> NonNull<u8> {
-        self.pages.base
+// SAFETY: the value owns a mapping, which is not tied to a thread.
+unsafe impl Send for Pages {}
+// SAFETY: as for `Send`. A shared reference gives nothing but the address.
+unsafe impl Sync for Pages {}
+
+// SAFETY: as for `Map`; the mapping stays by invariant 1 of `Pages`.
+unsafe impl Block for SecondMap {
+    fn bytes(&self) -> NonNull<[u8]> {
+        NonNull::slice_from_raw_parts(self.pages.base, self.pages.len)
     }
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: mapped in `open`; whoever uses it borrows its owner.
+        // SAFETY: invariant 1. Each user of the bytes keeps the value.
         unsafe { shm::unmap(self.base, self.len) };
     }
 }
 
-/// What names an object as long as it is open.
+/// Device and inode of an open object. They identify it as long as it is open.
 pub(super) fn inode(fd: BorrowedFd<'_>, name: &Name) -> Result<(u64, u64), OpenError> {
     let object = shm::measure(fd)
         .map_err(|error| OpenError::system("look at", shm::path(&name.object()), error))?;

@@ -1,39 +1,42 @@
-//! The memory that the processes of a ring share, and the locks of the kernel over it.
+//! The memory that the processes of a ring share, and the kernel's locks over it.
 //!
-//! It guarantees: what is attached is a whole, checked segment of this library, of this layout
-//! and this kind of machine; exactly one process makes it; the last to leave removes it; nothing
-//! but objects named `/packetring.*` is ever touched; one process at a time is in the control
-//! lock; whether an endpoint lives is answered by the kernel.
+//! It guarantees:
 //!
-//! It does not know what the words in it mean to one another: that is `ring`.
+//! - An attached segment is complete and checked: of this library, this layout and this kind of
+//!   machine.
+//! - Exactly one process makes a segment, and the last process to leave removes it.
+//! - Only objects named `/packetring.*` are touched.
+//! - One process at a time holds the control lock.
+//! - The kernel's locks tell whether the owner of an entry lives.
+//! - A view keeps the memory that it points to.
 //!
-//! Start with [`layout`], then [`lifecycle`].
+//! The meaning of the words to one another belongs to `ring`.
+//!
+//! Start with [`layout`], then `lifecycle`. Files that need the operating system are not compiled
+//! under loom; each of them begins with that `cfg`.
 
 pub(crate) mod entry;
 pub(crate) mod layout;
-#[cfg(not(loom))]
 pub(crate) mod name;
+pub(crate) mod roles;
 pub(crate) mod settings;
 pub(crate) mod view;
 
-#[cfg(not(loom))]
 mod attachment;
-#[cfg(not(loom))]
-mod exclusive;
-#[cfg(not(loom))]
+mod control;
 mod heap;
-#[cfg(not(loom))]
 mod identity;
-#[cfg(not(loom))]
+mod leave;
 mod lifecycle;
-#[cfg(not(loom))]
+mod liveness;
 mod map;
-#[cfg(not(loom))]
 mod mapped;
-#[cfg(not(loom))]
+mod parts;
+mod places;
 mod types;
 
 #[cfg(not(loom))]
-pub(crate) use attachment::{Control, Segment, initialize, is_kept};
-#[cfg(not(loom))]
-pub(crate) use exclusive::ExclusiveSegment;
+pub(crate) use {
+    attachment::Segment, control::Control, lifecycle::ExclusiveSegment, liveness::Liveness,
+    parts::WorkerSlots,
+};

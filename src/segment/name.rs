@@ -1,13 +1,15 @@
-//! What a ring may be called, and what an object of a cluster is called.
+//! Names of rings and of cluster objects.
 //!
-//! No ring has a `~` in its name, so the two never meet.
+//! Every cluster object has a `~` in its name and no ring has one, so the two never collide.
+
+#![cfg(not(loom))]
 
 use crate::error::OpenError;
 use crate::sys::shm;
 
-/// What every segment's name begins with: nothing else in `/dev/shm` is ever touched.
+/// Prefix of every object. No other object in `/dev/shm` is touched.
 const PREFIX: &str = "/packetring.";
-/// Longest name in bytes: 255 is what a file name may have, less the prefix.
+/// Longest name in bytes. A file name may have 255, and the prefix takes some.
 const LONGEST: usize = 200;
 
 /// A checked name of a ring.
@@ -23,8 +25,8 @@ impl Name {
         }
     }
 
-    /// The name of an object of a cluster: `<cluster>~<kind><rest>`. Bytes of `cluster` and `rest`
-    /// that no name may hold are written `%XX`. It is refused if it is too long, never cut.
+    /// The name of a cluster object: `<cluster>~<kind><rest>`. Bytes of `cluster` and `rest` that
+    /// are not allowed in a name are written as `%XX`. A name that is too long is an error.
     pub(crate) fn of_cluster(cluster: &str, kind: &str, rest: &str) -> Result<Self, OpenError> {
         let bad = |name: &str, reason| OpenError::BadName { name: name.to_owned(), reason };
         if cluster.is_empty() {
@@ -40,7 +42,7 @@ impl Name {
         Ok(Self(name))
     }
 
-    /// The names of all objects of a cluster that there are, the directory's among them.
+    /// The names of all existing objects of a cluster, with its directory.
     pub(crate) fn all_of_cluster(cluster: &str) -> Result<Vec<Self>, OpenError> {
         let prefix = format!("{PREFIX}{}~", escaped(cluster));
         let objects = shm::names(&prefix)
@@ -49,7 +51,7 @@ impl Name {
         Ok(objects.iter().filter_map(name).collect())
     }
 
-    /// The name as its user gave it.
+    /// The name as the user gave it.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -60,7 +62,7 @@ impl Name {
     }
 }
 
-/// A name with `%XX` for each byte that is not allowed.
+/// A copy of the name with `%XX` for each byte that is not allowed.
 fn escaped(name: &str) -> String {
     let byte = |byte: u8| match is_allowed(byte) {
         true => char::from(byte).to_string(),
@@ -86,7 +88,7 @@ fn fault(name: &str) -> Option<&'static str> {
     (!name.bytes().all(is_allowed)).then_some("it may hold letters, digits, `.`, `_` and `-` only")
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

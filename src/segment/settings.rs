@@ -1,41 +1,41 @@
-//! What a ring is made to be: its size, its claim kind, what it does when it is full.
-//!
-//! Fixed when the segment is made. Not here: how they are written down (`segment::identity`).
+//! Settings of a ring: size, claim kind, behaviour when it is full. They are fixed when the segment
+//! is made. `segment::identity` stores them.
 
 use std::fmt;
 
-/// Who may publish.
+/// The number of publishers and how they claim slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Claims {
-    /// Any number of publishers, one total order. A claim is one compare-and-swap.
+    /// Any number of publishers with one total order. A claim is one compare-and-swap.
     Shared,
-    /// One publisher, and no locked instruction when it publishes.
+    /// One publisher. It publishes without a locked instruction.
     Exclusive,
 }
 
-/// What happens when a publisher comes to packets that a subscriber has not read.
+/// Behaviour of a full ring: a publisher has reached packets that a subscriber has not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The publisher waits, or is told that the ring is full. Nothing is lost.
+    /// The publisher waits, or gets an error that the ring is full. Nothing is lost.
     Block,
-    /// The subscriber loses its oldest packets and learns how many. A packet in a subscriber's
-    /// hand is never taken: while one is held, and the ring is full above it, the publisher waits
-    /// for it to be let go, or is told [`Full`](crate::TrySendError::Full). So let go of a packet
-    /// before long work on it ([`recv_copied`](crate::Subscriber::recv_copied) and
-    /// [`values`](crate::Subscriber::values) hold nothing).
+    /// The subscriber loses its oldest packets and gets their number.
+    ///
+    /// A packet that a subscriber holds is never overwritten. If the ring is full above it, the
+    /// publisher waits until it is released, or gets [`Full`](crate::TrySendError::Full). So
+    /// release a packet before long work on it. [`recv_copied`](crate::Subscriber::recv_copied) and
+    /// [`values`](crate::Subscriber::values) hold none.
     DropOldest,
 }
 
-/// How endpoints of a ring sleep when they have waited in vain for a while.
+/// The way in which endpoints of a ring sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Parking {
     Futex,
     Event,
 }
 
-/// What a ring was made to be.
+/// Settings of a ring.
 ///
 /// ```
 /// let ring = packetring::Ring::builder().capacity(64 * 1024).history(10).heap()?;
@@ -47,26 +47,26 @@ pub(crate) enum Parking {
 pub struct Settings {
     /// Bytes of the ring's slots: a power of two from 1 KiB to 4 GiB. Default 1 MiB.
     pub capacity: usize,
-    /// Who may publish. Default shared.
+    /// Number of publishers and how they claim. Default shared.
     pub claims: Claims,
-    /// What happens when the ring is full. Default block.
+    /// Behaviour of a full ring. Default block.
     pub overflow: Overflow,
-    /// How many packets back a new subscriber starts, as far as they are still there. Default 0:
-    /// with the next packet.
+    /// How many packets back a new subscriber starts, if they are still there. Default 0: with the
+    /// next packet.
     pub history: usize,
     /// Most publishers at a time: 1 to 1024. Default 64.
     pub max_publishers: usize,
     /// Most subscribers at a time, durable ones included: 1 to 1024. Default 64.
     pub max_subscribers: usize,
-    /// Whether subscribers wait on when the last publisher has left. Default no: they get
-    /// `Closed`.
+    /// True: subscribers keep waiting when the last publisher has left. False, the default: they
+    /// get `Closed`.
     pub stays_open: bool,
     pub(crate) parking: Parking,
-    /// Workers' places: 0, but in the directory of a cluster.
+    /// Worker slots: 0, except in the directory of a cluster.
     pub(crate) worker_slots: usize,
-    /// Whether its packets say more than their type: a cluster's, which a plain endpoint cannot read.
+    /// Cluster ring: packets carry a tag and possibly a prefix. Plain endpoints cannot read it.
     pub(crate) tagged_slots: bool,
-    /// Whether each packet is taken by one member.
+    /// Work queue: each packet goes to one consumer.
     pub(crate) queue: bool,
 }
 
@@ -88,18 +88,21 @@ impl Default for Settings {
     }
 }
 
+/// Bytes of the smallest ring.
 const LEAST_CAPACITY: usize = 1 << 10;
+/// Bytes of the largest ring.
 const MOST_CAPACITY: usize = 1 << 32;
 /// Most entries of one side.
 pub(crate) const MAX_ENTRIES: usize = 1024;
 
 impl Settings {
-    /// Whether a ring can be made like this; if not, what is wrong and what would be right.
+    /// Checks that a ring can have these settings. The error names the wrong and the right numbers.
     pub(crate) fn check(&self) -> Result<(), String> {
         let capacity = self.capacity;
         if !capacity.is_power_of_two() || !(LEAST_CAPACITY..=MOST_CAPACITY).contains(&capacity) {
             return Err(format!(
-                "capacity {capacity} is not a power of two from {LEAST_CAPACITY} to {MOST_CAPACITY} bytes"
+                "capacity {capacity} is not a power of two from {LEAST_CAPACITY} to \
+                 {MOST_CAPACITY} bytes"
             ));
         }
         if self.claims == Claims::Exclusive && self.max_publishers != 1 {
@@ -114,16 +117,19 @@ impl Settings {
             return Err(format!("max_workers {} is more than {MAX_ENTRIES}", self.worker_slots));
         }
         if self.tagged_slots && self.claims == Claims::Exclusive {
-            return Err("letters come from many: their ring is shared".to_owned());
+            return Err("an inbox has many publishers: use shared claims".to_owned());
         }
         if self.queue && (self.overflow == Overflow::DropOldest || self.history > 0) {
-            return Err("a work queue drops nothing and keeps nothing that is done".to_owned());
+            return Err(
+                "a queue neither drops packets nor has history: use overflow block and history 0"
+                    .to_owned(),
+            );
         }
         let kept = capacity / super::layout::SLOT / 2;
         if self.history > kept {
             return Err(format!(
-                "history {} needs at least as many slots of 64 bytes, and a ring of {capacity} \
-                 bytes keeps {kept} of them for newcomers: ask for less or raise the capacity",
+                "history {} is more than the {kept} slots that a ring of {capacity} bytes keeps for \
+                 new subscribers: lower the history or raise the capacity",
                 self.history
             ));
         }
@@ -170,12 +176,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_can_be_made() {
+    fn the_default_is_valid() {
         assert_eq!(Settings::default().check(), Ok(()));
     }
 
     #[test]
-    fn what_cannot_be_made_says_why() {
+    fn an_invalid_setting_is_named() {
         let reason = |change: fn(&mut Settings)| {
             let mut settings = Settings::default();
             change(&mut settings);
@@ -189,7 +195,7 @@ mod tests {
         assert!(reason(|s| s.worker_slots = 1025).contains("max_workers 1025"));
         assert!(reason(|s| s.history = 8193).contains("8192"));
         let dropping = |s: &mut Settings| (s.queue, s.overflow) = (true, Overflow::DropOldest);
-        assert!(reason(dropping).contains("drops nothing"));
-        assert!(reason(|s| (s.queue, s.history) = (true, 1)).contains("keeps nothing"));
+        assert!(reason(dropping).contains("neither drops"));
+        assert!(reason(|s| (s.queue, s.history) = (true, 1)).contains("history 0"));
     }
 }

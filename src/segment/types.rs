@@ -1,13 +1,13 @@
-//! The packet types that a ring carries, written into its segment: fingerprint, name, schema.
+//! The type table of a segment: fingerprint, name and schema of each packet type.
 //!
-//! An entry is written once, under the control lock, before the count that makes it visible, and
-//! never changes. Whoever reads one checks every length against a local copy.
+//! An entry is written once, under the control lock, before the count that makes it visible. It
+//! never changes. A reader checks a local copy of every length.
 
 use super::layout::{Membership, SCHEMA_WORDS, TYPE_NAME_WORDS, TypeEntry};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::sync::{AtomicU64, Ordering};
 
-/// Longest type name kept; longer ones are cut, for people to read.
+/// Longest type name in bytes. A longer name is cut: it is for people.
 const NAME_BYTES: usize = TYPE_NAME_WORDS * 8;
 
 /// The type table of one segment.
@@ -18,26 +18,26 @@ pub(crate) struct TypeTable<'a> {
     pub(crate) text: &'a [AtomicU64],
 }
 
-/// The table has no room for another type or its schema.
+/// The table has no space for another type or its schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TableFull;
 
 impl Membership {
-    /// Whether packets of the type at an index are taken here.
+    /// Returns true if the ring accepts packets of the type at an index.
     #[inline]
     pub(crate) fn accepts(&self, index: u16) -> bool {
         let accepted = self.accepted.load(Ordering::Relaxed);
         accepted == 0 || u32::from(index) < u64::BITS && accepted >> index & 1 == 1
     }
 
-    /// Takes packets of the types at these indices alone from here on; of any, if there are none.
-    /// Under the control lock.
+    /// Accepts only packets of the types at these indices from now on. Without an index, every type
+    /// is accepted. Under the control lock.
     pub(crate) fn accept(&self, indices: impl IntoIterator<Item = u16>) {
         let accepted = indices.into_iter().fold(0, |bits, index| bits | 1 << index);
         self.accepted.store(accepted, Ordering::Relaxed);
     }
 
-    /// Whether packets of any type are taken here.
+    /// Returns true if the ring accepts packets of every type.
     pub(crate) fn accepts_all(&self) -> bool {
         self.accepted.load(Ordering::Relaxed) == 0
     }
@@ -46,7 +46,7 @@ impl Membership {
 const _: () = assert!(super::layout::MAX_TYPES == u64::BITS as usize, "a bit for each type");
 
 impl TypeTable<'_> {
-    /// How many types are registered.
+    /// Number of registered types.
     pub(crate) fn len(&self) -> usize {
         // Pairs with the release in `register`: entries below the count are complete.
         (self.membership.types.load(Ordering::Acquire) as usize).min(self.entries.len())
@@ -65,7 +65,7 @@ impl TypeTable<'_> {
         Some(u128::from(low) | u128::from(high) << 64)
     }
 
-    /// The name at an index; replaced where it is not text.
+    /// The name at an index. Bytes that are not UTF-8 are replaced.
     pub(crate) fn name(&self, index: usize) -> Option<String> {
         let entry = self.entries[..self.len()].get(index)?;
         let len = entry.lens.load(Ordering::Relaxed) as u32 as usize;
@@ -81,7 +81,7 @@ impl TypeTable<'_> {
         (len <= words.len() * 8).then(|| load_text(words, len))
     }
 
-    /// Enters a type, or finds it. Under the control lock.
+    /// Returns the index of a type, and registers a new type first. Under the control lock.
     pub(crate) fn register(
         &self,
         fingerprint: u128,
@@ -114,7 +114,7 @@ impl TypeTable<'_> {
     }
 }
 
-/// The name, or the most of it that fits and is text.
+/// The longest prefix of the name that fits and is UTF-8.
 fn cut(name: &str) -> &str {
     let mut end = name.len().min(NAME_BYTES);
     while !name.is_char_boundary(end) {
@@ -123,7 +123,7 @@ fn cut(name: &str) -> &str {
     &name[..end]
 }
 
-/// Stores text into words, which must have room for it.
+/// Stores text into words. Text beyond their end is cut.
 pub(super) fn store_text(words: &[AtomicU64], text: &str) {
     for (word, bytes) in words.iter().zip(text.as_bytes().chunks(8)) {
         let mut buffer = [0; 8];
@@ -132,7 +132,7 @@ pub(super) fn store_text(words: &[AtomicU64], text: &str) {
     }
 }
 
-/// Loads `len` bytes of text, `len` being at most what the words hold.
+/// Loads `len` bytes of text. `len` must not exceed the bytes of the words.
 pub(super) fn load_text(words: &[AtomicU64], len: usize) -> String {
     let mut bytes = Vec::with_capacity(len.next_multiple_of(8));
     for word in &words[..len.div_ceil(8)] {

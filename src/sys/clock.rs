@@ -1,15 +1,16 @@
-//! The clock that all processes of a machine share.
+//! The monotonic clock, which all processes of a machine share.
 
 use std::mem::MaybeUninit;
 
-/// Nanoseconds since some time before every process. For people, and for how long something is waited
-/// for: nothing else is decided by it.
+/// Returns the nanoseconds since an arbitrary time before the start of every process.
+///
+/// Used for display and for the length of waits only. No protocol decision depends on it.
 #[expect(clippy::disallowed_methods, reason = "an `Instant` is of one process")]
 pub(crate) fn monotonic() -> u64 {
     let mut now = MaybeUninit::<libc::timespec>::zeroed();
-    // SAFETY: the kernel writes at most a `timespec` there; it refuses only clocks it does not know.
+    // SAFETY: The kernel writes at most one `timespec` there. It fails only for unknown clocks.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, now.as_mut_ptr()) };
-    // SAFETY: zeros, or what the kernel wrote: numbers.
+    // SAFETY: A `timespec` consists of integers, which are zero or were written by the kernel.
     let now = unsafe { now.assume_init() };
     now.tv_sec.unsigned_abs().saturating_mul(1_000_000_000) + now.tv_nsec.unsigned_abs()
 }

@@ -1,97 +1,118 @@
-//! Events of `raw_sync`, placed in shared memory: the portable way to park.
+//! Events of `raw_sync` in shared memory: the portable way to park.
 //!
-//! Not crash-proof: an event is a process-shared mutex and condition variable, and the mutex is
-//! not robust. A process killed in the few instructions inside `set` or `wait` that hold it
-//! blocks the others for good. Rings park on futexes unless they were made otherwise.
+//! Limits:
 //!
-//! Nor proof against damaged bytes: they are the C library's own mutex and condition variable, which
-//! believe what they find.
-//!
-//! `raw_sync` 0.1.5 adds a timeout's nanoseconds to the clock's without carrying into the
-//! seconds, and the kernel refuses the result (its issue 39). [`carry_free`] shortens a wait so
-//! that no carry is needed; whatever error comes all the same means "look again".
-//!
-//! It also counts by the wall clock, the only thing here that does. Nothing is decided by it: a
-//! wait is a second at most by that clock, and the caller's deadline is by another. But if
-//! somebody sets it back while one waits, this one wait is longer by as much, unless it is let go.
+//! - Not crash-proof. An event is a process-shared mutex and condition variable, and the mutex is
+//!   not robust. A process that is killed inside `set` or `wait` while it holds the mutex blocks
+//!   all others for good. Rings park on futexes unless configured otherwise.
+//! - Not safe against corrupted bytes: the C library trusts the content of its mutex and its
+//!   condition variable.
+//! - `raw_sync` 0.1.5 adds the nanoseconds of a timeout to those of the clock without a carry into
+//!   the seconds, and the C library refuses the result (`raw_sync` issue 39). [`carry_free`]
+//!   shortens a wait so that no carry is needed. Any remaining error counts as a wake-up: the
+//!   caller checks again.
+//! - Waits are measured by the wall clock, the only use of that clock in the crate. No decision
+//!   depends on it: a wait lasts at most one second by that clock, and the caller's deadline uses
+//!   the monotonic clock. If the wall clock is set back during a wait, that wait is longer by the
+//!   same amount.
 
 use raw_sync::Timeout;
 use raw_sync::events::{Event as RawEvent, EventImpl, EventInit, EventState};
+use std::any::Any;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Bytes that one event may take. Checked when one is made.
+/// The number of bytes reserved for one event. `Event::make` checks that it suffices.
 pub(crate) const ROOM: usize = 128;
 
-/// One event in memory that outlives it.
-pub(crate) struct Event(Box<dyn EventImpl>);
+/// A handle to one event. It keeps the memory of the event.
+///
+/// # Invariants
+///
+/// 1. `event` contains a pointer to an initialized, process-shared mutex and condition variable.
+///    They are valid as long as `_owner` lives. `event` is the first field, so it is dropped first.
+pub(crate) struct Event {
+    event: Box<dyn EventImpl>,
+    _owner: Arc<dyn Any + Send + Sync>,
+}
 
-// SAFETY: the event behind the box is a pointer to a process-shared mutex and condition variable,
-// both made to be used from any thread of any process.
+// SAFETY: By invariant 1, the box contains no data of this thread; any thread of any process may
+// use the mutex and the condition variable.
 unsafe impl Send for Event {}
-// SAFETY: as above; `set` and `wait` take the mutex before they touch the rest.
+// SAFETY: As above; `set` and `wait` lock the mutex before they access the state of the event.
 unsafe impl Sync for Event {}
 
 impl Event {
-    /// Makes an event, or says why the system could not.
+    /// Creates an event in shared memory. The error is the reason of the operating system, as text.
     ///
     /// # Safety
     ///
-    /// `room` is valid for writes of [`ROOM`] bytes, 16-aligned, outlives the event, and nobody
-    /// else uses it yet.
+    /// `room` is aligned to 16 and valid for writes of [`ROOM`] bytes. Nothing else accesses these
+    /// bytes during the call.
     pub(crate) unsafe fn make(room: NonNull<u8>) -> Result<(), String> {
         let needed = RawEvent::size_of(Some(room.as_ptr()));
         if needed > ROOM {
-            return Err(format!("an event takes {needed} bytes here, more than {ROOM}"));
+            return Err(format!("event of {needed} bytes exceeds the reserved {ROOM} bytes"));
         }
-        // SAFETY: the caller's promise; `needed` bytes fit.
+        // SAFETY: The caller's promise; `needed` is at most `ROOM`.
         unsafe { RawEvent::new(room.as_ptr(), true) }.map(drop).map_err(|error| error.to_string())
     }
 
-    /// Uses an event that was made, by this process or another.
+    /// Opens an event that this process or another one created.
     ///
     /// # Safety
     ///
-    /// `room` holds an event that [`make`](Self::make) made, is writable, and outlives this one.
-    pub(crate) unsafe fn open(room: NonNull<u8>) -> Result<Self, String> {
-        // SAFETY: the caller's promise.
+    /// `room` contains an event that [`make`](Self::make) created. It is writable as long as
+    /// `owner` lives.
+    pub(crate) unsafe fn open(
+        room: NonNull<u8>,
+        owner: Arc<dyn Any + Send + Sync>,
+    ) -> Result<Self, String> {
+        // SAFETY: The caller's promise, which also establishes invariant 1.
         let event = unsafe { RawEvent::from_existing(room.as_ptr()) };
-        event.map(|(event, _)| Self(event)).map_err(|error| error.to_string())
+        event.map(|(event, _)| Self { event, _owner: owner }).map_err(|error| error.to_string())
     }
 
-    /// Lets the one waiter go on, now or when it comes.
+    /// Wakes the one waiter. If nothing waits, the next wait returns at once.
     pub(crate) fn set(&self) {
-        // An error means that the mutex or condition variable is damaged: the waiter's bounded
-        // wait finds out by itself.
-        let _ = self.0.set(EventState::Signaled);
+        // An error means that the mutex or the condition variable is corrupted. The waiter notices
+        // it by itself, because its wait is bounded.
+        let _ = self.event.set(EventState::Signaled);
     }
 
-    /// Waits to be let go, for `bound` at most (a second at most in any case, by the wall clock),
-    /// or less: the caller looks again whatever happened.
+    /// Waits for [`set`](Self::set), for at most `bound` and for at most one second by the wall
+    /// clock.
+    ///
+    /// May return early for any reason: the caller checks its condition again.
     pub(crate) fn wait(&self, bound: Duration) {
         match carry_free(bound, nanoseconds_into_second()) {
-            Some(bound) => drop(self.0.wait(Timeout::Val(bound))),
-            // Too close to the end of a second for a wait that needs no carry: sleep past it.
+            Some(bound) => drop(self.event.wait(Timeout::Val(bound))),
+            // The end of the second is too close for a wait without a carry: sleep past it.
             None => std::thread::sleep(bound.min(SHORTEST)),
         }
     }
 }
 
-/// A wait shorter than this is not worth a trip through the condition variable.
+/// Waits shorter than this do not use the condition variable.
 const SHORTEST: Duration = Duration::from_micros(200);
-/// Time between our look at the clock and raw_sync's, generously.
+/// Upper estimate, in nanoseconds, of the time between this module's clock reading and that of
+/// `raw_sync`.
 const SLACK: u32 = 100_000;
 
-/// The longest wait up to `bound` for which `now + wait` stays within the second.
+/// Returns the longest wait up to `bound` that ends within the current second.
+///
+/// `now` is the nanosecond of the second. `None` if the wait would be too short to be useful.
 fn carry_free(bound: Duration, now: u32) -> Option<Duration> {
     let room = 999_999_999_u32.saturating_sub(now).saturating_sub(SLACK);
     let wait = bound.min(Duration::from_nanos(u64::from(room)));
     (wait >= SHORTEST.min(bound)).then_some(wait)
 }
 
-#[expect(clippy::disallowed_methods, reason = "raw_sync counts by this clock, alas")]
+/// Returns the nanoseconds since the start of the current second of the wall clock.
+#[expect(clippy::disallowed_methods, reason = "raw_sync measures timeouts by this clock")]
 fn nanoseconds_into_second() -> u32 {
-    // Before 1970 it is as good as any number: what raw_sync then does is "look again".
+    // Before 1970 any number is fine: the wait of `raw_sync` fails, and the caller checks again.
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos())
 }
 

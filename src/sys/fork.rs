@@ -1,25 +1,29 @@
-//! What a forked child must not have: the attachments of its parent.
+//! Keeps forked children from sharing the attachments of their parent.
 //!
-//! It guarantees, for children made by `fork` that do not `exec`: each descriptor that was opened
-//! through [`Descriptor`] is another one there, of the same number and of nothing that can be
-//! locked, so that the locks end with the parent although the child lives on; each address range
-//! announced by a [`Range`] is reserved and without access there, so that a use of the parent's
-//! mapping is a SIGSEGV and never a write into whatever came to lie at its address; and
-//! [`Descriptor::is_inherited`] says `true` there.
+//! Guarantees, for children made by `fork` that do not `exec`:
+//!
+//! - Each descriptor opened through [`Descriptor`] is replaced in the child by a descriptor of the
+//!   same number that cannot be locked. So the parent's locks end with the parent, even if the
+//!   child lives on.
+//! - Each address range announced by a [`Range`] is reserved in the child, without access. So a use
+//!   of the parent's mapping is a SIGSEGV, never a write to another mapping at the same address.
+//! - [`Descriptor::is_inherited`] returns true in the child.
 //!
 //! ```text
-//!  fork:  prepare ── takes the registry ──► parent ── gives it back
-//!                                     └───► child ─── descriptors := nothing, ranges := no access,
-//!                                                     generation += 1, gives it back
+//!  fork:  prepare ── locks the registry ──► parent ── unlocks it
+//!                                     └───► child ─── replaces descriptors, reserves ranges,
+//!                                                     generation += 1, unlocks it
 //! ```
 //!
-//! A lock may so outlive its process for the time that a child takes to come to its handlers.
+//! Limits:
 //!
-//! Only system calls that are safe after `fork` in a program with threads are made in the child.
-//! What costs: nothing but opening, closing and forking take the registry.
+//! - A lock may outlive its process until the child has run its handlers.
+//! - `vfork`, `posix_spawn` and bare `clone` run no handlers. The first two continue with `exec`,
+//!   which closes the descriptors.
+//! - The library must not be unloaded (`dlclose`): the handlers stay registered.
 //!
-//! It is not for `vfork`, `posix_spawn` and bare `clone`, which run no handlers: the first two go
-//! on to `exec`, which closes the descriptors. Nor for a library that is unloaded (`dlclose`).
+//! The child makes system calls only, which are safe after `fork` in a program with threads.
+//! Opening, closing and forking lock the registry; nothing else does.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
@@ -32,45 +36,60 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::sync::{AtomicU32, Ordering};
 
-/// What this process has that its children must not.
-struct Registry {
+/// The descriptors and address ranges of this process that its children must not share.
+///
+/// # Invariants
+///
+/// 1. While the registry is unlocked, each number in `descriptors` is an open descriptor that a
+///    [`Descriptor`] of this process owns.
+/// 2. `placeholder` is there as long as `descriptors` is not empty.
+struct ForkRegistry {
     descriptors: Vec<RawFd>,
     ranges: Vec<(usize, usize)>,
-    /// What takes a descriptor's place in a child. There as long as a descriptor is.
-    nothing: Option<OwnedFd>,
+    /// Replaces each descriptor in a child.
+    placeholder: Option<OwnedFd>,
 }
 
-static REGISTRY: Mutex<Registry> =
-    Mutex::new(Registry { descriptors: Vec::new(), ranges: Vec::new(), nothing: None });
+static REGISTRY: Mutex<ForkRegistry> =
+    Mutex::new(ForkRegistry { descriptors: Vec::new(), ranges: Vec::new(), placeholder: None });
 
-/// Counts the forks between the first process and this one.
+/// The number of forks between the first process and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 /// A descriptor that no forked child shares.
+///
+/// # Invariants
+///
+/// 1. `fd` is `Some` until `drop` takes it, and `number` is its number. In a child, `fd` owns the
+///    placeholder that has this number there.
+/// 2. `generation` is that of the process that opened the descriptor.
 #[derive(Debug)]
 pub(crate) struct Descriptor {
-    /// `None` while it is being closed.
     fd: Option<OwnedFd>,
     number: RawFd,
     generation: u32,
 }
 
 impl Descriptor {
-    /// Opens one, while nobody forks.
+    /// Calls `open` while no thread can fork, and registers the descriptor.
+    ///
+    /// # Errors
+    ///
+    /// The error of `open`, or a system error if the handlers or the placeholder cannot be created.
     pub(crate) fn open(open: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<Self> {
-        watch_forks()?;
+        install_handlers()?;
         let mut registry = registry();
-        if registry.nothing.is_none() {
-            // First: what `open` makes is not to be left behind for want of this one.
-            registry.nothing = Some(nothing()?);
+        if registry.placeholder.is_none() {
+            // Before `open`: if this fails, nothing that `open` creates is left behind.
+            registry.placeholder = Some(placeholder()?);
         }
-        let fd = open().inspect_err(|_| registry.tidy())?;
+        let fd = open().inspect_err(|_| registry.drop_unused_placeholder())?;
         let number = fd.as_raw_fd();
         registry.descriptors.push(number);
         Ok(Self { fd: Some(fd), number, generation: generation() })
     }
 
-    /// Whether it was opened before this process was forked: whoever owns it is the parent's.
+    /// Returns true if this process is a forked child and its parent opened the descriptor.
     pub(crate) fn is_inherited(&self) -> bool {
         self.generation != generation()
     }
@@ -78,8 +97,8 @@ impl Descriptor {
 
 impl AsFd for Descriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the number is that of `fd`, which is open until `self` is dropped, or of what
-        // took its place in a child, which `fd` owns there.
+        // SAFETY: By invariant 1, `number` belongs to `fd`, which is open until `self` is dropped.
+        // In a child it belongs to the placeholder, which `fd` owns there.
         unsafe { BorrowedFd::borrow_raw(self.number) }
     }
 }
@@ -90,24 +109,26 @@ impl Drop for Descriptor {
         if !self.is_inherited() {
             registry.forget_descriptor(self.number);
         }
-        // While the registry is held: a child made after this has no copy, one made before has
-        // given its own up.
+        // Close it while the registry is locked: a child forked later has no copy, and a child
+        // forked earlier has replaced its own.
         drop(self.fd.take());
     }
 }
 
-/// How many of this process' descriptors are some that are asked for.
-pub(crate) fn count(is_one: impl Fn(BorrowedFd<'_>) -> bool) -> usize {
+/// Returns the number of registered descriptors of this process that match.
+pub(crate) fn count(matches: impl Fn(BorrowedFd<'_>) -> bool) -> usize {
     let registry = registry();
-    let is_one = |&&number: &&RawFd| {
-        // SAFETY: it is open: whoever closes it forgets it first, and needs the registry for that.
-        is_one(unsafe { BorrowedFd::borrow_raw(number) })
+    let matches = |&&number: &&RawFd| {
+        // SAFETY: The descriptor is open by invariant 1 of the registry, and stays open during the
+        // call: closing it requires the lock that this function holds.
+        matches(unsafe { BorrowedFd::borrow_raw(number) })
     };
-    registry.descriptors.iter().filter(is_one).count()
+    registry.descriptors.iter().filter(matches).count()
 }
 
-/// An address range that is not to be used in a forked child.
+/// Registers an address range that a forked child must not use, until it is dropped.
 #[derive(Debug)]
+#[must_use = "dropping it ends the registration"]
 pub(crate) struct Range {
     start: usize,
     len: usize,
@@ -115,8 +136,9 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// Announces a mapping that children do not get (`MADV_DONTFORK`). To be dropped before it is
-    /// unmapped.
+    /// Registers a mapping that children do not get (`MADV_DONTFORK`).
+    ///
+    /// The caller drops the result before it unmaps the range.
     pub(crate) fn announce(start: NonNull<u8>, len: usize) -> Self {
         let range = (start.as_ptr().addr(), len);
         registry().ranges.push(range);
@@ -135,28 +157,31 @@ impl Drop for Range {
     }
 }
 
-impl Registry {
+impl ForkRegistry {
     fn forget_descriptor(&mut self, number: RawFd) {
         let found = self.descriptors.iter().position(|&other| other == number);
         found.map(|index| self.descriptors.swap_remove(index));
-        self.tidy();
+        self.drop_unused_placeholder();
     }
 
-    fn tidy(&mut self) {
+    fn drop_unused_placeholder(&mut self) {
         if self.descriptors.is_empty() {
-            self.nothing = None;
+            self.placeholder = None;
         }
     }
 
-    /// In a child: gives up what is the parent's. Makes system calls only.
-    fn disown(&mut self) {
+    /// In a child: replaces the parent's descriptors and reserves its ranges. Makes system calls
+    /// only.
+    fn release_inherited(&mut self) {
         for &number in &self.descriptors {
-            let nothing = self.nothing.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-            // SAFETY: changes descriptors that this process inherited and whose owners know.
+            let placeholder = self.placeholder.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+            // SAFETY: By invariant 1 of the registry, a `Descriptor` owns the number. It stays
+            // open, as the placeholder, which invariant 1 of `Descriptor` allows.
             unsafe {
-                // It fails for a number that is beyond the limit of descriptors by now. Nobody
-                // else is given that number either, so it may be closed twice.
-                if libc::dup3(nothing, number, libc::O_CLOEXEC) < 0 {
+                // `dup3` fails if the number exceeds a limit of descriptors that was lowered since.
+                // Then the system gives this number to no other descriptor, so the second `close`
+                // by the owner is harmless.
+                if libc::dup3(placeholder, number, libc::O_CLOEXEC) < 0 {
                     libc::close(number);
                 }
             }
@@ -166,16 +191,16 @@ impl Registry {
         }
         self.descriptors.clear();
         self.ranges.clear();
-        self.nothing = None;
+        self.placeholder = None;
     }
 }
 
-/// Makes a range that is not mapped one without access. Whatever lies there already stays.
+/// Reserves an unmapped address range, without access. An existing mapping in the range stays.
 fn reserve(start: usize, len: usize) {
     let flags =
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
-    // SAFETY: with `MAP_FIXED_NOREPLACE` a new mapping takes nobody's place. A kernel that does not
-    // know the flag puts it elsewhere, where it is taken away again.
+    // SAFETY: With `MAP_FIXED_NOREPLACE` a new mapping replaces no existing one. A kernel that does
+    // not know the flag may choose another address; that mapping is new, and it is removed at once.
     unsafe {
         let at = std::ptr::without_provenance_mut(start);
         let got = libc::mmap(at, len, libc::PROT_NONE, flags, -1, 0);
@@ -185,25 +210,27 @@ fn reserve(start: usize, len: usize) {
     }
 }
 
-/// A descriptor that cannot be locked, read or written: of the folder that the objects are in,
-/// whose file system an attachment keeps mounted anyway.
-fn nothing() -> io::Result<OwnedFd> {
+/// Opens a descriptor that cannot be locked, read or written: an `O_PATH` descriptor of the
+/// directory of the shared-memory objects. Attached objects keep that file system mounted anyway.
+fn placeholder() -> io::Result<OwnedFd> {
     let mut options = File::options();
     options.read(true).custom_flags(libc::O_PATH).open(super::shm::FOLDER).map(OwnedFd::from)
 }
 
 fn generation() -> u32 {
-    // Changed in a child before it has another thread; `fork` orders it.
+    // Relaxed: only `in_child` changes it, while the child has a single thread. `fork` and thread
+    // creation order the store before all loads.
     GENERATION.load(Ordering::Relaxed)
 }
 
-fn registry() -> MutexGuard<'static, Registry> {
-    // No line between lock and unlock can leave it half-changed.
+fn registry() -> MutexGuard<'static, ForkRegistry> {
+    // A panic while the lock is held leaves the registry consistent, so a poisoned lock may be
+    // used.
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 unsafe extern "C" {
-    // POSIX; the `libc` crate does not declare it for Linux.
+    // Specified by POSIX; the `libc` crate does not declare it for Linux.
     fn pthread_atfork(
         prepare: Option<unsafe extern "C" fn()>,
         parent: Option<unsafe extern "C" fn()>,
@@ -211,10 +238,11 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// Installs the handlers, once.
-fn watch_forks() -> io::Result<()> {
+/// Installs the fork handlers, once per process.
+fn install_handlers() -> io::Result<()> {
     static INSTALLED: OnceLock<c_int> = OnceLock::new();
-    // SAFETY: the handlers keep what `fork` asks of them, and are there as long as the program is.
+    // SAFETY: The handlers are functions of this library, which is never unloaded. `in_child` makes
+    // only calls that are allowed after `fork` in a program with threads.
     let install = || unsafe { pthread_atfork(Some(prepare), Some(in_parent), Some(in_child)) };
     match *INSTALLED.get_or_init(install) {
         0 => Ok(()),
@@ -222,31 +250,39 @@ fn watch_forks() -> io::Result<()> {
     }
 }
 
-/// The registry's lock while a thread forks.
-struct Held(UnsafeCell<Option<MutexGuard<'static, Registry>>>);
+/// The locked registry of the thread that is forking.
+///
+/// # Invariants
+///
+/// 1. Only `prepare`, `in_parent` and `in_child` access the cell, and only in a thread that holds
+///    the lock of [`REGISTRY`].
+struct ForkGuard(UnsafeCell<Option<MutexGuard<'static, ForkRegistry>>>);
 
-// SAFETY: touched between `prepare` and `in_parent` or `in_child` alone, by the one thread that
-// holds the registry's lock.
-unsafe impl Sync for Held {}
+// SAFETY: By invariant 1, the lock of the registry serializes all accesses.
+unsafe impl Sync for ForkGuard {}
 
-static HELD: Held = Held(UnsafeCell::new(None));
+static FORK_GUARD: ForkGuard = ForkGuard(UnsafeCell::new(None));
 
+/// Runs before a fork, in the forking thread.
 unsafe extern "C" fn prepare() {
     let guard = registry();
-    // SAFETY: the lock is held, so no other thread is between its handlers.
-    unsafe { *HELD.0.get() = Some(guard) };
+    // SAFETY: This thread holds the lock, as invariant 1 of `ForkGuard` requires.
+    unsafe { *FORK_GUARD.0.get() = Some(guard) };
 }
 
+/// Runs after a fork, in the thread that forked.
 unsafe extern "C" fn in_parent() {
-    // SAFETY: this thread took the lock in `prepare`.
-    drop(unsafe { (*HELD.0.get()).take() });
+    // SAFETY: This thread locked the registry in `prepare` and still holds the lock.
+    drop(unsafe { (*FORK_GUARD.0.get()).take() });
 }
 
+/// Runs after a fork, in the only thread of the child.
 unsafe extern "C" fn in_child() {
-    // SAFETY: this thread's forebear took the lock in `prepare`; there is no other thread.
-    if let Some(mut registry) = unsafe { (*HELD.0.get()).take() } {
+    // SAFETY: The forking thread, of which this one is a copy, locked the registry in `prepare`.
+    // The child has no other thread.
+    if let Some(mut registry) = unsafe { (*FORK_GUARD.0.get()).take() } {
         GENERATION.fetch_add(1, Ordering::Relaxed);
-        registry.disown();
+        registry.release_inherited();
     }
 }
 
@@ -256,42 +292,43 @@ mod tests {
     use crate::sys::lock;
     use std::io::{PipeReader, PipeWriter, Read};
 
-    /// A child that answers with a number and then lives until it is dropped.
-    struct Child {
+    /// A forked process that sends a number and then lives until this value is dropped.
+    struct ForkedChild {
         pid: libc::pid_t,
         _lives: PipeWriter,
     }
 
-    impl Child {
-        /// `ask` makes system calls only: the harness has other threads.
-        fn fork(ask: impl FnOnce() -> u8) -> (Self, u8) {
-            let (mut answers, answer) = std::io::pipe().unwrap();
+    impl ForkedChild {
+        /// `run` may make system calls only: the test harness has other threads.
+        fn fork(run: impl FnOnce() -> u8) -> (Self, u8) {
+            let (mut results, result) = std::io::pipe().unwrap();
             let (waits, is_alive) = std::io::pipe().unwrap();
-            // SAFETY: the child makes system calls and ends.
+            // SAFETY: The child makes system calls only, and exits.
             let pid = unsafe { libc::fork() };
             if pid == 0 {
                 drop(is_alive);
-                live(ask(), &answer, &waits);
+                send_and_wait(run(), &result, &waits);
             }
-            let mut said = [0];
-            answers.read_exact(&mut said).unwrap();
-            (Self { pid, _lives: is_alive }, said[0])
+            let mut received = [0];
+            results.read_exact(&mut received).unwrap();
+            (Self { pid, _lives: is_alive }, received[0])
         }
     }
 
-    fn live(said: u8, answer: &PipeWriter, waits: &PipeReader) -> ! {
+    fn send_and_wait(number: u8, result: &PipeWriter, waits: &PipeReader) -> ! {
         let mut byte = 0_u8;
-        // SAFETY: writes a byte, reads one when the other end is closed, and ends.
+        // SAFETY: Writes one byte, waits until the other end of the second pipe is closed, and
+        // exits.
         unsafe {
-            libc::write(answer.as_raw_fd(), (&raw const said).cast(), 1);
+            libc::write(result.as_raw_fd(), (&raw const number).cast(), 1);
             libc::read(waits.as_raw_fd(), (&raw mut byte).cast(), 1);
             libc::_exit(0)
         }
     }
 
-    impl Drop for Child {
+    impl Drop for ForkedChild {
         fn drop(&mut self) {
-            // SAFETY: ends and reaps a child of this process.
+            // SAFETY: Kills and reaps a child of this process.
             unsafe {
                 libc::kill(self.pid, libc::SIGKILL);
                 libc::waitpid(self.pid, std::ptr::null_mut(), 0);
@@ -299,7 +336,7 @@ mod tests {
         }
     }
 
-    /// A lock on a file without a name, and another description to ask through.
+    /// Returns a locked descriptor of an unlinked file, and another description of it for queries.
     fn locked(topic: &str) -> (Descriptor, File) {
         let path = std::env::temp_dir().join(format!("packetring-{topic}-{}", std::process::id()));
         let options = || File::options().create(true).append(true).read(true).open(&path).unwrap();
@@ -313,41 +350,41 @@ mod tests {
     #[test]
     fn a_child_that_lives_on_does_not_keep_a_lock() {
         let (descriptor, asker) = locked("keep");
-        let (_child, _) = Child::fork(|| 0);
-        assert!(lock::is_held_elsewhere(asker.as_fd(), 0), "the parent has it still");
+        let (_child, _) = ForkedChild::fork(|| 0);
+        assert!(lock::is_held_elsewhere(asker.as_fd(), 0), "the parent still holds the lock");
         drop(descriptor);
-        // While the child lives.
+        // The child is still alive.
         lock::tests::wait_until_free(asker.as_fd(), 0);
     }
 
     #[test]
-    fn a_child_has_a_descriptor_of_nothing() {
-        let (descriptor, asker) = locked("nothing");
-        let (_child, said) = Child::fork(|| {
+    fn a_child_has_a_descriptor_that_cannot_be_locked() {
+        let (descriptor, asker) = locked("placeholder");
+        let (_child, result) = ForkedChild::fork(|| {
             let fd = descriptor.as_fd();
-            // It may not seem that nobody else lives, nor that a lock was taken.
+            // A query must not report that all others are dead, and taking a lock must fail.
             u8::from(descriptor.is_inherited())
                 | u8::from(lock::is_held_elsewhere(fd, 8)) << 1
                 | u8::from(lock::try_exclusive(fd, 8).is_err()) << 2
         });
-        assert_eq!(said, 0b111);
+        assert_eq!(result, 0b111);
         assert!(!descriptor.is_inherited());
         assert!(lock::is_held_elsewhere(asker.as_fd(), 0));
     }
 
     #[test]
-    fn one_that_was_closed_before_is_not_touched_in_a_child() {
+    fn a_child_does_not_touch_a_descriptor_that_was_closed_before() {
         let (descriptor, asker) = locked("closed");
         let number = descriptor.number;
         drop(descriptor);
-        // Takes the number that has become free, or another: it stays what it is.
+        // This descriptor may reuse the free number. It must stay usable in the child.
         let own = File::open("/dev/zero").unwrap();
-        let (_child, said) = Child::fork(|| {
+        let (_child, result) = ForkedChild::fork(|| {
             let mut byte = 1_u8;
-            // SAFETY: reads a byte into a byte.
+            // SAFETY: Reads at most one byte into `byte`.
             u8::from(unsafe { libc::read(own.as_raw_fd(), (&raw mut byte).cast(), 1) } == 1)
         });
-        assert_eq!(said, 1, "{number}");
+        assert_eq!(result, 1, "{number}");
         drop(asker);
     }
 }

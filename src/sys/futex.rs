@@ -1,51 +1,55 @@
-//! Sleeping on a word and waking its sleepers, across processes.
+//! Futexes: sleep on a word in shared memory, and wake the sleepers, across processes.
 
+use super::clock::monotonic;
 use crate::sync::AtomicU32;
 use std::io;
 use std::mem::zeroed;
 use std::ptr::from_ref;
 use std::time::Duration;
 
-/// Sleeps while `word` holds `seen`, for `bound` at most.
+/// Sleeps while `word` equals `seen`, for at most `bound`.
 ///
-/// Returns on a wake-up, when the word differs, on a signal, or when the bound has passed: the
-/// caller looks again in every case, so they are not told apart.
+/// Returns on a wake-up, if the word differs, on a signal, or at the end of `bound`. The caller
+/// checks its condition again in all cases, so the result does not distinguish them.
 pub(crate) fn wait(word: &AtomicU32, seen: u32, bound: Duration) {
     let bound = timespec(bound);
-    // Whatever the error (EAGAIN, EINTR, ETIMEDOUT), the answer is to look again.
-    // SAFETY: reads `word`, atomically, and `bound`, both of which live until it returns.
+    // All errors (EAGAIN, EINTR, ETIMEDOUT) mean: check again.
+    // SAFETY: The call reads `word` atomically, and `bound`. Both live until it returns.
     unsafe {
         libc::syscall(libc::SYS_futex, from_ref(word), libc::FUTEX_WAIT, seen, &raw const bound)
     };
 }
 
-/// Wakes everyone who sleeps on `word`.
+/// Wakes all threads that sleep on `word`, in every process.
 pub(crate) fn wake_all(word: &AtomicU32) {
-    // EFAULT alone can come back, and only for memory that is not mapped: a reference is.
-    // SAFETY: touches no memory: the address is a name.
+    // The only possible error is EFAULT, for unmapped memory; the memory behind a reference is
+    // mapped.
+    // SAFETY: The call accesses no memory; the address only identifies the word.
     unsafe { libc::syscall(libc::SYS_futex, from_ref(word), libc::FUTEX_WAKE, i32::MAX) };
 }
 
-/// Sleeps while each word still holds the value beside it, for `bound` at most.
+/// Sleeps while each word equals the value beside it, for at most `bound`.
 ///
-/// `false`: the kernel has no `futex_waitv` (before 5.16) or the list is longer than 128, and
-/// nothing was waited for.
+/// Returns false, without waiting, if the kernel has no `futex_waitv` (before 5.16) or if the list
+/// has more than 128 words.
+#[must_use]
 pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], bound: Duration) -> bool {
     if words.len() > MOST_WORDS {
         return false;
     }
-    // SAFETY: a plain C struct of integers, for which zero is a value, as the kernel wants it.
+    // SAFETY: `futex_waitv` is a C struct of integers, for which zero is a valid value. The kernel
+    // requires zero in its reserved fields.
     let mut waiters: [libc::futex_waitv; MOST_WORDS] = unsafe { zeroed() };
     for (waiter, (word, seen)) in waiters.iter_mut().zip(words) {
         waiter.val = u64::from(*seen);
         waiter.uaddr = from_ref(*word).expose_provenance() as u64;
         waiter.flags = libc::FUTEX2_SIZE_U32 as u32;
     }
-    let until = timespec(now() + bound);
+    let until = timespec(Duration::from_nanos(monotonic()) + bound);
     let (list, count) = (waiters.as_ptr(), words.len());
-    // SAFETY: reads as many of `waiters`, the words that they name, and `until`; all live until
-    // it returns.
-    let answer = unsafe {
+    // SAFETY: The call reads the first `count` entries of `waiters`, the words at their addresses,
+    // and `until`. All of them live until it returns.
+    let result = unsafe {
         libc::syscall(
             libc::SYS_futex_waitv,
             list,
@@ -55,24 +59,15 @@ pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], bound: Duration) -> bool {
             libc::CLOCK_MONOTONIC,
         )
     };
-    let is_unknown = || {
+    let is_unsupported = || {
         let error = io::Error::last_os_error().raw_os_error();
         matches!(error, Some(libc::ENOSYS | libc::EINVAL))
     };
-    answer != -1 || !is_unknown()
+    result != -1 || !is_unsupported()
 }
 
-/// `FUTEX_WAITV_MAX`, the kernel's limit.
+/// The maximum number of words that the kernel accepts.
 const MOST_WORDS: usize = libc::FUTEX_WAITV_MAX as usize;
-
-/// The time that `futex_waitv` counts by.
-#[expect(clippy::disallowed_methods, reason = "the monotonic clock, as the kernel wants it")]
-fn now() -> Duration {
-    let mut now = timespec(Duration::ZERO);
-    // SAFETY: writes one `timespec`, which `now` is. It fails for clocks that there are not.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
-}
 
 fn timespec(duration: Duration) -> libc::timespec {
     libc::timespec {

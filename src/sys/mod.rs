@@ -1,6 +1,6 @@
-//! System calls, each with the errors it can give and nothing of our formats.
+//! System calls. This module knows nothing of rings and packets.
 //!
-//! Linux only: futexes, membarrier, open-file-description locks, POSIX shared memory.
+//! Linux only: futexes, `membarrier`, open-file-description locks, POSIX shared memory.
 
 pub(crate) mod barrier;
 pub(crate) mod clock;
@@ -18,7 +18,7 @@ pub(crate) use random::random;
 use std::ffi::c_int;
 use std::io;
 
-/// What a system call answered: an error, if that is -1.
-fn check(answer: c_int) -> io::Result<()> {
-    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+/// Converts the result of a system call: -1 means that `errno` holds the error.
+fn check(result: c_int) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! POSIX shared-memory objects: opening, measuring, reserving, protecting.
+//! POSIX shared-memory objects: open, inspect, reserve, map, protect.
 
 use super::check;
 use std::fs::{File, Metadata, Permissions};
@@ -8,77 +8,80 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::ptr::NonNull;
 
-/// Where Linux keeps shared-memory objects.
+/// The directory in which Linux keeps shared-memory objects.
 pub(super) const FOLDER: &str = "/dev/shm";
 
-/// What the kernel knows of an object.
+/// The properties of an object, as the kernel reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Object {
-    /// Its length in bytes.
+    /// The length in bytes.
     pub(crate) len: u64,
-    /// Its file system and inode, which name it as long as it is open.
+    /// File system and inode. They identify the object as long as it is open.
     pub(crate) inode: (u64, u64),
-    /// Whether its name has been removed.
+    /// True if the name of the object was removed.
     pub(crate) unlinked: bool,
-    /// Its owner's user id.
+    /// The user id of the owner.
     pub(crate) owner: u32,
-    /// Whether it is an ordinary object: not a folder, link or device put in its place.
+    /// True for a regular file; false for a directory, link or device in its place.
     pub(crate) ordinary: bool,
 }
 
-/// Its owner reads and writes it; nobody else does anything.
-const OWNERS_ALONE: u32 = 0o600;
+/// The mode of all objects: only the owner reads and writes.
+const OWNER_ONLY: u32 = 0o600;
 
-/// Opens the object, creating an empty one if asked to: of mode 0600, less what the process's
-/// umask takes away ([`give_to_owner`]). The descriptor is closed on exec. A symbolic link in the
-/// object's place is not followed (`shm_open` of some C libraries would).
+/// Opens an object, and creates an empty one if `create` is true.
+///
+/// A new object has mode 0600, minus the bits of the process's umask ([`give_to_owner`] restores
+/// them). The descriptor is closed on exec. A symbolic link is not followed; `shm_open` of some C
+/// libraries would follow it.
 pub(crate) fn open(name: &str, create: bool) -> io::Result<OwnedFd> {
     let mut options = File::options();
-    options.read(true).write(true).create(create).truncate(false).mode(OWNERS_ALONE);
+    options.read(true).write(true).create(create).truncate(false).mode(OWNER_ONLY);
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path(name)).map(OwnedFd::from)
 }
 
-/// Makes the object's mode 0600, whatever the umask was.
+/// Sets the mode of the object to 0600, independent of the umask.
 pub(crate) fn give_to_owner(fd: BorrowedFd<'_>) -> io::Result<()> {
-    file(fd).set_permissions(Permissions::from_mode(OWNERS_ALONE))
+    file(fd).set_permissions(Permissions::from_mode(OWNER_ONLY))
 }
 
-/// The user as whom this process opens and makes objects.
+/// Returns the effective user id of this process, which owns the objects that it creates.
 pub(crate) fn user() -> u32 {
-    // SAFETY: asks for a number.
+    // SAFETY: `geteuid` takes no arguments and always succeeds.
     unsafe { libc::geteuid() }
 }
 
-/// Removes the name. Whoever has the object open keeps it.
+/// Removes the name of an object. Processes that have the object open keep it.
 pub(crate) fn unlink(name: &str) -> io::Result<()> {
     std::fs::remove_file(path(name))
 }
 
-/// The names of all objects that begin so.
+/// Returns the names of all objects whose name starts with `prefix`.
 pub(crate) fn names(prefix: &str) -> io::Result<Vec<String>> {
     let files = std::fs::read_dir(FOLDER)?.filter_map(Result::ok);
     let names = files.filter_map(|file| Some(format!("/{}", file.file_name().to_str()?)));
     Ok(names.filter(|name| name.starts_with(prefix)).collect())
 }
 
-/// What the kernel knows of the open object.
+/// Returns the properties of an open object.
 pub(crate) fn measure(fd: BorrowedFd<'_>) -> io::Result<Object> {
     Ok(object(&file(fd).metadata()?))
 }
 
-/// What the kernel knows of the object that has this name now.
+/// Returns the properties of the object that has this name now.
 pub(crate) fn measure_named(name: &str) -> io::Result<Object> {
     Ok(object(&std::fs::symlink_metadata(path(name))?))
 }
 
-/// The path under which the object can be seen.
+/// Returns the path of an object in the file system.
 pub(crate) fn path(name: &str) -> String {
     format!("{FOLDER}{name}")
 }
 
-/// Makes the object `len` zero bytes long, with memory reserved for each of them, so that a full
-/// file system is an error here and not a SIGBUS at the first touch of a page. So is a limit on the
-/// size of files, for which the kernel would send SIGXFSZ.
+/// Sets the length of an object to `len` zero bytes, and reserves memory for all of them.
+///
+/// Without the reservation, a full file system would be a SIGBUS at the first access of a page;
+/// here it is an error. A limit on the size of files is an error too, instead of a SIGXFSZ.
 pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
     let too_large = || io::Error::from_raw_os_error(libc::EFBIG);
     if len > largest_file() {
@@ -87,7 +90,7 @@ pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
     empty(fd)?;
     let len = libc::off_t::try_from(len).map_err(|_| too_large())?;
     loop {
-        // SAFETY: changes an open object, and no memory of this process.
+        // SAFETY: The call changes an open object, and no memory of this process.
         match check(unsafe { libc::fallocate(fd.as_raw_fd(), 0, 0, len) }) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             outcome => return outcome,
@@ -95,40 +98,40 @@ pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
     }
 }
 
-/// No file may be made longer than this.
+/// Returns the maximum length of a file that this process may create, in bytes (`RLIMIT_FSIZE`).
 fn largest_file() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: writes one `rlimit`, which `limit` is. It fails for limits that there are not.
+    // SAFETY: The call writes one `rlimit`, and `limit` is one. It fails only for unknown limits.
     unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
     limit.rlim_cur
 }
 
-/// Gives the object's memory back.
+/// Sets the length of an object to 0, which releases its memory.
 pub(crate) fn empty(fd: BorrowedFd<'_>) -> io::Result<()> {
     file(fd).set_len(0)
 }
 
-/// Reads the first bytes of the object, as many as there are. Returns their number.
+/// Reads the first bytes of an object into `bytes`. Returns how many there were.
 pub(crate) fn read_start(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
     file(fd).read_at(bytes, 0)
 }
 
-/// Makes whole pages of a mapping read-only: a store to them is a SIGSEGV from here on.
+/// Makes whole pages of a mapping read-only. A later store to them is a SIGSEGV.
 ///
 /// # Safety
 ///
-/// `[start, start + len)` is mapped, starts and ends on a page, and nobody in this process writes
-/// to it afterwards through this mapping.
+/// `[start, start + len)` is mapped, and starts and ends at a page boundary. This process does not
+/// write to it through this mapping any more.
 pub(crate) unsafe fn protect(start: NonNull<u8>, len: usize) -> io::Result<()> {
-    // SAFETY: the caller's promise: mapped, whole pages, not written any more.
+    // SAFETY: The caller's promise: mapped, whole pages, not written any more.
     check(unsafe { libc::mprotect(start.as_ptr().cast(), len, libc::PROT_READ) })
 }
 
-/// Maps the first `len` bytes of an object, to be read and written, and shared.
+/// Maps the first `len` bytes of an object, shared, for reading and writing.
 pub(crate) fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<NonNull<u8>> {
     let (anywhere, fd) = (std::ptr::null_mut(), fd.as_raw_fd());
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a mapping at an address that the kernel chooses takes nobody's place.
+    // SAFETY: A mapping at an address that the kernel chooses replaces no existing mapping.
     let start = unsafe { libc::mmap(anywhere, len, protection, libc::MAP_SHARED, fd, 0) };
     if start == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
@@ -136,30 +139,30 @@ pub(crate) fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<NonNull<u8>> {
     NonNull::new(start.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
 }
 
-/// Takes a mapping away.
+/// Removes a mapping.
 ///
 /// # Safety
 ///
-/// [`map`] gave it, and nobody uses it any more.
+/// [`map`] returned `start` for this `len`, and nothing uses the mapping any more.
 pub(crate) unsafe fn unmap(start: NonNull<u8>, len: usize) {
-    // SAFETY: the caller's promise. It fails for ranges that are not whole pages alone.
+    // SAFETY: The caller's promise. The call fails only for an address that is not page-aligned.
     unsafe { libc::munmap(start.as_ptr().cast(), len) };
 }
 
-/// Keeps a mapping out of processes that are forked off this one.
+/// Excludes a mapping from processes that this one forks (`MADV_DONTFORK`).
 ///
 /// # Safety
 ///
 /// `[start, start + len)` is one whole mapping of this process.
 pub(crate) unsafe fn keep_from_children(start: NonNull<u8>, len: usize) -> io::Result<()> {
-    // SAFETY: the caller's promise; the advice changes nothing for this process.
+    // SAFETY: The caller's promise; the advice changes nothing for this process.
     check(unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTFORK) })
 }
 
-/// The open object as a file of the standard library, which is not closed in the end.
+/// Returns an open object as a `File` that does not close it when dropped.
 fn file(fd: BorrowedFd<'_>) -> impl std::ops::Deref<Target = File> {
-    // SAFETY: `fd` is open for as long as it is borrowed; what comes of it is dropped by the
-    // functions here, which borrow it, and dropping it does not close it.
+    // SAFETY: `fd` is open while it is borrowed, and the result captures the lifetime of the
+    // borrow. `ManuallyDrop` keeps the result from closing the descriptor.
     ManuallyDrop::new(unsafe { File::from_raw_fd(fd.as_raw_fd()) })
 }
 

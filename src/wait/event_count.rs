@@ -1,4 +1,4 @@
-//! The sleeper's side of a bell.
+//! The waiting side of an event count: spin, then register as a waiter and sleep.
 
 use super::Wait;
 use crate::segment::layout::EventCount;
@@ -9,22 +9,22 @@ use crate::sync::{AtomicU32, Ordering, spin_loop};
 use crate::sys::{barrier, event::Event, futex};
 use std::time::{Duration, Instant};
 
-/// Looks before the clock is read for the first time, about a microsecond. Without a pause between
-/// them: what is waited for is most often a cache line on its way.
-const GLANCES: u32 = 1000;
-/// Looks at the clock once in so many spins.
+/// Checks of a brief spin, about a microsecond. There is no pause between them: most often the
+/// waiter waits for a cache line that is on its way.
+const BRIEF_SPINS: u32 = 1000;
+/// Spins between two readings of the clock.
 const SPINS: u32 = 64;
-/// Longest sleep when no barrier can be had: nobody is sure to wake the sleeper.
-const BLIND: Duration = Duration::from_millis(1);
-/// With another core to work on, spins for this long before it lets others have this one.
-const UNDISTURBED: Duration = Duration::from_micros(20);
+/// Longest sleep if the heavy barrier failed: notifiers may not see the waiter.
+const UNSEEN: Duration = Duration::from_millis(1);
+/// With several cores, a spinner yields its core after this time.
+const BEFORE_YIELD: Duration = Duration::from_micros(20);
 
-/// What an endpoint sleeps on.
+/// How an endpoint sleeps.
 #[derive(Debug)]
 pub(crate) enum Sleep {
-    /// The bell's futex word.
+    /// On the futex word of the event count.
     Futex,
-    /// An event of its own, which wakers set.
+    /// On an event of its own, which notifiers set.
     #[cfg(not(loom))]
     Event(Event),
 }
@@ -41,17 +41,17 @@ impl std::fmt::Debug for Event {
 pub(crate) struct Waiter {
     wait: Wait,
     sleep: Sleep,
-    /// Another core can make ready what is waited for while this one spins.
-    has_company: bool,
+    /// There are several cores, so another process can run while this one spins.
+    several_cores: bool,
 }
 
 impl Waiter {
-    /// A waiter that sleeps on `sleep` if it sleeps.
+    /// A waiter that sleeps by `sleep`, if it sleeps.
     pub(crate) fn new(wait: Wait, sleep: Sleep) -> Self {
-        Self { wait, sleep, has_company: cores() > 1 }
+        Self { wait, sleep, several_cores: cores() > 1 }
     }
 
-    /// Chooses how to wait from now on.
+    /// Sets how it waits from now on.
     pub(crate) fn set(&mut self, wait: Wait) {
         self.wait = wait;
     }
@@ -61,34 +61,34 @@ impl Waiter {
         self.wait
     }
 
-    /// Whether it never sleeps.
+    /// Returns true if it never sleeps.
     pub(crate) fn only_spins(&self) -> bool {
         self.wait.only_spins()
     }
 
-    /// Whether it sleeps on its bell's word.
+    /// Returns true if it sleeps on the futex word of its event count.
     pub(crate) fn sleeps_on_futex(&self) -> bool {
         matches!(self.sleep, Sleep::Futex)
     }
 
-    /// The first part of a wait: a few looks without the clock. `true`: ready.
+    /// First part of a wait: a few checks without the clock. Returns true if ready.
     #[inline]
     pub(crate) fn spin_briefly(&self, mut ready: impl FnMut() -> bool) -> bool {
-        self.may_spin() && (0..GLANCES).any(|_| ready())
+        self.may_spin() && (0..BRIEF_SPINS).any(|_| ready())
     }
 
-    /// The second part: spins as long as the endpoint's budget and `bound` allow. `true`: ready.
+    /// Second part: spins for the endpoint's budget, at most for `bound`. Returns true if ready.
     pub(crate) fn spin(&self, bound: Duration, ready: impl FnMut() -> bool) -> bool {
-        self.may_spin() && spin_until(self.wait.spin.min(bound), self.has_company, ready)
+        self.may_spin() && spin_until(self.wait.spin.min(bound), self.several_cores, ready)
     }
 
-    /// Alone on its core, spinning only keeps the other side from running.
+    /// On a single core, a spinner only keeps the other side from running.
     fn may_spin(&self) -> bool {
-        self.has_company && !self.wait.spin.is_zero()
+        self.several_cores && !self.wait.spin.is_zero()
     }
 
-    /// One bounded pause, sleeping if the endpoint sleeps. `true`: ready. `false`: the bound has
-    /// passed, or the sleep was cut short; the caller looks again.
+    /// Third part: one bounded pause, which sleeps if the endpoint sleeps. Returns true if ready.
+    /// Otherwise the bound has passed or the sleep was interrupted, and the caller checks again.
     pub(crate) fn park(
         &self,
         event_count: &EventCount,
@@ -96,14 +96,14 @@ impl Waiter {
         mut ready: impl FnMut() -> bool,
     ) -> bool {
         if self.only_spins() {
-            return spin_until(bound, self.has_company, ready);
+            return spin_until(bound, self.several_cores, ready);
         }
         let (seen, can_be_woken) = register_waiter(event_count);
         if ready() {
             return true;
         }
-        let bound = if can_be_woken { bound } else { bound.min(BLIND) };
-        crate::failpoint::failpoint(crate::failpoint::Failpoint::ParkLook);
+        let bound = if can_be_woken { bound } else { bound.min(UNSEEN) };
+        crate::failpoint::failpoint(crate::failpoint::Failpoint::ParkSleep);
         self.sleep(event_count, seen, bound);
         ready()
     }
@@ -120,33 +120,34 @@ impl Waiter {
     fn sleep(&self, _: &EventCount, _: u32, _: Duration) {}
 }
 
-/// Announces a sleeper. Returns the word to sleep on, and whether wakers are sure to see it: the
-/// caller must look again before it sleeps.
+/// Registers a waiter. Returns the value of the futex word, and true if every notifier will see the
+/// waiter. The caller must check again before it sleeps.
 pub(crate) fn register_waiter(event_count: &EventCount) -> (u32, bool) {
-    let seen = put_up(event_count);
+    let seen = count_waiter(event_count);
     (seen, heavy_barrier())
 }
 
-/// Announces one sleeper on several bells, with one barrier for all of them. Returns the words to
-/// sleep on, each with what it holds, and whether wakers are sure to see it: the caller must look
-/// at everything again before it sleeps.
+/// Registers one waiter with several event counts, behind one barrier. Returns the futex words with
+/// their values, and true if every notifier will see the waiter. The caller must check everything
+/// again before it sleeps.
 pub(crate) fn register_waiter_on_all<'b>(
     event_counts: impl IntoIterator<Item = &'b EventCount>,
 ) -> (Vec<(&'b AtomicU32, u32)>, bool) {
     let words = event_counts
         .into_iter()
-        .map(|event_count| (&event_count.futex, put_up(event_count)))
+        .map(|event_count| (&event_count.futex, count_waiter(event_count)))
         .collect();
-    // Behind the last announcement, so behind each.
+    // Behind the last registration, so behind each.
     (words, heavy_barrier())
 }
 
-/// An announcement, and the word as it was before. A heavy barrier must follow.
-fn put_up(event_count: &EventCount) -> u32 {
-    // Before the announcement: a waker that sees it changes the word afterwards.
+/// Counts a waiter. Returns the value of the futex word before. A heavy barrier must follow.
+fn count_waiter(event_count: &EventCount) -> u32 {
+    // Before the waiter is counted: a notifier that sees the waiter changes the word afterwards.
+    // Both operations are in one order with the addition in `Notifier::wake`.
     let seen = event_count.futex.load(Ordering::SeqCst);
-    event_count.waiters.fetch_add(1, Ordering::SeqCst);
     // Pairs, with the barrier that follows, with the light barrier in `Notifier::may_have_waiters`.
+    event_count.waiters.fetch_add(1, Ordering::SeqCst);
     seen
 }
 
@@ -169,7 +170,7 @@ fn heavy_barrier() -> bool {
     true
 }
 
-fn spin_until(bound: Duration, has_company: bool, mut ready: impl FnMut() -> bool) -> bool {
+fn spin_until(bound: Duration, several_cores: bool, mut ready: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     loop {
         for _ in 0..SPINS {
@@ -182,7 +183,7 @@ fn spin_until(bound: Duration, has_company: bool, mut ready: impl FnMut() -> boo
         if spun >= bound {
             return false;
         }
-        if !has_company || spun > UNDISTURBED {
+        if !several_cores || spun > BEFORE_YIELD {
             std::thread::yield_now();
         }
     }

@@ -1,34 +1,38 @@
-//! Waiting: spin, park on a futex, or wait on an event.
+//! Waiting: spin, then sleep on an event count.
 //!
 //! ```text
-//!  sleeper                                   waker (after its store)
-//!  ───────                                   ─────
+//!  waiter                                    notifier (after its store)
+//!  ──────                                    ────────
 //!  f := futex                                light barrier
-//!  announce += 1                             a := announce
-//!  heavy barrier (membarrier)                a is what I last saw? nothing to do
-//!  look again: ready? go on                  otherwise: futex += 1, wake all, remember a
+//!  waiters += 1                              w := waiters
+//!  heavy barrier (membarrier)                w is the number seen last? done
+//!  check again: ready? return                otherwise: futex += 1, wake all, remember w
 //!  sleep while futex = f, a bounded time
 //! ```
 //!
-//! Either the sleeper's second look sees the store, or the waker sees the announcement: the heavy
-//! barrier stands in for a fence between the waker's store and its load. The waker pays one plain
-//! load per packet. One who sleeps on several bells announces itself on each and puts up one
-//! barrier behind them all. Nothing has to be repaired when a sleeper is killed: its announcement costs
-//! each waker one needless wake-up.
+//! Guarantee: no wake-up is lost. Either the waiter's second check sees the store, or the notifier
+//! sees the waiter. The heavy barrier replaces a fence between the notifier's store and its load,
+//! so a notifier pays one plain load per packet. A waiter on several event counts registers with
+//! each, behind one barrier. A killed waiter needs no repair: it costs each notifier one needless
+//! wake-up.
 //!
-//! Shown to lose a wake-up, or to leave wakers making system calls for ever: a flag that the
-//! waker clears, a count of sleepers, sleeping on `announce` itself.
+//! These variants lose a wake-up, or make notifiers call the kernel for ever
+//! (`tests/crash_models/parking.rs`): a flag that the notifier clears, a count of sleepers,
+//! sleeping on `waiters` itself.
 //!
-//! Sleeps are bounded because a waker can be killed between its store and its wake-up, and the
-//! dead wake nobody: [`PENDING`] where something is known to be under way, [`IDLE`] otherwise.
-//! After each the caller looks again and asks the kernel who lives. That is how long the death
-//! of a process goes unnoticed; no clock decides about it.
+//! Every sleep is bounded, because a notifier can be killed between its store and its wake-up:
 //!
-//! A subscriber does not wake publishers that sleep at a full ring for each packet it lets go: they
-//! would fill one slot and sleep again. It does for each eighth of the ring, and when nothing is
-//! left to read; in between they look for themselves after each [`PENDING`].
+//! - [`PENDING`], where something is known to be under way,
+//! - [`IDLE`] otherwise.
 //!
-//! This module knows words and time, not rings.
+//! After each sleep the caller checks again and asks the kernel which processes live. So a death
+//! goes unnoticed for one bounded sleep. No clock decides that a process is dead.
+//!
+//! A subscriber does not wake publishers at a full ring for each packet that it releases: they
+//! would fill one slot and sleep again. It wakes them once per eighth of the ring, and when nothing
+//! is left to read. In between they check for themselves after each [`PENDING`].
+//!
+//! Limits: this module knows words and time, and no rings.
 
 mod deadline;
 mod event_count;
@@ -42,17 +46,17 @@ pub(crate) use notifier::Notifier;
 
 use std::time::Duration;
 
-/// Longest sleep of one who waits for something known to be under way: a publisher at its limit,
-/// a reader behind a claim that is not committed.
+/// Longest sleep while something is known to be under way: of a publisher at its limit, or of a
+/// reader behind an open claim.
 pub(crate) const PENDING: Duration = Duration::from_millis(2);
-/// Longest sleep of a reader that waits for the next packet, whenever it comes.
+/// Longest sleep of a reader that waits for the next packet.
 pub(crate) const IDLE: Duration = Duration::from_millis(50);
 
 /// How an endpoint waits.
 ///
-/// Spinning is each endpoint's own choice. *What* it sleeps on, if it does, is fixed when the
-/// ring is made: `RingBuilder::wait(Wait::event())` makes a ring that parks on events, every
-/// other one parks on futexes; to an endpoint of such a ring `park` and `event` are the same.
+/// Each endpoint chooses how long it spins. How endpoints sleep is fixed when the ring is made:
+/// `RingBuilder::wait(Wait::event())` makes a ring that sleeps on events, every other ring sleeps
+/// on futexes. To an endpoint, `park` and `event` mean the ring's kind of sleep.
 ///
 /// ```
 /// use packetring::{Ring, Wait};
@@ -77,25 +81,28 @@ pub(crate) enum Kind {
 }
 
 impl Wait {
-    /// Spin until ready: the lowest latency, at the price of a core. It lets others have the core
-    /// between looks after 20 µs, and at once on a machine that has but one.
+    /// Spins until ready: the lowest latency, at the price of a core. After 20 µs it yields the
+    /// core between checks; on a machine with one core, at once.
     pub const fn spin() -> Self {
         Self { kind: Kind::Spin, spin: Duration::MAX }
     }
 
-    /// Spin for 20 µs, then sleep on a futex. The default. Being woken takes some 50 µs.
+    /// Spins for 20 µs, then sleeps on a futex. The default. A wake-up takes some 50 µs.
     pub const fn park() -> Self {
         Self { kind: Kind::Park, spin: Duration::from_micros(20) }
     }
 
-    /// Spin for 20 µs, then wait on a `raw_sync` event: the portable way. Not crash-proof: a
-    /// process killed in the few instructions that hold an event's mutex blocks the others. And it
-    /// counts by the wall clock: one that is set back lengthens the wait under way by as much.
+    /// Spins for 20 µs, then waits on a `raw_sync` event, which is portable.
+    ///
+    /// It is not crash-proof: a process killed in the few instructions that hold an event's mutex
+    /// blocks the others. It uses the wall clock: a clock that is set back lengthens the wait by as
+    /// much.
     pub const fn event() -> Self {
         Self { kind: Kind::Event, spin: Duration::from_micros(20) }
     }
 
-    /// Spins for this long before sleeping; zero: sleeps at once. Nothing to `spin`.
+    /// Sets the time to spin before sleeping; zero sleeps at once. No effect on
+    /// [`spin`](Self::spin).
     #[must_use]
     pub const fn spin_for(mut self, spin: Duration) -> Self {
         if !matches!(self.kind, Kind::Spin) {
@@ -106,7 +113,7 @@ impl Wait {
 }
 
 impl Wait {
-    /// Whether it never sleeps.
+    /// Returns true if it never sleeps.
     pub(crate) fn only_spins(self) -> bool {
         self.kind == Kind::Spin
     }

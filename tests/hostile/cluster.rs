@@ -3,8 +3,8 @@
 use super::Choices;
 use super::segment::Object;
 use packetring::cluster::{
-    Call, Client, Deferred, Events, Inbox, JoinError, QueueConsumer, RunError, SendToTimeoutError,
-    Service, TrySendToError, Watch, WorkerBuilder, WorkerId,
+    Call, Client, Deferred, Events, Inbox, JoinError, QueueConsumer, Request, RunError,
+    SendToTimeoutError, Service, TrySendToError, Watch, WorkerBuilder, WorkerId,
 };
 use packetring::{OpenError, Selectable, Worker, try_select};
 use std::hint::black_box;
@@ -93,7 +93,7 @@ impl TestCluster {
             self.events.as_mut().unwrap().try_emit("open", &"event".to_owned()).unwrap();
         }
         let request = self.service.as_mut().unwrap().try_recv().unwrap();
-        request.reply(&"a reply".to_owned()).unwrap();
+        Request::reply(request, &"a reply".to_owned()).unwrap();
         self.own().queue_publisher::<String>("jobs").unwrap().try_send(&"job".to_owned()).unwrap();
     }
 
@@ -202,12 +202,14 @@ impl TestCluster {
         }
         let outcome = service.try_recv().map(|request| {
             read(&request);
-            black_box((request.caller(), request.is_wanted()));
+            black_box((Request::caller(&request), Request::is_wanted(&request)));
             match choices.below(5) {
                 0 => drop(request),
                 1 => std::mem::forget(request),
-                2 if self.deferred.len() < MAX_DEFERRED => self.deferred.push(request.defer()),
-                _ => check_error(request.reply(&text), |_| true),
+                2 if self.deferred.len() < MAX_DEFERRED => {
+                    self.deferred.push(Request::defer(request));
+                }
+                _ => check_error(Request::reply(request, &text), |_| true),
             }
         });
         check_error(outcome, any_error);

@@ -118,8 +118,9 @@ impl Layout {
         });
         let subscribers = (0..self.max_subscribers).flat_map(|index| {
             let at = self.subscriber(index);
-            let details = (0..14).map(move |detail| word(at + 136 + detail * 8));
-            [word(at), half(at + 128), half(at + 132)].into_iter().chain(details)
+            let line = (0..4).map(move |index| word(at + index * 8));
+            let details = (0..15).map(move |detail| word(at + 136 + detail * 8));
+            [half(at + 128), half(at + 132)].into_iter().chain(line).chain(details)
         });
         publishers.chain(subscribers).collect()
     }

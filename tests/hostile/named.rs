@@ -124,7 +124,7 @@ fn a_file_without_a_segment() {
 fn a_newer_version() {
     assert_eq!(
         with(FORMAT, &5_u32.to_le_bytes()).refusal(),
-        "ring \"it\" is too new: its layout version is 5, this build supports 4; build both sides \
+        "ring \"it\" is too new: its layout version is 6, this build supports 5; build both sides \
          with one version"
     );
 }

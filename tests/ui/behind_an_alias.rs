@@ -1,4 +1,4 @@
-//! What the macro cannot see, the traits refuse.
+//! Types behind an alias, which the macro cannot see: the traits refuse them.
 
 type Table = std::collections::HashMap<u32, u32>;
 

@@ -1,4 +1,4 @@
-//! What changes behind a shared reference, and what means something in one process only.
+//! Types with interior mutability, and types that are meaningful in one process only.
 
 use std::{
     cell::{Cell, RefCell},

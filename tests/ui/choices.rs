@@ -1,4 +1,4 @@
-//! Enums that are not a choice of packets.
+//! Items that `#[one_of]` refuses.
 
 use packetring::{one_of, packet};
 

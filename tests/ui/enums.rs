@@ -1,4 +1,4 @@
-//! Enums whose tag does not fit a byte.
+//! Enums whose tag does not fit one byte.
 
 #[packetring::packet]
 enum Nothing {}

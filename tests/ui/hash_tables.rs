@@ -1,4 +1,4 @@
-//! Hash tables, also deep within a type.
+//! Hash tables, also nested within a type.
 
 use std::collections::{HashMap, HashSet};
 

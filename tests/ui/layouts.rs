@@ -1,4 +1,4 @@
-//! Layouts that cannot be read in place, and what rkyv must not be told.
+//! Layouts that cannot be read in place, and rkyv attributes that are not allowed.
 
 #[packetring::packet]
 #[repr(C, align(64))]

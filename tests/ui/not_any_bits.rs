@@ -1,7 +1,7 @@
-//! Not every bit pattern is a value: such types cannot be reserved.
+//! Types with invalid bit patterns cannot be reserved.
 
 use packetring::{
-    AnyBits, Packet, packet,
+    Packet, packet, packet::AnyBits,
     rkyv::{bytecheck::Verify, rancor::Fallible},
 };
 
@@ -11,7 +11,7 @@ struct Flagged {
     flag: bool,
 }
 
-/// Any bytes are a number, but the user's own check would be bypassed.
+/// Every bit pattern is a number, but filling in place would bypass the check of the user.
 #[packet]
 #[rkyv(bytecheck(verify))]
 struct Even(u32);

@@ -1,4 +1,4 @@
-//! Pointers of every sort: a packet owns its data.
+//! References and pointers: a packet owns its data.
 
 use std::{borrow::Cow, rc::Rc, sync::{Arc, Weak}};
 

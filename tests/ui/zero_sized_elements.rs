@@ -1,4 +1,4 @@
-//! Lists of nothing could claim billions of elements in a few bytes.
+//! A list of zero-sized elements could claim billions of elements in a few bytes.
 
 use packetring::packet::{Fingerprint, fingerprint_of};
 

@@ -1,8 +1,8 @@
-//! One run of one peer and one work: its processes, its directory, and its end, whatever it is.
+//! A case: a run of a peer and a work, with its processes and its directory.
 //!
-//! Both sides are processes of this program, started anew. One that fails, ends early or does not
-//! end is killed with the other one, and that is the outcome. What the peer left in `/dev/shm` and
-//! in the case's directory is removed; peers are made to put everything there.
+//! Both sides are new processes of this program. If a side fails, ends early or hangs, both are
+//! killed and the run fails. Afterwards the case removes its directory and its objects in
+//! `/dev/shm`. Peers are set up to create files only there.
 
 use crate::cores::Cores;
 use crate::leftovers::{self, Directory};
@@ -17,34 +17,35 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long the other side of one that failed is left to fail as well.
+/// After one side failed, the other gets this time to fail too.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
-/// What a process of a case is there for.
+/// Role of a process in a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
     Measuring,
     Other,
-    /// Both, as two threads.
+    /// Both sides, as two threads.
     Threads,
-    /// What must run beside the two.
+    /// A third process that the peer needs.
     Driver,
 }
 
-/// One run.
+/// A run of a peer and a work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     pub(crate) peer: Peer,
     pub(crate) work: Work,
     pub(crate) cores: Cores,
     pub(crate) count: u64,
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
 }
 
 impl Case {
-    /// Runs it in processes of their own. What went wrong, in words, if something did.
+    /// Runs the case in new processes. The error describes the failure.
     pub(crate) fn run(&self) -> Result<Measured, String> {
-        let directory = Directory::new().map_err(|error| format!("no directory: {error}"))?;
+        let directory =
+            Directory::new().map_err(|error| format!("could not create a directory: {error}"))?;
         let outcome = self.run_in(&directory);
         leftovers::remove_shared(directory.tag());
         outcome
@@ -52,7 +53,8 @@ impl Case {
 
     fn run_in(&self, directory: &Directory) -> Result<Measured, String> {
         let start = |role| {
-            Running::start(self, role, directory).map_err(|error| format!("not started: {error}"))
+            Running::start(self, role, directory)
+                .map_err(|error| format!("could not start a process: {error}"))
         };
         let _driver = self.peer.has_driver().then(|| start(Role::Driver)).transpose()?;
         let roles: &[Role] =
@@ -60,29 +62,29 @@ impl Case {
         let mut running = roles.iter().map(|role| start(*role)).collect::<Result<Vec<_>, _>>()?;
         self.watch(&mut running)?;
         let outcome = Way::there(directory.path(), directory.tag()).path("outcome");
-        let outcome = std::fs::read(outcome).map_err(|error| format!("no outcome: {error}"))?;
-        serde_json::from_slice(&outcome).map_err(|error| format!("no outcome: {error}"))
+        let outcome = std::fs::read(outcome).map_err(|error| format!("no result: {error}"))?;
+        serde_json::from_slice(&outcome).map_err(|error| format!("unreadable result: {error}"))
     }
 
     fn watch(&self, running: &mut Vec<Running>) -> Result<(), String> {
-        let give_up_at = Instant::now() + self.patience;
+        let give_up_at = Instant::now() + self.timeout;
         while !running.is_empty() {
             let mut failures = failures_of_ended(running);
             if !failures.is_empty() {
-                // Where one side fails the other often does next, and which was first is not known.
+                // The other side often fails next, and which failed first is unknown.
                 sleep(AFTERMATH);
                 failures.append(&mut failures_of_ended(running));
                 return Err(failures.join("; "));
             }
             if Instant::now() > give_up_at {
-                return Err(format!("hung: killed after {} s", self.patience.as_secs()));
+                return Err(format!("no result after {} s: killed", self.timeout.as_secs()));
             }
             sleep(Duration::from_millis(2));
         }
         Ok(())
     }
 
-    /// Does what a process of it is there for.
+    /// Runs the part of one role.
     pub(crate) fn act(&self, role: Role, directory: &Path, tag: &str) -> Result<(), String> {
         let task = |side| Task {
             side,
@@ -101,18 +103,18 @@ impl Case {
             Role::Threads => std::thread::scope(|scope| {
                 let other = scope.spawn(|| run(Side::Other));
                 run(Side::Measuring)?;
-                other.join().map_err(|_| "the other thread panicked".to_owned())?
+                other.join().map_err(|_| "other thread panicked".to_owned())?
             }),
         }
     }
 
-    /// Round trips take longer than records of a stream.
+    /// Number of round trips or records of a run. Round trips take longer, so there are fewer.
     pub(crate) fn count_for(work: Work, rounds: u64, records: u64) -> u64 {
         if work.kind() == Kind::RoundTrip { rounds } else { records }
     }
 }
 
-/// Leaves those that run on, and says how the others failed if they did.
+/// Removes ended processes from the list, and returns the failures.
 fn failures_of_ended(running: &mut Vec<Running>) -> Vec<String> {
     let mut failures = Vec::new();
     running.retain_mut(|process| {
@@ -124,11 +126,11 @@ fn failures_of_ended(running: &mut Vec<Running>) -> Vec<String> {
     failures
 }
 
-/// A process of a case. It does not outlive this.
+/// A process of a case. Drop kills it.
 struct Running {
     child: Child,
     role: String,
-    complaint: std::path::PathBuf,
+    stderr: std::path::PathBuf,
 }
 
 impl Running {
@@ -137,7 +139,7 @@ impl Running {
             value.map(|value| value.get_name().to_owned()).unwrap_or_default()
         };
         let role = name(role.to_possible_value());
-        let complaint = directory.path().join(format!("{role}.stderr"));
+        let stderr = directory.path().join(format!("{role}.stderr"));
         let child = Command::new(std::env::current_exe()?)
             .args(["--role", &role, "--peer", &case.peer.name()])
             .args(["--work", &name(case.work.to_possible_value())])
@@ -147,34 +149,33 @@ impl Running {
             .env("TMPDIR", directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(&complaint)?)
+            .stderr(File::create(&stderr)?)
             .spawn()?;
-        Ok(Self { child, role, complaint })
+        Ok(Self { child, role, stderr })
     }
 
-    /// How it ended, if it has.
+    /// The result of the process; `None` while it runs.
     fn ended(&mut self) -> Option<Result<(), String>> {
         let status = self.child.try_wait().ok().flatten()?;
         if status.success() {
             return Some(Ok(()));
         }
-        let complaint = std::fs::read_to_string(&self.complaint).unwrap_or_default();
-        Some(Err(format!("{}: {status}: {}", self.role, reason(&complaint))))
+        let output = std::fs::read_to_string(&self.stderr).unwrap_or_default();
+        Some(Err(format!("{}: {status}: {}", self.role, reason(&output))))
     }
 }
 
-/// What is most telling of what a process wrote before it failed: what it panicked of, or its last
-/// line.
-fn reason(complaint: &str) -> &str {
-    let mut lines = complaint.lines().filter(|line| !line.trim().is_empty());
-    let last = lines.clone().next_back().unwrap_or("it said nothing");
+/// Picks a line from the standard error of a failed process: the panic message, or the last line.
+fn reason(output: &str) -> &str {
+    let mut lines = output.lines().filter(|line| !line.trim().is_empty());
+    let last = lines.clone().next_back().unwrap_or("no output");
     let panicked = lines.find(|line| line.contains("panicked at"));
     panicked.and_then(|_| lines.next()).unwrap_or(last)
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only if it has ended and was waited for.
+        // Both fail only if the process was reaped already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -189,6 +190,6 @@ mod tests {
         let panic = "thread 'main' (7) panicked at src/a.rs:1:2:\nno room\nnote: run with\n";
         assert_eq!(reason(panic), "no room");
         assert_eq!(reason("starting\npeers: Broken pipe\n\n"), "peers: Broken pipe");
-        assert_eq!(reason(""), "it said nothing");
+        assert_eq!(reason(""), "no output");
     }
 }

@@ -1,8 +1,8 @@
-//! Nothing stays behind: a directory for each case, and the removal of what peers left.
+//! A directory for each case, and the removal of files that peers left behind.
 //!
-//! All that peers make in `/dev/shm` has the case's tag in its name, and all that they make in
-//! `/tmp` is in its directory. The tag holds this process' id, so what a killed run left is told
-//! apart from what a running one uses, and goes when the next run starts.
+//! Names of objects in `/dev/shm` contain the tag of the case, and other files are in its
+//! directory. The tag contains the id of this process. So the next run can remove the files of a
+//! killed run without touching the files of a live one.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ const SHARED: &str = "/dev/shm";
 const TAG: &str = "prpeer";
 const DIRECTORY: &str = "packetring-peers.";
 
-/// A case's own directory, removed with all that is in it.
+/// Directory of a case. Drop removes it with its content.
 pub(crate) struct Directory {
     path: PathBuf,
     tag: String,
@@ -33,7 +33,7 @@ impl Directory {
         &self.path
     }
 
-    /// What is in the name of all that the case makes elsewhere.
+    /// Part of the name of every object that the case creates elsewhere.
     pub(crate) fn tag(&self) -> &str {
         &self.tag
     }
@@ -45,12 +45,12 @@ impl Drop for Directory {
     }
 }
 
-/// Removes what is in `/dev/shm` with this tag in its name.
+/// Removes the objects in `/dev/shm` whose names contain this tag.
 pub(crate) fn remove_shared(tag: &str) {
     entries(SHARED).filter(|(name, _)| name.contains(tag)).for_each(|(_, path)| remove(&path));
 }
 
-/// Removes what runs left that were killed.
+/// Removes the files of killed runs.
 pub(crate) fn remove_of_the_dead() {
     for directory in [PathBuf::from(SHARED), std::env::temp_dir()] {
         entries(&directory)
@@ -64,7 +64,7 @@ fn entries(directory: impl AsRef<Path>) -> impl Iterator<Item = (String, PathBuf
     entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
 }
 
-/// The process whose run made what has this name.
+/// The id of the process whose run created a file, parsed from its name.
 fn owner(name: &str) -> Option<u32> {
     let (_, rest) = name.split_once(TAG).or_else(|| name.split_once(DIRECTORY))?;
     let digits = rest.split(|letter: char| !letter.is_ascii_digit()).next()?;
@@ -76,7 +76,7 @@ fn is_alive(process: u32) -> bool {
 }
 
 fn remove(path: &Path) {
-    // What is gone already needs no removing; what cannot be removed is not ours.
+    // It fails if the file is gone already, or belongs to another user.
     let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }
 

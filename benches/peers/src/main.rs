@@ -1,4 +1,4 @@
-//! The same work by packetring and by others, side by side.
+//! Compares packetring with other transports at the same work.
 //!
 //! ```text
 //! cargo run --release --manifest-path benches/peers/Cargo.toml
@@ -7,15 +7,22 @@
 //! cargo run --release --manifest-path benches/peers/Cargo.toml --features aeron
 //! ```
 //!
-//! Round trips, and streams one record at a time or in batches, of flat records of 48 and of 64
-//! bytes: the same records, the same two cores, the same checks by the reader, rings of the same
-//! number of records, spinning wherever a peer can. Each run of each peer has two processes of its
-//! own; the runs of all peers take turns, so that whatever disturbs the machine disturbs all of
-//! them. What the machine itself takes (`floor`) is measured among them.
+//! The works are round trips and streams, one record at a time or in batches, with flat records of
+//! 48 and of 64 bytes. All peers get the same records, the same two cores, the same checks by the
+//! reader, and rings for the same number of records. They spin if they can.
 //!
-//! Nothing is tuned for one side only: each peer's file in `src/peers` says how it is set up. It
-//! compares neither wake-up from sleep, nor large records, nor many readers or writers, nor what
-//! the peers promise: some copy unchecked bytes, some check them, some lose records.
+//! - Each run of a peer has two new processes.
+//! - The peers take turns, so a disturbance of the machine hits all of them.
+//! - `floor` is the bare machine: it takes part like a peer.
+//! - Each run is tagged with the phase of the machine (`benches/harness/phase.rs`). Each phase has
+//!   its own tables.
+//!
+//! The header of each file in `src/peers` describes the settings of that peer. No peer is tuned
+//! more than the others.
+//!
+//! Limits: the comparison does not cover wake-up from sleep, large records, or several readers or
+//! writers. The guarantees of the peers differ: some check the bytes, some do not, one loses
+//! records.
 
 mod case;
 mod leftovers;
@@ -23,6 +30,10 @@ mod leftovers;
 mod machine;
 mod markdown;
 mod peers;
+#[path = "../../harness/phase.rs"]
+mod phase;
+#[path = "../../harness/probe.rs"]
+mod probe;
 mod record;
 mod table;
 mod tally;
@@ -41,37 +52,40 @@ use case::{Case, Role};
 use clap::{Parser, ValueEnum};
 use cores::Cores;
 use peers::{Peer, Work};
+use phase::Runs;
+use probe::Probe;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use table::Row;
+use table::{Report, Row};
 
-/// A peer that failed so often at a work is not asked again.
-const CHANCES: usize = 2;
+/// A peer that has failed this often at a work is skipped.
+const MAX_FAILURES: usize = 2;
 
-/// The same work by packetring and by others, side by side
+/// Compares packetring with other transports at the same work
 #[derive(Debug, Parser)]
 struct Options {
-    /// Only peers and works that have one of these in their names; the floor and packetring always
+    /// Run only peers and works whose names contain one of these; floor and packetring always run
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
     /// Runs of each peer and work
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Thousands of records that are measured in a run of a stream
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    /// Thousands of records to measure in a run of a stream
+    #[arg(long, default_value_t = 2000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     thousands: u64,
-    /// Round trips that are measured in a run
+    /// Round trips to measure in a run
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
-    /// Cores of the two processes, such as 0,1 [default: the first two allowed]
+    /// Cores of the two processes, such as 0,1 [default: the first two that this process may use]
     #[arg(long, value_name = "A,B")]
     pin: Option<Cores>,
-    /// Seconds after which a peer that has not done its work is killed
+    /// Seconds after which a run that has not ended is killed
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
-    patience: u64,
-    /// Print the results as JSON instead of a table
+    timeout: u64,
+    /// Print the results as JSON instead of tables
     #[arg(long)]
     json: bool,
     /// Print the results as Markdown, with the date, the machine and the command
@@ -81,7 +95,7 @@ struct Options {
     process: Process,
 }
 
-/// What a process of a case is told.
+/// Arguments of a process of a case.
 #[derive(Debug, clap::Args)]
 struct Process {
     #[arg(long, hide = true, requires_all = ["peer", "work", "directory", "tag", "count"])]
@@ -118,57 +132,59 @@ fn cores(options: &Options) -> Result<Cores, String> {
     }
 }
 
-/// Is a process of a case.
+/// Runs as a process of a case.
 fn act(options: &Options, role: Role, cores: Cores) -> Result<(), String> {
     let starter = getppid();
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| errno.to_string())?;
     if getppid() != starter {
-        return Err("whoever started this is gone".into());
+        return Err("parent process is gone".into());
     }
     let Process { peer, work, directory, tag, count, .. } = &options.process;
     let (Some(peer), Some(work), Some(directory), Some(tag), Some(count)) =
         (*peer, *work, directory, tag, *count)
     else {
-        return Err("a process of a case was not told everything".into());
+        return Err("incomplete arguments for a process of a case".into());
     };
-    let patience = Duration::from_secs(options.patience);
-    Case { peer, work, cores, count, patience }.act(role, directory, tag)
+    let timeout = Duration::from_secs(options.timeout);
+    Case { peer, work, cores, count, timeout }.act(role, directory, tag)
 }
 
-// ── The first process: it starts all others, and reports ───────────────────────────────────────
+// ── The first process: starts all others, and reports ──────────────────────────────────────────
 
 fn compare(options: &Options, cores: Cores) -> Result<(), String> {
     leftovers::remove_of_the_dead();
-    let mut rows = chosen(options)?;
+    let (mut rows, mut probe) = (chosen(options)?, Probe::new(cores));
     for run in 1..=options.runs {
-        for row in rows.iter_mut().filter(|row| row.failures.len() < CHANCES) {
+        for row in rows.iter_mut().filter(|row| row.failures.len() < MAX_FAILURES) {
             eprintln!("run {run} of {}: {}, {}", options.runs, row.peer.name(), row.work.title());
             let (peer, work, count) = (row.peer, row.work, row.count);
-            let patience = Duration::from_secs(options.patience);
-            match (Case { peer, work, cores, count, patience }).run() {
-                Ok(measured) => row.runs.push(measured),
+            let timeout = Duration::from_secs(options.timeout);
+            let case = Case { peer, work, cores, count, timeout };
+            match probe.run(None, || case.run()) {
+                Ok(outcome) => row.runs.add(outcome),
                 Err(failure) => row.failures.push(format!("run {run}: {failure}")),
             }
         }
     }
+    let report = Report { rows, probe, cores };
     if options.json {
-        println!("{:#}", table::json(&rows));
+        println!("{:#}", report.json());
         return Ok(());
     }
     if options.markdown {
-        print!("{}", markdown::text(&rows, options.runs, cores));
+        print!("{}", markdown::text(&report, options.runs));
         return Ok(());
     }
     let Options { runs, rounds, thousands, .. } = options;
     println!("{runs} runs of {rounds} round trips, {thousands},000 records; cores {cores}");
     if cores.are_one() {
-        println!("both processes share one core: this measures switching between them");
+        println!("both processes share one core: the figures measure context switches");
     }
-    table::print(&rows);
+    report.print();
     Ok(())
 }
 
-/// The rows that are to be filled, in the order of the runs.
+/// The rows of the chosen peers and works, without results, in the order of the runs.
 fn chosen(options: &Options) -> Result<Vec<Row>, String> {
     let names = |name: &str| options.only.iter().any(|only| name.contains(only.as_str()));
     let work_name = |work: &Work| work.to_possible_value().map(|value| value.get_name().to_owned());
@@ -182,16 +198,16 @@ fn chosen(options: &Options) -> Result<Vec<Row>, String> {
             || works.iter().filter_map(work_name).any(|work| work.contains(only.as_str()))
     };
     if let Some(unknown) = options.only.iter().find(|only| !known(only)) {
-        return Err(format!("no peer and no work has {unknown:?} in its name"));
+        return Err(format!("no peer or work has a name that contains {unknown:?}"));
     }
     let wanted = |work: &&Work| !named_works || work_name(work).is_some_and(|work| names(&work));
     let mut rows = Vec::new();
     for work in works.iter().filter(wanted).copied() {
         let peers = Peer::value_variants().iter().copied().filter(|peer| peer.knows(work));
-        let peers = peers.filter(|peer| !named_peers || peer.is_measure() || names(&peer.name()));
+        let peers = peers.filter(|peer| !named_peers || peer.is_reference() || names(&peer.name()));
         let count = Case::count_for(work, options.rounds, options.thousands * 1000);
         rows.extend(peers.map(|peer| {
-            let (runs, failures) = (Vec::new(), Vec::new());
+            let (runs, failures) = (Runs::default(), Vec::new());
             Row { peer, work, count, runs, failures }
         }));
     }

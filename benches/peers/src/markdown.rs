@@ -1,32 +1,39 @@
-//! The report as Markdown, to be put into a page as it is: where, when and how it was measured, a
-//! table of each work, and what each peer does otherwise than packetring.
+//! The report as Markdown, ready to be put into a page.
+//!
+//! It has the machine, the date, the method, and a table for each work and phase. The last column
+//! states how each peer differs from packetring.
 
-use crate::cores::Cores;
 use crate::machine::Machine;
 use crate::peers::{Peer, Work};
-use crate::table::{Row, Spread, ratio};
+use crate::phase::{Phase, Spread};
+use crate::table::{Report, Row};
 use crate::work::Kind;
-use clap::ValueEnum;
 use std::fmt::Write;
 
-/// All of it.
-pub(crate) fn text(rows: &[Row], runs: u32, cores: Cores) -> String {
+/// The complete text.
+pub(crate) fn text(report: &Report, runs: u32) -> String {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut out = format!(
-        "{}. Two processes on cores {cores}, {runs} runs in turns; the median, least and most of the \
-         runs. A ratio above 1 takes longer.\n\n```sh\ncargo run --release --manifest-path \
-         benches/peers/Cargo.toml{} -- {}\n```\n",
+        "{}. Two processes on cores {}, {runs} runs in turns; median, minimum and maximum of the \
+         runs. A ratio above 1 means that the peer takes longer. The parentheses hold the number \
+         of runs of the peer that it is compared with. {}\n\n```sh\ncargo run --release \
+         --manifest-path benches/peers/Cargo.toml{} -- {}\n```\n",
         Machine::this().line(),
+        report.cores,
+        report.method(),
         if cfg!(feature = "aeron") { " --features aeron" } else { "" },
         arguments.join(" ")
     );
-    for work in Work::value_variants() {
-        let of_work: Vec<&Row> = rows.iter().filter(|row| row.work == *work).collect();
-        if !of_work.is_empty() {
-            out += &heads(*work);
-            of_work.iter().for_each(|row| out += &line(rows, row));
+    for (work, rows) in report.works() {
+        for phase in report.phases() {
+            out += &format!("\n**{}**\n", report.title(work, *phase));
+            if rows.iter().any(|row| !row.runs.of(*phase).is_empty()) {
+                out += &heads(work);
+                rows.iter().for_each(|row| out += &line(report, row, *phase));
+            }
         }
     }
+    report.mixed().for_each(|line| out += &format!("\n{line}.\n"));
     out
 }
 
@@ -36,28 +43,35 @@ fn heads(work: Work) -> String {
         Kind::Stream | Kind::Batch => ("ns each", "M/s"),
     };
     format!(
-        "\n| {} | {ns} | min–max | {last} | × floor | × packetring | differs in |\n\
-         |---|---|---|---|---|---|---|\n",
-        work.title()
+        "\n| peer | runs | {ns} | min–max | {last} | × floor | × packetring | differs in |\n\
+         |---|---|---|---|---|---|---|---|\n"
     )
 }
 
-fn line(rows: &[Row], row: &Row) -> String {
-    let (name, mut notes) = (row.peer.name(), row.peer.differs().to_owned());
+fn line(report: &Report, row: &Row, phase: Phase) -> String {
+    let (name, runs) = (row.peer.name(), row.runs.of(phase).len());
+    let notes = notes(row, phase);
+    let Some(Spread { median, min, max }) = row.ns(phase) else {
+        return format!("| {name} | {runs} | – | – | – | – | – | {notes} |\n");
+    };
+    let last = row.p99(phase).map_or(1000.0 / median, |p99| p99.median);
+    let ratio = |to| {
+        let ratio = report.ratio(row, to, phase);
+        ratio.map_or("–".into(), |ratio| format!("{:.2} ({})", ratio.value, ratio.runs))
+    };
+    let (floor, ours) = (ratio(Peer::Floor), ratio(Peer::Packetring));
+    let spread = format!("{median:.1} | {min:.1}–{max:.1}");
+    format!("| {name} | {runs} | {spread} | {last:.1} | {floor} | {ours} | {notes} |\n")
+}
+
+fn notes(row: &Row, phase: Phase) -> String {
+    let mut notes = row.peer.differs().to_owned();
     // Writing to a string cannot fail.
     if row.peer.may_lose() && row.work.kind() != Kind::RoundTrip {
-        let _ = write!(notes, "; lost {:.1} % here", row.lost() * 100.0);
+        let _ = write!(notes, "; lost {:.1} % here", row.lost(phase) * 100.0);
     }
     if !row.failures.is_empty() {
         let _ = write!(notes, "; failed {} times: {}", row.failures.len(), row.failures.join(", "));
     }
-    let Some(Spread { median, min, max }) = row.ns() else {
-        return format!("| {name} | – | – | – | – | – | {notes} |\n");
-    };
-    let last = row.p99().map_or(1000.0 / median, |p99| p99.median);
-    let ratio = |to| ratio(rows, row, to).map_or("–".into(), |ratio| format!("{ratio:.2}"));
-    let (floor, ours) = (ratio(Peer::Floor), ratio(Peer::Packetring));
-    format!(
-        "| {name} | {median:.1} | {min:.1}–{max:.1} | {last:.1} | {floor} | {ours} | {notes} |\n"
-    )
+    notes
 }

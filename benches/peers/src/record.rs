@@ -1,7 +1,7 @@
-//! What is sent: flat records of 48 and of 64 bytes, the same for every peer.
+//! The records: flat, 48 or 64 bytes, the same for every peer.
 //!
-//! Every word of a record is its sequence number, and every reader looks at every word. So a
-//! record that was read is whole, in order, and was really brought into the reader's cache.
+//! Every word of a record is its sequence number, and every reader checks every word. So a record
+//! that was read is complete and in order, and the reader's cache has really fetched it.
 
 use iceoryx2::prelude::ZeroCopySend;
 use myelon::transport::{AlignedFixedFrame, FramedTransportFrame};
@@ -12,10 +12,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// What a damaged record has for a sequence number.
+/// Sequence number of a damaged record.
 pub(crate) const TORN: u64 = u64::MAX;
 
-/// A flat record, in each form that a peer may want.
+/// A flat record, in each form that a peer needs.
 pub(crate) trait Record:
     Copy
     + Default
@@ -28,26 +28,26 @@ pub(crate) trait Record:
     + Serialize
     + DeserializeOwned
 {
-    /// A frame of myelon that has room for just this.
+    /// A frame of myelon with room for exactly one record.
     type Frame: FramedTransportFrame;
 
-    /// The record with this number.
+    /// Returns the record with this number.
     fn of(sequence: u64) -> Self;
 
-    /// Its number, [`TORN`] if it is damaged.
+    /// The number of the record; [`TORN`] if it is damaged.
     fn sequence(&self) -> u64;
 
-    /// The number of an archived one, [`TORN`] if it is damaged.
+    /// The number of an archived record; [`TORN`] if it is damaged.
     fn archived_sequence(archived: &<Self as Archive>::Archived) -> u64;
 
-    /// Its archive.
+    /// Serializes the record with rkyv.
     fn archive(&self) -> Result<AlignedVec, rancor::Error>;
 
-    /// An archive, checked.
+    /// Checks an rkyv archive and returns the record in place.
     fn open(bytes: &[u8]) -> Result<&<Self as Archive>::Archived, rancor::Error>;
 }
 
-/// The number that all of these are.
+/// The number if all words are equal; [`TORN`] otherwise.
 #[inline]
 fn agreed(first: u64, rest: impl Iterator<Item = u64>) -> u64 {
     let differences = rest.fold(0, |seen, word| seen | (word ^ first));

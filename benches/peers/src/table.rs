@@ -1,9 +1,12 @@
-//! The report: a table of each work, or all of it as JSON.
+//! The report: a table for each work and phase of the machine, or everything as JSON.
 //!
-//! A ratio is of two medians of the same run: above 1, a peer takes longer than what it is compared
-//! with.
+//! Each median covers runs of one phase. Each ratio compares two medians of the same phase; above
+//! 1, the peer takes longer.
 
+use crate::cores::Cores;
 use crate::peers::{Peer, Work};
+use crate::phase::{ATTEMPTS, Phase, Runs, Spread, method};
+use crate::probe::Probe;
 use crate::work::{Kind, Measured};
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -13,61 +16,167 @@ use serde_json::{Value, json};
 pub(crate) struct Row {
     pub(crate) peer: Peer,
     pub(crate) work: Work,
-    /// Records that were measured in each run.
+    /// Measured records of each run.
     pub(crate) count: u64,
-    pub(crate) runs: Vec<Measured>,
+    pub(crate) runs: Runs<Measured>,
     pub(crate) failures: Vec<String>,
 }
 
-/// The middle of some runs, and their ends.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let (min, max) = (*values.first()?, *values.last()?);
-        let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
-        Some(Self { median: low.midpoint(high), min, max })
-    }
-}
-
 impl Row {
-    pub(crate) fn ns(&self) -> Option<Spread> {
-        Spread::of(self.runs.iter().map(|run| run.ns))
+    /// Nanoseconds of the runs of one phase.
+    pub(crate) fn ns(&self, phase: Phase) -> Option<Spread> {
+        Spread::of(self.runs.of(phase).iter().map(|run| run.ns))
     }
 
-    pub(crate) fn p99(&self) -> Option<Spread> {
-        Spread::of(self.runs.iter().filter_map(|run| run.p99))
+    pub(crate) fn p99(&self, phase: Phase) -> Option<Spread> {
+        Spread::of(self.runs.of(phase).iter().filter_map(|run| run.p99))
     }
 
-    /// The part of the measured records that was lost, over all runs.
-    pub(crate) fn lost(&self) -> f64 {
-        let lost: u64 = self.runs.iter().map(|run| run.lost).sum();
-        lost as f64 / (self.count * self.runs.len().max(1) as u64) as f64
+    /// Fraction of the measured records that were lost, over all runs of one phase.
+    pub(crate) fn lost(&self, phase: Phase) -> f64 {
+        let runs = self.runs.of(phase);
+        let lost: u64 = runs.iter().map(|run| run.lost).sum();
+        lost as f64 / (self.count * runs.len().max(1) as u64) as f64
     }
 }
 
-/// What one peer's time is as a multiple of another's.
-pub(crate) fn ratio(rows: &[Row], row: &Row, to: Peer) -> Option<f64> {
-    let other = rows.iter().find(|other| other.work == row.work && other.peer == to)?;
-    Some(row.ns()?.median / other.ns()?.median)
+/// The time of a peer as a multiple of another peer's time.
+pub(crate) struct Ratio {
+    pub(crate) value: f64,
+    /// Number of runs of the other peer.
+    pub(crate) runs: usize,
 }
 
-/// Prints a table of each work.
-pub(crate) fn print(rows: &[Row]) {
-    for work in Work::value_variants() {
-        let of_work: Vec<&Row> = rows.iter().filter(|row| row.work == *work).collect();
-        if of_work.is_empty() {
-            continue;
+/// All results.
+pub(crate) struct Report {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) probe: Probe,
+    pub(crate) cores: Cores,
+}
+
+impl Report {
+    /// The possible phases of the runs.
+    pub(crate) fn phases(&self) -> &'static [Phase] {
+        Phase::possible(None, self.cores.are_one())
+    }
+
+    /// The works that were run, each with its rows.
+    pub(crate) fn works(&self) -> impl Iterator<Item = (Work, Vec<&Row>)> {
+        let rows = |work| self.rows.iter().filter(move |row| row.work == work).collect();
+        let works = Work::value_variants().iter().map(move |work| (*work, rows(*work)));
+        works.filter(|(_, rows): &(_, Vec<_>)| !rows.is_empty())
+    }
+
+    /// Heading of the table of a work and a phase.
+    pub(crate) fn title(&self, work: Work, phase: Phase) -> String {
+        let has_runs =
+            self.rows.iter().any(|row| row.work == work && !row.runs.of(phase).is_empty());
+        let about = match self.probe.bounces(phase) {
+            _ if !has_runs => ": no runs".to_owned(),
+            None => String::new(),
+            Some(Spread { median, min, max }) => {
+                format!(" (a cache line there and back in {median:.0} ns, {min:.0} to {max:.0})")
+            }
+        };
+        format!("{}, {}{about}", work.title(), phase.title())
+    }
+
+    /// Median of the row divided by another peer's median, both in this phase.
+    pub(crate) fn ratio(&self, row: &Row, to: Peer, phase: Phase) -> Option<Ratio> {
+        let mut rows = self.rows.iter();
+        let other = rows.find(|other| other.work == row.work && other.peer == to)?;
+        let value = row.ns(phase)?.median / other.ns(phase)?.median;
+        Some(Ratio { value, runs: other.runs.of(phase).len() })
+    }
+
+    /// Describes how phases were determined; empty if all processes share a core.
+    pub(crate) fn method(&self) -> String {
+        if self.cores.are_one() { String::new() } else { method() }
+    }
+
+    /// A line for each row with runs that belong to no phase.
+    pub(crate) fn mixed(&self) -> impl Iterator<Item = String> {
+        self.rows.iter().filter(|row| row.runs.mixed() > 0).map(|row| {
+            format!(
+                "{}, {}: left out {} mixed runs (the phase changed during each of {ATTEMPTS} \
+                 attempts)",
+                row.peer.name(),
+                row.work.title(),
+                row.runs.mixed()
+            )
+        })
+    }
+
+    /// Prints a table for each work and phase.
+    pub(crate) fn print(&self) {
+        if !self.cores.are_one() {
+            println!("{}", self.method());
         }
-        print_heads(*work);
-        of_work.iter().for_each(|row| print_row(rows, row));
+        for (work, rows) in self.works() {
+            for phase in self.phases() {
+                println!("\n{}", self.title(work, *phase));
+                if rows.iter().any(|row| !row.runs.of(*phase).is_empty()) {
+                    print_heads(work);
+                    rows.iter().for_each(|row| self.print_row(row, *phase));
+                }
+            }
+            for row in rows {
+                for failure in &row.failures {
+                    println!("{:<24}  FAILED: {failure}", row.peer.name());
+                }
+            }
+        }
+        self.mixed().for_each(|line| println!("\n{line}"));
+    }
+
+    fn print_row(&self, row: &Row, phase: Phase) {
+        let (name, runs) = (row.peer.name(), row.runs.of(phase).len());
+        let Some(Spread { median, min, max }) = row.ns(phase) else {
+            return println!("{name:<24}{runs:>6}");
+        };
+        let last = row.p99(phase).map_or(1000.0 / median, |p99| p99.median);
+        let ratio = |to| {
+            let ratio = self.ratio(row, to, phase);
+            ratio.map_or("-".into(), |ratio| format!("{:.2} ({})", ratio.value, ratio.runs))
+        };
+        print!("{name:<24}{runs:>6}{median:>10.1}{min:>10.1}{max:>10.1}{last:>12.1}");
+        print!("{:>16}{:>21}", ratio(Peer::Floor), ratio(Peer::Packetring));
+        if row.peer.may_lose() && row.work.kind() != Kind::RoundTrip {
+            print!("  lost {:.1}%", row.lost(phase) * 100.0);
+        }
+        println!();
+    }
+
+    /// Everything as JSON: a list with an entry for each peer, work and phase.
+    pub(crate) fn json(&self) -> Value {
+        let entries = |row| self.phases().iter().map(move |phase| self.entry(row, *phase));
+        self.rows.iter().flat_map(entries).collect()
+    }
+
+    fn entry(&self, row: &Row, phase: Phase) -> Value {
+        let ns = row.ns(phase);
+        let floor = self.rows.iter().find(|at| at.work == row.work && at.peer == Peer::Floor);
+        let ratio = |to| self.ratio(row, to, phase).map(|ratio| ratio.value);
+        json!({
+            "name": row.work.to_possible_value().map(|value| value.get_name().to_owned()),
+            "peer": row.peer.name(),
+            "payload": row.work.payload(),
+            "unit": "ns",
+            "phase": phase.name(),
+            "value": ns.map(|ns| ns.median),
+            "min": ns.map(|ns| ns.min),
+            "max": ns.map(|ns| ns.max),
+            "p99": row.p99(phase).map(|p99| p99.median),
+            "lost": row.lost(phase),
+            "runs": row.runs.of(phase).len(),
+            "mixed": row.runs.mixed(),
+            "bounce_ns": self.probe.bounces(phase).map(|at| [at.min, at.median, at.max]),
+            "floor": floor.and_then(|row| row.ns(phase)).map(|ns| ns.median),
+            "floor_runs": floor.map(|row| row.runs.of(phase).len()),
+            "ratio": ratio(Peer::Floor),
+            "ratio_to_packetring": ratio(Peer::Packetring),
+            "failures": row.failures,
+        })
     }
 }
 
@@ -76,76 +185,45 @@ fn print_heads(work: Work) {
         Kind::RoundTrip => ("ns, p50", "p99"),
         Kind::Stream | Kind::Batch => ("ns each", "M/s"),
     };
-    println!("\n{}", work.title());
     println!(
-        "{:<24}{ns:>10}{:>10}{:>10}{last:>10}{:>9}{:>14}",
-        "", "min", "max", "x floor", "x packetring"
+        "{:<24}{:>6}{ns:>10}{:>10}{:>10}{last:>12}{:>16}{:>21}",
+        "", "runs", "min", "max", "x floor (runs)", "x packetring (runs)"
     );
-}
-
-fn print_row(rows: &[Row], row: &Row) {
-    let name = row.peer.name();
-    if let Some(Spread { median, min, max }) = row.ns() {
-        let last = row.p99().map_or(1000.0 / median, |p99| p99.median);
-        let ratio = |to| ratio(rows, row, to).map_or("-".into(), |ratio| format!("{ratio:.2}"));
-        print!("{name:<24}{median:>10.1}{min:>10.1}{max:>10.1}{last:>10.1}");
-        print!("{:>9}{:>14}", ratio(Peer::Floor), ratio(Peer::Packetring));
-        if row.peer.may_lose() && row.work.kind() != Kind::RoundTrip {
-            print!("  lost {:.1}%", row.lost() * 100.0);
-        }
-        println!();
-    }
-    for failure in &row.failures {
-        println!("{name:<24}  FAILED: {failure}");
-    }
-}
-
-/// All of it as JSON: a list with an entry for each peer and work.
-pub(crate) fn json(rows: &[Row]) -> Value {
-    rows.iter().map(|row| entry(rows, row)).collect()
-}
-
-fn entry(rows: &[Row], row: &Row) -> Value {
-    let ns = row.ns();
-    let of = |to| {
-        let other = rows.iter().find(|other| other.work == row.work && other.peer == to);
-        other.and_then(Row::ns).map(|ns| ns.median)
-    };
-    json!({
-        "name": row.work.to_possible_value().map(|value| value.get_name().to_owned()),
-        "peer": row.peer.name(),
-        "payload": row.work.payload(),
-        "unit": "ns",
-        "value": ns.map(|ns| ns.median),
-        "min": ns.map(|ns| ns.min),
-        "max": ns.map(|ns| ns.max),
-        "p99": row.p99().map(|p99| p99.median),
-        "lost": row.lost(),
-        "runs": row.runs.len(),
-        "floor": of(Peer::Floor),
-        "ratio": ratio(rows, row, Peer::Floor),
-        "ratio_to_packetring": ratio(rows, row, Peer::Packetring),
-        "failures": row.failures,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_spread_has_its_median_in_the_middle() {
-        let spread = |values: &[f64]| Spread::of(values.iter().copied());
-        assert_eq!(spread(&[3.0, 1.0, 9.0]), Some(Spread { median: 3.0, min: 1.0, max: 9.0 }));
-        assert_eq!(spread(&[4.0, 1.0]), Some(Spread { median: 2.5, min: 1.0, max: 4.0 }));
-        assert_eq!(spread(&[]), None);
+    fn row(peer: Peer, runs: &[(Phase, f64, u64)]) -> Row {
+        let mut row =
+            Row { peer, work: Work::Stream48, count: 100, runs: Runs::default(), failures: vec![] };
+        for &(phase, ns, lost) in runs {
+            row.runs.add(Some((phase, Measured { ns, p99: None, lost })));
+        }
+        row
     }
 
     #[test]
-    fn losses_are_a_part_of_what_was_sent() {
-        let run = |lost| Measured { ns: 1.0, p99: None, lost };
-        let (peer, work, runs) = (Peer::RingfireLossy, Work::Stream48, vec![run(10), run(30)]);
-        let row = Row { peer, work, count: 100, runs, failures: vec![] };
-        assert_eq!(row.lost(), 0.2);
+    fn losses_are_a_part_of_what_was_sent_in_that_phase() {
+        use Phase::{Apart, Coupled};
+        let row =
+            row(Peer::RingfireLossy, &[(Apart, 1.0, 10), (Apart, 1.0, 30), (Coupled, 1.0, 7)]);
+        assert_eq!((row.lost(Apart), row.lost(Coupled)), (0.2, 0.07));
+    }
+
+    #[test]
+    fn a_ratio_is_of_medians_of_one_phase() {
+        use Phase::{Apart, Coupled};
+        let cores = Cores(0, 1);
+        let rows = vec![
+            row(Peer::Floor, &[(Apart, 10.0, 0), (Apart, 20.0, 0), (Apart, 60.0, 0)]),
+            row(Peer::Shaq, &[(Coupled, 1.0, 0), (Apart, 40.0, 0), (Coupled, 2.0, 0)]),
+        ];
+        let report = Report { rows, probe: Probe::new(cores), cores };
+        let ratio = |phase| report.ratio(&report.rows[1], Peer::Floor, phase);
+        let apart = ratio(Apart).map(|ratio| (ratio.value, ratio.runs));
+        assert_eq!(apart, Some((2.0, 3)));
+        assert!(ratio(Coupled).is_none(), "the floor has no runs in this phase");
     }
 }

@@ -1,56 +1,55 @@
-//! What the reader of a stream keeps: which record must come next, what was lost, and when the
-//! measured records began and ended.
+//! The reader's account of a stream: the next expected record, losses, and the time.
 //!
-//! The clock starts when the first record after the warm-up is in hand and stops when the last one
-//! is. It is looked at twice a run. Where records may be lost, those that were read by then are
-//! what the time is divided by.
+//! The clock starts when the first record after the warm-up has been read, and stops when the last
+//! record has. So a run reads the clock twice. If records may be lost, the time is divided by the
+//! number of records that were read.
 
 use crate::record::TORN;
 use crate::transport::Failure;
 use std::time::{Duration, Instant};
 
-/// The reader's account of a stream.
+/// Checks and times the records of a stream.
 #[derive(Debug)]
 pub(crate) struct Tally {
     next: u64,
-    /// The first record that is measured, then the last one.
+    /// Record at which the clock is read next: the first measured record, then the last.
     mark: u64,
     last: u64,
     measured: u64,
-    /// Of the measured ones.
+    /// Measured records that were lost.
     lost: u64,
     may_lose: bool,
-    /// At which record, and when.
+    /// Record and time at which the clock started.
     started: Option<(u64, Instant)>,
     took: Option<Duration>,
-    /// What came, and what should have.
+    /// First wrong record: its number, and the expected one.
     wrong: Option<(u64, u64)>,
 }
 
 impl Tally {
-    /// For a stream of `warm_up` and then `measured` records.
+    /// For a stream of `warm_up` records followed by `measured` records.
     pub(crate) fn new(warm_up: u64, measured: u64, may_lose: bool) -> Self {
         let last = warm_up + measured;
         let (started, took, wrong) = (None, None, None);
         Self { next: 0, mark: warm_up, last, measured, lost: 0, may_lose, started, took, wrong }
     }
 
-    /// For a stream that is not timed, and loses nothing.
+    /// For a stream that is not timed and must not lose records.
     pub(crate) fn endless() -> Self {
         Self { mark: TORN, ..Self::new(0, TORN - 1, false) }
     }
 
-    /// The record with this number was read.
+    /// Accounts for a record that was read.
     #[inline]
     pub(crate) fn take(&mut self, sequence: u64) {
         if sequence != self.next || sequence == self.mark {
-            self.look(sequence);
+            self.account(sequence);
         }
         self.next = sequence.wrapping_add(1);
     }
 
     #[cold]
-    fn look(&mut self, sequence: u64) {
+    fn account(&mut self, sequence: u64) {
         match sequence.checked_sub(self.next) {
             Some(0) => {}
             Some(_) if self.may_lose && sequence != TORN => {
@@ -77,32 +76,38 @@ impl Tally {
         }
     }
 
-    /// How many were read or lost.
+    /// Number of records that were read or lost.
     pub(crate) fn count(&self) -> u64 {
         self.next
     }
 
-    /// Whether there is nothing more to read.
+    /// Returns true if the reader can stop: after the last record, or after a wrong one.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.next > self.last || self.wrong.is_some()
     }
 
-    /// An error if a record was damaged, lost or came twice and must not have.
+    /// Returns an error if a record was damaged, repeated, or lost in a lossless stream.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match self.wrong {
             None => Ok(()),
-            Some((TORN, expected)) => Err(format!("record {expected} was damaged").into()),
-            Some((found, expected)) => Err(format!("{found} came instead of {expected}").into()),
+            Some((TORN, expected)) => Err(format!("damaged record {expected}").into()),
+            Some((found, expected)) => {
+                Err(format!("wrong record: {found} instead of {expected}").into())
+            }
         }
     }
 
-    /// Nanoseconds a record that was read, and how many of the measured ones were lost.
+    /// Nanoseconds per record that was read, and the number of measured records that were lost.
     pub(crate) fn finish(&self) -> Result<(f64, u64), Failure> {
         self.check()?;
         let (Some((start, _)), Some(took)) = (self.started, self.took) else {
-            return Err(format!("{} records were lost, and no two were timed", self.lost).into());
+            return Err(format!(
+                "no two records were timed: {} were lost; measure more records",
+                self.lost
+            )
+            .into());
         };
         let lost_before = start - (self.last - self.measured);
         let read = self.last - start - (self.lost - lost_before);

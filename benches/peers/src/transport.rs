@@ -1,13 +1,13 @@
-//! What a peer must be able to do to be compared: one direction of a channel, from one process to
-//! another, for any [`Record`].
+//! The interface of a peer: one direction of a channel between two processes, for any [`Record`].
 //!
-//! An endpoint spins where the peer can. It never gives up: whoever started its process does.
+//! An endpoint spins if the peer can. It has no timeout of its own: the first process kills a run
+//! that takes too long.
 
 use crate::record::Record;
 use crate::tally::Tally;
 use crate::way::Way;
 
-/// Why a peer did not do its work.
+/// Error of a peer.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A peer.
@@ -15,52 +15,53 @@ pub(crate) trait Transport {
     type Sender<R: Record>: Sender<R>;
     type Receiver<R: Record>: Receiver<R>;
 
-    /// The end that sends. Returns when nothing that is sent from now on would miss the receiver.
+    /// Opens the sending end. Returns once the receiver is connected, so that it misses no record.
     fn sender<R: Record>(way: &Way) -> Result<Self::Sender<R>, Failure>;
 
-    /// The end that receives, opened in the other process at the same time.
+    /// Opens the receiving end, in the other process and at the same time.
     fn receiver<R: Record>(way: &Way) -> Result<Self::Receiver<R>, Failure>;
 }
 
-/// The end that sends.
+/// The sending end.
 pub(crate) trait Sender<R> {
-    /// Sends one record, with whatever that takes for the other side to see it soon.
+    /// Sends one record, so that the other side can see it without further calls.
     fn send(&mut self, record: &R) -> Result<(), Failure>;
 
-    /// Sends these together, if the peer knows how to.
+    /// Sends records as one batch.
     fn send_batch(&mut self, _records: &[R]) -> Result<(), Failure> {
-        Err("it has no batches".into())
+        Err("peer has no batches".into())
     }
 
-    /// Sends what is still held back.
+    /// Sends buffered records.
     fn finish(&mut self) -> Result<(), Failure> {
         Ok(())
     }
 }
 
-/// The end that receives. It looks at each record where the peer gives it: in place if it can.
+/// The receiving end. It reads each record in place if the peer allows that.
 pub(crate) trait Receiver<R> {
-    /// Waits for one record and takes it.
+    /// Waits for one record and reads it.
     fn receive(&mut self, tally: &mut Tally) -> Result<(), Failure>;
 
-    /// Waits for one record and takes those that are there, [`MOST`] at most if the peer asks.
+    /// Waits for one record and reads all that are available: at most [`MOST`] if the peer has a
+    /// limit.
     fn receive_batch(&mut self, _tally: &mut Tally) -> Result<(), Failure> {
-        Err("it has no batches".into())
+        Err("peer has no batches".into())
     }
 }
 
-/// Records that fit into each ring: as many as slots in packetring's by default.
+/// Capacity of each ring in records: the number of slots of packetring's default ring.
 pub(crate) const DEPTH: usize = 1 << 14;
-/// Records that are sent together.
+/// Records of a batch that is sent.
 pub(crate) const BATCH: usize = 32;
-/// Records that are received together, if the peer wants a number: packetring's own.
+/// Most records of a batch that is received, if the peer has a limit: packetring's own limit.
 pub(crate) const MOST: usize = 256;
 
-/// Looks until something is there.
+/// Polls until there is a value.
 #[inline]
-pub(crate) fn spin<T>(mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn spin<T>(mut poll: impl FnMut() -> Option<T>) -> T {
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = poll() {
             return found;
         }
         std::hint::spin_loop();

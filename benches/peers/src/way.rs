@@ -1,8 +1,7 @@
-//! One direction between two processes that do not know each other yet: names for what they share,
-//! and words that they leave for one another while they open it.
+//! A direction between two processes: names for shared objects, and notes to coordinate opening.
 //!
-//! Words are files in a directory of the case, written whole or not at all. Nothing here is on a
-//! measured path.
+//! Notes are files in the directory of the case, written atomically. None of this is on a measured
+//! path.
 
 use crate::transport::Failure;
 use std::any::Any;
@@ -12,13 +11,13 @@ use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long the other side may take to come.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for the other side.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What one thread leaves for another of this process.
+/// Values that one thread of this process leaves for another.
 static LEFT: Mutex<Option<HashMap<String, Box<dyn Any + Send>>>> = Mutex::new(None);
 
-/// One direction of one case.
+/// A direction of a case.
 #[derive(Clone, Debug)]
 pub(crate) struct Way {
     directory: PathBuf,
@@ -27,30 +26,30 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// From the side that measures to the other one.
+    /// The direction from the measuring side to the other side.
     pub(crate) fn there(directory: &Path, tag: &str) -> Self {
         Self { directory: directory.into(), tag: tag.into(), direction: "there" }
     }
 
-    /// The way back.
+    /// The direction back.
     pub(crate) fn back(directory: &Path, tag: &str) -> Self {
         Self { direction: "back", ..Self::there(directory, tag) }
     }
 
-    /// Neither way: what concerns the whole case.
+    /// Not a direction: for notes that concern the whole case.
     #[cfg(feature = "aeron")]
     pub(crate) fn of_case(&self) -> Self {
         Self { direction: "case", ..self.clone() }
     }
 
-    /// Whether this is the way back.
+    /// Returns true for the direction back.
     #[cfg(feature = "aeron")]
     pub(crate) fn is_back(&self) -> bool {
         self.direction == "back"
     }
 
-    /// A name that no other direction, case or run has. What has it in its own is removed
-    /// afterwards if it is in `/dev/shm`.
+    /// A name that no other direction, case or run has. Objects in `/dev/shm` whose names contain
+    /// it are removed after the run.
     pub(crate) fn name(&self) -> String {
         format!("{}{}", self.tag, self.direction)
     }
@@ -65,47 +64,48 @@ impl Way {
         &self.directory
     }
 
-    /// Leaves a word.
-    pub(crate) fn tell(&self, word: &str, content: &str) -> Result<(), Failure> {
-        let unfinished = self.path(&format!("{word}.new"));
+    /// Leaves a note for the other side.
+    pub(crate) fn post(&self, note: &str, content: &str) -> Result<(), Failure> {
+        let unfinished = self.path(&format!("{note}.new"));
         std::fs::write(&unfinished, content)?;
-        Ok(std::fs::rename(unfinished, self.path(word))?)
+        Ok(std::fs::rename(unfinished, self.path(note))?)
     }
 
-    /// Waits for a word.
-    pub(crate) fn learn(&self, word: &str) -> Result<String, Failure> {
-        let path = self.path(word);
-        self.wait(word, || std::fs::read_to_string(&path).ok())
+    /// Waits for a note and returns its content.
+    pub(crate) fn wait_for(&self, note: &str) -> Result<String, Failure> {
+        let path = self.path(note);
+        self.wait_until(note, || std::fs::read_to_string(&path).ok())
     }
 
-    /// Leaves something for another thread of this process.
+    /// Leaves a value for another thread of this process.
     pub(crate) fn leave<T: Send + 'static>(&self, left: T) {
         let mut all = LEFT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         all.get_or_insert_default().insert(self.name(), Box::new(left));
     }
 
-    /// Waits for what another thread of this process leaves.
+    /// Waits for the value that another thread of this process leaves.
     pub(crate) fn collect<T: Send + 'static>(&self) -> Result<T, Failure> {
-        let left = self.wait("thread", || {
+        let left = self.wait_until("thread", || {
             let mut all = LEFT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             all.as_mut()?.remove(&self.name())
         })?;
-        Ok(*left.downcast::<T>().map_err(|_| "the other thread left something else")?)
+        Ok(*left.downcast::<T>().map_err(|_| "other thread left a value of another type")?)
     }
 
-    /// Looks until something is there; `word` says what is missing if nothing comes.
-    pub(crate) fn wait<T>(
+    /// Polls until there is a value. `name` is the name of the value in the error.
+    pub(crate) fn wait_until<T>(
         &self,
-        word: &str,
-        mut look: impl FnMut() -> Option<T>,
+        name: &str,
+        mut poll: impl FnMut() -> Option<T>,
     ) -> Result<T, Failure> {
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + TIMEOUT;
         loop {
-            if let Some(found) = look() {
+            if let Some(found) = poll() {
                 return Ok(found);
             }
             if Instant::now() > give_up_at {
-                return Err(format!("the other side never said {word:?}").into());
+                let seconds = TIMEOUT.as_secs();
+                return Err(format!("no {name:?} from the other side after {seconds} s").into());
             }
             sleep(Duration::from_millis(1));
         }

@@ -1,8 +1,10 @@
-//! The two works, as each side of a case does them.
+//! The two works, and each side's part of them.
 //!
-//! A round trip: one record under way, there and back; each is timed by itself. A stream: records
-//! one way, one at a time or in batches, timed by the reader. Both ends are opened first and pinned
-//! then, so that threads of a peer's own may run wherever there is room.
+//! - Round trip: one record in flight, there and back. Each trip is timed by itself.
+//! - Stream: records in one direction, one at a time or in batches. The reader times them.
+//!
+//! Each side opens its endpoints before it is pinned, so that threads of the peer may run on any
+//! core.
 
 use crate::bounce::Lines;
 use crate::cores::Cores;
@@ -16,19 +18,19 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// Records before the clock runs in a stream: two laps.
+/// Records of a stream before the clock starts: two laps.
 const STREAM_WARM_UP: u64 = 2 * DEPTH as u64;
 
-/// Which of the two sides of a case.
+/// A side of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Side {
-    /// It measures: the caller of round trips, the reader of a stream.
+    /// The side that measures: the caller of round trips, or the reader of a stream.
     Measuring,
-    /// It answers or writes.
+    /// The side that answers or writes.
     Other,
 }
 
-/// What is done, whatever the record's size.
+/// Kind of work, for any size of record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     RoundTrip,
@@ -36,32 +38,32 @@ pub(crate) enum Kind {
     Batch,
 }
 
-/// One side of one case.
+/// The part of one side of a case.
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
     pub(crate) side: Side,
     pub(crate) kind: Kind,
     pub(crate) cores: Cores,
-    /// Round trips or records that are measured.
+    /// Round trips or records to measure.
     pub(crate) count: u64,
     pub(crate) may_lose: bool,
     pub(crate) there: Way,
     pub(crate) back: Way,
 }
 
-/// What one run of a case gave.
+/// Result of one run of a case.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Measured {
-    /// Nanoseconds: the median round trip, or what a record took that was read.
+    /// Nanoseconds: the median round trip, or the time per record that was read.
     pub(crate) ns: f64,
-    /// The 99th percentile of the round trips.
+    /// 99th percentile of the round trips in nanoseconds.
     pub(crate) p99: Option<f64>,
-    /// Records of the measured ones that were lost.
+    /// Measured records that were lost.
     pub(crate) lost: u64,
 }
 
 impl Task {
-    /// Does this side's part. The side that measures leaves the outcome as a word.
+    /// Runs this side. The measuring side posts the result as a note.
     pub(crate) fn run<T: Transport, R: Record>(&self) -> Result<(), Failure> {
         let pin = if self.side == Side::Measuring { self.cores.0 } else { self.cores.1 };
         let _pinned = self.cores.pin_before_joining(pin)?;
@@ -73,7 +75,7 @@ impl Task {
         }
     }
 
-    /// Round trips that are not measured.
+    /// Round trips before recording starts.
     fn warm_up(&self) -> u64 {
         self.count / 10
     }
@@ -87,7 +89,7 @@ impl Task {
             pings.send(&R::of(sequence))?;
             receive_until(&mut pongs, &mut tally, sequence + 1)
         })?;
-        self.part()
+        self.finish_together()
     }
 
     fn answer<T: Transport, R: Record>(&self, pin: usize) -> Result<(), Failure> {
@@ -99,7 +101,7 @@ impl Task {
             receive_until(&mut pings, &mut tally, sequence + 1)?;
             pongs.send(&R::of(sequence))?;
         }
-        self.part()
+        self.finish_together()
     }
 
     fn read<T: Transport, R: Record>(&self, pin: usize) -> Result<(), Failure> {
@@ -117,7 +119,7 @@ impl Task {
         }
         let (ns, lost) = tally.finish()?;
         self.report(Measured { ns, p99: None, lost })?;
-        self.part()
+        self.finish_together()
     }
 
     fn write<T: Transport, R: Record>(&self, pin: usize) -> Result<(), Failure> {
@@ -137,21 +139,21 @@ impl Task {
             }
         }
         records.finish()?;
-        self.part()
+        self.finish_together()
     }
 
-    /// Neither side lets go of what they share before both are done.
-    fn part(&self) -> Result<(), Failure> {
+    /// Waits until both sides are done, so that neither closes the channel too early.
+    fn finish_together(&self) -> Result<(), Failure> {
         let (mine, other) = match self.side {
             Side::Measuring => ("measuring-done", "other-done"),
             Side::Other => ("other-done", "measuring-done"),
         };
-        self.there.tell(mine, "")?;
-        self.there.learn(other)?;
+        self.there.post(mine, "")?;
+        self.there.wait_for(other)?;
         Ok(())
     }
 
-    /// The floor of a round trip, for which there is no record.
+    /// The floor of a round trip, which has no record.
     pub(crate) fn bounce(&self) -> Result<(), Failure> {
         let is_caller = self.side == Side::Measuring;
         let pin = if is_caller { self.cores.0 } else { self.cores.1 };
@@ -159,13 +161,13 @@ impl Task {
         let _before = self.cores.pin_before_joining(pin)?;
         let _after = self.cores.pin_after_joining(pin)?;
         let poll = Poll { yields: self.cores.are_one(), parent: None };
-        // A number for a round trip: 0 is what a fresh line holds.
+        // Numbers start at 1, because a fresh line holds 0.
         if is_caller {
             self.time_calls(|sequence| Ok(lines.call(sequence + 1, &poll)?))?;
         } else {
             (1..=self.warm_up() + self.count).try_for_each(|number| lines.answer(number, &poll))?;
         }
-        self.part()
+        self.finish_together()
     }
 
     fn time_calls(&self, mut call: impl FnMut(u64) -> Result<(), Failure>) -> Result<(), Failure> {
@@ -182,11 +184,11 @@ impl Task {
     }
 
     fn report(&self, measured: Measured) -> Result<(), Failure> {
-        self.there.tell("outcome", &serde_json::to_string(&measured)?)
+        self.there.post("outcome", &serde_json::to_string(&measured)?)
     }
 }
 
-/// Receives until so many records came, in order.
+/// Receives until `count` records have arrived in order.
 #[inline]
 fn receive_until<R>(
     from: &mut impl Receiver<R>,

@@ -1,7 +1,9 @@
-//! Endpoints for packets of any type, and the guards and views of what they receive.
+//! Endpoints for packets of any type, with their guards and views.
 
-mod endpoints;
+mod publisher;
 mod received;
+mod subscriber;
 
-pub use endpoints::{AnyPublisher, AnySubscriber};
+pub use publisher::AnyPublisher;
 pub use received::{AnyBatch, AnyBatchIter, AnyPacket, AnyReceived};
+pub use subscriber::AnySubscriber;

@@ -1,6 +1,7 @@
-//! Packets in place whose types are not known yet: one in hand, or a batch of them.
+//! Packets in place whose types are not known yet: a guard over one, and a batch of them.
 //!
-//! What is asked of one, a [`AnyPacket`] answers: a [`AnyReceived`] is a parcel that can be put back.
+//! [`AnyPacket`] is a view of one packet and has the implementation. [`AnyReceived`] is the guard
+//! over a single packet: it makes such a view for each call.
 
 use crate::channel::error::RecvError;
 use crate::channel::join;
@@ -8,84 +9,85 @@ use crate::channel::received::Info;
 use crate::channel::untyped::Receiver;
 use crate::packet::{self, Fingerprint, Invalid, OneOf, Packet};
 use crate::ring::buffer::{StableBatch, StableBytes};
+use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::guard::{BatchGuard, ReadGuard};
-use crate::ring::reader::Taken;
 use std::fmt;
 
 /// A packet in its slot whose type is not known yet. Dropping it releases the slot.
 pub struct AnyReceived<'a> {
     hand: ReadGuard<'a, Receiver>,
-    /// Bytes before the archive: 0 in a ring without letters.
+    taken: Taken,
+    /// Bytes before the archive: 0 outside a cluster.
     prefix: usize,
 }
 
 impl<'a> AnyReceived<'a> {
     #[inline]
-    pub(crate) fn new(hand: ReadGuard<'a, Receiver>) -> Self {
-        Self { hand, prefix: 0 }
+    pub(crate) fn new(hand: ReadGuard<'a, Receiver>, taken: Taken) -> Self {
+        Self { hand, taken, prefix: 0 }
     }
 
-    /// The packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, checked;
-    /// `None`: it is of another type.
+    /// Returns the packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, after a
+    /// check. Returns `None` if it has another type.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`](RecvError::Corrupt): it says it is one of them, and is not sound.
+    /// [`Corrupt`](RecvError::Corrupt) if it has one of the types and is invalid.
     pub fn open<'m, W: OneOf<'m>>(&'m self) -> Result<Option<W>, RecvError> {
-        self.parcel().open()
+        self.view().open()
     }
 
-    /// The packet as a `T`, checked.
+    /// Returns the packet as a `T`, after a check.
     ///
     /// # Errors
     ///
     /// [`TypeMismatch`](RecvError::TypeMismatch), [`Corrupt`](RecvError::Corrupt).
     #[inline(always)]
     pub fn open_as<T: Packet>(&self) -> Result<&T::Archived, RecvError> {
-        self.parcel().open_as::<T>()
+        self.view().open_as::<T>()
     }
 
-    /// The name of the packet's type; empty if the ring does not know it.
+    /// Name of the packet's type, empty if the ring does not know it.
     pub fn type_name(&self) -> String {
-        self.parcel().type_name()
+        self.view().type_name()
     }
 
-    /// Position, and whether it was delivered before.
+    /// Position, and whether the packet was delivered before.
     pub fn info(&self) -> Info {
-        self.parcel().info()
+        self.view().info()
     }
 
-    /// Puts the packet back: this subscriber's next call gets it again, flagged as redelivered.
+    /// Puts the packet back. The next call receives it again, flagged as redelivered.
     pub fn unreceive(self) {
-        self.hand.unreceive();
+        self.hand.end(Receiver::unreceive);
     }
 
-    /// Releases the packet, which was handled: for those whose guards do not by being dropped.
+    /// Acknowledges the packet, for subscribers with explicit acknowledgement.
     #[inline]
     pub(crate) fn ack(self) {
-        self.hand.ack();
+        self.hand.end(Receiver::ack);
     }
 
-    /// What it was marked with.
+    /// The tag in its descriptor.
     pub(crate) fn tag(&self) -> u16 {
-        self.hand.taken().descriptor.tag()
+        self.taken.descriptor.tag()
     }
 
-    /// All its bytes, a letter's front among them.
+    /// All its bytes, including a prefix.
     #[inline]
     pub(crate) fn payload(&self) -> &[u8] {
         self.hand.bytes()
     }
 
-    /// The letter whose archive begins behind so many bytes.
+    /// Skips a prefix of this length before the archive.
     #[inline(always)]
     pub(crate) fn behind(self, prefix: usize) -> Self {
         Self { prefix, ..self }
     }
 
     #[inline]
-    fn parcel(&self) -> AnyPacket<'_> {
-        let (receiver, taken) = (self.hand.endpoint(), *self.hand.taken());
+    fn view(&self) -> AnyPacket<'_> {
+        let (receiver, taken) = (self.hand.endpoint(), self.taken);
         let archive = self.hand.bytes().get(self.prefix..).unwrap_or_default();
         AnyPacket { receiver, taken, archive }
     }
@@ -93,11 +95,12 @@ impl<'a> AnyReceived<'a> {
 
 impl fmt::Debug for AnyReceived<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parcel().describe(f.debug_struct("AnyReceived"))
+        self.view().describe(f.debug_struct("AnyReceived"))
     }
 }
 
-/// Several packets in their slots, of any types, released together when the batch is dropped.
+/// Several packets of any types in their slots. They are released together when the batch is
+/// dropped.
 pub struct AnyBatch<'a> {
     hands: BatchGuard<'a, Receiver>,
 }
@@ -107,33 +110,29 @@ impl<'a> AnyBatch<'a> {
         Self { hands }
     }
 
-    /// How many packets there are: one at least.
+    /// Number of packets: at least one.
     pub fn len(&self) -> usize {
         self.hands.count()
     }
 
-    /// Whether there are none, which is never so.
+    /// Returns false: a batch has at least one packet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The packet at an index, in the ring's order.
+    /// The packet at an index, in ring order.
     pub fn get(&self, index: usize) -> Option<AnyPacket<'_>> {
-        (index < self.len()).then(|| self.parcel(index))
+        (index < self.len()).then(|| self.view(index))
     }
 
-    /// The packets in the ring's order.
+    /// The packets in ring order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = AnyPacket<'_>> + DoubleEndedIterator {
-        (0..self.len()).map(|index| self.parcel(index))
+        (0..self.len()).map(|index| self.view(index))
     }
 
-    fn parcel(&self, index: usize) -> AnyPacket<'_> {
+    fn view(&self, index: usize) -> AnyPacket<'_> {
         let receiver = self.hands.endpoint();
-        AnyPacket {
-            receiver,
-            taken: receiver.reader.batch()[index],
-            archive: self.hands.bytes(index),
-        }
+        AnyPacket { receiver, taken: self.hands.taken(index), archive: self.hands.bytes(index) }
     }
 }
 
@@ -146,8 +145,9 @@ impl<'b> IntoIterator for &'b AnyBatch<'_> {
     }
 }
 
-/// The packets of a [`AnyBatch`], in the ring's order.
+/// Iterator over the packets of an [`AnyBatch`], in ring order.
 #[derive(Debug)]
+#[must_use = "iterators are lazy"]
 pub struct AnyBatchIter<'b> {
     batch: &'b AnyBatch<'b>,
     next: usize,
@@ -157,9 +157,9 @@ impl<'b> Iterator for AnyBatchIter<'b> {
     type Item = AnyPacket<'b>;
 
     fn next(&mut self) -> Option<AnyPacket<'b>> {
-        let parcel = self.batch.get(self.next)?;
+        let packet = self.batch.get(self.next)?;
         self.next += 1;
-        Some(parcel)
+        Some(packet)
     }
 }
 
@@ -169,7 +169,7 @@ impl fmt::Debug for AnyBatch<'_> {
     }
 }
 
-/// One packet of a [`AnyBatch`], whose type is not known yet.
+/// A view of one packet of an [`AnyBatch`], whose type is not known yet.
 #[derive(Clone, Copy)]
 pub struct AnyPacket<'b> {
     receiver: &'b Receiver,
@@ -178,19 +178,19 @@ pub struct AnyPacket<'b> {
 }
 
 impl<'b> AnyPacket<'b> {
-    /// The packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, checked: see
-    /// [`AnyReceived::open`].
+    /// Returns the packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, after a
+    /// check: see [`AnyReceived::open`].
     ///
     /// # Errors
     ///
-    /// [`Corrupt`](RecvError::Corrupt): it says it is one of them, and is not sound.
+    /// [`Corrupt`](RecvError::Corrupt) if it has one of the types and is invalid.
     pub fn open<W: OneOf<'b>>(&self) -> Result<Option<W>, RecvError> {
         let Some(fingerprint) = self.fingerprint() else { return Ok(None) };
         W::open(fingerprint, self.archive)
             .map_err(|Invalid| self.corrupt(&W::explain(fingerprint, self.archive)))
     }
 
-    /// The packet as a `T`, checked.
+    /// Returns the packet as a `T`, after a check.
     ///
     /// # Errors
     ///
@@ -206,15 +206,18 @@ impl<'b> AnyPacket<'b> {
         }
     }
 
-    /// The name of the packet's type; empty if the ring does not know it.
+    /// Name of the packet's type, empty if the ring does not know it.
     pub fn type_name(&self) -> String {
         let segment = &self.receiver.endpoint.segment;
         segment.with_types(|types| types.name(self.type_index())).unwrap_or_default()
     }
 
-    /// Position, and whether it was delivered before.
+    /// Position, and whether the packet was delivered before.
     pub fn info(&self) -> Info {
-        Info::of(self.receiver, &self.taken)
+        Info {
+            position: self.taken.position,
+            redelivered: self.receiver.cursor.is_redelivered(&self.taken),
+        }
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {
@@ -243,8 +246,10 @@ impl<'b> AnyPacket<'b> {
     }
 
     fn describe(&self, mut out: fmt::DebugStruct<'_, '_>) -> fmt::Result {
-        let bytes = self.archive.len();
-        out.field("type", &self.type_name()).field("bytes", &bytes).finish()
+        out.field("type", &self.type_name())
+            .field("position", &self.taken.position)
+            .field("bytes", &self.archive.len())
+            .finish()
     }
 }
 

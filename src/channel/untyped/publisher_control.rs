@@ -1,15 +1,15 @@
-//! What publishers of both kinds know of the other side, and how they wait for it: once, on
-//! `Sender`, and once as the methods that both have.
+//! A publisher's knowledge of its subscribers, and waiting for them.
 //!
-//! Not here: waiting for room, which is a part of claiming it (`sender`).
+//! Written once for the untyped publisher, and once as the methods of both typed publishers.
+//! Waiting for room is in `room`.
 
 use super::publisher::Sender;
+use crate::channel::endpoint;
 use crate::channel::error::{SendFailure, WaitingFor};
-use crate::channel::join;
 use crate::ring::gate::position;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
-use crate::wait::{Deadline, PENDING, Timeout};
+use crate::wait::{Deadline, PENDING, Timeout, wait_until};
 
 impl Sender {
     /// Waits until this many subscribers have joined and live.
@@ -18,38 +18,39 @@ impl Sender {
         count: usize,
         timeout: Timeout,
     ) -> Result<(), SendFailure> {
-        self.begin()?;
-        let deadline = timeout.deadline();
-        loop {
-            let living = self.subscribers();
-            let Some(missing) = count.checked_sub(living).filter(|&missing| missing > 0) else {
-                return Ok(());
-            };
-            if matches!(timeout, Timeout::Zero) || deadline.has_passed() {
-                return Err(SendFailure::NotReady(WaitingFor::Subscribers { missing }));
-            }
-            self.wait_for_join(deadline);
-            self.begin()?;
-        }
+        let mut missing = 0;
+        let found = wait_until(
+            self,
+            timeout.deadline(),
+            |sender| {
+                if let Err(error) = sender.begin() {
+                    return Some(Err(error.into()));
+                }
+                missing = count.saturating_sub(sender.subscribers());
+                (missing == 0).then_some(Ok(()))
+            },
+            |sender, deadline| sender.wait_for_join(deadline),
+        );
+        found.unwrap_or(Err(SendFailure::NotReady(WaitingFor::Subscribers { missing })))
     }
 
-    /// Waits a bounded time for another subscriber to join.
+    /// Sleeps until a subscriber joins, for a bounded time.
     fn wait_for_join(&self, deadline: Deadline) {
         let (endpoint, event_count) = (&self.endpoint, self.endpoint.event_count());
         let before = event_count.futex.load(Ordering::Relaxed);
-        // Joining rings the publishers' bell.
+        // Subscribers that join notify the publishers.
         let ready = || event_count.futex.load(Ordering::Relaxed) != before;
         endpoint.waiter.park(event_count, deadline.cut(PENDING), ready);
     }
 
-    /// How many subscribers live.
+    /// Number of living subscribers.
     pub(crate) fn subscribers(&self) -> usize {
-        join::living_subscribers(&self.endpoint.segment, None)
+        endpoint::living_subscribers(&self.endpoint.segment, self.endpoint.liveness(), None)
     }
 
-    /// The slowest subscriber's distance from the tail, in slots.
+    /// Distance of the slowest subscriber from the tail, in slots.
     pub(crate) fn backlog(&self) -> u64 {
-        let memory = &self.writer.memory;
+        let memory = self.writer.memory();
         let tail = self.writer.tail();
         let cursors = memory.subscribers().iter().map(|entry| entry.cursor.load(Ordering::Relaxed));
         let in_use = cursors.filter(|&cursor| cursor != NOWHERE);
@@ -57,62 +58,52 @@ impl Sender {
     }
 }
 
-/// A subscriber's place in its ring.
+/// A subscriber's entry in its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SubscriberIndex(pub(in crate::channel) usize);
 
-/// A place between two packets.
+/// A position between two packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct End(pub(in crate::channel) u64);
 
-/// The methods of a publisher, typed or mixed, that do not depend on its packets. It has a field
+/// Writes the methods of a publisher that do not depend on its packets. The publisher has a field
 /// `sender`.
-macro_rules! publisher_waits {
+macro_rules! publisher_control {
     ($publisher:ty $(, $packet:ident)?) => {
         impl$(<$packet: $crate::Packet>)? $publisher {
-            /// Waits until this many subscribers have joined and live.
-            ///
-            /// # Errors
-            ///
-            /// [`Closed`](SendError::Closed).
-            pub fn wait_for_subscribers(&mut self, count: usize) -> Result<(), SendError> {
-                retry(|| self.sender.wait_for_subscribers(count, Timeout::Never))
+            $crate::channel::verb! {
+                /// Waits until this many subscribers have joined and live.
+                ///
+                /// # Errors
+                ///
+                /// [`Closed`](SendError::Closed). The forms that do not wait, or not longer, return
+                /// how many are missing.
+                wait_for_subscribers, try_wait_for_subscribers, wait_for_subscribers_timeout
+                    = wait_for_subscribers_with(count: usize) -> ();
+                SendError, TrySendError::Full, SendTimeoutError::Timeout
             }
 
-            /// Whether this many subscribers have joined and live.
-            ///
-            /// # Errors
-            ///
-            /// [`Closed`](SendError::Closed), [`Full`](TrySendError::Full) with how many are missing.
-            pub fn try_wait_for_subscribers(&mut self, count: usize) -> Result<(), TrySendError> {
-                retry(|| self.sender.wait_for_subscribers(count, Timeout::Zero))
-            }
-
-            /// Waits until this many subscribers have joined and live, if they do in time.
-            ///
-            /// # Errors
-            ///
-            /// [`Closed`](SendError::Closed), [`Timeout`](SendTimeoutError::Timeout) with how many are
-            /// missing.
-            pub fn wait_for_subscribers_timeout(
+            fn wait_for_subscribers_with<F: Form<SendError, WaitingFor>>(
                 &mut self,
                 count: usize,
-                timeout: ::std::time::Duration,
-            ) -> Result<(), SendTimeoutError> {
-                retry(|| self.sender.wait_for_subscribers(count, Timeout::After(timeout)))
+                timeout: Timeout,
+            ) -> Result<(), F> {
+                F::retry(|| self.sender.wait_for_subscribers(count, timeout))
             }
 
-            /// How many subscribers live.
+            /// Number of living subscribers.
+            ///
+            /// Costs a system call for each subscriber.
             pub fn subscribers(&self) -> usize {
                 self.sender.subscribers()
             }
 
-            /// How far the slowest subscriber is behind, in slots of 64 bytes.
+            /// Distance of the slowest subscriber from the newest packet, in slots of 64 bytes.
             pub fn backlog(&self) -> u64 {
                 self.sender.backlog()
             }
 
-            /// Chooses how this publisher waits from now on.
+            /// Changes how this publisher waits from now on.
             pub fn set_wait(&mut self, wait: $crate::Wait) {
                 self.sender.endpoint.waiter.set(wait);
             }
@@ -120,4 +111,4 @@ macro_rules! publisher_waits {
     };
 }
 
-pub(in crate::channel) use publisher_waits;
+pub(in crate::channel) use publisher_control;

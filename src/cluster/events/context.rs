@@ -10,7 +10,7 @@ use crate::channel::AnyReceived;
 use crate::cluster::directory::WorkerChange;
 use crate::cluster::error::{EmitError, RunError, TryEmitError};
 use crate::cluster::names::WorkerId;
-use crate::error::retry;
+use crate::error::Form as _;
 use crate::packet::Packet;
 use crate::wait::Timeout;
 use std::fmt;
@@ -85,7 +85,7 @@ impl Context<'_> {
     /// As [`Events::emit`](crate::cluster::Events::emit). [`OwnBacklog`](EmitError::OwnBacklog) if
     /// the ring is full of events that this worker has not handled: waiting would never end.
     pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        retry(|| self.emitter.emit(event, packet, Timeout::Never))
+        EmitError::retry(|| self.emitter.emit(event, packet, Timeout::Never))
     }
 
     /// Emits an event if there is room now: see [`emit`](Self::emit).
@@ -94,7 +94,7 @@ impl Context<'_> {
     ///
     /// As [`emit`](Self::emit), and [`Full`](TryEmitError::Full).
     pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), TryEmitError> {
-        retry(|| self.emitter.emit(event, packet, Timeout::Zero))
+        TryEmitError::retry(|| self.emitter.emit(event, packet, Timeout::Zero))
     }
 
     /// Removes a handler, if it exists. It still runs for the current event.

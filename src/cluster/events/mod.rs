@@ -30,10 +30,10 @@ pub use context::Context;
 
 use super::directory::{Watch, WorkerChange};
 use super::error::{EmitError, EmitTimeoutError, RunError, TryEmitError};
-use super::names::{Object, WorkerId};
+use super::names::{ClusterObject, WorkerId};
 use super::worker::Worker;
 use crate::channel::{AnySubscriber, End, Ring, RingBuilder};
-use crate::error::{OpenError, retry};
+use crate::error::{Form as _, OpenError};
 use crate::packet::{Packet, Unpack};
 use crate::wait::{Deadline, Timeout, Wait};
 use context::Handler;
@@ -173,7 +173,7 @@ impl Worker {
             Some(overflow) => settings.overflow(overflow),
             None => settings,
         };
-        Events::over(&self.open(Object::Events, settings)?, self.id(), Some(self.watch()?))
+        Events::over(&self.open(ClusterObject::Events, settings)?, self.id(), Some(self.watch()?))
     }
 }
 
@@ -250,7 +250,7 @@ impl<'h> Events<'h> {
     /// - [`TooLarge`](EmitError::TooLarge), [`Unserializable`](EmitError::Unserializable),
     ///   [`Send`](EmitError::Send).
     pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        retry(|| self.emitter.emit(event, packet, Timeout::Never))
+        EmitError::retry(|| self.emitter.emit(event, packet, Timeout::Never))
     }
 
     /// Emits an event if there is room now: see [`emit`](Self::emit).
@@ -259,7 +259,7 @@ impl<'h> Events<'h> {
     ///
     /// As [`emit`](Self::emit), and [`Full`](TryEmitError::Full).
     pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), TryEmitError> {
-        retry(|| self.emitter.emit(event, packet, Timeout::Zero))
+        TryEmitError::retry(|| self.emitter.emit(event, packet, Timeout::Zero))
     }
 
     /// Emits an event if there is room before the timeout: see [`emit`](Self::emit).
@@ -273,7 +273,7 @@ impl<'h> Events<'h> {
         packet: &T,
         timeout: Duration,
     ) -> Result<(), EmitTimeoutError> {
-        retry(|| self.emitter.emit(event, packet, Timeout::After(timeout)))
+        EmitTimeoutError::retry(|| self.emitter.emit(event, packet, Timeout::After(timeout)))
     }
 
     /// Dispatches until an event with this name or pattern comes, and returns its packet.

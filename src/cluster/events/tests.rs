@@ -55,7 +55,7 @@ fn a_change_behind_an_uncommitted_event_selects_nothing() {
     let mut changes = 0;
     let mut events = worker.events().unwrap();
     events.on_worker(|_, _| changes += 1);
-    let ring = worker.open(Object::Events, RingBuilder::default().tagged_slots()).unwrap();
+    let ring = worker.open(ClusterObject::Events, RingBuilder::default().tagged_slots()).unwrap();
     let mut publisher = ring.any_publisher().unwrap();
     let claim = publisher.reserve::<u64>().unwrap();
     let two = Worker::join(&cluster, "two").unwrap();

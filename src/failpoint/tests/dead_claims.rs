@@ -1,4 +1,4 @@
-//! Claims of publishers that died just then, as found by `try_send` and by a subscriber.
+//! Claims of publishers that have just died, found by `try_send` and by a subscriber.
 
 use super::process::GENEROUS;
 use crate::channel::endpoint;
@@ -7,8 +7,8 @@ use crate::{Overflow, Publisher, Ring};
 use std::cell::Cell;
 use std::time::Instant;
 
-/// A publisher dies between the question whether a claim was abandoned and the clearing away.
-/// The subscriber's slots are read-only: a store to them would be a SIGSEGV.
+/// A publisher dies after the check for abandoned claims and before the dead are cleared. The
+/// subscriber's slots are read-only: a store to them would be a SIGSEGV.
 #[test]
 fn a_publisher_dies_while_a_subscriber_asks() {
     let name = format!("dead-dies-{}", std::process::id());
@@ -27,12 +27,12 @@ fn a_publisher_dies_while_a_subscriber_asks() {
         asked.get() == 1
     };
     let control = segment.lock().unwrap();
-    endpoint::reap(segment, &segment.memory(), &is_alive);
+    endpoint::reap(segment, segment.memory(), &is_alive);
     drop(control);
     assert!(subscriber.try_recv().is_err());
 }
 
-/// With history and nobody who reads: only `try_send` is left to find the dead claim.
+/// With history and without subscribers: only `try_send` can find the dead claim.
 #[test]
 fn try_send_recovers_a_dead_claim_under_the_history() {
     for overflow in [Overflow::Block, Overflow::DropOldest] {
@@ -58,13 +58,13 @@ fn try_to_send_100(living: &mut Publisher<u64>) {
     }
 }
 
-/// As if killed: its lock goes, everything else stays, until the test is over.
+/// Like a kill: the liveness lock is released, everything else stays until the test ends.
 fn die(publisher: &Publisher<u64>) {
     let endpoint = &publisher.sender.endpoint;
-    endpoint.segment.release_liveness(endpoint.member);
+    endpoint.release_liveness();
 }
 
-/// In a `DropOldest` ring with a subscriber that is idle just at the dead claim.
+/// In a `DropOldest` ring with an idle subscriber at the position of the dead claim.
 #[test]
 fn try_send_recovers_a_dead_claim_under_an_idle_subscriber() {
     let name = format!("dead-idle-{}", std::process::id());
@@ -77,7 +77,7 @@ fn try_send_recovers_a_dead_claim_under_an_idle_subscriber() {
     try_to_send_100(&mut living);
 }
 
-/// A dead claim and a dead subscriber hold a publisher up.
+/// A dead claim and a dead subscriber block a publisher.
 fn both_dead(topic: &str, hinder: impl FnOnce(&str)) {
     let name = format!("dead-{topic}-{}", std::process::id());
     let ring = Ring::builder().capacity(1024).open(&name).unwrap();
@@ -88,7 +88,7 @@ fn both_dead(topic: &str, hinder: impl FnOnce(&str)) {
     std::mem::forget(dead.reserve().unwrap());
     die(&dead);
     let endpoint = &idle.receiver.endpoint;
-    endpoint.segment.release_liveness(endpoint.member);
+    endpoint.release_liveness();
     hinder(&name);
     for number in 0..40 {
         living.send_timeout(&number, GENEROUS).unwrap();
@@ -97,13 +97,13 @@ fn both_dead(topic: &str, hinder: impl FnOnce(&str)) {
 }
 
 #[test]
-fn the_dead_are_cleared_away_when_the_name_is_gone() {
+fn the_dead_are_cleared_after_the_name_is_gone() {
     both_dead("name", |name| {
         std::fs::remove_file(format!("/dev/shm/packetring.{name}")).unwrap();
     });
 }
 
 #[test]
-fn the_dead_are_cleared_away_from_a_ring_that_is_full() {
+fn the_dead_are_cleared_from_a_full_ring() {
     both_dead("full", |_| {});
 }

@@ -1,8 +1,8 @@
-//! More than one dies: publishers with claims side by side, one of them perhaps across the end of
-//! the ring's memory, and whoever recovers them, at each step of that.
+//! Several processes die: publishers with adjacent claims, some across the end of the ring's
+//! memory, and the processes that recover them, at each step of the recovery.
 //!
-//! What was committed is known from the step at which each died, and the survivor must get
-//! exactly that.
+//! The failpoint at which each publisher died tells what it committed. The survivor must receive
+//! exactly those packets.
 
 use super::process::{GENEROUS, Process, State, Stop, hear, say};
 use super::survivor::{OWN, Parcel, Survivor, slots};
@@ -13,11 +13,11 @@ use crate::{Overflow, Packet, Publisher, Ring, RingBuilder, Wait};
 
 /// Slots of the ring.
 const CAPACITY: u64 = 16;
-/// The positions of the first publisher's claim: both claims in one piece; the first, the second
-/// across the end of the memory. A claim is 3 + 2 slots, and padding if it comes to the end.
+/// Positions of the first publisher's claim: no claim, the first, or the second crosses the end of
+/// the memory. A claim has 3 + 2 slots, and padding at the end of the memory.
 const BEGINNINGS: [u64; 3] = [2, 14, 9];
 
-/// Where a publisher dies, and how many of its two packets are committed by then.
+/// Where a publisher dies, and how many of its two packets are committed before.
 const DEATHS: [(Failpoint, usize, u64); 9] = [
     (Failpoint::ClaimLen, 1, 0),
     (Failpoint::ClaimPosition, 1, 0),
@@ -39,12 +39,12 @@ const RECOVERIES: [Failpoint; 6] = [
     Failpoint::RecoverClear,
 ];
 
-/// One case.
+/// A case: which process dies where.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     beginning: u64,
     publishers: [(Failpoint, usize, u64); 2],
-    /// One after the other; each dies there if it comes there.
+    /// In this order. Each dies at its failpoint if it reaches it.
     recoverers: [Option<(Failpoint, usize)>; 2],
 }
 
@@ -60,12 +60,12 @@ fn two_publishers_die_side_by_side_and_their_recoverer_too() {
             }
         }
     }
-    // Padding is there in some cases only, and some recoverers find less to do.
+    // Only some cases have padding, and some recoverers find less to do.
     assert!(deaths > 3 * BEGINNINGS.len() * DEATHS.len() * DEATHS.len() / 2, "{deaths} deaths");
 }
 
 #[test]
-fn one_recoverer_after_the_other_dies_at_each_of_its_steps() {
+fn several_recoverers_die_one_after_the_other() {
     let open = (Failpoint::ClaimFill, 1, 0);
     let mut deaths = 0;
     for beginning in BEGINNINGS {
@@ -79,7 +79,7 @@ fn one_recoverer_after_the_other_dies_at_each_of_its_steps() {
     assert!(deaths > 3 * BEGINNINGS.len() * 36, "{deaths} deaths");
 }
 
-/// Runs one case and says how many died.
+/// Runs one case. Returns the number of processes that died.
 fn run(case: Case) -> usize {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -89,7 +89,7 @@ fn run(case: Case) -> usize {
     let mut own = ring.publisher::<Parcel>().unwrap();
     let sent = advance(&mut own, &mut survivor, case.beginning);
 
-    // All join before any dies: joining clears the dead away.
+    // All join before the first dies: a join clears the dead.
     let mut publishers = case.publishers.map(|(step, nth, _)| {
         let mut peer = Process::start(&format!("publish {name}"), Some(Stop::kill(step, nth)));
         peer.expect("joined");
@@ -120,7 +120,7 @@ fn run(case: Case) -> usize {
         survivor.receive_until(OWN, sequence, &format!("{case:?}"));
     }
     for (index, (_, _, committed)) in case.publishers.into_iter().enumerate() {
-        // Without padding nobody dies at it.
+        // Without padding no publisher reaches its failpoint.
         let committed = if ends[index] == State::Killed { committed } else { 2 };
         assert_eq!(survivor.received(index as u64 + 1), committed, "{case:?}");
     }
@@ -131,7 +131,7 @@ fn builder() -> RingBuilder {
     Ring::builder().capacity(CAPACITY as usize * 64).shared().wait(Wait::park()).stays_open(true)
 }
 
-/// Publishes and receives small parcels until the tail is at a position.
+/// Publishes and receives small parcels until the tail reaches a position.
 fn advance(own: &mut Publisher<Parcel>, survivor: &mut Survivor, position: u64) -> u64 {
     let mut sequence = 0;
     loop {
@@ -145,7 +145,7 @@ fn advance(own: &mut Publisher<Parcel>, survivor: &mut Survivor, position: u64) 
     }
 }
 
-/// The peer's side: publishes two parcels with one claim, when told as whom.
+/// The peer's side: publishes two parcels with one claim, under the number that it is told.
 pub(super) fn publish(name: &str) {
     let mut publisher = builder().open(name).unwrap().publisher::<Parcel>().unwrap();
     say("joined");
@@ -153,8 +153,8 @@ pub(super) fn publish(name: &str) {
     publisher.send_all(&[slots(own, 0, 3), slots(own, 1, 2)]).unwrap();
 }
 
-/// The peer's side: asks who lives and recovers, when told to; as a subscriber, which needs a
-/// second mapping for it, or as a publisher.
+/// The peer's side: clears the dead when told to. It is a publisher, or a subscriber, which needs a
+/// second mapping to void a claim.
 pub(super) fn recover(name: &str, side: &str) {
     let ring = builder().open(name).unwrap();
     let info = Parcel::TYPE;

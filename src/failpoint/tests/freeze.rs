@@ -1,9 +1,8 @@
-//! A process is frozen at each step of the protocol, and thawed: it is alive all the while.
+//! A process is frozen at each failpoint, and thawed. It is alive all the time.
 //!
-//! Meanwhile nobody takes its place: what it claimed stays claimed, what it holds stays held, and
-//! whoever must wait for it learns its process id. Nobody else waits. Afterwards it goes on as if
-//! nothing had been: everything published, before, meanwhile and after, has come once and in
-//! order.
+//! While it is frozen, its claims and its packets in flight stay its own. A process that has to
+//! wait for it learns its process id, and no other process waits. After the thaw it continues.
+//! Every packet arrives once and in order, published before, during or after the freeze.
 
 use super::process::{GENEROUS, Process, State, Stop};
 use super::queues;
@@ -21,13 +20,12 @@ fn a_process_can_be_frozen_at_any_step() {
     scenario::at_every_step(2, |case, step, nth| outlast(case, Stop::freeze(step, nth)));
 }
 
-/// One that is frozen in the control lock: whoever wants it is told by whom it is held, if it is
-/// not to wait for ever.
+/// A process is frozen inside the control lock. A bounded wait for the lock names its holder.
 #[test]
-fn who_joins_need_not_wait_for_one_that_is_frozen_while_it_joins() {
+fn a_join_need_not_wait_for_a_process_that_is_frozen_while_it_joins() {
     let name = format!("freeze-busy-{}", std::process::id());
     let patient = Case::Shared.builder().open_timeout(SHORT).open(&name).unwrap();
-    // The fourth: its first three are in rings of its own.
+    // The fourth time: the first three are in the peer's own rings.
     let mut peer = scenario::start(&name, Case::Shared, Stop::freeze(Failpoint::JoinOwner, 4));
     assert_eq!(peer.settle(), State::Frozen);
     for outcome in [patient.publisher::<Parcel>().map(drop), patient.close()] {
@@ -44,7 +42,7 @@ fn who_joins_need_not_wait_for_one_that_is_frozen_while_it_joins() {
     scenario::assert_gone(&name);
 }
 
-/// Runs one case; `true`: the peer came to the step and was frozen there.
+/// Runs one case. Returns true if the peer reached the failpoint and was frozen there.
 fn outlast(case: Case, stop: Stop) -> bool {
     if case == Case::Cluster {
         return worker_slots::outlast(stop);
@@ -55,7 +53,7 @@ fn outlast(case: Case, stop: Stop) -> bool {
     let name = format!("freeze-{}-{case:?}-{:?}-{}", std::process::id(), stop.step, stop.nth);
     let ring = case.builder().open(&name).unwrap();
     let mut survivor = Survivor::new(ring.subscriber().unwrap(), case.overflow());
-    // Joined before: whoever joins waits for a process that is frozen in the control lock.
+    // Joined before the freeze: a join waits for a process that is frozen in the control lock.
     let mut own = (case != Case::Exclusive).then(|| ring.publisher().unwrap());
     let mut peer = scenario::start(&name, case, stop);
     while peer.state() == State::Running {
@@ -70,11 +68,11 @@ fn outlast(case: Case, stop: Stop) -> bool {
         survivor.receive(SHORT);
     }
     assert_eq!(peer.state(), State::Finished);
-    // A durable subscriber waits for its successor for ever, and so would publishers.
+    // A durable subscriber waits for its successor for ever, and publishers would wait for it.
     let _ = ring.remove_durable("peer").unwrap();
     survivor.receive_until(PEER, PARCELS - 1, &name);
     if let Some(own) = &mut own {
-        // In a ring that drops, what was sent meanwhile may be lost to what came after.
+        // A `DropOldest` ring may drop packets of that time for later ones.
         own.send_timeout(&parcel(OWN, sent), GENEROUS).unwrap();
         survivor.receive_until(OWN, sent, &name);
     }
@@ -83,8 +81,8 @@ fn outlast(case: Case, stop: Stop) -> bool {
     was_frozen
 }
 
-/// Publishes and receives beside a frozen peer, until the ring is full of what it holds. Returns
-/// how many were sent.
+/// Publishes and receives beside a frozen peer, until the peer's cursor or claim fills the ring.
+/// Returns the number of packets sent.
 fn go_on_beside(own: &mut Publisher<Parcel>, survivor: &mut Survivor, peer: &Process) -> u64 {
     for sequence in 0..100 {
         match own.send_timeout(&parcel(OWN, sequence), SHORT) {

@@ -1,12 +1,12 @@
-//! A sender that is slow to attach to an inbox while its worker leaves and another of its name comes: a
-//! letter whose sending succeeded is in an inbox.
+//! A sender is slow to attach to an inbox, while its worker leaves and another one of the same name
+//! joins. A message that was sent successfully is in an inbox.
 
 use super::process::{Process, State, Stop, hear, say};
 use crate::cluster::SendToError;
 use crate::failpoint::Failpoint;
 use crate::{TryRecvError, Worker};
 
-/// The sender's side: says whether its letter was taken.
+/// The sender's side: reports whether its message was sent.
 pub(super) fn send(cluster: &str) {
     let worker = Worker::join(cluster, "sender").unwrap();
     match worker.send_to("desk", &7_u64) {
@@ -16,7 +16,7 @@ pub(super) fn send(cluster: &str) {
     }
 }
 
-/// The successor's side: says whether a letter is there, when it is asked.
+/// The successor's side: reports whether a message is there, when it is asked.
 pub(super) fn receive(cluster: &str) {
     let worker = Worker::join(cluster, "desk").unwrap();
     let mut inbox = worker.inbox().unwrap();
@@ -30,17 +30,18 @@ pub(super) fn receive(cluster: &str) {
 }
 
 #[test]
-fn a_letter_is_not_sent_into_a_successors_inbox_before_that_is_there() {
+fn no_message_is_sent_into_a_successors_inbox_before_it_is_open() {
     let cluster = format!("letters-{}", std::process::id());
     let desk = Worker::join(&cluster, "desk").unwrap();
     let inbox = desk.inbox().unwrap();
-    // The directory first; the inbox that it found is open then, and not locked.
+    // The first time is in the directory. At the second, the inbox is open and not locked.
     let slow = Stop::freeze(Failpoint::OpenLock, 2);
     let mut sender = Process::start(&format!("send {cluster}"), Some(slow));
     assert_eq!(sender.settle(), State::Frozen);
     drop(inbox);
     desk.leave().unwrap();
-    // The directory, the inbox' ring, and that for its durable subscriber, which is not there yet.
+    // The directory, the inbox's ring, and the attachment of its durable subscriber, which has not
+    // joined yet.
     let half = Stop::freeze(Failpoint::OpenLock, 3);
     let mut heir = Process::start(&format!("receive {cluster}"), Some(half));
     assert_eq!(heir.settle(), State::Frozen);

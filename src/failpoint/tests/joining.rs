@@ -1,5 +1,5 @@
-//! Whoever fails to join leaves nothing: no entry taken, no type registered. Whoever is about to
-//! join is not there yet.
+//! A failed join leaves nothing: no entry taken, no type registered. A join under way does not
+//! count as joined.
 
 use super::process::{GENEROUS, Process, State, Stop};
 use crate::failpoint::Failpoint;
@@ -13,7 +13,7 @@ fn on_events() -> RingBuilder {
     Ring::builder().capacity(4096).max_publishers(2).max_subscribers(2).wait(Wait::event())
 }
 
-/// Whether an entry is free, and nobody sits at it.
+/// Returns true if an entry is free and its liveness lock too.
 fn is_free(ring: &Ring, member: EntryId) -> bool {
     let memory = ring.segment().memory();
     let owner = match member {
@@ -21,10 +21,10 @@ fn is_free(ring: &Ring, member: EntryId) -> bool {
         EntryId::Subscriber(index) => &memory.subscribers()[index].details.owner,
         EntryId::WorkerSlot(_) => panic!("a ring has no desks"),
     };
-    OwnerState::of(owner) == OwnerState::Free && !ring.segment().is_alive(member)
+    OwnerState::of(owner) == OwnerState::Free && !ring.liveness().is_alive(member)
 }
 
-/// On a ring whose events cannot be opened.
+/// Joins a ring whose events cannot be opened.
 fn fails_to_join(ring: &Ring) {
     (0..4).for_each(|index| ring.segment().damage_event(index));
     for _ in 0..3 {
@@ -44,13 +44,13 @@ fn fails_to_join(ring: &Ring) {
 }
 
 #[test]
-fn one_that_fails_to_join_takes_no_entry() {
+fn a_failed_join_takes_no_entry() {
     fails_to_join(&on_events().heap().unwrap());
     fails_to_join(&on_events().open(&format!("joining-{}", std::process::id())).unwrap());
 }
 
 #[test]
-fn one_whose_name_is_taken_registers_no_type() {
+fn a_join_with_a_taken_name_registers_no_type() {
     let ring = on_events().heap().unwrap();
     let desk = ring.any_durable("desk").unwrap();
     assert!(matches!(ring.durable::<u64>("desk"), Err(OpenError::NameTaken { .. })));
@@ -58,14 +58,14 @@ fn one_whose_name_is_taken_registers_no_type() {
     drop((desk, ring.subscriber::<String>().unwrap()));
 }
 
-/// The peer's side: joins, and takes the one packet.
+/// The peer's side: joins and receives one packet.
 pub(super) fn join(name: &str) {
     let mut numbers = Ring::attach(name).unwrap().subscriber::<u64>().unwrap();
     assert_eq!(*numbers.recv_timeout(GENEROUS).unwrap(), 7);
 }
 
 #[test]
-fn one_that_is_waited_for_gets_the_next_packet() {
+fn a_subscriber_that_a_publisher_waits_for_gets_the_next_packet() {
     for step in [Failpoint::JoinOwner, Failpoint::JoinCursor, Failpoint::JoinMove] {
         let name = format!("joining-{}-{step:?}", std::process::id());
         let ring = Ring::builder().capacity(1024).open(&name).unwrap();
@@ -84,9 +84,9 @@ fn one_that_is_waited_for_gets_the_next_packet() {
     }
 }
 
-/// The control lock is held, as by one who is stopped inside it.
+/// The control lock is held, as by a process that is stopped inside it.
 #[test]
-fn who_clones_holds_no_publisher_up_while_it_waits() {
+fn a_clone_that_waits_for_the_lock_blocks_no_publisher() {
     let name = format!("joining-clone-{}", std::process::id());
     let drops = Ring::builder().capacity(1024).overflow(Overflow::DropOldest);
     let ring = drops.open_timeout(Duration::from_millis(200)).open(&name).unwrap();
@@ -106,7 +106,7 @@ fn who_clones_holds_no_publisher_up_while_it_waits() {
 }
 
 #[test]
-fn a_type_is_not_registered_at_any_price() {
+fn a_type_is_not_registered_while_the_lock_is_held() {
     let name = format!("joining-type-{}", std::process::id());
     let ring = Ring::open(&name).unwrap();
     let mut out = ring.any_publisher().unwrap();

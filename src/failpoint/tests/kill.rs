@@ -1,8 +1,11 @@
-//! A process is killed at each step of the protocol; the others go on.
+//! A process is killed at each failpoint ([`Failpoint::ALL`]), and the others continue.
 //!
-//! The list of steps is [`Failpoint::ALL`]. Then the survivor must have seen every committed packet of
-//! the dead, in order and whole, and then that the ring is closed, if its publisher was the last; successors
-//! must be able to publish and to receive, everyone else too; and nothing may be left behind.
+//! Afterwards:
+//!
+//! - The survivor has received every committed packet of the dead, in order and whole.
+//! - If the last publisher died, the survivor has seen the end of the ring.
+//! - Successors and all others can publish and receive.
+//! - Nothing is left behind.
 
 use super::process::{GENEROUS, State, Stop};
 use super::queues;
@@ -13,11 +16,11 @@ use std::time::Duration;
 
 #[test]
 fn a_process_can_be_killed_at_any_step() {
-    // All of its times at a rare step.
+    // Every time at a rare failpoint.
     scenario::at_every_step(40, |case, step, nth| survive(case, Stop::kill(step, nth)));
 }
 
-/// Runs one case; `true`: the peer came to the step and was killed there.
+/// Runs one case. Returns true if the peer reached the failpoint and was killed there.
 fn survive(case: Case, stop: Stop) -> bool {
     if case == Case::Cluster {
         return worker_slots::survive(stop);
@@ -33,12 +36,12 @@ fn survive(case: Case, stop: Stop) -> bool {
         survivor.receive(Duration::from_millis(5));
     }
     if case == Case::Left && survivor.received(PEER) > 0 {
-        // It was the last publisher, and published: so the ring is closed behind it.
+        // It was the last publisher, so the ring is closed behind its packets.
         while !survivor.is_closed {
             assert!(survivor.receive(GENEROUS) || survivor.is_closed, "{name}: never closed");
         }
     }
-    // Has its predecessor's place, whatever became of that, or a new one.
+    // It gets its predecessor's entry, in any state, or a new one.
     let mut heir = Survivor::new(ring.durable("peer").unwrap(), case.overflow());
     heir.begin_anywhere(PEER);
     let mut successor = ring.publisher::<Parcel>().unwrap();

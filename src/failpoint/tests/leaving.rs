@@ -1,5 +1,5 @@
-//! Of several who leave at once one removes the ring, also where none of them has its lock in time; and
-//! what a killed worker was attached to goes with the last that leaves its cluster.
+//! Of several processes that leave at once, one removes the ring, even if none gets the lock in
+//! time. The objects of a killed worker go with the last worker that leaves its cluster.
 
 use super::process::{Process, State, Stop, hear, say};
 use super::scenario;
@@ -13,12 +13,12 @@ pub(super) fn leave(name: &str) {
 }
 
 #[test]
-fn who_gives_the_lock_back_removes_what_others_could_not() {
+fn the_process_that_releases_the_lock_removes_what_others_could_not() {
     let name = format!("leaving-{}", std::process::id());
     let ring = Ring::builder().capacity(1024).open(&name).unwrap();
     let stop = Some(Stop::freeze(Failpoint::DetachUnlock, 1));
     let mut leaving = Process::start(&format!("leave {name}"), stop);
-    // It has found this one attached, and holds the lock.
+    // It has found this process attached, and holds the lock.
     assert_eq!(leaving.settle(), State::Frozen);
     drop(ring);
     leaving.thaw();
@@ -26,7 +26,7 @@ fn who_gives_the_lock_back_removes_what_others_could_not() {
     scenario::assert_gone(&name);
 }
 
-/// Another peer's side: has a topic in a cluster until it is killed.
+/// Another peer's side: uses a topic of a cluster until it is killed.
 pub(super) fn stay(cluster: &str) {
     let worker = Worker::join(cluster, "staying").unwrap();
     let _numbers = worker.publisher::<u64>("numbers").unwrap();
@@ -34,19 +34,19 @@ pub(super) fn stay(cluster: &str) {
     hear();
 }
 
-/// And another's: joins a cluster, and leaves it.
+/// A third peer's side: joins a cluster and leaves it.
 pub(super) fn pass(cluster: &str) {
     drop(Worker::join(cluster, "passing").unwrap());
 }
 
 #[test]
-fn who_leaves_as_another_is_killed_clears_away_what_that_one_had() {
+fn a_worker_that_leaves_as_another_is_killed_removes_its_objects() {
     let cluster = format!("leaving-cluster-{}", std::process::id());
     let mut staying = Process::start(&format!("stay {cluster}"), None);
     staying.expect("here");
     let stop = Some(Stop::freeze(Failpoint::Detach, 1));
     let mut passing = Process::start(&format!("pass {cluster}"), stop);
-    // It has found the other alive.
+    // It has found the other one alive.
     assert_eq!(passing.settle(), State::Frozen);
     drop(staying);
     passing.thaw();

@@ -1,4 +1,4 @@
-//! Tests of endpoints that need what users do not see: steps at which a process is stopped.
+//! Tests that stop a process at a failpoint: by a kill, or by a freeze and a thaw.
 
 mod dead_claims;
 mod double_faults;

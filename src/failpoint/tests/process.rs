@@ -1,6 +1,6 @@
-//! Peers: this test binary again, in a process of its own, stopped at a step if asked to.
+//! Peers: this test binary again, in a process of its own, stopped at a failpoint on request.
 //!
-//! A peer's role is a line of words. It says lines and hears lines; a killed one says no more.
+//! A peer's role is a line of words. It prints lines and reads lines.
 
 use super::{double_faults, inboxes, joining, leaving, removing, scenario, services};
 use crate::failpoint::Failpoint;
@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-/// Long enough for any machine; nothing is measured by it.
+/// Long enough for any machine. No test measures it.
 pub(super) const GENEROUS: Duration = Duration::from_secs(30);
 
 const ROLE: &str = "PACKETRING_PEER";
@@ -19,7 +19,7 @@ const SAID: &str = "@peer ";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stop {
     pub(super) step: Failpoint,
-    /// At its n-th time there, from 1.
+    /// The n-th time that it is reached, from 1.
     pub(super) nth: usize,
     pub(super) signal: Signal,
 }
@@ -41,12 +41,12 @@ pub(super) struct Process {
     last: Option<WaitStatus>,
 }
 
-/// What became of a peer.
+/// The state of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Running,
     Frozen,
-    /// It ended by itself, well.
+    /// It ended by itself, with success.
     Finished,
     Killed,
 }
@@ -71,7 +71,7 @@ impl Process {
         self.child.id()
     }
 
-    /// How it stands now.
+    /// The state now.
     pub(super) fn state(&mut self) -> State {
         self.wait(WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED)
     }
@@ -102,18 +102,18 @@ impl Process {
         }
     }
 
-    /// Lets a frozen peer go on.
+    /// Thaws a frozen peer.
     pub(super) fn thaw(&self) {
         kill_process(self.id(), Signal::CONT).unwrap();
     }
 
-    /// Gives it a line to hear.
+    /// Sends a line to the peer.
     pub(super) fn tell(&mut self, line: &str) {
-        // One that is dead already hears nothing.
+        // A dead peer reads nothing.
         let _ = writeln!(self.child.stdin.as_mut().unwrap(), "{line}");
     }
 
-    /// Waits for a line, which must be this one.
+    /// Waits for a line, which must be `line`.
     #[track_caller]
     pub(super) fn expect(&mut self, line: &str) {
         let mut said = String::new();
@@ -142,14 +142,14 @@ impl Drop for Process {
     }
 }
 
-/// In a peer: says a line.
+/// In a peer: prints a line.
 pub(super) fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n{SAID}{line}").unwrap();
     out.flush().unwrap();
 }
 
-/// In a peer: waits for a line; ends the process if the test is over.
+/// In a peer: waits for a line. Ends the process if the test is over.
 pub(super) fn hear() -> String {
     let mut line = String::new();
     if std::io::stdin().lock().read_line(&mut line).unwrap() == 0 {
@@ -158,7 +158,7 @@ pub(super) fn hear() -> String {
     line.trim_end().to_owned()
 }
 
-/// The peer's side; an empty test unless it was started as one.
+/// The peer's side. An empty test, unless this process was started as a peer.
 #[test]
 fn peer() {
     let Ok(role) = std::env::var(ROLE) else { return };

@@ -1,16 +1,16 @@
-//! A member of a work queue is killed, or frozen, at each step; another goes on.
+//! A consumer of a queue is killed or frozen at each failpoint, and another one continues.
 //!
-//! Each notes the number of a packet, where a kill leaves it, before it acknowledges it. So afterwards
-//! every packet that was published must have been noted, and by both only the one that the dead one
-//! noted and did not acknowledge: that one came flagged.
+//! Each consumer notes a packet's number in a file before it acknowledges the packet. Afterwards
+//! every published packet must be noted. Only one packet may be noted by both consumers: the dead
+//! one noted it and did not acknowledge it. Its second delivery is flagged.
 
 use super::process::{GENEROUS, Process, State, Stop};
 use super::scenario::{self, Case};
 use crate::channel::GroupReceiver;
 use crate::channel::join::{self, Types};
 use crate::channel::{Delivery, QueueConsumer};
+use crate::ring::cursor::Cursor;
 use crate::ring::gate::PIN;
-use crate::ring::queue_guard::ConsumerEndpoint;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
 use crate::wait::Timeout;
@@ -22,9 +22,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(5);
-/// Packets that the peer handles if it lives to do so.
+/// Packets that the peer handles if it is not stopped before.
 const OWN: usize = 60;
-/// Packets that are published while it lives, at most, and those after.
+/// Most packets that are published while the peer lives, and packets that are published after.
 const MEANWHILE: u64 = 400;
 const AFTER: u64 = 100;
 
@@ -47,11 +47,11 @@ fn check(errand: &ArchivedErrand) -> u64 {
 
 fn member(ring: &Ring) -> QueueConsumer<Errand> {
     let wait = Wait::park().spin_for(Duration::ZERO);
-    let (taker, index) = join::member(ring.segment(), &Types::One(&Errand::TYPE), wait).unwrap();
+    let (taker, index) = join::consumer(ring.segment(), &Types::One(&Errand::TYPE), wait).unwrap();
     QueueConsumer::new(taker, index)
 }
 
-/// Where the peer notes what it has done.
+/// The file of the peer's notes.
 fn notes(name: &str) -> std::path::PathBuf {
     std::env::temp_dir().join(format!("packetring-{name}-notes"))
 }
@@ -60,12 +60,12 @@ fn notes(name: &str) -> std::path::PathBuf {
 pub(super) fn work(ring: &Ring, name: &str) {
     let mut notes = OpenOptions::new().create(true).append(true).open(notes(name)).unwrap();
     let mut own = member(ring);
-    // Of another it takes over what that one pinned; of itself, what it left for others.
+    // It clears another consumer's pin, and adopts a packet that it nacked itself.
     leave_a_pin(ring, &mut own.taker);
     handle(&mut own, &mut notes, 1);
     if own.taker.take(Timeout::After(GENEROUS)).is_ok() {
         own.taker.nack();
-        own.taker.ask();
+        own.taker.reap_dead();
     }
     handle(&mut own, &mut notes, OWN);
     let mut leaving = member(ring);
@@ -73,29 +73,29 @@ pub(super) fn work(ring: &Ring, name: &str) {
     drop((leaving, own));
 }
 
-/// Handles so many packets, or as many as there are.
+/// Handles `count` packets, or all that arrive.
 fn handle(own: &mut QueueConsumer<Errand>, notes: &mut File, count: usize) {
     for _ in 0..count {
         let Ok(errand) = own.recv_timeout(Duration::from_secs(1)) else { return };
         let number = check(&errand) << 1 | u64::from(Delivery::info(&errand).redelivered);
-        // One call, so that a kill leaves all of it or nothing.
+        // A single call, so that a kill leaves the whole note or nothing.
         notes.write_all(&number.to_le_bytes()).unwrap();
         Delivery::ack(errand);
     }
 }
 
-/// Takes off what another member left pinned, in a ring where nobody else does.
+/// Clears the pin of another consumer, in a ring where no other process does.
 pub(super) fn take_a_pin_off(ring: &Ring) {
     leave_a_pin(ring, &mut member(ring).taker);
 }
 
-/// Another member is killed with the pin, as it seems; this one takes it off, unless somebody else
-/// does.
+/// Another consumer seems to be killed with the cursor pinned. This one clears the pin, unless
+/// another process does.
 fn leave_a_pin(ring: &Ring, own: &mut GroupReceiver) {
     let other = member(ring).taker;
-    let memory = other.group.memory;
+    let memory = other.cursor.memory().clone();
     let (shared, hand) =
-        (&memory.subscribers()[0].cursor, &memory.subscribers()[other.group.entry].cursor);
+        (&memory.subscribers()[0].cursor, &memory.subscribers()[other.cursor.entry()].cursor);
     loop {
         let at = shared.load(Ordering::Acquire) & !PIN;
         hand.store(at | PIN, Ordering::Release);
@@ -105,20 +105,20 @@ fn leave_a_pin(ring: &Ring, own: &mut GroupReceiver) {
         }
         hand.store(NOWHERE, Ordering::Release);
     }
-    other.endpoint.segment.release_liveness(other.endpoint.member);
-    // Its entry may be another's from here on: it is not dropped, and stays where it can be found.
+    other.endpoint.release_liveness();
+    // Its entry may belong to another consumer from here on, so it is never dropped.
     static DEAD: Mutex<Vec<GroupReceiver>> = Mutex::new(Vec::new());
     DEAD.lock().unwrap().push(other);
-    while shared.load(Ordering::Acquire) & PIN != 0 && !own.ask() {}
+    while shared.load(Ordering::Acquire) & PIN != 0 && !own.reap_dead() {}
 }
 
-/// The one that goes on.
+/// The consumer that continues, and the publisher.
 struct Crew {
     name: String,
     publisher: Publisher<Errand>,
     member: QueueConsumer<Errand>,
     sent: u64,
-    /// What it handled, and whether that was flagged.
+    /// Numbers of the packets that it handled, and whether they were flagged.
     handled: BTreeMap<u64, bool>,
 }
 
@@ -128,7 +128,7 @@ impl Crew {
         Self { name: name.to_owned(), publisher, member, sent: 0, handled: BTreeMap::new() }
     }
 
-    /// Publishes one packet if there is room; `false`: there is none.
+    /// Publishes one packet. Returns false if there is no room.
     fn publish(&mut self) -> bool {
         let outcome = self.publisher.try_send(&errand(self.sent));
         match &outcome {
@@ -139,7 +139,7 @@ impl Crew {
         outcome.is_ok()
     }
 
-    /// Handles one packet if one comes in time.
+    /// Handles one packet, if it arrives in time.
     fn handle(&mut self, timeout: Duration) {
         match self.member.recv_timeout(timeout) {
             Ok(errand) => {
@@ -153,8 +153,8 @@ impl Crew {
         }
     }
 
-    /// Publishes, and leaves most of it to the peer, while that runs. What is left to it must not
-    /// run out before it has had its part.
+    /// Publishes while the peer runs, and leaves most packets to it. They must not run out before
+    /// the peer has handled its part.
     fn go_on(&mut self, peer: &mut Process) {
         let mut refused = 0_u32;
         while peer.state() == State::Running {
@@ -170,7 +170,8 @@ impl Crew {
         }
     }
 
-    /// Handles all that is left, and checks that nothing is lost. Returns what both handled.
+    /// Handles the remaining packets and checks that none is lost. Returns the numbers that both
+    /// handled.
     fn finish(&mut self) -> BTreeSet<u64> {
         let noted = std::fs::read(notes(&self.name)).unwrap_or_default();
         let noted = noted.as_chunks::<8>().0.iter().map(|&word| u64::from_le_bytes(word));
@@ -183,7 +184,7 @@ impl Crew {
             self.handle(SHORT);
             assert!(started.elapsed() < GENEROUS, "{}: a packet is lost", self.name);
         }
-        // Nothing comes any more.
+        // Nothing is left.
         self.handle(SHORT);
         let both = self.handled.iter().filter(|(number, _)| noted.contains_key(number));
         for (number, flagged) in both.clone() {
@@ -198,7 +199,7 @@ impl Crew {
     }
 }
 
-/// The peer is killed; `true`: it came to the step.
+/// The peer is killed. Returns true if it reached the failpoint.
 pub(super) fn survive(stop: Stop) -> bool {
     let (name, ring, mut crew) = begin("kill", stop);
     let mut peer = scenario::start(&name, Case::Grouped, stop);
@@ -209,7 +210,7 @@ pub(super) fn survive(stop: Stop) -> bool {
     peer.state() == State::Killed
 }
 
-/// The peer is frozen and thawed; `true`: it came to the step.
+/// The peer is frozen and thawed. Returns true if it reached the failpoint.
 pub(super) fn outlast(stop: Stop) -> bool {
     let (name, ring, mut crew) = begin("freeze", stop);
     let mut peer = scenario::start(&name, Case::Grouped, stop);

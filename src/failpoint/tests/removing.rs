@@ -1,5 +1,5 @@
-//! Who removes a whole cluster is killed at each object of it, or frozen there: others can join it
-//! then, or wait for that, and remove it.
+//! The process that removes a whole cluster is killed or frozen at each object. Others can then
+//! join the cluster, or wait until they can, and remove it.
 
 use super::process::{Process, State, Stop};
 use super::worker_slots;
@@ -13,7 +13,8 @@ pub(super) fn remove(cluster: &str) {
     assert!(Worker::remove_cluster(cluster).unwrap());
 }
 
-/// A cluster that nobody is in: a worker is away, and a job undone.
+/// Leaves a cluster without living workers: a worker is away, and a packet of a queue is not
+/// handled.
 fn leave_behind(cluster: &str) {
     let worker = Worker::join(cluster, "away").unwrap();
     drop(worker.inbox().unwrap());
@@ -21,7 +22,7 @@ fn leave_behind(cluster: &str) {
     worker.queue_publisher::<u64>("jobs").unwrap().send(&7).unwrap();
 }
 
-/// One that is removed by a peer, which is stopped before it removes the object of this number.
+/// A cluster that a peer removes. The peer is stopped before it removes an object.
 fn stopped(case: &str, stop: Stop) -> (String, Process) {
     let cluster = format!("removing-{case}-{}-{}", std::process::id(), stop.nth);
     leave_behind(&cluster);
@@ -30,11 +31,11 @@ fn stopped(case: &str, stop: Stop) -> (String, Process) {
     (cluster, peer)
 }
 
-/// Its inbox, its jobs, its directory.
+/// The inbox, the queue, the directory.
 const OBJECTS: usize = 3;
 
 #[test]
-fn one_that_is_killed_while_it_removes_a_cluster_leaves_one_that_can_be_joined_and_removed() {
+fn a_cluster_can_be_joined_and_removed_after_a_kill_during_its_removal() {
     for nth in 1..=OBJECTS {
         let (cluster, mut peer) = stopped("again", Stop::kill(Failpoint::RemoveUnlink, nth));
         assert_eq!(peer.state(), State::Killed);

@@ -1,4 +1,4 @@
-//! What a peer does before it is stopped: everything there is, so that it comes to every step.
+//! The work of a peer before it is stopped: all operations, so that it reaches every failpoint.
 
 use super::process::{Process, Stop};
 use super::queues;
@@ -12,7 +12,7 @@ use crate::wait::Timeout;
 use crate::{Overflow, Packet, Ring, RingBuilder, SendTimeoutError, Subscriber, Wait};
 use std::time::Duration;
 
-/// Parcels that a peer publishes if it lives to do so: several laps of the ring.
+/// Parcels that a peer publishes if it is not stopped before: several laps of the ring.
 pub(super) const PARCELS: u64 = 120;
 const SHORT: Duration = Duration::from_millis(1);
 
@@ -21,11 +21,11 @@ pub(super) enum Case {
     Exclusive,
     Shared,
     DropOldest,
-    /// Shared, and closed when the last publisher has left.
+    /// Shared, and left when the last publisher leaves.
     Left,
-    /// No ring: a worker that comes and goes (`desks`).
+    /// No ring: a worker that joins and leaves (`worker_slots`).
     Cluster,
-    /// A work queue.
+    /// A queue.
     Grouped,
 }
 
@@ -54,11 +54,13 @@ impl Case {
     }
 }
 
-/// A time at a step by which slots have held packets before, and which rare steps never see.
+/// The n-th time at a failpoint: late enough that every slot has held a packet. Rare failpoints are
+/// not reached so often.
 const OFTEN: usize = 41;
 
-/// Runs a case for each step: at the first `times` that the peer comes there, or, at a step that
-/// comes often, at the first, the second and one some laps later. `run` says whether it came.
+/// Runs a case for each failpoint: the first `times` times that the peer reaches it. At a frequent
+/// one: the first time, the second, and a time some laps later. `run` returns whether it was
+/// reached.
 pub(super) fn at_every_step(times: usize, run: impl Fn(Case, Failpoint, usize) -> bool) {
     let mut never = Vec::new();
     for &step in Failpoint::ALL {
@@ -77,14 +79,17 @@ pub(super) fn at_every_step(times: usize, run: impl Fn(Case, Failpoint, usize) -
     assert_eq!(never, [], "steps that no case comes to: extend `live`");
 }
 
-/// Starts a peer that lives on this ring, and on one of its own, until it is stopped.
+/// Starts a peer that works on this ring, and on its own ones, until it is stopped.
 pub(super) fn start(name: &str, case: Case, stop: Stop) -> Process {
     Process::start(&format!("life {name} {case:?}"), Some(stop))
 }
 
-/// Asserts that none of the peer's rings is left. Whoever is last has left the first; the second,
-/// which its owner may have left behind by being killed, counts as removed, and goes with the next
-/// to open it; the third is kept for a durable subscriber, or for what is not done.
+/// Asserts that none of the peer's rings is left.
+///
+/// - The last process has left the shared ring.
+/// - A killed owner leaves its own ring behind. It counts as removed, and goes when it is opened
+///   next.
+/// - The third ring is kept for a durable subscriber, or for packets that are not acknowledged.
 pub(super) fn assert_gone(name: &str) {
     drop(Ring::open(&own(name)).unwrap());
     let _ = Ring::remove(&kept(name)).unwrap();
@@ -108,14 +113,14 @@ pub(super) fn peer(name: &str, case: &str) {
         return worker_slots::live(name);
     }
     let own = Ring::open(&own(name)).unwrap();
-    // Here nobody else recovers first, so this process comes to every step of it.
+    // No other process recovers here, so this one reaches every failpoint of a recovery.
     assert!(recover_another(&own));
     own.close().unwrap();
     drop(own);
     drop(Ring::open(&kept(name)).unwrap().durable::<Parcel>("kept").unwrap());
     assert!(Ring::remove(&kept(name)).unwrap());
     if case == Case::Grouped {
-        // Here, too, nobody else is faster. What stays attached stays until this process ends.
+        // No other process is faster here either. The attachment stays until this process ends.
         queues::take_a_pin_off(&case.builder().open(&kept(name)).unwrap());
     }
     let ring = case.builder().open(name).unwrap();
@@ -129,7 +134,7 @@ pub(super) fn peer(name: &str, case: &str) {
 fn live(ring: &Ring, case: Case) {
     let mut fast = ring.subscriber::<Parcel>().unwrap();
     let mut durable = ring.durable::<Parcel>("peer").unwrap();
-    // Reads nothing: it is evicted, or it would stop a ring that blocks.
+    // It reads nothing: it is evicted, and it would block publishers of a `Block` ring.
     let slow = (case == Case::DropOldest).then(|| ring.subscriber::<Parcel>().unwrap());
     fast.set_wait(Wait::park().spin_for(Duration::ZERO));
     let _ = fast.recv_timeout(SHORT);
@@ -139,7 +144,7 @@ fn live(ring: &Ring, case: Case) {
         recover_another(ring);
     }
     for sequence in 0..PARCELS {
-        // Not for ever: what fills the ring may wait for this very thread to receive it.
+        // Bounded: this very thread may have to receive the packets that fill the ring.
         while let Err(error) = publisher.send_timeout(&parcel(PEER, sequence), SHORT) {
             assert!(matches!(error, SendTimeoutError::Timeout { .. }), "{error}");
             receive_all(&mut [&mut fast, &mut durable]);
@@ -155,23 +160,23 @@ fn receive_all(subscribers: &mut [&mut Subscriber<Parcel>]) {
     }
 }
 
-/// Claims for a publisher whose lock is then dropped, as by its death, and recovers the claim, if
-/// nobody else was faster.
+/// Claims for a publisher, releases its liveness lock as its death would, and recovers the claim,
+/// unless another process is faster.
 fn recover_another(ring: &Ring) -> bool {
     let info = Parcel::TYPE;
     let types = Types::One(&info);
     let join = || join::publisher(ring.segment(), &types, Wait::park()).unwrap().0;
     let (mut dying, mut other) = (join(), join());
     dying.claim(100, Timeout::Zero).unwrap();
-    dying.endpoint.segment.release_liveness(dying.endpoint.member);
+    dying.endpoint.release_liveness();
     let mut recovered = other.endpoint.reap_dead();
-    // Unless another is just doing so.
+    // Another process may be doing so.
     while dying.writer.own().record.position.load(Ordering::Acquire) != NOWHERE {
         recovered |= other.endpoint.reap_dead();
     }
-    // The dead do not give up their claims: it would be written over others' packets if this
-    // process were frozen here.
-    dying.writer.end = dying.writer.at.position;
+    // The dead do not abort their claims. An abort here would write over packets of others, if this
+    // process was frozen before.
+    dying.writer.forget_claim();
     drop(dying);
     recovered
 }

@@ -1,10 +1,13 @@
-//! A server is killed at each step between a request and its reply: its caller gets the reply, if that
-//! was sent, and otherwise learns at once that the server is gone. Nothing is waited for until a
-//! deadline. And it is stopped in a caller's ring: it holds up neither the caller nor other servers.
+//! A server is killed at each failpoint between a request and its reply. The caller gets the reply
+//! if it was sent, and otherwise learns at once that the server is gone, before any deadline.
+//!
+//! A server that is stopped in a caller's ring blocks neither the caller nor other servers.
 
 use super::process::{GENEROUS, Process, State, Stop, hear, say};
 use crate::Worker;
-use crate::cluster::{Call, CallError, CallTimeoutError, Client, Service, TryServiceRecvError};
+use crate::cluster::{
+    Call, CallError, CallTimeoutError, Client, Request, Service, TryServiceRecvError,
+};
 use crate::failpoint::Failpoint;
 use rustix::process::{Signal, kill_process};
 use std::time::{Duration, Instant};
@@ -19,7 +22,7 @@ pub(super) fn serve(cluster: &str) {
     loop {
         let request = server.recv().unwrap();
         let doubled = request.to_native() * 2;
-        request.reply(&doubled).unwrap();
+        Request::reply(request, &doubled).unwrap();
         say("replied");
         hear();
     }
@@ -28,26 +31,28 @@ pub(super) fn serve(cluster: &str) {
 #[test]
 fn a_caller_is_told_at_whichever_step_its_server_is_killed() {
     use Failpoint::{
-        CommitAfter, CommitStamp, CommitWake, TakeDone, TakeHand, TakeMark, TakeMove, TakePin,
+        CommitAfter, CommitStamp, CommitWake, TakeAck, TakeAnnounce, TakeInFlight, TakeMove,
+        TakePin,
     };
-    // Before the request is taken, nothing was done.
-    for step in [TakeMark, TakePin, TakeHand, TakeMove] {
+    // Before the request is taken, nothing has happened.
+    for step in [TakeAnnounce, TakePin, TakeInFlight, TakeMove] {
         let outcome = call(step);
         assert!(matches!(outcome, Err(CallTimeoutError::NoService)), "{step:?}: {outcome:?}");
     }
     let outcome = call(CommitStamp);
     assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
-    // Between letter and hand: the letter counts.
-    for step in [CommitAfter, CommitWake, TakeDone] {
+    // After the message and before the acknowledgement: the message counts.
+    for step in [CommitAfter, CommitWake, TakeAck] {
         let outcome = call(step);
         assert!(matches!(outcome, Ok(14)), "{step:?}: {outcome:?}");
     }
 }
 
-/// A caller, and a server of it that was stopped while it attached to the caller's ring, with a
-/// request in hand.
+/// A caller, and a server that was stopped while it attached to the caller's ring, with a request
+/// in flight.
 fn stopped(cluster: &str) -> (Process, Worker, Client<u64, u64>, Call) {
-    // The directory, the requests, and again as a member; then the ring of replies, under its lock.
+    // The directory, the requests, the requests again as a consumer, then the ring of replies,
+    // under its lock.
     let stop = Stop::freeze(Failpoint::Attach, 4);
     let mut server = Process::start(&format!("serve {cluster}"), Some(stop));
     server.expect("here");
@@ -84,11 +89,11 @@ fn a_server_serves_others_while_a_callers_ring_is_stopped_in() {
     let answer = |server: &mut Service<u64, u64>| {
         let request = server.recv_timeout(GENEROUS).unwrap();
         let doubled = request.to_native() * 2;
-        request.reply(&doubled).unwrap();
+        Request::reply(request, &doubled).unwrap();
     };
     answer(&mut server);
     assert_eq!(*other.wait_timeout(call, GENEROUS).unwrap(), 22);
-    // Nobody has them in hand, and their server lives.
+    // They are not in flight, and their server lives.
     for call in calls {
         let outcome = unreached.wait_timeout(call, SHORT).map(drop);
         assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
@@ -96,7 +101,7 @@ fn a_server_serves_others_while_a_callers_ring_is_stopped_in() {
     unreached.cancel(calls[0]);
     let _ = kill_process(stopped.id(), Signal::KILL);
     assert_eq!(stopped.settle(), State::Killed);
-    // One is answered after all, one is dropped, and nobody waits for the third.
+    // The first is answered after all, the second is dropped, and the third is cancelled.
     answer(&mut server);
     assert_eq!(*unreached.wait_timeout(calls[1], GENEROUS).unwrap(), 18);
     drop(server.recv_timeout(GENEROUS).unwrap());
@@ -108,7 +113,7 @@ fn a_server_serves_others_while_a_callers_ring_is_stopped_in() {
 }
 
 #[test]
-fn a_request_that_was_set_aside_is_not_taken_for_what_a_look_found() {
+fn a_postponed_request_is_not_confused_with_a_request_that_select_found() {
     let cluster = format!("servers-look-{}", std::process::id());
     let (mut stopped, worker, mut client, _) = stopped(&cluster);
     let mut server = worker.service::<u64, u64>("double").unwrap();
@@ -116,13 +121,13 @@ fn a_request_that_was_set_aside_is_not_taken_for_what_a_look_found() {
     assert!(matches!(server.try_recv().map(drop), Err(TryServiceRecvError::Empty)));
     let _ = kill_process(stopped.id(), Signal::KILL);
     assert_eq!(stopped.settle(), State::Killed);
-    // It is in hand from now on, and its caller is reached.
+    // It is in flight from now on, and its caller can be reached.
     let found = client.start(&11).unwrap();
     assert_eq!(crate::try_select(&mut [&mut server]), Some(0));
     for _ in 0..2 {
         let request = server.recv_timeout(GENEROUS).unwrap();
         let doubled = request.to_native() * 2;
-        request.reply(&doubled).unwrap();
+        Request::reply(request, &doubled).unwrap();
     }
     assert_eq!(*client.wait_timeout(aside, GENEROUS).unwrap(), 16);
     assert_eq!(*client.wait_timeout(found, GENEROUS).unwrap(), 22);
@@ -146,14 +151,14 @@ fn a_call_whose_server_died_ends_while_another_is_stopped_as_it_attaches() {
     let call = client.start(&3).unwrap();
     dying.tell("");
     assert_eq!(dying.settle(), State::Killed);
-    // Whose claim cannot be cleared away as long as the other has the lock.
+    // Its claim cannot be cleared while the other one has the lock.
     let outcome = client.wait_timeout(call, GENEROUS).map(drop);
     assert!(matches!(outcome, Err(CallTimeoutError::ServiceGone)), "{outcome:?}");
 }
 
 #[test]
 fn a_server_that_only_polls_goes_on_when_another_was_killed_as_it_took() {
-    for step in [Failpoint::TakeHand, Failpoint::TakeMove] {
+    for step in [Failpoint::TakeInFlight, Failpoint::TakeMove] {
         let cluster = format!("servers-polling-{}-{step:?}", std::process::id());
         let worker = Worker::join(&cluster, "caller").unwrap();
         let mut polling = worker.service::<u64, u64>("double").unwrap();
@@ -163,10 +168,10 @@ fn a_server_that_only_polls_goes_on_when_another_was_killed_as_it_took() {
         let call = client.start(&7).unwrap();
         assert_eq!(server.settle(), State::Killed);
         let started = Instant::now();
-        // It was not begun with.
+        // No server has taken it.
         let request = loop {
             match polling.try_recv() {
-                Ok(request) => break request.defer(),
+                Ok(request) => break Request::defer(request),
                 Err(error) => assert!(started.elapsed() < GENEROUS, "{step:?}: {error}"),
             }
         };
@@ -175,7 +180,7 @@ fn a_server_that_only_polls_goes_on_when_another_was_killed_as_it_took() {
     }
 }
 
-/// What comes of a call whose server is killed at this step.
+/// The outcome of a call whose server is killed at a failpoint.
 fn call(step: Failpoint) -> Result<u64, CallTimeoutError> {
     let cluster = format!("servers-{}-{step:?}", std::process::id());
     let mut server = Process::start(&format!("serve {cluster}"), Some(Stop::kill(step, 1)));
@@ -183,12 +188,12 @@ fn call(step: Failpoint) -> Result<u64, CallTimeoutError> {
     let worker = Worker::join(&cluster, "caller").unwrap();
     let mut client = worker.client::<u64, u64>("double").unwrap();
     let call = client.start(&7).unwrap();
-    // A reply that is there already, and one that has to be waited for, are the same.
+    // The outcome is the same if the reply is there already.
     assert_eq!(server.settle(), State::Killed, "{step:?}");
     let outcome = client.wait_timeout(call, 20 * GENEROUS).map(|reply| reply.to_native());
     let again = client.call(&8).map(drop);
     assert!(matches!(again, Err(CallError::NoService)), "{step:?}: {again:?}");
-    // Another one is not given what the dead one had.
+    // Another server does not get the request that the dead one had in flight.
     let mut heir = worker.service::<u64, u64>("double").unwrap();
     assert!(heir.try_recv().is_err(), "{step:?}: executed twice");
     outcome

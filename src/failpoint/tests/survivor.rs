@@ -1,4 +1,4 @@
-//! A subscriber that checks all it gets: whole, in order, and nothing lost or twice.
+//! A subscriber that checks every packet: whole, in order, not lost, not twice.
 
 use super::process::GENEROUS;
 use crate::{Missed, Overflow, RecvTimeoutError, Subscriber};
@@ -17,12 +17,12 @@ pub(super) struct Parcel {
     bytes: Vec<u8>,
 }
 
-/// A parcel of a size that goes by its number: one slot to ten.
+/// A parcel of one to ten slots. Its number determines the size.
 pub(super) fn parcel(publisher: u64, sequence: u64) -> Parcel {
     sized(publisher, sequence, sequence * 37 % 600)
 }
 
-/// A parcel that takes so many slots.
+/// A parcel of `slots` slots.
 pub(super) fn slots(publisher: u64, sequence: u64, slots: u64) -> Parcel {
     // Header and fixed part take 48 bytes.
     sized(publisher, sequence, slots * 64 - 48)
@@ -58,12 +58,12 @@ impl Survivor {
         Self { subscriber, drops: overflow == Overflow::DropOldest, is_closed: false, next: [0; 4] }
     }
 
-    /// Takes a publisher's parcels from whichever it gets first.
+    /// Accepts any of a publisher's parcels as the first one.
     pub(super) fn begin_anywhere(&mut self, publisher: u64) {
         self.next[publisher as usize] = ANY;
     }
 
-    /// Receives one parcel if one comes in time; whether one came.
+    /// Receives one parcel. Returns false if none arrives in time.
     pub(super) fn receive(&mut self, timeout: Duration) -> bool {
         match self.subscriber.recv_timeout(timeout) {
             Ok(got) => {
@@ -88,7 +88,7 @@ impl Survivor {
         }
     }
 
-    /// Receives until this parcel came.
+    /// Receives until this parcel arrives.
     pub(super) fn receive_until(&mut self, publisher: u64, sequence: u64, name: &str) {
         let started = Instant::now();
         while self.next[publisher as usize] <= sequence {
@@ -97,7 +97,7 @@ impl Survivor {
         }
     }
 
-    /// How many of a publisher's parcels came.
+    /// The number of a publisher's parcels that arrived.
     pub(super) fn received(&self, publisher: u64) -> u64 {
         self.next[publisher as usize]
     }

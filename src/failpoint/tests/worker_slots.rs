@@ -1,9 +1,9 @@
-//! A worker is killed or frozen at each step of joining and leaving a cluster: its desk is free
-//! afterwards, or its own, and what was sent to its inbox is there.
+//! A worker is killed or frozen at each failpoint of joining and leaving a cluster. Afterwards its
+//! worker slot is free or its own, and the messages in its inbox are there.
 
 use super::process::{GENEROUS, Process, State, Stop};
 use super::scenario::{self, Case};
-use crate::cluster::internals::{Address, Directory, Found, Object, Wanted, WorkerId};
+use crate::cluster::internals::{Address, ClusterObject, Directory, JoinRequest, Lookup, WorkerId};
 use crate::cluster::{JoinError, WorkerState};
 use crate::{OpenError, Ring, Subscriber, TrySendError, Wait};
 use std::path::PathBuf;
@@ -11,19 +11,22 @@ use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(5);
 const PEER: Address<'_> = Address::Name("peer");
-/// The survivor comes first.
-const DESK: WorkerId = WorkerId(1);
+/// The survivor joins first.
+const WORKER: WorkerId = WorkerId(1);
 
 fn join(cluster: &str, name: &str, timeout: Duration) -> Result<Directory, JoinError> {
-    let wanted =
-        Wanted { name, id: None, hint: None, max_workers: None, join_timeout: Some(timeout) };
-    Directory::join(cluster, &wanted)
+    let request =
+        JoinRequest { name, id: None, hint: None, max_workers: None, join_timeout: Some(timeout) };
+    Directory::join(cluster, &request)
 }
 
-/// The ring of the peer's inbox, made if it is not there.
+/// The ring of the peer's inbox, made if it does not exist.
 fn ring(cluster: &str) -> Ring {
     let settings = Ring::builder().capacity(8192).stays_open(true).tagged_slots();
-    settings.wait(Wait::park()).open_named(&Object::Inbox("peer").name(cluster).unwrap()).unwrap()
+    settings
+        .wait(Wait::park())
+        .open_named(&ClusterObject::Inbox("peer").name(cluster).unwrap())
+        .unwrap()
 }
 
 fn inbox(cluster: &str) -> Subscriber<u64> {
@@ -37,7 +40,7 @@ fn objects(cluster: &str) -> Vec<PathBuf> {
     own.map(|entry| entry.path()).collect()
 }
 
-/// Nothing is left of a cluster.
+/// Asserts that nothing is left of a cluster.
 pub(super) fn assert_gone(cluster: &str) {
     assert_eq!(objects(cluster), [] as [PathBuf; 0]);
 }
@@ -46,38 +49,41 @@ fn has_inbox(cluster: &str) -> bool {
     objects(cluster).iter().any(|path| path.to_string_lossy().contains("~i."))
 }
 
-/// The peer's side: a worker without an inbox, one that is kept and comes back, one that leaves.
+/// The peer's side: a worker without an inbox, a worker that is kept and returns, and a worker that
+/// leaves.
 pub(super) fn live(cluster: &str) {
     let join = || join(cluster, "peer", GENEROUS).unwrap();
     drop(join());
     let worker = join();
     let inbox = inbox(cluster);
     worker.keep().unwrap();
-    let Found::Kept { generation: first, .. } = worker.find(&PEER) else { panic!("not kept") };
+    let Lookup::Inbox(first) = worker.find(&PEER) else { panic!("not kept") };
     drop((inbox, worker));
     let worker = join();
-    // Others may have had the name in between.
-    assert!(matches!(worker.find(&PEER), Found::Kept { generation, .. } if generation > first));
+    // Other workers may have had the name in between.
+    let Lookup::Inbox(second) = worker.find(&PEER) else { panic!("not kept") };
+    assert!(second.presence.generation() > first.presence.generation());
     worker.leave().unwrap();
-    // Whoever is first to be killed is cleared away by another, which is killed at that.
+    // The first killed worker is cleared by another one, which is killed while it does so.
     let worker = join();
     drop(self::inbox(cluster));
     drop(worker);
 }
 
 #[test]
-fn one_that_is_away_keeps_its_cluster_until_it_is_retired() {
+fn a_worker_that_is_away_keeps_its_cluster_until_it_is_retired() {
     let cluster = format!("desks-away-{}", std::process::id());
     let worker = join(&cluster, "peer", GENEROUS).unwrap();
     let letters = inbox(&cluster);
     worker.keep().unwrap();
     ring(&cluster).publisher::<u64>().unwrap().send(&7).unwrap();
     drop((letters, worker));
-    // Nobody is there, and both objects are.
+    // No worker is there, and both objects are.
     assert_eq!(objects(&cluster).len(), 2);
     let heir = join(&cluster, "peer", GENEROUS).unwrap();
-    let Found::Kept { id, generation: 2 } = heir.find(&PEER) else { panic!("not kept") };
-    assert_eq!(id, heir.id());
+    let Lookup::Inbox(found) = heir.find(&PEER) else { panic!("not kept") };
+    let id = found.id;
+    assert_eq!((id, found.presence.generation()), (heir.id(), 2));
     assert_eq!(*inbox(&cluster).try_recv().unwrap(), 7);
     drop(heir);
     let other = join(&cluster, "other", GENEROUS).unwrap();
@@ -92,42 +98,42 @@ fn one_that_is_away_keeps_its_cluster_until_it_is_retired() {
     assert_gone(&cluster);
 }
 
-/// Runs a case; `true`: the peer came to the step and was killed there.
+/// Runs a case. Returns true if the peer reached the failpoint and was killed there.
 pub(super) fn survive(stop: Stop) -> bool {
     let cluster = format!("desks-{}-{:?}-{}", std::process::id(), stop.step, stop.nth);
     let own = join(&cluster, "survivor", GENEROUS).unwrap();
     let mut peer = scenario::start(&cluster, Case::Cluster, stop);
     let _ = peer.settle();
     let found = own.find(&PEER);
-    assert!(!matches!(found, Found::NoInbox(_)), "{cluster}: {found:?}");
-    let is_kept = matches!(found, Found::Kept { .. });
+    assert!(!matches!(found, Lookup::NoInbox), "{cluster}: {found:?}");
+    let is_kept = matches!(found, Lookup::Inbox(_));
     if is_kept {
         assert_eq!(own.info(&PEER).unwrap().state, WorkerState::Away);
-        // What is sent to one that is away is there when it comes back.
+        // A message to a worker that is away is there when it returns.
         ring(&cluster).publisher::<u64>().unwrap().send_timeout(&7, GENEROUS).unwrap();
     }
     let heir = join(&cluster, "peer", GENEROUS).unwrap();
-    assert_eq!(heir.id(), DESK, "{cluster}");
+    assert_eq!(heir.id(), WORKER, "{cluster}");
     assert_eq!(has_inbox(&cluster), is_kept, "{cluster}: {found:?}");
     let kept = own.find(&PEER);
-    assert_eq!(matches!(kept, Found::Kept { .. }), is_kept, "{cluster}: {kept:?}");
+    assert_eq!(matches!(kept, Lookup::Inbox(_)), is_kept, "{cluster}: {kept:?}");
     let mut letters = inbox(&cluster);
     if is_kept {
         assert_eq!(*letters.recv_timeout(GENEROUS).unwrap(), 7, "{cluster}");
     }
     drop(letters);
-    // One that stays attached is told, and is in nobody's way.
+    // A process that stays attached learns of it, and blocks nobody.
     let mut cached = ring(&cluster).publisher::<u64>().unwrap();
     heir.leave().unwrap();
     assert!(!has_inbox(&cluster), "{cluster}");
     assert!(matches!(cached.try_send(&8), Err(TrySendError::Closed)), "{cluster}");
-    assert!(matches!(own.find(&PEER), Found::Gone { .. }), "{cluster}");
+    assert!(matches!(own.find(&PEER), Lookup::Gone { .. }), "{cluster}");
     drop(own);
     assert_gone(&cluster);
     peer.state() == State::Killed
 }
 
-/// Runs a case; `true`: the peer came to the step and was frozen there.
+/// Runs a case. Returns true if the peer reached the failpoint and was frozen there.
 pub(super) fn outlast(stop: Stop) -> bool {
     let cluster = format!("desks-freeze-{}-{:?}-{}", std::process::id(), stop.step, stop.nth);
     let own = join(&cluster, "survivor", GENEROUS).unwrap();
@@ -143,7 +149,7 @@ pub(super) fn outlast(stop: Stop) -> bool {
     was_frozen
 }
 
-/// Who looks does not wait; who joins is told that somebody is in the lock, or joins.
+/// A lookup does not wait. A join succeeds, or reports the holder of the lock.
 fn go_on_beside(cluster: &str, own: &Directory, peer: &Process) {
     let _ = (own.find(&PEER), own.list());
     match join(cluster, "other", SHORT) {
@@ -153,7 +159,8 @@ fn go_on_beside(cluster: &str, own: &Directory, peer: &Process) {
     match join(cluster, "peer", SHORT) {
         Err(JoinError::NameTaken { pid, .. }) => assert_eq!(pid, peer.pid()),
         Err(JoinError::Open(OpenError::Busy { .. })) => {}
-        // It was not there yet, or has left: what is taken must be given back before it goes on.
+        // The peer has not joined yet, or has left. The name must be free again before it
+        // continues.
         Ok(_) => {}
         Err(error) => panic!("{error}"),
     }

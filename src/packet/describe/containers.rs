@@ -1,6 +1,6 @@
-//! Tuples, arrays, options, results, boxes, lists and texts.
+//! Descriptions of tuples, arrays, options, results, boxes, lists and texts.
 //!
-//! Each audit walks what the value holds, and only if something in there needs it.
+//! Each audit visits the contained values, but only if their type needs an audit.
 
 use std::marker::PhantomData;
 
@@ -10,9 +10,9 @@ use rkyv::{
     vec::ArchivedVec,
 };
 
-use super::{Describe, Field, Name, Named, Shape, Variant};
+use super::{Describe, Field, Named, Shape, TypeName, Variant};
 
-/// Audits many values, if their type asks for it.
+/// Audits all values, if their type needs it.
 fn audit_all<'a, T: Describe + 'a>(
     values: impl IntoIterator<Item = &'a T>,
     archive: &[u8],
@@ -22,16 +22,16 @@ fn audit_all<'a, T: Describe + 'a>(
 
 // SAFETY: A unit has no bytes.
 unsafe impl Describe for () {
-    const NAME: Name = Name::tuple(&[]);
-    const SHAPE: &'static Shape = const { &Shape::tuple::<()>(Name::tuple(&[]), &[]) };
+    const NAME: TypeName = TypeName::tuple(&[]);
+    const SHAPE: &'static Shape = const { &Shape::tuple::<()>(TypeName::tuple(&[]), &[]) };
 }
 
 macro_rules! tuple {
     ($type:ident: $($part:ident $index:tt)*) => {
-        // SAFETY: An archived tuple is `repr(C)`, its public fields in order, each written by itself;
-        // the audit asks all of them.
+        // SAFETY: An archived tuple is `repr(C)` with its public fields in order. Resolving writes
+        // each field. The audit visits all of them.
         unsafe impl<$($part: Describe),*> Describe for $type<$($part),*> {
-            const NAME: Name = Name::tuple(&[$($part::NAME),*]);
+            const NAME: TypeName = TypeName::tuple(&[$($part::NAME),*]);
             const SHAPE: &'static Shape = const {
                 &Shape::tuple::<Self>(Self::NAME, const { &Field::lay_out(0, [
                     $(Field::new::<$part>(stringify!($index), $part::SHAPE)),*
@@ -59,10 +59,10 @@ tuple!(ArchivedTuple11: A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10);
 tuple!(ArchivedTuple12: A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11);
 tuple!(ArchivedTuple13: A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11 M 12);
 
-// SAFETY: An archived entry is `repr(C)`, its public fields in order, each written by itself; the audit
-// asks both.
+// SAFETY: An archived entry is `repr(C)` with its public fields in order. Resolving writes each
+// field. The audit visits both.
 unsafe impl<K: Describe, V: Describe> Describe for Entry<K, V> {
-    const NAME: Name = Name::generic("Entry", &[K::NAME, V::NAME]);
+    const NAME: TypeName = TypeName::generic("Entry", &[K::NAME, V::NAME]);
     const SHAPE: &'static Shape = const {
         let fields = const {
             &Field::lay_out(
@@ -78,9 +78,10 @@ unsafe impl<K: Describe, V: Describe> Describe for Entry<K, V> {
     }
 }
 
-// SAFETY: An array is its elements, each written by itself and asked by the audit.
+// SAFETY: An array consists of its elements, without gaps. Resolving writes each of them, and the
+// audit visits each of them.
 unsafe impl<T: Describe, const N: usize> Describe for [T; N] {
-    const NAME: Name = Name::array(T::NAME, N);
+    const NAME: TypeName = TypeName::array(T::NAME, N);
     const SHAPE: &'static Shape = const { &Shape::array::<Self>(T::SHAPE, N) };
 
     fn audit(&self, archive: &[u8]) -> bool {
@@ -88,16 +89,17 @@ unsafe impl<T: Describe, const N: usize> Describe for [T; N] {
     }
 }
 
-// SAFETY: It has no bytes.
+// SAFETY: `PhantomData` has no bytes.
 unsafe impl<T: ?Sized> Describe for PhantomData<T> {
-    const NAME: Name = Name::plain("PhantomData");
+    const NAME: TypeName = TypeName::plain("PhantomData");
     const SHAPE: &'static Shape =
         const { &Shape::flat_container::<Self>("phantom", Self::NAME, &[]) };
 }
 
-// SAFETY: An archived option is `repr(u8)`: a tag, then the value.
+// SAFETY: An archived option is `repr(u8)`: a tag, then the value. `container` shapes count as
+// padded. The audit visits the value.
 unsafe impl<T: Describe> Describe for ArchivedOption<T> {
-    const NAME: Name = Name::generic("Option", &[T::NAME]);
+    const NAME: TypeName = TypeName::generic("Option", &[T::NAME]);
     const SHAPE: &'static Shape =
         const { &Shape::flat_container::<Self>("option", Self::NAME, const { &[T::SHAPE] }) };
 
@@ -106,9 +108,9 @@ unsafe impl<T: Describe> Describe for ArchivedOption<T> {
     }
 }
 
-// SAFETY: An archived result is `repr(u8)`: a tag, then one of the values, which the audit asks.
+// SAFETY: An archived result is `repr(u8)`: a tag, then one of the two values. The audit visits it.
 unsafe impl<T: Describe, E: Describe> Describe for ArchivedResult<T, E> {
-    const NAME: Name = Name::generic("Result", &[T::NAME, E::NAME]);
+    const NAME: TypeName = TypeName::generic("Result", &[T::NAME, E::NAME]);
     const SHAPE: &'static Shape = const {
         let named = Named::new("Result").of(T::SHAPE).of(E::SHAPE);
         &Shape::enumeration::<Self>(
@@ -138,9 +140,10 @@ unsafe impl<T: Describe, E: Describe> Describe for ArchivedResult<T, E> {
     }
 }
 
-// SAFETY: A box is a relative pointer, and for texts and slices a count; the audit asks its content.
+// SAFETY: A box is a relative pointer, followed by a count for texts and slices. rkyv checks the
+// target. The audit visits it.
 unsafe impl<T: Describe + ArchivePointee + ?Sized> Describe for ArchivedBox<T> {
-    const NAME: Name = Name::generic("Box", &[T::NAME]);
+    const NAME: TypeName = TypeName::generic("Box", &[T::NAME]);
     const SHAPE: &'static Shape =
         const { &Shape::container::<Self>("box", Self::NAME, const { &[T::SHAPE] }) };
 
@@ -149,9 +152,9 @@ unsafe impl<T: Describe + ArchivePointee + ?Sized> Describe for ArchivedBox<T> {
     }
 }
 
-// SAFETY: A slice is its elements, which the audit asks.
+// SAFETY: A slice consists of its elements, without gaps. The audit visits each of them.
 unsafe impl<T: Describe> Describe for [T] {
-    const NAME: Name = Name::slice(T::NAME);
+    const NAME: TypeName = TypeName::slice(T::NAME);
     const SHAPE: &'static Shape =
         const { &Shape::list::<T>("slice", Self::NAME, const { &[T::SHAPE] }) };
 
@@ -160,15 +163,16 @@ unsafe impl<T: Describe> Describe for [T] {
     }
 }
 
-// SAFETY: A text is bytes that were checked to be UTF-8.
+// SAFETY: rkyv checks that the bytes of a text are UTF-8. A text needs no audit.
 unsafe impl Describe for str {
-    const NAME: Name = Name::plain("str");
+    const NAME: TypeName = TypeName::plain("str");
     const SHAPE: &'static Shape = const { &Shape::container::<u8>("str", Self::NAME, &[]) };
 }
 
-// SAFETY: A list is a relative pointer and a count; the audit asks its elements.
+// SAFETY: A list is a relative pointer and a count. rkyv checks the elements. The audit visits each
+// of them.
 unsafe impl<T: Describe> Describe for ArchivedVec<T> {
-    const NAME: Name = Name::generic("Vec", &[T::NAME]);
+    const NAME: TypeName = TypeName::generic("Vec", &[T::NAME]);
     const SHAPE: &'static Shape =
         const { &Shape::list::<Self>("vec", Self::NAME, const { &[T::SHAPE] }) };
 
@@ -177,14 +181,16 @@ unsafe impl<T: Describe> Describe for ArchivedVec<T> {
     }
 }
 
-// SAFETY: A string is 8 bytes, either text or a length and a relative pointer to checked text.
+// SAFETY: A string is 8 bytes: inline text, or a length and a relative pointer to text. rkyv checks
+// that the text is UTF-8. A string needs no audit.
 unsafe impl Describe for ArchivedString {
-    const NAME: Name = Name::plain("String");
+    const NAME: TypeName = TypeName::plain("String");
     const SHAPE: &'static Shape = const { &Shape::container::<Self>("string", Self::NAME, &[]) };
 }
 
-// SAFETY: A C string is a relative pointer and a length, of bytes checked to end in their only zero.
+// SAFETY: A C string is a relative pointer and a length. rkyv checks that the only zero byte is the
+// last one. A C string needs no audit.
 unsafe impl Describe for ArchivedCString {
-    const NAME: Name = Name::plain("CString");
+    const NAME: TypeName = TypeName::plain("CString");
     const SHAPE: &'static Shape = const { &Shape::container::<Self>("c-string", Self::NAME, &[]) };
 }

@@ -1,22 +1,23 @@
-//! The stand-in for a type inside its own description, so that describing it ends.
+//! A placeholder for a recursive type inside its own description, so that the description is
+//! finite.
 //!
-//! `#[packet]` describes `children: Vec<Node>` in `Node` as `Vec<Itself<Node>>`, which is laid out the
-//! same. No value of these types is ever made.
+//! `#[packet]` describes the field `children: Vec<Node>` of `Node` as `Vec<Itself<Node>>`, which
+//! has the same layout. No value of the placeholder types is ever created.
 
 use std::{cmp::Ordering, fmt, hash, marker::PhantomData, mem::MaybeUninit};
 
 use rkyv::{Archive, Place, Portable};
 
-use super::{Describe, Name, Shape};
+use super::{Describe, Shape, TypeName};
 
-/// Stands for `T` inside the description of `T`.
+/// The placeholder for `T` inside the description of `T`.
 pub struct Itself<T>(PhantomData<T>);
 
-/// Stands for `A` inside the description of `A`, in its layout.
+/// The placeholder for the archived type `A` inside the description of `A`. Has the layout of `A`.
 #[repr(transparent)]
 pub struct ArchivedItself<A>(MaybeUninit<A>);
 
-// SAFETY: It is laid out as `A`, which is portable.
+// SAFETY: `repr(transparent)` and `MaybeUninit` give it the layout of `A`, which is portable.
 unsafe impl<A: Portable> Portable for ArchivedItself<A> {}
 
 impl<T: Archive> Archive for Itself<T> {
@@ -26,14 +27,15 @@ impl<T: Archive> Archive for Itself<T> {
     fn resolve(&self, (): (), _: Place<Self::Archived>) {}
 }
 
-// SAFETY: No value of this type exists; it is a description only.
+// SAFETY: The shape has the size and the alignment of `A`, and is neither flat nor free of padding.
+// No value of this type exists, so nothing is resolved or audited.
 unsafe impl<A: Describe> Describe for ArchivedItself<A> {
-    const NAME: Name = A::NAME;
+    const NAME: TypeName = A::NAME;
     const SHAPE: &'static Shape = const { &Shape::itself::<A>(A::NAME) };
 }
 
-/// What collections ask of their elements; nothing calls these.
-macro_rules! nothing_to_compare {
+/// Implements the traits that collections require of their elements. Nothing calls these methods.
+macro_rules! unused_comparisons {
     ($type:ident) => {
         impl<T> PartialEq for $type<T> {
             fn eq(&self, _: &Self) -> bool {
@@ -62,8 +64,8 @@ macro_rules! nothing_to_compare {
     };
 }
 
-nothing_to_compare!(Itself);
-nothing_to_compare!(ArchivedItself);
+unused_comparisons!(Itself);
+unused_comparisons!(ArchivedItself);
 
 impl<T> Clone for Itself<T> {
     fn clone(&self) -> Self {

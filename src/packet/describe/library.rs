@@ -1,7 +1,7 @@
-//! Durations, addresses, ranges, bounds and UUIDs, as the structs and enums that rkyv archives them to.
+//! Descriptions of durations, network addresses, ranges, bounds and UUIDs.
 //!
-//! Their fields are private, so the offsets are worked out by the rules of `repr(C)`; that the sizes come
-//! out right is asserted.
+//! Each is described as the struct or enum that rkyv archives it to. The fields of these types are
+//! private, so their offsets are computed by the rules of `repr(C)`.
 
 use rkyv::{
     Archived,
@@ -16,13 +16,14 @@ use rkyv::{
     time::ArchivedDuration,
 };
 
-use super::{Describe, Field, Name, Named, Shape, Variant};
+use super::{Describe, Field, Named, Shape, TypeName, Variant};
 
 macro_rules! structure {
     ($type:ty = $name:literal { $($field:literal: $part:ty),* }) => {
-        // SAFETY: It is `repr(C)` or `repr(transparent)`, holds numbers only, and each field is written.
+        // SAFETY: The type is `repr(C)` or `repr(transparent)` with these fields in order, all of
+        // them numbers. Resolving writes each field. Numbers need no audit.
         unsafe impl Describe for $type {
-            const NAME: Name = Name::plain($name);
+            const NAME: TypeName = TypeName::plain($name);
             const SHAPE: &'static Shape = const {
                 &Shape::structure::<Self>(Named::new($name), const { &Field::lay_out(0, [
                     $(Field::new::<$part>($field, <$part as Describe>::SHAPE)),*
@@ -49,10 +50,10 @@ structure!(uuid::Uuid = "Uuid" { "bytes": [u8; 16] });
 
 macro_rules! range {
     ($type:ident = $name:literal { $($field:ident),* }) => {
-        // SAFETY: It is `repr(C)`, its public fields in order, each written by itself; the audit asks
-        // all of them.
+        // SAFETY: The type is `repr(C)` with its public fields in order. Resolving writes each
+        // field. The audit visits all of them.
         unsafe impl<T: Describe> Describe for $type<T> {
-            const NAME: Name = Name::generic($name, &[T::NAME]);
+            const NAME: TypeName = TypeName::generic($name, &[T::NAME]);
             const SHAPE: &'static Shape = const {
                 &Shape::structure::<Self>(Named::new($name).of(T::SHAPE), const {
                     &Field::lay_out(0, [$(Field::new::<T>(stringify!($field), T::SHAPE)),*])
@@ -72,7 +73,7 @@ range!(ArchivedRangeFrom = "RangeFrom" { start });
 range!(ArchivedRangeTo = "RangeTo" { end });
 range!(ArchivedRangeToInclusive = "RangeToInclusive" { end });
 
-/// A variant that holds one value of the type.
+/// Returns a variant with one unnamed field.
 const fn variant<T: Describe>(name: &'static str, tag: u8) -> Variant {
     let fields = const { &Field::lay_out(1, [Field::new::<T>("0", T::SHAPE)]) };
     Variant { name, tag, fields }
@@ -80,9 +81,9 @@ const fn variant<T: Describe>(name: &'static str, tag: u8) -> Variant {
 
 macro_rules! either_address {
     ($type:ty = $name:literal { $v4:ty, $v6:ty }) => {
-        // SAFETY: It is `repr(u8)`: a tag, then numbers only.
+        // SAFETY: The type is `repr(u8)`: a tag, then numbers. Numbers need no audit.
         unsafe impl Describe for $type {
-            const NAME: Name = Name::plain($name);
+            const NAME: TypeName = TypeName::plain($name);
             const SHAPE: &'static Shape = const {
                 &Shape::enumeration::<Self>(
                     Named::new($name),
@@ -96,9 +97,9 @@ macro_rules! either_address {
 either_address!(ArchivedIpAddr = "IpAddr" { ArchivedIpv4Addr, ArchivedIpv6Addr });
 either_address!(ArchivedSocketAddr = "SocketAddr" { ArchivedSocketAddrV4, ArchivedSocketAddrV6 });
 
-// SAFETY: It is `repr(u8)`: a tag, then the limit, which the audit asks.
+// SAFETY: The type is `repr(u8)`: a tag, then the limit. The audit visits the limit.
 unsafe impl<T: Describe> Describe for ArchivedBound<T> {
-    const NAME: Name = Name::generic("Bound", &[T::NAME]);
+    const NAME: TypeName = TypeName::generic("Bound", &[T::NAME]);
     const SHAPE: &'static Shape = const {
         &Shape::enumeration::<Self>(
             Named::new("Bound").of(T::SHAPE),

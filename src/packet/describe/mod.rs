@@ -1,24 +1,26 @@
-//! What packets are made of: the archived types that are known to be safe to read in place, each with
-//! its description.
+//! The archived types that a packet may contain. All are safe to read in place.
 //!
-//! A type that is not described here, directly or by `#[packet]`, cannot be part of a packet. Left out on
-//! purpose: hash tables, whose control bytes are not checked, and shared pointers.
+//! [`Describe`] marks them and gives each a description ([`Shape`]). A type without it, directly or
+//! through `#[packet]`, cannot be part of a packet. Two groups are excluded on purpose:
+//!
+//! - hash tables, because rkyv does not check their control bytes;
+//! - shared pointers (`Rc`, `Arc`).
 
 mod containers;
 mod itself;
 mod library;
-mod name;
 mod named;
 mod niches;
 mod primitives;
 mod shape;
 mod trees;
+mod type_name;
 
 pub use self::{
     itself::{ArchivedItself, Itself},
-    name::Name,
     named::Named,
-    shape::{Field, Kind, Shape, Variant},
+    shape::{Field, Shape, ShapeKind, Variant},
+    type_name::TypeName,
 };
 
 /// An archived type that can be part of a packet.
@@ -27,25 +29,31 @@ pub use self::{
 ///
 /// # Safety
 ///
-/// [`SHAPE`](Self::SHAPE) tells the truth about the layout and about what writing does, and
-/// [`audit`](Self::audit) returns true only if every safe use of the value is sound.
+/// 1. [`SHAPE`](Self::SHAPE) describes the layout of `Self`: its size, its alignment, and its parts
+///    at their offsets.
+/// 2. `SHAPE.flat` is true only if no value contains a pointer. `SHAPE.padded` is false only if
+///    resolving a value writes every byte.
+/// 3. If rkyv accepted the bytes of a value and [`audit`](Self::audit) returned true, every safe
+///    use of the value is sound. `SHAPE.audited` is false only if `audit` always returns true.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a packet",
-    label = "not described as part of a packet",
-    note = "give its own type `#[packetring::packet]` instead of rkyv's derives",
+    label = "not an archived packet type",
+    note = "your own types: put `#[packetring::packet]` on them instead of rkyv's derives",
     note = "hash tables: use `BTreeMap` or `BTreeSet`, or `#[rkyv(with = packetring::with::AsVec)]`",
     note = "`Rc` and `Arc`: use `Box`, or `#[rkyv(with = packetring::with::Unshare)]`"
 )]
 pub unsafe trait Describe {
     /// The type's name with its parameters.
-    const NAME: Name;
+    const NAME: TypeName;
 
     /// The type's description.
     const SHAPE: &'static Shape;
 
-    /// Whether a value whose bytes were checked is also sound where that check does not look.
-    /// `archive` is the whole archive that holds the value. Only types whose shape says
-    /// [`audited`](Shape::audited) need it.
+    /// Makes the checks that rkyv omits, on a value whose bytes rkyv accepted. Returns true if it
+    /// is sound.
+    ///
+    /// `archive` is the whole archive that contains the value. Only types with
+    /// [`audited`](Shape::audited) in their shape need it.
     #[inline]
     fn audit(&self, archive: &[u8]) -> bool {
         let _ = archive;
@@ -53,10 +61,10 @@ pub unsafe trait Describe {
     }
 }
 
-/// A condition on `T` that may turn out false: with a lifetime in it, the compiler treats it as one, and
-/// not as a mistake.
+/// Makes a bound on `T` conditional. The lifetime `'a` keeps the compiler from evaluating the bound
+/// at once, where a false bound would be an error.
 #[doc(hidden)]
 pub struct If<'a, T>(std::marker::PhantomData<&'a ()>, std::marker::PhantomData<T>);
 
-// SAFETY: There is no such value.
+// SAFETY: The type has no bytes.
 unsafe impl<T: super::AnyBits> super::AnyBits for If<'_, T> {}

@@ -1,25 +1,26 @@
-//! A type's own name with its parameters, for people and for the fingerprint.
+//! The name of a struct or enum with its type and const parameters, and the hash of both.
 //!
-//! Parameters count even where no field shows them: `Tagged<Metres>` is not `Tagged<Feet>`.
+//! Parameters count even if no field uses them: `Tagged<Metres>` is another type than
+//! `Tagged<Feet>`.
 
-use super::{Name, Shape};
+use super::{Shape, TypeName};
 use crate::packet::fingerprint::Fnv;
 
-/// The name of a struct or enum, and the hash of it and its parameters.
+/// The name of a struct or enum with its parameters, and the hash of both. Built step by step.
 #[derive(Clone, Copy)]
 pub struct Named {
-    name: Name,
+    name: TypeName,
     hash: Fnv,
     parameters: usize,
 }
 
 impl Named {
-    /// A type of this name, without parameters so far.
+    /// Starts with a name and no parameters.
     pub const fn new(name: &str) -> Self {
-        Self { name: Name::plain(name), hash: Fnv::new().text(name), parameters: 0 }
+        Self { name: TypeName::plain(name), hash: Fnv::new().text(name), parameters: 0 }
     }
 
-    /// One more parameter: a type.
+    /// Adds a type parameter.
     pub const fn of(mut self, shape: &Shape) -> Self {
         self = self.separated();
         self.name = self.name.push(shape.name.as_str());
@@ -27,7 +28,7 @@ impl Named {
         self
     }
 
-    /// One more parameter: a value.
+    /// Adds an unsigned const parameter.
     pub const fn with(mut self, value: u128) -> Self {
         self = self.separated();
         self.name = self.name.number(value);
@@ -35,7 +36,7 @@ impl Named {
         self
     }
 
-    /// One more parameter: a signed value.
+    /// Adds a signed const parameter.
     pub const fn with_signed(mut self, value: i128) -> Self {
         self = self.separated();
         self.name = self.name.signed(value);
@@ -43,15 +44,17 @@ impl Named {
         self
     }
 
-    /// The whole name.
-    pub const fn name(self) -> Name {
+    /// Returns the complete name.
+    pub const fn name(self) -> TypeName {
         if self.parameters == 0 { self.name } else { self.name.push(">") }
     }
 
+    /// Returns the hash of the kind of type, the name and the parameters.
     pub(super) const fn hash(self, kind: &str) -> Fnv {
         Fnv::new().text(kind).word(self.hash.number(self.parameters).finish())
     }
 
+    /// Appends the separator before a parameter and counts the parameter.
     const fn separated(mut self) -> Self {
         self.name = self.name.push(if self.parameters == 0 { "<" } else { ", " });
         self.parameters += 1;

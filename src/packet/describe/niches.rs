@@ -1,6 +1,7 @@
-//! Options without a tag: one value that the content never has says `None`.
+//! Descriptions of options without a tag byte. A *niche*, a value that the content never has, is
+//! `None`.
 //!
-//! They appear in packets through `#[rkyv(with = Niche)]`, `NicheInto<..>`, `MapNiche<.., ..>` and
+//! Packets contain them through `#[rkyv(with = Niche)]`, `NicheInto<..>`, `MapNiche<.., ..>` and
 //! `DefaultNiche`.
 
 use rkyv::{
@@ -12,25 +13,25 @@ use rkyv::{
     traits::ArchivePointee,
 };
 
-use super::{Describe, Name, Shape};
+use super::{Describe, Shape, TypeName};
 
-/// Which value says `None`: one that can be told apart in bytes not yet checked.
+/// A niche that packets may use: rkyv can detect it safely in bytes that were not checked yet.
 ///
-/// Not meant to be implemented outside.
-pub trait Absent {
-    /// The schema's word for it.
+/// Not meant to be implemented by hand.
+pub trait DetectableNiche {
+    /// The kind of such an option in the schema.
     const WORD: &'static str;
 }
 
-macro_rules! absent {
+macro_rules! detectable {
     ($($niche:ident = $word:literal),*) => {$(
-        impl Absent for $niche {
+        impl DetectableNiche for $niche {
             const WORD: &'static str = $word;
         }
     )*};
 }
 
-absent!(
+detectable!(
     Zero = "option-zero",
     NaN = "option-nan",
     Bool = "option-bool",
@@ -38,9 +39,10 @@ absent!(
     DefaultNiche = "option-default"
 );
 
-// SAFETY: It is laid out as its content, which is checked unless it says `None`; the audit asks it.
-unsafe impl<T: Describe, N: Absent + Niching<T>> Describe for NichedOption<T, N> {
-    const NAME: Name = Name::generic("Option", &[T::NAME]);
+// SAFETY: The option has the layout of its content, which rkyv checks unless it is the niche. The
+// audit visits the content.
+unsafe impl<T: Describe, N: DetectableNiche + Niching<T>> Describe for NichedOption<T, N> {
+    const NAME: TypeName = TypeName::generic("Option", &[T::NAME]);
     const SHAPE: &'static Shape =
         const { &Shape::flat_container::<Self>(N::WORD, Self::NAME, const { &[T::SHAPE] }) };
 
@@ -49,9 +51,10 @@ unsafe impl<T: Describe, N: Absent + Niching<T>> Describe for NichedOption<T, N>
     }
 }
 
-// SAFETY: It is laid out as a box, whose pointer says `None` if it is 1; the audit asks the content.
+// SAFETY: The option has the layout of a box; a relative pointer of 1 is `None`. The audit visits
+// the content.
 unsafe impl<T: Describe + ArchivePointee + ?Sized> Describe for ArchivedOptionBox<T> {
-    const NAME: Name = Name::generic("Option", &[Name::generic("Box", &[T::NAME])]);
+    const NAME: TypeName = TypeName::generic("Option", &[TypeName::generic("Box", &[T::NAME])]);
     const SHAPE: &'static Shape =
         const { &Shape::container::<Self>("option-box", Self::NAME, const { &[T::SHAPE] }) };
 

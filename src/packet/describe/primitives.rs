@@ -1,19 +1,19 @@
-//! Numbers, `bool` and `char`: those of one byte as themselves, the others in little-endian order.
+//! Descriptions of numbers, `bool` and `char`. Numbers of more than one byte are little-endian.
 //!
-//! `usize` and `isize` have 32 bits in an archive and are described as `u32` and `i32`.
+//! rkyv archives `usize` and `isize` with 32 bits, so they are described as `u32` and `i32`.
 
 use std::num::{NonZeroI8, NonZeroU8};
 
 use rkyv::{niche::option_nonzero::*, primitive::*};
 
-use super::{Describe, Name, Shape};
+use super::{Describe, Shape, TypeName};
 
 macro_rules! primitive {
     ($($type:ty: $name:literal),* $(,)?) => {$(
-        // SAFETY: The bytes of a number, `bool` or `char` are all there is to it, and writing one
-        // writes them all.
+        // SAFETY: A number, `bool` or `char` has neither pointers nor padding. Resolving writes all
+        // of its bytes. rkyv checks them completely, so no audit is needed.
         unsafe impl Describe for $type {
-            const NAME: Name = Name::plain($name);
+            const NAME: TypeName = TypeName::plain($name);
             const SHAPE: &'static Shape = const { &Shape::primitive::<Self>($name) };
         }
     )*};
@@ -32,9 +32,9 @@ primitive! {
 
 macro_rules! option_nonzero {
     ($($type:ty: $name:literal),* $(,)?) => {$(
-        // SAFETY: As for the number that it is, of which 0 means `None`.
+        // SAFETY: As for the number that it consists of; 0 means `None`.
         unsafe impl Describe for $type {
-            const NAME: Name = Name::generic("Option", &[Name::plain($name)]);
+            const NAME: TypeName = TypeName::generic("Option", &[TypeName::plain($name)]);
             const SHAPE: &'static Shape =
                 const { &Shape::primitive::<Self>(concat!("Option<", $name, ">")) };
         }

@@ -1,39 +1,40 @@
-//! The description of an archived type, as a constant: the one source of its fingerprint, its schema
-//! and of what the write and check paths must do for it.
+//! The description of an archived type, as a constant.
 //!
-//! Shapes say how bytes are laid out. They hold no code and no values.
+//! Fingerprint and schema are derived from it. The write path and the check path read its flags. A
+//! shape describes how bytes are laid out; it contains no code and no values.
 
-use super::{Name, named::Named};
+use super::{TypeName, named::Named};
 use crate::packet::fingerprint::Fnv;
 
-/// The largest alignment that a packet's start has.
+/// The alignment of every packet in bytes, and so the largest that an archived type may have.
 pub(crate) const MAX_ALIGN: usize = 16;
 
-/// How an archived type is laid out.
+/// The layout of an archived type.
 pub struct Shape {
-    /// The type's name with its parameters.
-    pub name: Name,
-    /// The hash of everything below, names included.
+    /// The name of the type with its parameters.
+    pub name: TypeName,
+    /// The hash of names, layout and parts.
     pub hash: u128,
-    /// What it consists of.
-    pub kind: Kind,
-    /// Bytes.
+    /// The parts of the type.
+    pub kind: ShapeKind,
+    /// The size in bytes.
     pub size: usize,
-    /// Bytes, at most 16.
+    /// The alignment in bytes, at most 16.
     pub align: usize,
-    /// It holds no pointer: an archive of it is these `size` bytes.
+    /// True if the type contains no pointer: an archive of it consists of these `size` bytes.
     pub flat: bool,
-    /// Writing a value may leave some of the bytes untouched.
+    /// True if writing a value may leave some bytes unwritten.
     pub padded: bool,
-    /// Checking its bytes is not enough: [`Describe::audit`](super::Describe::audit) must run too.
+    /// True if rkyv's check is not enough: [`Describe::audit`](super::Describe::audit) must run
+    /// too.
     pub audited: bool,
-    /// It, or something in it, mentions itself.
+    /// True if the type, or a type that it contains, contains itself behind a pointer.
     pub recursive: bool,
 }
 
-/// What a described type consists of.
-pub enum Kind {
-    /// A number, `bool` or `char`, by its name.
+/// The parts of a described type.
+pub enum ShapeKind {
+    /// A number, `bool` or `char`. The name identifies it.
     Primitive,
     /// Named fields at fixed offsets.
     Struct(&'static [Field]),
@@ -41,11 +42,11 @@ pub enum Kind {
     Tuple(&'static [Field]),
     /// A tag of one byte at offset 0, then the variant's fields.
     Enum(&'static [Variant]),
-    /// So many of the same, one after the other.
+    /// An element type and the number of elements, without gaps.
     Array(&'static Shape, usize),
-    /// One of the format's own types, by the word that the schema uses for it.
+    /// A type of the format itself: its kind in the schema, and the types that it contains.
     Container(&'static str, &'static [&'static Shape]),
-    /// The enclosing type of this name.
+    /// A recursive mention of the enclosing type of this name.
     Itself,
 }
 
@@ -61,26 +62,26 @@ pub struct Field {
 }
 
 impl Field {
-    /// A field of archived type `T`, at an offset that [`lay_out`](Self::lay_out) or
-    /// [`at`](Self::at) will say.
+    /// Creates a field of archived type `T` at offset 0. [`lay_out`](Self::lay_out) or
+    /// [`at`](Self::at) sets the offset.
     pub const fn new<T>(name: &'static str, shape: &'static Shape) -> Self {
         let written_whole = !shape.padded;
         Self { name, offset: 0, size: size_of::<T>(), align: align_of::<T>(), written_whole, shape }
     }
 
-    /// The same field at this offset.
+    /// Returns the field, moved to this offset.
     pub const fn at(mut self, offset: usize) -> Self {
         self.offset = offset;
         self
     }
 
-    /// The same field, written by a wrapper that may leave bytes untouched.
+    /// Returns the field, marked as written by a wrapper that may leave bytes unwritten.
     pub const fn wrapped(mut self) -> Self {
         self.written_whole = false;
         self
     }
 
-    /// Puts fields one after the other as `repr(C)` does, behind `start` bytes.
+    /// Sets the offsets of consecutive fields by the rules of `repr(C)`, behind `start` bytes.
     pub const fn lay_out<const N: usize>(start: usize, mut fields: [Field; N]) -> [Field; N] {
         let mut end = start;
         let mut i = 0;
@@ -92,17 +93,17 @@ impl Field {
         fields
     }
 
-    /// The field's name, or its number.
+    /// Returns the name of the field, or its number in a tuple.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Bytes from the start of the whole.
+    /// Returns the distance in bytes from the start of the enclosing type.
     pub const fn offset(&self) -> usize {
         self.offset
     }
 
-    /// The field's type.
+    /// Returns the type of the field.
     pub const fn shape(&self) -> &'static Shape {
         self.shape
     }
@@ -110,25 +111,26 @@ impl Field {
 
 /// A variant of an enum.
 pub struct Variant {
-    /// Its name.
+    /// The name of the variant.
     pub name: &'static str,
-    /// The byte at offset 0 that says so.
+    /// The value of the byte at offset 0.
     pub tag: u8,
-    /// Its fields; offsets count from the enum's start.
+    /// The fields. Offsets count from the start of the enum.
     pub fields: &'static [Field],
 }
 
 impl Shape {
-    /// A number, `bool` or `char`.
+    /// Describes a number, `bool` or `char`.
     pub const fn primitive<T>(name: &'static str) -> Self {
         let hash = Fnv::new().text("primitive").text(name);
-        Self::flat::<T>(Name::plain(name), hash, Kind::Primitive)
+        Self::flat::<T>(TypeName::plain(name), hash, ShapeKind::Primitive)
     }
 
-    /// One of the format's own types that holds no pointer.
+    /// Describes a type of the format itself, without pointers of its own. It is flat if its
+    /// contents are.
     pub const fn flat_container<T>(
         word: &'static str,
-        name: Name,
+        name: TypeName,
         of: &'static [&'static Shape],
     ) -> Self {
         let mut shape = Self::container::<T>(word, name, of);
@@ -141,14 +143,14 @@ impl Shape {
         shape
     }
 
-    /// One of the format's own types that points at what it holds.
+    /// Describes a type of the format itself that points at its contents.
     pub const fn container<T>(
         word: &'static str,
-        name: Name,
+        name: TypeName,
         of: &'static [&'static Shape],
     ) -> Self {
         let mut hash = Fnv::new().text(word).number(of.len());
-        let mut shape = Self::flat::<T>(name, hash, Kind::Container(word, of));
+        let mut shape = Self::flat::<T>(name, hash, ShapeKind::Container(word, of));
         let mut i = 0;
         while i < of.len() {
             hash = hash.word(of[i].hash);
@@ -162,47 +164,56 @@ impl Shape {
         shape
     }
 
-    /// A container of many elements, which may not be zero-sized: a few bytes could then claim
-    /// billions of them, and checking or reading those would not end.
-    pub const fn list<T>(word: &'static str, name: Name, of: &'static [&'static Shape]) -> Self {
+    /// Describes a container of any number of elements.
+    ///
+    /// # Panics
+    ///
+    /// At compile time, if the elements have no bytes. A few bytes could otherwise claim billions
+    /// of elements, and checking or reading them would take forever.
+    pub const fn list<T>(
+        word: &'static str,
+        name: TypeName,
+        of: &'static [&'static Shape],
+    ) -> Self {
         assert!(
             of[0].size > 0,
-            "a packet cannot hold a list of zero-sized elements: send the count"
+            "a packet cannot contain a list of zero-sized elements: send the number of elements"
         );
         Self::container::<T>(word, name, of)
     }
 
-    /// `[of; len]`.
+    /// Describes `[of; len]`.
     pub const fn array<T>(of: &'static Shape, len: usize) -> Self {
         let hash = Fnv::new().text("array").word(of.hash).number(len);
-        let mut shape = Self::flat::<T>(Name::array(of.name, len), hash, Kind::Array(of, len));
+        let mut shape =
+            Self::flat::<T>(TypeName::array(of.name, len), hash, ShapeKind::Array(of, len));
         shape.inherit(of);
         shape.padded = of.padded;
         shape
     }
 
-    /// A struct; its fields are at their offsets.
+    /// Describes a struct. The fields must have their offsets.
     pub const fn structure<T>(named: Named, fields: &'static [Field]) -> Self {
         let hash = hash_fields(named.hash("struct"), fields);
-        let mut shape = Self::flat::<T>(named.name(), hash, Kind::Struct(fields));
+        let mut shape = Self::flat::<T>(named.name(), hash, ShapeKind::Struct(fields));
         shape.inherit_fields(fields);
         shape.padded = !fills(fields, 0, shape.size);
         shape
     }
 
-    /// A tuple; its fields are at their offsets.
-    pub const fn tuple<T>(name: Name, fields: &'static [Field]) -> Self {
+    /// Describes a tuple. The fields must have their offsets.
+    pub const fn tuple<T>(name: TypeName, fields: &'static [Field]) -> Self {
         let hash = hash_fields(Fnv::new().text("tuple"), fields);
-        let mut shape = Self::flat::<T>(name, hash, Kind::Tuple(fields));
+        let mut shape = Self::flat::<T>(name, hash, ShapeKind::Tuple(fields));
         shape.inherit_fields(fields);
         shape.padded = !fills(fields, 0, shape.size);
         shape
     }
 
-    /// An enum; its variants' fields are at their offsets.
+    /// Describes an enum. The fields of its variants must have their offsets.
     pub const fn enumeration<T>(named: Named, variants: &'static [Variant]) -> Self {
         let hash = hash_variants(named.hash("enum"), variants);
-        let mut shape = Self::flat::<T>(named.name(), hash, Kind::Enum(variants));
+        let mut shape = Self::flat::<T>(named.name(), hash, ShapeKind::Enum(variants));
         let mut i = 0;
         while i < variants.len() {
             shape.inherit_fields(variants[i].fields);
@@ -212,16 +223,16 @@ impl Shape {
         shape
     }
 
-    /// The same shape, whose values must be audited.
+    /// Returns the shape, marked as needing an audit.
     pub(super) const fn with_audit(mut self) -> Self {
         self.audited = true;
         self
     }
 
-    /// The enclosing type `T`, mentioned within itself.
-    pub(super) const fn itself<T>(name: Name) -> Self {
-        let mut shape = Self::flat::<T>(name, Fnv::new().text("self"), Kind::Itself);
-        // The size is left out of the hash: the enclosing type's own says it.
+    /// Describes a recursive mention of the enclosing type `T`.
+    pub(super) const fn itself<T>(name: TypeName) -> Self {
+        let mut shape = Self::flat::<T>(name, Fnv::new().text("self"), ShapeKind::Itself);
+        // The hash omits the size: the enclosing type's hash includes it.
         shape.hash = Fnv::new().text("self").text(name.as_str()).finish();
         shape.flat = false;
         shape.padded = true;
@@ -229,17 +240,18 @@ impl Shape {
         shape
     }
 
-    const fn flat<T>(name: Name, hash: Fnv, kind: Kind) -> Self {
+    const fn flat<T>(name: TypeName, hash: Fnv, kind: ShapeKind) -> Self {
         let (size, align) = (size_of::<T>(), align_of::<T>());
         assert!(
             align <= MAX_ALIGN,
-            "a packet is aligned to 16 bytes and cannot hold more aligned types"
+            "a packet is aligned to 16 bytes and cannot contain a type with a larger alignment"
         );
         let hash = hash.number(size).number(align).finish();
         let (flat, padded, audited, recursive) = (true, false, false, false);
         Self { name, hash, kind, size, align, flat, padded, audited, recursive }
     }
 
+    /// Takes over the flags of a part.
     const fn inherit(&mut self, part: &Shape) {
         self.flat &= part.flat;
         self.audited |= part.audited;
@@ -277,7 +289,7 @@ const fn hash_variants(hash: Fnv, variants: &[Variant]) -> Fnv {
     hash
 }
 
-/// Whether writing all `fields` writes every one of `size` bytes, of which `taken` are written anyway.
+/// Returns true if writing all `fields` and `taken` further bytes writes every one of `size` bytes.
 const fn fills(fields: &[Field], taken: usize, size: usize) -> bool {
     let mut sum = taken;
     let mut i = 0;

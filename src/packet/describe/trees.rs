@@ -1,9 +1,15 @@
-//! Ordered maps and sets: rkyv's B-trees, and the audit that makes iterating them sound.
+//! Descriptions of ordered maps and sets (rkyv's B-trees), and the audit that makes iteration
+//! sound.
 //!
-//! rkyv 0.8.18 checks every node and that the entries add up to the length, but its iterators also rely on
-//! two things it does not check: that each inner node has a first child and that no leaf is empty. An
-//! archive that breaks them passes the check, and iterating it reads unchecked bytes. The audit looks.
-//! It does not check that keys are in order: lookups in a tree out of order miss, and are sound.
+//! rkyv 0.8.18 checks every node, and that the number of entries equals the length. Its iterators
+//! rely on two more properties that it does not check:
+//!
+//! - each inner node has a first child;
+//! - no leaf is empty.
+//!
+//! An archive without them passes rkyv's check, and iterating it reads unchecked bytes. The audit
+//! checks both properties. It does not check the order of the keys: in an unordered tree a lookup
+//! may miss entries, which is sound.
 
 use std::{mem::MaybeUninit, ops::ControlFlow};
 
@@ -13,46 +19,46 @@ use rkyv::{
     rel_ptr::RawRelPtrI32,
 };
 
-use super::{Describe, Name, Shape};
+use super::{Describe, Shape, TypeName};
 use crate::packet::check::MAX_DEPTH;
 
-/// Entries in a full node; every map and set has this number.
+/// The number of entries in a full node, for every map and set.
 const ENTRIES: usize = 5;
 
-/// How every node begins:
+/// The start of every node:
 ///
 /// ```text
 /// kind u8 (0 leaf, 1 inner) | keys [K; 5] | values [V; 5]
 /// ```
 #[repr(C)]
-struct Node<K, V> {
+struct NodeHeader<K, V> {
     kind: u8,
     keys: [MaybeUninit<K>; ENTRIES],
     values: [MaybeUninit<V>; ENTRIES],
 }
 
-/// A node without children; `len` of its entries are used.
+/// A node without children. The first `len` entries are in use.
 #[repr(C)]
-struct Leaf<K, V> {
-    node: Node<K, V>,
+struct LeafNode<K, V> {
+    node: NodeHeader<K, V>,
     len: Archived<u32>,
 }
 
-/// A node whose entries are all used, with a child before each and one behind; offset 1 means none.
+/// A node in which all entries are in use, with a child before each entry and one after the last.
 #[repr(C)]
-struct Inner<K, V> {
-    node: Node<K, V>,
+struct InnerNode<K, V> {
+    node: NodeHeader<K, V>,
     lesser: [RawRelPtrI32; ENTRIES],
     greater: RawRelPtrI32,
 }
 
-/// What a relative pointer holds that points nowhere.
-const NOWHERE: i32 = 1;
+/// The value of a relative pointer that is null.
+const NULL: i32 = 1;
 
-// SAFETY: A map is a relative pointer and a length. After the audit its iterators stay within checked
-// nodes, and each key and value was asked.
+// SAFETY: A map is a relative pointer and a length. After the audit its iterators stay within nodes
+// that rkyv checked. The audit visits each key and each value.
 unsafe impl<K: Describe, V: Describe> Describe for ArchivedBTreeMap<K, V, ENTRIES> {
-    const NAME: Name = Name::generic("BTreeMap", &[K::NAME, V::NAME]);
+    const NAME: TypeName = TypeName::generic("BTreeMap", &[K::NAME, V::NAME]);
     const SHAPE: &'static Shape = const {
         &Shape::with_audit(Shape::container::<Self>(
             "btree-map",
@@ -63,24 +69,25 @@ unsafe impl<K: Describe, V: Describe> Describe for ArchivedBTreeMap<K, V, ENTRIE
 
     fn audit(&self, archive: &[u8]) -> bool {
         let sound = self.is_empty() || tree_is_sound::<K, V>(address(self), archive);
-        sound && self.visit(|key, value| refuted(key, value, archive)).is_none()
+        sound && self.visit(|key, value| audit_entry(key, value, archive)).is_none()
     }
 }
 
-// SAFETY: A set is a map to units.
+// SAFETY: As for a map; a set is a map with values of type `()`.
 unsafe impl<K: Describe> Describe for ArchivedBTreeSet<K, ENTRIES> {
-    const NAME: Name = Name::generic("BTreeSet", &[K::NAME]);
+    const NAME: TypeName = TypeName::generic("BTreeSet", &[K::NAME]);
     const SHAPE: &'static Shape = const {
         &Shape::with_audit(Shape::container::<Self>("btree-set", Self::NAME, const { &[K::SHAPE] }))
     };
 
     fn audit(&self, archive: &[u8]) -> bool {
         let sound = self.is_empty() || tree_is_sound::<K, ()>(address(self), archive);
-        sound && self.visit(|key| refuted(key, &(), archive)).is_none()
+        sound && self.visit(|key| audit_entry(key, &(), archive)).is_none()
     }
 }
 
-fn refuted<K: Describe, V: Describe>(key: &K, value: &V, archive: &[u8]) -> ControlFlow<()> {
+/// Audits an entry. Breaks if it is unsound.
+fn audit_entry<K: Describe, V: Describe>(key: &K, value: &V, archive: &[u8]) -> ControlFlow<()> {
     if key.audit(archive) && value.audit(archive) {
         ControlFlow::Continue(())
     } else {
@@ -92,46 +99,49 @@ fn address<T>(value: &T) -> usize {
     (&raw const *value).addr()
 }
 
-/// Whether every node of a map that is not empty, at this address, is fit for iteration.
+/// Returns true if every node of the non-empty map at this address can be iterated.
 fn tree_is_sound<K, V>(map: usize, archive: &[u8]) -> bool {
     let root = map.wrapping_sub(archive.as_ptr().addr());
     match target(archive, root) {
-        Some(Child::At(node)) => node_is_sound::<K, V>(archive, node, MAX_DEPTH.get()),
-        Some(Child::None) | None => false,
+        Some(Target::At(node)) => node_is_sound::<K, V>(archive, node, MAX_DEPTH.get()),
+        Some(Target::Null) | None => false,
     }
 }
 
 fn node_is_sound<K, V>(archive: &[u8], node: usize, depth: usize) -> bool {
     match archive.get(node) {
-        Some(0) => read(archive, node + std::mem::offset_of!(Leaf<K, V>, len)) != Some([0; 4]),
+        Some(0) => read(archive, node + std::mem::offset_of!(LeafNode<K, V>, len)) != Some([0; 4]),
         Some(1) if depth > 0 => inner_is_sound::<K, V>(archive, node, depth - 1),
         _ => false,
     }
 }
 
 fn inner_is_sound<K, V>(archive: &[u8], node: usize, depth: usize) -> bool {
-    // The child behind the last entry directly follows the children before each entry.
-    let children = node + std::mem::offset_of!(Inner<K, V>, lesser);
+    // In memory, `greater` directly follows the `lesser` pointers.
+    let children = node + std::mem::offset_of!(InnerNode<K, V>, lesser);
     (0..=ENTRIES).all(|i| match target(archive, children + i * size_of::<RawRelPtrI32>()) {
-        Some(Child::At(child)) => node_is_sound::<K, V>(archive, child, depth),
-        Some(Child::None) => i > 0,
+        Some(Target::At(child)) => node_is_sound::<K, V>(archive, child, depth),
+        Some(Target::Null) => i > 0,
         None => false,
     })
 }
 
-/// Where a relative pointer leads, as an index into the archive.
-enum Child {
-    None,
+/// The target of a relative pointer, as an index into the archive.
+enum Target {
+    Null,
     At(usize),
 }
 
-/// Follows the relative pointer at `at`; nothing if it leaves the archive.
-fn target(archive: &[u8], at: usize) -> Option<Child> {
+/// Follows the relative pointer at `at`.
+///
+/// `None` if the pointer lies outside the archive, or if its target lies before the start. A target
+/// after the end is returned; the caller checks it.
+fn target(archive: &[u8], at: usize) -> Option<Target> {
     let offset = i32::from_le_bytes(read(archive, at)?);
-    if offset == NOWHERE {
-        return Some(Child::None);
+    if offset == NULL {
+        return Some(Target::Null);
     }
-    at.checked_add_signed(isize::try_from(offset).ok()?).map(Child::At)
+    at.checked_add_signed(isize::try_from(offset).ok()?).map(Target::At)
 }
 
 fn read(archive: &[u8], at: usize) -> Option<[u8; 4]> {

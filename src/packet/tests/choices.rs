@@ -1,4 +1,4 @@
-//! Opening a packet as one of several types.
+//! Opens packets as one of several types.
 
 use super::Archive;
 use crate::{
@@ -14,23 +14,23 @@ struct Job {
 #[packet]
 struct Halt;
 
-/// What a worker is told.
+/// An order for a worker.
 #[one_of]
 #[derive(Clone)]
 enum Work {
-    /// To do.
+    /// A job.
     Job(Job),
     Halt(Halt),
     Numbers(Vec<u32>),
 }
 
-/// As a mail would offer it.
-struct AnyReceived {
+/// A packet with its fingerprint, as a subscriber of any type gets it.
+struct Fingerprinted {
     fingerprint: Fingerprint,
     archive: Archive,
 }
 
-impl AnyReceived {
+impl Fingerprinted {
     fn of<T: Packet>(value: &T) -> Self {
         Self { fingerprint: T::TYPE.fingerprint, archive: Archive::of(value).unwrap() }
     }
@@ -40,8 +40,8 @@ impl AnyReceived {
     }
 }
 
-fn described(mail: &AnyReceived) -> Result<String, Invalid> {
-    Ok(match mail.open()? {
+fn described(packet: &Fingerprinted) -> Result<String, Invalid> {
+    Ok(match packet.open()? {
         Some(Work::Job(job)) => format!("job {}", job.name),
         Some(Work::Halt(_)) => String::from("halt"),
         Some(Work::Numbers(numbers)) => format!("{} numbers", numbers.len()),
@@ -50,28 +50,29 @@ fn described(mail: &AnyReceived) -> Result<String, Invalid> {
 }
 
 #[test]
-fn the_fingerprint_decides() {
-    assert_eq!(described(&AnyReceived::of(&Job { name: String::from("dig") })).unwrap(), "job dig");
-    assert_eq!(described(&AnyReceived::of(&Halt)).unwrap(), "halt");
-    assert_eq!(described(&AnyReceived::of(&vec![1_u32, 2])).unwrap(), "2 numbers");
-    assert_eq!(described(&AnyReceived::of(&vec![1_u64, 2])).unwrap(), "unknown");
+fn the_fingerprint_selects_the_variant() {
+    let job = Job { name: String::from("dig") };
+    assert_eq!(described(&Fingerprinted::of(&job)).unwrap(), "job dig");
+    assert_eq!(described(&Fingerprinted::of(&Halt)).unwrap(), "halt");
+    assert_eq!(described(&Fingerprinted::of(&vec![1_u32, 2])).unwrap(), "2 numbers");
+    assert_eq!(described(&Fingerprinted::of(&vec![1_u64, 2])).unwrap(), "unknown");
 }
 
 #[test]
 fn the_type_can_be_named_without_its_lifetime() {
-    let mail = AnyReceived::of(&Halt);
-    let work = mail.open::<Work>().unwrap();
+    let packet = Fingerprinted::of(&Halt);
+    let work = packet.open::<Work>().unwrap();
     let copy = work;
     assert!(matches!((work, copy), (Some(Work::Halt(_)), Some(Work::Halt(_)))));
 }
 
 #[test]
-fn bytes_are_checked_as_the_type_named() {
-    let mut mail = AnyReceived::of(&Job { name: String::from("a name out of line") });
-    let root = mail.archive.bytes().len() - 8;
-    mail.archive.bytes_mut()[root + 4..].copy_from_slice(&1000_i32.to_le_bytes());
-    assert!(mail.open::<Work>().is_err());
-    let explanation = Work::explain(mail.fingerprint, mail.archive.bytes());
+fn bytes_are_checked_as_the_selected_type() {
+    let mut packet = Fingerprinted::of(&Job { name: String::from("a name out of line") });
+    let root = packet.archive.bytes().len() - 8;
+    packet.archive.bytes_mut()[root + 4..].copy_from_slice(&1000_i32.to_le_bytes());
+    assert!(packet.open::<Work>().is_err());
+    let explanation = Work::explain(packet.fingerprint, packet.archive.bytes());
     assert!(explanation.contains("subtree pointer overran range"), "{explanation}");
 }
 

@@ -1,4 +1,5 @@
-//! Corrupted archives: refused, or safe to use in every way; never a panic, a crash or a hang.
+//! Corrupted archives are refused, or safe to use in every way. They never cause a panic, crash or
+//! hang.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -85,7 +86,7 @@ fn trees(depth: usize) -> Trees {
     }
 }
 
-/// A generator of test cases, always the same.
+/// A deterministic generator of test cases.
 struct Cases(u64);
 
 impl Cases {
@@ -94,7 +95,7 @@ impl Cases {
         usize::try_from(self.0 >> 33).unwrap() % below
     }
 
-    /// Flips a bit, or puts a word that pointers, lengths and tags are sensitive to.
+    /// Flips a bit, or writes a word that is critical in pointers, lengths or tags.
     fn corrupt(&mut self, bytes: &mut [u8]) {
         for _ in 0..=self.next(3) {
             let at = self.next(bytes.len());
@@ -114,7 +115,7 @@ impl Cases {
     }
 }
 
-/// Corrupts archives of the value; gives how many were accepted.
+/// Corrupts archives of a value. Returns how many passed the check.
 fn corrupted<T: Unpack + Debug>(value: &T, cases: usize, walk: fn(&T::Archived)) -> usize {
     let original = Archive::of(value).unwrap();
     let mut archive = Archive::of(value).unwrap();
@@ -202,7 +203,7 @@ fn bytes_that_are_short_or_misplaced_are_refused() {
     assert!(validate::<u64>(&Archive::room(9).bytes()[..9]).is_err());
 }
 
-/// Where a map of six numbers has its root node: five entries, and one leaf of one before the first.
+/// A map of six numbers: a root node with five entries, and before its first entry a leaf with one.
 struct SixNumbers {
     archive: Archive,
     leaf_len: usize,
@@ -214,7 +215,8 @@ impl SixNumbers {
     fn new() -> Self {
         let map: BTreeMap<u32, u32> = (10..16).map(|i| (i, i)).collect();
         let archive = Archive::of(&map).unwrap();
-        // A leaf: kind, 5 keys, 5 values, length. The inner node: kind, 5 keys, 5 values, 6 children.
+        // The leaf: kind, 5 keys, 5 values, length. The inner node: kind, 5 keys, 5 values, 6
+        // children.
         let (leaf_len, first_child) = (44, 48 + 44);
         let map_len = archive.bytes().len() - 4;
         Self { archive, leaf_len, first_child, map_len }
@@ -243,7 +245,7 @@ fn a_tree_without_a_first_child_is_refused() {
     let (child, len) = (map.first_child, map.map_len);
     map.put(child, -i32::try_from(child).unwrap(), 1);
     map.put(len, 6, 5);
-    assert!(map.passes_rkyv(), "rkyv checks this now: the audit may go");
+    assert!(map.passes_rkyv(), "rkyv checks this now: remove the audit");
     assert!(!map.passes());
     assert!(explain::<BTreeMap<u32, u32>>(map.archive.bytes()).contains("first child"));
 }
@@ -254,7 +256,7 @@ fn a_tree_with_an_empty_leaf_is_refused() {
     let (leaf_len, len) = (map.leaf_len, map.map_len);
     map.put(leaf_len, 1, 0);
     map.put(len, 6, 5);
-    assert!(map.passes_rkyv(), "rkyv checks this now: the audit may go");
+    assert!(map.passes_rkyv(), "rkyv checks this now: remove the audit");
     assert!(!map.passes());
 }
 
@@ -312,7 +314,7 @@ struct Seen {
 }
 
 #[test]
-fn times_that_cannot_be_are_refused() {
+fn times_out_of_range_are_refused() {
     let at = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(5);
     let mut archive = Archive::of(&Seen { at }).unwrap();
     assert_eq!(Seen::unpack(archive.view::<Seen>()).unwrap().at, at);
@@ -330,13 +332,13 @@ struct Chain {
 }
 
 #[test]
-fn what_nests_too_deep_is_not_sent() {
+fn a_value_that_nests_too_deeply_is_not_sent() {
     let chain = |depth| {
         (0..depth).fold(Chain { next: None }, |chain, _| Chain { next: Some(Box::new(chain)) })
     };
     assert!(Archive::of(&chain(62)).is_ok());
     let error = Archive::of(&chain(63)).err().unwrap().to_string();
     assert!(error.contains("maximum subtree depth"), "{error}");
-    // Counting alone does not look.
+    // The counting pass does not check the depth.
     assert!(measure(&chain(63), &mut Scratch::new()).is_ok());
 }

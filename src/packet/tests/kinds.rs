@@ -1,4 +1,4 @@
-//! Every kind of value goes through an archive and comes out the same.
+//! Values of every kind survive a round trip through an archive.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
@@ -183,7 +183,7 @@ struct Loose {
 }
 
 #[test]
-fn types_that_mention_themselves() {
+fn recursive_types() {
     let leaf = Node { value: 3, ..Node::default() };
     let inner = Node { children: vec![leaf.clone(), leaf.clone()], ..Node::default() };
     round_trip(Node {

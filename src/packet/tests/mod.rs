@@ -1,4 +1,4 @@
-//! The packet format from the inside: what the public interface cannot reach.
+//! Tests of the packet format that need private functions.
 
 mod choices;
 mod hostile;
@@ -13,7 +13,11 @@ use crate::ring::buffer::WriteBuf;
 
 use super::{Packet, Scratch, Unpack, Unserializable, explain, measure, validate, write};
 
-/// An archive in memory as aligned as a slot's, between guard bytes.
+/// An archive in memory aligned like a slot, between guard bytes.
+///
+/// # Invariants
+///
+/// 1. `words` consists of one guard word, at least `len` bytes, and one more guard word.
 pub(super) struct Archive {
     words: Vec<u128>,
     len: usize,
@@ -22,7 +26,7 @@ pub(super) struct Archive {
 const GUARD: u128 = u128::from_ne_bytes([0xa5; 16]);
 
 impl Archive {
-    /// Room for `len` bytes that hold what an older packet might have left.
+    /// Returns `len` bytes with arbitrary content, like that of an older packet.
     pub(super) fn room(len: usize) -> Self {
         Self { words: vec![GUARD; len.div_ceil(16) + 2], len }
     }
@@ -36,10 +40,11 @@ impl Archive {
         Ok(archive)
     }
 
-    /// The room, to be written.
+    /// Returns the bytes for writing.
     pub(super) fn claim(&mut self) -> WriteBuf<'_> {
         let len = self.len;
-        // SAFETY: As many bytes follow the first guard, aligned and borrowed mutably.
+        // SAFETY: By invariant 1, `len` bytes follow the first guard. They are aligned like `u128`,
+        // initialized, and borrowed mutably.
         unsafe { WriteBuf::new(self.out(), len) }
     }
 
@@ -48,12 +53,12 @@ impl Archive {
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: As many bytes follow the first guard.
+        // SAFETY: By invariant 1, `len` initialized bytes follow the first guard.
         unsafe { std::slice::from_raw_parts(self.words[1..].as_ptr().cast(), self.len) }
     }
 
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: As many bytes follow the first guard.
+        // SAFETY: By invariant 1, `len` initialized bytes follow the first guard.
         unsafe { std::slice::from_raw_parts_mut(self.words[1..].as_mut_ptr().cast(), self.len) }
     }
 
@@ -69,7 +74,7 @@ impl Archive {
     }
 }
 
-/// Writes, checks and takes out again.
+/// Writes, checks and unpacks a value.
 pub(super) fn round_trip<T: Unpack + PartialEq + Debug>(value: T) {
     let archive = Archive::of(&value).unwrap();
     assert_eq!(T::unpack(archive.view::<T>()).unwrap(), value);

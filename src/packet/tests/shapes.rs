@@ -1,4 +1,4 @@
-//! Descriptions match what the compiler made.
+//! Descriptions match the layout that the compiler chose.
 
 use std::{collections::BTreeMap, mem::offset_of};
 
@@ -7,9 +7,7 @@ use serde_json::Value;
 
 use crate::{
     packet,
-    packet::{
-        AnyBits, Packet, describe::Describe, describe::Kind as ShapeKind, schema_of, type_of,
-    },
+    packet::{AnyBits, Packet, describe::Describe, describe::ShapeKind, schema_of, type_of},
 };
 
 #[packet]
@@ -29,10 +27,11 @@ enum Shape {
     Last = 255,
 }
 
-/// The variants as `repr(u8)` lays them out.
+/// A variant in the layout of `repr(u8)`.
 #[repr(C)]
 struct Line(u8, u8, Archived<u32>, u8);
 
+/// A variant in the layout of `repr(u8)`.
 #[repr(C)]
 struct Corner {
     tag: u8,
@@ -55,7 +54,7 @@ fn fields_are_where_the_compiler_put_them() {
 }
 
 #[test]
-fn variants_are_laid_out_as_mirrors_are() {
+fn variants_have_the_layout_of_equal_structs() {
     let ShapeKind::Enum(variants) = &ArchivedShape::SHAPE.kind else { panic!() };
     let tags: Vec<_> = variants.iter().map(|variant| (variant.name, variant.tag)).collect();
     assert_eq!(tags, [("Dot", 0), ("Line", 7), ("Box", 8), ("Last", 255)]);
@@ -82,7 +81,7 @@ struct Node {
 }
 
 #[test]
-fn a_mention_of_the_type_itself_has_its_size() {
+fn a_recursive_mention_has_the_size_of_its_type() {
     let schema: Value = serde_json::from_str(&schema_of::<Node>()).unwrap();
     let element = &schema["fields"][0]["type"]["of"][0];
     assert_eq!(element["size"], size_of::<Archived<(u32, Node)>>());

@@ -1,4 +1,4 @@
-//! Packets with a tail: filled in place they are byte for byte what sending writes.
+//! Packets with a tail: filling in place and sending write the same bytes.
 
 use super::{Archive, round_trip};
 use crate::{
@@ -19,7 +19,8 @@ fn filled(n: u16) -> Archive {
     let len = tail_len::<Head, u16>(n.into()).unwrap();
     let mut archive = Archive::room(len);
     archive.bytes_mut().fill(0);
-    // SAFETY: The room is as long and as aligned as promised.
+    // SAFETY: The archive is 16-aligned, initialized, as long as `tail_len` returned, and borrowed
+    // mutably.
     let (head, tail) = unsafe {
         let (mut head, mut tail) = emplace_tail::<Head, u16>(archive.out(), n.into());
         (head.as_mut(), tail.as_mut())
@@ -43,10 +44,11 @@ fn filling_in_place_equals_sending() {
 }
 
 #[test]
-fn whatever_the_bytes_were_is_valid() {
+fn leftover_bytes_are_valid() {
     let len = tail_len::<Head, u16>(9).unwrap();
     let mut archive = Archive::room(len);
-    // SAFETY: The room is as long and as aligned as promised.
+    // SAFETY: The archive is 16-aligned, initialized, as long as `tail_len` returned, and borrowed
+    // mutably.
     unsafe { emplace_tail::<Head, u16>(archive.out(), 9) };
     let tail = validate::<Samples>(archive.bytes());
     let tail = tail.unwrap_or_else(|_| panic!("{}", explain::<Samples>(archive.bytes())));
@@ -55,7 +57,7 @@ fn whatever_the_bytes_were_is_valid() {
 }
 
 #[test]
-fn lengths_that_cannot_be_are_refused() {
+fn invalid_lengths_are_refused() {
     assert_eq!(tail_len::<Head, u16>(usize::MAX), None);
     assert_eq!(tail_len::<Head, u16>(1 << 30), None);
     assert_eq!(tail_len::<Head, ()>(3), None);

@@ -1,4 +1,4 @@
-//! Writing fills exactly the bytes that were measured, all of them, or fails.
+//! Writing fills all measured bytes and no others, or fails.
 
 use std::{
     cell::Cell,
@@ -45,7 +45,7 @@ struct Skipping {
 }
 
 #[test]
-fn padding_is_zero_whatever_was_there_before() {
+fn padding_is_zero_despite_leftover_bytes() {
     let padded = |choice| Padded { small: 1, large: 2, option: None, choice };
     let archive = Archive::of(&padded(Choice::None)).unwrap();
     let expected = [vec![1], vec![0; 7], vec![2], vec![0; 63 - 8]].concat();
@@ -114,10 +114,10 @@ struct Restless {
 
 #[test]
 fn a_value_that_changes_while_it_is_sent_is_an_error() {
-    // Measured at 4 bytes and a root, then written with 5.
+    // Measured with 4 bytes and a root, then written with 5 bytes.
     LEN.set(3);
     assert!(Archive::of(&Restless { grows: () }).is_err());
-    // From 5 to 6 bytes only padding changes, and the archive is as good.
+    // A change from 6 to 7 bytes affects only padding, so the archive is valid.
     let archive = Archive::of(&Restless { grows: () }).unwrap();
     assert_eq!(archive.view::<Restless>().grows.len(), 7);
 }
@@ -143,7 +143,7 @@ fn a_wrapper_that_fails_says_why() {
 }
 
 #[test]
-fn room_for_resolvers_is_kept() {
+fn scratch_memory_is_reused() {
     let mut scratch = Scratch::new();
     let value: Vec<Vec<String>> = vec![vec![String::from("text"); 50]; 50];
     measure(&value, &mut scratch).unwrap();
@@ -155,7 +155,7 @@ fn room_for_resolvers_is_kept() {
 }
 
 #[test]
-fn what_copies_whole_is_what_resolving_gives() {
+fn a_byte_copy_equals_resolving() {
     #[packet]
     #[repr(C)]
     #[derive(Clone, Copy)]

@@ -1,36 +1,34 @@
 //! Exclusive claims: one publisher, no locked instruction.
 //!
 //! ```text
-//!  fill ──► stamp (release) ──► tail (release) ──► look for sleepers
+//!  fill ──► stamp (release) ──► tail (release) ──► check for sleepers
 //! ```
 //!
-//! Nothing is published by a claim, so a claim is plain arithmetic, and an abort is nothing at
-//! all. The tail is stored at every commit, before the next claim: a successor walks the
-//! committed stamps from that tail (`membership::join_publisher`), and finds at most the packets of
-//! the last claim there.
+//! A claim publishes nothing, so it is plain arithmetic, and an abort does nothing. Every commit
+//! stores the tail before the next claim. So a successor that scans committed packets from that
+//! tail (`membership::join_publisher`) finds at most the packets of the last claim.
 
 use super::{Full, Writer};
 use crate::sync::Ordering;
 
 impl Writer {
     #[inline]
-    pub(crate) fn claim_exclusive(&mut self, span: u64) -> Result<u64, Full> {
+    pub(super) fn claim_exclusive(&mut self, span: u64) -> Result<u64, Full> {
         if !self.owns(span) {
             self.make_way(span)?;
         }
         Ok(self.at.position)
     }
 
-    pub(crate) fn claim_exclusive_many(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
+    pub(super) fn claim_exclusive_many(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
         let [first, ..] = spans else { return Ok((self.at.position, 0)) };
         let position = self.claim_exclusive(*first)?;
-        // What is this publisher's, and not the limit: a claim for which there was no room may have
-        // raised that.
+        // Up to `end` and not up to the limit: a claim without room may have raised the limit only.
         let (mut count, mut sum) = self.geometry.fit(spans, position, self.end);
         if count < spans.len() {
             let needed = position + sum + spans[count];
             if needed > self.limit {
-                // Perhaps readers have moved on since it was computed. If not, what fits fits.
+                // Readers may have moved on since the last scan. An error changes nothing.
                 let _ = self.refresh(position, needed);
             }
             self.widen();
@@ -40,7 +38,7 @@ impl Writer {
         Ok((position, count))
     }
 
-    /// Pads to the start of the ring if the packet would wrap, and raises the limit.
+    /// Pads to the end of the memory if the packet would cross it, and raises the limit.
     #[cold]
     #[inline(never)]
     fn make_way(&mut self, span: u64) -> Result<(), Full> {
@@ -58,14 +56,13 @@ impl Writer {
         Ok(())
     }
 
-    /// All slots up to the limit are this publisher's; it writes to those before the ring's memory
-    /// ends.
+    /// Moves `end` up to the limit, or to the end of the memory (invariants 1 and 2).
     fn widen(&mut self) {
         self.end = self.limit.min(self.geometry.piece_end(self.at.position));
     }
 
     #[inline]
-    pub(crate) fn publish_tail(&mut self) {
+    pub(super) fn publish_tail(&mut self) {
         // Pairs with the acquire loads of the tail: a newcomer that starts there.
         self.memory.head().tail.store(self.at.position, Ordering::Release);
     }

@@ -1,7 +1,8 @@
-//! A publisher's side of the ring: claim, fill, commit, abort. One API over both claim kinds.
+//! A publisher's side of the ring: claim, fill, commit, abort. Both kinds of claims have the same
+//! API.
 //!
-//! Dropping a claim aborts it: in an exclusive ring nothing was published and the next claim
-//! takes the same position; in a shared one the range becomes a void packet.
+//! An abort costs nothing in an exclusive ring: the next claim takes the same position. In a shared
+//! ring the rest of the range becomes a void packet.
 
 mod exclusive;
 mod shared;
@@ -10,41 +11,50 @@ use super::gate::{self, Gate};
 use super::geometry::Geometry;
 use super::history;
 use super::overflow;
-use super::slot::{self, Descriptor};
-use super::spot::StampedPosition;
+use super::slot::{self, Descriptor, StampedPosition};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::layout::PublisherEntry;
 use crate::segment::settings::{Claims, Overflow, Settings};
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
+#[cfg(not(loom))]
+use std::ptr::NonNull;
 
 /// There is no room below the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full {
-    /// What holds the publisher back.
+    /// The position and endpoint that block the publisher.
     pub(crate) gate: Gate,
 }
 
 /// A publisher's local state. All operations take `&mut self`: one claim at a time.
+///
+/// # Invariants
+///
+/// 1. Only this publisher writes to the slots in `[at, end)`, and none of them is committed. In an
+///    exclusive ring they are below the limit and at or above the tail, and there is one publisher.
+///    In a shared ring this publisher claimed them by compare-and-swap on the tail.
+/// 2. The slots in `[at, end)` lie in one piece of the ring, or `at >= end`.
+/// 3. `limit` is at most one capacity above every position that must not be overwritten
+///    ([`gate`] has the reason why it stays valid).
 #[derive(Debug)]
 pub(crate) struct Writer {
-    pub(crate) memory: RingMemory,
-    pub(crate) geometry: Geometry,
-    pub(crate) claims: Claims,
-    pub(crate) overflow: Overflow,
+    memory: RingMemory,
+    geometry: Geometry,
+    claims: Claims,
+    overflow: Overflow,
     /// Index of its entry.
-    pub(crate) entry: usize,
+    entry: usize,
     /// Exclusive: where the next claim begins. Shared: where the open claim goes on.
-    pub(crate) at: StampedPosition,
-    /// From `at` up to here the slots are this publisher's to write, and lie in one piece. Shared:
-    /// the end of the open claim; where `at` is when there is none.
-    pub(crate) end: u64,
-    /// Cached: positions below it may be claimed.
-    pub(crate) limit: u64,
+    at: StampedPosition,
+    /// Shared: the end of the open claim, or `at` if there is none.
+    end: u64,
+    /// Positions below it may be claimed.
+    limit: u64,
 }
 
 impl Writer {
-    /// The writer of an entry that was just taken; exclusive ones go on at `position`.
+    /// The writer of an entry that was just taken. An exclusive one goes on at `position`.
     pub(crate) fn new(
         memory: RingMemory,
         settings: &Settings,
@@ -52,52 +62,110 @@ impl Writer {
         position: u64,
     ) -> Self {
         Self {
-            memory,
             geometry: Geometry::of(settings),
             claims: settings.claims,
             overflow: settings.overflow,
             entry,
             at: StampedPosition::at(&memory, position),
+            memory,
             end: position,
             limit: 0,
         }
     }
 
-    /// Claims `span` slots in one piece (at most `geometry.max_span`) and says where.
+    /// The ring.
+    #[inline]
+    pub(crate) fn memory(&self) -> &RingMemory {
+        &self.memory
+    }
+
+    /// The ring's geometry.
+    #[inline]
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Index of the publisher's entry.
+    pub(crate) fn entry(&self) -> usize {
+        self.entry
+    }
+
+    /// The publisher's entry.
+    pub(crate) fn own(&self) -> &PublisherEntry {
+        &self.memory.publishers()[self.entry]
+    }
+
+    /// The end of what all publishers claimed so far.
+    pub(crate) fn tail(&self) -> u64 {
+        // Pairs with the releases of the tail, by this publisher and by others.
+        self.memory.head().tail.load(Ordering::Acquire)
+    }
+
+    /// Positions below it may be claimed without another scan.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Claims `span` slots in one piece (at most `geometry.max_span`). Returns their position.
     #[inline]
     pub(crate) fn claim(&mut self, span: u64) -> Result<u64, Full> {
         debug_assert!(span >= 1 && span <= self.geometry.max_span);
         match self.claims {
             Claims::Exclusive => self.claim_exclusive(span),
-            Claims::Shared => self.claim_one_shared(span),
+            Claims::Shared => self.claim_shared(span),
         }
     }
 
-    /// Whether a packet of `span` slots needs no claim: in an exclusive ring, most of the time.
+    /// Returns true if a packet of `span` slots needs no claim, as most in an exclusive ring.
     #[inline]
     pub(crate) fn has_room_for(&self, span: u64) -> bool {
         self.claims == Claims::Exclusive && span <= self.geometry.max_span && self.owns(span)
     }
 
-    /// Whether the next `span` slots are this publisher's to write.
+    /// Returns true if the next `span` slots are this publisher's to write.
     #[inline]
     pub(crate) fn owns(&self, span: u64) -> bool {
         self.at.position + span <= self.end
     }
 
-    /// Claims as many of the spans as fit in one piece, one at least, and says where and how
-    /// many. Each is at most `geometry.max_span`.
+    /// Claims for as many of the spans, each at most `geometry.max_span`, as fit in one piece, at
+    /// least for the first. Returns the position and the number of spans.
     pub(crate) fn claim_many(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
         match self.claims {
             Claims::Exclusive => self.claim_exclusive_many(spans),
-            Claims::Shared => self.claim_shared(spans),
+            Claims::Shared => self.claim_shared_many(spans),
         }
     }
 
-    /// Commits the next packet of the claim, which must hold it. Returns its position.
+    /// The first payload byte of the open claim.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(super) fn payload(&self) -> NonNull<u8> {
+        self.memory.payload(self.at.position)
+    }
+
+    /// Clears what could be taken for stamps in the first `span` slots of the open claim. An
+    /// exclusive ring needs none of that ([`slot`] has the reason).
+    #[cfg(not(loom))]
+    pub(super) fn clear_stamps(&mut self, span: u64) {
+        if self.claims == Claims::Shared && self.owns(span) {
+            let first = self.at.position;
+            for position in first + 1..first + span {
+                slot::clear_stamp(&self.memory, position);
+            }
+        }
+    }
+
+    /// Commits the next packet of the claim. Returns its position.
+    ///
+    /// # Panics
+    ///
+    /// If the claim is shorter than the packet.
     #[inline(always)]
     pub(crate) fn commit(&mut self, descriptor: Descriptor) -> u64 {
         let position = self.at.position;
+        assert!(self.owns(descriptor.span()), "a packet that is longer than its claim");
         slot::commit(&self.memory, self.at, descriptor, Failpoint::CommitStamp);
         failpoint(Failpoint::CommitAfter);
         self.at.go(&self.memory, position + descriptor.span());
@@ -108,8 +176,8 @@ impl Writer {
         position
     }
 
-    /// Gives the open claim up, if there is one: the rest of it becomes a void packet. For claims
-    /// that were dropped, forgotten, or failed half-way.
+    /// Aborts the open claim, if there is one: its rest becomes a void packet. For claims that were
+    /// dropped or forgotten, or failed half-way.
     #[inline]
     pub(crate) fn abandon(&mut self) {
         if self.claims == Claims::Shared && self.at.position != self.end {
@@ -117,37 +185,51 @@ impl Writer {
         }
     }
 
-    /// Makes sure that `needed` (the end of a claim at `tail`) is below the limit.
+    /// Raises the limit to at least `needed` (the end of a claim at `tail`), if the gate allows.
     #[cold]
     #[inline(never)]
-    pub(crate) fn refresh(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
+    pub(in crate::ring) fn refresh(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
         let oldest = history::make_room(&self.memory, &self.geometry, tail, needed);
         let mut gate = gate::scan(&self.memory, tail, oldest);
         let capacity = self.geometry.capacity;
         if needed > gate.lowest + capacity && self.overflow == Overflow::DropOldest {
             overflow::make_room(&self.memory, &self.geometry, needed - capacity);
-            // The scan's fence also orders the evictions before it against a subscriber that
-            // clones another at its position (`membership::join_subscriber`).
+            // The fence in this scan also orders the evictions before it against a subscriber that
+            // joins beside another one (`membership::join_subscriber`).
             gate = gate::scan(&self.memory, tail, oldest);
         }
-        // What might be claimed once may be claimed for good; a newcomer's first cursor can be
-        // lower.
+        // Never lowered: a position that was free once stays free. The first cursor of a newcomer
+        // can be lower than the gate.
         self.limit = self.limit.max(gate.lowest + capacity);
         if needed > self.limit { Err(Full { gate }) } else { Ok(()) }
     }
 
-    /// The next position to be claimed by anyone, as far as known here.
-    pub(crate) fn tail(&self) -> u64 {
-        self.memory.head().tail.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn own(&self) -> &PublisherEntry {
-        &self.memory.publishers()[self.entry]
-    }
-
     /// Commits the next `slots` slots of the claim as a void packet.
-    pub(crate) fn stamp_void(&mut self, slots: u64) {
+    fn stamp_void(&mut self, slots: u64) {
         slot::commit(&self.memory, self.at, Descriptor::void(slots), Failpoint::CommitPadding);
         self.at.go(&self.memory, self.at.position + slots);
+    }
+}
+
+#[cfg(test)]
+impl Writer {
+    /// Voids the first slots of the open claim, as a recoverer does.
+    #[cfg(not(loom))]
+    pub(crate) fn void_first(&mut self, slots: u64) {
+        assert!(self.owns(slots));
+        self.stamp_void(slots);
+    }
+
+    /// Raises the limit as a claim of one slot would.
+    #[cfg(loom)]
+    pub(crate) fn raise_limit(&mut self) {
+        let tail = self.tail();
+        let _ = self.refresh(tail, tail + 1);
+    }
+
+    /// Forgets the open claim, as a process does that dies: its record stays.
+    #[cfg(not(loom))]
+    pub(crate) fn forget_claim(&mut self) {
+        self.end = self.at.position;
     }
 }

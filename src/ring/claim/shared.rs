@@ -2,19 +2,18 @@
 //!
 //! ```text
 //!  tail t ──► room? ──► record.len ──► record.position = t ──► CAS tail t → t + len
-//!                 │                                               │ failed: clear the record, again
+//!                 │                                               │ failed: clear record, retry
 //!                 └► Full: the record is clear                    ▼
 //!                                  fill ──► stamp each packet, ascending ──► clear the record
 //! ```
 //!
-//! Compare-and-swap, never fetch-add: an addition cannot be undone when the ring turns out full.
-//! Nobody waits for another's claim in order to publish: a publisher that is preempted delays
-//! readers at its position, and no publisher before one lap is over.
-//!
-//! The record is a range, not a start: a claim can be padding and a packet, or a batch, and with
-//! the start alone the second packet of a publisher that died after its first stamp is stranded.
-//! It is cleared after the last stamp, after every failed compare-and-swap, and before `Full` is
-//! said: a record that stays holds everybody back.
+//! - **Compare-and-swap, never fetch-add**: an addition cannot be undone when the ring is full.
+//! - **No publisher waits for another's claim**: a preempted publisher delays readers at its
+//!   position, and publishers only once they are a lap ahead.
+//! - **The record is a range**: a claim can be padding and a packet, or a batch. With only its
+//!   start, the second packet of a publisher that died after its first stamp would be stranded.
+//! - **The record is cleared** after the last stamp, after every failed compare-and-swap, and
+//!   before `Full` is returned. A record that stays gates all publishers.
 
 use super::{Full, Writer};
 use crate::failpoint::{Failpoint, failpoint};
@@ -23,43 +22,46 @@ use crate::segment::layout::{FARTHEST, NOWHERE};
 use crate::sync::{Ordering, spin_loop};
 
 impl Writer {
-    /// Claims `span` slots.
-    #[inline(never)]
-    pub(crate) fn claim_one_shared(&mut self, span: u64) -> Result<u64, Full> {
-        self.claim_one_here(span)
+    /// Claims `span` slots in a shared ring.
+    #[inline(always)]
+    pub(crate) fn claim_shared(&mut self, span: u64) -> Result<u64, Full> {
+        self.claim_shared_with(span, |_, _| span)
     }
 
-    /// The same, as a part of its caller.
+    pub(super) fn claim_shared_many(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
+        let [first, ..] = spans else { return Ok((self.at.position, 0)) };
+        let mut count = 0;
+        let start = self.claim_shared_with(*first, |writer, start| {
+            let (fitting, sum) = writer.geometry.fit(spans, start, writer.limit);
+            count = fitting;
+            sum
+        })?;
+        Ok((start, count))
+    }
+
+    /// Claims at least `first` slots, and as many as `extent` returns for the start of the claim.
     #[inline(always)]
-    pub(crate) fn claim_one_here(&mut self, span: u64) -> Result<u64, Full> {
+    fn claim_shared_with(
+        &mut self,
+        first: u64,
+        mut extent: impl FnMut(&Self, u64) -> u64,
+    ) -> Result<u64, Full> {
         loop {
-            let (tail, start) = self.room_for(span)?;
-            if self.take(tail, start, start + span) {
+            let (tail, start) = self.room_for(first)?;
+            let end = start + extent(self, start);
+            if self.try_claim(tail, start, end) {
                 return Ok(start);
             }
             spin_loop();
         }
     }
 
-    /// Claims as many of the spans as fit in one piece.
-    pub(crate) fn claim_shared(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
-        let [first, ..] = spans else { return Ok((self.at.position, 0)) };
-        loop {
-            let (tail, start) = self.room_for(*first)?;
-            let (count, sum) = self.geometry.fit(spans, start, self.limit);
-            if self.take(tail, start, start + sum) {
-                return Ok((start, count));
-            }
-            spin_loop();
-        }
-    }
-
-    /// The tail, and where behind it `span` slots lie in one piece, which are free.
+    /// The tail, and the next position from which `span` free slots lie in one piece.
     #[inline(always)]
     fn room_for(&mut self, span: u64) -> Result<(u64, u64), Full> {
         let tail = self.tail();
         if tail > FARTHEST {
-            // Nobody claimed so far. There is no room there, and never will be.
+            // No publisher claims so far. There is no room there, and never will be.
             return Err(Full { gate: Gate { lowest: tail, endpoint: None } });
         }
         let start = tail + self.geometry.padding(tail, span);
@@ -69,24 +71,24 @@ impl Writer {
         Ok((tail, start))
     }
 
-    /// Tries to make `[tail, end)` this publisher's, and what is before `start` void.
+    /// Tries to claim `[tail, end)`, and makes the slots before `start` void.
     #[inline(always)]
-    fn take(&mut self, tail: u64, start: u64, end: u64) -> bool {
+    fn try_claim(&mut self, tail: u64, start: u64, end: u64) -> bool {
         let len = end - tail;
         let record = &self.own().record;
         failpoint(Failpoint::ClaimLen);
-        // Release: who loads this length with the position of an earlier claim sees that claim's
-        // stamps (`recover`).
+        // Release: `recover` may load this length with the position of an earlier claim. Then it
+        // sees that claim's stamps.
         record.len.store(len, Ordering::Release);
         failpoint(Failpoint::ClaimPosition);
-        // Release: who loads the position loads this `len` or a later one.
+        // Release: a load that sees this position sees this length or a later one (`recover`).
         record.position.store(tail, Ordering::Release);
         failpoint(Failpoint::ClaimTail);
-        // Release: who sees the tail moved sees the record (`gate::scan`, `recover`). Acquire:
+        // Release: `gate::scan` and `recover` see the record if they see the tail moved. Acquire:
         // the records of the claims below.
         let moved = self.memory.head().tail.compare_exchange(
             tail,
-            tail + len,
+            end,
             Ordering::AcqRel,
             Ordering::Relaxed,
         );
@@ -108,7 +110,7 @@ impl Writer {
     }
 
     #[inline(always)]
-    pub(crate) fn close_if_complete(&mut self) {
+    pub(super) fn close_if_complete(&mut self) {
         debug_assert!(self.at.position <= self.end);
         if self.at.position == self.end {
             self.clear_record();
@@ -117,15 +119,15 @@ impl Writer {
 
     #[cold]
     #[inline(never)]
-    pub(crate) fn abandon_shared(&mut self) {
+    pub(super) fn abandon_shared(&mut self) {
         self.stamp_void(self.end - self.at.position);
         self.clear_record();
     }
 
     #[inline]
     fn clear_record(&self) {
-        // Pairs with the acquires in `gate::scan` and `recover`: who sees it clear sees the
-        // stamps.
+        // Pairs with the acquires in `gate::scan` and `recover`: they see the stamps if they see
+        // the record clear.
         self.own().record.position.store(NOWHERE, Ordering::Release);
     }
 }

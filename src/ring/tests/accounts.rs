@@ -1,14 +1,16 @@
-//! What is counted, what is remembered, and who is named as holding a publisher back.
+//! Loss counters, hand-out positions, and the endpoint that a gate names.
 
 use super::boxes::{Boxes, fill, publish, receive};
+use crate::ring::cursor::{Cursor, Next};
 use crate::ring::membership::{self, Side};
-use crate::ring::missed::Missed;
-use crate::ring::reader::{Next, Reader};
+use crate::ring::overflow::Missed;
+use crate::ring::reader::Reader;
 use crate::segment::entry::EntryId;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;
 
-/// An evictor died between its move and its count; the next eviction is counted right.
+/// An evictor died after it moved the cursor and before it counted. The next eviction is counted
+/// right.
 #[test]
 fn after_an_orphaned_eviction_the_next_is_reported_whole() {
     for lost in [1, 2] {
@@ -35,7 +37,7 @@ fn missed(packets: u64, exact: bool) -> Next {
     Next::Missed(Missed { packets, exact })
 }
 
-/// An evictor is slow to count; then another moves the cursor and is slow, too.
+/// An evictor is slow to count. Then another one moves the cursor and is slow, too.
 #[test]
 fn a_late_count_does_not_hide_the_next_eviction() {
     let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
@@ -49,7 +51,7 @@ fn a_late_count_does_not_hide_the_next_eviction() {
     entry.details.evictions_begun.fetch_add(3, Ordering::Relaxed);
     entry.cursor.store(3, Ordering::Release);
     assert_eq!(reader.next(), missed(0, false));
-    // It counts now. The subscriber reads all, and is told how many it were.
+    // It counts now. The subscriber reads everything, and the number is reported.
     entry.details.evictions_counted.fetch_add(3, Ordering::Release);
     for tag in 3..8 {
         assert_eq!(receive(&mut reader), Ok(tag));
@@ -64,9 +66,9 @@ fn a_late_count_does_not_hide_the_next_eviction() {
     assert!(matches!(reader.next(), Next::Missed(_)), "a gap that nobody was told of");
 }
 
-/// An evictor is slow to count; as it does, another has begun and not moved the cursor.
+/// An evictor is slow to count. When it does, another one has begun and not moved the cursor.
 #[test]
-fn a_late_count_is_told_once_whoever_else_has_begun() {
+fn a_late_count_is_reported_once() {
     let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
     let mut reader = ring.reader(0);
     let mut writer = ring.writer(0);
@@ -92,9 +94,9 @@ fn a_late_count_is_told_once_whoever_else_has_begun() {
     assert_eq!(told, 1, "of one packet that was lost");
 }
 
-/// An evictor died before it moved the cursor; then another moves it over nothing but void.
+/// An evictor died before it moved the cursor. Then another one moves it over void packets only.
 #[test]
-fn what_was_void_is_not_missed() {
+fn void_packets_are_not_missed() {
     let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
     let mut reader = ring.reader(0);
     let mut writer = ring.writer(0);
@@ -121,7 +123,7 @@ fn what_was_void_is_not_missed() {
 
 /// The evictor of an entry's previous owner counts after the entry was reused.
 #[test]
-fn a_newcomer_is_not_told_of_its_predecessor_s_losses() {
+fn a_newcomer_does_not_report_its_predecessor_s_losses() {
     let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
     let memory = ring.memory();
     memory.subscribers()[0].details.evictions_begun.fetch_add(3, Ordering::Relaxed);
@@ -130,8 +132,8 @@ fn a_newcomer_is_not_told_of_its_predecessor_s_losses() {
     assert_eq!(reader.next(), Next::Nothing);
 }
 
-/// Its evictor may count or give up: the newcomer could take the one for the other, and lose as
-/// many of its own.
+/// The evictor may count or give up, and the newcomer cannot tell which. It would lose as many
+/// packets of its own count.
 #[test]
 fn an_entry_with_an_eviction_under_way_is_taken_last() {
     let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
@@ -147,7 +149,7 @@ fn an_entry_with_an_eviction_under_way_is_taken_last() {
     assert_eq!(vacancy(), Some(EntryId::Subscriber(0)));
 }
 
-/// Handed out once is handed out for ever.
+/// The end of the handed-out packets is never lowered.
 #[test]
 fn a_successor_does_not_take_back_what_was_handed_out() {
     let ring = Boxes::new(8, Claims::Shared, Overflow::Block);
@@ -158,8 +160,7 @@ fn a_successor_does_not_take_back_what_was_handed_out() {
     }
     let Next::Taken(taken) = first.next() else { panic!() };
     first.take_more(taken, 256, |_| true);
-    let handed =
-        |ring: &Boxes| ring.memory().subscribers()[0].details.handed_out.load(Ordering::Relaxed);
+    let handed = |ring: &Boxes| ring.memory().subscribers()[0].details.durable.handed_out();
     assert_eq!(handed(&ring), 4);
     // It dies. The successor takes one and dies.
     let memory = ring.memory();
@@ -170,8 +171,8 @@ fn a_successor_does_not_take_back_what_was_handed_out() {
     assert_eq!(handed(&ring), 4, "packets 1 to 3 would come again without the flag");
 }
 
-/// A dead claim at the very position where the subscriber (or the history) stands is what holds
-/// the publisher back: so `try_send` must be pointed at it.
+/// A dead claim at the position of the subscriber's cursor (or of the history) is the blocker, so
+/// that `try_send` recovers it.
 #[test]
 fn the_gate_names_the_claim_behind_which_a_subscriber_waits() {
     let ring = Boxes::new(8, Claims::Shared, Overflow::DropOldest);
@@ -188,7 +189,7 @@ fn the_gate_names_the_claim_behind_which_a_subscriber_waits() {
     assert_eq!(full.gate.endpoint, Some(EntryId::Publisher(0)));
 }
 
-/// A newcomer that read the tail a lap ago has just stored it as its first cursor.
+/// A newcomer stores a tail as its first cursor that it read a lap ago.
 #[test]
 fn a_stale_newcomer_does_not_shrink_a_claim_to_nothing() {
     let ring = Boxes::new(8, Claims::Exclusive, Overflow::Block);
@@ -196,7 +197,7 @@ fn a_stale_newcomer_does_not_shrink_a_claim_to_nothing() {
     for tag in 0..14 {
         publish(&mut writer, 1, tag).unwrap();
     }
-    assert!(writer.limit > 14 && writer.limit <= 17, "{}", writer.limit);
+    assert!(writer.limit() > 14 && writer.limit() <= 17, "{}", writer.limit());
     let memory = ring.memory();
     memory.head().membership.subscribers.store(1, Ordering::Relaxed);
     memory.subscribers()[0].cursor.store(1, Ordering::Release);

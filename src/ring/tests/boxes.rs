@@ -1,61 +1,83 @@
-//! A ring in boxes, of any small size, whose members live and die as a test says.
+//! A small ring on the heap. A test decides which endpoints live.
 
 use crate::ring::claim::{Full, Writer};
 #[cfg(loom)]
-use crate::ring::consumer_group::{self, ConsumerGroup};
+use crate::ring::consumer_group::ConsumerGroup;
+use crate::ring::cursor::{Cursor, Next, Taken};
 #[cfg(not(loom))]
 use crate::ring::geometry::Geometry;
 use crate::ring::membership::{self, Start};
-use crate::ring::reader::{Next, Reader, Taken};
+use crate::ring::reader::Reader;
+#[cfg(loom)]
+use crate::ring::reap;
 use crate::ring::slot::Descriptor;
 use crate::segment::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
 use crate::segment::settings::{Claims, Overflow, Settings};
-use crate::segment::view::RingMemory;
+use crate::segment::view::{Owner, RingMemory};
 use crate::sync::AtomicU64;
+use std::sync::Arc;
 
-/// The parts of one ring. To be shared in an `Arc` that outlives what it gives.
+/// One ring in boxes.
 pub(super) struct Boxes {
+    parts: Arc<Parts>,
+    pub(super) settings: Settings,
+}
+
+/// The parts of one ring. Its vectors never change.
+struct Parts {
     head: Head,
     publishers: Vec<PublisherEntry>,
     subscribers: Vec<SubscriberEntry>,
     slots: Vec<Slot>,
-    pub(super) settings: Settings,
 }
 
-/// Stamps of this ring start far from every small number.
+// SAFETY: atomics, and payload bytes that only a view hands out.
+unsafe impl Sync for Parts {}
+
+/// Keeps stamps far from small numbers.
 const SALT: u64 = 0xdead_0000_0000;
 
 impl Boxes {
-    /// A ring of so many slots.
+    /// A ring of `slots` slots.
     pub(super) fn new(slots: usize, claims: Claims, overflow: Overflow) -> Self {
         Self::with(2, Settings { capacity: slots * 64, claims, overflow, ..Settings::default() })
     }
 
-    /// A work queue of so many slots, for so many members.
+    /// A queue of `slots` slots, for `members` consumers.
     #[cfg(loom)]
     pub(super) fn queue(slots: usize, members: usize) -> Self {
         let settings = Settings { capacity: slots * 64, queue: true, ..Settings::default() };
         let boxes = Self::with(members + 1, settings);
-        consumer_group::found(&boxes.memory(), &boxes.settings);
+        membership::create_shared_cursor(&boxes.memory(), &boxes.settings);
         boxes
     }
 
     fn with(subscribers: usize, mut settings: Settings) -> Self {
         (settings.max_publishers, settings.max_subscribers) = (2, subscribers);
         let slots = settings.capacity / 64;
-        Self {
+        let parts = Parts {
             head: Head::default(),
             publishers: (0..2).map(|_| PublisherEntry::vacant()).collect(),
             subscribers: (0..subscribers).map(|_| SubscriberEntry::vacant()).collect(),
             slots: (0..slots).map(|_| blank()).collect(),
-            settings,
-        }
+        };
+        Self { parts: Arc::new(parts), settings }
     }
 
     pub(super) fn memory(&self) -> RingMemory {
-        // SAFETY: tests keep the boxes longer than the memory; the sizes are powers of two.
+        let parts = &self.parts;
+        let owner: Owner = parts.clone();
+        // SAFETY: the parts lie in the owner and in vectors that never change. Tests make rings of
+        // a power of two of slots.
         unsafe {
-            RingMemory::of_parts(&self.head, &self.publishers, &self.subscribers, &self.slots, SALT)
+            RingMemory::of_parts(
+                owner,
+                &parts.head,
+                &parts.publishers,
+                &parts.subscribers,
+                &parts.slots,
+                SALT,
+            )
         }
     }
 
@@ -73,19 +95,19 @@ impl Boxes {
         Reader::new(memory, &self.settings, index, at)
     }
 
-    /// Joins as a member of the group.
+    /// Joins as a consumer.
     #[cfg(loom)]
     pub(super) fn member(&self, index: usize) -> ConsumerGroup {
         ConsumerGroup::join(self.memory(), &self.settings, index)
     }
 
-    /// Clears away whoever `is_alive` says is dead.
+    /// Clears the endpoints that are dead by `is_alive`.
     #[cfg(loom)]
     pub(super) fn reap(
         &self,
         is_alive: &dyn Fn(crate::segment::entry::EntryId) -> bool,
-    ) -> crate::ring::membership::Reaped {
-        membership::reap(&self.memory(), &self.settings, membership::Slots::Writable, is_alive)
+    ) -> crate::ring::reap::Reaped {
+        reap::reap(&self.memory(), &self.settings, reap::Slots::Writable, is_alive)
     }
 
     #[cfg(not(loom))]
@@ -106,7 +128,7 @@ fn blank() -> Slot {
     Slot { stamp: AtomicU64::new(0), descriptor: AtomicU64::new(0), payload }
 }
 
-/// Bytes of a packet that takes so many slots.
+/// Bytes of a packet of `span` slots.
 pub(super) fn len_of(span: u64) -> usize {
     span as usize * 64 - 16
 }
@@ -119,7 +141,7 @@ pub(super) fn publish(writer: &mut Writer, span: u64, tag: u64) -> Result<u64, F
     Ok(position)
 }
 
-/// Receives, checks that each slot has the same tag, releases, gives the tag.
+/// Receives, checks that each slot has the same tag, releases. Returns the tag.
 pub(super) fn receive(reader: &mut Reader) -> Result<u64, Next> {
     match reader.next() {
         Next::Taken(taken) => {
@@ -136,17 +158,17 @@ pub(super) fn receive(reader: &mut Reader) -> Result<u64, Next> {
 pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
     for at in position..position + span {
         // SAFETY: loom checks that nobody else accesses the cell.
-        writer.memory.slot(at).payload.with_mut(|cell| unsafe { *cell = tag });
+        writer.memory().slot(at).payload.with_mut(|cell| unsafe { *cell = tag });
     }
 }
 
-/// The tag of a packet in hand.
+/// The tag of the packet in flight.
 #[cfg(loom)]
 pub(super) fn tag_of(reader: &Reader, taken: &Taken) -> u64 {
-    tag_at(&reader.memory, taken)
+    tag_at(reader.memory(), taken)
 }
 
-/// The tag of a packet in a hand.
+/// The tag of a packet in flight.
 #[cfg(loom)]
 pub(super) fn tag_at(memory: &RingMemory, taken: &Taken) -> u64 {
     let tags = (taken.position..taken.position + taken.descriptor.span())
@@ -159,17 +181,17 @@ pub(super) fn tag_at(memory: &RingMemory, taken: &Taken) -> u64 {
 #[cfg(not(loom))]
 pub(super) fn fill(writer: &Writer, position: u64, span: u64, tag: u64) {
     let words = len_of(span) / 8;
-    let start = writer.memory.payload(position).cast::<u64>();
+    let start = writer.memory().payload(position).cast::<u64>();
     for index in 0..words {
         // SAFETY: within the claim, which is one piece, and nobody else's.
         unsafe { start.add(index).write(tag) };
     }
 }
 
-/// The tag of a packet in hand.
+/// The tag of the packet in flight.
 #[cfg(not(loom))]
-pub(super) fn tag_of(reader: &Reader, taken: &Taken) -> u64 {
-    let bytes = crate::ring::guard::payload(reader, taken);
+pub(super) fn tag_of(reader: &Reader, _: &Taken) -> u64 {
+    let bytes = reader.payload();
     same(bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())))
 }
 

@@ -1,17 +1,17 @@
-//! Words that no publisher or subscriber writes, in the segment: no overflow, no panic, no endless
-//! loop. What they lead to otherwise is unspecified.
+//! Invalid words in the segment lead to no overflow, no panic and no endless loop. Other effects
+//! are unspecified.
 
 use super::boxes::{Boxes, publish};
+use crate::ring::cursor::{Cursor, Fault, Next};
 use crate::ring::gate;
-use crate::ring::reader::{Fault, Next};
 use crate::ring::recover::{Recovered, recover};
-use crate::ring::spot::StampedPosition;
+use crate::ring::slot::StampedPosition;
 use crate::segment::layout::{FARTHEST, NOWHERE};
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::Ordering;
 
 #[test]
-fn words_that_cannot_be_do_not_panic() {
+fn invalid_words_do_not_panic() {
     let mut failed = Vec::new();
     let mut case = |what: &'static str, run: &dyn Fn()| {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
@@ -125,9 +125,9 @@ fn words_that_cannot_be_do_not_panic() {
     assert_eq!(failed, []);
 }
 
-/// The short way to a packet takes what the long way takes, and nothing else, whatever the header.
+/// The fast path takes exactly the packets that the slow path takes, for any header.
 #[test]
-fn the_short_way_checks_headers_as_the_long_one_does() {
+fn the_fast_path_checks_headers_like_the_slow_path() {
     let lens = [0, 1, 48, 49, 7 * 64, 8 * 64 - 16, 8 * 64 - 15, 1 << 26, u64::from(u32::MAX)];
     let kinds = [0_u64, 1, 2, 0x7f, 0xff, 1 << 8, 0x8000];
     let mut taken = 0;
@@ -145,7 +145,7 @@ fn the_short_way_checks_headers_as_the_long_one_does() {
                 .slot(start)
                 .descriptor
                 .store(len | 5 << 32 | kind << 48, Ordering::Relaxed);
-            let short = reader.next_fast::<true>();
+            let short = reader.next_fast();
             if short.is_some() {
                 reader.unreceive();
                 taken += 1;

@@ -1,15 +1,16 @@
-//! The orderings of the protocol, over every execution that the memory model allows.
+//! The orderings of the protocol, in every execution that the memory model allows.
 //!
-//! Payloads are loom cells: a slot that is written while somebody may read it, or read before its
-//! stamp is known, is an error of the cell, whatever the tags say.
+//! Payloads are loom cells. A slot that is written while a reader may read it, or read before its
+//! stamp is seen, is an error of the cell.
 
 use super::boxes::{Boxes, fill, len_of, publish, receive, tag_at, tag_of};
 use crate::ring::claim::Writer;
-use crate::ring::consumer_group::{ConsumerGroup, OnConsumerDeath};
+use crate::ring::consumer_group::ConsumerGroup;
+use crate::ring::cursor::{Adoption, Cursor, Next};
 use crate::ring::gate;
 use crate::ring::membership;
 use crate::ring::overflow;
-use crate::ring::reader::{Next, Reader};
+use crate::ring::reader::Reader;
 use crate::ring::slot::Descriptor;
 use crate::ring::state::RingState;
 use crate::segment::entry::EntryId;
@@ -21,7 +22,8 @@ use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
 
-/// Every execution with up to so many forced switches; `LOOM_MAX_PREEMPTIONS` overrides it.
+/// Runs every execution with up to `preemptions` forced switches. `LOOM_MAX_PREEMPTIONS` overrides
+/// it.
 fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
@@ -32,7 +34,7 @@ fn ring(slots: usize, claims: Claims, overflow: Overflow) -> Arc<Boxes> {
     Arc::new(Boxes::new(slots, claims, overflow))
 }
 
-/// Publishes one packet a tag, trying again while the ring is full.
+/// Publishes one packet per tag, and retries while the ring is full.
 fn publish_all(writer: &mut Writer, span: u64, tags: impl Iterator<Item = u64>) {
     for tag in tags {
         while publish(writer, span, tag).is_err() {
@@ -41,7 +43,7 @@ fn publish_all(writer: &mut Writer, span: u64, tags: impl Iterator<Item = u64>) 
     }
 }
 
-/// The tag of the next packet, whenever it comes.
+/// Waits for the next packet. Returns its tag.
 fn wait_for(reader: &mut Reader) -> u64 {
     loop {
         match receive(reader) {
@@ -102,7 +104,7 @@ fn loom_wrap_with_padding() {
         check(2, move || {
             let ring = ring(4, claims, Overflow::Block);
             let (mut writer, mut reader) = (ring.writer(0), ring.reader(0));
-            // Three slots are behind us: a packet of two needs one slot of padding.
+            // After three slots, a packet of two needs one slot of padding.
             publish_all(&mut writer, 2, 1..=1);
             publish_all(&mut writer, 1, 2..=2);
             assert_eq!((receive(&mut reader), receive(&mut reader)), (Ok(1), Ok(2)));
@@ -118,7 +120,7 @@ fn loom_wrap_with_padding() {
     }
 }
 
-/// A publisher that has just looked at the gate goes on while a subscriber joins and reads.
+/// A publisher that has just scanned continues while a subscriber joins and reads.
 #[test]
 fn loom_join_during_publish() {
     for claims in [Claims::Exclusive, Claims::Shared] {
@@ -127,7 +129,7 @@ fn loom_join_during_publish() {
             let mut writer = ring.writer(0);
             publish_all(&mut writer, 1, 1..=1);
             let publisher = thread::spawn(move || {
-                // Nobody waits for the publisher: it gives up when the ring is full.
+                // The publisher gives up when the ring is full.
                 for tag in 2..=4 {
                     if publish(&mut writer, 1, tag).is_err() {
                         break;
@@ -151,7 +153,7 @@ fn loom_join_during_publish() {
     }
 }
 
-/// The same while two publishers move the tail: one computes its limit as the other claims.
+/// As above, with two publishers that move the tail: one computes its limit while the other claims.
 #[test]
 fn loom_join_during_shared_claims() {
     check(2, || {
@@ -176,7 +178,7 @@ fn loom_join_during_shared_claims() {
     });
 }
 
-/// A newcomer's cursor is moved by an evictor before it has settled: it stays where it was put.
+/// An evictor tries to move a newcomer's cursor before it is placed.
 #[test]
 fn loom_join_while_evicting() {
     check(2, || {
@@ -204,7 +206,7 @@ fn loom_join_while_evicting() {
     });
 }
 
-/// The newcomer's protocol by itself, with and without the scan's fence.
+/// The newcomer's protocol alone, with and without the fence of the scan.
 fn join_model(fenced: bool) {
     check(3, move || {
         let words = Arc::new((AtomicU64::new(0), AtomicU64::new(NOWHERE)));
@@ -285,7 +287,7 @@ fn loom_evict_while_pinned() {
     });
 }
 
-/// A publisher dies after its claim; another process recovers while a third publishes.
+/// A publisher dies after its claim. Another process recovers it while a third one publishes.
 #[test]
 fn loom_abandoned_claim() {
     check(2, || {
@@ -317,7 +319,7 @@ fn loom_abandoned_claim() {
     });
 }
 
-/// A committed packet is never voided: the owner stamps and dies while it is being recovered.
+/// A committed packet is never voided. The owner stamps and dies while it is being recovered.
 #[test]
 fn loom_recovery_never_voids_a_committed_packet() {
     check(3, || {
@@ -341,8 +343,8 @@ fn loom_recovery_never_voids_a_committed_packet() {
     });
 }
 
-/// A dead publisher that lost its race names the position that a living one commits: who sees the
-/// living one's record clear must see its stamp.
+/// A dead publisher that lost its race has a record at a position that a living one commits. If the
+/// living one's record is seen clear, its stamp must be seen.
 #[test]
 fn loom_recovery_sees_the_stamp_behind_a_clear_record() {
     check(3, || {
@@ -370,7 +372,7 @@ fn loom_park_and_wake() {
         let publisher = thread::spawn(move || {
             for tag in 1..=2 {
                 publish(&mut writer, 1, tag).unwrap();
-                let event_count = &writer.memory.head().readers.event_count;
+                let event_count = &writer.memory().head().readers.event_count;
                 if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
                     notifier.wake(event_count, || {});
                 }
@@ -386,7 +388,7 @@ fn loom_park_and_wake() {
     });
 }
 
-/// One who sleeps for two rings, behind one barrier, does not sleep through a packet of either.
+/// A sleeper on two rings, behind one barrier, does not miss a packet of either.
 #[test]
 fn loom_park_on_two_and_wake() {
     check(3, || {
@@ -401,7 +403,7 @@ fn loom_park_on_two_and_wake() {
         let publisher = thread::spawn(move || {
             for (writer, notifier) in &mut sides {
                 publish(writer, 1, 1).unwrap();
-                let event_count = &writer.memory.head().readers.event_count;
+                let event_count = &writer.memory().head().readers.event_count;
                 if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
                     notifier.wake(event_count, || {});
                 }
@@ -418,7 +420,7 @@ fn loom_park_on_two_and_wake() {
     });
 }
 
-/// A publisher that waits for room is woken by the release of a packet.
+/// The release of a packet wakes a publisher that waits for room.
 #[test]
 fn loom_park_at_the_limit_and_wake() {
     check(3, || {
@@ -429,7 +431,7 @@ fn loom_park_at_the_limit_and_wake() {
         let mut notifier = Notifier::new(&memory.head().writers, false);
         let subscriber = thread::spawn(move || {
             assert_eq!(receive(&mut reader), Ok(1));
-            let event_count = &reader.memory.head().writers;
+            let event_count = &reader.memory().head().writers;
             if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
                 notifier.wake(event_count, || {});
             }
@@ -456,7 +458,7 @@ fn loom_close() {
         let boxes = Arc::clone(&ring);
         let publisher = thread::spawn(move || {
             publish(&mut writer, 1, 1).unwrap();
-            membership::leave_publisher(&writer.memory, &boxes.settings, 0);
+            membership::leave_publisher(writer.memory(), &boxes.settings, 0);
         });
         let memory = ring.memory();
         let mut received = 0;
@@ -464,7 +466,7 @@ fn loom_close() {
             match receive(&mut reader) {
                 Ok(_) => received += 1,
                 Err(Next::Nothing) => {
-                    // As `channel::receiver` does: the closing first, then the stamp again.
+                    // As in `Receiver::is_over`: the state first, then the stamp again.
                     let is_closed = RingState::of(&memory) != RingState::Open;
                     if is_closed && !reader.is_claimed() && !reader.is_ready() {
                         break;
@@ -479,7 +481,7 @@ fn loom_close() {
     });
 }
 
-/// One publisher has looked at the gate and is preempted; another evicts the newcomer's cursor.
+/// A publisher is preempted after its scan. Another one evicts the newcomer's cursor.
 
 #[test]
 fn loom_join_while_another_evicts() {
@@ -489,8 +491,8 @@ fn loom_join_while_another_evicts() {
         let publishers = thread::spawn(move || {
             publish(&mut ahead, 1, 1).unwrap();
             let _ = publish(&mut ahead, 1, 2);
-            // It has looked at the gate and is preempted.
-            let _ = ahead.refresh(ahead.tail(), ahead.tail() + 1);
+            // It is preempted after its scan.
+            ahead.raise_limit();
             let _ = publish(&mut evictor, 1, 3);
             let _ = publish(&mut ahead, 1, 4);
         });
@@ -505,7 +507,7 @@ fn loom_join_while_another_evicts() {
     });
 }
 
-/// An evictor moves the original while a clone is placed beside it.
+/// An evictor moves a subscriber's cursor while a clone joins at it.
 #[test]
 fn loom_clone_while_evicting() {
     check(2, || {
@@ -514,20 +516,20 @@ fn loom_clone_while_evicting() {
         let memory = ring.memory();
         let at =
             membership::join_subscriber(&memory, &ring.settings, 1, membership::Start::Newcomer);
-        let source = Reader::new(memory, &ring.settings, 1, at);
+        let source = Reader::new(memory.clone(), &ring.settings, 1, at);
         publish(&mut evictor, 1, 1).unwrap();
         publish(&mut evictor, 1, 2).unwrap();
         let e = thread::spawn(move || {
-            overflow::make_room(&evictor.memory, &evictor.geometry, 1);
+            overflow::make_room(evictor.memory(), evictor.geometry(), 1);
         });
-        let o = thread::spawn(move || gate::scan(&other.memory, 2, u64::MAX).lowest);
+        let o = thread::spawn(move || gate::scan(other.memory(), 2, u64::MAX).lowest);
         let beside = membership::Start::Beside { entry: 1 };
         let join = || membership::join_subscriber(&memory, &ring.settings, 0, beside);
         let placed = source.stand_still(join).position;
         e.join().unwrap();
         let lowest = o.join().unwrap();
         let cursor = gate::position(memory.subscribers()[0].cursor.load(Ordering::Acquire));
-        // Evictions after the scan move the cursor on; what was placed is what counts then.
+        // Later evictions move the cursor on. The position where it was placed counts.
         assert!(lowest <= cursor, "overrun: placed {placed}, cursor {cursor}, gate {lowest}");
     });
 }
@@ -560,7 +562,7 @@ fn loom_recovery_and_a_later_length() {
     });
 }
 
-/// A scan has passed the clone's entry; then the clone is placed and its source moves on.
+/// A scan has passed the clone's entry. Then the clone is placed and its source moves on.
 #[test]
 fn loom_clone_and_move_on() {
     check(2, || {
@@ -569,7 +571,7 @@ fn loom_clone_and_move_on() {
         let memory = ring.memory();
         let at =
             membership::join_subscriber(&memory, &ring.settings, 1, membership::Start::Newcomer);
-        let mut source = Reader::new(memory, &ring.settings, 1, at);
+        let mut source = Reader::new(memory.clone(), &ring.settings, 1, at);
         publish(&mut writer, 1, 1).unwrap();
         publish(&mut writer, 1, 2).unwrap();
         let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
@@ -582,50 +584,50 @@ fn loom_clone_and_move_on() {
     });
 }
 
-/// The tag of what a member has in hand, read twice, and acknowledged.
+/// Reads the tag of the packet in flight twice, and acknowledges it.
 fn handle(member: &mut ConsumerGroup) -> u64 {
-    let taken = member.held().unwrap();
-    let tag = tag_at(&member.memory, &taken);
-    assert_eq!(tag_at(&member.memory, &taken), tag, "overrun");
-    assert!(member.ack());
+    let taken = member.in_flight().unwrap();
+    let tag = tag_at(member.memory(), &taken);
+    assert_eq!(tag_at(member.memory(), &taken), tag, "overrun");
+    assert!(member.release());
     tag
 }
 
-/// Takes and handles up to `most` packets that are there.
+/// Takes and handles up to `most` committed packets.
 fn handle_some(member: &mut ConsumerGroup, most: usize) -> Vec<u64> {
     (0..most)
-        .map_while(|_| matches!(member.take(), Next::Taken(_)).then(|| handle(member)))
+        .map_while(|_| matches!(member.next(), Next::Taken(_)).then(|| handle(member)))
         .collect()
 }
 
-/// The same by the short way.
+/// As `handle_some`, by the fast path.
 fn handle_ready(member: &mut ConsumerGroup, most: usize) -> Vec<u64> {
-    (0..most).map_while(|_| member.take_fast().map(|_| handle(member))).collect()
+    (0..most).map_while(|_| member.next_fast().map(|_| handle(member))).collect()
 }
 
-/// Two members go for the same packets, one by the short way.
+/// Two consumers compete for the same packets, one of them by the fast path.
 #[test]
 fn loom_each_packet_is_taken_by_one_member() {
     check(3, || {
-        let ring = Arc::new(Boxes::grouped(4, 2));
+        let ring = Arc::new(Boxes::queue(4, 2));
         let mut writer = ring.writer(0);
         publish_all(&mut writer, 1, 1..=2);
         let (mut first, mut second) = (ring.member(1), ring.member(2));
         let other = thread::spawn(move || handle_ready(&mut second, 2));
         let mut tags = handle_some(&mut first, 2);
         tags.extend(other.join().unwrap());
-        // What came to a pin may have found nothing.
+        // A consumer that found the cursor pinned may have found nothing.
         tags.extend(handle_some(&mut first, 2));
         tags.sort_unstable();
         assert_eq!(tags, [1, 2]);
     });
 }
 
-/// A member takes, reads and acknowledges while the publisher goes round.
+/// A consumer takes, reads and acknowledges while the publisher laps the ring.
 #[test]
 fn loom_take_against_a_scan() {
     check(3, || {
-        let ring = Arc::new(Boxes::grouped(2, 1));
+        let ring = Arc::new(Boxes::queue(2, 1));
         let mut writer = ring.writer(0);
         let mut member = ring.member(1);
         publish_all(&mut writer, 1, 1..=2);
@@ -640,51 +642,51 @@ fn loom_take_against_a_scan() {
     });
 }
 
-/// One joins, and takes, while a publisher has begun to look at the entries.
+/// A consumer joins and takes while a publisher scans.
 #[test]
 fn loom_join_and_take_against_a_scan() {
     check(3, || {
-        let ring = Arc::new(Boxes::grouped(2, 1));
+        let ring = Arc::new(Boxes::queue(2, 1));
         let mut writer = ring.writer(0);
         publish_all(&mut writer, 1, 1..=2);
         let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
         let mut member = ring.member(1);
-        assert!(matches!(member.take(), Next::Taken(_)));
+        assert!(matches!(member.next(), Next::Taken(_)));
         assert_eq!(handle(&mut member), 1);
         publisher.join().unwrap();
     });
 }
 
-/// A dead member's packet is taken over while the publisher goes round.
+/// A consumer adopts a dead one's packet while the publisher laps the ring.
 #[test]
 fn loom_adopt_against_a_scan() {
     check(3, || {
-        let ring = Arc::new(Boxes::grouped(2, 2));
+        let ring = Arc::new(Boxes::queue(2, 2));
         let mut writer = ring.writer(0);
         let (mut adopter, mut dead) = (ring.member(1), ring.member(2));
         publish_all(&mut writer, 1, 1..=2);
-        assert!(matches!(dead.take(), Next::Taken(_)));
+        assert!(matches!(dead.next(), Next::Taken(_)));
         let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
         let is_alive = |member| member != EntryId::Subscriber(2);
-        assert!(adopter.adopt(OnConsumerDeath::Adopted, &is_alive));
-        assert!(matches!(adopter.take(), Next::Taken(_)));
-        assert!(adopter.is_redelivered());
+        assert_ne!(adopter.adopt(&is_alive), Adoption::None);
+        assert!(matches!(adopter.next(), Next::Taken(_)));
+        assert!(adopter.is_redelivered(&adopter.in_flight().unwrap()));
         assert_eq!(handle(&mut adopter), 1);
         publisher.join().unwrap();
-        assert!(!adopter.adopt(OnConsumerDeath::Adopted, &is_alive), "adopted twice");
+        assert_eq!(adopter.adopt(&is_alive), Adoption::None, "adopted twice");
     });
 }
 
-/// A pin is taken off if its owner is dead, and not if it is just about to go on.
+/// A pin is cleared if its owner is dead, and not if a living owner is about to continue.
 #[test]
 fn loom_unpin_against_a_member_that_moves_on() {
     check(3, || {
-        let ring = Arc::new(Boxes::grouped(4, 2));
+        let ring = Arc::new(Boxes::queue(4, 2));
         let mut writer = ring.writer(0);
         publish_all(&mut writer, 1, 1..=2);
         let (mut member, dead) = (ring.member(1), ring.member(2));
         // Killed before its pin.
-        dead.memory.subscribers()[2].cursor.store(gate::PIN, Ordering::Release);
+        dead.memory().subscribers()[2].cursor.store(gate::PIN, Ordering::Release);
         let other = thread::spawn(move || {
             let tags = handle_some(&mut member, 2);
             (member, tags)

@@ -1,7 +1,7 @@
-//! Tests of the protocol by itself, over memory that no kernel watches.
+//! Tests of the protocol alone, on the heap.
 //!
-//! `loom` checks the orderings: `RUSTFLAGS="--cfg loom" cargo test --release --lib loom`. The others
-//! stop real processes, or drive the core step by step, in an ordinary `cargo test`.
+//! `loom` checks the orderings: `RUSTFLAGS="--cfg loom" cargo test --release --lib loom`. The
+//! others stop real processes, or drive the core step by step, in an ordinary `cargo test`.
 
 #[cfg(not(loom))]
 mod accounts;
@@ -13,4 +13,4 @@ mod loom;
 #[cfg(not(loom))]
 mod recovery;
 #[cfg(not(loom))]
-mod spot;
+mod stamps;

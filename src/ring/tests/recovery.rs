@@ -1,7 +1,7 @@
-//! Recovery, case by case: each sentence of `ring::recover` by name.
+//! Recovery, case by case: each rule of `ring::recover`.
 
 use super::boxes::{Boxes, fill, len_of, publish, receive};
-use crate::ring::reader::Next;
+use crate::ring::cursor::Next;
 use crate::ring::recover::{Recovered, recover};
 use crate::ring::slot::Descriptor;
 use crate::segment::entry::EntryId;
@@ -13,7 +13,7 @@ fn ring() -> Boxes {
     Boxes::new(8, Claims::Shared, Overflow::Block)
 }
 
-/// As if publisher `index` had died with this record.
+/// Leaves the record of a dead publisher.
 fn leave_record(ring: &Boxes, index: usize, position: u64, len: u64) {
     let memory = ring.memory();
     memory.publishers()[index].record.len.store(len, Ordering::Relaxed);
@@ -51,7 +51,7 @@ fn a_claim_that_was_filled_and_not_stamped_becomes_void() {
 }
 
 #[test]
-fn of_a_batch_what_was_stamped_stays() {
+fn the_stamped_part_of_a_batch_stays() {
     let ring = ring();
     let mut reader = ring.reader(0);
     let mut dead = ring.writer(0);
@@ -93,7 +93,7 @@ fn a_record_whose_claim_was_never_made_voids_nothing() {
 
 #[test]
 fn of_two_dead_at_one_position_the_claim_that_was_made_holds() {
-    // Whichever of the two made it, in whichever order they are found.
+    // Either of the two made the claim, and either is recovered first.
     for (winner, loser) in [(1, 3), (3, 1)] {
         for order in [[0, 1], [1, 0]] {
             let ring = ring();
@@ -114,7 +114,7 @@ fn of_two_dead_at_one_position_the_claim_that_was_made_holds() {
 fn a_dead_loser_does_not_cover_the_claim_behind_the_winner_s() {
     let ring = ring();
     let mut reader = ring.reader(0);
-    // The winner's one slot is committed; another claim begins behind it and is stamped.
+    // The winner's slot is committed. Another claim begins behind it and is stamped.
     let mut writer = ring.writer(1);
     publish(&mut writer, 1, 1).unwrap();
     publish(&mut writer, 1, 2).unwrap();
@@ -173,7 +173,7 @@ fn a_recoverer_that_died_half_way_is_succeeded() {
     let mut dead = ring.writer(0);
     dead.claim_many(&[2, 1]).unwrap();
     // A recoverer stamped the first void packet and died before the second.
-    dead.stamp_void(2);
+    dead.void_first(2);
     assert_eq!(recover_dead(&ring, 0, &nobody), Recovered::Cleared);
     publish(&mut ring.writer(1), 1, 3).unwrap();
     assert_eq!(receive(&mut reader), Ok(3));

@@ -1,7 +1,8 @@
-//! disruptor (disruptor-rs): between two threads of one process, as a reference; it has no other.
+//! disruptor (disruptor-rs), as a reference: it works between threads of one process only.
 //!
-//! Settings: one producer, one event poller, spinning. Written and read in place; one at a time:
-//! `publish`, `take(1)`. Batches: `batch_publish`, `take`.
+//! - Settings: one producer, one event poller, spinning.
+//! - Records: written and read in place. Singly: `publish`, `take(1)`. Batches:
+//!   `batch_publish`, `take`.
 
 use crate::record::Record;
 use crate::tally::Tally;
@@ -69,7 +70,7 @@ fn take<R: Record>(poller: &mut Poller<R>, most: u64, tally: &mut Tally) -> Resu
                 return Ok(());
             }
             Err(Polling::NoEvents) => std::hint::spin_loop(),
-            Err(Polling::Shutdown) => return Err("the producer is gone".into()),
+            Err(Polling::Shutdown) => return Err("producer is gone".into()),
         }
     }
 }

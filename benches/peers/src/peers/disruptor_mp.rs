@@ -1,8 +1,8 @@
-//! disruptor-mp, on which myelon is built: its raw ring of `Copy` events, spinning.
+//! disruptor-mp, the base of myelon: its raw ring of `Copy` events, spinning.
 //!
-//! Settings: one producer, one consumer that is discovered by its name before the first event.
-//! Written in place; one at a time: `publish`, `consume_next_leased` (in place). Batches:
-//! `batch_publish`, `process_available_blocking` (in place).
+//! - Settings: one producer, and one consumer that is discovered by name before the first event.
+//! - Records: written and read in place. Singly: `publish`, `consume_next_leased`. Batches:
+//!   `batch_publish`, `process_available_blocking`.
 
 use crate::record::Record;
 use crate::tally::Tally;
@@ -14,10 +14,10 @@ use disruptor_mp::{
 };
 use std::time::Duration;
 
-/// The consumer's name.
+/// Name of the consumer.
 pub(crate) const READER: &str = "r0";
-/// How long the producer looks for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait of the producer for the consumer.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) struct DisruptorMp;
 
@@ -30,19 +30,19 @@ impl Transport for DisruptorMp {
             .discover_consumer_with_prefix(1, "r")
             .with_coordination(CoordinationMode::Immediate)
             .build_producer(R::default)?;
-        way.tell("made", "")?;
-        way.learn("attached")?;
-        if !producer.wait_for_consumer_id(READER, PATIENCE) {
-            return Err("its consumer was not discovered".into());
+        way.post("made", "")?;
+        way.wait_for("attached")?;
+        if !producer.wait_for_consumer_id(READER, TIMEOUT) {
+            return Err("consumer was not discovered".into());
         }
         Ok(producer)
     }
 
     fn receiver<R: Record>(way: &Way) -> Result<SharedConsumer<R>, Failure> {
-        way.learn("made")?;
+        way.wait_for("made")?;
         let consumer = attach_shared_consumer::<R>(&way.name(), DEPTH);
         let consumer = consumer.with_consumer_id(READER).build_consumer()?;
-        way.tell("attached", "")?;
+        way.post("attached", "")?;
         Ok(consumer)
     }
 }

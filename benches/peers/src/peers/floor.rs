@@ -1,9 +1,10 @@
-//! The floors: what the machine itself takes for the two works, and nothing else.
+//! The floors: the two works on the bare machine.
 //!
-//! A stream: slots with a stamp, copied into by one writer and out of by one reader, which says how
-//! far it is once in [`CREDIT`] slots. A slot is one cache line for a record of 48 bytes and two
-//! for one of 64. A round trip: a number on a cache line each way ([`bounce`](crate::bounce)),
-//! whatever the record.
+//! - Stream: slots with a stamp. A writer copies records in, a reader copies them out and
+//!   publishes its cursor once in [`CREDIT`] slots. A slot takes one cache line for a record of 48
+//!   bytes, and two for a record of 64 bytes.
+//! - Round trip: a number on one cache line for each direction ([`bounce`](crate::bounce)), for any
+//!   size of record.
 
 use crate::bounce::Lines;
 use crate::record::Record;
@@ -14,14 +15,14 @@ use crate::way::Way;
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The reader publishes its cursor once in so many slots.
+/// The reader publishes its cursor once in this many slots.
 const CREDIT: u64 = 64;
 
 pub(crate) struct Floor;
 
 #[repr(C, align(64))]
 struct Slot<R> {
-    /// The position of the record, plus one: a fresh slot holds none.
+    /// Position of the record plus one; 0 in a fresh slot.
     stamp: AtomicU64,
     record: UnsafeCell<R>,
 }
@@ -36,14 +37,15 @@ pub(crate) struct Slots<R> {
     slots: [Slot<R>; DEPTH],
 }
 
-// SAFETY: a record is written by the one writer, before the release of its stamp and after the
-// acquire of a cursor beyond its last reading; and read by the one reader, between the two.
+// SAFETY: the only writer writes a record after it acquires a cursor beyond the previous record of
+// the slot, and before it releases the stamp. The only reader reads the record after it acquires
+// the stamp and before it releases the cursor.
 unsafe impl<R: Record> Sync for Slots<R> {}
-// SAFETY: words, for which zeros are values, aligned to 128; all that is stored to is an atomic or
-// a cell.
+// SAFETY: all fields are words, for which zeros are valid; the alignment is 128; all stores go to
+// atomics or cells.
 unsafe impl<R: Record> Plain for Slots<R> {}
 
-/// The next position of one end; for the writer, with how far it may go.
+/// An end with its next position. `limit`: the writer may write below this position.
 pub(crate) struct End<R: Record> {
     slots: Shared<Slots<R>>,
     position: u64,
@@ -55,13 +57,13 @@ impl Transport for Floor {
     type Receiver<R: Record> = End<R>;
 
     fn sender<R: Record>(way: &Way) -> Result<End<R>, Failure> {
-        way.learn("made")?;
+        way.wait_for("made")?;
         Ok(End { slots: Shared::open(&name(way))?, position: 0, limit: DEPTH as u64 })
     }
 
     fn receiver<R: Record>(way: &Way) -> Result<End<R>, Failure> {
         let slots = Shared::create(&name(way))?;
-        way.tell("made", "")?;
+        way.post("made", "")?;
         Ok(End { slots, position: 0, limit: 0 })
     }
 }
@@ -94,7 +96,7 @@ impl<R: Record> transport::Sender<R> for End<R> {
             self.wait_for_room();
         }
         let slot = self.slot();
-        // SAFETY: the reader is beyond what was here, and not to look at it before the stamp.
+        // SAFETY: the reader has passed the previous record, and reads no record before its stamp.
         unsafe { slot.record.get().write(*record) };
         // Pairs with the acquire in `receive`.
         slot.stamp.store(self.position + 1, Ordering::Release);
@@ -102,7 +104,7 @@ impl<R: Record> transport::Sender<R> for End<R> {
         Ok(())
     }
 
-    /// One by one: the floor has nothing that could be gathered.
+    /// Sends one by one: the floor has no cost that a batch could share.
     #[inline]
     fn send_batch(&mut self, records: &[R]) -> Result<(), Failure> {
         records.iter().try_for_each(|record| self.send(record))
@@ -115,7 +117,7 @@ impl<R: Record> transport::Receiver<R> for End<R> {
         let slot = self.slot();
         // Pairs with the release in `send`.
         spin(|| (slot.stamp.load(Ordering::Acquire) == self.position + 1).then_some(()));
-        // SAFETY: the stamp says that it is written, and the writer waits for the cursor.
+        // SAFETY: the stamp was stored after the record, and the writer waits for the cursor.
         tally.take(unsafe { slot.record.get().read() }.sequence());
         self.position += 1;
         if self.position.is_multiple_of(CREDIT) {
@@ -131,13 +133,13 @@ impl<R: Record> transport::Receiver<R> for End<R> {
     }
 }
 
-/// The line that is bounced: made by who calls, opened by who answers.
+/// The lines that are bounced. The caller creates them, the other side opens them.
 pub(crate) fn lines(way: &Way, is_caller: bool) -> Result<Shared<Lines>, Failure> {
     if is_caller {
         let lines = Shared::create(&name(way))?;
-        way.tell("made", "")?;
+        way.post("made", "")?;
         return Ok(lines);
     }
-    way.learn("made")?;
+    way.wait_for("made")?;
     Ok(Shared::open(&name(way))?)
 }

@@ -1,9 +1,12 @@
-//! Records over a stream of bytes, for [`socket`](super::socket) and [`pipe`](super::pipe): a
-//! length of four bytes, then the record as its codec has it.
+//! Records over a stream of bytes, for [`socket`](super::socket) and [`pipe`](super::pipe).
 //!
-//! Both ends are non-blocking and spin. The reader sits behind a `BufReader` of 64 KiB; the writer
-//! makes one write of each `send` and of each `send_batch`, or, if it is [`Buffered`], writes to a
-//! `BufWriter` of 64 KiB that is flushed when it is full and at the end. All memory is reused.
+//! A frame is a length of four bytes, followed by the encoded record. Both ends are non-blocking
+//! and spin. All memory is reused.
+//!
+//! - The reader uses a `BufReader` of 64 KiB.
+//! - An [`Unbuffered`] writer makes one write for each `send` or `send_batch`.
+//! - A [`Buffered`] writer uses a `BufWriter` of 64 KiB, which is flushed when it is full and at
+//!   the end.
 
 use crate::record::Record;
 use crate::tally::Tally;
@@ -12,21 +15,21 @@ use packetring::rkyv::util::AlignedVec;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::marker::PhantomData;
 
-/// Of the buffers on both ends.
+/// Size of the buffers of both ends in bytes.
 const BUFFER: usize = 64 << 10;
 
-/// How a record becomes bytes.
+/// Encoding of records.
 pub(crate) trait Codec: 'static {
     /// Appends a record.
     fn encode<R: Record>(record: &R, to: &mut Vec<u8>) -> Result<(), Failure>;
 
-    /// The number of the record that is in these bytes.
+    /// Decodes a record and returns its number.
     fn decode<R: Record>(bytes: &[u8]) -> Result<u64, Failure>;
 }
 
-/// rkyv: checked, and read where it was received.
+/// rkyv: checked, and read in place in the receive buffer.
 pub(crate) struct Rkyv;
-/// bincode: an owned value.
+/// bincode: decoded to an owned value.
 pub(crate) struct Bincode;
 
 impl Codec for Rkyv {
@@ -54,21 +57,21 @@ impl Codec for Bincode {
     }
 }
 
-/// Whether records are written at once or gathered.
-pub(crate) trait Gathering: 'static {
-    /// What is written to.
+/// Buffering of the writer.
+pub(crate) trait Buffering: 'static {
+    /// The writer in front of the stream.
     type Writer<W: Write>: Write;
 
-    /// In front of this.
+    /// Wraps a stream.
     fn before<W: Write>(writer: W) -> Self::Writer<W>;
 }
 
-/// One write a `send`.
-pub(crate) struct AtOnce;
-/// Behind a `BufWriter`.
+/// A write for each `send`.
+pub(crate) struct Unbuffered;
+/// A `BufWriter` in front of the stream.
 pub(crate) struct Buffered;
 
-impl Gathering for AtOnce {
+impl Buffering for Unbuffered {
     type Writer<W: Write> = W;
 
     fn before<W: Write>(writer: W) -> W {
@@ -76,7 +79,7 @@ impl Gathering for AtOnce {
     }
 }
 
-impl Gathering for Buffered {
+impl Buffering for Buffered {
     type Writer<W: Write> = BufWriter<W>;
 
     fn before<W: Write>(writer: W) -> BufWriter<W> {
@@ -84,7 +87,7 @@ impl Gathering for Buffered {
     }
 }
 
-/// A non-blocking stream, and spinning where it would block.
+/// A non-blocking stream that spins while it would block.
 pub(crate) struct Spinning<S>(pub(crate) S);
 
 impl<S> Spinning<S> {
@@ -179,7 +182,7 @@ impl<S: Read, C: Codec> FramedReceiver<S, C> {
         self.reader.read_exact(&mut length)?;
         let length = u32::from_le_bytes(length) as usize;
         if length > BUFFER {
-            return Err(format!("a record of {length} bytes was announced").into());
+            return Err(format!("invalid record length: {length} bytes, at most {BUFFER}").into());
         }
         self.bytes.resize(length, 0);
         self.reader.read_exact(&mut self.bytes)?;
@@ -194,7 +197,7 @@ impl<S: Read, C: Codec, R: Record> Receiver<R> for FramedReceiver<S, C> {
         self.take::<R>(tally)
     }
 
-    /// One by one: the `BufReader` reads many at once in any case.
+    /// Receives one by one: the `BufReader` reads many records with one system call anyway.
     #[inline]
     fn receive_batch(&mut self, tally: &mut Tally) -> Result<(), Failure> {
         self.take::<R>(tally)

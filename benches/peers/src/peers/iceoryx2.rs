@@ -1,8 +1,8 @@
-//! iceoryx2: publish-subscribe over `ipc::Service`, polled; loaned, written and read in place.
+//! iceoryx2: publish-subscribe over `ipc::Service`, polled; samples are written and read in place.
 //!
-//! Settings: lossless (no safe overflow, `RetryUntilDelivered`), one publisher, one subscriber, a
-//! buffer of as many samples as the other rings have; a prefix and a root path of its own. It has
-//! no batches.
+//! - Settings: lossless (no safe overflow, `RetryUntilDelivered`), one publisher, one subscriber, a
+//!   buffer for as many samples as the other rings; a prefix and a root path for each case.
+//! - It has no batches.
 
 use crate::record::Record;
 use crate::tally::Tally;
@@ -15,7 +15,7 @@ use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 
 pub(crate) struct Iceoryx2;
 
-/// A port, and what it needs to live.
+/// A port, and the node that keeps it alive.
 pub(crate) struct Port<P> {
     port: P,
     _node: Node<ipc::Service>,
@@ -26,24 +26,24 @@ impl Transport for Iceoryx2 {
     type Receiver<R: Record> = Port<Subscriber<ipc::Service, R, ()>>;
 
     fn sender<R: Record>(way: &Way) -> Result<Self::Sender<R>, Failure> {
-        way.learn("subscribed")?;
+        way.wait_for("subscribed")?;
         let (node, service) = open::<R>(way)?;
         let strategy = BackpressureStrategy::RetryUntilDelivered;
         let port = service.publisher_builder().backpressure_strategy(strategy).create()?;
-        way.tell("published", "")?;
-        way.learn("connected")?;
+        way.post("published", "")?;
+        way.wait_for("connected")?;
         Ok(Port { port, _node: node })
     }
 
     fn receiver<R: Record>(way: &Way) -> Result<Self::Receiver<R>, Failure> {
         let (node, service) = open::<R>(way)?;
         let port = service.subscriber_builder().create()?;
-        way.tell("subscribed", "")?;
-        way.learn("published")?;
-        // It connects to a publisher when it looks, and what was sent before may be dropped even by
-        // one that is to retry until it is delivered.
+        way.post("subscribed", "")?;
+        way.wait_for("published")?;
+        // A subscriber connects to a publisher when it polls. Samples sent before may be lost, even
+        // with `RetryUntilDelivered`.
         port.has_samples()?;
-        way.tell("connected", "")?;
+        way.post("connected", "")?;
         Ok(Port { port, _node: node })
     }
 }

@@ -1,6 +1,7 @@
-//! ipc-channel: its typed channel, over the socket and the serializer that it chooses.
+//! ipc-channel: its typed channel, with its default socket and serializer.
 //!
-//! Settings: none. The reader spins on `try_recv`; a sender cannot be made to. It has no batches.
+//! - Settings: none. The reader spins on `try_recv`; the sender cannot spin.
+//! - It has no batches.
 
 use crate::record::Record;
 use crate::tally::Tally;
@@ -16,15 +17,15 @@ impl Transport for IpcChannel {
     type Receiver<R: Record> = IpcReceiver<R>;
 
     fn sender<R: Record>(way: &Way) -> Result<IpcSender<R>, Failure> {
-        let sender = IpcSender::connect(way.learn("name")?)?;
-        // The server hands out its receiver with a first message, which is not part of the stream.
+        let sender = IpcSender::connect(way.wait_for("name")?)?;
+        // The server returns its receiver with the first message, which is not part of the stream.
         sender.send(R::default())?;
         Ok(sender)
     }
 
     fn receiver<R: Record>(way: &Way) -> Result<IpcReceiver<R>, Failure> {
         let (server, name) = IpcOneShotServer::<R>::new()?;
-        way.tell("name", &name)?;
+        way.post("name", &name)?;
         let (receiver, _first) = server.accept()?;
         Ok(receiver)
     }

@@ -1,5 +1,7 @@
-//! The peers: a file each, whose header says how it is set up. A new one is a file that implements
-//! [`Transport`](crate::transport::Transport), and its lines here.
+//! The peers, a file each. The header of a file describes the settings.
+//!
+//! A new peer is a file that implements [`Transport`](crate::transport::Transport), and its lines
+//! here.
 
 #[cfg(feature = "aeron")]
 mod aeron;
@@ -20,9 +22,9 @@ use crate::record::{Record, Record48, Record64};
 use crate::transport::Failure;
 use crate::work::{Kind, Task};
 use clap::ValueEnum;
-use framed::{AtOnce, Bincode, Buffered, Rkyv};
+use framed::{Bincode, Buffered, Rkyv, Unbuffered};
 
-/// Who is compared.
+/// The peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Peer {
     Floor,
@@ -48,7 +50,7 @@ pub(crate) enum Peer {
     Aeron,
 }
 
-/// What is done.
+/// The works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Work {
     #[value(name = "round_trip_48")]
@@ -74,7 +76,7 @@ impl Work {
         }
     }
 
-    /// Bytes of a record.
+    /// Size of a record in bytes.
     pub(crate) fn payload(self) -> u64 {
         match self {
             Self::RoundTrip48 | Self::Stream48 | Self::Batch48 => 48,
@@ -93,12 +95,12 @@ impl Work {
 }
 
 impl Peer {
-    /// Its name, as on the command line.
+    /// Name of the peer on the command line.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Whether it knows this work.
+    /// Returns true if the peer can do this work.
     pub(crate) fn knows(self, work: Work) -> bool {
         match self {
             Self::Myelon | Self::Iceoryx2 | Self::IpcChannel => work.kind() != Kind::Batch,
@@ -110,30 +112,32 @@ impl Peer {
         }
     }
 
-    /// What it does otherwise than packetring, in a few words: its file says more.
+    /// Differences from packetring in a few words. The header of the file has the details.
     pub(crate) fn differs(self) -> &'static str {
         match self {
             Self::Floor => "bare slots, no transport",
             Self::Packetring => "typed, checked, read in place, any size, lossless",
-            Self::PacketringShared => "the same, with room for more publishers",
+            Self::PacketringShared => "as packetring, but allows more publishers",
             Self::Shaq => "fixed size, not checked",
             Self::Ringfire => "fixed size, not checked, copied out",
-            Self::RingfireLossy => "the same, and laps a slow reader (its default)",
+            Self::RingfireLossy => {
+                "as ringfire, but overwrites records that a slow reader has not read (its default)"
+            }
             Self::DisruptorMp => "fixed size, not checked, one producer",
             Self::Myelon => "typed and checked, a frame of fixed size, no batches",
             Self::Iceoryx2 => "fixed size, not checked, no batches",
             Self::IpcChannel => "serialised, copied by the kernel, no batches",
             Self::SocketRkyv | Self::PipeRkyv => {
-                "checked, copied by the kernel, a write each or a batch"
+                "checked, copied by the kernel, one write per record or batch"
             }
             Self::SocketBincode | Self::PipeBincode => {
-                "decoded, copied by the kernel, a write each or a batch"
+                "decoded, copied by the kernel, one write per record or batch"
             }
             Self::SocketBufferedRkyv | Self::PipeBufferedRkyv => {
-                "checked, copied by the kernel, buffered: a record waits for others"
+                "checked, copied by the kernel, buffered: a record waits until the buffer is full"
             }
             Self::SocketBufferedBincode | Self::PipeBufferedBincode => {
-                "decoded, copied by the kernel, buffered: a record waits for others"
+                "decoded, copied by the kernel, buffered: a record waits until the buffer is full"
             }
             Self::DisruptorThreads => "threads of one process, not checked",
             #[cfg(feature = "aeron")]
@@ -141,22 +145,22 @@ impl Peer {
         }
     }
 
-    /// Whether its two sides are threads of one process.
+    /// Returns true if the two sides are threads of one process.
     pub(crate) fn is_threads(self) -> bool {
         self == Self::DisruptorThreads
     }
 
-    /// Whether it is measured whatever was chosen: the others are compared with it.
-    pub(crate) fn is_measure(self) -> bool {
+    /// Returns true if the others are compared with this peer, so that it always runs.
+    pub(crate) fn is_reference(self) -> bool {
         matches!(self, Self::Floor | Self::Packetring)
     }
 
-    /// Whether it may lose records of a stream.
+    /// Returns true if the peer may lose records of a stream.
     pub(crate) fn may_lose(self) -> bool {
         self == Self::RingfireLossy
     }
 
-    /// Whether a third process must run beside the two.
+    /// Returns true if the peer needs a third process.
     pub(crate) fn has_driver(self) -> bool {
         match self {
             #[cfg(feature = "aeron")]
@@ -165,16 +169,16 @@ impl Peer {
         }
     }
 
-    /// Runs that third process.
+    /// Runs the third process.
     pub(crate) fn drive(self, task: &Task) -> Result<(), Failure> {
         match self {
             #[cfg(feature = "aeron")]
             Self::Aeron => aeron::drive(&task.there),
-            _ => Err(format!("{} has no driver, for {}", self.name(), task.there.name()).into()),
+            _ => Err(format!("{} has no driver (case {})", self.name(), task.there.name()).into()),
         }
     }
 
-    /// Does one side of a case.
+    /// Runs one side of a case.
     pub(crate) fn run(self, work: Work, task: &Task) -> Result<(), Failure> {
         if work.payload() == 48 {
             self.run_with::<Record48>(task)
@@ -196,12 +200,12 @@ impl Peer {
             Self::Myelon => task.run::<myelon::Myelon, R>(),
             Self::Iceoryx2 => task.run::<iceoryx2::Iceoryx2, R>(),
             Self::IpcChannel => task.run::<ipc_channel::IpcChannel, R>(),
-            Self::SocketRkyv => task.run::<socket::Socket<Rkyv, AtOnce>, R>(),
-            Self::SocketBincode => task.run::<socket::Socket<Bincode, AtOnce>, R>(),
+            Self::SocketRkyv => task.run::<socket::Socket<Rkyv, Unbuffered>, R>(),
+            Self::SocketBincode => task.run::<socket::Socket<Bincode, Unbuffered>, R>(),
             Self::SocketBufferedRkyv => task.run::<socket::Socket<Rkyv, Buffered>, R>(),
             Self::SocketBufferedBincode => task.run::<socket::Socket<Bincode, Buffered>, R>(),
-            Self::PipeRkyv => task.run::<pipe::Pipe<Rkyv, AtOnce>, R>(),
-            Self::PipeBincode => task.run::<pipe::Pipe<Bincode, AtOnce>, R>(),
+            Self::PipeRkyv => task.run::<pipe::Pipe<Rkyv, Unbuffered>, R>(),
+            Self::PipeBincode => task.run::<pipe::Pipe<Bincode, Unbuffered>, R>(),
             Self::PipeBufferedRkyv => task.run::<pipe::Pipe<Rkyv, Buffered>, R>(),
             Self::PipeBufferedBincode => task.run::<pipe::Pipe<Bincode, Buffered>, R>(),
             Self::DisruptorThreads => task.run::<disruptor::Disruptor, R>(),

@@ -1,9 +1,11 @@
 //! myelon: its typed transport with the rkyv codec, over disruptor-mp, `BusySpin`.
 //!
-//! Settings: frames that have room for just one record. An archive of its own for each record, as
-//! its `Codec` demands; `recv_leased` checks it and gives it in place. It has no batches to send.
+//! - Settings: frames with room for exactly one record.
+//! - Records: each is archived into a new buffer, as the `Codec` trait requires. `recv_leased`
+//!   checks it and lends it in place.
+//! - It has no batches.
 
-use super::disruptor_mp::{PATIENCE, READER};
+use super::disruptor_mp::{READER, TIMEOUT};
 use crate::record::Record;
 use crate::tally::Tally;
 use crate::transport::{self, DEPTH, Failure, Transport};
@@ -16,7 +18,7 @@ use packetring::rkyv::util::AlignedVec;
 
 pub(crate) struct Myelon;
 
-/// A record with myelon's codec.
+/// A record with a codec of myelon.
 struct Coded<R>(R);
 
 impl<R: Record> Codec for Coded<R> {
@@ -41,7 +43,7 @@ impl<R: Record> ZeroCopyCodec for Coded<R> {
     }
 }
 
-/// A consumer, and where it would put a record of several frames.
+/// A consumer, with the buffer for records of several frames (which never occur here).
 pub(crate) struct Consumer<R: Record> {
     ring: TypedConsumer<R::Frame>,
     reassembly: ReassemblyBuffer,
@@ -53,19 +55,19 @@ impl Transport for Myelon {
 
     fn sender<R: Record>(way: &Way) -> Result<TypedProducer<R::Frame>, Failure> {
         let mut producer = TypedProducer::create(&way.name(), DEPTH)?;
-        way.tell("made", "")?;
-        way.learn("attached")?;
-        if !producer.discover_consumer_id(READER, PATIENCE) {
-            return Err("its consumer was not discovered".into());
+        way.post("made", "")?;
+        way.wait_for("attached")?;
+        if !producer.discover_consumer_id(READER, TIMEOUT) {
+            return Err("consumer was not discovered".into());
         }
         Ok(producer)
     }
 
     fn receiver<R: Record>(way: &Way) -> Result<Consumer<R>, Failure> {
-        way.learn("made")?;
+        way.wait_for("made")?;
         let wait = MyelonWaitStrategy::BusySpin;
         let ring = TypedConsumer::attach_with_consumer_id(&way.name(), DEPTH, READER, wait)?;
-        way.tell("attached", "")?;
+        way.post("attached", "")?;
         Ok(Consumer { ring, reassembly: ReassemblyBuffer::new(size_of::<R>()) })
     }
 }

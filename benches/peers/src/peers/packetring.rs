@@ -1,7 +1,8 @@
 //! packetring: an exclusive ring of the default size, spinning; checked and read in place.
 //!
-//! Settings: `exclusive()`, `Wait::spin()`, 1 MiB. A record of 48 bytes takes one slot, one of 64
-//! takes two. Batches: `send_all`, `drain`. [`Shared`] is the same with many publishers allowed.
+//! - Settings: `exclusive()`, `Wait::spin()`, 1 MiB. [`Shared`] allows several publishers.
+//! - Records: a record of 48 bytes takes one slot, a record of 64 bytes takes two.
+//! - Batches: `send_all`, `drain`.
 
 use crate::record::Record;
 use crate::tally::Tally;
@@ -39,13 +40,13 @@ impl Transport for Shared {
 }
 
 fn publisher<R: Record>(way: &Way, ring: RingBuilder) -> Result<Publisher<R>, Failure> {
-    way.learn("subscribed")?;
+    way.wait_for("subscribed")?;
     Ok(ring.wait(Wait::spin()).attach(&way.name())?.publisher()?)
 }
 
 fn subscriber<R: Record>(way: &Way, ring: RingBuilder) -> Result<Subscriber<R>, Failure> {
     let subscriber = ring.wait(Wait::spin()).open(&way.name())?.subscriber()?;
-    way.tell("subscribed", "")?;
+    way.post("subscribed", "")?;
     Ok(subscriber)
 }
 

@@ -1,9 +1,8 @@
-//! A pipe with a name, spinning: see [`framed`](super::framed) for what is written and read.
+//! A named pipe, spinning. [`framed`](super::framed) describes the frames.
 //!
-//! Settings: none; the kernel's own pipe buffer (64 KiB). A pipe with a name is a pipe: only how
-//! the two ends are found differs.
+//! Settings: none; the pipe buffer has the kernel's default size of 64 KiB.
 
-use super::framed::{Codec, FramedReceiver, FramedSender, Gathering, Spinning};
+use super::framed::{Buffering, Codec, FramedReceiver, FramedSender, Spinning};
 use crate::record::Record;
 use crate::transport::{Failure, Transport};
 use crate::way::Way;
@@ -13,20 +12,20 @@ use std::marker::PhantomData;
 
 pub(crate) struct Pipe<C, G>(PhantomData<(C, G)>);
 
-impl<C: Codec, G: Gathering> Transport for Pipe<C, G> {
+impl<C: Codec, G: Buffering> Transport for Pipe<C, G> {
     type Sender<R: Record> = FramedSender<G::Writer<Spinning<File>>, C>;
     type Receiver<R: Record> = FramedReceiver<Spinning<File>, C>;
 
     fn sender<R: Record>(way: &Way) -> Result<Self::Sender<R>, Failure> {
-        way.learn("made")?;
+        way.wait_for("made")?;
         let file = OpenOptions::new().write(true).open(way.path("pipe"))?;
         Ok(FramedSender::new(G::before(spinning(file)?)))
     }
 
     fn receiver<R: Record>(way: &Way) -> Result<Self::Receiver<R>, Failure> {
         mknodat(CWD, way.path("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-        way.tell("made", "")?;
-        // Either end waits here for the other one to be opened.
+        way.post("made", "")?;
+        // Opening waits until the other end is opened, too.
         Ok(FramedReceiver::new(spinning(File::open(way.path("pipe"))?)?))
     }
 }

@@ -1,8 +1,8 @@
 //! ringfire: fixed `Copy` records, copied in and out, one producer, `BusySpin`.
 //!
-//! Settings: [`Lossless`] has `FlowControl::LosslessBackpressure`, [`Lossy`] the crate's default,
-//! in which a slow reader is lapped and what it lost is counted. Batches: `push_batch`,
-//! `recv_batch`.
+//! - Settings: [`Lossless`] uses `FlowControl::LosslessBackpressure`. [`Lossy`] uses the default:
+//!   the writer overwrites records that a slow reader has not read, and losses are counted.
+//! - Batches: `push_batch`, `recv_batch`.
 
 use crate::record::Record;
 use crate::tally::Tally;
@@ -13,7 +13,7 @@ use ringfire::{BusySpin, FlowControl, RingConsumer, RingProducer, RingProducerBu
 pub(crate) struct Lossless;
 pub(crate) struct Lossy;
 
-/// A consumer, and where it puts a batch.
+/// A consumer, and its buffer for batches.
 pub(crate) struct Consumer<R: Record> {
     ring: RingConsumer<R>,
     batch: Vec<R>,
@@ -51,15 +51,15 @@ fn path(way: &Way) -> String {
 
 fn producer<R: Record>(way: &Way, flow: FlowControl) -> Result<RingProducer<R>, Failure> {
     let ring = RingProducerBuilder::new(DEPTH as u64).flow_control(flow).build(path(way))?;
-    way.tell("made", "")?;
-    way.learn("attached")?;
+    way.post("made", "")?;
+    way.wait_for("attached")?;
     Ok(ring)
 }
 
 fn consumer<R: Record>(way: &Way) -> Result<Consumer<R>, Failure> {
-    way.learn("made")?;
+    way.wait_for("made")?;
     let ring = RingConsumer::builder().start_from_head().attach(path(way))?;
-    way.tell("attached", "")?;
+    way.post("attached", "")?;
     Ok(Consumer { ring, batch: vec![R::default(); MOST] })
 }
 

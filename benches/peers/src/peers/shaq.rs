@@ -1,7 +1,8 @@
 //! shaq: its queue of one producer and one consumer over a file in `/dev/shm`, spinning.
 //!
-//! Settings: none but the capacity. One at a time: `try_write`, `try_read` (a copy in, a copy
-//! out). Batches: `write_batch`, `try_reserve_read_batch`, which is read in place.
+//! - Settings: only the capacity.
+//! - One at a time: `try_write` and `try_read`, which copy in and out.
+//! - Batches: `write_batch`, and `try_reserve_read_batch`, which is read in place.
 
 use crate::record::Record;
 use crate::tally::Tally;
@@ -18,20 +19,23 @@ impl Transport for Shaq {
     type Receiver<R: Record> = Consumer<R>;
 
     fn sender<R: Record>(way: &Way) -> Result<Producer<R>, Failure> {
-        way.learn("made")?;
+        way.wait_for("made")?;
         let file = file(way)?;
-        // SAFETY: the consumer made and initialized the queue; this is its one producer; a record
-        // is plain words, valid in both processes, and of the same type in both.
+        // SAFETY: the consumer created and initialized the queue, and this is its only producer. A
+        // record consists of plain words: it is valid in both processes and has the same type in
+        // both.
         let producer = unsafe { Producer::join(&file) };
-        producer.map_err(|error| format!("could not join: {error:?}").into())
+        producer.map_err(|error| format!("could not join the queue: {error:?}").into())
     }
 
     fn receiver<R: Record>(way: &Way) -> Result<Consumer<R>, Failure> {
-        // SAFETY: the file is new, its name is of this direction only, and the producer waits; so
-        // this initializes it, once. A record is plain words, valid in both processes.
+        // SAFETY: the file is new, its name belongs to this direction only, and the producer waits.
+        // So this call initializes the queue, once. A record consists of plain words, valid in both
+        // processes.
         let consumer = unsafe { Consumer::create(&file(way)?, minimum_file_size::<R>(DEPTH)) };
-        let consumer = consumer.map_err(|error| format!("could not create: {error:?}"))?;
-        way.tell("made", "")?;
+        let consumer =
+            consumer.map_err(|error| format!("could not create the queue: {error:?}"))?;
+        way.post("made", "")?;
         Ok(consumer)
     }
 }

@@ -1,0 +1,243 @@
+//! The publisher of packets of any type.
+
+use crate::channel::error::{
+    SendAllError, SendError, SendFailure, SendTimeoutError, TrySendError, WaitingFor,
+};
+use crate::channel::join::{self, Types};
+use crate::channel::reserved::{Reserved, ReservedTail};
+use crate::channel::type_cache::TypeCache;
+use crate::channel::untyped::{MessageHeader, Sender, SubscriberIndex, publisher_control};
+use crate::channel::verb;
+use crate::error::{Form, OpenError};
+use crate::packet::{AnyBits, Packet, Tail, TypeInfo};
+use crate::ring::gate::position;
+use crate::sync::Ordering;
+use crate::wait::Timeout;
+#[cfg(test)]
+use crate::wait::Wait;
+use std::fmt;
+use std::time::Duration;
+
+/// Publishes packets of any type.
+///
+/// The first packet of a type registers the type in the ring, under its control lock. Later packets
+/// of the type cost the same as those of a [`Publisher`](crate::Publisher). Waiting, lagging and
+/// closing are the same, too.
+///
+/// ```
+/// # use packetring::{Ring, one_of, packet};
+/// #[packet] struct Job { id: u64 }
+/// #[packet] struct Stop;
+/// #[one_of] enum Work { Job(Job), Stop(Stop) }
+///
+/// # let ring = Ring::builder().heap()?;
+/// let mut work = ring.any_subscriber()?;
+/// let mut boss = ring.any_publisher()?;
+/// boss.send(&Job { id: 7 })?;
+/// boss.send(&Stop)?;
+///
+/// let packet = work.recv()?;
+/// match packet.open()? {
+///     Some(Work::Job(job)) => assert_eq!(job.id, 7),
+///     Some(Work::Stop(_)) => unreachable!(),
+///     None => eprintln!("unknown packet type {}", packet.type_name()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct AnyPublisher {
+    pub(in crate::channel) sender: Sender,
+    types: TypeCache,
+}
+
+impl fmt::Debug for AnyPublisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyPublisher")
+            .field("ring", &self.sender.endpoint.segment.name())
+            .field("backlog", &self.backlog())
+            .finish_non_exhaustive()
+    }
+}
+
+impl AnyPublisher {
+    pub(crate) fn new(sender: Sender) -> Self {
+        Self { sender, types: TypeCache::default() }
+    }
+
+    verb! {
+        /// Publishes a packet. Waits for room. Returns the packet's position.
+        ///
+        /// # Errors
+        ///
+        /// As [`Publisher::send`](crate::Publisher::send), and
+        /// [`TooManyTypes`](SendError::TooManyTypes), [`System`](SendError::System) for the first
+        /// packet of a type.
+        send, try_send, send_timeout = send_with[T: Packet](packet: &T) -> u64;
+        SendError, TrySendError::Full, SendTimeoutError::Timeout
+    }
+
+    verb! {
+        /// Publishes packets of one type in order: see
+        /// [`Publisher::send_all`](crate::Publisher::send_all).
+        ///
+        /// # Errors
+        ///
+        /// The error of [`send`](Self::send) for the first packet that was not published, and the
+        /// number of packets that were.
+        send_all, try_send_all, send_all_timeout = send_all_with[T: Packet](packets: &[T]) -> ();
+        SendError, TrySendError::Full, SendTimeoutError::Timeout in SendAllError
+    }
+
+    verb! {
+        /// Reserves room for one packet, to be filled in place: see
+        /// [`Publisher::reserve`](crate::Publisher::reserve).
+        ///
+        /// # Errors
+        ///
+        /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge),
+        /// [`TooManyTypes`](SendError::TooManyTypes), [`System`](SendError::System).
+        reserve, try_reserve, reserve_timeout = reserve_with[T: Packet]() -> Reserved<'_, T>
+        where [T::Archived: AnyBits];
+        SendError, TrySendError::Full, SendTimeoutError::Timeout
+    }
+
+    verb! {
+        /// Reserves room for a head and `count` elements, to be filled in place: see
+        /// [`Publisher::reserve_tail`](crate::Publisher::reserve_tail).
+        ///
+        /// # Errors
+        ///
+        /// As [`reserve`](Self::reserve).
+        reserve_tail, try_reserve_tail, reserve_tail_timeout
+            = reserve_tail_with[H: Packet, E: Packet](count: usize) -> ReservedTail<'_, H, E>
+        where [Tail<H, E>: Packet, H::Archived: AnyBits, E::Archived: AnyBits];
+        SendError, TrySendError::Full, SendTimeoutError::Timeout
+    }
+
+    /// Joins as another publisher to the same ring.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::try_clone`](crate::Publisher::try_clone).
+    pub fn try_clone(&self) -> Result<Self, OpenError> {
+        let endpoint = &self.sender.endpoint;
+        let wait = endpoint.waiter.wait();
+        let (sender, _) = join::publisher(&endpoint.segment, &Types::Any, wait)?;
+        Ok(Self { sender, types: self.types.clone() })
+    }
+
+    #[inline]
+    fn send_with<T: Packet, F: Form<SendError, WaitingFor>>(
+        &mut self,
+        packet: &T,
+        timeout: Timeout,
+    ) -> Result<u64, F> {
+        let (index, timeout) = F::retry(|| self.types.index_of::<T>(&self.sender, timeout))?;
+        self.sender.send(packet, index, timeout)
+    }
+
+    /// Publishes a message with a tag and no prefix.
+    #[inline(always)]
+    pub(crate) fn send_tagged<T: Packet>(
+        &mut self,
+        tag: u16,
+        packet: &T,
+        timeout: Timeout,
+    ) -> Result<u64, SendFailure> {
+        self.send_with_header(MessageHeader { tag, ..MessageHeader::NONE }, packet, timeout)
+    }
+
+    /// Publishes a message: a packet with a header.
+    // Inlined, so that the length of a constant prefix is known.
+    #[inline(always)]
+    pub(crate) fn send_with_header<T: Packet>(
+        &mut self,
+        header: MessageHeader<'_>,
+        packet: &T,
+        timeout: Timeout,
+    ) -> Result<u64, SendFailure> {
+        let (index, timeout) = self.types.index_of::<T>(&self.sender, timeout)?;
+        if !self.sender.writer.memory().head().membership.accepts(index) {
+            let refusal = join::refusal(&self.sender.endpoint.segment, &T::TYPE);
+            return Err(SendError::TypeRefused(Box::new(refusal)).into());
+        }
+        // A cluster reserves nothing, so no claim was forgotten.
+        self.sender.send_message(header, packet, index, timeout)
+    }
+
+    /// Registers types ahead of their first packets, which then need no lock.
+    pub(crate) fn register(
+        &mut self,
+        types: &[TypeInfo],
+        timeout: Timeout,
+    ) -> Result<(), SendFailure> {
+        types.iter().try_for_each(|info| self.types.register(&self.sender, info, timeout))
+    }
+
+    /// How this publisher waits.
+    #[cfg(test)]
+    pub(crate) fn wait(&self) -> Wait {
+        self.sender.endpoint.waiter.wait()
+    }
+
+    /// Limits waiting for the control lock from now on.
+    pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.sender.endpoint.segment.set_lock_timeout(timeout);
+    }
+
+    fn send_all_with<T: Packet, F: Form<SendError, WaitingFor>>(
+        &mut self,
+        packets: &[T],
+        timeout: Timeout,
+    ) -> Result<(), SendAllError<F>> {
+        let (index, timeout) = F::retry(|| self.types.index_of::<T>(&self.sender, timeout))
+            .map_err(|source| SendAllError { sent: 0, source })?;
+        self.sender.send_all(packets, index, timeout)
+    }
+
+    fn reserve_with<T: Packet, F: Form<SendError, WaitingFor>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<Reserved<'_, T>, F>
+    where
+        T::Archived: AnyBits,
+    {
+        let (index, timeout) = F::retry(|| self.types.index_of::<T>(&self.sender, timeout))?;
+        Reserved::claim(&mut self.sender, index, timeout)
+    }
+
+    fn reserve_tail_with<H: Packet, E: Packet, F: Form<SendError, WaitingFor>>(
+        &mut self,
+        count: usize,
+        timeout: Timeout,
+    ) -> Result<ReservedTail<'_, H, E>, F>
+    where
+        Tail<H, E>: Packet,
+        H::Archived: AnyBits,
+        E::Archived: AnyBits,
+    {
+        let (index, timeout) =
+            F::retry(|| self.types.index_of::<Tail<H, E>>(&self.sender, timeout))?;
+        ReservedTail::claim(&mut self.sender, index, count, timeout)
+    }
+
+    /// Writes the client whose requests this publisher sends from now on. Returns the entry, at
+    /// which a server finds the client.
+    pub(crate) fn sign(&self, caller: u64) -> u16 {
+        let writer = &self.sender.writer;
+        let details = &writer.own().details;
+        details.since.store(writer.tail(), Ordering::Relaxed);
+        // Release: pairs with the acquire in `caller`, which then sees `since`.
+        details.caller.store(caller, Ordering::Release);
+        writer.entry() as u16
+    }
+
+    /// Returns true if no subscriber is further behind than this one: then it gates the publisher.
+    pub(crate) fn waits_for(&self, subscriber: SubscriberIndex) -> bool {
+        let entries = self.sender.writer.memory().subscribers();
+        let cursors = entries.iter().map(|entry| position(entry.cursor.load(Ordering::Relaxed)));
+        let slowest = cursors.clone().min();
+        cursors.clone().nth(subscriber.0) == slowest
+    }
+}
+
+publisher_control!(AnyPublisher);

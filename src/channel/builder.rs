@@ -1,0 +1,262 @@
+//! Choosing settings for a ring, and opening it.
+
+use super::ring::Ring;
+use crate::error::OpenError;
+use crate::segment::Segment;
+use crate::segment::name::Name;
+use crate::segment::settings::{Claims, Overflow, Parking, Settings};
+use crate::wait::{Kind, Wait};
+use std::time::Duration;
+
+/// Settings for opening a ring. A setting that is not chosen has its default if the ring is
+/// created, and accepts any value if the ring exists.
+///
+/// ```
+/// use packetring::{Overflow, Ring};
+///
+/// let ring = Ring::builder().capacity(1 << 16).exclusive().overflow(Overflow::DropOldest).heap()?;
+/// # Ok::<(), packetring::OpenError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until the ring is opened"]
+pub struct RingBuilder {
+    capacity: Option<usize>,
+    claims: Option<Claims>,
+    overflow: Option<Overflow>,
+    history: Option<usize>,
+    max_publishers: Option<usize>,
+    max_subscribers: Option<usize>,
+    stays_open: Option<bool>,
+    wait: Option<Wait>,
+    open_timeout: Option<Duration>,
+    /// Values of settings that are not chosen, if the ring is created. Settings that no user
+    /// chooses must match them.
+    default: Settings,
+}
+
+impl Ring {
+    /// Opens the ring of this name, or creates it with the default settings: 1 MiB, shared,
+    /// blocking.
+    ///
+    /// Any number of processes can call this at once: exactly one creates the ring.
+    ///
+    /// # Errors
+    ///
+    /// [`BadName`](OpenError::BadName), [`Foreign`](OpenError::Foreign),
+    /// [`TooNew`](OpenError::TooNew), [`Corrupt`](OpenError::Corrupt), or
+    /// [`System`](OpenError::System), for example when `/dev/shm` is full.
+    pub fn open(name: &str) -> Result<Self, OpenError> {
+        Self::builder().open(name)
+    }
+
+    /// Opens the ring of this name, which must exist and be in use.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`NotFound`](OpenError::NotFound).
+    pub fn attach(name: &str) -> Result<Self, OpenError> {
+        Self::builder().attach(name)
+    }
+
+    /// Returns a builder, to choose settings before the ring is opened.
+    pub fn builder() -> RingBuilder {
+        RingBuilder::default()
+    }
+}
+
+impl RingBuilder {
+    /// Changes the defaults.
+    pub(crate) fn or_else(mut self, default: impl FnOnce(&mut Settings)) -> Self {
+        default(&mut self.default);
+        self
+    }
+
+    /// Makes the descriptors carry tags: a cluster's ring.
+    pub(crate) fn tagged_slots(self) -> Self {
+        self.or_else(|default| default.tagged_slots = true)
+    }
+
+    /// Makes it a queue: each packet is delivered to one consumer.
+    pub(crate) fn queue(self) -> Self {
+        self.or_else(|default| default.queue = true)
+    }
+
+    /// Bytes of the ring: a power of two from 1 KiB to 4 GiB, 1 MiB by default. A packet takes 16
+    /// bytes more than its archive, rounded up to 64, and at most half of the ring.
+    pub fn capacity(mut self, bytes: usize) -> Self {
+        self.capacity = Some(bytes);
+        self
+    }
+
+    /// Allows one publisher at a time, which publishes without a locked instruction.
+    pub fn exclusive(mut self) -> Self {
+        self.claims = Some(Claims::Exclusive);
+        self
+    }
+
+    /// Allows several publishers: the default.
+    pub fn shared(mut self) -> Self {
+        self.claims = Some(Claims::Shared);
+        self
+    }
+
+    /// Chooses what happens when the ring is full: publishers wait, or subscribers lose the oldest
+    /// packets.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = Some(overflow);
+        self
+    }
+
+    /// Starts new subscribers up to this many packets back, as far as these are still in the ring.
+    /// Half of the ring is then reserved for them, and a packet takes at most a quarter. The
+    /// history is removed with the ring, at its last attachment's end.
+    pub fn history(mut self, packets: usize) -> Self {
+        self.history = Some(packets);
+        self
+    }
+
+    /// Most publishers at a time: 1 to 1024, 64 by default, 1 in an exclusive ring.
+    pub fn max_publishers(mut self, count: usize) -> Self {
+        self.max_publishers = Some(count);
+        self
+    }
+
+    /// Most subscribers at a time, including durable ones: 1 to 1024, 64 by default.
+    pub fn max_subscribers(mut self, count: usize) -> Self {
+        self.max_subscribers = Some(count);
+        self
+    }
+
+    /// Whether subscribers continue to wait after the last publisher left or died. By default they
+    /// get `Closed`, as from a channel, because waiting without end is the more common mistake.
+    pub fn stays_open(mut self, stays: bool) -> Self {
+        self.stays_open = Some(stays);
+        self
+    }
+
+    /// How the endpoints of this `Ring` wait. If the ring is created, also what all its endpoints
+    /// sleep on: an event with [`Wait::event`], a futex otherwise.
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    /// How long opening, joining and closing wait for another process that is opening, joining or
+    /// leaving at that moment. Joining takes microseconds, unless the process is stopped by SIGSTOP
+    /// or a debugger. After the timeout they fail with [`Busy`](OpenError::Busy). By default they
+    /// wait without end.
+    pub fn open_timeout(mut self, timeout: Duration) -> Self {
+        self.open_timeout = Some(timeout);
+        self
+    }
+
+    /// Opens the ring of this name, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::open`], and [`BadSettings`](OpenError::BadSettings),
+    /// [`SettingsMismatch`](OpenError::SettingsMismatch) if it exists and a chosen setting differs.
+    pub fn open(self, name: &str) -> Result<Ring, OpenError> {
+        self.open_named(&Name::new(name)?)
+    }
+
+    /// As [`open`](Self::open), by a name of any kind.
+    pub(crate) fn open_named(self, name: &Name) -> Result<Ring, OpenError> {
+        let segment = Segment::open(name, &self.settings(), self.open_timeout)?;
+        self.finish(segment)
+    }
+
+    /// Opens the ring of this name, which must exist and be in use.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`NotFound`](OpenError::NotFound).
+    pub fn attach(self, name: &str) -> Result<Ring, OpenError> {
+        self.attach_named(&Name::new(name)?)
+    }
+
+    /// As [`attach`](Self::attach), by a name of any kind.
+    pub(crate) fn attach_named(self, name: &Name) -> Result<Ring, OpenError> {
+        let segment = Segment::attach(name, self.open_timeout)?;
+        self.finish(segment)
+    }
+
+    /// Creates a ring on the heap, for the threads of this process. It has the same API, and no
+    /// name.
+    ///
+    /// # Errors
+    ///
+    /// [`BadSettings`](OpenError::BadSettings), or [`System`](OpenError::System) if there is not
+    /// enough memory.
+    pub fn heap(self) -> Result<Ring, OpenError> {
+        let segment = Segment::heap(&self.settings())?;
+        self.finish(segment)
+    }
+
+    fn finish(self, segment: Segment) -> Result<Ring, OpenError> {
+        self.compare(&segment)?;
+        Ok(Ring::new(segment, self.wait.unwrap_or_default()))
+    }
+
+    fn settings(&self) -> Settings {
+        let mut default = self.default;
+        if self.claims == Some(Claims::Exclusive) {
+            default.max_publishers = 1;
+        }
+        Settings {
+            capacity: self.capacity.unwrap_or(default.capacity),
+            claims: self.claims.unwrap_or(default.claims),
+            overflow: self.overflow.unwrap_or(default.overflow),
+            history: self.history.unwrap_or(default.history),
+            max_publishers: self.max_publishers.unwrap_or(default.max_publishers),
+            max_subscribers: self.max_subscribers.unwrap_or(default.max_subscribers),
+            stays_open: self.stays_open.unwrap_or(default.stays_open),
+            parking: self.parking().unwrap_or(default.parking),
+            ..default
+        }
+    }
+
+    /// The kind of sleep that was chosen for the ring, if any. Spinning leaves it open.
+    fn parking(&self) -> Option<Parking> {
+        match self.wait?.kind {
+            Kind::Spin => None,
+            Kind::Park => Some(Parking::Futex),
+            Kind::Event => Some(Parking::Event),
+        }
+    }
+
+    /// Compares all chosen settings with those of an existing ring.
+    fn compare(&self, segment: &Segment) -> Result<(), OpenError> {
+        let found = segment.settings();
+        let name = segment.name();
+        check(name, "capacity", self.capacity, found.capacity)?;
+        check(name, "claims", self.claims, found.claims)?;
+        check(name, "overflow", self.overflow, found.overflow)?;
+        check(name, "history", self.history, found.history)?;
+        check(name, "max_publishers", self.max_publishers, found.max_publishers)?;
+        check(name, "max_subscribers", self.max_subscribers, found.max_subscribers)?;
+        check(name, "stays_open", self.stays_open, found.stays_open)?;
+        check(name, "wait", self.parking(), found.parking)?;
+        check(name, "worker slots", Some(self.default.worker_slots), found.worker_slots)?;
+        check(name, "tagged slots", Some(self.default.tagged_slots), found.tagged_slots)?;
+        check(name, "queue", Some(self.default.queue), found.queue)
+    }
+}
+
+/// Compares a chosen setting with that of an existing ring.
+fn check<S: PartialEq + ToString>(
+    name: &str,
+    setting: &'static str,
+    wanted: Option<S>,
+    found: S,
+) -> Result<(), OpenError> {
+    match wanted {
+        Some(wanted) if wanted != found => Err(OpenError::SettingsMismatch {
+            name: name.to_owned(),
+            setting,
+            expected: wanted.to_string(),
+            found: found.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,102 @@
+//! Receiving with a cursor of one's own: batches, copies, the type table, the backlog.
+
+use super::receiver::Receiver;
+use crate::channel::error::RecvFailure;
+use crate::packet::Fingerprint;
+use crate::ring::cursor::{Cursor, Next, Taken};
+use crate::ring::guard::{BatchEndpoint, ReadEndpoint};
+use crate::ring::reader::Reader;
+use crate::ring::slot::Descriptor;
+use crate::wait::Timeout;
+
+/// Most packets of one batch.
+const BATCH: usize = 256;
+
+impl Receiver {
+    /// The receiver of a durable subscriber, which first reports packets that it missed while it
+    /// was away.
+    pub(crate) fn with_losses(mut self) -> Self {
+        self.found = self.cursor.unreported_loss().map(Next::Missed);
+        self
+    }
+
+    /// Reads the ring's type table again, if it may have an unknown type at this index.
+    #[inline]
+    pub(crate) fn know_type(&mut self, index: u16) {
+        if usize::from(index) >= self.types.len() {
+            self.know_types();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn know_types(&mut self) {
+        let known = self.types.len();
+        self.types.extend(self.endpoint.segment.with_types(|table| {
+            let prints = (known..table.len()).map_while(|index| table.fingerprint(index));
+            prints.map(Fingerprint).collect::<Vec<_>>()
+        }));
+    }
+
+    /// Takes all packets that are there, at most 256, and waits for the first. Of the others only
+    /// those up to the first that is not `wanted`. Returns the first.
+    #[inline]
+    pub(crate) fn take_batch(
+        &mut self,
+        timeout: Timeout,
+        wanted: impl Fn(&Descriptor) -> bool,
+    ) -> Result<Taken, RecvFailure> {
+        let first = self.take(timeout)?;
+        self.cursor.take_more(first, BATCH, wanted);
+        Ok(first)
+    }
+
+    /// Puts the packet in flight back: it is delivered again, flagged.
+    pub(crate) fn unreceive(&mut self) {
+        self.cursor.unreceive();
+    }
+
+    /// Releases the packet of a forgotten guard.
+    #[inline]
+    pub(crate) fn release_forgotten(&mut self) {
+        if self.cursor.holds() && self.found.is_none() {
+            self.release();
+        }
+    }
+
+    /// Copies the packet in flight out of the ring and releases it.
+    pub(crate) fn copy_out(&mut self) {
+        self.copy.clear();
+        self.copy.extend_from_slice(self.cursor.payload());
+        self.release();
+    }
+
+    /// Returns true if the next receive has something to report though there may be no packet.
+    pub(crate) fn has_notice(&self) -> bool {
+        self.found.is_some() || self.is_over()
+    }
+
+    /// Slots between the next packet and the tail.
+    pub(crate) fn backlog(&self) -> u64 {
+        let range = self.cursor.range();
+        // A packet that was found and not received is still to come.
+        let next = if self.found.is_some() { range.start } else { range.end };
+        self.cursor.tail().saturating_sub(next)
+    }
+
+    /// Returns true if the next position is claimed and not committed; more packets may lie behind
+    /// it. If its owner is dead, the claim is cleared.
+    pub(crate) fn is_held_up(&mut self) -> bool {
+        let is_claimed = self.cursor.is_claimed();
+        if is_claimed {
+            self.reap_dead();
+        }
+        is_claimed
+    }
+}
+
+impl BatchEndpoint for Receiver {
+    fn reader(&mut self) -> &mut Reader {
+        &mut self.cursor
+    }
+}

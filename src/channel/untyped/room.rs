@@ -1,0 +1,122 @@
+//! Waiting for room: the slow path of every claim.
+//!
+//! The publisher waits for the endpoint at the gate: it spins, then sleeps for bounded times. If
+//! the gate does not move, the locks tell which processes died, and their entries are cleared. So a
+//! dead process holds no publisher back for longer than one sleep, and a call that does not wait
+//! clears the dead process at the gate too.
+
+use super::publisher::Sender;
+use crate::channel::error::{SendError, SendFailure, WaitingFor};
+use crate::ring::claim::{Full, Writer};
+use crate::ring::gate::{Gate, position};
+use crate::segment::entry::EntryId;
+use crate::segment::view::RingMemory;
+use crate::sync::Ordering;
+use crate::wait::{Deadline, PENDING, Timeout, wait_until};
+
+impl Sender {
+    /// Waits for room, and claims it.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn claim_slow<R>(
+        &mut self,
+        full: Full,
+        timeout: Timeout,
+        claim: &mut dyn FnMut(&mut Writer) -> Result<R, Full>,
+    ) -> Result<R, SendFailure> {
+        if matches!(timeout, Timeout::Zero) {
+            return self.claim_from_dead(full, claim);
+        }
+        let deadline = timeout.deadline();
+        if !self.spin_at(full.gate, deadline) {
+            self.park_at(full.gate, deadline);
+        }
+        let mut state = (self, full.gate);
+        let claimed = wait_until(
+            &mut state,
+            deadline,
+            |(sender, gate)| {
+                if sender.is_closed() {
+                    return Some(Err(SendError::Closed.into()));
+                }
+                match claim(&mut sender.writer) {
+                    Ok(claimed) => Some(Ok(claimed)),
+                    Err(full) => {
+                        *gate = full.gate;
+                        None
+                    }
+                }
+            },
+            |(sender, gate), deadline| sender.park_at(*gate, deadline),
+        );
+        let (sender, gate) = state;
+        claimed.unwrap_or_else(|| Err(sender.not_ready(gate)))
+    }
+
+    /// Claims without a wait, if a dead process is at the gate and can be cleared away.
+    fn claim_from_dead<R>(
+        &mut self,
+        full: Full,
+        claim: &mut dyn FnMut(&mut Writer) -> Result<R, Full>,
+    ) -> Result<R, SendFailure> {
+        let is_dead = full.gate.endpoint.is_some_and(|endpoint| !self.endpoint.is_alive(endpoint));
+        let claimed =
+            if is_dead && self.endpoint.reap_dead() { claim(&mut self.writer) } else { Err(full) };
+        claimed.map_err(|full| self.not_ready(full.gate))
+    }
+
+    /// Spins until the gate moves. Returns false if it did not, or if the endpoint never sleeps:
+    /// then it spins in `park_at`.
+    fn spin_at(&self, gate: Gate, deadline: Deadline) -> bool {
+        let waiter = &self.endpoint.waiter;
+        !waiter.only_spins() && waiter.spin(deadline.cut(PENDING), || self.has_moved(gate))
+    }
+
+    /// Sleeps until the gate moves, for a bounded time. Clears the dead if it did not.
+    fn park_at(&mut self, gate: Gate, deadline: Deadline) {
+        let (endpoint, bound) = (&self.endpoint, deadline.cut(PENDING));
+        if !endpoint.waiter.park(endpoint.event_count(), bound, || self.has_moved(gate)) {
+            self.endpoint.reap_dead();
+        }
+    }
+
+    /// Returns true if the gate may be higher than it was, or the ring is closed.
+    fn has_moved(&self, gate: Gate) -> bool {
+        position_of(self.writer.memory(), gate) != gate.lowest || self.is_closed()
+    }
+
+    fn not_ready(&self, gate: Gate) -> SendFailure {
+        SendFailure::NotReady(waiting_for(self.writer.memory(), gate))
+    }
+}
+
+/// The current position of the endpoint at the gate.
+fn position_of(memory: &RingMemory, gate: Gate) -> u64 {
+    match gate.endpoint {
+        Some(EntryId::Subscriber(index)) => {
+            position(memory.subscribers()[index].cursor.load(Ordering::Relaxed))
+        }
+        Some(EntryId::Publisher(index)) => {
+            memory.publishers()[index].record.position.load(Ordering::Relaxed)
+        }
+        // A worker slot gates no publisher.
+        Some(EntryId::WorkerSlot(_)) | None => gate.lowest,
+    }
+}
+
+/// The endpoint at the gate, as an error reports it.
+fn waiting_for(memory: &RingMemory, gate: Gate) -> WaitingFor {
+    match gate.endpoint {
+        Some(EntryId::Subscriber(index)) => {
+            match memory.subscribers()[index].details.owner.pid.load(Ordering::Relaxed) {
+                // The shared cursor of a queue has no owner.
+                0 => WaitingFor::Queue,
+                pid => WaitingFor::Subscriber { pid },
+            }
+        }
+        Some(EntryId::Publisher(index)) => WaitingFor::Publisher {
+            pid: memory.publishers()[index].details.owner.pid.load(Ordering::Relaxed),
+        },
+        Some(EntryId::WorkerSlot(_)) | None => WaitingFor::Claim,
+    }
+}

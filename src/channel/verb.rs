@@ -1,0 +1,70 @@
+//! The macro that writes the three forms of a verb.
+
+/// Writes the methods `verb`, `try_verb` and `verb_timeout`, each with its own error. All call one
+/// generic method with how long to wait.
+///
+/// ```text
+/// verb! {
+///     /// Documentation of the form that waits. The other two refer to it.
+///     send, try_send, send_timeout = send_with[T: Packet](packet: &T) -> u64;
+///     SendError, TrySendError::Full, SendTimeoutError::Timeout
+/// }
+/// ```
+macro_rules! verb {
+    (
+        $(#[$doc:meta])*
+        $wait:ident, $try_:ident, $timeout:ident = $method:ident
+        $([$($generics:tt)+])? ($($arg:ident: $type:ty),*) -> $result:ty
+        $(where [$($bounds:tt)+])?;
+        $error:ident, $try_error:ident::$full:ident, $timeout_error:ident::$late:ident
+        $(in $wrapper:ident)?
+    ) => {
+        $(#[$doc])*
+        #[inline]
+        pub fn $wait $(<$($generics)+>)? (
+            &mut self $(, $arg: $type)*
+        ) -> Result<$result, $crate::channel::verb!(@error $error $($wrapper)?)>
+        $(where $($bounds)+)?
+        {
+            self.$method($($arg,)* $crate::wait::Timeout::Never)
+        }
+
+        #[doc = concat!("As [`", stringify!($wait), "`](Self::", stringify!($wait), "), but does not wait.")]
+        ///
+        /// # Errors
+        ///
+        #[doc = concat!(
+            "As [`", stringify!($wait), "`](Self::", stringify!($wait), "), and [`",
+            stringify!($full), "`](", stringify!($try_error), "::", stringify!($full), ")."
+        )]
+        #[inline]
+        pub fn $try_ $(<$($generics)+>)? (
+            &mut self $(, $arg: $type)*
+        ) -> Result<$result, $crate::channel::verb!(@error $try_error $($wrapper)?)>
+        $(where $($bounds)+)?
+        {
+            self.$method($($arg,)* $crate::wait::Timeout::Zero)
+        }
+
+        #[doc = concat!("As [`", stringify!($wait), "`](Self::", stringify!($wait), "), but waits no longer than `timeout`.")]
+        ///
+        /// # Errors
+        ///
+        #[doc = concat!(
+            "As [`", stringify!($wait), "`](Self::", stringify!($wait), "), and [`",
+            stringify!($late), "`](", stringify!($timeout_error), "::", stringify!($late), ")."
+        )]
+        #[inline]
+        pub fn $timeout $(<$($generics)+>)? (
+            &mut self $(, $arg: $type)*, timeout: ::std::time::Duration
+        ) -> Result<$result, $crate::channel::verb!(@error $timeout_error $($wrapper)?)>
+        $(where $($bounds)+)?
+        {
+            self.$method($($arg,)* $crate::wait::Timeout::After(timeout))
+        }
+    };
+    (@error $error:ident) => { $error };
+    (@error $error:ident $wrapper:ident) => { $wrapper<$error> };
+}
+
+pub(crate) use verb;

@@ -1,0 +1,135 @@
+//! Guards over space for one packet, to be filled in place.
+
+use super::super::{AnyBits, Packet, emplace_tail, tail_len};
+use crate::ring::buffer::WriteTarget;
+use std::ptr::NonNull;
+
+/// Space for one packet of fixed size, to be filled in place.
+///
+/// `T::Archived` accepts every bit pattern, so leftover bytes of earlier packets are a valid value.
+///
+/// # Invariants
+///
+/// 1. `archived` is the start of `guard.room()`: aligned to 16 bytes, and valid for reads and
+///    writes of the room's bytes, which are initialized.
+/// 2. The room is as long as `T::Archived`, a flat archive that consists of its root.
+/// 3. `guard` is not replaced while this value exists. By the contract of [`WriteTarget`] its room
+///    stays the same, and nothing else accesses the room's bytes.
+#[derive(Debug)]
+pub(crate) struct Uninit<G: WriteTarget, T: Packet> {
+    guard: G,
+    archived: NonNull<T::Archived>,
+}
+
+// SAFETY: The value consists of the guard and of an exclusive reference into the guarded bytes.
+unsafe impl<G: WriteTarget + Send, T: Packet> Send for Uninit<G, T> where T::Archived: Send {}
+// SAFETY: As above.
+unsafe impl<G: WriteTarget + Sync, T: Packet> Sync for Uninit<G, T> where T::Archived: Sync {}
+
+impl<G: WriteTarget, T: Packet> Uninit<G, T>
+where
+    T::Archived: AnyBits,
+{
+    /// Creates a packet in the guard's room. `None` if the room has another length than the
+    /// archive.
+    pub(crate) fn new(mut guard: G) -> Option<Self> {
+        let room = guard.room();
+        if T::FLAT_LEN != Some(room.len()) {
+            return None;
+        }
+        // Invariants 1 and 2: a `WriteBuf` is aligned and initialized, and the length was just
+        // compared.
+        let archived = room.start().cast();
+        Some(Self { guard, archived })
+    }
+
+    /// Ends the view and returns the guard, to commit it.
+    pub(crate) fn into_guard(self) -> G {
+        self.guard
+    }
+
+    /// Returns the packet. Bytes that were not written are left over from earlier packets.
+    #[inline]
+    pub(crate) fn get(&self) -> &T::Archived {
+        // SAFETY: By invariants 1 and 2 the pointer is aligned and its bytes are initialized. They
+        // are a valid value, because `T::Archived` is `AnyBits`. By invariant 3 nothing else writes
+        // to them.
+        unsafe { self.archived.as_ref() }
+    }
+
+    /// Returns the packet for writing.
+    #[inline]
+    pub(crate) fn get_mut(&mut self) -> &mut T::Archived {
+        // SAFETY: As in `get`; `self` is borrowed mutably, so no other reference exists.
+        unsafe { self.archived.as_mut() }
+    }
+}
+
+/// Space for one [`Tail`](crate::Tail), to be filled in place.
+///
+/// # Invariants
+///
+/// 1. `head` and `tail` came from `emplace_tail` for `guard.room()`: aligned, within the room, and
+///    not overlapping. The room's bytes are initialized.
+/// 2. `guard` is not replaced while this value exists. By the contract of [`WriteTarget`] its room
+///    stays the same, and nothing else accesses the room's bytes.
+#[derive(Debug)]
+pub(crate) struct UninitTail<G: WriteTarget, H: Packet, E: Packet> {
+    guard: G,
+    head: NonNull<H::Archived>,
+    tail: NonNull<[E::Archived]>,
+}
+
+// SAFETY: The value consists of the guard and of exclusive references into the guarded bytes.
+unsafe impl<G: WriteTarget + Send, H: Packet, E: Packet> Send for UninitTail<G, H, E>
+where
+    H::Archived: Send,
+    E::Archived: Send,
+{
+}
+
+impl<G: WriteTarget, H: Packet, E: Packet> UninitTail<G, H, E>
+where
+    H::Archived: AnyBits,
+    E::Archived: AnyBits,
+{
+    /// Creates a tail of `n` elements in the guard's room.
+    ///
+    /// `None` if the room has another length than the archive.
+    pub(crate) fn new(mut guard: G, n: usize) -> Option<Self> {
+        let room = guard.room();
+        if tail_len::<H, E>(n) != Some(room.len()) {
+            return None;
+        }
+        // SAFETY: `tail_len` returned the length of the room (1). A `WriteBuf` is 16-aligned, valid
+        // for writes (2), initialized (3), and accessed through its guard alone (4).
+        let (head, tail) = unsafe { emplace_tail::<H, E>(room.start(), n) };
+        Some(Self { guard, head, tail })
+    }
+
+    /// Ends the views and returns the guard, to commit it.
+    pub(crate) fn into_guard(self) -> G {
+        self.guard
+    }
+
+    /// Returns head and elements. Bytes that were not written are left over from earlier packets.
+    pub(crate) fn get(&self) -> (&H::Archived, &[E::Archived]) {
+        // SAFETY: By invariant 1 both pointers are aligned and their bytes are initialized. They
+        // are valid values, because both types are `AnyBits`. By invariant 2 nothing else writes to
+        // them.
+        unsafe { (self.head.as_ref(), self.tail.as_ref()) }
+    }
+
+    /// Returns head and elements for writing.
+    pub(crate) fn get_mut(&mut self) -> (&mut H::Archived, &mut [E::Archived]) {
+        // SAFETY: As in `get`; `self` is borrowed mutably, and the two do not overlap (invariant
+        // 1).
+        unsafe { (self.head.as_mut(), self.tail.as_mut()) }
+    }
+}
+
+/// Returns the length in bytes of the archive of a [`Tail`](crate::Tail) with `n` elements, or
+/// `usize::MAX` if it has none (`tail_len`).
+pub(crate) fn tail_len_or_most<H: Packet, E: Packet>(n: usize) -> usize {
+    tail_len::<H, E>(n).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,125 @@
+//! Clearing the dead: their claims become void packets, their pins and cursors are removed, their
+//! entries are free again. The caller holds the control lock.
+//!
+//! Every function takes `is_alive`, which asks the kernel, and returns true for the caller's own
+//! entry. Claims, pins and cursors are resolved first and the entry is freed last, so a process
+//! that dies here leaves an entry that the next one finds again.
+
+use super::consumer_group;
+use super::gate::{PIN, position};
+use super::geometry::Geometry;
+use super::membership::{OnConsumerDeath, SHARED, is_free, leave_publisher, leave_subscriber};
+use super::recover::{Recovered, recover};
+use crate::segment::entry::{EntryId, OwnerState};
+use crate::segment::layout::{NOWHERE, PublisherEntry};
+use crate::segment::settings::Settings;
+use crate::segment::view::RingMemory;
+use crate::sync::Ordering;
+
+/// Result of [`reap`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reaped {
+    /// Entries were freed, records resolved or pins cleared: sleepers may be able to go on.
+    pub(crate) changed: bool,
+}
+
+/// Access to the slots of a memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slots {
+    /// A store to them is a SIGSEGV.
+    ReadOnly,
+    /// Claims can be voided.
+    Writable,
+}
+
+/// Clears the dead. Where slots are read-only, an entry with a claim is left to another process.
+pub(crate) fn reap(
+    memory: &RingMemory,
+    settings: &Settings,
+    slots: Slots,
+    is_alive: &dyn Fn(EntryId) -> bool,
+) -> Reaped {
+    let mut reaped = Reaped::default();
+    for index in 0..memory.publishers().len() {
+        reaped.changed |= reap_publisher(memory, settings, slots, index, is_alive);
+    }
+    // The entry of a shared cursor has no owner, and a pin on it is a consumer's.
+    let first = if settings.queue { SHARED + 1 } else { 0 };
+    if settings.queue {
+        reaped.changed |= consumer_group::unpin(memory, is_alive);
+    }
+    for index in first..memory.subscribers().len() {
+        reaped.changed |= reap_subscriber(memory, OnConsumerDeath::of(settings), index, is_alive);
+    }
+    reaped
+}
+
+/// Returns true if a dead publisher left a claim, so that [`reap`] needs writable slots.
+pub(crate) fn has_abandoned_claim(memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> bool {
+    memory.publishers().iter().enumerate().any(|(index, entry)| {
+        !is_free(&entry.details.owner) && has_record(entry) && !is_alive(EntryId::Publisher(index))
+    })
+}
+
+fn has_record(entry: &PublisherEntry) -> bool {
+    // Pairs with the release that clears it.
+    entry.record.position.load(Ordering::Acquire) != NOWHERE
+}
+
+fn reap_publisher(
+    memory: &RingMemory,
+    settings: &Settings,
+    slots: Slots,
+    index: usize,
+    is_alive: &dyn Fn(EntryId) -> bool,
+) -> bool {
+    let entry = &memory.publishers()[index];
+    if is_free(&entry.details.owner) || is_alive(EntryId::Publisher(index)) {
+        return false;
+    }
+    let is_clear = match slots {
+        Slots::Writable => {
+            recover(memory, &Geometry::of(settings), index, is_alive) == Recovered::Cleared
+        }
+        // Read after its owner was found dead, so it does not change any more.
+        Slots::ReadOnly => !has_record(entry),
+    };
+    if is_clear {
+        leave_publisher(memory, settings, index);
+    }
+    is_clear
+}
+
+fn reap_subscriber(
+    memory: &RingMemory,
+    on_consumer_death: OnConsumerDeath,
+    index: usize,
+    is_alive: &dyn Fn(EntryId) -> bool,
+) -> bool {
+    let entry = &memory.subscribers()[index];
+    match OwnerState::of(&entry.details.owner) {
+        OwnerState::Free => false,
+        _ if is_alive(EntryId::Subscriber(index)) => false,
+        // The consumer that adopts the packet clears the in-flight word.
+        OwnerState::Consumer
+            if on_consumer_death == OnConsumerDeath::Adopted
+                && consumer_group::has_in_flight(entry) =>
+        {
+            false
+        }
+        OwnerState::Taken | OwnerState::Joining | OwnerState::Consumer => {
+            leave_subscriber(memory, index);
+            true
+        }
+        // It stays, and gates. Only its pin goes.
+        OwnerState::Durable => {
+            let cursor = entry.cursor.load(Ordering::Acquire);
+            let pinned = cursor != NOWHERE && cursor & PIN != 0;
+            if pinned {
+                // Pairs with the acquires in `gate::scan` and `overflow::evict`.
+                entry.cursor.store(position(cursor), Ordering::Release);
+            }
+            pinned
+        }
+    }
+}

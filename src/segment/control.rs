@@ -1,0 +1,103 @@
+//! The control lock: one process at a time makes, joins, leaves, recovers or removes.
+//!
+//! It is a file lock on byte 0 and a mutex between the threads of one attachment. The kernel
+//! releases the file lock when its holder dies.
+
+#![cfg(not(loom))]
+
+use super::attachment::Segment;
+use super::mapped::Mapped;
+use crate::error::OpenError;
+use crate::sync::Ordering;
+use crate::sys::clock::monotonic;
+use std::sync::{MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+/// The control lock of a segment. It is released when the value is dropped.
+#[derive(Debug)]
+pub(crate) struct Control<'a> {
+    mapped: Option<&'a Mapped>,
+    _local: MutexGuard<'a, ()>,
+}
+
+/// Longest wait of a process that leaves: for the control lock, and for a dead process to be
+/// detached. After it, other processes are left to clear up.
+pub(super) const PATIENCE: Duration = Duration::from_millis(100);
+/// Pause between two tries.
+pub(super) const POLL: Duration = Duration::from_micros(100);
+
+impl Segment {
+    /// Takes the control lock. Waits while another living process holds it;
+    /// [`Busy`](OpenError::Busy) after the lock timeout.
+    pub(crate) fn lock(&self) -> Result<Control<'_>, OpenError> {
+        // Before the mutex, which another thread may have held when this process was forked.
+        self.refuse_inherited()?;
+        let local = self.local().lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mapped) = self.mapped() {
+            mapped.lock()?;
+        }
+        Ok(self.locked(local))
+    }
+
+    /// Takes the control lock if it is free.
+    pub(crate) fn try_lock(&self) -> Option<Control<'_>> {
+        let local = match self.local().try_lock() {
+            Ok(local) => local,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        self.mapped().is_none_or(Mapped::try_lock).then(|| self.locked(local))
+    }
+
+    /// Takes the control lock if it is free within a tenth of a second. For leaving, which must not
+    /// hang on a process that was stopped inside the lock.
+    pub(crate) fn lock_bounded(&self) -> Option<Control<'_>> {
+        self.lock_within(PATIENCE)
+    }
+
+    /// Takes the control lock if it is free within `lock_timeout`.
+    pub(crate) fn lock_within(&self, lock_timeout: Duration) -> Option<Control<'_>> {
+        let started = Instant::now();
+        loop {
+            if let Some(control) = self.try_lock() {
+                return Some(control);
+            }
+            if started.elapsed() >= lock_timeout {
+                return None;
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn locked<'a>(&'a self, local: MutexGuard<'a, ()>) -> Control<'a> {
+        let membership = &self.parts().head().membership;
+        membership.lock_holder.store(std::process::id(), Ordering::Relaxed);
+        Control { mapped: self.mapped(), _local: local }
+    }
+
+    /// Removes the segment's name under the control lock. Attached processes keep the segment, and
+    /// the next process to open the name makes a new one.
+    pub(crate) fn give_name_up(&self, _control: &Control<'_>) -> Result<(), OpenError> {
+        self.mapped().map_or(Ok(()), Mapped::give_name_up)
+    }
+
+    /// Stores the time at which a dead process was found.
+    pub(crate) fn note_death(&self) {
+        self.parts().head().membership.died.store(monotonic(), Ordering::Relaxed);
+    }
+
+    /// Process id of the last holder of the control lock, for people.
+    pub(crate) fn lock_holder(&self) -> u32 {
+        self.parts().head().membership.lock_holder.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Control<'_> {
+    fn drop(&mut self) {
+        // Before the mutex, which is a field: another thread of this attachment must not get the
+        // file lock while this one releases it.
+        if let Some(mapped) = self.mapped {
+            mapped.unlock();
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The words of a subscriber entry that belong to one role each: durable subscriber, queue
+//! consumer, reader of a reply ring.
+//!
+//! Each word has one meaning and one accessor. In a ring without its role a word stays zero.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// 8-byte words of a durable subscriber's name.
+const NAME_WORDS: usize = 8;
+
+/// Words of a durable subscriber. Its successor reads them.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct DurableWords {
+    /// End of everything that was handed out. Packets before it are redeliveries.
+    handed_out: AtomicU64,
+    /// Evicted packets that were reported to the user.
+    evictions_reported: AtomicU64,
+    /// Length of the name in bytes.
+    name_len: AtomicU64,
+    /// The name, zero-filled.
+    name: [AtomicU64; NAME_WORDS],
+}
+
+impl DurableWords {
+    /// Longest name in bytes.
+    pub(crate) const LONGEST_NAME: usize = NAME_WORDS * 8;
+
+    /// The position below which every packet was handed out.
+    pub(crate) fn handed_out(&self) -> u64 {
+        self.handed_out.load(Ordering::Relaxed)
+    }
+
+    /// Stores the end of everything that was handed out. The subscriber calls this before it gives
+    /// the packet to the user.
+    #[inline]
+    pub(crate) fn set_handed_out(&self, end: u64) {
+        self.handed_out.store(end, Ordering::Relaxed);
+    }
+
+    /// The number of evicted packets that were reported to the user.
+    pub(crate) fn evictions_reported(&self) -> u64 {
+        self.evictions_reported.load(Ordering::Relaxed)
+    }
+
+    /// Stores the number of evicted packets that were reported to the user.
+    pub(crate) fn set_evictions_reported(&self, packets: u64) {
+        self.evictions_reported.store(packets, Ordering::Relaxed);
+    }
+
+    /// Writes the name, under the control lock. A name longer than
+    /// [`LONGEST_NAME`](Self::LONGEST_NAME) is cut.
+    pub(crate) fn set_name(&self, name: &str) {
+        for (index, word) in self.name.iter().enumerate() {
+            word.store(name_word(name, index), Ordering::Relaxed);
+        }
+        self.name_len.store(name.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Returns true if this is the name.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        let is_word = |(index, word): (usize, &AtomicU64)| {
+            word.load(Ordering::Relaxed) == name_word(name, index)
+        };
+        self.name_len.load(Ordering::Relaxed) == name.len() as u64
+            && self.name.iter().enumerate().all(is_word)
+    }
+}
+
+/// Eight bytes of a name as a word.
+fn name_word(name: &str, index: usize) -> u64 {
+    let bytes = name.as_bytes().chunks(8).nth(index).unwrap_or_default();
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
+}
+
+/// Words of a queue consumer. They lie on the line of its cursor, which the consumer writes too.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct ConsumerWords {
+    /// Counts the consumers that have used the entry.
+    incarnation: AtomicU64,
+    /// First postponed position + 1; 0: nothing is postponed.
+    postponed: AtomicU64,
+    /// Last postponed position.
+    postponed_last: AtomicU64,
+}
+
+impl ConsumerWords {
+    /// Starts the next incarnation, with nothing postponed. Under the control lock, before the
+    /// entry's state is stored.
+    pub(crate) fn begin(&self) {
+        self.incarnation.fetch_add(1, Ordering::Relaxed);
+        self.postponed.store(0, Ordering::Relaxed);
+    }
+
+    /// The number of consumers that have used the entry.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation.load(Ordering::Relaxed)
+    }
+
+    /// Stores the range of postponed positions, first and last. The consumer calls this before it
+    /// releases a packet that it postpones, and lowers the range after it sent the outcome.
+    pub(crate) fn set_postponed(&self, range: Option<(u64, u64)>) {
+        if let Some((_, last)) = range {
+            // Pairs with the acquire of the last position in `may_have_postponed`. A reader that
+            // sees it lowered also sees the messages that the consumer sent before.
+            self.postponed_last.store(last, Ordering::Release);
+        }
+        // Pairs with the acquire of the first position in `may_have_postponed`. A reader that sees
+        // the range set also sees its last position. A reader that sees the first position raised
+        // also sees the messages that the consumer sent before.
+        self.postponed.store(range.map_or(0, |(first, _)| first + 1), Ordering::Release);
+    }
+
+    /// Returns true if the position is in the range of postponed positions.
+    pub(crate) fn may_have_postponed(&self, position: u64) -> bool {
+        // Pairs with the releases in `set_postponed`, as does the load below.
+        let first = self.postponed.load(Ordering::Acquire);
+        first > 0
+            && first <= position + 1
+            && position <= self.postponed_last.load(Ordering::Acquire)
+    }
+}
+
+/// Words of the reader of a reply ring.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct ReplyWords {
+    /// Calls that the client gave up, one bit for each call slot.
+    given_up: AtomicU64,
+}
+
+impl ReplyWords {
+    /// The calls that the client gave up, one bit for each call slot.
+    pub(crate) fn given_up(&self) -> u64 {
+        // In one total order with the store below, the client's check whether the request was
+        // taken, and the server's pin of the request before this load. So a server that takes a
+        // request after the client saw it untaken sees the call given up.
+        self.given_up.load(Ordering::SeqCst)
+    }
+
+    /// Stores the calls that the client gave up.
+    pub(crate) fn set_given_up(&self, calls: u64) {
+        // In one total order with the load in `given_up`.
+        self.given_up.store(calls, Ordering::SeqCst);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_durable_name_is_compared_whole() {
+        let words = DurableWords::default();
+        let longest = "x".repeat(DurableWords::LONGEST_NAME);
+        for name in ["a", "audit-1", "eight888", "nine99999", &longest] {
+            words.set_name(name);
+            assert!(words.has_name(name));
+            assert!(!words.has_name(&name[1..]) && !words.has_name(""));
+            assert!(!words.has_name(&format!("{}y", &name[..name.len() - 1])));
+        }
+    }
+
+    #[test]
+    fn a_range_of_postponed_positions_holds_its_ends() {
+        let words = ConsumerWords::default();
+        assert!(!words.may_have_postponed(0));
+        words.set_postponed(Some((0, 2)));
+        assert_eq!([0, 1, 2, 3].map(|at| words.may_have_postponed(at)), [true, true, true, false]);
+        words.set_postponed(Some((2, 2)));
+        assert_eq!([1, 2].map(|at| words.may_have_postponed(at)), [false, true]);
+        words.set_postponed(None);
+        assert!(!words.may_have_postponed(2));
+        words.set_postponed(Some((5, 6)));
+        words.begin();
+        assert_eq!((words.incarnation(), words.may_have_postponed(5)), (1, false));
+    }
+}
