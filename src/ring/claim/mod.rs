@@ -108,7 +108,8 @@ impl Writer {
     }
 
     /// Claims `span` slots in one piece (at most `geometry.max_span`). Returns their position.
-    #[inline]
+    // Inlined, as `Sender::claim` is.
+    #[inline(always)]
     pub(crate) fn claim(&mut self, span: u64) -> Result<u64, Full> {
         debug_assert!(span >= 1 && span <= self.geometry.max_span);
         match self.claims {
@@ -162,10 +163,17 @@ impl Writer {
     /// # Panics
     ///
     /// If the claim is shorter than the packet.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn commit(&mut self, descriptor: Descriptor) -> u64 {
-        let position = self.at.position;
         assert!(self.owns(descriptor.span()), "a packet that is longer than its claim");
+        self.commit_owned(descriptor)
+    }
+
+    /// Commits the next packet of the claim, which holds it. Returns its position.
+    #[inline(always)]
+    pub(super) fn commit_owned(&mut self, descriptor: Descriptor) -> u64 {
+        debug_assert!(self.owns(descriptor.span()));
+        let position = self.at.position;
         slot::commit(&self.memory, self.at, descriptor, Failpoint::CommitStamp);
         failpoint(Failpoint::CommitAfter);
         self.at.go(&self.memory, position + descriptor.span());

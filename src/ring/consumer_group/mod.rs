@@ -338,6 +338,7 @@ impl Cursor for ConsumerGroup {
 
 #[cold]
 #[cfg(not(loom))]
+#[expect(clippy::panic, reason = "a caller without a packet in flight is a bug of this crate")]
 fn no_packet() -> ! {
     panic!("no packet is in flight")
 }
