@@ -48,3 +48,17 @@ pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};
 pub(crate) use untyped::{End, GroupReceiver, MessageHeader, Receiver, SubscriberIndex};
 pub(crate) use verb::verb;
+
+// Items of the layers below that `cluster` uses.
+pub(crate) use crate::ring::buffer::{StableBytes, Suffix};
+pub(crate) use crate::ring::consumer_group::{consumers, shared};
+pub(crate) use crate::ring::cursor::{Cursor, Taken};
+pub(crate) use crate::ring::gate::{PIN, position};
+pub(crate) use crate::ring::guard::{ReadEndpoint, ReadGuard};
+pub(crate) use crate::ring::state::RingState;
+pub(crate) use crate::segment::Segment;
+pub(crate) use crate::segment::entry::EntryId;
+pub(crate) use crate::segment::layout::{EventCount, NOWHERE, SubscriberEntry};
+pub(crate) use crate::segment::name::Name;
+pub(crate) use crate::segment::settings::{MAX_ENTRIES, Overflow};
+pub(crate) use crate::segment::view::RingMemory;

@@ -1,17 +1,26 @@
-//! A cluster: the processes that know each other by name, and what they have for each other.
+//! Clusters: workers that find each other by name, and the objects that they share.
 //!
-//! It guarantees: a name is one living worker's; a worker that dies is told of, and its place goes to
-//! who joins under its name; what is opened by a name is made by whoever comes first and is the same
-//! for everyone; the cluster goes when the last has left and nobody is expected back.
+//! Guarantees:
 //!
-//! Three rules hold everywhere. **Who is dead is said by a lock of the kernel**; a clock only says
-//! when to ask. **State, not messages**: what others must learn after a crash is a word in shared
-//! memory that they compare with their copy; a bell makes it quick, never true. **Lock order**: the
-//! directory's control lock, then one ring's; never the reverse, never two rings'.
+//! - A name belongs to at most one living worker.
+//! - A death is noticed, and the next worker of the name takes the place.
+//! - The first process that opens a name creates the object; all others get the same object.
+//! - The cluster goes with its last worker, unless a worker is expected back or a queue is not
+//!   done.
 //!
-//! It is laid over rings and endpoints (`channel`) and knows nothing of slots and cursors.
+//! Three rules hold everywhere:
 //!
-//! Start with `directory`.
+//! - **Liveness comes from kernel locks.** A clock only says when to ask.
+//! - **State, not messages.** After a crash the others compare a word in shared memory with their
+//!   copy. An event count makes the comparison quick; correctness never depends on it.
+//! - **Lock order:** the directory's control lock, then the control lock of one other object. Never
+//!   the reverse, and never two rings'.
+//!
+//! This layer is built on rings and endpoints of `channel`. It knows nothing of slots and cursors.
+//! Only `directory` knows segments.
+//!
+//! Start with `directory`, then `inbox`, `service` and `events`. `docs/internals/directory.md` and
+//! `docs/internals/services.md` describe the protocols.
 
 #![forbid(unsafe_code)]
 
@@ -43,6 +52,6 @@ pub use worker::{Worker, WorkerBuilder};
 /// Items that the failpoint tests use.
 #[cfg(test)]
 pub(crate) mod internals {
-    pub(crate) use super::directory::{Directory, Found, Wanted};
-    pub(crate) use super::names::{Address, Object, WorkerId};
+    pub(crate) use super::directory::{Directory, JoinRequest, Lookup};
+    pub(crate) use super::names::{Address, ClusterObject, WorkerId};
 }

@@ -1,11 +1,11 @@
-//! What things in a cluster are called: workers, and the objects they open.
+//! Names and ids in a cluster: of workers, of senders and callers, and of shared objects.
 
+use crate::channel::{MAX_ENTRIES, Name};
 use crate::error::OpenError;
-use crate::segment::name::Name;
-use crate::segment::settings::MAX_ENTRIES;
 use std::fmt;
 
-/// A worker's number in its cluster: small, and the same after a restart under the same name.
+/// The id of a worker: the index of its worker slot. It is small, and a worker that restarts under
+/// its name gets the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub u16);
 
@@ -15,59 +15,60 @@ impl fmt::Display for WorkerId {
     }
 }
 
-/// Who sent a letter: a worker's number, and below it the last bits of its generation.
+/// The tag of a message: the sender's id, and below it the last bits of the sender's generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SenderTag(pub(crate) u16);
 
 impl SenderTag {
-    /// Bits of the generation: what the largest number leaves.
+    /// Bits of the generation: those that the largest id leaves free.
     const GENERATION: u32 = u16::BITS - (MAX_ENTRIES - 1).ilog2() - 1;
 
-    /// That of a worker.
+    /// The tag of a worker's messages.
     pub(crate) fn of(id: WorkerId, generation: u64) -> Self {
         let generation = generation as u16 & ((1 << Self::GENERATION) - 1);
         Self(id.0 << Self::GENERATION | generation)
     }
 
-    /// The worker's number.
+    /// The worker's id.
     #[inline]
     pub(crate) fn id(self) -> WorkerId {
         WorkerId(self.0 >> Self::GENERATION)
     }
 }
 
-/// A client: its worker's number, and below it the 48 bits that were drawn for its ring of replies.
+/// The id of a client: its worker's id, and below it 48 random bits, which make the name of its
+/// ring of replies unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CallerId(pub(crate) u64);
 
 impl CallerId {
-    /// No client's.
-    pub(crate) const NOBODY: Self = Self(u64::MAX);
-    /// Bits that are drawn.
-    const DRAWN: u32 = 48;
+    /// The id of no client.
+    pub(crate) const NONE: Self = Self(u64::MAX);
+    /// Number of random bits.
+    const RANDOM_BITS: u32 = 48;
 
-    /// That of a worker's client.
-    pub(crate) fn of(worker: WorkerId, drawn: u64) -> Self {
-        Self(u64::from(worker.0) << Self::DRAWN | Self(drawn).drawn())
+    /// The id of a client of this worker. Uses the low 48 bits of `random`.
+    pub(crate) fn of(worker: WorkerId, random: u64) -> Self {
+        Self(u64::from(worker.0) << Self::RANDOM_BITS | Self(random).random())
     }
 
-    fn drawn(self) -> u64 {
-        self.0 & ((1 << Self::DRAWN) - 1)
+    fn random(self) -> u64 {
+        self.0 & ((1 << Self::RANDOM_BITS) - 1)
     }
 
-    /// The worker's number.
+    /// The worker's id.
     pub(crate) fn worker(self) -> WorkerId {
-        WorkerId((self.0 >> Self::DRAWN) as u16)
+        WorkerId((self.0 >> Self::RANDOM_BITS) as u16)
     }
 }
 
-/// What a worker is addressed by: its name, or its id.
+/// A worker's name or id, as an argument. Implemented for `str`, `String` and [`WorkerId`].
 pub trait Addressee {
     #[doc(hidden)]
     fn address(&self) -> Address<'_>;
 }
 
-/// A name or an id.
+/// A worker's name or id.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Address<'a> {
@@ -77,7 +78,6 @@ pub enum Address<'a> {
     Id(WorkerId),
 }
 
-/// As it was given.
 impl fmt::Display for Address<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -105,25 +105,25 @@ impl Addressee for WorkerId {
     }
 }
 
-/// An object of a cluster, but for its directory.
+/// A shared object of a cluster, other than its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Object<'a> {
-    /// A topic of this name.
+pub(crate) enum ClusterObject<'a> {
+    /// The topic of this name.
     Topic(&'a str),
     /// The inbox of the worker of this name.
     Inbox(&'a str),
-    /// A work queue of this name.
+    /// The work queue of this name.
     Queue(&'a str),
-    /// The requests to the service of this name.
+    /// The ring of requests to the service of this name.
     Service(&'a str),
-    /// The replies to a client.
+    /// The ring of replies to this client.
     Replies(CallerId),
-    /// All events.
+    /// The ring of all events.
     Events,
 }
 
-impl Object<'_> {
-    /// What its segment is called.
+impl ClusterObject<'_> {
+    /// The name of its segment.
     pub(crate) fn name(self, cluster: &str) -> Result<Name, OpenError> {
         if let Self::Topic(name) | Self::Inbox(name) | Self::Queue(name) | Self::Service(name) =
             self
@@ -137,35 +137,36 @@ impl Object<'_> {
             Self::Queue(name) => Name::of_cluster(cluster, "q.", name),
             Self::Service(name) => Name::of_cluster(cluster, "s.", name),
             Self::Replies(caller) => {
-                let (worker, drawn) = (caller.worker(), caller.drawn());
-                Name::of_cluster(cluster, "r.", &format!("{worker}.{drawn:012x}"))
+                let (worker, random) = (caller.worker(), caller.random());
+                Name::of_cluster(cluster, "r.", &format!("{worker}.{random:012x}"))
             }
             Self::Events => Name::of_cluster(cluster, "e", ""),
         }
     }
 }
 
-/// What a cluster's directory is called.
+/// The name of a cluster's directory.
 pub(crate) fn directory(cluster: &str) -> Result<Name, OpenError> {
     Name::of_cluster(cluster, "d", "")
 }
 
-/// What a process is called that was not given a name by its own program.
+/// The name of a worker whose program did not choose one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DefaultName {
     pub(crate) name: String,
+    /// The process manager's number of this process.
     pub(crate) id: Option<WorkerId>,
 }
 
 impl DefaultName {
-    /// What this process' environment says.
+    /// The name by this process's environment.
     pub(crate) fn of_process() -> Self {
         let program = std::env::current_exe().ok();
         let program = program.as_deref().and_then(|path| path.file_name()?.to_str());
         Self::of(|key| std::env::var(key).ok(), program.unwrap_or("worker"))
     }
 
-    /// `<name or program>-<n>`, and the id `n`; without a number, the bare name.
+    /// `<name or program>-<n>` and the id `n`. Without a number: the bare name.
     fn of(get: impl Fn(&str) -> Option<String>, program: &str) -> Self {
         let name = get("name").filter(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| program.to_owned());
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_has_any_number_and_six_bits_of_the_generation() {
+    fn a_sender_tag_holds_any_id_and_six_bits_of_the_generation() {
         for id in [0, 1, 127, MAX_ENTRIES as u16 - 1].map(WorkerId) {
             for generation in [0, 1, 63] {
                 let sender_tag = SenderTag::of(id, generation);
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_manager_names_a_worker() {
+    fn the_process_manager_numbers_a_worker() {
         let named = |name: &str, id| (name.to_owned(), id);
         assert_eq!(default_of(&[]), named("encoder", None));
         assert_eq!(default_of(&[("name", "api")]), named("api", None));
@@ -221,13 +222,20 @@ mod tests {
 
     #[test]
     fn no_object_has_an_empty_name() {
-        for object in [Object::Topic(""), Object::Inbox(""), Object::Queue(""), Object::Service("")]
-        {
+        for object in [
+            ClusterObject::Topic(""),
+            ClusterObject::Inbox(""),
+            ClusterObject::Queue(""),
+            ClusterObject::Service(""),
+        ] {
             assert!(matches!(object.name("m"), Err(OpenError::BadName { .. })), "{object:?}");
         }
-        assert_eq!(Object::Events.name("m").unwrap().as_str(), "m~e");
+        assert_eq!(ClusterObject::Events.name("m").unwrap().as_str(), "m~e");
         let caller = CallerId::of(WorkerId(3), u64::MAX << 8);
         assert_eq!(caller.worker(), WorkerId(3));
-        assert_eq!(Object::Replies(caller).name("m").unwrap().as_str(), "m~r.3.ffffffffff00");
+        assert_eq!(
+            ClusterObject::Replies(caller).name("m").unwrap().as_str(),
+            "m~r.3.ffffffffff00"
+        );
     }
 }

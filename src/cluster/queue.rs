@@ -1,18 +1,18 @@
-//! Work queues by name: rings under the cluster's name, made on demand by either side.
+//! Work queues of a cluster: rings under the cluster's name, created by the first process on either
+//! side.
 //!
-//! What members guarantee is said at [`QueueConsumer`]. A queue with packets in it is kept when everybody has
-//! left, for whoever comes next; one in which all is done goes with the last.
+//! [`QueueConsumer`] states what consumers guarantee. When all processes have left, a queue with
+//! packets stays, and an empty queue goes.
 
-use super::names::Object;
+use super::names::ClusterObject;
 use super::worker::Worker;
-use crate::channel::{Publisher, QueueConsumer, Ring, RingBuilder};
+use crate::channel::{MAX_ENTRIES, Publisher, QueueConsumer, Ring, RingBuilder};
 use crate::error::OpenError;
 use crate::packet::Packet;
-use crate::segment::settings::MAX_ENTRIES;
 
 impl Worker {
-    /// Joins a work queue as a member, making it if it is not there: each packet is taken by one of
-    /// its members.
+    /// Joins a work queue as a consumer. Creates the queue if it does not exist. Each packet is
+    /// delivered to one consumer.
     ///
     /// ```
     /// # let cluster = format!("queue-{}", std::process::id());
@@ -36,8 +36,9 @@ impl Worker {
         self.queue_ring(name)?.queue_consumer()
     }
 
-    /// Publishes to a work queue, making it if it is not there. What is published waits for members.
-    /// A full queue holds publishers back, whether it has members or not.
+    /// Joins a work queue as a publisher. Creates the queue if it does not exist.
+    ///
+    /// Packets wait for consumers. A full queue blocks its publishers, with or without consumers.
     ///
     /// # Errors
     ///
@@ -51,9 +52,9 @@ impl Worker {
         let settings = RingBuilder::default().queue().or_else(|default| {
             default.stays_open = true;
             default.max_publishers = entries;
-            // The first is the group's own. One that retries moves to another.
+            // Entry 0 holds the shared cursor. A consumer that uses `nack` moves to another entry.
             default.max_subscribers = (entries * 2).min(MAX_ENTRIES);
         });
-        self.open(Object::Queue(name), settings)
+        self.open(ClusterObject::Queue(name), settings)
     }
 }

@@ -1,18 +1,20 @@
-//! Topics: rings under the cluster's name, made on demand by either side.
+//! Topics of a cluster: rings under the cluster's name, created by the first process on either
+//! side.
 //!
-//! Nothing but names and two defaults differ from a [`Ring`]: a topic stays open when its last
-//! publisher leaves, and has room for as many publishers and subscribers as the cluster has workers.
+//! A topic differs from a plain [`Ring`] in two defaults: it stays open without publishers, and it
+//! has room for as many publishers and subscribers as the cluster has workers.
 
-use super::names::Object;
+use super::names::ClusterObject;
 use super::worker::Worker;
-use crate::channel::{Publisher, Ring, RingBuilder, Subscriber};
+use crate::channel::{Overflow, Publisher, Ring, RingBuilder, Subscriber};
 use crate::error::OpenError;
 use crate::packet::Packet;
-use crate::segment::settings::Overflow;
 use crate::wait::Wait;
 
-/// Chooses a topic's settings. What is not chosen is the default if the topic is made, and whatever
-/// it is if it is there.
+/// Chooses the settings of a topic. [`Worker::topic`] returns it.
+///
+/// A setting that is not chosen has its default if the topic is created, and any value if the topic
+/// exists. A chosen setting must equal that of an existing topic.
 ///
 /// ```
 /// # let cluster = format!("topic-{}", std::process::id());
@@ -20,9 +22,9 @@ use crate::wait::Wait;
 ///
 /// let feed = Worker::join(&cluster, "feed")?;
 /// let latest = || feed.topic("prices").overflow(Overflow::DropOldest).capacity(64 * 1024);
-/// let mut desk = latest().subscriber::<u64>()?;
+/// let mut prices = latest().subscriber::<u64>()?;
 /// latest().publisher::<u64>()?.send(&101)?;
-/// assert_eq!(*desk.recv()?, 101);
+/// assert_eq!(*prices.recv()?, 101);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -34,17 +36,18 @@ pub struct TopicBuilder<'a> {
 }
 
 impl Worker {
-    /// Publishes to a topic, making it if it is not there: of 1 MiB, shared, blocking.
+    /// Joins a topic as a publisher. Creates the topic if it does not exist: 1 MiB, shared,
+    /// blocking.
     ///
     /// # Errors
     ///
-    /// As [`Ring::open`] and [`Ring::publisher`]; [`TypeMismatch`](OpenError::TypeMismatch) shows
+    /// As [`Ring::open`] and [`Ring::publisher`]. [`TypeMismatch`](OpenError::TypeMismatch) shows
     /// both types.
     pub fn publisher<T: Packet>(&self, topic: &str) -> Result<Publisher<T>, OpenError> {
         self.topic(topic).publisher()
     }
 
-    /// Subscribes to a topic, making it if it is not there.
+    /// Joins a topic as a subscriber. Creates the topic if it does not exist.
     ///
     /// # Errors
     ///
@@ -53,26 +56,27 @@ impl Worker {
         self.topic(topic).subscriber()
     }
 
-    /// Chooses a topic's settings, then publishes or subscribes. Any text can be a name, if it is
-    /// not too long: with the cluster's, 195 bytes, of which those outside `A-Z a-z 0-9 . _ -` count
-    /// thrice.
+    /// Returns a builder of a topic, to choose its settings and then publish or subscribe.
+    ///
+    /// Any text that is not empty is a valid name, up to 195 bytes together with the cluster's
+    /// name. Bytes outside `A-Z a-z 0-9 . _ -` count three times.
     pub fn topic<'a>(&'a self, name: &'a str) -> TopicBuilder<'a> {
         TopicBuilder { worker: self, name, settings: RingBuilder::default() }
     }
 }
 
 impl TopicBuilder<'_> {
-    /// Bytes of the topic's ring: see [`RingBuilder::capacity`].
+    /// Sets the size of the ring in bytes: see [`RingBuilder::capacity`].
     pub fn capacity(self, bytes: usize) -> Self {
         self.with(|settings| settings.capacity(bytes))
     }
 
-    /// One publisher: see [`RingBuilder::exclusive`].
+    /// Allows one publisher only: see [`RingBuilder::exclusive`].
     pub fn exclusive(self) -> Self {
         self.with(RingBuilder::exclusive)
     }
 
-    /// What happens when a publisher comes to packets that a subscriber has not read.
+    /// Sets what happens when the ring is full of packets that a subscriber has not read.
     pub fn overflow(self, overflow: Overflow) -> Self {
         self.with(|settings| settings.overflow(overflow))
     }
@@ -82,28 +86,28 @@ impl TopicBuilder<'_> {
         self.with(|settings| settings.history(packets))
     }
 
-    /// Subscribers get [`Closed`](crate::RecvError::Closed) when the last publisher has left. By
-    /// default they wait on.
+    /// Closes the topic when its last publisher leaves: subscribers then get
+    /// [`Closed`](crate::RecvError::Closed). By default they keep waiting.
     pub fn closes_when_left(self) -> Self {
         self.with(|settings| settings.stays_open(false))
     }
 
-    /// How this endpoint waits: see [`RingBuilder::wait`].
+    /// Sets how this endpoint waits: see [`RingBuilder::wait`].
     pub fn wait(self, wait: Wait) -> Self {
         self.with(|settings| settings.wait(wait))
     }
 
-    /// Publishes to the topic.
+    /// Joins the topic as a publisher.
     ///
     /// # Errors
     ///
-    /// As [`RingBuilder::open`] and [`Ring::publisher`];
-    /// [`SettingsMismatch`](OpenError::SettingsMismatch) shows what was chosen and what is there.
+    /// As [`RingBuilder::open`] and [`Ring::publisher`].
+    /// [`SettingsMismatch`](OpenError::SettingsMismatch) shows the chosen and the existing value.
     pub fn publisher<T: Packet>(self) -> Result<Publisher<T>, OpenError> {
         self.open()?.publisher()
     }
 
-    /// Subscribes to the topic.
+    /// Joins the topic as a subscriber.
     ///
     /// # Errors
     ///
@@ -119,7 +123,7 @@ impl TopicBuilder<'_> {
             default.max_publishers = entries;
             default.max_subscribers = entries;
         });
-        self.worker.open(Object::Topic(self.name), settings)
+        self.worker.open(ClusterObject::Topic(self.name), settings)
     }
 
     fn with(mut self, change: impl FnOnce(RingBuilder) -> RingBuilder) -> Self {

@@ -1,38 +1,51 @@
-//! A process' place in a cluster.
+//! Workers: joining a cluster, waiting for others, leaving.
 
-use super::directory::{self, Directory, Wanted, Watch, WorkerInfo, WorkerState};
+use super::directory::{self, Directory, JoinRequest, Watch, WorkerInfo, WorkerState};
 use super::error::{JoinError, WaitError};
-use super::names::{Addressee, DefaultName, Object, WorkerId};
+use super::names::{Addressee, ClusterObject, DefaultName, WorkerId};
 use super::pool::SenderPool;
-use crate::channel::{Ring, RingBuilder};
+use crate::channel::{Overflow, Ring, RingBuilder};
 use crate::error::OpenError;
-use crate::segment::settings::Overflow;
-use crate::wait::{IDLE, Sleep, Timeout, Wait, Waiter};
+use crate::wait::{Deadline, IDLE, Sleep, Wait, Waiter, wait_until};
 use std::time::Duration;
 
-/// A process' place in a cluster: its name there, and all that it opens.
+/// A process's place in a cluster: its name and id, and the start of everything that it opens.
 ///
-/// A cluster is made by whoever joins first, and goes when the last has left, no inbox waits for
-/// somebody to come back and no queue for its jobs to be done. What stays, also if the last was killed,
-/// is cleared away by who joins, or by [`remove_cluster`](Worker::remove_cluster). A name belongs to one living worker. A worker that is killed gives its
-/// place up by that; one that is dropped does so in good order. Who has an
-/// [inbox](Worker::inbox) is expected back: its id, its inbox and what is in it stay for the next
-/// worker of its name, until somebody [leaves](Worker::leave) or is [retired](Worker::retire).
+/// A worker is `Send` and `Sync`, and all methods take `&self`. A process may have several.
 ///
-/// It is `Send` and `Sync`, and its operations take `&self`. A process may have several.
+/// The first worker that joins creates the cluster. The cluster goes when its last worker has left,
+/// unless a worker is [away](WorkerState::Away) or a queue has packets. The next join clears the
+/// rest of a cluster whose workers were all killed; [`remove_cluster`](Worker::remove_cluster)
+/// removes everything.
+///
+/// # Names
+///
+/// A name belongs to at most one living worker. A second worker of the name gets
+/// [`NameTaken`](JoinError::NameTaken).
+///
+/// # Restart
+///
+/// A worker without an inbox gives its place up when it is dropped or dies. A worker that opened an
+/// [inbox](Worker::inbox) is expected back: its id, its inbox and the messages in it stay for the
+/// next worker of its name. [`leave`](Worker::leave) and [`retire`](Worker::retire) end that.
+///
+/// # When a worker dies
+///
+/// The kernel releases the locks of a dead process, so the other processes notice the death without
+/// a timeout. [`watch`](Worker::watch) reports it. Everything that the dead process held is freed.
 ///
 /// ```
 /// # let cluster = format!("worker-{}", std::process::id());
 /// use packetring::Worker;
 /// use packetring::cluster::JoinError;
 ///
-/// let desk = Worker::join(&cluster, "desk")?;
-/// assert!(matches!(Worker::join(&cluster, "desk"), Err(JoinError::NameTaken { .. })));
-/// assert_eq!(desk.workers()[0].name, "desk");
+/// let shop = Worker::join(&cluster, "shop")?;
+/// assert!(matches!(Worker::join(&cluster, "shop"), Err(JoinError::NameTaken { .. })));
+/// assert_eq!(shop.workers()[0].name, "shop");
 ///
-/// let id = desk.id();
-/// drop(desk);
-/// assert_eq!(Worker::join(&cluster, "desk")?.id(), id);
+/// let id = shop.id();
+/// drop(shop);
+/// assert_eq!(Worker::join(&cluster, "shop")?.id(), id);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -41,7 +54,7 @@ pub struct Worker {
     pub(super) cluster: String,
     name: String,
     pub(super) choices: WorkerBuilder,
-    pub(super) endpoints: SenderPool,
+    pub(super) senders: SenderPool,
 }
 
 const _: () = {
@@ -49,7 +62,7 @@ const _: () = {
     is_shared::<Worker>();
 };
 
-/// Chooses how a worker joins.
+/// Chooses how a worker joins. [`Worker::builder`] returns it.
 ///
 /// ```
 /// # let cluster = format!("builder-{}", std::process::id());
@@ -65,7 +78,7 @@ const _: () = {
 pub struct WorkerBuilder {
     pub(super) max_workers: Option<usize>,
     pub(super) id: Option<WorkerId>,
-    /// The id that the process manager has for this process.
+    /// The process manager's number of this process.
     pub(super) hint: Option<WorkerId>,
     pub(super) inbox_capacity: Option<usize>,
     pub(super) events_overflow: Option<Overflow>,
@@ -73,25 +86,24 @@ pub struct WorkerBuilder {
 }
 
 impl Worker {
-    /// Joins a cluster as the worker of this name (1 to 64 bytes), making the cluster if it is not
-    /// there.
+    /// Joins a cluster under a name of 1 to 64 bytes. Creates the cluster if it does not exist.
     ///
-    /// It gets the id that a worker of its name had before, if that is still free, and its inbox.
+    /// The worker gets the inbox of the last worker of its name, and its id if that is still free.
     ///
     /// # Errors
     ///
-    /// [`NameTaken`](JoinError::NameTaken) if a worker of this name lives,
-    /// [`BadName`](JoinError::BadName), [`Full`](JoinError::Full), [`Open`](JoinError::Open).
+    /// - [`NameTaken`](JoinError::NameTaken) if a worker of this name lives.
+    /// - [`BadName`](JoinError::BadName), [`Full`](JoinError::Full), [`Open`](JoinError::Open).
     pub fn join(cluster: &str, name: &str) -> Result<Self, JoinError> {
         Self::builder().join(cluster, name)
     }
 
-    /// Joins under the name that the process manager gave this process.
+    /// Joins under the name that the process manager gave this process. A process that PM2 restarts
+    /// gets the same name and id.
     ///
-    /// That is `name` of the environment, or the program's name where there is none, and behind it
-    /// `-<n>` with `n` from `NODE_APP_INSTANCE`, else from `pm_id`, which is also the id that is
-    /// asked for, where the cluster has so many desks. So a process that PM2 restarts has the name and
-    /// id it had before.
+    /// The name is the environment variable `name`, or the program's name, followed by `-<n>`. The
+    /// number `n` is `NODE_APP_INSTANCE`, or else `pm_id`. It is also the requested id, if the
+    /// cluster has so many worker slots. Without a number the name has no suffix.
     ///
     /// # Errors
     ///
@@ -102,7 +114,7 @@ impl Worker {
         builder.join(cluster, &default.name)
     }
 
-    /// Chooses how to join.
+    /// Returns a builder that chooses how to join.
     pub fn builder() -> WorkerBuilder {
         WorkerBuilder {
             max_workers: None,
@@ -114,8 +126,7 @@ impl Worker {
         }
     }
 
-    /// This worker's number: the index of its place in the cluster, small, and the same after a
-    /// restart under the same name.
+    /// This worker's id: small, and the same after a restart under the same name.
     pub fn id(&self) -> WorkerId {
         self.directory.id()
     }
@@ -125,37 +136,38 @@ impl Worker {
         &self.name
     }
 
-    /// Who is in the cluster, by number: those that live, this one included, and those that are
-    /// [away](WorkerState::Away).
+    /// The workers of the cluster by id: all that live, this one included, and all that are
+    /// [away](WorkerState::Away). Costs a system call for each.
     pub fn workers(&self) -> Vec<WorkerInfo> {
         self.directory.list()
     }
 
-    /// What is known of a worker, by name or id, of one that is gone, too; `None`: it was never
-    /// there, or another one has its place.
+    /// Describes a worker, also one that is gone. `None` if no worker ever had this name or id, or
+    /// if its place was given to a worker of another name.
     pub fn worker(&self, who: &(impl Addressee + ?Sized)) -> Option<WorkerInfo> {
         self.directory.info(&who.address())
     }
 
-    /// Waits until a worker lives. It may have no inbox yet, or never have one: before
-    /// [`send_to`](Self::send_to), [`wait_for_inbox_timeout`](Self::wait_for_inbox_timeout) is what to
-    /// wait with.
+    /// Waits until a worker lives. Returns its description.
+    ///
+    /// The worker may have no inbox yet. Before [`send_to`](Self::send_to), use
+    /// [`wait_for_inbox_timeout`](Self::wait_for_inbox_timeout).
     ///
     /// # Errors
     ///
-    /// [`NotThere`](WaitError::NotThere).
+    /// [`NotThere`](WaitError::NotThere) after the timeout.
     pub fn wait_for_worker_timeout(
         &self,
         who: &(impl Addressee + ?Sized),
         timeout: Duration,
     ) -> Result<WorkerInfo, WaitError> {
         let is_alive = |worker: &WorkerInfo| worker.state == WorkerState::Alive;
-        let found = self.wait_until(who, timeout, is_alive);
+        let found = self.wait_for(who, timeout, is_alive);
         found.ok_or_else(|| WaitError::NotThere { who: who.address().to_string() })
     }
 
-    /// Waits until a worker has an [inbox](Self::inbox), so that letters can be sent to it. One that is
-    /// [away](WorkerState::Away) has one, too: they wait there.
+    /// Waits until a worker has an [inbox](Self::inbox), so that messages can be sent to it. A
+    /// worker that is [away](WorkerState::Away) has one, too.
     ///
     /// ```
     /// # let cluster = format!("wait-for-inbox-{}", std::process::id());
@@ -165,12 +177,12 @@ impl Worker {
     /// let feed = Worker::join(&cluster, "feed")?;
     /// std::thread::scope(|scope| {
     ///     scope.spawn(|| -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    ///         let desk = Worker::join(&cluster, "desk")?;
-    ///         desk.inbox()?.recv()?.ack();
-    ///         Ok(desk.leave()?)
+    ///         let shop = Worker::join(&cluster, "shop")?;
+    ///         shop.inbox()?.recv()?.ack();
+    ///         Ok(shop.leave()?)
     ///     });
-    ///     feed.wait_for_inbox_timeout("desk", Duration::from_secs(10))?;
-    ///     feed.send_to("desk", &7_u64)?;
+    ///     feed.wait_for_inbox_timeout("shop", Duration::from_secs(10))?;
+    ///     feed.send_to("shop", &7_u64)?;
     ///     Ok::<(), Box<dyn std::error::Error>>(())
     /// })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -178,52 +190,60 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`NoInbox`](WaitError::NoInbox), [`NotThere`](WaitError::NotThere).
+    /// After the timeout: [`NoInbox`](WaitError::NoInbox) if the worker lives, else
+    /// [`NotThere`](WaitError::NotThere).
     pub fn wait_for_inbox_timeout(
         &self,
         who: &(impl Addressee + ?Sized),
         timeout: Duration,
     ) -> Result<WorkerInfo, WaitError> {
-        self.wait_until(who, timeout, |worker| worker.has_inbox).ok_or_else(|| {
+        self.wait_for(who, timeout, |worker| worker.has_inbox).ok_or_else(|| {
             let is_alive = self.worker(who).is_some_and(|found| found.state == WorkerState::Alive);
             let who = who.address().to_string();
             if is_alive { WaitError::NoInbox { who } } else { WaitError::NotThere { who } }
         })
     }
 
-    /// Waits until a worker is as it is to be; `None`: it was not in time.
-    fn wait_until(
+    /// Waits until a worker is ready. `None` after the timeout.
+    fn wait_for(
         &self,
         who: &(impl Addressee + ?Sized),
         timeout: Duration,
         is_ready: impl Fn(&WorkerInfo) -> bool,
     ) -> Option<WorkerInfo> {
-        let deadline = Timeout::After(timeout).deadline();
         let waiter = Waiter::new(Wait::park(), Sleep::Futex);
         let find = || self.worker(who).filter(&is_ready);
-        loop {
-            let found = find();
-            if found.is_some() || deadline.has_passed() {
-                return found;
-            }
-            waiter.park(self.directory.event_count(), deadline.cut(IDLE), || find().is_some());
-        }
+        wait_until(
+            &mut (),
+            Deadline::after(timeout),
+            |()| find(),
+            |(), deadline| {
+                let event_count = self.directory.event_count();
+                waiter.park(event_count, deadline.cut(IDLE), || find().is_some());
+            },
+        )
     }
 
-    /// Gives name and inbox up: what is in the inbox is lost, but for what an [`Inbox`](super::Inbox)
-    /// that is still in hand receives; who sends to it is told that this worker is dead, and the next
-    /// of its name begins anew. Dropping a worker keeps both for its successor, if it had an inbox.
+    /// Leaves the cluster: gives the name and the inbox up. Dropping a worker keeps both for its
+    /// successor, if it had an inbox.
+    ///
+    /// Messages in the inbox are lost, except those that an open [`Inbox`](super::Inbox) still
+    /// receives. Senders get [`Dead`](super::SendToError::Dead). The next worker of the name starts
+    /// with a new inbox.
     ///
     /// # Errors
     ///
-    /// [`Busy`](OpenError::Busy) if another process was stopped while it opened or left the
-    /// directory or the inbox, [`System`](OpenError::System). Whoever joins later tries again.
+    /// - [`Busy`](OpenError::Busy) if another process was stopped while it opened or left the
+    ///   directory or the inbox.
+    /// - [`System`](OpenError::System).
+    ///
+    /// After an error a later join clears the worker.
     pub fn leave(self) -> Result<(), OpenError> {
         self.directory.leave()
     }
 
-    /// Clears a dead worker's name and inbox away, so that nobody is expected back; `false`: there is
-    /// no such worker, or it has been cleared away.
+    /// Gives the name and the inbox of a dead worker up, so that it is not expected back. Returns
+    /// false if there is no such worker, or if its place is free already.
     ///
     /// # Errors
     ///
@@ -233,23 +253,23 @@ impl Worker {
         self.directory.retire(&who.address())
     }
 
-    /// Removes a cluster that nobody is in, with everything in it: inboxes and letters of workers that
-    /// are away, queues with jobs that are not done, topics, requests; `false`: there is none.
+    /// Removes a cluster without living workers, and everything in it: inboxes with their messages,
+    /// queues with their packets, topics, requests. Returns false if there is none.
     ///
-    /// It is for what stays when nobody comes any more: after the last process was killed, and what
-    /// waits for somebody who never comes. Who joins at the same time comes into the old cluster, which
-    /// then is not removed, or into a new one.
+    /// It is for the rest of a cluster that no process joins any more, for example after all its
+    /// processes were killed. A worker that joins at the same time joins the old cluster, which
+    /// then is not removed, or a new one.
     ///
     /// ```
     /// # let cluster = format!("remove-{}", std::process::id());
     /// use packetring::{OpenError, Worker};
     ///
-    /// let desk = Worker::join(&cluster, "desk")?;
-    /// desk.queue_publisher::<u64>("jobs")?.send(&7)?; // stays until somebody does it
+    /// let shop = Worker::join(&cluster, "shop")?;
+    /// shop.queue_publisher::<u64>("jobs")?.send(&7)?; // stays until it is acknowledged
     /// let refused = Worker::remove_cluster(&cluster);
-    /// assert!(matches!(refused, Err(OpenError::WorkerLives { name, .. }) if name == "desk"));
+    /// assert!(matches!(refused, Err(OpenError::WorkerLives { name, .. }) if name == "shop"));
     ///
-    /// drop(desk);
+    /// drop(shop);
     /// assert!(Worker::remove_cluster(&cluster)?);
     /// assert!(!Worker::remove_cluster(&cluster)?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -257,32 +277,34 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`WorkerLives`](OpenError::WorkerLives) names one that is in it; [`InUse`](OpenError::InUse) what
-    /// somebody still has in hand whose worker was dropped; both, and nothing was removed.
-    /// [`BadName`](OpenError::BadName), [`Busy`](OpenError::Busy), [`Foreign`](OpenError::Foreign),
-    /// [`System`](OpenError::System): what is left can be removed by calling it again.
+    /// [`BadName`](OpenError::BadName). Nothing was removed:
+    ///
+    /// - [`WorkerLives`](OpenError::WorkerLives) names a living worker.
+    /// - [`InUse`](OpenError::InUse) names an object with an endpoint that outlived its worker.
+    ///
+    /// Call it again to remove the rest: [`Busy`](OpenError::Busy),
+    /// [`Foreign`](OpenError::Foreign), [`System`](OpenError::System).
     pub fn remove_cluster(cluster: &str) -> Result<bool, OpenError> {
         directory::remove(cluster)
     }
 
-    /// Returns a [`Watch`] over the workers of the cluster: it reports every worker that joins, leaves
-    /// or dies from now on.
+    /// Returns a [`Watch`]: it reports every worker that joins, leaves or dies from now on.
     ///
     /// # Errors
     ///
     /// [`System`](OpenError::System), [`Busy`](OpenError::Busy).
     pub fn watch(&self) -> Result<Watch, OpenError> {
-        Watch::open(&self.directory, &self.cluster)
+        self.directory.watch()
     }
 
-    /// Opens an object of this cluster, making it if it is not there, with the patience that this
-    /// worker has.
+    /// Opens an object of this cluster, or creates it. Waits no longer than the
+    /// [`join_timeout`](WorkerBuilder::join_timeout).
     pub(crate) fn open(
         &self,
-        object: Object<'_>,
+        object: ClusterObject<'_>,
         settings: RingBuilder,
     ) -> Result<Ring, OpenError> {
-        // A child would do it in its parent's name.
+        // A forked child has no place in the cluster.
         self.directory.refuse_inherited()?;
         let settings = match self.choices.join_timeout {
             Some(timeout) => settings.open_timeout(timeout),
@@ -293,54 +315,58 @@ impl Worker {
 }
 
 impl WorkerBuilder {
-    /// Most workers of the cluster: 1 to 1024, by default 128. Each costs every topic an entry of
-    /// 256 bytes, and every inbox three. Who joins a cluster that was made for another number gets
-    /// [`SettingsMismatch`](OpenError::SettingsMismatch); who does not choose joins any.
+    /// Sets the maximum number of workers in the cluster: 1 to 1024, by default 128.
+    ///
+    /// Each costs every topic two entries of 256 bytes, and every inbox three. If the cluster
+    /// exists with another number, joining fails with
+    /// [`SettingsMismatch`](OpenError::SettingsMismatch). Without this setting a worker joins any
+    /// cluster.
     pub fn max_workers(mut self, count: usize) -> Self {
         self.max_workers = Some(count);
         self
     }
 
-    /// The id to have, if no worker of this name was there before and it is free. It is below
-    /// [`max_workers`](Self::max_workers), else joining is
-    /// [`BadSettings`](OpenError::BadSettings).
+    /// Requests an id. It is ignored if the id is taken, or if the name has an id from before.
+    ///
+    /// An id that is not below [`max_workers`](Self::max_workers) is
+    /// [`BadSettings`](OpenError::BadSettings) when joining.
     pub fn id(mut self, id: WorkerId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// Bytes of this worker's inbox: a power of two, by default 256 KiB. A packet takes half of it at
-    /// most.
+    /// Sets the size of this worker's inbox in bytes: a power of two, by default 256 KiB. The
+    /// largest message takes half of it.
     pub fn inbox_capacity(mut self, bytes: usize) -> Self {
         self.inbox_capacity = Some(bytes);
         self
     }
 
-    /// What happens when a worker does not handle its events in time, if this one is the first to
-    /// open them: by default, who emits waits.
+    /// Sets what happens when the ring of events is full. By default
+    /// [`emit`](super::Events::emit) waits. The first worker that opens the events decides.
     pub fn events_overflow(mut self, overflow: Overflow) -> Self {
         self.events_overflow = Some(overflow);
         self
     }
 
-    /// How long this worker waits for processes that are just opening, joining or leaving the same:
-    /// see [`RingBuilder::open_timeout`].
+    /// Sets how long this worker waits for other processes that open, join or leave the same
+    /// object: see [`RingBuilder::open_timeout`].
     pub fn join_timeout(mut self, timeout: Duration) -> Self {
         self.join_timeout = Some(timeout);
         self
     }
 
-    /// Joins: see [`Worker::join`].
+    /// Joins a cluster: see [`Worker::join`].
     ///
     /// # Errors
     ///
     /// As [`Worker::join`].
     pub fn join(self, cluster: &str, name: &str) -> Result<Worker, JoinError> {
         let Self { id, hint, max_workers, join_timeout, .. } = self;
-        let wanted = Wanted { name, id, hint, max_workers, join_timeout };
-        let directory = Directory::join(cluster, &wanted)?;
+        let request = JoinRequest { name, id, hint, max_workers, join_timeout };
+        let directory = Directory::join(cluster, &request)?;
         Ok(Worker {
-            endpoints: SenderPool::of(directory.id(), directory.generation()),
+            senders: SenderPool::new(directory.id(), directory.generation()),
             directory,
             cluster: cluster.to_owned(),
             name: name.to_owned(),

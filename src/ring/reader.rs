@@ -177,8 +177,8 @@ impl Reader {
         starts && list.last().is_some_and(|last| last.end() <= held.end)
     }
 
-    /// Takes the packets from `end` on no longer: the next take finds them again. `end` is the end
-    /// of a packet in flight.
+    /// Takes the packets from `end` on no longer: the next take finds them again. `end` is a
+    /// boundary between packets in flight.
     pub(crate) fn keep_until(&mut self, end: u64) {
         let held = self.range();
         if held.start + self.first.span() <= end && end < held.end {
@@ -217,7 +217,7 @@ impl Reader {
         self.loss.late(details(&self.memory, self.entry))
     }
 
-    #[inline]
+    #[inline(always)]
     fn own(&self) -> &SubscriberEntry {
         &self.memory.subscribers()[self.entry]
     }
@@ -278,7 +278,7 @@ impl Cursor for Reader {
         self.at.position
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_stamped(&self) -> bool {
         slot::is_stamped(&self.memory, self.at)
     }
@@ -305,7 +305,7 @@ impl Cursor for Reader {
     }
 
     #[cfg(not(loom))]
-    #[inline]
+    #[inline(always)]
     fn payload(&self) -> &[u8] {
         assert!(self.held > 0, "no packet is in flight");
         let first = Taken { position: self.at.position, descriptor: self.first };

@@ -7,7 +7,7 @@
 
 use super::entry::EntryId;
 use super::heap::Heap;
-use super::layout::{MAX_TYPES, WorkerSlot};
+use super::layout::MAX_TYPES;
 use super::lifecycle::{self, Absent, ExclusiveSegment};
 use super::liveness::Liveness;
 use super::mapped::Mapped;
@@ -146,12 +146,7 @@ impl Segment {
         work(self.parts().types())
     }
 
-    /// Runs `work` on the worker slots: none, except in a directory.
-    pub(crate) fn with_worker_slots<R>(&self, work: impl FnOnce(&[WorkerSlot]) -> R) -> R {
-        work(self.worker_slots().all())
-    }
-
-    /// A view of the worker slots. It keeps the memory.
+    /// A view of the worker slots: none, except in a directory. It keeps the memory.
     pub(crate) fn worker_slots(&self) -> WorkerSlots {
         self.parts().worker_slots()
     }

@@ -176,7 +176,7 @@ impl SlotInfo {
 
 /// A worker slot at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct SlotSnapshot {
     pub(crate) phase: SlotPhase,
     pub(crate) name: String,
     pub(crate) pid: u32,
@@ -185,10 +185,10 @@ pub(crate) struct Entry {
 
 impl WorkerSlot {
     /// Reads the slot at one instant. If the phase changes meanwhile, the read starts over.
-    pub(crate) fn read(&self) -> Entry {
+    pub(crate) fn read(&self) -> SlotSnapshot {
         let mut phase = SlotPhase::of(self);
         loop {
-            let entry = Entry {
+            let entry = SlotSnapshot {
                 phase,
                 name: self.info.name(),
                 pid: self.info.pid.load(Ordering::Relaxed),

@@ -1,4 +1,4 @@
-//! A letter in hand: who sent it, what is in it, and that it was handled.
+//! The guard of a received message.
 
 use crate::channel::{AnyReceived, Info, RecvError};
 use crate::cluster::directory::WorkerInfo;
@@ -6,67 +6,74 @@ use crate::cluster::names::{SenderTag, WorkerId};
 use crate::packet::{OneOf, Packet};
 use std::fmt;
 
-/// A packet in an inbox, in its slot. Dropped without [`done`](Self::ack), it comes again, flagged.
-#[must_use = "it comes again, if it is not done with"]
+/// A message, read in place in the inbox. [`Inbox::recv`](super::Inbox::recv) returns it.
+///
+/// If it is dropped without [`ack`](Self::ack), it is delivered again, flagged as
+/// [redelivered](Info::redelivered).
+#[must_use = "a message that is not acknowledged is delivered again"]
 pub struct Message<'a> {
-    pub(in crate::cluster) mail: AnyReceived<'a>,
+    pub(super) received: AnyReceived<'a>,
 }
 
 impl Message<'_> {
-    /// The packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, checked;
-    /// `None`: it is of another type.
+    /// Opens the packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, after a
+    /// check. `None` if it has another type.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`](RecvError::Corrupt): it says it is one of them, and is not sound. It comes again
-    /// unless it is [done](Self::ack) with.
+    /// [`Corrupt`](RecvError::Corrupt) if the bytes are not a valid packet of the type that the
+    /// message names. The message is delivered again unless it is [acknowledged](Self::ack).
     pub fn open<'m, W: OneOf<'m>>(&'m self) -> Result<Option<W>, RecvError> {
-        self.mail.open()
+        self.received.open()
     }
 
-    /// The packet as a `T`, checked.
+    /// Opens the packet as a `T`, after a check.
     ///
     /// # Errors
     ///
-    /// [`TypeMismatch`](RecvError::TypeMismatch), [`Corrupt`](RecvError::Corrupt). It comes again
-    /// unless it is [done](Self::ack) with.
-    #[inline(always)]
+    /// [`TypeMismatch`](RecvError::TypeMismatch), [`Corrupt`](RecvError::Corrupt). The message is
+    /// delivered again unless it is [acknowledged](Self::ack).
+    #[inline]
     pub fn open_as<T: Packet>(&self) -> Result<&T::Archived, RecvError> {
-        self.mail.open_as::<T>()
+        self.received.open_as::<T>()
     }
 
-    /// Who sent it. A name of theirs is what [`Worker::worker`](crate::cluster::Worker::worker) says.
+    /// The id of the worker that sent it. [`Worker::worker`](crate::cluster::Worker::worker)
+    /// returns its name.
     pub fn sender(&self) -> WorkerId {
         self.sender_tag().id()
     }
 
-    /// Whether that worker sent it, and not another who had its number before or after it: numbers
-    /// are given to others once their owners are gone and not expected back, and to the next of their
-    /// name. They are told apart by the last six bits of their
+    /// Returns true if this worker sent the message.
+    ///
+    /// An id has several owners over time: after a restart, and after its worker is gone for good.
+    /// A message tells them apart by the last six bits of their
     /// [`generation`](WorkerInfo::generation).
     pub fn is_from(&self, worker: &WorkerInfo) -> bool {
         self.sender_tag() == SenderTag::of(worker.id, worker.generation)
     }
 
     fn sender_tag(&self) -> SenderTag {
-        SenderTag(self.mail.tag())
+        SenderTag(self.received.tag())
     }
 
     /// The name of the packet's type; empty if the inbox does not know it.
     pub fn type_name(&self) -> String {
-        self.mail.type_name()
+        self.received.type_name()
     }
 
-    /// Position, and whether it was delivered before: to this inbox, or to a predecessor's of this
-    /// worker. Then it may have been handled, too.
+    /// The position of the message in the inbox, and whether it was delivered before.
+    ///
+    /// A redelivered message may have been handled: by this inbox, or by an earlier worker of this
+    /// name.
     pub fn info(&self) -> Info {
-        self.mail.info()
+        self.received.info()
     }
 
-    /// Acknowledges it: it does not come again. Also how to refuse one.
+    /// Acknowledges the message: it is not delivered again. Also for a message that is refused.
     #[inline]
     pub fn ack(self) {
-        self.mail.ack();
+        self.received.ack();
     }
 }
 

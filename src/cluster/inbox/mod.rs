@@ -1,49 +1,63 @@
-//! A worker's inbox: letters of any types from any worker, in one order, kept until they are done
-//! with.
+//! The inbox of a worker: messages of any types from any worker, in one order.
 //!
-//! It guarantees that a letter whose sending succeeded is handed out until somebody says
-//! [`Message::ack`]: a letter in hand when the worker was killed, when its guard was dropped, by `?`,
-//! by a panic or just so, or forgotten, comes again, flagged. It is lost only with the inbox, when the
-//! worker leaves or is retired.
+//! Guarantee: a message whose send succeeded is delivered until [`Message::ack`]. If its guard is
+//! dropped or forgotten, by `?` or by a panic, or if the worker is killed, the message is delivered
+//! again, flagged as redelivered. It is lost only with the inbox: when the worker leaves or is
+//! retired.
 //!
-//! It is a ring of letters with one durable subscriber, `inbox`. Not here: how letters come into it
-//! (`outgoing`).
+//! An inbox is a ring with tagged slots and one durable subscriber. `message` is the guard, `send`
+//! the sending side.
 
 mod message;
 mod send;
+mod serialize_depth;
 
 pub use message::Message;
 
-use super::names::Object;
+use super::names::ClusterObject;
 use super::pool::ENTRIES;
 use super::worker::Worker;
 use crate::channel::{
-    AnySubscriber, RecvError, RecvTimeoutError, RingBuilder, Selectable, Selectee, TryRecvError,
+    AnySubscriber, MAX_ENTRIES, RecvError, RecvTimeoutError, RingBuilder, Selectable, Selectee,
+    TryRecvError,
 };
 use crate::error::OpenError;
 use crate::packet::{OneOf, TypeInfo};
-use crate::segment::settings::MAX_ENTRIES;
 use crate::wait::Wait;
 use std::fmt;
 use std::time::Duration;
 
-/// The inbox' one durable subscriber.
-const OWNER: &str = "inbox";
-/// Bytes of an inbox, if not chosen.
-pub(super) const CAPACITY: usize = 256 << 10;
+/// Name of the durable subscriber.
+const SUBSCRIBER: &str = "inbox";
+/// Default size of an inbox in bytes.
+const CAPACITY: usize = 256 << 10;
 
-/// A worker's inbox. Dropping it loses nothing: what is in it waits for the next.
+/// Receives the messages of a worker. [`Worker::inbox`] returns it.
+///
+/// # Acknowledgement
+///
+/// A message is delivered until [`Message::ack`]. So each message is handled at least once, and a
+/// message that was delivered before is flagged as
+/// [redelivered](crate::Info::redelivered).
+///
+/// # Restart
+///
+/// Dropping an inbox loses nothing, and neither does the death of its worker. Messages wait for the
+/// next worker of this name. [`Worker::leave`] and [`Worker::retire`] discard them.
+///
+/// # When it is full
+///
+/// A full inbox holds up its senders: [`send_to`](Worker::send_to) waits. No message is dropped.
 pub struct Inbox {
-    mails: AnySubscriber,
+    messages: AnySubscriber,
 }
 
 impl Worker {
-    /// This worker's inbox, for packets of any types. From now on it is expected back when it dies
-    /// or is dropped: its name, its id and its inbox stay, and letters wait there for the next worker
-    /// of its name.
+    /// Opens the inbox of this worker, for packets of any types.
     ///
-    /// It holds as many bytes as the builder's
-    /// [`inbox_capacity`](super::WorkerBuilder::inbox_capacity) says; when they are full, senders wait.
+    /// From now on the worker is expected back when it dies or is dropped: its name, its id and its
+    /// inbox stay for the next worker of its name.
+    /// [`inbox_capacity`](super::WorkerBuilder::inbox_capacity) sets the size.
     ///
     /// ```
     /// # let cluster = format!("inbox-{}", std::process::id());
@@ -61,14 +75,14 @@ impl Worker {
     /// feed.send_to(&encoder.id(), &Stop)?;
     ///
     /// loop {
-    ///     let letter = inbox.recv()?;
-    ///     assert_eq!(letter.sender(), feed.id());
-    ///     match letter.open()? {
+    ///     let message = inbox.recv()?;
+    ///     assert_eq!(message.sender(), feed.id());
+    ///     match message.open()? {
     ///         Some(Work::Job(job)) => assert_eq!(job.id, 7),
-    ///         Some(Work::Stop(_)) => break letter.ack(),
-    ///         None => eprintln!("a {} is not for us", letter.type_name()),
+    ///         Some(Work::Stop(_)) => break message.ack(),
+    ///         None => eprintln!("unexpected type {}", message.type_name()),
     ///     }
-    ///     letter.ack();
+    ///     message.ack();
     /// }
     /// # encoder.leave()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -76,20 +90,21 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`InboxOpen`](OpenError::InboxOpen) if this worker's inbox is in hand already, also that of one
-    /// of its name that was dropped,
-    /// [`SettingsMismatch`](OpenError::SettingsMismatch) if its predecessor's has another capacity
-    /// than was chosen, [`BadSettings`](OpenError::BadSettings), [`Busy`](OpenError::Busy),
-    /// [`System`](OpenError::System), for example when `/dev/shm` is full.
+    /// - [`InboxOpen`](OpenError::InboxOpen) if the inbox is open already, also if only an
+    ///   [`Inbox`] of a dropped worker of this name is left.
+    /// - [`SettingsMismatch`](OpenError::SettingsMismatch) if the inbox exists with another
+    ///   capacity than this worker chose.
+    /// - [`BadSettings`](OpenError::BadSettings), [`Busy`](OpenError::Busy).
+    /// - [`System`](OpenError::System), for example if `/dev/shm` is full.
     pub fn inbox(&self) -> Result<Inbox, OpenError> {
         self.open_inbox(&[])
     }
 
-    /// The same, for packets of these types alone: who sends others gets
-    /// [`TypeRefused`](super::SendToError::TypeRefused).
+    /// Opens the inbox of this worker for packets of these types only. A sender of another type
+    /// gets [`TypeRefused`](super::SendToError::TypeRefused).
     ///
-    /// What was sent before is there, whatever its type. An [`inbox`](Self::inbox) of the same worker
-    /// takes all types again.
+    /// Messages that were sent before stay, whatever their type. A later [`inbox`](Self::inbox) of
+    /// this worker accepts all types again.
     ///
     /// # Errors
     ///
@@ -110,63 +125,63 @@ impl Worker {
             Some(bytes) => settings.capacity(bytes),
             None => settings,
         };
-        let ring = self.open(Object::Inbox(self.name()), settings)?;
-        let mails = ring.any_acknowledged(OWNER).map_err(|error| match error {
+        let ring = self.open(ClusterObject::Inbox(self.name()), settings)?;
+        let messages = ring.any_acknowledged(SUBSCRIBER).map_err(|error| match error {
             OpenError::NameTaken { pid, .. } => {
                 OpenError::InboxOpen { name: self.name().to_owned(), pid }
             }
             error => error,
         })?;
         ring.accept(types)?;
-        // Last: whoever finds it expected back finds its inbox.
+        // The last step: senders open the inbox of every worker that is expected back.
         self.directory.keep()?;
-        Ok(Inbox { mails })
+        Ok(Inbox { messages })
     }
 }
 
 impl Inbox {
-    /// The next letter. Waits for it.
+    /// Returns the next message. Waits for one.
     ///
-    /// What is not [done](Message::ack) with comes again at the next call.
+    /// A message that was not [acknowledged](Message::ack) is delivered again by the next call.
     ///
     /// # Errors
     ///
-    /// [`Closed`](RecvError::Closed) once the worker has left or was retired, and all that was in the
-    /// inbox then has been handed out, [`Corrupt`](RecvError::Corrupt).
+    /// [`Closed`](RecvError::Closed) when the worker has left or was retired, and all messages in
+    /// the inbox were delivered. [`Corrupt`](RecvError::Corrupt).
     #[inline(always)]
     pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
-        Ok(Message { mail: self.mails.recv()? })
+        Ok(Message { received: self.messages.recv()? })
     }
 
-    /// The next letter, or [`Empty`](TryRecvError::Empty).
+    /// As [`recv`](Self::recv), but does not wait.
     ///
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
     #[inline(always)]
     pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
-        Ok(Message { mail: self.mails.try_recv()? })
+        Ok(Message { received: self.messages.try_recv()? })
     }
 
-    /// The next letter, if it comes in time.
+    /// As [`recv`](Self::recv), but waits no longer than `timeout`.
     ///
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout).
     #[inline(always)]
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvTimeoutError> {
-        Ok(Message { mail: self.mails.recv_timeout(timeout)? })
+        Ok(Message { received: self.messages.recv_timeout(timeout)? })
     }
 
-    /// How much waits to be received, in slots of 64 bytes; a letter takes 16 bytes more than its
+    /// How much waits to be received, in slots of 64 bytes. A message takes 16 bytes more than its
     /// archive, rounded up to 64.
     pub fn backlog(&self) -> u64 {
-        self.mails.backlog()
+        self.messages.backlog()
     }
 
-    /// Chooses how this inbox waits from now on.
+    /// Sets how this inbox waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
-        self.mails.set_wait(wait);
+        self.messages.set_wait(wait);
     }
 }
 
@@ -178,6 +193,6 @@ impl fmt::Debug for Inbox {
 
 impl Selectable for Inbox {
     fn selectee(&mut self) -> Selectee<'_> {
-        self.mails.selectee()
+        self.messages.selectee()
     }
 }

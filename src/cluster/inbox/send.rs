@@ -1,41 +1,53 @@
 //! Sending to inboxes.
 //!
-//! It guarantees that each way in which a letter cannot be sent is an error of its own, and that a
-//! send that succeeded is in the inbox of the worker that had the name, or the id, when it was sent.
+//! Guarantees:
 //!
-//! An inbox belongs to a name, so an endpoint stays good when the worker is restarted. Each send
-//! compares one word, the phase of the worker's desk, with what it was when the endpoint was looked
-//! up, and once more when it has attached; another one is looked up again.
+//! - Each reason why a message cannot be sent is an error of its own.
+//! - A message whose send succeeded is in the inbox of the worker that had the name or id then.
+//!
+//! An inbox belongs to a name, so an endpoint stays valid when the worker restarts. Each send
+//! compares the worker's presence, one word, with its value at the lookup. A send that attached an
+//! endpoint compares once more. If the presence changed, the worker is looked up again.
 
+use super::serialize_depth::SerializeDepth;
 use crate::channel::{AnyPublisher, RingBuilder, SendError, SendFailure, WaitingFor};
-use crate::cluster::directory::{Directory, Found};
+use crate::cluster::directory::{Directory, InboxAddress, Lookup};
 use crate::cluster::error::{SendToError, SendToFailure, SendToTimeoutError, TrySendToError};
-use crate::cluster::names::{Address, Addressee, Object};
-use crate::cluster::pool::{InboxAddress, PooledSender, SerializeDepth, Turn};
+use crate::cluster::names::{Address, Addressee, ClusterObject};
+use crate::cluster::pool::{EndpointWait, PooledSender};
 use crate::cluster::worker::Worker;
 use crate::error::{Form, OpenError};
 use crate::packet::Packet;
-use crate::segment::entry::WorkerSlotState;
 use crate::wait::{IDLE, Timeout};
 use std::time::Duration;
 
-/// How often an inbox is looked up that was given up while a letter was sent to it.
-const LOOKS: usize = 3;
+/// How many inboxes may be closed under one send, one after the other, before it fails.
+const MAX_CLOSED: usize = 3;
 
 impl Worker {
-    /// Sends a packet to a worker, by name or id: into its [inbox](Worker::inbox). Waits for room,
-    /// also if the worker is away: for ever, if it never comes back.
+    /// Sends a packet to the [inbox](Worker::inbox) of a worker, by name or id. Waits for room.
     ///
-    /// That it returns means that the packet is in the inbox, and is handed out until somebody there
-    /// says that it is done with. The first packet to a worker attaches to its inbox.
+    /// When it returns `Ok`, the message is in the inbox. It is delivered until the receiver
+    /// [acknowledges](super::Message::ack) it. Messages of one thread arrive in their order.
     ///
-    /// Packets of one thread come in their order. A letter whose own code sends letters while it is
-    /// archived does not wait for room with these: if there is none, it gets
-    /// [`WouldDeadlock`](SendToError::WouldDeadlock). (One that does so on its way into something else
-    /// than an inbox waits, with a claim open there.)
+    /// The first message to a worker attaches to its inbox. Later messages cost what a send to a
+    /// ring costs. The first thread that sends takes no lock; other threads of this process take a
+    /// mutex twice for each message.
     ///
-    /// A packet to itself is one like any other: a worker that waits for room in its own inbox waits
-    /// for itself.
+    /// # When the worker dies
+    ///
+    /// A worker with an inbox is expected back. If it is [away](super::WorkerState::Away), messages
+    /// wait in its inbox. When the inbox is full, this call waits, without end if the worker does
+    /// not come back. [`Worker::retire`] ends that.
+    ///
+    /// # Deadlocks
+    ///
+    /// A worker that waits for room in its own inbox waits for itself.
+    ///
+    /// A `Serialize` impl may send messages while its own message is serialized. Such a send does
+    /// not wait for room: it fails with [`WouldDeadlock`](SendToError::WouldDeadlock). This covers
+    /// only messages: a send from code that serializes a packet of a plain ring waits, and holds up
+    /// that ring.
     ///
     /// # Errors
     ///
@@ -53,7 +65,7 @@ impl Worker {
         self.send_with(&who.address(), packet, Timeout::Never)
     }
 
-    /// Sends a packet to a worker if there is room now: see [`send_to`](Self::send_to).
+    /// As [`send_to`](Self::send_to), but does not wait.
     ///
     /// # Errors
     ///
@@ -67,7 +79,7 @@ impl Worker {
         self.send_with(&who.address(), packet, Timeout::Zero)
     }
 
-    /// Sends a packet to a worker if there is room in time: see [`send_to`](Self::send_to).
+    /// As [`send_to`](Self::send_to), but waits no longer than `timeout`.
     ///
     /// # Errors
     ///
@@ -89,16 +101,16 @@ impl Worker {
         packet: &T,
         timeout: Timeout,
     ) -> Result<(), F> {
-        if let Some(mut own) = self.endpoints.own()
-            && let Some(endpoint) = own.at_hand(who, &self.directory)
+        if let Some(mut own) = self.senders.own()
+            && let Some(endpoint) = own.cached(who, &self.directory)
         {
             match self.send_by(endpoint, packet, Timeout::Zero) {
                 Ok(_) => {
-                    // Here, so that nothing of the result need be kept until it is.
+                    // Dropped here, so that the result is not kept across the drop.
                     drop(own);
                     return Ok(());
                 }
-                Err(error) if !may_go_on(&error, timeout) => {
+                Err(error) if !may_retry(&error, timeout) => {
                     if let Some(error) = SendToFailure::from(error).report() {
                         return Err(error);
                     }
@@ -106,7 +118,7 @@ impl Worker {
                 Err(_) => {}
             }
         }
-        F::retry(|| self.send_otherwise(who, packet, timeout))
+        F::retry(|| self.send_slow(who, packet, timeout))
     }
 
     #[inline(always)]
@@ -116,92 +128,95 @@ impl Worker {
         packet: &T,
         timeout: Timeout,
     ) -> Result<u64, SendFailure> {
-        let _archiving = const { !T::IS_COPIED }.then(SerializeDepth::begin);
-        endpoint.send_tagged(self.endpoints.sender_tag.0, packet, timeout)
+        let _depth = const { !T::IS_COPIED }.then(SerializeDepth::begin);
+        endpoint.send_tagged(self.senders.sender_tag.0, packet, timeout)
     }
 
-    /// By an endpoint that threads share, if one is at hand, or slowly.
+    /// Every send that the fast path leaves over: of another thread, after a lookup, with a wait.
     #[inline(never)]
-    fn send_otherwise<T: Packet>(
+    fn send_slow<T: Packet>(
         &self,
         who: &Address<'_>,
         packet: &T,
         timeout: Timeout,
     ) -> Result<(), SendToFailure> {
-        // In a forked child, whose parent may have held what is locked here.
+        // Before any lock: in a forked child it may be held by a thread of the parent.
         self.directory.refuse_inherited().map_err(|error| SendToError::Open(Box::new(error)))?;
-        // It would wait for readers that its own claim holds up.
         if SerializeDepth::is_under_way() && !matches!(timeout, Timeout::Zero) {
-            return self.send_shared_or_slowly(who, packet, Timeout::Zero).map_err(would_deadlock);
+            // Waiting could never end: the reader may need the claim of the outer message.
+            return self.send_shared(who, packet, Timeout::Zero).map_err(would_deadlock);
         }
-        self.send_shared_or_slowly(who, packet, timeout)
+        self.send_shared(who, packet, timeout)
     }
 
-    #[inline(always)]
-    fn send_shared_or_slowly<T: Packet>(
+    /// Sends by an idle endpoint of the shared shard, or looks the worker up.
+    fn send_shared<T: Packet>(
         &self,
         who: &Address<'_>,
         packet: &T,
         timeout: Timeout,
     ) -> Result<(), SendToFailure> {
-        if self.endpoints.own().is_none()
-            && let Some(mut loan) = self.endpoints.shared_at_hand(who, &self.directory)
-            && let Some(endpoint) = &mut loan.endpoint
+        if self.senders.own().is_none()
+            && let Some(mut sender) = self.senders.lend_cached(who, &self.directory)
+            && let Some(endpoint) = &mut sender.endpoint
         {
             match self.send_by(endpoint, packet, Timeout::Zero) {
                 Ok(_) => return Ok(()),
-                Err(error) if !may_go_on(&error, timeout) => return Err(error.into()),
+                Err(error) if !may_retry(&error, timeout) => return Err(error.into()),
                 Err(_) => {}
             }
         }
-        self.send_slowly(who, packet, timeout)
+        self.send_looked_up(who, packet, timeout)
     }
 
-    /// Looks the worker up, attaches to its inbox if need be, and waits there.
+    /// Looks the worker up, attaches to its inbox if this thread has no endpoint there, and waits
+    /// for room.
     #[cold]
-    fn send_slowly<T: Packet>(
+    fn send_looked_up<T: Packet>(
         &self,
         who: &Address<'_>,
         packet: &T,
         timeout: Timeout,
     ) -> Result<(), SendToFailure> {
         let deadline = timeout.deadline();
-        let (mut given_up, mut own_passed_over) = (0, false);
-        while given_up < LOOKS {
-            let place = look_up(&self.directory, who)?;
-            let mut loan = self.endpoints.borrow(&place, who, &self.directory, own_passed_over);
-            let is_fresh = loan.endpoint.is_none();
+        let (mut closed, mut skip_own) = (0, false);
+        while closed < MAX_CLOSED {
+            let address = look_up(&self.directory, who)?;
+            let mut sender = self.senders.lend(&address, who, &self.directory, skip_own);
+            let is_fresh = sender.endpoint.is_none();
             if is_fresh {
-                match self.attach::<T>(&place.name, &loan, timeout.left(deadline)) {
-                    Ok(endpoint) => loan.endpoint = Some(endpoint),
-                    // Given up since it was looked up.
+                match self.attach::<T>(&address.name, &sender, timeout.left(deadline)) {
+                    Ok(endpoint) => sender.endpoint = Some(endpoint),
+                    // The inbox was discarded after the lookup.
                     Err(OpenError::NotFound { .. } | OpenError::Closed { .. }) => {
-                        given_up += 1;
+                        closed += 1;
                         continue;
                     }
-                    Err(OpenError::Full { .. }) if loan.is_own() => {
-                        own_passed_over = true;
+                    // The inbox has no entry left. No other thread returns an endpoint to the own
+                    // shard, so use the shared one.
+                    Err(OpenError::Full { .. }) if sender.is_own() => {
+                        skip_own = true;
                         continue;
                     }
-                    Err(error @ OpenError::Full { .. }) => match loan.wait_for_another(deadline) {
-                        Turn::Come => {}
-                        Turn::Again => continue,
-                        Turn::Never => return Err(opening(error, timeout)),
+                    Err(error @ OpenError::Full { .. }) => match sender.wait_for_return(deadline) {
+                        EndpointWait::Ready => {}
+                        EndpointWait::Again => continue,
+                        EndpointWait::Full => return Err(not_attached(error, timeout)),
                     },
-                    Err(error) => return Err(opening(error, timeout)),
+                    Err(error) => return Err(not_attached(error, timeout)),
                 }
             }
-            if self.directory.phase(place.id) != place.phase {
-                // Who had it may have left meanwhile, and a successor's be there that keeps no letters
-                // yet: they would go into nothing.
+            if self.directory.presence(address.id) != address.presence {
+                // The worker may have left, and its successor's inbox may not be durable yet: the
+                // message would be lost.
                 continue;
             }
-            let Some(endpoint) = &mut loan.endpoint else { continue };
+            let Some(endpoint) = &mut sender.endpoint else { continue };
             match self.send_by(endpoint, packet, timeout.left(deadline)) {
                 Err(SendFailure::Error(SendError::Closed)) => {
-                    loan.endpoint = None;
-                    // Of those that are kept any number may be of an inbox that was given up.
-                    given_up += usize::from(is_fresh);
+                    sender.endpoint = None;
+                    // Any number of idle endpoints may belong to an inbox that was closed.
+                    closed += usize::from(is_fresh);
                 }
                 outcome => return outcome.map(drop).map_err(SendToFailure::from),
             }
@@ -209,27 +224,32 @@ impl Worker {
         Err(SendToError::Closed.into())
     }
 
-    /// A new endpoint at an inbox that is there, for packets of this type among others. Often another
-    /// thread of this worker is just attaching, too: for that one who only tries waits as well.
+    /// Attaches an endpoint to an existing inbox and registers the packet's type.
+    ///
+    /// `Timeout::Zero` waits up to [`IDLE`] for the control lock: often another thread of this
+    /// worker is attaching to the same inbox.
     fn attach<T: Packet>(
         &self,
         name: &str,
-        loan: &PooledSender<'_>,
+        sender: &PooledSender<'_>,
         timeout: Timeout,
     ) -> Result<AnyPublisher, OpenError> {
-        let name = Object::Inbox(name).name(&self.cluster)?;
+        let name = ClusterObject::Inbox(name).name(&self.cluster)?;
         let settings = RingBuilder::default().tagged_slots();
         let timeout = if let Timeout::Zero = timeout { Timeout::After(IDLE) } else { timeout };
-        let settings = match (timeout, self.choices.join_timeout) {
-            (Timeout::Zero, _) | (Timeout::Never, None) => settings,
-            (Timeout::After(left), _) => settings.open_timeout(left),
-            (Timeout::Never, Some(chosen)) => settings.open_timeout(chosen),
+        let open_timeout = match timeout {
+            Timeout::After(left) => Some(left),
+            Timeout::Zero | Timeout::Never => self.choices.join_timeout,
+        };
+        let settings = match open_timeout {
+            Some(open_timeout) => settings.open_timeout(open_timeout),
+            None => settings,
         };
         let ring = settings.attach_named(&name)?;
-        let others = loan.others(ring.settings().max_publishers);
-        let mut endpoint = ring.any_publisher_leaving(others)?;
+        let reserved = sender.reserved(ring.settings().max_publishers);
+        let mut endpoint = ring.any_publisher_leaving(reserved)?;
         endpoint.set_timeout(self.choices.join_timeout);
-        // What is wrong with it is said when the packet is sent.
+        // The send that follows reports an error of the registration.
         let _ = endpoint.register(&[T::TYPE], timeout);
         Ok(endpoint)
     }
@@ -237,29 +257,17 @@ impl Worker {
 
 /// Finds the inbox of a worker.
 fn look_up(directory: &Directory, who: &Address<'_>) -> Result<InboxAddress, SendToError> {
-    loop {
-        match directory.find(who) {
-            Found::Unknown => return Err(SendToError::UnknownWorker { who: who.to_string() }),
-            Found::Gone { pid } => return Err(SendToError::Dead { who: who.to_string(), pid }),
-            Found::NoInbox(_) => return Err(SendToError::NoInbox { who: who.to_string() }),
-            Found::Kept { id, generation } => {
-                let phase = directory.phase(id);
-                let info = directory.info(&Address::Id(id));
-                // Else it left, or another sat down at that desk, just now.
-                if let Some(info) = info.filter(|info| {
-                    info.generation == generation
-                        && phase.generation() == generation
-                        && phase.state() == WorkerSlotState::Kept
-                }) {
-                    return Ok(InboxAddress { id, name: info.name, phase });
-                }
-            }
-        }
+    let name = || who.to_string();
+    match directory.find(who) {
+        Lookup::Inbox(address) => Ok(address),
+        Lookup::NoInbox => Err(SendToError::NoInbox { who: name() }),
+        Lookup::Gone { pid } => Err(SendToError::Dead { who: name(), pid }),
+        Lookup::Unknown => Err(SendToError::UnknownWorker { who: name() }),
     }
 }
 
-/// Whether a send that was tried may succeed if it is looked up again, or waits.
-fn may_go_on(error: &SendFailure, timeout: Timeout) -> bool {
+/// Returns true if a send that failed without a wait may succeed after a lookup, or with a wait.
+fn may_retry(error: &SendFailure, timeout: Timeout) -> bool {
     match error {
         SendFailure::Error(SendError::Closed) => true,
         SendFailure::NotReady(_) => !matches!(timeout, Timeout::Zero),
@@ -267,7 +275,7 @@ fn may_go_on(error: &SendFailure, timeout: Timeout) -> bool {
     }
 }
 
-/// The error of a call that may not wait, because it comes from a `Serialize` impl.
+/// The error of a nested send, which must not wait.
 #[cold]
 fn would_deadlock(failure: SendToFailure) -> SendToFailure {
     match failure {
@@ -276,8 +284,8 @@ fn would_deadlock(failure: SendToFailure) -> SendToFailure {
     }
 }
 
-/// Why an inbox cannot be attached to, as the sender sees it.
-fn opening(error: OpenError, timeout: Timeout) -> SendToFailure {
+/// The failure of a send whose endpoint could not be attached.
+fn not_attached(error: OpenError, timeout: Timeout) -> SendToFailure {
     match (error, timeout) {
         (OpenError::Busy { pid, .. }, Timeout::Zero | Timeout::After(_)) => {
             SendToFailure::NotReady(WaitingFor::Joining { pid: pid.unwrap_or_default() })

@@ -1,6 +1,5 @@
-//! Replies that come later than the handler.
+//! Deferred replies: sent after the handler has released the request.
 
-use super::Service;
 use super::call::RequestId;
 use crate::cluster::error::ReplyError;
 use crate::packet::Packet;
@@ -8,9 +7,11 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The right to reply later. It has no borrow and can go to another thread; the reply goes by the
-/// service that the request came to, or by another one of this process. Dropping it is no reply,
-/// which the caller is told when the service next receives.
+/// The right to reply later. It has no borrow and can move to another thread.
+///
+/// The reply is sent by the service that received the request, or by another service of this
+/// process. If a `Deferred` is dropped, the caller gets [`NoReply`](super::CallError::NoReply) at
+/// the service's next receive.
 ///
 /// ```
 /// # let cluster = format!("deferred-{}", std::process::id());
@@ -34,16 +35,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// ```
 #[must_use = "the caller of a dropped request gets no reply"]
 pub struct Deferred<R: Packet> {
-    asked: RequestId,
-    dropped: Dropped,
+    request: RequestId,
+    dropped: DroppedReplies,
     is_over: bool,
     packet: PhantomData<fn(R)>,
 }
 
-/// What deferred replies were dropped.
-pub(in crate::cluster) type Dropped = Arc<Mutex<Vec<RequestId>>>;
+/// The requests whose deferred replies were dropped.
+pub(super) type DroppedReplies = Arc<Mutex<Vec<RequestId>>>;
 
-/// What a deferred reply goes by: a [`Service`].
+/// Sends deferred replies: a [`Service`](super::Service).
 pub trait Replier<R: Packet> {
     #[doc(hidden)]
     fn reply_later(&mut self, to: RequestId, reply: &R) -> Result<(), ReplyError>;
@@ -52,20 +53,21 @@ pub trait Replier<R: Packet> {
 }
 
 impl<R: Packet> Deferred<R> {
-    pub(in crate::cluster) fn new(asked: RequestId, dropped: Dropped) -> Self {
-        Self { asked, dropped, is_over: false, packet: PhantomData }
+    pub(super) fn new(request: RequestId, dropped: DroppedReplies) -> Self {
+        Self { request, dropped, is_over: false, packet: PhantomData }
     }
 
-    /// Replies.
+    /// Sends the reply.
     ///
     /// # Errors
     ///
-    /// As [`Request::reply`](crate::cluster::Request::reply); [`Open`](ReplyError::Open) if `service` is another
-    /// one than the request came to and cannot reach the caller now, who is told that there is no reply.
+    /// As [`Request::reply`](super::Request::reply). [`Open`](ReplyError::Open) if `service` did
+    /// not receive the request and cannot reach the caller now; the caller gets
+    /// [`NoReply`](super::CallError::NoReply).
     pub fn reply(mut self, service: &mut impl Replier<R>, reply: &R) -> Result<(), ReplyError> {
-        let outcome = service.reply_later(self.asked, reply);
-        // One that cannot be sent is no reply. Who is not found by another service may be there for the
-        // one that it called.
+        let outcome = service.reply_later(self.request, reply);
+        // After these errors, the service that received the request tries to send a no-reply
+        // message: it may reach a caller that `service` does not reach.
         self.is_over = !matches!(
             outcome,
             Err(ReplyError::Open(_) | ReplyError::Full | ReplyError::CallerGone)
@@ -73,16 +75,18 @@ impl<R: Packet> Deferred<R> {
         outcome
     }
 
-    /// Whether somebody waits for the reply: the caller lives, and has not given this call up.
+    /// Returns true if the caller lives and has not cancelled this call.
+    ///
+    /// Costs a system call.
     pub fn is_wanted(&self, service: &mut impl Replier<R>) -> bool {
-        service.waits_for(self.asked)
+        service.waits_for(self.request)
     }
 }
 
 impl<R: Packet> fmt::Debug for Deferred<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deferred")
-            .field("caller", &self.asked.caller.worker())
+            .field("caller", &self.request.caller.worker())
             .field("reply", &R::TYPE.name)
             .finish_non_exhaustive()
     }
@@ -92,17 +96,7 @@ impl<R: Packet> Drop for Deferred<R> {
     fn drop(&mut self) {
         if !self.is_over {
             let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
-            dropped.push(self.asked);
+            dropped.push(self.request);
         }
-    }
-}
-
-impl<Q: Packet, R: Packet> Replier<R> for Service<Q, R> {
-    fn reply_later(&mut self, to: RequestId, reply: &R) -> Result<(), ReplyError> {
-        self.server.reply_late(to, reply)
-    }
-
-    fn waits_for(&mut self, to: RequestId) -> bool {
-        self.server.is_wanted(to)
     }
 }

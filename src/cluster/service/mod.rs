@@ -1,16 +1,19 @@
-//! The server's side of a service: requests, and replies to them, typed.
+//! Services: typed requests and replies between workers.
 //!
-//! It guarantees that a request is handed out at most once, and that its guard ends with the reply, with
-//! the right to reply later, or, dropped by `?` or a panic, with the word that there is none. Who the
-//! callers are and how they are replied to: `server`.
+//! A request is handed out to one server, at most once. Its guard ends with a reply, with a
+//! [`Deferred`] reply, or, if it is dropped by `?` or a panic, with a message that there is no
+//! reply.
+//!
+//! - this file: [`Service`] and [`Request`], over the untyped `server`.
+//! - `client`: [`Client`], [`Reply`], and the completion of calls.
+//! - `call`, `tags`, `ring`: what both sides share.
+//!
+//! The protocol is described in `docs/internals/services.md`.
 
 mod call;
 mod client;
-mod completion;
 mod deferred;
-mod postponed;
 mod ring;
-mod select;
 mod server;
 mod status;
 mod tags;
@@ -22,16 +25,13 @@ pub use deferred::{Deferred, Replier};
 use super::error::{
     ReplyError, ServiceRecvError, ServiceRecvFailure, ServiceRecvTimeoutError, TryServiceRecvError,
 };
-use super::names::{Object, WorkerId};
+use super::names::WorkerId;
 use super::worker::Worker;
-use crate::channel::{Ring, RingBuilder, Selectable, Selectee, Types};
+use crate::channel::{ReadGuard, Selectable, Selectee, StableBytes, Types};
 use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet};
-use crate::ring::buffer::StableBytes;
-use crate::ring::guard::ReadGuard;
-use crate::segment::settings::MAX_ENTRIES;
-use crate::wait::{Timeout, Wait};
+use crate::wait::{Timeout, Wait, wait_until};
 use call::RequestId;
 use server::Server;
 use std::fmt;
@@ -39,14 +39,29 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::time::Duration;
 
-/// Longest sleep, so that what was deferred and dropped is told of.
-const TELL: Duration = Duration::from_millis(50);
+/// Longest sleep of a service. After it, the service sends a no-reply message for each dropped
+/// `Deferred`.
+const REPORT_DROPPED: Duration = Duration::from_millis(50);
 
-/// Serves requests of one type with replies of another. Several servers may serve under one name: each
-/// request is one's.
+/// Serves requests of type `Q` with replies of type `R`. Several servers may use one name; each
+/// request goes to one of them.
 ///
-/// A reply has 31,648 bytes at most, so that a caller has room for the replies to all calls that it can
-/// have in flight; a request some 512 KiB. What is larger goes by a topic or an inbox, or in parts.
+/// A reply has at most 31,648 bytes, so that a client has room for the replies to all calls in
+/// flight. A request has at most about 512 KiB. Send larger data by a topic, an inbox, or in parts.
+///
+/// # When a server dies
+///
+/// A request that the dead server had taken is not executed again; its caller gets
+/// [`ServiceGone`](super::CallError::ServiceGone) within milliseconds. Other requests go to the
+/// servers that are left. Without any, their callers get
+/// [`NoService`](super::CallError::NoService).
+///
+/// # When a caller dies or cancels
+///
+/// A receive skips requests whose callers are gone or have cancelled the call. If that happens
+/// later, [`Request::is_wanted`] returns false.
+///
+/// # Examples
 ///
 /// ```
 /// # let cluster = format!("serves-{}", std::process::id());
@@ -64,15 +79,15 @@ const TELL: Duration = Duration::from_millis(50);
 ///             let doubled = request.to_native() * 2;
 ///             Request::reply(request, &doubled)?;
 ///         }
-///         Err(ServiceRecvTimeoutError::Timeout) => break, // Nobody has called for a while.
-///         Err(error) => eprintln!("a request was passed over, or waits: {error}"),
+///         Err(ServiceRecvTimeoutError::Timeout) => break, // No call for a while.
+///         Err(error) => eprintln!("request skipped or postponed: {error}"),
 ///     }
 /// }
 /// # assert_eq!(*client.wait(call)?, 42);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Service<Q: Packet, R: Packet> {
-    pub(super) server: Server,
+    server: Server,
     packets: PhantomData<fn(Q) -> R>,
 }
 
@@ -92,7 +107,7 @@ pub struct Service<Q: Packet, R: Packet> {
 ///
 /// let call = client.start(&"seven".to_owned())?;
 /// let request = server.recv()?;
-/// let length = request.len() as u64; // An `ArchivedString`, where it lies.
+/// let length = request.len() as u64; // An `ArchivedString`, in its slot.
 /// Request::reply(request, &length)?;
 /// assert_eq!(*client.wait(call)?, 5);
 ///
@@ -108,11 +123,12 @@ pub struct Request<'a, Q: Packet, R: Packet>(
 );
 
 impl Worker {
-    /// Serves requests under a name, making the service if it is not there.
+    /// Joins the service of this name as a server. The first client or server creates the service.
     ///
     /// ```
     /// # let cluster = format!("service-{}", std::process::id());
     /// use packetring::Worker;
+    ///
     /// use packetring::cluster::Request;
     ///
     /// let worker = Worker::join(&cluster, "doubler")?;
@@ -128,48 +144,31 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// As [`Ring::open`] and [`Ring::subscriber`]; [`TypeMismatch`](OpenError::TypeMismatch) if it has
-    /// other requests or replies.
+    /// As [`Ring::open`](crate::Ring::open) and [`Ring::subscriber`](crate::Ring::subscriber);
+    /// [`TypeMismatch`](OpenError::TypeMismatch) if the service has other requests or replies.
     pub fn service<Q: Packet, R: Packet>(&self, name: &str) -> Result<Service<Q, R>, OpenError> {
-        let (ring, request_type) = self.requests::<Q, R>(name)?;
+        let (ring, request_type) = self.request_ring::<Q, R>(name)?;
         let (taker, _) = ring.taker(&Types::Any)?;
         let server = Server::new(self, taker, request_type, R::TYPE);
         Ok(Service { server, packets: PhantomData })
     }
-
-    /// The ring of a service's requests, and the index of their type.
-    pub(super) fn requests<Q: Packet, R: Packet>(
-        &self,
-        name: &str,
-    ) -> Result<(Ring, u16), OpenError> {
-        let entries = self.directory.worker_slots();
-        let settings = RingBuilder::default().queue().tagged_slots().or_else(|default| {
-            default.stays_open = true;
-            default.max_publishers = entries;
-            // The first is no server's.
-            default.max_subscribers = (entries + 1).min(MAX_ENTRIES);
-        });
-        let ring = self.open(Object::Service(name), settings)?;
-        let request_type = ring.agree(&Q::TYPE, &R::TYPE)?;
-        Ok((ring, request_type))
-    }
 }
 
 impl<Q: Packet, R: Packet> Service<Q, R> {
-    /// The next request. Waits for it.
+    /// Waits for the next request.
     ///
     /// # Errors
     ///
-    /// [`Closed`](ServiceRecvError::Closed), [`Corrupt`](ServiceRecvError::Corrupt);
-    /// [`Caller`](ServiceRecvError::Caller) once
-    /// for each request that is set aside because its caller cannot be reached for want of something:
-    /// it comes when it can. One whose caller's ring was stopped in is set aside without a word.
+    /// [`Closed`](ServiceRecvError::Closed), [`Corrupt`](ServiceRecvError::Corrupt).
+    /// [`Caller`](ServiceRecvError::Caller) if a caller's ring cannot be opened now, for lack of
+    /// descriptors, memory or an entry. It is reported once per request, which is received later.
+    /// If the ring is locked by a stopped process, its request is postponed without an error.
     #[inline]
     pub fn recv(&mut self) -> Result<Request<'_, Q, R>, ServiceRecvError> {
         self.receive(Timeout::Never)
     }
 
-    /// The next request, or [`Empty`](TryServiceRecvError::Empty).
+    /// Returns the next request, if there is one now.
     ///
     /// # Errors
     ///
@@ -179,7 +178,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         self.receive(Timeout::Zero)
     }
 
-    /// The next request, if it comes in time.
+    /// Waits for the next request for a limited time.
     ///
     /// # Errors
     ///
@@ -192,7 +191,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         self.receive(Timeout::After(timeout))
     }
 
-    /// Chooses how this service waits from now on.
+    /// Changes how this service waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.server.taker.endpoint.waiter.set(wait);
     }
@@ -202,89 +201,96 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Request<'_, Q, R>, F> {
-        match self.server.ready(timeout) {
-            Some(()) => Ok(self.open_ready()?),
-            None => self.receive_slowly(timeout),
+        if self.server.take_fast(timeout) {
+            return Ok(self.open_typed()?);
         }
+        self.receive_slow(timeout)
     }
 
     #[inline(never)]
-    fn receive_slowly<F: Form<ServiceRecvError, ()>>(
+    fn receive_slow<F: Form<ServiceRecvError, ()>>(
         &mut self,
         timeout: Timeout,
     ) -> Result<Request<'_, Q, R>, F> {
         let deadline = timeout.deadline();
+        let server = &mut self.server;
+        // Waiting is a part of `next`, which sends a no-reply message for each dropped `Deferred`.
         let found = F::retry(|| {
-            loop {
+            let look = |server: &mut Server| {
                 let timeout = match timeout {
                     Timeout::Zero => Timeout::Zero,
-                    _ => Timeout::After(deadline.cut(TELL)),
+                    _ => Timeout::After(deadline.cut(REPORT_DROPPED)),
                 };
-                match self.server.next(timeout) {
-                    Err(ServiceRecvFailure::NotReady(())) if !deadline.has_passed() => {}
-                    found => return found,
+                match server.next(timeout) {
+                    Err(ServiceRecvFailure::NotReady(())) => None,
+                    found => Some(found),
                 }
-            }
+            };
+            wait_until(server, deadline, look, |_, _| {})
+                .unwrap_or(Err(ServiceRecvFailure::NotReady(())))
         })?;
         Ok(self.open(found)?)
     }
 
-    /// Opens what is at hand, of a type by its index.
+    /// Opens the request in hand, whose type has this index.
     fn open(&mut self, type_index: u16) -> Result<Request<'_, Q, R>, ServiceRecvError> {
         if type_index != self.server.request_type {
             self.server.no_reply();
-            return Err(ServiceRecvError::Corrupt("a request of another type".into()));
+            return Err(ServiceRecvError::Corrupt("another packet type".into()));
         }
-        self.open_ready()
+        self.open_typed()
     }
 
     #[inline(always)]
-    fn open_ready(&mut self) -> Result<Request<'_, Q, R>, ServiceRecvError> {
+    fn open_typed(&mut self) -> Result<Request<'_, Q, R>, ServiceRecvError> {
         match Validated::open(ReadGuard::new(&mut self.server)) {
             Ok(opened) => Ok(Request(opened, PhantomData)),
-            Err((job, _)) => Err(corrupt::<Q>(&job)),
+            Err((guard, _)) => Err(corrupt::<Q>(&guard)),
         }
     }
 }
 
 #[cold]
-fn corrupt<Q: Packet>(job: &ReadGuard<'_, Server>) -> ServiceRecvError {
-    ServiceRecvError::Corrupt(packet::explain::<Q>(job.bytes()).into())
+fn corrupt<Q: Packet>(guard: &ReadGuard<'_, Server>) -> ServiceRecvError {
+    ServiceRecvError::Corrupt(packet::explain::<Q>(guard.bytes()).into())
 }
 
 impl<Q: Packet, R: Packet> Request<'_, Q, R> {
-    /// Replies. `Ok` means sent, not read. If the caller was killed with only this call in flight, the
-    /// reply is `Ok`, too: asking would cost each reply a system call. [`Request::is_wanted`] asks.
+    /// Replies. `Ok` means sent, not read. If the caller was killed with only this call in flight,
+    /// the reply is `Ok`, too: asking would cost each reply a system call. [`Request::is_wanted`]
+    /// asks.
     ///
     /// # Errors
     ///
-    /// [`CallerGone`](ReplyError::CallerGone) if the client was dropped, or its process died with other
-    /// replies unread; [`TooLarge`](ReplyError::TooLarge) if it has more than
-    /// 31,648 bytes, after which the caller gets
-    /// [`ReplyTooLarge`](super::CallError::ReplyTooLarge);
-    /// [`Unserializable`](ReplyError::Unserializable), after which it gets
-    /// [`NoReply`](super::CallError::NoReply).
+    /// - [`CallerGone`](ReplyError::CallerGone) if the client was dropped, or its process died with
+    ///   other replies unread.
+    /// - [`TooLarge`](ReplyError::TooLarge) if the reply has more than 31,648 bytes. The caller
+    ///   gets [`ReplyTooLarge`](super::CallError::ReplyTooLarge).
+    /// - [`Unserializable`](ReplyError::Unserializable). The caller gets
+    ///   [`NoReply`](super::CallError::NoReply).
     pub fn reply(this: Self, reply: &R) -> Result<(), ReplyError> {
-        this.0.into_guard().end(|server| server.answer(reply))
+        this.0.into_guard().end(|server| server.reply(reply))
     }
 
     /// Releases the request, to reply later.
     pub fn defer(this: Self) -> Deferred<R> {
         this.0.into_guard().end(|server| {
-            let asked = server.open.unwrap_or(RequestId::NOTHING);
-            server.send_deferred(asked);
+            let request = server.open.unwrap_or(RequestId::NOTHING);
+            server.send_deferred(request);
             server.close();
-            Deferred::new(asked, server.later())
+            Deferred::new(request, server.dropped_replies())
         })
     }
 
-    /// The worker that called.
+    /// The id of the worker that called.
     pub fn caller(this: &Self) -> WorkerId {
         this.server().open.unwrap_or(RequestId::NOTHING).caller.worker()
     }
 
-    /// Returns true if the caller lives and has not cancelled this call. A hint: this may change at any
-    /// time.
+    /// Returns true if the caller lives and has not cancelled this call. A hint: this may change at
+    /// any time.
+    ///
+    /// Costs a system call.
     pub fn is_wanted(this: &Self) -> bool {
         this.server().is_open_wanted()
     }
@@ -297,6 +303,16 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
 impl<Q: Packet, R: Packet> Selectable for Service<Q, R> {
     fn selectee(&mut self) -> Selectee<'_> {
         Selectee::new(&mut self.server)
+    }
+}
+
+impl<Q: Packet, R: Packet> Replier<R> for Service<Q, R> {
+    fn reply_later(&mut self, to: RequestId, reply: &R) -> Result<(), ReplyError> {
+        self.server.reply_late(to, reply)
+    }
+
+    fn waits_for(&mut self, to: RequestId) -> bool {
+        self.server.is_wanted(to)
     }
 }
 

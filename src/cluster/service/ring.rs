@@ -1,46 +1,95 @@
-//! What services need of their rings: an agreement on two types, the ring of a client's replies, the
-//! calls that it gave up, and whose a request is.
+//! The two kinds of rings of a service: request ring and reply ring.
+//!
+//! A reply ring belongs to one client. It has room for a reply of the largest size to each call in
+//! flight, so servers never wait for a client.
+//!
+//! The tag of a request names the publisher entry of its client. The entry has the client's id:
 //!
 //! ```text
-//!  publisher   sits down ─► since := tail ─► caller := its own ─► requests
-//!  server      request at p ─► caller ─► since ─┬ since ≤ p: that caller's
-//!                                               └ p < since: somebody's who has left
+//!  client      joins ─► since := tail ─► caller := own id ─► request at p
+//!  server      request at p ─► caller ─► since ─┬ since ≤ p: that caller's request
+//!                                               └ p < since: the caller has left
 //! ```
 //!
-//! An entry's next owner finds the tail behind all that the one before claimed. So who reads a caller
-//! and then a later owner's `since` knows it by the position, and who reads both of one reads what was
-//! written before the request.
+//! The next owner of an entry finds the tail behind all claims of the previous owner. So a server
+//! that reads the old `caller` and the new `since` sees by the position that the caller has left.
+//! If the server reads both from one owner, that owner wrote them before the request.
 
+use super::call::WINDOW;
 use super::status::{self, RequestStatus};
-use crate::channel::GroupReceiver;
-use crate::channel::Receiver;
-use crate::channel::Ring;
+use super::tags::PREFIX;
 use crate::channel::join::{self, Types, label};
+use crate::channel::{
+    Cursor, EntryId, GroupReceiver, MAX_ENTRIES, Receiver, Ring, RingBuilder, RingState, Segment,
+};
+use crate::cluster::names::{CallerId, ClusterObject};
+use crate::cluster::worker::Worker;
 use crate::error::OpenError;
-use crate::packet::{Fingerprint, TypeInfo};
-use crate::ring::cursor::Cursor;
-use crate::ring::state::RingState;
-use crate::segment::Segment;
-use crate::segment::entry::EntryId;
+use crate::packet::{Fingerprint, Packet, TypeInfo};
 use crate::sync::Ordering;
 use crate::wait::Wait;
 
-/// Where the pair of requests and replies is, among the types of a service's ring.
+/// Bytes of a reply ring.
+const REPLY_RING_CAPACITY: usize = 1 << 20;
+
+/// Most bytes of a reply's archive.
+///
+/// The ring holds a reply and a message of one slot for each call in flight, and the padding at the
+/// end of its memory, which is less than one reply.
+pub(super) const REPLY_LIMIT: usize = {
+    let slots = REPLY_RING_CAPACITY / 64;
+    let span = (slots - WINDOW) / (WINDOW + 1);
+    span * 64 - 16 - PREFIX
+};
+
+// As documented at `Service` and `Client`.
+const _: () = assert!(REPLY_LIMIT == 31_648);
+
+/// Settings of a reply ring that this many servers may write to. Each entry takes 256 bytes.
+pub(super) fn reply_ring(servers: usize) -> RingBuilder {
+    RingBuilder::default().tagged_slots().or_else(|default| {
+        default.capacity = REPLY_RING_CAPACITY;
+        default.stays_open = true;
+        default.max_publishers = servers;
+        default.max_subscribers = 1;
+    })
+}
+
+impl Worker {
+    /// Opens the request ring of a service. Also returns the index of the request type.
+    pub(super) fn request_ring<Q: Packet, R: Packet>(
+        &self,
+        name: &str,
+    ) -> Result<(Ring, u16), OpenError> {
+        let entries = self.directory.worker_slots();
+        let settings = RingBuilder::default().queue().tagged_slots().or_else(|default| {
+            default.stays_open = true;
+            default.max_publishers = entries;
+            // Entry 0 has the shared cursor and belongs to no server.
+            default.max_subscribers = (entries + 1).min(MAX_ENTRIES);
+        });
+        let ring = self.open(ClusterObject::Service(name), settings)?;
+        let request_type = ring.agree_on_types(&Q::TYPE, &R::TYPE)?;
+        Ok((ring, request_type))
+    }
+}
+
+/// Index of the pair of both types in the request ring's type table.
 const PAIR: usize = 0;
 
-/// Requests and replies as one: a name for people, and a fingerprint.
+/// The type entry of a pair: its name and its fingerprint.
 fn pair(request: &TypeInfo, reply: &TypeInfo) -> (String, Fingerprint) {
     let name = format!("{} -> {}", request.name, reply.name);
     (name, Fingerprint::of_pair(request.fingerprint, reply.fingerprint))
 }
 
 impl Ring {
-    /// Agrees on the types of requests and replies: those of whoever comes first. Returns the index of
-    /// the requests'.
+    /// Registers the types of requests and replies, or compares them with those of the first
+    /// opener. Returns the index of the request type.
     ///
-    /// The pair is an entry of its own, before theirs: two entries do not say which is which where
-    /// both are one type, nor that both were written by one who was killed in between.
-    pub(crate) fn agree(&self, request: &TypeInfo, reply: &TypeInfo) -> Result<u16, OpenError> {
+    /// The pair has an entry of its own, before the entries of both types. Two entries alone would
+    /// not tell which type is the request, nor that both were written before a crash.
+    fn agree_on_types(&self, request: &TypeInfo, reply: &TypeInfo) -> Result<u16, OpenError> {
         let control = self.segment().lock()?;
         let (name, print) = pair(request, reply);
         let first = self.segment().with_types(|table| {
@@ -65,25 +114,26 @@ impl Ring {
         Ok(index)
     }
 
-    /// The only subscriber of a ring of replies, and the index of their type.
-    pub(crate) fn replies(&self, reply: &TypeInfo) -> Result<(Receiver, u16), OpenError> {
+    /// Joins a reply ring as its only subscriber. Also returns the index of the reply type.
+    pub(super) fn reply_receiver(&self, reply: &TypeInfo) -> Result<(Receiver, u16), OpenError> {
         join::subscriber(self.segment(), &Types::One(reply), None, Wait::default())
     }
 
-    /// The calls that the reader of a ring of replies gave up, one bit each.
-    pub(crate) fn given_up(&self) -> u64 {
+    /// The bits of the call slots that the client gave up.
+    pub(super) fn given_up(&self) -> u64 {
         self.segment().memory().subscribers()[0].details.reply.given_up()
     }
 
-    /// Says which they are. A hint for servers that have begun with one; who takes one that was not
-    /// [taken](Self::is_untaken) after this sees it.
-    pub(crate) fn give_up(&self, calls: u64) {
+    /// Stores the bits of the call slots that the client gave up. For a server that has started,
+    /// they are a hint. A server that takes a request after [`is_untaken`](Self::is_untaken) sees
+    /// them.
+    pub(super) fn set_given_up(&self, calls: u64) {
         self.segment().memory().subscribers()[0].details.reply.set_given_up(calls);
     }
 
-    /// Closes a ring of replies, if its lock comes free within a tenth of a second: for leaving, which
-    /// must not hang on a process that was stopped inside the lock.
-    pub(crate) fn end(&self) {
+    /// Closes a reply ring, if its control lock comes free within a tenth of a second. Dropping a
+    /// client must not hang because a process was stopped inside that lock.
+    pub(super) fn close_bounded(&self) {
         if self.segment().is_inherited() {
             return;
         }
@@ -92,42 +142,42 @@ impl Ring {
         }
     }
 
-    /// Whether the ring was closed.
-    pub(crate) fn is_closed(&self) -> bool {
+    /// Returns true if the ring was closed.
+    pub(super) fn is_closed(&self) -> bool {
         RingState::of(self.segment().memory()) == RingState::Closed
     }
 }
 
 impl Ring {
-    /// Joins as a member of the ring's group, whatever the packets are.
+    /// Joins as a consumer of the ring's queue.
     pub(crate) fn taker(&self, types: &Types<'_>) -> Result<(GroupReceiver, u16), OpenError> {
         join::consumer(self.segment(), types, Wait::default())
     }
 
-    /// What became of the packet that was published at a position.
-    pub(crate) fn fate(&self, position: u64) -> RequestStatus {
+    /// Status of the request at a position.
+    pub(super) fn request_status(&self, position: u64) -> RequestStatus {
         let is_alive = |member| self.liveness().is_alive(member);
         status::of_request(self.segment().memory(), position, &is_alive)
     }
 
-    /// Whether nobody has taken the packet that was published at a position, nor is about to: who takes
-    /// it later knows which calls were [given up](Self::give_up) before.
-    pub(crate) fn is_untaken(&self, position: u64) -> bool {
+    /// Returns true if no server has taken the request at a position or is taking it. A server that
+    /// takes it later sees the calls that were [given up](Self::set_given_up) before this call.
+    pub(super) fn is_untaken(&self, position: u64) -> bool {
         let is_alive = |member| self.liveness().is_alive(member);
         status::is_untaken(self.segment().memory(), position, &is_alive)
     }
 
-    /// Whether a living member may have set the packet aside that was published at a position: asked
-    /// once nobody has it in hand.
-    pub(crate) fn is_postponed(&self, position: u64) -> bool {
+    /// Returns true if a living server may have postponed the request at a position, which no
+    /// server has in hand.
+    pub(super) fn is_postponed(&self, position: u64) -> bool {
         let is_alive = |member| self.liveness().is_alive(member);
         status::is_postponed(self.segment().memory(), position, &is_alive)
     }
 
-    /// Whether the member that sat at an entry as the `incarnation`-th still does, and lives.
-    pub(crate) fn is_there(&self, entry: usize, incarnation: u64) -> bool {
+    /// Returns true if the server with this entry and incarnation lives.
+    pub(super) fn is_server_alive(&self, entry: usize, incarnation: u64) -> bool {
         let memory = self.segment().memory();
-        // It comes from a letter.
+        // The entry comes from a message, so it may be out of range.
         entry < memory.subscribers().len()
             && status::incarnation(memory, entry) == incarnation
             && self.liveness().is_alive(EntryId::Subscriber(entry))
@@ -135,18 +185,19 @@ impl Ring {
 }
 
 impl GroupReceiver {
-    /// Whose request was published at a position by the publisher of this entry: `Some(None)` if by one
-    /// who has left. `None`: there is no such entry.
+    /// The caller of a request: `entry` published it at `position`. [`CallerId::NONE`] if that
+    /// client has left. `None` if there is no such entry.
     #[inline]
-    pub(crate) fn caller(&self, entry: u16, position: u64) -> Option<Option<u64>> {
+    pub(super) fn caller(&self, entry: u16, position: u64) -> Option<CallerId> {
         let details = &self.cursor.memory().publishers().get(usize::from(entry))?.details;
+        // Pairs with the release in `AnyPublisher::sign`: `since` is that of this caller, or later.
         let caller = details.caller.load(Ordering::Acquire);
         let is_its = details.since.load(Ordering::Relaxed) <= position;
-        Some(is_its.then_some(caller))
+        Some(if is_its { CallerId(caller) } else { CallerId::NONE })
     }
 
-    /// Its entry, and how many have sat there with it.
-    pub(crate) fn place(&self) -> (usize, u64) {
+    /// The server's entry and its incarnation.
+    pub(super) fn entry_and_incarnation(&self) -> (usize, u64) {
         let entry = self.cursor.entry();
         (entry, status::incarnation(self.cursor.memory(), entry))
     }

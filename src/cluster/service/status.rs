@@ -9,11 +9,9 @@
 //!                       └──range stored──► postponed ──message sent, range lowered──► over
 //! ```
 
-use crate::ring::consumer_group::{consumers, shared};
-use crate::ring::gate::{PIN, position};
-use crate::segment::entry::EntryId;
-use crate::segment::layout::{NOWHERE, SubscriberEntry};
-use crate::segment::view::RingMemory;
+use crate::channel::{
+    EntryId, NOWHERE, PIN, RingMemory, SubscriberEntry, consumers, position, shared,
+};
 use crate::sync::Ordering;
 
 /// The status of a request.

@@ -1,112 +1,124 @@
-//! What the marks of requests and replies say: sixteen bits of a packet's header, so that neither a
-//! request nor a reply is longer than its packet.
+//! Tags and prefixes of requests and replies.
+//!
+//! A tag is 16 bits of a packet's descriptor, so requests and direct replies take no extra bytes.
 //!
 //! ```text
-//!           15                 6    5   4          0
-//!          ┌────────────────────┬──────┬────────────┐
-//!  request │ entry              │ only │ call_slot       │  archive
-//!          └────────────────────┴──────┴────────────┘
-//!          ┌────────────────────────┬────────┬──────┐
-//!  reply   │ 0                      │ kind   │ call_slot │  archive
-//!          └────────────────────────┴────────┴──────┘
-//!           15                     8 7      5 4    0
-//!          ┌────────────────────────┬────────┬──────┐ ┌───────────────────────────┐
-//!  others  │ 0                      │ kind   │ call_slot │ │ position, u64 │ 0, u64    │  archive
-//!          └────────────────────────┴────────┴──────┘ └───────────────────────────┘
+//!           15                  6    5     4           0
+//!          ┌─────────────────────┬──────┬───────────────┐
+//!  request │ entry               │ only │ call slot     │  archive
+//!          └─────────────────────┴──────┴───────────────┘
+//!           15              8 7         5 4           0
+//!          ┌─────────────────┬───────────┬──────────────┐
+//!  reply   │ 0               │ kind      │ call slot    │  archive
+//!          └─────────────────┴───────────┴──────────────┘
+//!           15              8 7         5 4           0
+//!          ┌─────────────────┬───────────┬──────────────┐ ┌─────────────────┬─────────┐
+//!  others  │ 0               │ kind      │ call slot    │ │ position, u64   │ 0, u64  │  archive
+//!          └─────────────────┴───────────┴──────────────┘ └─────────────────┴─────────┘
 //! ```
 //!
-//! - **entry**: the publisher's in the ring of requests, where its client is named (`channel::calls`).
-//! - **only**: it is its client's only call in flight, so all replies so far were read.
-//! - **lane**: the call's number modulo the window. No two calls in flight have the same.
-//! - **position**: where the request was published.
+//! - **entry**: the client's publisher entry in the request ring. The entry has the client's id.
+//! - **only**: this is the client's only call in flight, so it has read all replies so far.
+//! - **call slot**: the call's number modulo 32. No two calls in flight of one client have the
+//!   same.
+//! - **position**: position of the request in the request ring.
 //!
-//! Why a lane is enough for a reply: it is sent while its request is in a server's hand, or set aside by
-//! it, and a call that got no letter ends only when neither is so any more, and all that was sent until
-//! then is read (`Client::look_for_loss`). So there is no such reply to a call that is over, and no later
-//! call is mistaken for it. A reply that comes later than the handler may outlive its call, and what else
-//! there is to say is rare: these carry the position, which no two requests share.
+//! The call slot identifies a direct reply. The server sends it while it has the request in hand,
+//! or has postponed it. A call without a message ends only when neither is true any more, and all
+//! earlier messages were read (`CallTracker::find_loss`). So no direct reply arrives after its call
+//! has ended, and a later call with the same slot does not receive it.
+//!
+//! A late reply may outlive its call, and the other messages are rare. They carry the position of
+//! the request, which no two requests share.
 
 use super::call::{CallSlot, WINDOW};
-use crate::segment::settings::MAX_ENTRIES;
+use crate::channel::MAX_ENTRIES;
 
-const LANE: u32 = WINDOW.ilog2();
-const ONLY: u16 = 1 << LANE;
+/// Bits of a call slot.
+const SLOT_BITS: u32 = WINDOW.ilog2();
+/// The bit of an only call in flight.
+const ONLY: u16 = 1 << SLOT_BITS;
 
-const _: () = assert!(WINDOW.is_power_of_two() && MAX_ENTRIES << (LANE + 1) <= 1 << u16::BITS);
+const _: () = assert!(WINDOW.is_power_of_two() && MAX_ENTRIES << (SLOT_BITS + 1) <= 1 << u16::BITS);
 
-/// What a request's mark says.
+/// The tag of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cluster) struct RequestTag {
-    /// Its publisher's entry: below [`MAX_ENTRIES`].
-    pub(in crate::cluster) entry: u16,
-    pub(in crate::cluster) is_only: bool,
-    pub(in crate::cluster) call_slot: CallSlot,
+pub(super) struct RequestTag {
+    /// The client's publisher entry, below [`MAX_ENTRIES`].
+    pub(super) entry: u16,
+    /// This is the client's only call in flight.
+    pub(super) is_only: bool,
+    pub(super) call_slot: CallSlot,
 }
 
-/// What a letter of a ring of replies is. None is 0, which a packet without a mark has.
+/// The kind of a message in a reply ring. 0 is the tag of a packet without a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cluster) enum Kind {
-    /// The reply, sent while the request was at hand.
+pub(super) enum ReplyKind {
+    /// A direct reply: the server had the request in hand, or had postponed it.
     Reply = 1,
-    /// The reply, later.
+    /// A late reply, after the request was deferred.
     Late = 2,
-    /// There is none.
+    /// There is no reply.
     NoReply = 3,
-    /// It comes later.
+    /// The reply comes later.
     Deferred = 4,
 }
 
-/// What the mark of a letter in a ring of replies says.
+/// The tag of a message in a reply ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cluster) struct ReplyTag {
-    pub(in crate::cluster) kind: Kind,
-    pub(in crate::cluster) call_slot: CallSlot,
+pub(super) struct ReplyTag {
+    pub(super) kind: ReplyKind,
+    pub(super) call_slot: CallSlot,
 }
 
 impl RequestTag {
+    /// Encodes the tag.
     #[inline]
-    pub(in crate::cluster) fn word(self) -> u16 {
-        self.entry << (LANE + 1) | if self.is_only { ONLY } else { 0 } | u16::from(self.call_slot.0)
+    pub(super) fn word(self) -> u16 {
+        let only = if self.is_only { ONLY } else { 0 };
+        self.entry << (SLOT_BITS + 1) | only | u16::from(self.call_slot.0)
     }
 
+    /// Decodes a tag.
     #[inline]
-    pub(in crate::cluster) fn of(word: u16) -> Self {
+    pub(super) fn of(word: u16) -> Self {
         let call_slot = CallSlot(word as u8 & (WINDOW as u8 - 1));
-        Self { entry: word >> (LANE + 1), is_only: word & ONLY != 0, call_slot }
+        Self { entry: word >> (SLOT_BITS + 1), is_only: word & ONLY != 0, call_slot }
     }
 }
 
 impl ReplyTag {
+    /// Encodes the tag.
     #[inline]
-    pub(in crate::cluster) fn word(self) -> u16 {
-        (self.kind as u16) << LANE | u16::from(self.call_slot.0)
+    pub(super) fn word(self) -> u16 {
+        (self.kind as u16) << SLOT_BITS | u16::from(self.call_slot.0)
     }
 
-    /// `None`: a mark that this version does not know.
+    /// Decodes a tag. `None` if this version does not know it.
     #[inline]
-    pub(in crate::cluster) fn of(word: u16) -> Option<Self> {
-        let kind = match word >> LANE {
-            1 => Kind::Reply,
-            2 => Kind::Late,
-            3 => Kind::NoReply,
-            4 => Kind::Deferred,
+    pub(super) fn of(word: u16) -> Option<Self> {
+        let kind = match word >> SLOT_BITS {
+            1 => ReplyKind::Reply,
+            2 => ReplyKind::Late,
+            3 => ReplyKind::NoReply,
+            4 => ReplyKind::Deferred,
             _ => return None,
         };
         Some(Self { kind, call_slot: CallSlot(word as u8 & (WINDOW as u8 - 1)) })
     }
 }
 
-/// Bytes of a front.
-pub(in crate::cluster) const PREFIX: usize = 16;
+/// Bytes of a prefix.
+pub(super) const PREFIX: usize = 16;
 
-/// What lies before the archive of a letter that says where its request was published.
+/// The prefix of a message that carries the position of its request.
 #[inline]
-pub(in crate::cluster) fn prefix(position: u64) -> [u8; PREFIX] {
+pub(super) fn prefix(position: u64) -> [u8; PREFIX] {
     u128::from(position).to_le_bytes()
 }
 
-/// The position in a front; `None`: there is none that could be.
-pub(in crate::cluster) fn position(payload: &[u8]) -> Option<u64> {
+/// The position in a payload's prefix. `None` if the prefix is not valid.
+pub(super) fn position(payload: &[u8]) -> Option<u64> {
     let (prefix, _) = payload.split_first_chunk::<PREFIX>()?;
     u64::try_from(u128::from_le_bytes(*prefix)).ok()
 }
@@ -116,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_mark_of_a_request_says_something_else() {
+    fn request_tags_are_distinct_and_round_trip() {
         let mut words = std::collections::HashSet::new();
         for entry in [0, 1, 127, MAX_ENTRIES as u16 - 1] {
             for is_only in [false, true] {
@@ -132,8 +144,8 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_of_a_reply_is_read_back_and_others_are_none() {
-        for kind in [Kind::Reply, Kind::Late, Kind::NoReply, Kind::Deferred] {
+    fn reply_tags_round_trip_and_unknown_tags_are_none() {
+        for kind in [ReplyKind::Reply, ReplyKind::Late, ReplyKind::NoReply, ReplyKind::Deferred] {
             for call_slot in (0..WINDOW as u8).map(CallSlot) {
                 let tag = ReplyTag { kind, call_slot };
                 assert_eq!(ReplyTag::of(tag.word()), Some(tag));
@@ -145,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_front_says_a_position_and_whatever_else_lies_there_does_not() {
+    fn a_prefix_round_trips_and_other_bytes_are_none() {
         for at in [0, 7, 1 << 40, u64::MAX] {
             let mut payload = prefix(at).to_vec();
             payload.push(9);

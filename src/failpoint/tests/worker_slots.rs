@@ -3,7 +3,7 @@
 
 use super::process::{GENEROUS, Process, State, Stop};
 use super::scenario::{self, Case};
-use crate::cluster::internals::{Address, Directory, Found, Object, Wanted, WorkerId};
+use crate::cluster::internals::{Address, ClusterObject, Directory, JoinRequest, Lookup, WorkerId};
 use crate::cluster::{JoinError, WorkerState};
 use crate::{OpenError, Ring, Subscriber, TrySendError, Wait};
 use std::path::PathBuf;
@@ -12,18 +12,21 @@ use std::time::Duration;
 const SHORT: Duration = Duration::from_millis(5);
 const PEER: Address<'_> = Address::Name("peer");
 /// The survivor joins first.
-const DESK: WorkerId = WorkerId(1);
+const WORKER: WorkerId = WorkerId(1);
 
 fn join(cluster: &str, name: &str, timeout: Duration) -> Result<Directory, JoinError> {
-    let wanted =
-        Wanted { name, id: None, hint: None, max_workers: None, join_timeout: Some(timeout) };
-    Directory::join(cluster, &wanted)
+    let request =
+        JoinRequest { name, id: None, hint: None, max_workers: None, join_timeout: Some(timeout) };
+    Directory::join(cluster, &request)
 }
 
 /// The ring of the peer's inbox, made if it does not exist.
 fn ring(cluster: &str) -> Ring {
     let settings = Ring::builder().capacity(8192).stays_open(true).tagged_slots();
-    settings.wait(Wait::park()).open_named(&Object::Inbox("peer").name(cluster).unwrap()).unwrap()
+    settings
+        .wait(Wait::park())
+        .open_named(&ClusterObject::Inbox("peer").name(cluster).unwrap())
+        .unwrap()
 }
 
 fn inbox(cluster: &str) -> Subscriber<u64> {
@@ -54,11 +57,12 @@ pub(super) fn live(cluster: &str) {
     let worker = join();
     let inbox = inbox(cluster);
     worker.keep().unwrap();
-    let Found::Kept { generation: first, .. } = worker.find(&PEER) else { panic!("not kept") };
+    let Lookup::Inbox(first) = worker.find(&PEER) else { panic!("not kept") };
     drop((inbox, worker));
     let worker = join();
     // Other workers may have had the name in between.
-    assert!(matches!(worker.find(&PEER), Found::Kept { generation, .. } if generation > first));
+    let Lookup::Inbox(second) = worker.find(&PEER) else { panic!("not kept") };
+    assert!(second.presence.generation() > first.presence.generation());
     worker.leave().unwrap();
     // The first killed worker is cleared by another one, which is killed while it does so.
     let worker = join();
@@ -77,8 +81,9 @@ fn a_worker_that_is_away_keeps_its_cluster_until_it_is_retired() {
     // No worker is there, and both objects are.
     assert_eq!(objects(&cluster).len(), 2);
     let heir = join(&cluster, "peer", GENEROUS).unwrap();
-    let Found::Kept { id, generation: 2 } = heir.find(&PEER) else { panic!("not kept") };
-    assert_eq!(id, heir.id());
+    let Lookup::Inbox(found) = heir.find(&PEER) else { panic!("not kept") };
+    let id = found.id;
+    assert_eq!((id, found.presence.generation()), (heir.id(), 2));
     assert_eq!(*inbox(&cluster).try_recv().unwrap(), 7);
     drop(heir);
     let other = join(&cluster, "other", GENEROUS).unwrap();
@@ -100,18 +105,18 @@ pub(super) fn survive(stop: Stop) -> bool {
     let mut peer = scenario::start(&cluster, Case::Cluster, stop);
     let _ = peer.settle();
     let found = own.find(&PEER);
-    assert!(!matches!(found, Found::NoInbox(_)), "{cluster}: {found:?}");
-    let is_kept = matches!(found, Found::Kept { .. });
+    assert!(!matches!(found, Lookup::NoInbox), "{cluster}: {found:?}");
+    let is_kept = matches!(found, Lookup::Inbox(_));
     if is_kept {
         assert_eq!(own.info(&PEER).unwrap().state, WorkerState::Away);
         // A message to a worker that is away is there when it returns.
         ring(&cluster).publisher::<u64>().unwrap().send_timeout(&7, GENEROUS).unwrap();
     }
     let heir = join(&cluster, "peer", GENEROUS).unwrap();
-    assert_eq!(heir.id(), DESK, "{cluster}");
+    assert_eq!(heir.id(), WORKER, "{cluster}");
     assert_eq!(has_inbox(&cluster), is_kept, "{cluster}: {found:?}");
     let kept = own.find(&PEER);
-    assert_eq!(matches!(kept, Found::Kept { .. }), is_kept, "{cluster}: {kept:?}");
+    assert_eq!(matches!(kept, Lookup::Inbox(_)), is_kept, "{cluster}: {kept:?}");
     let mut letters = inbox(&cluster);
     if is_kept {
         assert_eq!(*letters.recv_timeout(GENEROUS).unwrap(), 7, "{cluster}");
@@ -122,7 +127,7 @@ pub(super) fn survive(stop: Stop) -> bool {
     heir.leave().unwrap();
     assert!(!has_inbox(&cluster), "{cluster}");
     assert!(matches!(cached.try_send(&8), Err(TrySendError::Closed)), "{cluster}");
-    assert!(matches!(own.find(&PEER), Found::Gone { .. }), "{cluster}");
+    assert!(matches!(own.find(&PEER), Lookup::Gone { .. }), "{cluster}");
     drop(own);
     assert_gone(&cluster);
     peer.state() == State::Killed

@@ -1,0 +1,177 @@
+//! Removal of dead workers, of unused objects, and of whole clusters.
+//!
+//! - [`clear`] frees one worker slot: it discards the inbox first. Each part can be repeated, so a
+//!   process that is killed in between leaves a slot that the next process clears.
+//! - [`clear_dead`] does so for every worker that is dead and not expected back.
+//! - [`sweep`] removes objects to which only dead processes were attached.
+//! - [`remove`] removes a cluster without living workers.
+//!
+//! Lock order: the directory's control lock first, then that of one other object. So no wait for
+//! the second lock is long.
+
+use super::slots::SlotTable;
+use crate::channel::RingBuilder;
+use crate::cluster::names::{self, ClusterObject};
+use crate::error::OpenError;
+use crate::failpoint::{Failpoint, failpoint};
+use crate::segment::entry::{Ended, WorkerSlotState};
+use crate::segment::name::Name;
+use crate::segment::{Control, ExclusiveSegment, Segment};
+use crate::wait::{Deadline, wait_until};
+use std::time::Duration;
+
+/// Longest wait for an inbox's control lock while the directory's is held. Also the longest wait
+/// for a process that is joining or leaving: it is attached to the directory without a slot.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(100);
+/// Longest wait for each control lock when a whole cluster is removed.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause between two tries to remove a cluster.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Clears every worker that is dead and not expected back. Returns true if there was one.
+///
+/// A worker that cannot be cleared now is left to the next process.
+pub(super) fn clear_dead(control: &Control<'_>, slots: &SlotTable, cluster: &str) -> bool {
+    let is_dead =
+        |index: &usize| slots.state(*index) == WorkerSlotState::Taken && !slots.is_alive(*index);
+    let dead: Vec<usize> = (0..slots.count()).filter(is_dead).collect();
+    let mut cleared = false;
+    for index in dead {
+        cleared |= clear(control, slots, cluster, index, Ended::Died).is_ok();
+    }
+    if cleared {
+        slots.note_death();
+        sweep(cluster);
+    }
+    cleared
+}
+
+/// Discards the inbox of a worker, then frees its slot.
+pub(super) fn clear(
+    control: &Control<'_>,
+    slots: &SlotTable,
+    cluster: &str,
+    index: usize,
+    how: Ended,
+) -> Result<(), OpenError> {
+    // From here on the worker is not expected back. If this process is killed now, others see a
+    // taken slot with a dead worker and clear it.
+    slots.change(control, index, |phase| phase.with_state(WorkerSlotState::Taken));
+    let name = slots.read(index).map(|entry| entry.name);
+    failpoint(Failpoint::LeaveInbox);
+    discard_inbox(cluster, &name.unwrap_or_default())?;
+    failpoint(Failpoint::LeaveFree);
+    slots.change(control, index, |phase| phase.with_end(how).with_state(WorkerSlotState::Free));
+    Ok(())
+}
+
+/// Closes and removes the inbox of this worker, if there is one. Under the directory's control
+/// lock.
+pub(super) fn discard_inbox(cluster: &str, worker: &str) -> Result<(), OpenError> {
+    // An invalid name is damage: no worker can have joined under it.
+    let Ok(name) = ClusterObject::Inbox(worker).name(cluster) else { return Ok(()) };
+    match RingBuilder::default().tagged_slots().open_timeout(SHORT_TIMEOUT).attach_named(&name) {
+        // Its maker may have been killed before the inbox was complete: unlink what is there.
+        Err(OpenError::NotFound { .. }) => Segment::remove_within(&name, SHORT_TIMEOUT).map(drop),
+        inbox => inbox?.discard(),
+    }
+}
+
+/// Removes every object of the cluster to which no living process is attached and that nothing
+/// keeps: rings of replies, whose names are unique, and all
+/// other objects that were not opened again.
+///
+/// Any number of processes may sweep at a time. An object that cannot be checked now is left to the
+/// next sweep. Costs one listing of `/dev/shm`, and an open and a question for each object.
+pub(super) fn sweep(cluster: &str) {
+    for name in objects(cluster).unwrap_or_default() {
+        let _ = Segment::clear_away(&name);
+    }
+}
+
+/// Sweeps once more when it is dropped, if the directory is gone: a process that was alive at the
+/// last sweep may have been killed since. If the directory is still there, its workers will sweep.
+#[derive(Debug)]
+pub(super) struct FinalSweep {
+    cluster: String,
+}
+
+impl FinalSweep {
+    pub(super) fn of(cluster: &str) -> Self {
+        Self { cluster: cluster.to_owned() }
+    }
+}
+
+impl Drop for FinalSweep {
+    fn drop(&mut self) {
+        let Ok(directory) = names::directory(&self.cluster) else { return };
+        if Name::all_of_cluster(&self.cluster).is_ok_and(|all| !all.contains(&directory)) {
+            sweep(&self.cluster);
+        }
+    }
+}
+
+/// The names of all existing objects of a cluster, without its directory.
+fn objects(cluster: &str) -> Result<Vec<Name>, OpenError> {
+    let directory = names::directory(cluster)?;
+    let mut all = Name::all_of_cluster(cluster)?;
+    all.retain(|name| *name != directory);
+    Ok(all)
+}
+
+/// Removes a cluster without living workers. Returns false if there is none.
+pub(crate) fn remove(cluster: &str) -> Result<bool, OpenError> {
+    let name = names::directory(cluster)?;
+    let mut outcome = Ok(false);
+    let try_now = |outcome: &mut Result<bool, OpenError>| {
+        *outcome = try_remove(&name, cluster);
+        let is_in_use = matches!(outcome, Err(OpenError::InUse { .. }));
+        (!is_in_use).then_some(())
+    };
+    let deadline = Deadline::after(SHORT_TIMEOUT);
+    wait_until(&mut outcome, deadline, try_now, |_, _| std::thread::sleep(PAUSE));
+    outcome
+}
+
+/// One try to remove a cluster. [`InUse`](OpenError::InUse) may pass by: a process that joins or
+/// leaves is attached for a moment without a worker slot.
+fn try_remove(name: &Name, cluster: &str) -> Result<bool, OpenError> {
+    if Name::all_of_cluster(cluster)?.is_empty() {
+        return Ok(false);
+    }
+    let directory = Segment::seize(name, REMOVE_TIMEOUT);
+    let outcome = directory.and_then(|directory| remove_all(directory, cluster));
+    if matches!(outcome, Err(OpenError::InUse { .. })) {
+        refuse_living(name)?;
+    }
+    outcome
+}
+
+/// Removes all objects of a cluster, its directory last: a process that joins meanwhile waits for
+/// the directory's control lock.
+fn remove_all(directory: ExclusiveSegment<'_>, cluster: &str) -> Result<bool, OpenError> {
+    let objects = objects(cluster)?;
+    // All or nothing: only workers of the cluster attach to these objects, and none can join now.
+    for name in &objects {
+        if Segment::is_in_use(name)? {
+            return Err(OpenError::InUse { name: name.as_str().to_owned() });
+        }
+    }
+    for name in &objects {
+        Segment::remove_within(name, REMOVE_TIMEOUT)?;
+    }
+    Ok(directory.remove()? || !objects.is_empty())
+}
+
+/// Fails with [`WorkerLives`](OpenError::WorkerLives) if a worker of the cluster lives.
+fn refuse_living(directory: &Name) -> Result<(), OpenError> {
+    let slots = match SlotTable::attach(directory, REMOVE_TIMEOUT) {
+        Err(OpenError::NotFound { .. }) => return Ok(()),
+        slots => slots?,
+    };
+    let living = (0..slots.count()).find(|&index| slots.is_alive(index));
+    match living.and_then(|index| slots.read(index)) {
+        Some(entry) => Err(OpenError::WorkerLives { name: entry.name, pid: entry.pid }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,82 @@
+//! The errors of a cluster's operations, one for each form of a verb.
+//!
+//! None has a lifetime, so all can be stored and sent. A failed send leaves the value with its
+//! owner, because values are passed by reference. Process ids in errors are for people: they are
+//! those of the process's own pid namespace.
+
+mod events;
+mod inbox;
+mod service;
+
+pub(super) use events::{BadName, EmitFailure};
+pub use events::{EmitError, EmitTimeoutError, RunError, TryEmitError};
+pub(super) use inbox::SendToFailure;
+pub use inbox::{SendToError, SendToTimeoutError, TrySendToError};
+pub(super) use service::ServiceRecvFailure;
+pub use service::{
+    CallError, CallTimeoutError, ReplyError, ServiceRecvError, ServiceRecvTimeoutError,
+    TryServiceRecvError,
+};
+
+use crate::error::{OpenError, error_family};
+
+error_family! {
+    /// Why a worker could not join its cluster.
+    JoinError, {
+        /// A living worker has this name.
+        NameTaken {
+            /// The name.
+            name: String,
+            /// The worker's process.
+            pid: u32,
+        } => (
+            "name taken: worker {name:?} lives in process {pid}; end it or join by another name"
+        ),
+        /// The name is not valid for a cluster or a worker.
+        BadName {
+            /// The name as given.
+            name: String,
+            /// The rule that it breaks.
+            reason: &'static str,
+        } => ("invalid name {name:?}: {reason}"),
+        /// All worker slots are in use: by living workers, or kept for workers with an inbox.
+        Full {
+            /// Number of worker slots.
+            limit: usize,
+        } => (
+            "cluster full: all {limit} worker slots are in use; create it with a larger max_workers, or retire workers that do not come back"
+        ),
+        /// The cluster's directory could not be opened.
+        Open(#[source] error: OpenError) => ("directory not opened: {error}"),
+    }
+}
+
+error_family! {
+    /// Why waiting for a worker ended without it.
+    #[derive(Clone, PartialEq, Eq)]
+    WaitError, {
+        /// No living worker had this name or id before the timeout.
+        NotThere {
+            /// The name or id as given.
+            who: String,
+        } => (
+            "worker {who} not found before the timeout: start it, check the name, or wait longer"
+        ),
+        /// The worker lives, but had no inbox before the timeout.
+        NoInbox {
+            /// The name or id as given.
+            who: String,
+        } => (
+            "worker {who} opened no inbox before the timeout: call Worker::inbox there, or wait longer"
+        ),
+    }
+}
+
+impl From<OpenError> for JoinError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::BadName { name, reason } => Self::BadName { name, reason },
+            error => Self::Open(error),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Errors of services: of calls, of replies, and of receiving requests.
+
+use crate::channel::{RecvError, SendError};
+use crate::error::{Failure, OpenError, error_family};
+use crate::packet::Unserializable;
+
+/// Failure of receiving a request, before it becomes the error of a form.
+pub(in crate::cluster) type ServiceRecvFailure = Failure<ServiceRecvError, ()>;
+
+error_family! {
+    /// Why a call has no reply, in a form that waits: [`call`](crate::cluster::Client::call),
+    /// [`start`](crate::cluster::Client::start), [`wait`](crate::cluster::Client::wait) and
+    /// [`wait_any`](crate::cluster::Client::wait_any).
+    CallError waits for (), {
+        /// There is no server. The request was not taken and will not be, so it is safe to call
+        /// again. [`wait_for_server`](crate::cluster::Client::wait_for_server) waits for a server.
+        NoService => ("no server: nothing was done; start one and call again"),
+        /// The server that had taken the request died. It may have done all or a part of the work.
+        ServiceGone => ("server died during the call: the work may be done, in part or not at all"),
+        /// The server dropped the request without a reply.
+        NoReply => ("no reply: the server dropped the request"),
+        /// The server's reply was larger than a reply may be, so it was not sent.
+        ReplyTooLarge {
+            /// Bytes of its archive.
+            needed: usize,
+            /// Most bytes of a reply.
+            limit: usize,
+        } => (
+            "reply too large: {needed} bytes, limit {limit}; request less, or use a topic or an inbox for it"
+        ),
+        /// No such call is in flight: it is over and was reported, or was cancelled, or belongs to
+        /// another client. From [`wait_any`](crate::cluster::Client::wait_any): no call is in
+        /// flight.
+        NotInFlight => (
+            "call not in flight: it was reported, was cancelled, or belongs to another client"
+        ),
+        /// The client has the maximum number of calls in flight.
+        Busy {
+            /// The maximum.
+            limit: usize,
+        } => ("too many calls: {limit} are in flight; wait for some of them first"),
+        /// The bytes of the reply are not a packet of its type.
+        Corrupt(what: Box<str>) => ("corrupt reply: {what}"),
+        /// The request never fits.
+        TooLarge {
+            /// Bytes of its archive.
+            needed: usize,
+            /// Most bytes of a request to this service.
+            limit: usize,
+        } => ("request too large: {needed} bytes, limit {limit}; send it in parts"),
+        /// The request could not be serialized.
+        Unserializable(#[source] error: Unserializable) => ("request not serialized: {error}"),
+        /// The request was not sent for another reason.
+        Send(#[source] error: Box<SendError>) => ("request not sent: {error}"),
+    }
+
+    /// Why a call has no reply, in a form with a timeout:
+    /// [`call_timeout`](crate::cluster::Client::call_timeout) and
+    /// [`wait_timeout`](crate::cluster::Client::wait_timeout).
+    CallTimeoutError adds {
+        /// No reply came before the timeout. After `wait_timeout` the call is still in flight.
+        Timeout => ("no reply before the timeout")
+    }
+}
+
+impl From<SendError> for CallError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::TooLarge { needed, limit } => Self::TooLarge { needed, limit },
+            SendError::Unserializable(error) => Self::Unserializable(error),
+            error => Self::Send(Box::new(error)),
+        }
+    }
+}
+
+error_family! {
+    /// Why a reply was not sent.
+    ReplyError, {
+        /// The client was dropped, or died with unread replies. If it was killed while it waited
+        /// for this reply alone, the reply counts as sent.
+        CallerGone => ("reply not sent: the caller is gone"),
+        /// The caller's ring of replies has no room, although it had when the call was made. Its
+        /// client does not follow the protocol.
+        Full => ("reply not sent: the caller's ring of replies is full"),
+        /// The reply never fits: a reply has at most 31,648 bytes. The caller is told.
+        TooLarge {
+            /// Bytes of its archive.
+            needed: usize,
+            /// Most bytes of a reply.
+            limit: usize,
+        } => ("reply too large: {needed} bytes, limit {limit}; send less"),
+        /// The reply could not be serialized.
+        Unserializable(#[source] error: Unserializable) => ("reply not serialized: {error}"),
+        /// The caller's ring of replies could not be opened.
+        Open(#[source] error: Box<OpenError>) => ("caller's ring of replies not opened: {error}"),
+    }
+}
+
+error_family! {
+    /// Why [`recv`](crate::cluster::Service::recv), which waits for a request, returned none.
+    ServiceRecvError waits for (), {
+        /// The ring of requests was closed.
+        Closed => ("no more requests: the service is closed"),
+        /// The bytes are not a valid request. It was skipped.
+        Corrupt(what: Box<str>) => ("corrupt request: {what}"),
+        /// A caller's ring of replies could not be opened, for want of descriptors, memory or an
+        /// entry. Its request was postponed and is tried again. Other requests are served
+        /// meanwhile.
+        Caller(#[source] error: Box<OpenError>) => (
+            "request postponed: the caller's ring of replies was not opened: {error}"
+        ),
+    }
+
+    /// Why [`try_recv`](crate::cluster::Service::try_recv) returned no request.
+    TryServiceRecvError adds {
+        /// There is no request now.
+        Empty => ("no request available")
+    }
+
+    /// Why [`recv_timeout`](crate::cluster::Service::recv_timeout) returned no request.
+    ServiceRecvTimeoutError adds {
+        /// No request came before the timeout.
+        Timeout => ("no request before the timeout")
+    }
+}
+
+impl From<RecvError> for ServiceRecvError {
+    fn from(error: RecvError) -> Self {
+        match error {
+            RecvError::Closed => Self::Closed,
+            RecvError::Corrupt(what) => Self::Corrupt(what),
+            error => Self::Corrupt(error.to_string().into()),
+        }
+    }
+}

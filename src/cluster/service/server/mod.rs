@@ -1,0 +1,312 @@
+//! A server without its packet types: takes requests, identifies their callers, sends replies.
+//!
+//! Guarantees:
+//!
+//! - The outcome of a request is sent before the server releases the request: before the request
+//!   leaves the server's hand, or the range of its postponed requests. So a client that sees it
+//!   released reads its ring once more, and then knows the outcome.
+//! - A caller that cannot be reached now does not delay the others (`postponed`).
+
+mod callers;
+mod postponed;
+mod send;
+
+use super::call::RequestId;
+use super::deferred::DroppedReplies;
+use super::status;
+use super::tags::RequestTag;
+use crate::channel::{
+    Cursor, EventCount, GroupReceiver, ReadEndpoint, RecvFailure, Taken, Waitable,
+};
+use crate::cluster::error::{ServiceRecvError, ServiceRecvFailure};
+use crate::cluster::worker::Worker;
+use crate::error::OpenError;
+use crate::packet::{Packet as _, TypeInfo};
+use crate::wait::{Timeout, Wait};
+use callers::{Callers, LOCK_TIMEOUT, ReachError};
+use postponed::{PostponedRequest, PostponedRequests};
+use rkyv::util::AlignedVec;
+use std::fmt;
+use std::time::Duration;
+
+/// The untyped part of a service.
+pub(super) struct Server {
+    pub(super) taker: GroupReceiver,
+    callers: Callers,
+    /// The request that was handed out and has no outcome yet.
+    pub(super) open: Option<RequestId>,
+    /// The open request is its caller's only call in flight, so that caller has read all replies.
+    is_only: bool,
+    postponed: PostponedRequests,
+    /// The archive of the open request, if it was postponed.
+    copy: Option<AlignedVec<16>>,
+    dropped: DroppedReplies,
+    /// A deferred reply may exist, and may be dropped.
+    has_deferred: bool,
+    pub(super) request_type: u16,
+}
+
+/// Result of checking a request that was just taken.
+enum RequestCheck {
+    /// Its caller waits for the reply.
+    Wanted(RequestId),
+    /// Nothing: it was released or postponed.
+    Skipped,
+    /// Postpone it, and report the shortage that makes its caller unreachable.
+    Shortage(RequestId, OpenError),
+    /// It has no valid caller.
+    Unreadable,
+}
+
+impl Server {
+    /// A server of requests with this type index, and of replies of type `reply`.
+    pub(super) fn new(
+        worker: &Worker,
+        taker: GroupReceiver,
+        request_type: u16,
+        reply: TypeInfo,
+    ) -> Self {
+        Self {
+            taker,
+            callers: Callers::new(worker.cluster.clone(), [reply, <[u64; 2]>::TYPE]),
+            open: None,
+            is_only: false,
+            postponed: PostponedRequests::default(),
+            copy: None,
+            dropped: DroppedReplies::default(),
+            has_deferred: false,
+            request_type,
+        }
+    }
+
+    /// The list for deferred replies that are dropped.
+    pub(super) fn dropped_replies(&mut self) -> DroppedReplies {
+        self.has_deferred = true;
+        self.dropped.clone()
+    }
+
+    /// Returns true if the caller of the open request waits for the reply.
+    pub(super) fn is_open_wanted(&self) -> bool {
+        self.open.is_some_and(|request| self.callers.waits_for(request.caller, request.call_slot))
+    }
+
+    /// Fast path: takes the next request if it is of the last caller and nothing else is to do.
+    /// Returns false if [`next`](Self::next) must decide, which takes the request in hand again.
+    #[inline(always)]
+    pub(super) fn take_fast(&mut self, timeout: Timeout) -> bool {
+        if self.open.is_some() || self.has_deferred || !self.postponed.is_empty() {
+            return false;
+        }
+        let Some(taken) = self.taker.take_fast(timeout) else { return false };
+        if taken.descriptor.type_index() != self.request_type {
+            return false;
+        }
+        let Some(request) = self.identify(taken) else { return false };
+        let caller = self.callers.last(request.caller);
+        let is_wanted = caller.is_some_and(|caller| !caller.has_given_up(request.call_slot));
+        if is_wanted {
+            self.open = Some(request);
+        }
+        is_wanted
+    }
+
+    /// Takes the next wanted request, and returns the index of its type.
+    pub(super) fn next(&mut self, timeout: Timeout) -> Result<u16, ServiceRecvFailure> {
+        if self.open.is_some() {
+            // Its guard was forgotten, or the handler panicked while it replied.
+            self.no_reply();
+        }
+        self.report_dropped();
+        // A request that `select` found is in hand. It comes first, because only one request is
+        // open.
+        if !self.postponed.is_empty()
+            && !self.taker.cursor.holds()
+            && let Some(type_index) = self.open_postponed()
+        {
+            return Ok(type_index);
+        }
+        loop {
+            let taken = match self.taker.take(timeout) {
+                Ok(taken) => taken,
+                Err(RecvFailure::NotReady(())) => {
+                    self.callers.drop_gone();
+                    return Err(ServiceRecvFailure::NotReady(()));
+                }
+                Err(RecvFailure::Error(error)) => return Err(ServiceRecvError::from(error).into()),
+            };
+            match self.check(taken) {
+                RequestCheck::Wanted(request) => {
+                    self.open = Some(request);
+                    return Ok(taken.descriptor.type_index());
+                }
+                RequestCheck::Shortage(request, error) => {
+                    self.postpone(request, taken);
+                    return Err(ServiceRecvError::Caller(Box::new(error)).into());
+                }
+                RequestCheck::Unreadable => {
+                    self.taker.ack();
+                    return Err(ServiceRecvError::Corrupt("no valid caller id".into()).into());
+                }
+                RequestCheck::Skipped => {}
+            }
+        }
+    }
+
+    /// Checks a request that was just taken. Releases it if its caller does not wait for it, and
+    /// postpones it if the lock of its caller's ring is held.
+    fn check(&mut self, taken: Taken) -> RequestCheck {
+        let Some(request) = self.identify(taken) else { return RequestCheck::Unreadable };
+        match self.reach(request.caller, LOCK_TIMEOUT) {
+            Ok(()) if !self.callers.last_mut().has_given_up(request.call_slot) => {
+                return RequestCheck::Wanted(request);
+            }
+            Ok(()) | Err(ReachError::Gone) => self.taker.ack(),
+            Err(ReachError::NotNow(OpenError::Busy { .. })) => self.postpone(request, taken),
+            Err(ReachError::NotNow(error)) => return RequestCheck::Shortage(request, error),
+        }
+        RequestCheck::Skipped
+    }
+
+    /// Copies and releases the request in hand, whose caller cannot be reached now.
+    #[cold]
+    fn postpone(&mut self, id: RequestId, taken: Taken) {
+        let type_index = taken.descriptor.type_index();
+        let mut archive = AlignedVec::new();
+        archive.extend_from_slice(self.taker.payload());
+        self.postponed.push(PostponedRequest { id, type_index, archive });
+        // Before the release: a client that sees the request released sees the range.
+        self.record_postponed();
+        self.taker.ack();
+    }
+
+    /// Opens the first postponed request whose caller can be reached now. Returns its type index.
+    #[cold]
+    fn open_postponed(&mut self) -> Option<u16> {
+        if !self.has_reachable_postponed() {
+            return None;
+        }
+        let request = self.postponed.open_first(|id| self.callers.contains(id))?;
+        (self.open, self.is_only) = (Some(request.id), false);
+        self.copy = Some(request.archive);
+        Some(request.type_index)
+    }
+
+    /// Returns true if a postponed request can be served now. Tries to reach callers again if it is
+    /// time to, and drops requests that were given up or whose callers are gone.
+    fn has_reachable_postponed(&mut self) -> bool {
+        for caller in self.postponed.due() {
+            if let Err(ReachError::Gone) = self.reach(caller, Duration::ZERO) {
+                self.postponed.retain(|id| id.caller != caller);
+            }
+        }
+        let callers = &self.callers;
+        self.postponed.retain(|id| !callers.has_given_up(id.caller, id.call_slot));
+        self.record_postponed();
+        self.postponed.has_from(|id| self.callers.contains(id))
+    }
+
+    /// Stores the range of postponed positions at the server's entry.
+    fn record_postponed(&self) {
+        let entry = self.taker.cursor.entry();
+        status::set_postponed(self.taker.cursor.memory(), entry, self.postponed.range());
+    }
+
+    /// Reads the caller and the call from a request's tag.
+    #[inline]
+    fn identify(&mut self, taken: Taken) -> Option<RequestId> {
+        let position = taken.position;
+        let RequestTag { entry, is_only, call_slot } = RequestTag::of(taken.descriptor.tag());
+        let caller = self.taker.caller(entry, position)?;
+        self.is_only = is_only;
+        Some(RequestId { caller, position, call_slot })
+    }
+
+    /// Releases the open request, whose outcome was sent.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+        self.taker.ack();
+        if !self.postponed.is_empty() {
+            self.postponed.close();
+            self.copy = None;
+            self.record_postponed();
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+impl ReadEndpoint for Server {
+    #[inline]
+    fn payload(&self) -> &[u8] {
+        match &self.copy {
+            None => self.taker.payload(),
+            Some(copy) => copy,
+        }
+    }
+
+    fn release(&mut self) {
+        self.no_reply();
+    }
+}
+
+impl Waitable for Server {
+    fn has_next(&mut self) -> bool {
+        if self.open.is_some() {
+            self.no_reply();
+        }
+        self.report_dropped();
+        if !self.postponed.is_empty() && self.has_reachable_postponed() {
+            return true;
+        }
+        while self.taker.has_next() {
+            let Some(taken) = self.taker.take_found() else { return true };
+            // A receive would skip such a request and wait for another one.
+            if !matches!(self.check(taken), RequestCheck::Skipped) {
+                self.taker.leave_found(taken);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn is_ready(&self) -> bool {
+        self.taker.is_ready()
+    }
+
+    fn event_count(&self) -> &EventCount {
+        self.taker.event_count()
+    }
+
+    fn is_pending(&self) -> bool {
+        self.taker.is_pending()
+    }
+
+    fn reap_dead(&mut self) {
+        self.taker.reap_dead();
+    }
+
+    fn wait(&self) -> Wait {
+        self.taker.wait()
+    }
+
+    fn sleeps_on_futex(&self) -> bool {
+        self.taker.sleeps_on_futex()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.taker.endpoint.segment.is_inherited() {
+            // In a forked child, the endpoint and its requests belong to the parent, which replies.
+            return;
+        }
+        if self.open.is_some() {
+            self.no_reply();
+        }
+        self.report_dropped();
+    }
+}
