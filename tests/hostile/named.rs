@@ -123,7 +123,7 @@ fn a_file_without_a_segment() {
 #[test]
 fn a_newer_version() {
     assert_eq!(
-        with(FORMAT, &5_u32.to_le_bytes()).refusal(),
+        with(FORMAT, &6_u32.to_le_bytes()).refusal(),
         "ring \"it\" is too new: its layout version is 6, this build supports 5; build both sides \
          with one version"
     );
