@@ -1,5 +1,5 @@
 //! Events of a cluster: one test per documented guarantee, in one process and across processes. All
-//! cases of the order of handlers are tested beside `cluster::registry`.
+//! cases of the order of handlers are tested in `cluster::events::registry`.
 
 #![allow(
     clippy::unwrap_used,

@@ -5,8 +5,6 @@
 //!
 //! Limit: a peer that keeps writing after the check can invalidate the result.
 
-use std::num::NonZeroUsize;
-
 use rkyv::{
     Archive, Portable,
     api::{access_with_context, low::LowValidator},
@@ -16,15 +14,9 @@ use rkyv::{
 };
 
 use super::{
-    describe::{Describe, Shape},
+    describe::{Describe, MAX_DEPTH, Shape},
     error::Invalid,
     explanation::Explanation,
-};
-
-/// The maximum nesting depth of pointers; bounds the stack that a check needs.
-pub(crate) const MAX_DEPTH: NonZeroUsize = match NonZeroUsize::new(64) {
-    Some(depth) => depth,
-    None => NonZeroUsize::MIN,
 };
 
 /// The alignment of every packet, in bytes.

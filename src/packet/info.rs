@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Fingerprint, Packet, describe::Shape, schema};
+use super::{Fingerprint, describe::Shape, schema};
 
 /// The name, fingerprint and layout of a packet type.
 ///
@@ -49,37 +49,4 @@ impl fmt::Debug for TypeInfo {
             .field("align", &self.align)
             .finish_non_exhaustive()
     }
-}
-
-/// Returns the name, fingerprint and layout of a packet type. Usable in constants.
-///
-/// ```
-/// assert_eq!(packetring::packet::type_of::<Vec<u32>>().name, "Vec<u32>");
-/// ```
-pub const fn type_of<T: Packet>() -> TypeInfo {
-    T::TYPE
-}
-
-/// Returns the fingerprint of a packet type. Usable in constants.
-///
-/// ```
-/// use packetring::packet::{Fingerprint, fingerprint_of};
-///
-/// const HERE: Fingerprint = fingerprint_of::<(u32, String)>();
-/// assert_ne!(HERE, fingerprint_of::<(String, u32)>());
-/// ```
-pub const fn fingerprint_of<T: Packet>() -> Fingerprint {
-    T::TYPE.fingerprint
-}
-
-/// Returns the [schema] of a packet type: its layout as JSON.
-///
-/// Cost: each call formats it anew.
-///
-/// ```
-/// let schema = packetring::packet::schema_of::<u32>();
-/// assert_eq!(schema, r#"{"kind":"primitive","name":"u32","size":4,"align":4}"#);
-/// ```
-pub fn schema_of<T: Packet>() -> String {
-    T::TYPE.schema()
 }

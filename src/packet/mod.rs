@@ -48,11 +48,11 @@ pub use self::{
     any_bits::AnyBits,
     error::{Invalid, UnpackError, Unserializable},
     fingerprint::Fingerprint,
-    info::{TypeInfo, fingerprint_of, schema_of, type_of},
+    info::TypeInfo,
     one_of::{OneOf, all_distinct},
     scratch::Scratch,
     tail::{ArchivedTail, Tail},
-    typed::{Packet, Unpack},
+    typed::{Packet, Unpack, fingerprint_of, schema_of, type_of},
 };
 
 /// Returns the exact length of the value's archive in bytes. A constant for types without pointers.

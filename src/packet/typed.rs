@@ -12,7 +12,7 @@ use rkyv::{
 };
 
 use super::{
-    Invalid, TypeInfo, UnpackError, Unserializable, check,
+    Fingerprint, Invalid, TypeInfo, UnpackError, Unserializable, check,
     describe::Describe,
     explanation::Explanation,
     scratch::Scratch,
@@ -182,4 +182,37 @@ where
     fn unpack(archived: &Self::Archived) -> Result<Self, UnpackError> {
         archived.deserialize(Strategy::wrap(&mut ())).map_err(UnpackError::new)
     }
+}
+
+/// Returns the name, fingerprint and layout of a packet type. Usable in constants.
+///
+/// ```
+/// assert_eq!(packetring::packet::type_of::<Vec<u32>>().name, "Vec<u32>");
+/// ```
+pub const fn type_of<T: Packet>() -> TypeInfo {
+    T::TYPE
+}
+
+/// Returns the fingerprint of a packet type. Usable in constants.
+///
+/// ```
+/// use packetring::packet::{Fingerprint, fingerprint_of};
+///
+/// const HERE: Fingerprint = fingerprint_of::<(u32, String)>();
+/// assert_ne!(HERE, fingerprint_of::<(String, u32)>());
+/// ```
+pub const fn fingerprint_of<T: Packet>() -> Fingerprint {
+    T::TYPE.fingerprint
+}
+
+/// Returns the [schema](super::schema) of a packet type: its layout as JSON.
+///
+/// Cost: each call formats it anew.
+///
+/// ```
+/// let schema = packetring::packet::schema_of::<u32>();
+/// assert_eq!(schema, r#"{"kind":"primitive","name":"u32","size":4,"align":4}"#);
+/// ```
+pub fn schema_of<T: Packet>() -> String {
+    T::TYPE.schema()
 }

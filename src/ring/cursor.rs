@@ -148,7 +148,7 @@ pub(crate) trait Cursor {
 /// and the packet is in flight for all of `'a`.
 #[cfg(not(loom))]
 #[inline]
-pub(super) unsafe fn payload_of<'a>(memory: &RingMemory, taken: &Taken) -> &'a [u8] {
+pub(super) unsafe fn payload_of<'a>(memory: &'a RingMemory, taken: &Taken) -> &'a [u8] {
     let start = memory.payload(taken.position);
     // SAFETY: the caller's promise. A committed packet is written completely, and the gate keeps
     // publishers from its slots while it is in flight. The span was computed from this length.

@@ -124,11 +124,11 @@ unsafe impl<E: BatchEndpoint> StableBatch for BatchGuard<'_, E> {
     }
 
     fn keep(&mut self, count: usize) {
+        let Some(next) = self.packets.get(count) else { return };
+        let end = next.position;
         self.packets.truncate(count);
         let reader = self.endpoint.reader();
-        if let Some(last) = self.packets.last() {
-            reader.keep_until(last.end());
-        }
+        reader.keep_until(end);
         let is_same = std::ptr::eq(reader.memory().head(), self.memory.head());
         assert!(is_same && reader.holds_all(&self.packets), "a batch that is not in flight");
     }

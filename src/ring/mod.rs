@@ -4,7 +4,7 @@
 //!            cursor of the                 stamped,         claimed,      tail: the next
 //!            slowest reader                not yet read     not stamped   position to claim
 //!                 │                            │                │           │
-//!  ───────────────┼───────┬───────┬────────────┼───────┬────────┼───────────┼───────────► positions
+//!  ───────────────┼───────┬───────┬────────────┼───────┬────────┼───────────┼─────────► positions
 //!   may be        │packet │packet │  packet    │ void  │ packet │  …        │ free until
 //!   overwritten   │       │       │            │       │        │           │ the limit
 //!  ───────────────┴───────┴───────┴────────────┴───────┴────────┴───────────┴────────────┐

@@ -35,7 +35,8 @@ use std::ops::Range;
 ///    while `held > 0`. So no publisher that keeps the protocol writes to slots from `at` on.
 /// 2. While `held > 0`, committed packets fill `[at, at + held)`, each in one piece of the ring.
 ///    The first of them has the descriptor `first`.
-/// 3. `list` holds packets of `memory` in ascending order, read while they were in flight.
+/// 3. `spare` is a view of the same ring as `memory`. `list` holds packets of `memory` in
+///    ascending order, read while they were in flight.
 #[derive(Debug)]
 pub(crate) struct Reader {
     memory: RingMemory,
@@ -161,7 +162,11 @@ impl Reader {
     #[cfg(not(loom))]
     pub(super) fn reuse_list(&mut self, memory: RingMemory, mut list: Vec<Taken>) {
         list.clear();
-        (self.spare, self.list) = (Some(memory), list);
+        self.list = list;
+        // A guard whose endpoint has another reader by now must not swap the rings.
+        if memory.is_same(&self.memory) {
+            self.spare = Some(memory);
+        }
     }
 
     /// Returns true if all of these packets, at least one, are in flight.
@@ -172,8 +177,8 @@ impl Reader {
         starts && list.last().is_some_and(|last| last.end() <= held.end)
     }
 
-    /// Takes the packets from `end` on no longer: the next take finds them again. `end` is the end
-    /// of a packet in flight.
+    /// Takes the packets from `end` on no longer: the next take finds them again. `end` is a
+    /// boundary between packets in flight.
     pub(crate) fn keep_until(&mut self, end: u64) {
         let held = self.range();
         if held.start + self.first.span() <= end && end < held.end {
@@ -212,7 +217,7 @@ impl Reader {
         self.loss.late(details(&self.memory, self.entry))
     }
 
-    #[inline]
+    #[inline(always)]
     fn own(&self) -> &SubscriberEntry {
         &self.memory.subscribers()[self.entry]
     }
@@ -273,7 +278,7 @@ impl Cursor for Reader {
         self.at.position
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_stamped(&self) -> bool {
         slot::is_stamped(&self.memory, self.at)
     }
@@ -300,7 +305,7 @@ impl Cursor for Reader {
     }
 
     #[cfg(not(loom))]
-    #[inline]
+    #[inline(always)]
     fn payload(&self) -> &[u8] {
         assert!(self.held > 0, "no packet is in flight");
         let first = Taken { position: self.at.position, descriptor: self.first };

@@ -100,6 +100,11 @@ impl RingMemory {
         unsafe { self.slots.add(self.index(position)).as_ref() }
     }
 
+    /// Returns true if both are views of one segment.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.head == other.head
+    }
+
     /// The index of the slot at a position.
     #[inline]
     pub(crate) fn index(&self, position: u64) -> usize {

@@ -287,7 +287,7 @@ impl<C: Cursor> Receiver<C> {
     }
 
     /// Acknowledges the packet in flight.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn ack(&mut self) {
         if self.cursor.release() {
             self.notify_publishers_of_room();
@@ -322,7 +322,7 @@ impl<C: Cursor> Receiver<C> {
 }
 
 impl<C: Cursor> ReadEndpoint for Receiver<C> {
-    #[inline]
+    #[inline(always)]
     fn payload(&self) -> &[u8] {
         self.cursor.payload()
     }

@@ -1,74 +1,59 @@
-//! What a handler of events may do, besides what it brings along.
+//! Handlers without their packet types, and the [`Context`] that each of them gets.
 //!
-//! It guarantees that the list of handlers stands still while an event goes through it: what a
-//! handler adds or removes is added or removed when the event is over.
+//! Both are in one file because each type names the other.
 
+use super::HandlerId;
 use super::emitter::Emitter;
-use super::handler::Handler;
-use super::pattern::Pattern;
-use super::registry::{Changes, Place, Subject};
-use super::{
-    BoxError, Fault, HandlerId, hearing, hearing_always, hearing_once, hearing_once_always,
-};
-use crate::cluster::error::{EmitError, TryEmitError};
+use super::recorder::Recorder;
+use super::registry::{Change, RecordChanges};
+use crate::channel::AnyReceived;
+use crate::cluster::directory::WorkerChange;
+use crate::cluster::error::{EmitError, RunError, TryEmitError};
 use crate::cluster::names::WorkerId;
 use crate::error::Form as _;
 use crate::packet::Packet;
 use crate::wait::Timeout;
-use std::collections::VecDeque;
 use std::fmt;
 
-/// What a handler may do, and what it may know of the event.
+type EventHandler<'h> = dyn FnMut(&AnyReceived<'_>, &mut Context<'_>) -> HandlerOutcome + 'h;
+type ErrorHandler<'h> = dyn FnMut(&RunError, &mut Context<'_>) + 'h;
+type WorkerHandler<'h> = dyn FnMut(&WorkerChange, &mut Context<'_>) + 'h;
+
+/// A handler of any kind.
+pub(super) enum Handler<'h> {
+    /// Runs for events.
+    Event(Box<EventHandler<'h>>),
+    /// Runs for errors of the dispatch.
+    Error(Box<ErrorHandler<'h>>),
+    /// Runs for changes of workers.
+    Worker(Box<WorkerHandler<'h>>),
+}
+
+/// The outcome of one event at one handler.
+pub(super) enum HandlerOutcome {
+    /// The handler ran.
+    Done,
+    /// The handler ran and returned an error.
+    Failed(RunError),
+    /// The handler did not run, because it cannot read the packet.
+    Skipped(RunError),
+}
+
+/// Handlers that a handler adds borrow nothing, so they fit a list of any lifetime.
+impl<'h> RecordChanges<Handler<'h>> for Recorder<Handler<'static>> {
+    fn take_changes(&mut self) -> Vec<Change<Handler<'h>>> {
+        self.drain()
+    }
+}
+
+/// The current event of a handler, and operations on its [`Events`](crate::cluster::Events).
+///
+/// Handlers that are added or removed through a `Context` are in effect from the next event.
 pub struct Context<'a> {
-    pub(in crate::cluster) emitter: &'a mut Emitter,
-    pub(in crate::cluster) changes: &'a mut (dyn Changing + 'a),
-    pub(in crate::cluster) stops: &'a mut bool,
-    pub(in crate::cluster) faults: &'a mut VecDeque<Fault>,
-    pub(in crate::cluster) event: &'a str,
-    pub(in crate::cluster) sender: WorkerId,
-}
-
-/// The changes of a registry whose handlers live at least as long as a handler added by a handler.
-pub(in crate::cluster) trait Changing {
-    fn add(
-        &mut self,
-        event: Pattern,
-        place: Place,
-        once: bool,
-        handler: Handler<'static>,
-    ) -> HandlerId;
-    fn nobody(&mut self) -> HandlerId;
-    fn remove(&mut self, id: HandlerId);
-    fn remove_all(&mut self, event: &str);
-    fn remove_every(&mut self);
-}
-
-impl Changing for Changes<Handler<'_>> {
-    fn add(
-        &mut self,
-        event: Pattern,
-        place: Place,
-        once: bool,
-        handler: Handler<'static>,
-    ) -> HandlerId {
-        Changes::add(self, Subject::Event(event), place, once, handler)
-    }
-
-    fn nobody(&mut self) -> HandlerId {
-        Changes::nobody(self)
-    }
-
-    fn remove(&mut self, id: HandlerId) {
-        Changes::remove(self, id);
-    }
-
-    fn remove_all(&mut self, event: &str) {
-        Changes::remove_all(self, event);
-    }
-
-    fn remove_every(&mut self) {
-        Changes::remove_every(self);
-    }
+    pub(super) emitter: &'a mut Emitter,
+    pub(super) recorder: &'a mut Recorder<Handler<'static>>,
+    pub(super) event: &'a str,
+    pub(super) sender: WorkerId,
 }
 
 impl fmt::Debug for Context<'_> {
@@ -79,29 +64,31 @@ impl fmt::Debug for Context<'_> {
 }
 
 impl Context<'_> {
-    /// The event's name; empty for what happens to workers, and for errors that are of no event.
+    /// Returns the event's name. It is empty for changes of workers and for errors that no event
+    /// caused.
     pub fn event(&self) -> &str {
         self.event
     }
 
-    /// Who emitted the event; the worker that something happened to; oneself, for errors that are
-    /// of no event.
+    /// Returns the worker that emitted the event, or the worker that joined, left or died. For an
+    /// error that no event caused, this is the own worker.
     pub fn sender(&self) -> WorkerId {
         self.sender
     }
 
-    /// Emits an event, as [`Events::emit`](crate::cluster::Events::emit) does: it comes to all, oneself
-    /// included, after this one. Waits for room.
+    /// Emits an event, as [`Events::emit`](crate::cluster::Events::emit) does. Waits for room.
+    ///
+    /// The event reaches all workers with `Events`, this one included, after the current event.
     ///
     /// # Errors
     ///
-    /// As [`Events::emit`](crate::cluster::Events::emit). [`OwnBacklog`](EmitError::OwnBacklog): the ring is
-    /// full of what this worker has still to handle. To wait here would be to wait for oneself.
+    /// As [`Events::emit`](crate::cluster::Events::emit). [`OwnBacklog`](EmitError::OwnBacklog) if
+    /// the ring is full of events that this worker has not handled: waiting would never end.
     pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
         EmitError::retry(|| self.emitter.emit(event, packet, Timeout::Never))
     }
 
-    /// Emits an event if there is room now.
+    /// Emits an event if there is room now: see [`emit`](Self::emit).
     ///
     /// # Errors
     ///
@@ -110,95 +97,26 @@ impl Context<'_> {
         TryEmitError::retry(|| self.emitter.emit(event, packet, Timeout::Zero))
     }
 
-    /// Adds a handler behind all others; it waits for the next event. It may borrow nothing: see
-    /// [`Events::on`](crate::cluster::Events::on) for what is known beforehand.
-    pub fn on<T: Packet>(
-        &mut self,
-        event: &str,
-        handler: impl FnMut(&T::Archived, &mut Context<'_>) + 'static,
-    ) -> HandlerId {
-        self.add(event, Place::Back, false, hearing_always::<T>(handler))
-    }
-
-    /// Adds a handler that can fail: see [`on`](Self::on).
-    pub fn try_on<T: Packet>(
-        &mut self,
-        event: &str,
-        handler: impl FnMut(&T::Archived, &mut Context<'_>) -> Result<(), BoxError> + 'static,
-    ) -> HandlerId {
-        self.add(event, Place::Back, false, hearing::<T>(handler))
-    }
-
-    /// Adds a handler that runs once: see [`on`](Self::on).
-    pub fn once<T: Packet>(
-        &mut self,
-        event: &str,
-        handler: impl FnOnce(&T::Archived, &mut Context<'_>) + 'static,
-    ) -> HandlerId {
-        self.add(event, Place::Back, true, hearing_once_always::<T>(handler))
-    }
-
-    /// Adds a handler that runs once and can fail: see [`on`](Self::on).
-    pub fn try_once<T: Packet>(
-        &mut self,
-        event: &str,
-        handler: impl FnOnce(&T::Archived, &mut Context<'_>) -> Result<(), BoxError> + 'static,
-    ) -> HandlerId {
-        self.add(event, Place::Back, true, hearing_once::<T>(handler))
-    }
-
-    /// Adds a handler before all others: see [`on`](Self::on).
-    pub fn prepend<T: Packet>(
-        &mut self,
-        event: &str,
-        handler: impl FnMut(&T::Archived, &mut Context<'_>) + 'static,
-    ) -> HandlerId {
-        self.add(event, Place::Front, false, hearing_always::<T>(handler))
-    }
-
-    /// Adds a handler before all others that runs once: see [`on`](Self::on).
-    pub fn prepend_once<T: Packet>(
-        &mut self,
-        event: &str,
-        handler: impl FnOnce(&T::Archived, &mut Context<'_>) + 'static,
-    ) -> HandlerId {
-        self.add(event, Place::Front, true, hearing_once_always::<T>(handler))
-    }
-
-    /// Removes a handler, if it is there. For this event it still runs.
+    /// Removes a handler, if it exists. It still runs for the current event.
     pub fn off(&mut self, handler: HandlerId) {
-        self.changes.remove(handler);
+        self.recorder.record([Change::Remove(handler)]);
     }
 
-    /// Removes all handlers that were added for an event by this name or pattern. For this event
-    /// they still run.
+    /// Removes all handlers that were added with this event name or pattern. They still run for the
+    /// current event.
     pub fn off_all(&mut self, event: &str) {
-        self.changes.remove_all(event);
+        self.recorder.record([Change::RemoveAll(event.to_owned())]);
     }
 
-    /// Removes every handler, those of errors and of workers too. For this event they still run.
+    /// Removes all handlers, those of errors and of workers too. They still run for the current
+    /// event.
     pub fn off_every(&mut self) {
-        self.changes.remove_every();
+        self.recorder.record([Change::RemoveEvery]);
     }
 
-    /// Has [`run`](crate::cluster::Events::run), `run_for` or `poll` return after this event.
+    /// Makes [`run`](crate::cluster::Events::run), [`run_for`](crate::cluster::Events::run_for) or
+    /// [`poll`](crate::cluster::Events::poll) return after the current event.
     pub fn stop(&mut self) {
-        *self.stops = true;
-    }
-
-    fn add(
-        &mut self,
-        event: &str,
-        place: Place,
-        once: bool,
-        handler: Handler<'static>,
-    ) -> HandlerId {
-        match Pattern::new(event) {
-            Ok(event) => self.changes.add(event, place, once, handler),
-            Err(bad) => {
-                self.faults.push_back(Fault::of_none(bad.into(), self.emitter.sender()));
-                self.changes.nobody()
-            }
-        }
+        self.recorder.is_stopped = true;
     }
 }

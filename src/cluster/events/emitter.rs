@@ -1,7 +1,7 @@
-//! Emitting: one letter onto the ring of all events.
+//! Emitting: one packet with an event header into the ring of all events.
 //!
-//! It guarantees that nobody waits for itself: where the ring is full and no subscriber is further
-//! behind than the emitter's own, it says so.
+//! A worker never waits for itself. If the ring is full and no subscriber is further behind than
+//! the emitter's own subscriber, the emit fails with `OwnBacklog`.
 
 use super::header::EventHeader;
 use super::pattern::check_name;
@@ -11,91 +11,91 @@ use crate::channel::{
 use crate::cluster::error::{EmitError, EmitFailure};
 use crate::cluster::names::WorkerId;
 use crate::packet::Packet;
-use crate::wait::{Deadline, PENDING, Timeout, Wait};
+use crate::wait::{PENDING, Timeout, Wait, wait_until};
 
-/// What emits the events of one `Events`.
+/// Emits the events of one `Events`.
 #[derive(Debug)]
-pub(crate) struct Emitter {
-    out: AnyPublisher,
-    /// The worker's number.
+pub(super) struct Emitter {
+    publisher: AnyPublisher,
+    /// The worker that emits.
     sender: WorkerId,
-    /// Where the events come back to.
+    /// The subscriber of this `Events`, which receives the events too.
     own: SubscriberIndex,
-    /// The last letter's front; its memory is kept.
+    /// The event header of the last event. Its allocation is reused.
     prefix: Vec<u8>,
 }
 
 impl Emitter {
-    pub(crate) fn new(out: AnyPublisher, sender: WorkerId, own: SubscriberIndex) -> Self {
-        Self { out, sender, own, prefix: Vec::new() }
+    pub(super) fn new(publisher: AnyPublisher, sender: WorkerId, own: SubscriberIndex) -> Self {
+        Self { publisher, sender, own, prefix: Vec::new() }
     }
 
-    /// The worker's number.
-    pub(crate) fn sender(&self) -> WorkerId {
-        self.sender
-    }
-
-    /// Chooses how it waits for room.
-    pub(crate) fn set_wait(&mut self, wait: Wait) {
-        self.out.set_wait(wait);
+    /// Sets how the emitter waits for room.
+    pub(super) fn set_wait(&mut self, wait: Wait) {
+        self.publisher.set_wait(wait);
     }
 
     /// Emits an event.
-    pub(crate) fn emit<T: Packet>(
+    pub(super) fn emit<T: Packet>(
         &mut self,
         event: &str,
         packet: &T,
         timeout: Timeout,
     ) -> Result<(), EmitFailure> {
         check_name(event)?;
-        let envelope = EventHeader { sender: self.sender };
-        envelope.prefix(event, &mut self.prefix);
-        match self.out.send_with_header(MessageHeader::of(&self.prefix), packet, Timeout::Zero) {
-            Ok(_) => Ok(()),
-            Err(SendFailure::NotReady(waiting_for)) => self.wait(packet, timeout, waiting_for),
-            Err(SendFailure::Error(error)) => Err(refused(error).into()),
+        EventHeader { sender: self.sender }.write(event, &mut self.prefix);
+        let sent = self.send(packet, Timeout::Zero);
+        if is_full(&sent) && !matches!(timeout, Timeout::Zero) {
+            return self.emit_slow(packet, timeout, sent);
         }
+        sent
     }
 
-    /// Tries again and again, looking in between whom it waits for.
+    /// Sends until there is room or the timeout has passed. Each attempt waits for a short time, so
+    /// that a backlog of this worker is noticed.
     #[cold]
-    fn wait<T: Packet>(
+    fn emit_slow<T: Packet>(
         &mut self,
         packet: &T,
         timeout: Timeout,
-        mut waiting_for: WaitingFor,
+        sent: Result<(), EmitFailure>,
     ) -> Result<(), EmitFailure> {
-        let deadline = timeout.deadline();
-        loop {
-            if self.waits_for_itself(waiting_for) {
-                return Err(EmitError::OwnBacklog.into());
+        let mut state = (self, sent);
+        wait_until(
+            &mut state,
+            timeout.deadline(),
+            |(_, sent)| (!is_full(sent)).then_some(()),
+            |(emitter, sent), deadline| {
+                *sent = emitter.send(packet, Timeout::After(deadline.cut(PENDING)));
+            },
+        );
+        state.1
+    }
+
+    /// Sends the packet behind the event header that was written last.
+    fn send<T: Packet>(&mut self, packet: &T, timeout: Timeout) -> Result<(), EmitFailure> {
+        let header = MessageHeader::of(&self.prefix);
+        match self.publisher.send_with_header(header, packet, timeout) {
+            Ok(_) => Ok(()),
+            Err(SendFailure::NotReady(waiting_for)) if self.is_own_backlog(waiting_for) => {
+                Err(EmitError::OwnBacklog.into())
             }
-            if matches!(timeout, Timeout::Zero) || deadline.has_passed() {
-                return Err(EmitFailure::NotReady(waiting_for));
-            }
-            waiting_for = match self.try_within(packet, deadline) {
-                Ok(_) => return Ok(()),
-                Err(SendFailure::NotReady(waiting_for)) => waiting_for,
-                Err(SendFailure::Error(error)) => return Err(refused(error).into()),
-            };
+            Err(SendFailure::NotReady(waiting_for)) => Err(EmitFailure::NotReady(waiting_for)),
+            Err(SendFailure::Error(error)) => Err(emit_error(error).into()),
         }
     }
 
-    fn try_within<T: Packet>(
-        &mut self,
-        packet: &T,
-        deadline: Deadline,
-    ) -> Result<u64, SendFailure> {
-        let timeout = Timeout::After(deadline.cut(PENDING));
-        self.out.send_with_header(MessageHeader::of(&self.prefix), packet, timeout)
-    }
-
-    fn waits_for_itself(&self, waiting_for: WaitingFor) -> bool {
-        matches!(waiting_for, WaitingFor::Subscriber { .. }) && self.out.waits_for(self.own)
+    /// Returns true if no subscriber is further behind than the own one.
+    fn is_own_backlog(&self, waiting_for: WaitingFor) -> bool {
+        matches!(waiting_for, WaitingFor::Subscriber { .. }) && self.publisher.waits_for(self.own)
     }
 }
 
-fn refused(error: SendError) -> EmitError {
+fn is_full(sent: &Result<(), EmitFailure>) -> bool {
+    matches!(sent, Err(EmitFailure::NotReady(_)))
+}
+
+fn emit_error(error: SendError) -> EmitError {
     match error {
         SendError::TooLarge { needed, limit } => EmitError::TooLarge { needed, limit },
         SendError::Unserializable(error) => EmitError::Unserializable(error),

@@ -1,30 +1,69 @@
-//! A handler of events without its types.
+//! Handlers of typed packets as [`Handler`]s: each checks the packet and calls the user's closure.
 
-use super::context::Context;
-use crate::channel::AnyReceived;
-use crate::cluster::directory::WorkerChange;
+use super::context::{Context, Handler, HandlerOutcome};
+use crate::channel::{AnyReceived, RecvError};
 use crate::cluster::error::RunError;
+use crate::packet::Packet;
+use std::error::Error;
 
-/// What became of an event at one handler.
-pub(in crate::cluster) enum Outcome {
-    /// It ran.
-    Ran,
-    /// It ran and failed.
-    Failed(RunError),
-    /// It did not run, and should have.
-    Unfit(RunError),
+/// The error that a handler may return.
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A handler that can fail.
+pub(super) fn try_on<'h, T: Packet>(
+    mut handler: impl FnMut(&T::Archived, &mut Context<'_>) -> Result<(), BoxError> + 'h,
+) -> Handler<'h> {
+    Handler::Event(Box::new(move |packet, context| match open::<T>(packet, context.event) {
+        Ok(packet) => match handler(packet, context) {
+            Ok(()) => HandlerOutcome::Done,
+            Err(source) => HandlerOutcome::Failed(failed(context.event, source)),
+        },
+        Err(error) => HandlerOutcome::Skipped(error),
+    }))
 }
 
-type OnEvent<'h> = dyn FnMut(&AnyReceived<'_>, &mut Context<'_>) -> Outcome + 'h;
-type OnError<'h> = dyn FnMut(&RunError, &mut Context<'_>) + 'h;
-type OnWorker<'h> = dyn FnMut(&WorkerChange, &mut Context<'_>) + 'h;
+/// A handler that cannot fail.
+pub(super) fn on<'h, T: Packet>(
+    mut handler: impl FnMut(&T::Archived, &mut Context<'_>) + 'h,
+) -> Handler<'h> {
+    try_on::<T>(move |packet, context| {
+        handler(packet, context);
+        Ok(())
+    })
+}
 
-/// A handler.
-pub(in crate::cluster) enum Handler<'h> {
-    /// Of events.
-    Event(Box<OnEvent<'h>>),
-    /// Of errors.
-    Error(Box<OnError<'h>>),
-    /// Of what happens to workers.
-    Worker(Box<OnWorker<'h>>),
+/// A handler that runs once and can fail.
+pub(super) fn try_once<'h, T: Packet>(
+    handler: impl FnOnce(&T::Archived, &mut Context<'_>) -> Result<(), BoxError> + 'h,
+) -> Handler<'h> {
+    let mut handler = Some(handler);
+    try_on::<T>(move |packet, context| {
+        handler.take().map_or(Ok(()), |handler| handler(packet, context))
+    })
+}
+
+/// A handler that runs once and cannot fail.
+pub(super) fn once<'h, T: Packet>(
+    handler: impl FnOnce(&T::Archived, &mut Context<'_>) + 'h,
+) -> Handler<'h> {
+    try_once::<T>(move |packet, context| {
+        handler(packet, context);
+        Ok(())
+    })
+}
+
+/// Checks an event's packet and returns it as a `T`.
+pub(super) fn open<'m, T: Packet>(
+    packet: &'m AnyReceived<'_>,
+    event: &str,
+) -> Result<&'m T::Archived, RunError> {
+    packet.open_as::<T>().map_err(|error| match error {
+        RecvError::TypeMismatch(types) => RunError::TypeMismatch { event: event.to_owned(), types },
+        error => RunError::Corrupt(format!("{event:?}: {error}").into()),
+    })
+}
+
+/// The error of a handler.
+pub(super) fn failed(event: &str, source: BoxError) -> RunError {
+    RunError::Handler { event: event.to_owned(), source }
 }

@@ -1,39 +1,39 @@
-//! The envelope of an event: who emitted it, and its name, there and back. Letters to an inbox, requests
-//! and replies have none: what they say of themselves is a mark in their slot's header.
+//! The event header: the sender, the name and the length of both, before an event's archive.
+//! Messages, requests and replies have none; they carry a tag in the slot instead.
 //!
 //! ```text
 //!  0        2        4        8
 //!  ┌────────┬────────┬────────┬───────────┬─────────┬────────────
-//!  │ sender │ unused │ prefix  │ name      │ zeros   │ archive
+//!  │ sender │ unused │ prefix │ name      │ zeros   │ archive
 //!  │ u16    │ u16    │ u32    │ text      │ unused  │
 //!  └────────┴────────┴────────┴───────────┴─────────┴────────────
-//!                    └─ bytes of all that is before the archive: a multiple of 16
+//!                    └─ bytes before the archive: a multiple of 16
 //! ```
 //!
-//! Little-endian. It guarantees that whatever bytes a packet begins with give an envelope that fits
-//! the packet, or none.
+//! All numbers are little-endian. Reading arbitrary bytes gives a header that fits the packet, or
+//! none.
 
 use crate::channel::{AnyReceived, RecvError};
 use crate::cluster::names::WorkerId;
 
 /// Bytes before the name.
-const HEAD: usize = 8;
-/// What an archive is aligned to.
+const FIXED: usize = 8;
+/// Alignment of an archive.
 const ALIGN: usize = 16;
 
-/// What an event says of itself, besides its name.
+/// The fixed part of an event header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EventHeader {
-    /// The worker that emitted it.
-    pub(crate) sender: WorkerId,
+pub(super) struct EventHeader {
+    /// The worker that emitted the event.
+    pub(super) sender: WorkerId,
 }
 
 impl EventHeader {
-    /// Makes `into` the front of an event of this name.
-    pub(crate) fn prefix(&self, name: &str, into: &mut Vec<u8>) {
-        let end = HEAD + name.len();
+    /// Writes the header and the name into `into`, which is cleared first.
+    pub(super) fn write(&self, name: &str, into: &mut Vec<u8>) {
+        let end = FIXED + name.len();
         let prefix = end.next_multiple_of(ALIGN);
-        // A name that long is refused with the packet, whose length does not fit either.
+        // A name of 4 GiB or more makes the packet too large, so it is rejected later.
         let written = u32::try_from(prefix).unwrap_or(u32::MAX);
         into.clear();
         into.extend_from_slice(&self.sender.0.to_le_bytes());
@@ -43,43 +43,41 @@ impl EventHeader {
         into.resize(prefix, 0);
     }
 
-    /// The envelope that a packet begins with, its name, and where the archive begins; `None`: it
-    /// has none that fits.
-    pub(crate) fn read(payload: &[u8]) -> Option<(Self, &str, usize)> {
-        let (head, _) = payload.split_first_chunk::<HEAD>()?;
-        let head = u64::from_le_bytes(*head);
-        let (unused, prefix) = (usize::from((head >> 16) as u16), (head >> 32) as usize);
+    /// Reads the header at the start of a packet: the fixed part, the name, and the offset of the
+    /// archive. Returns `None` if the bytes are not a header that fits the packet.
+    fn read(payload: &[u8]) -> Option<(Self, &str, usize)> {
+        let (fixed, _) = payload.split_first_chunk::<FIXED>()?;
+        let fixed = u64::from_le_bytes(*fixed);
+        let (unused, prefix) = (usize::from((fixed >> 16) as u16), (fixed >> 32) as usize);
         if !prefix.is_multiple_of(ALIGN) || unused >= ALIGN {
             return None;
         }
-        let name = payload.get(HEAD..prefix.checked_sub(unused)?)?;
-        // That there are zeros is nobody's matter, but that they are there is.
+        let name = payload.get(FIXED..prefix.checked_sub(unused)?)?;
+        // The unused bytes must exist, but their values do not matter.
         let name = (prefix <= payload.len()).then(|| std::str::from_utf8(name).ok())??;
-        Some((Self { sender: WorkerId(head as u16) }, name, prefix))
+        Some((Self { sender: WorkerId(fixed as u16) }, name, prefix))
     }
 }
 
 impl AnyReceived<'_> {
-    /// The envelope of a letter, and the letter to be opened behind it. One without an envelope is
-    /// `Corrupt`, and let go of.
-    #[inline(always)]
-    pub(crate) fn split_header(self) -> Result<(EventHeader, Self), RecvError> {
+    /// Splits an event into its header and a packet that begins at the archive. An event without a
+    /// header is released and reported as `Corrupt`.
+    pub(super) fn split_header(self) -> Result<(EventHeader, Self), RecvError> {
         match EventHeader::read(self.payload()) {
-            Some((envelope, _, prefix)) => Ok((envelope, self.behind(prefix))),
-            None => Err(self.without_envelope()),
+            Some((header, _, prefix)) => Ok((header, self.behind(prefix))),
+            None => Err(self.release_without_header()),
         }
     }
 
     #[cold]
-    #[inline(never)]
-    fn without_envelope(self) -> RecvError {
+    fn release_without_header(self) -> RecvError {
         let position = self.info().position;
         self.ack();
-        RecvError::Corrupt(format!("at position {position}: an event without a header").into())
+        RecvError::Corrupt(format!("no event header at position {position}").into())
     }
 
-    /// The name in a letter's envelope.
-    pub(crate) fn name(&self) -> &str {
+    /// The event's name.
+    pub(super) fn name(&self) -> &str {
         EventHeader::read(self.payload()).map_or("", |(_, name, _)| name)
     }
 }
@@ -94,12 +92,12 @@ mod tests {
 
     fn prefix(name: &str) -> Vec<u8> {
         let mut prefix = vec![1, 2, 3];
-        ONE.prefix(name, &mut prefix);
+        ONE.write(name, &mut prefix);
         prefix
     }
 
     #[test]
-    fn an_envelope_is_written_and_read_back_with_any_name() {
+    fn a_header_is_written_and_read_with_any_name() {
         for name in ["", "x", "threadA::open", "8 bytes.", "9 bytes..", "ends\0", "ä"] {
             let mut payload = prefix(name);
             let whole = payload.len();
@@ -111,42 +109,44 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_opened_behind_its_envelope_whatever_its_name() {
+    fn an_event_is_opened_behind_its_header() {
         let ring = Ring::builder().capacity(4096).tagged_slots().heap().unwrap();
-        let mut out = ring.any_publisher().unwrap();
-        let mut mails = ring.any_subscriber().unwrap();
+        let mut publisher = ring.any_publisher().unwrap();
+        let mut events = ring.any_subscriber().unwrap();
         for round in 0..50 {
             let name = "n".repeat(round);
             let numbers = vec![round as u32; round];
-            out.send_with_header(MessageHeader::of(&prefix(&name)), &numbers, Timeout::Zero)
+            publisher
+                .send_with_header(MessageHeader::of(&prefix(&name)), &numbers, Timeout::Zero)
                 .unwrap();
-            let (envelope, mail) = mails.try_recv().unwrap().split_header().unwrap();
-            assert_eq!((envelope, mail.name()), (ONE, &*name));
-            assert!(mail.open_as::<Vec<u32>>().unwrap().iter().eq(numbers.iter()));
+            let (header, event) = events.try_recv().unwrap().split_header().unwrap();
+            assert_eq!((header, event.name()), (ONE, &*name));
+            assert!(event.open_as::<Vec<u32>>().unwrap().iter().eq(numbers.iter()));
         }
     }
 
     #[test]
-    fn what_has_no_envelope_is_corrupt_and_does_not_come_again() {
+    fn a_packet_without_a_header_is_corrupt_and_released() {
         let ring = Ring::builder().capacity(4096).tagged_slots().heap().unwrap();
-        let mut out = ring.any_publisher().unwrap();
-        let mut mails = ring.any_acknowledged("desk").unwrap();
-        out.send(&7_u64).unwrap();
-        out.send_with_header(MessageHeader::of(&prefix("x")), &8_u64, Timeout::Zero).unwrap();
-        let error = mails.try_recv().unwrap().split_header().map(drop).unwrap_err();
+        let mut publisher = ring.any_publisher().unwrap();
+        let mut events = ring.any_acknowledged("worker").unwrap();
+        publisher.send(&7_u64).unwrap();
+        publisher.send_with_header(MessageHeader::of(&prefix("x")), &8_u64, Timeout::Zero).unwrap();
+        let error = events.try_recv().unwrap().split_header().map(drop).unwrap_err();
         assert!(matches!(error, RecvError::Corrupt(_)), "{error}");
-        let (_, mail) = mails.try_recv().unwrap().split_header().unwrap();
-        assert_eq!(*mail.open_as::<u64>().unwrap(), 8);
+        let (_, event) = events.try_recv().unwrap().split_header().unwrap();
+        assert_eq!(*event.open_as::<u64>().unwrap(), 8);
     }
 
     #[test]
-    fn the_largest_letter_is_half_a_ring_with_its_front() {
+    fn the_largest_event_with_its_header_is_half_a_ring() {
         let ring = Ring::builder().capacity(4096).tagged_slots().heap().unwrap();
-        let mut out = ring.any_publisher().unwrap();
+        let mut publisher = ring.any_publisher().unwrap();
         let (prefix, limit) = (prefix("x"), 2048 - 16);
-        out.send_with_header(MessageHeader::of(&prefix), &[0_u8; 2048 - 32], Timeout::Zero)
+        publisher
+            .send_with_header(MessageHeader::of(&prefix), &[0_u8; 2048 - 32], Timeout::Zero)
             .unwrap();
-        let error = out
+        let error = publisher
             .send_with_header(MessageHeader::of(&prefix), &[0_u8; 2048 - 31], Timeout::Zero)
             .unwrap_err();
         let SendFailure::Error(SendError::TooLarge { needed, limit: found }) = error else {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_fit_its_packet_is_none() {
+    fn a_header_that_does_not_fit_its_packet_is_rejected() {
         let whole = prefix("a name of more than sixteen");
         for len in 0..whole.len() {
             assert_eq!(EventHeader::read(&whole[..len]), None, "cut to {len}");
@@ -173,6 +173,6 @@ mod tests {
         }
         let mut unnamed = prefix("");
         unnamed[2] = 9;
-        assert_eq!(EventHeader::read(&unnamed), None, "less than no name");
+        assert_eq!(EventHeader::read(&unnamed), None, "a name of negative length");
     }
 }

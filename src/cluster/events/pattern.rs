@@ -1,28 +1,30 @@
 //! Names of events, and patterns over them: `threadA::*`, `**::closed`.
 //!
-//! A name is parts between `::`. In a pattern the part `*` stands for one part, whatever it is, and
-//! `**` for any number of them, none included. Everything else stands for itself, letter by letter:
-//! `thread*` is a part that ends in an asterisk.
+//! A name consists of parts between `::`. In a pattern, the part `*` matches any one part, and
+//! `**` matches any number of parts, none included. All other text matches itself: the part
+//! `thread*` ends in a plain asterisk.
 //!
-//! It guarantees that a look takes no longer than the product of both lengths, whatever they are; that
-//! no event is emitted whose name is empty, a pattern, or of no sensible length; and that whoever
-//! listens for what cannot come is told so.
+//! - A match takes at most time proportional to the product of both lengths.
+//! - A name that is empty, too long or a pattern cannot be emitted.
+//! - A pattern that is empty or too long is rejected, because no name could match it.
 
 use crate::cluster::error::BadName;
 
+/// Matches one part.
 const ONE: &str = "*";
+/// Matches any number of parts.
 const ANY: &str = "**";
 
 /// Most bytes of a name or a pattern.
-pub(crate) const LONGEST: usize = 1024;
-/// Most letters that are shown of one that is longer.
+const LONGEST: usize = 1024;
+/// Characters of a longer name that an error shows.
 const SHOWN: usize = 60;
 
-/// Whether an event can have this name.
-pub(crate) fn check_name(name: &str) -> Result<(), BadName> {
+/// Returns an error if no event can have this name.
+pub(super) fn check_name(name: &str) -> Result<(), BadName> {
     check_length(name)?;
     if name.contains(ONE) && is_pattern(name) {
-        let reason = "a part of it is an asterisk, which only those who listen may write";
+        let reason = "a part is an asterisk, which is allowed in handler patterns only";
         return Err(BadName { name: name.to_owned(), reason });
     }
     Ok(())
@@ -43,34 +45,34 @@ fn is_pattern(text: &str) -> bool {
     text.split("::").any(|part| part == ONE || part == ANY)
 }
 
-/// What a handler is for: one name, or all that a pattern describes.
+/// A name or a pattern that a handler was added for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pattern {
+pub(super) struct Pattern {
     text: String,
     is_name: bool,
 }
 
 impl Pattern {
-    /// A name or a pattern, unless nothing could ever fit it.
-    pub(crate) fn new(text: &str) -> Result<Self, BadName> {
+    /// Checks the length. An empty or too long text is an error.
+    pub(super) fn new(text: &str) -> Result<Self, BadName> {
         check_length(text)?;
         Ok(Self { text: text.to_owned(), is_name: !is_pattern(text) })
     }
 
-    /// As it was written.
-    pub(crate) fn text(&self) -> &str {
+    /// The text as given.
+    pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether it describes this name.
-    pub(crate) fn fits(&self, name: &str) -> bool {
-        if self.is_name { self.text == name } else { fits(&self.text, name) }
+    /// Returns true if the name matches.
+    pub(super) fn matches(&self, name: &str) -> bool {
+        if self.is_name { self.text == name } else { matches(&self.text, name) }
     }
 }
 
-/// Goes through both once, and back to the last `**` when they part: that one then stands for one
-/// part more. An earlier `**` need not be asked again: what it could take, the last can.
-fn fits(pattern: &str, name: &str) -> bool {
+/// Compares part by part. At a mismatch, the last `**` takes one more part and the comparison
+/// continues behind it. An earlier `**` needs no retry: the last one can take the same parts.
+fn matches(pattern: &str, name: &str) -> bool {
     let (mut wanted, mut found) = (pattern.split("::"), name.split("::"));
     let mut retry = None;
     loop {
@@ -98,24 +100,24 @@ mod tests {
     use super::{BadName, LONGEST, Pattern, check_name};
 
     #[track_caller]
-    fn check(pattern: &str, fit: &[&str], do_not: &[&str]) {
+    fn check(pattern: &str, yes: &[&str], no: &[&str]) {
         let pattern = Pattern::new(pattern).unwrap();
-        for name in fit {
-            assert!(pattern.fits(name), "{pattern:?} describes {name:?}");
+        for name in yes {
+            assert!(pattern.matches(name), "{pattern:?} must match {name:?}");
         }
-        for name in do_not {
-            assert!(!pattern.fits(name), "{pattern:?} does not describe {name:?}");
+        for name in no {
+            assert!(!pattern.matches(name), "{pattern:?} must not match {name:?}");
         }
     }
 
     #[test]
-    fn a_name_is_itself_alone() {
+    fn a_name_matches_only_itself() {
         check("threadA::open", &["threadA::open"], &["threadA", "threadA::opened", "open", ""]);
         check("thread*", &["thread*"], &["thread", "threadA"]);
     }
 
     #[test]
-    fn an_asterisk_is_one_part() {
+    fn an_asterisk_matches_one_part() {
         check("threadA::*", &["threadA::open", "threadA::", "threadA::*"], &["threadA"]);
         check("threadA::*", &[], &["threadB::open", "threadA::open::now"]);
         check("*::open", &["threadA::open", "::open"], &["open", "a::b::open"]);
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn two_asterisks_are_any_number_of_parts() {
+    fn two_asterisks_match_any_number_of_parts() {
         check("**", &["", "open", "a::b::c"], &[]);
         check("a::**", &["a", "a::b", "a::b::c"], &["b", "b::a", "ab"]);
         check("**::open", &["open", "a::open", "a::open::b::open"], &["a::open::b", "reopen"]);
@@ -134,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn many_of_them_are_no_trap() {
+    fn matching_many_asterisks_is_fast() {
         let name = vec!["a"; 2000].join("::");
         let pattern = ["**::a::a::a::a::b"; 20].join("::");
-        assert!(!Pattern::new(&pattern).unwrap().fits(&name));
+        assert!(!Pattern::new(&pattern).unwrap().matches(&name));
     }
 
     #[test]
-    fn what_cannot_be_a_name_says_why() {
+    fn an_invalid_name_has_a_reason() {
         let reason = |name: &str| check_name(name).map_err(|bad| bad.reason);
         assert_eq!(reason(""), Err("it is empty"));
         for pattern in ["*", "**", "a::*", "*::a", "a::**::b"] {
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_too_long_is_not_repeated_whole() {
+    fn an_error_shows_only_the_start_of_a_long_name() {
         let name = "é".repeat(LONGEST / 2 + 1);
         let BadName { name: shown, reason } = check_name(&name).unwrap_err();
         assert!(reason.contains(&LONGEST.to_string()));

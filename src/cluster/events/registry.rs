@@ -1,178 +1,149 @@
-//! Who hears what, and in which order: the list of handlers of one `Events`.
+//! The handlers of one `Events`, and the order in which they run.
 //!
-//! It guarantees, as Node's `EventEmitter` does:
+//! The rules are those of Node's `EventEmitter`:
 //!
-//! - Handlers run in the order in which they were added; one that was prepended, before all others.
-//! - An event runs the handlers that were there when it began: one that a handler adds waits for the
-//!   next event, one that a handler removes still runs for this one.
-//! - One that is to run once is taken out before it runs.
+//! - Handlers run in the order in which they were added. A prepended handler runs before all
+//!   others.
+//! - An event runs the handlers that were in the list when the event began. Handlers record their
+//!   changes of the list, and the changes are applied after the event, also if a handler panics.
+//! - A once handler leaves the list before it runs.
 //!
-//! And, where a handler can panic: what had been added and removed until then stays so.
-//!
-//! It does not know what a handler is, nor what an event carries.
+//! The module is generic over the handlers and reads only the names of events.
 
 use super::HandlerId;
 use super::pattern::Pattern;
+use std::mem;
 
-/// What a handler is for.
+/// The triggers that a handler was added for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Subject {
-    /// Events of these names.
+pub(super) enum Filter {
+    /// Events whose names match.
     Event(Pattern),
-    /// What went wrong.
+    /// Errors of the dispatch.
     Errors,
-    /// What happens to workers.
+    /// Changes of workers.
     Workers,
 }
 
-/// What there is to hear.
+/// A reason to run handlers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard<'a> {
+pub(super) enum Trigger<'a> {
     /// An event of this name.
     Event(&'a str),
-    /// Something went wrong.
+    /// An error of the dispatch.
     Error,
-    /// Something happened to a worker.
+    /// A change of a worker.
     Worker,
 }
 
-impl Subject {
-    /// Whether it is about this.
-    fn is_about(&self, heard: Heard<'_>) -> bool {
-        match (self, heard) {
-            (Self::Event(pattern), Heard::Event(name)) => pattern.fits(name),
-            (Self::Errors, Heard::Error) | (Self::Workers, Heard::Worker) => true,
+impl Filter {
+    fn matches(&self, trigger: Trigger<'_>) -> bool {
+        match (self, trigger) {
+            (Self::Event(pattern), Trigger::Event(name)) => pattern.matches(name),
+            (Self::Errors, Trigger::Error) | (Self::Workers, Trigger::Worker) => true,
             _ => false,
         }
     }
 }
 
-/// A handler's place.
+/// The end of the list at which a handler is inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Behind all that are there.
+pub(super) enum InsertAt {
+    /// After all handlers.
     Back,
-    /// Before all that are there.
+    /// Before all handlers.
     Front,
 }
 
-/// A handler that is or will be in the list.
-struct Entry<H> {
-    id: HandlerId,
-    subject: Subject,
-    once: bool,
-    handler: H,
+/// A handler that is in the list or will be.
+pub(super) struct Registration<H> {
+    pub(super) id: HandlerId,
+    pub(super) filter: Filter,
+    /// The handler runs for one event only.
+    pub(super) once: bool,
+    pub(super) handler: H,
 }
 
-/// The handlers, in the order in which they run.
-pub(crate) struct Registry<H> {
-    list: Vec<Entry<H>>,
-    changes: Changes<H>,
+impl<H> Registration<H> {
+    /// The event name or pattern that the handler was added for.
+    fn event(&self) -> Option<&str> {
+        match &self.filter {
+            Filter::Event(pattern) => Some(pattern.text()),
+            Filter::Errors | Filter::Workers => None,
+        }
+    }
 }
 
-/// What handlers want changed, in their order: it is done when the event is over.
-pub(crate) struct Changes<H> {
-    next: u64,
-    list: Vec<Change<H>>,
-}
-
-enum Change<H> {
-    Add(Entry<H>, Place),
+/// A change of the list.
+pub(super) enum Change<H> {
+    /// Adds a handler.
+    Insert(Registration<H>, InsertAt),
+    /// Removes one handler.
     Remove(HandlerId),
+    /// Removes all handlers that were added with this event name or pattern.
     RemoveAll(String),
+    /// Removes all handlers.
     RemoveEvery,
 }
 
-impl<H> Default for Registry<H> {
+/// Holds the changes that handlers record while an event runs.
+pub(super) trait RecordChanges<H> {
+    /// Removes and returns the recorded changes, in their order.
+    fn take_changes(&mut self) -> Vec<Change<H>>;
+}
+
+/// The list of handlers, in the order in which they run.
+pub(super) struct HandlerList<H> {
+    entries: Vec<Registration<H>>,
+}
+
+impl<H> Default for HandlerList<H> {
     fn default() -> Self {
-        Self { list: Vec::new(), changes: Changes { next: 0, list: Vec::new() } }
+        Self { entries: Vec::new() }
     }
 }
 
-impl<H> Changes<H> {
-    /// Adds a handler.
-    pub(crate) fn add(
-        &mut self,
-        subject: Subject,
-        place: Place,
-        once: bool,
-        handler: H,
-    ) -> HandlerId {
-        let id = self.nobody();
-        self.list.push(Change::Add(Entry { id, subject, once, handler }, place));
-        id
+impl<H> HandlerList<H> {
+    /// Makes changes in their order.
+    pub(super) fn apply(&mut self, changes: impl IntoIterator<Item = Change<H>>) {
+        for change in changes {
+            match change {
+                Change::Insert(entry, InsertAt::Back) => self.entries.push(entry),
+                Change::Insert(entry, InsertAt::Front) => self.entries.insert(0, entry),
+                Change::Remove(id) => _ = self.remove(id),
+                Change::RemoveAll(event) => _ = self.remove_all(&event),
+                Change::RemoveEvery => _ = self.remove_every(),
+            }
+        }
     }
 
-    /// The id of a handler that is not added.
-    pub(crate) fn nobody(&mut self) -> HandlerId {
-        self.next += 1;
-        HandlerId(self.next)
+    /// Removes a handler. Returns false if it is not in the list.
+    pub(super) fn remove(&mut self, id: HandlerId) -> bool {
+        let index = self.entries.iter().position(|entry| entry.id == id);
+        index.map(|index| self.entries.remove(index)).is_some()
     }
 
-    /// Removes a handler.
-    pub(crate) fn remove(&mut self, id: HandlerId) {
-        self.list.push(Change::Remove(id));
+    /// Removes all handlers that were added with this event name or pattern. Returns their number.
+    pub(super) fn remove_all(&mut self, event: &str) -> usize {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.event() != Some(event));
+        before - self.entries.len()
     }
 
-    /// Removes all handlers that were added for an event by this name or pattern.
-    pub(crate) fn remove_all(&mut self, event: &str) {
-        self.list.push(Change::RemoveAll(event.to_owned()));
+    /// Removes all handlers. Returns their number.
+    pub(super) fn remove_every(&mut self) -> usize {
+        mem::take(&mut self.entries).len()
     }
 
-    /// Removes every handler there is.
-    pub(crate) fn remove_every(&mut self) {
-        self.list.push(Change::RemoveEvery);
-    }
-}
-
-impl<H> Registry<H> {
-    /// Adds a handler.
-    pub(crate) fn add(
-        &mut self,
-        subject: Subject,
-        place: Place,
-        once: bool,
-        handler: H,
-    ) -> HandlerId {
-        let id = self.changes.add(subject, place, once, handler);
-        self.settle();
-        id
+    /// The number of handlers that this trigger would run.
+    pub(super) fn count(&self, trigger: Trigger<'_>) -> usize {
+        self.entries.iter().filter(|entry| entry.filter.matches(trigger)).count()
     }
 
-    /// The id of a handler that is not added.
-    pub(crate) fn nobody(&mut self) -> HandlerId {
-        self.changes.nobody()
-    }
-
-    /// Removes a handler; `false`: it is not there.
-    pub(crate) fn remove(&mut self, id: HandlerId) -> bool {
-        let found = self.list.iter().position(|entry| entry.id == id);
-        found.map(|index| self.list.remove(index)).is_some()
-    }
-
-    /// Removes all handlers that were added for an event by this name or pattern, and says how
-    /// many there were.
-    pub(crate) fn remove_all(&mut self, event: &str) -> usize {
-        let before = self.list.len();
-        self.list.retain(|entry| entry.event() != Some(event));
-        before - self.list.len()
-    }
-
-    /// Removes every handler there is, whatever it is about, and says how many there were.
-    pub(crate) fn remove_every(&mut self) -> usize {
-        std::mem::take(&mut self.list).len()
-    }
-
-    /// How many handlers this would run.
-    pub(crate) fn count(&self, heard: Heard<'_>) -> usize {
-        self.list.iter().filter(|entry| entry.subject.is_about(heard)).count()
-    }
-
-    /// The names and patterns of events that there are handlers for, each once, in the order of
-    /// the list.
-    pub(crate) fn names(&self) -> Vec<&str> {
+    /// The event names and patterns that have handlers, each once, in the order of the list.
+    pub(super) fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
-        for event in self.list.iter().filter_map(Entry::event) {
+        for event in self.entries.iter().filter_map(Registration::event) {
             if !names.contains(&event) {
                 names.push(event);
             }
@@ -180,320 +151,46 @@ impl<H> Registry<H> {
         names
     }
 
-    /// Gives each handler that is about this to `run`, in order, which says whether it ran: one that is
-    /// to run once and did not stays.
-    /// What they want changed is changed afterwards, also if one of them panics.
-    pub(crate) fn run(
+    /// Passes each handler that matches the trigger to `call`, in order, then applies the changes
+    /// in `recorder`. `call` returns whether the handler ran: a once handler that did not run
+    /// stays.
+    pub(super) fn run<R: RecordChanges<H>>(
         &mut self,
-        heard: Heard<'_>,
-        mut run: impl FnMut(&mut H, &mut Changes<H>) -> bool,
+        trigger: Trigger<'_>,
+        recorder: &mut R,
+        mut call: impl FnMut(&mut H, &mut R) -> bool,
     ) {
-        let settling = Settling(self);
-        let Self { list, changes } = &mut *settling.0;
+        let run = ApplyOnDrop { list: self, recorder };
+        let entries = &mut run.list.entries;
         let mut index = 0;
-        while let Some(entry) = list.get_mut(index) {
-            if entry.subject.is_about(heard) {
+        while let Some(entry) = entries.get_mut(index) {
+            if entry.filter.matches(trigger) {
                 if entry.once {
-                    let mut entry = list.remove(index);
-                    if run(&mut entry.handler, changes) {
+                    let mut entry = entries.remove(index);
+                    if call(&mut entry.handler, run.recorder) {
                         continue;
                     }
-                    list.insert(index, entry);
+                    entries.insert(index, entry);
                 } else {
-                    run(&mut entry.handler, changes);
+                    call(&mut entry.handler, run.recorder);
                 }
             }
             index += 1;
         }
     }
-
-    fn settle(&mut self) {
-        for change in std::mem::take(&mut self.changes.list) {
-            match change {
-                Change::Add(entry, Place::Back) => self.list.push(entry),
-                Change::Add(entry, Place::Front) => self.list.insert(0, entry),
-                Change::Remove(id) => drop(self.remove(id)),
-                Change::RemoveAll(event) => _ = self.remove_all(&event),
-                Change::RemoveEvery => _ = self.remove_every(),
-            }
-        }
-    }
 }
 
-impl<H> Entry<H> {
-    /// The name or pattern of an event that it was added for.
-    fn event(&self) -> Option<&str> {
-        match &self.subject {
-            Subject::Event(pattern) => Some(pattern.text()),
-            Subject::Errors | Subject::Workers => None,
-        }
-    }
+/// Applies the recorded changes when it is dropped, also by a panic.
+struct ApplyOnDrop<'a, H, R: RecordChanges<H>> {
+    list: &'a mut HandlerList<H>,
+    recorder: &'a mut R,
 }
 
-/// Does what handlers want changed when it is dropped.
-struct Settling<'a, H>(&'a mut Registry<H>);
-
-impl<H> Drop for Settling<'_, H> {
+impl<H, R: RecordChanges<H>> Drop for ApplyOnDrop<'_, H, R> {
     fn drop(&mut self) {
-        self.0.settle();
+        self.list.apply(self.recorder.take_changes());
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    /// A handler that says its name, and does something.
-    type Act = Box<dyn FnMut(&mut Changes<Tale>)>;
-    struct Tale(&'static str, Act);
-
-    fn tale(name: &'static str) -> Tale {
-        Tale(name, Box::new(|_| {}))
-    }
-
-    fn acting(name: &'static str, act: impl FnMut(&mut Changes<Tale>) + 'static) -> Tale {
-        Tale(name, Box::new(act))
-    }
-
-    fn subject(event: &str) -> Subject {
-        Subject::Event(Pattern::new(event).unwrap())
-    }
-
-    impl Registry<Tale> {
-        fn on(&mut self, event: &str, tale: Tale) -> HandlerId {
-            self.add(subject(event), Place::Back, false, tale)
-        }
-
-        fn once(&mut self, event: &str, tale: Tale) -> HandlerId {
-            self.add(subject(event), Place::Back, true, tale)
-        }
-
-        fn prepend(&mut self, event: &str, tale: Tale) -> HandlerId {
-            self.add(subject(event), Place::Front, false, tale)
-        }
-
-        /// The handlers that an event ran.
-        fn emit(&mut self, event: &str) -> String {
-            let mut ran = Vec::new();
-            self.run(Heard::Event(event), |Tale(name, act), changes| {
-                let is_for_it = *name != "deaf";
-                if is_for_it {
-                    ran.push(*name);
-                    act(changes);
-                }
-                is_for_it
-            });
-            ran.join(" ")
-        }
-    }
-
-    #[test]
-    fn handlers_run_in_the_order_of_adding() {
-        let mut registry = Registry::default();
-        registry.on("open", tale("a"));
-        registry.on("other", tale("x"));
-        registry.on("open", tale("b"));
-        registry.once("open", tale("c"));
-        registry.on("open", tale("d"));
-        assert_eq!(registry.emit("open"), "a b c d");
-        assert_eq!(registry.emit("open"), "a b d");
-    }
-
-    #[test]
-    fn prepended_ones_run_first_the_last_of_them_before_the_others() {
-        let mut registry = Registry::default();
-        registry.on("open", tale("a"));
-        registry.prepend("open", tale("b"));
-        registry.prepend("open", tale("c"));
-        registry.on("open", tale("d"));
-        assert_eq!(registry.emit("open"), "c b a d");
-    }
-
-    #[test]
-    fn one_that_is_added_twice_runs_twice_and_is_removed_one_at_a_time() {
-        let mut registry = Registry::default();
-        let first = registry.on("open", tale("a"));
-        registry.on("open", tale("a"));
-        assert_eq!(registry.emit("open"), "a a");
-        assert!(registry.remove(first));
-        assert!(!registry.remove(first), "it is gone");
-        assert_eq!(registry.emit("open"), "a");
-    }
-
-    #[test]
-    fn an_event_without_handlers_runs_none() {
-        let mut registry = Registry::default();
-        registry.on("open", tale("a"));
-        assert_eq!(registry.emit("closed"), "");
-        assert_eq!(Registry::<Tale>::default().emit("open"), "");
-    }
-
-    #[test]
-    fn one_that_is_to_run_once_is_taken_out_before_it_runs() {
-        let mut registry = Registry::default();
-        registry.once("open", acting("bad", |_| panic!("on purpose")));
-        registry.once("open", tale("a"));
-        let outcome = catch_unwind(AssertUnwindSafe(|| registry.emit("open")));
-        assert!(outcome.is_err());
-        assert_eq!(registry.count(Heard::Event("open")), 1, "the other one did not run");
-        assert_eq!(registry.emit("open"), "a");
-        assert_eq!(registry.emit("open"), "");
-    }
-
-    #[test]
-    fn one_that_is_to_run_once_and_was_not_meant_stays_where_it_was() {
-        let mut registry = Registry::default();
-        registry.once("**", tale("deaf"));
-        registry.on("open", tale("a"));
-        assert_eq!(registry.emit("open"), "a");
-        assert_eq!(registry.names(), ["**", "open"]);
-    }
-
-    #[test]
-    fn one_that_is_added_while_emitting_waits_for_the_next_event() {
-        let mut registry = Registry::default();
-        let mut is_first = true;
-        registry.on(
-            "open",
-            acting("a", move |changes| {
-                if std::mem::take(&mut is_first) {
-                    changes.add(subject("open"), Place::Back, false, tale("back"));
-                    changes.add(subject("open"), Place::Front, false, tale("prefix"));
-                    changes.add(subject("open"), Place::Back, true, tale("once"));
-                }
-            }),
-        );
-        registry.on("open", tale("b"));
-        assert_eq!(registry.emit("open"), "a b");
-        assert_eq!(registry.emit("open"), "prefix a b back once");
-        assert_eq!(registry.emit("open"), "prefix a b back");
-    }
-
-    #[test]
-    fn one_that_is_removed_while_emitting_still_runs_for_this_event() {
-        let mut registry = Registry::default();
-        let later = registry.on("open", tale("later"));
-        registry.prepend("open", acting("a", move |changes| changes.remove(later)));
-        assert_eq!(registry.emit("open"), "a later");
-        assert_eq!(registry.emit("open"), "a");
-    }
-
-    #[test]
-    fn one_that_removes_itself_has_run() {
-        let mut registry = Registry::default();
-        let itself = HandlerId(1);
-        assert_eq!(registry.on("open", acting("a", move |all| all.remove(itself))), itself);
-        registry.on("open", tale("b"));
-        assert_eq!(registry.emit("open"), "a b");
-        assert_eq!(registry.emit("open"), "b");
-    }
-
-    #[test]
-    fn all_removed_while_emitting_still_run_for_this_event() {
-        let mut registry = Registry::default();
-        registry.on("open", acting("a", |changes| changes.remove_all("open")));
-        registry.on("open", tale("b"));
-        registry.on("closed", tale("c"));
-        assert_eq!(registry.emit("open"), "a b");
-        assert_eq!(registry.emit("open"), "");
-        assert_eq!(registry.emit("closed"), "c");
-    }
-
-    #[test]
-    fn changes_are_made_in_their_order() {
-        let mut registry = Registry::default();
-        registry.once(
-            "open",
-            acting("a", |changes| {
-                changes.add(subject("open"), Place::Back, false, tale("never"));
-                changes.remove_all("open");
-                let gone = changes.add(subject("open"), Place::Back, false, tale("neither"));
-                changes.remove(gone);
-                changes.add(subject("open"), Place::Back, false, tale("b"));
-            }),
-        );
-        assert_eq!(registry.emit("open"), "a");
-        assert_eq!(registry.emit("open"), "b");
-    }
-
-    #[test]
-    fn what_was_changed_before_a_panic_stays_changed() {
-        let mut registry = Registry::default();
-        let gone = registry.on("open", tale("gone"));
-        registry.on("open", acting("a", move |changes| changes.remove(gone)));
-        registry.once("open", acting("b", |_| panic!("on purpose")));
-        assert!(catch_unwind(AssertUnwindSafe(|| registry.emit("open"))).is_err());
-        assert_eq!(registry.count(Heard::Event("open")), 1);
-        assert_eq!(registry.emit("open"), "a");
-    }
-
-    #[test]
-    fn off_all_removes_those_of_one_event() {
-        let mut registry = Registry::default();
-        for name in ["open", "closed", "open", "*"] {
-            registry.on(name, tale("a"));
-        }
-        assert_eq!(registry.remove_all("open"), 2);
-        assert_eq!(registry.remove_all("open"), 0);
-        assert_eq!(registry.names(), ["closed", "*"]);
-    }
-
-    #[test]
-    fn every_one_can_be_removed_whatever_it_is_about() {
-        let mut registry = Registry::default();
-        registry.on("open", tale("a"));
-        registry.on("**", tale("b"));
-        registry.add(Subject::Errors, Place::Back, false, tale("e"));
-        registry.add(Subject::Workers, Place::Back, false, tale("w"));
-        assert_eq!((registry.remove_every(), registry.remove_every()), (4, 0));
-        let act = |changes: &mut Changes<Tale>| {
-            changes.add(subject("open"), Place::Back, false, tale("never"));
-            changes.remove_every();
-            changes.add(subject("open"), Place::Back, false, tale("later"));
-        };
-        registry.on("open", acting("act", act));
-        registry.on("open", tale("b"));
-        assert_eq!(registry.emit("open"), "act b");
-        assert_eq!(registry.emit("open"), "later");
-    }
-
-    #[test]
-    fn the_count_is_of_those_that_an_event_would_run() {
-        let mut registry = Registry::default();
-        registry.on("threadA::open", tale("a"));
-        registry.once("threadA::open", tale("b"));
-        registry.on("threadA::*", tale("c"));
-        registry.on("**", tale("d"));
-        registry.add(Subject::Errors, Place::Back, false, tale("e"));
-        assert_eq!(registry.count(Heard::Event("threadA::open")), 4);
-        assert_eq!(registry.count(Heard::Event("threadA::closed")), 2);
-        assert_eq!(registry.count(Heard::Event("threadB")), 1);
-        assert_eq!(registry.count(Heard::Error), 1);
-        assert_eq!(registry.count(Heard::Worker), 0);
-        registry.emit("threadA::open");
-        assert_eq!(registry.count(Heard::Event("threadA::open")), 3);
-    }
-
-    #[test]
-    fn names_are_told_once_each_in_order() {
-        let mut registry = Registry::default();
-        for name in ["b", "a", "b", "**"] {
-            registry.on(name, tale("x"));
-        }
-        registry.add(Subject::Workers, Place::Back, false, tale("y"));
-        assert_eq!(registry.names(), ["b", "a", "**"]);
-    }
-
-    #[test]
-    fn patterns_run_in_the_same_order_as_names() {
-        let mut registry = Registry::default();
-        registry.on("**", tale("all"));
-        registry.on("threadA::open", tale("a"));
-        registry.on("threadA::*", tale("A"));
-        registry.on("threadB::*", tale("B"));
-        assert_eq!(registry.emit("threadA::open"), "all a A");
-        assert_eq!(registry.emit("threadB::open"), "all B");
-        assert_eq!(registry.emit("threadA::open::now"), "all");
-    }
-}
+mod tests;

@@ -16,6 +16,7 @@ mod shape;
 mod trees;
 mod type_name;
 
+pub(crate) use self::trees::MAX_DEPTH;
 pub use self::{
     itself::{ArchivedItself, Itself},
     named::Named,

@@ -3,7 +3,7 @@
 //! Parameters count even if no field uses them: `Tagged<Metres>` is another type than
 //! `Tagged<Feet>`.
 
-use super::{Shape, TypeName};
+use super::TypeName;
 use crate::packet::fingerprint::Fnv;
 
 /// The name of a struct or enum with its parameters, and the hash of both. Built step by step.
@@ -20,11 +20,11 @@ impl Named {
         Self { name: TypeName::plain(name), hash: Fnv::new().text(name), parameters: 0 }
     }
 
-    /// Adds a type parameter.
-    pub const fn of(mut self, shape: &Shape) -> Self {
+    /// Adds a type parameter by its name and hash.
+    pub(super) const fn parameter(mut self, name: &str, hash: u128) -> Self {
         self = self.separated();
-        self.name = self.name.push(shape.name.as_str());
-        self.hash = self.hash.text("type").word(shape.hash);
+        self.name = self.name.push(name);
+        self.hash = self.hash.text("type").word(hash);
         self
     }
 

@@ -302,3 +302,10 @@ const fn fills(fields: &[Field], taken: usize, size: usize) -> bool {
     }
     sum == size
 }
+
+impl Named {
+    /// Adds a type parameter.
+    pub const fn of(self, shape: &Shape) -> Self {
+        self.parameter(shape.name.as_str(), shape.hash)
+    }
+}

@@ -11,6 +11,8 @@
 //! checks both properties. It does not check the order of the keys: in an unordered tree a lookup
 //! may miss entries, which is sound.
 
+use std::num::NonZeroUsize;
+
 use std::{mem::MaybeUninit, ops::ControlFlow};
 
 use rkyv::{
@@ -20,7 +22,12 @@ use rkyv::{
 };
 
 use super::{Describe, Shape, TypeName};
-use crate::packet::check::MAX_DEPTH;
+
+/// The maximum nesting depth of pointers; bounds the stack that a check needs.
+pub(crate) const MAX_DEPTH: NonZeroUsize = match NonZeroUsize::new(64) {
+    Some(depth) => depth,
+    None => NonZeroUsize::MIN,
+};
 
 /// The number of entries in a full node, for every map and set.
 const ENTRIES: usize = 5;

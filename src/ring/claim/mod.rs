@@ -102,7 +102,7 @@ impl Writer {
     }
 
     /// Positions below it may be claimed without another scan.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn limit(&self) -> u64 {
         self.limit
     }
@@ -218,6 +218,13 @@ impl Writer {
     pub(crate) fn void_first(&mut self, slots: u64) {
         assert!(self.owns(slots));
         self.stamp_void(slots);
+    }
+
+    /// Raises the limit as a claim of one slot would.
+    #[cfg(loom)]
+    pub(crate) fn raise_limit(&mut self) {
+        let tail = self.tail();
+        let _ = self.refresh(tail, tail + 1);
     }
 
     /// Forgets the open claim, as a process does that dies: its record stays.

@@ -40,7 +40,7 @@ impl Writer {
     }
 
     /// Claims at least `first` slots, and as many as `extent` returns for the start of the claim.
-    #[inline]
+    #[inline(always)]
     fn claim_shared_with(
         &mut self,
         first: u64,
@@ -100,7 +100,7 @@ impl Writer {
         true
     }
 
-    #[inline]
+    #[inline(always)]
     fn open(&mut self, tail: u64, start: u64, end: u64) {
         (self.at, self.end) = (self.at.to(&self.memory, tail), end);
         if tail != start {
@@ -109,7 +109,7 @@ impl Writer {
         failpoint(Failpoint::ClaimFill);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn close_if_complete(&mut self) {
         debug_assert!(self.at.position <= self.end);
         if self.at.position == self.end {

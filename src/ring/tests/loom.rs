@@ -492,7 +492,7 @@ fn loom_join_while_another_evicts() {
             publish(&mut ahead, 1, 1).unwrap();
             let _ = publish(&mut ahead, 1, 2);
             // It is preempted after its scan.
-            let _ = ahead.refresh(ahead.tail(), ahead.tail() + 1);
+            ahead.raise_limit();
             let _ = publish(&mut evictor, 1, 3);
             let _ = publish(&mut ahead, 1, 4);
         });

@@ -1,0 +1,275 @@
+//! The folder tree is the architecture: each layer of `src` imports only from the layers below it,
+//! and the files of one folder do not import each other in a circle.
+//!
+//! The test reads `use` lines and paths that start with `crate::` or `super::`. Unit tests are
+//! left out: they may look at any layer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each layer, and the layers that it may import.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("sync", &[]),
+    ("failpoint", &["sync"]),
+    ("sys", &["sync", "failpoint"]),
+    ("segment", &["error", "failpoint", "sync", "sys"]),
+    ("wait", &["failpoint", "segment", "sync", "sys"]),
+    ("ring", &["failpoint", "segment", "sync"]),
+    ("packet", &["ring"]),
+    ("with", &[]),
+    ("channel", &["error", "failpoint", "packet", "ring", "segment", "sync", "sys", "wait"]),
+    ("cluster", &["channel", "error", "failpoint", "packet", "sync", "sys", "wait"]),
+];
+
+/// The one folder of `cluster` that knows how a segment is laid out.
+const DIRECTORY: (&str, &str) = ("cluster::directory", "segment");
+
+/// One file of `src`: its module path and the absolute paths that it mentions.
+struct Module {
+    path: Vec<String>,
+    mentions: BTreeSet<Vec<String>>,
+    /// Names that this file re-exports from its children, with the child.
+    exports: BTreeMap<String, String>,
+}
+
+#[test]
+fn each_layer_imports_only_lower_layers() {
+    let modules = modules();
+    let mut wrong = BTreeSet::new();
+    for module in &modules {
+        let Some(layer) = module.path.first() else { continue };
+        let (_, allowed) = LAYERS
+            .iter()
+            .find(|(name, _)| name == layer)
+            .unwrap_or_else(|| panic!("no layer is declared for src/{layer}: add it to LAYERS"));
+        for mention in &module.mentions {
+            let target = mention[0].as_str();
+            let is_layer = LAYERS.iter().any(|(name, _)| *name == target);
+            let is_directory =
+                module.path.join("::").starts_with(DIRECTORY.0) && target == DIRECTORY.1;
+            if is_layer && target != layer && !allowed.contains(&target) && !is_directory {
+                wrong.insert(format!("{} imports {}", module.path.join("::"), mention.join("::")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports against the layers:\n{}", lines(&wrong));
+}
+
+#[test]
+fn no_folder_has_a_circle_of_imports() {
+    let modules = modules();
+    let exports: BTreeMap<_, _> = modules.iter().map(|m| (m.path.clone(), &m.exports)).collect();
+    // For each folder: an edge from one child to another if a file below the first mentions the
+    // second, or a name that the folder re-exports from it.
+    let mut folders: BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for module in &modules {
+        for mention in &module.mentions {
+            let common = module.path.iter().zip(mention).take_while(|(a, b)| a == b).count();
+            let (Some(from), Some(to)) = (module.path.get(common), mention.get(common)) else {
+                continue;
+            };
+            let folder = module.path[..common].to_vec();
+            let is_child = modules.iter().any(|m| m.path.starts_with(&mention[..=common]));
+            let to = if is_child {
+                Some(to)
+            } else {
+                exports.get(&folder).and_then(|names| names.get(to))
+            };
+            if let Some(to) = to.filter(|to| *to != from) {
+                let edges = folders.entry(folder).or_default();
+                edges.entry(from.clone()).or_default().insert(to.clone());
+            }
+        }
+    }
+    let mut circles = BTreeSet::new();
+    for (folder, edges) in folders.iter().filter(|(folder, _)| !folder.is_empty()) {
+        for start in edges.keys() {
+            if let Some(circle) = circle_from(start, edges) {
+                circles.insert(format!("{}: {}", folder.join("::"), circle.join(" -> ")));
+            }
+        }
+    }
+    assert!(circles.is_empty(), "circles of imports:\n{}", lines(&circles));
+}
+
+/// A shortest way from a child back to itself.
+fn circle_from(start: &String, edges: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    let mut paths = vec![vec![start.clone()]];
+    let mut seen = BTreeSet::new();
+    while !paths.is_empty() {
+        let mut next = Vec::new();
+        for path in paths {
+            for to in path.last().and_then(|last| edges.get(last)).into_iter().flatten() {
+                let mut longer = path.clone();
+                longer.push(to.clone());
+                if to == start {
+                    return Some(longer);
+                }
+                if seen.insert(to.clone()) {
+                    next.push(longer);
+                }
+            }
+        }
+        paths = next;
+    }
+    None
+}
+
+fn lines(set: &BTreeSet<String>) -> String {
+    set.iter().map(|line| format!("  {line}\n")).collect()
+}
+
+fn modules() -> Vec<Module> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&src, &mut files);
+    let modules: Vec<Module> = files.iter().filter_map(|file| read(&src, file)).collect();
+    assert!(modules.len() > 100, "only {} source files were found", modules.len());
+    modules
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("src is readable") {
+        let path = entry.expect("src is readable").path();
+        let is_test = path.file_stem().is_some_and(|name| name == "tests");
+        if path.is_dir() && !is_test {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|end| end == "rs") && !is_test {
+            files.push(path);
+        }
+    }
+}
+
+/// Reads one file; `None` for the crate root.
+fn read(src: &Path, file: &Path) -> Option<Module> {
+    let text = fs::read_to_string(file).expect("src is readable");
+    let inner = file.strip_prefix(src).expect("below src").with_extension("");
+    let mut path: Vec<String> =
+        inner.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if path.last().is_some_and(|last| last == "mod") {
+        path.pop();
+    }
+    if path == ["lib"] {
+        return None;
+    }
+    let code = code_of(&text);
+    let mut mentions = BTreeSet::new();
+    let mut exports = BTreeMap::new();
+    for (start, _) in code.match_indices("crate::") {
+        if start == 0 || !is_word(code.as_bytes()[start - 1]) {
+            paths(&[], &code[start + "crate::".len()..], &mut mentions);
+        }
+    }
+    let parent = &path[..path.len() - 1];
+    for (start, _) in code.match_indices("super::") {
+        let before = code[..start].chars().next_back();
+        if before.is_none_or(|before| before != ':' && !is_word(before as u8)) {
+            let mut rest = &code[start + "super::".len()..];
+            let mut base = parent;
+            while let Some(higher) = rest.strip_prefix("super::") {
+                (rest, base) = (higher, base.split_last().map_or(&[][..], |(_, base)| base));
+            }
+            paths(base, rest, &mut mentions);
+        }
+    }
+    // Re-exports of children, as `pub(crate) use child::{A, B};`
+    for statement in code.split(';') {
+        let Some((visibility, tree)) = statement.trim().split_once("use ") else { continue };
+        if visibility.trim_start().starts_with("pub") && !tree.starts_with("crate") {
+            let mut names = BTreeSet::new();
+            paths(&[], tree, &mut names);
+            for name in names.into_iter().filter(|name| name.len() > 1) {
+                exports.insert(name.last().cloned().unwrap_or_default(), name[0].clone());
+            }
+        }
+    }
+    Some(Module { path, mentions, exports })
+}
+
+/// The text without comments, and without what follows the first `#[cfg(test)]` module.
+fn code_of(text: &str) -> String {
+    let mut code = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let is_test = line.contains("cfg(test)") || line.contains("cfg(all(test");
+        if is_test && lines.peek().is_some_and(|next| next.trim().starts_with("mod ")) {
+            // An inline module ends at the next brace in the first column.
+            if lines.peek().is_some_and(|next| next.trim_end().ends_with('{')) {
+                for inside in lines.by_ref() {
+                    if inside == "}" {
+                        break;
+                    }
+                }
+            }
+            continue;
+        }
+        code.push_str(line.split("//").next().unwrap_or_default());
+        code.push('\n');
+    }
+    code
+}
+
+/// Adds every path of a `use` tree, or the one path that begins here.
+fn paths(base: &[String], text: &str, into: &mut BTreeSet<Vec<String>>) {
+    let mut path = base.to_vec();
+    let mut rest = text.trim_start();
+    loop {
+        if let Some(group) = rest.strip_prefix('{') {
+            let end = closing(group);
+            for item in split(&group[..end]) {
+                paths(&path, item, into);
+            }
+            return;
+        }
+        let len = rest.bytes().take_while(|byte| is_word(*byte)).count();
+        let word = &rest[..len];
+        if !word.is_empty() && word != "self" {
+            path.push(word.to_owned());
+        }
+        match rest[len..].strip_prefix("::") {
+            Some(after) if !after.starts_with('<') => rest = after,
+            _ => break,
+        }
+    }
+    if !path.is_empty() {
+        into.insert(path);
+    }
+}
+
+fn closing(group: &str) -> usize {
+    let mut depth = 0;
+    for (index, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => return index,
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    group.len()
+}
+
+/// The items of a group, split at its own commas.
+fn split(group: &str) -> Vec<&str> {
+    let (mut items, mut depth, mut from) = (Vec::new(), 0, 0);
+    for (index, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                items.push(group[from..index].trim());
+                from = index + 1;
+            }
+            _ => {}
+        }
+    }
+    items.push(group[from..].trim());
+    items.retain(|item| !item.is_empty());
+    items
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
