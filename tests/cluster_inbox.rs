@@ -74,7 +74,7 @@ fn hold(cluster: &str, name: &str) {
     let worker = Worker::join(cluster, name).unwrap();
     let mut inbox = worker.inbox().unwrap();
     peer::say("here");
-    let _letter = inbox.recv().unwrap();
+    let _message = inbox.recv().unwrap();
     stay(&worker);
 }
 
@@ -186,7 +186,7 @@ fn handle(cluster: &str, name: &str, ledger: &Path, seed: u64) {
             1 => forget(message),
             2 => {
                 let outcome = catch_unwind(AssertUnwindSafe(move || {
-                    let _letter = message;
+                    let _message = message;
                     panic!("a handler fails");
                 }));
                 outcome.unwrap_err();

@@ -52,7 +52,7 @@ fn everything(cluster: &str) {
     for number in 0..5_u64 {
         worker.send_to("everything", &number).unwrap();
     }
-    let _letter = inbox.recv().unwrap();
+    let _message = inbox.recv().unwrap();
     let mut jobs = worker.queue_publisher::<u64>("jobs").unwrap();
     for job in 0..5 {
         jobs.send(&job).unwrap();

@@ -9,7 +9,7 @@ use crate::{TryRecvError, Worker};
 /// The sender's side: reports whether its message was sent.
 pub(super) fn send(cluster: &str) {
     let worker = Worker::join(cluster, "sender").unwrap();
-    match worker.send_to("desk", &7_u64) {
+    match worker.send_to("shop", &7_u64) {
         Ok(()) => say("sent"),
         Err(SendToError::NoInbox { .. }) => say("no inbox"),
         Err(error) => panic!("{error}"),
@@ -18,11 +18,11 @@ pub(super) fn send(cluster: &str) {
 
 /// The successor's side: reports whether a message is there, when it is asked.
 pub(super) fn receive(cluster: &str) {
-    let worker = Worker::join(cluster, "desk").unwrap();
+    let worker = Worker::join(cluster, "shop").unwrap();
     let mut inbox = worker.inbox().unwrap();
     hear();
     match inbox.try_recv() {
-        Ok(letter) => letter.ack(),
+        Ok(message) => message.ack(),
         Err(TryRecvError::Empty) => say("empty"),
         Err(error) => panic!("{error}"),
     }
@@ -31,15 +31,15 @@ pub(super) fn receive(cluster: &str) {
 
 #[test]
 fn no_message_is_sent_into_a_successors_inbox_before_it_is_open() {
-    let cluster = format!("letters-{}", std::process::id());
-    let desk = Worker::join(&cluster, "desk").unwrap();
-    let inbox = desk.inbox().unwrap();
+    let cluster = format!("messages-{}", std::process::id());
+    let shop = Worker::join(&cluster, "shop").unwrap();
+    let inbox = shop.inbox().unwrap();
     // The first time is in the directory. At the second, the inbox is open and not locked.
     let slow = Stop::freeze(Failpoint::OpenLock, 2);
     let mut sender = Process::start(&format!("send {cluster}"), Some(slow));
     assert_eq!(sender.settle(), State::Frozen);
     drop(inbox);
-    desk.leave().unwrap();
+    shop.leave().unwrap();
     // The directory, the inbox's ring, and the attachment of its durable subscriber, which has not
     // joined yet.
     let half = Stop::freeze(Failpoint::OpenLock, 3);

@@ -49,9 +49,9 @@ fn a_cluster_can_be_joined_and_removed_after_a_kill_during_its_removal() {
         let mut inbox = worker.inbox().unwrap();
         other.send_to("away", &8_u64).unwrap();
         loop {
-            let letter = inbox.try_recv().unwrap();
-            let number = letter.open_as::<u64>().unwrap().to_native();
-            letter.ack();
+            let message = inbox.try_recv().unwrap();
+            let number = message.open_as::<u64>().unwrap().to_native();
+            message.ack();
             if number == 8 {
                 break;
             }

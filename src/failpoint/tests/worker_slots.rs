@@ -72,12 +72,12 @@ pub(super) fn live(cluster: &str) {
 
 #[test]
 fn a_worker_that_is_away_keeps_its_cluster_until_it_is_retired() {
-    let cluster = format!("desks-away-{}", std::process::id());
+    let cluster = format!("slots-away-{}", std::process::id());
     let worker = join(&cluster, "peer", GENEROUS).unwrap();
-    let letters = inbox(&cluster);
+    let messages = inbox(&cluster);
     worker.keep().unwrap();
     ring(&cluster).publisher::<u64>().unwrap().send(&7).unwrap();
-    drop((letters, worker));
+    drop((messages, worker));
     // No worker is there, and both objects are.
     assert_eq!(objects(&cluster).len(), 2);
     let heir = join(&cluster, "peer", GENEROUS).unwrap();
@@ -100,7 +100,7 @@ fn a_worker_that_is_away_keeps_its_cluster_until_it_is_retired() {
 
 /// Runs a case. Returns true if the peer reached the failpoint and was killed there.
 pub(super) fn survive(stop: Stop) -> bool {
-    let cluster = format!("desks-{}-{:?}-{}", std::process::id(), stop.step, stop.nth);
+    let cluster = format!("slots-{}-{:?}-{}", std::process::id(), stop.step, stop.nth);
     let own = join(&cluster, "survivor", GENEROUS).unwrap();
     let mut peer = scenario::start(&cluster, Case::Cluster, stop);
     let _ = peer.settle();
@@ -117,11 +117,11 @@ pub(super) fn survive(stop: Stop) -> bool {
     assert_eq!(has_inbox(&cluster), is_kept, "{cluster}: {found:?}");
     let kept = own.find(&PEER);
     assert_eq!(matches!(kept, Lookup::Inbox(_)), is_kept, "{cluster}: {kept:?}");
-    let mut letters = inbox(&cluster);
+    let mut messages = inbox(&cluster);
     if is_kept {
-        assert_eq!(*letters.recv_timeout(GENEROUS).unwrap(), 7, "{cluster}");
+        assert_eq!(*messages.recv_timeout(GENEROUS).unwrap(), 7, "{cluster}");
     }
-    drop(letters);
+    drop(messages);
     // A process that stays attached learns of it, and blocks nobody.
     let mut cached = ring(&cluster).publisher::<u64>().unwrap();
     heir.leave().unwrap();
@@ -135,7 +135,7 @@ pub(super) fn survive(stop: Stop) -> bool {
 
 /// Runs a case. Returns true if the peer reached the failpoint and was frozen there.
 pub(super) fn outlast(stop: Stop) -> bool {
-    let cluster = format!("desks-freeze-{}-{:?}-{}", std::process::id(), stop.step, stop.nth);
+    let cluster = format!("slots-freeze-{}-{:?}-{}", std::process::id(), stop.step, stop.nth);
     let own = join(&cluster, "survivor", GENEROUS).unwrap();
     let mut peer = scenario::start(&cluster, Case::Cluster, stop);
     let was_frozen = peer.settle() == State::Frozen;
