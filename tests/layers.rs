@@ -4,6 +4,8 @@
 //! The test reads `use` lines and paths that start with `crate::` or `super::`. Unit tests are
 //! left out: they may look at any layer.
 
+#![allow(clippy::expect_used, reason = "a test may stop")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

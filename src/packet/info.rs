@@ -6,7 +6,7 @@ use super::{Fingerprint, describe::Shape, schema};
 
 /// The name, fingerprint and layout of a packet type.
 ///
-/// [`type_of`] returns it.
+/// [`type_of`](super::type_of) returns it.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct TypeInfo {

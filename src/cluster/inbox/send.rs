@@ -36,9 +36,9 @@ impl Worker {
     ///
     /// # When the worker dies
     ///
-    /// A worker with an inbox is expected back. If it is [away](super::WorkerState::Away), messages
-    /// wait in its inbox. When the inbox is full, this call waits, without end if the worker does
-    /// not come back. [`Worker::retire`] ends that.
+    /// A worker with an inbox is expected back. If it is [away](crate::cluster::WorkerState::Away),
+    /// messages wait in its inbox. When the inbox is full, this call waits, without end if the
+    /// worker does not come back. [`Worker::retire`] ends that.
     ///
     /// # Deadlocks
     ///

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The right to reply later. It has no borrow and can move to another thread.
 ///
 /// The reply is sent by the service that received the request, or by another service of this
-/// process. If a `Deferred` is dropped, the caller gets [`NoReply`](super::CallError::NoReply) at
-/// the service's next receive.
+/// process. If a `Deferred` is dropped, the caller gets
+/// [`NoReply`](crate::cluster::CallError::NoReply) at the service's next receive.
 ///
 /// ```
 /// # let cluster = format!("deferred-{}", std::process::id());
@@ -63,7 +63,7 @@ impl<R: Packet> Deferred<R> {
     ///
     /// As [`Request::reply`](super::Request::reply). [`Open`](ReplyError::Open) if `service` did
     /// not receive the request and cannot reach the caller now; the caller gets
-    /// [`NoReply`](super::CallError::NoReply).
+    /// [`NoReply`](crate::cluster::CallError::NoReply).
     pub fn reply(mut self, service: &mut impl Replier<R>, reply: &R) -> Result<(), ReplyError> {
         let outcome = service.reply_later(self.request, reply);
         // After these errors, the service that received the request tries to send a no-reply
