@@ -50,7 +50,6 @@ impl<T: Packet> fmt::Debug for Publisher<T> {
         f.debug_struct("Publisher")
             .field("ring", &self.sender.endpoint.segment.name())
             .field("type", &T::TYPE.name)
-            .field("backlog", &self.backlog())
             .finish_non_exhaustive()
     }
 }

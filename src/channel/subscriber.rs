@@ -59,7 +59,6 @@ impl<T: Packet> fmt::Debug for Subscriber<T> {
         f.debug_struct("Subscriber")
             .field("ring", &self.receiver.endpoint.segment.name())
             .field("type", &T::TYPE.name)
-            .field("backlog", &self.backlog())
             .finish_non_exhaustive()
     }
 }

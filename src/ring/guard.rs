@@ -13,9 +13,9 @@ use super::cursor::{Cursor, Taken, payload_of};
 use super::geometry::span;
 use super::reader::Reader;
 use super::slot::Descriptor;
-use crate::segment::view::RingMemory;
 use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
+use std::slice;
 
 /// An endpoint that reads.
 pub(crate) trait ReadEndpoint {
@@ -73,30 +73,34 @@ impl<E: ReadEndpoint> Drop for ReadGuard<'_, E> {
 /// An endpoint that reads batches.
 pub(crate) trait BatchEndpoint: ReadEndpoint {
     /// Its side of the ring.
-    fn reader(&mut self) -> &mut Reader;
+    fn reader(&self) -> &Reader;
+
+    /// Its side of the ring, to change it.
+    fn reader_mut(&mut self) -> &mut Reader;
 }
 
 /// A batch in flight, released together.
 ///
 /// # Invariants
 ///
-/// 1. `packets` were read by a [`Reader`] over `memory`, and are in flight. A position is never
-///    used twice, so a reader that has these positions in flight has these packets in flight.
+/// 1. `packets` were read by a [`Reader`] of the ring whose head has the address `ring`. A position
+///    is never used twice, so a reader of this ring that has these positions in flight has these
+///    packets in flight.
 #[derive(Debug)]
 pub(crate) struct BatchGuard<'a, E: BatchEndpoint> {
     endpoint: &'a mut E,
-    /// Goes back to the reader with the list.
-    memory: ManuallyDrop<RingMemory>,
+    ring: usize,
     packets: Vec<Taken>,
 }
 
 impl<'a, E: BatchEndpoint> BatchGuard<'a, E> {
     /// A guard over the batch that `endpoint` just took.
     pub(crate) fn new(endpoint: &'a mut E) -> Self {
-        let reader = endpoint.reader();
-        let (memory, packets) = reader.take_list();
+        let reader = endpoint.reader_mut();
+        let packets = reader.take_list();
         assert!(reader.holds_all(&packets), "a batch that is not in flight");
-        Self { endpoint, memory: ManuallyDrop::new(memory), packets }
+        let ring = reader.memory().address();
+        Self { endpoint, ring, packets }
     }
 
     /// The endpoint.
@@ -111,7 +115,7 @@ impl<'a, E: BatchEndpoint> BatchGuard<'a, E> {
 }
 
 // SAFETY: by invariant 1, and the endpoint is borrowed: only `keep` and `drop` call its `&mut`
-// methods. `keep` checks the invariant again.
+// methods. `bytes` checks that the packet is in flight.
 unsafe impl<E: BatchEndpoint> StableBatch for BatchGuard<'_, E> {
     #[inline]
     fn count(&self) -> usize {
@@ -120,26 +124,29 @@ unsafe impl<E: BatchEndpoint> StableBatch for BatchGuard<'_, E> {
 
     #[inline]
     fn bytes(&self, index: usize) -> &[u8] {
-        // SAFETY: invariant 1.
-        unsafe { payload_of(&self.memory, &self.packets[index]) }
+        let (reader, taken) = (self.endpoint.reader(), &self.packets[index]);
+        let is_same = reader.memory().address() == self.ring;
+        assert!(
+            is_same && reader.holds_all(slice::from_ref(taken)),
+            "a batch that is not in flight"
+        );
+        // SAFETY: invariant 1, and the reader has the packet in flight.
+        unsafe { payload_of(reader.memory(), taken) }
     }
 
     fn keep(&mut self, count: usize) {
         let Some(next) = self.packets.get(count) else { return };
         let end = next.position;
         self.packets.truncate(count);
-        let reader = self.endpoint.reader();
+        let reader = self.endpoint.reader_mut();
         reader.keep_until(end);
-        let is_same = std::ptr::eq(reader.memory().head(), self.memory.head());
-        assert!(is_same && reader.holds_all(&self.packets), "a batch that is not in flight");
     }
 }
 
 impl<E: BatchEndpoint> Drop for BatchGuard<'_, E> {
     fn drop(&mut self) {
-        // SAFETY: taken once, here.
-        let memory = unsafe { ManuallyDrop::take(&mut self.memory) };
-        self.endpoint.reader().reuse_list(memory, mem::take(&mut self.packets));
+        let list = mem::take(&mut self.packets);
+        self.endpoint.reader_mut().reuse_list(list);
         self.endpoint.release();
     }
 }

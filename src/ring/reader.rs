@@ -35,8 +35,7 @@ use std::ops::Range;
 ///    while `held > 0`. So no publisher that keeps the protocol writes to slots from `at` on.
 /// 2. While `held > 0`, committed packets fill `[at, at + held)`, each in one piece of the ring.
 ///    The first of them has the descriptor `first`.
-/// 3. `spare` is a view of the same ring as `memory`. `list` holds packets of `memory` in
-///    ascending order, read while they were in flight.
+/// 3. `list` holds packets of `memory` in ascending order, read while they were in flight.
 #[derive(Debug)]
 pub(crate) struct Reader {
     memory: RingMemory,
@@ -52,8 +51,6 @@ pub(crate) struct Reader {
     first: Descriptor,
     /// The packets of the last batch, until its guard takes them. The allocation is reused.
     list: Vec<Taken>,
-    /// A view for the guard of a batch, so that a batch clones no `Arc`.
-    spare: Option<RingMemory>,
     /// Packets below this position were handed out before.
     redelivered_below: u64,
     loss: LossCounter,
@@ -67,7 +64,6 @@ impl Reader {
         entry: usize,
         joined: Joined,
     ) -> Self {
-        let spare = memory.clone();
         Self {
             at: StampedPosition::at(&memory, joined.position),
             memory,
@@ -78,7 +74,6 @@ impl Reader {
             held: 0,
             first: Descriptor::void(1),
             list: Vec::new(),
-            spare: Some(spare),
             redelivered_below: 0,
             loss: joined.account,
         }
@@ -151,22 +146,17 @@ impl Reader {
         self.record_handed_out();
     }
 
-    /// The packets of the batch that was taken last, and the memory that they lie in.
+    /// The packets of the batch that was taken last.
     #[cfg(not(loom))]
-    pub(super) fn take_list(&mut self) -> (RingMemory, Vec<Taken>) {
-        let memory = self.spare.take().unwrap_or_else(|| self.memory.clone());
-        (memory, std::mem::take(&mut self.list))
+    pub(super) fn take_list(&mut self) -> Vec<Taken> {
+        std::mem::take(&mut self.list)
     }
 
-    /// Gives the view and the allocation of a list back.
+    /// Gives the allocation of a list back.
     #[cfg(not(loom))]
-    pub(super) fn reuse_list(&mut self, memory: RingMemory, mut list: Vec<Taken>) {
+    pub(super) fn reuse_list(&mut self, mut list: Vec<Taken>) {
         list.clear();
         self.list = list;
-        // A guard whose endpoint has another reader by now must not swap the rings.
-        if memory.is_same(&self.memory) {
-            self.spare = Some(memory);
-        }
     }
 
     /// Returns true if all of these packets, at least one, are in flight.
@@ -315,7 +305,7 @@ impl Cursor for Reader {
 
     #[inline(always)]
     fn next_fast(&mut self) -> Option<Taken> {
-        debug_assert_eq!(self.held, 0);
+        debug_assert!(self.held == 0 && self.is_stamped());
         if self.pins {
             return None;
         }

@@ -53,7 +53,6 @@ impl fmt::Debug for AnyPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnyPublisher")
             .field("ring", &self.sender.endpoint.segment.name())
-            .field("backlog", &self.backlog())
             .finish_non_exhaustive()
     }
 }

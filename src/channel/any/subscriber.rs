@@ -22,7 +22,6 @@ impl fmt::Debug for AnySubscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnySubscriber")
             .field("ring", &self.receiver.endpoint.segment.name())
-            .field("backlog", &self.backlog())
             .finish_non_exhaustive()
     }
 }

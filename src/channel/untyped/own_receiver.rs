@@ -96,7 +96,12 @@ impl Receiver {
 }
 
 impl BatchEndpoint for Receiver {
-    fn reader(&mut self) -> &mut Reader {
+    #[inline]
+    fn reader(&self) -> &Reader {
+        &self.cursor
+    }
+
+    fn reader_mut(&mut self) -> &mut Reader {
         &mut self.cursor
     }
 }

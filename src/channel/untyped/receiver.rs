@@ -158,6 +158,10 @@ impl<C: Cursor> Receiver<C> {
         // An endpoint that never sleeps spins in its pauses.
         let mut ready =
             !waiter.only_spins() && waiter.spin(deadline.cut(PENDING), || self.is_ready());
+        if !C::IS_SHARED {
+            // A subscriber checks liveness after it has waited, not by the clock.
+            self.check_at = Deadline::after(IDLE);
+        }
         let look = |receiver: &mut Self| {
             let found = receiver.cursor.next();
             receiver.conclude(found)
@@ -206,11 +210,11 @@ impl<C: Cursor> Receiver<C> {
 
     /// The end of the ring, unless a dead consumer had a packet in flight.
     fn last(&mut self) -> Result<Taken, RecvFailure> {
-        if C::IS_SHARED
-            && self.reap_dead()
-            && let Next::Taken(taken) = self.cursor.next()
-        {
-            return Ok(taken);
+        if C::IS_SHARED {
+            self.reap_dead();
+            if let Next::Taken(taken) = self.cursor.next() {
+                return Ok(taken);
+            }
         }
         Err(RecvError::Closed.into())
     }
