@@ -9,8 +9,8 @@
 //!   counterexample. A model that finds none, or a different one, fails.
 //!
 //! Limits: a model is not the code. Each model mirrors the code step for step and uses the step
-//! names of `src/steps.rs`. The header of each file names the source of each transition.
-//! `channel::tests::kill` kills real processes at the same steps, and loom checks the memory
+//! names of `src/failpoint/mod.rs`. The header of each file names the source of each transition.
+//! `failpoint::tests::kill` kills real processes at the same steps, and loom checks the memory
 //! orderings (`ring::tests::loom`). Memory is sequentially consistent in all models except
 //! `joining` and `parking`. The protocol of those two depends on a fence or a `membarrier`, so
 //! their stores are buffered.
@@ -30,12 +30,12 @@
 
 mod crash_models {
     mod claims;
-    mod desks;
     mod eviction;
     mod explorer;
-    mod groups;
     mod history;
     mod joining;
     mod lifetime;
     mod parking;
+    mod queues;
+    mod worker_slots;
 }

@@ -97,9 +97,9 @@ pub(crate) trait Cursor {
     #[cfg(not(loom))]
     fn payload(&self) -> &[u8];
 
-    /// Fast path of [`next`](Self::next): takes a data packet if nothing else has to be done. `None`:
-    /// `next` must decide. Before the call nothing is in flight, and [`is_stamped`](Self::is_stamped)
-    /// returned true since the cursor moved last.
+    /// Fast path of [`next`](Self::next): takes a data packet if nothing else has to be done.
+    /// `None`: `next` must decide. Before the call nothing is in flight, and
+    /// [`is_stamped`](Self::is_stamped) returned true since the cursor moved last.
     fn next_fast(&mut self) -> Option<Taken>;
 
     /// Takes the next packet, or the packet that [`unreceive`](Self::unreceive) put back.

@@ -236,7 +236,8 @@ pub(crate) fn room(writer: &mut Writer, len: usize) -> WriteBuf<'_> {
 /// # Panics
 ///
 /// If the claim is shorter than the packet.
-// One check of the claim serves `fill` and the commit: a second one costs 4 instructions per packet.
+// One check of the claim serves `fill` and the commit: a second one costs 4 instructions per
+// packet.
 #[inline(always)]
 pub(crate) fn publish<E>(
     writer: &mut Writer,

@@ -3,12 +3,12 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - publisher: `ring/shared.rs` (`claim_shared`, `take`, `open`, `close_if_done`),
-//!   `ring/writer.rs` (`refresh`, `commit`), `ring/gate.rs` (`scan`)
-//! - reader: `ring/reader.rs` in a `Block` ring (`next`, `release`), `ring/roster.rs` (`let_go`)
-//! - recoverer: `ring/recover.rs` (`recover`, `resolve`, `committed`, `bound`), `ring/roster.rs`
+//! - publisher: `ring/claim/shared.rs` (`claim_shared`, `try_claim`, `open`, `close_if_complete`),
+//!   `ring/claim/mod.rs` (`refresh`, `commit`), `ring/gate.rs` (`scan`)
+//! - reader: `ring/reader.rs` in a `Block` ring (`next`, `release`), `ring/membership.rs` (`release`)
+//! - recoverer: `ring/recover.rs` (`recover`, `resolve`, `committed`, `bound`), `ring/membership.rs`
 //!   (`reap_publisher`, `reap_subscriber`)
-//! - successor: `ring/roster.rs` (`join_publisher`), under the control lock like the recoverer
+//! - successor: `ring/membership.rs` (`join_publisher`), under the control lock like the recoverer
 //!
 //! Any blocked process recovers, so the model has one anonymous recoverer. When it is killed, the
 //! kernel releases the control lock, and the next recoverer starts again.
@@ -399,7 +399,7 @@ fn initial_publisher(batch: u8, packet: u8) -> Publisher {
     }
 }
 
-/// Publishers: `ring/shared.rs`, `ring/writer.rs`, `ring/gate.rs`.
+/// Publishers: `ring/claim/shared.rs`, `ring/claim/mod.rs`, `ring/gate.rs`.
 impl Claims {
     fn is_done(&self, entry: usize, publisher: &Publisher) -> bool {
         publisher.at == At::Tail && usize::from(publisher.batch) == self.plans[entry].len()
@@ -656,7 +656,7 @@ impl Claims {
     }
 }
 
-/// The successor: `ring/roster.rs`, `join_publisher`; before it, `channel/join.rs` reaps.
+/// The successor: `ring/membership.rs`, `join_publisher`; before it, `channel/join.rs` reaps.
 impl Claims {
     fn successor(&self, entry: usize, state: &State, next: &mut Next<State>) {
         let dead = state.publishers[entry];
@@ -755,7 +755,7 @@ impl Claims {
     }
 }
 
-/// The recoverer: `ring/recover.rs`, and the reaping functions of `ring/roster.rs`.
+/// The recoverer: `ring/recover.rs`, and the functions of `ring/reap.rs`.
 impl Claims {
     fn recoverer(&self, state: &State, next: &mut Next<State>) {
         let mut new = *state;

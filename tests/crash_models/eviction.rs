@@ -3,13 +3,13 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - publisher: `ring/writer.rs` (`refresh`), `ring/evict.rs` (`make_room`, `evict`),
-//!   `ring/slot.rs` (`walk`), `ring/shared.rs`
-//! - subscriber: `ring/reader.rs` (`next_pinned`, `pin`, `take`, `release`, `look_for_eviction`,
+//! - publisher: `ring/claim/mod.rs` (`refresh`), `ring/overflow.rs` (`make_room`, `evict`),
+//!   `ring/slot.rs` (`scan_committed`), `ring/claim/shared.rs`
+//! - subscriber: `ring/reader.rs` (`next_pinned`, `pin`, `take`, `release`, `follow_eviction`,
 //!   `missed`, `counted_late`, `unreported`, `note_told`)
-//! - successor: `ring/roster.rs` (`succeed`), `Reader::new`, `Reader::durable`, `Receiver::new`
-//! - newcomer: `ring/roster.rs` (`join_subscriber`)
-//! - reaper: `ring/roster.rs` (`reap_subscriber`), under the control lock; a dead claim is voided
+//! - successor: `ring/membership.rs` (`succeed`), `Reader::new`, `Reader::durable`, `Receiver::new`
+//! - newcomer: `ring/membership.rs` (`join_subscriber`)
+//! - reaper: `ring/reap.rs` (`reap_subscriber`), under the control lock; a dead claim is voided
 //!   in one step (`claims` models all of it)
 //!
 //! The reported loss is compared with the real one. It is never larger. In the end it is equal,
@@ -334,7 +334,7 @@ impl Model for Eviction {
     }
 }
 
-/// Publishers: `ring/writer.rs`, `ring/shared.rs`.
+/// Publishers: `ring/claim/mod.rs`, `ring/claim/shared.rs`.
 impl Eviction {
     fn is_done(&self, entry: usize, publisher: &Publisher) -> bool {
         publisher.at == At::Tail && usize::from(publisher.sent) == self.plans[entry].len()
@@ -510,7 +510,7 @@ impl Eviction {
     }
 }
 
-/// `ring/evict.rs`, `slot::walk`.
+/// `ring/overflow.rs`, `slot::scan_committed`.
 impl Eviction {
     fn walk(&self, entry: usize, state: &State, me: &mut Publisher) -> (&'static str, [u8; 2]) {
         let target = self.needed(entry, me) - CAPACITY;
@@ -626,7 +626,7 @@ impl Eviction {
     }
 }
 
-/// The subscriber, its successor, the newcomer: `ring/reader.rs`, `ring/roster.rs`.
+/// The subscriber, its successor, the newcomer: `ring/reader.rs`, `ring/membership.rs`.
 impl Eviction {
     fn subscriber(&self, state: &State, next: &mut Next<State>) {
         let mut me = state.subscriber;
@@ -725,7 +725,7 @@ impl Eviction {
         }
     }
 
-    /// `look_for_eviction`, `counted_late`, `missed`.
+    /// `follow_eviction`, `counted_late`, `missed`.
     fn check_loss(
         &self,
         new: &mut State,

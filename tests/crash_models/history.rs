@@ -3,10 +3,10 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - publisher: `ring/history.rs` (`make_room`), `ring/writer.rs` (`refresh`), `ring/gate.rs`
-//!   (`scan`), `ring/evict.rs` (in two steps; `eviction` models all of it)
-//! - newcomer: `ring/roster.rs` (`join_subscriber` with history), `ring/history.rs` (`start`)
-//! - reaper: `ring/roster.rs` (`reap_subscriber`); a dead claim is voided in one step
+//! - publisher: `ring/history.rs` (`make_room`), `ring/claim/mod.rs` (`refresh`), `ring/gate.rs`
+//!   (`scan`), `ring/overflow.rs` (in two steps; `eviction` models all of it)
+//! - newcomer: `ring/membership.rs` (`join_subscriber` with history), `ring/history.rs` (`start`)
+//! - reaper: `ring/reap.rs` (`reap_subscriber`); a dead claim is voided in one step
 //!
 //! Packets have one slot; `kept` is half the ring, as in `ring/geometry.rs`.
 
@@ -126,7 +126,7 @@ impl State {
         self.stamps[usize::from(position % CAPACITY)] == position
     }
 
-    /// `slot::walk`.
+    /// `slot::scan_committed`.
     fn walk(&self, from: u8, to: u8) -> u8 {
         (from..to).find(|&at| !self.is_stamped(at)).unwrap_or(to.max(from))
     }

@@ -3,13 +3,13 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - publisher: `ring/gate.rs` (`scan`), `ring/writer.rs` (`refresh`), `ring/shared.rs` (`take`),
-//!   `ring/exclusive.rs` (`publish_tail`)
-//! - newcomer: `ring/roster.rs` (`join_subscriber`, `Start::Newcomer`)
+//! - publisher: `ring/gate.rs` (`scan`), `ring/claim/mod.rs` (`refresh`), `ring/claim/shared.rs` (`try_claim`),
+//!   `ring/claim/exclusive.rs` (`publish_tail`)
+//! - newcomer: `ring/membership.rs` (`join_subscriber`, `Start::Newcomer`)
 //! - clone: the newcomer's steps with `Start::Beside`, `roster.clones`, `Reader::stand_still` in a
 //!   `Block` ring
-//! - old subscriber: `ring/reader.rs` (`release`), `ring/roster.rs` (`let_go`)
-//! - reaper: `ring/roster.rs` (`reap_subscriber`), and `ring/recover.rs` in one step (`claims`
+//! - old subscriber: `ring/reader.rs` (`release`), `ring/membership.rs` (`release`)
+//! - reaper: `ring/reap.rs` (`reap_subscriber`), and `ring/recover.rs` in one step (`claims`
 //!   models all of it)
 //!
 //! Plain stores are buffered: the tail of an exclusive ring, and the newcomer's cursor. A fence or
@@ -244,7 +244,7 @@ impl Model for Join {
     }
 }
 
-/// Publishers of packets of one slot: `ring/gate.rs`, `ring/shared.rs`, `ring/exclusive.rs`.
+/// Publishers of packets of one slot: `ring/gate.rs`, `ring/claim/shared.rs`, `ring/claim/exclusive.rs`.
 impl Join {
     fn is_done(&self, publisher: &Publisher) -> bool {
         publisher.at == At::Tail && publisher.sent == self.sends
@@ -403,7 +403,7 @@ impl Join {
     }
 }
 
-/// Subscribers: `ring/roster.rs`, `ring/reader.rs`.
+/// Subscribers: `ring/membership.rs`, `ring/reader.rs`.
 impl Join {
     /// End of the committed packets.
     fn committed(state: &State) -> u8 {

@@ -3,9 +3,9 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - publisher: `wait/ringer.rs` (`Ringer::new`, `must_wake`, `wake`), `channel/join.rs`
+//! - publisher: `wait/notifier.rs` (`Notifier::new`, `has_new_waiters`, `wake`), `channel/join.rs`
 //!   (`publisher` wakes once it is there)
-//! - sleeper: `wait/sleeper.rs` (`announce`, `Waiter::pause`), `sys/barrier.rs` (`heavy`)
+//! - sleeper: `wait/event_count.rs` (`register_waiter`, `Waiter::park`), `sys/barrier.rs` (`heavy`)
 //!
 //! A stamp stays in its publisher's store buffer until it drains by itself, by a locked instruction
 //! of that publisher, or by a sleeper's `membarrier`. Without buffers the barrier would look
@@ -197,7 +197,7 @@ impl Model for Parking {
     }
 }
 
-/// `wait/ringer.rs`.
+/// `wait/notifier.rs`.
 impl Parking {
     fn is_flag(&self) -> bool {
         matches!(self.fault, Fault::FlagClearedThenWoken | Fault::FlagWokenThenCleared)
@@ -336,7 +336,7 @@ impl Parking {
     }
 }
 
-/// `wait/sleeper.rs`.
+/// `wait/event_count.rs`.
 impl Parking {
     /// The step after a sleep.
     fn awake(&self) -> Pause {

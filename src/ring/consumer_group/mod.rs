@@ -28,7 +28,7 @@
 //!   dead one, flagged as redelivered. It stores its own word first and clears *all* dead words at
 //!   that position afterwards, because an earlier adopter may have died.
 //!
-//! A process may be killed before each step. `tests/crash_models/groups.rs` models them. Limits:
+//! A process may be killed before each step. `tests/crash_models/queues.rs` models them. Limits:
 //! this module neither waits nor checks liveness (`channel::untyped::receiver` does
 //! both).
 

@@ -3,10 +3,10 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - worker: `cluster/directory.rs` (`join`, `reap`, `sit_down`, `keep`, `leave`, `clear`),
-//!   `cluster/inbox.rs`
-//! - reaper: `cluster/watch.rs` (`reap`), `cluster/directory.rs` (`clear`)
-//! - sender: `cluster/outgoing.rs`: look up the slot, attach, check its phase again, publish
+//! - worker: `cluster/directory/{mod,slots,sweep}.rs` (`join`, `occupy`, `keep`, `leave`, `clear`),
+//!   `cluster/inbox/mod.rs`
+//! - reaper: `cluster/directory/watch.rs` (`reap_dead`), `cluster/directory/sweep.rs` (`clear`)
+//! - sender: `cluster/inbox/send.rs`: look up the slot, attach, check its phase again, publish
 //!
 //! An inbox is discarded in three repeatable steps: close it, remove its durable subscriber, remove
 //! its name (`Ring::discard`).
