@@ -5,9 +5,10 @@
 //!
 //! - publisher: `ring/claim/shared.rs` (`claim_shared`, `try_claim`, `open`, `close_if_complete`),
 //!   `ring/claim/mod.rs` (`refresh`, `commit`), `ring/gate.rs` (`scan`)
-//! - reader: `ring/reader.rs` in a `Block` ring (`next`, `release`), `ring/membership.rs` (`release`)
-//! - recoverer: `ring/recover.rs` (`recover`, `resolve`, `committed`, `bound`), `ring/membership.rs`
-//!   (`reap_publisher`, `reap_subscriber`)
+//! - reader: `ring/reader.rs` in a `Block` ring (`next`, `release`), `ring/membership.rs`
+//!   (`release`)
+//! - recoverer: `ring/recover.rs` (`recover`, `resolve`, `committed`, `bound`),
+//!   `ring/membership.rs` (`reap_publisher`, `reap_subscriber`)
 //! - successor: `ring/membership.rs` (`join_publisher`), under the control lock like the recoverer
 //!
 //! Any blocked process recovers, so the model has one anonymous recoverer. When it is killed, the

@@ -4,13 +4,13 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - opener: `segment/lifecycle.rs` (`Locked::take`, `enter`, `make`, `use_ready`), `segment/mapped.rs`
-//!   (`Mapped::open`, `attach`), `segment/map.rs`
-//! - opener, leaving: `segment/attachment.rs` (`Segment::drop`, `lock_bounded`), `segment/mapped.rs`
-//!   (`leave`, `give_up`)
+//! - opener: `segment/lifecycle.rs` (`Locked::take`, `enter`, `make`, `use_ready`),
+//!   `segment/mapped.rs` (`Mapped::open`, `attach`), `segment/map.rs`
+//! - opener, leaving: `segment/attachment.rs` (`Segment::drop`, `lock_bounded`),
+//!   `segment/mapped.rs` (`leave`, `give_up`)
 //! - remover: `Mapped::remove`
-//! - durable entries: `ring/membership.rs` (`make_durable`), `channel/join.rs` (`remove_durable`), both
-//!   under the control lock
+//! - durable entries: `ring/membership.rs` (`make_durable`), `channel/join.rs` (`remove_durable`),
+//!   both under the control lock
 //!
 //! The kernel is modelled precisely: a name refers to an object or to none, an object can outlive
 //! its name, and the locks of a process are released when it dies.
