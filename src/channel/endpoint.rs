@@ -17,7 +17,7 @@ use crate::wait::{Notifier, Sleep, Wait, Waiter};
 /// An entry of a ring, with everything that its owner needs.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
-    pub(crate) member: EntryId,
+    pub(crate) entry_id: EntryId,
     memory: RingMemory,
     pub(crate) waiter: Waiter,
     notifier: Notifier,
@@ -29,26 +29,26 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// The endpoint of an entry that was just taken through `segment`. Infallible, because a taken
     /// entry must have an owner that releases it.
-    pub(crate) fn new(segment: Segment, member: EntryId, waiter: Waiter) -> Self {
+    pub(crate) fn new(segment: Segment, entry_id: EntryId, waiter: Waiter) -> Self {
         let memory = segment.memory().clone();
         let fences = !barrier::register();
-        let notifier = Notifier::new(event_count_of_others(&memory, member), fences);
-        Self { member, memory, waiter, notifier, events: Vec::new(), segment }
+        let notifier = Notifier::new(event_count_of_others(&memory, entry_id), fences);
+        Self { entry_id, memory, waiter, notifier, events: Vec::new(), segment }
     }
 
     /// The waiter for an entry.
     pub(crate) fn waiter(
         segment: &Segment,
-        member: EntryId,
+        entry_id: EntryId,
         wait: Wait,
     ) -> Result<Waiter, OpenError> {
-        let sleep = segment.event(member)?.map_or(Sleep::Futex, Sleep::Event);
+        let sleep = segment.event(entry_id)?.map_or(Sleep::Futex, Sleep::Event);
         Ok(Waiter::new(wait, sleep))
     }
 
     /// The event count that this endpoint sleeps on.
     pub(crate) fn event_count(&self) -> &EventCount {
-        event_count_of(&self.memory, side_of(self.member))
+        event_count_of(&self.memory, side_of(self.entry_id))
     }
 
     /// Wakes sleeping subscribers. A publisher calls it after a store that they may wait for.
@@ -76,7 +76,7 @@ impl Endpoint {
     #[cold]
     #[inline(never)]
     fn wake_sleepers(&mut self) {
-        if self.notifier.has_new_waiters(event_count_of_others(&self.memory, self.member)) {
+        if self.notifier.has_new_waiters(event_count_of_others(&self.memory, self.entry_id)) {
             self.wake_others();
         }
     }
@@ -85,8 +85,8 @@ impl Endpoint {
     #[cold]
     #[inline(never)]
     pub(crate) fn wake_others(&mut self) {
-        let event_count = event_count_of_others(&self.memory, self.member);
-        let (segment, events, side) = (&self.segment, &mut self.events, side_of(self.member));
+        let event_count = event_count_of_others(&self.memory, self.entry_id);
+        let (segment, events, side) = (&self.segment, &mut self.events, side_of(self.entry_id));
         self.notifier.wake(event_count, || match segment.settings().parking {
             Parking::Futex => {
                 failpoint(Failpoint::Wake);
@@ -99,12 +99,12 @@ impl Endpoint {
     /// Wakes both sides.
     pub(crate) fn wake_all(&mut self) {
         self.wake_others();
-        wake_side(&self.segment, side_of(self.member));
+        wake_side(&self.segment, side_of(self.entry_id));
     }
 
     /// Returns true if the owner of an entry lives. This endpoint does.
-    pub(crate) fn is_alive(&self, member: EntryId) -> bool {
-        member == self.member || self.liveness().is_alive(member)
+    pub(crate) fn is_alive(&self, entry_id: EntryId) -> bool {
+        entry_id == self.entry_id || self.liveness().is_alive(entry_id)
     }
 
     /// The locks that this endpoint and the others of its ring live by: those of the ring's file.
@@ -115,7 +115,7 @@ impl Endpoint {
     /// Releases this endpoint's liveness lock, as the last step of leaving. From then on it counts
     /// as dead.
     pub(crate) fn release_liveness(&self) {
-        self.liveness().release_liveness(self.member);
+        self.liveness().release_liveness(self.entry_id);
     }
 
     /// Clears the dead, which their locks tell, unless another process holds the control lock.
@@ -134,7 +134,7 @@ impl Endpoint {
     ) -> bool {
         let changed = {
             let Some(_control) = self.segment.try_lock() else { return false };
-            let is_alive = |member| self.is_alive(member);
+            let is_alive = |entry_id| self.is_alive(entry_id);
             let reaped = reap(&self.segment, &self.memory, &is_alive);
             work(&is_alive) || reaped.changed
         };
@@ -217,8 +217,8 @@ fn event_count_of(memory: &RingMemory, side: Side) -> &EventCount {
 }
 
 #[inline]
-fn event_count_of_others(memory: &RingMemory, member: EntryId) -> &EventCount {
-    event_count_of(memory, side_of(member).other())
+fn event_count_of_others(memory: &RingMemory, entry_id: EntryId) -> &EventCount {
+    event_count_of(memory, side_of(entry_id).other())
 }
 
 /// Sets the event of every entry of a side that was ever used. Each event has one waiter; an event
@@ -233,12 +233,12 @@ fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) {
     let used = (used.load(Ordering::Acquire) as usize).min(most);
     for index in 0..used {
         if events.len() <= index {
-            let member = match side {
+            let entry_id = match side {
                 Side::Publishers => EntryId::Publisher(index),
                 Side::Subscribers => EntryId::Subscriber(index),
             };
             // An event that cannot be opened is damaged. The sleeps of its waiter are bounded.
-            events.push(segment.event(member).ok().flatten());
+            events.push(segment.event(entry_id).ok().flatten());
         }
         if let Some(event) = &events[index] {
             event.set();
@@ -247,8 +247,8 @@ fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) {
 }
 
 #[inline]
-fn side_of(member: EntryId) -> Side {
-    match member {
+fn side_of(entry_id: EntryId) -> Side {
+    match entry_id {
         EntryId::Publisher(_) => Side::Publishers,
         // A watch of a directory sleeps where subscribers do.
         EntryId::Subscriber(_) | EntryId::WorkerSlot(_) => Side::Subscribers,

@@ -166,7 +166,7 @@ pub(crate) fn durable(
             membership::succeed(&memory, entry)
         } else {
             let joined = membership::join_subscriber(&memory, &settings, entry, Start::Newcomer);
-            membership::make_durable(&memory, entry, &joined.account, name);
+            membership::make_durable(&memory, entry, &joined.loss, name);
             (joined, 0)
         };
         (entry_id, waiter, index, joined, redelivered_below)

@@ -35,7 +35,7 @@ use std::ops::Deref;
 /// The queue of a cluster stays open without publishers. A consumer that joins receives all
 /// packets that wait in it.
 pub struct QueueConsumer<T: Packet> {
-    pub(crate) taker: GroupReceiver,
+    pub(crate) receiver: GroupReceiver,
     type_index: u16,
     packet: PhantomData<fn() -> T>,
 }
@@ -44,15 +44,15 @@ pub struct QueueConsumer<T: Packet> {
 impl<T: Packet> fmt::Debug for QueueConsumer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueConsumer")
-            .field("ring", &self.taker.endpoint.segment.name())
+            .field("ring", &self.receiver.endpoint.segment.name())
             .field("type", &T::TYPE.name)
             .finish_non_exhaustive()
     }
 }
 
 impl<T: Packet> QueueConsumer<T> {
-    pub(crate) fn new(taker: GroupReceiver, type_index: u16) -> Self {
-        Self { taker, type_index, packet: PhantomData }
+    pub(crate) fn new(receiver: GroupReceiver, type_index: u16) -> Self {
+        Self { receiver, type_index, packet: PhantomData }
     }
 
     verb! {
@@ -69,15 +69,15 @@ impl<T: Packet> QueueConsumer<T> {
 
     /// Changes how this consumer waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
-        self.taker.endpoint.waiter.set(wait);
+        self.receiver.endpoint.waiter.set(wait);
     }
 
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Delivery<'_, T>, F> {
-        let taken = F::retry(|| self.taker.take(timeout))?;
+        let taken = F::retry(|| self.receiver.take(timeout))?;
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken).into());
         }
-        match Validated::open(ReadGuard::new(&mut self.taker)) {
+        match Validated::open(ReadGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Delivery { opened }),
             Err((job, _)) => Err(corrupt::<T>(job).into()),
         }
@@ -85,25 +85,25 @@ impl<T: Packet> QueueConsumer<T> {
 
     #[cold]
     fn mismatch(&mut self, taken: Taken) -> RecvError {
-        let segment = &self.taker.endpoint.segment;
+        let segment = &self.receiver.endpoint.segment;
         let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
-        self.taker.ack();
+        self.receiver.ack();
         RecvError::TypeMismatch(Box::new(types))
     }
 }
 
 impl<T: Packet> Selectable for QueueConsumer<T> {
     fn selectee(&mut self) -> Selectee<'_> {
-        Selectee::new(&mut self.taker)
+        Selectee::new(&mut self.receiver)
     }
 }
 
 impl Ring {
     /// Joins as a consumer of a queue.
     pub(crate) fn queue_consumer<T: Packet>(&self) -> Result<QueueConsumer<T>, OpenError> {
-        let (taker, index) =
+        let (receiver, index) =
             join::consumer(self.segment(), &Types::One(&T::TYPE), Wait::default())?;
-        Ok(QueueConsumer::new(taker, index))
+        Ok(QueueConsumer::new(receiver, index))
     }
 }
 

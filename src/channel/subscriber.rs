@@ -217,7 +217,7 @@ impl<T: Packet> Subscriber<T> {
         }
         match Validated::open(ReadGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Received { opened }),
-            Err((hand, _)) => Err(corrupt::<T>(hand)),
+            Err((guard, _)) => Err(corrupt::<T>(guard)),
         }
     }
 
@@ -244,14 +244,14 @@ impl<T: Packet> Subscriber<T> {
             let taken = self.receiver.take(timeout.left(deadline))?;
             let is_own = taken.descriptor.type_index() == self.type_index;
             // Held while `fits` runs, which may panic. Released if the packet does not fit.
-            let hand = ReadGuard::new(&mut self.receiver);
-            let archived = packet::validate::<T>(hand.bytes());
+            let guard = ReadGuard::new(&mut self.receiver);
+            let archived = packet::validate::<T>(guard.bytes());
             // An invalid packet is returned, too: `open` makes the error.
             if !is_own || archived.map_or(true, &mut fits) {
-                std::mem::forget(hand);
+                std::mem::forget(guard);
                 return Ok(taken);
             }
-            drop(hand);
+            drop(guard);
             let has_ended = match timeout {
                 Timeout::Zero => self.receiver.cursor.position() >= end,
                 _ => deadline.has_passed(),
@@ -278,9 +278,9 @@ impl<T: Packet> Subscriber<T> {
         }
         match ValidatedBatch::open(BatchGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Batch { opened }),
-            Err(mut hands) => {
-                hands.keep(1);
-                Err(explained::<T>(first.position, hands.bytes(0)).into())
+            Err(mut guard) => {
+                guard.keep(1);
+                Err(explained::<T>(first.position, guard.bytes(0)).into())
             }
         }
     }
@@ -316,8 +316,8 @@ impl<T: Packet> Subscriber<T> {
 /// The error for an invalid packet, which is released.
 #[cold]
 #[inline(never)]
-fn corrupt<T: Packet>(hand: ReadGuard<'_, Receiver>) -> RecvError {
-    explained::<T>(hand.endpoint().cursor.position(), hand.bytes())
+fn corrupt<T: Packet>(guard: ReadGuard<'_, Receiver>) -> RecvError {
+    explained::<T>(guard.endpoint().cursor.position(), guard.bytes())
 }
 
 fn explained<T: Packet>(position: u64, bytes: &[u8]) -> RecvError {

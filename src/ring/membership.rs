@@ -82,8 +82,8 @@ pub(crate) enum Start {
 pub(crate) struct Joined {
     /// The position of its cursor.
     pub(crate) position: u64,
-    /// Its account of evicted packets.
-    pub(crate) account: LossCounter,
+    /// The count of its lost packets.
+    pub(crate) loss: LossCounter,
 }
 
 /// Returns a free entry of a side. Prefers subscriber entries without an eviction under way,
@@ -179,7 +179,7 @@ pub(crate) fn join_subscriber(
     fence(Ordering::SeqCst);
     let mut placed = boundary(memory, &geometry, start);
     failpoint(Failpoint::JoinMove);
-    let account = LossCounter::open(&entry.details);
+    let loss = LossCounter::open(&entry.details);
     if geometry.history > 0 && start == Start::Newcomer {
         // Gates the packets that are walked over.
         entry.cursor.store(placed | PIN, Ordering::Release);
@@ -192,7 +192,7 @@ pub(crate) fn join_subscriber(
         gate::restart_scans(memory);
     }
     OwnerState::Taken.set(&entry.details.owner);
-    Joined { position: placed, account }
+    Joined { position: placed, loss }
 }
 
 fn boundary(memory: &RingMemory, geometry: &Geometry, start: Start) -> u64 {
@@ -246,7 +246,7 @@ pub(crate) fn succeed(memory: &RingMemory, index: usize) -> (Joined, u64) {
     // Clears the predecessor's pin, if there is one. Nobody moves a pinned cursor, and others clear
     // pins only under the control lock, which the caller holds. Orderings as in `Reader::pin`.
     let _ = entry.cursor.compare_exchange(stood | PIN, stood, Ordering::AcqRel, Ordering::Relaxed);
-    let joined = Joined { position: stood, account: LossCounter::succeed(&entry.details) };
+    let joined = Joined { position: stood, loss: LossCounter::succeed(&entry.details) };
     (joined, entry.details.durable.handed_out())
 }
 
@@ -288,10 +288,10 @@ fn close_if_left(memory: &RingMemory, settings: &Settings, leaving: usize) {
 }
 
 /// Makes a joined subscriber durable. The last step, once its cursor is placed.
-pub(crate) fn make_durable(memory: &RingMemory, index: usize, account: &LossCounter, name: &str) {
+pub(crate) fn make_durable(memory: &RingMemory, index: usize, loss: &LossCounter, name: &str) {
     let details = &memory.subscribers()[index].details;
     details.durable.set_handed_out(0);
-    account.record_reported(details);
+    loss.record_reported(details);
     details.durable.set_name(name);
     failpoint(Failpoint::JoinDurable);
     OwnerState::Durable.set(&details.owner);

@@ -75,7 +75,7 @@ impl Reader {
             first: Descriptor::void(1),
             list: Vec::new(),
             redelivered_below: 0,
-            loss: joined.account,
+            loss: joined.loss,
         }
     }
 

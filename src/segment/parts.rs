@@ -200,7 +200,7 @@ impl SegmentParts {
     }
 
     /// Returns true if nothing is left in a work queue: the shared cursor (entry 0) is at the tail,
-    /// and no consumer has a packet in hand (`ring::consumer_group`).
+    /// and no consumer has a packet in flight (`ring::consumer_group`).
     fn is_done(&self) -> bool {
         let tail = self.head().tail.load(Ordering::Acquire);
         let mut cursors =

@@ -76,8 +76,8 @@ impl Places {
     }
 
     /// The byte whose lock shows that the owner of an entry lives: the first byte of the entry.
-    pub(crate) fn lock_of(&self, member: EntryId) -> u64 {
-        let byte = match member {
+    pub(crate) fn lock_of(&self, entry_id: EntryId) -> u64 {
+        let byte = match entry_id {
             EntryId::Publisher(index) => self.publishers + index * size_of::<PublisherEntry>(),
             EntryId::Subscriber(index) => self.subscribers + index * size_of::<SubscriberEntry>(),
             EntryId::WorkerSlot(index) => self.worker_slots + index * size_of::<WorkerSlot>(),

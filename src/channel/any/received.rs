@@ -15,7 +15,7 @@ use std::fmt;
 
 /// A packet in its slot whose type is not known yet. Dropping it releases the slot.
 pub struct AnyReceived<'a> {
-    hand: ReadGuard<'a, Receiver>,
+    guard: ReadGuard<'a, Receiver>,
     taken: Taken,
     /// Bytes before the archive: 0 outside a cluster.
     prefix: usize,
@@ -23,8 +23,8 @@ pub struct AnyReceived<'a> {
 
 impl<'a> AnyReceived<'a> {
     #[inline]
-    pub(crate) fn new(hand: ReadGuard<'a, Receiver>, taken: Taken) -> Self {
-        Self { hand, taken, prefix: 0 }
+    pub(crate) fn new(guard: ReadGuard<'a, Receiver>, taken: Taken) -> Self {
+        Self { guard, taken, prefix: 0 }
     }
 
     /// Returns the packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, after a
@@ -59,13 +59,13 @@ impl<'a> AnyReceived<'a> {
 
     /// Puts the packet back. The next call receives it again, flagged as redelivered.
     pub fn unreceive(self) {
-        self.hand.end(Receiver::unreceive);
+        self.guard.end(Receiver::unreceive);
     }
 
     /// Acknowledges the packet, for subscribers with explicit acknowledgement.
     #[inline]
     pub(crate) fn ack(self) {
-        self.hand.end(Receiver::ack);
+        self.guard.end(Receiver::ack);
     }
 
     /// The tag in its descriptor.
@@ -76,7 +76,7 @@ impl<'a> AnyReceived<'a> {
     /// All its bytes, including a prefix.
     #[inline]
     pub(crate) fn payload(&self) -> &[u8] {
-        self.hand.bytes()
+        self.guard.bytes()
     }
 
     /// Skips a prefix of this length before the archive.
@@ -87,8 +87,8 @@ impl<'a> AnyReceived<'a> {
 
     #[inline]
     fn view(&self) -> AnyPacket<'_> {
-        let (receiver, taken) = (self.hand.endpoint(), self.taken);
-        let archive = self.hand.bytes().get(self.prefix..).unwrap_or_default();
+        let (receiver, taken) = (self.guard.endpoint(), self.taken);
+        let archive = self.guard.bytes().get(self.prefix..).unwrap_or_default();
         AnyPacket { receiver, taken, archive }
     }
 }
@@ -102,17 +102,17 @@ impl fmt::Debug for AnyReceived<'_> {
 /// Several packets of any types in their slots. They are released together when the batch is
 /// dropped.
 pub struct AnyBatch<'a> {
-    hands: BatchGuard<'a, Receiver>,
+    guard: BatchGuard<'a, Receiver>,
 }
 
 impl<'a> AnyBatch<'a> {
-    pub(crate) fn new(hands: BatchGuard<'a, Receiver>) -> Self {
-        Self { hands }
+    pub(crate) fn new(guard: BatchGuard<'a, Receiver>) -> Self {
+        Self { guard }
     }
 
     /// Number of packets: at least one.
     pub fn len(&self) -> usize {
-        self.hands.count()
+        self.guard.count()
     }
 
     /// Returns false: a batch has at least one packet.
@@ -131,8 +131,8 @@ impl<'a> AnyBatch<'a> {
     }
 
     fn view(&self, index: usize) -> AnyPacket<'_> {
-        let receiver = self.hands.endpoint();
-        AnyPacket { receiver, taken: self.hands.taken(index), archive: self.hands.bytes(index) }
+        let receiver = self.guard.endpoint();
+        AnyPacket { receiver, taken: self.guard.taken(index), archive: self.guard.bytes(index) }
     }
 }
 

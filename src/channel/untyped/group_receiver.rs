@@ -25,7 +25,7 @@ impl GroupReceiver {
         let (group, endpoint) = (&mut self.cursor, &mut self.endpoint);
         let control = endpoint.segment.lock_bounded()?;
         let settings = endpoint.segment.settings();
-        endpoint::reap(&endpoint.segment, group.memory(), &|member| endpoint.is_alive(member));
+        endpoint::reap(&endpoint.segment, group.memory(), &|entry_id| endpoint.is_alive(entry_id));
         // Half of the entries are kept for consumers.
         if membership::free(group.memory(), Side::Subscribers) <= settings.max_subscribers / 2 {
             return None;
@@ -40,7 +40,7 @@ impl GroupReceiver {
         group.move_to(index);
         endpoint.release_liveness();
         drop(control);
-        (endpoint.member, endpoint.waiter) = (new, waiter);
+        (endpoint.entry_id, endpoint.waiter) = (new, waiter);
         Some(())
     }
 }

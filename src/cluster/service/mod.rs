@@ -148,8 +148,8 @@ impl Worker {
     /// [`TypeMismatch`](OpenError::TypeMismatch) if the service has other requests or replies.
     pub fn service<Q: Packet, R: Packet>(&self, name: &str) -> Result<Service<Q, R>, OpenError> {
         let (ring, request_type) = self.request_ring::<Q, R>(name)?;
-        let (taker, _) = ring.taker(&Types::Any)?;
-        let server = Server::new(self, taker, request_type, R::TYPE);
+        let (receiver, _) = ring.receiver(&Types::Any)?;
+        let server = Server::new(self, receiver, request_type, R::TYPE);
         Ok(Service { server, packets: PhantomData })
     }
 }
@@ -193,7 +193,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
 
     /// Changes how this service waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
-        self.server.taker.endpoint.waiter.set(wait);
+        self.server.receiver.endpoint.waiter.set(wait);
     }
 
     #[inline(always)]
@@ -232,7 +232,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         Ok(self.open(found)?)
     }
 
-    /// Opens the request in hand, whose type has this index.
+    /// Opens the request in flight, whose type has this index.
     fn open(&mut self, type_index: u16) -> Result<Request<'_, Q, R>, ServiceRecvError> {
         if type_index != self.server.request_type {
             self.server.no_reply();

@@ -150,27 +150,27 @@ impl Ring {
 
 impl Ring {
     /// Joins as a consumer of the ring's queue.
-    pub(crate) fn taker(&self, types: &Types<'_>) -> Result<(GroupReceiver, u16), OpenError> {
+    pub(crate) fn receiver(&self, types: &Types<'_>) -> Result<(GroupReceiver, u16), OpenError> {
         join::consumer(self.segment(), types, Wait::default())
     }
 
     /// Status of the request at a position.
     pub(super) fn request_status(&self, position: u64) -> RequestStatus {
-        let is_alive = |member| self.liveness().is_alive(member);
+        let is_alive = |entry_id| self.liveness().is_alive(entry_id);
         status::of_request(self.segment().memory(), position, &is_alive)
     }
 
     /// Returns true if no server has taken the request at a position or is taking it. A server that
     /// takes it later sees the calls that were [given up](Self::set_given_up) before this call.
     pub(super) fn is_untaken(&self, position: u64) -> bool {
-        let is_alive = |member| self.liveness().is_alive(member);
+        let is_alive = |entry_id| self.liveness().is_alive(entry_id);
         status::is_untaken(self.segment().memory(), position, &is_alive)
     }
 
     /// Returns true if a living server may have postponed the request at a position, which no
-    /// server has in hand.
+    /// server has in flight.
     pub(super) fn is_postponed(&self, position: u64) -> bool {
-        let is_alive = |member| self.liveness().is_alive(member);
+        let is_alive = |entry_id| self.liveness().is_alive(entry_id);
         status::is_postponed(self.segment().memory(), position, &is_alive)
     }
 

@@ -23,7 +23,7 @@
 //!   same.
 //! - **position**: position of the request in the request ring.
 //!
-//! The call slot identifies a direct reply. The server sends it while it has the request in hand,
+//! The call slot identifies a direct reply. The server sends it while it has the request in flight,
 //! or has postponed it. A call without a message ends only when neither is true any more, and all
 //! earlier messages were read (`CallTracker::find_loss`). So no direct reply arrives after its call
 //! has ended, and a later call with the same slot does not receive it.
@@ -54,7 +54,7 @@ pub(super) struct RequestTag {
 /// The kind of a message in a reply ring. 0 is the tag of a packet without a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplyKind {
-    /// A direct reply: the server had the request in hand, or had postponed it.
+    /// A direct reply: the server had the request in flight, or had postponed it.
     Reply = 1,
     /// A late reply, after the request was deferred.
     Late = 2,

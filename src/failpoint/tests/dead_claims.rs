@@ -19,8 +19,8 @@ fn a_publisher_dies_while_a_subscriber_asks() {
     std::mem::forget(publisher.reserve().unwrap());
     let segment = &subscriber.receiver.endpoint.segment;
     let asked = Cell::new(0);
-    let is_alive = |member| {
-        if member != EntryId::Publisher(0) {
+    let is_alive = |entry_id| {
+        if entry_id != EntryId::Publisher(0) {
             return true;
         }
         asked.set(asked.get() + 1);

@@ -14,14 +14,14 @@ fn on_events() -> RingBuilder {
 }
 
 /// Returns true if an entry is free and its liveness lock too.
-fn is_free(ring: &Ring, member: EntryId) -> bool {
+fn is_free(ring: &Ring, entry_id: EntryId) -> bool {
     let memory = ring.segment().memory();
-    let owner = match member {
+    let owner = match entry_id {
         EntryId::Publisher(index) => &memory.publishers()[index].details.owner,
         EntryId::Subscriber(index) => &memory.subscribers()[index].details.owner,
-        EntryId::WorkerSlot(_) => panic!("a ring has no desks"),
+        EntryId::WorkerSlot(_) => panic!("a ring has no worker slots"),
     };
-    OwnerState::of(owner) == OwnerState::Free && !ring.liveness().is_alive(member)
+    OwnerState::of(owner) == OwnerState::Free && !ring.liveness().is_alive(entry_id)
 }
 
 /// Joins a ring whose events cannot be opened.
@@ -36,8 +36,8 @@ fn fails_to_join(ring: &Ring) {
             assert!(matches!(error, OpenError::System { .. }), "{error}");
         }
     }
-    for member in [EntryId::Publisher(0), EntryId::Subscriber(0)] {
-        assert!(is_free(ring, member), "{member:?}");
+    for entry_id in [EntryId::Publisher(0), EntryId::Subscriber(0)] {
+        assert!(is_free(ring, entry_id), "{entry_id:?}");
     }
     assert_eq!(ring.types(), []);
     assert!(!ring.remove_durable("desk").unwrap());

@@ -47,8 +47,9 @@ fn check(errand: &ArchivedErrand) -> u64 {
 
 fn member(ring: &Ring) -> QueueConsumer<Errand> {
     let wait = Wait::park().spin_for(Duration::ZERO);
-    let (taker, index) = join::consumer(ring.segment(), &Types::One(&Errand::TYPE), wait).unwrap();
-    QueueConsumer::new(taker, index)
+    let (receiver, index) =
+        join::consumer(ring.segment(), &Types::One(&Errand::TYPE), wait).unwrap();
+    QueueConsumer::new(receiver, index)
 }
 
 /// The file of the peer's notes.
@@ -61,11 +62,11 @@ pub(super) fn work(ring: &Ring, name: &str) {
     let mut notes = OpenOptions::new().create(true).append(true).open(notes(name)).unwrap();
     let mut own = member(ring);
     // It clears another consumer's pin, and adopts a packet that it nacked itself.
-    leave_a_pin(ring, &mut own.taker);
+    leave_a_pin(ring, &mut own.receiver);
     handle(&mut own, &mut notes, 1);
-    if own.taker.take(Timeout::After(GENEROUS)).is_ok() {
-        own.taker.nack();
-        own.taker.reap_dead();
+    if own.receiver.take(Timeout::After(GENEROUS)).is_ok() {
+        own.receiver.nack();
+        own.receiver.reap_dead();
     }
     handle(&mut own, &mut notes, OWN);
     let mut leaving = member(ring);
@@ -86,13 +87,13 @@ fn handle(own: &mut QueueConsumer<Errand>, notes: &mut File, count: usize) {
 
 /// Clears the pin of another consumer, in a ring where no other process does.
 pub(super) fn take_a_pin_off(ring: &Ring) {
-    leave_a_pin(ring, &mut member(ring).taker);
+    leave_a_pin(ring, &mut member(ring).receiver);
 }
 
 /// Another consumer seems to be killed with the cursor pinned. This one clears the pin, unless
 /// another process does.
 fn leave_a_pin(ring: &Ring, own: &mut GroupReceiver) {
-    let other = member(ring).taker;
+    let other = member(ring).receiver;
     let memory = other.cursor.memory().clone();
     let (shared, hand) =
         (&memory.subscribers()[0].cursor, &memory.subscribers()[other.cursor.entry()].cursor);
@@ -116,7 +117,7 @@ fn leave_a_pin(ring: &Ring, own: &mut GroupReceiver) {
 struct Crew {
     name: String,
     publisher: Publisher<Errand>,
-    member: QueueConsumer<Errand>,
+    entry_id: QueueConsumer<Errand>,
     sent: u64,
     /// Numbers of the packets that it handled, and whether they were flagged.
     handled: BTreeMap<u64, bool>,
@@ -124,8 +125,8 @@ struct Crew {
 
 impl Crew {
     fn new(ring: &Ring, name: &str) -> Self {
-        let (publisher, member) = (ring.publisher().unwrap(), member(ring));
-        Self { name: name.to_owned(), publisher, member, sent: 0, handled: BTreeMap::new() }
+        let (publisher, entry_id) = (ring.publisher().unwrap(), member(ring));
+        Self { name: name.to_owned(), publisher, entry_id, sent: 0, handled: BTreeMap::new() }
     }
 
     /// Publishes one packet. Returns false if there is no room.
@@ -141,7 +142,7 @@ impl Crew {
 
     /// Handles one packet, if it arrives in time.
     fn handle(&mut self, timeout: Duration) {
-        match self.member.recv_timeout(timeout) {
+        match self.entry_id.recv_timeout(timeout) {
             Ok(errand) => {
                 let (number, flagged) = (check(&errand), Delivery::info(&errand).redelivered);
                 let before = self.handled.insert(number, flagged);

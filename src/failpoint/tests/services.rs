@@ -117,7 +117,7 @@ fn a_postponed_request_is_not_confused_with_a_request_that_select_found() {
     let cluster = format!("servers-look-{}", std::process::id());
     let (mut stopped, worker, mut client, _) = stopped(&cluster);
     let mut server = worker.service::<u64, u64>("double").unwrap();
-    let aside = client.start(&8).unwrap();
+    let postponed = client.start(&8).unwrap();
     assert!(matches!(server.try_recv().map(drop), Err(TryServiceRecvError::Empty)));
     let _ = kill_process(stopped.id(), Signal::KILL);
     assert_eq!(stopped.settle(), State::Killed);
@@ -129,7 +129,7 @@ fn a_postponed_request_is_not_confused_with_a_request_that_select_found() {
         let doubled = request.to_native() * 2;
         Request::reply(request, &doubled).unwrap();
     }
-    assert_eq!(*client.wait_timeout(aside, GENEROUS).unwrap(), 16);
+    assert_eq!(*client.wait_timeout(postponed, GENEROUS).unwrap(), 16);
     assert_eq!(*client.wait_timeout(found, GENEROUS).unwrap(), 22);
 }
 

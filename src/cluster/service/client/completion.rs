@@ -1,6 +1,6 @@
 //! The completion of calls: with a reply, or with the reason why there is none.
 //!
-//! Each call completes. The request ring shows which server has a request in hand, and the kernel
+//! Each call completes. The request ring shows which server has a request in flight, and the kernel
 //! tells whether that server lives. The client checks both after each short sleep, so the death of
 //! a server is noticed within milliseconds and not at a deadline.
 //!
@@ -205,7 +205,7 @@ impl CallTracker {
         Ok(!matches!(self.read(Timeout::Zero, None)?, MessageRead::Nothing))
     }
 
-    /// Reads one message. A reply to `wanted` stays in hand; any other message is recorded.
+    /// Reads one message. A reply to `wanted` stays in flight; any other message is recorded.
     fn read(&mut self, timeout: Timeout, wanted: Option<Call>) -> Result<MessageRead, CallError> {
         let taken = match self.replies.take(timeout) {
             Ok(taken) => taken,
@@ -234,7 +234,7 @@ impl CallTracker {
         Some(ReplyHeader { kind, call_slot, position })
     }
 
-    /// Returns the message in hand if it is the wanted reply, and records it otherwise.
+    /// Returns the message in flight if it is the wanted reply, and records it otherwise.
     #[inline]
     fn sort(&mut self, taken: Taken, wanted: Option<Call>) -> Option<ReplyPlace> {
         let Some(header) = self.header(&taken) else {

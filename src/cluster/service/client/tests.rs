@@ -29,7 +29,7 @@ fn die(client: &Numbers) {
 /// Starts a call and takes its request. Returns the call and the `is_only` bit of the request.
 fn start_and_take(client: &mut Numbers) -> (Call, bool) {
     let call = client.start(&1).unwrap();
-    let (mut requests, _) = client.tracker.service.taker(&Types::Any).unwrap();
+    let (mut requests, _) = client.tracker.service.receiver(&Types::Any).unwrap();
     let taken = requests.take(Timeout::Zero).unwrap();
     let tag = RequestTag::of(taken.descriptor.tag());
     assert_eq!(tag.call_slot, call.call_slot());
@@ -51,7 +51,7 @@ fn a_request_is_withdrawn_unless_a_server_has_taken_it() {
     let calls = [1, 2].map(|number| client.start(&number).unwrap());
     let places = calls.map(|call| client.tracker.calls.get(call).unwrap().position);
     // A consumer joins after the client found no server.
-    let (mut requests, _) = client.tracker.service.taker(&Types::Any).unwrap();
+    let (mut requests, _) = client.tracker.service.receiver(&Types::Any).unwrap();
     let _ = requests.take(Timeout::Zero).unwrap();
     for _ in 0..2 {
         assert!(!client.tracker.withdraw(calls[0], places[0]));

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 /// The untyped part of a service.
 pub(super) struct Server {
-    pub(super) taker: GroupReceiver,
+    pub(super) receiver: GroupReceiver,
     callers: Callers,
     /// The request that was handed out and has no outcome yet.
     pub(super) open: Option<RequestId>,
@@ -62,12 +62,12 @@ impl Server {
     /// A server of requests with this type index, and of replies of type `reply`.
     pub(super) fn new(
         worker: &Worker,
-        taker: GroupReceiver,
+        receiver: GroupReceiver,
         request_type: u16,
         reply: TypeInfo,
     ) -> Self {
         Self {
-            taker,
+            receiver,
             callers: Callers::new(worker.cluster.clone(), [reply, <[u64; 2]>::TYPE]),
             open: None,
             is_only: false,
@@ -91,13 +91,13 @@ impl Server {
     }
 
     /// Fast path: takes the next request if it is of the last caller and nothing else is to do.
-    /// Returns false if [`next`](Self::next) must decide, which takes the request in hand again.
+    /// Returns false if [`next`](Self::next) must decide, which takes the request in flight again.
     #[inline(always)]
     pub(super) fn take_fast(&mut self, timeout: Timeout) -> bool {
         if self.open.is_some() || self.has_deferred || !self.postponed.is_empty() {
             return false;
         }
-        let Some(taken) = self.taker.take_fast(timeout) else { return false };
+        let Some(taken) = self.receiver.take_fast(timeout) else { return false };
         if taken.descriptor.type_index() != self.request_type {
             return false;
         }
@@ -117,16 +117,16 @@ impl Server {
             self.no_reply();
         }
         self.report_dropped();
-        // A request that `select` found is in hand. It comes first, because only one request is
+        // A request that `select` found is in flight. It comes first, because only one request is
         // open.
         if !self.postponed.is_empty()
-            && !self.taker.cursor.holds()
+            && !self.receiver.cursor.holds()
             && let Some(type_index) = self.open_postponed()
         {
             return Ok(type_index);
         }
         loop {
-            let taken = match self.taker.take(timeout) {
+            let taken = match self.receiver.take(timeout) {
                 Ok(taken) => taken,
                 Err(RecvFailure::NotReady(())) => {
                     self.callers.drop_gone();
@@ -144,7 +144,7 @@ impl Server {
                     return Err(ServiceRecvError::Caller(Box::new(error)).into());
                 }
                 RequestCheck::Unreadable => {
-                    self.taker.ack();
+                    self.receiver.ack();
                     return Err(ServiceRecvError::Corrupt("no valid caller id".into()).into());
                 }
                 RequestCheck::Skipped => {}
@@ -160,23 +160,23 @@ impl Server {
             Ok(()) if !self.callers.last_mut().has_given_up(request.call_slot) => {
                 return RequestCheck::Wanted(request);
             }
-            Ok(()) | Err(ReachError::Gone) => self.taker.ack(),
+            Ok(()) | Err(ReachError::Gone) => self.receiver.ack(),
             Err(ReachError::NotNow(OpenError::Busy { .. })) => self.postpone(request, taken),
             Err(ReachError::NotNow(error)) => return RequestCheck::Shortage(request, error),
         }
         RequestCheck::Skipped
     }
 
-    /// Copies and releases the request in hand, whose caller cannot be reached now.
+    /// Copies and releases the request in flight, whose caller cannot be reached now.
     #[cold]
     fn postpone(&mut self, id: RequestId, taken: Taken) {
         let type_index = taken.descriptor.type_index();
         let mut archive = AlignedVec::new();
-        archive.extend_from_slice(self.taker.payload());
+        archive.extend_from_slice(self.receiver.payload());
         self.postponed.push(PostponedRequest { id, type_index, archive });
         // Before the release: a client that sees the request released sees the range.
         self.record_postponed();
-        self.taker.ack();
+        self.receiver.ack();
     }
 
     /// Opens the first postponed request whose caller can be reached now. Returns its type index.
@@ -207,8 +207,8 @@ impl Server {
 
     /// Stores the range of postponed positions at the server's entry.
     fn record_postponed(&self) {
-        let entry = self.taker.cursor.entry();
-        status::set_postponed(self.taker.cursor.memory(), entry, self.postponed.range());
+        let entry = self.receiver.cursor.entry();
+        status::set_postponed(self.receiver.cursor.memory(), entry, self.postponed.range());
     }
 
     /// Reads the caller and the call from a request's tag.
@@ -216,7 +216,7 @@ impl Server {
     fn identify(&mut self, taken: Taken) -> Option<RequestId> {
         let position = taken.position;
         let RequestTag { entry, is_only, call_slot } = RequestTag::of(taken.descriptor.tag());
-        let caller = self.taker.caller(entry, position)?;
+        let caller = self.receiver.caller(entry, position)?;
         self.is_only = is_only;
         Some(RequestId { caller, position, call_slot })
     }
@@ -224,7 +224,7 @@ impl Server {
     /// Releases the open request, whose outcome was sent.
     pub(super) fn close(&mut self) {
         self.open = None;
-        self.taker.ack();
+        self.receiver.ack();
         if !self.postponed.is_empty() {
             self.postponed.close();
             self.copy = None;
@@ -243,7 +243,7 @@ impl ReadEndpoint for Server {
     #[inline]
     fn payload(&self) -> &[u8] {
         match &self.copy {
-            None => self.taker.payload(),
+            None => self.receiver.payload(),
             Some(copy) => copy,
         }
     }
@@ -262,11 +262,11 @@ impl Waitable for Server {
         if !self.postponed.is_empty() && self.has_reachable_postponed() {
             return true;
         }
-        while self.taker.has_next() {
-            let Some(taken) = self.taker.take_found() else { return true };
+        while self.receiver.has_next() {
+            let Some(taken) = self.receiver.take_found() else { return true };
             // A receive would skip such a request and wait for another one.
             if !matches!(self.check(taken), RequestCheck::Skipped) {
-                self.taker.leave_found(taken);
+                self.receiver.leave_found(taken);
                 return true;
             }
         }
@@ -274,33 +274,33 @@ impl Waitable for Server {
     }
 
     fn is_ready(&self) -> bool {
-        self.taker.is_ready()
+        self.receiver.is_ready()
     }
 
     fn event_count(&self) -> &EventCount {
-        self.taker.event_count()
+        self.receiver.event_count()
     }
 
     fn is_pending(&self) -> bool {
-        self.taker.is_pending()
+        self.receiver.is_pending()
     }
 
     fn reap_dead(&mut self) {
-        self.taker.reap_dead();
+        self.receiver.reap_dead();
     }
 
     fn wait(&self) -> Wait {
-        self.taker.wait()
+        self.receiver.wait()
     }
 
     fn sleeps_on_futex(&self) -> bool {
-        self.taker.sleeps_on_futex()
+        self.receiver.sleeps_on_futex()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.taker.endpoint.segment.is_inherited() {
+        if self.receiver.endpoint.segment.is_inherited() {
             // In a forked child, the endpoint and its requests belong to the parent, which replies.
             return;
         }

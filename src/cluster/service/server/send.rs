@@ -93,7 +93,7 @@ impl Server {
 
     /// Tells the caller that this server replies later.
     pub(in crate::cluster::service) fn send_deferred(&mut self, request: RequestId) {
-        let (entry, incarnation) = self.taker.entry_and_incarnation();
+        let (entry, incarnation) = self.receiver.entry_and_incarnation();
         // A caller that is gone needs no message.
         let _ = self.send_named(request, ReplyKind::Deferred, &[entry as u64, incarnation]);
     }
