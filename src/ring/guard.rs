@@ -86,7 +86,7 @@ pub(crate) trait BatchEndpoint: ReadEndpoint {
 pub(crate) struct BatchGuard<'a, E: BatchEndpoint> {
     endpoint: &'a mut E,
     /// Goes back to the reader with the list.
-    memory: ManuallyDrop<RingMemory>,
+    memory: ManuallyDrop<Box<RingMemory>>,
     packets: Vec<Taken>,
 }
 
