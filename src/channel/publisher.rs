@@ -155,6 +155,7 @@ where
         SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
 
+    #[inline]
     fn reserve_with<F: Form<SendError, WaitingFor>>(
         &mut self,
         timeout: Timeout,

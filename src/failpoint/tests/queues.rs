@@ -8,7 +8,7 @@ use super::process::{GENEROUS, Process, State, Stop};
 use super::scenario::{self, Case};
 use crate::channel::GroupReceiver;
 use crate::channel::join::{self, Types};
-use crate::channel::{Delivery, QueueConsumer};
+use crate::channel::{Delivery, QueueConsumer, RecvFailure};
 use crate::ring::cursor::Cursor;
 use crate::ring::gate::PIN;
 use crate::segment::layout::NOWHERE;
@@ -63,7 +63,7 @@ pub(super) fn work(ring: &Ring, name: &str) {
     // It clears another consumer's pin, and adopts a packet that it nacked itself.
     leave_a_pin(ring, &mut own.taker);
     handle(&mut own, &mut notes, 1);
-    if own.taker.take(Timeout::After(GENEROUS)).is_ok() {
+    if own.taker.take::<RecvFailure>(Timeout::After(GENEROUS)).is_ok() {
         own.taker.nack();
         own.taker.reap_dead();
     }
