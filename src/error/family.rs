@@ -41,6 +41,7 @@ pub(crate) trait Form<E, W>: From<E> {
     /// The waiting form passes [`Timeout::Never`](crate::wait::Timeout), so it does not repeat in
     /// practice. Call it with the type of the form, as in `F::retry(…)?`: `?` converts the error,
     /// so type inference would choose the waiting form, which repeats an attempt that is not ready.
+    ///
     /// `attempt` is a slow path that is out of line. A fast path before it returns the form's error
     /// itself: a `Failure` goes through memory, which costs up to 60 instructions per packet.
     #[inline]

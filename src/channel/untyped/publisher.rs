@@ -200,7 +200,7 @@ impl Sender {
         descriptor: Descriptor,
     ) -> Result<u64, SendError> {
         let Self { writer, scratch, .. } = self;
-        // Inlined: a type has several callers, and a call costs 40 instructions per packet.
+        // Inlined: a type has several callers, and a call costs about 40 instructions per packet.
         let filled = guard::publish(
             writer,
             descriptor,
