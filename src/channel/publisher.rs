@@ -154,6 +154,7 @@ where
         SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
 
+    #[inline]
     fn reserve_with<F: Form<SendError, WaitingFor>>(
         &mut self,
         timeout: Timeout,

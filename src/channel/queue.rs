@@ -73,7 +73,7 @@ impl<T: Packet> QueueConsumer<T> {
     }
 
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Delivery<'_, T>, F> {
-        let taken = F::retry(|| self.receiver.take(timeout))?;
+        let taken = self.receiver.take::<F>(timeout)?;
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken).into());
         }

@@ -26,6 +26,7 @@ impl<'a, T: Packet> Reserved<'a, T>
 where
     T::Archived: AnyBits,
 {
+    #[inline]
     pub(crate) fn claim<F: Form<SendError, WaitingFor>>(
         sender: &'a mut Sender,
         type_index: u16,
@@ -33,7 +34,7 @@ where
     ) -> Result<Self, F> {
         sender.begin()?;
         let len = T::FLAT_LEN.unwrap_or(usize::MAX);
-        F::retry(|| sender.claim(len, timeout))?;
+        sender.claim::<F>(len, timeout)?;
         // An `AnyBits` type has no pointers, so its length is constant and was claimed.
         match Uninit::new(WriteClaim::new(sender, len, type_index)) {
             Some(room) => Ok(Self { room }),
@@ -97,7 +98,7 @@ where
     ) -> Result<Self, F> {
         sender.begin()?;
         let len = tail_len_or_most::<H, E>(count);
-        F::retry(|| sender.claim(len, timeout))?;
+        sender.claim::<F>(len, timeout)?;
         match UninitTail::new(WriteClaim::new(sender, len, type_index), count) {
             Some(room) => Ok(Self { room }),
             None => Err(SendError::TooLarge { needed: len, limit: 0 }.into()),

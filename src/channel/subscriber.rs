@@ -241,7 +241,7 @@ impl<T: Packet> Subscriber<T> {
         // Without a wait: only packets that are there now, not later ones.
         let end = self.receiver.cursor.tail();
         loop {
-            let taken = self.receiver.take(timeout.left(deadline))?;
+            let taken = self.receiver.take::<RecvFailure>(timeout.left(deadline))?;
             let is_own = taken.descriptor.type_index() == self.type_index;
             // Held while `fits` runs, which may panic. Released if the packet does not fit.
             let guard = ReadGuard::new(&mut self.receiver);
@@ -271,7 +271,7 @@ impl<T: Packet> Subscriber<T> {
     ) -> Result<Batch<'_, T>, F> {
         let own = self.type_index;
         let wanted = |descriptor: &Descriptor| descriptor.type_index() == own;
-        let first = F::retry(|| self.receiver.take_batch(timeout, wanted))?;
+        let first = self.receiver.take_batch::<F>(timeout, wanted)?;
         if !wanted(&first.descriptor) {
             self.receiver.cursor.keep_until(first.end());
             return Err(self.mismatch(first).into());
@@ -289,7 +289,7 @@ impl<T: Packet> Subscriber<T> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Copied<'_, T>, F> {
-        let taken = F::retry(|| self.receiver.take(timeout))?;
+        let taken = self.receiver.take::<F>(timeout)?;
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken).into());
         }

@@ -6,7 +6,7 @@
 use super::error::{SendError, SendFailure, TypeMismatch, WaitingFor};
 use super::join;
 use super::untyped::Sender;
-use crate::error::OpenError;
+use crate::error::{Form, OpenError};
 use crate::packet::{Fingerprint, Packet, TypeInfo};
 use crate::segment::{Control, Segment};
 use crate::wait::Timeout;
@@ -22,28 +22,32 @@ pub(crate) struct TypeCache {
 impl TypeCache {
     /// The index of `T`, which is registered if it is new, and the rest of the timeout.
     #[inline]
-    pub(crate) fn index_of<T: Packet>(
+    pub(crate) fn index_of<T: Packet, F: Form<SendError, WaitingFor>>(
         &mut self,
         sender: &Sender,
         timeout: Timeout,
-    ) -> Result<(u16, Timeout), SendFailure> {
+    ) -> Result<(u16, Timeout), F> {
         let fingerprint = const { T::TYPE.fingerprint };
         match self.last {
             Some((known, index)) if known == fingerprint => Ok((index, timeout)),
-            _ => self.look_up(sender, &T::TYPE, timeout),
+            _ => {
+                // Taken apart: otherwise the result of the fast path is in memory, too.
+                let (index, timeout) = self.look_up::<F>(sender, &T::TYPE, timeout)?;
+                Ok((index, timeout))
+            }
         }
     }
 
     #[inline(never)]
-    fn look_up(
+    fn look_up<F: Form<SendError, WaitingFor>>(
         &mut self,
         sender: &Sender,
         info: &TypeInfo,
         timeout: Timeout,
-    ) -> Result<(u16, Timeout), SendFailure> {
+    ) -> Result<(u16, Timeout), F> {
         let (found, timeout) = match self.find(info) {
             Some(found) => (found, timeout),
-            None => self.add(&sender.endpoint.segment, info, timeout)?,
+            None => F::retry(|| self.add(&sender.endpoint.segment, info, timeout))?,
         };
         self.last = Some((info.fingerprint, found));
         Ok((found, timeout))

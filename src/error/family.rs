@@ -41,32 +41,25 @@ pub(crate) trait Form<E, W>: From<E> {
     /// The waiting form passes [`Timeout::Never`](crate::wait::Timeout), so it does not repeat in
     /// practice. Call it with the type of the form, as in `F::retry(…)?`: `?` converts the error,
     /// so type inference would choose the waiting form, which repeats an attempt that is not ready.
-    // Inlined, and the rest is out of line: a loop around the fast path of `attempt` costs up to 14
-    // instructions per packet.
-    #[inline(always)]
+    ///
+    /// `attempt` is a slow path that is out of line. A fast path before it returns the form's error
+    /// itself: a `Failure` goes through memory, which costs up to 60 instructions per packet.
+    #[inline]
     fn retry<R>(mut attempt: impl FnMut() -> Result<R, Failure<E, W>>) -> Result<R, Self> {
-        match attempt() {
-            Ok(result) => Ok(result),
-            Err(failure) => Self::report_or_retry(failure, &mut attempt),
+        loop {
+            match attempt().map_err(Failure::report) {
+                Ok(result) => return Ok(result),
+                Err(Some(error)) => return Err(error),
+                Err(None) => {}
+            }
         }
     }
+}
 
-    /// The rest of [`retry`](Self::retry), after the first failure.
-    #[cold]
-    #[inline(never)]
-    fn report_or_retry<R>(
-        mut failure: Failure<E, W>,
-        attempt: &mut dyn FnMut() -> Result<R, Failure<E, W>>,
-    ) -> Result<R, Self> {
-        loop {
-            if let Some(error) = failure.report() {
-                return Err(error);
-            }
-            match attempt() {
-                Ok(result) => return Ok(result),
-                Err(next) => failure = next,
-            }
-        }
+/// An internal layer reports both reasons, as the form of a verb that does not wait.
+impl<E, W> Form<E, W> for Failure<E, W> {
+    fn not_ready(reason: W) -> Option<Self> {
+        Some(Self::NotReady(reason))
     }
 }
 

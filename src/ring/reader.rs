@@ -212,6 +212,16 @@ impl Reader {
         &self.memory.subscribers()[self.entry]
     }
 
+    /// Records that everything below `end` is about to be given to the user.
+    #[inline]
+    fn record_end(&self, end: u64) {
+        if self.durable {
+            // Never lowered: before a batch was put back, or to a predecessor, more was handed out.
+            let end = end.max(self.redelivered_below);
+            self.own().details.durable.set_handed_out(end);
+        }
+    }
+
     /// Clears the pin where the cursor stands. The cursor is pinned, or nobody else moves it.
     fn unpin(&self) {
         if self.pins {
@@ -311,9 +321,12 @@ impl Cursor for Reader {
         }
         failpoint(Failpoint::ReceiveLook);
         let descriptor = slot::data(&self.memory, &self.geometry, self.at.position)?;
-        (self.held, self.first) = (descriptor.span(), descriptor);
         failpoint(Failpoint::Receive);
-        self.record_handed_out();
+        let span = descriptor.span();
+        // Before `held` and `first` are set: a store to shared memory behind that has the compiler
+        // load both again, which costs 2 instructions per packet.
+        self.record_end(self.at.position + span);
+        (self.held, self.first) = (span, descriptor);
         Some(Taken { position: self.at.position, descriptor })
     }
 
@@ -337,11 +350,7 @@ impl Cursor for Reader {
     /// durable subscriber flags the packets below it.
     #[inline]
     fn record_handed_out(&self) {
-        if self.durable {
-            // Never lowered: before a batch was put back, or to a predecessor, more was handed out.
-            let end = self.range().end.max(self.redelivered_below);
-            self.own().details.durable.set_handed_out(end);
-        }
+        self.record_end(self.range().end);
     }
 
     fn record_reported(&self) {

@@ -130,7 +130,7 @@ impl AnyPublisher {
         packet: &T,
         timeout: Timeout,
     ) -> Result<u64, F> {
-        let (index, timeout) = F::retry(|| self.types.index_of::<T>(&self.sender, timeout))?;
+        let (index, timeout) = self.types.index_of::<T, F>(&self.sender, timeout)?;
         self.sender.send(packet, index, timeout)
     }
 
@@ -154,7 +154,7 @@ impl AnyPublisher {
         packet: &T,
         timeout: Timeout,
     ) -> Result<u64, SendFailure> {
-        let (index, timeout) = self.types.index_of::<T>(&self.sender, timeout)?;
+        let (index, timeout) = self.types.index_of::<T, SendFailure>(&self.sender, timeout)?;
         if !self.sender.writer.memory().head().membership.accepts(index) {
             let refusal = join::refusal(&self.sender.endpoint.segment, &T::TYPE);
             return Err(SendError::TypeRefused(Box::new(refusal)).into());
@@ -188,7 +188,9 @@ impl AnyPublisher {
         packets: &[T],
         timeout: Timeout,
     ) -> Result<(), SendAllError<F>> {
-        let (index, timeout) = F::retry(|| self.types.index_of::<T>(&self.sender, timeout))
+        let (index, timeout) = self
+            .types
+            .index_of::<T, F>(&self.sender, timeout)
             .map_err(|source| SendAllError { sent: 0, source })?;
         self.sender.send_all(packets, index, timeout)
     }
@@ -200,7 +202,7 @@ impl AnyPublisher {
     where
         T::Archived: AnyBits,
     {
-        let (index, timeout) = F::retry(|| self.types.index_of::<T>(&self.sender, timeout))?;
+        let (index, timeout) = self.types.index_of::<T, F>(&self.sender, timeout)?;
         Reserved::claim(&mut self.sender, index, timeout)
     }
 
@@ -214,8 +216,7 @@ impl AnyPublisher {
         H::Archived: AnyBits,
         E::Archived: AnyBits,
     {
-        let (index, timeout) =
-            F::retry(|| self.types.index_of::<Tail<H, E>>(&self.sender, timeout))?;
+        let (index, timeout) = self.types.index_of::<Tail<H, E>, F>(&self.sender, timeout)?;
         ReservedTail::claim(&mut self.sender, index, count, timeout)
     }
 

@@ -75,7 +75,7 @@ impl AnySubscriber {
 
     #[inline(always)]
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<AnyReceived<'_>, F> {
-        let taken = F::retry(|| self.receiver.take(timeout))?;
+        let taken = self.receiver.take::<F>(timeout)?;
         self.receiver.know_type(taken.descriptor.type_index());
         Ok(AnyReceived::new(ReadGuard::new(&mut self.receiver), taken))
     }
@@ -84,7 +84,7 @@ impl AnySubscriber {
         &mut self,
         timeout: Timeout,
     ) -> Result<AnyBatch<'_>, F> {
-        F::retry(|| self.receiver.take_batch(timeout, |_| true))?;
+        self.receiver.take_batch::<F>(timeout, |_| true)?;
         self.receiver.know_types();
         Ok(AnyBatch::new(BatchGuard::new(&mut self.receiver)))
     }

@@ -1,7 +1,8 @@
 //! Receiving with a cursor of one's own: batches, copies, the type table, the backlog.
 
 use super::receiver::Receiver;
-use crate::channel::error::RecvFailure;
+use crate::channel::error::RecvError;
+use crate::error::Form;
 use crate::packet::Fingerprint;
 use crate::ring::cursor::{Cursor, Next, Taken};
 use crate::ring::guard::{BatchEndpoint, ReadEndpoint};
@@ -41,12 +42,12 @@ impl Receiver {
     /// Takes all packets that are there, at most 256, and waits for the first. Of the others only
     /// those up to the first that is not `wanted`. Returns the first.
     #[inline]
-    pub(crate) fn take_batch(
+    pub(crate) fn take_batch<F: Form<RecvError, ()>>(
         &mut self,
         timeout: Timeout,
         wanted: impl Fn(&Descriptor) -> bool,
-    ) -> Result<Taken, RecvFailure> {
-        let first = self.take(timeout)?;
+    ) -> Result<Taken, F> {
+        let first = self.take::<F>(timeout)?;
         self.cursor.take_more(first, BATCH, wanted);
         Ok(first)
     }

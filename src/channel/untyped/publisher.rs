@@ -6,7 +6,7 @@
 //! aborts it, or the next `begin` does.
 
 use crate::channel::endpoint::Endpoint;
-use crate::channel::error::{SendAllError, SendError, SendFailure, WaitingFor};
+use crate::channel::error::{SendAllError, SendError, WaitingFor};
 use crate::error::Form;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{self, Packet, Scratch, Unserializable};
@@ -66,22 +66,24 @@ impl Sender {
         // Fast path of flat packets in an exclusive ring: no claim can be open, and the packet
         // needs none.
         if let Some(len) = T::FLAT_LEN
-            && self.writer.has_room_for(span(len))
+            && self.writer.is_exclusive()
         {
             self.check_open()?;
-            return Ok(self.publish(&[], value, Descriptor::data(len, type_index))?);
+            if self.writer.has_room_for(span(len)) {
+                return Ok(self.publish(&[], value, Descriptor::data(len, type_index))?);
+            }
         }
-        F::retry(|| self.send_slow(value, type_index, timeout))
+        self.send_slow(value, type_index, timeout)
     }
 
     // Out of line: serialization is large, and `send` is inlined into its callers.
     #[inline(never)]
-    fn send_slow<T: Packet>(
+    fn send_slow<T: Packet, F: Form<SendError, WaitingFor>>(
         &mut self,
         value: &T,
         type_index: u16,
         timeout: Timeout,
-    ) -> Result<u64, SendFailure> {
+    ) -> Result<u64, F> {
         self.writer.abandon();
         self.send_message(MessageHeader::NONE, value, type_index, timeout)
     }
@@ -91,20 +93,20 @@ impl Sender {
     /// The limit in a [`TooLarge`](SendError::TooLarge) of the ring includes the prefix.
     // Inlined, so that the length of a constant prefix is known.
     #[inline(always)]
-    pub(crate) fn send_message<T: Packet>(
+    pub(crate) fn send_message<T: Packet, F: Form<SendError, WaitingFor>>(
         &mut self,
         MessageHeader { prefix, tag, limit }: MessageHeader<'_>,
         value: &T,
         type_index: u16,
         timeout: Timeout,
-    ) -> Result<u64, SendFailure> {
+    ) -> Result<u64, F> {
         self.check_open()?;
-        let needed = packet::measure(value, &mut self.scratch)?;
+        let needed = packet::measure(value, &mut self.scratch).map_err(SendError::from)?;
         if needed > limit {
             return Err(SendError::TooLarge { needed, limit }.into());
         }
         let len = prefix.len().saturating_add(needed);
-        self.claim(len, timeout)?;
+        self.claim::<F>(len, timeout)?;
         Ok(self.publish(prefix, value, Descriptor::data(len, type_index).with_tag(tag))?)
     }
 
@@ -131,9 +133,7 @@ impl Sender {
     ) -> Result<(), SendAllError<F>> {
         let mut sent = 0;
         while let Some(rest) = values.get(sent..).filter(|rest| !rest.is_empty()) {
-            if let Err(failure) = self.send_some(rest, type_index, timeout, &mut sent)
-                && let Some(source) = failure.report()
-            {
+            if let Err(source) = self.send_some(rest, type_index, timeout, &mut sent) {
                 return Err(SendAllError { sent, source });
             }
         }
@@ -142,13 +142,13 @@ impl Sender {
 
     /// Publishes the first packets, as many as fit in one claim, and counts them.
     #[inline]
-    fn send_some<T: Packet>(
+    fn send_some<T: Packet, F: Form<SendError, WaitingFor>>(
         &mut self,
         values: &[T],
         type_index: u16,
         timeout: Timeout,
         sent: &mut usize,
-    ) -> Result<(), SendFailure> {
+    ) -> Result<(), F> {
         self.begin()?;
         let mut lens = [0; BATCH];
         // A constant length is not read from `lens`: that would cost 35 instructions per packet.
@@ -159,9 +159,9 @@ impl Sender {
             }
             None => (self.measure_some(values, &mut lens)?, lens.map(span)),
         };
-        let count = self.claim_many(&spans[..count], timeout)?;
+        let count = self.claim_many::<F>(&spans[..count], timeout)?;
         for (index, value) in values[..count].iter().enumerate() {
-            let len = T::FLAT_LEN.unwrap_or(lens[index]);
+            let len = T::FLAT_LEN.unwrap_or_else(|| lens[index]);
             if let Err(error) = self.fill(&[], value, Descriptor::data(len, type_index)) {
                 *sent += index;
                 return Err(error.into());
@@ -200,11 +200,17 @@ impl Sender {
         descriptor: Descriptor,
     ) -> Result<u64, SendError> {
         let Self { writer, scratch, .. } = self;
-        let filled = guard::publish(writer, descriptor, |room| {
-            let (head, room) = room.split_front(prefix.len());
-            head.copy_from_slice(prefix);
-            packet::write(value, room, scratch)
-        });
+        // Inlined: a type has several callers, and a call costs about 40 instructions per packet.
+        let filled = guard::publish(
+            writer,
+            descriptor,
+            #[inline(always)]
+            |room| {
+                let (head, room) = room.split_front(prefix.len());
+                head.copy_from_slice(prefix);
+                packet::write(value, room, scratch)
+            },
+        );
         filled.map_err(|error| self.aborted(error))
     }
 
@@ -242,21 +248,33 @@ impl Sender {
     /// Claims room for an archive of `len` bytes, and waits for it.
     // Inlined: a call returns its result through memory, which costs 60 instructions per packet.
     #[inline(always)]
-    pub(crate) fn claim(&mut self, len: usize, timeout: Timeout) -> Result<u64, SendFailure> {
+    pub(crate) fn claim<F: Form<SendError, WaitingFor>>(
+        &mut self,
+        len: usize,
+        timeout: Timeout,
+    ) -> Result<u64, F> {
         self.check_len(len)?;
         let span = span(len);
         match self.writer.claim(span) {
             Ok(position) => Ok(position),
-            Err(full) => self.claim_slow(full, timeout, &mut |writer| writer.claim(span)),
+            Err(full) => {
+                F::retry(|| self.claim_slow(full, timeout, &mut |writer| writer.claim(span)))
+            }
         }
     }
 
     /// Claims room for as many of the packets as fit in one claim, and waits for it. Returns their
     /// number.
-    fn claim_many(&mut self, spans: &[u64], timeout: Timeout) -> Result<usize, SendFailure> {
+    fn claim_many<F: Form<SendError, WaitingFor>>(
+        &mut self,
+        spans: &[u64],
+        timeout: Timeout,
+    ) -> Result<usize, F> {
         let claimed = match self.writer.claim_many(spans) {
             Ok(claimed) => claimed,
-            Err(full) => self.claim_slow(full, timeout, &mut |writer| writer.claim_many(spans))?,
+            Err(full) => {
+                F::retry(|| self.claim_slow(full, timeout, &mut |writer| writer.claim_many(spans)))?
+            }
         };
         Ok(claimed.1)
     }

@@ -8,7 +8,7 @@ use super::process::{GENEROUS, Process, State, Stop};
 use super::scenario::{self, Case};
 use crate::channel::GroupReceiver;
 use crate::channel::join::{self, Types};
-use crate::channel::{Delivery, QueueConsumer};
+use crate::channel::{Delivery, QueueConsumer, RecvFailure};
 use crate::ring::cursor::Cursor;
 use crate::ring::gate::PIN;
 use crate::segment::layout::NOWHERE;
@@ -64,7 +64,7 @@ pub(super) fn work(ring: &Ring, name: &str) {
     // It clears another consumer's pin, and adopts a packet that it nacked itself.
     leave_a_pin(ring, &mut own.receiver);
     handle(&mut own, &mut notes, 1);
-    if own.receiver.take(Timeout::After(GENEROUS)).is_ok() {
+    if own.receiver.take::<RecvFailure>(Timeout::After(GENEROUS)).is_ok() {
         own.receiver.nack();
         own.receiver.reap_dead();
     }

@@ -4,6 +4,7 @@ use super::process::{Process, Stop};
 use super::queues;
 use super::survivor::{PEER, Parcel, parcel};
 use super::worker_slots;
+use crate::channel::SendFailure;
 use crate::channel::join::{self, Types};
 use crate::failpoint::Failpoint;
 use crate::segment::layout::NOWHERE;
@@ -167,7 +168,7 @@ fn recover_another(ring: &Ring) -> bool {
     let types = Types::One(&info);
     let join = || join::publisher(ring.segment(), &types, Wait::park()).unwrap().0;
     let (mut dying, mut other) = (join(), join());
-    dying.claim(100, Timeout::Zero).unwrap();
+    dying.claim::<SendFailure>(100, Timeout::Zero).unwrap();
     dying.endpoint.release_liveness();
     let mut recovered = other.endpoint.reap_dead();
     // Another process may be doing so.

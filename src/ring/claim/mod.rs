@@ -118,10 +118,18 @@ impl Writer {
         }
     }
 
-    /// Returns true if a packet of `span` slots needs no claim, as most in an exclusive ring.
+    /// Returns true if this is the only publisher of its ring. Then no claim is ever open.
+    #[inline]
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.claims == Claims::Exclusive
+    }
+
+    /// Returns true if a packet of `span` slots needs no claim. Only for an exclusive ring, where
+    /// that holds for most packets.
     #[inline]
     pub(crate) fn has_room_for(&self, span: u64) -> bool {
-        self.claims == Claims::Exclusive && span <= self.geometry.max_span && self.owns(span)
+        debug_assert!(self.is_exclusive());
+        span <= self.geometry.max_span && self.owns(span)
     }
 
     /// Returns true if the next `span` slots are this publisher's to write.

@@ -146,7 +146,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         timeout: Duration,
     ) -> Result<Reply<'_, R>, CallTimeoutError> {
         let deadline = Deadline::after(timeout);
-        let call = CallTimeoutError::retry(|| self.begin(request, deadline))?;
+        let call = self.begin::<CallTimeoutError>(request, deadline)?;
         if self.tracker.take_fast(call) {
             return Ok(Reply::in_ring(&mut self.tracker, 0)?);
         }
@@ -169,7 +169,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// there is no server, and either the request ring is full or the window is full of given up
     /// calls. [`TooLarge`](CallError::TooLarge), [`Unserializable`](CallError::Unserializable).
     pub fn start(&mut self, request: &Q) -> Result<Call, CallError> {
-        CallError::retry(|| self.begin(request, Deadline::NEVER))
+        self.begin(request, Deadline::NEVER)
     }
 
     /// Waits for the reply to a call.
@@ -243,7 +243,11 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         self.tracker.replies.endpoint.waiter.set(wait);
     }
 
-    fn begin(&mut self, request: &Q, deadline: Deadline) -> Result<Call, Failure<CallError, ()>> {
+    fn begin<F: Form<CallError, ()>>(
+        &mut self,
+        request: &Q,
+        deadline: Deadline,
+    ) -> Result<Call, F> {
         if self.tracker.calls.is_full() || self.tracker.calls.are_all_given_up() {
             self.make_room()?;
         }
@@ -260,10 +264,14 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                     self.tracker.calls.add(call, position);
                     return Ok(call);
                 }
-                Err(SendFailure::NotReady(_)) if bound.is_zero() => {
-                    return Err(Failure::NotReady(()));
+                Err(SendFailure::NotReady(_)) => {
+                    if bound.is_zero()
+                        && let Some(error) = F::not_ready(())
+                    {
+                        return Err(error);
+                    }
+                    self.check_servers()?;
                 }
-                Err(SendFailure::NotReady(_)) => self.check_servers()?,
                 Err(SendFailure::Error(error)) => return Err(CallError::from(error).into()),
             }
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::channel::{Cursor, Types};
+use crate::channel::{Cursor, RecvFailure, Types};
 use crate::cluster::{ReplyError, Request};
 
 type Numbers = Client<u64, u64>;
@@ -30,7 +30,7 @@ fn die(client: &Numbers) {
 fn start_and_take(client: &mut Numbers) -> (Call, bool) {
     let call = client.start(&1).unwrap();
     let (mut requests, _) = client.tracker.service.receiver(&Types::Any).unwrap();
-    let taken = requests.take(Timeout::Zero).unwrap();
+    let taken = requests.take::<RecvFailure>(Timeout::Zero).unwrap();
     let tag = RequestTag::of(taken.descriptor.tag());
     assert_eq!(tag.call_slot, call.call_slot());
     (call, tag.is_only)
@@ -52,7 +52,7 @@ fn a_request_is_withdrawn_unless_a_server_has_taken_it() {
     let places = calls.map(|call| client.tracker.calls.get(call).unwrap().position);
     // A consumer joins after the client found no server.
     let (mut requests, _) = client.tracker.service.receiver(&Types::Any).unwrap();
-    let _ = requests.take(Timeout::Zero).unwrap();
+    let _ = requests.take::<RecvFailure>(Timeout::Zero).unwrap();
     for _ in 0..2 {
         assert!(!client.tracker.withdraw(calls[0], places[0]));
         assert_eq!(client.tracker.own.given_up(), 0);
