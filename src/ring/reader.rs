@@ -21,7 +21,7 @@ use super::membership::{self, Joined};
 use super::overflow::{LossCounter, Missed};
 use super::slot::{self, Descriptor, Kind, SlotState, StampedPosition};
 use crate::failpoint::{Failpoint, failpoint};
-use crate::segment::layout::{FARTHEST, SubscriberDetails, SubscriberEntry};
+use crate::segment::layout::{FARTHEST, SubscriberEntry};
 use crate::segment::settings::{Overflow, Settings};
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
@@ -204,7 +204,7 @@ impl Reader {
 
     /// The packets whose eviction nobody was told of yet, though the cursor did not move.
     pub(crate) fn unreported_loss(&mut self) -> Option<Missed> {
-        self.loss.late(details(&self.memory, self.entry))
+        self.loss.late(&self.memory.subscribers()[self.entry].details)
     }
 
     #[inline(always)]
@@ -256,7 +256,7 @@ impl Reader {
             return Some(self.unreported_loss().map_or(Next::Nothing, Next::Missed));
         }
         self.at.go(&self.memory, cursor);
-        let missed = self.loss.missed(details(&self.memory, self.entry));
+        let missed = self.loss.missed(&self.memory.subscribers()[self.entry].details);
         (missed.packets > 0 || !missed.exact).then_some(Next::Missed(missed))
     }
 }
@@ -393,14 +393,7 @@ impl Cursor for Reader {
         if self.durable {
             return;
         }
-        if has_control {
-            membership::leave_subscriber(&self.memory, self.entry);
-        } else {
-            membership::release(&self.memory, self.entry);
-        }
+        let leave = if has_control { membership::leave_subscriber } else { membership::release };
+        leave(&self.memory, self.entry);
     }
-}
-
-fn details(memory: &RingMemory, entry: usize) -> &SubscriberDetails {
-    &memory.subscribers()[entry].details
 }

@@ -12,5 +12,17 @@ pub(crate) use group_receiver::GroupReceiver;
 pub(crate) use publisher::{MessageHeader, Sender};
 pub(super) use publisher_control::publisher_control;
 pub(crate) use publisher_control::{End, SubscriberIndex};
-pub(crate) use receiver::{AckMode, Receiver};
+pub(crate) use receiver::Receiver;
 pub(super) use subscriber_control::subscriber_control;
+
+/// The event that acknowledges a packet, so that it is not delivered again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AckMode {
+    /// Dropping its guard, or the next call after its guard was forgotten.
+    Drop,
+    /// As `Drop`, unless a panic drops the guard: durable subscribers.
+    DropUnlessPanicking,
+    /// [`Receiver::ack`] only: inboxes and queues. A packet whose guard is dropped or forgotten is
+    /// delivered again.
+    Explicit,
+}

@@ -17,6 +17,7 @@
 //! - A dead process is noticed within one bounded sleep, also by an endpoint that only polls.
 //! - A packet that `select` found is kept for the next receive.
 
+use super::AckMode;
 use crate::channel::endpoint::Endpoint;
 use crate::channel::error::{RecvError, RecvFailure};
 use crate::channel::select::Waitable;
@@ -38,18 +39,6 @@ const IDLE_POLLS: u32 = 1024;
 /// As `IDLE_POLLS`, at a position that is claimed. Its owner may be dead, and most claims are
 /// committed before so many calls.
 const CLAIMED_POLLS: u32 = 8;
-
-/// The event that acknowledges a packet, so that it is not delivered again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AckMode {
-    /// Dropping its guard, or the next call after its guard was forgotten.
-    Drop,
-    /// As `Drop`, unless a panic drops the guard: durable subscribers.
-    DropUnlessPanicking,
-    /// [`Receiver::ack`] only: inboxes and queues. A packet whose guard is dropped or forgotten is
-    /// delivered again.
-    Explicit,
-}
 
 /// An endpoint that reads, without its packet type.
 #[derive(Debug)]
