@@ -304,8 +304,8 @@ fn a_service_reports_the_outcome_of_every_call() {
     assert!(run.succeeded(), "{}\n{}", run.text(), run.errors());
     let text = run.text();
     assert_eq!(rows(&text).iter().map(|row| row[1]).sum::<u64>(), 200, "{text}");
-    assert_eq!(text.matches("a request that was dropped: the server dropped").count(), 1, "{text}");
-    assert_eq!(text.matches("a killed server: the server died").count(), 2, "{text}");
+    assert_eq!(text.matches("a request that was dropped: no reply").count(), 1, "{text}");
+    assert_eq!(text.matches("a killed server: server died during the call").count(), 2, "{text}");
     run.assert_nothing_left();
 }
 
