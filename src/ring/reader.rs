@@ -315,12 +315,11 @@ impl Cursor for Reader {
 
     #[inline(always)]
     fn next_fast(&mut self) -> Option<Taken> {
-        debug_assert_eq!(self.held, 0);
         if self.pins {
             return None;
         }
-        // Not in a ring that drops: there an evictor may have given the slot away meanwhile.
-        debug_assert!(self.is_stamped());
+        // Not if `pins`: there an evictor may have given the slot away meanwhile.
+        debug_assert!(self.held == 0 && self.is_stamped());
         failpoint(Failpoint::ReceiveLook);
         let descriptor = slot::data(&self.memory, &self.geometry, self.at.position)?;
         failpoint(Failpoint::Receive);
