@@ -13,7 +13,7 @@ use super::cursor::{Cursor, Taken, payload_of};
 use super::geometry::span;
 use super::reader::Reader;
 use super::slot::Descriptor;
-use std::mem::{self, ManuallyDrop};
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 /// An endpoint that reads.
@@ -82,24 +82,22 @@ pub(crate) trait BatchEndpoint: ReadEndpoint {
 ///
 /// # Invariants
 ///
-/// 1. `packets` were read by a [`Reader`] of the ring whose head has the address `ring`. A position
+/// 1. The list of `endpoint` was read by a [`Reader`] of the ring whose head has the address `ring`. A position
 ///    is never used twice, so a reader of this ring that has these positions in flight has these
 ///    packets in flight.
 #[derive(Debug)]
 pub(crate) struct BatchGuard<'a, E: BatchEndpoint> {
     endpoint: &'a mut E,
     ring: usize,
-    packets: Vec<Taken>,
 }
 
 impl<'a, E: BatchEndpoint> BatchGuard<'a, E> {
     /// A guard over the batch that `endpoint` just took.
     pub(crate) fn new(endpoint: &'a mut E) -> Self {
-        let reader = endpoint.reader_mut();
-        let packets = reader.take_list();
-        assert!(reader.holds_all(&packets), "a batch that is not in flight");
+        let reader = endpoint.reader();
+        assert!(reader.holds_all(reader.list()), "a batch that is not in flight");
         let ring = reader.memory().address();
-        Self { endpoint, ring, packets }
+        Self { endpoint, ring }
     }
 
     /// The endpoint.
@@ -109,7 +107,7 @@ impl<'a, E: BatchEndpoint> BatchGuard<'a, E> {
 
     /// The packet at an index.
     pub(crate) fn taken(&self, index: usize) -> Taken {
-        self.packets[index]
+        self.endpoint.reader().list()[index]
     }
 }
 
@@ -118,7 +116,7 @@ impl<'a, E: BatchEndpoint> BatchGuard<'a, E> {
 unsafe impl<E: BatchEndpoint> StableBatch for BatchGuard<'_, E> {
     #[inline]
     fn count(&self) -> usize {
-        self.packets.len()
+        self.endpoint.reader().list().len()
     }
 
     #[inline]
@@ -127,22 +125,16 @@ unsafe impl<E: BatchEndpoint> StableBatch for BatchGuard<'_, E> {
         assert!(reader.memory().address() == self.ring, "the reader of another ring");
         // SAFETY: invariant 1. The endpoint is borrowed, so its reader has released nothing since
         // `new` found the batch in flight.
-        unsafe { payload_of(reader.memory(), &self.packets[index]) }
+        unsafe { payload_of(reader.memory(), &reader.list()[index]) }
     }
 
     fn keep(&mut self, count: usize) {
-        let Some(next) = self.packets.get(count) else { return };
-        let end = next.position;
-        self.packets.truncate(count);
-        let reader = self.endpoint.reader_mut();
-        reader.keep_until(end);
+        self.endpoint.reader_mut().keep_of_list(count);
     }
 }
 
 impl<E: BatchEndpoint> Drop for BatchGuard<'_, E> {
     fn drop(&mut self) {
-        let list = mem::take(&mut self.packets);
-        self.endpoint.reader_mut().reuse_list(list);
         self.endpoint.release();
     }
 }

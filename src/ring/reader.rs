@@ -148,15 +148,17 @@ impl Reader {
 
     /// The packets of the batch that was taken last.
     #[cfg(not(loom))]
-    pub(super) fn take_list(&mut self) -> Vec<Taken> {
-        std::mem::take(&mut self.list)
+    #[inline]
+    pub(super) fn list(&self) -> &[Taken] {
+        &self.list
     }
 
-    /// Gives the allocation of a list back.
+    /// Keeps the first `count` packets of the batch in flight: the next take finds the others.
     #[cfg(not(loom))]
-    pub(super) fn reuse_list(&mut self, mut list: Vec<Taken>) {
-        list.clear();
-        self.list = list;
+    pub(super) fn keep_of_list(&mut self, count: usize) {
+        let Some(next) = self.list.get(count) else { return };
+        self.keep_until(next.position);
+        self.list.truncate(count);
     }
 
     /// Returns true if all of these packets, at least one, are in flight.
