@@ -82,9 +82,9 @@ pub(crate) trait BatchEndpoint: ReadEndpoint {
 ///
 /// # Invariants
 ///
-/// 1. The list of `endpoint` was read by a [`Reader`] of the ring whose head has the address `ring`. A position
-///    is never used twice, so a reader of this ring that has these positions in flight has these
-///    packets in flight.
+/// 1. The list of `endpoint` was read by a [`Reader`] of the ring whose head has the address
+///    `ring`. A position is never used twice, so a reader of this ring that has these positions in
+///    flight has these packets in flight.
 #[derive(Debug)]
 pub(crate) struct BatchGuard<'a, E: BatchEndpoint> {
     endpoint: &'a mut E,
