@@ -95,7 +95,7 @@ impl<'a, E: BatchEndpoint> BatchGuard<'a, E> {
     /// A guard over the batch that `endpoint` just took.
     pub(crate) fn new(endpoint: &'a mut E) -> Self {
         let reader = endpoint.reader();
-        assert!(reader.holds_all(reader.list()), "a batch that is not in flight");
+        assert!(reader.holds_list(), "a batch that is not in flight");
         let ring = reader.memory().address();
         Self { endpoint, ring }
     }

@@ -161,12 +161,12 @@ impl Reader {
         self.list.truncate(count);
     }
 
-    /// Returns true if all of these packets, at least one, are in flight.
+    /// Returns true if the packets of the batch, at least one, are in flight.
     #[cfg(not(loom))]
-    pub(super) fn holds_all(&self, list: &[Taken]) -> bool {
-        let held = self.range();
-        let starts = list.first().is_some_and(|first| held.start <= first.position);
-        starts && list.last().is_some_and(|last| last.end() <= held.end)
+    pub(super) fn holds_list(&self) -> bool {
+        let (held, list) = (self.range(), &self.list);
+        list.first().is_some_and(|first| held.start <= first.position)
+            && list.last().is_some_and(|last| last.end() <= held.end)
     }
 
     /// Takes the packets from `end` on no longer: the next take finds them again. `end` is a
