@@ -6,6 +6,7 @@ use crate::error::Form;
 use crate::packet::guard::{Uninit, UninitTail, tail_len_or_most};
 use crate::packet::{AnyBits, Packet};
 use crate::ring::guard::WriteClaim;
+use crate::ring::slot::Descriptor;
 use crate::wait::Timeout;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -32,11 +33,10 @@ where
         type_index: u16,
         timeout: Timeout,
     ) -> Result<Self, F> {
-        sender.begin()?;
         let len = T::FLAT_LEN.unwrap_or(usize::MAX);
-        sender.claim::<F>(len, timeout)?;
+        sender.begin_claim::<F>(len, timeout)?;
         // An `AnyBits` type has no pointers, so its length is constant and was claimed.
-        match Uninit::new(WriteClaim::new(sender, len, type_index)) {
+        match Uninit::new(WriteClaim::new(sender, Descriptor::data(len, type_index))) {
             Some(room) => Ok(Self { room }),
             None => Err(SendError::TooLarge { needed: len, limit: 0 }.into()),
         }
@@ -96,10 +96,9 @@ where
         count: usize,
         timeout: Timeout,
     ) -> Result<Self, F> {
-        sender.begin()?;
         let len = tail_len_or_most::<H, E>(count);
-        sender.claim::<F>(len, timeout)?;
-        match UninitTail::new(WriteClaim::new(sender, len, type_index), count) {
+        sender.begin_claim::<F>(len, timeout)?;
+        match UninitTail::new(WriteClaim::new(sender, Descriptor::data(len, type_index)), count) {
             Some(room) => Ok(Self { room }),
             None => Err(SendError::TooLarge { needed: len, limit: 0 }.into()),
         }

@@ -68,14 +68,21 @@ pub(crate) unsafe trait StableBatch {
     fn keep(&mut self, count: usize);
 }
 
-/// A guard over [`WriteBuf`] for one archive.
+/// A guard over room for one archive.
 ///
 /// # Safety
 ///
-/// As long as the guard lives, moved or not, `room` returns the same address and length.
+/// As long as the guard lives, moved or not:
+///
+/// 1. `start` and `len` return the same values.
+/// 2. The bytes are aligned to 16, initialized, and valid for reads and writes.
+/// 3. The bytes are accessed only by the owner of the guard, through `start`.
 pub(crate) unsafe trait WriteTarget {
-    /// The bytes to fill.
-    fn room(&mut self) -> WriteBuf<'_>;
+    /// The first byte to fill.
+    fn start(&self) -> NonNull<u8>;
+
+    /// The number of bytes.
+    fn len(&self) -> usize;
 }
 
 /// Room for one archive. Its content is left over from earlier packets.

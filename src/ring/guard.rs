@@ -10,7 +10,6 @@
 use super::buffer::{StableBatch, StableBytes, WriteBuf, WriteTarget};
 use super::claim::Writer;
 use super::cursor::{Cursor, Taken, payload_of};
-use super::geometry::span;
 use super::reader::Reader;
 use super::slot::Descriptor;
 use std::mem::ManuallyDrop;
@@ -147,23 +146,21 @@ pub(crate) trait WriteEndpoint {
     /// Aborts the open claim.
     fn abandon(&mut self);
 
-    /// Commits the open claim as one archive of `len` bytes, and wakes subscribers. Returns its
-    /// position.
-    fn commit(&mut self, len: usize, type_index: u16) -> u64;
+    /// Commits the open claim as one packet, and wakes subscribers. Returns its position.
+    fn commit(&mut self, descriptor: Descriptor) -> u64;
 }
 
 /// A claim that is being filled. Dropping it aborts the claim.
 ///
 /// # Invariants
 ///
-/// 1. `[start, start + len)` is the payload of a claim that a [`Writer`] granted, and that stays
-///    open while `endpoint` is borrowed.
+/// 1. The bytes of `descriptor`'s archive at `start` are payload of a claim that a [`Writer`]
+///    granted, and that stays open while `endpoint` is borrowed.
 #[derive(Debug)]
 pub(crate) struct WriteClaim<'a, E: WriteEndpoint> {
     endpoint: &'a mut E,
     start: NonNull<u8>,
-    len: usize,
-    type_index: u16,
+    descriptor: Descriptor,
 }
 
 // SAFETY: the value is an exclusive reference to the endpoint, and one to the bytes of its claim.
@@ -172,30 +169,35 @@ unsafe impl<E: WriteEndpoint + Send> Send for WriteClaim<'_, E> {}
 unsafe impl<E: WriteEndpoint + Sync> Sync for WriteClaim<'_, E> {}
 
 impl<'a, E: WriteEndpoint> WriteClaim<'a, E> {
-    /// A guard over what `endpoint` just claimed for an archive of `len` bytes.
+    /// A guard over the claim that `endpoint` just made for this packet.
     ///
     /// Stale content of a claim can be read, and written back into another packet. In a shared ring
     /// it must not contain stamps ([`slot`](super::slot) has the reason).
-    pub(crate) fn new(endpoint: &'a mut E, len: usize, type_index: u16) -> Self {
+    pub(crate) fn new(endpoint: &'a mut E, descriptor: Descriptor) -> Self {
         let writer = endpoint.writer();
-        writer.clear_stamps(span(len));
-        let start = room(writer, len).start();
-        Self { endpoint, start, len, type_index }
+        writer.clear_stamps(descriptor.span());
+        let start = room(writer, descriptor).start();
+        Self { endpoint, start, descriptor }
     }
 
     /// Publishes the packet. Returns its position.
     pub(crate) fn commit(self) -> u64 {
-        let (len, type_index) = (self.len, self.type_index);
-        ManuallyDrop::new(self).endpoint.commit(len, type_index)
+        let descriptor = self.descriptor;
+        ManuallyDrop::new(self).endpoint.commit(descriptor)
     }
 }
 
 // SAFETY: invariant 1; only `drop` and `commit` call methods of the endpoint, and both end the
 // guard. Slots do not move.
 unsafe impl<E: WriteEndpoint> WriteTarget for WriteClaim<'_, E> {
-    fn room(&mut self) -> WriteBuf<'_> {
-        // SAFETY: invariant 1. The buffer borrows the guard mutably, so it is the only one.
-        unsafe { WriteBuf::new(self.start, self.len) }
+    #[inline]
+    fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.descriptor.len() as usize
     }
 }
 
@@ -205,17 +207,17 @@ impl<E: WriteEndpoint> Drop for WriteClaim<'_, E> {
     }
 }
 
-/// The first `len` payload bytes of the packet that `writer`'s open claim begins with.
+/// Room for the archive of a packet, at the start of `writer`'s open claim.
 ///
 /// # Panics
 ///
 /// If the claim is shorter.
 #[inline(always)]
-pub(crate) fn room(writer: &mut Writer, len: usize) -> WriteBuf<'_> {
-    assert!(writer.owns(span(len)), "room that was not claimed");
+pub(crate) fn room(writer: &mut Writer, packet: Descriptor) -> WriteBuf<'_> {
+    assert!(writer.owns(packet.span()), "room that was not claimed");
     // SAFETY: by invariants 1 and 2 of `Writer`: nobody else accesses these slots, and they lie in
     // one piece. The buffer borrows the writer, so the claim stays open.
-    unsafe { WriteBuf::new(writer.payload(), len) }
+    unsafe { WriteBuf::new(writer.payload(), packet.len() as usize) }
 }
 
 /// Fills the next packet of `writer`'s open claim and commits it. Returns its position. If `fill`
@@ -233,7 +235,7 @@ pub(crate) fn publish<E>(
     fill: impl FnOnce(WriteBuf<'_>) -> Result<(), E>,
 ) -> Result<u64, E> {
     let claim = AbortOnDrop(writer);
-    fill(room(claim.0, descriptor.len() as usize))?;
+    fill(room(claim.0, descriptor))?;
     Ok(ManuallyDrop::new(claim).0.commit_owned(descriptor))
 }
 

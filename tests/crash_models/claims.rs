@@ -5,7 +5,7 @@
 //!
 //! - publisher: `ring/claim/shared.rs` (`claim_shared`, `try_claim`, `open`, `close_if_complete`),
 //!   `ring/claim/mod.rs` (`refresh`, `commit`), `ring/gate.rs` (`scan`)
-//! - reader: `ring/reader.rs` in a `Block` ring (`next`, `release`), `ring/membership.rs`
+//! - reader: `ring/reader/mod.rs` in a `Block` ring (`next`, `release`), `ring/membership.rs`
 //!   (`release`)
 //! - recoverer: `ring/recover.rs` (`recover`, `resolve`, `committed`, `bound`),
 //!   `ring/membership.rs` (`reap_publisher`, `reap_subscriber`)
@@ -679,7 +679,7 @@ impl Claims {
     }
 }
 
-/// The reader: `ring/reader.rs`, a `Block` ring.
+/// The reader: `ring/reader/mod.rs`, a `Block` ring.
 impl Claims {
     fn reader(&self, state: &State, next: &mut Next<State>) {
         let mut new = *state;

@@ -5,7 +5,7 @@
 //!
 //! - publisher: `ring/claim/mod.rs` (`refresh`), `ring/overflow.rs` (`make_room`, `evict`),
 //!   `ring/slot.rs` (`scan_committed`), `ring/claim/shared.rs`
-//! - subscriber: `ring/reader.rs` (`next_pinned`, `pin`, `take`, `release`, `follow_eviction`,
+//! - subscriber: `ring/reader/mod.rs` (`next_pinned`, `pin`, `take`, `release`, `follow_eviction`,
 //!   `missed`, `counted_late`, `unreported`, `note_told`)
 //! - successor: `ring/membership.rs` (`succeed`), `Reader::new`, `Reader::durable`, `Receiver::new`
 //! - newcomer: `ring/membership.rs` (`join_subscriber`)
@@ -626,7 +626,7 @@ impl Eviction {
     }
 }
 
-/// The subscriber, its successor, the newcomer: `ring/reader.rs`, `ring/membership.rs`.
+/// The subscriber, its successor, the newcomer: `ring/reader/mod.rs`, `ring/membership.rs`.
 impl Eviction {
     fn subscriber(&self, state: &State, next: &mut Next<State>) {
         let mut me = state.subscriber;

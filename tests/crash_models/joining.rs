@@ -8,7 +8,7 @@
 //! - newcomer: `ring/membership.rs` (`join_subscriber`, `Start::Newcomer`)
 //! - clone: the newcomer's steps with `Start::Beside`, `roster.clones`, `Reader::stand_still` in a
 //!   `Block` ring
-//! - old subscriber: `ring/reader.rs` (`release`), `ring/membership.rs` (`release`)
+//! - old subscriber: `ring/reader/mod.rs` (`release`), `ring/membership.rs` (`release`)
 //! - reaper: `ring/reap.rs` (`reap_subscriber`), and `ring/recover.rs` in one step (`claims`
 //!   models all of it)
 //!
@@ -404,7 +404,7 @@ impl Join {
     }
 }
 
-/// Subscribers: `ring/membership.rs`, `ring/reader.rs`.
+/// Subscribers: `ring/membership.rs`, `ring/reader/mod.rs`.
 impl Join {
     /// End of the committed packets.
     fn committed(state: &State) -> u8 {

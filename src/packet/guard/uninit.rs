@@ -2,6 +2,7 @@
 
 use super::super::{AnyBits, Packet, emplace_tail, tail_len};
 use crate::ring::buffer::WriteTarget;
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 /// Space for one packet of fixed size, to be filled in place.
@@ -10,21 +11,15 @@ use std::ptr::NonNull;
 ///
 /// # Invariants
 ///
-/// 1. `archived` is the start of `guard.room()`: aligned to 16 bytes, and valid for reads and
-///    writes of the room's bytes, which are initialized.
-/// 2. The room is as long as `T::Archived`, a flat archive that consists of its root.
-/// 3. `guard` is not replaced while this value exists. By the contract of [`WriteTarget`] its room
+/// 1. The room of `guard` is as long as `T::Archived`, a flat archive that consists of its root.
+/// 2. `guard` is not replaced while this value exists. By the contract of [`WriteTarget`] its room
 ///    stays the same, and nothing else accesses the room's bytes.
 #[derive(Debug)]
 pub(crate) struct Uninit<G: WriteTarget, T: Packet> {
     guard: G,
-    archived: NonNull<T::Archived>,
+    /// The archive in the room, which this value owns for now.
+    archived: PhantomData<T::Archived>,
 }
-
-// SAFETY: The value consists of the guard and of an exclusive reference into the guarded bytes.
-unsafe impl<G: WriteTarget + Send, T: Packet> Send for Uninit<G, T> where T::Archived: Send {}
-// SAFETY: As above.
-unsafe impl<G: WriteTarget + Sync, T: Packet> Sync for Uninit<G, T> where T::Archived: Sync {}
 
 impl<G: WriteTarget, T: Packet> Uninit<G, T>
 where
@@ -32,15 +27,8 @@ where
 {
     /// Creates a packet in the guard's room. `None` if the room has another length than the
     /// archive.
-    pub(crate) fn new(mut guard: G) -> Option<Self> {
-        let room = guard.room();
-        if T::FLAT_LEN != Some(room.len()) {
-            return None;
-        }
-        // Invariants 1 and 2: a `WriteBuf` is aligned and initialized, and the length was just
-        // compared.
-        let archived = room.start().cast();
-        Some(Self { guard, archived })
+    pub(crate) fn new(guard: G) -> Option<Self> {
+        (T::FLAT_LEN == Some(guard.len())).then_some(Self { guard, archived: PhantomData })
     }
 
     /// Ends the view and returns the guard, to commit it.
@@ -51,17 +39,17 @@ where
     /// Returns the packet. Bytes that were not written are left over from earlier packets.
     #[inline]
     pub(crate) fn get(&self) -> &T::Archived {
-        // SAFETY: By invariants 1 and 2 the pointer is aligned and its bytes are initialized. They
-        // are a valid value, because `T::Archived` is `AnyBits`. By invariant 3 nothing else writes
-        // to them.
-        unsafe { self.archived.as_ref() }
+        // SAFETY: By the contract of `WriteTarget` the pointer is aligned and valid, and its bytes
+        // are initialized; by invariant 1 they are enough. They are a valid value, because
+        // `T::Archived` is `AnyBits`. By invariant 2 nothing else writes to them.
+        unsafe { self.guard.start().cast().as_ref() }
     }
 
     /// Returns the packet for writing.
     #[inline]
     pub(crate) fn get_mut(&mut self) -> &mut T::Archived {
         // SAFETY: As in `get`; `self` is borrowed mutably, so no other reference exists.
-        unsafe { self.archived.as_mut() }
+        unsafe { self.guard.start().cast().as_mut() }
     }
 }
 
@@ -69,8 +57,8 @@ where
 ///
 /// # Invariants
 ///
-/// 1. `head` and `tail` came from `emplace_tail` for `guard.room()`: aligned, within the room, and
-///    not overlapping. The room's bytes are initialized.
+/// 1. `head` and `tail` came from `emplace_tail` for the room of `guard`: aligned, within the room,
+///    and not overlapping. The room's bytes are initialized.
 /// 2. `guard` is not replaced while this value exists. By the contract of [`WriteTarget`] its room
 ///    stays the same, and nothing else accesses the room's bytes.
 #[derive(Debug)]
@@ -96,14 +84,14 @@ where
     /// Creates a tail of `n` elements in the guard's room.
     ///
     /// `None` if the room has another length than the archive.
-    pub(crate) fn new(mut guard: G, n: usize) -> Option<Self> {
-        let room = guard.room();
-        if tail_len::<H, E>(n) != Some(room.len()) {
+    pub(crate) fn new(guard: G, n: usize) -> Option<Self> {
+        if tail_len::<H, E>(n) != Some(guard.len()) {
             return None;
         }
-        // SAFETY: `tail_len` returned the length of the room (1). A `WriteBuf` is 16-aligned, valid
-        // for writes (2), initialized (3), and accessed through its guard alone (4).
-        let (head, tail) = unsafe { emplace_tail::<H, E>(room.start(), n) };
+        // SAFETY: `tail_len` returned the length of the room (1). By the contract of `WriteTarget`
+        // the room is 16-aligned, valid for writes (2), initialized (3), and accessed through its
+        // guard alone (4).
+        let (head, tail) = unsafe { emplace_tail::<H, E>(guard.start(), n) };
         Some(Self { guard, head, tail })
     }
 

@@ -135,7 +135,8 @@ impl ConsumerGroup {
     }
 
     /// Tries to take the packet at the shared cursor. `None`: another consumer was first.
-    #[inline]
+    // Always: a function call costs 21 instructions per packet.
+    #[inline(always)]
     fn try_take(&mut self, at: u64, descriptor: Descriptor) -> Option<Taken> {
         failpoint(Failpoint::TakeAnnounce);
         // Every store to an in-flight word pairs with the acquire in `gate::scan`: this consumer

@@ -1,0 +1,69 @@
+//! Batches: several packets in flight, released together.
+
+use super::Reader;
+use crate::ring::cursor::{Cursor, Taken};
+use crate::ring::slot::{self, Descriptor, Kind, SlotState};
+
+impl Reader {
+    /// After `first` was taken: also takes the packets behind it, as long as they are `wanted`, up
+    /// to `most` in all.
+    #[inline]
+    pub(crate) fn take_more(
+        &mut self,
+        first: Taken,
+        most: usize,
+        wanted: impl Fn(&Descriptor) -> bool,
+    ) {
+        debug_assert_eq!(self.in_flight(), Some(first));
+        let list = &mut self.list;
+        list.clear();
+        list.push(first);
+        let mut at = self.at.to(&self.memory, self.at.position + self.held);
+        while list.len() < most {
+            let found = slot::inspect(&self.memory, &self.geometry, at);
+            let SlotState::Packet(descriptor) = found else { break };
+            if descriptor.kind() == Kind::Data {
+                if !wanted(&descriptor) {
+                    break;
+                }
+                list.push(Taken { position: at.position, descriptor });
+            }
+            at.go(&self.memory, at.position + descriptor.span());
+        }
+        self.held = at.position - self.at.position;
+        self.record_handed_out();
+    }
+
+    /// The packets of the batch that was taken last.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(in crate::ring) fn list(&self) -> &[Taken] {
+        &self.list
+    }
+
+    /// Keeps the first `count` packets of the batch in flight: the next take finds the others.
+    #[cfg(not(loom))]
+    pub(in crate::ring) fn keep_of_list(&mut self, count: usize) {
+        let Some(next) = self.list.get(count) else { return };
+        self.keep_until(next.position);
+        self.list.truncate(count);
+    }
+
+    /// Returns true if the packets of the batch, at least one, are in flight.
+    #[cfg(not(loom))]
+    pub(in crate::ring) fn holds_list(&self) -> bool {
+        let (held, list) = (self.range(), &self.list);
+        list.first().is_some_and(|first| held.start <= first.position)
+            && list.last().is_some_and(|last| last.end() <= held.end)
+    }
+
+    /// Takes the packets from `end` on no longer: the next take finds them again. `end` is a
+    /// boundary between packets in flight.
+    pub(crate) fn keep_until(&mut self, end: u64) {
+        let held = self.range();
+        if held.start + self.first.span() <= end && end < held.end {
+            self.held = end - held.start;
+            self.record_handed_out();
+        }
+    }
+}
