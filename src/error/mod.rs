@@ -14,8 +14,8 @@ use std::io;
 
 /// Why a ring could not be opened, joined or removed.
 ///
-/// Process ids are for people: they are those of the process's own pid namespace, and the library
-/// decides nothing by them.
+/// Process ids are for display only. An id is valid in the pid namespace of its process. The
+/// library makes no decision by a process id.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {

@@ -204,7 +204,7 @@ impl Reader {
         self.at.position..self.at.position + self.held
     }
 
-    /// The packets whose eviction nobody was told of yet, though the cursor did not move.
+    /// The packets whose eviction was not reported yet, although the cursor did not move.
     pub(crate) fn unreported_loss(&mut self) -> Option<Missed> {
         self.loss.late(&self.memory.subscribers()[self.entry].details)
     }

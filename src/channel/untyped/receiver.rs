@@ -235,7 +235,7 @@ impl<C: Cursor> Receiver<C> {
         RecvFailure::NotReady(())
     }
 
-    /// Asks the kernel which endpoints live, clears the dead, and adopts a packet of a dead one.
+    /// Checks the liveness locks, clears the dead, and adopts a packet of a dead consumer.
     /// Does nothing while another process does. Returns true if something changed.
     #[cold]
     #[inline(never)]

@@ -7,7 +7,7 @@ use crate::packet::Unserializable;
 use std::error::Error;
 use std::{fmt, io};
 
-/// Failure of emitting an event, before it becomes the error of a form.
+/// Failure of emitting an event, common to `emit`, `try_emit` and `emit_timeout`.
 pub(in crate::cluster) type EmitFailure = Failure<EmitError, WaitingFor>;
 
 error_family! {
@@ -22,9 +22,9 @@ error_family! {
         } => ("invalid event name {name:?}: {reason}"),
         /// The ring is full of events that this worker has not handled. Waiting would never end.
         OwnBacklog => (
-            "ring of events full of this worker's own backlog: call poll or run before emitting more"
+            "event not emitted: this worker's own unhandled events fill the ring; call poll or run first"
         ),
-        /// The event never fits.
+        /// The event is larger than the ring of events allows.
         TooLarge {
             /// Bytes of its archive and of the header before it: 8 more than the event's name,
             /// rounded up to 16.

@@ -45,7 +45,7 @@ error_family! {
             /// Number of worker slots.
             limit: usize,
         } => (
-            "cluster full: all {limit} worker slots are in use; create it with a larger max_workers, or retire workers that do not come back"
+            "cluster full: all {limit} worker slots are in use; create it with a larger max_workers, or retire workers that will not return"
         ),
         /// The cluster's directory could not be opened.
         Open(#[source] error: OpenError) => ("directory not opened: {error}"),
