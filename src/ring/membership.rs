@@ -243,8 +243,8 @@ pub(crate) fn succeed(memory: &RingMemory, index: usize) -> (Joined, u64) {
     entry.details.owner.pid.store(std::process::id(), Ordering::Relaxed);
     // Pairs with the releases of the cursor, by the predecessor and by evictors.
     let stood = clamp(position(entry.cursor.load(Ordering::Acquire)));
-    // Clears the predecessor's pin, if there is one. Nobody moves a pinned cursor, and others clear
-    // pins only under the control lock, which the caller holds. Orderings as in `Reader::pin`.
+    // Clears the predecessor's pin, if there is one. No process moves a pinned cursor, and pins are
+    // cleared only under the control lock, which the caller holds. Orderings as in `Reader::pin`.
     let _ = entry.cursor.compare_exchange(stood | PIN, stood, Ordering::AcqRel, Ordering::Relaxed);
     let joined = Joined { position: stood, loss: LossCounter::succeed(&entry.details) };
     (joined, entry.details.durable.handed_out())
@@ -254,7 +254,7 @@ pub(crate) fn succeed(memory: &RingMemory, index: usize) -> (Joined, u64) {
 pub(crate) fn leave_subscriber(memory: &RingMemory, index: usize) {
     let entry = &memory.subscribers()[index];
     // First, for a durable entry: after a kill from here on it is reaped like any other, and no
-    // successor finds an entry that gates nobody.
+    // successor finds an entry that does not gate.
     OwnerState::Taken.set(&entry.details.owner);
     failpoint(Failpoint::LeaveCursor);
     release(memory, index);

@@ -31,7 +31,7 @@ error_family! {
             needed: usize,
             /// Most bytes of both.
             limit: usize,
-        } => ("event too large: {needed} bytes, limit {limit}; use a topic for it"),
+        } => ("event too large: {needed} bytes, limit {limit}; send the data by a topic"),
         /// The value could not be serialized.
         Unserializable(#[source] error: Unserializable) => ("packet not serialized: {error}"),
         /// The event was not emitted for another reason.
@@ -69,7 +69,7 @@ impl fmt::Display for EventsFull {
         match reason {
             WaitingFor::Subscriber { pid } => write!(
                 f,
-                "ring of events full{after}: a worker in process {pid} has a backlog; call poll or run there, drop its Events, or let the first worker choose events_overflow(DropOldest)"
+                "ring of events full{after}: a worker in process {pid} has a backlog; call poll or run in that worker, drop its Events, or open the events first with events_overflow(DropOldest)"
             ),
             WaitingFor::Joining { .. } => {
                 write!(f, "packet type not registered{after}: waiting for {reason}")

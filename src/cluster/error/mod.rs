@@ -68,7 +68,7 @@ error_family! {
             /// The name or id as given.
             who: String,
         } => (
-            "worker {who} opened no inbox before the timeout: call Worker::inbox there, or wait longer"
+            "worker {who} opened no inbox before the timeout: call Worker::inbox in its process, or wait longer"
         ),
     }
 }

@@ -40,7 +40,7 @@ error_family! {
         Busy {
             /// The maximum.
             limit: usize,
-        } => ("too many calls: {limit} are in flight; wait for some of them first"),
+        } => ("too many calls: {limit} are in flight; wait for replies first"),
         /// The bytes of the reply are not a packet of its type.
         Corrupt(what: Box<str>) => ("corrupt reply: {what}"),
         /// The request is larger than this service allows.
@@ -49,7 +49,7 @@ error_family! {
             needed: usize,
             /// Most bytes of a request to this service.
             limit: usize,
-        } => ("request too large: {needed} bytes, limit {limit}; send it in parts"),
+        } => ("request too large: {needed} bytes, limit {limit}; split the request"),
         /// The request could not be serialized.
         Unserializable(#[source] error: Unserializable) => ("request not serialized: {error}"),
         /// The request was not sent for another reason.

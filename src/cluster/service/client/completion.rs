@@ -357,7 +357,7 @@ impl CallTracker {
     }
 
     /// Returns true if the reply ring has been blocked for 50 ms. The owner of the open claim may
-    /// be stopped, and nobody may take the claim from a living process.
+    /// be stopped, and no process may take the claim from a living one.
     fn is_blocked_for_long(&mut self, call: Call) -> bool {
         let state = self.calls.get(call);
         state.is_some_and(|state| {
