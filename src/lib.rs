@@ -45,19 +45,19 @@
 //!
 //! An endpoint is alive until it is dropped or its process ends. The kernel decides which processes
 //! are alive: it releases the file locks of a process that dies, also before the process is reaped.
-//! No timeout and no process id decides about it. Process ids in errors are for people; they are
-//! those of the pid namespace of the named process.
+//! No timeout and no process id decides about it. Process ids in errors are for display only; an
+//! id is valid in the pid namespace of its process.
 //!
 //! A thread may end without unwinding (`pthread_exit`), or forget an endpoint
-//! ([`std::mem::forget`]). The endpoint then stays alive until the process ends, and can hold back
-//! others until then.
+//! ([`std::mem::forget`]). The endpoint then counts as alive until the process ends, and can block
+//! other endpoints until then.
 //!
 //! # `fork` without `exec`
 //!
 //! A forked child owns none of its parent's endpoints. They end with the parent, however long the
 //! child lives. In the child:
 //!
-//! - Dropping an inherited endpoint does nothing to the ring. Joining through an inherited [`Ring`]
+//! - Dropping an inherited endpoint does not change the ring. Joining through an inherited [`Ring`]
 //!   is an error.
 //! - **Using an inherited endpoint is a SIGSEGV**: the memory is not mapped there, and nothing else
 //!   is ever mapped in its place. Dropping a packet or reservation that was held during the fork is

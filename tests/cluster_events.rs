@@ -584,7 +584,8 @@ fn a_full_ring_names_the_slow_worker() {
     let by = WaitingFor::Subscriber { pid: std::process::id() };
     let worker = format!("a worker in process {} has a backlog", std::process::id());
     assert!(matches!(error, TryEmitError::Full { waiting_for } if waiting_for == by), "{error}");
-    let text = format!("ring of events full: {worker}; call poll or run there, drop its Events");
+    let text =
+        format!("ring of events full: {worker}; call poll or run in that worker, drop its Events");
     assert!(error.to_string().starts_with(&text), "{error}");
     let error = fast.emit_timeout("n", &[0_u64; 8], SHORT).unwrap_err();
     assert!(

@@ -962,7 +962,8 @@ fn a_full_inbox_of_an_absent_worker_names_its_last_process() {
         matches!(error, TrySendToError::Full { waiting_for } if waiting_for == gone),
         "{error}"
     );
-    let worker = format!("its worker, last in process {}, is slow, stopped or gone", billing.pid());
+    let worker =
+        format!("its worker, last in process {}, is slow, stopped, dead or dropped", billing.pid());
     assert!(error.to_string().starts_with(&format!("inbox full: {worker}")), "{error}");
     assert!(error.to_string().contains("Worker::retire"), "{error}");
     let error = feed.send_to_timeout("billing", &Stop, SHORT).unwrap_err();

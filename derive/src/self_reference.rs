@@ -1,7 +1,8 @@
-//! Recursive types: finds where a type refers to itself, and puts a placeholder there.
+//! Recursive types: replaces each reference of a type to itself by a placeholder.
 //!
-//! Limit: only the type's own name and `Self` are found. For a reference through an alias, through
-//! another type or by a path with modules, the compiler reports a cycle.
+//! Limit: only the type's own name, `self::Name` and `Self` are found. A type can also refer to
+//! itself through an alias, through another type or by a path with modules. The compiler then
+//! reports a cycle.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -14,19 +15,21 @@ use syn::{
 pub(crate) struct SelfReferences<'a> {
     /// The name of the type.
     pub(crate) name: &'a Ident,
-    /// The name of the type with its parameters.
+    /// The type with its generic parameters.
     pub(crate) full: &'a Type,
+    /// The path of the crate `packetring`.
     pub(crate) packetring: &'a Path,
 }
 
 impl SelfReferences<'_> {
-    /// Returns a field's type with `Self` replaced by the full name.
+    /// Returns a field's type with each reference to the own type written in full, as
+    /// `Name<Parameters>`.
     pub(crate) fn expanded(&self, ty: &Type) -> Type {
         self.replaced(ty, false).0
     }
 
     /// Returns a field's type with each self-reference replaced by the placeholder `Itself<..>`,
-    /// and true if there was any.
+    /// and true if there was at least one.
     pub(crate) fn with_placeholders(&self, ty: &Type) -> (Type, bool) {
         self.replaced(ty, true)
     }

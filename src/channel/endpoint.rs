@@ -107,7 +107,7 @@ impl Endpoint {
         entry_id == self.entry_id || self.liveness().is_alive(entry_id)
     }
 
-    /// The locks that this endpoint and the others of its ring live by: those of the ring's file.
+    /// The liveness locks of the ring's endpoints. They are locks on the ring's file.
     pub(crate) fn liveness(&self) -> &dyn Liveness {
         &self.segment
     }
@@ -118,16 +118,17 @@ impl Endpoint {
         self.liveness().release_liveness(self.entry_id);
     }
 
-    /// Clears the dead, which their locks tell, unless another process holds the control lock.
-    /// Returns true if something changed.
+    /// Clears the dead, whose liveness locks are free, unless another process holds the control
+    /// lock. Returns true if something changed.
     #[cold]
     #[inline(never)]
     pub(crate) fn reap_dead(&mut self) -> bool {
         self.reap_dead_and(|_| false)
     }
 
-    /// As [`reap_dead`](Self::reap_dead), with `work` under the same lock, which returns true if it
-    /// changed something. It gets the function that asks the kernel who lives.
+    /// Does [`reap_dead`](Self::reap_dead) and calls `work` under the same lock. `work` gets a
+    /// function that checks whether an entry's owner lives, and returns true if it changed
+    /// something.
     pub(crate) fn reap_dead_and(
         &mut self,
         work: impl FnOnce(&dyn Fn(EntryId) -> bool) -> bool,
@@ -222,7 +223,7 @@ fn event_count_of_others(memory: &RingMemory, entry_id: EntryId) -> &EventCount 
 }
 
 /// Sets the event of every entry of a side that was ever used. Each event has one waiter; an event
-/// that is set without a waiter costs the next one a look at the ring.
+/// that is set without a waiter costs the next waiter one needless check of the ring.
 fn set_events(segment: &Segment, events: &mut Vec<Option<Event>>, side: Side) {
     let memory = segment.memory();
     let membership = &memory.head().membership;

@@ -1,7 +1,8 @@
-//! The errors of publishing and receiving, one for each form of a verb.
+//! The errors of publishing and receiving.
 //!
-//! None has a lifetime, so all can be stored and sent. A failed send leaves the value with its
-//! owner, because values are passed by reference.
+//! A verb has up to three forms, as `recv`, `try_recv` and `recv_timeout`, each with its own error
+//! type: see [`error_family`]. No error has a lifetime, so each can be stored and sent to other
+//! threads. A failed send leaves the value with its owner, because values are passed by reference.
 
 use crate::error::{Failure, error_family};
 use crate::packet::{UnpackError, Unserializable};
@@ -18,8 +19,8 @@ error_family! {
     SendError waits for WaitingFor, {
         /// The ring was closed. Nothing can be published to it any more.
         Closed => ("packet not published: the ring is closed"),
-        /// The packet never fits. A packet takes at most half of the ring, or a quarter if the ring
-        /// keeps history.
+        /// The packet is larger than this ring allows. A packet takes at most half of the ring, or
+        /// a quarter if the ring keeps history.
         TooLarge {
             /// Bytes of its archive.
             needed: usize,
@@ -89,11 +90,11 @@ error_family! {
             "packets lost: {missed}, because the subscriber was too slow; read faster or create a larger ring"
         ),
         /// No packet will come: the ring was closed or its last publisher left, and all packets
-        /// were read. In the second case packets can come again after another publisher has joined.
+        /// were read. After the last publisher left, another one can join and publish packets.
         Closed => ("no more packets: the ring is closed or its last publisher left"),
         /// The bytes at this position are not a valid packet of the type. The packet was skipped.
-        /// If its length is invalid too, the ring cannot be read further, and each call returns
-        /// this.
+        /// If its length is invalid too, the subscriber cannot find the next packet, and each call
+        /// returns this error.
         Corrupt(what: Box<str>) => ("corrupt packet: {what}"),
         /// The packet has another type. It was skipped.
         TypeMismatch(types: Box<TypeMismatch>) => (
@@ -169,8 +170,8 @@ impl<E: std::error::Error + 'static> std::error::Error for SendAllError<E> {
 
 /// The reason why a publisher waits.
 ///
-/// Process ids are for people: they are those of the process's own pid namespace, and the library
-/// decides nothing by them.
+/// Process ids are for display only. An id is valid in the pid namespace of its process. The
+/// library makes no decision by a process id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WaitingFor {

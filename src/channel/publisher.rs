@@ -21,7 +21,7 @@ use std::marker::PhantomData;
 ///
 /// In a ring that blocks, a publisher waits for the slowest subscriber once the ring is full. A
 /// durable subscriber counts while its process is gone. Without subscribers a publisher never
-/// waits, and its packets are received by nobody: see
+/// waits, and no subscriber receives its packets: see
 /// [`wait_for_subscribers`](Self::wait_for_subscribers). A living subscriber that never reads is
 /// waited for without end: see [`send_timeout`](Self::send_timeout).
 ///

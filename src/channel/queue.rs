@@ -24,11 +24,10 @@ use std::ops::Deref;
 ///
 /// # Acknowledgement
 ///
-/// Only [`Delivery::ack`] acknowledges a packet. If its guard is dropped otherwise, by `?`, by a
-/// panic or forgotten, the packet comes again to this consumer, flagged as
-/// [redelivered](Info::redelivered). If the consumer is dropped or its process dies, the packet
-/// goes to another consumer. So each packet is handled at least once, and a packet that was handed
-/// out before is flagged.
+/// Only [`Delivery::ack`] acknowledges a packet. If its guard is forgotten, or dropped by `?` or a
+/// panic, this consumer receives the packet again, flagged as [redelivered](Info::redelivered). If
+/// the consumer is dropped or its process dies, another consumer receives the packet. So each
+/// packet is handled at least once, and a packet that was handed out before is flagged.
 ///
 /// # Closing
 ///
@@ -62,7 +61,7 @@ impl<T: Packet> QueueConsumer<T> {
         ///
         /// [`Closed`](RecvError::Closed), [`Corrupt`](RecvError::Corrupt),
         /// [`TypeMismatch`](RecvError::TypeMismatch). With the last two the packet is acknowledged:
-        /// else it would come again without end.
+        /// else it would be delivered again and again.
         recv, try_recv, recv_timeout = receive() -> Delivery<'_, T>;
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
@@ -117,10 +116,11 @@ fn corrupt<T: Packet>(job: ReadGuard<'_, GroupReceiver>) -> RecvError {
     RecvError::Corrupt(what.into())
 }
 
-/// A packet of a queue, in its slot. It comes again unless it is [acknowledged](Delivery::ack).
+/// A packet of a queue, in its slot. It is delivered again unless it is
+/// [acknowledged](Delivery::ack).
 ///
-/// It derefs to the archived packet, so everything else is an associated function.
-#[must_use = "a delivery that is not acknowledged comes again"]
+/// It derefs to the archived packet, so the operations of the guard are associated functions.
+#[must_use = "a delivery that is not acknowledged is delivered again"]
 pub struct Delivery<'a, T: Packet> {
     opened: Validated<ReadGuard<'a, GroupReceiver>, T>,
 }
@@ -143,17 +143,17 @@ impl<T: Packet> Delivery<'_, T> {
         T::unpack(this.opened.get())
     }
 
-    /// Acknowledges the packet: it does not come again.
+    /// Acknowledges the packet: it is not delivered again.
     pub fn ack(this: Self) {
         this.opened.into_guard().end(GroupReceiver::ack);
     }
 
-    /// Returns the packet to the queue. The first consumer to ask gets it, flagged as redelivered,
-    /// within about 50 ms; that may be this one again.
+    /// Returns the packet to the queue. Within about 50 ms a consumer that receives gets it,
+    /// flagged as redelivered. This consumer may get it again.
     ///
     /// A returned packet occupies an entry of the queue until it is delivered. Half of the entries
-    /// are reserved for consumers. If no other is free, the guard is dropped: the packet comes to
-    /// this consumer again.
+    /// are reserved for consumers. If no unreserved entry is free, the guard is only dropped, and
+    /// this consumer receives the packet again.
     pub fn nack(this: Self) {
         this.opened.into_guard().end(GroupReceiver::nack);
     }

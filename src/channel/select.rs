@@ -73,20 +73,20 @@ impl fmt::Debug for Selectee<'_> {
     }
 }
 
-/// Sleep between two looks if the kernel cannot wait for all words at once: before Linux 5.16, for
+/// Sleep between two checks if the kernel cannot wait for all words at once: before Linux 5.16, for
 /// more than 128 words, and for rings that park on events.
 const POLL: Duration = Duration::from_millis(1);
 
 /// Waits until one of the receivers has something: a packet, a loss or its end. Returns its index.
-/// Its next receive returns at once.
+/// The next receive of that receiver returns at once.
 ///
 /// The search starts behind the receiver that this thread selected last, so that none starves. A
-/// receiver at its end is found each time: leave it out after it returned
+/// receiver at its end is selected each time: remove it from the list after it returned
 /// [`Closed`](crate::RecvError::Closed).
 ///
-/// The thread sleeps in one place for all of them (`futex_waitv`), unless one of them spins. With
-/// more than 128 receivers, or before Linux 5.16, it looks every millisecond. An empty list waits
-/// without end.
+/// The thread sleeps in one system call for all receivers (`futex_waitv`), unless one of them
+/// spins. With more than 128 receivers, or before Linux 5.16, the thread checks every millisecond.
+/// An empty list waits forever.
 ///
 /// ```
 /// # let ring = packetring::Ring::builder().heap()?;
@@ -165,7 +165,7 @@ fn park(list: &mut [&mut dyn Selectable], deadline: Deadline) {
         .iter()
         .flat_map(|one| std::iter::once(one.event_count()).chain(one.other_event_count()));
     let (words, is_sure) = wait::register_waiter_on_all(event_counts);
-    // The second look, after registering.
+    // The second check, after registering.
     if list.iter().any(|one| one.is_ready()) {
         return;
     }

@@ -3,20 +3,21 @@
 //! Guarantees:
 //!
 //! - A name belongs to at most one living worker.
-//! - A death is noticed, and the next worker of the name takes the place.
+//! - A death is noticed, and the next worker of the name gets the dead worker's place.
 //! - The first process that opens a name creates the object; all others get the same object.
-//! - The cluster goes with its last worker, unless a worker is expected back or a queue is not
-//!   done.
+//! - The last worker to leave removes the cluster, unless a worker is away (its inbox is kept) or a
+//!   queue has unfinished packets.
 //!
 //! Three rules hold everywhere:
 //!
-//! - **Liveness comes from kernel locks.** A clock only says when to ask.
-//! - **State, not messages.** After a crash the others compare a word in shared memory with their
-//!   copy. An event count makes the comparison quick; correctness never depends on it.
-//! - **Lock order:** the directory's control lock, then the control lock of one other object. Never
-//!   the reverse, and never two rings'.
+//! - **Liveness comes from kernel locks.** A clock only decides when to check the locks.
+//! - **State, not messages.** A process learns of a change by comparing a word in shared memory
+//!   with its own copy. An event count only makes it compare sooner; correctness never depends on
+//!   the event count.
+//! - **Lock order:** the directory's control lock first, then the control lock of one other object.
+//!   No process takes them in the reverse order, or holds the control locks of two rings.
 //!
-//! This layer is built on rings and endpoints of `channel`. It knows nothing of slots and cursors.
+//! This layer is built on rings and endpoints of `channel`. It does not access slots or cursors.
 //! Only `directory` knows segments.
 //!
 //! Start with `directory`, then `inbox`, `service` and `events`. `docs/internals/directory.md` and

@@ -25,9 +25,9 @@ use std::time::Duration;
 ///
 /// # Restart
 ///
-/// A worker without an inbox gives its place up when it is dropped or dies. A worker that opened an
-/// [inbox](Worker::inbox) is expected back: its id, its inbox and the messages in it stay for the
-/// next worker of its name. [`leave`](Worker::leave) and [`retire`](Worker::retire) end that.
+/// If a worker without an inbox is dropped or dies, its worker slot becomes free. If a worker
+/// opened an [inbox](Worker::inbox), its id, its inbox and the messages in it stay for the next
+/// worker of its name. [`leave`](Worker::leave) and [`retire`](Worker::retire) delete them.
 ///
 /// # When a worker dies
 ///
@@ -224,8 +224,8 @@ impl Worker {
         )
     }
 
-    /// Leaves the cluster: gives the name and the inbox up. Dropping a worker keeps both for its
-    /// successor, if it had an inbox.
+    /// Leaves the cluster, and deletes the inbox. Dropping a worker that had an inbox keeps its
+    /// name, its id and its inbox for a successor.
     ///
     /// Messages in the inbox are lost, except those that an open [`Inbox`](super::Inbox) still
     /// receives. Senders get [`Dead`](super::SendToError::Dead). The next worker of the name starts
@@ -242,12 +242,12 @@ impl Worker {
         self.directory.leave()
     }
 
-    /// Gives the name and the inbox of a dead worker up, so that it is not expected back. Returns
-    /// false if there is no such worker, or if its place is free already.
+    /// Deletes the inbox of a worker that died or was dropped, and frees its worker slot. Returns
+    /// false if no worker had this name or id, or if its worker slot is free already.
     ///
     /// # Errors
     ///
-    /// [`WorkerLives`](OpenError::WorkerLives) if it lives, [`Busy`](OpenError::Busy),
+    /// [`WorkerLives`](OpenError::WorkerLives) if the worker lives, [`Busy`](OpenError::Busy),
     /// [`System`](OpenError::System).
     pub fn retire(&self, who: &(impl Addressee + ?Sized)) -> Result<bool, OpenError> {
         self.directory.retire(&who.address())

@@ -14,8 +14,8 @@ use std::io;
 
 /// Why a ring could not be opened, joined or removed.
 ///
-/// Process ids are for people: they are those of the process's own pid namespace, and the library
-/// decides nothing by them.
+/// Process ids are for display only. An id is valid in the pid namespace of its process. The
+/// library makes no decision by a process id.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -213,20 +213,20 @@ impl fmt::Display for OpenError {
             ),
             Self::PublisherTaken { name, pid } => write!(
                 f,
-                "{} is exclusive: process {pid} publishes to it; make it shared for several publishers",
+                "{} is exclusive: process {pid} publishes to it; create the ring with RingBuilder::shared for several publishers",
                 DisplayName(name)
             ),
             Self::NameTaken { name, pid } => write!(
                 f,
-                "durable name {name:?} taken: its subscriber lives in process {pid}; end it or use another name"
+                "durable name {name:?} taken: its subscriber lives in process {pid}; end that process or use another name"
             ),
             Self::InboxOpen { name, pid } => write!(
                 f,
-                "inbox of worker {name} is open already, in process {pid}; use that one or drop it first (it outlives its Worker)"
+                "inbox of worker {name} is open already, in process {pid}; use that Inbox or drop it first (dropping its Worker does not close it)"
             ),
             Self::WorkerLives { name, pid } => write!(
                 f,
-                "worker {name} is alive, in process {pid}: only dead workers can be removed; end it, or call Worker::leave there"
+                "worker {name} is alive, in process {pid}: only dead workers can be removed; end that process, or call Worker::leave in it"
             ),
             Self::Full { what, limit } => write!(
                 f,
@@ -238,10 +238,10 @@ impl fmt::Display for OpenError {
                 "packet type not registered: the ring has {limit} types or 32 KiB of schema text; use another ring"
             ),
             Self::Closed { name } => {
-                write!(f, "{} is closed: create one of another name", DisplayName(name))
+                write!(f, "{} is closed: use another name", DisplayName(name))
             }
             Self::InUse { name } => {
-                write!(f, "{} is in use: end its processes, then remove it", DisplayName(name))
+                write!(f, "{} is in use: end the attached processes first", DisplayName(name))
             }
             Self::Busy { name, pid } => {
                 let which = pid.map_or_else(String::new, |pid| format!(" (perhaps {pid})"));

@@ -142,7 +142,7 @@ failpoints! {
     LeaveFree,
     /// Remove. Next: mark as removed.
     RemoveMark,
-    /// Remove: marked, or nobody can attach. Next: unlink.
+    /// Remove: marked, or no process can attach. Next: unlink.
     RemoveUnlink,
 }
 

@@ -105,16 +105,16 @@ pub(crate) trait Cursor {
     /// Takes the next packet, or the packet that [`unreceive`](Self::unreceive) put back.
     fn next(&mut self) -> Next;
 
-    /// Records that what [`next`](Self::next) took is about to be given to the user.
+    /// Records that the user is about to get the packet or batch that [`next`](Self::next) took.
     fn record_handed_out(&self) {}
 
-    /// Records that the user was told of missed packets.
+    /// Records that missed packets were reported to the user.
     fn record_reported(&self) {}
 
     /// Returns true if the packet was handed out before.
     fn is_redelivered(&self, taken: &Taken) -> bool;
 
-    /// Releases the packet or batch in flight for good. Returns false if nothing was.
+    /// Releases the packet or batch in flight. Returns false if nothing was in flight.
     fn release(&mut self) -> bool;
 
     /// Puts the packet or batch in flight back: `next` returns it again, as a redelivery.
@@ -130,8 +130,8 @@ pub(crate) trait Cursor {
         Adoption::None
     }
 
-    /// Gives the entry up, as far as the endpoint does not stay. Without the control lock it only
-    /// stops to gate publishers: the next process that reaps the dead frees the entry.
+    /// Frees the entry, unless the endpoint is durable. Without the control lock this only removes
+    /// the cursor from the gate: the next process that reaps the dead frees the entry.
     fn leave(&self, settings: &Settings, has_control: bool);
 
     /// The end of the claimed slots.

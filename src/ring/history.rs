@@ -12,7 +12,7 @@ use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 
 /// Returns `oldest`, moved up if `needed` (the end of a claim at `tail`) requires it. In a ring
-/// without history, a position that gates nobody.
+/// without history, a position that gates no publisher.
 pub(crate) fn make_room(memory: &RingMemory, geometry: &Geometry, tail: u64, needed: u64) -> u64 {
     if geometry.history == 0 {
         return u64::MAX;

@@ -5,7 +5,7 @@
 //!                            └──► durable: stays when its process dies, until removed
 //! ```
 //!
-//! An entry is `taken` before anything in it holds others back, and `free` after that was given up.
+//! An entry is `taken` before its cursor or record gates anything, and `free` after both are clear.
 //! So [`reap`](super::reap) finds the entry of a process that dies at any point in between.
 //!
 //! A subscriber's entry is `joining` until its cursor is placed. A publisher that counts
@@ -87,7 +87,7 @@ pub(crate) struct Joined {
 }
 
 /// Returns a free entry of a side. Prefers subscriber entries without an eviction under way,
-/// because a newcomer cannot tell the end of its predecessor's evictions from its own.
+/// because a newcomer cannot distinguish the end of its predecessor's evictions from its own.
 pub(crate) fn vacancy(memory: &RingMemory, settings: &Settings, side: Side) -> Option<EntryId> {
     match side {
         // An exclusive ring uses one publisher entry.
@@ -118,7 +118,7 @@ pub(crate) fn free(memory: &RingMemory, side: Side) -> usize {
     }
 }
 
-/// Returns true if every eviction that was begun is counted or was given up.
+/// Returns true if every eviction that was begun was counted or abandoned.
 fn is_settled(entry: &SubscriberEntry) -> bool {
     // Pairs with the release in `overflow::evict`: a counted eviction is seen to be begun.
     let counted = entry.details.evictions_counted.load(Ordering::Acquire);
@@ -243,18 +243,18 @@ pub(crate) fn succeed(memory: &RingMemory, index: usize) -> (Joined, u64) {
     entry.details.owner.pid.store(std::process::id(), Ordering::Relaxed);
     // Pairs with the releases of the cursor, by the predecessor and by evictors.
     let stood = clamp(position(entry.cursor.load(Ordering::Acquire)));
-    // Clears the predecessor's pin, if there is one. Nobody moves a pinned cursor, and others clear
-    // pins only under the control lock, which the caller holds. Orderings as in `Reader::pin`.
+    // Clears the predecessor's pin, if there is one. No process moves a pinned cursor, and pins are
+    // cleared only under the control lock, which the caller holds. Orderings as in `Reader::pin`.
     let _ = entry.cursor.compare_exchange(stood | PIN, stood, Ordering::AcqRel, Ordering::Relaxed);
     let joined = Joined { position: stood, loss: LossCounter::succeed(&entry.details) };
     (joined, entry.details.durable.handed_out())
 }
 
-/// Gives a subscriber's entry up, wherever its cursor stands.
+/// Frees a subscriber's entry, wherever its cursor stands.
 pub(crate) fn leave_subscriber(memory: &RingMemory, index: usize) {
     let entry = &memory.subscribers()[index];
     // First, for a durable entry: after a kill from here on it is reaped like any other, and no
-    // successor finds an entry that gates nobody.
+    // successor finds an entry that does not gate.
     OwnerState::Taken.set(&entry.details.owner);
     failpoint(Failpoint::LeaveCursor);
     release(memory, index);
@@ -269,7 +269,7 @@ pub(crate) fn release(memory: &RingMemory, index: usize) {
     memory.subscribers()[index].cursor.store(NOWHERE, Ordering::Release);
 }
 
-/// Gives a publisher's entry up. Its record is clear.
+/// Frees a publisher's entry. Its record is clear.
 pub(crate) fn leave_publisher(memory: &RingMemory, settings: &Settings, index: usize) {
     // First: after a kill in between the entry is still taken, and the process that reaps it marks
     // the ring.
@@ -310,7 +310,7 @@ fn take(owner: &EntryOwner, state: OwnerState) {
     state.set(owner);
 }
 
-/// Returns true if nobody has taken the entry.
+/// Returns true if the entry has no owner.
 pub(crate) fn is_free(owner: &EntryOwner) -> bool {
     OwnerState::of(owner) == OwnerState::Free
 }

@@ -16,31 +16,32 @@
 //! - A packet is seen whole or not at all: its **stamp** ([`slot`]) is stored last.
 //! - A slot is not rewritten while a subscriber may read it: publishers stay below their **limit**,
 //!   one capacity above the lowest cursor ([`gate`]).
-//! - There is one total order, which keeps each publisher's order.
+//! - All subscribers see the packets in one total order. Packets of one publisher stay in the
+//!   order in which they were sent.
 //! - A process may die at any instruction. Its committed packets stay, its open claim becomes a
 //!   void packet ([`recover`]), and its cursor stops gating ([`reap`]).
 //!
-//! Limits: this module knows neither mappings, nor packet types, nor sleeping. It works on a
-//! [`RingMemory`](crate::segment::view::RingMemory), so the same code runs on a mapping, on the
-//! heap and under loom.
+//! Limits: this module does not map memory, does not know packet types and never sleeps. It works
+//! on a [`RingMemory`](crate::segment::view::RingMemory), so the same code runs on a mapping, on
+//! the heap and under loom.
 //!
-//! Each rule of the protocol is in one file:
+//! Each part of the protocol is in one file:
 //!
-//! | rule | file |
+//! | part | file |
 //! |---|---|
 //! | arithmetic on positions | [`geometry`] |
 //! | header and stamp | [`slot`] |
 //! | limit of claims | [`gate`] |
 //! | claim, fill, commit, abort | [`claim`] |
-//! | take, release: what all readers share | [`cursor`] |
+//! | take and release, common to all readers | [`cursor`] |
 //! | a subscriber's own cursor, pins | [`reader`] |
 //! | the shared cursor of a queue | [`consumer_group`] |
 //! | guards over packets and claims | `guard`, `buffer` |
 //! | eviction and loss counters | [`overflow`] |
-//! | start of a newcomer | [`history`] |
-//! | open, left or closed | [`state`] |
+//! | start position of a new subscriber | [`history`] |
+//! | ring state: open, left or closed | [`state`] |
 //! | join and leave | [`membership`] |
-//! | clear the dead | [`reap`] |
+//! | clear the entries of dead processes | [`reap`] |
 //! | the claim of a dead publisher | [`recover`] |
 
 #[cfg(not(loom))]

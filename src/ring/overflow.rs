@@ -110,15 +110,15 @@ impl std::fmt::Display for Missed {
 pub(crate) struct LossCounter {
     /// Evicted packets that were reported.
     reported: u64,
-    /// Packets whose eviction was begun and given up: they may never be counted.
+    /// Packets whose eviction was begun and abandoned: they may never be counted.
     orphaned: u64,
-    /// Orphaned packets of an earlier stay, which this one does not report.
+    /// Orphaned packets of an earlier owner of the entry, which this owner does not report.
     ahead: u64,
 }
 
 impl LossCounter {
-    /// The counter of a subscriber that just took its entry, while nobody can evict it. Everything
-    /// begun before belongs to an earlier stay.
+    /// The counter of a subscriber that just took its entry, while no publisher can evict it. All
+    /// evictions begun before belong to an earlier owner of the entry.
     pub(crate) fn open(details: &SubscriberDetails) -> Self {
         let (reported, open) = evictions(details);
         Self { reported, orphaned: open, ahead: open }

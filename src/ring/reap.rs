@@ -1,9 +1,9 @@
-//! Clearing the dead: their claims become void packets, their pins and cursors are removed, their
-//! entries are free again. The caller holds the control lock.
+//! Clearing the entries of dead processes: their claims become void packets, their pins and cursors
+//! are removed, and their entries are freed. The caller holds the control lock.
 //!
-//! Every function takes `is_alive`, which asks the kernel, and returns true for the caller's own
-//! entry. Claims, pins and cursors are resolved first and the entry is freed last, so a process
-//! that dies here leaves an entry that the next one finds again.
+//! Every function takes `is_alive`, which checks an entry's liveness lock. It returns true for the
+//! caller's own entry. Claims, pins and cursors are resolved first and the entry is freed last. If
+//! this process dies before that, the next process finds the entry and clears it.
 
 use super::consumer_group;
 use super::gate::{PIN, position};

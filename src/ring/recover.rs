@@ -7,9 +7,9 @@
 //! 2. If x is stamped, go on behind that packet, at step 1. This holds for every later step that
 //!    finds a stamp. But if the tail, read again, is more than a lap above x, the record is stale:
 //!    clear it.
-//! 3. Read every record, then ask whether their owners live. If a **living** one covers x, stop,
-//!    and come back later.
-//! 4. Read the stamp **again**. Only now is "not stamped" believed.
+//! 3. Read every record, then check whether its owner lives. If the record of a **living** owner
+//!    covers x, stop: a later recovery continues here.
+//! 4. Read the stamp **again**. Only if x is still not stamped, continue.
 //! 5. Read the tail **again**. If it is more than a lap above x, the record is stale: clear it.
 //! 6. Write a void packet over `[x, E)`: header, then stamp. E is the lowest of the record's end,
 //!    the tail, the start of any other record above x, the next stamp, and the end of the ring's
@@ -21,7 +21,7 @@
 //!   does not see it. Its committed packet is voided under a reader.
 //! - *The record's length instead of E*: two publishers have a record at one position. The dead one
 //!   lost with a length of two, and its void packet covers the living one's next claim.
-//! - *Clearing a dead record when its entry is reused*: the reader at that position waits for ever.
+//! - *Clearing a dead record when its entry is reused*: the reader at that position waits forever.
 //! - *A void packet over the end of the memory*: the owner dies before it stamps its padding. A
 //!   void packet over padding and packet wraps, and readers reject it
 //!   (`failpoint::tests::dead_claims`, at `CommitPadding`).

@@ -24,8 +24,8 @@
 //!   rewritten. It checks the word that it reads, and a later compare-and-swap finds out that the
 //!   word meant nothing.
 //! - **The salt** protects a reader that comes, a lap later, to an inner slot of a longer packet,
-//!   where payload lies. Payload matches a stamp with probability 2⁻⁶⁴ as long as nobody can make
-//!   it match, and the salt is shown to nobody.
+//!   where payload lies. Payload matches a stamp with probability 2⁻⁶⁴ as long as no user can make
+//!   it match, and no API shows the salt.
 //! - **Each lap has its own salt.** The content of a reservation is left over from earlier packets
 //!   and contains stamps of earlier laps. The stamps of this lap and later ones do not follow from
 //!   them.

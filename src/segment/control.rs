@@ -86,7 +86,7 @@ impl Segment {
         self.parts().head().membership.died.store(monotonic(), Ordering::Relaxed);
     }
 
-    /// Process id of the last holder of the control lock, for people.
+    /// Process id of the last holder of the control lock, for display only.
     pub(crate) fn lock_holder(&self) -> u32 {
         self.parts().head().membership.lock_holder.load(Ordering::Relaxed)
     }

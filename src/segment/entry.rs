@@ -14,7 +14,7 @@ pub(crate) enum EntryId {
     WorkerSlot(usize),
 }
 
-/// State of an entry. The kernel tells whether its owner lives.
+/// State of an entry. The entry's kernel lock shows whether its owner lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnerState {
     /// No owner.
@@ -69,7 +69,7 @@ impl OwnerState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotPhase(pub(crate) u64);
 
-/// State of a worker slot. The kernel tells whether its worker lives.
+/// State of a worker slot. The slot's kernel lock shows whether its worker lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WorkerSlotState {
     /// No worker.

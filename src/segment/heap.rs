@@ -1,7 +1,7 @@
 //! A segment on the heap, for threads and tests. It has the layout and the protocol of a shared
 //! one, but no name, no file and no kernel locks.
 //!
-//! An endpoint that is dropped leaves. An endpoint that is forgotten counts as alive for ever.
+//! An endpoint that is dropped leaves. An endpoint that is forgotten counts as alive forever.
 
 #![cfg(not(loom))]
 

@@ -35,7 +35,7 @@ pub(crate) enum State {
     Unmade,
     /// In use, or left by every process without having been removed.
     Ready,
-    /// Given up. The next holder of the control lock removes it.
+    /// Removed. The next holder of the control lock unlinks its name.
     Removed,
 }
 

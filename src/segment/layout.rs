@@ -35,7 +35,7 @@ use super::roles::{ConsumerWords, DurableWords, ReplyWords};
 use crate::sync::{AtomicU32, AtomicU64};
 use crossbeam_utils::CachePadded;
 
-/// No position: the cursor of an entry that holds nothing back, the record of no claim.
+/// No position: the cursor of an entry that gates nothing, the record of no claim.
 pub(crate) const NOWHERE: u64 = u64::MAX;
 
 /// Upper bound of valid positions. A ring reaches it after a century at one slot per nanosecond, so
@@ -77,7 +77,7 @@ pub(crate) struct Identity {
     pub(crate) flags: AtomicU64,
     /// Random number of the ring, part of each stamp.
     pub(crate) salt: AtomicU64,
-    /// Process id of the maker, for people.
+    /// Process id of the maker, for display only.
     pub(crate) maker: AtomicU64,
     /// Worker slots of a directory; 0 in every other ring.
     pub(crate) worker_slots: AtomicU64,
@@ -139,7 +139,7 @@ pub(crate) struct Membership {
     /// Counts events that a gate scan under way may have passed: clones of a subscriber, new
     /// consumers, adoptions. A scan that sees this word change begins again.
     pub(crate) clones: AtomicU32,
-    /// Process id of the last control lock holder, for people.
+    /// Process id of the last control lock holder, for display only.
     pub(crate) lock_holder: AtomicU32,
     /// Inbox: accepted types, one bit each; 0: every type.
     pub(crate) accepted: AtomicU64,
@@ -185,7 +185,7 @@ pub(crate) struct Record {
 pub(crate) struct EntryOwner {
     /// `segment::entry::OwnerState`.
     pub(crate) state: AtomicU32,
-    /// Process id, for people. Liveness comes from the kernel.
+    /// Process id, for display only. Liveness comes from the kernel.
     pub(crate) pid: AtomicU32,
 }
 
@@ -233,9 +233,9 @@ pub(crate) struct WorkerSlot {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct SlotInfo {
-    /// Process id, for people.
+    /// Process id, for display only.
     pub(crate) pid: AtomicU32,
-    /// When the worker joined, in nanoseconds of the monotonic clock, for people.
+    /// When the worker joined, in nanoseconds of the monotonic clock, for display only.
     pub(crate) since: AtomicU64,
     /// Length of the name in bytes.
     pub(crate) name_len: AtomicU64,

@@ -35,7 +35,7 @@ impl Drop for Segment {
 
 impl Segment {
     /// Removes the object if no process is attached to it. Without the control lock this does
-    /// nothing: its holder looks again. A holder that found a process attached tries again after
+    /// nothing: its holder checks again. A holder that found a process attached tries again after
     /// it released the lock, because that process may have left in vain meanwhile.
     fn remove_if_left<'a>(&'a self, mapped: &'a Mapped, mut control: Option<Control<'a>>) {
         while let Some(held) = control.take() {

@@ -19,7 +19,7 @@ pub(crate) trait Liveness: Debug {
     /// Releases the lock of this endpoint's entry.
     fn release_liveness(&self, entry: EntryId);
 
-    /// Returns true if another endpoint holds the lock of an entry. An endpoint must not ask about
+    /// Returns true if another endpoint holds the lock of an entry. An endpoint must not check
     /// its own entry: the answer would be false.
     fn is_alive(&self, entry: EntryId) -> bool;
 }

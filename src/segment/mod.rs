@@ -7,10 +7,10 @@
 //! - Exactly one process makes a segment, and the last process to leave removes it.
 //! - Only objects named `/packetring.*` are touched.
 //! - One process at a time holds the control lock.
-//! - The kernel's locks tell whether the owner of an entry lives.
+//! - A kernel lock on each entry shows whether its owner lives.
 //! - A view keeps the memory that it points to.
 //!
-//! The meaning of the words to one another belongs to `ring`.
+//! The protocol, how the words relate to one another, belongs to `ring`.
 //!
 //! Start with [`layout`], then `lifecycle`. Files that need the operating system are not compiled
 //! under loom; each of them begins with that `cfg`.

@@ -36,7 +36,7 @@ impl Name {
         if name.len() > LONGEST {
             return Err(match rest {
                 "" => bad(cluster, "it is longer than 200 bytes"),
-                rest => bad(rest, "with its cluster's it is longer than 200 bytes"),
+                rest => bad(rest, "together with the cluster's name it is longer than 200 bytes"),
             });
         }
         Ok(Self(name))

@@ -7,7 +7,7 @@ use super::layout::{Membership, SCHEMA_WORDS, TYPE_NAME_WORDS, TypeEntry};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::sync::{AtomicU64, Ordering};
 
-/// Longest type name in bytes. A longer name is cut: it is for people.
+/// Longest type name in bytes. A longer name is cut: names are for display only.
 const NAME_BYTES: usize = TYPE_NAME_WORDS * 8;
 
 /// The type table of one segment.

@@ -16,7 +16,7 @@
 //! each, behind one barrier. A killed waiter needs no repair: it costs each notifier one needless
 //! wake-up.
 //!
-//! These variants lose a wake-up, or make notifiers call the kernel for ever
+//! These variants lose a wake-up, or make notifiers call the kernel again and again
 //! (`tests/crash_models/parking.rs`): a flag that the notifier clears, a count of sleepers,
 //! sleeping on `waiters` itself.
 //!
@@ -25,14 +25,14 @@
 //! - [`PENDING`], where something is known to be under way,
 //! - [`IDLE`] otherwise.
 //!
-//! After each sleep the caller checks again and asks the kernel which processes live. So a death
-//! goes unnoticed for one bounded sleep. No clock decides that a process is dead.
+//! After each sleep the caller checks again, also the liveness locks. So it notices a death after
+//! at most one bounded sleep. No clock decides that a process is dead.
 //!
 //! A subscriber does not wake publishers at a full ring for each packet that it releases: they
 //! would fill one slot and sleep again. It wakes them once per eighth of the ring, and when nothing
 //! is left to read. In between they check for themselves after each [`PENDING`].
 //!
-//! Limits: this module knows words and time, and no rings.
+//! Limits: this module works on the two words of an event count. It does not know rings.
 
 mod deadline;
 mod event_count;
@@ -87,7 +87,7 @@ impl Wait {
         Self { kind: Kind::Spin, spin: Duration::MAX }
     }
 
-    /// Spins for 20 µs, then sleeps on a futex. The default. A wake-up takes some 50 µs.
+    /// Spins for 20 µs, then sleeps on a futex. The default. A wake-up takes about 50 µs.
     pub const fn park() -> Self {
         Self { kind: Kind::Park, spin: Duration::from_micros(20) }
     }

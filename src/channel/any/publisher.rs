@@ -1,4 +1,4 @@
-//! The publisher of packets of any type.
+//! [`AnyPublisher`]: publishes packets of several types to one ring.
 
 use crate::channel::error::{
     SendAllError, SendError, SendFailure, SendTimeoutError, TrySendError, WaitingFor,
@@ -18,11 +18,11 @@ use crate::wait::Wait;
 use std::fmt;
 use std::time::Duration;
 
-/// Publishes packets of any type.
+/// Publishes packets of several types to one ring.
 ///
 /// The first packet of a type registers the type in the ring, under its control lock. Later packets
-/// of the type cost the same as those of a [`Publisher`](crate::Publisher). Waiting, lagging and
-/// closing are the same, too.
+/// of the type cost the same as those of a [`Publisher`](crate::Publisher). A full ring and a
+/// closed ring behave as they do for a [`Publisher`](crate::Publisher).
 ///
 /// ```
 /// # use packetring::{Ring, one_of, packet};
@@ -67,9 +67,9 @@ impl AnyPublisher {
         ///
         /// # Errors
         ///
-        /// As [`Publisher::send`](crate::Publisher::send), and
-        /// [`TooManyTypes`](SendError::TooManyTypes), [`System`](SendError::System) for the first
-        /// packet of a type.
+        /// The errors of [`Publisher::send`](crate::Publisher::send). The first packet of a type
+        /// can also fail with [`TooManyTypes`](SendError::TooManyTypes) or
+        /// [`System`](SendError::System).
         send, try_send, send_timeout = send_with[T: Packet](packet: &T) -> u64;
         SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
@@ -81,7 +81,7 @@ impl AnyPublisher {
         /// # Errors
         ///
         /// The error of [`send`](Self::send) for the first packet that was not published, and the
-        /// number of packets that were.
+        /// number of packets that were published before it.
         send_all, try_send_all, send_all_timeout = send_all_with[T: Packet](packets: &[T]) -> ();
         SendError, TrySendError::Full, SendTimeoutError::Timeout in SendAllError
     }
@@ -146,7 +146,7 @@ impl AnyPublisher {
     }
 
     /// Publishes a message: a packet with a header.
-    // Inlined, so that the length of a constant prefix is known.
+    // Inlined, so that the compiler knows the length of a constant prefix.
     #[inline(always)]
     pub(crate) fn send_with_header<T: Packet>(
         &mut self,
@@ -159,11 +159,11 @@ impl AnyPublisher {
             let refusal = join::refusal(&self.sender.endpoint.segment, &T::TYPE);
             return Err(SendError::TypeRefused(Box::new(refusal)).into());
         }
-        // A cluster reserves nothing, so no claim was forgotten.
+        // Cluster code makes no reservations, so no forgotten claim must be aborted first.
         self.sender.send_message(header, packet, index, timeout)
     }
 
-    /// Registers types ahead of their first packets, which then need no lock.
+    /// Registers types now. Their first packets then need no control lock.
     pub(crate) fn register(
         &mut self,
         types: &[TypeInfo],
@@ -172,13 +172,13 @@ impl AnyPublisher {
         types.iter().try_for_each(|info| self.types.register(&self.sender, info, timeout))
     }
 
-    /// How this publisher waits.
+    /// Returns the wait policy of this publisher.
     #[cfg(test)]
     pub(crate) fn wait(&self) -> Wait {
         self.sender.endpoint.waiter.wait()
     }
 
-    /// Limits waiting for the control lock from now on.
+    /// Sets the longest wait for the control lock. `None` waits without a limit.
     pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.sender.endpoint.segment.set_lock_timeout(timeout);
     }
@@ -220,8 +220,8 @@ impl AnyPublisher {
         ReservedTail::claim(&mut self.sender, index, count, timeout)
     }
 
-    /// Writes the client whose requests this publisher sends from now on. Returns the entry, at
-    /// which a server finds the client.
+    /// Stores the id of the client that sends its requests by this publisher. Returns the index of
+    /// the publisher's entry: a server reads the client's id there.
     pub(crate) fn sign(&self, caller: u64) -> u16 {
         let writer = &self.sender.writer;
         let details = &writer.own().details;
@@ -231,7 +231,8 @@ impl AnyPublisher {
         writer.entry() as u16
     }
 
-    /// Returns true if no subscriber is further behind than this one: then it gates the publisher.
+    /// Returns true if no cursor is lower than the one of `subscriber`, so this subscriber gates
+    /// the publisher.
     pub(crate) fn waits_for(&self, subscriber: SubscriberIndex) -> bool {
         let entries = self.sender.writer.memory().subscribers();
         let cursors = entries.iter().map(|entry| position(entry.cursor.load(Ordering::Relaxed)));

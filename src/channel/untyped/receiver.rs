@@ -170,8 +170,8 @@ impl<C: Cursor> Receiver<C> {
         if waiter.park(self.endpoint.event_count(), deadline.cut(bound), || self.is_ready()) {
             return true;
         }
-        // The pauses of a spinner are short, because nobody wakes it for a claim that is made
-        // meanwhile. Without one it checks as seldom as a sleeper.
+        // The pauses of a spinner are short, because no wake-up reports a claim that is made
+        // meanwhile. If there is no claim, it checks as seldom as a sleeper.
         if !only_spins || self.cursor.is_claimed() || self.check_at.has_passed() {
             self.reap_dead();
         }
@@ -235,7 +235,7 @@ impl<C: Cursor> Receiver<C> {
         RecvFailure::NotReady(())
     }
 
-    /// Asks the kernel which endpoints live, clears the dead, and adopts a packet of a dead one.
+    /// Checks the liveness locks, clears the dead, and adopts a packet of a dead consumer.
     /// Does nothing while another process does. Returns true if something changed.
     #[cold]
     #[inline(never)]

@@ -1,8 +1,8 @@
 //! Waiting for room: the slow path of every claim.
 //!
 //! The publisher waits for the endpoint at the gate: it spins, then sleeps for bounded times. If
-//! the gate does not move, the locks tell which processes died, and their entries are cleared. So a
-//! dead process holds no publisher back for longer than one sleep, and a call that does not wait
+//! the gate does not move, it checks the liveness locks and clears the entries of the dead. So a
+//! dead process blocks no publisher for longer than one sleep, and a call that does not wait
 //! clears the dead process at the gate too.
 
 use super::publisher::Sender;

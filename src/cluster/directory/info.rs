@@ -13,14 +13,14 @@ pub struct WorkerInfo {
     pub id: WorkerId,
     /// Its name.
     pub name: String,
-    /// Process id of the worker, or of its last process. It is the number in that process's own pid
-    /// namespace and is for people.
+    /// Process id of the worker, or of its last process. It is for display only, and valid in that
+    /// process's own pid namespace.
     pub pid: u32,
-    /// Time since the worker joined. For a dead worker, too: its time of death is not recorded.
+    /// Time since the worker joined, also if it has died: its time of death is not recorded.
     pub uptime: Duration,
     /// Number of workers that have used this id so far. It grows with each restart.
     pub generation: u64,
-    /// Tells whether it lives, and whether it is expected back.
+    /// Alive, away or gone.
     pub state: WorkerState,
     /// True if it has an inbox. The inbox of a worker that is [away](WorkerState::Away) keeps its
     /// messages.
@@ -31,12 +31,12 @@ pub struct WorkerInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WorkerState {
-    /// It lives.
+    /// The worker lives.
     Alive,
-    /// It died or was dropped. It has an inbox, which keeps its messages for the next worker of
-    /// this name.
+    /// The worker died or was dropped. Its inbox keeps the messages for the next worker of this
+    /// name.
     Away,
-    /// It died or left, and is not expected back.
+    /// The worker died or left, and no inbox is kept for it.
     Gone,
 }
 

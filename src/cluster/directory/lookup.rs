@@ -8,9 +8,9 @@ use crate::segment::entry::{SlotPhase, WorkerSlotState};
 pub(crate) enum Lookup {
     /// No worker ever had this name or id.
     Unknown,
-    /// The worker ended, and is not expected back.
+    /// The worker died or left, and its inbox was discarded.
     Gone {
-        /// Its last process, for people.
+        /// Its last process, for display only.
         pid: u32,
     },
     /// The worker lives and has no inbox.

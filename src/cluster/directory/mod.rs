@@ -1,4 +1,4 @@
-//! The directory of a cluster: its worker slots, and which worker has which.
+//! The directory of a cluster: its worker slots, and the worker that owns each slot.
 //!
 //! A worker holds the liveness lock of its slot. The index of the slot is the worker's id. Only the
 //! holder of the directory's control lock writes slots.
@@ -7,17 +7,17 @@
 //!  state   liveness lock   the worker is              next
 //!  free    –               absent; its name remains   any worker takes the slot
 //!  taken   held            alive, without inbox
-//!  taken   free            dead, not expected back    the next lock holder clears the slot
+//!  taken   free            dead, no inbox is kept     the next lock holder clears the slot
 //!  kept    held            alive, with inbox
 //!  kept    free            away: dead or dropped      it joins again by its name, or is retired
 //! ```
 //!
-//! A process may be killed after each step. A slot that is taken and whose lock is free is then
-//! cleared by another process: the inbox is discarded first, and each part can be repeated.
+//! A process may be killed after each step of an operation. If a slot is taken and its lock is
+//! free, another process clears the slot: it discards the inbox first. Each step can be repeated.
 //! `docs/internals/directory.md` lists the steps, and the reason for their order.
 //!
-//! This folder is the only part of `cluster` that knows segments. `slots` reads and writes them,
-//! `sweep` removes the dead and unused objects, `watch` reports changes.
+//! This folder is the only part of `cluster` that knows segments. `slots` reads and writes worker
+//! slots, `sweep` clears dead workers and removes unused objects, `watch` reports changes.
 
 mod info;
 mod lookup;
@@ -123,7 +123,7 @@ impl Directory {
         Presence(self.slots.phase(usize::from(id.0)))
     }
 
-    /// Looks up the inbox of a worker. By name it reads all slots.
+    /// Looks up the inbox of a worker. A lookup by name reads all slots.
     pub(crate) fn find(&self, who: &Address<'_>) -> Lookup {
         let Some((index, entry)) = self.slots.find(who) else { return Lookup::Unknown };
         match entry.phase.state() {
@@ -143,7 +143,7 @@ impl Directory {
         Some(self.describe(index, entry))
     }
 
-    /// Describes all workers that live or are expected back, by id.
+    /// Describes all workers that are alive or away, in the order of their ids.
     pub(crate) fn list(&self) -> Vec<WorkerInfo> {
         let is_in_use = |entry: &SlotSnapshot| entry.phase.state() != WorkerSlotState::Free;
         let in_use = self.slots.read_all().filter(|(_, entry)| is_in_use(entry));
@@ -151,7 +151,7 @@ impl Directory {
         workers.filter(|worker| worker.state != WorkerState::Gone).collect()
     }
 
-    /// Marks this worker as expected back. Its inbox is complete.
+    /// Marks this worker's slot as kept. Its inbox must be complete.
     pub(crate) fn keep(&self) -> Result<(), OpenError> {
         {
             let control = self.slots.lock()?;

@@ -2,12 +2,12 @@
 //!
 //! - [`clear`] frees one worker slot: it discards the inbox first. Each part can be repeated, so a
 //!   process that is killed in between leaves a slot that the next process clears.
-//! - [`clear_dead`] does so for every worker that is dead and not expected back.
+//! - [`clear_dead`] clears the slot of every dead worker that is not kept.
 //! - [`sweep`] removes objects to which only dead processes were attached.
 //! - [`remove`] removes a cluster without living workers.
 //!
-//! Lock order: the directory's control lock first, then that of one other object. So no wait for
-//! the second lock is long.
+//! Lock order: the directory's control lock first, then the control lock of one other object. Each
+//! wait for the second lock has a short limit.
 
 use super::slots::SlotTable;
 use crate::channel::RingBuilder;
@@ -28,9 +28,9 @@ const REMOVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause between two tries to remove a cluster.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Clears every worker that is dead and not expected back. Returns true if there was one.
+/// Clears the slot of every dead worker that is not kept. Returns true if there was one.
 ///
-/// A worker that cannot be cleared now is left to the next process.
+/// A slot that cannot be cleared now is left to the next process.
 pub(super) fn clear_dead(control: &Control<'_>, slots: &SlotTable, cluster: &str) -> bool {
     let is_dead =
         |index: &usize| slots.state(*index) == WorkerSlotState::Taken && !slots.is_alive(*index);
@@ -54,8 +54,8 @@ pub(super) fn clear(
     index: usize,
     how: Ended,
 ) -> Result<(), OpenError> {
-    // From here on the worker is not expected back. If this process is killed now, others see a
-    // taken slot with a dead worker and clear it.
+    // From here on the slot is not kept. If this process is killed now, other processes see a taken
+    // slot with a dead worker and clear it.
     slots.change(control, index, |phase| phase.with_state(WorkerSlotState::Taken));
     let name = slots.read(index).map(|entry| entry.name);
     failpoint(Failpoint::LeaveInbox);
@@ -77,12 +77,11 @@ pub(super) fn discard_inbox(cluster: &str, worker: &str) -> Result<(), OpenError
     }
 }
 
-/// Removes every object of the cluster to which no living process is attached and that nothing
-/// keeps: rings of replies, whose names are unique, and all
-/// other objects that were not opened again.
+/// Removes every object of the cluster to which no living process is attached, unless it is kept.
+/// Rings of replies need this, because no process opens their unique names again.
 ///
 /// Any number of processes may sweep at a time. An object that cannot be checked now is left to the
-/// next sweep. Costs one listing of `/dev/shm`, and an open and a question for each object.
+/// next sweep. Costs one listing of `/dev/shm`, and one open and one lock check for each object.
 pub(super) fn sweep(cluster: &str) {
     for name in objects(cluster).unwrap_or_default() {
         let _ = Segment::clear_away(&name);

@@ -1,11 +1,11 @@
 //! Watches: reports of joins, leaves and deaths.
 //!
 //! A watch keeps its copy of every slot's phase and reports the difference. Every change of a slot
-//! notifies the directory's event count. A death notifies nothing. So a watch asks the liveness
-//! locks of the workers that it takes for alive after each bounded sleep, and clears the dead.
+//! notifies the directory's event count. A death notifies nothing. So after each bounded sleep a
+//! watch checks the liveness locks of the workers that it counts as alive, and clears the dead.
 //!
 //! Guarantee: each reported join is followed by exactly one report that the worker left or died.
-//! A watch is no history: changes between two looks are reported as their sum.
+//! Limit: a worker that joins and ends between two checks of the watch is not reported.
 
 use super::info::{WorkerChange, WorkerInfo, WorkerState, describe};
 use super::slots::SlotTable;
@@ -53,25 +53,25 @@ pub struct Watch {
     /// Changes that were noticed and are not reported yet.
     changes: VecDeque<WorkerChange>,
     waiter: Waiter,
-    /// When a caller that never sleeps must ask the liveness locks again.
+    /// When a caller that never sleeps must check the liveness locks again.
     check_locks_at: Deadline,
     slots: SlotTable,
 }
 
-/// The state of one slot at the last look.
+/// The state of one slot at the last check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct KnownSlot {
     phase: SlotPhase,
-    /// The worker that was reported as joined, and not as gone.
+    /// The worker, if its join was reported and its end was not.
     alive: Option<SlotSnapshot>,
 }
 
-/// How closely to look at the slots.
+/// How much of each slot to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Depth {
     /// Compare the phases: a load for each slot.
     Phases,
-    /// Ask the liveness locks of known workers, too: a system call for each.
+    /// Check the liveness locks of known workers, too: a system call for each.
     Locks,
 }
 
@@ -127,14 +127,14 @@ impl Watch {
         change.ok_or(RecvFailure::NotReady(()))
     }
 
-    /// The next change that is there without sleeping.
+    /// Returns the next change if there is one now. Does not sleep.
     fn next(&mut self) -> Option<WorkerChange> {
         self.look_if_idle();
         self.changes.pop_front()
     }
 
-    /// Looks for changes, unless there are some to report. Asks the locks only every 50 ms: a
-    /// caller that never sleeps must learn of deaths, too.
+    /// Checks for changes, unless there are some to report. Checks the locks only every 50 ms,
+    /// which is how a caller that never sleeps notices deaths.
     fn look_if_idle(&mut self) {
         if self.changes.is_empty() {
             let is_due = self.check_locks_at.has_passed();
@@ -142,7 +142,7 @@ impl Watch {
         }
     }
 
-    /// Returns true if a phase has changed since the last look.
+    /// Returns true if a phase has changed since the last check.
     fn is_changed(&self) -> bool {
         let mut known = self.known.iter().enumerate();
         known.any(|(index, known)| self.slots.phase(index) != known.phase)
@@ -211,7 +211,7 @@ impl Selectable for Watch {
 }
 
 /// Reads a slot that had this phase, and whether its worker lives. `None` if the slot changed
-/// between the two reads: the next look sees the new owner.
+/// between the two reads: the next check sees the new owner.
 fn read_slot(
     phase: SlotPhase,
     is_alive: impl FnOnce() -> bool,
@@ -239,7 +239,7 @@ impl KnownSlot {
             let how = match now.generation() - before.generation().min(now.generation()) {
                 0 => now.ended(),
                 1 => now.ended_before(),
-                // More workers came and went since. The phase no longer tells how this one ended.
+                // Later workers used the slot since. The phase does not record how this one ended.
                 _ => None,
             };
             let state = match now.state() {
@@ -257,7 +257,7 @@ impl KnownSlot {
     }
 }
 
-/// The report of a worker that ended. Without a recorded end it died.
+/// The report of a worker that ended. A worker without a recorded end died.
 fn ended(how: Option<Ended>, info: WorkerInfo) -> WorkerChange {
     match how {
         Some(Ended::Left) => WorkerChange::Left(info),

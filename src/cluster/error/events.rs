@@ -7,7 +7,7 @@ use crate::packet::Unserializable;
 use std::error::Error;
 use std::{fmt, io};
 
-/// Failure of emitting an event, before it becomes the error of a form.
+/// Failure of emitting an event, common to `emit`, `try_emit` and `emit_timeout`.
 pub(in crate::cluster) type EmitFailure = Failure<EmitError, WaitingFor>;
 
 error_family! {
@@ -22,16 +22,16 @@ error_family! {
         } => ("invalid event name {name:?}: {reason}"),
         /// The ring is full of events that this worker has not handled. Waiting would never end.
         OwnBacklog => (
-            "ring of events full of this worker's own backlog: call poll or run before emitting more"
+            "event not emitted: this worker's own unhandled events fill the ring; call poll or run first"
         ),
-        /// The event never fits.
+        /// The event is larger than the ring of events allows.
         TooLarge {
             /// Bytes of its archive and of the header before it: 8 more than the event's name,
             /// rounded up to 16.
             needed: usize,
             /// Most bytes of both.
             limit: usize,
-        } => ("event too large: {needed} bytes, limit {limit}; use a topic for it"),
+        } => ("event too large: {needed} bytes, limit {limit}; send the data by a topic"),
         /// The value could not be serialized.
         Unserializable(#[source] error: Unserializable) => ("packet not serialized: {error}"),
         /// The event was not emitted for another reason.
@@ -69,7 +69,7 @@ impl fmt::Display for EventsFull {
         match reason {
             WaitingFor::Subscriber { pid } => write!(
                 f,
-                "ring of events full{after}: a worker in process {pid} has a backlog; call poll or run there, drop its Events, or let the first worker choose events_overflow(DropOldest)"
+                "ring of events full{after}: a worker in process {pid} has a backlog; call poll or run in that worker, drop its Events, or open the events first with events_overflow(DropOldest)"
             ),
             WaitingFor::Joining { .. } => {
                 write!(f, "packet type not registered{after}: waiting for {reason}")

@@ -5,7 +5,7 @@ use crate::error::{Failure, OpenError, error_family};
 use crate::packet::Unserializable;
 use std::fmt;
 
-/// Failure of sending to an inbox, before it becomes the error of a form.
+/// Failure of sending to an inbox, common to `send_to`, `try_send_to` and `send_to_timeout`.
 pub(in crate::cluster) type SendToFailure = Failure<SendToError, WaitingFor>;
 
 error_family! {
@@ -22,7 +22,7 @@ error_family! {
             /// The name or id as given.
             who: String,
         } => (
-            "worker {who} has no inbox: wait with Worker::wait_for_inbox_timeout, or call Worker::inbox there"
+            "worker {who} has no inbox: wait with Worker::wait_for_inbox_timeout, or call Worker::inbox in its process"
         ),
         /// The worker died or left, and no successor is expected.
         Dead {
@@ -31,16 +31,16 @@ error_family! {
             /// Its last process.
             pid: u32,
         } => (
-            "worker {who} is gone: it was in process {pid} and is not expected back; start it again"
+            "worker {who} died or left: last process {pid}; start the worker again"
         ),
         /// The inbox accepts packets of other types.
         TypeRefused(types: Box<TypeMismatch>) => (
-            "packet type refused: the inbox accepts {}, found {}; send one of its types, or add this one there",
+            "packet type refused: the inbox accepts {}, found {}; send an accepted type, or add this type to the types of Worker::inbox_of",
             types.expected, types.found
         ),
         /// The inbox was closed.
         Closed => ("packet not sent: the inbox is closed"),
-        /// The packet never fits.
+        /// The packet is larger than this inbox allows.
         TooLarge {
             /// Bytes of its archive.
             needed: usize,
@@ -51,10 +51,10 @@ error_family! {
         ),
         /// The value could not be serialized.
         Unserializable(#[source] error: Unserializable) => ("packet not serialized: {error}"),
-        /// The inbox is full, and the call came from code that serializes a packet. Waiting could
-        /// never end: the reader may need the claim of the outer packet.
+        /// The inbox is full, and a `Serialize` impl made this call. Waiting might never end: the
+        /// reader of the inbox may wait for the packet that is being serialized.
         WouldDeadlock {
-            /// The worker of the inbox, alive or not, or another reason.
+            /// The worker of the inbox (it need not be alive), or another reason.
             waiting_for: WaitingFor,
         } => (
             "packet not sent from within a Serialize impl: {}",
@@ -68,8 +68,8 @@ error_family! {
     TrySendToError adds {
         /// The inbox is full.
         Full {
-            /// The worker of the inbox, alive or not ([`worker`](crate::Worker::worker) tells
-            /// which), or another reason.
+            /// The worker of the inbox, or another reason. [`worker`](crate::Worker::worker)
+            /// returns whether that worker is alive.
             waiting_for
         } => ("{}", InboxFull { reason: *waiting_for, after: "" })
     }
@@ -78,8 +78,8 @@ error_family! {
     SendToTimeoutError adds {
         /// The inbox was full until the timeout.
         Timeout {
-            /// The worker of the inbox, alive or not ([`worker`](crate::Worker::worker) tells
-            /// which), or another reason.
+            /// The worker of the inbox, or another reason. [`worker`](crate::Worker::worker)
+            /// returns whether that worker is alive.
             waiting_for
         } => ("{}", InboxFull { reason: *waiting_for, after: " until the timeout" })
     }
@@ -97,7 +97,7 @@ impl fmt::Display for InboxFull {
         match reason {
             WaitingFor::Subscriber { pid } => write!(
                 f,
-                "inbox full{after}: its worker, last in process {pid}, is slow, stopped or gone; receive there, start it again, or give the inbox up with Worker::retire"
+                "inbox full{after}: its worker, last in process {pid}, is slow, stopped, dead or dropped; receive in that worker, start it again, or delete the inbox with Worker::retire"
             ),
             WaitingFor::Joining { .. } => {
                 write!(f, "inbox not opened{after}: waiting for {reason}")

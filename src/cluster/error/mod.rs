@@ -1,8 +1,9 @@
-//! The errors of a cluster's operations, one for each form of a verb.
+//! The errors of a cluster's operations.
 //!
-//! None has a lifetime, so all can be stored and sent. A failed send leaves the value with its
-//! owner, because values are passed by reference. Process ids in errors are for people: they are
-//! those of the process's own pid namespace.
+//! An operation has up to three forms, as `call` and `call_timeout`, each with its own error type:
+//! see [`error_family`]. No error has a lifetime, so each can be stored and sent to other threads.
+//! A failed send leaves the value with its owner, because values are passed by reference. Process
+//! ids in errors are for display only: an id is valid in the pid namespace of its process.
 
 mod events;
 mod inbox;
@@ -30,7 +31,7 @@ error_family! {
             /// The worker's process.
             pid: u32,
         } => (
-            "name taken: worker {name:?} lives in process {pid}; end it or join by another name"
+            "name taken: worker {name:?} lives in process {pid}; end that process or join under another name"
         ),
         /// The name is not valid for a cluster or a worker.
         BadName {
@@ -39,12 +40,12 @@ error_family! {
             /// The rule that it breaks.
             reason: &'static str,
         } => ("invalid name {name:?}: {reason}"),
-        /// All worker slots are in use: by living workers, or kept for workers with an inbox.
+        /// Each worker slot belongs to a living worker, or is kept with the inbox of an absent one.
         Full {
             /// Number of worker slots.
             limit: usize,
         } => (
-            "cluster full: all {limit} worker slots are in use; create it with a larger max_workers, or retire workers that do not come back"
+            "cluster full: all {limit} worker slots are in use; create it with a larger max_workers, or retire workers that will not return"
         ),
         /// The cluster's directory could not be opened.
         Open(#[source] error: OpenError) => ("directory not opened: {error}"),
@@ -52,7 +53,7 @@ error_family! {
 }
 
 error_family! {
-    /// Why waiting for a worker ended without it.
+    /// Why a wait for a worker, or for its inbox, failed.
     #[derive(Clone, PartialEq, Eq)]
     WaitError, {
         /// No living worker had this name or id before the timeout.
@@ -67,7 +68,7 @@ error_family! {
             /// The name or id as given.
             who: String,
         } => (
-            "worker {who} opened no inbox before the timeout: call Worker::inbox there, or wait longer"
+            "worker {who} opened no inbox before the timeout: call Worker::inbox in its process, or wait longer"
         ),
     }
 }

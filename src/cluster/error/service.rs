@@ -4,7 +4,7 @@ use crate::channel::{RecvError, SendError};
 use crate::error::{Failure, OpenError, error_family};
 use crate::packet::Unserializable;
 
-/// Failure of receiving a request, before it becomes the error of a form.
+/// Failure of receiving a request, common to `recv`, `try_recv` and `recv_timeout`.
 pub(in crate::cluster) type ServiceRecvFailure = Failure<ServiceRecvError, ()>;
 
 error_family! {
@@ -12,42 +12,44 @@ error_family! {
     /// [`start`](crate::cluster::Client::start), [`wait`](crate::cluster::Client::wait) and
     /// [`wait_any`](crate::cluster::Client::wait_any).
     CallError waits for (), {
-        /// There is no server. The request was not taken and will not be, so it is safe to call
+        /// There is no server. No server took the request and none will, so it is safe to call
         /// again. [`wait_for_server`](crate::cluster::Client::wait_for_server) waits for a server.
-        NoService => ("no server: nothing was done; start one and call again"),
+        NoService => ("no server: the request was not executed; start a server and call again"),
         /// The server that had taken the request died. It may have done all or a part of the work.
-        ServiceGone => ("server died during the call: the work may be done, in part or not at all"),
+        ServiceGone => (
+            "server died during the call: the work was done, partly done, or not done; call again only if that is safe"
+        ),
         /// The server dropped the request without a reply.
         NoReply => ("no reply: the server dropped the request"),
-        /// The server's reply was larger than a reply may be, so it was not sent.
+        /// The server's reply was larger than the limit, so it was not sent.
         ReplyTooLarge {
             /// Bytes of its archive.
             needed: usize,
             /// Most bytes of a reply.
             limit: usize,
         } => (
-            "reply too large: {needed} bytes, limit {limit}; request less, or use a topic or an inbox for it"
+            "reply too large: {needed} bytes, limit {limit}; request less, or send the data by a topic or an inbox"
         ),
-        /// No such call is in flight: it is over and was reported, or was cancelled, or belongs to
-        /// another client. From [`wait_any`](crate::cluster::Client::wait_any): no call is in
-        /// flight.
+        /// This call is not in flight: its outcome was already reported, it was cancelled, or it
+        /// belongs to another client. From [`wait_any`](crate::cluster::Client::wait_any): the
+        /// client has no call in flight.
         NotInFlight => (
-            "call not in flight: it was reported, was cancelled, or belongs to another client"
+            "call not in flight: its outcome was reported, it was cancelled, or it belongs to another client"
         ),
         /// The client has the maximum number of calls in flight.
         Busy {
             /// The maximum.
             limit: usize,
-        } => ("too many calls: {limit} are in flight; wait for some of them first"),
+        } => ("too many calls: {limit} are in flight; wait for replies first"),
         /// The bytes of the reply are not a packet of its type.
         Corrupt(what: Box<str>) => ("corrupt reply: {what}"),
-        /// The request never fits.
+        /// The request is larger than this service allows.
         TooLarge {
             /// Bytes of its archive.
             needed: usize,
             /// Most bytes of a request to this service.
             limit: usize,
-        } => ("request too large: {needed} bytes, limit {limit}; send it in parts"),
+        } => ("request too large: {needed} bytes, limit {limit}; split the request"),
         /// The request could not be serialized.
         Unserializable(#[source] error: Unserializable) => ("request not serialized: {error}"),
         /// The request was not sent for another reason.
@@ -76,13 +78,14 @@ impl From<SendError> for CallError {
 error_family! {
     /// Why a reply was not sent.
     ReplyError, {
-        /// The client was dropped, or died with unread replies. If it was killed while it waited
-        /// for this reply alone, the reply counts as sent.
+        /// The client was dropped, or died with unread replies. A client that was killed with only
+        /// this call in flight may not be noticed: the reply is then `Ok`.
         CallerGone => ("reply not sent: the caller is gone"),
-        /// The caller's ring of replies has no room, although it had when the call was made. Its
-        /// client does not follow the protocol.
+        /// The caller's ring of replies has no room. A correct client keeps room for the reply of
+        /// each of its calls, so this client violates the protocol.
         Full => ("reply not sent: the caller's ring of replies is full"),
-        /// The reply never fits: a reply has at most 31,648 bytes. The caller is told.
+        /// The reply is larger than 31,648 bytes. The caller gets
+        /// [`ReplyTooLarge`](CallError::ReplyTooLarge).
         TooLarge {
             /// Bytes of its archive.
             needed: usize,
@@ -103,9 +106,9 @@ error_family! {
         Closed => ("no more requests: the service is closed"),
         /// The bytes are not a valid request. It was skipped.
         Corrupt(what: Box<str>) => ("corrupt request: {what}"),
-        /// A caller's ring of replies could not be opened, for want of descriptors, memory or an
-        /// entry. Its request was postponed and is tried again. Other requests are served
-        /// meanwhile.
+        /// A caller's ring of replies could not be opened, because descriptors, memory or entries
+        /// ran out. The server postponed the request and tries again later. It serves other
+        /// requests meanwhile.
         Caller(#[source] error: Box<OpenError>) => (
             "request postponed: the caller's ring of replies was not opened: {error}"
         ),

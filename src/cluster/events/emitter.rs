@@ -1,7 +1,7 @@
 //! Emitting: one packet with an event header into the ring of all events.
 //!
-//! A worker never waits for itself. If the ring is full and no subscriber is further behind than
-//! the emitter's own subscriber, the emit fails with `OwnBacklog`.
+//! A worker never waits for itself. If the ring is full and the emitter's own subscriber has the
+//! lowest cursor, the emit fails with `OwnBacklog`.
 
 use super::header::EventHeader;
 use super::pattern::check_name;
@@ -19,7 +19,7 @@ pub(super) struct Emitter {
     publisher: AnyPublisher,
     /// The worker that emits.
     sender: WorkerId,
-    /// The subscriber of this `Events`, which receives the events too.
+    /// The subscriber of this `Events`. It receives the events of this emitter too.
     own: SubscriberIndex,
     /// The event header of the last event. Its allocation is reused.
     prefix: Vec<u8>,
@@ -35,7 +35,7 @@ impl Emitter {
         self.publisher.set_wait(wait);
     }
 
-    /// Emits an event.
+    /// Emits an event. Waits for room until `timeout`.
     pub(super) fn emit<T: Packet>(
         &mut self,
         event: &str,
@@ -51,8 +51,8 @@ impl Emitter {
         sent
     }
 
-    /// Sends until there is room or the timeout has passed. Each attempt waits for a short time, so
-    /// that a backlog of this worker is noticed.
+    /// Tries to send until there is room or the timeout has passed. Each attempt waits for a short
+    /// time only, because each attempt checks whether this worker's own backlog fills the ring.
     #[cold]
     fn emit_slow<T: Packet>(
         &mut self,
@@ -72,7 +72,7 @@ impl Emitter {
         state.1
     }
 
-    /// Sends the packet behind the event header that was written last.
+    /// Sends the packet with the event header in `prefix`.
     fn send<T: Packet>(&mut self, packet: &T, timeout: Timeout) -> Result<(), EmitFailure> {
         let header = MessageHeader::of(&self.prefix);
         match self.publisher.send_with_header(header, packet, timeout) {
@@ -85,7 +85,8 @@ impl Emitter {
         }
     }
 
-    /// Returns true if no subscriber is further behind than the own one.
+    /// Returns true if the publisher waits for a subscriber and this worker's own one has the
+    /// lowest cursor.
     fn is_own_backlog(&self, waiting_for: WaitingFor) -> bool {
         matches!(waiting_for, WaitingFor::Subscriber { .. }) && self.publisher.waits_for(self.own)
     }

@@ -1,4 +1,6 @@
-//! Handlers of typed packets as [`Handler`]s: each checks the packet and calls the user's closure.
+//! Turns a user's closure for a packet type `T` into a [`Handler`] for untyped packets.
+//!
+//! Each handler checks the packet, then calls the closure.
 
 use super::context::{Context, Handler, HandlerOutcome};
 use crate::channel::{AnyReceived, RecvError};
@@ -9,7 +11,7 @@ use std::error::Error;
 /// The error that a handler may return.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A handler that can fail.
+/// Returns a handler whose closure can fail.
 pub(super) fn try_on<'h, T: Packet>(
     mut handler: impl FnMut(&T::Archived, &mut Context<'_>) -> Result<(), BoxError> + 'h,
 ) -> Handler<'h> {
@@ -22,7 +24,7 @@ pub(super) fn try_on<'h, T: Packet>(
     }))
 }
 
-/// A handler that cannot fail.
+/// Returns a handler whose closure cannot fail.
 pub(super) fn on<'h, T: Packet>(
     mut handler: impl FnMut(&T::Archived, &mut Context<'_>) + 'h,
 ) -> Handler<'h> {
@@ -32,7 +34,7 @@ pub(super) fn on<'h, T: Packet>(
     })
 }
 
-/// A handler that runs once and can fail.
+/// Returns a handler that runs its closure once. The closure can fail.
 pub(super) fn try_once<'h, T: Packet>(
     handler: impl FnOnce(&T::Archived, &mut Context<'_>) -> Result<(), BoxError> + 'h,
 ) -> Handler<'h> {
@@ -42,7 +44,7 @@ pub(super) fn try_once<'h, T: Packet>(
     })
 }
 
-/// A handler that runs once and cannot fail.
+/// Returns a handler that runs its closure once. The closure cannot fail.
 pub(super) fn once<'h, T: Packet>(
     handler: impl FnOnce(&T::Archived, &mut Context<'_>) + 'h,
 ) -> Handler<'h> {
@@ -52,7 +54,7 @@ pub(super) fn once<'h, T: Packet>(
     })
 }
 
-/// Checks an event's packet and returns it as a `T`.
+/// Checks an event's packet and returns it as an archived `T`.
 pub(super) fn open<'m, T: Packet>(
     packet: &'m AnyReceived<'_>,
     event: &str,
@@ -63,7 +65,7 @@ pub(super) fn open<'m, T: Packet>(
     })
 }
 
-/// The error of a handler.
+/// Wraps the error that a handler of `event` returned.
 pub(super) fn failed(event: &str, source: BoxError) -> RunError {
     RunError::Handler { event: event.to_owned(), source }
 }

@@ -46,8 +46,8 @@ impl Message<'_> {
 
     /// Returns true if this worker sent the message.
     ///
-    /// An id has several owners over time: after a restart, and after its worker is gone for good.
-    /// A message tells them apart by the last six bits of their
+    /// An id has several owners over time: a restarted worker, or another worker after the first
+    /// one left. A message identifies its sender by the id and the last six bits of the sender's
     /// [`generation`](WorkerInfo::generation).
     pub fn is_from(&self, worker: &WorkerInfo) -> bool {
         self.sender_tag() == SenderTag::of(worker.id, worker.generation)

@@ -47,7 +47,7 @@ const CAPACITY: usize = 256 << 10;
 ///
 /// # When it is full
 ///
-/// A full inbox holds up its senders: [`send_to`](Worker::send_to) waits. No message is dropped.
+/// A full inbox blocks its senders: [`send_to`](Worker::send_to) waits. No message is dropped.
 pub struct Inbox {
     messages: AnySubscriber,
 }
@@ -55,8 +55,8 @@ pub struct Inbox {
 impl Worker {
     /// Opens the inbox of this worker, for packets of any types.
     ///
-    /// From now on the worker is expected back when it dies or is dropped: its name, its id and its
-    /// inbox stay for the next worker of its name.
+    /// If the worker dies or is dropped afterwards, its name, its id and its inbox stay for the
+    /// next worker of its name.
     /// [`inbox_capacity`](super::WorkerBuilder::inbox_capacity) sets the size.
     ///
     /// ```
@@ -133,7 +133,7 @@ impl Worker {
             error => error,
         })?;
         ring.accept(types)?;
-        // The last step: senders open the inbox of every worker that is expected back.
+        // The last step: senders open the inbox of every kept slot.
         self.directory.keep()?;
         Ok(Inbox { messages })
     }

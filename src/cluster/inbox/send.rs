@@ -36,9 +36,9 @@ impl Worker {
     ///
     /// # When the worker dies
     ///
-    /// A worker with an inbox is expected back. If it is [away](crate::cluster::WorkerState::Away),
-    /// messages wait in its inbox. When the inbox is full, this call waits, without end if the
-    /// worker does not come back. [`Worker::retire`] ends that.
+    /// The inbox of a worker that died or was dropped stays. While the worker is
+    /// [away](crate::cluster::WorkerState::Away), messages wait in its inbox. If the inbox is full,
+    /// this call waits until the worker returns or [`Worker::retire`] deletes the inbox.
     ///
     /// # Deadlocks
     ///
@@ -46,8 +46,8 @@ impl Worker {
     ///
     /// A `Serialize` impl may send messages while its own message is serialized. Such a send does
     /// not wait for room: it fails with [`WouldDeadlock`](SendToError::WouldDeadlock). This covers
-    /// only messages: a send from code that serializes a packet of a plain ring waits, and holds up
-    /// that ring.
+    /// only messages: a `send_to` from code that serializes a packet of a plain ring waits, and
+    /// blocks that ring meanwhile.
     ///
     /// # Errors
     ///

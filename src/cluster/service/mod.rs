@@ -257,8 +257,8 @@ fn corrupt<Q: Packet>(guard: &ReadGuard<'_, Server>) -> ServiceRecvError {
 
 impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     /// Replies. `Ok` means sent, not read. If the caller was killed with only this call in flight,
-    /// the reply is `Ok`, too: asking would cost each reply a system call. [`Request::is_wanted`]
-    /// asks.
+    /// the reply is `Ok`, too: checking whether the caller lives would cost each reply a system
+    /// call. [`Request::is_wanted`] makes that check.
     ///
     /// # Errors
     ///

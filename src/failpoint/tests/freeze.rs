@@ -68,7 +68,7 @@ fn outlast(case: Case, stop: Stop) -> bool {
         survivor.receive(SHORT);
     }
     assert_eq!(peer.state(), State::Finished);
-    // A durable subscriber waits for its successor for ever, and publishers would wait for it.
+    // A durable subscriber gates until its successor reads, so publishers would wait forever.
     let _ = ring.remove_durable("peer").unwrap();
     survivor.receive_until(PEER, PARCELS - 1, &name);
     if let Some(own) = &mut own {

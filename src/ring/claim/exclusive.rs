@@ -4,9 +4,9 @@
 //!  fill ──► stamp (release) ──► tail (release) ──► check for sleepers
 //! ```
 //!
-//! A claim publishes nothing, so it is plain arithmetic, and an abort does nothing. Every commit
-//! stores the tail before the next claim. So a successor that scans committed packets from that
-//! tail (`membership::join_publisher`) finds at most the packets of the last claim.
+//! A claim needs no record in shared memory. It may only commit padding. An abort does nothing.
+//! Every commit stores the tail before the next claim. So a successor that scans committed packets
+//! from that tail (`membership::join_publisher`) finds at most the packets of the last claim.
 
 use super::{Full, Writer};
 use crate::sync::Ordering;

@@ -126,7 +126,7 @@ impl ConsumerGroup {
         (is_packet || shared(&self.memory).load(Ordering::Acquire) == at).then_some(found)
     }
 
-    /// Moves the shared cursor over a void packet, which nobody has to have in flight.
+    /// Moves the shared cursor over a void packet, which no consumer needs to have in flight.
     fn skip(&self, at: u64, span: u64) {
         // Acquire and release: a consumer that sees the cursor moved sees the in-flight words below
         // it, as this consumer saw them. A failure means that another consumer skipped the packet.
@@ -160,8 +160,8 @@ impl ConsumerGroup {
         failpoint(Failpoint::TakeInFlight);
         self.own().store(at, Ordering::Release);
         failpoint(Failpoint::TakeMove);
-        // A plain store: nobody else moves a pinned cursor while this consumer lives. Pairs with
-        // the acquires in `gate::scan` and `unpin`: the in-flight word is seen with it.
+        // A plain store: no other process moves the pinned cursor while this consumer lives. Pairs
+        // with the acquires in `gate::scan` and `unpin`: the in-flight word is seen with it.
         shared(&self.memory).store(at + descriptor.span(), Ordering::Release);
         let taken = Taken { position: at, descriptor };
         (self.held, self.is_redelivered) = (Some(taken), false);

@@ -68,14 +68,14 @@ pub(crate) fn unpin(memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> 
     if consumers(memory).any(|(id, entry)| is_at(entry) && is_alive(id)) {
         return false;
     }
-    // A living owner may have moved on while the kernel was asked about it. It cannot have pinned
+    // A living owner may have moved on while its liveness was checked. It cannot have pinned
     // the cursor here again: only the holder of the control lock lowers it.
     if shared.load(Ordering::Acquire) != word {
         return false;
     }
     for (_, entry) in dead_at(memory, at, is_alive) {
         failpoint(Failpoint::Unpin);
-        // Before the pin is cleared: this packet is nobody's.
+        // Before the pin is cleared: no consumer owns this packet.
         entry.cursor.store(NOWHERE, Ordering::Release);
     }
     failpoint(Failpoint::Unpin);

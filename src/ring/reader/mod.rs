@@ -166,7 +166,7 @@ impl Reader {
         self.at.position..self.at.position + self.held
     }
 
-    /// The packets whose eviction nobody was told of yet, though the cursor did not move.
+    /// The packets whose eviction was not reported yet, although the cursor did not move.
     pub(crate) fn unreported_loss(&mut self) -> Option<Missed> {
         self.loss.late(&self.memory.subscribers()[self.entry].details)
     }
@@ -186,7 +186,7 @@ impl Reader {
         }
     }
 
-    /// Clears the pin where the cursor stands. The cursor is pinned, or nobody else moves it.
+    /// Clears the pin where the cursor stands. The cursor is pinned, or no other process moves it.
     fn unpin(&self) {
         if self.pins {
             // As in `release`.
@@ -334,7 +334,7 @@ impl Cursor for Reader {
         self.held = 0;
         // Pairs with the acquires in `gate::scan` and `overflow::evict`: this subscriber read the
         // slots before a publisher writes to them. In a `DropOldest` ring this unpins the cursor,
-        // which nobody else moves while it is pinned.
+        // which no other process moves while it is pinned.
         self.own().cursor.store(self.at.position, Ordering::Release);
         true
     }

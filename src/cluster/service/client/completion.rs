@@ -1,8 +1,8 @@
 //! The completion of calls: with a reply, or with the reason why there is none.
 //!
-//! Each call completes. The request ring shows which server has a request in flight, and the kernel
-//! tells whether that server lives. The client checks both after each short sleep, so the death of
-//! a server is noticed within milliseconds and not at a deadline.
+//! Each call completes. The request ring shows which server has a request in flight, and that
+//! server's liveness lock shows whether it lives. The client checks both after each short sleep, so
+//! it notices the death of a server within milliseconds, before the call's timeout.
 //!
 //! The server writes its message before it releases the request. So if no living server has a
 //! request, and the reply ring was read after that check, then a call without a message is lost.
@@ -357,7 +357,7 @@ impl CallTracker {
     }
 
     /// Returns true if the reply ring has been blocked for 50 ms. The owner of the open claim may
-    /// be stopped, and nobody may take the claim from a living process.
+    /// be stopped, and no process may take the claim from a living one.
     fn is_blocked_for_long(&mut self, call: Call) -> bool {
         let state = self.calls.get(call);
         state.is_some_and(|state| {

@@ -47,8 +47,8 @@ use std::time::Duration;
 ///
 /// - [`NoService`](CallError::NoService): no server had taken the request. No server will execute
 ///   it, not even a server that starts later. So it is safe to call again.
-/// - [`ServiceGone`](CallError::ServiceGone): the dead server had taken the request. The work may
-///   be done, in part or not at all.
+/// - [`ServiceGone`](CallError::ServiceGone): the dead server had taken the request. The work was
+///   done, partly done, or not done.
 ///
 /// # Cancellation
 ///
@@ -166,7 +166,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// # Errors
     ///
     /// [`Busy`](CallError::Busy) if 32 calls are in flight. [`NoService`](CallError::NoService) if
-    /// there is no server, and either the request ring is full or the window is full of given up
+    /// there is no server, and either the request ring is full or the window is full of cancelled
     /// calls. [`TooLarge`](CallError::TooLarge), [`Unserializable`](CallError::Unserializable).
     pub fn start(&mut self, request: &Q) -> Result<Call, CallError> {
         self.begin(request, Deadline::NEVER)
@@ -333,8 +333,8 @@ impl<Q: Packet, R: Packet> Selectable for Client<Q, R> {
 
 impl<Q: Packet, R: Packet> Drop for Client<Q, R> {
     fn drop(&mut self) {
-        // Servers see the closed ring. If it cannot be closed now, they ask whether the client
-        // lives.
+        // Servers see the closed ring. If it cannot be closed now, they find the client's liveness
+        // lock free.
         self.tracker.own.close_bounded();
     }
 }
