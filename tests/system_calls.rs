@@ -19,6 +19,7 @@ mod support;
 use packetring::{Claims, Overflow, Publisher, Reserved, Ring, Subscriber, Tail, Wait, packet};
 use std::time::Duration;
 use support::peer::{self, Peer, Role};
+use support::seccomp::{install, statement};
 use support::unique;
 
 /// Packets sent and received with each method.
@@ -62,19 +63,7 @@ fn forbid_system_calls() {
         answer(libc::SECCOMP_RET_KILL_PROCESS),
         answer(libc::SECCOMP_RET_ALLOW),
     ];
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the first call sets a flag of this thread; the second only reads `program`.
-    let outcomes = unsafe {
-        [
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
-            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program),
-        ]
-    };
-    assert_eq!(outcomes, [0, 0], "{}", std::io::Error::last_os_error());
-}
-
-fn statement(code: u32, value: u32) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt: 0, jf: 0, k: value }
+    install(&mut program);
 }
 
 /// Sends and receives with one method. Arguments: ring, claims, overflow, method.

@@ -43,8 +43,10 @@ impl Ring {
     /// # Errors
     ///
     /// [`BadName`](OpenError::BadName), [`Foreign`](OpenError::Foreign),
-    /// [`TooNew`](OpenError::TooNew), [`Corrupt`](OpenError::Corrupt), or
-    /// [`System`](OpenError::System), for example when `/dev/shm` is full.
+    /// [`OtherUser`](OpenError::OtherUser), [`OtherVersion`](OpenError::OtherVersion),
+    /// [`Corrupt`](OpenError::Corrupt), [`NoSpace`](OpenError::NoSpace),
+    /// [`NoInodes`](OpenError::NoInodes), [`NoSharedMemory`](OpenError::NoSharedMemory),
+    /// [`System`](OpenError::System).
     pub fn open(name: &str) -> Result<Self, OpenError> {
         Self::builder().open(name)
     }

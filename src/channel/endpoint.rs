@@ -1,7 +1,7 @@
 //! The common part of publishers and subscribers: an attachment, an entry, the event counts to
 //! sleep on and to notify, and clearing the dead.
 
-use crate::error::OpenError;
+use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::membership::Side;
 use crate::ring::reap::{self, Reaped, Slots};
@@ -23,6 +23,8 @@ pub(crate) struct Endpoint {
     notifier: Notifier,
     /// The events of the other side. Each is opened when it is first set.
     events: Vec<Option<Event>>,
+    /// Why a wait of this endpoint cannot end any more, as found by the last liveness check.
+    cut_off: Option<Detachment>,
     pub(crate) segment: Segment,
 }
 
@@ -33,7 +35,8 @@ impl Endpoint {
         let memory = segment.memory().clone();
         let fences = !barrier::register();
         let notifier = Notifier::new(event_count_of_others(&memory, entry_id), fences);
-        Self { entry_id, memory, waiter, notifier, events: Vec::new(), segment }
+        let (events, cut_off) = (Vec::new(), None);
+        Self { entry_id, memory, waiter, notifier, events, cut_off, segment }
     }
 
     /// The waiter for an entry.
@@ -118,6 +121,21 @@ impl Endpoint {
         self.liveness().release_liveness(self.entry_id);
     }
 
+    /// Why a wait of this endpoint cannot end any more, as found by the last liveness check.
+    ///
+    /// Either its descriptor is lost, so that it cannot tell which processes live. Or the name of
+    /// the ring was removed, so that no process can join, and no other endpoint lives.
+    pub(crate) fn cut_off(&self) -> Option<Detachment> {
+        self.cut_off
+    }
+
+    fn find_cut_off(&self) -> Option<Detachment> {
+        self.segment.detachment().filter(|cause| match cause {
+            Detachment::DescriptorClosed => true,
+            Detachment::NameRemoved => !self.segment.has_living_owner(),
+        })
+    }
+
     /// Clears the dead, whose liveness locks are free, unless another process holds the control
     /// lock. Returns true if something changed.
     #[cold]
@@ -133,6 +151,7 @@ impl Endpoint {
         &mut self,
         work: impl FnOnce(&dyn Fn(EntryId) -> bool) -> bool,
     ) -> bool {
+        self.cut_off = self.find_cut_off();
         let changed = {
             let Some(_control) = self.segment.try_lock() else { return false };
             let is_alive = |entry_id| self.is_alive(entry_id);

@@ -4,7 +4,7 @@
 //! type: see [`error_family`]. No error has a lifetime, so each can be stored and sent to other
 //! threads. A failed send leaves the value with its owner, because values are passed by reference.
 
-use crate::error::{Failure, error_family};
+use crate::error::{Detachment, Failure, error_family};
 use crate::packet::{UnpackError, Unserializable};
 use crate::ring::overflow::Missed;
 use std::fmt;
@@ -19,6 +19,9 @@ error_family! {
     SendError waits for WaitingFor, {
         /// The ring was closed. Nothing can be published to it any more.
         Closed => ("packet not published: the ring is closed"),
+        /// The endpoint cannot go on: its process lost the ring, or every other process left a ring
+        /// whose name was removed.
+        Detached(cause: Detachment) => ("packet not published: the ring is detached: {cause}"),
         /// The packet is larger than this ring allows. A packet takes at most half of the ring, or
         /// a quarter if the ring keeps history.
         TooLarge {
@@ -92,6 +95,9 @@ error_family! {
         /// No packet will come: the ring was closed or its last publisher left, and all packets
         /// were read. After the last publisher left, another one can join and publish packets.
         Closed => ("no more packets: the ring is closed or its last publisher left"),
+        /// The endpoint cannot go on: its process lost the ring, or every other process left a ring
+        /// whose name was removed.
+        Detached(cause: Detachment) => ("no more packets: the ring is detached: {cause}"),
         /// The bytes at this position are not a valid packet of the type. The packet was skipped.
         /// If its length is invalid too, the subscriber cannot find the next packet, and each call
         /// returns this error.

@@ -167,6 +167,7 @@ pub(crate) fn durable(
         } else {
             let joined = membership::join_subscriber(&memory, &settings, entry, Start::Newcomer);
             membership::make_durable(&memory, entry, &joined.loss, name);
+            segment.note_keeps(&control);
             (joined, 0)
         };
         (entry_id, waiter, index, joined, redelivered_below)
@@ -182,20 +183,21 @@ pub(crate) fn remove_durable(
     liveness: &dyn Liveness,
     name: &str,
 ) -> Result<bool, OpenError> {
-    let _control = ring.lock()?;
+    let control = ring.lock()?;
     let memory = ring.memory();
     let Some(entry) = membership::find_durable(memory, name) else { return Ok(false) };
     if liveness.is_alive(EntryId::Subscriber(entry)) {
         return Err(name_taken(memory, entry, name));
     }
     membership::leave_subscriber(memory, entry);
+    ring.note_keeps(&control);
     // Wakes publishers that waited for it.
     endpoint::wake_both_sides(ring);
     Ok(true)
 }
 
 /// Makes durable subscribers plain ones: the dead leave now, the living when they are dropped.
-pub(crate) fn make_durable_plain(_control: &Control<'_>, ring: &Segment, liveness: &dyn Liveness) {
+pub(crate) fn make_durable_plain(control: &Control<'_>, ring: &Segment, liveness: &dyn Liveness) {
     let memory = ring.memory();
     for (index, entry) in memory.subscribers().iter().enumerate() {
         let owner = &entry.details.owner;
@@ -208,6 +210,7 @@ pub(crate) fn make_durable_plain(_control: &Control<'_>, ring: &Segment, livenes
             membership::leave_subscriber(memory, index);
         }
     }
+    ring.note_keeps(control);
 }
 
 fn receiver(

@@ -6,7 +6,7 @@ use super::join::{self, Types};
 use super::publisher::Publisher;
 use super::subscriber::Subscriber;
 use super::untyped::AckMode;
-use crate::error::OpenError;
+use crate::error::{Detachment, OpenError};
 use crate::packet::{Fingerprint, Packet, TypeInfo};
 use crate::ring::state::RingState;
 use crate::segment::name::Name;
@@ -191,6 +191,21 @@ impl Ring {
         }
         endpoint::wake_both_sides(&self.segment);
         Ok(())
+    }
+
+    /// Why no process can join this ring any more; `None` if one can, and for a ring on the heap.
+    /// Makes three system calls.
+    ///
+    /// The attached endpoints go on among themselves. A process that opens the name creates another
+    /// ring.
+    pub fn detachment(&self) -> Option<Detachment> {
+        self.segment.detachment()
+    }
+
+    /// Returns true if no process can join this ring any more: see
+    /// [`detachment`](Self::detachment).
+    pub fn is_detached(&self) -> bool {
+        self.detachment().is_some()
     }
 
     /// Number of living subscribers. Costs a system call for each.

@@ -5,8 +5,9 @@ use super::error::{JoinError, WaitError};
 use super::names::{Addressee, ClusterObject, DefaultName, WorkerId};
 use super::pool::SenderPool;
 use crate::channel::{Overflow, Ring, RingBuilder};
-use crate::error::OpenError;
+use crate::error::{Detachment, OpenError};
 use crate::wait::{Deadline, IDLE, Sleep, Wait, Waiter, wait_until};
+use std::fmt;
 use std::time::Duration;
 
 /// A process's place in a cluster: its name and id, and the start of everything that it opens.
@@ -48,13 +49,20 @@ use std::time::Duration;
 /// assert_eq!(Worker::join(&cluster, "shop")?.id(), id);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Worker {
     pub(super) directory: Directory,
     pub(super) cluster: String,
     name: String,
     pub(super) choices: WorkerBuilder,
     pub(super) senders: SenderPool,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Worker");
+        out.field("cluster", &self.cluster).field("name", &self.name).field("id", &self.id());
+        out.finish_non_exhaustive()
+    }
 }
 
 const _: () = {
@@ -129,6 +137,20 @@ impl Worker {
     /// This worker's id: small, and the same after a restart under the same name.
     pub fn id(&self) -> WorkerId {
         self.directory.id()
+    }
+
+    /// Why no worker can join this cluster any more; `None` if one can. Makes three system calls.
+    ///
+    /// The attached workers go on among themselves. A worker that joins a cluster of this name
+    /// creates another one.
+    pub fn detachment(&self) -> Option<Detachment> {
+        self.directory.detachment()
+    }
+
+    /// Returns true if no worker can join this cluster any more: see
+    /// [`detachment`](Self::detachment).
+    pub fn is_detached(&self) -> bool {
+        self.detachment().is_some()
     }
 
     /// This worker's name.

@@ -13,6 +13,11 @@ impl DisplayName<'_> {
     pub(crate) fn is_of_cluster(&self) -> bool {
         self.0.contains('~')
     }
+
+    /// The call that removes it.
+    pub(crate) fn remover(&self) -> &'static str {
+        if self.is_of_cluster() { "Worker::remove_cluster" } else { "Ring::remove" }
+    }
 }
 
 impl fmt::Display for DisplayName<'_> {

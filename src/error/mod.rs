@@ -48,14 +48,59 @@ pub enum OpenError {
         /// Its value in this object.
         found: u64,
     },
-    /// The segment was created by a newer version of this library.
-    TooNew {
+    /// The object of this name belongs to another user. It was not changed.
+    OtherUser {
         /// The ring.
         name: String,
-        /// The newest layout version that this build supports.
+        /// The user id of the owner.
+        owner: u32,
+        /// The effective user id of this process.
+        user: u32,
+    },
+    /// The segment was created by a version of this library with another layout.
+    ///
+    /// A segment of another layout that no process is attached to is replaced, unless it may hold
+    /// something durable.
+    OtherVersion {
+        /// The ring.
+        name: String,
+        /// The layout version of this build.
         expected: u32,
         /// The segment's layout version.
         found: u32,
+        /// True if a process is attached. False if the segment was left, and may hold something
+        /// durable.
+        is_in_use: bool,
+    },
+    /// This process has the ring open, but no process can join it any more.
+    Detached {
+        /// The ring.
+        name: String,
+        /// The reason.
+        cause: Detachment,
+    },
+    /// There is not enough shared memory for the ring.
+    NoSpace {
+        /// The ring.
+        name: String,
+        /// Bytes that the ring needs; 0 if a directory entry did not fit.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// The file system of the shared memory has no free inode, so it takes no further object.
+    NoInodes {
+        /// The ring.
+        name: String,
+        /// Number of inodes of the file system.
+        limit: u64,
+    },
+    /// The system has no directory for shared memory.
+    NoSharedMemory {
+        /// The directory.
+        folder: &'static str,
+        /// The error of the system.
+        source: io::Error,
     },
     /// The segment contradicts itself.
     Corrupt {
@@ -159,6 +204,31 @@ pub enum OpenError {
     },
 }
 
+/// Why no process can join an object any more that this process has open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Detachment {
+    /// The name of the object in `/dev/shm` was removed, or belongs to another object now. The
+    /// attached processes can go on among themselves.
+    NameRemoved,
+    /// Other code of this process closed the library's descriptors. Packets already in the ring
+    /// stay readable, but this process can neither wait nor join any more.
+    DescriptorClosed,
+}
+
+impl fmt::Display for Detachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NameRemoved => {
+                "its name in /dev/shm was removed; end the processes that use it and start them again (systemd: set RemoveIPC=no)"
+            }
+            Self::DescriptorClosed => {
+                "other code of this process closed its descriptor; open rings after the process became a daemon"
+            }
+        })
+    }
+}
+
 impl OpenError {
     pub(crate) fn system(
         action: &'static str,
@@ -187,20 +257,44 @@ impl fmt::Display for OpenError {
                 "{} is not an object of this library: {what} is {found:#x}, expected {expected:#x}; use another name, or remove the object",
                 DisplayName(name)
             ),
-            Self::TooNew { name, expected, found } => write!(
+            Self::OtherUser { name, owner, user } => write!(
                 f,
-                "{} is too new: its layout version is {found}, this build supports {expected}; build both sides with one version",
+                "{} belongs to another user: its owner has user id {owner}, this process {user}; run both as one user, use another name, or let user {owner} remove it",
                 DisplayName(name)
+            ),
+            Self::OtherVersion { name, expected, found, is_in_use: true } => write!(
+                f,
+                "{} is in use with another layout: its version is {found}, this build has {expected}; build all processes with one version of packetring",
+                DisplayName(name)
+            ),
+            Self::OtherVersion { name, expected, found, is_in_use: false } => write!(
+                f,
+                "{} was left with another layout, and may hold durable packets: its version is {found}, this build has {expected}; read them with the old build, or call {}",
+                DisplayName(name),
+                DisplayName(name).remover()
+            ),
+            Self::Detached { name, cause } => {
+                write!(f, "{} is detached: {cause}", DisplayName(name))
+            }
+            Self::NoSpace { name, needed, free } => write!(
+                f,
+                "no space for {}: it needs {needed} bytes, /dev/shm has {free} free; lower its capacity, remove objects that are left, or enlarge the mount",
+                DisplayName(name)
+            ),
+            Self::NoInodes { name, limit } => write!(
+                f,
+                "no inode for {}: all {limit} inodes of /dev/shm are in use; remove objects that are left, or mount it with a larger nr_inodes",
+                DisplayName(name)
+            ),
+            Self::NoSharedMemory { folder, source } => write!(
+                f,
+                "no shared memory: {folder} is not there ({source}); mount a tmpfs at {folder}"
             ),
             Self::Corrupt { name, what, expected, found } => write!(
                 f,
                 "{} is corrupt: {what} is {found}, expected {expected}; end its processes and call {}",
                 DisplayName(name),
-                if DisplayName(name).is_of_cluster() {
-                    "Worker::remove_cluster"
-                } else {
-                    "Ring::remove"
-                }
+                DisplayName(name).remover()
             ),
             Self::SettingsMismatch { name, setting, expected, found } => write!(
                 f,
@@ -252,13 +346,7 @@ impl fmt::Display for OpenError {
                 )
             }
             Self::System { action, object, source } => {
-                write!(f, "could not {action} {object}: {source}")?;
-                let full = source.raw_os_error() == Some(libc::ENOSPC);
-                if full {
-                    write!(f, "; /dev/shm is full, make the ring smaller or the mount larger")
-                } else {
-                    Ok(())
-                }
+                write!(f, "could not {action} {object}: {source}")
             }
         }
     }
@@ -267,7 +355,7 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::System { source, .. } => Some(source),
+            Self::System { source, .. } | Self::NoSharedMemory { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -8,15 +8,16 @@
 use super::entry::EntryId;
 use super::heap::Heap;
 use super::layout::MAX_TYPES;
-use super::lifecycle::{self, Absent, ExclusiveSegment};
+use super::lifecycle::{self, ExclusiveSegment};
 use super::liveness::Liveness;
 use super::mapped::Mapped;
 use super::name::Name;
+use super::object::Absent;
 use super::parts::{SegmentParts, WorkerSlots};
 use super::settings::{Parking, Settings};
 use super::types::TypeTable;
 use super::view::RingMemory;
-use crate::error::OpenError;
+use crate::error::{Detachment, OpenError};
 use crate::sys::event::Event;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -101,6 +102,11 @@ impl Segment {
     /// lock is held, this does nothing.
     pub(crate) fn clear_away(name: &Name) -> Result<(), OpenError> {
         lifecycle::clear_away(name)
+    }
+
+    /// Why no process can join this segment any more; `None` if one can, and on the heap.
+    pub(crate) fn detachment(&self) -> Option<Detachment> {
+        self.mapped().and_then(Mapped::detachment)
     }
 
     /// Attaches once more to the same segment.

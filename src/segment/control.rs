@@ -49,6 +49,13 @@ impl Segment {
         self.mapped().is_none_or(Mapped::try_lock).then(|| self.locked(local))
     }
 
+    /// Records whether something keeps the segment when no process is attached, for processes of
+    /// other layout versions. Under the control lock.
+    pub(crate) fn note_keeps(&self, _control: &Control<'_>) {
+        let parts = self.parts();
+        parts.head().identity.note_keeps(parts.settings().queue || parts.is_kept());
+    }
+
     /// Takes the control lock if it is free within a tenth of a second. For leaving, which must not
     /// hang on a process that was stopped inside the lock.
     pub(crate) fn lock_bounded(&self) -> Option<Control<'_>> {

@@ -15,7 +15,9 @@ use crate::sync::Ordering;
 /// The bytes "packetrg" as a little-endian word. A byte-swapped machine finds another number.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"packetrg");
 /// Version of `segment::layout` and of the protocol over it.
-pub(crate) const VERSION: u32 = 5;
+///
+/// Each release has one number at most. `docs/internals/memory-layout.md` lists them.
+pub(crate) const VERSION: u32 = 6;
 
 /// Words of `Identity::state`.
 const READY: u64 = 1;
@@ -27,6 +29,24 @@ const EVENT: u64 = 1 << 2;
 const STAYS_OPEN: u64 = 1 << 3;
 const TAGGED: u64 = 1 << 4;
 const QUEUE: u64 = 1 << 5;
+
+/// Words of `Identity::keeps`. A segment of a layout before version 6 has 0.
+const KEEPS_NOTHING: u64 = 1;
+const MAY_KEEP: u64 = 2;
+
+/// Layout of a ready segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// That of this build.
+    Own,
+    /// Another one.
+    Other {
+        /// Its number.
+        found: u32,
+        /// A durable subscriber, a worker slot or a work queue may keep packets in it.
+        may_keep: bool,
+    },
+}
 
 /// State of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +97,29 @@ impl Identity {
         self.worker_slots.store(settings.worker_slots as u64, Ordering::Relaxed);
         self.salt.store(salt, Ordering::Relaxed);
         self.maker.store(u64::from(std::process::id()), Ordering::Relaxed);
+        self.note_keeps(settings.queue);
         // Pairs with the acquire in `state`.
         self.state.store(READY, Ordering::Release);
+    }
+
+    /// Records whether something may keep the segment when no process is attached. Under the
+    /// control lock.
+    pub(crate) fn note_keeps(&self, may_keep: bool) {
+        let word = if may_keep { MAY_KEEP } else { KEEPS_NOTHING };
+        self.keeps.store(word, Ordering::Relaxed);
+    }
+
+    /// Loads the layout version of a ready segment.
+    pub(crate) fn version(&self, name: &Name) -> Result<Version, OpenError> {
+        let found = self.format.load(Ordering::Relaxed);
+        expect_ours(name, "the byte order and pointer width", format() >> 32, found >> 32)?;
+        Ok(match found as u32 {
+            VERSION => Version::Own,
+            found => {
+                let may_keep = self.keeps.load(Ordering::Relaxed) != KEEPS_NOTHING;
+                Version::Other { found, may_keep }
+            }
+        })
     }
 
     /// Marks the segment removed. Under the control lock.
@@ -105,16 +146,9 @@ impl Identity {
     }
 
     fn check_format(&self, name: &Name) -> Result<(), OpenError> {
-        let found = self.format.load(Ordering::Relaxed);
-        expect_ours(name, "the byte order and pointer width", format() >> 32, found >> 32)?;
-        match found as u32 {
-            VERSION => Ok(()),
-            newer if newer > VERSION => Err(OpenError::TooNew {
-                name: name.as_str().to_owned(),
-                expected: VERSION,
-                found: newer,
-            }),
-            older => expect_ours(name, "the layout version", VERSION.into(), older.into()),
+        match self.version(name)? {
+            Version::Own => Ok(()),
+            Version::Other { found, .. } => Err(other_version(name, found, true)),
         }
     }
 
@@ -157,6 +191,11 @@ pub(crate) fn not_ready(name: &Name, state: State) -> OpenError {
         State::Removed => REMOVED,
     };
     corrupt(name, "the state", READY, found)
+}
+
+/// The error for a segment of another layout version.
+pub(crate) fn other_version(name: &Name, found: u32, is_in_use: bool) -> OpenError {
+    OpenError::OtherVersion { name: name.as_str().to_owned(), expected: VERSION, found, is_in_use }
 }
 
 fn slots(settings: &Settings) -> u64 {
@@ -266,7 +305,7 @@ mod tests {
         assert!(matches!(check(&|i| i.format.store(0, store)), OpenError::Foreign { .. }));
         assert!(matches!(
             check(&|i| i.format.store(format() + 1, store)),
-            OpenError::TooNew { found, .. } if found == VERSION + 1
+            OpenError::OtherVersion { found, .. } if found == VERSION + 1
         ));
         assert!(matches!(
             check(&|i| i.format.store(format() ^ 1 << 40, store)),

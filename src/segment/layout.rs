@@ -56,6 +56,9 @@ pub(crate) const WORKER_NAME_WORDS: usize = 8;
 pub(crate) const TYPE_NAME_WORDS: usize = 12;
 
 /// The first words of a segment. Its maker writes them once, under the control lock, `state` last.
+/// Only `state` and `keeps` change later.
+///
+/// `magic`, `state`, `format` and `keeps` have these offsets and meanings in every layout version.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Identity {
@@ -81,6 +84,9 @@ pub(crate) struct Identity {
     pub(crate) maker: AtomicU64,
     /// Worker slots of a directory; 0 in every other ring.
     pub(crate) worker_slots: AtomicU64,
+    /// What a process of another layout version may do with a segment that is left
+    /// (`segment::identity::Keeps`).
+    pub(crate) keeps: AtomicU64,
 }
 
 /// The words that belong to no one endpoint.

@@ -73,7 +73,7 @@ impl Segment {
     }
 
     /// Returns true if another owner of an entry lives.
-    fn has_living_owner(&self) -> bool {
+    pub(crate) fn has_living_owner(&self) -> bool {
         let settings = self.settings();
         let publishers = (0..settings.max_publishers).map(EntryId::Publisher);
         let subscribers = (0..settings.max_subscribers).map(EntryId::Subscriber);

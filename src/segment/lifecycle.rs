@@ -15,30 +15,21 @@
 
 #![cfg(not(loom))]
 
-use super::identity::{self, Checked, MAGIC, State, whole_len};
+use super::identity::{self, Checked, State, Version, whole_len};
 use super::layout::Head;
 use super::map::Map;
 use super::mapped::{ATTACHED, CONTROL, Mapped, unlink_if_same};
 use super::name::Name;
+use super::object::{self, Absent, Opened};
 use super::parts::SegmentParts;
 use super::settings::Settings;
-use crate::error::OpenError;
+use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::sys::fork::Descriptor;
 use crate::sys::{self, lock, shm};
-use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Behaviour if there is no such ring.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Absent<'a> {
-    /// Make one.
-    Make(&'a Settings),
-    /// Return [`NotFound`](OpenError::NotFound).
-    Refuse,
-}
 
 /// Attaches to the ring of this name, and makes it if `absent` requests that.
 ///
@@ -49,8 +40,7 @@ pub(super) fn attach(
     lock_timeout: Option<Duration>,
 ) -> Result<Mapped, OpenError> {
     loop {
-        let fd = open_object(name, absent)?;
-        let locked = Locked::take(fd, name, lock_timeout)?;
+        let locked = Locked::take(object::open(name, absent)?, name, lock_timeout)?;
         if let Some(mapped) = locked.enter(absent)? {
             return Ok(mapped.with_lock_timeout(lock_timeout));
         }
@@ -60,12 +50,14 @@ pub(super) fn attach(
 /// Attaches once more to the object of an attachment.
 pub(super) fn attach_again(mapped: &Mapped) -> Result<Mapped, OpenError> {
     mapped.refuse_inherited()?;
+    mapped.refuse_lost()?;
     let other = match attach(mapped.name(), Absent::Refuse, mapped.lock_timeout()) {
         Err(OpenError::Busy { .. }) => Err(mapped.busy()),
+        Err(OpenError::NotFound { .. }) => Err(mapped.detached(Detachment::NameRemoved)),
         outcome => outcome,
     }?;
     if mapped.object()? != other.object()? {
-        return Err(not_found(mapped.name()));
+        return Err(mapped.detached(Detachment::NameRemoved));
     }
     mapped.compare(&other)?;
     Ok(other)
@@ -82,9 +74,9 @@ pub(super) fn remove(name: &Name, lock_timeout: Option<Duration>) -> Result<bool
 
 /// Returns true if a process is attached to the object of this name. Takes no lock.
 pub(super) fn is_in_use(name: &Name) -> Result<bool, OpenError> {
-    match open_object(name, Absent::Refuse) {
+    match object::open(name, Absent::Refuse) {
         Err(OpenError::NotFound { .. }) => Ok(false),
-        fd => Ok(lock::is_held_elsewhere(fd?.as_fd(), ATTACHED)),
+        opened => Ok(lock::is_held_elsewhere(opened?.fd.as_fd(), ATTACHED)),
     }
 }
 
@@ -93,7 +85,7 @@ pub(super) fn is_in_use(name: &Name) -> Result<bool, OpenError> {
 /// nothing: the holder removes the object.
 pub(super) fn clear_away(name: &Name) -> Result<(), OpenError> {
     loop {
-        let fd = open_object(name, Absent::Refuse)?;
+        let Opened { fd, .. } = object::open(name, Absent::Refuse)?;
         // Without the control lock, so that this call does not disturb other processes.
         if lock::is_held_elsewhere(fd.as_fd(), ATTACHED) {
             return Ok(());
@@ -123,13 +115,13 @@ impl<'a> ExclusiveSegment<'a> {
         lock_timeout: Option<Duration>,
     ) -> Result<Self, OpenError> {
         loop {
-            let locked = Locked::take(open_object(name, absent)?, name, lock_timeout)?;
+            let locked = Locked::take(object::open(name, absent)?, name, lock_timeout)?;
             let object = locked.measure()?;
             if object.unlinked {
                 continue;
             }
-            locked.check_kind(&object)?;
-            locked.check_magic()?;
+            object::check_owner(name, &object)?;
+            object::check_magic(name, &locked.fd)?;
             if locked.is_attached() {
                 return Err(OpenError::InUse { name: name.as_str().to_owned() });
             }
@@ -163,17 +155,22 @@ struct Locked<'a> {
 impl<'a> Locked<'a> {
     /// Takes the control lock of an open object; [`Busy`](OpenError::Busy) after `lock_timeout`.
     fn take(
-        fd: Descriptor,
+        Opened { fd, is_new }: Opened,
         name: &'a Name,
         lock_timeout: Option<Duration>,
     ) -> Result<Self, OpenError> {
         failpoint(Failpoint::OpenLock);
-        let taken = lock::exclusive_within(fd.as_fd(), CONTROL, lock_timeout)
-            .map_err(|error| OpenError::system("lock", shm::path(&name.object()), error))?;
-        if taken {
-            return Ok(Self { name, fd });
+        match lock::exclusive_within(fd.as_fd(), CONTROL, lock_timeout) {
+            Ok(true) => Ok(Self { name, fd }),
+            Ok(false) => Err(OpenError::Busy { name: name.as_str().to_owned(), pid: None }),
+            Err(error) => {
+                // The kernel refuses locks, to every process: no other one is making a segment.
+                if is_new && object::measure(name, &fd).is_ok_and(|object| object.len == 0) {
+                    let _ = unlink_if_same(name, fd.as_fd());
+                }
+                Err(OpenError::system("lock", shm::path(&name.object()), error))
+            }
         }
-        Err(OpenError::Busy { name: name.as_str().to_owned(), pid: None })
     }
 
     /// Takes the control lock if it is free.
@@ -189,8 +186,12 @@ impl<'a> Locked<'a> {
         if object.unlinked {
             return Ok(None);
         }
-        self.check_kind(&object)?;
+        object::check_owner(self.name, &object)?;
         if object.len == 0 {
+            if self.is_attached() {
+                // Other code cut the object. Its users still have it mapped.
+                return Err(self.cut());
+            }
             return self.make(absent).map(Some);
         }
         let Some(map) = self.map(object.len)? else { return Ok(None) };
@@ -203,8 +204,21 @@ impl<'a> Locked<'a> {
         match state {
             State::Unmade => self.make(absent).map(Some),
             State::Removed => self.unlink().map(|()| None),
-            State::Ready => self.use_ready(map, object.len),
+            State::Ready => match map.head().identity.version(self.name)? {
+                Version::Own => self.use_ready(map, object.len),
+                Version::Other { found, may_keep } => self.replace_other(found, may_keep),
+            },
         }
+    }
+
+    /// Removes a segment of another layout version that no process is attached to and nothing
+    /// keeps.
+    fn replace_other(&self, found: u32, may_keep: bool) -> Result<Option<Mapped>, OpenError> {
+        let is_in_use = self.is_attached();
+        if is_in_use || may_keep {
+            return Err(identity::other_version(self.name, found, is_in_use));
+        }
+        self.unlink().map(|()| None)
     }
 
     fn use_ready(self, map: Map, len: u64) -> Result<Option<Mapped>, OpenError> {
@@ -234,13 +248,16 @@ impl<'a> Locked<'a> {
         if object.unlinked {
             return Ok(());
         }
-        self.check_kind(&object)?;
+        object::check_owner(self.name, &object)?;
         if object.len == 0 {
             return self.unlink();
         }
         let Some(map) = self.map(object.len)? else { return Ok(()) };
         if map.head().identity.state(self.name)? != State::Ready {
             return self.unlink();
+        }
+        if let Version::Other { found, may_keep } = map.head().identity.version(self.name)? {
+            return self.replace_other(found, may_keep).map(drop);
         }
         let checked = map.head().identity.check(self.name, object.len)?;
         let mapped = self.mapped(map, checked)?;
@@ -250,13 +267,14 @@ impl<'a> Locked<'a> {
     /// Maps the object of this length; `None` if the name is another object's now.
     fn map(&self, len: u64) -> Result<Option<Map>, OpenError> {
         if len < size_of::<Head>() as u64 {
-            return Err(self.foreign("its length", size_of::<Head>() as u64, len));
+            let least = size_of::<Head>() as u64;
+            return Err(object::foreign(self.name, "the length", least, len));
         }
-        Map::open(self.name, self.fd.as_fd(), len)
+        Map::open(self.name, &self.fd, len)
     }
 
     fn make(self, absent: Absent<'_>) -> Result<Mapped, OpenError> {
-        let Absent::Make(settings) = absent else { return Err(not_found(self.name)) };
+        let Absent::Make(settings) = absent else { return Err(object::not_found(self.name)) };
         match self.make_parts(settings) {
             Ok(parts) => Mapped::new(self.name.clone(), self.fd, parts).attach(),
             Err(error) => {
@@ -273,9 +291,10 @@ impl<'a> Locked<'a> {
         let len = whole_len(settings).unwrap_or(u64::MAX);
         shm::give_to_owner(self.fd.as_fd()).map_err(|error| system("set the mode of", error))?;
         failpoint(Failpoint::MakeReserve);
-        shm::reserve(self.fd.as_fd(), len).map_err(|error| system("reserve memory for", error))?;
+        shm::reserve(self.fd.as_fd(), len)
+            .map_err(|error| object::not_reserved(self.name, len, error))?;
         failpoint(Failpoint::MakeMap);
-        let map = self.map(len)?.ok_or_else(|| not_found(self.name))?;
+        let map = self.map(len)?.ok_or_else(|| object::not_found(self.name))?;
         let salt = sys::random().map_err(|error| system("draw a salt for", error))?;
         let parts = self.parts(map, Checked { settings: *settings, salt })?;
         parts.initialize().map_err(|reason| {
@@ -296,37 +315,17 @@ impl<'a> Locked<'a> {
     fn parts(&self, map: Map, checked: Checked) -> Result<SegmentParts, OpenError> {
         let Checked { settings, salt } = checked;
         SegmentParts::new(Arc::new(map), settings, salt)
-            .ok_or_else(|| self.foreign("its geometry", 0, settings.capacity as u64))
-    }
-
-    /// Checks that the object is a plain file of this user.
-    fn check_kind(&self, object: &shm::Object) -> Result<(), OpenError> {
-        if !object.ordinary {
-            return Err(self.foreign("its kind", 1, 0));
-        }
-        let user = shm::user();
-        if object.owner != user {
-            return Err(self.foreign("its owner's user id", user.into(), object.owner.into()));
-        }
-        Ok(())
+            .ok_or_else(|| object::foreign(self.name, "the geometry", 0, settings.capacity as u64))
     }
 
     fn measure(&self) -> Result<shm::Object, OpenError> {
-        shm::measure(self.fd.as_fd())
-            .map_err(|error| OpenError::system("look at", self.path(), error))
+        object::measure(self.name, &self.fd)
     }
 
-    /// Checks that the object begins as a segment does, made or not. If so it may be removed,
-    /// whatever else is wrong with it.
-    fn check_magic(&self) -> Result<(), OpenError> {
-        let mut words = [0; 16];
-        let len = shm::read_start(self.fd.as_fd(), &mut words)
-            .map_err(|error| OpenError::system("read", self.path(), error))?;
-        let found = u64::from_le_bytes(words[..8].try_into().unwrap_or_default());
-        if found == MAGIC || words[..len].iter().all(|&byte| byte == 0) {
-            return Ok(());
-        }
-        Err(self.foreign("the magic word", MAGIC, found))
+    /// The error for an object without content that a process is attached to.
+    fn cut(&self) -> OpenError {
+        let (what, expected) = ("the length of the object", size_of::<Head>() as u64);
+        OpenError::Corrupt { name: self.name.as_str().to_owned(), what, expected, found: 0 }
     }
 
     /// Returns true if another description holds the attachment lock.
@@ -342,22 +341,4 @@ impl<'a> Locked<'a> {
     fn path(&self) -> String {
         shm::path(&self.name.object())
     }
-
-    fn foreign(&self, what: &'static str, expected: u64, found: u64) -> OpenError {
-        OpenError::Foreign { name: self.name.as_str().to_owned(), what, expected, found }
-    }
-}
-
-/// Opens the object of this name. Makes an empty one if `absent` requests that.
-fn open_object(name: &Name, absent: Absent<'_>) -> Result<Descriptor, OpenError> {
-    let object = name.object();
-    let make = matches!(absent, Absent::Make(_));
-    Descriptor::open(|| shm::open(&object, make)).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => not_found(name),
-        _ => OpenError::system("open", shm::path(&object), error),
-    })
-}
-
-fn not_found(name: &Name) -> OpenError {
-    OpenError::NotFound { name: name.as_str().to_owned() }
 }

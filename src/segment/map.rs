@@ -9,12 +9,15 @@ use super::layout::Head;
 use super::name::Name;
 use super::parts::Block;
 use crate::error::OpenError;
-use crate::sys::fork::Range;
+use crate::sync::{AtomicU32, Ordering};
+use crate::sys::fork::{Descriptor, Range};
 use crate::sys::shm;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 use std::io::{self, ErrorKind};
-use std::os::fd::BorrowedFd;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// A mapping of a whole object.
 ///
@@ -25,7 +28,9 @@ use std::ptr::NonNull;
 pub(super) struct Map {
     /// First, so that it is dropped before another mapping can have the range.
     _range: Range,
-    memory: Shmem,
+    memory: ManuallyDrop<Shmem>,
+    /// Set if other code closed the descriptors of this attachment.
+    was_lost: Arc<AtomicU32>,
 }
 
 // SAFETY: a `Shmem` is a pointer to a mapping, its length, a descriptor and a name: none is tied
@@ -47,11 +52,7 @@ unsafe impl Block for Map {
 impl Map {
     /// Maps the object that `fd` is open on, and that is `len` bytes long. `None` if the name is
     /// another object's now.
-    pub(super) fn open(
-        name: &Name,
-        fd: BorrowedFd<'_>,
-        len: u64,
-    ) -> Result<Option<Self>, OpenError> {
+    pub(super) fn open(name: &Name, fd: &Descriptor, len: u64) -> Result<Option<Self>, OpenError> {
         let object = name.object();
         let mapped = ShmemConf::new().os_id(&object).open();
         let same = match shm::measure_named(&object) {
@@ -59,7 +60,7 @@ impl Map {
             outcome => {
                 let named = outcome
                     .map_err(|error| OpenError::system("look at", shm::path(&object), error))?;
-                named.inode == inode(fd, name)?
+                named.inode == inode(fd.as_fd(), name)?
             }
         };
         if !same {
@@ -81,7 +82,8 @@ impl Map {
         // SAFETY: one whole mapping.
         unsafe { shm::keep_from_children(start, found) }
             .map_err(|error| OpenError::system("keep from children", shm::path(&object), error))?;
-        Ok(Some(Self { _range: Range::announce(start, found), memory }))
+        let memory = ManuallyDrop::new(memory);
+        Ok(Some(Self { _range: Range::announce(start, found), memory, was_lost: fd.lost_flag() }))
     }
 
     /// The head of the segment.
@@ -95,6 +97,21 @@ impl Map {
 fn base(memory: &Shmem) -> NonNull<u8> {
     // SAFETY: the address of a mapping is never null.
     unsafe { NonNull::new_unchecked(memory.as_ptr()) }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // Relaxed: the owner of the descriptor and of the mapping drops the descriptor first.
+        if self.was_lost.load(Ordering::Relaxed) == 0 {
+            // SAFETY: this is the only drop of the value.
+            unsafe { ManuallyDrop::drop(&mut self.memory) };
+            return;
+        }
+        // A `Shmem` closes a descriptor of its own, whose number may be another file's by now. So
+        // it is not dropped, only unmapped.
+        // SAFETY: the mapping stays until here by invariant 1, and nothing uses it any more.
+        unsafe { shm::unmap(base(&self.memory), self.memory.len()) };
+    }
 }
 
 /// The kernel's error behind an error of `shared_memory`, which keeps only its number.

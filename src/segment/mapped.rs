@@ -16,7 +16,7 @@ use super::map::{SecondMap, inode};
 use super::name::Name;
 use super::parts::SegmentParts;
 use super::view::RingMemory;
-use crate::error::OpenError;
+use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::sync::Ordering;
 use crate::sys::fork::{self, Descriptor};
@@ -34,6 +34,8 @@ pub(super) const ATTACHED: u64 = 8;
 #[derive(Debug)]
 pub(super) struct Mapped {
     name: Name,
+    /// The path of the object.
+    path: String,
     fd: Descriptor,
     parts: SegmentParts,
     /// Longest wait for the control lock; `None`: no limit.
@@ -45,7 +47,8 @@ pub(super) struct Mapped {
 impl Mapped {
     /// An attachment to an object that was mapped and checked under the control lock.
     pub(super) fn new(name: Name, fd: Descriptor, parts: SegmentParts) -> Self {
-        Self { name, fd, parts, lock_timeout: None, is_protected: false }
+        let path = shm::path(&name.object());
+        Self { name, path, fd, parts, lock_timeout: None, is_protected: false }
     }
 
     /// The same attachment with a limit for waits for the control lock.
@@ -130,6 +133,7 @@ impl Mapped {
 
     /// Takes the control lock; [`Busy`](OpenError::Busy) after the lock timeout.
     pub(super) fn lock(&self) -> Result<(), OpenError> {
+        self.refuse_lost()?;
         let taken = lock::exclusive_within(self.fd.as_fd(), CONTROL, self.lock_timeout)
             .map_err(|error| self.system("lock", error))?;
         if taken { Ok(()) } else { Err(self.busy()) }
@@ -143,7 +147,7 @@ impl Mapped {
 
     /// Takes the control lock if it is free.
     pub(super) fn try_lock(&self) -> bool {
-        lock::try_exclusive(self.fd.as_fd(), CONTROL).unwrap_or(false)
+        !self.fd.is_lost() && lock::try_exclusive(self.fd.as_fd(), CONTROL).unwrap_or(false)
     }
 
     /// Releases the control lock.
@@ -165,6 +169,33 @@ impl Mapped {
         let reason = "it was opened before this process was forked: open it again in the child";
         let reason = std::io::Error::new(std::io::ErrorKind::Unsupported, reason);
         Err(self.system("use", reason))
+    }
+
+    /// Why no process can join the endpoints of this attachment any more; `None` if one can.
+    /// Makes three system calls.
+    pub(super) fn detachment(&self) -> Option<Detachment> {
+        if self.is_inherited() {
+            return None;
+        }
+        if self.fd.is_lost() {
+            return Some(Detachment::DescriptorClosed);
+        }
+        let own = shm::measure(self.fd.as_fd()).ok()?;
+        let is_named = || match shm::measure_path(&self.path) {
+            Ok(named) => named.inode == own.inode,
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        };
+        (own.unlinked || !is_named()).then_some(Detachment::NameRemoved)
+    }
+
+    /// Returns an error if other code closed the descriptor.
+    pub(super) fn refuse_lost(&self) -> Result<(), OpenError> {
+        if self.fd.is_lost() { Err(self.detached(Detachment::DescriptorClosed)) } else { Ok(()) }
+    }
+
+    /// The error for an attachment that no process can join any more.
+    pub(super) fn detached(&self, cause: Detachment) -> OpenError {
+        OpenError::Detached { name: self.name.as_str().to_owned(), cause }
     }
 
     /// Releases the attachment lock.
@@ -189,13 +220,19 @@ impl Mapped {
 
     /// Returns true if another description holds the attachment lock.
     pub(super) fn is_attached(&self) -> bool {
-        lock::is_held_elsewhere(self.fd.as_fd(), ATTACHED)
+        self.is_held_elsewhere(ATTACHED)
+    }
+
+    /// Returns true if another description holds the lock on a byte, or the descriptor is lost:
+    /// then the answer would be about another file.
+    fn is_held_elsewhere(&self, byte: u64) -> bool {
+        lock::is_held_elsewhere(self.fd.as_fd(), byte) || self.fd.is_lost()
     }
 
     /// Returns true if this process has another attachment to the object.
     pub(super) fn is_open_elsewhere_here(&self) -> bool {
         let Ok(own) = self.object() else { return false };
-        fork::count(|fd| inode(fd, &self.name).is_ok_and(|found| found == own)) > 1
+        fork::count(own) > 1
     }
 
     /// Returns true if no other process is attached and nothing keeps the segment. Under the
@@ -236,17 +273,21 @@ impl Mapped {
     }
 
     fn release(&self, byte: u64) {
-        // Unlocking a byte of an open description cannot fail.
-        let _ = lock::release(self.fd.as_fd(), byte);
+        // The lock of a lost descriptor ends when the descriptor is dropped. Unlocking a byte of an
+        // open description cannot fail.
+        if !self.fd.is_lost() {
+            let _ = lock::release(self.fd.as_fd(), byte);
+        }
     }
 
     fn system(&self, action: &'static str, error: std::io::Error) -> OpenError {
-        OpenError::system(action, shm::path(&self.name.object()), error)
+        OpenError::system(action, self.path.as_str(), error)
     }
 }
 
 impl Liveness for Mapped {
     fn acquire_liveness(&self, entry: EntryId) -> Result<bool, OpenError> {
+        self.refuse_lost()?;
         lock::try_exclusive(self.fd.as_fd(), self.parts.lock_of(entry))
             .map_err(|error| self.system("lock", error))
     }
@@ -256,7 +297,7 @@ impl Liveness for Mapped {
     }
 
     fn is_alive(&self, entry: EntryId) -> bool {
-        lock::is_held_elsewhere(self.fd.as_fd(), self.parts.lock_of(entry))
+        self.is_held_elsewhere(self.parts.lock_of(entry))
     }
 }
 

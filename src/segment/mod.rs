@@ -31,6 +31,7 @@ mod lifecycle;
 mod liveness;
 mod map;
 mod mapped;
+mod object;
 mod parts;
 mod places;
 mod types;

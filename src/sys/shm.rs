@@ -1,15 +1,16 @@
 //! POSIX shared-memory objects: open, inspect, reserve, map, protect.
 
 use super::check;
-use std::fs::{File, Metadata, Permissions};
+use std::ffi::CString;
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::ptr::NonNull;
 
 /// The directory in which Linux keeps shared-memory objects.
-pub(super) const FOLDER: &str = "/dev/shm";
+pub(crate) const FOLDER: &str = "/dev/shm";
 
 /// The properties of an object, as the kernel reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,22 +23,67 @@ pub(crate) struct Object {
     pub(crate) unlinked: bool,
     /// The user id of the owner.
     pub(crate) owner: u32,
-    /// True for a regular file; false for a directory, link or device in its place.
-    pub(crate) ordinary: bool,
+    /// The type bits of the mode (`S_IFMT`).
+    pub(crate) file_type: u32,
 }
+
+impl Object {
+    /// Returns false for a directory, link or device.
+    pub(crate) fn is_regular(&self) -> bool {
+        self.file_type == REGULAR
+    }
+}
+
+/// The type bits of a regular file.
+pub(crate) const REGULAR: u32 = libc::S_IFREG;
 
 /// The mode of all objects: only the owner reads and writes.
 const OWNER_ONLY: u32 = 0o600;
 
-/// Opens an object, and creates an empty one if `create` is true.
+/// Opens an object. The descriptor is closed on exec. A symbolic link is not followed; `shm_open`
+/// of some C libraries would follow it.
+pub(crate) fn open(name: &str) -> io::Result<OwnedFd> {
+    options().open(path(name)).map(OwnedFd::from)
+}
+
+/// Creates an empty object; `AlreadyExists` if there is a file of this name.
 ///
-/// A new object has mode 0600, minus the bits of the process's umask ([`give_to_owner`] restores
-/// them). The descriptor is closed on exec. A symbolic link is not followed; `shm_open` of some C
-/// libraries would follow it.
-pub(crate) fn open(name: &str, create: bool) -> io::Result<OwnedFd> {
+/// Its mode is 0600, minus the bits of the process's umask ([`give_to_owner`] restores them).
+pub(crate) fn create(name: &str) -> io::Result<OwnedFd> {
+    options().create_new(true).mode(OWNER_ONLY).open(path(name)).map(OwnedFd::from)
+}
+
+fn options() -> OpenOptions {
     let mut options = File::options();
-    options.read(true).write(true).create(create).truncate(false).mode(OWNER_ONLY);
-    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path(name)).map(OwnedFd::from)
+    options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options
+}
+
+/// Returns true if the directory of the objects is there.
+pub(crate) fn is_there() -> bool {
+    std::fs::metadata(FOLDER).is_ok_and(|found| found.is_dir())
+}
+
+/// Returns the bytes that are free for objects.
+pub(crate) fn free_bytes() -> Option<u64> {
+    let found = file_system()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Returns how many inodes are free for objects, and how many there are; `(0, 0)` on a file system
+/// without a limit.
+pub(crate) fn inodes() -> Option<(u64, u64)> {
+    let found = file_system()?;
+    Some((found.f_favail, found.f_files))
+}
+
+fn file_system() -> Option<libc::statvfs> {
+    let folder = CString::new(FOLDER).ok()?;
+    let mut found = MaybeUninit::uninit();
+    // SAFETY: `folder` ends with a zero byte. The call writes one `statvfs`, and there is room.
+    check(unsafe { libc::statvfs(folder.as_ptr(), found.as_mut_ptr()) }).ok()?;
+    // SAFETY: The call succeeded, so all fields are written.
+    Some(unsafe { found.assume_init() })
 }
 
 /// Sets the mode of the object to 0600, independent of the umask.
@@ -70,7 +116,12 @@ pub(crate) fn measure(fd: BorrowedFd<'_>) -> io::Result<Object> {
 
 /// Returns the properties of the object that has this name now.
 pub(crate) fn measure_named(name: &str) -> io::Result<Object> {
-    Ok(object(&std::fs::symlink_metadata(path(name))?))
+    measure_path(&path(name))
+}
+
+/// Returns the properties of the object that has this [`path`] now. Does not allocate.
+pub(crate) fn measure_path(path: &str) -> io::Result<Object> {
+    Ok(object(&std::fs::symlink_metadata(path)?))
 }
 
 /// Returns the path of an object in the file system.
@@ -172,6 +223,6 @@ fn object(found: &Metadata) -> Object {
         inode: (found.dev(), found.ino()),
         unlinked: found.nlink() == 0,
         owner: found.uid(),
-        ordinary: found.is_file(),
+        file_type: found.mode() & libc::S_IFMT,
     }
 }

@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod peer;
+pub(crate) mod seccomp;
 
 use packetring::{Ring, RingBuilder};
 use std::path::PathBuf;

@@ -98,6 +98,18 @@ macro_rules! publisher_control {
                 self.sender.subscribers()
             }
 
+            /// Why no process can join the ring any more; `None` if one can. Makes three system
+            /// calls.
+            pub fn detachment(&self) -> Option<$crate::Detachment> {
+                self.sender.endpoint.segment.detachment()
+            }
+
+            /// Returns true if no process can join the ring any more: see
+            /// [`detachment`](Self::detachment).
+            pub fn is_detached(&self) -> bool {
+                self.detachment().is_some()
+            }
+
             /// Distance of the slowest subscriber from the newest packet, in slots of 64 bytes.
             pub fn backlog(&self) -> u64 {
                 self.sender.backlog()

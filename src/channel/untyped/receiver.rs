@@ -193,7 +193,10 @@ impl<C: Cursor> Receiver<C> {
             Next::Nothing => {
                 // Void packets may have been skipped: room that a publisher waits for.
                 self.endpoint.notify_publishers();
-                self.is_over().then(|| self.last())
+                if self.is_over() {
+                    return Some(self.last());
+                }
+                self.endpoint.cut_off().map(|cause| Err(RecvError::Detached(cause).into()))
             }
         }
     }

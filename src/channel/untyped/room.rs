@@ -57,7 +57,7 @@ impl Sender {
                     Ok(claimed) => Some(Ok(claimed)),
                     Err(full) => {
                         *gate = full.gate;
-                        None
+                        sender.cut_off()
                     }
                 }
             },
@@ -76,7 +76,15 @@ impl Sender {
         let is_dead = full.gate.endpoint.is_some_and(|endpoint| !self.endpoint.is_alive(endpoint));
         let claimed =
             if is_dead && self.endpoint.reap_dead() { claim(&mut self.writer) } else { Err(full) };
-        claimed.map_err(|full| self.not_ready(full.gate))
+        claimed.map_err(|full| match self.endpoint.cut_off() {
+            Some(cause) => SendError::Detached(cause).into(),
+            None => self.not_ready(full.gate),
+        })
+    }
+
+    /// The result of a wait for room that cannot end any more.
+    fn cut_off<R>(&self) -> Option<Result<R, SendFailure>> {
+        self.endpoint.cut_off().map(|cause| Err(SendError::Detached(cause).into()))
     }
 
     /// Spins until the gate moves. Returns false if it did not, or if the endpoint never sleeps:

@@ -12,6 +12,18 @@ macro_rules! subscriber_control {
                 self.receiver.backlog()
             }
 
+            /// Why no process can join the ring any more; `None` if one can. Makes three system
+            /// calls.
+            pub fn detachment(&self) -> Option<$crate::Detachment> {
+                self.receiver.endpoint.segment.detachment()
+            }
+
+            /// Returns true if no process can join the ring any more: see
+            /// [`detachment`](Self::detachment).
+            pub fn is_detached(&self) -> bool {
+                self.detachment().is_some()
+            }
+
             /// Changes how this subscriber waits from now on.
             pub fn set_wait(&mut self, wait: $crate::Wait) {
                 self.receiver.endpoint.waiter.set(wait);

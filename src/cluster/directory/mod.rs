@@ -34,7 +34,7 @@ pub use watch::Watch;
 use super::error::JoinError;
 use super::names::{Address, ClusterObject, WorkerId};
 use crate::channel::EventCount;
-use crate::error::OpenError;
+use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::Control;
 use crate::segment::entry::{Ended, SlotSnapshot, WorkerSlotState};
@@ -100,6 +100,11 @@ impl Directory {
     /// Fails in a forked child, which has no worker slot.
     pub(crate) fn refuse_inherited(&self) -> Result<(), OpenError> {
         self.slots.refuse_inherited()
+    }
+
+    /// Why no worker can join this cluster any more; `None` if one can.
+    pub(crate) fn detachment(&self) -> Option<Detachment> {
+        self.slots.detachment()
     }
 
     /// Number of worker slots.

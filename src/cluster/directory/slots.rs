@@ -6,7 +6,7 @@
 use crate::channel::wake_both_sides;
 use crate::cluster::error::JoinError;
 use crate::cluster::names::{self, Address, WorkerId};
-use crate::error::OpenError;
+use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::{EntryId, SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::segment::layout::{EventCount, WorkerSlot};
@@ -158,6 +158,11 @@ impl SlotTable {
             .any(|index| self.state(index) != WorkerSlotState::Free && self.is_alive(index))
     }
 
+    /// Why no worker can join through this directory any more; `None` if one can.
+    pub(super) fn detachment(&self) -> Option<Detachment> {
+        self.segment.detachment()
+    }
+
     // ── Changing ──
 
     /// Returns the slot that a worker gets, in this order:
@@ -221,12 +226,13 @@ impl SlotTable {
     /// Changes the phase of a slot.
     pub(super) fn change(
         &self,
-        _control: &Control<'_>,
+        control: &Control<'_>,
         index: usize,
         change: impl FnOnce(SlotPhase) -> SlotPhase,
     ) {
         let slot = &self.worker_slots.all()[index];
         change(SlotPhase::of(slot)).set(slot);
+        self.segment.note_keeps(control);
     }
 
     /// Releases the liveness lock of the own slot.

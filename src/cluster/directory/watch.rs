@@ -14,10 +14,11 @@ use crate::channel::{
     EventCount, RecvError, RecvFailure, RecvTimeoutError, Selectable, Selectee, TryRecvError,
     Waitable,
 };
-use crate::error::Form as _;
+use crate::error::{Detachment, Form as _};
 use crate::segment::entry::{Ended, SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::wait::{Deadline, IDLE, Sleep, Timeout, Wait, Waiter, wait_until};
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 /// Reports workers that join, leave and die, from its creation on. [`Worker::watch`] returns it.
@@ -46,7 +47,6 @@ use std::time::Duration;
 ///
 /// [`Worker::watch`]: crate::Worker::watch
 /// [`Worker::workers`]: crate::Worker::workers
-#[derive(Debug)]
 pub struct Watch {
     cluster: String,
     known: Vec<KnownSlot>,
@@ -55,6 +55,8 @@ pub struct Watch {
     waiter: Waiter,
     /// When a caller that never sleeps must check the liveness locks again.
     check_locks_at: Deadline,
+    /// Why no worker can join any more, as found when the locks were asked last.
+    detachment: Option<Detachment>,
     slots: SlotTable,
 }
 
@@ -84,6 +86,7 @@ impl Watch {
             changes: VecDeque::new(),
             waiter: Waiter::new(Wait::park(), Sleep::Futex),
             check_locks_at: Deadline::after(IDLE),
+            detachment: None,
             slots,
         };
         watch.look(Depth::Locks);
@@ -95,7 +98,8 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// None at present.
+    /// [`Detached`](RecvError::Detached) if all changes were reported, and no worker can join the
+    /// cluster any more.
     pub fn recv(&mut self) -> Result<WorkerChange, RecvError> {
         RecvError::retry(|| self.wait(Timeout::Never))
     }
@@ -104,7 +108,7 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`Empty`](TryRecvError::Empty).
+    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
     pub fn try_recv(&mut self) -> Result<WorkerChange, TryRecvError> {
         TryRecvError::retry(|| self.wait(Timeout::Zero))
     }
@@ -113,18 +117,22 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`Timeout`](RecvTimeoutError::Timeout).
+    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<WorkerChange, RecvTimeoutError> {
         RecvTimeoutError::retry(|| self.wait(Timeout::After(timeout)))
     }
 
     fn wait(&mut self, timeout: Timeout) -> Result<WorkerChange, RecvFailure> {
-        let change = wait_until(self, timeout.deadline(), Self::next, |watch, deadline| {
+        let look = |watch: &mut Self| match watch.next() {
+            Some(change) => Some(Ok(change)),
+            None => watch.detachment.map(|cause| Err(RecvError::Detached(cause).into())),
+        };
+        let found = wait_until(self, timeout.deadline(), look, |watch, deadline| {
             let bound = deadline.cut(IDLE);
             watch.waiter.park(watch.slots.event_count(), bound, || watch.is_changed());
             watch.look(Depth::Locks);
         });
-        change.ok_or(RecvFailure::NotReady(()))
+        found.unwrap_or(Err(RecvFailure::NotReady(())))
     }
 
     /// Returns the next change if there is one now. Does not sleep.
@@ -163,6 +171,7 @@ impl Watch {
         }
         if depth == Depth::Locks {
             self.check_locks_at = Deadline::after(IDLE);
+            self.detachment = self.slots.detachment();
         }
         if found_dead {
             self.clear_dead();
@@ -181,14 +190,20 @@ impl Watch {
     }
 }
 
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
 impl Waitable for Watch {
     fn has_next(&mut self) -> bool {
         self.look_if_idle();
-        !self.changes.is_empty()
+        !self.changes.is_empty() || self.detachment.is_some()
     }
 
     fn is_ready(&self) -> bool {
-        !self.changes.is_empty() || self.is_changed()
+        !self.changes.is_empty() || self.detachment.is_some() || self.is_changed()
     }
 
     fn event_count(&self) -> &EventCount {

@@ -2,7 +2,7 @@
 
 use crate::channel::{SendError, TypeMismatch, WaitingFor};
 use crate::cluster::names::WorkerId;
-use crate::error::{Failure, error_family};
+use crate::error::{Detachment, Failure, error_family};
 use crate::packet::Unserializable;
 use std::error::Error;
 use std::{fmt, io};
@@ -116,6 +116,9 @@ pub enum RunError {
     },
     /// The bytes are not a valid event. It was skipped.
     Corrupt(Box<str>),
+    /// No event can come any more: this process lost the ring of events, or its name was removed
+    /// and no other worker uses it.
+    Detached(Detachment),
     /// The operating system failed, or the ring of events was closed.
     System(io::Error),
 }
@@ -140,6 +143,7 @@ impl fmt::Display for RunError {
                 "event \"error\" not handled: worker {sender} emitted it with a {type_name}; add a handler of \"error\" or an error handler"
             ),
             Self::Corrupt(what) => write!(f, "corrupt event: {what}"),
+            Self::Detached(cause) => write!(f, "no more events: their ring is detached: {cause}"),
             Self::System(error) => write!(f, "events not received: {error}"),
         }
     }

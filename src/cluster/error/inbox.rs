@@ -1,7 +1,7 @@
 //! Errors of sending to an inbox.
 
 use crate::channel::{TypeMismatch, WaitingFor};
-use crate::error::{Failure, OpenError, error_family};
+use crate::error::{Detachment, Failure, OpenError, error_family};
 use crate::packet::Unserializable;
 use std::fmt;
 
@@ -38,6 +38,8 @@ error_family! {
             "packet type refused: the inbox accepts {}, found {}; send an accepted type, or add this type to the types of Worker::inbox_of",
             types.expected, types.found
         ),
+        /// This process cannot reach the inbox any more, and waiting would never end.
+        Detached(cause: Detachment) => ("packet not sent: the inbox is detached: {cause}"),
         /// The inbox was closed.
         Closed => ("packet not sent: the inbox is closed"),
         /// The packet is larger than this inbox allows.

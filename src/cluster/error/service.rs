@@ -1,7 +1,7 @@
 //! Errors of services: of calls, of replies, and of receiving requests.
 
 use crate::channel::{RecvError, SendError};
-use crate::error::{Failure, OpenError, error_family};
+use crate::error::{Detachment, Failure, OpenError, error_family};
 use crate::packet::Unserializable;
 
 /// Failure of receiving a request, common to `recv`, `try_recv` and `recv_timeout`.
@@ -41,6 +41,8 @@ error_family! {
             /// The maximum.
             limit: usize,
         } => ("too many calls: {limit} are in flight; wait for replies first"),
+        /// This process cannot reach the service any more, and waiting would never end.
+        Detached(cause: Detachment) => ("no reply: the ring of replies is detached: {cause}"),
         /// The bytes of the reply are not a packet of its type.
         Corrupt(what: Box<str>) => ("corrupt reply: {what}"),
         /// The request is larger than this service allows.
@@ -104,6 +106,9 @@ error_family! {
     ServiceRecvError waits for (), {
         /// The ring of requests was closed.
         Closed => ("no more requests: the service is closed"),
+        /// No request can come any more: this process lost the ring, or its name was removed and no
+        /// client lives.
+        Detached(cause: Detachment) => ("no more requests: the service is detached: {cause}"),
         /// The bytes are not a valid request. It was skipped.
         Corrupt(what: Box<str>) => ("corrupt request: {what}"),
         /// A caller's ring of replies could not be opened, because descriptors, memory or entries
@@ -131,6 +136,7 @@ impl From<RecvError> for ServiceRecvError {
     fn from(error: RecvError) -> Self {
         match error {
             RecvError::Closed => Self::Closed,
+            RecvError::Detached(cause) => Self::Detached(cause),
             RecvError::Corrupt(what) => Self::Corrupt(what),
             error => Self::Corrupt(error.to_string().into()),
         }

@@ -311,6 +311,7 @@ fn run_error(error: TryRecvError) -> RunError {
         TryRecvError::Missed(missed) => RunError::Missed(missed.packets),
         TryRecvError::Closed => RunError::System(io::ErrorKind::BrokenPipe.into()),
         TryRecvError::Corrupt(what) => RunError::Corrupt(what),
+        TryRecvError::Detached(cause) => RunError::Detached(cause),
         error => RunError::Corrupt(error.to_string().into()),
     }
 }

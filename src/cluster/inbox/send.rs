@@ -307,6 +307,7 @@ impl From<SendError> for SendToError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Closed => Self::Closed,
+            SendError::Detached(cause) => Self::Detached(cause),
             SendError::TooLarge { needed, limit } => Self::TooLarge { needed, limit },
             SendError::Unserializable(error) => Self::Unserializable(error),
             SendError::TypeRefused(types) => Self::TypeRefused(types),

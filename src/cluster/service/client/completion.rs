@@ -8,7 +8,7 @@
 //! request, and the reply ring was read after that check, then a call without a message is lost.
 
 use super::window::{CallOutcome, Calls};
-use crate::channel::{ReadEndpoint as _, Receiver, RecvFailure, Ring, Taken};
+use crate::channel::{ReadEndpoint as _, Receiver, RecvError, RecvFailure, Ring, Taken};
 use crate::cluster::error::CallError;
 use crate::cluster::service::call::{Call, CallSlot};
 use crate::cluster::service::status::RequestStatus;
@@ -210,6 +210,9 @@ impl CallTracker {
         let taken = match self.replies.take(timeout) {
             Ok(taken) => taken,
             Err(RecvFailure::NotReady(())) => return Ok(MessageRead::Nothing),
+            Err(RecvFailure::Error(RecvError::Detached(cause))) => {
+                return Err(CallError::Detached(cause));
+            }
             Err(RecvFailure::Error(error)) => {
                 return Err(CallError::Corrupt(error.to_string().into()));
             }

@@ -9,6 +9,14 @@
 //!   of the parent's mapping is a SIGSEGV, never a write to another mapping at the same address.
 //! - [`Descriptor::is_inherited`] returns true in the child.
 //!
+//! Other code of the process may close descriptors that it does not own, as
+//! `close_range(3, ~0, 0)` does when a process becomes a daemon. [`Descriptor`] limits the damage:
+//!
+//! - [`pin`](Descriptor::pin) maps a page of the file. A mapping keeps the open-file description,
+//!   and so its locks, until it is unmapped.
+//! - [`is_lost`](Descriptor::is_lost) tells that the number is closed or belongs to another file.
+//! - A lost descriptor is never closed: its number may be another file's by now.
+//!
 //! ```text
 //!  fork:  prepare ── locks the registry ──► parent ── unlocks it
 //!                                     └───► child ─── replaces descriptors, reserves ranges,
@@ -25,12 +33,16 @@
 //! The child makes system calls only, which are safe after `fork` in a program with threads.
 //! Opening, closing and forking lock the registry; nothing else does.
 
+mod descriptor;
+mod placeholder;
+
+pub(crate) use descriptor::Descriptor;
+use placeholder::{Placeholder, is_open_on};
+
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -40,90 +52,42 @@ use crate::sync::{AtomicU32, Ordering};
 ///
 /// # Invariants
 ///
-/// 1. While the registry is unlocked, each number in `descriptors` is an open descriptor that a
-///    [`Descriptor`] of this process owns.
+/// 1. While the registry is unlocked, each entry of `descriptors` is that of a [`Descriptor`] of
+///    this process. No two entries have one number. Unless other code closed it, the number is an
+///    open descriptor of the file `file`.
 /// 2. `placeholder` is there as long as `descriptors` is not empty.
 struct ForkRegistry {
-    descriptors: Vec<RawFd>,
+    descriptors: Vec<Registered>,
+    /// The id of the next descriptor.
+    next_id: u64,
     ranges: Vec<(usize, usize)>,
     /// Replaces each descriptor in a child.
-    placeholder: Option<OwnedFd>,
+    placeholder: Option<Placeholder>,
 }
 
-static REGISTRY: Mutex<ForkRegistry> =
-    Mutex::new(ForkRegistry { descriptors: Vec::new(), ranges: Vec::new(), placeholder: None });
+static REGISTRY: Mutex<ForkRegistry> = Mutex::new(ForkRegistry {
+    descriptors: Vec::new(),
+    next_id: 0,
+    ranges: Vec::new(),
+    placeholder: None,
+});
+
+/// A descriptor in the registry.
+#[derive(Clone, Copy, Debug)]
+struct Registered {
+    id: u64,
+    number: RawFd,
+    /// Device and inode.
+    file: (u64, u64),
+}
 
 /// The number of forks between the first process and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// A descriptor that no forked child shares.
-///
-/// # Invariants
-///
-/// 1. `fd` is `Some` until `drop` takes it, and `number` is its number. In a child, `fd` owns the
-///    placeholder that has this number there.
-/// 2. `generation` is that of the process that opened the descriptor.
-#[derive(Debug)]
-pub(crate) struct Descriptor {
-    fd: Option<OwnedFd>,
-    number: RawFd,
-    generation: u32,
-}
-
-impl Descriptor {
-    /// Calls `open` while no thread can fork, and registers the descriptor.
-    ///
-    /// # Errors
-    ///
-    /// The error of `open`, or a system error if the handlers or the placeholder cannot be created.
-    pub(crate) fn open(open: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<Self> {
-        install_handlers()?;
-        let mut registry = registry();
-        if registry.placeholder.is_none() {
-            // Before `open`: if this fails, nothing that `open` creates is left behind.
-            registry.placeholder = Some(placeholder()?);
-        }
-        let fd = open().inspect_err(|_| registry.drop_unused_placeholder())?;
-        let number = fd.as_raw_fd();
-        registry.descriptors.push(number);
-        Ok(Self { fd: Some(fd), number, generation: generation() })
-    }
-
-    /// Returns true if this process is a forked child and its parent opened the descriptor.
-    pub(crate) fn is_inherited(&self) -> bool {
-        self.generation != generation()
-    }
-}
-
-impl AsFd for Descriptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: By invariant 1, `number` belongs to `fd`, which is open until `self` is dropped.
-        // In a child it belongs to the placeholder, which `fd` owns there.
-        unsafe { BorrowedFd::borrow_raw(self.number) }
-    }
-}
-
-impl Drop for Descriptor {
-    fn drop(&mut self) {
-        let mut registry = registry();
-        if !self.is_inherited() {
-            registry.forget_descriptor(self.number);
-        }
-        // Close it while the registry is locked: a child forked later has no copy, and a child
-        // forked earlier has replaced its own.
-        drop(self.fd.take());
-    }
-}
-
-/// Returns the number of registered descriptors of this process that match.
-pub(crate) fn count(matches: impl Fn(BorrowedFd<'_>) -> bool) -> usize {
-    let registry = registry();
-    let matches = |&&number: &&RawFd| {
-        // SAFETY: The descriptor is open by invariant 1 of the registry, and stays open during the
-        // call: closing it requires the lock that this function holds.
-        matches(unsafe { BorrowedFd::borrow_raw(number) })
-    };
-    registry.descriptors.iter().filter(matches).count()
+/// Returns the number of registered descriptors of this process that are open on a file, which is
+/// known by its device and inode.
+pub(crate) fn count(file: (u64, u64)) -> usize {
+    registry().descriptors.iter().filter(|descriptor| descriptor.file == file).count()
 }
 
 /// Registers an address range that a forked child must not use, until it is dropped.
@@ -158,8 +122,13 @@ impl Drop for Range {
 }
 
 impl ForkRegistry {
-    fn forget_descriptor(&mut self, number: RawFd) {
-        let found = self.descriptors.iter().position(|&other| other == number);
+    /// The descriptor of this id, unless other code closed it.
+    fn find(&self, id: u64) -> Option<&Registered> {
+        self.descriptors.iter().find(|other| other.id == id).filter(|found| found.is_open())
+    }
+
+    fn forget_descriptor(&mut self, id: u64) {
+        let found = self.descriptors.iter().position(|other| other.id == id);
         found.map(|index| self.descriptors.swap_remove(index));
         self.drop_unused_placeholder();
     }
@@ -173,10 +142,16 @@ impl ForkRegistry {
     /// In a child: replaces the parent's descriptors and reserves its ranges. Makes system calls
     /// only.
     fn release_inherited(&mut self) {
-        for &number in &self.descriptors {
-            let placeholder = self.placeholder.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-            // SAFETY: By invariant 1 of the registry, a `Descriptor` owns the number. It stays
-            // open, as the placeholder, which invariant 1 of `Descriptor` allows.
+        for descriptor in &self.descriptors {
+            // The parent's own file may have the number of a lost descriptor.
+            if !descriptor.is_open() {
+                continue;
+            }
+            let number = descriptor.number;
+            let placeholder = self.placeholder.as_ref().map_or(-1, Placeholder::number);
+            // SAFETY: By invariant 1 of the registry, and because the number is open on its file,
+            // a `Descriptor` owns it. It stays open, as the placeholder, which invariant 1 of
+            // `Descriptor` allows.
             unsafe {
                 // `dup3` fails if the number exceeds a limit of descriptors that was lowered since.
                 // Then the system gives this number to no other descriptor, so the second `close`
@@ -195,6 +170,13 @@ impl ForkRegistry {
     }
 }
 
+impl Registered {
+    /// Returns true if the number still is open on its file. Makes one system call.
+    fn is_open(&self) -> bool {
+        is_open_on(self.number, self.file)
+    }
+}
+
 /// Reserves an unmapped address range, without access. An existing mapping in the range stays.
 fn reserve(start: usize, len: usize) {
     let flags =
@@ -208,13 +190,6 @@ fn reserve(start: usize, len: usize) {
             libc::munmap(got, len);
         }
     }
-}
-
-/// Opens a descriptor that cannot be locked, read or written: an `O_PATH` descriptor of the
-/// directory of the shared-memory objects. Attached objects keep that file system mounted anyway.
-fn placeholder() -> io::Result<OwnedFd> {
-    let mut options = File::options();
-    options.read(true).custom_flags(libc::O_PATH).open(super::shm::FOLDER).map(OwnedFd::from)
 }
 
 fn generation() -> u32 {
@@ -290,7 +265,9 @@ unsafe extern "C" fn in_child() {
 mod tests {
     use super::*;
     use crate::sys::lock;
+    use std::fs::File;
     use std::io::{PipeReader, PipeWriter, Read};
+    use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
     /// A forked process that sends a number and then lives until this value is dropped.
     struct ForkedChild {
@@ -375,7 +352,7 @@ mod tests {
     #[test]
     fn a_child_does_not_touch_a_descriptor_that_was_closed_before() {
         let (descriptor, asker) = locked("closed");
-        let number = descriptor.number;
+        let number = descriptor.as_fd().as_raw_fd();
         drop(descriptor);
         // This descriptor may reuse the free number. It must stay usable in the child.
         let own = File::open("/dev/zero").unwrap();
