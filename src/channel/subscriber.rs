@@ -16,7 +16,6 @@ use crate::ring::slot::Descriptor;
 use crate::wait::Timeout;
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
 
 /// Reads packets of one type, in place.
 ///
@@ -108,51 +107,28 @@ impl<T: Packet> Subscriber<T> {
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
-    /// Receives the next packet for which `fits` returns true, and releases those before it. Waits
-    /// for it.
-    ///
-    /// ```
-    /// # let ring = packetring::Ring::builder().heap()?;
-    /// # let (mut out, mut numbers) = (ring.publisher::<u64>()?, ring.subscriber::<u64>()?);
-    /// # out.send_all(&[5, 50, 500])?;
-    /// let large = numbers.recv_where(|number| *number > 100)?;
-    /// assert_eq!(*large, 500);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn recv_where(
-        &mut self,
-        fits: impl FnMut(&T::Archived) -> bool,
-    ) -> Result<Received<'_, T>, RecvError> {
-        self.receive_where(Timeout::Never, fits)
-    }
-
-    /// As [`recv_where`](Self::recv_where), but only among the packets that are there.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_recv`](Self::try_recv).
-    pub fn try_recv_where(
-        &mut self,
-        fits: impl FnMut(&T::Archived) -> bool,
-    ) -> Result<Received<'_, T>, TryRecvError> {
-        self.receive_where(Timeout::Zero, fits)
-    }
-
-    /// As [`recv_where`](Self::recv_where), but waits no longer than `timeout` in all.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv_timeout`](Self::recv_timeout).
-    pub fn recv_where_timeout(
-        &mut self,
-        timeout: Duration,
-        fits: impl FnMut(&T::Archived) -> bool,
-    ) -> Result<Received<'_, T>, RecvTimeoutError> {
-        self.receive_where(Timeout::After(timeout), fits)
+    verb! {
+        /// Receives the next packet for which `fits` returns true, and releases those before it.
+        /// Waits for it.
+        ///
+        /// `try_recv_where` examines the packets that are there when it is called. The timeout of
+        /// `recv_where_timeout` covers all packets together.
+        ///
+        /// ```
+        /// # let ring = packetring::Ring::builder().heap()?;
+        /// # let (mut out, mut numbers) = (ring.publisher::<u64>()?, ring.subscriber::<u64>()?);
+        /// # out.send_all(&[5, 50, 500])?;
+        /// let large = numbers.recv_where(|number| *number > 100)?;
+        /// assert_eq!(*large, 500);
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// As [`recv`](Self::recv).
+        recv_where, try_recv_where, recv_where_timeout
+            = receive_where(fits: impl FnMut(&T::Archived) -> bool) -> Received<'_, T>;
+        RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
     /// The packets as owned values, until the ring is closed or its last publisher has left. Waits
@@ -223,19 +199,18 @@ impl<T: Packet> Subscriber<T> {
 
     fn receive_where<F: Form<RecvError, ()>>(
         &mut self,
+        mut fits: impl FnMut(&T::Archived) -> bool,
         timeout: Timeout,
-        fits: impl FnMut(&T::Archived) -> bool,
     ) -> Result<Received<'_, T>, F> {
-        let mut fits = fits;
-        let taken = F::retry(|| self.take_where(timeout, &mut fits))?;
+        let taken = F::retry(|| self.take_where(&mut fits, timeout))?;
         Ok(self.open(taken)?)
     }
 
     /// Takes the next packet that fits or is invalid, and releases those before it.
     fn take_where(
         &mut self,
-        timeout: Timeout,
         mut fits: impl FnMut(&T::Archived) -> bool,
+        timeout: Timeout,
     ) -> Result<Taken, RecvFailure> {
         let deadline = timeout.deadline();
         // Without a wait: only packets that are there now, not later ones.
