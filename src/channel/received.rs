@@ -42,7 +42,7 @@ impl Info {
 impl<'a, T: Packet> Received<'a, T> {
     /// Position, and whether the packet was delivered before.
     pub fn info(this: &Self) -> Info {
-        Info::of(this.opened.guard().endpoint())
+        Info::of(this.opened.guard().holder())
     }
 
     /// Makes an owned value of the packet, and releases the slot.
@@ -84,12 +84,12 @@ where
 /// A packet that was copied out of the ring before its check, so no other process can change it.
 /// Derefs to its archived type.
 pub struct Copied<'a, T: Packet> {
-    opened: Validated<guard::Copied<'a>, T>,
+    opened: Validated<guard::CopiedBytes<'a>, T>,
     info: Info,
 }
 
 impl<'a, T: Packet> Copied<'a, T> {
-    pub(crate) fn new(opened: Validated<guard::Copied<'a>, T>, info: Info) -> Self {
+    pub(crate) fn new(opened: Validated<guard::CopiedBytes<'a>, T>, info: Info) -> Self {
         Self { opened, info }
     }
 

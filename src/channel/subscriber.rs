@@ -11,7 +11,7 @@ use crate::packet::guard::{self, Validated, ValidatedBatch};
 use crate::packet::{self, Packet, Unpack};
 use crate::ring::buffer::{StableBatch, StableBytes};
 use crate::ring::cursor::{Cursor, Taken};
-use crate::ring::guard::{BatchGuard, ReadEndpoint, ReadGuard};
+use crate::ring::guard::{BatchGuard, HoldsPacket, ReadGuard};
 use crate::ring::slot::Descriptor;
 use crate::wait::Timeout;
 use std::fmt;
@@ -56,7 +56,7 @@ pub struct Subscriber<T: Packet> {
 impl<T: Packet> fmt::Debug for Subscriber<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscriber")
-            .field("ring", &self.receiver.endpoint.segment.name())
+            .field("ring", &self.receiver.entry.segment.name())
             .field("type", &T::TYPE.name)
             .finish_non_exhaustive()
     }
@@ -161,9 +161,9 @@ impl<T: Packet> Subscriber<T> {
     ///
     /// [`Full`](OpenError::Full), [`System`](OpenError::System).
     pub fn try_clone(&mut self) -> Result<Self, OpenError> {
-        let wait = self.receiver.endpoint.waiter.wait();
+        let wait = self.receiver.entry.waiter.wait();
         let types = Types::One(&T::TYPE);
-        let segment = &self.receiver.endpoint.segment;
+        let segment = &self.receiver.entry.segment;
         let beside = Some(&self.receiver.cursor);
         let (receiver, index) = join::subscriber(segment, &types, beside, wait)?;
         Ok(Self::new(receiver, index))
@@ -270,7 +270,7 @@ impl<T: Packet> Subscriber<T> {
         }
         let info = Info::of(&self.receiver);
         self.receiver.copy_out();
-        match Validated::open(guard::Copied::new(&self.receiver.copy)) {
+        match Validated::open(guard::CopiedBytes::new(&self.receiver.copy)) {
             Ok(opened) => Ok(Copied::new(opened, info)),
             Err((_, _)) => {
                 let what = packet::explain::<T>(&self.receiver.copy);
@@ -281,7 +281,7 @@ impl<T: Packet> Subscriber<T> {
 
     #[cold]
     fn mismatch(&mut self, taken: Taken) -> RecvError {
-        let segment = &self.receiver.endpoint.segment;
+        let segment = &self.receiver.entry.segment;
         let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
         self.receiver.release();
         RecvError::TypeMismatch(Box::new(types))
@@ -292,7 +292,7 @@ impl<T: Packet> Subscriber<T> {
 #[cold]
 #[inline(never)]
 fn corrupt<T: Packet>(guard: ReadGuard<'_, Receiver>) -> RecvError {
-    explained::<T>(guard.endpoint().cursor.position(), guard.bytes())
+    explained::<T>(guard.holder().cursor.position(), guard.bytes())
 }
 
 fn explained<T: Packet>(position: u64, bytes: &[u8]) -> RecvError {

@@ -24,7 +24,7 @@ use super::parts::SegmentParts;
 use super::settings::Settings;
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
-use crate::sys::fork::Descriptor;
+use crate::sys::fork::UnsharedFd;
 use crate::sys::{self, lock, shm};
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -157,13 +157,13 @@ impl Drop for ExclusiveSegment<'_> {
 /// An open object whose control lock this value holds. Closing the descriptor releases the lock.
 struct Locked<'a> {
     name: &'a Name,
-    fd: Descriptor,
+    fd: UnsharedFd,
 }
 
 impl<'a> Locked<'a> {
     /// Takes the control lock of an open object; [`Busy`](OpenError::Busy) after `lock_timeout`.
     fn take(
-        fd: Descriptor,
+        fd: UnsharedFd,
         name: &'a Name,
         lock_timeout: Option<Duration>,
     ) -> Result<Self, OpenError> {
@@ -177,7 +177,7 @@ impl<'a> Locked<'a> {
     }
 
     /// Takes the control lock if it is free.
-    fn try_take(fd: Descriptor, name: &'a Name) -> Result<Option<Self>, OpenError> {
+    fn try_take(fd: UnsharedFd, name: &'a Name) -> Result<Option<Self>, OpenError> {
         let taken = lock::try_exclusive(fd.as_fd(), CONTROL)
             .map_err(|error| OpenError::system("lock", shm::path(&name.object()), error))?;
         Ok(taken.then_some(Self { name, fd }))
@@ -349,10 +349,10 @@ impl<'a> Locked<'a> {
 }
 
 /// Opens the object of this name. Makes an empty one if `absent` requests that.
-fn open_object(name: &Name, absent: Absent<'_>) -> Result<Descriptor, OpenError> {
+fn open_object(name: &Name, absent: Absent<'_>) -> Result<UnsharedFd, OpenError> {
     let object = name.object();
     let make = matches!(absent, Absent::Make(_));
-    Descriptor::open(|| shm::open(&object, make)).map_err(|error| match error.kind() {
+    UnsharedFd::open(|| shm::open(&object, make)).map_err(|error| match error.kind() {
         ErrorKind::NotFound => not_found(name),
         _ => OpenError::system("open", shm::path(&object), error),
     })

@@ -2,12 +2,12 @@
 //!
 //! Guarantees, for children made by `fork` that do not `exec`:
 //!
-//! - Each descriptor opened through [`Descriptor`] is replaced in the child by a descriptor of the
+//! - Each descriptor opened through [`UnsharedFd`] is replaced in the child by a descriptor of the
 //!   same number that cannot be locked. So the parent's locks end with the parent, even if the
 //!   child lives on.
 //! - Each address range announced by a [`Range`] is reserved in the child, without access. So a use
 //!   of the parent's mapping is a SIGSEGV, never a write to another mapping at the same address.
-//! - [`Descriptor::is_inherited`] returns true in the child.
+//! - [`UnsharedFd::is_inherited`] returns true in the child.
 //!
 //! ```text
 //!  fork:  prepare ── locks the registry ──► parent ── unlocks it
@@ -41,7 +41,7 @@ use crate::sync::{AtomicU32, Ordering};
 /// # Invariants
 ///
 /// 1. While the registry is unlocked, each number in `descriptors` is an open descriptor that a
-///    [`Descriptor`] of this process owns.
+///    [`UnsharedFd`] of this process owns.
 /// 2. `placeholder` is there as long as `descriptors` is not empty.
 struct ForkRegistry {
     descriptors: Vec<RawFd>,
@@ -64,13 +64,13 @@ static GENERATION: AtomicU32 = AtomicU32::new(0);
 ///    placeholder that has this number there.
 /// 2. `generation` is that of the process that opened the descriptor.
 #[derive(Debug)]
-pub(crate) struct Descriptor {
+pub(crate) struct UnsharedFd {
     fd: Option<OwnedFd>,
     number: RawFd,
     generation: u32,
 }
 
-impl Descriptor {
+impl UnsharedFd {
     /// Calls `open` while no thread can fork, and registers the descriptor.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Descriptor {
     }
 }
 
-impl AsFd for Descriptor {
+impl AsFd for UnsharedFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: By invariant 1, `number` belongs to `fd`, which is open until `self` is dropped.
         // In a child it belongs to the placeholder, which `fd` owns there.
@@ -103,7 +103,7 @@ impl AsFd for Descriptor {
     }
 }
 
-impl Drop for Descriptor {
+impl Drop for UnsharedFd {
     fn drop(&mut self) {
         let mut registry = registry();
         if !self.is_inherited() {
@@ -175,8 +175,8 @@ impl ForkRegistry {
     fn release_inherited(&mut self) {
         for &number in &self.descriptors {
             let placeholder = self.placeholder.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-            // SAFETY: By invariant 1 of the registry, a `Descriptor` owns the number. It stays
-            // open, as the placeholder, which invariant 1 of `Descriptor` allows.
+            // SAFETY: By invariant 1 of the registry, a `UnsharedFd` owns the number. It stays
+            // open, as the placeholder, which invariant 1 of `UnsharedFd` allows.
             unsafe {
                 // `dup3` fails if the number exceeds a limit of descriptors that was lowered since.
                 // Then the system gives this number to no other descriptor, so the second `close`
@@ -337,10 +337,10 @@ mod tests {
     }
 
     /// Returns a locked descriptor of an unlinked file, and another description of it for queries.
-    fn locked(topic: &str) -> (Descriptor, File) {
+    fn locked(topic: &str) -> (UnsharedFd, File) {
         let path = std::env::temp_dir().join(format!("packetring-{topic}-{}", std::process::id()));
         let options = || File::options().create(true).append(true).read(true).open(&path).unwrap();
-        let descriptor = Descriptor::open(|| Ok(OwnedFd::from(options()))).unwrap();
+        let descriptor = UnsharedFd::open(|| Ok(OwnedFd::from(options()))).unwrap();
         let asker = options();
         std::fs::remove_file(&path).unwrap();
         assert!(lock::try_exclusive(descriptor.as_fd(), 0).unwrap());

@@ -21,7 +21,7 @@ pub struct AnySubscriber {
 impl fmt::Debug for AnySubscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnySubscriber")
-            .field("ring", &self.receiver.endpoint.segment.name())
+            .field("ring", &self.receiver.entry.segment.name())
             .finish_non_exhaustive()
     }
 }

@@ -14,7 +14,7 @@ macro_rules! subscriber_control {
 
             /// Changes how this subscriber waits from now on.
             pub fn set_wait(&mut self, wait: $crate::Wait) {
-                self.receiver.endpoint.waiter.set(wait);
+                self.receiver.entry.waiter.set(wait);
             }
 
             /// Makes the slots read-only in this subscriber's mapping, until it is dropped. A store
@@ -28,7 +28,7 @@ macro_rules! subscriber_control {
             ///
             /// [`System`](OpenError::System).
             pub fn protect(&mut self) -> Result<(), OpenError> {
-                self.receiver.endpoint.segment.protect_slots()
+                self.receiver.entry.segment.protect_slots()
             }
         }
     };

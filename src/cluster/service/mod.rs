@@ -193,7 +193,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
 
     /// Changes how this service waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
-        self.server.receiver.endpoint.waiter.set(wait);
+        self.server.receiver.entry.waiter.set(wait);
     }
 
     #[inline(always)]
@@ -296,7 +296,7 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     }
 
     fn server(&self) -> &Server {
-        self.0.guard().endpoint()
+        self.0.guard().holder()
     }
 }
 
