@@ -74,7 +74,10 @@ impl AnySubscriber {
     }
 
     #[inline(always)]
-    fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<AnyReceived<'_>, F> {
+    pub(crate) fn receive<F: Form<RecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<AnyReceived<'_>, F> {
         let taken = self.receiver.take::<F>(timeout)?;
         self.receiver.know_type(taken.descriptor.type_index());
         Ok(AnyReceived::new(ReadGuard::new(&mut self.receiver), taken))

@@ -12,13 +12,12 @@ use super::slots::SlotTable;
 use super::sweep::clear_dead;
 use crate::channel::{
     EventCount, RecvError, RecvFailure, RecvTimeoutError, Selectable, Selectee, TryRecvError,
-    Waitable,
+    Waitable, verb,
 };
-use crate::error::Form as _;
+use crate::error::Form;
 use crate::segment::entry::{Ended, SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::wait::{Deadline, IDLE, Sleep, Timeout, Wait, Waiter, wait_until};
 use std::collections::VecDeque;
-use std::time::Duration;
 
 /// Reports workers that join, leave and die, from its creation on. [`Worker::watch`] returns it.
 ///
@@ -91,31 +90,18 @@ impl Watch {
         watch
     }
 
-    /// Returns the next change. Waits for one.
-    ///
-    /// # Errors
-    ///
-    /// None at present.
-    pub fn recv(&mut self) -> Result<WorkerChange, RecvError> {
-        RecvError::retry(|| self.wait(Timeout::Never))
+    verb! {
+        /// Returns the next change. Waits for one.
+        ///
+        /// # Errors
+        ///
+        /// None at present.
+        recv, try_recv, recv_timeout = receive() -> WorkerChange;
+        RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
-    /// As [`recv`](Self::recv), but does not wait.
-    ///
-    /// # Errors
-    ///
-    /// [`Empty`](TryRecvError::Empty).
-    pub fn try_recv(&mut self) -> Result<WorkerChange, TryRecvError> {
-        TryRecvError::retry(|| self.wait(Timeout::Zero))
-    }
-
-    /// As [`recv`](Self::recv), but waits no longer than `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// [`Timeout`](RecvTimeoutError::Timeout).
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<WorkerChange, RecvTimeoutError> {
-        RecvTimeoutError::retry(|| self.wait(Timeout::After(timeout)))
+    fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<WorkerChange, F> {
+        F::retry(|| self.wait(timeout))
     }
 
     fn wait(&mut self, timeout: Timeout) -> Result<WorkerChange, RecvFailure> {
