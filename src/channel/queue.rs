@@ -2,7 +2,7 @@
 
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
 use super::join::{self, Types};
-use super::received::Info;
+use super::received::{Info, deref_to_packet};
 use super::ring::Ring;
 use super::select::{Selectable, Selectee};
 use super::untyped::GroupReceiver;
@@ -16,7 +16,6 @@ use crate::ring::guard::ReadGuard;
 use crate::wait::{Timeout, Wait};
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Deref;
 
 /// Receives packets of a queue, in place. Each packet is delivered to one consumer.
 ///
@@ -159,20 +158,4 @@ impl<T: Packet> Delivery<'_, T> {
     }
 }
 
-impl<T: Packet> Deref for Delivery<'_, T> {
-    type Target = T::Archived;
-
-    #[inline]
-    fn deref(&self) -> &T::Archived {
-        self.opened.get()
-    }
-}
-
-impl<T: Packet> fmt::Debug for Delivery<'_, T>
-where
-    T::Archived: fmt::Debug,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.opened.get().fmt(f)
-    }
-}
+deref_to_packet!(Delivery);
