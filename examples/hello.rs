@@ -16,7 +16,8 @@ impl ArchivedChat {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let ring = Ring::open("hello")?; // the first process creates it
+    let name = std::env::var("RING").unwrap_or("hello".into());
+    let ring = Ring::open(&name)?; // the first process creates it
     if std::env::args().nth(1).as_deref() == Some("send") {
         let mut publisher = ring.publisher::<Chat>()?;
         publisher.wait_for_subscribers(1)?;

@@ -13,12 +13,13 @@ struct Order {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let cluster = std::env::var("CLUSTER").unwrap_or("inbox-example".into());
     if std::env::args().nth(1).as_deref() == Some("send") {
-        let shop = Worker::join("inbox-example", "shop")?;
+        let shop = Worker::join(&cluster, "shop")?;
         shop.wait_for_inbox_timeout("billing", Duration::from_secs(60))?;
         shop.send_to("billing", &Order { id: 7, item: "tea".into() })?;
     } else {
-        let billing = Worker::join("inbox-example", "billing")?;
+        let billing = Worker::join(&cluster, "billing")?;
         let mut inbox = billing.inbox()?;
         let message = inbox.recv()?;
         let order = message.open_as::<Order>()?;

@@ -862,6 +862,7 @@ fn a_waiting_sender_keeps_waiting_when_the_receiver_restarts() {
     let (mut billing, mut inbox) = cluster.small("billing");
     let feed = Arc::new(cluster.join("feed"));
     fill(&feed, "billing");
+    let full = inbox.backlog();
     let (begin, begun) = mpsc::channel();
     let waiting: Vec<_> = (0..THREADS)
         .map(|number| {
@@ -878,7 +879,7 @@ fn a_waiting_sender_keeps_waiting_when_the_receiver_restarts() {
         (billing, inbox) = cluster.small("billing");
         // Frees room for one more message.
         inbox.try_recv().unwrap().ack();
-        thread::sleep(SHORT);
+        wait_until("a waiting sender takes the room", || inbox.backlog() == full);
     }
     for thread in waiting {
         thread.join().unwrap().unwrap();

@@ -15,6 +15,7 @@ use packetring::cluster::{
 };
 use packetring::{OpenError, Worker, packet, select, select_timeout, try_select};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::Duration;
 use support::peer::{self, Peer};
@@ -305,12 +306,14 @@ fn a_request_that_fails_with_no_service_is_never_served() {
     let worker = Worker::join(&unique("come-and-go"), "both").unwrap();
     let mut client = client(&worker);
     let (stop, stopped) = mpsc::channel::<()>();
+    let refusals = AtomicUsize::new(0);
     let (done, refused) = std::thread::scope(|scope| {
-        let worker = &worker;
+        let (worker, refusals) = (&worker, &refusals);
         // Servers start and stop, and each serves a few requests.
         let servers = scope.spawn(move || {
             let mut done = Vec::new();
-            while stopped.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
+            let is_over = || stopped.try_recv() == Err(mpsc::TryRecvError::Disconnected);
+            while !is_over() {
                 let mut server = serve(worker);
                 for _ in 0..5 {
                     if let Ok(request) = server.recv_timeout(SHORT) {
@@ -318,8 +321,9 @@ fn a_request_that_fails_with_no_service_is_never_served() {
                         reply(request);
                     }
                 }
+                let before = refusals.load(Relaxed);
                 drop(server);
-                std::thread::sleep(2 * SHORT);
+                wait_until("a call is refused", || refusals.load(Relaxed) > before || is_over());
             }
             done
         });
@@ -327,7 +331,10 @@ fn a_request_that_fails_with_no_service_is_never_served() {
         for number in 0..400 {
             match client.call(&ask(number)).map(drop) {
                 Ok(()) => {}
-                Err(CallError::NoService) => refused.push(number),
+                Err(CallError::NoService) => {
+                    refused.push(number);
+                    refusals.fetch_add(1, Relaxed);
+                }
                 Err(error) => assert!(matches!(error, CallError::ServiceGone), "{error}"),
             }
         }

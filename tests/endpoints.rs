@@ -186,7 +186,7 @@ fn timeouts_do_not_end_early_with_any_wait() {
                 let started = Instant::now();
                 assert!(matches!(numbers.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
                 assert!(matches!(numbers.drain_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
-                let none = numbers.recv_where_timeout(SHORT, |_| true).map(drop);
+                let none = numbers.recv_where_timeout(|_| true, SHORT).map(drop);
                 assert!(matches!(none, Err(RecvTimeoutError::Timeout)));
                 assert!(matches!(
                     numbers.recv_copied_timeout(SHORT),
@@ -223,7 +223,7 @@ fn zero_and_huge_timeouts_are_accepted() {
         out.send_timeout(&1, Duration::MAX).unwrap();
         assert_eq!(*numbers.recv_timeout(Duration::MAX).unwrap(), 1);
         out.send_timeout(&2, Duration::ZERO).unwrap();
-        assert_eq!(*numbers.recv_where_timeout(Duration::MAX, |_| true).unwrap(), 2);
+        assert_eq!(*numbers.recv_where_timeout(|_| true, Duration::MAX).unwrap(), 2);
         fill(&mut out);
         let late = out.send_timeout(&3, Duration::ZERO);
         assert!(matches!(late, Err(SendTimeoutError::Timeout { .. })));
@@ -436,7 +436,7 @@ fn packets_skipped_by_a_search_are_released() {
         assert_eq!(*numbers.try_recv_where(|number| *number > 5).unwrap(), 6);
         assert!(matches!(numbers.try_recv_where(|number| *number > 99), Err(TryRecvError::Empty)));
         assert_eq!(fill(&mut out).0, 16);
-        assert_eq!(*numbers.recv_where_timeout(LONG, |number| *number == 3).unwrap(), 3);
+        assert_eq!(*numbers.recv_where_timeout(|number| *number == 3, LONG).unwrap(), 3);
     });
 }
 
@@ -1378,7 +1378,7 @@ fn a_search_ends_at_its_timeout_despite_more_packets() {
         std::thread::sleep(SHORT);
         false
     };
-    let outcome = inbox.recv_where_timeout(4 * SHORT, slowly).map(|number| number.to_native());
+    let outcome = inbox.recv_where_timeout(slowly, 4 * SHORT).map(|number| number.to_native());
     assert!(matches!(outcome, Err(RecvTimeoutError::Timeout)), "{outcome:?}");
     assert!(seen <= 4, "inspected {seen} packets, each for a quarter of the timeout");
 }

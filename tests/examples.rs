@@ -12,6 +12,7 @@
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -19,6 +20,57 @@ use std::time::{Duration, Instant};
 
 /// Far longer than any example takes.
 const DEADLINE: Duration = Duration::from_secs(120);
+
+// ── two terminals ──────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn hello_arrives_in_either_order() {
+    for first in [None, Some("send")] {
+        let received = two_terminals("hello", "RING", first);
+        assert_eq!(received, "Ada: hello\n", "{first:?} was started first");
+    }
+}
+
+#[test]
+fn an_order_reaches_the_inbox_in_either_order() {
+    // The sender's id is the first free one.
+    for (first, sender) in [(None, 1), (Some("send"), 0)] {
+        let received = two_terminals("inbox", "CLUSTER", first);
+        let expected = format!("order 7 from {sender}: tea\n");
+        assert_eq!(received, expected, "{first:?} was started first");
+    }
+}
+
+/// Runs an example twice at a time, as in two terminals. The second process starts when the first
+/// one has mapped the ring or directory. Returns the output of the receiving process.
+fn two_terminals(example: &str, variable: &str, first: Option<&str>) -> String {
+    let second = if first.is_some() { None } else { Some("send") };
+    let name = format!("example-{example}-{}-{}", std::process::id(), first.unwrap_or("receive"));
+    let _files = FilesWith(&name);
+    let start = |role: Option<&str>| {
+        Running::start_with(example, role.as_slice(), &[(variable, name.as_str())])
+    };
+    let mut earlier = start(first);
+    earlier.wait_until_mapped(&name);
+    let later = start(second);
+    let text = [later.finish(), earlier.finish()].map(|run| {
+        assert!(run.succeeded(), "{example}, {first:?} first: {}", run.errors());
+        run.text()
+    });
+    assert_eq!(files_with(&name), Vec::<String>::new(), "left behind by {example}");
+    text.concat()
+}
+
+/// Removes the files whose names contain this text, in case the test fails.
+struct FilesWith<'a>(&'a str);
+
+impl Drop for FilesWith<'_> {
+    fn drop(&mut self) {
+        for name in files_with(self.0) {
+            let _ = std::fs::remove_file(PathBuf::from("/dev/shm").join(name));
+        }
+    }
+}
 
 // ── ping_pong ──────────────────────────────────────────────────────────────────────────────────
 
@@ -397,9 +449,14 @@ struct Running {
 
 impl Running {
     fn start(example: &str, arguments: &[&str]) -> Self {
+        Self::start_with(example, arguments, &[])
+    }
+
+    fn start_with(example: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new(path_of(example));
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).envs(variables.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { child: command.process_group(0).spawn().unwrap() }
     }
 
@@ -434,21 +491,41 @@ impl Running {
         }
     }
 
+    /// Waits until the example itself has mapped a file whose name contains `name`.
+    fn wait_until_mapped(&mut self, name: &str) {
+        let give_up_at = Instant::now() + DEADLINE;
+        let maps = format!("/proc/{}/maps", self.child.id());
+        while !std::fs::read_to_string(&maps).unwrap_or_default().contains(name) {
+            assert!(Instant::now() < give_up_at, "timed out waiting for a mapping of {name}");
+            assert_eq!(self.child.try_wait().unwrap(), None, "the example ended early");
+            sleep(Duration::from_millis(1));
+        }
+    }
+
     fn finish(mut self) -> Run {
         self.wait_for_end();
         // The peers write to the pipes of the example too.
-        Run { pid: self.child.id(), output: self.child.wait_with_output().unwrap() }
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        self.child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+        self.child.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+        let status = self.child.wait().unwrap();
+        Run { pid: self.child.id(), output: Output { status, stdout, stderr } }
     }
 
     fn wait_for_end(&mut self) {
         let give_up_at = Instant::now() + DEADLINE;
         while self.child.try_wait().unwrap().is_none() {
-            if Instant::now() > give_up_at {
-                self.child.kill().unwrap();
-                panic!("the example did not end in time");
-            }
+            assert!(Instant::now() < give_up_at, "the example did not end in time");
             sleep(Duration::from_millis(1));
         }
+    }
+}
+
+/// A failed test leaves no process. An example that has ended is not signalled again.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -466,13 +543,20 @@ fn path_of(example: &str) -> PathBuf {
 
 /// The files of a process in `/dev/shm`, whose names contain its process id.
 fn files_of(pid: u32) -> Vec<String> {
+    let pid = pid.to_string();
+    shared_files(|name| name.split(|c: char| !c.is_ascii_digit()).any(|number| number == pid))
+}
+
+/// The files in `/dev/shm` whose names contain `part`.
+fn files_with(part: &str) -> Vec<String> {
+    shared_files(|name| name.contains(part))
+}
+
+/// The chosen files of packetring in `/dev/shm`.
+fn shared_files(chosen: impl Fn(&str) -> bool) -> Vec<String> {
     let names = std::fs::read_dir("/dev/shm").unwrap().filter_map(Result::ok);
     let names = names.map(|file| file.file_name().to_string_lossy().into_owned());
-    let is_own = |name: &String| {
-        name.starts_with("packetring")
-            && name.split(|c: char| !c.is_ascii_digit()).any(|number| number == pid.to_string())
-    };
-    names.filter(is_own).collect()
+    names.filter(|name| name.starts_with("packetring") && chosen(name)).collect()
 }
 
 /// The child processes of a process.

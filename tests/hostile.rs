@@ -25,7 +25,7 @@ mod case;
 mod named;
 mod support;
 
-use case::{attach, desk, letter, packet, ring};
+use case::{attach, message, packet, ring, worker_slot};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,8 +42,8 @@ fn target(name: &str) -> fn(&[u8]) {
         "attach" => attach::run,
         "ring" => ring::run,
         "packet" => packet::run,
-        "letter" => letter::run,
-        "desk" => desk::run,
+        "message" => message::run,
+        "worker_slot" => worker_slot::run,
         other => panic!("{other}"),
     }
 }
@@ -163,12 +163,12 @@ fn packets_damaged_in_their_slots_are_safe() {
 
 #[test]
 fn inboxes_with_a_hostile_peer_are_safe() {
-    run_all("letter", 4_000);
+    run_all("message", 4_000);
 }
 
 #[test]
 fn directories_with_a_hostile_peer_are_safe() {
-    run_all("desk", 4_000);
+    run_all("worker_slot", 4_000);
 }
 
 /// Writes the seed inputs of the fuzzers if asked to; see `fuzz/README.md`.
@@ -188,7 +188,7 @@ fn write_seeds() {
     write("attach", attach::images());
     write("packet", packet::images());
     // Long seeds, so that each one runs many operations.
-    for name in ["ring", "letter", "desk"] {
+    for name in ["ring", "message", "worker_slot"] {
         write(name, (0..16).map(|number| Noise::of(2, number).bytes(200)).collect());
     }
 }

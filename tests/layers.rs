@@ -1,7 +1,9 @@
 //! The folder tree is the architecture: each layer of `src` imports only from the layers below it,
 //! and the files of one folder do not import each other in a circle.
 //!
-//! The test reads `use` lines and paths that start with `crate::` or `super::`. Unit tests are
+//! Each type name stands for one thing: no two types or traits of `src` have the same name.
+//!
+//! The tests read `use` lines and paths that start with `crate::` or `super::`. Unit tests are
 //! left out: they may look at any layer.
 
 #![allow(clippy::expect_used, reason = "a test may stop")]
@@ -94,6 +96,32 @@ fn no_folder_has_a_circle_of_imports() {
         }
     }
     assert!(circles.is_empty(), "circles of imports:\n{}", lines(&circles));
+}
+
+#[test]
+fn no_two_types_have_the_same_name() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&src, &mut files);
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in &files {
+        let code = code_of(&fs::read_to_string(file).expect("src is readable"));
+        for name in code.lines().filter_map(defined_type) {
+            places.entry(name.to_owned()).or_default().push(file.display().to_string());
+        }
+    }
+    assert!(places.len() > 200, "only {} types were found", places.len());
+    let twice = places.iter().filter(|(_, files)| files.len() > 1);
+    let twice = twice.map(|(name, files)| format!("{name}: {}", files.join(", "))).collect();
+    assert!(lines(&twice).is_empty(), "names of several types:\n{}", lines(&twice));
+}
+
+/// The name of the type or trait whose definition begins in this line.
+fn defined_type(line: &str) -> Option<&str> {
+    let mut words = line.split(|c: char| !is_word(c as u8)).filter(|word| !word.is_empty());
+    words.find(|word| ["struct", "enum", "trait"].contains(word))?;
+    // A macro defines `$name`.
+    words.next().filter(|name| name.starts_with(char::is_uppercase))
 }
 
 /// A shortest way from a child back to itself.

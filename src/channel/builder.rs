@@ -5,7 +5,7 @@ use crate::error::OpenError;
 use crate::segment::Segment;
 use crate::segment::name::Name;
 use crate::segment::settings::{Claims, Overflow, Parking, Settings};
-use crate::wait::{Kind, Wait};
+use crate::wait::{Wait, WaitKind};
 use std::time::Duration;
 
 /// Settings for opening a ring. A setting that is not chosen has its default if the ring is
@@ -221,9 +221,9 @@ impl RingBuilder {
     /// The kind of sleep that was chosen for the ring, if any. Spinning leaves it open.
     fn parking(&self) -> Option<Parking> {
         match self.wait?.kind {
-            Kind::Spin => None,
-            Kind::Park => Some(Parking::Futex),
-            Kind::Event => Some(Parking::Event),
+            WaitKind::Spin => None,
+            WaitKind::Park => Some(Parking::Futex),
+            WaitKind::Event => Some(Parking::Event),
         }
     }
 

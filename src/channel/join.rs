@@ -7,8 +7,8 @@
 //! A failed join leaves nothing behind, because every step that can fail comes before the entry is
 //! taken. Only the type can stay registered, if taking the liveness lock fails.
 
-use super::endpoint::{self, Endpoint, reap};
 use super::error::TypeMismatch;
+use super::owned_entry::{self, OwnedEntry, reap};
 use super::untyped::GroupReceiver;
 use super::untyped::Sender;
 use super::untyped::{AckMode, Receiver};
@@ -68,7 +68,7 @@ pub(crate) fn publisher_leaving(
             let limit = segment.settings().max_publishers;
             return Err(OpenError::Full { what: "publishers", limit });
         }
-        let waiter = Endpoint::waiter(&segment, entry_id, wait)?;
+        let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
         let index = type_index(&control, &segment, types)?;
         acquire(liveness, &segment, entry_id)?;
         let entry = index_of(entry_id);
@@ -76,10 +76,10 @@ pub(crate) fn publisher_leaving(
     };
     let writer =
         Writer::new(segment.memory().clone(), segment.settings(), index_of(entry_id), position);
-    let mut endpoint = Endpoint::new(segment, entry_id, waiter);
+    let mut entry = OwnedEntry::new(segment, entry_id, waiter);
     // Wakes subscribers that saw the last publisher leave, and processes that waited for the dead.
-    endpoint.wake_all();
-    Ok((Sender::new(writer, endpoint), index))
+    entry.wake_all();
+    Ok((Sender::new(writer, entry), index))
 }
 
 /// Joins as a subscriber, at the position of another one if `beside` is given.
@@ -94,7 +94,7 @@ pub(crate) fn subscriber(
         let control = segment.lock()?;
         let liveness: &dyn Liveness = &segment;
         let entry_id = vacancy(&control, &segment, liveness, Side::Subscribers)?;
-        let waiter = Endpoint::waiter(&segment, entry_id, wait)?;
+        let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
         let index = type_index(&control, &segment, types)?;
         acquire(liveness, &segment, entry_id)?;
         let (memory, settings) = (segment.memory(), segment.settings());
@@ -124,15 +124,15 @@ pub(crate) fn consumer(
         // First: entry 0 has the shared cursor and no owner.
         membership::create_shared_cursor(&memory, &settings);
         let entry_id = vacancy(&control, &segment, liveness, Side::Subscribers)?;
-        let waiter = Endpoint::waiter(&segment, entry_id, wait)?;
+        let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
         let index = type_index(&control, &segment, types)?;
         acquire(liveness, &segment, entry_id)?;
         (entry_id, waiter, index, ConsumerGroup::join(memory, &settings, index_of(entry_id)))
     };
-    let mut endpoint = Endpoint::new(segment, entry_id, waiter);
+    let mut entry = OwnedEntry::new(segment, entry_id, waiter);
     // Wakes publishers that wait for consumers.
-    endpoint.wake_all();
-    Ok((GroupReceiver::new(group, endpoint, AckMode::Explicit), index))
+    entry.wake_all();
+    Ok((GroupReceiver::new(group, entry, AckMode::Explicit), index))
 }
 
 /// Joins as the durable subscriber of this name: as the successor of a dead or dropped one,
@@ -158,7 +158,7 @@ pub(crate) fn durable(
             Some(entry_id) => entry_id,
             None => vacancy(&control, &segment, liveness, Side::Subscribers)?,
         };
-        let waiter = Endpoint::waiter(&segment, entry_id, wait)?;
+        let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
         let index = type_index(&control, &segment, types)?;
         acquire(liveness, &segment, entry_id)?;
         let entry = index_of(entry_id);
@@ -192,7 +192,7 @@ pub(crate) fn remove_durable(
     membership::leave_subscriber(memory, entry);
     ring.note_keeps(&control);
     // Wakes publishers that waited for it.
-    endpoint::wake_both_sides(ring);
+    owned_entry::wake_both_sides(ring);
     Ok(true)
 }
 
@@ -220,10 +220,10 @@ fn receiver(
     ack_mode: AckMode,
     waiter: Waiter,
 ) -> Receiver {
-    let mut endpoint = Endpoint::new(segment, entry_id, waiter);
+    let mut entry = OwnedEntry::new(segment, entry_id, waiter);
     // Wakes publishers that wait for subscribers, and processes that waited for the dead.
-    endpoint.wake_all();
-    Receiver::new(reader, endpoint, ack_mode)
+    entry.wake_all();
+    Receiver::new(reader, entry, ack_mode)
 }
 
 fn name_taken(memory: &RingMemory, entry: usize, name: &str) -> OpenError {

@@ -15,9 +15,9 @@
 
 mod any;
 mod builder;
-pub(crate) mod endpoint;
 mod error;
 pub(crate) mod join;
+pub(crate) mod owned_entry;
 mod publisher;
 mod queue;
 mod received;
@@ -31,13 +31,13 @@ mod verb;
 
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
 pub use builder::RingBuilder;
-pub(crate) use endpoint::wake_both_sides;
 pub use error::{
     RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, TryRecvError,
     TrySendError, TypeMismatch, ValueError, WaitingFor,
 };
 pub(crate) use error::{RecvFailure, SendFailure};
 pub(crate) use join::Types;
+pub(crate) use owned_entry::wake_both_sides;
 pub use publisher::Publisher;
 pub use queue::{Delivery, QueueConsumer};
 pub use received::{Batch, BatchIter, Copied, Info, Received};
@@ -54,7 +54,7 @@ pub(crate) use crate::ring::buffer::{StableBytes, Suffix};
 pub(crate) use crate::ring::consumer_group::{consumers, shared};
 pub(crate) use crate::ring::cursor::{Cursor, Taken};
 pub(crate) use crate::ring::gate::{PIN, position};
-pub(crate) use crate::ring::guard::{ReadEndpoint, ReadGuard};
+pub(crate) use crate::ring::guard::{HoldsPacket, ReadGuard};
 pub(crate) use crate::ring::state::RingState;
 pub(crate) use crate::segment::Segment;
 pub(crate) use crate::segment::entry::EntryId;

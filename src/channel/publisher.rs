@@ -48,7 +48,7 @@ pub struct Publisher<T: Packet> {
 impl<T: Packet> fmt::Debug for Publisher<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publisher")
-            .field("ring", &self.sender.endpoint.segment.name())
+            .field("ring", &self.sender.entry.segment.name())
             .field("type", &T::TYPE.name)
             .finish_non_exhaustive()
     }
@@ -93,9 +93,9 @@ impl<T: Packet> Publisher<T> {
     /// [`PublisherTaken`](OpenError::PublisherTaken) if the ring is exclusive,
     /// [`Full`](OpenError::Full), [`Closed`](OpenError::Closed), [`System`](OpenError::System).
     pub fn try_clone(&self) -> Result<Self, OpenError> {
-        let endpoint = &self.sender.endpoint;
+        let entry = &self.sender.entry;
         let types = Types::One(&T::TYPE);
-        let (sender, index) = join::publisher(&endpoint.segment, &types, endpoint.waiter.wait())?;
+        let (sender, index) = join::publisher(&entry.segment, &types, entry.waiter.wait())?;
         Ok(Self::new(sender, index))
     }
 

@@ -2,7 +2,7 @@
 
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
 use super::join::{self, Types};
-use super::received::Info;
+use super::received::{Info, deref_to_packet};
 use super::ring::Ring;
 use super::select::{Selectable, Selectee};
 use super::untyped::GroupReceiver;
@@ -16,7 +16,6 @@ use crate::ring::guard::ReadGuard;
 use crate::wait::{Timeout, Wait};
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Deref;
 
 /// Receives packets of a queue, in place. Each packet is delivered to one consumer.
 ///
@@ -43,7 +42,7 @@ pub struct QueueConsumer<T: Packet> {
 impl<T: Packet> fmt::Debug for QueueConsumer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueConsumer")
-            .field("ring", &self.receiver.endpoint.segment.name())
+            .field("ring", &self.receiver.entry.segment.name())
             .field("type", &T::TYPE.name)
             .finish_non_exhaustive()
     }
@@ -68,7 +67,7 @@ impl<T: Packet> QueueConsumer<T> {
 
     /// Changes how this consumer waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
-        self.receiver.endpoint.waiter.set(wait);
+        self.receiver.entry.waiter.set(wait);
     }
 
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Delivery<'_, T>, F> {
@@ -84,7 +83,7 @@ impl<T: Packet> QueueConsumer<T> {
 
     #[cold]
     fn mismatch(&mut self, taken: Taken) -> RecvError {
-        let segment = &self.receiver.endpoint.segment;
+        let segment = &self.receiver.entry.segment;
         let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
         self.receiver.ack();
         RecvError::TypeMismatch(Box::new(types))
@@ -110,7 +109,7 @@ impl Ring {
 #[cold]
 fn corrupt<T: Packet>(job: ReadGuard<'_, GroupReceiver>) -> RecvError {
     let what = packet::explain::<T>(job.bytes());
-    let position = job.endpoint().cursor.in_flight().map_or(0, |taken| taken.position);
+    let position = job.holder().cursor.in_flight().map_or(0, |taken| taken.position);
     let what = format!("at position {position}: {what}");
     job.end(GroupReceiver::ack);
     RecvError::Corrupt(what.into())
@@ -128,7 +127,7 @@ pub struct Delivery<'a, T: Packet> {
 impl<T: Packet> Delivery<'_, T> {
     /// Position, and whether the packet was handed out before.
     pub fn info(this: &Self) -> Info {
-        Info::of(this.opened.guard().endpoint())
+        Info::of(this.opened.guard().holder())
     }
 
     /// Makes an owned value of the packet, which is not acknowledged yet.
@@ -159,20 +158,4 @@ impl<T: Packet> Delivery<'_, T> {
     }
 }
 
-impl<T: Packet> Deref for Delivery<'_, T> {
-    type Target = T::Archived;
-
-    #[inline]
-    fn deref(&self) -> &T::Archived {
-        self.opened.get()
-    }
-}
-
-impl<T: Packet> fmt::Debug for Delivery<'_, T>
-where
-    T::Archived: fmt::Debug,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.opened.get().fmt(f)
-    }
-}
+deref_to_packet!(Delivery);

@@ -6,7 +6,32 @@ use crate::packet::{Packet, Unpack, UnpackError};
 use crate::ring::cursor::Cursor;
 use crate::ring::guard::{BatchGuard, ReadGuard};
 use std::fmt;
-use std::ops::{Deref, Index};
+use std::ops::Index;
+
+/// Writes `Deref` and `Debug` for a guard whose field `opened` has the packet.
+macro_rules! deref_to_packet {
+    ($guard:ident) => {
+        impl<T: $crate::Packet> ::std::ops::Deref for $guard<'_, T> {
+            type Target = T::Archived;
+
+            #[inline]
+            fn deref(&self) -> &T::Archived {
+                self.opened.get()
+            }
+        }
+
+        impl<T: $crate::Packet> ::std::fmt::Debug for $guard<'_, T>
+        where
+            T::Archived: ::std::fmt::Debug,
+        {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                self.opened.get().fmt(f)
+            }
+        }
+    };
+}
+
+pub(super) use deref_to_packet;
 
 /// A packet in its slot, checked. Derefs to its archived type.
 ///
@@ -42,7 +67,7 @@ impl Info {
 impl<'a, T: Packet> Received<'a, T> {
     /// Position, and whether the packet was delivered before.
     pub fn info(this: &Self) -> Info {
-        Info::of(this.opened.guard().endpoint())
+        Info::of(this.opened.guard().holder())
     }
 
     /// Makes an owned value of the packet, and releases the slot.
@@ -63,33 +88,17 @@ impl<'a, T: Packet> Received<'a, T> {
     }
 }
 
-impl<T: Packet> Deref for Received<'_, T> {
-    type Target = T::Archived;
-
-    #[inline]
-    fn deref(&self) -> &T::Archived {
-        self.opened.get()
-    }
-}
-
-impl<T: Packet> fmt::Debug for Received<'_, T>
-where
-    T::Archived: fmt::Debug,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.opened.get().fmt(f)
-    }
-}
+deref_to_packet!(Received);
 
 /// A packet that was copied out of the ring before its check, so no other process can change it.
 /// Derefs to its archived type.
 pub struct Copied<'a, T: Packet> {
-    opened: Validated<guard::Copied<'a>, T>,
+    opened: Validated<guard::CopiedBytes<'a>, T>,
     info: Info,
 }
 
 impl<'a, T: Packet> Copied<'a, T> {
-    pub(crate) fn new(opened: Validated<guard::Copied<'a>, T>, info: Info) -> Self {
+    pub(crate) fn new(opened: Validated<guard::CopiedBytes<'a>, T>, info: Info) -> Self {
         Self { opened, info }
     }
 
@@ -111,23 +120,7 @@ impl<'a, T: Packet> Copied<'a, T> {
     }
 }
 
-impl<T: Packet> Deref for Copied<'_, T> {
-    type Target = T::Archived;
-
-    #[inline]
-    fn deref(&self) -> &T::Archived {
-        self.opened.get()
-    }
-}
-
-impl<T: Packet> fmt::Debug for Copied<'_, T>
-where
-    T::Archived: fmt::Debug,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.opened.get().fmt(f)
-    }
-}
+deref_to_packet!(Copied);
 
 /// Several packets in their slots, checked. They are released together when the batch is dropped.
 pub struct Batch<'a, T: Packet> {

@@ -1,8 +1,8 @@
 //! A ring by its name: opening and removing it, and the endpoints that join it.
 
 use super::any::{AnyPublisher, AnySubscriber};
-use super::endpoint;
 use super::join::{self, Types};
+use super::owned_entry;
 use super::publisher::Publisher;
 use super::subscriber::Subscriber;
 use super::untyped::AckMode;
@@ -176,7 +176,7 @@ impl Ring {
     pub fn close(&self) -> Result<(), OpenError> {
         let _control = self.segment.lock()?;
         RingState::Closed.set(self.segment.memory());
-        endpoint::wake_both_sides(&self.segment);
+        owned_entry::wake_both_sides(&self.segment);
         Ok(())
     }
 
@@ -189,7 +189,7 @@ impl Ring {
             join::make_durable_plain(&control, &self.segment, self.liveness());
             self.segment.give_name_up(&control)?;
         }
-        endpoint::wake_both_sides(&self.segment);
+        owned_entry::wake_both_sides(&self.segment);
         Ok(())
     }
 
@@ -210,7 +210,7 @@ impl Ring {
 
     /// Number of living subscribers. Costs a system call for each.
     pub fn subscribers(&self) -> usize {
-        endpoint::living_subscribers(&self.segment, self.liveness(), None)
+        owned_entry::living_subscribers(&self.segment, self.liveness(), None)
     }
 
     /// The packet types that the ring carries, with the layouts that publishers and subscribers

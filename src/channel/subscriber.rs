@@ -11,12 +11,11 @@ use crate::packet::guard::{self, Validated, ValidatedBatch};
 use crate::packet::{self, Packet, Unpack};
 use crate::ring::buffer::{StableBatch, StableBytes};
 use crate::ring::cursor::{Cursor, Taken};
-use crate::ring::guard::{BatchGuard, ReadEndpoint, ReadGuard};
+use crate::ring::guard::{BatchGuard, HoldsPacket, ReadGuard};
 use crate::ring::slot::Descriptor;
 use crate::wait::Timeout;
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
 
 /// Reads packets of one type, in place.
 ///
@@ -57,7 +56,7 @@ pub struct Subscriber<T: Packet> {
 impl<T: Packet> fmt::Debug for Subscriber<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscriber")
-            .field("ring", &self.receiver.endpoint.segment.name())
+            .field("ring", &self.receiver.entry.segment.name())
             .field("type", &T::TYPE.name)
             .finish_non_exhaustive()
     }
@@ -108,51 +107,28 @@ impl<T: Packet> Subscriber<T> {
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
-    /// Receives the next packet for which `fits` returns true, and releases those before it. Waits
-    /// for it.
-    ///
-    /// ```
-    /// # let ring = packetring::Ring::builder().heap()?;
-    /// # let (mut out, mut numbers) = (ring.publisher::<u64>()?, ring.subscriber::<u64>()?);
-    /// # out.send_all(&[5, 50, 500])?;
-    /// let large = numbers.recv_where(|number| *number > 100)?;
-    /// assert_eq!(*large, 500);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn recv_where(
-        &mut self,
-        fits: impl FnMut(&T::Archived) -> bool,
-    ) -> Result<Received<'_, T>, RecvError> {
-        self.receive_where(Timeout::Never, fits)
-    }
-
-    /// As [`recv_where`](Self::recv_where), but only among the packets that are there.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_recv`](Self::try_recv).
-    pub fn try_recv_where(
-        &mut self,
-        fits: impl FnMut(&T::Archived) -> bool,
-    ) -> Result<Received<'_, T>, TryRecvError> {
-        self.receive_where(Timeout::Zero, fits)
-    }
-
-    /// As [`recv_where`](Self::recv_where), but waits no longer than `timeout` in all.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv_timeout`](Self::recv_timeout).
-    pub fn recv_where_timeout(
-        &mut self,
-        timeout: Duration,
-        fits: impl FnMut(&T::Archived) -> bool,
-    ) -> Result<Received<'_, T>, RecvTimeoutError> {
-        self.receive_where(Timeout::After(timeout), fits)
+    verb! {
+        /// Receives the next packet for which `fits` returns true, and releases those before it.
+        /// Waits for it.
+        ///
+        /// `try_recv_where` examines the packets that are there when it is called. The timeout of
+        /// `recv_where_timeout` covers all packets together.
+        ///
+        /// ```
+        /// # let ring = packetring::Ring::builder().heap()?;
+        /// # let (mut out, mut numbers) = (ring.publisher::<u64>()?, ring.subscriber::<u64>()?);
+        /// # out.send_all(&[5, 50, 500])?;
+        /// let large = numbers.recv_where(|number| *number > 100)?;
+        /// assert_eq!(*large, 500);
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// As [`recv`](Self::recv).
+        recv_where, try_recv_where, recv_where_timeout
+            = receive_where(fits: impl FnMut(&T::Archived) -> bool) -> Received<'_, T>;
+        RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
     /// The packets as owned values, until the ring is closed or its last publisher has left. Waits
@@ -185,9 +161,9 @@ impl<T: Packet> Subscriber<T> {
     ///
     /// [`Full`](OpenError::Full), [`System`](OpenError::System).
     pub fn try_clone(&mut self) -> Result<Self, OpenError> {
-        let wait = self.receiver.endpoint.waiter.wait();
+        let wait = self.receiver.entry.waiter.wait();
         let types = Types::One(&T::TYPE);
-        let segment = &self.receiver.endpoint.segment;
+        let segment = &self.receiver.entry.segment;
         let beside = Some(&self.receiver.cursor);
         let (receiver, index) = join::subscriber(segment, &types, beside, wait)?;
         Ok(Self::new(receiver, index))
@@ -223,19 +199,18 @@ impl<T: Packet> Subscriber<T> {
 
     fn receive_where<F: Form<RecvError, ()>>(
         &mut self,
+        mut fits: impl FnMut(&T::Archived) -> bool,
         timeout: Timeout,
-        fits: impl FnMut(&T::Archived) -> bool,
     ) -> Result<Received<'_, T>, F> {
-        let mut fits = fits;
-        let taken = F::retry(|| self.take_where(timeout, &mut fits))?;
+        let taken = F::retry(|| self.take_where(&mut fits, timeout))?;
         Ok(self.open(taken)?)
     }
 
     /// Takes the next packet that fits or is invalid, and releases those before it.
     fn take_where(
         &mut self,
-        timeout: Timeout,
         mut fits: impl FnMut(&T::Archived) -> bool,
+        timeout: Timeout,
     ) -> Result<Taken, RecvFailure> {
         let deadline = timeout.deadline();
         // Without a wait: only packets that are there now, not later ones.
@@ -295,7 +270,7 @@ impl<T: Packet> Subscriber<T> {
         }
         let info = Info::of(&self.receiver);
         self.receiver.copy_out();
-        match Validated::open(guard::Copied::new(&self.receiver.copy)) {
+        match Validated::open(guard::CopiedBytes::new(&self.receiver.copy)) {
             Ok(opened) => Ok(Copied::new(opened, info)),
             Err((_, _)) => {
                 let what = packet::explain::<T>(&self.receiver.copy);
@@ -306,7 +281,7 @@ impl<T: Packet> Subscriber<T> {
 
     #[cold]
     fn mismatch(&mut self, taken: Taken) -> RecvError {
-        let segment = &self.receiver.endpoint.segment;
+        let segment = &self.receiver.entry.segment;
         let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
         self.receiver.release();
         RecvError::TypeMismatch(Box::new(types))
@@ -317,7 +292,7 @@ impl<T: Packet> Subscriber<T> {
 #[cold]
 #[inline(never)]
 fn corrupt<T: Packet>(guard: ReadGuard<'_, Receiver>) -> RecvError {
-    explained::<T>(guard.endpoint().cursor.position(), guard.bytes())
+    explained::<T>(guard.holder().cursor.position(), guard.bytes())
 }
 
 fn explained<T: Packet>(position: u64, bytes: &[u8]) -> RecvError {

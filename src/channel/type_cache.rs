@@ -47,7 +47,7 @@ impl TypeCache {
     ) -> Result<(u16, Timeout), F> {
         let (found, timeout) = match self.find(info) {
             Some(found) => (found, timeout),
-            None => F::retry(|| self.add(&sender.endpoint.segment, info, timeout))?,
+            None => F::retry(|| self.add(&sender.entry.segment, info, timeout))?,
         };
         self.last = Some((info.fingerprint, found));
         Ok((found, timeout))
@@ -61,7 +61,7 @@ impl TypeCache {
         timeout: Timeout,
     ) -> Result<(), SendFailure> {
         if self.find(info).is_none() {
-            self.add(&sender.endpoint.segment, info, timeout)?;
+            self.add(&sender.entry.segment, info, timeout)?;
         }
         Ok(())
     }

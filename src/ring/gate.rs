@@ -47,7 +47,7 @@ pub(crate) fn position(cursor: u64) -> u64 {
 pub(crate) struct Gate {
     pub(crate) lowest: u64,
     /// The owner of the cursor or claim at `lowest`. `None`: it is the tail or the oldest packet.
-    pub(crate) endpoint: Option<EntryId>,
+    pub(crate) holder: Option<EntryId>,
 }
 
 /// Computes the gate. `tail` and `oldest` were read before the call.
@@ -59,7 +59,7 @@ pub(crate) fn scan(memory: &RingMemory, tail: u64, oldest: u64) -> Gate {
     fence(Ordering::SeqCst);
     failpoint(Failpoint::GateScan);
     loop {
-        let mut gate = Gate { lowest: tail.min(oldest), endpoint: None };
+        let mut gate = Gate { lowest: tail.min(oldest), holder: None };
         scan_cursors(memory, &mut gate);
         scan_records(memory, tail, &mut gate);
         let now = restarts.load(Ordering::Acquire);
@@ -83,7 +83,7 @@ fn scan_cursors(memory: &RingMemory, gate: &mut Gate) {
         // Pairs with the release of the cursor: its owner has finished reading what lies below.
         let cursor = entry.cursor.load(Ordering::Acquire);
         if cursor != NOWHERE && position(cursor) < gate.lowest {
-            *gate = Gate { lowest: position(cursor), endpoint: Some(EntryId::Subscriber(index)) };
+            *gate = Gate { lowest: position(cursor), holder: Some(EntryId::Subscriber(index)) };
         }
     }
 }
@@ -98,7 +98,7 @@ fn scan_records(memory: &RingMemory, tail: u64, gate: &mut Gate) {
         let is_live = start != NOWHERE && start.saturating_add(memory.capacity()) >= tail;
         // If a claim and a cursor tie, the claim is reported as the blocker.
         if is_live && start <= gate.lowest {
-            *gate = Gate { lowest: start, endpoint: Some(EntryId::Publisher(index)) };
+            *gate = Gate { lowest: start, holder: Some(EntryId::Publisher(index)) };
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Guards over slots: a packet or a batch in flight, and a claim that is being filled.
 //!
-//! Each guard borrows its endpoint mutably, so an endpoint has one guard at a time. An endpoint
-//! that can be called again has none: that call releases what a forgotten guard held.
+//! Each guard borrows its holder mutably: the endpoint or the service that took the packet. So a
+//! holder has one guard at a time. A holder that can be called again has none: that call releases
+//! what a forgotten guard held.
 //!
-//! The traits of endpoints are safe, and no `unsafe` code here depends on how they are implemented.
-//! A slice that an endpoint lends stays valid while the endpoint is borrowed, and a guard calls a
-//! `&mut` method only at its end. Room for a claim is computed once, from a [`Writer`], and kept.
+//! The traits of holders are safe, and no `unsafe` code here depends on how they are implemented. A
+//! slice that a holder lends stays valid while the holder is borrowed, and a guard calls a `&mut`
+//! method only at its end. Room for a claim is computed once, from a [`Writer`], and kept.
 
 use super::buffer::{StableBatch, StableBytes, WriteBuf, WriteTarget};
 use super::claim::Writer;
@@ -15,8 +16,8 @@ use super::slot::Descriptor;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// An endpoint that reads.
-pub(crate) trait ReadEndpoint {
+/// A reader with a packet in flight.
+pub(crate) trait HoldsPacket {
     /// The bytes of the packet in flight, 16-aligned. Panics if there is none.
     fn payload(&self) -> &[u8];
 
@@ -27,49 +28,49 @@ pub(crate) trait ReadEndpoint {
 /// A packet in flight. A single pointer, so that the typed guards around it are moved in
 /// registers.
 #[derive(Debug)]
-pub(crate) struct ReadGuard<'a, E: ReadEndpoint> {
-    endpoint: &'a mut E,
+pub(crate) struct ReadGuard<'a, H: HoldsPacket> {
+    holder: &'a mut H,
 }
 
-impl<'a, E: ReadEndpoint> ReadGuard<'a, E> {
-    /// A guard over the packet that `endpoint` just took.
+impl<'a, H: HoldsPacket> ReadGuard<'a, H> {
+    /// A guard over the packet that `holder` just took.
     #[inline]
-    pub(crate) fn new(endpoint: &'a mut E) -> Self {
-        Self { endpoint }
+    pub(crate) fn new(holder: &'a mut H) -> Self {
+        Self { holder }
     }
 
-    /// The endpoint.
+    /// The holder.
     #[inline]
-    pub(crate) fn endpoint(&self) -> &E {
-        self.endpoint
+    pub(crate) fn holder(&self) -> &H {
+        self.holder
     }
 
-    /// Ends the guard with `work` instead of [`ReadEndpoint::release`].
+    /// Ends the guard with `work` instead of [`HoldsPacket::release`].
     #[inline]
-    pub(crate) fn end<R>(self, work: impl FnOnce(&mut E) -> R) -> R {
-        work(ManuallyDrop::new(self).endpoint)
+    pub(crate) fn end<R>(self, work: impl FnOnce(&mut H) -> R) -> R {
+        work(ManuallyDrop::new(self).holder)
     }
 }
 
-// SAFETY: `payload` lends its slice for as long as the endpoint is borrowed. The guard holds that
+// SAFETY: `payload` lends its slice for as long as the holder is borrowed. The guard holds that
 // borrow, and calls `&mut` methods only in `drop` and `end`, which end the guard. The slice lies in
 // slots or on the heap, so moving the guard does not move it.
-unsafe impl<E: ReadEndpoint> StableBytes for ReadGuard<'_, E> {
+unsafe impl<H: HoldsPacket> StableBytes for ReadGuard<'_, H> {
     #[inline]
     fn bytes(&self) -> &[u8] {
-        self.endpoint.payload()
+        self.holder.payload()
     }
 }
 
-impl<E: ReadEndpoint> Drop for ReadGuard<'_, E> {
+impl<H: HoldsPacket> Drop for ReadGuard<'_, H> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.endpoint.release();
+        self.holder.release();
     }
 }
 
-/// An endpoint that reads batches.
-pub(crate) trait BatchEndpoint: ReadEndpoint {
+/// A reader with a batch in flight.
+pub(crate) trait HoldsBatch: HoldsPacket {
     /// Its side of the ring.
     fn reader(&self) -> &Reader;
 
@@ -81,65 +82,65 @@ pub(crate) trait BatchEndpoint: ReadEndpoint {
 ///
 /// # Invariants
 ///
-/// 1. The list of `endpoint` was read by a [`Reader`] of the ring whose head has the address
+/// 1. The list of `holder` was read by a [`Reader`] of the ring whose head has the address
 ///    `ring`. A position is never used twice, so a reader of this ring that has these positions in
 ///    flight has these packets in flight.
 #[derive(Debug)]
-pub(crate) struct BatchGuard<'a, E: BatchEndpoint> {
-    endpoint: &'a mut E,
+pub(crate) struct BatchGuard<'a, H: HoldsBatch> {
+    holder: &'a mut H,
     ring: usize,
 }
 
-impl<'a, E: BatchEndpoint> BatchGuard<'a, E> {
-    /// A guard over the batch that `endpoint` just took.
-    pub(crate) fn new(endpoint: &'a mut E) -> Self {
-        let reader = endpoint.reader();
+impl<'a, H: HoldsBatch> BatchGuard<'a, H> {
+    /// A guard over the batch that `holder` just took.
+    pub(crate) fn new(holder: &'a mut H) -> Self {
+        let reader = holder.reader();
         assert!(reader.holds_list(), "a batch that is not in flight");
         let ring = reader.memory().address();
-        Self { endpoint, ring }
+        Self { holder, ring }
     }
 
-    /// The endpoint.
-    pub(crate) fn endpoint(&self) -> &E {
-        self.endpoint
+    /// The holder.
+    pub(crate) fn holder(&self) -> &H {
+        self.holder
     }
 
     /// The packet at an index.
     pub(crate) fn taken(&self, index: usize) -> Taken {
-        self.endpoint.reader().list()[index]
+        self.holder.reader().list()[index]
     }
 }
 
-// SAFETY: by invariant 1, and the endpoint is borrowed: only `keep` and `drop` call its `&mut`
+// SAFETY: by invariant 1, and the holder is borrowed: only `keep` and `drop` call its `&mut`
 // methods. `keep` keeps a prefix of the batch in flight.
-unsafe impl<E: BatchEndpoint> StableBatch for BatchGuard<'_, E> {
+unsafe impl<H: HoldsBatch> StableBatch for BatchGuard<'_, H> {
     #[inline]
     fn count(&self) -> usize {
-        self.endpoint.reader().list().len()
+        self.holder.reader().list().len()
     }
 
     #[inline]
     fn bytes(&self, index: usize) -> &[u8] {
-        let reader = self.endpoint.reader();
+        let reader = self.holder.reader();
         assert!(reader.memory().address() == self.ring, "the reader of another ring");
-        // SAFETY: invariant 1. The endpoint is borrowed, so its reader has released nothing since
+        // SAFETY: invariant 1. The holder is borrowed, so its reader has released nothing since
         // `new` found the batch in flight.
         unsafe { payload_of(reader.memory(), &reader.list()[index]) }
     }
 
     fn keep(&mut self, count: usize) {
-        self.endpoint.reader_mut().keep_of_list(count);
+        self.holder.reader_mut().keep_of_list(count);
     }
 }
 
-impl<E: BatchEndpoint> Drop for BatchGuard<'_, E> {
+impl<H: HoldsBatch> Drop for BatchGuard<'_, H> {
     fn drop(&mut self) {
-        self.endpoint.release();
+        self.holder.release();
     }
 }
 
-/// An endpoint that writes.
-pub(crate) trait WriteEndpoint {
+/// A publisher with an open claim.
+pub(crate) trait HoldsClaim {
     /// Its side of the ring.
     fn writer(&mut self) -> &mut Writer;
 
@@ -155,41 +156,41 @@ pub(crate) trait WriteEndpoint {
 /// # Invariants
 ///
 /// 1. The bytes of `descriptor`'s archive at `start` are payload of a claim that a [`Writer`]
-///    granted, and that stays open while `endpoint` is borrowed.
+///    granted, and that stays open while `holder` is borrowed.
 #[derive(Debug)]
-pub(crate) struct WriteClaim<'a, E: WriteEndpoint> {
-    endpoint: &'a mut E,
+pub(crate) struct WriteClaim<'a, H: HoldsClaim> {
+    holder: &'a mut H,
     start: NonNull<u8>,
     descriptor: Descriptor,
 }
 
-// SAFETY: the value is an exclusive reference to the endpoint, and one to the bytes of its claim.
-unsafe impl<E: WriteEndpoint + Send> Send for WriteClaim<'_, E> {}
+// SAFETY: the value is an exclusive reference to the holder, and one to the bytes of its claim.
+unsafe impl<H: HoldsClaim + Send> Send for WriteClaim<'_, H> {}
 // SAFETY: as above; a shared claim gives no access to the bytes.
-unsafe impl<E: WriteEndpoint + Sync> Sync for WriteClaim<'_, E> {}
+unsafe impl<H: HoldsClaim + Sync> Sync for WriteClaim<'_, H> {}
 
-impl<'a, E: WriteEndpoint> WriteClaim<'a, E> {
-    /// A guard over the claim that `endpoint` just made for this packet.
+impl<'a, H: HoldsClaim> WriteClaim<'a, H> {
+    /// A guard over the claim that `holder` just made for this packet.
     ///
     /// Stale content of a claim can be read, and written back into another packet. In a shared ring
     /// it must not contain stamps ([`slot`](super::slot) has the reason).
-    pub(crate) fn new(endpoint: &'a mut E, descriptor: Descriptor) -> Self {
-        let writer = endpoint.writer();
+    pub(crate) fn new(holder: &'a mut H, descriptor: Descriptor) -> Self {
+        let writer = holder.writer();
         writer.clear_stamps(descriptor.span());
         let start = room(writer, descriptor).start();
-        Self { endpoint, start, descriptor }
+        Self { holder, start, descriptor }
     }
 
     /// Publishes the packet. Returns its position.
     pub(crate) fn commit(self) -> u64 {
         let descriptor = self.descriptor;
-        ManuallyDrop::new(self).endpoint.commit(descriptor)
+        ManuallyDrop::new(self).holder.commit(descriptor)
     }
 }
 
-// SAFETY: invariant 1; only `drop` and `commit` call methods of the endpoint, and both end the
+// SAFETY: invariant 1; only `drop` and `commit` call methods of the holder, and both end the
 // guard. Slots do not move.
-unsafe impl<E: WriteEndpoint> WriteTarget for WriteClaim<'_, E> {
+unsafe impl<H: HoldsClaim> WriteTarget for WriteClaim<'_, H> {
     #[inline]
     fn start(&self) -> NonNull<u8> {
         self.start
@@ -201,9 +202,9 @@ unsafe impl<E: WriteEndpoint> WriteTarget for WriteClaim<'_, E> {
     }
 }
 
-impl<E: WriteEndpoint> Drop for WriteClaim<'_, E> {
+impl<H: HoldsClaim> Drop for WriteClaim<'_, H> {
     fn drop(&mut self) {
-        self.endpoint.abandon();
+        self.holder.abandon();
     }
 }
 

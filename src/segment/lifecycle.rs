@@ -25,7 +25,7 @@ use super::parts::SegmentParts;
 use super::settings::Settings;
 use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
-use crate::sys::fork::Descriptor;
+use crate::sys::fork::UnsharedFd;
 use crate::sys::{self, lock, shm};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -149,7 +149,7 @@ impl Drop for ExclusiveSegment<'_> {
 /// An open object whose control lock this value holds. Closing the descriptor releases the lock.
 struct Locked<'a> {
     name: &'a Name,
-    fd: Descriptor,
+    fd: UnsharedFd,
 }
 
 impl<'a> Locked<'a> {
@@ -174,7 +174,7 @@ impl<'a> Locked<'a> {
     }
 
     /// Takes the control lock if it is free.
-    fn try_take(fd: Descriptor, name: &'a Name) -> Result<Option<Self>, OpenError> {
+    fn try_take(fd: UnsharedFd, name: &'a Name) -> Result<Option<Self>, OpenError> {
         let taken = lock::try_exclusive(fd.as_fd(), CONTROL)
             .map_err(|error| OpenError::system("lock", shm::path(&name.object()), error))?;
         Ok(taken.then_some(Self { name, fd }))

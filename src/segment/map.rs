@@ -10,7 +10,7 @@ use super::name::Name;
 use super::parts::Block;
 use crate::error::OpenError;
 use crate::sync::{AtomicU32, Ordering};
-use crate::sys::fork::{Descriptor, Range};
+use crate::sys::fork::{Range, UnsharedFd};
 use crate::sys::shm;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 use std::io::{self, ErrorKind};
@@ -52,7 +52,7 @@ unsafe impl Block for Map {
 impl Map {
     /// Maps the object that `fd` is open on, and that is `len` bytes long. `None` if the name is
     /// another object's now.
-    pub(super) fn open(name: &Name, fd: &Descriptor, len: u64) -> Result<Option<Self>, OpenError> {
+    pub(super) fn open(name: &Name, fd: &UnsharedFd, len: u64) -> Result<Option<Self>, OpenError> {
         let object = name.object();
         let mapped = ShmemConf::new().os_id(&object).open();
         let same = match shm::measure_named(&object) {

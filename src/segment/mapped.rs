@@ -19,7 +19,7 @@ use super::view::RingMemory;
 use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::sync::Ordering;
-use crate::sys::fork::{self, Descriptor};
+use crate::sys::fork::{self, UnsharedFd};
 use crate::sys::{lock, shm};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) struct Mapped {
     name: Name,
     /// The path of the object.
     path: String,
-    fd: Descriptor,
+    fd: UnsharedFd,
     parts: SegmentParts,
     /// Longest wait for the control lock; `None`: no limit.
     lock_timeout: Option<Duration>,
@@ -46,7 +46,7 @@ pub(super) struct Mapped {
 
 impl Mapped {
     /// An attachment to an object that was mapped and checked under the control lock.
-    pub(super) fn new(name: Name, fd: Descriptor, parts: SegmentParts) -> Self {
+    pub(super) fn new(name: Name, fd: UnsharedFd, parts: SegmentParts) -> Self {
         let path = shm::path(&name.object());
         Self { name, path, fd, parts, lock_timeout: None, is_protected: false }
     }

@@ -11,7 +11,7 @@ use super::identity::MAGIC;
 use super::name::Name;
 use super::settings::Settings;
 use crate::error::OpenError;
-use crate::sys::fork::Descriptor;
+use crate::sys::fork::UnsharedFd;
 use crate::sys::shm;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -27,7 +27,7 @@ pub(super) enum Absent<'a> {
 
 /// An open object. Its type, owner and first bytes were checked.
 pub(super) struct Opened {
-    pub(super) fd: Descriptor,
+    pub(super) fd: UnsharedFd,
     /// This call created the object.
     pub(super) is_new: bool,
 }
@@ -36,7 +36,7 @@ pub(super) struct Opened {
 pub(super) fn open(name: &Name, absent: Absent<'_>) -> Result<Opened, OpenError> {
     let object = name.object();
     let mut is_new = false;
-    let opened = Descriptor::open(|| match absent {
+    let opened = UnsharedFd::open(|| match absent {
         Absent::Refuse => shm::open(&object),
         Absent::Make(_) => loop {
             // Not one call: it would not tell which process created the object.
@@ -62,7 +62,7 @@ pub(super) fn open(name: &Name, absent: Absent<'_>) -> Result<Opened, OpenError>
 }
 
 /// The properties of an open object.
-pub(super) fn measure(name: &Name, fd: &Descriptor) -> Result<shm::Object, OpenError> {
+pub(super) fn measure(name: &Name, fd: &UnsharedFd) -> Result<shm::Object, OpenError> {
     shm::measure(fd.as_fd())
         .map_err(|error| OpenError::system("look at", shm::path(&name.object()), error))
 }
@@ -86,7 +86,7 @@ pub(super) fn check_owner(name: &Name, object: &shm::Object) -> Result<(), OpenE
 
 /// Checks that an object begins as a segment does, made or not. If so it may be removed, whatever
 /// else is wrong with it.
-pub(super) fn check_magic(name: &Name, fd: &Descriptor) -> Result<(), OpenError> {
+pub(super) fn check_magic(name: &Name, fd: &UnsharedFd) -> Result<(), OpenError> {
     let mut words = [0; 16];
     let len = shm::read_start(fd.as_fd(), &mut words)
         .map_err(|error| OpenError::system("read", shm::path(&name.object()), error))?;

@@ -69,12 +69,12 @@ pub(crate) const IDLE: Duration = Duration::from_millis(50);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
-    pub(crate) kind: Kind,
+    pub(crate) kind: WaitKind,
     pub(crate) spin: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum WaitKind {
     Spin,
     Park,
     Event,
@@ -84,12 +84,12 @@ impl Wait {
     /// Spins until ready: the lowest latency, at the price of a core. After 20 µs it yields the
     /// core between checks; on a machine with one core, at once.
     pub const fn spin() -> Self {
-        Self { kind: Kind::Spin, spin: Duration::MAX }
+        Self { kind: WaitKind::Spin, spin: Duration::MAX }
     }
 
     /// Spins for 20 µs, then sleeps on a futex. The default. A wake-up takes about 50 µs.
     pub const fn park() -> Self {
-        Self { kind: Kind::Park, spin: Duration::from_micros(20) }
+        Self { kind: WaitKind::Park, spin: Duration::from_micros(20) }
     }
 
     /// Spins for 20 µs, then waits on a `raw_sync` event, which is portable.
@@ -98,14 +98,14 @@ impl Wait {
     /// blocks the others. It uses the wall clock: a clock that is set back lengthens the wait by as
     /// much.
     pub const fn event() -> Self {
-        Self { kind: Kind::Event, spin: Duration::from_micros(20) }
+        Self { kind: WaitKind::Event, spin: Duration::from_micros(20) }
     }
 
     /// Sets the time to spin before sleeping; zero sleeps at once. No effect on
     /// [`spin`](Self::spin).
     #[must_use]
     pub const fn spin_for(mut self, spin: Duration) -> Self {
-        if !matches!(self.kind, Kind::Spin) {
+        if !matches!(self.kind, WaitKind::Spin) {
             self.spin = spin;
         }
         self
@@ -115,7 +115,7 @@ impl Wait {
 impl Wait {
     /// Returns true if it never sleeps.
     pub(crate) fn only_spins(self) -> bool {
-        self.kind == Kind::Spin
+        self.kind == WaitKind::Spin
     }
 }
 

@@ -63,7 +63,7 @@ fn use_ring(ring: &Ring) {
         match number % 16 {
             0 => add(&mut publishers, &mut noise, ring.publisher()),
             1 => add(&mut subscribers, &mut noise, ring.subscriber()),
-            2 => add(&mut subscribers, &mut noise, ring.durable("desk")),
+            2 => add(&mut subscribers, &mut noise, ring.durable("shop")),
             3 => ring::query(ring, &mut Choices::new(&number.to_le_bytes()[1..])),
             4..10 => publishers
                 .iter_mut()

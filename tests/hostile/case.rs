@@ -7,9 +7,9 @@
 //! - [`attach`]: a segment damaged before it is attached to;
 //! - [`ring`]: a segment damaged between the operations of live endpoints;
 //! - [`packet`]: damaged archives of many types, opened in every way;
-//! - [`letter`]: rings damaged between the operations of workers that exchange messages, calls and
+//! - [`message`]: rings damaged between the operations of workers that exchange messages, calls and
 //!   events;
-//! - [`desk`]: the directory of a cluster, damaged between the operations of its workers.
+//! - [`worker_slot`]: the directory of a cluster, damaged between the operations of its workers.
 //!
 //! Events ([`Wait::event`](packetring::Wait::event)) are left out: they consist of mutexes and
 //! condition variables of the operating system. This library cannot check those for damage.
@@ -25,13 +25,13 @@
 pub(crate) mod attach;
 pub(crate) mod cluster;
 pub(crate) mod damage;
-pub(crate) mod desk;
 pub(crate) mod layout;
-pub(crate) mod letter;
+pub(crate) mod message;
 pub(crate) mod packet;
 pub(crate) mod ring;
 pub(crate) mod segment;
 pub(crate) mod types;
+pub(crate) mod worker_slot;
 
 use arbitrary::Unstructured;
 

@@ -135,7 +135,7 @@ fn forge_subscriber(object: &Object, choices: &mut Choices<'_>) {
     object.write(Word { offset: at + 128, width: 4 }, owner);
     if choices.one_in(2) {
         object.write(Word { offset: at + 168, width: 8 }, 4);
-        object.write_bytes(at + 176, b"desk\0\0\0\0");
+        object.write_bytes(at + 176, b"shop\0\0\0\0");
     }
 }
 

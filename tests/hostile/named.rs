@@ -64,7 +64,7 @@ fn attaching_to_a_copy_of_a_valid_segment_succeeds() {
     let named = Named::with(&valid());
     let ring = Ring::attach(&named.0).unwrap();
     assert_eq!(ring.types().len(), 1);
-    let mut durable = ring.durable::<String>("desk").unwrap();
+    let mut durable = ring.durable::<String>("shop").unwrap();
     assert_eq!(*durable.try_recv().unwrap(), *"");
     assert_eq!(*durable.try_recv().unwrap(), *"texttexttexttexttexttexttext");
 }

@@ -67,9 +67,9 @@ impl Endpoints {
             0 | 1 => add(&mut self.publishers, ring.publisher()),
             2 => add(&mut self.any_publishers, ring.any_publisher()),
             3 | 4 => add(&mut self.subscribers, ring.subscriber()),
-            5 => add(&mut self.subscribers, ring.durable("desk")),
+            5 => add(&mut self.subscribers, ring.durable("shop")),
             6 => add(&mut self.any_subscribers, ring.any_subscriber()),
-            _ => add(&mut self.any_subscribers, ring.any_durable("desk")),
+            _ => add(&mut self.any_subscribers, ring.any_durable("shop")),
         }
     }
 
@@ -134,7 +134,7 @@ pub(crate) fn query(ring: &Ring, choices: &mut Choices<'_>) {
     match choices.below(8) {
         0 | 1 => assert!(ring.types().len() <= 64),
         2 => assert!(ring.subscribers() <= ring.settings().max_subscribers),
-        3 => drop(black_box(ring.remove_durable("desk"))),
+        3 => drop(black_box(ring.remove_durable("shop"))),
         4 => drop(black_box(Ring::attach(ring.name()))),
         5 => drop(black_box(Ring::remove(ring.name()))),
         6 if choices.one_in(8) => drop(black_box(ring.close())),

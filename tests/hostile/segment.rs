@@ -47,7 +47,7 @@ impl TestSegment {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("hostile-{}-{number}", std::process::id());
         let ring = builder(kind / 2).open(&name).unwrap();
-        let durable = (kind % 2 == 1).then(|| ring.durable::<String>("desk").unwrap());
+        let durable = (kind % 2 == 1).then(|| ring.durable::<String>("shop").unwrap());
         let mut inbox = ring.subscriber::<String>().unwrap();
         let mut outbox = ring.publisher::<String>().unwrap();
         for round in 0..7 {

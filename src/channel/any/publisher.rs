@@ -52,7 +52,7 @@ pub struct AnyPublisher {
 impl fmt::Debug for AnyPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnyPublisher")
-            .field("ring", &self.sender.endpoint.segment.name())
+            .field("ring", &self.sender.entry.segment.name())
             .finish_non_exhaustive()
     }
 }
@@ -118,9 +118,9 @@ impl AnyPublisher {
     ///
     /// As [`Publisher::try_clone`](crate::Publisher::try_clone).
     pub fn try_clone(&self) -> Result<Self, OpenError> {
-        let endpoint = &self.sender.endpoint;
-        let wait = endpoint.waiter.wait();
-        let (sender, _) = join::publisher(&endpoint.segment, &Types::Any, wait)?;
+        let entry = &self.sender.entry;
+        let wait = entry.waiter.wait();
+        let (sender, _) = join::publisher(&entry.segment, &Types::Any, wait)?;
         Ok(Self { sender, types: self.types.clone() })
     }
 
@@ -156,7 +156,7 @@ impl AnyPublisher {
     ) -> Result<u64, SendFailure> {
         let (index, timeout) = self.types.index_of::<T, SendFailure>(&self.sender, timeout)?;
         if !self.sender.writer.memory().head().membership.accepts(index) {
-            let refusal = join::refusal(&self.sender.endpoint.segment, &T::TYPE);
+            let refusal = join::refusal(&self.sender.entry.segment, &T::TYPE);
             return Err(SendError::TypeRefused(Box::new(refusal)).into());
         }
         // Cluster code makes no reservations, so no forgotten claim must be aborted first.
@@ -175,12 +175,12 @@ impl AnyPublisher {
     /// Returns the wait policy of this publisher.
     #[cfg(test)]
     pub(crate) fn wait(&self) -> Wait {
-        self.sender.endpoint.waiter.wait()
+        self.sender.entry.waiter.wait()
     }
 
     /// Sets the longest wait for the control lock. `None` waits without a limit.
     pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
-        self.sender.endpoint.segment.set_lock_timeout(timeout);
+        self.sender.entry.segment.set_lock_timeout(timeout);
     }
 
     fn send_all_with<T: Packet, F: Form<SendError, WaitingFor>>(

@@ -87,7 +87,7 @@ impl<'a> AnyReceived<'a> {
 
     #[inline]
     fn view(&self) -> AnyPacket<'_> {
-        let (receiver, taken) = (self.guard.endpoint(), self.taken);
+        let (receiver, taken) = (self.guard.holder(), self.taken);
         let archive = self.guard.bytes().get(self.prefix..).unwrap_or_default();
         AnyPacket { receiver, taken, archive }
     }
@@ -131,7 +131,7 @@ impl<'a> AnyBatch<'a> {
     }
 
     fn view(&self, index: usize) -> AnyPacket<'_> {
-        let receiver = self.guard.endpoint();
+        let receiver = self.guard.holder();
         AnyPacket { receiver, taken: self.guard.taken(index), archive: self.guard.bytes(index) }
     }
 }
@@ -208,7 +208,7 @@ impl<'b> AnyPacket<'b> {
 
     /// Name of the packet's type, empty if the ring does not know it.
     pub fn type_name(&self) -> String {
-        let segment = &self.receiver.endpoint.segment;
+        let segment = &self.receiver.entry.segment;
         segment.with_types(|types| types.name(self.type_index())).unwrap_or_default()
     }
 
@@ -230,7 +230,7 @@ impl<'b> AnyPacket<'b> {
 
     #[cold]
     fn mismatch<T: Packet>(&self) -> RecvError {
-        let segment = &self.receiver.endpoint.segment;
+        let segment = &self.receiver.entry.segment;
         let types = join::mismatch(segment, &T::TYPE, self.taken.descriptor.type_index());
         RecvError::TypeMismatch(Box::new(types))
     }

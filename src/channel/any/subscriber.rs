@@ -21,7 +21,7 @@ pub struct AnySubscriber {
 impl fmt::Debug for AnySubscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnySubscriber")
-            .field("ring", &self.receiver.endpoint.segment.name())
+            .field("ring", &self.receiver.entry.segment.name())
             .finish_non_exhaustive()
     }
 }
@@ -74,7 +74,10 @@ impl AnySubscriber {
     }
 
     #[inline(always)]
-    fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<AnyReceived<'_>, F> {
+    pub(crate) fn receive<F: Form<RecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<AnyReceived<'_>, F> {
         let taken = self.receiver.take::<F>(timeout)?;
         self.receiver.know_type(taken.descriptor.type_index());
         Ok(AnyReceived::new(ReadGuard::new(&mut self.receiver), taken))

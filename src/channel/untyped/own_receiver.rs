@@ -5,7 +5,7 @@ use crate::channel::error::RecvError;
 use crate::error::Form;
 use crate::packet::Fingerprint;
 use crate::ring::cursor::{Cursor, Next, Taken};
-use crate::ring::guard::{BatchEndpoint, ReadEndpoint};
+use crate::ring::guard::{HoldsBatch, HoldsPacket};
 use crate::ring::reader::Reader;
 use crate::ring::slot::Descriptor;
 use crate::wait::Timeout;
@@ -33,7 +33,7 @@ impl Receiver {
     #[inline(never)]
     pub(crate) fn know_types(&mut self) {
         let known = self.types.len();
-        self.types.extend(self.endpoint.segment.with_types(|table| {
+        self.types.extend(self.entry.segment.with_types(|table| {
             let prints = (known..table.len()).map_while(|index| table.fingerprint(index));
             prints.map(Fingerprint).collect::<Vec<_>>()
         }));
@@ -96,7 +96,7 @@ impl Receiver {
     }
 }
 
-impl BatchEndpoint for Receiver {
+impl HoldsBatch for Receiver {
     #[inline]
     fn reader(&self) -> &Reader {
         &self.cursor

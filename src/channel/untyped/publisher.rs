@@ -5,14 +5,14 @@
 //! a reservation that the user fills. A failed or forgotten operation leaves no open claim: `fill`
 //! aborts it, or the next `begin` does.
 
-use crate::channel::endpoint::Endpoint;
 use crate::channel::error::{SendAllError, SendError, WaitingFor};
+use crate::channel::owned_entry::OwnedEntry;
 use crate::error::Form;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{self, Packet, Scratch, Unserializable};
 use crate::ring::claim::Writer;
 use crate::ring::geometry::span;
-use crate::ring::guard::{self, WriteEndpoint};
+use crate::ring::guard::{self, HoldsClaim};
 use crate::ring::membership;
 use crate::ring::slot::Descriptor;
 use crate::ring::state::RingState;
@@ -46,13 +46,13 @@ impl<'a> MessageHeader<'a> {
 /// The untyped part of a publisher.
 pub(crate) struct Sender {
     pub(crate) writer: Writer,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) entry: OwnedEntry,
     scratch: Scratch,
 }
 
 impl Sender {
-    pub(crate) fn new(writer: Writer, endpoint: Endpoint) -> Self {
-        Self { writer, endpoint, scratch: Scratch::default() }
+    pub(crate) fn new(writer: Writer, entry: OwnedEntry) -> Self {
+        Self { writer, entry, scratch: Scratch::default() }
     }
 
     /// Publishes one packet. Returns the error of one form of the verb.
@@ -120,7 +120,7 @@ impl Sender {
     ) -> Result<u64, SendError> {
         let position = self.fill(prefix, value, descriptor)?;
         failpoint(Failpoint::CommitWake);
-        self.endpoint.notify_subscribers();
+        self.entry.notify_subscribers();
         Ok(position)
     }
 
@@ -168,7 +168,7 @@ impl Sender {
             }
         }
         *sent += count;
-        self.endpoint.notify_subscribers();
+        self.entry.notify_subscribers();
         Ok(())
     }
 
@@ -218,7 +218,7 @@ impl Sender {
     #[inline(never)]
     fn aborted(&mut self, error: Unserializable) -> SendError {
         // Readers continue behind a void packet, so they are woken for it too.
-        self.endpoint.notify_subscribers();
+        self.entry.notify_subscribers();
         error.into()
     }
 
@@ -308,13 +308,11 @@ impl Sender {
 
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender")
-            .field("ring", &self.endpoint.segment.name())
-            .finish_non_exhaustive()
+        f.debug_struct("Sender").field("ring", &self.entry.segment.name()).finish_non_exhaustive()
     }
 }
 
-impl WriteEndpoint for Sender {
+impl HoldsClaim for Sender {
     fn writer(&mut self) -> &mut Writer {
         &mut self.writer
     }
@@ -322,31 +320,31 @@ impl WriteEndpoint for Sender {
     fn abandon(&mut self) {
         self.writer.abandon();
         // Readers continue behind a void packet, so they are woken for it too.
-        self.endpoint.notify_subscribers();
+        self.entry.notify_subscribers();
     }
 
     fn commit(&mut self, descriptor: Descriptor) -> u64 {
         let position = self.writer.commit(descriptor);
-        self.endpoint.notify_subscribers();
+        self.entry.notify_subscribers();
         position
     }
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        if self.endpoint.segment.is_inherited() {
+        if self.entry.segment.is_inherited() {
             // In a forked child: the memory is not mapped, and the entry belongs to the parent.
             return;
         }
         self.writer.abandon();
         let memory = self.writer.memory();
-        let control = self.endpoint.segment.lock_bounded();
+        let control = self.entry.segment.lock_bounded();
         if control.is_some() {
-            let settings = self.endpoint.segment.settings();
+            let settings = self.entry.segment.settings();
             membership::leave_publisher(memory, settings, self.writer.entry());
         }
-        self.endpoint.release_liveness();
+        self.entry.release_liveness();
         drop(control);
-        self.endpoint.wake_others();
+        self.entry.wake_others();
     }
 }

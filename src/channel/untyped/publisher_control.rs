@@ -4,8 +4,8 @@
 //! Waiting for room is in `room`.
 
 use super::publisher::Sender;
-use crate::channel::endpoint;
 use crate::channel::error::{SendFailure, WaitingFor};
+use crate::channel::owned_entry;
 use crate::ring::gate::position;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
@@ -36,16 +36,16 @@ impl Sender {
 
     /// Sleeps until a subscriber joins, for a bounded time.
     fn wait_for_join(&self, deadline: Deadline) {
-        let (endpoint, event_count) = (&self.endpoint, self.endpoint.event_count());
+        let (entry, event_count) = (&self.entry, self.entry.event_count());
         let before = event_count.futex.load(Ordering::Relaxed);
         // Subscribers that join notify the publishers.
         let ready = || event_count.futex.load(Ordering::Relaxed) != before;
-        endpoint.waiter.park(event_count, deadline.cut(PENDING), ready);
+        entry.waiter.park(event_count, deadline.cut(PENDING), ready);
     }
 
     /// Number of living subscribers.
     pub(crate) fn subscribers(&self) -> usize {
-        endpoint::living_subscribers(&self.endpoint.segment, self.endpoint.liveness(), None)
+        owned_entry::living_subscribers(&self.entry.segment, self.entry.liveness(), None)
     }
 
     /// Distance of the slowest subscriber from the tail, in slots.
@@ -101,7 +101,7 @@ macro_rules! publisher_control {
             /// Why no process can join the ring any more; `None` if one can. Makes three system
             /// calls.
             pub fn detachment(&self) -> Option<$crate::Detachment> {
-                self.sender.endpoint.segment.detachment()
+                self.sender.entry.segment.detachment()
             }
 
             /// Returns true if no process can join the ring any more: see
@@ -117,7 +117,7 @@ macro_rules! publisher_control {
 
             /// Changes how this publisher waits from now on.
             pub fn set_wait(&mut self, wait: $crate::Wait) {
-                self.sender.endpoint.waiter.set(wait);
+                self.sender.entry.waiter.set(wait);
             }
         }
     };

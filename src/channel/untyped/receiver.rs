@@ -18,13 +18,13 @@
 //! - A packet that `select` found is kept for the next receive.
 
 use super::AckMode;
-use crate::channel::endpoint::Endpoint;
 use crate::channel::error::{RecvError, RecvFailure};
+use crate::channel::owned_entry::OwnedEntry;
 use crate::channel::select::Waitable;
 use crate::error::Form;
 use crate::packet::Fingerprint;
 use crate::ring::cursor::{Adoption, Cursor, Fault, Next, Taken};
-use crate::ring::guard::ReadEndpoint;
+use crate::ring::guard::HoldsPacket;
 use crate::ring::reader::Reader;
 use crate::ring::state::RingState;
 use crate::segment::layout::EventCount;
@@ -44,7 +44,7 @@ const CLAIMED_POLLS: u32 = 8;
 #[derive(Debug)]
 pub(crate) struct Receiver<C: Cursor = Reader> {
     pub(crate) cursor: C,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) entry: OwnedEntry,
     ack_mode: AckMode,
     /// Result of a search that no receive has returned yet. A packet in it is in flight.
     pub(super) found: Option<Next>,
@@ -62,10 +62,10 @@ pub(crate) struct Receiver<C: Cursor = Reader> {
 }
 
 impl<C: Cursor> Receiver<C> {
-    pub(crate) fn new(cursor: C, endpoint: Endpoint, ack_mode: AckMode) -> Self {
+    pub(crate) fn new(cursor: C, entry: OwnedEntry, ack_mode: AckMode) -> Self {
         Self {
             cursor,
-            endpoint,
+            entry,
             ack_mode,
             found: None,
             check_at: Deadline::after(IDLE),
@@ -128,7 +128,7 @@ impl<C: Cursor> Receiver<C> {
     /// Out of line: a spin is long, and the code of the fast path stays short.
     #[inline(never)]
     fn spin_briefly(&self) -> bool {
-        self.endpoint.waiter.spin_briefly(|| self.cursor.is_stamped())
+        self.entry.waiter.spin_briefly(|| self.cursor.is_stamped())
     }
 
     #[cold]
@@ -144,7 +144,7 @@ impl<C: Cursor> Receiver<C> {
             return Err(self.empty());
         }
         let deadline = timeout.deadline();
-        let waiter = &self.endpoint.waiter;
+        let waiter = &self.entry.waiter;
         // An endpoint that never sleeps spins in its pauses.
         let mut ready =
             !waiter.only_spins() && waiter.spin(deadline.cut(PENDING), || self.is_ready());
@@ -164,10 +164,10 @@ impl<C: Cursor> Receiver<C> {
     /// A bounded pause. Returns true if there is something to find. Otherwise liveness was
     /// checked, if that was due.
     fn park(&mut self, deadline: Deadline) -> bool {
-        let waiter = &self.endpoint.waiter;
+        let waiter = &self.entry.waiter;
         let only_spins = waiter.only_spins();
         let bound = if only_spins || self.cursor.is_claimed() { PENDING } else { IDLE };
-        if waiter.park(self.endpoint.event_count(), deadline.cut(bound), || self.is_ready()) {
+        if waiter.park(self.entry.event_count(), deadline.cut(bound), || self.is_ready()) {
             return true;
         }
         // The pauses of a spinner are short, because no wake-up reports a claim that is made
@@ -192,11 +192,11 @@ impl<C: Cursor> Receiver<C> {
             Next::Corrupt(fault) => Some(Err(self.corrupt(fault).into())),
             Next::Nothing => {
                 // Void packets may have been skipped: room that a publisher waits for.
-                self.endpoint.notify_publishers();
+                self.entry.notify_publishers();
                 if self.is_over() {
                     return Some(self.last());
                 }
-                self.endpoint.cut_off().map(|cause| Err(RecvError::Detached(cause).into()))
+                self.entry.cut_off().map(|cause| Err(RecvError::Detached(cause).into()))
             }
         }
     }
@@ -244,7 +244,7 @@ impl<C: Cursor> Receiver<C> {
     #[inline(never)]
     pub(crate) fn reap_dead(&mut self) -> bool {
         let mut adoption = Adoption::None;
-        let changed = self.endpoint.reap_dead_and(|is_alive| {
+        let changed = self.entry.reap_dead_and(|is_alive| {
             adoption = self.cursor.adopt(is_alive);
             adoption != Adoption::None
         });
@@ -313,12 +313,12 @@ impl<C: Cursor> Receiver<C> {
         let part = self.cursor.memory().capacity() / PARTS;
         if C::IS_SHARED || position.wrapping_sub(self.notified_at) >= part {
             self.notified_at = position;
-            self.endpoint.notify_publishers();
+            self.entry.notify_publishers();
         }
     }
 }
 
-impl<C: Cursor> ReadEndpoint for Receiver<C> {
+impl<C: Cursor> HoldsPacket for Receiver<C> {
     #[inline(always)]
     fn payload(&self) -> &[u8] {
         self.cursor.payload()
@@ -329,7 +329,7 @@ impl<C: Cursor> ReadEndpoint for Receiver<C> {
         // Short, because it becomes a part of each function that drops a guard.
         if self.ack_mode != AckMode::Drop
             || !self.cursor.release()
-            || self.endpoint.must_notify_publishers()
+            || self.entry.must_notify_publishers()
         {
             self.release_slow();
         }
@@ -344,7 +344,7 @@ impl<C: Cursor> Waitable for Receiver<C> {
             }
             self.release();
             match self.cursor.next() {
-                Next::Nothing => self.endpoint.notify_publishers(),
+                Next::Nothing => self.entry.notify_publishers(),
                 found => self.found = Some(found),
             }
         }
@@ -356,7 +356,7 @@ impl<C: Cursor> Waitable for Receiver<C> {
     }
 
     fn event_count(&self) -> &EventCount {
-        self.endpoint.event_count()
+        self.entry.event_count()
     }
 
     fn is_pending(&self) -> bool {
@@ -368,29 +368,29 @@ impl<C: Cursor> Waitable for Receiver<C> {
     }
 
     fn wait(&self) -> Wait {
-        self.endpoint.waiter.wait()
+        self.entry.waiter.wait()
     }
 
     fn sleeps_on_futex(&self) -> bool {
-        self.endpoint.waiter.sleeps_on_futex()
+        self.entry.waiter.sleeps_on_futex()
     }
 }
 
 impl<C: Cursor> Drop for Receiver<C> {
     fn drop(&mut self) {
-        if self.endpoint.segment.is_inherited() {
+        if self.entry.segment.is_inherited() {
             // In a forked child the memory is not mapped, and the entry is the parent's.
             return;
         }
-        let control = self.endpoint.segment.lock_bounded();
-        self.cursor.leave(self.endpoint.segment.settings(), control.is_some());
-        self.endpoint.release_liveness();
+        let control = self.entry.segment.lock_bounded();
+        self.cursor.leave(self.entry.segment.settings(), control.is_some());
+        self.entry.release_liveness();
         drop(control);
         if C::IS_SHARED {
             // The other consumers too: another one adopts the packet in flight.
-            self.endpoint.wake_all();
+            self.entry.wake_all();
         } else {
-            self.endpoint.wake_others();
+            self.entry.wake_others();
         }
     }
 }

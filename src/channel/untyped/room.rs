@@ -73,10 +73,10 @@ impl Sender {
         full: Full,
         claim: &mut dyn FnMut(&mut Writer) -> Result<R, Full>,
     ) -> Result<R, SendFailure> {
-        let is_dead = full.gate.endpoint.is_some_and(|endpoint| !self.endpoint.is_alive(endpoint));
+        let is_dead = full.gate.holder.is_some_and(|endpoint| !self.entry.is_alive(endpoint));
         let claimed =
-            if is_dead && self.endpoint.reap_dead() { claim(&mut self.writer) } else { Err(full) };
-        claimed.map_err(|full| match self.endpoint.cut_off() {
+            if is_dead && self.entry.reap_dead() { claim(&mut self.writer) } else { Err(full) };
+        claimed.map_err(|full| match self.entry.cut_off() {
             Some(cause) => SendError::Detached(cause).into(),
             None => self.not_ready(full.gate),
         })
@@ -84,21 +84,21 @@ impl Sender {
 
     /// The result of a wait for room that cannot end any more.
     fn cut_off<R>(&self) -> Option<Result<R, SendFailure>> {
-        self.endpoint.cut_off().map(|cause| Err(SendError::Detached(cause).into()))
+        self.entry.cut_off().map(|cause| Err(SendError::Detached(cause).into()))
     }
 
     /// Spins until the gate moves. Returns false if it did not, or if the endpoint never sleeps:
     /// then it spins in `park_at`.
     fn spin_at(&self, gate: Gate, deadline: Deadline) -> bool {
-        let waiter = &self.endpoint.waiter;
+        let waiter = &self.entry.waiter;
         !waiter.only_spins() && waiter.spin(deadline.cut(PENDING), || self.has_moved(gate))
     }
 
     /// Sleeps until the gate moves, for a bounded time. Clears the dead if it did not.
     fn park_at(&mut self, gate: Gate, deadline: Deadline) {
-        let (endpoint, bound) = (&self.endpoint, deadline.cut(PENDING));
-        if !endpoint.waiter.park(endpoint.event_count(), bound, || self.has_moved(gate)) {
-            self.endpoint.reap_dead();
+        let (entry, bound) = (&self.entry, deadline.cut(PENDING));
+        if !entry.waiter.park(entry.event_count(), bound, || self.has_moved(gate)) {
+            self.entry.reap_dead();
         }
     }
 
@@ -114,7 +114,7 @@ impl Sender {
 
 /// The current position of the endpoint at the gate.
 fn position_of(memory: &RingMemory, gate: Gate) -> u64 {
-    match gate.endpoint {
+    match gate.holder {
         Some(EntryId::Subscriber(index)) => {
             position(memory.subscribers()[index].cursor.load(Ordering::Relaxed))
         }
@@ -128,7 +128,7 @@ fn position_of(memory: &RingMemory, gate: Gate) -> u64 {
 
 /// The endpoint at the gate, as an error reports it.
 fn waiting_for(memory: &RingMemory, gate: Gate) -> WaitingFor {
-    match gate.endpoint {
+    match gate.holder {
         Some(EntryId::Subscriber(index)) => {
             match memory.subscribers()[index].details.owner.pid.load(Ordering::Relaxed) {
                 // The shared cursor of a queue has no owner.

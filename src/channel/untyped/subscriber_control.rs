@@ -15,7 +15,7 @@ macro_rules! subscriber_control {
             /// Why no process can join the ring any more; `None` if one can. Makes three system
             /// calls.
             pub fn detachment(&self) -> Option<$crate::Detachment> {
-                self.receiver.endpoint.segment.detachment()
+                self.receiver.entry.segment.detachment()
             }
 
             /// Returns true if no process can join the ring any more: see
@@ -26,7 +26,7 @@ macro_rules! subscriber_control {
 
             /// Changes how this subscriber waits from now on.
             pub fn set_wait(&mut self, wait: $crate::Wait) {
-                self.receiver.endpoint.waiter.set(wait);
+                self.receiver.entry.waiter.set(wait);
             }
 
             /// Makes the slots read-only in this subscriber's mapping, until it is dropped. A store
@@ -40,7 +40,7 @@ macro_rules! subscriber_control {
             ///
             /// [`System`](OpenError::System).
             pub fn protect(&mut self) -> Result<(), OpenError> {
-                self.receiver.endpoint.segment.protect_slots()
+                self.receiver.entry.segment.protect_slots()
             }
         }
     };

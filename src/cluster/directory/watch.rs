@@ -12,14 +12,13 @@ use super::slots::SlotTable;
 use super::sweep::clear_dead;
 use crate::channel::{
     EventCount, RecvError, RecvFailure, RecvTimeoutError, Selectable, Selectee, TryRecvError,
-    Waitable,
+    Waitable, verb,
 };
-use crate::error::{Detachment, Form as _};
+use crate::error::{Detachment, Form};
 use crate::segment::entry::{Ended, SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::wait::{Deadline, IDLE, Sleep, Timeout, Wait, Waiter, wait_until};
 use std::collections::VecDeque;
 use std::fmt;
-use std::time::Duration;
 
 /// Reports workers that join, leave and die, from its creation on. [`Worker::watch`] returns it.
 ///
@@ -94,32 +93,19 @@ impl Watch {
         watch
     }
 
-    /// Returns the next change. Waits for one.
-    ///
-    /// # Errors
-    ///
-    /// [`Detached`](RecvError::Detached) if all changes were reported, and no worker can join the
-    /// cluster any more.
-    pub fn recv(&mut self) -> Result<WorkerChange, RecvError> {
-        RecvError::retry(|| self.wait(Timeout::Never))
+    verb! {
+        /// Returns the next change. Waits for one.
+        ///
+        /// # Errors
+        ///
+        /// [`Detached`](RecvError::Detached) if all changes were reported, and no worker can join
+        /// the cluster any more.
+        recv, try_recv, recv_timeout = receive() -> WorkerChange;
+        RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
-    /// As [`recv`](Self::recv), but does not wait.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
-    pub fn try_recv(&mut self) -> Result<WorkerChange, TryRecvError> {
-        TryRecvError::retry(|| self.wait(Timeout::Zero))
-    }
-
-    /// As [`recv`](Self::recv), but waits no longer than `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout).
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<WorkerChange, RecvTimeoutError> {
-        RecvTimeoutError::retry(|| self.wait(Timeout::After(timeout)))
+    fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<WorkerChange, F> {
+        F::retry(|| self.wait(timeout))
     }
 
     fn wait(&mut self, timeout: Timeout) -> Result<WorkerChange, RecvFailure> {

@@ -32,8 +32,8 @@ use super::directory::{Watch, WorkerChange};
 use super::error::{EmitError, EmitTimeoutError, RunError, TryEmitError};
 use super::names::{ClusterObject, WorkerId};
 use super::worker::Worker;
-use crate::channel::{AnySubscriber, End, Ring, RingBuilder};
-use crate::error::{Form as _, OpenError};
+use crate::channel::{AnySubscriber, End, Ring, RingBuilder, WaitingFor, verb};
+use crate::error::{Form, OpenError};
 use crate::packet::{Packet, Unpack};
 use crate::wait::{Deadline, Timeout, Wait};
 use context::Handler;
@@ -238,42 +238,20 @@ impl<'h> Events<'h> {
         self.handlers.names().into_iter().map(str::to_owned).collect()
     }
 
-    /// Emits an event to all workers that have `Events`, this one included. Waits for room.
-    ///
-    /// The name has 1 to 1024 bytes, and no part of it is `*` or `**`.
-    ///
-    /// # Errors
-    ///
-    /// - [`BadName`](EmitError::BadName) if no event can have this name.
-    /// - [`OwnBacklog`](EmitError::OwnBacklog) if the ring is full of events that this worker has
-    ///   not handled. The call would wait for itself.
-    /// - [`TooLarge`](EmitError::TooLarge), [`Unserializable`](EmitError::Unserializable),
-    ///   [`Send`](EmitError::Send).
-    pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        EmitError::retry(|| self.emitter.emit(event, packet, Timeout::Never))
-    }
-
-    /// Emits an event if there is room now: see [`emit`](Self::emit).
-    ///
-    /// # Errors
-    ///
-    /// As [`emit`](Self::emit), and [`Full`](TryEmitError::Full).
-    pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), TryEmitError> {
-        TryEmitError::retry(|| self.emitter.emit(event, packet, Timeout::Zero))
-    }
-
-    /// Emits an event if there is room before the timeout: see [`emit`](Self::emit).
-    ///
-    /// # Errors
-    ///
-    /// As [`emit`](Self::emit), and [`Timeout`](EmitTimeoutError::Timeout).
-    pub fn emit_timeout<T: Packet>(
-        &mut self,
-        event: &str,
-        packet: &T,
-        timeout: Duration,
-    ) -> Result<(), EmitTimeoutError> {
-        EmitTimeoutError::retry(|| self.emitter.emit(event, packet, Timeout::After(timeout)))
+    verb! {
+        /// Emits an event to all workers that have `Events`, this one included. Waits for room.
+        ///
+        /// The name has 1 to 1024 bytes, and no part of it is `*` or `**`.
+        ///
+        /// # Errors
+        ///
+        /// - [`BadName`](EmitError::BadName) if no event can have this name.
+        /// - [`OwnBacklog`](EmitError::OwnBacklog) if the ring is full of events that this worker
+        ///   has not handled. The call would wait for itself.
+        /// - [`TooLarge`](EmitError::TooLarge), [`Unserializable`](EmitError::Unserializable),
+        ///   [`Send`](EmitError::Send).
+        emit, try_emit, emit_timeout = emit_with[T: Packet](event: &str, packet: &T) -> ();
+        EmitError, TryEmitError::Full, EmitTimeoutError::Timeout
     }
 
     /// Dispatches until an event with this name or pattern comes, and returns its packet.
@@ -346,6 +324,16 @@ impl<'h> Events<'h> {
     pub fn set_wait(&mut self, wait: Wait) {
         self.subscriber.set_wait(wait);
         self.emitter.set_wait(wait);
+    }
+
+    #[inline]
+    fn emit_with<T: Packet, F: Form<EmitError, WaitingFor>>(
+        &mut self,
+        event: &str,
+        packet: &T,
+        timeout: Timeout,
+    ) -> Result<(), F> {
+        F::retry(|| self.emitter.emit(event, packet, timeout))
     }
 
     fn add_for(&mut self, filter: Filter, handler: Handler<'h>) -> HandlerId {

@@ -19,13 +19,12 @@ use super::pool::ENTRIES;
 use super::worker::Worker;
 use crate::channel::{
     AnySubscriber, MAX_ENTRIES, RecvError, RecvTimeoutError, RingBuilder, Selectable, Selectee,
-    TryRecvError,
+    TryRecvError, verb,
 };
-use crate::error::OpenError;
+use crate::error::{Form, OpenError};
 use crate::packet::{OneOf, TypeInfo};
-use crate::wait::Wait;
+use crate::wait::{Timeout, Wait};
 use std::fmt;
-use std::time::Duration;
 
 /// Name of the durable subscriber.
 const SUBSCRIBER: &str = "inbox";
@@ -140,37 +139,22 @@ impl Worker {
 }
 
 impl Inbox {
-    /// Returns the next message. Waits for one.
-    ///
-    /// A message that was not [acknowledged](Message::ack) is delivered again by the next call.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](RecvError::Closed) when the worker has left or was retired, and all messages in
-    /// the inbox were delivered. [`Corrupt`](RecvError::Corrupt).
-    #[inline(always)]
-    pub fn recv(&mut self) -> Result<Message<'_>, RecvError> {
-        Ok(Message { received: self.messages.recv()? })
+    verb! {
+        /// Returns the next message. Waits for one.
+        ///
+        /// A message that was not [acknowledged](Message::ack) is delivered again by the next call.
+        ///
+        /// # Errors
+        ///
+        /// [`Closed`](RecvError::Closed) when the worker has left or was retired, and all messages
+        /// in the inbox were delivered. [`Corrupt`](RecvError::Corrupt).
+        recv, try_recv, recv_timeout = receive() -> Message<'_>;
+        RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
-    /// As [`recv`](Self::recv), but does not wait.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv), and [`Empty`](TryRecvError::Empty).
     #[inline(always)]
-    pub fn try_recv(&mut self) -> Result<Message<'_>, TryRecvError> {
-        Ok(Message { received: self.messages.try_recv()? })
-    }
-
-    /// As [`recv`](Self::recv), but waits no longer than `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv), and [`Timeout`](RecvTimeoutError::Timeout).
-    #[inline(always)]
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, RecvTimeoutError> {
-        Ok(Message { received: self.messages.recv_timeout(timeout)? })
+    fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Message<'_>, F> {
+        Ok(Message { received: self.messages.receive::<F>(timeout)? })
     }
 
     /// How much waits to be received, in slots of 64 bytes. A message takes 16 bytes more than its

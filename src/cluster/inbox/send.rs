@@ -14,7 +14,7 @@ use crate::channel::{AnyPublisher, RingBuilder, SendError, SendFailure, WaitingF
 use crate::cluster::directory::{Directory, InboxAddress, Lookup};
 use crate::cluster::error::{SendToError, SendToFailure, SendToTimeoutError, TrySendToError};
 use crate::cluster::names::{Address, Addressee, ClusterObject};
-use crate::cluster::pool::{EndpointWait, PooledSender};
+use crate::cluster::pool::{PoolWait, PooledSender};
 use crate::cluster::worker::Worker;
 use crate::error::{Form, OpenError};
 use crate::packet::Packet;
@@ -199,9 +199,9 @@ impl Worker {
                         continue;
                     }
                     Err(error @ OpenError::Full { .. }) => match sender.wait_for_return(deadline) {
-                        EndpointWait::Ready => {}
-                        EndpointWait::Again => continue,
-                        EndpointWait::Full => return Err(not_attached(error, timeout)),
+                        PoolWait::Ready => {}
+                        PoolWait::Again => continue,
+                        PoolWait::Full => return Err(not_attached(error, timeout)),
                     },
                     Err(error) => return Err(not_attached(error, timeout)),
                 }

@@ -62,7 +62,7 @@ enum ShardRef<'a> {
 
 /// Result of waiting for an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EndpointWait {
+pub(super) enum PoolWait {
     /// The endpoint is there.
     Ready,
     /// Something changed, or a bounded wait ended: try again.
@@ -147,29 +147,29 @@ impl PooledSender<'_> {
     }
 
     /// Waits until another thread returns an endpoint at this inbox, which had no entry left. A
-    /// bounded wait: call it again for [`EndpointWait::Again`].
-    pub(super) fn wait_for_return(&mut self, deadline: Deadline) -> EndpointWait {
-        let ShardRef::Shared(pool) = self.shard else { return EndpointWait::Again };
+    /// bounded wait: call it again for [`PoolWait::Again`].
+    pub(super) fn wait_for_return(&mut self, deadline: Deadline) -> PoolWait {
+        let ShardRef::Shared(pool) = self.shard else { return PoolWait::Again };
         let mut shared = pool.shared();
-        let Some(peer) = shared.peer_of(self.id, self.serial) else { return EndpointWait::Again };
+        let Some(peer) = shared.peer_of(self.id, self.serial) else { return PoolWait::Again };
         // `lent` counts this endpoint, too.
         let is_alone = peer.lent < 2;
         self.endpoint = peer.take();
         if self.endpoint.is_some() {
-            return EndpointWait::Ready;
+            return PoolWait::Ready;
         }
         if is_alone {
             // No other thread will return one. If others did since this one was lent, the reserved
             // entries are open to it now.
-            return if self.is_extra { EndpointWait::Again } else { EndpointWait::Full };
+            return if self.is_extra { PoolWait::Again } else { PoolWait::Full };
         }
         if deadline.has_passed() {
-            return EndpointWait::Full;
+            return PoolWait::Full;
         }
         shared.waiting += 1;
         let woken = pool.returned.wait_timeout(shared, deadline.cut(IDLE));
         woken.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
-        EndpointWait::Again
+        PoolWait::Again
     }
 }
 

@@ -27,7 +27,7 @@ use super::error::{
 };
 use super::names::WorkerId;
 use super::worker::Worker;
-use crate::channel::{ReadGuard, Selectable, Selectee, StableBytes, Types};
+use crate::channel::{ReadGuard, Selectable, Selectee, StableBytes, Types, verb};
 use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet};
@@ -155,45 +155,23 @@ impl Worker {
 }
 
 impl<Q: Packet, R: Packet> Service<Q, R> {
-    /// Waits for the next request.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](ServiceRecvError::Closed), [`Corrupt`](ServiceRecvError::Corrupt).
-    /// [`Caller`](ServiceRecvError::Caller) if a caller's ring cannot be opened now, for lack of
-    /// descriptors, memory or an entry. It is reported once per request, which is received later.
-    /// If the ring is locked by a stopped process, its request is postponed without an error.
-    #[inline]
-    pub fn recv(&mut self) -> Result<Request<'_, Q, R>, ServiceRecvError> {
-        self.receive(Timeout::Never)
-    }
-
-    /// Returns the next request, if there is one now.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv), and [`Empty`](TryServiceRecvError::Empty).
-    #[inline]
-    pub fn try_recv(&mut self) -> Result<Request<'_, Q, R>, TryServiceRecvError> {
-        self.receive(Timeout::Zero)
-    }
-
-    /// Waits for the next request for a limited time.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv), and [`Timeout`](ServiceRecvTimeoutError::Timeout).
-    #[inline]
-    pub fn recv_timeout(
-        &mut self,
-        timeout: Duration,
-    ) -> Result<Request<'_, Q, R>, ServiceRecvTimeoutError> {
-        self.receive(Timeout::After(timeout))
+    verb! {
+        /// Returns the next request. Waits for one.
+        ///
+        /// # Errors
+        ///
+        /// [`Closed`](ServiceRecvError::Closed), [`Corrupt`](ServiceRecvError::Corrupt).
+        /// [`Caller`](ServiceRecvError::Caller) if a caller's ring cannot be opened now, for lack
+        /// of descriptors, memory or an entry. It is reported once per request, which is received
+        /// later. If the ring is locked by a stopped process, its request is postponed without an
+        /// error.
+        recv, try_recv, recv_timeout = receive() -> Request<'_, Q, R>;
+        ServiceRecvError, TryServiceRecvError::Empty, ServiceRecvTimeoutError::Timeout
     }
 
     /// Changes how this service waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
-        self.server.receiver.endpoint.waiter.set(wait);
+        self.server.receiver.entry.waiter.set(wait);
     }
 
     #[inline(always)]
@@ -296,7 +274,7 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     }
 
     fn server(&self) -> &Server {
-        self.0.guard().endpoint()
+        self.0.guard().holder()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Claims of publishers that have just died, found by `try_send` and by a subscriber.
 
 use super::process::GENEROUS;
-use crate::channel::endpoint;
+use crate::channel::owned_entry;
 use crate::segment::entry::EntryId;
 use crate::{Overflow, Publisher, Ring};
 use std::cell::Cell;
@@ -17,7 +17,7 @@ fn a_publisher_dies_while_a_subscriber_asks() {
     subscriber.protect().unwrap();
     let mut publisher = ring.publisher::<u64>().unwrap();
     std::mem::forget(publisher.reserve().unwrap());
-    let segment = &subscriber.receiver.endpoint.segment;
+    let segment = &subscriber.receiver.entry.segment;
     let asked = Cell::new(0);
     let is_alive = |entry_id| {
         if entry_id != EntryId::Publisher(0) {
@@ -27,7 +27,7 @@ fn a_publisher_dies_while_a_subscriber_asks() {
         asked.get() == 1
     };
     let control = segment.lock().unwrap();
-    endpoint::reap(segment, segment.memory(), &is_alive);
+    owned_entry::reap(segment, segment.memory(), &is_alive);
     drop(control);
     assert!(subscriber.try_recv().is_err());
 }
@@ -60,7 +60,7 @@ fn try_to_send_100(living: &mut Publisher<u64>) {
 
 /// Like a kill: the liveness lock is released, everything else stays until the test ends.
 fn die(publisher: &Publisher<u64>) {
-    let endpoint = &publisher.sender.endpoint;
+    let endpoint = &publisher.sender.entry;
     endpoint.release_liveness();
 }
 
@@ -87,7 +87,7 @@ fn both_dead(topic: &str, hinder: impl FnOnce(&str)) {
     let mut living = ring.publisher::<u64>().unwrap();
     std::mem::forget(dead.reserve().unwrap());
     die(&dead);
-    let endpoint = &idle.receiver.endpoint;
+    let endpoint = &idle.receiver.entry;
     endpoint.release_liveness();
     hinder(&name);
     for number in 0..40 {

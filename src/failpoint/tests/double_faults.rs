@@ -164,11 +164,11 @@ pub(super) fn recover(name: &str, side: &str) {
         let (mut receiver, _) = join::subscriber(ring.segment(), &types, None, wait).unwrap();
         say("joined");
         hear();
-        receiver.endpoint.reap_dead();
+        receiver.entry.reap_dead();
     } else {
         let (mut sender, _) = join::publisher(ring.segment(), &types, wait).unwrap();
         say("joined");
         hear();
-        sender.endpoint.reap_dead();
+        sender.entry.reap_dead();
     }
 }

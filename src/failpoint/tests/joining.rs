@@ -31,7 +31,7 @@ fn fails_to_join(ring: &Ring) {
         for error in [
             ring.publisher::<u64>().err().unwrap(),
             ring.subscriber::<u64>().err().unwrap(),
-            ring.durable::<u64>("desk").err().unwrap(),
+            ring.durable::<u64>("shop").err().unwrap(),
         ] {
             assert!(matches!(error, OpenError::System { .. }), "{error}");
         }
@@ -40,7 +40,7 @@ fn fails_to_join(ring: &Ring) {
         assert!(is_free(ring, entry_id), "{entry_id:?}");
     }
     assert_eq!(ring.types(), []);
-    assert!(!ring.remove_durable("desk").unwrap());
+    assert!(!ring.remove_durable("shop").unwrap());
 }
 
 #[test]
@@ -52,10 +52,10 @@ fn a_failed_join_takes_no_entry() {
 #[test]
 fn a_join_with_a_taken_name_registers_no_type() {
     let ring = on_events().heap().unwrap();
-    let desk = ring.any_durable("desk").unwrap();
-    assert!(matches!(ring.durable::<u64>("desk"), Err(OpenError::NameTaken { .. })));
+    let shop = ring.any_durable("shop").unwrap();
+    assert!(matches!(ring.durable::<u64>("shop"), Err(OpenError::NameTaken { .. })));
     assert_eq!(ring.types(), []);
-    drop((desk, ring.subscriber::<String>().unwrap()));
+    drop((shop, ring.subscriber::<String>().unwrap()));
 }
 
 /// The peer's side: joins and receives one packet.

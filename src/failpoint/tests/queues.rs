@@ -106,7 +106,7 @@ fn leave_a_pin(ring: &Ring, own: &mut GroupReceiver) {
         }
         hand.store(NOWHERE, Ordering::Release);
     }
-    other.endpoint.release_liveness();
+    other.entry.release_liveness();
     // Its entry may belong to another consumer from here on, so it is never dropped.
     static DEAD: Mutex<Vec<GroupReceiver>> = Mutex::new(Vec::new());
     DEAD.lock().unwrap().push(other);

@@ -169,11 +169,11 @@ fn recover_another(ring: &Ring) -> bool {
     let join = || join::publisher(ring.segment(), &types, Wait::park()).unwrap().0;
     let (mut dying, mut other) = (join(), join());
     dying.claim::<SendFailure>(100, Timeout::Zero).unwrap();
-    dying.endpoint.release_liveness();
-    let mut recovered = other.endpoint.reap_dead();
+    dying.entry.release_liveness();
+    let mut recovered = other.entry.reap_dead();
     // Another process may be doing so.
     while dying.writer.own().record.position.load(Ordering::Acquire) != NOWHERE {
-        recovered |= other.endpoint.reap_dead();
+        recovered |= other.entry.reap_dead();
     }
     // The dead do not abort their claims. An abort here would write over packets of others, if this
     // process was frozen before.

@@ -8,5 +8,5 @@ mod validated;
 
 pub(crate) use self::{
     uninit::{Uninit, UninitTail, tail_len_or_most},
-    validated::{Copied, Validated, ValidatedBatch},
+    validated::{CopiedBytes, Validated, ValidatedBatch},
 };

@@ -108,9 +108,9 @@ impl<G: StableBatch, T: Packet> ValidatedBatch<G, T> {
 ///
 /// 1. The slice is aligned to 16 bytes.
 #[derive(Debug)]
-pub(crate) struct Copied<'a>(&'a [u8]);
+pub(crate) struct CopiedBytes<'a>(&'a [u8]);
 
-impl<'a> Copied<'a> {
+impl<'a> CopiedBytes<'a> {
     /// Borrows copied bytes.
     pub(crate) fn new(bytes: &'a rkyv::util::AlignedVec<16>) -> Self {
         // Invariant 1: `AlignedVec<16>` aligns its bytes to 16.
@@ -120,7 +120,7 @@ impl<'a> Copied<'a> {
 
 // SAFETY: A shared slice changes neither its address nor its content while it is borrowed.
 // Invariant 1 gives the alignment.
-unsafe impl StableBytes for Copied<'_> {
+unsafe impl StableBytes for CopiedBytes<'_> {
     fn bytes(&self) -> &[u8] {
         self.0
     }

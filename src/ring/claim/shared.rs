@@ -62,7 +62,7 @@ impl Writer {
         let tail = self.tail();
         if tail > FARTHEST {
             // No publisher claims so far. There is no room there, and never will be.
-            return Err(Full { gate: Gate { lowest: tail, endpoint: None } });
+            return Err(Full { gate: Gate { lowest: tail, holder: None } });
         }
         let start = tail + self.geometry.padding(tail, span);
         if start + span > self.limit {

@@ -186,7 +186,7 @@ fn the_gate_names_the_claim_behind_which_a_subscriber_waits() {
             break full;
         }
     };
-    assert_eq!(full.gate.endpoint, Some(EntryId::Publisher(0)));
+    assert_eq!(full.gate.holder, Some(EntryId::Publisher(0)));
 }
 
 /// A newcomer stores a tail as its first cursor that it read a lap ago.

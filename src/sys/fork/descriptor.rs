@@ -1,4 +1,4 @@
-//! [`Descriptor`]: a descriptor that no forked child shares, and that is closed once.
+//! [`UnsharedFd`]: a descriptor that no forked child shares, and that is closed once.
 
 use super::placeholder::{Placeholder, file_of};
 use super::{Registered, generation, install_handlers, registry};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 ///    placeholder that has this number there.
 /// 2. `generation` is that of the process that opened the descriptor.
 #[derive(Debug)]
-pub(crate) struct Descriptor {
+pub(crate) struct UnsharedFd {
     fd: Option<OwnedFd>,
     number: RawFd,
     generation: u32,
@@ -43,7 +43,7 @@ unsafe impl Send for Pin {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Pin {}
 
-impl Descriptor {
+impl UnsharedFd {
     /// Calls `open` while no thread can fork, and registers the descriptor.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Descriptor {
     }
 }
 
-impl AsFd for Descriptor {
+impl AsFd for UnsharedFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: By invariant 1, `number` belongs to `fd`, which is open until `self` is dropped.
         // In a child it belongs to the placeholder, which `fd` owns there. If other code closed it,
@@ -120,7 +120,7 @@ impl AsFd for Descriptor {
     }
 }
 
-impl Drop for Descriptor {
+impl Drop for UnsharedFd {
     fn drop(&mut self) {
         let mut registry = registry();
         let is_lost = !self.is_inherited() && registry.find(self.id).is_none();

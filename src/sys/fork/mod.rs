@@ -2,19 +2,19 @@
 //!
 //! Guarantees, for children made by `fork` that do not `exec`:
 //!
-//! - Each descriptor opened through [`Descriptor`] is replaced in the child by a descriptor of the
+//! - Each descriptor opened through [`UnsharedFd`] is replaced in the child by a descriptor of the
 //!   same number that cannot be locked. So the parent's locks end with the parent, even if the
 //!   child lives on.
 //! - Each address range announced by a [`Range`] is reserved in the child, without access. So a use
 //!   of the parent's mapping is a SIGSEGV, never a write to another mapping at the same address.
-//! - [`Descriptor::is_inherited`] returns true in the child.
+//! - [`UnsharedFd::is_inherited`] returns true in the child.
 //!
 //! Other code of the process may close descriptors that it does not own, as
-//! `close_range(3, ~0, 0)` does when a process becomes a daemon. [`Descriptor`] limits the damage:
+//! `close_range(3, ~0, 0)` does when a process becomes a daemon. [`UnsharedFd`] limits the damage:
 //!
-//! - [`pin`](Descriptor::pin) maps a page of the file. A mapping keeps the open-file description,
+//! - [`pin`](UnsharedFd::pin) maps a page of the file. A mapping keeps the open-file description,
 //!   and so its locks, until it is unmapped.
-//! - [`is_lost`](Descriptor::is_lost) tells that the number is closed or belongs to another file.
+//! - [`is_lost`](UnsharedFd::is_lost) tells that the number is closed or belongs to another file.
 //! - A lost descriptor is never closed: its number may be another file's by now.
 //!
 //! ```text
@@ -36,7 +36,7 @@
 mod descriptor;
 mod placeholder;
 
-pub(crate) use descriptor::Descriptor;
+pub(crate) use descriptor::UnsharedFd;
 use placeholder::{Placeholder, is_open_on};
 
 use std::cell::UnsafeCell;
@@ -52,7 +52,7 @@ use crate::sync::{AtomicU32, Ordering};
 ///
 /// # Invariants
 ///
-/// 1. While the registry is unlocked, each entry of `descriptors` is that of a [`Descriptor`] of
+/// 1. While the registry is unlocked, each entry of `descriptors` is that of a [`UnsharedFd`] of
 ///    this process. No two entries have one number. Unless other code closed it, the number is an
 ///    open descriptor of the file `file`.
 /// 2. `placeholder` is there as long as `descriptors` is not empty.
@@ -150,8 +150,8 @@ impl ForkRegistry {
             let number = descriptor.number;
             let placeholder = self.placeholder.as_ref().map_or(-1, Placeholder::number);
             // SAFETY: By invariant 1 of the registry, and because the number is open on its file,
-            // a `Descriptor` owns it. It stays open, as the placeholder, which invariant 1 of
-            // `Descriptor` allows.
+            // a `UnsharedFd` owns it. It stays open, as the placeholder, which invariant 1 of
+            // `UnsharedFd` allows.
             unsafe {
                 // `dup3` fails if the number exceeds a limit of descriptors that was lowered since.
                 // Then the system gives this number to no other descriptor, so the second `close`
@@ -314,10 +314,10 @@ mod tests {
     }
 
     /// Returns a locked descriptor of an unlinked file, and another description of it for queries.
-    fn locked(topic: &str) -> (Descriptor, File) {
+    fn locked(topic: &str) -> (UnsharedFd, File) {
         let path = std::env::temp_dir().join(format!("packetring-{topic}-{}", std::process::id()));
         let options = || File::options().create(true).append(true).read(true).open(&path).unwrap();
-        let descriptor = Descriptor::open(|| Ok(OwnedFd::from(options()))).unwrap();
+        let descriptor = UnsharedFd::open(|| Ok(OwnedFd::from(options()))).unwrap();
         let asker = options();
         std::fs::remove_file(&path).unwrap();
         assert!(lock::try_exclusive(descriptor.as_fd(), 0).unwrap());

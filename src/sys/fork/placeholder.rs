@@ -1,5 +1,5 @@
-//! The descriptor that replaces the library's descriptors in a forked child, and whether a number is
-//! open on a file.
+//! The descriptor that replaces the library's descriptors in a forked child, and whether a number
+//! is open on a file.
 
 use crate::sys::{check, shm};
 use std::fs::File;

@@ -8,7 +8,7 @@
 //! request, and the reply ring was read after that check, then a call without a message is lost.
 
 use super::window::{CallOutcome, Calls};
-use crate::channel::{ReadEndpoint as _, Receiver, RecvError, RecvFailure, Ring, Taken};
+use crate::channel::{HoldsPacket as _, Receiver, RecvError, RecvFailure, Ring, Taken};
 use crate::cluster::error::CallError;
 use crate::cluster::service::call::{Call, CallSlot};
 use crate::cluster::service::status::RequestStatus;

@@ -240,7 +240,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// Changes how this client waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.requests.set_wait(wait);
-        self.tracker.replies.endpoint.waiter.set(wait);
+        self.tracker.replies.entry.waiter.set(wait);
     }
 
     fn begin<F: Form<CallError, ()>>(

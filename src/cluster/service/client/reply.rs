@@ -3,7 +3,7 @@
 use super::completion::{CallTracker, ReplyPlace};
 use crate::channel::{ReadGuard, Receiver, StableBytes, Suffix};
 use crate::cluster::error::CallError;
-use crate::packet::guard::{Copied, Validated};
+use crate::packet::guard::{CopiedBytes, Validated};
 use crate::packet::{self, Packet};
 use std::fmt;
 use std::ops::Deref;
@@ -15,14 +15,14 @@ pub struct Reply<'a, R: Packet>(ReplyArchive<'a, R>);
 
 enum ReplyArchive<'a, R: Packet> {
     InRing(Validated<Suffix<ReadGuard<'a, Receiver>>, R>),
-    Copied(Validated<Copied<'a>, R>),
+    Copied(Validated<CopiedBytes<'a>, R>),
 }
 
 impl<'a, R: Packet> Reply<'a, R> {
     pub(super) fn open(tracker: &'a mut CallTracker, place: ReplyPlace) -> Result<Self, CallError> {
         match place {
             ReplyPlace::InRing(prefix) => Self::in_ring(tracker, prefix),
-            ReplyPlace::Copied => match Validated::open(Copied::new(&tracker.copy)) {
+            ReplyPlace::Copied => match Validated::open(CopiedBytes::new(&tracker.copy)) {
                 Ok(opened) => Ok(Self(ReplyArchive::Copied(opened))),
                 Err((guard, _)) => Err(corrupt::<R>(guard.bytes())),
             },

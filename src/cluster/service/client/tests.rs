@@ -22,8 +22,8 @@ fn disturb(client: &Numbers) {
 
 /// Releases the liveness lock of the client's subscriber, as the kernel does at its death.
 fn die(client: &Numbers) {
-    let endpoint = &client.tracker.replies.endpoint;
-    endpoint.release_liveness();
+    let entry = &client.tracker.replies.entry;
+    entry.release_liveness();
 }
 
 /// Starts a call and takes its request. Returns the call and the `is_only` bit of the request.
@@ -96,7 +96,7 @@ fn a_reply_to_an_only_call_does_not_check_whether_the_caller_lives() {
 fn set_wait_applies_to_room_and_to_replies() {
     let (worker, mut client) = client("waits");
     let waits =
-        |client: &Numbers| [client.requests.wait(), client.tracker.replies.endpoint.waiter.wait()];
+        |client: &Numbers| [client.requests.wait(), client.tracker.replies.entry.waiter.wait()];
     assert_eq!(waits(&client), [Wait::park(); 2]);
     for wait in [Wait::spin(), Wait::park().spin_for(Duration::ZERO)] {
         client.set_wait(wait);

@@ -16,7 +16,7 @@ use super::deferred::DroppedReplies;
 use super::status;
 use super::tags::RequestTag;
 use crate::channel::{
-    Cursor, EventCount, GroupReceiver, ReadEndpoint, RecvFailure, Taken, Waitable,
+    Cursor, EventCount, GroupReceiver, HoldsPacket, RecvFailure, Taken, Waitable,
 };
 use crate::cluster::error::{ServiceRecvError, ServiceRecvFailure};
 use crate::cluster::worker::Worker;
@@ -239,7 +239,7 @@ impl fmt::Debug for Server {
     }
 }
 
-impl ReadEndpoint for Server {
+impl HoldsPacket for Server {
     #[inline]
     fn payload(&self) -> &[u8] {
         match &self.copy {
@@ -300,7 +300,7 @@ impl Waitable for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.receiver.endpoint.segment.is_inherited() {
+        if self.receiver.entry.segment.is_inherited() {
             // In a forked child, the endpoint and its requests belong to the parent, which replies.
             return;
         }

@@ -5,42 +5,28 @@
 //! cargo run --release --example chaos -- --seconds 60 --seed 7
 //! ```
 //!
-//! The director starts this program again as workers, on six rings at once (`chaos/assignment.rs`).
-//! Each worker records its operations in shared memory that survives it
-//! (`chaos/ledger.rs`). Subscribers check each received packet (`chaos/checker.rs`). Every few
-//! seconds the rings are read to the end, and the whole ledger is checked (`chaos/audit.rs`).
+//! The director starts this program again as workers, on six rings at once (`assignment.rs`).
+//! Each worker records its operations in shared memory that survives it (`ledger.rs`). Subscribers
+//! check each received packet (`checker.rs`). Every few seconds the rings are read to the end, and
+//! the whole ledger is checked (`audit.rs`).
 //!
 //! The seed decides the target, the kind and the time of each strike. It does not decide at which
 //! instruction the target is struck. A seed therefore repeats the strikes, but a rare failure may
 //! need several runs.
 
-#[path = "chaos/assignment.rs"]
 mod assignment;
-#[path = "chaos/audit.rs"]
 mod audit;
-#[path = "chaos/checker.rs"]
 mod checker;
-#[path = "chaos/context.rs"]
 mod context;
-#[path = "chaos/director.rs"]
 mod director;
-#[path = "chaos/ledger.rs"]
 mod ledger;
-#[path = "chaos/map.rs"]
 mod map;
-#[path = "chaos/payload.rs"]
 mod payload;
-#[path = "chaos/process.rs"]
 mod process;
-#[path = "chaos/publisher.rs"]
 mod publisher;
-#[path = "chaos/rng.rs"]
 mod rng;
-#[path = "chaos/subscriber.rs"]
 mod subscriber;
-#[path = "chaos/tally.rs"]
 mod tally;
-#[path = "chaos/visitor.rs"]
 mod visitor;
 
 use assignment::{Assignment, Role};

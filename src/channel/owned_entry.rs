@@ -16,7 +16,7 @@ use crate::wait::{Notifier, Sleep, Wait, Waiter};
 
 /// An entry of a ring, with everything that its owner needs.
 #[derive(Debug)]
-pub(crate) struct Endpoint {
+pub(crate) struct OwnedEntry {
     pub(crate) entry_id: EntryId,
     memory: RingMemory,
     pub(crate) waiter: Waiter,
@@ -28,7 +28,7 @@ pub(crate) struct Endpoint {
     pub(crate) segment: Segment,
 }
 
-impl Endpoint {
+impl OwnedEntry {
     /// The endpoint of an entry that was just taken through `segment`. Infallible, because a taken
     /// entry must have an owner that releases it.
     pub(crate) fn new(segment: Segment, entry_id: EntryId, waiter: Waiter) -> Self {
