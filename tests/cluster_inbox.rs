@@ -925,6 +925,58 @@ fn a_restricted_inbox_rejects_other_types() {
     feed.send_to("billing", &7_u64).unwrap();
 }
 
+/// The receiver leaves and joins again with another choice of types. A sender that was attached to
+/// the old inbox sends to the new one: of a type that it knows there, of a type that is new to it,
+/// by its first thread and by another one.
+#[test]
+fn a_sender_that_outlives_a_leave_and_rejoin_is_answered_by_the_new_inbox() {
+    let cluster = Cluster::new("outlives");
+    let feed = cluster.join("feed");
+    let restricted = || {
+        let billing = cluster.join("billing");
+        let inbox = billing.inbox_of::<Work<'static>>().unwrap();
+        (billing, inbox)
+    };
+    let attach = |who: &str| {
+        feed.send_to(who, &Numbered { number: 1 }).unwrap();
+        let elsewhere = || feed.send_to(who, &Numbered { number: 2 }).unwrap();
+        thread::scope(|scope| scope.spawn(elsewhere).join().unwrap());
+        let refused = feed.send_to(who, &"refused".to_owned());
+        assert!(matches!(refused, Err(SendToError::TypeRefused(_))), "{refused:?}");
+    };
+    let id = {
+        let (billing, _inbox) = restricted();
+        attach("billing");
+        let id = billing.id();
+        billing.leave().unwrap();
+        id
+    };
+    let open = cluster.join("billing");
+    let mut inbox = open.inbox().unwrap();
+    assert_eq!(open.id(), id);
+    // The old ring did not accept the first type, and does not know the second one.
+    feed.send_to("billing", &"accepted".to_owned()).unwrap();
+    feed.send_to(&id, &7_u8).unwrap();
+    thread::scope(|scope| {
+        let elsewhere = || {
+            feed.send_to("billing", &"accepted".to_owned()).unwrap();
+            feed.try_send_to("billing", &7_u16).unwrap();
+            feed.send_to_timeout(&id, &7_u32, LONG).unwrap();
+        };
+        scope.spawn(elsewhere).join().unwrap();
+    });
+    assert_eq!(drain(&mut inbox), 5);
+    drop(inbox);
+    open.leave().unwrap();
+
+    // The other way round: the new inbox refuses a type that the old one accepted.
+    let (_billing, mut inbox) = restricted();
+    let refused = feed.send_to("billing", &"accepted".to_owned());
+    assert!(matches!(refused, Err(SendToError::TypeRefused(_))), "{refused:?}");
+    feed.send_to("billing", &Stop).unwrap();
+    assert_eq!(drain(&mut inbox), 1);
+}
+
 // ---- full inboxes ----
 
 #[test]

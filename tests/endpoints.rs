@@ -1096,6 +1096,10 @@ fn a_ring_carries_64_types_and_rejects_the_next() {
             assert!(matches!(error, SendError::TooManyTypes { limit: 64 }));
             out.send(&[0_u8; 64]).unwrap();
             assert_eq!(ring.types().len(), 64);
+            // A closed ring says so, whatever its types.
+            ring.close().unwrap();
+            assert!(matches!(out.send(&[0_u8; 65]), Err(SendError::Closed)));
+            assert!(matches!(out.try_reserve::<[u8; 66]>(), Err(TrySendError::Closed)));
         },
     );
 }

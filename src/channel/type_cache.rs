@@ -8,6 +8,7 @@ use super::join;
 use super::untyped::Sender;
 use crate::error::{Form, OpenError};
 use crate::packet::{Fingerprint, Packet, TypeInfo};
+use crate::ring::state::RingState;
 use crate::segment::{Control, Segment};
 use crate::wait::Timeout;
 
@@ -79,7 +80,18 @@ impl TypeCache {
         timeout: Timeout,
     ) -> Result<(u16, Timeout), SendFailure> {
         let deadline = timeout.deadline();
-        let control = lock(segment, timeout)?;
+        // Before the types are asked: a closed ring may have been replaced by one with other types.
+        let is_closed = || RingState::of(segment.memory()) == RingState::Closed;
+        if is_closed() {
+            return Err(SendError::Closed.into());
+        }
+        let control = match lock(segment, timeout) {
+            Err(_) if is_closed() => return Err(SendError::Closed.into()),
+            control => control?,
+        };
+        if is_closed() {
+            return Err(SendError::Closed.into());
+        }
         let index = join::register(&control, segment, info).map_err(refused)?;
         self.known.push((info.fingerprint, index));
         Ok((index, timeout.left(deadline)))

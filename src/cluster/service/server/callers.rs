@@ -188,6 +188,9 @@ impl Callers {
                 let TypeMismatch { expected, found } = *types;
                 OpenError::TypeMismatch { expected, found }
             }
+            SendFailure::Error(SendError::Closed) => {
+                OpenError::Closed { name: ring.name().to_owned() }
+            }
             _ => OpenError::Busy { name: ring.name().to_owned(), pid: None },
         })?;
         Ok(Caller { id, ring, publisher })
