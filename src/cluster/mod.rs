@@ -24,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+mod default_name;
 mod directory;
 mod error;
 mod events;
