@@ -43,7 +43,7 @@ pub use error::{
     SendToError, SendToTimeoutError, ServiceRecvError, ServiceRecvTimeoutError, TryEmitError,
     TrySendToError, TryServiceRecvError, WaitError,
 };
-pub use events::{Context, Events, HandlerId};
+pub use events::{Context, Emitter, Events, HandlerId};
 pub use inbox::{Inbox, Message};
 pub use names::{Addressee, WorkerId};
 pub use service::{Call, Client, Deferred, Replier, Reply, Request, Service};

@@ -22,7 +22,7 @@ error_family! {
         } => ("invalid event name {name:?}: {reason}"),
         /// The ring is full of events that this worker has not handled. Waiting would never end.
         OwnBacklog => (
-            "ring of events full of this worker's own backlog: call poll or run before emitting more"
+            "ring of events full of this worker's own backlog: call poll or run before emitting more, or emit by Worker::emitter if no handler is needed"
         ),
         /// The event never fits.
         TooLarge {
