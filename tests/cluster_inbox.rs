@@ -990,9 +990,13 @@ fn a_full_inbox_is_reported_and_each_ack_frees_room() {
     for round in 0..5 {
         let error = feed.try_send_to("billing", &Stop).unwrap_err();
         let own = WaitingFor::Subscriber { pid: std::process::id() };
-        assert!(matches!(error, TrySendToError::Full { waiting_for } if waiting_for == own));
+        assert!(
+            matches!(&error, TrySendToError::Full { waiting_for } if waiting_for.reason == own)
+        );
         let error = feed.send_to_timeout("billing", &Stop, SHORT).unwrap_err();
-        assert!(matches!(error, SendToTimeoutError::Timeout { waiting_for } if waiting_for == own));
+        assert!(
+            matches!(&error, SendToTimeoutError::Timeout { waiting_for } if waiting_for.reason == own)
+        );
         drop(inbox.try_recv().unwrap());
         assert!(matches!(feed.try_send_to(&billing.id(), &Stop), Err(TrySendToError::Full { .. })));
         assert_eq!(receive(&mut inbox), round);
@@ -1011,18 +1015,50 @@ fn a_full_inbox_of_an_absent_worker_names_its_last_process() {
     billing.kill();
     let error = feed.try_send_to("billing", &Stop).unwrap_err();
     assert!(
-        matches!(error, TrySendToError::Full { waiting_for } if waiting_for == gone),
+        matches!(&error, TrySendToError::Full { waiting_for } if waiting_for.reason == gone),
         "{error}"
     );
-    let worker = format!("its worker, last in process {}, is slow, stopped or gone", billing.pid());
-    assert!(error.to_string().starts_with(&format!("inbox full: {worker}")), "{error}");
+    let worker = format!("the worker, last in process {}, is slow, stopped or gone", billing.pid());
+    assert!(
+        error.to_string().starts_with(&format!("inbox of worker billing full: {worker}")),
+        "{error}"
+    );
     assert!(error.to_string().contains("Worker::retire"), "{error}");
     let error = feed.send_to_timeout("billing", &Stop, SHORT).unwrap_err();
-    assert!(matches!(error, SendToTimeoutError::Timeout { waiting_for } if waiting_for == gone));
     assert!(
-        error.to_string().starts_with(&format!("inbox full until the timeout: {worker}")),
+        matches!(&error, SendToTimeoutError::Timeout { waiting_for } if waiting_for.reason == gone)
+    );
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("inbox of worker billing full until the timeout: {worker}")),
         "{error}"
     );
+}
+
+/// Two workers with full inboxes send to each other: the error of each names the other.
+#[test]
+fn workers_that_wait_for_each_other_are_named() {
+    let cluster = Cluster::new("circle");
+    let [(one, _one), (two, _two)] = ["one", "two"].map(|name| cluster.small(name));
+    fill(&one, "two");
+    fill(&two, "one");
+    let pid = std::process::id();
+    thread::scope(|scope| {
+        for (from, to) in [(&one, &two), (&two, &one)] {
+            scope.spawn(move || {
+                let named = from.send_to_timeout(to.name(), &Stop, SHORT).unwrap_err();
+                let SendToTimeoutError::Timeout { waiting_for } = &named else { panic!("{named}") };
+                assert_eq!(waiting_for.who, to.name());
+                assert_eq!(waiting_for.reason, WaitingFor::Subscriber { pid });
+                let said = format!("inbox of worker {} full", to.name());
+                assert!(named.to_string().starts_with(&said), "{named}");
+                let by_id = from.try_send_to(&to.id(), &Stop).unwrap_err();
+                let said = format!("inbox of worker {} full: the worker, last in", to.id());
+                assert!(by_id.to_string().starts_with(&said), "{by_id}");
+            });
+        }
+    });
 }
 
 #[test]

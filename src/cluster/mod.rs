@@ -40,8 +40,9 @@ pub use crate::channel::{Delivery, QueueConsumer};
 pub use directory::{Watch, WorkerChange, WorkerInfo, WorkerState};
 pub use error::{
     CallError, CallTimeoutError, EmitError, EmitTimeoutError, JoinError, ReplyError, RunError,
-    SendToError, SendToTimeoutError, ServiceRecvError, ServiceRecvTimeoutError, TryEmitError,
-    TrySendToError, TryServiceRecvError, WaitError,
+    SendToError, SendToTimeoutError, ServerProcess, ServiceRecvError, ServiceRecvTimeoutError,
+    TryEmitError, TrySendToError, TryServiceRecvError, WaitError, WaitingForInbox,
+    WaitingForServer,
 };
 pub use events::{Context, Emitter, Events, HandlerId};
 pub use inbox::{Inbox, Message};

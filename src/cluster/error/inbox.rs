@@ -6,11 +6,23 @@ use crate::packet::Unserializable;
 use std::fmt;
 
 /// Failure of sending to an inbox, before it becomes the error of a form.
-pub(in crate::cluster) type SendToFailure = Failure<SendToError, WaitingFor>;
+pub(in crate::cluster) type SendToFailure = Failure<SendToError, WaitingForInbox>;
+
+/// The reason why a sender waits at an inbox, and the worker of that inbox.
+///
+/// If two workers wait for each other, the error of each names the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingForInbox {
+    /// The worker's name or id as given to the call. [`worker`](crate::Worker::worker) tells
+    /// whether it lives.
+    pub who: String,
+    /// The reason, with the process: for a full inbox the worker's last process, alive or not.
+    pub reason: WaitingFor,
+}
 
 error_family! {
     /// Why [`send_to`](crate::Worker::send_to), which waits for room, sent no packet.
-    SendToError waits for WaitingFor, {
+    SendToError waits for WaitingForInbox, {
         /// No worker ever had this name or id.
         UnknownWorker {
             /// The name or id as given.
@@ -55,10 +67,10 @@ error_family! {
         /// never end: the reader may need the claim of the outer packet.
         WouldDeadlock {
             /// The worker of the inbox, alive or not, or another reason.
-            waiting_for: WaitingFor,
+            waiting_for: WaitingForInbox,
         } => (
             "packet not sent from within a Serialize impl: {}",
-            InboxFull { reason: *waiting_for, after: "" }
+            InboxFull { waiting_for, after: "" }
         ),
         /// The inbox could not be opened.
         Open(#[source] error: Box<OpenError>) => ("inbox not opened: {error}"),
@@ -71,7 +83,7 @@ error_family! {
             /// The worker of the inbox, alive or not ([`worker`](crate::Worker::worker) tells
             /// which), or another reason.
             waiting_for
-        } => ("{}", InboxFull { reason: *waiting_for, after: "" })
+        } => ("{}", InboxFull { waiting_for, after: "" })
     }
 
     /// Why [`send_to_timeout`](crate::Worker::send_to_timeout) sent no packet.
@@ -81,28 +93,28 @@ error_family! {
             /// The worker of the inbox, alive or not ([`worker`](crate::Worker::worker) tells
             /// which), or another reason.
             waiting_for
-        } => ("{}", InboxFull { reason: *waiting_for, after: " until the timeout" })
+        } => ("{}", InboxFull { waiting_for, after: " until the timeout" })
     }
 }
 
 /// The text of a full inbox, and what to do.
-struct InboxFull {
-    reason: WaitingFor,
+struct InboxFull<'a> {
+    waiting_for: &'a WaitingForInbox,
     after: &'static str,
 }
 
-impl fmt::Display for InboxFull {
+impl fmt::Display for InboxFull<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { reason, after } = self;
+        let Self { waiting_for: WaitingForInbox { who, reason }, after } = self;
         match reason {
             WaitingFor::Subscriber { pid } => write!(
                 f,
-                "inbox full{after}: its worker, last in process {pid}, is slow, stopped or gone; receive there, start it again, or give the inbox up with Worker::retire"
+                "inbox of worker {who} full{after}: the worker, last in process {pid}, is slow, stopped or gone; receive there, start it again, or give the inbox up with Worker::retire"
             ),
             WaitingFor::Joining { .. } => {
-                write!(f, "inbox not opened{after}: waiting for {reason}")
+                write!(f, "inbox of worker {who} not opened{after}: waiting for {reason}")
             }
-            _ => write!(f, "inbox full{after}: waiting for {reason}"),
+            _ => write!(f, "inbox of worker {who} full{after}: waiting for {reason}"),
         }
     }
 }

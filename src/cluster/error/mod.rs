@@ -11,11 +11,11 @@ mod service;
 pub(super) use events::{BadName, EmitFailure};
 pub use events::{EmitError, EmitTimeoutError, RunError, TryEmitError};
 pub(super) use inbox::SendToFailure;
-pub use inbox::{SendToError, SendToTimeoutError, TrySendToError};
+pub use inbox::{SendToError, SendToTimeoutError, TrySendToError, WaitingForInbox};
 pub(super) use service::ServiceRecvFailure;
 pub use service::{
-    CallError, CallTimeoutError, ReplyError, ServiceRecvError, ServiceRecvTimeoutError,
-    TryServiceRecvError,
+    CallError, CallTimeoutError, ReplyError, ServerProcess, ServiceRecvError,
+    ServiceRecvTimeoutError, TryServiceRecvError, WaitingForServer,
 };
 
 use crate::error::{OpenError, error_family};
