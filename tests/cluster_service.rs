@@ -831,7 +831,7 @@ fn a_service_of_other_types_is_rejected() {
         worker.client::<Answer, Answer>("echo").map(drop),
         worker.service::<Ask, u64>("echo").map(drop),
     ] {
-        let Err(OpenError::TypeMismatch { expected, found }) = outcome else {
+        let Err(OpenError::TypeMismatch { expected, found, .. }) = outcome else {
             panic!("{outcome:?}");
         };
         assert_ne!(expected, found);
@@ -860,7 +860,7 @@ fn mismatched_types_are_reported_for_equal_request_and_reply_types() {
     .map(Result::unwrap_err)
     .collect();
     for (error, asked_for) in refused.iter().zip(["u32 -> u64", "u32 -> u64", "u64 -> u32"]) {
-        let OpenError::TypeMismatch { expected, found } = error else { panic!("{error}") };
+        let OpenError::TypeMismatch { expected, found, .. } = error else { panic!("{error}") };
         assert!(expected.starts_with(&format!("{asked_for} (fingerprint ")), "{expected}");
         assert!(found.starts_with("u32 -> u32 (fingerprint "), "{found}");
     }

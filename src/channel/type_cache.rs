@@ -110,10 +110,11 @@ fn lock(segment: &Segment, timeout: Timeout) -> Result<Control<'_>, SendFailure>
 /// Why a type was not registered.
 fn refused(error: OpenError) -> SendError {
     match error {
-        OpenError::TooManyTypes { limit } => SendError::TooManyTypes { limit },
-        OpenError::TypeMismatch { expected, found } => {
+        OpenError::TooManyTypes(room) => SendError::TooManyTypes(room),
+        OpenError::TypeMismatch { expected, found, difference } => {
             // `OpenError` has the refused type as the expected one.
-            SendError::TypeRefused(Box::new(TypeMismatch { expected: found, found: expected }))
+            let (expected, found) = (found, expected);
+            SendError::TypeRefused(Box::new(TypeMismatch { expected, found, difference }))
         }
         OpenError::System { source, .. } => SendError::System(source),
         other => SendError::System(std::io::Error::other(other)),

@@ -34,6 +34,7 @@ mod pool;
 mod queue;
 mod service;
 mod topic;
+mod types;
 mod worker;
 
 pub use crate::channel::{Delivery, QueueConsumer};

@@ -320,6 +320,20 @@ impl Worker {
         };
         settings.open_named(&object.name(&self.cluster)?)
     }
+
+    /// As [`open`](Self::open), but the object must exist.
+    pub(crate) fn attach_to(
+        &self,
+        object: ClusterObject<'_>,
+        settings: RingBuilder,
+    ) -> Result<Ring, OpenError> {
+        self.directory.refuse_inherited()?;
+        let settings = match self.choices.join_timeout {
+            Some(timeout) => settings.open_timeout(timeout),
+            None => settings,
+        };
+        settings.attach_named(&object.name(&self.cluster)?)
+    }
 }
 
 impl WorkerBuilder {

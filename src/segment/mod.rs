@@ -33,7 +33,7 @@ mod map;
 mod mapped;
 mod parts;
 mod places;
-mod types;
+pub(crate) mod types;
 
 #[cfg(not(loom))]
 pub(crate) use {

@@ -129,8 +129,10 @@ impl fmt::Display for RunError {
             }
             Self::TypeMismatch { event, types } => write!(
                 f,
-                "wrong packet type of event {event:?}: a handler expects {}, found {}; emit the expected type or handle the other one",
-                types.expected, types.found
+                "wrong packet type of event {event:?}: a handler expects {}, found {}{}; emit the expected type or handle the other one",
+                types.expected,
+                types.found,
+                types.detail()
             ),
             Self::BadName { name, reason } => {
                 write!(f, "invalid event name {name:?}: {reason}")

@@ -47,8 +47,8 @@ error_family! {
         ),
         /// The inbox accepts packets of other types.
         TypeRefused(types: Box<TypeMismatch>) => (
-            "packet type refused: the inbox accepts {}, found {}; send one of its types, or add this one there",
-            types.expected, types.found
+            "packet type refused: the inbox accepts {}, found {}{}; send one of its types, or add this one there",
+            types.expected, types.found, types.detail()
         ),
         /// The inbox was closed.
         Closed => ("packet not sent: the inbox is closed"),

@@ -317,9 +317,7 @@ impl From<SendError> for SendToError {
             SendError::TooLarge { needed, limit } => Self::TooLarge { needed, limit },
             SendError::Unserializable(error) => Self::Unserializable(error),
             SendError::TypeRefused(types) => Self::TypeRefused(types),
-            SendError::TooManyTypes { limit } => {
-                Self::Open(Box::new(OpenError::TooManyTypes { limit }))
-            }
+            SendError::TooManyTypes(room) => Self::Open(Box::new(OpenError::TooManyTypes(room))),
             SendError::System(source) => {
                 let (action, object) = ("enter a packet's type into", "an inbox".to_owned());
                 Self::Open(Box::new(OpenError::System { action, object, source }))
