@@ -570,6 +570,39 @@ fn an_emitter_blocked_by_its_own_backlog_gets_an_error() {
     assert_eq!(refused, 1);
 }
 
+/// A worker that only emits has no backlog of its own: several rings full of events are neither
+/// an error nor a wait. It emits before anybody listens, and beside a listener that dispatches.
+#[test]
+fn a_worker_that_only_emits_never_waits_for_itself() {
+    let cluster = TestCluster::new();
+    let (one, two) = (cluster.worker("one"), cluster.worker("two"));
+    let mut emitter = one.emitter().unwrap();
+    let large = vec![0_u8; 100_000];
+    for _ in 0..50 {
+        emitter.emit("early", &large).unwrap();
+        emitter.try_emit("early", &large).unwrap();
+        emitter.emit_timeout("early", &large, LONG).unwrap();
+    }
+    let mut heard = 0;
+    let mut events = two.events().unwrap();
+    events.on::<Vec<u8>>("late", |_, context| {
+        assert_eq!(context.sender(), one.id());
+        heard += 1;
+    });
+    for _ in 0..50 {
+        emitter.emit("late", &large).unwrap();
+        assert_eq!(events.poll().unwrap(), 1);
+    }
+    assert!(matches!(emitter.emit("*", &large), Err(EmitError::BadName { .. })));
+    // A listener that does not dispatch is named, and is not this emitter.
+    let error = fill(|| emitter.try_emit("late", &large));
+    assert!(matches!(error, TryEmitError::Full { .. }), "{error}");
+    // It may move to another thread.
+    std::thread::spawn(move || drop(emitter)).join().unwrap();
+    drop(events);
+    assert_eq!(heard, 50);
+}
+
 #[test]
 fn a_full_ring_names_the_slow_worker() {
     let cluster = TestCluster::new();

@@ -926,6 +926,58 @@ fn a_restricted_inbox_rejects_other_types() {
     feed.send_to("billing", &7_u64).unwrap();
 }
 
+/// The receiver leaves and joins again with another choice of types. A sender that was attached to
+/// the old inbox sends to the new one: of a type that it knows there, of a type that is new to it,
+/// by its first thread and by another one.
+#[test]
+fn a_sender_that_outlives_a_leave_and_rejoin_is_answered_by_the_new_inbox() {
+    let cluster = Cluster::new("outlives");
+    let feed = cluster.join("feed");
+    let restricted = || {
+        let billing = cluster.join("billing");
+        let inbox = billing.inbox_of::<Work<'static>>().unwrap();
+        (billing, inbox)
+    };
+    let attach = |who: &str| {
+        feed.send_to(who, &Numbered { number: 1 }).unwrap();
+        let elsewhere = || feed.send_to(who, &Numbered { number: 2 }).unwrap();
+        thread::scope(|scope| scope.spawn(elsewhere).join().unwrap());
+        let refused = feed.send_to(who, &"refused".to_owned());
+        assert!(matches!(refused, Err(SendToError::TypeRefused(_))), "{refused:?}");
+    };
+    let id = {
+        let (billing, _inbox) = restricted();
+        attach("billing");
+        let id = billing.id();
+        billing.leave().unwrap();
+        id
+    };
+    let open = cluster.join("billing");
+    let mut inbox = open.inbox().unwrap();
+    assert_eq!(open.id(), id);
+    // The old ring did not accept the first type, and does not know the second one.
+    feed.send_to("billing", &"accepted".to_owned()).unwrap();
+    feed.send_to(&id, &7_u8).unwrap();
+    thread::scope(|scope| {
+        let elsewhere = || {
+            feed.send_to("billing", &"accepted".to_owned()).unwrap();
+            feed.try_send_to("billing", &7_u16).unwrap();
+            feed.send_to_timeout(&id, &7_u32, LONG).unwrap();
+        };
+        scope.spawn(elsewhere).join().unwrap();
+    });
+    assert_eq!(drain(&mut inbox), 5);
+    drop(inbox);
+    open.leave().unwrap();
+
+    // The other way round: the new inbox refuses a type that the old one accepted.
+    let (_billing, mut inbox) = restricted();
+    let refused = feed.send_to("billing", &"accepted".to_owned());
+    assert!(matches!(refused, Err(SendToError::TypeRefused(_))), "{refused:?}");
+    feed.send_to("billing", &Stop).unwrap();
+    assert_eq!(drain(&mut inbox), 1);
+}
+
 // ---- full inboxes ----
 
 #[test]
@@ -939,9 +991,13 @@ fn a_full_inbox_is_reported_and_each_ack_frees_room() {
     for round in 0..5 {
         let error = feed.try_send_to("billing", &Stop).unwrap_err();
         let own = WaitingFor::Subscriber { pid: std::process::id() };
-        assert!(matches!(error, TrySendToError::Full { waiting_for } if waiting_for == own));
+        assert!(
+            matches!(&error, TrySendToError::Full { waiting_for } if waiting_for.reason == own)
+        );
         let error = feed.send_to_timeout("billing", &Stop, SHORT).unwrap_err();
-        assert!(matches!(error, SendToTimeoutError::Timeout { waiting_for } if waiting_for == own));
+        assert!(
+            matches!(&error, SendToTimeoutError::Timeout { waiting_for } if waiting_for.reason == own)
+        );
         drop(inbox.try_recv().unwrap());
         assert!(matches!(feed.try_send_to(&billing.id(), &Stop), Err(TrySendToError::Full { .. })));
         assert_eq!(receive(&mut inbox), round);
@@ -960,19 +1016,51 @@ fn a_full_inbox_of_an_absent_worker_names_its_last_process() {
     billing.kill();
     let error = feed.try_send_to("billing", &Stop).unwrap_err();
     assert!(
-        matches!(error, TrySendToError::Full { waiting_for } if waiting_for == gone),
+        matches!(&error, TrySendToError::Full { waiting_for } if waiting_for.reason == gone),
         "{error}"
     );
     let worker =
-        format!("its worker, last in process {}, is slow, stopped, dead or dropped", billing.pid());
-    assert!(error.to_string().starts_with(&format!("inbox full: {worker}")), "{error}");
-    assert!(error.to_string().contains("Worker::retire"), "{error}");
-    let error = feed.send_to_timeout("billing", &Stop, SHORT).unwrap_err();
-    assert!(matches!(error, SendToTimeoutError::Timeout { waiting_for } if waiting_for == gone));
+        format!("the worker, last in process {}, is slow, stopped, dead or dropped", billing.pid());
     assert!(
-        error.to_string().starts_with(&format!("inbox full until the timeout: {worker}")),
+        error.to_string().starts_with(&format!("inbox of worker billing full: {worker}")),
         "{error}"
     );
+    assert!(error.to_string().contains("Worker::retire"), "{error}");
+    let error = feed.send_to_timeout("billing", &Stop, SHORT).unwrap_err();
+    assert!(
+        matches!(&error, SendToTimeoutError::Timeout { waiting_for } if waiting_for.reason == gone)
+    );
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("inbox of worker billing full until the timeout: {worker}")),
+        "{error}"
+    );
+}
+
+/// Two workers with full inboxes send to each other: the error of each names the other.
+#[test]
+fn workers_that_wait_for_each_other_are_named() {
+    let cluster = Cluster::new("circle");
+    let [(one, _one), (two, _two)] = ["one", "two"].map(|name| cluster.small(name));
+    fill(&one, "two");
+    fill(&two, "one");
+    let pid = std::process::id();
+    thread::scope(|scope| {
+        for (from, to) in [(&one, &two), (&two, &one)] {
+            scope.spawn(move || {
+                let named = from.send_to_timeout(to.name(), &Stop, SHORT).unwrap_err();
+                let SendToTimeoutError::Timeout { waiting_for } = &named else { panic!("{named}") };
+                assert_eq!(waiting_for.who, to.name());
+                assert_eq!(waiting_for.reason, WaitingFor::Subscriber { pid });
+                let said = format!("inbox of worker {} full", to.name());
+                assert!(named.to_string().starts_with(&said), "{named}");
+                let by_id = from.try_send_to(&to.id(), &Stop).unwrap_err();
+                let said = format!("inbox of worker {} full: the worker, last in", to.id());
+                assert!(by_id.to_string().starts_with(&said), "{by_id}");
+            });
+        }
+    });
 }
 
 #[test]

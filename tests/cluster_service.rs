@@ -10,8 +10,8 @@
 mod support;
 
 use packetring::cluster::{
-    CallError, CallTimeoutError, Client, ReplyError, Request, Service, ServiceRecvError,
-    ServiceRecvTimeoutError, TryServiceRecvError,
+    CallError, CallTimeoutError, Client, ReplyError, Request, ServerProcess, Service,
+    ServiceRecvError, ServiceRecvTimeoutError, TryServiceRecvError, WaitingForServer,
 };
 use packetring::{OpenError, Worker, packet, select, select_timeout, try_select};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -219,13 +219,13 @@ fn a_call_ends_at_its_timeout_and_a_late_reply_is_discarded() {
     let _watch = Watch::start();
     let (_worker, mut server, mut client) = pair("deadline");
     let outcome = client.call_timeout(&ask(1), SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout { .. })), "{outcome:?}");
     // The call was cancelled, so its request is not delivered.
     assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
     let slow = client.start(&ask(2)).unwrap();
     let request = server.recv().unwrap();
     let outcome = client.wait_timeout(slow, SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout { .. })), "{outcome:?}");
     // The call is still in flight.
     reply(request);
     check(&client.wait(slow).unwrap(), 2);
@@ -236,6 +236,112 @@ fn a_call_ends_at_its_timeout_and_a_late_reply_is_discarded() {
     let next = client.start(&ask(4)).unwrap();
     reply(server.recv().unwrap());
     check(&client.wait(next).unwrap(), 4);
+}
+
+/// Each way to wait for a call that only the waiting thread could serve.
+#[test]
+fn a_thread_that_calls_itself_gets_an_error() {
+    let _watch = Watch::start();
+    type Wait = fn(&mut Client<Ask, Answer>) -> CallError;
+    let waits: [Wait; 4] = [
+        |client| client.call(&ask(1)).map(drop).unwrap_err(),
+        |client| match client.call_timeout(&ask(1), FAR).map(drop).unwrap_err() {
+            CallTimeoutError::WouldDeadlock => CallError::WouldDeadlock,
+            error => panic!("{error}"),
+        },
+        |client| {
+            let call = client.start(&ask(1)).unwrap();
+            client.wait(call).map(drop).unwrap_err()
+        },
+        |client| {
+            let call = client.start(&ask(1)).unwrap();
+            let (failed, outcome) = client.wait_any().unwrap();
+            assert_eq!(failed, call);
+            outcome.map(drop).unwrap_err()
+        },
+    ];
+    // Each waits for a second.
+    std::thread::scope(|scope| {
+        for wait in waits {
+            scope.spawn(move || {
+                let (_worker, mut server, mut client) = pair("itself");
+                let error = wait(&mut client);
+                assert!(matches!(error, CallError::WouldDeadlock), "{error}");
+                // The request was withdrawn: no server executes it.
+                assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
+            });
+        }
+        // While the thread serves a request of another client.
+        scope.spawn(|| {
+            let (worker, mut server, mut client) = pair("nested");
+            let call = client.start(&ask(1)).unwrap();
+            let request = server.recv().unwrap();
+            let mut nested = self::client(&worker);
+            let error = nested.call(&ask(2)).map(drop).unwrap_err();
+            assert!(matches!(error, CallError::WouldDeadlock), "{error}");
+            reply(request);
+            check(&client.wait(call).unwrap(), 1);
+        });
+        // A server that another thread waits at is not one of this thread.
+        scope.spawn(|| {
+            let (_worker, mut server, mut client) = pair("other");
+            let call = client.start(&ask(1)).unwrap();
+            let request = server.recv().unwrap();
+            let outcome = client.wait_timeout(call, Duration::from_millis(1500)).map(drop);
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, CallTimeoutError::Timeout { .. }), "has it: {error}");
+            reply(request);
+            check(&client.wait(call).unwrap(), 1);
+            let (stop, stopped) = mpsc::channel::<()>();
+            let (ready, is_ready) = mpsc::channel::<()>();
+            let elsewhere = std::thread::spawn(move || {
+                assert!(server.try_recv().is_err());
+                drop(ready);
+                let first = server.recv_timeout(LONG).map(reply);
+                stopped.recv().unwrap_err();
+                first.and_then(|()| server.recv_timeout(LONG).map(reply)).unwrap();
+            });
+            is_ready.recv().unwrap_err();
+            check(&client.call(&ask(2)).unwrap(), 2);
+            let call = client.start(&ask(3)).unwrap();
+            let outcome = client.wait_timeout(call, Duration::from_millis(1500)).map(drop);
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, CallTimeoutError::Timeout { .. }), "busy elsewhere: {error}");
+            drop(stop);
+            check(&client.wait(call).unwrap(), 3);
+            elsewhere.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_timeout_of_a_call_names_the_server() {
+    let _watch = Watch::start();
+    let (_worker, _server, mut client) = pair("own-thread");
+    let error = client.call_timeout(&ask(1), SHORT).map(drop).unwrap_err();
+    let own = WaitingForServer::OwnThread;
+    assert!(matches!(&error, CallTimeoutError::Timeout { waiting_for } if *waiting_for == own));
+    assert!(error.to_string().contains("belongs to the calling thread"), "{error}");
+
+    let cluster = unique("named");
+    let mut peer = start("keep", &cluster, "server");
+    let worker = Worker::join(&cluster, "caller").unwrap();
+    let mut client = self::client(&worker);
+    let calls = [1, 2, 3].map(|number| client.start(&ask(number)).unwrap());
+    peer.expect("deferred");
+    peer.expect("has it");
+    let process = ServerProcess { pid: peer.pid(), worker: Some("server".to_owned()) };
+    let [deferred, taken, untaken] = calls.map(|call| {
+        let error = client.wait_timeout(call, SHORT).map(drop).unwrap_err();
+        let said = format!("worker server in process {}", peer.pid());
+        assert!(error.to_string().contains(&said), "{error}");
+        let CallTimeoutError::Timeout { waiting_for } = error else { panic!("{error}") };
+        waiting_for
+    });
+    assert_eq!(deferred, WaitingForServer::Working(process.clone()));
+    assert_eq!(taken, WaitingForServer::Working(process.clone()));
+    assert_eq!(untaken, WaitingForServer::Untaken(process));
+    peer.kill();
 }
 
 #[test]
@@ -268,7 +374,10 @@ fn calls_to_a_killed_server_fail_at_once() {
     server.expect("deferred");
     server.expect("has it");
     let outcome = client.wait_timeout(calls[1], 10 * SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "the server is alive: {outcome:?}");
+    assert!(
+        matches!(outcome, Err(CallTimeoutError::Timeout { .. })),
+        "the server is alive: {outcome:?}"
+    );
     server.kill();
     // The deferred request and the received one.
     for call in &calls[..2] {
@@ -411,7 +520,7 @@ fn a_deferred_reply_can_be_sent_from_another_thread() {
     check(&client.wait(calls[2]).unwrap(), 3);
     // The call stays in flight while the server is alive.
     let outcome = client.wait_timeout(calls[0], 10 * SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallTimeoutError::Timeout { .. })), "{outcome:?}");
     // Through another endpoint on another thread.
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -646,7 +755,10 @@ fn a_server_that_cannot_open_a_reply_ring_keeps_the_request() {
     let call = client.start(&ask(1)).unwrap();
     server.expect("caller error");
     let outcome = client.wait_timeout(call, 10 * SHORT).map(drop);
-    assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "the server is alive: {outcome:?}");
+    assert!(
+        matches!(outcome, Err(CallTimeoutError::Timeout { .. })),
+        "the server is alive: {outcome:?}"
+    );
     server.expect("waits");
     server.tell("go on");
     check(&client.wait_timeout(call, FAR).unwrap(), 1);
@@ -726,7 +838,7 @@ fn a_service_of_other_types_is_rejected() {
         worker.client::<Answer, Answer>("echo").map(drop),
         worker.service::<Ask, u64>("echo").map(drop),
     ] {
-        let Err(OpenError::TypeMismatch { expected, found }) = outcome else {
+        let Err(OpenError::TypeMismatch { expected, found, .. }) = outcome else {
             panic!("{outcome:?}");
         };
         assert_ne!(expected, found);
@@ -755,7 +867,7 @@ fn mismatched_types_are_reported_for_equal_request_and_reply_types() {
     .map(Result::unwrap_err)
     .collect();
     for (error, asked_for) in refused.iter().zip(["u32 -> u64", "u32 -> u64", "u64 -> u32"]) {
-        let OpenError::TypeMismatch { expected, found } = error else { panic!("{error}") };
+        let OpenError::TypeMismatch { expected, found, .. } = error else { panic!("{error}") };
         assert!(expected.starts_with(&format!("{asked_for} (fingerprint ")), "{expected}");
         assert!(found.starts_with("u32 -> u32 (fingerprint "), "{found}");
     }

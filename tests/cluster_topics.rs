@@ -10,7 +10,8 @@
 mod support;
 
 use packetring::{
-    OpenError, Overflow, RecvTimeoutError, Ring, TryRecvError, TrySendError, Worker, packet,
+    CarriedType, OpenError, Overflow, RecvTimeoutError, Ring, TryRecvError, TrySendError, Worker,
+    packet,
 };
 use support::peer::{self, Peer};
 use support::{LONG, SHORT, Watch, assert_gone, unique};
@@ -120,10 +121,95 @@ fn a_mismatched_type_is_reported_with_both_types() {
     let worker = Worker::join(&cluster, "w").unwrap();
     let _trader = worker.subscriber::<Price>("prices").unwrap();
     let error = worker.publisher::<Trade>("prices").err().unwrap();
-    let OpenError::TypeMismatch { expected, found } = &error else { panic!("{error}") };
+    let OpenError::TypeMismatch { expected, found, .. } = &error else { panic!("{error}") };
     assert!(expected.contains("Trade") && found.contains("Price"), "{error}");
     let text = error.to_string();
     assert!(text.contains(expected.as_str()) && text.contains(found.as_str()), "{text}");
+}
+
+mod old {
+    /// The type before its field `mood` was added.
+    #[packetring::packet]
+    pub(crate) struct Chat {
+        pub(crate) room: u64,
+        pub(crate) text: u32,
+    }
+}
+
+#[packetring::packet]
+struct Chat {
+    room: u64,
+    text: u32,
+    mood: u8,
+}
+
+const CHAT: Chat = Chat { room: 1, text: 2, mood: 3 };
+const OLD: old::Chat = old::Chat { room: 1, text: 2 };
+
+/// Each error about two types of one name names the first difference between them.
+#[test]
+fn a_type_mismatch_names_the_first_difference() {
+    let _watch = Watch::start();
+    let worker = Worker::join(&unique("difference"), "w").unwrap();
+    let missing = "field \"mood: u8\" at offset 12 is missing in the ring's Chat";
+    let too_much = "field \"mood: u8\" at offset 12 of the ring's Chat is missing here";
+    let _topic = worker.subscriber::<old::Chat>("t").unwrap();
+    let _queue = worker.queue::<old::Chat>("q").unwrap();
+    let _requests = worker.service::<old::Chat, u64>("requests").unwrap();
+    let _replies = worker.service::<u64, old::Chat>("replies").unwrap();
+    for error in [
+        worker.publisher::<Chat>("t").map(drop).unwrap_err(),
+        worker.subscriber::<Chat>("t").map(drop).unwrap_err(),
+        worker.queue::<Chat>("q").map(drop).unwrap_err(),
+        worker.queue_publisher::<Chat>("q").map(drop).unwrap_err(),
+        worker.client::<Chat, u64>("requests").map(drop).unwrap_err(),
+        worker.service::<u64, Chat>("replies").map(drop).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains(missing), "{error}");
+        let OpenError::TypeMismatch { difference, .. } = error else { panic!("{error}") };
+        assert_eq!(difference.as_deref(), Some(missing));
+    }
+    // A type of another name has no difference.
+    let error = worker.publisher::<u64>("t").map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::TypeMismatch { difference: None, .. }), "{error}");
+
+    let mut inbox = worker.inbox().unwrap();
+    worker.send_to("w", &CHAT).unwrap();
+    let message = inbox.recv().unwrap();
+    let error = message.open_as::<old::Chat>().map(drop).unwrap_err();
+    assert!(error.to_string().contains(too_much), "{error}");
+    message.ack();
+    drop(inbox);
+    #[packetring::one_of]
+    enum Old {
+        Chat(old::Chat),
+    }
+    let inbox = worker.inbox_of::<Old<'static>>().unwrap();
+    let error = worker.send_to("w", &CHAT).unwrap_err();
+    assert!(error.to_string().contains(missing), "{error}");
+    worker.send_to("w", &OLD).unwrap();
+
+    let mut events = worker.events().unwrap();
+    events.on::<old::Chat>("said", |_, _| {});
+    events.emit("said", &CHAT).unwrap();
+    let error = events.poll().unwrap_err();
+    assert!(error.to_string().contains(too_much), "{error}");
+
+    // The types of each kind of object.
+    let names = |types: Result<Vec<CarriedType>, OpenError>| -> Vec<String> {
+        types.unwrap().into_iter().map(|carried| carried.name).collect()
+    };
+    assert_eq!(names(worker.topic_types("t")), ["Chat"]);
+    assert_eq!(names(worker.queue_types("q")), ["Chat"]);
+    assert_eq!(names(worker.inbox_types("w")), ["Chat", "Chat"]);
+    assert_eq!(names(worker.inbox_types(&worker.id())), ["Chat", "Chat"]);
+    assert_eq!(names(worker.service_types("requests")), ["Chat -> u64", "Chat", "u64"]);
+    assert_eq!(names(worker.event_types()), ["Chat"]);
+    for absent in [worker.topic_types("no"), worker.queue_types("no"), worker.inbox_types("no")] {
+        assert!(matches!(absent, Err(OpenError::NotFound { .. })), "{absent:?}");
+    }
+    drop((inbox, events));
+    worker.leave().unwrap();
 }
 
 #[test]

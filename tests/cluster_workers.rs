@@ -26,7 +26,10 @@ fn peer() {
     let cluster = &role.arguments[0];
     match role.name.as_str() {
         "stay" => stay(Worker::join(cluster, &role.arguments[1]).unwrap()),
-        "environment" => stay(Worker::from_env(cluster).unwrap()),
+        "environment" => match Worker::from_env(cluster) {
+            Ok(worker) => stay(worker),
+            Err(error) => peer::say(&error.to_string()),
+        },
         "everything" => everything(cluster),
         "alone" => {
             let worker = Worker::join(cluster, "alone").unwrap();
@@ -98,7 +101,9 @@ fn names(workers: &[WorkerInfo]) -> Vec<&str> {
 fn a_name_belongs_to_one_live_worker_and_the_error_names_its_process() {
     let cluster = unique("taken");
     let (mut peer, id) = joined(&cluster, "billing");
-    let Err(JoinError::NameTaken { name, pid }) = Worker::join(&cluster, "billing") else {
+    let Err(JoinError::NameTaken { name, pid, variables: None }) =
+        Worker::join(&cluster, "billing")
+    else {
         panic!("joined under the name of a live worker");
     };
     assert_eq!((name.as_str(), pid), ("billing", peer.pid()));
@@ -182,18 +187,41 @@ fn the_name_comes_from_the_process_manager() {
         let line = peer.hear();
         (peer, line)
     };
-    let (mut first, line) = environment(&["name=api", "NODE_APP_INSTANCE=5", "pm_id=7"]);
+    // Without `pm_id`, a successor has the name again.
+    let (mut first, line) = environment(&["name=api", "NODE_APP_INSTANCE=5"]);
     assert_eq!(line, "api-5 5");
     first.kill();
-    let (second, line) = environment(&["name=api", "NODE_APP_INSTANCE=5", "pm_id=8"]);
+    let (second, line) = environment(&["name=api", "NODE_APP_INSTANCE=5"]);
     assert_eq!(line, "api-5 5");
+    // PM2 in fork mode may set the same instance in all its processes.
+    let (seventh, line) = environment(&["name=web", "NODE_APP_INSTANCE=0", "pm_id=7"]);
+    assert_eq!(line, "web-7 7");
+    let (eighth, line) = environment(&["name=web", "NODE_APP_INSTANCE=0", "pm_id=8"]);
+    assert_eq!(line, "web-8 8");
+    // Taken: the error shows the variables that made the name.
+    let (_, line) = environment(&["name=web", "NODE_APP_INSTANCE=0", "pm_id=8"]);
+    let pid = eighth.pid();
+    assert_eq!(
+        line,
+        format!(
+            "name taken: worker \"web-8\" lives in process {pid}; end it, or change one of the variables that made the name (name=\"web\" pm_id=\"8\")"
+        )
+    );
+    // Too long: cut, and unique.
+    let long = format!("name={}", "web".repeat(30));
+    let (long_1, line_1) = environment(&[&long, "pm_id=20"]);
+    let (long_2, line_2) = environment(&[&format!("{long}s"), "pm_id=20"]);
+    let name = |line: &str| line.split(' ').next().unwrap().to_owned();
+    assert!(name(&line_1).len() == 64 && line_1.ends_with("-20 20"), "{line_1}");
+    assert!(name(&line_2).len() == 64 && name(&line_1) != name(&line_2), "{line_2}");
     let (third, line) = environment(&["name=api", "pm_id=9"]);
     assert_eq!(line, "api-9 9");
     let (fourth, line) = environment(&[]);
     let program = std::env::current_exe().unwrap();
     let program = program.file_name().unwrap().to_str().unwrap();
-    assert_eq!(line, format!("{program} 0"));
-    drop((second, third, fourth));
+    // Slot 0 went to the second of the workers that wanted 20.
+    assert_eq!(line, format!("{program} 1"));
+    drop((second, third, fourth, seventh, eighth, long_1, long_2));
     // All workers were killed. The next worker to leave removes the cluster.
     drop(Worker::join(&cluster, "last").unwrap());
     assert_cluster_gone(&cluster);

@@ -994,7 +994,7 @@ fn a_ring_of_another_type_cannot_be_joined() {
             ring.subscriber::<u64>().unwrap_err(),
             ring.durable::<u64>("billing").unwrap_err(),
         ] {
-            let OpenError::TypeMismatch { expected, found } = error else { panic!("{error}") };
+            let OpenError::TypeMismatch { expected, found, .. } = error else { panic!("{error}") };
             assert!(expected.starts_with("u64 (fingerprint "), "{expected}");
             assert!(found.starts_with("Chat (fingerprint "), "{found}");
         }
@@ -1093,9 +1093,14 @@ fn a_ring_carries_64_types_and_rejects_the_next() {
             assert!(types.iter().enumerate().all(|(i, t)| t.name == format!("[u8; {}]", i + 1)));
             assert_eq!(types.len(), 64);
             let error = out.send(&[0_u8; 65]).unwrap_err();
-            assert!(matches!(error, SendError::TooManyTypes { limit: 64 }));
+            assert!(error.to_string().contains("the ring has 64 types, limit 64;"), "{error}");
+            assert!(matches!(error, SendError::TooManyTypes(room) if room.types == 64));
             out.send(&[0_u8; 64]).unwrap();
             assert_eq!(ring.types().len(), 64);
+            // A closed ring says so, whatever its types.
+            ring.close().unwrap();
+            assert!(matches!(out.send(&[0_u8; 65]), Err(SendError::Closed)));
+            assert!(matches!(out.try_reserve::<[u8; 66]>(), Err(TrySendError::Closed)));
         },
     );
 }

@@ -491,7 +491,7 @@ fn worker_endpoints_dropped_by_a_child_still_belong_to_its_parent() {
         assert!(
             client
                 .wait_timeout(call, timeout)
-                .is_err_and(|e| matches!(e, CallTimeoutError::Timeout))
+                .is_err_and(|e| matches!(e, CallTimeoutError::Timeout { .. }))
         );
     }
     let request = service.recv().unwrap();

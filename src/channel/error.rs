@@ -4,7 +4,7 @@
 //! type: see [`error_family`]. No error has a lifetime, so each can be stored and sent to other
 //! threads. A failed send leaves the value with its owner, because values are passed by reference.
 
-use crate::error::{Detachment, Failure, error_family};
+use crate::error::{Detachment, Detail, Failure, TypeRoom, error_family};
 use crate::packet::{UnpackError, Unserializable};
 use crate::ring::overflow::Missed;
 use std::fmt;
@@ -35,16 +35,14 @@ error_family! {
         ),
         /// The value could not be serialized.
         Unserializable(#[source] error: Unserializable) => ("packet not serialized: {error}"),
-        /// The ring has no space for another packet type.
-        TooManyTypes {
-            /// Most types of a ring.
-            limit: usize,
-        } => (
-            "packet type not registered: the ring has {limit} types or 32 KiB of schema text; use another ring"
+        /// The ring has no space for another packet type or its schema text.
+        TooManyTypes(room: TypeRoom) => (
+            "packet type not registered: the ring has {room}; use another ring"
         ),
         /// The ring accepts certain packet types, and this is another one.
         TypeRefused(types: Box<TypeMismatch>) => (
-            "packet type refused: the ring accepts {}, found {}", types.expected, types.found
+            "packet type refused: the ring accepts {}, found {}{}",
+            types.expected, types.found, types.detail()
         ),
         /// The operating system failed while the packet type was registered in the ring.
         System(#[source] error: std::io::Error) => ("packet type not registered: {error}"),
@@ -104,7 +102,8 @@ error_family! {
         Corrupt(what: Box<str>) => ("corrupt packet: {what}"),
         /// The packet has another type. It was skipped.
         TypeMismatch(types: Box<TypeMismatch>) => (
-            "wrong packet type: expected {}, found {}", types.expected, types.found
+            "wrong packet type: expected {}, found {}{}",
+            types.expected, types.found, types.detail()
         ),
     }
 
@@ -251,4 +250,14 @@ pub struct TypeMismatch {
     pub expected: String,
     /// Name and fingerprint of the type that was found.
     pub found: String,
+    /// The first difference between the two types, if they have the same name, as in `field
+    /// "mood: u8" at offset 12 is missing in the ring's Chat`.
+    pub difference: Option<String>,
+}
+
+impl TypeMismatch {
+    /// The difference as the end of a clause; empty if there is none.
+    pub(crate) fn detail(&self) -> Detail<'_> {
+        Detail(self.difference.as_deref())
+    }
 }

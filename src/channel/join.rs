@@ -12,8 +12,8 @@ use super::owned_entry::{self, OwnedEntry, reap};
 use super::untyped::GroupReceiver;
 use super::untyped::Sender;
 use super::untyped::{AckMode, Receiver};
-use crate::error::OpenError;
-use crate::packet::TypeInfo;
+use crate::error::{OpenError, TypeRoom};
+use crate::packet::{self, TypeInfo};
 use crate::ring::claim::Writer;
 use crate::ring::consumer_group::ConsumerGroup;
 use crate::ring::cursor::Cursor;
@@ -22,6 +22,7 @@ use crate::ring::reader::Reader;
 use crate::ring::state::RingState;
 use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::roles::DurableWords;
+use crate::segment::types::{TableFull, TypeTable};
 use crate::segment::view::RingMemory;
 use crate::segment::{Control, Liveness, Segment};
 use crate::sync::Ordering;
@@ -278,7 +279,8 @@ fn type_index(
             .filter_map(|i| Some(label(&table.name(i)?, table.fingerprint(i)?)))
             .collect();
         let expected = label(info.name, info.fingerprint.0);
-        Err(OpenError::TypeMismatch { expected, found: found.join(", ") })
+        let difference = (0..table.len()).find_map(|index| difference(&table, info, index));
+        Err(OpenError::TypeMismatch { expected, found: found.join(", "), difference })
     })?;
     register(control, segment, info)
 }
@@ -293,8 +295,8 @@ pub(crate) fn register(
         !table.membership.accepts_all() && table.find(info.fingerprint.0).is_none()
     });
     if is_refused {
-        let TypeMismatch { expected, found } = refusal(segment, info);
-        return Err(OpenError::TypeMismatch { expected: found, found: expected });
+        let TypeMismatch { expected, found, difference } = refusal(segment, info);
+        return Err(OpenError::TypeMismatch { expected: found, found: expected, difference });
     }
     enter_type(control, segment, info)
 }
@@ -307,7 +309,7 @@ fn enter_type(
     let schema = info.schema();
     segment
         .with_types(|table| table.register(info.fingerprint.0, info.name, &schema))
-        .map_err(|_| OpenError::TooManyTypes { limit: Segment::MAX_TYPES })
+        .map_err(too_many_types)
 }
 
 /// Restricts the ring to packets of these types. No types: no restriction.
@@ -323,14 +325,37 @@ pub(crate) fn accept(ring: &Segment, types: &[TypeInfo]) -> Result<(), OpenError
 /// The types that a restricted ring accepts, and the one it refused.
 #[cold]
 pub(crate) fn refusal(segment: &Segment, refused: &TypeInfo) -> TypeMismatch {
-    let expected: Vec<String> = segment.with_types(|table| {
-        let accepted = (0..table.len()).filter(|&i| table.membership.accepts(i as u16));
-        accepted.filter_map(|i| Some(label(&table.name(i)?, table.fingerprint(i)?))).collect()
+    let (expected, difference) = segment.with_types(|table| {
+        let accepted = || (0..table.len()).filter(|&i| table.membership.accepts(i as u16));
+        let labels = accepted().filter_map(|i| Some(label(&table.name(i)?, table.fingerprint(i)?)));
+        let difference = accepted().find_map(|index| difference(&table, refused, index));
+        (labels.collect::<Vec<String>>().join(", "), difference)
     });
-    TypeMismatch {
-        expected: expected.join(", "),
-        found: label(refused.name, refused.fingerprint.0),
-    }
+    TypeMismatch { expected, found: label(refused.name, refused.fingerprint.0), difference }
+}
+
+/// The first difference between a type of this program and the ring's type at an index. `None`
+/// unless both have the same name.
+#[cold]
+pub(crate) fn difference(table: &TypeTable<'_>, info: &TypeInfo, index: usize) -> Option<String> {
+    let name = table.name(index)?;
+    // The table cuts long names.
+    let is_cut = name.len() + 4 > TypeTable::NAME_BYTES && info.name.starts_with(&*name);
+    let is_same_name = name == info.name || is_cut;
+    let schema = is_same_name.then(|| table.schema(index))??;
+    packet::first_difference(&info.schema(), &schema)
+}
+
+/// The error of a type that does not fit the type table.
+pub(crate) fn too_many_types(full: TableFull) -> OpenError {
+    let TableFull { types, schema_bytes, needed_bytes } = full;
+    OpenError::TooManyTypes(TypeRoom {
+        types,
+        max_types: Segment::MAX_TYPES,
+        schema_bytes,
+        max_schema_bytes: TypeTable::SCHEMA_BYTES,
+        needed_bytes,
+    })
 }
 
 /// A type as errors show it.
@@ -340,14 +365,16 @@ pub(crate) fn label(name: &str, fingerprint: u128) -> String {
 
 /// The expected type and the type that was found.
 pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> TypeMismatch {
-    let expected = label(expected.name, expected.fingerprint.0);
-    let found = segment.with_types(|table| {
-        let index = usize::from(found);
-        table.name(index).zip(table.fingerprint(index)).map(|(name, print)| label(&name, print))
+    let index = usize::from(found);
+    let (found, difference) = segment.with_types(|table| {
+        let both = table.name(index).zip(table.fingerprint(index));
+        let found = both.map(|(name, print)| label(&name, print));
+        (found, difference(&table, expected, index))
     });
     TypeMismatch {
-        expected,
+        expected: label(expected.name, expected.fingerprint.0),
         found: found.unwrap_or_else(|| "a type that was never registered".into()),
+        difference,
     }
 }
 

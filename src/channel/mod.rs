@@ -56,7 +56,6 @@ pub(crate) use crate::ring::cursor::{Cursor, Taken};
 pub(crate) use crate::ring::gate::{PIN, position};
 pub(crate) use crate::ring::guard::{HoldsPacket, ReadGuard};
 pub(crate) use crate::ring::state::RingState;
-pub(crate) use crate::segment::Segment;
 pub(crate) use crate::segment::entry::EntryId;
 pub(crate) use crate::segment::layout::{EventCount, NOWHERE, SubscriberEntry};
 pub(crate) use crate::segment::name::Name;

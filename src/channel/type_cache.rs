@@ -8,6 +8,7 @@ use super::join;
 use super::untyped::Sender;
 use crate::error::{Form, OpenError};
 use crate::packet::{Fingerprint, Packet, TypeInfo};
+use crate::ring::state::RingState;
 use crate::segment::{Control, Segment};
 use crate::wait::Timeout;
 
@@ -79,7 +80,18 @@ impl TypeCache {
         timeout: Timeout,
     ) -> Result<(u16, Timeout), SendFailure> {
         let deadline = timeout.deadline();
-        let control = lock(segment, timeout)?;
+        // Before the types are asked: a closed ring may have been replaced by one with other types.
+        let is_closed = || RingState::of(segment.memory()) == RingState::Closed;
+        if is_closed() {
+            return Err(SendError::Closed.into());
+        }
+        let control = match lock(segment, timeout) {
+            Err(_) if is_closed() => return Err(SendError::Closed.into()),
+            control => control?,
+        };
+        if is_closed() {
+            return Err(SendError::Closed.into());
+        }
         let index = join::register(&control, segment, info).map_err(refused)?;
         self.known.push((info.fingerprint, index));
         Ok((index, timeout.left(deadline)))
@@ -98,10 +110,11 @@ fn lock(segment: &Segment, timeout: Timeout) -> Result<Control<'_>, SendFailure>
 /// Why a type was not registered.
 fn refused(error: OpenError) -> SendError {
     match error {
-        OpenError::TooManyTypes { limit } => SendError::TooManyTypes { limit },
-        OpenError::TypeMismatch { expected, found } => {
+        OpenError::TooManyTypes(room) => SendError::TooManyTypes(room),
+        OpenError::TypeMismatch { expected, found, difference } => {
             // `OpenError` has the refused type as the expected one.
-            SendError::TypeRefused(Box::new(TypeMismatch { expected: found, found: expected }))
+            let (expected, found) = (found, expected);
+            SendError::TypeRefused(Box::new(TypeMismatch { expected, found, difference }))
         }
         OpenError::System { source, .. } => SendError::System(source),
         other => SendError::System(std::io::Error::other(other)),

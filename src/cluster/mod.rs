@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod default_name;
 mod directory;
 mod error;
 mod events;
@@ -34,16 +35,18 @@ mod pool;
 mod queue;
 mod service;
 mod topic;
+mod types;
 mod worker;
 
 pub use crate::channel::{Delivery, QueueConsumer};
 pub use directory::{Watch, WorkerChange, WorkerInfo, WorkerState};
 pub use error::{
     CallError, CallTimeoutError, EmitError, EmitTimeoutError, JoinError, ReplyError, RunError,
-    SendToError, SendToTimeoutError, ServiceRecvError, ServiceRecvTimeoutError, TryEmitError,
-    TrySendToError, TryServiceRecvError, WaitError,
+    SendToError, SendToTimeoutError, ServerProcess, ServiceRecvError, ServiceRecvTimeoutError,
+    TryEmitError, TrySendToError, TryServiceRecvError, WaitError, WaitingForInbox,
+    WaitingForServer,
 };
-pub use events::{Context, Events, HandlerId};
+pub use events::{Context, Emitter, Events, HandlerId};
 pub use inbox::{Inbox, Message};
 pub use names::{Addressee, WorkerId};
 pub use service::{Call, Client, Deferred, Replier, Reply, Request, Service};

@@ -150,48 +150,9 @@ pub(crate) fn directory(cluster: &str) -> Result<Name, OpenError> {
     Name::of_cluster(cluster, "d", "")
 }
 
-/// The name of a worker whose program did not choose one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DefaultName {
-    pub(crate) name: String,
-    /// The process manager's number of this process.
-    pub(crate) id: Option<WorkerId>,
-}
-
-impl DefaultName {
-    /// The name by this process's environment.
-    pub(crate) fn of_process() -> Self {
-        let program = std::env::current_exe().ok();
-        let program = program.as_deref().and_then(|path| path.file_name()?.to_str());
-        Self::of(|key| std::env::var(key).ok(), program.unwrap_or("worker"))
-    }
-
-    /// `<name or program>-<n>` and the id `n`. Without a number: the bare name.
-    fn of(get: impl Fn(&str) -> Option<String>, program: &str) -> Self {
-        let name = get("name").filter(|name| !name.is_empty());
-        let name = name.unwrap_or_else(|| program.to_owned());
-        let number = |key| get(key)?.trim().parse::<u64>().ok();
-        match number("NODE_APP_INSTANCE").or_else(|| number("pm_id")) {
-            None => Self { name, id: None },
-            Some(number) => {
-                Self { name: format!("{name}-{number}"), id: number.try_into().ok().map(WorkerId) }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn default_of(variables: &[(&str, &str)]) -> (String, Option<u16>) {
-        let get = |key: &str| {
-            let found = variables.iter().find(|(name, _)| *name == key);
-            found.map(|(_, value)| (*value).to_owned())
-        };
-        let DefaultName { name, id } = DefaultName::of(get, "encoder");
-        (name, id.map(|id| id.0))
-    }
 
     #[test]
     fn a_sender_tag_holds_any_id_and_six_bits_of_the_generation() {
@@ -205,19 +166,6 @@ mod tests {
             }
         }
         assert_eq!(SenderTag(u16::MAX).id(), WorkerId(MAX_ENTRIES as u16 - 1));
-    }
-
-    #[test]
-    fn the_process_manager_numbers_a_worker() {
-        let named = |name: &str, id| (name.to_owned(), id);
-        assert_eq!(default_of(&[]), named("encoder", None));
-        assert_eq!(default_of(&[("name", "api")]), named("api", None));
-        assert_eq!(default_of(&[("name", "api"), ("pm_id", "7")]), named("api-7", Some(7)));
-        let both = [("NODE_APP_INSTANCE", "2"), ("pm_id", "7")];
-        assert_eq!(default_of(&both), named("encoder-2", Some(2)));
-        let unnumbered = [("NODE_APP_INSTANCE", "x"), ("pm_id", "7"), ("name", "")];
-        assert_eq!(default_of(&unnumbered), named("encoder-7", Some(7)));
-        assert_eq!(default_of(&[("pm_id", "70000")]), named("encoder-70000", None));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Workers: joining a cluster, waiting for others, leaving.
 
+use super::default_name::DefaultName;
 use super::directory::{self, Directory, JoinRequest, Watch, WorkerInfo, WorkerState};
 use super::error::{JoinError, WaitError};
-use super::names::{Addressee, ClusterObject, DefaultName, WorkerId};
+use super::names::{Addressee, ClusterObject, WorkerId};
 use super::pool::SenderPool;
 use crate::channel::{Overflow, Ring, RingBuilder};
 use crate::error::{Detachment, OpenError};
@@ -110,16 +111,23 @@ impl Worker {
     /// gets the same name and id.
     ///
     /// The name is the environment variable `name`, or the program's name, followed by `-<n>`. The
-    /// number `n` is `NODE_APP_INSTANCE`, or else `pm_id`. It is also the requested id, if the
-    /// cluster has so many worker slots. Without a number the name has no suffix.
+    /// number `n` is `pm_id`, or else `NODE_APP_INSTANCE`. It is also the requested id, if the
+    /// cluster has so many worker slots. Without a number the name has no suffix. A name that is
+    /// too long is cut, and `~` and a hash of the whole follow the rest: the same one each time.
     ///
     /// # Errors
     ///
-    /// As [`join`](Self::join).
+    /// As [`join`](Self::join). [`NameTaken`](JoinError::NameTaken) shows the variables that made
+    /// the name.
     pub fn from_env(cluster: &str) -> Result<Self, JoinError> {
-        let default = DefaultName::of_process();
+        let default = DefaultName::of_process(|name| directory::check_name(cluster, name).is_ok());
         let builder = WorkerBuilder { hint: default.id, ..Self::builder() };
-        builder.join(cluster, &default.name)
+        builder.join(cluster, &default.name).map_err(|error| match error {
+            JoinError::NameTaken { name, pid, .. } => {
+                JoinError::NameTaken { name, pid, variables: Some(default.variables) }
+            }
+            error => error,
+        })
     }
 
     /// Returns a builder that chooses how to join.
@@ -333,6 +341,20 @@ impl Worker {
             None => settings,
         };
         settings.open_named(&object.name(&self.cluster)?)
+    }
+
+    /// As [`open`](Self::open), but the object must exist.
+    pub(crate) fn attach_to(
+        &self,
+        object: ClusterObject<'_>,
+        settings: RingBuilder,
+    ) -> Result<Ring, OpenError> {
+        self.directory.refuse_inherited()?;
+        let settings = match self.choices.join_timeout {
+            Some(timeout) => settings.open_timeout(timeout),
+            None => settings,
+        };
+        settings.attach_named(&object.name(&self.cluster)?)
     }
 }
 

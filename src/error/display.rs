@@ -43,6 +43,15 @@ impl fmt::Display for DisplayName<'_> {
     }
 }
 
+/// Shows a detail behind a colon, or nothing.
+pub(crate) struct Detail<'a>(pub(crate) Option<&'a str>);
+
+impl fmt::Display for Detail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |detail| write!(f, ": {detail}"))
+    }
+}
+
 /// Reverses the escape of bytes as `%XX`.
 fn unescaped(name: &str) -> String {
     let mut parts = name.split('%');

@@ -6,6 +6,7 @@ mod display;
 #[cfg(not(loom))]
 mod family;
 
+pub(crate) use display::Detail;
 use display::DisplayName;
 #[cfg(not(loom))]
 pub(crate) use family::{Failure, Form, error_family};
@@ -130,6 +131,9 @@ pub enum OpenError {
         expected: String,
         /// The ring's types, with theirs.
         found: String,
+        /// The first difference from the ring's type of the same name, if there is one, as in
+        /// `field "mood: u8" at offset 12 is missing in the ring's Chat`.
+        difference: Option<String>,
     },
     /// The ring is exclusive and has a living publisher.
     PublisherTaken {
@@ -171,10 +175,7 @@ pub enum OpenError {
         limit: usize,
     },
     /// The ring has no space for another packet type or its schema text.
-    TooManyTypes {
-        /// Most types of a ring.
-        limit: usize,
-    },
+    TooManyTypes(TypeRoom),
     /// The ring was closed. Nothing can be published to it any more.
     Closed {
         /// The ring.
@@ -226,6 +227,35 @@ impl fmt::Display for Detachment {
                 "other code of this process closed its descriptor; open rings after the process became a daemon"
             }
         })
+    }
+}
+
+/// How full the type table of a ring is, for a packet type that does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TypeRoom {
+    /// Types that the ring has.
+    pub types: usize,
+    /// Most types of a ring.
+    pub max_types: usize,
+    /// Bytes of schema text that the ring has.
+    pub schema_bytes: usize,
+    /// Most bytes of schema text.
+    pub max_schema_bytes: usize,
+    /// Bytes of schema text that the new type needs.
+    pub needed_bytes: usize,
+}
+
+impl fmt::Display for TypeRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { types, max_types, schema_bytes, max_schema_bytes, needed_bytes } = self;
+        if types >= max_types {
+            return write!(f, "{types} types, limit {max_types}");
+        }
+        write!(
+            f,
+            "{schema_bytes} bytes of schema text, limit {max_schema_bytes}, and this type needs {needed_bytes} ({types} types, limit {max_types})"
+        )
     }
 }
 
@@ -301,9 +331,10 @@ impl fmt::Display for OpenError {
                 "{} exists with other settings: {setting} is {found}, requested {expected}; open it with the same settings or none",
                 DisplayName(name)
             ),
-            Self::TypeMismatch { expected, found } => write!(
+            Self::TypeMismatch { expected, found, difference } => write!(
                 f,
-                "wrong packet type: the ring carries {found}, expected {expected}; build both sides from one definition of the type, or use a ring of another name"
+                "wrong packet type: the ring carries {found}, expected {expected}{}; build both sides from one definition of the type, or use a ring of another name",
+                Detail(difference.as_deref())
             ),
             Self::PublisherTaken { name, pid } => write!(
                 f,
@@ -327,10 +358,9 @@ impl fmt::Display for OpenError {
                 "all {limit} entries for {what} are in use: create the ring with a larger max_{what}{}",
                 if *what == "subscribers" { ", or remove durable ones" } else { "" }
             ),
-            Self::TooManyTypes { limit } => write!(
-                f,
-                "packet type not registered: the ring has {limit} types or 32 KiB of schema text; use another ring"
-            ),
+            Self::TooManyTypes(room) => {
+                write!(f, "packet type not registered: the ring has {room}; use another ring")
+            }
             Self::Closed { name } => {
                 write!(f, "{} is closed: use another name", DisplayName(name))
             }

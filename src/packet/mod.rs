@@ -24,6 +24,7 @@
 mod any_bits;
 mod check;
 pub mod describe;
+mod difference;
 mod error;
 mod explanation;
 mod fingerprint;
@@ -43,6 +44,7 @@ mod tests;
 
 use crate::ring::buffer::WriteBuf;
 
+pub(crate) use self::difference::first_difference;
 pub(crate) use self::tail::{emplace_tail, tail_len};
 pub use self::{
     any_bits::AnyBits,

@@ -34,7 +34,7 @@ mod mapped;
 mod object;
 mod parts;
 mod places;
-mod types;
+pub(crate) mod types;
 
 #[cfg(not(loom))]
 pub(crate) use {

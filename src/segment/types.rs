@@ -9,6 +9,8 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Longest type name in bytes. A longer name is cut: names are for display only.
 const NAME_BYTES: usize = TYPE_NAME_WORDS * 8;
+/// Bytes of schema text, for all types.
+const SCHEMA_BYTES: usize = SCHEMA_WORDS * 8;
 
 /// The type table of one segment.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +22,14 @@ pub(crate) struct TypeTable<'a> {
 
 /// The table has no space for another type or its schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TableFull;
+pub(crate) struct TableFull {
+    /// Number of registered types.
+    pub(crate) types: usize,
+    /// Bytes of schema text in use.
+    pub(crate) schema_bytes: usize,
+    /// Bytes of schema text that the type needs.
+    pub(crate) needed_bytes: usize,
+}
 
 impl Membership {
     /// Returns true if the ring accepts packets of the type at an index.
@@ -46,6 +55,11 @@ impl Membership {
 const _: () = assert!(super::layout::MAX_TYPES == u64::BITS as usize, "a bit for each type");
 
 impl TypeTable<'_> {
+    /// Longest type name in bytes.
+    pub(crate) const NAME_BYTES: usize = NAME_BYTES;
+    /// Most bytes of schema text.
+    pub(crate) const SCHEMA_BYTES: usize = SCHEMA_BYTES;
+
     /// Number of registered types.
     pub(crate) fn len(&self) -> usize {
         // Pairs with the release in `register`: entries below the count are complete.
@@ -96,7 +110,8 @@ impl TypeTable<'_> {
         let end = start + schema.len().div_ceil(8);
         let (Some(entry), Some(words)) = (self.entries.get(index), self.text.get(start..end))
         else {
-            return Err(TableFull);
+            let (schema_bytes, needed_bytes) = (start * 8, (end - start) * 8);
+            return Err(TableFull { types: index, schema_bytes, needed_bytes });
         };
         let name = cut(name);
         entry.fingerprint[0].store(fingerprint as u64, Ordering::Relaxed);
@@ -201,12 +216,14 @@ mod tests {
         for i in 0..MAX_TYPES {
             assert_eq!(table.register(i as u128, "T", "{}"), Ok(i as u16));
         }
-        assert_eq!(table.register(1000, "T", "{}"), Err(TableFull));
+        let full =
+            |types, schema_bytes, needed_bytes| TableFull { types, schema_bytes, needed_bytes };
+        assert_eq!(table.register(1000, "T", "{}"), Err(full(MAX_TYPES, MAX_TYPES * 8, 8)));
         assert_eq!(table.register(3, "T", "{}"), Ok(3));
         let table = Table::new();
         let text = "x".repeat(SCHEMA_WORDS * 8 - 8);
         assert_eq!(table.view().register(1, "A", &text), Ok(0));
-        assert_eq!(table.view().register(2, "B", "123456789"), Err(TableFull));
+        assert_eq!(table.view().register(2, "B", "123456789"), Err(full(1, SCHEMA_BYTES - 8, 16)));
         assert_eq!(table.view().register(3, "C", "12345678"), Ok(1));
     }
 

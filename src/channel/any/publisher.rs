@@ -156,11 +156,22 @@ impl AnyPublisher {
     ) -> Result<u64, SendFailure> {
         let (index, timeout) = self.types.index_of::<T, SendFailure>(&self.sender, timeout)?;
         if !self.sender.writer.memory().head().membership.accepts(index) {
-            let refusal = join::refusal(&self.sender.entry.segment, &T::TYPE);
-            return Err(SendError::TypeRefused(Box::new(refusal)).into());
+            return Err(self.refused(&T::TYPE).into());
         }
         // Cluster code makes no reservations, so no forgotten claim must be aborted first.
         self.sender.send_message(header, packet, index, timeout)
+    }
+
+    /// The error of a packet whose type the ring does not accept. A closed ring accepts no packet:
+    /// the ring that replaced it may accept this one.
+    #[cold]
+    #[inline(never)]
+    fn refused(&self, info: &TypeInfo) -> SendError {
+        if self.sender.is_closed() {
+            return SendError::Closed;
+        }
+        let refusal = join::refusal(&self.sender.entry.segment, info);
+        SendError::TypeRefused(Box::new(refusal))
     }
 
     /// Registers types now. Their first packets then need no control lock.

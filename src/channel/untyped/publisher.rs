@@ -263,7 +263,7 @@ impl Sender {
     }
 
     #[inline]
-    pub(super) fn is_closed(&self) -> bool {
+    pub(in crate::channel) fn is_closed(&self) -> bool {
         RingState::of(self.writer.memory()) == RingState::Closed
     }
 

@@ -1,7 +1,9 @@
 //! Results of looking up a worker, for senders.
 
-use crate::cluster::names::WorkerId;
+use super::slots::SlotTable;
+use crate::cluster::names::{self, WorkerId};
 use crate::segment::entry::{SlotPhase, WorkerSlotState};
+use std::time::Duration;
 
 /// Result of [`Directory::find`](super::Directory::find).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,4 +47,16 @@ impl Presence {
     pub(crate) fn generation(self) -> u64 {
         self.0.generation()
     }
+}
+
+/// The name of the worker in this process, for people. `None` if there are several or none, or if
+/// the directory cannot be attached to at once.
+pub(crate) fn worker_of_process(cluster: &str, pid: u32) -> Option<String> {
+    let directory = names::directory(cluster).ok()?;
+    let slots = SlotTable::attach(&directory, Duration::ZERO).ok()?;
+    let mut named = slots.read_all().filter_map(|(_, entry)| {
+        let is_in_use = entry.phase.state() != WorkerSlotState::Free;
+        (is_in_use && entry.pid == pid).then_some(entry.name)
+    });
+    named.next().filter(|_| named.next().is_none())
 }

@@ -26,7 +26,7 @@ mod sweep;
 mod watch;
 
 pub use info::{WorkerChange, WorkerInfo, WorkerState};
-pub(crate) use lookup::{InboxAddress, Lookup, Presence};
+pub(crate) use lookup::{InboxAddress, Lookup, Presence, worker_of_process};
 pub(crate) use slots::JoinRequest;
 pub(crate) use sweep::remove;
 pub use watch::Watch;
@@ -246,7 +246,7 @@ impl Drop for Directory {
 }
 
 /// Checks that the worker's name fits its slot, and the name of its inbox.
-fn check_name(cluster: &str, name: &str) -> Result<(), JoinError> {
+pub(crate) fn check_name(cluster: &str, name: &str) -> Result<(), JoinError> {
     if name.len() > SlotInfo::LONGEST_NAME {
         let reason = "a worker's name has 64 bytes at most";
         return Err(JoinError::BadName { name: name.to_owned(), reason });

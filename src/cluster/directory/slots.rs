@@ -182,7 +182,7 @@ impl SlotTable {
         if let Some(index) = all.iter().position(|entry| is_own(entry) && !is_free(entry)) {
             if self.is_alive(index) {
                 let (name, pid) = (request.name.to_owned(), all[index].pid);
-                return Err(JoinError::NameTaken { name, pid });
+                return Err(JoinError::NameTaken { name, pid, variables: None });
             }
             return Ok(index);
         }

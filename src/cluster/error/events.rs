@@ -22,7 +22,7 @@ error_family! {
         } => ("invalid event name {name:?}: {reason}"),
         /// The ring is full of events that this worker has not handled. Waiting would never end.
         OwnBacklog => (
-            "event not emitted: this worker's own unhandled events fill the ring; call poll or run first"
+            "event not emitted: this worker's own unhandled events fill the ring; call poll or run first, or emit through Worker::emitter"
         ),
         /// The event is larger than the ring of events allows.
         TooLarge {
@@ -132,8 +132,10 @@ impl fmt::Display for RunError {
             }
             Self::TypeMismatch { event, types } => write!(
                 f,
-                "wrong packet type of event {event:?}: a handler expects {}, found {}; emit the expected type or handle the other one",
-                types.expected, types.found
+                "wrong packet type of event {event:?}: a handler expects {}, found {}{}; emit the expected type or handle the other one",
+                types.expected,
+                types.found,
+                types.detail()
             ),
             Self::BadName { name, reason } => {
                 write!(f, "invalid event name {name:?}: {reason}")

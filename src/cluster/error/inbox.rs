@@ -6,11 +6,23 @@ use crate::packet::Unserializable;
 use std::fmt;
 
 /// Failure of sending to an inbox, common to `send_to`, `try_send_to` and `send_to_timeout`.
-pub(in crate::cluster) type SendToFailure = Failure<SendToError, WaitingFor>;
+pub(in crate::cluster) type SendToFailure = Failure<SendToError, WaitingForInbox>;
+
+/// The reason why a sender waits at an inbox, and the worker of that inbox.
+///
+/// If two workers wait for each other, the error of each names the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingForInbox {
+    /// The worker's name or id as given to the call. [`worker`](crate::Worker::worker) tells
+    /// whether it lives.
+    pub who: String,
+    /// The reason, with the process: for a full inbox the worker's last process, alive or not.
+    pub reason: WaitingFor,
+}
 
 error_family! {
     /// Why [`send_to`](crate::Worker::send_to), which waits for room, sent no packet.
-    SendToError waits for WaitingFor, {
+    SendToError waits for WaitingForInbox, {
         /// No worker ever had this name or id.
         UnknownWorker {
             /// The name or id as given.
@@ -35,8 +47,8 @@ error_family! {
         ),
         /// The inbox accepts packets of other types.
         TypeRefused(types: Box<TypeMismatch>) => (
-            "packet type refused: the inbox accepts {}, found {}; send an accepted type, or add this type to the types of Worker::inbox_of",
-            types.expected, types.found
+            "packet type refused: the inbox accepts {}, found {}{}; send an accepted type, or add this type to the types of Worker::inbox_of",
+            types.expected, types.found, types.detail()
         ),
         /// This process cannot reach the inbox any more, and waiting would never end.
         Detached(cause: Detachment) => ("packet not sent: the inbox is detached: {cause}"),
@@ -57,10 +69,10 @@ error_family! {
         /// reader of the inbox may wait for the packet that is being serialized.
         WouldDeadlock {
             /// The worker of the inbox (it need not be alive), or another reason.
-            waiting_for: WaitingFor,
+            waiting_for: WaitingForInbox,
         } => (
             "packet not sent from within a Serialize impl: {}",
-            InboxFull { reason: *waiting_for, after: "" }
+            InboxFull { waiting_for, after: "" }
         ),
         /// The inbox could not be opened.
         Open(#[source] error: Box<OpenError>) => ("inbox not opened: {error}"),
@@ -73,7 +85,7 @@ error_family! {
             /// The worker of the inbox, or another reason. [`worker`](crate::Worker::worker)
             /// returns whether that worker is alive.
             waiting_for
-        } => ("{}", InboxFull { reason: *waiting_for, after: "" })
+        } => ("{}", InboxFull { waiting_for, after: "" })
     }
 
     /// Why [`send_to_timeout`](crate::Worker::send_to_timeout) sent no packet.
@@ -83,28 +95,28 @@ error_family! {
             /// The worker of the inbox, or another reason. [`worker`](crate::Worker::worker)
             /// returns whether that worker is alive.
             waiting_for
-        } => ("{}", InboxFull { reason: *waiting_for, after: " until the timeout" })
+        } => ("{}", InboxFull { waiting_for, after: " until the timeout" })
     }
 }
 
 /// The text of a full inbox, and what to do.
-struct InboxFull {
-    reason: WaitingFor,
+struct InboxFull<'a> {
+    waiting_for: &'a WaitingForInbox,
     after: &'static str,
 }
 
-impl fmt::Display for InboxFull {
+impl fmt::Display for InboxFull<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { reason, after } = self;
+        let Self { waiting_for: WaitingForInbox { who, reason }, after } = self;
         match reason {
             WaitingFor::Subscriber { pid } => write!(
                 f,
-                "inbox full{after}: its worker, last in process {pid}, is slow, stopped, dead or dropped; receive in that worker, start it again, or delete the inbox with Worker::retire"
+                "inbox of worker {who} full{after}: the worker, last in process {pid}, is slow, stopped, dead or dropped; receive there, start it again, or delete the inbox with Worker::retire"
             ),
             WaitingFor::Joining { .. } => {
-                write!(f, "inbox not opened{after}: waiting for {reason}")
+                write!(f, "inbox of worker {who} not opened{after}: waiting for {reason}")
             }
-            _ => write!(f, "inbox full{after}: waiting for {reason}"),
+            _ => write!(f, "inbox of worker {who} full{after}: waiting for {reason}"),
         }
     }
 }

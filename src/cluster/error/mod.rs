@@ -12,14 +12,15 @@ mod service;
 pub(super) use events::{BadName, EmitFailure};
 pub use events::{EmitError, EmitTimeoutError, RunError, TryEmitError};
 pub(super) use inbox::SendToFailure;
-pub use inbox::{SendToError, SendToTimeoutError, TrySendToError};
+pub use inbox::{SendToError, SendToTimeoutError, TrySendToError, WaitingForInbox};
 pub(super) use service::ServiceRecvFailure;
 pub use service::{
-    CallError, CallTimeoutError, ReplyError, ServiceRecvError, ServiceRecvTimeoutError,
-    TryServiceRecvError,
+    CallError, CallTimeoutError, ReplyError, ServerProcess, ServiceRecvError,
+    ServiceRecvTimeoutError, TryServiceRecvError, WaitingForServer,
 };
 
 use crate::error::{OpenError, error_family};
+use std::fmt;
 
 error_family! {
     /// Why a worker could not join its cluster.
@@ -30,8 +31,11 @@ error_family! {
             name: String,
             /// The worker's process.
             pid: u32,
+            /// For [`from_env`](crate::Worker::from_env): the environment variables that made the
+            /// name, as in `name="api" pm_id="7"`.
+            variables: Option<String>,
         } => (
-            "name taken: worker {name:?} lives in process {pid}; end that process or join under another name"
+            "name taken: worker {name:?} lives in process {pid}; {}", Remedy(variables.as_deref())
         ),
         /// The name is not valid for a cluster or a worker.
         BadName {
@@ -70,6 +74,20 @@ error_family! {
         } => (
             "worker {who} opened no inbox before the timeout: call Worker::inbox in its process, or wait longer"
         ),
+    }
+}
+
+/// What to do about a name that is taken. Shows the environment variables that made it.
+struct Remedy<'a>(Option<&'a str>);
+
+impl fmt::Display for Remedy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("end it or join by another name"),
+            Some(variables) => {
+                write!(f, "end it, or change one of the variables that made the name ({variables})")
+            }
+        }
     }
 }
 

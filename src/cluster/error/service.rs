@@ -3,6 +3,7 @@
 use crate::channel::{RecvError, SendError};
 use crate::error::{Detachment, Failure, OpenError, error_family};
 use crate::packet::Unserializable;
+use std::fmt;
 
 /// Failure of receiving a request, common to `recv`, `try_recv` and `recv_timeout`.
 pub(in crate::cluster) type ServiceRecvFailure = Failure<ServiceRecvError, ()>;
@@ -11,13 +12,19 @@ error_family! {
     /// Why a call has no reply, in a form that waits: [`call`](crate::cluster::Client::call),
     /// [`start`](crate::cluster::Client::start), [`wait`](crate::cluster::Client::wait) and
     /// [`wait_any`](crate::cluster::Client::wait_any).
-    CallError waits for (), {
+    CallError waits for WaitingForServer, {
         /// There is no server. No server took the request and none will, so it is safe to call
         /// again. [`wait_for_server`](crate::cluster::Client::wait_for_server) waits for a server.
         NoService => ("no server: the request was not executed; start a server and call again"),
         /// The server that had taken the request died. It may have done all or a part of the work.
         ServiceGone => (
             "server died during the call: the work was done, partly done, or not done; call again only if that is safe"
+        ),
+        /// Every server of the service was opened or last used by the calling thread, which
+        /// waited for itself. The request was not taken and will not be. A call reports this
+        /// after it has waited for a second.
+        WouldDeadlock => (
+            "call not served: every server of the service belongs to the calling thread, which waits; receive in another thread"
         ),
         /// The server dropped the request without a reply.
         NoReply => ("no reply: the server dropped the request"),
@@ -63,7 +70,61 @@ error_family! {
     /// [`wait_timeout`](crate::cluster::Client::wait_timeout).
     CallTimeoutError adds {
         /// No reply came before the timeout. After `wait_timeout` the call is still in flight.
-        Timeout => ("no reply before the timeout")
+        Timeout {
+            /// The server, as far as it is known.
+            waiting_for
+        } => ("no reply before the timeout: {waiting_for}")
+    }
+}
+
+/// The server that a call waits for.
+///
+/// If two processes wait for each other, the error of each names the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitingForServer {
+    /// This server has taken the request, and has not replied.
+    Working(ServerProcess),
+    /// No server has taken the request. This is one that lives.
+    Untaken(ServerProcess),
+    /// No server has taken the request, and each one was opened or last used by the calling thread,
+    /// which waits for itself.
+    OwnThread,
+    /// No server lives.
+    NoServer,
+}
+
+/// The process of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerProcess {
+    /// Its process id, in its own pid namespace.
+    pub pid: u32,
+    /// The name of the worker in this process; `None` if there are several, or none is known.
+    pub worker: Option<String>,
+}
+
+impl fmt::Display for WaitingForServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Working(server) => write!(f, "{server} has the request; wait longer there"),
+            Self::Untaken(server) => write!(
+                f,
+                "no server has taken the request, {server} lives; it is busy, stopped or does not receive"
+            ),
+            Self::OwnThread => f.write_str(
+                "every server of the service belongs to the calling thread, which waits; receive in another thread",
+            ),
+            Self::NoServer => f.write_str("no server lives; start one"),
+        }
+    }
+}
+
+impl fmt::Display for ServerProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { pid, worker: Some(worker) } => write!(f, "worker {worker} in process {pid}"),
+            Self { pid, worker: None } => write!(f, "a server in process {pid}"),
+        }
     }
 }
 

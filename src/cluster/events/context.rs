@@ -3,7 +3,7 @@
 //! Both are in one file because each type names the other.
 
 use super::HandlerId;
-use super::emitter::Emitter;
+use super::emitter::EventSender;
 use super::recorder::Recorder;
 use super::registry::{Change, RecordChanges};
 use crate::channel::AnyReceived;
@@ -50,7 +50,7 @@ impl<'h> RecordChanges<Handler<'h>> for Recorder<Handler<'static>> {
 ///
 /// Handlers that are added or removed through a `Context` are in effect from the next event.
 pub struct Context<'a> {
-    pub(super) emitter: &'a mut Emitter,
+    pub(super) emitter: &'a mut EventSender,
     pub(super) recorder: &'a mut Recorder<Handler<'static>>,
     pub(super) event: &'a str,
     pub(super) sender: WorkerId,

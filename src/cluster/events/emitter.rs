@@ -1,32 +1,137 @@
 //! Emitting: one packet with an event header into the ring of all events.
 //!
-//! A worker never waits for itself. If the ring is full and the emitter's own subscriber has the
-//! lowest cursor, the emit fails with `OwnBacklog`.
+//! - [`EventSender`] is the emitting part of an `Events`. A worker never waits for itself: if the
+//!   ring is full and no subscriber is further behind than the own one, the emit fails with
+//!   `OwnBacklog`.
+//! - [`Emitter`] only emits. It has no subscriber, so it has no backlog and is never told of one.
 
 use super::header::EventHeader;
 use super::pattern::check_name;
+use super::ring;
 use crate::channel::{
     AnyPublisher, MessageHeader, SendError, SendFailure, SubscriberIndex, WaitingFor,
 };
-use crate::cluster::error::{EmitError, EmitFailure};
+use crate::cluster::error::{EmitError, EmitFailure, EmitTimeoutError, TryEmitError};
 use crate::cluster::names::WorkerId;
+use crate::cluster::worker::Worker;
+use crate::error::{Form as _, OpenError};
 use crate::packet::Packet;
 use crate::wait::{PENDING, Timeout, Wait, wait_until};
+use std::fmt;
+use std::time::Duration;
 
-/// Emits the events of one `Events`.
+/// Emits events and receives none. [`Worker::emitter`] returns it.
+///
+/// An `Emitter` has no backlog: it is never told [`OwnBacklog`](EmitError::OwnBacklog), and holds
+/// no other emitter up. It is `Send`; each thread may open its own.
+///
+/// Like [`Events`](super::Events), it waits for the slowest `Events` of the cluster if the ring of
+/// events is full. If its own thread also has `Events`, emit by these: they notice that the thread
+/// would wait for itself.
+pub struct Emitter {
+    sender: EventSender,
+}
+
+impl Worker {
+    /// Opens the cluster's events to emit only. Creates their ring if it does not exist, with the
+    /// [`events_overflow`](crate::cluster::WorkerBuilder::events_overflow) of this worker.
+    ///
+    /// ```
+    /// # let cluster = format!("emitter-{}", std::process::id());
+    /// use packetring::Worker;
+    ///
+    /// let web = Worker::join(&cluster, "web")?;
+    /// let mut emitter = web.emitter()?;
+    /// emitter.emit("sold", &1_u32)?; // Nobody listens yet.
+    ///
+    /// let stock = Worker::join(&cluster, "stock")?; // here, or in another process
+    /// let mut total = 0;
+    /// let mut events = stock.events()?;
+    /// events.on::<u32>("sold", |count, _| total += count.to_native());
+    /// emitter.emit("sold", &3_u32)?;
+    /// events.poll()?;
+    /// drop(events);
+    /// assert_eq!(total, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsMismatch`](OpenError::SettingsMismatch) if this worker chose another overflow than
+    /// the first one. [`Full`](OpenError::Full), [`Busy`](OpenError::Busy),
+    /// [`System`](OpenError::System).
+    pub fn emitter(&self) -> Result<Emitter, OpenError> {
+        let publisher = ring(self)?.any_publisher()?;
+        Ok(Emitter { sender: EventSender::new(publisher, self.id(), None) })
+    }
+}
+
+impl Emitter {
+    /// Emits an event to all workers that have [`Events`](super::Events). Waits for room.
+    ///
+    /// The name has 1 to 1024 bytes, and no part of it is `*` or `**`.
+    ///
+    /// # Errors
+    ///
+    /// [`BadName`](EmitError::BadName), [`TooLarge`](EmitError::TooLarge),
+    /// [`Unserializable`](EmitError::Unserializable), [`Send`](EmitError::Send).
+    pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
+        EmitError::retry(|| self.sender.emit(event, packet, Timeout::Never))
+    }
+
+    /// Emits an event if there is room now: see [`emit`](Self::emit).
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit), and [`Full`](TryEmitError::Full).
+    pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), TryEmitError> {
+        TryEmitError::retry(|| self.sender.emit(event, packet, Timeout::Zero))
+    }
+
+    /// Emits an event if there is room before the timeout: see [`emit`](Self::emit).
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit), and [`Timeout`](EmitTimeoutError::Timeout).
+    pub fn emit_timeout<T: Packet>(
+        &mut self,
+        event: &str,
+        packet: &T,
+        timeout: Duration,
+    ) -> Result<(), EmitTimeoutError> {
+        EmitTimeoutError::retry(|| self.sender.emit(event, packet, Timeout::After(timeout)))
+    }
+
+    /// Changes how this emitter waits for room from now on.
+    pub fn set_wait(&mut self, wait: Wait) {
+        self.sender.set_wait(wait);
+    }
+}
+
+impl fmt::Debug for Emitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emitter").field("worker", &self.sender.sender).finish_non_exhaustive()
+    }
+}
+
+/// The emitting part of an `Events` or an [`Emitter`].
 #[derive(Debug)]
-pub(super) struct Emitter {
+pub(super) struct EventSender {
     publisher: AnyPublisher,
     /// The worker that emits.
     sender: WorkerId,
     /// The subscriber of this `Events`. It receives the events of this emitter too.
-    own: SubscriberIndex,
+    own: Option<SubscriberIndex>,
     /// The event header of the last event. Its allocation is reused.
     prefix: Vec<u8>,
 }
 
-impl Emitter {
-    pub(super) fn new(publisher: AnyPublisher, sender: WorkerId, own: SubscriberIndex) -> Self {
+impl EventSender {
+    pub(super) fn new(
+        publisher: AnyPublisher,
+        sender: WorkerId,
+        own: Option<SubscriberIndex>,
+    ) -> Self {
         Self { publisher, sender, own, prefix: Vec::new() }
     }
 
@@ -88,7 +193,8 @@ impl Emitter {
     /// Returns true if the publisher waits for a subscriber and this worker's own one has the
     /// lowest cursor.
     fn is_own_backlog(&self, waiting_for: WaitingFor) -> bool {
-        matches!(waiting_for, WaitingFor::Subscriber { .. }) && self.publisher.waits_for(self.own)
+        matches!(waiting_for, WaitingFor::Subscriber { .. })
+            && self.own.is_some_and(|own| self.publisher.waits_for(own))
     }
 }
 

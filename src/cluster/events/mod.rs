@@ -27,6 +27,7 @@ mod registry;
 mod run;
 
 pub use context::Context;
+pub use emitter::Emitter;
 
 use super::directory::{Watch, WorkerChange};
 use super::error::{EmitError, EmitTimeoutError, RunError, TryEmitError};
@@ -37,7 +38,7 @@ use crate::error::{Form, OpenError};
 use crate::packet::{Packet, Unpack};
 use crate::wait::{Deadline, Timeout, Wait};
 use context::Handler;
-use emitter::Emitter;
+use emitter::EventSender;
 use recorder::Recorder;
 use registry::{Filter, HandlerList, Trigger};
 use run::DispatchLimit;
@@ -133,13 +134,13 @@ use std::time::Duration;
 /// # Backpressure
 ///
 /// If the ring of events is full, emitters wait for the slowest worker with `Events`. A worker that
-/// keeps `Events` and never dispatches therefore blocks all emitters of the cluster. Drop the
-/// `Events`, or let the first worker that opens events choose
+/// keeps `Events` and never dispatches therefore blocks all emitters of the cluster. A worker that
+/// only emits opens an [`Emitter`] instead. Or let the first worker that opens events choose
 /// [`DropOldest`](super::WorkerBuilder::events_overflow).
 pub struct Events<'h> {
     handlers: HandlerList<Handler<'h>>,
     recorder: Recorder<Handler<'static>>,
-    emitter: Emitter,
+    emitter: EventSender,
     subscriber: AnySubscriber,
     watch: Option<Watch>,
     /// The watch has a change. It is reported after the events before this end.
@@ -163,25 +164,31 @@ impl Worker {
     /// [`SettingsMismatch`](OpenError::SettingsMismatch) if this worker chose another overflow than
     /// the first one. [`Full`](OpenError::Full), [`System`](OpenError::System).
     pub fn events<'h>(&self) -> Result<Events<'h>, OpenError> {
-        let entries = self.directory.worker_slots();
-        let settings = RingBuilder::default().tagged_slots().or_else(|default| {
-            default.stays_open = true;
-            default.max_publishers = entries;
-            default.max_subscribers = entries;
-        });
-        let settings = match self.choices.events_overflow {
-            Some(overflow) => settings.overflow(overflow),
-            None => settings,
-        };
-        Events::over(&self.open(ClusterObject::Events, settings)?, self.id(), Some(self.watch()?))
+        Events::over(&ring(self)?, self.id(), Some(self.watch()?))
     }
+}
+
+/// Opens the ring of all events of a worker's cluster, or creates it.
+fn ring(worker: &Worker) -> Result<Ring, OpenError> {
+    let entries = worker.directory.worker_slots();
+    let settings = RingBuilder::default().tagged_slots().or_else(|default| {
+        default.stays_open = true;
+        default.max_publishers = entries;
+        default.max_subscribers = entries;
+    });
+    let settings = match worker.choices.events_overflow {
+        Some(overflow) => settings.overflow(overflow),
+        None => settings,
+    };
+    worker.open(ClusterObject::Events, settings)
 }
 
 impl<'h> Events<'h> {
     /// Joins a ring of events.
     fn over(ring: &Ring, worker: WorkerId, watch: Option<Watch>) -> Result<Self, OpenError> {
         let subscriber = ring.any_subscriber()?;
-        let emitter = Emitter::new(ring.any_publisher()?, worker, subscriber.subscriber_index());
+        let own = Some(subscriber.subscriber_index());
+        let emitter = EventSender::new(ring.any_publisher()?, worker, own);
         Ok(Self {
             handlers: HandlerList::default(),
             recorder: Recorder::new(worker),

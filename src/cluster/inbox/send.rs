@@ -12,7 +12,9 @@
 use super::serialize_depth::SerializeDepth;
 use crate::channel::{AnyPublisher, RingBuilder, SendError, SendFailure, WaitingFor};
 use crate::cluster::directory::{Directory, InboxAddress, Lookup};
-use crate::cluster::error::{SendToError, SendToFailure, SendToTimeoutError, TrySendToError};
+use crate::cluster::error::{
+    SendToError, SendToFailure, SendToTimeoutError, TrySendToError, WaitingForInbox,
+};
 use crate::cluster::names::{Address, Addressee, ClusterObject};
 use crate::cluster::pool::{PoolWait, PooledSender};
 use crate::cluster::worker::Worker;
@@ -95,7 +97,7 @@ impl Worker {
     }
 
     #[inline]
-    fn send_with<T: Packet, F: Form<SendToError, WaitingFor>>(
+    fn send_with<T: Packet, F: Form<SendToError, WaitingForInbox>>(
         &self,
         who: &Address<'_>,
         packet: &T,
@@ -111,7 +113,7 @@ impl Worker {
                     return Ok(());
                 }
                 Err(error) if !may_retry(&error, timeout) => {
-                    if let Some(error) = SendToFailure::from(error).report() {
+                    if let Some(error) = failed(who, error).report() {
                         return Err(error);
                     }
                 }
@@ -162,7 +164,7 @@ impl Worker {
         {
             match self.send_by(endpoint, packet, Timeout::Zero) {
                 Ok(_) => return Ok(()),
-                Err(error) if !may_retry(&error, timeout) => return Err(error.into()),
+                Err(error) if !may_retry(&error, timeout) => return Err(failed(who, error)),
                 Err(_) => {}
             }
         }
@@ -201,9 +203,9 @@ impl Worker {
                     Err(error @ OpenError::Full { .. }) => match sender.wait_for_return(deadline) {
                         PoolWait::Ready => {}
                         PoolWait::Again => continue,
-                        PoolWait::Full => return Err(not_attached(error, timeout)),
+                        PoolWait::Full => return Err(not_attached(who, error, timeout)),
                     },
-                    Err(error) => return Err(not_attached(error, timeout)),
+                    Err(error) => return Err(not_attached(who, error, timeout)),
                 }
             }
             if self.directory.presence(address.id) != address.presence {
@@ -218,7 +220,7 @@ impl Worker {
                     // Any number of idle endpoints may belong to an inbox that was closed.
                     closed += usize::from(is_fresh);
                 }
-                outcome => return outcome.map(drop).map_err(SendToFailure::from),
+                outcome => return outcome.map(drop).map_err(|error| failed(who, error)),
             }
         }
         Err(SendToError::Closed.into())
@@ -285,22 +287,27 @@ fn would_deadlock(failure: SendToFailure) -> SendToFailure {
 }
 
 /// The failure of a send whose endpoint could not be attached.
-fn not_attached(error: OpenError, timeout: Timeout) -> SendToFailure {
+fn not_attached(who: &Address<'_>, error: OpenError, timeout: Timeout) -> SendToFailure {
     match (error, timeout) {
         (OpenError::Busy { pid, .. }, Timeout::Zero | Timeout::After(_)) => {
-            SendToFailure::NotReady(WaitingFor::Joining { pid: pid.unwrap_or_default() })
+            waits(who, WaitingFor::Joining { pid: pid.unwrap_or_default() })
         }
         (error, _) => SendToError::Open(Box::new(error)).into(),
     }
 }
 
-impl From<SendFailure> for SendToFailure {
-    fn from(failure: SendFailure) -> Self {
-        match failure {
-            SendFailure::Error(error) => Self::Error(error.into()),
-            SendFailure::NotReady(waiting_for) => Self::NotReady(waiting_for),
-        }
+/// The failure of a send to this worker.
+#[cold]
+#[inline(never)]
+fn failed(who: &Address<'_>, failure: SendFailure) -> SendToFailure {
+    match failure {
+        SendFailure::Error(error) => SendToFailure::Error(error.into()),
+        SendFailure::NotReady(reason) => waits(who, reason),
     }
+}
+
+fn waits(who: &Address<'_>, reason: WaitingFor) -> SendToFailure {
+    SendToFailure::NotReady(WaitingForInbox { who: who.to_string(), reason })
 }
 
 impl From<SendError> for SendToError {
@@ -311,9 +318,7 @@ impl From<SendError> for SendToError {
             SendError::TooLarge { needed, limit } => Self::TooLarge { needed, limit },
             SendError::Unserializable(error) => Self::Unserializable(error),
             SendError::TypeRefused(types) => Self::TypeRefused(types),
-            SendError::TooManyTypes { limit } => {
-                Self::Open(Box::new(OpenError::TooManyTypes { limit }))
-            }
+            SendError::TooManyTypes(room) => Self::Open(Box::new(OpenError::TooManyTypes(room))),
             SendError::System(source) => {
                 let (action, object) = ("enter a packet's type into", "an inbox".to_owned());
                 Self::Open(Box::new(OpenError::System { action, object, source }))

@@ -13,6 +13,7 @@
 mod call;
 mod client;
 mod deferred;
+mod own_thread;
 mod ring;
 mod server;
 mod status;

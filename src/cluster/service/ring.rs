@@ -20,7 +20,7 @@ use super::status::{self, RequestStatus};
 use super::tags::PREFIX;
 use crate::channel::join::{self, Types, label};
 use crate::channel::{
-    Cursor, EntryId, GroupReceiver, MAX_ENTRIES, Receiver, Ring, RingBuilder, RingState, Segment,
+    Cursor, EntryId, GroupReceiver, MAX_ENTRIES, Receiver, Ring, RingBuilder, RingState,
 };
 use crate::cluster::names::{CallerId, ClusterObject};
 use crate::cluster::worker::Worker;
@@ -98,7 +98,13 @@ impl Ring {
         match first {
             Some((found, carried)) if found != print.0 => {
                 let (expected, found) = (label(&name, print.0), label(&carried, found));
-                return Err(OpenError::TypeMismatch { expected, found });
+                // The entries of both types follow that of the pair; one if they are the same.
+                let difference = self.segment().with_types(|table| {
+                    let of = |info, index| join::difference(&table, info, index);
+                    let last = table.len().saturating_sub(1);
+                    of(request, PAIR + 1).or_else(|| of(reply, last.min(PAIR + 2)))
+                });
+                return Err(OpenError::TypeMismatch { expected, found, difference });
             }
             Some(_) => {}
             None => {
@@ -106,7 +112,7 @@ impl Ring {
                 let schema = format!(r#"{{"request":"{request}","reply":"{reply}"}}"#);
                 self.segment()
                     .with_types(|table| table.register(print.0, &name, &schema))
-                    .map_err(|_| OpenError::TooManyTypes { limit: Segment::MAX_TYPES })?;
+                    .map_err(join::too_many_types)?;
             }
         }
         let index = join::register(&control, self.segment(), request)?;

@@ -96,7 +96,7 @@ fn a_server_serves_others_while_a_callers_ring_is_stopped_in() {
     // They are not in flight, and their server lives.
     for call in calls {
         let outcome = unreached.wait_timeout(call, SHORT).map(drop);
-        assert!(matches!(outcome, Err(CallTimeoutError::Timeout)), "{outcome:?}");
+        assert!(matches!(outcome, Err(CallTimeoutError::Timeout { .. })), "{outcome:?}");
     }
     unreached.cancel(calls[0]);
     let _ = kill_process(stopped.id(), Signal::KILL);

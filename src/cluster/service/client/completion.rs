@@ -19,6 +19,8 @@ use rkyv::util::AlignedVec;
 
 /// A client without its packet types: reads replies and completes calls.
 pub(super) struct CallTracker {
+    /// The cluster, for the names of workers in errors.
+    pub(super) cluster: String,
     pub(super) service: Ring,
     pub(super) replies: Receiver,
     /// The reply ring.
@@ -93,12 +95,14 @@ fn no_reply_error(archive: &[u8]) -> CallError {
 
 impl CallTracker {
     pub(super) fn new(
+        cluster: &str,
         service: Ring,
         (replies, reply_type): (Receiver, u16),
         own: Ring,
         first_call: u64,
     ) -> Self {
         Self {
+            cluster: cluster.to_owned(),
             service,
             replies,
             own,
@@ -133,6 +137,7 @@ impl CallTracker {
         call: Call,
         deadline: Deadline,
     ) -> Result<Option<ReplyPlace>, CallError> {
+        let mut patience = None;
         // Not `wait_until`: one bounded read is both the look and the pause, and a timeout below
         // `PENDING` still checks the server.
         loop {
@@ -144,7 +149,12 @@ impl CallTracker {
                 MessageRead::Reply(place) => return Ok(Some(place)),
                 _ if self.calls.get(call).is_some_and(|state| state.outcome.is_some()) => {}
                 _ if bound.is_zero() => return Ok(None),
-                _ => self.check_call(call)?,
+                _ => {
+                    self.check_call(call)?;
+                    if self.waits_for_itself(&mut patience) {
+                        self.give_up_on_itself(call);
+                    }
+                }
             }
         }
     }
@@ -153,6 +163,7 @@ impl CallTracker {
     pub(super) fn wait_for_any(
         &mut self,
     ) -> Result<(Call, Result<ReplyPlace, CallError>), CallError> {
+        let mut patience = None;
         loop {
             let calls: Vec<Call> = self.calls.wanted().map(|state| state.call).collect();
             if calls.is_empty() {
@@ -165,6 +176,10 @@ impl CallTracker {
             }
             if let MessageRead::Nothing = self.read(Timeout::After(PENDING), None)? {
                 self.check_open_calls()?;
+                if self.waits_for_itself(&mut patience) {
+                    let open: Vec<Call> = self.calls.open().collect();
+                    open.into_iter().for_each(|call| self.give_up_on_itself(call));
+                }
             }
         }
     }

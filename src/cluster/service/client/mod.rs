@@ -11,6 +11,7 @@ mod reply;
 mod select;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod window;
 
 pub use reply::Reply;
@@ -21,7 +22,7 @@ use super::tags::RequestTag;
 use crate::channel::{
     AnyPublisher, Selectable, Selectee, SendError, SendFailure, SendTimeoutError,
 };
-use crate::cluster::error::{CallError, CallTimeoutError};
+use crate::cluster::error::{CallError, CallTimeoutError, WaitingForServer};
 use crate::cluster::names::{CallerId, ClusterObject};
 use crate::cluster::worker::Worker;
 use crate::error::{Failure, Form, OpenError};
@@ -115,7 +116,7 @@ impl Worker {
         let replies = own.reply_receiver(&R::TYPE)?;
         let requests = service.any_publisher()?;
         let entry = requests.sign(id.0);
-        let tracker = CallTracker::new(service, replies, own, random);
+        let tracker = CallTracker::new(&self.cluster, service, replies, own, random);
         Ok(Client { requests, tracker, entry, packets: PhantomData })
     }
 }
@@ -126,9 +127,10 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// # Errors
     ///
     /// [`NoService`](CallError::NoService), [`ServiceGone`](CallError::ServiceGone),
-    /// [`NoReply`](CallError::NoReply), [`ReplyTooLarge`](CallError::ReplyTooLarge),
-    /// [`Busy`](CallError::Busy), [`Corrupt`](CallError::Corrupt),
-    /// [`TooLarge`](CallError::TooLarge), [`Unserializable`](CallError::Unserializable).
+    /// [`WouldDeadlock`](CallError::WouldDeadlock), [`NoReply`](CallError::NoReply),
+    /// [`ReplyTooLarge`](CallError::ReplyTooLarge), [`Busy`](CallError::Busy),
+    /// [`Corrupt`](CallError::Corrupt), [`TooLarge`](CallError::TooLarge),
+    /// [`Unserializable`](CallError::Unserializable).
     pub fn call(&mut self, request: &Q) -> Result<Reply<'_, R>, CallError> {
         let call = self.start(request)?;
         self.finish(call, Deadline::NEVER)
@@ -153,8 +155,9 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         match self.tracker.wait_for(call, deadline)? {
             Some(place) => Ok(Reply::open(&mut self.tracker, place)?),
             None => {
+                let waiting_for = self.tracker.waiting_for(Some(call));
                 self.cancel(call);
-                Err(CallTimeoutError::Timeout)
+                Err(CallTimeoutError::Timeout { waiting_for })
             }
         }
     }
@@ -243,7 +246,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         self.tracker.replies.entry.waiter.set(wait);
     }
 
-    fn begin<F: Form<CallError, ()>>(
+    fn begin<F: Form<CallError, WaitingForServer>>(
         &mut self,
         request: &Q,
         deadline: Deadline,
@@ -257,6 +260,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         let is_only = self.tracker.calls.is_empty();
         let tag = RequestTag { entry: self.entry, is_only, call_slot: call.call_slot() }.word();
         self.tracker.calls.clear_given_up(call, &self.tracker.own);
+        let mut patience = None;
         loop {
             let bound = deadline.cut(PENDING);
             match self.requests.send_tagged(tag, request, Timeout::After(bound)) {
@@ -266,11 +270,14 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 }
                 Err(SendFailure::NotReady(_)) => {
                     if bound.is_zero()
-                        && let Some(error) = F::not_ready(())
+                        && let Some(error) = F::not_ready(self.tracker.waiting_for(None))
                     {
                         return Err(error);
                     }
                     self.check_servers()?;
+                    if self.tracker.waits_for_itself(&mut patience) {
+                        return Err(CallError::WouldDeadlock.into());
+                    }
                 }
                 Err(SendFailure::Error(error)) => return Err(CallError::from(error).into()),
             }
@@ -296,7 +303,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     }
 
     #[inline]
-    fn finish<F: Form<CallError, ()>>(
+    fn finish<F: Form<CallError, WaitingForServer>>(
         &mut self,
         call: Call,
         deadline: Deadline,
@@ -309,13 +316,16 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     }
 
     #[inline(never)]
-    fn finish_slow<F: Form<CallError, ()>>(
+    fn finish_slow<F: Form<CallError, WaitingForServer>>(
         &mut self,
         call: Call,
         deadline: Deadline,
     ) -> Result<Reply<'_, R>, F> {
         let tracker = &mut self.tracker;
-        let place = F::retry(|| tracker.wait_for(call, deadline)?.ok_or(Failure::NotReady(())))?;
+        let place = F::retry(|| match tracker.wait_for(call, deadline)? {
+            Some(place) => Ok(place),
+            None => Err(Failure::NotReady(tracker.waiting_for(Some(call)))),
+        })?;
         Ok(Reply::open(&mut self.tracker, place)?)
     }
 

@@ -145,7 +145,10 @@ fn a_reply_behind_an_open_claim_is_waited_for() {
     let mut other = client.tracker.own.any_publisher().unwrap();
     let unfinished = other.reserve::<u64>().unwrap();
     Request::reply(server.recv().unwrap(), &2).unwrap();
-    assert!(matches!(client.wait_timeout(call, PENDING * 3), Err(CallTimeoutError::Timeout)));
+    assert!(matches!(
+        client.wait_timeout(call, PENDING * 3),
+        Err(CallTimeoutError::Timeout { .. })
+    ));
     drop(unfinished);
     assert_eq!(*client.wait(call).unwrap(), 2);
 }

@@ -181,12 +181,13 @@ impl Callers {
             SendFailure::Error(SendError::System(source)) => {
                 OpenError::system("enter a type into", ring.name(), source)
             }
-            SendFailure::Error(SendError::TooManyTypes { limit }) => {
-                OpenError::TooManyTypes { limit }
-            }
+            SendFailure::Error(SendError::TooManyTypes(room)) => OpenError::TooManyTypes(room),
             SendFailure::Error(SendError::TypeRefused(types)) => {
-                let TypeMismatch { expected, found } = *types;
-                OpenError::TypeMismatch { expected, found }
+                let TypeMismatch { expected, found, difference } = *types;
+                OpenError::TypeMismatch { expected, found, difference }
+            }
+            SendFailure::Error(SendError::Closed) => {
+                OpenError::Closed { name: ring.name().to_owned() }
             }
             _ => OpenError::Busy { name: ring.name().to_owned(), pid: None },
         })?;

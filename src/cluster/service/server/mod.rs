@@ -13,6 +13,7 @@ mod send;
 
 use super::call::RequestId;
 use super::deferred::DroppedReplies;
+use super::own_thread::OwnServer;
 use super::status;
 use super::tags::RequestTag;
 use crate::channel::{
@@ -32,6 +33,8 @@ use std::time::Duration;
 /// The untyped part of a service.
 pub(super) struct Server {
     pub(super) receiver: GroupReceiver,
+    /// For clients of this process, which must not wait for their own thread.
+    own: OwnServer,
     callers: Callers,
     /// The request that was handed out and has no outcome yet.
     pub(super) open: Option<RequestId>,
@@ -66,8 +69,11 @@ impl Server {
         request_type: u16,
         reply: TypeInfo,
     ) -> Self {
+        let ring = receiver.entry.segment.name();
+        let own = OwnServer::new(ring, receiver.cursor.entry());
         Self {
             receiver,
+            own,
             callers: Callers::new(worker.cluster.clone(), [reply, <[u64; 2]>::TYPE]),
             open: None,
             is_only: false,
@@ -112,6 +118,7 @@ impl Server {
 
     /// Takes the next wanted request, and returns the index of its type.
     pub(super) fn next(&mut self, timeout: Timeout) -> Result<u16, ServiceRecvFailure> {
+        self.own.touch();
         if self.open.is_some() {
             // Its guard was forgotten, or the handler panicked while it replied.
             self.no_reply();
@@ -255,6 +262,7 @@ impl HoldsPacket for Server {
 
 impl Waitable for Server {
     fn has_next(&mut self) -> bool {
+        self.own.touch();
         if self.open.is_some() {
             self.no_reply();
         }
