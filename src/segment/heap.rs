@@ -11,13 +11,11 @@ use super::parts::{Block, SegmentParts};
 use super::places::Places;
 use super::settings::Settings;
 use crate::error::OpenError;
+use crate::sys::page_size;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::HashSet;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Alignment of the memory, as for a mapping.
-const PAGE: usize = 4096;
 
 /// A segment on the heap, which its attachments share.
 #[derive(Debug)]
@@ -54,7 +52,7 @@ impl Heap {
     /// A segment with these settings; `None` if there is not that much memory.
     pub(super) fn new(settings: Settings, salt: u64) -> Option<Self> {
         let places = Places::of_settings(&settings)?;
-        let layout = Layout::from_size_align(places.end, PAGE).ok()?;
+        let layout = Layout::from_size_align(places.end, page_size()).ok()?;
         // SAFETY: the layout's size is not zero: it has a head.
         let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         let parts = SegmentParts::new(Arc::new(Allocation { base, layout }), settings, salt)?;

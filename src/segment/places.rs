@@ -8,11 +8,8 @@ use super::layout::{
     SubscriberEntry, TypeEntry, WorkerSlot,
 };
 use super::settings::{Parking, Settings};
-use crate::sys::event;
+use crate::sys::{event, page_size};
 use std::mem::{align_of, offset_of, size_of};
-
-/// Page size of every supported platform. Slots start on a page.
-pub(crate) const PAGE: usize = 4096;
 
 const _: () = {
     assert!(offset_of!(Head, tail) == 128);
@@ -47,8 +44,14 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// The offsets in a segment with these settings. `None` if its length overflows.
+    /// The offsets in a segment with these settings on this system. `None` if its length overflows.
     pub(crate) fn of_settings(settings: &Settings) -> Option<Self> {
+        Self::with_page(settings, page_size())
+    }
+
+    /// The offsets on a system with pages of `page` bytes. Slots start on a page, because only
+    /// whole pages can be made read-only. All processes of one kernel have the same page size.
+    fn with_page(settings: &Settings, page: usize) -> Option<Self> {
         let capacity = settings.capacity / SLOT;
         let (publishers, subscribers) = (settings.max_publishers, settings.max_subscribers);
         let first = size_of::<Head>();
@@ -60,9 +63,9 @@ impl Places {
             .checked_add(settings.worker_slots.checked_mul(size_of::<WorkerSlot>())?)?;
         let each = if settings.parking == Parking::Event { event::ROOM } else { 0 };
         let events_len = publishers.checked_add(subscribers)?.checked_mul(each)?;
-        let slots = events_at.checked_add(events_len)?.checked_next_multiple_of(PAGE)?;
+        let slots = events_at.checked_add(events_len)?.checked_next_multiple_of(page)?;
         let end = slots.checked_add(capacity.checked_mul(SLOT)?)?;
-        let whole = end.checked_next_multiple_of(PAGE)?;
+        let whole = end.checked_next_multiple_of(page)?;
         Some(Self {
             publishers: first,
             subscribers: second,
@@ -83,5 +86,34 @@ impl Places {
             EntryId::WorkerSlot(index) => self.worker_slots + index * size_of::<WorkerSlot>(),
         };
         byte as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_whole_pages_of_any_size() {
+        let settings = [
+            Settings::default(),
+            Settings { capacity: 1024, max_publishers: 1, max_subscribers: 1, ..<_>::default() },
+            Settings { capacity: 1 << 20, parking: Parking::Event, ..<_>::default() },
+            Settings { capacity: 2048, worker_slots: 128, ..<_>::default() },
+            Settings { capacity: 1 << 16, queue: true, tagged_slots: true, ..<_>::default() },
+        ];
+        for settings in &settings {
+            let small = Places::with_page(settings, 4096).unwrap();
+            for page in [4096, 16 << 10, 64 << 10] {
+                let places = Places::with_page(settings, page).unwrap();
+                assert!(places.slots.is_multiple_of(page) && places.end.is_multiple_of(page));
+                assert!(places.end - places.slots >= settings.capacity);
+                // Only the slots move.
+                let moved = Places { slots: small.slots, end: small.end, ..places };
+                assert_eq!(moved, small);
+            }
+        }
+        assert!(page_size().is_power_of_two());
+        assert_eq!(Places::of_settings(&settings[0]), Places::with_page(&settings[0], page_size()));
     }
 }

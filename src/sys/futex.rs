@@ -12,13 +12,25 @@ use std::time::Duration;
 /// Returns on a wake-up, if the word differs, on a signal, or at the end of `bound`. The caller
 /// checks its condition again in all cases, so the result does not distinguish them.
 pub(crate) fn wait(word: &AtomicU32, seen: u32, bound: Duration) {
-    let bound = timespec(bound);
-    // All errors (EAGAIN, EINTR, ETIMEDOUT) mean: check again.
-    // SAFETY: The call reads `word` atomically, and `bound`. Both live until it returns.
-    unsafe {
-        libc::syscall(libc::SYS_futex, from_ref(word), libc::FUTEX_WAIT, seen, &raw const bound)
+    let time = timespec(bound);
+    // SAFETY: The call reads `word` atomically, and `time`. Both live until it returns.
+    let result = unsafe {
+        libc::syscall(libc::SYS_futex, from_ref(word), libc::FUTEX_WAIT, seen, &raw const time)
     };
+    if result == -1 && is_refused() {
+        std::thread::sleep(bound.min(REFUSED));
+    }
 }
+
+/// Returns true if the error of the last futex call is not one of a wait: a seccomp filter may
+/// refuse the call with any error.
+fn is_refused() -> bool {
+    let error = io::Error::last_os_error().raw_os_error();
+    !matches!(error, Some(libc::EAGAIN | libc::EINTR | libc::ETIMEDOUT))
+}
+
+/// The longest sleep if the kernel refuses futexes: the sleeper is not woken.
+const REFUSED: Duration = Duration::from_millis(1);
 
 /// Wakes all threads that sleep on `word`, in every process.
 pub(crate) fn wake_all(word: &AtomicU32) {
@@ -30,8 +42,8 @@ pub(crate) fn wake_all(word: &AtomicU32) {
 
 /// Sleeps while each word equals the value beside it, for at most `bound`.
 ///
-/// Returns false, without waiting, if the kernel has no `futex_waitv` (before 5.16) or if the list
-/// has more than 128 words.
+/// Returns false, without waiting, if the kernel has no `futex_waitv` (before 5.16) or refuses it
+/// (a seccomp filter, with any error), or if the list has more than 128 words.
 #[must_use]
 pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], bound: Duration) -> bool {
     if words.len() > MOST_WORDS {
@@ -59,11 +71,7 @@ pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], bound: Duration) -> bool {
             libc::CLOCK_MONOTONIC,
         )
     };
-    let is_unsupported = || {
-        let error = io::Error::last_os_error().raw_os_error();
-        matches!(error, Some(libc::ENOSYS | libc::EINVAL))
-    };
-    result != -1 || !is_unsupported()
+    result != -1 || !is_refused()
 }
 
 /// The maximum number of words that the kernel accepts.

@@ -18,6 +18,13 @@ pub(crate) use random::random;
 use std::ffi::c_int;
 use std::io;
 
+/// Returns the bytes of a page of memory: 4, 16 or 64 KiB, the same for all processes of a kernel.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: The call only reads a constant of the system.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).unwrap_or(4096).max(4096)
+}
+
 /// Converts the result of a system call: -1 means that `errno` holds the error.
 fn check(result: c_int) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }

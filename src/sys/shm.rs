@@ -140,14 +140,28 @@ pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
     }
     empty(fd)?;
     let len = libc::off_t::try_from(len).map_err(|_| too_large())?;
-    loop {
+    // A signal undoes a call that is under way. With a timer that fires more often than a large
+    // call takes, such as that of a profiler, one call for all would never finish. So the memory
+    // is reserved in parts, which become smaller with each interruption.
+    let (mut done, mut part) = (0, LARGEST_PART);
+    while done < len {
+        let next = part.min(len - done);
         // SAFETY: The call changes an open object, and no memory of this process.
-        match check(unsafe { libc::fallocate(fd.as_raw_fd(), 0, 0, len) }) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            outcome => return outcome,
+        match check(unsafe { libc::fallocate(fd.as_raw_fd(), 0, done, next) }) {
+            Ok(()) => done += next,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                part = (part / 2).max(SMALLEST_PART);
+            }
+            Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
+
+/// Bytes that one call reserves.
+const LARGEST_PART: libc::off_t = 64 << 20;
+/// As `LARGEST_PART`, after interruptions: one call takes microseconds.
+const SMALLEST_PART: libc::off_t = 64 << 10;
 
 /// Returns the maximum length of a file that this process may create, in bytes (`RLIMIT_FSIZE`).
 fn largest_file() -> u64 {

@@ -19,6 +19,11 @@ const UNSEEN: Duration = Duration::from_millis(1);
 /// With several cores, a spinner yields its core after this time.
 const BEFORE_YIELD: Duration = Duration::from_micros(20);
 
+/// A spinner whose wait depends on a process that may need its core sleeps after this time.
+const BEFORE_NAP: Duration = Duration::from_millis(1);
+/// Such a sleep between two checks.
+const NAP: Duration = Duration::from_micros(50);
+
 /// How an endpoint sleeps.
 #[derive(Debug)]
 pub(crate) enum Sleep {
@@ -79,7 +84,7 @@ impl Waiter {
 
     /// Second part: spins for the endpoint's budget, at most for `bound`. Returns true if ready.
     pub(crate) fn spin(&self, bound: Duration, ready: impl FnMut() -> bool) -> bool {
-        self.may_spin() && spin_until(self.wait.spin.min(bound), self.several_cores, ready)
+        self.may_spin() && self.spin_until(self.wait.spin.min(bound), None, ready)
     }
 
     /// On a single core, a spinner only keeps the other side from running.
@@ -96,7 +101,7 @@ impl Waiter {
         mut ready: impl FnMut() -> bool,
     ) -> bool {
         if self.only_spins() {
-            return spin_until(bound, self.several_cores, ready);
+            return self.spin_until(bound, None, ready);
         }
         let (seen, can_be_woken) = register_waiter(event_count);
         if ready() {
@@ -106,6 +111,50 @@ impl Waiter {
         crate::failpoint::failpoint(crate::failpoint::Failpoint::ParkSleep);
         self.sleep(event_count, seen, bound);
         ready()
+    }
+
+    /// As [`park`](Self::park), for a wait that began at `since` and that a process on the same
+    /// core may have to end. An endpoint that only spins also sleeps, a millisecond after that. A
+    /// spinner that yields is not enough: of two publishers at a full ring, on one core, the
+    /// scheduler let the same one run behind each reader. The other one found the ring full for
+    /// seconds.
+    pub(crate) fn park_or_nap(
+        &self,
+        event_count: &EventCount,
+        bound: Duration,
+        since: Instant,
+        ready: impl FnMut() -> bool,
+    ) -> bool {
+        if self.only_spins() {
+            return self.spin_until(bound, Some(since), ready);
+        }
+        self.park(event_count, bound, ready)
+    }
+
+    fn spin_until(
+        &self,
+        bound: Duration,
+        naps_since: Option<Instant>,
+        mut ready: impl FnMut() -> bool,
+    ) -> bool {
+        let started = Instant::now();
+        loop {
+            for _ in 0..SPINS {
+                if ready() {
+                    return true;
+                }
+                spin_loop();
+            }
+            let spun = started.elapsed();
+            if spun >= bound {
+                return false;
+            }
+            if naps_since.is_some_and(|since| since.elapsed() > BEFORE_NAP) {
+                std::thread::sleep(NAP);
+            } else if !self.several_cores || spun > BEFORE_YIELD {
+                std::thread::yield_now();
+            }
+        }
     }
 
     #[cfg(not(loom))]
@@ -168,23 +217,4 @@ fn heavy_barrier() -> bool {
 fn heavy_barrier() -> bool {
     fence(Ordering::SeqCst);
     true
-}
-
-fn spin_until(bound: Duration, several_cores: bool, mut ready: impl FnMut() -> bool) -> bool {
-    let started = Instant::now();
-    loop {
-        for _ in 0..SPINS {
-            if ready() {
-                return true;
-            }
-            spin_loop();
-        }
-        let spun = started.elapsed();
-        if spun >= bound {
-            return false;
-        }
-        if !several_cores || spun > BEFORE_YIELD {
-            std::thread::yield_now();
-        }
-    }
 }

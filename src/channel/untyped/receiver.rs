@@ -29,7 +29,7 @@ use crate::ring::reader::Reader;
 use crate::ring::state::RingState;
 use crate::segment::layout::EventCount;
 use crate::wait::{Deadline, IDLE, PENDING, Timeout, Wait, wait_until};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A subscriber wakes publishers once per this fraction of the ring.
 const PARTS: u64 = 8;
@@ -165,9 +165,14 @@ impl<C: Cursor> Receiver<C> {
     /// checked, if that was due.
     fn park(&mut self, deadline: Deadline) -> bool {
         let waiter = &self.entry.waiter;
-        let only_spins = waiter.only_spins();
-        let bound = if only_spins || self.cursor.is_claimed() { PENDING } else { IDLE };
-        if waiter.park(self.entry.event_count(), deadline.cut(bound), || self.is_ready()) {
+        let (only_spins, is_claimed) = (waiter.only_spins(), self.cursor.is_claimed());
+        let bound = deadline.cut(if only_spins || is_claimed { PENDING } else { IDLE });
+        let (event_count, is_ready) = (self.entry.event_count(), || self.is_ready());
+        let is_found = match is_claimed {
+            true => waiter.park_or_nap(event_count, bound, Instant::now(), is_ready),
+            false => waiter.park(event_count, bound, is_ready),
+        };
+        if is_found {
             return true;
         }
         // The pauses of a spinner are short, because no wake-up reports a claim that is made

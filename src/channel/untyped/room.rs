@@ -14,6 +14,7 @@ use crate::segment::entry::EntryId;
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 use crate::wait::{Deadline, PENDING, Timeout, wait_until};
+use std::time::Instant;
 
 impl Sender {
     /// Waits for room for one packet, and claims it.
@@ -41,9 +42,9 @@ impl Sender {
         if matches!(timeout, Timeout::Zero) {
             return self.claim_from_dead(full, claim);
         }
-        let deadline = timeout.deadline();
+        let (deadline, since) = (timeout.deadline(), Instant::now());
         if !self.spin_at(full.gate, deadline) {
-            self.park_at(full.gate, deadline);
+            self.park_at(full.gate, deadline, since);
         }
         let mut state = (self, full.gate);
         let claimed = wait_until(
@@ -61,7 +62,7 @@ impl Sender {
                     }
                 }
             },
-            |(sender, gate), deadline| sender.park_at(*gate, deadline),
+            |(sender, gate), deadline| sender.park_at(*gate, deadline, since),
         );
         let (sender, gate) = state;
         claimed.unwrap_or_else(|| Err(sender.not_ready(gate)))
@@ -94,10 +95,11 @@ impl Sender {
         !waiter.only_spins() && waiter.spin(deadline.cut(PENDING), || self.has_moved(gate))
     }
 
-    /// Sleeps until the gate moves, for a bounded time. Clears the dead if it did not.
-    fn park_at(&mut self, gate: Gate, deadline: Deadline) {
+    /// Sleeps until the gate moves, for a bounded time. Clears the dead if it did not. The wait
+    /// began at `since`.
+    fn park_at(&mut self, gate: Gate, deadline: Deadline, since: Instant) {
         let (entry, bound) = (&self.entry, deadline.cut(PENDING));
-        if !entry.waiter.park(entry.event_count(), bound, || self.has_moved(gate)) {
+        if !entry.waiter.park_or_nap(entry.event_count(), bound, since, || self.has_moved(gate)) {
             self.entry.reap_dead();
         }
     }
