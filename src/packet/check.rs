@@ -49,7 +49,8 @@ where
     A: Portable + Describe + for<'a> CheckBytes<LowValidator<'a, E>>,
     E: Source,
 {
-    if !is_placed(bytes, A::SHAPE) {
+    let (bytes, is_placed) = place(bytes, A::SHAPE);
+    if !is_placed {
         let address = bytes.as_ptr().addr();
         fail!(InvalidPlacement { address, len: bytes.len(), root: A::SHAPE.size });
     }
@@ -58,8 +59,8 @@ where
     if A::SHAPE.flat {
         // A flat archive is its root alone, so the root starts at the first byte.
         let root = bytes.as_ptr().cast::<A>();
-        // SAFETY: `is_placed` returned true: there are exactly `size_of::<A>()` bytes, and they are
-        // aligned to 16, which is enough for every archived type (`Shape` asserts it).
+        // SAFETY: `place` found exactly `size_of::<A>()` bytes, and they are aligned to 16, which
+        // is enough for every archived type (`Shape` asserts it).
         unsafe { check_bytes_with_context::<A, _, E>(root, &mut validator) }?;
         // SAFETY: The pointer is valid as above, and the check found a valid `A`. The reference
         // borrows `bytes`.
@@ -72,12 +73,26 @@ where
     Ok(archived)
 }
 
-/// Returns true if the length and the alignment of the bytes fit an archive of this shape.
+/// Returns the bytes, and true if their length and their alignment fit an archive of this shape.
+///
+/// No bytes need no place: a copy of them may lie anywhere. They are returned at an aligned
+/// address.
 #[inline]
-fn is_placed(bytes: &[u8], shape: &Shape) -> bool {
+fn place<'a>(bytes: &'a [u8], shape: &Shape) -> (&'a [u8], bool) {
+    if shape.size == 0 && bytes.is_empty() {
+        return (NOWHERE, true);
+    }
     let fits = if shape.flat { bytes.len() == shape.size } else { bytes.len() >= shape.size };
-    fits && bytes.as_ptr().addr().is_multiple_of(ALIGN)
+    (bytes, fits && bytes.as_ptr().addr().is_multiple_of(ALIGN))
 }
+
+/// No bytes, aligned like every packet.
+const NOWHERE: &[u8] = {
+    #[repr(align(16))]
+    struct Aligned([u8; 0]);
+    const { assert!(align_of::<Aligned>() == ALIGN) };
+    &Aligned([]).0
+};
 
 /// The length or the alignment of the bytes does not fit the type.
 #[derive(Debug)]

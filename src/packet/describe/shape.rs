@@ -188,6 +188,8 @@ impl Shape {
         let mut shape =
             Self::flat::<T>(TypeName::array(of.name, len), hash, ShapeKind::Array(of, len));
         shape.inherit(of);
+        // Without elements there is no pointer.
+        shape.flat |= len == 0;
         shape.padded = of.padded;
         shape
     }
