@@ -21,15 +21,20 @@ pub(crate) struct Part {
     pub(crate) described: TokenStream,
     /// The bound under which the archived type exists.
     pub(crate) archive_bound: Option<WherePredicate>,
+    /// The bound that the field archives without loss, with `Itself` in place of the type that the
+    /// field belongs to.
+    pub(crate) native_bound: WherePredicate,
     span: Span,
 }
 
 impl Part {
-    pub(crate) fn all(fields: &Fields, own: &SelfReferences<'_>, rkyv: &Path) -> Result<Vec<Self>> {
-        fields.iter().enumerate().map(|(i, field)| Self::new(i, field, own, rkyv)).collect()
+    pub(crate) fn all(fields: &Fields, own: &SelfReferences<'_>) -> Result<Vec<Self>> {
+        fields.iter().enumerate().map(|(i, field)| Self::new(i, field, own)).collect()
     }
 
-    fn new(i: usize, field: &Field, own: &SelfReferences<'_>, rkyv: &Path) -> Result<Self> {
+    fn new(i: usize, field: &Field, own: &SelfReferences<'_>) -> Result<Self> {
+        let packetring = own.packetring;
+        let rkyv = &parse_quote!(#packetring::rkyv);
         let attrs = FieldAttrs::parse(&field.attrs)?;
         let member = match &field.ident {
             Some(ident) => Member::Named(ident.clone()),
@@ -61,6 +66,7 @@ impl Part {
             archived: archived(&ty, with.as_ref(), rkyv, span),
             described: archived(&described, described_with.as_ref(), rkyv, span),
             archive_bound: (!omitted).then(|| archive_bound(&ty, with.as_ref(), rkyv)),
+            native_bound: native_bound(&described, described_with.as_ref(), packetring, span),
             span,
         })
     }
@@ -112,4 +118,13 @@ fn archive_bound(ty: &Type, with: Option<&Type>, rkyv: &Path) -> WherePredicate 
         Some(with) => parse_quote!(#with: #rkyv::with::ArchiveWith<#ty>),
         None => parse_quote!(#ty: #rkyv::Archive),
     }
+}
+
+fn native_bound(ty: &Type, with: Option<&Type>, packetring: &Path, span: Span) -> WherePredicate {
+    let module = located_at(span, quote!(#packetring::packet));
+    let bound = match with {
+        Some(with) => quote_spanned!(span=> #with: #module::NativeWith<#ty>),
+        None => quote_spanned!(span=> #ty: #module::Native),
+    };
+    parse_quote!(#bound)
 }

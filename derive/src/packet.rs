@@ -51,11 +51,12 @@ fn emit(
         Some(archived) => archived.clone(),
         None => format_ident!("Archived{}", plain(name), span = name.span()),
     };
-    let body = body(item, &own, packetring)?;
+    let body = body(item, &own)?;
     let subject = Subject { name, archived: &archived, generics, attrs: &attrs, packetring, body };
     let recursive = subject.parts().any(|part| part.recursive);
     let bounds = if recursive { recursion_bounds(&attrs, packetring) } else { quote!() };
     let (describe, any_bits) = (subject.describe(), any_bits::emit(&subject));
+    let native = subject.native();
     let item = with_bounds_omitted(item, &own);
     Ok(quote! {
         #[derive(#packetring::rkyv::Archive, #packetring::rkyv::Serialize, #packetring::rkyv::Deserialize)]
@@ -64,19 +65,19 @@ fn emit(
         #item
         #describe
         #any_bits
+        #native
     })
 }
 
-fn body<'a>(item: &'a Item, own: &SelfReferences<'_>, packetring: &Path) -> Result<Body<'a>> {
-    let rkyv: Path = parse_quote!(#packetring::rkyv);
+fn body<'a>(item: &'a Item, own: &SelfReferences<'_>) -> Result<Body<'a>> {
     match item {
         Item::Enum(item) => {
             let arm = |variant: &'a syn::Variant| {
-                Ok(Arm { variant, parts: Part::all(&variant.fields, own, &rkyv)? })
+                Ok(Arm { variant, parts: Part::all(&variant.fields, own)? })
             };
             item.variants.iter().map(arm).collect::<Result<_>>().map(Body::Enum)
         }
-        Item::Struct(item) => Part::all(&item.fields, own, &rkyv).map(Body::Struct),
+        Item::Struct(item) => Part::all(&item.fields, own).map(Body::Struct),
         _ => Ok(Body::Struct(Vec::new())),
     }
 }

@@ -225,7 +225,7 @@ fn generic_advice(name: &str) -> Option<&'static str> {
         }
         "Weak" => "use `Box`, or the index of the target",
         "Cell" | "UnsafeCell" => {
-            "send the value, or put `#[rkyv(with = packetring::with::Unsafe)]` on the field if nothing changes it during a send"
+            "send the contained value, or convert it with `#[rkyv(with = packetring::with::Via<..>)]` on the field"
         }
         "RefCell" | "OnceCell" | "LazyCell" | "OnceLock" | "LazyLock" => "send the contained value",
         "Mutex" | "RwLock" => {
@@ -235,6 +235,9 @@ fn generic_advice(name: &str) -> Option<&'static str> {
             "use the owned type, or put `#[rkyv(with = packetring::with::AsOwned)]` on the field"
         }
         "BinaryHeap" | "LinkedList" => "use `Vec` or `VecDeque`",
+        "RangeInclusive" => {
+            "the archive omits that an iterator is exhausted; use `Range`, or two fields"
+        }
         _ => return None,
     })
 }

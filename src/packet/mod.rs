@@ -29,6 +29,7 @@ mod explanation;
 mod fingerprint;
 pub(crate) mod guard;
 mod info;
+mod native;
 mod one_of;
 pub mod schema;
 mod scratch;
@@ -49,6 +50,7 @@ pub use self::{
     error::{Invalid, UnpackError, Unserializable},
     fingerprint::Fingerprint,
     info::TypeInfo,
+    native::{Native, NativeWith},
     one_of::{OneOf, all_distinct},
     scratch::Scratch,
     tail::{ArchivedTail, Tail},

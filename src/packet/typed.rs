@@ -15,6 +15,7 @@ use super::{
     Fingerprint, Invalid, TypeInfo, UnpackError, Unserializable, check,
     describe::Describe,
     explanation::Explanation,
+    native::Native,
     scratch::Scratch,
     slot_writer::Writing,
     write,
@@ -29,7 +30,7 @@ use super::{
 /// - structs and enums with [`#[packet]`](macro@crate::packet);
 /// - numbers, `bool`, `char`, `String`, `CString`, durations and network addresses;
 /// - tuples of up to 13, arrays, `Option`, `Result`, `Box`, `Vec`, `VecDeque`, `BTreeMap`,
-///   `BTreeSet`, ranges and bounds, of packet types;
+///   `BTreeSet`, ranges (not `RangeInclusive`) and bounds, of packet types;
 /// - with the features `bytes` and `uuid`: `Bytes` and `Uuid`.
 ///
 /// It is not meant to be implemented by hand.
@@ -50,7 +51,7 @@ use super::{
     note = "hash tables: use `BTreeMap` or `BTreeSet`, or a field with `#[rkyv(with = packetring::with::AsVec)]`",
     note = "borrowed or shared data: use `String` for `&str`, `Vec` for slices, `Box` for `Rc` and `Arc`"
 )]
-pub trait Packet: Archive<Archived: Describe> + Sized {
+pub trait Packet: Archive<Archived: Describe> + Native + Sized {
     /// The length of every archive in bytes, if all values have the same length.
     #[doc(hidden)]
     const FLAT_LEN: Option<usize>;
@@ -93,7 +94,7 @@ pub trait Packet: Archive<Archived: Describe> + Sized {
 #[diagnostic::do_not_recommend]
 impl<T> Packet for T
 where
-    T: Archive + Serialize<Resolving<Explanation>>,
+    T: Archive + Native + Serialize<Resolving<Explanation>>,
     T: for<'a> Serialize<Counting<'a, Explanation>> + for<'a> Serialize<Writing<'a, Explanation>>,
     T::Archived: Describe,
     T::Archived: for<'a> CheckBytes<LowValidator<'a, Failure>>,

@@ -10,8 +10,8 @@ use rkyv::{
         ArchivedSocketAddrV4, ArchivedSocketAddrV6,
     },
     ops::{
-        ArchivedBound, ArchivedRange, ArchivedRangeFrom, ArchivedRangeFull, ArchivedRangeInclusive,
-        ArchivedRangeTo, ArchivedRangeToInclusive,
+        ArchivedBound, ArchivedRange, ArchivedRangeFrom, ArchivedRangeFull, ArchivedRangeTo,
+        ArchivedRangeToInclusive,
     },
     time::ArchivedDuration,
 };
@@ -68,7 +68,6 @@ macro_rules! range {
 }
 
 range!(ArchivedRange = "Range" { start, end });
-range!(ArchivedRangeInclusive = "RangeInclusive" { start, end });
 range!(ArchivedRangeFrom = "RangeFrom" { start });
 range!(ArchivedRangeTo = "RangeTo" { end });
 range!(ArchivedRangeToInclusive = "RangeToInclusive" { end });
