@@ -175,9 +175,10 @@ mod api {
 /// list. [`Via`](crate::with::Via) archives any type through a conversion of your own.
 ///
 /// A type may mention itself, by its name or as `Self`, in a `Box`, a `Vec` or a map; pointers nest
-/// up to 62 deep. The compiler refuses two types that mention each other: box one of them as bytes,
-/// or make them one type. Every type parameter must be a packet type, even in a `PhantomData`: it
-/// is part of the fingerprint.
+/// up to 62 deep. It may not mention itself with other parameters, as `Tree<T>` with a field of
+/// type `Box<Tree<u8>>`. The compiler refuses two types that mention each other, and an alias that
+/// hides such a type: box one of them as bytes, or make them one type. Every type parameter must be
+/// a packet type, even in a `PhantomData`: it is part of the fingerprint.
 ///
 /// # Arguments
 ///

@@ -44,6 +44,8 @@ impl Part {
             Some(ident) => plain(ident),
             None => i.to_string(),
         };
+        own.check(&field.ty)?;
+        attrs.with.as_ref().map_or(Ok(()), |with| own.check(with))?;
         let ty = own.expanded(&field.ty);
         let with = attrs.with.as_ref().map(|with| own.expanded(with));
         let (described, in_type) = own.with_placeholders(&field.ty);

@@ -64,7 +64,16 @@ pub struct Field {
 impl Field {
     /// Creates a field of archived type `T` at offset 0. [`lay_out`](Self::lay_out) or
     /// [`at`](Self::at) sets the offset.
+    ///
+    /// # Panics
+    ///
+    /// At compile time, if the shape is that of another type. A placeholder in the shape of a
+    /// recursive type must not change the layout.
     pub const fn new<T>(name: &'static str, shape: &'static Shape) -> Self {
+        assert!(
+            shape.size == size_of::<T>() && shape.align == align_of::<T>(),
+            "the layout of a recursive type depends on a trait that the type implements"
+        );
         let written_whole = !shape.padded;
         Self { name, offset: 0, size: size_of::<T>(), align: align_of::<T>(), written_whole, shape }
     }
