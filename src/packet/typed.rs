@@ -1,6 +1,8 @@
 //! The traits [`Packet`] (can be sent) and [`Unpack`] (can be converted back into an owned value).
 //!
-//! Blanket implementations are the only ones: every type that qualifies has both.
+//! Blanket implementations are the only ones: every type that qualifies has both. Guards hand out
+//! references because [`Packet::validate`] returned them, so [`Packet`] is sealed by
+//! [`Archives`](sealed::Archives).
 
 use std::ptr::NonNull;
 
@@ -22,6 +24,47 @@ use super::{
     writer::{Counting, Resolving},
 };
 
+#[allow(private_bounds, reason = "the serializers stay private; the trait cannot be named")]
+mod sealed {
+    use super::*;
+
+    /// All that rkyv must be able to do with a packet type.
+    pub trait Archives:
+        Native
+        + Archive<Archived: ArchivedPacket>
+        + Serialize<Resolving<Explanation>>
+        + for<'a> Serialize<Counting<'a, Explanation>>
+        + for<'a> Serialize<Writing<'a, Explanation>>
+    {
+    }
+
+    #[diagnostic::do_not_recommend]
+    impl<T> Archives for T where
+        T: Native
+            + Archive<Archived: ArchivedPacket>
+            + Serialize<Resolving<Explanation>>
+            + for<'a> Serialize<Counting<'a, Explanation>>
+            + for<'a> Serialize<Writing<'a, Explanation>>
+    {
+    }
+
+    /// All that rkyv must be able to do with the bytes of a packet.
+    pub trait ArchivedPacket:
+        Describe
+        + for<'a> CheckBytes<LowValidator<'a, Failure>>
+        + for<'a> CheckBytes<LowValidator<'a, Explanation>>
+    {
+    }
+
+    #[diagnostic::do_not_recommend]
+    impl<A> ArchivedPacket for A where
+        A: Describe
+            + for<'a> CheckBytes<LowValidator<'a, Failure>>
+            + for<'a> CheckBytes<LowValidator<'a, Explanation>>
+    {
+    }
+}
+
 /// A type whose values can be sent.
 ///
 /// Implemented for every type that rkyv can archive and whose archived form is safe to read in
@@ -33,7 +76,7 @@ use super::{
 ///   `BTreeSet`, ranges (not `RangeInclusive`) and bounds, of packet types;
 /// - with the features `bytes` and `uuid`: `Bytes` and `Uuid`.
 ///
-/// It is not meant to be implemented by hand.
+/// It is sealed: these implementations are the only ones.
 ///
 /// ```
 /// fn is_packet<T: packetring::Packet>() {}
@@ -51,7 +94,7 @@ use super::{
     note = "hash tables: use `BTreeMap` or `BTreeSet`, or a field with `#[rkyv(with = packetring::with::AsVec)]`",
     note = "borrowed or shared data: use `String` for `&str`, `Vec` for slices, `Box` for `Rc` and `Arc`"
 )]
-pub trait Packet: Archive<Archived: Describe> + Native + Sized {
+pub trait Packet: sealed::Archives + Sized {
     /// The length of every archive in bytes, if all values have the same length.
     #[doc(hidden)]
     const FLAT_LEN: Option<usize>;
@@ -92,14 +135,7 @@ pub trait Packet: Archive<Archived: Describe> + Native + Sized {
 }
 
 #[diagnostic::do_not_recommend]
-impl<T> Packet for T
-where
-    T: Archive + Native + Serialize<Resolving<Explanation>>,
-    T: for<'a> Serialize<Counting<'a, Explanation>> + for<'a> Serialize<Writing<'a, Explanation>>,
-    T::Archived: Describe,
-    T::Archived: for<'a> CheckBytes<LowValidator<'a, Failure>>,
-    T::Archived: for<'a> CheckBytes<LowValidator<'a, Explanation>>,
-{
+impl<T: sealed::Archives> Packet for T {
     const FLAT_LEN: Option<usize> =
         if T::Archived::SHAPE.flat { Some(size_of::<T::Archived>()) } else { None };
 
