@@ -120,7 +120,8 @@ impl Subject<'_> {
             GenericParam::Const(parameter) => Some(value(&parameter.ident, &parameter.ty)),
             GenericParam::Lifetime(_) => None,
         });
-        quote!(#module::Named::new(#name) #(#parameters)*)
+        let checked = self.attrs.verifies().then(|| quote!(.checked()));
+        quote!(#module::Named::new(#name) #(#parameters)* #checked)
     }
 
     fn shape(

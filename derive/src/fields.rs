@@ -13,6 +13,8 @@ pub(crate) struct Part {
     pub(crate) name: String,
     /// True if a wrapper archives the field: `#[rkyv(with = ..)]`.
     pub(crate) wrapped: bool,
+    /// The niches that the field provides to an option of the type: `#[rkyv(niche)]`.
+    niches: Vec<Type>,
     /// True if the field's type contains the type that it belongs to.
     pub(crate) recursive: bool,
     /// The archived type.
@@ -64,6 +66,7 @@ impl Part {
             member,
             name,
             wrapped: with.is_some(),
+            niches: niches(attrs.niches, packetring),
             recursive: in_type || in_with,
             archived: archived(&ty, with.as_ref(), rkyv, span),
             described: archived(&described, described_with.as_ref(), rkyv, span),
@@ -85,12 +88,20 @@ impl Part {
 
     /// Returns the field's part of the description.
     pub(crate) fn shape(&self, describe: &TokenStream, module: &TokenStream) -> TokenStream {
-        let Self { name, archived, described, .. } = self;
+        let Self { name, archived, described, niches, .. } = self;
         let wrapped = self.wrapped.then(|| quote!(.wrapped()));
+        let niches = (!niches.is_empty())
+            .then(|| quote!(.with_niches(const { &[#(#module::niche_word::<#niches>()),*] })));
         quote! {
-            #module::Field::new::<#archived>(#name, <#described as #describe>::SHAPE) #wrapped
+            #module::Field::new::<#archived>(#name, <#described as #describe>::SHAPE) #wrapped #niches
         }
     }
+}
+
+/// Returns the types of the niches of a field.
+fn niches(attrs: Vec<(syn::Ident, Option<Type>)>, packetring: &Path) -> Vec<Type> {
+    let default = || parse_quote!(#packetring::rkyv::niche::niching::DefaultNiche);
+    attrs.into_iter().map(|(_, niche)| niche.unwrap_or_else(default)).collect()
 }
 
 /// Returns the tokens with another span.

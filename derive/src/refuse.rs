@@ -123,11 +123,11 @@ impl Errors {
             match FieldAttrs::parse(&field.attrs) {
                 Err(error) => self.add(error),
                 Ok(attrs) => {
-                    if let (Some(span), true) = (attrs.niche, in_enum) {
-                        self.add(Error::new(
-                            span,
+                    if let (Some((niche, _)), true) = (attrs.niches.first(), in_enum) {
+                        self.push(
+                            niche,
                             "`niche` in an enum would read the tag before it is checked: use it in structs only",
-                        ));
+                        );
                     }
                     if attrs.with.is_none() {
                         self.field_type(&field.ty);

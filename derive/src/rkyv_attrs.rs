@@ -70,7 +70,8 @@ impl ItemAttrs {
 pub(crate) struct FieldAttrs {
     pub(crate) with: Option<Type>,
     pub(crate) omit_bounds: bool,
-    pub(crate) niche: Option<proc_macro2::Span>,
+    /// The attributes `niche` and `niche = N`, and `N`.
+    pub(crate) niches: Vec<(Ident, Option<Type>)>,
 }
 
 impl FieldAttrs {
@@ -87,8 +88,13 @@ impl FieldAttrs {
             self.with = Some(meta.value()?.parse()?);
             return Ok(());
         }
-        if meta.path.is_ident("niche") {
-            self.niche = meta.path.get_ident().map(Ident::span);
+        if let Some(name) = meta.path.get_ident()
+            && name == "niche"
+        {
+            let niche =
+                if meta.input.peek(Token![=]) { Some(meta.value()?.parse()?) } else { None };
+            self.niches.push((name.clone(), niche));
+            return Ok(());
         }
         self.omit_bounds |= meta.path.is_ident("omit_bounds");
         skip(meta)

@@ -58,6 +58,7 @@ pub struct Field {
     size: usize,
     align: usize,
     written_whole: bool,
+    niches: &'static [&'static str],
     shape: &'static Shape,
 }
 
@@ -75,7 +76,8 @@ impl Field {
             "the layout of a recursive type depends on a trait that the type implements"
         );
         let written_whole = !shape.padded;
-        Self { name, offset: 0, size: size_of::<T>(), align: align_of::<T>(), written_whole, shape }
+        let (size, align) = (size_of::<T>(), align_of::<T>());
+        Self { name, offset: 0, size, align, written_whole, niches: &[], shape }
     }
 
     /// Returns the field, moved to this offset.
@@ -87,6 +89,12 @@ impl Field {
     /// Returns the field, marked as written by a wrapper that may leave bytes unwritten.
     pub const fn wrapped(mut self) -> Self {
         self.written_whole = false;
+        self
+    }
+
+    /// Returns the field, marked as providing these niches to an option of the enclosing type.
+    pub const fn with_niches(mut self, niches: &'static [&'static str]) -> Self {
+        self.niches = niches;
         self
     }
 
@@ -110,6 +118,11 @@ impl Field {
     /// Returns the distance in bytes from the start of the enclosing type.
     pub const fn offset(&self) -> usize {
         self.offset
+    }
+
+    /// Returns the niches that the field provides to an option of the enclosing type.
+    pub const fn niches(&self) -> &'static [&'static str] {
+        self.niches
     }
 
     /// Returns the type of the field.
@@ -205,7 +218,7 @@ impl Shape {
 
     /// Describes a struct. The fields must have their offsets.
     pub const fn structure<T>(named: Named, fields: &'static [Field]) -> Self {
-        let hash = hash_fields(named.hash("struct"), fields);
+        let hash = hash_niches(hash_fields(named.hash("struct"), fields), fields);
         let mut shape = Self::flat::<T>(named.name(), hash, ShapeKind::Struct(fields));
         shape.inherit_fields(fields);
         shape.padded = !fills(fields, 0, shape.size);
@@ -284,6 +297,21 @@ const fn hash_fields(hash: Fnv, fields: &[Field]) -> Fnv {
     while i < fields.len() {
         let field = &fields[i];
         hash = hash.text(field.name).number(field.offset).number(field.size).word(field.shape.hash);
+        i += 1;
+    }
+    hash
+}
+
+/// Hashes which fields provide niches. Comes last, so no field is confused with a niche.
+const fn hash_niches(mut hash: Fnv, fields: &[Field]) -> Fnv {
+    let mut i = 0;
+    while i < fields.len() {
+        let niches = fields[i].niches;
+        let mut j = 0;
+        while j < niches.len() {
+            hash = hash.text("niche").number(i).text(niches[j]);
+            j += 1;
+        }
         i += 1;
     }
     hash

@@ -224,8 +224,6 @@ struct Wrapped {
     cow: std::borrow::Cow<'static, str>,
     #[rkyv(with = with::DefaultNiche)]
     flag: Option<bool>,
-    #[rkyv(with = with::NicheInto<rkyv::niche::niching::NaN>)]
-    measured: Option<f32>,
 }
 
 #[packet]
@@ -253,7 +251,6 @@ fn wrappers() {
         same: 6,
         cow: "owned in the end".into(),
         flag: Some(false),
-        measured: None,
     });
     let guarded = Guarded { value: Mutex::new(String::from("guarded")), count: AtomicU16::new(7) };
     let archive = Archive::of(&guarded).unwrap();
