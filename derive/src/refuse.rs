@@ -12,7 +12,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-use crate::rkyv_attrs::FieldAttrs;
+use crate::rkyv_attrs::{FieldAttrs, refuse_conditional};
 
 /// The error for items other than structs and enums.
 pub(crate) const NOT_A_TYPE: &str = "`#[packet]` on another item: expected a struct or an enum";
@@ -61,6 +61,9 @@ impl Errors {
     }
 
     fn attrs(&mut self, attrs: &[Attribute]) {
+        if let Err(error) = refuse_conditional(attrs) {
+            self.add(error);
+        }
         for attr in attrs {
             if attr.path().is_ident("repr") {
                 self.repr(attr);
@@ -109,6 +112,7 @@ impl Errors {
             self.push(name, "too many variants: the tag is one byte, so at most 256 are possible");
         }
         for variant in variants {
+            self.unconditional(&variant.attrs);
             if let Some((_, value)) = &variant.discriminant
                 && !fits_a_byte(value)
             {
@@ -118,8 +122,16 @@ impl Errors {
         }
     }
 
+    /// Refuses a `cfg`: the description would name a field or variant that is not there.
+    fn unconditional(&mut self, attrs: &[Attribute]) {
+        if let Some(attr) = attrs.iter().find(|attr| attr.path().is_ident("cfg")) {
+            self.push(attr, "`cfg` on a part of a packet type: put it on the whole type");
+        }
+    }
+
     fn fields(&mut self, fields: &Fields, in_enum: bool) {
         for field in fields {
+            self.unconditional(&field.attrs);
             match FieldAttrs::parse(&field.attrs) {
                 Err(error) => self.add(error),
                 Ok(attrs) => {

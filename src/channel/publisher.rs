@@ -147,6 +147,15 @@ where
         /// # Ok::<(), Box<dyn std::error::Error>>(())
         /// ```
         ///
+        /// A type with padding fails to build, because assigning a whole value leaves the padding
+        /// uninitialized:
+        ///
+        /// ```compile_fail,E0080
+        /// # let ring = packetring::Ring::builder().heap().unwrap();
+        /// let mut out = ring.publisher::<(u32, u64)>().unwrap();
+        /// let _ = out.reserve();
+        /// ```
+        ///
         /// # Errors
         ///
         /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge).

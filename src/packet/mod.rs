@@ -36,6 +36,7 @@ mod scratch;
 mod slot_writer;
 mod tail;
 mod typed;
+mod unpack;
 mod write;
 mod writer;
 
@@ -55,6 +56,7 @@ pub use self::{
     scratch::Scratch,
     tail::{ArchivedTail, Tail},
     typed::{Packet, Unpack, fingerprint_of, schema_of, type_of},
+    unpack::{unpack, unpack_boxed},
 };
 
 /// Returns the exact length of the value's archive in bytes. A constant for types without pointers.

@@ -49,8 +49,13 @@ mod sealed {
     }
 
     /// All that rkyv must be able to do with the bytes of a packet.
+    ///
+    /// Guards over packets of a type that is not known yet are `Send` and `Sync`, and hand out
+    /// references to packets of any type. So each archived packet is both.
     pub trait ArchivedPacket:
         Describe
+        + Send
+        + Sync
         + for<'a> CheckBytes<LowValidator<'a, Failure>>
         + for<'a> CheckBytes<LowValidator<'a, Explanation>>
     {
@@ -59,6 +64,8 @@ mod sealed {
     #[diagnostic::do_not_recommend]
     impl<A> ArchivedPacket for A where
         A: Describe
+            + Send
+            + Sync
             + for<'a> CheckBytes<LowValidator<'a, Failure>>
             + for<'a> CheckBytes<LowValidator<'a, Explanation>>
     {
@@ -92,7 +99,8 @@ mod sealed {
     label = "not a packet type",
     note = "your own types: put `#[packetring::packet]` on them",
     note = "hash tables: use `BTreeMap` or `BTreeSet`, or a field with `#[rkyv(with = packetring::with::AsVec)]`",
-    note = "borrowed or shared data: use `String` for `&str`, `Vec` for slices, `Box` for `Rc` and `Arc`"
+    note = "borrowed or shared data: use `String` for `&str`, `Vec` for slices, `Box` for `Rc` and `Arc`",
+    note = "`usize` and `isize`: use `u64` or `u32`; the archived type must be `Send` and `Sync`"
 )]
 pub trait Packet: sealed::Archives + Sized {
     /// The length of every archive in bytes, if all values have the same length.

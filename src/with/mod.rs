@@ -28,6 +28,7 @@
 //! ```
 
 mod lock;
+mod nested;
 mod unix_time;
 mod via;
 
@@ -38,6 +39,8 @@ pub use rkyv::with::{
     Relaxed, SeqCst, SerializeWith, Skip, Unshare,
 };
 
+#[doc(hidden)]
+pub use self::nested::Nested;
 pub use self::{
     lock::Lock,
     unix_time::AsUnixTime,

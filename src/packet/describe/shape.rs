@@ -247,6 +247,30 @@ impl Shape {
         shape
     }
 
+    /// Returns true if some bytes of a value belong to no field.
+    ///
+    /// Assigning a whole value may leave any content in such bytes, so they would carry memory of
+    /// the publisher to the subscribers.
+    pub(crate) const fn has_gaps(&self) -> bool {
+        match self.kind {
+            ShapeKind::Primitive => false,
+            ShapeKind::Struct(fields) | ShapeKind::Tuple(fields) => {
+                let mut sum = 0;
+                let mut i = 0;
+                while i < fields.len() {
+                    if fields[i].shape.has_gaps() {
+                        return true;
+                    }
+                    sum += fields[i].size;
+                    i += 1;
+                }
+                sum != self.size
+            }
+            ShapeKind::Array(of, _) => of.has_gaps(),
+            ShapeKind::Enum(_) | ShapeKind::Container(..) | ShapeKind::Itself => self.size > 0,
+        }
+    }
+
     /// Returns the shape, marked as needing an audit.
     pub(super) const fn with_audit(mut self) -> Self {
         self.audited = true;

@@ -60,6 +60,9 @@ impl<G: StableBytes, T: Packet> Validated<G, T> {
 /// 1. For each index below `guard.count()`, `guard.bytes(index)` was found to be a valid `T`.
 /// 2. `guard` is neither replaced nor borrowed mutably after `open`. By the contract of
 ///    [`StableBatch`], its count and its bytes do not change.
+///
+/// It is `Send` and `Sync` if the guard is. Every `T::Archived` is both, by the bounds of
+/// [`Packet`].
 #[derive(Debug)]
 pub(crate) struct ValidatedBatch<G: StableBatch, T: Packet> {
     guard: G,
