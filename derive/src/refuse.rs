@@ -6,8 +6,8 @@
 
 use proc_macro2::TokenTree;
 use syn::{
-    Attribute, Error, Expr, Fields, GenericParam, Generics, Item, Lit, Meta, PathArguments,
-    PathSegment, Token, Type, TypePath, Variant,
+    Attribute, Error, Expr, Fields, GenericArgument, GenericParam, Generics, Item, Lit, Meta,
+    PathArguments, PathSegment, Token, Type, TypePath, Variant,
     punctuated::Punctuated,
     visit::{self, Visit},
 };
@@ -220,11 +220,19 @@ fn advice(segment: &PathSegment) -> Option<&'static str> {
     if matches!(segment.arguments, PathArguments::None) {
         plain_advice(&name)
     } else {
-        generic_advice(&name)
+        generic_advice(&name, &segment.arguments)
     }
 }
 
-fn generic_advice(name: &str) -> Option<&'static str> {
+/// Returns true if a lifetime other than `'static` is among the arguments of a type.
+fn borrows(arguments: &PathArguments) -> bool {
+    let PathArguments::AngleBracketed(list) = arguments else { return false };
+    list.args.iter().any(
+        |argument| matches!(argument, GenericArgument::Lifetime(life) if life.ident != "static"),
+    )
+}
+
+fn generic_advice(name: &str, arguments: &PathArguments) -> Option<&'static str> {
     Some(match name {
         "HashMap" | "IndexMap" | "FxHashMap" | "AHashMap" => {
             "use `BTreeMap`, or put `#[rkyv(with = packetring::with::AsVec)]` on the field"
@@ -242,6 +250,9 @@ fn generic_advice(name: &str) -> Option<&'static str> {
         "RefCell" | "OnceCell" | "LazyCell" | "OnceLock" | "LazyLock" => "send the contained value",
         "Mutex" | "RwLock" => {
             "send the protected value, or put `#[rkyv(with = packetring::with::Lock)]` on the field"
+        }
+        "Cow" if borrows(arguments) => {
+            "it borrows for a lifetime of the packet; use the owned type, such as `String` or `Vec`"
         }
         "Cow" => {
             "use the owned type, or put `#[rkyv(with = packetring::with::AsOwned)]` on the field"

@@ -119,10 +119,8 @@ impl<T: Packet> Publisher<T> {
 
 publisher_control!(Publisher<T>, T);
 
-impl<T: Packet> Publisher<T>
-where
-    T::Archived: AnyBits,
-{
+// The methods have the bounds. Bounds of the `impl` would hide the methods without a reason.
+impl<T: Packet> Publisher<T> {
     verb! {
         /// Reserves room for one packet, to be filled in place. Waits for room.
         ///
@@ -159,7 +157,8 @@ where
         /// # Errors
         ///
         /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge).
-        reserve, try_reserve, reserve_timeout = reserve_with() -> Reserved<'_, T>;
+        reserve, try_reserve, reserve_timeout = reserve_with() -> Reserved<'_, T>
+        where [T::Archived: AnyBits];
         SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
 
@@ -167,7 +166,10 @@ where
     fn reserve_with<F: Form<SendError, WaitingFor>>(
         &mut self,
         timeout: Timeout,
-    ) -> Result<Reserved<'_, T>, F> {
+    ) -> Result<Reserved<'_, T>, F>
+    where
+        T::Archived: AnyBits,
+    {
         Reserved::claim(&mut self.sender, self.type_index, timeout)
     }
 }
@@ -175,8 +177,6 @@ where
 impl<H: Packet, E: Packet> Publisher<Tail<H, E>>
 where
     Tail<H, E>: Packet,
-    H::Archived: AnyBits,
-    E::Archived: AnyBits,
 {
     verb! {
         /// Reserves room for a head and `count` elements, to be filled in place. Waits for room.
@@ -202,7 +202,8 @@ where
         ///
         /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge).
         reserve_tail, try_reserve_tail, reserve_tail_timeout
-            = reserve_tail_with(count: usize) -> ReservedTail<'_, H, E>;
+            = reserve_tail_with(count: usize) -> ReservedTail<'_, H, E>
+        where [H::Archived: AnyBits, E::Archived: AnyBits];
         SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
 
@@ -210,7 +211,11 @@ where
         &mut self,
         count: usize,
         timeout: Timeout,
-    ) -> Result<ReservedTail<'_, H, E>, F> {
+    ) -> Result<ReservedTail<'_, H, E>, F>
+    where
+        H::Archived: AnyBits,
+        E::Archived: AnyBits,
+    {
         ReservedTail::claim(&mut self.sender, self.type_index, count, timeout)
     }
 }
