@@ -49,8 +49,9 @@ where
     A: Portable + Describe + for<'a> CheckBytes<LowValidator<'a, E>>,
     E: Source,
 {
-    let (bytes, is_placed) = place(bytes, A::SHAPE);
-    if !is_placed {
+    // No bytes need no place: a copy of them may lie anywhere.
+    let bytes = if A::SHAPE.size == 0 && bytes.is_empty() { NOWHERE } else { bytes };
+    if !is_placed(bytes, A::SHAPE) {
         let address = bytes.as_ptr().addr();
         fail!(InvalidPlacement { address, len: bytes.len(), root: A::SHAPE.size });
     }
@@ -59,8 +60,8 @@ where
     if A::SHAPE.flat {
         // A flat archive is its root alone, so the root starts at the first byte.
         let root = bytes.as_ptr().cast::<A>();
-        // SAFETY: `place` found exactly `size_of::<A>()` bytes, and they are aligned to 16, which
-        // is enough for every archived type (`Shape` asserts it).
+        // SAFETY: `is_placed` returned true: there are exactly `size_of::<A>()` bytes, and they are
+        // aligned to 16, which is enough for every archived type (`Shape` asserts it).
         unsafe { check_bytes_with_context::<A, _, E>(root, &mut validator) }?;
         // SAFETY: The pointer is valid as above, and the check found a valid `A`. The reference
         // borrows `bytes`.
@@ -73,17 +74,11 @@ where
     Ok(archived)
 }
 
-/// Returns the bytes, and true if their length and their alignment fit an archive of this shape.
-///
-/// No bytes need no place: a copy of them may lie anywhere. They are returned at an aligned
-/// address.
+/// Returns true if the length and the alignment of the bytes fit an archive of this shape.
 #[inline]
-fn place<'a>(bytes: &'a [u8], shape: &Shape) -> (&'a [u8], bool) {
-    if shape.size == 0 && bytes.is_empty() {
-        return (NOWHERE, true);
-    }
+fn is_placed(bytes: &[u8], shape: &Shape) -> bool {
     let fits = if shape.flat { bytes.len() == shape.size } else { bytes.len() >= shape.size };
-    (bytes, fits && bytes.as_ptr().addr().is_multiple_of(ALIGN))
+    fits && bytes.as_ptr().addr().is_multiple_of(ALIGN)
 }
 
 /// No bytes, aligned like every packet.
