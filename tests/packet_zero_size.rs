@@ -232,6 +232,9 @@ fn an_inbox_receives_them() {
         assert!(message.open::<Nothing<'_>>().unwrap().unwrap().is_aligned());
         message.ack();
     }
+    drop(inbox);
+    // A worker that is dropped leaves its inbox behind.
+    worker.leave().unwrap();
 }
 
 #[test]
@@ -304,6 +307,8 @@ fn call_postponed<T: Empty>(role: &str) {
     let call = client.start(&T::default()).unwrap();
     server.expect("replied");
     client.wait(call).unwrap();
+    // The worker leaves last, and removes the cluster.
+    drop(server);
 }
 
 #[test]
