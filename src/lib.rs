@@ -168,15 +168,17 @@ mod api {
 ///
 /// Every [`Packet`] type. The macro refuses, at the field and with a hint: hash tables, shared and
 /// raw pointers, references, trait objects, functions, cells, locks, atomics, and `Instant`; also
-/// `usize` and `isize`, because rkyv would cut them to 32 bits. The macro recognizes these by name.
-/// If a type of yours has such a name, or a `usize` is always small, put `#[rkyv(with =
-/// packetring::with::Identity)]` on the field. Other [wrappers](crate::with) archive such fields as
-/// another type, for example a `HashMap` as a list.
+/// `usize` and `isize`, because rkyv would cut them to 32 bits, and `RangeInclusive`. The macro
+/// recognizes these by name, and the compiler by type, also behind an alias or as a parameter. If a
+/// type of yours has such a name, put `#[rkyv(with = packetring::with::Identity)]` on the field.
+/// Other [wrappers](crate::with) archive such fields as another type, for example a `HashMap` as a
+/// list. [`Via`](crate::with::Via) archives any type through a conversion of your own.
 ///
 /// A type may mention itself, by its name or as `Self`, in a `Box`, a `Vec` or a map; pointers nest
-/// up to 62 deep. The compiler refuses two types that mention each other: box one of them as bytes,
-/// or make them one type. Every type parameter must be a packet type, even in a `PhantomData`: it
-/// is part of the fingerprint.
+/// up to 62 deep. It may not mention itself with other parameters, as `Tree<T>` with a field of
+/// type `Box<Tree<u8>>`. The compiler refuses two types that mention each other, and an alias that
+/// hides such a type: box one of them as bytes, or make them one type. Every type parameter must be
+/// a packet type, even in a `PhantomData`: it is part of the fingerprint.
 ///
 /// # Arguments
 ///

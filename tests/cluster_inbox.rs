@@ -13,9 +13,7 @@ mod support;
 use packetring::cluster::{
     Inbox, Message, SendToError, SendToTimeoutError, TrySendToError, WorkerId, WorkerState,
 };
-use packetring::rkyv::rancor::{Fallible, Source};
-use packetring::rkyv::with::{ArchiveWith, SerializeWith};
-use packetring::rkyv::{Archive, Place};
+use packetring::with::{Conversion, Via};
 use packetring::{
     OpenError, RecvError, RecvTimeoutError, TryRecvError, WaitingFor, Worker, one_of, packet,
     select_timeout,
@@ -647,24 +645,22 @@ fn an_inbox_keeps_its_first_capacity() {
 
 #[packet]
 struct Failing {
-    #[rkyv(with = FailingField)]
+    #[rkyv(with = Via<FailingField>)]
     field: u64,
 }
 
 struct FailingField;
 
-impl ArchiveWith<u64> for FailingField {
-    type Archived = packetring::rkyv::rend::u64_le;
-    type Resolver = ();
+impl Conversion<u64> for FailingField {
+    type Packet = u64;
+    type Error = std::fmt::Error;
 
-    fn resolve_with(field: &u64, (): (), out: Place<Self::Archived>) {
-        field.resolve((), out);
+    fn to_packet(_: &u64) -> Result<u64, Self::Error> {
+        Err(std::fmt::Error)
     }
-}
 
-impl<S: Fallible<Error: Source> + ?Sized> SerializeWith<u64, S> for FailingField {
-    fn serialize_with(_: &u64, _: &mut S) -> Result<(), S::Error> {
-        Err(S::Error::new(std::fmt::Error))
+    fn from_packet(field: u64) -> Result<u64, Self::Error> {
+        Ok(field)
     }
 }
 
@@ -699,28 +695,26 @@ fn set_nested_work(work: impl FnMut() -> Result<(), SendToError> + 'static) {
 
 #[packet]
 struct WithWork {
-    #[rkyv(with = NestedWork)]
+    #[rkyv(with = Via<NestedWork>)]
     number: u64,
 }
 
 struct NestedWork;
 
-impl ArchiveWith<u64> for NestedWork {
-    type Archived = packetring::rkyv::rend::u64_le;
-    type Resolver = ();
+impl Conversion<u64> for NestedWork {
+    type Packet = u64;
+    type Error = SendToError;
 
-    fn resolve_with(number: &u64, (): (), out: Place<Self::Archived>) {
-        number.resolve((), out);
-    }
-}
-
-impl<S: Fallible<Error: Source> + ?Sized> SerializeWith<u64, S> for NestedWork {
-    fn serialize_with(_: &u64, _: &mut S) -> Result<(), S::Error> {
+    fn to_packet(number: &u64) -> Result<u64, Self::Error> {
         // Taken out meanwhile: a packet sent by `work` may run work too.
-        let Some(mut work) = NESTED_WORK.take() else { return Ok(()) };
+        let Some(mut work) = NESTED_WORK.take() else { return Ok(*number) };
         let outcome = work();
         NESTED_WORK.set(Some(work));
-        outcome.map_err(S::Error::new)
+        outcome.map(|()| *number)
+    }
+
+    fn from_packet(number: u64) -> Result<u64, Self::Error> {
+        Ok(number)
     }
 }
 

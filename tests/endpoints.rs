@@ -11,16 +11,14 @@
 mod support;
 
 use packetring::any::{AnyPublisher, AnyReceived, AnySubscriber};
-use packetring::rkyv::rancor::Fallible;
-use packetring::rkyv::rend::u64_le;
-use packetring::rkyv::with::{ArchiveWith, SerializeWith};
-use packetring::rkyv::{Archive, Place};
+use packetring::with::{Conversion, Via};
 use packetring::{
     Batch, Copied, OpenError, Overflow, Packet, Publisher, Received, RecvError, RecvTimeoutError,
     Reserved, ReservedTail, Ring, RingBuilder, SendAllError, SendError, SendTimeoutError,
     Subscriber, Tail, TryRecvError, TrySendError, Wait, WaitingFor, one_of, packet, select,
     select_timeout, try_select,
 };
+use std::convert::Infallible;
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -48,25 +46,23 @@ enum Deep {
 /// Serializes a number. Panics if it is 13.
 struct Superstitious;
 
-impl ArchiveWith<u64> for Superstitious {
-    type Archived = u64_le;
-    type Resolver = ();
+impl Conversion<u64> for Superstitious {
+    type Packet = u64;
+    type Error = Infallible;
 
-    fn resolve_with(number: &u64, _: (), out: Place<u64_le>) {
+    fn to_packet(number: &u64) -> Result<u64, Infallible> {
         assert_ne!(*number, 13, "on purpose");
-        number.resolve((), out);
+        Ok(*number)
     }
-}
 
-impl<S: Fallible + ?Sized> SerializeWith<u64, S> for Superstitious {
-    fn serialize_with(_: &u64, _: &mut S) -> Result<(), S::Error> {
-        Ok(())
+    fn from_packet(number: u64) -> Result<u64, Infallible> {
+        Ok(number)
     }
 }
 
 #[packet]
 struct Lucky {
-    #[rkyv(with = Superstitious)]
+    #[rkyv(with = Via<Superstitious>)]
     number: u64,
 }
 

@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("segment", &["error", "failpoint", "sync", "sys"]),
     ("wait", &["failpoint", "segment", "sync", "sys"]),
     ("ring", &["failpoint", "segment", "sync"]),
-    ("packet", &["ring"]),
+    ("packet", &["ring", "with"]),
     ("with", &[]),
     ("channel", &["error", "failpoint", "packet", "ring", "segment", "sync", "sys", "wait"]),
     ("cluster", &["channel", "error", "failpoint", "packet", "sync", "sys", "wait"]),

@@ -118,6 +118,14 @@ fn supported_types_are_packets() {
 }
 
 #[test]
+fn generic_code_sends_containers_of_its_parameter() {
+    fn name<T: Packet>() -> &'static str {
+        type_of::<Tail<T, Option<(T, Vec<T>)>>>().name
+    }
+    assert_eq!(name::<String>(), "Tail<String, Option<(String, Vec<String>)>>");
+}
+
+#[test]
 fn types_inside_functions_are_packets() {
     #[packet]
     struct Local {

@@ -77,6 +77,25 @@ impl Subject<'_> {
         }
     }
 
+    /// Returns the implementation of `Native`.
+    pub(crate) fn native(&self) -> TokenStream {
+        let Self { name, packetring, .. } = self;
+        let native = quote!(#packetring::packet::Native);
+        let (impl_generics, ty_generics, _) = self.generics.split_for_impl();
+        let mut clause = self.generics.clone().make_where_clause().clone();
+        for parameter in self.generics.type_params() {
+            let parameter = &parameter.ident;
+            clause.predicates.push(parse_quote!(#parameter: #native));
+        }
+        clause.predicates.extend(self.parts().map(|part| part.native_bound.clone()));
+        quote! {
+            // SAFETY: A value consists of its fields, and of a tag if it is an enum. Each field
+            // archives without loss and does not change.
+            #[automatically_derived]
+            unsafe impl #impl_generics #native for #name #ty_generics #clause {}
+        }
+    }
+
     fn describe_clause(&self, describe: &TokenStream) -> WhereClause {
         let packetring = self.packetring;
         let mut clause = self.existence();
@@ -101,7 +120,8 @@ impl Subject<'_> {
             GenericParam::Const(parameter) => Some(value(&parameter.ident, &parameter.ty)),
             GenericParam::Lifetime(_) => None,
         });
-        quote!(#module::Named::new(#name) #(#parameters)*)
+        let checked = self.attrs.verifies().then(|| quote!(.checked()));
+        quote!(#module::Named::new(#name) #(#parameters)* #checked)
     }
 
     fn shape(

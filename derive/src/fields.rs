@@ -13,6 +13,8 @@ pub(crate) struct Part {
     pub(crate) name: String,
     /// True if a wrapper archives the field: `#[rkyv(with = ..)]`.
     pub(crate) wrapped: bool,
+    /// The niches that the field provides to an option of the type: `#[rkyv(niche)]`.
+    niches: Vec<Type>,
     /// True if the field's type contains the type that it belongs to.
     pub(crate) recursive: bool,
     /// The archived type.
@@ -21,15 +23,20 @@ pub(crate) struct Part {
     pub(crate) described: TokenStream,
     /// The bound under which the archived type exists.
     pub(crate) archive_bound: Option<WherePredicate>,
+    /// The bound that the field archives without loss, with `Itself` in place of the type that the
+    /// field belongs to.
+    pub(crate) native_bound: WherePredicate,
     span: Span,
 }
 
 impl Part {
-    pub(crate) fn all(fields: &Fields, own: &SelfReferences<'_>, rkyv: &Path) -> Result<Vec<Self>> {
-        fields.iter().enumerate().map(|(i, field)| Self::new(i, field, own, rkyv)).collect()
+    pub(crate) fn all(fields: &Fields, own: &SelfReferences<'_>) -> Result<Vec<Self>> {
+        fields.iter().enumerate().map(|(i, field)| Self::new(i, field, own)).collect()
     }
 
-    fn new(i: usize, field: &Field, own: &SelfReferences<'_>, rkyv: &Path) -> Result<Self> {
+    fn new(i: usize, field: &Field, own: &SelfReferences<'_>) -> Result<Self> {
+        let packetring = own.packetring;
+        let rkyv = &parse_quote!(#packetring::rkyv);
         let attrs = FieldAttrs::parse(&field.attrs)?;
         let member = match &field.ident {
             Some(ident) => Member::Named(ident.clone()),
@@ -39,6 +46,8 @@ impl Part {
             Some(ident) => plain(ident),
             None => i.to_string(),
         };
+        own.check(&field.ty)?;
+        attrs.with.as_ref().map_or(Ok(()), |with| own.check(with))?;
         let ty = own.expanded(&field.ty);
         let with = attrs.with.as_ref().map(|with| own.expanded(with));
         let (described, in_type) = own.with_placeholders(&field.ty);
@@ -57,10 +66,12 @@ impl Part {
             member,
             name,
             wrapped: with.is_some(),
+            niches: niches(attrs.niches, packetring),
             recursive: in_type || in_with,
             archived: archived(&ty, with.as_ref(), rkyv, span),
             described: archived(&described, described_with.as_ref(), rkyv, span),
             archive_bound: (!omitted).then(|| archive_bound(&ty, with.as_ref(), rkyv)),
+            native_bound: native_bound(&described, described_with.as_ref(), packetring, span),
             span,
         })
     }
@@ -77,12 +88,20 @@ impl Part {
 
     /// Returns the field's part of the description.
     pub(crate) fn shape(&self, describe: &TokenStream, module: &TokenStream) -> TokenStream {
-        let Self { name, archived, described, .. } = self;
+        let Self { name, archived, described, niches, .. } = self;
         let wrapped = self.wrapped.then(|| quote!(.wrapped()));
+        let niches = (!niches.is_empty())
+            .then(|| quote!(.with_niches(const { &[#(#module::niche_word::<#niches>()),*] })));
         quote! {
-            #module::Field::new::<#archived>(#name, <#described as #describe>::SHAPE) #wrapped
+            #module::Field::new::<#archived>(#name, <#described as #describe>::SHAPE) #wrapped #niches
         }
     }
+}
+
+/// Returns the types of the niches of a field.
+fn niches(attrs: Vec<(syn::Ident, Option<Type>)>, packetring: &Path) -> Vec<Type> {
+    let default = || parse_quote!(#packetring::rkyv::niche::niching::DefaultNiche);
+    attrs.into_iter().map(|(_, niche)| niche.unwrap_or_else(default)).collect()
 }
 
 /// Returns the tokens with another span.
@@ -112,4 +131,13 @@ fn archive_bound(ty: &Type, with: Option<&Type>, rkyv: &Path) -> WherePredicate 
         Some(with) => parse_quote!(#with: #rkyv::with::ArchiveWith<#ty>),
         None => parse_quote!(#ty: #rkyv::Archive),
     }
+}
+
+fn native_bound(ty: &Type, with: Option<&Type>, packetring: &Path, span: Span) -> WherePredicate {
+    let module = located_at(span, quote!(#packetring::packet));
+    let bound = match with {
+        Some(with) => quote_spanned!(span=> #with: #module::NativeWith<#ty>),
+        None => quote_spanned!(span=> #ty: #module::Native),
+    };
+    parse_quote!(#bound)
 }

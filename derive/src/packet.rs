@@ -14,7 +14,7 @@ use crate::{
     describe::{Arm, Body, Subject},
     fields::{Part, plain},
     refuse,
-    rkyv_attrs::{FieldAttrs, ItemAttrs},
+    rkyv_attrs::{self, FieldAttrs, ItemAttrs},
     self_reference::SelfReferences,
 };
 
@@ -51,12 +51,13 @@ fn emit(
         Some(archived) => archived.clone(),
         None => format_ident!("Archived{}", plain(name), span = name.span()),
     };
-    let body = body(item, &own, packetring)?;
+    let body = body(item, &own)?;
     let subject = Subject { name, archived: &archived, generics, attrs: &attrs, packetring, body };
     let recursive = subject.parts().any(|part| part.recursive);
     let bounds = if recursive { recursion_bounds(&attrs, packetring) } else { quote!() };
     let (describe, any_bits) = (subject.describe(), any_bits::emit(&subject));
-    let item = with_bounds_omitted(item, &own);
+    let native = subject.native();
+    let item = with_nesting(item, &own)?;
     Ok(quote! {
         #[derive(#packetring::rkyv::Archive, #packetring::rkyv::Serialize, #packetring::rkyv::Deserialize)]
         #[rkyv(crate = #packetring::rkyv)]
@@ -64,19 +65,19 @@ fn emit(
         #item
         #describe
         #any_bits
+        #native
     })
 }
 
-fn body<'a>(item: &'a Item, own: &SelfReferences<'_>, packetring: &Path) -> Result<Body<'a>> {
-    let rkyv: Path = parse_quote!(#packetring::rkyv);
+fn body<'a>(item: &'a Item, own: &SelfReferences<'_>) -> Result<Body<'a>> {
     match item {
         Item::Enum(item) => {
             let arm = |variant: &'a syn::Variant| {
-                Ok(Arm { variant, parts: Part::all(&variant.fields, own, &rkyv)? })
+                Ok(Arm { variant, parts: Part::all(&variant.fields, own)? })
             };
             item.variants.iter().map(arm).collect::<Result<_>>().map(Body::Enum)
         }
-        Item::Struct(item) => Part::all(&item.fields, own, &rkyv).map(Body::Struct),
+        Item::Struct(item) => Part::all(&item.fields, own).map(Body::Struct),
         _ => Ok(Body::Struct(Vec::new())),
     }
 }
@@ -101,23 +102,32 @@ fn recursion_bounds(attrs: &ItemAttrs, packetring: &Path) -> TokenStream {
     quote!(#serialize #deserialize #check)
 }
 
-/// Returns the item with `omit_bounds` on its recursive fields.
-fn with_bounds_omitted(item: &Item, own: &SelfReferences<'_>) -> Item {
+/// Returns the item with `omit_bounds` and a count of the nesting on its recursive fields.
+fn with_nesting(item: &Item, own: &SelfReferences<'_>) -> Result<Item> {
     let mut item = item.clone();
+    let packetring = own.packetring;
     for fields in all_fields(&mut item) {
         for field in fields {
-            let omitted = FieldAttrs::parse(&field.attrs).is_ok_and(|attrs| attrs.omit_bounds);
-            if !omitted && own.with_placeholders(&field.ty).1 {
+            let attrs = FieldAttrs::parse(&field.attrs)?;
+            let in_with = attrs.with.as_ref().is_some_and(|with| own.with_placeholders(with).1);
+            if !in_with && !own.with_placeholders(&field.ty).1 {
+                continue;
+            }
+            rkyv_attrs::remove_with(&mut field.attrs)?;
+            let with = attrs.with.unwrap_or_else(|| parse_quote!(#packetring::with::Identity));
+            field.attrs.push(parse_quote!(#[rkyv(with = #packetring::with::Nested<#with>)]));
+            if !attrs.omit_bounds {
                 field.attrs.push(parse_quote!(#[rkyv(omit_bounds)]));
             }
         }
     }
-    item
+    Ok(item)
 }
 
 /// Returns the item without the attributes that only rkyv's derives understand, and the errors.
 fn refused(mut item: Item, error: &Error) -> TokenStream {
-    let keep = |attr: &Attribute| !attr.path().is_ident("rkyv");
+    let keep =
+        |attr: &Attribute| !attr.path().is_ident("rkyv") && !attr.path().is_ident("cfg_attr");
     for fields in all_fields(&mut item) {
         for field in fields {
             field.attrs.retain(keep);

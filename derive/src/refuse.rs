@@ -6,13 +6,13 @@
 
 use proc_macro2::TokenTree;
 use syn::{
-    Attribute, Error, Expr, Fields, GenericParam, Generics, Item, Lit, Meta, PathArguments,
-    PathSegment, Token, Type, TypePath, Variant,
+    Attribute, Error, Expr, Fields, GenericArgument, GenericParam, Generics, Item, Lit, Meta,
+    PathArguments, PathSegment, Token, Type, TypePath, Variant,
     punctuated::Punctuated,
     visit::{self, Visit},
 };
 
-use crate::rkyv_attrs::FieldAttrs;
+use crate::rkyv_attrs::{FieldAttrs, refuse_conditional};
 
 /// The error for items other than structs and enums.
 pub(crate) const NOT_A_TYPE: &str = "`#[packet]` on another item: expected a struct or an enum";
@@ -61,6 +61,9 @@ impl Errors {
     }
 
     fn attrs(&mut self, attrs: &[Attribute]) {
+        if let Err(error) = refuse_conditional(attrs) {
+            self.add(error);
+        }
         for attr in attrs {
             if attr.path().is_ident("repr") {
                 self.repr(attr);
@@ -109,6 +112,7 @@ impl Errors {
             self.push(name, "too many variants: the tag is one byte, so at most 256 are possible");
         }
         for variant in variants {
+            self.unconditional(&variant.attrs);
             if let Some((_, value)) = &variant.discriminant
                 && !fits_a_byte(value)
             {
@@ -118,16 +122,24 @@ impl Errors {
         }
     }
 
+    /// Refuses a `cfg`: the description would name a field or variant that is not there.
+    fn unconditional(&mut self, attrs: &[Attribute]) {
+        if let Some(attr) = attrs.iter().find(|attr| attr.path().is_ident("cfg")) {
+            self.push(attr, "`cfg` on a part of a packet type: put it on the whole type");
+        }
+    }
+
     fn fields(&mut self, fields: &Fields, in_enum: bool) {
         for field in fields {
+            self.unconditional(&field.attrs);
             match FieldAttrs::parse(&field.attrs) {
                 Err(error) => self.add(error),
                 Ok(attrs) => {
-                    if let (Some(span), true) = (attrs.niche, in_enum) {
-                        self.add(Error::new(
-                            span,
+                    if let (Some((niche, _)), true) = (attrs.niches.first(), in_enum) {
+                        self.push(
+                            niche,
                             "`niche` in an enum would read the tag before it is checked: use it in structs only",
-                        ));
+                        );
                     }
                     if attrs.with.is_none() {
                         self.field_type(&field.ty);
@@ -208,11 +220,19 @@ fn advice(segment: &PathSegment) -> Option<&'static str> {
     if matches!(segment.arguments, PathArguments::None) {
         plain_advice(&name)
     } else {
-        generic_advice(&name)
+        generic_advice(&name, &segment.arguments)
     }
 }
 
-fn generic_advice(name: &str) -> Option<&'static str> {
+/// Returns true if a lifetime other than `'static` is among the arguments of a type.
+fn borrows(arguments: &PathArguments) -> bool {
+    let PathArguments::AngleBracketed(list) = arguments else { return false };
+    list.args.iter().any(
+        |argument| matches!(argument, GenericArgument::Lifetime(life) if life.ident != "static"),
+    )
+}
+
+fn generic_advice(name: &str, arguments: &PathArguments) -> Option<&'static str> {
     Some(match name {
         "HashMap" | "IndexMap" | "FxHashMap" | "AHashMap" => {
             "use `BTreeMap`, or put `#[rkyv(with = packetring::with::AsVec)]` on the field"
@@ -225,16 +245,22 @@ fn generic_advice(name: &str) -> Option<&'static str> {
         }
         "Weak" => "use `Box`, or the index of the target",
         "Cell" | "UnsafeCell" => {
-            "send the value, or put `#[rkyv(with = packetring::with::Unsafe)]` on the field if nothing changes it during a send"
+            "send the contained value, or convert it with `#[rkyv(with = packetring::with::Via<..>)]` on the field"
         }
         "RefCell" | "OnceCell" | "LazyCell" | "OnceLock" | "LazyLock" => "send the contained value",
         "Mutex" | "RwLock" => {
             "send the protected value, or put `#[rkyv(with = packetring::with::Lock)]` on the field"
         }
+        "Cow" if borrows(arguments) => {
+            "it borrows for a lifetime of the packet; use the owned type, such as `String` or `Vec`"
+        }
         "Cow" => {
             "use the owned type, or put `#[rkyv(with = packetring::with::AsOwned)]` on the field"
         }
         "BinaryHeap" | "LinkedList" => "use `Vec` or `VecDeque`",
+        "RangeInclusive" => {
+            "the archive omits that an iterator is exhausted; use `Range`, or two fields"
+        }
         _ => return None,
     })
 }

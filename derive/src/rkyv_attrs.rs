@@ -4,7 +4,11 @@
 //! code.
 
 use proc_macro2::{TokenStream, TokenTree};
-use syn::{Attribute, Error, Ident, Result, Token, Type, meta::ParseNestedMeta, parenthesized};
+use quote::quote;
+use syn::{
+    Attribute, Error, Ident, Meta, Result, Token, Type, meta::ParseNestedMeta, parenthesized,
+    parse_quote,
+};
 
 /// The relevant attributes of the item.
 #[derive(Default)]
@@ -19,6 +23,7 @@ pub(crate) struct ItemAttrs {
 
 impl ItemAttrs {
     pub(crate) fn parse(attrs: &[Attribute]) -> Result<Self> {
+        refuse_conditional(attrs)?;
         let mut found = Self::default();
         for attr in rkyv_only(attrs) {
             attr.parse_nested_meta(|meta| found.take(&meta))?;
@@ -27,7 +32,7 @@ impl ItemAttrs {
     }
 
     fn take(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
-        let Some(name) = name_of(meta) else { return skip(meta) };
+        let Some(name) = name_of(meta) else { return skip(meta).map(drop) };
         match name.as_str() {
             "as" | "remote" => Err(meta.error(
                 "`as` and `remote` archive another type: not allowed on a packet type",
@@ -39,7 +44,7 @@ impl ItemAttrs {
                 self.archived = Some(meta.value()?.parse()?);
                 Ok(())
             }
-            "attr" => refuse_repr(group(meta)?),
+            "attr" => refuse_hidden(group(meta)?),
             "archive_bounds" => {
                 self.archive_bounds = group(meta)?;
                 Ok(())
@@ -55,7 +60,7 @@ impl ItemAttrs {
     fn take_bounds(&mut self, name: &str, meta: &ParseNestedMeta<'_>) -> Result<()> {
         self.serialize_bounds |= name == "serialize_bounds";
         self.deserialize_bounds |= name == "deserialize_bounds";
-        skip(meta)
+        skip(meta).map(drop)
     }
 
     /// Returns true if the user added a check of the bytes, which filling in place would bypass.
@@ -70,11 +75,13 @@ impl ItemAttrs {
 pub(crate) struct FieldAttrs {
     pub(crate) with: Option<Type>,
     pub(crate) omit_bounds: bool,
-    pub(crate) niche: Option<proc_macro2::Span>,
+    /// The attributes `niche` and `niche = N`, and `N`.
+    pub(crate) niches: Vec<(Ident, Option<Type>)>,
 }
 
 impl FieldAttrs {
     pub(crate) fn parse(attrs: &[Attribute]) -> Result<Self> {
+        refuse_conditional(attrs)?;
         let mut found = Self::default();
         for attr in rkyv_only(attrs) {
             attr.parse_nested_meta(|meta| found.take(&meta))?;
@@ -87,12 +94,38 @@ impl FieldAttrs {
             self.with = Some(meta.value()?.parse()?);
             return Ok(());
         }
-        if meta.path.is_ident("niche") {
-            self.niche = meta.path.get_ident().map(Ident::span);
+        if let Some(name) = meta.path.get_ident()
+            && name == "niche"
+        {
+            let niche =
+                if meta.input.peek(Token![=]) { Some(meta.value()?.parse()?) } else { None };
+            self.niches.push((name.clone(), niche));
+            return Ok(());
+        }
+        if meta.path.is_ident("attr") {
+            return refuse_hidden(group(meta)?);
         }
         self.omit_bounds |= meta.path.is_ident("omit_bounds");
-        skip(meta)
+        skip(meta).map(drop)
     }
+}
+
+/// Removes `with = ..` from the attributes of a field, and keeps the others.
+pub(crate) fn remove_with(attrs: &mut [Attribute]) -> Result<()> {
+    for attr in attrs.iter_mut().filter(|attr| attr.path().is_ident("rkyv")) {
+        let mut kept = TokenStream::new();
+        attr.parse_nested_meta(|meta| {
+            let name = &meta.path;
+            let is_with = name.is_ident("with");
+            let rest = skip(&meta)?;
+            if !is_with {
+                kept.extend(quote!(#name #rest,));
+            }
+            Ok(())
+        })?;
+        *attr = parse_quote!(#[rkyv(#kept)]);
+    }
+    Ok(())
 }
 
 fn rkyv_only(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
@@ -110,29 +143,58 @@ fn group(meta: &ParseNestedMeta<'_>) -> Result<TokenStream> {
     content.parse()
 }
 
-/// Skips everything that follows the name.
-fn skip(meta: &ParseNestedMeta<'_>) -> Result<()> {
+/// Skips everything that follows the name, and returns it.
+fn skip(meta: &ParseNestedMeta<'_>) -> Result<TokenStream> {
+    let mut skipped = TokenStream::new();
     let mut depth = 0_usize;
     while !meta.input.is_empty() && (depth > 0 || !meta.input.peek(Token![,])) {
-        match meta.input.parse::<TokenTree>()? {
+        let token = meta.input.parse::<TokenTree>()?;
+        match &token {
             TokenTree::Punct(punct) if punct.as_char() == '<' => depth += 1,
             TokenTree::Punct(punct) if punct.as_char() == '>' => depth = depth.saturating_sub(1),
             _ => {}
+        }
+        skipped.extend([token]);
+    }
+    Ok(skipped)
+}
+
+/// Refuses attributes of the archived type that this module must see but cannot.
+fn refuse_hidden(tokens: TokenStream) -> Result<()> {
+    if let Some(repr) = find(tokens.clone(), "repr") {
+        let message = "`repr` would change the layout of the archived type: remove `repr`";
+        return Err(Error::new_spanned(repr, message));
+    }
+    match find(tokens, "bytecheck") {
+        Some(check) => Err(Error::new_spanned(
+            check,
+            "`bytecheck` inside `attr` is not seen: write `#[rkyv(bytecheck(..))]`",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a `cfg_attr` that hides an attribute with an effect on the archived type. An attribute
+/// macro gets it unexpanded.
+pub(crate) fn refuse_conditional(attrs: &[Attribute]) -> Result<()> {
+    for attr in attrs.iter().filter(|attr| attr.path().is_ident("cfg_attr")) {
+        let Meta::List(list) = &attr.meta else { continue };
+        for name in ["rkyv", "repr"] {
+            if let Some(hidden) = find(list.tokens.clone(), name) {
+                let message =
+                    format!("`{name}` inside `cfg_attr` is not seen: write it without a condition");
+                return Err(Error::new_spanned(hidden, message));
+            }
         }
     }
     Ok(())
 }
 
-fn refuse_repr(tokens: TokenStream) -> Result<()> {
-    for token in tokens {
-        if let TokenTree::Ident(ident) = &token
-            && ident == "repr"
-        {
-            return Err(Error::new_spanned(
-                ident,
-                "`repr` would change the layout of the archived type: remove `repr`",
-            ));
-        }
-    }
-    Ok(())
+/// Finds an identifier in tokens, also within groups.
+fn find(tokens: TokenStream, name: &str) -> Option<proc_macro2::Ident> {
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Ident(ident) => (ident == name).then_some(ident),
+        TokenTree::Group(group) => find(group.stream(), name),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => None,
+    })
 }

@@ -119,10 +119,8 @@ impl<T: Packet> Publisher<T> {
 
 publisher_control!(Publisher<T>, T);
 
-impl<T: Packet> Publisher<T>
-where
-    T::Archived: AnyBits,
-{
+// The methods have the bounds. Bounds of the `impl` would hide the methods without a reason.
+impl<T: Packet> Publisher<T> {
     verb! {
         /// Reserves room for one packet, to be filled in place. Waits for room.
         ///
@@ -147,10 +145,20 @@ where
         /// # Ok::<(), Box<dyn std::error::Error>>(())
         /// ```
         ///
+        /// A type with padding fails to build, because assigning a whole value leaves the padding
+        /// uninitialized:
+        ///
+        /// ```compile_fail,E0080
+        /// # let ring = packetring::Ring::builder().heap().unwrap();
+        /// let mut out = ring.publisher::<(u32, u64)>().unwrap();
+        /// let _ = out.reserve();
+        /// ```
+        ///
         /// # Errors
         ///
         /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge).
-        reserve, try_reserve, reserve_timeout = reserve_with() -> Reserved<'_, T>;
+        reserve, try_reserve, reserve_timeout = reserve_with() -> Reserved<'_, T>
+        where [T::Archived: AnyBits];
         SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
 
@@ -158,7 +166,10 @@ where
     fn reserve_with<F: Form<SendError, WaitingFor>>(
         &mut self,
         timeout: Timeout,
-    ) -> Result<Reserved<'_, T>, F> {
+    ) -> Result<Reserved<'_, T>, F>
+    where
+        T::Archived: AnyBits,
+    {
         Reserved::claim(&mut self.sender, self.type_index, timeout)
     }
 }
@@ -166,8 +177,6 @@ where
 impl<H: Packet, E: Packet> Publisher<Tail<H, E>>
 where
     Tail<H, E>: Packet,
-    H::Archived: AnyBits,
-    E::Archived: AnyBits,
 {
     verb! {
         /// Reserves room for a head and `count` elements, to be filled in place. Waits for room.
@@ -193,7 +202,8 @@ where
         ///
         /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge).
         reserve_tail, try_reserve_tail, reserve_tail_timeout
-            = reserve_tail_with(count: usize) -> ReservedTail<'_, H, E>;
+            = reserve_tail_with(count: usize) -> ReservedTail<'_, H, E>
+        where [H::Archived: AnyBits, E::Archived: AnyBits];
         SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
 
@@ -201,7 +211,11 @@ where
         &mut self,
         count: usize,
         timeout: Timeout,
-    ) -> Result<ReservedTail<'_, H, E>, F> {
+    ) -> Result<ReservedTail<'_, H, E>, F>
+    where
+        H::Archived: AnyBits,
+        E::Archived: AnyBits,
+    {
         ReservedTail::claim(&mut self.sender, self.type_index, count, timeout)
     }
 }

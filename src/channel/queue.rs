@@ -142,6 +142,19 @@ impl<T: Packet> Delivery<'_, T> {
         T::unpack(this.opened.get())
     }
 
+    /// Makes an owned value of the packet on the heap. For values that are too large for the stack:
+    /// see [`unpack_boxed`](crate::packet::unpack_boxed).
+    ///
+    /// # Errors
+    ///
+    /// A `with` wrapper of one of its fields can fail, and so can starting a thread.
+    pub fn unpack_boxed(this: &Self) -> Result<Box<T>, UnpackError>
+    where
+        T: Unpack + Send,
+    {
+        packet::unpack_boxed::<T>(this.opened.get())
+    }
+
     /// Acknowledges the packet: it is not delivered again.
     pub fn ack(this: Self) {
         this.opened.into_guard().end(GroupReceiver::ack);

@@ -2,7 +2,7 @@
 
 use super::untyped::Receiver;
 use crate::packet::guard::{self, Validated, ValidatedBatch};
-use crate::packet::{Packet, Unpack, UnpackError};
+use crate::packet::{self, Packet, Unpack, UnpackError};
 use crate::ring::cursor::Cursor;
 use crate::ring::guard::{BatchGuard, ReadGuard};
 use std::fmt;
@@ -82,6 +82,19 @@ impl<'a, T: Packet> Received<'a, T> {
         T::unpack(this.opened.get())
     }
 
+    /// Makes an owned value of the packet on the heap, and releases the slot. For values that are
+    /// too large for the stack: see [`unpack_boxed`](crate::packet::unpack_boxed).
+    ///
+    /// # Errors
+    ///
+    /// A `with` wrapper of one of its fields can fail, and so can starting a thread.
+    pub fn unpack_boxed(this: Self) -> Result<Box<T>, UnpackError>
+    where
+        T: Unpack + Send,
+    {
+        packet::unpack_boxed::<T>(this.opened.get())
+    }
+
     /// Puts the packet back. The next call receives it again, flagged as redelivered.
     pub fn unreceive(this: Self) {
         this.opened.into_guard().end(Receiver::unreceive);
@@ -117,6 +130,19 @@ impl<'a, T: Packet> Copied<'a, T> {
         T: Unpack,
     {
         T::unpack(this.opened.get())
+    }
+
+    /// Makes an owned value of the packet on the heap. For values that are too large for the
+    /// stack: see [`unpack_boxed`](crate::packet::unpack_boxed).
+    ///
+    /// # Errors
+    ///
+    /// A `with` wrapper of one of its fields can fail, and so can starting a thread.
+    pub fn unpack_boxed(this: Self) -> Result<Box<T>, UnpackError>
+    where
+        T: Unpack + Send,
+    {
+        packet::unpack_boxed::<T>(this.opened.get())
     }
 }
 

@@ -38,7 +38,8 @@ use rkyv::{primitive::*, tuple::*};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be filled in place",
     label = "some bit patterns of this type are invalid",
-    note = "only numbers, arrays of numbers, and `#[packet]` structs of these can be reserved; send a value instead"
+    note = "only numbers, arrays of numbers, and `#[packet]` structs of these can be reserved",
+    note = "`bool` and enums: reserve a `u8` and convert; text and lists: use `Tail<Head, u8>`, or `send` a value"
 )]
 pub unsafe trait AnyBits {}
 

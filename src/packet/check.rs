@@ -49,6 +49,8 @@ where
     A: Portable + Describe + for<'a> CheckBytes<LowValidator<'a, E>>,
     E: Source,
 {
+    // No bytes need no place: a copy of them may lie anywhere.
+    let bytes = if A::SHAPE.size == 0 && bytes.is_empty() { NOWHERE } else { bytes };
     if !is_placed(bytes, A::SHAPE) {
         let address = bytes.as_ptr().addr();
         fail!(InvalidPlacement { address, len: bytes.len(), root: A::SHAPE.size });
@@ -78,6 +80,14 @@ fn is_placed(bytes: &[u8], shape: &Shape) -> bool {
     let fits = if shape.flat { bytes.len() == shape.size } else { bytes.len() >= shape.size };
     fits && bytes.as_ptr().addr().is_multiple_of(ALIGN)
 }
+
+/// No bytes, aligned like every packet.
+const NOWHERE: &[u8] = {
+    #[repr(align(16))]
+    struct Aligned([u8; 0]);
+    const { assert!(align_of::<Aligned>() == ALIGN) };
+    &Aligned([]).0
+};
 
 /// The length or the alignment of the bytes does not fit the type.
 #[derive(Debug)]

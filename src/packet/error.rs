@@ -4,6 +4,8 @@
 
 use std::{error::Error, fmt};
 
+use rkyv::rancor::Source;
+
 use super::explanation::Explanation;
 
 /// A value could not be written as a packet.
@@ -81,7 +83,8 @@ pub struct Invalid;
 /// A packet could not be converted into an owned value.
 ///
 /// Only [wrappers](crate::with) cause it, for example a corrupted time in a field with
-/// [`AsUnixTime`](crate::with::AsUnixTime). The packet itself stays readable in place.
+/// [`AsUnixTime`](crate::with::AsUnixTime), and a lack of threads in
+/// [`unpack_boxed`](crate::packet::unpack_boxed). The packet itself stays readable in place.
 #[derive(Debug)]
 pub struct UnpackError(Explanation);
 
@@ -89,6 +92,12 @@ impl UnpackError {
     #[cold]
     pub(super) fn new(cause: Explanation) -> Self {
         Self(cause)
+    }
+
+    /// No thread could be started for a large value.
+    #[cold]
+    pub(super) fn no_thread(error: std::io::Error) -> Self {
+        Self(Explanation::new(error))
     }
 }
 

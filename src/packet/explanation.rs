@@ -16,11 +16,18 @@ struct Details {
     context: Vec<String>,
 }
 
+/// The number of places that the text shows: those around the cause.
+const SHOWN: usize = 12;
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Details { cause, context } = &*self.0;
         write!(f, "{cause}")?;
-        context.iter().try_for_each(|place| write!(f, ", {place}"))
+        context.iter().take(SHOWN).try_for_each(|place| write!(f, ", {place}"))?;
+        match context.len().checked_sub(SHOWN) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(f, ", and {more} more places around these"),
+        }
     }
 }
 

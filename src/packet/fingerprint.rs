@@ -1,8 +1,8 @@
 //! The fingerprint of a packet type: a 128-bit hash of its archived layout and its names.
 //!
 //! Two programs compute the same fingerprint if their types have the same layout and the same
-//! names. It depends on names, sizes, offsets and tags of the archived form only: not on the crate,
-//! the module path, the compiler or the build.
+//! names. It depends on names, sizes, offsets, tags and niches of the archived form only: not on
+//! the crate, the module path, the compiler or the build.
 //!
 //! Limit: FNV is not a cryptographic hash. It detects mistakes, not forged types.
 
@@ -14,8 +14,8 @@ const FORMAT: &str = "packetring 1, rkyv 0.8, little-endian, aligned, pointers o
 /// The fingerprint of a packet type.
 ///
 /// Two types have the same fingerprint if their archived forms have the same names, kinds, sizes,
-/// alignments, offsets and tags. Names are those of types, type parameters, fields and variants;
-/// modules and crates do not count.
+/// alignments, offsets, tags and niches. Names are those of types, type parameters, fields and
+/// variants; modules and crates do not count.
 ///
 /// [`fingerprint_of`](crate::packet::fingerprint_of) computes it. `Display` prints 32 hexadecimal
 /// digits.

@@ -30,12 +30,14 @@ mod explanation;
 mod fingerprint;
 pub(crate) mod guard;
 mod info;
+mod native;
 mod one_of;
 pub mod schema;
 mod scratch;
 mod slot_writer;
 mod tail;
 mod typed;
+mod unpack;
 mod write;
 mod writer;
 
@@ -51,10 +53,12 @@ pub use self::{
     error::{Invalid, UnpackError, Unserializable},
     fingerprint::Fingerprint,
     info::TypeInfo,
+    native::{Native, NativeWith},
     one_of::{OneOf, all_distinct},
     scratch::Scratch,
     tail::{ArchivedTail, Tail},
     typed::{Packet, Unpack, fingerprint_of, schema_of, type_of},
+    unpack::{unpack, unpack_boxed},
 };
 
 /// Returns the exact length of the value's archive in bytes. A constant for types without pointers.

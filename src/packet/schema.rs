@@ -15,6 +15,8 @@
 //! | `len` | `array` | the number of elements |
 //! | `self` | `self` | the name of the enclosing type meant: the nearest of that name |
 //!
+//! A field that provides niches has `niches` too: an array of kinds of options.
+//!
 //! An enum's tag is the byte at offset 0. Offsets of a variant's fields count from the enum's
 //! start.
 //!
@@ -27,10 +29,11 @@
 //! - `phantom`: no bytes.
 //! - `option`: a byte, 0 for `None` and 1 for `Some`; then the value, at the offset of its
 //!   alignment.
-//! - `option-zero`, `option-nan`, `option-bool`, `option-null`: the value itself. `None` is zero,
-//!   NaN, a byte above 1, or a null pointer.
+//! - `option-zero`, `option-bool`, `option-null`: the value itself. `None` is zero, a byte above 1,
+//!   or a null pointer.
 //! - `option-default`: the value itself. `None` is zero, a byte above 1 or a null pointer,
 //!   depending on the type of the value.
+//! - Of a struct, the field tells whose `niches` has the kind of the option.
 //! - `box`: a pointer. For a `str` or `slice`: a pointer, then the number of elements as `u32`.
 //! - `option-box`: like `box`, with a null pointer for `None`.
 //! - `str`, `slice`: the elements, without gaps.
@@ -106,6 +109,9 @@ fn put_field(json: &mut String, field: &Field) {
     json.push_str(r#"{"name":"#);
     put_text(json, field.name());
     put_number(json, "offset", field.offset());
+    if !field.niches().is_empty() {
+        put_list(json, "niches", field.niches(), |json, niche| put_text(json, niche));
+    }
     json.push_str(r#","type":"#);
     put_type(json, field.shape());
     json.push('}');

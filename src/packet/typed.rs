@@ -1,6 +1,8 @@
 //! The traits [`Packet`] (can be sent) and [`Unpack`] (can be converted back into an owned value).
 //!
-//! Blanket implementations are the only ones: every type that qualifies has both.
+//! Blanket implementations are the only ones: every type that qualifies has both. Guards hand out
+//! references because [`Packet::validate`] returned them, so [`Packet`] is sealed by
+//! [`Archives`](sealed::Archives).
 
 use std::ptr::NonNull;
 
@@ -15,11 +17,60 @@ use super::{
     Fingerprint, Invalid, TypeInfo, UnpackError, Unserializable, check,
     describe::Describe,
     explanation::Explanation,
+    native::Native,
     scratch::Scratch,
     slot_writer::Writing,
     write,
     writer::{Counting, Resolving},
 };
+
+#[allow(private_bounds, reason = "the serializers stay private; the trait cannot be named")]
+mod sealed {
+    use super::*;
+
+    /// All that rkyv must be able to do with a packet type.
+    pub trait Archives:
+        Native
+        + Archive<Archived: ArchivedPacket>
+        + Serialize<Resolving<Explanation>>
+        + for<'a> Serialize<Counting<'a, Explanation>>
+        + for<'a> Serialize<Writing<'a, Explanation>>
+    {
+    }
+
+    #[diagnostic::do_not_recommend]
+    impl<T> Archives for T where
+        T: Native
+            + Archive<Archived: ArchivedPacket>
+            + Serialize<Resolving<Explanation>>
+            + for<'a> Serialize<Counting<'a, Explanation>>
+            + for<'a> Serialize<Writing<'a, Explanation>>
+    {
+    }
+
+    /// All that rkyv must be able to do with the bytes of a packet.
+    ///
+    /// Guards over packets of a type that is not known yet are `Send` and `Sync`, and hand out
+    /// references to packets of any type. So each archived packet is both.
+    pub trait ArchivedPacket:
+        Describe
+        + Send
+        + Sync
+        + for<'a> CheckBytes<LowValidator<'a, Failure>>
+        + for<'a> CheckBytes<LowValidator<'a, Explanation>>
+    {
+    }
+
+    #[diagnostic::do_not_recommend]
+    impl<A> ArchivedPacket for A where
+        A: Describe
+            + Send
+            + Sync
+            + for<'a> CheckBytes<LowValidator<'a, Failure>>
+            + for<'a> CheckBytes<LowValidator<'a, Explanation>>
+    {
+    }
+}
 
 /// A type whose values can be sent.
 ///
@@ -29,10 +80,10 @@ use super::{
 /// - structs and enums with [`#[packet]`](macro@crate::packet);
 /// - numbers, `bool`, `char`, `String`, `CString`, durations and network addresses;
 /// - tuples of up to 13, arrays, `Option`, `Result`, `Box`, `Vec`, `VecDeque`, `BTreeMap`,
-///   `BTreeSet`, ranges and bounds, of packet types;
+///   `BTreeSet`, ranges (not `RangeInclusive`) and bounds, of packet types;
 /// - with the features `bytes` and `uuid`: `Bytes` and `Uuid`.
 ///
-/// It is not meant to be implemented by hand.
+/// It is sealed: these implementations are the only ones.
 ///
 /// ```
 /// fn is_packet<T: packetring::Packet>() {}
@@ -48,9 +99,10 @@ use super::{
     label = "not a packet type",
     note = "your own types: put `#[packetring::packet]` on them",
     note = "hash tables: use `BTreeMap` or `BTreeSet`, or a field with `#[rkyv(with = packetring::with::AsVec)]`",
-    note = "borrowed or shared data: use `String` for `&str`, `Vec` for slices, `Box` for `Rc` and `Arc`"
+    note = "borrowed or shared data: use `String` for `&str`, `Vec` for slices, `Box` for `Rc` and `Arc`",
+    note = "`usize` and `isize`: use `u64` or `u32`; the archived type must be `Send` and `Sync`"
 )]
-pub trait Packet: Archive<Archived: Describe> + Sized {
+pub trait Packet: sealed::Archives + Sized {
     /// The length of every archive in bytes, if all values have the same length.
     #[doc(hidden)]
     const FLAT_LEN: Option<usize>;
@@ -91,14 +143,7 @@ pub trait Packet: Archive<Archived: Describe> + Sized {
 }
 
 #[diagnostic::do_not_recommend]
-impl<T> Packet for T
-where
-    T: Archive + Serialize<Resolving<Explanation>>,
-    T: for<'a> Serialize<Counting<'a, Explanation>> + for<'a> Serialize<Writing<'a, Explanation>>,
-    T::Archived: Describe,
-    T::Archived: for<'a> CheckBytes<LowValidator<'a, Failure>>,
-    T::Archived: for<'a> CheckBytes<LowValidator<'a, Explanation>>,
-{
+impl<T: sealed::Archives> Packet for T {
     const FLAT_LEN: Option<usize> =
         if T::Archived::SHAPE.flat { Some(size_of::<T::Archived>()) } else { None };
 

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 ///
 /// 1. `bytes` returns the same address and length.
 /// 2. No process that follows the protocol changes the bytes.
-/// 3. The address is aligned to 16.
+/// 3. The address is aligned to 16, unless there are no bytes.
 pub(crate) unsafe trait StableBytes {
     /// The bytes.
     fn bytes(&self) -> &[u8];

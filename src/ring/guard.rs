@@ -18,7 +18,7 @@ use std::ptr::NonNull;
 
 /// A reader with a packet in flight.
 pub(crate) trait HoldsPacket {
-    /// The bytes of the packet in flight, 16-aligned. Panics if there is none.
+    /// The bytes of the packet in flight, 16-aligned if there are any. Panics if there is none.
     fn payload(&self) -> &[u8];
 
     /// Ends the guard that is dropped.

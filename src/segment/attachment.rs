@@ -252,7 +252,8 @@ impl Segment {
     }
 }
 
-impl Liveness for Segment {
+// SAFETY: as for the two kinds of memory, which this delegates to.
+unsafe impl Liveness for Segment {
     fn acquire_liveness(&self, entry: EntryId) -> Result<bool, OpenError> {
         self.liveness().acquire_liveness(entry)
     }

@@ -70,7 +70,8 @@ impl Heap {
     }
 }
 
-impl Liveness for Heap {
+// SAFETY: an entry is in the set from `acquire_liveness` to `release_liveness`.
+unsafe impl Liveness for Heap {
     fn acquire_liveness(&self, entry: EntryId) -> Result<bool, OpenError> {
         Ok(self.locked().insert(entry))
     }

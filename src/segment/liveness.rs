@@ -11,7 +11,13 @@ use std::fmt::Debug;
 ///
 /// The kernel drops the lock of a process that dies, so a free lock is a proof of death. No clock
 /// and no process id decides about it.
-pub(crate) trait Liveness: Debug {
+///
+/// # Safety
+///
+/// As long as an endpoint holds the lock of its entry, `is_alive` returns true for all others.
+/// The ring frees the entry of a dead endpoint, and with it the slots that the endpoint reads or
+/// writes.
+pub(crate) unsafe trait Liveness: Debug {
     /// Locks an entry for this endpoint, under the control lock. Returns false if another endpoint
     /// holds its lock.
     fn acquire_liveness(&self, entry: EntryId) -> Result<bool, OpenError>;

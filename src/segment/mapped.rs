@@ -285,7 +285,9 @@ impl Mapped {
     }
 }
 
-impl Liveness for Mapped {
+// SAFETY: the lock belongs to the open file of `fd`. Only `release_liveness`, or the end of the
+// process, drops it.
+unsafe impl Liveness for Mapped {
     fn acquire_liveness(&self, entry: EntryId) -> Result<bool, OpenError> {
         self.refuse_lost()?;
         lock::try_exclusive(self.fd.as_fd(), self.parts.lock_of(entry))

@@ -70,7 +70,7 @@ unsafe impl<K: Describe, V: Describe> Describe for Entry<K, V> {
                 [Field::new::<K>("key", K::SHAPE), Field::new::<V>("value", V::SHAPE)],
             )
         };
-        &Shape::structure::<Self>(Named::new("Entry").of(K::SHAPE).of(V::SHAPE), fields)
+        &Shape::structure::<Self>(Named::library("Entry").of(K::SHAPE).of(V::SHAPE), fields)
     };
 
     fn audit(&self, archive: &[u8]) -> bool {
@@ -112,7 +112,7 @@ unsafe impl<T: Describe> Describe for ArchivedOption<T> {
 unsafe impl<T: Describe, E: Describe> Describe for ArchivedResult<T, E> {
     const NAME: TypeName = TypeName::generic("Result", &[T::NAME, E::NAME]);
     const SHAPE: &'static Shape = const {
-        let named = Named::new("Result").of(T::SHAPE).of(E::SHAPE);
+        let named = Named::library("Result").of(T::SHAPE).of(E::SHAPE);
         &Shape::enumeration::<Self>(
             named,
             const {

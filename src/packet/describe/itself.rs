@@ -9,6 +9,7 @@ use std::{cmp::Ordering, fmt, hash, marker::PhantomData, mem::MaybeUninit};
 use rkyv::{Archive, Place, Portable};
 
 use super::{Describe, Shape, TypeName};
+use crate::packet::native::Native;
 
 /// The placeholder for `T` inside the description of `T`.
 pub struct Itself<T>(PhantomData<T>);
@@ -26,6 +27,9 @@ impl<T: Archive> Archive for Itself<T> {
 
     fn resolve(&self, (): (), _: Place<Self::Archived>) {}
 }
+
+// SAFETY: No value of this type exists.
+unsafe impl<T> Native for Itself<T> {}
 
 // SAFETY: The shape has the size and the alignment of `A`, and is neither flat nor free of padding.
 // No value of this type exists, so nothing is resolved or audited.

@@ -10,8 +10,8 @@ use rkyv::{
         ArchivedSocketAddrV4, ArchivedSocketAddrV6,
     },
     ops::{
-        ArchivedBound, ArchivedRange, ArchivedRangeFrom, ArchivedRangeFull, ArchivedRangeInclusive,
-        ArchivedRangeTo, ArchivedRangeToInclusive,
+        ArchivedBound, ArchivedRange, ArchivedRangeFrom, ArchivedRangeFull, ArchivedRangeTo,
+        ArchivedRangeToInclusive,
     },
     time::ArchivedDuration,
 };
@@ -25,7 +25,7 @@ macro_rules! structure {
         unsafe impl Describe for $type {
             const NAME: TypeName = TypeName::plain($name);
             const SHAPE: &'static Shape = const {
-                &Shape::structure::<Self>(Named::new($name), const { &Field::lay_out(0, [
+                &Shape::structure::<Self>(Named::library($name), const { &Field::lay_out(0, [
                     $(Field::new::<$part>($field, <$part as Describe>::SHAPE)),*
                 ]) })
             };
@@ -55,7 +55,7 @@ macro_rules! range {
         unsafe impl<T: Describe> Describe for $type<T> {
             const NAME: TypeName = TypeName::generic($name, &[T::NAME]);
             const SHAPE: &'static Shape = const {
-                &Shape::structure::<Self>(Named::new($name).of(T::SHAPE), const {
+                &Shape::structure::<Self>(Named::library($name).of(T::SHAPE), const {
                     &Field::lay_out(0, [$(Field::new::<T>(stringify!($field), T::SHAPE)),*])
                 })
             };
@@ -68,7 +68,6 @@ macro_rules! range {
 }
 
 range!(ArchivedRange = "Range" { start, end });
-range!(ArchivedRangeInclusive = "RangeInclusive" { start, end });
 range!(ArchivedRangeFrom = "RangeFrom" { start });
 range!(ArchivedRangeTo = "RangeTo" { end });
 range!(ArchivedRangeToInclusive = "RangeToInclusive" { end });
@@ -86,7 +85,7 @@ macro_rules! either_address {
             const NAME: TypeName = TypeName::plain($name);
             const SHAPE: &'static Shape = const {
                 &Shape::enumeration::<Self>(
-                    Named::new($name),
+                    Named::library($name),
                     const { &[variant::<$v4>("V4", 0), variant::<$v6>("V6", 1)] },
                 )
             };
@@ -102,7 +101,7 @@ unsafe impl<T: Describe> Describe for ArchivedBound<T> {
     const NAME: TypeName = TypeName::generic("Bound", &[T::NAME]);
     const SHAPE: &'static Shape = const {
         &Shape::enumeration::<Self>(
-            Named::new("Bound").of(T::SHAPE),
+            Named::library("Bound").of(T::SHAPE),
             const {
                 &[
                     variant::<T>("Included", 0),

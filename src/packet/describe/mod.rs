@@ -20,6 +20,7 @@ pub(crate) use self::trees::MAX_DEPTH;
 pub use self::{
     itself::{ArchivedItself, Itself},
     named::Named,
+    niches::niche_word,
     shape::{Field, Shape, ShapeKind, Variant},
     type_name::TypeName,
 };

@@ -20,6 +20,20 @@ impl Named {
         Self { name: TypeName::plain(name), hash: Fnv::new().text(name), parameters: 0 }
     }
 
+    /// Starts with the name of a type of the standard library. Its bytes have rules of their own,
+    /// so another type of this name and layout is another type.
+    pub(super) const fn library(name: &str) -> Self {
+        let mut named = Self::new(name);
+        named.hash = named.hash.text("library");
+        named
+    }
+
+    /// Marks the type as having a check of its own: `#[rkyv(bytecheck(verify))]`.
+    pub const fn checked(mut self) -> Self {
+        self.hash = self.hash.text("checked");
+        self
+    }
+
     /// Adds a type parameter by its name and hash.
     pub(super) const fn parameter(mut self, name: &str, hash: u128) -> Self {
         self = self.separated();

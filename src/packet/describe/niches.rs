@@ -2,12 +2,14 @@
 //! `None`.
 //!
 //! Packets contain them through `#[rkyv(with = Niche)]`, `NicheInto<..>`, `MapNiche<.., ..>` and
-//! `DefaultNiche`.
+//! `DefaultNiche`. A struct provides the niche of one of its fields through `#[rkyv(niche)]`.
+//!
+//! rkyv's niche `NaN` is excluded: `Some(NaN)` would arrive as `None`.
 
 use rkyv::{
     niche::{
         niched_option::NichedOption,
-        niching::{Bool, DefaultNiche, NaN, Niching, Null, Zero},
+        niching::{Bool, DefaultNiche, Niching, Null, Zero},
         option_box::ArchivedOptionBox,
     },
     traits::ArchivePointee,
@@ -17,10 +19,16 @@ use super::{Describe, Shape, TypeName};
 
 /// A niche that packets may use: rkyv can detect it safely in bytes that were not checked yet.
 ///
-/// Not meant to be implemented by hand.
+/// Sealed: the trait cannot be named outside.
 pub trait DetectableNiche {
     /// The kind of such an option in the schema.
     const WORD: &'static str;
+}
+
+/// Returns the kind of an option with this niche in the schema.
+#[doc(hidden)]
+pub const fn niche_word<N: DetectableNiche + ?Sized>() -> &'static str {
+    N::WORD
 }
 
 macro_rules! detectable {
@@ -33,7 +41,6 @@ macro_rules! detectable {
 
 detectable!(
     Zero = "option-zero",
-    NaN = "option-nan",
     Bool = "option-bool",
     Null = "option-null",
     DefaultNiche = "option-default"

@@ -1,6 +1,4 @@
 //! Descriptions of numbers, `bool` and `char`. Numbers of more than one byte are little-endian.
-//!
-//! rkyv archives `usize` and `isize` with 32 bits, so they are described as `u32` and `i32`.
 
 use std::num::{NonZeroI8, NonZeroU8};
 

@@ -58,15 +58,26 @@ pub struct Field {
     size: usize,
     align: usize,
     written_whole: bool,
+    niches: &'static [&'static str],
     shape: &'static Shape,
 }
 
 impl Field {
     /// Creates a field of archived type `T` at offset 0. [`lay_out`](Self::lay_out) or
     /// [`at`](Self::at) sets the offset.
+    ///
+    /// # Panics
+    ///
+    /// At compile time, if the shape is that of another type. A placeholder in the shape of a
+    /// recursive type must not change the layout.
     pub const fn new<T>(name: &'static str, shape: &'static Shape) -> Self {
+        assert!(
+            shape.size == size_of::<T>() && shape.align == align_of::<T>(),
+            "the layout of a recursive type depends on a trait that the type implements"
+        );
         let written_whole = !shape.padded;
-        Self { name, offset: 0, size: size_of::<T>(), align: align_of::<T>(), written_whole, shape }
+        let (size, align) = (size_of::<T>(), align_of::<T>());
+        Self { name, offset: 0, size, align, written_whole, niches: &[], shape }
     }
 
     /// Returns the field, moved to this offset.
@@ -78,6 +89,12 @@ impl Field {
     /// Returns the field, marked as written by a wrapper that may leave bytes unwritten.
     pub const fn wrapped(mut self) -> Self {
         self.written_whole = false;
+        self
+    }
+
+    /// Returns the field, marked as providing these niches to an option of the enclosing type.
+    pub const fn with_niches(mut self, niches: &'static [&'static str]) -> Self {
+        self.niches = niches;
         self
     }
 
@@ -101,6 +118,11 @@ impl Field {
     /// Returns the distance in bytes from the start of the enclosing type.
     pub const fn offset(&self) -> usize {
         self.offset
+    }
+
+    /// Returns the niches that the field provides to an option of the enclosing type.
+    pub const fn niches(&self) -> &'static [&'static str] {
+        self.niches
     }
 
     /// Returns the type of the field.
@@ -188,13 +210,15 @@ impl Shape {
         let mut shape =
             Self::flat::<T>(TypeName::array(of.name, len), hash, ShapeKind::Array(of, len));
         shape.inherit(of);
+        // Without elements there is no pointer.
+        shape.flat |= len == 0;
         shape.padded = of.padded;
         shape
     }
 
     /// Describes a struct. The fields must have their offsets.
     pub const fn structure<T>(named: Named, fields: &'static [Field]) -> Self {
-        let hash = hash_fields(named.hash("struct"), fields);
+        let hash = hash_niches(hash_fields(named.hash("struct"), fields), fields);
         let mut shape = Self::flat::<T>(named.name(), hash, ShapeKind::Struct(fields));
         shape.inherit_fields(fields);
         shape.padded = !fills(fields, 0, shape.size);
@@ -221,6 +245,30 @@ impl Shape {
             i += 1;
         }
         shape
+    }
+
+    /// Returns true if some bytes of a value belong to no field.
+    ///
+    /// Assigning a whole value may leave any content in such bytes, so they would carry memory of
+    /// the publisher to the subscribers.
+    pub(crate) const fn has_gaps(&self) -> bool {
+        match self.kind {
+            ShapeKind::Primitive => false,
+            ShapeKind::Struct(fields) | ShapeKind::Tuple(fields) => {
+                let mut sum = 0;
+                let mut i = 0;
+                while i < fields.len() {
+                    if fields[i].shape.has_gaps() {
+                        return true;
+                    }
+                    sum += fields[i].size;
+                    i += 1;
+                }
+                sum != self.size
+            }
+            ShapeKind::Array(of, _) => of.has_gaps(),
+            ShapeKind::Enum(_) | ShapeKind::Container(..) | ShapeKind::Itself => self.size > 0,
+        }
     }
 
     /// Returns the shape, marked as needing an audit.
@@ -273,6 +321,21 @@ const fn hash_fields(hash: Fnv, fields: &[Field]) -> Fnv {
     while i < fields.len() {
         let field = &fields[i];
         hash = hash.text(field.name).number(field.offset).number(field.size).word(field.shape.hash);
+        i += 1;
+    }
+    hash
+}
+
+/// Hashes which fields provide niches. Comes last, so no field is confused with a niche.
+const fn hash_niches(mut hash: Fnv, fields: &[Field]) -> Fnv {
+    let mut i = 0;
+    while i < fields.len() {
+        let niches = fields[i].niches;
+        let mut j = 0;
+        while j < niches.len() {
+            hash = hash.text("niche").number(i).text(niches[j]);
+            j += 1;
+        }
         i += 1;
     }
     hash

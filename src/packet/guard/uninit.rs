@@ -1,6 +1,6 @@
 //! Guards over space for one packet, to be filled in place.
 
-use super::super::{AnyBits, Packet, emplace_tail, tail_len};
+use super::super::{AnyBits, Packet, describe::Describe, emplace_tail, tail_len};
 use crate::ring::buffer::WriteTarget;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -28,6 +28,7 @@ where
     /// Creates a packet in the guard's room. `None` if the room has another length than the
     /// archive.
     pub(crate) fn new(guard: G) -> Option<Self> {
+        const { assert_filled_whole::<T>() };
         (T::FLAT_LEN == Some(guard.len())).then_some(Self { guard, archived: PhantomData })
     }
 
@@ -75,6 +76,13 @@ where
     E::Archived: Send,
 {
 }
+// SAFETY: As above; a shared reference gives shared references only.
+unsafe impl<G: WriteTarget + Sync, H: Packet, E: Packet> Sync for UninitTail<G, H, E>
+where
+    H::Archived: Sync,
+    E::Archived: Sync,
+{
+}
 
 impl<G: WriteTarget, H: Packet, E: Packet> UninitTail<G, H, E>
 where
@@ -85,6 +93,10 @@ where
     ///
     /// `None` if the room has another length than the archive.
     pub(crate) fn new(guard: G, n: usize) -> Option<Self> {
+        const {
+            assert_filled_whole::<H>();
+            assert_filled_whole::<E>();
+        };
         if tail_len::<H, E>(n) != Some(guard.len()) {
             return None;
         }
@@ -114,6 +126,18 @@ where
         // 1).
         unsafe { (self.head.as_mut(), self.tail.as_mut()) }
     }
+}
+
+/// Refuses a type with padding at compile time.
+///
+/// Assigning a whole value to the packet may leave the padding uninitialized, and commit publishes
+/// it.
+const fn assert_filled_whole<T: Packet>() {
+    assert!(
+        !<T::Archived as Describe>::SHAPE.has_gaps(),
+        "a type with padding cannot be filled in place: order its fields by size, largest first, and \
+         add fields for the rest"
+    );
 }
 
 /// Returns the length in bytes of the archive of a [`Tail`](crate::Tail) with `n` elements, or

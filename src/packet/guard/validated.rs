@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 ///
 /// # Invariants
 ///
-/// 1. `archived` points to a valid `T::Archived` within `guard.bytes()`.
+/// 1. `archived` points to a valid `T::Archived` within `guard.bytes()`, or to no bytes at all.
 /// 2. `guard` is neither replaced nor borrowed mutably while this value exists. By the contract of
 ///    [`StableBytes`], its bytes keep their address and their content, even if this value moves.
 #[derive(Debug)]
@@ -60,6 +60,9 @@ impl<G: StableBytes, T: Packet> Validated<G, T> {
 /// 1. For each index below `guard.count()`, `guard.bytes(index)` was found to be a valid `T`.
 /// 2. `guard` is neither replaced nor borrowed mutably after `open`. By the contract of
 ///    [`StableBatch`], its count and its bytes do not change.
+///
+/// It is `Send` and `Sync` if the guard is. Every `T::Archived` is both, by the bounds of
+/// [`Packet`].
 #[derive(Debug)]
 pub(crate) struct ValidatedBatch<G: StableBatch, T: Packet> {
     guard: G,
@@ -106,14 +109,14 @@ impl<G: StableBatch, T: Packet> ValidatedBatch<G, T> {
 ///
 /// # Invariants
 ///
-/// 1. The slice is aligned to 16 bytes.
+/// 1. The slice is aligned to 16 bytes, unless it is empty.
 #[derive(Debug)]
 pub(crate) struct CopiedBytes<'a>(&'a [u8]);
 
 impl<'a> CopiedBytes<'a> {
     /// Borrows copied bytes.
     pub(crate) fn new(bytes: &'a rkyv::util::AlignedVec<16>) -> Self {
-        // Invariant 1: `AlignedVec<16>` aligns its bytes to 16.
+        // Invariant 1: `AlignedVec<16>` aligns its bytes to 16. Without any, its address is 1.
         Self(bytes)
     }
 }

@@ -6,7 +6,7 @@ use std::{
     marker::PhantomData,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     num::{NonZeroI128, NonZeroU8, NonZeroU32},
-    ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive},
+    ops::{Bound, Range, RangeFrom, RangeFull, RangeTo, RangeToInclusive},
     path::PathBuf,
     sync::{Mutex, atomic::AtomicU16},
     time::{Duration, SystemTime},
@@ -19,7 +19,6 @@ use crate::{packet, with};
 fn numbers() {
     round_trip((true, 'ß', 1_u8, 2_u16, 3_u32, 4_u64, 5_u128));
     round_trip((-1_i8, -2_i16, -3_i32, -4_i64, -5_i128, 1.5_f32, -2.5_f64));
-    round_trip((7_usize, -7_isize));
     round_trip(NonZeroU8::new(3).unwrap());
     round_trip((NonZeroU32::new(3).unwrap(), NonZeroI128::new(-9).unwrap()));
     round_trip(());
@@ -61,7 +60,6 @@ fn library_types() {
     round_trip(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80));
     round_trip(SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 1, 2)));
     round_trip::<Range<u32>>(1..5);
-    round_trip::<RangeInclusive<u32>>(1..=5);
     round_trip::<RangeFrom<String>>(String::from("from here on")..);
     round_trip::<RangeTo<u8>>(..3);
     round_trip::<RangeToInclusive<u8>>(..=3);
@@ -226,8 +224,6 @@ struct Wrapped {
     cow: std::borrow::Cow<'static, str>,
     #[rkyv(with = with::DefaultNiche)]
     flag: Option<bool>,
-    #[rkyv(with = with::NicheInto<rkyv::niche::niching::NaN>)]
-    measured: Option<f32>,
 }
 
 #[packet]
@@ -255,7 +251,6 @@ fn wrappers() {
         same: 6,
         cow: "owned in the end".into(),
         flag: Some(false),
-        measured: None,
     });
     let guarded = Guarded { value: Mutex::new(String::from("guarded")), count: AtomicU16::new(7) };
     let archive = Archive::of(&guarded).unwrap();

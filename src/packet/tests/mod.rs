@@ -1,5 +1,6 @@
 //! Tests of the packet format that need private functions.
 
+mod blind_spots;
 mod choices;
 mod hostile;
 mod kinds;

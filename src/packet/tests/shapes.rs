@@ -123,6 +123,18 @@ fn structs_of_numbers_can_be_reserved() {
 }
 
 #[test]
+fn gaps_are_bytes_of_no_field() {
+    fn has_gaps<T: Packet>() -> bool {
+        <T::Archived as Describe>::SHAPE.has_gaps()
+    }
+    assert!(has_gaps::<(u8, u64)>() && has_gaps::<[(u32, (u16, u8)); 3]>());
+    assert!(has_gaps::<(u64, u8)>() && has_gaps::<Raw<1>>());
+    assert!(!has_gaps::<(u32, u16, [u8; 2])>() && !has_gaps::<RawOf<(u8, i8)>>());
+    assert!(!has_gaps::<Raw<8>>() && !has_gaps::<[(); 3]>());
+    assert!(!has_gaps::<(u64, std::marker::PhantomData<u8>)>());
+}
+
+#[test]
 fn names_have_parameters_and_no_paths() {
     assert_eq!(type_of::<Raw<7>>().name, "Raw<7>");
     assert_eq!(type_of::<RawOf<Option<u8>>>().name, "RawOf<Option<u8>>");

@@ -2,21 +2,18 @@
 
 use std::{
     cell::Cell,
+    convert::Infallible,
     sync::{Mutex, PoisonError},
 };
 
-use rkyv::{
-    Archive as _, Place,
-    rancor::Fallible,
-    ser::Writer,
-    with::{ArchiveWith, SerializeWith},
-};
+use rkyv::Archive as _;
 
 use super::Archive;
 use crate::{
     packet,
     packet::{Packet, Scratch, measure, write},
     with,
+    with::Conversion,
 };
 
 #[packet]
@@ -90,25 +87,23 @@ thread_local! {
     static LEN: Cell<usize> = const { Cell::new(3) };
 }
 
-impl ArchiveWith<()> for Growing {
-    type Archived = rkyv::vec::ArchivedVec<u8>;
-    type Resolver = rkyv::vec::VecResolver;
+impl Conversion<()> for Growing {
+    type Packet = Vec<u8>;
+    type Error = Infallible;
 
-    fn resolve_with((): &(), resolver: Self::Resolver, out: Place<Self::Archived>) {
-        rkyv::vec::ArchivedVec::resolve_from_len(LEN.get(), resolver, out);
-    }
-}
-
-impl<S: Fallible + Writer + rkyv::ser::Allocator + ?Sized> SerializeWith<(), S> for Growing {
-    fn serialize_with((): &(), serializer: &mut S) -> Result<Self::Resolver, S::Error> {
+    fn to_packet((): &()) -> Result<Vec<u8>, Infallible> {
         LEN.set(LEN.get() + 1);
-        rkyv::vec::ArchivedVec::serialize_from_slice(&vec![7_u8; LEN.get()], serializer)
+        Ok(vec![7; LEN.get()])
+    }
+
+    fn from_packet(_: Vec<u8>) -> Result<(), Infallible> {
+        Ok(())
     }
 }
 
 #[packet]
 struct Restless {
-    #[rkyv(with = Growing)]
+    #[rkyv(with = with::Via<Growing>)]
     grows: (),
 }
 

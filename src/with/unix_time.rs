@@ -1,27 +1,4 @@
-//! Wrappers that change how a field is archived, as in `#[rkyv(with = packetring::with::AsVec)]`.
-//!
-//! All are re-exported from rkyv, except [`AsUnixTime`]: rkyv's version panics when it unpacks a
-//! corrupted time. The wrappers needed most often:
-//!
-//! - [`AsVec`]: a `HashMap`, `HashSet` or B-tree as a list.
-//! - [`AsUnixTime`]: a `SystemTime`.
-//! - [`AsString`]: a `PathBuf` or `OsString`.
-//! - [`Lock`], [`AtomicLoad`]: the value in a mutex, or an atomic.
-//! - [`Identity`]: the field as it is, also if `#[packet]` refuses the name of its type.
-//! - [`Skip`]: nothing; unpacking sets the default.
-//!
-//! ```
-//! use packetring::with;
-//! use std::{collections::HashMap, path::PathBuf};
-//!
-//! #[packetring::packet]
-//! struct Upload {
-//!     #[rkyv(with = with::AsVec)]
-//!     headers: HashMap<String, String>,
-//!     #[rkyv(with = with::AsString)]
-//!     file: PathBuf,
-//! }
-//! ```
+//! Archives a [`SystemTime`].
 
 use std::{
     error::Error,
@@ -29,12 +6,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-#[doc(inline)]
-pub use rkyv::with::*;
 use rkyv::{
     Archive, Place,
     rancor::{Fallible, Source, fail},
     time::ArchivedDuration,
+    with::{ArchiveWith, DeserializeWith, SerializeWith},
 };
 
 /// Archives a [`SystemTime`] as the [`Duration`] since the Unix epoch (the start of 1970, UTC).
