@@ -5,7 +5,8 @@ use super::join::{self, Types};
 use super::received::Info;
 use super::ring::Ring;
 use super::select::{Selectable, Selectee};
-use super::untyped::GroupReceiver;
+use super::type_table;
+use super::untyped::{DeadLetters, GroupReceiver};
 use super::verb;
 use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
@@ -72,6 +73,11 @@ impl<T: Packet> QueueConsumer<T> {
         self.receiver.endpoint.waiter.set(wait);
     }
 
+    /// Sets where packets go that were handed out too often.
+    pub(crate) fn set_dead_letters(&mut self, dead_letters: Option<DeadLetters>) {
+        self.receiver.dead_letters = dead_letters;
+    }
+
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Delivery<'_, T>, F> {
         let taken = self.receiver.take::<F>(timeout)?;
         if taken.descriptor.type_index() != self.type_index {
@@ -86,7 +92,7 @@ impl<T: Packet> QueueConsumer<T> {
     #[cold]
     fn mismatch(&mut self, taken: Taken) -> RecvError {
         let segment = &self.receiver.endpoint.segment;
-        let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
+        let types = type_table::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
         self.receiver.ack();
         RecvError::TypeMismatch(Box::new(types))
     }
@@ -129,6 +135,16 @@ impl<T: Packet> Delivery<'_, T> {
     /// Position, and whether the packet was handed out before.
     pub fn info(this: &Self) -> Info {
         Info::of(this.opened.guard().endpoint())
+    }
+
+    /// How often the packet was handed out, this delivery included: over all consumers, also those
+    /// that were killed.
+    ///
+    /// It is never too low. A consumer that is killed while it receives may count a delivery that
+    /// it did not return.
+    pub fn deliveries(this: &Self) -> u64 {
+        let receiver = this.opened.guard().endpoint();
+        receiver.cursor.in_flight().map_or(1, |taken| receiver.cursor.deliveries(&taken))
     }
 
     /// Makes an owned value of the packet, which is not acknowledged yet.

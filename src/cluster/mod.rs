@@ -24,6 +24,8 @@
 
 #![forbid(unsafe_code)]
 
+mod builder;
+mod dead_letters;
 mod default_name;
 mod directory;
 mod error;
@@ -38,6 +40,7 @@ mod types;
 mod worker;
 
 pub use crate::channel::{Delivery, QueueConsumer};
+pub use builder::WorkerBuilder;
 pub use directory::{Watch, WorkerChange, WorkerInfo, WorkerState};
 pub use error::{
     CallError, CallTimeoutError, EmitError, EmitTimeoutError, JoinError, ReplyError, RunError,
@@ -50,7 +53,7 @@ pub use inbox::{Inbox, Message};
 pub use names::{Addressee, WorkerId};
 pub use service::{Call, Client, Deferred, Replier, Reply, Request, Service};
 pub use topic::TopicBuilder;
-pub use worker::{Worker, WorkerBuilder};
+pub use worker::Worker;
 
 /// Items that the failpoint tests use.
 #[cfg(test)]

@@ -26,7 +26,7 @@ mod sweep;
 mod watch;
 
 pub use info::{WorkerChange, WorkerInfo, WorkerState};
-pub(crate) use lookup::{InboxAddress, Lookup, Presence, worker_of_process};
+pub(crate) use lookup::{InboxAddress, Lookup, Presence, Visit, worker_of_process};
 pub(crate) use slots::JoinRequest;
 pub(crate) use sweep::remove;
 pub use watch::Watch;

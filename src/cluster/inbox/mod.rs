@@ -14,6 +14,7 @@ mod serialize_depth;
 
 pub use message::Message;
 
+use super::dead_letters::NamedSender;
 use super::names::ClusterObject;
 use super::pool::ENTRIES;
 use super::worker::Worker;
@@ -126,12 +127,13 @@ impl Worker {
             None => settings,
         };
         let ring = self.open(ClusterObject::Inbox(self.name()), settings)?;
-        let messages = ring.any_acknowledged(SUBSCRIBER).map_err(|error| match error {
+        let mut messages = ring.any_acknowledged(SUBSCRIBER).map_err(|error| match error {
             OpenError::NameTaken { pid, .. } => {
                 OpenError::InboxOpen { name: self.name().to_owned(), pid }
             }
             error => error,
         })?;
+        messages.receiver.dead_letters = self.dead_letters(NamedSender::Original);
         ring.accept(types)?;
         // The last step: senders open the inbox of every worker that is expected back.
         self.directory.keep()?;
