@@ -717,6 +717,38 @@ fn a_foreign_file_does_not_keep_a_cluster() {
     }
 }
 
+#[test]
+fn a_join_waits_for_a_name() {
+    let cluster = unique("wait-name");
+    let wait = |timeout| Worker::builder().wait_for_name(timeout).join(&cluster, "shop");
+    let first = Worker::join(&cluster, "shop").unwrap();
+    let refused = wait(SHORT);
+    assert!(matches!(refused, Err(JoinError::NameTaken { .. })), "{refused:?}");
+    let id = first.id();
+    std::thread::scope(|scope| {
+        let successor = scope.spawn(|| {
+            let worker = wait(LONG).unwrap();
+            assert_eq!(worker.id(), id);
+            // Its predecessor's inbox is still open.
+            drop(worker.inbox().unwrap());
+            worker.leave().unwrap();
+        });
+        let inbox = first.inbox().unwrap();
+        drop(first);
+        std::thread::sleep(SHORT);
+        drop(inbox);
+        successor.join().unwrap();
+    });
+    // A killed worker's name, too.
+    let (mut peer, _) = joined(&cluster, "shop");
+    std::thread::scope(|scope| {
+        let successor = scope.spawn(|| wait(LONG).map(drop));
+        peer.kill();
+        successor.join().unwrap().unwrap();
+    });
+    assert_cluster_gone(&cluster);
+}
+
 /// Joins, receives its last message if the old cluster still exists, and sends itself the next one.
 fn send_to_itself(cluster: &str, name: &str, number: u64) {
     let worker = Worker::join(cluster, name).unwrap();

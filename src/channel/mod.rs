@@ -49,7 +49,7 @@ pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};
 pub use type_table::CarriedType;
 pub(crate) use untyped::{
-    DeadLetter, DeadLetters, End, GroupReceiver, MessageHeader, Receiver, SubscriberIndex,
+    DeadLetter, DeadLetters, Draining, End, GroupReceiver, MessageHeader, Receiver, SubscriberIndex,
 };
 pub(crate) use verb::verb;
 

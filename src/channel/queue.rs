@@ -6,7 +6,7 @@ use super::received::Info;
 use super::ring::Ring;
 use super::select::{Selectable, Selectee};
 use super::type_table;
-use super::untyped::{DeadLetters, GroupReceiver};
+use super::untyped::{DeadLetters, Draining, GroupReceiver};
 use super::verb;
 use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
@@ -75,10 +75,18 @@ impl<T: Packet> QueueConsumer<T> {
 
     /// Sets where packets go that were handed out too often.
     pub(crate) fn set_dead_letters(&mut self, dead_letters: Option<DeadLetters>) {
-        self.receiver.dead_letters = dead_letters;
+        self.receiver.set_dead_letters(dead_letters);
+    }
+
+    /// Makes this a consumer of a worker that may drain.
+    pub(crate) fn drain_with(&mut self, draining: Draining) {
+        self.receiver.drain_with(draining);
     }
 
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Delivery<'_, T>, F> {
+        if self.receiver.is_draining() {
+            return Err(RecvError::Closed.into());
+        }
         let taken = self.receiver.take::<F>(timeout)?;
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken).into());

@@ -25,6 +25,7 @@ pub struct WorkerBuilder {
     pub(super) inbox_capacity: Option<usize>,
     pub(super) events_overflow: Option<Overflow>,
     pub(super) join_timeout: Option<Duration>,
+    pub(super) wait_for_name: Option<Duration>,
     pub(super) max_deliveries: Option<u64>,
     /// The worker that gets dead letters.
     pub(super) dead_letters: Option<String>,
@@ -69,6 +70,17 @@ impl WorkerBuilder {
     /// object: see [`RingBuilder::open_timeout`](crate::RingBuilder::open_timeout).
     pub fn join_timeout(mut self, timeout: Duration) -> Self {
         self.join_timeout = Some(timeout);
+        self
+    }
+
+    /// Waits this long for a name that a living worker has, and for its inbox, in which that worker
+    /// may have a message in hand. By default joining fails at once.
+    ///
+    /// With it a successor can start before its predecessor ends. The predecessor
+    /// [drains](crate::Worker::drain) meanwhile. If the name is still taken after the timeout,
+    /// joining fails with [`NameTaken`](super::JoinError::NameTaken).
+    pub fn wait_for_name(mut self, timeout: Duration) -> Self {
+        self.wait_for_name = Some(timeout);
         self
     }
 

@@ -35,6 +35,7 @@ impl Worker {
     /// As [`Ring::open`] and [`Ring::subscriber`].
     pub fn queue<T: Packet>(&self, name: &str) -> Result<QueueConsumer<T>, OpenError> {
         let mut consumer = self.queue_ring(name)?.queue_consumer()?;
+        consumer.drain_with(self.draining.clone());
         consumer.set_dead_letters(self.dead_letters(NamedSender::Own));
         Ok(consumer)
     }

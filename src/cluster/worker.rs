@@ -6,7 +6,7 @@ use super::directory::{self, Directory, JoinRequest, Watch, WorkerInfo, WorkerSt
 use super::error::{JoinError, WaitError};
 use super::names::{Addressee, ClusterObject, WorkerId};
 use super::pool::SenderPool;
-use crate::channel::{Ring, RingBuilder};
+use crate::channel::{Draining, Ring, RingBuilder};
 use crate::error::OpenError;
 use crate::wait::{Deadline, IDLE, Sleep, Wait, Waiter, wait_until};
 use std::time::Duration;
@@ -57,6 +57,7 @@ pub struct Worker {
     name: String,
     pub(super) choices: WorkerBuilder,
     pub(super) senders: SenderPool,
+    pub(super) draining: Draining,
 }
 
 const _: () = {
@@ -90,6 +91,7 @@ impl Worker {
             cluster: cluster.to_owned(),
             name: name.to_owned(),
             choices,
+            draining: Draining::default(),
         }
     }
 
@@ -106,16 +108,8 @@ impl Worker {
     /// As [`join`](Self::join). [`NameTaken`](JoinError::NameTaken) shows the variables that made
     /// the name.
     pub fn from_env(cluster: &str) -> Result<Self, JoinError> {
-        let default = DefaultName::of_process(|name| directory::check_name(cluster, name).is_ok());
-        let builder = WorkerBuilder { hint: default.id, ..Self::builder() };
-        builder.join(cluster, &default.name).map_err(|error| match error {
-            JoinError::NameTaken { name, pid, .. } => {
-                JoinError::NameTaken { name, pid, variables: Some(default.variables) }
-            }
-            error => error,
-        })
+        Self::builder().join_from_env(cluster)
     }
-
     /// Returns a builder that chooses how to join.
     pub fn builder() -> WorkerBuilder {
         WorkerBuilder::default()
@@ -219,6 +213,47 @@ impl Worker {
         )
     }
 
+    /// Stops to take new work, so that this worker can hand its name over: receives on its inbox,
+    /// its queue consumers and its services return `Closed` from now on. An inbox may return more
+    /// messages before, if they are there: up to an eighth of its size. A receive that waits returns
+    /// within about 50 ms. Messages, jobs and requests in hand can be finished and acknowledged as
+    /// before, and everything can be sent. Topics and events are not affected.
+    ///
+    /// To end a worker without loss or repetition, while its successor
+    /// [waits for the name](super::WorkerBuilder::wait_for_name):
+    ///
+    /// 1. Call `drain`, for example from the thread that gets SIGTERM.
+    /// 2. Finish what is in hand. Drop the [`Inbox`](super::Inbox) and the queue consumers.
+    /// 3. Drop the worker: the successor gets the name, the id and the inbox.
+    /// 4. Call [`Service::hand_over`](super::Service::hand_over) for each service: calls wait until
+    ///    the successor serves.
+    ///
+    /// ```
+    /// # let cluster = format!("drain-{}", std::process::id());
+    /// use packetring::{RecvError, Worker};
+    ///
+    /// let worker = Worker::join(&cluster, "shop")?;
+    /// let mut inbox = worker.inbox()?;
+    /// worker.drain();
+    /// assert!(matches!(inbox.recv(), Err(RecvError::Closed)));
+    /// worker.send_to("shop", &7_u64)?;
+    /// drop(inbox);
+    /// drop(worker);
+    ///
+    /// let successor = Worker::join(&cluster, "shop")?;
+    /// assert!(!successor.inbox()?.recv()?.info().redelivered);
+    /// # successor.leave()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drain(&self) {
+        self.draining.start();
+    }
+
+    /// Returns true after [`drain`](Self::drain).
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_on()
+    }
+
     /// Leaves the cluster: gives the name and the inbox up. Dropping a worker keeps both for its
     /// successor, if it had an inbox.
     ///
@@ -277,8 +312,11 @@ impl Worker {
     /// - [`WorkerLives`](OpenError::WorkerLives) names a living worker.
     /// - [`InUse`](OpenError::InUse) names an object with an endpoint that outlived its worker.
     ///
-    /// Call it again to remove the rest: [`Busy`](OpenError::Busy),
-    /// [`Foreign`](OpenError::Foreign), [`System`](OpenError::System).
+    /// Call it again to remove the rest: [`Busy`](OpenError::Busy), [`System`](OpenError::System).
+    ///
+    /// Everything was removed but an object that is not of this library or of this user:
+    /// [`Foreign`](OpenError::Foreign), or [`System`](OpenError::System) with the kernel's refusal.
+    /// The object stays, and the next call is `Ok(false)`.
     pub fn remove_cluster(cluster: &str) -> Result<bool, OpenError> {
         directory::remove(cluster)
     }
@@ -331,9 +369,25 @@ impl WorkerBuilder {
     /// As [`Worker::join`].
     pub fn join(self, cluster: &str, name: &str) -> Result<Worker, JoinError> {
         self.check_dead_letters(name)?;
-        let Self { id, hint, max_workers, join_timeout, .. } = self;
-        let request = JoinRequest { name, id, hint, max_workers, join_timeout };
+        let Self { id, hint, max_workers, join_timeout, wait_for_name, .. } = self;
+        let request = JoinRequest { name, id, hint, max_workers, join_timeout, wait_for_name };
         let directory = Directory::join(cluster, &request)?;
         Ok(Worker::new(directory, cluster, name, self))
+    }
+
+    /// Joins under the name that the process manager gave this process: see [`Worker::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::from_env`].
+    pub fn join_from_env(self, cluster: &str) -> Result<Worker, JoinError> {
+        let default = DefaultName::of_process(|name| directory::check_name(cluster, name).is_ok());
+        let builder = Self { hint: default.id, ..self };
+        builder.join(cluster, &default.name).map_err(|error| match error {
+            JoinError::NameTaken { name, pid, .. } => {
+                JoinError::NameTaken { name, pid, variables: Some(default.variables) }
+            }
+            error => error,
+        })
     }
 }

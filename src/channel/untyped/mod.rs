@@ -1,7 +1,9 @@
 //! Endpoints without a packet type: they claim, wait, take and release.
 
 mod dead_letters;
+mod draining;
 mod group_receiver;
+mod options;
 mod own_receiver;
 mod publisher;
 mod publisher_control;
@@ -12,6 +14,7 @@ mod subscriber_control;
 mod waitable;
 
 pub(crate) use dead_letters::{DeadLetter, DeadLetters};
+pub(crate) use draining::Draining;
 pub(crate) use group_receiver::GroupReceiver;
 pub(crate) use publisher::{MessageHeader, Sender};
 pub(super) use publisher_control::publisher_control;

@@ -18,7 +18,7 @@
 //! - A packet that `select` found is kept for the next receive.
 
 use super::AckMode;
-use super::dead_letters::DeadLetters;
+use super::options::WorkerOptions;
 use crate::channel::endpoint::Endpoint;
 use crate::channel::error::{RecvError, RecvFailure};
 use crate::channel::select::Waitable;
@@ -57,8 +57,8 @@ pub(crate) struct Receiver<C: Cursor = Reader> {
     ack_mode: AckMode,
     /// Result of a search that no receive has returned yet. A packet in it is in flight.
     pub(super) found: Option<Found>,
-    /// Takes packets that were handed out too often.
-    pub(crate) dead_letters: Option<DeadLetters>,
+    /// Choices of a worker. `None` outside a cluster.
+    pub(super) options: Option<Box<WorkerOptions>>,
     /// When to check liveness, if nothing else requires it.
     pub(super) check_at: Deadline,
     /// Polls in a row that found nothing, and the position of the first one.
@@ -79,7 +79,7 @@ impl<C: Cursor> Receiver<C> {
             endpoint,
             ack_mode,
             found: None,
-            dead_letters: None,
+            options: None,
             check_at: Deadline::after(IDLE),
             polls: 0,
             polled_at: 0,
@@ -121,6 +121,25 @@ impl<C: Cursor> Receiver<C> {
     /// Slow path of [`take`](Self::take), which finds everything.
     #[inline(never)]
     pub(crate) fn take_slow(&mut self, timeout: Timeout) -> Result<Taken, RecvFailure> {
+        if self.found.is_some() || self.options.is_some() {
+            return self.take_special(timeout);
+        }
+        self.release();
+        match self.cursor.next() {
+            Next::Taken(taken) => {
+                self.cursor.record_handed_out();
+                Ok(taken)
+            }
+            other => self.wait_for_next(other, timeout),
+        }
+    }
+
+    /// [`take_slow`](Self::take_slow) of a receiver that need not search, or that has a worker.
+    #[inline(never)]
+    fn take_special(&mut self, timeout: Timeout) -> Result<Taken, RecvFailure> {
+        if self.is_draining() {
+            return Err(RecvError::Closed.into());
+        }
         let found = match self.found.take() {
             Some(Found::Next(found)) => found,
             Some(Found::PutBack) | None => {
@@ -167,6 +186,9 @@ impl<C: Cursor> Receiver<C> {
             self.check_at = Deadline::after(IDLE);
         }
         let look = |receiver: &mut Self| {
+            if receiver.is_draining() {
+                return Some(Err(RecvError::Closed.into()));
+            }
             let found = receiver.cursor.next();
             receiver.conclude(found)
         };
@@ -330,6 +352,10 @@ impl<C: Cursor> Receiver<C> {
         if C::IS_SHARED || position.wrapping_sub(self.notified_at) >= part {
             self.notified_at = position;
             self.endpoint.notify_publishers();
+            if !C::IS_SHARED && self.found.is_none() && self.is_draining() {
+                // The next take is a slow one, which ends.
+                self.found = Some(Found::PutBack);
+            }
         }
     }
 }

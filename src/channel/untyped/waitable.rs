@@ -9,6 +9,10 @@ use crate::wait::Wait;
 
 impl<C: Cursor> Waitable for Receiver<C> {
     fn has_next(&mut self) -> bool {
+        if self.is_draining() {
+            // The next receive says so. It takes nothing.
+            return true;
+        }
         if !self.has_found() {
             if C::IS_SHARED && self.check_at.has_passed() {
                 self.reap_dead();
@@ -27,7 +31,7 @@ impl<C: Cursor> Waitable for Receiver<C> {
     }
 
     fn is_ready(&self) -> bool {
-        self.cursor.is_ready() || self.is_over()
+        self.cursor.is_ready() || self.is_over() || self.is_draining()
     }
 
     fn event_count(&self) -> &EventCount {

@@ -314,10 +314,12 @@ impl Cursor for Reader {
     /// durable subscriber flags the packets below it.
     #[inline]
     fn record_handed_out(&self) {
-        self.record_end(self.range().end);
-        if self.durable && self.has_redelivery() {
-            let words = &self.own().redelivery;
-            words.set(self.at.position, words.of(self.at.position).saturating_add(1));
+        if self.durable {
+            self.record_end(self.range().end);
+            if self.has_redelivery() {
+                let words = &self.own().redelivery;
+                words.set(self.at.position, words.of(self.at.position).saturating_add(1));
+            }
         }
     }
 
