@@ -4,8 +4,8 @@
 //! in its hand. A receiver that waits notices within one bounded sleep.
 //!
 //! Consumers of queues and servers look at each receive. An inbox looks when no message is there at
-//! once, and each time an eighth of it was read: a look at each receive would cost every message 5 %
-//! more instructions.
+//! once, and each time an eighth of it was read: a look at each receive would cost every message
+//! 5 % more instructions.
 
 use crate::sync::{AtomicU32, Ordering};
 use std::sync::Arc;
