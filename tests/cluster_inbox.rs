@@ -11,7 +11,8 @@
 mod support;
 
 use packetring::cluster::{
-    Inbox, Message, SendToError, SendToTimeoutError, TrySendToError, WorkerId, WorkerState,
+    Inbox, JoinError, Message, SendToError, SendToTimeoutError, TrySendToError, WorkerId,
+    WorkerState,
 };
 use packetring::with::{Conversion, Via};
 use packetring::{
@@ -970,6 +971,148 @@ fn a_sender_that_outlives_a_leave_and_rejoin_is_answered_by_the_new_inbox() {
     assert!(matches!(refused, Err(SendToError::TypeRefused(_))), "{refused:?}");
     feed.send_to("billing", &Stop).unwrap();
     assert_eq!(drain(&mut inbox), 1);
+}
+
+// ---- deliveries and dead letters ----
+
+/// Each way to leave a message unacknowledged counts as a delivery; the next message starts at one.
+#[test]
+fn deliveries_are_counted_over_every_way_to_come_again() {
+    let cluster = Cluster::new("counted");
+    let (billing, mut inbox) = cluster.small("billing");
+    billing.send_to("billing", &Numbered { number: 1 }).unwrap();
+    billing.send_to("billing", &Numbered { number: 2 }).unwrap();
+    let deliveries = |inbox: &mut Inbox| inbox.try_recv().unwrap().deliveries();
+    assert_eq!([(); 3].map(|()| deliveries(&mut inbox)), [1, 2, 3]);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let message = inbox.recv().unwrap();
+        assert_eq!(message.deliveries(), 0, "deliberately wrong expectation");
+    }));
+    outcome.unwrap_err();
+    forget(inbox.recv_timeout(LONG).unwrap());
+    assert_eq!(select_timeout(&mut [&mut inbox], LONG), Some(0));
+    assert_eq!(select_timeout(&mut [&mut inbox], LONG), Some(0));
+    assert_eq!(deliveries(&mut inbox), 6);
+    // A select is no delivery.
+    assert_eq!(select_timeout(&mut [&mut inbox], LONG), Some(0));
+    drop((inbox, billing));
+    let (_billing, mut inbox) = cluster.small("billing");
+    assert_eq!(deliveries(&mut inbox), 7);
+    receive(&mut inbox);
+    let message = inbox.try_recv().unwrap();
+    assert_eq!((number(&message), message.deliveries()), (2, 1));
+    drop(message);
+    assert_eq!(deliveries(&mut inbox), 2);
+}
+
+#[test]
+fn a_killed_workers_deliveries_are_counted() {
+    let cluster = Cluster::new("counted-kills");
+    let feed = cluster.join("feed");
+    let (billing, inbox) = cluster.small("billing");
+    feed.send_to("billing", &Numbered { number: 1 }).unwrap();
+    drop((billing, inbox));
+    for _ in 0..3 {
+        let mut peer = cluster.peer("hold", "billing");
+        peer.expect("here");
+        peer.hear(); // It holds the message.
+        peer.kill();
+    }
+    let (_billing, mut inbox) = cluster.small("billing");
+    let message = inbox.try_recv().unwrap();
+    assert_eq!((message.deliveries(), message.info().redelivered), (4, true));
+    message.ack();
+}
+
+/// A worker that gives messages up after two deliveries.
+fn impatient(cluster: &Cluster) -> (Worker, Inbox) {
+    let builder = Worker::builder().inbox_capacity(4096);
+    let builder = builder.max_deliveries(2).dead_letters("undertaker");
+    let worker = builder.join(&cluster.0, "billing").unwrap();
+    let inbox = worker.inbox().unwrap();
+    (worker, inbox)
+}
+
+#[test]
+fn a_message_that_is_delivered_too_often_becomes_a_dead_letter() {
+    let cluster = Cluster::new("dead-letters");
+    let feed = cluster.join("feed");
+    let (_undertaker, mut letters) = cluster.small("undertaker");
+    let (_billing, mut inbox) = impatient(&cluster);
+    feed.send_to("billing", &"poison".to_owned()).unwrap();
+    feed.send_to("billing", &Numbered { number: 2 }).unwrap();
+    for deliveries in [1, 2] {
+        assert_eq!(inbox.recv().unwrap().deliveries(), deliveries);
+    }
+    // The next receive gives it up and goes on; so does a select.
+    assert_eq!(select_timeout(&mut [&mut inbox], LONG), Some(0));
+    let message = inbox.try_recv().unwrap();
+    assert_eq!((number(&message), message.deliveries()), (2, 1));
+    drop(message);
+    drop(inbox.recv().unwrap());
+    assert_eq!(select_timeout(&mut [&mut inbox], SHORT), None);
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
+    assert_eq!(inbox.backlog(), 0);
+
+    let letter = letters.try_recv().unwrap();
+    assert_eq!(letter.open_as::<String>().unwrap(), "poison");
+    assert_eq!((letter.sender(), letter.deliveries()), (feed.id(), 1));
+    assert!(letter.is_from(&feed.worker("feed").unwrap()));
+    letter.ack();
+    assert_eq!(receive(&mut letters), 2);
+    assert!(matches!(letters.try_recv(), Err(TryRecvError::Empty)));
+}
+
+#[test]
+fn a_message_stays_while_its_dead_letter_cannot_be_sent() {
+    let cluster = Cluster::new("no-undertaker");
+    let feed = cluster.join("feed");
+    let (_billing, mut inbox) = impatient(&cluster);
+    feed.send_to("billing", &Numbered { number: 1 }).unwrap();
+    // Nobody of this name, a worker without an inbox, an inbox of other types, a full inbox.
+    let deliveries = |inbox: &mut Inbox| inbox.try_recv().unwrap().deliveries();
+    assert_eq!([(); 3].map(|()| deliveries(&mut inbox)), [1, 2, 3]);
+    let undertaker = Worker::builder().inbox_capacity(4096).join(&cluster.0, "undertaker").unwrap();
+    assert_eq!(deliveries(&mut inbox), 4);
+    #[one_of]
+    enum Other {
+        Stop(Stop),
+    }
+    let letters = undertaker.inbox_of::<Other<'static>>().unwrap();
+    assert_eq!(deliveries(&mut inbox), 5);
+    drop(letters);
+    let mut letters = undertaker.inbox().unwrap();
+    let whole = fill(&feed, "undertaker");
+    assert_eq!(deliveries(&mut inbox), 6);
+    assert_eq!(drain(&mut letters), whole);
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
+    assert_eq!(receive(&mut letters), 1);
+    // An undertaker that is away gets letters, too.
+    drop((letters, undertaker));
+    feed.send_to("billing", &Numbered { number: 2 }).unwrap();
+    assert_eq!([(); 2].map(|()| deliveries(&mut inbox)), [1, 2]);
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
+    let (_undertaker, mut letters) = cluster.small("undertaker");
+    assert_eq!(receive(&mut letters), 2);
+}
+
+#[test]
+fn dead_letters_need_a_number_and_another_worker() {
+    let cluster = Cluster::new("no-letters");
+    for builder in [
+        Worker::builder().max_deliveries(2),
+        Worker::builder().dead_letters("undertaker"),
+        Worker::builder().max_deliveries(0).dead_letters("undertaker"),
+        Worker::builder().max_deliveries(2).dead_letters("billing"),
+    ] {
+        let refused = builder.join(&cluster.0, "billing");
+        let reason = OpenError::BadSettings { reason: String::new() };
+        assert!(
+            matches!(&refused, Err(JoinError::Open(error))
+                if std::mem::discriminant(error) == std::mem::discriminant(&reason)),
+            "{refused:?}"
+        );
+    }
 }
 
 // ---- full inboxes ----

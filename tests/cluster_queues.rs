@@ -236,6 +236,76 @@ fn unacknowledged_packets_are_redelivered_and_flagged() {
     assert!(matches!(consumer.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
 }
 
+/// Deliveries are counted over the ways to come again: dropped, returned, adopted from a consumer
+/// that left or was killed.
+#[test]
+fn deliveries_of_a_job_are_counted_over_all_consumers() {
+    let (cluster, boss, mut publisher) = queue("counted");
+    let mut first = boss.queue::<u64>("jobs").unwrap();
+    publisher.send(&1).unwrap();
+    let expect = |job: &Delivery<'_, u64>, deliveries: u64| {
+        assert_eq!((job.to_native(), Delivery::deliveries(job)), (1, deliveries));
+    };
+    for deliveries in 1..=3 {
+        expect(&first.recv().unwrap(), deliveries);
+    }
+    let job = first.recv().unwrap();
+    expect(&job, 4);
+    Delivery::nack(job);
+    let mut other = boss.queue::<u64>("jobs").unwrap();
+    expect(&other.recv_timeout(LONG).unwrap(), 5);
+    // Both leave; the second one with the job in hand. The next consumer is killed with it.
+    drop(first);
+    drop(other);
+    let mut holder = consumer(&cluster, "hold", "holder");
+    assert_eq!(holder.hear(), "1");
+    holder.kill();
+    let mut last = boss.queue::<u64>("jobs").unwrap();
+    let job = last.recv_timeout(LONG).unwrap();
+    expect(&job, 7);
+    Delivery::ack(job);
+}
+
+#[test]
+fn a_job_that_is_delivered_too_often_becomes_a_dead_letter() {
+    let (cluster, boss, mut publisher) = queue("dead-letters");
+    let undertaker = Worker::join(&cluster, "undertaker").unwrap();
+    let mut letters = undertaker.inbox().unwrap();
+    let builder = Worker::builder().max_deliveries(2).dead_letters("undertaker");
+    let worker = builder.join(&cluster, "worker").unwrap();
+    let mut consumer = worker.queue::<u64>("jobs").unwrap();
+    for job in 1..=2 {
+        publisher.send(&job).unwrap();
+    }
+    for deliveries in [1, 2] {
+        let job = consumer.recv().unwrap();
+        assert_eq!((job.to_native(), Delivery::deliveries(&job)), (1, deliveries));
+    }
+    let job = consumer.recv().unwrap();
+    assert_eq!((job.to_native(), Delivery::deliveries(&job)), (2, 1));
+    Delivery::nack(job);
+    let job = consumer.recv_timeout(LONG).unwrap();
+    assert_eq!((job.to_native(), Delivery::deliveries(&job)), (2, 2));
+    Delivery::nack(job);
+    assert!(matches!(consumer.recv_timeout(20 * SHORT), Err(RecvTimeoutError::Timeout)));
+    for number in [1, 2] {
+        let letter = letters.try_recv().unwrap();
+        assert_eq!(*letter.open_as::<u64>().unwrap(), number);
+        assert_eq!(letter.sender(), worker.id());
+        letter.ack();
+    }
+    // A consumer of a worker without the setting gets a job as often as before.
+    drop(consumer);
+    publisher.send(&3).unwrap();
+    let mut patient = boss.queue::<u64>("jobs").unwrap();
+    for deliveries in 1..=4 {
+        assert_eq!(Delivery::deliveries(&patient.recv().unwrap()), deliveries);
+    }
+    Delivery::ack(patient.recv().unwrap());
+    drop((patient, letters));
+    undertaker.leave().unwrap();
+}
+
 #[test]
 fn returned_packets_go_to_another_consumer() {
     let (cluster, boss, mut publisher) = queue("retry");

@@ -675,6 +675,80 @@ fn a_cluster_without_a_directory_can_be_removed() {
     assert_cluster_gone(&cluster);
 }
 
+/// Files of other programs and links beside a cluster's objects stay. Removing the cluster removes
+/// the rest, and reports them once.
+#[test]
+fn a_foreign_file_does_not_keep_a_cluster() {
+    let cluster = unique("remove-foreign");
+    let path = |rest: &str| PathBuf::from(format!("/dev/shm/packetring.{cluster}~{rest}"));
+    for foreign in ["t.wrong", "i.link", "q.folder", "s.empty-looking", "d"] {
+        let own = Worker::join(&cluster, "own").unwrap();
+        drop(own.inbox().unwrap());
+        own.queue_publisher::<u64>("jobs").unwrap().send(&7).unwrap();
+        drop(own);
+        if foreign == "d" {
+            std::fs::remove_file(path("d")).unwrap();
+        }
+        match foreign {
+            "i.link" => std::os::unix::fs::symlink("/etc/hostname", path(foreign)).unwrap(),
+            "q.folder" => std::fs::create_dir(path(foreign)).unwrap(),
+            _ => std::fs::write(path(foreign), vec![0xab; 8192]).unwrap(),
+        }
+        let reported = Worker::remove_cluster(&cluster).unwrap_err();
+        let text = reported.to_string();
+        assert!(
+            matches!(reported, OpenError::Foreign { .. } | OpenError::System { .. }),
+            "{foreign}: {text}"
+        );
+        assert_eq!(objects(&cluster), [path(foreign)], "{foreign}: {text}");
+        // Nothing of this library is left.
+        for _ in 0..2 {
+            assert!(!Worker::remove_cluster(&cluster).unwrap(), "{foreign}");
+        }
+        if foreign != "d" {
+            // The cluster can be used and removed again.
+            drop(Worker::join(&cluster, "again").unwrap());
+        }
+        match foreign {
+            "q.folder" => std::fs::remove_dir(path(foreign)).unwrap(),
+            _ => std::fs::remove_file(path(foreign)).unwrap(),
+        }
+        assert_cluster_gone(&cluster);
+    }
+}
+
+#[test]
+fn a_join_waits_for_a_name() {
+    let cluster = unique("wait-name");
+    let wait = |timeout| Worker::builder().wait_for_name(timeout).join(&cluster, "shop");
+    let first = Worker::join(&cluster, "shop").unwrap();
+    let refused = wait(SHORT);
+    assert!(matches!(refused, Err(JoinError::NameTaken { .. })), "{refused:?}");
+    let id = first.id();
+    std::thread::scope(|scope| {
+        let successor = scope.spawn(|| {
+            let worker = wait(LONG).unwrap();
+            assert_eq!(worker.id(), id);
+            // Its predecessor's inbox is still open.
+            drop(worker.inbox().unwrap());
+            worker.leave().unwrap();
+        });
+        let inbox = first.inbox().unwrap();
+        drop(first);
+        std::thread::sleep(SHORT);
+        drop(inbox);
+        successor.join().unwrap();
+    });
+    // A killed worker's name, too.
+    let (mut peer, _) = joined(&cluster, "shop");
+    std::thread::scope(|scope| {
+        let successor = scope.spawn(|| wait(LONG).map(drop));
+        peer.kill();
+        successor.join().unwrap().unwrap();
+    });
+    assert_cluster_gone(&cluster);
+}
+
 /// Joins, receives its last message if the old cluster still exists, and sends itself the next one.
 fn send_to_itself(cluster: &str, name: &str, number: u64) {
     let worker = Worker::join(cluster, name).unwrap();

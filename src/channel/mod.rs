@@ -26,6 +26,7 @@ mod ring;
 mod select;
 mod subscriber;
 mod type_cache;
+pub(crate) mod type_table;
 mod untyped;
 mod verb;
 
@@ -42,11 +43,14 @@ pub use publisher::Publisher;
 pub use queue::{Delivery, QueueConsumer};
 pub use received::{Batch, BatchIter, Copied, Info, Received};
 pub use reserved::{Reserved, ReservedTail};
-pub use ring::{CarriedType, Ring};
+pub use ring::Ring;
 pub(crate) use select::Waitable;
 pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};
-pub(crate) use untyped::{End, GroupReceiver, MessageHeader, Receiver, SubscriberIndex};
+pub use type_table::CarriedType;
+pub(crate) use untyped::{
+    DeadLetter, DeadLetters, Draining, End, GroupReceiver, MessageHeader, Receiver, SubscriberIndex,
+};
 pub(crate) use verb::verb;
 
 // Items of the layers below that `cluster` uses.

@@ -5,7 +5,8 @@ use super::join::{self, Types};
 use super::received::{Info, deref_to_packet};
 use super::ring::Ring;
 use super::select::{Selectable, Selectee};
-use super::untyped::GroupReceiver;
+use super::type_table;
+use super::untyped::{DeadLetters, Draining, GroupReceiver};
 use super::verb;
 use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
@@ -70,7 +71,20 @@ impl<T: Packet> QueueConsumer<T> {
         self.receiver.entry.waiter.set(wait);
     }
 
+    /// Sets where packets go that were handed out too often.
+    pub(crate) fn set_dead_letters(&mut self, dead_letters: Option<DeadLetters>) {
+        self.receiver.set_dead_letters(dead_letters);
+    }
+
+    /// Makes this a consumer of a worker that may drain.
+    pub(crate) fn drain_with(&mut self, draining: Draining) {
+        self.receiver.drain_with(draining);
+    }
+
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Delivery<'_, T>, F> {
+        if self.receiver.is_draining() {
+            return Err(RecvError::Closed.into());
+        }
         let taken = self.receiver.take::<F>(timeout)?;
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken).into());
@@ -84,7 +98,7 @@ impl<T: Packet> QueueConsumer<T> {
     #[cold]
     fn mismatch(&mut self, taken: Taken) -> RecvError {
         let segment = &self.receiver.entry.segment;
-        let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
+        let types = type_table::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
         self.receiver.ack();
         RecvError::TypeMismatch(Box::new(types))
     }
@@ -128,6 +142,16 @@ impl<T: Packet> Delivery<'_, T> {
     /// Position, and whether the packet was handed out before.
     pub fn info(this: &Self) -> Info {
         Info::of(this.opened.guard().holder())
+    }
+
+    /// How often the packet was handed out, this delivery included: over all consumers, also those
+    /// that were killed.
+    ///
+    /// It is never too low. A consumer that is killed while it receives may count a delivery that
+    /// it did not return.
+    pub fn deliveries(this: &Self) -> u64 {
+        let receiver = this.opened.guard().holder();
+        receiver.cursor.in_flight().map_or(1, |taken| receiver.cursor.deliveries(&taken))
     }
 
     /// Makes an owned value of the packet, which is not acknowledged yet.

@@ -5,9 +5,10 @@ use super::join::{self, Types};
 use super::owned_entry;
 use super::publisher::Publisher;
 use super::subscriber::Subscriber;
+use super::type_table::{self, CarriedType};
 use super::untyped::AckMode;
 use crate::error::{Detachment, OpenError};
-use crate::packet::{Fingerprint, Packet, TypeInfo};
+use crate::packet::{Packet, TypeInfo};
 use crate::ring::state::RingState;
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
@@ -163,7 +164,7 @@ impl Ring {
 
     /// Restricts the ring to packets of these types from now on. No types: no restriction.
     pub(crate) fn accept(&self, types: &[TypeInfo]) -> Result<(), OpenError> {
-        join::accept(&self.segment, types)
+        type_table::accept(&self.segment, types)
     }
 
     /// Closes the ring for all processes, permanently. Sends fail from now on. Subscribers receive
@@ -217,14 +218,7 @@ impl Ring {
     /// registered.
     pub fn types(&self) -> Vec<CarriedType> {
         self.segment.with_types(|table| {
-            let carried = |index| {
-                Some(CarriedType {
-                    name: table.name(index)?,
-                    fingerprint: Fingerprint(table.fingerprint(index)?),
-                    schema: table.schema(index)?,
-                })
-            };
-            (0..table.len()).filter_map(carried).collect()
+            (0..table.len()).filter_map(|index| CarriedType::of(&table, index)).collect()
         })
     }
 
@@ -251,16 +245,4 @@ impl Ring {
     pub fn settings(&self) -> &Settings {
         self.segment.settings()
     }
-}
-
-/// A packet type that a ring carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CarriedType {
-    /// Its name, cut to 96 bytes.
-    pub name: String,
-    /// Its fingerprint.
-    pub fingerprint: Fingerprint,
-    /// Its layout, as JSON: see [`packet::schema`](crate::packet::schema).
-    pub schema: String,
 }

@@ -4,6 +4,7 @@ use super::error::{RecvError, RecvFailure, RecvTimeoutError, TryRecvError, Value
 use super::join::{self, Types};
 use super::received::{Batch, Copied, Info, Received};
 use super::select::{Selectable, Selectee};
+use super::type_table;
 use super::untyped::{Receiver, subscriber_control};
 use super::verb;
 use crate::error::{Form, OpenError};
@@ -282,7 +283,7 @@ impl<T: Packet> Subscriber<T> {
     #[cold]
     fn mismatch(&mut self, taken: Taken) -> RecvError {
         let segment = &self.receiver.entry.segment;
-        let types = join::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
+        let types = type_table::mismatch(segment, &T::TYPE, taken.descriptor.type_index());
         self.receiver.release();
         RecvError::TypeMismatch(Box::new(types))
     }

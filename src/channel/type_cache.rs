@@ -3,10 +3,10 @@
 //! A known type costs a comparison, or a search of a short list. The first packet of a type takes
 //! the control lock.
 
-use super::error::{SendError, SendFailure, TypeMismatch, WaitingFor};
-use super::join;
+use super::error::{SendError, SendFailure, WaitingFor};
+use super::type_table::{refused, register};
 use super::untyped::Sender;
-use crate::error::{Form, OpenError};
+use crate::error::Form;
 use crate::packet::{Fingerprint, Packet, TypeInfo};
 use crate::ring::state::RingState;
 use crate::segment::{Control, Segment};
@@ -92,7 +92,7 @@ impl TypeCache {
         if is_closed() {
             return Err(SendError::Closed.into());
         }
-        let index = join::register(&control, segment, info).map_err(refused)?;
+        let index = register(&control, segment, info).map_err(refused)?;
         self.known.push((info.fingerprint, index));
         Ok((index, timeout.left(deadline)))
     }
@@ -105,18 +105,4 @@ fn lock(segment: &Segment, timeout: Timeout) -> Result<Control<'_>, SendFailure>
         Timeout::Never => return Ok(segment.lock().map_err(refused)?),
     };
     locked.ok_or_else(|| SendFailure::NotReady(WaitingFor::Joining { pid: segment.lock_holder() }))
-}
-
-/// Why a type was not registered.
-fn refused(error: OpenError) -> SendError {
-    match error {
-        OpenError::TooManyTypes(room) => SendError::TooManyTypes(room),
-        OpenError::TypeMismatch { expected, found, difference } => {
-            // `OpenError` has the refused type as the expected one.
-            let (expected, found) = (found, expected);
-            SendError::TypeRefused(Box::new(TypeMismatch { expected, found, difference }))
-        }
-        OpenError::System { source, .. } => SendError::System(source),
-        other => SendError::System(std::io::Error::other(other)),
-    }
 }

@@ -25,8 +25,11 @@
 
 #![forbid(unsafe_code)]
 
+mod builder;
+mod dead_letters;
 mod default_name;
 mod directory;
+mod drain;
 mod error;
 mod events;
 mod inbox;
@@ -39,6 +42,7 @@ mod types;
 mod worker;
 
 pub use crate::channel::{Delivery, QueueConsumer};
+pub use builder::WorkerBuilder;
 pub use directory::{Watch, WorkerChange, WorkerInfo, WorkerState};
 pub use error::{
     CallError, CallTimeoutError, EmitError, EmitTimeoutError, JoinError, ReplyError, RunError,
@@ -51,7 +55,7 @@ pub use inbox::{Inbox, Message};
 pub use names::{Addressee, WorkerId};
 pub use service::{Call, Client, Deferred, Replier, Reply, Request, Service};
 pub use topic::TopicBuilder;
-pub use worker::{Worker, WorkerBuilder};
+pub use worker::Worker;
 
 /// Items that the failpoint tests use.
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! [`QueueConsumer`] states what consumers guarantee. When all processes have left, a queue with
 //! packets stays, and an empty queue goes.
 
+use super::dead_letters::NamedSender;
 use super::names::ClusterObject;
 use super::worker::Worker;
 use crate::channel::{MAX_ENTRIES, Publisher, QueueConsumer, Ring, RingBuilder};
@@ -33,7 +34,10 @@ impl Worker {
     ///
     /// As [`Ring::open`] and [`Ring::subscriber`].
     pub fn queue<T: Packet>(&self, name: &str) -> Result<QueueConsumer<T>, OpenError> {
-        self.queue_ring(name)?.queue_consumer()
+        let mut consumer = self.queue_ring(name)?.queue_consumer()?;
+        consumer.drain_with(self.draining.clone());
+        consumer.set_dead_letters(self.dead_letters(NamedSender::Own));
+        Ok(consumer)
     }
 
     /// Joins a work queue as a publisher. Creates the queue if it does not exist.

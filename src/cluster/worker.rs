@@ -1,11 +1,12 @@
 //! Workers: joining a cluster, waiting for others, leaving.
 
+use super::builder::WorkerBuilder;
 use super::default_name::DefaultName;
 use super::directory::{self, Directory, JoinRequest, Watch, WorkerInfo, WorkerState};
 use super::error::{JoinError, WaitError};
 use super::names::{Addressee, ClusterObject, WorkerId};
 use super::pool::SenderPool;
-use crate::channel::{Overflow, Ring, RingBuilder};
+use crate::channel::{Draining, Ring, RingBuilder};
 use crate::error::{Detachment, OpenError};
 use crate::wait::{Deadline, IDLE, Sleep, Wait, Waiter, wait_until};
 use std::fmt;
@@ -56,6 +57,7 @@ pub struct Worker {
     name: String,
     pub(super) choices: WorkerBuilder,
     pub(super) senders: SenderPool,
+    pub(super) draining: Draining,
 }
 
 impl fmt::Debug for Worker {
@@ -71,29 +73,6 @@ const _: () = {
     is_shared::<Worker>();
 };
 
-/// Chooses how a worker joins. [`Worker::builder`] returns it.
-///
-/// ```
-/// # let cluster = format!("builder-{}", std::process::id());
-/// use packetring::Worker;
-/// use packetring::cluster::WorkerId;
-///
-/// let third = Worker::builder().max_workers(16).id(WorkerId(3)).join(&cluster, "encoder-3")?;
-/// assert_eq!(third.id(), WorkerId(3));
-/// # Ok::<(), packetring::cluster::JoinError>(())
-/// ```
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct WorkerBuilder {
-    pub(super) max_workers: Option<usize>,
-    pub(super) id: Option<WorkerId>,
-    /// The process manager's number of this process.
-    pub(super) hint: Option<WorkerId>,
-    pub(super) inbox_capacity: Option<usize>,
-    pub(super) events_overflow: Option<Overflow>,
-    pub(super) join_timeout: Option<Duration>,
-}
-
 impl Worker {
     /// Joins a cluster under a name of 1 to 64 bytes. Creates the cluster if it does not exist.
     ///
@@ -105,6 +84,23 @@ impl Worker {
     /// - [`BadName`](JoinError::BadName), [`Full`](JoinError::Full), [`Open`](JoinError::Open).
     pub fn join(cluster: &str, name: &str) -> Result<Self, JoinError> {
         Self::builder().join(cluster, name)
+    }
+
+    /// The worker of a place in a cluster.
+    pub(super) fn new(
+        directory: Directory,
+        cluster: &str,
+        name: &str,
+        choices: WorkerBuilder,
+    ) -> Self {
+        Self {
+            senders: SenderPool::new(directory.id(), directory.generation()),
+            directory,
+            cluster: cluster.to_owned(),
+            name: name.to_owned(),
+            choices,
+            draining: Draining::default(),
+        }
     }
 
     /// Joins under the name that the process manager gave this process. A process that PM2 restarts
@@ -120,26 +116,11 @@ impl Worker {
     /// As [`join`](Self::join). [`NameTaken`](JoinError::NameTaken) shows the variables that made
     /// the name.
     pub fn from_env(cluster: &str) -> Result<Self, JoinError> {
-        let default = DefaultName::of_process(|name| directory::check_name(cluster, name).is_ok());
-        let builder = WorkerBuilder { hint: default.id, ..Self::builder() };
-        builder.join(cluster, &default.name).map_err(|error| match error {
-            JoinError::NameTaken { name, pid, .. } => {
-                JoinError::NameTaken { name, pid, variables: Some(default.variables) }
-            }
-            error => error,
-        })
+        Self::builder().join_from_env(cluster)
     }
-
     /// Returns a builder that chooses how to join.
     pub fn builder() -> WorkerBuilder {
-        WorkerBuilder {
-            max_workers: None,
-            id: None,
-            hint: None,
-            inbox_capacity: None,
-            events_overflow: None,
-            join_timeout: None,
-        }
+        WorkerBuilder::default()
     }
 
     /// This worker's id: small, and the same after a restart under the same name.
@@ -312,8 +293,11 @@ impl Worker {
     /// - [`WorkerLives`](OpenError::WorkerLives) names a living worker.
     /// - [`InUse`](OpenError::InUse) names an object with an endpoint that outlived its worker.
     ///
-    /// Call it again to remove the rest: [`Busy`](OpenError::Busy),
-    /// [`Foreign`](OpenError::Foreign), [`System`](OpenError::System).
+    /// Call it again to remove the rest: [`Busy`](OpenError::Busy), [`System`](OpenError::System).
+    ///
+    /// Everything was removed but an object that is not of this library or of this user:
+    /// [`Foreign`](OpenError::Foreign), or [`System`](OpenError::System) with the kernel's refusal.
+    /// The object stays, and the next call is `Ok(false)`.
     pub fn remove_cluster(cluster: &str) -> Result<bool, OpenError> {
         directory::remove(cluster)
     }
@@ -359,62 +343,32 @@ impl Worker {
 }
 
 impl WorkerBuilder {
-    /// Sets the maximum number of workers in the cluster: 1 to 1024, by default 128.
-    ///
-    /// Each costs every topic two entries of 256 bytes, and every inbox three. If the cluster
-    /// exists with another number, joining fails with
-    /// [`SettingsMismatch`](OpenError::SettingsMismatch). Without this setting a worker joins any
-    /// cluster.
-    pub fn max_workers(mut self, count: usize) -> Self {
-        self.max_workers = Some(count);
-        self
-    }
-
-    /// Requests an id. It is ignored if the id is taken, or if the name has an id from before.
-    ///
-    /// An id that is not below [`max_workers`](Self::max_workers) is
-    /// [`BadSettings`](OpenError::BadSettings) when joining.
-    pub fn id(mut self, id: WorkerId) -> Self {
-        self.id = Some(id);
-        self
-    }
-
-    /// Sets the size of this worker's inbox in bytes: a power of two, by default 256 KiB. The
-    /// largest message takes half of it.
-    pub fn inbox_capacity(mut self, bytes: usize) -> Self {
-        self.inbox_capacity = Some(bytes);
-        self
-    }
-
-    /// Sets what happens when the ring of events is full. By default
-    /// [`emit`](super::Events::emit) waits. The first worker that opens the events decides.
-    pub fn events_overflow(mut self, overflow: Overflow) -> Self {
-        self.events_overflow = Some(overflow);
-        self
-    }
-
-    /// Sets how long this worker waits for other processes that open, join or leave the same
-    /// object: see [`RingBuilder::open_timeout`].
-    pub fn join_timeout(mut self, timeout: Duration) -> Self {
-        self.join_timeout = Some(timeout);
-        self
-    }
-
     /// Joins a cluster: see [`Worker::join`].
     ///
     /// # Errors
     ///
     /// As [`Worker::join`].
     pub fn join(self, cluster: &str, name: &str) -> Result<Worker, JoinError> {
-        let Self { id, hint, max_workers, join_timeout, .. } = self;
-        let request = JoinRequest { name, id, hint, max_workers, join_timeout };
+        self.check_dead_letters(name)?;
+        let Self { id, hint, max_workers, join_timeout, wait_for_name, .. } = self;
+        let request = JoinRequest { name, id, hint, max_workers, join_timeout, wait_for_name };
         let directory = Directory::join(cluster, &request)?;
-        Ok(Worker {
-            senders: SenderPool::new(directory.id(), directory.generation()),
-            directory,
-            cluster: cluster.to_owned(),
-            name: name.to_owned(),
-            choices: self,
+        Ok(Worker::new(directory, cluster, name, self))
+    }
+
+    /// Joins under the name that the process manager gave this process: see [`Worker::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::from_env`].
+    pub fn join_from_env(self, cluster: &str) -> Result<Worker, JoinError> {
+        let default = DefaultName::of_process(|name| directory::check_name(cluster, name).is_ok());
+        let builder = Self { hint: default.id, ..self };
+        builder.join(cluster, &default.name).map_err(|error| match error {
+            JoinError::NameTaken { name, pid, .. } => {
+                JoinError::NameTaken { name, pid, variables: Some(default.variables) }
+            }
+            error => error,
         })
     }
 }

@@ -84,6 +84,10 @@ failpoints! {
     TakeMove,
     /// Queue. Next: acknowledge the packet.
     TakeAck,
+    /// Redeliver: the count is stored. Next: store the packet that it counts.
+    Redeliver,
+    /// Dead letter: it was sent. Next: acknowledge the packet.
+    DeadLetter,
     /// Adopt: a dead consumer's packet was found. Next: store the own in-flight word.
     AdoptInFlight,
     /// Adopt. Next: restart scans.

@@ -114,6 +114,10 @@ pub(crate) trait Cursor {
     /// Returns true if the packet was handed out before.
     fn is_redelivered(&self, taken: &Taken) -> bool;
 
+    /// How often the packet was handed out so far. At least 1 if it
+    /// [was handed out before](Self::is_redelivered).
+    fn deliveries(&self, taken: &Taken) -> u64;
+
     /// Releases the packet or batch in flight. Returns false if nothing was in flight.
     fn release(&mut self) -> bool;
 

@@ -31,7 +31,7 @@
 //! `docs/internals/memory-layout.md` has each word with its offset. Offsets of the parts are in
 //! `segment::places`, the protocol over the words in `ring`.
 
-use super::roles::{ConsumerWords, DurableWords, ReplyWords};
+use super::roles::{ConsumerWords, DurableWords, RedeliveryWords, ReplyWords};
 use crate::sync::{AtomicU32, AtomicU64};
 use crossbeam_utils::CachePadded;
 
@@ -204,6 +204,8 @@ pub(crate) struct SubscriberEntry {
     pub(crate) cursor: AtomicU64,
     /// The words of a queue consumer.
     pub(crate) consumer: ConsumerWords,
+    /// How often the packet in flight was handed out.
+    pub(crate) redelivery: RedeliveryWords,
     /// The owner, and the rarely written words.
     pub(crate) details: CachePadded<SubscriberDetails>,
 }
@@ -292,7 +294,8 @@ impl PublisherEntry {
 impl SubscriberEntry {
     /// A vacant entry.
     pub(crate) fn vacant() -> Self {
-        let (cursor, consumer, details) = (AtomicU64::new(NOWHERE), <_>::default(), <_>::default());
-        Self { cursor, consumer, details }
+        let cursor = AtomicU64::new(NOWHERE);
+        let (consumer, redelivery, details) = Default::default();
+        Self { cursor, consumer, redelivery, details }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Each word has one meaning and one accessor. In a ring without its role a word stays zero.
 
+use crate::failpoint::{Failpoint, failpoint};
 use crate::sync::{AtomicU64, Ordering};
 
 /// 8-byte words of a durable subscriber's name.
@@ -73,6 +74,40 @@ fn name_word(name: &str, index: usize) -> u64 {
     let mut word = [0; 8];
     word[..bytes.len()].copy_from_slice(bytes);
     u64::from_le_bytes(word)
+}
+
+/// How often the packet in flight was handed out, of a durable subscriber or a queue consumer. The
+/// owner writes them; its successor, or the consumer that adopts the packet, reads them.
+///
+/// A first delivery stores nothing here: a packet that was handed out and is not the one at
+/// `position` was handed out once. So the words cost only redeliveries.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct RedeliveryWords {
+    /// The packet that `deliveries` counts. A position is never used twice, so what an earlier
+    /// owner of the entry stored counts no later packet.
+    position: AtomicU64,
+    /// Its deliveries so far.
+    deliveries: AtomicU64,
+}
+
+impl RedeliveryWords {
+    /// The deliveries so far of a packet that was handed out before.
+    pub(crate) fn of(&self, position: u64) -> u64 {
+        // Pairs with the release in `set`: the count of this position is seen with it.
+        let is_counted = self.position.load(Ordering::Acquire) == position;
+        // A packet at position 0 may meet words that were never stored.
+        if is_counted { self.deliveries.load(Ordering::Relaxed).max(1) } else { 1 }
+    }
+
+    /// Stores the deliveries so far of a packet. Before the packet is handed out.
+    pub(crate) fn set(&self, position: u64, deliveries: u64) {
+        // First: after a kill in between, the words still name another packet, which is done.
+        self.deliveries.store(deliveries, Ordering::Relaxed);
+        failpoint(Failpoint::Redeliver);
+        // Pairs with the acquire in `of`.
+        self.position.store(position, Ordering::Release);
+    }
 }
 
 /// Words of a queue consumer. They lie on the line of its cursor, which the consumer writes too.

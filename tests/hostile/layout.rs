@@ -118,7 +118,7 @@ impl Layout {
         });
         let subscribers = (0..self.max_subscribers).flat_map(|index| {
             let at = self.subscriber(index);
-            let line = (0..4).map(move |index| word(at + index * 8));
+            let line = (0..6).map(move |index| word(at + index * 8));
             let details = (0..15).map(move |detail| word(at + 136 + detail * 8));
             [half(at + 128), half(at + 132)].into_iter().chain(line).chain(details)
         });

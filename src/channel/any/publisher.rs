@@ -6,6 +6,7 @@ use crate::channel::error::{
 use crate::channel::join::{self, Types};
 use crate::channel::reserved::{Reserved, ReservedTail};
 use crate::channel::type_cache::TypeCache;
+use crate::channel::type_table;
 use crate::channel::untyped::{MessageHeader, Sender, SubscriberIndex, publisher_control};
 use crate::channel::verb;
 use crate::error::{Form, OpenError};
@@ -170,7 +171,7 @@ impl AnyPublisher {
         if self.sender.is_closed() {
             return SendError::Closed;
         }
-        let refusal = join::refusal(&self.sender.entry.segment, info);
+        let refusal = type_table::refusal(&self.sender.entry.segment, info);
         SendError::TypeRefused(Box::new(refusal))
     }
 

@@ -4,8 +4,8 @@
 //! over a single packet: it makes such a view for each call.
 
 use crate::channel::error::RecvError;
-use crate::channel::join;
 use crate::channel::received::Info;
+use crate::channel::type_table;
 use crate::channel::untyped::Receiver;
 use crate::packet::{self, Fingerprint, Invalid, OneOf, Packet};
 use crate::ring::buffer::{StableBatch, StableBytes};
@@ -66,6 +66,11 @@ impl<'a> AnyReceived<'a> {
     #[inline]
     pub(crate) fn ack(self) {
         self.guard.end(Receiver::ack);
+    }
+
+    /// How often it was handed out, this time included.
+    pub(crate) fn deliveries(&self) -> u64 {
+        self.guard.holder().cursor.deliveries(&self.taken)
     }
 
     /// The tag in its descriptor.
@@ -231,7 +236,7 @@ impl<'b> AnyPacket<'b> {
     #[cold]
     fn mismatch<T: Packet>(&self) -> RecvError {
         let segment = &self.receiver.entry.segment;
-        let types = join::mismatch(segment, &T::TYPE, self.taken.descriptor.type_index());
+        let types = type_table::mismatch(segment, &T::TYPE, self.taken.descriptor.type_index());
         RecvError::TypeMismatch(Box::new(types))
     }
 

@@ -1,13 +1,20 @@
 //! Endpoints without a packet type: they claim, wait, take and release.
 
+mod dead_letters;
+mod draining;
 mod group_receiver;
+mod options;
 mod own_receiver;
 mod publisher;
 mod publisher_control;
 mod receiver;
+mod redelivery;
 mod room;
 mod subscriber_control;
+mod waitable;
 
+pub(crate) use dead_letters::{DeadLetter, DeadLetters};
+pub(crate) use draining::Draining;
 pub(crate) use group_receiver::GroupReceiver;
 pub(crate) use publisher::{MessageHeader, Sender};
 pub(super) use publisher_control::publisher_control;

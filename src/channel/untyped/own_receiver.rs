@@ -1,6 +1,6 @@
 //! Receiving with a cursor of one's own: batches, copies, the type table, the backlog.
 
-use super::receiver::Receiver;
+use super::receiver::{Found, Receiver};
 use crate::channel::error::RecvError;
 use crate::error::Form;
 use crate::packet::Fingerprint;
@@ -17,7 +17,8 @@ impl Receiver {
     /// The receiver of a durable subscriber, which first reports packets that it missed while it
     /// was away.
     pub(crate) fn with_losses(mut self) -> Self {
-        self.found = self.cursor.unreported_loss().map(Next::Missed);
+        let loss = self.cursor.unreported_loss().map(|missed| Found::Next(Next::Missed(missed)));
+        self.found = loss.or_else(|| self.cursor.has_redelivery().then_some(Found::PutBack));
         self
     }
 
@@ -54,13 +55,13 @@ impl Receiver {
 
     /// Puts the packet in flight back: it is delivered again, flagged.
     pub(crate) fn unreceive(&mut self) {
-        self.cursor.unreceive();
+        self.put_back();
     }
 
     /// Releases the packet of a forgotten guard.
     #[inline]
     pub(crate) fn release_forgotten(&mut self) {
-        if self.cursor.holds() && self.found.is_none() {
+        if self.cursor.holds() && !self.has_found() {
             self.release();
         }
     }
@@ -74,14 +75,14 @@ impl Receiver {
 
     /// Returns true if the next receive has something to report though there may be no packet.
     pub(crate) fn has_notice(&self) -> bool {
-        self.found.is_some() || self.is_over()
+        self.has_found() || self.is_over()
     }
 
     /// Slots between the next packet and the tail.
     pub(crate) fn backlog(&self) -> u64 {
         let range = self.cursor.range();
         // A packet that was found and not received is still to come.
-        let next = if self.found.is_some() { range.start } else { range.end };
+        let next = if self.has_found() { range.start } else { range.end };
         self.cursor.tail().saturating_sub(next)
     }
 

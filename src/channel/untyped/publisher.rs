@@ -5,7 +5,7 @@
 //! a reservation that the user fills. A failed or forgotten operation leaves no open claim: `fill`
 //! aborts it, or the next `begin` does.
 
-use crate::channel::error::{SendAllError, SendError, WaitingFor};
+use crate::channel::error::{SendAllError, SendError, SendFailure, WaitingFor};
 use crate::channel::owned_entry::OwnedEntry;
 use crate::error::Form;
 use crate::failpoint::{Failpoint, failpoint};
@@ -108,6 +108,25 @@ impl Sender {
         let len = prefix.len().saturating_add(needed);
         self.claim::<F>(len, timeout)?;
         Ok(self.publish(prefix, value, Descriptor::data(len, type_index).with_tag(tag))?)
+    }
+
+    /// Publishes a copy of an archive, with a tag.
+    pub(in crate::channel) fn send_archive(
+        &mut self,
+        archive: &[u8],
+        type_index: u16,
+        tag: u16,
+        timeout: Timeout,
+    ) -> Result<(), SendFailure> {
+        self.claim::<SendFailure>(archive.len(), timeout)?;
+        let descriptor = Descriptor::data(archive.len(), type_index).with_tag(tag);
+        let filled = guard::publish(&mut self.writer, descriptor, |room| {
+            room.copy_from(archive);
+            Ok::<(), Unserializable>(())
+        });
+        filled.map_err(|error| self.aborted(error))?;
+        self.entry.notify_subscribers();
+        Ok(())
     }
 
     /// Fills the open claim with one packet, commits it and wakes subscribers.
@@ -252,7 +271,7 @@ impl Sender {
 
     /// Begins an operation: aborts a claim that was forgotten, and fails if the ring is closed.
     #[inline]
-    pub(super) fn begin(&mut self) -> Result<(), SendError> {
+    pub(in crate::channel) fn begin(&mut self) -> Result<(), SendError> {
         self.writer.abandon();
         self.check_open()
     }

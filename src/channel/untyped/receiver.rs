@@ -18,6 +18,7 @@
 //! - A packet that `select` found is kept for the next receive.
 
 use super::AckMode;
+use super::options::WorkerOptions;
 use crate::channel::error::{RecvError, RecvFailure};
 use crate::channel::owned_entry::OwnedEntry;
 use crate::channel::select::Waitable;
@@ -27,8 +28,7 @@ use crate::ring::cursor::{Adoption, Cursor, Fault, Next, Taken};
 use crate::ring::guard::HoldsPacket;
 use crate::ring::reader::Reader;
 use crate::ring::state::RingState;
-use crate::segment::layout::EventCount;
-use crate::wait::{Deadline, IDLE, PENDING, Timeout, Wait, wait_until};
+use crate::wait::{Deadline, IDLE, PENDING, Timeout, wait_until};
 use std::time::{Duration, Instant};
 
 /// A subscriber wakes publishers once per this fraction of the ring.
@@ -40,6 +40,15 @@ const IDLE_POLLS: u32 = 1024;
 /// committed before so many calls.
 const CLAIMED_POLLS: u32 = 8;
 
+/// What the next receive need not search for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found {
+    /// The result of a search.
+    Next(Next),
+    /// The next packet was handed out before. The slow path counts its deliveries.
+    PutBack,
+}
+
 /// An endpoint that reads, without its packet type.
 #[derive(Debug)]
 pub(crate) struct Receiver<C: Cursor = Reader> {
@@ -47,9 +56,11 @@ pub(crate) struct Receiver<C: Cursor = Reader> {
     pub(crate) entry: OwnedEntry,
     ack_mode: AckMode,
     /// Result of a search that no receive has returned yet. A packet in it is in flight.
-    pub(super) found: Option<Next>,
+    pub(super) found: Option<Found>,
+    /// Choices of a worker. `None` outside a cluster.
+    pub(super) options: Option<Box<WorkerOptions>>,
     /// When to check liveness, if nothing else requires it.
-    check_at: Deadline,
+    pub(super) check_at: Deadline,
     /// Polls in a row that found nothing, and the position of the first one.
     polls: u32,
     polled_at: u64,
@@ -68,6 +79,7 @@ impl<C: Cursor> Receiver<C> {
             entry,
             ack_mode,
             found: None,
+            options: None,
             check_at: Deadline::after(IDLE),
             polls: 0,
             polled_at: 0,
@@ -109,19 +121,40 @@ impl<C: Cursor> Receiver<C> {
     /// Slow path of [`take`](Self::take), which finds everything.
     #[inline(never)]
     pub(crate) fn take_slow(&mut self, timeout: Timeout) -> Result<Taken, RecvFailure> {
-        let found = match self.found.take() {
-            Some(found) => found,
-            None => {
-                self.release();
-                self.cursor.next()
-            }
-        };
-        match found {
+        if self.found.is_some() || self.options.is_some() {
+            return self.take_special(timeout);
+        }
+        self.release();
+        match self.cursor.next() {
             Next::Taken(taken) => {
                 self.cursor.record_handed_out();
                 Ok(taken)
             }
             other => self.wait_for_next(other, timeout),
+        }
+    }
+
+    /// [`take_slow`](Self::take_slow) of a receiver that need not search, or that has a worker.
+    #[inline(never)]
+    fn take_special(&mut self, timeout: Timeout) -> Result<Taken, RecvFailure> {
+        if self.is_draining() {
+            return Err(RecvError::Closed.into());
+        }
+        let found = match self.found.take() {
+            Some(Found::Next(found)) => found,
+            Some(Found::PutBack) | None => {
+                self.release();
+                self.found = None;
+                self.cursor.next()
+            }
+        };
+        let Next::Taken(taken) = found else { return self.wait_for_next(found, timeout) };
+        match self.hand_out(taken) {
+            Some(taken) => Ok(taken),
+            None => {
+                let next = self.cursor.next();
+                self.wait_for_next(next, timeout)
+            }
         }
     }
 
@@ -153,6 +186,9 @@ impl<C: Cursor> Receiver<C> {
             self.check_at = Deadline::after(IDLE);
         }
         let look = |receiver: &mut Self| {
+            if receiver.is_draining() {
+                return Some(Err(RecvError::Closed.into()));
+            }
             let found = receiver.cursor.next();
             receiver.conclude(found)
         };
@@ -186,10 +222,13 @@ impl<C: Cursor> Receiver<C> {
     /// The result of a receive whose search returned `found`. `None`: keep waiting.
     fn conclude(&mut self, found: Next) -> Option<Result<Taken, RecvFailure>> {
         match found {
-            Next::Taken(taken) => {
-                self.cursor.record_handed_out();
-                Some(Ok(taken))
-            }
+            Next::Taken(taken) => match self.hand_out(taken) {
+                Some(taken) => Some(Ok(taken)),
+                None => {
+                    let next = self.cursor.next();
+                    self.conclude(next)
+                }
+            },
             Next::Missed(missed) => {
                 self.cursor.record_reported();
                 Some(Err(RecvError::Missed(missed).into()))
@@ -210,7 +249,9 @@ impl<C: Cursor> Receiver<C> {
     fn last(&mut self) -> Result<Taken, RecvFailure> {
         if C::IS_SHARED {
             self.reap_dead();
-            if let Next::Taken(taken) = self.cursor.next() {
+            if let Next::Taken(taken) = self.cursor.next()
+                && let Some(taken) = self.hand_out(taken)
+            {
                 return Ok(taken);
             }
         }
@@ -259,27 +300,6 @@ impl<C: Cursor> Receiver<C> {
         changed
     }
 
-    /// The packet that [`has_next`](Waitable::has_next) found, which the next receive returns.
-    pub(crate) fn found_packet(&self) -> Option<Taken> {
-        match self.found {
-            Some(Next::Taken(taken)) => Some(taken),
-            _ => None,
-        }
-    }
-
-    /// Takes the packet that [`has_next`](Waitable::has_next) found.
-    pub(crate) fn take_found(&mut self) -> Option<Taken> {
-        let taken = self.found_packet()?;
-        self.found = None;
-        Some(taken)
-    }
-
-    /// Leaves a packet in flight to the next receive, as if [`has_next`](Waitable::has_next) had
-    /// found it.
-    pub(crate) fn leave_found(&mut self, taken: Taken) {
-        self.found = Some(Next::Taken(taken));
-    }
-
     /// Returns true if the ring is closed and read to its end.
     pub(crate) fn is_over(&self) -> bool {
         // The stamp is loaded after the state: packets committed before the closing are seen.
@@ -304,7 +324,7 @@ impl<C: Cursor> Receiver<C> {
             AckMode::Explicit => false,
         };
         if !is_acked {
-            return self.cursor.unreceive();
+            return self.put_back();
         }
         self.cursor.release();
         self.notify_publishers_of_room();
@@ -319,6 +339,10 @@ impl<C: Cursor> Receiver<C> {
         if C::IS_SHARED || position.wrapping_sub(self.notified_at) >= part {
             self.notified_at = position;
             self.entry.notify_publishers();
+            if !C::IS_SHARED && self.found.is_none() && self.is_draining() {
+                // The next take is a slow one, which ends.
+                self.found = Some(Found::PutBack);
+            }
         }
     }
 }
@@ -338,46 +362,6 @@ impl<C: Cursor> HoldsPacket for Receiver<C> {
         {
             self.release_slow();
         }
-    }
-}
-
-impl<C: Cursor> Waitable for Receiver<C> {
-    fn has_next(&mut self) -> bool {
-        if self.found.is_none() {
-            if C::IS_SHARED && self.check_at.has_passed() {
-                self.reap_dead();
-            }
-            self.release();
-            match self.cursor.next() {
-                Next::Nothing => self.entry.notify_publishers(),
-                found => self.found = Some(found),
-            }
-        }
-        self.found.is_some() || self.is_over()
-    }
-
-    fn is_ready(&self) -> bool {
-        self.cursor.is_ready() || self.is_over()
-    }
-
-    fn event_count(&self) -> &EventCount {
-        self.entry.event_count()
-    }
-
-    fn is_pending(&self) -> bool {
-        self.cursor.is_claimed()
-    }
-
-    fn reap_dead(&mut self) {
-        Self::reap_dead(self);
-    }
-
-    fn wait(&self) -> Wait {
-        self.entry.waiter.wait()
-    }
-
-    fn sleeps_on_futex(&self) -> bool {
-        self.entry.waiter.sleeps_on_futex()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Results of looking up a worker, for senders.
 
 use super::slots::SlotTable;
-use crate::cluster::names::{self, WorkerId};
+use crate::cluster::names::{self, Address, WorkerId};
+use crate::error::OpenError;
 use crate::segment::entry::{SlotPhase, WorkerSlotState};
 use std::time::Duration;
 
@@ -49,14 +50,34 @@ impl Presence {
     }
 }
 
+/// An attachment to a directory without a worker slot, for a moment.
+pub(crate) struct Visit(SlotTable);
+
+impl Visit {
+    /// Attaches to the directory of a cluster. Waits no longer for its control lock.
+    pub(crate) fn open(cluster: &str, timeout: Duration) -> Result<Self, OpenError> {
+        SlotTable::attach(&names::directory(cluster)?, timeout).map(Self)
+    }
+
+    /// The presence of the worker of this name, if it has an inbox.
+    pub(crate) fn inbox_of(&self, name: &str) -> Option<Presence> {
+        let (_, entry) = self.0.find(&Address::Name(name))?;
+        let presence = Presence(entry.phase);
+        presence.has_inbox().then_some(presence)
+    }
+
+    /// The name of the worker in a process. `None` if there are several or none.
+    fn worker_of(&self, pid: u32) -> Option<String> {
+        let mut named = self.0.read_all().filter_map(|(_, entry)| {
+            let is_in_use = entry.phase.state() != WorkerSlotState::Free;
+            (is_in_use && entry.pid == pid).then_some(entry.name)
+        });
+        named.next().filter(|_| named.next().is_none())
+    }
+}
+
 /// The name of the worker in this process, for people. `None` if there are several or none, or if
 /// the directory cannot be attached to at once.
 pub(crate) fn worker_of_process(cluster: &str, pid: u32) -> Option<String> {
-    let directory = names::directory(cluster).ok()?;
-    let slots = SlotTable::attach(&directory, Duration::ZERO).ok()?;
-    let mut named = slots.read_all().filter_map(|(_, entry)| {
-        let is_in_use = entry.phase.state() != WorkerSlotState::Free;
-        (is_in_use && entry.pid == pid).then_some(entry.name)
-    });
-    named.next().filter(|_| named.next().is_none())
+    Visit::open(cluster, Duration::ZERO).ok()?.worker_of(pid)
 }

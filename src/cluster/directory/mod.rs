@@ -26,7 +26,7 @@ mod sweep;
 mod watch;
 
 pub use info::{WorkerChange, WorkerInfo, WorkerState};
-pub(crate) use lookup::{InboxAddress, Lookup, Presence, worker_of_process};
+pub(crate) use lookup::{InboxAddress, Lookup, Presence, Visit, worker_of_process};
 pub(crate) use slots::JoinRequest;
 pub(crate) use sweep::remove;
 pub use watch::Watch;
@@ -39,6 +39,7 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::Control;
 use crate::segment::entry::{Ended, SlotSnapshot, WorkerSlotState};
 use crate::segment::layout::SlotInfo;
+use crate::wait::Deadline;
 use info::{describe, id_of};
 use slots::SlotTable;
 use sweep::{FinalSweep, clear, clear_dead, discard_inbox, sweep};
@@ -64,27 +65,42 @@ impl Directory {
         check_name(cluster, request.name)?;
         let mut slots = SlotTable::open(cluster, request)?;
         check_id(slots.count(), request)?;
-        let slot = {
-            let control = slots.lock()?;
-            clear_dead(&control, &slots, cluster);
-            // A cluster whose processes were all killed left objects behind. If a worker lives, it
-            // sweeps when it finds a death and when it leaves. The cost of a sweep grows with the
-            // number of objects, so not every join pays for one.
-            if !slots.has_living() {
-                sweep(cluster);
+        let deadline = Deadline::after(request.wait_for_name.unwrap_or_default());
+        let slot = loop {
+            match Self::occupy(&slots, cluster, request) {
+                Err(JoinError::NameTaken { .. }) if !deadline.has_passed() => {
+                    slots.wait_for_name(request.name, deadline);
+                }
+                outcome => break outcome?,
             }
-            let slot = slots.choose(&control, request)?;
-            if slots.state(slot) == WorkerSlotState::Taken {
-                // The last worker of this name is dead, and `clear_dead` failed to discard its
-                // inbox. This try reports the error.
-                discard_inbox(cluster, request.name)?;
-            }
-            slots.occupy(&control, slot, request.name)?;
-            slot
         };
         slots.own = Some(slot);
         slots.notify();
         Ok(Self { cluster: cluster.to_owned(), slot, slots, final_sweep: None })
+    }
+
+    /// Takes a slot, after the dead were cleared.
+    fn occupy(
+        slots: &SlotTable,
+        cluster: &str,
+        request: &JoinRequest<'_>,
+    ) -> Result<usize, JoinError> {
+        let control = slots.lock()?;
+        clear_dead(&control, slots, cluster);
+        // A cluster whose processes were all killed left objects behind. If a worker lives, it
+        // sweeps when it finds a death and when it leaves. The cost of a sweep grows with the
+        // number of objects, so not every join pays for one.
+        if !slots.has_living() {
+            sweep(cluster);
+        }
+        let slot = slots.choose(&control, request)?;
+        if slots.state(slot) == WorkerSlotState::Taken {
+            // The last worker of this name is dead, and `clear_dead` failed to discard its inbox.
+            // This try reports the error.
+            discard_inbox(cluster, request.name)?;
+        }
+        slots.occupy(&control, slot, request.name)?;
+        Ok(slot)
     }
 
     /// This worker's id.

@@ -14,6 +14,7 @@ use crate::segment::name::Name;
 use crate::segment::settings::Settings;
 use crate::segment::{Control, Liveness, Segment, WorkerSlots};
 use crate::sys::clock;
+use crate::wait::{Deadline, IDLE, Sleep, Wait, Waiter};
 use std::io::ErrorKind::WouldBlock;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(crate) struct JoinRequest<'a> {
     pub(crate) hint: Option<WorkerId>,
     pub(crate) max_workers: Option<usize>,
     pub(crate) join_timeout: Option<Duration>,
+    /// How long to wait for a name that a living worker has.
+    pub(crate) wait_for_name: Option<Duration>,
 }
 
 /// An attachment to the directory of a cluster.
@@ -248,6 +251,17 @@ impl SlotTable {
     }
 
     // ── Event count and fork ──
+
+    /// Waits until no living worker has a name. A bounded wait: the caller looks again.
+    pub(super) fn wait_for_name(&self, name: &str, deadline: Deadline) {
+        let is_free = || match self.find(&Address::Name(name)) {
+            Some((index, entry)) => is_free(&entry) || !self.is_alive(index),
+            None => true,
+        };
+        // A worker that leaves notifies; the death of one is noticed after the sleep.
+        let waiter = Waiter::new(Wait::park(), Sleep::Futex);
+        waiter.park(self.event_count(), deadline.cut(IDLE), is_free);
+    }
 
     /// The event count that is notified after each change of a slot.
     pub(super) fn event_count(&self) -> &EventCount {

@@ -138,8 +138,13 @@ fn try_remove(name: &Name, cluster: &str) -> Result<bool, OpenError> {
     if Name::all_of_cluster(cluster)?.is_empty() {
         return Ok(false);
     }
-    let directory = Segment::seize(name, REMOVE_TIMEOUT);
-    let outcome = directory.and_then(|directory| remove_all(directory, cluster));
+    let outcome = match Segment::seize(name, REMOVE_TIMEOUT) {
+        Ok(directory) => remove_all(Some(directory), cluster),
+        // No process can join by it.
+        Err(error) if is_foreign(&error) => remove_all(None, cluster)
+            .and_then(|removed| if removed { Err(error) } else { Ok(false) }),
+        Err(error) => Err(error),
+    };
     if matches!(outcome, Err(OpenError::InUse { .. })) {
         refuse_living(name)?;
     }
@@ -148,18 +153,55 @@ fn try_remove(name: &Name, cluster: &str) -> Result<bool, OpenError> {
 
 /// Removes all objects of a cluster, its directory last: a process that joins meanwhile waits for
 /// the directory's control lock.
-fn remove_all(directory: ExclusiveSegment<'_>, cluster: &str) -> Result<bool, OpenError> {
-    let objects = objects(cluster)?;
+///
+/// An object that is not of this library or of this user stays. The call that removes the others
+/// reports it; a later call finds nothing to remove.
+fn remove_all(directory: Option<ExclusiveSegment<'_>>, cluster: &str) -> Result<bool, OpenError> {
+    let (mut own, mut foreign) = (Vec::new(), None);
     // All or nothing: only workers of the cluster attach to these objects, and none can join now.
-    for name in &objects {
-        if Segment::is_in_use(name)? {
-            return Err(OpenError::InUse { name: name.as_str().to_owned() });
+    for name in objects(cluster)? {
+        match Segment::is_in_use(&name) {
+            Ok(true) => return Err(OpenError::InUse { name: name.as_str().to_owned() }),
+            Ok(false) => own.push(name),
+            Err(error) if is_foreign(&error) => foreign = Some(error),
+            Err(error) => return Err(error),
         }
     }
-    for name in &objects {
-        Segment::remove_within(name, REMOVE_TIMEOUT)?;
+    let mut removed = false;
+    for name in &own {
+        match Segment::remove_within(name, REMOVE_TIMEOUT) {
+            Ok(_) => removed = true,
+            Err(error) if is_foreign(&error) => foreign = Some(error),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(directory.remove()? || !objects.is_empty())
+    if let Some(directory) = directory {
+        removed |= directory.remove()?;
+    }
+    match foreign {
+        Some(error) if removed => Err(error),
+        _ => Ok(removed),
+    }
+}
+
+/// Returns true for the error of an object that another program or user made, and that this process
+/// cannot remove.
+fn is_foreign(error: &OpenError) -> bool {
+    match error {
+        OpenError::Foreign { .. } => true,
+        OpenError::System { source, .. } => matches!(
+            source.raw_os_error(),
+            Some(
+                libc::EACCES
+                    | libc::EPERM
+                    | libc::ELOOP
+                    | libc::EISDIR
+                    | libc::ENXIO
+                    | libc::ENODEV
+            )
+        ),
+        _ => false,
+    }
 }
 
 /// Fails with [`WorkerLives`](OpenError::WorkerLives) if a worker of the cluster lives.

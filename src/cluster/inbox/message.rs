@@ -70,6 +70,15 @@ impl Message<'_> {
         self.received.info()
     }
 
+    /// How often the message was delivered, this delivery included: also to earlier workers of this
+    /// name, and if they were killed.
+    ///
+    /// It is never too low. A worker that is killed while it receives may count a delivery that it
+    /// did not return. [`max_deliveries`](crate::cluster::WorkerBuilder::max_deliveries) limits it.
+    pub fn deliveries(&self) -> u64 {
+        self.received.deliveries()
+    }
+
     /// Acknowledges the message: it is not delivered again. Also for a message that is refused.
     #[inline]
     pub fn ack(self) {

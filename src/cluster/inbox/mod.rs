@@ -14,16 +14,17 @@ mod serialize_depth;
 
 pub use message::Message;
 
+use super::dead_letters::NamedSender;
 use super::names::ClusterObject;
 use super::pool::ENTRIES;
 use super::worker::Worker;
 use crate::channel::{
-    AnySubscriber, MAX_ENTRIES, RecvError, RecvTimeoutError, RingBuilder, Selectable, Selectee,
-    TryRecvError, verb,
+    AnySubscriber, MAX_ENTRIES, RecvError, RecvTimeoutError, Ring, RingBuilder, Selectable,
+    Selectee, TryRecvError, verb,
 };
 use crate::error::{Form, OpenError};
 use crate::packet::{OneOf, TypeInfo};
-use crate::wait::{Timeout, Wait};
+use crate::wait::{Deadline, PENDING, Timeout, Wait};
 use std::fmt;
 
 /// Name of the durable subscriber.
@@ -125,16 +126,32 @@ impl Worker {
             None => settings,
         };
         let ring = self.open(ClusterObject::Inbox(self.name()), settings)?;
-        let messages = ring.any_acknowledged(SUBSCRIBER).map_err(|error| match error {
-            OpenError::NameTaken { pid, .. } => {
-                OpenError::InboxOpen { name: self.name().to_owned(), pid }
-            }
-            error => error,
-        })?;
+        let mut messages = self.wait_for_inbox_of_predecessor(&ring)?;
+        messages.receiver.drain_with(self.draining.clone());
+        messages.receiver.set_dead_letters(self.dead_letters(NamedSender::Original));
         ring.accept(types)?;
         // The last step: senders open the inbox of every kept slot.
         self.directory.keep()?;
         Ok(Inbox { messages })
+    }
+}
+
+impl Worker {
+    /// Joins the ring of the own inbox. If the worker waited for its name, it also waits for the
+    /// inbox, in which its predecessor may have a message in hand.
+    fn wait_for_inbox_of_predecessor(&self, ring: &Ring) -> Result<AnySubscriber, OpenError> {
+        let deadline = Deadline::after(self.choices.wait_for_name.unwrap_or_default());
+        loop {
+            match ring.any_acknowledged(SUBSCRIBER) {
+                Err(OpenError::NameTaken { .. }) if !deadline.has_passed() => {
+                    std::thread::sleep(deadline.cut(PENDING));
+                }
+                Err(OpenError::NameTaken { pid, .. }) => {
+                    return Err(OpenError::InboxOpen { name: self.name().to_owned(), pid });
+                }
+                outcome => return outcome,
+            }
+        }
     }
 }
 
@@ -147,7 +164,8 @@ impl Inbox {
         /// # Errors
         ///
         /// [`Closed`](RecvError::Closed) when the worker has left or was retired, and all messages
-        /// in the inbox were delivered. [`Corrupt`](RecvError::Corrupt).
+        /// in the inbox were delivered; also if the worker [drains](Worker::drain).
+        /// [`Corrupt`](RecvError::Corrupt).
         recv, try_recv, recv_timeout = receive() -> Message<'_>;
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }

@@ -32,7 +32,7 @@ use crate::channel::{ReadGuard, Selectable, Selectee, StableBytes, Types, verb};
 use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet};
-use crate::wait::{Timeout, Wait, wait_until};
+use crate::wait::{Deadline, Timeout, Wait, wait_until};
 use call::RequestId;
 use server::Server;
 use std::fmt;
@@ -149,7 +149,8 @@ impl Worker {
     /// [`TypeMismatch`](OpenError::TypeMismatch) if the service has other requests or replies.
     pub fn service<Q: Packet, R: Packet>(&self, name: &str) -> Result<Service<Q, R>, OpenError> {
         let (ring, request_type) = self.request_ring::<Q, R>(name)?;
-        let (receiver, _) = ring.receiver(&Types::Any)?;
+        let (mut receiver, _) = ring.receiver(&Types::Any)?;
+        receiver.drain_with(self.draining.clone());
         let server = Server::new(self, receiver, request_type, R::TYPE);
         Ok(Service { server, packets: PhantomData })
     }
@@ -170,6 +171,15 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         ServiceRecvError, TryServiceRecvError::Empty, ServiceRecvTimeoutError::Timeout
     }
 
+    /// Hands the service over: waits until another server of it lives, then leaves. Returns false
+    /// if there was none before the timeout.
+    ///
+    /// For a worker that [drains](Worker::drain). Until another server is there, requests wait: a
+    /// caller gets [`NoService`](super::CallError::NoService) only if no server lives.
+    pub fn hand_over(self, timeout: Duration) -> bool {
+        self.server.wait_for_another(Deadline::after(timeout))
+    }
+
     /// Changes how this service waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.server.receiver.entry.waiter.set(wait);
@@ -180,7 +190,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Request<'_, Q, R>, F> {
-        if self.server.take_fast(timeout) {
+        if !self.server.receiver.is_draining() && self.server.take_fast(timeout) {
             return Ok(self.open_typed()?);
         }
         self.receive_slow(timeout)

@@ -18,7 +18,8 @@
 use super::call::WINDOW;
 use super::status::{self, RequestStatus};
 use super::tags::PREFIX;
-use crate::channel::join::{self, Types, label};
+use crate::channel::join::{self, Types};
+use crate::channel::type_table::{self, label};
 use crate::channel::{
     Cursor, EntryId, GroupReceiver, MAX_ENTRIES, Receiver, Ring, RingBuilder, RingState,
 };
@@ -100,7 +101,7 @@ impl Ring {
                 let (expected, found) = (label(&name, print.0), label(&carried, found));
                 // The entries of both types follow that of the pair; one if they are the same.
                 let difference = self.segment().with_types(|table| {
-                    let of = |info, index| join::difference(&table, info, index);
+                    let of = |info, index| type_table::difference(&table, info, index);
                     let last = table.len().saturating_sub(1);
                     of(request, PAIR + 1).or_else(|| of(reply, last.min(PAIR + 2)))
                 });
@@ -112,11 +113,11 @@ impl Ring {
                 let schema = format!(r#"{{"request":"{request}","reply":"{reply}"}}"#);
                 self.segment()
                     .with_types(|table| table.register(print.0, &name, &schema))
-                    .map_err(join::too_many_types)?;
+                    .map_err(type_table::too_many_types)?;
             }
         }
-        let index = join::register(&control, self.segment(), request)?;
-        join::register(&control, self.segment(), reply)?;
+        let index = type_table::register(&control, self.segment(), request)?;
+        type_table::register(&control, self.segment(), reply)?;
         Ok(index)
     }
 

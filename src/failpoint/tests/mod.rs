@@ -9,6 +9,7 @@ mod kill;
 mod leaving;
 mod process;
 mod queues;
+mod redeliveries;
 mod removing;
 mod scenario;
 mod services;

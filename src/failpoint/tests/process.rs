@@ -2,10 +2,10 @@
 //!
 //! A peer's role is a line of words. It prints lines and reads lines.
 
-use super::{double_faults, inboxes, joining, leaving, removing, scenario, services};
+use super::{double_faults, inboxes, joining, leaving, redeliveries, removing, scenario, services};
 use crate::failpoint::Failpoint;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -124,6 +124,12 @@ impl Process {
         assert_eq!(said.trim_end(), format!("{SAID}{line}"));
     }
 
+    /// The lines that it says until it is over.
+    pub(super) fn rest(&mut self) -> Vec<String> {
+        let lines = self.out.by_ref().lines().map_while(Result::ok);
+        lines.filter_map(|line| Some(line.strip_prefix(SAID)?.to_owned())).collect()
+    }
+
     pub(super) fn id(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -175,6 +181,8 @@ fn peer() {
         ["serve", cluster] => services::serve(cluster),
         ["send", cluster] => inboxes::send(cluster),
         ["receive", cluster] => inboxes::receive(cluster),
+        ["again", cluster, what] => redeliveries::receive_again(cluster, what),
+        ["give-up", cluster] => redeliveries::give_up(cluster),
         _ => panic!("no such role: {role}"),
     }
 }

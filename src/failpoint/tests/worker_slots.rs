@@ -15,8 +15,14 @@ const PEER: Address<'_> = Address::Name("peer");
 const WORKER: WorkerId = WorkerId(1);
 
 fn join(cluster: &str, name: &str, timeout: Duration) -> Result<Directory, JoinError> {
-    let request =
-        JoinRequest { name, id: None, hint: None, max_workers: None, join_timeout: Some(timeout) };
+    let request = JoinRequest {
+        name,
+        id: None,
+        hint: None,
+        max_workers: None,
+        join_timeout: Some(timeout),
+        wait_for_name: None,
+    };
     Directory::join(cluster, &request)
 }
 

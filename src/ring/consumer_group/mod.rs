@@ -298,8 +298,22 @@ impl Cursor for ConsumerGroup {
         }
     }
 
+    fn record_handed_out(&self) {
+        if let Some(taken) = self.held
+            && self.is_redelivered
+        {
+            let words = &self.memory.subscribers()[self.entry].redelivery;
+            words.set(taken.position, words.of(taken.position).saturating_add(1));
+        }
+    }
+
     fn is_redelivered(&self, taken: &Taken) -> bool {
         self.is_redelivered && self.held == Some(*taken)
+    }
+
+    fn deliveries(&self, taken: &Taken) -> u64 {
+        let words = &self.memory.subscribers()[self.entry].redelivery;
+        if self.is_redelivered(taken) { words.of(taken.position) } else { 1 }
     }
 
     #[inline]

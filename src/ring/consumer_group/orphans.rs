@@ -26,6 +26,12 @@ impl ConsumerGroup {
         let found =
             slot::inspect(&self.memory, &self.geometry, StampedPosition::at(&self.memory, at));
         if let SlotState::Packet(descriptor) = found {
+            // The highest count: a consumer that was killed while it adopted has a copy.
+            let counts =
+                dead_at(&self.memory, at, is_alive).map(|(_, entry)| entry.redelivery.of(at));
+            let deliveries = counts.max().unwrap_or(1);
+            // Before the own in-flight word, by which another consumer finds the count.
+            self.memory.subscribers()[self.entry].redelivery.set(at, deliveries);
             failpoint(Failpoint::AdoptInFlight);
             // Pairs with the acquire in `gate::scan`, as every store to an in-flight word.
             self.own().store(at, Ordering::Release);

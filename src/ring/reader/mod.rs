@@ -160,6 +160,11 @@ impl Reader {
         done
     }
 
+    /// Returns true if the next packet was handed out before.
+    pub(crate) fn has_redelivery(&self) -> bool {
+        self.at.position < self.redelivered_below
+    }
+
     /// Positions in flight.
     #[inline]
     pub(crate) fn range(&self) -> Range<u64> {
@@ -309,7 +314,13 @@ impl Cursor for Reader {
     /// durable subscriber flags the packets below it.
     #[inline]
     fn record_handed_out(&self) {
-        self.record_end(self.range().end);
+        if self.durable {
+            self.record_end(self.range().end);
+            if self.has_redelivery() {
+                let words = &self.own().redelivery;
+                words.set(self.at.position, words.of(self.at.position).saturating_add(1));
+            }
+        }
     }
 
     fn record_reported(&self) {
@@ -321,6 +332,10 @@ impl Cursor for Reader {
     #[inline]
     fn is_redelivered(&self, taken: &Taken) -> bool {
         taken.position < self.redelivered_below
+    }
+
+    fn deliveries(&self, taken: &Taken) -> u64 {
+        if self.is_redelivered(taken) { self.own().redelivery.of(taken.position) } else { 1 }
     }
 
     // Always: a part of each function that drops a guard.

@@ -17,13 +17,14 @@ use super::own_thread::OwnServer;
 use super::status;
 use super::tags::RequestTag;
 use crate::channel::{
-    Cursor, EventCount, GroupReceiver, HoldsPacket, RecvFailure, Taken, Waitable,
+    Cursor, EntryId, EventCount, GroupReceiver, HoldsPacket, RecvFailure, Taken, Waitable,
+    consumers,
 };
 use crate::cluster::error::{ServiceRecvError, ServiceRecvFailure};
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
 use crate::packet::{Packet as _, TypeInfo};
-use crate::wait::{Timeout, Wait};
+use crate::wait::{Deadline, PENDING, Timeout, Wait, wait_until};
 use callers::{Callers, LOCK_TIMEOUT, ReachError};
 use postponed::{PostponedRequest, PostponedRequests};
 use rkyv::util::AlignedVec;
@@ -85,6 +86,24 @@ impl Server {
         }
     }
 
+    /// Waits until another server of the service lives. Returns false after the deadline.
+    pub(super) fn wait_for_another(&self, deadline: Deadline) -> bool {
+        let entry = &self.receiver.entry;
+        let is_other = |id: EntryId| id != entry.entry_id && entry.is_alive(id);
+        let memory = self.receiver.cursor.memory();
+        let has_another = || consumers(memory).any(|(id, _)| is_other(id));
+        let found = wait_until(
+            &mut (),
+            deadline,
+            |()| has_another().then_some(()),
+            |(), deadline| {
+                // A server that joins wakes both sides.
+                entry.waiter.park(entry.event_count(), deadline.cut(PENDING), has_another);
+            },
+        );
+        found.is_some()
+    }
+
     /// The list for deferred replies that are dropped.
     pub(super) fn dropped_replies(&mut self) -> DroppedReplies {
         self.has_deferred = true;
@@ -133,6 +152,9 @@ impl Server {
             return Ok(type_index);
         }
         loop {
+            if self.receiver.is_draining() {
+                return Err(ServiceRecvError::Closed.into());
+            }
             let taken = match self.receiver.take(timeout) {
                 Ok(taken) => taken,
                 Err(RecvFailure::NotReady(())) => {

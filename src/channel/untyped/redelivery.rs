@@ -1,0 +1,67 @@
+//! Packets that are not handed out as usual: put back, delivered again, given up, or left to others
+//! because the worker drains.
+
+use super::dead_letters::DeadLetters;
+use super::draining::{Draining, is_any_draining};
+use super::receiver::{Found, Receiver};
+use crate::failpoint::{Failpoint, failpoint};
+use crate::ring::cursor::{Cursor, Taken};
+
+impl<C: Cursor> Receiver<C> {
+    /// Sets where packets go that were handed out too often.
+    pub(crate) fn set_dead_letters(&mut self, dead_letters: Option<DeadLetters>) {
+        self.options.get_or_insert_default().dead_letters = dead_letters;
+    }
+
+    /// Records that a packet is about to be given to the user. `None`: it became a dead letter.
+    pub(super) fn hand_out(&mut self, taken: Taken) -> Option<Taken> {
+        if self.buries(&taken) {
+            return None;
+        }
+        self.cursor.record_handed_out();
+        Some(taken)
+    }
+
+    /// Moves a packet that was handed out too often to the dead letters, and acknowledges it.
+    /// Returns false if it stays.
+    pub(super) fn buries(&mut self, taken: &Taken) -> bool {
+        let Some(options) = &mut self.options else { return false };
+        let Some(dead_letters) = &mut options.dead_letters else { return false };
+        let is_over = self.cursor.is_redelivered(taken)
+            && self.cursor.deliveries(taken) >= dead_letters.max_deliveries;
+        if !is_over || !dead_letters.bury(&self.entry.segment, taken, self.cursor.payload()) {
+            return false;
+        }
+        failpoint(Failpoint::DeadLetter);
+        self.ack();
+        true
+    }
+
+    /// Puts the packet in flight back: the next receive returns it again, flagged and counted.
+    pub(super) fn put_back(&mut self) {
+        // A consumer of a queue still has the packet, so its next receive is a slow one anyway.
+        let counts = !C::IS_SHARED && self.cursor.holds();
+        self.cursor.unreceive();
+        if counts {
+            self.found = Some(Found::PutBack);
+        }
+    }
+
+    /// Returns true if a search found something that no receive has returned.
+    pub(super) fn has_found(&self) -> bool {
+        matches!(self.found, Some(Found::Next(_)))
+    }
+
+    /// Makes this a receiver of a worker that may drain.
+    pub(crate) fn drain_with(&mut self, draining: Draining) {
+        self.options.get_or_insert_default().draining = draining;
+    }
+
+    /// Returns true if the receiver takes nothing new, and has nothing that `select` found.
+    #[inline]
+    pub(crate) fn is_draining(&self) -> bool {
+        is_any_draining()
+            && !self.has_found()
+            && self.options.as_ref().is_some_and(|options| options.draining.is_on())
+    }
+}

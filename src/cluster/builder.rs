@@ -1,0 +1,135 @@
+//! Choosing how a worker joins.
+
+use super::names::WorkerId;
+use crate::channel::Overflow;
+use std::time::Duration;
+
+/// Chooses how a worker joins. [`Worker::builder`](crate::Worker::builder) returns it.
+///
+/// ```
+/// # let cluster = format!("builder-{}", std::process::id());
+/// use packetring::Worker;
+/// use packetring::cluster::WorkerId;
+///
+/// let third = Worker::builder().max_workers(16).id(WorkerId(3)).join(&cluster, "encoder-3")?;
+/// assert_eq!(third.id(), WorkerId(3));
+/// # Ok::<(), packetring::cluster::JoinError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct WorkerBuilder {
+    pub(super) max_workers: Option<usize>,
+    pub(super) id: Option<WorkerId>,
+    /// The process manager's number of this process.
+    pub(super) hint: Option<WorkerId>,
+    pub(super) inbox_capacity: Option<usize>,
+    pub(super) events_overflow: Option<Overflow>,
+    pub(super) join_timeout: Option<Duration>,
+    pub(super) wait_for_name: Option<Duration>,
+    pub(super) max_deliveries: Option<u64>,
+    /// The worker that gets dead letters.
+    pub(super) dead_letters: Option<String>,
+}
+
+impl WorkerBuilder {
+    /// Sets the maximum number of workers in the cluster: 1 to 1024, by default 128.
+    ///
+    /// Each costs every topic two entries of 256 bytes, and every inbox three. If the cluster
+    /// exists with another number, joining fails with
+    /// [`SettingsMismatch`](crate::OpenError::SettingsMismatch). Without this setting a worker
+    /// joins any cluster.
+    pub fn max_workers(mut self, count: usize) -> Self {
+        self.max_workers = Some(count);
+        self
+    }
+
+    /// Requests an id. It is ignored if the id is taken, or if the name has an id from before.
+    ///
+    /// An id that is not below [`max_workers`](Self::max_workers) is
+    /// [`BadSettings`](crate::OpenError::BadSettings) when joining.
+    pub fn id(mut self, id: WorkerId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Sets the size of this worker's inbox in bytes: a power of two, by default 256 KiB. The
+    /// largest message takes half of it.
+    pub fn inbox_capacity(mut self, bytes: usize) -> Self {
+        self.inbox_capacity = Some(bytes);
+        self
+    }
+
+    /// Sets what happens when the ring of events is full. By default
+    /// [`emit`](super::Events::emit) waits. The first worker that opens the events decides.
+    pub fn events_overflow(mut self, overflow: Overflow) -> Self {
+        self.events_overflow = Some(overflow);
+        self
+    }
+
+    /// Sets how long this worker waits for other processes that open, join or leave the same
+    /// object: see [`RingBuilder::open_timeout`](crate::RingBuilder::open_timeout).
+    pub fn join_timeout(mut self, timeout: Duration) -> Self {
+        self.join_timeout = Some(timeout);
+        self
+    }
+
+    /// Waits this long for a name that a living worker has, and for its inbox, in which that worker
+    /// may have a message in hand. By default joining fails at once.
+    ///
+    /// With it a successor can start before its predecessor ends. The predecessor
+    /// [drains](crate::Worker::drain) meanwhile. If the name is still taken after the timeout,
+    /// joining fails with [`NameTaken`](super::JoinError::NameTaken).
+    pub fn wait_for_name(mut self, timeout: Duration) -> Self {
+        self.wait_for_name = Some(timeout);
+        self
+    }
+
+    /// Gives messages and jobs up that this worker did not acknowledge in `count` deliveries, over
+    /// all restarts. Instead of the next delivery they go to the inbox of the worker that
+    /// [`dead_letters`](Self::dead_letters) names, and are acknowledged. By default they come for
+    /// ever. It holds for the [inbox](crate::Worker::inbox) and the [queues](crate::Worker::queue)
+    /// of this worker.
+    ///
+    /// ```
+    /// # let cluster = format!("dead-letters-{}", std::process::id());
+    /// use packetring::{TryRecvError, Worker};
+    ///
+    /// let undertaker = Worker::join(&cluster, "undertaker")?; // usually another process
+    /// let mut dead_letters = undertaker.inbox()?;
+    /// let builder = Worker::builder().max_deliveries(2).dead_letters("undertaker");
+    /// let shop = builder.join(&cluster, "shop")?;
+    /// let mut inbox = shop.inbox()?;
+    ///
+    /// shop.send_to("shop", &7_u64)?;
+    /// assert_eq!(inbox.recv()?.deliveries(), 1); // Dropped without `ack`.
+    /// assert_eq!(inbox.recv()?.deliveries(), 2);
+    /// assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
+    ///
+    /// let letter = dead_letters.recv()?;
+    /// assert_eq!((*letter.open_as::<u64>()?, letter.sender()), (7.into(), shop.id()));
+    /// letter.ack();
+    /// # drop((inbox, dead_letters));
+    /// # shop.leave()?;
+    /// # undertaker.leave()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_deliveries(mut self, count: u64) -> Self {
+        self.max_deliveries = Some(count);
+        self
+    }
+
+    /// Names the worker whose inbox gets what was delivered [too often](Self::max_deliveries). The
+    /// dead letter has the type and the bytes of the original. A message names its sender; a job
+    /// names the worker that gave it up.
+    ///
+    /// Nothing is lost: if that worker has no inbox, or the inbox is full or refuses the type, the
+    /// original is delivered again, and the next delivery tries again. If this process is killed
+    /// between both steps, there are two dead letters.
+    ///
+    /// Joining fails with [`BadSettings`](crate::OpenError::BadSettings) if only one of both
+    /// settings is chosen, or if the worker names itself.
+    pub fn dead_letters(mut self, worker: &str) -> Self {
+        self.dead_letters = Some(worker.to_owned());
+        self
+    }
+}
