@@ -8,7 +8,10 @@ use super::process::{GENEROUS, Process, State, Stop};
 use super::scenario::{self, Case};
 use crate::channel::GroupReceiver;
 use crate::channel::join::{self, Types};
-use crate::channel::{Delivery, QueueConsumer, RecvFailure};
+use crate::channel::{
+    DeadLetter, DeadLetters, Delivery, QueueConsumer, ReadEndpoint, RecvFailure, Waitable,
+};
+use crate::packet;
 use crate::ring::cursor::Cursor;
 use crate::ring::gate::PIN;
 use crate::segment::layout::NOWHERE;
@@ -68,10 +71,28 @@ pub(super) fn work(ring: &Ring, name: &str) {
         own.receiver.nack();
         own.receiver.reap_dead();
     }
+    give_up(&mut own, &notes);
     handle(&mut own, &mut notes, OWN);
     let mut leaving = member(ring);
     let _ = leaving.try_recv();
     drop((leaving, own));
+}
+
+/// Gives a packet up after one delivery. Its number is noted as its dead letter.
+fn give_up(own: &mut QueueConsumer<Errand>, notes: &File) {
+    let mut notes = notes.try_clone().unwrap();
+    let send = move |letter: &DeadLetter<'_>| {
+        let number = check(packet::validate::<Errand>(letter.archive).unwrap());
+        notes.write_all(&(number << 1 | 1).to_le_bytes()).unwrap();
+        true
+    };
+    own.receiver.set_dead_letters(Some(DeadLetters { max_deliveries: 1, send: Box::new(send) }));
+    if own.receiver.take::<RecvFailure>(Timeout::After(GENEROUS)).is_ok() {
+        // Put back by the next receive, which gives it up.
+        own.receiver.release();
+        let _ = own.receiver.has_next();
+    }
+    own.receiver.set_dead_letters(None);
 }
 
 /// Handles `count` packets, or all that arrive.
