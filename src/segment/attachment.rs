@@ -8,7 +8,7 @@
 use super::entry::EntryId;
 use super::heap::Heap;
 use super::layout::MAX_TYPES;
-use super::lifecycle::{self, ExclusiveSegment};
+use super::lifecycle::{self, Clearance, ExclusiveSegment};
 use super::liveness::Liveness;
 use super::mapped::Mapped;
 use super::name::Name;
@@ -100,7 +100,7 @@ impl Segment {
 
     /// Removes a segment that no living process is attached to and nothing keeps. If its control
     /// lock is held, this does nothing.
-    pub(crate) fn clear_away(name: &Name) -> Result<(), OpenError> {
+    pub(crate) fn clear_away(name: &Name) -> Result<Clearance, OpenError> {
         lifecycle::clear_away(name)
     }
 
