@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::channel::settle;
 use crate::error::{DisplayName, OpenError};
 use crate::segment::inventory::{self as raw, FoundObject};
 use crate::segment::name::Name;
@@ -161,7 +162,7 @@ pub fn inventory() -> Result<Vec<ObjectInfo>, OpenError> {
 pub fn purge() -> Result<Purged, OpenError> {
     let mut purged = Purged { removed: Vec::new(), stays: Vec::new() };
     for object in inventory()? {
-        match Segment::clear_away(&object.object) {
+        match Segment::clear_away(&object.object, settle) {
             Ok(Clearance::Gone) => {}
             Ok(Clearance::Removed) => purged.removed.push(object),
             Ok(Clearance::InUse) => purged.stays.push((object, StayReason::InUse)),

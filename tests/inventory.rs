@@ -28,6 +28,7 @@ fn peer() {
     let Some(role) = peer::role() else { return };
     let run: fn(&Role) = match role.name.as_str() {
         "exit" => exit_with_all_open,
+        "exit_reserved" => exit_with_reservation,
         "hold" => hold_all_open,
         "open_close" => open_and_close,
         "purge_often" => purge_often,
@@ -124,6 +125,15 @@ fn exit_with_all_open(_: &Role) {
     std::process::exit(0);
 }
 
+/// Ends this process with an aborted and an open reservation in a work queue.
+fn exit_with_reservation(_: &Role) {
+    let worker = Worker::join("v", "a").unwrap();
+    let mut jobs = worker.queue_publisher::<u64>("q").unwrap();
+    drop(jobs.reserve().unwrap());
+    let _reserved = jobs.reserve().unwrap();
+    std::process::exit(0);
+}
+
 /// Keeps all kinds of objects open until the test ends it.
 fn hold_all_open(_: &Role) {
     let _all = open_all();
@@ -142,8 +152,8 @@ fn leftovers(_: &Role) {
     }
     let objects = inventory().unwrap();
     assert_eq!(known(&objects), all_kinds());
-    let files = fs::read_dir("/dev/shm").unwrap().count();
-    assert_eq!(objects.len(), files);
+    let count = files().len();
+    assert_eq!(objects.len(), count);
     for object in &objects {
         assert!(!object.is_attached && object.processes.is_empty(), "{object:?}");
         assert!(object.kept == Kept::Nothing && object.fault.is_none(), "{object:?}");
@@ -151,9 +161,13 @@ fn leftovers(_: &Role) {
         assert!(object.layout.is_some());
     }
     let purged = purge().unwrap();
-    assert_eq!(purged.removed.len(), files);
+    assert_eq!(purged.removed.len(), count);
     assert!(purged.stays.is_empty(), "{:?}", purged.stays);
-    assert!(fs::read_dir("/dev/shm").unwrap().next().is_none());
+    assert!(files().is_empty());
+    // A work queue with void packets only is deserted, too.
+    Peer::start("exit_reserved").finish();
+    assert_eq!(purge().unwrap().removed.len(), 2);
+    assert!(files().is_empty());
 }
 
 #[test]

@@ -12,7 +12,8 @@ pub enum Kept {
     Durable(Vec<String>),
     /// Packets of a work queue without an acknowledgement.
     Jobs {
-        /// Slots of 64 bytes from the next packet to the end. A packet takes one or more.
+        /// Slots of 64 bytes from the next packet to the end. A packet takes one or more. Void
+        /// packets count, until the last user of the queue leaves or [`purge`](crate::purge) runs.
         waiting_slots: u64,
         /// Packets that a consumer took, which may be dead by now.
         in_flight: usize,

@@ -18,7 +18,7 @@
 use super::identity::{self, Checked, State, Version, whole_len};
 use super::layout::Head;
 use super::map::Map;
-use super::mapped::{ATTACHED, CONTROL, Mapped, unlink_if_same};
+use super::mapped::{ATTACHED, CONTROL, Mapped, Settle, unlink_if_same};
 use super::name::Name;
 use super::object::{self, Absent, Opened};
 use super::parts::SegmentParts;
@@ -96,7 +96,7 @@ pub(crate) enum Clearance {
 /// Removes the object of this name if no process is attached and nothing keeps it. This is the work
 /// of the last process to leave, which may have been killed. If the control lock is held, this does
 /// nothing: the holder removes the object.
-pub(super) fn clear_away(name: &Name) -> Result<Clearance, OpenError> {
+pub(super) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenError> {
     loop {
         let Opened { fd, .. } = match object::open(name, Absent::Refuse) {
             Err(OpenError::NotFound { .. }) => return Ok(Clearance::Gone),
@@ -107,7 +107,7 @@ pub(super) fn clear_away(name: &Name) -> Result<Clearance, OpenError> {
             return Ok(Clearance::InUse);
         }
         let Some(locked) = Locked::try_take(fd, name)? else { return Ok(Clearance::InUse) };
-        match locked.clear_away()? {
+        match locked.clear_away(settle)? {
             // The attached process may have left in vain meanwhile, as in `leave::remove_if_left`.
             Clearance::InUse => {}
             outcome => return Ok(outcome),
@@ -250,7 +250,7 @@ impl<'a> Locked<'a> {
     }
 
     /// Removes the object if no process is attached and nothing keeps it.
-    fn clear_away(self) -> Result<Clearance, OpenError> {
+    fn clear_away(self, settle: Settle) -> Result<Clearance, OpenError> {
         if self.is_attached() {
             return Ok(Clearance::InUse);
         }
@@ -273,6 +273,7 @@ impl<'a> Locked<'a> {
         }
         let checked = map.head().identity.check(self.name, object.len)?;
         let mapped = self.mapped(map, checked)?;
+        mapped.settle(Some(settle));
         if mapped.is_deserted() {
             return mapped.give_up().map(removed);
         }
