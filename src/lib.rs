@@ -40,6 +40,7 @@
 //! | topics, inboxes, queues, services, events | [`Worker`], [`cluster`] |
 //! | spin, park, portable events | [`Wait`] |
 //! | wait for several endpoints at once | [`select()`] |
+//! | list all objects in shared memory, remove deserted ones | [`inventory()`], [`purge()`] |
 //!
 //! # Processes and threads
 //!
@@ -98,6 +99,8 @@ pub mod cluster;
 mod error;
 mod failpoint;
 #[cfg(not(loom))]
+pub mod inventory;
+#[cfg(not(loom))]
 pub mod packet;
 mod ring;
 mod segment;
@@ -126,6 +129,7 @@ mod api {
         TypeMismatch, ValueError, Values, WaitingFor, select, select_timeout, try_select,
     };
     pub use crate::cluster::Worker;
+    pub use crate::inventory::{inventory, purge};
     pub use crate::packet::{Packet, Tail};
     pub use rkyv;
 

@@ -32,6 +32,9 @@ fn peer() {
     let Some(role) = peer::role() else { return };
     let [cluster, name, path] = &role.arguments[..] else { panic!("{role:?}") };
     let worker = Worker::join(cluster, name).unwrap();
+    if role.name == "reserve" {
+        return reserve(&worker);
+    }
     let consumer = worker.queue::<u64>("jobs").unwrap();
     match role.name.as_str() {
         "count" => peer::say(&work(consumer, None).to_string()),
@@ -74,6 +77,17 @@ fn hold(mut consumer: QueueConsumer<u64>) {
     peer::say("here");
     let job = consumer.recv().unwrap();
     peer::say(&job.to_string());
+    while peer::hear().is_some() {}
+}
+
+/// Reserves a packet between two aborted reservations, and holds it until the process is killed.
+fn reserve(worker: &Worker) {
+    let mut publisher = worker.queue_publisher::<u64>("jobs").unwrap();
+    drop(publisher.reserve().unwrap());
+    let mut other = publisher.try_clone().unwrap();
+    let _reserved = publisher.reserve().unwrap();
+    drop(other.reserve().unwrap());
+    peer::say("here");
     while peer::hear().is_some() {}
 }
 
@@ -473,4 +487,44 @@ fn a_polling_consumer_gets_the_packet_of_a_dead_one() {
         Err(error) => panic!("{error}"),
     });
     assert_eq!(publisher.subscribers(), 1);
+}
+
+// ── Queues with void packets only ──────────────────────────────────────────────────────────────
+
+#[test]
+fn a_queue_of_aborted_reservations_goes_with_its_last_user() {
+    let (cluster, boss, mut publisher) = queue("void");
+    for _ in 0..3 {
+        drop(publisher.reserve().unwrap());
+    }
+    // One packet among voids: it is kept until it is handled.
+    publisher.send(&1).unwrap();
+    drop(publisher.reserve().unwrap());
+    drop((publisher, boss));
+    assert_eq!(objects(&cluster).len(), 1, "a queue with a packet stays");
+    let worker = Worker::join(&cluster, "a").unwrap();
+    let mut consumer = worker.queue::<u64>("jobs").unwrap();
+    let job = consumer.recv().unwrap();
+    assert_eq!(*job, 1);
+    Delivery::ack(job);
+    drop((consumer, worker));
+    assert!(objects(&cluster).is_empty(), "{:?}", objects(&cluster));
+}
+
+#[test]
+fn a_queue_with_a_dead_publishers_reservation_goes_with_its_next_user() {
+    for opens_queue in [true, false] {
+        let cluster = unique("dead-void");
+        let mut publisher = consumer(&cluster, "reserve", "p");
+        publisher.kill();
+        assert!(!objects(&cluster).is_empty());
+        let worker = Worker::join(&cluster, "a").unwrap();
+        let queue = opens_queue.then(|| worker.queue_publisher::<u64>("jobs").unwrap());
+        drop((queue, worker));
+        // The kernel may still close the files of the dead process.
+        wait_until("the queue goes", || {
+            drop(Worker::join(&cluster, "a").unwrap());
+            objects(&cluster).is_empty()
+        });
+    }
 }

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("with", &[]),
     ("channel", &["error", "failpoint", "packet", "ring", "segment", "sync", "sys", "wait"]),
     ("cluster", &["channel", "error", "failpoint", "packet", "sync", "sys", "wait"]),
+    ("inventory", &["channel", "error", "segment"]),
 ];
 
 /// The one folder of `cluster` that knows how a segment is laid out.

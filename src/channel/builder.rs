@@ -2,6 +2,7 @@
 
 use super::ring::Ring;
 use crate::error::OpenError;
+use crate::ring::settle::settle;
 use crate::segment::Segment;
 use crate::segment::name::Name;
 use crate::segment::settings::{Claims, Overflow, Parking, Settings};
@@ -195,7 +196,8 @@ impl RingBuilder {
         self.finish(segment)
     }
 
-    fn finish(self, segment: Segment) -> Result<Ring, OpenError> {
+    fn finish(self, mut segment: Segment) -> Result<Ring, OpenError> {
+        segment.set_settle(settle);
         self.compare(&segment)?;
         Ok(Ring::new(segment, self.wait.unwrap_or_default()))
     }

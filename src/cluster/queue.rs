@@ -2,7 +2,8 @@
 //! side.
 //!
 //! [`QueueConsumer`] states what consumers guarantee. When all processes have left, a queue with
-//! packets stays, and an empty queue goes.
+//! packets stays, and an empty queue goes. Reservations that were aborted, or whose publisher died,
+//! leave no packet.
 
 use super::dead_letters::NamedSender;
 use super::names::ClusterObject;

@@ -20,12 +20,30 @@ impl DisplayName<'_> {
     }
 }
 
+/// The parts of a cluster object's name.
+pub(crate) struct ClusterParts<'a> {
+    /// The cluster as the user named it.
+    pub(crate) cluster: String,
+    /// The letter of the kind, such as `t` for a topic.
+    pub(crate) kind: &'a str,
+    /// The object as the user named it. Empty for a directory and a ring of events.
+    pub(crate) name: String,
+}
+
+impl<'a> DisplayName<'a> {
+    /// The parts of the name; `None` for a plain ring.
+    pub(crate) fn cluster_parts(&self) -> Option<ClusterParts<'a>> {
+        let (cluster, object) = self.0.split_once('~')?;
+        let (kind, name) = object.split_once('.').unwrap_or((object, ""));
+        Some(ClusterParts { cluster: unescaped(cluster), kind, name: unescaped(name) })
+    }
+}
+
 impl fmt::Display for DisplayName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((cluster, object)) = self.0.split_once('~') else {
+        let Some(ClusterParts { cluster, kind, name }) = self.cluster_parts() else {
             return write!(f, "ring {:?}", self.0);
         };
-        let (kind, name) = object.split_once('.').unwrap_or((object, ""));
         f.write_str(match kind {
             "d" => "directory",
             "e" => "ring of events",
@@ -37,9 +55,9 @@ impl fmt::Display for DisplayName<'_> {
             kind => kind,
         })?;
         if !name.is_empty() {
-            write!(f, " {:?}", unescaped(name))?;
+            write!(f, " {name:?}")?;
         }
-        write!(f, " of cluster {:?}", unescaped(cluster))
+        write!(f, " of cluster {cluster:?}")
     }
 }
 

@@ -7,7 +7,7 @@ mod display;
 mod family;
 
 pub(crate) use display::Detail;
-use display::DisplayName;
+pub(crate) use display::DisplayName;
 #[cfg(not(loom))]
 pub(crate) use family::{Failure, Form, error_family};
 use std::fmt;

@@ -8,9 +8,9 @@
 use super::entry::EntryId;
 use super::heap::Heap;
 use super::layout::MAX_TYPES;
-use super::lifecycle::{self, ExclusiveSegment};
+use super::lifecycle::{self, Clearance, ExclusiveSegment};
 use super::liveness::Liveness;
-use super::mapped::Mapped;
+use super::mapped::{Mapped, Settle};
 use super::name::Name;
 use super::object::Absent;
 use super::parts::{SegmentParts, WorkerSlots};
@@ -31,6 +31,8 @@ pub(crate) struct Segment {
     /// two threads would both get it. All attachments to a heap segment share the mutex, which is
     /// the control lock there.
     local: Arc<Mutex<()>>,
+    /// Work on the segment when its last user leaves.
+    settle: Option<Settle>,
 }
 
 #[derive(Debug)]
@@ -71,7 +73,8 @@ impl Segment {
         heap.parts().initialize().map_err(|reason| {
             OpenError::system("make events in", "a ring", std::io::Error::other(reason))
         })?;
-        Ok(Self { backing: Backing::Heap(Arc::new(heap)), local: Arc::default() })
+        let backing = Backing::Heap(Arc::new(heap));
+        Ok(Self { backing, local: Arc::default(), settle: None })
     }
 
     /// Removes a ring that no living process is attached to. Returns false if there was none.
@@ -100,8 +103,8 @@ impl Segment {
 
     /// Removes a segment that no living process is attached to and nothing keeps. If its control
     /// lock is held, this does nothing.
-    pub(crate) fn clear_away(name: &Name) -> Result<(), OpenError> {
-        lifecycle::clear_away(name)
+    pub(crate) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenError> {
+        lifecycle::clear_away(name, settle)
     }
 
     /// Why no process can join this segment any more; `None` if one can, and on the heap.
@@ -112,16 +115,32 @@ impl Segment {
     /// Attaches once more to the same segment.
     pub(crate) fn another(&self) -> Result<Self, OpenError> {
         match &self.backing {
-            Backing::Mapped(mapped) => lifecycle::attach_again(mapped).map(Self::of_mapped),
+            Backing::Mapped(mapped) => {
+                let mut other = Self::of_mapped(lifecycle::attach_again(mapped)?);
+                other.settle = self.settle;
+                Ok(other)
+            }
             Backing::Heap(heap) => Ok(Self {
                 backing: Backing::Heap(Arc::clone(heap)),
                 local: Arc::clone(&self.local),
+                settle: self.settle,
             }),
         }
     }
 
     fn of_mapped(mapped: Mapped) -> Self {
-        Self { backing: Backing::Mapped(Box::new(mapped)), local: Arc::default() }
+        Self { backing: Backing::Mapped(Box::new(mapped)), local: Arc::default(), settle: None }
+    }
+
+    /// Sets the work that is done when the last user of the segment leaves. Attachments that are
+    /// made from this one do it, too.
+    pub(crate) fn set_settle(&mut self, settle: Settle) {
+        self.settle = Some(settle);
+    }
+
+    /// The work that is done when the last user of the segment leaves.
+    pub(super) fn settle(&self) -> Option<Settle> {
+        self.settle
     }
 
     /// Ends each later wait for the control lock after `lock_timeout`, if there is one. It has no

@@ -66,6 +66,13 @@ pub(crate) struct Checked {
     pub(crate) salt: u64,
 }
 
+/// Returns true if these are the first bytes of a segment that is ready. It stays so until it is
+/// removed, and is never made shorter.
+pub(super) fn is_ready(start: &[u8; 16]) -> bool {
+    let (magic, state) = start.split_at(8);
+    magic == MAGIC.to_le_bytes() && state == READY.to_le_bytes()
+}
+
 impl Identity {
     /// Loads the state of the segment.
     pub(crate) fn state(&self, name: &Name) -> Result<State, OpenError> {

@@ -39,7 +39,7 @@ impl Segment {
     /// it released the lock, because that process may have left in vain meanwhile.
     fn remove_if_left<'a>(&'a self, mapped: &'a Mapped, mut control: Option<Control<'a>>) {
         while let Some(held) = control.take() {
-            let was_attached = mapped.remove_if_left();
+            let was_attached = mapped.remove_if_left(self.settle());
             drop(held);
             if was_attached && !mapped.is_attached() {
                 control = self.try_lock();

@@ -18,7 +18,7 @@
 use super::identity::{self, Checked, State, Version, whole_len};
 use super::layout::Head;
 use super::map::Map;
-use super::mapped::{ATTACHED, CONTROL, Mapped, unlink_if_same};
+use super::mapped::{ATTACHED, CONTROL, Mapped, Settle, unlink_if_same};
 use super::name::Name;
 use super::object::{self, Absent, Opened};
 use super::parts::SegmentParts;
@@ -80,21 +80,38 @@ pub(super) fn is_in_use(name: &Name) -> Result<bool, OpenError> {
     }
 }
 
+/// Outcome of an attempt to remove a deserted object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clearance {
+    /// There is no object of this name.
+    Gone,
+    /// A process is attached, or holds the control lock.
+    InUse,
+    /// Something durable keeps the object.
+    Kept,
+    /// The object was removed.
+    Removed,
+}
+
 /// Removes the object of this name if no process is attached and nothing keeps it. This is the work
 /// of the last process to leave, which may have been killed. If the control lock is held, this does
 /// nothing: the holder removes the object.
-pub(super) fn clear_away(name: &Name) -> Result<(), OpenError> {
+pub(super) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenError> {
     loop {
-        let Opened { fd, .. } = object::open(name, Absent::Refuse)?;
+        let Opened { fd, .. } = match object::open(name, Absent::Refuse) {
+            Err(OpenError::NotFound { .. }) => return Ok(Clearance::Gone),
+            opened => opened?,
+        };
         // Without the control lock, so that this call does not disturb other processes.
         if lock::is_held_elsewhere(fd.as_fd(), ATTACHED) {
-            return Ok(());
+            return Ok(Clearance::InUse);
         }
-        let Some(locked) = Locked::try_take(fd, name)? else { return Ok(()) };
-        if !locked.clear_away()? {
-            return Ok(());
+        let Some(locked) = Locked::try_take(fd, name)? else { return Ok(Clearance::InUse) };
+        match locked.clear_away(settle)? {
+            // The attached process may have left in vain meanwhile, as in `leave::remove_if_left`.
+            Clearance::InUse => {}
+            outcome => return Ok(outcome),
         }
-        // The attached process may have left in vain meanwhile, as in `leave::remove_if_left`.
     }
 }
 
@@ -232,36 +249,35 @@ impl<'a> Locked<'a> {
         mapped.attach().map(Some)
     }
 
-    /// Removes the object if no process is attached and nothing keeps it. Returns true if a process
-    /// is attached.
-    fn clear_away(self) -> Result<bool, OpenError> {
-        let is_attached = self.is_attached();
-        if !is_attached {
-            self.clear_left()?;
+    /// Removes the object if no process is attached and nothing keeps it.
+    fn clear_away(self, settle: Settle) -> Result<Clearance, OpenError> {
+        if self.is_attached() {
+            return Ok(Clearance::InUse);
         }
-        Ok(is_attached)
-    }
-
-    /// Removes the object, to which no process is attached, if nothing keeps it.
-    fn clear_left(self) -> Result<(), OpenError> {
         let object = self.measure()?;
         if object.unlinked {
-            return Ok(());
+            return Ok(Clearance::Gone);
         }
         object::check_owner(self.name, &object)?;
+        object::check_magic(self.name, &self.fd)?;
+        let removed = |()| Clearance::Removed;
         if object.len == 0 {
-            return self.unlink();
+            return self.unlink().map(removed);
         }
-        let Some(map) = self.map(object.len)? else { return Ok(()) };
+        let Some(map) = self.map(object.len)? else { return Ok(Clearance::Gone) };
         if map.head().identity.state(self.name)? != State::Ready {
-            return self.unlink();
+            return self.unlink().map(removed);
         }
         if let Version::Other { found, may_keep } = map.head().identity.version(self.name)? {
-            return self.replace_other(found, may_keep).map(drop);
+            return self.replace_other(found, may_keep).map(|_| Clearance::Removed);
         }
         let checked = map.head().identity.check(self.name, object.len)?;
         let mapped = self.mapped(map, checked)?;
-        if mapped.is_deserted() { mapped.give_up() } else { Ok(()) }
+        mapped.settle(Some(settle));
+        if mapped.is_deserted() {
+            return mapped.give_up().map(removed);
+        }
+        Ok(Clearance::Kept)
     }
 
     /// Maps the object of this length; `None` if the name is another object's now.

@@ -152,6 +152,16 @@ impl SecondMap {
         unsafe { shm::keep_from_children(pages.base, len) }?;
         Ok(Self { _range: Range::announce(pages.base, len), pages })
     }
+
+    /// The head of the segment. `None` if the mapping is shorter than a head.
+    pub(super) fn head(&self) -> Option<&Head> {
+        if self.pages.len < size_of::<Head>() {
+            return None;
+        }
+        // SAFETY: by invariant 1 of `Pages` the mapping holds a head, as checked above. A head
+        // consists of atomics, for which any bytes are values; a mapping is aligned to a page.
+        Some(unsafe { self.pages.base.cast::<Head>().as_ref() })
+    }
 }
 
 // SAFETY: the value owns a mapping, which is not tied to a thread.

@@ -15,6 +15,7 @@ use super::liveness::Liveness;
 use super::map::{SecondMap, inode};
 use super::name::Name;
 use super::parts::SegmentParts;
+use super::settings::Settings;
 use super::view::RingMemory;
 use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
@@ -29,6 +30,10 @@ use std::time::Duration;
 pub(super) const CONTROL: u64 = 0;
 /// The byte on which each attachment holds a shared lock.
 pub(super) const ATTACHED: u64 = 8;
+
+/// Work of the ring's protocol on a segment without users, before it is removed or kept: a function
+/// of the memory, the settings, and the liveness of an entry's owner.
+pub(crate) type Settle = fn(&RingMemory, &Settings, &dyn Fn(EntryId) -> bool);
 
 /// One attachment to a shared-memory object.
 #[derive(Debug)]
@@ -208,14 +213,31 @@ impl Mapped {
 
     /// Removes the object if no process is attached and nothing keeps it. Returns true if another
     /// process is attached. Under the control lock, so that of two that leave at once one is last.
-    pub(super) fn remove_if_left(&self) -> bool {
+    pub(super) fn remove_if_left(&self, settle: Option<Settle>) -> bool {
         let is_attached = self.is_attached();
-        if !is_attached && !self.parts.is_kept() {
-            // After an error the object stays marked. The next process to open it finishes.
-            let _ = self.give_up();
+        if !is_attached {
+            self.settle(settle);
+            if !self.parts.is_kept() {
+                // After an error the object stays marked. The next process to open it finishes.
+                let _ = self.give_up();
+            }
         }
         failpoint(Failpoint::DetachUnlock);
         is_attached
+    }
+
+    /// Brings a segment that is kept into the state of a segment without users. Under the control
+    /// lock, when no process is attached.
+    pub(super) fn settle(&self, settle: Option<Settle>) {
+        let Some(settle) = settle.filter(|_| self.parts.is_kept()) else { return };
+        let memory = match self.is_protected {
+            false => Some(self.parts.memory().clone()),
+            true => self.writable(),
+        };
+        // Without memory for a second mapping, the next process that leaves does this.
+        if let Some(memory) = memory {
+            settle(&memory, self.parts.settings(), &|entry| self.is_alive(entry));
+        }
     }
 
     /// Returns true if another description holds the attachment lock.

@@ -16,6 +16,8 @@
 //! under loom; each of them begins with that `cfg`.
 
 pub(crate) mod entry;
+pub(crate) mod inventory;
+pub(crate) mod kept;
 pub(crate) mod layout;
 pub(crate) mod name;
 pub(crate) mod roles;
@@ -38,6 +40,9 @@ pub(crate) mod types;
 
 #[cfg(not(loom))]
 pub(crate) use {
-    attachment::Segment, control::Control, lifecycle::ExclusiveSegment, liveness::Liveness,
+    attachment::Segment,
+    control::Control,
+    lifecycle::{Clearance, ExclusiveSegment},
+    liveness::Liveness,
     parts::WorkerSlots,
 };

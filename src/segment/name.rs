@@ -51,6 +51,28 @@ impl Name {
         Ok(objects.iter().filter_map(name).collect())
     }
 
+    /// The names of all existing objects, of any user. Files with names that this library does not
+    /// compose are left out.
+    pub(crate) fn all() -> Result<Vec<Self>, OpenError> {
+        let objects = shm::names(PREFIX)
+            .map_err(|error| OpenError::system("list the objects in", shm::path("/"), error))?;
+        let name = |object: &String| Self::composed(object.strip_prefix(PREFIX)?);
+        Ok(objects.iter().filter_map(name).collect())
+    }
+
+    /// A name that is in use. `None` if this library does not compose such a name.
+    fn composed(name: &str) -> Option<Self> {
+        let is_escaped = |part: &str| part.bytes().all(|byte| is_allowed(byte) || byte == b'%');
+        let is_composed = match name.split_once('~') {
+            None => fault(name).is_none(),
+            Some((cluster, object)) => {
+                let are_filled = !cluster.is_empty() && !object.is_empty();
+                are_filled && name.len() <= LONGEST && is_escaped(cluster) && is_escaped(object)
+            }
+        };
+        is_composed.then(|| Self(name.to_owned()))
+    }
+
     /// The name as the user gave it.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -99,6 +121,17 @@ mod tests {
         }
         for bad in ["", ".x", "a/b", "../etc", "a b", "é", "a\0b", &"x".repeat(201)] {
             assert!(matches!(Name::new(bad), Err(OpenError::BadName { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn composed_names_are_found_again_and_others_are_not() {
+        let of_cluster = Name::of_cluster("my ü", "t.", "a~b").unwrap();
+        for name in ["a", "prices.7", of_cluster.as_str()] {
+            assert_eq!(Name::composed(name).unwrap().as_str(), name);
+        }
+        for other in ["", ".a", "a b", "a%20", "~d", "a~", "a~t.x~y", "a~t.é", &"x".repeat(201)] {
+            assert_eq!(Name::composed(other), None, "{other:?}");
         }
     }
 

@@ -3,6 +3,7 @@
 #![cfg(not(loom))]
 
 use super::entry::{EntryId, OwnerState, SlotPhase, WorkerSlotState};
+use super::kept::Kept;
 use super::layout::{
     Head, MAX_TYPES, NOWHERE, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry, TypeEntry,
     WorkerSlot,
@@ -197,6 +198,32 @@ impl SegmentParts {
                 .slice::<WorkerSlot>(self.places.worker_slots, self.settings.worker_slots)
                 .iter()
                 .any(|slot| SlotPhase::of(slot).state() == WorkerSlotState::Kept)
+    }
+
+    /// The part of the segment's content that stays without a process.
+    pub(super) fn kept(&self) -> Kept {
+        if !self.is_kept() {
+            return Kept::Nothing;
+        }
+        if self.settings.queue {
+            let words = || self.memory.subscribers().iter().map(|entry| &entry.cursor);
+            let first = words().next().map_or(0, |word| word.load(Ordering::Acquire));
+            let tail = self.head().tail.load(Ordering::Acquire);
+            let is_in_flight = |word: &&AtomicU64| word.load(Ordering::Acquire) >> 63 == 0;
+            return Kept::Jobs {
+                waiting_slots: tail.saturating_sub(first & !(1 << 63)),
+                in_flight: words().skip(1).filter(is_in_flight).count(),
+            };
+        }
+        let slots = self.slice::<WorkerSlot>(self.places.worker_slots, self.settings.worker_slots);
+        let is_kept = |slot: &&WorkerSlot| SlotPhase::of(slot).state() == WorkerSlotState::Kept;
+        let workers: Vec<_> = slots.iter().filter(is_kept).map(|slot| slot.read().name).collect();
+        if !workers.is_empty() {
+            return Kept::Workers(workers);
+        }
+        let details = self.memory.subscribers().iter().map(|entry| &entry.details);
+        let durable = details.filter(|it| OwnerState::of(&it.owner) == OwnerState::Durable);
+        Kept::Durable(durable.map(|it| it.durable.name()).collect())
     }
 
     /// Returns true if nothing is left in a work queue: the shared cursor (entry 0) is at the tail,

@@ -58,6 +58,14 @@ impl DurableWords {
         self.name_len.store(name.len() as u64, Ordering::Relaxed);
     }
 
+    /// The name. While another process writes it, the text can be a mixture.
+    pub(crate) fn name(&self) -> String {
+        let len = self.name_len.load(Ordering::Relaxed).min(Self::LONGEST_NAME as u64);
+        let words = self.name.iter().map(|word| word.load(Ordering::Relaxed).to_le_bytes());
+        let bytes: Vec<u8> = words.flatten().take(len as usize).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Returns true if this is the name.
     pub(crate) fn has_name(&self, name: &str) -> bool {
         let is_word = |(index, word): (usize, &AtomicU64)| {
@@ -193,7 +201,7 @@ mod tests {
         let longest = "x".repeat(DurableWords::LONGEST_NAME);
         for name in ["a", "audit-1", "eight888", "nine99999", &longest] {
             words.set_name(name);
-            assert!(words.has_name(name));
+            assert!(words.has_name(name) && words.name() == name);
             assert!(!words.has_name(&name[1..]) && !words.has_name(""));
             assert!(!words.has_name(&format!("{}y", &name[..name.len() - 1])));
         }

@@ -10,6 +10,7 @@ pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod lock;
 pub(crate) mod owned;
+pub(crate) mod processes;
 mod random;
 pub(crate) mod shm;
 

@@ -8,6 +8,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::ptr::NonNull;
+use std::time::Duration;
 
 /// The directory in which Linux keeps shared-memory objects.
 pub(crate) const FOLDER: &str = "/dev/shm";
@@ -122,6 +123,15 @@ pub(crate) fn measure_named(name: &str) -> io::Result<Object> {
 /// Returns the properties of the object that has this [`path`] now. Does not allocate.
 pub(crate) fn measure_path(path: &str) -> io::Result<Object> {
     Ok(object(&std::fs::symlink_metadata(path)?))
+}
+
+/// Returns the properties of the object that has this name now, and its age: the time since it
+/// was last written through a descriptor, which is when it was made. For display only.
+#[expect(clippy::disallowed_methods, reason = "times of files are on the clock that can be set")]
+pub(crate) fn measure_aged(name: &str) -> io::Result<(Object, Duration)> {
+    let found = std::fs::symlink_metadata(path(name))?;
+    let age = found.modified().ok().and_then(|time| time.elapsed().ok()).unwrap_or_default();
+    Ok((object(&found), age))
 }
 
 /// Returns the path of an object in the file system.

@@ -10,7 +10,7 @@
 //! wait for the second lock has a short limit.
 
 use super::slots::SlotTable;
-use crate::channel::RingBuilder;
+use crate::channel::{RingBuilder, settle};
 use crate::cluster::names::{self, ClusterObject};
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
@@ -84,7 +84,7 @@ pub(super) fn discard_inbox(cluster: &str, worker: &str) -> Result<(), OpenError
 /// next sweep. Costs one listing of `/dev/shm`, and one open and one lock check for each object.
 pub(super) fn sweep(cluster: &str) {
     for name in objects(cluster).unwrap_or_default() {
-        let _ = Segment::clear_away(&name);
+        let _ = Segment::clear_away(&name, settle);
     }
 }
 

@@ -9,7 +9,7 @@ use super::scenario::{self, Case};
 use crate::channel::GroupReceiver;
 use crate::channel::join::{self, Types};
 use crate::channel::{
-    DeadLetter, DeadLetters, Delivery, QueueConsumer, ReadEndpoint, RecvFailure, Waitable,
+    DeadLetter, DeadLetters, Delivery, HoldsPacket, QueueConsumer, RecvFailure, Waitable,
 };
 use crate::packet;
 use crate::ring::cursor::Cursor;

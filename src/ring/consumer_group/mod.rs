@@ -34,6 +34,8 @@
 
 mod orphans;
 
+#[cfg(not(loom))]
+pub(crate) use orphans::skip_voids;
 pub(crate) use orphans::{has_in_flight, unpin};
 
 #[cfg(not(loom))]

@@ -1,0 +1,228 @@
+//! All objects of this user in shared memory: their list, and the removal of deserted ones.
+//!
+//! Processes that are killed, or that call `process::exit`, leave their objects in `/dev/shm`. The
+//! next process that opens such a ring or joins such a cluster cleans up. Names that no process
+//! opens again stay: [`inventory()`] lists them, and [`purge()`] removes them.
+//!
+//! Both calls look at the objects of the effective user alone, and at no file of another program.
+//! They see the `/dev/shm` of their own container.
+
+#![forbid(unsafe_code)]
+
+use crate::channel::settle;
+use crate::error::{DisplayName, OpenError};
+use crate::segment::inventory::{self as raw, FoundObject};
+use crate::segment::name::Name;
+use crate::segment::{Clearance, Segment};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use crate::segment::kept::Kept;
+
+/// The kind of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ObjectKind {
+    /// A plain ring.
+    Ring,
+    /// The directory of a cluster, which holds its workers.
+    Directory,
+    /// The inbox of a worker.
+    Inbox,
+    /// A topic.
+    Topic,
+    /// A work queue.
+    Queue,
+    /// The requests of a service.
+    Requests,
+    /// The replies to a client.
+    Replies,
+    /// The events of a cluster.
+    Events,
+    /// An object of a cluster of a kind that this build does not know.
+    Unknown,
+    /// A file of another program, or a segment of another kind of machine.
+    NotASegment,
+}
+
+/// One object of this user in shared memory.
+///
+/// [`Display`](fmt::Display) shows it as errors do, as in `topic "prices" of cluster "shop"`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ObjectInfo {
+    /// The kind.
+    pub kind: ObjectKind,
+    /// The name as the user gave it: of the ring, topic, queue or service, or of an inbox's worker.
+    /// For replies the id of the client. Empty for a directory and for events.
+    pub name: String,
+    /// The cluster's name as the user gave it; `None` for a plain ring.
+    pub cluster: Option<String>,
+    /// The file.
+    pub path: PathBuf,
+    /// Length of the file in bytes.
+    pub bytes: u64,
+    /// The layout version. `None` if the object is not a complete segment.
+    pub layout: Option<u32>,
+    /// True if a living process is attached, which may be this one.
+    pub is_attached: bool,
+    /// The processes that have the object mapped, ascending, as this process sees their ids.
+    /// Empty for processes that `/proc` does not show, unless one owns an endpoint: then the ids
+    /// are valid in the pid namespaces of these processes. For display only.
+    pub processes: Vec<u32>,
+    /// Time since the object was made.
+    pub age: Duration,
+    /// The content that keeps the object without a process.
+    pub kept: Kept,
+    /// The reason why the object could not be read. If so, `kept` is unknown.
+    pub fault: Option<OpenError>,
+    object: Name,
+}
+
+/// Result of [`purge()`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Purged {
+    /// The objects that this call removed.
+    pub removed: Vec<ObjectInfo>,
+    /// The objects that stay, each with the reason.
+    pub stays: Vec<(ObjectInfo, StayReason)>,
+}
+
+/// The reason why [`purge()`] leaves an object.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StayReason {
+    /// A living process is attached, or holds the object's control lock.
+    InUse,
+    /// The object keeps something durable: [`ObjectInfo::kept`].
+    Kept,
+    /// The object could not be checked or removed. A file of another program is
+    /// [`Foreign`](OpenError::Foreign). A segment of another layout that may keep something is
+    /// [`OtherVersion`](OpenError::OtherVersion).
+    Failed(OpenError),
+}
+
+/// Lists the objects of this user in shared memory, in the order of their files' names.
+///
+/// Takes no lock and changes no object. Each object is read at another moment, so the list is no
+/// snapshot of them all. A broken or foreign object is listed with its
+/// [`fault`](ObjectInfo::fault). Costs one listing of `/dev/shm`, one open and one mapping for each
+/// object, and one read of `/proc/<pid>/maps` for each process of this user.
+///
+/// ```
+/// use packetring::inventory::{Kept, ObjectKind};
+///
+/// let name = format!("stock-{}", std::process::id());
+/// let ring = packetring::Ring::open(&name)?;
+/// let objects = packetring::inventory()?;
+/// let own = objects.iter().find(|object| object.name == name).expect("it is listed");
+/// assert_eq!((own.kind, &own.kept), (ObjectKind::Ring, &Kept::Nothing));
+/// assert!(own.is_attached && own.processes.contains(&std::process::id()));
+/// # drop(ring);
+/// # Ok::<(), packetring::OpenError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`System`](OpenError::System) if `/dev/shm` cannot be listed.
+pub fn inventory() -> Result<Vec<ObjectInfo>, OpenError> {
+    Ok(raw::list()?.into_iter().map(ObjectInfo::of).collect())
+}
+
+/// Removes the deserted objects of this user: no living process is attached, and nothing durable is
+/// kept.
+///
+/// Durable subscribers, jobs of a work queue, and names and inboxes of workers stay. So do all
+/// objects with a living process, files of other users and of other programs. The call waits for no
+/// lock: an object whose control lock is held counts as in use. A process may open, use and close
+/// any ring meanwhile, and another one may purge: each object is checked under its control lock. An
+/// object that another process removes first is in neither list.
+///
+/// For up to a second after a kill, the kernel may still close the files of the dead process. Its
+/// objects count as in use until then. Costs as [`inventory()`], and about as much again for the
+/// locks.
+///
+/// ```no_run
+/// let purged = packetring::purge()?;
+/// for object in &purged.removed {
+///     println!("removed {object}: {} bytes", object.bytes);
+/// }
+/// for (object, reason) in &purged.stays {
+///     println!("{object} stays: {reason}");
+/// }
+/// # Ok::<(), packetring::OpenError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`System`](OpenError::System) if `/dev/shm` cannot be listed. An error at one object is its
+/// [`StayReason`].
+pub fn purge() -> Result<Purged, OpenError> {
+    let mut purged = Purged { removed: Vec::new(), stays: Vec::new() };
+    for object in inventory()? {
+        match Segment::clear_away(&object.object, settle) {
+            Ok(Clearance::Gone) => {}
+            Ok(Clearance::Removed) => purged.removed.push(object),
+            Ok(Clearance::InUse) => purged.stays.push((object, StayReason::InUse)),
+            Ok(Clearance::Kept) => purged.stays.push((object, StayReason::Kept)),
+            Err(error) => purged.stays.push((object, StayReason::Failed(error))),
+        }
+    }
+    Ok(purged)
+}
+
+impl ObjectInfo {
+    fn of(found: FoundObject) -> Self {
+        let parts = DisplayName(found.name.as_str()).cluster_parts();
+        let kind = match (&found.fault, &parts) {
+            (Some(OpenError::Foreign { .. }), _) => ObjectKind::NotASegment,
+            (_, None) => ObjectKind::Ring,
+            (_, Some(parts)) => match parts.kind {
+                "d" => ObjectKind::Directory,
+                "e" => ObjectKind::Events,
+                "i" => ObjectKind::Inbox,
+                "q" => ObjectKind::Queue,
+                "r" => ObjectKind::Replies,
+                "s" => ObjectKind::Requests,
+                "t" => ObjectKind::Topic,
+                _ => ObjectKind::Unknown,
+            },
+        };
+        let (cluster, name) = match parts {
+            Some(parts) => (Some(parts.cluster), parts.name),
+            None => (None, found.name.as_str().to_owned()),
+        };
+        Self {
+            kind,
+            name,
+            cluster,
+            path: found.path.into(),
+            bytes: found.len,
+            layout: found.layout,
+            is_attached: found.is_attached,
+            processes: found.processes,
+            age: found.age,
+            kept: found.kept,
+            fault: found.fault,
+            object: found.name,
+        }
+    }
+}
+
+impl fmt::Display for ObjectInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        DisplayName(self.object.as_str()).fmt(f)
+    }
+}
+
+impl fmt::Display for StayReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse => f.write_str("a process uses it"),
+            Self::Kept => f.write_str("something durable is kept in it"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}

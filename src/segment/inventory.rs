@@ -1,0 +1,155 @@
+//! A list of all objects of this user, without attaching to any of them.
+//!
+//! Guarantees:
+//!
+//! - No lock is taken, and no object is changed.
+//! - One object that is broken, foreign or vanishing does not stop the list.
+//!
+//! Only a segment that is ready is mapped. Its maker shortens an object only before that, so the
+//! mapping keeps its pages. Each word is checked as when a process attaches.
+
+#![cfg(not(loom))]
+
+use super::entry::{EntryId, OwnerState};
+use super::identity::{self, Version};
+use super::kept::Kept;
+use super::layout::EntryOwner;
+use super::map::SecondMap;
+use super::mapped::ATTACHED;
+use super::name::Name;
+use super::object::{self, Absent};
+use super::parts::SegmentParts;
+use crate::error::OpenError;
+use crate::sys::fork::UnsharedFd;
+use crate::sys::{lock, processes, shm};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One object of this user.
+#[derive(Debug)]
+pub(crate) struct FoundObject {
+    pub(crate) name: Name,
+    pub(crate) path: String,
+    /// Length in bytes.
+    pub(crate) len: u64,
+    /// Time since the object was made.
+    pub(crate) age: Duration,
+    /// Layout version of a segment that is ready.
+    pub(crate) layout: Option<u32>,
+    pub(crate) is_attached: bool,
+    /// Process ids, ascending.
+    pub(crate) processes: Vec<u32>,
+    pub(crate) kept: Kept,
+    /// The reason why the object could not be read.
+    pub(crate) fault: Option<OpenError>,
+}
+
+/// The words that were read from an object.
+struct Content {
+    layout: Option<u32>,
+    kept: Kept,
+    /// Process ids of the living owners of entries, as these processes wrote them.
+    owners: Vec<u32>,
+}
+
+/// Lists the objects of this user, in the order of their names.
+pub(crate) fn list() -> Result<Vec<FoundObject>, OpenError> {
+    let mut names = Name::all()?;
+    names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    // Before this process maps an object to read it.
+    let users = processes::of_shared_mappings();
+    Ok(names.into_iter().filter_map(|name| find(name, &users)).collect())
+}
+
+/// The object of this name; `None` if it is gone, or another user's.
+fn find(name: Name, users: &processes::Users) -> Option<FoundObject> {
+    let (object, age) = shm::measure_aged(&name.object()).ok()?;
+    if object.owner != shm::user() {
+        return None;
+    }
+    let (mut is_attached, mut content) = (false, Content::unknown());
+    let read = object::open(&name, Absent::Refuse).and_then(|opened| {
+        is_attached = lock::is_held_elsewhere(opened.fd.as_fd(), ATTACHED);
+        let now = object::measure(&name, &opened.fd)?;
+        content = Content::read(&name, &opened.fd, now.len)?;
+        Ok(())
+    });
+    let fault = match read {
+        Err(OpenError::NotFound { .. } | OpenError::OtherUser { .. }) => return None,
+        read => read.err(),
+    };
+    let processes = match users.get(&object.inode) {
+        Some(users) => users.clone(),
+        None => content.owners,
+    };
+    let path = shm::path(&name.object());
+    let (layout, kept) = (content.layout, content.kept);
+    Some(FoundObject {
+        name,
+        path,
+        len: object.len,
+        age,
+        layout,
+        is_attached,
+        processes,
+        kept,
+        fault,
+    })
+}
+
+impl Content {
+    fn unknown() -> Self {
+        Self { layout: None, kept: Kept::Unknown, owners: Vec::new() }
+    }
+
+    fn read(name: &Name, fd: &UnsharedFd, len: u64) -> Result<Self, OpenError> {
+        let system = |action, error| OpenError::system(action, shm::path(&name.object()), error);
+        let mut start = [0; 16];
+        shm::read_start(fd.as_fd(), &mut start).map_err(|error| system("read", error))?;
+        if !identity::is_ready(&start) {
+            // Not made yet, or removed: it has no content.
+            return Ok(Self { kept: Kept::Nothing, ..Self::unknown() });
+        }
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let map = SecondMap::open(fd.as_fd(), len).map_err(|error| system("map", error))?;
+        let Some(head) = map.head() else {
+            let least = size_of::<super::layout::Head>() as u64;
+            return Err(object::foreign(name, "the length", least, len as u64));
+        };
+        if let Version::Other { found, may_keep } = head.identity.version(name)? {
+            let kept = if may_keep { Kept::Unknown } else { Kept::Nothing };
+            return Ok(Self { layout: Some(found), kept, owners: Vec::new() });
+        }
+        let checked = head.identity.check(name, len as u64)?;
+        let parts = SegmentParts::new(Arc::new(map), checked.settings, checked.salt)
+            .ok_or_else(|| object::foreign(name, "the geometry", 0, len as u64))?;
+        let owners = owners(&parts, fd);
+        Ok(Self { layout: Some(identity::VERSION), kept: parts.kept(), owners })
+    }
+}
+
+/// The process ids of the living owners of entries and worker slots, ascending.
+fn owners(parts: &SegmentParts, fd: &UnsharedFd) -> Vec<u32> {
+    let is_alive = |entry| lock::is_held_elsewhere(fd.as_fd(), parts.lock_of(entry));
+    let pid_of = |owner: &EntryOwner, entry| {
+        let is_owned = OwnerState::of(owner) != OwnerState::Free && is_alive(entry);
+        is_owned.then(|| owner.pid.load(crate::sync::Ordering::Relaxed))
+    };
+    let memory = parts.memory();
+    let publishers = memory.publishers().iter().enumerate();
+    let publishers = publishers
+        .filter_map(|(index, entry)| pid_of(&entry.details.owner, EntryId::Publisher(index)));
+    let subscribers = memory.subscribers().iter().enumerate();
+    let subscribers = subscribers
+        .filter_map(|(index, entry)| pid_of(&entry.details.owner, EntryId::Subscriber(index)));
+    let slots = parts.worker_slots();
+    let workers = slots.all().iter().enumerate();
+    let workers = workers
+        .filter(|(index, _)| is_alive(EntryId::WorkerSlot(*index)))
+        .map(|(_, slot)| slot.read().pid);
+    let mut pids: Vec<u32> = publishers.chain(subscribers).chain(workers).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}
