@@ -24,9 +24,10 @@ use support::{LONG, Noise, SHORT, assert_gone, object, unique};
 /// A flat packet.
 #[packet]
 struct Beat {
-    from: u32,
     sequence: u64,
-    noise: [u8; 24],
+    from: u32,
+    /// As long as leaves no padding: a reservation is filled whole.
+    noise: [u8; 28],
 }
 
 /// A packet with text.
@@ -72,7 +73,7 @@ const BLOB_ROOT: usize = 24;
 
 impl Beat {
     fn make(from: u32, sequence: u64) -> Self {
-        let noise = Noise::of(from, sequence).bytes(24).try_into().unwrap();
+        let noise = Noise::of(from, sequence).bytes(28).try_into().unwrap();
         Self { from, sequence, noise }
     }
 }
