@@ -33,8 +33,6 @@ mod info;
 mod native;
 mod one_of;
 pub mod schema;
-mod scratch;
-mod slot_writer;
 mod tail;
 mod typed;
 mod unpack;
@@ -55,10 +53,10 @@ pub use self::{
     info::TypeInfo,
     native::{Native, NativeWith},
     one_of::{OneOf, all_distinct},
-    scratch::Scratch,
     tail::{ArchivedTail, Tail},
     typed::{Packet, Unpack, fingerprint_of, schema_of, type_of},
     unpack::{unpack, unpack_boxed},
+    write::Scratch,
 };
 
 /// Returns the exact length of the value's archive in bytes. A constant for types without pointers.

@@ -18,9 +18,9 @@ use super::{
     describe::Describe,
     explanation::Explanation,
     native::Native,
-    scratch::Scratch,
-    slot_writer::Writing,
     write,
+    write::Scratch,
+    writer::Writing,
     writer::{Counting, Resolving},
 };
 

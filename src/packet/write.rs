@@ -4,22 +4,15 @@
 //! pointers have a constant length and need one pass. Every byte of the archive is written, padding
 //! as zeros, so that no byte of an older packet remains.
 
+use super::Unserializable;
+use super::describe::Describe;
+use super::explanation::Explanation;
+use super::writer::{Counter, Counting, MAX_LEN, NoRoom, Resolving, RootOnly, SlotWriter, Writing};
+use rkyv::rancor::{Fallible, Strategy, fail};
+use rkyv::ser::allocator::{Arena, ArenaHandle};
+use rkyv::ser::{Positional, Serializer, Writer, WriterExt};
+use rkyv::{Archive, Place, Serialize};
 use std::ptr::NonNull;
-
-use rkyv::{
-    Archive, Place, Serialize,
-    rancor::{Fallible, Strategy, fail},
-    ser::{Positional, Serializer, Writer, WriterExt},
-};
-
-use super::{
-    Unserializable,
-    describe::Describe,
-    explanation::Explanation,
-    scratch::Scratch,
-    slot_writer::{SlotWriter, Writing},
-    writer::{Counter, Counting, MAX_LEN, NoRoom, Resolving, RootOnly},
-};
 
 type E = Explanation;
 
@@ -136,4 +129,31 @@ where
     // bytes are initialized: by the zeros above, or by the earlier content of the slot. In the
     // second case `resolve` overwrites all of them, because the shape has no padding.
     value.resolve(resolver, unsafe { Place::new_unchecked(pos, out.as_ptr()) });
+}
+
+/// Reusable scratch memory for serialization.
+#[doc(hidden)]
+#[derive(Default)]
+pub struct Scratch(Option<Arena>);
+
+// SAFETY: The arena is private to this module, and every method takes `&mut self`: a shared
+// reference gives no access to it.
+unsafe impl Sync for Scratch {}
+
+impl Scratch {
+    /// Creates scratch memory without allocating. Types without pointers never need any.
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Returns empty scratch memory, at least as large as the previous use needed.
+    #[inline]
+    pub(super) fn acquire(&mut self) -> ArenaHandle<'_> {
+        self.0.get_or_insert_default().acquire()
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&mut self) -> usize {
+        self.0.as_ref().map_or(0, Arena::capacity)
+    }
 }

@@ -1,14 +1,15 @@
-//! The writers of the first pass: one counts, one refuses every byte.
+//! The writers of serialization: one counts, one refuses every byte (both in the first pass), one
+//! writes into the bytes of a slot (second pass).
 //!
-//! Positions count from the start of the archive, which is aligned to 16 bytes. The writer of the
-//! second pass is [`SlotWriter`](super::slot_writer::SlotWriter).
+//! Positions count from the start of the archive, which is aligned to 16 bytes.
 
-use std::{error::Error, fmt, ptr::NonNull};
-
-use rkyv::{
-    rancor::{Source, Strategy, fail},
-    ser::{Allocator, Positional, Serializer, Writer, allocator::ArenaHandle},
-};
+use rkyv::rancor::{Source, Strategy, fail};
+use rkyv::ser::allocator::ArenaHandle;
+use rkyv::ser::{Allocator, Positional, Serializer, Writer};
+use std::error::Error;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
 
 /// The maximum length of an archive in bytes. Every distance within it fits a relative pointer
 /// (`i32`).
@@ -92,6 +93,60 @@ impl fmt::Display for NoRoom {
 }
 
 impl Error for NoRoom {}
+
+/// The serializer of the writing pass.
+pub(super) type Writing<'a, E> = Strategy<Serializer<SlotWriter<'a>, ArenaHandle<'a>, ()>, E>;
+
+/// Writes into the `len` bytes at `out`. Positions count from `out`, which is aligned to 16.
+///
+/// # Invariants
+///
+/// 1. For `'a`, `out` is valid for writes of `len` bytes, and only this value accesses them.
+/// 2. `pos <= len`.
+pub(super) struct SlotWriter<'a> {
+    out: NonNull<u8>,
+    len: usize,
+    pos: usize,
+    _room: PhantomData<&'a mut [u8]>,
+}
+
+impl SlotWriter<'_> {
+    /// # Safety
+    ///
+    /// For the writer's lifetime, `out` is valid for writes of `len` bytes, and nothing else
+    /// accesses them.
+    #[inline]
+    pub(super) unsafe fn new(out: NonNull<u8>, len: usize) -> Self {
+        // Invariant 1 is the caller's promise; 2 holds because 0 <= len.
+        Self { out, len, pos: 0, _room: PhantomData }
+    }
+}
+
+impl Positional for SlotWriter<'_> {
+    #[inline]
+    fn pos(&self) -> usize {
+        self.pos
+    }
+}
+
+impl<E: Source> Writer<E> for SlotWriter<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), E> {
+        if bytes.len() > self.len - self.pos {
+            fail!(NoRoom::beyond(self.len));
+        }
+        // SAFETY: The check above and invariant 2 give `pos + bytes.len() <= len`, so by invariant
+        // 1 the target is valid for writes. `bytes` does not overlap it: only `self` accesses the
+        // target.
+        unsafe {
+            self.out
+                .add(self.pos)
+                .copy_from_nonoverlapping(NonNull::from_ref(bytes).cast(), bytes.len())
+        };
+        self.pos += bytes.len();
+        Ok(())
+    }
+}
 
 #[cfg(test)]
 mod tests {

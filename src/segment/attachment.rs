@@ -6,10 +6,10 @@
 #![cfg(not(loom))]
 
 use super::entry::EntryId;
+use super::entry::Liveness;
 use super::heap::Heap;
 use super::layout::MAX_TYPES;
 use super::lifecycle::{self, Clearance, ExclusiveSegment};
-use super::liveness::Liveness;
 use super::mapped::{Mapped, Settle};
 use super::name::Name;
 use super::object::Absent;

@@ -9,7 +9,7 @@ use super::attachment::Segment;
 use super::mapped::Mapped;
 use crate::error::OpenError;
 use crate::sync::Ordering;
-use crate::sys::clock::monotonic;
+use crate::sys::machine::monotonic;
 use std::sync::{MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@
 #![cfg(not(loom))]
 
 use super::entry::EntryId;
-use super::liveness::Liveness;
+use super::entry::Liveness;
 use super::parts::{Block, SegmentParts};
 use super::places::Places;
 use super::settings::Settings;

@@ -8,10 +8,10 @@
 use super::attachment::Segment;
 use super::control::{Control, PATIENCE, POLL};
 use super::entry::EntryId;
-use super::liveness::Liveness;
+use super::entry::Liveness;
 use super::mapped::Mapped;
 use crate::sync::Ordering;
-use crate::sys::clock::monotonic;
+use crate::sys::machine::monotonic;
 use std::time::{Duration, Instant};
 
 /// A dead process can still hold its attachment lock for up to this long after it was found dead:

@@ -9,9 +9,9 @@
 #![cfg(not(loom))]
 
 use super::entry::EntryId;
+use super::entry::Liveness;
 use super::identity;
 use super::layout::FARTHEST;
-use super::liveness::Liveness;
 use super::map::{SecondMap, inode};
 use super::name::Name;
 use super::parts::SegmentParts;

@@ -30,7 +30,6 @@ mod heap;
 mod identity;
 mod leave;
 mod lifecycle;
-mod liveness;
 mod map;
 mod mapped;
 mod object;
@@ -42,7 +41,7 @@ pub(crate) mod types;
 pub(crate) use {
     attachment::Segment,
     control::Control,
+    entry::Liveness,
     lifecycle::{Clearance, ExclusiveSegment},
-    liveness::Liveness,
     parts::WorkerSlots,
 };

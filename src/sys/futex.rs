@@ -1,6 +1,6 @@
 //! Futexes: sleep on a word in shared memory, and wake the sleepers, across processes.
 
-use super::clock::monotonic;
+use super::machine::monotonic;
 use crate::sync::AtomicU32;
 use std::io;
 use std::mem::zeroed;

@@ -3,18 +3,16 @@
 //! Linux only: futexes, `membarrier`, open-file-description locks, POSIX shared memory.
 
 pub(crate) mod barrier;
-pub(crate) mod clock;
-pub(crate) mod cores;
 pub(crate) mod event;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod lock;
+pub(crate) mod machine;
 pub(crate) mod owned;
 pub(crate) mod processes;
-mod random;
 pub(crate) mod shm;
 
-pub(crate) use random::random;
+pub(crate) use machine::random;
 
 use std::ffi::c_int;
 use std::io;

@@ -36,13 +36,12 @@
 
 mod deadline;
 mod event_count;
-mod notifier;
 
 pub(crate) use deadline::{Deadline, Timeout, wait_until};
+pub(crate) use event_count::Notifier;
 #[cfg(all(test, loom))]
 pub(crate) use event_count::register_waiter;
 pub(crate) use event_count::{Sleep, Waiter, register_waiter_on_all};
-pub(crate) use notifier::Notifier;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - publisher: `wait/notifier.rs` (`Notifier::new`, `has_new_waiters`, `wake`), `channel/join.rs`
+//! - publisher: `wait/event_count.rs` (`Notifier::new`, `has_new_waiters`, `wake`), `channel/join.rs`
 //!   (`publisher` wakes once it is there)
 //! - sleeper: `wait/event_count.rs` (`register_waiter`, `Waiter::park`), `sys/barrier.rs` (`heavy`)
 //!
@@ -197,7 +197,7 @@ impl Model for Parking {
     }
 }
 
-/// `wait/notifier.rs`.
+/// `wait/event_count.rs`.
 impl Parking {
     fn is_flag(&self) -> bool {
         matches!(self.fault, Fault::FlagClearedThenWoken | Fault::FlagWokenThenCleared)

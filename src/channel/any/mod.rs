@@ -1,6 +1,5 @@
 //! Endpoints for packets of any type, with their guards and views.
 
-mod forward;
 mod publisher;
 mod received;
 mod subscriber;

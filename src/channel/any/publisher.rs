@@ -7,7 +7,9 @@ use crate::channel::join::{self, Types};
 use crate::channel::reserved::{Reserved, ReservedTail};
 use crate::channel::type_cache::TypeCache;
 use crate::channel::type_table;
-use crate::channel::untyped::{MessageHeader, Sender, SubscriberIndex, publisher_control};
+use crate::channel::untyped::{
+    DeadLetter, MessageHeader, Sender, SubscriberIndex, publisher_control,
+};
 use crate::channel::verb;
 use crate::error::{Form, OpenError};
 use crate::packet::{AnyBits, Packet, Tail, TypeInfo};
@@ -161,6 +163,19 @@ impl AnyPublisher {
         }
         // Cluster code makes no reservations, so no forgotten claim must be aborted first.
         self.sender.send_message(header, packet, index, timeout)
+    }
+
+    /// Publishes a copy of a packet of another ring, with its type. Does not wait for room.
+    pub(crate) fn forward(&mut self, letter: &DeadLetter<'_>, tag: u16) -> Result<(), SendFailure> {
+        let sender = &mut self.sender;
+        sender.begin()?;
+        let index = {
+            let segment = &sender.entry.segment;
+            let control = segment.lock().map_err(type_table::refused)?;
+            type_table::register_carried(&control, segment, &letter.carried)
+                .map_err(type_table::refused)?
+        };
+        sender.send_archive(letter.archive, index, tag, Timeout::Zero)
     }
 
     /// The error of a packet whose type the ring does not accept. A closed ring accepts no packet:

@@ -1,7 +1,5 @@
 //! Endpoints without a packet type: they claim, wait, take and release.
 
-mod dead_letters;
-mod draining;
 mod group_receiver;
 mod options;
 mod own_receiver;
@@ -13,9 +11,9 @@ mod room;
 mod subscriber_control;
 mod waitable;
 
-pub(crate) use dead_letters::{DeadLetter, DeadLetters};
-pub(crate) use draining::Draining;
 pub(crate) use group_receiver::GroupReceiver;
+pub(crate) use options::Draining;
+pub(crate) use options::{DeadLetter, DeadLetters};
 pub(crate) use publisher::{MessageHeader, Sender};
 pub(super) use publisher_control::publisher_control;
 pub(crate) use publisher_control::{End, SubscriberIndex};

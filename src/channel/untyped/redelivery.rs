@@ -1,8 +1,8 @@
 //! Packets that are not handed out as usual: put back, delivered again, given up, or left to others
 //! because the worker drains.
 
-use super::dead_letters::DeadLetters;
-use super::draining::{Draining, is_any_draining};
+use super::options::DeadLetters;
+use super::options::{Draining, is_any_draining};
 use super::receiver::{Found, Receiver};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::cursor::{Cursor, Taken};

@@ -1,8 +1,10 @@
-//! The public description of a worker, and of changes of workers.
+//! Descriptions of workers: the public one, changes of workers, and the result of a lookup.
 
-use crate::cluster::names::WorkerId;
-use crate::segment::entry::{SlotSnapshot, WorkerSlotState};
-use crate::sys::clock;
+use super::slots::SlotTable;
+use crate::cluster::names::{self, Address, WorkerId};
+use crate::error::OpenError;
+use crate::segment::entry::{SlotPhase, SlotSnapshot, WorkerSlotState};
+use crate::sys::machine;
 use std::time::Duration;
 
 /// Describes a worker: see [`Worker::workers`](crate::Worker::workers).
@@ -59,7 +61,7 @@ pub(super) fn describe(index: usize, entry: SlotSnapshot, state: WorkerState) ->
         id: id_of(index),
         name: entry.name,
         pid: entry.pid,
-        uptime: Duration::from_nanos(clock::monotonic().saturating_sub(entry.since)),
+        uptime: Duration::from_nanos(machine::monotonic().saturating_sub(entry.since)),
         generation: entry.phase.generation(),
         state,
         has_inbox: match state {
@@ -73,4 +75,80 @@ pub(super) fn describe(index: usize, entry: SlotSnapshot, state: WorkerState) ->
 /// The id of the worker in this slot. A directory has at most `MAX_ENTRIES` slots, so it fits.
 pub(super) fn id_of(index: usize) -> WorkerId {
     WorkerId(index as u16)
+}
+
+/// Result of [`Directory::find`](super::Directory::find).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// No worker ever had this name or id.
+    Unknown,
+    /// The worker died or left, and its inbox was discarded.
+    Gone {
+        /// Its last process, for display only.
+        pid: u32,
+    },
+    /// The worker lives and has no inbox.
+    NoInbox,
+    /// The worker has an inbox, and is alive or away.
+    Inbox(InboxAddress),
+}
+
+/// An inbox, as it was when it was looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InboxAddress {
+    /// The worker's id.
+    pub(crate) id: WorkerId,
+    /// The worker's name, which is also that of the inbox.
+    pub(crate) name: String,
+    /// The worker's presence at the lookup. If it is different now, look the worker up again.
+    pub(crate) presence: Presence,
+}
+
+/// The phase of a worker slot at one instant, as an opaque value. It changes whenever a worker
+/// joins or leaves there, or opens its inbox for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Presence(pub(super) SlotPhase);
+
+impl Presence {
+    /// Returns true if the worker has an inbox, and is alive or away.
+    pub(crate) fn has_inbox(self) -> bool {
+        self.0.state() == WorkerSlotState::Kept
+    }
+
+    /// Number of workers that have used the slot so far.
+    pub(crate) fn generation(self) -> u64 {
+        self.0.generation()
+    }
+}
+
+/// An attachment to a directory without a worker slot, for a moment.
+pub(crate) struct Visit(SlotTable);
+
+impl Visit {
+    /// Attaches to the directory of a cluster. Waits no longer for its control lock.
+    pub(crate) fn open(cluster: &str, timeout: Duration) -> Result<Self, OpenError> {
+        SlotTable::attach(&names::directory(cluster)?, timeout).map(Self)
+    }
+
+    /// The presence of the worker of this name, if it has an inbox.
+    pub(crate) fn inbox_of(&self, name: &str) -> Option<Presence> {
+        let (_, entry) = self.0.find(&Address::Name(name))?;
+        let presence = Presence(entry.phase);
+        presence.has_inbox().then_some(presence)
+    }
+
+    /// The name of the worker in a process. `None` if there are several or none.
+    fn worker_of(&self, pid: u32) -> Option<String> {
+        let mut named = self.0.read_all().filter_map(|(_, entry)| {
+            let is_in_use = entry.phase.state() != WorkerSlotState::Free;
+            (is_in_use && entry.pid == pid).then_some(entry.name)
+        });
+        named.next().filter(|_| named.next().is_none())
+    }
+}
+
+/// The name of the worker in this process, for people. `None` if there are several or none, or if
+/// the directory cannot be attached to at once.
+pub(crate) fn worker_of_process(cluster: &str, pid: u32) -> Option<String> {
+    Visit::open(cluster, Duration::ZERO).ok()?.worker_of(pid)
 }

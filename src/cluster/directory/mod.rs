@@ -20,13 +20,12 @@
 //! slots, `sweep` clears dead workers and removes unused objects, `watch` reports changes.
 
 mod info;
-mod lookup;
 mod slots;
 mod sweep;
 mod watch;
 
+pub(crate) use info::{InboxAddress, Lookup, Presence, Visit, worker_of_process};
 pub use info::{WorkerChange, WorkerInfo, WorkerState};
-pub(crate) use lookup::{InboxAddress, Lookup, Presence, Visit, worker_of_process};
 pub(crate) use slots::JoinRequest;
 pub(crate) use sweep::remove;
 pub use watch::Watch;

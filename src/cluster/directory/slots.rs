@@ -13,7 +13,7 @@ use crate::segment::layout::{EventCount, WorkerSlot};
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
 use crate::segment::{Control, Liveness, Segment, WorkerSlots};
-use crate::sys::clock;
+use crate::sys::machine;
 use crate::wait::{Deadline, IDLE, Sleep, Wait, Waiter};
 use std::io::ErrorKind::WouldBlock;
 use std::time::Duration;
@@ -215,7 +215,7 @@ impl SlotTable {
         }
         failpoint(Failpoint::WorkerSlotName);
         let slot = &self.worker_slots.all()[index];
-        slot.info.write(name, std::process::id(), clock::monotonic());
+        slot.info.write(name, std::process::id(), machine::monotonic());
         let phase = SlotPhase::of(slot);
         let state = match phase.state() {
             WorkerSlotState::Kept => WorkerSlotState::Kept,

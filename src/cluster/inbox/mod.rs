@@ -10,7 +10,6 @@
 
 mod message;
 mod send;
-mod serialize_depth;
 
 pub use message::Message;
 

@@ -9,7 +9,6 @@
 //! compares the worker's presence, one word, with its value at the lookup. A send that attached an
 //! endpoint compares once more. If the presence changed, the worker is looked up again.
 
-use super::serialize_depth::SerializeDepth;
 use crate::channel::{AnyPublisher, RingBuilder, SendError, SendFailure, WaitingFor};
 use crate::cluster::directory::{Directory, InboxAddress, Lookup};
 use crate::cluster::error::{
@@ -21,6 +20,7 @@ use crate::cluster::worker::Worker;
 use crate::error::{Form, OpenError};
 use crate::packet::Packet;
 use crate::wait::{IDLE, Timeout};
+use std::cell::Cell;
 use std::time::Duration;
 
 /// How many inboxes may be closed under one send, one after the other, before it fails.
@@ -324,5 +324,33 @@ impl From<SendError> for SendToError {
                 Self::Open(Box::new(OpenError::System { action, object, source }))
             }
         }
+    }
+}
+
+thread_local! {
+    /// Messages that this thread is serializing, nested.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// This thread serializes a message while the value lives.
+pub(super) struct SerializeDepth(());
+
+impl SerializeDepth {
+    #[inline]
+    pub(super) fn begin() -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Self(())
+    }
+
+    /// Returns true if this thread is serializing a message.
+    pub(super) fn is_under_way() -> bool {
+        DEPTH.get() > 0
+    }
+}
+
+impl Drop for SerializeDepth {
+    #[inline]
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
     }
 }

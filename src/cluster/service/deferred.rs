@@ -1,6 +1,6 @@
 //! Deferred replies: sent after the handler has released the request.
 
-use super::call::RequestId;
+use super::tags::RequestId;
 use crate::cluster::error::ReplyError;
 use crate::packet::Packet;
 use std::fmt;

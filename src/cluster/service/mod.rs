@@ -10,7 +10,6 @@
 //!
 //! The protocol is described in `docs/internals/services.md`.
 
-mod call;
 mod client;
 mod deferred;
 mod own_thread;
@@ -19,9 +18,9 @@ mod server;
 mod status;
 mod tags;
 
-pub use call::Call;
 pub use client::{Client, Reply};
 pub use deferred::{Deferred, Replier};
+pub use tags::Call;
 
 use super::error::{
     ReplyError, ServiceRecvError, ServiceRecvFailure, ServiceRecvTimeoutError, TryServiceRecvError,
@@ -33,12 +32,12 @@ use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet};
 use crate::wait::{Deadline, Timeout, Wait, wait_until};
-use call::RequestId;
 use server::Server;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::time::Duration;
+use tags::RequestId;
 
 /// Longest sleep of a service. After it, the service sends a no-reply message for each dropped
 /// `Deferred`.

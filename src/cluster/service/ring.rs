@@ -15,9 +15,9 @@
 //! that reads the old `caller` and the new `since` sees by the position that the caller has left.
 //! If the server reads both from one owner, that owner wrote them before the request.
 
-use super::call::WINDOW;
 use super::status::{self, RequestStatus};
 use super::tags::PREFIX;
+use super::tags::WINDOW;
 use crate::channel::join::{self, Types};
 use crate::channel::type_table::{self, label};
 use crate::channel::{

@@ -11,7 +11,6 @@ mod itself;
 mod library;
 mod named;
 mod niches;
-mod primitives;
 mod shape;
 mod trees;
 mod type_name;

@@ -10,9 +10,9 @@
 use super::window::{CallOutcome, Calls};
 use crate::channel::{HoldsPacket as _, Receiver, RecvError, RecvFailure, Ring, Taken};
 use crate::cluster::error::CallError;
-use crate::cluster::service::call::{Call, CallSlot};
 use crate::cluster::service::status::RequestStatus;
 use crate::cluster::service::tags::{self, PREFIX, ReplyKind, ReplyTag};
+use crate::cluster::service::tags::{Call, CallSlot};
 use crate::packet;
 use crate::wait::{Deadline, IDLE, PENDING, Timeout};
 use rkyv::util::AlignedVec;

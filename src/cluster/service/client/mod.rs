@@ -8,7 +8,6 @@
 
 mod completion;
 mod reply;
-mod select;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -16,9 +15,9 @@ mod window;
 
 pub use reply::Reply;
 
-use super::call::{Call, WINDOW};
 use super::ring::reply_ring;
 use super::tags::RequestTag;
+use super::tags::{Call, WINDOW};
 use crate::channel::{
     AnyPublisher, Selectable, Selectee, SendError, SendFailure, SendTimeoutError,
 };

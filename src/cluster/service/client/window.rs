@@ -8,7 +8,7 @@
 
 use crate::channel::Ring;
 use crate::cluster::error::CallError;
-use crate::cluster::service::call::{Call, CallSlot, WINDOW};
+use crate::cluster::service::tags::{Call, CallSlot, WINDOW};
 use crate::wait::Deadline;
 use rkyv::util::AlignedVec;
 

@@ -8,8 +8,8 @@ use crate::channel::{
 };
 use crate::cluster::error::ReplyError;
 use crate::cluster::names::{CallerId, ClusterObject};
-use crate::cluster::service::call::CallSlot;
 use crate::cluster::service::ring::REPLY_LIMIT;
+use crate::cluster::service::tags::CallSlot;
 use crate::error::OpenError;
 use crate::packet::{Packet, TypeInfo};
 use crate::wait::Timeout;

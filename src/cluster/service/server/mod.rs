@@ -11,10 +11,10 @@ mod callers;
 mod postponed;
 mod send;
 
-use super::call::RequestId;
 use super::deferred::DroppedReplies;
 use super::own_thread::OwnServer;
 use super::status;
+use super::tags::RequestId;
 use super::tags::RequestTag;
 use crate::channel::{
     Cursor, EntryId, EventCount, GroupReceiver, HoldsPacket, RecvFailure, Taken, Waitable,

@@ -11,7 +11,7 @@
 //! A server postpones at most as many requests of a caller as that caller may have in flight.
 
 use crate::cluster::names::CallerId;
-use crate::cluster::service::call::RequestId;
+use crate::cluster::service::tags::RequestId;
 use crate::wait::Deadline;
 use rkyv::util::AlignedVec;
 use std::collections::VecDeque;
@@ -106,7 +106,7 @@ impl PostponedRequests {
 mod tests {
     use super::*;
     use crate::cluster::WorkerId;
-    use crate::cluster::service::call::CallSlot;
+    use crate::cluster::service::tags::CallSlot;
 
     fn request(worker: u16, position: u64) -> PostponedRequest {
         let caller = CallerId::of(WorkerId(worker), 7);

@@ -4,7 +4,7 @@ use super::Server;
 use super::callers::{LOCK_TIMEOUT, ReachError};
 use crate::cluster::error::ReplyError;
 use crate::cluster::names::CallerId;
-use crate::cluster::service::call::RequestId;
+use crate::cluster::service::tags::RequestId;
 use crate::cluster::service::tags::{self, ReplyKind, ReplyTag};
 use crate::packet::Packet;
 use std::sync::{Arc, PoisonError};
