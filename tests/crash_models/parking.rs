@@ -3,7 +3,8 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - publisher: `wait/event_count.rs` (`Notifier::new`, `has_new_waiters`, `wake`), `channel/join.rs`
+//! - publisher: `wait/event_count.rs` (`Notifier::new`, `has_new_waiters`, `wake`),
+//!   `channel/join.rs`
 //!   (`publisher` wakes once it is there)
 //! - sleeper: `wait/event_count.rs` (`register_waiter`, `Waiter::park`), `sys/barrier.rs` (`heavy`)
 //!
