@@ -68,8 +68,8 @@ mod values {
 
     macro_rules! values {
         ($($type:ty),* $(,)?) => {$(
-            // SAFETY: The archive has all bits of the value, or all that tell it from others. The type
-            // has no interior mutability.
+            // SAFETY: The archive has all bits of the value, or all that tell it from others. The
+            // type has no interior mutability.
             unsafe impl Native for $type {}
         )*};
     }
