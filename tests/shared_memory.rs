@@ -30,6 +30,7 @@ fn peer() {
         "plant" => plant(&role),
         "publish" => publish(&role),
         "daemon" => become_daemon(&role),
+        "fork" => close_in_child(&role),
         "no_locks" => no_locks(&role),
         "small" => small_file_system(&role),
         "missing" => missing_file_system(),
@@ -420,6 +421,46 @@ fn become_daemon(role: &Role) {
     }
     let mut out = again.publisher::<u64>().unwrap();
     out.send(&3).unwrap();
+}
+
+/// Forks. All descriptors are closed before or after the fork, and files are opened in their place.
+/// The child drops the endpoints that it inherited. Arguments: ring, "before" or "after".
+fn close_in_child(role: &Role) {
+    let ring = Ring::open(&role.arguments[0]).unwrap();
+    let endpoints = (ring.publisher::<u64>().unwrap(), ring.subscriber::<u64>().unwrap());
+    let replace = || {
+        // SAFETY: the library must survive this; nothing else here uses a descriptor above 2.
+        assert_eq!(unsafe { libc::close_range(3, u32::MAX, 0) }, 0);
+        (0..16).map(|_| File::open("/dev/zero").unwrap()).collect::<Vec<_>>()
+    };
+    let files = if role.arguments[1] == "before" { replace() } else { Vec::new() };
+    // SAFETY: the child has one thread and ends with `_exit`.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let files = if files.is_empty() { replace() } else { files };
+        drop((endpoints, ring));
+        let mut byte = [1];
+        let is_open =
+            |file: &File| std::io::Read::read(&mut &*file, &mut byte).is_ok_and(|len| len == 1);
+        let all_open = files.iter().all(is_open);
+        // SAFETY: ends the child without the handlers of the test harness.
+        unsafe { libc::_exit(i32::from(!all_open)) }
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child of this process.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0, "the child closed a file that it had opened itself");
+}
+
+#[test]
+fn a_child_closes_no_file_in_the_place_of_an_inherited_descriptor() {
+    for order in ["before", "after"] {
+        let name = unique("fork");
+        let _object = Placed(object(&name));
+        Peer::start(&format!("fork {name} {order}")).finish();
+        // A process that lost its descriptors cannot tell that it is the last to leave.
+        assert_eq!(object(&name).exists(), order == "before");
+    }
 }
 
 #[test]

@@ -162,12 +162,13 @@ pub(crate) fn durable(
         let index = type_index(&control, &segment, types)?;
         acquire(liveness, &segment, entry_id)?;
         let entry = index_of(entry_id);
+        // First: a process that is killed here leaves a segment that may be kept for nothing.
+        segment.note_may_keep(&control);
         let (joined, redelivered_below) = if predecessor.is_some() {
             membership::succeed(&memory, entry)
         } else {
             let joined = membership::join_subscriber(&memory, &settings, entry, Start::Newcomer);
             membership::make_durable(&memory, entry, &joined.loss, name);
-            segment.note_keeps(&control);
             (joined, 0)
         };
         (entry_id, waiter, index, joined, redelivered_below)

@@ -49,6 +49,11 @@ impl Segment {
         self.mapped().is_none_or(Mapped::try_lock).then(|| self.locked(local))
     }
 
+    /// Records that something may keep the segment from now on, before it does.
+    pub(crate) fn note_may_keep(&self, _control: &Control<'_>) {
+        self.parts().head().identity.note_keeps(true);
+    }
+
     /// Records whether something keeps the segment when no process is attached, for processes of
     /// other layout versions. Under the control lock.
     pub(crate) fn note_keeps(&self, _control: &Control<'_>) {

@@ -70,9 +70,9 @@ fn find(name: Name, users: &processes::Users) -> Option<FoundObject> {
     }
     let (mut is_attached, mut content) = (false, Content::unknown());
     let read = object::open(&name, Absent::Refuse).and_then(|opened| {
-        is_attached = lock::is_held_elsewhere(opened.fd.as_fd(), ATTACHED);
-        let now = object::measure(&name, &opened.fd)?;
-        content = Content::read(&name, &opened.fd, now.len)?;
+        is_attached = lock::is_held_elsewhere(opened.as_fd(), ATTACHED);
+        let now = object::measure(&name, &opened)?;
+        content = Content::read(&name, &opened, now.len)?;
         Ok(())
     });
     let fault = match read {

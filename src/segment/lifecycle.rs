@@ -20,7 +20,7 @@ use super::layout::Head;
 use super::map::Map;
 use super::mapped::{ATTACHED, CONTROL, Mapped, Settle, unlink_if_same};
 use super::name::Name;
-use super::object::{self, Absent, Opened};
+use super::object::{self, Absent};
 use super::parts::SegmentParts;
 use super::settings::Settings;
 use crate::error::{Detachment, OpenError};
@@ -76,7 +76,7 @@ pub(super) fn remove(name: &Name, lock_timeout: Option<Duration>) -> Result<bool
 pub(super) fn is_in_use(name: &Name) -> Result<bool, OpenError> {
     match object::open(name, Absent::Refuse) {
         Err(OpenError::NotFound { .. }) => Ok(false),
-        opened => Ok(lock::is_held_elsewhere(opened?.fd.as_fd(), ATTACHED)),
+        opened => Ok(lock::is_held_elsewhere(opened?.as_fd(), ATTACHED)),
     }
 }
 
@@ -98,7 +98,7 @@ pub(crate) enum Clearance {
 /// nothing: the holder removes the object.
 pub(super) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenError> {
     loop {
-        let Opened { fd, .. } = match object::open(name, Absent::Refuse) {
+        let fd = match object::open(name, Absent::Refuse) {
             Err(OpenError::NotFound { .. }) => return Ok(Clearance::Gone),
             opened => opened?,
         };
@@ -172,7 +172,7 @@ struct Locked<'a> {
 impl<'a> Locked<'a> {
     /// Takes the control lock of an open object; [`Busy`](OpenError::Busy) after `lock_timeout`.
     fn take(
-        Opened { fd, is_new }: Opened,
+        fd: UnsharedFd,
         name: &'a Name,
         lock_timeout: Option<Duration>,
     ) -> Result<Self, OpenError> {
@@ -180,13 +180,8 @@ impl<'a> Locked<'a> {
         match lock::exclusive_within(fd.as_fd(), CONTROL, lock_timeout) {
             Ok(true) => Ok(Self { name, fd }),
             Ok(false) => Err(OpenError::Busy { name: name.as_str().to_owned(), pid: None }),
-            Err(error) => {
-                // The kernel refuses locks, to every process: no other one is making a segment.
-                if is_new && object::measure(name, &fd).is_ok_and(|object| object.len == 0) {
-                    let _ = unlink_if_same(name, fd.as_fd());
-                }
-                Err(OpenError::system("lock", shm::path(&name.object()), error))
-            }
+            // An object that this call created stays, empty: another process may have its lock.
+            Err(error) => Err(OpenError::system("lock", shm::path(&name.object()), error)),
         }
     }
 

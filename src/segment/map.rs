@@ -27,9 +27,9 @@ use std::sync::Arc;
 ///    value is dropped.
 pub(super) struct Map {
     /// First, so that it is dropped before another mapping can have the range.
-    _range: Range,
+    range: Range,
     memory: ManuallyDrop<Shmem>,
-    /// Set if other code closed the descriptors of this attachment.
+    /// Set if other code closed the descriptors of this attachment, or in a forked child.
     was_lost: Arc<AtomicU32>,
 }
 
@@ -83,7 +83,7 @@ impl Map {
         unsafe { shm::keep_from_children(start, found) }
             .map_err(|error| OpenError::system("keep from children", shm::path(&object), error))?;
         let memory = ManuallyDrop::new(memory);
-        Ok(Some(Self { _range: Range::announce(start, found), memory, was_lost: fd.lost_flag() }))
+        Ok(Some(Self { range: Range::announce(start, found), memory, was_lost: fd.lost_flag() }))
     }
 
     /// The head of the segment.
@@ -108,7 +108,10 @@ impl Drop for Map {
             return;
         }
         // A `Shmem` closes a descriptor of its own, whose number may be another file's by now. So
-        // it is not dropped, only unmapped.
+        // it is not dropped, only unmapped. A forked child has no mapping there.
+        if self.range.is_inherited() {
+            return;
+        }
         // SAFETY: the mapping stays until here by invariant 1, and nothing uses it any more.
         unsafe { shm::unmap(base(&self.memory), self.memory.len()) };
     }

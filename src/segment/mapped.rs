@@ -186,11 +186,12 @@ impl Mapped {
             return Some(Detachment::DescriptorClosed);
         }
         let own = shm::measure(self.fd.as_fd()).ok()?;
-        let is_named = || match shm::measure_path(&self.path) {
-            Ok(named) => named.inode == own.inode,
-            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        // A path that leads nowhere proves nothing: after `chroot`, others may still see the name.
+        let is_replaced = || {
+            shm::measure_path(&self.path)
+                .is_ok_and(|named| named.inode.0 == own.inode.0 && named.inode != own.inode)
         };
-        (own.unlinked || !is_named()).then_some(Detachment::NameRemoved)
+        (own.unlinked || is_replaced()).then_some(Detachment::NameRemoved)
     }
 
     /// Returns an error if other code closed the descriptor.

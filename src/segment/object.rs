@@ -13,7 +13,7 @@ use super::settings::Settings;
 use crate::error::OpenError;
 use crate::sys::fork::UnsharedFd;
 use crate::sys::shm;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::AsFd;
 
 /// Behaviour if there is no such ring.
@@ -25,40 +25,25 @@ pub(super) enum Absent<'a> {
     Refuse,
 }
 
-/// An open object. Its type, owner and first bytes were checked.
-pub(super) struct Opened {
-    pub(super) fd: UnsharedFd,
-    /// This call created the object.
-    pub(super) is_new: bool,
-}
-
-/// Opens the object of this name. Creates an empty one if `absent` requests that.
-pub(super) fn open(name: &Name, absent: Absent<'_>) -> Result<Opened, OpenError> {
+/// Opens the object of this name, and checks its type, owner and first bytes. Creates an empty one
+/// if `absent` requests that, and if the kernel grants locks.
+pub(super) fn open(name: &Name, absent: Absent<'_>) -> Result<UnsharedFd, OpenError> {
     let object = name.object();
-    let mut is_new = false;
+    if let Absent::Make(_) = absent {
+        // Before the object is created: without a lock this process could not remove it again.
+        shm::try_lock_of_unnamed()
+            .map_err(|error| OpenError::system("lock", shm::path(&object), error))?;
+    }
     let opened = UnsharedFd::open(|| match absent {
         Absent::Refuse => shm::open(&object),
-        Absent::Make(_) => loop {
-            // Not one call: it would not tell which process created the object.
-            match shm::create(&object) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                outcome => {
-                    is_new = outcome.is_ok();
-                    return outcome;
-                }
-            }
-            match shm::open(&object) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                outcome => return outcome,
-            }
-        },
+        Absent::Make(_) => shm::create_or_open(&object),
     });
     let mut fd = opened.map_err(|error| refused(name, error))?;
     check_owner(name, &measure(name, &fd)?)?;
     check_magic(name, &fd)?;
     // From here on the locks that are taken through the descriptor stay until it is dropped.
     fd.pin().map_err(|error| OpenError::system("map", shm::path(&object), error))?;
-    Ok(Opened { fd, is_new })
+    Ok(fd)
 }
 
 /// The properties of an open object.
@@ -88,11 +73,15 @@ pub(super) fn check_owner(name: &Name, object: &shm::Object) -> Result<(), OpenE
 /// else is wrong with it.
 pub(super) fn check_magic(name: &Name, fd: &UnsharedFd) -> Result<(), OpenError> {
     let mut words = [0; 16];
-    let len = shm::read_start(fd.as_fd(), &mut words)
-        .map_err(|error| OpenError::system("read", shm::path(&name.object()), error))?;
-    let found = u64::from_le_bytes(words[..8].try_into().unwrap_or_default());
-    if found == MAGIC || words[..len].iter().all(|&byte| byte == 0) {
-        return Ok(());
+    let mut found = 0;
+    // Twice: a maker may store the words between the reads of the first and the second word.
+    for _ in 0..2 {
+        let len = shm::read_start(fd.as_fd(), &mut words)
+            .map_err(|error| OpenError::system("read", shm::path(&name.object()), error))?;
+        found = u64::from_le_bytes(words[..8].try_into().unwrap_or_default());
+        if found == MAGIC || words[..len].iter().all(|&byte| byte == 0) {
+            return Ok(());
+        }
     }
     Err(foreign(name, "the magic word", MAGIC, found))
 }

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -47,11 +47,32 @@ pub(crate) fn open(name: &str) -> io::Result<OwnedFd> {
     options().open(path(name)).map(OwnedFd::from)
 }
 
-/// Creates an empty object; `AlreadyExists` if there is a file of this name.
+/// As [`open`], and creates an empty object if there is none.
 ///
-/// Its mode is 0600, minus the bits of the process's umask ([`give_to_owner`] restores them).
-pub(crate) fn create(name: &str) -> io::Result<OwnedFd> {
-    options().create_new(true).mode(OWNER_ONLY).open(path(name)).map(OwnedFd::from)
+/// Its mode is 0600, minus the bits of the process's umask ([`give_to_owner`] restores them). The
+/// kernel refuses `O_CREAT` for an existing file of another user in a directory that all users
+/// write to, so an existing file is opened without it.
+pub(crate) fn create_or_open(name: &str) -> io::Result<OwnedFd> {
+    let path = path(name);
+    loop {
+        match options().create_new(true).mode(OWNER_ONLY).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            outcome => return outcome.map(OwnedFd::from),
+        }
+        match open(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Returns the error if the kernel refuses file locks to this process. Locks a file without a name
+/// for a moment; a file system without such files proves nothing.
+pub(crate) fn try_lock_of_unnamed() -> io::Result<()> {
+    let mut options = File::options();
+    options.read(true).write(true).mode(OWNER_ONLY).custom_flags(libc::O_TMPFILE);
+    let Ok(file) = options.open(FOLDER) else { return Ok(()) };
+    super::lock::try_exclusive(file.as_fd(), 0).map(drop)
 }
 
 fn options() -> OpenOptions {

@@ -248,11 +248,17 @@ impl<C: Cursor> Receiver<C> {
     /// The end of the ring, unless a dead consumer had a packet in flight.
     fn last(&mut self) -> Result<Taken, RecvFailure> {
         if C::IS_SHARED {
-            self.reap_dead();
-            if let Next::Taken(taken) = self.cursor.next()
-                && let Some(taken) = self.hand_out(taken)
-            {
-                return Ok(taken);
+            // Each call adopts one packet, which may become a dead letter.
+            loop {
+                let has_changed = self.reap_dead();
+                if let Next::Taken(taken) = self.cursor.next()
+                    && let Some(taken) = self.hand_out(taken)
+                {
+                    return Ok(taken);
+                }
+                if !has_changed {
+                    break;
+                }
             }
         }
         Err(RecvError::Closed.into())

@@ -204,7 +204,7 @@ impl SlotTable {
     /// [`own`](Self::own).
     pub(super) fn occupy(
         &self,
-        _control: &Control<'_>,
+        control: &Control<'_>,
         index: usize,
         name: &str,
     ) -> Result<(), OpenError> {
@@ -223,6 +223,7 @@ impl SlotTable {
         };
         failpoint(Failpoint::WorkerSlotPhase);
         phase.next(state).set(slot);
+        self.segment.note_keeps(control);
         Ok(())
     }
 
@@ -234,6 +235,8 @@ impl SlotTable {
         change: impl FnOnce(SlotPhase) -> SlotPhase,
     ) {
         let slot = &self.worker_slots.all()[index];
+        // First: a process that is killed here leaves a segment that may be kept for nothing.
+        self.segment.note_may_keep(control);
         change(SlotPhase::of(slot)).set(slot);
         self.segment.note_keeps(control);
     }

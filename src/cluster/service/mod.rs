@@ -174,7 +174,8 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     /// if there was none before the timeout.
     ///
     /// For a worker that [drains](Worker::drain). Until another server is there, requests wait: a
-    /// caller gets [`NoService`](super::CallError::NoService) only if no server lives.
+    /// caller gets [`NoService`](super::CallError::NoService) only if no server lives. Hand over
+    /// one server at a time: two that hand over at once count each other as the successor.
     pub fn hand_over(self, timeout: Duration) -> bool {
         self.server.wait_for_another(Deadline::after(timeout))
     }

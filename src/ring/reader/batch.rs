@@ -31,7 +31,9 @@ impl Reader {
             at.go(&self.memory, at.position + descriptor.span());
         }
         self.held = at.position - self.at.position;
-        self.record_handed_out();
+        // The delivery of `first` was counted when it was taken. Those of the others are not
+        // counted: a batch has no verb that reports them.
+        self.record_end(self.range().end);
     }
 
     /// The packets of the batch that was taken last.
@@ -63,7 +65,7 @@ impl Reader {
         let held = self.range();
         if held.start + self.first.span() <= end && end < held.end {
             self.held = end - held.start;
-            self.record_handed_out();
+            self.record_end(end);
         }
     }
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 ///
 /// # Invariants
 ///
-/// 1. `fd` is `Some` until `drop` takes it, and `number` is its number. In a child, `fd` owns the
-///    placeholder that has this number there.
+/// 1. `fd` is `Some` until `drop` takes it, and `number` is its number. It owns the number as long
+///    as other code does not close it: in a child as the placeholder.
 /// 2. `generation` is that of the process that opened the descriptor.
 #[derive(Debug)]
 pub(crate) struct UnsharedFd {
@@ -23,7 +23,8 @@ pub(crate) struct UnsharedFd {
     generation: u32,
     id: u64,
     pin: Option<Pin>,
-    /// Shared with the mappings of the file: set when the descriptor was found lost on drop.
+    /// Shared with the mappings of the file: set on drop if the mappings must close no descriptor,
+    /// because other code closed this one, or in a forked child.
     was_lost: Arc<AtomicU32>,
 }
 
@@ -88,10 +89,12 @@ impl UnsharedFd {
         let Some(start) = NonNull::new(start.cast()) else {
             return Err(io::Error::from_raw_os_error(libc::ENOMEM));
         };
-        let pin = Pin(start);
         // SAFETY: The one page that was just mapped.
-        unsafe { shm::keep_from_children(start, PIN_LEN) }?;
-        self.pin = Some(pin);
+        if let Err(error) = unsafe { shm::keep_from_children(start, PIN_LEN) } {
+            Pin(start).end(false);
+            return Err(error);
+        }
+        self.pin = Some(Pin(start));
         Ok(())
     }
 
@@ -100,7 +103,8 @@ impl UnsharedFd {
         !self.is_inherited() && registry().find(self.id).is_none()
     }
 
-    /// A flag that is set when this descriptor is dropped after other code closed it.
+    /// A flag that is set when this descriptor is dropped after other code closed it, or in a
+    /// forked child.
     pub(crate) fn lost_flag(&self) -> Arc<AtomicU32> {
         self.was_lost.clone()
     }
@@ -114,8 +118,8 @@ impl UnsharedFd {
 impl AsFd for UnsharedFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: By invariant 1, `number` belongs to `fd`, which is open until `self` is dropped.
-        // In a child it belongs to the placeholder, which `fd` owns there. If other code closed it,
-        // that code broke the rules of descriptors; a call then fails or reaches another file.
+        // In a child it belongs to the placeholder. If other code closed it, that code broke the
+        // rules of descriptors; a call then fails or reaches another file.
         unsafe { BorrowedFd::borrow_raw(self.number) }
     }
 }
@@ -127,15 +131,19 @@ impl Drop for UnsharedFd {
         if !self.is_inherited() {
             registry.forget_descriptor(self.id);
         }
+        // A child has a placeholder there, unless other code closed it before or after the fork.
+        let is_own = if self.is_inherited() { Placeholder::is_at(self.number) } else { !is_lost };
         // Close it while the registry is locked: a child forked later has no copy, and a child
         // forked earlier has replaced its own.
         match self.fd.take() {
-            Some(fd) if is_lost => {
-                // Relaxed: the mappings are dropped after this, by the owner of both.
-                self.was_lost.store(1, Ordering::Relaxed);
+            Some(fd) if !is_own => {
                 let _ = fd.into_raw_fd();
             }
             fd => drop(fd),
+        }
+        if is_lost || self.is_inherited() {
+            // Relaxed: the mappings are dropped after this, by the owner of both.
+            self.was_lost.store(1, Ordering::Relaxed);
         }
         if let Some(pin) = self.pin.take() {
             pin.end(self.is_inherited());

@@ -110,6 +110,13 @@ impl Range {
     }
 }
 
+impl Range {
+    /// Returns true if this process is a forked child and its parent registered the range.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.generation != generation()
+    }
+}
+
 impl Drop for Range {
     fn drop(&mut self) {
         let mut registry = registry();
@@ -171,9 +178,13 @@ impl ForkRegistry {
 }
 
 impl Registered {
-    /// Returns true if the number still is open on its file. Makes one system call.
+    /// Returns true if the number still is open on its file, by a description of this library: the
+    /// `shared_memory` crate opens the file too, and never with `O_NONBLOCK`. Makes two system
+    /// calls.
     fn is_open(&self) -> bool {
-        is_open_on(self.number, self.file)
+        // SAFETY: The call reads flags of a descriptor, and reports an error if it is closed.
+        let flags = unsafe { libc::fcntl(self.number, libc::F_GETFL) };
+        flags >= 0 && flags & libc::O_NONBLOCK != 0 && is_open_on(self.number, self.file)
     }
 }
 
@@ -268,6 +279,7 @@ mod tests {
     use std::fs::File;
     use std::io::{PipeReader, PipeWriter, Read};
     use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+    use std::os::unix::fs::OpenOptionsExt;
 
     /// A forked process that sends a number and then lives until this value is dropped.
     struct ForkedChild {
@@ -316,7 +328,11 @@ mod tests {
     /// Returns a locked descriptor of an unlinked file, and another description of it for queries.
     fn locked(topic: &str) -> (UnsharedFd, File) {
         let path = std::env::temp_dir().join(format!("packetring-{topic}-{}", std::process::id()));
-        let options = || File::options().create(true).append(true).read(true).open(&path).unwrap();
+        let options = || {
+            let mut options = File::options();
+            options.create(true).append(true).read(true).custom_flags(libc::O_NONBLOCK);
+            options.open(&path).unwrap()
+        };
         let descriptor = UnsharedFd::open(|| Ok(OwnedFd::from(options()))).unwrap();
         let asker = options();
         std::fs::remove_file(&path).unwrap();

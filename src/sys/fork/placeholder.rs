@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 /// A descriptor that cannot be locked, read or written. It is not closed on drop if other code
 /// closed it before.
@@ -30,6 +30,15 @@ impl Placeholder {
     /// Returns false if other code closed it.
     pub(super) fn is_open(&self) -> bool {
         is_open_on(self.fd.as_raw_fd(), self.file)
+    }
+
+    /// Returns true if a placeholder has this number. Makes three system calls.
+    pub(super) fn is_at(number: RawFd) -> bool {
+        let folder = std::fs::metadata(shm::FOLDER);
+        let file = folder.map(|found| (found.dev(), found.ino()));
+        // SAFETY: The call reads a flag of a descriptor, and reports an error if it is closed.
+        let flags = unsafe { libc::fcntl(number, libc::F_GETFL) };
+        flags >= 0 && flags & libc::O_PATH != 0 && file.is_ok_and(|file| is_open_on(number, file))
     }
 
     /// Its number; -1 if other code closed it.
