@@ -4,6 +4,7 @@
 //! differ in one respect. If any bytes tell two types apart, their fingerprints must differ. The
 //! second test builds descriptions at random and changes one part of each.
 
+use std::sync::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::CString,
@@ -220,7 +221,7 @@ impl Draw {
 
     fn list<T>(&mut self, mut draw: impl FnMut(&mut Self) -> T) -> &'static [T] {
         let len = self.below(3);
-        Vec::leak((0..len).map(|_| draw(self)).collect())
+        kept((0..len).map(|_| draw(self)).collect())
     }
 
     fn name(&mut self) -> &'static str {
@@ -244,7 +245,7 @@ impl Draw {
                 [&[], &[], &["option-zero"], &["option-zero", "option-null"]];
             field.with_niches(self.of(&niches))
         });
-        Vec::leak(fields.collect())
+        kept(fields.collect())
     }
 
     fn shape(&mut self, depth: usize) -> &'static Shape {
@@ -252,7 +253,7 @@ impl Draw {
             return self.of(&[u8::SHAPE, i8::SHAPE, bool::SHAPE]);
         }
         let depth = depth - 1;
-        Box::leak(Box::new(match self.below(5) {
+        let shape = match self.below(5) {
             0 => return self.shape(0),
             1 => {
                 let named = Named::new(self.name());
@@ -271,8 +272,17 @@ impl Draw {
                 let of = self.list(|draw| draw.shape(depth));
                 Shape::container::<Block>(self.of(&["box", "vec"]), TypeName::plain("C"), of)
             }
-        }))
+        };
+        &kept(vec![shape])[0]
     }
+}
+
+/// Makes a list static. It stays reachable, so that a leak checker does not report it.
+fn kept<T>(list: Vec<T>) -> &'static [T] {
+    static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let list = list.leak();
+    KEPT.lock().unwrap().push(list.as_ptr().expose_provenance());
+    list
 }
 
 #[test]
