@@ -206,6 +206,16 @@ fn a_worker_and_its_watch_are_told_that_the_directory_is_gone() {
     assert!(!worker.is_detached());
     fs::remove_file(object(&format!("{cluster}~d"))).unwrap();
     assert_eq!(worker.detachment(), Some(Detachment::NameRemoved));
+    // What it opened now would belong to another cluster of the name.
+    for error in [
+        worker.topic("x").publisher::<u64>().map(drop).unwrap_err(),
+        worker.queue::<u64>("x").map(drop).unwrap_err(),
+        worker.inbox().map(drop).unwrap_err(),
+        worker.events().map(drop).unwrap_err(),
+        worker.client::<u64, u64>("x").map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(error, OpenError::Detached { .. }), "{error}");
+    }
     let error = changes.recv().unwrap_err();
     assert!(matches!(error, RecvError::Detached(Detachment::NameRemoved)), "{error}");
 }

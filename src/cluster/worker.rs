@@ -320,6 +320,7 @@ impl Worker {
     ) -> Result<Ring, OpenError> {
         // A forked child has no place in the cluster.
         self.directory.refuse_inherited()?;
+        self.directory.refuse_detached()?;
         let settings = match self.choices.join_timeout {
             Some(timeout) => settings.open_timeout(timeout),
             None => settings,
@@ -334,6 +335,7 @@ impl Worker {
         settings: RingBuilder,
     ) -> Result<Ring, OpenError> {
         self.directory.refuse_inherited()?;
+        self.directory.refuse_detached()?;
         let settings = match self.choices.join_timeout {
             Some(timeout) => settings.open_timeout(timeout),
             None => settings,

@@ -112,6 +112,12 @@ impl Directory {
         self.presence(self.id()).generation()
     }
 
+    /// Fails if no worker can join this cluster any more: an object of its name would be one of
+    /// another cluster.
+    pub(crate) fn refuse_detached(&self) -> Result<(), OpenError> {
+        self.slots.refuse_detached()
+    }
+
     /// Fails in a forked child, which has no worker slot.
     pub(crate) fn refuse_inherited(&self) -> Result<(), OpenError> {
         self.slots.refuse_inherited()

@@ -281,6 +281,12 @@ impl SlotTable {
         self.segment.is_inherited()
     }
 
+    /// Fails if no worker can join through this directory any more.
+    pub(super) fn refuse_detached(&self) -> Result<(), OpenError> {
+        let name = || self.segment.name().to_owned();
+        self.detachment().map_or(Ok(()), |cause| Err(OpenError::Detached { name: name(), cause }))
+    }
+
     /// Fails in a forked child.
     pub(super) fn refuse_inherited(&self) -> Result<(), OpenError> {
         self.segment.refuse_inherited()

@@ -236,6 +236,7 @@ impl Worker {
         sender: &PooledSender<'_>,
         timeout: Timeout,
     ) -> Result<AnyPublisher, OpenError> {
+        self.directory.refuse_detached()?;
         let name = ClusterObject::Inbox(name).name(&self.cluster)?;
         let settings = RingBuilder::default().tagged_slots();
         let timeout = if let Timeout::Zero = timeout { Timeout::After(IDLE) } else { timeout };
