@@ -120,10 +120,11 @@ impl<'a, 'd> Checker<'a, 'd> {
     }
 
     /// Returns true if the next packet may be a redelivery, which a batch does not flag.
+    ///
+    /// A release that a kill interrupted counts as not done until the first packet resolves it.
     pub(crate) fn expects_redelivery(&self) -> bool {
-        let handed =
-            |durable: &Durable| self.ordinal.max(durable.releasing.get()) < durable.handed.get();
-        self.returned.is_some() || self.durable.is_some_and(handed)
+        self.returned.is_some()
+            || self.durable.is_some_and(|durable| self.ordinal < durable.handed.get())
     }
 
     /// Checks a received packet. `flag` is its redelivery flag, if it has one.

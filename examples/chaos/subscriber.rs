@@ -225,6 +225,11 @@ fn check(
         return;
     }
     checker.before_release();
+    if checker.context.rng.percent(1) {
+        // A kill between the record of a release and the release itself is rare otherwise.
+        let time = checker.context.rng.between(10, 100);
+        checker.context.pause(time);
+    }
     drop(payload);
     checker.after_release();
 }
