@@ -42,9 +42,12 @@ impl Sender {
         if matches!(timeout, Timeout::Zero) {
             return self.claim_from_dead(full, claim);
         }
-        let (deadline, since) = (timeout.deadline(), Instant::now());
+        let deadline = timeout.deadline();
+        // Set by the first pause. Most waits end before it, and a publisher that meets a full ring
+        // for each batch would read the clock each time.
+        let mut since = None;
         if !self.spin_at(full.gate, deadline) {
-            self.park_at(full.gate, deadline, since);
+            self.park_at(full.gate, deadline, &mut since);
         }
         let mut state = (self, full.gate);
         let claimed = wait_until(
@@ -62,7 +65,7 @@ impl Sender {
                     }
                 }
             },
-            |(sender, gate), deadline| sender.park_at(*gate, deadline, since),
+            |(sender, gate), deadline| sender.park_at(*gate, deadline, &mut since),
         );
         let (sender, gate) = state;
         claimed.unwrap_or_else(|| Err(sender.not_ready(gate)))
@@ -95,9 +98,10 @@ impl Sender {
         !waiter.only_spins() && waiter.spin(deadline.cut(PENDING), || self.has_moved(gate))
     }
 
-    /// Sleeps until the gate moves, for a bounded time. Clears the dead if it did not. The wait
-    /// began at `since`.
-    fn park_at(&mut self, gate: Gate, deadline: Deadline, since: Instant) {
+    /// Sleeps until the gate moves, for a bounded time. Clears the dead if it did not. The first
+    /// pause of the wait sets `since`.
+    fn park_at(&mut self, gate: Gate, deadline: Deadline, since: &mut Option<Instant>) {
+        let since = *since.get_or_insert_with(Instant::now);
         let (entry, bound) = (&self.entry, deadline.cut(PENDING));
         if !entry.waiter.park_or_nap(entry.event_count(), bound, since, || self.has_moved(gate)) {
             self.entry.reap_dead();
