@@ -215,6 +215,14 @@ fn a_worker_that_drains_takes_nothing_new_and_finishes_what_it_holds() {
         assert!(matches!(jobs.try_recv(), Err(TryRecvError::Closed)));
         assert!(matches!(service.recv(), Err(ServiceRecvError::Closed)));
         assert!(matches!(service.try_recv(), Err(TryServiceRecvError::Closed)));
+        for text in [
+            inbox.recv().map(drop).unwrap_err().to_string(),
+            jobs.try_recv().map(drop).unwrap_err().to_string(),
+            service.recv().map(drop).unwrap_err().to_string(),
+            service.recv_timeout(LONG).map(drop).unwrap_err().to_string(),
+        ] {
+            assert!(text.contains("the worker drains"), "{text}");
+        }
         assert!(try_select(&mut [&mut inbox]).is_some());
         assert!(try_select(&mut [&mut jobs]).is_some());
         assert!(try_select(&mut [&mut service]).is_some());

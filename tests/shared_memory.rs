@@ -10,6 +10,7 @@
 
 mod support;
 
+use packetring::cluster::SendToError;
 use packetring::{
     Detachment, OpenError, RecvError, Ring, SendError, TryRecvError, TrySendError, Worker,
 };
@@ -218,6 +219,27 @@ fn a_worker_and_its_watch_are_told_that_the_directory_is_gone() {
     }
     let error = changes.recv().unwrap_err();
     assert!(matches!(error, RecvError::Detached(Detachment::NameRemoved)), "{error}");
+}
+
+#[test]
+fn a_send_to_an_inbox_whose_name_was_removed_reports_the_reason() {
+    let _watch = Watch::start();
+    let cluster = unique("inboxes");
+    let worker = Worker::join(&cluster, "a").unwrap();
+    let _inbox = worker.inbox().unwrap();
+    // Only the name of the inbox is gone.
+    fs::remove_file(object(&format!("{cluster}~i.a"))).unwrap();
+    let error = worker.send_to("a", &1_u64).unwrap_err();
+    assert!(matches!(error, SendToError::Detached(Detachment::NameRemoved)), "{error}");
+    assert!(error.to_string().contains("RemoveIPC"), "{error}");
+    // All names are gone.
+    fs::remove_file(object(&format!("{cluster}~d"))).unwrap();
+    for error in [
+        worker.send_to("a", &1_u64).unwrap_err(),
+        worker.send_to(&worker.id(), &1_u64).unwrap_err(),
+    ] {
+        assert!(matches!(error, SendToError::Detached(Detachment::NameRemoved)), "{error}");
+    }
 }
 
 // ── Layouts and lengths ────────────────────────────────────────────────────────────────────────

@@ -92,7 +92,10 @@ error_family! {
         ),
         /// No packet will come: the ring was closed or its last publisher left, and all packets
         /// were read. After the last publisher left, another one can join and publish packets.
-        Closed => ("no more packets: the ring is closed or its last publisher left"),
+        /// Also for an inbox or a queue consumer whose worker [drains](crate::Worker::drain).
+        Closed => (
+            "no more packets: the ring is closed, its last publisher left, or the worker drains"
+        ),
         /// The endpoint cannot go on: its process lost the ring, or every other process left a ring
         /// whose name was removed.
         Detached(cause: Detachment) => ("no more packets: the ring is detached: {cause}"),

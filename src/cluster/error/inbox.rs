@@ -50,8 +50,11 @@ error_family! {
             "packet type refused: the inbox accepts {}, found {}{}; send an accepted type, or add this type to the types of Worker::inbox_of",
             types.expected, types.found, types.detail()
         ),
-        /// This process cannot reach the inbox any more, and waiting would never end.
-        Detached(cause: Detachment) => ("packet not sent: the inbox is detached: {cause}"),
+        /// This process cannot reach the inbox any more, and waiting would never end: the name of
+        /// the inbox or of the cluster's directory was removed, or a descriptor was closed.
+        Detached(cause: Detachment) => (
+            "packet not sent: the inbox or its cluster is detached: {cause}"
+        ),
         /// The inbox was closed.
         Closed => ("packet not sent: the inbox is closed"),
         /// The packet is larger than this inbox allows.

@@ -165,8 +165,8 @@ error_family! {
 error_family! {
     /// Why [`recv`](crate::cluster::Service::recv), which waits for a request, returned none.
     ServiceRecvError waits for (), {
-        /// The ring of requests was closed.
-        Closed => ("no more requests: the service is closed"),
+        /// The ring of requests was closed, or the worker [drains](crate::Worker::drain).
+        Closed => ("no more requests: the service is closed, or the worker drains"),
         /// No request can come any more: this process lost the ring, or its name was removed and no
         /// client lives.
         Detached(cause: Detachment) => ("no more requests: the service is detached: {cause}"),

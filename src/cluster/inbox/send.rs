@@ -17,7 +17,7 @@ use crate::cluster::error::{
 use crate::cluster::names::{Address, Addressee, ClusterObject};
 use crate::cluster::pool::{PoolWait, PooledSender};
 use crate::cluster::worker::Worker;
-use crate::error::{Form, OpenError};
+use crate::error::{Detachment, Form, OpenError};
 use crate::packet::Packet;
 use crate::wait::{IDLE, Timeout};
 use std::cell::Cell;
@@ -56,8 +56,8 @@ impl Worker {
     /// [`UnknownWorker`](SendToError::UnknownWorker), [`NoInbox`](SendToError::NoInbox),
     /// [`Dead`](SendToError::Dead), [`TypeRefused`](SendToError::TypeRefused),
     /// [`TooLarge`](SendToError::TooLarge), [`Unserializable`](SendToError::Unserializable),
-    /// [`Closed`](SendToError::Closed), [`WouldDeadlock`](SendToError::WouldDeadlock),
-    /// [`Open`](SendToError::Open).
+    /// [`Detached`](SendToError::Detached), [`Closed`](SendToError::Closed),
+    /// [`WouldDeadlock`](SendToError::WouldDeadlock), [`Open`](SendToError::Open).
     #[inline]
     pub fn send_to<T: Packet>(
         &self,
@@ -189,6 +189,12 @@ impl Worker {
             if is_fresh {
                 match self.attach::<T>(&address.name, &sender, timeout.left(deadline)) {
                     Ok(endpoint) => sender.endpoint = Some(endpoint),
+                    // A discarded inbox changes the presence first: only its name was removed.
+                    Err(OpenError::NotFound { .. })
+                        if self.directory.presence(address.id) == address.presence =>
+                    {
+                        return Err(SendToError::Detached(Detachment::NameRemoved).into());
+                    }
                     // The inbox was discarded after the lookup.
                     Err(OpenError::NotFound { .. } | OpenError::Closed { .. }) => {
                         closed += 1;
@@ -293,6 +299,7 @@ fn not_attached(who: &Address<'_>, error: OpenError, timeout: Timeout) -> SendTo
         (OpenError::Busy { pid, .. }, Timeout::Zero | Timeout::After(_)) => {
             waits(who, WaitingFor::Joining { pid: pid.unwrap_or_default() })
         }
+        (OpenError::Detached { cause, .. }, _) => SendToError::Detached(cause).into(),
         (error, _) => SendToError::Open(Box::new(error)).into(),
     }
 }
