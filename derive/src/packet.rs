@@ -60,14 +60,15 @@ fn emit(
     let native = subject.native();
     let derived = derived::emit(&subject, item_attrs);
     let item = with_nesting(item, &own)?;
+    // `Native` comes first, so that its errors do: they point at the field and name the cure.
     Ok(quote! {
+        #native
         #[derive(#packetring::rkyv::Archive, #packetring::rkyv::Serialize, #packetring::rkyv::Deserialize)]
         #[rkyv(crate = #packetring::rkyv)]
         #bounds
         #item
         #describe
         #any_bits
-        #native
         #derived
     })
 }
