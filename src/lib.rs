@@ -164,9 +164,39 @@ mod api {
 /// schema, and whether it can be reserved ([`packet::AnyBits`]). The item itself, derives included,
 /// stays as it is.
 ///
-/// Methods for received packets go on the archived type, here `ArchivedChat`. To print and compare
-/// received packets, add `#[rkyv(derive(Debug))]` or `#[rkyv(compare(PartialEq))]` beside
-/// `#[packet]`.
+/// Methods for received packets go on the archived type, here `ArchivedChat`.
+///
+/// # Printing and comparing
+///
+/// If `#[derive(Debug)]` or `#[derive(PartialEq)]` stands below `#[packet]`, the archived type has
+/// the trait too. `Debug` prints the values in the packet. `PartialEq` compares a received packet
+/// with another one, and with a value of the item in both directions:
+///
+/// ```
+/// #[packetring::packet]
+/// #[derive(Debug, PartialEq)]
+/// struct Price { symbol: String, bid: Box<u32> }
+///
+/// # let ring = packetring::Ring::builder().heap()?;
+/// # let (mut out, mut all) = (ring.publisher::<Price>()?, ring.subscriber::<Price>()?);
+/// out.send(&Price { symbol: "ABC".to_owned(), bid: Box::new(7) })?;
+/// let price = all.recv()?;
+/// assert_eq!(*price, Price { symbol: "ABC".to_owned(), bid: Box::new(7) });
+/// assert_eq!(format!("{:?}", *price), r#"ArchivedPrice { symbol: "ABC", bid: 7 }"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// - The archived type has the trait if the archived type of each field has it; an error appears
+///   where a program uses it, and names the field's type.
+/// - rkyv compares no archived `Duration`, IP or socket address with its native value, and most
+///   wrapped fields neither. Types with such fields compare only archived with archived. Types with
+///   a `BTreeSet` compare only with native values: rkyv does not compare two archived ones.
+/// - A recursive type with such a field beside its own name, as `Vec<(Duration, Self)>`, likewise.
+///   For `Debug` there, all types beside its own name must have it.
+/// - `#[rkyv(derive(..))]` and `#[rkyv(compare(..))]` come first: the macro then adds no second
+///   implementation.
+/// - For implementations of your own on the archived type, put the derive above `#[packet]`. The
+///   macro does not see derives there.
 ///
 /// # Field types
 ///

@@ -17,6 +17,8 @@ pub(crate) struct Part {
     niches: Vec<Type>,
     /// True if the field's type contains the type that it belongs to.
     pub(crate) recursive: bool,
+    /// The type of the field.
+    pub(crate) native: Type,
     /// The archived type.
     pub(crate) archived: TokenStream,
     /// The archived type, with `Itself` in place of the type that the field belongs to.
@@ -72,6 +74,7 @@ impl Part {
             described: archived(&described, described_with.as_ref(), rkyv, span),
             archive_bound: (!omitted).then(|| archive_bound(&ty, with.as_ref(), rkyv)),
             native_bound: native_bound(&described, described_with.as_ref(), packetring, span),
+            native: ty,
             span,
         })
     }

@@ -7,6 +7,7 @@ use proc_macro::TokenStream;
 
 mod any_bits;
 mod args;
+mod derived;
 mod describe;
 mod fields;
 mod one_of;

@@ -10,7 +10,7 @@ use syn::{
 };
 
 use crate::{
-    any_bits, args,
+    any_bits, args, derived,
     describe::{Arm, Body, Subject},
     fields::{Part, plain},
     refuse,
@@ -43,7 +43,8 @@ fn emit(
     attrs: &[Attribute],
     packetring: &Path,
 ) -> Result<TokenStream> {
-    let attrs = ItemAttrs::parse(attrs)?;
+    let item_attrs = attrs;
+    let attrs = ItemAttrs::parse(item_attrs)?;
     let (_, ty_generics, _) = generics.split_for_impl();
     let full: Type = parse_quote!(#name #ty_generics);
     let own = SelfReferences { name, full: &full, packetring };
@@ -57,15 +58,18 @@ fn emit(
     let bounds = if recursive { recursion_bounds(&attrs, packetring) } else { quote!() };
     let (describe, any_bits) = (subject.describe(), any_bits::emit(&subject));
     let native = subject.native();
+    let derived = derived::emit(&subject, item_attrs);
     let item = with_nesting(item, &own)?;
+    // `Native` comes first, so that its errors do: they point at the field and name the cure.
     Ok(quote! {
+        #native
         #[derive(#packetring::rkyv::Archive, #packetring::rkyv::Serialize, #packetring::rkyv::Deserialize)]
         #[rkyv(crate = #packetring::rkyv)]
         #bounds
         #item
         #describe
         #any_bits
-        #native
+        #derived
     })
 }
 

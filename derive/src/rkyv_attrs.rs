@@ -19,6 +19,10 @@ pub(crate) struct ItemAttrs {
     pub(crate) archive_bounds: TokenStream,
     /// The tokens inside `bytecheck(..)`.
     pub(crate) bytecheck: Option<TokenStream>,
+    /// The names inside `derive(..)` and `attr(..)`.
+    pub(crate) derives: Vec<Ident>,
+    /// True if rkyv compares archived with native values: `compare(PartialEq)`.
+    pub(crate) compares: bool,
 }
 
 impl ItemAttrs {
@@ -44,7 +48,19 @@ impl ItemAttrs {
                 self.archived = Some(meta.value()?.parse()?);
                 Ok(())
             }
-            "attr" => refuse_hidden(group(meta)?),
+            "attr" => {
+                let tokens = group(meta)?;
+                idents(tokens.clone(), &mut self.derives);
+                refuse_hidden(tokens)
+            }
+            "derive" => {
+                idents(group(meta)?, &mut self.derives);
+                Ok(())
+            }
+            "compare" => {
+                self.compares |= find(group(meta)?, "PartialEq").is_some();
+                Ok(())
+            }
             "archive_bounds" => {
                 self.archive_bounds = group(meta)?;
                 Ok(())
@@ -190,8 +206,19 @@ pub(crate) fn refuse_conditional(attrs: &[Attribute]) -> Result<()> {
     Ok(())
 }
 
+/// Adds all identifiers in tokens, also those within groups.
+fn idents(tokens: TokenStream, to: &mut Vec<Ident>) {
+    for token in tokens {
+        match token {
+            TokenTree::Ident(ident) => to.push(ident),
+            TokenTree::Group(group) => idents(group.stream(), to),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+    }
+}
+
 /// Finds an identifier in tokens, also within groups.
-fn find(tokens: TokenStream, name: &str) -> Option<proc_macro2::Ident> {
+pub(crate) fn find(tokens: TokenStream, name: &str) -> Option<proc_macro2::Ident> {
     tokens.into_iter().find_map(|token| match token {
         TokenTree::Ident(ident) => (ident == name).then_some(ident),
         TokenTree::Group(group) => find(group.stream(), name),

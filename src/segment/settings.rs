@@ -42,7 +42,7 @@ pub(crate) enum Parking {
 /// assert_eq!(ring.settings().capacity, 64 * 1024);
 /// # Ok::<(), packetring::OpenError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
     /// Bytes of the ring's slots: a power of two from 1 KiB to 4 GiB. Default 1 MiB.
@@ -68,6 +68,21 @@ pub struct Settings {
     pub(crate) tagged_slots: bool,
     /// Work queue: each packet goes to one consumer.
     pub(crate) queue: bool,
+}
+
+/// Shows the public settings.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("capacity", &self.capacity)
+            .field("claims", &self.claims)
+            .field("overflow", &self.overflow)
+            .field("history", &self.history)
+            .field("max_publishers", &self.max_publishers)
+            .field("max_subscribers", &self.max_subscribers)
+            .field("stays_open", &self.stays_open)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Settings {
@@ -174,6 +189,15 @@ impl fmt::Display for Parking {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debug_shows_the_public_settings() {
+        assert_eq!(
+            format!("{:?}", Settings::default()),
+            "Settings { capacity: 1048576, claims: Shared, overflow: Block, history: 0, \
+             max_publishers: 64, max_subscribers: 64, stays_open: false, .. }"
+        );
+    }
 
     #[test]
     fn the_default_is_valid() {

@@ -9,6 +9,11 @@ use rkyv::{
 };
 
 /// A conversion of `F` into a packet type and back, for [`Via`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot convert a field of type `{F}`",
+    label = "no conversion for this field",
+    note = "implement `packetring::with::Conversion<{F}>` for `{Self}`"
+)]
 pub trait Conversion<F> {
     /// The [packet type](crate::Packet).
     type Packet;

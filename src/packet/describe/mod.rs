@@ -11,10 +11,13 @@ mod itself;
 mod library;
 mod named;
 mod niches;
+mod print;
 mod shape;
 mod trees;
 mod type_name;
 
+#[doc(hidden)]
+pub use self::print::{Print, Printed};
 pub(crate) use self::trees::MAX_DEPTH;
 pub use self::{
     itself::{ArchivedItself, Itself},

@@ -268,3 +268,239 @@ fn fields_are_read_in_place() {
         matches!(&chat.r#type, ArchivedKind::Renamed { from, to } if from == "old" && to.is_none())
     );
 }
+
+#[packet]
+#[derive(Debug, PartialEq)]
+struct Printed {
+    name: String,
+    boxed: Box<u32>,
+    text: Box<str>,
+    slice: Box<[u16]>,
+    list: Vec<Kind>,
+    option: Option<Box<u64>>,
+    map: BTreeMap<String, (u8, char)>,
+    result: Result<f64, String>,
+    nested: Either<u8, Vec<String>>,
+    r#type: Stop,
+}
+
+fn printed() -> Printed {
+    Printed {
+        name: String::from("a name that is not inline"),
+        boxed: Box::new(7),
+        text: "boxed".into(),
+        slice: Box::from([1, 2]),
+        list: vec![Kind::Plain, Kind::Moved(Point(1.0, 2.0), 3)],
+        option: Some(Box::new(8)),
+        map: BTreeMap::from([(String::from("key"), (9, 'x'))]),
+        result: Ok(0.5),
+        nested: Either::Right { value: vec![String::from("right")] },
+        r#type: Stop,
+    }
+}
+
+#[test]
+fn a_derived_debug_prints_the_values_of_a_packet() {
+    let archive = Archive::of(&printed()).unwrap();
+    let native = format!("{:?}", printed());
+    let archived = format!("{:?}", archive.view::<Printed>());
+    // Structs have the name of the archived type. All else is equal.
+    assert_eq!(archived.replace("Archived", ""), native);
+    assert!(
+        archived.starts_with("ArchivedPrinted { name: \"a name that is not inline\", boxed: 7")
+    );
+    let pretty = format!("{:#?}", archive.view::<Printed>());
+    assert_eq!(pretty.replace("Archived", ""), format!("{:#?}", printed()));
+}
+
+#[packet]
+#[derive(Debug)]
+struct Library {
+    at: (Duration, IpAddr, SocketAddr, CString),
+    ranges: (Range<u32>, RangeFrom<u8>, RangeTo<u16>, RangeToInclusive<u8>, RangeFull),
+    bounds: [Bound<Box<u8>>; 3],
+    #[rkyv(with = with::Niche)]
+    niche: Option<Box<str>>,
+    #[rkyv(with = with::Niche)]
+    number: Option<NonZeroU32>,
+    #[rkyv(with = with::DefaultNiche)]
+    flag: Option<bool>,
+    deque: VecDeque<(u8,)>,
+    phantom: PhantomData<u8>,
+    unit: (),
+    set: BTreeSet<Box<str>>,
+}
+
+#[test]
+fn a_derived_debug_prints_library_types_like_their_values() {
+    let library = Library {
+        at: (
+            Duration::from_millis(1500),
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 0, 0)),
+            CString::new("c text").unwrap(),
+        ),
+        ranges: (1..5, 2.., ..3, ..=4, ..),
+        bounds: [Bound::Included(Box::new(1)), Bound::Excluded(Box::new(2)), Bound::Unbounded],
+        niche: Some("niche".into()),
+        number: NonZeroU32::new(5),
+        flag: Some(true),
+        deque: VecDeque::from([(6,)]),
+        phantom: PhantomData,
+        unit: (),
+        set: BTreeSet::from(["one".into(), "two".into()]),
+    };
+    let archive = Archive::of(&library).unwrap();
+    let archived = format!("{:?}", archive.view::<Library>());
+    assert_eq!(archived.replacen("Archived", "", 1), format!("{library:?}"));
+}
+
+#[test]
+fn a_derived_debug_prints_wrapped_fields_and_tails() {
+    let tail = crate::Tail { head: Stop, tail: vec![String::from("a"), String::from("b")] };
+    let archive = Archive::of(&tail).unwrap();
+    let text = format!("{:?}", archive.view::<crate::Tail<Stop, String>>());
+    assert_eq!(text, r#"ArchivedTail { head: ArchivedStop, tail: ["a", "b"] }"#);
+    assert!(*archive.view::<crate::Tail<Stop, String>>() == tail);
+
+    let guarded = Guarded { value: Mutex::new(String::from("locked")), count: AtomicU16::new(7) };
+    let archive = Archive::of(&guarded).unwrap();
+    let text = format!("{:?}", archive.view::<Guarded>());
+    assert_eq!(text, r#"ArchivedGuarded { value: "locked", count: 7 }"#);
+
+    let loose = Loose { children: HashMap::from([(1, Loose { children: HashMap::new() })]) };
+    let archive = Archive::of(&loose).unwrap();
+    let text = format!("{:?}", archive.view::<Loose>());
+    assert_eq!(text, "Renamed { children: [Entry { key: 1, value: Renamed { children: [] } }] }");
+}
+
+#[test]
+fn a_derived_equality_compares_packets_with_each_other_and_with_values() {
+    let (one, same) = (Archive::of(&printed()).unwrap(), Archive::of(&printed()).unwrap());
+    assert_eq!(one.view::<Printed>(), same.view::<Printed>());
+    assert_eq!(*one.view::<Printed>(), printed());
+    assert_eq!(printed(), *one.view::<Printed>());
+    let changes: [fn(&mut Printed); 10] = [
+        |value| value.name.push('x'),
+        |value| *value.boxed = 8,
+        |value| value.text = "other".into(),
+        |value| value.slice[1] = 3,
+        |value| value.list[1] = Kind::Moved(Point(1.0, 2.0), 4),
+        |value| value.list[0] = Kind::Renamed { from: String::new(), to: None },
+        |value| value.option = None,
+        |value| *value.map.get_mut("key").unwrap() = (9, 'y'),
+        |value| value.result = Err(String::from("error")),
+        |value| value.nested = Either::Left(1),
+    ];
+    for change in changes {
+        let mut other = printed();
+        change(&mut other);
+        let archive = Archive::of(&other).unwrap();
+        assert_ne!(one.view::<Printed>(), archive.view::<Printed>());
+        assert_ne!(*one.view::<Printed>(), other);
+        assert_ne!(other, *one.view::<Printed>());
+    }
+}
+
+#[test]
+fn recursive_and_generic_packets_are_compared_and_printed() {
+    let leaf = Node { value: 3, ..Node::default() };
+    let node = Node { children: vec![leaf.clone()], next: Some(Box::new(leaf)), ..Node::default() };
+    let archive = Archive::of(&node).unwrap();
+    assert_eq!(*archive.view::<Node>(), node);
+    let text = format!("{:?}", archive.view::<Node>());
+    assert_eq!(text.replace("Archived", ""), format!("{node:?}"));
+
+    let tree = Tree::Fork(Box::new(Tree::Leaf(1_u32)), Box::new(Tree::Leaf(2)));
+    let archive = Archive::of(&tree).unwrap();
+    assert_eq!(*archive.view::<Tree<u32>>(), tree);
+    assert_eq!(format!("{:?}", archive.view::<Tree<u32>>()), "Fork(Leaf(1), Leaf(2))");
+}
+
+/// Has `Debug` and `PartialEq` by hand, so the archived type lacks them.
+#[packet]
+struct ByHand(u8);
+
+impl std::fmt::Debug for ByHand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("by hand")
+    }
+}
+
+impl PartialEq for ByHand {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// Compiles although the archived field has neither trait.
+#[packet]
+#[derive(Debug, PartialEq)]
+struct Around(ByHand);
+
+/// rkyv implements the traits, as the attributes ask.
+#[packet]
+#[derive(Debug, PartialEq)]
+#[rkyv(derive(Debug, PartialEq), compare(PartialEq))]
+struct ByRkyv(u8);
+
+/// The derives above `#[packet]` leave the archived type to the author.
+#[derive(Debug, PartialEq)]
+#[packet]
+struct Own(u8);
+
+impl std::fmt::Debug for ArchivedOwn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("own")
+    }
+}
+
+#[packet]
+#[cfg_attr(test, derive(Debug))]
+#[cfg_attr(any(), derive(PartialEq))]
+struct Conditional(u8);
+
+impl PartialEq for ArchivedConditional {
+    fn eq(&self, _: &Self) -> bool {
+        false
+    }
+}
+
+/// Recursive, with a field that rkyv compares in one way only.
+#[packet]
+#[derive(Debug, PartialEq)]
+struct Family {
+    since: Vec<(Duration, Family)>,
+}
+
+/// rkyv does not compare two archived sets.
+#[packet]
+#[derive(Debug, PartialEq)]
+struct Chosen(BTreeSet<i64>);
+
+/// rkyv does not compare an archived duration with a native one.
+#[packet]
+#[derive(Debug, PartialEq)]
+struct Timed(Duration);
+
+#[test]
+fn traits_of_archived_types_yield_to_those_of_the_author() {
+    round_trip(Around(ByHand(1)));
+    let archive = Archive::of(&ByRkyv(7)).unwrap();
+    assert_eq!(*archive.view::<ByRkyv>(), ByRkyv(7));
+    assert_eq!(format!("{:?}", archive.view::<ByRkyv>()), "ArchivedByRkyv(7)");
+    let archive = Archive::of(&Own(7)).unwrap();
+    assert_eq!(format!("{:?}", archive.view::<Own>()), "own");
+    let archive = Archive::of(&Conditional(7)).unwrap();
+    assert_eq!(format!("{:?}", archive.view::<Conditional>()), "ArchivedConditional(7)");
+    assert_ne!(archive.view::<Conditional>(), archive.view::<Conditional>());
+    let archive = Archive::of(&Chosen(BTreeSet::from([-1, 1]))).unwrap();
+    assert_eq!(*archive.view::<Chosen>(), Chosen(BTreeSet::from([-1, 1])));
+    assert_ne!(*archive.view::<Chosen>(), Chosen(BTreeSet::from([-1])));
+    assert_eq!(format!("{:?}", archive.view::<Chosen>()), "ArchivedChosen({-1, 1})");
+    let family = Family { since: vec![(Duration::from_secs(1), Family { since: vec![] })] };
+    let archive = Archive::of(&family).unwrap();
+    assert_eq!(archive.view::<Family>(), archive.view::<Family>());
+    let archive = Archive::of(&Timed(Duration::from_secs(1))).unwrap();
+    assert_eq!(archive.view::<Timed>(), archive.view::<Timed>());
+}
