@@ -192,6 +192,8 @@ impl Shape {
     ///
     /// At compile time, if the elements have no bytes. A few bytes could otherwise claim billions
     /// of elements, and checking or reading them would take forever.
+    // The error names the container, without excerpts of the standard library.
+    #[track_caller]
     pub const fn list<T>(
         word: &'static str,
         name: TypeName,
