@@ -12,7 +12,7 @@
 use crate::channel::settle;
 use crate::error::{DisplayName, OpenError};
 use crate::segment::inventory::{self as raw, FoundObject};
-use crate::segment::name::Name;
+use crate::segment::name::{Name, Namespace};
 use crate::segment::{Clearance, Segment};
 use std::fmt;
 use std::path::PathBuf;
@@ -57,6 +57,8 @@ pub struct ObjectInfo {
     /// The name as the user gave it: of the ring, topic, queue or service, or of an inbox's worker.
     /// For replies the id of the client. Empty for a directory and for events.
     pub name: String,
+    /// The [prefix](crate::RingBuilder::prefix) of the name; `None` for a name without one.
+    pub prefix: Option<String>,
     /// The cluster's name as the user gave it; `None` for a plain ring.
     pub cluster: Option<String>,
     /// The file.
@@ -131,8 +133,8 @@ pub fn inventory() -> Result<Vec<ObjectInfo>, OpenError> {
     Ok(raw::list()?.into_iter().map(ObjectInfo::of).collect())
 }
 
-/// Removes the deserted objects of this user: no living process is attached, and nothing durable is
-/// kept.
+/// Removes the deserted objects of this user, of all prefixes: no living process is attached, and
+/// nothing durable is kept. [`purge_prefix()`] removes those of one prefix.
 ///
 /// Durable subscribers, jobs of a work queue, and names and inboxes of workers stay. So do all
 /// objects with a living process, files of other users and of other programs. The call waits for no
@@ -160,8 +162,35 @@ pub fn inventory() -> Result<Vec<ObjectInfo>, OpenError> {
 /// [`System`](OpenError::System) if `/dev/shm` cannot be listed. An error at one object is its
 /// [`StayReason`].
 pub fn purge() -> Result<Purged, OpenError> {
+    purge_those(|_| true)
+}
+
+/// Removes the deserted objects of this user whose names have this
+/// [prefix](crate::RingBuilder::prefix): see [`purge()`]. Objects of other prefixes and without one
+/// are neither removed nor reported. An empty prefix means the objects without a prefix.
+///
+/// ```
+/// use packetring::{Ring, inventory::purge_prefix};
+///
+/// let test = format!("test-{}", std::process::id());
+/// let ring = Ring::builder().prefix(&test).open("prices")?;
+/// assert_eq!(purge_prefix(&test)?.stays[0].0.prefix.as_ref(), Some(&test)); // it is in use
+/// drop(ring);
+/// # Ok::<(), packetring::OpenError>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`purge()`], and [`BadSettings`](OpenError::BadSettings) for an invalid prefix.
+pub fn purge_prefix(prefix: &str) -> Result<Purged, OpenError> {
+    Namespace::of_prefix(prefix).check()?;
+    purge_those(|object| object.prefix.as_deref().unwrap_or_default() == prefix)
+}
+
+/// Removes the deserted objects among those that `is_meant` selects.
+fn purge_those(is_meant: impl Fn(&ObjectInfo) -> bool) -> Result<Purged, OpenError> {
     let mut purged = Purged { removed: Vec::new(), stays: Vec::new() };
-    for object in inventory()? {
+    for object in inventory()?.into_iter().filter(is_meant) {
         match Segment::clear_away(&object.object, settle) {
             Ok(Clearance::Gone) => {}
             Ok(Clearance::Removed) => purged.removed.push(object),
@@ -175,7 +204,9 @@ pub fn purge() -> Result<Purged, OpenError> {
 
 impl ObjectInfo {
     fn of(found: FoundObject) -> Self {
-        let parts = DisplayName(found.name.as_str()).cluster_parts();
+        let shown = DisplayName(found.name.as_str());
+        let ((prefix, plain), parts) = (shown.prefix_and_name(), shown.cluster_parts());
+        let prefix = prefix.map(str::to_owned);
         let kind = match (&found.fault, &parts) {
             (Some(OpenError::Foreign { .. }), _) => ObjectKind::NotASegment,
             (_, None) => ObjectKind::Ring,
@@ -192,11 +223,12 @@ impl ObjectInfo {
         };
         let (cluster, name) = match parts {
             Some(parts) => (Some(parts.cluster), parts.name),
-            None => (None, found.name.as_str().to_owned()),
+            None => (None, plain.to_owned()),
         };
         Self {
             kind,
             name,
+            prefix,
             cluster,
             path: found.path.into(),
             bytes: found.len,

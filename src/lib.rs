@@ -129,7 +129,7 @@ mod api {
         TypeMismatch, ValueError, Values, WaitingFor, select, select_timeout, try_select,
     };
     pub use crate::cluster::Worker;
-    pub use crate::inventory::{inventory, purge};
+    pub use crate::inventory::{inventory, purge, purge_prefix};
     pub use crate::packet::{Packet, Tail};
     pub use rkyv;
 

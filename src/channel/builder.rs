@@ -4,7 +4,7 @@ use super::ring::Ring;
 use crate::error::OpenError;
 use crate::ring::settle::settle;
 use crate::segment::Segment;
-use crate::segment::name::Name;
+use crate::segment::name::{Name, Namespace};
 use crate::segment::settings::{Claims, Overflow, Parking, Settings};
 use crate::wait::{Wait, WaitKind};
 use std::time::Duration;
@@ -30,6 +30,7 @@ pub struct RingBuilder {
     stays_open: Option<bool>,
     wait: Option<Wait>,
     open_timeout: Option<Duration>,
+    namespace: Namespace,
     /// Values of settings that are not chosen, if the ring is created. Settings that no user
     /// chooses must match them.
     default: Settings,
@@ -43,7 +44,8 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`BadName`](OpenError::BadName), [`Foreign`](OpenError::Foreign),
+    /// [`BadName`](OpenError::BadName), [`BadSettings`](OpenError::BadSettings) for the prefix,
+    /// [`Foreign`](OpenError::Foreign),
     /// [`OtherUser`](OpenError::OtherUser), [`OtherVersion`](OpenError::OtherVersion),
     /// [`Corrupt`](OpenError::Corrupt), [`NoSpace`](OpenError::NoSpace),
     /// [`NoInodes`](OpenError::NoInodes), [`NoSharedMemory`](OpenError::NoSharedMemory),
@@ -153,6 +155,34 @@ impl RingBuilder {
         self
     }
 
+    /// Sets a prefix of the ring's name: 1 to 40 letters, digits, `.`, `_` and `-`, without a dot
+    /// in front. Rings of two prefixes never meet, although they have one name. So two
+    /// applications, or two runs of a test, can use the same names.
+    ///
+    /// The default is the environment variable `PACKETRING_PREFIX`, which child processes inherit.
+    /// The builder reads it when it is made; [`Ring::open`], [`Ring::attach`] and [`Ring::remove`]
+    /// read it at each call. This setting wins over the variable. An empty prefix, in either place,
+    /// means none. An invalid prefix, in either place, is [`BadSettings`](OpenError::BadSettings)
+    /// when the ring is opened.
+    ///
+    /// [`Ring::name`] returns the name without the prefix. The field `name` of an error has it, as
+    /// in `staging:prices`.
+    ///
+    /// ```
+    /// use packetring::{OpenError, Ring};
+    ///
+    /// let name = format!("prices-{}", std::process::id());
+    /// let staging = Ring::builder().prefix("staging").open(&name)?;
+    /// let other = Ring::builder().prefix("live").attach(&name);
+    /// assert!(matches!(other, Err(OpenError::NotFound { .. })));
+    /// assert_eq!(staging.name(), name);
+    /// # Ok::<(), OpenError>(())
+    /// ```
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        self.namespace.set_prefix(prefix);
+        self
+    }
+
     /// Opens the ring of this name, or creates it.
     ///
     /// # Errors
@@ -160,7 +190,8 @@ impl RingBuilder {
     /// As [`Ring::open`], and [`BadSettings`](OpenError::BadSettings),
     /// [`SettingsMismatch`](OpenError::SettingsMismatch) if it exists and a chosen setting differs.
     pub fn open(self, name: &str) -> Result<Ring, OpenError> {
-        self.open_named(&Name::new(name)?)
+        let name = self.named(name)?;
+        self.open_named(&name)
     }
 
     /// As [`open`](Self::open), by a name of any kind.
@@ -175,13 +206,29 @@ impl RingBuilder {
     ///
     /// As [`open`](Self::open), and [`NotFound`](OpenError::NotFound).
     pub fn attach(self, name: &str) -> Result<Ring, OpenError> {
-        self.attach_named(&Name::new(name)?)
+        let name = self.named(name)?;
+        self.attach_named(&name)
     }
 
     /// As [`attach`](Self::attach), by a name of any kind.
     pub(crate) fn attach_named(self, name: &Name) -> Result<Ring, OpenError> {
         let segment = Segment::attach(name, self.open_timeout)?;
         self.finish(segment)
+    }
+
+    /// Removes the ring of this name: see [`Ring::remove`]. Of the settings, only those about the
+    /// name and [`open_timeout`](Self::open_timeout) count.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::remove`], [`BadSettings`](OpenError::BadSettings) for an invalid
+    /// [`prefix`](Self::prefix), and [`Busy`](OpenError::Busy).
+    pub fn remove(self, name: &str) -> Result<bool, OpenError> {
+        Segment::remove(&self.named(name)?, self.open_timeout)
+    }
+
+    fn named(&self, name: &str) -> Result<Name, OpenError> {
+        Name::of_ring(&self.namespace.check()?, name)
     }
 
     /// Creates a ring on the heap, for the threads of this process. It has the same API, and no

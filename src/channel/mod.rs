@@ -63,6 +63,6 @@ pub(crate) use crate::ring::settle::settle;
 pub(crate) use crate::ring::state::RingState;
 pub(crate) use crate::segment::entry::EntryId;
 pub(crate) use crate::segment::layout::{EventCount, NOWHERE, SubscriberEntry};
-pub(crate) use crate::segment::name::Name;
+pub(crate) use crate::segment::name::{Name, Namespace, Scope};
 pub(crate) use crate::segment::settings::{MAX_ENTRIES, Overflow};
 pub(crate) use crate::segment::view::RingMemory;

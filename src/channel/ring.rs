@@ -7,10 +7,9 @@ use super::publisher::Publisher;
 use super::subscriber::Subscriber;
 use super::type_table::{self, CarriedType};
 use super::untyped::AckMode;
-use crate::error::{Detachment, OpenError};
+use crate::error::{Detachment, DisplayName, OpenError};
 use crate::packet::{Packet, TypeInfo};
 use crate::ring::state::RingState;
-use crate::segment::name::Name;
 use crate::segment::settings::Settings;
 use crate::segment::{Liveness, Segment};
 use crate::wait::Wait;
@@ -62,7 +61,7 @@ impl Ring {
     /// [`InUse`](OpenError::InUse) if a living process is attached, [`Foreign`](OpenError::Foreign)
     /// if the object of this name is not a ring of this user; it is not changed.
     pub fn remove(name: &str) -> Result<bool, OpenError> {
-        Segment::remove(&Name::new(name)?)
+        Self::builder().remove(name)
     }
 
     /// Joins as a publisher of `T`.
@@ -222,9 +221,10 @@ impl Ring {
         })
     }
 
-    /// The ring's name, empty for a ring on the heap.
+    /// The ring's name without its [prefix](crate::RingBuilder::prefix), empty for a ring on the
+    /// heap.
     pub fn name(&self) -> &str {
-        self.segment.name()
+        DisplayName(self.segment.name()).prefix_and_name().1
     }
 
     pub(super) fn new(segment: Segment, wait: Wait) -> Self {

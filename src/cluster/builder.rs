@@ -1,7 +1,9 @@
 //! Choosing how a worker joins.
 
-use super::names::WorkerId;
-use crate::channel::Overflow;
+use super::directory;
+use super::names::{Cluster, WorkerId};
+use crate::channel::{Namespace, Overflow};
+use crate::error::OpenError;
 use std::time::Duration;
 
 /// Chooses how a worker joins. [`Worker::builder`](crate::Worker::builder) returns it.
@@ -29,6 +31,7 @@ pub struct WorkerBuilder {
     pub(super) max_deliveries: Option<u64>,
     /// The worker that gets dead letters.
     pub(super) dead_letters: Option<String>,
+    pub(super) namespace: Namespace,
 }
 
 impl WorkerBuilder {
@@ -131,5 +134,35 @@ impl WorkerBuilder {
     pub fn dead_letters(mut self, worker: &str) -> Self {
         self.dead_letters = Some(worker.to_owned());
         self
+    }
+
+    /// Sets the prefix of the names of all objects of the cluster: see
+    /// [`RingBuilder::prefix`](crate::RingBuilder::prefix). Workers of two prefixes never meet,
+    /// although their clusters have one name.
+    ///
+    /// ```
+    /// # let cluster = format!("prefix-{}", std::process::id());
+    /// use packetring::Worker;
+    ///
+    /// let staging = Worker::builder().prefix("staging").join(&cluster, "shop")?;
+    /// let live = Worker::builder().prefix("live").join(&cluster, "shop")?; // not `NameTaken`
+    /// assert_eq!((staging.workers().len(), live.workers().len()), (1, 1));
+    /// # Ok::<(), packetring::cluster::JoinError>(())
+    /// ```
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        self.namespace.set_prefix(prefix);
+        self
+    }
+
+    /// Removes a cluster without living workers: see
+    /// [`Worker::remove_cluster`](crate::Worker::remove_cluster). Of the settings, only those about
+    /// the names of objects count.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::remove_cluster`](crate::Worker::remove_cluster), and
+    /// [`BadSettings`](OpenError::BadSettings) for an invalid [`prefix`](Self::prefix).
+    pub fn remove_cluster(self, cluster: &str) -> Result<bool, OpenError> {
+        directory::remove(&Cluster::new(&self.namespace, cluster)?)
     }
 }

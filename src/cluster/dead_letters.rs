@@ -5,7 +5,7 @@
 
 use super::builder::WorkerBuilder;
 use super::directory::Visit;
-use super::names::{ClusterObject, SenderTag};
+use super::names::{Cluster, ClusterObject, SenderTag};
 use super::worker::Worker;
 use crate::channel::{DeadLetter, DeadLetters, RingBuilder};
 use crate::error::OpenError;
@@ -59,7 +59,7 @@ impl WorkerBuilder {
 }
 
 /// Sends a dead letter to the inbox of a worker. `None` if it cannot be sent now.
-fn deliver(cluster: &str, name: &str, letter: &DeadLetter<'_>, tag: SenderTag) -> Option<()> {
+fn deliver(cluster: &Cluster, name: &str, letter: &DeadLetter<'_>, tag: SenderTag) -> Option<()> {
     let visit = Visit::open(cluster, TIMEOUT).ok()?;
     let presence = visit.inbox_of(name)?;
     let object = ClusterObject::Inbox(name).name(cluster).ok()?;

@@ -80,7 +80,7 @@ fn hash(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::names::ClusterObject;
+    use crate::cluster::names::{Cluster, ClusterObject};
 
     fn default_of(variables: &[(&str, &str)]) -> DefaultName {
         let get = |key: &str| {
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_name_is_cut_until_its_inbox_has_a_valid_name() {
         let get = |key: &str| (key == "name").then(|| "é".repeat(30));
-        let cluster = "c".repeat(90);
+        let cluster = Cluster::plain(&"c".repeat(90));
         let fits = |name: &str| ClusterObject::Inbox(name).name(&cluster).is_ok();
         let name = DefaultName::of(get, "encoder", fits).name;
         assert!(fits(&name) && name.starts_with('é'), "{name}");

@@ -61,5 +61,5 @@ pub use worker::Worker;
 #[cfg(test)]
 pub(crate) mod internals {
     pub(crate) use super::directory::{Directory, JoinRequest, Lookup};
-    pub(crate) use super::names::{Address, ClusterObject, WorkerId};
+    pub(crate) use super::names::{Address, Cluster, ClusterObject, WorkerId};
 }

@@ -1,6 +1,6 @@
 //! Names and ids in a cluster: of workers, of senders and callers, and of shared objects.
 
-use crate::channel::{MAX_ENTRIES, Name};
+use crate::channel::{MAX_ENTRIES, Name, Namespace, Scope};
 use crate::error::OpenError;
 use std::fmt;
 
@@ -105,6 +105,41 @@ impl Addressee for WorkerId {
     }
 }
 
+/// A cluster: its name and its namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    /// The name as the user gave it.
+    pub(crate) name: String,
+    scope: Scope,
+}
+
+impl Cluster {
+    /// The cluster of this name in a namespace.
+    pub(crate) fn new(namespace: &Namespace, name: &str) -> Result<Self, OpenError> {
+        Ok(Self { name: name.to_owned(), scope: namespace.check()? })
+    }
+
+    /// The name of its directory.
+    pub(crate) fn directory(&self) -> Result<Name, OpenError> {
+        self.object("d", "")
+    }
+
+    /// The names of all its existing objects, with its directory.
+    pub(crate) fn objects(&self) -> Result<Vec<Name>, OpenError> {
+        Name::all_of_cluster(&self.scope, &self.name)
+    }
+
+    fn object(&self, kind: &str, rest: &str) -> Result<Name, OpenError> {
+        Name::of_cluster(&self.scope, &self.name, kind, rest)
+    }
+
+    /// The cluster of this name without a prefix.
+    #[cfg(test)]
+    pub(crate) fn plain(name: &str) -> Self {
+        Self { name: name.to_owned(), scope: Scope::default() }
+    }
+}
+
 /// A shared object of a cluster, other than its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClusterObject<'a> {
@@ -124,7 +159,7 @@ pub(crate) enum ClusterObject<'a> {
 
 impl ClusterObject<'_> {
     /// The name of its segment.
-    pub(crate) fn name(self, cluster: &str) -> Result<Name, OpenError> {
+    pub(crate) fn name(self, cluster: &Cluster) -> Result<Name, OpenError> {
         if let Self::Topic(name) | Self::Inbox(name) | Self::Queue(name) | Self::Service(name) =
             self
             && name.is_empty()
@@ -132,22 +167,17 @@ impl ClusterObject<'_> {
             return Err(OpenError::BadName { name: String::new(), reason: "it is empty" });
         }
         match self {
-            Self::Topic(name) => Name::of_cluster(cluster, "t.", name),
-            Self::Inbox(name) => Name::of_cluster(cluster, "i.", name),
-            Self::Queue(name) => Name::of_cluster(cluster, "q.", name),
-            Self::Service(name) => Name::of_cluster(cluster, "s.", name),
+            Self::Topic(name) => cluster.object("t.", name),
+            Self::Inbox(name) => cluster.object("i.", name),
+            Self::Queue(name) => cluster.object("q.", name),
+            Self::Service(name) => cluster.object("s.", name),
             Self::Replies(caller) => {
                 let (worker, random) = (caller.worker(), caller.random());
-                Name::of_cluster(cluster, "r.", &format!("{worker}.{random:012x}"))
+                cluster.object("r.", &format!("{worker}.{random:012x}"))
             }
-            Self::Events => Name::of_cluster(cluster, "e", ""),
+            Self::Events => cluster.object("e", ""),
         }
     }
-}
-
-/// The name of a cluster's directory.
-pub(crate) fn directory(cluster: &str) -> Result<Name, OpenError> {
-    Name::of_cluster(cluster, "d", "")
 }
 
 #[cfg(test)]
@@ -170,20 +200,18 @@ mod tests {
 
     #[test]
     fn no_object_has_an_empty_name() {
+        let m = Cluster::plain("m");
         for object in [
             ClusterObject::Topic(""),
             ClusterObject::Inbox(""),
             ClusterObject::Queue(""),
             ClusterObject::Service(""),
         ] {
-            assert!(matches!(object.name("m"), Err(OpenError::BadName { .. })), "{object:?}");
+            assert!(matches!(object.name(&m), Err(OpenError::BadName { .. })), "{object:?}");
         }
-        assert_eq!(ClusterObject::Events.name("m").unwrap().as_str(), "m~e");
+        assert_eq!(ClusterObject::Events.name(&m).unwrap().as_str(), "m~e");
         let caller = CallerId::of(WorkerId(3), u64::MAX << 8);
         assert_eq!(caller.worker(), WorkerId(3));
-        assert_eq!(
-            ClusterObject::Replies(caller).name("m").unwrap().as_str(),
-            "m~r.3.ffffffffff00"
-        );
+        assert_eq!(ClusterObject::Replies(caller).name(&m).unwrap().as_str(), "m~r.3.ffffffffff00");
     }
 }

@@ -4,7 +4,7 @@ use super::builder::WorkerBuilder;
 use super::default_name::DefaultName;
 use super::directory::{self, Directory, JoinRequest, Watch, WorkerInfo, WorkerState};
 use super::error::{JoinError, WaitError};
-use super::names::{Addressee, ClusterObject, WorkerId};
+use super::names::{Addressee, Cluster, ClusterObject, WorkerId};
 use super::pool::SenderPool;
 use crate::channel::{Draining, Ring, RingBuilder};
 use crate::error::{Detachment, OpenError};
@@ -53,7 +53,7 @@ use std::time::Duration;
 /// ```
 pub struct Worker {
     pub(super) directory: Directory,
-    pub(super) cluster: String,
+    pub(super) cluster: Cluster,
     name: String,
     pub(super) choices: WorkerBuilder,
     pub(super) senders: SenderPool,
@@ -63,7 +63,7 @@ pub struct Worker {
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Worker");
-        out.field("cluster", &self.cluster).field("name", &self.name).field("id", &self.id());
+        out.field("cluster", &self.cluster.name).field("name", &self.name).field("id", &self.id());
         out.finish_non_exhaustive()
     }
 }
@@ -89,14 +89,14 @@ impl Worker {
     /// The worker of a place in a cluster.
     pub(super) fn new(
         directory: Directory,
-        cluster: &str,
+        cluster: Cluster,
         name: &str,
         choices: WorkerBuilder,
     ) -> Self {
         Self {
             senders: SenderPool::new(directory.id(), directory.generation()),
             directory,
-            cluster: cluster.to_owned(),
+            cluster,
             name: name.to_owned(),
             choices,
             draining: Draining::default(),
@@ -299,7 +299,7 @@ impl Worker {
     /// [`Foreign`](OpenError::Foreign), or [`System`](OpenError::System) with the kernel's refusal.
     /// The object stays, and the next call is `Ok(false)`.
     pub fn remove_cluster(cluster: &str) -> Result<bool, OpenError> {
-        directory::remove(cluster)
+        Self::builder().remove_cluster(cluster)
     }
 
     /// Returns a [`Watch`]: it reports every worker that joins, leaves or dies from now on.
@@ -354,7 +354,8 @@ impl WorkerBuilder {
         self.check_dead_letters(name)?;
         let Self { id, hint, max_workers, join_timeout, wait_for_name, .. } = self;
         let request = JoinRequest { name, id, hint, max_workers, join_timeout, wait_for_name };
-        let directory = Directory::join(cluster, &request)?;
+        let cluster = Cluster::new(&self.namespace, cluster)?;
+        let directory = Directory::join(&cluster, &request)?;
         Ok(Worker::new(directory, cluster, name, self))
     }
 
@@ -364,7 +365,9 @@ impl WorkerBuilder {
     ///
     /// As [`Worker::from_env`].
     pub fn join_from_env(self, cluster: &str) -> Result<Worker, JoinError> {
-        let default = DefaultName::of_process(|name| directory::check_name(cluster, name).is_ok());
+        let checked = Cluster::new(&self.namespace, cluster)?;
+        let fits = |name: &str| directory::check_name(&checked, name).is_ok();
+        let default = DefaultName::of_process(fits);
         let builder = Self { hint: default.id, ..self };
         builder.join(cluster, &default.name).map_err(|error| match error {
             JoinError::NameTaken { name, pid, .. } => {

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-/// Shows a name as `ring "x"`, or `topic "x" of cluster "c"`.
+/// Shows a name as `ring "x"`, or `topic "x" of cluster "c"`. The prefix, if there is one, follows
+/// as in `ring "x" (prefix "p")`.
 pub(crate) struct DisplayName<'a>(pub(crate) &'a str);
 
 impl DisplayName<'_> {
@@ -31,9 +32,14 @@ pub(crate) struct ClusterParts<'a> {
 }
 
 impl<'a> DisplayName<'a> {
+    /// The prefix, if there is one, and the name without it.
+    pub(crate) fn prefix_and_name(&self) -> (Option<&'a str>, &'a str) {
+        self.0.split_once(':').map_or((None, self.0), |(prefix, name)| (Some(prefix), name))
+    }
+
     /// The parts of the name; `None` for a plain ring.
     pub(crate) fn cluster_parts(&self) -> Option<ClusterParts<'a>> {
-        let (cluster, object) = self.0.split_once('~')?;
+        let (cluster, object) = self.prefix_and_name().1.split_once('~')?;
         let (kind, name) = object.split_once('.').unwrap_or((object, ""));
         Some(ClusterParts { cluster: unescaped(cluster), kind, name: unescaped(name) })
     }
@@ -41,8 +47,10 @@ impl<'a> DisplayName<'a> {
 
 impl fmt::Display for DisplayName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (prefix, plain) = self.prefix_and_name();
+        let prefix = Prefix(prefix);
         let Some(ClusterParts { cluster, kind, name }) = self.cluster_parts() else {
-            return write!(f, "ring {:?}", self.0);
+            return write!(f, "ring {plain:?}{prefix}");
         };
         f.write_str(match kind {
             "d" => "directory",
@@ -57,7 +65,16 @@ impl fmt::Display for DisplayName<'_> {
         if !name.is_empty() {
             write!(f, " {name:?}")?;
         }
-        write!(f, " of cluster {cluster:?}")
+        write!(f, " of cluster {cluster:?}{prefix}")
+    }
+}
+
+/// Shows a prefix in brackets, or nothing.
+struct Prefix<'a>(Option<&'a str>);
+
+impl fmt::Display for Prefix<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |prefix| write!(f, " (prefix {prefix:?})"))
     }
 }
 
@@ -87,12 +104,12 @@ fn unescaped(name: &str) -> String {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::segment::name::Name;
+    use crate::segment::name::{Name, Scope};
 
     #[test]
     fn people_are_told_of_an_object_by_what_they_called_it() {
         let known = |kind, rest| {
-            let name = Name::of_cluster("my ü", kind, rest).unwrap();
+            let name = Name::of_cluster(&Scope::default(), "my ü", kind, rest).unwrap();
             DisplayName(name.as_str()).to_string()
         };
         for (kind, what) in [
@@ -108,6 +125,9 @@ mod tests {
         assert_eq!(known("d", ""), "directory of cluster \"my ü\"");
         assert_eq!(known("e", ""), "ring of events of cluster \"my ü\"");
         assert_eq!(DisplayName("prices").to_string(), "ring \"prices\"");
+        assert_eq!(DisplayName("a:b").to_string(), "ring \"b\" (prefix \"a\")");
+        let topic = DisplayName("a:shop~t.b").to_string();
+        assert_eq!(topic, "topic \"b\" of cluster \"shop\" (prefix \"a\")");
         // Names that this library did not compose.
         assert_eq!(DisplayName("a%~t.%4%é").to_string(), "topic \"%4%é\" of cluster \"a%\"");
     }

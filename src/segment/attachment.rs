@@ -77,14 +77,10 @@ impl Segment {
         Ok(Self { backing, local: Arc::default(), settle: None })
     }
 
-    /// Removes a ring that no living process is attached to. Returns false if there was none.
-    pub(crate) fn remove(name: &Name) -> Result<bool, OpenError> {
-        lifecycle::remove(name, None)
-    }
-
-    /// [`remove`](Self::remove) with a limit for the wait for the control lock.
-    pub(crate) fn remove_within(name: &Name, lock_timeout: Duration) -> Result<bool, OpenError> {
-        lifecycle::remove(name, Some(lock_timeout))
+    /// Removes a ring that no living process is attached to. Returns false if there was none. The
+    /// wait for the control lock ends after `lock_timeout`, if there is one.
+    pub(crate) fn remove(name: &Name, lock_timeout: Option<Duration>) -> Result<bool, OpenError> {
+        lifecycle::remove(name, lock_timeout)
     }
 
     /// Returns true if a process is attached to the segment of this name.

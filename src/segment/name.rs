@@ -1,6 +1,12 @@
 //! Names of rings and of cluster objects.
 //!
-//! Every cluster object has a `~` in its name and no ring has one, so the two never collide.
+//! Every cluster object has a `~` in its name and no ring has one, so the two never collide. A
+//! prefix ends with a `:`, which no other part of a name has: names of two prefixes never collide.
+//!
+//! ```text
+//! /packetring.prices            ring      /packetring.shop~t.prices           topic
+//! /packetring.staging:prices    ring      /packetring.staging:shop~t.prices   topic
+//! ```
 
 #![cfg(not(loom))]
 
@@ -12,22 +18,98 @@ const PREFIX: &str = "/packetring.";
 /// Longest name in bytes. A file name may have 255, and the prefix takes some.
 const LONGEST: usize = 200;
 
-/// A checked name of a ring.
+/// Longest prefix in bytes. With it and the longest name, a file name has 252 bytes.
+const LONGEST_PREFIX: usize = 40;
+/// Ends a prefix.
+const PREFIX_END: char = ':';
+/// The environment variable with the prefix of all names of a process.
+const PREFIX_VARIABLE: &str = "PACKETRING_PREFIX";
+
+/// The choices of a builder about all names that it opens, not checked yet.
+///
+/// The default has the prefix of the environment variable `PACKETRING_PREFIX`.
+#[derive(Clone, Debug)]
+pub(crate) struct Namespace {
+    /// Empty: no prefix.
+    prefix: String,
+    /// The builder chose the prefix, not the environment.
+    is_chosen: bool,
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        let prefix = std::env::var_os(PREFIX_VARIABLE).unwrap_or_default();
+        // Bytes that are no UTF-8 become a character that no prefix may have.
+        Self { prefix: prefix.to_string_lossy().into_owned(), is_chosen: false }
+    }
+}
+
+impl Namespace {
+    /// The namespace of this prefix, whatever the environment says. Empty: no prefix.
+    pub(crate) fn of_prefix(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), is_chosen: true }
+    }
+
+    /// Chooses the prefix. Empty: no prefix.
+    pub(crate) fn set_prefix(&mut self, prefix: &str) {
+        *self = Self::of_prefix(prefix);
+    }
+
+    /// Checks the choices.
+    pub(crate) fn check(&self) -> Result<Scope, OpenError> {
+        let prefix = &self.prefix;
+        if prefix.is_empty() {
+            return Ok(Scope::default());
+        }
+        let is_valid = prefix.len() <= LONGEST_PREFIX && fault(prefix).is_none();
+        if is_valid {
+            return Ok(Scope { start: format!("{prefix}{PREFIX_END}") });
+        }
+        let source = if self.is_chosen { "" } else { " in PACKETRING_PREFIX" };
+        let bytes = prefix.len();
+        Err(OpenError::BadSettings {
+            reason: format!(
+                "prefix {prefix:?}{source} of {bytes} bytes is not 1 to {LONGEST_PREFIX} letters, \
+                 digits, `.`, `_` and `-`, without a dot in front; choose another prefix"
+            ),
+        })
+    }
+}
+
+/// The checked namespace of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// Empty, or the prefix with its end.
+    start: String,
+}
+
+/// A checked name of a ring or of a cluster object, with its prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Name(String);
 
 impl Name {
     /// Checks a name: 1 to 200 of `A-Z a-z 0-9 . _ -`, not starting with a dot.
-    pub(crate) fn new(name: &str) -> Result<Self, OpenError> {
+    pub(crate) fn of_ring(scope: &Scope, name: &str) -> Result<Self, OpenError> {
         match fault(name) {
-            None => Ok(Self(name.to_owned())),
+            None => Ok(Self(format!("{}{name}", scope.start))),
             Some(reason) => Err(OpenError::BadName { name: name.to_owned(), reason }),
         }
     }
 
+    /// The name of a ring without a prefix.
+    #[cfg(test)]
+    pub(crate) fn new(name: &str) -> Result<Self, OpenError> {
+        Self::of_ring(&Scope::default(), name)
+    }
+
     /// The name of a cluster object: `<cluster>~<kind><rest>`. Bytes of `cluster` and `rest` that
     /// are not allowed in a name are written as `%XX`. A name that is too long is an error.
-    pub(crate) fn of_cluster(cluster: &str, kind: &str, rest: &str) -> Result<Self, OpenError> {
+    pub(crate) fn of_cluster(
+        scope: &Scope,
+        cluster: &str,
+        kind: &str,
+        rest: &str,
+    ) -> Result<Self, OpenError> {
         let bad = |name: &str, reason| OpenError::BadName { name: name.to_owned(), reason };
         if cluster.is_empty() {
             return Err(bad(cluster, "it is empty"));
@@ -39,12 +121,12 @@ impl Name {
                 rest => bad(rest, "together with the cluster's name it is longer than 200 bytes"),
             });
         }
-        Ok(Self(name))
+        Ok(Self(format!("{}{name}", scope.start)))
     }
 
     /// The names of all existing objects of a cluster, with its directory.
-    pub(crate) fn all_of_cluster(cluster: &str) -> Result<Vec<Self>, OpenError> {
-        let prefix = format!("{PREFIX}{}~", escaped(cluster));
+    pub(crate) fn all_of_cluster(scope: &Scope, cluster: &str) -> Result<Vec<Self>, OpenError> {
+        let prefix = format!("{PREFIX}{}{}~", scope.start, escaped(cluster));
         let objects = shm::names(&prefix)
             .map_err(|error| OpenError::system("list the objects in", shm::path("/"), error))?;
         let name = |object: &String| Some(Self(object.strip_prefix(PREFIX)?.into()));
@@ -61,7 +143,11 @@ impl Name {
     }
 
     /// A name that is in use. `None` if this library does not compose such a name.
-    fn composed(name: &str) -> Option<Self> {
+    fn composed(whole: &str) -> Option<Self> {
+        let (prefix, name) = whole.split_once(PREFIX_END).unwrap_or(("x", whole));
+        if prefix.len() > LONGEST_PREFIX || fault(prefix).is_some() {
+            return None;
+        }
         let is_escaped = |part: &str| part.bytes().all(|byte| is_allowed(byte) || byte == b'%');
         let is_composed = match name.split_once('~') {
             None => fault(name).is_none(),
@@ -70,10 +156,10 @@ impl Name {
                 are_filled && name.len() <= LONGEST && is_escaped(cluster) && is_escaped(object)
             }
         };
-        is_composed.then(|| Self(name.to_owned()))
+        is_composed.then(|| Self(whole.to_owned()))
     }
 
-    /// The name as the user gave it.
+    /// The whole name: the prefix with its end, and behind it the name of the object.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -126,18 +212,42 @@ mod tests {
 
     #[test]
     fn composed_names_are_found_again_and_others_are_not() {
-        let of_cluster = Name::of_cluster("my ü", "t.", "a~b").unwrap();
-        for name in ["a", "prices.7", of_cluster.as_str()] {
+        let of_cluster = Name::of_cluster(&Scope::default(), "my ü", "t.", "a~b").unwrap();
+        let scope = Namespace::of_prefix("a.b").check().unwrap();
+        let prefixed = Name::of_cluster(&scope, "my ü", "t.", "a~b").unwrap();
+        for name in ["a", "prices.7", "a.b:prices", of_cluster.as_str(), prefixed.as_str()] {
             assert_eq!(Name::composed(name).unwrap().as_str(), name);
         }
-        for other in ["", ".a", "a b", "a%20", "~d", "a~", "a~t.x~y", "a~t.é", &"x".repeat(201)] {
+        for other in [
+            "", ".a", "a b", "a%20", "~d", "a~", "a~t.x~y", "a~t.é", ":a", ".a:b", "a:", "a:b:c",
+            "a:.b",
+        ] {
             assert_eq!(Name::composed(other), None, "{other:?}");
+        }
+        for (prefix, name) in [(0, 201), (41, 1), (40, 201)] {
+            let separator = if prefix == 0 { "" } else { ":" };
+            let other = format!("{}{separator}{}", "p".repeat(prefix), "x".repeat(name));
+            assert_eq!(Name::composed(&other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_name_with_the_longest_prefix_is_a_file_name() {
+        let scope = Namespace::of_prefix(&"p".repeat(40)).check().unwrap();
+        let object = Name::of_ring(&scope, &"x".repeat(200)).unwrap().object();
+        assert!(object.len() - 1 <= 255, "{}", object.len());
+        assert!(Name::composed(&object["/packetring.".len()..]).is_some());
+        for bad in [".a", "a:b", "a/b", "a~b", "a b", "é", &"p".repeat(41)] {
+            let error = Namespace::of_prefix(bad).check().unwrap_err().to_string();
+            let numbers = [format!("{} bytes", bad.len()), "1 to 40 letters".to_owned()];
+            assert!(numbers.iter().all(|number| error.contains(number)), "{error}");
         }
     }
 
     #[test]
     fn objects_of_clusters_meet_no_ring_and_each_other_never() {
-        let name = |cluster, kind, rest| Name::of_cluster(cluster, kind, rest).unwrap();
+        let plain = Scope::default();
+        let name = |cluster, kind, rest| Name::of_cluster(&plain, cluster, kind, rest).unwrap();
         assert_eq!(name("m", "t.", "threadA::open").as_str(), "m~t.threadA%3A%3Aopen");
         assert_eq!(name("a~t.b", "d", "").as_str(), "a%7Et.b~d");
         assert_ne!(name("a", "t.", "%3A"), name("a", "t.", ":"));
@@ -145,7 +255,7 @@ mod tests {
         let long = "é".repeat(40);
         for (cluster, rest) in [("", "x"), ("m", &*long)] {
             assert!(matches!(
-                Name::of_cluster(cluster, "t.", rest),
+                Name::of_cluster(&plain, cluster, "t.", rest),
                 Err(OpenError::BadName { .. })
             ));
         }

@@ -282,7 +282,7 @@ mod tests {
         let settings = Settings { worker_slots: 2, parking: Parking::Event, ..Settings::default() };
         let name = Name::new(&format!("view-owner-{}", std::process::id())).unwrap();
         outlives(Segment::open(&name, &settings, None).unwrap());
-        assert!(!Segment::remove(&name).unwrap(), "the last segment removed its object");
+        assert!(!Segment::remove(&name, None).unwrap(), "the last segment removed its object");
         outlives(Segment::heap(&settings).unwrap());
     }
 

@@ -1,7 +1,7 @@
 //! Descriptions of workers: the public one, changes of workers, and the result of a lookup.
 
 use super::slots::SlotTable;
-use crate::cluster::names::{self, Address, WorkerId};
+use crate::cluster::names::{Address, Cluster, WorkerId};
 use crate::error::OpenError;
 use crate::segment::entry::{SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::sys::machine;
@@ -126,8 +126,8 @@ pub(crate) struct Visit(SlotTable);
 
 impl Visit {
     /// Attaches to the directory of a cluster. Waits no longer for its control lock.
-    pub(crate) fn open(cluster: &str, timeout: Duration) -> Result<Self, OpenError> {
-        SlotTable::attach(&names::directory(cluster)?, timeout).map(Self)
+    pub(crate) fn open(cluster: &Cluster, timeout: Duration) -> Result<Self, OpenError> {
+        SlotTable::attach(&cluster.directory()?, timeout).map(Self)
     }
 
     /// The presence of the worker of this name, if it has an inbox.
@@ -149,6 +149,6 @@ impl Visit {
 
 /// The name of the worker in this process, for people. `None` if there are several or none, or if
 /// the directory cannot be attached to at once.
-pub(crate) fn worker_of_process(cluster: &str, pid: u32) -> Option<String> {
+pub(crate) fn worker_of_process(cluster: &Cluster, pid: u32) -> Option<String> {
     Visit::open(cluster, Duration::ZERO).ok()?.worker_of(pid)
 }

@@ -31,7 +31,7 @@ pub(crate) use sweep::remove;
 pub use watch::Watch;
 
 use super::error::JoinError;
-use super::names::{Address, ClusterObject, WorkerId};
+use super::names::{Address, Cluster, ClusterObject, WorkerId};
 use crate::channel::EventCount;
 use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
@@ -49,7 +49,7 @@ use sweep::{FinalSweep, clear, clear_dead, discard_inbox, sweep};
 /// worker of its name.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    cluster: String,
+    cluster: Cluster,
     /// The index of this worker's slot.
     slot: usize,
     /// [`own`](SlotTable::own) is `slot` until the worker has left.
@@ -60,7 +60,7 @@ pub(crate) struct Directory {
 
 impl Directory {
     /// Joins a cluster, or creates it.
-    pub(crate) fn join(cluster: &str, request: &JoinRequest<'_>) -> Result<Self, JoinError> {
+    pub(crate) fn join(cluster: &Cluster, request: &JoinRequest<'_>) -> Result<Self, JoinError> {
         check_name(cluster, request.name)?;
         let mut slots = SlotTable::open(cluster, request)?;
         check_id(slots.count(), request)?;
@@ -75,13 +75,13 @@ impl Directory {
         };
         slots.own = Some(slot);
         slots.notify();
-        Ok(Self { cluster: cluster.to_owned(), slot, slots, final_sweep: None })
+        Ok(Self { cluster: cluster.clone(), slot, slots, final_sweep: None })
     }
 
     /// Takes a slot, after the dead were cleared.
     fn occupy(
         slots: &SlotTable,
-        cluster: &str,
+        cluster: &Cluster,
         request: &JoinRequest<'_>,
     ) -> Result<usize, JoinError> {
         let control = slots.lock()?;
@@ -267,7 +267,7 @@ impl Drop for Directory {
 }
 
 /// Checks that the worker's name fits its slot, and the name of its inbox.
-pub(crate) fn check_name(cluster: &str, name: &str) -> Result<(), JoinError> {
+pub(crate) fn check_name(cluster: &Cluster, name: &str) -> Result<(), JoinError> {
     if name.len() > SlotInfo::LONGEST_NAME {
         let reason = "a worker's name has 64 bytes at most";
         return Err(JoinError::BadName { name: name.to_owned(), reason });

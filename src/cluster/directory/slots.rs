@@ -5,7 +5,7 @@
 
 use crate::channel::wake_both_sides;
 use crate::cluster::error::JoinError;
-use crate::cluster::names::{self, Address, WorkerId};
+use crate::cluster::names::{Address, Cluster, WorkerId};
 use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::{EntryId, SlotPhase, SlotSnapshot, WorkerSlotState};
@@ -47,7 +47,7 @@ pub(super) struct SlotTable {
 
 impl SlotTable {
     /// Opens the directory of a cluster, or creates it.
-    pub(super) fn open(cluster: &str, request: &JoinRequest<'_>) -> Result<Self, JoinError> {
+    pub(super) fn open(cluster: &Cluster, request: &JoinRequest<'_>) -> Result<Self, JoinError> {
         if request.max_workers == Some(0) {
             let reason = "max_workers 0 is not from 1 to 1024".to_owned();
             return Err(JoinError::Open(OpenError::BadSettings { reason }));
@@ -60,7 +60,7 @@ impl SlotTable {
             worker_slots: request.max_workers.unwrap_or(DEFAULT_WORKER_SLOTS),
             ..Settings::default()
         };
-        let name = names::directory(cluster)?;
+        let name = cluster.directory()?;
         let slots = Self::of(Segment::open(&name, &settings, request.join_timeout)?);
         let found = slots.count();
         if found == 0 || request.max_workers.is_some_and(|expected| expected != found) {

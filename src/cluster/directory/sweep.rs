@@ -11,7 +11,7 @@
 
 use super::slots::SlotTable;
 use crate::channel::{RingBuilder, settle};
-use crate::cluster::names::{self, ClusterObject};
+use crate::cluster::names::{Cluster, ClusterObject};
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::{Ended, WorkerSlotState};
@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Clears the slot of every dead worker that is not kept. Returns true if there was one.
 ///
 /// A slot that cannot be cleared now is left to the next process.
-pub(super) fn clear_dead(control: &Control<'_>, slots: &SlotTable, cluster: &str) -> bool {
+pub(super) fn clear_dead(control: &Control<'_>, slots: &SlotTable, cluster: &Cluster) -> bool {
     let is_dead =
         |index: &usize| slots.state(*index) == WorkerSlotState::Taken && !slots.is_alive(*index);
     let dead: Vec<usize> = (0..slots.count()).filter(is_dead).collect();
@@ -50,7 +50,7 @@ pub(super) fn clear_dead(control: &Control<'_>, slots: &SlotTable, cluster: &str
 pub(super) fn clear(
     control: &Control<'_>,
     slots: &SlotTable,
-    cluster: &str,
+    cluster: &Cluster,
     index: usize,
     how: Ended,
 ) -> Result<(), OpenError> {
@@ -67,12 +67,12 @@ pub(super) fn clear(
 
 /// Closes and removes the inbox of this worker, if there is one. Under the directory's control
 /// lock.
-pub(super) fn discard_inbox(cluster: &str, worker: &str) -> Result<(), OpenError> {
+pub(super) fn discard_inbox(cluster: &Cluster, worker: &str) -> Result<(), OpenError> {
     // An invalid name is damage: no worker can have joined under it.
     let Ok(name) = ClusterObject::Inbox(worker).name(cluster) else { return Ok(()) };
     match RingBuilder::default().tagged_slots().open_timeout(SHORT_TIMEOUT).attach_named(&name) {
         // Its maker may have been killed before the inbox was complete: unlink what is there.
-        Err(OpenError::NotFound { .. }) => Segment::remove_within(&name, SHORT_TIMEOUT).map(drop),
+        Err(OpenError::NotFound { .. }) => Segment::remove(&name, Some(SHORT_TIMEOUT)).map(drop),
         inbox => inbox?.discard(),
     }
 }
@@ -82,7 +82,7 @@ pub(super) fn discard_inbox(cluster: &str, worker: &str) -> Result<(), OpenError
 ///
 /// Any number of processes may sweep at a time. An object that cannot be checked now is left to the
 /// next sweep. Costs one listing of `/dev/shm`, and one open and one lock check for each object.
-pub(super) fn sweep(cluster: &str) {
+pub(super) fn sweep(cluster: &Cluster) {
     for name in objects(cluster).unwrap_or_default() {
         let _ = Segment::clear_away(&name, settle);
     }
@@ -92,35 +92,35 @@ pub(super) fn sweep(cluster: &str) {
 /// last sweep may have been killed since. If the directory is still there, its workers will sweep.
 #[derive(Debug)]
 pub(super) struct FinalSweep {
-    cluster: String,
+    cluster: Cluster,
 }
 
 impl FinalSweep {
-    pub(super) fn of(cluster: &str) -> Self {
-        Self { cluster: cluster.to_owned() }
+    pub(super) fn of(cluster: &Cluster) -> Self {
+        Self { cluster: cluster.clone() }
     }
 }
 
 impl Drop for FinalSweep {
     fn drop(&mut self) {
-        let Ok(directory) = names::directory(&self.cluster) else { return };
-        if Name::all_of_cluster(&self.cluster).is_ok_and(|all| !all.contains(&directory)) {
+        let Ok(directory) = self.cluster.directory() else { return };
+        if self.cluster.objects().is_ok_and(|all| !all.contains(&directory)) {
             sweep(&self.cluster);
         }
     }
 }
 
 /// The names of all existing objects of a cluster, without its directory.
-fn objects(cluster: &str) -> Result<Vec<Name>, OpenError> {
-    let directory = names::directory(cluster)?;
-    let mut all = Name::all_of_cluster(cluster)?;
+fn objects(cluster: &Cluster) -> Result<Vec<Name>, OpenError> {
+    let directory = cluster.directory()?;
+    let mut all = cluster.objects()?;
     all.retain(|name| *name != directory);
     Ok(all)
 }
 
 /// Removes a cluster without living workers. Returns false if there is none.
-pub(crate) fn remove(cluster: &str) -> Result<bool, OpenError> {
-    let name = names::directory(cluster)?;
+pub(crate) fn remove(cluster: &Cluster) -> Result<bool, OpenError> {
+    let name = cluster.directory()?;
     let mut outcome = Ok(false);
     let try_now = |outcome: &mut Result<bool, OpenError>| {
         *outcome = try_remove(&name, cluster);
@@ -134,8 +134,8 @@ pub(crate) fn remove(cluster: &str) -> Result<bool, OpenError> {
 
 /// One try to remove a cluster. [`InUse`](OpenError::InUse) may pass by: a process that joins or
 /// leaves is attached for a moment without a worker slot.
-fn try_remove(name: &Name, cluster: &str) -> Result<bool, OpenError> {
-    if Name::all_of_cluster(cluster)?.is_empty() {
+fn try_remove(name: &Name, cluster: &Cluster) -> Result<bool, OpenError> {
+    if cluster.objects()?.is_empty() {
         return Ok(false);
     }
     let outcome = match Segment::seize(name, REMOVE_TIMEOUT) {
@@ -156,7 +156,10 @@ fn try_remove(name: &Name, cluster: &str) -> Result<bool, OpenError> {
 ///
 /// An object that is not of this library or of this user stays. The call that removes the others
 /// reports it; a later call finds nothing to remove.
-fn remove_all(directory: Option<ExclusiveSegment<'_>>, cluster: &str) -> Result<bool, OpenError> {
+fn remove_all(
+    directory: Option<ExclusiveSegment<'_>>,
+    cluster: &Cluster,
+) -> Result<bool, OpenError> {
     let (mut own, mut foreign) = (Vec::new(), None);
     // All or nothing: only workers of the cluster attach to these objects, and none can join now.
     for name in objects(cluster)? {
@@ -169,7 +172,7 @@ fn remove_all(directory: Option<ExclusiveSegment<'_>>, cluster: &str) -> Result<
     }
     let mut removed = false;
     for name in &own {
-        match Segment::remove_within(name, REMOVE_TIMEOUT) {
+        match Segment::remove(name, Some(REMOVE_TIMEOUT)) {
             Ok(_) => removed = true,
             Err(error) if is_foreign(&error) => foreign = Some(error),
             Err(error) => return Err(error),

@@ -14,6 +14,7 @@ use crate::channel::{
     EventCount, RecvError, RecvFailure, RecvTimeoutError, Selectable, Selectee, TryRecvError,
     Waitable, verb,
 };
+use crate::cluster::names::Cluster;
 use crate::error::{Detachment, Form};
 use crate::segment::entry::{Ended, SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::wait::{Deadline, IDLE, Sleep, Timeout, Wait, Waiter, wait_until};
@@ -47,7 +48,7 @@ use std::fmt;
 /// [`Worker::watch`]: crate::Worker::watch
 /// [`Worker::workers`]: crate::Worker::workers
 pub struct Watch {
-    cluster: String,
+    cluster: Cluster,
     known: Vec<KnownSlot>,
     /// Changes that were noticed and are not reported yet.
     changes: VecDeque<WorkerChange>,
@@ -78,9 +79,9 @@ enum Depth {
 
 impl Watch {
     /// Starts from the present state of a directory.
-    pub(super) fn new(slots: SlotTable, cluster: &str) -> Self {
+    pub(super) fn new(slots: SlotTable, cluster: &Cluster) -> Self {
         let mut watch = Self {
-            cluster: cluster.to_owned(),
+            cluster: cluster.clone(),
             known: vec![KnownSlot { phase: SlotPhase(0), alive: None }; slots.count()],
             changes: VecDeque::new(),
             waiter: Waiter::new(Wait::park(), Sleep::Futex),
@@ -178,7 +179,7 @@ impl Watch {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("cluster", &self.cluster).finish_non_exhaustive()
+        f.debug_struct("Watch").field("cluster", &self.cluster.name).finish_non_exhaustive()
     }
 }
 

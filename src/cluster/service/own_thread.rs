@@ -89,7 +89,7 @@ pub(super) fn serves_alone(ring: &Ring) -> bool {
         servers.iter().any(|record| {
             record.process == process
                 && record.thread.load(Ordering::Relaxed) == thread
-                && (record.entry, &*record.ring) == (entry, ring.name())
+                && (record.entry, &*record.ring) == (entry, ring.segment().name())
         })
     };
     let memory = ring.segment().memory();

@@ -3,7 +3,9 @@
 
 use super::process::{GENEROUS, Process, State, Stop};
 use super::scenario::{self, Case};
-use crate::cluster::internals::{Address, ClusterObject, Directory, JoinRequest, Lookup, WorkerId};
+use crate::cluster::internals::{
+    Address, Cluster, ClusterObject, Directory, JoinRequest, Lookup, WorkerId,
+};
 use crate::cluster::{JoinError, WorkerState};
 use crate::{OpenError, Ring, Subscriber, TrySendError, Wait};
 use std::path::PathBuf;
@@ -23,7 +25,7 @@ fn join(cluster: &str, name: &str, timeout: Duration) -> Result<Directory, JoinE
         join_timeout: Some(timeout),
         wait_for_name: None,
     };
-    Directory::join(cluster, &request)
+    Directory::join(&Cluster::plain(cluster), &request)
 }
 
 /// The ring of the peer's inbox, made if it does not exist.
@@ -31,7 +33,7 @@ fn ring(cluster: &str) -> Ring {
     let settings = Ring::builder().capacity(8192).stays_open(true).tagged_slots();
     settings
         .wait(Wait::park())
-        .open_named(&ClusterObject::Inbox("peer").name(cluster).unwrap())
+        .open_named(&ClusterObject::Inbox("peer").name(&Cluster::plain(cluster)).unwrap())
         .unwrap()
 }
 

@@ -10,6 +10,7 @@
 use super::window::{CallOutcome, Calls};
 use crate::channel::{HoldsPacket as _, Receiver, RecvError, RecvFailure, Ring, Taken};
 use crate::cluster::error::CallError;
+use crate::cluster::names::Cluster;
 use crate::cluster::service::status::RequestStatus;
 use crate::cluster::service::tags::{self, PREFIX, ReplyKind, ReplyTag};
 use crate::cluster::service::tags::{Call, CallSlot};
@@ -20,7 +21,7 @@ use rkyv::util::AlignedVec;
 /// A client without its packet types: reads replies and completes calls.
 pub(super) struct CallTracker {
     /// The cluster, for the names of workers in errors.
-    pub(super) cluster: String,
+    pub(super) cluster: Cluster,
     pub(super) service: Ring,
     pub(super) replies: Receiver,
     /// The reply ring.
@@ -95,14 +96,14 @@ fn no_reply_error(archive: &[u8]) -> CallError {
 
 impl CallTracker {
     pub(super) fn new(
-        cluster: &str,
+        cluster: &Cluster,
         service: Ring,
         (replies, reply_type): (Receiver, u16),
         own: Ring,
         first_call: u64,
     ) -> Self {
         Self {
-            cluster: cluster.to_owned(),
+            cluster: cluster.clone(),
             service,
             replies,
             own,

@@ -7,7 +7,7 @@ use crate::channel::{
     AnyPublisher, MessageHeader, Ring, RingBuilder, SendError, SendFailure, TypeMismatch,
 };
 use crate::cluster::error::ReplyError;
-use crate::cluster::names::{CallerId, ClusterObject};
+use crate::cluster::names::{CallerId, Cluster, ClusterObject};
 use crate::cluster::service::ring::REPLY_LIMIT;
 use crate::cluster::service::tags::CallSlot;
 use crate::error::OpenError;
@@ -29,7 +29,7 @@ pub(super) struct Caller {
 
 /// The clients that a server has attached to.
 pub(super) struct Callers {
-    cluster: String,
+    cluster: Cluster,
     /// Types of the messages that a server sends.
     types: [TypeInfo; 2],
     list: Vec<Caller>,
@@ -98,7 +98,7 @@ impl Caller {
 
 impl Callers {
     /// No callers yet, of a server that replies with these types.
-    pub(super) fn new(cluster: String, types: [TypeInfo; 2]) -> Self {
+    pub(super) fn new(cluster: Cluster, types: [TypeInfo; 2]) -> Self {
         Self { cluster, types, list: Vec::new(), last: 0 }
     }
 
@@ -179,7 +179,7 @@ impl Callers {
         let mut publisher = ring.any_publisher()?;
         publisher.register(&self.types, Timeout::After(timeout)).map_err(|error| match error {
             SendFailure::Error(SendError::System(source)) => {
-                OpenError::system("enter a type into", ring.name(), source)
+                OpenError::system("enter a type into", ring.segment().name(), source)
             }
             SendFailure::Error(SendError::TooManyTypes(room)) => OpenError::TooManyTypes(room),
             SendFailure::Error(SendError::TypeRefused(types)) => {
@@ -187,9 +187,9 @@ impl Callers {
                 OpenError::TypeMismatch { expected, found, difference }
             }
             SendFailure::Error(SendError::Closed) => {
-                OpenError::Closed { name: ring.name().to_owned() }
+                OpenError::Closed { name: ring.segment().name().to_owned() }
             }
-            _ => OpenError::Busy { name: ring.name().to_owned(), pid: None },
+            _ => OpenError::Busy { name: ring.segment().name().to_owned(), pid: None },
         })?;
         Ok(Caller { id, ring, publisher })
     }
