@@ -226,10 +226,9 @@ fn equality(subject: &Subject<'_>, other: Other) -> TokenStream {
                     }
                 }
             });
-            quote! {
-                #[allow(unreachable_patterns)]
-                match (self, other) { #(#arms)* _ => false }
-            }
+            // With one variant there is no other pair.
+            let otherwise = (arms.len() != 1).then(|| quote!(_ => false));
+            quote!(match (self, other) { #(#arms)* #otherwise })
         }
     };
     quote! {
