@@ -59,7 +59,7 @@ pub(crate) use crate::ring::consumer_group::{consumers, shared};
 pub(crate) use crate::ring::cursor::{Cursor, Taken};
 pub(crate) use crate::ring::gate::{PIN, position};
 pub(crate) use crate::ring::guard::{HoldsPacket, ReadGuard};
-pub(crate) use crate::ring::settle::settle;
+pub(crate) use crate::ring::reap::settle;
 pub(crate) use crate::ring::state::RingState;
 pub(crate) use crate::segment::entry::EntryId;
 pub(crate) use crate::segment::layout::{EventCount, NOWHERE, SubscriberEntry};

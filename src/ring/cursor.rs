@@ -76,6 +76,12 @@ pub(crate) trait Cursor {
     /// Returns true if a packet is committed at the cursor. Cheap, for spinning.
     fn is_stamped(&self) -> bool;
 
+    /// Records that no packet is at the cursor yet. Returns true if the caller should back off
+    /// before it looks again.
+    fn miss(&mut self) -> bool {
+        false
+    }
+
     /// Returns true if [`next`](Self::next) would return anything but `Nothing`. Cheap, for
     /// waiting.
     fn is_ready(&self) -> bool;

@@ -59,8 +59,6 @@ pub(crate) mod overflow;
 pub(crate) mod reader;
 pub(crate) mod reap;
 pub(crate) mod recover;
-#[cfg(not(loom))]
-pub(crate) mod settle;
 pub(crate) mod slot;
 pub(crate) mod state;
 

@@ -54,6 +54,20 @@ pub(crate) fn reap(
     reaped
 }
 
+/// Clears the dead of a queue without users, then skips the void packets at its shared cursor, so
+/// that a queue in which only void packets are left counts as empty. Does nothing to another ring.
+/// No process is attached, and slots of `memory` can be written.
+///
+/// Consumers skip void packets while they receive. Aborted reservations, and the claims of dead
+/// publishers, leave void packets that no consumer sees if none joins any more.
+#[cfg(not(loom))]
+pub(crate) fn settle(memory: &RingMemory, settings: &Settings, is_alive: &dyn Fn(EntryId) -> bool) {
+    if settings.queue {
+        reap(memory, settings, Slots::Writable, is_alive);
+        consumer_group::skip_voids(memory, &Geometry::of(settings));
+    }
+}
+
 /// Returns true if a dead publisher left a claim, so that [`reap`] needs writable slots.
 pub(crate) fn has_abandoned_claim(memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> bool {
     memory.publishers().iter().enumerate().any(|(index, entry)| {

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// Checks of a brief spin, about a microsecond. There is no pause between them: most often the
 /// waiter waits for a cache line that is on its way.
 const BRIEF_SPINS: u32 = 1000;
+/// Pauses of a reader that caught up with a publisher, about a microsecond. A reader that
+/// polls at once takes the line from the publisher that is writing it.
+const BACK_OFF: u32 = 50;
 /// Spins between two readings of the clock.
 const SPINS: u32 = 64;
 /// Longest sleep if the heavy barrier failed: notifiers may not see the waiter.
@@ -79,6 +82,14 @@ impl Waiter {
     #[inline]
     pub(crate) fn spin_briefly(&self, mut ready: impl FnMut() -> bool) -> bool {
         self.may_spin() && (0..BRIEF_SPINS).any(|_| ready())
+    }
+
+    /// Leaves the lines that the other side is writing alone for about a microsecond.
+    #[inline]
+    pub(crate) fn back_off(&self) {
+        if self.may_spin() {
+            (0..BACK_OFF).for_each(|_| spin_loop());
+        }
     }
 
     /// Second part: spins for the endpoint's budget, at most for `bound`. Returns true if ready.

@@ -160,7 +160,10 @@ impl<C: Cursor> Receiver<C> {
 
     /// Out of line: a spin is long, and the code of the fast path stays short.
     #[inline(never)]
-    fn spin_briefly(&self) -> bool {
+    fn spin_briefly(&mut self) -> bool {
+        if self.cursor.miss() {
+            self.entry.waiter.back_off();
+        }
         self.entry.waiter.spin_briefly(|| self.cursor.is_stamped())
     }
 

@@ -22,6 +22,7 @@ impl Reader {
         while list.len() < most {
             let found = slot::inspect(&self.memory, &self.geometry, at);
             let SlotState::Packet(descriptor) = found else { break };
+            self.read_ahead.fetch(&self.memory, at.position);
             if descriptor.kind() == Kind::Data {
                 if !wanted(&descriptor) {
                     break;

@@ -13,7 +13,9 @@
 //! next call of its subscriber, and no longer.
 
 mod batch;
+mod read_ahead;
 
+use self::read_ahead::ReadAhead;
 #[cfg(not(loom))]
 use super::cursor::payload_of;
 use super::cursor::{Cursor, Fault, Next, Taken};
@@ -55,6 +57,7 @@ pub(crate) struct Reader {
     /// Slots in flight from `at` on.
     held: u64,
     first: Descriptor,
+    read_ahead: ReadAhead,
     /// The packets of the last batch, until its guard takes them. The allocation is reused.
     list: Vec<Taken>,
     /// Packets below this position were handed out before.
@@ -80,6 +83,7 @@ impl Reader {
             is_plain: settings.overflow != Overflow::DropOldest,
             held: 0,
             first: Descriptor::void(1),
+            read_ahead: ReadAhead::new(joined.position),
             list: Vec::new(),
             redelivered_below: 0,
             loss: joined.loss,
@@ -112,6 +116,7 @@ impl Reader {
     fn take_data<const IS_DURABLE: bool>(&mut self) -> Option<Taken> {
         debug_assert!(self.held == 0 && slot::is_stamped(&self.memory, self.at));
         failpoint(Failpoint::ReceiveLook);
+        self.read_ahead.fetch(&self.memory, self.at.position);
         let descriptor = slot::data(&self.memory, &self.geometry, self.at.position)?;
         failpoint(Failpoint::Receive);
         let span = descriptor.span();
@@ -250,6 +255,10 @@ impl Cursor for Reader {
     #[inline(always)]
     fn is_stamped(&self) -> bool {
         slot::is_stamped(&self.memory, self.at)
+    }
+
+    fn miss(&mut self) -> bool {
+        self.read_ahead.miss(self.at.position, self.first.span())
     }
 
     #[inline]

@@ -18,7 +18,7 @@ use crate::sync::AtomicU64;
 use std::sync::Arc;
 
 /// One ring in boxes.
-pub(super) struct Boxes {
+pub(in crate::ring) struct Boxes {
     parts: Arc<Parts>,
     pub(super) settings: Settings,
 }
@@ -39,7 +39,7 @@ const SALT: u64 = 0xdead_0000_0000;
 
 impl Boxes {
     /// A ring of `slots` slots.
-    pub(super) fn new(slots: usize, claims: Claims, overflow: Overflow) -> Self {
+    pub(in crate::ring) fn new(slots: usize, claims: Claims, overflow: Overflow) -> Self {
         Self::with(2, Settings { capacity: slots * 64, claims, overflow, ..Settings::default() })
     }
 
@@ -64,7 +64,7 @@ impl Boxes {
         Self { parts: Arc::new(parts), settings }
     }
 
-    pub(super) fn memory(&self) -> RingMemory {
+    pub(in crate::ring) fn memory(&self) -> RingMemory {
         let parts = &self.parts;
         let owner: Owner = parts.clone();
         // SAFETY: the parts lie in the owner and in vectors that never change. Tests make rings of

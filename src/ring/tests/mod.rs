@@ -5,7 +5,7 @@
 
 #[cfg(not(loom))]
 mod accounts;
-mod boxes;
+pub(super) mod boxes;
 #[cfg(not(loom))]
 mod hostile;
 #[cfg(loom)]
