@@ -246,6 +246,43 @@ fn a_worker_that_drains_takes_nothing_new_and_finishes_what_it_holds() {
     successor.leave().unwrap();
 }
 
+/// Two servers that hand over at once do not take each other for successors.
+#[test]
+fn two_servers_that_hand_over_at_once_wait_for_a_third() {
+    let _watch = Watch::start();
+    let cluster = unique("handover-both");
+    let join = |name| Worker::join(&cluster, name).unwrap();
+    let (a, b, c, feed) = (join("a"), join("b"), join("c"), join("feed"));
+    let serve = |worker: &Worker| worker.service::<u64, u64>("double").unwrap();
+    // Most rounds begin while both are still there.
+    for round in 0..20 {
+        let (services, start) = ([&a, &b].map(serve), std::sync::Barrier::new(2));
+        let mut client = feed.client::<u64, u64>("double").unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        thread::scope(|scope| {
+            for service in services {
+                let (tell, start) = (tell.clone(), &start);
+                scope.spawn(move || {
+                    start.wait();
+                    tell.send(service.hand_over(LONG)).unwrap();
+                });
+            }
+            drop(tell);
+            let call = client.start(&round).unwrap();
+            // One may have left while the other one still served.
+            let first = told.recv_timeout(support::SHORT);
+            let second = told.recv_timeout(support::SHORT);
+            assert!(first.is_err() || second.is_err(), "both have left");
+            let mut successor = serve(&c);
+            assert!(told.iter().all(|found| found));
+            let request = successor.recv_timeout(LONG).unwrap();
+            let doubled = request.to_native() * 2;
+            Request::reply(request, &doubled).unwrap();
+            assert_eq!(client.wait(call).unwrap().to_native(), 2 * round);
+        });
+    }
+}
+
 /// A receive that waits ends when its worker drains.
 #[test]
 fn draining_ends_receives_that_wait() {

@@ -128,6 +128,8 @@ pub(crate) struct ConsumerWords {
     postponed: AtomicU64,
     /// Last postponed position.
     postponed_last: AtomicU64,
+    /// Not 0: the server leaves once it has a successor.
+    hands_over: AtomicU64,
 }
 
 impl ConsumerWords {
@@ -136,6 +138,19 @@ impl ConsumerWords {
     pub(crate) fn begin(&self) {
         self.incarnation.fetch_add(1, Ordering::Relaxed);
         self.postponed.store(0, Ordering::Relaxed);
+        self.hands_over.store(0, Ordering::Relaxed);
+    }
+
+    /// Marks the server as one that leaves. It marks itself before it searches for a successor.
+    pub(crate) fn set_hands_over(&self) {
+        // In one order with the load in `hands_over`: of two servers that hand over at once, at
+        // least one sees the other one marked. So they do not take each other for successors.
+        self.hands_over.store(1, Ordering::SeqCst);
+    }
+
+    /// Returns true if the server leaves once it has a successor.
+    pub(crate) fn hands_over(&self) -> bool {
+        self.hands_over.load(Ordering::SeqCst) != 0
     }
 
     /// The number of consumers that have used the entry.

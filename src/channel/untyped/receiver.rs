@@ -299,8 +299,12 @@ impl<C: Cursor> Receiver<C> {
     #[inline(never)]
     pub(crate) fn reap_dead(&mut self) -> bool {
         let mut adoption = Adoption::None;
+        // The packet would wait here until a consumer that drains has left.
+        let takes_more = !self.is_draining();
         let changed = self.entry.reap_dead_and(|is_alive| {
-            adoption = self.cursor.adopt(is_alive);
+            if takes_more {
+                adoption = self.cursor.adopt(is_alive);
+            }
             adoption != Adoption::None
         });
         // A single packet at a time: the next take checks again.

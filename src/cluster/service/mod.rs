@@ -171,13 +171,12 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     }
 
     /// Hands the service over: waits until another server of it lives, then leaves. Returns false
-    /// if there was none before the timeout.
+    /// if there was none before the timeout. A server that hands over too is no successor.
     ///
     /// For a worker that [drains](Worker::drain). Until another server is there, requests wait: a
-    /// caller gets [`NoService`](super::CallError::NoService) only if no server lives. Hand over
-    /// one server at a time: two that hand over at once count each other as the successor.
+    /// caller gets [`NoService`](super::CallError::NoService) only if no server lives.
     pub fn hand_over(self, timeout: Duration) -> bool {
-        self.server.wait_for_another(Deadline::after(timeout))
+        self.server.wait_for_successor(Deadline::after(timeout))
     }
 
     /// Changes how this service waits from now on.

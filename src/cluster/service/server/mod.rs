@@ -17,8 +17,7 @@ use super::status;
 use super::tags::RequestId;
 use super::tags::RequestTag;
 use crate::channel::{
-    Cursor, EntryId, EventCount, GroupReceiver, HoldsPacket, RecvFailure, Taken, Waitable,
-    consumers,
+    Cursor, EventCount, GroupReceiver, HoldsPacket, RecvFailure, Taken, Waitable, consumers,
 };
 use crate::cluster::error::{ServiceRecvError, ServiceRecvFailure};
 use crate::cluster::worker::Worker;
@@ -86,19 +85,24 @@ impl Server {
         }
     }
 
-    /// Waits until another server of the service lives. Returns false after the deadline.
-    pub(super) fn wait_for_another(&self, deadline: Deadline) -> bool {
+    /// Waits until another server of the service lives that does not hand over. Returns false after
+    /// the deadline.
+    pub(super) fn wait_for_successor(&self, deadline: Deadline) -> bool {
         let entry = &self.receiver.entry;
-        let is_other = |id: EntryId| id != entry.entry_id && entry.is_alive(id);
         let memory = self.receiver.cursor.memory();
-        let has_another = || consumers(memory).any(|(id, _)| is_other(id));
+        memory.subscribers()[self.receiver.cursor.entry()].consumer.set_hands_over();
+        let has_successor = || {
+            consumers(memory).any(|(id, other)| {
+                id != entry.entry_id && !other.consumer.hands_over() && entry.is_alive(id)
+            })
+        };
         let found = wait_until(
             &mut (),
             deadline,
-            |()| has_another().then_some(()),
+            |()| has_successor().then_some(()),
             |(), deadline| {
                 // A server that joins wakes both sides.
-                entry.waiter.park(entry.event_count(), deadline.cut(PENDING), has_another);
+                entry.waiter.park(entry.event_count(), deadline.cut(PENDING), has_successor);
             },
         );
         found.is_some()
