@@ -15,7 +15,7 @@ use packetring::inventory::Kept;
 use packetring::inventory::{ObjectInfo, ObjectKind, StayReason};
 use packetring::{OpenError, Ring, RingBuilder, TryRecvError, Worker, inventory, purge_prefix};
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use support::peer::{self, Peer, Role};
 use support::seccomp::{self, Refused};
 use support::{LONG, Watch, unique, wait_until};
@@ -31,6 +31,7 @@ fn peer() {
         "mask" => mask,
         "named" => named,
         "refused" => refused,
+        "half_made" => half_made,
         "owner" => owner,
         "guest" => guest,
         "owner_again" => owner_again,
@@ -429,6 +430,55 @@ fn a_group_of_others_is_an_error_and_leaves_no_file() {
     let name = unique("no-member");
     Peer::start(&format!("refused {name} {group} {}", users[0])).finish();
     assert_eq!(files(&name), BTreeSet::new());
+}
+
+/// Opens a ring that another user was making. Arguments: name, group, user.
+fn half_made(role: &Role) {
+    let (name, group, _) = begin(role);
+    let attached = shared_ring(name, group).attach(name);
+    assert!(matches!(attached, Err(OpenError::NotFound { .. })), "{attached:?}");
+    let ring = shared_ring(name, group).open(name).unwrap();
+    assert_eq!((ring.types().len(), ring.subscribers()), (0, 0));
+    let mut numbers = ring.subscriber::<u64>().unwrap();
+    ring.publisher::<u64>().unwrap().send(&7).unwrap();
+    assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 7);
+}
+
+/// Places a file that begins as an object that is not ready, with other bytes behind.
+fn place_half_made(path: &str, owner: u32, group: u32) {
+    let start = [*b"packetrg", 2_u64.to_le_bytes()].concat();
+    std::fs::write(path, [start, vec![0x5a; 300_000]].concat()).unwrap();
+    std::os::unix::fs::chown(path, Some(owner), Some(group)).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o660)).unwrap();
+}
+
+#[test]
+fn a_ring_whose_maker_was_killed_is_made_by_another_user() {
+    let (users, group) = two_users();
+    let name = unique("half-made");
+    let path = format!("/dev/shm/packetring.{name}:{name}");
+    let owner = users[0].parse().unwrap_or(rustix::process::geteuid().as_raw());
+    place_half_made(&path, owner, group);
+    Peer::start(&format!("half_made {name} {group} {}", users[1])).finish();
+    assert_eq!(files(&name).is_empty(), users[1] == "-");
+    let _ = std::fs::remove_file(path);
+}
+
+#[test]
+fn a_file_of_another_user_beside_a_cluster_is_reported_once() {
+    let (users, group) = two_users();
+    let Ok(owner) = users[0].parse() else { return };
+    let name = unique("beside");
+    let path = format!("/dev/shm/packetring.{name}~t.theirs");
+    let worker = Worker::join(&name, "a").unwrap();
+    drop(worker.inbox().unwrap());
+    drop(worker);
+    place_half_made(&path, owner, group);
+    let error = Worker::remove_cluster(&name).unwrap_err();
+    assert!(matches!(error, OpenError::OtherUser { mode: 0o660, .. }), "{error}");
+    assert_eq!(files(&format!("{name}~")), BTreeSet::from([format!("packetring.{name}~t.theirs")]));
+    assert!(!Worker::remove_cluster(&name).unwrap());
+    std::fs::remove_file(path).unwrap();
 }
 
 /// Shares a ring as its owner, and dies with an open claim. Arguments: name, group, user.
