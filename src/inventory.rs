@@ -4,8 +4,9 @@
 //! next process that opens such a ring or joins such a cluster cleans up. Names that no process
 //! opens again stay: [`inventory()`] lists them, and [`purge()`] removes them.
 //!
-//! Both calls look at the objects of the effective user alone, and at no file of another program.
-//! They see the `/dev/shm` of their own container.
+//! Both calls look at the objects that the effective user owns, also those that it
+//! [shares](crate::RingBuilder::mode) with other users. They see the `/dev/shm` of their own
+//! container.
 
 #![forbid(unsafe_code)]
 
@@ -18,7 +19,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use crate::segment::kept::Kept;
+pub use crate::segment::entry::Kept;
 
 /// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,12 +44,13 @@ pub enum ObjectKind {
     /// An object of a cluster of a kind that this build does not know.
     Unknown,
     /// A file of another program, or a segment of another kind of machine.
-    NotASegment,
+    Foreign,
 }
 
 /// One object of this user in shared memory.
 ///
-/// [`Display`](fmt::Display) shows it as errors do, as in `topic "prices" of cluster "shop"`.
+/// [`Display`](fmt::Display) shows it as errors do, as in `topic "prices" of cluster "shop"`. For a
+/// file of another program it shows the path, as in `foreign file "/dev/shm/packetring.x"`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ObjectInfo {
@@ -65,13 +67,19 @@ pub struct ObjectInfo {
     pub path: PathBuf,
     /// Length of the file in bytes.
     pub bytes: u64,
+    /// Permission bits of the file: 0o600, or 0o660 if [users of a
+    /// group](crate::RingBuilder::mode) share it.
+    pub mode: u32,
+    /// Id of the file's group.
+    pub group: u32,
     /// The layout version. `None` if the object is not a complete segment.
     pub layout: Option<u32>,
     /// True if a living process is attached, which may be this one.
     pub is_attached: bool,
-    /// The processes that have the object mapped, ascending, as this process sees their ids.
-    /// Empty for processes that `/proc` does not show, unless one owns an endpoint: then the ids
-    /// are valid in the pid namespaces of these processes. For display only.
+    /// The processes that have the object mapped, ascending, as this process sees their ids. Of
+    /// processes that `/proc` does not show, such as those of another user, only those that own an
+    /// endpoint; the ids are then valid in the pid namespaces of these processes. For display only:
+    /// [`is_attached`](Self::is_attached) comes from the locks of the kernel.
     pub processes: Vec<u32>,
     /// Time since the object was made.
     pub age: Duration,
@@ -137,7 +145,8 @@ pub fn inventory() -> Result<Vec<ObjectInfo>, OpenError> {
 /// nothing durable is kept. [`purge_prefix()`] removes those of one prefix.
 ///
 /// Durable subscribers, jobs of a work queue, and names and inboxes of workers stay. So do all
-/// objects with a living process, files of other users and of other programs. The call waits for no
+/// objects with a living process, files of other users and of other programs. An empty file stays,
+/// and each file that does not begin with the bytes of this library. The call waits for no
 /// lock: an object whose control lock is held counts as in use. A process may open, use and close
 /// any ring meanwhile, and another one may purge: each object is checked under its control lock. An
 /// object that another process removes first is in neither list.
@@ -208,7 +217,7 @@ impl ObjectInfo {
         let ((prefix, plain), parts) = (shown.prefix_and_name(), shown.cluster_parts());
         let prefix = prefix.map(str::to_owned);
         let kind = match (&found.fault, &parts) {
-            (Some(OpenError::Foreign { .. }), _) => ObjectKind::NotASegment,
+            (Some(OpenError::Foreign { .. }), _) => ObjectKind::Foreign,
             (_, None) => ObjectKind::Ring,
             (_, Some(parts)) => match parts.kind {
                 "d" => ObjectKind::Directory,
@@ -232,6 +241,8 @@ impl ObjectInfo {
             cluster,
             path: found.path.into(),
             bytes: found.len,
+            mode: found.mode,
+            group: found.group,
             layout: found.layout,
             is_attached: found.is_attached,
             processes: found.processes,
@@ -245,7 +256,10 @@ impl ObjectInfo {
 
 impl fmt::Display for ObjectInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        DisplayName(self.object.as_str()).fmt(f)
+        match self.kind {
+            ObjectKind::Foreign => write!(f, "foreign file {:?}", self.path),
+            _ => DisplayName(self.object.as_str()).fmt(f),
+        }
     }
 }
 

@@ -262,6 +262,12 @@ fn broken(_: &Role) {
     // Files of other programs, of other users, and one segment of this library that is damaged.
     fs::write("/dev/shm/packetring.foreign", b"another program's file").unwrap();
     fs::write("/dev/shm/packetring.with space", b"").unwrap();
+    fs::write("/dev/shm/packetring.empty", b"").unwrap();
+    fs::write("/dev/shm/packetring.a~t.b", b"another program's file").unwrap();
+    let zeros: Vec<u8> = [0; 16].into_iter().chain(*b"another program's data").collect();
+    fs::write("/dev/shm/packetring.zeros", &zeros).unwrap();
+    // The maker was killed: the first bytes of a segment of this library, not ready.
+    fs::write(object("unmade"), [*b"packetrg", 2_u64.to_le_bytes()].concat()).unwrap();
     fs::write("/dev/shm/other", b"").unwrap();
     fs::create_dir("/dev/shm/packetring.folder").unwrap();
     fs::write("/dev/shm/packetring.theirs", b"").unwrap();
@@ -277,20 +283,33 @@ fn broken(_: &Role) {
         let object = objects.iter().find(|object| object.name == name)?;
         Some((object.kind, object.fault.is_some()))
     };
-    assert_eq!(kind("foreign"), Some((ObjectKind::NotASegment, true)));
-    assert_eq!(kind("folder").map(|(_, has_fault)| has_fault), Some(true));
+    for name in ["foreign", "folder", "empty", "zeros"] {
+        assert_eq!(kind(name), Some((ObjectKind::Foreign, true)), "{name}");
+        let path = format!("foreign file \"/dev/shm/packetring.{name}\"");
+        assert_eq!(objects.last_named(name).to_string(), path);
+    }
+    assert_eq!(objects.last_named("b").to_string(), "foreign file \"/dev/shm/packetring.a~t.b\"");
     assert_eq!(kind("damaged"), Some((ObjectKind::Ring, true)));
     assert_eq!(kind("deserted"), Some((ObjectKind::Ring, false)));
-    assert_eq!(objects.len(), 4, "{objects:?}");
+    assert_eq!(kind("unmade"), Some((ObjectKind::Ring, false)));
+    assert_eq!(objects.len(), 8, "{objects:?}");
     let purged = purge().unwrap();
-    assert_eq!(known(&purged.removed), known([objects.last_named("deserted")]));
-    assert_eq!(purged.stays.len(), 3);
+    let removed = ["deserted", "unmade"].map(|name| objects.last_named(name));
+    assert_eq!(known(&purged.removed), known(removed));
+    assert_eq!(purged.stays.len(), 6);
     for (object, reason) in &purged.stays {
         assert!(matches!(reason, StayReason::Failed(_)), "{object}: {reason}");
     }
     let mut left = before;
     left.remove("packetring.deserted");
+    left.remove("packetring.unmade");
     assert_eq!(files(), left);
+    assert_eq!(fs::read(object("zeros")).unwrap(), zeros);
+    // Nor does any other call change a file that is not of this library.
+    for outcome in [Ring::open("zeros").map(drop), Ring::remove("zeros").map(drop)] {
+        assert!(matches!(outcome, Err(OpenError::Foreign { found: 0, .. })));
+    }
+    assert_eq!(fs::read(object("zeros")).unwrap(), zeros);
 }
 
 /// Finds an object by its name.

@@ -181,7 +181,7 @@ fn intrude(role: &Role) {
         Ring::attach(name).unwrap_err(),
         Ring::remove(name).unwrap_err(),
     ] {
-        let OpenError::OtherUser { name: ring, owner: 0, user: 65534 } = &error else {
+        let OpenError::OtherUser { name: ring, owner: 0, user: 65534, .. } = &error else {
             panic!("{error}")
         };
         assert_eq!(ring, name);

@@ -1,4 +1,5 @@
-//! Prefixes of names: applications with one name for two things do not meet.
+//! Prefixes of names: applications with one name for two things do not meet. And users of one group
+//! that share rings and clusters.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,12 +10,15 @@
 
 mod support;
 
-use packetring::cluster::{JoinError, WorkerBuilder};
+use packetring::cluster::{Delivery, JoinError, Request, WorkerBuilder, WorkerState};
+use packetring::inventory::Kept;
 use packetring::inventory::{ObjectInfo, ObjectKind, StayReason};
-use packetring::{OpenError, Ring, TryRecvError, Worker, inventory, purge_prefix};
+use packetring::{OpenError, Ring, RingBuilder, TryRecvError, Worker, inventory, purge_prefix};
 use std::collections::BTreeSet;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use support::peer::{self, Peer, Role};
-use support::unique;
+use support::seccomp::{self, Refused};
+use support::{LONG, Watch, unique, wait_until};
 
 /// Entry point of the child processes; does nothing without a role.
 #[test]
@@ -24,6 +28,16 @@ fn peer() {
         "by_variable" => by_variable,
         "invalid" => invalid,
         "desert" => desert,
+        "mask" => mask,
+        "named" => named,
+        "refused" => refused,
+        "half_made" => half_made,
+        "owner" => owner,
+        "guest" => guest,
+        "owner_again" => owner_again,
+        "host" => host,
+        "visitor" => visitor,
+        "host_again" => host_again,
         other => panic!("{other}"),
     };
     run(&role);
@@ -264,4 +278,465 @@ fn objects_are_listed_and_purged_by_prefix() {
         let _ = purge_prefix(prefix).unwrap();
         assert_eq!(files(prefix), BTreeSet::new());
     }
+}
+
+// ── Users of one group ─────────────────────────────────────────────────────────────────────────
+
+/// The mode and the group of a file.
+fn access(file: &str) -> (u32, u32) {
+    let found = std::fs::metadata(format!("/dev/shm/{file}")).unwrap();
+    (found.mode() & 0o7777, found.gid())
+}
+
+#[test]
+fn only_two_modes_are_valid() {
+    let name = unique("modes");
+    for mode in [0o666, 0o640, 0o620, 0o661, 0o770, 0o700, 0o060, 0o4660, 0o2660, 0, 0o10600] {
+        let error = Ring::builder().mode(mode).open(&name).unwrap_err();
+        assert!(matches!(error, OpenError::BadSettings { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("mode {mode:04o} is not 0600")), "{text}");
+        let error = Worker::builder().mode(mode).join(&name, "a").unwrap_err();
+        assert!(matches!(error, JoinError::Open(OpenError::BadSettings { .. })), "{error:?}");
+    }
+    for builder in [Ring::builder(), Ring::builder().mode(0o600)] {
+        let error = builder.group(7).open(&name).unwrap_err();
+        assert!(error.to_string().contains("group 7 without mode 0660"), "{error}");
+    }
+    assert_eq!(files(&name), BTreeSet::new());
+}
+
+#[test]
+fn a_ring_in_use_keeps_its_mode_and_its_group() {
+    let _watch = Watch::start();
+    let name = unique("mode-kept");
+    let ring = Ring::builder().mode(0o660).open(&name).unwrap();
+    let own = rustix::process::getegid().as_raw();
+    assert_eq!(access(&format!("packetring.{name}")), (0o660, own));
+    let refused = |builder: RingBuilder| {
+        let error = builder.open(&name).unwrap_err();
+        let OpenError::SettingsMismatch { setting, expected, found, .. } = error else {
+            panic!("{error}")
+        };
+        (setting, expected, found)
+    };
+    let texts =
+        |setting, expected: &str, found: &str| (setting, expected.to_owned(), found.to_owned());
+    assert_eq!(refused(Ring::builder().mode(0o600)), texts("mode", "0600", "0660"));
+    let other = Ring::builder().mode(0o660).group(own + 1);
+    let expected = texts("group", &(own + 1).to_string(), &own.to_string());
+    assert_eq!(refused(other), expected);
+    // Without a choice the owner opens a ring of any mode, and each lock was released.
+    Ring::attach(&name).unwrap();
+    drop(ring);
+    let ring = Ring::open(&name).unwrap();
+    assert_eq!(refused(Ring::builder().mode(0o660)), texts("mode", "0660", "0600"));
+    drop(ring);
+    assert_eq!(files(&name), BTreeSet::new());
+}
+
+/// A call that the kernel does not know in this process.
+fn refuse(call: i64) {
+    seccomp::refuse(&[Refused { call, commands: Vec::new() }], libc::ENOSYS);
+}
+
+/// Makes objects of all kinds under umasks. Arguments: name.
+fn mask(role: &Role) {
+    let name = &role.arguments[0];
+    for umask in [0o777, 0o077, 0] {
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+        for mode in [0o600, 0o660] {
+            let ring = Ring::builder().mode(mode).open(name).unwrap();
+            let (worker, objects) = open_all(Worker::builder().mode(mode), name);
+            let all = files(name);
+            assert_eq!(all.len(), KINDS + 1);
+            for file in &all {
+                assert_eq!(access(file).0, mode, "{file}");
+            }
+            drop((ring, objects));
+            worker.leave().unwrap();
+        }
+    }
+}
+
+/// As [`mask`], where the kernel gives no name to an open file. Arguments: name.
+fn named(role: &Role) {
+    refuse(libc::SYS_linkat);
+    mask(role);
+}
+
+#[test]
+fn each_object_has_the_mode_under_any_umask() {
+    for role in ["mask", "named"] {
+        let name = unique("mode-mask");
+        Peer::start(&format!("{role} {name}")).finish();
+        assert_eq!(files(&name), BTreeSet::new());
+    }
+}
+
+/// The ids of two users, and a group of both. Without the privileges of root both are this user.
+fn two_users() -> ([String; 2], u32) {
+    if rustix::process::geteuid().is_root() {
+        return ([12345, 65534].map(|id: u32| id.to_string()), 64242);
+    }
+    let own = rustix::process::getegid();
+    let groups = rustix::process::getgroups().unwrap();
+    let group = groups.into_iter().find(|&group| group != own).unwrap_or(own).as_raw();
+    println!("not root: one user in both roles, with group {group} of its groups; refusals of");
+    println!("another user, and what it cannot unlink, are not tested");
+    (["-".into(), "-".into()], group)
+}
+
+/// Switches to a user that is in a group. Returns false if the user is `-`: this one.
+fn become_user(user: &str, group: u32) -> bool {
+    let Ok(user) = user.parse::<u32>() else { return false };
+    // SAFETY: the C library changes the user of all threads. The list has one id.
+    let outcomes =
+        unsafe { (libc::setgroups(1, &raw const group), libc::setgid(user), libc::setuid(user)) };
+    assert_eq!(outcomes, (0, 0, 0));
+    true
+}
+
+/// The arguments of the roles below: name, group, user. Becomes the user.
+fn begin(role: &Role) -> (&str, u32, bool) {
+    let group = role.number(1) as u32;
+    (&role.arguments[0], group, become_user(&role.arguments[2], group))
+}
+
+/// The name is the prefix, too: a purge touches nothing of other tests.
+fn shared_ring(name: &str, group: u32) -> RingBuilder {
+    Ring::builder().prefix(name).mode(0o660).group(group)
+}
+
+fn shared_worker(name: &str, group: u32) -> WorkerBuilder {
+    Worker::builder().prefix(name).mode(0o660).group(group).max_workers(4)
+}
+
+/// Chooses a group that is none of this process. Arguments: name, group, user.
+fn refused(role: &Role) {
+    let (name, group, _) = begin(role);
+    let own = rustix::process::getgroups().unwrap();
+    let is_own = |id: u32| own.iter().any(|group| group.as_raw() == id);
+    let other = (group + 1..).find(|&id| !is_own(id)).unwrap();
+    let error = shared_ring(name, other).open(name).unwrap_err();
+    assert!(matches!(error, OpenError::BadSettings { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains(&format!("group {other} is none of this process")), "{text}");
+}
+
+#[test]
+fn a_group_of_others_is_an_error_and_leaves_no_file() {
+    let (users, group) = two_users();
+    let name = unique("no-member");
+    Peer::start(&format!("refused {name} {group} {}", users[0])).finish();
+    assert_eq!(files(&name), BTreeSet::new());
+}
+
+/// Opens a ring that another user was making. Arguments: name, group, user.
+fn half_made(role: &Role) {
+    let (name, group, _) = begin(role);
+    let attached = shared_ring(name, group).attach(name);
+    assert!(matches!(attached, Err(OpenError::NotFound { .. })), "{attached:?}");
+    let ring = shared_ring(name, group).open(name).unwrap();
+    assert_eq!((ring.types().len(), ring.subscribers()), (0, 0));
+    let mut numbers = ring.subscriber::<u64>().unwrap();
+    ring.publisher::<u64>().unwrap().send(&7).unwrap();
+    assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 7);
+}
+
+/// Places a file that begins as an object that is not ready, with other bytes behind.
+fn place_half_made(path: &str, owner: u32, group: u32) {
+    let start = [*b"packetrg", 2_u64.to_le_bytes()].concat();
+    std::fs::write(path, [start, vec![0x5a; 300_000]].concat()).unwrap();
+    std::os::unix::fs::chown(path, Some(owner), Some(group)).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o660)).unwrap();
+}
+
+#[test]
+fn a_ring_whose_maker_was_killed_is_made_by_another_user() {
+    let (users, group) = two_users();
+    let name = unique("half-made");
+    let path = format!("/dev/shm/packetring.{name}:{name}");
+    let owner = users[0].parse().unwrap_or(rustix::process::geteuid().as_raw());
+    place_half_made(&path, owner, group);
+    Peer::start(&format!("half_made {name} {group} {}", users[1])).finish();
+    assert_eq!(files(&name).is_empty(), users[1] == "-");
+    let _ = std::fs::remove_file(path);
+}
+
+#[test]
+fn a_file_of_another_user_beside_a_cluster_is_reported_once() {
+    let (users, group) = two_users();
+    let Ok(owner) = users[0].parse() else { return };
+    let name = unique("beside");
+    let path = format!("/dev/shm/packetring.{name}~t.theirs");
+    let worker = Worker::join(&name, "a").unwrap();
+    drop(worker.inbox().unwrap());
+    drop(worker);
+    place_half_made(&path, owner, group);
+    let error = Worker::remove_cluster(&name).unwrap_err();
+    assert!(matches!(error, OpenError::OtherUser { mode: 0o660, .. }), "{error}");
+    assert_eq!(files(&format!("{name}~")), BTreeSet::from([format!("packetring.{name}~t.theirs")]));
+    assert!(!Worker::remove_cluster(&name).unwrap());
+    std::fs::remove_file(path).unwrap();
+}
+
+/// Shares a ring as its owner, and dies with an open claim. Arguments: name, group, user.
+fn owner(role: &Role) {
+    let (name, group, _) = begin(role);
+    let ring = shared_ring(name, group).stays_open(true).open(name).unwrap();
+    let mut numbers = ring.subscriber::<u64>().unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    peer::say("open");
+    assert_eq!(*numbers.recv_timeout(LONG).unwrap(), 7);
+    out.send(&8).unwrap();
+    let _open_claim = out.reserve().unwrap();
+    peer::say("claimed");
+    peer::hear();
+}
+
+/// Uses the ring of another user. Arguments: name, group, user.
+fn guest(role: &Role) {
+    let (name, group, is_other) = begin(role);
+    if is_other {
+        let refused = [
+            Ring::builder().prefix(name),
+            Ring::builder().prefix(name).mode(0o600),
+            Ring::builder().prefix(name).mode(0o660),
+            shared_ring(name, group + 1),
+        ];
+        for builder in refused {
+            for error in [
+                builder.clone().open(name).unwrap_err(),
+                builder.clone().attach(name).unwrap_err(),
+                builder.remove(name).unwrap_err(),
+            ] {
+                let text = error.to_string();
+                let OpenError::OtherUser { owner, user, mode, group: found, .. } = error else {
+                    panic!("{error}")
+                };
+                assert_eq!((owner, user, mode, found), (12345, 65534, 0o660, group));
+                let cure = format!("open it with mode 0660 and group {group}");
+                assert!(text.contains("mode is 0660") && text.contains(&cure), "{text}");
+            }
+        }
+    }
+    let ring = shared_ring(name, group).open(name).unwrap();
+    let mut numbers = ring.subscriber::<u64>().unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    out.send(&7).unwrap();
+    let mut next = || numbers.recv_timeout(LONG).unwrap().to_native();
+    assert_eq!([next(), next()], [7, 8]);
+    peer::say("received");
+    // The test kills the owner, whose claim is open.
+    assert_eq!(peer::hear().unwrap(), "killed");
+    out.send(&9).unwrap();
+    assert_eq!(numbers.recv_timeout(LONG).unwrap().to_native(), 9);
+    let is_listed = || inventory().unwrap().iter().any(|object| object.name == *name);
+    assert_eq!(is_listed(), !is_other, "only the owner's objects are listed");
+    drop((numbers, out, ring));
+    let file = || files(name).len();
+    assert_eq!(file(), usize::from(is_other));
+    // The file of the owner stays, and is no ring.
+    let attached = shared_ring(name, group).attach(name);
+    assert!(matches!(attached, Err(OpenError::NotFound { .. })), "{attached:?}");
+    assert!(!shared_ring(name, group).remove(name).unwrap());
+    // Nothing is left of the old ring: neither packets nor settings, as far as the size permits.
+    let again = shared_ring(name, group).history(5).open(name).unwrap();
+    assert_eq!((again.settings().history, again.types().len()), (5, 0));
+    let mut texts = again.subscriber::<String>().unwrap();
+    assert!(matches!(texts.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)));
+    again.publisher::<String>().unwrap().send(&"new".to_owned()).unwrap();
+    assert_eq!(*texts.recv_timeout(LONG).unwrap(), *"new");
+    drop((texts, again));
+    if is_other {
+        let smaller = shared_ring(name, group).capacity(1024).open(name).unwrap_err();
+        let OpenError::SettingsMismatch { setting: "size in bytes", .. } = smaller else {
+            panic!("{smaller}")
+        };
+    }
+    // A durable subscriber keeps it, and a removal takes it away.
+    drop(shared_ring(name, group).open(name).unwrap().durable::<u64>("d").unwrap());
+    assert!(shared_ring(name, group).attach(name).is_ok());
+    assert!(shared_ring(name, group).remove(name).unwrap());
+    assert!(!shared_ring(name, group).remove(name).unwrap());
+    assert_eq!(file(), usize::from(is_other));
+}
+
+/// Looks at what the other user left of the ring, as the owner, and purges it. Arguments: name,
+/// group, user.
+fn owner_again(role: &Role) {
+    let (name, _, is_other) = begin(role);
+    let found = inventory().unwrap().into_iter().find(|object| object.name == name);
+    assert_eq!(found.is_some(), is_other);
+    if let Some(object) = found {
+        assert!(!object.is_attached && object.kept == Kept::Nothing, "{object:?}");
+        assert_eq!((object.mode, object.fault.is_none()), (0o660, true), "{object:?}");
+    }
+    let purged = purge_prefix(name).unwrap();
+    assert_eq!(purged.removed.iter().any(|object| object.name == name), is_other);
+}
+
+#[test]
+fn two_users_share_a_ring() {
+    let _watch = Watch::start();
+    let (users, group) = two_users();
+    let name = unique("two-users");
+    let mut owner = Peer::start(&format!("owner {name} {group} {}", users[0]));
+    owner.expect("open");
+    let mut guest = Peer::start(&format!("guest {name} {group} {}", users[1]));
+    owner.expect("claimed");
+    guest.expect("received");
+    assert_eq!(access(&format!("packetring.{name}:{name}")), (0o660, group));
+    owner.kill();
+    guest.tell("killed");
+    guest.finish();
+    Peer::start(&format!("owner_again {name} {group} {}", users[0])).finish();
+    assert_eq!(files(&name), BTreeSet::new());
+}
+
+/// Offers all kinds of objects of a cluster, and dies with a job in flight. Arguments: name, group,
+/// user.
+fn host(role: &Role) {
+    let (name, group, _) = begin(role);
+    let worker = shared_worker(name, group).join(name, "host").unwrap();
+    let mut inbox = worker.inbox().unwrap();
+    let mut prices = worker.topic("prices").subscriber::<u64>().unwrap();
+    let mut jobs = worker.queue::<u64>("jobs").unwrap();
+    let mut double = worker.service::<u64, u64>("double").unwrap();
+    let _events = worker.events().unwrap();
+    peer::say("open");
+    let message = inbox.recv_timeout(LONG).unwrap();
+    assert_eq!(*message.open_as::<u64>().unwrap(), 1);
+    message.ack();
+    worker.send_to("visitor", &2_u64).unwrap();
+    assert_eq!(*prices.recv_timeout(LONG).unwrap(), 3);
+    let request = double.recv_timeout(LONG).unwrap();
+    let doubled = request.to_native() * 2;
+    Request::reply(request, &doubled).unwrap();
+    let job = jobs.recv_timeout(LONG).unwrap();
+    assert_eq!(*job, 5);
+    // An inventory of the host shows the processes of the other user, and no object is deserted.
+    let objects = inventory().unwrap();
+    let own: Vec<_> = objects.iter().filter(|o| o.cluster.as_deref() == Some(name)).collect();
+    assert!(own.len() >= 6, "{own:?}");
+    assert!(own.iter().all(|object| object.is_attached), "{own:?}");
+    let directory = own.iter().find(|object| object.kind == ObjectKind::Directory).unwrap();
+    let visitor = worker.worker("visitor").unwrap().pid;
+    assert!(directory.processes.contains(&visitor), "{directory:?}");
+    let purged = purge_prefix(name).unwrap();
+    assert!(purged.removed.iter().all(|object| object.cluster.as_deref() != Some(name)));
+    peer::say("all received");
+    peer::hear();
+    drop(job);
+}
+
+/// Uses the objects of another user's cluster. Arguments: name, group, user.
+fn visitor(role: &Role) {
+    let (name, group, is_other) = begin(role);
+    if is_other {
+        let alone = Worker::builder().prefix(name);
+        for builder in [alone.clone(), alone.clone().mode(0o660)] {
+            let error = builder.join(name, "visitor").unwrap_err();
+            assert!(matches!(error, JoinError::Open(OpenError::OtherUser { .. })), "{error}");
+        }
+        let removed = alone.remove_cluster(name);
+        assert!(matches!(removed, Err(OpenError::OtherUser { .. })), "{removed:?}");
+    }
+    let worker = shared_worker(name, group).join(name, "visitor").unwrap();
+    let mut inbox = worker.inbox().unwrap();
+    worker.send_to("host", &1_u64).unwrap();
+    let message = inbox.recv_timeout(LONG).unwrap();
+    assert_eq!(*message.open_as::<u64>().unwrap(), 2);
+    message.ack();
+    worker.topic("prices").publisher::<u64>().unwrap().send(&3).unwrap();
+    let mut client = worker.client::<u64, u64>("double").unwrap();
+    assert_eq!(*client.call(&4).unwrap(), 8);
+    worker.queue_publisher::<u64>("jobs").unwrap().send(&5).unwrap();
+    assert_eq!(worker.worker("host").unwrap().state, WorkerState::Alive);
+    peer::say("done");
+    // The test kills the host, which has a job in flight, and a message in its inbox.
+    assert_eq!(peer::hear().unwrap(), "killed");
+    wait_until("the death is noticed", || {
+        worker.worker("host").unwrap().state == WorkerState::Away
+    });
+    let mut jobs = worker.queue::<u64>("jobs").unwrap();
+    let job = jobs.recv_timeout(LONG).unwrap();
+    assert_eq!((job.to_native(), Delivery::deliveries(&job)), (5, 2));
+    Delivery::ack(job);
+    worker.send_to("host", &6_u64).unwrap();
+    drop((jobs, client));
+    // The visitor takes over the place of the host and its inbox.
+    let heir = shared_worker(name, group).join(name, "host").unwrap();
+    let mut inherited = heir.inbox().unwrap();
+    let message = inherited.recv_timeout(LONG).unwrap();
+    assert_eq!(*message.open_as::<u64>().unwrap(), 6);
+    message.ack();
+    // It discards the inbox, whose file it cannot unlink, while a sender is attached.
+    drop(inherited);
+    heir.leave().unwrap();
+    assert!(worker.send_to("host", &0_u64).is_err());
+    let heir = shared_worker(name, group).join(name, "host").unwrap();
+    let refused = heir.inbox().map(drop);
+    assert_eq!(matches!(refused, Err(OpenError::InUse { .. })), is_other, "{refused:?}");
+    heir.leave().unwrap();
+    // Without the sender, the file of the host serves again.
+    drop(inbox);
+    worker.leave().unwrap();
+    let worker = shared_worker(name, group).join(name, "visitor").unwrap();
+    let heir = shared_worker(name, group).join(name, "host").unwrap();
+    let mut inherited = heir.inbox().unwrap();
+    worker.send_to("host", &7_u64).unwrap();
+    let message = inherited.recv_timeout(LONG).unwrap();
+    assert_eq!(*message.open_as::<u64>().unwrap(), 7);
+    message.ack();
+    drop(inherited);
+    heir.leave().unwrap();
+    worker.leave().unwrap();
+    assert!(!shared_worker(name, group).remove_cluster(name).unwrap());
+    let left = files(name);
+    assert_eq!(left.is_empty(), !is_other, "{left:?}");
+    // All that is left of the host's files is names.
+    for file in left {
+        assert_eq!(std::fs::metadata(format!("/dev/shm/{file}")).unwrap().uid(), 12345, "{file}");
+    }
+    // A new cluster in the files that stay.
+    let worker = shared_worker(name, group).join(name, "visitor").unwrap();
+    assert_eq!(worker.workers().len(), 1);
+    let mut prices = worker.topic("prices").subscriber::<u64>().unwrap();
+    worker.topic("prices").publisher::<u64>().unwrap().send(&8).unwrap();
+    assert_eq!(*prices.recv_timeout(LONG).unwrap(), 8);
+    drop(worker.inbox().unwrap());
+    drop((prices, worker));
+    assert!(shared_worker(name, group).remove_cluster(name).unwrap());
+    assert!(!shared_worker(name, group).remove_cluster(name).unwrap());
+}
+
+/// Joins the cluster again, as the owner of the files. Arguments: name, group, user.
+fn host_again(role: &Role) {
+    let (name, group, _) = begin(role);
+    let worker = shared_worker(name, group).join(name, "host").unwrap();
+    drop(worker.inbox().unwrap());
+    worker.leave().unwrap();
+    assert_eq!(files(name), BTreeSet::new());
+}
+
+#[test]
+fn two_users_share_a_cluster() {
+    let _watch = Watch::start();
+    let (users, group) = two_users();
+    let name = unique("two-users");
+    let mut host = Peer::start(&format!("host {name} {group} {}", users[0]));
+    host.expect("open");
+    let mut visitor = Peer::start(&format!("visitor {name} {group} {}", users[1]));
+    visitor.expect("done");
+    host.expect("all received");
+    for file in files(&name) {
+        assert_eq!(access(&file), (0o660, group), "{file}");
+    }
+    host.kill();
+    visitor.tell("killed");
+    visitor.finish();
+    Peer::start(&format!("host_again {name} {group} {}", users[0])).finish();
+    assert_eq!(files(&name), BTreeSet::new());
 }

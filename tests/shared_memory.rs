@@ -17,7 +17,7 @@ use packetring::{
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use support::peer::{self, Peer, Role};
 use support::seccomp::{self, Refused};
@@ -32,6 +32,7 @@ fn peer() {
         "publish" => publish(&role),
         "daemon" => become_daemon(&role),
         "fork" => close_in_child(&role),
+        "others" => close_others(&role),
         "no_locks" => no_locks(&role),
         "small" => small_file_system(&role),
         "missing" => missing_file_system(),
@@ -482,6 +483,72 @@ fn close_in_child(role: &Role) {
     // SAFETY: waits for the child of this process.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     assert_eq!(status, 0, "the child closed a file that it had opened itself");
+}
+
+/// The descriptors of this process that are open on an object: with `O_NONBLOCK`, and without.
+fn descriptors(inode: u64) -> [Vec<RawFd>; 2] {
+    let all = fs::read_dir("/proc/self/fd").unwrap().map(|found| found.unwrap().path());
+    // A link has another text if the file had no name when it was opened.
+    let is_own = |link: &PathBuf| fs::metadata(link).is_ok_and(|to| to.ino() == inode);
+    let numbers =
+        all.filter(is_own).map(|link| link.file_name().unwrap().to_str().unwrap().parse().unwrap());
+    // SAFETY: the call reads the flags of a descriptor.
+    let flags = |number: RawFd| unsafe { libc::fcntl(number, libc::F_GETFL) };
+    let (one, other) = numbers.partition(|&number| flags(number) & libc::O_NONBLOCK != 0);
+    [one, other]
+}
+
+/// Closes one kind of the library's descriptors, and opens files in their place. Arguments: ring,
+/// kind, `drop` or `fork`: the endpoints are dropped here or in a child.
+fn close_others(role: &Role) {
+    let name = &role.arguments[0];
+    let ring = Ring::open(name).unwrap();
+    let endpoints = (ring.publisher::<u64>().unwrap(), ring.subscriber::<u64>().unwrap());
+    let inode = fs::metadata(object(name)).unwrap().ino();
+    let numbers = descriptors(inode)[role.number(1) as usize].clone();
+    assert_eq!(numbers.len(), 3, "{:?}", descriptors(inode));
+    for &number in &numbers {
+        // SAFETY: the library must survive this.
+        assert_eq!(unsafe { libc::close(number) }, 0);
+    }
+    let files: Vec<File> = numbers.iter().map(|_| File::open("/dev/zero").unwrap()).collect();
+    let taken: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
+    assert!(numbers.iter().all(|number| taken.contains(number)), "{numbers:?} {taken:?}");
+    let reads = |file: &File| {
+        let mut byte = [1];
+        std::io::Read::read(&mut &*file, &mut byte).is_ok_and(|len| len == 1)
+    };
+    if role.arguments[2] == "drop" {
+        drop((endpoints, ring));
+        assert!(files.iter().all(reads), "a file of other code was closed");
+        let left = descriptors(inode).concat();
+        assert!(left.is_empty(), "descriptors of the library stay open: {left:?}");
+        return;
+    }
+    // SAFETY: the child has one thread and ends with `_exit`.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        drop((endpoints, ring));
+        let is_good = files.iter().all(reads) && descriptors(inode).concat().is_empty();
+        // SAFETY: ends the child without the handlers of the test harness.
+        unsafe { libc::_exit(i32::from(!is_good)) }
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child of this process.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0, "the child closed a file of other code, or kept one of its parent");
+}
+
+#[test]
+fn a_file_in_the_place_of_one_closed_descriptor_stays_open() {
+    let _watch = Watch::start();
+    for kind in [0, 1] {
+        for end in ["drop", "fork"] {
+            let name = unique("others");
+            let _object = Placed(object(&name));
+            Peer::start(&format!("others {name} {kind} {end}")).finish();
+        }
+    }
 }
 
 #[test]

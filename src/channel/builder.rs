@@ -183,6 +183,46 @@ impl RingBuilder {
         self
     }
 
+    /// Sets the mode of the ring's file, whatever the umask: 0o600, the default, for one user, or
+    /// 0o660 to share the ring with the users of a [group](Self::group). Any other mode is
+    /// [`BadSettings`](OpenError::BadSettings).
+    ///
+    /// Every process of another user chooses both: without them the ring is
+    /// [`OtherUser`](OpenError::OtherUser). A process of the owner may leave them out. A choice
+    /// that differs from the ring is [`SettingsMismatch`](OpenError::SettingsMismatch).
+    ///
+    /// A user of the group can overwrite each packet, block each process of the ring, and end it
+    /// with SIGBUS. Only the owner, which created the ring, can delete the file. Where another user
+    /// removes the ring, an empty file stays until the owner opens the name or calls
+    /// [`purge`](crate::purge). The table of the rights is in the guide, under Operating.
+    ///
+    /// ```
+    /// use packetring::{OpenError, Ring};
+    ///
+    /// let name = format!("shared-{}", std::process::id());
+    /// let ring = Ring::builder().mode(0o660).open(&name)?; // the group of this process
+    /// let private = Ring::builder().mode(0o600).open(&name);
+    /// assert!(matches!(private, Err(OpenError::SettingsMismatch { setting: "mode", .. })));
+    /// let invalid = Ring::builder().mode(0o666).open(&name);
+    /// assert!(matches!(invalid, Err(OpenError::BadSettings { .. })));
+    /// # drop(ring);
+    /// # Ok::<(), OpenError>(())
+    /// ```
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.namespace.set_mode(mode);
+        self
+    }
+
+    /// Sets the group that shares the ring, by its numeric id, with [mode](Self::mode) 0o660. The
+    /// default is the effective group of this process. `getent group NAME` shows the id of a group.
+    ///
+    /// It is [`BadSettings`](OpenError::BadSettings) without mode 0o660, and when the ring is
+    /// created if this process is not in the group.
+    pub fn group(mut self, group: u32) -> Self {
+        self.namespace.set_group(group);
+        self
+    }
+
     /// Opens the ring of this name, or creates it.
     ///
     /// # Errors

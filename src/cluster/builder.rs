@@ -154,6 +154,30 @@ impl WorkerBuilder {
         self
     }
 
+    /// Sets the mode of all files of the cluster that this worker creates: 0o600, the default, or
+    /// 0o660 to share the cluster with the users of a [group](Self::group). All workers choose
+    /// both: see [`RingBuilder::mode`](crate::RingBuilder::mode).
+    ///
+    /// ```
+    /// # let cluster = format!("mode-{}", std::process::id());
+    /// use packetring::Worker;
+    ///
+    /// let worker = Worker::builder().mode(0o660).join(&cluster, "web")?;
+    /// # worker.leave()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.namespace.set_mode(mode);
+        self
+    }
+
+    /// Sets the group that shares the cluster, by its numeric id: see
+    /// [`RingBuilder::group`](crate::RingBuilder::group).
+    pub fn group(mut self, group: u32) -> Self {
+        self.namespace.set_group(group);
+        self
+    }
+
     /// Removes a cluster without living workers: see
     /// [`Worker::remove_cluster`](crate::Worker::remove_cluster). Of the settings, only those about
     /// the names of objects count.

@@ -87,6 +87,23 @@ impl fmt::Display for Detail<'_> {
     }
 }
 
+/// The way to share another user's object that has this mode and this group.
+pub(crate) struct Sharing {
+    pub(crate) mode: u32,
+    pub(crate) group: u32,
+}
+
+impl fmt::Display for Sharing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mode {
+            0o660 => write!(f, "open it with mode 0660 and group {}", self.group),
+            _ => {
+                f.write_str("run both as one user, or open it in both with mode 0660 and one group")
+            }
+        }
+    }
+}
+
 /// Reverses the escape of bytes as `%XX`.
 fn unescaped(name: &str) -> String {
     let mut parts = name.split('%');

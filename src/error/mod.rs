@@ -8,6 +8,7 @@ mod family;
 
 pub(crate) use display::Detail;
 pub(crate) use display::DisplayName;
+use display::Sharing;
 #[cfg(not(loom))]
 pub(crate) use family::{Failure, Form, error_family};
 use std::fmt;
@@ -49,7 +50,8 @@ pub enum OpenError {
         /// Its value in this object.
         found: u64,
     },
-    /// The object of this name belongs to another user. It was not changed.
+    /// The object of this name belongs to another user, and does not have the
+    /// [mode](crate::RingBuilder::mode) 0660 and the group that the call chose. It was not changed.
     OtherUser {
         /// The ring.
         name: String,
@@ -57,6 +59,10 @@ pub enum OpenError {
         owner: u32,
         /// The effective user id of this process.
         user: u32,
+        /// The permission bits of the object.
+        mode: u32,
+        /// The group id of the object.
+        group: u32,
     },
     /// The segment was created by a version of this library with another layout.
     ///
@@ -287,10 +293,11 @@ impl fmt::Display for OpenError {
                 "{} is not an object of this library: {what} is {found:#x}, expected {expected:#x}; use another name, or remove the object",
                 DisplayName(name)
             ),
-            Self::OtherUser { name, owner, user } => write!(
+            Self::OtherUser { name, owner, user, mode, group } => write!(
                 f,
-                "{} belongs to another user: its owner has user id {owner}, this process {user}; run both as one user, use another name, or let user {owner} remove it",
-                DisplayName(name)
+                "{} belongs to another user: its owner has user id {owner}, this process {user}; its mode is {mode:04o}, its group {group}; {}, use another name, or let user {owner} remove it",
+                DisplayName(name),
+                Sharing { mode: *mode, group: *group }
             ),
             Self::OtherVersion { name, expected, found, is_in_use: true } => write!(
                 f,

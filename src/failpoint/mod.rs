@@ -30,6 +30,8 @@ macro_rules! failpoints {
 failpoints! {
     /// Open: the object is open. Next: take the control lock.
     OpenLock,
+    /// Make: the object is locked and has no name. Next: name it.
+    MakeName,
     /// Make. Next: reserve memory.
     MakeReserve,
     /// Make. Next: map the memory.

@@ -9,11 +9,12 @@ use super::entry::EntryId;
 use super::entry::Liveness;
 use super::heap::Heap;
 use super::layout::MAX_TYPES;
-use super::lifecycle::{self, Clearance, ExclusiveSegment};
+use super::lifecycle;
 use super::mapped::{Mapped, Settle};
 use super::name::Name;
 use super::object::Absent;
 use super::parts::{SegmentParts, WorkerSlots};
+use super::removal::{self, Clearance, ExclusiveSegment};
 use super::settings::{Parking, Settings};
 use super::types::TypeTable;
 use super::view::RingMemory;
@@ -80,12 +81,18 @@ impl Segment {
     /// Removes a ring that no living process is attached to. Returns false if there was none. The
     /// wait for the control lock ends after `lock_timeout`, if there is one.
     pub(crate) fn remove(name: &Name, lock_timeout: Option<Duration>) -> Result<bool, OpenError> {
-        lifecycle::remove(name, lock_timeout)
+        removal::remove(name, lock_timeout)
     }
 
     /// Returns true if a process is attached to the segment of this name.
     pub(crate) fn is_in_use(name: &Name) -> Result<bool, OpenError> {
         lifecycle::is_in_use(name)
+    }
+
+    /// Returns true if there is a segment of this name. False for an object without content, which
+    /// stays where this user may not unlink it.
+    pub(crate) fn exists(name: &Name) -> Result<bool, OpenError> {
+        lifecycle::has_content(name)
     }
 
     /// Locks the object of a segment that no process is attached to, and makes it if there is none.
@@ -100,7 +107,7 @@ impl Segment {
     /// Removes a segment that no living process is attached to and nothing keeps. If its control
     /// lock is held, this does nothing.
     pub(crate) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenError> {
-        lifecycle::clear_away(name, settle)
+        removal::clear_away(name, settle)
     }
 
     /// Why no process can join this segment any more; `None` if one can, and on the heap.

@@ -88,7 +88,8 @@ impl Segment {
     }
 
     /// Removes the segment's name under the control lock. Attached processes keep the segment, and
-    /// the next process to open the name makes a new one.
+    /// the next process to open the name makes a new one. If only another user may unlink the name,
+    /// that user's next process to open it does, or the last one to leave clears the object.
     pub(crate) fn give_name_up(&self, _control: &Control<'_>) -> Result<(), OpenError> {
         self.mapped().map_or(Ok(()), Mapped::give_name_up)
     }

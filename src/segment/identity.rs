@@ -22,6 +22,7 @@ pub(crate) const VERSION: u32 = 6;
 /// Words of `Identity::state`.
 const READY: u64 = 1;
 const REMOVED: u64 = 2;
+const NAMELESS: u64 = 3;
 
 const EXCLUSIVE: u64 = 1;
 const DROP_OLDEST: u64 = 1 << 1;
@@ -51,12 +52,25 @@ pub(crate) enum Version {
 /// State of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Not made, or its maker died half-way.
-    Unmade,
     /// In use, or left by every process without having been removed.
     Ready,
-    /// Removed. The next holder of the control lock unlinks its name.
+    /// Not made yet, or removed: it has no content and no user. The next holder of the control lock
+    /// makes it, or unlinks its name.
     Removed,
+    /// Its name was given up while processes were attached, and could not be unlinked. No further
+    /// process attaches.
+    Nameless,
+}
+
+/// Bytes of the magic word and of the state, which begin each object of this library.
+pub(crate) const START: u64 = 16;
+
+/// The first bytes of an object that is not made yet. They are there before its name is.
+pub(super) fn unmade() -> [u8; START as usize] {
+    let mut start = [0; START as usize];
+    start[..8].copy_from_slice(&MAGIC.to_le_bytes());
+    start[8..].copy_from_slice(&REMOVED.to_le_bytes());
+    start
 }
 
 /// The checked words of a ready segment.
@@ -66,11 +80,24 @@ pub(crate) struct Checked {
     pub(crate) salt: u64,
 }
 
-/// Returns true if these are the first bytes of a segment that is ready. It stays so until it is
-/// removed, and is never made shorter.
-pub(super) fn is_ready(start: &[u8; 16]) -> bool {
-    let (magic, state) = start.split_at(8);
-    magic == MAGIC.to_le_bytes() && state == READY.to_le_bytes()
+/// The state of the object that begins with these bytes.
+pub(super) fn state_of(name: &Name, start: &[u8; START as usize]) -> Result<State, OpenError> {
+    let [magic, state] = [0, 8].map(|at| {
+        let word = start[at..at + 8].try_into().unwrap_or_default();
+        u64::from_le_bytes(word)
+    });
+    self::state(name, magic, state)
+}
+
+fn state(name: &Name, magic: u64, state: u64) -> Result<State, OpenError> {
+    expect_ours(name, "the magic word", MAGIC, magic)?;
+    match state {
+        // 0: a release before layout version 6 was making it.
+        0 | REMOVED => Ok(State::Removed),
+        READY => Ok(State::Ready),
+        NAMELESS => Ok(State::Nameless),
+        found => Err(corrupt(name, "the state", READY, found)),
+    }
 }
 
 impl Identity {
@@ -78,17 +105,7 @@ impl Identity {
     pub(crate) fn state(&self, name: &Name) -> Result<State, OpenError> {
         // Pairs with the release in `write`: a process that sees "ready" sees every word.
         let state = self.state.load(Ordering::Acquire);
-        let magic = self.magic.load(Ordering::Relaxed);
-        if magic == 0 && state == 0 {
-            return Ok(State::Unmade);
-        }
-        expect_ours(name, "the magic word", MAGIC, magic)?;
-        match state {
-            0 => Ok(State::Unmade),
-            READY => Ok(State::Ready),
-            REMOVED => Ok(State::Removed),
-            found => Err(corrupt(name, "the state", REMOVED, found)),
-        }
+        self::state(name, self.magic.load(Ordering::Relaxed), state)
     }
 
     /// Writes all words, the state last.
@@ -133,6 +150,12 @@ impl Identity {
     pub(crate) fn mark_removed(&self) {
         // Pairs with the acquire in `state`.
         self.state.store(REMOVED, Ordering::Release);
+    }
+
+    /// Marks the segment nameless. Under the control lock.
+    pub(crate) fn mark_nameless(&self) {
+        // Pairs with the acquire in `state`.
+        self.state.store(NAMELESS, Ordering::Release);
     }
 
     /// Checks every word of a ready segment, and its length against that of the object.
@@ -190,13 +213,9 @@ pub(crate) fn whole_len(settings: &Settings) -> Option<u64> {
     Places::of_settings(settings).map(|places| places.end as u64)
 }
 
-/// The error for a segment in this state that a process is attached to.
-pub(crate) fn not_ready(name: &Name, state: State) -> OpenError {
-    let found = match state {
-        State::Unmade => 0,
-        State::Ready => READY,
-        State::Removed => REMOVED,
-    };
+/// The error for a removed segment that a process is attached to. `start` has its first bytes.
+pub(crate) fn not_ready(name: &Name, start: &[u8; START as usize]) -> OpenError {
+    let found = u64::from_le_bytes(start[8..].try_into().unwrap_or_default());
     corrupt(name, "the state", READY, found)
 }
 
@@ -278,13 +297,18 @@ mod tests {
     }
 
     #[test]
-    fn an_untouched_object_is_unmade_and_a_half_made_one_too() {
+    fn an_object_is_of_this_library_before_it_is_made_and_zeros_are_not() {
         let (identity, name, _) = written(&Settings::default());
-        assert_eq!(Identity::default().state(&name).unwrap(), State::Unmade);
+        let zeros = Identity::default().state(&name).unwrap_err();
+        assert!(matches!(zeros, OpenError::Foreign { found: 0, .. }), "{zeros}");
+        assert_eq!(state_of(&name, &unmade()).unwrap(), State::Removed);
+        assert!(matches!(state_of(&name, &[0; 16]), Err(OpenError::Foreign { .. })));
         identity.state.store(0, Ordering::Relaxed);
-        assert_eq!(identity.state(&name).unwrap(), State::Unmade);
+        assert_eq!(identity.state(&name).unwrap(), State::Removed);
         identity.mark_removed();
         assert_eq!(identity.state(&name).unwrap(), State::Removed);
+        identity.mark_nameless();
+        assert_eq!(identity.state(&name).unwrap(), State::Nameless);
     }
 
     #[test]

@@ -5,19 +5,18 @@
 //! - No lock is taken, and no object is changed.
 //! - One object that is broken, foreign or vanishing does not stop the list.
 //!
-//! Only a segment that is ready is mapped. Its maker shortens an object only before that, so the
-//! mapping keeps its pages. Each word is checked as when a process attaches.
+//! Only a segment that is ready is mapped. No object is made shorter, so the mapping keeps its
+//! pages. Each word is checked as when a process attaches.
 
 #![cfg(not(loom))]
 
-use super::entry::{EntryId, OwnerState};
-use super::identity::{self, Version};
-use super::kept::Kept;
+use super::entry::{EntryId, Kept, OwnerState};
+use super::identity::{self, State, Version};
 use super::layout::EntryOwner;
 use super::map::SecondMap;
 use super::mapped::ATTACHED;
 use super::name::Name;
-use super::object::{self, Absent};
+use super::object;
 use super::parts::SegmentParts;
 use crate::error::OpenError;
 use crate::sys::fork::UnsharedFd;
@@ -33,6 +32,8 @@ pub(crate) struct FoundObject {
     pub(crate) path: String,
     /// Length in bytes.
     pub(crate) len: u64,
+    pub(crate) mode: u32,
+    pub(crate) group: u32,
     /// Time since the object was made.
     pub(crate) age: Duration,
     /// Layout version of a segment that is ready.
@@ -69,7 +70,7 @@ fn find(name: Name, users: &processes::Users) -> Option<FoundObject> {
         return None;
     }
     let (mut is_attached, mut content) = (false, Content::unknown());
-    let read = object::open(&name, Absent::Refuse).and_then(|opened| {
+    let read = object::open(&name).and_then(|opened| {
         is_attached = lock::is_held_elsewhere(opened.as_fd(), ATTACHED);
         let now = object::measure(&name, &opened)?;
         content = Content::read(&name, &opened, now.len)?;
@@ -79,16 +80,21 @@ fn find(name: Name, users: &processes::Users) -> Option<FoundObject> {
         Err(OpenError::NotFound { .. } | OpenError::OtherUser { .. }) => return None,
         read => read.err(),
     };
-    let processes = match users.get(&object.inode) {
-        Some(users) => users.clone(),
-        None => content.owners,
-    };
+    let mut processes = users.get(&object.inode).cloned().unwrap_or_default();
+    // `/proc` shows no process of another user, nor of another pid namespace.
+    if processes.is_empty() || is_shared(&object) {
+        processes.extend(content.owners);
+        processes.sort_unstable();
+        processes.dedup();
+    }
     let path = shm::path(&name.object());
     let (layout, kept) = (content.layout, content.kept);
     Some(FoundObject {
         name,
         path,
         len: object.len,
+        mode: object.mode,
+        group: object.group,
         age,
         layout,
         is_attached,
@@ -98,6 +104,11 @@ fn find(name: Name, users: &processes::Users) -> Option<FoundObject> {
     })
 }
 
+/// Returns true if other users may use an object.
+fn is_shared(object: &shm::Object) -> bool {
+    object.mode & 0o077 != 0
+}
+
 impl Content {
     fn unknown() -> Self {
         Self { layout: None, kept: Kept::Unknown, owners: Vec::new() }
@@ -105,9 +116,11 @@ impl Content {
 
     fn read(name: &Name, fd: &UnsharedFd, len: u64) -> Result<Self, OpenError> {
         let system = |action, error| OpenError::system(action, shm::path(&name.object()), error);
-        let mut start = [0; 16];
-        shm::read_start(fd.as_fd(), &mut start).map_err(|error| system("read", error))?;
-        if !identity::is_ready(&start) {
+        let (start, read) = object::read_start(name, fd)?;
+        if read == 0 && !lock::is_held_elsewhere(fd.as_fd(), ATTACHED) {
+            return Err(object::foreign(name, "the length", identity::START, 0));
+        }
+        if identity::state_of(name, &start)? != State::Ready {
             // Not made yet, or removed: it has no content.
             return Ok(Self { kept: Kept::Nothing, ..Self::unknown() });
         }
@@ -117,6 +130,10 @@ impl Content {
             let least = size_of::<super::layout::Head>() as u64;
             return Err(object::foreign(name, "the length", least, len as u64));
         };
+        // Again, with acquire, as no lock orders the loads below.
+        if head.identity.state(name)? != State::Ready {
+            return Ok(Self { kept: Kept::Nothing, ..Self::unknown() });
+        }
         if let Version::Other { found, may_keep } = head.identity.version(name)? {
             let kept = if may_keep { Kept::Unknown } else { Kept::Nothing };
             return Ok(Self { layout: Some(found), kept, owners: Vec::new() });

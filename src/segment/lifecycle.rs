@@ -1,24 +1,31 @@
-//! Opening a name: the segment is made, attached to, or found to be removed. And its removal.
+//! Opening a name: the segment is made, attached to, or found to be removed.
 //!
 //! ```text
-//!             open ──► control lock ──► what is there?
+//!   there is none ──► an object without a name: mode, group, first bytes, control lock ──► link
+//!                                                                                            │
+//!             open ──► control lock ──► what is there?                          make it ◄────┘
 //!                                        │
 //!   unlinked meanwhile ──────────────────┤► open again
-//!   empty, or its maker died half-way ───┤► make it ─────────► attached
+//!   empty, or a name without content ────┤► make it ─────────► attached
 //!   ready, a process or state keeps it ──┤► check, map ──────► attached
 //!   ready, nothing keeps it ─────────────┤► mark removed ─┐
-//!   removed ─────────────────────────────┴────────────────┴► unlink, open again
+//!   removed, or its maker died ──────────┴────────────────┴► unlink, open again
+//!                                                            not permitted: clear, make it
 //! ```
 //!
 //! All of it happens under the control lock, which the kernel releases when its holder dies. So the
 //! next process always finds one of these cases.
+//!
+//! In `/dev/shm` the kernel lets only the owner of a file unlink it. Where another user of the
+//! object's group removes it, the file stays: marked as removed, and without memory. Its owner's
+//! next open, sweep or purge unlinks it. Another user's next open makes a segment in it.
 
 #![cfg(not(loom))]
 
-use super::identity::{self, Checked, State, Version, whole_len};
+use super::identity::{self, Checked, START, State, Version, whole_len};
 use super::layout::Head;
 use super::map::Map;
-use super::mapped::{ATTACHED, CONTROL, Mapped, Settle, unlink_if_same};
+use super::mapped::{ATTACHED, CONTROL, Mapped, discard, unlink_if_same};
 use super::name::Name;
 use super::object::{self, Absent};
 use super::parts::SegmentParts;
@@ -40,7 +47,7 @@ pub(super) fn attach(
     lock_timeout: Option<Duration>,
 ) -> Result<Mapped, OpenError> {
     loop {
-        let locked = Locked::take(object::open(name, absent)?, name, lock_timeout)?;
+        let locked = Locked::open(name, absent, lock_timeout)?;
         if let Some(mapped) = locked.enter(absent)? {
             return Ok(mapped.with_lock_timeout(lock_timeout));
         }
@@ -63,113 +70,71 @@ pub(super) fn attach_again(mapped: &Mapped) -> Result<Mapped, OpenError> {
     Ok(other)
 }
 
-/// Removes the object of this name, with its durable subscribers and packets. Returns false if
-/// there was none, and [`InUse`](OpenError::InUse) if a process is attached.
-pub(super) fn remove(name: &Name, lock_timeout: Option<Duration>) -> Result<bool, OpenError> {
-    match ExclusiveSegment::take(name, Absent::Refuse, lock_timeout) {
-        Err(OpenError::NotFound { .. }) => Ok(false),
-        exclusive => exclusive?.remove().map(|_| true),
-    }
-}
-
 /// Returns true if a process is attached to the object of this name. Takes no lock.
 pub(super) fn is_in_use(name: &Name) -> Result<bool, OpenError> {
-    match object::open(name, Absent::Refuse) {
+    match object::open(name) {
         Err(OpenError::NotFound { .. }) => Ok(false),
         opened => Ok(lock::is_held_elsewhere(opened?.as_fd(), ATTACHED)),
     }
 }
 
-/// Outcome of an attempt to remove a deserted object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clearance {
-    /// There is no object of this name.
-    Gone,
-    /// A process is attached, or holds the control lock.
-    InUse,
-    /// Something durable keeps the object.
-    Kept,
-    /// The object was removed.
-    Removed,
-}
-
-/// Removes the object of this name if no process is attached and nothing keeps it. This is the work
-/// of the last process to leave, which may have been killed. If the control lock is held, this does
-/// nothing: the holder removes the object.
-pub(super) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenError> {
-    loop {
-        let fd = match object::open(name, Absent::Refuse) {
-            Err(OpenError::NotFound { .. }) => return Ok(Clearance::Gone),
-            opened => opened?,
-        };
-        // Without the control lock, so that this call does not disturb other processes.
-        if lock::is_held_elsewhere(fd.as_fd(), ATTACHED) {
-            return Ok(Clearance::InUse);
-        }
-        let Some(locked) = Locked::try_take(fd, name)? else { return Ok(Clearance::InUse) };
-        match locked.clear_away(settle)? {
-            // The attached process may have left in vain meanwhile, as in `leave::remove_if_left`.
-            Clearance::InUse => {}
-            outcome => return Ok(outcome),
-        }
-    }
-}
-
-/// An object that no living process is attached to. No process attaches as long as this value
-/// lives: one that opens the name waits for the control lock, and then finds the name gone, or
-/// the object as it was before.
-pub(crate) struct ExclusiveSegment<'a> {
-    locked: Locked<'a>,
-    /// The object has no content.
-    is_empty: bool,
-}
-
-impl<'a> ExclusiveSegment<'a> {
-    /// Locks the object of this name; [`InUse`](OpenError::InUse) if a process is attached.
-    pub(super) fn take(
-        name: &'a Name,
-        absent: Absent<'_>,
-        lock_timeout: Option<Duration>,
-    ) -> Result<Self, OpenError> {
-        loop {
-            let locked = Locked::take(object::open(name, absent)?, name, lock_timeout)?;
-            let object = locked.measure()?;
-            if object.unlinked {
-                continue;
-            }
-            object::check_owner(name, &object)?;
-            object::check_magic(name, &locked.fd)?;
-            if locked.is_attached() {
-                return Err(OpenError::InUse { name: name.as_str().to_owned() });
-            }
-            return Ok(Self { locked, is_empty: object.len == 0 });
-        }
-    }
-
-    /// Removes the object, with its durable subscribers and packets. Returns false if it was empty.
-    pub(crate) fn remove(self) -> Result<bool, OpenError> {
-        failpoint(Failpoint::RemoveUnlink);
-        self.locked.unlink()?;
-        Ok(!self.is_empty)
-    }
-}
-
-impl Drop for ExclusiveSegment<'_> {
-    fn drop(&mut self) {
-        if self.is_empty {
-            // `take` may have made it. After an error the next process to open the name makes it.
-            let _ = self.locked.unlink();
+/// Returns true if the object of this name has content. Takes no lock.
+pub(super) fn has_content(name: &Name) -> Result<bool, OpenError> {
+    match object::open(name) {
+        Err(OpenError::NotFound { .. }) => Ok(false),
+        opened => {
+            let (start, len) = object::read_start(name, &opened?)?;
+            Ok(len > 0 && identity::state_of(name, &start)? == State::Ready)
         }
     }
 }
 
 /// An open object whose control lock this value holds. Closing the descriptor releases the lock.
-struct Locked<'a> {
-    name: &'a Name,
-    fd: UnsharedFd,
+pub(super) struct Locked<'a> {
+    pub(super) name: &'a Name,
+    pub(super) fd: UnsharedFd,
 }
 
 impl<'a> Locked<'a> {
+    /// Opens the object of this name and takes its control lock. Creates the object if `absent`
+    /// requests that.
+    pub(super) fn open(
+        name: &'a Name,
+        absent: Absent<'_>,
+        lock_timeout: Option<Duration>,
+    ) -> Result<Self, OpenError> {
+        loop {
+            match (object::open(name), absent) {
+                (Err(OpenError::NotFound { .. }), Absent::Make(settings)) => {
+                    if let Some(locked) = Self::create(name, settings, lock_timeout)? {
+                        return Ok(locked);
+                    }
+                }
+                (opened, _) => return Self::take(opened?, name, lock_timeout),
+            }
+        }
+    }
+
+    /// Creates the object of this name and takes its control lock. `None` if another process
+    /// created it first.
+    fn create(
+        name: &'a Name,
+        settings: &Settings,
+        lock_timeout: Option<Duration>,
+    ) -> Result<Option<Self>, OpenError> {
+        let needed = whole_len(settings).unwrap_or(u64::MAX);
+        if let Some(fd) = object::create_unnamed(name, needed)? {
+            // Before it has a name: an object that cannot be locked could not be removed again.
+            let locked = Self::take(fd, name, lock_timeout)?;
+            failpoint(Failpoint::MakeName);
+            if let Some(is_first) = object::give_name(name, &locked.fd)? {
+                return Ok(is_first.then_some(locked));
+            }
+        }
+        let created = object::create_named(name)?;
+        created.map(|fd| Self::take(fd, name, lock_timeout)).transpose()
+    }
+
     /// Takes the control lock of an open object; [`Busy`](OpenError::Busy) after `lock_timeout`.
     fn take(
         fd: UnsharedFd,
@@ -186,7 +151,7 @@ impl<'a> Locked<'a> {
     }
 
     /// Takes the control lock if it is free.
-    fn try_take(fd: UnsharedFd, name: &'a Name) -> Result<Option<Self>, OpenError> {
+    pub(super) fn try_take(fd: UnsharedFd, name: &'a Name) -> Result<Option<Self>, OpenError> {
         let taken = lock::try_exclusive(fd.as_fd(), CONTROL)
             .map_err(|error| OpenError::system("lock", shm::path(&name.object()), error))?;
         Ok(taken.then_some(Self { name, fd }))
@@ -204,79 +169,70 @@ impl<'a> Locked<'a> {
                 // Other code cut the object. Its users still have it mapped.
                 return Err(self.cut());
             }
-            return self.make(absent).map(Some);
+            return self.make(absent, &object).map(Some);
         }
-        let Some(map) = self.map(object.len)? else { return Ok(None) };
-        let state = map.head().identity.state(self.name)?;
-        if state != State::Ready && self.is_attached() {
+        let (start, _) = object::read_start(self.name, &self.fd)?;
+        match identity::state_of(self.name, &start)? {
+            State::Ready => {
+                let Some(map) = self.map(object.len)? else { return Ok(None) };
+                match map.head().identity.version(self.name)? {
+                    Version::Own => self.use_ready(map, &object),
+                    Version::Other { found, may_keep } => self.replace_other(found, may_keep),
+                }
+            }
             // A process attaches only to a ready segment, and a segment is removed only when no
             // process is attached. Made or removed now, it would vanish under the attached process.
-            return Err(identity::not_ready(self.name, state));
+            State::Removed if self.is_attached() => Err(identity::not_ready(self.name, &start)),
+            State::Removed if object.len == START => self.make(absent, &object).map(Some),
+            State::Removed | State::Nameless => self.replace(absent, &object),
         }
-        match state {
-            State::Unmade => self.make(absent).map(Some),
-            State::Removed => self.unlink().map(|()| None),
-            State::Ready => match map.head().identity.version(self.name)? {
-                Version::Own => self.use_ready(map, object.len),
-                Version::Other { found, may_keep } => self.replace_other(found, may_keep),
-            },
+    }
+
+    /// Unlinks a removed object, so that its name is free. If this user may not, the segment is
+    /// made in it.
+    fn replace(
+        self,
+        absent: Absent<'_>,
+        object: &shm::Object,
+    ) -> Result<Option<Mapped>, OpenError> {
+        if self.unlink()? {
+            return Ok(None);
         }
+        if matches!(absent, Absent::Make(_)) && self.is_attached() {
+            return Err(OpenError::InUse { name: self.name.as_str().to_owned() });
+        }
+        self.make(absent, object).map(Some)
     }
 
     /// Removes a segment of another layout version that no process is attached to and nothing
     /// keeps.
-    fn replace_other(&self, found: u32, may_keep: bool) -> Result<Option<Mapped>, OpenError> {
+    pub(super) fn replace_other(
+        &self,
+        found: u32,
+        may_keep: bool,
+    ) -> Result<Option<Mapped>, OpenError> {
         let is_in_use = self.is_attached();
         if is_in_use || may_keep {
             return Err(identity::other_version(self.name, found, is_in_use));
         }
-        self.unlink().map(|()| None)
+        self.discard().map(|()| None)
     }
 
-    fn use_ready(self, map: Map, len: u64) -> Result<Option<Mapped>, OpenError> {
-        let checked = map.head().identity.check(self.name, len)?;
+    fn use_ready(self, map: Map, object: &shm::Object) -> Result<Option<Mapped>, OpenError> {
+        let checked = map.head().identity.check(self.name, object.len)?;
+        let name = self.name;
         let mapped = self.mapped(map, checked)?;
         mapped.check_positions()?;
         if mapped.is_deserted() {
             mapped.give_up()?;
             return Ok(None);
         }
+        object::check_access(name, object)?;
         mapped.attach().map(Some)
     }
 
-    /// Removes the object if no process is attached and nothing keeps it.
-    fn clear_away(self, settle: Settle) -> Result<Clearance, OpenError> {
-        if self.is_attached() {
-            return Ok(Clearance::InUse);
-        }
-        let object = self.measure()?;
-        if object.unlinked {
-            return Ok(Clearance::Gone);
-        }
-        object::check_owner(self.name, &object)?;
-        object::check_magic(self.name, &self.fd)?;
-        let removed = |()| Clearance::Removed;
-        if object.len == 0 {
-            return self.unlink().map(removed);
-        }
-        let Some(map) = self.map(object.len)? else { return Ok(Clearance::Gone) };
-        if map.head().identity.state(self.name)? != State::Ready {
-            return self.unlink().map(removed);
-        }
-        if let Version::Other { found, may_keep } = map.head().identity.version(self.name)? {
-            return self.replace_other(found, may_keep).map(|_| Clearance::Removed);
-        }
-        let checked = map.head().identity.check(self.name, object.len)?;
-        let mapped = self.mapped(map, checked)?;
-        mapped.settle(Some(settle));
-        if mapped.is_deserted() {
-            return mapped.give_up().map(removed);
-        }
-        Ok(Clearance::Kept)
-    }
-
     /// Maps the object of this length; `None` if the name is another object's now.
-    fn map(&self, len: u64) -> Result<Option<Map>, OpenError> {
+    pub(super) fn map(&self, len: u64) -> Result<Option<Map>, OpenError> {
         if len < size_of::<Head>() as u64 {
             let least = size_of::<Head>() as u64;
             return Err(object::foreign(self.name, "the length", least, len));
@@ -284,24 +240,38 @@ impl<'a> Locked<'a> {
         Map::open(self.name, &self.fd, len)
     }
 
-    fn make(self, absent: Absent<'_>) -> Result<Mapped, OpenError> {
+    /// Makes the segment in an object without content and without users.
+    fn make(self, absent: Absent<'_>, object: &shm::Object) -> Result<Mapped, OpenError> {
         let Absent::Make(settings) = absent else { return Err(object::not_found(self.name)) };
-        match self.make_parts(settings) {
+        match self.make_parts(settings, object) {
             Ok(parts) => Mapped::new(self.name.clone(), self.fd, parts).attach(),
             Err(error) => {
-                // Undo. An object that cannot be unlinked is at least emptied.
-                let _ = shm::empty(self.fd.as_fd());
-                let _ = self.unlink();
+                // Undo. Without the name or the memory, the next process continues all the same.
+                let _ = self.discard();
                 Err(error)
             }
         }
     }
 
-    fn make_parts(&self, settings: &Settings) -> Result<SegmentParts, OpenError> {
+    fn make_parts(
+        &self,
+        settings: &Settings,
+        object: &shm::Object,
+    ) -> Result<SegmentParts, OpenError> {
         let system = |action, error| OpenError::system(action, self.path(), error);
         let len = whole_len(settings).unwrap_or(u64::MAX);
-        shm::give_to_owner(self.fd.as_fd()).map_err(|error| system("set the mode of", error))?;
+        if object.len <= START {
+            // Empty, or begun for another access by a process that was killed.
+            object::begin(self.name, &self.fd, len)?;
+        }
+        if object.len > len {
+            // It was removed, and cannot be unlinked. To cut it would take pages from a process
+            // that reads it for a list.
+            let [len, found] = [len, object.len].map(|bytes| bytes.to_string());
+            return Err(object::mismatch(self.name, "size in bytes", len, found));
+        }
         failpoint(Failpoint::MakeReserve);
+        shm::clear_behind(self.fd.as_fd(), START).map_err(|error| system("clear", error))?;
         shm::reserve(self.fd.as_fd(), len)
             .map_err(|error| object::not_reserved(self.name, len, error))?;
         failpoint(Failpoint::MakeMap);
@@ -316,7 +286,7 @@ impl<'a> Locked<'a> {
         Ok(parts)
     }
 
-    fn mapped(self, map: Map, checked: Checked) -> Result<Mapped, OpenError> {
+    pub(super) fn mapped(self, map: Map, checked: Checked) -> Result<Mapped, OpenError> {
         let parts = self.parts(map, checked)?;
         Ok(Mapped::new(self.name.clone(), self.fd, parts))
     }
@@ -329,7 +299,7 @@ impl<'a> Locked<'a> {
             .ok_or_else(|| object::foreign(self.name, "the geometry", 0, settings.capacity as u64))
     }
 
-    fn measure(&self) -> Result<shm::Object, OpenError> {
+    pub(super) fn measure(&self) -> Result<shm::Object, OpenError> {
         object::measure(self.name, &self.fd)
     }
 
@@ -340,13 +310,18 @@ impl<'a> Locked<'a> {
     }
 
     /// Returns true if another description holds the attachment lock.
-    fn is_attached(&self) -> bool {
+    pub(super) fn is_attached(&self) -> bool {
         lock::is_held_elsewhere(self.fd.as_fd(), ATTACHED)
     }
 
-    /// Removes the name if it still is this object's.
-    fn unlink(&self) -> Result<(), OpenError> {
+    /// Removes the name if it still is this object's. Returns false if only the owner may.
+    pub(super) fn unlink(&self) -> Result<bool, OpenError> {
         unlink_if_same(self.name, self.fd.as_fd())
+    }
+
+    /// Removes an object without users: see [`discard`].
+    pub(super) fn discard(&self) -> Result<(), OpenError> {
+        discard(self.name, self.fd.as_fd())
     }
 
     fn path(&self) -> String {

@@ -9,15 +9,13 @@ use super::layout::Head;
 use super::name::Name;
 use super::parts::Block;
 use crate::error::OpenError;
-use crate::sync::{AtomicU32, Ordering};
-use crate::sys::fork::{Range, UnsharedFd};
+use crate::sys::fork::{ForeignFd, Range, UnsharedFd};
 use crate::sys::shm;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 use std::io::{self, ErrorKind};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 /// A mapping of a whole object.
 ///
@@ -29,8 +27,8 @@ pub(super) struct Map {
     /// First, so that it is dropped before another mapping can have the range.
     range: Range,
     memory: ManuallyDrop<Shmem>,
-    /// Set if other code closed the descriptors of this attachment, or in a forked child.
-    was_lost: Arc<AtomicU32>,
+    /// The descriptor that `memory` closes on drop.
+    descriptor: ForeignFd,
 }
 
 // SAFETY: a `Shmem` is a pointer to a mapping, its length, a descriptor and a name: none is tied
@@ -54,7 +52,7 @@ impl Map {
     /// another object's now.
     pub(super) fn open(name: &Name, fd: &UnsharedFd, len: u64) -> Result<Option<Self>, OpenError> {
         let object = name.object();
-        let mapped = ShmemConf::new().os_id(&object).open();
+        let mapped = ForeignFd::watch(fd, || ShmemConf::new().os_id(&object).open());
         let same = match shm::measure_named(&object) {
             Err(error) if error.kind() == ErrorKind::NotFound => false,
             outcome => {
@@ -66,7 +64,7 @@ impl Map {
         if !same {
             return Ok(None);
         }
-        let memory =
+        let (memory, descriptor) =
             mapped.map_err(|error| OpenError::system("map", shm::path(&object), cause(error)))?;
         let (start, found) = (base(&memory), memory.len());
         let expected = len.max(size_of::<Head>() as u64);
@@ -83,7 +81,7 @@ impl Map {
         unsafe { shm::keep_from_children(start, found) }
             .map_err(|error| OpenError::system("keep from children", shm::path(&object), error))?;
         let memory = ManuallyDrop::new(memory);
-        Ok(Some(Self { range: Range::announce(start, found), memory, was_lost: fd.lost_flag() }))
+        Ok(Some(Self { range: Range::announce(start, found), memory, descriptor }))
     }
 
     /// The head of the segment.
@@ -101,14 +99,13 @@ fn base(memory: &Shmem) -> NonNull<u8> {
 
 impl Drop for Map {
     fn drop(&mut self) {
-        // Relaxed: the owner of the descriptor and of the mapping drops the descriptor first.
-        if self.was_lost.load(Ordering::Relaxed) == 0 {
-            // SAFETY: this is the only drop of the value.
-            unsafe { ManuallyDrop::drop(&mut self.memory) };
+        let Self { memory, descriptor, .. } = self;
+        // SAFETY: this is the only drop of the value.
+        if descriptor.end(|| unsafe { ManuallyDrop::drop(memory) }) {
             return;
         }
-        // A `Shmem` closes a descriptor of its own, whose number may be another file's by now. So
-        // it is not dropped, only unmapped. A forked child has no mapping there.
+        // The number of the descriptor may be another file's by now. So the `Shmem`, which would
+        // close it, is only unmapped. A forked child has no mapping there.
         if self.range.is_inherited() {
             return;
         }

@@ -14,6 +14,7 @@ use super::identity;
 use super::layout::FARTHEST;
 use super::map::{SecondMap, inode};
 use super::name::Name;
+use super::object;
 use super::parts::SegmentParts;
 use super::settings::Settings;
 use super::view::RingMemory;
@@ -269,12 +270,16 @@ impl Mapped {
         failpoint(Failpoint::RemoveMark);
         self.parts.head().identity.mark_removed();
         failpoint(Failpoint::RemoveUnlink);
-        self.give_name_up()
+        discard(&self.name, self.fd.as_fd())
     }
 
-    /// Removes the name, even if other processes are attached. Under the control lock.
+    /// Removes the name, even if other processes are attached. Under the control lock. A name that
+    /// cannot be removed leads to no segment any more.
     pub(super) fn give_name_up(&self) -> Result<(), OpenError> {
-        unlink_if_same(&self.name, self.fd.as_fd())
+        if !unlink_if_same(&self.name, self.fd.as_fd())? {
+            self.parts.head().identity.mark_nameless();
+        }
+        Ok(())
     }
 
     /// Checks that the positions in the head are in their range.
@@ -328,14 +333,37 @@ unsafe impl Liveness for Mapped {
 
 /// Removes the name if it still is this object's. Under the control lock of the object: without it
 /// no process gives the name to another object.
-pub(super) fn unlink_if_same(name: &Name, fd: BorrowedFd<'_>) -> Result<(), OpenError> {
+///
+/// Returns false if the object is another user's and the kernel refuses: `/dev/shm` has the sticky
+/// bit.
+pub(super) fn unlink_if_same(name: &Name, fd: BorrowedFd<'_>) -> Result<bool, OpenError> {
     let object = name.object();
     let is_same = match shm::measure_named(&object) {
         Err(_) => false,
         Ok(named) => named.inode == inode(fd, name)?,
     };
     if !is_same {
+        return Ok(true);
+    }
+    match shm::unlink(&object) {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            let is_refused = error.kind() == std::io::ErrorKind::PermissionDenied;
+            if is_refused && shm::measure(fd).is_ok_and(|found| !object::is_own(&found)) {
+                return Ok(false);
+            }
+            Err(OpenError::system("remove", shm::path(&object), error))
+        }
+    }
+}
+
+/// Removes an object without users, under its control lock: unlinks its name. If only its owner
+/// may, the object is marked as removed, and its memory is released.
+pub(super) fn discard(name: &Name, fd: BorrowedFd<'_>) -> Result<(), OpenError> {
+    if unlink_if_same(name, fd)? {
         return Ok(());
     }
-    shm::unlink(&object).map_err(|error| OpenError::system("remove", shm::path(&object), error))
+    let system = |error| OpenError::system("clear", shm::path(&name.object()), error);
+    shm::write_at(fd, &identity::unmade(), 0).map_err(system)?;
+    shm::clear_behind(fd, identity::START).map_err(system)
 }

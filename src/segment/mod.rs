@@ -17,7 +17,6 @@
 
 pub(crate) mod entry;
 pub(crate) mod inventory;
-pub(crate) mod kept;
 pub(crate) mod layout;
 pub(crate) mod name;
 pub(crate) mod roles;
@@ -35,6 +34,7 @@ mod mapped;
 mod object;
 mod parts;
 mod places;
+mod removal;
 pub(crate) mod types;
 
 #[cfg(not(loom))]
@@ -42,6 +42,6 @@ pub(crate) use {
     attachment::Segment,
     control::Control,
     entry::Liveness,
-    lifecycle::{Clearance, ExclusiveSegment},
     parts::WorkerSlots,
+    removal::{Clearance, ExclusiveSegment},
 };

@@ -34,36 +34,79 @@ pub(crate) struct Namespace {
     prefix: String,
     /// The builder chose the prefix, not the environment.
     is_chosen: bool,
+    mode: Option<u32>,
+    group: Option<u32>,
+}
+
+/// The users that may use an object, as its opener chose them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// The owner alone: mode 0600.
+    Owner,
+    /// The owner and the users of this group: mode 0660.
+    Group(u32),
+}
+
+impl Access {
+    const OWNER_MODE: u32 = 0o600;
+    const GROUP_MODE: u32 = 0o660;
+
+    /// The permission bits.
+    pub(crate) fn mode(self) -> u32 {
+        match self {
+            Self::Owner => Self::OWNER_MODE,
+            Self::Group(_) => Self::GROUP_MODE,
+        }
+    }
+
+    /// The group that has access.
+    pub(crate) fn group(self) -> Option<u32> {
+        match self {
+            Self::Owner => None,
+            Self::Group(group) => Some(group),
+        }
+    }
 }
 
 impl Default for Namespace {
     fn default() -> Self {
         let prefix = std::env::var_os(PREFIX_VARIABLE).unwrap_or_default();
         // Bytes that are no UTF-8 become a character that no prefix may have.
-        Self { prefix: prefix.to_string_lossy().into_owned(), is_chosen: false }
+        let prefix = prefix.to_string_lossy().into_owned();
+        Self { prefix, is_chosen: false, mode: None, group: None }
     }
 }
 
 impl Namespace {
     /// The namespace of this prefix, whatever the environment says. Empty: no prefix.
     pub(crate) fn of_prefix(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned(), is_chosen: true }
+        Self { prefix: prefix.to_owned(), is_chosen: true, mode: None, group: None }
     }
 
     /// Chooses the prefix. Empty: no prefix.
     pub(crate) fn set_prefix(&mut self, prefix: &str) {
-        *self = Self::of_prefix(prefix);
+        (self.prefix, self.is_chosen) = (prefix.to_owned(), true);
+    }
+
+    /// Chooses the mode of the objects.
+    pub(crate) fn set_mode(&mut self, mode: u32) {
+        self.mode = Some(mode);
+    }
+
+    /// Chooses the group of the objects, by its id.
+    pub(crate) fn set_group(&mut self, group: u32) {
+        self.group = Some(group);
     }
 
     /// Checks the choices.
     pub(crate) fn check(&self) -> Result<Scope, OpenError> {
-        let prefix = &self.prefix;
+        let (access, prefix) = (self.access()?, &self.prefix);
         if prefix.is_empty() {
-            return Ok(Scope::default());
+            return Ok(Scope { start: String::new(), access });
         }
         let is_valid = prefix.len() <= LONGEST_PREFIX && fault(prefix).is_none();
         if is_valid {
-            return Ok(Scope { start: format!("{prefix}{PREFIX_END}") });
+            return Ok(Scope { start: format!("{prefix}{PREFIX_END}"), access });
         }
         let source = if self.is_chosen { "" } else { " in PACKETRING_PREFIX" };
         let bytes = prefix.len();
@@ -74,6 +117,26 @@ impl Namespace {
             ),
         })
     }
+
+    /// The chosen access; `None` if there is no choice.
+    fn access(&self) -> Result<Option<Access>, OpenError> {
+        let reason = match (self.mode, self.group) {
+            (None, None) => return Ok(None),
+            (Some(Access::OWNER_MODE), None) => return Ok(Some(Access::Owner)),
+            (Some(Access::GROUP_MODE), group) => {
+                return Ok(Some(Access::Group(group.unwrap_or_else(shm::group))));
+            }
+            (Some(Access::OWNER_MODE) | None, Some(group)) => format!(
+                "group {group} without mode 0660: the mode gives the group no access; choose mode \
+                 0660 too, or no group"
+            ),
+            (Some(mode), _) => format!(
+                "mode {mode:04o} is not 0600 (one user) or 0660 (the users of a group), for each \
+                 user of a ring reads and writes its file; choose one of both"
+            ),
+        };
+        Err(OpenError::BadSettings { reason })
+    }
 }
 
 /// The checked namespace of an object.
@@ -81,17 +144,30 @@ impl Namespace {
 pub(crate) struct Scope {
     /// Empty, or the prefix with its end.
     start: String,
+    /// `None`: no choice.
+    access: Option<Access>,
 }
 
-/// A checked name of a ring or of a cluster object, with its prefix.
+impl Scope {
+    fn name(&self, name: &str) -> Name {
+        Name { whole: format!("{}{name}", self.start), access: self.access }
+    }
+}
+
+/// A checked name of a ring or of a cluster object, with its prefix and the access to the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Name(String);
+pub(crate) struct Name {
+    /// The prefix with its end, and the name of the object.
+    whole: String,
+    /// `None`: the opener chose none.
+    access: Option<Access>,
+}
 
 impl Name {
     /// Checks a name: 1 to 200 of `A-Z a-z 0-9 . _ -`, not starting with a dot.
     pub(crate) fn of_ring(scope: &Scope, name: &str) -> Result<Self, OpenError> {
         match fault(name) {
-            None => Ok(Self(format!("{}{name}", scope.start))),
+            None => Ok(scope.name(name)),
             Some(reason) => Err(OpenError::BadName { name: name.to_owned(), reason }),
         }
     }
@@ -121,7 +197,7 @@ impl Name {
                 rest => bad(rest, "together with the cluster's name it is longer than 200 bytes"),
             });
         }
-        Ok(Self(format!("{}{name}", scope.start)))
+        Ok(scope.name(&name))
     }
 
     /// The names of all existing objects of a cluster, with its directory.
@@ -129,7 +205,9 @@ impl Name {
         let prefix = format!("{PREFIX}{}{}~", scope.start, escaped(cluster));
         let objects = shm::names(&prefix)
             .map_err(|error| OpenError::system("list the objects in", shm::path("/"), error))?;
-        let name = |object: &String| Some(Self(object.strip_prefix(PREFIX)?.into()));
+        let access = scope.access;
+        let name =
+            |object: &String| Some(Self { whole: object.strip_prefix(PREFIX)?.into(), access });
         Ok(objects.iter().filter_map(name).collect())
     }
 
@@ -156,17 +234,22 @@ impl Name {
                 are_filled && name.len() <= LONGEST && is_escaped(cluster) && is_escaped(object)
             }
         };
-        is_composed.then(|| Self(whole.to_owned()))
+        is_composed.then(|| Self { whole: whole.to_owned(), access: None })
+    }
+
+    /// The access that the opener chose; `None` if it chose none.
+    pub(crate) fn access(&self) -> Option<Access> {
+        self.access
     }
 
     /// The whole name: the prefix with its end, and behind it the name of the object.
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        &self.whole
     }
 
     /// The name of the shared-memory object.
     pub(crate) fn object(&self) -> String {
-        format!("{PREFIX}{}", self.0)
+        format!("{PREFIX}{}", self.whole)
     }
 }
 

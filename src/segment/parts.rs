@@ -2,8 +2,7 @@
 
 #![cfg(not(loom))]
 
-use super::entry::{EntryId, OwnerState, SlotPhase, WorkerSlotState};
-use super::kept::Kept;
+use super::entry::{EntryId, Kept, OwnerState, SlotPhase, WorkerSlotState};
 use super::layout::{
     Head, MAX_TYPES, NOWHERE, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry, TypeEntry,
     WorkerSlot,

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -24,6 +24,10 @@ pub(crate) struct Object {
     pub(crate) unlinked: bool,
     /// The user id of the owner.
     pub(crate) owner: u32,
+    /// The group id.
+    pub(crate) group: u32,
+    /// The permission bits of the mode.
+    pub(crate) mode: u32,
     /// The type bits of the mode (`S_IFMT`).
     pub(crate) file_type: u32,
 }
@@ -38,7 +42,7 @@ impl Object {
 /// The type bits of a regular file.
 pub(crate) const REGULAR: u32 = libc::S_IFREG;
 
-/// The mode of all objects: only the owner reads and writes.
+/// The mode of a new object, before [`set_access`]: only the owner reads and writes.
 const OWNER_ONLY: u32 = 0o600;
 
 /// Opens an object. The descriptor is closed on exec. A symbolic link is not followed; `shm_open`
@@ -47,32 +51,64 @@ pub(crate) fn open(name: &str) -> io::Result<OwnedFd> {
     options().open(path(name)).map(OwnedFd::from)
 }
 
-/// As [`open`], and creates an empty object if there is none.
+/// Creates an empty object under a name. An existing one is the error `AlreadyExists`.
 ///
-/// Its mode is 0600, minus the bits of the process's umask ([`give_to_owner`] restores them). The
-/// kernel refuses `O_CREAT` for an existing file of another user in a directory that all users
-/// write to, so an existing file is opened without it.
-pub(crate) fn create_or_open(name: &str) -> io::Result<OwnedFd> {
-    let path = path(name);
-    loop {
-        match options().create_new(true).mode(OWNER_ONLY).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            outcome => return outcome.map(OwnedFd::from),
-        }
-        match open(name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            outcome => return outcome,
-        }
+/// Its mode is 0600, minus the bits of the process's umask ([`set_access`] restores them).
+pub(crate) fn create(name: &str) -> io::Result<OwnedFd> {
+    options().create_new(true).mode(OWNER_ONLY).open(path(name)).map(OwnedFd::from)
+}
+
+/// Creates an empty object without a name, with the mode 0600 at most. It vanishes with its last
+/// descriptor, unless [`link`] names it. `None` on a file system without such files.
+pub(crate) fn create_unnamed() -> io::Result<Option<OwnedFd>> {
+    let mut options = options();
+    // Without `O_NOFOLLOW`: the directory itself may be a link. With `O_NONBLOCK`, as `options`
+    // has it: that flag marks the descriptions of this library.
+    options.mode(OWNER_ONLY).custom_flags(libc::O_TMPFILE | libc::O_NONBLOCK);
+    match options.open(FOLDER) {
+        Ok(file) => Ok(Some(file.into())),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL | libc::ENOSYS) => Ok(None),
+            _ => Err(error),
+        },
     }
 }
 
-/// Returns the error if the kernel refuses file locks to this process. Locks a file without a name
-/// for a moment; a file system without such files proves nothing.
-pub(crate) fn try_lock_of_unnamed() -> io::Result<()> {
-    let mut options = File::options();
-    options.read(true).write(true).mode(OWNER_ONLY).custom_flags(libc::O_TMPFILE);
-    let Ok(file) = options.open(FOLDER) else { return Ok(()) };
-    super::lock::try_exclusive(file.as_fd(), 0).map(drop)
+/// Result of [`link`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Linked {
+    /// The object has the name.
+    Done,
+    /// Another object has the name.
+    Exists,
+    /// The kernel names no open file for this process.
+    Refused,
+}
+
+/// Gives an unnamed object its name. Other processes see the object from then on.
+pub(crate) fn link(fd: BorrowedFd<'_>, name: &str) -> io::Result<Linked> {
+    let to = CString::new(path(name))?;
+    let through_proc = CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    // The second way needs no `/proc`, but a privilege or Linux 6.10.
+    let ways = [
+        (libc::AT_FDCWD, through_proc, libc::AT_SYMLINK_FOLLOW),
+        (fd.as_raw_fd(), CString::default(), libc::AT_EMPTY_PATH),
+    ];
+    for (folder, from, flags) in ways {
+        // SAFETY: both texts end with a zero byte. The call changes no memory of this process.
+        let outcome = check(unsafe {
+            libc::linkat(folder, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), flags)
+        });
+        match outcome {
+            Ok(()) => return Ok(Linked::Done),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EEXIST) => return Ok(Linked::Exists),
+                Some(libc::ENOSPC | libc::ENOMEM | libc::EROFS) => return Err(error),
+                _ => {}
+            },
+        }
+    }
+    Ok(Linked::Refused)
 }
 
 fn options() -> OpenOptions {
@@ -108,9 +144,23 @@ fn file_system() -> Option<libc::statvfs> {
     Some(unsafe { found.assume_init() })
 }
 
-/// Sets the mode of the object to 0600, independent of the umask.
-pub(crate) fn give_to_owner(fd: BorrowedFd<'_>) -> io::Result<()> {
-    file(fd).set_permissions(Permissions::from_mode(OWNER_ONLY))
+/// Sets the group of an object, if there is one, and then its mode, whatever the umask. Only the
+/// owner may, and only to a group of this process.
+pub(crate) fn set_access(fd: BorrowedFd<'_>, mode: u32, group: Option<u32>) -> io::Result<()> {
+    let found = measure(fd)?;
+    if let Some(group) = group.filter(|&group| group != found.group) {
+        std::os::unix::fs::fchown(fd, None, Some(group))?;
+    }
+    if found.mode == mode {
+        return Ok(());
+    }
+    file(fd).set_permissions(Permissions::from_mode(mode))
+}
+
+/// Returns the effective group id of this process, which the objects that it creates have.
+pub(crate) fn group() -> u32 {
+    // SAFETY: `getegid` takes no arguments and always succeeds.
+    unsafe { libc::getegid() }
 }
 
 /// Returns the effective user id of this process, which owns the objects that it creates.
@@ -160,7 +210,8 @@ pub(crate) fn path(name: &str) -> String {
     format!("{FOLDER}{name}")
 }
 
-/// Sets the length of an object to `len` zero bytes, and reserves memory for all of them.
+/// Makes an object at least `len` bytes long, and reserves memory for all of them. New bytes are
+/// zero.
 ///
 /// Without the reservation, a full file system would be a SIGBUS at the first access of a page;
 /// here it is an error. A limit on the size of files is an error too, instead of a SIGXFSZ.
@@ -169,7 +220,6 @@ pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
     if len > largest_file() {
         return Err(too_large());
     }
-    empty(fd)?;
     let len = libc::off_t::try_from(len).map_err(|_| too_large())?;
     // A signal undoes a call that is under way. With a timer that fires more often than a large
     // call takes, such as that of a profiler, one call for all would never finish. So the memory
@@ -202,9 +252,32 @@ fn largest_file() -> u64 {
     limit.rlim_cur
 }
 
-/// Sets the length of an object to 0, which releases its memory.
-pub(crate) fn empty(fd: BorrowedFd<'_>) -> io::Result<()> {
-    file(fd).set_len(0)
+/// Sets all bytes of an object behind the first `start` to zero, and releases their memory. The
+/// length stays: a process that maps the object keeps its pages.
+pub(crate) fn clear_behind(fd: BorrowedFd<'_>, start: u64) -> io::Result<()> {
+    let len = measure(fd)?.len.saturating_sub(start);
+    if len == 0 {
+        return Ok(());
+    }
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    let offset = |bytes: u64| libc::off_t::try_from(bytes).unwrap_or(libc::off_t::MAX);
+    loop {
+        // SAFETY: The call changes an open object, and no memory of this process.
+        let outcome =
+            check(unsafe { libc::fallocate(fd.as_raw_fd(), mode, offset(start), offset(len)) });
+        match outcome {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Overwrites bytes of an object. A limit on the size of files is an error, instead of a SIGXFSZ.
+pub(crate) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<()> {
+    if offset.saturating_add(bytes.len() as u64) > largest_file() {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
+    file(fd).write_all_at(bytes, offset)
 }
 
 /// Reads the first bytes of an object into `bytes`. Returns how many there were.
@@ -268,6 +341,8 @@ fn object(found: &Metadata) -> Object {
         inode: (found.dev(), found.ino()),
         unlinked: found.nlink() == 0,
         owner: found.uid(),
+        group: found.gid(),
+        mode: found.mode() & 0o7777,
         file_type: found.mode() & libc::S_IFMT,
     }
 }

@@ -1,14 +1,16 @@
 //! Creation and removal of segments. Processes open one name at once, attach, create or remove
 //! durable entries, leave, and are killed before any of their steps. A process may remove the
-//! ring through the library, and a user may remove its object by hand.
+//! ring through the library, and a user may remove its object by hand. The processes may belong to
+//! two users, of which only the one that created an object may unlink its name.
 //!
 //! The actors mirror these sources:
 //!
-//! - opener: `segment/lifecycle.rs` (`Locked::take`, `enter`, `make`, `use_ready`),
-//!   `segment/mapped.rs` (`Mapped::open`, `attach`), `segment/map.rs`
-//! - opener, leaving: `segment/attachment.rs` (`Segment::drop`, `lock_bounded`),
-//!   `segment/mapped.rs` (`leave`, `give_up`)
-//! - remover: `Mapped::remove`
+//! - opener: `segment/lifecycle.rs` (`Locked::create`, `take`, `enter`, `make`, `replace`,
+//!   `use_ready`), `segment/mapped.rs` (`attach`), `segment/map.rs`
+//! - opener, leaving: `segment/leave.rs` (`Segment::drop`), `segment/mapped.rs` (`remove_if_left`,
+//!   `give_up`, `discard`)
+//! - remover: `segment/removal.rs` (`ExclusiveSegment`)
+//! - discarder: `channel/ring.rs` (`Ring::discard`), `segment/mapped.rs` (`give_name_up`)
 //! - durable entries: `ring/membership.rs` (`make_durable`), `channel/join.rs` (`remove_durable`),
 //!   both under the control lock
 //!
@@ -43,6 +45,12 @@ enum Fault {
     DurableNotChecked,
     /// A ready segment is joined without checking whether it is in use.
     AbandonedIsJoined,
+    /// A name that is given up and cannot be unlinked leads to a ready segment.
+    NamelessNotMarked,
+    /// A nameless object that cannot be unlinked is made again without checking for its users.
+    NamelessIsMade,
+    /// An opener unlinks a removed object again and again, though it may not.
+    NeverMadeInPlace,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -59,6 +67,8 @@ enum Violation {
     OpenerMappedAnotherObject,
     /// An opener joined an object that only dead processes had used.
     OpenerJoinedAbandonedObject,
+    /// An opener joined a ring that was discarded.
+    OpenerJoinedDiscarded,
     /// The backlog of a durable subscriber was removed.
     DurableWasRemoved,
     /// The name of another process' object was removed.
@@ -72,9 +82,10 @@ enum Violation {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Word {
-    Unready,
     Ready,
+    /// Removed, or not made yet.
     Removed,
+    Nameless,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +97,9 @@ struct Object {
     word: Word,
     is_initialized: bool,
     has_durable: bool,
+    is_discarded: bool,
+    /// The user that created it.
+    user: u8,
     /// Holder of the control lock; then the holders of read locks, one bit each.
     control: u8,
     attached: u8,
@@ -95,9 +109,11 @@ const FRESH: Object = Object {
     exists: true,
     is_linked: true,
     has_memory: false,
-    word: Word::Unready,
+    word: Word::Removed,
     is_initialized: false,
     has_durable: false,
+    is_discarded: false,
+    user: 0,
     control: NONE,
     attached: 0,
 };
@@ -106,6 +122,7 @@ const FRESH: Object = Object {
 enum At {
     Open,
     OpenLock,
+    MeasureNew,
     Measure,
     MapOpen,
     MapCheck,
@@ -124,6 +141,7 @@ enum At {
     DurableLock,
     DurableStore,
     DurableUnlock,
+    DiscardName,
     LeaveLock,
     LeaveRelease,
     LeaveAskLast,
@@ -131,6 +149,7 @@ enum At {
     RemoveMark,
     RemoveLook,
     RemoveUnlink,
+    RemoveClear,
     LeaveUnlock,
     Close,
     Done,
@@ -171,6 +190,8 @@ enum Action {
     CreatesDurable,
     /// Removes the durable entry, if there is one.
     RemovesDurable,
+    /// Joins, and discards the ring, as an inbox is discarded under its senders.
+    Discards,
     /// Does not join: removes the ring if it is not in use.
     Removes,
 }
@@ -180,6 +201,11 @@ enum Action {
 struct Lifetime {
     fault: Fault,
     actions: [Action; 3],
+    /// The user of each process.
+    users: [u8; 3],
+    /// The system gives no name to an open file: an object is created under its name, and locked
+    /// afterwards.
+    creates_named: bool,
     kills: u8,
     /// A leaving process may give up on the control lock.
     may_give_up_lock: bool,
@@ -226,7 +252,7 @@ impl Model for Lifetime {
             fd: NONE,
             map: NONE,
             is_leaving: false,
-            has_done_durable: !matches!(life, Action::CreatesDurable | Action::RemovesDurable),
+            has_done_durable: matches!(life, Action::Absent | Action::Joins | Action::Removes),
         };
         State {
             name: NONE,
@@ -265,6 +291,7 @@ impl Model for Lifetime {
         if state.is_tidy
             && state.name != NONE
             && !state.objects[usize::from(state.name)].has_durable
+            && !self.is_left_to_owner(&state.objects[usize::from(state.name)])
         {
             unmet.push(Violation::ObjectLeftBehind);
         }
@@ -273,6 +300,11 @@ impl Model for Lifetime {
 }
 
 impl Lifetime {
+    /// Returns true if the object was removed by another user than its own.
+    fn is_left_to_owner(&self, object: &Object) -> bool {
+        object.word == Word::Removed && self.users.iter().any(|&user| user != object.user)
+    }
+
     fn process(&self, index: usize, state: &State, next: &mut Next<State>) {
         let me = state.processes[index];
         if !me.is_alive || me.at == At::Done {
@@ -297,7 +329,7 @@ impl Lifetime {
         }
         let mut new = *state;
         let text = match me.at {
-            At::Open | At::OpenLock | At::Measure | At::MapOpen | At::MapCheck => {
+            At::Open | At::OpenLock | At::MeasureNew | At::Measure | At::MapOpen | At::MapCheck => {
                 self.open(index, &mut new, next)
             }
             At::State | At::AskDurable | At::AskAttached => self.check_void(index, &mut new, next),
@@ -312,7 +344,8 @@ impl Lifetime {
             | At::In
             | At::DurableLock
             | At::DurableStore
-            | At::DurableUnlock => self.stay(index, &mut new, next),
+            | At::DurableUnlock
+            | At::DiscardName => self.stay(index, &mut new, next),
             _ => self.leave(index, &mut new, next),
         };
         if let Some(text) = text {
@@ -329,14 +362,20 @@ impl Lifetime {
                 me.at = At::Done;
                 "finds nothing to remove"
             }
-            At::Open => {
-                if new.name == NONE {
-                    let free = new.objects.iter().position(|object| !object.exists)?;
-                    new.objects[free] = FRESH;
-                    new.name = free as u8;
-                }
+            At::Open if new.name == NONE => {
+                let free = new.objects.iter().position(|object| !object.exists)?;
+                new.objects[free] = Object { user: self.users[index], ..FRESH };
+                new.name = free as u8;
                 (me.fd, me.at) = (new.name, At::OpenLock);
-                "opens or creates the object"
+                if !self.creates_named {
+                    new.objects[free].control = index as u8;
+                    me.at = At::MeasureNew;
+                }
+                "creates the object"
+            }
+            At::Open => {
+                (me.fd, me.at) = (new.name, At::OpenLock);
+                "opens the object"
             }
             At::OpenLock => {
                 if new.object(me.fd).control != NONE {
@@ -346,8 +385,11 @@ impl Lifetime {
                 me.at = At::Measure;
                 "takes the control lock"
             }
-            At::Measure => {
+            At::MeasureNew | At::Measure => {
                 let object = *new.object(me.fd);
+                if me.at == At::Measure && !object.has_memory {
+                    next.cover("an object was made by another process than its creator");
+                }
                 me.at = if object.has_memory { At::MapOpen } else { At::MakeEmpty };
                 if !object.is_linked && self.fault != Fault::UnlinkedNotNoticed {
                     next.cover("an opener found its object removed");
@@ -394,20 +436,38 @@ impl Lifetime {
         let object = *new.object(me.fd);
         let text = match me.at {
             At::State => match object.word {
-                Word::Unready if self.fault == Fault::WaitForHalfCreated => {
+                Word::Removed if self.fault == Fault::WaitForHalfCreated => {
                     new.close(index);
                     me = Process { at: At::Open, ..new.processes[index] };
-                    "finds it unready, and opens again"
+                    "finds it removed, and opens again"
                 }
-                Word::Unready => {
-                    next.cover("a half-created object was initialized again");
-                    me.at = At::MakeEmpty;
-                    "finds it unready"
-                }
-                Word::Removed => {
-                    next.cover("a half-removed object was removed");
+                Word::Removed | Word::Nameless if self.may_unlink(index, &object) => {
+                    if object.word == Word::Nameless {
+                        next.cover("the owner replaced a nameless object");
+                    } else if !object.is_initialized {
+                        next.cover("a half-created object was removed");
+                    } else {
+                        next.cover("a half-removed object was removed");
+                    }
                     me.at = At::RemoveLook;
                     "finds it marked as removed"
+                }
+                _ if object.attached != 0
+                    && object.word != Word::Ready
+                    && self.fault != Fault::NamelessIsMade =>
+                {
+                    next.cover("another user was refused a nameless object in use");
+                    (me.is_leaving, me.at) = (true, At::LeaveUnlock);
+                    "finds it in use, and fails"
+                }
+                Word::Removed | Word::Nameless if self.fault == Fault::NeverMadeInPlace => {
+                    me.at = At::RemoveLook;
+                    "finds it removed, and opens again"
+                }
+                Word::Removed | Word::Nameless => {
+                    next.cover("another user made a removed object again");
+                    me.at = At::MakeEmpty;
+                    "finds it removed, and may not unlink it"
                 }
                 Word::Ready => {
                     me.at = At::AskDurable;
@@ -446,12 +506,14 @@ impl Lifetime {
                 let object = new.object(me.fd);
                 *object = Object {
                     is_linked: object.is_linked,
+                    has_memory: object.has_memory,
                     control: object.control,
                     attached: object.attached,
+                    user: object.user,
                     ..FRESH
                 };
                 me.at = At::MakeReserve;
-                "truncates it"
+                "clears it"
             }
             At::MakeReserve => {
                 new.object(me.fd).has_memory = true;
@@ -519,7 +581,8 @@ impl Lifetime {
                     next.cover("two processes were joined at once");
                 }
                 me.is_leaving = true;
-                me.at = match (me.has_done_durable, self.fault) {
+                let is_discarded = new.object(me.fd).is_discarded;
+                me.at = match (me.has_done_durable || is_discarded, self.fault) {
                     (false, _) => At::DurableLock,
                     (true, Fault::LeaveWithoutLock) => At::LeaveRelease,
                     _ => At::LeaveLock,
@@ -531,8 +594,16 @@ impl Lifetime {
                     return None;
                 }
                 new.object(me.fd).control = index as u8;
-                me.at = At::DurableStore;
+                me.at = match self.actions[index] {
+                    Action::Discards => At::DiscardName,
+                    _ => At::DurableStore,
+                };
                 "takes the control lock"
+            }
+            At::DiscardName => {
+                self.discard(index, &me, new, next);
+                me.at = At::DurableUnlock;
+                "discards the ring and gives its name up"
             }
             At::DurableStore => {
                 new.object(me.fd).has_durable = self.actions[index] == Action::CreatesDurable;
@@ -550,6 +621,27 @@ impl Lifetime {
         Some(text)
     }
 
+    /// Returns true if the process may unlink the name of the object.
+    fn may_unlink(&self, index: usize, object: &Object) -> bool {
+        self.users[index] == object.user
+    }
+
+    /// `Ring::discard`, `Mapped::give_name_up`.
+    fn discard(&self, index: usize, me: &Process, new: &mut State, next: &mut Next<State>) {
+        let is_named = new.name == me.fd;
+        let object = new.object(me.fd);
+        (object.is_discarded, object.has_durable) = (true, false);
+        if self.users[index] != object.user {
+            next.cover("a name that was given up could not be unlinked");
+            if self.fault != Fault::NamelessNotMarked {
+                object.word = Word::Nameless;
+            }
+        } else if is_named {
+            object.is_linked = false;
+            new.name = NONE;
+        }
+    }
+
     /// Checks the promises for a process that has just joined.
     fn enter(&self, me: &Process, new: &mut State) {
         let object = *new.object(me.fd);
@@ -557,6 +649,8 @@ impl Lifetime {
             new.violate(Violation::OpenerMappedAnotherObject);
         } else if !object.is_initialized {
             new.violate(Violation::OpenerJoinedTooEarly);
+        } else if object.is_discarded {
+            new.violate(Violation::OpenerJoinedDiscarded);
         } else if (!object.is_linked || object.word == Word::Removed) && new.is_tidy {
             new.violate(Violation::OpenerJoinedNamelessObject);
         }
@@ -611,6 +705,21 @@ impl Lifetime {
                     if is_same && new.name != NONE { At::RemoveUnlink } else { At::LeaveUnlock };
                 "compares the object with this name with its own"
             }
+            At::RemoveUnlink if !self.may_unlink(index, new.object(me.fd)) => {
+                me.at = At::RemoveClear;
+                "may not remove the name"
+            }
+            At::RemoveClear => {
+                let object = new.object(me.fd);
+                if object.attached & !(1 << index) != 0 {
+                    new.violate(Violation::NameOfObjectInUseRemoved);
+                }
+                let object = new.object(me.fd);
+                (object.word, object.is_initialized) = (Word::Removed, false);
+                (object.has_durable, object.is_discarded) = (false, false);
+                me.at = At::LeaveUnlock;
+                "marks it as removed and clears it"
+            }
             At::RemoveUnlink => {
                 self.unlink(index, &me, new);
                 me.at = At::LeaveUnlock;
@@ -640,7 +749,7 @@ impl Lifetime {
         let others = object.attached & !(1 << index);
         if new.name != me.fd && self.fault == Fault::UnlinkWithoutCheck {
             new.violate(Violation::AnothersNameRemoved);
-        } else if others != 0 && new.name == me.fd {
+        } else if others != 0 && new.name == me.fd && !object.is_discarded {
             new.violate(Violation::NameOfObjectInUseRemoved);
         } else if object.has_durable && new.name == me.fd && self.actions[index] != Action::Removes
         {
@@ -654,6 +763,8 @@ impl Lifetime {
 const THREE: Lifetime = Lifetime {
     fault: Fault::Nothing,
     actions: [Action::Joins; 3],
+    users: [0; 3],
+    creates_named: false,
     kills: 1,
     may_give_up_lock: false,
     by_hand: false,
@@ -666,6 +777,16 @@ const DURABLE: Lifetime =
 /// The third process removes the ring through the library.
 const REMOVED: Lifetime =
     Lifetime { actions: [Action::CreatesDurable, Action::Joins, Action::Removes], ..THREE };
+
+/// A discards the ring. It may not unlink the name if B or C created it.
+const USERS: Lifetime = Lifetime {
+    users: [0, 1, 1],
+    actions: [Action::Discards, Action::Joins, Action::Joins],
+    ..THREE
+};
+
+/// As `USERS`, and C is of the user of A.
+const REFUSED_USER: Lifetime = Lifetime { users: [0, 1, 0], ..USERS };
 
 /// A user removes the object by hand.
 const BY_HAND: Lifetime = Lifetime {
@@ -681,12 +802,33 @@ fn three_processes_that_open_leave_and_die_share_one_object() {
         "two processes were joined at once",
         "an opener found its object removed",
         "a creator was killed during the creation",
-        "a half-created object was initialized again",
+        "an object was made by another process than its creator",
+        "a half-created object was removed",
         "a remover was killed during the removal",
         "a half-removed object was removed",
         "an abandoned object was removed",
     ];
     holds("lifetime, three", &THREE, &situations);
+}
+
+#[test]
+fn objects_that_are_created_under_their_names_are_shared_too() {
+    let situations = ["an object was made by another process than its creator"];
+    holds("lifetime, named", &Lifetime { creates_named: true, ..THREE }, &situations);
+}
+
+#[test]
+fn users_that_cannot_unlink_share_one_object() {
+    let situations = [
+        "a name that was given up could not be unlinked",
+        "another user made a removed object again",
+        "the owner replaced a nameless object",
+    ];
+    holds("lifetime, users", &USERS, &situations);
+    let refused = "another user was refused a nameless object in use";
+    holds("lifetime, refused user", &REFUSED_USER, &[refused]);
+    let removed = Lifetime { users: [0, 1, 1], ..REMOVED };
+    holds("lifetime, users, removed", &removed, &["another user made a removed object again"]);
 }
 
 #[test]
@@ -782,4 +924,19 @@ fn leaving_without_a_check_for_durable_entries_removes_them() {
 #[test]
 fn a_ready_object_joined_without_a_check_may_be_abandoned() {
     broken_by(Fault::AbandonedIsJoined, THREE, Violation::OpenerJoinedAbandonedObject);
+}
+
+#[test]
+fn an_unmarked_name_that_cannot_be_unlinked_leads_to_a_discarded_ring() {
+    broken_by(Fault::NamelessNotMarked, USERS, Violation::OpenerJoinedDiscarded);
+}
+
+#[test]
+fn a_nameless_object_made_under_its_users_is_initialized_twice() {
+    broken_by(Fault::NamelessIsMade, REFUSED_USER, Violation::OpenerInitializedObjectInUse);
+}
+
+#[test]
+fn a_removed_object_that_is_never_made_in_place_blocks_its_name() {
+    broken_by(Fault::NeverMadeInPlace, USERS, Violation::OpenerNeverFinishes);
 }

@@ -104,7 +104,7 @@ impl FinalSweep {
 impl Drop for FinalSweep {
     fn drop(&mut self) {
         let Ok(directory) = self.cluster.directory() else { return };
-        if self.cluster.objects().is_ok_and(|all| !all.contains(&directory)) {
+        if Segment::exists(&directory).is_ok_and(|exists| !exists) {
             sweep(&self.cluster);
         }
     }
@@ -140,6 +140,8 @@ fn try_remove(name: &Name, cluster: &Cluster) -> Result<bool, OpenError> {
     }
     let outcome = match Segment::seize(name, REMOVE_TIMEOUT) {
         Ok(directory) => remove_all(Some(directory), cluster),
+        // The cluster of another user: what this user left in it goes.
+        Err(error @ OpenError::OtherUser { .. }) => remove_all(None, cluster).and(Err(error)),
         // No process can join by it.
         Err(error) if is_foreign(&error) => remove_all(None, cluster)
             .and_then(|removed| if removed { Err(error) } else { Ok(false) }),
@@ -173,7 +175,7 @@ fn remove_all(
     let mut removed = false;
     for name in &own {
         match Segment::remove(name, Some(REMOVE_TIMEOUT)) {
-            Ok(_) => removed = true,
+            Ok(was_there) => removed |= was_there,
             Err(error) if is_foreign(&error) => foreign = Some(error),
             Err(error) => return Err(error),
         }
@@ -191,7 +193,7 @@ fn remove_all(
 /// cannot remove.
 fn is_foreign(error: &OpenError) -> bool {
     match error {
-        OpenError::Foreign { .. } => true,
+        OpenError::Foreign { .. } | OpenError::OtherUser { .. } => true,
         OpenError::System { source, .. } => matches!(
             source.raw_os_error(),
             Some(

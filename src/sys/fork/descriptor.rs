@@ -1,13 +1,12 @@
 //! [`UnsharedFd`]: a descriptor that no forked child shares, and that is closed once.
+//! [`ForeignFd`]: the same for a descriptor that a value of another library owns.
 
 use super::placeholder::{Placeholder, file_of};
-use super::{Registered, generation, install_handlers, registry};
-use crate::sync::{AtomicU32, Ordering};
-use crate::sys::shm;
+use super::{FdOwner, ForkRegistry, Registered, generation, install_handlers, registry};
+use crate::sys::{check, shm};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 /// A descriptor that no forked child shares.
 ///
@@ -23,9 +22,6 @@ pub(crate) struct UnsharedFd {
     generation: u32,
     id: u64,
     pin: Option<Pin>,
-    /// Shared with the mappings of the file: set on drop if the mappings must close no descriptor,
-    /// because other code closed this one, or in a forked child.
-    was_lost: Arc<AtomicU32>,
 }
 
 /// A mapping of one page, without access. It keeps the open-file description with its locks.
@@ -59,13 +55,9 @@ impl UnsharedFd {
         }
         let opened = open().and_then(|fd| Ok((file_of(fd.as_fd())?, fd)));
         let (file, fd) = opened.inspect_err(|_| registry.drop_unused_placeholder())?;
-        let (number, id) = (fd.as_raw_fd(), registry.next_id);
-        registry.next_id += 1;
-        // An earlier descriptor of this number was closed by other code: it is lost.
-        registry.descriptors.retain(|earlier| earlier.number != number);
-        registry.descriptors.push(Registered { id, number, file });
-        let was_lost = Arc::default();
-        Ok(Self { fd: Some(fd), number, generation: generation(), id, pin: None, was_lost })
+        let number = fd.as_raw_fd();
+        let id = registry.register(number, file, FdOwner::Unshared);
+        Ok(Self { fd: Some(fd), number, generation: generation(), id, pin: None })
     }
 
     /// Keeps the locks of this descriptor until it is dropped, even if other code closes it.
@@ -103,12 +95,6 @@ impl UnsharedFd {
         !self.is_inherited() && registry().find(self.id).is_none()
     }
 
-    /// A flag that is set when this descriptor is dropped after other code closed it, or in a
-    /// forked child.
-    pub(crate) fn lost_flag(&self) -> Arc<AtomicU32> {
-        self.was_lost.clone()
-    }
-
     /// Returns true if this process is a forked child and its parent opened the descriptor.
     pub(crate) fn is_inherited(&self) -> bool {
         self.generation != generation()
@@ -127,12 +113,7 @@ impl AsFd for UnsharedFd {
 impl Drop for UnsharedFd {
     fn drop(&mut self) {
         let mut registry = registry();
-        let is_lost = !self.is_inherited() && registry.find(self.id).is_none();
-        if !self.is_inherited() {
-            registry.forget_descriptor(self.id);
-        }
-        // A child has a placeholder there, unless other code closed it before or after the fork.
-        let is_own = if self.is_inherited() { Placeholder::is_at(self.number) } else { !is_lost };
+        let is_own = registry.release(self.id, self.number, self.is_inherited());
         // Close it while the registry is locked: a child forked later has no copy, and a child
         // forked earlier has replaced its own.
         match self.fd.take() {
@@ -140,10 +121,6 @@ impl Drop for UnsharedFd {
                 let _ = fd.into_raw_fd();
             }
             fd => drop(fd),
-        }
-        if is_lost || self.is_inherited() {
-            // Relaxed: the mappings are dropped after this, by the owner of both.
-            self.was_lost.store(1, Ordering::Relaxed);
         }
         if let Some(pin) = self.pin.take() {
             pin.end(self.is_inherited());
@@ -159,4 +136,108 @@ impl Pin {
             unsafe { shm::unmap(self.0, PIN_LEN) };
         }
     }
+}
+
+impl ForkRegistry {
+    /// Ends the registration of a descriptor. Returns true if its owner may close the number: it
+    /// still is that descriptor, or in a child the placeholder, which other code may have closed
+    /// before or after the fork.
+    fn release(&mut self, id: u64, number: RawFd, is_inherited: bool) -> bool {
+        if is_inherited {
+            return Placeholder::is_at(number);
+        }
+        let is_open = self.find(id).is_some();
+        self.forget_descriptor(id);
+        is_open
+    }
+}
+
+/// The number of a descriptor that a value of another library owns, and closes when it is dropped.
+///
+/// # Invariants
+///
+/// 1. The value owns the number as long as other code does not close it: in a child as the
+///    placeholder.
+#[derive(Debug)]
+pub(crate) struct ForeignFd {
+    /// Number and id; `None` if the number is not known.
+    registered: Option<(RawFd, u64)>,
+    generation: u32,
+}
+
+impl ForeignFd {
+    /// Calls `open`, which opens one descriptor of the file of `fd`, without `O_NONBLOCK`, and
+    /// returns the value that owns it.
+    ///
+    /// # Errors
+    ///
+    /// The error of `open`.
+    pub(crate) fn watch<T, E>(
+        fd: &UnsharedFd,
+        open: impl Fn() -> Result<T, E>,
+    ) -> Result<(T, Self), E> {
+        let mut registry = registry();
+        for _ in 0..TRIES {
+            // The system gives a new descriptor the lowest free number. If another thread takes it
+            // in between, it is open on another file.
+            let number = lowest_free(fd.number);
+            let value = open()?;
+            let opened = number.zip(file_of(fd.as_fd()).ok()).filter(|&(number, file)| {
+                Registered { id: 0, number, file, owner: FdOwner::Foreign }.is_open()
+            });
+            if let Some((number, file)) = opened {
+                let id = registry.register(number, file, FdOwner::Foreign);
+                return Ok((value, Self::new(Some((number, id)))));
+            }
+        }
+        Ok((open()?, Self::new(None)))
+    }
+
+    fn new(registered: Option<(RawFd, u64)>) -> Self {
+        Self { registered, generation: generation() }
+    }
+
+    /// Ends the registration. Calls `close`, which drops the value, if that closes the value's own
+    /// descriptor. Otherwise the value must not be dropped. Returns true if it was.
+    pub(crate) fn end(&mut self, close: impl FnOnce()) -> bool {
+        let mut registry = registry();
+        let is_inherited = self.generation != generation();
+        let Some((number, id)) = self.registered.take() else { return false };
+        let is_own = registry.release(id, number, is_inherited);
+        if is_own && is_inherited {
+            // SAFETY: By invariant 1 the number is the placeholder's. The value is not dropped, so
+            // nothing else closes it.
+            drop(unsafe { OwnedFd::from_raw_fd(number) });
+            return false;
+        }
+        if is_own {
+            // While the registry is locked: a child forked later has no copy.
+            close();
+        }
+        is_own
+    }
+}
+
+impl Drop for ForeignFd {
+    /// After a value that was dropped before: it closed its descriptor.
+    fn drop(&mut self) {
+        if let Some((_, id)) = self.registered.take()
+            && self.generation == generation()
+        {
+            registry().forget_descriptor(id);
+        }
+    }
+}
+
+/// How often [`ForeignFd::watch`] opens a descriptor until it knows its number.
+const TRIES: usize = 100;
+
+/// Returns the lowest number that no descriptor has now.
+fn lowest_free(fd: RawFd) -> Option<RawFd> {
+    // SAFETY: The call copies a descriptor, or reports an error.
+    let number = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+    check(number).ok()?;
+    // SAFETY: The copy was made above, and nothing else has its number.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
+    Some(number)
 }

@@ -16,6 +16,7 @@
 //!   and so its locks, until it is unmapped.
 //! - [`is_lost`](UnsharedFd::is_lost) tells that the number is closed or belongs to another file.
 //! - A lost descriptor is never closed: its number may be another file's by now.
+//! - [`ForeignFd`] gives the last guarantee for a descriptor that a value of another library owns.
 //!
 //! ```text
 //!  fork:  prepare ── locks the registry ──► parent ── unlocks it
@@ -36,7 +37,7 @@
 mod descriptor;
 mod placeholder;
 
-pub(crate) use descriptor::UnsharedFd;
+pub(crate) use descriptor::{ForeignFd, UnsharedFd};
 use placeholder::{Placeholder, is_open_on};
 
 use std::cell::UnsafeCell;
@@ -52,9 +53,9 @@ use crate::sync::{AtomicU32, Ordering};
 ///
 /// # Invariants
 ///
-/// 1. While the registry is unlocked, each entry of `descriptors` is that of a [`UnsharedFd`] of
-///    this process. No two entries have one number. Unless other code closed it, the number is an
-///    open descriptor of the file `file`.
+/// 1. While the registry is unlocked, each entry of `descriptors` is that of a [`UnsharedFd`] or of
+///    a [`ForeignFd`] of this process. No two entries have one number. Unless other code closed it,
+///    the number is an open descriptor of the file `file`.
 /// 2. `placeholder` is there as long as `descriptors` is not empty.
 struct ForkRegistry {
     descriptors: Vec<Registered>,
@@ -79,15 +80,26 @@ struct Registered {
     number: RawFd,
     /// Device and inode.
     file: (u64, u64),
+    owner: FdOwner,
+}
+
+/// The owner of a descriptor in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FdOwner {
+    /// A [`UnsharedFd`].
+    Unshared,
+    /// A value of another library, which a [`ForeignFd`] watches.
+    Foreign,
 }
 
 /// The number of forks between the first process and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// Returns the number of registered descriptors of this process that are open on a file, which is
-/// known by its device and inode.
+/// Returns the number of [`UnsharedFd`]s of this process that are open on a file, which is known by
+/// its device and inode.
 pub(crate) fn count(file: (u64, u64)) -> usize {
-    registry().descriptors.iter().filter(|descriptor| descriptor.file == file).count()
+    let is_open_on = |found: &&Registered| found.file == file && found.owner == FdOwner::Unshared;
+    registry().descriptors.iter().filter(is_open_on).count()
 }
 
 /// Registers an address range that a forked child must not use, until it is dropped.
@@ -134,6 +146,16 @@ impl ForkRegistry {
         self.descriptors.iter().find(|other| other.id == id).filter(|found| found.is_open())
     }
 
+    /// Registers a descriptor, and returns its id.
+    fn register(&mut self, number: RawFd, file: (u64, u64), owner: FdOwner) -> u64 {
+        // An earlier descriptor of this number was closed by other code: it is lost.
+        self.descriptors.retain(|earlier| earlier.number != number);
+        let id = self.next_id;
+        self.next_id += 1;
+        self.descriptors.push(Registered { id, number, file, owner });
+        id
+    }
+
     fn forget_descriptor(&mut self, id: u64) {
         let found = self.descriptors.iter().position(|other| other.id == id);
         found.map(|index| self.descriptors.swap_remove(index));
@@ -157,8 +179,8 @@ impl ForkRegistry {
             let number = descriptor.number;
             let placeholder = self.placeholder.as_ref().map_or(-1, Placeholder::number);
             // SAFETY: By invariant 1 of the registry, and because the number is open on its file,
-            // a `UnsharedFd` owns it. It stays open, as the placeholder, which invariant 1 of
-            // `UnsharedFd` allows.
+            // a `UnsharedFd` owns it, or a value that a `ForeignFd` watches. It stays open, as the
+            // placeholder, which invariant 1 of both allows.
             unsafe {
                 // `dup3` fails if the number exceeds a limit of descriptors that was lowered since.
                 // Then the system gives this number to no other descriptor, so the second `close`
@@ -178,13 +200,16 @@ impl ForkRegistry {
 }
 
 impl Registered {
-    /// Returns true if the number still is open on its file, by a description of this library: the
-    /// `shared_memory` crate opens the file too, and never with `O_NONBLOCK`. Makes two system
-    /// calls.
+    /// Returns true if the number still is open on its file, by a description of its owner: this
+    /// library opens a file with `O_NONBLOCK`, and the `shared_memory` crate never does. Makes two
+    /// system calls.
     fn is_open(&self) -> bool {
         // SAFETY: The call reads flags of a descriptor, and reports an error if it is closed.
         let flags = unsafe { libc::fcntl(self.number, libc::F_GETFL) };
-        flags >= 0 && flags & libc::O_NONBLOCK != 0 && is_open_on(self.number, self.file)
+        let is_unshared = flags & libc::O_NONBLOCK != 0;
+        flags >= 0
+            && is_unshared == (self.owner == FdOwner::Unshared)
+            && is_open_on(self.number, self.file)
     }
 }
 
