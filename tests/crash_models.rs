@@ -37,5 +37,6 @@ mod crash_models {
     mod lifetime;
     mod parking;
     mod queues;
+    mod types;
     mod worker_slots;
 }

@@ -2,7 +2,7 @@
 
 use super::ring::Ring;
 use crate::error::OpenError;
-use crate::ring::settle::settle;
+use crate::ring::reap::settle;
 use crate::segment::Segment;
 use crate::segment::name::{Name, Namespace};
 use crate::segment::settings::{Claims, Overflow, Parking, Settings};

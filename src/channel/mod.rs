@@ -25,6 +25,8 @@ mod reserved;
 mod ring;
 mod select;
 mod subscriber;
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;
 mod type_cache;
 pub(crate) mod type_table;
 mod untyped;
@@ -59,7 +61,7 @@ pub(crate) use crate::ring::consumer_group::{consumers, shared};
 pub(crate) use crate::ring::cursor::{Cursor, Taken};
 pub(crate) use crate::ring::gate::{PIN, position};
 pub(crate) use crate::ring::guard::{HoldsPacket, ReadGuard};
-pub(crate) use crate::ring::settle::settle;
+pub(crate) use crate::ring::reap::settle;
 pub(crate) use crate::ring::state::RingState;
 pub(crate) use crate::segment::entry::EntryId;
 pub(crate) use crate::segment::layout::{EventCount, NOWHERE, SubscriberEntry};

@@ -43,6 +43,7 @@
 //! | join and leave | [`membership`] |
 //! | clear the entries of dead processes | [`reap`] |
 //! | the claim of a dead publisher | [`recover`] |
+//! | packet types in use | `types` |
 
 #[cfg(not(loom))]
 pub(crate) mod buffer;
@@ -59,10 +60,10 @@ pub(crate) mod overflow;
 pub(crate) mod reader;
 pub(crate) mod reap;
 pub(crate) mod recover;
-#[cfg(not(loom))]
-pub(crate) mod settle;
 pub(crate) mod slot;
 pub(crate) mod state;
+#[cfg(not(loom))]
+pub(crate) mod types;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,10 @@
 //! Every function takes `is_alive`, which checks an entry's liveness lock. It returns true for the
 //! caller's own entry. Claims, pins and cursors are resolved first and the entry is freed last. If
 //! this process dies before that, the next process finds the entry and clears it.
+//!
+//! [`settle`] clears a work queue without users, and skips its void packets. Consumers skip void
+//! packets while they receive; aborted reservations and the claims of dead publishers leave some
+//! that no consumer sees if none joins any more.
 
 use super::consumer_group;
 use super::gate::{PIN, position};
@@ -52,6 +56,17 @@ pub(crate) fn reap(
         reaped.changed |= reap_subscriber(memory, OnConsumerDeath::of(settings), index, is_alive);
     }
     reaped
+}
+
+/// Clears the dead of a queue, then skips the void packets at its shared cursor, so that a queue in
+/// which only void packets are left counts as empty. Does nothing to another ring. No process is
+/// attached, and slots of `memory` can be written.
+#[cfg(not(loom))]
+pub(crate) fn settle(memory: &RingMemory, settings: &Settings, is_alive: &dyn Fn(EntryId) -> bool) {
+    if settings.queue {
+        reap(memory, settings, Slots::Writable, is_alive);
+        consumer_group::skip_voids(memory, &Geometry::of(settings));
+    }
 }
 
 /// Returns true if a dead publisher left a claim, so that [`reap`] needs writable slots.

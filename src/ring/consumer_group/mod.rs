@@ -113,6 +113,10 @@ impl ConsumerGroup {
     /// Moves to another entry, whose liveness lock was just taken. The packet in flight stays at
     /// the old entry, and is adopted once that entry's lock is free. Under the control lock.
     pub(crate) fn move_to(&mut self, entry: usize) {
+        let entries = self.memory.subscribers();
+        let types = entries[self.entry].details.types.load(Ordering::Relaxed);
+        // As in a join: before the entry is taken.
+        entries[entry].details.types.store(types, Ordering::Relaxed);
         membership::join_consumer(&self.memory, entry);
         self.entry = entry;
         self.held = None;
