@@ -17,7 +17,7 @@ use super::untyped::{AckMode, Receiver};
 use crate::error::OpenError;
 use crate::packet::TypeInfo;
 use crate::ring::claim::Writer;
-use crate::ring::consumer_group::ConsumerGroup;
+use crate::ring::consumer_group::{ConsumerGroup, orphaned_entry};
 use crate::ring::cursor::Cursor;
 use crate::ring::membership::{self, Side, Start};
 use crate::ring::reader::Reader;
@@ -135,11 +135,18 @@ pub(crate) fn consumer(
         let liveness: &dyn Liveness = &segment;
         // First: entry 0 has the shared cursor and no owner.
         membership::create_shared_cursor(&memory, &settings);
-        let entry_id = vacancy(&control, &segment, liveness, Side::Subscribers)?;
+        let (entry_id, is_orphaned) = consumer_entry(&control, &segment, liveness)?;
         let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
         let (index, uses) = find_types(&control, &segment, types, None)?;
         acquire(liveness, &segment, entry_id, uses)?;
-        (entry_id, waiter, index, ConsumerGroup::join(memory, &settings, index_of(entry_id)))
+        let entry = index_of(entry_id);
+        let group = if is_orphaned {
+            let is_alive = |id| id == entry_id || liveness.is_alive(id);
+            ConsumerGroup::take_over(memory, &settings, entry, &is_alive)
+        } else {
+            ConsumerGroup::join(memory, &settings, entry)
+        };
+        (entry_id, waiter, index, group)
     };
     let mut entry = OwnedEntry::new(segment, entry_id, waiter);
     // Wakes publishers that wait for consumers.
@@ -266,6 +273,23 @@ fn vacancy(
             OpenError::Full { what: "subscribers", limit: settings.max_subscribers }
         }
     })
+}
+
+/// Finds an entry for a consumer. If none is free, one of a dead consumer with a packet in flight:
+/// otherwise as many dead consumers as there are entries would keep their packets for ever. Returns
+/// whether it is such an entry.
+fn consumer_entry(
+    control: &Control<'_>,
+    segment: &Segment,
+    liveness: &dyn Liveness,
+) -> Result<(EntryId, bool), OpenError> {
+    match vacancy(control, segment, liveness, Side::Subscribers) {
+        Ok(entry_id) => Ok((entry_id, false)),
+        Err(full) => {
+            let orphaned = orphaned_entry(segment.memory(), &|id| liveness.is_alive(id));
+            Ok((orphaned.ok_or(full)?, true))
+        }
+    }
 }
 
 /// Takes the liveness lock of an entry, and records the types that its owner uses.
