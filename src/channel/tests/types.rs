@@ -368,3 +368,46 @@ fn types_are_listed_whole_while_others_are_registered() {
         assert!(lister.join().unwrap() > 0);
     });
 }
+
+#[test]
+fn a_packet_that_a_newcomer_gets_keeps_its_type() {
+    let ring = Ring::builder().capacity(8192).history(4).stays_open(true).heap().unwrap();
+    send(&ring, 0).unwrap();
+    let refused = join_publisher(&ring, &Types::One(&version(1))).unwrap_err();
+    assert!(matches!(refused, OpenError::TypeMismatch { .. }), "{refused}");
+    receive(&mut ring.any_subscriber().unwrap(), 0);
+}
+
+#[test]
+fn types_that_an_inbox_accepts_are_in_use() {
+    let ring = Ring::builder().capacity(8192).tagged_slots().heap().unwrap();
+    let versions = |from: u32, to: u32| (from..to).map(version).collect::<Vec<_>>();
+    type_table::accept(ring.segment(), &versions(0, 64)).unwrap();
+    let refused = type_table::accept(ring.segment(), &versions(64, 65)).unwrap_err();
+    assert!(matches!(refused, OpenError::TooManyTypes(_)), "{refused}");
+    // Without a restriction nothing needs them. New ones must not take places from each other.
+    type_table::accept(ring.segment(), &[]).unwrap();
+    type_table::accept(ring.segment(), &versions(60, 100)).unwrap();
+    let mut reader = ring.any_subscriber().unwrap();
+    for number in 60..100 {
+        send(&ring, number).unwrap();
+        receive(&mut reader, number);
+    }
+    assert!(send(&ring, 0).is_err());
+}
+
+#[test]
+fn the_type_of_a_dead_publisher_is_not_in_use() {
+    let ring = Ring::builder().capacity(8192).heap().unwrap();
+    let mut publisher = ring.any_publisher().unwrap();
+    let (dead, _) = join_publisher(&ring, &Types::One(&version(0))).unwrap();
+    let mut register = |from: u32, to: u32| {
+        let types: Vec<_> = (from..to).map(version).collect();
+        publisher.register(&types, Timeout::Zero)
+    };
+    register(1, 64).map_err(drop).unwrap();
+    assert!(register(64, 65).is_err());
+    dead.entry.release_liveness();
+    std::mem::forget(dead);
+    register(64, 65).map_err(drop).unwrap();
+}
