@@ -30,6 +30,7 @@
 
 mod crash_models {
     mod claims;
+    mod deliveries;
     mod eviction;
     mod explorer;
     mod history;
@@ -37,5 +38,7 @@ mod crash_models {
     mod lifetime;
     mod parking;
     mod queues;
+    mod settling;
+    mod types;
     mod worker_slots;
 }

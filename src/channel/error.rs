@@ -35,7 +35,9 @@ error_family! {
         ),
         /// The value could not be serialized.
         Unserializable(#[source] error: Unserializable) => ("packet not serialized: {error}"),
-        /// The ring has no space for another packet type or its schema text.
+        /// The ring has no space for another packet type or its schema text: all its 64 types, or
+        /// 32 KiB of schema text, are needed now. See
+        /// [`OpenError::TooManyTypes`](crate::OpenError::TooManyTypes).
         TooManyTypes(room: TypeRoom) => (
             "packet type not registered: the ring has {room}; use another ring"
         ),

@@ -1,25 +1,28 @@
 //! Joining a ring: how an endpoint gets its entry.
 //!
 //! ```text
-//!  attach ─► control lock ─► clear the dead ─► free entry ─► register the type ─► take the entry
+//!  attach ─► control lock ─► clear the dead ─► free entry ─► register the type ─► record its use
+//!         ─► take the entry
 //! ```
 //!
 //! A failed join leaves nothing behind, because every step that can fail comes before the entry is
-//! taken. Only the type can stay registered, if taking the liveness lock fails.
+//! taken. Only the type can stay registered, if taking the liveness lock fails: unused, so that its
+//! entry can be freed.
 
 use super::owned_entry::{self, OwnedEntry, reap};
-use super::type_table::{difference, label, register};
+use super::type_table::Registrar;
 use super::untyped::GroupReceiver;
 use super::untyped::Sender;
 use super::untyped::{AckMode, Receiver};
 use crate::error::OpenError;
 use crate::packet::TypeInfo;
 use crate::ring::claim::Writer;
-use crate::ring::consumer_group::ConsumerGroup;
+use crate::ring::consumer_group::{ConsumerGroup, orphaned_entry};
 use crate::ring::cursor::Cursor;
 use crate::ring::membership::{self, Side, Start};
 use crate::ring::reader::Reader;
 use crate::ring::state::RingState;
+use crate::ring::types;
 use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::roles::DurableWords;
 use crate::segment::view::RingMemory;
@@ -29,10 +32,19 @@ use crate::wait::{Wait, Waiter};
 
 /// The packet types of an endpoint.
 pub(crate) enum Types<'a> {
-    /// A single type: the ring carries it, or carries none yet.
+    /// A single type: the ring carries it, or carries none that anything uses.
     One(&'a TypeInfo),
+    /// Requests and replies of a service.
+    Pair {
+        /// The type of requests.
+        request: &'a TypeInfo,
+        /// The type of replies.
+        reply: &'a TypeInfo,
+    },
     /// Any type, registered with its first packet.
     Any,
+    /// Any type. The types with these bits are registered and used by a living endpoint.
+    Known(u64),
 }
 
 /// Joins as a publisher. Also returns the type's index, or 0.
@@ -69,8 +81,8 @@ pub(crate) fn publisher_leaving(
             return Err(OpenError::Full { what: "publishers", limit });
         }
         let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
-        let index = type_index(&control, &segment, types)?;
-        acquire(liveness, &segment, entry_id)?;
+        let (index, uses) = find_types(&control, &segment, types, None)?;
+        acquire(liveness, &segment, entry_id, uses)?;
         let entry = index_of(entry_id);
         (entry_id, waiter, index, membership::join_publisher(memory, segment.settings(), entry))
     };
@@ -95,8 +107,8 @@ pub(crate) fn subscriber(
         let liveness: &dyn Liveness = &segment;
         let entry_id = vacancy(&control, &segment, liveness, Side::Subscribers)?;
         let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
-        let index = type_index(&control, &segment, types)?;
-        acquire(liveness, &segment, entry_id)?;
+        let (index, uses) = find_types(&control, &segment, types, None)?;
+        acquire(liveness, &segment, entry_id, uses)?;
         let (memory, settings) = (segment.memory(), segment.settings());
         let start =
             beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry() });
@@ -123,11 +135,18 @@ pub(crate) fn consumer(
         let liveness: &dyn Liveness = &segment;
         // First: entry 0 has the shared cursor and no owner.
         membership::create_shared_cursor(&memory, &settings);
-        let entry_id = vacancy(&control, &segment, liveness, Side::Subscribers)?;
+        let (entry_id, is_orphaned) = consumer_entry(&control, &segment, liveness)?;
         let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
-        let index = type_index(&control, &segment, types)?;
-        acquire(liveness, &segment, entry_id)?;
-        (entry_id, waiter, index, ConsumerGroup::join(memory, &settings, index_of(entry_id)))
+        let (index, uses) = find_types(&control, &segment, types, None)?;
+        acquire(liveness, &segment, entry_id, uses)?;
+        let entry = index_of(entry_id);
+        let group = if is_orphaned {
+            let is_alive = |id| id == entry_id || liveness.is_alive(id);
+            ConsumerGroup::take_over(memory, &settings, entry, &is_alive)
+        } else {
+            ConsumerGroup::join(memory, &settings, entry)
+        };
+        (entry_id, waiter, index, group)
     };
     let mut entry = OwnedEntry::new(segment, entry_id, waiter);
     // Wakes publishers that wait for consumers.
@@ -159,8 +178,8 @@ pub(crate) fn durable(
             None => vacancy(&control, &segment, liveness, Side::Subscribers)?,
         };
         let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
-        let index = type_index(&control, &segment, types)?;
-        acquire(liveness, &segment, entry_id)?;
+        let (index, uses) = find_types(&control, &segment, types, Some(entry_id))?;
+        acquire(liveness, &segment, entry_id, uses)?;
         let entry = index_of(entry_id);
         // First: a process that is killed here leaves a segment that may be kept for nothing.
         segment.note_may_keep(&control);
@@ -256,33 +275,55 @@ fn vacancy(
     })
 }
 
-fn acquire(liveness: &dyn Liveness, segment: &Segment, entry_id: EntryId) -> Result<(), OpenError> {
+/// Finds an entry for a consumer. If none is free, one of a dead consumer with a packet in flight:
+/// otherwise as many dead consumers as there are entries would keep their packets for ever. Returns
+/// whether it is such an entry.
+fn consumer_entry(
+    control: &Control<'_>,
+    segment: &Segment,
+    liveness: &dyn Liveness,
+) -> Result<(EntryId, bool), OpenError> {
+    match vacancy(control, segment, liveness, Side::Subscribers) {
+        Ok(entry_id) => Ok((entry_id, false)),
+        Err(full) => {
+            let orphaned = orphaned_entry(segment.memory(), &|id| liveness.is_alive(id));
+            Ok((orphaned.ok_or(full)?, true))
+        }
+    }
+}
+
+/// Takes the liveness lock of an entry, and records the types that its owner uses.
+fn acquire(
+    liveness: &dyn Liveness,
+    segment: &Segment,
+    entry_id: EntryId,
+    uses: u64,
+) -> Result<(), OpenError> {
     if liveness.acquire_liveness(entry_id)? {
+        types::set_uses(segment.memory(), entry_id, uses);
         return Ok(());
     }
     // The entry is free, but its lock is held: its owner just left without the control lock.
     Err(OpenError::system("lock an entry of", segment.name(), std::io::ErrorKind::WouldBlock))
 }
 
-/// Registers the endpoint's type and returns its index. Needs the control lock.
-fn type_index(
+/// Registers the endpoint's types. Returns the index of its type, or of requests, and a bit for
+/// each type. The uses of `predecessor`, whose entry the endpoint takes over, do not count.
+fn find_types(
     control: &Control<'_>,
     segment: &Segment,
     types: &Types<'_>,
-) -> Result<u16, OpenError> {
-    let Types::One(info) = types else { return Ok(0) };
-    segment.with_types(|table| {
-        if table.len() == 0 || table.find(info.fingerprint.0).is_some() {
-            return Ok(());
-        }
-        let found: Vec<String> = (0..table.len())
-            .filter_map(|i| Some(label(&table.name(i)?, table.fingerprint(i)?)))
-            .collect();
-        let expected = label(info.name, info.fingerprint.0);
-        let difference = (0..table.len()).find_map(|index| difference(&table, info, index));
-        Err(OpenError::TypeMismatch { expected, found: found.join(", "), difference })
-    })?;
-    register(control, segment, info)
+    predecessor: Option<EntryId>,
+) -> Result<(u16, u64), OpenError> {
+    let is_alive = |entry_id| segment.is_alive(entry_id);
+    let mut registrar = Registrar::new(control, segment, &is_alive).succeeding(predecessor);
+    let index = match *types {
+        Types::One(info) => registrar.register_only(info)?,
+        Types::Pair { request, reply } => registrar.register_pair(request, reply)?,
+        Types::Any => 0,
+        Types::Known(uses) => return Ok((0, uses)),
+    };
+    Ok((index, registrar.uses()))
 }
 
 fn check_durable_name(name: &str) -> Result<(), OpenError> {

@@ -25,6 +25,8 @@ mod reserved;
 mod ring;
 mod select;
 mod subscriber;
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;
 mod type_cache;
 pub(crate) mod type_table;
 mod untyped;

@@ -215,9 +215,12 @@ impl Ring {
 
     /// The packet types that the ring carries, with the layouts that publishers and subscribers
     /// registered.
+    ///
+    /// A type is in the list from its first endpoint or packet on. After its last endpoint has left
+    /// and its last packet was read, it may stay until another type needs the place.
     pub fn types(&self) -> Vec<CarriedType> {
         self.segment.with_types(|table| {
-            (0..table.len()).filter_map(|index| CarriedType::of(&table, index)).collect()
+            table.indices().filter_map(|index| CarriedType::of(&table, index)).collect()
         })
     }
 

@@ -1,10 +1,12 @@
 //! The packet types that a publisher has registered in its ring, with their indices.
 //!
 //! A known type costs a comparison, or a search of a short list. The first packet of a type takes
-//! the control lock.
+//! the control lock. An index stays that of its type as long as this publisher lives, because the
+//! use is recorded in the publisher's entry under the same lock.
 
 use super::error::{SendError, SendFailure, WaitingFor};
-use super::type_table::{refused, register};
+use super::owned_entry::OwnedEntry;
+use super::type_table::{refused, register_for};
 use super::untyped::Sender;
 use crate::error::Form;
 use crate::packet::{Fingerprint, Packet, TypeInfo};
@@ -48,7 +50,7 @@ impl TypeCache {
     ) -> Result<(u16, Timeout), F> {
         let (found, timeout) = match self.find(info) {
             Some(found) => (found, timeout),
-            None => F::retry(|| self.add(&sender.entry.segment, info, timeout))?,
+            None => F::retry(|| self.add(&sender.entry, info, timeout))?,
         };
         self.last = Some((info.fingerprint, found));
         Ok((found, timeout))
@@ -62,9 +64,14 @@ impl TypeCache {
         timeout: Timeout,
     ) -> Result<(), SendFailure> {
         if self.find(info).is_none() {
-            self.add(&sender.entry.segment, info, timeout)?;
+            self.add(&sender.entry, info, timeout)?;
         }
         Ok(())
+    }
+
+    /// The indices of all types that are known, one bit each.
+    pub(crate) fn bits(&self) -> u64 {
+        self.known.iter().fold(0, |bits, &(_, index)| bits | 1 << index)
     }
 
     fn find(&self, info: &TypeInfo) -> Option<u16> {
@@ -75,10 +82,11 @@ impl TypeCache {
     #[cold]
     fn add(
         &mut self,
-        segment: &Segment,
+        entry: &OwnedEntry,
         info: &TypeInfo,
         timeout: Timeout,
     ) -> Result<(u16, Timeout), SendFailure> {
+        let segment = &entry.segment;
         let deadline = timeout.deadline();
         // Before the types are asked: a closed ring may have been replaced by one with other types.
         let is_closed = || RingState::of(segment.memory()) == RingState::Closed;
@@ -92,7 +100,8 @@ impl TypeCache {
         if is_closed() {
             return Err(SendError::Closed.into());
         }
-        let index = register(&control, segment, info).map_err(refused)?;
+        let index = register_for(&control, entry, |registrar| registrar.register(info));
+        let index = index.map_err(refused)?;
         self.known.push((info.fingerprint, index));
         Ok((index, timeout.left(deadline)))
     }

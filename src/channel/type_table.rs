@@ -1,10 +1,15 @@
-//! The packet types of a ring: registering them, restricting the ring to some, and the errors.
+//! The packet types of a ring: registering them, freeing those that nothing uses, restricting the
+//! ring to some, and the errors.
 
 use super::error::{SendError, TypeMismatch};
+use super::owned_entry::{self, OwnedEntry};
 use crate::error::{OpenError, TypeRoom};
+use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{self, Fingerprint, TypeInfo};
+use crate::ring::types;
+use crate::segment::entry::EntryId;
 use crate::segment::types::{TableFull, TypeTable};
-use crate::segment::{Control, Segment};
+use crate::segment::{Control, Liveness, Segment};
 
 /// A packet type that a ring carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,47 +26,193 @@ pub struct CarriedType {
 impl CarriedType {
     /// The type at an index of a ring's table.
     pub(crate) fn of(table: &TypeTable<'_>, index: usize) -> Option<Self> {
-        Some(Self {
-            name: table.name(index)?,
-            fingerprint: Fingerprint(table.fingerprint(index)?),
-            schema: table.schema(index)?,
-        })
+        let (name, fingerprint, schema) = table.record(index)?;
+        Some(Self { name, fingerprint: Fingerprint(fingerprint), schema })
     }
 }
 
-/// Registers a type, unless the ring is restricted to other types. Needs the control lock.
-pub(crate) fn register(
+/// Registers types in a ring. Holds the control lock.
+///
+/// A new type that finds no room gets the entry of a type that nothing uses ([`ring::types`]). The
+/// caller stores the [uses](Self::uses) in an entry before it releases the lock.
+///
+/// [`ring::types`]: crate::ring::types
+pub(crate) struct Registrar<'a> {
+    segment: &'a Segment,
+    is_alive: &'a dyn Fn(EntryId) -> bool,
+    /// A durable subscriber that is away and is about to be succeeded. Its uses do not count.
+    predecessor: Option<EntryId>,
+    /// The types that were found or registered here, one bit each. No entry has these uses yet.
+    uses: u64,
+    _control: &'a Control<'a>,
+}
+
+impl<'a> Registrar<'a> {
+    /// `is_alive` checks an entry's liveness lock. It returns true for the caller's own entry.
+    pub(crate) fn new(
+        control: &'a Control<'a>,
+        segment: &'a Segment,
+        is_alive: &'a dyn Fn(EntryId) -> bool,
+    ) -> Self {
+        Self { segment, is_alive, predecessor: None, uses: 0, _control: control }
+    }
+
+    /// Does not count the uses of a durable subscriber that is about to be succeeded.
+    pub(crate) fn succeeding(self, predecessor: Option<EntryId>) -> Self {
+        Self { predecessor, ..self }
+    }
+
+    /// The types that were found or registered, one bit each.
+    pub(crate) fn uses(&self) -> u64 {
+        self.uses
+    }
+
+    /// Registers a type, unless the ring is restricted to other types.
+    pub(crate) fn register(&mut self, info: &TypeInfo) -> Result<u16, OpenError> {
+        let is_refused = self.segment.with_types(|table| {
+            !table.membership.accepts_all() && table.find(info.fingerprint.0).is_none()
+        });
+        if is_refused {
+            let TypeMismatch { expected, found, difference } = refusal(self.segment, info);
+            return Err(OpenError::TypeMismatch { expected: found, found: expected, difference });
+        }
+        self.enter(info.fingerprint, info.name, &info.schema())
+    }
+
+    /// Registers a type that another ring carries, unless the ring is restricted to other types.
+    pub(crate) fn register_carried(&mut self, carried: &CarriedType) -> Result<u16, OpenError> {
+        let CarriedType { name, fingerprint, schema } = carried;
+        let is_refused = self.segment.with_types(|table| {
+            let is_accepted = |index| table.membership.accepts(index);
+            !table.membership.accepts_all() && !table.find(fingerprint.0).is_some_and(is_accepted)
+        });
+        if is_refused {
+            let (expected, found) = (label(name, fingerprint.0), "other types".to_owned());
+            return Err(OpenError::TypeMismatch { expected, found, difference: None });
+        }
+        self.enter(*fingerprint, name, schema)
+    }
+
+    /// Registers the type of a ring that carries a single one. Fails if anything uses another type.
+    pub(crate) fn register_only(&mut self, info: &TypeInfo) -> Result<u16, OpenError> {
+        if !self.has_room_for(info.fingerprint) {
+            return Err(self.segment.with_types(|table| {
+                let found = table.indices().filter_map(|index| label_at(&table, index));
+                let difference = table.indices().find_map(|index| difference(&table, info, index));
+                let expected = label(info.name, info.fingerprint.0);
+                let found = found.collect::<Vec<String>>().join(", ");
+                OpenError::TypeMismatch { expected, found, difference }
+            }));
+        }
+        self.register(info)
+    }
+
+    /// Registers the types of a service, or compares them with those of the first opener. Returns
+    /// the index of the request type. Fails if anything uses the types of another service.
+    ///
+    /// The pair has an entry of its own, before the entries of both types. Two entries alone would
+    /// not tell which type is the request, nor that both were written before a crash.
+    pub(crate) fn register_pair(
+        &mut self,
+        request: &TypeInfo,
+        reply: &TypeInfo,
+    ) -> Result<u16, OpenError> {
+        let name = format!("{} -> {}", request.name, reply.name);
+        let pair = Fingerprint::of_pair(request.fingerprint, reply.fingerprint);
+        if !self.has_room_for(pair) {
+            return Err(self.segment.with_types(|table| {
+                // A pair is registered in an empty table: it is the first entry.
+                let indices: Vec<usize> = table.indices().collect();
+                let first = indices.first().and_then(|&index| label_at(&table, index));
+                let of = |info, index: Option<&usize>| difference(&table, info, *index?);
+                // The entries of both types follow that of the pair; one if they are the same.
+                let of_reply = || of(reply, indices.get(2).or(indices.get(1)));
+                let difference = of(request, indices.get(1)).or_else(of_reply);
+                let (expected, found) = (label(&name, pair.0), first.unwrap_or_default());
+                OpenError::TypeMismatch { expected, found, difference }
+            }));
+        }
+        let (of_request, of_reply) = (request.fingerprint, reply.fingerprint);
+        let schema = format!(r#"{{"request":"{of_request}","reply":"{of_reply}"}}"#);
+        self.enter(pair, &name, &schema)?;
+        let index = self.register(request)?;
+        self.register(reply)?;
+        Ok(index)
+    }
+
+    /// Returns true if the ring has this type, or no type once all that nothing uses are freed.
+    fn has_room_for(&self, fingerprint: Fingerprint) -> bool {
+        let registered = |table: TypeTable<'_>| table.registered();
+        if self.segment.with_types(|table| table.find(fingerprint.0)).is_some() {
+            return true;
+        }
+        if self.segment.with_types(registered) != 0 {
+            self.free_unused();
+        }
+        self.segment.with_types(registered) == 0
+    }
+
+    fn enter(
+        &mut self,
+        fingerprint: Fingerprint,
+        name: &str,
+        schema: &str,
+    ) -> Result<u16, OpenError> {
+        let register =
+            || self.segment.with_types(|table| table.register(fingerprint.0, name, schema));
+        let index = match register() {
+            Ok(index) => index,
+            Err(_) => {
+                self.free_unused();
+                register().map_err(too_many_types)?
+            }
+        };
+        self.uses |= 1 << index;
+        failpoint(Failpoint::TypeUse);
+        Ok(index)
+    }
+
+    /// Frees the entries of types that nothing uses. Clears the dead before, and reads the headers
+    /// of the packets in the ring unless the endpoints use every type.
+    #[cold]
+    fn free_unused(&self) {
+        let (segment, memory) = (self.segment, self.segment.memory());
+        if owned_entry::reap(segment, memory, self.is_alive).changed {
+            owned_entry::wake_both_sides(segment);
+        }
+        segment.with_types(|table| {
+            let registered = table.registered();
+            let used = self.uses | types::used(memory, self.predecessor);
+            if registered & !used != 0 {
+                let kept = used | types::carried(memory, segment.settings());
+                if registered & !kept != 0 {
+                    table.keep(kept);
+                }
+            }
+        });
+    }
+}
+
+/// Registers types for an endpoint, and records their use in its entry. Needs the control lock.
+pub(crate) fn register_for(
     control: &Control<'_>,
-    segment: &Segment,
-    info: &TypeInfo,
+    entry: &OwnedEntry,
+    register: impl FnOnce(&mut Registrar<'_>) -> Result<u16, OpenError>,
 ) -> Result<u16, OpenError> {
-    let is_refused = segment.with_types(|table| {
-        !table.membership.accepts_all() && table.find(info.fingerprint.0).is_none()
-    });
-    if is_refused {
-        let TypeMismatch { expected, found, difference } = refusal(segment, info);
-        return Err(OpenError::TypeMismatch { expected: found, found: expected, difference });
-    }
-    enter_type(control, segment, info)
-}
-
-fn enter_type(
-    _control: &Control<'_>,
-    segment: &Segment,
-    info: &TypeInfo,
-) -> Result<u16, OpenError> {
-    let schema = info.schema();
-    segment
-        .with_types(|table| table.register(info.fingerprint.0, info.name, &schema))
-        .map_err(too_many_types)
+    let is_alive = |entry_id| entry.is_alive(entry_id);
+    let mut registrar = Registrar::new(control, &entry.segment, &is_alive);
+    let index = register(&mut registrar)?;
+    types::add_uses(entry.segment.memory(), entry.entry_id, registrar.uses());
+    Ok(index)
 }
 
 /// Restricts the ring to packets of these types. No types: no restriction.
 pub(crate) fn accept(ring: &Segment, types: &[TypeInfo]) -> Result<(), OpenError> {
     let control = ring.lock()?;
-    let indices: Result<Vec<u16>, OpenError> =
-        types.iter().map(|info| enter_type(&control, ring, info)).collect();
-    let indices = indices?;
+    let is_alive = |entry_id| ring.is_alive(entry_id);
+    let mut registrar = Registrar::new(&control, ring, &is_alive);
+    let enter = |info: &TypeInfo| registrar.enter(info.fingerprint, info.name, &info.schema());
+    let indices: Vec<u16> = types.iter().map(enter).collect::<Result<_, _>>()?;
     ring.with_types(|table| table.membership.accept(indices));
     Ok(())
 }
@@ -70,8 +221,8 @@ pub(crate) fn accept(ring: &Segment, types: &[TypeInfo]) -> Result<(), OpenError
 #[cold]
 pub(crate) fn refusal(segment: &Segment, refused: &TypeInfo) -> TypeMismatch {
     let (expected, difference) = segment.with_types(|table| {
-        let accepted = || (0..table.len()).filter(|&i| table.membership.accepts(i as u16));
-        let labels = accepted().filter_map(|i| Some(label(&table.name(i)?, table.fingerprint(i)?)));
+        let accepted = || table.indices().filter(|&i| table.membership.accepts(i as u16));
+        let labels = accepted().filter_map(|index| label_at(&table, index));
         let difference = accepted().find_map(|index| difference(&table, refused, index));
         (labels.collect::<Vec<String>>().join(", "), difference)
     });
@@ -81,7 +232,7 @@ pub(crate) fn refusal(segment: &Segment, refused: &TypeInfo) -> TypeMismatch {
 /// The first difference between a type of this program and the ring's type at an index. `None`
 /// unless both have the same name.
 #[cold]
-pub(crate) fn difference(table: &TypeTable<'_>, info: &TypeInfo, index: usize) -> Option<String> {
+fn difference(table: &TypeTable<'_>, info: &TypeInfo, index: usize) -> Option<String> {
     let name = table.name(index)?;
     // The table cuts long names.
     let is_cut = name.len() + 4 > TypeTable::NAME_BYTES && info.name.starts_with(&*name);
@@ -91,7 +242,7 @@ pub(crate) fn difference(table: &TypeTable<'_>, info: &TypeInfo, index: usize) -
 }
 
 /// The error of a type that does not fit the type table.
-pub(crate) fn too_many_types(full: TableFull) -> OpenError {
+fn too_many_types(full: TableFull) -> OpenError {
     let TableFull { types, schema_bytes, needed_bytes } = full;
     OpenError::TooManyTypes(TypeRoom {
         types,
@@ -102,43 +253,27 @@ pub(crate) fn too_many_types(full: TableFull) -> OpenError {
     })
 }
 
+/// The type at an index as errors show it.
+fn label_at(table: &TypeTable<'_>, index: usize) -> Option<String> {
+    let (name, fingerprint, _) = table.record(index)?;
+    Some(label(&name, fingerprint))
+}
+
 /// A type as errors show it.
-pub(crate) fn label(name: &str, fingerprint: u128) -> String {
+fn label(name: &str, fingerprint: u128) -> String {
     format!("{name} (fingerprint {fingerprint:032x})")
 }
 
 /// The expected type and the type that was found.
 pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> TypeMismatch {
     let index = usize::from(found);
-    let (found, difference) = segment.with_types(|table| {
-        let both = table.name(index).zip(table.fingerprint(index));
-        let found = both.map(|(name, print)| label(&name, print));
-        (found, difference(&table, expected, index))
-    });
+    let (found, difference) =
+        segment.with_types(|table| (label_at(&table, index), difference(&table, expected, index)));
     TypeMismatch {
         expected: label(expected.name, expected.fingerprint.0),
         found: found.unwrap_or_else(|| "a type that was never registered".into()),
         difference,
     }
-}
-
-/// Registers a type that another ring carries, unless the ring is restricted to other types. Needs
-/// the control lock.
-pub(crate) fn register_carried(
-    _control: &Control<'_>,
-    segment: &Segment,
-    carried: &CarriedType,
-) -> Result<u16, OpenError> {
-    let CarriedType { name, fingerprint, schema } = carried;
-    segment.with_types(|table| {
-        if !table.membership.accepts_all() {
-            let known = table.find(fingerprint.0).filter(|index| table.membership.accepts(*index));
-            let (expected, found) = (label(name, fingerprint.0), "other types".to_owned());
-            let refused = OpenError::TypeMismatch { expected, found, difference: None };
-            return known.ok_or(refused);
-        }
-        table.register(fingerprint.0, name, schema).map_err(too_many_types)
-    })
 }
 
 /// Why a type was not registered.

@@ -180,7 +180,11 @@ pub enum OpenError {
         /// The number of entries.
         limit: usize,
     },
-    /// The ring has no space for another packet type or its schema text.
+    /// The ring has no space for another packet type or its schema text: it carries 64 types, or 32
+    /// KiB of schema text, which are all needed now.
+    ///
+    /// A ring reuses the place of a type that no endpoint uses and that no packet carries which a
+    /// subscriber may still receive. A durable subscriber needs its type also while it is away.
     TooManyTypes(TypeRoom),
     /// The ring was closed. Nothing can be published to it any more.
     Closed {
@@ -237,10 +241,13 @@ impl fmt::Display for Detachment {
 }
 
 /// How full the type table of a ring is, for a packet type that does not fit.
+///
+/// Types that nothing needs any more were removed before, so all these are in use. Schema text
+/// takes whole blocks of 64 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TypeRoom {
-    /// Types that the ring has.
+    /// Types that the ring has and needs.
     pub types: usize,
     /// Most types of a ring.
     pub max_types: usize,

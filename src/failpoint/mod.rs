@@ -40,8 +40,16 @@ failpoints! {
     MakeReady,
     /// Attach. Next: take the attachment lock.
     Attach,
-    /// Join: a type's entry is written. Next: count it.
+    /// Join: nothing needs some types. Next: free their entries.
+    TypeFree,
+    /// Join: a vacant type entry was found. Next: write it.
+    TypeWrite,
+    /// Join: the type entry is written. Next: count the registration.
+    TypeCount,
+    /// Join: the registration is counted. Next: mark the type entry as registered.
     JoinType,
+    /// Join: the type is registered. Next: record its use in the own entry.
+    TypeUse,
     /// Join: the liveness lock is held. Next: take the entry.
     JoinOwner,
     /// Join: the entry is taken. Next: store the cursor.

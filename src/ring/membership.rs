@@ -219,6 +219,14 @@ pub(crate) fn join_consumer(memory: &RingMemory, index: usize) {
     gate::restart_scans(memory);
 }
 
+/// Takes over the entry of a dead consumer. Its in-flight word stays, and so does what it gates.
+#[cfg(not(loom))]
+pub(crate) fn succeed_consumer(memory: &RingMemory, index: usize) {
+    let entry = &memory.subscribers()[index];
+    entry.consumer.begin();
+    take(&entry.details.owner, OwnerState::Consumer);
+}
+
 /// Creates a queue's shared cursor at the next packet, if there is none. Before the first packet is
 /// published.
 pub(crate) fn create_shared_cursor(memory: &RingMemory, settings: &Settings) {

@@ -43,6 +43,7 @@
 //! | join and leave | [`membership`] |
 //! | clear the entries of dead processes | [`reap`] |
 //! | the claim of a dead publisher | [`recover`] |
+//! | packet types in use | `types` |
 
 #[cfg(not(loom))]
 pub(crate) mod buffer;
@@ -61,6 +62,8 @@ pub(crate) mod reap;
 pub(crate) mod recover;
 pub(crate) mod slot;
 pub(crate) mod state;
+#[cfg(not(loom))]
+pub(crate) mod types;
 
 #[cfg(test)]
 mod tests;

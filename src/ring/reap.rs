@@ -4,6 +4,10 @@
 //! Every function takes `is_alive`, which checks an entry's liveness lock. It returns true for the
 //! caller's own entry. Claims, pins and cursors are resolved first and the entry is freed last. If
 //! this process dies before that, the next process finds the entry and clears it.
+//!
+//! [`settle`] clears a work queue without users, and skips its void packets. Consumers skip void
+//! packets while they receive; aborted reservations and the claims of dead publishers leave some
+//! that no consumer sees if none joins any more.
 
 use super::consumer_group;
 use super::gate::{PIN, position};

@@ -17,6 +17,7 @@
 //!           │ PublisherEntry × max_publishers      256 bytes each          │ its owner
 //!           │ SubscriberEntry × max_subscribers    256 bytes each          │ its owner, evictors
 //!           │ TypeEntry × 64                       128 bytes each          │ control lock holder
+//!           │ links of schema text                 2 KiB                   │ control lock holder
 //!           │ schema text                          32 KiB                  │ control lock holder
 //!           │ WorkerSlot × worker_slots            256 bytes each          │ control lock holder
 //!           │ events, if the ring parks on them    128 bytes an entry      │ raw_sync
@@ -50,6 +51,10 @@ pub(crate) const HEADER: usize = 16;
 pub(crate) const MAX_TYPES: usize = 64;
 /// 8-byte words of schema text in a segment, for all its types.
 pub(crate) const SCHEMA_WORDS: usize = 4096;
+/// 8-byte words in a block of schema text.
+pub(crate) const BLOCK_WORDS: usize = 8;
+/// Blocks of schema text in a segment.
+pub(crate) const BLOCKS: usize = SCHEMA_WORDS / BLOCK_WORDS;
 /// 8-byte words of a worker's name.
 pub(crate) const WORKER_NAME_WORDS: usize = 8;
 /// 8-byte words of a type's name.
@@ -138,10 +143,6 @@ pub(crate) struct Membership {
     pub(crate) publishers: AtomicU32,
     /// Used subscriber entries lie below this index. It never falls.
     pub(crate) subscribers: AtomicU32,
-    /// Number of registered types. It never falls. Stored with release after the type's entry.
-    pub(crate) types: AtomicU32,
-    /// Words of schema text in use.
-    pub(crate) schema: AtomicU32,
     /// Counts events that a gate scan under way may have passed: clones of a subscriber, new
     /// consumers, adoptions. A scan that sees this word change begins again.
     pub(crate) clones: AtomicU32,
@@ -151,6 +152,11 @@ pub(crate) struct Membership {
     pub(crate) accepted: AtomicU64,
     /// When a dead process was last found, in nanoseconds of the monotonic clock.
     pub(crate) died: AtomicU64,
+    /// Entries of the type table that have a type, one bit each. A bit is stored with release after
+    /// the entry and `registrations`.
+    pub(crate) types: AtomicU64,
+    /// Counts the types that were registered. It never falls. Stored with release after the entry.
+    pub(crate) registrations: AtomicU64,
 }
 
 /// The entry of one publisher.
@@ -173,6 +179,8 @@ pub(crate) struct PublisherDetails {
     pub(crate) caller: AtomicU64,
     /// Request ring: packets below this position belong to an earlier owner of the entry.
     pub(crate) since: AtomicU64,
+    /// Type indices that the owner uses, one bit each. Written under the control lock.
+    pub(crate) types: AtomicU64,
 }
 
 /// A claim in progress, or about to be tried: the slots `[position, position + len)`.
@@ -224,6 +232,8 @@ pub(crate) struct SubscriberDetails {
     pub(crate) durable: DurableWords,
     /// The words of the reader of a reply ring.
     pub(crate) reply: ReplyWords,
+    /// Type indices that the owner uses, one bit each. Written under the control lock.
+    pub(crate) types: AtomicU64,
 }
 
 /// The place of one worker in a directory. Written under the control lock.
@@ -259,8 +269,10 @@ pub(crate) struct TypeEntry {
     pub(crate) fingerprint: [AtomicU64; 2],
     /// Length in bytes: of the name in the low half, of the schema in the high half.
     pub(crate) lens: AtomicU64,
-    /// First word of the schema in the schema text.
-    pub(crate) schema: AtomicU64,
+    /// First block of the schema in the schema text.
+    pub(crate) schema: AtomicU32,
+    /// Number of types that the entry has had. Stored with release after the other words.
+    pub(crate) generation: AtomicU32,
     /// Name, cut to 96 bytes.
     pub(crate) name: [AtomicU64; TYPE_NAME_WORDS],
 }

@@ -4,14 +4,14 @@
 
 use super::entry::{EntryId, Kept, OwnerState, SlotPhase, WorkerSlotState};
 use super::layout::{
-    Head, MAX_TYPES, NOWHERE, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry, TypeEntry,
-    WorkerSlot,
+    BLOCKS, Head, MAX_TYPES, NOWHERE, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry,
+    TypeEntry, WorkerSlot,
 };
 use super::places::Places;
 use super::settings::{Parking, Settings};
 use super::types::TypeTable;
 use super::view::{Owner, RingMemory};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::event::{self, Event};
 use std::any::Any;
 use std::ptr::NonNull;
@@ -138,6 +138,7 @@ impl SegmentParts {
         TypeTable {
             membership: &self.head().membership,
             entries: self.slice::<TypeEntry>(self.places.types, MAX_TYPES),
+            links: self.slice::<AtomicU32>(self.places.links, BLOCKS),
             text: self.slice::<AtomicU64>(self.places.schema, SCHEMA_WORDS),
         }
     }

@@ -4,7 +4,7 @@
 
 use super::entry::EntryId;
 use super::layout::{
-    HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberDetails,
+    BLOCKS, HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberDetails,
     SubscriberEntry, TypeEntry, WorkerSlot,
 };
 use super::settings::{Parking, Settings};
@@ -25,6 +25,7 @@ const _: () = {
     assert!(offset_of!(SubscriberDetails, evictions_begun) == 8);
     assert!(offset_of!(SubscriberDetails, durable) == 24);
     assert!(offset_of!(SubscriberDetails, reply) == 112);
+    assert!(offset_of!(SubscriberDetails, types) == 120);
     assert!(size_of::<TypeEntry>() == 128);
     assert!(size_of::<WorkerSlot>() == 256);
     assert!(size_of::<Slot>() == SLOT && offset_of!(Slot, payload) == HEADER);
@@ -36,6 +37,7 @@ pub(crate) struct Places {
     pub(crate) publishers: usize,
     pub(crate) subscribers: usize,
     pub(crate) types: usize,
+    pub(crate) links: usize,
     pub(crate) schema: usize,
     pub(crate) worker_slots: usize,
     pub(crate) events: usize,
@@ -57,7 +59,8 @@ impl Places {
         let first = size_of::<Head>();
         let second = first.checked_add(publishers.checked_mul(size_of::<PublisherEntry>())?)?;
         let types = second.checked_add(subscribers.checked_mul(size_of::<SubscriberEntry>())?)?;
-        let schema = types.checked_add(MAX_TYPES * size_of::<TypeEntry>())?;
+        let links = types.checked_add(MAX_TYPES * size_of::<TypeEntry>())?;
+        let schema = links.checked_add(BLOCKS * 4)?;
         let worker_slots = schema.checked_add(SCHEMA_WORDS * 8)?;
         let events_at = worker_slots
             .checked_add(settings.worker_slots.checked_mul(size_of::<WorkerSlot>())?)?;
@@ -70,6 +73,7 @@ impl Places {
             publishers: first,
             subscribers: second,
             types,
+            links,
             schema,
             worker_slots,
             events: events_at,

@@ -1,22 +1,46 @@
 //! The type table of a segment: fingerprint, name and schema of each packet type.
 //!
-//! An entry is written once, under the control lock, before the count that makes it visible. It
-//! never changes. A reader checks a local copy of every length.
+//! Only the holder of the control lock writes. The bit of an entry in `Membership::types` says that
+//! the entry has a type:
+//!
+//! ```text
+//!  register   words, text ─► generation + 1 ─► registrations + 1 ─► bit set
+//!  free       bit cleared
+//! ```
+//!
+//! - **One bit decides.** An entry without its bit is vacant, whatever its words are, and so is a
+//!   block of text that no entry with a bit reaches. A process that dies at any step leaves a
+//!   vacant entry, or a complete one.
+//! - **The count comes before the bit.** A reader keeps fingerprints by index, with the count that
+//!   it loaded before it read them. A process that finds a type by its bit may die before it counts
+//!   anything, and a packet of that type makes no reader look again.
+//! - **Readers take no lock.** The text of a freed entry may be overwritten for another entry. So a
+//!   reader looks at the bit again after it read an entry, and then at the generation. In the other
+//!   order the entry could be registered again in between.
+//!
+//! Text is a chain of blocks of 64 bytes. Text of a registered entry never moves, and no gap
+//! between texts is too small. A reader checks a local copy of every length, index and link.
 
-use super::layout::{Membership, SCHEMA_WORDS, TYPE_NAME_WORDS, TypeEntry};
+use super::layout::{
+    BLOCK_WORDS, BLOCKS, MAX_TYPES, Membership, SCHEMA_WORDS, TYPE_NAME_WORDS, TypeEntry,
+};
 use crate::failpoint::{Failpoint, failpoint};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Longest type name in bytes. A longer name is cut: names are for display only.
 const NAME_BYTES: usize = TYPE_NAME_WORDS * 8;
 /// Bytes of schema text, for all types.
 const SCHEMA_BYTES: usize = SCHEMA_WORDS * 8;
+/// Bytes of schema text in a block.
+const BLOCK_BYTES: usize = BLOCK_WORDS * 8;
 
 /// The type table of one segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TypeTable<'a> {
     pub(crate) membership: &'a Membership,
     pub(crate) entries: &'a [TypeEntry],
+    /// The next block of each block of schema text.
+    pub(crate) links: &'a [AtomicU32],
     pub(crate) text: &'a [AtomicU64],
 }
 
@@ -25,9 +49,9 @@ pub(crate) struct TypeTable<'a> {
 pub(crate) struct TableFull {
     /// Number of registered types.
     pub(crate) types: usize,
-    /// Bytes of schema text in use.
+    /// Bytes of schema text in use, in whole blocks.
     pub(crate) schema_bytes: usize,
-    /// Bytes of schema text that the type needs.
+    /// Bytes of schema text that the type needs, in whole blocks.
     pub(crate) needed_bytes: usize,
 }
 
@@ -50,9 +74,17 @@ impl Membership {
     pub(crate) fn accepts_all(&self) -> bool {
         self.accepted.load(Ordering::Relaxed) == 0
     }
+
+    /// Number of types that were ever registered. A reader loads it before the entries that it
+    /// keeps, and again for each packet.
+    #[inline]
+    pub(crate) fn registrations(&self) -> u64 {
+        // Pairs with the release in `register`: the entry of each counted type is complete.
+        self.registrations.load(Ordering::Acquire)
+    }
 }
 
-const _: () = assert!(super::layout::MAX_TYPES == u64::BITS as usize, "a bit for each type");
+const _: () = assert!(MAX_TYPES == u64::BITS as usize, "a bit for each type");
 
 impl TypeTable<'_> {
     /// Longest type name in bytes.
@@ -60,39 +92,99 @@ impl TypeTable<'_> {
     /// Most bytes of schema text.
     pub(crate) const SCHEMA_BYTES: usize = SCHEMA_BYTES;
 
-    /// Number of registered types.
-    pub(crate) fn len(&self) -> usize {
-        // Pairs with the release in `register`: entries below the count are complete.
-        (self.membership.types.load(Ordering::Acquire) as usize).min(self.entries.len())
+    /// The registered types, one bit for each index.
+    pub(crate) fn registered(&self) -> u64 {
+        // Pairs with the release in `register`: entry and count are seen.
+        self.membership.types.load(Ordering::Acquire)
     }
 
-    /// The index of the type with this fingerprint.
+    /// The indices of the registered types.
+    pub(crate) fn indices(&self) -> impl Iterator<Item = usize> + use<> {
+        let registered = self.registered();
+        (0..MAX_TYPES).filter(move |index| registered >> index & 1 == 1)
+    }
+
+    /// The index of the registered type with this fingerprint.
     pub(crate) fn find(&self, fingerprint: u128) -> Option<u16> {
-        (0..self.len()).find(|&i| self.fingerprint(i) == Some(fingerprint)).map(|i| i as u16)
+        self.indices().find(|&i| self.fingerprint(i) == Some(fingerprint)).map(|i| i as u16)
     }
 
     /// The fingerprint at an index.
     pub(crate) fn fingerprint(&self, index: usize) -> Option<u128> {
-        let entry = self.entries[..self.len()].get(index)?;
-        let [low, high] = &entry.fingerprint;
-        let (low, high) = (low.load(Ordering::Relaxed), high.load(Ordering::Relaxed));
-        Some(u128::from(low) | u128::from(high) << 64)
+        self.whole(index, |entry| Some(print_of(entry)))
     }
 
     /// The name at an index. Bytes that are not UTF-8 are replaced.
     pub(crate) fn name(&self, index: usize) -> Option<String> {
-        let entry = self.entries[..self.len()].get(index)?;
-        let len = entry.lens.load(Ordering::Relaxed) as u32 as usize;
-        Some(load_text(&entry.name, len.min(NAME_BYTES)))
+        self.whole(index, |entry| Some(name_of(entry)))
     }
 
     /// The schema at an index, as JSON.
     pub(crate) fn schema(&self, index: usize) -> Option<String> {
-        let entry = self.entries[..self.len()].get(index)?;
-        let len = (entry.lens.load(Ordering::Relaxed) >> 32) as usize;
-        let start = usize::try_from(entry.schema.load(Ordering::Relaxed)).ok()?;
-        let words = self.text.get(start..)?;
-        (len <= words.len() * 8).then(|| load_text(words, len))
+        self.whole(index, |entry| self.schema_of(entry))
+    }
+
+    /// Name, fingerprint and schema at an index, of one type.
+    pub(crate) fn record(&self, index: usize) -> Option<(String, u128, String)> {
+        let all =
+            |entry: &TypeEntry| Some((name_of(entry), print_of(entry), self.schema_of(entry)?));
+        self.whole(index, all)
+    }
+
+    /// The fingerprints by index, and 0 where no type is. A packet's type is among them if the
+    /// registrations were loaded before this call and did not change since.
+    pub(crate) fn fingerprints(&self) -> impl Iterator<Item = u128> {
+        // Not by the bits: they are set after the count.
+        self.entries.iter().map(print_of)
+    }
+
+    /// Reads an entry. `None` if it has no type, or gets another one meanwhile.
+    fn whole<R>(&self, index: usize, read: impl FnOnce(&TypeEntry) -> Option<R>) -> Option<R> {
+        let entry = self.entries.get(index)?;
+        let is_registered = || self.registered() >> index & 1 == 1;
+        if !is_registered() {
+            return None;
+        }
+        // Pairs with the release in `register`: the words of this generation are seen.
+        let generation = entry.generation.load(Ordering::Acquire);
+        let found = read(entry);
+        // Pairs with the fence in `register`: a reader of a word or a text that was written after
+        // it sees the bit cleared, or set again behind a later generation.
+        fence(Ordering::Acquire);
+        let is_whole = is_registered() && entry.generation.load(Ordering::Relaxed) == generation;
+        found.filter(|_| is_whole)
+    }
+
+    fn schema_of(&self, entry: &TypeEntry) -> Option<String> {
+        let mut rest = (entry.lens.load(Ordering::Relaxed) >> 32) as usize;
+        let mut text = Vec::new();
+        for block in self.blocks_of(entry) {
+            let words = self.text.get(block * BLOCK_WORDS..(block + 1) * BLOCK_WORDS)?;
+            load_bytes(words, rest.min(BLOCK_BYTES), &mut text);
+            rest -= rest.min(BLOCK_BYTES);
+        }
+        (rest == 0).then(|| String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The blocks of an entry's schema. Ends early if a word is invalid.
+    fn blocks_of(&self, entry: &TypeEntry) -> impl Iterator<Item = usize> {
+        let bytes = (entry.lens.load(Ordering::Relaxed) >> 32) as usize;
+        let count = bytes.div_ceil(BLOCK_BYTES).min(BLOCKS);
+        let mut next = entry.schema.load(Ordering::Relaxed) as usize;
+        (0..count).map_while(move |_| {
+            let block = next;
+            next = self.links.get(block)?.load(Ordering::Relaxed) as usize;
+            Some(block)
+        })
+    }
+
+    /// Marks the blocks that no registered entry has. Under the control lock.
+    fn free_blocks(&self) -> Vec<usize> {
+        let mut is_free = vec![true; BLOCKS];
+        for entry in self.indices().filter_map(|index| self.entries.get(index)) {
+            self.blocks_of(entry).for_each(|block| is_free[block] = false);
+        }
+        (0..BLOCKS).filter(|&block| is_free[block]).collect()
     }
 
     /// Returns the index of a type, and registers a new type first. Under the control lock.
@@ -105,28 +197,65 @@ impl TypeTable<'_> {
         if let Some(index) = self.find(fingerprint) {
             return Ok(index);
         }
-        let index = self.len();
-        let start = (self.membership.schema.load(Ordering::Relaxed) as usize).min(SCHEMA_WORDS);
-        let end = start + schema.len().div_ceil(8);
-        let (Some(entry), Some(words)) = (self.entries.get(index), self.text.get(start..end))
-        else {
-            let (schema_bytes, needed_bytes) = (start * 8, (end - start) * 8);
-            return Err(TableFull { types: index, schema_bytes, needed_bytes });
+        let registered = self.registered();
+        let index = (!registered).trailing_zeros() as usize;
+        let free = self.free_blocks();
+        let needed = schema.len().div_ceil(BLOCK_BYTES);
+        let (Some(entry), Some(blocks)) = (self.entries.get(index), free.get(..needed)) else {
+            return Err(TableFull {
+                types: registered.count_ones() as usize,
+                schema_bytes: (BLOCKS - free.len()) * BLOCK_BYTES,
+                needed_bytes: needed * BLOCK_BYTES,
+            });
         };
+        // Pairs with the fence in `whole`: the bits of freed entries were cleared before.
+        fence(Ordering::Release);
+        failpoint(Failpoint::TypeWrite);
         let name = cut(name);
         entry.fingerprint[0].store(fingerprint as u64, Ordering::Relaxed);
         entry.fingerprint[1].store((fingerprint >> 64) as u64, Ordering::Relaxed);
         let lens = name.len() as u64 | (schema.len() as u64) << 32;
         entry.lens.store(lens, Ordering::Relaxed);
-        entry.schema.store(start as u64, Ordering::Relaxed);
         store_text(&entry.name, name);
-        store_text(words, schema);
-        self.membership.schema.store(end as u32, Ordering::Relaxed);
+        self.store_schema(entry, blocks, schema);
+        // Pairs with the acquire in `whole`.
+        entry.generation.fetch_add(1, Ordering::Release);
+        failpoint(Failpoint::TypeCount);
+        // Pairs with the acquire in `registrations`. Only the control lock holder adds.
+        self.membership.registrations.fetch_add(1, Ordering::Release);
         failpoint(Failpoint::JoinType);
-        // Pairs with the acquire in `len`.
-        self.membership.types.store(index as u32 + 1, Ordering::Release);
+        // Pairs with the acquire in `registered`.
+        self.membership.types.store(registered | 1 << index, Ordering::Release);
         Ok(index as u16)
     }
+
+    fn store_schema(&self, entry: &TypeEntry, blocks: &[usize], schema: &str) {
+        entry.schema.store(blocks.first().map_or(0, |&block| block as u32), Ordering::Relaxed);
+        let nexts = blocks.iter().skip(1).chain(blocks.last());
+        let pieces = schema.as_bytes().chunks(BLOCK_BYTES);
+        for ((&block, &next), piece) in blocks.iter().zip(nexts).zip(pieces) {
+            self.links[block].store(next as u32, Ordering::Relaxed);
+            store_bytes(&self.text[block * BLOCK_WORDS..(block + 1) * BLOCK_WORDS], piece);
+        }
+    }
+
+    /// Frees the entries of all types but these, which are used. Under the control lock.
+    pub(crate) fn keep(&self, used: u64) {
+        failpoint(Failpoint::TypeFree);
+        // Release: as every store of the bits.
+        self.membership.types.store(self.registered() & used, Ordering::Release);
+    }
+}
+
+fn print_of(entry: &TypeEntry) -> u128 {
+    let [low, high] = &entry.fingerprint;
+    let (low, high) = (low.load(Ordering::Relaxed), high.load(Ordering::Relaxed));
+    u128::from(low) | u128::from(high) << 64
+}
+
+fn name_of(entry: &TypeEntry) -> String {
+    let len = entry.lens.load(Ordering::Relaxed) as u32 as usize;
+    load_text(&entry.name, len.min(NAME_BYTES))
 }
 
 /// The longest prefix of the name that fits and is UTF-8.
@@ -140,7 +269,11 @@ fn cut(name: &str) -> &str {
 
 /// Stores text into words. Text beyond their end is cut.
 pub(super) fn store_text(words: &[AtomicU64], text: &str) {
-    for (word, bytes) in words.iter().zip(text.as_bytes().chunks(8)) {
+    store_bytes(words, text.as_bytes());
+}
+
+fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
+    for (word, bytes) in words.iter().zip(bytes.chunks(8)) {
         let mut buffer = [0; 8];
         buffer[..bytes.len()].copy_from_slice(bytes);
         word.store(u64::from_le_bytes(buffer), Ordering::Relaxed);
@@ -150,21 +283,27 @@ pub(super) fn store_text(words: &[AtomicU64], text: &str) {
 /// Loads `len` bytes of text. `len` must not exceed the bytes of the words.
 pub(super) fn load_text(words: &[AtomicU64], len: usize) -> String {
     let mut bytes = Vec::with_capacity(len.next_multiple_of(8));
+    load_bytes(words, len, &mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Appends `len` bytes of the words.
+fn load_bytes(words: &[AtomicU64], len: usize, bytes: &mut Vec<u8>) {
+    let end = bytes.len() + len;
     for word in &words[..len.div_ceil(8)] {
         bytes.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
     }
-    bytes.truncate(len);
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes.truncate(end);
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::segment::layout::MAX_TYPES;
 
     struct Table {
         membership: Membership,
         entries: Vec<TypeEntry>,
+        links: Vec<AtomicU32>,
         text: Vec<AtomicU64>,
     }
 
@@ -173,12 +312,14 @@ mod tests {
             Self {
                 membership: Membership::default(),
                 entries: (0..MAX_TYPES).map(|_| TypeEntry::default()).collect(),
+                links: (0..BLOCKS).map(|_| AtomicU32::new(0)).collect(),
                 text: (0..SCHEMA_WORDS).map(|_| AtomicU64::new(0)).collect(),
             }
         }
 
         fn view(&self) -> TypeTable<'_> {
-            TypeTable { membership: &self.membership, entries: &self.entries, text: &self.text }
+            let Self { membership, entries, links, text } = self;
+            TypeTable { membership, entries, links, text }
         }
     }
 
@@ -190,11 +331,10 @@ mod tests {
         assert_eq!(table.register(7 << 64, "Chat", "{\"a\":1}"), Ok(0));
         assert_eq!(table.register(9, "Größe", "{}"), Ok(1));
         assert_eq!(table.register(7 << 64, "Chat", "{\"a\":1}"), Ok(0));
-        assert_eq!(table.name(0).unwrap(), "Chat");
-        assert_eq!(table.schema(0).unwrap(), "{\"a\":1}");
-        assert_eq!(table.name(1).unwrap(), "Größe");
-        assert_eq!(table.schema(1).unwrap(), "{}");
+        assert_eq!(table.record(0).unwrap(), ("Chat".into(), 7 << 64, "{\"a\":1}".into()));
+        assert_eq!(table.record(1).unwrap(), ("Größe".into(), 9, "{}".into()));
         assert_eq!(table.name(2), None);
+        assert_eq!(table.membership.registrations(), 2);
     }
 
     #[test]
@@ -218,13 +358,74 @@ mod tests {
         }
         let full =
             |types, schema_bytes, needed_bytes| TableFull { types, schema_bytes, needed_bytes };
-        assert_eq!(table.register(1000, "T", "{}"), Err(full(MAX_TYPES, MAX_TYPES * 8, 8)));
+        assert_eq!(table.register(1000, "T", "{}"), Err(full(MAX_TYPES, MAX_TYPES * 64, 64)));
         assert_eq!(table.register(3, "T", "{}"), Ok(3));
         let table = Table::new();
-        let text = "x".repeat(SCHEMA_WORDS * 8 - 8);
+        let text = "x".repeat(SCHEMA_BYTES - 64);
         assert_eq!(table.view().register(1, "A", &text), Ok(0));
-        assert_eq!(table.view().register(2, "B", "123456789"), Err(full(1, SCHEMA_BYTES - 8, 16)));
-        assert_eq!(table.view().register(3, "C", "12345678"), Ok(1));
+        let two = "y".repeat(65);
+        assert_eq!(table.view().register(2, "B", &two), Err(full(1, SCHEMA_BYTES - 64, 128)));
+        assert_eq!(table.view().register(3, "C", &two[1..]), Ok(1));
+        assert_eq!(table.view().schema(0).unwrap(), text);
+        assert_eq!(table.view().schema(1).unwrap(), two[1..]);
+    }
+
+    #[test]
+    fn freed_entries_and_texts_are_used_again_whatever_their_lengths() {
+        let table = Table::new();
+        let table = table.view();
+        let text = |round: usize| "t".repeat(round * 37 % 1500) + &round.to_string();
+        let mut kept: Vec<(u16, usize)> = Vec::new();
+        for round in 0..5000 {
+            let name = format!("T{round}");
+            // Every third type of the last 30 stays.
+            kept.retain(|&(_, old)| round - old < 30 && old % 3 == 0);
+            table.keep(kept.iter().fold(0, |bits, &(index, _)| bits | 1 << index));
+            let index = table.register(round as u128 + 1, &name, &text(round)).unwrap();
+            kept.push((index, round));
+            for &(index, round) in &kept {
+                let found = table.record(index.into()).unwrap();
+                assert_eq!(found, (format!("T{round}"), round as u128 + 1, text(round)));
+            }
+        }
+        assert_eq!(table.membership.registrations(), 5000);
+    }
+
+    #[test]
+    fn a_freed_entry_is_no_longer_found_and_gets_another_type() {
+        let table = Table::new();
+        let table = table.view();
+        for print in 1..=3 {
+            table.register(print, "T", "{}").unwrap();
+        }
+        table.keep(0b101);
+        assert_eq!(table.find(2), None);
+        assert_eq!(table.record(1), None);
+        assert_eq!(table.indices().collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(table.register(4, "U", "[]"), Ok(1));
+        assert_eq!(table.record(1).unwrap(), ("U".into(), 4, "[]".into()));
+        assert_eq!(table.fingerprints().take(4).collect::<Vec<_>>(), [1, 4, 3, 0]);
+    }
+
+    #[test]
+    fn an_entry_that_changes_while_it_is_read_counts_as_vacant() {
+        let table = Table::new();
+        let table = table.view();
+        table.register(1, "A", "{}").unwrap();
+        let changes = |table: &TypeTable<'_>, change: &dyn Fn()| {
+            table.whole(0, |_| {
+                change();
+                Some(())
+            })
+        };
+        assert_eq!(changes(&table, &|| ()), Some(()));
+        assert_eq!(changes(&table, &|| table.keep(0)), None);
+        table.register(3, "C", "{}").unwrap();
+        let replace = || {
+            table.keep(0);
+            table.register(4, "D", "{}").unwrap();
+        };
+        assert_eq!(changes(&table, &replace), None);
     }
 
     #[test]
@@ -234,15 +435,106 @@ mod tests {
         table.entries[0].lens.store(u64::MAX, Ordering::Relaxed);
         assert_eq!(table.view().schema(0), None);
         assert_eq!(table.view().name(0).unwrap().len(), NAME_BYTES);
-        table.entries[0].schema.store(u64::MAX, Ordering::Relaxed);
+        table.entries[0].schema.store(u32::MAX, Ordering::Relaxed);
         assert_eq!(table.view().schema(0), None);
-        table.membership.types.store(u32::MAX, Ordering::Relaxed);
-        assert_eq!(table.view().len(), MAX_TYPES);
+        table.membership.types.store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(table.view().indices().count(), MAX_TYPES);
+        table.links[0].store(u32::MAX, Ordering::Relaxed);
+        table.entries[0].schema.store(0, Ordering::Relaxed);
+        assert_eq!(table.view().schema(0), None);
+        assert!(table.view().register(2, "B", "{}").is_err());
     }
 
     #[test]
     fn a_long_name_is_cut_at_a_character() {
         assert_eq!(cut(&"é".repeat(60)).len(), 96);
         assert_eq!(cut(&format!("a{}", "é".repeat(60))).len(), 95);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A table of one type with one block of text.
+    struct Table {
+        membership: Membership,
+        entries: Vec<TypeEntry>,
+        links: Vec<AtomicU32>,
+        text: Vec<AtomicU64>,
+    }
+
+    impl Table {
+        fn new() -> Arc<Self> {
+            let table = Self {
+                membership: Membership::default(),
+                entries: vec![TypeEntry::default()],
+                links: vec![AtomicU32::new(0)],
+                text: (0..BLOCK_WORDS).map(|_| AtomicU64::new(0)).collect(),
+            };
+            table.view().register(1, "A", "a").unwrap();
+            Arc::new(table)
+        }
+
+        fn view(&self) -> TypeTable<'_> {
+            let Self { membership, entries, links, text } = self;
+            TypeTable { membership, entries, links, text }
+        }
+
+        fn replace(&self) {
+            self.view().keep(0);
+            self.view().register(2, "B", "b").unwrap();
+        }
+    }
+
+    fn explore(run: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = builder.preemption_bound.or(Some(3));
+        builder.check(run);
+    }
+
+    #[test]
+    fn loom_a_type_is_listed_whole() {
+        explore(|| {
+            let table = Table::new();
+            let other = Arc::clone(&table);
+            let writer = thread::spawn(move || other.replace());
+            if let Some((name, print, schema)) = table.view().record(0) {
+                assert!(
+                    matches!((&*name, print, &*schema), ("A", 1, "a") | ("B", 2, "b")),
+                    "{name} {print} {schema}"
+                );
+            }
+            writer.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn loom_a_packet_is_read_as_its_own_type() {
+        explore(|| {
+            let table = Table::new();
+            let stamp = Arc::new(AtomicU64::new(0));
+            let (other, stamped) = (Arc::clone(&table), Arc::clone(&stamp));
+            let publisher = thread::spawn(move || {
+                other.replace();
+                // As `slot::commit`.
+                stamped.store(1, Ordering::Release);
+            });
+            // A cache that was filled at any time before, as in `Receiver::know_types`.
+            let read = || {
+                let count = table.membership.registrations();
+                (count, table.view().fingerprints().next())
+            };
+            let mut cache = read();
+            if stamp.load(Ordering::Acquire) == 1 {
+                if table.membership.registrations() != cache.0 {
+                    cache = read();
+                }
+                assert_eq!(cache.1, Some(2));
+            }
+            publisher.join().unwrap();
+        });
     }
 }

@@ -6,6 +6,7 @@ pub(crate) const HEADER: u64 = 16;
 const ENTRY: u64 = 256;
 const TYPE: u64 = 128;
 const TYPES: u64 = 64;
+const LINKS: u64 = 512 * 4;
 const SCHEMA: u64 = 32 * 1024;
 const WORKER_SLOT: u64 = 256;
 const PAGE: u64 = 4096;
@@ -17,7 +18,7 @@ pub(crate) const LEN: u64 = 24;
 pub(crate) const SALT: u64 = 64;
 pub(crate) const TAIL: u64 = 128;
 pub(crate) const OLDEST: u64 = 256;
-pub(crate) const CLONES: u64 = 656;
+pub(crate) const CLONES: u64 = 648;
 
 /// Offsets of the parts of a segment.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,7 @@ pub(crate) struct Layout {
     /// Slots in the ring.
     pub(crate) capacity: u64,
     pub(crate) types: u64,
+    pub(crate) links: u64,
     pub(crate) schema: u64,
     /// Number and offset of the worker slots of a directory.
     pub(crate) worker_slot_count: u64,
@@ -60,7 +62,8 @@ impl Layout {
         let (capacity, entries, worker_slot_count) = (word(32), word(40), word(80));
         let (max_publishers, max_subscribers) = (entries & u64::from(u32::MAX), entries >> 32);
         let types = 768 + (max_publishers + max_subscribers) * ENTRY;
-        let schema = types + TYPES * TYPE;
+        let links = types + TYPES * TYPE;
+        let schema = links + LINKS;
         let worker_slots = schema + SCHEMA;
         let words_end = worker_slots + worker_slot_count * WORKER_SLOT;
         let slots = words_end.next_multiple_of(PAGE);
@@ -70,6 +73,7 @@ impl Layout {
             max_subscribers,
             capacity,
             types,
+            links,
             schema,
             worker_slot_count,
             worker_slots,
@@ -105,8 +109,8 @@ impl Layout {
     pub(crate) fn head(&self) -> Vec<Word> {
         let mut words = vec![word(TAIL), word(OLDEST)];
         words.extend([384, 388, 392, 512, 516].map(half));
-        words.extend((0..6).map(|index| half(640 + index * 4)));
-        words.push(word(664));
+        words.extend((0..4).map(|index| half(640 + index * 4)));
+        words.extend([656, 672, 680].map(word));
         words
     }
 
@@ -114,7 +118,7 @@ impl Layout {
     pub(crate) fn entries(&self) -> Vec<Word> {
         let publishers = (0..self.max_publishers).flat_map(|index| {
             let at = self.publisher(index);
-            [word(at), word(at + 8), half(at + 128), half(at + 132)]
+            [word(at), word(at + 8), half(at + 128), half(at + 132), word(at + 152)]
         });
         let subscribers = (0..self.max_subscribers).flat_map(|index| {
             let at = self.subscriber(index);
@@ -140,14 +144,16 @@ impl Layout {
         worker_slots.collect()
     }
 
-    /// The words of the first types, and their count.
+    /// The words of the first types, their bits and their count.
     pub(crate) fn type_words(&self) -> Vec<Word> {
         let entries = (0..4).flat_map(|index| {
             let at = self.types + index * TYPE;
             let all = (0..16).map(move |detail| word(at + detail * 8));
-            all.chain([half(at + 16), half(at + 20)])
+            all.chain([16, 20, 24, 28].map(|part| half(at + part)))
         });
-        entries.chain([half(648), half(652), word(self.schema), word(self.schema + 64)]).collect()
+        let links = (0..8).map(|index| half(self.links + index * 4));
+        let rest = [word(672), word(680), word(self.schema), word(self.schema + 64)];
+        entries.chain(links).chain(rest).collect()
     }
 
     /// The header words of a slot.

@@ -123,7 +123,9 @@ impl AnyPublisher {
     pub fn try_clone(&self) -> Result<Self, OpenError> {
         let entry = &self.sender.entry;
         let wait = entry.waiter.wait();
-        let (sender, _) = join::publisher(&entry.segment, &Types::Any, wait)?;
+        // Types that this publisher has registered stay registered while it lives.
+        let known = Types::Known(self.types.bits());
+        let (sender, _) = join::publisher(&entry.segment, &known, wait)?;
         Ok(Self { sender, types: self.types.clone() })
     }
 
@@ -170,10 +172,11 @@ impl AnyPublisher {
         let sender = &mut self.sender;
         sender.begin()?;
         let index = {
-            let segment = &sender.entry.segment;
-            let control = segment.lock().map_err(type_table::refused)?;
-            type_table::register_carried(&control, segment, &letter.carried)
-                .map_err(type_table::refused)?
+            let control = sender.entry.segment.lock().map_err(type_table::refused)?;
+            type_table::register_for(&control, &sender.entry, |registrar| {
+                registrar.register_carried(&letter.carried)
+            })
+            .map_err(type_table::refused)?
         };
         sender.send_archive(letter.archive, index, tag, Timeout::Zero)
     }

@@ -79,7 +79,7 @@ impl AnySubscriber {
         timeout: Timeout,
     ) -> Result<AnyReceived<'_>, F> {
         let taken = self.receiver.take::<F>(timeout)?;
-        self.receiver.know_type(taken.descriptor.type_index());
+        self.receiver.know_types();
         Ok(AnyReceived::new(ReadGuard::new(&mut self.receiver), taken))
     }
 

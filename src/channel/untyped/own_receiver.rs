@@ -22,22 +22,26 @@ impl Receiver {
         self
     }
 
-    /// Reads the ring's type table again, if it may have an unknown type at this index.
+    /// Reads the ring's type table again, if a type was registered since. After a packet was taken:
+    /// its publisher registered the type before, so the count covers it. The type keeps its index
+    /// as long as the packet is in flight.
     #[inline]
-    pub(crate) fn know_type(&mut self, index: u16) {
-        if usize::from(index) >= self.types.len() {
-            self.know_types();
+    pub(crate) fn know_types(&mut self) {
+        let registrations = self.cursor.memory().head().membership.registrations();
+        if registrations != self.known_registrations {
+            self.read_types(registrations);
         }
     }
 
     #[cold]
     #[inline(never)]
-    pub(crate) fn know_types(&mut self) {
-        let known = self.types.len();
-        self.types.extend(self.entry.segment.with_types(|table| {
-            let prints = (known..table.len()).map_while(|index| table.fingerprint(index));
-            prints.map(Fingerprint).collect::<Vec<_>>()
-        }));
+    fn read_types(&mut self, registrations: u64) {
+        let types = self
+            .entry
+            .segment
+            .with_types(|table| table.fingerprints().map(Fingerprint).collect::<Vec<_>>());
+        // The count was loaded before: a type that is being registered is read with the next count.
+        (self.types, self.known_registrations) = (types, registrations);
     }
 
     /// Takes all packets that are there, at most 256, and waits for the first. Of the others only

@@ -68,8 +68,10 @@ pub(crate) struct Receiver<C: Cursor = Reader> {
     notified_at: u64,
     /// Buffer of `recv_copied`.
     pub(crate) copy: rkyv::util::AlignedVec<16>,
-    /// The first types of the ring's table, which never change. For packets of any type.
+    /// The types of the ring by index, 0 where there is none. For packets of any type.
     pub(crate) types: Vec<Fingerprint>,
+    /// The count of registrations that was loaded before `types`.
+    pub(super) known_registrations: u64,
 }
 
 impl<C: Cursor> Receiver<C> {
@@ -86,6 +88,7 @@ impl<C: Cursor> Receiver<C> {
             notified_at: 0,
             copy: rkyv::util::AlignedVec::new(),
             types: Vec::new(),
+            known_registrations: 0,
         }
     }
 

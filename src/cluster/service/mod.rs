@@ -147,8 +147,9 @@ impl Worker {
     /// As [`Ring::open`](crate::Ring::open) and [`Ring::subscriber`](crate::Ring::subscriber);
     /// [`TypeMismatch`](OpenError::TypeMismatch) if the service has other requests or replies.
     pub fn service<Q: Packet, R: Packet>(&self, name: &str) -> Result<Service<Q, R>, OpenError> {
-        let (ring, request_type) = self.request_ring::<Q, R>(name)?;
-        let (mut receiver, _) = ring.receiver(&Types::Any)?;
+        let ring = self.request_ring(name)?;
+        let types = Types::Pair { request: &Q::TYPE, reply: &R::TYPE };
+        let (mut receiver, request_type) = ring.receiver(&types)?;
         receiver.drain_with(self.draining.clone());
         let server = Server::new(self, receiver, request_type, R::TYPE);
         Ok(Service { server, packets: PhantomData })

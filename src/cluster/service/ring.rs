@@ -19,14 +19,14 @@ use super::status::{self, RequestStatus};
 use super::tags::PREFIX;
 use super::tags::WINDOW;
 use crate::channel::join::{self, Types};
-use crate::channel::type_table::{self, label};
 use crate::channel::{
-    Cursor, EntryId, GroupReceiver, MAX_ENTRIES, Receiver, Ring, RingBuilder, RingState,
+    AnyPublisher, Cursor, EntryId, GroupReceiver, MAX_ENTRIES, Receiver, Ring, RingBuilder,
+    RingState,
 };
 use crate::cluster::names::{CallerId, ClusterObject};
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
-use crate::packet::{Fingerprint, Packet, TypeInfo};
+use crate::packet::TypeInfo;
 use crate::sync::Ordering;
 use crate::wait::Wait;
 
@@ -57,11 +57,8 @@ pub(super) fn reply_ring(servers: usize) -> RingBuilder {
 }
 
 impl Worker {
-    /// Opens the request ring of a service. Also returns the index of the request type.
-    pub(super) fn request_ring<Q: Packet, R: Packet>(
-        &self,
-        name: &str,
-    ) -> Result<(Ring, u16), OpenError> {
+    /// Opens the request ring of a service.
+    pub(super) fn request_ring(&self, name: &str) -> Result<Ring, OpenError> {
         let entries = self.directory.worker_slots();
         let settings = RingBuilder::default().queue().tagged_slots().or_else(|default| {
             default.stays_open = true;
@@ -69,56 +66,20 @@ impl Worker {
             // Entry 0 has the shared cursor and belongs to no server.
             default.max_subscribers = (entries + 1).min(MAX_ENTRIES);
         });
-        let ring = self.open(ClusterObject::Service(name), settings)?;
-        let request_type = ring.agree_on_types(&Q::TYPE, &R::TYPE)?;
-        Ok((ring, request_type))
+        self.open(ClusterObject::Service(name), settings)
     }
 }
 
-/// Index of the pair of both types in the request ring's type table.
-const PAIR: usize = 0;
-
-/// The type entry of a pair: its name and its fingerprint.
-fn pair(request: &TypeInfo, reply: &TypeInfo) -> (String, Fingerprint) {
-    let name = format!("{} -> {}", request.name, reply.name);
-    (name, Fingerprint::of_pair(request.fingerprint, reply.fingerprint))
-}
-
 impl Ring {
-    /// Registers the types of requests and replies, or compares them with those of the first
-    /// opener. Returns the index of the request type.
-    ///
-    /// The pair has an entry of its own, before the entries of both types. Two entries alone would
-    /// not tell which type is the request, nor that both were written before a crash.
-    fn agree_on_types(&self, request: &TypeInfo, reply: &TypeInfo) -> Result<u16, OpenError> {
-        let control = self.segment().lock()?;
-        let (name, print) = pair(request, reply);
-        let first = self.segment().with_types(|table| {
-            table.fingerprint(PAIR).map(|print| (print, table.name(PAIR).unwrap_or_default()))
-        });
-        match first {
-            Some((found, carried)) if found != print.0 => {
-                let (expected, found) = (label(&name, print.0), label(&carried, found));
-                // The entries of both types follow that of the pair; one if they are the same.
-                let difference = self.segment().with_types(|table| {
-                    let of = |info, index| type_table::difference(&table, info, index);
-                    let last = table.len().saturating_sub(1);
-                    of(request, PAIR + 1).or_else(|| of(reply, last.min(PAIR + 2)))
-                });
-                return Err(OpenError::TypeMismatch { expected, found, difference });
-            }
-            Some(_) => {}
-            None => {
-                let (request, reply) = (request.fingerprint, reply.fingerprint);
-                let schema = format!(r#"{{"request":"{request}","reply":"{reply}"}}"#);
-                self.segment()
-                    .with_types(|table| table.register(print.0, &name, &schema))
-                    .map_err(type_table::too_many_types)?;
-            }
-        }
-        let index = type_table::register(&control, self.segment(), request)?;
-        type_table::register(&control, self.segment(), reply)?;
-        Ok(index)
+    /// Joins a request ring as a client.
+    pub(super) fn requests(
+        &self,
+        request: &TypeInfo,
+        reply: &TypeInfo,
+    ) -> Result<AnyPublisher, OpenError> {
+        let types = Types::Pair { request, reply };
+        let (sender, _) = join::publisher(self.segment(), &types, Wait::default())?;
+        Ok(AnyPublisher::new(sender))
     }
 
     /// Joins a reply ring as its only subscriber. Also returns the index of the reply type.

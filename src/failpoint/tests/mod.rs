@@ -14,4 +14,5 @@ mod removing;
 mod scenario;
 mod services;
 mod survivor;
+mod types;
 mod worker_slots;

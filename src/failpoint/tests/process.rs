@@ -2,7 +2,9 @@
 //!
 //! A peer's role is a line of words. It prints lines and reads lines.
 
-use super::{double_faults, inboxes, joining, leaving, redeliveries, removing, scenario, services};
+use super::{
+    double_faults, inboxes, joining, leaving, redeliveries, removing, scenario, services, types,
+};
 use crate::failpoint::Failpoint;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 use std::io::{BufRead, BufReader, Read as _, Write};
@@ -182,6 +184,7 @@ fn peer() {
         ["send", cluster] => inboxes::send(cluster),
         ["receive", cluster] => inboxes::receive(cluster),
         ["again", cluster, what] => redeliveries::receive_again(cluster, what),
+        ["types", ring] => types::register_all(ring),
         ["give-up", cluster] => redeliveries::give_up(cluster),
         _ => panic!("no such role: {role}"),
     }

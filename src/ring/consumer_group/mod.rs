@@ -9,6 +9,7 @@
 //!          p|PIN ─► words of the dead at p := NOWHERE ─► shared := p
 //!  adopt   control lock: a dead consumer's word p below shared ─► own := p ─► restart scans ─►
 //!          words of the dead at p := NOWHERE
+//!  join    no entry is free: the entry of a dead consumer, with its word ─► adopt at that word
 //! ```
 //!
 //! The shared cursor is that of entry 0, which has no owner. Every other entry belongs to a
@@ -34,9 +35,9 @@
 
 mod orphans;
 
-#[cfg(not(loom))]
-pub(crate) use orphans::skip_voids;
 pub(crate) use orphans::{has_in_flight, unpin};
+#[cfg(not(loom))]
+pub(crate) use orphans::{orphaned_entry, skip_voids};
 
 #[cfg(not(loom))]
 use super::cursor::payload_of;
@@ -95,6 +96,27 @@ impl ConsumerGroup {
     pub(crate) fn join(memory: RingMemory, settings: &Settings, entry: usize) -> Self {
         failpoint(Failpoint::JoinOwner);
         membership::join_consumer(&memory, entry);
+        Self::of_entry(memory, settings, entry)
+    }
+
+    /// The consumer that takes over the entry of a dead one, whose packet it adopts. The entry's
+    /// liveness lock was just taken, and `is_alive` returns true for the entry. Under the control
+    /// lock.
+    #[cfg(not(loom))]
+    pub(crate) fn take_over(
+        memory: RingMemory,
+        settings: &Settings,
+        entry: usize,
+        is_alive: &dyn Fn(EntryId) -> bool,
+    ) -> Self {
+        failpoint(Failpoint::JoinOwner);
+        membership::succeed_consumer(&memory, entry);
+        let mut group = Self::of_entry(memory, settings, entry);
+        group.adopt_own(is_alive);
+        group
+    }
+
+    fn of_entry(memory: RingMemory, settings: &Settings, entry: usize) -> Self {
         membership::keep_queue(&memory, settings);
         // Pairs with the releases that move it.
         let at = clamp(position(shared(&memory).load(Ordering::Acquire)));
@@ -113,6 +135,10 @@ impl ConsumerGroup {
     /// Moves to another entry, whose liveness lock was just taken. The packet in flight stays at
     /// the old entry, and is adopted once that entry's lock is free. Under the control lock.
     pub(crate) fn move_to(&mut self, entry: usize) {
+        let entries = self.memory.subscribers();
+        let types = entries[self.entry].details.types.load(Ordering::Relaxed);
+        // As in a join: before the entry is taken.
+        entries[entry].details.types.store(types, Ordering::Relaxed);
         membership::join_consumer(&self.memory, entry);
         self.entry = entry;
         self.held = None;

@@ -28,16 +28,28 @@ impl ConsumerGroup {
         }
         // Pairs with the release that moved it: a word at or above it is not an owner's.
         let end = clamp(position(shared(&self.memory).load(Ordering::Acquire)));
-        let Some(at) = orphan(&self.memory, end, is_alive) else { return Adoption::None };
+        let Some((_, at)) = orphans(&self.memory, end, is_alive).next() else {
+            return Adoption::None;
+        };
+        self.adopt_at(at, is_alive);
+        match orphans(&self.memory, end, is_alive).next() {
+            Some(_) => Adoption::MoreLeft,
+            None => Adoption::Changed,
+        }
+    }
+
+    /// Adopts the packet at a position, which dead consumers have in flight.
+    fn adopt_at(&mut self, at: u64, is_alive: &dyn Fn(EntryId) -> bool) {
         let found =
             slot::inspect(&self.memory, &self.geometry, StampedPosition::at(&self.memory, at));
         if let SlotState::Packet(descriptor) = found {
+            let own = &self.memory.subscribers()[self.entry].redelivery;
             // The highest count: a consumer that was killed while it adopted has a copy.
             let counts =
                 dead_at(&self.memory, at, is_alive).map(|(_, entry)| entry.redelivery.of(at));
-            let deliveries = counts.max().unwrap_or(1);
+            let deliveries = counts.fold(own.of(at), u64::max);
             // Before the own in-flight word, by which another consumer finds the count.
-            self.memory.subscribers()[self.entry].redelivery.set(at, deliveries);
+            own.set(at, deliveries);
             failpoint(Failpoint::AdoptInFlight);
             // Pairs with the acquire in `gate::scan`, as every store to an in-flight word.
             self.own().store(at, Ordering::Release);
@@ -53,11 +65,28 @@ impl ConsumerGroup {
             // begins again, and sees this consumer's word.
             entry.cursor.store(NOWHERE, Ordering::Release);
         }
-        match orphan(&self.memory, end, is_alive) {
-            Some(_) => Adoption::MoreLeft,
-            None => Adoption::Changed,
+    }
+
+    /// Adopts the packet that the predecessor of this consumer had in flight when it died, in the
+    /// entry that this consumer took over. `is_alive` returns true for that entry.
+    #[cfg(not(loom))]
+    pub(super) fn adopt_own(&mut self, is_alive: &dyn Fn(EntryId) -> bool) {
+        let at = clamp(position(self.own().load(Ordering::Acquire)));
+        self.adopt_at(at, is_alive);
+        if self.held.is_none() {
+            self.own().store(NOWHERE, Ordering::Release);
         }
     }
+}
+
+/// An entry of a dead consumer with a packet in flight.
+#[cfg(not(loom))]
+pub(crate) fn orphaned_entry(
+    memory: &RingMemory,
+    is_alive: &dyn Fn(EntryId) -> bool,
+) -> Option<EntryId> {
+    let end = clamp(position(shared(memory).load(Ordering::Acquire)));
+    orphans(memory, end, is_alive).next().map(|(entry_id, _)| entry_id)
 }
 
 /// Clears the pin that a dead consumer left on the shared cursor. Returns true if it did.
@@ -123,11 +152,15 @@ pub(crate) fn has_in_flight(entry: &SubscriberEntry) -> bool {
     own & PIN == 0
 }
 
-/// The position of a packet below `end` that a dead consumer has in flight.
-fn orphan(memory: &RingMemory, end: u64, is_alive: &dyn Fn(EntryId) -> bool) -> Option<u64> {
-    consumers(memory).find_map(|(id, entry)| {
+/// The dead consumers that have a packet below `end` in flight, and its position.
+fn orphans<'a>(
+    memory: &'a RingMemory,
+    end: u64,
+    is_alive: &'a dyn Fn(EntryId) -> bool,
+) -> impl Iterator<Item = (EntryId, u64)> {
+    consumers(memory).filter_map(move |(id, entry)| {
         let own = entry.cursor.load(Ordering::Acquire);
-        (own & PIN == 0 && own < end && !is_alive(id)).then_some(own)
+        (own & PIN == 0 && own < end && !is_alive(id)).then_some((id, own))
     })
 }
 

@@ -106,14 +106,14 @@ impl Worker {
     /// As [`Ring::open`](crate::Ring::open) and [`Ring::publisher`](crate::Ring::publisher);
     /// [`TypeMismatch`](OpenError::TypeMismatch) if the service has other requests or replies.
     pub fn client<Q: Packet, R: Packet>(&self, name: &str) -> Result<Client<Q, R>, OpenError> {
-        let (service, _) = self.request_ring::<Q, R>(name)?;
+        let service = self.request_ring(name)?;
+        let requests = service.requests(&Q::TYPE, &R::TYPE)?;
         let random = crate::sys::random()
             .map_err(|errno| OpenError::system("draw a number for", "a client", errno))?;
         let id = CallerId::of(self.id(), random);
         let servers = service.settings().max_subscribers;
         let own = self.open(ClusterObject::Replies(id), reply_ring(servers))?;
         let replies = own.reply_receiver(&R::TYPE)?;
-        let requests = service.any_publisher()?;
         let entry = requests.sign(id.0);
         let tracker = CallTracker::new(&self.cluster, service, replies, own, random);
         Ok(Client { requests, tracker, entry, packets: PhantomData })

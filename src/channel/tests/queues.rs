@@ -1,0 +1,53 @@
+//! Queues whose entries are all taken.
+
+use super::types::{join_consumer, join_publisher, take, version};
+use crate::channel::join::Types;
+use crate::channel::{Cursor, GroupReceiver};
+use crate::wait::Timeout;
+use crate::{OpenError, Ring};
+
+/// Position and deliveries of the job that is received next.
+fn job(consumer: &mut GroupReceiver) -> (u64, u64) {
+    take(consumer);
+    let taken = consumer.cursor.in_flight().unwrap();
+    (taken.position, consumer.cursor.deliveries(&taken))
+}
+
+#[test]
+fn a_consumer_joins_a_queue_whose_consumers_all_died_with_jobs() {
+    // One entry has the shared cursor.
+    let builder = Ring::builder().capacity(8192).max_subscribers(3).shared().queue();
+    let ring = builder.heap().unwrap();
+    let (info, other) = (version(1), version(2));
+    let types = Types::One(&info);
+    let (mut sender, index) = join_publisher(&ring, &types).unwrap();
+    for _ in 0..3 {
+        sender.send_archive(&[7], index, 0, Timeout::Zero).unwrap();
+    }
+    let (mut first, _) = join_consumer(&ring, &types).unwrap();
+    let (mut second, _) = join_consumer(&ring, &types).unwrap();
+    assert_eq!((job(&mut first), job(&mut second)), ((0, 1), (1, 1)));
+    let full = join_consumer(&ring, &types).map(drop).unwrap_err();
+    assert!(matches!(full, OpenError::Full { .. }), "{full}");
+    drop((first, second));
+
+    // A consumer of another type takes nothing over.
+    assert!(join_consumer(&ring, &Types::One(&other)).is_err());
+    let mut left = vec![(0, 2), (1, 2), (2, 1)];
+    let (mut third, _) = join_consumer(&ring, &types).unwrap();
+    let taken_over = job(&mut third);
+    assert_eq!(taken_over, (0, 2));
+    // It dies, too. Its successor counts on.
+    drop(third);
+    left[0] = (0, 3);
+    let (mut fourth, _) = join_consumer(&ring, &types).unwrap();
+    while !left.is_empty() {
+        fourth.reap_dead();
+        let found = job(&mut fourth);
+        let index = left.iter().position(|&job| job == found);
+        left.remove(index.unwrap_or_else(|| panic!("{found:?} of {left:?}")));
+        fourth.ack();
+    }
+    drop((fourth, sender));
+    assert!(join_consumer(&ring, &Types::One(&other)).is_ok());
+}
