@@ -1,24 +1,22 @@
 //! Endpoints without a packet type: they claim, wait, take and release.
 
+mod control;
 mod group_receiver;
 mod options;
 mod own_receiver;
 mod publisher;
-mod publisher_control;
 mod receiver;
 mod redelivery;
 mod room;
-mod subscriber_control;
 mod waitable;
 
+pub(crate) use control::{End, SubscriberIndex};
+pub(super) use control::{publisher_control, subscriber_control};
 pub(crate) use group_receiver::GroupReceiver;
 pub(crate) use options::Draining;
 pub(crate) use options::{DeadLetter, DeadLetters};
 pub(crate) use publisher::{MessageHeader, Sender};
-pub(super) use publisher_control::publisher_control;
-pub(crate) use publisher_control::{End, SubscriberIndex};
 pub(crate) use receiver::Receiver;
-pub(super) use subscriber_control::subscriber_control;
 
 /// The event that acknowledges a packet, so that it is not delivered again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
-//! A publisher's knowledge of its subscribers, and waiting for them.
+//! What endpoints know of the other side and do without their packet type, written once for all
+//! packet types.
 //!
-//! Written once for the untyped publisher, and once as the methods of both typed publishers.
-//! Waiting for room is in `room`.
+//! - A publisher: its subscribers, and waiting for them. Waiting for room is in `room`.
+//! - A subscriber: its backlog, its waiting and its mapping.
 
 use super::publisher::Sender;
 use crate::channel::error::{SendFailure, WaitingFor};
@@ -123,4 +124,49 @@ macro_rules! publisher_control {
     };
 }
 
-pub(in crate::channel) use publisher_control;
+/// Writes the methods of both subscribers. The subscriber has a field `receiver`.
+macro_rules! subscriber_control {
+    ($subscriber:ty $(, $packet:ident)?) => {
+        impl$(<$packet: $crate::Packet>)? $subscriber {
+            /// Length of the packets that wait to be received, in slots of 64 bytes. A packet takes
+            /// 16 bytes more than its archive, rounded up to slots. Claims that are not committed
+            /// yet count, too.
+            pub fn backlog(&self) -> u64 {
+                self.receiver.backlog()
+            }
+
+            /// Why no process can join the ring any more; `None` if one can. Makes three system
+            /// calls.
+            pub fn detachment(&self) -> Option<$crate::Detachment> {
+                self.receiver.entry.segment.detachment()
+            }
+
+            /// Returns true if no process can join the ring any more: see
+            /// [`detachment`](Self::detachment).
+            pub fn is_detached(&self) -> bool {
+                self.detachment().is_some()
+            }
+
+            /// Changes how this subscriber waits from now on.
+            pub fn set_wait(&mut self, wait: $crate::Wait) {
+                self.receiver.entry.waiter.set(wait);
+            }
+
+            /// Makes the slots read-only in this subscriber's mapping, until it is dropped. A store
+            /// to one, by faulty `unsafe` code, then ends the process with SIGSEGV. Does nothing in
+            /// a ring on the heap.
+            ///
+            /// Not the default, because it can be slow: on processors that prefetch read-only lines
+            /// differently, packets of 4 to 64 KiB took up to twice as long.
+            ///
+            /// # Errors
+            ///
+            /// [`System`](OpenError::System).
+            pub fn protect(&mut self) -> Result<(), OpenError> {
+                self.receiver.entry.segment.protect_slots()
+            }
+        }
+    };
+}
+
+pub(in crate::channel) use {publisher_control, subscriber_control};
