@@ -13,6 +13,8 @@ pub(crate) struct Part {
     pub(crate) name: String,
     /// True if a wrapper archives the field: `#[rkyv(with = ..)]`.
     pub(crate) wrapped: bool,
+    /// The wrapper.
+    pub(crate) with: Option<Type>,
     /// The niches that the field provides to an option of the type: `#[rkyv(niche)]`.
     niches: Vec<Type>,
     /// True if the field's type contains the type that it belongs to.
@@ -75,6 +77,7 @@ impl Part {
             archive_bound: (!omitted).then(|| archive_bound(&ty, with.as_ref(), rkyv)),
             native_bound: native_bound(&described, described_with.as_ref(), packetring, span),
             native: ty,
+            with,
             span,
         })
     }
