@@ -112,6 +112,8 @@ fn inboxes_and_queues_carry_borrowed_packets() {
     let mut topic = worker.subscriber::<Chat>("topic").unwrap();
     worker.publisher::<Chat>("topic").unwrap().send(twin("three")).unwrap();
     assert_eq!(*topic.recv().unwrap(), owned("three"));
+    drop((inbox, jobs, topic));
+    worker.leave().unwrap();
 }
 
 #[test]
