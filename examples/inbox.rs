@@ -6,7 +6,7 @@
 use packetring::{Worker, packet};
 use std::time::Duration;
 
-#[packet]
+#[packet(borrowed)] // also makes `OrderRef`, whose item is a `&str`
 struct Order {
     id: u64,
     item: String,
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if std::env::args().nth(1).as_deref() == Some("send") {
         let shop = Worker::join(&cluster, "shop")?;
         shop.wait_for_inbox_timeout("billing", Duration::from_secs(60))?;
-        shop.send_to("billing", &Order { id: 7, item: "tea".into() })?;
+        shop.send_to("billing", OrderRef { id: 7, item: "tea" })?;
     } else {
         let billing = Worker::join(&cluster, "billing")?;
         let mut inbox = billing.inbox()?;

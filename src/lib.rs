@@ -214,9 +214,51 @@ mod api {
 /// hides such a type: box one of them as bytes, or make them one type. Every type parameter must be
 /// a packet type, even in a `PhantomData`: it is part of the fingerprint.
 ///
+/// # Borrowed twins
+///
+/// `#[packet(borrowed)]` also makes a twin of the type with borrowed fields, named after it:
+/// `ChatRef<'_>` for `Chat`, or as in `#[packet(borrowed = Name)]`. All verbs that send accept the
+/// twin in place of `&Chat`, by value. It writes the same bytes, so no owned copy is needed and
+/// nothing is allocated.
+///
+/// ```
+/// #[packetring::packet(borrowed)]
+/// struct Chat { name: String, tags: Vec<String>, age: u32 }
+///
+/// # let ring = packetring::Ring::builder().heap()?;
+/// # let (mut out, mut all) = (ring.publisher::<Chat>()?, ring.subscriber::<Chat>()?);
+/// let line = "ada: mathematics, engines";
+/// out.send(ChatRef { name: &line[..3], tags: &[&line[5..16], &line[18..]], age: 36 })?;
+/// assert_eq!(all.recv()?.tags[1], "engines");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// | field | in the twin |
+/// |---|---|
+/// | numbers, `bool`, `char`, `Duration`, addresses | the same |
+/// | a packet type that derives `Copy`, below `#[packet]` and without type parameters | the same |
+/// | `String`, `Box<str>` | `&str` |
+/// | `Vec<T>`, `Box<[T]>` | `&[…]`: `&[u8]`, `&[&str]`, `&[LineRef]` |
+/// | `[T; N]` | `&[…; N]` |
+/// | `Option<T>`, tuples | an option, or a tuple, of these |
+/// | a packet type with a twin | its twin |
+/// | another packet type, maps, sets, `VecDeque`, `Result`, ranges | a reference |
+/// | a field with a wrapper, a field that contains its own type | a reference |
+///
+/// An element of a list that has no borrowed form stays as it is: `Vec<Line>` becomes `&[Line]` for
+/// a `Line` without a twin. An enum becomes an enum, a generic type a generic one whose parameters
+/// are [`Borrowable`](packet::borrowed::Borrowable).
+///
+/// The twin has the visibility and the docs of the type. It is `Clone` and `Copy`; without type
+/// parameters it also has the `Debug` and `PartialEq` that the type derives below `#[packet]`. It
+/// is made on demand only, because it takes a name and time to compile.
+///
+/// Texts, lists, options and tuples have no twin: see [`Borrowed`](packet::Borrowed).
+///
 /// # Arguments
 ///
-/// Write `#[packet(crate = path)]` if packetring has another name. The macro passes `#[rkyv(..)]`
+/// `borrowed` and `borrowed = Name` make a [borrowed twin](#borrowed-twins). Write `#[packet(crate
+/// = path)]` if packetring has another name. The macro passes `#[rkyv(..)]`
 /// on the item and its fields to rkyv (`with`, `derive`, `compare`, `archived`, `attr`, `niche`,
 /// …), except `as`, `remote` and `crate`.
 ///

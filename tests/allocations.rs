@@ -63,7 +63,7 @@ fn assert_no_allocations(mut work: impl FnMut()) {
     assert_eq!(ALLOCATIONS.get() - before, 0, "steady state allocated");
 }
 
-#[packet]
+#[packet(borrowed)]
 struct Chat {
     name: String,
     age: u32,
@@ -127,6 +127,23 @@ fn packets_with_text_and_nested_lists() {
         assert_no_allocations(|| {
             out.send(&chat).unwrap();
             assert_eq!(chats.recv().unwrap().lines[2][1], chat.lines[2][1]);
+        });
+    });
+}
+
+#[test]
+fn borrowed_packets_with_text_and_nested_lists() {
+    on_every(|ring| {
+        let (mut out, mut chats) = pair::<Chat>(&ring);
+        let text = "ada one another, longer than the first";
+        assert_no_allocations(|| {
+            let (name, rest) = text.split_at(3);
+            let (one, another) = rest[1..].split_at(4);
+            out.send(ChatRef { name, age: 36, lines: &[&[one, another], &[], &[another]] })
+                .unwrap();
+            let chat = chats.recv().unwrap();
+            assert_eq!(chat.name, "ada");
+            assert_eq!(chat.lines[2][0], "another, longer than the first");
         });
     });
 }

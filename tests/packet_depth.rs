@@ -49,11 +49,11 @@ fn check<T: Packet + Unpack>(limit: usize, end: fn() -> T, step: fn(T) -> T) {
     let mut out = ring.publisher::<T>().unwrap();
     let mut all = ring.subscriber::<T>().unwrap();
     for levels in [0, 1, limit] {
-        out.send(&nested(levels, end(), step)).unwrap();
+        out.send(&*nested(levels, end(), step)).unwrap();
         let _ = ManuallyDrop::new(Received::unpack(all.recv().unwrap()).unwrap());
     }
     for levels in [limit + 1, limit + 2, limit + 3, 1000, 300_000] {
-        let error = out.send(&nested(levels, end(), step)).unwrap_err();
+        let error = out.send(&*nested(levels, end(), step)).unwrap_err();
         assert!(matches!(error, SendError::Unserializable(_)), "{levels}: {error}");
     }
     out.send(&end()).unwrap();

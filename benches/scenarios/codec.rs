@@ -45,7 +45,7 @@ fn measure(run: &Run, mut burst: impl FnMut(u64) -> Outcome<Instant>) -> Outcome
 fn send_burst(chats: &mut Publisher<Chat>, chat: &mut Chat, first: u64) -> Outcome<()> {
     for number in first..first + BURST {
         chat.set(number);
-        chats.send(black_box(chat))?;
+        chats.send(&*black_box(&mut *chat))?;
     }
     Ok(())
 }

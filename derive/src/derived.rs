@@ -44,7 +44,7 @@ pub(crate) fn emit(subject: &Subject<'_>, attrs: &[Attribute]) -> TokenStream {
 }
 
 /// Returns the `#[cfg(..)]` under which a trait is derived: empty if always, `None` if never.
-fn condition(attrs: &[Attribute], name: &str) -> Option<TokenStream> {
+pub(crate) fn condition(attrs: &[Attribute], name: &str) -> Option<TokenStream> {
     let mut conditions = Vec::new();
     for attr in attrs {
         if derives(&attr.meta, name) {

@@ -13,6 +13,8 @@ pub(crate) struct Part {
     pub(crate) name: String,
     /// True if a wrapper archives the field: `#[rkyv(with = ..)]`.
     pub(crate) wrapped: bool,
+    /// The wrapper.
+    pub(crate) with: Option<Type>,
     /// The niches that the field provides to an option of the type: `#[rkyv(niche)]`.
     niches: Vec<Type>,
     /// True if the field's type contains the type that it belongs to.
@@ -75,17 +77,20 @@ impl Part {
             archive_bound: (!omitted).then(|| archive_bound(&ty, with.as_ref(), rkyv)),
             native_bound: native_bound(&described, described_with.as_ref(), packetring, span),
             native: ty,
+            with,
             span,
         })
     }
 
-    /// Returns the bound that the archived type is described. Errors point at the field.
+    /// Returns the bound that the archived type is described. `None` for a recursive field, whose
+    /// bound would be cyclic.
     ///
-    /// `None` for a recursive field, whose bound would be cyclic.
+    /// `for<..>` keeps the compiler from evaluating the bound at once. The bound of `Native`
+    /// reports a field that cannot be part of a packet.
     pub(crate) fn describe_bound(&self, describe: &TokenStream) -> Option<WherePredicate> {
         let archived = &self.archived;
         let describe = located_at(self.span, describe.clone());
-        let bound = quote_spanned!(self.span=> #archived: #describe);
+        let bound = quote_spanned!(self.span=> for<'__bound> #archived: #describe);
         (!self.recursive).then(|| parse_quote!(#bound))
     }
 
@@ -131,8 +136,8 @@ fn archived(ty: &Type, with: Option<&Type>, rkyv: &Path, span: Span) -> TokenStr
 
 fn archive_bound(ty: &Type, with: Option<&Type>, rkyv: &Path) -> WherePredicate {
     match with {
-        Some(with) => parse_quote!(#with: #rkyv::with::ArchiveWith<#ty>),
-        None => parse_quote!(#ty: #rkyv::Archive),
+        Some(with) => parse_quote!(for<'__bound> #with: #rkyv::with::ArchiveWith<#ty>),
+        None => parse_quote!(for<'__bound> #ty: #rkyv::Archive),
     }
 }
 

@@ -7,6 +7,7 @@ use proc_macro::TokenStream;
 
 mod any_bits;
 mod args;
+mod borrowed;
 mod derived;
 mod describe;
 mod fields;

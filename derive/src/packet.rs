@@ -10,7 +10,9 @@ use syn::{
 };
 
 use crate::{
-    any_bits, args, derived,
+    any_bits,
+    args::Args,
+    borrowed, derived,
     describe::{Arm, Body, Subject},
     fields::{Part, plain},
     refuse,
@@ -27,11 +29,11 @@ pub(crate) fn expand(args: TokenStream, tokens: TokenStream) -> TokenStream {
 }
 
 fn accepted(args: TokenStream, item: &Item) -> Result<TokenStream> {
-    let packetring = args::crate_path(args)?;
+    let args = Args::parse(args)?;
     refuse::item(item)?;
     match item {
-        Item::Struct(inner) => emit(item, &inner.ident, &inner.generics, &inner.attrs, &packetring),
-        Item::Enum(inner) => emit(item, &inner.ident, &inner.generics, &inner.attrs, &packetring),
+        Item::Struct(inner) => emit(item, &inner.ident, &inner.generics, &inner.attrs, &args),
+        Item::Enum(inner) => emit(item, &inner.ident, &inner.generics, &inner.attrs, &args),
         other => Err(Error::new_spanned(other, refuse::NOT_A_TYPE)),
     }
 }
@@ -41,8 +43,9 @@ fn emit(
     name: &Ident,
     generics: &Generics,
     attrs: &[Attribute],
-    packetring: &Path,
+    args: &Args,
 ) -> Result<TokenStream> {
+    let packetring = &args.packetring;
     let item_attrs = attrs;
     let attrs = ItemAttrs::parse(item_attrs)?;
     let (_, ty_generics, _) = generics.split_for_impl();
@@ -59,6 +62,7 @@ fn emit(
     let (describe, any_bits) = (subject.describe(), any_bits::emit(&subject));
     let native = subject.native();
     let derived = derived::emit(&subject, item_attrs);
+    let borrowed = borrowed::emit(&subject, item, args.twin.as_ref())?;
     let item = with_nesting(item, &own)?;
     // `Native` comes first, so that its errors do: they point at the field and name the cure.
     Ok(quote! {
@@ -70,6 +74,7 @@ fn emit(
         #describe
         #any_bits
         #derived
+        #borrowed
     })
 }
 

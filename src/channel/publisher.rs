@@ -7,7 +7,7 @@ use super::untyped::Sender;
 use super::untyped::publisher_control;
 use super::verb;
 use crate::error::{Form, OpenError};
-use crate::packet::{AnyBits, Packet, Tail};
+use crate::packet::{AnyBits, Packet, SendAs, Tail};
 use crate::wait::Timeout;
 use std::fmt;
 use std::marker::PhantomData;
@@ -62,13 +62,15 @@ impl<T: Packet> Publisher<T> {
     verb! {
         /// Publishes a packet. Waits for room. Returns the packet's position.
         ///
+        /// Takes `&packet`, or a [borrowed form](SendAs) of it.
+        ///
         /// Cost: one serialization into the slots, and one compare-and-swap in a shared ring.
         ///
         /// # Errors
         ///
         /// [`Closed`](SendError::Closed), [`TooLarge`](SendError::TooLarge),
         /// [`Unserializable`](SendError::Unserializable).
-        send, try_send, send_timeout = send_with(packet: &T) -> u64;
+        send, try_send, send_timeout = send_with[P: SendAs<T>](packet: P) -> u64;
         SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
 
@@ -100,12 +102,12 @@ impl<T: Packet> Publisher<T> {
     }
 
     #[inline(always)]
-    fn send_with<F: Form<SendError, WaitingFor>>(
+    fn send_with<P: SendAs<T>, F: Form<SendError, WaitingFor>>(
         &mut self,
-        packet: &T,
+        packet: P,
         timeout: Timeout,
     ) -> Result<u64, F> {
-        self.sender.send(packet, self.type_index, timeout)
+        self.sender.send(packet.value(), self.type_index, timeout)
     }
 
     fn send_all_with<F: Form<SendError, WaitingFor>>(

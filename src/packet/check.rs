@@ -15,8 +15,8 @@ use rkyv::{
 
 use super::{
     describe::{Describe, MAX_DEPTH, Shape},
+    error::Explanation,
     error::Invalid,
-    explanation::Explanation,
 };
 
 /// The alignment of every packet, in bytes.

@@ -8,6 +8,7 @@
 //! - [`AnyBits`]: archived types that can be filled in place. [`Tail`]: a packet type that ends in
 //!   a list.
 //! - [`OneOf`]: a choice of packet types.
+//! - [`SendAs`]: what the sending verbs take. [`Borrowed`]: borrowed parts of a packet.
 //! - [`type_of`], [`fingerprint_of`], [`schema_of`]: how a type is identified and laid out.
 //!
 //! ```
@@ -22,11 +23,11 @@
 //! ```
 
 mod any_bits;
+pub mod borrowed;
 mod check;
 pub mod describe;
 mod difference;
 mod error;
-mod explanation;
 mod fingerprint;
 pub(crate) mod guard {
     //! Typed guards: over the bytes of a received packet, and over space that is being filled.
@@ -42,7 +43,6 @@ pub(crate) mod guard {
         validated::{CopiedBytes, Validated, ValidatedBatch},
     };
 }
-mod info;
 mod native;
 mod one_of;
 pub mod schema;
@@ -61,13 +61,13 @@ pub(crate) use self::difference::first_difference;
 pub(crate) use self::tail::{emplace_tail, tail_len};
 pub use self::{
     any_bits::AnyBits,
+    borrowed::{Borrowed, SendAs},
     error::{Invalid, UnpackError, Unserializable},
     fingerprint::Fingerprint,
-    info::TypeInfo,
     native::{Native, NativeWith},
     one_of::{OneOf, all_distinct},
     tail::{ArchivedTail, Tail},
-    typed::{Packet, Unpack, fingerprint_of, schema_of, type_of},
+    typed::{Packet, TypeInfo, Unpack, fingerprint_of, schema_of, type_of},
     unpack::{unpack, unpack_boxed},
     write::Scratch,
 };

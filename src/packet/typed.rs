@@ -1,10 +1,12 @@
 //! The traits [`Packet`] (can be sent) and [`Unpack`] (can be converted back into an owned value).
 //!
+//! [`TypeInfo`] is what is known of a packet type without a value.
+//!
 //! Blanket implementations are the only ones: every type that qualifies has both. Guards hand out
 //! references because [`Packet::validate`] returned them, so [`Packet`] is sealed by
 //! [`Archives`](sealed::Archives).
 
-use std::ptr::NonNull;
+use std::{fmt, ptr::NonNull};
 
 use rkyv::{
     Archive, Deserialize, Serialize,
@@ -14,11 +16,11 @@ use rkyv::{
 };
 
 use super::{
-    Fingerprint, Invalid, TypeInfo, UnpackError, Unserializable, check,
-    describe::Describe,
-    explanation::Explanation,
+    Fingerprint, Invalid, UnpackError, Unserializable, check,
+    describe::{Describe, Shape},
+    error::Explanation,
     native::Native,
-    write,
+    schema, write,
     write::Scratch,
     writer::Writing,
     writer::{Counting, Resolving},
@@ -260,4 +262,51 @@ pub const fn fingerprint_of<T: Packet>() -> Fingerprint {
 /// ```
 pub fn schema_of<T: Packet>() -> String {
     T::TYPE.schema()
+}
+
+/// The name, fingerprint and layout of a packet type.
+///
+/// [`type_of`](type_of) returns it.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct TypeInfo {
+    /// The hash of layout and names, equal in every program that has this type.
+    pub fingerprint: Fingerprint,
+    /// The name of the Rust type with its parameters, without a path. Cut after 120 bytes.
+    pub name: &'static str,
+    /// The size of the root in bytes. The root is the last part of every packet of this type.
+    pub size: usize,
+    /// The alignment of the root in bytes, at most 16.
+    pub align: usize,
+    shape: &'static Shape,
+}
+
+impl TypeInfo {
+    pub(super) const fn of(shape: &'static Shape) -> Self {
+        Self {
+            fingerprint: Fingerprint::of_description(shape.hash),
+            name: shape.name.as_str(),
+            size: shape.size,
+            align: shape.align,
+            shape,
+        }
+    }
+
+    /// Returns the [schema](super::schema): the layout as JSON.
+    ///
+    /// Cost: each call formats it anew.
+    pub fn schema(&self) -> String {
+        schema::of(self.shape)
+    }
+}
+
+impl fmt::Debug for TypeInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypeInfo")
+            .field("name", &self.name)
+            .field("fingerprint", &self.fingerprint)
+            .field("size", &self.size)
+            .field("align", &self.align)
+            .finish_non_exhaustive()
+    }
 }

@@ -6,7 +6,7 @@
 
 use super::Unserializable;
 use super::describe::Describe;
-use super::explanation::Explanation;
+use super::error::Explanation;
 use super::writer::{Counter, Counting, MAX_LEN, NoRoom, Resolving, RootOnly, SlotWriter, Writing};
 use rkyv::rancor::{Fallible, Strategy, fail};
 use rkyv::ser::allocator::{Arena, ArenaHandle};

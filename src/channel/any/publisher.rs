@@ -12,7 +12,7 @@ use crate::channel::untyped::{
 };
 use crate::channel::verb;
 use crate::error::{Form, OpenError};
-use crate::packet::{AnyBits, Packet, Tail, TypeInfo};
+use crate::packet::{AnyBits, Packet, SendAs, Tail, TypeInfo};
 use crate::ring::gate::position;
 use crate::sync::Ordering;
 use crate::wait::Timeout;
@@ -73,7 +73,7 @@ impl AnyPublisher {
         /// The errors of [`Publisher::send`](crate::Publisher::send). The first packet of a type
         /// can also fail with [`TooManyTypes`](SendError::TooManyTypes) or
         /// [`System`](SendError::System).
-        send, try_send, send_timeout = send_with[T: Packet](packet: &T) -> u64;
+        send, try_send, send_timeout = send_with[T: Packet](packet: impl SendAs<T>) -> u64;
         SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
 
@@ -132,11 +132,11 @@ impl AnyPublisher {
     #[inline]
     fn send_with<T: Packet, F: Form<SendError, WaitingFor>>(
         &mut self,
-        packet: &T,
+        packet: impl SendAs<T>,
         timeout: Timeout,
     ) -> Result<u64, F> {
         let (index, timeout) = self.types.index_of::<T, F>(&self.sender, timeout)?;
-        self.sender.send(packet, index, timeout)
+        self.sender.send(packet.value(), index, timeout)
     }
 
     /// Publishes a message with a tag and no prefix.

@@ -11,7 +11,7 @@ use crate::cluster::directory::WorkerChange;
 use crate::cluster::error::{EmitError, RunError, TryEmitError};
 use crate::cluster::names::WorkerId;
 use crate::error::Form as _;
-use crate::packet::Packet;
+use crate::packet::{Packet, SendAs};
 use crate::wait::Timeout;
 use std::fmt;
 
@@ -84,8 +84,12 @@ impl Context<'_> {
     ///
     /// As [`Events::emit`](crate::cluster::Events::emit). [`OwnBacklog`](EmitError::OwnBacklog) if
     /// the ring is full of events that this worker has not handled: waiting would never end.
-    pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        EmitError::retry(|| self.emitter.emit(event, packet, Timeout::Never))
+    pub fn emit<T: Packet>(
+        &mut self,
+        event: &str,
+        packet: impl SendAs<T>,
+    ) -> Result<(), EmitError> {
+        EmitError::retry(|| self.emitter.emit(event, packet.value(), Timeout::Never))
     }
 
     /// Emits an event if there is room now: see [`emit`](Self::emit).
@@ -93,8 +97,12 @@ impl Context<'_> {
     /// # Errors
     ///
     /// As [`emit`](Self::emit), and [`Full`](TryEmitError::Full).
-    pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), TryEmitError> {
-        TryEmitError::retry(|| self.emitter.emit(event, packet, Timeout::Zero))
+    pub fn try_emit<T: Packet>(
+        &mut self,
+        event: &str,
+        packet: impl SendAs<T>,
+    ) -> Result<(), TryEmitError> {
+        TryEmitError::retry(|| self.emitter.emit(event, packet.value(), Timeout::Zero))
     }
 
     /// Removes a handler, if it exists. It still runs for the current event.

@@ -15,7 +15,7 @@ use crate::cluster::error::{EmitError, EmitFailure, EmitTimeoutError, TryEmitErr
 use crate::cluster::names::WorkerId;
 use crate::cluster::worker::Worker;
 use crate::error::{Form as _, OpenError};
-use crate::packet::Packet;
+use crate::packet::{Packet, SendAs};
 use crate::wait::{PENDING, Timeout, Wait, wait_until};
 use std::fmt;
 use std::time::Duration;
@@ -68,6 +68,7 @@ impl Worker {
 
 impl Emitter {
     /// Emits an event to all workers that have [`Events`](super::Events). Waits for room.
+    /// Takes `&packet`, or a [borrowed form](SendAs) of it.
     ///
     /// The name has 1 to 1024 bytes, and no part of it is `*` or `**`.
     ///
@@ -75,8 +76,12 @@ impl Emitter {
     ///
     /// [`BadName`](EmitError::BadName), [`TooLarge`](EmitError::TooLarge),
     /// [`Unserializable`](EmitError::Unserializable), [`Send`](EmitError::Send).
-    pub fn emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
-        EmitError::retry(|| self.sender.emit(event, packet, Timeout::Never))
+    pub fn emit<T: Packet>(
+        &mut self,
+        event: &str,
+        packet: impl SendAs<T>,
+    ) -> Result<(), EmitError> {
+        EmitError::retry(|| self.sender.emit(event, packet.value(), Timeout::Never))
     }
 
     /// Emits an event if there is room now: see [`emit`](Self::emit).
@@ -84,8 +89,12 @@ impl Emitter {
     /// # Errors
     ///
     /// As [`emit`](Self::emit), and [`Full`](TryEmitError::Full).
-    pub fn try_emit<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), TryEmitError> {
-        TryEmitError::retry(|| self.sender.emit(event, packet, Timeout::Zero))
+    pub fn try_emit<T: Packet>(
+        &mut self,
+        event: &str,
+        packet: impl SendAs<T>,
+    ) -> Result<(), TryEmitError> {
+        TryEmitError::retry(|| self.sender.emit(event, packet.value(), Timeout::Zero))
     }
 
     /// Emits an event if there is room before the timeout: see [`emit`](Self::emit).
@@ -96,10 +105,10 @@ impl Emitter {
     pub fn emit_timeout<T: Packet>(
         &mut self,
         event: &str,
-        packet: &T,
+        packet: impl SendAs<T>,
         timeout: Duration,
     ) -> Result<(), EmitTimeoutError> {
-        EmitTimeoutError::retry(|| self.sender.emit(event, packet, Timeout::After(timeout)))
+        EmitTimeoutError::retry(|| self.sender.emit(event, packet.value(), Timeout::After(timeout)))
     }
 
     /// Changes how this emitter waits for room from now on.

@@ -35,7 +35,7 @@ use super::names::{ClusterObject, WorkerId};
 use super::worker::Worker;
 use crate::channel::{AnySubscriber, End, Ring, RingBuilder, WaitingFor, verb};
 use crate::error::{Form, OpenError};
-use crate::packet::{Packet, Unpack};
+use crate::packet::{Packet, SendAs, Unpack};
 use crate::wait::{Deadline, Timeout, Wait};
 use context::Handler;
 use emitter::EventSender;
@@ -247,6 +247,7 @@ impl<'h> Events<'h> {
 
     verb! {
         /// Emits an event to all workers that have `Events`, this one included. Waits for room.
+        /// Takes `&packet`, or a [borrowed form](SendAs) of it.
         ///
         /// The name has 1 to 1024 bytes, and no part of it is `*` or `**`.
         ///
@@ -257,7 +258,7 @@ impl<'h> Events<'h> {
         ///   has not handled. The call would wait for itself.
         /// - [`TooLarge`](EmitError::TooLarge), [`Unserializable`](EmitError::Unserializable),
         ///   [`Send`](EmitError::Send).
-        emit, try_emit, emit_timeout = emit_with[T: Packet](event: &str, packet: &T) -> ();
+        emit, try_emit, emit_timeout = emit_with[T: Packet](event: &str, packet: impl SendAs<T>) -> ();
         EmitError, TryEmitError::Full, EmitTimeoutError::Timeout
     }
 
@@ -337,10 +338,10 @@ impl<'h> Events<'h> {
     fn emit_with<T: Packet, F: Form<EmitError, WaitingFor>>(
         &mut self,
         event: &str,
-        packet: &T,
+        packet: impl SendAs<T>,
         timeout: Timeout,
     ) -> Result<(), F> {
-        F::retry(|| self.emitter.emit(event, packet, timeout))
+        F::retry(|| self.emitter.emit(event, packet.value(), timeout))
     }
 
     fn add_for(&mut self, filter: Filter, handler: Handler<'h>) -> HandlerId {

@@ -18,7 +18,7 @@ use crate::cluster::names::{Address, Addressee, ClusterObject};
 use crate::cluster::pool::{PoolWait, PooledSender};
 use crate::cluster::worker::Worker;
 use crate::error::{Detachment, Form, OpenError};
-use crate::packet::Packet;
+use crate::packet::{Packet, SendAs};
 use crate::wait::{IDLE, Timeout};
 use std::cell::Cell;
 use std::time::Duration;
@@ -28,6 +28,7 @@ const MAX_CLOSED: usize = 3;
 
 impl Worker {
     /// Sends a packet to the [inbox](Worker::inbox) of a worker, by name or id. Waits for room.
+    /// Takes `&packet`, or a [borrowed form](SendAs) of it.
     ///
     /// When it returns `Ok`, the message is in the inbox. It is delivered until the receiver
     /// [acknowledges](super::Message::ack) it. Messages of one thread arrive in their order.
@@ -62,9 +63,9 @@ impl Worker {
     pub fn send_to<T: Packet>(
         &self,
         who: &(impl Addressee + ?Sized),
-        packet: &T,
+        packet: impl SendAs<T>,
     ) -> Result<(), SendToError> {
-        self.send_with(&who.address(), packet, Timeout::Never)
+        self.send_with(&who.address(), packet.value(), Timeout::Never)
     }
 
     /// As [`send_to`](Self::send_to), but does not wait.
@@ -76,9 +77,9 @@ impl Worker {
     pub fn try_send_to<T: Packet>(
         &self,
         who: &(impl Addressee + ?Sized),
-        packet: &T,
+        packet: impl SendAs<T>,
     ) -> Result<(), TrySendToError> {
-        self.send_with(&who.address(), packet, Timeout::Zero)
+        self.send_with(&who.address(), packet.value(), Timeout::Zero)
     }
 
     /// As [`send_to`](Self::send_to), but waits no longer than `timeout`.
@@ -90,10 +91,10 @@ impl Worker {
     pub fn send_to_timeout<T: Packet>(
         &self,
         who: &(impl Addressee + ?Sized),
-        packet: &T,
+        packet: impl SendAs<T>,
         timeout: Duration,
     ) -> Result<(), SendToTimeoutError> {
-        self.send_with(&who.address(), packet, Timeout::After(timeout))
+        self.send_with(&who.address(), packet.value(), Timeout::After(timeout))
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 
 use super::tags::RequestId;
 use crate::cluster::error::ReplyError;
-use crate::packet::Packet;
+use crate::packet::{Packet, SendAs};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +47,11 @@ pub(super) type DroppedReplies = Arc<Mutex<Vec<RequestId>>>;
 /// Sends deferred replies: a [`Service`](super::Service).
 pub trait Replier<R: Packet> {
     #[doc(hidden)]
-    fn reply_later(&mut self, to: RequestId, reply: &R) -> Result<(), ReplyError>;
+    fn reply_later(
+        &mut self,
+        to: RequestId,
+        reply: &impl Packet<Archived = R::Archived>,
+    ) -> Result<(), ReplyError>;
     #[doc(hidden)]
     fn waits_for(&mut self, to: RequestId) -> bool;
 }
@@ -57,15 +61,19 @@ impl<R: Packet> Deferred<R> {
         Self { request, dropped, is_over: false, packet: PhantomData }
     }
 
-    /// Sends the reply.
+    /// Sends the reply: `&reply`, or a [borrowed form](SendAs) of it.
     ///
     /// # Errors
     ///
     /// As [`Request::reply`](super::Request::reply). [`Open`](ReplyError::Open) if `service` did
     /// not receive the request and cannot reach the caller now; the caller gets
     /// [`NoReply`](crate::cluster::CallError::NoReply).
-    pub fn reply(mut self, service: &mut impl Replier<R>, reply: &R) -> Result<(), ReplyError> {
-        let outcome = service.reply_later(self.request, reply);
+    pub fn reply(
+        mut self,
+        service: &mut impl Replier<R>,
+        reply: impl SendAs<R>,
+    ) -> Result<(), ReplyError> {
+        let outcome = service.reply_later(self.request, reply.value());
         // After these errors, the service that received the request tries to send a no-reply
         // message: it may reach a caller that `service` does not reach.
         self.is_over = !matches!(

@@ -30,7 +30,7 @@ use super::worker::Worker;
 use crate::channel::{ReadGuard, Selectable, Selectee, StableBytes, Types, verb};
 use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
-use crate::packet::{self, Packet};
+use crate::packet::{self, Packet, SendAs};
 use crate::wait::{Deadline, Timeout, Wait, wait_until};
 use server::Server;
 use std::fmt;
@@ -245,9 +245,11 @@ fn corrupt<Q: Packet>(guard: &ReadGuard<'_, Server>) -> ServiceRecvError {
 }
 
 impl<Q: Packet, R: Packet> Request<'_, Q, R> {
-    /// Replies. `Ok` means sent, not read. If the caller was killed with only this call in flight,
-    /// the reply is `Ok`, too: checking whether the caller lives would cost each reply a system
-    /// call. [`Request::is_wanted`] makes that check.
+    /// Replies with `&reply`, or with a [borrowed form](SendAs) of it.
+    ///
+    /// `Ok` means sent, not read. If the caller was killed with only this call in flight, the reply
+    /// is `Ok`, too: checking whether the caller lives would cost each reply a system call.
+    /// [`Request::is_wanted`] makes that check.
     ///
     /// # Errors
     ///
@@ -257,8 +259,8 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     ///   gets [`ReplyTooLarge`](super::CallError::ReplyTooLarge).
     /// - [`Unserializable`](ReplyError::Unserializable). The caller gets
     ///   [`NoReply`](super::CallError::NoReply).
-    pub fn reply(this: Self, reply: &R) -> Result<(), ReplyError> {
-        this.0.into_guard().end(|server| server.reply(reply))
+    pub fn reply(this: Self, reply: impl SendAs<R>) -> Result<(), ReplyError> {
+        this.0.into_guard().end(|server| server.reply(reply.value()))
     }
 
     /// Releases the request, to reply later.
@@ -296,7 +298,11 @@ impl<Q: Packet, R: Packet> Selectable for Service<Q, R> {
 }
 
 impl<Q: Packet, R: Packet> Replier<R> for Service<Q, R> {
-    fn reply_later(&mut self, to: RequestId, reply: &R) -> Result<(), ReplyError> {
+    fn reply_later(
+        &mut self,
+        to: RequestId,
+        reply: &impl Packet<Archived = R::Archived>,
+    ) -> Result<(), ReplyError> {
         self.server.reply_late(to, reply)
     }
 

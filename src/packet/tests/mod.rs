@@ -1,6 +1,7 @@
 //! Tests of the packet format that need private functions.
 
 mod blind_spots;
+mod borrowed;
 mod choices;
 mod hostile;
 mod kinds;

@@ -25,7 +25,7 @@ use crate::cluster::error::{CallError, CallTimeoutError, WaitingForServer};
 use crate::cluster::names::{CallerId, ClusterObject};
 use crate::cluster::worker::Worker;
 use crate::error::{Failure, Form, OpenError};
-use crate::packet::Packet;
+use crate::packet::{Packet, SendAs};
 use crate::wait::{Deadline, PENDING, Timeout, Wait};
 use completion::{CallLoss, CallTracker};
 use std::fmt;
@@ -121,7 +121,8 @@ impl Worker {
 }
 
 impl<Q: Packet, R: Packet> Client<Q, R> {
-    /// Calls the service and waits for the reply.
+    /// Calls the service and waits for the reply. Takes `&request`, or a [borrowed form](SendAs) of
+    /// it.
     ///
     /// # Errors
     ///
@@ -130,7 +131,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// [`ReplyTooLarge`](CallError::ReplyTooLarge), [`Busy`](CallError::Busy),
     /// [`Corrupt`](CallError::Corrupt), [`TooLarge`](CallError::TooLarge),
     /// [`Unserializable`](CallError::Unserializable).
-    pub fn call(&mut self, request: &Q) -> Result<Reply<'_, R>, CallError> {
+    pub fn call(&mut self, request: impl SendAs<Q>) -> Result<Reply<'_, R>, CallError> {
         let call = self.start(request)?;
         self.finish(call, Deadline::NEVER)
     }
@@ -143,11 +144,11 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// As [`call`](Self::call), and [`Timeout`](CallTimeoutError::Timeout).
     pub fn call_timeout(
         &mut self,
-        request: &Q,
+        request: impl SendAs<Q>,
         timeout: Duration,
     ) -> Result<Reply<'_, R>, CallTimeoutError> {
         let deadline = Deadline::after(timeout);
-        let call = self.begin::<CallTimeoutError>(request, deadline)?;
+        let call = self.begin::<CallTimeoutError>(request.value(), deadline)?;
         if self.tracker.take_fast(call) {
             return Ok(Reply::in_ring(&mut self.tracker, 0)?);
         }
@@ -170,8 +171,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// [`Busy`](CallError::Busy) if 32 calls are in flight. [`NoService`](CallError::NoService) if
     /// there is no server, and either the request ring is full or the window is full of cancelled
     /// calls. [`TooLarge`](CallError::TooLarge), [`Unserializable`](CallError::Unserializable).
-    pub fn start(&mut self, request: &Q) -> Result<Call, CallError> {
-        self.begin(request, Deadline::NEVER)
+    pub fn start(&mut self, request: impl SendAs<Q>) -> Result<Call, CallError> {
+        self.begin(request.value(), Deadline::NEVER)
     }
 
     /// Waits for the reply to a call.
@@ -247,7 +248,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
 
     fn begin<F: Form<CallError, WaitingForServer>>(
         &mut self,
-        request: &Q,
+        request: &impl Packet<Archived = Q::Archived>,
         deadline: Deadline,
     ) -> Result<Call, F> {
         if self.tracker.calls.is_full() || self.tracker.calls.are_all_given_up() {
