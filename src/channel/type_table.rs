@@ -95,7 +95,7 @@ impl<'a> Registrar<'a> {
 
     /// Registers the type of a ring that carries a single one. Fails if anything uses another type.
     pub(crate) fn register_only(&mut self, info: &TypeInfo) -> Result<u16, OpenError> {
-        if !self.has_room_for(info.fingerprint) {
+        if !self.has_room_for(info.fingerprint, Free::Each) {
             return Err(self.segment.with_types(|table| {
                 let found = table.indices().filter_map(|index| label_at(&table, index));
                 let difference = table.indices().find_map(|index| difference(&table, info, index));
@@ -119,7 +119,8 @@ impl<'a> Registrar<'a> {
     ) -> Result<u16, OpenError> {
         let name = format!("{} -> {}", request.name, reply.name);
         let pair = Fingerprint::of_pair(request.fingerprint, reply.fingerprint);
-        if !self.has_room_for(pair) {
+        // Without the entry of a pair, those of its types mean nothing.
+        if !self.has_room_for(pair, Free::All) {
             return Err(self.segment.with_types(|table| {
                 // A pair is registered in an empty table: it is the first entry.
                 let indices: Vec<usize> = table.indices().collect();
@@ -140,14 +141,14 @@ impl<'a> Registrar<'a> {
         Ok(index)
     }
 
-    /// Returns true if the ring has this type, or no type once all that nothing uses are freed.
-    fn has_room_for(&self, fingerprint: Fingerprint) -> bool {
+    /// Returns true if the ring has this type, or no type once those that nothing needs are freed.
+    fn has_room_for(&self, fingerprint: Fingerprint, free: Free) -> bool {
         let registered = |table: TypeTable<'_>| table.registered();
         if self.segment.with_types(|table| table.find(fingerprint.0)).is_some() {
             return true;
         }
         if self.segment.with_types(registered) != 0 {
-            self.free_unused();
+            self.free_unused(free);
         }
         self.segment.with_types(registered) == 0
     }
@@ -163,7 +164,7 @@ impl<'a> Registrar<'a> {
         let index = match register() {
             Ok(index) => index,
             Err(_) => {
-                self.free_unused();
+                self.free_unused(Free::Each);
                 register().map_err(too_many_types)?
             }
         };
@@ -172,10 +173,10 @@ impl<'a> Registrar<'a> {
         Ok(index)
     }
 
-    /// Frees the entries of types that nothing uses. Clears the dead before, and reads the headers
-    /// of the packets in the ring unless the endpoints use every type.
+    /// Frees the entries of types that nothing uses. Clears the dead before, and reads the header
+    /// words of all slots in use unless the endpoints use every type.
     #[cold]
-    fn free_unused(&self) {
+    fn free_unused(&self, free: Free) {
         let (segment, memory) = (self.segment, self.segment.memory());
         if owned_entry::reap(segment, memory, self.is_alive).changed {
             owned_entry::wake_both_sides(segment);
@@ -185,12 +186,22 @@ impl<'a> Registrar<'a> {
             let used = self.uses | types::used(memory, self.predecessor);
             if registered & !used != 0 {
                 let kept = used | types::carried(memory, segment.settings());
-                if registered & !kept != 0 {
+                let may_free = free == Free::Each || registered & kept == 0;
+                if may_free && registered & !kept != 0 {
                     table.keep(kept);
                 }
             }
         });
     }
+}
+
+/// The entries that may be freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Free {
+    /// Each one that nothing needs.
+    Each,
+    /// All of them, or none.
+    All,
 }
 
 /// Registers types for an endpoint, and records their use in its entry. Needs the control lock.

@@ -179,8 +179,8 @@ impl WorkerBuilder {
     }
 
     /// Removes a cluster without living workers: see
-    /// [`Worker::remove_cluster`](crate::Worker::remove_cluster). Of the settings, only those about
-    /// the names of objects count.
+    /// [`Worker::remove_cluster`](crate::Worker::remove_cluster). Of the settings, only the
+    /// [`prefix`](Self::prefix), the [`mode`](Self::mode) and the [`group`](Self::group) count.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
-//! Names of objects as errors show them.
+//! Names of objects, and parts of errors, as errors show them.
 //!
 //! The user chose a part of an object's name; `segment::name` composes the rest. Any name can be
 //! shown, including those of other programs.
 
+use super::{Detachment, TypeRoom};
 use std::fmt;
 
 /// Shows a name as `ring "x"`, or `topic "x" of cluster "c"`. The prefix, if there is one, follows
@@ -116,6 +117,32 @@ fn unescaped(name: &str) -> String {
         bytes.extend_from_slice(rest.as_bytes());
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl fmt::Display for Detachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NameRemoved => {
+                "its name in /dev/shm was removed; end the processes that use it and start them again (systemd: set RemoveIPC=no)"
+            }
+            Self::DescriptorClosed => {
+                "other code of this process closed its descriptor; open rings after the process became a daemon"
+            }
+        })
+    }
+}
+
+impl fmt::Display for TypeRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { types, max_types, schema_bytes, max_schema_bytes, needed_bytes } = self;
+        if types >= max_types {
+            return write!(f, "{types} types, limit {max_types}");
+        }
+        write!(
+            f,
+            "{schema_bytes} bytes of schema text, limit {max_schema_bytes}, and this type needs {needed_bytes} ({types} types, limit {max_types})"
+        )
+    }
 }
 
 #[cfg(all(test, not(loom)))]

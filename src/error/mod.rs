@@ -227,19 +227,6 @@ pub enum Detachment {
     DescriptorClosed,
 }
 
-impl fmt::Display for Detachment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NameRemoved => {
-                "its name in /dev/shm was removed; end the processes that use it and start them again (systemd: set RemoveIPC=no)"
-            }
-            Self::DescriptorClosed => {
-                "other code of this process closed its descriptor; open rings after the process became a daemon"
-            }
-        })
-    }
-}
-
 /// How full the type table of a ring is, for a packet type that does not fit.
 ///
 /// Types that nothing needs any more were removed before, so all these are in use. Schema text
@@ -257,19 +244,6 @@ pub struct TypeRoom {
     pub max_schema_bytes: usize,
     /// Bytes of schema text that the new type needs.
     pub needed_bytes: usize,
-}
-
-impl fmt::Display for TypeRoom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { types, max_types, schema_bytes, max_schema_bytes, needed_bytes } = self;
-        if types >= max_types {
-            return write!(f, "{types} types, limit {max_types}");
-        }
-        write!(
-            f,
-            "{schema_bytes} bytes of schema text, limit {max_schema_bytes}, and this type needs {needed_bytes} ({types} types, limit {max_types})"
-        )
-    }
 }
 
 impl OpenError {

@@ -11,11 +11,17 @@
 //! - **Packets**: their publishers may have left. They begin at the gate, so cursors of those that
 //!   are away count, and packets in flight, and the oldest packet that a newcomer may start at.
 //! - **Behind an open claim**: packets of other publishers are committed there. So the scan goes on
-//!   slot by slot. A slot inside a packet is never stamped for its own lap (`ring::slot`).
+//!   behind it.
 //! - **Behind the tail**: an exclusive publisher may have died between the stamp of a packet and
 //!   the tail. Its successor makes that packet part of the ring.
 //!
 //! A packet that is committed during the scan is that of a living publisher, whose uses were read.
+//!
+//! Readers go on during the scan, so publishers may overwrite slots that it has not reached yet. Then
+//! a stamp and a descriptor that do not belong together are read, and a length in it means nothing.
+//! So the scan visits each slot, whatever the headers say: a packet that a reader may still get is
+//! found at its own slot. A slot inside a packet is never stamped for its own lap (`ring::slot`). A
+//! wrong type keeps one entry until the next scan.
 
 use super::gate;
 use super::geometry::{Geometry, clamp};
@@ -66,7 +72,7 @@ pub(crate) fn used(memory: &RingMemory, except: Option<EntryId>) -> u64 {
         .fold(accepted, |bits, (_, _, types)| bits | types.load(Ordering::Relaxed))
 }
 
-/// The types of all packets that a reader may still get. Reads the header of each.
+/// The types of all packets that a reader may still get. Reads the header words of each slot.
 pub(crate) fn carried(memory: &RingMemory, settings: &Settings) -> u64 {
     let (geometry, head) = (Geometry::of(settings), memory.head());
     // Pairs with the releases of the tail: packets below are seen.
@@ -75,19 +81,19 @@ pub(crate) fn carried(memory: &RingMemory, settings: &Settings) -> u64 {
     let lowest = gate::scan(memory, tail, first).lowest.max(tail.saturating_sub(geometry.capacity));
     let (mut types, mut at) = (0, StampedPosition::at(memory, lowest));
     while at.position < tail + geometry.capacity {
-        let span = match slot::inspect(memory, &geometry, at) {
+        match slot::inspect(memory, &geometry, at) {
             SlotState::Packet(descriptor) => {
                 if descriptor.kind() == Kind::Data
                     && usize::from(descriptor.type_index()) < MAX_TYPES
                 {
                     types |= 1 << descriptor.type_index();
                 }
-                descriptor.span()
             }
-            SlotState::Unstamped | SlotState::Corrupt if at.position < tail => 1,
-            SlotState::Unstamped | SlotState::Corrupt => break,
-        };
-        at.go(memory, at.position + span);
+            // Behind the tail lies one packet at most.
+            SlotState::Unstamped | SlotState::Corrupt if at.position >= tail => break,
+            SlotState::Unstamped | SlotState::Corrupt => {}
+        }
+        at.go(memory, at.position + 1);
     }
     types
 }
@@ -105,4 +111,36 @@ fn first_of_newcomer(memory: &RingMemory, geometry: &Geometry, tail: u64) -> u64
     // counts nothing.
     fence(Ordering::Acquire);
     if oldest.load(Ordering::Relaxed) == from { start } else { from }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::ring::slot::Descriptor;
+    use crate::ring::tests::boxes::Boxes;
+    use crate::segment::settings::{Claims, Overflow};
+
+    #[test]
+    fn a_slot_that_is_overwritten_during_the_scan_hides_no_packet() {
+        for claims in [Claims::Exclusive, Claims::Shared] {
+            let ring = Boxes::new(16, claims, Overflow::Block);
+            let (memory, _reader) = (ring.memory(), ring.reader(0));
+            let mut writer = ring.writer(0);
+            for type_index in [1, 2, 3] {
+                writer.claim(2).unwrap();
+                writer.commit(Descriptor::data(100, type_index));
+            }
+            assert_eq!(carried(&memory, &ring.settings), 0b1110);
+            // The first slot as the scan may read it: the stamp of a packet that was released, and
+            // payload of the next one. As a length it would lead behind all packets.
+            let payload = Descriptor::data(16 * 64 - 16, 1);
+            slot::commit(
+                &memory,
+                StampedPosition::at(&memory, 0),
+                payload,
+                crate::failpoint::Failpoint::CommitStamp,
+            );
+            assert_eq!(carried(&memory, &ring.settings), 0b1110);
+        }
+    }
 }

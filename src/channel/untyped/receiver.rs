@@ -1,7 +1,6 @@
 //! The untyped part of every endpoint that reads: takes packets, waits for them, releases them.
 //!
-//! A [`Receiver`] is generic over its [`Cursor`]: a subscriber's own one, or the shared one of a
-//! queue.
+//! A [`Receiver`] is generic over its [`Cursor`]: a subscriber's own, or the shared one of a queue.
 //!
 //! ```text
 //!  take ─► fast path: stamped? take it

@@ -140,8 +140,9 @@ fn try_remove(name: &Name, cluster: &Cluster) -> Result<bool, OpenError> {
     }
     let outcome = match Segment::seize(name, REMOVE_TIMEOUT) {
         Ok(directory) => remove_all(Some(directory), cluster),
-        // The cluster of another user: what this user left in it goes.
-        Err(error @ OpenError::OtherUser { .. }) => remove_all(None, cluster).and(Err(error)),
+        // The cluster of another user, perhaps a shared one whose workers live: without its mode and
+        // group this call cannot tell.
+        Err(error @ OpenError::OtherUser { .. }) => Err(error),
         // No process can join by it.
         Err(error) if is_foreign(&error) => remove_all(None, cluster)
             .and_then(|removed| if removed { Err(error) } else { Ok(false) }),

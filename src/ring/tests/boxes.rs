@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// One ring in boxes.
 pub(in crate::ring) struct Boxes {
     parts: Arc<Parts>,
-    pub(super) settings: Settings,
+    pub(in crate::ring) settings: Settings,
 }
 
 /// The parts of one ring. Its vectors never change.
@@ -82,14 +82,14 @@ impl Boxes {
     }
 
     /// Joins as a publisher.
-    pub(super) fn writer(&self, index: usize) -> Writer {
+    pub(in crate::ring) fn writer(&self, index: usize) -> Writer {
         let memory = self.memory();
         let position = membership::join_publisher(&memory, &self.settings, index);
         Writer::new(memory, &self.settings, index, position)
     }
 
     /// Joins as a subscriber.
-    pub(super) fn reader(&self, index: usize) -> Reader {
+    pub(in crate::ring) fn reader(&self, index: usize) -> Reader {
         let memory = self.memory();
         let at = membership::join_subscriber(&memory, &self.settings, index, Start::Newcomer);
         Reader::new(memory, &self.settings, index, at)

@@ -16,11 +16,12 @@
 //! their stores are buffered.
 //!
 //! ```text
-//! cargo test --test crash_models -- --nocapture             # state counts and coverage
-//! PACKETRING_MODEL_BOUND=large cargo test --release --test crash_models -- --nocapture  # minutes
-//! PACKETRING_MODEL_TRACES=1 cargo test --test crash_models -- --nocapture   # each counterexample
+//! cargo test -p packetring-models -- --nocapture             # state counts and coverage
+//! PACKETRING_MODEL_BOUND=large cargo test --release -p packetring-models -- --nocapture  # minutes
+//! PACKETRING_MODEL_TRACES=1 cargo test -p packetring-models -- --nocapture   # each counterexample
 //! ```
 
+#![cfg(test)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,17 +29,15 @@
     reason = "a test that cannot go on has failed"
 )]
 
-mod crash_models {
-    mod claims;
-    mod deliveries;
-    mod eviction;
-    mod explorer;
-    mod history;
-    mod joining;
-    mod lifetime;
-    mod parking;
-    mod queues;
-    mod settling;
-    mod types;
-    mod worker_slots;
-}
+mod claims;
+mod deliveries;
+mod eviction;
+mod explorer;
+mod history;
+mod joining;
+mod lifetime;
+mod parking;
+mod queues;
+mod settling;
+mod types;
+mod worker_slots;
