@@ -13,6 +13,11 @@ use crate::packet::{Fingerprint, Packet, TypeInfo};
 use crate::ring::state::RingState;
 use crate::segment::{Control, Segment};
 use crate::wait::Timeout;
+use std::time::Duration;
+
+/// Longest wait for the control lock by a call that does not wait. Only the first packet of a type
+/// takes the lock, and most holders need microseconds.
+const BRIEFLY: Duration = Duration::from_millis(10);
 
 /// The types that one publisher knows.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +114,8 @@ impl TypeCache {
 
 fn lock(segment: &Segment, timeout: Timeout) -> Result<Control<'_>, SendFailure> {
     let locked = match timeout {
-        Timeout::Zero => segment.try_lock(),
+        // Other threads may register the same type at this moment.
+        Timeout::Zero => segment.lock_within(BRIEFLY),
         Timeout::After(timeout) => segment.lock_within(timeout),
         Timeout::Never => return Ok(segment.lock().map_err(refused)?),
     };

@@ -17,11 +17,11 @@
 //!
 //! A packet that is committed during the scan is that of a living publisher, whose uses were read.
 //!
-//! Readers go on during the scan, so publishers may overwrite slots that it has not reached yet. Then
-//! a stamp and a descriptor that do not belong together are read, and a length in it means nothing.
-//! So the scan visits each slot, whatever the headers say: a packet that a reader may still get is
-//! found at its own slot. A slot inside a packet is never stamped for its own lap (`ring::slot`). A
-//! wrong type keeps one entry until the next scan.
+//! Readers go on during the scan, so publishers may overwrite slots that it has not reached yet.
+//! Then it reads a stamp and a descriptor that do not belong together, and a length that means
+//! nothing. So it visits each slot, whatever the headers say: a packet that a reader may still get
+//! is found at its own slot. A slot inside a packet is never stamped for its own lap
+//! (`ring::slot`). A wrong type keeps one entry until the next scan.
 
 use super::gate;
 use super::geometry::{Geometry, clamp};

@@ -140,8 +140,8 @@ fn try_remove(name: &Name, cluster: &Cluster) -> Result<bool, OpenError> {
     }
     let outcome = match Segment::seize(name, REMOVE_TIMEOUT) {
         Ok(directory) => remove_all(Some(directory), cluster),
-        // The cluster of another user, perhaps a shared one whose workers live: without its mode and
-        // group this call cannot tell.
+        // The cluster of another user, perhaps a shared one whose workers live. Without its mode
+        // and group this call cannot tell.
         Err(error @ OpenError::OtherUser { .. }) => Err(error),
         // No process can join by it.
         Err(error) if is_foreign(&error) => remove_all(None, cluster)
