@@ -726,16 +726,18 @@ fn a_join_waits_for_a_name() {
     assert!(matches!(refused, Err(JoinError::NameTaken { .. })), "{refused:?}");
     let id = first.id();
     std::thread::scope(|scope| {
-        let successor = scope.spawn(|| {
+        let (joins, joined) = std::sync::mpsc::channel();
+        let successor = scope.spawn(move || {
             let worker = wait(LONG).unwrap();
             assert_eq!(worker.id(), id);
+            joins.send(()).unwrap();
             // Its predecessor's inbox is still open.
             drop(worker.inbox().unwrap());
             worker.leave().unwrap();
         });
         let inbox = first.inbox().unwrap();
         drop(first);
-        std::thread::sleep(SHORT);
+        joined.recv().unwrap();
         drop(inbox);
         successor.join().unwrap();
     });

@@ -17,15 +17,13 @@ mod refuse;
 mod rkyv_attrs;
 mod self_reference;
 
-// `packetring` documents it at the re-export.
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "`packetring` documents it at the re-export")]
 #[proc_macro_attribute]
 pub fn packet(args: TokenStream, item: TokenStream) -> TokenStream {
     packet::expand(args.into(), item.into()).into()
 }
 
-// `packetring` documents it at the re-export.
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "`packetring` documents it at the re-export")]
 #[proc_macro_attribute]
 pub fn one_of(args: TokenStream, item: TokenStream) -> TokenStream {
     one_of::expand(args.into(), item.into()).into()

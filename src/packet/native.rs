@@ -50,7 +50,7 @@ pub unsafe trait Native {}
 )]
 pub unsafe trait NativeWith<F: ?Sized> {}
 
-mod values {
+pub(super) mod values {
     //! Values without parts: numbers, text, durations and addresses.
 
     use std::{
@@ -66,7 +66,7 @@ mod values {
 
     use super::Native;
 
-    macro_rules! values {
+    macro_rules! native {
         ($($type:ty),* $(,)?) => {$(
             // SAFETY: The archive has all bits of the value, or all that tell it from others. The
             // type has no interior mutability.
@@ -74,30 +74,41 @@ mod values {
         )*};
     }
 
-    values! {
-        (), bool, char, f32, f64,
-        u8, u16, u32, u64, u128,
-        i8, i16, i32, i64, i128,
-        NonZero<u8>, NonZero<u16>, NonZero<u32>, NonZero<u64>, NonZero<u128>,
-        NonZero<i8>, NonZero<i16>, NonZero<i32>, NonZero<i64>, NonZero<i128>,
-        str, String, CString, Duration, RangeFull,
-        IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6,
+    /// Calls a macro with all types that are `Copy`, and have no parts.
+    macro_rules! copied_values {
+        ($then:ident) => {
+            $then! {
+                (), bool, char, f32, f64,
+                u8, u16, u32, u64, u128,
+                i8, i16, i32, i64, i128,
+                NonZero<u8>, NonZero<u16>, NonZero<u32>, NonZero<u64>, NonZero<u128>,
+                NonZero<i8>, NonZero<i16>, NonZero<i32>, NonZero<i64>, NonZero<i128>,
+                Duration, RangeFull,
+                IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6,
+            }
+
+            // The archived numbers archive as themselves.
+            $then! {
+                rend::char_le, rend::f32_le, rend::f64_le,
+                rend::u16_le, rend::u32_le, rend::u64_le, rend::u128_le,
+                rend::i16_le, rend::i32_le, rend::i64_le, rend::i128_le,
+                rend::NonZeroU16_le, rend::NonZeroU32_le, rend::NonZeroU64_le,
+                rend::NonZeroU128_le, rend::NonZeroI16_le, rend::NonZeroI32_le,
+                rend::NonZeroI64_le, rend::NonZeroI128_le,
+            }
+
+            #[cfg(feature = "uuid")]
+            $then!(uuid::Uuid);
+        };
     }
 
-    // The archived numbers archive as themselves.
-    values! {
-        rend::char_le, rend::f32_le, rend::f64_le,
-        rend::u16_le, rend::u32_le, rend::u64_le, rend::u128_le,
-        rend::i16_le, rend::i32_le, rend::i64_le, rend::i128_le,
-        rend::NonZeroU16_le, rend::NonZeroU32_le, rend::NonZeroU64_le, rend::NonZeroU128_le,
-        rend::NonZeroI16_le, rend::NonZeroI32_le, rend::NonZeroI64_le, rend::NonZeroI128_le,
-    }
+    pub(in crate::packet) use copied_values;
+
+    copied_values!(native);
+    native!(str, String, CString);
 
     #[cfg(feature = "bytes")]
-    values!(bytes::Bytes);
-
-    #[cfg(feature = "uuid")]
-    values!(uuid::Uuid);
+    native!(bytes::Bytes);
 
     // SAFETY: The type has no value to lose or to change.
     unsafe impl<T: ?Sized> Native for PhantomData<T> {}

@@ -15,7 +15,7 @@
 
 #![cfg(not(loom))]
 
-use super::identity::{self, START};
+use super::identity::{self, START, State};
 use super::name::{Access, Name};
 use super::settings::Settings;
 use crate::error::OpenError;
@@ -173,11 +173,12 @@ pub(super) fn mismatch(
 }
 
 /// Checks that an object is empty, or begins as an object of this library does, made or not.
-pub(super) fn check_magic(name: &Name, fd: &UnsharedFd) -> Result<(), OpenError> {
+/// Returns its state; `None` if it is empty, or its state is invalid.
+pub(super) fn check_magic(name: &Name, fd: &UnsharedFd) -> Result<Option<State>, OpenError> {
     let (start, len) = read_start(name, fd)?;
     match identity::state_of(name, &start) {
         Err(error @ OpenError::Foreign { .. }) if len > 0 => Err(error),
-        _ => Ok(()),
+        state => Ok(state.ok()),
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenE
 }
 
 /// An object that no living process is attached to. No process attaches as long as this value
-/// lives: one that opens the name waits for the control lock, and then finds the name gone, or
+/// lives. A process that opens the name waits for the control lock. Then it finds the name gone, or
 /// the object as it was before.
 pub(crate) struct ExclusiveSegment<'a> {
     locked: Locked<'a>,
@@ -83,9 +83,7 @@ impl<'a> ExclusiveSegment<'a> {
                 continue;
             }
             object::check_owner(name, &object)?;
-            object::check_magic(name, &locked.fd)?;
-            let (start, _) = object::read_start(name, &locked.fd)?;
-            let state = identity::state_of(name, &start).ok();
+            let state = object::check_magic(name, &locked.fd)?;
             if locked.is_attached() {
                 return Err(match state {
                     // Removed before: processes that were attached then still are.

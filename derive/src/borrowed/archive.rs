@@ -40,7 +40,13 @@ impl Emitter<'_> {
         quote! {
             #form
 
-            #[allow(dead_code, unused_variables, unreachable_patterns, clippy::unit_arg)]
+            #[allow(
+                dead_code,
+                unused_variables,
+                unreachable_patterns,
+                clippy::unit_arg,
+                reason = "the code is the same for types with and without fields and variants"
+            )]
             const _: () = {
                 #items
 

@@ -173,7 +173,7 @@ impl<'a> Emitter<'a> {
             #[doc = ""]
             #(#docs)*
             #derives
-            #[allow(dead_code)]
+            #[allow(dead_code, reason = "a program may only read packets of the type")]
             #vis #body
             #copies
         }

@@ -25,7 +25,7 @@ use rkyv::{
 };
 
 use super::{ArchiveAs, As, Borrowable, PartOf, SerializeAs, Whole};
-use crate::packet::Native;
+use crate::packet::{Native, native::values::copied_values};
 
 /// Types that are borrowed by value.
 macro_rules! values {
@@ -39,23 +39,7 @@ macro_rules! values {
     )*};
 }
 
-values! {
-    (), bool, char, f32, f64,
-    u8, u16, u32, u64, u128,
-    i8, i16, i32, i64, i128,
-    NonZero<u8>, NonZero<u16>, NonZero<u32>, NonZero<u64>, NonZero<u128>,
-    NonZero<i8>, NonZero<i16>, NonZero<i32>, NonZero<i64>, NonZero<i128>,
-    Duration, RangeFull,
-    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6,
-    rend::char_le, rend::f32_le, rend::f64_le,
-    rend::u16_le, rend::u32_le, rend::u64_le, rend::u128_le,
-    rend::i16_le, rend::i32_le, rend::i64_le, rend::i128_le,
-    rend::NonZeroU16_le, rend::NonZeroU32_le, rend::NonZeroU64_le, rend::NonZeroU128_le,
-    rend::NonZeroI16_le, rend::NonZeroI32_le, rend::NonZeroI64_le, rend::NonZeroI128_le,
-}
-
-#[cfg(feature = "uuid")]
-values!(uuid::Uuid);
+copied_values!(values);
 
 /// Types with their borrowed form, and with that of an element of a list.
 macro_rules! forms {
