@@ -107,14 +107,14 @@ fn cluster(caller: u32) -> String {
 fn call(options: &Options) -> Result<(), Box<dyn Error>> {
     let worker = Worker::join(&cluster(std::process::id()), CALLER)?;
     let mut ready = worker.subscriber::<u16>("ready")?;
-    let mut count = worker.client::<Text, Count>(SERVICE)?;
+    let count = worker.client::<Text, Count>(SERVICE)?;
     let mut peers = Vec::new();
     for number in 0..options.servers {
         peers.push(start(number)?);
         ready.recv_timeout(TIMEOUT)?;
     }
 
-    let served = call_all(&mut count, options.calls)?;
+    let served = call_all(&count, options.calls)?;
     println!("{:>10} {:>10}", "server", "calls");
     for (server, calls) in &served {
         println!("{server:>10} {calls:>10}");
@@ -125,7 +125,7 @@ fn call(options: &Options) -> Result<(), Box<dyn Error>> {
         }
         other => return Err(format!("a request that was dropped: {other:?}").into()),
     }
-    kill_servers(&mut count, &mut ready, &mut peers)?;
+    kill_servers(&count, &mut ready, &mut peers)?;
     drop((count, ready, worker)); // The servers then know that there are no more calls.
     peers.into_iter().try_for_each(Peer::finish)?;
     Ok(())
@@ -138,7 +138,7 @@ fn start(number: u16) -> std::io::Result<Peer> {
 
 /// Makes the calls, several in flight at a time. Returns the number of calls per server.
 fn call_all(
-    count: &mut Client<Text, Count>,
+    count: &Client<Text, Count>,
     calls: u64,
 ) -> Result<BTreeMap<u16, u64>, Box<dyn Error>> {
     let mut served = BTreeMap::new();
@@ -148,8 +148,8 @@ fn call_all(
             if in_flight.is_empty() {
                 break;
             }
-            let (number, call) = in_flight.remove(0);
-            let reply = count.wait_timeout(call, TIMEOUT)?;
+            let (number, mut call) = in_flight.remove(0);
+            let reply = call.wait_timeout(TIMEOUT)?;
             if reply.words != number % 40 {
                 return Err(format!("expected {} words, got {}", number % 40, reply.words).into());
             }
@@ -164,7 +164,7 @@ fn call_all(
 
 /// Blocks every server in the middle of a call, and kills them all.
 fn kill_servers(
-    count: &mut Client<Text, Count>,
+    count: &Client<Text, Count>,
     ready: &mut Subscriber<u16>,
     peers: &mut Vec<Peer>,
 ) -> Result<(), Box<dyn Error>> {
@@ -174,8 +174,8 @@ fn kill_servers(
         ready.recv_timeout(TIMEOUT)?;
     }
     peers.clear(); // Kills them.
-    for call in calls {
-        match count.wait_timeout(call, TIMEOUT) {
+    for mut call in calls {
+        match call.wait_timeout(TIMEOUT) {
             Err(CallTimeoutError::ServiceGone) => {
                 println!("a killed server: {}", CallError::ServiceGone)
             }

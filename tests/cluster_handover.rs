@@ -136,7 +136,7 @@ fn workers_that_overlap_lose_and_repeat_nothing() {
             })
         });
         let calls = scope.spawn(move || {
-            let mut client = feed.client::<u64, u64>("double").unwrap();
+            let client = feed.client::<u64, u64>("double").unwrap();
             (0..).find(|number| {
                 let reply = client.call_timeout(number, LONG);
                 assert_eq!(reply.map(|reply| reply.to_native()).unwrap(), number * 2);
@@ -182,12 +182,12 @@ fn a_worker_that_drains_takes_nothing_new_and_finishes_what_it_holds() {
     let mut inbox = worker.inbox().unwrap();
     let mut jobs = worker.queue::<u64>("jobs").unwrap();
     let mut service = worker.service::<u64, u64>("double").unwrap();
-    let mut client = other.client::<u64, u64>("double").unwrap();
+    let client = other.client::<u64, u64>("double").unwrap();
     let mut publisher = other.queue_publisher::<u64>("jobs").unwrap();
     // More than an eighth of the inbox.
     (0..MESSAGES).for_each(|number| other.send_to("shop", &number).unwrap());
     (0..2).for_each(|number| _ = publisher.send(&number).unwrap());
-    let calls = [client.start(&1).unwrap(), client.start(&2).unwrap()];
+    let mut calls = [client.start(&1).unwrap(), client.start(&2).unwrap()];
     let (message, job, request) =
         (inbox.recv().unwrap(), jobs.recv().unwrap(), service.recv().unwrap());
     assert!(!worker.is_draining());
@@ -197,7 +197,7 @@ fn a_worker_that_drains_takes_nothing_new_and_finishes_what_it_holds() {
     message.ack();
     Delivery::ack(job);
     Request::reply(request, &2).unwrap();
-    assert_eq!(client.wait(calls[0]).unwrap().to_native(), 2);
+    assert_eq!(calls[0].wait_timeout(LONG).unwrap().to_native(), 2);
     // Nothing new, in any form, although it is there. The inbox returns an eighth of its size
     // first.
     let mut next = 1;
@@ -257,7 +257,7 @@ fn two_servers_that_hand_over_at_once_wait_for_a_third() {
     // Most rounds begin while both are still there.
     for round in 0..20 {
         let (services, start) = ([&a, &b].map(serve), std::sync::Barrier::new(2));
-        let mut client = feed.client::<u64, u64>("double").unwrap();
+        let client = feed.client::<u64, u64>("double").unwrap();
         let (tell, told) = std::sync::mpsc::channel();
         thread::scope(|scope| {
             for service in services {
@@ -278,7 +278,7 @@ fn two_servers_that_hand_over_at_once_wait_for_a_third() {
             let request = successor.recv_timeout(LONG).unwrap();
             let doubled = request.to_native() * 2;
             Request::reply(request, &doubled).unwrap();
-            assert_eq!(client.wait(call).unwrap().to_native(), 2 * round);
+            assert_eq!(call.wait().unwrap().to_native(), 2 * round);
         });
     }
 }

@@ -436,9 +436,9 @@ fn worker_in_child(role: &Role) {
     peer::say("dropped");
     peer::hear();
     let mut endpoints = everything.unwrap();
-    assert_eq!(*endpoints.client.wait(call).unwrap(), 42);
-    first.unwrap().reply(&mut endpoints.service, &1).unwrap();
-    endpoints.deferred.take().unwrap().reply(&mut endpoints.service, &2).unwrap();
+    assert_eq!(*call.wait().unwrap(), 42);
+    first.unwrap().reply(&1).unwrap();
+    endpoints.deferred.take().unwrap().reply(&2).unwrap();
     let message = endpoints.inbox.try_recv().unwrap();
     assert!(message.info().redelivered);
     assert_eq!(*message.open_as::<u64>().unwrap(), 7);
@@ -473,11 +473,11 @@ fn worker_endpoints_dropped_by_a_child_still_belong_to_its_parent() {
     let mut jobs = own.queue_publisher::<u64>("jobs").unwrap();
     let mut numbers = own.publisher::<u64>("numbers").unwrap();
     let mut events = own.events().unwrap();
-    let mut client = own.client::<u64, u64>("half").unwrap();
+    let client = own.client::<u64, u64>("half").unwrap();
     let mut parent = Peer::start(&format!("worker {cluster}"));
     parent.expect("listens");
     let mut watch = own.watch().unwrap();
-    let calls = [0, 1, 2].map(|number| client.start(&number).unwrap());
+    let mut calls = [0, 1, 2].map(|number| client.start(&number).unwrap());
     own.send_to("parent", &7_u64).unwrap();
     jobs.send(&8).unwrap();
     let before = objects(&cluster);
@@ -487,10 +487,9 @@ fn worker_endpoints_dropped_by_a_child_still_belong_to_its_parent() {
     let error = Worker::join(&cluster, "parent").unwrap_err();
     assert!(matches!(error, JoinError::NameTaken { pid, .. } if pid == parent.pid()), "{error}");
     let timeout = 20 * SHORT;
-    for call in calls {
+    for call in &mut calls {
         assert!(
-            client
-                .wait_timeout(call, timeout)
+            call.wait_timeout(timeout)
                 .is_err_and(|e| matches!(e, CallTimeoutError::Timeout { .. }))
         );
     }
@@ -501,13 +500,13 @@ fn worker_endpoints_dropped_by_a_child_still_belong_to_its_parent() {
     events.emit("n", &10_u64).unwrap();
     let guest = Worker::join(&cluster, "guest").unwrap();
     parent.tell("go");
-    for (call, expected) in calls.into_iter().zip([1, 2]) {
-        assert_eq!(*client.wait_timeout(call, LONG).unwrap(), expected);
+    for (call, expected) in calls.iter_mut().zip([1, 2]) {
+        assert_eq!(*call.wait_timeout(LONG).unwrap(), expected);
     }
     parent.expect("event 10");
     parent.tell("leave");
     parent.finish();
-    assert!(matches!(client.wait_timeout(calls[2], LONG), Err(CallTimeoutError::NoReply)));
+    assert!(matches!(calls[2].wait_timeout(LONG), Err(CallTimeoutError::NoReply)));
     drop((watch, service, jobs, numbers, events, client, guest, own));
     assert_eq!(objects(&cluster), [""; 0]);
 }

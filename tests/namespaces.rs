@@ -153,12 +153,12 @@ fn calls_messages_and_dead_letters_pass_under_a_prefix() {
     letters.recv().unwrap().ack();
 
     let mut service = worker.service::<u64, u64>("double").unwrap();
-    let mut client = undertaker.client::<u64, u64>("double").unwrap();
+    let client = undertaker.client::<u64, u64>("double").unwrap();
     let call = client.start(&21).unwrap();
     let request = service.recv().unwrap();
     let doubled = request.to_native() * 2;
     packetring::cluster::Request::reply(request, &doubled).unwrap();
-    assert_eq!(*client.wait(call).unwrap(), 42);
+    assert_eq!(*call.wait().unwrap(), 42);
     drop((service, client, inbox, letters));
     worker.leave().unwrap();
     undertaker.leave().unwrap();

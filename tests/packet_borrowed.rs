@@ -120,17 +120,17 @@ fn inboxes_and_queues_carry_borrowed_packets() {
 fn services_take_borrowed_requests_and_replies() {
     let worker = Worker::join(&unique("borrowed-service"), "both").unwrap();
     let mut server = worker.service::<Chat, Chat>("echo").unwrap();
-    let mut client = worker.client::<Chat, Chat>("echo").unwrap();
+    let client = worker.client::<Chat, Chat>("echo").unwrap();
     let call = client.start(twin("one")).unwrap();
     let request = server.recv().unwrap();
     assert_eq!(*request, owned("one"));
     Request::reply(request, twin("reply")).unwrap();
-    assert_eq!(*client.wait(call).unwrap(), owned("reply"));
+    assert_eq!(*call.wait().unwrap(), owned("reply"));
 
     let call = client.start(&owned("two")).unwrap();
     let later = Request::defer(server.recv().unwrap());
-    Deferred::reply(later, &mut server, twin("late")).unwrap();
-    assert_eq!(*client.wait(call).unwrap(), owned("late"));
+    Deferred::reply(later, twin("late")).unwrap();
+    assert_eq!(*call.wait().unwrap(), owned("late"));
 }
 
 #[test]

@@ -318,7 +318,7 @@ fn a_worker_with_many_endpoints_shares_one_sleep() {
     let mut ear = Peer::start(&format!("work {cluster}"));
     ear.expect("listens");
     let client = |index| worker.client::<u64, u64>(&format!("service-{index}")).unwrap();
-    let mut clients: [Client<u64, u64>; SERVICES] = std::array::from_fn(client);
+    let clients: [Client<u64, u64>; SERVICES] = std::array::from_fn(client);
     let is_observable = has_waitv() && words_slept_on(ear.pid()).is_some();
     let mut events = worker.events().unwrap();
     let mut guest = None;
@@ -333,7 +333,7 @@ fn a_worker_with_many_endpoints_shares_one_sleep() {
                 topic.send(&number).unwrap();
             } else if index == TOPICS {
                 worker.send_to("ear", &number).unwrap();
-            } else if let Some(client) = clients.get_mut(index - TOPICS - 1) {
+            } else if let Some(client) = clients.get(index - TOPICS - 1) {
                 let reply = client.call_timeout(&number, LONG).unwrap();
                 assert_eq!(*reply, number + 1);
             } else if index == WORK - 1 {

@@ -338,7 +338,7 @@ impl Calls {
         let Ok(call) = self.client.start(&tick()) else { return false };
         let is_served =
             self.service.recv().is_ok_and(|request| Request::reply(request, &tick()).is_ok());
-        is_served && self.client.wait(call).is_ok_and(|reply| reply.sequence == 7)
+        is_served && call.wait().is_ok_and(|reply| reply.sequence == 7)
     }
 }
 

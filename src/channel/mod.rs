@@ -15,6 +15,7 @@
 
 mod any;
 mod builder;
+mod calls;
 mod error;
 pub(crate) mod join;
 pub(crate) mod owned_entry;
@@ -34,6 +35,7 @@ mod verb;
 
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
 pub use builder::RingBuilder;
+pub(crate) use calls::{CallArea, is_area_in_use, map_calls};
 pub use error::{
     RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, TryRecvError,
     TrySendError, TypeMismatch, ValueError, WaitingFor,
@@ -51,20 +53,21 @@ pub use select::{Selectable, Selectee, select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};
 pub use type_table::CarriedType;
 pub(crate) use untyped::{
-    DeadLetter, DeadLetters, Draining, End, GroupReceiver, MessageHeader, Receiver, SubscriberIndex,
+    DeadLetter, DeadLetters, Draining, End, GroupReceiver, MessageHeader, SubscriberIndex,
 };
 pub(crate) use verb::verb;
 
 // Items of the layers below that `cluster` uses.
-pub(crate) use crate::ring::buffer::{StableBytes, Suffix};
-pub(crate) use crate::ring::consumer_group::{consumers, shared};
+pub(crate) use crate::ring::buffer::StableBytes;
+pub(crate) use crate::ring::call::{
+    EndedCell, FreshCell, NoPlace, Outcome, ReplyRight, ReplyRoomError, SentCell, status,
+};
+pub(crate) use crate::ring::consumer_group::consumers;
 pub(crate) use crate::ring::cursor::{Cursor, Taken};
-pub(crate) use crate::ring::gate::{PIN, position};
 pub(crate) use crate::ring::guard::{HoldsPacket, ReadGuard};
 pub(crate) use crate::ring::reap::settle;
-pub(crate) use crate::ring::state::RingState;
 pub(crate) use crate::segment::entry::EntryId;
-pub(crate) use crate::segment::layout::{EventCount, NOWHERE, SubscriberEntry};
+pub(crate) use crate::segment::CallMemory;
+pub(crate) use crate::segment::layout::{CallCell, EventCount};
 pub(crate) use crate::segment::name::{Name, Namespace, Scope};
-pub(crate) use crate::segment::settings::{MAX_ENTRIES, Overflow};
-pub(crate) use crate::segment::view::RingMemory;
+pub(crate) use crate::segment::settings::{MAX_CALL_CELLS, MAX_ENTRIES, Overflow};

@@ -25,6 +25,8 @@ pub struct WorkerBuilder {
     /// The process manager's number of this process.
     pub(super) hint: Option<WorkerId>,
     pub(super) inbox_capacity: Option<usize>,
+    pub(super) reply_capacity: Option<usize>,
+    pub(super) max_calls: Option<usize>,
     pub(super) events_overflow: Option<Overflow>,
     pub(super) join_timeout: Option<Duration>,
     pub(super) wait_for_name: Option<Duration>,
@@ -59,6 +61,24 @@ impl WorkerBuilder {
     /// largest message takes half of it.
     pub fn inbox_capacity(mut self, bytes: usize) -> Self {
         self.inbox_capacity = Some(bytes);
+        self
+    }
+
+    /// Sets the memory for the replies to this worker's calls, in bytes: a power of two, by default
+    /// 256 KiB. All [clients](super::Client) of the worker share it. The first one makes it.
+    ///
+    /// A call reserves what its reply may need: see
+    /// [`ServiceBuilder::max_reply`](super::ServiceBuilder::max_reply). One reply takes at most half
+    /// of the memory.
+    pub fn reply_capacity(mut self, bytes: usize) -> Self {
+        self.reply_capacity = Some(bytes);
+        self
+    }
+
+    /// Sets the most calls of this worker in flight, of all its clients together: 1 to 8192, by
+    /// default 256. Each takes 128 bytes.
+    pub fn max_calls(mut self, count: usize) -> Self {
+        self.max_calls = Some(count);
         self
     }
 

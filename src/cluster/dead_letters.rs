@@ -31,7 +31,7 @@ impl Worker {
         let own = self.senders.sender_tag;
         let send = move |letter: &DeadLetter<'_>| {
             let tag = match sender {
-                NamedSender::Original => SenderTag(letter.tag),
+                NamedSender::Original => SenderTag(letter.tag as u16),
                 NamedSender::Own => own,
             };
             deliver(&cluster, &name, letter, tag).is_some()
@@ -69,5 +69,5 @@ fn deliver(cluster: &Cluster, name: &str, letter: &DeadLetter<'_>, tag: SenderTa
     if visit.inbox_of(name) != Some(presence) {
         return None;
     }
-    inbox.forward(letter, tag.0).ok()
+    inbox.forward(letter, tag.0.into()).ok()
 }

@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod calls;
 mod dead_letters;
 mod default_name;
 mod directory;
@@ -45,7 +46,7 @@ pub use crate::channel::{Delivery, QueueConsumer};
 pub use builder::WorkerBuilder;
 pub use directory::{Watch, WorkerChange, WorkerInfo, WorkerState};
 pub use error::{
-    CallError, CallTimeoutError, EmitError, EmitTimeoutError, JoinError, ReplyError, RunError,
+    CallError, CallLimit, CallTimeoutError, EmitError, EmitTimeoutError, JoinError, ReplyError, RunError,
     SendToError, SendToTimeoutError, ServerProcess, ServiceRecvError, ServiceRecvTimeoutError,
     TryEmitError, TrySendToError, TryServiceRecvError, WaitError, WaitingForInbox,
     WaitingForServer,
@@ -53,7 +54,7 @@ pub use error::{
 pub use events::{Context, Emitter, Events, HandlerId};
 pub use inbox::{Inbox, Message};
 pub use names::{Addressee, WorkerId};
-pub use service::{Call, Client, Deferred, Replier, Reply, Request, Service};
+pub use service::{Call, Client, Deferred, Reply, Request, Service, ServiceBuilder};
 pub use topic::TopicBuilder;
 pub use worker::Worker;
 

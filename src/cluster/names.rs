@@ -36,18 +36,18 @@ impl SenderTag {
     }
 }
 
-/// The id of a client: its worker's id, and below it 48 random bits, which make the name of its
-/// ring of replies unique.
+/// The id of a call area: its worker's id, and below it 48 random bits, which make the name of the
+/// area unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CallerId(pub(crate) u64);
 
 impl CallerId {
-    /// The id of no client.
+    /// The id of no area.
     pub(crate) const NONE: Self = Self(u64::MAX);
     /// Number of random bits.
     const RANDOM_BITS: u32 = 48;
 
-    /// The id of a client of this worker. Uses the low 48 bits of `random`.
+    /// The id of an area of this worker. Uses the low 48 bits of `random`.
     pub(crate) fn of(worker: WorkerId, random: u64) -> Self {
         Self(u64::from(worker.0) << Self::RANDOM_BITS | Self(random).random())
     }
@@ -151,7 +151,7 @@ pub(crate) enum ClusterObject<'a> {
     Queue(&'a str),
     /// The ring of requests to the service of this name.
     Service(&'a str),
-    /// The ring of replies to this client.
+    /// The call area of this id.
     Replies(CallerId),
     /// The ring of all events.
     Events,

@@ -1,6 +1,7 @@
 //! Workers: joining a cluster, waiting for others, leaving.
 
 use super::builder::WorkerBuilder;
+use super::calls::{AreaSettings, OwnCallers, OwnCalls};
 use super::default_name::DefaultName;
 use super::directory::{self, Directory, JoinRequest, Watch, WorkerInfo, WorkerState};
 use super::error::{JoinError, WaitError};
@@ -52,6 +53,9 @@ use std::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Worker {
+    // First, so that the objects of calls go before the worker leaves.
+    pub(super) calls: OwnCalls,
+    pub(super) callers: OwnCallers,
     pub(super) directory: Directory,
     pub(super) cluster: Cluster,
     name: String,
@@ -100,6 +104,8 @@ impl Worker {
             name: name.to_owned(),
             choices,
             draining: Draining::default(),
+            calls: OwnCalls::default(),
+            callers: OwnCallers::default(),
         }
     }
 
@@ -250,7 +256,9 @@ impl Worker {
     ///
     /// After an error a later join clears the worker.
     pub fn leave(self) -> Result<(), OpenError> {
-        self.directory.leave()
+        let Self { calls, callers, directory, .. } = self;
+        drop((calls, callers));
+        directory.leave()
     }
 
     /// Deletes the inbox of a worker that died or was dropped, and frees its worker slot. Returns
@@ -327,7 +335,34 @@ impl Worker {
             Some(timeout) => settings.open_timeout(timeout),
             None => settings,
         };
-        settings.open_named(&object.name(&self.cluster)?)
+        let name = object.name(&self.cluster)?;
+        self.with_space(|| settings.clone().open_named(&name))
+    }
+
+    /// How this worker makes its call area.
+    pub(super) fn area_settings(&self) -> AreaSettings {
+        AreaSettings {
+            reply_capacity: self.choices.reply_capacity,
+            max_calls: self.choices.max_calls,
+            worker: self.id(),
+            generation: self.directory.generation(),
+            lock_timeout: self.choices.join_timeout,
+        }
+    }
+
+    /// Makes an object. If there is no room for it, removes what killed processes left, and tries
+    /// once more.
+    pub(super) fn with_space<T>(
+        &self,
+        make: impl Fn() -> Result<T, OpenError>,
+    ) -> Result<T, OpenError> {
+        match make() {
+            Err(OpenError::NoSpace { .. } | OpenError::NoInodes { .. }) => {
+                self.directory.sweep();
+                make()
+            }
+            outcome => outcome,
+        }
     }
 
     /// As [`open`](Self::open), but the object must exist.

@@ -98,6 +98,10 @@ failpoints! {
     Redeliver,
     /// Dead letter: it was sent. Next: acknowledge the packet.
     DeadLetter,
+    /// Reply: the place is known. Next: write the reply.
+    ReplyFill,
+    /// Reply: written. Next: store the state.
+    ReplyState,
     /// Adopt: a dead consumer's packet was found. Next: store the own in-flight word.
     AdoptInFlight,
     /// Adopt. Next: restart scans.

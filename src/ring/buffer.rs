@@ -17,38 +17,6 @@ pub(crate) unsafe trait StableBytes {
     fn bytes(&self) -> &[u8];
 }
 
-/// A guard over the bytes of another guard without a prefix.
-///
-/// # Invariants
-///
-/// 1. `prefix` is a multiple of 16 and at most the number of the guard's bytes.
-#[derive(Debug)]
-pub(crate) struct Suffix<G: StableBytes> {
-    guard: G,
-    prefix: usize,
-}
-
-impl<G: StableBytes> Suffix<G> {
-    /// A guard over the bytes behind the first `prefix` bytes. Returns `guard` if `prefix` is not a
-    /// multiple of 16, or there are fewer bytes.
-    pub(crate) fn new(guard: G, prefix: usize) -> Result<Self, G> {
-        if prefix.is_multiple_of(16) && prefix <= guard.bytes().len() {
-            Ok(Self { guard, prefix })
-        } else {
-            Err(guard)
-        }
-    }
-}
-
-// SAFETY: the bytes are a part of the other guard's bytes, so they neither move nor change. They
-// are aligned to 16 by invariant 1.
-unsafe impl<G: StableBytes> StableBytes for Suffix<G> {
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        &self.guard.bytes()[self.prefix..]
-    }
-}
-
 /// A guard over the bytes of several packets.
 ///
 /// # Safety

@@ -44,9 +44,12 @@
 //! | clear the entries of dead processes | [`reap`] |
 //! | the claim of a dead publisher | [`recover`] |
 //! | packet types in use | `types` |
+//! | cells for the outcomes of calls | `call` |
 
 #[cfg(not(loom))]
 pub(crate) mod buffer;
+#[cfg(not(loom))]
+pub(crate) mod call;
 pub(crate) mod claim;
 pub(crate) mod consumer_group;
 pub(crate) mod cursor;

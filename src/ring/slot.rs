@@ -1,12 +1,12 @@
 //! Slots: the header of a packet, and the stamp that says that the packet is committed.
 //!
 //! ```text
-//!  0        8           12     13     14      16                               64
-//!  ┌────────┬───────────┬──────┬──────┬───────┬────────────────────────────────┐
-//!  │ stamp  │ len       │ type │ kind │ tag   │ the archive's first 48 bytes   │ → next slots
-//!  │ u64    │ u32       │ u8   │ u8   │ u16   │                                │
-//!  └────────┴───────────┴──────┴──────┴───────┴────────────────────────────────┘
-//!             └─────── descriptor, u64 ───────┘
+//!  0        8           12     13           16                                64
+//!  ┌────────┬───────────┬──────┬────────────┬────────────────────────────────┐
+//!  │ stamp  │ len       │ type │ kind, tag  │ the archive's first 48 bytes   │ → next slots
+//!  │ u64    │ u32       │ u8   │ u1, u23    │                                │
+//!  └────────┴───────────┴──────┴────────────┴────────────────────────────────┘
+//!             └────── descriptor, u64 ──────┘
 //!
 //!  stamp(position) = position + salt(lap)        lap = position / capacity
 //!  salt(lap)       = SipHash-2-4(the ring's salt, lap)
@@ -93,6 +93,11 @@ pub(crate) enum Kind {
     Void,
 }
 
+/// Bits of a tag.
+pub(crate) const TAG_BITS: u32 = 23;
+/// The bit of a void packet in a descriptor.
+const VOID: u64 = 1 << 40;
+
 /// The header of a packet without its stamp, as one word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Descriptor(u64);
@@ -105,22 +110,17 @@ impl Descriptor {
         Self(u64::from(len as u32) | u64::from(type_index) << 32)
     }
 
-    /// Adds a tag, which the ring does not interpret.
+    /// Adds a tag of 23 bits, which the ring does not interpret.
     #[inline]
-    pub(crate) fn with_tag(self, tag: u16) -> Self {
-        Self(self.0 | u64::from(tag) << 48)
+    pub(crate) fn with_tag(self, tag: u32) -> Self {
+        debug_assert!(tag < 1 << TAG_BITS);
+        Self(self.0 | u64::from(tag) << 41)
     }
 
     /// The descriptor of a void packet of `slots` slots.
     pub(crate) fn void(slots: u64) -> Self {
         let len = slots * SLOT as u64 - HEADER as u64;
-        Self(u64::from(len as u32) | 1 << 40)
-    }
-
-    /// `None` if this version does not know the kind.
-    #[inline]
-    fn from_word(word: u64) -> Option<Self> {
-        (kind_of(word) <= 1).then_some(Self(word))
+        Self(u64::from(len as u32) | VOID)
     }
 
     /// Bytes of the archive.
@@ -137,14 +137,14 @@ impl Descriptor {
 
     /// The tag; 0 without one.
     #[inline]
-    pub(crate) fn tag(self) -> u16 {
-        (self.0 >> 48) as u16
+    pub(crate) fn tag(self) -> u32 {
+        (self.0 >> 41) as u32
     }
 
     /// The kind.
     #[inline]
     pub(crate) fn kind(self) -> Kind {
-        if kind_of(self.0) == 0 { Kind::Data } else { Kind::Void }
+        if self.0 & VOID == 0 { Kind::Data } else { Kind::Void }
     }
 
     /// Slots that the packet takes.
@@ -152,11 +152,6 @@ impl Descriptor {
     pub(crate) fn span(self) -> u64 {
         span(self.len() as usize)
     }
-}
-
-#[inline]
-fn kind_of(word: u64) -> u8 {
-    (word >> 40) as u8
 }
 
 impl std::fmt::Debug for Descriptor {
@@ -201,7 +196,7 @@ pub(crate) fn inspect(memory: &RingMemory, geometry: &Geometry, at: StampedPosit
 pub(crate) fn data(memory: &RingMemory, geometry: &Geometry, position: u64) -> Option<Descriptor> {
     // The acquire on the stamp orders this load.
     let word = memory.slot(position).descriptor.load(Ordering::Relaxed);
-    if kind_of(word) != 0 {
+    if word & VOID != 0 {
         return None;
     }
     let descriptor = Descriptor(word);
@@ -221,12 +216,11 @@ fn too_long() -> Option<Descriptor> {
 #[inline]
 pub(crate) fn header(memory: &RingMemory, geometry: &Geometry, position: u64) -> SlotState {
     // The acquire on the stamp orders this load.
-    let word = memory.slot(position).descriptor.load(Ordering::Relaxed);
-    match Descriptor::from_word(word) {
-        Some(descriptor) if geometry.holds(position, descriptor.span()) => {
-            SlotState::Packet(descriptor)
-        }
-        _ => SlotState::Corrupt,
+    let descriptor = Descriptor(memory.slot(position).descriptor.load(Ordering::Relaxed));
+    if geometry.holds(position, descriptor.span()) {
+        SlotState::Packet(descriptor)
+    } else {
+        SlotState::Corrupt
     }
 }
 
@@ -281,18 +275,15 @@ mod tests {
         for descriptor in [
             Descriptor::data(0, 0),
             Descriptor::data(usize::from(u16::MAX) * 1000, 63),
-            Descriptor::data(7, 1).with_tag(u16::MAX),
-            Descriptor::void(1),
-            Descriptor::void(1 << 26),
+            Descriptor::data(7, 1).with_tag((1 << TAG_BITS) - 1),
         ] {
-            assert_eq!(Descriptor::from_word(descriptor.0), Some(descriptor));
+            assert_eq!(descriptor.kind(), Kind::Data);
         }
         assert_eq!(Descriptor::void(1 << 26).span(), 1 << 26);
         assert_eq!(Descriptor::void(1 << 26).kind(), Kind::Void);
-        let with_tag = Descriptor::data(u32::MAX as usize, 63).with_tag(0x8001);
-        assert_eq!((with_tag.len(), with_tag.type_index(), with_tag.tag()), (u32::MAX, 63, 0x8001));
+        let with_tag = Descriptor::data(u32::MAX as usize, 63).with_tag(0x40_8001);
+        assert_eq!((with_tag.len(), with_tag.type_index()), (u32::MAX, 63));
+        assert_eq!(with_tag.tag(), 0x40_8001);
         assert_eq!(with_tag.kind(), Kind::Data);
-        assert_eq!(Descriptor::from_word(2 << 40), None);
-        assert_eq!(Descriptor::from_word(1 << 47), None);
     }
 }

@@ -5,6 +5,7 @@
 
 #![cfg(not(loom))]
 
+use super::call_memory::CallMemory;
 use super::entry::EntryId;
 use super::entry::Liveness;
 use super::heap::Heap;
@@ -177,6 +178,18 @@ impl Segment {
     /// A view of the worker slots: none, except in a directory. It keeps the memory.
     pub(crate) fn worker_slots(&self) -> WorkerSlots {
         self.parts().worker_slots()
+    }
+
+    /// A view of the call cells and of the memory for replies: none, except in a call area. It
+    /// keeps the memory.
+    pub(crate) fn call_memory(&self) -> CallMemory {
+        self.parts().call_memory()
+    }
+
+    /// Maps the call area of this name without attaching to it: this takes no lock, and keeps no
+    /// descriptor. The area may be removed meanwhile; its memory stays until the view is dropped.
+    pub(crate) fn map_calls(name: &Name) -> Result<CallMemory, OpenError> {
+        lifecycle::map_only(name).map(|parts| parts.call_memory())
     }
 
     /// The event that the owner of an entry parks on, if the ring parks on events.

@@ -17,7 +17,7 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"packetrg");
 /// Version of `segment::layout` and of the protocol over it.
 ///
 /// Each release has one number at most. `docs/internals/memory-layout.md` lists them.
-pub(crate) const VERSION: u32 = 7;
+pub(crate) const VERSION: u32 = 8;
 
 /// Words of `Identity::state`.
 const READY: u64 = 1;
@@ -119,6 +119,7 @@ impl Identity {
         self.history.store(settings.history as u64, Ordering::Relaxed);
         self.flags.store(flags(settings), Ordering::Relaxed);
         self.worker_slots.store(settings.worker_slots as u64, Ordering::Relaxed);
+        self.call_cells.store(settings.call_cells as u64, Ordering::Relaxed);
         self.salt.store(salt, Ordering::Relaxed);
         self.maker.store(u64::from(std::process::id()), Ordering::Relaxed);
         self.note_keeps(settings.queue);
@@ -202,6 +203,8 @@ impl Identity {
             parking: if flags & EVENT != 0 { Parking::Event } else { Parking::Futex },
             worker_slots: usize::try_from(self.worker_slots.load(Ordering::Relaxed))
                 .unwrap_or(usize::MAX),
+            call_cells: usize::try_from(self.call_cells.load(Ordering::Relaxed))
+                .unwrap_or(usize::MAX),
             tagged_slots: flags & TAGGED != 0,
             queue: flags & QUEUE != 0,
         })
@@ -284,11 +287,13 @@ mod tests {
             stays_open: true,
             parking: Parking::Event,
             worker_slots: 7,
+            call_cells: 0,
             tagged_slots: false,
             queue: false,
         };
         let grouped = Settings { queue: true, tagged_slots: true, ..Settings::default() };
-        for settings in [settings, grouped, Settings::default()] {
+        let area = Settings { call_cells: 32, ..Settings::default() };
+        for settings in [settings, grouped, area, Settings::default()] {
             let (identity, name, len) = written(&settings);
             assert_eq!(identity.state(&name).unwrap(), State::Ready);
             let checked = identity.check(&name, len).unwrap();
@@ -333,6 +338,7 @@ mod tests {
             OpenError::Corrupt { .. }
         ));
         assert!(matches!(check(&|i| i.worker_slots.store(64, store)), OpenError::Corrupt { .. }));
+        assert!(matches!(check(&|i| i.call_cells.store(64, store)), OpenError::Corrupt { .. }));
         assert!(matches!(check(&|i| i.format.store(0, store)), OpenError::Foreign { .. }));
         assert!(matches!(
             check(&|i| i.format.store(format() + 1, store)),

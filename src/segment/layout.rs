@@ -20,6 +20,7 @@
 //!           │ links of schema text                 2 KiB                   │ control lock holder
 //!           │ schema text                          32 KiB                  │ control lock holder
 //!           │ WorkerSlot × worker_slots            256 bytes each          │ control lock holder
+//!           │ CallCell × call_cells                128 bytes each          │ its caller, one server
 //!           │ events, if the ring parks on them    128 bytes an entry      │ raw_sync
 //!           ├──────────────────────────────── page ────────────────────────┤
 //!           │ Slot × capacity                      64 bytes each           │ publishers
@@ -32,7 +33,7 @@
 //! `docs/internals/memory-layout.md` has each word with its offset. Offsets of the parts are in
 //! `segment::places`, the protocol over the words in `ring`.
 
-use super::roles::{ConsumerWords, DurableWords, RedeliveryWords, ReplyWords};
+use super::roles::{ConsumerWords, DurableWords, RedeliveryWords};
 use crate::sync::{AtomicU32, AtomicU64};
 use crossbeam_utils::CachePadded;
 
@@ -92,6 +93,10 @@ pub(crate) struct Identity {
     /// What a process of another layout version may do with a segment that is left
     /// (`segment::identity::Keeps`).
     pub(crate) keeps: AtomicU64,
+    /// Call cells of a call area; 0 in every other segment.
+    pub(crate) call_cells: AtomicU64,
+    /// Call area: the generation of its worker. The worker stores it before its first request.
+    pub(crate) generation: AtomicU64,
 }
 
 /// The words that belong to no one endpoint.
@@ -179,6 +184,8 @@ pub(crate) struct PublisherDetails {
     pub(crate) caller: AtomicU64,
     /// Request ring: packets below this position belong to an earlier owner of the entry.
     pub(crate) since: AtomicU64,
+    /// Request ring: calls that the client gave up and that may still be taken.
+    pub(crate) given_up: AtomicU64,
     /// Type indices that the owner uses, one bit each. Written under the control lock.
     pub(crate) types: AtomicU64,
 }
@@ -230,8 +237,6 @@ pub(crate) struct SubscriberDetails {
     pub(crate) evictions_counted: AtomicU64,
     /// The words of a durable subscriber.
     pub(crate) durable: DurableWords,
-    /// The words of the reader of a reply ring.
-    pub(crate) reply: ReplyWords,
     /// Type indices that the owner uses, one bit each. Written under the control lock.
     pub(crate) types: AtomicU64,
 }
@@ -260,6 +265,36 @@ pub(crate) struct SlotInfo {
     /// The name.
     pub(crate) name: [AtomicU64; WORKER_NAME_WORDS],
 }
+
+/// The place of one call in the call area of a worker. The caller chooses a free cell for each
+/// call; the server that has the request writes its outcome.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub(crate) struct CallCell {
+    /// The outcome (`ring::call::Outcome`), 0 while there is none. The server stores it with
+    /// release, after all other words and the reply.
+    pub(crate) state: AtomicU64,
+    /// The words that the thread of the caller sleeps on.
+    pub(crate) event_count: EventCount,
+    /// A reply of at most 48 bytes.
+    #[cfg(not(loom))]
+    pub(crate) reply: std::cell::UnsafeCell<[u8; SHORT_REPLY]>,
+    /// Offset of the block for a longer reply in the low half, its length in the high half. Both in
+    /// slots of 64 bytes. Written by the caller before the request.
+    pub(crate) block: AtomicU64,
+    /// Bytes of a reply in the block, or the bytes that a reply needed.
+    pub(crate) len: AtomicU64,
+    /// The bytes that a reply might have had.
+    pub(crate) limit: AtomicU64,
+    /// The server that replies later: its entry + 1 in the low 16 bits, its incarnation above.
+    pub(crate) deferred: AtomicU64,
+    /// The position of a request that the caller gave up, + 1.
+    pub(crate) given_up: AtomicU64,
+    _unused: [u64; 3],
+}
+
+/// Bytes of the longest reply within a call cell.
+pub(crate) const SHORT_REPLY: usize = 48;
 
 /// One packet type of the ring.
 #[repr(C)]

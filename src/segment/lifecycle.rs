@@ -24,7 +24,7 @@
 
 use super::identity::{self, Checked, START, State, Version, whole_len};
 use super::layout::Head;
-use super::map::Map;
+use super::map::{Map, SecondMap};
 use super::mapped::{ATTACHED, CONTROL, Mapped, discard, unlink_if_same};
 use super::name::Name;
 use super::object::{self, Absent};
@@ -87,6 +87,25 @@ pub(super) fn has_content(name: &Name) -> Result<bool, OpenError> {
             Ok(len > 0 && identity::state_of(name, &start)? == State::Ready)
         }
     }
+}
+
+/// Maps the segment of this name without attaching to it, and closes its descriptor.
+/// [`NotFound`](OpenError::NotFound) if it was removed.
+pub(super) fn map_only(name: &Name) -> Result<SegmentParts, OpenError> {
+    let fd = object::open(name)?;
+    let object = object::measure(name, &fd)?;
+    object::check_owner(name, &object)?;
+    let (start, len) = object::read_start(name, &fd)?;
+    if object.unlinked || len == 0 || identity::state_of(name, &start)? != State::Ready {
+        return Err(object::not_found(name));
+    }
+    let system = |error| OpenError::system("map", shm::path(&name.object()), error);
+    let len = usize::try_from(object.len).unwrap_or(usize::MAX);
+    let map = SecondMap::open(fd.as_fd(), len).map_err(system)?;
+    let short = || object::foreign(name, "the length", size_of::<Head>() as u64, object.len);
+    let Checked { settings, salt } =
+        map.head().ok_or_else(short)?.identity.check(name, object.len)?;
+    SegmentParts::new(Arc::new(map), settings, salt).ok_or_else(short)
 }
 
 /// An open object whose control lock this value holds. Closing the descriptor releases the lock.

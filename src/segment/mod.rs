@@ -24,6 +24,7 @@ pub(crate) mod settings;
 pub(crate) mod view;
 
 mod attachment;
+mod call_memory;
 mod control;
 mod heap;
 mod identity;
@@ -40,6 +41,7 @@ pub(crate) mod types;
 #[cfg(not(loom))]
 pub(crate) use {
     attachment::Segment,
+    call_memory::CallMemory,
     control::Control,
     entry::Liveness,
     parts::WorkerSlots,

@@ -2,6 +2,7 @@
 
 #![cfg(not(loom))]
 
+use super::call_memory::CallMemory;
 use super::entry::{EntryId, Kept, OwnerState, SlotPhase, WorkerSlotState};
 use super::layout::{
     BLOCKS, Head, MAX_TYPES, NOWHERE, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry,
@@ -133,13 +134,14 @@ impl SegmentParts {
         &self.memory
     }
 
-    /// The type table.
+    /// The type table: empty in a call area.
     pub(super) fn types(&self) -> TypeTable<'_> {
+        let part = |count: usize| if self.settings.call_cells == 0 { count } else { 0 };
         TypeTable {
             membership: &self.head().membership,
-            entries: self.slice::<TypeEntry>(self.places.types, MAX_TYPES),
-            links: self.slice::<AtomicU32>(self.places.links, BLOCKS),
-            text: self.slice::<AtomicU64>(self.places.schema, SCHEMA_WORDS),
+            entries: self.slice::<TypeEntry>(self.places.types, part(MAX_TYPES)),
+            links: self.slice::<AtomicU32>(self.places.links, part(BLOCKS)),
+            text: self.slice::<AtomicU64>(self.places.schema, part(SCHEMA_WORDS)),
         }
     }
 
@@ -147,6 +149,15 @@ impl SegmentParts {
     pub(super) fn worker_slots(&self) -> WorkerSlots {
         let slots = self.slice(self.places.worker_slots, self.settings.worker_slots);
         WorkerSlots { slots: NonNull::from(slots), _owner: self.memory.owner() }
+    }
+
+    /// A view of the call cells and of the memory for replies: none, except in a call area.
+    pub(super) fn call_memory(&self) -> CallMemory {
+        let cells = self.slice(self.places.call_cells, self.settings.call_cells);
+        let blocks = if cells.is_empty() { 0 } else { self.settings.capacity / SLOT };
+        let blocks = self.slice::<Slot>(self.places.slots, blocks);
+        // SAFETY: valid by the invariants as long as the owner of `memory` lives.
+        unsafe { CallMemory::of_parts(self.memory.owner(), self.head(), cells, blocks) }
     }
 
     /// The room of an entry's event. Publishers' events come first.

@@ -4,8 +4,8 @@
 
 use super::entry::EntryId;
 use super::layout::{
-    BLOCKS, HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberDetails,
-    SubscriberEntry, TypeEntry, WorkerSlot,
+    BLOCKS, CallCell, HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot,
+    SubscriberDetails, SubscriberEntry, TypeEntry, WorkerSlot,
 };
 use super::settings::{Parking, Settings};
 use crate::sys::{event, page_size};
@@ -24,10 +24,11 @@ const _: () = {
     assert!(offset_of!(SubscriberEntry, details) == 128);
     assert!(offset_of!(SubscriberDetails, evictions_begun) == 8);
     assert!(offset_of!(SubscriberDetails, durable) == 24);
-    assert!(offset_of!(SubscriberDetails, reply) == 112);
-    assert!(offset_of!(SubscriberDetails, types) == 120);
+    assert!(offset_of!(SubscriberDetails, types) == 112);
     assert!(size_of::<TypeEntry>() == 128);
     assert!(size_of::<WorkerSlot>() == 256);
+    assert!(size_of::<CallCell>() == 128 && offset_of!(CallCell, reply) == 16);
+    assert!(offset_of!(CallCell, block) == 64);
     assert!(size_of::<Slot>() == SLOT && offset_of!(Slot, payload) == HEADER);
 };
 
@@ -40,6 +41,7 @@ pub(crate) struct Places {
     pub(crate) links: usize,
     pub(crate) schema: usize,
     pub(crate) worker_slots: usize,
+    pub(crate) call_cells: usize,
     pub(crate) events: usize,
     pub(crate) slots: usize,
     pub(crate) end: usize,
@@ -59,11 +61,16 @@ impl Places {
         let first = size_of::<Head>();
         let second = first.checked_add(publishers.checked_mul(size_of::<PublisherEntry>())?)?;
         let types = second.checked_add(subscribers.checked_mul(size_of::<SubscriberEntry>())?)?;
-        let links = types.checked_add(MAX_TYPES * size_of::<TypeEntry>())?;
-        let schema = links.checked_add(BLOCKS * 4)?;
-        let worker_slots = schema.checked_add(SCHEMA_WORDS * 8)?;
-        let events_at = worker_slots
+        // The types of calls are those of their service.
+        let has_types = settings.call_cells == 0;
+        let part = |bytes: usize| if has_types { bytes } else { 0 };
+        let links = types.checked_add(part(MAX_TYPES * size_of::<TypeEntry>()))?;
+        let schema = links.checked_add(part(BLOCKS * 4))?;
+        let worker_slots = schema.checked_add(part(SCHEMA_WORDS * 8))?;
+        let call_cells = worker_slots
             .checked_add(settings.worker_slots.checked_mul(size_of::<WorkerSlot>())?)?;
+        let events_at =
+            call_cells.checked_add(settings.call_cells.checked_mul(size_of::<CallCell>())?)?;
         let each = if settings.parking == Parking::Event { event::ROOM } else { 0 };
         let events_len = publishers.checked_add(subscribers)?.checked_mul(each)?;
         let slots = events_at.checked_add(events_len)?.checked_next_multiple_of(page)?;
@@ -76,6 +83,7 @@ impl Places {
             links,
             schema,
             worker_slots,
+            call_cells,
             events: events_at,
             slots,
             end: whole,
@@ -104,6 +112,7 @@ mod tests {
             Settings { capacity: 1024, max_publishers: 1, max_subscribers: 1, ..<_>::default() },
             Settings { capacity: 1 << 20, parking: Parking::Event, ..<_>::default() },
             Settings { capacity: 2048, worker_slots: 128, ..<_>::default() },
+            Settings { capacity: 1 << 18, call_cells: 256, ..<_>::default() },
             Settings { capacity: 1 << 16, queue: true, tagged_slots: true, ..<_>::default() },
         ];
         for settings in &settings {

@@ -1,5 +1,5 @@
 //! The words of a subscriber entry that belong to one role each: durable subscriber, queue
-//! consumer, reader of a reply ring.
+//! consumer.
 //!
 //! Each word has one meaning and one accessor. In a ring without its role a word stays zero.
 
@@ -124,20 +124,14 @@ impl RedeliveryWords {
 pub(crate) struct ConsumerWords {
     /// Counts the consumers that have used the entry.
     incarnation: AtomicU64,
-    /// First postponed position + 1; 0: nothing is postponed.
-    postponed: AtomicU64,
-    /// Last postponed position.
-    postponed_last: AtomicU64,
     /// Not 0: the server leaves once it has a successor.
     hands_over: AtomicU64,
 }
 
 impl ConsumerWords {
-    /// Starts the next incarnation, with nothing postponed. Under the control lock, before the
-    /// entry's state is stored.
+    /// Starts the next incarnation. Under the control lock, before the entry's state is stored.
     pub(crate) fn begin(&self) {
         self.incarnation.fetch_add(1, Ordering::Relaxed);
-        self.postponed.store(0, Ordering::Relaxed);
         self.hands_over.store(0, Ordering::Relaxed);
     }
 
@@ -157,53 +151,6 @@ impl ConsumerWords {
     pub(crate) fn incarnation(&self) -> u64 {
         self.incarnation.load(Ordering::Relaxed)
     }
-
-    /// Stores the range of postponed positions, first and last. The consumer calls this before it
-    /// releases a packet that it postpones, and lowers the range after it sent the outcome.
-    pub(crate) fn set_postponed(&self, range: Option<(u64, u64)>) {
-        if let Some((_, last)) = range {
-            // Pairs with the acquire of the last position in `may_have_postponed`. A reader that
-            // sees it lowered also sees the messages that the consumer sent before.
-            self.postponed_last.store(last, Ordering::Release);
-        }
-        // Pairs with the acquire of the first position in `may_have_postponed`. A reader that sees
-        // the range set also sees its last position. A reader that sees the first position raised
-        // also sees the messages that the consumer sent before.
-        self.postponed.store(range.map_or(0, |(first, _)| first + 1), Ordering::Release);
-    }
-
-    /// Returns true if the position is in the range of postponed positions.
-    pub(crate) fn may_have_postponed(&self, position: u64) -> bool {
-        // Pairs with the releases in `set_postponed`, as does the load below.
-        let first = self.postponed.load(Ordering::Acquire);
-        first > 0
-            && first <= position + 1
-            && position <= self.postponed_last.load(Ordering::Acquire)
-    }
-}
-
-/// Words of the reader of a reply ring.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub(crate) struct ReplyWords {
-    /// Calls that the client gave up, one bit for each call slot.
-    given_up: AtomicU64,
-}
-
-impl ReplyWords {
-    /// The calls that the client gave up, one bit for each call slot.
-    pub(crate) fn given_up(&self) -> u64 {
-        // In one total order with the store below, the client's check whether the request was
-        // taken, and the server's pin of the request before this load. So a server that takes a
-        // request after the client saw it untaken sees the call given up.
-        self.given_up.load(Ordering::SeqCst)
-    }
-
-    /// Stores the calls that the client gave up.
-    pub(crate) fn set_given_up(&self, calls: u64) {
-        // In one total order with the load in `given_up`.
-        self.given_up.store(calls, Ordering::SeqCst);
-    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -220,20 +167,5 @@ mod tests {
             assert!(!words.has_name(&name[1..]) && !words.has_name(""));
             assert!(!words.has_name(&format!("{}y", &name[..name.len() - 1])));
         }
-    }
-
-    #[test]
-    fn a_range_of_postponed_positions_holds_its_ends() {
-        let words = ConsumerWords::default();
-        assert!(!words.may_have_postponed(0));
-        words.set_postponed(Some((0, 2)));
-        assert_eq!([0, 1, 2, 3].map(|at| words.may_have_postponed(at)), [true, true, true, false]);
-        words.set_postponed(Some((2, 2)));
-        assert_eq!([1, 2].map(|at| words.may_have_postponed(at)), [false, true]);
-        words.set_postponed(None);
-        assert!(!words.may_have_postponed(2));
-        words.set_postponed(Some((5, 6)));
-        words.begin();
-        assert_eq!((words.incarnation(), words.may_have_postponed(5)), (1, false));
     }
 }

@@ -64,6 +64,8 @@ pub struct Settings {
     pub(crate) parking: Parking,
     /// Worker slots: 0, except in the directory of a cluster.
     pub(crate) worker_slots: usize,
+    /// Call cells: 0, except in the call area of a worker. Its slots are memory for replies.
+    pub(crate) call_cells: usize,
     /// Cluster ring: packets carry a tag and possibly a prefix. Plain endpoints cannot read it.
     pub(crate) tagged_slots: bool,
     /// Work queue: each packet goes to one consumer.
@@ -97,6 +99,7 @@ impl Default for Settings {
             stays_open: false,
             parking: Parking::Futex,
             worker_slots: 0,
+            call_cells: 0,
             tagged_slots: false,
             queue: false,
         }
@@ -107,6 +110,8 @@ impl Default for Settings {
 const LEAST_CAPACITY: usize = 1 << 10;
 /// Bytes of the largest ring.
 const MOST_CAPACITY: usize = 1 << 32;
+/// Most call cells of a call area: a request's tag has 13 bits for the cell.
+pub(crate) const MAX_CALL_CELLS: usize = 1 << 13;
 /// Most entries of one side.
 pub(crate) const MAX_ENTRIES: usize = 1024;
 
@@ -130,6 +135,9 @@ impl Settings {
         check_entries("max_subscribers", self.max_subscribers)?;
         if self.worker_slots > MAX_ENTRIES {
             return Err(format!("max_workers {} is more than {MAX_ENTRIES}", self.worker_slots));
+        }
+        if self.call_cells > MAX_CALL_CELLS {
+            return Err(format!("max_calls {} is more than {MAX_CALL_CELLS}", self.call_cells));
         }
         if self.tagged_slots && self.claims == Claims::Exclusive {
             return Err("an inbox has many publishers: use shared claims".to_owned());
@@ -217,6 +225,7 @@ mod tests {
         assert!(reason(|s| s.max_publishers = 0).contains("max_publishers 0"));
         assert!(reason(|s| s.max_subscribers = 1025).contains("max_subscribers 1025"));
         assert!(reason(|s| s.worker_slots = 1025).contains("max_workers 1025"));
+        assert!(reason(|s| s.call_cells = 8193).contains("max_calls 8193"));
         assert!(reason(|s| s.history = 8193).contains("8192"));
         let dropping = |s: &mut Settings| (s.queue, s.overflow) = (true, Overflow::DropOldest);
         assert!(reason(dropping).contains("neither drops"));

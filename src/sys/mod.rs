@@ -11,6 +11,7 @@ pub(crate) mod machine;
 pub(crate) mod owned;
 pub(crate) mod processes;
 pub(crate) mod shm;
+pub(crate) mod thread;
 
 pub(crate) use machine::random;
 

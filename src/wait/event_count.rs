@@ -229,6 +229,30 @@ fn heavy_barrier() -> bool {
     true
 }
 
+/// Wakes the sleepers of an event count that is notified once, after the store that they wait for.
+/// Nobody has registered before the wait began, so the number of waiters tells whether one sleeps.
+/// `fences`: as for [`Notifier::new`].
+#[cfg(not(loom))]
+#[inline]
+pub(crate) fn notify_once(event_count: &EventCount, fences: bool) {
+    if fences {
+        fence(Ordering::SeqCst);
+    }
+    // Pairs with the heavy barrier of `register_waiter`: the store comes before the load.
+    light_barrier();
+    if event_count.waiters.load(Ordering::Relaxed) != 0 {
+        wake_once(event_count);
+    }
+}
+
+#[cfg(not(loom))]
+#[cold]
+fn wake_once(event_count: &EventCount) {
+    // In one order with the load and the addition in `count_waiter`.
+    event_count.futex.fetch_add(1, Ordering::SeqCst);
+    futex::wake_all(&event_count.futex);
+}
+
 /// Differs from every number of waiters.
 const NEVER: u64 = u64::MAX;
 

@@ -39,6 +39,8 @@ mod event_count;
 
 pub(crate) use deadline::{Deadline, Timeout, wait_until};
 pub(crate) use event_count::Notifier;
+#[cfg(not(loom))]
+pub(crate) use event_count::notify_once;
 #[cfg(all(test, loom))]
 pub(crate) use event_count::register_waiter;
 pub(crate) use event_count::{Sleep, Waiter, register_waiter_on_all};

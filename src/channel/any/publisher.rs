@@ -15,9 +15,7 @@ use crate::error::{Form, OpenError};
 use crate::packet::{AnyBits, Packet, SendAs, Tail, TypeInfo};
 use crate::ring::gate::position;
 use crate::sync::Ordering;
-use crate::wait::Timeout;
-#[cfg(test)]
-use crate::wait::Wait;
+use crate::wait::{Timeout, Wait};
 use std::fmt;
 use std::time::Duration;
 
@@ -143,7 +141,7 @@ impl AnyPublisher {
     #[inline(always)]
     pub(crate) fn send_tagged<T: Packet>(
         &mut self,
-        tag: u16,
+        tag: u32,
         packet: &T,
         timeout: Timeout,
     ) -> Result<u64, SendFailure> {
@@ -168,7 +166,7 @@ impl AnyPublisher {
     }
 
     /// Publishes a copy of a packet of another ring, with its type. Does not wait for room.
-    pub(crate) fn forward(&mut self, letter: &DeadLetter<'_>, tag: u16) -> Result<(), SendFailure> {
+    pub(crate) fn forward(&mut self, letter: &DeadLetter<'_>, tag: u32) -> Result<(), SendFailure> {
         let sender = &mut self.sender;
         sender.begin()?;
         let index = {
@@ -203,7 +201,6 @@ impl AnyPublisher {
     }
 
     /// Returns the wait policy of this publisher.
-    #[cfg(test)]
     pub(crate) fn wait(&self) -> Wait {
         self.sender.entry.waiter.wait()
     }
@@ -256,8 +253,11 @@ impl AnyPublisher {
         let writer = &self.sender.writer;
         let details = &writer.own().details;
         details.since.store(writer.tail(), Ordering::Relaxed);
-        // Release: pairs with the acquire in `caller`, which then sees `since`.
+        // Release: pairs with the acquire in `GroupReceiver::request`, which then sees `since`.
         details.caller.store(caller, Ordering::Release);
+        // Last: a server that sees the count of the last owner reset skips the requests of that
+        // owner, because it sees `since`.
+        details.given_up.store(0, Ordering::Release);
         writer.entry() as u16
     }
 

@@ -74,7 +74,7 @@ impl<'a> AnyReceived<'a> {
     }
 
     /// The tag in its descriptor.
-    pub(crate) fn tag(&self) -> u16 {
+    pub(crate) fn tag(&self) -> u32 {
         self.taken.descriptor.tag()
     }
 

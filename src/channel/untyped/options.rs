@@ -58,7 +58,7 @@ pub(crate) struct DeadLetter<'a> {
     /// Its type, as its ring carries it.
     pub(crate) carried: CarriedType,
     /// The tag in its descriptor.
-    pub(crate) tag: u16,
+    pub(crate) tag: u32,
     /// Its archive.
     pub(crate) archive: &'a [u8],
 }

@@ -5,7 +5,7 @@ use crate::channel::error::RecvError;
 use crate::error::Form;
 use crate::packet::Fingerprint;
 use crate::ring::cursor::{Cursor, Next, Taken};
-use crate::ring::guard::{HoldsBatch, HoldsPacket};
+use crate::ring::guard::HoldsBatch;
 use crate::ring::reader::Reader;
 use crate::ring::slot::Descriptor;
 use crate::wait::Timeout;
@@ -62,14 +62,6 @@ impl Receiver {
         self.put_back();
     }
 
-    /// Releases the packet of a forgotten guard.
-    #[inline]
-    pub(crate) fn release_forgotten(&mut self) {
-        if self.cursor.holds() && !self.has_found() {
-            self.release();
-        }
-    }
-
     /// Copies the packet in flight out of the ring and releases it.
     pub(crate) fn copy_out(&mut self) {
         self.copy.clear();
@@ -88,16 +80,6 @@ impl Receiver {
         // A packet that was found and not received is still to come.
         let next = if self.has_found() { range.start } else { range.end };
         self.cursor.tail().saturating_sub(next)
-    }
-
-    /// Returns true if the next position is claimed and not committed; more packets may lie behind
-    /// it. If its owner is dead, the claim is cleared.
-    pub(crate) fn is_held_up(&mut self) -> bool {
-        let is_claimed = self.cursor.is_claimed();
-        if is_claimed {
-            self.reap_dead();
-        }
-        is_claimed
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct MessageHeader<'a> {
     /// Bytes before the archive: a multiple of 16.
     pub(crate) prefix: &'a [u8],
     /// The tag in the descriptor.
-    pub(crate) tag: u16,
+    pub(crate) tag: u32,
     /// Most bytes of the archive.
     pub(crate) limit: usize,
 }
@@ -115,7 +115,7 @@ impl Sender {
         &mut self,
         archive: &[u8],
         type_index: u16,
-        tag: u16,
+        tag: u32,
         timeout: Timeout,
     ) -> Result<(), SendFailure> {
         self.claim::<SendFailure>(archive.len(), timeout)?;

@@ -19,11 +19,13 @@
 //! This folder is the only part of `cluster` that knows segments. `slots` reads and writes worker
 //! slots, `sweep` clears dead workers and removes unused objects, `watch` reports changes.
 
+mod caretaker;
 mod info;
 mod slots;
 mod sweep;
 mod watch;
 
+pub(crate) use caretaker::Caretaker;
 pub(crate) use info::{InboxAddress, Lookup, Presence, Visit, worker_of_process};
 pub use info::{WorkerChange, WorkerInfo, WorkerState};
 pub(crate) use slots::JoinRequest;
@@ -136,6 +138,18 @@ impl Directory {
     /// Opens a watch over the workers of this cluster.
     pub(crate) fn watch(&self) -> Result<Watch, OpenError> {
         Ok(Watch::new(self.slots.another()?, &self.cluster))
+    }
+
+    /// Opens a caretaker of this cluster.
+    pub(crate) fn caretaker(&self) -> Result<Caretaker, OpenError> {
+        Ok(Caretaker::new(self.slots.another()?, &self.cluster))
+    }
+
+    /// Clears the dead, and removes the objects to which only dead processes were attached.
+    pub(crate) fn sweep(&self) {
+        if let Some(control) = self.slots.lock_bounded() {
+            self.tidy(&control);
+        }
     }
 
     /// The event count that is notified after each change of a worker.

@@ -15,7 +15,7 @@ pub(super) use inbox::SendToFailure;
 pub use inbox::{SendToError, SendToTimeoutError, TrySendToError, WaitingForInbox};
 pub(super) use service::ServiceRecvFailure;
 pub use service::{
-    CallError, CallTimeoutError, ReplyError, ServerProcess, ServiceRecvError,
+    CallError, CallLimit, CallTimeoutError, ReplyError, ServerProcess, ServiceRecvError,
     ServiceRecvTimeoutError, TryServiceRecvError, WaitingForServer,
 };
 

@@ -10,8 +10,7 @@ pub(in crate::cluster) type ServiceRecvFailure = Failure<ServiceRecvError, ()>;
 
 error_family! {
     /// Why a call has no reply, in a form that waits: [`call`](crate::cluster::Client::call),
-    /// [`start`](crate::cluster::Client::start), [`wait`](crate::cluster::Client::wait) and
-    /// [`wait_any`](crate::cluster::Client::wait_any).
+    /// [`start`](crate::cluster::Client::start) and [`wait`](crate::cluster::Call::wait).
     CallError waits for WaitingForServer, {
         /// There is no server. No server took the request and none will, so it is safe to call
         /// again. [`wait_for_server`](crate::cluster::Client::wait_for_server) waits for a server.
@@ -32,24 +31,20 @@ error_family! {
         ReplyTooLarge {
             /// Bytes of its archive.
             needed: usize,
-            /// Most bytes of a reply.
+            /// Bytes that the client reserved for it.
             limit: usize,
         } => (
-            "reply too large: {needed} bytes, limit {limit}; request less, or send the data by a topic or an inbox"
+            "reply too large: {needed} bytes, limit {limit}; open the client with a larger max_reply, \
+             and its worker with a reply_capacity of at least twice as much"
         ),
-        /// This call is not in flight: its outcome was already reported, it was cancelled, or it
-        /// belongs to another client. From [`wait_any`](crate::cluster::Client::wait_any): the
-        /// client has no call in flight.
-        NotInFlight => (
-            "call not in flight: its outcome was reported, it was cancelled, or it belongs to another client"
-        ),
-        /// The client has the maximum number of calls in flight.
-        Busy {
-            /// The maximum.
-            limit: usize,
-        } => ("too many calls: {limit} are in flight; wait for replies first"),
+        /// This call has ended: its outcome was reported before.
+        NotInFlight => ("call not in flight: its outcome was reported before"),
+        /// There is no place for another call.
+        Busy(limit: CallLimit) => ("too many calls: {limit}"),
         /// This process cannot reach the service any more, and waiting would never end.
-        Detached(cause: Detachment) => ("no reply: the ring of replies is detached: {cause}"),
+        Detached(cause: Detachment) => ("no reply: the service is detached: {cause}"),
+        /// This worker cannot attach another endpoint to the service.
+        Open(#[source] error: Box<OpenError>) => ("request not sent: {error}"),
         /// The bytes of the reply are not a packet of its type.
         Corrupt(what: Box<str>) => ("corrupt reply: {what}"),
         /// The request is larger than this service allows.
@@ -58,7 +53,7 @@ error_family! {
             needed: usize,
             /// Most bytes of a request to this service.
             limit: usize,
-        } => ("request too large: {needed} bytes, limit {limit}; split the request"),
+        } => ("request too large: {needed} bytes, limit {limit}; split the request, or make the service with a larger capacity"),
         /// The request could not be serialized.
         Unserializable(#[source] error: Unserializable) => ("request not serialized: {error}"),
         /// The request was not sent for another reason.
@@ -67,13 +62,60 @@ error_family! {
 
     /// Why a call has no reply, in a form with a timeout:
     /// [`call_timeout`](crate::cluster::Client::call_timeout) and
-    /// [`wait_timeout`](crate::cluster::Client::wait_timeout).
+    /// [`wait_timeout`](crate::cluster::Call::wait_timeout).
     CallTimeoutError adds {
         /// No reply came before the timeout. After `wait_timeout` the call is still in flight.
         Timeout {
             /// The server, as far as it is known.
             waiting_for
         } => ("no reply before the timeout: {waiting_for}")
+    }
+}
+
+/// The limit that leaves no place for another call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallLimit {
+    /// The client has as many calls in flight as its
+    /// [`window`](crate::cluster::ServiceBuilder::window) allows.
+    Window {
+        /// The window.
+        calls: usize,
+    },
+    /// The worker has as many calls in flight as its
+    /// [`max_calls`](crate::cluster::WorkerBuilder::max_calls) allows.
+    WorkerCalls {
+        /// The limit.
+        calls: usize,
+    },
+    /// The worker's memory for replies has no free block for the reply of this call.
+    ReplyMemory {
+        /// Bytes that the reply may need.
+        needed: usize,
+        /// Bytes of the largest free block.
+        free: usize,
+        /// Bytes of the whole memory: its
+        /// [`reply_capacity`](crate::cluster::WorkerBuilder::reply_capacity).
+        capacity: usize,
+    },
+}
+
+impl fmt::Display for CallLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Window { calls } => write!(
+                f,
+                "{calls} calls of this client are in flight; read replies first, or open the client with a larger window"
+            ),
+            Self::WorkerCalls { calls } => write!(
+                f,
+                "{calls} calls of this worker are in flight; read replies first, or join with a larger max_calls"
+            ),
+            Self::ReplyMemory { needed, free, capacity } => write!(
+                f,
+                "a reply may need {needed} bytes, of {capacity} bytes for replies {free} are free in one piece; drop replies first, open the client with a smaller max_reply, or join with a larger reply_capacity"
+            ),
+        }
     }
 }
 
@@ -141,24 +183,27 @@ impl From<SendError> for CallError {
 error_family! {
     /// Why a reply was not sent.
     ReplyError, {
-        /// The client was dropped, or died with unread replies. A client that was killed with only
-        /// this call in flight may not be noticed: the reply is then `Ok`.
+        /// The worker of the caller has left or died. A death may not be noticed yet: the reply is
+        /// then `Ok`.
         CallerGone => ("reply not sent: the caller is gone"),
-        /// The caller's ring of replies has no room. A correct client keeps room for the reply of
-        /// each of its calls, so this client violates the protocol.
-        Full => ("reply not sent: the caller's ring of replies is full"),
-        /// The reply is larger than 31,648 bytes. The caller gets
+        /// The service that received the request was dropped before its deferred reply. The caller
+        /// gets [`ServiceGone`](CallError::ServiceGone).
+        ServiceDropped => (
+            "reply not sent: the service that received the request was dropped; keep it until all deferred replies are sent"
+        ),
+        /// The reply is larger than the client allowed. The caller gets
         /// [`ReplyTooLarge`](CallError::ReplyTooLarge).
         TooLarge {
             /// Bytes of its archive.
             needed: usize,
-            /// Most bytes of a reply.
+            /// Bytes that the client reserved.
             limit: usize,
-        } => ("reply too large: {needed} bytes, limit {limit}; send less"),
+        } => ("reply too large: {needed} bytes, limit {limit}; send less, or let the client choose a larger max_reply"),
         /// The reply could not be serialized.
         Unserializable(#[source] error: Unserializable) => ("reply not serialized: {error}"),
-        /// The caller's ring of replies could not be opened.
-        Open(#[source] error: Box<OpenError>) => ("caller's ring of replies not opened: {error}"),
+        /// The caller's memory could not be mapped. The caller gets
+        /// [`ServiceGone`](CallError::ServiceGone).
+        Open(#[source] error: Box<OpenError>) => ("caller's memory not mapped: {error}"),
     }
 }
 
@@ -172,11 +217,11 @@ error_family! {
         Detached(cause: Detachment) => ("no more requests: the service is detached: {cause}"),
         /// The bytes are not a valid request. It was skipped.
         Corrupt(what: Box<str>) => ("corrupt request: {what}"),
-        /// A caller's ring of replies could not be opened, because descriptors, memory or entries
-        /// ran out. The server postponed the request and tries again later. It serves other
+        /// The caller's memory could not be mapped, because descriptors or memory ran out. The
+        /// server keeps the request, and a later receive returns it. Other servers take other
         /// requests meanwhile.
         Caller(#[source] error: Box<OpenError>) => (
-            "request postponed: the caller's ring of replies was not opened: {error}"
+            "request kept for later: the caller's memory was not mapped: {error}"
         ),
     }
 

@@ -54,7 +54,7 @@ impl Message<'_> {
     }
 
     fn sender_tag(&self) -> SenderTag {
-        SenderTag(self.received.tag())
+        SenderTag(self.received.tag() as u16)
     }
 
     /// The name of the packet's type; empty if the inbox does not know it.

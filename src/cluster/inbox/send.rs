@@ -132,7 +132,7 @@ impl Worker {
         timeout: Timeout,
     ) -> Result<u64, SendFailure> {
         let _depth = const { !T::IS_COPIED }.then(SerializeDepth::begin);
-        endpoint.send_tagged(self.senders.sender_tag.0, packet, timeout)
+        endpoint.send_tagged(self.senders.sender_tag.0.into(), packet, timeout)
     }
 
     /// Every send that the fast path leaves over: of another thread, after a lookup, with a wait.

@@ -1,17 +1,23 @@
 //! Deferred replies: sent after the handler has released the request.
+//!
+//! The caller of a deferred request waits as long as the entry of its server lives. So a server
+//! that leaves gives its deferred replies up first: no reply is written after its entry is free.
+//! [`ReplyGate`] keeps that order within the process.
 
-use super::tags::RequestId;
+use super::send;
+use crate::channel::ReplyRight;
+use crate::cluster::calls::{CallerCache, ReachError};
 use crate::cluster::error::ReplyError;
-use crate::packet::{Packet, SendAs};
+use crate::cluster::names::CallerId;
+use crate::packet::{Packet, Scratch, SendAs};
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The right to reply later. It has no borrow and can move to another thread.
 ///
-/// The reply is sent by the service that received the request, or by another service of this
-/// process. If a `Deferred` is dropped, the caller gets
-/// [`NoReply`](crate::cluster::CallError::NoReply) at the service's next receive.
+/// The [`Service`](super::Service) that received the request must live until then. If a `Deferred`
+/// is dropped, the caller gets [`NoReply`](crate::cluster::CallError::NoReply).
 ///
 /// ```
 /// # let cluster = format!("deferred-{}", std::process::id());
@@ -20,81 +26,148 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///
 /// let worker = Worker::join(&cluster, "both")?;
 /// let mut server = worker.service::<u64, u64>("double")?;
-/// let mut client = worker.client::<u64, u64>("double")?;
+/// let client = worker.client::<u64, u64>("double")?;
 /// let calls = [client.start(&1)?, client.start(&2)?];
 ///
 /// let request = server.recv()?;
 /// let doubled = request.to_native() * 2;
 /// let later = Request::defer(request); // The service receives on meanwhile.
 /// Request::reply(server.recv()?, &4)?;
-/// later.reply(&mut server, &doubled)?;
+/// later.reply(&doubled)?;
 ///
-/// assert_eq!(*client.wait(calls[1])?, 4);
-/// assert_eq!(*client.wait(calls[0])?, 2);
+/// let [first, second] = calls;
+/// assert_eq!(*second.wait()?, 4);
+/// assert_eq!(*first.wait()?, 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "the caller of a dropped request gets no reply"]
 pub struct Deferred<R: Packet> {
-    request: RequestId,
-    dropped: DroppedReplies,
-    is_over: bool,
+    caller: CallerId,
+    /// `None` once the reply was sent.
+    right: Option<ReplyRight>,
+    gate: Arc<ReplyGate>,
     packet: PhantomData<fn(R)>,
 }
 
-/// The requests whose deferred replies were dropped.
-pub(super) type DroppedReplies = Arc<Mutex<Vec<RequestId>>>;
+/// Lets deferred replies through until their service is dropped.
+pub(super) struct ReplyGate {
+    pub(super) callers: Arc<CallerCache>,
+    /// A waiter's heavy barrier does not reach this process.
+    pub(super) fences: bool,
+    state: Mutex<GateState>,
+    /// Notified when a reply was written.
+    written: Condvar,
+}
 
-/// Sends deferred replies: a [`Service`](super::Service).
-pub trait Replier<R: Packet> {
-    #[doc(hidden)]
-    fn reply_later(
-        &mut self,
-        to: RequestId,
-        reply: &impl Packet<Archived = R::Archived>,
-    ) -> Result<(), ReplyError>;
-    #[doc(hidden)]
-    fn waits_for(&mut self, to: RequestId) -> bool;
+#[derive(Default)]
+struct GateState {
+    is_closed: bool,
+    /// Replies that are being written.
+    writing: usize,
+}
+
+/// A passage through the gate. Dropping it ends it, in a panic too.
+struct Passage<'a>(&'a ReplyGate);
+
+impl ReplyGate {
+    pub(super) fn new(callers: Arc<CallerCache>, fences: bool) -> Self {
+        Self { callers, fences, state: Mutex::default(), written: Condvar::new() }
+    }
+
+    /// `None` if the gate is closed, or this is a forked child, to which nothing belongs.
+    fn pass(&self) -> Option<Passage<'_>> {
+        if self.callers.is_inherited() {
+            return None;
+        }
+        let mut state = self.lock();
+        if state.is_closed {
+            return None;
+        }
+        state.writing += 1;
+        Some(Passage(self))
+    }
+
+    /// Ends a call without a reply. Returns the right if its caller cannot be reached now.
+    fn refuse(&self, caller: CallerId, right: ReplyRight) -> Option<ReplyRight> {
+        let _passage = self.pass()?;
+        match self.callers.reach(caller) {
+            Ok(memory) => send::refuse(&memory, right, self.fences),
+            Err(ReachError::Gone) => {}
+            Err(ReachError::NotNow(_)) => return Some(right),
+        }
+        None
+    }
+
+    /// Closes the gate, and waits for the replies that are being written.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        while state.writing > 0 {
+            state = self.written.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, GateState> {
+        // A panic leaves the state consistent: no code of the user runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Passage<'_> {
+    fn drop(&mut self) {
+        self.0.lock().writing -= 1;
+        self.0.written.notify_all();
+    }
 }
 
 impl<R: Packet> Deferred<R> {
-    pub(super) fn new(request: RequestId, dropped: DroppedReplies) -> Self {
-        Self { request, dropped, is_over: false, packet: PhantomData }
+    pub(super) fn new(caller: CallerId, right: Option<ReplyRight>, gate: Arc<ReplyGate>) -> Self {
+        Self { caller, right, gate, packet: PhantomData }
     }
 
     /// Sends the reply: `&reply`, or a [borrowed form](SendAs) of it.
     ///
     /// # Errors
     ///
-    /// As [`Request::reply`](super::Request::reply). [`Open`](ReplyError::Open) if `service` did
-    /// not receive the request and cannot reach the caller now; the caller gets
-    /// [`NoReply`](crate::cluster::CallError::NoReply).
-    pub fn reply(
-        mut self,
-        service: &mut impl Replier<R>,
-        reply: impl SendAs<R>,
-    ) -> Result<(), ReplyError> {
-        let outcome = service.reply_later(self.request, reply.value());
-        // After these errors, the service that received the request tries to send a no-reply
-        // message: it may reach a caller that `service` does not reach.
-        self.is_over = !matches!(
-            outcome,
-            Err(ReplyError::Open(_) | ReplyError::Full | ReplyError::CallerGone)
-        );
-        outcome
+    /// As [`Request::reply`](super::Request::reply), and
+    /// [`ServiceDropped`](ReplyError::ServiceDropped).
+    pub fn reply(mut self, reply: impl SendAs<R>) -> Result<(), ReplyError> {
+        let Some(right) = self.right.take() else { return Err(ReplyError::CallerGone) };
+        let Some(_passage) = self.gate.pass() else { return Err(ReplyError::ServiceDropped) };
+        match self.gate.callers.reach(self.caller) {
+            Ok(memory) => {
+                let mut scratch = Scratch::default();
+                send::reply(&memory, right, reply.value(), &mut scratch, self.gate.fences)
+            }
+            Err(ReachError::Gone) => Err(ReplyError::CallerGone),
+            Err(ReachError::NotNow(error)) => {
+                // Dropping this value tries to tell the caller.
+                self.right = Some(right);
+                Err(ReplyError::Open(Box::new(error)))
+            }
+        }
     }
 
     /// Returns true if the caller lives and has not cancelled this call.
     ///
     /// Costs a system call.
-    pub fn is_wanted(&self, service: &mut impl Replier<R>) -> bool {
-        service.waits_for(self.request)
+    pub fn is_wanted(&self) -> bool {
+        let callers = &self.gate.callers;
+        match (callers.reach(self.caller), &self.right) {
+            (Ok(memory), Some(right)) => {
+                !right.is_given_up(&memory) && callers.is_alive(self.caller, &memory)
+            }
+            // It cannot be reached now, and may wait.
+            (Err(ReachError::NotNow(_)), Some(_)) => true,
+            _ => false,
+        }
     }
 }
 
 impl<R: Packet> fmt::Debug for Deferred<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deferred")
-            .field("caller", &self.request.caller.worker())
+            .field("caller", &self.caller.worker())
             .field("reply", &R::TYPE.name)
             .finish_non_exhaustive()
     }
@@ -102,9 +175,15 @@ impl<R: Packet> fmt::Debug for Deferred<R> {
 
 impl<R: Packet> Drop for Deferred<R> {
     fn drop(&mut self) {
-        if !self.is_over {
-            let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
-            dropped.push(self.request);
+        let Some(right) = self.right.take() else { return };
+        if let Some(right) = self.gate.refuse(self.caller, right) {
+            // The caller's memory cannot be mapped now, and its caller waits.
+            let (caller, gate) = (self.caller, Arc::clone(&self.gate));
+            let mut left = Some(right);
+            self.gate.callers.try_later(Box::new(move || {
+                left = left.take().and_then(|right| gate.refuse(caller, right));
+                left.is_none()
+            }));
         }
     }
 }

@@ -5,25 +5,29 @@
 //! reply.
 //!
 //! - this file: [`Service`] and [`Request`], over the untyped `server`.
-//! - `client`: [`Client`], [`Reply`], and the completion of calls.
-//! - `call`, `tags`, `ring`: what both sides share.
+//! - `client`, `call`, `reply`: [`Client`], [`Call`] and [`Reply`], over `cluster::calls`.
+//! - `deferred`: [`Deferred`] replies.
+//! - `builder`: [`ServiceBuilder`], the sizes of a service.
 //!
 //! The protocol is described in `docs/internals/services.md`.
 
+mod builder;
+mod call;
 mod client;
 mod deferred;
 mod own_thread;
-mod ring;
+mod reply;
+mod send;
 mod server;
-mod status;
-mod tags;
 
-pub use client::{Client, Reply};
-pub use deferred::{Deferred, Replier};
-pub use tags::Call;
+pub use builder::ServiceBuilder;
+pub use call::Call;
+pub use client::Client;
+pub use deferred::Deferred;
+pub use reply::Reply;
 
 use super::error::{
-    ReplyError, ServiceRecvError, ServiceRecvFailure, ServiceRecvTimeoutError, TryServiceRecvError,
+    ReplyError, ServiceRecvError, ServiceRecvTimeoutError, TryServiceRecvError,
 };
 use super::names::WorkerId;
 use super::worker::Worker;
@@ -31,23 +35,18 @@ use crate::channel::{ReadGuard, Selectable, Selectee, StableBytes, Types, verb};
 use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, SendAs};
-use crate::wait::{Deadline, Timeout, Wait, wait_until};
+use crate::wait::{Deadline, Timeout, Wait};
 use server::Server;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::time::Duration;
-use tags::RequestId;
-
-/// Longest sleep of a service. After it, the service sends a no-reply message for each dropped
-/// `Deferred`.
-const REPORT_DROPPED: Duration = Duration::from_millis(50);
 
 /// Serves requests of type `Q` with replies of type `R`. Several servers may use one name; each
 /// request goes to one of them.
 ///
-/// A reply has at most 31,648 bytes, so that a client has room for the replies to all calls in
-/// flight. A request has at most about 512 KiB. Send larger data by a topic, an inbox, or in parts.
+/// A request has at most half of the request ring, by default 512 KiB. A reply has at most the
+/// bytes that its client reserved, by default 8 KiB: see [`ServiceBuilder`].
 ///
 /// # When a server dies
 ///
@@ -71,7 +70,7 @@ const REPORT_DROPPED: Duration = Duration::from_millis(50);
 ///
 /// let worker = Worker::join(&cluster, "doubler")?;
 /// let mut server = worker.service::<u64, u64>("double")?;
-/// # let mut client = worker.client::<u64, u64>("double")?;
+/// # let client = worker.client::<u64, u64>("double")?;
 /// # let call = client.start(&21)?;
 /// loop {
 ///     match server.recv_timeout(Duration::from_millis(100)) {
@@ -83,7 +82,7 @@ const REPORT_DROPPED: Duration = Duration::from_millis(50);
 ///         Err(error) => eprintln!("request skipped or postponed: {error}"),
 ///     }
 /// }
-/// # assert_eq!(*client.wait(call)?, 42);
+/// # assert_eq!(*call.wait()?, 42);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Service<Q: Packet, R: Packet> {
@@ -103,17 +102,17 @@ pub struct Service<Q: Packet, R: Packet> {
 ///
 /// let worker = Worker::join(&cluster, "both")?;
 /// let mut server = worker.service::<String, u64>("length")?;
-/// let mut client = worker.client::<String, u64>("length")?;
+/// let client = worker.client::<String, u64>("length")?;
 ///
 /// let call = client.start(&"seven".to_owned())?;
 /// let request = server.recv()?;
 /// let length = request.len() as u64; // An `ArchivedString`, in its slot.
 /// Request::reply(request, &length)?;
-/// assert_eq!(*client.wait(call)?, 5);
+/// assert_eq!(*call.wait()?, 5);
 ///
 /// let call = client.start(&String::new())?;
 /// drop(server.recv()?);
-/// assert!(matches!(client.wait(call), Err(CallError::NoReply)));
+/// assert!(matches!(call.wait(), Err(CallError::NoReply)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "the caller of a dropped request gets no reply"]
@@ -133,12 +132,12 @@ impl Worker {
     ///
     /// let worker = Worker::join(&cluster, "doubler")?;
     /// let mut server = worker.service::<u64, u64>("double")?;
-    /// # let mut client = worker.client::<u64, u64>("double")?;
+    /// # let client = worker.client::<u64, u64>("double")?;
     /// # let call = client.start(&21)?;
     /// let request = server.recv()?;
     /// let doubled = request.to_native() * 2;
     /// Request::reply(request, &doubled)?;
-    /// # assert_eq!(*client.wait(call)?, 42);
+    /// # assert_eq!(*call.wait()?, 42);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -147,26 +146,29 @@ impl Worker {
     /// As [`Ring::open`](crate::Ring::open) and [`Ring::subscriber`](crate::Ring::subscriber);
     /// [`TypeMismatch`](OpenError::TypeMismatch) if the service has other requests or replies.
     pub fn service<Q: Packet, R: Packet>(&self, name: &str) -> Result<Service<Q, R>, OpenError> {
-        let ring = self.request_ring(name)?;
-        let types = Types::Pair { request: &Q::TYPE, reply: &R::TYPE };
-        let (mut receiver, request_type) = ring.receiver(&types)?;
-        receiver.drain_with(self.draining.clone());
-        let server = Server::new(self, receiver, request_type, R::TYPE);
-        Ok(Service { server, packets: PhantomData })
+        self.service_builder(name).server()
     }
 }
 
 impl<Q: Packet, R: Packet> Service<Q, R> {
+    fn open(builder: &ServiceBuilder<'_>) -> Result<Self, OpenError> {
+        let worker = builder.worker;
+        let ring = builder.request_ring()?;
+        let types = Types::Pair { request: &Q::TYPE, reply: &R::TYPE };
+        let (mut receiver, request_type) = ring.receiver(&types)?;
+        receiver.drain_with(worker.draining.clone());
+        let callers = worker.callers.get(&worker.cluster, || worker.directory.caretaker())?;
+        Ok(Self { server: Server::new(receiver, request_type, callers), packets: PhantomData })
+    }
+
     verb! {
         /// Returns the next request. Waits for one.
         ///
         /// # Errors
         ///
         /// [`Closed`](ServiceRecvError::Closed), [`Corrupt`](ServiceRecvError::Corrupt).
-        /// [`Caller`](ServiceRecvError::Caller) if a caller's ring cannot be opened now, for lack
-        /// of descriptors, memory or an entry. It is reported once per request, which is received
-        /// later. If the ring is locked by a stopped process, its request is postponed without an
-        /// error.
+        /// [`Caller`](ServiceRecvError::Caller) if a caller's memory cannot be mapped now, for lack
+        /// of descriptors or memory. It is reported once per request, which is received later.
         recv, try_recv, recv_timeout = receive() -> Request<'_, Q, R>;
         ServiceRecvError, TryServiceRecvError::Empty, ServiceRecvTimeoutError::Timeout
     }
@@ -201,33 +203,11 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Request<'_, Q, R>, F> {
-        let deadline = timeout.deadline();
-        let server = &mut self.server;
-        // Waiting is a part of `next`, which sends a no-reply message for each dropped `Deferred`.
-        let found = F::retry(|| {
-            let look = |server: &mut Server| {
-                let timeout = match timeout {
-                    Timeout::Zero => Timeout::Zero,
-                    _ => Timeout::After(deadline.cut(REPORT_DROPPED)),
-                };
-                match server.next(timeout) {
-                    Err(ServiceRecvFailure::NotReady(())) => None,
-                    found => Some(found),
-                }
-            };
-            wait_until(server, deadline, look, |_, _| {})
-                .unwrap_or(Err(ServiceRecvFailure::NotReady(())))
-        })?;
-        Ok(self.open(found)?)
-    }
-
-    /// Opens the request in flight, whose type has this index.
-    fn open(&mut self, type_index: u16) -> Result<Request<'_, Q, R>, ServiceRecvError> {
-        if type_index != self.server.request_type {
-            self.server.no_reply();
-            return Err(ServiceRecvError::Corrupt("another packet type".into()));
+        if F::retry(|| self.server.next(timeout))? {
+            return Ok(self.open_typed()?);
         }
-        self.open_typed()
+        self.server.no_reply();
+        Err(ServiceRecvError::Corrupt("another packet type".into()).into())
     }
 
     #[inline(always)]
@@ -247,18 +227,18 @@ fn corrupt<Q: Packet>(guard: &ReadGuard<'_, Server>) -> ServiceRecvError {
 impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     /// Replies with `&reply`, or with a [borrowed form](SendAs) of it.
     ///
-    /// `Ok` means sent, not read. If the caller was killed with only this call in flight, the reply
-    /// is `Ok`, too: checking whether the caller lives would cost each reply a system call.
-    /// [`Request::is_wanted`] makes that check.
+    /// `Ok` means sent, not read. A reply to a caller that cancelled the call is `Ok`, too.
+    /// [`Request::is_wanted`] tells whether the caller waits.
     ///
     /// # Errors
     ///
-    /// - [`CallerGone`](ReplyError::CallerGone) if the client was dropped, or its process died with
-    ///   other replies unread.
-    /// - [`TooLarge`](ReplyError::TooLarge) if the reply has more than 31,648 bytes. The caller
-    ///   gets [`ReplyTooLarge`](super::CallError::ReplyTooLarge).
+    /// - [`CallerGone`](ReplyError::CallerGone) if the worker of the caller has left, or was found
+    ///   dead.
+    /// - [`TooLarge`](ReplyError::TooLarge) if the client reserved less. The caller gets
+    ///   [`ReplyTooLarge`](super::CallError::ReplyTooLarge).
     /// - [`Unserializable`](ReplyError::Unserializable). The caller gets
     ///   [`NoReply`](super::CallError::NoReply).
+    /// - [`Open`](ReplyError::Open).
     pub fn reply(this: Self, reply: impl SendAs<R>) -> Result<(), ReplyError> {
         this.0.into_guard().end(|server| server.reply(reply.value()))
     }
@@ -266,16 +246,14 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     /// Releases the request, to reply later.
     pub fn defer(this: Self) -> Deferred<R> {
         this.0.into_guard().end(|server| {
-            let request = server.open.unwrap_or(RequestId::NOTHING);
-            server.send_deferred(request);
-            server.close();
-            Deferred::new(request, server.dropped_replies())
+            let (caller, right, gate) = server.defer();
+            Deferred::new(caller, right, gate)
         })
     }
 
     /// The id of the worker that called.
     pub fn caller(this: &Self) -> WorkerId {
-        this.server().open.unwrap_or(RequestId::NOTHING).caller.worker()
+        this.server().caller().worker()
     }
 
     /// Returns true if the caller lives and has not cancelled this call. A hint: this may change at
@@ -294,20 +272,6 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
 impl<Q: Packet, R: Packet> Selectable for Service<Q, R> {
     fn selectee(&mut self) -> Selectee<'_> {
         Selectee::new(&mut self.server)
-    }
-}
-
-impl<Q: Packet, R: Packet> Replier<R> for Service<Q, R> {
-    fn reply_later(
-        &mut self,
-        to: RequestId,
-        reply: &impl Packet<Archived = R::Archived>,
-    ) -> Result<(), ReplyError> {
-        self.server.reply_late(to, reply)
-    }
-
-    fn waits_for(&mut self, to: RequestId) -> bool {
-        self.server.is_wanted(to)
     }
 }
 

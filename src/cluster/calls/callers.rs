@@ -1,0 +1,215 @@
+//! The callers of the servers of one worker: their call areas, as far as they are mapped.
+//!
+//! A mapping takes no lock and no descriptor. At most [`MOST_MAPPED`] callers are mapped; then the
+//! caller that was used least recently is unmapped, and mapped again at its next request.
+//!
+//! A caller that is gone is unmapped by the [`Keeper`], whatever the servers do: its memory goes
+//! with the last mapping. So no server keeps a mapping while a handler runs.
+
+use super::keeper::Keeper;
+use crate::channel::{CallMemory, is_area_in_use, map_calls};
+use crate::cluster::directory::Caretaker;
+use crate::cluster::names::{CallerId, Cluster, ClusterObject};
+use crate::error::OpenError;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Most callers that one worker has mapped at a time.
+pub(crate) const MOST_MAPPED: usize = 256;
+
+/// The callers of the servers of one worker. Made by its first server.
+#[derive(Default)]
+pub(crate) struct OwnCallers(Mutex<Weak<CallerCache>>);
+
+/// The mapped callers of one worker's servers.
+pub(crate) struct CallerCache {
+    cluster: Cluster,
+    caretaker: Caretaker,
+    mapped: Mutex<Mapped>,
+    keeper: Mutex<Option<Keeper>>,
+    /// Work that could not be done. Each returns true when it is done.
+    later: Mutex<Vec<LateWork>>,
+}
+
+type LateWork = Box<dyn FnMut() -> bool + Send>;
+
+#[derive(Default)]
+struct Mapped {
+    /// By worker id: a worker has one call area at a time.
+    areas: Vec<Option<MappedArea>>,
+    count: usize,
+    /// Counts uses.
+    clock: u64,
+}
+
+struct MappedArea {
+    id: CallerId,
+    memory: Arc<CallMemory>,
+    used_at: u64,
+}
+
+/// Why a caller cannot be replied to.
+#[derive(Debug)]
+pub(crate) enum ReachError {
+    /// It is gone.
+    Gone,
+    /// Its call area cannot be mapped now.
+    NotNow(OpenError),
+}
+
+impl OwnCallers {
+    /// The callers of a worker. Starts the keeper with the first server.
+    pub(crate) fn get(
+        &self,
+        cluster: &Cluster,
+        caretaker: impl FnOnce() -> Result<Caretaker, OpenError>,
+    ) -> Result<Arc<CallerCache>, OpenError> {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cache) = made.upgrade() {
+            return Ok(cache);
+        }
+        let cache = Arc::new(CallerCache {
+            cluster: cluster.clone(),
+            caretaker: caretaker()?,
+            mapped: Mutex::default(),
+            keeper: Mutex::default(),
+            later: Mutex::default(),
+        });
+        let keeper = Keeper::start(Arc::downgrade(&cache))?;
+        *cache.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
+        *made = Arc::downgrade(&cache);
+        Ok(cache)
+    }
+}
+
+impl CallerCache {
+    /// The memory of a caller, if it is mapped.
+    pub(crate) fn mapped(&self, id: CallerId) -> Option<Arc<CallMemory>> {
+        let mut mapped = self.lock();
+        mapped.clock += 1;
+        let now = mapped.clock;
+        let area = mapped.areas.get_mut(usize::from(id.worker().0))?.as_mut()?;
+        if area.id != id {
+            return None;
+        }
+        area.used_at = now;
+        Some(Arc::clone(&area.memory))
+    }
+
+    /// The memory of a caller. Maps it if need be.
+    #[inline]
+    pub(crate) fn reach(&self, id: CallerId) -> Result<Arc<CallMemory>, ReachError> {
+        match self.mapped(id) {
+            Some(memory) => Ok(memory),
+            None => self.map(id),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn map(&self, id: CallerId) -> Result<Arc<CallMemory>, ReachError> {
+        if id == CallerId::NONE {
+            return Err(ReachError::Gone);
+        }
+        let Ok(name) = ClusterObject::Replies(id).name(&self.cluster) else {
+            return Err(ReachError::Gone);
+        };
+        let memory = match map_calls(&name) {
+            Err(error @ (OpenError::System { .. } | OpenError::NoSpace { .. })) => {
+                // Fewer mappings may help at the next try.
+                self.lock().evict();
+                return Err(ReachError::NotNow(error));
+            }
+            // There is no such area, or it is not one of this library.
+            Err(_) => return Err(ReachError::Gone),
+            Ok(memory) => Arc::new(memory),
+        };
+        let evicted = {
+            let mut mapped = self.lock();
+            mapped.clock += 1;
+            let now = mapped.clock;
+            let evicted = if mapped.count >= MOST_MAPPED { mapped.evict() } else { None };
+            let index = usize::from(id.worker().0);
+            if mapped.areas.len() <= index {
+                mapped.areas.resize_with(index + 1, || None);
+            }
+            let area = MappedArea { id, memory: Arc::clone(&memory), used_at: now };
+            let before = mapped.areas[index].replace(area);
+            mapped.count += usize::from(before.is_none());
+            (evicted, before)
+        };
+        // Unmapped after the lock is released.
+        drop(evicted);
+        Ok(memory)
+    }
+
+    /// Returns true if a caller lives. Costs a system call or two.
+    pub(crate) fn is_alive(&self, id: CallerId, memory: &CallMemory) -> bool {
+        // A client may outlive its worker: then its area says so.
+        self.caretaker.is_alive(id.worker(), memory.generation()) || self.has_area(id)
+    }
+
+    fn has_area(&self, id: CallerId) -> bool {
+        ClusterObject::Replies(id).name(&self.cluster).is_ok_and(|name| is_area_in_use(&name))
+    }
+
+    /// Returns true in a forked child, which has none of its parent's mappings.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.caretaker.is_inherited()
+    }
+
+    /// Has the keeper call `work` until it returns true.
+    pub(crate) fn try_later(&self, work: LateWork) {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner).push(work);
+    }
+
+    /// Removes what dead workers left, and unmaps the callers that are gone.
+    pub(super) fn tidy(&self) {
+        let mut late = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
+        late.retain_mut(|work| !work());
+        late.into_iter().for_each(|work| self.try_later(work));
+        self.caretaker.tidy();
+        let all: Vec<(CallerId, Arc<CallMemory>)> = {
+            let mapped = self.lock();
+            mapped.areas.iter().flatten().map(|it| (it.id, Arc::clone(&it.memory))).collect()
+        };
+        for (id, memory) in all {
+            if !self.is_alive(id, &memory) {
+                let gone = self.lock().remove(id);
+                drop(gone);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Mapped> {
+        // A panic leaves the list consistent: no code of the user runs under the lock.
+        self.mapped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mapped {
+    /// Removes the caller that was used least recently.
+    fn evict(&mut self) -> Option<MappedArea> {
+        let oldest = self.areas.iter().flatten().min_by_key(|area| area.used_at)?.id;
+        self.remove(oldest)
+    }
+
+    fn remove(&mut self, id: CallerId) -> Option<MappedArea> {
+        let place = self.areas.get_mut(usize::from(id.worker().0))?;
+        let removed = place.take_if(|area| area.id == id);
+        self.count -= usize::from(removed.is_some());
+        removed
+    }
+}
+
+impl fmt::Debug for OwnCallers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnCallers").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CallerCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallerCache").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,331 @@
+//! The link of one worker to one service: it sends requests, and knows the state of its calls.
+//!
+//! All clients of a worker for one service share its link. It has the endpoints that send, an
+//! attachment to the request ring, and the calls that were given up: their cells are free again
+//! when a server can no longer write to them.
+
+use super::senders::{NoSender, RequestSender, Senders};
+use super::{Abandoned, WorkerCalls};
+use crate::channel::status::{Over, RequestStatus};
+use crate::channel::{
+    EndedCell, EntryId, FreshCell, NoPlace, Ring, SendError, SendFailure,
+    SendTimeoutError, SentCell, Types, consumers,
+};
+use crate::cluster::names::Cluster;
+use crate::error::OpenError;
+use crate::packet::{Packet, TypeInfo};
+use crate::sync::{AtomicU64, Ordering};
+use crate::wait::{Deadline, Timeout, Wait};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Time between two full checks of the calls that were given up.
+const CHECK_AFTER: Duration = Duration::from_millis(10);
+
+/// The link of one worker to one service.
+pub(crate) struct ServiceLink {
+    pub(crate) cluster: Cluster,
+    /// An attachment to the request ring, to check the state of requests.
+    pub(crate) requests: Ring,
+    pub(super) types: [TypeInfo; 2],
+    calls: Arc<WorkerCalls>,
+    senders: Senders,
+    given_up: Mutex<GivenUp>,
+    /// Number of calls in `given_up`: a start without any takes no lock.
+    count: AtomicU64,
+}
+
+struct GivenUp {
+    list: Vec<SentCall>,
+    check_at: Deadline,
+}
+
+/// A call whose request was published.
+#[derive(Debug)]
+pub(crate) struct SentCall {
+    pub(crate) cell: SentCell,
+    /// The publisher entry of the request.
+    entry: u16,
+    /// Its place in the window of its client.
+    window: Option<WindowPlace>,
+}
+
+/// A place in the window of a client. Dropping it frees the place.
+#[derive(Debug)]
+pub(crate) struct WindowPlace(Arc<AtomicU64>);
+
+impl WindowPlace {
+    /// Takes a place; `None` if there are `most` calls already.
+    pub(crate) fn take(window: &Arc<AtomicU64>, most: usize) -> Option<Self> {
+        let has_room = |calls| (calls < most as u64).then_some(calls + 1);
+        window.fetch_update(Ordering::Relaxed, Ordering::Relaxed, has_room).ok()?;
+        Some(Self(Arc::clone(window)))
+    }
+}
+
+impl Drop for WindowPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl SentCall {
+    /// Ends the call if its outcome is there.
+    #[inline]
+    pub(crate) fn end(self) -> Result<EndedCell, Self> {
+        let Self { cell, entry, window } = self;
+        cell.end().map_err(|cell| Self { cell, entry, window })
+    }
+
+    /// Ends the call, which no living server has any more.
+    pub(crate) fn end_over(self, over: Over) -> EndedCell {
+        self.cell.end_over(over)
+    }
+}
+
+/// Why a request was not sent.
+pub(crate) enum StartFailure {
+    /// There is no place for the call.
+    NoPlace(NoPlace),
+    /// The worker has no endpoint for the request.
+    Open(OpenError),
+    /// This thread is serializing a request to the same service.
+    Nested,
+    /// The request ring refused it, or is full.
+    Send(SendFailure),
+}
+
+impl ServiceLink {
+    /// Opens a link. The types are those of requests and of replies.
+    pub(super) fn open(
+        cluster: &Cluster,
+        requests: Ring,
+        types: [TypeInfo; 2],
+        calls: Arc<WorkerCalls>,
+    ) -> Result<Self, OpenError> {
+        let first = attach(&requests, &types, &calls, false)?;
+        Ok(Self {
+            cluster: cluster.clone(),
+            requests,
+            types,
+            calls,
+            senders: Senders::new(first),
+            given_up: Mutex::new(GivenUp { list: Vec::new(), check_at: Deadline::NEVER }),
+            count: AtomicU64::new(0),
+        })
+    }
+
+    /// Bytes of the worker's memory for replies.
+    pub(crate) fn reply_capacity(&self) -> usize {
+        self.calls.area.pool().capacity()
+    }
+
+    /// Most calls of the worker in flight.
+    pub(crate) fn max_calls(&self) -> usize {
+        self.calls.area.pool().cells()
+    }
+
+    /// Takes a cell for a call whose reply has at most `bytes` bytes.
+    #[inline]
+    pub(crate) fn take_cell(&self, bytes: usize) -> Result<FreshCell, StartFailure> {
+        if self.has_given_up() {
+            self.collect(false);
+        }
+        let pool = self.calls.area.pool();
+        pool.take(bytes).or_else(|_| self.take_again(bytes))
+    }
+
+    /// Tries again after all calls that were given up were checked.
+    #[cold]
+    fn take_again(&self, bytes: usize) -> Result<FreshCell, StartFailure> {
+        self.collect(true);
+        self.calls.collect();
+        self.calls.area.pool().take(bytes).map_err(StartFailure::NoPlace)
+    }
+
+    /// Publishes the request of a cell. If there is no room for it, waits at most for `bound`.
+    #[inline(always)]
+    pub(crate) fn send<T: Packet>(
+        &self,
+        (cell, window): (FreshCell, Option<WindowPlace>),
+        request: &T,
+        wait: Wait,
+        bound: Duration,
+    ) -> Result<SentCall, (StartFailure, FreshCell, Option<WindowPlace>)> {
+        let number = cell.number();
+        let sent = self.with_sender(Deadline::after(bound), |sender| {
+            let position = sender.send(number, request, wait, Timeout::After(bound))?;
+            Ok::<_, SendFailure>((position, sender.entry))
+        });
+        match sent {
+            Ok(Ok((position, entry))) => Ok(SentCall { cell: cell.sent(position), entry, window }),
+            Ok(Err(failure)) => Err((StartFailure::Send(failure), cell, window)),
+            Err(failure) => Err((failure, cell, window)),
+        }
+    }
+
+    /// Lends an endpoint to `work`.
+    #[inline(always)]
+    pub(super) fn with_sender<R>(
+        &self,
+        deadline: Deadline,
+        work: impl FnOnce(&mut RequestSender) -> R,
+    ) -> Result<R, StartFailure> {
+        let attach = |is_extra| attach(&self.requests, &self.types, &self.calls, is_extra);
+        self.senders.with(deadline, attach, work).map_err(|failure| match failure {
+            NoSender::Nested => StartFailure::Nested,
+            NoSender::Full(error) | NoSender::Open(error) => StartFailure::Open(error),
+        })
+    }
+
+    /// Waits until a server lives.
+    pub(crate) fn wait_for_servers(&self, timeout: Option<Duration>) -> Result<(), StartFailure> {
+        let waited = self.with_sender(Deadline::NEVER, |sender| match timeout {
+            None => sender.publisher.wait_for_subscribers(1).map_err(SendFailure::Error),
+            Some(timeout) => {
+                let waited = sender.publisher.wait_for_subscribers_timeout(1, timeout);
+                waited.map_err(|error| match error {
+                    SendTimeoutError::Timeout { waiting_for } => SendFailure::NotReady(waiting_for),
+                    // Waiting for subscribers has no other error.
+                    _ => SendFailure::Error(SendError::Closed),
+                })
+            }
+        });
+        waited?.map_err(StartFailure::Send)
+    }
+
+    /// Returns true in a forked child: its parent's calls are not its own.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.calls.area.refuse_inherited().is_err()
+    }
+
+    /// Returns true if calls were given up that may still be taken.
+    #[inline]
+    pub(crate) fn has_given_up(&self) -> bool {
+        self.count.load(Ordering::Relaxed) != 0
+    }
+
+    /// Returns true if a server lives. Costs a system call for each server.
+    pub(crate) fn has_servers(&self) -> bool {
+        self.requests.subscribers() > 0
+    }
+
+    /// The first server that lives.
+    pub(crate) fn living_server(&self) -> Option<EntryId> {
+        let memory = self.requests.segment().memory();
+        let mut servers = consumers(memory).map(|(id, _)| id);
+        servers.find(|id| self.requests.liveness().is_alive(*id))
+    }
+
+    /// Withdraws a request that no server has taken. Returns false if a server has taken it.
+    pub(crate) fn withdraw(&self, sent: &SentCall) -> bool {
+        // Both before the check: a server that takes the request after it sees them.
+        self.mark(sent);
+        let is_untaken = self.requests.is_untaken(sent.cell.position());
+        if !is_untaken {
+            self.requests.count_given_up(sent.entry, -1);
+            sent.cell.want();
+        }
+        is_untaken
+    }
+
+    /// Gives a call up. Its cell is free again when no server can write to it.
+    pub(crate) fn give_up(&self, sent: SentCall) {
+        match sent.end() {
+            Ok(ended) => drop(ended),
+            Err(sent) => {
+                self.mark(&sent);
+                self.keep_given_up(sent);
+            }
+        }
+    }
+
+    fn mark(&self, sent: &SentCall) {
+        sent.cell.give_up();
+        self.requests.count_given_up(sent.entry, 1);
+    }
+
+    /// Keeps a call that was given up until no server can write to its cell.
+    pub(crate) fn keep_given_up(&self, sent: SentCall) {
+        let mut given_up = self.lock();
+        if given_up.list.is_empty() {
+            given_up.check_at = Deadline::after(CHECK_AFTER);
+        }
+        given_up.list.push(sent);
+        self.count.store(given_up.list.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Frees the cells of calls that were given up and have ended. A full check also finds those
+    /// whose requests were skipped or lost; otherwise it is made every 10 ms.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn collect(&self, is_full: bool) {
+        let mut ended = Vec::new();
+        {
+            let mut given_up = self.lock();
+            let is_full = is_full || given_up.check_at.has_passed();
+            let mut kept = Vec::with_capacity(given_up.list.len());
+            for sent in given_up.list.drain(..) {
+                let entry = sent.entry;
+                match end(sent, &self.requests, is_full) {
+                    Ok(cell) => {
+                        self.requests.count_given_up(entry, -1);
+                        ended.push(cell);
+                    }
+                    Err(sent) => kept.push(sent),
+                }
+            }
+            given_up.list = kept;
+            if is_full {
+                given_up.check_at = Deadline::after(CHECK_AFTER);
+            }
+            self.count.store(given_up.list.len() as u64, Ordering::Relaxed);
+        }
+        drop(ended);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, GivenUp> {
+        // A panic leaves the list consistent: no code of the user runs under the lock.
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a call that was given up, if no server can write to its cell any more.
+pub(super) fn end(sent: SentCall, requests: &Ring, is_full: bool) -> Result<EndedCell, SentCall> {
+    let sent = match sent.end() {
+        Ok(ended) => return Ok(ended),
+        Err(sent) => sent,
+    };
+    if !is_full {
+        return Err(sent);
+    }
+    match requests.call_status(&sent.cell) {
+        RequestStatus::Over(over) => Ok(sent.end_over(over)),
+        RequestStatus::Waiting | RequestStatus::Held(_) => Err(sent),
+    }
+}
+
+fn attach(
+    requests: &Ring,
+    [request, reply]: &[TypeInfo; 2],
+    calls: &WorkerCalls,
+    is_extra: bool,
+) -> Result<RequestSender, OpenError> {
+    let types = Types::Pair { request, reply };
+    let (publisher, entry) = requests.request_sender(&types, calls.id, is_extra)?;
+    Ok(RequestSender { publisher, entry })
+}
+
+impl Drop for ServiceLink {
+    fn drop(&mut self) {
+        let list = std::mem::take(&mut self.lock().list);
+        if list.is_empty() {
+            return;
+        }
+        // The worker keeps their cells until they are free. Without an attachment to the request
+        // ring nobody can tell, and they are lost until the area goes.
+        if let Ok(requests) = self.requests.another() {
+            self.calls.keep(Abandoned { requests, calls: list });
+        }
+    }
+}

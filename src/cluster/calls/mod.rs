@@ -1,0 +1,145 @@
+//! Calls between workers: what a worker needs to call services, and what a server knows of its
+//! callers.
+//!
+//! - [`OwnCalls`]: the call area of a worker, and its links to services.
+//! - `link`: sends requests to one service, and knows the state of its calls.
+//! - `senders`: the endpoints of a link, and which thread uses them.
+//! - `callers`: the call areas of other workers that a server has mapped.
+//! - `requests`, `tags`: the request ring, as both sides see it.
+//!
+//! The types of the public API are in `service`. `docs/internals/services.md` describes the
+//! protocol.
+
+mod callers;
+mod keeper;
+mod link;
+mod requests;
+mod senders;
+mod tags;
+
+pub(crate) use callers::{CallerCache, OwnCallers, ReachError};
+pub(crate) use link::{SentCall, ServiceLink, StartFailure, WindowPlace};
+pub(crate) use requests::{TakenRequest, request_ring};
+
+use super::names::{CallerId, Cluster, ClusterObject, WorkerId};
+use crate::channel::{CallArea, Ring};
+use crate::error::OpenError;
+use crate::packet::TypeInfo;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+/// Memory for replies, unless the worker chooses.
+const REPLY_CAPACITY: usize = 256 << 10;
+/// Most calls in flight of a worker, unless it chooses.
+const MAX_CALLS: usize = 256;
+
+/// What a worker needs to call services. Made by its first client.
+#[derive(Default)]
+pub(crate) struct OwnCalls(Mutex<Made>);
+
+#[derive(Default)]
+struct Made {
+    calls: Option<Arc<WorkerCalls>>,
+    /// By the name of the request ring.
+    links: Vec<(String, Weak<ServiceLink>)>,
+}
+
+/// The call area of a worker, and the cells that it waits for.
+pub(crate) struct WorkerCalls {
+    pub(super) id: CallerId,
+    pub(super) area: CallArea,
+    abandoned: Mutex<Vec<Abandoned>>,
+}
+
+/// Calls that were given up, of a link that was dropped.
+pub(super) struct Abandoned {
+    pub(super) requests: Ring,
+    pub(super) calls: Vec<SentCall>,
+}
+
+/// How a worker makes its call area.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AreaSettings {
+    pub(crate) reply_capacity: Option<usize>,
+    pub(crate) max_calls: Option<usize>,
+    pub(crate) worker: WorkerId,
+    pub(crate) generation: u64,
+    pub(crate) lock_timeout: Option<Duration>,
+}
+
+impl OwnCalls {
+    /// The link to the service with this request ring and these types. `open` opens the ring.
+    pub(crate) fn link(
+        &self,
+        cluster: &Cluster,
+        service: &str,
+        types: [TypeInfo; 2],
+        settings: &AreaSettings,
+        open: impl FnOnce() -> Result<Ring, OpenError>,
+    ) -> Result<Arc<ServiceLink>, OpenError> {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let prints = types.map(|info| info.fingerprint);
+        let is_it = |link: &Arc<ServiceLink>| link.types.map(|info| info.fingerprint) == prints;
+        made.links.retain(|(_, link)| link.strong_count() > 0);
+        let mut links = made.links.iter().filter(|(name, _)| name == service);
+        if let Some(link) = links.find_map(|(_, link)| link.upgrade().filter(is_it)) {
+            return Ok(link);
+        }
+        // First: the request ring refuses other types.
+        let requests = open()?;
+        let calls = match &made.calls {
+            Some(calls) => Arc::clone(calls),
+            None => Arc::new(WorkerCalls::make(cluster, settings)?),
+        };
+        made.calls = Some(Arc::clone(&calls));
+        let link = Arc::new(ServiceLink::open(cluster, requests, types, calls)?);
+        made.links.push((service.to_owned(), Arc::downgrade(&link)));
+        Ok(link)
+    }
+}
+
+impl WorkerCalls {
+    fn make(cluster: &Cluster, settings: &AreaSettings) -> Result<Self, OpenError> {
+        let capacity = settings.reply_capacity.unwrap_or(REPLY_CAPACITY);
+        let cells = settings.max_calls.unwrap_or(MAX_CALLS);
+        if cells == 0 {
+            let reason = "max_calls 0 is not from 1 to 8192".to_owned();
+            return Err(OpenError::BadSettings { reason });
+        }
+        let random = crate::sys::random()
+            .map_err(|errno| OpenError::system("draw a number for", "a call area", errno))?;
+        let id = CallerId::of(settings.worker, random);
+        let name = ClusterObject::Replies(id).name(cluster)?;
+        let size = (cells, capacity);
+        let area = CallArea::make(&name, size, settings.generation, settings.lock_timeout)?;
+        Ok(Self { id, area, abandoned: Mutex::default() })
+    }
+
+    /// Keeps calls that were given up until their cells are free.
+    fn keep(&self, abandoned: Abandoned) {
+        self.lock().push(abandoned);
+    }
+
+    /// Frees the cells of calls that have ended.
+    fn collect(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        for Abandoned { requests, calls } in all {
+            let ends = |sent| link::end(sent, &requests, true).err();
+            let calls: Vec<_> = calls.into_iter().filter_map(ends).collect();
+            if !calls.is_empty() {
+                self.keep(Abandoned { requests, calls });
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Abandoned>> {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for OwnCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnCalls").finish_non_exhaustive()
+    }
+}

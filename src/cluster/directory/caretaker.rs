@@ -1,0 +1,55 @@
+//! A caretaker: removes what killed workers left, although no call of this process waits.
+
+use super::slots::SlotTable;
+use super::sweep::{clear_dead, sweep};
+use crate::cluster::names::{Cluster, WorkerId};
+use crate::segment::entry::WorkerSlotState;
+use std::sync::{Mutex, PoisonError};
+
+/// Watches the liveness locks of all workers of a cluster.
+#[derive(Debug)]
+pub(crate) struct Caretaker {
+    cluster: Cluster,
+    /// The slots whose worker lived at the last check.
+    living: Mutex<Vec<bool>>,
+    slots: SlotTable,
+}
+
+impl Caretaker {
+    pub(super) fn new(slots: SlotTable, cluster: &Cluster) -> Self {
+        Self { cluster: cluster.clone(), living: Mutex::default(), slots }
+    }
+
+    /// Returns true if the worker of this id and generation lives. Costs a system call.
+    pub(crate) fn is_alive(&self, id: WorkerId, generation: u64) -> bool {
+        let index = usize::from(id.0);
+        self.slots.phase(index).generation() == generation && self.lives(index)
+    }
+
+    /// Returns true in a forked child.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.slots.is_inherited()
+    }
+
+    fn lives(&self, index: usize) -> bool {
+        self.slots.state(index) != WorkerSlotState::Free && self.slots.is_alive(index)
+    }
+
+    /// Clears the slots of dead workers, and removes the objects to which only dead processes were
+    /// attached, if a worker has died or left since the last call. Costs a system call for each
+    /// worker. While another process holds the directory's control lock, the next call does it.
+    pub(crate) fn tidy(&self) {
+        if self.slots.is_inherited() {
+            return;
+        }
+        let now: Vec<bool> = (0..self.slots.count()).map(|index| self.lives(index)).collect();
+        let mut living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_ended = living.iter().zip(&now).any(|(before, now)| *before && !now);
+        if has_ended {
+            let Some(control) = self.slots.try_lock() else { return };
+            clear_dead(&control, &self.slots, &self.cluster);
+            sweep(&self.cluster);
+        }
+        *living = now;
+    }
+}

@@ -1,0 +1,319 @@
+//! A call in flight: waiting for its outcome, and giving it up.
+//!
+//! Each call completes. The request ring shows which server has a request in hand, and that
+//! server's liveness lock shows whether it lives. A waiting thread checks both after each short
+//! sleep, so it notices the death of a server before the call's timeout.
+
+use super::own_thread::{self, PATIENCE};
+use super::reply::Reply;
+use crate::channel::status::RequestStatus;
+use crate::channel::{EndedCell, EntryId, EventCount, Selectable, Selectee, Waitable};
+use crate::cluster::calls::{SentCall, ServiceLink};
+use crate::cluster::directory;
+use crate::cluster::error::{CallError, CallTimeoutError, ServerProcess, WaitingForServer};
+use crate::error::Form;
+use crate::packet::Packet;
+use crate::sync::Ordering;
+use crate::wait::{Deadline, IDLE, PENDING, Sleep, Timeout, Wait, Waiter, wait_until};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A call in flight. [`Client::start`](super::Client::start) returns it.
+///
+/// It belongs to no borrow: it can be stored, sent to other threads, and waited for with
+/// [`select`](crate::select) beside other calls and endpoints. Dropping it cancels the call.
+///
+/// ```
+/// # let cluster = format!("calls-{}", std::process::id());
+/// use packetring::cluster::{Call, Request};
+/// use packetring::{Selectable, Worker};
+///
+/// let worker = Worker::join(&cluster, "both")?;
+/// let mut server = worker.service::<u64, u64>("double")?;
+/// let client = worker.client::<u64, u64>("double")?;
+///
+/// let mut calls: Vec<Call<u64>> =
+///     (0..3).map(|number| client.start(&number)).collect::<Result<_, _>>()?;
+/// for _ in 0..3 {
+///     let request = server.recv()?;
+///     let doubled = request.to_native() * 2;
+///     Request::reply(request, &doubled)?;
+/// }
+/// let mut sum = 0;
+/// while !calls.is_empty() {
+///     let mut all: Vec<_> = calls.iter_mut().map(|call| call as &mut dyn Selectable).collect();
+///     let first = packetring::select(&mut all);
+///     sum += calls.swap_remove(first).wait()?.to_native();
+/// }
+/// assert_eq!(sum, 6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping a call cancels it"]
+pub struct Call<R: Packet> {
+    flight: Flight,
+    packet: PhantomData<fn() -> R>,
+}
+
+/// The untyped part of a call.
+pub(super) struct Flight {
+    link: Arc<ServiceLink>,
+    wait: Wait,
+    state: State,
+    /// When `select` checks the servers again.
+    check_at: Deadline,
+}
+
+enum State {
+    /// A server may still write its outcome.
+    InFlight(SentCall),
+    /// Its outcome was written, or none will be.
+    Ended(EndedCell),
+    /// It was withdrawn for this reason.
+    Withdrawn(CallError),
+    /// Its outcome was returned.
+    Over,
+}
+
+impl<R: Packet> Call<R> {
+    #[inline]
+    pub(super) fn new(link: &Arc<ServiceLink>, wait: Wait, sent: SentCall) -> Self {
+        let flight = Flight {
+            link: Arc::clone(link),
+            wait,
+            state: State::InFlight(sent),
+            check_at: Deadline::NEVER,
+        };
+        Self { flight, packet: PhantomData }
+    }
+
+    /// Waits for the reply.
+    ///
+    /// # Errors
+    ///
+    /// [`NoService`](CallError::NoService), [`ServiceGone`](CallError::ServiceGone),
+    /// [`WouldDeadlock`](CallError::WouldDeadlock), [`NoReply`](CallError::NoReply),
+    /// [`ReplyTooLarge`](CallError::ReplyTooLarge), [`Corrupt`](CallError::Corrupt);
+    /// [`NotInFlight`](CallError::NotInFlight) if the outcome was returned before.
+    #[inline]
+    pub fn wait(mut self) -> Result<Reply<R>, CallError> {
+        self.finish(Timeout::Never)
+    }
+
+    /// Waits for the reply for a limited time. After a timeout the call is still in flight.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and [`Timeout`](CallTimeoutError::Timeout).
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Reply<R>, CallTimeoutError> {
+        self.finish(Timeout::After(timeout))
+    }
+
+    /// Cancels the call, as dropping it does. A server that has not started with the request skips
+    /// it; a server that has started finds out with
+    /// [`Request::is_wanted`](super::Request::is_wanted).
+    pub fn cancel(self) {}
+
+    /// Waits for the outcome and takes it.
+    #[inline]
+    pub(super) fn finish<F: Form<CallError, WaitingForServer>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<Reply<R>, F> {
+        if !self.flight.spin_briefly() && !self.flight.wait_until(timeout.deadline()) {
+            if let Some(error) = F::not_ready(self.flight.waiting_for()) {
+                return Err(error);
+            }
+        }
+        Ok(self.take()?)
+    }
+
+    #[inline]
+    fn take(&mut self) -> Result<Reply<R>, CallError> {
+        match std::mem::replace(&mut self.flight.state, State::Over) {
+            State::InFlight(sent) => match sent.end() {
+                Ok(ended) => Reply::of(ended),
+                Err(sent) => {
+                    // Cannot be: the wait returned because the outcome is there.
+                    self.flight.state = State::InFlight(sent);
+                    Err(CallError::NotInFlight)
+                }
+            },
+            State::Ended(ended) => Reply::of(ended),
+            State::Withdrawn(error) => Err(error),
+            State::Over => Err(CallError::NotInFlight),
+        }
+    }
+}
+
+impl Flight {
+    /// Returns true if the call has ended.
+    #[inline]
+    fn has_ended(&self) -> bool {
+        match &self.state {
+            State::InFlight(sent) => sent.cell.outcome().is_some(),
+            State::Ended(_) | State::Withdrawn(_) | State::Over => true,
+        }
+    }
+
+    /// A few checks without the clock.
+    #[inline]
+    fn spin_briefly(&self) -> bool {
+        self.has_ended() || self.waiter().spin_briefly(|| self.has_ended())
+    }
+
+    fn waiter(&self) -> Waiter {
+        Waiter::new(self.wait, Sleep::Futex)
+    }
+
+    /// Waits until the call has ended. Returns false after the deadline.
+    #[inline(never)]
+    fn wait_until(&mut self, deadline: Deadline) -> bool {
+        let waiter = self.waiter();
+        if !waiter.only_spins() {
+            waiter.spin(deadline.cut(PENDING), || self.has_ended());
+        }
+        let patience = Deadline::after(PATIENCE);
+        let ended = |flight: &mut Self| flight.has_ended().then_some(());
+        let pause = |flight: &mut Self, deadline: Deadline| {
+            let State::InFlight(SentCall { cell, .. }) = &flight.state else { return };
+            let bound = deadline.cut(PENDING);
+            if !waiter.park(cell.event_count(), bound, || cell.outcome().is_some()) {
+                flight.check(patience.has_passed());
+            }
+        };
+        wait_until(self, deadline, ended, pause).is_some()
+    }
+
+    /// Ends the call if no server works on it and none will. `is_patient`: also if only servers of
+    /// this thread could take its request.
+    #[cold]
+    fn check(&mut self, is_patient: bool) {
+        let State::InFlight(sent) = std::mem::replace(&mut self.state, State::Over) else { return };
+        self.state = match self.link.requests.call_status(&sent.cell) {
+            RequestStatus::Waiting if !self.link.has_servers() => {
+                self.withdraw(sent, CallError::NoService)
+            }
+            RequestStatus::Waiting
+                if is_patient && own_thread::serves_alone(&self.link.requests) =>
+            {
+                self.withdraw(sent, CallError::WouldDeadlock)
+            }
+            RequestStatus::Waiting | RequestStatus::Held(_) => State::InFlight(sent),
+            RequestStatus::Over(over) => State::Ended(sent.end_over(over)),
+        };
+    }
+
+    /// Withdraws a call, unless a server has taken its request.
+    fn withdraw(&self, sent: SentCall, error: CallError) -> State {
+        if !self.link.withdraw(&sent) {
+            return State::InFlight(sent);
+        }
+        self.link.keep_given_up(sent);
+        State::Withdrawn(error)
+    }
+
+    /// The server that the call waits for. Costs a system call for each server, and an attachment
+    /// to the directory.
+    #[cold]
+    #[inline(never)]
+    fn waiting_for(&self) -> WaitingForServer {
+        let status = match &self.state {
+            State::InFlight(sent) => Some(self.link.requests.call_status(&sent.cell)),
+            State::Ended(_) | State::Withdrawn(_) | State::Over => None,
+        };
+        match status {
+            Some(RequestStatus::Held(id)) => WaitingForServer::Working(process(&self.link, id)),
+            Some(RequestStatus::Over(_)) => match self.link.living_server() {
+                // Its server died a moment ago.
+                Some(id) => WaitingForServer::Working(process(&self.link, id)),
+                None => WaitingForServer::NoServer,
+            },
+            Some(RequestStatus::Waiting) | None => untaken(&self.link),
+        }
+    }
+}
+
+/// The server that a request waits for which none has taken.
+#[cold]
+pub(super) fn untaken(link: &ServiceLink) -> WaitingForServer {
+    match link.living_server() {
+        Some(_) if own_thread::serves_alone(&link.requests) => WaitingForServer::OwnThread,
+        Some(id) => WaitingForServer::Untaken(process(link, id)),
+        None => WaitingForServer::NoServer,
+    }
+}
+
+fn process(link: &ServiceLink, id: EntryId) -> ServerProcess {
+    let entries = link.requests.segment().memory().subscribers();
+    let entry = match id {
+        EntryId::Subscriber(index) => entries.get(index),
+        EntryId::Publisher(_) | EntryId::WorkerSlot(_) => None,
+    };
+    let pid = entry.map_or(0, |entry| entry.details.owner.pid.load(Ordering::Relaxed));
+    ServerProcess { pid, worker: directory::worker_of_process(&link.cluster, pid) }
+}
+
+impl Waitable for Flight {
+    fn has_next(&mut self) -> bool {
+        if !self.has_ended() && self.check_at.has_passed() {
+            self.reap_dead();
+        }
+        self.has_ended()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.has_ended()
+    }
+
+    fn event_count(&self) -> &EventCount {
+        match &self.state {
+            State::InFlight(sent) => sent.cell.event_count(),
+            // A call that has ended is ready, so nothing waits for it.
+            State::Ended(_) | State::Withdrawn(_) | State::Over => {
+                &self.link.requests.segment().memory().head().readers.event_count
+            }
+        }
+    }
+
+    fn is_pending(&self) -> bool {
+        !self.has_ended()
+    }
+
+    fn reap_dead(&mut self) {
+        self.check_at = Deadline::after(IDLE);
+        self.check(false);
+    }
+
+    fn wait(&self) -> Wait {
+        self.wait
+    }
+}
+
+/// Ready as soon as the call has ended: with a reply, or with the reason why there is none.
+impl<R: Packet> Selectable for Call<R> {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(&mut self.flight)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        // In a forked child, the call is the parent's.
+        if let State::InFlight(sent) = std::mem::replace(&mut self.state, State::Over)
+            && !self.link.is_inherited()
+        {
+            self.link.give_up(sent);
+        }
+    }
+}
+
+impl<R: Packet> fmt::Debug for Call<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("reply", &R::TYPE.name)
+            .field("service", &self.flight.link.requests.name())
+            .finish_non_exhaustive()
+    }
+}

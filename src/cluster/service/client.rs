@@ -1,0 +1,282 @@
+//! Clients: start calls.
+
+use super::builder::ServiceBuilder;
+use super::call::{self, Call};
+use super::own_thread::{self, PATIENCE};
+use super::reply::Reply;
+use crate::channel::{FreshCell, NoPlace, SendFailure};
+use crate::cluster::calls::{ServiceLink, StartFailure, WindowPlace};
+use crate::cluster::error::{CallError, CallLimit, CallTimeoutError, WaitingForServer};
+use crate::cluster::worker::Worker;
+use crate::error::{Form, OpenError};
+use crate::packet::{Packet, SendAs};
+use crate::sync::AtomicU64;
+use crate::wait::{Deadline, PENDING, Timeout, Wait};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Calls a service: sends requests of type `Q` and reads replies of type `R`.
+///
+/// All methods but [`set_wait`](Self::set_wait) take `&self`, so threads share a client, for
+/// example in an `Arc`. Each thread waits for its own call and is woken by its own reply.
+///
+/// # Sizes
+///
+/// A call reserves memory for its reply before it is sent, so no server ever waits for a caller:
+/// see [`ServiceBuilder::max_reply`]. All clients of a worker share its
+/// [`reply_capacity`](crate::cluster::WorkerBuilder::reply_capacity) (256 KiB) and its
+/// [`max_calls`](crate::cluster::WorkerBuilder::max_calls) (256). A call without a place is
+/// [`Busy`](CallError::Busy).
+///
+/// # When a server dies
+///
+/// The client notices within milliseconds, whatever the timeout of the call:
+///
+/// - [`NoService`](CallError::NoService): no server had taken the request. No server will execute
+///   it, not even a server that starts later. So it is safe to call again.
+/// - [`ServiceGone`](CallError::ServiceGone): the dead server had taken the request. The work was
+///   done, partly done, or not done.
+///
+/// # Cancellation
+///
+/// A dropped [`Call`] is cancelled, and so is a call whose
+/// [`call_timeout`](Self::call_timeout) has passed. A server that has not started with the request
+/// skips it. A server that has started finds out with
+/// [`Request::is_wanted`](super::Request::is_wanted). The call keeps its place until the reply
+/// arrives or a server skipped the request.
+pub struct Client<Q: Packet, R: Packet> {
+    link: Arc<ServiceLink>,
+    /// Bytes that a call reserves for its reply.
+    max_reply: usize,
+    /// Calls in flight, if their number is limited.
+    window: Option<(Arc<AtomicU64>, usize)>,
+    wait: Wait,
+    packets: PhantomData<fn(Q) -> R>,
+}
+
+impl Worker {
+    /// Opens a client of the service of this name. The service need not have a server yet.
+    ///
+    /// The first client of a worker makes its memory for replies, which takes 292 KiB. Further
+    /// clients share it.
+    ///
+    /// ```
+    /// # let cluster = format!("client-{}", std::process::id());
+    /// use packetring::Worker;
+    /// use packetring::cluster::{CallError, Request};
+    /// use std::time::Duration;
+    ///
+    /// let worker = Worker::join(&cluster, "caller")?;
+    /// let client = worker.client::<u64, u64>("double")?;
+    /// assert!(matches!(client.call(&1), Err(CallError::NoService)));
+    ///
+    /// # std::thread::scope(|scope| {
+    /// # scope.spawn(|| {
+    /// #     let mut server = worker.service::<u64, u64>("double").unwrap();
+    /// #     for _ in 0..3 {
+    /// #         let request = server.recv().unwrap();
+    /// #         let doubled = request.to_native() * 2;
+    /// #         Request::reply(request, &doubled).unwrap();
+    /// #     }
+    /// # });
+    /// client.wait_for_server()?;
+    /// assert_eq!(*client.call_timeout(&21, Duration::from_secs(10))?, 42);
+    ///
+    /// // Several in flight, and their replies in any order.
+    /// let (first, second) = (client.start(&1)?, client.start(&2)?);
+    /// assert_eq!(*second.wait()?, 4);
+    /// assert_eq!(*first.wait()?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::open`](crate::Ring::open) and [`Ring::publisher`](crate::Ring::publisher);
+    /// [`TypeMismatch`](OpenError::TypeMismatch) if the service has other requests or replies.
+    pub fn client<Q: Packet, R: Packet>(&self, name: &str) -> Result<Client<Q, R>, OpenError> {
+        self.service_builder(name).client()
+    }
+}
+
+impl<Q: Packet, R: Packet> Client<Q, R> {
+    pub(super) fn open(builder: &ServiceBuilder<'_>) -> Result<Self, OpenError> {
+        let worker = builder.worker;
+        worker.directory.refuse_inherited()?;
+        let open = || builder.request_ring();
+        let (types, settings) = ([Q::TYPE, R::TYPE], worker.area_settings());
+        let make = || worker.calls.link(&worker.cluster, builder.name, types, &settings, open);
+        let link = worker.with_space(make)?;
+        let capacity = link.reply_capacity();
+        let max_reply = builder.max_reply.or(R::FLAT_LEN).unwrap_or(capacity / 32);
+        if max_reply > capacity / 2 {
+            let reason = format!(
+                "max_reply {max_reply} is more than half of the worker's {capacity} bytes for \
+                 replies: join with a larger reply_capacity"
+            );
+            return Err(OpenError::BadSettings { reason });
+        }
+        let window = match builder.window {
+            Some(0) => {
+                let reason = "a window of 0 calls: choose at least 1".to_owned();
+                return Err(OpenError::BadSettings { reason });
+            }
+            Some(calls) => Some((Arc::new(AtomicU64::new(0)), calls)),
+            None => None,
+        };
+        Ok(Self { link, max_reply, window, wait: Wait::default(), packets: PhantomData })
+    }
+
+    /// Calls the service and waits for the reply. Takes `&request`, or a [borrowed form](SendAs) of
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start) and [`Call::wait`].
+    pub fn call(&self, request: impl SendAs<Q>) -> Result<Reply<R>, CallError> {
+        let mut call = self.begin::<CallError>(request.value(), Deadline::NEVER)?;
+        call.finish(Timeout::Never)
+    }
+
+    /// Calls the service and waits for the reply for a limited time. After a timeout the call is
+    /// cancelled.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call), and [`Timeout`](CallTimeoutError::Timeout).
+    pub fn call_timeout(
+        &self,
+        request: impl SendAs<Q>,
+        timeout: Duration,
+    ) -> Result<Reply<R>, CallTimeoutError> {
+        let deadline = Deadline::after(timeout);
+        let mut call = self.begin::<CallTimeoutError>(request.value(), deadline)?;
+        call.finish(Timeout::After(timeout).left(deadline))
+    }
+
+    /// Starts a call. [`Call::wait`] waits for its reply.
+    ///
+    /// Waits for room in the request ring if it is full and a server lives.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`](CallError::Busy) without a place for the call. [`NoService`](CallError::NoService)
+    /// if the request ring is full and there is no server. [`TooLarge`](CallError::TooLarge),
+    /// [`Unserializable`](CallError::Unserializable), [`Open`](CallError::Open),
+    /// [`WouldDeadlock`](CallError::WouldDeadlock), [`Send`](CallError::Send).
+    pub fn start(&self, request: impl SendAs<Q>) -> Result<Call<R>, CallError> {
+        self.begin(request.value(), Deadline::NEVER)
+    }
+
+    /// Waits until there is a server.
+    ///
+    /// # Errors
+    ///
+    /// [`Send`](CallError::Send) if the request ring was closed.
+    pub fn wait_for_server(&self) -> Result<(), CallError> {
+        let outcome = self.link.wait_for_servers(None);
+        outcome.map_err(|failure| self.start_error(failure))
+    }
+
+    /// Waits until there is a server, for a limited time.
+    ///
+    /// # Errors
+    ///
+    /// [`NoService`](CallError::NoService) if there was none before the timeout.
+    /// [`Send`](CallError::Send) as for [`wait_for_server`](Self::wait_for_server).
+    pub fn wait_for_server_timeout(&self, timeout: Duration) -> Result<(), CallError> {
+        let outcome = self.link.wait_for_servers(Some(timeout));
+        outcome.map_err(|failure| self.start_error(failure))
+    }
+
+    /// Changes how calls of this client wait from now on.
+    pub fn set_wait(&mut self, wait: Wait) {
+        self.wait = wait;
+    }
+
+    fn begin<F: Form<CallError, WaitingForServer>>(
+        &self,
+        request: &impl Packet<Archived = Q::Archived>,
+        deadline: Deadline,
+    ) -> Result<Call<R>, F> {
+        let mut place = match self.place() {
+            Ok(place) => place,
+            // Without a server, the calls that were given up keep their places.
+            Err(_) if !self.link.has_servers() => return Err(CallError::NoService.into()),
+            Err(error) => return Err(error.into()),
+        };
+        if self.link.has_given_up() && !self.link.has_servers() {
+            return Err(CallError::NoService.into());
+        }
+        let mut patience = None;
+        loop {
+            let bound = deadline.cut(PENDING);
+            match self.link.send(place, request, self.wait, bound) {
+                Ok(sent) => return Ok(Call::new(&self.link, self.wait, sent)),
+                Err((StartFailure::Send(SendFailure::NotReady(_)), cell, window)) => {
+                    place = (cell, window);
+                }
+                Err((failure, ..)) => return Err(self.start_error(failure).into()),
+            }
+            // The request ring is full.
+            if bound.is_zero()
+                && let Some(error) = F::not_ready(call::untaken(&self.link))
+            {
+                return Err(error);
+            }
+            if !self.link.has_servers() {
+                return Err(CallError::NoService.into());
+            }
+            let patience = patience.get_or_insert_with(|| Deadline::after(PATIENCE));
+            if patience.has_passed() && own_thread::serves_alone(&self.link.requests) {
+                return Err(CallError::WouldDeadlock.into());
+            }
+        }
+    }
+
+    /// Takes a cell, and a place in the window.
+    #[inline]
+    fn place(&self) -> Result<(FreshCell, Option<WindowPlace>), CallError> {
+        let cell =
+            self.link.take_cell(self.max_reply).map_err(|failure| self.start_error(failure))?;
+        let Some((calls, most)) = &self.window else { return Ok((cell, None)) };
+        let place = WindowPlace::take(calls, *most).or_else(|| {
+            self.link.collect(true);
+            WindowPlace::take(calls, *most)
+        });
+        match place {
+            Some(place) => Ok((cell, Some(place))),
+            None => Err(CallError::Busy(CallLimit::Window { calls: *most })),
+        }
+    }
+
+    #[cold]
+    fn start_error(&self, failure: StartFailure) -> CallError {
+        match failure {
+            StartFailure::NoPlace(NoPlace::Cells) => {
+                CallError::Busy(CallLimit::WorkerCalls { calls: self.link.max_calls() })
+            }
+            StartFailure::NoPlace(NoPlace::Memory { free }) => {
+                let (needed, capacity) = (self.max_reply, self.link.reply_capacity());
+                CallError::Busy(CallLimit::ReplyMemory { needed, free, capacity })
+            }
+            StartFailure::Open(error) => CallError::Open(Box::new(error)),
+            StartFailure::Nested => CallError::WouldDeadlock,
+            StartFailure::Send(SendFailure::Error(error)) => CallError::from(error),
+            StartFailure::Send(SendFailure::NotReady(_)) => CallError::NoService,
+        }
+    }
+}
+
+impl<Q: Packet, R: Packet> fmt::Debug for Client<Q, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("request", &Q::TYPE.name)
+            .field("reply", &R::TYPE.name)
+            .field("service", &self.link.requests.name())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,317 @@
+//! A server without its packet types: takes requests, identifies their callers, sends replies.
+//!
+//! Guarantee: the outcome of a request is written before the request leaves the server's hand. So a
+//! caller that sees it gone looks at its cell once more, and then knows the outcome.
+
+use super::deferred::ReplyGate;
+use super::own_thread::OwnServer;
+use super::send;
+use crate::channel::{
+    Cursor, EventCount, GroupReceiver, HoldsPacket, RecvFailure, ReplyRight, Taken, Waitable,
+    consumers,
+};
+use crate::cluster::calls::{CallerCache, ReachError, TakenRequest};
+use crate::cluster::error::{ReplyError, ServiceRecvError, ServiceRecvFailure};
+use crate::cluster::names::CallerId;
+use crate::error::OpenError;
+use crate::packet::{Packet, Scratch};
+use crate::sys::barrier;
+use crate::wait::{Deadline, PENDING, Timeout, Wait, wait_until};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time between two tries to map a caller for which descriptors or memory ran out.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// The untyped part of a service.
+pub(super) struct Server {
+    pub(super) receiver: GroupReceiver,
+    /// For clients of this process, which must not wait for their own thread.
+    own: OwnServer,
+    /// The request that was handed out and has no outcome yet.
+    open: Option<OpenRequest>,
+    /// The caller of the last request: it was mapped then.
+    last: CallerId,
+    gate: Arc<ReplyGate>,
+    scratch: Scratch,
+    request_type: u16,
+    /// The request whose caller could not be mapped: it was reported.
+    reported: Option<u64>,
+}
+
+#[derive(Debug)]
+struct OpenRequest {
+    caller: CallerId,
+    right: ReplyRight,
+}
+
+/// Result of checking a request that was just taken.
+enum RequestCheck {
+    /// Its caller waits for the reply.
+    Wanted(OpenRequest),
+    /// Its caller does not wait. It was released.
+    Skipped,
+    /// Its caller cannot be mapped now.
+    Shortage(OpenError),
+    /// It has no valid caller.
+    Unreadable,
+}
+
+impl Server {
+    /// A server of requests with this type index.
+    pub(super) fn new(
+        receiver: GroupReceiver,
+        request_type: u16,
+        callers: Arc<CallerCache>,
+    ) -> Self {
+        let own = OwnServer::new(receiver.entry.segment.name(), receiver.cursor.entry());
+        Self {
+            receiver,
+            own,
+            open: None,
+            last: CallerId::NONE,
+            gate: Arc::new(ReplyGate::new(callers, !barrier::register())),
+            scratch: Scratch::default(),
+            request_type,
+            reported: None,
+        }
+    }
+
+    /// Waits until another server of the service lives that does not hand over. Returns false after
+    /// the deadline.
+    pub(super) fn wait_for_successor(&self, deadline: Deadline) -> bool {
+        let entry = &self.receiver.entry;
+        let memory = self.receiver.cursor.memory();
+        memory.subscribers()[self.receiver.cursor.entry()].consumer.set_hands_over();
+        let has_successor = || {
+            consumers(memory).any(|(id, other)| {
+                id != entry.entry_id && !other.consumer.hands_over() && entry.is_alive(id)
+            })
+        };
+        let found = wait_until(
+            &mut (),
+            deadline,
+            |()| has_successor().then_some(()),
+            |(), deadline| {
+                // A server that joins wakes both sides.
+                entry.waiter.park(entry.event_count(), deadline.cut(PENDING), has_successor);
+            },
+        );
+        found.is_some()
+    }
+
+    /// Fast path: takes the next request if it is of the last caller and nothing else is to do.
+    /// Returns false if [`next`](Self::next) must decide, which takes the request in flight again.
+    #[inline(always)]
+    pub(super) fn take_fast(&mut self, timeout: Timeout) -> bool {
+        if self.open.is_some() {
+            return false;
+        }
+        let Some(taken) = self.receiver.take_fast(timeout) else { return false };
+        if taken.descriptor.type_index() != self.request_type {
+            return false;
+        }
+        match self.receiver.request(&taken) {
+            Some(TakenRequest { caller, right, may_be_given_up: false })
+                if caller == self.last && caller != CallerId::NONE =>
+            {
+                self.open = Some(OpenRequest { caller, right });
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the next wanted request. Returns true if it has the type of requests.
+    pub(super) fn next(&mut self, timeout: Timeout) -> Result<bool, ServiceRecvFailure> {
+        self.own.touch();
+        if self.open.is_some() {
+            // Its guard was forgotten, or the handler panicked while it replied.
+            self.no_reply();
+        }
+        loop {
+            if self.receiver.is_draining() {
+                return Err(ServiceRecvError::Closed.into());
+            }
+            let taken = match self.receiver.take(timeout) {
+                Ok(taken) => taken,
+                Err(RecvFailure::NotReady(())) => return Err(ServiceRecvFailure::NotReady(())),
+                Err(RecvFailure::Error(error)) => return Err(ServiceRecvError::from(error).into()),
+            };
+            match self.check(taken) {
+                RequestCheck::Wanted(request) => {
+                    self.last = request.caller;
+                    self.open = Some(request);
+                    return Ok(taken.descriptor.type_index() == self.request_type);
+                }
+                RequestCheck::Shortage(error) => {
+                    self.receiver.leave_found(taken);
+                    return Err(self.shortage(taken.position, error, timeout));
+                }
+                RequestCheck::Unreadable => {
+                    self.receiver.ack();
+                    return Err(ServiceRecvError::Corrupt("no valid caller id".into()).into());
+                }
+                RequestCheck::Skipped => {}
+            }
+        }
+    }
+
+    /// The failure for a request that stays in hand. It is reported once; then this pauses before
+    /// the next try.
+    #[cold]
+    fn shortage(&mut self, position: u64, error: OpenError, timeout: Timeout) -> ServiceRecvFailure {
+        if self.reported.replace(position) != Some(position) {
+            return ServiceRecvError::Caller(Box::new(error)).into();
+        }
+        std::thread::sleep(timeout.deadline().cut(RETRY));
+        ServiceRecvFailure::NotReady(())
+    }
+
+    /// Checks a request that was just taken. Releases it if its caller does not wait for it.
+    fn check(&mut self, taken: Taken) -> RequestCheck {
+        let Some(TakenRequest { caller, right, may_be_given_up }) = self.receiver.request(&taken)
+        else {
+            return RequestCheck::Unreadable;
+        };
+        match self.gate.callers.reach(caller) {
+            Ok(memory) if may_be_given_up && right.is_given_up(&memory) => {}
+            Ok(_) => return RequestCheck::Wanted(OpenRequest { caller, right }),
+            Err(ReachError::Gone) => {}
+            Err(ReachError::NotNow(error)) => return RequestCheck::Shortage(error),
+        }
+        self.receiver.ack();
+        RequestCheck::Skipped
+    }
+
+    /// The caller of the open request.
+    pub(super) fn caller(&self) -> CallerId {
+        self.open.as_ref().map_or(CallerId::NONE, |open| open.caller)
+    }
+
+    /// Returns true if the caller of the open request waits for the reply.
+    pub(super) fn is_open_wanted(&self) -> bool {
+        let Some(OpenRequest { caller, right }) = &self.open else { return false };
+        let callers = &self.gate.callers;
+        callers.reach(*caller).is_ok_and(|memory| {
+            !right.is_given_up(&memory) && callers.is_alive(*caller, &memory)
+        })
+    }
+
+    /// Sends the reply to the open request, and releases the request.
+    #[inline]
+    pub(super) fn reply<R: Packet>(&mut self, reply: &R) -> Result<(), ReplyError> {
+        let Some(OpenRequest { caller, right }) = self.open.take() else {
+            return Err(ReplyError::CallerGone);
+        };
+        let outcome = match self.gate.callers.reach(caller) {
+            Ok(memory) => {
+                send::reply(&memory, right, reply, &mut self.scratch, self.gate.fences)
+            }
+            Err(ReachError::Gone) => Err(ReplyError::CallerGone),
+            Err(ReachError::NotNow(error)) => Err(ReplyError::Open(Box::new(error))),
+        };
+        self.receiver.ack();
+        outcome
+    }
+
+    /// Releases the open request, to reply later. `None` if there is none.
+    pub(super) fn defer(&mut self) -> (CallerId, Option<ReplyRight>, Arc<ReplyGate>) {
+        let gate = Arc::clone(&self.gate);
+        let Some(OpenRequest { caller, right }) = self.open.take() else {
+            return (CallerId::NONE, None, gate);
+        };
+        // A caller that cannot be reached now gets `ServiceGone`.
+        let right = self.gate.callers.reach(caller).ok().map(|memory| {
+            let (entry, incarnation) = self.receiver.entry_and_incarnation();
+            right.defer(&memory, entry, incarnation);
+            right
+        });
+        self.receiver.ack();
+        (caller, right, gate)
+    }
+
+    /// Ends the open request without a reply.
+    pub(super) fn no_reply(&mut self) {
+        if let Some(OpenRequest { caller, right }) = self.open.take()
+            && let Ok(memory) = self.gate.callers.reach(caller)
+        {
+            send::refuse(&memory, right, self.gate.fences);
+        }
+        self.receiver.ack();
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+impl HoldsPacket for Server {
+    #[inline]
+    fn payload(&self) -> &[u8] {
+        self.receiver.payload()
+    }
+
+    fn release(&mut self) {
+        self.no_reply();
+    }
+}
+
+impl Waitable for Server {
+    fn has_next(&mut self) -> bool {
+        self.own.touch();
+        if self.open.is_some() {
+            self.no_reply();
+        }
+        while self.receiver.has_next() {
+            let Some(taken) = self.receiver.take_found() else { return true };
+            // A receive would skip such a request and wait for another one.
+            if !matches!(self.check(taken), RequestCheck::Skipped) {
+                self.receiver.leave_found(taken);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn is_ready(&self) -> bool {
+        self.receiver.is_ready()
+    }
+
+    fn event_count(&self) -> &EventCount {
+        self.receiver.event_count()
+    }
+
+    fn is_pending(&self) -> bool {
+        self.receiver.is_pending()
+    }
+
+    fn reap_dead(&mut self) {
+        self.receiver.reap_dead();
+    }
+
+    fn wait(&self) -> Wait {
+        self.receiver.wait()
+    }
+
+    fn sleeps_on_futex(&self) -> bool {
+        self.receiver.sleeps_on_futex()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.receiver.entry.segment.is_inherited() {
+            // In a forked child, the endpoint and its requests belong to the parent, which replies.
+            return;
+        }
+        if self.open.is_some() {
+            self.no_reply();
+        }
+        // Before the entry is free: then no deferred reply is written any more.
+        self.gate.close();
+    }
+}

@@ -1,0 +1,359 @@
+//! The caller's side: cells and blocks of one call area, and which of them are in use.
+
+use super::status::Over;
+use super::Outcome;
+use crate::ring::buffer::StableBytes;
+use crate::segment::CallMemory;
+use crate::segment::layout::{CallCell, EventCount, SHORT_REPLY, SLOT};
+use crate::sync::Ordering;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The free cells and blocks of a call area. Only the process that made the area has one.
+///
+/// # Invariants
+///
+/// 1. Each cell is in `free`, or in one [`FreshCell`], [`SentCell`] or [`EndedCell`], or it is lost
+///    for good. The same holds for each slot of the reply memory.
+/// 2. No server writes to a free cell or a free block.
+#[derive(Debug)]
+pub(crate) struct CellPool {
+    memory: CallMemory,
+    free: Mutex<FreePlaces>,
+}
+
+#[derive(Debug)]
+struct FreePlaces {
+    /// Numbers of free cells. The last one was used last.
+    cells: Vec<u16>,
+    blocks: FreeBlocks,
+}
+
+/// Why a call gets no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// Each cell has a call in flight.
+    Cells,
+    /// No block of this many bytes is free.
+    Memory {
+        /// Bytes of the largest free block.
+        free: usize,
+    },
+}
+
+/// A block of the reply memory, in slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Block {
+    first: u32,
+    slots: u32,
+}
+
+/// A cell and its block.
+#[derive(Debug)]
+struct Place {
+    pool: Arc<CellPool>,
+    cell: u16,
+    block: Option<Block>,
+}
+
+/// A cell whose request is not published. Dropping it frees the cell.
+#[derive(Debug)]
+pub(crate) struct FreshCell(Place);
+
+/// A cell whose request is published. Its call is in flight. If it is dropped, the cell is lost:
+/// a server may write to it.
+#[derive(Debug)]
+#[must_use = "the cell is lost"]
+pub(crate) struct SentCell {
+    place: Place,
+    position: u64,
+}
+
+/// A cell whose call has ended: it has its outcome, or no server will write one. Dropping it frees
+/// the cell.
+///
+/// # Invariants
+///
+/// 1. No server writes to the cell or its block any more.
+/// 2. `start` points to `len` bytes of the cell or of its block, aligned to 16.
+#[derive(Debug)]
+pub(crate) struct EndedCell {
+    place: Place,
+    outcome: Option<Outcome>,
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the value owns the cell and the block. It is not tied to a thread.
+unsafe impl Send for EndedCell {}
+// SAFETY: a shared reference only reads bytes that nothing writes, by invariant 1.
+unsafe impl Sync for EndedCell {}
+
+impl CellPool {
+    /// The pool of an area that this process just made.
+    pub(crate) fn new(memory: CallMemory) -> Self {
+        let cells = (0..memory.cells().len() as u16).rev().collect();
+        let blocks = FreeBlocks::of((memory.capacity() / SLOT) as u32);
+        Self { memory, free: Mutex::new(FreePlaces { cells, blocks }) }
+    }
+
+    /// Bytes of the reply memory.
+    pub(crate) fn capacity(&self) -> usize {
+        self.memory.capacity()
+    }
+
+    /// Number of cells.
+    pub(crate) fn cells(&self) -> usize {
+        self.memory.cells().len()
+    }
+
+    /// Takes a cell for a call whose reply has at most `bytes` bytes.
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Result<FreshCell, NoPlace> {
+        let place = {
+            let mut free = self.lock();
+            let cell = *free.cells.last().ok_or(NoPlace::Cells)?;
+            let block = if bytes > SHORT_REPLY { Some(free.blocks.take(bytes)?) } else { None };
+            free.cells.pop();
+            Place { pool: Arc::clone(self), cell, block }
+        };
+        let cell = place.cell();
+        let block = place.block.map_or(0, |it| u64::from(it.first) | u64::from(it.slots) << 32);
+        // Relaxed: the stamp of the request publishes all of them.
+        cell.block.store(block, Ordering::Relaxed);
+        cell.deferred.store(0, Ordering::Relaxed);
+        cell.event_count.waiters.store(0, Ordering::Relaxed);
+        cell.state.store(0, Ordering::Relaxed);
+        Ok(FreshCell(place))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FreePlaces> {
+        // A panic leaves the lists consistent: no code of the user runs under the lock.
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    #[inline]
+    fn cell(&self) -> &CallCell {
+        &self.pool.memory.cells()[usize::from(self.cell)]
+    }
+
+    /// Frees the cell and the block. Called once.
+    fn free(&self) {
+        let mut free = self.pool.lock();
+        free.cells.push(self.cell);
+        if let Some(block) = self.block {
+            free.blocks.give_back(block);
+        }
+    }
+
+    /// The start and the length of a reply. An outcome that does not fit the block is of no bytes.
+    fn reply(&self, outcome: Option<Outcome>) -> (NonNull<u8>, usize) {
+        let memory = &self.pool.memory;
+        // Loaded once: the copy is checked and used.
+        let long = || {
+            let len = usize::try_from(self.cell().len.load(Ordering::Relaxed)).ok()?;
+            let block = self.block.filter(|block| len <= block.bytes())?;
+            Some((memory.block(block.first, block.slots)?, len))
+        };
+        let found = match outcome {
+            Some(Outcome::Short(len)) => memory.short(self.cell).map(|start| (start, len)),
+            Some(Outcome::Long) => long(),
+            Some(Outcome::Refused) | None => None,
+        };
+        found.unwrap_or((NonNull::<Aligned>::dangling().cast(), 0))
+    }
+}
+
+#[repr(align(16))]
+struct Aligned;
+
+impl FreshCell {
+    /// The number of the cell.
+    pub(crate) fn number(&self) -> u16 {
+        self.0.cell
+    }
+
+    /// The cell of a request that was published at a position.
+    #[inline]
+    pub(crate) fn sent(self, position: u64) -> SentCell {
+        let place = ManuallyDrop::new(self);
+        // SAFETY: `self` is neither used nor dropped any more.
+        let place = unsafe { std::ptr::read(&raw const place.0) };
+        SentCell { place, position }
+    }
+}
+
+impl Drop for FreshCell {
+    fn drop(&mut self) {
+        // No request names the cell, so no server writes to it: invariant 2 of the pool.
+        self.0.free();
+    }
+}
+
+impl SentCell {
+    /// The position of the request.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The event count that is notified once, when the outcome is there.
+    pub(crate) fn event_count(&self) -> &EventCount {
+        &self.place.cell().event_count
+    }
+
+    /// The outcome, if it is there.
+    #[inline]
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        // Pairs with the release in `ReplyRight`: the reply and its length are seen.
+        Outcome::of(self.place.cell().state.load(Ordering::Acquire), self.position)
+    }
+
+    /// The server that will reply later: its entry and incarnation.
+    pub(crate) fn deferred(&self) -> Option<(usize, u64)> {
+        // Pairs with the release in `ReplyRight::defer`.
+        let word = self.place.cell().deferred.load(Ordering::Acquire);
+        let entry = (word as u16).checked_sub(1)?;
+        Some((usize::from(entry), word >> 16))
+    }
+
+    /// Gives the call up: a server that takes its request from now on skips it.
+    pub(crate) fn give_up(&self) {
+        // In one order with the count at the publisher's entry, the caller's check whether the
+        // request was taken, and the server's pin of the request.
+        self.place.cell().given_up.store(self.position + 1, Ordering::SeqCst);
+    }
+
+    /// Takes [`give_up`](Self::give_up) back.
+    pub(crate) fn want(&self) {
+        self.place.cell().given_up.store(0, Ordering::SeqCst);
+    }
+
+    /// Ends the call if its outcome is there.
+    #[inline]
+    pub(crate) fn end(self) -> Result<EndedCell, Self> {
+        match self.outcome() {
+            Some(outcome) => Ok(self.ended(Some(outcome))),
+            None => Err(self),
+        }
+    }
+
+    /// Ends the call, which no living server has any more. Its outcome may have come.
+    pub(crate) fn end_over(self, over: Over) -> EndedCell {
+        debug_assert_eq!(over.position(), self.position);
+        let outcome = self.outcome();
+        self.ended(outcome)
+    }
+
+    /// The server has used its right, or `Over` shows that no server will: invariant 1 of
+    /// [`EndedCell`].
+    #[inline]
+    fn ended(self, outcome: Option<Outcome>) -> EndedCell {
+        let (start, len) = self.place.reply(outcome);
+        EndedCell { place: self.place, outcome, start, len }
+    }
+}
+
+impl EndedCell {
+    /// The outcome. `None`: no server will write one.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// Of a refused call: the bytes that the reply needed, and the bytes that it might have had.
+    /// Both are 0 if the server dropped the request.
+    pub(crate) fn refusal(&self) -> (u64, u64) {
+        let cell = self.place.cell();
+        (cell.len.load(Ordering::Relaxed), cell.limit.load(Ordering::Relaxed))
+    }
+}
+
+// SAFETY: by invariants 1 and 2 the bytes neither move nor change before the cell is freed, which
+// is when the value is dropped. The pool keeps the memory.
+unsafe impl StableBytes for EndedCell {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: invariants 1 and 2; `place` keeps the pool, and so the memory.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for EndedCell {
+    fn drop(&mut self) {
+        // By invariant 1, and nothing reads the bytes any more: invariant 2 of the pool.
+        self.place.free();
+    }
+}
+
+impl Block {
+    fn bytes(self) -> usize {
+        self.slots as usize * SLOT
+    }
+
+    fn end(self) -> u32 {
+        self.first + self.slots
+    }
+}
+
+/// Free blocks in the order of their places. No two of them touch.
+#[derive(Debug)]
+struct FreeBlocks(Vec<Block>);
+
+impl FreeBlocks {
+    /// All slots are free.
+    fn of(slots: u32) -> Self {
+        Self(vec![Block { first: 0, slots }])
+    }
+
+    /// Takes the first block that is large enough.
+    fn take(&mut self, bytes: usize) -> Result<Block, NoPlace> {
+        let slots = bytes.div_ceil(SLOT);
+        let fits = |block: &Block| block.slots as usize >= slots;
+        let Some(index) = self.0.iter().position(fits) else {
+            let free = self.0.iter().map(|block| block.bytes()).max().unwrap_or(0);
+            return Err(NoPlace::Memory { free });
+        };
+        let rest = &mut self.0[index];
+        let taken = Block { first: rest.first, slots: slots as u32 };
+        (rest.first, rest.slots) = (taken.end(), rest.slots - taken.slots);
+        if rest.slots == 0 {
+            self.0.remove(index);
+        }
+        Ok(taken)
+    }
+
+    /// Returns a block, and joins it with its neighbours.
+    fn give_back(&mut self, block: Block) {
+        let index = self.0.partition_point(|other| other.first < block.first);
+        let mut block = block;
+        if self.0.get(index).is_some_and(|next| block.end() == next.first) {
+            block.slots += self.0.remove(index).slots;
+        }
+        match index.checked_sub(1).and_then(|before| self.0.get_mut(before)) {
+            Some(before) if before.end() == block.first => before.slots += block.slots,
+            _ => self.0.insert(index, block),
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_come_back_as_one() {
+        let mut free = FreeBlocks::of(16);
+        let all: Vec<Block> = [64, 65, 1024 - 192].map(|bytes| free.take(bytes).unwrap()).into();
+        assert_eq!(all.iter().map(|block| block.slots).collect::<Vec<_>>(), [1, 2, 13]);
+        assert_eq!(free.take(1), Err(NoPlace::Memory { free: 0 }));
+        for order in [[0, 1, 2], [2, 1, 0], [0, 2, 1], [1, 0, 2]] {
+            let mut free = FreeBlocks(Vec::new());
+            order.iter().for_each(|&index| free.give_back(all[index]));
+            assert_eq!(free.0, [Block { first: 0, slots: 16 }], "{order:?}");
+        }
+        let mut free = FreeBlocks(Vec::new());
+        free.give_back(all[1]);
+        assert_eq!(free.take(129), Err(NoPlace::Memory { free: 128 }));
+    }
+}

@@ -1,0 +1,106 @@
+//! Calls: the cell in which the outcome of a request is returned to its caller.
+//!
+//! A caller has a **call area**: cells, and memory for replies. It chooses a free cell for each
+//! call, and a block if the reply may be longer than a cell holds. The request carries the number
+//! of the cell. The server that takes the request writes the outcome into the cell.
+//!
+//! ```text
+//!  caller                                            server
+//!  ──────                                            ──────
+//!  FreshCell: state := 0, block
+//!  publish the request at p ───────────────────────► take: own := p
+//!  SentCell                                          ReplyRight of p
+//!     waits                                          reply, len, then state := (p, kind) release
+//!  state (acquire) is of p ◄────────────────────────┘
+//!  EndedCell: reads the reply                        own := NOWHERE release
+//!  free again
+//! ```
+//!
+//! Guarantees:
+//!
+//! - **A reply belongs to its request.** A position is never used twice, and the state has the
+//!   position of the request.
+//! - **One writer.** The server that has the request in hand, or has deferred it, writes the cell
+//!   and the block. It takes each position once, and a [`ReplyRight`] is used once.
+//! - **No late writer.** A cell is free again only after the outcome was seen, or after [`status`]
+//!   showed that no living server has the request. A server that leaves gives its deferred replies
+//!   up before it frees its entry.
+//! - **A reply never waits for room**: the caller has reserved it.
+//!
+//! Only the process of the caller chooses cells and blocks ([`CellPool`]), so a killed process
+//! leaves nothing half done that another one must repair. `docs/internals/services.md` has the
+//! whole protocol.
+
+mod cells;
+mod reply;
+pub(crate) mod status;
+
+pub(crate) use cells::{CellPool, EndedCell, FreshCell, NoPlace, SentCell};
+pub(crate) use reply::{ReplyRight, ReplyRoomError};
+
+use crate::segment::layout::SHORT_REPLY;
+
+/// The outcome of a call, as its server stored it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// A reply of this many bytes within the cell.
+    Short(usize),
+    /// A reply in the block of the call.
+    Long,
+    /// There is no reply.
+    Refused,
+}
+
+/// Bits of a position in a state. A position of the same low bits comes after years.
+const POSITION_BITS: u32 = 48;
+
+impl Outcome {
+    /// The state of a cell with this outcome of the request at a position.
+    ///
+    /// ```text
+    ///  63              16 15        8 7      0
+    ///  │ position, low   │ length    │ kind   │
+    /// ```
+    fn state(self, position: u64) -> u64 {
+        let (kind, len) = match self {
+            Self::Short(len) => (1, len as u64),
+            Self::Long => (2, 0),
+            Self::Refused => (3, 0),
+        };
+        position << (64 - POSITION_BITS) | len << 8 | kind
+    }
+
+    /// Decodes a state. `None` if it is not an outcome of the request at this position.
+    #[inline]
+    fn of(state: u64, position: u64) -> Option<Self> {
+        let shift = 64 - POSITION_BITS;
+        if state >> shift != position << shift >> shift {
+            return None;
+        }
+        match (state as u8, usize::from((state >> 8) as u8)) {
+            (1, len) if len <= SHORT_REPLY => Some(Self::Short(len)),
+            (2, _) => Some(Self::Long),
+            (3, _) => Some(Self::Refused),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_an_outcome_of_one_position() {
+        for outcome in [Outcome::Short(0), Outcome::Short(48), Outcome::Long, Outcome::Refused] {
+            for position in [0, 1, 1 << 47, 1 << 50 | 3] {
+                let state = outcome.state(position);
+                assert_eq!(Outcome::of(state, position), Some(outcome));
+                assert_eq!(Outcome::of(state, position + 1), None);
+            }
+        }
+        assert_eq!(Outcome::of(0, 0), None, "nothing yet");
+        assert_eq!(Outcome::of(49 << 8 | 1, 0), None, "longer than a cell");
+        assert_eq!(Outcome::of(4, 0), None, "an unknown kind");
+    }
+}

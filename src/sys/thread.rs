@@ -1,0 +1,65 @@
+//! Threads of this library.
+
+use super::check;
+use std::io;
+use std::mem::MaybeUninit;
+use std::thread::{Builder, Thread};
+
+/// Starts a thread that receives no signals: handlers of the program run on its own threads only.
+/// Nobody waits for its end.
+pub(crate) fn spawn_without_signals(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<Thread> {
+    // A new thread has the signal mask of its creator.
+    let before = set_mask(None)?;
+    let spawned = Builder::new().name(name.to_owned()).spawn(work);
+    set_mask(Some(before))?;
+    Ok(spawned?.thread().clone())
+}
+
+/// Sets the signal mask of this thread; `None` blocks all signals. Returns the mask before.
+fn set_mask(mask: Option<libc::sigset_t>) -> io::Result<libc::sigset_t> {
+    let mask = match mask {
+        Some(mask) => mask,
+        None => {
+            let mut all = MaybeUninit::uninit();
+            // SAFETY: the call writes one `sigset_t`, and there is room.
+            check(unsafe { libc::sigfillset(all.as_mut_ptr()) })?;
+            // SAFETY: the call succeeded, so the set is written.
+            unsafe { all.assume_init() }
+        }
+    };
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: the call reads one `sigset_t`, and writes one for which there is room.
+    let errno = unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask, before.as_mut_ptr())
+    };
+    if errno != 0 {
+        return Err(io::Error::from_raw_os_error(errno));
+    }
+    // SAFETY: the call succeeded, so the set is written.
+    Ok(unsafe { before.assume_init() })
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_of_the_creator_stays() {
+        let before = set_mask(None).unwrap();
+        set_mask(Some(before)).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let work = move || {
+            let mask = set_mask(None).unwrap();
+            // SAFETY: the call only reads the set.
+            sender.send(unsafe { libc::sigismember(&raw const mask, libc::SIGTERM) }).unwrap();
+        };
+        spawn_without_signals("test", work).unwrap();
+        assert_eq!(receiver.recv().unwrap(), 1, "blocked in the thread");
+        let mask = set_mask(Some(before)).unwrap();
+        // SAFETY: the call only reads the set.
+        assert_eq!(unsafe { libc::sigismember(&raw const mask, libc::SIGTERM) }, 0, "not here");
+    }
+}
