@@ -507,7 +507,7 @@ fn worker_endpoints_dropped_by_a_child_still_belong_to_its_parent() {
     parent.tell("leave");
     parent.finish();
     assert!(matches!(calls[2].wait_timeout(LONG), Err(CallTimeoutError::NoReply)));
-    drop((watch, service, jobs, numbers, events, client, guest, own));
+    drop((watch, service, jobs, numbers, events, client, calls, guest, own));
     assert_eq!(objects(&cluster), [""; 0]);
 }
 

@@ -10,6 +10,7 @@
 mod support;
 
 use std::fmt::Debug;
+use std::os::fd::AsRawFd;
 
 use packetring::{
     Copied, Received, Reserved, Ring, Tail, Worker,
@@ -286,8 +287,9 @@ fn postpone<T: Empty>(cluster: &str) {
     let worker = Worker::join(cluster, "server").unwrap();
     let mut server = worker.service::<T, T>("echo").unwrap();
     let normal = getrlimit(Resource::Nofile);
-    let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
-    setrlimit(Resource::Nofile, Rlimit { current: Some(open - 1), ..normal }).unwrap();
+    // No number below the next free one is free.
+    let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd() as u64;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(next), ..normal }).unwrap();
     peer::say("here");
     assert!(matches!(server.recv().map(drop), Err(ServiceRecvError::Caller(_))));
     setrlimit(Resource::Nofile, normal).unwrap();

@@ -62,7 +62,8 @@ pub(crate) use crate::ring::buffer::StableBytes;
 pub(crate) use crate::ring::call::{
     EndedCell, FreshCell, NoPlace, Outcome, ReplyRight, ReplyRoomError, SentCell, status,
 };
-pub(crate) use crate::ring::consumer_group::consumers;
+pub(crate) use crate::ring::consumer_group::{consumers, shared};
+pub(crate) use crate::ring::gate::position;
 pub(crate) use crate::ring::cursor::{Cursor, Taken};
 pub(crate) use crate::ring::guard::{HoldsPacket, ReadGuard};
 pub(crate) use crate::ring::reap::settle;

@@ -123,6 +123,26 @@ impl Waiter {
         ready()
     }
 
+    /// As [`park`](Self::park), for an event count that [`notify_once`] notifies: without a barrier.
+    /// `ready` looks by a load that is sequentially consistent.
+    #[cfg(not(loom))]
+    pub(crate) fn park_once(
+        &self,
+        event_count: &EventCount,
+        bound: Duration,
+        mut ready: impl FnMut() -> bool,
+    ) -> bool {
+        if self.only_spins() {
+            return self.spin_until(bound, None, ready);
+        }
+        let seen = count_waiter(event_count);
+        if ready() {
+            return true;
+        }
+        futex::wait(&event_count.futex, seen, bound);
+        ready()
+    }
+
     /// As [`park`](Self::park), for a wait that began at `since` and that a process on the same
     /// core may have to end. An endpoint that only spins also sleeps, a millisecond after that. A
     /// spinner that yields is not enough: of two publishers at a full ring, on one core, the
@@ -229,18 +249,15 @@ fn heavy_barrier() -> bool {
     true
 }
 
-/// Wakes the sleepers of an event count that is notified once, after the store that they wait for.
-/// Nobody has registered before the wait began, so the number of waiters tells whether one sleeps.
-/// `fences`: as for [`Notifier::new`].
+/// Wakes the sleepers of an event count that is notified once, after a store that is sequentially
+/// consistent. Nobody had registered before the wait began, so the number of waiters tells whether
+/// one sleeps. Pairs with [`Waiter::park_once`].
 #[cfg(not(loom))]
 #[inline]
-pub(crate) fn notify_once(event_count: &EventCount, fences: bool) {
-    if fences {
-        fence(Ordering::SeqCst);
-    }
-    // Pairs with the heavy barrier of `register_waiter`: the store comes before the load.
-    light_barrier();
-    if event_count.waiters.load(Ordering::Relaxed) != 0 {
+pub(crate) fn notify_once(event_count: &EventCount) {
+    // In one order with the caller's store before it, and with the addition in `count_waiter` and
+    // the waiter's look behind it.
+    if event_count.waiters.load(Ordering::SeqCst) != 0 {
         wake_once(event_count);
     }
 }

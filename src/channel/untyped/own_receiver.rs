@@ -5,7 +5,7 @@ use crate::channel::error::RecvError;
 use crate::error::Form;
 use crate::packet::Fingerprint;
 use crate::ring::cursor::{Cursor, Next, Taken};
-use crate::ring::guard::HoldsBatch;
+use crate::ring::guard::{HoldsBatch, HoldsPacket as _};
 use crate::ring::reader::Reader;
 use crate::ring::slot::Descriptor;
 use crate::wait::Timeout;

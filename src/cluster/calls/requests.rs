@@ -21,7 +21,7 @@ use super::tags::RequestTag;
 use crate::channel::join::{self, Types};
 use crate::channel::{
     AnyPublisher, Cursor, GroupReceiver, MAX_ENTRIES, ReplyRight, Ring, RingBuilder, SentCell,
-    Taken, status,
+    Taken, position, shared, status,
 };
 use crate::cluster::names::CallerId;
 use crate::error::OpenError;
@@ -74,6 +74,11 @@ impl Ring {
     /// Joins as a consumer of the ring's queue.
     pub(crate) fn receiver(&self, types: &Types<'_>) -> Result<(GroupReceiver, u16), OpenError> {
         join::consumer(self.segment(), types, Wait::default())
+    }
+
+    /// Slots with requests before a position that no server has taken.
+    pub(crate) fn waiting_before(&self, at: u64) -> u64 {
+        at.saturating_sub(position(shared(self.segment().memory()).load(Ordering::Relaxed)))
     }
 
     /// The status of the request of a cell.

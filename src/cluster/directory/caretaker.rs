@@ -6,18 +6,25 @@ use crate::cluster::names::{Cluster, WorkerId};
 use crate::segment::entry::WorkerSlotState;
 use std::sync::{Mutex, PoisonError};
 
+/// A worker slot at a check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct SeenSlot {
+    generation: u64,
+    lives: bool,
+}
+
 /// Watches the liveness locks of all workers of a cluster.
 #[derive(Debug)]
 pub(crate) struct Caretaker {
     cluster: Cluster,
-    /// The slots whose worker lived at the last check.
-    living: Mutex<Vec<bool>>,
+    /// Each slot at the last check.
+    seen: Mutex<Vec<SeenSlot>>,
     slots: SlotTable,
 }
 
 impl Caretaker {
     pub(super) fn new(slots: SlotTable, cluster: &Cluster) -> Self {
-        Self { cluster: cluster.clone(), living: Mutex::default(), slots }
+        Self { cluster: cluster.clone(), seen: Mutex::default(), slots }
     }
 
     /// Returns true if the worker of this id and generation lives. Costs a system call.
@@ -42,14 +49,19 @@ impl Caretaker {
         if self.slots.is_inherited() {
             return;
         }
-        let now: Vec<bool> = (0..self.slots.count()).map(|index| self.lives(index)).collect();
-        let mut living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_ended = living.iter().zip(&now).any(|(before, now)| *before && !now);
-        if has_ended {
+        let see = |index| {
+            // A worker that ends between both reads is found by the next call.
+            let generation = self.slots.phase(index).generation();
+            SeenSlot { generation, lives: self.lives(index) }
+        };
+        let now: Vec<SeenSlot> = (0..self.slots.count()).map(see).collect();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.resize(now.len(), SeenSlot::default());
+        if seen.iter().zip(&now).any(|(before, now)| before != now && !now.lives) {
             let Some(control) = self.slots.try_lock() else { return };
             clear_dead(&control, &self.slots, &self.cluster);
             sweep(&self.cluster);
         }
-        *living = now;
+        *seen = now;
     }
 }

@@ -171,7 +171,8 @@ impl Flight {
     #[inline(never)]
     fn wait_until(&mut self, deadline: Deadline) -> bool {
         let waiter = self.waiter();
-        if !waiter.only_spins() {
+        // Where others wait to be served, a spin only keeps the servers from running.
+        if !waiter.only_spins() && !self.is_behind_others() {
             waiter.spin(deadline.cut(PENDING), || self.has_ended());
         }
         let patience = Deadline::after(PATIENCE);
@@ -179,11 +180,19 @@ impl Flight {
         let pause = |flight: &mut Self, deadline: Deadline| {
             let State::InFlight(SentCall { cell, .. }) = &flight.state else { return };
             let bound = deadline.cut(PENDING);
-            if !waiter.park(cell.event_count(), bound, || cell.outcome().is_some()) {
+            if !waiter.park_once(cell.event_count(), bound, || cell.outcome().is_some()) {
                 flight.check(patience.has_passed());
             }
         };
         wait_until(self, deadline, ended, pause).is_some()
+    }
+
+    /// Returns true if other requests wait before this one.
+    fn is_behind_others(&self) -> bool {
+        match &self.state {
+            State::InFlight(sent) => self.link.requests.waiting_before(sent.cell.position()) > 0,
+            State::Ended(_) | State::Withdrawn(_) | State::Over => false,
+        }
     }
 
     /// Ends the call if no server works on it and none will. `is_patient`: also if only servers of

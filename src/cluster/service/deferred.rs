@@ -52,8 +52,6 @@ pub struct Deferred<R: Packet> {
 /// Lets deferred replies through until their service is dropped.
 pub(super) struct ReplyGate {
     pub(super) callers: Arc<CallerCache>,
-    /// A waiter's heavy barrier does not reach this process.
-    pub(super) fences: bool,
     state: Mutex<GateState>,
     /// Notified when a reply was written.
     written: Condvar,
@@ -70,8 +68,8 @@ struct GateState {
 struct Passage<'a>(&'a ReplyGate);
 
 impl ReplyGate {
-    pub(super) fn new(callers: Arc<CallerCache>, fences: bool) -> Self {
-        Self { callers, fences, state: Mutex::default(), written: Condvar::new() }
+    pub(super) fn new(callers: Arc<CallerCache>) -> Self {
+        Self { callers, state: Mutex::default(), written: Condvar::new() }
     }
 
     /// `None` if the gate is closed, or this is a forked child, to which nothing belongs.
@@ -91,7 +89,7 @@ impl ReplyGate {
     fn refuse(&self, caller: CallerId, right: ReplyRight) -> Option<ReplyRight> {
         let _passage = self.pass()?;
         match self.callers.reach(caller) {
-            Ok(memory) => send::refuse(&memory, right, self.fences),
+            Ok(memory) => send::refuse(&memory, right),
             Err(ReachError::Gone) => {}
             Err(ReachError::NotNow(_)) => return Some(right),
         }
@@ -137,7 +135,7 @@ impl<R: Packet> Deferred<R> {
         match self.gate.callers.reach(self.caller) {
             Ok(memory) => {
                 let mut scratch = Scratch::default();
-                send::reply(&memory, right, reply.value(), &mut scratch, self.gate.fences)
+                send::reply(&memory, right, reply.value(), &mut scratch)
             }
             Err(ReachError::Gone) => Err(ReplyError::CallerGone),
             Err(ReachError::NotNow(error)) => {

@@ -6,25 +6,23 @@ use crate::packet::{self, Packet, Scratch};
 use crate::wait::notify_once;
 
 /// Writes a reply, and wakes the caller. If it cannot be written, the call ends without a reply.
-/// `fences`: a waiter's heavy barrier does not reach this process.
 #[inline]
 pub(super) fn reply<R: Packet>(
     memory: &CallMemory,
     right: ReplyRight,
     reply: &R,
     scratch: &mut Scratch,
-    fences: bool,
 ) -> Result<(), ReplyError> {
     let needed = match packet::measure(reply, scratch) {
         Ok(needed) => needed,
         Err(error) => {
-            refuse(memory, right, fences);
+            refuse(memory, right);
             return Err(ReplyError::Unserializable(error));
         }
     };
     let (cell, outcome) =
         right.reply(memory, needed, |room| packet::write(reply, room, scratch));
-    wake(cell, fences);
+    wake(cell);
     outcome.map_err(|error| match error {
         ReplyRoomError::TooLarge { limit } => ReplyError::TooLarge { needed, limit },
         ReplyRoomError::Fill(error) => ReplyError::Unserializable(error),
@@ -34,13 +32,13 @@ pub(super) fn reply<R: Packet>(
 }
 
 /// Ends a call without a reply, and wakes the caller.
-pub(super) fn refuse(memory: &CallMemory, right: ReplyRight, fences: bool) {
-    wake(right.drop_request(memory), fences);
+pub(super) fn refuse(memory: &CallMemory, right: ReplyRight) {
+    wake(right.drop_request(memory));
 }
 
 #[inline]
-fn wake(cell: Option<&CallCell>, fences: bool) {
+fn wake(cell: Option<&CallCell>) {
     if let Some(cell) = cell {
-        notify_once(&cell.event_count, fences);
+        notify_once(&cell.event_count);
     }
 }

@@ -15,7 +15,6 @@ use crate::cluster::error::{ReplyError, ServiceRecvError, ServiceRecvFailure};
 use crate::cluster::names::CallerId;
 use crate::error::OpenError;
 use crate::packet::{Packet, Scratch};
-use crate::sys::barrier;
 use crate::wait::{Deadline, PENDING, Timeout, Wait, wait_until};
 use std::fmt;
 use std::sync::Arc;
@@ -71,7 +70,7 @@ impl Server {
             own,
             open: None,
             last: CallerId::NONE,
-            gate: Arc::new(ReplyGate::new(callers, !barrier::register())),
+            gate: Arc::new(ReplyGate::new(callers)),
             scratch: Scratch::default(),
             request_type,
             reported: None,
@@ -207,7 +206,7 @@ impl Server {
         };
         let outcome = match self.gate.callers.reach(caller) {
             Ok(memory) => {
-                send::reply(&memory, right, reply, &mut self.scratch, self.gate.fences)
+                send::reply(&memory, right, reply, &mut self.scratch)
             }
             Err(ReachError::Gone) => Err(ReplyError::CallerGone),
             Err(ReachError::NotNow(error)) => Err(ReplyError::Open(Box::new(error))),
@@ -237,7 +236,7 @@ impl Server {
         if let Some(OpenRequest { caller, right }) = self.open.take()
             && let Ok(memory) = self.gate.callers.reach(caller)
         {
-            send::refuse(&memory, right, self.gate.fences);
+            send::refuse(&memory, right);
         }
         self.receiver.ack();
     }

@@ -206,8 +206,8 @@ impl SentCell {
     /// The outcome, if it is there.
     #[inline]
     pub(crate) fn outcome(&self) -> Option<Outcome> {
-        // Pairs with the release in `ReplyRight`: the reply and its length are seen.
-        Outcome::of(self.place.cell().state.load(Ordering::Acquire), self.position)
+        // Pairs with the store in `ReplyRight::end`, which says why it is in one order.
+        Outcome::of(self.place.cell().state.load(Ordering::SeqCst), self.position)
     }
 
     /// The server that will reply later: its entry and incarnation.

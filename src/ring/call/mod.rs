@@ -10,8 +10,8 @@
 //!  FreshCell: state := 0, block
 //!  publish the request at p ───────────────────────► take: own := p
 //!  SentCell                                          ReplyRight of p
-//!     waits                                          reply, len, then state := (p, kind) release
-//!  state (acquire) is of p ◄────────────────────────┘
+//!     waits                                          reply, len, then state := (p, kind)
+//!  state is of p            ◄────────────────────────┘
 //!  EndedCell: reads the reply                        own := NOWHERE release
 //!  free again
 //! ```

@@ -82,9 +82,7 @@ impl ReplyRight {
             self.refuse(cell, 0, 0);
             return (Some(cell), Err(ReplyRoomError::Fill(error)));
         }
-        failpoint(Failpoint::ReplyState);
-        // Pairs with the acquire in `SentCell::outcome`.
-        cell.state.store(outcome.state(self.position), Ordering::Release);
+        self.end(cell, outcome);
         (Some(cell), Ok(()))
     }
 
@@ -106,8 +104,14 @@ impl ReplyRight {
     fn refuse(&self, cell: &CallCell, needed: u64, limit: u64) {
         cell.len.store(needed, Ordering::Relaxed);
         cell.limit.store(limit, Ordering::Relaxed);
+        self.end(cell, Outcome::Refused);
+    }
+
+    fn end(&self, cell: &CallCell, outcome: Outcome) {
         failpoint(Failpoint::ReplyState);
-        // Pairs with the acquire in `SentCell::outcome`.
-        cell.state.store(Outcome::Refused.state(self.position), Ordering::Release);
+        // Pairs with the load in `SentCell::outcome`: the reply and its length are seen. In one order
+        // with the later load of the number of waiters, and with the waiter's addition to it and its
+        // next look at the state: so no wake-up is lost, and the waiter needs no `membarrier`.
+        cell.state.store(outcome.state(self.position), Ordering::SeqCst);
     }
 }
