@@ -63,7 +63,7 @@ fn everything(cluster: &str) {
     let mut consumer = worker.queue::<u64>("jobs").unwrap();
     let _job = consumer.recv().unwrap();
     let _numbers = worker.publisher::<u64>("numbers").unwrap();
-    let mut client = worker.client::<u64, u64>("double").unwrap();
+    let client = worker.client::<u64, u64>("double").unwrap();
     let mut service = worker.service::<u64, u64>("double").unwrap();
     let _call = client.start(&7).unwrap();
     let _request = service.recv().unwrap();

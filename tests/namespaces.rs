@@ -650,7 +650,7 @@ fn visitor(role: &Role) {
     assert_eq!(*message.open_as::<u64>().unwrap(), 2);
     message.ack();
     worker.topic("prices").publisher::<u64>().unwrap().send(&3).unwrap();
-    let mut client = worker.client::<u64, u64>("double").unwrap();
+    let client = worker.client::<u64, u64>("double").unwrap();
     assert_eq!(*client.call(&4).unwrap(), 8);
     worker.queue_publisher::<u64>("jobs").unwrap().send(&5).unwrap();
     assert_eq!(worker.worker("host").unwrap().state, WorkerState::Alive);

@@ -30,7 +30,7 @@ const _: () = {
     is_send_and_sync::<Message<'_>>();
     is_send_and_sync::<Delivery<'_, Chat>>();
     is_send_and_sync::<Request<'_, Chat, Chat>>();
-    is_send_and_sync::<Reply<'_, Chat>>();
+    is_send_and_sync::<Reply<Chat>>();
 };
 
 /// `tests/ui/one_thread.rs` has the other half: a type whose archive is not `Sync` is no packet.

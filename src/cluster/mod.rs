@@ -54,6 +54,7 @@ pub use error::{
 pub use events::{Context, Emitter, Events, HandlerId};
 pub use inbox::{Inbox, Message};
 pub use names::{Addressee, WorkerId};
+pub use queue::QueueBuilder;
 pub use service::{Call, Client, Deferred, Reply, Request, Service, ServiceBuilder};
 pub use topic::TopicBuilder;
 pub use worker::Worker;

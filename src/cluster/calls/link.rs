@@ -28,7 +28,7 @@ pub(crate) struct ServiceLink {
     /// An attachment to the request ring, to check the state of requests.
     pub(crate) requests: Ring,
     pub(super) types: [TypeInfo; 2],
-    calls: Arc<WorkerCalls>,
+    pub(super) calls: Arc<WorkerCalls>,
     senders: Senders,
     given_up: Mutex<GivenUp>,
     /// Number of calls in `given_up`: a start without any takes no lock.
@@ -87,7 +87,9 @@ impl SentCall {
 pub(crate) enum StartFailure {
     /// There is no place for the call.
     NoPlace(NoPlace),
-    /// The worker has no endpoint for the request.
+    /// All endpoints of the worker are in use, and the ring has no entry for another one.
+    NoSender,
+    /// The worker cannot attach an endpoint.
     Open(OpenError),
     /// This thread is serializing a request to the same service.
     Nested,
@@ -138,7 +140,6 @@ impl ServiceLink {
     /// Tries again after all calls that were given up were checked.
     #[cold]
     fn take_again(&self, bytes: usize) -> Result<FreshCell, StartFailure> {
-        self.collect(true);
         self.calls.collect();
         self.calls.area.pool().take(bytes).map_err(StartFailure::NoPlace)
     }
@@ -171,10 +172,11 @@ impl ServiceLink {
         deadline: Deadline,
         work: impl FnOnce(&mut RequestSender) -> R,
     ) -> Result<R, StartFailure> {
-        let attach = |is_extra| attach(&self.requests, &self.types, &self.calls, is_extra);
+        let attach = || attach(&self.requests, &self.types, &self.calls, true);
         self.senders.with(deadline, attach, work).map_err(|failure| match failure {
             NoSender::Nested => StartFailure::Nested,
-            NoSender::Full(error) | NoSender::Open(error) => StartFailure::Open(error),
+            NoSender::Full => StartFailure::NoSender,
+            NoSender::Open(error) => StartFailure::Open(error),
         })
     }
 

@@ -41,7 +41,7 @@ pub(crate) struct OwnCalls(Mutex<Made>);
 #[derive(Default)]
 struct Made {
     calls: Option<Arc<WorkerCalls>>,
-    /// By the name of the request ring.
+    /// By the name of the service.
     links: Vec<(String, Weak<ServiceLink>)>,
 }
 
@@ -50,6 +50,8 @@ pub(crate) struct WorkerCalls {
     pub(super) id: CallerId,
     pub(super) area: CallArea,
     abandoned: Mutex<Vec<Abandoned>>,
+    /// All links that use the area.
+    links: Mutex<Vec<Weak<ServiceLink>>>,
 }
 
 /// Calls that were given up, of a link that was dropped.
@@ -69,7 +71,8 @@ pub(crate) struct AreaSettings {
 }
 
 impl OwnCalls {
-    /// The link to the service with this request ring and these types. `open` opens the ring.
+    /// The link to the service with this request ring and these types. `open` opens the ring, and
+    /// compares its settings with those that the caller chose.
     pub(crate) fn link(
         &self,
         cluster: &Cluster,
@@ -78,6 +81,8 @@ impl OwnCalls {
         settings: &AreaSettings,
         open: impl FnOnce() -> Result<Ring, OpenError>,
     ) -> Result<Arc<ServiceLink>, OpenError> {
+        // First: the ring refuses other types and settings.
+        let requests = open()?;
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let prints = types.map(|info| info.fingerprint);
         let is_it = |link: &Arc<ServiceLink>| link.types.map(|info| info.fingerprint) == prints;
@@ -86,14 +91,13 @@ impl OwnCalls {
         if let Some(link) = links.find_map(|(_, link)| link.upgrade().filter(is_it)) {
             return Ok(link);
         }
-        // First: the request ring refuses other types.
-        let requests = open()?;
         let calls = match &made.calls {
             Some(calls) => Arc::clone(calls),
             None => Arc::new(WorkerCalls::make(cluster, settings)?),
         };
         made.calls = Some(Arc::clone(&calls));
         let link = Arc::new(ServiceLink::open(cluster, requests, types, calls)?);
+        link.calls.add(Arc::downgrade(&link));
         made.links.push((service.to_owned(), Arc::downgrade(&link)));
         Ok(link)
     }
@@ -113,7 +117,7 @@ impl WorkerCalls {
         let name = ClusterObject::Replies(id).name(cluster)?;
         let size = (cells, capacity);
         let area = CallArea::make(&name, size, settings.generation, settings.lock_timeout)?;
-        Ok(Self { id, area, abandoned: Mutex::default() })
+        Ok(Self { id, area, abandoned: Mutex::default(), links: Mutex::default() })
     }
 
     /// Keeps calls that were given up until their cells are free.
@@ -121,8 +125,16 @@ impl WorkerCalls {
         self.lock().push(abandoned);
     }
 
-    /// Frees the cells of calls that have ended.
+    fn add(&self, link: Weak<ServiceLink>) {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|link| link.strong_count() > 0);
+        links.push(link);
+    }
+
+    /// Frees the cells of all calls that were given up and have ended.
     fn collect(&self) {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        links.iter().filter_map(Weak::upgrade).for_each(|link| link.collect(true));
         let all = std::mem::take(&mut *self.lock());
         for Abandoned { requests, calls } in all {
             let ends = |sent| link::end(sent, &requests, true).err();

@@ -28,10 +28,10 @@ use crate::error::OpenError;
 use crate::sync::Ordering;
 use crate::wait::Wait;
 
-/// Publisher entries of a request ring for each worker slot: one for a worker's first thread, and
-/// three for threads that send at the same time.
+/// Publisher entries of a request ring for each worker slot: one for each worker, and three for
+/// threads that send at the same time.
 const ENTRIES: usize = 4;
-/// Of these entries, those that stay free for the first thread of a worker.
+/// Of these entries, those that stay free for workers without any.
 const RESERVED_ENTRIES: usize = 1;
 
 /// The settings of the request ring of a service, in a cluster with this many worker slots.

@@ -1,32 +1,36 @@
 //! The endpoints by which one worker sends requests to one service, and which thread uses them.
 //!
-//! The first thread that sends has an endpoint of its own, without a lock. All other threads share
-//! endpoints: a thread takes one out, sends without the lock, and returns it. If none is idle, it
-//! attaches another. No thread waits while another serializes, unless the request ring has no entry
-//! left.
+//! Threads share endpoints: a thread takes one out, sends without the lock, and returns it. If none
+//! is idle, it attaches another. No thread waits while another serializes, unless the request ring
+//! has no entry left: then it waits until one is returned. There is always one.
+//!
+//! Serialization runs code of the user, which may call the same service. Servers read nothing behind
+//! the open claim of the outer request, so such a call would wait for itself: it is refused.
 
 use super::tags::RequestTag;
 use crate::channel::{AnyPublisher, SendFailure};
 use crate::error::OpenError;
 use crate::packet::Packet;
-use crate::sys::owned::Owned;
 use crate::wait::{Deadline, IDLE, Timeout, Wait};
 use std::cell::RefCell;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// All endpoints of a worker at one service.
+thread_local! {
+    /// The endpoints that this thread is sending with, by the addresses of their [`Senders`].
+    static SENDING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// All endpoints of a worker at one service: at least one.
 pub(super) struct Senders {
-    own: Owned<RefCell<Option<RequestSender>>>,
     shared: Mutex<Shared>,
-    /// Notified when an endpoint returns.
+    /// Notified when an endpoint returns and a thread waits.
     returned: Condvar,
 }
 
-#[derive(Default)]
 struct Shared {
     idle: Vec<RequestSender>,
-    /// Endpoints that threads have taken out.
-    lent: usize,
+    /// Threads that wait for an endpoint.
+    waiting: usize,
 }
 
 /// An endpoint at a request ring.
@@ -40,8 +44,8 @@ pub(super) struct RequestSender {
 pub(super) enum NoSender {
     /// This thread is serializing a request to the same service.
     Nested,
-    /// No entry is left, and no other thread returned one before the deadline.
-    Full(OpenError),
+    /// No entry is left, and no other thread returned an endpoint before the deadline.
+    Full,
     /// It cannot be attached.
     Open(OpenError),
 }
@@ -55,67 +59,58 @@ struct Lent<'a> {
 impl Senders {
     /// The endpoints of a worker that has attached the first one.
     pub(super) fn new(first: RequestSender) -> Self {
-        let shared = Shared { idle: vec![first], lent: 0 };
-        Self { own: Owned::default(), shared: Mutex::new(shared), returned: Condvar::new() }
+        let shared = Shared { idle: vec![first], waiting: 0 };
+        Self { shared: Mutex::new(shared), returned: Condvar::new() }
     }
 
-    /// Lends an endpoint to `work`, or attaches one with `attach`, which gets true if the worker
-    /// has others.
+    /// Lends an endpoint to `work`, or attaches one with `attach`.
     #[inline]
     pub(super) fn with<R>(
         &self,
         deadline: Deadline,
-        attach: impl Fn(bool) -> Result<RequestSender, OpenError>,
+        attach: impl Fn() -> Result<RequestSender, OpenError>,
         work: impl FnOnce(&mut RequestSender) -> R,
     ) -> Result<R, NoSender> {
-        if let Some(own) = self.own.get() {
-            let Ok(mut own) = own.try_borrow_mut() else { return Err(NoSender::Nested) };
-            if let Some(sender) = own.as_mut() {
-                return Ok(work(sender));
-            }
-            let first = self.lock().idle.pop();
-            let sender = match first {
-                Some(sender) => sender,
-                None => attach(false).map_err(NoSender::Open)?,
-            };
-            return Ok(work(own.insert(sender)));
+        let own = std::ptr::from_ref(self).addr();
+        if SENDING.with_borrow(|all| all.contains(&own)) {
+            return Err(NoSender::Nested);
         }
-        let mut lent = self.lend(deadline, attach)?;
+        let idle = self.lock().idle.pop();
+        let sender = match idle {
+            Some(sender) => sender,
+            None => self.attach_or_wait(deadline, attach)?,
+        };
+        let mut lent = Lent { senders: self, sender: Some(sender) };
+        SENDING.with_borrow_mut(|all| all.push(own));
         lent.sender.as_mut().map(work).ok_or(NoSender::Nested)
     }
 
-    #[inline(never)]
-    fn lend(
+    #[cold]
+    fn attach_or_wait(
         &self,
         deadline: Deadline,
-        attach: impl Fn(bool) -> Result<RequestSender, OpenError>,
-    ) -> Result<Lent<'_>, NoSender> {
+        attach: impl Fn() -> Result<RequestSender, OpenError>,
+    ) -> Result<RequestSender, NoSender> {
         loop {
-            let is_extra = {
-                let mut shared = self.lock();
-                if let Some(sender) = shared.idle.pop() {
-                    shared.lent += 1;
-                    return Ok(Lent { senders: self, sender: Some(sender) });
-                }
-                shared.lent > 0
-            };
-            match attach(is_extra) {
-                Ok(sender) => {
-                    self.lock().lent += 1;
-                    return Ok(Lent { senders: self, sender: Some(sender) });
-                }
-                Err(error @ OpenError::Full { .. }) => {
-                    let shared = self.lock();
-                    if shared.idle.is_empty() {
-                        if shared.lent == 0 || deadline.has_passed() {
-                            return Err(NoSender::Full(error));
-                        }
-                        // A bounded wait: the thread that has one may have died in it.
-                        let waited = self.returned.wait_timeout(shared, deadline.cut(IDLE));
-                        drop(waited.unwrap_or_else(PoisonError::into_inner));
-                    }
-                }
+            match attach() {
+                Ok(sender) => return Ok(sender),
+                Err(OpenError::Full { .. }) => {}
                 Err(error) => return Err(NoSender::Open(error)),
+            }
+            let mut shared = self.lock();
+            if let Some(sender) = shared.idle.pop() {
+                return Ok(sender);
+            }
+            if deadline.has_passed() {
+                return Err(NoSender::Full);
+            }
+            // A bounded wait: another worker may leave an entry.
+            shared.waiting += 1;
+            let waited = self.returned.wait_timeout(shared, deadline.cut(IDLE));
+            let mut shared = waited.unwrap_or_else(PoisonError::into_inner).0;
+            shared.waiting -= 1;
+            if let Some(sender) = shared.idle.pop() {
+                return Ok(sender);
             }
         }
     }
@@ -146,12 +141,13 @@ impl RequestSender {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
+        SENDING.with_borrow_mut(|all| all.pop());
         if let Some(sender) = self.sender.take() {
             let mut shared = self.senders.lock();
-            shared.lent -= 1;
             shared.idle.push(sender);
-            drop(shared);
-            self.senders.returned.notify_one();
+            if shared.waiting > 0 {
+                self.senders.returned.notify_one();
+            }
         }
     }
 }

@@ -15,10 +15,14 @@ use crate::error::Form;
 use crate::packet::Packet;
 use crate::sync::Ordering;
 use crate::wait::{Deadline, IDLE, PENDING, Sleep, Timeout, Wait, Waiter, wait_until};
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Calls without a pause, after which a thread yields its core once.
+const LONGEST_RUN: u32 = 128;
 
 /// A call in flight. [`Client::start`](super::Client::start) returns it.
 ///
@@ -121,10 +125,12 @@ impl<R: Packet> Call<R> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Reply<R>, F> {
-        if !self.flight.spin_briefly() && !self.flight.wait_until(timeout.deadline()) {
-            if let Some(error) = F::not_ready(self.flight.waiting_for()) {
-                return Err(error);
-            }
+        if self.flight.spin_briefly() {
+            let_others_run();
+        } else if !self.flight.wait_until(timeout.deadline())
+            && let Some(error) = F::not_ready(self.flight.waiting_for())
+        {
+            return Err(error);
         }
         Ok(self.take()?)
     }
@@ -241,6 +247,20 @@ impl Flight {
             },
             Some(RequestStatus::Waiting) | None => untaken(&self.link),
         }
+    }
+}
+
+/// Yields the core after a run of calls without a pause: if there are more threads than cores, the
+/// others would wait for the end of this thread's time slice.
+#[inline]
+fn let_others_run() {
+    thread_local! {
+        static RUN: Cell<u32> = const { Cell::new(0) };
+    }
+    RUN.set(RUN.get() + 1);
+    if RUN.get() == LONGEST_RUN {
+        RUN.set(0);
+        std::thread::yield_now();
     }
 }
 

@@ -216,12 +216,14 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             let bound = deadline.cut(PENDING);
             match self.link.send(place, request, self.wait, bound) {
                 Ok(sent) => return Ok(Call::new(&self.link, self.wait, sent)),
-                Err((StartFailure::Send(SendFailure::NotReady(_)), cell, window)) => {
-                    place = (cell, window);
-                }
+                Err((
+                    StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender,
+                    cell,
+                    window,
+                )) => place = (cell, window),
                 Err((failure, ..)) => return Err(self.start_error(failure).into()),
             }
-            // The request ring is full.
+            // The request ring is full, or other threads use all endpoints.
             if bound.is_zero()
                 && let Some(error) = F::not_ready(call::untaken(&self.link))
             {
@@ -266,7 +268,9 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             StartFailure::Open(error) => CallError::Open(Box::new(error)),
             StartFailure::Nested => CallError::WouldDeadlock,
             StartFailure::Send(SendFailure::Error(error)) => CallError::from(error),
-            StartFailure::Send(SendFailure::NotReady(_)) => CallError::NoService,
+            StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender => {
+                CallError::NoService
+            }
         }
     }
 }

@@ -49,12 +49,12 @@ impl ReplyRight {
     /// Writes a reply of `len` bytes by `fill`, and ends the call. Returns the cell, whose sleeper
     /// the caller of this function wakes. If `fill` fails, the call ends without a reply.
     #[inline]
-    pub(crate) fn reply<'m, E>(
+    pub(crate) fn reply<E>(
         self,
-        memory: &'m CallMemory,
+        memory: &CallMemory,
         len: usize,
         fill: impl FnOnce(WriteBuf<'_>) -> Result<(), E>,
-    ) -> (Option<&'m CallCell>, Result<(), ReplyRoomError<E>>) {
+    ) -> (Option<&CallCell>, Result<(), ReplyRoomError<E>>) {
         let Some(cell) = memory.cells().get(usize::from(self.cell)) else {
             return (None, Err(ReplyRoomError::NoCell));
         };

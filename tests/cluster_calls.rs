@@ -1,0 +1,358 @@
+//! Services at scale: many callers, few descriptors, bounded memory, chosen sizes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use packetring::cluster::{
+    CallError, CallLimit, Client, Delivery, Request, Service, ServiceRecvTimeoutError,
+    TryServiceRecvError,
+};
+use packetring::with::{Conversion, Via};
+use packetring::{OpenError, Worker, packet};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+use support::peer::{self, Peer};
+use support::{SHORT, Watch, unique, wait_until};
+
+/// A timeout that no test reaches.
+const FAR: Duration = Duration::from_secs(600);
+const PROCESSES: usize = 64;
+const THREADS: usize = 16;
+/// Descriptors of the server.
+const DESCRIPTORS: u64 = 64;
+
+fn join(cluster: &str, name: &str) -> Worker {
+    Worker::builder().max_workers(PROCESSES + 2).join(cluster, name).unwrap()
+}
+
+/// Serves until a request for 0 comes.
+fn serve(mut service: Service<u64, u64>) {
+    loop {
+        let request = service.recv().unwrap();
+        let number = request.to_native();
+        Request::reply(request, &(number * 2)).unwrap();
+        if number == 0 {
+            return;
+        }
+    }
+}
+
+/// Entry point of the child processes; does nothing without a role.
+#[test]
+fn peer() {
+    let Some(role) = peer::role() else { return };
+    let worker = join(&role.arguments[0], &role.arguments[1]);
+    match role.name.as_str() {
+        // Few descriptors, and says how many callers are mapped at the end.
+        "serve" => {
+            let limit = Rlimit { current: Some(DESCRIPTORS), ..getrlimit(Resource::Nofile) };
+            setrlimit(Resource::Nofile, limit).unwrap();
+            let service = worker.service("double").unwrap();
+            peer::say("here");
+            serve(service);
+            peer::say("served");
+            let open = std::fs::read_dir("/proc/self/fd").unwrap().count();
+            peer::say(&format!("descriptors {}", open < DESCRIPTORS as usize / 2));
+        }
+        // Threads of one process share a client. Each stays after its calls.
+        "call" => {
+            let client: Client<u64, u64> = worker.client("double").unwrap();
+            peer::say("here");
+            peer::hear();
+            let done = Barrier::new(THREADS);
+            std::thread::scope(|scope| {
+                for thread in 1..=THREADS as u64 {
+                    let (client, done) = (&client, &done);
+                    scope.spawn(move || {
+                        for number in thread..thread + 3 {
+                            let doubled = client.call_timeout(&number, FAR).unwrap();
+                            assert_eq!(*doubled, number * 2);
+                        }
+                        done.wait();
+                    });
+                }
+            });
+            peer::say("called");
+            while peer::hear().is_some() {}
+        }
+        name => panic!("unknown role: {name}"),
+    }
+}
+
+fn start(role: &str, cluster: &str, name: &str) -> Peer {
+    let mut peer = Peer::start(&format!("{role} {cluster} {name}"));
+    peer.expect("here");
+    peer
+}
+
+#[test]
+fn a_thousand_living_callers_are_answered_with_few_descriptors() {
+    let _watch = Watch::start();
+    let cluster = unique("thousand");
+    let mut server = start("serve", &cluster, "server");
+    let mut callers: Vec<Peer> = Vec::new();
+    for index in 0..PROCESSES {
+        callers.push(start("call", &cluster, &format!("caller-{index}")));
+    }
+    for caller in &mut callers {
+        caller.tell("go");
+    }
+    for caller in &mut callers {
+        caller.expect("called");
+    }
+    // All of them live and are idle.
+    let worker = join(&cluster, "last");
+    let client = worker.client::<u64, u64>("double").unwrap();
+    assert_eq!(*client.call_timeout(&21, FAR).unwrap(), 42);
+    assert_eq!(*client.call_timeout(&0, FAR).unwrap(), 0);
+    server.expect("served");
+    server.expect("descriptors true");
+}
+
+#[test]
+fn threads_share_a_client() {
+    let _watch = Watch::start();
+    let worker = join(&unique("shared"), "both");
+    let service = worker.service("double").unwrap();
+    let client: Arc<Client<u64, u64>> = Arc::new(worker.client("double").unwrap());
+    let server = std::thread::spawn(|| serve(service));
+    let threads: Vec<_> = (1..=64_u64)
+        .map(|thread| {
+            let client = Arc::clone(&client);
+            std::thread::spawn(move || {
+                let calls: Vec<_> = (0..4).map(|_| client.start(&thread).unwrap()).collect();
+                for call in calls {
+                    assert_eq!(*call.wait().unwrap(), thread * 2);
+                }
+                for number in thread..thread + 50 {
+                    assert_eq!(*client.call(&number).unwrap(), number * 2);
+                }
+                // A call can be waited for elsewhere.
+                client.start(&thread).unwrap()
+            })
+        })
+        .collect();
+    for (index, thread) in threads.into_iter().enumerate() {
+        let mut call = thread.join().unwrap();
+        assert_eq!(*call.wait_timeout(FAR).unwrap(), (index as u64 + 1) * 2);
+    }
+    assert_eq!(*client.call(&0).unwrap(), 0);
+    server.join().unwrap();
+}
+
+#[test]
+fn clients_of_one_worker_share_its_memory() {
+    let _watch = Watch::start();
+    let cluster = unique("memory");
+    let worker = join(&cluster, "both");
+    let areas = || {
+        let prefix = format!("packetring.{cluster}~r.");
+        let all = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap());
+        let own = all.filter(|it| it.file_name().to_string_lossy().starts_with(&prefix));
+        own.map(|it| it.metadata().unwrap().blocks() * 512).collect::<Vec<_>>()
+    };
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let first = worker.client::<u64, u64>("double").unwrap();
+    let before = descriptors();
+    let more: Vec<Client<u64, u64>> =
+        (0..100).map(|_| worker.client("double").unwrap()).collect();
+    assert_eq!(areas().len(), 1);
+    assert!(areas()[0] <= 300 << 10, "{:?}", areas());
+    assert_eq!(descriptors(), before);
+    drop((first, more));
+    drop(worker);
+    assert_eq!(areas(), [0; 0]);
+}
+
+#[test]
+fn sizes_are_chosen() {
+    let _watch = Watch::start();
+    let cluster = unique("sizes");
+    let builder = || Worker::builder().max_workers(4).reply_capacity(64 << 20);
+    let worker = builder().join(&cluster, "both").unwrap();
+    // A job of 5 MiB.
+    let jobs = || worker.queue_builder("jobs").capacity(16 << 20).max_consumers(2);
+    jobs().publisher::<Vec<u8>>().unwrap().send(&vec![5; 5 << 20]).unwrap();
+    let mut consumer = jobs().consumer::<Vec<u8>>().unwrap();
+    let job = consumer.recv().unwrap();
+    assert!(job.len() == 5 << 20 && job.iter().all(|byte| *byte == 5));
+    Delivery::ack(job);
+    // A request and a reply of 20 MiB.
+    let echo = || worker.service_builder("echo").capacity(64 << 20).max_reply(21 << 20);
+    let mut service = echo().max_servers(1).server::<Vec<u8>, Vec<u8>>().unwrap();
+    let client = worker.service_builder("echo").max_reply(21 << 20).window(2);
+    let client = client.client::<Vec<u8>, Vec<u8>>().unwrap();
+    let large = vec![7; 20 << 20];
+    let calls = [0; 2].map(|_| client.start(&large).unwrap());
+    for _ in &calls {
+        let request = service.recv().unwrap();
+        let reply = request.to_vec();
+        Request::reply(request, &reply).unwrap();
+    }
+    // Both are held at the same time.
+    let replies = calls.map(|call| call.wait().unwrap());
+    assert!(replies.iter().all(|reply| reply.len() == 20 << 20 && reply.iter().all(|b| *b == 7)));
+    // Another setting than that of the ring that exists.
+    let other = worker.service_builder("echo").capacity(1 << 20).client::<Vec<u8>, Vec<u8>>();
+    let error = other.map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::SettingsMismatch { setting: "capacity", .. }), "{error}");
+    let second = echo().max_servers(1).server::<Vec<u8>, Vec<u8>>().map(drop).unwrap_err();
+    assert!(matches!(second, OpenError::Full { .. }), "{second}");
+}
+
+#[test]
+fn errors_name_the_setting() {
+    let _watch = Watch::start();
+    let cluster = unique("settings");
+    let builder = Worker::builder().max_workers(4).reply_capacity(16 << 10).max_calls(4);
+    let worker = builder.join(&cluster, "both").unwrap();
+    let mut service = worker.service::<u64, Vec<u8>>("bytes").unwrap();
+    let client = worker.service_builder("bytes").max_reply(4096);
+    let client = client.client::<u64, Vec<u8>>().unwrap();
+    // The reply is larger than the client allowed.
+    let call = client.start(&1).unwrap();
+    let error = Request::reply(service.recv().unwrap(), &vec![1; 5000]).unwrap_err();
+    assert!(error.to_string().contains("limit 4096; send less, or let the client choose a larger max_reply"), "{error}");
+    let error = call.wait().map(drop).unwrap_err();
+    assert!(matches!(error, CallError::ReplyTooLarge { limit: 4096, .. }), "{error}");
+    assert!(error.to_string().contains("max_reply") && error.to_string().contains("reply_capacity"));
+    // No memory for another reply.
+    let half = worker.service_builder("bytes").max_reply(8192).client::<u64, Vec<u8>>().unwrap();
+    let calls = [half.start(&1).unwrap(), half.start(&2).unwrap()];
+    let error = half.start(&3).map(drop).unwrap_err();
+    let expected = CallLimit::ReplyMemory { needed: 8192, free: 0, capacity: 16 << 10 };
+    assert!(matches!(&error, CallError::Busy(limit) if *limit == expected), "{error}");
+    assert!(error.to_string().contains("reply_capacity"), "{error}");
+    // Each place has a call.
+    drop(calls);
+    while let Ok(request) = service.try_recv() {
+        drop(request);
+    }
+    let small = worker.service_builder("bytes").max_reply(16).client::<u64, Vec<u8>>().unwrap();
+    let calls: Vec<_> = (0..4).map(|number| small.start(&number).unwrap()).collect();
+    let error = small.start(&3).map(drop).unwrap_err();
+    assert!(matches!(error, CallError::Busy(CallLimit::WorkerCalls { calls: 4 })), "{error}");
+    assert!(error.to_string().contains("max_calls"), "{error}");
+    drop(calls);
+    while let Ok(request) = service.try_recv() {
+        drop(request);
+    }
+    // Settings that no client can have.
+    for bad in [
+        worker.service_builder("bytes").max_reply((8 << 10) + 1),
+        worker.service_builder("bytes").window(0),
+    ] {
+        let error = bad.client::<u64, Vec<u8>>().map(drop).unwrap_err();
+        assert!(matches!(error, OpenError::BadSettings { .. }), "{error}");
+    }
+    // A request that is larger than the ring allows.
+    let text = worker.service_builder("text").capacity(4096).client::<String, u64>().unwrap();
+    let error = text.call(&"x".repeat(5000)).map(drop).unwrap_err();
+    assert!(error.to_string().contains("larger capacity"), "{error}");
+}
+
+#[test]
+fn a_killed_callers_place_goes_to_its_successor() {
+    let _watch = Watch::start();
+    let cluster = unique("successor");
+    let worker = join(&cluster, "server");
+    let mut service = worker.service::<u64, u64>("double").unwrap();
+    for _ in 0..20 {
+        // It has the worker slot, the publisher entry and the cells of the one before.
+        let mut caller = start("call", &cluster, "caller");
+        caller.tell("go");
+        let request = service.recv().unwrap();
+        caller.kill();
+        let number = request.to_native();
+        drop(Request::reply(request, &(number * 2)));
+    }
+    wait_until("no request of a killed caller is left", || {
+        matches!(service.recv_timeout(SHORT), Err(ServiceRecvTimeoutError::Timeout))
+    });
+    let client = worker.client::<u64, u64>("double").unwrap();
+    let mut call = client.start(&4).unwrap();
+    let request = service.recv().unwrap();
+    assert_eq!((*request, Request::caller(&request)), (4.into(), worker.id()));
+    Request::reply(request, &8).unwrap();
+    assert_eq!(*call.wait_timeout(FAR).unwrap(), 8);
+}
+
+#[test]
+fn a_client_outlives_its_worker() {
+    let _watch = Watch::start();
+    let cluster = unique("outlives");
+    let server = join(&cluster, "server");
+    let mut service = server.service::<u64, u64>("double").unwrap();
+    let worker = join(&cluster, "caller");
+    let client = worker.client::<u64, u64>("double").unwrap();
+    drop(worker);
+    // The keeper of the service looks at its callers in between.
+    for number in 0..3 {
+        let call = client.start(&number).unwrap();
+        let request = service.recv().unwrap();
+        std::thread::sleep(Duration::from_millis(600));
+        assert!(Request::is_wanted(&request));
+        Request::reply(request, &(number * 2)).unwrap();
+        assert_eq!(*call.wait().unwrap(), number * 2);
+    }
+    let call = client.start(&9).unwrap();
+    let request = service.recv().unwrap();
+    drop((client, call));
+    wait_until("its memory is unmapped", || !Request::is_wanted(&request));
+}
+
+thread_local! {
+    /// The client that a request calls while it is serialized.
+    static NESTED: RefCell<Option<Arc<Client<Nested, u64>>>> = const { RefCell::new(None) };
+}
+
+#[packet]
+struct Nested {
+    #[rkyv(with = Via<NestedCall>)]
+    number: u64,
+}
+
+struct NestedCall;
+
+impl Conversion<u64> for NestedCall {
+    type Packet = u64;
+    type Error = Infallible;
+
+    fn to_packet(number: &u64) -> Result<u64, Infallible> {
+        if let Some(client) = NESTED.with(RefCell::take) {
+            let error = client.start(&Nested { number: 1 }).map(drop).unwrap_err();
+            assert!(matches!(error, CallError::WouldDeadlock), "{error}");
+        }
+        Ok(*number)
+    }
+
+    fn from_packet(number: u64) -> Result<u64, Infallible> {
+        Ok(number)
+    }
+}
+
+#[test]
+fn a_call_within_a_request_of_the_same_service_fails() {
+    let _watch = Watch::start();
+    let worker = join(&unique("nested"), "both");
+    let mut service = worker.service::<Nested, u64>("nested").unwrap();
+    let client = Arc::new(worker.client::<Nested, u64>("nested").unwrap());
+    NESTED.set(Some(Arc::clone(&client)));
+    let mut call = client.start(&Nested { number: 7 }).unwrap();
+    assert!(NESTED.take().is_none(), "the nested call was made");
+    let request = service.recv().unwrap();
+    assert_eq!(request.number, 7);
+    Request::reply(request, &14).unwrap();
+    assert_eq!(*call.wait_timeout(FAR).unwrap(), 14);
+    assert!(matches!(service.try_recv(), Err(TryServiceRecvError::Empty)));
+}
