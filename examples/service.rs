@@ -18,7 +18,9 @@ mod peer;
 
 use clap::Parser;
 use first::First;
-use packetring::cluster::{CallError, CallTimeoutError, Client, Request, TryServiceRecvError};
+use packetring::cluster::{
+    Call, CallError, CallTimeoutError, Client, Request, TryServiceRecvError,
+};
 use packetring::{Subscriber, Worker, packet};
 use peer::Peer;
 use std::collections::BTreeMap;
@@ -137,12 +139,9 @@ fn start(number: u16) -> std::io::Result<Peer> {
 }
 
 /// Makes the calls, several in flight at a time. Returns the number of calls per server.
-fn call_all(
-    count: &Client<Text, Count>,
-    calls: u64,
-) -> Result<BTreeMap<u16, u64>, Box<dyn Error>> {
+fn call_all(count: &Client<Text, Count>, calls: u64) -> Result<BTreeMap<u16, u64>, Box<dyn Error>> {
     let mut served = BTreeMap::new();
-    let mut in_flight = Vec::new();
+    let mut in_flight: Vec<(u64, Call<Count>)> = Vec::new();
     for number in 0..calls + WINDOW as u64 {
         if in_flight.len() == WINDOW || number >= calls {
             if in_flight.is_empty() {

@@ -164,8 +164,7 @@ fn clients_of_one_worker_share_its_memory() {
     let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let first = worker.client::<u64, u64>("double").unwrap();
     let before = descriptors();
-    let more: Vec<Client<u64, u64>> =
-        (0..100).map(|_| worker.client("double").unwrap()).collect();
+    let more: Vec<Client<u64, u64>> = (0..100).map(|_| worker.client("double").unwrap()).collect();
     assert_eq!(areas().len(), 1);
     assert!(areas()[0] <= 300 << 10, "{:?}", areas());
     assert_eq!(descriptors(), before);
@@ -222,10 +221,17 @@ fn errors_name_the_setting() {
     // The reply is larger than the client allowed.
     let call = client.start(&1).unwrap();
     let error = Request::reply(service.recv().unwrap(), &vec![1; 5000]).unwrap_err();
-    assert!(error.to_string().contains("limit 4096; send less, or let the client choose a larger max_reply"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("limit 4096; send less, or let the client choose a larger max_reply"),
+        "{error}"
+    );
     let error = call.wait().map(drop).unwrap_err();
     assert!(matches!(error, CallError::ReplyTooLarge { limit: 4096, .. }), "{error}");
-    assert!(error.to_string().contains("max_reply") && error.to_string().contains("reply_capacity"));
+    assert!(
+        error.to_string().contains("max_reply") && error.to_string().contains("reply_capacity")
+    );
     // No memory for another reply.
     let half = worker.service_builder("bytes").max_reply(8192).client::<u64, Vec<u8>>().unwrap();
     let calls = [half.start(&1).unwrap(), half.start(&2).unwrap()];

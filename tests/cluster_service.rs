@@ -10,13 +10,13 @@
 mod support;
 
 use packetring::cluster::{
-    Call, CallError, CallLimit, CallTimeoutError, Client, ReplyError, Request, ServerProcess, Service,
-    ServiceRecvError, ServiceRecvTimeoutError, TryServiceRecvError, WaitingForServer,
+    Call, CallError, CallLimit, CallTimeoutError, Client, ReplyError, Request, ServerProcess,
+    Service, ServiceRecvError, ServiceRecvTimeoutError, TryServiceRecvError, WaitingForServer,
 };
 use packetring::{OpenError, Selectable, Worker, packet, select, select_timeout, try_select};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::Duration;
 use support::peer::{self, Peer};

@@ -96,6 +96,7 @@ pub(crate) enum Unit {
     GigabytesPerSecond,
     Kibibytes,
     Percent,
+    Times,
 }
 
 impl Unit {
@@ -107,6 +108,7 @@ impl Unit {
             Self::GigabytesPerSecond => "GB/s",
             Self::Kibibytes => "KiB",
             Self::Percent => "%",
+            Self::Times => "×",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The scenarios. A new scenario is a small file here and a line in [`all`].
 
 mod call;
+mod callers;
 mod codec;
 mod fan_in;
 mod fan_out;
@@ -17,6 +18,7 @@ mod stream;
 
 use crate::harness::Scenario;
 use call::Calls;
+use callers::{Callers, Measured};
 use codec::{Encode, Validate};
 use fan_in::FanIn;
 use fan_out::FanOut;
@@ -66,6 +68,9 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
     all.extend([1, 2, 4, 16, 32].map(|subscribers| boxed(Publish { subscribers })));
     all.extend([1, 2, 8].map(|publishers| boxed(FanIn { publishers, on_one_core: false })));
     all.extend([1, 2, 4].map(|subscribers| boxed(FanOut { subscribers })));
+    let callers = |result| move |callers| boxed(Callers { callers, result });
+    all.extend([1, 16, 64, 256, 512, 1024].map(callers(Measured::Throughput)));
+    all.extend([64, 256, 1024].map(callers(Measured::Fairness)));
     all
 }
 

@@ -63,12 +63,12 @@ pub(crate) use crate::ring::call::{
     EndedCell, FreshCell, NoPlace, Outcome, ReplyRight, ReplyRoomError, SentCell, status,
 };
 pub(crate) use crate::ring::consumer_group::{consumers, shared};
-pub(crate) use crate::ring::gate::position;
 pub(crate) use crate::ring::cursor::{Cursor, Taken};
+pub(crate) use crate::ring::gate::position;
 pub(crate) use crate::ring::guard::{HoldsPacket, ReadGuard};
 pub(crate) use crate::ring::reap::settle;
-pub(crate) use crate::segment::entry::EntryId;
 pub(crate) use crate::segment::CallMemory;
+pub(crate) use crate::segment::entry::EntryId;
 pub(crate) use crate::segment::layout::{CallCell, EventCount};
 pub(crate) use crate::segment::name::{Name, Namespace, Scope};
 pub(crate) use crate::segment::settings::{MAX_CALL_CELLS, MAX_ENTRIES, Overflow};

@@ -68,8 +68,8 @@ impl WorkerBuilder {
     /// 256 KiB. All [clients](super::Client) of the worker share it. The first one makes it.
     ///
     /// A call reserves what its reply may need: see
-    /// [`ServiceBuilder::max_reply`](super::ServiceBuilder::max_reply). One reply takes at most half
-    /// of the memory.
+    /// [`ServiceBuilder::max_reply`](super::ServiceBuilder::max_reply). One reply takes half of the
+    /// memory at most.
     pub fn reply_capacity(mut self, bytes: usize) -> Self {
         self.reply_capacity = Some(bytes);
         self

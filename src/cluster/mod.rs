@@ -46,10 +46,10 @@ pub use crate::channel::{Delivery, QueueConsumer};
 pub use builder::WorkerBuilder;
 pub use directory::{Watch, WorkerChange, WorkerInfo, WorkerState};
 pub use error::{
-    CallError, CallLimit, CallTimeoutError, EmitError, EmitTimeoutError, JoinError, ReplyError, RunError,
-    SendToError, SendToTimeoutError, ServerProcess, ServiceRecvError, ServiceRecvTimeoutError,
-    TryEmitError, TrySendToError, TryServiceRecvError, WaitError, WaitingForInbox,
-    WaitingForServer,
+    CallError, CallLimit, CallTimeoutError, EmitError, EmitTimeoutError, JoinError, ReplyError,
+    RunError, SendToError, SendToTimeoutError, ServerProcess, ServiceRecvError,
+    ServiceRecvTimeoutError, TryEmitError, TrySendToError, TryServiceRecvError, WaitError,
+    WaitingForInbox, WaitingForServer,
 };
 pub use events::{Context, Emitter, Events, HandlerId};
 pub use inbox::{Inbox, Message};

@@ -20,7 +20,7 @@
 //!           │ links of schema text                 2 KiB                   │ control lock holder
 //!           │ schema text                          32 KiB                  │ control lock holder
 //!           │ WorkerSlot × worker_slots            256 bytes each          │ control lock holder
-//!           │ CallCell × call_cells                128 bytes each          │ its caller, one server
+//!           │ CallCell × call_cells                128 bytes each          │ caller, one server
 //!           │ events, if the ring parks on them    128 bytes an entry      │ raw_sync
 //!           ├──────────────────────────────── page ────────────────────────┤
 //!           │ Slot × capacity                      64 bytes each           │ publishers

@@ -32,9 +32,8 @@ fn set_mask(mask: Option<libc::sigset_t>) -> io::Result<libc::sigset_t> {
     };
     let mut before = MaybeUninit::uninit();
     // SAFETY: the call reads one `sigset_t`, and writes one for which there is room.
-    let errno = unsafe {
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask, before.as_mut_ptr())
-    };
+    let errno =
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask, before.as_mut_ptr()) };
     if errno != 0 {
         return Err(io::Error::from_raw_os_error(errno));
     }

@@ -123,8 +123,8 @@ impl Waiter {
         ready()
     }
 
-    /// As [`park`](Self::park), for an event count that [`notify_once`] notifies: without a barrier.
-    /// `ready` looks by a load that is sequentially consistent.
+    /// As [`park`](Self::park) but without a barrier, for an event count that [`notify_once`]
+    /// notifies. `ready` looks by a load that is sequentially consistent.
     #[cfg(not(loom))]
     pub(crate) fn park_once(
         &self,

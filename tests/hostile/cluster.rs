@@ -106,7 +106,7 @@ impl TestCluster {
         self.object("d")
     }
 
-    /// The bytes of a ring with message headers: the inbox, requests, replies or events.
+    /// The bytes of a ring with message headers (the inbox, requests or events), or of a call area.
     pub(crate) fn message_ring(&self, choices: &mut Choices<'_>) -> &Object {
         self.object(choices.pick(&["i", "s", "r", "e"]))
     }
@@ -120,7 +120,7 @@ impl TestCluster {
         &self.objects.iter().find(|(of, _)| of == kind).unwrap().1
     }
 
-    /// Names of the cluster's objects. The name of the reply ring contains a random number.
+    /// Names of the cluster's objects. The name of the call area contains a random number.
     fn names(&self) -> Vec<String> {
         let prefix = format!("packetring.{}~", self.cluster);
         let all = std::fs::read_dir("/dev/shm").unwrap().flatten();

@@ -31,10 +31,13 @@ pub(crate) fn damage_contents(object: &Object, choices: &mut Choices<'_>) {
 /// Damages a part of the segment other than its identity and its slots.
 pub(crate) fn damage_words(object: &Object, choices: &mut Choices<'_>) {
     let layout = &object.layout;
+    if layout.call_cell_count > 0 && choices.one_in(2) {
+        return damage_word(object, choices, &layout.call_cell_words());
+    }
     match choices.below(9) {
         0..3 => damage_word(object, choices, &layout.head()),
         3..6 => damage_word(object, choices, &layout.entries()),
-        6 => damage_word(object, choices, &layout.type_words()),
+        6 if layout.call_cell_count == 0 => damage_word(object, choices, &layout.type_words()),
         7 => forge_claim(object, choices),
         _ => forge_subscriber(object, choices),
     }

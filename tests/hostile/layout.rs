@@ -9,6 +9,7 @@ const TYPES: u64 = 64;
 const LINKS: u64 = 512 * 4;
 const SCHEMA: u64 = 32 * 1024;
 const WORKER_SLOT: u64 = 256;
+const CALL_CELL: u64 = 128;
 const PAGE: u64 = 4096;
 
 /// Offsets of single words.
@@ -33,7 +34,10 @@ pub(crate) struct Layout {
     /// Number and offset of the worker slots of a directory.
     pub(crate) worker_slot_count: u64,
     pub(crate) worker_slots: u64,
-    /// End of the worker slots. Up to the slots there is nothing, or events.
+    /// Number and offset of the call cells of a call area.
+    pub(crate) call_cell_count: u64,
+    pub(crate) call_cells: u64,
+    /// End of the call cells. Up to the slots there is nothing, or events.
     pub(crate) words_end: u64,
     pub(crate) slots: u64,
     pub(crate) end: u64,
@@ -57,15 +61,19 @@ fn half(offset: u64) -> Word {
 
 impl Layout {
     /// Computes the layout of a segment that parks on futexes, from its first words.
-    pub(crate) fn of_identity(identity: &[u8; 96]) -> Self {
+    pub(crate) fn of_identity(identity: &[u8; 112]) -> Self {
         let word = |at: usize| u64::from_le_bytes(identity[at..at + 8].try_into().unwrap());
         let (capacity, entries, worker_slot_count) = (word(32), word(40), word(80));
+        let call_cell_count = word(96);
         let (max_publishers, max_subscribers) = (entries & u64::from(u32::MAX), entries >> 32);
         let types = 768 + (max_publishers + max_subscribers) * ENTRY;
-        let links = types + TYPES * TYPE;
-        let schema = links + LINKS;
-        let worker_slots = schema + SCHEMA;
-        let words_end = worker_slots + worker_slot_count * WORKER_SLOT;
+        // A call area has no types.
+        let with_types = u64::from(call_cell_count == 0);
+        let links = types + TYPES * TYPE * with_types;
+        let schema = links + LINKS * with_types;
+        let worker_slots = schema + SCHEMA * with_types;
+        let call_cells = worker_slots + worker_slot_count * WORKER_SLOT;
+        let words_end = call_cells + call_cell_count * CALL_CELL;
         let slots = words_end.next_multiple_of(PAGE);
         let end = (slots + capacity * SLOT).next_multiple_of(PAGE);
         Self {
@@ -77,6 +85,8 @@ impl Layout {
             schema,
             worker_slot_count,
             worker_slots,
+            call_cell_count,
+            call_cells,
             words_end,
             slots,
             end,
@@ -98,7 +108,7 @@ impl Layout {
 
     /// The words of the segment's identity.
     pub(crate) fn identity(&self) -> Vec<Word> {
-        let mut words: Vec<Word> = (0..11).map(|index| word(index * 8)).collect();
+        let mut words: Vec<Word> = (0..14).map(|index| word(index * 8)).collect();
         // The parts of the format (version, byte order, pointer width) and of the entry counts.
         words.extend([half(16), Word { offset: 20, width: 2 }, Word { offset: 22, width: 2 }]);
         words.extend([half(40), half(44)]);
@@ -118,12 +128,21 @@ impl Layout {
     pub(crate) fn entries(&self) -> Vec<Word> {
         let publishers = (0..self.max_publishers).flat_map(|index| {
             let at = self.publisher(index);
-            [word(at), word(at + 8), half(at + 128), half(at + 132), word(at + 152)]
+            [
+                word(at),
+                word(at + 8),
+                half(at + 128),
+                half(at + 132),
+                word(at + 136),
+                word(at + 144),
+                word(at + 152),
+                word(at + 160),
+            ]
         });
         let subscribers = (0..self.max_subscribers).flat_map(|index| {
             let at = self.subscriber(index);
-            let line = (0..6).map(move |index| word(at + index * 8));
-            let details = (0..15).map(move |detail| word(at + 136 + detail * 8));
+            let line = (0..5).map(move |index| word(at + index * 8));
+            let details = (0..14).map(move |detail| word(at + 136 + detail * 8));
             [half(at + 128), half(at + 132)].into_iter().chain(line).chain(details)
         });
         publishers.chain(subscribers).collect()
@@ -142,6 +161,17 @@ impl Layout {
             [word(at), half(at + 128)].into_iter().chain(info)
         });
         worker_slots.collect()
+    }
+
+    /// The words of the first call cells.
+    pub(crate) fn call_cell_words(&self) -> Vec<Word> {
+        let cells = (0..self.call_cell_count.min(4)).flat_map(|index| {
+            // The cell that is used first is the last one of the free list: cell 0.
+            let at = self.call_cells + index * CALL_CELL;
+            let words = [0, 64, 72, 80, 88, 96].map(|offset| word(at + offset));
+            words.into_iter().chain([8, 12, 64, 68].map(|offset| half(at + offset)))
+        });
+        cells.collect()
     }
 
     /// The words of the first types, their bits and their count.

@@ -83,7 +83,7 @@ impl Object {
     /// Opens the undamaged segment with this name.
     pub(crate) fn open(name: &str) -> Self {
         let file = OpenOptions::new().read(true).write(true).open(path(name)).unwrap();
-        let mut identity = [0; 96];
+        let mut identity = [0; 112];
         file.read_exact_at(&mut identity, 0).unwrap();
         let layout = Layout::of_identity(&identity);
         let len = file.metadata().unwrap().len();

@@ -165,7 +165,8 @@ impl CallerCache {
 
     /// Removes what dead workers left, and unmaps the callers that are gone.
     pub(super) fn tidy(&self) {
-        let mut late = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut late =
+            std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
         late.retain_mut(|work| !work());
         late.into_iter().for_each(|work| self.try_later(work));
         self.caretaker.tidy();

@@ -8,8 +8,8 @@ use super::senders::{NoSender, RequestSender, Senders};
 use super::{Abandoned, WorkerCalls};
 use crate::channel::status::{Over, RequestStatus};
 use crate::channel::{
-    EndedCell, EntryId, FreshCell, NoPlace, Ring, SendError, SendFailure,
-    SendTimeoutError, SentCell, Types, consumers,
+    EndedCell, EntryId, FreshCell, NoPlace, Ring, SendError, SendFailure, SendTimeoutError,
+    SentCell, Types, consumers,
 };
 use crate::cluster::names::Cluster;
 use crate::error::OpenError;

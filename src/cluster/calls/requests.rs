@@ -13,9 +13,9 @@
 //! that reads the old `caller` and the new `since` sees by the position that the caller has left.
 //! If the server reads both from one owner, that owner wrote them before the request.
 //!
-//! The number of calls given up belongs to the owner, too. It is read first and reset last: a server
-//! that reads it reset also reads the new `since`. Only the owner lowers it: a call that was given up
-//! and outlives its link lowers nothing. (Model `replies`.)
+//! The number of calls given up belongs to the owner, too. It is read first and reset last: a
+//! server that reads it reset also reads the new `since`. Only the owner lowers it: a call that was
+//! given up and outlives its link lowers nothing. (Model `replies`.)
 
 use super::tags::RequestTag;
 use crate::channel::join::{self, Types};
@@ -64,8 +64,7 @@ impl Ring {
     ) -> Result<(AnyPublisher, u16), OpenError> {
         let entries = self.settings().max_publishers;
         let others = if is_extra { entries / ENTRIES * RESERVED_ENTRIES } else { 0 };
-        let (sender, _) =
-            join::publisher_leaving(self.segment(), types, Wait::default(), others)?;
+        let (sender, _) = join::publisher_leaving(self.segment(), types, Wait::default(), others)?;
         let publisher = AnyPublisher::new(sender);
         let entry = publisher.sign(caller.0);
         Ok((publisher, entry))

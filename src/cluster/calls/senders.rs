@@ -4,8 +4,8 @@
 //! is idle, it attaches another. No thread waits while another serializes, unless the request ring
 //! has no entry left: then it waits until one is returned. There is always one.
 //!
-//! Serialization runs code of the user, which may call the same service. Servers read nothing behind
-//! the open claim of the outer request, so such a call would wait for itself: it is refused.
+//! Serialization runs code of the user, which may call the same service. Servers read nothing
+//! behind the open claim of the outer request, so such a call would wait for itself: it is refused.
 
 use super::tags::RequestTag;
 use crate::channel::{AnyPublisher, SendFailure};

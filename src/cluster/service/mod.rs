@@ -26,9 +26,7 @@ pub use client::Client;
 pub use deferred::Deferred;
 pub use reply::Reply;
 
-use super::error::{
-    ReplyError, ServiceRecvError, ServiceRecvTimeoutError, TryServiceRecvError,
-};
+use super::error::{ReplyError, ServiceRecvError, ServiceRecvTimeoutError, TryServiceRecvError};
 use super::names::WorkerId;
 use super::worker::Worker;
 use crate::channel::{ReadGuard, Selectable, Selectee, StableBytes, Types, verb};

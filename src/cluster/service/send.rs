@@ -20,8 +20,7 @@ pub(super) fn reply<R: Packet>(
             return Err(ReplyError::Unserializable(error));
         }
     };
-    let (cell, outcome) =
-        right.reply(memory, needed, |room| packet::write(reply, room, scratch));
+    let (cell, outcome) = right.reply(memory, needed, |room| packet::write(reply, room, scratch));
     wake(cell);
     outcome.map_err(|error| match error {
         ReplyRoomError::TooLarge { limit } => ReplyError::TooLarge { needed, limit },

@@ -160,7 +160,12 @@ impl Server {
     /// The failure for a request that stays in hand. It is reported once; then this pauses before
     /// the next try.
     #[cold]
-    fn shortage(&mut self, position: u64, error: OpenError, timeout: Timeout) -> ServiceRecvFailure {
+    fn shortage(
+        &mut self,
+        position: u64,
+        error: OpenError,
+        timeout: Timeout,
+    ) -> ServiceRecvFailure {
         if self.reported.replace(position) != Some(position) {
             return ServiceRecvError::Caller(Box::new(error)).into();
         }
@@ -193,9 +198,9 @@ impl Server {
     pub(super) fn is_open_wanted(&self) -> bool {
         let Some(OpenRequest { caller, right }) = &self.open else { return false };
         let callers = &self.gate.callers;
-        callers.reach(*caller).is_ok_and(|memory| {
-            !right.is_given_up(&memory) && callers.is_alive(*caller, &memory)
-        })
+        callers
+            .reach(*caller)
+            .is_ok_and(|memory| !right.is_given_up(&memory) && callers.is_alive(*caller, &memory))
     }
 
     /// Sends the reply to the open request, and releases the request.
@@ -205,9 +210,7 @@ impl Server {
             return Err(ReplyError::CallerGone);
         };
         let outcome = match self.gate.callers.reach(caller) {
-            Ok(memory) => {
-                send::reply(&memory, right, reply, &mut self.scratch)
-            }
+            Ok(memory) => send::reply(&memory, right, reply, &mut self.scratch),
             Err(ReachError::Gone) => Err(ReplyError::CallerGone),
             Err(ReachError::NotNow(error)) => Err(ReplyError::Open(Box::new(error))),
         };

@@ -7,6 +7,7 @@
 use super::process::{GENEROUS, Process, State, Stop};
 use super::queues;
 use super::scenario::{self, Case, PARCELS};
+use super::services;
 use super::survivor::{OWN, PEER, Parcel, Survivor, parcel};
 use super::worker_slots;
 use crate::failpoint::Failpoint;
@@ -46,6 +47,9 @@ fn a_join_need_not_wait_for_a_process_that_is_frozen_while_it_joins() {
 fn outlast(case: Case, stop: Stop) -> bool {
     if case == Case::Cluster {
         return worker_slots::outlast(stop);
+    }
+    if case == Case::Calls {
+        return services::outlast(stop);
     }
     if case == Case::Grouped {
         return queues::outlast(stop);

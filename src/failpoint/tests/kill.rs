@@ -10,6 +10,7 @@
 use super::process::{GENEROUS, State, Stop};
 use super::queues;
 use super::scenario::{self, Case};
+use super::services;
 use super::survivor::{PEER, Parcel, SUCCESSOR, Survivor, parcel};
 use super::worker_slots;
 use std::time::Duration;
@@ -24,6 +25,9 @@ fn a_process_can_be_killed_at_any_step() {
 fn survive(case: Case, stop: Stop) -> bool {
     if case == Case::Cluster {
         return worker_slots::survive(stop);
+    }
+    if case == Case::Calls {
+        return services::survive(stop);
     }
     if case == Case::Grouped {
         return queues::survive(stop);

@@ -4,8 +4,12 @@
 //! A server that is stopped as it replies blocks no other call of its caller.
 
 use super::process::{GENEROUS, Process, State, Stop, hear, say};
+use super::scenario::{self, Case};
+use super::worker_slots;
 use crate::Worker;
-use crate::cluster::{CallError, CallTimeoutError, Request, TryServiceRecvError};
+use crate::cluster::{
+    Call, CallError, CallTimeoutError, Client, Request, Service, TryServiceRecvError,
+};
 use crate::failpoint::Failpoint;
 use rustix::process::{Signal, kill_process};
 use std::time::{Duration, Instant};
@@ -95,6 +99,149 @@ fn a_server_that_only_polls_goes_on_when_another_was_killed_as_it_took() {
         request.reply(&14).unwrap();
         assert_eq!(*call.wait().unwrap(), 14);
     }
+}
+
+/// The peer's side of the case `Calls`: a worker that serves, that calls its own service and the
+/// survivor's, and that drops, defers and cancels.
+pub(super) fn live(cluster: &str) {
+    let worker = Worker::join(cluster, "peer").unwrap();
+    let mut double = worker.service::<u64, u64>("double").unwrap();
+    let own = worker.client::<u64, u64>("double").unwrap();
+    let triple = worker.client::<u64, u64>("triple").unwrap();
+    for number in 0..60 {
+        let mut call = own.start(&number).unwrap();
+        if number % 8 == 0 {
+            drop(own.start(&number).unwrap());
+        }
+        while let Ok(request) = double.try_recv() {
+            let doubled = request.to_native() * 2;
+            match number % 5 {
+                0 => drop(request),
+                // The survivor may have left.
+                1 => drop(Request::defer(request).reply(&doubled)),
+                _ => drop(Request::reply(request, &doubled)),
+            }
+        }
+        match call.wait_timeout(GENEROUS).map(|reply| reply.to_native()) {
+            Ok(doubled) => assert_eq!(doubled, number * 2),
+            Err(CallTimeoutError::NoReply) => assert_eq!(number % 5, 0),
+            Err(error) => panic!("{error}"),
+        }
+        let _ = triple.call_timeout(&number, Duration::from_millis(1));
+    }
+    drop((double, own, triple));
+    worker.leave().unwrap();
+}
+
+/// A worker that goes on while the peer is stopped.
+struct Survivor {
+    worker: Worker,
+    triple: Service<u64, u64>,
+    client: Client<u64, u64>,
+    /// A call to the peer.
+    call: Option<Call<u64>>,
+}
+
+impl Survivor {
+    fn new(cluster: &str) -> Self {
+        let worker = Worker::join(cluster, "survivor").unwrap();
+        let (triple, client) =
+            (worker.service("triple").unwrap(), worker.client("double").unwrap());
+        Self { worker, triple, client, call: None }
+    }
+
+    /// Serves the peer and calls it.
+    fn go_on(&mut self) {
+        while let Ok(request) = self.triple.try_recv() {
+            let tripled = request.to_native() * 3;
+            drop(Request::reply(request, &tripled));
+        }
+        if self.call.is_none() {
+            self.call = self.client.start(&7).ok();
+        }
+        self.finish(Duration::from_millis(1));
+    }
+
+    /// Returns true if no call is in flight.
+    fn finish(&mut self, timeout: Duration) -> bool {
+        let Some(call) = &mut self.call else { return true };
+        match call.wait_timeout(timeout).map(|reply| reply.to_native()) {
+            Err(CallTimeoutError::Timeout { .. }) => return false,
+            Ok(doubled) => assert_eq!(doubled, 14),
+            Err(error) => assert!(
+                matches!(
+                    error,
+                    CallTimeoutError::NoReply
+                        | CallTimeoutError::NoService
+                        | CallTimeoutError::ServiceGone
+                ),
+                "{error}"
+            ),
+        }
+        self.call = None;
+        true
+    }
+
+    /// A service and a client of this worker work.
+    fn assert_works(&mut self, cluster: &str) {
+        let tripled = self.worker.client::<u64, u64>("triple").unwrap();
+        let mut call = tripled.start(&5).unwrap();
+        while let Ok(request) = self.triple.try_recv() {
+            let tripled = request.to_native() * 3;
+            drop(Request::reply(request, &tripled));
+        }
+        assert_eq!(*call.wait_timeout(GENEROUS).unwrap(), 15, "{cluster}");
+    }
+}
+
+/// Runs a case. Returns true if the peer reached the failpoint and was killed there.
+pub(super) fn survive(stop: Stop) -> bool {
+    let cluster = format!("calls-{}-{:?}-{}", std::process::id(), stop.step, stop.nth);
+    let mut survivor = Survivor::new(&cluster);
+    let mut peer = scenario::start(&cluster, Case::Calls, stop);
+    while peer.state() == State::Running {
+        survivor.go_on();
+    }
+    assert!(survivor.finish(GENEROUS), "{cluster}: the call to the dead server goes on");
+    survivor.assert_works(&cluster);
+    // Its successor has its worker slot and its publisher entries. No request of the dead is left.
+    let heir = Worker::join(&cluster, "peer").unwrap();
+    let mut double = heir.service::<u64, u64>("double").unwrap();
+    assert!(matches!(double.try_recv(), Err(TryServiceRecvError::Empty)), "{cluster}");
+    let client = heir.client::<u64, u64>("double").unwrap();
+    let mut call = client.start(&8).unwrap();
+    let request = double.recv_timeout(GENEROUS).unwrap();
+    assert_eq!(*request, 8, "{cluster}");
+    Request::reply(request, &16).unwrap();
+    assert_eq!(*call.wait_timeout(GENEROUS).unwrap(), 16, "{cluster}");
+    drop((call, double, client));
+    heir.leave().unwrap();
+    drop(survivor);
+    worker_slots::assert_gone(&cluster);
+    peer.state() == State::Killed
+}
+
+/// Runs a case. Returns true if the peer reached the failpoint and was frozen there.
+pub(super) fn outlast(stop: Stop) -> bool {
+    let cluster = format!("calls-freeze-{}-{:?}-{}", std::process::id(), stop.step, stop.nth);
+    let mut survivor = Survivor::new(&cluster);
+    let mut peer = scenario::start(&cluster, Case::Calls, stop);
+    while peer.state() == State::Running {
+        survivor.go_on();
+    }
+    let was_frozen = peer.state() == State::Frozen;
+    if was_frozen {
+        peer.thaw();
+    }
+    while matches!(peer.state(), State::Running | State::Frozen) {
+        survivor.go_on();
+    }
+    assert_eq!(peer.state(), State::Finished);
+    assert!(survivor.finish(GENEROUS), "{cluster}");
+    survivor.assert_works(&cluster);
+    drop(survivor);
+    worker_slots::assert_gone(&cluster);
+    was_frozen
 }
 
 /// The outcome of a call whose server is killed at a failpoint.

@@ -1,7 +1,7 @@
 //! The caller's side: cells and blocks of one call area, and which of them are in use.
 
-use super::status::Over;
 use super::Outcome;
+use super::status::Over;
 use crate::ring::buffer::StableBytes;
 use crate::segment::CallMemory;
 use crate::segment::layout::{CallCell, EventCount, SHORT_REPLY, SLOT};

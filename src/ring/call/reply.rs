@@ -109,9 +109,10 @@ impl ReplyRight {
 
     fn end(&self, cell: &CallCell, outcome: Outcome) {
         failpoint(Failpoint::ReplyState);
-        // Pairs with the load in `SentCell::outcome`: the reply and its length are seen. In one order
-        // with the later load of the number of waiters, and with the waiter's addition to it and its
-        // next look at the state: so no wake-up is lost, and the waiter needs no `membarrier`.
+        // Pairs with the load in `SentCell::outcome`: the reply and its length are seen. In one
+        // order with the later load of the number of waiters, and with the waiter's addition to it
+        // and its next look at the state: so no wake-up is lost, and the waiter needs no
+        // `membarrier`.
         cell.state.store(outcome.state(self.position), Ordering::SeqCst);
     }
 }
