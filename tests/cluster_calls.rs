@@ -10,13 +10,13 @@
 mod support;
 
 use packetring::cluster::{
-    CallError, CallLimit, Client, Delivery, Request, Service, ServiceRecvTimeoutError,
-    TryServiceRecvError,
+    CallError, CallLimit, CallTimeoutError, Client, Delivery, Request, Service,
+    ServiceRecvTimeoutError, TryServiceRecvError,
 };
 use packetring::with::{Conversion, Via};
-use packetring::{OpenError, Worker, packet};
+use packetring::{OpenError, Worker, packet, try_select};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Barrier};
@@ -361,4 +361,98 @@ fn a_call_within_a_request_of_the_same_service_fails() {
     Request::reply(request, &14).unwrap();
     assert_eq!(*call.wait_timeout(FAR).unwrap(), 14);
     assert!(matches!(service.try_recv(), Err(TryServiceRecvError::Empty)));
+}
+
+thread_local! {
+    /// The next reply with a [`Fragile`] panics while it is serialized.
+    static BREAKS: Cell<bool> = const { Cell::new(false) };
+}
+
+#[packet]
+struct Fragile {
+    #[rkyv(with = Via<Breaks>)]
+    number: u64,
+}
+
+struct Breaks;
+
+impl Conversion<u64> for Breaks {
+    type Packet = u64;
+    type Error = Infallible;
+
+    fn to_packet(number: &u64) -> Result<u64, Infallible> {
+        if BREAKS.take() {
+            std::panic::resume_unwind(Box::new("panic of a serializer"));
+        }
+        Ok(*number)
+    }
+
+    fn from_packet(number: u64) -> Result<u64, Infallible> {
+        Ok(number)
+    }
+}
+
+#[test]
+fn a_panic_while_a_reply_is_serialized_ends_the_call() {
+    let _watch = Watch::start();
+    let worker = join(&unique("fragile"), "both");
+    let mut service = worker.service::<u64, Fragile>("fragile").unwrap();
+    let client = worker.client::<u64, Fragile>("fragile").unwrap();
+    let panics = |work: Box<dyn FnOnce() + '_>| {
+        BREAKS.set(true);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err());
+    };
+    let mut call = client.start(&1).unwrap();
+    let request = service.recv().unwrap();
+    panics(Box::new(move || drop(Request::reply(request, &Fragile { number: 1 }))));
+    let outcome = call.wait_timeout(FAR).map(drop);
+    assert!(matches!(outcome, Err(CallTimeoutError::NoReply)), "{outcome:?}");
+    assert!(matches!(service.try_recv(), Err(TryServiceRecvError::Empty)), "executed twice");
+    // A deferred one.
+    let mut call = client.start(&2).unwrap();
+    let later = Request::defer(service.recv().unwrap());
+    panics(Box::new(move || drop(later.reply(&Fragile { number: 1 }))));
+    let outcome = call.wait_timeout(FAR).map(drop);
+    assert!(matches!(outcome, Err(CallTimeoutError::NoReply)), "{outcome:?}");
+    // A request is serialized before it is sent.
+    let call = client.start(&3).unwrap();
+    Request::reply(service.recv().unwrap(), &Fragile { number: 9 }).unwrap();
+    assert_eq!(call.wait().unwrap().number, 9);
+}
+
+#[test]
+fn calls_of_two_services_at_equal_positions_are_told_apart() {
+    let _watch = Watch::start();
+    let cluster = unique("positions");
+    let worker = Worker::builder().max_workers(2).max_calls(1).join(&cluster, "both").unwrap();
+    let mut first = worker.service::<u64, u64>("first").unwrap();
+    let mut second = worker.service::<u64, u64>("second").unwrap();
+    let to_first = worker.client::<u64, u64>("first").unwrap();
+    let to_second = worker.client::<u64, u64>("second").unwrap();
+    for number in 0..10 {
+        // Given up in the only cell, and skipped.
+        drop(to_first.start(&number).unwrap());
+        assert!(matches!(first.try_recv(), Err(TryServiceRecvError::Empty)));
+        let mut call = to_second.start(&number).unwrap();
+        let request = second.recv().unwrap();
+        assert!(Request::is_wanted(&request));
+        Request::reply(request, &(number * 2)).unwrap();
+        assert_eq!(*call.wait_timeout(FAR).unwrap(), number * 2);
+    }
+}
+
+#[test]
+fn a_caller_that_polls_learns_that_no_server_lives() {
+    let _watch = Watch::start();
+    let worker = join(&unique("polls"), "both");
+    let service = worker.service::<u64, u64>("double").unwrap();
+    let client = worker.client::<u64, u64>("double").unwrap();
+    let mut calls = [1, 2].map(|number| client.start(&number).unwrap());
+    drop(service);
+    wait_until("select finds it", || try_select(&mut [&mut calls[0]]).is_some());
+    let [first, mut second] = calls;
+    assert!(matches!(first.wait(), Err(CallError::NoService)));
+    wait_until("a wait for no time finds it", || {
+        !matches!(second.wait_timeout(Duration::ZERO), Err(CallTimeoutError::Timeout { .. }))
+    });
 }

@@ -19,7 +19,7 @@ use crate::packet::TypeInfo;
 use crate::ring::claim::Writer;
 use crate::ring::consumer_group::{ConsumerGroup, orphaned_entry};
 use crate::ring::cursor::Cursor;
-use crate::ring::membership::{self, Side, Start};
+use crate::ring::membership::{self, OnConsumerDeath, Side, Start};
 use crate::ring::reader::Reader;
 use crate::ring::state::RingState;
 use crate::ring::types;
@@ -285,6 +285,11 @@ fn consumer_entry(
 ) -> Result<(EntryId, bool), OpenError> {
     match vacancy(control, segment, liveness, Side::Subscribers) {
         Ok(entry_id) => Ok((entry_id, false)),
+        // The request of a dead server goes to no other one. A server that died since is found by
+        // the next call.
+        Err(full) if OnConsumerDeath::of(segment.settings()) == OnConsumerDeath::Dropped => {
+            Err(full)
+        }
         Err(full) => {
             let orphaned = orphaned_entry(segment.memory(), &|id| liveness.is_alive(id));
             Ok((orphaned.ok_or(full)?, true))

@@ -64,11 +64,6 @@ impl Ring {
         Self::builder().remove(name)
     }
 
-    /// Attaches once more to the same ring.
-    pub(crate) fn another(&self) -> Result<Self, OpenError> {
-        Ok(Self { segment: self.segment.another()?, wait: self.wait })
-    }
-
     /// Joins as a publisher of `T`.
     ///
     /// # Errors

@@ -3,19 +3,18 @@
 use super::check;
 use std::io;
 use std::mem::MaybeUninit;
-use std::thread::{Builder, Thread};
+use std::thread::{Builder, JoinHandle};
 
 /// Starts a thread that receives no signals: handlers of the program run on its own threads only.
-/// Nobody waits for its end.
 pub(crate) fn spawn_without_signals(
     name: &str,
     work: impl FnOnce() + Send + 'static,
-) -> io::Result<Thread> {
+) -> io::Result<JoinHandle<()>> {
     // A new thread has the signal mask of its creator.
     let before = set_mask(None)?;
     let spawned = Builder::new().name(name.to_owned()).spawn(work);
     set_mask(Some(before))?;
-    Ok(spawned?.thread().clone())
+    spawned
 }
 
 /// Sets the signal mask of this thread; `None` blocks all signals. Returns the mask before.
@@ -55,8 +54,9 @@ mod tests {
             // SAFETY: the call only reads the set.
             sender.send(unsafe { libc::sigismember(&raw const mask, libc::SIGTERM) }).unwrap();
         };
-        spawn_without_signals("test", work).unwrap();
+        let thread = spawn_without_signals("test", work).unwrap();
         assert_eq!(receiver.recv().unwrap(), 1, "blocked in the thread");
+        thread.join().unwrap();
         let mask = set_mask(Some(before)).unwrap();
         // SAFETY: the call only reads the set.
         assert_eq!(unsafe { libc::sigismember(&raw const mask, libc::SIGTERM) }, 0, "not here");

@@ -12,6 +12,7 @@ use crate::cluster::directory::Caretaker;
 use crate::cluster::names::{CallerId, Cluster, ClusterObject};
 use crate::error::OpenError;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Most callers that one worker has mapped at a time.
@@ -21,12 +22,26 @@ pub(crate) const MOST_MAPPED: usize = 256;
 #[derive(Default)]
 pub(crate) struct OwnCallers(Mutex<Weak<CallerCache>>);
 
-/// The mapped callers of one worker's servers.
+/// The mapped callers of one worker's servers, and the thread that looks after them.
 pub(crate) struct CallerCache {
+    // First: the thread ends before the last reference to the callers is dropped here.
+    _keeper: Keeper,
+    callers: Arc<Callers>,
+}
+
+impl Deref for CallerCache {
+    type Target = Callers;
+
+    fn deref(&self) -> &Callers {
+        &self.callers
+    }
+}
+
+/// The mapped callers of one worker's servers.
+pub(crate) struct Callers {
     cluster: Cluster,
     caretaker: Caretaker,
-    mapped: Mutex<Mapped>,
-    keeper: Mutex<Option<Keeper>>,
+    mapped: Mutex<MappedAreas>,
     /// Work that could not be done. Each returns true when it is done.
     later: Mutex<Vec<LateWork>>,
 }
@@ -34,7 +49,7 @@ pub(crate) struct CallerCache {
 type LateWork = Box<dyn FnMut() -> bool + Send>;
 
 #[derive(Default)]
-struct Mapped {
+struct MappedAreas {
     /// By worker id: a worker has one call area at a time.
     areas: Vec<Option<MappedArea>>,
     count: usize,
@@ -68,21 +83,21 @@ impl OwnCallers {
         if let Some(cache) = made.upgrade() {
             return Ok(cache);
         }
-        let cache = Arc::new(CallerCache {
+        let callers = Arc::new(Callers {
             cluster: cluster.clone(),
             caretaker: caretaker()?,
             mapped: Mutex::default(),
-            keeper: Mutex::default(),
             later: Mutex::default(),
         });
-        let keeper = Keeper::start(Arc::downgrade(&cache))?;
-        *cache.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
+        let kept = Arc::clone(&callers);
+        let keeper = Keeper::start(move || kept.tidy())?;
+        let cache = Arc::new(CallerCache { _keeper: keeper, callers });
         *made = Arc::downgrade(&cache);
         Ok(cache)
     }
 }
 
-impl CallerCache {
+impl Callers {
     /// The memory of a caller, if it is mapped.
     pub(crate) fn mapped(&self, id: CallerId) -> Option<Arc<CallMemory>> {
         let mut mapped = self.lock();
@@ -115,9 +130,17 @@ impl CallerCache {
             return Err(ReachError::Gone);
         };
         let memory = match map_calls(&name) {
-            Err(error @ (OpenError::System { .. } | OpenError::NoSpace { .. })) => {
-                // Fewer mappings may help at the next try.
-                self.lock().evict();
+            Err(error) if is_shortage(&error) => {
+                // Fewer mappings help against a lack of memory, not of descriptors.
+                let evicted = match &error {
+                    OpenError::System { source, .. }
+                        if source.raw_os_error() == Some(libc::ENOMEM) =>
+                    {
+                        self.lock().evict()
+                    }
+                    _ => None,
+                };
+                drop(evicted);
                 return Err(ReachError::NotNow(error));
             }
             // There is no such area, or it is not one of this library.
@@ -182,13 +205,25 @@ impl CallerCache {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Mapped> {
+    fn lock(&self) -> MutexGuard<'_, MappedAreas> {
         // A panic leaves the list consistent: no code of the user runs under the lock.
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Mapped {
+/// Returns true if a later try may succeed.
+fn is_shortage(error: &OpenError) -> bool {
+    match error {
+        OpenError::System { source, .. } => matches!(
+            source.raw_os_error(),
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN)
+        ),
+        OpenError::NoSpace { .. } => true,
+        _ => false,
+    }
+}
+
+impl MappedAreas {
     /// Removes the caller that was used least recently.
     fn evict(&mut self) -> Option<MappedArea> {
         let oldest = self.areas.iter().flatten().min_by_key(|area| area.used_at)?.id;

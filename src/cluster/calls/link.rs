@@ -6,9 +6,9 @@
 
 use super::senders::{NoSender, RequestSender, Senders};
 use super::{Abandoned, WorkerCalls};
-use crate::channel::status::{Over, RequestStatus};
+use crate::channel::status::RequestStatus;
 use crate::channel::{
-    EndedCell, EntryId, FreshCell, NoPlace, Ring, SendError, SendFailure, SendTimeoutError,
+    EndedCell, EntryId, FreshCell, NoPlace, Over, Ring, SendError, SendFailure, SendTimeoutError,
     SentCell, Types, consumers,
 };
 use crate::cluster::names::Cluster;
@@ -26,7 +26,7 @@ const CHECK_AFTER: Duration = Duration::from_millis(10);
 pub(crate) struct ServiceLink {
     pub(crate) cluster: Cluster,
     /// An attachment to the request ring, to check the state of requests.
-    pub(crate) requests: Ring,
+    pub(crate) requests: Arc<Ring>,
     pub(super) types: [TypeInfo; 2],
     pub(super) calls: Arc<WorkerCalls>,
     senders: Senders,
@@ -108,7 +108,7 @@ impl ServiceLink {
         let first = attach(&requests, &types, &calls, false)?;
         Ok(Self {
             cluster: cluster.clone(),
-            requests,
+            requests: Arc::new(requests),
             types,
             calls,
             senders: Senders::new(first),
@@ -131,7 +131,7 @@ impl ServiceLink {
     #[inline]
     pub(crate) fn take_cell(&self, bytes: usize) -> Result<FreshCell, StartFailure> {
         if self.has_given_up() {
-            self.collect(false);
+            self.collect_by_the_clock();
         }
         let pool = self.calls.area.pool();
         pool.take(bytes).or_else(|_| self.take_again(bytes))
@@ -257,19 +257,25 @@ impl ServiceLink {
         self.count.store(given_up.list.len() as u64, Ordering::Relaxed);
     }
 
-    /// Frees the cells of calls that were given up and have ended. A full check also finds those
-    /// whose requests were skipped or lost; otherwise it is made every 10 ms.
+    /// Frees the cells of calls that were given up and have ended, if 10 ms have passed.
     #[cold]
     #[inline(never)]
-    pub(crate) fn collect(&self, is_full: bool) {
+    fn collect_by_the_clock(&self) {
+        if self.lock().check_at.has_passed() {
+            self.collect();
+        }
+    }
+
+    /// Frees the cells of calls that were given up and have ended, or were skipped or lost.
+    #[cold]
+    pub(crate) fn collect(&self) {
         let mut ended = Vec::new();
         {
             let mut given_up = self.lock();
-            let is_full = is_full || given_up.check_at.has_passed();
             let mut kept = Vec::with_capacity(given_up.list.len());
             for sent in given_up.list.drain(..) {
                 let entry = sent.entry;
-                match end(sent, &self.requests, is_full) {
+                match end(sent, &self.requests) {
                     Ok(cell) => {
                         self.requests.count_given_up(entry, -1);
                         ended.push(cell);
@@ -278,9 +284,7 @@ impl ServiceLink {
                 }
             }
             given_up.list = kept;
-            if is_full {
-                given_up.check_at = Deadline::after(CHECK_AFTER);
-            }
+            given_up.check_at = Deadline::after(CHECK_AFTER);
             self.count.store(given_up.list.len() as u64, Ordering::Relaxed);
         }
         drop(ended);
@@ -293,14 +297,11 @@ impl ServiceLink {
 }
 
 /// Ends a call that was given up, if no server can write to its cell any more.
-pub(super) fn end(sent: SentCall, requests: &Ring, is_full: bool) -> Result<EndedCell, SentCall> {
+pub(super) fn end(sent: SentCall, requests: &Ring) -> Result<EndedCell, SentCall> {
     let sent = match sent.end() {
         Ok(ended) => return Ok(ended),
         Err(sent) => sent,
     };
-    if !is_full {
-        return Err(sent);
-    }
     match requests.call_status(&sent.cell) {
         RequestStatus::Over(over) => Ok(sent.end_over(over)),
         RequestStatus::Waiting | RequestStatus::Held(_) => Err(sent),
@@ -324,10 +325,7 @@ impl Drop for ServiceLink {
         if list.is_empty() {
             return;
         }
-        // The worker keeps their cells until they are free. Without an attachment to the request
-        // ring nobody can tell, and they are lost until the area goes.
-        if let Ok(requests) = self.requests.another() {
-            self.calls.keep(Abandoned { requests, calls: list });
-        }
+        // The worker keeps their cells until they are free.
+        self.calls.keep(Abandoned { requests: Arc::clone(&self.requests), calls: list });
     }
 }

@@ -56,7 +56,7 @@ pub(crate) struct WorkerCalls {
 
 /// Calls that were given up, of a link that was dropped.
 pub(super) struct Abandoned {
-    pub(super) requests: Ring,
+    pub(super) requests: Arc<Ring>,
     pub(super) calls: Vec<SentCall>,
 }
 
@@ -87,6 +87,9 @@ impl OwnCalls {
         let prints = types.map(|info| info.fingerprint);
         let is_it = |link: &Arc<ServiceLink>| link.types.map(|info| info.fingerprint) == prints;
         made.links.retain(|(_, link)| link.strong_count() > 0);
+        if let Some(calls) = &made.calls {
+            calls.collect_abandoned();
+        }
         let mut links = made.links.iter().filter(|(name, _)| name == service);
         if let Some(link) = links.find_map(|(_, link)| link.upgrade().filter(is_it)) {
             return Ok(link);
@@ -134,10 +137,14 @@ impl WorkerCalls {
     /// Frees the cells of all calls that were given up and have ended.
     fn collect(&self) {
         let links = self.links.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        links.iter().filter_map(Weak::upgrade).for_each(|link| link.collect(true));
+        links.iter().filter_map(Weak::upgrade).for_each(|link| link.collect());
+        self.collect_abandoned();
+    }
+
+    fn collect_abandoned(&self) {
         let all = std::mem::take(&mut *self.lock());
         for Abandoned { requests, calls } in all {
-            let ends = |sent| link::end(sent, &requests, true).err();
+            let ends = |sent| link::end(sent, &requests).err();
             let calls: Vec<_> = calls.into_iter().filter_map(ends).collect();
             if !calls.is_empty() {
                 self.keep(Abandoned { requests, calls });

@@ -1,10 +1,19 @@
 //! A caretaker: removes what killed workers left, although no call of this process waits.
 
 use super::slots::SlotTable;
-use super::sweep::{clear_dead, sweep};
+use super::sweep::{FinalSweep, clear_dead, sweep};
 use crate::cluster::names::{Cluster, WorkerId};
 use crate::segment::entry::WorkerSlotState;
 use std::sync::{Mutex, PoisonError};
+
+/// The cluster at a check.
+#[derive(Debug, Default)]
+struct Seen {
+    slots: Vec<SeenSlot>,
+    /// The last check found an end. The kernel closes the descriptors of a dead process one after
+    /// the other, so some of its objects may have counted as in use.
+    sweeps_again: bool,
+}
 
 /// A worker slot at a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,13 +27,20 @@ struct SeenSlot {
 pub(crate) struct Caretaker {
     cluster: Cluster,
     /// Each slot at the last check.
-    seen: Mutex<Vec<SeenSlot>>,
+    seen: Mutex<Seen>,
     slots: SlotTable,
+    /// Behind `slots`, so that it runs when the directory is detached.
+    _final_sweep: FinalSweep,
 }
 
 impl Caretaker {
     pub(super) fn new(slots: SlotTable, cluster: &Cluster) -> Self {
-        Self { cluster: cluster.clone(), seen: Mutex::default(), slots }
+        Self {
+            cluster: cluster.clone(),
+            seen: Mutex::default(),
+            slots,
+            _final_sweep: FinalSweep::of(cluster),
+        }
     }
 
     /// Returns true if the worker of this id and generation lives. Costs a system call.
@@ -56,12 +72,13 @@ impl Caretaker {
         };
         let now: Vec<SeenSlot> = (0..self.slots.count()).map(see).collect();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.resize(now.len(), SeenSlot::default());
-        if seen.iter().zip(&now).any(|(before, now)| before != now && !now.lives) {
+        seen.slots.resize(now.len(), SeenSlot::default());
+        let has_ended = seen.slots.iter().zip(&now).any(|(was, is)| was != is && !is.lives);
+        if has_ended || seen.sweeps_again {
             let Some(control) = self.slots.try_lock() else { return };
             clear_dead(&control, &self.slots, &self.cluster);
             sweep(&self.cluster);
         }
-        *seen = now;
+        *seen = Seen { slots: now, sweeps_again: has_ended };
     }
 }

@@ -1,12 +1,10 @@
 //! Choosing the sizes of a service.
 
-use super::{Client, Service};
 use crate::channel::{Ring, RingBuilder};
 use crate::cluster::calls::request_ring;
 use crate::cluster::names::ClusterObject;
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
-use crate::packet::Packet;
 
 /// Chooses the sizes of a service. [`Worker::service_builder`] returns it.
 ///
@@ -91,23 +89,5 @@ impl ServiceBuilder<'_> {
     pub fn max_reply(mut self, bytes: usize) -> Self {
         self.max_reply = Some(bytes);
         self
-    }
-
-    /// Joins the service as a server.
-    ///
-    /// # Errors
-    ///
-    /// As [`Worker::service`].
-    pub fn server<Q: Packet, R: Packet>(self) -> Result<Service<Q, R>, OpenError> {
-        Service::open(&self)
-    }
-
-    /// Opens a client of the service.
-    ///
-    /// # Errors
-    ///
-    /// As [`Worker::client`].
-    pub fn client<Q: Packet, R: Packet>(self) -> Result<Client<Q, R>, OpenError> {
-        Client::open(&self)
     }
 }

@@ -11,7 +11,7 @@ use crate::channel::{EndedCell, EntryId, EventCount, Selectable, Selectee, Waita
 use crate::cluster::calls::{SentCall, ServiceLink};
 use crate::cluster::directory;
 use crate::cluster::error::{CallError, CallTimeoutError, ServerProcess, WaitingForServer};
-use crate::error::Form;
+use crate::error::{Detachment, Form};
 use crate::packet::Packet;
 use crate::sync::Ordering;
 use crate::wait::{Deadline, IDLE, PENDING, Sleep, Timeout, Wait, Waiter, wait_until};
@@ -64,12 +64,13 @@ pub struct Call<R: Packet> {
 pub(super) struct Flight {
     link: Arc<ServiceLink>,
     wait: Wait,
-    state: State,
-    /// When `select` checks the servers again.
-    check_at: Deadline,
+    progress: Progress,
+    /// When a caller that polls checks the servers again. `None` before its first poll.
+    check_at: Option<Deadline>,
 }
 
-enum State {
+/// How far a call is.
+enum Progress {
     /// A server may still write its outcome.
     InFlight(SentCall),
     /// Its outcome was written, or none will be.
@@ -86,8 +87,8 @@ impl<R: Packet> Call<R> {
         let flight = Flight {
             link: Arc::clone(link),
             wait,
-            state: State::InFlight(sent),
-            check_at: Deadline::NEVER,
+            progress: Progress::InFlight(sent),
+            check_at: None,
         };
         Self { flight, packet: PhantomData }
     }
@@ -137,18 +138,18 @@ impl<R: Packet> Call<R> {
 
     #[inline]
     fn take(&mut self) -> Result<Reply<R>, CallError> {
-        match std::mem::replace(&mut self.flight.state, State::Over) {
-            State::InFlight(sent) => match sent.end() {
+        match std::mem::replace(&mut self.flight.progress, Progress::Over) {
+            Progress::InFlight(sent) => match sent.end() {
                 Ok(ended) => Reply::of(ended),
                 Err(sent) => {
                     // Cannot be: the wait returned because the outcome is there.
-                    self.flight.state = State::InFlight(sent);
+                    self.flight.progress = Progress::InFlight(sent);
                     Err(CallError::NotInFlight)
                 }
             },
-            State::Ended(ended) => Reply::of(ended),
-            State::Withdrawn(error) => Err(error),
-            State::Over => Err(CallError::NotInFlight),
+            Progress::Ended(ended) => Reply::of(ended),
+            Progress::Withdrawn(error) => Err(error),
+            Progress::Over => Err(CallError::NotInFlight),
         }
     }
 }
@@ -157,9 +158,9 @@ impl Flight {
     /// Returns true if the call has ended.
     #[inline]
     fn has_ended(&self) -> bool {
-        match &self.state {
-            State::InFlight(sent) => sent.cell.outcome().is_some(),
-            State::Ended(_) | State::Withdrawn(_) | State::Over => true,
+        match &self.progress {
+            Progress::InFlight(sent) => sent.cell.outcome().is_some(),
+            Progress::Ended(_) | Progress::Withdrawn(_) | Progress::Over => true,
         }
     }
 
@@ -184,20 +185,32 @@ impl Flight {
         let patience = Deadline::after(PATIENCE);
         let ended = |flight: &mut Self| flight.has_ended().then_some(());
         let pause = |flight: &mut Self, deadline: Deadline| {
-            let State::InFlight(SentCall { cell, .. }) = &flight.state else { return };
+            let Progress::InFlight(SentCall { cell, .. }) = &flight.progress else { return };
             let bound = deadline.cut(PENDING);
             if !waiter.park_once(cell.event_count(), bound, || cell.outcome().is_some()) {
                 flight.check(patience.has_passed());
             }
         };
-        wait_until(self, deadline, ended, pause).is_some()
+        let has_ended = wait_until(self, deadline, ended, pause).is_some();
+        has_ended || self.poll()
+    }
+
+    /// A caller that never waits for long checks the servers by the clock. Returns true if the call
+    /// has ended.
+    fn poll(&mut self) -> bool {
+        let check_at = self.check_at.get_or_insert_with(|| Deadline::after(IDLE));
+        if check_at.has_passed() {
+            self.check_at = None;
+            self.check(false);
+        }
+        self.has_ended()
     }
 
     /// Returns true if other requests wait before this one.
     fn is_behind_others(&self) -> bool {
-        match &self.state {
-            State::InFlight(sent) => self.link.requests.waiting_before(sent.cell.position()) > 0,
-            State::Ended(_) | State::Withdrawn(_) | State::Over => false,
+        match &self.progress {
+            Progress::InFlight(sent) => self.link.requests.waiting_before(sent.cell.position()) > 0,
+            Progress::Ended(_) | Progress::Withdrawn(_) | Progress::Over => false,
         }
     }
 
@@ -205,8 +218,15 @@ impl Flight {
     /// this thread could take its request.
     #[cold]
     fn check(&mut self, is_patient: bool) {
-        let State::InFlight(sent) = std::mem::replace(&mut self.state, State::Over) else { return };
-        self.state = match self.link.requests.call_status(&sent.cell) {
+        let Progress::InFlight(sent) = std::mem::replace(&mut self.progress, Progress::Over) else {
+            return;
+        };
+        if let Some(cause @ Detachment::DescriptorClosed) = self.link.requests.detachment() {
+            // Nobody can tell which servers live. The cell is lost: one may still write to it.
+            self.progress = Progress::Withdrawn(CallError::Detached(cause));
+            return;
+        }
+        self.progress = match self.link.requests.call_status(&sent.cell) {
             RequestStatus::Waiting if !self.link.has_servers() => {
                 self.withdraw(sent, CallError::NoService)
             }
@@ -215,18 +235,18 @@ impl Flight {
             {
                 self.withdraw(sent, CallError::WouldDeadlock)
             }
-            RequestStatus::Waiting | RequestStatus::Held(_) => State::InFlight(sent),
-            RequestStatus::Over(over) => State::Ended(sent.end_over(over)),
+            RequestStatus::Waiting | RequestStatus::Held(_) => Progress::InFlight(sent),
+            RequestStatus::Over(over) => Progress::Ended(sent.end_over(over)),
         };
     }
 
     /// Withdraws a call, unless a server has taken its request.
-    fn withdraw(&self, sent: SentCall, error: CallError) -> State {
+    fn withdraw(&self, sent: SentCall, error: CallError) -> Progress {
         if !self.link.withdraw(&sent) {
-            return State::InFlight(sent);
+            return Progress::InFlight(sent);
         }
         self.link.keep_given_up(sent);
-        State::Withdrawn(error)
+        Progress::Withdrawn(error)
     }
 
     /// The server that the call waits for. Costs a system call for each server, and an attachment
@@ -234,9 +254,9 @@ impl Flight {
     #[cold]
     #[inline(never)]
     fn waiting_for(&self) -> WaitingForServer {
-        let status = match &self.state {
-            State::InFlight(sent) => Some(self.link.requests.call_status(&sent.cell)),
-            State::Ended(_) | State::Withdrawn(_) | State::Over => None,
+        let status = match &self.progress {
+            Progress::InFlight(sent) => Some(self.link.requests.call_status(&sent.cell)),
+            Progress::Ended(_) | Progress::Withdrawn(_) | Progress::Over => None,
         };
         match status {
             Some(RequestStatus::Held(id)) => WaitingForServer::Working(process(&self.link, id)),
@@ -286,10 +306,7 @@ fn process(link: &ServiceLink, id: EntryId) -> ServerProcess {
 
 impl Waitable for Flight {
     fn has_next(&mut self) -> bool {
-        if !self.has_ended() && self.check_at.has_passed() {
-            self.reap_dead();
-        }
-        self.has_ended()
+        self.has_ended() || self.poll()
     }
 
     fn is_ready(&self) -> bool {
@@ -297,10 +314,10 @@ impl Waitable for Flight {
     }
 
     fn event_count(&self) -> &EventCount {
-        match &self.state {
-            State::InFlight(sent) => sent.cell.event_count(),
+        match &self.progress {
+            Progress::InFlight(sent) => sent.cell.event_count(),
             // A call that has ended is ready, so nothing waits for it.
-            State::Ended(_) | State::Withdrawn(_) | State::Over => {
+            Progress::Ended(_) | Progress::Withdrawn(_) | Progress::Over => {
                 &self.link.requests.segment().memory().head().readers.event_count
             }
         }
@@ -311,7 +328,7 @@ impl Waitable for Flight {
     }
 
     fn reap_dead(&mut self) {
-        self.check_at = Deadline::after(IDLE);
+        self.check_at = None;
         self.check(false);
     }
 
@@ -330,7 +347,7 @@ impl<R: Packet> Selectable for Call<R> {
 impl Drop for Flight {
     fn drop(&mut self) {
         // In a forked child, the call is the parent's.
-        if let State::InFlight(sent) = std::mem::replace(&mut self.state, State::Over)
+        if let Progress::InFlight(sent) = std::mem::replace(&mut self.progress, Progress::Over)
             && !self.link.is_inherited()
         {
             self.link.give_up(sent);

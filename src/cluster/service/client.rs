@@ -102,8 +102,19 @@ impl Worker {
     }
 }
 
+impl ServiceBuilder<'_> {
+    /// Opens a client of the service.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::client`].
+    pub fn client<Q: Packet, R: Packet>(self) -> Result<Client<Q, R>, OpenError> {
+        Client::open(&self)
+    }
+}
+
 impl<Q: Packet, R: Packet> Client<Q, R> {
-    pub(super) fn open(builder: &ServiceBuilder<'_>) -> Result<Self, OpenError> {
+    fn open(builder: &ServiceBuilder<'_>) -> Result<Self, OpenError> {
         let worker = builder.worker;
         worker.directory.refuse_inherited()?;
         let open = || builder.request_ring();
@@ -246,7 +257,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             self.link.take_cell(self.max_reply).map_err(|failure| self.start_error(failure))?;
         let Some((calls, most)) = &self.window else { return Ok((cell, None)) };
         let place = WindowPlace::take(calls, *most).or_else(|| {
-            self.link.collect(true);
+            self.link.collect();
             WindowPlace::take(calls, *most)
         });
         match place {

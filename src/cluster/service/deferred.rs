@@ -123,7 +123,8 @@ impl<R: Packet> Deferred<R> {
         Self { caller, right, gate, packet: PhantomData }
     }
 
-    /// Sends the reply: `&reply`, or a [borrowed form](SendAs) of it.
+    /// Sends the reply: `&reply`, or a [borrowed form](SendAs) of it. Its serialization must not
+    /// drop the service.
     ///
     /// # Errors
     ///
@@ -151,6 +152,9 @@ impl<R: Packet> Deferred<R> {
     /// Costs a system call.
     pub fn is_wanted(&self) -> bool {
         let callers = &self.gate.callers;
+        if callers.is_inherited() {
+            return false;
+        }
         match (callers.reach(self.caller), &self.right) {
             (Ok(memory), Some(right)) => {
                 !right.is_given_up(&memory) && callers.is_alive(self.caller, &memory)

@@ -148,6 +148,17 @@ impl Worker {
     }
 }
 
+impl ServiceBuilder<'_> {
+    /// Joins the service as a server.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::service`].
+    pub fn server<Q: Packet, R: Packet>(self) -> Result<Service<Q, R>, OpenError> {
+        Service::open(&self)
+    }
+}
+
 impl<Q: Packet, R: Packet> Service<Q, R> {
     fn open(builder: &ServiceBuilder<'_>) -> Result<Self, OpenError> {
         let worker = builder.worker;

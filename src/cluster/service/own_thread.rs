@@ -65,6 +65,10 @@ impl OwnServer {
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
+        if self.0.process != std::process::id() {
+            // In a forked child, another thread may have held the lock at the fork.
+            return;
+        }
         let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
         servers.retain(|record| !Arc::ptr_eq(record, &self.0));
     }

@@ -5,6 +5,13 @@ use crate::cluster::error::ReplyError;
 use crate::packet::{self, Packet, Scratch};
 use crate::wait::notify_once;
 
+/// A request without an outcome. Dropping it ends the call without a reply: serialization is code
+/// of the user, which may panic.
+struct Outstanding<'m> {
+    memory: &'m CallMemory,
+    right: Option<ReplyRight>,
+}
+
 /// Writes a reply, and wakes the caller. If it cannot be written, the call ends without a reply.
 #[inline]
 pub(super) fn reply<R: Packet>(
@@ -13,26 +20,37 @@ pub(super) fn reply<R: Packet>(
     reply: &R,
     scratch: &mut Scratch,
 ) -> Result<(), ReplyError> {
-    let needed = match packet::measure(reply, scratch) {
-        Ok(needed) => needed,
-        Err(error) => {
-            refuse(memory, right);
-            return Err(ReplyError::Unserializable(error));
+    let mut outstanding = Outstanding { memory, right: Some(right) };
+    let needed = packet::measure(reply, scratch).map_err(ReplyError::Unserializable)?;
+    let room = outstanding.right.as_mut().map(|right| right.room(memory, needed));
+    match room {
+        Some(Ok(room)) => {
+            packet::write(reply, room, scratch).map_err(ReplyError::Unserializable)?;
+            wake(outstanding.right.take().and_then(|right| right.reply(memory, needed)));
+            Ok(())
         }
-    };
-    let (cell, outcome) = right.reply(memory, needed, |room| packet::write(reply, room, scratch));
-    wake(cell);
-    outcome.map_err(|error| match error {
-        ReplyRoomError::TooLarge { limit } => ReplyError::TooLarge { needed, limit },
-        ReplyRoomError::Fill(error) => ReplyError::Unserializable(error),
+        Some(Err(ReplyRoomError::TooLarge { limit })) => {
+            let right = outstanding.right.take();
+            wake(right.and_then(|right| right.refuse(memory, (needed, limit))));
+            Err(ReplyError::TooLarge { needed, limit })
+        }
         // An area without the cell that its request named is no caller.
-        ReplyRoomError::NoCell => ReplyError::CallerGone,
-    })
+        Some(Err(ReplyRoomError::NoCell)) | None => Err(ReplyError::CallerGone),
+    }
 }
 
 /// Ends a call without a reply, and wakes the caller.
 pub(super) fn refuse(memory: &CallMemory, right: ReplyRight) {
-    wake(right.drop_request(memory));
+    drop(Outstanding { memory, right: Some(right) });
+}
+
+impl Drop for Outstanding<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(right) = self.right.take() {
+            wake(right.refuse(self.memory, (0, 0)));
+        }
+    }
 }
 
 #[inline]

@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// Time between two tries to map a caller for which descriptors or memory ran out.
 const RETRY: Duration = Duration::from_millis(10);
+/// How long a server tries to map a caller before it gives its request up.
+const MOST_RETRIES: Duration = Duration::from_secs(10);
 
 /// The untyped part of a service.
 pub(super) struct Server {
@@ -36,13 +38,22 @@ pub(super) struct Server {
     scratch: Scratch,
     request_type: u16,
     /// The request whose caller could not be mapped: it was reported.
-    reported: Option<u64>,
+    reported: Option<(u64, Deadline)>,
 }
 
 #[derive(Debug)]
 struct OpenRequest {
     caller: CallerId,
     right: ReplyRight,
+}
+
+/// Releases the request in hand when it is dropped.
+struct Released<'a>(&'a mut GroupReceiver);
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        self.0.ack();
+    }
 }
 
 /// Result of checking a request that was just taken.
@@ -108,18 +119,18 @@ impl Server {
             return false;
         }
         let Some(taken) = self.receiver.take_fast(timeout) else { return false };
-        if taken.descriptor.type_index() != self.request_type {
-            return false;
+        let request = self.receiver.request(&taken);
+        if let Some(TakenRequest { caller, right, may_be_given_up: false }) = request
+            && caller == self.last
+            && caller != CallerId::NONE
+            && taken.descriptor.type_index() == self.request_type
+        {
+            self.open = Some(OpenRequest { caller, right });
+            return true;
         }
-        match self.receiver.request(&taken) {
-            Some(TakenRequest { caller, right, may_be_given_up: false })
-                if caller == self.last && caller != CallerId::NONE =>
-            {
-                self.open = Some(OpenRequest { caller, right });
-                true
-            }
-            _ => false,
-        }
+        // It stays in hand, also if the worker drains from now on.
+        self.receiver.leave_found(taken);
+        false
     }
 
     /// Takes the next wanted request. Returns true if it has the type of requests.
@@ -129,11 +140,9 @@ impl Server {
             // Its guard was forgotten, or the handler panicked while it replied.
             self.no_reply();
         }
+        let deadline = timeout.deadline();
         loop {
-            if self.receiver.is_draining() {
-                return Err(ServiceRecvError::Closed.into());
-            }
-            let taken = match self.receiver.take(timeout) {
+            let taken = match self.receiver.take(timeout.left(deadline)) {
                 Ok(taken) => taken,
                 Err(RecvFailure::NotReady(())) => return Err(ServiceRecvFailure::NotReady(())),
                 Err(RecvFailure::Error(error)) => return Err(ServiceRecvError::from(error).into()),
@@ -145,8 +154,13 @@ impl Server {
                     return Ok(taken.descriptor.type_index() == self.request_type);
                 }
                 RequestCheck::Shortage(error) => {
-                    self.receiver.leave_found(taken);
-                    return Err(self.shortage(taken.position, error, timeout));
+                    if self.keep_for_later(taken) {
+                        return Err(ServiceRecvError::Caller(Box::new(error)).into());
+                    }
+                    if deadline.has_passed() {
+                        return Err(ServiceRecvFailure::NotReady(()));
+                    }
+                    std::thread::sleep(deadline.cut(RETRY));
                 }
                 RequestCheck::Unreadable => {
                     self.receiver.ack();
@@ -157,20 +171,26 @@ impl Server {
         }
     }
 
-    /// The failure for a request that stays in hand. It is reported once; then this pauses before
-    /// the next try.
+    /// Keeps a request whose caller cannot be mapped now for the next try, for some seconds.
+    /// Returns true the first time.
     #[cold]
-    fn shortage(
-        &mut self,
-        position: u64,
-        error: OpenError,
-        timeout: Timeout,
-    ) -> ServiceRecvFailure {
-        if self.reported.replace(position) != Some(position) {
-            return ServiceRecvError::Caller(Box::new(error)).into();
+    fn keep_for_later(&mut self, taken: Taken) -> bool {
+        match self.reported {
+            Some((position, until)) if position == taken.position => {
+                if until.has_passed() {
+                    // Others wait behind it. Its caller gets `ServiceGone`.
+                    self.receiver.ack();
+                } else {
+                    self.receiver.leave_found(taken);
+                }
+                false
+            }
+            _ => {
+                self.reported = Some((taken.position, Deadline::after(MOST_RETRIES)));
+                self.receiver.leave_found(taken);
+                true
+            }
         }
-        std::thread::sleep(timeout.deadline().cut(RETRY));
-        ServiceRecvFailure::NotReady(())
     }
 
     /// Checks a request that was just taken. Releases it if its caller does not wait for it.
@@ -209,13 +229,13 @@ impl Server {
         let Some(OpenRequest { caller, right }) = self.open.take() else {
             return Err(ReplyError::CallerGone);
         };
-        let outcome = match self.gate.callers.reach(caller) {
+        // Also if the serialization panics: the request must not be handed out again.
+        let _released = Released(&mut self.receiver);
+        match self.gate.callers.reach(caller) {
             Ok(memory) => send::reply(&memory, right, reply, &mut self.scratch),
             Err(ReachError::Gone) => Err(ReplyError::CallerGone),
             Err(ReachError::NotNow(error)) => Err(ReplyError::Open(Box::new(error))),
-        };
-        self.receiver.ack();
-        outcome
+        }
     }
 
     /// Releases the open request, to reply later. `None` if there is none.
@@ -311,6 +331,13 @@ impl Drop for Server {
             return;
         }
         if self.open.is_some() {
+            self.no_reply();
+        }
+        // One that a search found and nobody received.
+        if let Some(taken) = self.receiver.take_found()
+            && let Some(TakenRequest { caller, right, .. }) = self.receiver.request(&taken)
+        {
+            self.open = Some(OpenRequest { caller, right });
             self.no_reply();
         }
         // Before the entry is free: then no deferred reply is written any more.

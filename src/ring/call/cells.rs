@@ -1,14 +1,13 @@
 //! The caller's side: cells and blocks of one call area, and which of them are in use.
 
-use super::Outcome;
-use super::status::Over;
+use super::{Outcome, Over};
 use crate::ring::buffer::StableBytes;
 use crate::segment::CallMemory;
 use crate::segment::layout::{CallCell, EventCount, SHORT_REPLY, SLOT};
 use crate::sync::Ordering;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// The free cells and blocks of a call area. Only the process that made the area has one.
 ///
@@ -21,6 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) struct CellPool {
     memory: CallMemory,
     free: Mutex<FreePlaces>,
+    /// The process that made the area: a forked child has none of its cells.
+    process: u32,
 }
 
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub(crate) enum NoPlace {
 
 /// A block of the reply memory, in slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Block {
+struct ReplyBlock {
     first: u32,
     slots: u32,
 }
@@ -54,7 +55,7 @@ struct Block {
 struct Place {
     pool: Arc<CellPool>,
     cell: u16,
-    block: Option<Block>,
+    block: Option<ReplyBlock>,
 }
 
 /// A cell whose request is not published. Dropping it frees the cell.
@@ -95,7 +96,8 @@ impl CellPool {
     pub(crate) fn new(memory: CallMemory) -> Self {
         let cells = (0..memory.cells().len() as u16).rev().collect();
         let blocks = FreeBlocks::of((memory.capacity() / SLOT) as u32);
-        Self { memory, free: Mutex::new(FreePlaces { cells, blocks }) }
+        let free = Mutex::new(FreePlaces { cells, blocks });
+        Self { memory, free, process: std::process::id() }
     }
 
     /// Bytes of the reply memory.
@@ -122,6 +124,8 @@ impl CellPool {
         // Relaxed: the stamp of the request publishes all of them.
         cell.block.store(block, Ordering::Relaxed);
         cell.deferred.store(0, Ordering::Relaxed);
+        // Positions of different request rings are equal.
+        cell.given_up.store(0, Ordering::Relaxed);
         cell.event_count.waiters.store(0, Ordering::Relaxed);
         cell.state.store(0, Ordering::Relaxed);
         Ok(FreshCell(place))
@@ -141,7 +145,12 @@ impl Place {
 
     /// Frees the cell and the block. Called once.
     fn free(&self) {
-        let mut free = self.pool.lock();
+        let mut free = match self.pool.free.try_lock() {
+            Ok(free) => free,
+            // Another thread may have held the lock when this process was forked.
+            Err(TryLockError::WouldBlock) if self.pool.process != std::process::id() => return,
+            Err(_) => self.pool.lock(),
+        };
         free.cells.push(self.cell);
         if let Some(block) = self.block {
             free.blocks.give_back(block);
@@ -162,12 +171,13 @@ impl Place {
             Some(Outcome::Long) => long(),
             Some(Outcome::Refused) | None => None,
         };
-        found.unwrap_or((NonNull::<Aligned>::dangling().cast(), 0))
+        found.unwrap_or((NonNull::<NoBytes>::dangling().cast(), 0))
     }
 }
 
+/// The alignment of a reply without bytes.
 #[repr(align(16))]
-struct Aligned;
+struct NoBytes;
 
 impl FreshCell {
     /// The number of the cell.
@@ -241,7 +251,7 @@ impl SentCell {
 
     /// Ends the call, which no living server has any more. Its outcome may have come.
     pub(crate) fn end_over(self, over: Over) -> EndedCell {
-        debug_assert_eq!(over.position(), self.position);
+        debug_assert_eq!(over.0, self.position);
         let outcome = self.outcome();
         self.ended(outcome)
     }
@@ -286,7 +296,7 @@ impl Drop for EndedCell {
     }
 }
 
-impl Block {
+impl ReplyBlock {
     fn bytes(self) -> usize {
         self.slots as usize * SLOT
     }
@@ -298,24 +308,24 @@ impl Block {
 
 /// Free blocks in the order of their places. No two of them touch.
 #[derive(Debug)]
-struct FreeBlocks(Vec<Block>);
+struct FreeBlocks(Vec<ReplyBlock>);
 
 impl FreeBlocks {
     /// All slots are free.
     fn of(slots: u32) -> Self {
-        Self(vec![Block { first: 0, slots }])
+        Self(vec![ReplyBlock { first: 0, slots }])
     }
 
     /// Takes the first block that is large enough.
-    fn take(&mut self, bytes: usize) -> Result<Block, NoPlace> {
+    fn take(&mut self, bytes: usize) -> Result<ReplyBlock, NoPlace> {
         let slots = bytes.div_ceil(SLOT);
-        let fits = |block: &Block| block.slots as usize >= slots;
+        let fits = |block: &ReplyBlock| block.slots as usize >= slots;
         let Some(index) = self.0.iter().position(fits) else {
             let free = self.0.iter().map(|block| block.bytes()).max().unwrap_or(0);
             return Err(NoPlace::Memory { free });
         };
         let rest = &mut self.0[index];
-        let taken = Block { first: rest.first, slots: slots as u32 };
+        let taken = ReplyBlock { first: rest.first, slots: slots as u32 };
         (rest.first, rest.slots) = (taken.end(), rest.slots - taken.slots);
         if rest.slots == 0 {
             self.0.remove(index);
@@ -324,7 +334,7 @@ impl FreeBlocks {
     }
 
     /// Returns a block, and joins it with its neighbours.
-    fn give_back(&mut self, block: Block) {
+    fn give_back(&mut self, block: ReplyBlock) {
         let index = self.0.partition_point(|other| other.first < block.first);
         let mut block = block;
         if self.0.get(index).is_some_and(|next| block.end() == next.first) {
@@ -344,13 +354,14 @@ mod tests {
     #[test]
     fn blocks_come_back_as_one() {
         let mut free = FreeBlocks::of(16);
-        let all: Vec<Block> = [64, 65, 1024 - 192].map(|bytes| free.take(bytes).unwrap()).into();
+        let all: Vec<ReplyBlock> =
+            [64, 65, 1024 - 192].map(|bytes| free.take(bytes).unwrap()).into();
         assert_eq!(all.iter().map(|block| block.slots).collect::<Vec<_>>(), [1, 2, 13]);
         assert_eq!(free.take(1), Err(NoPlace::Memory { free: 0 }));
         for order in [[0, 1, 2], [2, 1, 0], [0, 2, 1], [1, 0, 2]] {
             let mut free = FreeBlocks(Vec::new());
             order.iter().for_each(|&index| free.give_back(all[index]));
-            assert_eq!(free.0, [Block { first: 0, slots: 16 }], "{order:?}");
+            assert_eq!(free.0, [ReplyBlock { first: 0, slots: 16 }], "{order:?}");
         }
         let mut free = FreeBlocks(Vec::new());
         free.give_back(all[1]);

@@ -40,6 +40,10 @@ pub(crate) use reply::{ReplyRight, ReplyRoomError};
 
 use crate::segment::layout::SHORT_REPLY;
 
+/// The proof that no living server has the request at a position, nor will have it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Over(u64);
+
 /// The outcome of a call, as its server stored it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {

@@ -17,16 +17,14 @@ pub(crate) struct ReplyRight {
     cell: u16,
 }
 
-/// Why a reply was not written. The caller is told.
+/// Why there is no room for a reply.
 #[derive(Debug)]
-pub(crate) enum ReplyRoomError<E> {
+pub(crate) enum ReplyRoomError {
     /// The caller reserved fewer bytes.
     TooLarge {
         /// The bytes that it reserved.
         limit: usize,
     },
-    /// The reply was not written.
-    Fill(E),
     /// The caller's area has no such cell or block.
     NoCell,
 }
@@ -46,51 +44,65 @@ impl ReplyRight {
         cell.is_none_or(|cell| cell.given_up.load(Ordering::SeqCst) == self.position + 1)
     }
 
-    /// Writes a reply of `len` bytes by `fill`, and ends the call. Returns the cell, whose sleeper
-    /// the caller of this function wakes. If `fill` fails, the call ends without a reply.
+    /// Room for a reply of `len` bytes.
     #[inline]
-    pub(crate) fn reply<E>(
-        self,
-        memory: &CallMemory,
+    pub(crate) fn room<'r>(
+        &'r mut self,
+        memory: &'r CallMemory,
         len: usize,
-        fill: impl FnOnce(WriteBuf<'_>) -> Result<(), E>,
-    ) -> (Option<&CallCell>, Result<(), ReplyRoomError<E>>) {
-        let Some(cell) = memory.cells().get(usize::from(self.cell)) else {
-            return (None, Err(ReplyRoomError::NoCell));
-        };
-        let (start, outcome) = if len <= SHORT_REPLY {
-            (memory.short(self.cell), Outcome::Short(len))
+    ) -> Result<WriteBuf<'r>, ReplyRoomError> {
+        let start = if len <= SHORT_REPLY {
+            memory.short(self.cell)
         } else {
+            let cell = self.cell(memory).ok_or(ReplyRoomError::NoCell)?;
             // The copy is checked and used.
             let word = cell.block.load(Ordering::Relaxed);
             let (first, slots) = (word as u32, (word >> 32) as u32);
             let limit = (slots as usize * SLOT).max(SHORT_REPLY);
             if len > limit {
-                self.refuse(cell, len as u64, limit as u64);
-                return (Some(cell), Err(ReplyRoomError::TooLarge { limit }));
+                return Err(ReplyRoomError::TooLarge { limit });
             }
-            cell.len.store(len as u64, Ordering::Relaxed);
-            (memory.block(first, slots), Outcome::Long)
+            memory.block(first, slots)
         };
-        let Some(start) = start else { return (None, Err(ReplyRoomError::NoCell)) };
-        // SAFETY: the bytes lie in `memory`, as checked above, and are aligned to 16. Only the
-        // server with this right writes to the cell and the block, and the caller reads them after
-        // the store of the state below (`ring::call`).
-        let room = unsafe { WriteBuf::new(start, len) };
         failpoint(Failpoint::ReplyFill);
-        if let Err(error) = fill(room) {
-            self.refuse(cell, 0, 0);
-            return (Some(cell), Err(ReplyRoomError::Fill(error)));
-        }
-        self.end(cell, outcome);
-        (Some(cell), Ok(()))
+        // SAFETY: the bytes lie in `memory`, as checked above, and are aligned to 16. Only the
+        // server with this right writes to the cell and the block, through one room at a time, as
+        // `self` is borrowed. The caller reads them after the store of the state (`ring::call`).
+        start.map(|start| unsafe { WriteBuf::new(start, len) }).ok_or(ReplyRoomError::NoCell)
     }
 
-    /// Ends the call without a reply. Returns the cell, whose sleeper the caller wakes.
-    pub(crate) fn drop_request(self, memory: &CallMemory) -> Option<&CallCell> {
-        let cell = memory.cells().get(usize::from(self.cell))?;
-        self.refuse(cell, 0, 0);
+    /// Ends the call with the reply of `len` bytes that was written into its room. Returns the
+    /// cell, whose sleeper the caller of this function wakes.
+    #[inline]
+    pub(crate) fn reply(self, memory: &CallMemory, len: usize) -> Option<&CallCell> {
+        let cell = self.cell(memory)?;
+        let outcome = if len <= SHORT_REPLY {
+            Outcome::Short(len)
+        } else {
+            cell.len.store(len as u64, Ordering::Relaxed);
+            Outcome::Long
+        };
+        self.end(cell, outcome);
         Some(cell)
+    }
+
+    /// Ends the call without a reply. `needed` and `limit` are the bytes that the reply needed and
+    /// might have had, or 0. Returns the cell, whose sleeper the caller wakes.
+    pub(crate) fn refuse(
+        self,
+        memory: &CallMemory,
+        (needed, limit): (usize, usize),
+    ) -> Option<&CallCell> {
+        let cell = self.cell(memory)?;
+        cell.len.store(needed as u64, Ordering::Relaxed);
+        cell.limit.store(limit as u64, Ordering::Relaxed);
+        self.end(cell, Outcome::Refused);
+        Some(cell)
+    }
+
+    #[inline]
+    fn cell<'m>(&self, memory: &'m CallMemory) -> Option<&'m CallCell> {
+        memory.cells().get(usize::from(self.cell))
     }
 
     /// Records that the server with this entry and incarnation replies later. Before the request
@@ -99,12 +111,6 @@ impl ReplyRight {
         let Some(cell) = memory.cells().get(usize::from(self.cell)) else { return };
         // Pairs with the acquire in `SentCell::deferred`.
         cell.deferred.store(incarnation << 16 | (entry as u64 + 1), Ordering::Release);
-    }
-
-    fn refuse(&self, cell: &CallCell, needed: u64, limit: u64) {
-        cell.len.store(needed, Ordering::Relaxed);
-        cell.limit.store(limit, Ordering::Relaxed);
-        self.end(cell, Outcome::Refused);
     }
 
     fn end(&self, cell: &CallCell, outcome: Outcome) {

@@ -8,7 +8,8 @@
 //!                       └──mark written──► deferred ──outcome written──► over
 //! ```
 
-use super::SentCell;
+use super::Over;
+use super::cells::SentCell;
 use crate::ring::consumer_group::{consumers, shared};
 use crate::ring::gate::{PIN, position};
 use crate::segment::entry::EntryId;
@@ -25,17 +26,6 @@ pub(crate) enum RequestStatus {
     Held(EntryId),
     /// No living server has it any more. Its outcome may be in the cell.
     Over(Over),
-}
-
-/// The proof that no living server has the request at a position, nor will have it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Over(u64);
-
-impl Over {
-    /// The position of the request.
-    pub(crate) fn position(&self) -> u64 {
-        self.0
-    }
 }
 
 /// The status of the request of a cell.
