@@ -149,8 +149,9 @@ impl<T: Packet> Publisher<T> {
         /// # Ok::<(), Box<dyn std::error::Error>>(())
         /// ```
         ///
-        /// A type with padding fails to build, because assigning a whole value leaves the padding
-        /// uninitialized:
+        /// A type with padding is refused, because assigning a whole value leaves the padding
+        /// uninitialized. For tuples, generic types and structs that contain other structs, the
+        /// build fails without a place in your code:
         ///
         /// ```compile_fail,E0080
         /// # let ring = packetring::Ring::builder().heap().unwrap();
