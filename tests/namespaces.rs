@@ -38,6 +38,8 @@ fn peer() {
         "host" => host,
         "visitor" => visitor,
         "host_again" => host_again,
+        "keeper" => keeper,
+        "careless" => careless,
         other => panic!("{other}"),
     };
     run(&role);
@@ -739,4 +741,59 @@ fn two_users_share_a_cluster() {
     visitor.finish();
     Peer::start(&format!("host_again {name} {group} {}", users[0])).finish();
     assert_eq!(files(&name), BTreeSet::new());
+}
+
+/// A worker of the cluster that a role names: shared, or of its user alone.
+fn worker_of(role: &Role, group: u32) -> WorkerBuilder {
+    let name = &role.arguments[0];
+    match &*role.arguments[3] {
+        "shared" => shared_worker(name, group),
+        _ => Worker::builder().prefix(name).max_workers(4),
+    }
+}
+
+/// Keeps a cluster alive. Arguments: name, group, user, access.
+fn keeper(role: &Role) {
+    let (name, group, _) = begin(role);
+    let worker = worker_of(role, group).join(name, "keeper").unwrap();
+    peer::say("open");
+    assert_eq!(peer::hear().unwrap(), "leave");
+    worker.leave().unwrap();
+}
+
+/// Tries to remove the cluster of another user by settings that are not the cluster's. Arguments:
+/// name, group, user, access.
+fn careless(role: &Role) {
+    let (name, group, _) = begin(role);
+    let alone = Worker::builder().prefix(name);
+    let mut builders = vec![alone.clone(), alone.mode(0o660)];
+    if role.arguments[3] == "private" {
+        builders.push(shared_worker(name, group));
+    }
+    let before = files(name);
+    for builder in builders {
+        let error = builder.remove_cluster(name).unwrap_err();
+        assert!(matches!(error, OpenError::OtherUser { owner: 12345, .. }), "{error:?}");
+        assert_eq!(files(name), before, "{error}");
+    }
+}
+
+#[test]
+fn a_removal_of_the_cluster_of_another_user_removes_nothing() {
+    let _watch = Watch::start();
+    let (users, group) = two_users();
+    let Ok(visitor) = users[1].parse() else { return };
+    for access in ["shared", "private"] {
+        let name = unique("not-removed");
+        let mut keeper = Peer::start(&format!("keeper {name} {group} {} {access}", users[0]));
+        keeper.expect("open");
+        // An object in the cluster that the visitor could remove.
+        let own = format!("/dev/shm/packetring.{name}:{name}~t.own");
+        place_half_made(&own, visitor, group);
+        Peer::start(&format!("careless {name} {group} {} {access}", users[1])).finish();
+        keeper.tell("leave");
+        keeper.finish();
+        std::fs::remove_file(own).unwrap();
+        assert_eq!(files(&name), BTreeSet::new());
+    }
 }
