@@ -40,6 +40,9 @@ fn peer() {
         "host_again" => host_again,
         "keeper" => keeper,
         "careless" => careless,
+        "inbox_owner" => inbox_owner,
+        "inbox_heir" => inbox_heir,
+        "inbox_sender" => inbox_sender,
         other => panic!("{other}"),
     };
     run(&role);
@@ -796,4 +799,77 @@ fn a_removal_of_the_cluster_of_another_user_removes_nothing() {
         std::fs::remove_file(own).unwrap();
         assert_eq!(files(&name), BTreeSet::new());
     }
+}
+
+/// Makes the inbox of `host`. Arguments: name, group, user.
+fn inbox_owner(role: &Role) {
+    let (name, group, _) = begin(role);
+    let worker = shared_worker(name, group).join(name, "host").unwrap();
+    let _inbox = worker.inbox().unwrap();
+    peer::say("open");
+    peer::hear();
+}
+
+/// Sends to the inbox, and so is attached to it. Arguments: name, group, user.
+fn inbox_sender(role: &Role) {
+    let (name, group, _) = begin(role);
+    let worker = shared_worker(name, group).join(name, "sender").unwrap();
+    worker.send_to("host", &7_u64).unwrap();
+    peer::say("sent");
+    peer::hear();
+}
+
+/// Inherits the inbox, whose file it cannot unlink, and discards it while the sender is attached.
+/// Then it clears away the sender. Arguments: name, group, user.
+fn inbox_heir(role: &Role) {
+    let (name, group, _) = begin(role);
+    let worker = shared_worker(name, group).join(name, "witness").unwrap();
+    let heir = shared_worker(name, group).join(name, "host").unwrap();
+    let mut inbox = heir.inbox().unwrap();
+    peer::say("open");
+    inbox.recv_timeout(LONG).unwrap().ack();
+    drop(inbox);
+    heir.leave().unwrap();
+    peer::say("left");
+    assert_eq!(peer::hear().unwrap(), "killed");
+    // A join clears the dead.
+    shared_worker(name, group).join(name, "next").unwrap().leave().unwrap();
+    assert!(worker.worker("sender").is_none_or(|info| info.state != WorkerState::Alive));
+    peer::say("cleared");
+    peer::hear();
+    worker.leave().unwrap();
+}
+
+#[test]
+fn a_nameless_inbox_whose_last_process_was_killed_has_no_memory() {
+    let _watch = Watch::start();
+    let (users, group) = two_users();
+    if users[0] == "-" {
+        return;
+    }
+    let name = unique("nameless");
+    let start =
+        |role: &str, user: usize| Peer::start(&format!("{role} {name} {group} {}", users[user]));
+    let mut owner = start("inbox_owner", 0);
+    owner.expect("open");
+    owner.kill();
+    let mut heir = start("inbox_heir", 1);
+    heir.expect("open");
+    let mut sender = start("inbox_sender", 1);
+    sender.expect("sent");
+    heir.expect("left");
+    let path = format!("/dev/shm/packetring.{name}:{name}~i.host");
+    let memory = || std::fs::metadata(&path).unwrap().blocks() * 512;
+    let whole = memory();
+    assert!(whole >= 64 * 1024, "{whole} bytes");
+    sender.kill();
+    heir.tell("killed");
+    heir.expect("cleared");
+    let left = memory();
+    // The first bytes tell that nothing is in it. They take a page.
+    assert!(left <= 64 * 1024 && left < whole, "{left} of {whole} bytes");
+    heir.tell("end");
+    heir.finish();
+    Peer::start(&format!("host_again {name} {group} {}", users[0])).finish();
+    assert_eq!(files(&name), BTreeSet::new());
 }
