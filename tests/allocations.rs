@@ -144,6 +144,12 @@ fn borrowed_packets_with_text_and_nested_lists() {
             let chat = chats.recv().unwrap();
             assert_eq!(chat.name, "ada");
             assert_eq!(chat.lines[2][0], "another, longer than the first");
+            drop(chat);
+            let ages = [36, 37];
+            let lines: &[&[&str]] = &[&[one]];
+            out.send_all(ages.map(|age| ChatRef { name, age, lines })).unwrap();
+            let batch = chats.drain().unwrap();
+            assert!(batch.iter().map(|chat| chat.age.to_native()).eq(ages));
         });
     });
 }

@@ -38,6 +38,11 @@ fn peer() {
         "host" => host,
         "visitor" => visitor,
         "host_again" => host_again,
+        "keeper" => keeper,
+        "careless" => careless,
+        "inbox_owner" => inbox_owner,
+        "inbox_heir" => inbox_heir,
+        "inbox_sender" => inbox_sender,
         other => panic!("{other}"),
     };
     run(&role);
@@ -737,6 +742,134 @@ fn two_users_share_a_cluster() {
     host.kill();
     visitor.tell("killed");
     visitor.finish();
+    Peer::start(&format!("host_again {name} {group} {}", users[0])).finish();
+    assert_eq!(files(&name), BTreeSet::new());
+}
+
+/// A worker of the cluster that a role names: shared, or of its user alone.
+fn worker_of(role: &Role, group: u32) -> WorkerBuilder {
+    let name = &role.arguments[0];
+    match &*role.arguments[3] {
+        "shared" => shared_worker(name, group),
+        _ => Worker::builder().prefix(name).max_workers(4),
+    }
+}
+
+/// Keeps a cluster alive. Arguments: name, group, user, access.
+fn keeper(role: &Role) {
+    let (name, group, _) = begin(role);
+    let worker = worker_of(role, group).join(name, "keeper").unwrap();
+    peer::say("open");
+    assert_eq!(peer::hear().unwrap(), "leave");
+    worker.leave().unwrap();
+}
+
+/// Tries to remove the cluster of another user by settings that are not the cluster's. Arguments:
+/// name, group, user, access.
+fn careless(role: &Role) {
+    let (name, group, _) = begin(role);
+    let alone = Worker::builder().prefix(name);
+    let mut builders = vec![alone.clone(), alone.mode(0o660)];
+    if role.arguments[3] == "private" {
+        builders.push(shared_worker(name, group));
+    }
+    let before = files(name);
+    for builder in builders {
+        let error = builder.remove_cluster(name).unwrap_err();
+        assert!(matches!(error, OpenError::OtherUser { owner: 12345, .. }), "{error:?}");
+        assert_eq!(files(name), before, "{error}");
+    }
+}
+
+#[test]
+fn a_removal_of_the_cluster_of_another_user_removes_nothing() {
+    let _watch = Watch::start();
+    let (users, group) = two_users();
+    let Ok(visitor) = users[1].parse() else { return };
+    for access in ["shared", "private"] {
+        let name = unique("not-removed");
+        let mut keeper = Peer::start(&format!("keeper {name} {group} {} {access}", users[0]));
+        keeper.expect("open");
+        // An object in the cluster that the visitor could remove.
+        let own = format!("/dev/shm/packetring.{name}:{name}~t.own");
+        place_half_made(&own, visitor, group);
+        Peer::start(&format!("careless {name} {group} {} {access}", users[1])).finish();
+        keeper.tell("leave");
+        keeper.finish();
+        std::fs::remove_file(own).unwrap();
+        assert_eq!(files(&name), BTreeSet::new());
+    }
+}
+
+/// Makes the inbox of `host`. Arguments: name, group, user.
+fn inbox_owner(role: &Role) {
+    let (name, group, _) = begin(role);
+    let worker = shared_worker(name, group).join(name, "host").unwrap();
+    let _inbox = worker.inbox().unwrap();
+    peer::say("open");
+    peer::hear();
+}
+
+/// Sends to the inbox, and so is attached to it. Arguments: name, group, user.
+fn inbox_sender(role: &Role) {
+    let (name, group, _) = begin(role);
+    let worker = shared_worker(name, group).join(name, "sender").unwrap();
+    worker.send_to("host", &7_u64).unwrap();
+    peer::say("sent");
+    peer::hear();
+}
+
+/// Inherits the inbox, whose file it cannot unlink, and discards it while the sender is attached.
+/// Then it clears away the sender. Arguments: name, group, user.
+fn inbox_heir(role: &Role) {
+    let (name, group, _) = begin(role);
+    let worker = shared_worker(name, group).join(name, "witness").unwrap();
+    let heir = shared_worker(name, group).join(name, "host").unwrap();
+    let mut inbox = heir.inbox().unwrap();
+    peer::say("open");
+    inbox.recv_timeout(LONG).unwrap().ack();
+    drop(inbox);
+    heir.leave().unwrap();
+    peer::say("left");
+    assert_eq!(peer::hear().unwrap(), "killed");
+    // A join clears the dead.
+    shared_worker(name, group).join(name, "next").unwrap().leave().unwrap();
+    assert!(worker.worker("sender").is_none_or(|info| info.state != WorkerState::Alive));
+    peer::say("cleared");
+    peer::hear();
+    worker.leave().unwrap();
+}
+
+#[test]
+fn a_nameless_inbox_whose_last_process_was_killed_has_no_memory() {
+    let _watch = Watch::start();
+    let (users, group) = two_users();
+    if users[0] == "-" {
+        return;
+    }
+    let name = unique("nameless");
+    let start =
+        |role: &str, user: usize| Peer::start(&format!("{role} {name} {group} {}", users[user]));
+    let mut owner = start("inbox_owner", 0);
+    owner.expect("open");
+    owner.kill();
+    let mut heir = start("inbox_heir", 1);
+    heir.expect("open");
+    let mut sender = start("inbox_sender", 1);
+    sender.expect("sent");
+    heir.expect("left");
+    let path = format!("/dev/shm/packetring.{name}:{name}~i.host");
+    let memory = || std::fs::metadata(&path).unwrap().blocks() * 512;
+    let whole = memory();
+    assert!(whole >= 64 * 1024, "{whole} bytes");
+    sender.kill();
+    heir.tell("killed");
+    heir.expect("cleared");
+    let left = memory();
+    // The first bytes tell that nothing is in it. They take a page.
+    assert!(left <= 64 * 1024 && left < whole, "{left} of {whole} bytes");
+    heir.tell("end");
+    heir.finish();
     Peer::start(&format!("host_again {name} {group} {}", users[0])).finish();
     assert_eq!(files(&name), BTreeSet::new());
 }

@@ -8,8 +8,9 @@
 mod support;
 
 use packetring::cluster::{Deferred, Delivery, Request};
-use packetring::packet::{Borrowed, SendAs, Unpack, unpack};
-use packetring::{Packet, Ring, Worker, packet};
+use packetring::packet::{Borrowed, SendAllAs, SendAs, Unpack, unpack};
+use packetring::{Packet, Publisher, Ring, SendAllError, SendError, Subscriber, Worker, packet};
+use std::sync::Arc;
 use support::{SHORT, unique};
 
 /// A public packet in a public module: its twin and the fields of the twin are documented.
@@ -90,6 +91,100 @@ fn a_ring_carries_borrowed_parts_of_library_types() {
     let mut any = ring.any_publisher().unwrap();
     any.send::<String>(Borrowed("a text")).unwrap();
     assert_eq!(all.recv().unwrap().open_as::<String>().unwrap(), "a text");
+}
+
+/// Takes all packets of a ring, as their names.
+fn names(all: &mut Subscriber<Chat>) -> String {
+    let batch = all.drain().unwrap();
+    batch.iter().map(|chat| chat.name.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn batches_of_borrowed_packets_are_sent_at_once() {
+    let ring = Ring::builder().heap().unwrap();
+    let (mut out, mut all) =
+        (ring.publisher::<Chat>().unwrap(), ring.subscriber::<Chat>().unwrap());
+    let list = [twin("c"), twin("d")];
+    out.send_all([twin("a"), twin("b")]).unwrap();
+    out.try_send_all(Borrowed(&list[..])).unwrap();
+    out.send_all_timeout(list.to_vec(), SHORT).unwrap();
+    assert_eq!(names(&mut all), "a b c d c d");
+
+    let (ada, bob) = (owned("ada"), owned("bob"));
+    out.send_all([&ada, &bob]).unwrap();
+    out.send_all(vec![&bob]).unwrap();
+    assert_eq!(names(&mut all), "ada bob bob");
+
+    let mut any = ring.any_publisher().unwrap();
+    any.send_all([twin("a"), twin("b")]).unwrap();
+    any.try_send_all::<Chat>(Borrowed(&list[..])).unwrap();
+    any.send_all_timeout(list.to_vec(), SHORT).unwrap();
+    assert_eq!(names(&mut all), "a b c d c d");
+
+    // More than one claim holds.
+    let many: Vec<String> = (0..200).map(|i| i.to_string()).collect();
+    let twins: Vec<_> = many.iter().map(|name| twin(name)).collect();
+    out.send_all(twins).unwrap();
+    assert_eq!(names(&mut all), many.join(" "));
+
+    // The first one that does not fit is reported, as with owned packets.
+    let long = "long".repeat(1 << 20);
+    let SendAllError { sent, source } = out.send_all([twin("a"), twin(&long)]).unwrap_err();
+    assert!((sent, matches!(source, SendError::TooLarge { .. })) == (1, true), "{source:?}");
+    assert_eq!(names(&mut all), "a");
+}
+
+#[test]
+fn the_type_of_owned_packets_in_a_batch_is_inferred() {
+    let ring = Ring::builder().heap().unwrap();
+    let (mut out, mut all) = (ring.publisher::<u64>().unwrap(), ring.subscriber::<u64>().unwrap());
+    let (boxed, shared): (Box<[u64]>, Arc<[u64]>) = ([6].into(), [7, 8].into());
+    out.send_all(&[1, 2]).unwrap();
+    out.send_all(&[]).unwrap();
+    out.send_all(&vec![]).unwrap();
+    out.send_all(&[Default::default(), 3_u32.into(), "4".parse().unwrap()]).unwrap();
+    out.send_all(&mut [5, 99][..1]).unwrap();
+    out.send_all(&boxed).unwrap();
+    out.send_all(&shared[..]).unwrap();
+    out.send_all(Borrowed(&[9][..])).unwrap();
+    out.send_all([&10, &11]).unwrap();
+    out.send_all(&(12..14).collect::<Vec<_>>()).unwrap();
+    let batch = all.drain().unwrap();
+    let found: Vec<u64> = batch.iter().map(|number| number.to_native()).collect();
+    assert_eq!(found, [1, 2, 0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
+    drop(batch);
+
+    let ring = Ring::builder().heap().unwrap();
+    let (mut any, mut all) = (ring.any_publisher().unwrap(), ring.any_subscriber().unwrap());
+    any.send_all(&[owned("a"), owned("b")]).unwrap();
+    any.send_all(&vec![owned("c")]).unwrap();
+    any.send_all([&owned("d")]).unwrap();
+    any.send_all::<Chat>(&[]).unwrap();
+    for name in ["a", "b", "c", "d"] {
+        assert_eq!(all.recv().unwrap().open_as::<Chat>().unwrap().name, name);
+    }
+    assert!(all.try_recv().is_err());
+}
+
+/// A generic function sends `&[T]` without further bounds.
+fn send_list<T: Packet>(out: &mut Publisher<T>, list: &[T]) -> Result<(), SendAllError> {
+    out.send_all(list)
+}
+
+/// A generic function forwards any list.
+fn forward_list<T: Packet>(out: &mut Publisher<T>, list: impl SendAllAs<T>) {
+    out.send_all(list).unwrap();
+}
+
+#[test]
+fn generic_code_sends_batches() {
+    let ring = Ring::builder().heap().unwrap();
+    let (mut out, mut all) =
+        (ring.publisher::<Chat>().unwrap(), ring.subscriber::<Chat>().unwrap());
+    send_list(&mut out, &[owned("a")]).unwrap();
+    forward_list(&mut out, &[owned("b")]);
+    forward_list(&mut out, [twin("c")]);
+    assert_eq!(names(&mut all), "a b c");
 }
 
 #[test]

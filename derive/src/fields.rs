@@ -30,7 +30,7 @@ pub(crate) struct Part {
     /// The bound that the field archives without loss, with `Itself` in place of the type that the
     /// field belongs to.
     pub(crate) native_bound: WherePredicate,
-    span: Span,
+    pub(crate) span: Span,
 }
 
 impl Part {
@@ -92,6 +92,11 @@ impl Part {
         let describe = located_at(self.span, describe.clone());
         let bound = quote_spanned!(self.span=> for<'__bound> #archived: #describe);
         (!self.recursive).then(|| parse_quote!(#bound))
+    }
+
+    /// Returns tokens at the place of the field.
+    pub(crate) fn located(&self, tokens: TokenStream) -> TokenStream {
+        located_at(self.span, tokens)
     }
 
     /// Returns the field's part of the description.

@@ -8,6 +8,7 @@ use proc_macro::TokenStream;
 mod any_bits;
 mod args;
 mod borrowed;
+mod bounds;
 mod derived;
 mod describe;
 mod fields;

@@ -12,7 +12,7 @@ use syn::{
 use crate::{
     any_bits,
     args::Args,
-    borrowed, derived,
+    borrowed, bounds, derived,
     describe::{Arm, Body, Subject},
     fields::{Part, plain},
     refuse,
@@ -63,13 +63,15 @@ fn emit(
     let native = subject.native();
     let derived = derived::emit(&subject, item_attrs);
     let borrowed = borrowed::emit(&subject, item, args.twin.as_ref())?;
-    let item = with_nesting(item, &own)?;
+    let mut item = with_nesting(item, &own)?;
+    let field_bounds = bounds::emit(&subject, &mut item);
     // `Native` comes first, so that its errors do: they point at the field and name the cure.
     Ok(quote! {
         #native
         #[derive(#packetring::rkyv::Archive, #packetring::rkyv::Serialize, #packetring::rkyv::Deserialize)]
         #[rkyv(crate = #packetring::rkyv)]
         #bounds
+        #field_bounds
         #item
         #describe
         #any_bits
@@ -152,7 +154,7 @@ fn refused(mut item: Item, error: &Error) -> TokenStream {
     quote!(#item #error)
 }
 
-fn all_fields(item: &mut Item) -> Vec<&mut Fields> {
+pub(crate) fn all_fields(item: &mut Item) -> Vec<&mut Fields> {
     match item {
         Item::Struct(item) => vec![&mut item.fields],
         Item::Enum(item) => item.variants.iter_mut().map(|variant| &mut variant.fields).collect(),

@@ -7,7 +7,7 @@ use super::untyped::Sender;
 use super::untyped::publisher_control;
 use super::verb;
 use crate::error::{Form, OpenError};
-use crate::packet::{AnyBits, Packet, SendAs, Tail};
+use crate::packet::{AnyBits, Packet, SendAllAs, SendAs, Tail};
 use crate::wait::Timeout;
 use std::fmt;
 use std::marker::PhantomData;
@@ -80,11 +80,13 @@ impl<T: Packet> Publisher<T> {
         ///
         /// Packets of other publishers can come between two claims, but not inside one.
         ///
+        /// Takes `&packets`, or a [list of borrowed forms](SendAllAs).
+        ///
         /// # Errors
         ///
         /// The error of [`send`](Self::send) for the first packet that was not published, and the
         /// number of packets that were.
-        send_all, try_send_all, send_all_timeout = send_all_with(packets: &[T]) -> ();
+        send_all, try_send_all, send_all_timeout = send_all_with[P: SendAllAs<T>](packets: P) -> ();
         SendError, TrySendError::Full, SendTimeoutError::Timeout in SendAllError
     }
 
@@ -110,12 +112,12 @@ impl<T: Packet> Publisher<T> {
         self.sender.send(packet.value(), self.type_index, timeout)
     }
 
-    fn send_all_with<F: Form<SendError, WaitingFor>>(
+    fn send_all_with<P: SendAllAs<T>, F: Form<SendError, WaitingFor>>(
         &mut self,
-        packets: &[T],
+        packets: P,
         timeout: Timeout,
     ) -> Result<(), SendAllError<F>> {
-        self.sender.send_all(packets, self.type_index, timeout)
+        self.sender.send_all(packets.values(), self.type_index, timeout)
     }
 }
 
@@ -147,8 +149,9 @@ impl<T: Packet> Publisher<T> {
         /// # Ok::<(), Box<dyn std::error::Error>>(())
         /// ```
         ///
-        /// A type with padding fails to build, because assigning a whole value leaves the padding
-        /// uninitialized:
+        /// A type with padding is refused, because assigning a whole value leaves the padding
+        /// uninitialized. For tuples, generic types and structs that contain other structs, the
+        /// build fails without a place in your code:
         ///
         /// ```compile_fail,E0080
         /// # let ring = packetring::Ring::builder().heap().unwrap();

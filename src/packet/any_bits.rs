@@ -11,8 +11,9 @@ use rkyv::{primitive::*, tuple::*};
 /// An archived type for which every bit pattern is a valid value.
 ///
 /// Numbers, arrays and tuples of them, and [`#[packet]`](macro@crate::packet) structs of these
-/// implement it. `bool`, `char`, enums, `NonZero` numbers and all types with pointers do not. A
-/// struct with a check of its own (`#[rkyv(bytecheck(verify))]`) does not either.
+/// implement it. `bool`, `char`, enums, `NonZero` numbers and all types with pointers do not. Nor
+/// do a struct with a check of its own (`#[rkyv(bytecheck(verify))]`), and a struct of numbers with
+/// padding.
 ///
 /// Packets of such a type can be reserved and filled in place
 /// ([`Publisher::reserve`](crate::Publisher::reserve)).

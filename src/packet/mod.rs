@@ -8,7 +8,8 @@
 //! - [`AnyBits`]: archived types that can be filled in place. [`Tail`]: a packet type that ends in
 //!   a list.
 //! - [`OneOf`]: a choice of packet types.
-//! - [`SendAs`]: what the sending verbs take. [`Borrowed`]: borrowed parts of a packet.
+//! - [`SendAs`], [`SendAllAs`]: what the sending verbs take. [`Borrowed`]: borrowed parts of a
+//!   packet.
 //! - [`type_of`], [`fingerprint_of`], [`schema_of`]: how a type is identified and laid out.
 //!
 //! ```
@@ -61,7 +62,7 @@ pub(crate) use self::difference::first_difference;
 pub(crate) use self::tail::{emplace_tail, tail_len};
 pub use self::{
     any_bits::AnyBits,
-    borrowed::{Borrowed, SendAs},
+    borrowed::{Borrowed, SendAllAs, SendAs},
     error::{Invalid, UnpackError, Unserializable},
     fingerprint::Fingerprint,
     native::{Native, NativeWith},

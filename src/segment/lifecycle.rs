@@ -18,7 +18,8 @@
 //!
 //! In `/dev/shm` the kernel lets only the owner of a file unlink it. Where another user of the
 //! object's group removes it, the file stays: marked as removed, and without memory. Its owner's
-//! next open, sweep or purge unlinks it. Another user's next open makes a segment in it.
+//! next open, sweep or purge unlinks it. Another user's next open makes a segment in it. The memory
+//! of a nameless one is released by the next sweep after its last process has gone.
 
 #![cfg(not(loom))]
 
@@ -234,7 +235,7 @@ impl<'a> Locked<'a> {
         if is_in_use || may_keep {
             return Err(identity::other_version(self.name, found, is_in_use));
         }
-        self.discard().map(|()| None)
+        self.discard().map(|_| None)
     }
 
     fn use_ready(self, map: Map, object: &shm::Object) -> Result<Option<Mapped>, OpenError> {
@@ -339,7 +340,7 @@ impl<'a> Locked<'a> {
     }
 
     /// Removes an object without users: see [`discard`].
-    pub(super) fn discard(&self) -> Result<(), OpenError> {
+    pub(super) fn discard(&self) -> Result<bool, OpenError> {
         discard(self.name, self.fd.as_fd())
     }
 

@@ -271,7 +271,7 @@ impl Mapped {
         failpoint(Failpoint::RemoveMark);
         self.parts.head().identity.mark_removed();
         failpoint(Failpoint::RemoveUnlink);
-        discard(&self.name, self.fd.as_fd())
+        discard(&self.name, self.fd.as_fd()).map(drop)
     }
 
     /// Removes the name, even if other processes are attached. Under the control lock. A name that
@@ -359,12 +359,13 @@ pub(super) fn unlink_if_same(name: &Name, fd: BorrowedFd<'_>) -> Result<bool, Op
 }
 
 /// Removes an object without users, under its control lock: unlinks its name. If only its owner
-/// may, the object is marked as removed, and its memory is released.
-pub(super) fn discard(name: &Name, fd: BorrowedFd<'_>) -> Result<(), OpenError> {
+/// may, the object is marked as removed, its memory is released, and this returns false.
+pub(super) fn discard(name: &Name, fd: BorrowedFd<'_>) -> Result<bool, OpenError> {
     if unlink_if_same(name, fd)? {
-        return Ok(());
+        return Ok(true);
     }
     let system = |error| OpenError::system("clear", shm::path(&name.object()), error);
     shm::write_at(fd, &identity::unmade(), 0).map_err(system)?;
-    shm::clear_behind(fd, identity::START).map_err(system)
+    shm::clear_behind(fd, identity::START).map_err(system)?;
+    Ok(false)
 }

@@ -131,8 +131,10 @@ impl Locked<'_> {
         }
         let (start, _) = object::read_start(self.name, &self.fd)?;
         if identity::state_of(self.name, &start)? != State::Ready {
+            // Of an object that only its owner may unlink, this releases the memory: the last
+            // process that was attached to a nameless one may have been killed.
             return self
-                .unlink()
+                .discard()
                 .map(|gone| if gone { Clearance::Removed } else { Clearance::Gone });
         }
         let Some(map) = self.map(object.len)? else { return Ok(Clearance::Gone) };

@@ -9,7 +9,8 @@
 //!   `use_ready`), `segment/mapped.rs` (`attach`), `segment/map.rs`
 //! - opener, leaving: `segment/leave.rs` (`Segment::drop`), `segment/mapped.rs` (`remove_if_left`,
 //!   `give_up`, `discard`)
-//! - remover: `segment/removal.rs` (`ExclusiveSegment`)
+//! - remover: `segment/removal.rs` (`ExclusiveSegment`). A sweep takes the same steps at an object
+//!   that is not ready (`Locked::clear_away`)
 //! - discarder: `channel/ring.rs` (`Ring::discard`), `segment/mapped.rs` (`give_name_up`)
 //! - durable entries: `ring/membership.rs` (`make_durable`), `channel/join.rs` (`remove_durable`),
 //!   both under the control lock
@@ -51,6 +52,8 @@ enum Fault {
     NamelessIsMade,
     /// An opener unlinks a removed object again and again, though it may not.
     NeverMadeInPlace,
+    /// An object is removed without checking for its users.
+    RemovedInUse,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -400,7 +403,8 @@ impl Lifetime {
                     }
                 } else if removes {
                     me.is_leaving = true;
-                    me.at = if object.attached == 0 { At::RemoveLook } else { At::Close };
+                    let may_remove = object.attached == 0 || self.fault == Fault::RemovedInUse;
+                    me.at = if may_remove { At::RemoveLook } else { At::Close };
                 }
                 "reads its length and links"
             }
@@ -715,6 +719,9 @@ impl Lifetime {
                     new.violate(Violation::NameOfObjectInUseRemoved);
                 }
                 let object = new.object(me.fd);
+                if object.word == Word::Nameless {
+                    next.cover("another user cleared a nameless object");
+                }
                 (object.word, object.is_initialized) = (Word::Removed, false);
                 (object.has_durable, object.is_discarded) = (false, false);
                 me.at = At::LeaveUnlock;
@@ -788,6 +795,13 @@ const USERS: Lifetime = Lifetime {
 /// As `USERS`, and C is of the user of A.
 const REFUSED_USER: Lifetime = Lifetime { users: [0, 1, 0], ..USERS };
 
+/// A discards the ring of B, and C sweeps it. Neither may unlink its name.
+const SWEPT: Lifetime = Lifetime {
+    users: [0, 1, 0],
+    actions: [Action::Discards, Action::Joins, Action::Removes],
+    ..THREE
+};
+
 /// A user removes the object by hand.
 const BY_HAND: Lifetime = Lifetime {
     by_hand: true,
@@ -829,6 +843,7 @@ fn users_that_cannot_unlink_share_one_object() {
     holds("lifetime, refused user", &REFUSED_USER, &[refused]);
     let removed = Lifetime { users: [0, 1, 1], ..REMOVED };
     holds("lifetime, users, removed", &removed, &["another user made a removed object again"]);
+    holds("lifetime, swept", &SWEPT, &["another user cleared a nameless object"]);
 }
 
 #[test]
@@ -939,4 +954,9 @@ fn a_nameless_object_made_under_its_users_is_initialized_twice() {
 #[test]
 fn a_removed_object_that_is_never_made_in_place_blocks_its_name() {
     broken_by(Fault::NeverMadeInPlace, USERS, Violation::OpenerNeverFinishes);
+}
+
+#[test]
+fn a_sweep_without_a_check_for_users_clears_an_object_in_use() {
+    broken_by(Fault::RemovedInUse, SWEPT, Violation::NameOfObjectInUseRemoved);
 }

@@ -17,6 +17,13 @@ fn send(out: &mut Publisher<Chat>, chat: Arc<Chat>) {
     let _ = out.send(Borrowed("a text"));
 }
 
+fn send_all(out: &mut Publisher<Chat>, list: Arc<[Chat]>) {
+    let _ = out.send_all(&[ChatRef { name: "by reference" }]);
+    let _ = out.send_all(&list);
+    let _ = out.send_all([Plain]);
+    let _ = out.send_all(list.iter());
+}
+
 fn send_to(worker: &Worker) {
     let _ = worker.send_to("bob", &Plain);
     let _ = worker.send_to("bob", 7);

@@ -1,4 +1,5 @@
-//! A field of a type without `#[packet]`: the first error is at the field and names the cure.
+//! A field of a type without `#[packet]`: the errors are at the field, and the first one names the
+//! cure.
 
 use packetring::{packet, with::Via};
 
@@ -10,6 +11,12 @@ struct Plain {
 struct Outer {
     id: u32,
     inner: Plain,
+}
+
+#[packet]
+enum Choice {
+    Nothing,
+    List { items: Vec<Plain> },
 }
 
 struct NoConversion;

@@ -25,6 +25,34 @@ fn text(out: &mut Publisher<String>) {
     let _ = out.reserve();
 }
 
+#[packet]
+struct Padded {
+    small: u8,
+    large: u32,
+}
+
+#[packet]
+struct Outer {
+    first: u32,
+    padded: Padded,
+}
+
+#[packet]
+struct WithTuple {
+    large: u64,
+    tuple: ([u8; 3], u16),
+}
+
+fn padded(out: &mut Publisher<Padded>, tails: &mut Publisher<Tail<u32, Padded>>) {
+    let _ = out.reserve();
+    let _ = tails.reserve_tail(3);
+}
+
+fn outer(out: &mut Publisher<Outer>, with_tuple: &mut Publisher<WithTuple>) {
+    let _ = out.reserve();
+    let _ = with_tuple.reserve();
+}
+
 fn tail(out: &mut Publisher<Tail<u8, char>>) {
     let _ = out.reserve_tail(3);
 }

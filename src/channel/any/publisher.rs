@@ -12,7 +12,7 @@ use crate::channel::untyped::{
 };
 use crate::channel::verb;
 use crate::error::{Form, OpenError};
-use crate::packet::{AnyBits, Packet, SendAs, Tail, TypeInfo};
+use crate::packet::{AnyBits, Packet, SendAllAs, SendAs, Tail, TypeInfo};
 use crate::ring::gate::position;
 use crate::sync::Ordering;
 use crate::wait::{Timeout, Wait};
@@ -83,7 +83,8 @@ impl AnyPublisher {
         ///
         /// The error of [`send`](Self::send) for the first packet that was not published, and the
         /// number of packets that were published before it.
-        send_all, try_send_all, send_all_timeout = send_all_with[T: Packet](packets: &[T]) -> ();
+        send_all, try_send_all, send_all_timeout = send_all_with[T: Packet](packets: impl SendAllAs<T>)
+            -> ();
         SendError, TrySendError::Full, SendTimeoutError::Timeout in SendAllError
     }
 
@@ -212,14 +213,14 @@ impl AnyPublisher {
 
     fn send_all_with<T: Packet, F: Form<SendError, WaitingFor>>(
         &mut self,
-        packets: &[T],
+        packets: impl SendAllAs<T>,
         timeout: Timeout,
     ) -> Result<(), SendAllError<F>> {
         let (index, timeout) = self
             .types
             .index_of::<T, F>(&self.sender, timeout)
             .map_err(|source| SendAllError { sent: 0, source })?;
-        self.sender.send_all(packets, index, timeout)
+        self.sender.send_all(packets.values(), index, timeout)
     }
 
     fn reserve_with<T: Packet, F: Form<SendError, WaitingFor>>(

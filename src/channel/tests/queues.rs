@@ -1,10 +1,11 @@
-//! Queues whose entries are all taken.
+//! Queues whose entries are all taken, and consumers that drain.
 
 use super::types::{join_consumer, join_publisher, take, version};
 use crate::channel::join::Types;
-use crate::channel::{Cursor, GroupReceiver};
+use crate::channel::untyped::Draining;
+use crate::channel::{Cursor, GroupReceiver, RecvFailure};
 use crate::wait::Timeout;
-use crate::{OpenError, Ring};
+use crate::{OpenError, RecvError, Ring};
 
 /// Position and deliveries of the job that is received next.
 fn job(consumer: &mut GroupReceiver) -> (u64, u64) {
@@ -50,4 +51,32 @@ fn a_consumer_joins_a_queue_whose_consumers_all_died_with_jobs() {
     }
     drop((fourth, sender));
     assert!(join_consumer(&ring, &Types::One(&other)).is_ok());
+}
+
+/// It would keep the packet until it leaves.
+#[test]
+fn a_consumer_that_drains_adopts_nothing() {
+    let ring = Ring::builder().capacity(8192).shared().queue().heap().unwrap();
+    let info = version(1);
+    let types = Types::One(&info);
+    let (mut sender, index) = join_publisher(&ring, &types).unwrap();
+    sender.send_archive(&[7], index, 0, Timeout::Zero).unwrap();
+    let (mut dead, _) = join_consumer(&ring, &types).unwrap();
+    let (mut drains, _) = join_consumer(&ring, &types).unwrap();
+    let (mut heir, _) = join_consumer(&ring, &types).unwrap();
+    assert_eq!(job(&mut dead), (0, 1));
+    // Its job stays at its entry.
+    drop(dead);
+    let draining = Draining::default();
+    drains.drain_with(draining.clone());
+    draining.start();
+    drains.reap_dead();
+    assert_eq!(drains.cursor.in_flight().map(|taken| taken.position), None);
+    let ended = drains.take::<RecvFailure>(Timeout::Zero).map(drop).unwrap_err();
+    assert!(matches!(ended, RecvFailure::Error(RecvError::Closed)), "{ended:?}");
+    assert_eq!(drains.cursor.in_flight().map(|taken| taken.position), None);
+
+    heir.reap_dead();
+    assert_eq!(job(&mut heir), (0, 2));
+    heir.ack();
 }

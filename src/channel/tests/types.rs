@@ -387,6 +387,33 @@ fn a_packet_that_a_newcomer_gets_keeps_its_type() {
     receive(&mut ring.any_subscriber().unwrap(), 0);
 }
 
+/// A request that waits carries one of the three entries of its service. Freed alone, the others
+/// would leave a table in which no service finds itself.
+#[test]
+fn the_types_of_a_service_are_freed_together() {
+    let ring = Ring::builder().capacity(8192).shared().queue().heap().unwrap();
+    let [request, reply, other_request, other_reply] = [1, 2, 3, 4].map(version);
+    let own = Types::Pair { request: &request, reply: &reply };
+    let other = Types::Pair { request: &other_request, reply: &other_reply };
+    let names = || ring.types().into_iter().map(|carried| carried.name).collect::<Vec<_>>();
+    let (mut client, index) = join_publisher(&ring, &own).unwrap();
+    client.send_archive(&[7], index, 0, Timeout::Zero).unwrap();
+    drop(client);
+    let all = names();
+    assert_eq!(all, ["Version1 -> Version2", "Version1", "Version2"]);
+
+    let refused = join_consumer(&ring, &other).unwrap_err();
+    assert!(matches!(refused, OpenError::TypeMismatch { .. }), "{refused}");
+    assert_eq!(names(), all, "a part of them was freed");
+    let (mut server, found) = join_consumer(&ring, &own).unwrap();
+    assert_eq!((take(&mut server), found), (index, index));
+    server.ack();
+    drop(server);
+    let (client, _) = join_publisher(&ring, &other).unwrap();
+    assert_eq!(names(), ["Version3 -> Version4", "Version3", "Version4"]);
+    drop(client);
+}
+
 #[test]
 fn types_that_an_inbox_accepts_are_in_use() {
     let ring = Ring::builder().capacity(8192).tagged_slots().heap().unwrap();

@@ -1,7 +1,7 @@
 //! Borrowed forms of packets: a value can be sent without an owned copy of its parts.
 //!
 //! - [`SendAs`]: what the sending verbs take. A reference to a packet, a borrowed twin
-//!   (`#[packet(borrowed)]`), or [`Borrowed`] parts.
+//!   (`#[packet(borrowed)]`), or [`Borrowed`] parts. [`SendAllAs`]: lists of them.
 //! - [`Borrowable`]: the borrowed form of each type that a packet may contain.
 //! - [`ArchiveAs`] and [`SerializeAs`]: write a borrowed form as the archive of the owned type.
 //!
@@ -103,6 +103,102 @@ where
     fn value(&self) -> &As<T, B> {
         As::from_ref(&self.0)
     }
+}
+
+/// A list of values that `send_all` and its forms accept as packets of type `T`.
+///
+/// - A reference, shared or mutable, to a list of packets: `&[T]`, `&[T; N]`, `&Vec<T>`,
+///   `&Box<[T]>`.
+/// - An array or a `Vec`, by value, of borrowed twins or of references `&T`.
+/// - [`Borrowed`] with a slice of twins, references or borrowed parts, as `&[&str]` for texts.
+///
+/// All of them write the same bytes as `&[T]`. Other lists of packets, as `&Arc<[T]>`, are passed
+/// as a slice: `&list[..]`.
+///
+/// ```
+/// use packetring::packet::Borrowed;
+///
+/// # let ring = packetring::Ring::builder().heap()?;
+/// let mut out = ring.publisher::<String>()?;
+/// let mut all = ring.subscriber::<String>()?;
+/// let line = "ada grace";
+/// let names: Vec<&str> = line.split(' ').collect();
+/// out.send_all(Borrowed(&names[..]))?;
+/// assert_eq!(all.recv()?.as_str(), "ada");
+/// assert_eq!(all.recv()?.as_str(), "grace");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as a list of packets of type `{T}`",
+    label = "not a list of packets, nor of borrowed forms of one",
+    note = "pass a list of packets as a slice: `&list[..]`",
+    note = "pass borrowed twins in an array or a `Vec`, by value, or as `Borrowed(&list[..])`"
+)]
+pub trait SendAllAs<T: Packet> {
+    /// The type that is written.
+    #[doc(hidden)]
+    type Value: Packet<Archived = T::Archived>;
+
+    /// Returns the values that are written.
+    #[doc(hidden)]
+    fn values(&self) -> &[Self::Value];
+}
+
+// As above, only owned packets are behind a shared reference, so their type is inferred.
+macro_rules! owned_lists {
+    ($([$($part:tt)*] $list:ty;)*) => {$(
+        impl<T: Packet, $($part)*> SendAllAs<T> for &$list {
+            type Value = T;
+
+            #[inline(always)]
+            fn values(&self) -> &[T] {
+                *self
+            }
+        }
+
+        impl<T: Packet, $($part)*> SendAllAs<T> for &mut $list {
+            type Value = T;
+
+            #[inline(always)]
+            fn values(&self) -> &[T] {
+                *self
+            }
+        }
+    )*};
+}
+
+owned_lists! {
+    [] [T];
+    [const N: usize] [T; N];
+    [] Vec<T>;
+    [] Box<[T]>;
+}
+
+macro_rules! borrowed_lists {
+    ($([$($part:tt)*] $list:ty where [$($bound:tt)*], $this:ident => $values:expr;)*) => {$(
+        impl<T, B, $($part)*> SendAllAs<T> for $list
+        where
+            T: Packet,
+            B: ArchiveAs<T> $($bound)*,
+            As<T, B>: Packet<Archived = T::Archived>,
+        {
+            type Value = As<T, B>;
+
+            #[inline]
+            fn values(&self) -> &[As<T, B>] {
+                let $this = self;
+                As::from_slice($values)
+            }
+        }
+    )*};
+}
+
+// `SendAs` excludes packets by value, as in `send`. With them, clippy would call `&[a, b]` a
+// needless borrow.
+borrowed_lists! {
+    [const N: usize] [B; N] where [+ SendAs<T>], this => this;
+    [] Vec<B> where [+ SendAs<T>], this => this;
+    [] Borrowed<&[B]> where [], this => this.0;
 }
 
 /// A type with a borrowed form, which the fields of a borrowed twin have.

@@ -72,3 +72,21 @@ pub struct If<'a, T>(std::marker::PhantomData<&'a ()>, std::marker::PhantomData<
 
 // SAFETY: The type has no bytes.
 unsafe impl<T: super::AnyBits> super::AnyBits for If<'_, T> {}
+
+/// Whether an archived type has padding, for [`NoPadding`]. The lifetime has the purpose of the one
+/// of [`If`].
+#[doc(hidden)]
+pub struct Gaps<'a, const HAS: bool>(std::marker::PhantomData<&'a ()>);
+
+/// The bound of `AnyBits` that an archived type `T` has no padding. Nothing but the error relies on
+/// it: a reservation checks the shape.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{T}` has padding and cannot be filled in place",
+    label = "has bytes between its fields or at its end that belong to no field",
+    note = "assigning a whole value would leave these bytes uninitialized, and they would be sent",
+    note = "order the fields by size, largest first, and add fields of `u8` for the rest; or `send` a value"
+)]
+pub trait NoPadding<T> {}
+
+impl<T> NoPadding<T> for Gaps<'_, false> {}

@@ -253,7 +253,8 @@ impl Shape {
     ///
     /// Assigning a whole value may leave any content in such bytes, so they would carry memory of
     /// the publisher to the subscribers.
-    pub(crate) const fn has_gaps(&self) -> bool {
+    #[doc(hidden)]
+    pub const fn has_gaps(&self) -> bool {
         match self.kind {
             ShapeKind::Primitive => false,
             ShapeKind::Struct(fields) | ShapeKind::Tuple(fields) => {

@@ -8,9 +8,14 @@ use crate::{
 
 #[packet]
 #[derive(Clone, Debug, Default, PartialEq)]
+struct Kind(u8);
+
+/// A head with padding. A field of another struct hides that from the bound of `AnyBits`.
+#[packet]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Head {
     id: u64,
-    kind: u8,
+    kind: Kind,
 }
 
 type Samples = Tail<Head, u16>;
@@ -25,7 +30,7 @@ fn filled(n: u16) -> Archive {
         let (mut head, mut tail) = emplace_tail::<Head, u16>(archive.out(), n.into());
         (head.as_mut(), tail.as_mut())
     };
-    (head.id, head.kind) = (77.into(), 3);
+    (head.id, head.kind.0) = (77.into(), 3);
     for (i, sample) in (0..n).zip(tail.iter_mut()) {
         *sample = i.into();
     }
@@ -35,7 +40,7 @@ fn filled(n: u16) -> Archive {
 #[test]
 fn filling_in_place_equals_sending() {
     for n in [0, 1, 2, 3, 4, 5, 100] {
-        let head = Head { id: 77, kind: 3 };
+        let head = Head { id: 77, kind: Kind(3) };
         let value = Samples { head, tail: (0..n).collect() };
         assert_eq!(tail_len::<Head, u16>(n.into()), measure(&value, &mut Scratch::new()).ok());
         assert_eq!(filled(n).bytes(), Archive::of(&value).unwrap().bytes());
