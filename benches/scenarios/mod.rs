@@ -4,6 +4,7 @@ mod call;
 mod codec;
 mod fan_in;
 mod fan_out;
+mod idle;
 mod in_place;
 mod inboxes;
 mod join;
@@ -20,6 +21,7 @@ use call::Calls;
 use codec::{Encode, Validate};
 use fan_in::FanIn;
 use fan_out::FanOut;
+use idle::Idle;
 use in_place::InPlace;
 use inboxes::{Cost, Inboxes};
 use join::Join;
@@ -57,6 +59,9 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Inboxes { workers: 64, cost: Cost::Memory }),
         Box::new(Inboxes { workers: 64, cost: Cost::Joining }),
         Box::new(Parked),
+        Box::new(Idle::Subscribers(100)),
+        Box::new(Idle::Callers(60)),
+        Box::new(Idle::Selecting(24)),
         Box::new(Encode),
         Box::new(Validate),
         Box::new(FanIn { publishers: 2, on_one_core: true }),

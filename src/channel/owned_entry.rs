@@ -12,7 +12,12 @@ use crate::segment::view::RingMemory;
 use crate::segment::{Liveness, Segment};
 use crate::sync::Ordering;
 use crate::sys::{barrier, event::Event, futex};
-use crate::wait::{Notifier, Sleep, Wait, Waiter};
+use crate::wait::{Deadline, JOINT, Notifier, Sleep, Wait, Waiter};
+use std::time::Duration;
+
+/// Time between two checks whether a ring was removed while an endpoint waits. Such a check makes
+/// more system calls than all others together.
+const CUT_OFF: Duration = Duration::from_secs(1);
 
 /// An entry of a ring, with everything that its owner needs.
 #[derive(Debug)]
@@ -25,6 +30,8 @@ pub(crate) struct OwnedEntry {
     events: Vec<Option<Event>>,
     /// Why a wait of this endpoint cannot end any more, as found by the last liveness check.
     cut_off: Option<Detachment>,
+    /// When to look for it again.
+    cut_off_at: Deadline,
     pub(crate) segment: Segment,
 }
 
@@ -35,8 +42,8 @@ impl OwnedEntry {
         let memory = segment.memory().clone();
         let fences = !barrier::register();
         let notifier = Notifier::new(event_count_of_others(&memory, entry_id), fences);
-        let (events, cut_off) = (Vec::new(), None);
-        Self { entry_id, memory, waiter, notifier, events, cut_off, segment }
+        let (events, cut_off, cut_off_at) = (Vec::new(), None, Deadline::after(Duration::ZERO));
+        Self { entry_id, memory, waiter, notifier, events, cut_off, cut_off_at, segment }
     }
 
     /// The waiter for an entry.
@@ -137,21 +144,41 @@ impl OwnedEntry {
     }
 
     /// Clears the dead, whose liveness locks are free, unless another process holds the control
-    /// lock. Returns true if something changed.
+    /// lock. Returns true if something changed. If nobody is dead, this takes no lock.
     #[cold]
     #[inline(never)]
     pub(crate) fn reap_dead(&mut self) -> bool {
         self.reap_dead_and(|_| false)
     }
 
-    /// Does [`reap_dead`](Self::reap_dead) and calls `work` under the same lock. `work` gets a
-    /// function that checks whether an entry's owner lives, and returns true if it changed
-    /// something.
+    /// Returns true if another endpoint of this process began to check the ring a moment ago, and
+    /// found nobody dead so far. One check serves all endpoints that wake up together. If false,
+    /// this endpoint must check.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.cut_off.is_none() && !self.segment.begin_check(JOINT)
+    }
+
+    /// Does [`reap_dead`](Self::reap_dead) and calls `work` under the same lock, if an owner is
+    /// dead. `work` gets a function that checks whether an entry's owner lives, and returns true if
+    /// it changed something.
     pub(crate) fn reap_dead_and(
         &mut self,
         work: impl FnOnce(&dyn Fn(EntryId) -> bool) -> bool,
     ) -> bool {
-        self.cut_off = self.find_cut_off();
+        self.segment.begin_check(Duration::ZERO);
+        if self.cut_off_at.has_passed() {
+            self.cut_off = self.find_cut_off();
+            self.cut_off_at = Deadline::after(CUT_OFF);
+        }
+        let has_dead = reap::has_dead(&self.memory, self.segment.settings(), &|entry_id| {
+            self.is_alive(entry_id)
+        });
+        if has_dead || self.cut_off.is_some() {
+            self.segment.withdraw_check();
+        }
+        if !has_dead {
+            return false;
+        }
         let changed = {
             let Some(_control) = self.segment.try_lock() else { return false };
             let is_alive = |entry_id| self.is_alive(entry_id);

@@ -3,7 +3,7 @@
 
 use super::Wait;
 use crate::segment::layout::EventCount;
-use crate::sync::{AtomicU32, Ordering, fence, light_barrier, spin_loop};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, light_barrier, spin_loop};
 #[cfg(not(loom))]
 use crate::sys::{barrier, event::Event, futex};
 use std::time::{Duration, Instant};
@@ -20,6 +20,9 @@ const SPINS: u32 = 64;
 const UNSEEN: Duration = Duration::from_millis(1);
 /// With several cores, a spinner yields its core after this time.
 const BEFORE_YIELD: Duration = Duration::from_micros(20);
+
+/// Marks a registration. Above each value of a futex word.
+const REGISTERED: u64 = 1 << 32;
 
 /// A spinner whose wait depends on a process that may need its core sleeps after this time.
 const BEFORE_NAP: Duration = Duration::from_millis(1);
@@ -43,11 +46,13 @@ impl std::fmt::Debug for Event {
     }
 }
 
-/// How one endpoint waits.
+/// How one endpoint waits. It always sleeps on one event count.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     wait: Wait,
     sleep: Sleep,
+    /// The futex word at the last registration, with [`REGISTERED`]. Only the owner uses it.
+    registered: AtomicU64,
     /// There are several cores, so another process can run while this one spins.
     several_cores: bool,
 }
@@ -55,7 +60,7 @@ pub(crate) struct Waiter {
 impl Waiter {
     /// A waiter that sleeps by `sleep`, if it sleeps.
     pub(crate) fn new(wait: Wait, sleep: Sleep) -> Self {
-        Self { wait, sleep, several_cores: cores() > 1 }
+        Self { wait, sleep, registered: AtomicU64::new(0), several_cores: cores() > 1 }
     }
 
     /// Sets how it waits from now on.
@@ -113,7 +118,7 @@ impl Waiter {
         if self.only_spins() {
             return self.spin_until(bound, None, ready);
         }
-        let (seen, can_be_woken) = register_waiter(event_count);
+        let (seen, can_be_woken) = self.register(event_count);
         if ready() {
             return true;
         }
@@ -139,6 +144,22 @@ impl Waiter {
             return self.spin_until(bound, Some(since), ready);
         }
         self.park(event_count, bound, ready)
+    }
+
+    /// Registers as a waiter, as [`register_waiter`]. Does nothing if the last registration is
+    /// still valid: no notifier has answered it.
+    fn register(&self, event_count: &EventCount) -> (u32, bool) {
+        // Only the owner of the endpoint waits.
+        let last = self.registered.load(Ordering::Relaxed);
+        // As in `count_waiter`. A notifier changes the word before it counts a waiter as answered.
+        let word = event_count.futex.load(Ordering::SeqCst);
+        if last == REGISTERED | u64::from(word) {
+            return (word, true);
+        }
+        let (seen, can_be_woken) = register_waiter(event_count);
+        let valid = if can_be_woken { REGISTERED | u64::from(seen) } else { 0 };
+        self.registered.store(valid, Ordering::Relaxed);
+        (seen, can_be_woken)
     }
 
     fn spin_until(
@@ -186,18 +207,39 @@ pub(crate) fn register_waiter(event_count: &EventCount) -> (u32, bool) {
     (seen, heavy_barrier())
 }
 
-/// Registers one waiter with several event counts, behind one barrier. Returns the futex words with
-/// their values, and true if every notifier will see the waiter. The caller must check everything
-/// again before it sleeps.
-pub(crate) fn register_waiter_on_all<'b>(
-    event_counts: impl IntoIterator<Item = &'b EventCount>,
-) -> (Vec<(&'b AtomicU32, u32)>, bool) {
-    let words = event_counts
-        .into_iter()
-        .map(|event_count| (&event_count.futex, count_waiter(event_count)))
-        .collect();
-    // Behind the last registration, so behind each.
-    (words, heavy_barrier())
+/// The registrations of one waiter with several event counts.
+#[derive(Debug, Default)]
+pub(crate) struct Registrations {
+    /// The futex words at the last registration, in the order of the event counts. Empty if
+    /// notifiers may not see the waiter.
+    words: Vec<u32>,
+}
+
+impl Registrations {
+    /// Registers with each event count, behind one barrier. Does nothing if all registrations are
+    /// still valid. The event counts are the same in each call. Returns the futex words with their
+    /// values, and true if every notifier will see the waiter. The caller must check everything
+    /// again before it sleeps.
+    pub(crate) fn renew<'b>(
+        &mut self,
+        event_counts: impl IntoIterator<Item = &'b EventCount> + Clone,
+    ) -> (Vec<(&'b AtomicU32, u32)>, bool) {
+        let words = || event_counts.clone().into_iter().map(|event_count| &event_count.futex);
+        // As in `Waiter::register`.
+        let are_valid = !self.words.is_empty()
+            && words().map(|word| word.load(Ordering::SeqCst)).eq(self.words.iter().copied());
+        let mut is_sure = true;
+        if !are_valid {
+            self.words = event_counts.clone().into_iter().map(count_waiter).collect();
+            // Behind the last registration, so behind each.
+            is_sure = heavy_barrier();
+        }
+        let list = words().zip(self.words.iter().copied()).collect();
+        if !is_sure {
+            self.words.clear();
+        }
+        (list, is_sure)
+    }
 }
 
 /// Counts a waiter. Returns the value of the futex word before. A heavy barrier must follow.

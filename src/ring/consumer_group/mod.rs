@@ -37,7 +37,7 @@ mod orphans;
 
 pub(crate) use orphans::{has_in_flight, unpin};
 #[cfg(not(loom))]
-pub(crate) use orphans::{orphaned_entry, skip_voids};
+pub(crate) use orphans::{is_pinned, orphaned_entry, skip_voids};
 
 #[cfg(not(loom))]
 use super::cursor::payload_of;

@@ -17,7 +17,7 @@ use crate::segment::entry::EntryId;
 use crate::segment::layout::NOWHERE;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::{AtomicU64, Ordering, fence};
-use crate::wait::{Notifier, register_waiter, register_waiter_on_all};
+use crate::wait::{Notifier, Registrations, register_waiter};
 use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
@@ -409,7 +409,8 @@ fn loom_park_on_two_and_wake() {
                 }
             }
         });
-        let (words, _) = register_waiter_on_all(event_counts);
+        let mut registrations = Registrations::default();
+        let (words, _) = registrations.renew(event_counts);
         let sleeps = readers.each_ref().map(|reader| !reader.is_ready());
         publisher.join().unwrap();
         for (sleeps, (word, seen)) in sleeps.into_iter().zip(words) {

@@ -15,7 +15,7 @@ use crate::cluster::service::status::RequestStatus;
 use crate::cluster::service::tags::{self, PREFIX, ReplyKind, ReplyTag};
 use crate::cluster::service::tags::{Call, CallSlot};
 use crate::packet;
-use crate::wait::{Deadline, IDLE, PENDING, Timeout};
+use crate::wait::{Deadline, IDLE, PENDING, Pace, Subject, Timeout};
 use rkyv::util::AlignedVec;
 
 /// A client without its packet types: reads replies and completes calls.
@@ -35,6 +35,9 @@ pub(super) struct CallTracker {
     /// When `select` checks the open calls again.
     pub(super) check_at: Deadline,
 }
+
+/// The subject of a wait for a call.
+pub(super) const CALL: Subject = Subject { id: 0, is_pending: true };
 
 /// The place of a reply's archive.
 pub(super) enum ReplyPlace {
@@ -138,18 +141,21 @@ impl CallTracker {
         call: Call,
         deadline: Deadline,
     ) -> Result<Option<ReplyPlace>, CallError> {
-        let mut patience = None;
+        let (mut patience, mut pace) = (None, Pace::new());
         // Not `wait_until`: one bounded read is both the look and the pause, and a timeout below
         // `PENDING` still checks the server.
         loop {
             if let Some(place) = self.take_outcome(call)? {
                 return Ok(Some(place));
             }
-            let bound = deadline.cut(PENDING);
+            pace.begin(CALL);
+            let bound = pace.sleep(deadline);
+            let is_over = deadline.has_passed();
             match self.read(Timeout::After(bound), Some(call))? {
                 MessageRead::Reply(place) => return Ok(Some(place)),
                 _ if self.calls.get(call).is_some_and(|state| state.outcome.is_some()) => {}
-                _ if bound.is_zero() => return Ok(None),
+                _ if is_over => return Ok(None),
+                _ if !pace.is_due() && !deadline.has_passed() => {}
                 _ => {
                     self.check_call(call)?;
                     if self.waits_for_itself(&mut patience) {
@@ -164,7 +170,7 @@ impl CallTracker {
     pub(super) fn wait_for_any(
         &mut self,
     ) -> Result<(Call, Result<ReplyPlace, CallError>), CallError> {
-        let mut patience = None;
+        let (mut patience, mut pace) = (None, Pace::new());
         loop {
             let calls: Vec<Call> = self.calls.wanted().map(|state| state.call).collect();
             if calls.is_empty() {
@@ -175,7 +181,10 @@ impl CallTracker {
                     return Ok((call, place));
                 }
             }
-            if let MessageRead::Nothing = self.read(Timeout::After(PENDING), None)? {
+            pace.begin(CALL);
+            let bound = pace.sleep(Deadline::NEVER);
+            let read = self.read(Timeout::After(bound), None)?;
+            if matches!(read, MessageRead::Nothing) && pace.is_due() {
                 self.check_open_calls()?;
                 if self.waits_for_itself(&mut patience) {
                     let open: Vec<Call> = self.calls.open().collect();

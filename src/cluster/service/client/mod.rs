@@ -26,8 +26,8 @@ use crate::cluster::names::{CallerId, ClusterObject};
 use crate::cluster::worker::Worker;
 use crate::error::{Failure, Form, OpenError};
 use crate::packet::{Packet, SendAs};
-use crate::wait::{Deadline, PENDING, Timeout, Wait};
-use completion::{CallLoss, CallTracker};
+use crate::wait::{Deadline, Pace, Timeout, Wait};
+use completion::{CALL, CallLoss, CallTracker};
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -260,18 +260,19 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         let is_only = self.tracker.calls.is_empty();
         let tag = RequestTag { entry: self.entry, is_only, call_slot: call.call_slot() }.word();
         self.tracker.calls.clear_given_up(call, &self.tracker.own);
-        let mut patience = None;
+        let (mut patience, mut pace) = (None, Pace::new());
         loop {
-            let bound = deadline.cut(PENDING);
+            pace.begin(CALL);
+            let bound = pace.sleep(deadline);
+            let is_over = deadline.has_passed();
             match self.requests.send_tagged(tag, request, Timeout::After(bound)) {
                 Ok(position) => {
                     self.tracker.calls.add(call, position);
                     return Ok(call);
                 }
                 Err(SendFailure::NotReady(_)) => {
-                    if bound.is_zero()
-                        && let Some(error) = F::not_ready(self.tracker.waiting_for(None))
-                    {
+                    pace.is_due();
+                    if is_over && let Some(error) = F::not_ready(self.tracker.waiting_for(None)) {
                         return Err(error);
                     }
                     self.check_servers()?;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::channel::{Cursor, RecvFailure, Types};
 use crate::cluster::{ReplyError, Request};
+use crate::wait::PENDING;
 
 type Numbers = Client<u64, u64>;
 

@@ -113,7 +113,7 @@ impl Waitable for CallTracker {
             return true;
         }
         if self.is_pending() && self.check_at.has_passed() {
-            self.reap_dead();
+            self.check_liveness(false);
         }
         self.calls.has_outcome()
     }
@@ -130,9 +130,9 @@ impl Waitable for CallTracker {
         self.calls.open().next().is_some() || self.replies.is_pending()
     }
 
-    fn reap_dead(&mut self) {
+    fn check_liveness(&mut self, is_long: bool) {
         self.check_at = Deadline::after(IDLE);
-        self.replies.reap_dead();
+        Waitable::check_liveness(&mut self.replies, is_long);
         // The next receive returns the error.
         let _ = self.check_open_calls();
     }

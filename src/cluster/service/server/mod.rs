@@ -23,7 +23,7 @@ use crate::cluster::error::{ServiceRecvError, ServiceRecvFailure};
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
 use crate::packet::{Packet as _, TypeInfo};
-use crate::wait::{Deadline, PENDING, Timeout, Wait, wait_until};
+use crate::wait::{Deadline, IDLE, LONGEST, PENDING, Timeout, Wait, wait_until};
 use callers::{Callers, LOCK_TIMEOUT, ReachError};
 use postponed::{PostponedRequest, PostponedRequests};
 use rkyv::util::AlignedVec;
@@ -319,8 +319,13 @@ impl Waitable for Server {
         self.receiver.is_pending()
     }
 
-    fn reap_dead(&mut self) {
-        self.receiver.reap_dead();
+    fn check_liveness(&mut self, is_long: bool) {
+        Waitable::check_liveness(&mut self.receiver, is_long);
+    }
+
+    fn longest_sleep(&self) -> Duration {
+        // Postponed requests are tried again, and dropped replies are reported, in `has_next`.
+        if self.has_deferred || !self.postponed.is_empty() { IDLE } else { LONGEST }
     }
 
     fn wait(&self) -> Wait {
