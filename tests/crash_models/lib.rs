@@ -40,4 +40,5 @@ mod parking;
 mod queues;
 mod settling;
 mod types;
+mod waking;
 mod worker_slots;
