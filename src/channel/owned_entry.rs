@@ -69,6 +69,14 @@ impl OwnedEntry {
         }
     }
 
+    /// As [`notify_subscribers`](Self::notify_subscribers), after a store of several packets.
+    #[inline]
+    pub(crate) fn notify_subscribers_of(&mut self, packets: usize) {
+        if self.notifier.may_have_waiters(event_count_of(&self.memory, Side::Subscribers)) {
+            self.wake_sleepers_for(packets);
+        }
+    }
+
     /// Wakes sleeping publishers. A subscriber calls it after a store that they may wait for.
     #[inline]
     pub(crate) fn notify_publishers(&mut self) {
@@ -86,8 +94,48 @@ impl OwnedEntry {
     #[cold]
     #[inline(never)]
     fn wake_sleepers(&mut self) {
-        if self.notifier.has_new_waiters(event_count_of_others(&self.memory, self.entry_id)) {
+        self.wake_sleepers_for(1);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake_sleepers_for(&mut self, packets: usize) {
+        if !self.notifier.has_new_waiters(event_count_of_others(&self.memory, self.entry_id)) {
+            return;
+        }
+        if self.wakes_some() && matches!(self.entry_id, EntryId::Publisher(_)) {
+            self.wake_some(packets);
+        } else {
             self.wake_others();
+        }
+    }
+
+    /// Returns true if a consumer of this ring is woken for a packet, and not all. Events cannot be
+    /// counted.
+    fn wakes_some(&self) -> bool {
+        let settings = self.segment.settings();
+        settings.queue && settings.parking == Parking::Futex
+    }
+
+    /// Wakes as many consumers as there are new packets. Each consumer that was woken and finds
+    /// more [passes the wake-up on](Self::pass_wake_up_on).
+    fn wake_some(&mut self, packets: usize) {
+        let event_count = event_count_of(&self.memory, Side::Subscribers);
+        let packets = packets.max(1);
+        self.notifier.wake(event_count, || {
+            failpoint(Failpoint::Wake);
+            futex::wake(&event_count.futex, i32::try_from(packets).unwrap_or(i32::MAX)) < packets
+        });
+    }
+
+    /// Wakes one more consumer of a queue. A consumer calls it at the end of a wait, if it leaves a
+    /// packet behind: the wake-up that it got may be the one for that packet.
+    #[cold]
+    pub(crate) fn pass_wake_up_on(&self) {
+        if self.wakes_some() {
+            let event_count = self.event_count();
+            event_count.futex.fetch_add(1, Ordering::SeqCst);
+            futex::wake(&event_count.futex, 1);
         }
     }
 
@@ -101,8 +149,12 @@ impl OwnedEntry {
             Parking::Futex => {
                 failpoint(Failpoint::Wake);
                 futex::wake_all(&event_count.futex);
+                true
             }
-            Parking::Event => set_events(segment, events, side.other()),
+            Parking::Event => {
+                set_events(segment, events, side.other());
+                true
+            }
         });
     }
 

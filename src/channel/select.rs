@@ -42,6 +42,10 @@ pub(crate) trait Waitable {
     /// endpoint of this process made a moment ago is enough.
     fn check_liveness(&mut self, is_long: bool);
 
+    /// Called at the end of a `select` that slept. A consumer passes on a wake-up that it does not
+    /// need.
+    fn end_sleep(&self) {}
+
     /// Longest time between two calls of [`has_next`](Self::has_next).
     fn longest_sleep(&self) -> Duration {
         LONGEST
@@ -135,7 +139,9 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<us
     let budget = list.iter_mut().map(|one| one.selectee().0.wait().spin).min();
     spin(list, deadline.cut(budget.unwrap_or_default().min(PENDING)));
     let (mut pace, mut registrations) = (PACE.get(), Registrations::default());
+    let mut has_slept = false;
     let found = wait_until(list, deadline, find, |list, deadline| {
+        has_slept = true;
         park(list, deadline, &mut pace, &mut registrations);
         if find(list).is_none() && pace.is_due() {
             let is_long = pace.may_share_checks();
@@ -144,6 +150,9 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<us
             }
         }
     });
+    if has_slept {
+        list.iter_mut().for_each(|one| one.selectee().0.end_sleep());
+    }
     if found.is_some() {
         pace.end();
     }

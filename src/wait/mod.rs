@@ -20,6 +20,10 @@
 //! (`tests/crash_models/parking.rs`): a flag that the notifier clears, a count of sleepers,
 //! sleeping on `waiters` itself.
 //!
+//! A publisher of a queue wakes as many consumers as there are new packets, and remembers w only if
+//! no sleeper is left. A consumer that slept and leaves a packet behind wakes one more
+//! (`tests/crash_models/waking.rs`).
+//!
 //! A waiter stays registered until a notifier changes the futex word. If its sleep ends before
 //! that, it sleeps again without another barrier.
 //!

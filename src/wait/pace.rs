@@ -1,14 +1,15 @@
 //! The pace of liveness checks: they become rarer the longer a wait lasts.
 //!
 //! ```text
-//!  sleep until the next check = a quarter of the time waited, at least 2 ms, at most 240 ms
+//!  sleep until the next check = a quarter of the time waited, at least the first sleep, which is
+//!                               2 to 50 ms, at most 240 ms
 //! ```
 //!
-//! - A death is noticed within 2 ms, or a quarter of the wait. [`LONGEST`] and [`JOINT`] add up to
-//!   less than 250 ms.
-//! - An endpoint that waited for its last packet expects the next one after a similar time. Unless
-//!   something is known to be under way, its first sleep is twice that long, at most [`IDLE`]. So a
-//!   reader of a steady stream is woken by packets only.
+//! - A death is noticed within the first sleep, or a quarter of the wait. [`LONGEST`] and [`JOINT`]
+//!   add up to less than 250 ms.
+//! - The first sleep is 2 ms. But an endpoint that waited for its last packet expects the next one
+//!   after a similar time. Unless something is known to be under way, its first sleep is twice that
+//!   long, at most [`IDLE`]. So a reader of a steady stream is woken by packets only.
 //! - The longest sleeps end at multiples of [`LONGEST`] of the monotonic clock. All endpoints of a
 //!   machine then wake up together: an idle core leaves its sleep once for all of them, and one
 //!   check serves all endpoints of a process ([`JOINT`]).
@@ -31,9 +32,10 @@ pub(crate) const LONGEST: Duration = Duration::from_millis(240);
 /// A long sleep may end without a check if this process checked the same segment so recently.
 pub(crate) const JOINT: Duration = Duration::from_millis(8);
 
-/// Returns the time between two checks of a wait that has lasted for `waited`.
-fn interval(waited: Duration) -> Duration {
-    (waited / 4).clamp(PENDING, LONGEST)
+/// Returns the time between two checks of a wait that has lasted for `waited`, and whose first sleep
+/// was `first`.
+fn interval(waited: Duration, first: Duration) -> Duration {
+    (waited / 4).max(first).min(LONGEST)
 }
 
 /// The time of the first check of a wait, counted from its start, if the wait before it lasted for
@@ -67,8 +69,9 @@ pub(crate) struct Subject {
 pub(crate) struct Pace {
     /// The present wait, which may go on in the next call.
     subject: Option<Subject>,
-    /// When it began, in nanoseconds of the monotonic clock.
+    /// When it began, in nanoseconds of the monotonic clock, and its first sleep.
     since: u64,
+    first: Duration,
     check_at: u64,
     /// The length of the last wait that ended, with or without result.
     last: Duration,
@@ -77,7 +80,7 @@ pub(crate) struct Pace {
 impl Pace {
     /// The pace of an endpoint that has not waited yet.
     pub(crate) const fn new() -> Self {
-        Self { subject: None, since: 0, check_at: 0, last: Duration::ZERO }
+        Self { subject: None, since: 0, first: PENDING, check_at: 0, last: Duration::ZERO }
     }
 
     /// Starts a wait for `subject`, or continues the wait for it.
@@ -99,7 +102,8 @@ impl Pace {
             self.last = Duration::from_nanos(now.saturating_sub(self.since));
         }
         (self.subject, self.since) = (Some(subject), now);
-        self.check_at = now.saturating_add(nanos(first(self.last, subject.is_pending)));
+        self.first = first(self.last, subject.is_pending);
+        self.check_at = now.saturating_add(nanos(self.first));
     }
 
     /// Continues the present wait under another id.
@@ -138,7 +142,7 @@ impl Pace {
     }
 
     fn interval(&self, now: u64) -> Duration {
-        interval(Duration::from_nanos(now.saturating_sub(self.since)))
+        interval(Duration::from_nanos(now.saturating_sub(self.since)), self.first)
     }
 }
 
@@ -173,7 +177,9 @@ mod tests {
         for (waited, expected) in
             [(0, 2), (8, 2), (9, 2), (40, 10), (400, 100), (960, 240), (1_000_000, 240)]
         {
-            assert_eq!(interval(ms(waited)).as_millis(), expected, "after {waited} ms");
+            assert_eq!(interval(ms(waited), PENDING).as_millis(), expected, "after {waited} ms");
+            let steady = interval(ms(waited), IDLE).as_millis();
+            assert_eq!(steady, expected.max(50), "after {waited} ms, in a steady stream");
         }
         assert!(LONGEST + JOINT < ms(250));
     }

@@ -189,7 +189,7 @@ impl Sender {
             }
         }
         *sent += count;
-        self.entry.notify_subscribers();
+        self.entry.notify_subscribers_of(count);
         Ok(())
     }
 

@@ -71,6 +71,10 @@ impl<C: Cursor> Waitable for Receiver<C> {
         }
     }
 
+    fn end_sleep(&self) {
+        self.pass_wake_up_on();
+    }
+
     fn wait(&self) -> Wait {
         self.entry.waiter.wait()
     }

@@ -41,9 +41,15 @@ impl<C: Cursor> Receiver<C> {
             receiver.conclude(found)
         };
         // If something was ready and another consumer took it, search once more before parking.
-        let pause =
-            |receiver: &mut Self, deadline| ready = !ready && receiver.park(position, deadline);
+        let mut has_slept = false;
+        let pause = |receiver: &mut Self, deadline| {
+            has_slept |= !ready;
+            ready = !ready && receiver.park(position, deadline);
+        };
         let outcome = wait_until(self, deadline, look, pause);
+        if has_slept {
+            self.pass_wake_up_on();
+        }
         match outcome {
             Some(outcome) => {
                 self.pace.end();
@@ -54,6 +60,15 @@ impl<C: Cursor> Receiver<C> {
                 self.pace.rename(self.cursor.position());
                 Err(RecvFailure::NotReady(()))
             }
+        }
+    }
+
+    /// At the end of a wait, with or without a packet: a packet that another consumer may take is
+    /// left. The publisher woke as many consumers as it published packets, and this wake-up may have
+    /// been meant for that packet.
+    pub(super) fn pass_wake_up_on(&self) {
+        if C::IS_SHARED && self.cursor.has_more() {
+            self.entry.pass_wake_up_on();
         }
     }
 

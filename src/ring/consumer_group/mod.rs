@@ -252,6 +252,12 @@ impl Cursor for ConsumerGroup {
         self.tail() > position(shared(&self.memory).load(Ordering::Relaxed))
     }
 
+    fn has_more(&self) -> bool {
+        // A pin hides the packets behind it.
+        let word = shared(&self.memory).load(Ordering::Relaxed);
+        word != NOWHERE && word & PIN != 0 || self.is_stamped()
+    }
+
     #[inline]
     fn holds(&self) -> bool {
         self.held.is_some()

@@ -374,7 +374,7 @@ fn loom_park_and_wake() {
                 publish(&mut writer, 1, tag).unwrap();
                 let event_count = &writer.memory().head().readers.event_count;
                 if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
-                    notifier.wake(event_count, || {});
+                    notifier.wake(event_count, || true);
                 }
             }
         });
@@ -405,7 +405,7 @@ fn loom_park_on_two_and_wake() {
                 publish(writer, 1, 1).unwrap();
                 let event_count = &writer.memory().head().readers.event_count;
                 if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
-                    notifier.wake(event_count, || {});
+                    notifier.wake(event_count, || true);
                 }
             }
         });
@@ -434,7 +434,7 @@ fn loom_park_at_the_limit_and_wake() {
             assert_eq!(receive(&mut reader), Ok(1));
             let event_count = &reader.memory().head().writers;
             if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
-                notifier.wake(event_count, || {});
+                notifier.wake(event_count, || true);
             }
         });
         let event_count = &memory.head().writers;

@@ -100,10 +100,8 @@ impl Server {
             &mut (),
             deadline,
             |()| has_successor().then_some(()),
-            |(), deadline| {
-                // A server that joins wakes both sides.
-                entry.waiter.park(entry.event_count(), deadline.cut(PENDING), has_successor);
-            },
+            // Not on the event count: a wake-up for a request must reach a server that takes it.
+            |(), deadline| std::thread::sleep(deadline.cut(PENDING)),
         );
         found.is_some()
     }
@@ -321,6 +319,10 @@ impl Waitable for Server {
 
     fn check_liveness(&mut self, is_long: bool) {
         Waitable::check_liveness(&mut self.receiver, is_long);
+    }
+
+    fn end_sleep(&self) {
+        self.receiver.end_sleep();
     }
 
     fn longest_sleep(&self) -> Duration {
