@@ -96,6 +96,8 @@ pub(crate) enum Unit {
     GigabytesPerSecond,
     Kibibytes,
     Percent,
+    /// Wake-ups per packet.
+    Wakes,
 }
 
 impl Unit {
@@ -107,6 +109,7 @@ impl Unit {
             Self::GigabytesPerSecond => "GB/s",
             Self::Kibibytes => "KiB",
             Self::Percent => "%",
+            Self::Wakes => "wakes",
         }
     }
 }

@@ -15,6 +15,7 @@ mod resident;
 mod round_trip;
 mod send_to;
 mod stream;
+mod wakes;
 
 use crate::harness::Scenario;
 use call::Calls;
@@ -32,6 +33,7 @@ use resident::Resident;
 use round_trip::RoundTrip;
 use send_to::SendTo;
 use stream::Stream;
+use wakes::Wakes;
 
 /// All scenarios, in the order of the runs and of the report.
 pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
@@ -59,6 +61,11 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Inboxes { workers: 64, cost: Cost::Memory }),
         Box::new(Inboxes { workers: 64, cost: Cost::Joining }),
         Box::new(Parked),
+        Box::new(Wakes::Queue(8)),
+        Box::new(Wakes::Queue(64)),
+        Box::new(Wakes::Service(8)),
+        Box::new(Wakes::Topic(8)),
+        Box::new(Wakes::Inboxes(8)),
         Box::new(Idle::Subscribers(100)),
         Box::new(Idle::Callers(60)),
         Box::new(Idle::Selecting(24)),

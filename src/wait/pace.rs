@@ -32,8 +32,8 @@ pub(crate) const LONGEST: Duration = Duration::from_millis(240);
 /// A long sleep may end without a check if this process checked the same segment so recently.
 pub(crate) const JOINT: Duration = Duration::from_millis(8);
 
-/// Returns the time between two checks of a wait that has lasted for `waited`, and whose first sleep
-/// was `first`.
+/// Returns the time between two checks of a wait that has lasted for `waited`, and whose first
+/// sleep was `first`.
 fn interval(waited: Duration, first: Duration) -> Duration {
     (waited / 4).max(first).min(LONGEST)
 }

@@ -3,8 +3,8 @@
 //! The actors mirror these sources:
 //!
 //! - publisher: `wait/event_count.rs` (`Notifier::has_new_waiters`, `wake_some`)
-//! - consumer: `channel/untyped/waiting.rs` (`wait_for_next`), `channel/select.rs` (`wait_for_any`),
-//!   `channel/owned_entry.rs` (`pass_wake_up_on`)
+//! - consumer: `channel/untyped/waiting.rs` (`wait_for_next`), `channel/select.rs`
+//!   (`wait_for_any`), `channel/owned_entry.rs` (`pass_wake_up_on`)
 //!
 //! The kernel chooses the sleepers that a wake-up reaches. A consumer that took a packet is busy,
 //! possibly for good: nothing may depend on its return. A consumer may leave its wait without a

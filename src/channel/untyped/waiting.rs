@@ -63,9 +63,9 @@ impl<C: Cursor> Receiver<C> {
         }
     }
 
-    /// At the end of a wait, with or without a packet: a packet that another consumer may take is
-    /// left. The publisher woke as many consumers as it published packets, and this wake-up may have
-    /// been meant for that packet.
+    /// At the end of a wait, with or without a packet: wakes another consumer if a packet is left.
+    /// The publisher woke as many consumers as it published packets, and this wake-up may have been
+    /// meant for that packet.
     pub(super) fn pass_wake_up_on(&self) {
         if C::IS_SHARED && self.cursor.has_more() {
             self.entry.pass_wake_up_on();
