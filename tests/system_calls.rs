@@ -6,6 +6,8 @@
 //! of the ring. A forbidden call kills the process with SIGSYS. Both sides run in that process, so
 //! no thread sleeps. The other tests check the filter: there a reader sleeps, or the code calls the
 //! kernel directly, and the process must be killed.
+//!
+//! A second filter shows that a long wait does not repeat calls that cannot change anything.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +21,7 @@ mod support;
 use packetring::{Claims, Overflow, Publisher, Reserved, Ring, Subscriber, Tail, Wait, packet};
 use std::time::Duration;
 use support::peer::{self, Peer, Role};
-use support::seccomp::{install, statement};
+use support::seccomp::{Refused, answer, install, statement};
 use support::unique;
 
 /// Packets sent and received with each method.
@@ -43,6 +45,7 @@ fn peer() {
         "stream" => stream(&role),
         "calls" => calls(),
         "wakes" => wakes(&role),
+        "waits" => waits(&role),
         other => panic!("{other}"),
     };
     // Exit here: the test harness would make system calls.
@@ -178,6 +181,33 @@ fn texts(ring: &Ring) -> Option<()> {
     })
 }
 
+/// Waits at an empty ring or in `select`, after a first wait. Arguments: ring, method, forbidden
+/// call.
+fn waits(role: &Role) -> Option<()> {
+    let [name, method, forbidden] = &role.arguments[..] else { panic!("{role:?}") };
+    let ring = Ring::builder().wait(Wait::park().spin_for(Duration::ZERO)).open(name).unwrap();
+    let _out = ring.publisher::<u64>().unwrap();
+    let mut inbox = ring.subscriber::<u64>().unwrap();
+    let mut other = ring.subscriber::<u64>().unwrap();
+    let mut wait = |time| match method.as_str() {
+        "recv" => inbox.recv_timeout(time).is_err(),
+        "select" => packetring::select_timeout(&mut [&mut inbox, &mut other], time).is_none(),
+        other => panic!("{other}"),
+    };
+    wait(Duration::from_millis(5)).then_some(())?;
+    let (call, commands) = match forbidden.as_str() {
+        "membarrier" => (libc::SYS_membarrier, vec![]),
+        "lock" => (libc::SYS_fcntl, vec![libc::F_OFD_SETLK, libc::F_OFD_SETLKW]),
+        "query" => (libc::SYS_fcntl, vec![libc::F_OFD_GETLK]),
+        other => panic!("{other}"),
+    };
+    answer(&[Refused { call, commands }], libc::SECCOMP_RET_KILL_PROCESS);
+    // In a single call: a new `select` registers anew.
+    let ended = wait(Duration::from_millis(200));
+    // SAFETY: `_exit` only ends this process.
+    unsafe { libc::_exit(i32::from(!ended)) }
+}
+
 /// Makes a forbidden system call.
 fn calls() -> Option<()> {
     forbid_system_calls();
@@ -227,5 +257,28 @@ fn steady_streams_make_no_system_calls() {
                 assert!(status.success(), "{role}: {status}");
             }
         }
+    }
+}
+
+#[test]
+fn a_wait_that_goes_on_repeats_neither_barriers_nor_locks() {
+    for (method, forbidden) in [("recv", "membarrier"), ("recv", "lock"), ("select", "lock")] {
+        let name = unique("waits");
+        let role = format!("waits {name} {method} {forbidden}");
+        let status = Peer::start(&role).wait();
+        Ring::remove(&name).unwrap();
+        assert!(status.success(), "{role}: {status}");
+    }
+}
+
+#[test]
+fn a_wait_that_goes_on_asks_whether_others_live() {
+    for method in ["recv", "select"] {
+        let name = unique("asks");
+        assert_eq!(
+            Peer::start(&format!("waits {name} {method} query")).died_of(),
+            Some(libc::SIGSYS)
+        );
+        Ring::remove(&name).unwrap();
     }
 }

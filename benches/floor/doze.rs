@@ -4,7 +4,7 @@ use crate::harness::{Outcome, Run, Sample, Scenario, Side, Unit, processor_time}
 use std::time::{Duration, Instant};
 
 /// Sleep of an idle subscriber between two polls.
-const NAP: Duration = Duration::from_millis(50);
+const NAP: Duration = Duration::from_millis(240);
 
 /// Sleeps in a loop.
 pub(crate) struct Doze {
@@ -17,7 +17,7 @@ impl Scenario for Doze {
     }
 
     fn about(&self) -> String {
-        "processor time of a thread that sleeps 50 ms at a time, in percent of the time".into()
+        "processor time of a thread that sleeps 240 ms at a time, in percent of the time".into()
     }
 
     fn payload(&self) -> usize {

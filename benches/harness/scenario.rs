@@ -97,6 +97,8 @@ pub(crate) enum Unit {
     Kibibytes,
     Percent,
     Times,
+    /// Wake-ups per packet.
+    Wakes,
 }
 
 impl Unit {
@@ -109,6 +111,7 @@ impl Unit {
             Self::Kibibytes => "KiB",
             Self::Percent => "%",
             Self::Times => "×",
+            Self::Wakes => "wakes",
         }
     }
 }

@@ -5,6 +5,7 @@ mod callers;
 mod codec;
 mod fan_in;
 mod fan_out;
+mod idle;
 mod in_place;
 mod inboxes;
 mod join;
@@ -15,6 +16,7 @@ mod resident;
 mod round_trip;
 mod send_to;
 mod stream;
+mod wakes;
 
 use crate::harness::Scenario;
 use call::Calls;
@@ -22,6 +24,7 @@ use callers::{Callers, Measured};
 use codec::{Encode, Validate};
 use fan_in::FanIn;
 use fan_out::FanOut;
+use idle::Idle;
 use in_place::InPlace;
 use inboxes::{Cost, Inboxes};
 use join::Join;
@@ -32,6 +35,7 @@ use resident::Resident;
 use round_trip::RoundTrip;
 use send_to::SendTo;
 use stream::Stream;
+use wakes::Wakes;
 
 /// All scenarios, in the order of the runs and of the report.
 pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
@@ -59,6 +63,14 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Inboxes { workers: 64, cost: Cost::Memory }),
         Box::new(Inboxes { workers: 64, cost: Cost::Joining }),
         Box::new(Parked),
+        Box::new(Wakes::Queue(8)),
+        Box::new(Wakes::Queue(64)),
+        Box::new(Wakes::Service(8)),
+        Box::new(Wakes::Topic(8)),
+        Box::new(Wakes::Inboxes(8)),
+        Box::new(Idle::Subscribers(100)),
+        Box::new(Idle::Callers(60)),
+        Box::new(Idle::Selecting(24)),
         Box::new(Encode),
         Box::new(Validate),
         Box::new(FanIn { publishers: 2, on_one_core: true }),

@@ -49,7 +49,7 @@ impl Scenario for Parked {
     }
 
     fn targets(&self) -> Vec<Target> {
-        vec![Target::AtMost(0.1)]
+        vec![Target::AtMost(0.05)]
     }
 
     fn is_headline(&self) -> bool {

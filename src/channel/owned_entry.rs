@@ -12,7 +12,12 @@ use crate::segment::view::RingMemory;
 use crate::segment::{Liveness, Segment};
 use crate::sync::Ordering;
 use crate::sys::{barrier, event::Event, futex};
-use crate::wait::{Notifier, Sleep, Wait, Waiter};
+use crate::wait::{Deadline, JOINT, Notifier, Sleep, Wait, Waiter};
+use std::time::Duration;
+
+/// Time between two checks whether a ring was removed while an endpoint waits. Such a check makes
+/// more system calls than all others together.
+const CUT_OFF: Duration = Duration::from_secs(1);
 
 /// An entry of a ring, with everything that its owner needs.
 #[derive(Debug)]
@@ -25,6 +30,8 @@ pub(crate) struct OwnedEntry {
     events: Vec<Option<Event>>,
     /// Why a wait of this endpoint cannot end any more, as found by the last liveness check.
     cut_off: Option<Detachment>,
+    /// When to look for it again.
+    cut_off_at: Deadline,
     pub(crate) segment: Segment,
 }
 
@@ -35,8 +42,8 @@ impl OwnedEntry {
         let memory = segment.memory().clone();
         let fences = !barrier::register();
         let notifier = Notifier::new(event_count_of_others(&memory, entry_id), fences);
-        let (events, cut_off) = (Vec::new(), None);
-        Self { entry_id, memory, waiter, notifier, events, cut_off, segment }
+        let (events, cut_off, cut_off_at) = (Vec::new(), None, Deadline::after(Duration::ZERO));
+        Self { entry_id, memory, waiter, notifier, events, cut_off, cut_off_at, segment }
     }
 
     /// The waiter for an entry.
@@ -62,6 +69,14 @@ impl OwnedEntry {
         }
     }
 
+    /// As [`notify_subscribers`](Self::notify_subscribers), after a store of several packets.
+    #[inline]
+    pub(crate) fn notify_subscribers_of(&mut self, packets: usize) {
+        if self.notifier.may_have_waiters(event_count_of(&self.memory, Side::Subscribers)) {
+            self.wake_sleepers_for(packets);
+        }
+    }
+
     /// Wakes sleeping publishers. A subscriber calls it after a store that they may wait for.
     #[inline]
     pub(crate) fn notify_publishers(&mut self) {
@@ -79,8 +94,48 @@ impl OwnedEntry {
     #[cold]
     #[inline(never)]
     fn wake_sleepers(&mut self) {
-        if self.notifier.has_new_waiters(event_count_of_others(&self.memory, self.entry_id)) {
+        self.wake_sleepers_for(1);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake_sleepers_for(&mut self, packets: usize) {
+        if !self.notifier.has_new_waiters(event_count_of_others(&self.memory, self.entry_id)) {
+            return;
+        }
+        if self.wakes_some() && matches!(self.entry_id, EntryId::Publisher(_)) {
+            self.wake_some(packets);
+        } else {
             self.wake_others();
+        }
+    }
+
+    /// Returns true if a consumer of this ring is woken for a packet, and not all. Events cannot be
+    /// counted.
+    fn wakes_some(&self) -> bool {
+        let settings = self.segment.settings();
+        settings.queue && settings.parking == Parking::Futex
+    }
+
+    /// Wakes as many consumers as there are new packets. Each consumer that was woken and finds
+    /// more [passes the wake-up on](Self::pass_wake_up_on).
+    fn wake_some(&mut self, packets: usize) {
+        let event_count = event_count_of(&self.memory, Side::Subscribers);
+        let packets = packets.max(1);
+        self.notifier.wake(event_count, || {
+            failpoint(Failpoint::Wake);
+            futex::wake(&event_count.futex, i32::try_from(packets).unwrap_or(i32::MAX)) < packets
+        });
+    }
+
+    /// Wakes one more consumer of a queue. A consumer calls it at the end of a wait, if it leaves a
+    /// packet behind: the wake-up that it got may be the one for that packet.
+    #[cold]
+    pub(crate) fn pass_wake_up_on(&self) {
+        if self.wakes_some() {
+            let event_count = self.event_count();
+            event_count.futex.fetch_add(1, Ordering::SeqCst);
+            futex::wake(&event_count.futex, 1);
         }
     }
 
@@ -94,8 +149,12 @@ impl OwnedEntry {
             Parking::Futex => {
                 failpoint(Failpoint::Wake);
                 futex::wake_all(&event_count.futex);
+                true
             }
-            Parking::Event => set_events(segment, events, side.other()),
+            Parking::Event => {
+                set_events(segment, events, side.other());
+                true
+            }
         });
     }
 
@@ -137,21 +196,41 @@ impl OwnedEntry {
     }
 
     /// Clears the dead, whose liveness locks are free, unless another process holds the control
-    /// lock. Returns true if something changed.
+    /// lock. Returns true if something changed. If nobody is dead, this takes no lock.
     #[cold]
     #[inline(never)]
     pub(crate) fn reap_dead(&mut self) -> bool {
         self.reap_dead_and(|_| false)
     }
 
-    /// Does [`reap_dead`](Self::reap_dead) and calls `work` under the same lock. `work` gets a
-    /// function that checks whether an entry's owner lives, and returns true if it changed
-    /// something.
+    /// Returns true if another endpoint of this process began to check the ring a moment ago, and
+    /// found nobody dead so far. One check serves all endpoints that wake up together. If false,
+    /// this endpoint must check.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.cut_off.is_none() && !self.segment.begin_check(JOINT)
+    }
+
+    /// Does [`reap_dead`](Self::reap_dead) and calls `work` under the same lock, if an owner is
+    /// dead. `work` gets a function that checks whether an entry's owner lives, and returns true if
+    /// it changed something.
     pub(crate) fn reap_dead_and(
         &mut self,
         work: impl FnOnce(&dyn Fn(EntryId) -> bool) -> bool,
     ) -> bool {
-        self.cut_off = self.find_cut_off();
+        self.segment.begin_check(Duration::ZERO);
+        if self.cut_off_at.has_passed() {
+            self.cut_off = self.find_cut_off();
+            self.cut_off_at = Deadline::after(CUT_OFF);
+        }
+        let has_dead = reap::has_dead(&self.memory, self.segment.settings(), &|entry_id| {
+            self.is_alive(entry_id)
+        });
+        if has_dead || self.cut_off.is_some() {
+            self.segment.withdraw_check();
+        }
+        if !has_dead {
+            return false;
+        }
         let changed = {
             let Some(_control) = self.segment.try_lock() else { return false };
             let is_alive = |entry_id| self.is_alive(entry_id);

@@ -184,8 +184,8 @@ impl<T: Packet> Delivery<'_, T> {
         this.opened.into_guard().end(GroupReceiver::ack);
     }
 
-    /// Returns the packet to the queue. Within about 50 ms a consumer that receives gets it,
-    /// flagged as redelivered. This consumer may get it again.
+    /// Returns the packet to the queue. A consumer that receives gets it within 50 ms, or within
+    /// 250 ms if all wait, flagged as redelivered. This consumer may get it again.
     ///
     /// A returned packet occupies an entry of the queue until it is delivered. Half of the entries
     /// are reserved for consumers. If no unreserved entry is free, the guard is only dropped, and

@@ -7,7 +7,9 @@
 
 use crate::segment::layout::EventCount;
 use crate::sys::futex;
-use crate::wait::{self, Deadline, IDLE, PENDING, Timeout, Wait, wait_until};
+use crate::wait::{
+    Deadline, LONGEST, PENDING, Pace, Registrations, Subject, Timeout, Wait, wait_until,
+};
 use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
@@ -36,8 +38,18 @@ pub(crate) trait Waitable {
     /// short, because the process at work may die.
     fn is_pending(&self) -> bool;
 
-    /// Clears the dead. Called after a sleep in which nothing came.
-    fn reap_dead(&mut self);
+    /// Clears the dead. Called after a sleep in which nothing came. `is_long`: a check that another
+    /// endpoint of this process made a moment ago is enough.
+    fn check_liveness(&mut self, is_long: bool);
+
+    /// Called at the end of a `select` that slept. A consumer passes on a wake-up that it does not
+    /// need.
+    fn end_sleep(&self) {}
+
+    /// Longest time between two calls of [`has_next`](Self::has_next).
+    fn longest_sleep(&self) -> Duration {
+        LONGEST
+    }
 
     /// How it waits. If one of them only spins, all spin.
     fn wait(&self) -> Wait {
@@ -126,14 +138,38 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<us
     let deadline = timeout.deadline();
     let budget = list.iter_mut().map(|one| one.selectee().0.wait().spin).min();
     spin(list, deadline.cut(budget.unwrap_or_default().min(PENDING)));
-    wait_until(list, deadline, find, |list, deadline| {
-        park(list, deadline);
-        if find(list).is_none() {
+    let (mut pace, mut registrations) = (PACE.get(), Registrations::default());
+    let mut has_slept = false;
+    let found = wait_until(list, deadline, find, |list, deadline| {
+        has_slept = true;
+        park(list, deadline, &mut pace, &mut registrations);
+        if find(list).is_none() && pace.is_due() {
+            let is_long = pace.may_share_checks();
             for one in list.iter_mut() {
-                one.selectee().0.reap_dead();
+                one.selectee().0.check_liveness(is_long);
             }
         }
-    })
+    });
+    if has_slept {
+        list.iter_mut().for_each(|one| one.selectee().0.end_sleep());
+    }
+    if found.is_some() {
+        pace.end();
+    }
+    PACE.set(pace);
+    found
+}
+
+thread_local! {
+    /// The pace of this thread's selects. A select that found nothing in time goes on in the next
+    /// call with the same list.
+    static PACE: Cell<Pace> = const { Cell::new(Pace::new()) };
+}
+
+/// Tells the lists of one thread apart.
+fn id_of(list: &[&dyn Waitable]) -> u64 {
+    let first = list.first().map_or(0, |one| std::ptr::from_ref(*one).addr());
+    first as u64 ^ (list.len() as u64) << 48
 }
 
 fn find(list: &mut [&mut dyn Selectable]) -> Option<usize> {
@@ -156,21 +192,30 @@ fn spin(list: &mut [&mut dyn Selectable], bound: Duration) {
     }
 }
 
-fn park(list: &mut [&mut dyn Selectable], deadline: Deadline) {
-    if list.iter_mut().any(|one| one.selectee().0.wait().only_spins()) {
+fn park(
+    list: &mut [&mut dyn Selectable],
+    deadline: Deadline,
+    pace: &mut Pace,
+    registrations: &mut Registrations,
+) {
+    let must_spin = list.iter_mut().any(|one| one.selectee().0.wait().only_spins());
+    let waitables: Vec<&dyn Waitable> = list.iter_mut().map(|one| &*one.selectee().0).collect();
+    let is_pending = waitables.iter().any(|one| one.is_pending());
+    pace.begin(Subject { id: id_of(&waitables), is_pending });
+    if must_spin {
         return spin(list, deadline.cut(PENDING));
     }
-    let list: Vec<&dyn Waitable> = list.iter_mut().map(|one| &*one.selectee().0).collect();
+    let list = waitables;
     let event_counts = list
         .iter()
         .flat_map(|one| std::iter::once(one.event_count()).chain(one.other_event_count()));
-    let (words, is_sure) = wait::register_waiter_on_all(event_counts);
+    let (words, is_sure) = registrations.renew(event_counts);
     // The second check, after registering.
     if list.iter().any(|one| one.is_ready()) {
         return;
     }
-    let is_pending = list.iter().any(|one| one.is_pending());
-    let bound = deadline.cut(if is_pending { PENDING } else { IDLE });
+    let longest = list.iter().map(|one| one.longest_sleep()).min();
+    let bound = pace.sleep(deadline).min(longest.unwrap_or(LONGEST));
     let can_be_woken = is_sure && list.iter().all(|one| one.sleeps_on_futex());
     if !(can_be_woken && futex::wait_any(&words, bound)) {
         std::thread::sleep(bound.min(POLL));

@@ -6,7 +6,7 @@ impl Worker {
     /// Stops to take new work, so that this worker can hand its name over: receives on its inbox,
     /// its queue consumers and its services return `Closed` from now on. An inbox may return more
     /// messages before, if they are there: up to an eighth of its size. A receive that waits
-    /// returns within about 50 ms. Messages, jobs and requests in flight can be finished and
+    /// returns within 250 ms. Messages, jobs and requests in flight can be finished and
     /// acknowledged as before, and everything can be sent. Topics and events are not affected.
     ///
     /// To end a worker without loss or repetition, while its successor

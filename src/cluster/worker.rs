@@ -9,7 +9,7 @@ use super::names::{Addressee, Cluster, ClusterObject, WorkerId};
 use super::pool::SenderPool;
 use crate::channel::{Draining, Ring, RingBuilder};
 use crate::error::{Detachment, OpenError};
-use crate::wait::{Deadline, IDLE, Sleep, Wait, Waiter, wait_until};
+use crate::wait::{Deadline, Pace, Sleep, Subject, Wait, Waiter, wait_until};
 use std::fmt;
 use std::time::Duration;
 
@@ -231,12 +231,14 @@ impl Worker {
         let waiter = Waiter::new(Wait::park(), Sleep::Futex);
         let find = || self.worker(who).filter(&is_ready);
         wait_until(
-            &mut (),
+            &mut Pace::new(),
             Deadline::after(timeout),
-            |()| find(),
-            |(), deadline| {
+            |_| find(),
+            |pace, deadline| {
+                pace.begin(Subject { id: 0, is_pending: false });
                 let event_count = self.directory.event_count();
-                waiter.park(event_count, deadline.cut(IDLE), || find().is_some());
+                waiter.park(event_count, pace.sleep(deadline), || find().is_some());
+                pace.is_due();
             },
         )
     }

@@ -89,6 +89,11 @@ pub(crate) trait Cursor {
     /// Returns true if slots at the cursor are claimed, committed or not.
     fn is_claimed(&self) -> bool;
 
+    /// Returns true if another consumer may find a packet at a shared cursor now.
+    fn has_more(&self) -> bool {
+        false
+    }
+
     /// Returns true if a packet or batch is in flight.
     fn holds(&self) -> bool;
 

@@ -130,8 +130,8 @@ fn is_settled(entry: &SubscriberEntry) -> bool {
 pub(crate) fn join_publisher(memory: &RingMemory, settings: &Settings, index: usize) -> u64 {
     let head = memory.head();
     failpoint(Failpoint::JoinOwner);
-    take(&memory.publishers()[index].details.owner, OwnerState::Taken);
     raise(&head.membership.publishers, index);
+    take(&memory.publishers()[index].details.owner, OwnerState::Taken);
     // Pairs with the releases of the tail.
     let mut tail = clamp(head.tail.load(Ordering::Acquire));
     if settings.claims == Claims::Exclusive {
@@ -168,8 +168,8 @@ pub(crate) fn join_subscriber(
     let geometry = Geometry::of(settings);
     let entry = &memory.subscribers()[index];
     failpoint(Failpoint::JoinOwner);
-    take(&entry.details.owner, OwnerState::Joining);
     raise(&memory.head().membership.subscribers, index);
+    take(&entry.details.owner, OwnerState::Joining);
     failpoint(Failpoint::JoinCursor);
     let first = boundary(memory, &geometry, start);
     // Pinned against evictors: neither the packets that one would walk over are protected yet, nor
@@ -211,9 +211,9 @@ pub(crate) fn join_consumer(memory: &RingMemory, index: usize) {
     // As every store to an in-flight word.
     entry.cursor.store(NOWHERE, Ordering::Release);
     entry.consumer.begin();
+    raise(&memory.head().membership.subscribers, index);
     take(&entry.details.owner, OwnerState::Consumer);
     failpoint(Failpoint::JoinCursor);
-    raise(&memory.head().membership.subscribers, index);
     // A scan that read the number of used entries before may read the shared cursor after this
     // consumer has moved it.
     gate::restart_scans(memory);
@@ -323,8 +323,9 @@ pub(crate) fn is_free(owner: &EntryOwner) -> bool {
     OwnerState::of(owner) == OwnerState::Free
 }
 
-/// Raises the number of entries that scans look at. Before the entry gates anything, so the fence
-/// that covers the cursor covers this store too.
+/// Raises the number of entries that scans and liveness checks look at. Before the entry is taken,
+/// so that a dead owner is found. Before the entry gates anything, so the fence that covers the
+/// cursor covers this store too.
 fn raise(used: &AtomicU32, index: usize) {
     let bound = index as u32 + 1;
     if used.load(Ordering::Relaxed) < bound {

@@ -72,6 +72,33 @@ pub(crate) fn settle(memory: &RingMemory, settings: &Settings, is_alive: &dyn Fn
     }
 }
 
+/// Returns true if an entry has an owner that is dead, or a pin may be a dead consumer's, so that
+/// [`reap`] may have work to do. Needs no control lock.
+#[cfg(not(loom))]
+pub(crate) fn has_dead(
+    memory: &RingMemory,
+    settings: &Settings,
+    is_alive: &dyn Fn(EntryId) -> bool,
+) -> bool {
+    // Joins raise these bounds before they take an entry. Relaxed: a join that is missed is found
+    // by the next check.
+    let membership = &memory.head().membership;
+    let used = [&membership.publishers, &membership.subscribers]
+        .map(|used| used.load(Ordering::Relaxed) as usize);
+    let publishers = memory.publishers().iter().enumerate().take(used[0]);
+    let mut publishers =
+        publishers.map(|(index, entry)| (EntryId::Publisher(index), &entry.details.owner));
+    // As in `reap`.
+    let first = if settings.queue { SHARED + 1 } else { 0 };
+    let subscribers = memory.subscribers().iter().enumerate().take(used[1]).skip(first);
+    let mut subscribers =
+        subscribers.map(|(index, entry)| (EntryId::Subscriber(index), &entry.details.owner));
+    let is_dead = |(entry, owner): (EntryId, &_)| !is_free(owner) && !is_alive(entry);
+    settings.queue && consumer_group::is_pinned(memory)
+        || publishers.any(is_dead)
+        || subscribers.any(is_dead)
+}
+
 /// Returns true if a dead publisher left a claim, so that [`reap`] needs writable slots.
 pub(crate) fn has_abandoned_claim(memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> bool {
     memory.publishers().iter().enumerate().any(|(index, entry)| {

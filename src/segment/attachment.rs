@@ -20,7 +20,9 @@ use super::settings::{Parking, Settings};
 use super::types::TypeTable;
 use super::view::RingMemory;
 use crate::error::{Detachment, OpenError};
+use crate::sync::Ordering;
 use crate::sys::event::Event;
+use crate::sys::machine::monotonic;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -114,6 +116,34 @@ impl Segment {
     /// Why no process can join this segment any more; `None` if one can, and on the heap.
     pub(crate) fn detachment(&self) -> Option<Detachment> {
         self.mapped().and_then(Mapped::detachment)
+    }
+
+    /// Records that an endpoint of this process begins to check the liveness of all owners. Returns
+    /// false if another check began within the last `period`: one serves all endpoints of the
+    /// process.
+    pub(crate) fn begin_check(&self, period: Duration) -> bool {
+        let now = monotonic();
+        let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+        self.note_check(now, now.saturating_sub(period).saturating_add(1))
+    }
+
+    /// Withdraws the record of the last check: it found something to do for each endpoint.
+    pub(crate) fn withdraw_check(&self) {
+        self.note_check(0, u64::MAX);
+    }
+
+    fn note_check(&self, time: u64, not_before: u64) -> bool {
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.note_check(time, not_before),
+            Backing::Heap(heap) => {
+                // Relaxed: two checks at the same time do no harm.
+                let is_old = heap.checked.load(Ordering::Relaxed) < not_before;
+                if is_old {
+                    heap.checked.store(time, Ordering::Relaxed);
+                }
+                is_old
+            }
+        }
     }
 
     /// Attaches once more to the same segment.

@@ -11,6 +11,7 @@ use super::parts::{Block, SegmentParts};
 use super::places::Places;
 use super::settings::Settings;
 use crate::error::OpenError;
+use crate::sync::AtomicU64;
 use crate::sys::page_size;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::HashSet;
@@ -23,6 +24,8 @@ pub(super) struct Heap {
     parts: SegmentParts,
     /// The entries whose liveness lock is held.
     locked: Mutex<HashSet<EntryId>>,
+    /// The time of the last check of all entries; 0 if there is none.
+    pub(super) checked: AtomicU64,
 }
 
 /// Zeroed memory, aligned to a page.
@@ -56,7 +59,7 @@ impl Heap {
         // SAFETY: the layout's size is not zero: it has a head.
         let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         let parts = SegmentParts::new(Arc::new(Allocation { base, layout }), settings, salt)?;
-        Some(Self { parts, locked: Mutex::default() })
+        Some(Self { parts, locked: Mutex::default(), checked: AtomicU64::new(0) })
     }
 
     /// The typed parts.

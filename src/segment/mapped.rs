@@ -196,6 +196,11 @@ impl Mapped {
         (own.unlinked || is_replaced()).then_some(Detachment::NameRemoved)
     }
 
+    /// See [`UnsharedFd::note_check`].
+    pub(super) fn note_check(&self, time: u64, not_before: u64) -> bool {
+        self.fd.note_check(time, not_before)
+    }
+
     /// Returns an error if other code closed the descriptor.
     pub(super) fn refuse_lost(&self) -> Result<(), OpenError> {
         if self.fd.is_lost() { Err(self.detached(Detachment::DescriptorClosed)) } else { Ok(()) }

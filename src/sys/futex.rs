@@ -34,10 +34,17 @@ const REFUSED: Duration = Duration::from_millis(1);
 
 /// Wakes all threads that sleep on `word`, in every process.
 pub(crate) fn wake_all(word: &AtomicU32) {
-    // The only possible error is EFAULT, for unmapped memory; the memory behind a reference is
-    // mapped.
+    wake(word, i32::MAX);
+}
+
+/// Wakes up to `most` threads that sleep on `word`, in every process. Returns how many. If there
+/// are fewer than `most`, no thread slept on the word any more.
+pub(crate) fn wake(word: &AtomicU32, most: i32) -> usize {
+    // The only possible error of the kernel is EFAULT, for unmapped memory; the memory behind a
+    // reference is mapped. A filter that refuses the call refuses sleeps, too.
     // SAFETY: The call accesses no memory; the address only identifies the word.
-    unsafe { libc::syscall(libc::SYS_futex, from_ref(word), libc::FUTEX_WAKE, i32::MAX) };
+    let woken = unsafe { libc::syscall(libc::SYS_futex, from_ref(word), libc::FUTEX_WAKE, most) };
+    usize::try_from(woken).unwrap_or(0)
 }
 
 /// Sleeps while each word equals the value beside it, for at most `bound`.

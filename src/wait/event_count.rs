@@ -3,7 +3,7 @@
 
 use super::Wait;
 use crate::segment::layout::EventCount;
-use crate::sync::{AtomicU32, Ordering, fence, light_barrier, spin_loop};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, light_barrier, spin_loop};
 #[cfg(not(loom))]
 use crate::sys::{barrier, event::Event, futex};
 use std::time::{Duration, Instant};
@@ -20,6 +20,9 @@ const SPINS: u32 = 64;
 const UNSEEN: Duration = Duration::from_millis(1);
 /// With several cores, a spinner yields its core after this time.
 const BEFORE_YIELD: Duration = Duration::from_micros(20);
+
+/// Marks a registration. Above each value of a futex word.
+const REGISTERED: u64 = 1 << 32;
 
 /// A spinner whose wait depends on a process that may need its core sleeps after this time.
 const BEFORE_NAP: Duration = Duration::from_millis(1);
@@ -43,11 +46,13 @@ impl std::fmt::Debug for Event {
     }
 }
 
-/// How one endpoint waits.
+/// How one endpoint waits. It always sleeps on one event count.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     wait: Wait,
     sleep: Sleep,
+    /// The futex word at the last registration, with [`REGISTERED`]. Only the owner uses it.
+    registered: AtomicU64,
     /// There are several cores, so another process can run while this one spins.
     several_cores: bool,
 }
@@ -55,7 +60,7 @@ pub(crate) struct Waiter {
 impl Waiter {
     /// A waiter that sleeps by `sleep`, if it sleeps.
     pub(crate) fn new(wait: Wait, sleep: Sleep) -> Self {
-        Self { wait, sleep, several_cores: cores() > 1 }
+        Self { wait, sleep, registered: AtomicU64::new(0), several_cores: cores() > 1 }
     }
 
     /// Sets how it waits from now on.
@@ -113,7 +118,7 @@ impl Waiter {
         if self.only_spins() {
             return self.spin_until(bound, None, ready);
         }
-        let (seen, can_be_woken) = register_waiter(event_count);
+        let (seen, can_be_woken) = self.register(event_count);
         if ready() {
             return true;
         }
@@ -161,6 +166,22 @@ impl Waiter {
         self.park(event_count, bound, ready)
     }
 
+    /// Registers as a waiter, as [`register_waiter`]. Does nothing if the last registration is
+    /// still valid: no notifier has answered it.
+    fn register(&self, event_count: &EventCount) -> (u32, bool) {
+        // Only the owner of the endpoint waits.
+        let last = self.registered.load(Ordering::Relaxed);
+        // As in `count_waiter`. A notifier changes the word before it counts a waiter as answered.
+        let word = event_count.futex.load(Ordering::SeqCst);
+        if last == REGISTERED | u64::from(word) {
+            return (word, true);
+        }
+        let (seen, can_be_woken) = register_waiter(event_count);
+        let valid = if can_be_woken { REGISTERED | u64::from(seen) } else { 0 };
+        self.registered.store(valid, Ordering::Relaxed);
+        (seen, can_be_woken)
+    }
+
     fn spin_until(
         &self,
         bound: Duration,
@@ -206,18 +227,39 @@ pub(crate) fn register_waiter(event_count: &EventCount) -> (u32, bool) {
     (seen, heavy_barrier())
 }
 
-/// Registers one waiter with several event counts, behind one barrier. Returns the futex words with
-/// their values, and true if every notifier will see the waiter. The caller must check everything
-/// again before it sleeps.
-pub(crate) fn register_waiter_on_all<'b>(
-    event_counts: impl IntoIterator<Item = &'b EventCount>,
-) -> (Vec<(&'b AtomicU32, u32)>, bool) {
-    let words = event_counts
-        .into_iter()
-        .map(|event_count| (&event_count.futex, count_waiter(event_count)))
-        .collect();
-    // Behind the last registration, so behind each.
-    (words, heavy_barrier())
+/// The registrations of one waiter with several event counts.
+#[derive(Debug, Default)]
+pub(crate) struct Registrations {
+    /// The futex words at the last registration, in the order of the event counts. Empty if
+    /// notifiers may not see the waiter.
+    words: Vec<u32>,
+}
+
+impl Registrations {
+    /// Registers with each event count, behind one barrier. Does nothing if all registrations are
+    /// still valid. The event counts are the same in each call. Returns the futex words with their
+    /// values, and true if every notifier will see the waiter. The caller must check everything
+    /// again before it sleeps.
+    pub(crate) fn renew<'b>(
+        &mut self,
+        event_counts: impl IntoIterator<Item = &'b EventCount> + Clone,
+    ) -> (Vec<(&'b AtomicU32, u32)>, bool) {
+        let words = || event_counts.clone().into_iter().map(|event_count| &event_count.futex);
+        // As in `Waiter::register`.
+        let are_valid = !self.words.is_empty()
+            && words().map(|word| word.load(Ordering::SeqCst)).eq(self.words.iter().copied());
+        let mut is_sure = true;
+        if !are_valid {
+            self.words = event_counts.clone().into_iter().map(count_waiter).collect();
+            // Behind the last registration, so behind each.
+            is_sure = heavy_barrier();
+        }
+        let list = words().zip(self.words.iter().copied()).collect();
+        if !is_sure {
+            self.words.clear();
+        }
+        (list, is_sure)
+    }
 }
 
 /// Counts a waiter. Returns the value of the futex word before. A heavy barrier must follow.
@@ -310,18 +352,100 @@ impl Notifier {
         event_count.waiters.load(Ordering::Relaxed) != self.seen
     }
 
-    /// Changes the futex word, calls `wake_all`, and remembers the number of waiters.
+    /// Changes the futex word and calls `wake`, which wakes sleepers. If `wake` returns true, no
+    /// sleeper was left, and the number of waiters is remembered. Otherwise the next notification
+    /// wakes again.
     #[cold]
-    pub(crate) fn wake(&mut self, event_count: &EventCount, wake_all: impl FnOnce()) {
+    pub(crate) fn wake(&mut self, event_count: &EventCount, wake: impl FnOnce() -> bool) {
         // Before the futex word is changed: a later waiter finds the new value and does not sleep,
         // or is seen next time.
         let waiters = event_count.waiters.load(Ordering::Relaxed);
         // In one order with the load and the addition in `count_waiter`.
         event_count.futex.fetch_add(1, Ordering::SeqCst);
-        wake_all();
+        if !wake() {
+            return;
+        }
         self.seen = waiters;
         if self.compared != NEVER {
             self.compared = waiters.into();
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn waiters_stay_announced_until_no_sleeper_is_left() {
+        let event_count = EventCount::default();
+        let mut notifier = Notifier::new(&event_count, false);
+        assert!(!notifier.has_new_waiters(&event_count));
+        let (seen, _) = register_waiter(&event_count);
+        assert!(notifier.may_have_waiters(&event_count));
+        for is_last in [false, false, true] {
+            assert!(notifier.has_new_waiters(&event_count));
+            notifier.wake(&event_count, || is_last);
+        }
+        assert!(!notifier.has_new_waiters(&event_count));
+        assert!(!notifier.may_have_waiters(&event_count));
+        assert_eq!(event_count.futex.load(Ordering::Relaxed), seen + 3);
+    }
+
+    #[test]
+    fn a_waiter_registers_again_only_after_an_answer() {
+        let event_count = EventCount::default();
+        let mut notifier = Notifier::new(&event_count, false);
+        let waiter = Waiter::new(Wait::park(), Sleep::Futex);
+        let waiters = || event_count.waiters.load(Ordering::Relaxed);
+        for expected in 1..4 {
+            for _ in 0..3 {
+                waiter.park(&event_count, Duration::from_micros(1), || false);
+                // Where the kernel refuses the barrier, each sleep needs its own registration.
+                assert!(waiters() == expected || !heavy_barrier());
+            }
+            notifier.wake(&event_count, || true);
+        }
+    }
+
+    #[test]
+    fn several_registrations_are_renewed_together_and_only_after_an_answer() {
+        let event_counts = [EventCount::default(), EventCount::default()];
+        let waiters = || event_counts.each_ref().map(|one| one.waiters.load(Ordering::Relaxed));
+        let mut registrations = Registrations::default();
+        for _ in 0..3 {
+            let (words, is_sure) = registrations.renew(&event_counts);
+            assert!(words.iter().all(|(word, seen)| word.load(Ordering::Relaxed) == *seen));
+            assert!(waiters() == [1, 1] || !is_sure);
+        }
+        let mut notifier = Notifier::new(&event_counts[1], false);
+        notifier.wake(&event_counts[1], || true);
+        let (words, is_sure) = registrations.renew(&event_counts);
+        assert_eq!(words[1].1, 1);
+        assert!(waiters() == [2, 2] || !is_sure);
+    }
+
+    #[test]
+    fn a_wake_up_of_one_reaches_one_sleeper() {
+        let event_count = Arc::new(EventCount::default());
+        let sleepers: Vec<_> = (0..3)
+            .map(|_| {
+                let event_count = Arc::clone(&event_count);
+                std::thread::spawn(move || {
+                    futex::wait(&event_count.futex, 0, Duration::from_secs(60));
+                })
+            })
+            .collect();
+        let mut woken = 0;
+        while woken < sleepers.len() {
+            let now = futex::wake(&event_count.futex, 1);
+            assert!(now <= 1, "woke {now}");
+            woken += now;
+            std::thread::yield_now();
+        }
+        for sleeper in sleepers {
+            sleeper.join().unwrap();
         }
     }
 }

@@ -20,22 +20,28 @@
 //! (`tests/crash_models/parking.rs`): a flag that the notifier clears, a count of sleepers,
 //! sleeping on `waiters` itself.
 //!
-//! Every sleep is bounded, because a notifier can be killed between its store and its wake-up:
+//! A publisher of a queue wakes as many consumers as there are new packets, and remembers w only if
+//! no sleeper is left. A consumer that slept and leaves a packet behind wakes one more
+//! (`tests/crash_models/waking.rs`).
 //!
-//! - [`PENDING`], where something is known to be under way,
-//! - [`IDLE`] otherwise.
+//! A waiter stays registered until a notifier changes the futex word. If its sleep ends before
+//! that, it sleeps again without another barrier.
 //!
-//! After each sleep the caller checks again, also the liveness locks. So it notices a death after
-//! at most one bounded sleep. No clock decides that a process is dead.
+//! Every sleep is bounded, because a notifier can be killed between its store and its wake-up.
+//! [`Pace`] gives the bounds: a quarter of the time waited, from 2 to 240 ms. After each sleep the
+//! caller checks again, also the liveness locks. So it notices a death after at most one bounded
+//! sleep. No clock decides that a process is dead.
 //!
 //! A subscriber does not wake publishers at a full ring for each packet that it releases: they
 //! would fill one slot and sleep again. It wakes them once per eighth of the ring, and when nothing
-//! is left to read. In between they check for themselves after each [`PENDING`].
+//! is left to read. In between they check for themselves after each sleep.
 //!
 //! Limits: this module works on the two words of an event count. It does not know rings.
 
 mod deadline;
 mod event_count;
+#[cfg(not(loom))]
+mod pace;
 
 pub(crate) use deadline::{Deadline, Timeout, wait_until};
 pub(crate) use event_count::Notifier;
@@ -43,15 +49,11 @@ pub(crate) use event_count::Notifier;
 pub(crate) use event_count::notify_once;
 #[cfg(all(test, loom))]
 pub(crate) use event_count::register_waiter;
-pub(crate) use event_count::{Sleep, Waiter, register_waiter_on_all};
+pub(crate) use event_count::{Registrations, Sleep, Waiter};
+#[cfg(not(loom))]
+pub(crate) use pace::{IDLE, JOINT, LONGEST, PENDING, Pace, Subject};
 
 use std::time::Duration;
-
-/// Longest sleep while something is known to be under way: of a publisher at its limit, or of a
-/// reader behind an open claim.
-pub(crate) const PENDING: Duration = Duration::from_millis(2);
-/// Longest sleep of a reader that waits for the next packet.
-pub(crate) const IDLE: Duration = Duration::from_millis(50);
 
 /// How an endpoint waits.
 ///

@@ -41,4 +41,5 @@ mod queues;
 mod replies;
 mod settling;
 mod types;
+mod waking;
 mod worker_slots;

@@ -6,7 +6,8 @@
 //! - publisher: `wait/event_count.rs` (`Notifier::new`, `has_new_waiters`, `wake`),
 //!   `channel/join.rs`
 //!   (`publisher` wakes once it is there)
-//! - sleeper: `wait/event_count.rs` (`register_waiter`, `Waiter::park`), `sys/barrier.rs` (`heavy`)
+//! - sleeper: `wait/event_count.rs` (`Waiter::register`, `register_waiter`, `Waiter::park`),
+//!   `sys/barrier.rs` (`heavy`)
 //!
 //! A stamp stays in its publisher's store buffer until it drains by itself, by a locked instruction
 //! of that publisher, or by a sleeper's `membarrier`. Without buffers the barrier would look
@@ -14,7 +15,8 @@
 //! publisher sleeps at its limit until a subscriber's cursor moves.
 //!
 //! Sleeps are unbounded unless a scenario sets a bound. The protocol relies on a bound only after a
-//! kill.
+//! kill. A sleep may end early, by a liveness check: the sleeper then sleeps again without a second
+//! announcement, if the word has not changed.
 
 use super::explorer::{Model, Next, breaks, holds, is_large};
 
@@ -45,6 +47,8 @@ enum Fault {
     NewcomerDoesNotWake,
     /// A publisher that `membarrier` does not reach executes no fence.
     NoLocalFence,
+    /// The sleeper relies on its last announcement, although the word has changed since.
+    OldAnnouncement,
     /// Sleeps are unbounded although a publisher may be killed.
     NoBound,
 }
@@ -101,6 +105,8 @@ struct Sleeper {
     at: Pause,
     received: u8,
     word: u8,
+    /// The word at its last announcement.
+    announced_at: Option<u8>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -112,6 +118,8 @@ struct State {
     publishers: [Publisher; 2],
     sleepers: [Sleeper; 2],
     kills: u8,
+    /// Sleeps that may end early.
+    checks: u8,
     announcements: u8,
     violation: Option<Violation>,
 }
@@ -126,6 +134,7 @@ struct Parking {
     publishers_die: bool,
     sleepers_die: bool,
     kills: u8,
+    checks: u8,
     /// Sleeps end by themselves.
     is_bounded: bool,
     /// The second publisher joins later.
@@ -161,6 +170,7 @@ impl Model for Parking {
             at: Pause::Look,
             received: 0,
             word: 0,
+            announced_at: None,
         };
         State {
             stamped: 0,
@@ -169,6 +179,7 @@ impl Model for Parking {
             publishers: [publisher(0), publisher(1)],
             sleepers: [sleeper(0), sleeper(1)],
             kills: self.kills,
+            checks: self.checks,
             announcements: 0,
             violation: None,
         }
@@ -357,12 +368,18 @@ impl Parking {
             next.cover("a sleeper was killed");
             next.external(SLEEPERS[index], "is killed", &[], new);
         }
+        if me.at == Pause::Asleep && state.checks > 0 {
+            let mut new = *state;
+            new.checks -= 1;
+            new.sleepers[index].at = self.awake();
+            next.external(SLEEPERS[index], "checks whether others live", &[], new);
+        }
         let mut new = *state;
         let words = match me.at {
             Pause::Look | Pause::ParkLook | Pause::LateWord | Pause::Sleep | Pause::Asleep => {
                 self.look(state, &mut me, next)
             }
-            _ => self.announce(&mut new, &mut me),
+            _ => self.announce(&mut new, &mut me, next),
         };
         if let Some((text, number)) = words {
             new.sleepers[index] = me;
@@ -370,11 +387,29 @@ impl Parking {
         }
     }
 
-    fn announce(&self, new: &mut State, me: &mut Sleeper) -> Option<(&'static str, u8)> {
+    /// Returns true if the last announcement still counts.
+    fn is_announced(&self, me: &Sleeper) -> bool {
+        match self.fault {
+            Fault::OldAnnouncement => me.announced_at.is_some(),
+            Fault::CountOfSleepers | Fault::SleepOnTheAnnouncement => false,
+            _ => !self.is_flag() && me.announced_at == Some(me.word),
+        }
+    }
+
+    fn announce(
+        &self,
+        new: &mut State,
+        me: &mut Sleeper,
+        next: &mut Next<State>,
+    ) -> Option<(&'static str, u8)> {
         match me.at {
             Pause::ReadWord => {
                 me.word = new.futex;
                 me.at = Pause::Announce;
+                if self.is_announced(me) {
+                    next.cover("an announcement served a second sleep");
+                    me.at = Pause::ParkLook;
+                }
                 Some(("reads the word: {}", me.word))
             }
             Pause::Announce => {
@@ -395,6 +430,7 @@ impl Parking {
                         new.drain(1);
                     }
                 }
+                me.announced_at = Some(me.word);
                 let looks = self.fault != Fault::NoSecondRead;
                 me.at = if looks { Pause::ParkLook } else { Pause::Sleep };
                 Some(("membarrier", 0))
@@ -480,6 +516,7 @@ const TWO_PUBLISHERS: Parking = Parking {
     publishers_die: false,
     sleepers_die: false,
     kills: 0,
+    checks: 0,
     is_bounded: false,
     joins: false,
     is_unreachable: false,
@@ -492,6 +529,9 @@ const JOINING: Parking = Parking { joins: true, ..TWO_PUBLISHERS };
 
 /// A publisher, a sleeper, three packets.
 const THREE_PACKETS: Parking = Parking { publishers: 1, sends: 3, ..TWO_PUBLISHERS };
+
+/// A sleep ends early.
+const CHECKING: Parking = Parking { checks: 1, ..THREE_PACKETS };
 
 /// A sleeper is killed; the others continue without any bound.
 const SLEEPER_DIES: Parking = Parking { sleepers_die: true, kills: 1, sends: 2, ..TWO_SLEEPERS };
@@ -516,6 +556,10 @@ fn no_wake_up_is_lost_without_any_bound() {
     holds("parking, a publisher joins", &JOINING, &[]);
     holds("parking, three packets", &THREE_PACKETS, &situations);
     holds("parking, an unreachable publisher", &UNREACHABLE, &[]);
+    let again = ["an announcement served a second sleep"];
+    holds("parking, a check", &CHECKING, &again);
+    holds("parking, two publishers, a check", &Parking { checks: 1, ..TWO_PUBLISHERS }, &again);
+    holds("parking, two sleepers, a check", &Parking { checks: 1, ..TWO_SLEEPERS }, &again);
 }
 
 #[test]
@@ -590,6 +634,11 @@ fn a_word_read_after_the_second_check_loses_a_wake_up() {
 #[test]
 fn announcements_recorded_after_the_word_are_lost() {
     broken_by(Fault::RecordedLate, THREE_PACKETS, Violation::SleeperNeverWakes);
+}
+
+#[test]
+fn an_announcement_that_was_answered_loses_a_wake_up() {
+    broken_by(Fault::OldAnnouncement, CHECKING, Violation::SleeperNeverWakes);
 }
 
 #[test]

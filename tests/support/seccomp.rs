@@ -10,7 +10,11 @@ pub(crate) struct Refused {
 /// Refuses system calls: each fails with `errno`. Holds for this thread and the threads and
 /// processes that it starts.
 pub(crate) fn refuse(refused: &[Refused], errno: i32) {
-    let deny = libc::SECCOMP_RET_ERRNO | errno as u32;
+    answer(refused, libc::SECCOMP_RET_ERRNO | errno as u32);
+}
+
+/// Installs a filter that gives this answer to the system calls.
+pub(crate) fn answer(refused: &[Refused], deny: u32) {
     // The number of the system call is at offset 0 of the filter's data, the low half of its second
     // argument at 24.
     let load = |offset| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);

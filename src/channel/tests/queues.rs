@@ -3,7 +3,8 @@
 use super::types::{join_consumer, join_publisher, take, version};
 use crate::channel::join::Types;
 use crate::channel::untyped::Draining;
-use crate::channel::{Cursor, GroupReceiver, RecvFailure};
+use crate::channel::{Cursor, GroupReceiver, RecvFailure, Waitable};
+use crate::sync::Ordering;
 use crate::wait::Timeout;
 use crate::{OpenError, RecvError, Ring};
 
@@ -79,4 +80,29 @@ fn a_consumer_that_drains_adopts_nothing() {
     heir.reap_dead();
     assert_eq!(job(&mut heir), (0, 2));
     heir.ack();
+}
+
+#[test]
+fn a_consumer_that_leaves_a_packet_behind_passes_its_wake_up_on() {
+    let ring = Ring::builder().shared().queue().heap().unwrap();
+    let info = version(1);
+    let types = Types::One(&info);
+    let (mut sender, index) = join_publisher(&ring, &types).unwrap();
+    let (mut consumer, _) = join_consumer(&ring, &types).unwrap();
+    let word = |consumer: &GroupReceiver| consumer.event_count().futex.load(Ordering::Relaxed);
+    let passes_on = |consumer: &mut GroupReceiver| {
+        let before = word(consumer);
+        consumer.end_sleep();
+        word(consumer) - before
+    };
+    assert_eq!(passes_on(&mut consumer), 0, "nothing is there");
+    for _ in 0..2 {
+        sender.send_archive(&[7], index, 0, Timeout::Zero).unwrap();
+    }
+    assert_eq!(passes_on(&mut consumer), 1, "it leaves without a packet");
+    take(&mut consumer);
+    assert_eq!(passes_on(&mut consumer), 1, "it took the first packet of two");
+    consumer.ack();
+    take(&mut consumer);
+    assert_eq!(passes_on(&mut consumer), 0, "it took the last packet");
 }

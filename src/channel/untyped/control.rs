@@ -10,7 +10,10 @@ use crate::channel::owned_entry;
 use crate::ring::gate::position;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
-use crate::wait::{Deadline, PENDING, Timeout, wait_until};
+use crate::wait::{Deadline, Subject, Timeout, wait_until};
+
+/// The subject of a wait for subscribers. No gate is there.
+const JOIN: u64 = u64::MAX;
 
 impl Sender {
     /// Waits until this many subscribers have joined and live.
@@ -36,12 +39,16 @@ impl Sender {
     }
 
     /// Sleeps until a subscriber joins, for a bounded time.
-    fn wait_for_join(&self, deadline: Deadline) {
+    fn wait_for_join(&mut self, deadline: Deadline) {
+        self.pace.begin(Subject { id: JOIN, is_pending: true });
+        let bound = self.pace.sleep(deadline);
         let (entry, event_count) = (&self.entry, self.entry.event_count());
         let before = event_count.futex.load(Ordering::Relaxed);
         // Subscribers that join notify the publishers.
         let ready = || event_count.futex.load(Ordering::Relaxed) != before;
-        entry.waiter.park(event_count, deadline.cut(PENDING), ready);
+        entry.waiter.park(event_count, bound, ready);
+        // The caller counts the living subscribers, which is a check.
+        self.pace.is_due();
     }
 
     /// Number of living subscribers.

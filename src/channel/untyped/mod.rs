@@ -9,6 +9,7 @@ mod receiver;
 mod redelivery;
 mod room;
 mod waitable;
+mod waiting;
 
 pub(crate) use control::{End, SubscriberIndex};
 pub(super) use control::{publisher_control, subscriber_control};

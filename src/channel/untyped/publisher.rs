@@ -16,7 +16,7 @@ use crate::ring::guard::{self, HoldsClaim};
 use crate::ring::membership;
 use crate::ring::slot::Descriptor;
 use crate::ring::state::RingState;
-use crate::wait::Timeout;
+use crate::wait::{Pace, Timeout};
 use std::fmt;
 
 /// Most packets of one claim of `send_all`.
@@ -48,11 +48,13 @@ pub(crate) struct Sender {
     pub(crate) writer: Writer,
     pub(crate) entry: OwnedEntry,
     scratch: Scratch,
+    /// When to check liveness during a wait.
+    pub(super) pace: Pace,
 }
 
 impl Sender {
     pub(crate) fn new(writer: Writer, entry: OwnedEntry) -> Self {
-        Self { writer, entry, scratch: Scratch::default() }
+        Self { writer, entry, scratch: Scratch::default(), pace: Pace::new() }
     }
 
     /// Publishes one packet. Returns the error of one form of the verb.
@@ -187,7 +189,7 @@ impl Sender {
             }
         }
         *sent += count;
-        self.entry.notify_subscribers();
+        self.entry.notify_subscribers_of(count);
         Ok(())
     }
 

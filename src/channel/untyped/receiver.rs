@@ -20,15 +20,14 @@ use super::AckMode;
 use super::options::WorkerOptions;
 use crate::channel::error::{RecvError, RecvFailure};
 use crate::channel::owned_entry::OwnedEntry;
-use crate::channel::select::Waitable;
 use crate::error::Form;
 use crate::packet::Fingerprint;
 use crate::ring::cursor::{Adoption, Cursor, Fault, Next, Taken};
 use crate::ring::guard::HoldsPacket;
 use crate::ring::reader::Reader;
 use crate::ring::state::RingState;
-use crate::wait::{Deadline, IDLE, PENDING, Timeout, wait_until};
-use std::time::{Duration, Instant};
+use crate::wait::{Deadline, IDLE, Pace, Timeout};
+use std::time::Duration;
 
 /// A subscriber wakes publishers once per this fraction of the ring.
 const PARTS: u64 = 8;
@@ -58,8 +57,10 @@ pub(crate) struct Receiver<C: Cursor = Reader> {
     pub(super) found: Option<Found>,
     /// Choices of a worker. `None` outside a cluster.
     pub(super) options: Option<Box<WorkerOptions>>,
-    /// When to check liveness, if nothing else requires it.
+    /// When to check liveness, if nothing else requires it: of a consumer that need not wait.
     pub(super) check_at: Deadline,
+    /// When to check liveness during a wait.
+    pub(super) pace: Pace,
     /// Polls in a row that found nothing, and the position of the first one.
     polls: u32,
     polled_at: u64,
@@ -82,6 +83,7 @@ impl<C: Cursor> Receiver<C> {
             found: None,
             options: None,
             check_at: Deadline::after(IDLE),
+            pace: Pace::new(),
             polls: 0,
             polled_at: 0,
             notified_at: 0,
@@ -169,63 +171,8 @@ impl<C: Cursor> Receiver<C> {
         self.entry.waiter.spin_briefly(|| self.cursor.is_stamped())
     }
 
-    #[cold]
-    #[inline(never)]
-    fn wait_for_next(&mut self, mut found: Next, timeout: Timeout) -> Result<Taken, RecvFailure> {
-        if C::IS_SHARED && self.check_at.has_passed() && self.reap_dead() {
-            found = self.cursor.next();
-        }
-        if let Some(outcome) = self.conclude(found) {
-            return outcome;
-        }
-        if matches!(timeout, Timeout::Zero) {
-            return Err(self.empty());
-        }
-        let deadline = timeout.deadline();
-        let waiter = &self.entry.waiter;
-        // An endpoint that never sleeps spins in its pauses.
-        let mut ready =
-            !waiter.only_spins() && waiter.spin(deadline.cut(PENDING), || self.is_ready());
-        if !C::IS_SHARED {
-            // A subscriber checks liveness after it has waited, not by the clock.
-            self.check_at = Deadline::after(IDLE);
-        }
-        let look = |receiver: &mut Self| {
-            if receiver.is_draining() {
-                return Some(Err(RecvError::Closed.into()));
-            }
-            let found = receiver.cursor.next();
-            receiver.conclude(found)
-        };
-        // If something was ready and another consumer took it, search once more before parking.
-        let pause = |receiver: &mut Self, deadline| ready = !ready && receiver.park(deadline);
-        wait_until(self, deadline, look, pause).unwrap_or(Err(RecvFailure::NotReady(())))
-    }
-
-    /// A bounded pause. Returns true if there is something to find. Otherwise liveness was
-    /// checked, if that was due.
-    fn park(&mut self, deadline: Deadline) -> bool {
-        let waiter = &self.entry.waiter;
-        let (only_spins, is_claimed) = (waiter.only_spins(), self.cursor.is_claimed());
-        let bound = deadline.cut(if only_spins || is_claimed { PENDING } else { IDLE });
-        let (event_count, is_ready) = (self.entry.event_count(), || self.is_ready());
-        let is_found = match is_claimed {
-            true => waiter.park_or_nap(event_count, bound, Instant::now(), is_ready),
-            false => waiter.park(event_count, bound, is_ready),
-        };
-        if is_found {
-            return true;
-        }
-        // The pauses of a spinner are short, because no wake-up reports a claim that is made
-        // meanwhile. If there is no claim, it checks as seldom as a sleeper.
-        if !only_spins || self.cursor.is_claimed() || self.check_at.has_passed() {
-            self.reap_dead();
-        }
-        false
-    }
-
     /// The result of a receive whose search returned `found`. `None`: keep waiting.
-    fn conclude(&mut self, found: Next) -> Option<Result<Taken, RecvFailure>> {
+    pub(super) fn conclude(&mut self, found: Next) -> Option<Result<Taken, RecvFailure>> {
         match found {
             Next::Taken(taken) => match self.hand_out(taken) {
                 Some(taken) => Some(Ok(taken)),
@@ -281,7 +228,7 @@ impl<C: Cursor> Receiver<C> {
 
     /// Nothing was found by a receive that does not wait. A subscriber that polls checks liveness,
     /// too. (A consumer does so by the clock, in `wait_for_next`.)
-    fn empty(&mut self) -> RecvFailure {
+    pub(super) fn empty(&mut self) -> RecvFailure {
         if !C::IS_SHARED {
             if self.polled_at != self.cursor.position() {
                 (self.polled_at, self.polls) = (self.cursor.position(), 0);

@@ -3,7 +3,8 @@
 //! The publisher waits for the endpoint at the gate: it spins, then sleeps for bounded times. If
 //! the gate does not move, it checks the liveness locks and clears the entries of the dead. So a
 //! dead process blocks no publisher for longer than one sleep, and a call that does not wait
-//! clears the dead process at the gate too.
+//! clears the dead process at the gate too. Sleeps become longer while the gate stands still, also
+//! from one call to the next.
 
 use super::publisher::Sender;
 use crate::channel::error::{SendError, SendFailure, WaitingFor};
@@ -13,7 +14,7 @@ use crate::ring::gate::{Gate, position};
 use crate::segment::entry::EntryId;
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
-use crate::wait::{Deadline, PENDING, Timeout, wait_until};
+use crate::wait::{Deadline, PENDING, Subject, Timeout, wait_until};
 use std::time::Instant;
 
 impl Sender {
@@ -102,8 +103,14 @@ impl Sender {
     /// pause of the wait sets `since`.
     fn park_at(&mut self, gate: Gate, deadline: Deadline, since: &mut Option<Instant>) {
         let since = *since.get_or_insert_with(Instant::now);
-        let (entry, bound) = (&self.entry, deadline.cut(PENDING));
-        if !entry.waiter.park_or_nap(entry.event_count(), bound, since, || self.has_moved(gate)) {
+        self.pace.begin(Subject { id: gate.lowest, is_pending: true });
+        let (entry, bound) = (&self.entry, self.pace.sleep(deadline));
+        let bound = if entry.waiter.only_spins() { bound.min(PENDING) } else { bound };
+        let has_moved = || self.has_moved(gate);
+        if !entry.waiter.park_or_nap(entry.event_count(), bound, since, has_moved)
+            && self.pace.is_due()
+            && !(self.pace.may_share_checks() && self.entry.is_checked())
+        {
             self.entry.reap_dead();
         }
     }

@@ -38,7 +38,7 @@ impl<C: Cursor> Waitable for Receiver<C> {
         }
         if !self.has_found() {
             if C::IS_SHARED && self.check_at.has_passed() {
-                self.reap_dead();
+                self.check_liveness();
             }
             self.release();
             loop {
@@ -65,8 +65,14 @@ impl<C: Cursor> Waitable for Receiver<C> {
         self.cursor.is_claimed()
     }
 
-    fn reap_dead(&mut self) {
-        Self::reap_dead(self);
+    fn check_liveness(&mut self, is_long: bool) {
+        if !(is_long && self.entry.is_checked()) {
+            self.reap_dead();
+        }
+    }
+
+    fn end_sleep(&self) {
+        self.pass_wake_up_on();
     }
 
     fn wait(&self) -> Wait {

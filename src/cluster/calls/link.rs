@@ -154,7 +154,7 @@ impl ServiceLink {
         bound: Duration,
     ) -> Result<SentCall, (StartFailure, FreshCell, Option<WindowPlace>)> {
         let number = cell.number();
-        let sent = self.with_sender(Deadline::after(bound), |sender| {
+        let sent = self.with_sender(bound, |sender| {
             let position = sender.send(number, request, wait, Timeout::After(bound))?;
             Ok::<_, SendFailure>((position, sender.entry))
         });
@@ -165,15 +165,15 @@ impl ServiceLink {
         }
     }
 
-    /// Lends an endpoint to `work`.
+    /// Lends an endpoint to `work`. Waits at most for `bound` if there is none.
     #[inline(always)]
     pub(super) fn with_sender<R>(
         &self,
-        deadline: Deadline,
+        bound: Duration,
         work: impl FnOnce(&mut RequestSender) -> R,
     ) -> Result<R, StartFailure> {
         let attach = || attach(&self.requests, &self.types, &self.calls, true);
-        self.senders.with(deadline, attach, work).map_err(|failure| match failure {
+        self.senders.with(bound, attach, work).map_err(|failure| match failure {
             NoSender::Nested => StartFailure::Nested,
             NoSender::Full => StartFailure::NoSender,
             NoSender::Open(error) => StartFailure::Open(error),
@@ -182,7 +182,7 @@ impl ServiceLink {
 
     /// Waits until a server lives.
     pub(crate) fn wait_for_servers(&self, timeout: Option<Duration>) -> Result<(), StartFailure> {
-        let waited = self.with_sender(Deadline::NEVER, |sender| match timeout {
+        let waited = self.with_sender(Duration::MAX, |sender| match timeout {
             None => sender.publisher.wait_for_subscribers(1).map_err(SendFailure::Error),
             Some(timeout) => {
                 let waited = sender.publisher.wait_for_subscribers_timeout(1, timeout);

@@ -14,6 +14,7 @@ use crate::packet::Packet;
 use crate::wait::{Deadline, IDLE, Timeout, Wait};
 use std::cell::RefCell;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 thread_local! {
     /// The endpoints that this thread is sending with, by the addresses of their [`Senders`].
@@ -44,7 +45,7 @@ pub(super) struct RequestSender {
 pub(super) enum NoSender {
     /// This thread is serializing a request to the same service.
     Nested,
-    /// No entry is left, and no other thread returned an endpoint before the deadline.
+    /// No entry is left, and no other thread returned an endpoint in time.
     Full,
     /// It cannot be attached.
     Open(OpenError),
@@ -67,7 +68,7 @@ impl Senders {
     #[inline]
     pub(super) fn with<R>(
         &self,
-        deadline: Deadline,
+        bound: Duration,
         attach: impl Fn() -> Result<RequestSender, OpenError>,
         work: impl FnOnce(&mut RequestSender) -> R,
     ) -> Result<R, NoSender> {
@@ -78,7 +79,7 @@ impl Senders {
         let idle = self.lock().idle.pop();
         let sender = match idle {
             Some(sender) => sender,
-            None => self.attach_or_wait(deadline, attach)?,
+            None => self.attach_or_wait(bound, attach)?,
         };
         let mut lent = Lent { senders: self, sender: Some(sender) };
         SENDING.with_borrow_mut(|all| all.push(own));
@@ -88,9 +89,10 @@ impl Senders {
     #[cold]
     fn attach_or_wait(
         &self,
-        deadline: Deadline,
+        bound: Duration,
         attach: impl Fn() -> Result<RequestSender, OpenError>,
     ) -> Result<RequestSender, NoSender> {
+        let deadline = Deadline::after(bound);
         loop {
             match attach() {
                 Ok(sender) => return Ok(sender),

@@ -40,7 +40,7 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::Control;
 use crate::segment::entry::{Ended, SlotSnapshot, WorkerSlotState};
 use crate::segment::layout::SlotInfo;
-use crate::wait::Deadline;
+use crate::wait::{Deadline, Pace};
 use info::{describe, id_of};
 use slots::SlotTable;
 use sweep::{FinalSweep, clear, clear_dead, discard_inbox, sweep};
@@ -67,10 +67,11 @@ impl Directory {
         let mut slots = SlotTable::open(cluster, request)?;
         check_id(slots.count(), request)?;
         let deadline = Deadline::after(request.wait_for_name.unwrap_or_default());
+        let mut pace = Pace::new();
         let slot = loop {
             match Self::occupy(&slots, cluster, request) {
                 Err(JoinError::NameTaken { .. }) if !deadline.has_passed() => {
-                    slots.wait_for_name(request.name, deadline);
+                    slots.wait_for_name(request.name, deadline, &mut pace);
                 }
                 outcome => break outcome?,
             }

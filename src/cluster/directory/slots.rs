@@ -14,7 +14,7 @@ use crate::segment::name::Name;
 use crate::segment::settings::Settings;
 use crate::segment::{Control, Liveness, Segment, WorkerSlots};
 use crate::sys::machine;
-use crate::wait::{Deadline, IDLE, Sleep, Wait, Waiter};
+use crate::wait::{Deadline, Pace, Sleep, Subject, Wait, Waiter};
 use std::io::ErrorKind::WouldBlock;
 use std::time::Duration;
 
@@ -256,14 +256,17 @@ impl SlotTable {
     // ── Event count and fork ──
 
     /// Waits until no living worker has a name. A bounded wait: the caller looks again.
-    pub(super) fn wait_for_name(&self, name: &str, deadline: Deadline) {
+    pub(super) fn wait_for_name(&self, name: &str, deadline: Deadline, pace: &mut Pace) {
         let is_free = || match self.find(&Address::Name(name)) {
             Some((index, entry)) => is_free(&entry) || !self.is_alive(index),
             None => true,
         };
         // A worker that leaves notifies; the death of one is noticed after the sleep.
         let waiter = Waiter::new(Wait::park(), Sleep::Futex);
-        waiter.park(self.event_count(), deadline.cut(IDLE), is_free);
+        pace.begin(Subject { id: 0, is_pending: false });
+        waiter.park(self.event_count(), pace.sleep(deadline), is_free);
+        // The caller tries to take the name, which is a check.
+        pace.is_due();
     }
 
     /// The event count that is notified after each change of a slot.

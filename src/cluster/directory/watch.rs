@@ -17,7 +17,7 @@ use crate::channel::{
 use crate::cluster::names::Cluster;
 use crate::error::{Detachment, Form};
 use crate::segment::entry::{Ended, SlotPhase, SlotSnapshot, WorkerSlotState};
-use crate::wait::{Deadline, IDLE, Sleep, Timeout, Wait, Waiter, wait_until};
+use crate::wait::{Deadline, IDLE, Pace, Sleep, Subject, Timeout, Wait, Waiter, wait_until};
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -28,8 +28,9 @@ use std::fmt;
 ///
 /// # When a worker dies
 ///
-/// A death is reported within about 50 ms, and only while a call of this watch waits or polls. A
-/// worker whose name joined again meanwhile is reported as died, then as joined.
+/// A death is reported within a quarter of the time waited, at least 2 and at most 250 ms. It is
+/// reported only while a call of this watch waits or polls. A worker whose name joined again
+/// meanwhile is reported as died, then as joined.
 ///
 /// ```
 /// # let cluster = format!("watch-{}", std::process::id());
@@ -53,6 +54,8 @@ pub struct Watch {
     /// Changes that were noticed and are not reported yet.
     changes: VecDeque<WorkerChange>,
     waiter: Waiter,
+    /// When to check the liveness locks during a wait.
+    pace: Pace,
     /// When a caller that never sleeps must check the liveness locks again.
     check_locks_at: Deadline,
     /// Why no worker can join any more, as found when the locks were asked last.
@@ -85,6 +88,7 @@ impl Watch {
             known: vec![KnownSlot { phase: SlotPhase(0), alive: None }; slots.count()],
             changes: VecDeque::new(),
             waiter: Waiter::new(Wait::park(), Sleep::Futex),
+            pace: Pace::new(),
             check_locks_at: Deadline::after(IDLE),
             detachment: None,
             slots,
@@ -115,10 +119,15 @@ impl Watch {
             None => watch.detachment.map(|cause| Err(RecvError::Detached(cause).into())),
         };
         let found = wait_until(self, timeout.deadline(), look, |watch, deadline| {
-            let bound = deadline.cut(IDLE);
+            watch.pace.begin(Subject { id: 0, is_pending: false });
+            let bound = watch.pace.sleep(deadline);
             watch.waiter.park(watch.slots.event_count(), bound, || watch.is_changed());
-            watch.look(Depth::Locks);
+            let is_due = watch.pace.is_due();
+            watch.look(if is_due { Depth::Locks } else { Depth::Phases });
         });
+        if found.is_some() {
+            self.pace.end();
+        }
         found.unwrap_or(Err(RecvFailure::NotReady(())))
     }
 
@@ -201,7 +210,7 @@ impl Waitable for Watch {
         false
     }
 
-    fn reap_dead(&mut self) {
+    fn check_liveness(&mut self, _is_long: bool) {
         self.look(Depth::Locks);
     }
 }

@@ -16,7 +16,7 @@ use crate::cluster::names::WorkerId;
 use crate::cluster::worker::Worker;
 use crate::error::{Form as _, OpenError};
 use crate::packet::{Packet, SendAs};
-use crate::wait::{PENDING, Timeout, Wait, wait_until};
+use crate::wait::{Pace, Subject, Timeout, Wait, wait_until};
 use std::fmt;
 use std::time::Duration;
 
@@ -175,12 +175,15 @@ impl EventSender {
         sent: Result<(), EmitFailure>,
     ) -> Result<(), EmitFailure> {
         let mut state = (self, sent);
+        let mut pace = Pace::new();
         wait_until(
             &mut state,
             timeout.deadline(),
             |(_, sent)| (!is_full(sent)).then_some(()),
             |(emitter, sent), deadline| {
-                *sent = emitter.send(packet, Timeout::After(deadline.cut(PENDING)));
+                pace.begin(Subject { id: 0, is_pending: true });
+                *sent = emitter.send(packet, Timeout::After(pace.sleep(deadline)));
+                pace.is_due();
             },
         );
         state.1

@@ -273,12 +273,12 @@ impl Waitable for Events<'_> {
         self.subscriber.receiver.is_pending()
     }
 
-    fn reap_dead(&mut self) {
-        Waitable::reap_dead(&mut self.subscriber.receiver);
+    fn check_liveness(&mut self, is_long: bool) {
+        Waitable::check_liveness(&mut self.subscriber.receiver, is_long);
         if self.has_worker_handlers()
             && let Some(watch) = &mut self.watch
         {
-            watch.reap_dead();
+            watch.check_liveness(is_long);
         }
     }
 

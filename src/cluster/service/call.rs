@@ -14,12 +14,17 @@ use crate::cluster::error::{CallError, CallTimeoutError, ServerProcess, WaitingF
 use crate::error::{Detachment, Form};
 use crate::packet::Packet;
 use crate::sync::Ordering;
-use crate::wait::{Deadline, IDLE, PENDING, Sleep, Timeout, Wait, Waiter, wait_until};
+use crate::wait::{
+    Deadline, IDLE, PENDING, Pace, Sleep, Subject, Timeout, Wait, Waiter, wait_until,
+};
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The subject of a wait for a call.
+pub(super) const CALL: Subject = Subject { id: 0, is_pending: true };
 
 /// Calls without a pause, after which a thread yields its core once.
 const LONGEST_RUN: u32 = 128;
@@ -65,6 +70,8 @@ pub(super) struct Flight {
     link: Arc<ServiceLink>,
     wait: Wait,
     progress: Progress,
+    /// When a caller that waits checks the servers.
+    pace: Pace,
     /// When a caller that polls checks the servers again. `None` before its first poll.
     check_at: Option<Deadline>,
 }
@@ -88,6 +95,7 @@ impl<R: Packet> Call<R> {
             link: Arc::clone(link),
             wait,
             progress: Progress::InFlight(sent),
+            pace: Pace::new(),
             check_at: None,
         };
         Self { flight, packet: PhantomData }
@@ -185,9 +193,12 @@ impl Flight {
         let patience = Deadline::after(PATIENCE);
         let ended = |flight: &mut Self| flight.has_ended().then_some(());
         let pause = |flight: &mut Self, deadline: Deadline| {
+            flight.pace.begin(CALL);
+            let bound = flight.pace.sleep(deadline);
             let Progress::InFlight(SentCall { cell, .. }) = &flight.progress else { return };
-            let bound = deadline.cut(PENDING);
-            if !waiter.park_once(cell.event_count(), bound, || cell.outcome().is_some()) {
+            if !waiter.park_once(cell.event_count(), bound, || cell.outcome().is_some())
+                && flight.pace.is_due()
+            {
                 flight.check(patience.has_passed());
             }
         };
@@ -327,7 +338,7 @@ impl Waitable for Flight {
         !self.has_ended()
     }
 
-    fn reap_dead(&mut self) {
+    fn check_liveness(&mut self, _is_long: bool) {
         self.check_at = None;
         self.check(false);
     }

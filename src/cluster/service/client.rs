@@ -1,7 +1,7 @@
 //! Clients: start calls.
 
 use super::builder::ServiceBuilder;
-use super::call::{self, Call};
+use super::call::{self, CALL, Call};
 use super::own_thread::{self, PATIENCE};
 use super::reply::Reply;
 use crate::channel::{FreshCell, NoPlace, SendFailure};
@@ -11,7 +11,7 @@ use crate::cluster::worker::Worker;
 use crate::error::{Form, OpenError};
 use crate::packet::{Packet, SendAs};
 use crate::sync::AtomicU64;
-use crate::wait::{Deadline, PENDING, Timeout, Wait};
+use crate::wait::{Deadline, PENDING, Pace, Timeout, Wait};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -222,9 +222,9 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         if self.link.has_given_up() && !self.link.has_servers() {
             return Err(CallError::NoService.into());
         }
-        let mut patience = None;
+        let (mut patience, mut pace) = (None, Pace::new());
+        let mut bound = deadline.cut(PENDING);
         loop {
-            let bound = deadline.cut(PENDING);
             match self.link.send(place, request, self.wait, bound) {
                 Ok(sent) => return Ok(Call::new(&self.link, self.wait, sent)),
                 Err((
@@ -235,7 +235,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 Err((failure, ..)) => return Err(self.start_error(failure).into()),
             }
             // The request ring is full, or other threads use all endpoints.
-            if bound.is_zero()
+            if deadline.has_passed()
                 && let Some(error) = F::not_ready(call::untaken(&self.link))
             {
                 return Err(error);
@@ -247,6 +247,9 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             if patience.has_passed() && own_thread::serves_alone(&self.link.requests) {
                 return Err(CallError::WouldDeadlock.into());
             }
+            pace.begin(CALL);
+            pace.is_due();
+            bound = pace.sleep(deadline);
         }
     }
 

@@ -311,8 +311,12 @@ impl Waitable for Server {
         self.receiver.is_pending()
     }
 
-    fn reap_dead(&mut self) {
-        self.receiver.reap_dead();
+    fn check_liveness(&mut self, is_long: bool) {
+        Waitable::check_liveness(&mut self.receiver, is_long);
+    }
+
+    fn end_sleep(&self) {
+        self.receiver.end_sleep();
     }
 
     fn wait(&self) -> Wait {

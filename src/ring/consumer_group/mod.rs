@@ -37,7 +37,7 @@ mod orphans;
 
 pub(crate) use orphans::{has_in_flight, unpin};
 #[cfg(not(loom))]
-pub(crate) use orphans::{orphaned_entry, skip_voids};
+pub(crate) use orphans::{is_pinned, orphaned_entry, skip_voids};
 
 #[cfg(not(loom))]
 use super::cursor::payload_of;
@@ -250,6 +250,12 @@ impl Cursor for ConsumerGroup {
 
     fn is_claimed(&self) -> bool {
         self.tail() > position(shared(&self.memory).load(Ordering::Relaxed))
+    }
+
+    fn has_more(&self) -> bool {
+        // A pin hides the packets behind it.
+        let word = shared(&self.memory).load(Ordering::Relaxed);
+        word != NOWHERE && word & PIN != 0 || self.is_stamped()
     }
 
     #[inline]

@@ -89,6 +89,14 @@ pub(crate) fn orphaned_entry(
     orphans(memory, end, is_alive).next().map(|(entry_id, _)| entry_id)
 }
 
+/// Returns true if the shared cursor is pinned, by a consumer that takes a packet or that is dead.
+#[cfg(not(loom))]
+pub(crate) fn is_pinned(memory: &RingMemory) -> bool {
+    // Relaxed: a pin that is missed is found by the next check.
+    let word = shared(memory).load(Ordering::Relaxed);
+    word != NOWHERE && word & PIN != 0
+}
+
 /// Clears the pin that a dead consumer left on the shared cursor. Returns true if it did.
 pub(crate) fn unpin(memory: &RingMemory, is_alive: &dyn Fn(EntryId) -> bool) -> bool {
     let shared = shared(memory);

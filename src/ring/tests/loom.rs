@@ -17,7 +17,7 @@ use crate::segment::entry::EntryId;
 use crate::segment::layout::NOWHERE;
 use crate::segment::settings::{Claims, Overflow};
 use crate::sync::{AtomicU64, Ordering, fence};
-use crate::wait::{Notifier, register_waiter, register_waiter_on_all};
+use crate::wait::{Notifier, Registrations, register_waiter};
 use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
@@ -374,7 +374,7 @@ fn loom_park_and_wake() {
                 publish(&mut writer, 1, tag).unwrap();
                 let event_count = &writer.memory().head().readers.event_count;
                 if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
-                    notifier.wake(event_count, || {});
+                    notifier.wake(event_count, || true);
                 }
             }
         });
@@ -405,11 +405,12 @@ fn loom_park_on_two_and_wake() {
                 publish(writer, 1, 1).unwrap();
                 let event_count = &writer.memory().head().readers.event_count;
                 if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
-                    notifier.wake(event_count, || {});
+                    notifier.wake(event_count, || true);
                 }
             }
         });
-        let (words, _) = register_waiter_on_all(event_counts);
+        let mut registrations = Registrations::default();
+        let (words, _) = registrations.renew(event_counts);
         let sleeps = readers.each_ref().map(|reader| !reader.is_ready());
         publisher.join().unwrap();
         for (sleeps, (word, seen)) in sleeps.into_iter().zip(words) {
@@ -433,7 +434,7 @@ fn loom_park_at_the_limit_and_wake() {
             assert_eq!(receive(&mut reader), Ok(1));
             let event_count = &reader.memory().head().writers;
             if notifier.may_have_waiters(event_count) && notifier.has_new_waiters(event_count) {
-                notifier.wake(event_count, || {});
+                notifier.wake(event_count, || true);
             }
         });
         let event_count = &memory.head().writers;

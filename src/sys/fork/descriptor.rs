@@ -99,6 +99,21 @@ impl UnsharedFd {
     pub(crate) fn is_inherited(&self) -> bool {
         self.generation != generation()
     }
+
+    /// Records the time of a check of the file's locks, which holds for all descriptors of the file
+    /// in this process. Returns false, and changes nothing, if the last check was not before
+    /// `not_before`.
+    pub(crate) fn note_check(&self, time: u64, not_before: u64) -> bool {
+        let mut registry = registry();
+        let own = registry.descriptors.iter().find(|other| other.id == self.id);
+        let Some((file, checked)) = own.map(|own| (own.file, own.checked)) else { return true };
+        if checked >= not_before {
+            return false;
+        }
+        let same = registry.descriptors.iter_mut().filter(|other| other.file == file);
+        same.for_each(|other| other.checked = time);
+        true
+    }
 }
 
 impl AsFd for UnsharedFd {
@@ -183,7 +198,8 @@ impl ForeignFd {
             let number = lowest_free(fd.number);
             let value = open()?;
             let opened = number.zip(file_of(fd.as_fd()).ok()).filter(|&(number, file)| {
-                Registered { id: 0, number, file, owner: FdOwner::Foreign }.is_open()
+                let owner = FdOwner::Foreign;
+                Registered { id: 0, number, file, owner, checked: 0 }.is_open()
             });
             if let Some((number, file)) = opened {
                 let id = registry.register(number, file, FdOwner::Foreign);

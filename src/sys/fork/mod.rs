@@ -81,6 +81,8 @@ struct Registered {
     /// Device and inode.
     file: (u64, u64),
     owner: FdOwner,
+    /// See [`UnsharedFd::note_check`].
+    checked: u64,
 }
 
 /// The owner of a descriptor in the registry.
@@ -152,7 +154,7 @@ impl ForkRegistry {
         self.descriptors.retain(|earlier| earlier.number != number);
         let id = self.next_id;
         self.next_id += 1;
-        self.descriptors.push(Registered { id, number, file, owner });
+        self.descriptors.push(Registered { id, number, file, owner, checked: 0 });
         id
     }
 

@@ -1,0 +1,105 @@
+//! Waiting for the next packet: the slow path of every receive.
+//!
+//! The receiver spins, then sleeps. Liveness checks have a pace of their own, which goes on from
+//! one call to the next while no packet comes.
+
+use super::receiver::Receiver;
+use crate::channel::error::{RecvError, RecvFailure};
+use crate::channel::select::Waitable;
+use crate::ring::cursor::{Cursor, Next, Taken};
+use crate::wait::{Deadline, IDLE, PENDING, Subject, Timeout, wait_until};
+use std::time::Instant;
+
+impl<C: Cursor> Receiver<C> {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn wait_for_next(
+        &mut self,
+        mut found: Next,
+        timeout: Timeout,
+    ) -> Result<Taken, RecvFailure> {
+        if C::IS_SHARED && self.check_at.has_passed() && self.check_liveness() {
+            found = self.cursor.next();
+        }
+        if let Some(outcome) = self.conclude(found) {
+            return outcome;
+        }
+        if matches!(timeout, Timeout::Zero) {
+            return Err(self.empty());
+        }
+        let deadline = timeout.deadline();
+        let waiter = &self.entry.waiter;
+        let position = self.cursor.position();
+        // An endpoint that never sleeps spins in its pauses. A wait that goes on has spun before.
+        let may_spin = !waiter.only_spins() && !self.pace.is_under_way(position);
+        let mut ready = may_spin && waiter.spin(deadline.cut(PENDING), || self.is_ready());
+        let look = |receiver: &mut Self| {
+            if receiver.is_draining() {
+                return Some(Err(RecvError::Closed.into()));
+            }
+            let found = receiver.cursor.next();
+            receiver.conclude(found)
+        };
+        // If something was ready and another consumer took it, search once more before parking.
+        let mut has_slept = false;
+        let pause = |receiver: &mut Self, deadline| {
+            has_slept |= !ready;
+            ready = !ready && receiver.park(position, deadline);
+        };
+        let outcome = wait_until(self, deadline, look, pause);
+        if has_slept {
+            self.pass_wake_up_on();
+        }
+        match outcome {
+            Some(outcome) => {
+                self.pace.end();
+                outcome
+            }
+            None => {
+                // The next call goes on. Other consumers may have moved a shared cursor.
+                self.pace.rename(self.cursor.position());
+                Err(RecvFailure::NotReady(()))
+            }
+        }
+    }
+
+    /// At the end of a wait, with or without a packet: wakes another consumer if a packet is left.
+    /// The publisher woke as many consumers as it published packets, and this wake-up may have been
+    /// meant for that packet.
+    pub(super) fn pass_wake_up_on(&self) {
+        if C::IS_SHARED && self.cursor.has_more() {
+            self.entry.pass_wake_up_on();
+        }
+    }
+
+    /// A bounded pause of a wait that began at `position`. Returns true if there is something to
+    /// find. Otherwise liveness was checked, if that was due.
+    fn park(&mut self, position: u64, deadline: Deadline) -> bool {
+        let is_claimed = self.cursor.is_claimed();
+        self.pace.begin(Subject { id: position, is_pending: is_claimed });
+        let bound = self.pace.sleep(deadline);
+        let waiter = &self.entry.waiter;
+        // The pauses of a spinner are short, because no wake-up reports a claim that is made
+        // meanwhile.
+        let bound = if waiter.only_spins() { bound.min(PENDING) } else { bound };
+        let (event_count, is_ready) = (self.entry.event_count(), || self.is_ready());
+        let is_found = match is_claimed {
+            true => waiter.park_or_nap(event_count, bound, Instant::now(), is_ready),
+            false => waiter.park(event_count, bound, is_ready),
+        };
+        if !is_found && self.pace.is_due() {
+            self.check_liveness();
+        }
+        is_found
+    }
+
+    /// Does [`reap_dead`](Self::reap_dead), unless the wait is long and this process checked the
+    /// ring a moment ago. Returns true if something changed.
+    pub(super) fn check_liveness(&mut self) -> bool {
+        if self.pace.may_share_checks() && self.entry.is_checked() {
+            self.check_at = Deadline::after(IDLE);
+            return false;
+        }
+        self.reap_dead()
+    }
+}
