@@ -287,6 +287,50 @@ fn loom_evict_while_pinned() {
     });
 }
 
+/// A subscriber skips to the newest packet while a publisher evicts.
+#[test]
+fn loom_skip_while_evicting() {
+    check(2, || {
+        let ring = ring(2, Claims::Exclusive, Overflow::DropOldest);
+        let (mut writer, mut reader) = (ring.writer(0), ring.reader(0));
+        publish_all(&mut writer, 1, 1..=2);
+        let publisher = thread::spawn(move || {
+            let mut sent = 2;
+            for tag in 3..=4 {
+                if publish(&mut writer, 1, tag).is_err() {
+                    break;
+                }
+                sent = tag;
+            }
+            sent
+        });
+        let (mut counted, mut last) = (0, 0);
+        let mut look = |reader: &mut Reader| match reader.next() {
+            Next::Taken(_) => {
+                counted += reader.skip_to_newest() + 1;
+                let newest = reader.in_flight().unwrap();
+                let tag = tag_of(reader, &newest);
+                thread::yield_now();
+                assert_eq!(tag, tag_of(reader, &newest), "overwritten in hand");
+                reader.release();
+                assert!(tag > last);
+                last = tag;
+                true
+            }
+            Next::Missed(some) => {
+                counted += some.packets;
+                true
+            }
+            Next::Nothing => false,
+            Next::Corrupt(fault) => panic!("corrupt {fault:?}"),
+        };
+        look(&mut reader);
+        let sent = publisher.join().unwrap();
+        while look(&mut reader) {}
+        assert_eq!((counted, last), (sent, sent));
+    });
+}
+
 /// A publisher dies after its claim. Another process recovers it while a third one publishes.
 #[test]
 fn loom_abandoned_claim() {
