@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod any;
+mod board;
 mod builder;
 mod error;
 pub(crate) mod join;
@@ -33,6 +34,11 @@ mod untyped;
 mod verb;
 
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
+pub use board::{
+    Board, BoardBuilder, BoardKey, BoardReader, BoardWriter, CellHolder, CellId, CellValue,
+    ChangedError, ChangedTimeoutError, Latest, LatestReader, LatestWriter, ReadError,
+    TryChangedError, TryWriteError, WriteError, WriteTimeoutError,
+};
 pub use builder::RingBuilder;
 pub use error::{
     RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, TryRecvError,

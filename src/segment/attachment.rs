@@ -5,6 +5,7 @@
 
 #![cfg(not(loom))]
 
+use super::cells::CellMemory;
 use super::entry::EntryId;
 use super::entry::Liveness;
 use super::heap::Heap;
@@ -177,6 +178,11 @@ impl Segment {
     /// A view of the worker slots: none, except in a directory. It keeps the memory.
     pub(crate) fn worker_slots(&self) -> WorkerSlots {
         self.parts().worker_slots()
+    }
+
+    /// A view of the cells: none, except in a board. It keeps the memory.
+    pub(crate) fn cells(&self) -> CellMemory {
+        self.parts().cells()
     }
 
     /// The event that the owner of an entry parks on, if the ring parks on events.

@@ -4,8 +4,8 @@
 
 use super::entry::EntryId;
 use super::layout::{
-    BLOCKS, HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberDetails,
-    SubscriberEntry, TypeEntry, WorkerSlot,
+    BLOCKS, CellHead, HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot,
+    SubscriberDetails, SubscriberEntry, TypeEntry, WorkerSlot,
 };
 use super::settings::{Parking, Settings};
 use crate::sys::{event, page_size};
@@ -28,6 +28,7 @@ const _: () = {
     assert!(offset_of!(SubscriberDetails, types) == 120);
     assert!(size_of::<TypeEntry>() == 128);
     assert!(size_of::<WorkerSlot>() == 256);
+    assert!(size_of::<CellHead>() == 128 && offset_of!(CellHead, key_len) == 24);
     assert!(size_of::<Slot>() == SLOT && offset_of!(Slot, payload) == HEADER);
 };
 
@@ -41,6 +42,8 @@ pub(crate) struct Places {
     pub(crate) schema: usize,
     pub(crate) worker_slots: usize,
     pub(crate) events: usize,
+    pub(crate) cells: usize,
+    pub(crate) buffers: usize,
     pub(crate) slots: usize,
     pub(crate) end: usize,
 }
@@ -66,7 +69,10 @@ impl Places {
             .checked_add(settings.worker_slots.checked_mul(size_of::<WorkerSlot>())?)?;
         let each = if settings.parking == Parking::Event { event::ROOM } else { 0 };
         let events_len = publishers.checked_add(subscribers)?.checked_mul(each)?;
-        let slots = events_at.checked_add(events_len)?.checked_next_multiple_of(page)?;
+        let cells = events_at.checked_add(events_len)?.checked_next_multiple_of(128)?;
+        let buffers = cells.checked_add(settings.cells.checked_mul(size_of::<CellHead>())?)?;
+        let buffers_len = settings.buffer_slots()?.checked_mul(SLOT)?;
+        let slots = buffers.checked_add(buffers_len)?.checked_next_multiple_of(page)?;
         let end = slots.checked_add(capacity.checked_mul(SLOT)?)?;
         let whole = end.checked_next_multiple_of(page)?;
         Some(Self {
@@ -77,6 +83,8 @@ impl Places {
             schema,
             worker_slots,
             events: events_at,
+            cells,
+            buffers,
             slots,
             end: whole,
         })

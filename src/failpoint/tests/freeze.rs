@@ -4,6 +4,7 @@
 //! wait for it learns its process id, and no other process waits. After the thaw it continues.
 //! Every packet arrives once and in order, published before, during or after the freeze.
 
+use super::cells;
 use super::process::{GENEROUS, Process, State, Stop};
 use super::queues;
 use super::scenario::{self, Case, PARCELS};
@@ -46,6 +47,9 @@ fn a_join_need_not_wait_for_a_process_that_is_frozen_while_it_joins() {
 fn outlast(case: Case, stop: Stop) -> bool {
     if case == Case::Cluster {
         return worker_slots::outlast(stop);
+    }
+    if case == Case::Cells {
+        return cells::outlast(stop);
     }
     if case == Case::Grouped {
         return queues::outlast(stop);

@@ -7,6 +7,7 @@
 //! - Successors and all others can publish and receive.
 //! - Nothing is left behind.
 
+use super::cells;
 use super::process::{GENEROUS, State, Stop};
 use super::queues;
 use super::scenario::{self, Case};
@@ -24,6 +25,9 @@ fn a_process_can_be_killed_at_any_step() {
 fn survive(case: Case, stop: Stop) -> bool {
     if case == Case::Cluster {
         return worker_slots::survive(stop);
+    }
+    if case == Case::Cells {
+        return cells::survive(stop);
     }
     if case == Case::Grouped {
         return queues::survive(stop);

@@ -1,5 +1,6 @@
 //! The work of a peer before it is stopped: all operations, so that it reaches every failpoint.
 
+use super::cells;
 use super::process::{Process, Stop};
 use super::queues;
 use super::survivor::{PEER, Parcel, parcel};
@@ -28,17 +29,26 @@ pub(super) enum Case {
     Cluster,
     /// A queue.
     Grouped,
+    /// A latest value (`cells`).
+    Cells,
 }
 
 impl Case {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Exclusive, Self::Shared, Self::DropOldest, Self::Left, Self::Cluster, Self::Grouped];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Exclusive,
+        Self::Shared,
+        Self::DropOldest,
+        Self::Left,
+        Self::Cluster,
+        Self::Grouped,
+        Self::Cells,
+    ];
 
     pub(super) fn builder(self) -> RingBuilder {
         let builder = Ring::builder().capacity(8192).wait(Wait::park()).stays_open(true);
         match self {
             Self::Exclusive => builder.exclusive(),
-            Self::Shared | Self::Cluster => builder.shared(),
+            Self::Shared | Self::Cluster | Self::Cells => builder.shared(),
             Self::DropOldest => builder.overflow(Overflow::DropOldest).history(4),
             Self::Left => builder.stays_open(false),
             Self::Grouped => builder.shared().queue(),
@@ -48,9 +58,7 @@ impl Case {
     pub(super) fn overflow(self) -> Overflow {
         match self {
             Self::DropOldest => Overflow::DropOldest,
-            Self::Exclusive | Self::Shared | Self::Left | Self::Cluster | Self::Grouped => {
-                Overflow::Block
-            }
+            _ => Overflow::Block,
         }
     }
 }
@@ -112,6 +120,9 @@ pub(super) fn peer(name: &str, case: &str) {
     let case = Case::ALL.into_iter().find(|known| format!("{known:?}") == case).unwrap();
     if case == Case::Cluster {
         return worker_slots::live(name);
+    }
+    if case == Case::Cells {
+        return cells::live(name);
     }
     let own = Ring::open(&own(name)).unwrap();
     // No other process recovers here, so this one reaches every failpoint of a recovery.
