@@ -76,6 +76,12 @@ impl CellMemory {
         &slots[(cell * self.buffers + buffer) * self.span]
     }
 
+    /// Slots of a buffer.
+    #[cfg(not(loom))]
+    pub(crate) fn span(&self) -> usize {
+        self.span
+    }
+
     /// Most bytes that a buffer can hold.
     #[cfg(not(loom))]
     #[inline]
@@ -83,20 +89,20 @@ impl CellMemory {
         self.span * super::layout::SLOT - HEADER
     }
 
-    /// The first byte of a buffer's value: aligned to 16, with [`room`](Self::room) bytes behind it
-    /// that no other buffer has.
+    /// The first slot of a buffer, and the first byte of its value: aligned to 16, with
+    /// [`room`](Self::room) bytes behind it that no other buffer has.
     ///
     /// # Panics
     ///
     /// If there is no such cell or buffer.
     #[cfg(not(loom))]
     #[inline]
-    pub(crate) fn payload(&self, cell: usize, buffer: usize) -> NonNull<u8> {
-        let _ = self.slot(cell, buffer);
+    pub(crate) fn buffer(&self, cell: usize, buffer: usize) -> (&Slot, NonNull<u8>) {
+        let slot = self.slot(cell, buffer);
         let index = (cell * self.buffers + buffer) * self.span;
         // SAFETY: `slot` checked the index, so by invariant 2 the slot and the rest of its buffer
         // lie within `slots`, and `HEADER` within a slot.
-        unsafe { self.slots.cast::<Slot>().add(index).cast::<u8>().add(HEADER) }
+        (slot, unsafe { self.slots.cast::<Slot>().add(index).cast::<u8>().add(HEADER) })
     }
 }
 

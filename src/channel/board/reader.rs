@@ -9,7 +9,7 @@ use crate::error::{Failure, Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, Unpack, UnpackError};
 use crate::ring::buffer::StableBytes;
-use crate::ring::cell::{CellFault, CellReader, CellWord, PinnedValue};
+use crate::ring::cell::{CellFault, CellReader, CellWord, Pinned, PinnedValue};
 use crate::segment::SharedSegment;
 use crate::wait::{IDLE, PENDING, Sleep, Timeout, Wait, Waiter, wait_until};
 use std::fmt;
@@ -146,13 +146,12 @@ impl<T: Packet> BoardReader<T> {
     #[inline]
     pub(super) fn read_cell(&mut self, cell: usize) -> Result<CellValue<'_, T>, ReadError> {
         match self.cells.take(cell) {
-            Ok(true) => {}
-            Ok(false) => return Err(ReadError::NoValue),
+            Ok(Pinned::Same) => {}
+            Ok(Pinned::New) => self.seen[cell] = self.cells.held_word(),
+            Ok(Pinned::Nothing) => return Err(ReadError::NoValue),
             Err(fault) => return Err(corrupt(cell, fault)),
         }
-        self.seen[cell] = self.cells.held_word();
-        let Some(guard) = PinnedValue::new(&mut self.cells) else { return Err(ReadError::NoValue) };
-        match Validated::open(guard) {
+        match Validated::open(PinnedValue::new(&mut self.cells)) {
             Ok(opened) => Ok(CellValue { opened }),
             Err((guard, _)) => Err(ReadError::Corrupt(packet::explain::<T>(guard.bytes()).into())),
         }

@@ -72,8 +72,9 @@ impl<T: Packet> BoardWriter<T> {
         /// A key is a text of 1 to 64 bytes, or a [`CellId`]. The value is written into a buffer
         /// that no reader holds; readers of the old value keep it.
         ///
-        /// Cost: one serialization, and one scan of the readers' pins with a fence in 8 writes;
-        /// with several writers also one compare-and-swap. A new key takes the control lock.
+        /// Cost: one serialization, and one scan of the readers' pins with a fence in 4 to 32
+        /// writes; with several writers also one compare-and-swap. A new key takes the control
+        /// lock.
         ///
         /// Waits only if every other buffer of the cell is held by a reader, or while another
         /// writer writes this cell. With the default number of buffers no reader makes it wait for

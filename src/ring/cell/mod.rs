@@ -21,7 +21,7 @@
 //!   pins every buffer of the cell for two instructions, and so needs no second look.
 //!
 //! A buffer that a scan found free stays free until its writer makes it current: nobody can pin it
-//! and find its word. So a writer scans once in [`BATCH`] writes.
+//! and find its word. So one scan serves up to 32 writes.
 //!
 //! With several writers, each write holds the lock of its cell. The lock names the writer's entry;
 //! the lock of a dead writer is cleared under the control lock, by a writer that waits for it or by
@@ -32,17 +32,15 @@
 mod reader;
 mod writer;
 
-pub(crate) use reader::CellReader;
 #[cfg(not(loom))]
 pub(crate) use reader::PinnedValue;
+pub(crate) use reader::{CellReader, Pinned};
 pub(crate) use writer::{CellWriter, Hindrance};
 
 use crate::segment::layout::NOWHERE;
 
 /// Looks of a reader before it pins every buffer.
 pub(crate) const TRIES: usize = if cfg!(loom) { 1 } else { 8 };
-/// Free buffers that a writer keeps after a scan.
-const BATCH: usize = 8;
 
 /// Bits of a buffer's index.
 const BUFFER_BITS: u32 = 11;

@@ -10,14 +10,16 @@ use crate::segment::view::RingMemory;
 #[cfg(loom)]
 use crate::sync::fence;
 use crate::sync::{AtomicU64, Ordering};
+#[cfg(not(loom))]
+use std::ptr::NonNull;
 
 /// A reader's local state. It has at most one value pinned.
 ///
 /// # Invariants
 ///
-/// 1. While `held` is there, the cursor of `entry` pins its buffer, and the buffer was current
+/// 1. While `held` names a cell, the cursor of `entry` pins its buffer, and the buffer was current
 ///    after that pin was stored. So no writer that keeps the protocol writes to it.
-/// 2. The length in `held` is at most the room of a buffer.
+/// 2. The bytes in `held` lie in that buffer, or there are none. They live as long as `cells`.
 #[derive(Debug)]
 pub(crate) struct CellReader {
     memory: RingMemory,
@@ -26,23 +28,55 @@ pub(crate) struct CellReader {
     entry: usize,
     /// A pin may stay between two reads: there are buffers for the pins of all readers.
     retains: bool,
-    held: Option<Held>,
+    held: Held,
 }
 
 /// The value that is pinned.
 #[derive(Clone, Copy, Debug)]
 struct Held {
+    /// [`NO_CELL`]: there is none.
     cell: usize,
     word: CellWord,
-    #[cfg_attr(loom, allow(dead_code, reason = "a model check reads no bytes"))]
-    len: usize,
+    #[cfg(not(loom))]
+    bytes: NonNull<[u8]>,
+}
+
+/// The cell of no value.
+const NO_CELL: usize = usize::MAX;
+
+impl Held {
+    const NOTHING: Self = Self {
+        cell: NO_CELL,
+        word: CellWord::NONE,
+        #[cfg(not(loom))]
+        bytes: NonNull::slice_from_raw_parts(NonNull::dangling(), 0),
+    };
+}
+
+// SAFETY: the pointer in `held` leads into the memory of `cells`, which is `Send` and `Sync`, and
+// bytes that are read only.
+#[cfg(not(loom))]
+unsafe impl Send for CellReader {}
+// SAFETY: as above; a shared reader gives no access to the bytes.
+#[cfg(not(loom))]
+unsafe impl Sync for CellReader {}
+
+/// Result of [`CellReader::take`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pinned {
+    /// The cell has no value yet.
+    Nothing,
+    /// The value that was pinned already.
+    Same,
+    /// A value that was pinned now.
+    New,
 }
 
 impl CellReader {
     /// The reader of an entry that was just taken.
     pub(crate) fn new(memory: RingMemory, cells: CellMemory, entry: usize) -> Self {
         let retains = cells.buffers() >= memory.subscribers().len() + 2;
-        Self { memory, cells, entry, retains, held: None }
+        Self { memory, cells, entry, retains, held: Held::NOTHING }
     }
 
     /// The cells.
@@ -59,27 +93,27 @@ impl CellReader {
     /// The word of the value that is pinned.
     #[inline]
     pub(crate) fn held_word(&self) -> CellWord {
-        self.held.map_or(CellWord::NONE, |held| held.word)
+        self.held.word
     }
 
-    /// Pins the current value of a cell. Returns false if it has none yet.
+    /// Pins the current value of a cell.
     #[inline]
-    pub(crate) fn take(&mut self, cell: usize) -> Result<bool, CellFault> {
-        match &self.held {
-            Some(held) if held.cell == cell && held.word == self.word(cell) => Ok(true),
-            _ => self.take_slow(cell),
+    pub(crate) fn take(&mut self, cell: usize) -> Result<Pinned, CellFault> {
+        if self.held.cell == cell && self.held.word == self.word(cell) {
+            return Ok(Pinned::Same);
         }
+        self.take_slow(cell)
     }
 
     #[inline(never)]
-    fn take_slow(&mut self, cell: usize) -> Result<bool, CellFault> {
+    fn take_slow(&mut self, cell: usize) -> Result<Pinned, CellFault> {
         // The pin of an earlier value stays until it is overwritten, and protects nothing.
-        self.held = None;
+        self.held = Held::NOTHING;
         let taken = self.pin(cell).and_then(|word| match word {
-            Some(word) => self.hold(cell, word).map(|()| true),
-            None => Ok(false),
+            Some(word) => self.hold(cell, word).map(|()| Pinned::New),
+            None => Ok(Pinned::Nothing),
         });
-        if taken != Ok(true) {
+        if taken != Ok(Pinned::New) {
             self.release();
         }
         taken
@@ -119,14 +153,22 @@ impl CellReader {
 
     /// Establishes the invariants for a value whose buffer was pinned.
     fn hold(&mut self, cell: usize, word: CellWord) -> Result<(), CellFault> {
-        // The acquire on the word orders this load.
-        let len = self.cells.slot(cell, word.buffer()).descriptor.load(Ordering::Relaxed);
-        let len = usize::try_from(len).map_err(|_| CellFault::Len)?;
+        let held = Held { cell, word, ..Held::NOTHING };
+        #[cfg(loom)]
+        let _ = self.cells.slot(cell, word.buffer());
         #[cfg(not(loom))]
-        if len > self.cells.room() {
-            return Err(CellFault::Len);
-        }
-        self.held = Some(Held { cell, word, len });
+        let held = {
+            let (slot, start) = self.cells.buffer(cell, word.buffer());
+            // The acquire on the word orders this load.
+            let len = slot.descriptor.load(Ordering::Relaxed);
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            if len > self.cells.room() {
+                return Err(CellFault::Len);
+            }
+            // Invariant 2: a buffer has `room` bytes behind `start`.
+            Held { bytes: NonNull::slice_from_raw_parts(start, len), ..held }
+        };
+        self.held = held;
         Ok(())
     }
 
@@ -140,7 +182,7 @@ impl CellReader {
 
     /// Releases the value.
     pub(crate) fn release(&mut self) {
-        self.held = None;
+        self.held = Held::NOTHING;
         // Pairs with the acquire in `CellWriter::scan`: this reader has read the buffer before a
         // writer fills it.
         self.own().store(NOWHERE, Ordering::Release);
@@ -149,8 +191,8 @@ impl CellReader {
     /// The buffer and the cell that are pinned.
     #[cfg(loom)]
     pub(crate) fn held(&self) -> (usize, usize) {
-        let held = self.held.unwrap();
-        (held.cell, held.word.buffer())
+        assert!(self.held.cell != NO_CELL, "nothing is pinned");
+        (self.held.cell, self.held.word.buffer())
     }
 
     fn own(&self) -> &AtomicU64 {
@@ -182,41 +224,35 @@ fn swap(pin: &AtomicU64, word: u64) {
 
 /// The value that a reader has pinned.
 ///
-/// # Invariants
-///
-/// 1. `reader` holds a value, and its invariants hold, as long as this guard lives.
+/// It borrows the reader, so the reader holds the value as long as the guard lives.
 #[cfg(not(loom))]
 #[derive(Debug)]
 pub(crate) struct PinnedValue<'a> {
     reader: &'a mut CellReader,
-    held: Held,
 }
 
 #[cfg(not(loom))]
 impl<'a> PinnedValue<'a> {
-    /// A guard over the value that `reader` has pinned; `None` if there is none.
+    /// A guard over the value that `reader` has pinned; without one, over no bytes.
     #[inline]
-    pub(crate) fn new(reader: &'a mut CellReader) -> Option<Self> {
-        let held = reader.held?;
-        Some(Self { reader, held })
+    pub(crate) fn new(reader: &'a mut CellReader) -> Self {
+        Self { reader }
     }
 
     /// The word of the value.
     pub(crate) fn word(&self) -> CellWord {
-        self.held.word
+        self.reader.held.word
     }
 }
 
-// SAFETY: by invariant 1 the buffer is pinned and its length within its room. The guard borrows the
-// reader, which releases nothing meanwhile. Buffers do not move and are aligned to 16.
+// SAFETY: the buffer is pinned by invariant 1 of the reader. The guard borrows the reader, which
+// releases nothing meanwhile. Buffers do not move and are aligned to 16.
 #[cfg(not(loom))]
 unsafe impl StableBytes for PinnedValue<'_> {
     #[inline]
     fn bytes(&self) -> &[u8] {
-        let Held { cell, word, len } = self.held;
-        let start = self.reader.cells.payload(cell, word.buffer());
         // SAFETY: invariants 1 and 2 of `CellReader`. A current value is written completely.
-        unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
+        unsafe { self.reader.held.bytes.as_ref() }
     }
 }
 

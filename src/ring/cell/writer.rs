@@ -1,6 +1,6 @@
 //! The writer of cells: finds a buffer that no reader has pinned, fills it, and makes it current.
 
-use super::{BATCH, CellWord, EVERY, pinned};
+use super::{CellWord, EVERY, pinned};
 use crate::failpoint::{Failpoint, failpoint};
 #[cfg(not(loom))]
 use crate::ring::buffer::WriteBuf;
@@ -13,6 +13,15 @@ use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Words of a bitmap with one bit for each buffer.
 const BITMAP: usize = MAX_BUFFERS.div_ceil(64);
+
+/// Most free buffers that a writer keeps after a scan,
+const BATCH: usize = 32;
+/// and most bytes of them: a writer that takes one buffer after the other stays in its cache,
+#[cfg(not(loom))]
+const BATCH_BYTES: usize = 16 << 10;
+/// but at least this number.
+#[cfg(not(loom))]
+const LEAST_BATCH: usize = 4;
 
 /// Why a cell cannot be written now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +50,7 @@ pub(crate) struct CellWriter {
 }
 
 /// The writer's state of one cell.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Local {
     /// The word that this writer stored last.
     last: CellWord,
@@ -89,12 +98,13 @@ impl CellWriter {
         let (head, local) = (&cells.heads()[cell], &mut local[cell]);
         let _unlock = if *is_shared { Some(lock(head, *entry)?) } else { None };
         let buffer = local.next_buffer(memory, cells, cell)?;
-        cells.slot(cell, buffer).descriptor.store(len as u64, Ordering::Relaxed);
+        let (slot, start) = cells.buffer(cell, buffer);
+        slot.descriptor.store(len as u64, Ordering::Relaxed);
         failpoint(Failpoint::CellFill);
-        // SAFETY: `payload` is aligned to 16 and has room for `len` bytes. No reader has the buffer
+        // SAFETY: `start` is aligned to 16 and has room for `len` bytes. No reader has the buffer
         // in hand by invariant 2. No other writer fills it: there is none by invariant 1, or this
         // one holds the cell's lock.
-        let room = unsafe { WriteBuf::new(cells.payload(cell, buffer), len) };
+        let room = unsafe { WriteBuf::new(start, len) };
         if let Err(error) = fill(room) {
             return Ok(Err(error));
         }
@@ -139,7 +149,7 @@ impl Local {
         Ok(usize::from(self.free[self.count - 1]))
     }
 
-    /// Finds free buffers: at least one, at most [`BATCH`], those of the lowest index.
+    /// Finds free buffers: at least one, those of the lowest index.
     #[inline(never)]
     fn scan(
         &mut self,
@@ -170,7 +180,7 @@ impl Local {
         let current = if word == CellWord::NONE { usize::MAX } else { word.buffer() };
         let is_free =
             |&buffer: &usize| buffer != current && taken[buffer / 64] >> (buffer % 64) & 1 == 0;
-        for buffer in (0..cells.buffers()).filter(is_free).take(BATCH) {
+        for buffer in (0..cells.buffers()).filter(is_free).take(batch(cells)) {
             self.free[self.count] = buffer as u16;
             self.count += 1;
         }
@@ -187,6 +197,14 @@ impl Local {
         // Pairs with the acquire in `CellReader`: length and bytes are seen.
         head.word.store(self.last.0, Ordering::Release);
     }
+}
+
+/// Free buffers to look for in one scan.
+fn batch(cells: &CellMemory) -> usize {
+    #[cfg(not(loom))]
+    return (BATCH_BYTES / (cells.span() * crate::segment::layout::SLOT)).clamp(LEAST_BATCH, BATCH);
+    #[cfg(loom)]
+    return cells.buffers();
 }
 
 /// Takes the lock of a cell for the writer of an entry.

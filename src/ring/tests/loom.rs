@@ -4,7 +4,7 @@
 //! stamp is seen, is an error of the cell.
 
 use super::boxes::{Boxes, fill, len_of, publish, receive, tag_at, tag_of};
-use crate::ring::cell::CellReader;
+use crate::ring::cell::{CellReader, Pinned};
 use crate::ring::claim::Writer;
 use crate::ring::consumer_group::ConsumerGroup;
 use crate::ring::cursor::{Adoption, Cursor, Next};
@@ -746,7 +746,7 @@ fn loom_unpin_against_a_member_that_moves_on() {
 
 /// Reads the cell once. Returns its number; `None` if it has none yet.
 fn read_cell(reader: &mut CellReader) -> Option<u64> {
-    if reader.take(0) != Ok(true) {
+    if !matches!(reader.take(0), Ok(Pinned::Same | Pinned::New)) {
         return None;
     }
     let (cell, buffer) = reader.held();
