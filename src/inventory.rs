@@ -33,6 +33,8 @@ pub enum ObjectKind {
     Inbox,
     /// A topic.
     Topic,
+    /// A board or a latest value of a cluster. Without a cluster its kind is shown as a ring's.
+    Board,
     /// A work queue.
     Queue,
     /// The requests of a service.
@@ -220,6 +222,7 @@ impl ObjectInfo {
             (Some(OpenError::Foreign { .. }), _) => ObjectKind::Foreign,
             (_, None) => ObjectKind::Ring,
             (_, Some(parts)) => match parts.kind {
+                "b" => ObjectKind::Board,
                 "d" => ObjectKind::Directory,
                 "e" => ObjectKind::Events,
                 "i" => ObjectKind::Inbox,

@@ -81,9 +81,9 @@
 //! Memory, descriptors, entries, and room for names and types can run out. Each is an error of the
 //! call that needs it, and that call leaves nothing behind. The memory of a ring is reserved when
 //! the ring is created: `/dev/shm` cannot fill up under it. A [`Ring`] takes two descriptors and a
-//! mapping, each endpoint takes as much again, and one more descriptor serves the whole process. A
-//! read-only subscriber that meets a dead publisher's claim needs a second mapping for a moment,
-//! and waits while it cannot have one.
+//! mapping, each endpoint takes as much again, and one more descriptor serves the whole process.
+//! The endpoints of a [`Board`] share its two descriptors. A read-only subscriber that meets a dead
+//! publisher's claim needs a second mapping for a moment, and waits while it cannot have one.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_types))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop"))]
@@ -123,7 +123,7 @@ pub use api::*;
 #[cfg(not(loom))]
 mod api {
     pub use crate::channel::{
-        Batch, BatchIter, CarriedType, Copied, Info, Publisher, Received, RecvError,
+        Batch, BatchIter, Board, CarriedType, Copied, Info, Latest, Publisher, Received, RecvError,
         RecvTimeoutError, Reserved, ReservedTail, Ring, RingBuilder, Selectable, Selectee,
         SendAllError, SendError, SendTimeoutError, Subscriber, TryRecvError, TrySendError,
         TypeMismatch, ValueError, Values, WaitingFor, select, select_timeout, try_select,
@@ -132,6 +132,15 @@ mod api {
     pub use crate::inventory::{inventory, purge, purge_prefix};
     pub use crate::packet::{Packet, Tail};
     pub use rkyv;
+
+    /// Readers and writers of a [`Board`] and of a [`Latest`], with their errors.
+    pub mod board {
+        pub use crate::channel::{
+            BoardBuilder, BoardKey, BoardReader, BoardWriter, CellHolder, CellId, CellValue,
+            ChangedError, ChangedTimeoutError, LatestReader, LatestWriter, ReadError,
+            TryChangedError, TryWriteError, WriteError, WriteTimeoutError,
+        };
+    }
 
     /// Endpoints for packets of any type in one ring.
     pub mod any {

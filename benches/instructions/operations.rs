@@ -8,10 +8,11 @@
 //! all other rings are too large to complete a lap.
 
 use packetring::any::{AnyPublisher, AnySubscriber};
+use packetring::board::{LatestReader, LatestWriter};
 use packetring::cluster::{Client, Inbox, Request, Service};
 use packetring::{
-    Overflow, Packet, Publisher, Reserved, Ring, RingBuilder, Subscriber, TryRecvError, Worker,
-    packet,
+    Latest, Overflow, Packet, Publisher, Reserved, Ring, RingBuilder, Subscriber, TryRecvError,
+    Worker, packet,
 };
 use rkyv::rancor::Failure;
 use rkyv::ser::allocator::Arena;
@@ -45,6 +46,16 @@ struct Chat {
     desc: String,
 }
 
+type Cell = (LatestWriter<Tick>, LatestReader<Tick>);
+
+fn write_cell(cell: &mut Cell) -> bool {
+    cell.0.write(black_box(&tick())).is_ok()
+}
+
+fn read_cell(cell: &mut Cell) -> bool {
+    black_box(&mut cell.1).read().is_ok_and(|value| value.sequence == 7)
+}
+
 fn tick() -> Tick {
     Tick { sequence: 7, values: [1, 2, 3, 4, 5] }
 }
@@ -65,6 +76,7 @@ pub(crate) fn run(mut report: impl FnMut(&str, usize)) -> Outcome<()> {
     operations.drop_oldest()?;
     operations.durable()?;
     operations.any()?;
+    operations.latest()?;
     operations.chats()?;
     operations.messages()?;
     operations.calls()?;
@@ -129,6 +141,17 @@ impl Operations<'_> {
         };
         self.count("any: send", 1, pair()?, |_| true, send_any, receive_any)?;
         self.count("any: recv, open", 1, pair()?, send_any, receive_any, |_| true)
+    }
+
+    fn latest(&mut self) -> Outcome<()> {
+        let cell = || -> Outcome<_> {
+            let latest = Latest::<Tick>::builder().heap_latest::<Tick>()?;
+            Ok((latest.writer()?, latest.reader()?))
+        };
+        self.count("latest: write", 1, cell()?, |_| true, write_cell, |_| true)?;
+        self.count("latest: read a new value", 1, cell()?, write_cell, read_cell, |_| true)?;
+        let read_again = |cell: &mut _| write_cell(cell) && read_cell(cell);
+        self.count("latest: read again", 1, cell()?, read_again, read_cell, |_| true)
     }
 
     fn messages(&mut self) -> Outcome<()> {

@@ -9,6 +9,7 @@ mod idle;
 mod in_place;
 mod inboxes;
 mod join;
+mod latest;
 mod packets;
 mod parked;
 mod publish;
@@ -28,6 +29,7 @@ use idle::Idle;
 use in_place::InPlace;
 use inboxes::{Cost, Inboxes};
 use join::Join;
+use latest::{CellTrip, OnCell};
 use packets::{Chat, Tick, Wide};
 use parked::Parked;
 use publish::Publish;
@@ -57,6 +59,10 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Publish { subscribers: 0 }),
         Box::new(Publish { subscribers: 8 }),
         Box::new(Publish { subscribers: 64 }),
+        Box::new(OnCell::Write),
+        Box::new(OnCell::Read),
+        Box::new(OnCell::WriteAndRead),
+        Box::new(CellTrip),
         Box::new(RoundTrip::<Tick>::parking("wake_both_parked")),
         Box::new(Join),
         Box::new(Resident),

@@ -330,12 +330,18 @@ impl RingBuilder {
         check(name, "wait", self.parking(), found.parking)?;
         check(name, "worker slots", Some(self.default.worker_slots), found.worker_slots)?;
         check(name, "tagged slots", Some(self.default.tagged_slots), found.tagged_slots)?;
-        check(name, "queue", Some(self.default.queue), found.queue)
+        check(name, "queue", Some(self.default.queue), found.queue)?;
+        check(name, "kind", Some(kind(&self.default)), kind(found))
     }
 }
 
+/// The kind of a segment with these settings.
+fn kind(settings: &Settings) -> &'static str {
+    if settings.cells > 0 { "board" } else { "ring" }
+}
+
 /// Compares a chosen setting with that of an existing ring.
-fn check<S: PartialEq + ToString>(
+pub(super) fn check<S: PartialEq + ToString>(
     name: &str,
     setting: &'static str,
     wanted: Option<S>,

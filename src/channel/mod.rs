@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod any;
+mod board;
 mod builder;
 mod calls;
 mod error;
@@ -34,6 +35,11 @@ mod untyped;
 mod verb;
 
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
+pub use board::{
+    Board, BoardBuilder, BoardKey, BoardReader, BoardWriter, CellHolder, CellId, CellValue,
+    ChangedError, ChangedTimeoutError, Latest, LatestReader, LatestWriter, ReadError,
+    TryChangedError, TryWriteError, WriteError, WriteTimeoutError,
+};
 pub use builder::RingBuilder;
 pub(crate) use calls::{CallArea, is_area_in_use, map_calls};
 pub use error::{

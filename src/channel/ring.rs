@@ -234,6 +234,11 @@ impl Ring {
         Self { segment, wait }
     }
 
+    /// Gives up the ring, and returns its attachment.
+    pub(super) fn into_segment(self) -> Segment {
+        self.segment
+    }
+
     /// The attachment.
     pub(crate) fn segment(&self) -> &Segment {
         &self.segment

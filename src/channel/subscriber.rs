@@ -132,6 +132,37 @@ impl<T: Packet> Subscriber<T> {
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
+    verb! {
+        /// Receives the newest packet, and releases those before it. Waits for the first. Returns
+        /// also the number of packets before it that this subscriber does not get: those that were
+        /// skipped now, and those that a ring that drops the oldest took from it.
+        ///
+        /// The newest packet is the last of the committed packets that no open claim interrupts. An
+        /// open claim is not skipped: its packet, and those behind it, come with later calls, in
+        /// order. A publisher that is stopped in its claim therefore delays the newest packet, as
+        /// it delays [`recv`](Self::recv); a dead one does not.
+        ///
+        /// Cost: as `recv`, and one load of a header, mostly a cache miss, for each skipped packet.
+        /// The skipped packets are released by one store, and are neither checked nor copied.
+        ///
+        /// ```
+        /// # let ring = packetring::Ring::builder().heap()?;
+        /// # let (mut out, mut prices) = (ring.publisher::<f64>()?, ring.subscriber::<f64>()?);
+        /// # out.send_all(&[1.0, 1.1, 1.2])?;
+        /// let (price, skipped) = prices.recv_latest()?;
+        /// assert_eq!((price.to_native(), skipped), (1.2, 2));
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// As [`recv`](Self::recv). [`Missed`](RecvError::Missed) is returned only if packets were
+        /// lost and none is left: otherwise the number contains the lost packets.
+        recv_latest, try_recv_latest, recv_latest_timeout
+            = receive_latest() -> (Received<'_, T>, u64);
+        RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
+    }
+
     /// The packets as owned values, until the ring is closed or its last publisher has left. Waits
     /// for each.
     ///
@@ -196,6 +227,14 @@ impl<T: Packet> Subscriber<T> {
             Ok(opened) => Ok(Received { opened }),
             Err((guard, _)) => Err(corrupt::<T>(guard)),
         }
+    }
+
+    fn receive_latest<F: Form<RecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<(Received<'_, T>, u64), F> {
+        let (taken, skipped) = F::retry(|| self.receiver.take_newest(timeout))?;
+        Ok((self.open(taken)?, skipped))
     }
 
     fn receive_where<F: Form<RecvError, ()>>(

@@ -147,6 +147,8 @@ pub(crate) enum ClusterObject<'a> {
     Topic(&'a str),
     /// The inbox of the worker of this name.
     Inbox(&'a str),
+    /// The board or the latest value of this name.
+    Board(&'a str),
     /// The work queue of this name.
     Queue(&'a str),
     /// The ring of requests to the service of this name.
@@ -160,14 +162,18 @@ pub(crate) enum ClusterObject<'a> {
 impl ClusterObject<'_> {
     /// The name of its segment.
     pub(crate) fn name(self, cluster: &Cluster) -> Result<Name, OpenError> {
-        if let Self::Topic(name) | Self::Inbox(name) | Self::Queue(name) | Self::Service(name) =
-            self
+        if let Self::Topic(name)
+        | Self::Board(name)
+        | Self::Inbox(name)
+        | Self::Queue(name)
+        | Self::Service(name) = self
             && name.is_empty()
         {
             return Err(OpenError::BadName { name: String::new(), reason: "it is empty" });
         }
         match self {
             Self::Topic(name) => cluster.object("t.", name),
+            Self::Board(name) => cluster.object("b.", name),
             Self::Inbox(name) => cluster.object("i.", name),
             Self::Queue(name) => cluster.object("q.", name),
             Self::Service(name) => cluster.object("s.", name),
@@ -203,6 +209,7 @@ mod tests {
         let m = Cluster::plain("m");
         for object in [
             ClusterObject::Topic(""),
+            ClusterObject::Board(""),
             ClusterObject::Inbox(""),
             ClusterObject::Queue(""),
             ClusterObject::Service(""),

@@ -54,6 +54,7 @@ impl fmt::Display for DisplayName<'_> {
             return write!(f, "ring {plain:?}{prefix}");
         };
         f.write_str(match kind {
+            "b" => "board",
             "d" => "directory",
             "e" => "ring of events",
             "i" => "inbox",
@@ -157,6 +158,7 @@ mod tests {
             DisplayName(name.as_str()).to_string()
         };
         for (kind, what) in [
+            ("b.", "board"),
             ("t.", "topic"),
             ("i.", "inbox"),
             ("q.", "work queue"),

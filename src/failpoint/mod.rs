@@ -122,6 +122,16 @@ failpoints! {
     EvictCount,
     /// History. Next: move the oldest packet up.
     HistoryMove,
+    /// Cell, read: the word was read. Next: pin its buffer.
+    CellPin,
+    /// Cell, read: pinned. Next: read the word again.
+    CellLook,
+    /// Cell, write: fenced. Next: read the pins.
+    CellScan,
+    /// Cell, write: a free buffer was found. Next: fill it.
+    CellFill,
+    /// Cell, write: filled. Next: store the word.
+    CellPublish,
     /// Recover. Next: read the tail.
     RecoverTail,
     /// Recover: the tail was read. Next: scan the records.

@@ -219,6 +219,22 @@ pub(crate) fn join_consumer(memory: &RingMemory, index: usize) {
     gate::restart_scans(memory);
 }
 
+/// Takes a subscriber entry for a reader of cells, with nothing pinned.
+pub(crate) fn join_cell_reader(memory: &RingMemory, index: usize) {
+    let entry = &memory.subscribers()[index];
+    failpoint(Failpoint::JoinOwner);
+    take(&entry.details.owner, OwnerState::Taken);
+    // A writer's scan that reads the number of used entries before missed no pin.
+    raise(&memory.head().membership.subscribers, index);
+}
+
+/// Takes a publisher entry for a writer of cells.
+pub(crate) fn join_cell_writer(memory: &RingMemory, index: usize) {
+    failpoint(Failpoint::JoinOwner);
+    take(&memory.publishers()[index].details.owner, OwnerState::Taken);
+    raise(&memory.head().membership.publishers, index);
+}
+
 /// Takes over the entry of a dead consumer. Its in-flight word stays, and so does what it gates.
 #[cfg(not(loom))]
 pub(crate) fn succeed_consumer(memory: &RingMemory, index: usize) {

@@ -36,6 +36,7 @@
 //! | take and release, common to all readers | [`cursor`] |
 //! | a subscriber's own cursor, pins | [`reader`] |
 //! | the shared cursor of a queue | [`consumer_group`] |
+//! | cells of a board | [`cell`] |
 //! | guards over packets and claims | `guard`, `buffer` |
 //! | eviction and loss counters | [`overflow`] |
 //! | start position of a new subscriber | [`history`] |
@@ -50,6 +51,7 @@
 pub(crate) mod buffer;
 #[cfg(not(loom))]
 pub(crate) mod call;
+pub(crate) mod cell;
 pub(crate) mod claim;
 pub(crate) mod consumer_group;
 pub(crate) mod cursor;

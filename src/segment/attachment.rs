@@ -6,6 +6,7 @@
 #![cfg(not(loom))]
 
 use super::call_memory::CallMemory;
+use super::cells::CellMemory;
 use super::entry::EntryId;
 use super::entry::Liveness;
 use super::heap::Heap;
@@ -220,6 +221,11 @@ impl Segment {
     /// descriptor. The area may be removed meanwhile; its memory stays until the view is dropped.
     pub(crate) fn map_calls(name: &Name) -> Result<CallMemory, OpenError> {
         lifecycle::map_only(name).map(|parts| parts.call_memory())
+    }
+
+    /// A view of the cells: none, except in a board. It keeps the memory.
+    pub(crate) fn cells(&self) -> CellMemory {
+        self.parts().cells()
     }
 
     /// The event that the owner of an entry parks on, if the ring parks on events.

@@ -120,6 +120,8 @@ impl Identity {
         self.flags.store(flags(settings), Ordering::Relaxed);
         self.worker_slots.store(settings.worker_slots as u64, Ordering::Relaxed);
         self.call_cells.store(settings.call_cells as u64, Ordering::Relaxed);
+        self.cells.store(cells(settings), Ordering::Relaxed);
+        self.cell_size.store(settings.cell_size as u64, Ordering::Relaxed);
         self.salt.store(salt, Ordering::Relaxed);
         self.maker.store(u64::from(std::process::id()), Ordering::Relaxed);
         self.note_keeps(settings.queue);
@@ -191,6 +193,7 @@ impl Identity {
         }
         let entries = self.entries.load(Ordering::Relaxed);
         let capacity = self.capacity.load(Ordering::Relaxed);
+        let cells = self.cells.load(Ordering::Relaxed);
         Ok(Settings {
             capacity: usize::try_from(capacity.saturating_mul(super::layout::SLOT as u64))
                 .unwrap_or(usize::MAX),
@@ -207,6 +210,10 @@ impl Identity {
                 .unwrap_or(usize::MAX),
             tagged_slots: flags & TAGGED != 0,
             queue: flags & QUEUE != 0,
+            cells: cells as u32 as usize,
+            cell_buffers: (cells >> 32) as usize,
+            cell_size: usize::try_from(self.cell_size.load(Ordering::Relaxed))
+                .map_or(usize::MAX >> 1, |size| size.min(usize::MAX >> 1)),
         })
     }
 }
@@ -229,6 +236,11 @@ pub(crate) fn other_version(name: &Name, found: u32, is_in_use: bool) -> OpenErr
 
 fn slots(settings: &Settings) -> u64 {
     (settings.capacity / super::layout::SLOT) as u64
+}
+
+/// Cells and buffers of a board, as one word.
+pub(crate) fn cells(settings: &Settings) -> u64 {
+    settings.cells as u64 | (settings.cell_buffers as u64) << 32
 }
 
 /// Layout version, byte-order mark and pointer width.
@@ -290,10 +302,14 @@ mod tests {
             call_cells: 0,
             tagged_slots: false,
             queue: false,
+            cells: 0,
+            cell_buffers: 0,
+            cell_size: 0,
         };
+        let board = Settings { cells: 3, cell_buffers: 4, cell_size: 100, ..Settings::default() };
         let grouped = Settings { queue: true, tagged_slots: true, ..Settings::default() };
         let area = Settings { call_cells: 32, ..Settings::default() };
-        for settings in [settings, grouped, area, Settings::default()] {
+        for settings in [settings, grouped, board, area, Settings::default()] {
             let (identity, name, len) = written(&settings);
             assert_eq!(identity.state(&name).unwrap(), State::Ready);
             let checked = identity.check(&name, len).unwrap();
@@ -339,6 +355,10 @@ mod tests {
         ));
         assert!(matches!(check(&|i| i.worker_slots.store(64, store)), OpenError::Corrupt { .. }));
         assert!(matches!(check(&|i| i.call_cells.store(64, store)), OpenError::Corrupt { .. }));
+        for cells in [1, u64::MAX, 1 << 32 | 1, 1000 << 32 | 1] {
+            assert!(matches!(check(&|i| i.cells.store(cells, store)), OpenError::Corrupt { .. }));
+        }
+        assert!(matches!(check(&|i| i.cell_size.store(64, store)), OpenError::Corrupt { .. }));
         assert!(matches!(check(&|i| i.format.store(0, store)), OpenError::Foreign { .. }));
         assert!(matches!(
             check(&|i| i.format.store(format() + 1, store)),

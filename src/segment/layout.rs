@@ -22,6 +22,8 @@
 //!           │ WorkerSlot × worker_slots            256 bytes each          │ control lock holder
 //!           │ CallCell × call_cells                128 bytes each          │ caller, one server
 //!           │ events, if the ring parks on them    128 bytes an entry      │ raw_sync
+//!           │ CellHead × cells, of a board         128 bytes each          │ writers, waiters
+//!           │ Slot × buffers, of a board           64 bytes each           │ writers
 //!           ├──────────────────────────────── page ────────────────────────┤
 //!           │ Slot × capacity                      64 bytes each           │ publishers
 //!           └──────────────────────────────────────────────────────────────┘
@@ -56,6 +58,8 @@ pub(crate) const SCHEMA_WORDS: usize = 4096;
 pub(crate) const BLOCK_WORDS: usize = 8;
 /// Blocks of schema text in a segment.
 pub(crate) const BLOCKS: usize = SCHEMA_WORDS / BLOCK_WORDS;
+/// 8-byte words of a cell's key.
+pub(crate) const CELL_KEY_WORDS: usize = 8;
 /// 8-byte words of a worker's name.
 pub(crate) const WORKER_NAME_WORDS: usize = 8;
 /// 8-byte words of a type's name.
@@ -97,6 +101,10 @@ pub(crate) struct Identity {
     pub(crate) call_cells: AtomicU64,
     /// Call area: the generation of its worker. The worker stores it before its first request.
     pub(crate) generation: AtomicU64,
+    /// Board: cells in the low half, buffers of each in the high half; 0 in every other segment.
+    pub(crate) cells: AtomicU64,
+    /// Board: most bytes of a value.
+    pub(crate) cell_size: AtomicU64,
 }
 
 /// The words that belong to no one endpoint.
@@ -295,6 +303,24 @@ pub(crate) struct CallCell {
 
 /// Bytes of the longest reply within a call cell.
 pub(crate) const SHORT_REPLY: usize = 48;
+
+/// One cell of a board, without its buffers.
+#[repr(C, align(128))]
+#[derive(Debug, Default)]
+pub(crate) struct CellHead {
+    /// Version and buffer of the value (`ring::cell`); 0: no value yet. Stored with release by the
+    /// writer.
+    pub(crate) word: AtomicU64,
+    /// Index of the writer's entry that writes the cell, plus 1; 0: none.
+    pub(crate) lock: AtomicU64,
+    /// Event count of readers that wait for a change.
+    pub(crate) changed: EventCount,
+    /// Length of the key in bytes, plus 1; 0: the cell has no key. Stored last, with release, under
+    /// the control lock.
+    pub(crate) key_len: AtomicU64,
+    /// The key.
+    pub(crate) key: [AtomicU64; CELL_KEY_WORDS],
+}
 
 /// One packet type of the ring.
 #[repr(C)]

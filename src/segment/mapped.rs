@@ -94,6 +94,8 @@ impl Mapped {
             ("the flags", identity::flags(own), identity::flags(now)),
             ("the number of worker slots", own.worker_slots as u64, now.worker_slots as u64),
             ("the number of call cells", own.call_cells as u64, now.call_cells as u64),
+            ("the number of cells", identity::cells(own), identity::cells(now)),
+            ("the size of a cell", own.cell_size as u64, now.cell_size as u64),
         ];
         match words.into_iter().find(|(_, expected, found)| expected != found) {
             None => Ok(()),

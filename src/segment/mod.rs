@@ -15,6 +15,7 @@
 //! Start with [`layout`], then `lifecycle`. Files that need the operating system are not compiled
 //! under loom; each of them begins with that `cfg`.
 
+pub(crate) mod cells;
 pub(crate) mod entry;
 pub(crate) mod inventory;
 pub(crate) mod layout;
@@ -42,6 +43,7 @@ pub(crate) mod types;
 pub(crate) use {
     attachment::Segment,
     call_memory::CallMemory,
+    cells::SharedSegment,
     control::Control,
     entry::Liveness,
     parts::WorkerSlots,

@@ -3,10 +3,11 @@
 #![cfg(not(loom))]
 
 use super::call_memory::CallMemory;
+use super::cells::CellMemory;
 use super::entry::{EntryId, Kept, OwnerState, SlotPhase, WorkerSlotState};
 use super::layout::{
-    BLOCKS, Head, MAX_TYPES, NOWHERE, PublisherEntry, SCHEMA_WORDS, SLOT, Slot, SubscriberEntry,
-    TypeEntry, WorkerSlot,
+    BLOCKS, CellHead, Head, MAX_TYPES, NOWHERE, PublisherEntry, SCHEMA_WORDS, SLOT, Slot,
+    SubscriberEntry, TypeEntry, WorkerSlot,
 };
 use super::places::Places;
 use super::settings::{Parking, Settings};
@@ -158,6 +159,19 @@ impl SegmentParts {
         let blocks = self.slice::<Slot>(self.places.slots, blocks);
         // SAFETY: valid by the invariants as long as the owner of `memory` lives.
         unsafe { CallMemory::of_parts(self.memory.owner(), self.head(), cells, blocks) }
+    }
+
+    /// A view of the cells: none, except in a board.
+    pub(super) fn cells(&self) -> CellMemory {
+        let settings = &self.settings;
+        let heads = self.slice::<CellHead>(self.places.cells, settings.cells);
+        // `Places` did not overflow.
+        let count = settings.buffer_slots().unwrap_or(0);
+        let slots = self.slice::<Slot>(self.places.buffers, count);
+        let (buffers, span) = (settings.cell_buffers, settings.buffer_span());
+        // SAFETY: both parts lie within the block by the invariants, and the block is valid as long
+        // as the owner lives. `buffer_slots` is the product of the other numbers.
+        unsafe { CellMemory::of_parts(self.memory.owner(), heads, slots, buffers, span) }
     }
 
     /// The room of an entry's event. Publishers' events come first.

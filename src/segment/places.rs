@@ -4,7 +4,7 @@
 
 use super::entry::EntryId;
 use super::layout::{
-    BLOCKS, CallCell, HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot,
+    BLOCKS, CallCell, CellHead, HEADER, Head, MAX_TYPES, PublisherEntry, SCHEMA_WORDS, SLOT, Slot,
     SubscriberDetails, SubscriberEntry, TypeEntry, WorkerSlot,
 };
 use super::settings::{Parking, Settings};
@@ -29,6 +29,7 @@ const _: () = {
     assert!(size_of::<WorkerSlot>() == 256);
     assert!(size_of::<CallCell>() == 128 && offset_of!(CallCell, reply) == 16);
     assert!(offset_of!(CallCell, block) == 64);
+    assert!(size_of::<CellHead>() == 128 && offset_of!(CellHead, key_len) == 24);
     assert!(size_of::<Slot>() == SLOT && offset_of!(Slot, payload) == HEADER);
 };
 
@@ -43,6 +44,8 @@ pub(crate) struct Places {
     pub(crate) worker_slots: usize,
     pub(crate) call_cells: usize,
     pub(crate) events: usize,
+    pub(crate) cells: usize,
+    pub(crate) buffers: usize,
     pub(crate) slots: usize,
     pub(crate) end: usize,
 }
@@ -73,7 +76,10 @@ impl Places {
             call_cells.checked_add(settings.call_cells.checked_mul(size_of::<CallCell>())?)?;
         let each = if settings.parking == Parking::Event { event::ROOM } else { 0 };
         let events_len = publishers.checked_add(subscribers)?.checked_mul(each)?;
-        let slots = events_at.checked_add(events_len)?.checked_next_multiple_of(page)?;
+        let cells = events_at.checked_add(events_len)?.checked_next_multiple_of(128)?;
+        let buffers = cells.checked_add(settings.cells.checked_mul(size_of::<CellHead>())?)?;
+        let buffers_len = settings.buffer_slots()?.checked_mul(SLOT)?;
+        let slots = buffers.checked_add(buffers_len)?.checked_next_multiple_of(page)?;
         let end = slots.checked_add(capacity.checked_mul(SLOT)?)?;
         let whole = end.checked_next_multiple_of(page)?;
         Some(Self {
@@ -85,6 +91,8 @@ impl Places {
             worker_slots,
             call_cells,
             events: events_at,
+            cells,
+            buffers,
             slots,
             end: whole,
         })

@@ -70,6 +70,12 @@ pub struct Settings {
     pub(crate) tagged_slots: bool,
     /// Work queue: each packet goes to one consumer.
     pub(crate) queue: bool,
+    /// Board: cells; 0 in every other segment.
+    pub(crate) cells: usize,
+    /// Board: buffers of each cell.
+    pub(crate) cell_buffers: usize,
+    /// Board: most bytes of a value.
+    pub(crate) cell_size: usize,
 }
 
 /// Shows the public settings.
@@ -102,6 +108,9 @@ impl Default for Settings {
             call_cells: 0,
             tagged_slots: false,
             queue: false,
+            cells: 0,
+            cell_buffers: 0,
+            cell_size: 0,
         }
     }
 }
@@ -114,6 +123,12 @@ const MOST_CAPACITY: usize = 1 << 32;
 pub(crate) const MAX_CALL_CELLS: usize = 1 << 13;
 /// Most entries of one side.
 pub(crate) const MAX_ENTRIES: usize = 1024;
+/// Most cells of a board.
+pub(crate) const MAX_CELLS: usize = 1 << 16;
+/// Most buffers of a cell: one for each reader, the current one, and one to write.
+pub(crate) const MAX_BUFFERS: usize = MAX_ENTRIES + 2;
+/// Most bytes of a value in a cell.
+pub(crate) const MAX_CELL_SIZE: usize = 1 << 30;
 
 impl Settings {
     /// Checks that a ring can have these settings. The error names the wrong and the right numbers.
@@ -148,6 +163,9 @@ impl Settings {
                     .to_owned(),
             );
         }
+        if (self.cells, self.cell_buffers, self.cell_size) != (0, 0, 0) {
+            self.check_cells()?;
+        }
         let kept = capacity / super::layout::SLOT / 2;
         if self.history > kept {
             return Err(format!(
@@ -157,6 +175,32 @@ impl Settings {
             ));
         }
         Ok(())
+    }
+}
+
+impl Settings {
+    fn check_cells(&self) -> Result<(), String> {
+        if !(1..=MAX_CELLS).contains(&self.cells) {
+            return Err(format!("keys {} is not from 1 to {MAX_CELLS}", self.cells));
+        }
+        if !(2..=MAX_BUFFERS).contains(&self.cell_buffers) {
+            return Err(format!("buffers {} is not from 2 to {MAX_BUFFERS}", self.cell_buffers));
+        }
+        if self.cell_size > MAX_CELL_SIZE {
+            return Err(format!("max_size {} is more than {MAX_CELL_SIZE} bytes", self.cell_size));
+        }
+        Ok(())
+    }
+
+    /// Slots of one buffer of a board: a header, and the longest value.
+    pub(crate) fn buffer_span(&self) -> usize {
+        use super::layout::{HEADER, SLOT};
+        (HEADER + self.cell_size).div_ceil(SLOT)
+    }
+
+    /// Slots of all buffers of a board. `None` if the number overflows.
+    pub(crate) fn buffer_slots(&self) -> Option<usize> {
+        self.cells.checked_mul(self.cell_buffers)?.checked_mul(self.buffer_span())
     }
 }
 

@@ -29,6 +29,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod cells;
 mod claims;
 mod deliveries;
 mod eviction;

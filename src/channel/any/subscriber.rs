@@ -73,6 +73,31 @@ impl AnySubscriber {
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
+    verb! {
+        /// Receives the newest packet of any type, and releases those before it. Waits for the
+        /// first. Returns also the number of packets before it that this subscriber does not get.
+        ///
+        /// Newest, cost and the number are those of
+        /// [`Subscriber::recv_latest`](crate::Subscriber::recv_latest).
+        ///
+        /// # Errors
+        ///
+        /// As [`recv`](Self::recv). [`Missed`](RecvError::Missed) is returned only if packets were
+        /// lost and none is left: otherwise the number contains the lost packets.
+        recv_latest, try_recv_latest, recv_latest_timeout
+            = receive_latest() -> (AnyReceived<'_>, u64);
+        RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
+    }
+
+    fn receive_latest<F: Form<RecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<(AnyReceived<'_>, u64), F> {
+        let (taken, skipped) = F::retry(|| self.receiver.take_newest(timeout))?;
+        self.receiver.know_types();
+        Ok((AnyReceived::new(ReadGuard::new(&mut self.receiver), taken), skipped))
+    }
+
     #[inline(always)]
     pub(crate) fn receive<F: Form<RecvError, ()>>(
         &mut self,

@@ -142,6 +142,19 @@ macro_rules! subscriber_control {
                 self.receiver.backlog()
             }
 
+            /// Releases all packets but the newest, which the next receive returns, as
+            /// [`recv_latest`](Self::recv_latest) would. Returns the number of packets that this
+            /// subscriber does not get, evicted ones included; 0 if there is none. Does not wait.
+            ///
+            /// Cost: one load of a header, mostly a cache miss, for each skipped packet.
+            ///
+            /// # Errors
+            ///
+            /// [`Corrupt`](crate::RecvError::Corrupt), if the next packet has an invalid header.
+            pub fn skip_to_newest(&mut self) -> Result<u64, $crate::RecvError> {
+                self.receiver.skip_to_newest()
+            }
+
             /// Why no process can join the ring any more; `None` if one can. Makes three system
             /// calls.
             pub fn detachment(&self) -> Option<$crate::Detachment> {

@@ -1,11 +1,12 @@
 //! Receiving with a cursor of one's own: batches, copies, the type table, the backlog.
 
 use super::receiver::{Found, Receiver};
-use crate::channel::error::RecvError;
+use crate::channel::error::{RecvError, RecvFailure};
 use crate::error::Form;
 use crate::packet::Fingerprint;
 use crate::ring::cursor::{Cursor, Next, Taken};
 use crate::ring::guard::{HoldsBatch, HoldsPacket as _};
+use crate::ring::overflow::Missed;
 use crate::ring::reader::Reader;
 use crate::ring::slot::Descriptor;
 use crate::wait::Timeout;
@@ -55,6 +56,71 @@ impl Receiver {
         let first = self.take::<F>(timeout)?;
         self.cursor.take_more(first, BATCH, wanted);
         Ok(first)
+    }
+
+    /// Takes the newest packet, and waits for the first. Returns also the number of packets before
+    /// it that this subscriber does not get, evicted ones included.
+    pub(crate) fn take_newest(&mut self, timeout: Timeout) -> Result<(Taken, u64), RecvFailure> {
+        let deadline = timeout.deadline();
+        let mut lost = Missed { packets: 0, exact: true };
+        loop {
+            match self.take::<RecvFailure>(timeout.left(deadline)) {
+                Ok(taken) => {
+                    let skipped = self.skip_in_flight();
+                    if skipped > 0 {
+                        self.cursor.record_handed_out();
+                    }
+                    return Ok((self.cursor.in_flight().unwrap_or(taken), skipped + lost.packets));
+                }
+                Err(RecvFailure::Error(RecvError::Missed(missed))) => {
+                    lost = Missed { packets: lost.packets + missed.packets, ..missed };
+                }
+                // The number is not reported again. The next call reports the failure.
+                Err(_) if lost.packets > 0 => return Err(RecvError::Missed(lost).into()),
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Releases all packets but the newest. Returns their number, evicted ones included.
+    pub(crate) fn skip_to_newest(&mut self) -> Result<u64, RecvError> {
+        let mut lost = 0;
+        loop {
+            let found = match self.found.take() {
+                Some(Found::Next(found)) => found,
+                Some(Found::PutBack) | None => {
+                    self.release();
+                    self.cursor.next()
+                }
+            };
+            match found {
+                Next::Taken(_) => {
+                    let skipped = self.skip_in_flight();
+                    self.cursor.put_down();
+                    self.found = self.cursor.has_redelivery().then_some(Found::PutBack);
+                    return Ok(skipped + lost);
+                }
+                Next::Missed(missed) => {
+                    self.cursor.record_reported();
+                    lost += missed.packets;
+                }
+                // The next call reports the fault.
+                Next::Corrupt(fault) if lost == 0 => return Err(self.corrupt(fault)),
+                Next::Nothing | Next::Corrupt(_) => {
+                    self.entry.notify_publishers();
+                    return Ok(lost);
+                }
+            }
+        }
+    }
+
+    /// Releases the packet in flight and those behind it up to the newest, which is in flight then.
+    fn skip_in_flight(&mut self) -> u64 {
+        let skipped = self.cursor.skip_to_newest();
+        if skipped > 0 {
+            self.notify_publishers_of_room();
+        }
+        skipped
     }
 
     /// Puts the packet in flight back: it is delivered again, flagged.

@@ -216,7 +216,7 @@ impl<C: Cursor> Receiver<C> {
         Err(RecvError::Closed.into())
     }
 
-    fn corrupt(&self, fault: Fault) -> RecvError {
+    pub(super) fn corrupt(&self, fault: Fault) -> RecvError {
         let position = self.cursor.position();
         let what = match fault {
             Fault::Header => "packet header",
@@ -295,7 +295,7 @@ impl<C: Cursor> Receiver<C> {
     /// Wakes publishers that sleep at a full ring. A subscriber does not for each packet, but once
     /// there is room for many: they would fill one slot and sleep again. Until then they look for
     /// themselves after each bounded sleep.
-    fn notify_publishers_of_room(&mut self) {
+    pub(super) fn notify_publishers_of_room(&mut self) {
         let position = self.cursor.position();
         let part = self.cursor.memory().capacity() / PARTS;
         if C::IS_SHARED || position.wrapping_sub(self.notified_at) >= part {

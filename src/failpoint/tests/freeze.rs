@@ -4,6 +4,7 @@
 //! wait for it learns its process id, and no other process waits. After the thaw it continues.
 //! Every packet arrives once and in order, published before, during or after the freeze.
 
+use super::cells;
 use super::process::{GENEROUS, Process, State, Stop};
 use super::queues;
 use super::scenario::{self, Case, PARCELS};
@@ -50,6 +51,9 @@ fn outlast(case: Case, stop: Stop) -> bool {
     }
     if case == Case::Calls {
         return services::outlast(stop);
+    }
+    if case == Case::Cells {
+        return cells::outlast(stop);
     }
     if case == Case::Grouped {
         return queues::outlast(stop);

@@ -7,6 +7,7 @@
 //! - Successors and all others can publish and receive.
 //! - Nothing is left behind.
 
+use super::cells;
 use super::process::{GENEROUS, State, Stop};
 use super::queues;
 use super::scenario::{self, Case};
@@ -28,6 +29,9 @@ fn survive(case: Case, stop: Stop) -> bool {
     }
     if case == Case::Calls {
         return services::survive(stop);
+    }
+    if case == Case::Cells {
+        return cells::survive(stop);
     }
     if case == Case::Grouped {
         return queues::survive(stop);

@@ -1,5 +1,6 @@
 //! The work of a peer before it is stopped: all operations, so that it reaches every failpoint.
 
+use super::cells;
 use super::process::{Process, Stop};
 use super::queues;
 use super::services;
@@ -31,10 +32,12 @@ pub(super) enum Case {
     Grouped,
     /// No ring: a worker that serves and calls (`services`).
     Calls,
+    /// A latest value (`cells`).
+    Cells,
 }
 
 impl Case {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Exclusive,
         Self::Shared,
         Self::DropOldest,
@@ -42,13 +45,14 @@ impl Case {
         Self::Cluster,
         Self::Grouped,
         Self::Calls,
+        Self::Cells,
     ];
 
     pub(super) fn builder(self) -> RingBuilder {
         let builder = Ring::builder().capacity(8192).wait(Wait::park()).stays_open(true);
         match self {
             Self::Exclusive => builder.exclusive(),
-            Self::Shared | Self::Cluster | Self::Calls => builder.shared(),
+            Self::Shared | Self::Cluster | Self::Calls | Self::Cells => builder.shared(),
             Self::DropOldest => builder.overflow(Overflow::DropOldest).history(4),
             Self::Left => builder.stays_open(false),
             Self::Grouped => builder.shared().queue(),
@@ -63,7 +67,8 @@ impl Case {
             | Self::Left
             | Self::Cluster
             | Self::Grouped
-            | Self::Calls => Overflow::Block,
+            | Self::Calls
+            | Self::Cells => Overflow::Block,
         }
     }
 }
@@ -128,6 +133,9 @@ pub(super) fn peer(name: &str, case: &str) {
     }
     if case == Case::Calls {
         return services::live(name);
+    }
+    if case == Case::Cells {
+        return cells::live(name);
     }
     let own = Ring::open(&own(name)).unwrap();
     // No other process recovers here, so this one reaches every failpoint of a recovery.

@@ -37,7 +37,7 @@ fn tag(publisher: u64, sequence: u64) -> u8 {
 }
 
 impl ArchivedParcel {
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         let tag = tag(self.publisher.to_native(), self.sequence.to_native());
         self.bytes.len() as u64 == self.len && self.bytes.iter().all(|&byte| byte == tag)
     }

@@ -13,6 +13,7 @@
 //! next call of its subscriber, and no longer.
 
 mod batch;
+mod newest;
 mod read_ahead;
 
 use self::read_ahead::ReadAhead;

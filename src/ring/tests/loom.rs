@@ -4,6 +4,7 @@
 //! stamp is seen, is an error of the cell.
 
 use super::boxes::{Boxes, fill, len_of, publish, receive, tag_at, tag_of};
+use crate::ring::cell::{CellReader, Pinned};
 use crate::ring::claim::Writer;
 use crate::ring::consumer_group::ConsumerGroup;
 use crate::ring::cursor::{Adoption, Cursor, Next};
@@ -284,6 +285,50 @@ fn loom_evict_while_pinned() {
         while look(&mut reader) {}
         assert_eq!(received + missed, sent);
         assert_eq!(last, sent);
+    });
+}
+
+/// A subscriber skips to the newest packet while a publisher evicts.
+#[test]
+fn loom_skip_while_evicting() {
+    check(2, || {
+        let ring = ring(2, Claims::Exclusive, Overflow::DropOldest);
+        let (mut writer, mut reader) = (ring.writer(0), ring.reader(0));
+        publish_all(&mut writer, 1, 1..=2);
+        let publisher = thread::spawn(move || {
+            let mut sent = 2;
+            for tag in 3..=4 {
+                if publish(&mut writer, 1, tag).is_err() {
+                    break;
+                }
+                sent = tag;
+            }
+            sent
+        });
+        let (mut counted, mut last) = (0, 0);
+        let mut look = |reader: &mut Reader| match reader.next() {
+            Next::Taken(_) => {
+                counted += reader.skip_to_newest() + 1;
+                let newest = reader.in_flight().unwrap();
+                let tag = tag_of(reader, &newest);
+                thread::yield_now();
+                assert_eq!(tag, tag_of(reader, &newest), "overwritten in hand");
+                reader.release();
+                assert!(tag > last);
+                last = tag;
+                true
+            }
+            Next::Missed(some) => {
+                counted += some.packets;
+                true
+            }
+            Next::Nothing => false,
+            Next::Corrupt(fault) => panic!("corrupt {fault:?}"),
+        };
+        look(&mut reader);
+        let sent = publisher.join().unwrap();
+        while look(&mut reader) {}
+        assert_eq!((counted, last), (sent, sent));
     });
 }
 
@@ -697,5 +742,63 @@ fn loom_unpin_against_a_member_that_moves_on() {
         let (mut member, mut tags) = other.join().unwrap();
         tags.extend(handle_some(&mut member, 2));
         assert_eq!(tags, [1, 2]);
+    });
+}
+
+/// Reads the cell once. Returns its number; `None` if it has none yet.
+fn read_cell(reader: &mut CellReader) -> Option<u64> {
+    if !matches!(reader.take(0), Ok(Pinned::Same | Pinned::New)) {
+        return None;
+    }
+    let (cell, buffer) = reader.held();
+    // SAFETY: loom checks that nobody writes to the cell.
+    let look = || reader.cells().slot(cell, buffer).payload.with(|number| unsafe { *number });
+    let number = look();
+    thread::yield_now();
+    assert_eq!(number, look(), "rewritten in hand");
+    reader.release();
+    Some(number)
+}
+
+/// A writer reuses a buffer while a reader pins it.
+#[test]
+fn loom_cell_pin_against_reuse() {
+    check(3, || {
+        let board = Arc::new(Boxes::board(2));
+        let (mut writer, mut reader) = (board.cell_writer(0, false), board.cell_reader(0));
+        assert!(writer.write_number(0, 1));
+        let writing = thread::spawn(move || {
+            (2..=4).take_while(|&number| writer.write_number(0, number)).last().unwrap_or(1)
+        });
+        let mut last = 0;
+        for _ in 0..2 {
+            let number = read_cell(&mut reader).unwrap();
+            assert!(number >= last);
+            last = number;
+        }
+        let written = writing.join().unwrap();
+        assert_eq!(read_cell(&mut reader), Some(written));
+    });
+}
+
+/// Two writers write one cell, beside a reader.
+#[test]
+fn loom_cell_two_writers() {
+    check(2, || {
+        let board = Arc::new(Boxes::board(3));
+        let mut reader = board.cell_reader(0);
+        let writing = [0, 1].map(|index| {
+            let mut writer = board.cell_writer(index, true);
+            thread::spawn(move || {
+                for round in 0..2 {
+                    writer.write_number(0, index as u64 * 2 + round + 1);
+                }
+            })
+        });
+        let _ = read_cell(&mut reader);
+        for thread in writing {
+            thread.join().unwrap();
+        }
+        assert!(read_cell(&mut reader).is_some());
     });
 }

@@ -1,0 +1,545 @@
+//! Cells of the latest value: `Latest` and `Board`, among threads and processes, also killed ones.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use packetring::board::{
+    BoardBuilder, CellHolder, CellValue, ChangedTimeoutError, LatestReader, LatestWriter,
+    ReadError, TryChangedError, TryWriteError, WriteError, WriteTimeoutError,
+};
+use packetring::inventory::ObjectKind;
+use packetring::{Board, Latest, OpenError, Ring, Worker, packet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use support::peer::{self, Peer, Role};
+use support::{LONG, Noise, SHORT, assert_gone, object, unique};
+
+/// A value whose content can be verified.
+#[packet]
+struct Note {
+    sequence: u64,
+    bytes: Vec<u8>,
+}
+
+impl Note {
+    fn make(sequence: u64) -> Self {
+        let mut noise = Noise::of(7, sequence);
+        let len = noise.below(400);
+        Self { sequence, bytes: noise.bytes(len) }
+    }
+}
+
+impl ArchivedNote {
+    #[track_caller]
+    fn check(&self) -> u64 {
+        let sequence = self.sequence.to_native();
+        assert_eq!(self.bytes, Note::make(sequence).bytes, "{sequence} is torn");
+        sequence
+    }
+}
+
+fn builder() -> BoardBuilder {
+    Latest::<u64>::builder()
+}
+
+/// Runs `body` over a cell on the heap and over one in shared memory.
+fn on_both(settings: impl Fn() -> BoardBuilder, body: impl Fn(Latest<Note>)) {
+    let _watch = support::Watch::start();
+    body(settings().heap_latest().unwrap());
+    let name = unique("latest");
+    body(settings().open_latest(&name).unwrap());
+    assert_gone(&name);
+}
+
+fn pair(latest: &Latest<Note>) -> (LatestWriter<Note>, LatestReader<Note>) {
+    (latest.writer().unwrap(), latest.reader().unwrap())
+}
+
+#[test]
+fn the_latest_value_is_read_at_any_time_and_by_late_joiners() {
+    on_both(builder, |latest| {
+        let (mut writer, mut reader) = pair(&latest);
+        assert!(matches!(reader.read(), Err(ReadError::NoValue)));
+        for sequence in 0..200 {
+            writer.write(&Note::make(sequence)).unwrap();
+            for _ in 0..2 {
+                let value = reader.read().unwrap();
+                assert_eq!((value.check(), CellValue::version(&value)), (sequence, sequence + 1));
+            }
+            if sequence % 50 == 0 {
+                assert_eq!(latest.reader().unwrap().read().unwrap().check(), sequence);
+            }
+        }
+        drop(writer);
+        let mut late = reader.try_clone().unwrap();
+        assert_eq!(late.read().unwrap().check(), 199);
+        let owned = CellValue::unpack(late.read().unwrap()).unwrap();
+        assert_eq!(owned.sequence, 199);
+        // A successor goes on.
+        latest.writer().unwrap().write(&Note::make(200)).unwrap();
+        assert_eq!(late.read().unwrap().check(), 200);
+    });
+}
+
+#[test]
+fn a_value_in_hand_is_never_rewritten() {
+    on_both(builder, |latest| {
+        let (mut writer, mut reader) = pair(&latest);
+        writer.write(&Note::make(0)).unwrap();
+        let mut others: Vec<_> = (0..20).map(|_| latest.reader().unwrap()).collect();
+        let held = reader.read().unwrap();
+        let mut values = Vec::new();
+        for (sequence, other) in (1..).zip(&mut others) {
+            writer.try_write(&Note::make(sequence)).unwrap();
+            values.push(other.read().unwrap());
+        }
+        for sequence in 21..300 {
+            writer.try_write(&Note::make(sequence)).unwrap();
+        }
+        assert_eq!(held.check(), 0);
+        for (sequence, value) in (1..).zip(&values) {
+            assert_eq!(value.check(), sequence);
+        }
+    });
+}
+
+#[test]
+fn a_reader_waits_for_a_change() {
+    on_both(builder, |latest| {
+        let (mut writer, mut reader) = pair(&latest);
+        assert!(matches!(reader.try_changed(), Err(TryChangedError::Unchanged)));
+        let late = reader.wait_changed_timeout(SHORT).map(drop);
+        assert!(matches!(late, Err(ChangedTimeoutError::Timeout)));
+        writer.write(&Note::make(1)).unwrap();
+        assert_eq!(reader.try_changed().unwrap().check(), 1);
+        assert!(matches!(reader.try_changed(), Err(TryChangedError::Unchanged)));
+        // Several changes count as one.
+        writer.write(&Note::make(2)).unwrap();
+        writer.write(&Note::make(3)).unwrap();
+        assert_eq!(reader.wait_changed().unwrap().check(), 3);
+        let mut answer = latest.reader().unwrap();
+        let waiting = thread::spawn(move || {
+            let mut last = answer.wait_changed().unwrap().check();
+            while last < 50 {
+                let value = answer.wait_changed_timeout(LONG).unwrap().check();
+                assert!(value > last);
+                last = value;
+            }
+        });
+        let mut sequence = 3;
+        while !waiting.is_finished() {
+            sequence += 1;
+            writer.write(&Note::make(sequence)).unwrap();
+            if sequence % 7 == 0 {
+                thread::sleep(SHORT);
+            }
+        }
+        waiting.join().unwrap();
+    });
+}
+
+#[test]
+fn readers_beside_a_fast_writer_see_whole_values_in_order() {
+    for settings in [|| builder(), || builder().buffers(2), || builder().max_readers(3)] {
+        on_both(settings, |latest| {
+            let (mut writer, reader) = pair(&latest);
+            writer.write(&Note::make(0)).unwrap();
+            let stop = AtomicBool::new(false);
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    let mut reader = reader.try_clone().unwrap();
+                    let stop = &stop;
+                    scope.spawn(move || {
+                        let mut last = 0;
+                        for _ in 0..2_000 {
+                            let value = reader.read().unwrap();
+                            let sequence = value.check();
+                            assert!(sequence >= last);
+                            last = sequence;
+                        }
+                        stop.store(true, Ordering::Relaxed);
+                    });
+                }
+                let mut sequence = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    sequence += 1;
+                    writer.write(&Note::make(sequence)).unwrap();
+                }
+            });
+        });
+    }
+}
+
+#[test]
+fn two_buffers_let_a_reader_stop_the_writer_and_name_it() {
+    on_both(
+        || builder().buffers(2),
+        |latest| {
+            let (mut writer, mut reader) = pair(&latest);
+            writer.write(&Note::make(0)).unwrap();
+            writer.try_write(&Note::make(1)).unwrap();
+            let held = reader.read().unwrap();
+            writer.try_write(&Note::make(2)).unwrap();
+            let pid = std::process::id();
+            let refused = writer.try_write(&Note::make(3)).unwrap_err();
+            assert!(
+                matches!(refused, TryWriteError::Busy { holder: CellHolder::Reader { pid: p } } if p == pid)
+            );
+            let late = writer.write_timeout(&Note::make(3), SHORT).unwrap_err();
+            assert!(late.to_string().contains("more buffers"), "{late}");
+            assert!(matches!(late, WriteTimeoutError::Timeout { .. }));
+            assert_eq!(held.check(), 1);
+            drop(held);
+            writer.try_write(&Note::make(3)).unwrap();
+            assert_eq!(reader.read().unwrap().check(), 3);
+        },
+    );
+}
+
+#[test]
+fn several_writers_by_a_choice() {
+    on_both(
+        || builder().max_writers(4),
+        |latest| {
+            let writers: Vec<_> = (0..4).map(|_| latest.writer().unwrap()).collect();
+            assert!(matches!(latest.writer(), Err(OpenError::Full { what: "writers", limit: 4 })));
+            let mut reader = latest.reader().unwrap();
+            thread::scope(|scope| {
+                for (index, mut writer) in (0..).zip(writers) {
+                    scope.spawn(move || {
+                        for round in 0..500 {
+                            writer.write(&Note::make(index + 4 * round)).unwrap();
+                        }
+                    });
+                }
+                for _ in 0..500 {
+                    if let Ok(value) = reader.read() {
+                        value.check();
+                    }
+                }
+            });
+            assert_eq!(CellValue::version(&reader.read().unwrap()), 2000);
+        },
+    );
+}
+
+#[test]
+fn each_refusal_has_its_own_error() {
+    let name = unique("latest-errors");
+    let latest = builder().max_size(64).open_latest::<Note>(&name).unwrap();
+    let mut writer = latest.writer().unwrap();
+    let second = latest.writer().unwrap_err();
+    let pid = std::process::id();
+    assert!(matches!(second, OpenError::PublisherTaken { pid: p, .. } if p == pid), "{second}");
+    let large = writer.write(&Note { sequence: 1, bytes: vec![0; 100] }).unwrap_err();
+    assert!(matches!(large, WriteError::TooLarge { needed: 120, limit: 64 }), "{large:?}");
+    assert!(large.to_string().contains("max_size(120)"), "{large}");
+    let other = Latest::<u64>::open(&name).unwrap_err();
+    assert!(matches!(other, OpenError::TypeMismatch { .. }), "{other}");
+    let ring = Ring::open(&name).unwrap_err();
+    assert!(matches!(ring, OpenError::SettingsMismatch { setting: "kind", .. }), "{ring}");
+    let size = builder().max_size(65).open_latest::<Note>(&name).unwrap_err();
+    assert!(matches!(size, OpenError::SettingsMismatch { setting: "max_size", .. }), "{size}");
+    for bad in [builder().buffers(1), builder().max_readers(0), builder().max_size(1 << 31)] {
+        let bad = bad.heap_latest::<u64>().unwrap_err();
+        assert!(matches!(bad, OpenError::BadSettings { .. }), "{bad}");
+    }
+    drop((latest, writer));
+    assert_gone(&name);
+    let ring = Ring::open(&name).unwrap();
+    let board = Board::<u64>::open(&name).unwrap_err();
+    assert!(matches!(board, OpenError::SettingsMismatch { setting: "kind", .. }), "{board}");
+    drop(ring);
+}
+
+#[test]
+fn the_type_of_a_value_stays_without_endpoints() {
+    let name = unique("latest-type");
+    let latest = Latest::<Note>::open(&name).unwrap();
+    latest.writer().unwrap().write(&Note::make(5)).unwrap();
+    let refused = Latest::<[u8; 48]>::open(&name).unwrap_err();
+    assert!(matches!(refused, OpenError::TypeMismatch { .. }), "{refused}");
+    let again = Latest::<Note>::open(&name).unwrap();
+    assert_eq!(again.reader().unwrap().read().unwrap().check(), 5);
+}
+
+/// Overwrites a word of a segment's file.
+fn damage(name: &str, offset: u64, word: u64) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::OpenOptions::new().write(true).open(object(name)).unwrap();
+    file.write_all_at(&word.to_le_bytes(), offset).unwrap();
+}
+
+#[test]
+fn damaged_words_are_errors() {
+    // Behind head, entries, types and schema text: the head of the cell, then its buffers.
+    const CELL: u64 = 768 + 256 * (1 + 8) + 64 * 128 + 512 * 4 + 32 * 1024;
+    let name = unique("latest-damaged");
+    let latest = builder().max_readers(8).open_latest::<Note>(&name).unwrap();
+    let (mut writer, mut reader) = pair(&latest);
+    writer.write(&Note::make(1)).unwrap();
+    for word in [u64::MAX, 1 << 11 | 1000, 5, 1 << 63 | 2046] {
+        damage(&name, CELL, word);
+        let error = reader.read().map(drop).unwrap_err();
+        assert!(matches!(error, ReadError::Corrupt(_)), "{error}");
+        writer.write(&Note::make(2)).unwrap();
+        assert_eq!(reader.read().unwrap().check(), 2);
+    }
+    // Each buffer has another length than its value.
+    for len in [u64::MAX, 1 << 32, 1009, 7] {
+        writer.write(&Note::make(3)).unwrap();
+        for buffer in 0..10 {
+            damage(&name, CELL + 128 + buffer * 1024 + 8, len);
+        }
+        let error = reader.read().map(drop).unwrap_err();
+        assert!(matches!(error, ReadError::Corrupt(_)), "{error}");
+    }
+    writer.write(&Note::make(4)).unwrap();
+    assert_eq!(reader.read().unwrap().check(), 4);
+    // The lock is of no use in a board for one writer.
+    damage(&name, CELL + 8, u64::MAX);
+    writer.write(&Note::make(5)).unwrap();
+    let shared = unique("latest-damaged");
+    let latest = builder().max_readers(7).max_writers(2).open_latest::<Note>(&shared).unwrap();
+    let (mut writer, mut reader) = pair(&latest);
+    for lock in [u64::MAX, 3, 2] {
+        damage(&shared, CELL + 8, lock);
+        writer.write_timeout(&Note::make(lock), LONG).unwrap();
+        assert_eq!(reader.read().unwrap().check(), lock);
+    }
+}
+
+fn board() -> BoardBuilder {
+    Board::<u64>::builder().keys(300)
+}
+
+#[test]
+fn a_board_has_a_value_for_each_key() {
+    let name = unique("board");
+    let board = board().open::<u64>(&name).unwrap();
+    let (mut writer, mut reader) = (board.writer().unwrap(), board.reader().unwrap());
+    let key = |number: u64| format!("key-{number}");
+    assert!(matches!(reader.read("key-0"), Err(ReadError::UnknownKey(_))));
+    for number in 0..300 {
+        writer.write(&key(number), &number).unwrap();
+    }
+    let full = writer.write("one more", &0).unwrap_err();
+    assert!(matches!(full, WriteError::BoardFull { keys: 300, .. }), "{full}");
+    for bad in ["", &"x".repeat(65)] {
+        assert!(matches!(writer.write(bad, &0), Err(WriteError::BadKey { .. })));
+    }
+    assert_eq!(board.keys(), (0..300).map(key).collect::<Vec<_>>());
+    let mut other = Board::<u64>::open(&name).unwrap();
+    for number in (0..300).rev() {
+        assert_eq!(*reader.read(&key(number)).unwrap(), number);
+    }
+    let cell = reader.cell("key-7").unwrap();
+    assert_eq!(writer.cell("key-7").unwrap(), cell);
+    writer.write(&cell, &70).unwrap();
+    assert_eq!(*reader.wait_changed(&cell).unwrap(), 70);
+    let mut stranger = other.reader().unwrap();
+    assert!(matches!(stranger.read(&cell), Err(ReadError::UnknownKey(_))));
+    assert_eq!(*stranger.read("key-7").unwrap(), 70);
+    other = Board::<u64>::open(&name).unwrap();
+    drop((writer, reader, stranger, board, other));
+    assert_gone(&name);
+}
+
+#[test]
+fn a_change_of_one_key_wakes_its_readers_alone() {
+    let board = board().heap::<u64>().unwrap();
+    let mut writer = board.writer().unwrap();
+    writer.write("a", &1).unwrap();
+    writer.write("b", &1).unwrap();
+    let mut reader = board.reader().unwrap();
+    assert_eq!(*reader.wait_changed("a").unwrap(), 1);
+    writer.write("b", &2).unwrap();
+    assert!(matches!(reader.try_changed("a"), Err(TryChangedError::Unchanged)));
+    assert_eq!(*reader.try_changed("b").unwrap(), 2);
+}
+
+#[test]
+fn workers_share_latest_values_and_boards_of_their_cluster() {
+    let cluster = unique("latest-cluster");
+    let (meter, screen) =
+        (Worker::join(&cluster, "meter").unwrap(), Worker::join(&cluster, "screen").unwrap());
+    let level = meter.latest::<f64>("level").unwrap();
+    level.writer().unwrap().write(&0.7).unwrap();
+    assert_eq!(*screen.latest::<f64>("level").unwrap().reader().unwrap().read().unwrap(), 0.7);
+    // A topic of this name is another object.
+    screen.subscriber::<u64>("level").unwrap();
+    let rates = screen.board_with::<u64>("rates", board()).unwrap();
+    rates.writer().unwrap().write("EURUSD", &108).unwrap();
+    let again = meter.board::<u64>("rates").unwrap();
+    assert_eq!(*again.reader().unwrap().read("EURUSD").unwrap(), 108);
+    let kinds = packetring::inventory().unwrap();
+    let own = kinds.iter().filter(|found| found.cluster.as_ref() == Some(&cluster));
+    let boards = own.filter(|found| found.kind == ObjectKind::Board);
+    assert_eq!(boards.count(), 2);
+    let text = meter.latest::<u64>("level").unwrap_err().to_string();
+    assert!(text.contains("f64") && text.contains("u64"), "{text}");
+    drop((level, rates, again));
+    meter.leave().unwrap();
+    screen.leave().unwrap();
+    let left = packetring::inventory().unwrap();
+    assert!(!left.iter().any(|found| found.cluster.as_ref() == Some(&cluster)));
+}
+
+/// Descriptors that this process has open.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Prints how many descriptors a board with many keys and endpoints takes.
+fn count_descriptors(role: &Role) {
+    // One descriptor serves the whole process.
+    let first = Board::<u64>::open(&format!("{}-first", role.arguments[0])).unwrap();
+    let before = descriptors();
+    let board = board().open::<u64>(&role.arguments[0]).unwrap();
+    let mut writer = board.writer().unwrap();
+    let readers: Vec<_> = (0..10).map(|_| board.reader().unwrap()).collect();
+    for number in 0..300 {
+        writer.write(&format!("key-{number}"), &number).unwrap();
+    }
+    peer::say(&format!("{}", descriptors() - before));
+    drop((first, readers));
+}
+
+#[test]
+fn three_hundred_keys_take_two_descriptors() {
+    let name = unique("board-descriptors");
+    let mut counting = Peer::start(&format!("count_descriptors {name}"));
+    counting.expect("2");
+    counting.finish();
+}
+
+/// Writes one value after another until it is killed.
+fn write_on(role: &Role) {
+    let latest = Latest::<Note>::open(&role.arguments[0]).unwrap();
+    let mut writer = latest.writer().unwrap();
+    let mut sequence = role.number(1);
+    writer.write(&Note::make(sequence)).unwrap();
+    peer::say("ready");
+    loop {
+        sequence += 1;
+        writer.write(&Note::make(sequence)).unwrap();
+    }
+}
+
+/// Reads values until it is killed, and holds each.
+fn read_on(role: &Role) {
+    let latest = Latest::<Note>::open(&role.arguments[0]).unwrap();
+    let mut reader = latest.reader().unwrap();
+    peer::say("ready");
+    loop {
+        reader.read().unwrap().check();
+    }
+}
+
+/// Holds a value until it is killed.
+fn hold(role: &Role) {
+    let latest = Latest::<Note>::open(&role.arguments[0]).unwrap();
+    let mut reader = latest.reader().unwrap();
+    let value = reader.read().unwrap();
+    peer::say("ready");
+    let _ = peer::hear();
+    value.check();
+}
+
+#[test]
+fn killed_writers_leave_the_last_whole_value() {
+    for settings in [builder(), builder().max_writers(2), builder().buffers(2)] {
+        let name = unique("latest-killed");
+        let latest = settings.open_latest::<Note>(&name).unwrap();
+        let mut reader = latest.reader().unwrap();
+        let mut last = 0;
+        for round in 1..12 {
+            let mut writing = Peer::start(&format!("write {name} {}", round * 1_000_000));
+            writing.expect("ready");
+            for _ in 0..round * 20 {
+                let sequence = reader.wait_changed_timeout(LONG).unwrap().check();
+                assert!(sequence > last);
+                last = sequence;
+            }
+            writing.kill();
+            let sequence = reader.read().unwrap().check();
+            assert!(sequence >= last);
+            last = sequence;
+        }
+        // The lock and the entry of the dead stop nobody.
+        latest.writer().unwrap().write(&Note::make(99_000_000)).unwrap();
+        assert_eq!(reader.read().unwrap().check(), 99_000_000);
+        drop((latest, reader));
+        assert_gone(&name);
+    }
+}
+
+#[test]
+fn killed_readers_stop_no_writer() {
+    for settings in [builder(), builder().buffers(2)] {
+        let name = unique("latest-readers");
+        let latest = settings.open_latest::<Note>(&name).unwrap();
+        let mut writer = latest.writer().unwrap();
+        let mut sequence = 0;
+        let mut write = || {
+            sequence += 1;
+            writer.write_timeout(&Note::make(sequence), LONG).unwrap();
+        };
+        write();
+        for round in 0..10 {
+            let mut reading = Peer::start(&format!("read {name}"));
+            reading.expect("ready");
+            for _ in 0..round * 50 {
+                write();
+            }
+            reading.kill();
+            (0..20).for_each(|_| write());
+        }
+        let mut holding = Peer::start(&format!("hold {name}"));
+        holding.expect("ready");
+        write();
+        holding.kill();
+        (0..20).for_each(|_| write());
+        assert_eq!(latest.reader().unwrap().read().unwrap().check(), sequence);
+        drop((latest, writer));
+        assert_gone(&name);
+    }
+}
+
+#[test]
+fn a_living_reader_of_another_process_keeps_its_value() {
+    let name = unique("latest-held");
+    let latest = builder().buffers(2).open_latest::<Note>(&name).unwrap();
+    let mut writer = latest.writer().unwrap();
+    writer.write(&Note::make(1)).unwrap();
+    let mut holding = Peer::start(&format!("hold {name}"));
+    holding.expect("ready");
+    writer.write(&Note::make(2)).unwrap();
+    let refused = writer.write_timeout(&Note::make(3), SHORT).unwrap_err();
+    let WriteTimeoutError::Timeout { holder: CellHolder::Reader { pid } } = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(pid, holding.pid());
+    holding.tell("go on");
+    holding.finish();
+    writer.write(&Note::make(3)).unwrap();
+}
+
+/// Runs the role that the parent process chose, if any.
+#[test]
+fn peer() {
+    let Some(role) = peer::role() else { return };
+    match role.name.as_str() {
+        "count_descriptors" => count_descriptors(&role),
+        "write" => write_on(&role),
+        "read" => read_on(&role),
+        "hold" => hold(&role),
+        other => panic!("no role {other}"),
+    }
+}
