@@ -213,7 +213,10 @@ impl<T: Packet> BoardWriter<T> {
             Some(notifier) => notifier,
             first => first.insert(Notifier::new(event_count, self.fences)),
         };
-        notifier.wake(event_count, || futex::wake_all(&event_count.futex));
+        notifier.wake(event_count, || {
+            futex::wake_all(&event_count.futex);
+            true
+        });
     }
 
     /// The cell of a key, which is added if it is new.
