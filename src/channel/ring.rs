@@ -9,7 +9,7 @@ use super::type_table::{self, CarriedType};
 use super::untyped::AckMode;
 use crate::error::{Detachment, DisplayName, OpenError};
 use crate::packet::{Packet, TypeInfo};
-use crate::ring::state::RingState;
+use crate::ring::membership::RingState;
 use crate::segment::settings::Settings;
 use crate::segment::{Liveness, Segment};
 use crate::wait::Wait;

@@ -10,7 +10,7 @@ use super::type_table::{refused, register_for};
 use super::untyped::Sender;
 use crate::error::Form;
 use crate::packet::{Fingerprint, Packet, TypeInfo};
-use crate::ring::state::RingState;
+use crate::ring::membership::RingState;
 use crate::segment::{Control, Segment};
 use crate::wait::Timeout;
 use std::time::Duration;

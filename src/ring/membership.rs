@@ -1,4 +1,5 @@
-//! Entries: taking one, joining at it, leaving it. The caller holds the control lock.
+//! Entries: taking one, joining at it, leaving it, with the control lock held. And the word that
+//! says whether packets can still come.
 //!
 //! ```text
 //!  free ──liveness lock──► taken ──► cursor or record in use ──► cursor NOWHERE ──► free
@@ -13,20 +14,57 @@
 //!
 //! In a queue, entry 0 holds the shared cursor and has no owner ([`consumer_group`]).
 //!
+//! Publishers load the word of [`RingState`] before each claim, subscribers when they find nothing.
+//! It changes only under the control lock.
+//!
 //! [`consumer_group`]: super::consumer_group
 
 use super::gate::{self, PIN, position};
 use super::geometry::{Geometry, clamp};
-use super::history;
 use super::overflow::LossCounter;
-use super::slot;
-use super::state::RingState;
+use super::{history, slot};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::layout::{EntryOwner, NOWHERE, SubscriberEntry};
 use crate::segment::settings::{Claims, Settings};
 use crate::segment::view::RingMemory;
 use crate::sync::{AtomicU32, Ordering, fence};
+
+/// Whether packets can still come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RingState {
+    /// Packets can come.
+    Open,
+    /// No packets until a publisher joins: the last one left a ring that does not stay open.
+    Left,
+    /// No packets ever: the ring was closed.
+    Closed,
+}
+
+impl RingState {
+    /// The state of a ring.
+    #[inline]
+    pub(crate) fn of(memory: &RingMemory) -> Self {
+        // Pairs with the release in `set`: packets committed before the closing are seen.
+        match memory.head().readers.closing.load(Ordering::Acquire) {
+            0 => Self::Open,
+            1 => Self::Left,
+            _ => Self::Closed,
+        }
+    }
+
+    /// Stores the state. The caller holds the control lock.
+    pub(crate) fn set(self, memory: &RingMemory) {
+        failpoint(Failpoint::CloseMark);
+        let word = match self {
+            Self::Open => 0,
+            Self::Left => 1,
+            Self::Closed => 2,
+        };
+        // Pairs with the acquire in `of`.
+        memory.head().readers.closing.store(word, Ordering::Release);
+    }
+}
 
 /// The entry of a queue's shared cursor.
 pub(crate) const SHARED: usize = 0;

@@ -40,7 +40,7 @@
 //! | guards over packets and claims | `guard`, `buffer` |
 //! | eviction and loss counters | [`overflow`] |
 //! | start position of a new subscriber | [`history`] |
-//! | ring state: open, left or closed | [`state`] |
+//! | ring state: open, left or closed | [`membership`] |
 //! | join and leave | [`membership`] |
 //! | clear the entries of dead processes | [`reap`] |
 //! | the claim of a dead publisher | [`recover`] |
@@ -66,7 +66,6 @@ pub(crate) mod reader;
 pub(crate) mod reap;
 pub(crate) mod recover;
 pub(crate) mod slot;
-pub(crate) mod state;
 #[cfg(not(loom))]
 pub(crate) mod types;
 

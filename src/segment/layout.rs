@@ -144,7 +144,7 @@ pub(crate) struct EventCount {
 pub(crate) struct Readers {
     /// Event count of subscribers.
     pub(crate) event_count: EventCount,
-    /// Open, left or closed (`ring::state`).
+    /// Open, left or closed (`ring::membership`).
     pub(crate) closing: AtomicU32,
 }
 

@@ -1,7 +1,6 @@
 //! Endpoints without a packet type: they claim, wait, take and release.
 
 mod control;
-mod group_receiver;
 mod options;
 mod own_receiver;
 mod publisher;
@@ -13,11 +12,11 @@ mod waiting;
 
 pub(crate) use control::{End, SubscriberIndex};
 pub(super) use control::{publisher_control, subscriber_control};
-pub(crate) use group_receiver::GroupReceiver;
 pub(crate) use options::Draining;
 pub(crate) use options::{DeadLetter, DeadLetters};
 pub(crate) use publisher::{MessageHeader, Sender};
 pub(crate) use receiver::Receiver;
+pub(crate) use redelivery::GroupReceiver;
 
 /// The event that acknowledges a packet, so that it is not delivered again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

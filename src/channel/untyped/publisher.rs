@@ -14,8 +14,8 @@ use crate::ring::claim::Writer;
 use crate::ring::geometry::span;
 use crate::ring::guard::{self, HoldsClaim};
 use crate::ring::membership;
+use crate::ring::membership::RingState;
 use crate::ring::slot::Descriptor;
-use crate::ring::state::RingState;
 use crate::wait::{Pace, Timeout};
 use std::fmt;
 

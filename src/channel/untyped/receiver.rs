@@ -24,8 +24,8 @@ use crate::error::Form;
 use crate::packet::Fingerprint;
 use crate::ring::cursor::{Adoption, Cursor, Fault, Next, Taken};
 use crate::ring::guard::HoldsPacket;
+use crate::ring::membership::RingState;
 use crate::ring::reader::Reader;
-use crate::ring::state::RingState;
 use crate::wait::{Deadline, IDLE, Pace, Timeout};
 use std::time::Duration;
 

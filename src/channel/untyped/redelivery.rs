@@ -1,11 +1,17 @@
 //! Packets that are not handed out as usual: put back, delivered again, given up, or left to others
-//! because the worker drains.
+//! by a worker that drains or by a consumer of a queue.
+//!
+//! A [`GroupReceiver`] is the untyped part of a consumer of a queue: a [`Receiver`] over the cursor
+//! of its group.
 
-use super::options::DeadLetters;
-use super::options::{Draining, is_any_draining};
+use super::options::{DeadLetters, Draining, is_any_draining};
 use super::receiver::{Found, Receiver};
+use crate::channel::owned_entry::{self, OwnedEntry};
 use crate::failpoint::{Failpoint, failpoint};
+use crate::ring::consumer_group::ConsumerGroup;
 use crate::ring::cursor::{Cursor, Taken};
+use crate::ring::membership::{self, Side};
+use crate::segment::entry::EntryId;
 
 impl<C: Cursor> Receiver<C> {
     /// Sets where packets go that were handed out too often.
@@ -63,5 +69,43 @@ impl<C: Cursor> Receiver<C> {
         is_any_draining()
             && !self.has_found()
             && self.options.as_ref().is_some_and(|options| options.draining.is_on())
+    }
+}
+
+/// The untyped part of a consumer.
+pub(crate) type GroupReceiver = Receiver<ConsumerGroup>;
+
+impl GroupReceiver {
+    /// Leaves the packet in flight to the consumer that checks first. It stays in flight here if no
+    /// entry is free.
+    pub(crate) fn nack(&mut self) {
+        if self.change_entry().is_some() {
+            self.entry.wake_all();
+        }
+    }
+
+    /// Moves to another entry and leaves the packet in flight at the old one, where it looks like
+    /// that of a dead consumer. `None`: there is no other entry.
+    fn change_entry(&mut self) -> Option<()> {
+        let (group, entry) = (&mut self.cursor, &mut self.entry);
+        let control = entry.segment.lock_bounded()?;
+        let settings = entry.segment.settings();
+        owned_entry::reap(&entry.segment, group.memory(), &|entry_id| entry.is_alive(entry_id));
+        // Half of the entries are kept for consumers.
+        if membership::free(group.memory(), Side::Subscribers) <= settings.max_subscribers / 2 {
+            return None;
+        }
+        let new = membership::vacancy(group.memory(), settings, Side::Subscribers)?;
+        let wait = entry.waiter.wait();
+        let waiter = OwnedEntry::waiter(&entry.segment, new, wait).ok()?;
+        let EntryId::Subscriber(index) = new else { return None };
+        if !entry.liveness().acquire_liveness(new).ok()? {
+            return None;
+        }
+        group.move_to(index);
+        entry.release_liveness();
+        drop(control);
+        (entry.entry_id, entry.waiter) = (new, waiter);
+        Some(())
     }
 }

@@ -5,7 +5,7 @@
 //! - `link`: sends requests to one service, and knows the state of its calls.
 //! - `senders`: the endpoints of a link, and which thread uses them.
 //! - `callers`: the call areas of other workers that a server has mapped.
-//! - `requests`, `tags`: the request ring, as both sides see it.
+//! - `requests`: the request ring and the tags of its requests, as both sides see it.
 //!
 //! The types of the public API are in `service`. `docs/internals/services.md` describes the
 //! protocol.
@@ -15,7 +15,6 @@ mod keeper;
 mod link;
 mod requests;
 mod senders;
-mod tags;
 
 pub(crate) use callers::{CallerCache, OwnCallers, ReachError};
 pub(crate) use link::{SentCall, ServiceLink, StartFailure, WindowPlace};

@@ -16,17 +16,57 @@
 //! The number of calls given up belongs to the owner, too. It is read first and reset last: a
 //! server that reads it reset also reads the new `since`. Only the owner lowers it: a call that was
 //! given up and outlives its link lowers nothing. (Model `replies`.)
+//!
+//! The tag is 23 bits of the descriptor of a request, so a request takes no extra bytes:
+//!
+//! ```text
+//!   22           13 12             0
+//!  ┌───────────────┬────────────────┐
+//!  │ entry         │ cell           │  archive
+//!  └───────────────┴────────────────┘
+//! ```
+//!
+//! - **entry**: the publisher entry of the client's worker in the request ring. The entry has the
+//!   id of the worker's call area.
+//! - **cell**: the cell of the call in that area.
 
-use super::tags::RequestTag;
 use crate::channel::join::{self, Types};
 use crate::channel::{
-    AnyPublisher, Cursor, GroupReceiver, MAX_ENTRIES, ReplyRight, Ring, RingBuilder, SentCell,
-    Taken, position, shared, status,
+    AnyPublisher, Cursor, GroupReceiver, MAX_CALL_CELLS, MAX_ENTRIES, ReplyRight, Ring,
+    RingBuilder, SentCell, Taken, position, shared, status,
 };
 use crate::cluster::names::CallerId;
 use crate::error::OpenError;
 use crate::sync::Ordering;
 use crate::wait::Wait;
+
+const CELL_BITS: u32 = MAX_CALL_CELLS.ilog2();
+
+const _: () = assert!(MAX_CALL_CELLS.is_power_of_two() && MAX_ENTRIES << CELL_BITS <= 1 << 23);
+
+/// The tag of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RequestTag {
+    /// A publisher entry, below [`MAX_ENTRIES`].
+    pub(crate) entry: u16,
+    /// A cell, below [`MAX_CALL_CELLS`].
+    pub(crate) cell: u16,
+}
+
+impl RequestTag {
+    /// Encodes the tag.
+    #[inline]
+    pub(crate) fn word(self) -> u32 {
+        u32::from(self.entry) << CELL_BITS | u32::from(self.cell)
+    }
+
+    /// Decodes a tag.
+    #[inline]
+    pub(crate) fn of(word: u32) -> Self {
+        let cell = word & ((1 << CELL_BITS) - 1);
+        Self { entry: (word >> CELL_BITS) as u16, cell: cell as u16 }
+    }
+}
 
 /// Publisher entries of a request ring for each worker slot: one for each worker, and three for
 /// threads that send at the same time.
@@ -127,5 +167,21 @@ impl GroupReceiver {
     pub(crate) fn entry_and_incarnation(&self) -> (usize, u64) {
         let entry = self.cursor.entry();
         (entry, status::incarnation(self.cursor.memory(), entry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_holds_any_entry_and_cell() {
+        for entry in [0, 1, 1023] {
+            for cell in [0, 1, 8191] {
+                let tag = RequestTag { entry, cell };
+                assert_eq!(RequestTag::of(tag.word()), tag);
+                assert!(tag.word() < 1 << 23);
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! Serialization runs code of the user, which may call the same service. Servers read nothing
 //! behind the open claim of the outer request, so such a call would wait for itself: it is refused.
 
-use super::tags::RequestTag;
+use super::requests::RequestTag;
 use crate::channel::{AnyPublisher, SendFailure};
 use crate::error::OpenError;
 use crate::packet::Packet;

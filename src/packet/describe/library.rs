@@ -1,9 +1,14 @@
-//! Descriptions of numbers, `bool` and `char`, and of durations, network addresses, ranges, bounds
-//! and UUIDs.
+//! Descriptions of numbers, `bool` and `char`, of durations, network addresses, ranges, bounds and
+//! UUIDs, and of options without a tag byte.
 //!
 //! Numbers of more than one byte are little-endian. Each other type is described as the struct or
 //! enum that rkyv archives it to. The fields of these types are private, so their offsets are
 //! computed by the rules of `repr(C)`.
+//!
+//! In an option without a tag byte a *niche*, a value that the content never has, is `None`.
+//! Packets contain such options through `#[rkyv(with = Niche)]`, `NicheInto<..>`, `MapNiche<.., ..>`
+//! and `DefaultNiche`. A struct provides the niche of one of its fields through `#[rkyv(niche)]`.
+//! rkyv's niche `NaN` is excluded: `Some(NaN)` would arrive as `None`.
 
 use super::{Describe, Field, Named, Shape, TypeName, Variant};
 use rkyv::Archived;
@@ -11,6 +16,9 @@ use rkyv::net::{
     ArchivedIpAddr, ArchivedIpv4Addr, ArchivedIpv6Addr, ArchivedSocketAddr, ArchivedSocketAddrV4,
     ArchivedSocketAddrV6,
 };
+use rkyv::niche::niched_option::NichedOption;
+use rkyv::niche::niching::{Bool, DefaultNiche, Niching, Null, Zero};
+use rkyv::niche::option_box::ArchivedOptionBox;
 use rkyv::niche::option_nonzero::*;
 use rkyv::ops::{
     ArchivedBound, ArchivedRange, ArchivedRangeFrom, ArchivedRangeFull, ArchivedRangeTo,
@@ -18,6 +26,7 @@ use rkyv::ops::{
 };
 use rkyv::primitive::*;
 use rkyv::time::ArchivedDuration;
+use rkyv::traits::ArchivePointee;
 use std::num::{NonZeroI8, NonZeroU8};
 
 macro_rules! structure {
@@ -162,4 +171,57 @@ option_nonzero! {
     ArchivedOptionNonZeroI8: "NonZeroI8", ArchivedOptionNonZeroI16: "NonZeroI16",
     ArchivedOptionNonZeroI32: "NonZeroI32", ArchivedOptionNonZeroI64: "NonZeroI64",
     ArchivedOptionNonZeroI128: "NonZeroI128",
+}
+
+/// A niche that packets may use: rkyv can detect it safely in bytes that were not checked yet.
+///
+/// Sealed: the trait cannot be named outside.
+pub trait DetectableNiche {
+    /// The kind of such an option in the schema.
+    const WORD: &'static str;
+}
+
+/// Returns the kind of an option with this niche in the schema.
+#[doc(hidden)]
+pub const fn niche_word<N: DetectableNiche + ?Sized>() -> &'static str {
+    N::WORD
+}
+
+macro_rules! detectable {
+    ($($niche:ident = $word:literal),*) => {$(
+        impl DetectableNiche for $niche {
+            const WORD: &'static str = $word;
+        }
+    )*};
+}
+
+detectable!(
+    Zero = "option-zero",
+    Bool = "option-bool",
+    Null = "option-null",
+    DefaultNiche = "option-default"
+);
+
+// SAFETY: The option has the layout of its content, which rkyv checks unless it is the niche. The
+// audit visits the content.
+unsafe impl<T: Describe, N: DetectableNiche + Niching<T>> Describe for NichedOption<T, N> {
+    const NAME: TypeName = TypeName::generic("Option", &[T::NAME]);
+    const SHAPE: &'static Shape =
+        const { &Shape::flat_container::<Self>(N::WORD, Self::NAME, const { &[T::SHAPE] }) };
+
+    fn audit(&self, archive: &[u8]) -> bool {
+        !T::SHAPE.audited || self.as_ref().is_none_or(|value| value.audit(archive))
+    }
+}
+
+// SAFETY: The option has the layout of a box; a relative pointer of 1 is `None`. The audit visits
+// the content.
+unsafe impl<T: Describe + ArchivePointee + ?Sized> Describe for ArchivedOptionBox<T> {
+    const NAME: TypeName = TypeName::generic("Option", &[TypeName::generic("Box", &[T::NAME])]);
+    const SHAPE: &'static Shape =
+        const { &Shape::container::<Self>("option-box", Self::NAME, const { &[T::SHAPE] }) };
+
+    fn audit(&self, archive: &[u8]) -> bool {
+        !T::SHAPE.audited || self.as_deref().is_none_or(|value| value.audit(archive))
+    }
 }

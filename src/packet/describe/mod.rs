@@ -7,10 +7,8 @@
 //! - shared pointers (`Rc`, `Arc`).
 
 mod containers;
-mod itself;
 mod library;
 mod named;
-mod niches;
 mod print;
 mod shape;
 mod trees;
@@ -20,9 +18,8 @@ mod type_name;
 pub use self::print::{Print, Printed};
 pub(crate) use self::trees::MAX_DEPTH;
 pub use self::{
-    itself::{ArchivedItself, Itself},
-    named::Named,
-    niches::niche_word,
+    library::niche_word,
+    named::{ArchivedItself, Itself, Named},
     shape::{Field, Shape, ShapeKind, Variant},
     type_name::TypeName,
 };

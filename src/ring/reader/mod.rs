@@ -13,7 +13,6 @@
 //! next call of its subscriber, and no longer.
 
 mod batch;
-mod newest;
 mod read_ahead;
 
 use self::read_ahead::ReadAhead;
