@@ -7,17 +7,16 @@
 mod builder;
 mod endpoint;
 mod error;
-mod keys;
 mod latest;
 mod reader;
 mod writer;
 
 pub use builder::BoardBuilder;
+pub use endpoint::{BoardKey, CellId};
 pub use error::{
     CellHolder, ChangedError, ChangedTimeoutError, ReadError, TryChangedError, TryWriteError,
     WriteError, WriteTimeoutError,
 };
-pub use keys::{BoardKey, CellId};
 pub use latest::{Latest, LatestReader, LatestWriter};
 pub use reader::{BoardReader, CellValue};
 pub use writer::BoardWriter;

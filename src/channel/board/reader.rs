@@ -1,8 +1,7 @@
 //! The reader of a board.
 
-use super::endpoint::BoardEntry;
+use super::endpoint::{BoardEntry, BoardKey, CellId, KnownKeys};
 use super::error::{ChangedError, ChangedTimeoutError, ReadError, TryChangedError};
-use super::keys::{BoardKey, CellId, KnownKeys};
 use crate::channel::received::deref_to_packet;
 use crate::channel::verb;
 use crate::error::{Failure, Form, OpenError};

@@ -7,7 +7,6 @@ mod publisher;
 mod receiver;
 mod redelivery;
 mod room;
-mod waitable;
 mod waiting;
 
 pub(crate) use control::{End, SubscriberIndex};

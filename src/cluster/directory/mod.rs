@@ -19,17 +19,15 @@
 //! This folder is the only part of `cluster` that knows segments. `slots` reads and writes worker
 //! slots, `sweep` clears dead workers and removes unused objects, `watch` reports changes.
 
-mod caretaker;
 mod info;
 mod slots;
 mod sweep;
 mod watch;
 
-pub(crate) use caretaker::Caretaker;
 pub(crate) use info::{InboxAddress, Lookup, Presence, Visit, worker_of_process};
 pub use info::{WorkerChange, WorkerInfo, WorkerState};
 pub(crate) use slots::JoinRequest;
-pub(crate) use sweep::remove;
+pub(crate) use sweep::{Caretaker, remove};
 pub use watch::Watch;
 
 use super::error::JoinError;

@@ -4,10 +4,9 @@
 //! A dispatch repeats one step until its limit: it reports pending errors, then a due change of a
 //! worker, then handles one event, or else sleeps. It sleeps in one place for events and workers.
 
-use super::context::{Context, Handler, HandlerOutcome};
+use super::context::{Context, Handler, HandlerOutcome, PendingError};
 use super::handler::{failed, open};
 use super::pattern::Pattern;
-use super::recorder::PendingError;
 use super::registry::Trigger;
 use super::{Events, RunError, Watch, WorkerChange, WorkerId};
 use crate::channel::{

@@ -1,5 +1,5 @@
 use super::super::WorkerId;
-use super::super::recorder::Recorder;
+use super::super::context::Recorder;
 use super::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
