@@ -3,7 +3,7 @@
 //! Every atomic of the crate comes from here, so that loom sees it. `clippy.toml` bans the types of
 //! `std::sync::atomic` elsewhere; the aliases below are the exception. The meaning of each word is
 //! in `segment::layout`. The heavy half of the asymmetric barrier is a system call
-//! (`sys::barrier`).
+//! (`sys::futex`).
 
 #[cfg(loom)]
 pub(crate) use loom::{
@@ -28,7 +28,7 @@ pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
 /// The light half of an asymmetric barrier: the compiler does not move a load above an earlier
 /// store. The `membarrier` of the other side does the same to the processor.
 ///
-/// Pairs with `sys::barrier::heavy`. Loom has no membarrier: both halves are full fences there.
+/// Pairs with `sys::futex::heavy_barrier`. Loom has no membarrier: both halves are full fences there.
 #[inline]
 pub(crate) fn light_barrier() {
     #[cfg(not(loom))]

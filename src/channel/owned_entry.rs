@@ -11,7 +11,7 @@ use crate::segment::settings::Parking;
 use crate::segment::view::RingMemory;
 use crate::segment::{Liveness, Segment};
 use crate::sync::Ordering;
-use crate::sys::{barrier, event::Event, futex};
+use crate::sys::{event::Event, futex};
 use crate::wait::{Deadline, JOINT, Notifier, Sleep, Wait, Waiter};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl OwnedEntry {
     /// entry must have an owner that releases it.
     pub(crate) fn new(segment: Segment, entry_id: EntryId, waiter: Waiter) -> Self {
         let memory = segment.memory().clone();
-        let fences = !barrier::register();
+        let fences = !futex::register_barrier();
         let notifier = Notifier::new(event_count_of_others(&memory, entry_id), fences);
         let (events, cut_off, cut_off_at) = (Vec::new(), None, Deadline::after(Duration::ZERO));
         Self { entry_id, memory, waiter, notifier, events, cut_off, cut_off_at, segment }

@@ -23,7 +23,6 @@
 //! assert!(schema_of::<Price>().contains(r#""name":"bid","offset":8"#));
 //! ```
 
-mod any_bits;
 pub mod borrowed;
 mod check;
 pub mod describe;
@@ -61,13 +60,12 @@ use crate::ring::buffer::WriteBuf;
 pub(crate) use self::difference::first_difference;
 pub(crate) use self::tail::{emplace_tail, tail_len};
 pub use self::{
-    any_bits::AnyBits,
     borrowed::{Borrowed, SendAllAs, SendAs},
     error::{Invalid, UnpackError, Unserializable},
     fingerprint::Fingerprint,
     native::{Native, NativeWith},
     one_of::{OneOf, all_distinct},
-    tail::{ArchivedTail, Tail},
+    tail::{AnyBits, ArchivedTail, Tail},
     typed::{Packet, TypeInfo, Unpack, fingerprint_of, schema_of, type_of},
     unpack::{unpack, unpack_boxed},
     write::Scratch,

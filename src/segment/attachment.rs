@@ -1,17 +1,16 @@
 //! [`Segment`]: one attachment, to a shared object or to a segment on the heap.
 //!
 //! The layers above get from it: views of the memory, the type table, events, liveness locks. The
-//! control lock is in `segment::control`, the end of an attachment in `segment::leave`.
+//! control lock and the end of an attachment are in `segment::control`.
 
 #![cfg(not(loom))]
 
-use super::call_memory::CallMemory;
 use super::cells::CellMemory;
 use super::entry::EntryId;
 use super::entry::Liveness;
-use super::heap::Heap;
 use super::layout::MAX_TYPES;
 use super::lifecycle;
+use super::map::Heap;
 use super::mapped::{Mapped, Settle};
 use super::name::Name;
 use super::object::Absent;
@@ -19,7 +18,7 @@ use super::parts::{SegmentParts, WorkerSlots};
 use super::removal::{self, Clearance, ExclusiveSegment};
 use super::settings::{Parking, Settings};
 use super::types::TypeTable;
-use super::view::RingMemory;
+use super::view::{CallMemory, RingMemory};
 use crate::error::{Detachment, OpenError};
 use crate::sync::Ordering;
 use crate::sys::event::Event;

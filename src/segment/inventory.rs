@@ -20,7 +20,7 @@ use super::object;
 use super::parts::SegmentParts;
 use crate::error::OpenError;
 use crate::sys::fork::UnsharedFd;
-use crate::sys::{lock, processes, shm};
+use crate::sys::{lock, machine, shm};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,12 +59,12 @@ pub(crate) fn list() -> Result<Vec<FoundObject>, OpenError> {
     let mut names = Name::all()?;
     names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
     // Before this process maps an object to read it.
-    let users = processes::of_shared_mappings();
+    let users = machine::processes_of_shared_mappings();
     Ok(names.into_iter().filter_map(|name| find(name, &users)).collect())
 }
 
 /// The object of this name; `None` if it is gone, or another user's.
-fn find(name: Name, users: &processes::Users) -> Option<FoundObject> {
+fn find(name: Name, users: &machine::Users) -> Option<FoundObject> {
     let (object, age) = shm::measure_aged(&name.object()).ok()?;
     if object.owner != shm::user() {
         return None;

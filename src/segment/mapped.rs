@@ -4,7 +4,7 @@
 //! the object, so the last process to leave knows that it is the last. The lock on byte 0 is the
 //! control lock. The first byte of an entry carries the liveness lock of its owner.
 //!
-//! `segment::lifecycle` makes attachments, `segment::leave` ends them.
+//! `segment::lifecycle` makes attachments, `segment::control` ends them.
 
 #![cfg(not(loom))]
 

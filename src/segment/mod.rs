@@ -25,11 +25,8 @@ pub(crate) mod settings;
 pub(crate) mod view;
 
 mod attachment;
-mod call_memory;
 mod control;
-mod heap;
 mod identity;
-mod leave;
 mod lifecycle;
 mod map;
 mod mapped;
@@ -42,10 +39,10 @@ pub(crate) mod types;
 #[cfg(not(loom))]
 pub(crate) use {
     attachment::Segment,
-    call_memory::CallMemory,
     cells::SharedSegment,
     control::Control,
     entry::Liveness,
     parts::WorkerSlots,
     removal::{Clearance, ExclusiveSegment},
+    view::CallMemory,
 };

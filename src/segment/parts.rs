@@ -2,7 +2,6 @@
 
 #![cfg(not(loom))]
 
-use super::call_memory::CallMemory;
 use super::cells::CellMemory;
 use super::entry::{EntryId, Kept, OwnerState, SlotPhase, WorkerSlotState};
 use super::layout::{
@@ -12,7 +11,7 @@ use super::layout::{
 use super::places::Places;
 use super::settings::{Parking, Settings};
 use super::types::TypeTable;
-use super::view::{Owner, RingMemory};
+use super::view::{CallMemory, Owner, RingMemory};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::event::{self, Event};
 use std::any::Any;

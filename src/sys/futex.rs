@@ -1,10 +1,23 @@
-//! Futexes: sleep on a word in shared memory, and wake the sleepers, across processes.
+//! The kernel's part in waiting: futexes, and the heavy half of an asymmetric barrier.
+//!
+//! A **futex** is a word in shared memory: threads sleep on it, and other threads wake the sleepers,
+//! across processes.
+//!
+//! The **heavy barrier** is the `membarrier` system call. A publisher stores a stamp, then loads the
+//! word on which sleepers announce themselves. Between the two it needs a full barrier, but executes
+//! none. The sleeper executes it on the publisher's behalf: `membarrier` runs a full barrier on every
+//! processor that is executing a registered process.
+//!
+//! Cost: 0.2 to 0.5 µs while no registered process runs on another processor, 13 to 16 µs while one
+//! does. Only a sleeper that is about to park pays it.
 
 use super::machine::monotonic;
-use crate::sync::AtomicU32;
+use crate::sync::{AtomicU32, Ordering, fence};
+use std::ffi::c_int;
 use std::io;
 use std::mem::zeroed;
 use std::ptr::from_ref;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Sleeps while `word` equals `seen`, for at most `bound`.
@@ -89,4 +102,33 @@ fn timespec(duration: Duration) -> libc::timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(duration.subsec_nanos()),
     }
+}
+
+/// Registers this process, once, so that the `membarrier` of a sleeper reaches its processors.
+///
+/// Returns false if the kernel refuses (seccomp, or a kernel before 4.16). Such a process must
+/// execute a fence of its own between its stores and its load of the announce word.
+#[must_use]
+pub(crate) fn register_barrier() -> bool {
+    static REGISTERED: OnceLock<bool> = OnceLock::new();
+    *REGISTERED.get_or_init(|| membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED))
+}
+
+/// Orders earlier stores before later loads, on this thread and on every processor of a registered
+/// process.
+///
+/// Returns false if the kernel refuses. Then nothing is ordered on other processors, and the caller
+/// must not rely on being woken: it must check again after a millisecond.
+#[must_use]
+pub(crate) fn heavy_barrier() -> bool {
+    // Pairs with `sync::light_barrier`, and with the local fence of a process that could not
+    // register.
+    fence(Ordering::SeqCst);
+    register_barrier() && membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
+}
+
+/// Returns true if the system call succeeded.
+fn membarrier(command: c_int) -> bool {
+    // SAFETY: The call reads and writes no memory of this process.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }

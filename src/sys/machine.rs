@@ -1,7 +1,9 @@
-//! The machine: its cores, its monotonic clock, and random numbers of the kernel.
+//! The machine: its cores, its monotonic clock, random numbers of the kernel, and the processes
+//! that have a file mapped, as `/proc` shows them.
 
-use std::io;
+use std::collections::HashMap;
 use std::mem::MaybeUninit;
+use std::{fs, io};
 
 /// Returns the number of cores that are online. The first call determines it.
 ///
@@ -38,5 +40,64 @@ pub(crate) fn random() -> io::Result<u64> {
         // The kernel never returns fewer than requested for up to 256 bytes.
         8 => Ok(u64::from_le_bytes(bytes)),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// Process ids, ascending, by device and inode of a file.
+pub(crate) type Users = HashMap<(u64, u64), Vec<u32>>;
+
+/// Returns the processes that have each file mapped as shared memory.
+///
+/// Processes of other users and of outer pid namespaces are not seen. Costs one read of
+/// `/proc/<pid>/maps` for each process of this user.
+pub(crate) fn processes_of_shared_mappings() -> Users {
+    let mut users = Users::new();
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let mut pids: Vec<u32> =
+        processes.filter_map(|process| process.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    for pid in pids {
+        // The process may be another user's, or have ended.
+        let Ok(maps) = fs::read(format!("/proc/{pid}/maps")) else { continue };
+        for file in maps.split(|&byte| byte == b'\n').filter_map(shared_file) {
+            let pids = users.entry(file).or_default();
+            if pids.last() != Some(&pid) {
+                pids.push(pid);
+            }
+        }
+    }
+    users
+}
+
+/// Device and inode of a line such as `7f00-7f01 rw-s 00000000 00:18 42 /dev/shm/x`. `None` for a
+/// mapping that is private, or without a file.
+fn shared_file(line: &[u8]) -> Option<(u64, u64)> {
+    let text = String::from_utf8_lossy(line);
+    let mut words = text.split_ascii_whitespace().skip(1);
+    let is_shared = words.next()?.ends_with('s');
+    let (major, minor) = words.nth(1)?.split_once(':')?;
+    let number = |digits| u32::from_str_radix(digits, 16).ok();
+    let device = libc::makedev(number(major)?, number(minor)?);
+    let inode = words.next()?.parse().ok()?;
+    (is_shared && inode > 0).then_some((device, inode))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_shared_mappings_of_files_count() {
+        let device = libc::makedev(0, 0x18);
+        let file = |line: &str| shared_file(line.as_bytes());
+        assert_eq!(file("7f00-7f01 rw-s 00000000 00:18 42   /dev/shm/x y"), Some((device, 42)));
+        assert_eq!(
+            file("7f00-7f01 ---s 00001000 00:18 42 /dev/shm/x (deleted)"),
+            Some((device, 42))
+        );
+        for line in ["7f00-7f01 rw-p 00000000 00:18 42 /x", "7f00-7f01 rw-s 0 00:00 0", "", "7f00"]
+        {
+            assert_eq!(file(line), None, "{line}");
+        }
     }
 }

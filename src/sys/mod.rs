@@ -2,14 +2,13 @@
 //!
 //! Linux only: futexes, `membarrier`, open-file-description locks, POSIX shared memory.
 
-pub(crate) mod barrier;
 pub(crate) mod event;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod lock;
 pub(crate) mod machine;
 pub(crate) mod owned;
-pub(crate) mod processes;
+
 pub(crate) mod shm;
 pub(crate) mod thread;
 

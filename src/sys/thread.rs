@@ -1,9 +1,12 @@
-//! Threads of this library.
+//! Threads of this library: their signal mask, and a [`Keeper`] that repeats its work.
 
 use super::check;
+use crate::sync::{AtomicU32, Ordering};
 use std::io;
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 /// Starts a thread that receives no signals: handlers of the program run on its own threads only.
 pub(crate) fn spawn_without_signals(
@@ -38,6 +41,46 @@ fn set_mask(mask: Option<libc::sigset_t>) -> io::Result<libc::sigset_t> {
     }
     // SAFETY: the call succeeded, so the set is written.
     Ok(unsafe { before.assume_init() })
+}
+
+/// A handle of a thread that does a round of work again and again. Dropping it waits for the end of
+/// the round and ends the thread.
+pub(crate) struct Keeper {
+    /// Not 0: the thread ends.
+    stop: Arc<AtomicU32>,
+    thread: Option<JoinHandle<()>>,
+    process: u32,
+}
+
+impl Keeper {
+    /// Starts a thread that calls `round`, pauses, and repeats both.
+    pub(crate) fn start(round: impl Fn() + Send + 'static, pause: Duration) -> io::Result<Self> {
+        let stop = Arc::new(AtomicU32::new(0));
+        let stopped = Arc::clone(&stop);
+        let work = move || {
+            while stopped.load(Ordering::Acquire) == 0 {
+                round();
+                std::thread::park_timeout(pause);
+            }
+        };
+        let thread = spawn_without_signals("packetring", work)?;
+        Ok(Self { stop, thread: Some(thread), process: std::process::id() })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        self.stop.store(1, Ordering::Release);
+        thread.thread().unpark();
+        // A forked child does not have the thread. The thread itself drops this with the last late
+        // work.
+        let is_own = thread.thread().id() == std::thread::current().id();
+        if self.process == std::process::id() && !is_own {
+            // It does not panic: it runs no code of the user.
+            let _ = thread.join();
+        }
+    }
 }
 
 #[cfg(all(test, not(loom)))]

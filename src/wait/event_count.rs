@@ -5,7 +5,7 @@ use super::Wait;
 use crate::segment::layout::EventCount;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, light_barrier, spin_loop};
 #[cfg(not(loom))]
-use crate::sys::{barrier, event::Event, futex};
+use crate::sys::{event::Event, futex};
 use std::time::{Duration, Instant};
 
 /// Checks of a brief spin, about a microsecond. There is no pause between them: most often the
@@ -282,7 +282,7 @@ fn cores() -> usize {
 
 #[cfg(not(loom))]
 fn heavy_barrier() -> bool {
-    barrier::heavy()
+    futex::heavy_barrier()
 }
 
 #[cfg(loom)]

@@ -7,7 +7,7 @@
 //!
 //! - opener: `segment/lifecycle.rs` (`Locked::create`, `take`, `enter`, `make`, `replace`,
 //!   `use_ready`), `segment/mapped.rs` (`attach`), `segment/map.rs`
-//! - opener, leaving: `segment/leave.rs` (`Segment::drop`), `segment/mapped.rs` (`remove_if_left`,
+//! - opener, leaving: `segment/control.rs` (`Segment::drop`), `segment/mapped.rs` (`remove_if_left`,
 //!   `give_up`, `discard`)
 //! - remover: `segment/removal.rs` (`ExclusiveSegment`). A sweep takes the same steps at an object
 //!   that is not ready (`Locked::clear_away`)

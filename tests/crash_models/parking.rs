@@ -7,7 +7,7 @@
 //!   `channel/join.rs`
 //!   (`publisher` wakes once it is there)
 //! - sleeper: `wait/event_count.rs` (`Waiter::register`, `register_waiter`, `Waiter::park`),
-//!   `sys/barrier.rs` (`heavy`)
+//!   `sys/futex.rs` (`heavy_barrier`)
 //!
 //! A stamp stays in its publisher's store buffer until it drains by itself, by a locked instruction
 //! of that publisher, or by a sleeper's `membarrier`. Without buffers the barrier would look

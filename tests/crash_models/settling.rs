@@ -6,7 +6,7 @@
 //! - publisher: claims and commits or aborts, in one step each (`claims` models all of them)
 //! - consumer: `ring/consumer_group/mod.rs` (`try_take`, `release`, the skip of a void packet)
 //! - the last to leave, a sweep, a purge: `ring/reap.rs` (`settle`), `segment/parts.rs`
-//!   (`is_done`), `segment/leave.rs`, under the control lock while no process is attached
+//!   (`is_done`), `segment/control.rs`, under the control lock while no process is attached
 //!
 //! Packets have one slot. The janitor stands for every process that settles: it may be killed at
 //! each step, and another one comes.

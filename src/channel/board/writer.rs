@@ -9,7 +9,7 @@ use crate::ring::cell::{CellWriter, Hindrance};
 use crate::segment::SharedSegment;
 use crate::segment::layout::CellHead;
 use crate::sync::Ordering;
-use crate::sys::{barrier, futex};
+use crate::sys::futex;
 use crate::wait::{Notifier, PENDING, Timeout, wait_until};
 use std::fmt;
 use std::marker::PhantomData;
@@ -56,7 +56,7 @@ impl<T: Packet> BoardWriter<T> {
             cells,
             keys,
             notifiers,
-            fences: !barrier::register(),
+            fences: !futex::register_barrier(),
             scratch: Scratch::new(),
             limit: segment.settings().cell_size,
             entry,

@@ -6,23 +6,28 @@
 //! A caller that is gone is unmapped by the [`Keeper`], whatever the servers do: its memory goes
 //! with the last mapping. So no server keeps a mapping while a handler runs.
 
-use super::keeper::Keeper;
 use crate::channel::{CallMemory, is_area_in_use, map_calls};
 use crate::cluster::directory::Caretaker;
 use crate::cluster::names::{CallerId, Cluster, ClusterObject};
 use crate::error::OpenError;
+use crate::sys::thread::Keeper;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 /// Most callers that one worker has mapped at a time.
 pub(crate) const MOST_MAPPED: usize = 256;
+
+/// Time between two rounds of the thread that removes what callers leave.
+const ROUND: Duration = Duration::from_millis(500);
 
 /// The callers of the servers of one worker. Made by its first server.
 #[derive(Default)]
 pub(crate) struct OwnCallers(Mutex<Weak<CallerCache>>);
 
-/// The mapped callers of one worker's servers, and the thread that looks after them.
+/// The mapped callers of one worker's servers, and the thread that removes what callers leave, even
+/// while each server is blocked or busy in a handler.
 pub(crate) struct CallerCache {
     // First: the thread ends before the last reference to the callers is dropped here.
     _keeper: Keeper,
@@ -90,7 +95,8 @@ impl OwnCallers {
             later: Mutex::default(),
         });
         let kept = Arc::clone(&callers);
-        let keeper = Keeper::start(move || kept.tidy())?;
+        let keeper = Keeper::start(move || kept.tidy(), ROUND)
+            .map_err(|error| OpenError::system("start a thread for", "a service", error))?;
         let cache = Arc::new(CallerCache { _keeper: keeper, callers });
         *made = Arc::downgrade(&cache);
         Ok(cache)

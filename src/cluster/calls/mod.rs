@@ -11,7 +11,6 @@
 //! protocol.
 
 mod callers;
-mod keeper;
 mod link;
 mod requests;
 mod senders;

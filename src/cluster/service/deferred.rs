@@ -4,7 +4,7 @@
 //! that leaves gives its deferred replies up first: no reply is written after its entry is free.
 //! [`ReplyGate`] keeps that order within the process.
 
-use super::send;
+use super::reply;
 use crate::channel::ReplyRight;
 use crate::cluster::calls::{CallerCache, ReachError};
 use crate::cluster::error::ReplyError;
@@ -89,7 +89,7 @@ impl ReplyGate {
     fn refuse(&self, caller: CallerId, right: ReplyRight) -> Option<ReplyRight> {
         let _passage = self.pass()?;
         match self.callers.reach(caller) {
-            Ok(memory) => send::refuse(&memory, right),
+            Ok(memory) => reply::refuse(&memory, right),
             Err(ReachError::Gone) => {}
             Err(ReachError::NotNow(_)) => return Some(right),
         }
@@ -136,7 +136,7 @@ impl<R: Packet> Deferred<R> {
         match self.gate.callers.reach(self.caller) {
             Ok(memory) => {
                 let mut scratch = Scratch::default();
-                send::reply(&memory, right, reply.value(), &mut scratch)
+                reply::write_reply(&memory, right, reply.value(), &mut scratch)
             }
             Err(ReachError::Gone) => Err(ReplyError::CallerGone),
             Err(ReachError::NotNow(error)) => {

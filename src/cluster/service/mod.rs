@@ -17,7 +17,6 @@ mod client;
 mod deferred;
 mod own_thread;
 mod reply;
-mod send;
 mod server;
 
 pub use builder::ServiceBuilder;

@@ -5,7 +5,7 @@
 
 use super::deferred::ReplyGate;
 use super::own_thread::OwnServer;
-use super::send;
+use super::reply;
 use crate::channel::{
     Cursor, EventCount, GroupReceiver, HoldsPacket, RecvFailure, ReplyRight, Taken, Waitable,
     consumers,
@@ -232,7 +232,7 @@ impl Server {
         // Also if the serialization panics: the request must not be handed out again.
         let _released = Released(&mut self.receiver);
         match self.gate.callers.reach(caller) {
-            Ok(memory) => send::reply(&memory, right, reply, &mut self.scratch),
+            Ok(memory) => reply::write_reply(&memory, right, reply, &mut self.scratch),
             Err(ReachError::Gone) => Err(ReplyError::CallerGone),
             Err(ReachError::NotNow(error)) => Err(ReplyError::Open(Box::new(error))),
         }
@@ -259,7 +259,7 @@ impl Server {
         if let Some(OpenRequest { caller, right }) = self.open.take()
             && let Ok(memory) = self.gate.callers.reach(caller)
         {
-            send::refuse(&memory, right);
+            reply::refuse(&memory, right);
         }
         self.receiver.ack();
     }

@@ -35,10 +35,9 @@
 //! Opening, closing and forking lock the registry; nothing else does.
 
 mod descriptor;
-mod placeholder;
 
 pub(crate) use descriptor::{ForeignFd, UnsharedFd};
-use placeholder::{Placeholder, is_open_on};
+use descriptor::{Placeholder, is_open_on};
 
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
