@@ -66,7 +66,8 @@ pub(crate) use verb::verb;
 // Items of the layers below that `cluster` uses.
 pub(crate) use crate::ring::buffer::StableBytes;
 pub(crate) use crate::ring::call::{
-    EndedCell, FreshCell, NoPlace, Outcome, Over, ReplyRight, ReplyRoomError, SentCell, status,
+    EndedCell, FreshCell, NoPlace, Outcome, Over, ReplyRight, ReplyRoomError, RequestStatus,
+    SentCell, incarnation, is_untaken, status_of_call,
 };
 pub(crate) use crate::ring::consumer_group::{consumers, shared};
 pub(crate) use crate::ring::cursor::{Cursor, Taken};

@@ -1,12 +1,12 @@
 //! The kernel's part in waiting: futexes, and the heavy half of an asymmetric barrier.
 //!
-//! A **futex** is a word in shared memory: threads sleep on it, and other threads wake the sleepers,
-//! across processes.
+//! A **futex** is a word in shared memory: threads sleep on it, and other threads wake the
+//! sleepers, across processes.
 //!
-//! The **heavy barrier** is the `membarrier` system call. A publisher stores a stamp, then loads the
-//! word on which sleepers announce themselves. Between the two it needs a full barrier, but executes
-//! none. The sleeper executes it on the publisher's behalf: `membarrier` runs a full barrier on every
-//! processor that is executing a registered process.
+//! The **heavy barrier** is the `membarrier` system call. A publisher stores a stamp, then loads
+//! the word on which sleepers announce themselves. Between the two it needs a full barrier, but
+//! executes none. The sleeper executes it on the publisher's behalf: `membarrier` runs a full
+//! barrier on every processor that is executing a registered process.
 //!
 //! Cost: 0.2 to 0.5 µs while no registered process runs on another processor, 13 to 16 µs while one
 //! does. Only a sleeper that is about to park pays it.

@@ -6,10 +6,9 @@
 
 use super::senders::{NoSender, RequestSender, Senders};
 use super::{Abandoned, WorkerCalls};
-use crate::channel::status::RequestStatus;
 use crate::channel::{
-    EndedCell, EntryId, FreshCell, NoPlace, Over, Ring, SendError, SendFailure, SendTimeoutError,
-    SentCell, Types, consumers,
+    EndedCell, EntryId, FreshCell, NoPlace, Over, RequestStatus, Ring, SendError, SendFailure,
+    SendTimeoutError, SentCell, Types, consumers,
 };
 use crate::cluster::names::Cluster;
 use crate::error::OpenError;

@@ -32,8 +32,8 @@
 
 use crate::channel::join::{self, Types};
 use crate::channel::{
-    AnyPublisher, Cursor, GroupReceiver, MAX_CALL_CELLS, MAX_ENTRIES, ReplyRight, Ring,
-    RingBuilder, SentCell, Taken, position, shared, status,
+    AnyPublisher, Cursor, GroupReceiver, MAX_CALL_CELLS, MAX_ENTRIES, ReplyRight, RequestStatus,
+    Ring, RingBuilder, SentCell, Taken, incarnation, is_untaken, position, shared, status_of_call,
 };
 use crate::cluster::names::CallerId;
 use crate::error::OpenError;
@@ -121,15 +121,15 @@ impl Ring {
     }
 
     /// The status of the request of a cell.
-    pub(crate) fn call_status(&self, cell: &SentCell) -> status::RequestStatus {
-        status::of_call(self.segment().memory(), cell, &|id| self.liveness().is_alive(id))
+    pub(crate) fn call_status(&self, cell: &SentCell) -> RequestStatus {
+        status_of_call(self.segment().memory(), cell, &|id| self.liveness().is_alive(id))
     }
 
     /// Returns true if no server has taken the request at a position or is taking it. A server that
     /// takes it later sees the calls that were given up before this call.
     pub(super) fn is_untaken(&self, position: u64) -> bool {
         let is_alive = |id| self.liveness().is_alive(id);
-        status::is_untaken(self.segment().memory(), position, &is_alive)
+        is_untaken(self.segment().memory(), position, &is_alive)
     }
 
     /// Adds to the number of calls that were given up, of the publisher with this entry.
@@ -166,7 +166,7 @@ impl GroupReceiver {
     /// The server's entry and its incarnation.
     pub(crate) fn entry_and_incarnation(&self) -> (usize, u64) {
         let entry = self.cursor.entry();
-        (entry, status::incarnation(self.cursor.memory(), entry))
+        (entry, incarnation(self.cursor.memory(), entry))
     }
 }
 

@@ -6,8 +6,9 @@
 
 use super::own_thread::{self, PATIENCE};
 use super::reply::Reply;
-use crate::channel::status::RequestStatus;
-use crate::channel::{EndedCell, EntryId, EventCount, Selectable, Selectee, Waitable};
+use crate::channel::{
+    EndedCell, EntryId, EventCount, RequestStatus, Selectable, Selectee, Waitable,
+};
 use crate::cluster::calls::{SentCall, ServiceLink};
 use crate::cluster::directory;
 use crate::cluster::error::{CallError, CallTimeoutError, ServerProcess, WaitingForServer};
