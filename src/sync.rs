@@ -28,7 +28,8 @@ pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
 /// The light half of an asymmetric barrier: the compiler does not move a load above an earlier
 /// store. The `membarrier` of the other side does the same to the processor.
 ///
-/// Pairs with `sys::futex::heavy_barrier`. Loom has no membarrier: both halves are full fences there.
+/// Pairs with `sys::futex::heavy_barrier`. Loom has no membarrier: both halves are full fences
+/// there.
 #[inline]
 pub(crate) fn light_barrier() {
     #[cfg(not(loom))]

@@ -53,7 +53,7 @@ pub(super) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenE
         }
         let Some(locked) = Locked::try_take(fd, name)? else { return Ok(Clearance::InUse) };
         match locked.clear_away(settle)? {
-            // The attached process may have left in vain meanwhile, as in `control::remove_if_left`.
+            // The attached process may have left in vain meanwhile, as in `remove_if_left`.
             Clearance::InUse => {}
             outcome => return Ok(outcome),
         }

@@ -7,8 +7,8 @@
 //!
 //! - opener: `segment/lifecycle.rs` (`Locked::create`, `take`, `enter`, `make`, `replace`,
 //!   `use_ready`), `segment/mapped.rs` (`attach`), `segment/map.rs`
-//! - opener, leaving: `segment/control.rs` (`Segment::drop`), `segment/mapped.rs` (`remove_if_left`,
-//!   `give_up`, `discard`)
+//! - opener, leaving: `segment/control.rs` (`Segment::drop`), `segment/mapped.rs`
+//!   (`remove_if_left`, `give_up`, `discard`)
 //! - remover: `segment/removal.rs` (`ExclusiveSegment`). A sweep takes the same steps at an object
 //!   that is not ready (`Locked::clear_away`)
 //! - discarder: `channel/ring.rs` (`Ring::discard`), `segment/mapped.rs` (`give_name_up`)

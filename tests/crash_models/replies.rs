@@ -22,8 +22,8 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - server: `cluster/service/server.rs`, its take `ring/consumer_group/mod.rs` (`try_take`); the pin
-//!   of a dead server is cleared in one step (`queues` models `unpin`)
+//! - server: `cluster/service/server.rs`, its take `ring/consumer_group/mod.rs` (`try_take`); the
+//!   pin of a dead server is cleared in one step (`queues` models `unpin`)
 //! - a thread of a server with a deferred reply: `cluster/service/deferred.rs`
 //! - client: `cluster/calls/link.rs`; `src/ring/call/mod.rs` (`status_of_call`, `is_untaken`)
 //!

@@ -1,7 +1,7 @@
 //! What a board's reader or writer is made of: its entry, and the keys that it knows.
 //!
-//! A [`BoardEntry`] joins, clears the dead and leaves. The dead are cleared as in a ring: the pin of
-//! a reader is the cursor of its entry.
+//! A [`BoardEntry`] joins, clears the dead and leaves. The dead are cleared as in a ring: the pin
+//! of a reader is the cursor of its entry.
 //!
 //! Cells get their keys in ascending order and keep them. So an endpoint remembers the keys that it
 //! has found, and reads only the cells that got a key since.

@@ -24,8 +24,7 @@
 //!   and the block. It takes each position once, and a [`ReplyRight`] is used once.
 //! - **No late writer.** A cell is free again only after the outcome was seen, or after
 //!   [`status_of_call`] showed that no living server has the request. A server that leaves gives
-//!   its deferred replies
-//!   up before it frees its entry.
+//!   its deferred replies up before it frees its entry.
 //! - **A reply never waits for room**: the caller has reserved it.
 //!
 //! The status of a request, as its caller sees it in the request ring and in its cell:
