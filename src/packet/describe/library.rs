@@ -7,7 +7,8 @@
 //!
 //! In an option without a tag byte a *niche*, a value that the content never has, is `None`.
 //! Packets contain such options through `#[rkyv(with = Niche)]`, `NicheInto<..>`,
-//! `MapNiche<.., ..>` and `DefaultNiche`. A struct provides the niche of one of its fields through `#[rkyv(niche)]`.
+//! `MapNiche<.., ..>` and `DefaultNiche`. A struct provides the niche of one of its fields through
+//! `#[rkyv(niche)]`.
 //! rkyv's niche `NaN` is excluded: `Some(NaN)` would arrive as `None`.
 
 use super::{Describe, Field, Named, Shape, TypeName, Variant};
