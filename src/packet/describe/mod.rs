@@ -18,8 +18,8 @@ mod type_name;
 pub use self::print::{Print, Printed};
 pub(crate) use self::trees::MAX_DEPTH;
 pub use self::{
-    library::niche_word,
-    named::{ArchivedItself, Itself, Named},
+    library::{ArchivedItself, Itself, niche_word},
+    named::Named,
     shape::{Field, Shape, ShapeKind, Variant},
     type_name::TypeName,
 };
