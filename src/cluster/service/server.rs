@@ -142,6 +142,10 @@ impl Server {
         }
         let deadline = timeout.deadline();
         loop {
+            // Not if a request was found before.
+            if self.receiver.is_draining() {
+                return Err(ServiceRecvError::Closed.into());
+            }
             let taken = match self.receiver.take(timeout.left(deadline)) {
                 Ok(taken) => taken,
                 Err(RecvFailure::NotReady(())) => return Err(ServiceRecvFailure::NotReady(())),
