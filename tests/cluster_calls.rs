@@ -206,7 +206,12 @@ fn sizes_are_chosen() {
     let error = other.map(drop).unwrap_err();
     assert!(matches!(error, OpenError::SettingsMismatch { setting: "capacity", .. }), "{error}");
     let second = echo().max_servers(1).server::<Vec<u8>, Vec<u8>>().map(drop).unwrap_err();
-    assert!(matches!(second, OpenError::Full { .. }), "{second}");
+    assert!(matches!(second, OpenError::Full { what: "servers", limit: 1 }), "{second}");
+    assert!(second.to_string().contains("max_servers"), "{second}");
+    let second = [jobs().consumer::<Vec<u8>>(), jobs().consumer::<Vec<u8>>()];
+    let error = second.into_iter().find_map(Result::err).unwrap();
+    assert!(matches!(error, OpenError::Full { what: "consumers", limit: 2 }), "{error}");
+    assert!(error.to_string().contains("max_consumers"), "{error}");
 }
 
 #[test]

@@ -107,7 +107,10 @@ impl QueueBuilder<'_> {
     ///
     /// As [`Worker::queue`].
     pub fn consumer<T: Packet>(self) -> Result<QueueConsumer<T>, OpenError> {
-        let mut consumer = self.ring()?.queue_consumer()?;
+        // Entry 0 has the shared cursor and belongs to no consumer.
+        let joined = self.ring()?.queue_consumer();
+        let mut consumer =
+            joined.map_err(|error| error.full_of("consumers", |entries| entries - 1))?;
         consumer.drain_with(self.worker.draining.clone());
         consumer.set_dead_letters(self.worker.dead_letters(NamedSender::Own));
         Ok(consumer)
@@ -119,7 +122,8 @@ impl QueueBuilder<'_> {
     ///
     /// As [`Worker::queue_publisher`].
     pub fn publisher<T: Packet>(self) -> Result<Publisher<T>, OpenError> {
-        self.ring()?.publisher()
+        let joined = self.ring()?.publisher();
+        joined.map_err(|error| error.full_of("senders", |entries| entries))
     }
 
     fn ring(&self) -> Result<Ring, OpenError> {

@@ -175,7 +175,8 @@ pub enum OpenError {
     /// All entries of the ring are in use: by living endpoints, or by durable subscribers, which
     /// keep theirs until they are [removed](crate::Ring::remove_durable).
     Full {
-        /// `publishers` or `subscribers`.
+        /// `publishers` or `subscribers` of a ring; `servers` or `clients` of a service; `consumers`
+        /// or `senders` of a queue.
         what: &'static str,
         /// The number of entries.
         limit: usize,
@@ -247,6 +248,15 @@ pub struct TypeRoom {
 }
 
 impl OpenError {
+    /// The error of an object whose users know its entries by another name, if it is full. `limit`
+    /// converts their number.
+    pub(crate) fn full_of(self, what: &'static str, limit: impl Fn(usize) -> usize) -> Self {
+        match self {
+            Self::Full { limit: entries, .. } => Self::Full { what, limit: limit(entries) },
+            error => error,
+        }
+    }
+
     pub(crate) fn system(
         action: &'static str,
         object: impl Into<String>,
@@ -343,8 +353,17 @@ impl fmt::Display for OpenError {
             ),
             Self::Full { what, limit } => write!(
                 f,
-                "all {limit} entries for {what} are in use: create the ring with a larger max_{what}{}",
-                if *what == "subscribers" { ", or remove durable ones" } else { "" }
+                "all {limit} entries for {what} are in use: {}",
+                match *what {
+                    "servers" => "make the service with a larger max_servers",
+                    "consumers" => "make the queue with a larger max_consumers",
+                    "publishers" => "create the ring with a larger max_publishers",
+                    "subscribers" => {
+                        "create the ring with a larger max_subscribers, or remove durable ones"
+                    }
+                    // Clients of a service, publishers of a queue.
+                    _ => "create the cluster with a larger max_workers",
+                }
             ),
             Self::TooManyTypes(room) => {
                 write!(f, "packet type not registered: the ring has {room}; use another ring")

@@ -120,7 +120,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         let open = || builder.request_ring();
         let (types, settings) = ([Q::TYPE, R::TYPE], worker.area_settings());
         let make = || worker.calls.link(&worker.cluster, builder.name, types, &settings, open);
-        let link = worker.with_space(make)?;
+        let made = worker.with_space(make);
+        let link = made.map_err(|error| error.full_of("clients", |entries| entries))?;
         let capacity = link.reply_capacity();
         let max_reply = builder.max_reply.or(R::FLAT_LEN).unwrap_or(capacity / 32);
         if max_reply > capacity / 2 {

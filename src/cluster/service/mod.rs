@@ -163,7 +163,10 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         let worker = builder.worker;
         let ring = builder.request_ring()?;
         let types = Types::Pair { request: &Q::TYPE, reply: &R::TYPE };
-        let (mut receiver, request_type) = ring.receiver(&types)?;
+        // Entry 0 has the shared cursor and belongs to no server.
+        let joined = ring.receiver(&types);
+        let (mut receiver, request_type) =
+            joined.map_err(|error| error.full_of("servers", |entries| entries - 1))?;
         receiver.drain_with(worker.draining.clone());
         let callers = worker.callers.get(&worker.cluster, || worker.directory.caretaker())?;
         Ok(Self { server: Server::new(receiver, request_type, callers), packets: PhantomData })
