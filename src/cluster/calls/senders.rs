@@ -29,7 +29,8 @@ pub(super) struct Senders {
 }
 
 struct Shared {
-    idle: Vec<RequestSender>,
+    #[expect(clippy::vec_box, reason = "an endpoint is large, and each call would move it twice")]
+    idle: Vec<Box<RequestSender>>,
     /// Threads that wait for an endpoint.
     waiting: usize,
 }
@@ -54,13 +55,13 @@ pub(super) enum NoSender {
 /// An endpoint that is lent to this thread. Dropping it returns the endpoint, in a panic too.
 struct Lent<'a> {
     senders: &'a Senders,
-    sender: Option<RequestSender>,
+    sender: Option<Box<RequestSender>>,
 }
 
 impl Senders {
     /// The endpoints of a worker that has attached the first one.
     pub(super) fn new(first: RequestSender) -> Self {
-        let shared = Shared { idle: vec![first], waiting: 0 };
+        let shared = Shared { idle: vec![Box::new(first)], waiting: 0 };
         Self { shared: Mutex::new(shared), returned: Condvar::new() }
     }
 
@@ -83,7 +84,7 @@ impl Senders {
         };
         let mut lent = Lent { senders: self, sender: Some(sender) };
         SENDING.with_borrow_mut(|all| all.push(own));
-        lent.sender.as_mut().map(work).ok_or(NoSender::Nested)
+        lent.sender.as_deref_mut().map(work).ok_or(NoSender::Nested)
     }
 
     #[cold]
@@ -91,11 +92,11 @@ impl Senders {
         &self,
         bound: Duration,
         attach: impl Fn() -> Result<RequestSender, OpenError>,
-    ) -> Result<RequestSender, NoSender> {
+    ) -> Result<Box<RequestSender>, NoSender> {
         let deadline = Deadline::after(bound);
         loop {
             match attach() {
-                Ok(sender) => return Ok(sender),
+                Ok(sender) => return Ok(Box::new(sender)),
                 Err(OpenError::Full { .. }) => {}
                 Err(error) => return Err(NoSender::Open(error)),
             }
