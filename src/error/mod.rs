@@ -175,8 +175,8 @@ pub enum OpenError {
     /// All entries of the ring are in use: by living endpoints, or by durable subscribers, which
     /// keep theirs until they are [removed](crate::Ring::remove_durable).
     Full {
-        /// `publishers` or `subscribers` of a ring; `servers` or `clients` of a service; `consumers`
-        /// or `senders` of a queue.
+        /// `publishers` or `subscribers` of a ring; `servers` or `clients` of a service;
+        /// `consumers` or `senders` of a queue.
         what: &'static str,
         /// The number of entries.
         limit: usize,
