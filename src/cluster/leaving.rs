@@ -106,7 +106,8 @@ impl Worker {
     /// - [`WorkerLives`](OpenError::WorkerLives) names a living worker.
     /// - [`InUse`](OpenError::InUse) names an object with an endpoint that outlived its worker.
     /// - [`OtherUser`](OpenError::OtherUser): the cluster is of another user. If this user shares
-    ///   it, choose its mode and group: see [`WorkerBuilder::remove_cluster`].
+    ///   it, choose its mode and group: see
+    ///   [`WorkerBuilder::remove_cluster`](crate::cluster::WorkerBuilder::remove_cluster).
     ///
     /// Call it again to remove the rest: [`Busy`](OpenError::Busy), [`System`](OpenError::System).
     ///
