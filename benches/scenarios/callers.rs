@@ -57,8 +57,7 @@ impl Callers {
     }
 
     fn join(run: &Run, name: &str) -> Outcome<Worker> {
-        let builder = Worker::builder().max_workers((MOST_PROCESSES + SERVERS + 1) as usize);
-        Ok(builder.join(&run.ring(THERE), name)?)
+        Ok(Worker::join(&run.ring(THERE), name)?)
     }
 
     fn serve_all(side: &Side) -> Outcome<()> {
