@@ -17,6 +17,7 @@ use packetring::with::{Conversion, Via};
 use packetring::{OpenError, Worker, packet, try_select};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Barrier};
@@ -312,11 +313,21 @@ fn a_client_outlives_its_worker() {
     let worker = join(&cluster, "caller");
     let client = worker.client::<u64, u64>("double").unwrap();
     drop(worker);
-    // The keeper of the service looks at its callers in between.
+    let mapped_areas = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let names = maps.lines().filter_map(|line| line.split_once(&format!("{cluster}~r.")));
+        names.map(|(_, name)| name.to_owned()).collect::<BTreeSet<String>>()
+    };
     for number in 0..3 {
+        let other = join(&cluster, "other");
+        let gone = other.client::<u64, u64>("double").unwrap();
+        let unanswered = gone.start(&number).unwrap();
+        drop(service.recv().unwrap());
         let call = client.start(&number).unwrap();
         let request = service.recv().unwrap();
-        std::thread::sleep(Duration::from_millis(600));
+        assert_eq!(mapped_areas().len(), 2);
+        drop((unanswered, gone, other));
+        wait_until("the service looks at its callers", || mapped_areas().len() == 1);
         assert!(Request::is_wanted(&request));
         Request::reply(request, &(number * 2)).unwrap();
         assert_eq!(*call.wait().unwrap(), number * 2);

@@ -25,10 +25,13 @@ use crate::ring::reader::Reader;
 use crate::ring::types;
 use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::roles::DurableWords;
+use crate::segment::settings::Claims;
 use crate::segment::view::RingMemory;
 use crate::segment::{Control, Liveness, Segment};
-use crate::sync::Ordering;
 use crate::wait::{Wait, Waiter};
+
+const PUBLISHERS: (Side, &str) = (Side::Publishers, "publishers");
+const SUBSCRIBERS: (Side, &str) = (Side::Subscribers, "subscribers");
 
 /// The packet types of an endpoint.
 pub(crate) enum Types<'a> {
@@ -75,7 +78,7 @@ pub(crate) fn publisher_leaving(
             membership::create_shared_cursor(memory, segment.settings());
         }
         let liveness: &dyn Liveness = &segment;
-        let entry_id = vacancy(&control, &segment, liveness, Side::Publishers)?;
+        let entry_id = vacancy(&control, &segment, liveness, PUBLISHERS)?;
         if membership::free(memory, Side::Publishers) <= others {
             let limit = segment.settings().max_publishers;
             return Err(OpenError::Full { what: "publishers", limit });
@@ -83,11 +86,11 @@ pub(crate) fn publisher_leaving(
         let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
         let (index, uses) = find_types(&control, &segment, types, None)?;
         acquire(liveness, &segment, entry_id, uses)?;
-        let entry = index_of(entry_id);
+        let entry = entry_id.index();
         (entry_id, waiter, index, membership::join_publisher(memory, segment.settings(), entry))
     };
     let writer =
-        Writer::new(segment.memory().clone(), segment.settings(), index_of(entry_id), position);
+        Writer::new(segment.memory().clone(), segment.settings(), entry_id.index(), position);
     let mut entry = OwnedEntry::new(segment, entry_id, waiter);
     // Wakes subscribers that saw the last publisher leave, and processes that waited for the dead.
     entry.wake_all();
@@ -105,19 +108,19 @@ pub(crate) fn subscriber(
     let (entry_id, waiter, index, joined) = {
         let control = segment.lock()?;
         let liveness: &dyn Liveness = &segment;
-        let entry_id = vacancy(&control, &segment, liveness, Side::Subscribers)?;
+        let entry_id = vacancy(&control, &segment, liveness, SUBSCRIBERS)?;
         let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
         let (index, uses) = find_types(&control, &segment, types, None)?;
         acquire(liveness, &segment, entry_id, uses)?;
         let (memory, settings) = (segment.memory(), segment.settings());
         let start =
             beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry() });
-        let join = || membership::join_subscriber(memory, settings, index_of(entry_id), start);
+        let join = || membership::join_subscriber(memory, settings, entry_id.index(), start);
         let joined = beside.map_or_else(join, |reader| reader.stand_still(join));
         (entry_id, waiter, index, joined)
     };
     let reader =
-        Reader::new(segment.memory().clone(), segment.settings(), index_of(entry_id), joined);
+        Reader::new(segment.memory().clone(), segment.settings(), entry_id.index(), joined);
     Ok((receiver(segment, entry_id, reader, AckMode::Drop, waiter), index))
 }
 
@@ -139,7 +142,7 @@ pub(crate) fn consumer(
         let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
         let (index, uses) = find_types(&control, &segment, types, None)?;
         acquire(liveness, &segment, entry_id, uses)?;
-        let entry = index_of(entry_id);
+        let entry = entry_id.index();
         let group = if is_orphaned {
             let is_alive = |id| id == entry_id || liveness.is_alive(id);
             ConsumerGroup::take_over(memory, &settings, entry, &is_alive)
@@ -172,15 +175,15 @@ pub(crate) fn durable(
         let predecessor = membership::find_durable(&memory, name);
         let entry_id = match predecessor.map(EntryId::Subscriber) {
             Some(entry_id) if liveness.is_alive(entry_id) => {
-                return Err(name_taken(&memory, index_of(entry_id), name));
+                return Err(name_taken(&memory, entry_id.index(), name));
             }
             Some(entry_id) => entry_id,
-            None => vacancy(&control, &segment, liveness, Side::Subscribers)?,
+            None => vacancy(&control, &segment, liveness, SUBSCRIBERS)?,
         };
         let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
         let (index, uses) = find_types(&control, &segment, types, Some(entry_id))?;
         acquire(liveness, &segment, entry_id, uses)?;
-        let entry = index_of(entry_id);
+        let entry = entry_id.index();
         // First: a process that is killed here leaves a segment that may be kept for nothing.
         segment.note_may_keep(&control);
         let (joined, redelivered_below) = if predecessor.is_some() {
@@ -192,7 +195,7 @@ pub(crate) fn durable(
         };
         (entry_id, waiter, index, joined, redelivered_below)
     };
-    let reader = Reader::new(memory, &settings, index_of(entry_id), joined);
+    let reader = Reader::new(memory, &settings, entry_id.index(), joined);
     let reader = reader.durable(redelivered_below);
     Ok((receiver(segment, entry_id, reader, ack_mode, waiter).with_losses(), index))
 }
@@ -247,31 +250,28 @@ fn receiver(
 }
 
 fn name_taken(memory: &RingMemory, entry: usize, name: &str) -> OpenError {
-    let pid = memory.subscribers()[entry].details.owner.pid.load(Ordering::Relaxed);
+    let pid = memory.owner_pid(EntryId::Subscriber(entry));
     OpenError::NameTaken { name: name.to_owned(), pid }
 }
 
-/// Finds a free entry, after the dead are cleared.
-fn vacancy(
+/// Finds a free entry of a side, after the dead are cleared. The side comes with the word for its
+/// endpoints.
+pub(super) fn vacancy(
     control: &Control<'_>,
     segment: &Segment,
     liveness: &dyn Liveness,
-    side: Side,
+    (side, what): (Side, &'static str),
 ) -> Result<EntryId, OpenError> {
     let _: &Control<'_> = control;
     let (memory, settings) = (segment.memory(), segment.settings());
     reap(segment, memory, &|id| liveness.is_alive(id));
     membership::vacancy(memory, settings, side).ok_or_else(|| match side {
-        Side::Publishers if settings.claims == crate::Claims::Exclusive => {
-            OpenError::PublisherTaken {
-                name: segment.name().to_owned(),
-                pid: memory.publishers()[0].details.owner.pid.load(Ordering::Relaxed),
-            }
-        }
-        Side::Publishers => OpenError::Full { what: "publishers", limit: settings.max_publishers },
-        Side::Subscribers => {
-            OpenError::Full { what: "subscribers", limit: settings.max_subscribers }
-        }
+        Side::Publishers if settings.claims == Claims::Exclusive => OpenError::PublisherTaken {
+            name: segment.name().to_owned(),
+            pid: memory.owner_pid(EntryId::Publisher(0)),
+        },
+        Side::Publishers => OpenError::Full { what, limit: settings.max_publishers },
+        Side::Subscribers => OpenError::Full { what, limit: settings.max_subscribers },
     })
 }
 
@@ -283,7 +283,7 @@ fn consumer_entry(
     segment: &Segment,
     liveness: &dyn Liveness,
 ) -> Result<(EntryId, bool), OpenError> {
-    match vacancy(control, segment, liveness, Side::Subscribers) {
+    match vacancy(control, segment, liveness, SUBSCRIBERS) {
         Ok(entry_id) => Ok((entry_id, false)),
         // The request of a dead server goes to no other one. A server that died since is found by
         // the next call.
@@ -304,8 +304,18 @@ fn acquire(
     entry_id: EntryId,
     uses: u64,
 ) -> Result<(), OpenError> {
+    acquire_lock(liveness, segment, entry_id)?;
+    types::set_uses(segment.memory(), entry_id, uses);
+    Ok(())
+}
+
+/// Takes the liveness lock of a free entry.
+pub(super) fn acquire_lock(
+    liveness: &dyn Liveness,
+    segment: &Segment,
+    entry_id: EntryId,
+) -> Result<(), OpenError> {
     if liveness.acquire_liveness(entry_id)? {
-        types::set_uses(segment.memory(), entry_id, uses);
         return Ok(());
     }
     // The entry is free, but its lock is held: its owner just left without the control lock.
@@ -340,12 +350,4 @@ fn check_durable_name(name: &str) -> Result<(), OpenError> {
         return Ok(());
     };
     Err(OpenError::BadName { name: name.to_owned(), reason })
-}
-
-fn index_of(entry_id: EntryId) -> usize {
-    match entry_id {
-        EntryId::Publisher(index) | EntryId::Subscriber(index) | EntryId::WorkerSlot(index) => {
-            index
-        }
-    }
 }

@@ -145,16 +145,15 @@ impl OwnedEntry {
     pub(crate) fn wake_others(&mut self) {
         let event_count = event_count_of_others(&self.memory, self.entry_id);
         let (segment, events, side) = (&self.segment, &mut self.events, side_of(self.entry_id));
-        self.notifier.wake(event_count, || match segment.settings().parking {
-            Parking::Futex => {
-                failpoint(Failpoint::Wake);
-                futex::wake_all(&event_count.futex);
-                true
+        self.notifier.wake(event_count, || {
+            match segment.settings().parking {
+                Parking::Futex => {
+                    failpoint(Failpoint::Wake);
+                    futex::wake_all(&event_count.futex);
+                }
+                Parking::Event => set_events(segment, events, side.other()),
             }
-            Parking::Event => {
-                set_events(segment, events, side.other());
-                true
-            }
+            true
         });
     }
 

@@ -74,13 +74,8 @@ impl Worker {
         name: &str,
         settings: BoardBuilder,
     ) -> Result<(Name, BoardBuilder), OpenError> {
-        // A forked child has no place in the cluster.
-        self.directory.refuse_inherited()?;
-        self.directory.refuse_detached()?;
-        let settings = match self.choices.join_timeout {
-            Some(timeout) => settings.open_timeout(timeout),
-            None => settings,
-        };
+        self.refuse_outsiders()?;
+        let settings = self.with_join_timeout(settings, BoardBuilder::open_timeout);
         Ok((ClusterObject::Board(name).name(&self.cluster)?, settings))
     }
 }

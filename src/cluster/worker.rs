@@ -259,15 +259,26 @@ impl Worker {
         object: ClusterObject<'_>,
         settings: RingBuilder,
     ) -> Result<Ring, OpenError> {
-        // A forked child has no place in the cluster.
-        self.directory.refuse_inherited()?;
-        self.directory.refuse_detached()?;
-        let settings = match self.choices.join_timeout {
-            Some(timeout) => settings.open_timeout(timeout),
-            None => settings,
-        };
+        self.refuse_outsiders()?;
+        let settings = self.with_join_timeout(settings, RingBuilder::open_timeout);
         let name = object.name(&self.cluster)?;
         self.with_space(|| settings.clone().open_named(&name))
+    }
+
+    /// Fails in a forked child, which has no place in the cluster, and in a cluster that was
+    /// removed.
+    pub(super) fn refuse_outsiders(&self) -> Result<(), OpenError> {
+        self.directory.refuse_inherited()?;
+        self.directory.refuse_detached()
+    }
+
+    /// The settings of an object with the [`join_timeout`](WorkerBuilder::join_timeout) of this
+    /// worker.
+    pub(super) fn with_join_timeout<S>(&self, settings: S, set: fn(S, Duration) -> S) -> S {
+        match self.choices.join_timeout {
+            Some(timeout) => set(settings, timeout),
+            None => settings,
+        }
     }
 
     /// How this worker makes its call area.
@@ -302,12 +313,8 @@ impl Worker {
         object: ClusterObject<'_>,
         settings: RingBuilder,
     ) -> Result<Ring, OpenError> {
-        self.directory.refuse_inherited()?;
-        self.directory.refuse_detached()?;
-        let settings = match self.choices.join_timeout {
-            Some(timeout) => settings.open_timeout(timeout),
-            None => settings,
-        };
+        self.refuse_outsiders()?;
+        let settings = self.with_join_timeout(settings, RingBuilder::open_timeout);
         settings.attach_named(&object.name(&self.cluster)?)
     }
 }

@@ -14,6 +14,16 @@ pub(crate) enum EntryId {
     WorkerSlot(usize),
 }
 
+impl EntryId {
+    /// The index within its kind.
+    #[inline]
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Publisher(index) | Self::Subscriber(index) | Self::WorkerSlot(index) => index,
+        }
+    }
+}
+
 /// State of an entry. The entry's kernel lock shows whether its owner lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnerState {

@@ -7,6 +7,8 @@
 //! their segment are dropped. Hot paths borrow a view and do not clone it.
 
 #[cfg(not(loom))]
+use super::entry::EntryId;
+#[cfg(not(loom))]
 use super::layout::{CallCell, SHORT_REPLY, SLOT};
 use super::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
 #[cfg(not(loom))]
@@ -95,6 +97,17 @@ impl RingMemory {
     pub(crate) fn subscribers(&self) -> &[SubscriberEntry] {
         // SAFETY: valid by invariant 1; `self` keeps the owner.
         unsafe { self.subscribers.as_ref() }
+    }
+
+    /// Process id in an entry, which its owner wrote; 0 if there is no such entry.
+    #[cfg(not(loom))]
+    pub(crate) fn owner_pid(&self, entry_id: EntryId) -> u32 {
+        let owner = match entry_id {
+            EntryId::Publisher(index) => self.publishers().get(index).map(|it| &it.details.owner),
+            EntryId::Subscriber(index) => self.subscribers().get(index).map(|it| &it.details.owner),
+            EntryId::WorkerSlot(_) => None,
+        };
+        owner.map_or(0, |owner| owner.pid.load(Ordering::Relaxed))
     }
 
     /// The slot at a position.

@@ -6,6 +6,7 @@
 //! Cells get their keys in ascending order and keep them. So an endpoint remembers the keys that it
 //! has found, and reads only the cells that got a key since.
 
+use crate::channel::join;
 use crate::channel::owned_entry::reap;
 use crate::error::OpenError;
 use crate::ring::cell::{CellReader, CellWriter};
@@ -14,7 +15,6 @@ use crate::segment::cells::CellMemory;
 use crate::segment::entry::EntryId;
 use crate::segment::settings::Claims;
 use crate::segment::{Liveness, SharedSegment};
-use crate::sync::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -29,11 +29,10 @@ impl BoardEntry {
     /// Joins as a reader.
     pub(super) fn reader(attachment: &Arc<SharedSegment>) -> Result<(Self, CellReader), OpenError> {
         let segment = attachment.segment();
-        let entry = Self::join(attachment, Side::Subscribers, |index| {
+        Self::join(attachment, Side::Subscribers, |index| {
             membership::join_cell_reader(segment.memory(), index);
             CellReader::new(segment.memory().clone(), segment.cells(), index)
-        })?;
-        Ok(entry)
+        })
     }
 
     /// Joins as a writer.
@@ -54,26 +53,14 @@ impl BoardEntry {
         begin: impl FnOnce(usize) -> R,
     ) -> Result<(Self, R), OpenError> {
         let segment = attachment.segment();
-        let _control = segment.lock()?;
-        let (memory, settings) = (segment.memory(), segment.settings());
-        reap(segment, memory, &|id| attachment.is_alive(id));
-        let entry_id = membership::vacancy(memory, settings, side).ok_or_else(|| match side {
-            Side::Publishers if settings.claims == Claims::Exclusive => OpenError::PublisherTaken {
-                name: segment.name().to_owned(),
-                pid: memory.publishers()[0].details.owner.pid.load(Ordering::Relaxed),
-            },
-            Side::Publishers => OpenError::Full { what: "writers", limit: settings.max_publishers },
-            Side::Subscribers => {
-                OpenError::Full { what: "readers", limit: settings.max_subscribers }
-            }
-        })?;
-        if !attachment.acquire_liveness(entry_id)? {
-            // The entry is free, but its lock is held: its owner just left without the control
-            // lock.
-            let busy = std::io::ErrorKind::WouldBlock;
-            return Err(OpenError::system("lock an entry of", segment.name(), busy));
-        }
-        let begun = begin(index_of(entry_id));
+        let control = segment.lock()?;
+        let what = match side {
+            Side::Publishers => "writers",
+            Side::Subscribers => "readers",
+        };
+        let entry_id = join::vacancy(&control, segment, attachment.as_ref(), (side, what))?;
+        join::acquire_lock(attachment.as_ref(), segment, entry_id)?;
+        let begun = begin(entry_id.index());
         Ok((Self { attachment: Arc::clone(attachment), entry_id }, begun))
     }
 
@@ -113,14 +100,6 @@ impl Drop for BoardEntry {
             _ => {}
         }
         self.attachment.release_liveness(self.entry_id);
-    }
-}
-
-fn index_of(entry_id: EntryId) -> usize {
-    match entry_id {
-        EntryId::Publisher(index) | EntryId::Subscriber(index) | EntryId::WorkerSlot(index) => {
-            index
-        }
     }
 }
 

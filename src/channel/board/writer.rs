@@ -7,8 +7,8 @@ use crate::error::{Failure, Form, OpenError};
 use crate::packet::{self, Packet, Scratch, SendAs};
 use crate::ring::cell::{CellWriter, Hindrance};
 use crate::segment::SharedSegment;
+use crate::segment::entry::EntryId;
 use crate::segment::layout::CellHead;
-use crate::sync::Ordering;
 use crate::sys::futex;
 use crate::wait::{Notifier, PENDING, Timeout, wait_until};
 use std::fmt;
@@ -184,12 +184,10 @@ impl<T: Packet> BoardWriter<T> {
         let memory = self.entry.attachment().segment().memory();
         match hindrance {
             Hindrance::Reader(index) => {
-                let owner = memory.subscribers().get(index).map(|entry| &entry.details.owner);
-                CellHolder::Reader { pid: owner.map_or(0, |it| it.pid.load(Ordering::Relaxed)) }
+                CellHolder::Reader { pid: memory.owner_pid(EntryId::Subscriber(index)) }
             }
             Hindrance::Writer(index) => {
-                let owner = memory.publishers().get(index).map(|entry| &entry.details.owner);
-                CellHolder::Writer { pid: owner.map_or(0, |it| it.pid.load(Ordering::Relaxed)) }
+                CellHolder::Writer { pid: memory.owner_pid(EntryId::Publisher(index)) }
             }
         }
     }

@@ -143,15 +143,15 @@ fn position_of(memory: &RingMemory, gate: Gate) -> u64 {
 fn waiting_for(memory: &RingMemory, gate: Gate) -> WaitingFor {
     match gate.holder {
         Some(EntryId::Subscriber(index)) => {
-            match memory.subscribers()[index].details.owner.pid.load(Ordering::Relaxed) {
+            match memory.owner_pid(EntryId::Subscriber(index)) {
                 // The shared cursor of a queue has no owner.
                 0 => WaitingFor::Queue,
                 pid => WaitingFor::Subscriber { pid },
             }
         }
-        Some(EntryId::Publisher(index)) => WaitingFor::Publisher {
-            pid: memory.publishers()[index].details.owner.pid.load(Ordering::Relaxed),
-        },
+        Some(EntryId::Publisher(index)) => {
+            WaitingFor::Publisher { pid: memory.owner_pid(EntryId::Publisher(index)) }
+        }
         Some(EntryId::WorkerSlot(_)) | None => WaitingFor::Claim,
     }
 }

@@ -138,14 +138,9 @@ impl Callers {
         let memory = match map_calls(&name) {
             Err(error) if is_shortage(&error) => {
                 // Fewer mappings help against a lack of memory, not of descriptors.
-                let evicted = match &error {
-                    OpenError::System { source, .. }
-                        if source.raw_os_error() == Some(libc::ENOMEM) =>
-                    {
-                        self.lock().evict()
-                    }
-                    _ => None,
-                };
+                let lacks_memory = matches!(&error, OpenError::System { source, .. }
+                    if source.raw_os_error() == Some(libc::ENOMEM));
+                let evicted = if lacks_memory { self.lock().evict() } else { None };
                 drop(evicted);
                 return Err(ReachError::NotNow(error));
             }

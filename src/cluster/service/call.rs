@@ -14,7 +14,6 @@ use crate::cluster::directory;
 use crate::cluster::error::{CallError, CallTimeoutError, ServerProcess, WaitingForServer};
 use crate::error::{Detachment, Form};
 use crate::packet::Packet;
-use crate::sync::Ordering;
 use crate::wait::{
     Deadline, IDLE, PENDING, Pace, Sleep, Subject, Timeout, Wait, Waiter, wait_until,
 };
@@ -164,13 +163,19 @@ impl<R: Packet> Call<R> {
 }
 
 impl Flight {
+    /// The call, until its outcome is taken from its cell.
+    #[inline]
+    fn in_flight(&self) -> Option<&SentCall> {
+        match &self.progress {
+            Progress::InFlight(sent) => Some(sent),
+            Progress::Ended(_) | Progress::Withdrawn(_) | Progress::Over => None,
+        }
+    }
+
     /// Returns true if the call has ended.
     #[inline]
     fn has_ended(&self) -> bool {
-        match &self.progress {
-            Progress::InFlight(sent) => sent.cell.outcome().is_some(),
-            Progress::Ended(_) | Progress::Withdrawn(_) | Progress::Over => true,
-        }
+        self.in_flight().is_none_or(|sent| sent.cell.outcome().is_some())
     }
 
     /// A few checks without the clock.
@@ -196,7 +201,7 @@ impl Flight {
         let pause = |flight: &mut Self, deadline: Deadline| {
             flight.pace.begin(CALL);
             let bound = flight.pace.sleep(deadline);
-            let Progress::InFlight(SentCall { cell, .. }) = &flight.progress else { return };
+            let Some(SentCall { cell, .. }) = flight.in_flight() else { return };
             if !waiter.park_once(cell.event_count(), bound, || cell.outcome().is_some())
                 && flight.pace.is_due()
             {
@@ -220,10 +225,8 @@ impl Flight {
 
     /// Returns true if other requests wait before this one.
     fn is_behind_others(&self) -> bool {
-        match &self.progress {
-            Progress::InFlight(sent) => self.link.requests.waiting_before(sent.cell.position()) > 0,
-            Progress::Ended(_) | Progress::Withdrawn(_) | Progress::Over => false,
-        }
+        self.in_flight()
+            .is_some_and(|sent| self.link.requests.waiting_before(sent.cell.position()) > 0)
     }
 
     /// Ends the call if no server works on it and none will. `is_patient`: also if only servers of
@@ -266,11 +269,7 @@ impl Flight {
     #[cold]
     #[inline(never)]
     fn waiting_for(&self) -> WaitingForServer {
-        let status = match &self.progress {
-            Progress::InFlight(sent) => Some(self.link.requests.call_status(&sent.cell)),
-            Progress::Ended(_) | Progress::Withdrawn(_) | Progress::Over => None,
-        };
-        match status {
+        match self.in_flight().map(|sent| self.link.requests.call_status(&sent.cell)) {
             Some(RequestStatus::Held(id)) => WaitingForServer::Working(process(&self.link, id)),
             Some(RequestStatus::Over(_)) => match self.link.living_server() {
                 // Its server died a moment ago.
@@ -307,12 +306,7 @@ pub(super) fn untaken(link: &ServiceLink) -> WaitingForServer {
 }
 
 fn process(link: &ServiceLink, id: EntryId) -> ServerProcess {
-    let entries = link.requests.segment().memory().subscribers();
-    let entry = match id {
-        EntryId::Subscriber(index) => entries.get(index),
-        EntryId::Publisher(_) | EntryId::WorkerSlot(_) => None,
-    };
-    let pid = entry.map_or(0, |entry| entry.details.owner.pid.load(Ordering::Relaxed));
+    let pid = link.requests.segment().memory().owner_pid(id);
     ServerProcess { pid, worker: directory::worker_of_process(&link.cluster, pid) }
 }
 
@@ -326,12 +320,10 @@ impl Waitable for Flight {
     }
 
     fn event_count(&self) -> &EventCount {
-        match &self.progress {
-            Progress::InFlight(sent) => sent.cell.event_count(),
+        match self.in_flight() {
+            Some(sent) => sent.cell.event_count(),
             // A call that has ended is ready, so nothing waits for it.
-            Progress::Ended(_) | Progress::Withdrawn(_) | Progress::Over => {
-                &self.link.requests.segment().memory().head().readers.event_count
-            }
+            None => &self.link.requests.segment().memory().head().readers.event_count,
         }
     }
 

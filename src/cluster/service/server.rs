@@ -341,7 +341,7 @@ impl Drop for Server {
         if self.open.is_some() {
             self.no_reply();
         }
-        // One that a search found and nobody received.
+        // A request that a search found and no receive returned.
         if let Some(taken) = self.receiver.take_found()
             && let Some(TakenRequest { caller, right, .. }) = self.receiver.request(&taken)
         {

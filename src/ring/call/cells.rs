@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 /// # Invariants
 ///
 /// 1. Each cell is in `free`, or in one [`FreshCell`], [`SentCell`] or [`EndedCell`], or it is lost
-///    for good. The same holds for each slot of the reply memory.
+///    for good. So is each slot of the reply memory.
 /// 2. No server writes to a free cell or a free block.
 #[derive(Debug)]
 pub(crate) struct CellPool {
