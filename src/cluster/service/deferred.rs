@@ -85,6 +85,19 @@ impl ReplyGate {
         Some(Passage(self))
     }
 
+    /// Returns true if a caller waits for the reply, as far as is known: a caller that cannot be
+    /// reached now may wait.
+    pub(super) fn is_wanted(&self, caller: CallerId, right: &ReplyRight) -> bool {
+        if self.callers.is_inherited() {
+            return false;
+        }
+        match self.callers.reach(caller) {
+            Ok(memory) => !right.is_given_up(&memory) && self.callers.is_alive(caller, &memory),
+            Err(ReachError::Gone) => false,
+            Err(ReachError::NotNow(_)) => true,
+        }
+    }
+
     /// Ends a call without a reply. Returns the right if its caller cannot be reached now.
     fn refuse(&self, caller: CallerId, right: ReplyRight) -> Option<ReplyRight> {
         let _passage = self.pass()?;
@@ -151,18 +164,7 @@ impl<R: Packet> Deferred<R> {
     ///
     /// Costs a system call.
     pub fn is_wanted(&self) -> bool {
-        let callers = &self.gate.callers;
-        if callers.is_inherited() {
-            return false;
-        }
-        match (callers.reach(self.caller), &self.right) {
-            (Ok(memory), Some(right)) => {
-                !right.is_given_up(&memory) && callers.is_alive(self.caller, &memory)
-            }
-            // It cannot be reached now, and may wait.
-            (Err(ReachError::NotNow(_)), Some(_)) => true,
-            _ => false,
-        }
+        self.right.as_ref().is_some_and(|right| self.gate.is_wanted(self.caller, right))
     }
 }
 

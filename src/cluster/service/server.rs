@@ -220,11 +220,7 @@ impl Server {
 
     /// Returns true if the caller of the open request waits for the reply.
     pub(super) fn is_open_wanted(&self) -> bool {
-        let Some(OpenRequest { caller, right }) = &self.open else { return false };
-        let callers = &self.gate.callers;
-        callers
-            .reach(*caller)
-            .is_ok_and(|memory| !right.is_given_up(&memory) && callers.is_alive(*caller, &memory))
+        self.open.as_ref().is_some_and(|open| self.gate.is_wanted(open.caller, &open.right))
     }
 
     /// Sends the reply to the open request, and releases the request.
