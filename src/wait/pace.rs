@@ -83,6 +83,16 @@ impl Pace {
         Self { subject: None, since: 0, first: PENDING, check_at: 0, last: Duration::ZERO }
     }
 
+    /// The pace of an endpoint whose last wait lasted for `last`.
+    pub(crate) const fn after(last: Duration) -> Self {
+        Self { last, ..Self::new() }
+    }
+
+    /// How long the last wait lasted that ended.
+    pub(crate) fn last(&self) -> Duration {
+        self.last
+    }
+
     /// Starts a wait for `subject`, or continues the wait for it.
     pub(crate) fn begin(&mut self, subject: Subject) {
         if self.subject != Some(subject) {
@@ -113,11 +123,13 @@ impl Pace {
         }
     }
 
-    /// Ends the present wait: it was successful.
-    pub(crate) fn end(&mut self) {
-        if self.subject.take().is_some() {
+    /// Ends the present wait: it was successful. Returns false if there is none.
+    pub(crate) fn end(&mut self) -> bool {
+        let had_begun = self.subject.take().is_some();
+        if had_begun {
             self.last = Duration::from_nanos(monotonic().saturating_sub(self.since));
         }
+        had_begun
     }
 
     /// The time until the next check, or until the deadline if that is sooner.
@@ -215,6 +227,12 @@ mod tests {
             assert_eq!(first(ms(last), false), ms(expected), "after a wait of {last} ms");
             assert_eq!(first(ms(last), true), PENDING);
         }
+        let mut pace = Pace::after(ms(10));
+        pace.restart(Subject { id: 0, is_pending: false }, 0);
+        assert_eq!(pace.check_at, 20 * MILLI);
+        assert!(pace.end());
+        assert!(pace.last() > ms(20), "since the start of the clock");
+        assert!(!pace.end(), "no wait is left");
     }
 
     #[test]

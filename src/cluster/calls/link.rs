@@ -32,6 +32,8 @@ pub(crate) struct ServiceLink {
     given_up: Mutex<GivenUp>,
     /// Number of calls in `given_up`: a start without any takes no lock.
     count: AtomicU64,
+    /// How long the last call that slept waited for its outcome, in nanoseconds.
+    last_wait: AtomicU64,
 }
 
 struct GivenUp {
@@ -113,6 +115,7 @@ impl ServiceLink {
             senders: Senders::new(first),
             given_up: Mutex::new(GivenUp { list: Vec::new(), check_at: Deadline::NEVER }),
             count: AtomicU64::new(0),
+            last_wait: AtomicU64::new(0),
         })
     }
 
@@ -193,6 +196,18 @@ impl ServiceLink {
             }
         });
         waited?.map_err(StartFailure::Send)
+    }
+
+    /// How long the last call that slept waited for its outcome. Zero before the first one.
+    #[inline]
+    pub(crate) fn last_wait(&self) -> Duration {
+        Duration::from_nanos(self.last_wait.load(Ordering::Relaxed))
+    }
+
+    /// Records how long a call waited, for the pace of the next one.
+    pub(crate) fn record_wait(&self, waited: Duration) {
+        let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        self.last_wait.store(waited, Ordering::Relaxed);
     }
 
     /// Returns true in a forked child: its parent's calls are not its own.
