@@ -131,6 +131,7 @@ mod api {
     pub use crate::cluster::Worker;
     pub use crate::inventory::{inventory, purge, purge_prefix};
     pub use crate::packet::{Packet, Tail};
+    pub use crate::sys::stop::Stop;
     pub use rkyv;
 
     /// Readers and writers of a [`Board`] and of a [`Latest`], with their errors.

@@ -41,6 +41,22 @@ fn an_order_reaches_the_inbox_in_either_order() {
     }
 }
 
+#[test]
+fn a_signal_ends_a_worker_that_leaves_nothing() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let name = format!("example-stop-{}-{}", std::process::id(), signal.as_raw());
+        let _files = FilesWith(&name);
+        let mut running = Running::start_with("stop", &[], &[("CLUSTER", &name)]);
+        running.wait_until_mapped(&name);
+        let pid = i32::try_from(running.child.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        let run = running.finish();
+        assert!(run.succeeded(), "{signal:?}: {}", run.errors());
+        assert!(run.text().ends_with("stopped\n"), "{signal:?}: {}", run.text());
+        assert_eq!(files_with(&name), Vec::<String>::new(), "left behind after {signal:?}");
+    }
+}
+
 /// Runs an example twice at a time, as in two terminals. The second process starts when the first
 /// one has mapped the ring or directory. Returns the output of the receiving process.
 fn two_terminals(example: &str, variable: &str, first: Option<&str>) -> String {

@@ -6,6 +6,8 @@ use crate::ring::reap::settle;
 use crate::segment::Segment;
 use crate::segment::name::{Name, Namespace};
 use crate::segment::settings::{Claims, Overflow, Parking, Settings};
+use crate::sys::lock::LockLimit;
+use crate::sys::stop::Stop;
 use crate::wait::{Wait, WaitKind};
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ pub struct RingBuilder {
     max_subscribers: Option<usize>,
     stays_open: Option<bool>,
     wait: Option<Wait>,
-    open_timeout: Option<Duration>,
+    limit: LockLimit,
     namespace: Namespace,
     /// Values of settings that are not chosen, if the ring is created. Settings that no user
     /// chooses must match them.
@@ -151,7 +153,21 @@ impl RingBuilder {
     /// or a debugger. After the timeout they fail with [`Busy`](OpenError::Busy). By default they
     /// wait without end.
     pub fn open_timeout(mut self, timeout: Duration) -> Self {
-        self.open_timeout = Some(timeout);
+        self.limit.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets what ends waits, of a kind that is chosen.
+    pub(crate) fn limited(mut self, limit: LockLimit) -> Self {
+        self.limit.timeout = limit.timeout.or(self.limit.timeout);
+        self.limit.stop = limit.stop.or(self.limit.stop);
+        self
+    }
+
+    /// Sets what ends the waits of this ring and of all its endpoints: see [`Stop`]. Opening and
+    /// joining, while they wait for another process, fail with [`Stopped`](OpenError::Stopped).
+    pub fn stop(mut self, stop: &Stop) -> Self {
+        self.limit.stop = Some(stop.clone());
         self
     }
 
@@ -236,7 +252,7 @@ impl RingBuilder {
 
     /// As [`open`](Self::open), by a name of any kind.
     pub(crate) fn open_named(self, name: &Name) -> Result<Ring, OpenError> {
-        let segment = Segment::open(name, &self.settings(), self.open_timeout)?;
+        let segment = Segment::open(name, &self.settings(), &self.limit)?;
         self.finish(segment)
     }
 
@@ -252,7 +268,7 @@ impl RingBuilder {
 
     /// As [`attach`](Self::attach), by a name of any kind.
     pub(crate) fn attach_named(self, name: &Name) -> Result<Ring, OpenError> {
-        let segment = Segment::attach(name, self.open_timeout)?;
+        let segment = Segment::attach(name, &self.limit)?;
         self.finish(segment)
     }
 
@@ -264,7 +280,7 @@ impl RingBuilder {
     /// As [`Ring::remove`], [`BadSettings`](OpenError::BadSettings) for an invalid
     /// [`prefix`](Self::prefix), and [`Busy`](OpenError::Busy).
     pub fn remove(self, name: &str) -> Result<bool, OpenError> {
-        Segment::remove(&self.named(name)?, self.open_timeout)
+        Segment::remove(&self.named(name)?, &self.limit)
     }
 
     fn named(&self, name: &str) -> Result<Name, OpenError> {
@@ -285,6 +301,7 @@ impl RingBuilder {
 
     fn finish(self, mut segment: Segment) -> Result<Ring, OpenError> {
         segment.set_settle(settle);
+        segment.set_stop(self.limit.stop.clone());
         self.compare(&segment)?;
         Ok(Ring::new(segment, self.wait.unwrap_or_default()))
     }

@@ -5,8 +5,8 @@ use crate::ring::call::CellPool;
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
 use crate::segment::{CallMemory, Segment};
+use crate::sys::lock::LockLimit;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The call area of one worker. The object goes when the value is dropped. Its cells keep the
 /// memory.
@@ -23,7 +23,7 @@ impl CallArea {
         name: &Name,
         (cells, capacity): (usize, usize),
         generation: u64,
-        lock_timeout: Option<Duration>,
+        limit: &LockLimit,
     ) -> Result<Self, OpenError> {
         let settings = Settings {
             capacity,
@@ -33,7 +33,7 @@ impl CallArea {
             call_cells: cells,
             ..Settings::default()
         };
-        let segment = Segment::open(name, &settings, lock_timeout)?;
+        let segment = Segment::open(name, &settings, limit)?;
         let memory = segment.call_memory();
         memory.set_generation(generation);
         Ok(Self { segment, pool: Arc::new(CellPool::new(memory)) })

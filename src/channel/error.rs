@@ -46,6 +46,8 @@ error_family! {
             "packet type refused: the ring accepts {}, found {}{}",
             types.expected, types.found, types.detail()
         ),
+        /// There is no room, and the publisher's [`Stop`](crate::Stop) was called.
+        Stopped => ("packet not published: stopped"),
         /// The operating system failed while the packet type was registered in the ring.
         System(#[source] error: std::io::Error) => ("packet type not registered: {error}"),
     }
@@ -110,6 +112,8 @@ error_family! {
             "wrong packet type: expected {}, found {}{}",
             types.expected, types.found, types.detail()
         ),
+        /// There is no packet, and the subscriber's [`Stop`](crate::Stop) was called.
+        Stopped => ("no packet: stopped"),
     }
 
     /// Why a call that does not wait returned no packet: `try_recv`, `try_drain`, `try_recv_where`,

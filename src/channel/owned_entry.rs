@@ -11,7 +11,7 @@ use crate::segment::settings::Parking;
 use crate::segment::view::RingMemory;
 use crate::segment::{Liveness, Segment};
 use crate::sync::Ordering;
-use crate::sys::{event::Event, futex};
+use crate::sys::{event::Event, futex, stop::Stop};
 use crate::wait::{Deadline, JOINT, Notifier, Sleep, Wait, Waiter};
 use std::time::Duration;
 
@@ -53,7 +53,13 @@ impl OwnedEntry {
         wait: Wait,
     ) -> Result<Waiter, OpenError> {
         let sleep = segment.event(entry_id)?.map_or(Sleep::Futex, Sleep::Event);
-        Ok(Waiter::new(wait, sleep))
+        Ok(Waiter::new(wait, sleep).with_stop(segment.stop()))
+    }
+
+    /// Sets what ends the waits of this endpoint.
+    pub(crate) fn set_stop(&mut self, stop: &Stop) {
+        self.waiter.set_stop(Some(stop));
+        self.segment.set_stop(Some(stop.clone()));
     }
 
     /// The event count that this endpoint sleeps on.

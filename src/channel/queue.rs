@@ -14,6 +14,7 @@ use crate::packet::{self, Packet, Unpack, UnpackError};
 use crate::ring::buffer::StableBytes;
 use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::guard::ReadGuard;
+use crate::sys::stop::Stop;
 use crate::wait::{Timeout, Wait};
 use std::fmt;
 use std::marker::PhantomData;
@@ -64,6 +65,11 @@ impl<T: Packet> QueueConsumer<T> {
         /// else it would be delivered again and again.
         recv, try_recv, recv_timeout = receive() -> Delivery<'_, T>;
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
+    }
+
+    /// Sets what ends the waits of this consumer.
+    pub fn set_stop(&mut self, stop: &Stop) {
+        self.receiver.entry.set_stop(stop);
     }
 
     /// Changes how this consumer waits from now on.

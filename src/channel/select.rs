@@ -6,7 +6,7 @@
 //! returns the packet that was found.
 
 use crate::segment::layout::EventCount;
-use crate::sys::futex;
+use crate::sys::{futex, stop::Stop};
 use crate::wait::{
     Deadline, LONGEST, PENDING, Pace, Registrations, Subject, Timeout, Wait, wait_until,
 };
@@ -26,8 +26,8 @@ pub(crate) trait Waitable {
     /// `has_next`, a wrong `false` a bounded sleep.
     fn is_ready(&self) -> bool;
 
-    /// Its event count.
-    fn event_count(&self) -> &EventCount;
+    /// Its event count; `None` if only its stop makes it ready.
+    fn event_count(&self) -> Option<&EventCount>;
 
     /// A second event count, if it has one.
     fn other_event_count(&self) -> Option<&EventCount> {
@@ -45,6 +45,11 @@ pub(crate) trait Waitable {
     /// Called at the end of a `select` that slept. A consumer passes on a wake-up that it does not
     /// need.
     fn end_sleep(&self) {}
+
+    /// What ends its waits from outside. After that it is ready: its receive returns `Stopped`.
+    fn stop(&self) -> Option<&Stop> {
+        None
+    }
 
     /// Longest time between two calls of [`has_next`](Self::has_next).
     fn longest_sleep(&self) -> Duration {
@@ -99,6 +104,9 @@ const POLL: Duration = Duration::from_millis(1);
 /// The thread sleeps in one system call for all receivers (`futex_waitv`), unless one of them
 /// spins. With more than 128 receivers, or before Linux 5.16, the thread checks every millisecond.
 /// An empty list waits forever.
+///
+/// A receiver whose [`Stop`](crate::Stop) was called counts as ready: its receive returns
+/// `Stopped`. A `Stop` can be in the list, too.
 ///
 /// ```
 /// # let ring = packetring::Ring::builder().heap()?;
@@ -160,6 +168,38 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<us
     found
 }
 
+/// Ready once it was stopped. Without an endpoint that has this stop, put it into the list: its
+/// index then means that the wait was stopped.
+impl Selectable for Stop {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(self)
+    }
+}
+
+impl Waitable for Stop {
+    fn has_next(&mut self) -> bool {
+        self.is_stopped()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_stopped()
+    }
+
+    fn event_count(&self) -> Option<&EventCount> {
+        None
+    }
+
+    fn is_pending(&self) -> bool {
+        false
+    }
+
+    fn check_liveness(&mut self, _is_long: bool) {}
+
+    fn stop(&self) -> Option<&Stop> {
+        Some(self)
+    }
+}
+
 thread_local! {
     /// The pace of this thread's selects. A select that found nothing in time goes on in the next
     /// call with the same list.
@@ -180,9 +220,16 @@ fn find(list: &mut [&mut dyn Selectable]) -> Option<usize> {
     let first = FIRST.get();
     let count = list.len();
     let mut order = (0..count).map(|step| (first % count + step) % count);
-    let found = order.find(|&index| list[index].selectee().0.has_next())?;
+    let found = order.find(|&index| {
+        let Selectee(one) = list[index].selectee();
+        one.has_next() || is_stopped(one)
+    })?;
     FIRST.set(found + 1);
     Some(found)
+}
+
+fn is_stopped(one: &dyn Waitable) -> bool {
+    one.stop().is_some_and(Stop::is_stopped)
 }
 
 fn spin(list: &mut [&mut dyn Selectable], bound: Duration) {
@@ -206,13 +253,18 @@ fn park(
         return spin(list, deadline.cut(PENDING));
     }
     let list = waitables;
-    let event_counts = list
-        .iter()
-        .flat_map(|one| std::iter::once(one.event_count()).chain(one.other_event_count()));
-    let (words, is_sure) = registrations.renew(event_counts);
+    let event_counts =
+        list.iter().flat_map(|one| one.event_count().into_iter().chain(one.other_event_count()));
+    let (mut words, is_sure) = registrations.renew(event_counts);
     // The second check, after registering.
-    if list.iter().any(|one| one.is_ready()) {
+    if list.iter().any(|one| one.is_ready() || is_stopped(*one)) {
         return;
+    }
+    // The kernel compares them with 0 before the thread sleeps: see `sys::stop`.
+    for stop in list.iter().filter_map(|one| one.stop()) {
+        if !words.iter().any(|(word, _)| std::ptr::eq(*word, stop.word())) {
+            words.push((stop.word(), 0));
+        }
     }
     let longest = list.iter().map(|one| one.longest_sleep()).min();
     let bound = pace.sleep(deadline).min(longest.unwrap_or(LONGEST));

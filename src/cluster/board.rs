@@ -75,7 +75,7 @@ impl Worker {
         settings: BoardBuilder,
     ) -> Result<(Name, BoardBuilder), OpenError> {
         self.refuse_outsiders()?;
-        let settings = self.with_join_timeout(settings, BoardBuilder::open_timeout);
+        let settings = settings.limited(self.choices.limit());
         Ok((ClusterObject::Board(name).name(&self.cluster)?, settings))
     }
 }

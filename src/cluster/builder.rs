@@ -4,6 +4,8 @@ use super::directory;
 use super::names::{Cluster, WorkerId};
 use crate::channel::{Namespace, Overflow};
 use crate::error::OpenError;
+use crate::sys::lock::LockLimit;
+use crate::sys::stop::Stop;
 use std::time::Duration;
 
 /// Chooses how a worker joins. [`Worker::builder`](crate::Worker::builder) returns it.
@@ -34,6 +36,7 @@ pub struct WorkerBuilder {
     /// The worker that gets dead letters.
     pub(super) dead_letters: Option<String>,
     pub(super) namespace: Namespace,
+    pub(super) stop: Option<Stop>,
 }
 
 impl WorkerBuilder {
@@ -94,6 +97,33 @@ impl WorkerBuilder {
     pub fn join_timeout(mut self, timeout: Duration) -> Self {
         self.join_timeout = Some(timeout);
         self
+    }
+
+    /// Sets what ends the waits of this worker and of everything that it opens: see [`Stop`].
+    /// Joining fails with [`Stopped`](super::JoinError::Stopped) while it waits for a
+    /// [name](Self::wait_for_name) or for another process.
+    ///
+    /// ```
+    /// # let cluster = format!("stop-{}", std::process::id());
+    /// use packetring::{RecvError, Stop, Worker};
+    ///
+    /// let stop = Stop::new(); // A signal handler or another thread has a clone.
+    /// let shop = Worker::builder().stop(&stop).join(&cluster, "shop")?;
+    /// let mut inbox = shop.inbox()?;
+    /// stop.stop();
+    /// assert!(matches!(inbox.recv(), Err(RecvError::Stopped)));
+    /// # drop(inbox);
+    /// # shop.leave()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stop(mut self, stop: &Stop) -> Self {
+        self.stop = Some(stop.clone());
+        self
+    }
+
+    /// What ends waits for the control lock.
+    pub(super) fn limit(&self) -> LockLimit {
+        LockLimit { timeout: self.join_timeout, stop: self.stop.clone() }
     }
 
     /// Waits this long for a name that a living worker has, and for its inbox, in which that worker

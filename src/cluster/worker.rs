@@ -172,14 +172,14 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`NotThere`](WaitError::NotThere) after the timeout.
+    /// [`NotThere`](WaitError::NotThere) after the timeout, [`Stopped`](WaitError::Stopped).
     pub fn wait_for_worker_timeout(
         &self,
         who: &(impl Addressee + ?Sized),
         timeout: Duration,
     ) -> Result<WorkerInfo, WaitError> {
         let is_alive = |worker: &WorkerInfo| worker.state == WorkerState::Alive;
-        let found = self.wait_for(who, timeout, is_alive);
+        let found = self.wait_for(who, timeout, is_alive)?;
         found.ok_or_else(|| WaitError::NotThere { who: who.address().to_string() })
     }
 
@@ -208,13 +208,13 @@ impl Worker {
     /// # Errors
     ///
     /// After the timeout: [`NoInbox`](WaitError::NoInbox) if the worker lives, else
-    /// [`NotThere`](WaitError::NotThere).
+    /// [`NotThere`](WaitError::NotThere). [`Stopped`](WaitError::Stopped).
     pub fn wait_for_inbox_timeout(
         &self,
         who: &(impl Addressee + ?Sized),
         timeout: Duration,
     ) -> Result<WorkerInfo, WaitError> {
-        self.wait_for(who, timeout, |worker| worker.has_inbox).ok_or_else(|| {
+        self.wait_for(who, timeout, |worker| worker.has_inbox)?.ok_or_else(|| {
             let is_alive = self.worker(who).is_some_and(|found| found.state == WorkerState::Alive);
             let who = who.address().to_string();
             if is_alive { WaitError::NoInbox { who } } else { WaitError::NotThere { who } }
@@ -227,20 +227,24 @@ impl Worker {
         who: &(impl Addressee + ?Sized),
         timeout: Duration,
         is_ready: impl Fn(&WorkerInfo) -> bool,
-    ) -> Option<WorkerInfo> {
-        let waiter = Waiter::new(Wait::park(), Sleep::Futex);
+    ) -> Result<Option<WorkerInfo>, WaitError> {
+        let waiter = Waiter::new(Wait::park(), Sleep::Futex).with_stop(self.directory.stop());
         let find = || self.worker(who).filter(&is_ready);
-        wait_until(
+        let found = wait_until(
             &mut Pace::new(),
             Deadline::after(timeout),
-            |_| find(),
+            |_| match find() {
+                Some(found) => Some(Ok(found)),
+                None => waiter.is_stopped().then_some(Err(WaitError::Stopped)),
+            },
             |pace, deadline| {
                 pace.begin(Subject { id: 0, is_pending: false });
                 let event_count = self.directory.event_count();
                 waiter.park(event_count, pace.sleep(deadline), || find().is_some());
                 pace.is_due();
             },
-        )
+        );
+        found.transpose()
     }
 
     /// Returns a [`Watch`]: it reports every worker that joins, leaves or dies from now on.
@@ -260,7 +264,7 @@ impl Worker {
         settings: RingBuilder,
     ) -> Result<Ring, OpenError> {
         self.refuse_outsiders()?;
-        let settings = self.with_join_timeout(settings, RingBuilder::open_timeout);
+        let settings = settings.limited(self.choices.limit());
         let name = object.name(&self.cluster)?;
         self.with_space(|| settings.clone().open_named(&name))
     }
@@ -272,15 +276,6 @@ impl Worker {
         self.directory.refuse_detached()
     }
 
-    /// The settings of an object with the [`join_timeout`](WorkerBuilder::join_timeout) of this
-    /// worker.
-    pub(super) fn with_join_timeout<S>(&self, settings: S, set: fn(S, Duration) -> S) -> S {
-        match self.choices.join_timeout {
-            Some(timeout) => set(settings, timeout),
-            None => settings,
-        }
-    }
-
     /// How this worker makes its call area.
     pub(super) fn area_settings(&self) -> AreaSettings {
         AreaSettings {
@@ -288,7 +283,7 @@ impl Worker {
             max_calls: self.choices.max_calls,
             worker: self.id(),
             generation: self.directory.generation(),
-            lock_timeout: self.choices.join_timeout,
+            limit: self.choices.limit(),
         }
     }
 
@@ -314,7 +309,7 @@ impl Worker {
         settings: RingBuilder,
     ) -> Result<Ring, OpenError> {
         self.refuse_outsiders()?;
-        let settings = self.with_join_timeout(settings, RingBuilder::open_timeout);
+        let settings = settings.limited(self.choices.limit());
         settings.attach_named(&object.name(&self.cluster)?)
     }
 }
@@ -327,8 +322,9 @@ impl WorkerBuilder {
     /// As [`Worker::join`].
     pub fn join(self, cluster: &str, name: &str) -> Result<Worker, JoinError> {
         self.check_dead_letters(name)?;
-        let Self { id, hint, max_workers, join_timeout, wait_for_name, .. } = self;
-        let request = JoinRequest { name, id, hint, max_workers, join_timeout, wait_for_name };
+        let limit = self.limit();
+        let Self { id, hint, max_workers, wait_for_name, .. } = self;
+        let request = JoinRequest { name, id, hint, max_workers, limit, wait_for_name };
         let cluster = Cluster::new(&self.namespace, cluster)?;
         let directory = Directory::join(&cluster, &request)?;
         Ok(Worker::new(directory, cluster, name, self))

@@ -205,6 +205,11 @@ pub enum OpenError {
         /// The last process that joined or left, if this process is attached already.
         pid: Option<u32>,
     },
+    /// The call waited for another process, and its [`Stop`](crate::Stop) ended the wait.
+    Stopped {
+        /// The ring.
+        name: String,
+    },
     /// The operating system failed.
     System {
         /// The operation.
@@ -381,6 +386,9 @@ impl fmt::Display for OpenError {
                     "{} is busy: a process{which} is joining or leaving it and does not finish; continue or end that process",
                     DisplayName(name)
                 )
+            }
+            Self::Stopped { name } => {
+                write!(f, "the wait for {} was stopped", DisplayName(name))
             }
             Self::System { action, object, source } => {
                 write!(f, "could not {action} {object}: {source}")

@@ -22,7 +22,9 @@ use super::view::{CallMemory, RingMemory};
 use crate::error::{Detachment, OpenError};
 use crate::sync::Ordering;
 use crate::sys::event::Event;
+use crate::sys::lock::LockLimit;
 use crate::sys::machine::monotonic;
+use crate::sys::stop::Stop;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +39,8 @@ pub(crate) struct Segment {
     local: Arc<Mutex<()>>,
     /// Work on the segment when its last user leaves.
     settle: Option<Settle>,
+    /// What ends waits: for the control lock, and of the endpoints that use the attachment.
+    limit: LockLimit,
 }
 
 #[derive(Debug)]
@@ -49,20 +53,22 @@ impl Segment {
     /// Most types that a ring can carry.
     pub(crate) const MAX_TYPES: usize = MAX_TYPES;
 
-    /// Attaches to a ring, and makes it if there is none. Each wait for the control lock, now and
-    /// later, ends after `lock_timeout`, if there is one.
+    /// Attaches to a ring, and makes it if there is none. `limit` ends each wait for the control
+    /// lock, now and later, and the waits of its endpoints.
     pub(crate) fn open(
         name: &Name,
         settings: &Settings,
-        lock_timeout: Option<Duration>,
+        limit: &LockLimit,
     ) -> Result<Self, OpenError> {
         check(settings)?;
-        lifecycle::attach(name, Absent::Make(settings), lock_timeout).map(Self::of_mapped)
+        let mapped = lifecycle::attach(name, Absent::Make(settings), limit)?;
+        Ok(Self::of_mapped(mapped, limit))
     }
 
     /// Attaches to a ring; [`NotFound`](OpenError::NotFound) if there is none.
-    pub(crate) fn attach(name: &Name, lock_timeout: Option<Duration>) -> Result<Self, OpenError> {
-        lifecycle::attach(name, Absent::Refuse, lock_timeout).map(Self::of_mapped)
+    pub(crate) fn attach(name: &Name, limit: &LockLimit) -> Result<Self, OpenError> {
+        let mapped = lifecycle::attach(name, Absent::Refuse, limit)?;
+        Ok(Self::of_mapped(mapped, limit))
     }
 
     /// Makes a ring on the heap.
@@ -78,13 +84,13 @@ impl Segment {
             OpenError::system("make events in", "a ring", std::io::Error::other(reason))
         })?;
         let backing = Backing::Heap(Arc::new(heap));
-        Ok(Self { backing, local: Arc::default(), settle: None })
+        Ok(Self { backing, local: Arc::default(), settle: None, limit: LockLimit::default() })
     }
 
-    /// Removes a ring that no living process is attached to. Returns false if there was none. The
-    /// wait for the control lock ends after `lock_timeout`, if there is one.
-    pub(crate) fn remove(name: &Name, lock_timeout: Option<Duration>) -> Result<bool, OpenError> {
-        removal::remove(name, lock_timeout)
+    /// Removes a ring that no living process is attached to. Returns false if there was none.
+    /// `limit` ends the wait for the control lock.
+    pub(crate) fn remove(name: &Name, limit: &LockLimit) -> Result<bool, OpenError> {
+        removal::remove(name, limit)
     }
 
     /// Returns true if a process is attached to the segment of this name.
@@ -104,7 +110,8 @@ impl Segment {
         name: &Name,
         lock_timeout: Duration,
     ) -> Result<ExclusiveSegment<'_>, OpenError> {
-        ExclusiveSegment::take(name, Absent::Make(&Settings::default()), Some(lock_timeout))
+        let limit = LockLimit::timeout(lock_timeout);
+        ExclusiveSegment::take(name, Absent::Make(&Settings::default()), &limit)
     }
 
     /// Removes a segment that no living process is attached to and nothing keeps. If its control
@@ -150,7 +157,8 @@ impl Segment {
     pub(crate) fn another(&self) -> Result<Self, OpenError> {
         match &self.backing {
             Backing::Mapped(mapped) => {
-                let mut other = Self::of_mapped(lifecycle::attach_again(mapped)?);
+                let mapped = lifecycle::attach_again(mapped, &self.limit)?;
+                let mut other = Self::of_mapped(mapped, &self.limit);
                 other.settle = self.settle;
                 Ok(other)
             }
@@ -158,12 +166,18 @@ impl Segment {
                 backing: Backing::Heap(Arc::clone(heap)),
                 local: Arc::clone(&self.local),
                 settle: self.settle,
+                limit: self.limit.clone(),
             }),
         }
     }
 
-    fn of_mapped(mapped: Mapped) -> Self {
-        Self { backing: Backing::Mapped(Box::new(mapped)), local: Arc::default(), settle: None }
+    fn of_mapped(mapped: Mapped, limit: &LockLimit) -> Self {
+        Self {
+            backing: Backing::Mapped(Box::new(mapped)),
+            local: Arc::default(),
+            settle: None,
+            limit: limit.clone(),
+        }
     }
 
     /// Sets the work that is done when the last user of the segment leaves. Attachments that are
@@ -180,9 +194,22 @@ impl Segment {
     /// Ends each later wait for the control lock after `lock_timeout`, if there is one. It has no
     /// effect on the heap, where no holder can be stopped for good.
     pub(crate) fn set_lock_timeout(&mut self, lock_timeout: Option<Duration>) {
-        if let Some(mapped) = self.mapped_mut() {
-            mapped.set_lock_timeout(lock_timeout);
-        }
+        self.limit.timeout = lock_timeout;
+    }
+
+    /// Sets what stops the waits of this attachment, and of the endpoints that join through it.
+    pub(crate) fn set_stop(&mut self, stop: Option<Stop>) {
+        self.limit.stop = stop;
+    }
+
+    /// What stops the waits of this attachment.
+    pub(crate) fn stop(&self) -> Option<&Stop> {
+        self.limit.stop.as_ref()
+    }
+
+    /// What ends its waits for the control lock.
+    pub(super) fn limit(&self) -> &LockLimit {
+        &self.limit
     }
 
     /// The ring's name; empty on the heap.

@@ -40,7 +40,7 @@ impl Segment {
         self.refuse_inherited()?;
         let local = self.local().lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mapped) = self.mapped() {
-            mapped.lock()?;
+            mapped.lock(self.limit())?;
         }
         Ok(self.locked(local))
     }

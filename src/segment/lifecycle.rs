@@ -34,32 +34,32 @@ use super::settings::Settings;
 use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::sys::fork::UnsharedFd;
-use crate::sys::{self, lock, shm};
+use crate::sys::lock::{self, LockLimit};
+use crate::sys::{self, shm};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Attaches to the ring of this name, and makes it if `absent` requests that.
 ///
-/// Each wait for the control lock, now and later, ends after `lock_timeout`, if there is one.
+/// `limit` ends each wait for the control lock.
 pub(super) fn attach(
     name: &Name,
     absent: Absent<'_>,
-    lock_timeout: Option<Duration>,
+    limit: &LockLimit,
 ) -> Result<Mapped, OpenError> {
     loop {
-        let locked = Locked::open(name, absent, lock_timeout)?;
+        let locked = Locked::open(name, absent, limit)?;
         if let Some(mapped) = locked.enter(absent)? {
-            return Ok(mapped.with_lock_timeout(lock_timeout));
+            return Ok(mapped);
         }
     }
 }
 
 /// Attaches once more to the object of an attachment.
-pub(super) fn attach_again(mapped: &Mapped) -> Result<Mapped, OpenError> {
+pub(super) fn attach_again(mapped: &Mapped, limit: &LockLimit) -> Result<Mapped, OpenError> {
     mapped.refuse_inherited()?;
     mapped.refuse_lost()?;
-    let other = match attach(mapped.name(), Absent::Refuse, mapped.lock_timeout()) {
+    let other = match attach(mapped.name(), Absent::Refuse, limit) {
         Err(OpenError::Busy { .. }) => Err(mapped.busy()),
         Err(OpenError::NotFound { .. }) => Err(mapped.detached(Detachment::NameRemoved)),
         outcome => outcome,
@@ -121,16 +121,16 @@ impl<'a> Locked<'a> {
     pub(super) fn open(
         name: &'a Name,
         absent: Absent<'_>,
-        lock_timeout: Option<Duration>,
+        limit: &LockLimit,
     ) -> Result<Self, OpenError> {
         loop {
             match (object::open(name), absent) {
                 (Err(OpenError::NotFound { .. }), Absent::Make(settings)) => {
-                    if let Some(locked) = Self::create(name, settings, lock_timeout)? {
+                    if let Some(locked) = Self::create(name, settings, limit)? {
                         return Ok(locked);
                     }
                 }
-                (opened, _) => return Self::take(opened?, name, lock_timeout),
+                (opened, _) => return Self::take(opened?, name, limit),
             }
         }
     }
@@ -140,30 +140,30 @@ impl<'a> Locked<'a> {
     fn create(
         name: &'a Name,
         settings: &Settings,
-        lock_timeout: Option<Duration>,
+        limit: &LockLimit,
     ) -> Result<Option<Self>, OpenError> {
         let needed = whole_len(settings).unwrap_or(u64::MAX);
         if let Some(fd) = object::create_unnamed(name, needed)? {
             // Before it has a name: an object that cannot be locked could not be removed again.
-            let locked = Self::take(fd, name, lock_timeout)?;
+            let locked = Self::take(fd, name, limit)?;
             failpoint(Failpoint::MakeName);
             if let Some(is_first) = object::give_name(name, &locked.fd)? {
                 return Ok(is_first.then_some(locked));
             }
         }
         let created = object::create_named(name)?;
-        created.map(|fd| Self::take(fd, name, lock_timeout)).transpose()
+        created.map(|fd| Self::take(fd, name, limit)).transpose()
     }
 
-    /// Takes the control lock of an open object; [`Busy`](OpenError::Busy) after `lock_timeout`.
-    fn take(
-        fd: UnsharedFd,
-        name: &'a Name,
-        lock_timeout: Option<Duration>,
-    ) -> Result<Self, OpenError> {
+    /// Takes the control lock of an open object; [`Busy`](OpenError::Busy) after the timeout
+    /// of `limit`.
+    fn take(fd: UnsharedFd, name: &'a Name, limit: &LockLimit) -> Result<Self, OpenError> {
         failpoint(Failpoint::OpenLock);
-        match lock::exclusive_within(fd.as_fd(), CONTROL, lock_timeout) {
+        match lock::exclusive_within(fd.as_fd(), CONTROL, limit) {
             Ok(true) => Ok(Self { name, fd }),
+            Ok(false) if limit.is_stopped() => {
+                Err(OpenError::Stopped { name: name.as_str().to_owned() })
+            }
             Ok(false) => Err(OpenError::Busy { name: name.as_str().to_owned(), pid: None }),
             // An object that this call created stays, empty: another process may have its lock.
             Err(error) => Err(OpenError::system("lock", shm::path(&name.object()), error)),

@@ -22,10 +22,10 @@ use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::sync::Ordering;
 use crate::sys::fork::{self, UnsharedFd};
-use crate::sys::{lock, shm};
+use crate::sys::lock::{self, LockLimit};
+use crate::sys::shm;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The byte of the control lock.
 pub(super) const CONTROL: u64 = 0;
@@ -44,8 +44,6 @@ pub(super) struct Mapped {
     path: String,
     fd: UnsharedFd,
     parts: SegmentParts,
-    /// Longest wait for the control lock; `None`: no limit.
-    lock_timeout: Option<Duration>,
     /// The slots are read-only in this mapping.
     is_protected: bool,
 }
@@ -54,22 +52,7 @@ impl Mapped {
     /// An attachment to an object that was mapped and checked under the control lock.
     pub(super) fn new(name: Name, fd: UnsharedFd, parts: SegmentParts) -> Self {
         let path = shm::path(&name.object());
-        Self { name, path, fd, parts, lock_timeout: None, is_protected: false }
-    }
-
-    /// The same attachment with a limit for waits for the control lock.
-    pub(super) fn with_lock_timeout(self, lock_timeout: Option<Duration>) -> Self {
-        Self { lock_timeout, ..self }
-    }
-
-    /// Sets the limit for waits for the control lock.
-    pub(super) fn set_lock_timeout(&mut self, lock_timeout: Option<Duration>) {
-        self.lock_timeout = lock_timeout;
-    }
-
-    /// The limit for waits for the control lock.
-    pub(super) fn lock_timeout(&self) -> Option<Duration> {
-        self.lock_timeout
+        Self { name, path, fd, parts, is_protected: false }
     }
 
     /// Takes the attachment lock and releases the control lock.
@@ -140,12 +123,18 @@ impl Mapped {
         Some(parts.memory().clone())
     }
 
-    /// Takes the control lock; [`Busy`](OpenError::Busy) after the lock timeout.
-    pub(super) fn lock(&self) -> Result<(), OpenError> {
+    /// Takes the control lock; [`Busy`](OpenError::Busy) after the timeout of `limit`.
+    pub(super) fn lock(&self, limit: &LockLimit) -> Result<(), OpenError> {
         self.refuse_lost()?;
-        let taken = lock::exclusive_within(self.fd.as_fd(), CONTROL, self.lock_timeout)
+        let taken = lock::exclusive_within(self.fd.as_fd(), CONTROL, limit)
             .map_err(|error| self.system("lock", error))?;
-        if taken { Ok(()) } else { Err(self.busy()) }
+        if taken {
+            Ok(())
+        } else if limit.is_stopped() {
+            Err(OpenError::Stopped { name: self.name.as_str().to_owned() })
+        } else {
+            Err(self.busy())
+        }
     }
 
     /// The error that names the last holder of the control lock.

@@ -285,6 +285,7 @@ mod tests {
     use crate::segment::name::Name;
     use crate::segment::settings::{Parking, Settings};
     use crate::sync::Ordering;
+    use crate::sys::lock::LockLimit;
 
     /// Drops a segment and uses each kind of view of it afterwards.
     fn outlives(segment: Segment) {
@@ -305,15 +306,18 @@ mod tests {
     fn views_keep_their_memory_after_the_segment() {
         let settings = Settings { worker_slots: 2, parking: Parking::Event, ..Settings::default() };
         let name = Name::new(&format!("view-owner-{}", std::process::id())).unwrap();
-        outlives(Segment::open(&name, &settings, None).unwrap());
-        assert!(!Segment::remove(&name, None).unwrap(), "the last segment removed its object");
+        outlives(Segment::open(&name, &settings, &LockLimit::default()).unwrap());
+        assert!(
+            !Segment::remove(&name, &LockLimit::default()).unwrap(),
+            "the last segment removed its object"
+        );
         outlives(Segment::heap(&settings).unwrap());
     }
 
     #[test]
     fn a_second_mapping_lives_as_long_as_its_view() {
         let name = Name::new(&format!("view-second-{}", std::process::id())).unwrap();
-        let segment = Segment::open(&name, &Settings::default(), None).unwrap();
+        let segment = Segment::open(&name, &Settings::default(), &LockLimit::default()).unwrap();
         let second = segment.writable().unwrap();
         second.head().tail.store(9, Ordering::Relaxed);
         assert_eq!(segment.memory().head().tail.load(Ordering::Relaxed), 9);

@@ -12,14 +12,13 @@ use super::name::Name;
 use super::object::{self, Absent};
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
-use crate::sys::lock;
+use crate::sys::lock::{self, LockLimit};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 /// Removes the object of this name, with its durable subscribers and packets. Returns false if
 /// there was none, and [`InUse`](OpenError::InUse) if a process is attached.
-pub(super) fn remove(name: &Name, lock_timeout: Option<Duration>) -> Result<bool, OpenError> {
-    match ExclusiveSegment::take(name, Absent::Refuse, lock_timeout) {
+pub(super) fn remove(name: &Name, limit: &LockLimit) -> Result<bool, OpenError> {
+    match ExclusiveSegment::take(name, Absent::Refuse, limit) {
         Err(OpenError::NotFound { .. }) => Ok(false),
         exclusive => exclusive?.remove(),
     }
@@ -74,10 +73,10 @@ impl<'a> ExclusiveSegment<'a> {
     pub(super) fn take(
         name: &'a Name,
         absent: Absent<'_>,
-        lock_timeout: Option<Duration>,
+        limit: &LockLimit,
     ) -> Result<Self, OpenError> {
         loop {
-            let locked = Locked::open(name, absent, lock_timeout)?;
+            let locked = Locked::open(name, absent, limit)?;
             let object = locked.measure()?;
             if object.unlinked {
                 continue;

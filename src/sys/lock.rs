@@ -8,12 +8,15 @@
 //! - a query through a description is about other holders. It never reports the description's own
 //!   lock.
 
+use super::stop::Stop;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// The time between two attempts of a wait with a timeout.
+/// The time between the first two attempts of a wait with a limit. It doubles up to
+/// [`LONGEST_POLL`].
 const POLL: Duration = Duration::from_micros(100);
+const LONGEST_POLL: Duration = Duration::from_millis(2);
 
 /// Takes the write lock on one byte. Returns false if another description holds a lock on it.
 pub(crate) fn try_exclusive(fd: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
@@ -34,25 +37,46 @@ fn exclusive(fd: BorrowedFd<'_>, byte: u64) -> io::Result<()> {
     }
 }
 
-/// Takes the write lock on one byte, and waits at most `timeout` for it, or without limit if it is
-/// `None`.
+/// What ends a wait for a lock. By default nothing does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LockLimit {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) stop: Option<Stop>,
+}
+
+impl LockLimit {
+    /// A limit of time.
+    pub(crate) fn timeout(timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), stop: None }
+    }
+
+    /// Returns true if waits were stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(Stop::is_stopped)
+    }
+}
+
+/// Takes the write lock on one byte. Waits for it within a limit.
 ///
-/// Returns false if another description still holds the lock at the end of the timeout.
+/// Returns false if another description still holds the lock then.
 pub(crate) fn exclusive_within(
     fd: BorrowedFd<'_>,
     byte: u64,
-    timeout: Option<Duration>,
+    limit: &LockLimit,
 ) -> io::Result<bool> {
-    let Some(timeout) = timeout else { return exclusive(fd, byte).map(|()| true) };
-    let started = Instant::now();
+    if limit.timeout.is_none() && limit.stop.is_none() {
+        return exclusive(fd, byte).map(|()| true);
+    }
+    let (started, mut pause) = (Instant::now(), POLL);
     loop {
         if try_exclusive(fd, byte)? {
             return Ok(true);
         }
-        if started.elapsed() >= timeout {
+        if limit.is_stopped() || limit.timeout.is_some_and(|most| started.elapsed() >= most) {
             return Ok(false);
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_POLL);
     }
 }
 

@@ -8,8 +8,8 @@ pub(crate) mod futex;
 pub(crate) mod lock;
 pub(crate) mod machine;
 pub(crate) mod owned;
-
 pub(crate) mod shm;
+pub(crate) mod stop;
 pub(crate) mod thread;
 
 pub(crate) use machine::random;

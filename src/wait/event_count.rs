@@ -5,7 +5,7 @@ use super::Wait;
 use crate::segment::layout::EventCount;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, light_barrier, spin_loop};
 #[cfg(not(loom))]
-use crate::sys::{event::Event, futex};
+use crate::sys::{event::Event, futex, stop::Stop};
 use std::time::{Duration, Instant};
 
 /// Checks of a brief spin, about a microsecond. There is no pause between them: most often the
@@ -18,6 +18,9 @@ const BACK_OFF: u32 = 50;
 const SPINS: u32 = 64;
 /// Longest sleep if the heavy barrier failed: notifiers may not see the waiter.
 const UNSEEN: Duration = Duration::from_millis(1);
+/// Longest sleep of an endpoint with a stop if the kernel cannot wait for both.
+#[cfg(not(loom))]
+const UNSTOPPED: Duration = Duration::from_millis(10);
 /// With several cores, a spinner yields its core after this time.
 const BEFORE_YIELD: Duration = Duration::from_micros(20);
 
@@ -55,12 +58,49 @@ pub(crate) struct Waiter {
     registered: AtomicU64,
     /// There are several cores, so another process can run while this one spins.
     several_cores: bool,
+    /// What ends its waits from outside.
+    #[cfg(not(loom))]
+    stop: Option<Stop>,
 }
 
 impl Waiter {
     /// A waiter that sleeps by `sleep`, if it sleeps.
     pub(crate) fn new(wait: Wait, sleep: Sleep) -> Self {
-        Self { wait, sleep, registered: AtomicU64::new(0), several_cores: cores() > 1 }
+        Self {
+            wait,
+            sleep,
+            registered: AtomicU64::new(0),
+            several_cores: cores() > 1,
+            #[cfg(not(loom))]
+            stop: None,
+        }
+    }
+
+    /// The same waiter with a stop, if there is one.
+    #[cfg(not(loom))]
+    pub(crate) fn with_stop(self, stop: Option<&Stop>) -> Self {
+        Self { stop: stop.cloned(), ..self }
+    }
+
+    /// Sets what ends its waits from now on.
+    #[cfg(not(loom))]
+    pub(crate) fn set_stop(&mut self, stop: Option<&Stop>) {
+        self.stop = stop.cloned();
+    }
+
+    /// What ends its waits.
+    #[cfg(not(loom))]
+    pub(crate) fn stop(&self) -> Option<&Stop> {
+        self.stop.as_ref()
+    }
+
+    /// Returns true if its waits were stopped: it sleeps no more.
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        #[cfg(not(loom))]
+        return self.stop.as_ref().is_some_and(Stop::is_stopped);
+        #[cfg(loom)]
+        false
     }
 
     /// Sets how it waits from now on.
@@ -144,7 +184,7 @@ impl Waiter {
         if ready() {
             return true;
         }
-        futex::wait(&event_count.futex, seen, bound);
+        self.sleep(event_count, seen, bound);
         ready()
     }
 
@@ -197,7 +237,7 @@ impl Waiter {
                 spin_loop();
             }
             let spun = started.elapsed();
-            if spun >= bound {
+            if spun >= bound || self.is_stopped() {
                 return false;
             }
             if naps_since.is_some_and(|since| since.elapsed() > BEFORE_NAP) {
@@ -210,9 +250,16 @@ impl Waiter {
 
     #[cfg(not(loom))]
     fn sleep(&self, event_count: &EventCount, seen: u32, bound: Duration) {
-        match &self.sleep {
-            Sleep::Futex => futex::wait(&event_count.futex, seen, bound),
-            Sleep::Event(event) => event.wait(bound),
+        match (&self.sleep, &self.stop) {
+            (Sleep::Futex, None) => futex::wait(&event_count.futex, seen, bound),
+            (Sleep::Futex, Some(stop)) => {
+                if !futex::wait_any(&[(&event_count.futex, seen), (stop.word(), 0)], bound) {
+                    futex::wait(&event_count.futex, seen, bound.min(UNSTOPPED));
+                }
+            }
+            // A stop does not set events.
+            (Sleep::Event(_), Some(stop)) if stop.is_stopped() => {}
+            (Sleep::Event(event), _) => event.wait(bound),
         }
     }
 

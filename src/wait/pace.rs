@@ -83,9 +83,11 @@ impl Pace {
         Self { subject: None, since: 0, first: PENDING, check_at: 0, last: Duration::ZERO }
     }
 
-    /// The pace of an endpoint whose last wait lasted for `last`.
-    pub(crate) const fn after(last: Duration) -> Self {
-        Self { last, ..Self::new() }
+    /// Expects that the first wait lasts as long as one of another endpoint did.
+    pub(crate) fn expect(&mut self, last: Duration) {
+        if self.subject.is_none() && self.last.is_zero() {
+            self.last = last;
+        }
     }
 
     /// How long the last wait lasted that ended.
@@ -227,7 +229,8 @@ mod tests {
             assert_eq!(first(ms(last), false), ms(expected), "after a wait of {last} ms");
             assert_eq!(first(ms(last), true), PENDING);
         }
-        let mut pace = Pace::after(ms(10));
+        let mut pace = Pace::new();
+        pace.expect(ms(10));
         pace.restart(Subject { id: 0, is_pending: false }, 0);
         assert_eq!(pace.check_at, 20 * MILLI);
         assert!(pace.end());

@@ -8,6 +8,8 @@
 //!   (`publisher` wakes once it is there)
 //! - sleeper: `wait/event_count.rs` (`Waiter::register`, `register_waiter`, `Waiter::park`),
 //!   `sys/futex.rs` (`heavy_barrier`)
+//! - stopper: `sys/stop.rs` (`Stop::stop`). The sleepers wait for its word and for their event
+//!   count
 //!
 //! A stamp stays in its publisher's store buffer until it drains by itself, by a locked instruction
 //! of that publisher, or by a sleeper's `membarrier`. Without buffers the barrier would look
@@ -51,6 +53,10 @@ enum Fault {
     OldAnnouncement,
     /// Sleeps are unbounded although a publisher may be killed.
     NoBound,
+    /// The kernel does not compare the word of the stop before the sleep.
+    StopNotCompared,
+    /// The stopper wakes the sleepers, then stores its word.
+    StopWakesFirst,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -58,6 +64,8 @@ enum Violation {
     /// A sleeper sleeps although its packet was published.
     SleeperNeverWakes,
     PublisherNeverFinishes,
+    /// A sleeper sleeps although its wait was stopped.
+    SleeperNeverStops,
     /// A publisher wakes more often than sleepers announced themselves.
     PublisherWakesTooOften,
 }
@@ -97,6 +105,19 @@ enum Pause {
     Sleep,
     Asleep,
     TakeOff,
+    /// Its call has returned: it found nothing after it was stopped.
+    Stopped,
+}
+
+/// The stop of all sleepers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Stopper {
+    /// There is none, or it is done.
+    Idle,
+    /// It stores its word next.
+    Stores,
+    /// It wakes the sleepers next.
+    Wakes,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,6 +142,8 @@ struct State {
     /// Sleeps that may end early.
     checks: u8,
     announcements: u8,
+    stopper: Stopper,
+    is_stopped: bool,
     violation: Option<Violation>,
 }
 
@@ -137,6 +160,8 @@ struct Parking {
     checks: u8,
     /// Sleeps end by themselves.
     is_bounded: bool,
+    /// The waits are stopped at some time.
+    stops: bool,
     /// The second publisher joins later.
     joins: bool,
     /// The second publisher could not register for `membarrier`.
@@ -181,6 +206,12 @@ impl Model for Parking {
             kills: self.kills,
             checks: self.checks,
             announcements: 0,
+            stopper: match self.fault {
+                _ if !self.stops => Stopper::Idle,
+                Fault::StopWakesFirst => Stopper::Wakes,
+                _ => Stopper::Stores,
+            },
+            is_stopped: false,
             violation: None,
         }
     }
@@ -190,6 +221,7 @@ impl Model for Parking {
             self.publisher(index, state, next);
             self.sleeper(index, state, next);
         }
+        self.stopper(state, next);
     }
 
     fn violation(&self, state: &State) -> Option<Violation> {
@@ -198,9 +230,13 @@ impl Model for Parking {
 
     fn unmet(&self, state: &State) -> Vec<Violation> {
         let mut unmet = Vec::new();
-        let is_behind = |sleeper: &Sleeper| sleeper.is_alive && sleeper.received < state.stamped;
-        if state.sleepers.iter().any(is_behind) {
+        let waits = |sleeper: &&Sleeper| sleeper.is_alive && sleeper.at != Pause::Stopped;
+        let mut waiting = state.sleepers.iter().filter(waits);
+        if waiting.clone().any(|sleeper| sleeper.received < state.stamped) {
             unmet.push(Violation::SleeperNeverWakes);
+        }
+        if self.stops && waiting.next().is_some() {
+            unmet.push(Violation::SleeperNeverStops);
         }
         if state.publishers.iter().any(|p| p.is_alive && !self.is_done(p) || p.is_pending) {
             unmet.push(Violation::PublisherNeverFinishes);
@@ -348,6 +384,32 @@ impl Parking {
     }
 }
 
+/// `sys/stop.rs`.
+impl Parking {
+    fn stopper(&self, state: &State, next: &mut Next<State>) {
+        let mut new = *state;
+        let is_first = state.stopper == Stopper::Stores && self.fault != Fault::StopWakesFirst
+            || state.stopper == Stopper::Wakes && self.fault == Fault::StopWakesFirst;
+        let text = match state.stopper {
+            Stopper::Idle => return,
+            Stopper::Stores => {
+                new.is_stopped = true;
+                new.stopper = if is_first { Stopper::Wakes } else { Stopper::Idle };
+                "stores its word"
+            }
+            Stopper::Wakes => {
+                for sleeper in new.sleepers.iter_mut().filter(|it| it.at == Pause::Asleep) {
+                    next.cover("a stop woke a sleeper");
+                    sleeper.at = self.awake();
+                }
+                new.stopper = if is_first { Stopper::Stores } else { Stopper::Idle };
+                "wakes all"
+            }
+        };
+        next.step("the stopper", text, &[], new);
+    }
+}
+
 /// `wait/event_count.rs`.
 impl Parking {
     /// The step after a sleep.
@@ -376,9 +438,12 @@ impl Parking {
         }
         let mut new = *state;
         let words = match me.at {
-            Pause::Look | Pause::ParkLook | Pause::LateWord | Pause::Sleep | Pause::Asleep => {
-                self.look(state, &mut me, next)
-            }
+            Pause::Look
+            | Pause::ParkLook
+            | Pause::LateWord
+            | Pause::Sleep
+            | Pause::Asleep
+            | Pause::Stopped => self.look(state, &mut me, next),
             _ => self.announce(&mut new, &mut me, next),
         };
         if let Some((text, number)) = words {
@@ -454,6 +519,10 @@ impl Parking {
         match me.at {
             Pause::Look => {
                 (me.word, me.at) = (0, Pause::ReadWord);
+                if !is_ready && state.is_stopped {
+                    me.at = Pause::Stopped;
+                    return Some(("returns: it was stopped after {}", me.received));
+                }
                 if is_ready {
                     (me.received, me.at) = (state.stamped, Pause::Look);
                 }
@@ -480,9 +549,13 @@ impl Parking {
             Pause::Sleep => {
                 let on_announcement = self.is_flag() || self.fault == Fault::SleepOnTheAnnouncement;
                 let word = if on_announcement { state.announce } else { state.futex };
-                let sleeps = word == me.word;
-                if !sleeps {
+                let is_stopped = state.is_stopped && self.fault != Fault::StopNotCompared;
+                let sleeps = word == me.word && !is_stopped;
+                if word != me.word {
                     next.cover("the word had changed");
+                }
+                if is_stopped {
+                    next.cover("a stop came just before the sleep");
                 }
                 me.at = if sleeps { Pause::Asleep } else { self.awake() };
                 Some((
@@ -494,6 +567,7 @@ impl Parking {
                     word,
                 ))
             }
+            Pause::Stopped => None,
             Pause::Asleep => {
                 // Without a new packet, another iteration changes nothing.
                 if !self.is_bounded || !is_ready {
@@ -518,6 +592,7 @@ const TWO_PUBLISHERS: Parking = Parking {
     kills: 0,
     checks: 0,
     is_bounded: false,
+    stops: false,
     joins: false,
     is_unreachable: false,
 };
@@ -539,6 +614,9 @@ const SLEEPER_DIES: Parking = Parking { sleepers_die: true, kills: 1, sends: 2, 
 /// The publisher is killed between stamp and wake, and no other publisher exists.
 const PUBLISHER_DIES: Parking =
     Parking { publishers_die: true, kills: 1, is_bounded: true, sends: 1, ..TWO_SLEEPERS };
+
+/// All waits are stopped, at any time.
+const STOPPING: Parking = Parking { stops: true, sends: 1, ..TWO_SLEEPERS };
 
 /// `membarrier` does not reach the second publisher.
 const UNREACHABLE: Parking = Parking { is_unreachable: true, ..TWO_PUBLISHERS };
@@ -571,6 +649,16 @@ fn a_killed_sleeper_needs_no_repair() {
 fn a_bounded_sleep_outlives_a_publisher() {
     let situations = ["a publisher was killed between stamp and wake", "a bounded sleep ended"];
     holds("parking, the publisher dies", &PUBLISHER_DIES, &situations);
+}
+
+#[test]
+fn no_stop_is_lost() {
+    let situations = ["a stop woke a sleeper", "a stop came just before the sleep"];
+    holds("parking, a stop", &STOPPING, &situations);
+    let dying = Parking { sleepers_die: true, kills: 1, ..STOPPING };
+    holds("parking, a stop, and a sleeper dies", &dying, &situations);
+    let killed = Parking { publishers_die: true, kills: 1, ..STOPPING };
+    holds("parking, a stop, and the publisher dies", &killed, &situations);
 }
 
 #[test]
@@ -655,4 +743,14 @@ fn a_publisher_that_membarrier_does_not_reach_needs_a_fence() {
 fn a_sleep_without_bound_outlasts_a_dead_publisher() {
     let scenario = Parking { is_bounded: false, ..PUBLISHER_DIES };
     broken_by(Fault::NoBound, scenario, Violation::SleeperNeverWakes);
+}
+
+#[test]
+fn a_sleep_that_does_not_compare_the_word_of_the_stop_misses_it() {
+    broken_by(Fault::StopNotCompared, STOPPING, Violation::SleeperNeverStops);
+}
+
+#[test]
+fn a_stop_that_wakes_before_it_stores_misses_a_sleeper() {
+    broken_by(Fault::StopWakesFirst, STOPPING, Violation::SleeperNeverStops);
 }

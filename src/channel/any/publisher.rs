@@ -15,6 +15,7 @@ use crate::error::{Form, OpenError};
 use crate::packet::{AnyBits, Packet, SendAllAs, SendAs, Tail, TypeInfo};
 use crate::ring::gate::position;
 use crate::sync::Ordering;
+use crate::sys::stop::Stop;
 use crate::wait::{Timeout, Wait};
 use std::fmt;
 use std::time::Duration;
@@ -204,6 +205,18 @@ impl AnyPublisher {
     /// Returns the wait policy of this publisher.
     pub(crate) fn wait(&self) -> Wait {
         self.sender.entry.waiter.wait()
+    }
+
+    /// Sets what ends the waits of this publisher, if it differs.
+    #[inline]
+    pub(crate) fn set_stop_to(&mut self, stop: Option<&Stop>) {
+        let is_it = match (self.sender.entry.waiter.stop(), stop) {
+            (Some(own), Some(stop)) => own.is(stop),
+            (own, stop) => own.is_none() && stop.is_none(),
+        };
+        if !is_it {
+            self.sender.entry.waiter.set_stop(stop);
+        }
     }
 
     /// Sets the longest wait for the control lock. `None` waits without a limit.

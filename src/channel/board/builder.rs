@@ -9,6 +9,8 @@ use crate::packet::Packet;
 use crate::segment::name::Name;
 use crate::segment::settings::{Claims, Settings};
 use crate::segment::{Liveness, Segment, SharedSegment};
+use crate::sys::lock::LockLimit;
+use crate::sys::stop::Stop;
 use crate::wait::Wait;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -105,6 +107,16 @@ impl BoardBuilder {
     /// How long opening and joining wait: see [`RingBuilder::open_timeout`].
     pub fn open_timeout(self, timeout: Duration) -> Self {
         self.with(|ring| ring.open_timeout(timeout))
+    }
+
+    /// Sets what ends the waits of the board's readers and writers: see [`RingBuilder::stop`].
+    pub fn stop(self, stop: &Stop) -> Self {
+        self.with(|ring| ring.stop(stop))
+    }
+
+    /// Sets what ends waits, of a kind that is chosen.
+    pub(crate) fn limited(self, limit: LockLimit) -> Self {
+        self.with(|ring| ring.limited(limit))
     }
 
     /// Sets a prefix of the name: see [`RingBuilder::prefix`].

@@ -34,6 +34,8 @@ error_family! {
         UnknownCell(index: usize) => (
             "cell {index} is one of another board; use an id of this board, or the key"
         ),
+        /// The call waited, and its [`Stop`](crate::Stop) ended the wait.
+        Stopped => ("value not written: stopped"),
         /// The control lock could not be taken to add a key.
         System(#[source] error: std::io::Error) => ("key not added: {error}"),
     }
@@ -124,6 +126,8 @@ error_family! {
         ),
         /// The bytes of the value, or the words of its cell, are not valid.
         Corrupt(what: Box<str>) => ("corrupt value: {what}"),
+        /// The value has not changed, and the reader's [`Stop`](crate::Stop) was called.
+        Stopped => ("value not changed: stopped"),
     }
 
     /// Why a call that does not wait for a change returned no value.

@@ -8,6 +8,7 @@ use super::{Board, BoardReader, BoardWriter, CellHolder, CellValue};
 use crate::channel::verb;
 use crate::error::{Detachment, Form, OpenError};
 use crate::packet::{Packet, SendAs};
+use crate::sys::stop::Stop;
 use crate::wait::{Timeout, Wait};
 use std::fmt;
 
@@ -108,6 +109,11 @@ impl<T: Packet> LatestWriter<T> {
         WriteError, TryWriteError::Busy, WriteTimeoutError::Timeout
     }
 
+    /// Sets what ends the waits of this writer.
+    pub fn set_stop(&mut self, stop: &Stop) {
+        self.writer.set_stop(stop);
+    }
+
     #[inline]
     fn write_with<P: SendAs<T>, F: Form<WriteError, CellHolder>>(
         &mut self,
@@ -150,6 +156,11 @@ impl<T: Packet> LatestReader<T> {
     /// Changes how this reader waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.reader.set_wait(wait);
+    }
+
+    /// Sets what ends the waits of this reader.
+    pub fn set_stop(&mut self, stop: &Stop) {
+        self.reader.set_stop(stop);
     }
 
     /// Joins as another reader, for another thread. It shares the attachment.

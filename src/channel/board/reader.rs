@@ -10,6 +10,7 @@ use crate::packet::{self, Packet, Unpack, UnpackError};
 use crate::ring::buffer::StableBytes;
 use crate::ring::cell::{CellFault, CellReader, CellWord, Pinned, PinnedValue};
 use crate::segment::SharedSegment;
+use crate::sys::stop::Stop;
 use crate::wait::{IDLE, PENDING, Sleep, Timeout, Wait, Waiter, wait_until};
 use std::fmt;
 use std::marker::PhantomData;
@@ -40,7 +41,7 @@ impl<T: Packet> BoardReader<T> {
         let (entry, cells) = BoardEntry::reader(attachment)?;
         let keys = KnownKeys::new(attachment.segment().memory().address());
         let seen = vec![CellWord::NONE; cells.cells().heads().len()];
-        let waiter = Waiter::new(wait, Sleep::Futex);
+        let waiter = Waiter::new(wait, Sleep::Futex).with_stop(attachment.segment().stop());
         Ok(Self { cells, keys, seen, waiter, entry, packet: PhantomData })
     }
 
@@ -89,13 +90,20 @@ impl<T: Packet> BoardReader<T> {
         self.waiter.set(wait);
     }
 
+    /// Sets what ends the waits of this reader.
+    pub fn set_stop(&mut self, stop: &Stop) {
+        self.waiter.set_stop(Some(stop));
+    }
+
     /// Joins as another reader, for another thread. It shares the attachment.
     ///
     /// # Errors
     ///
     /// As [`Board::reader`](super::Board::reader).
     pub fn try_clone(&self) -> Result<Self, OpenError> {
-        Self::join(self.entry.attachment(), self.waiter.wait())
+        let mut reader = Self::join(self.entry.attachment(), self.waiter.wait())?;
+        reader.waiter.set_stop(self.waiter.stop());
+        Ok(reader)
     }
 
     fn changed<K: BoardKey + ?Sized, F: Form<ChangedError, ()>>(
@@ -115,6 +123,7 @@ impl<T: Packet> BoardReader<T> {
     ) -> Result<CellValue<'_, T>, F> {
         F::retry(|| match self.wait(cell, timeout) {
             true => Ok(()),
+            false if self.waiter.is_stopped() => Err(ChangedError::Stopped.into()),
             false => Err(Failure::NotReady(())),
         })?;
         Ok(self.read_cell(cell).map_err(ChangedError::from)?)
@@ -134,11 +143,15 @@ impl<T: Packet> BoardReader<T> {
             return true;
         }
         let event_count = &self.cells.cells().heads()[cell].changed;
-        let look = |_: &mut ()| is_changed().then_some(());
+        // Some(false): stopped.
+        let look = |_: &mut ()| match is_changed() {
+            false => waiter.is_stopped().then_some(false),
+            true => Some(true),
+        };
         let pause = |_: &mut (), deadline: crate::wait::Deadline| {
             waiter.park(event_count, deadline.cut(IDLE), is_changed);
         };
-        wait_until(&mut (), deadline, look, pause).is_some()
+        wait_until(&mut (), deadline, look, pause).unwrap_or(false)
     }
 
     /// Reads the value of a cell.

@@ -9,7 +9,7 @@ use crate::ring::cell::{CellWriter, Hindrance};
 use crate::segment::SharedSegment;
 use crate::segment::entry::EntryId;
 use crate::segment::layout::CellHead;
-use crate::sys::futex;
+use crate::sys::{futex, stop::Stop};
 use crate::wait::{Notifier, PENDING, Timeout, wait_until};
 use std::fmt;
 use std::marker::PhantomData;
@@ -35,6 +35,7 @@ pub struct BoardWriter<T: Packet> {
     fences: bool,
     scratch: Scratch,
     limit: usize,
+    stop: Option<Stop>,
     entry: BoardEntry,
     packet: PhantomData<fn() -> T>,
 }
@@ -59,6 +60,7 @@ impl<T: Packet> BoardWriter<T> {
             fences: !futex::register_barrier(),
             scratch: Scratch::new(),
             limit: segment.settings().cell_size,
+            stop: segment.stop().cloned(),
             entry,
             packet: PhantomData,
         })
@@ -87,6 +89,11 @@ impl<T: Packet> BoardWriter<T> {
         write, try_write, write_timeout
             = write_with[K: BoardKey + ?Sized, P: SendAs<T>](key: &K, packet: P) -> ();
         WriteError, TryWriteError::Busy, WriteTimeoutError::Timeout
+    }
+
+    /// Sets what ends the waits of this writer.
+    pub fn set_stop(&mut self, stop: &Stop) {
+        self.stop = Some(stop.clone());
     }
 
     /// The cell of a key, which is added if it is new.
@@ -157,6 +164,9 @@ impl<T: Packet> BoardWriter<T> {
             writer.clear_dead(cell);
             match writer.attempt(cell, value, len) {
                 Ok(written) => Some(written),
+                Err(_) if writer.stop.as_ref().is_some_and(Stop::is_stopped) => {
+                    Some(Err(WriteError::Stopped))
+                }
                 Err(found) => {
                     hindrance = found;
                     None

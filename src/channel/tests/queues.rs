@@ -89,7 +89,8 @@ fn a_consumer_that_leaves_a_packet_behind_passes_its_wake_up_on() {
     let types = Types::One(&info);
     let (mut sender, index) = join_publisher(&ring, &types).unwrap();
     let (mut consumer, _) = join_consumer(&ring, &types).unwrap();
-    let word = |consumer: &GroupReceiver| consumer.event_count().futex.load(Ordering::Relaxed);
+    let word =
+        |consumer: &GroupReceiver| consumer.entry.event_count().futex.load(Ordering::Relaxed);
     let passes_on = |consumer: &mut GroupReceiver| {
         let before = word(consumer);
         consumer.end_sleep();

@@ -5,7 +5,7 @@
 //! - A subscriber: its backlog, its waiting and its mapping.
 
 use super::publisher::Sender;
-use crate::channel::error::{SendFailure, WaitingFor};
+use crate::channel::error::{SendError, SendFailure, WaitingFor};
 use crate::channel::owned_entry;
 use crate::ring::gate::position;
 use crate::segment::layout::NOWHERE;
@@ -31,7 +31,11 @@ impl Sender {
                     return Some(Err(error.into()));
                 }
                 missing = count.saturating_sub(sender.subscribers());
-                (missing == 0).then_some(Ok(()))
+                match missing {
+                    0 => Some(Ok(())),
+                    _ if sender.entry.waiter.is_stopped() => Some(Err(SendError::Stopped.into())),
+                    _ => None,
+                }
             },
             |sender, deadline| sender.wait_for_join(deadline),
         );
@@ -127,6 +131,11 @@ macro_rules! publisher_control {
             pub fn set_wait(&mut self, wait: $crate::Wait) {
                 self.sender.entry.waiter.set(wait);
             }
+
+            /// Sets what ends the waits of this publisher.
+            pub fn set_stop(&mut self, stop: &$crate::Stop) {
+                self.sender.entry.set_stop(stop);
+            }
         }
     };
 }
@@ -170,6 +179,11 @@ macro_rules! subscriber_control {
             /// Changes how this subscriber waits from now on.
             pub fn set_wait(&mut self, wait: $crate::Wait) {
                 self.receiver.entry.waiter.set(wait);
+            }
+
+            /// Sets what ends the waits of this subscriber.
+            pub fn set_stop(&mut self, stop: &$crate::Stop) {
+                self.receiver.entry.set_stop(stop);
             }
 
             /// Makes the slots read-only in this subscriber's mapping, until it is dropped. A store

@@ -81,15 +81,15 @@ impl Sender {
         let is_dead = full.gate.holder.is_some_and(|endpoint| !self.entry.is_alive(endpoint));
         let claimed =
             if is_dead && self.entry.reap_dead() { claim(&mut self.writer) } else { Err(full) };
-        claimed.map_err(|full| match self.entry.cut_off() {
-            Some(cause) => SendError::Detached(cause).into(),
-            None => self.not_ready(full.gate),
-        })
+        claimed.or_else(|full| self.cut_off().unwrap_or_else(|| Err(self.not_ready(full.gate))))
     }
 
-    /// The result of a wait for room that cannot end any more.
+    /// The result of a wait for room that cannot end any more, or that was stopped.
     fn cut_off<R>(&self) -> Option<Result<R, SendFailure>> {
-        self.entry.cut_off().map(|cause| Err(SendError::Detached(cause).into()))
+        match self.entry.cut_off() {
+            Some(cause) => Some(Err(SendError::Detached(cause).into())),
+            None => self.entry.waiter.is_stopped().then(|| Err(SendError::Stopped.into())),
+        }
     }
 
     /// Spins until the gate moves. Returns false if it did not, or if the endpoint never sleeps:

@@ -9,6 +9,7 @@ use crate::channel::select::Waitable;
 use crate::ring::cursor::{Cursor, Next, Taken};
 use crate::ring::guard::HoldsPacket;
 use crate::segment::layout::EventCount;
+use crate::sys::stop::Stop;
 use crate::wait::{Deadline, IDLE, PENDING, Subject, Timeout, Wait, wait_until};
 use std::time::Instant;
 
@@ -26,6 +27,9 @@ impl<C: Cursor> Receiver<C> {
         if let Some(outcome) = self.conclude(found) {
             return outcome;
         }
+        if let Some(stopped) = self.stopped() {
+            return stopped;
+        }
         if matches!(timeout, Timeout::Zero) {
             return Err(self.empty());
         }
@@ -40,7 +44,7 @@ impl<C: Cursor> Receiver<C> {
                 return Some(Err(RecvError::Closed.into()));
             }
             let found = receiver.cursor.next();
-            receiver.conclude(found)
+            receiver.conclude(found).or_else(|| receiver.stopped())
         };
         // If something was ready and another consumer took it, search once more before parking.
         let mut has_slept = false;
@@ -63,6 +67,11 @@ impl<C: Cursor> Receiver<C> {
                 Err(RecvFailure::NotReady(()))
             }
         }
+    }
+
+    /// The result of a wait that was stopped from outside.
+    fn stopped(&self) -> Option<Result<Taken, RecvFailure>> {
+        self.entry.waiter.is_stopped().then(|| Err(RecvError::Stopped.into()))
     }
 
     /// At the end of a wait, with or without a packet: wakes another consumer if a packet is left.
@@ -156,8 +165,8 @@ impl<C: Cursor> Waitable for Receiver<C> {
         self.cursor.is_ready() || self.is_over() || self.is_draining()
     }
 
-    fn event_count(&self) -> &EventCount {
-        self.entry.event_count()
+    fn event_count(&self) -> Option<&EventCount> {
+        Some(self.entry.event_count())
     }
 
     fn is_pending(&self) -> bool {
@@ -172,6 +181,10 @@ impl<C: Cursor> Waitable for Receiver<C> {
 
     fn end_sleep(&self) {
         self.pass_wake_up_on();
+    }
+
+    fn stop(&self) -> Option<&Stop> {
+        self.entry.waiter.stop()
     }
 
     fn wait(&self) -> Wait {

@@ -14,6 +14,7 @@ use crate::cluster::names::Cluster;
 use crate::error::OpenError;
 use crate::packet::{Packet, TypeInfo};
 use crate::sync::{AtomicU64, Ordering};
+use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Timeout, Wait};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -152,12 +153,12 @@ impl ServiceLink {
         &self,
         (cell, window): (FreshCell, Option<WindowPlace>),
         request: &T,
-        wait: Wait,
+        waits: (Wait, Option<&Stop>),
         bound: Duration,
     ) -> Result<SentCall, (StartFailure, FreshCell, Option<WindowPlace>)> {
         let number = cell.number();
         let sent = self.with_sender(bound, |sender| {
-            let position = sender.send(number, request, wait, Timeout::After(bound))?;
+            let position = sender.send(number, request, waits, Timeout::After(bound))?;
             Ok::<_, SendFailure>((position, sender.entry))
         });
         match sent {
@@ -183,16 +184,26 @@ impl ServiceLink {
     }
 
     /// Waits until a server lives.
-    pub(crate) fn wait_for_servers(&self, timeout: Option<Duration>) -> Result<(), StartFailure> {
-        let waited = self.with_sender(Duration::MAX, |sender| match timeout {
-            None => sender.publisher.wait_for_subscribers(1).map_err(SendFailure::Error),
-            Some(timeout) => {
-                let waited = sender.publisher.wait_for_subscribers_timeout(1, timeout);
-                waited.map_err(|error| match error {
-                    SendTimeoutError::Timeout { waiting_for } => SendFailure::NotReady(waiting_for),
-                    // Waiting for subscribers has no other error.
-                    _ => SendFailure::Error(SendError::Closed),
-                })
+    pub(crate) fn wait_for_servers(
+        &self,
+        stop: Option<&Stop>,
+        timeout: Option<Duration>,
+    ) -> Result<(), StartFailure> {
+        let waited = self.with_sender(Duration::MAX, |sender| {
+            sender.publisher.set_stop_to(stop);
+            match timeout {
+                None => sender.publisher.wait_for_subscribers(1).map_err(SendFailure::Error),
+                Some(timeout) => {
+                    let waited = sender.publisher.wait_for_subscribers_timeout(1, timeout);
+                    waited.map_err(|error| match error {
+                        SendTimeoutError::Timeout { waiting_for } => {
+                            SendFailure::NotReady(waiting_for)
+                        }
+                        SendTimeoutError::Stopped => SendFailure::Error(SendError::Stopped),
+                        // Waiting for subscribers has no other error.
+                        _ => SendFailure::Error(SendError::Closed),
+                    })
+                }
             }
         });
         waited?.map_err(StartFailure::Send)

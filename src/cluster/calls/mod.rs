@@ -23,9 +23,9 @@ use super::names::{CallerId, Cluster, ClusterObject, WorkerId};
 use crate::channel::{CallArea, Ring};
 use crate::error::OpenError;
 use crate::packet::TypeInfo;
+use crate::sys::lock::LockLimit;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 /// Memory for replies, unless the worker chooses.
 const REPLY_CAPACITY: usize = 256 << 10;
@@ -59,13 +59,13 @@ pub(super) struct Abandoned {
 }
 
 /// How a worker makes its call area.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct AreaSettings {
     pub(crate) reply_capacity: Option<usize>,
     pub(crate) max_calls: Option<usize>,
     pub(crate) worker: WorkerId,
     pub(crate) generation: u64,
-    pub(crate) lock_timeout: Option<Duration>,
+    pub(crate) limit: LockLimit,
 }
 
 impl OwnCalls {
@@ -117,7 +117,7 @@ impl WorkerCalls {
         let id = CallerId::of(settings.worker, random);
         let name = ClusterObject::Replies(id).name(cluster)?;
         let size = (cells, capacity);
-        let area = CallArea::make(&name, size, settings.generation, settings.lock_timeout)?;
+        let area = CallArea::make(&name, size, settings.generation, &settings.limit)?;
         Ok(Self { id, area, abandoned: Mutex::default(), links: Mutex::default() })
     }
 

@@ -11,6 +11,7 @@ use super::requests::RequestTag;
 use crate::channel::{AnyPublisher, SendFailure};
 use crate::error::OpenError;
 use crate::packet::Packet;
+use crate::sys::stop::Stop;
 use crate::wait::{Deadline, IDLE, Timeout, Wait};
 use std::cell::RefCell;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -131,12 +132,13 @@ impl RequestSender {
         &mut self,
         cell: u16,
         request: &T,
-        wait: Wait,
+        (wait, stop): (Wait, Option<&Stop>),
         timeout: Timeout,
     ) -> Result<u64, SendFailure> {
         if self.publisher.wait() != wait {
             self.publisher.set_wait(wait);
         }
+        self.publisher.set_stop_to(stop);
         let tag = RequestTag { entry: self.entry, cell }.word();
         self.publisher.send_tagged(tag, request, timeout)
     }

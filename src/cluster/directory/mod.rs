@@ -38,6 +38,7 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::Control;
 use crate::segment::entry::{Ended, SlotSnapshot, WorkerSlotState};
 use crate::segment::layout::SlotInfo;
+use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Pace};
 use info::{describe, id_of};
 use slots::SlotTable;
@@ -68,6 +69,9 @@ impl Directory {
         let mut pace = Pace::new();
         let slot = loop {
             match Self::occupy(&slots, cluster, request) {
+                Err(JoinError::NameTaken { .. }) if request.limit.is_stopped() => {
+                    return Err(JoinError::Stopped);
+                }
                 Err(JoinError::NameTaken { .. }) if !deadline.has_passed() => {
                     slots.wait_for_name(request.name, deadline, &mut pace);
                 }
@@ -127,6 +131,11 @@ impl Directory {
     /// Why no worker can join this cluster any more; `None` if one can.
     pub(crate) fn detachment(&self) -> Option<Detachment> {
         self.slots.detachment()
+    }
+
+    /// What ends the waits of this worker.
+    pub(crate) fn stop(&self) -> Option<&Stop> {
+        self.slots.stop()
     }
 
     /// Number of worker slots.

@@ -13,7 +13,9 @@ use crate::segment::layout::{EventCount, WorkerSlot};
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
 use crate::segment::{Control, Liveness, Segment, WorkerSlots};
+use crate::sys::lock::LockLimit;
 use crate::sys::machine;
+use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Pace, Sleep, Subject, Wait, Waiter};
 use std::io::ErrorKind::WouldBlock;
 use std::time::Duration;
@@ -23,7 +25,7 @@ use std::time::Duration;
 const DEFAULT_WORKER_SLOTS: usize = 128;
 
 /// How a worker wants to join.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct JoinRequest<'a> {
     pub(crate) name: &'a str,
     /// Id to use if this name has none yet and the id is free. The cluster must have this id.
@@ -31,7 +33,8 @@ pub(crate) struct JoinRequest<'a> {
     /// As `id`, but ignored if the cluster does not have this id.
     pub(crate) hint: Option<WorkerId>,
     pub(crate) max_workers: Option<usize>,
-    pub(crate) join_timeout: Option<Duration>,
+    /// What ends its waits, now and later.
+    pub(crate) limit: LockLimit,
     /// How long to wait for a name that a living worker has.
     pub(crate) wait_for_name: Option<Duration>,
 }
@@ -61,7 +64,7 @@ impl SlotTable {
             ..Settings::default()
         };
         let name = cluster.directory()?;
-        let slots = Self::of(Segment::open(&name, &settings, request.join_timeout)?);
+        let slots = Self::of(Segment::open(&name, &settings, &request.limit)?);
         let found = slots.count();
         if found == 0 || request.max_workers.is_some_and(|expected| expected != found) {
             return Err(JoinError::Open(OpenError::SettingsMismatch {
@@ -76,7 +79,7 @@ impl SlotTable {
 
     /// Attaches to an existing directory.
     pub(super) fn attach(name: &Name, timeout: Duration) -> Result<Self, OpenError> {
-        Segment::attach(name, Some(timeout)).map(Self::of)
+        Segment::attach(name, &LockLimit::timeout(timeout)).map(Self::of)
     }
 
     /// Another attachment to the same directory.
@@ -262,11 +265,16 @@ impl SlotTable {
             None => true,
         };
         // A worker that leaves notifies; the death of one is noticed after the sleep.
-        let waiter = Waiter::new(Wait::park(), Sleep::Futex);
+        let waiter = Waiter::new(Wait::park(), Sleep::Futex).with_stop(self.stop());
         pace.begin(Subject { id: 0, is_pending: false });
         waiter.park(self.event_count(), pace.sleep(deadline), is_free);
         // The caller tries to take the name, which is a check.
         pace.is_due();
+    }
+
+    /// What ends the waits of this attachment.
+    pub(super) fn stop(&self) -> Option<&Stop> {
+        self.segment.stop()
     }
 
     /// The event count that is notified after each change of a slot.

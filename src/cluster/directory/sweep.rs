@@ -18,6 +18,7 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::{Ended, WorkerSlotState};
 use crate::segment::name::Name;
 use crate::segment::{Control, ExclusiveSegment, Segment};
+use crate::sys::lock::LockLimit;
 use crate::wait::{Deadline, wait_until};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -74,7 +75,9 @@ pub(super) fn discard_inbox(cluster: &Cluster, worker: &str) -> Result<(), OpenE
     let Ok(name) = ClusterObject::Inbox(worker).name(cluster) else { return Ok(()) };
     match RingBuilder::default().tagged_slots().open_timeout(SHORT_TIMEOUT).attach_named(&name) {
         // Its maker may have been killed before the inbox was complete: unlink what is there.
-        Err(OpenError::NotFound { .. }) => Segment::remove(&name, Some(SHORT_TIMEOUT)).map(drop),
+        Err(OpenError::NotFound { .. }) => {
+            Segment::remove(&name, &LockLimit::timeout(SHORT_TIMEOUT)).map(drop)
+        }
         inbox => inbox?.discard(),
     }
 }
@@ -177,7 +180,7 @@ fn remove_all(
     }
     let mut removed = false;
     for name in &own {
-        match Segment::remove(name, Some(REMOVE_TIMEOUT)) {
+        match Segment::remove(name, &LockLimit::timeout(REMOVE_TIMEOUT)) {
             Ok(was_there) => removed |= was_there,
             Err(error) if is_foreign(&error) => foreign = Some(error),
             Err(error) => return Err(error),

@@ -17,6 +17,7 @@ use crate::channel::{
 use crate::cluster::names::Cluster;
 use crate::error::{Detachment, Form};
 use crate::segment::entry::{Ended, SlotPhase, SlotSnapshot, WorkerSlotState};
+use crate::sys::stop::Stop;
 use crate::wait::{Deadline, IDLE, Pace, Sleep, Subject, Timeout, Wait, Waiter, wait_until};
 use std::collections::VecDeque;
 use std::fmt;
@@ -87,7 +88,7 @@ impl Watch {
             cluster: cluster.clone(),
             known: vec![KnownSlot { phase: SlotPhase(0), alive: None }; slots.count()],
             changes: VecDeque::new(),
-            waiter: Waiter::new(Wait::park(), Sleep::Futex),
+            waiter: Waiter::new(Wait::park(), Sleep::Futex).with_stop(slots.stop()),
             pace: Pace::new(),
             check_locks_at: Deadline::after(IDLE),
             detachment: None,
@@ -109,6 +110,11 @@ impl Watch {
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
     }
 
+    /// Sets what ends the waits of this watch.
+    pub fn set_stop(&mut self, stop: &Stop) {
+        self.waiter.set_stop(Some(stop));
+    }
+
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<WorkerChange, F> {
         F::retry(|| self.wait(timeout))
     }
@@ -116,6 +122,7 @@ impl Watch {
     fn wait(&mut self, timeout: Timeout) -> Result<WorkerChange, RecvFailure> {
         let look = |watch: &mut Self| match watch.next() {
             Some(change) => Some(Ok(change)),
+            None if watch.waiter.is_stopped() => Some(Err(RecvError::Stopped.into())),
             None => watch.detachment.map(|cause| Err(RecvError::Detached(cause).into())),
         };
         let found = wait_until(self, timeout.deadline(), look, |watch, deadline| {
@@ -202,8 +209,12 @@ impl Waitable for Watch {
         !self.changes.is_empty() || self.detachment.is_some() || self.is_changed()
     }
 
-    fn event_count(&self) -> &EventCount {
-        self.slots.event_count()
+    fn event_count(&self) -> Option<&EventCount> {
+        Some(self.slots.event_count())
+    }
+
+    fn stop(&self) -> Option<&Stop> {
+        self.waiter.stop()
     }
 
     fn is_pending(&self) -> bool {

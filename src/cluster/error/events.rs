@@ -34,6 +34,8 @@ error_family! {
         } => ("event too large: {needed} bytes, limit {limit}; send the data by a topic"),
         /// The value could not be serialized.
         Unserializable(#[source] error: Unserializable) => ("packet not serialized: {error}"),
+        /// There is no room, and the [`Stop`](crate::Stop) of the emitting worker was called.
+        Stopped => ("event not emitted: stopped"),
         /// The event was not emitted for another reason.
         Send(#[source] error: Box<SendError>) => ("event not emitted: {error}"),
     }
@@ -119,6 +121,8 @@ pub enum RunError {
     /// No event can come any more: this process lost the ring of events, or its name was removed
     /// and no other worker uses it.
     Detached(Detachment),
+    /// All events were handled, and the [`Stop`](crate::Stop) of the worker was called.
+    Stopped,
     /// The operating system failed, or the ring of events was closed.
     System(io::Error),
 }
@@ -146,6 +150,7 @@ impl fmt::Display for RunError {
             ),
             Self::Corrupt(what) => write!(f, "corrupt event: {what}"),
             Self::Detached(cause) => write!(f, "no more events: their ring is detached: {cause}"),
+            Self::Stopped => f.write_str("no more events: stopped"),
             Self::System(error) => write!(f, "events not received: {error}"),
         }
     }

@@ -77,6 +77,8 @@ error_family! {
             "packet not sent from within a Serialize impl: {}",
             InboxFull { waiting_for, after: "" }
         ),
+        /// The inbox is full, and the [`Stop`](crate::Stop) of the sending worker was called.
+        Stopped => ("packet not sent: stopped"),
         /// The inbox could not be opened.
         Open(#[source] error: Box<OpenError>) => ("inbox not opened: {error}"),
     }

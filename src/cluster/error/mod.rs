@@ -51,6 +51,9 @@ error_family! {
         } => (
             "cluster full: all {limit} worker slots are in use; create it with a larger max_workers, or retire workers that will not return"
         ),
+        /// The worker's [`Stop`](crate::Stop) was called while it waited for its name or for
+        /// another process.
+        Stopped => ("not joined: stopped"),
         /// The cluster's directory could not be opened.
         Open(#[source] error: OpenError) => ("directory not opened: {error}"),
     }
@@ -74,6 +77,8 @@ error_family! {
         } => (
             "worker {who} opened no inbox before the timeout: call Worker::inbox in its process, or wait longer"
         ),
+        /// The [`Stop`](crate::Stop) of the waiting worker was called.
+        Stopped => ("wait for a worker ended: stopped"),
     }
 }
 
@@ -95,6 +100,7 @@ impl From<OpenError> for JoinError {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::BadName { name, reason } => Self::BadName { name, reason },
+            OpenError::Stopped { .. } => Self::Stopped,
             error => Self::Open(error),
         }
     }

@@ -43,6 +43,9 @@ error_family! {
         Busy(limit: CallLimit) => ("too many calls: {limit}"),
         /// This process cannot reach the service any more, and waiting would never end.
         Detached(cause: Detachment) => ("no reply: the service is detached: {cause}"),
+        /// The client's [`Stop`](crate::Stop) was called before the reply came. The call is
+        /// cancelled, unless [`wait_timeout`](crate::cluster::Call::wait_timeout) returned this.
+        Stopped => ("no reply: stopped"),
         /// This worker cannot attach another endpoint to the service.
         Open(#[source] error: Box<OpenError>) => ("request not sent: {error}"),
         /// The bytes of the reply are not a packet of its type.
@@ -175,6 +178,7 @@ impl From<SendError> for CallError {
         match error {
             SendError::TooLarge { needed, limit } => Self::TooLarge { needed, limit },
             SendError::Unserializable(error) => Self::Unserializable(error),
+            SendError::Stopped => Self::Stopped,
             error => Self::Send(Box::new(error)),
         }
     }
@@ -223,6 +227,8 @@ error_family! {
         Caller(#[source] error: Box<OpenError>) => (
             "request kept for later: the caller's memory was not mapped: {error}"
         ),
+        /// There is no request, and the service's [`Stop`](crate::Stop) was called.
+        Stopped => ("no request: stopped"),
     }
 
     /// Why [`try_recv`](crate::cluster::Service::try_recv) returned no request.
@@ -244,6 +250,7 @@ impl From<RecvError> for ServiceRecvError {
             RecvError::Closed => Self::Closed,
             RecvError::Detached(cause) => Self::Detached(cause),
             RecvError::Corrupt(what) => Self::Corrupt(what),
+            RecvError::Stopped => Self::Stopped,
             error => Self::Corrupt(error.to_string().into()),
         }
     }

@@ -16,6 +16,7 @@ use crate::cluster::names::WorkerId;
 use crate::cluster::worker::Worker;
 use crate::error::{Form as _, OpenError};
 use crate::packet::{Packet, SendAs};
+use crate::sys::stop::Stop;
 use crate::wait::{Pace, Subject, Timeout, Wait, wait_until};
 use std::fmt;
 use std::time::Duration;
@@ -111,6 +112,11 @@ impl Emitter {
         EmitTimeoutError::retry(|| self.sender.emit(event, packet.value(), Timeout::After(timeout)))
     }
 
+    /// Sets what ends the waits of this emitter.
+    pub fn set_stop(&mut self, stop: &Stop) {
+        self.sender.set_stop(stop);
+    }
+
     /// Changes how this emitter waits for room from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.sender.set_wait(wait);
@@ -147,6 +153,11 @@ impl EventSender {
     /// Sets how the emitter waits for room.
     pub(super) fn set_wait(&mut self, wait: Wait) {
         self.publisher.set_wait(wait);
+    }
+
+    /// Sets what ends its waits.
+    pub(super) fn set_stop(&mut self, stop: &Stop) {
+        self.publisher.set_stop(stop);
     }
 
     /// Emits an event. Waits for room until `timeout`.
@@ -218,6 +229,7 @@ fn emit_error(error: SendError) -> EmitError {
     match error {
         SendError::TooLarge { needed, limit } => EmitError::TooLarge { needed, limit },
         SendError::Unserializable(error) => EmitError::Unserializable(error),
+        SendError::Stopped => EmitError::Stopped,
         error => EmitError::Send(Box::new(error)),
     }
 }

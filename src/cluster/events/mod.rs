@@ -34,6 +34,7 @@ use super::worker::Worker;
 use crate::channel::{AnySubscriber, End, Ring, RingBuilder, WaitingFor, verb};
 use crate::error::{Form, OpenError};
 use crate::packet::{Packet, SendAs, Unpack};
+use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Timeout, Wait};
 use context::{Handler, Recorder};
 use emitter::EventSender;
@@ -322,6 +323,14 @@ impl<'h> Events<'h> {
     /// As [`run`](Self::run).
     pub fn poll(&mut self) -> Result<usize, RunError> {
         self.dispatch(DispatchLimit::Before(self.subscriber.end()), None)
+    }
+
+    /// Sets what ends the waits of dispatches and of [`emit`](Self::emit). A dispatch that is
+    /// stopped handles the events that are there, and then returns
+    /// [`Stopped`](RunError::Stopped).
+    pub fn set_stop(&mut self, stop: &Stop) {
+        self.subscriber.set_stop(stop);
+        self.emitter.set_stop(stop);
     }
 
     /// Sets how dispatches and [`select`](crate::select()) wait for events, and how

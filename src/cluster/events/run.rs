@@ -13,6 +13,7 @@ use crate::channel::{
     AnyReceived, End, EventCount, Selectable, Selectee, TryRecvError, Waitable, select_timeout,
 };
 use crate::packet::Unpack;
+use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Wait};
 use std::io;
 use std::time::Duration;
@@ -113,7 +114,9 @@ impl Events<'_> {
             Err(error) => {
                 let error = run_error(error);
                 // An error that leaves the cursor in place would be reported forever.
-                if matches!(error, RunError::System(_)) || self.subscriber.place() == before {
+                if matches!(error, RunError::System(_) | RunError::Stopped)
+                    || self.subscriber.place() == before
+                {
                     return Err(error);
                 }
                 self.recorder.record_error(error);
@@ -260,12 +263,16 @@ impl Waitable for Events<'_> {
         !self.recorder.errors.is_empty() || subscriber.is_ready() || has_change()
     }
 
-    fn event_count(&self) -> &EventCount {
+    fn event_count(&self) -> Option<&EventCount> {
         self.subscriber.receiver.event_count()
     }
 
     fn other_event_count(&self) -> Option<&EventCount> {
-        self.used_watch().map(Waitable::event_count)
+        self.used_watch().and_then(Waitable::event_count)
+    }
+
+    fn stop(&self) -> Option<&Stop> {
+        Waitable::stop(&self.subscriber.receiver)
     }
 
     fn is_pending(&self) -> bool {
@@ -311,6 +318,7 @@ fn run_error(error: TryRecvError) -> RunError {
         TryRecvError::Closed => RunError::System(io::ErrorKind::BrokenPipe.into()),
         TryRecvError::Corrupt(what) => RunError::Corrupt(what),
         TryRecvError::Detached(cause) => RunError::Detached(cause),
+        TryRecvError::Stopped => RunError::Stopped,
         error => RunError::Corrupt(error.to_string().into()),
     }
 }

@@ -23,6 +23,7 @@ use crate::channel::{
 };
 use crate::error::{Form, OpenError};
 use crate::packet::{OneOf, TypeInfo};
+use crate::sys::stop::Stop;
 use crate::wait::{Deadline, PENDING, Timeout, Wait};
 use std::fmt;
 
@@ -142,6 +143,9 @@ impl Worker {
         let deadline = Deadline::after(self.choices.wait_for_name.unwrap_or_default());
         loop {
             match ring.any_acknowledged(SUBSCRIBER) {
+                Err(OpenError::NameTaken { name, .. }) if self.choices.limit().is_stopped() => {
+                    return Err(OpenError::Stopped { name });
+                }
                 Err(OpenError::NameTaken { .. }) if !deadline.has_passed() => {
                     std::thread::sleep(deadline.cut(PENDING));
                 }
@@ -178,6 +182,11 @@ impl Inbox {
     /// archive, rounded up to 64.
     pub fn backlog(&self) -> u64 {
         self.messages.backlog()
+    }
+
+    /// Sets what ends the waits of this inbox.
+    pub fn set_stop(&mut self, stop: &Stop) {
+        self.messages.set_stop(stop);
     }
 
     /// Sets how this inbox waits from now on.

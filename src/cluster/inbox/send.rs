@@ -209,6 +209,9 @@ impl Worker {
                     }
                     Err(error @ OpenError::Full { .. }) => match sender.wait_for_return(deadline) {
                         PoolWait::Ready => {}
+                        PoolWait::Again if self.choices.limit().is_stopped() => {
+                            return Err(SendToError::Stopped.into());
+                        }
                         PoolWait::Again => continue,
                         PoolWait::Full => return Err(not_attached(who, error, timeout)),
                     },
@@ -247,13 +250,10 @@ impl Worker {
         let name = ClusterObject::Inbox(name).name(&self.cluster)?;
         let settings = RingBuilder::default().tagged_slots();
         let timeout = if let Timeout::Zero = timeout { Timeout::After(IDLE) } else { timeout };
-        let open_timeout = match timeout {
-            Timeout::After(left) => Some(left),
-            Timeout::Zero | Timeout::Never => self.choices.join_timeout,
-        };
-        let settings = match open_timeout {
-            Some(open_timeout) => settings.open_timeout(open_timeout),
-            None => settings,
+        let settings = settings.limited(self.choices.limit());
+        let settings = match timeout {
+            Timeout::After(left) => settings.open_timeout(left),
+            Timeout::Zero | Timeout::Never => settings,
         };
         let ring = settings.attach_named(&name)?;
         let reserved = sender.reserved(ring.settings().max_publishers);
@@ -300,6 +300,7 @@ fn not_attached(who: &Address<'_>, error: OpenError, timeout: Timeout) -> SendTo
         (OpenError::Busy { pid, .. }, Timeout::Zero | Timeout::After(_)) => {
             waits(who, WaitingFor::Joining { pid: pid.unwrap_or_default() })
         }
+        (OpenError::Stopped { .. }, _) => SendToError::Stopped.into(),
         (OpenError::Detached { cause, .. }, _) => SendToError::Detached(cause).into(),
         (error, _) => SendToError::Open(Box::new(error)).into(),
     }
@@ -327,6 +328,7 @@ impl From<SendError> for SendToError {
             SendError::TooLarge { needed, limit } => Self::TooLarge { needed, limit },
             SendError::Unserializable(error) => Self::Unserializable(error),
             SendError::TypeRefused(types) => Self::TypeRefused(types),
+            SendError::Stopped => Self::Stopped,
             SendError::TooManyTypes(room) => Self::Open(Box::new(OpenError::TooManyTypes(room))),
             SendError::System(source) => {
                 let (action, object) = ("enter a packet's type into", "an inbox".to_owned());

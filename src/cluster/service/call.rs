@@ -14,6 +14,7 @@ use crate::cluster::directory;
 use crate::cluster::error::{CallError, CallTimeoutError, ServerProcess, WaitingForServer};
 use crate::error::{Detachment, Form};
 use crate::packet::Packet;
+use crate::sys::stop::Stop;
 use crate::wait::{
     Deadline, IDLE, PENDING, Pace, Sleep, Subject, Timeout, Wait, Waiter, wait_until,
 };
@@ -73,6 +74,7 @@ pub struct Call<R: Packet> {
 pub(super) struct Flight {
     link: Arc<ServiceLink>,
     wait: Wait,
+    stop: Option<Stop>,
     progress: Progress,
     /// When a caller that waits checks the servers.
     pace: Pace,
@@ -94,12 +96,18 @@ enum Progress {
 
 impl<R: Packet> Call<R> {
     #[inline]
-    pub(super) fn new(link: &Arc<ServiceLink>, wait: Wait, sent: SentCall) -> Self {
+    pub(super) fn new(
+        link: &Arc<ServiceLink>,
+        wait: Wait,
+        stop: Option<Stop>,
+        sent: SentCall,
+    ) -> Self {
         let flight = Flight {
             link: Arc::clone(link),
             wait,
+            stop,
             progress: Progress::InFlight(sent),
-            pace: Pace::after(link.last_wait()),
+            pace: Pace::new(),
             check_at: None,
         };
         Self { flight, packet: PhantomData }
@@ -140,10 +148,13 @@ impl<R: Packet> Call<R> {
     ) -> Result<Reply<R>, F> {
         if self.flight.spin_briefly() {
             let_others_run();
-        } else if !self.flight.wait_until(timeout.deadline())
-            && let Some(error) = F::not_ready(self.flight.waiting_for())
-        {
-            return Err(error);
+        } else if !self.flight.wait_until(timeout.deadline()) {
+            if self.flight.is_stopped() {
+                return Err(CallError::Stopped.into());
+            }
+            if let Some(error) = F::not_ready(self.flight.waiting_for()) {
+                return Err(error);
+            }
         }
         Ok(self.take()?)
     }
@@ -189,10 +200,14 @@ impl Flight {
     }
 
     fn waiter(&self) -> Waiter {
-        Waiter::new(self.wait, Sleep::Futex)
+        Waiter::new(self.wait, Sleep::Futex).with_stop(self.stop.as_ref())
     }
 
-    /// Waits until the call has ended. Returns false after the deadline.
+    fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(Stop::is_stopped)
+    }
+
+    /// Waits until the call has ended. Returns false after the deadline, and if it was stopped.
     #[inline(never)]
     fn wait_until(&mut self, deadline: Deadline) -> bool {
         let waiter = self.waiter();
@@ -210,8 +225,13 @@ impl Flight {
                 waiter.spin(deadline.cut(PENDING), || self.has_ended());
             }
         }
+        self.pace.expect(self.link.last_wait());
         let patience = Deadline::after(PATIENCE);
-        let ended = |flight: &mut Self| flight.has_ended().then_some(());
+        // Some(false): stopped.
+        let ended = |flight: &mut Self| match flight.has_ended() {
+            false => flight.is_stopped().then_some(false),
+            true => Some(true),
+        };
         let pause = |flight: &mut Self, deadline: Deadline| {
             flight.pace.begin(CALL);
             let bound = flight.pace.sleep(deadline);
@@ -222,7 +242,7 @@ impl Flight {
                 flight.check(patience.has_passed());
             }
         };
-        let has_ended = wait_until(self, deadline, ended, pause).is_some();
+        let has_ended = wait_until(self, deadline, ended, pause).unwrap_or(false);
         if has_ended && self.pace.end() {
             self.link.record_wait(self.pace.last());
         }
@@ -336,12 +356,13 @@ impl Waitable for Flight {
         self.has_ended()
     }
 
-    fn event_count(&self) -> &EventCount {
-        match self.in_flight() {
-            Some(sent) => sent.cell.event_count(),
-            // A call that has ended is ready, so nothing waits for it.
-            None => &self.link.requests.segment().memory().head().readers.event_count,
-        }
+    fn event_count(&self) -> Option<&EventCount> {
+        // A call that has ended is ready, so nothing waits for it.
+        self.in_flight().map(|sent| sent.cell.event_count())
+    }
+
+    fn stop(&self) -> Option<&Stop> {
+        self.stop.as_ref()
     }
 
     fn is_pending(&self) -> bool {

@@ -11,6 +11,7 @@ use crate::cluster::worker::Worker;
 use crate::error::{Form, OpenError};
 use crate::packet::{Packet, SendAs};
 use crate::sync::AtomicU64;
+use crate::sys::stop::Stop;
 use crate::wait::{Deadline, PENDING, Pace, Timeout, Wait};
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,8 +20,9 @@ use std::time::Duration;
 
 /// Calls a service: sends requests of type `Q` and reads replies of type `R`.
 ///
-/// All methods but [`set_wait`](Self::set_wait) take `&self`, so threads share a client, for
-/// example in an `Arc`. Each thread waits for its own call and is woken by its own reply.
+/// All methods but [`set_wait`](Self::set_wait) and [`set_stop`](Self::set_stop) take `&self`, so
+/// threads share a client, for example in an `Arc`. Each thread waits for its own call and is woken
+/// by its own reply.
 ///
 /// # Sizes
 ///
@@ -53,6 +55,7 @@ pub struct Client<Q: Packet, R: Packet> {
     /// Calls in flight, if their number is limited.
     window: Option<(Arc<AtomicU64>, usize)>,
     wait: Wait,
+    stop: Option<Stop>,
     packets: PhantomData<fn(Q) -> R>,
 }
 
@@ -139,7 +142,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             Some(calls) => Some((Arc::new(AtomicU64::new(0)), calls)),
             None => None,
         };
-        Ok(Self { link, max_reply, window, wait: Wait::default(), packets: PhantomData })
+        let (wait, stop) = (Wait::default(), worker.choices.stop.clone());
+        Ok(Self { link, max_reply, window, wait, stop, packets: PhantomData })
     }
 
     /// Calls the service and waits for the reply. Takes `&request`, or a [borrowed form](SendAs) of
@@ -189,7 +193,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ///
     /// [`Send`](CallError::Send) if the request ring was closed.
     pub fn wait_for_server(&self) -> Result<(), CallError> {
-        let outcome = self.link.wait_for_servers(None);
+        let outcome = self.link.wait_for_servers(self.stop.as_ref(), None);
         outcome.map_err(|failure| self.start_error(failure))
     }
 
@@ -200,13 +204,19 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// [`NoService`](CallError::NoService) if there was none before the timeout.
     /// [`Send`](CallError::Send) as for [`wait_for_server`](Self::wait_for_server).
     pub fn wait_for_server_timeout(&self, timeout: Duration) -> Result<(), CallError> {
-        let outcome = self.link.wait_for_servers(Some(timeout));
+        let outcome = self.link.wait_for_servers(self.stop.as_ref(), Some(timeout));
         outcome.map_err(|failure| self.start_error(failure))
     }
 
     /// Changes how calls of this client wait from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.wait = wait;
+    }
+
+    /// Sets what ends the waits of this client, and of the calls that it starts from now on. A call
+    /// that is stopped is cancelled, except by [`Call::wait_timeout`].
+    pub fn set_stop(&mut self, stop: &Stop) {
+        self.stop = Some(stop.clone());
     }
 
     fn begin<F: Form<CallError, WaitingForServer>>(
@@ -226,8 +236,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         let (mut patience, mut pace) = (None, Pace::new());
         let mut bound = deadline.cut(PENDING);
         loop {
-            match self.link.send(place, request, self.wait, bound) {
-                Ok(sent) => return Ok(Call::new(&self.link, self.wait, sent)),
+            match self.link.send(place, request, (self.wait, self.stop.as_ref()), bound) {
+                Ok(sent) => return Ok(Call::new(&self.link, self.wait, self.stop.clone(), sent)),
                 Err((
                     StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender,
                     cell,
@@ -236,6 +246,9 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 Err((failure, ..)) => return Err(self.start_error(failure).into()),
             }
             // The request ring is full, or other threads use all endpoints.
+            if self.stop.as_ref().is_some_and(Stop::is_stopped) {
+                return Err(CallError::Stopped.into());
+            }
             if deadline.has_passed()
                 && let Some(error) = F::not_ready(call::untaken(&self.link))
             {

@@ -32,6 +32,7 @@ use crate::channel::{ReadGuard, Selectable, Selectee, StableBytes, Types, verb};
 use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, SendAs};
+use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Timeout, Wait};
 use server::Server;
 use std::fmt;
@@ -191,6 +192,11 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     /// caller gets [`NoService`](super::CallError::NoService) only if no server lives.
     pub fn hand_over(self, timeout: Duration) -> bool {
         self.server.wait_for_successor(Deadline::after(timeout))
+    }
+
+    /// Sets what ends the waits of this service.
+    pub fn set_stop(&mut self, stop: &Stop) {
+        self.server.receiver.entry.set_stop(stop);
     }
 
     /// Changes how this service waits from now on.

@@ -15,6 +15,7 @@ use crate::cluster::error::{ReplyError, ServiceRecvError, ServiceRecvFailure};
 use crate::cluster::names::CallerId;
 use crate::error::OpenError;
 use crate::packet::{Packet, Scratch};
+use crate::sys::stop::Stop;
 use crate::wait::{Deadline, PENDING, Timeout, Wait, wait_until};
 use std::fmt;
 use std::sync::Arc;
@@ -102,13 +103,16 @@ impl Server {
         let found = wait_until(
             &mut (),
             deadline,
-            |()| has_successor().then_some(()),
+            |()| match has_successor() {
+                false => entry.waiter.is_stopped().then_some(false),
+                true => Some(true),
+            },
             |(), deadline| {
                 // A server that joins wakes both sides.
                 entry.waiter.park(entry.event_count(), deadline.cut(PENDING), has_successor);
             },
         );
-        found.is_some()
+        found.unwrap_or(false)
     }
 
     /// Fast path: takes the next request if it is of the last caller and nothing else is to do.
@@ -160,6 +164,9 @@ impl Server {
                 RequestCheck::Shortage(error) => {
                     if self.keep_for_later(taken) {
                         return Err(ServiceRecvError::Caller(Box::new(error)).into());
+                    }
+                    if self.receiver.entry.waiter.is_stopped() {
+                        return Err(ServiceRecvError::Stopped.into());
                     }
                     if deadline.has_passed() {
                         return Err(ServiceRecvFailure::NotReady(()));
@@ -303,8 +310,12 @@ impl Waitable for Server {
         self.receiver.is_ready()
     }
 
-    fn event_count(&self) -> &EventCount {
+    fn event_count(&self) -> Option<&EventCount> {
         self.receiver.event_count()
+    }
+
+    fn stop(&self) -> Option<&Stop> {
+        Waitable::stop(&self.receiver)
     }
 
     fn is_pending(&self) -> bool {

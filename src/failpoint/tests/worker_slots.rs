@@ -7,6 +7,7 @@ use crate::cluster::internals::{
     Address, Cluster, ClusterObject, Directory, JoinRequest, Lookup, WorkerId,
 };
 use crate::cluster::{JoinError, WorkerState};
+use crate::sys::lock::LockLimit;
 use crate::{OpenError, Ring, Subscriber, TrySendError, Wait};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,7 +23,7 @@ fn join(cluster: &str, name: &str, timeout: Duration) -> Result<Directory, JoinE
         id: None,
         hint: None,
         max_workers: None,
-        join_timeout: Some(timeout),
+        limit: LockLimit::timeout(timeout),
         wait_for_name: None,
     };
     Directory::join(&Cluster::plain(cluster), &request)

@@ -8,7 +8,6 @@
 
 mod containers;
 mod library;
-mod named;
 mod print;
 mod shape;
 mod trees;
@@ -19,9 +18,8 @@ pub use self::print::{Print, Printed};
 pub(crate) use self::trees::MAX_DEPTH;
 pub use self::{
     library::{ArchivedItself, Itself, niche_word},
-    named::Named,
     shape::{Field, Shape, ShapeKind, Variant},
-    type_name::TypeName,
+    type_name::{Named, TypeName},
 };
 
 /// An archived type that can be part of a packet.

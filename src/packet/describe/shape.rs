@@ -3,7 +3,7 @@
 //! Fingerprint and schema are derived from it. The write path and the check path read its flags. A
 //! shape describes how bytes are laid out; it contains no code and no values.
 
-use super::{TypeName, named::Named};
+use super::{Named, TypeName};
 use crate::packet::fingerprint::Fnv;
 
 /// The alignment of every packet in bytes, and so the largest that an archived type may have.

@@ -74,3 +74,20 @@ fn a_wake_up_of_one_reaches_one_sleeper() {
         sleeper.join().unwrap();
     }
 }
+
+#[test]
+fn a_stop_ends_a_sleep_that_has_no_other_end() {
+    let stop = Stop::new();
+    let (sender, returned) = std::sync::mpsc::channel();
+    let waiter = Waiter::new(Wait::park(), Sleep::Futex).with_stop(Some(&stop));
+    std::thread::spawn(move || {
+        let event_count = EventCount::default();
+        waiter.park(&event_count, Duration::from_secs(3600), || false);
+        waiter.park_once(&event_count, Duration::from_secs(3600), || false);
+        sender.send(waiter.is_stopped())
+    });
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(returned.try_recv().is_err(), "it sleeps until it is stopped");
+    stop.stop();
+    assert!(returned.recv_timeout(Duration::from_secs(60)).unwrap());
+}
