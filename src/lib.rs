@@ -123,10 +123,11 @@ pub use api::*;
 #[cfg(not(loom))]
 mod api {
     pub use crate::channel::{
-        Batch, BatchIter, Board, CarriedType, Copied, Info, Latest, Publisher, Received, RecvError,
-        RecvTimeoutError, Reserved, ReservedTail, Ring, RingBuilder, Selectable, Selectee,
-        SendAllError, SendError, SendTimeoutError, Subscriber, TryRecvError, TrySendError,
-        TypeMismatch, ValueError, Values, WaitingFor, select, select_timeout, try_select,
+        Batch, BatchIter, Board, CarriedType, Copied, Info, Latest, Publisher, Readiness, Ready,
+        Received, RecvError, RecvTimeoutError, Reserved, ReservedTail, Ring, RingBuilder,
+        Selectable, Selectee, SendAllError, SendError, SendTimeoutError, Subscriber, TryRecvError,
+        TrySendError, TypeMismatch, ValueError, Values, WaitingFor, select, select_timeout,
+        try_select,
     };
     pub use crate::cluster::Worker;
     pub use crate::inventory::{inventory, purge, purge_prefix};

@@ -33,6 +33,7 @@ mod type_cache;
 pub(crate) mod type_table;
 mod untyped;
 mod verb;
+mod waitable;
 
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
 pub use board::{
@@ -54,14 +55,15 @@ pub use queue::{Delivery, QueueConsumer};
 pub use received::{Batch, BatchIter, Copied, Info, Received};
 pub use reserved::{Reserved, ReservedTail};
 pub use ring::Ring;
-pub(crate) use select::Waitable;
-pub use select::{Selectable, Selectee, select, select_timeout, try_select};
+pub use select::{select, select_timeout, try_select};
 pub use subscriber::{Subscriber, Values};
 pub use type_table::CarriedType;
 pub(crate) use untyped::{
     DeadLetter, DeadLetters, Draining, End, GroupReceiver, MessageHeader, SubscriberIndex,
 };
 pub(crate) use verb::verb;
+pub use waitable::{Readiness, Ready, Selectable, Selectee};
+pub(crate) use waitable::{Waitable, rearm};
 
 // Items of the layers below that `cluster` uses.
 pub(crate) use crate::ring::buffer::StableBytes;
@@ -79,3 +81,4 @@ pub(crate) use crate::segment::entry::EntryId;
 pub(crate) use crate::segment::layout::{CallCell, EventCount};
 pub(crate) use crate::segment::name::{Name, Namespace, Scope};
 pub(crate) use crate::segment::settings::{MAX_CALL_CELLS, MAX_ENTRIES, Overflow};
+pub(crate) use crate::segment::view::KeptEventCount;

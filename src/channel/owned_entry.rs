@@ -8,11 +8,11 @@ use crate::ring::reap::{self, Reaped, Slots};
 use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::layout::EventCount;
 use crate::segment::settings::Parking;
-use crate::segment::view::RingMemory;
+use crate::segment::view::{KeptEventCount, RingMemory};
 use crate::segment::{Liveness, Segment};
 use crate::sync::Ordering;
 use crate::sys::{event::Event, futex, stop::Stop};
-use crate::wait::{Deadline, JOINT, Notifier, Sleep, Wait, Waiter};
+use crate::wait::{Deadline, JOINT, Listener, Notifier, Sleep, Wait, Waiter};
 use std::time::Duration;
 
 /// Time between two checks whether a ring was removed while an endpoint waits. Such a check makes
@@ -32,6 +32,8 @@ pub(crate) struct OwnedEntry {
     cut_off: Option<Detachment>,
     /// When to look for it again.
     cut_off_at: Deadline,
+    /// For event loops.
+    pub(crate) listener: Option<Box<Listener>>,
     pub(crate) segment: Segment,
 }
 
@@ -43,7 +45,8 @@ impl OwnedEntry {
         let fences = !futex::register_barrier();
         let notifier = Notifier::new(event_count_of_others(&memory, entry_id), fences);
         let (events, cut_off, cut_off_at) = (Vec::new(), None, Deadline::after(Duration::ZERO));
-        Self { entry_id, memory, waiter, notifier, events, cut_off, cut_off_at, segment }
+        let listener = None;
+        Self { entry_id, memory, waiter, notifier, events, cut_off, cut_off_at, listener, segment }
     }
 
     /// The waiter for an entry.
@@ -59,12 +62,23 @@ impl OwnedEntry {
     /// Sets what ends the waits of this endpoint.
     pub(crate) fn set_stop(&mut self, stop: &Stop) {
         self.waiter.set_stop(Some(stop));
+        if let Some(listener) = &self.listener {
+            listener.set_stop(stop);
+        }
         self.segment.set_stop(Some(stop.clone()));
     }
 
     /// The event count that this endpoint sleeps on.
     pub(crate) fn event_count(&self) -> &EventCount {
         event_count_of(&self.memory, side_of(self.entry_id))
+    }
+
+    /// As [`event_count`](Self::event_count), with its memory.
+    pub(crate) fn kept_event_count(&self) -> KeptEventCount {
+        match side_of(self.entry_id) {
+            Side::Publishers => self.memory.writers_event_count(),
+            Side::Subscribers => self.memory.readers_event_count(),
+        }
     }
 
     /// Wakes sleeping subscribers. A publisher calls it after a store that they may wait for.

@@ -6,6 +6,7 @@ use super::reserved::{Reserved, ReservedTail};
 use super::untyped::Sender;
 use super::untyped::publisher_control;
 use super::verb;
+use crate::channel::waitable::{Selectable, Selectee};
 use crate::error::{Form, OpenError};
 use crate::packet::{AnyBits, Packet, SendAllAs, SendAs, Tail};
 use crate::wait::Timeout;
@@ -222,5 +223,12 @@ where
         E::Archived: AnyBits,
     {
         ReservedTail::claim(&mut self.sender, self.type_index, count, timeout)
+    }
+}
+
+/// Ready if there may be room since a call that does not wait found none.
+impl<T: Packet> Selectable for Publisher<T> {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(&mut self.sender)
     }
 }

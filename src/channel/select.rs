@@ -5,90 +5,11 @@
 //! other processes are noticed within a bounded sleep. Selecting takes nothing: the next receive
 //! returns the packet that was found.
 
-use crate::segment::layout::EventCount;
-use crate::sys::{futex, stop::Stop};
-use crate::wait::{
-    Deadline, LONGEST, PENDING, Pace, Registrations, Subject, Timeout, Wait, wait_until,
-};
+use super::waitable::{Selectable, Waitable, is_stopped, rearm};
+use crate::sys::futex;
+use crate::wait::{Deadline, LONGEST, PENDING, Pace, Registrations, Subject, Timeout, wait_until};
 use std::cell::Cell;
-use std::fmt;
 use std::time::Duration;
-
-/// A receiver that can be waited for, alone or with others. Its event count is notified when there
-/// may be something for it.
-pub(crate) trait Waitable {
-    /// Returns true if the next receive returns at once. Releases the packet that was held. A
-    /// packet that is found is kept for that receive.
-    fn has_next(&mut self) -> bool;
-
-    /// Returns true if [`has_next`](Self::has_next) may find something. Has no side effects: it is
-    /// called between registering as a waiter and sleeping. A wrong `true` costs a call of
-    /// `has_next`, a wrong `false` a bounded sleep.
-    fn is_ready(&self) -> bool;
-
-    /// Its event count; `None` if only its stop makes it ready.
-    fn event_count(&self) -> Option<&EventCount>;
-
-    /// A second event count, if it has one.
-    fn other_event_count(&self) -> Option<&EventCount> {
-        None
-    }
-
-    /// Returns true if something is known to be under way, such as a claim. The sleep is then
-    /// short, because the process at work may die.
-    fn is_pending(&self) -> bool;
-
-    /// Clears the dead. Called after a sleep in which nothing came. `is_long`: a check that another
-    /// endpoint of this process made a moment ago is enough.
-    fn check_liveness(&mut self, is_long: bool);
-
-    /// Called at the end of a `select` that slept. A consumer passes on a wake-up that it does not
-    /// need.
-    fn end_sleep(&self) {}
-
-    /// What ends its waits from outside. After that it is ready: its receive returns `Stopped`.
-    fn stop(&self) -> Option<&Stop> {
-        None
-    }
-
-    /// Longest time between two calls of [`has_next`](Self::has_next).
-    fn longest_sleep(&self) -> Duration {
-        LONGEST
-    }
-
-    /// How it waits. If one of them only spins, all spin.
-    fn wait(&self) -> Wait {
-        Wait::park()
-    }
-
-    /// Returns true if its notifiers wake the futex of the event count.
-    fn sleeps_on_futex(&self) -> bool {
-        true
-    }
-}
-
-/// A receiver that [`select`] can wait for, together with others. Only types of this crate
-/// implement it.
-pub trait Selectable {
-    #[doc(hidden)]
-    fn selectee(&mut self) -> Selectee<'_>;
-}
-
-/// The part of a receiver that `select` needs.
-#[doc(hidden)]
-pub struct Selectee<'a>(&'a mut dyn Waitable);
-
-impl<'a> Selectee<'a> {
-    pub(crate) fn new(waitable: &'a mut dyn Waitable) -> Self {
-        Self(waitable)
-    }
-}
-
-impl fmt::Debug for Selectee<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Selectee")
-    }
-}
 
 /// Sleep between two checks if the kernel cannot wait for all words at once: before Linux 5.16, for
 /// more than 128 words, and for rings that park on events.
@@ -141,10 +62,11 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<us
         return Some(index);
     }
     if matches!(timeout, Timeout::Zero) {
+        list.iter_mut().for_each(|one| _ = rearm(one.selectee().into_inner()));
         return None;
     }
     let deadline = timeout.deadline();
-    let budget = list.iter_mut().map(|one| one.selectee().0.wait().spin).min();
+    let budget = list.iter_mut().map(|one| one.selectee().into_inner().wait().spin).min();
     spin(list, deadline.cut(budget.unwrap_or_default().min(PENDING)));
     let (mut pace, mut registrations) = (PACE.get(), Registrations::default());
     let mut has_slept = false;
@@ -154,50 +76,18 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<us
         if find(list).is_none() && pace.is_due() {
             let is_long = pace.may_share_checks();
             for one in list.iter_mut() {
-                one.selectee().0.check_liveness(is_long);
+                one.selectee().into_inner().check_liveness(is_long);
             }
         }
     });
     if has_slept {
-        list.iter_mut().for_each(|one| one.selectee().0.end_sleep());
+        list.iter_mut().for_each(|one| one.selectee().into_inner().end_sleep());
     }
     if found.is_some() {
         pace.end();
     }
     PACE.set(pace);
     found
-}
-
-/// Ready once it was stopped. Without an endpoint that has this stop, put it into the list: its
-/// index then means that the wait was stopped.
-impl Selectable for Stop {
-    fn selectee(&mut self) -> Selectee<'_> {
-        Selectee::new(self)
-    }
-}
-
-impl Waitable for Stop {
-    fn has_next(&mut self) -> bool {
-        self.is_stopped()
-    }
-
-    fn is_ready(&self) -> bool {
-        self.is_stopped()
-    }
-
-    fn event_count(&self) -> Option<&EventCount> {
-        None
-    }
-
-    fn is_pending(&self) -> bool {
-        false
-    }
-
-    fn check_liveness(&mut self, _is_long: bool) {}
-
-    fn stop(&self) -> Option<&Stop> {
-        Some(self)
-    }
 }
 
 thread_local! {
@@ -221,15 +111,11 @@ fn find(list: &mut [&mut dyn Selectable]) -> Option<usize> {
     let count = list.len();
     let mut order = (0..count).map(|step| (first % count + step) % count);
     let found = order.find(|&index| {
-        let Selectee(one) = list[index].selectee();
+        let one = list[index].selectee().into_inner();
         one.has_next() || is_stopped(one)
     })?;
     FIRST.set(found + 1);
     Some(found)
-}
-
-fn is_stopped(one: &dyn Waitable) -> bool {
-    one.stop().is_some_and(Stop::is_stopped)
 }
 
 fn spin(list: &mut [&mut dyn Selectable], bound: Duration) {
@@ -245,8 +131,9 @@ fn park(
     pace: &mut Pace,
     registrations: &mut Registrations,
 ) {
-    let must_spin = list.iter_mut().any(|one| one.selectee().0.wait().only_spins());
-    let waitables: Vec<&dyn Waitable> = list.iter_mut().map(|one| &*one.selectee().0).collect();
+    let must_spin = list.iter_mut().any(|one| one.selectee().into_inner().wait().only_spins());
+    let waitables: Vec<&dyn Waitable> =
+        list.iter_mut().map(|one| &*one.selectee().into_inner()).collect();
     let is_pending = waitables.iter().any(|one| one.is_pending());
     pace.begin(Subject { id: id_of(&waitables), is_pending });
     if must_spin {

@@ -3,10 +3,10 @@
 use super::error::{RecvError, RecvFailure, RecvTimeoutError, TryRecvError, ValueError};
 use super::join::{self, Types};
 use super::received::{Batch, Copied, Info, Received};
-use super::select::{Selectable, Selectee};
 use super::type_table;
 use super::untyped::{Receiver, subscriber_control};
 use super::verb;
+use super::waitable::{Selectable, Selectee};
 use crate::error::{Form, OpenError};
 use crate::packet::guard::{self, Validated, ValidatedBatch};
 use crate::packet::{self, Packet, Unpack};

@@ -48,7 +48,6 @@ mod one_of;
 pub mod schema;
 mod tail;
 mod typed;
-mod unpack;
 mod write;
 mod writer;
 
@@ -66,8 +65,7 @@ pub use self::{
     native::{Native, NativeWith},
     one_of::{OneOf, all_distinct},
     tail::{AnyBits, ArchivedTail, Tail},
-    typed::{Packet, TypeInfo, Unpack, fingerprint_of, schema_of, type_of},
-    unpack::{unpack, unpack_boxed},
+    typed::{Packet, TypeInfo, Unpack, fingerprint_of, schema_of, type_of, unpack, unpack_boxed},
     write::Scratch,
 };
 

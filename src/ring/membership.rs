@@ -22,7 +22,7 @@
 use super::gate::{self, PIN, position};
 use super::geometry::{Geometry, clamp};
 use super::overflow::LossCounter;
-use super::{history, slot};
+use super::slot;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::layout::{EntryOwner, NOWHERE, SubscriberEntry};
@@ -222,7 +222,7 @@ pub(crate) fn join_subscriber(
         // Gates the packets that are walked over.
         entry.cursor.store(placed | PIN, Ordering::Release);
         let tail = memory.head().tail.load(Ordering::Acquire);
-        placed = history::start(memory, &geometry, placed, tail);
+        placed = gate::history_start(memory, &geometry, placed, tail);
     }
     entry.cursor.store(placed, Ordering::Release);
     if start != Start::Newcomer {

@@ -39,7 +39,7 @@
 //! | cells of a board | [`cell`] |
 //! | guards over packets and claims | `guard`, `buffer` |
 //! | eviction and loss counters | [`overflow`] |
-//! | start position of a new subscriber | [`history`] |
+//! | start position of a new subscriber | [`gate`] |
 //! | ring state: open, left or closed | [`membership`] |
 //! | join and leave | [`membership`] |
 //! | clear the entries of dead processes | [`reap`] |
@@ -59,7 +59,6 @@ pub(crate) mod gate;
 pub(crate) mod geometry;
 #[cfg(not(loom))]
 pub(crate) mod guard;
-pub(crate) mod history;
 pub(crate) mod membership;
 pub(crate) mod overflow;
 pub(crate) mod reader;

@@ -25,7 +25,6 @@
 
 use super::gate;
 use super::geometry::{Geometry, clamp};
-use super::history;
 use super::membership::is_free;
 use super::slot::{self, Kind, SlotState, StampedPosition};
 use crate::segment::entry::EntryId;
@@ -106,7 +105,7 @@ fn first_of_newcomer(memory: &RingMemory, geometry: &Geometry, tail: u64) -> u64
     let oldest = &memory.head().oldest;
     // Pairs with the release half of its move, by any publisher.
     let from = clamp(oldest.load(Ordering::Acquire));
-    let start = history::start(memory, geometry, from, tail);
+    let start = gate::history_start(memory, geometry, from, tail);
     // A store over a packet of the walk comes behind a move of the oldest packet. Then the walk
     // counts nothing.
     fence(Ordering::Acquire);

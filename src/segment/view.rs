@@ -9,7 +9,7 @@
 #[cfg(not(loom))]
 use super::entry::EntryId;
 #[cfg(not(loom))]
-use super::layout::{CallCell, SHORT_REPLY, SLOT};
+use super::layout::{CallCell, EventCount, SHORT_REPLY, SLOT};
 use super::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
 #[cfg(not(loom))]
 use crate::sync::Ordering;
@@ -175,6 +175,53 @@ impl RingMemory {
     }
 }
 
+/// An event count that keeps its memory.
+///
+/// # Invariant
+///
+/// `event_count` is valid for shared access as long as `_owner` lives.
+#[cfg(not(loom))]
+#[derive(Clone, Debug)]
+pub(crate) struct KeptEventCount {
+    event_count: NonNull<EventCount>,
+    _owner: Owner,
+}
+
+#[cfg(not(loom))]
+// SAFETY: an event count is two atomics. The owner is `Send` and `Sync`.
+unsafe impl Send for KeptEventCount {}
+#[cfg(not(loom))]
+// SAFETY: as for `Send`.
+unsafe impl Sync for KeptEventCount {}
+
+#[cfg(not(loom))]
+impl std::ops::Deref for KeptEventCount {
+    type Target = EventCount;
+
+    fn deref(&self) -> &EventCount {
+        // SAFETY: valid by the invariant; `self` keeps the owner.
+        unsafe { self.event_count.as_ref() }
+    }
+}
+
+#[cfg(not(loom))]
+impl RingMemory {
+    /// The event count on which subscribers sleep, and workers in a directory.
+    pub(crate) fn readers_event_count(&self) -> KeptEventCount {
+        self.kept(&self.head().readers.event_count)
+    }
+
+    /// The event count on which publishers sleep.
+    pub(crate) fn writers_event_count(&self) -> KeptEventCount {
+        self.kept(&self.head().writers)
+    }
+
+    /// `event_count` is one of this memory.
+    fn kept(&self, event_count: &EventCount) -> KeptEventCount {
+        KeptEventCount { event_count: NonNull::from(event_count), _owner: self.owner() }
+    }
+}
+
 /// The cells and the reply memory of one call area. A clone keeps the memory.
 ///
 /// # Invariants
@@ -222,6 +269,12 @@ impl CallMemory {
     pub(crate) fn cells(&self) -> &[CallCell] {
         // SAFETY: valid by invariant 1; `self` keeps the owner.
         unsafe { self.cells.as_ref() }
+    }
+
+    /// The event count of a cell. `None` without such a cell.
+    pub(crate) fn event_count(&self, cell: u16) -> Option<KeptEventCount> {
+        let event_count = NonNull::from(&self.cells().get(usize::from(cell))?.event_count);
+        Some(KeptEventCount { event_count, _owner: Owner::clone(&self._owner) })
     }
 
     /// Bytes of memory for replies.

@@ -1,6 +1,7 @@
-//! Events of `raw_sync` in shared memory: the portable way to park.
+//! Events of `raw_sync` in shared memory: the portable way to park. [`EventFd`] is the descriptor
+//! that tells an event loop.
 //!
-//! Limits:
+//! Limits of the events:
 //!
 //! - Not crash-proof. An event is a process-shared mutex and condition variable, and the mutex is
 //!   not robust. A process that is killed inside `set` or `wait` while it holds the mutex blocks
@@ -19,6 +20,8 @@
 use raw_sync::Timeout;
 use raw_sync::events::{Event as RawEvent, EventImpl, EventInit, EventState};
 use std::any::Any;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -114,6 +117,43 @@ fn carry_free(bound: Duration, now: u32) -> Option<Duration> {
 fn nanoseconds_into_second() -> u32 {
     // Before 1970 any number is fine: the wait of `raw_sync` fails, and the caller checks again.
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos())
+}
+
+/// A descriptor that is readable while its counter is not 0, for event loops.
+#[derive(Debug)]
+pub(crate) struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// Makes a descriptor that is readable.
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: the call takes numbers only.
+        let number = unsafe { libc::eventfd(1, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        super::check(number)?;
+        // SAFETY: the call has just made the descriptor, and nothing else owns it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(number) }))
+    }
+
+    /// Makes it readable.
+    pub(crate) fn set(&self) {
+        let one = 1_u64.to_ne_bytes();
+        // It fails only if the counter is full: then the descriptor is readable.
+        // SAFETY: the call reads 8 bytes, which live until it returns.
+        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    /// Makes it not readable.
+    pub(crate) fn clear(&self) {
+        let mut counter = [0_u8; 8];
+        // It fails only if the counter is 0 already.
+        // SAFETY: the call writes at most 8 bytes, for which there is room. It does not block.
+        unsafe { libc::read(self.0.as_raw_fd(), counter.as_mut_ptr().cast(), counter.len()) };
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -42,6 +42,8 @@ mod deadline;
 mod event_count;
 #[cfg(not(loom))]
 mod pace;
+#[cfg(not(loom))]
+mod reactor;
 
 pub(crate) use deadline::{Deadline, Timeout, wait_until};
 pub(crate) use event_count::Notifier;
@@ -52,6 +54,8 @@ pub(crate) use event_count::register_waiter;
 pub(crate) use event_count::{Registrations, Sleep, Waiter};
 #[cfg(not(loom))]
 pub(crate) use pace::{IDLE, JOINT, LONGEST, PENDING, Pace, Subject};
+#[cfg(not(loom))]
+pub(crate) use reactor::{Listener, Signal};
 
 use std::time::Duration;
 

@@ -139,6 +139,17 @@ impl Pace {
         deadline.cut(Duration::from_nanos(self.check_at.saturating_sub(monotonic())))
     }
 
+    /// When the next check is due, in nanoseconds of the monotonic clock.
+    pub(crate) fn check_at(&self) -> u64 {
+        self.check_at
+    }
+
+    /// Schedules the next check that long from now.
+    #[cfg(test)]
+    pub(crate) fn postpone(&mut self, time: Duration) {
+        self.check_at = monotonic().saturating_add(nanos(time));
+    }
+
     /// Returns true if a check is due, and schedules the one after it.
     pub(crate) fn is_due(&mut self) -> bool {
         let now = monotonic();

@@ -3,9 +3,10 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - publisher: `ring/history.rs` (`make_room`), `ring/claim/mod.rs` (`refresh`), `ring/gate.rs`
-//!   (`scan`), `ring/overflow.rs` (in two steps; `eviction` models all of it)
-//! - newcomer: `ring/membership.rs` (`join_subscriber` with history), `ring/history.rs` (`start`)
+//! - publisher: `ring/gate.rs` (`make_history_room`, `scan`), `ring/claim/mod.rs` (`refresh`),
+//!   `ring/overflow.rs` (in two steps; `eviction` models all of it)
+//! - newcomer: `ring/membership.rs` (`join_subscriber` with history), `ring/gate.rs`
+//!   (`history_start`)
 //! - reaper: `ring/reap.rs` (`reap_subscriber`); a dead claim is voided in one step
 //!
 //! Packets have one slot; `kept` is half the ring, as in `ring/geometry.rs`.

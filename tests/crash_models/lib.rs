@@ -12,8 +12,8 @@
 //! names of `src/failpoint/mod.rs`. The header of each file names the source of each transition.
 //! `failpoint::tests::kill` kills real processes at the same steps, and loom checks the memory
 //! orderings (`ring::tests::loom`). Memory is sequentially consistent in all models except
-//! `joining`, `parking` and `replies`. The protocol of these depends on a fence, a `membarrier` or
-//! the order of a pin, so stores are buffered.
+//! `joining`, `parking`, `reactor` and `replies`. The protocol of these depends on a fence, a
+//! `membarrier` or the order of a pin, so stores are buffered.
 //!
 //! ```text
 //! cargo test -p packetring-models -- --nocapture             # state counts and coverage
@@ -39,6 +39,7 @@ mod joining;
 mod lifetime;
 mod parking;
 mod queues;
+mod reactor;
 mod replies;
 mod settling;
 mod types;

@@ -11,6 +11,7 @@ use crate::channel::untyped::{
     DeadLetter, MessageHeader, Sender, SubscriberIndex, publisher_control,
 };
 use crate::channel::verb;
+use crate::channel::waitable::{Selectable, Selectee};
 use crate::error::{Form, OpenError};
 use crate::packet::{AnyBits, Packet, SendAllAs, SendAs, Tail, TypeInfo};
 use crate::ring::gate::position;
@@ -286,3 +287,10 @@ impl AnyPublisher {
 }
 
 publisher_control!(AnyPublisher);
+
+/// Ready if there may be room since a call that does not wait found none.
+impl Selectable for AnyPublisher {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(&mut self.sender)
+    }
+}

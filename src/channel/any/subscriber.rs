@@ -2,9 +2,9 @@
 
 use super::received::{AnyBatch, AnyReceived};
 use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::channel::select::{Selectable, Selectee};
 use crate::channel::untyped::{End, Receiver, SubscriberIndex, subscriber_control};
 use crate::channel::verb;
+use crate::channel::waitable::{Selectable, Selectee};
 use crate::error::{Form, OpenError};
 use crate::ring::cursor::Cursor;
 use crate::ring::guard::{BatchGuard, ReadGuard};

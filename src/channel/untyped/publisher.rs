@@ -11,6 +11,7 @@ use crate::error::Form;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{self, Packet, Scratch, Unserializable};
 use crate::ring::claim::Writer;
+use crate::ring::gate::Gate;
 use crate::ring::geometry::span;
 use crate::ring::guard::{self, HoldsClaim};
 use crate::ring::membership;
@@ -50,11 +51,13 @@ pub(crate) struct Sender {
     scratch: Scratch,
     /// When to check liveness during a wait.
     pub(super) pace: Pace,
+    /// The gate at which the last call that does not wait found no room.
+    pub(super) blocked: Option<Gate>,
 }
 
 impl Sender {
     pub(crate) fn new(writer: Writer, entry: OwnedEntry) -> Self {
-        Self { writer, entry, scratch: Scratch::default(), pace: Pace::new() }
+        Self { writer, entry, scratch: Scratch::default(), pace: Pace::new(), blocked: None }
     }
 
     /// Publishes one packet. Returns the error of one form of the verb.

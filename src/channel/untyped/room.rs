@@ -8,13 +8,16 @@
 
 use super::publisher::Sender;
 use crate::channel::error::{SendError, SendFailure, WaitingFor};
+use crate::channel::waitable::{Waitable, rearm};
 use crate::error::Form;
 use crate::ring::claim::{Full, Writer};
 use crate::ring::gate::{Gate, position};
 use crate::segment::entry::EntryId;
-use crate::segment::view::RingMemory;
+use crate::segment::layout::EventCount;
+use crate::segment::view::{KeptEventCount, RingMemory};
 use crate::sync::Ordering;
-use crate::wait::{Deadline, PENDING, Subject, Timeout, wait_until};
+use crate::sys::stop::Stop;
+use crate::wait::{Deadline, Listener, PENDING, Subject, Timeout, Wait, wait_until};
 use std::time::Instant;
 
 impl Sender {
@@ -81,7 +84,14 @@ impl Sender {
         let is_dead = full.gate.holder.is_some_and(|endpoint| !self.entry.is_alive(endpoint));
         let claimed =
             if is_dead && self.entry.reap_dead() { claim(&mut self.writer) } else { Err(full) };
-        claimed.or_else(|full| self.cut_off().unwrap_or_else(|| Err(self.not_ready(full.gate))))
+        claimed.or_else(|full| {
+            if let Some(ended) = self.cut_off() {
+                return ended;
+            }
+            self.blocked = Some(full.gate);
+            rearm(self);
+            Err(self.not_ready(full.gate))
+        })
     }
 
     /// The result of a wait for room that cannot end any more, or that was stopped.
@@ -122,6 +132,55 @@ impl Sender {
 
     fn not_ready(&self, gate: Gate) -> SendFailure {
         SendFailure::NotReady(waiting_for(self.writer.memory(), gate))
+    }
+}
+
+/// Ready if there may be room since a call found none.
+impl Waitable for Sender {
+    fn has_next(&mut self) -> bool {
+        self.is_ready()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.blocked.is_none_or(|gate| self.has_moved(gate))
+    }
+
+    fn event_count(&self) -> Option<&EventCount> {
+        Some(self.entry.event_count())
+    }
+
+    fn event_counts(&self) -> Vec<KeptEventCount> {
+        vec![self.entry.kept_event_count()]
+    }
+
+    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
+        Some(&mut self.entry.listener)
+    }
+
+    fn place(&self) -> u64 {
+        self.blocked.map_or(0, |gate| gate.lowest)
+    }
+
+    fn is_pending(&self) -> bool {
+        self.blocked.is_some()
+    }
+
+    fn check_liveness(&mut self, is_long: bool) {
+        if !(is_long && self.entry.is_checked()) {
+            self.entry.reap_dead();
+        }
+    }
+
+    fn stop(&self) -> Option<&Stop> {
+        self.entry.waiter.stop()
+    }
+
+    fn wait(&self) -> Wait {
+        self.entry.waiter.wait()
+    }
+
+    fn sleeps_on_futex(&self) -> bool {
+        self.entry.waiter.sleeps_on_futex()
     }
 }
 

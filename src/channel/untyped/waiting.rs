@@ -5,12 +5,13 @@
 
 use super::receiver::{Found, Receiver};
 use crate::channel::error::{RecvError, RecvFailure};
-use crate::channel::select::Waitable;
+use crate::channel::waitable::{Waitable, rearm};
 use crate::ring::cursor::{Cursor, Next, Taken};
 use crate::ring::guard::HoldsPacket;
 use crate::segment::layout::EventCount;
+use crate::segment::view::KeptEventCount;
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, IDLE, PENDING, Subject, Timeout, Wait, wait_until};
+use crate::wait::{Deadline, IDLE, Listener, PENDING, Subject, Timeout, Wait, wait_until};
 use std::time::Instant;
 
 impl<C: Cursor> Receiver<C> {
@@ -31,7 +32,11 @@ impl<C: Cursor> Receiver<C> {
             return stopped;
         }
         if matches!(timeout, Timeout::Zero) {
-            return Err(self.empty());
+            let empty = self.empty();
+            if self.entry.listener.is_some() {
+                rearm(self);
+            }
+            return Err(empty);
         }
         let deadline = timeout.deadline();
         let waiter = &self.entry.waiter;
@@ -181,6 +186,18 @@ impl<C: Cursor> Waitable for Receiver<C> {
 
     fn end_sleep(&self) {
         self.pass_wake_up_on();
+    }
+
+    fn event_counts(&self) -> Vec<KeptEventCount> {
+        vec![self.entry.kept_event_count()]
+    }
+
+    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
+        Some(&mut self.entry.listener)
+    }
+
+    fn place(&self) -> u64 {
+        self.cursor.position()
     }
 
     fn stop(&self) -> Option<&Stop> {

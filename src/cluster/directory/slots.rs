@@ -12,6 +12,7 @@ use crate::segment::entry::{EntryId, SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::segment::layout::{EventCount, WorkerSlot};
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
+use crate::segment::view::KeptEventCount;
 use crate::segment::{Control, Liveness, Segment, WorkerSlots};
 use crate::sys::lock::LockLimit;
 use crate::sys::machine;
@@ -280,6 +281,11 @@ impl SlotTable {
     /// The event count that is notified after each change of a slot.
     pub(super) fn event_count(&self) -> &EventCount {
         &self.segment.memory().head().readers.event_count
+    }
+
+    /// As [`event_count`](Self::event_count), with its memory.
+    pub(super) fn kept_event_count(&self) -> KeptEventCount {
+        self.segment.memory().readers_event_count()
     }
 
     /// Wakes all threads that wait for a change. Call it after releasing the control lock.

@@ -11,14 +11,16 @@ use super::info::{WorkerChange, WorkerInfo, WorkerState, describe};
 use super::slots::SlotTable;
 use super::sweep::clear_dead;
 use crate::channel::{
-    EventCount, RecvError, RecvFailure, RecvTimeoutError, Selectable, Selectee, TryRecvError,
-    Waitable, verb,
+    EventCount, KeptEventCount, RecvError, RecvFailure, RecvTimeoutError, Selectable, Selectee,
+    TryRecvError, Waitable, rearm, verb,
 };
 use crate::cluster::names::Cluster;
 use crate::error::{Detachment, Form};
 use crate::segment::entry::{Ended, SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, IDLE, Pace, Sleep, Subject, Timeout, Wait, Waiter, wait_until};
+use crate::wait::{
+    Deadline, IDLE, Listener, Pace, Sleep, Subject, Timeout, Wait, Waiter, wait_until,
+};
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -61,6 +63,8 @@ pub struct Watch {
     check_locks_at: Deadline,
     /// Why no worker can join any more, as found when the locks were asked last.
     detachment: Option<Detachment>,
+    /// For event loops.
+    listener: Option<Box<Listener>>,
     slots: SlotTable,
 }
 
@@ -92,6 +96,7 @@ impl Watch {
             pace: Pace::new(),
             check_locks_at: Deadline::after(IDLE),
             detachment: None,
+            listener: None,
             slots,
         };
         watch.look(Depth::Locks);
@@ -113,6 +118,9 @@ impl Watch {
     /// Sets what ends the waits of this watch.
     pub fn set_stop(&mut self, stop: &Stop) {
         self.waiter.set_stop(Some(stop));
+        if let Some(listener) = &self.listener {
+            listener.set_stop(stop);
+        }
     }
 
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<WorkerChange, F> {
@@ -135,7 +143,10 @@ impl Watch {
         if found.is_some() {
             self.pace.end();
         }
-        found.unwrap_or(Err(RecvFailure::NotReady(())))
+        found.unwrap_or_else(|| {
+            rearm(self);
+            Err(RecvFailure::NotReady(()))
+        })
     }
 
     /// Returns the next change if there is one now. Does not sleep.
@@ -211,6 +222,18 @@ impl Waitable for Watch {
 
     fn event_count(&self) -> Option<&EventCount> {
         Some(self.slots.event_count())
+    }
+
+    fn event_counts(&self) -> Vec<KeptEventCount> {
+        vec![self.slots.kept_event_count()]
+    }
+
+    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
+        Some(&mut self.listener)
+    }
+
+    fn place(&self) -> u64 {
+        0
     }
 
     fn stop(&self) -> Option<&Stop> {

@@ -31,11 +31,11 @@ use super::directory::{Watch, WorkerChange};
 use super::error::{EmitError, EmitTimeoutError, RunError, TryEmitError};
 use super::names::{ClusterObject, WorkerId};
 use super::worker::Worker;
-use crate::channel::{AnySubscriber, End, Ring, RingBuilder, WaitingFor, verb};
+use crate::channel::{AnySubscriber, End, Ring, RingBuilder, WaitingFor, rearm, verb};
 use crate::error::{Form, OpenError};
 use crate::packet::{Packet, SendAs, Unpack};
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, Timeout, Wait};
+use crate::wait::{Deadline, Listener, Timeout, Wait};
 use context::{Handler, Recorder};
 use emitter::EventSender;
 use registry::{Filter, HandlerList, Trigger};
@@ -143,6 +143,8 @@ pub struct Events<'h> {
     watch: Option<Watch>,
     /// The watch has a change. It is reported after the events before this end.
     change_after: Option<End>,
+    /// For event loops.
+    listener: Option<Box<Listener>>,
     /// Steps of all dispatches so far.
     steps: u32,
 }
@@ -194,6 +196,7 @@ impl<'h> Events<'h> {
             subscriber,
             watch,
             change_after: None,
+            listener: None,
             steps: 0,
         })
     }
@@ -322,7 +325,9 @@ impl<'h> Events<'h> {
     ///
     /// As [`run`](Self::run).
     pub fn poll(&mut self) -> Result<usize, RunError> {
-        self.dispatch(DispatchLimit::Before(self.subscriber.end()), None)
+        let outcome = self.dispatch(DispatchLimit::Before(self.subscriber.end()), None);
+        rearm(self);
+        outcome
     }
 
     /// Sets what ends the waits of dispatches and of [`emit`](Self::emit). A dispatch that is
@@ -331,6 +336,9 @@ impl<'h> Events<'h> {
     pub fn set_stop(&mut self, stop: &Stop) {
         self.subscriber.set_stop(stop);
         self.emitter.set_stop(stop);
+        if let Some(listener) = &self.listener {
+            listener.set_stop(stop);
+        }
     }
 
     /// Sets how dispatches and [`select`](crate::select()) wait for events, and how

@@ -10,11 +10,12 @@ use super::pattern::Pattern;
 use super::registry::Trigger;
 use super::{Events, RunError, Watch, WorkerChange, WorkerId};
 use crate::channel::{
-    AnyReceived, End, EventCount, Selectable, Selectee, TryRecvError, Waitable, select_timeout,
+    AnyReceived, End, EventCount, KeptEventCount, Selectable, Selectee, TryRecvError, Waitable,
+    select_timeout,
 };
 use crate::packet::Unpack;
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, Wait};
+use crate::wait::{Deadline, Listener, Wait};
 use std::io;
 use std::time::Duration;
 
@@ -269,6 +270,21 @@ impl Waitable for Events<'_> {
 
     fn other_event_count(&self) -> Option<&EventCount> {
         self.used_watch().and_then(Waitable::event_count)
+    }
+
+    fn event_counts(&self) -> Vec<KeptEventCount> {
+        let mut all = self.subscriber.receiver.event_counts();
+        // Also without a worker handler: it may be added later.
+        all.extend(self.watch.iter().flat_map(Waitable::event_counts));
+        all
+    }
+
+    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
+        Some(&mut self.listener)
+    }
+
+    fn place(&self) -> u64 {
+        self.subscriber.receiver.place()
     }
 
     fn stop(&self) -> Option<&Stop> {

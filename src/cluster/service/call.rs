@@ -7,7 +7,8 @@
 use super::own_thread::{self, PATIENCE};
 use super::reply::Reply;
 use crate::channel::{
-    EndedCell, EntryId, EventCount, RequestStatus, Selectable, Selectee, Waitable,
+    EndedCell, EntryId, EventCount, KeptEventCount, RequestStatus, Selectable, Selectee, Waitable,
+    rearm,
 };
 use crate::cluster::calls::{SentCall, ServiceLink};
 use crate::cluster::directory;
@@ -16,7 +17,7 @@ use crate::error::{Detachment, Form};
 use crate::packet::Packet;
 use crate::sys::stop::Stop;
 use crate::wait::{
-    Deadline, IDLE, PENDING, Pace, Sleep, Subject, Timeout, Wait, Waiter, wait_until,
+    Deadline, IDLE, Listener, PENDING, Pace, Sleep, Subject, Timeout, Wait, Waiter, wait_until,
 };
 use std::cell::Cell;
 use std::fmt;
@@ -80,6 +81,8 @@ pub(super) struct Flight {
     pace: Pace,
     /// When a caller that polls checks the servers again. `None` before its first poll.
     check_at: Option<Deadline>,
+    /// For event loops.
+    listener: Option<Box<Listener>>,
 }
 
 /// How far a call is.
@@ -109,6 +112,7 @@ impl<R: Packet> Call<R> {
             progress: Progress::InFlight(sent),
             pace: Pace::new(),
             check_at: None,
+            listener: None,
         };
         Self { flight, packet: PhantomData }
     }
@@ -152,6 +156,7 @@ impl<R: Packet> Call<R> {
             if self.flight.is_stopped() {
                 return Err(CallError::Stopped.into());
             }
+            rearm(&mut self.flight);
             if let Some(error) = F::not_ready(self.flight.waiting_for()) {
                 return Err(error);
             }
@@ -359,6 +364,18 @@ impl Waitable for Flight {
     fn event_count(&self) -> Option<&EventCount> {
         // A call that has ended is ready, so nothing waits for it.
         self.in_flight().map(|sent| sent.cell.event_count())
+    }
+
+    fn event_counts(&self) -> Vec<KeptEventCount> {
+        self.in_flight().and_then(|sent| sent.cell.kept_event_count()).into_iter().collect()
+    }
+
+    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
+        Some(&mut self.listener)
+    }
+
+    fn place(&self) -> u64 {
+        0
     }
 
     fn stop(&self) -> Option<&Stop> {

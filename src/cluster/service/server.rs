@@ -7,8 +7,8 @@ use super::deferred::ReplyGate;
 use super::own_thread::OwnServer;
 use super::reply;
 use crate::channel::{
-    Cursor, EventCount, GroupReceiver, HoldsPacket, RecvFailure, ReplyRight, Taken, Waitable,
-    consumers,
+    Cursor, EventCount, GroupReceiver, HoldsPacket, KeptEventCount, RecvFailure, ReplyRight, Taken,
+    Waitable, consumers,
 };
 use crate::cluster::calls::{CallerCache, ReachError, TakenRequest};
 use crate::cluster::error::{ReplyError, ServiceRecvError, ServiceRecvFailure};
@@ -16,7 +16,7 @@ use crate::cluster::names::CallerId;
 use crate::error::OpenError;
 use crate::packet::{Packet, Scratch};
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, PENDING, Timeout, Wait, wait_until};
+use crate::wait::{Deadline, Listener, PENDING, Timeout, Wait, wait_until};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -312,6 +312,18 @@ impl Waitable for Server {
 
     fn event_count(&self) -> Option<&EventCount> {
         self.receiver.event_count()
+    }
+
+    fn event_counts(&self) -> Vec<KeptEventCount> {
+        self.receiver.event_counts()
+    }
+
+    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
+        self.receiver.listener()
+    }
+
+    fn place(&self) -> u64 {
+        self.receiver.place()
     }
 
     fn stop(&self) -> Option<&Stop> {

@@ -4,6 +4,7 @@ use super::{Outcome, Over};
 use crate::ring::buffer::StableBytes;
 use crate::segment::CallMemory;
 use crate::segment::layout::{CallCell, EventCount, SHORT_REPLY, SLOT};
+use crate::segment::view::KeptEventCount;
 use crate::sync::Ordering;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -211,6 +212,11 @@ impl SentCell {
     /// The event count that is notified once, when the outcome is there.
     pub(crate) fn event_count(&self) -> &EventCount {
         &self.place.cell().event_count
+    }
+
+    /// As [`event_count`](Self::event_count), with its memory.
+    pub(crate) fn kept_event_count(&self) -> Option<KeptEventCount> {
+        self.place.pool.memory.event_count(self.place.cell)
     }
 
     /// The outcome, if it is there.

@@ -9,7 +9,6 @@ mod shared;
 
 use super::gate::{self, Gate};
 use super::geometry::Geometry;
-use super::history;
 use super::overflow;
 use super::slot::{self, Descriptor, StampedPosition};
 use crate::failpoint::{Failpoint, failpoint};
@@ -205,7 +204,7 @@ impl Writer {
     #[cold]
     #[inline(never)]
     pub(in crate::ring) fn refresh(&mut self, tail: u64, needed: u64) -> Result<(), Full> {
-        let oldest = history::make_room(&self.memory, &self.geometry, tail, needed);
+        let oldest = gate::make_history_room(&self.memory, &self.geometry, tail, needed);
         let mut gate = gate::scan(&self.memory, tail, oldest);
         let capacity = self.geometry.capacity;
         if needed > gate.lowest + capacity && self.overflow == Overflow::DropOldest {

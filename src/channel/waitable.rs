@@ -1,0 +1,321 @@
+//! What every endpoint that can be waited for has in common, and its readiness for event loops.
+//!
+//! - [`Waitable`]: what `select` and the reactor (`wait::reactor`) ask of an endpoint.
+//! - [`Readiness`]: a descriptor that is readable when an endpoint may have something.
+//! - [`Ready`]: a future that ends then.
+//!
+//! An endpoint is armed when it found nothing: at the end of a `try_` call, or in a poll of the
+//! future.
+
+use crate::segment::layout::EventCount;
+use crate::segment::view::KeptEventCount;
+use crate::sys::stop::Stop;
+use crate::wait::{LONGEST, Listener, Signal, Subject, Wait};
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A receiver that can be waited for, alone or with others. Its event count is notified when there
+/// may be something for it.
+pub(crate) trait Waitable {
+    /// Returns true if the next receive returns at once. Releases the packet that was held. A
+    /// packet that is found is kept for that receive.
+    fn has_next(&mut self) -> bool;
+
+    /// Returns true if [`has_next`](Self::has_next) may find something. Has no side effects: it is
+    /// called between registering as a waiter and sleeping. A wrong `true` costs a call of
+    /// `has_next`, a wrong `false` a bounded sleep.
+    fn is_ready(&self) -> bool;
+
+    /// Its event count; `None` if only its stop makes it ready.
+    fn event_count(&self) -> Option<&EventCount>;
+
+    /// A second event count, if it has one.
+    fn other_event_count(&self) -> Option<&EventCount> {
+        None
+    }
+
+    /// All event counts that it may ever sleep on.
+    fn event_counts(&self) -> Vec<KeptEventCount>;
+
+    /// Its registration with the reactor; `None` if it can have none.
+    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>>;
+
+    /// A number that changes when it takes something: a wait for the next thing begins anew.
+    fn place(&self) -> u64;
+
+    /// Returns true if something is known to be under way, such as a claim. The sleep is then
+    /// short, because the process at work may die.
+    fn is_pending(&self) -> bool;
+
+    /// Clears the dead. Called after a sleep in which nothing came. `is_long`: a check that another
+    /// endpoint of this process made a moment ago is enough.
+    fn check_liveness(&mut self, is_long: bool);
+
+    /// Called at the end of a `select` that slept. A consumer passes on a wake-up that it does not
+    /// need.
+    fn end_sleep(&self) {}
+
+    /// What ends its waits from outside. After that it is ready: its receive returns `Stopped`.
+    fn stop(&self) -> Option<&Stop> {
+        None
+    }
+
+    /// Longest time between two calls of [`has_next`](Self::has_next).
+    fn longest_sleep(&self) -> Duration {
+        LONGEST
+    }
+
+    /// How it waits. If one of them only spins, all spin.
+    fn wait(&self) -> Wait {
+        Wait::park()
+    }
+
+    /// Returns true if its notifiers wake the futex of the event count.
+    fn sleeps_on_futex(&self) -> bool {
+        true
+    }
+}
+
+/// A receiver that [`select`] can wait for, together with others. Only types of this crate
+/// implement it.
+pub trait Selectable {
+    #[doc(hidden)]
+    fn selectee(&mut self) -> Selectee<'_>;
+
+    /// A descriptor for event loops, which is readable when there may be something: see
+    /// [`Readiness`].
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if the ring parks on
+    /// [events](crate::Wait::event). Errors of the system if there is no descriptor or no thread
+    /// left.
+    fn readiness(&mut self) -> io::Result<Readiness> {
+        readiness(self.selectee().0)
+    }
+
+    /// Waits in a task until there may be something, for any executor. After that a call that does
+    /// not wait finds it, except where another endpoint took it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`readiness`](Self::readiness).
+    fn ready(&mut self) -> Ready<'_, Self>
+    where
+        Self: Sized,
+    {
+        Ready { one: self, is_pending: false }
+    }
+}
+
+/// The part of a receiver that `select` needs.
+#[doc(hidden)]
+pub struct Selectee<'a>(&'a mut dyn Waitable);
+
+impl<'a> Selectee<'a> {
+    pub(crate) fn new(waitable: &'a mut dyn Waitable) -> Self {
+        Self(waitable)
+    }
+
+    pub(crate) fn into_inner(self) -> &'a mut dyn Waitable {
+        self.0
+    }
+}
+
+impl fmt::Debug for Selectee<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Selectee")
+    }
+}
+
+pub(super) fn is_stopped(one: &dyn Waitable) -> bool {
+    one.stop().is_some_and(Stop::is_stopped)
+}
+
+/// A descriptor that is readable when an endpoint may have something: a packet, a loss, its end, a
+/// reply, a change of a worker; for a publisher, room. For epoll, poll, io_uring and event loops
+/// over them. [`Selectable::readiness`] returns it.
+///
+/// It is readable from the start, and until a call that does not wait (`try_recv`, `try_send`, ..)
+/// finds nothing: that call makes it not readable. Then it becomes readable once more. So it serves
+/// level-triggered loops and edge-triggered ones, if they repeat the call until it finds nothing.
+/// Spurious wake-ups are allowed, and come now and then: the call also checks which processes live.
+///
+/// Only register the descriptor; do not read from it. It stays valid as long as this value.
+///
+/// ```
+/// use packetring::{Ring, Selectable, TryRecvError};
+/// use rustix::event::{PollFd, PollFlags, poll};
+///
+/// let ring = Ring::builder().heap()?;
+/// let (mut readings, mut sensor) = (ring.subscriber::<u64>()?, ring.publisher::<u64>()?);
+/// let ready = readings.readiness()?;
+/// assert!(matches!(readings.try_recv(), Err(TryRecvError::Empty)));
+/// sensor.send(&7)?;
+/// poll(&mut [PollFd::new(&ready, PollFlags::IN)], None)?;
+/// assert_eq!(*readings.try_recv()?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Cost
+///
+/// One thread of the process sleeps for up to 127 endpoints, in one system call. It is there as
+/// long as an endpoint has a readiness or was awaited. A publisher pays nothing unless an endpoint
+/// found nothing before. The thread's hop costs some microseconds more than a blocked receive.
+#[derive(Clone)]
+pub struct Readiness(Arc<Signal>);
+
+impl AsFd for Readiness {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.made_descriptor()
+    }
+}
+
+impl AsRawFd for Readiness {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Readiness").field(&self.as_raw_fd()).finish()
+    }
+}
+
+/// The registration of an endpoint, which is made when it is first needed.
+fn listener(one: &mut dyn Waitable) -> io::Result<&mut Listener> {
+    let unsupported = |what: &str| io::Error::new(io::ErrorKind::Unsupported, what);
+    if !one.sleeps_on_futex() {
+        return Err(unsupported(
+            "the ring parks on events, which no descriptor reports: make it without Wait::event",
+        ));
+    }
+    if one.listener().is_some_and(|listener| listener.is_none()) {
+        let made = Listener::new(one.event_counts(), one.stop())?;
+        if let Some(listener) = one.listener() {
+            *listener = Some(Box::new(made));
+        }
+    }
+    let made = one.listener().and_then(Option::as_deref_mut);
+    made.ok_or_else(|| unsupported("a Stop has no readiness: give it to an endpoint"))
+}
+
+/// The readiness of an endpoint.
+fn readiness(one: &mut dyn Waitable) -> io::Result<Readiness> {
+    let signal = listener(one)?.signal();
+    signal.make_descriptor()?;
+    Ok(Readiness(Arc::clone(signal)))
+}
+
+/// At the end of a call that does not wait and found nothing: arms the endpoint, if it has a
+/// readiness. Checks which processes live if that is due. Returns false if there is something after
+/// all.
+pub(crate) fn rearm(one: &mut dyn Waitable) -> bool {
+    let Some(mut listener) = one.listener().and_then(Option::take) else { return true };
+    let subject = Subject { id: one.place(), is_pending: one.is_pending() };
+    if listener.is_due(subject) {
+        one.check_liveness(false);
+    }
+    let is_armed = listener.arm(|| one.is_ready() || is_stopped(one));
+    if let Some(own) = one.listener() {
+        *own = Some(listener);
+    }
+    is_armed
+}
+
+/// A future that ends when an endpoint may have something. [`Selectable::ready`] returns it.
+///
+/// Dropping it changes nothing: no packet is lost, and no waker stays behind.
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Ready<'a, S: Selectable + ?Sized> {
+    one: &'a mut S,
+    is_pending: bool,
+}
+
+impl<S: Selectable + ?Sized> fmt::Debug for Ready<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").finish_non_exhaustive()
+    }
+}
+
+impl<S: Selectable + ?Sized> Future for Ready<'_, S> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let one = self.one.selectee().into_inner();
+        loop {
+            if one.has_next() || is_stopped(one) {
+                return Poll::Ready(Ok(()));
+            }
+            match listener(one) {
+                Ok(listener) => listener.signal().set_waker(Some(context.waker())),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            if rearm(one) {
+                self.is_pending = true;
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl<S: Selectable + ?Sized> Drop for Ready<'_, S> {
+    fn drop(&mut self) {
+        if self.is_pending
+            && let Some(Some(listener)) = self.one.selectee().into_inner().listener()
+        {
+            listener.signal().set_waker(None);
+        }
+    }
+}
+
+/// Ready once it was stopped. Without an endpoint that has this stop, put it into the list: its
+/// index then means that the wait was stopped.
+impl Selectable for Stop {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(self)
+    }
+}
+
+impl Waitable for Stop {
+    fn has_next(&mut self) -> bool {
+        self.is_stopped()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_stopped()
+    }
+
+    fn event_count(&self) -> Option<&EventCount> {
+        None
+    }
+
+    fn is_pending(&self) -> bool {
+        false
+    }
+
+    fn check_liveness(&mut self, _is_long: bool) {}
+
+    fn event_counts(&self) -> Vec<KeptEventCount> {
+        Vec::new()
+    }
+
+    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
+        None
+    }
+
+    fn place(&self) -> u64 {
+        0
+    }
+
+    fn stop(&self) -> Option<&Stop> {
+        Some(self)
+    }
+}

@@ -1,0 +1,171 @@
+//! Tests of the reactor, on the event counts of a segment on the heap.
+
+use super::*;
+use crate::segment::Segment;
+use crate::segment::settings::Settings;
+use crate::wait::event_count::Notifier;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::Wake;
+
+const SUBJECT: Subject = Subject { id: 0, is_pending: false };
+const LONG: Duration = Duration::from_secs(60);
+
+/// A waker that tells a channel.
+struct Tells(Mutex<Sender<()>>);
+
+impl Wake for Tells {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.lock().unwrap().send(());
+    }
+}
+
+/// An endpoint at its own event count, and whom it wakes.
+struct Endpoint {
+    listener: Listener,
+    word: KeptEventCount,
+    woken: Receiver<()>,
+    waker: Waker,
+}
+
+impl Endpoint {
+    fn new(stop: Option<&Stop>) -> Self {
+        let segment = Segment::heap(&Settings::default()).unwrap();
+        let word = segment.memory().readers_event_count();
+        let (sender, woken) = channel();
+        let waker = Waker::from(Arc::new(Tells(Mutex::new(sender))));
+        let listener = Listener::new(vec![word.clone()], stop).unwrap();
+        Self { listener, word, woken, waker }
+    }
+
+    /// Arms it, and keeps the clock from firing.
+    fn arm(&mut self) {
+        self.listener.signal.set_waker(Some(&self.waker));
+        self.listener.pace.begin(SUBJECT);
+        self.listener.pace.postpone(LONG);
+        assert!(self.listener.arm(|| false));
+    }
+
+    fn notify(&self, notifier: &mut Notifier) {
+        assert!(notifier.has_new_waiters(&self.word), "it registered");
+        notifier.wake(&self.word, || {
+            futex::wake_all(&self.word.futex);
+            true
+        });
+    }
+}
+
+#[test]
+fn a_notification_fires_an_armed_endpoint_once() {
+    let mut endpoint = Endpoint::new(None);
+    let mut notifier = Notifier::new(&endpoint.word, false);
+    for _ in 0..100 {
+        endpoint.arm();
+        endpoint.notify(&mut notifier);
+        endpoint.woken.recv_timeout(LONG).unwrap();
+    }
+    endpoint.word.futex.fetch_add(1, Ordering::SeqCst);
+    futex::wake_all(&endpoint.word.futex);
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(endpoint.woken.try_recv().is_err(), "it was not armed");
+}
+
+#[test]
+fn a_stop_fires() {
+    let stop = Stop::new();
+    let mut endpoint = Endpoint::new(Some(&stop));
+    endpoint.arm();
+    stop.stop();
+    endpoint.woken.recv_timeout(LONG).unwrap();
+    let other = Stop::new();
+    endpoint.listener.set_stop(&other);
+    endpoint.arm();
+    assert!(endpoint.woken.try_recv().is_err(), "the other stop did not happen");
+    other.stop();
+    endpoint.woken.recv_timeout(LONG).unwrap();
+}
+
+#[test]
+fn the_clock_fires() {
+    let mut endpoint = Endpoint::new(None);
+    endpoint.listener.signal.set_waker(Some(&endpoint.waker));
+    assert!(!endpoint.listener.is_due(SUBJECT));
+    assert!(endpoint.listener.arm(|| false));
+    endpoint.woken.recv_timeout(LONG).unwrap();
+    assert!(endpoint.listener.is_due(SUBJECT), "it fired to have the living checked");
+}
+
+#[test]
+fn what_the_second_check_sees_fires_at_once() {
+    let mut endpoint = Endpoint::new(None);
+    endpoint.listener.signal.set_waker(Some(&endpoint.waker));
+    assert!(!endpoint.listener.arm(|| true));
+    endpoint.woken.try_recv().unwrap();
+}
+
+#[test]
+fn more_words_than_one_thread_can_wait_for_have_several() {
+    let mut endpoints: Vec<_> = (0..300).map(|_| Endpoint::new(None)).collect();
+    let is_used = |lane: &&Arc<Lane>| !lane.lock().is_empty();
+    assert!(Lanes::of_this_process().lock().iter().filter(is_used).count() >= 3);
+    for endpoint in &mut endpoints {
+        let mut notifier = Notifier::new(&endpoint.word, false);
+        endpoint.arm();
+        endpoint.notify(&mut notifier);
+    }
+    for endpoint in &endpoints {
+        endpoint.woken.recv_timeout(LONG).unwrap();
+    }
+    let lanes: Vec<_> =
+        endpoints.iter().map(|endpoint| Arc::downgrade(&endpoint.listener.lane)).collect();
+    let own: Vec<_> =
+        endpoints.iter().map(|endpoint| Arc::clone(&endpoint.listener.signal)).collect();
+    drop(endpoints);
+    // Other tests of this process may use a lane meanwhile.
+    for lane in lanes {
+        let keeps = |lane: Arc<Lane>| {
+            let watched = lane.lock();
+            watched.iter().any(|one| own.iter().any(|own| Arc::ptr_eq(own, &one.signal)))
+        };
+        assert!(!lane.upgrade().is_some_and(keeps));
+    }
+}
+
+#[test]
+fn notifications_at_any_time_are_not_lost() {
+    let mut endpoint = Endpoint::new(None);
+    let word = endpoint.word.clone();
+    let sent = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&sent);
+    // Before the endpoint registers: a notifier that begins later has to wake all once.
+    let mut notifier = Notifier::new(&word, false);
+    let notifying = std::thread::spawn(move || {
+        for number in 1..=20_000 {
+            counter.store(number, Ordering::SeqCst);
+            if notifier.has_new_waiters(&word) {
+                notifier.wake(&word, || {
+                    futex::wake_all(&word.futex);
+                    true
+                });
+            }
+            if number % 64 == 0 {
+                std::thread::yield_now();
+            }
+        }
+    });
+    let mut seen = 0;
+    while seen < 20_000 {
+        let now = sent.load(Ordering::SeqCst);
+        if now > seen {
+            seen = now;
+            continue;
+        }
+        endpoint.listener.signal.set_waker(Some(&endpoint.waker));
+        endpoint.listener.pace.begin(SUBJECT);
+        endpoint.listener.pace.postpone(LONG);
+        if endpoint.listener.arm(|| sent.load(Ordering::SeqCst) > seen) {
+            endpoint.woken.recv_timeout(LONG).expect("a notification was lost");
+        }
+        while endpoint.woken.try_recv().is_ok() {}
+    }
+    notifying.join().unwrap();
+}

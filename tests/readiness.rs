@@ -1,0 +1,501 @@
+//! Readiness: a descriptor for event loops, and a future for executors, of each endpoint.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use packetring::cluster::{
+    Call, CallTimeoutError, Client, Delivery, Request, Service, TryServiceRecvError, WorkerChange,
+};
+use packetring::{
+    Readiness, RecvError, Ring, RingBuilder, Selectable, Stop, TryRecvError, TrySendError, Wait,
+    Worker,
+};
+use rustix::event::{PollFd, PollFlags, epoll, poll};
+use rustix::time::Timespec;
+use std::future::Future;
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+use support::peer::{self, Peer, Role};
+use support::{LONG, Watch, unique, wait_until};
+
+/// Entry point of the child processes; does nothing without a role.
+#[test]
+fn peer() {
+    let Some(role) = peer::role() else { return };
+    match role.name.as_str() {
+        "publish-and-hang" => publish_and_hang(&role),
+        "echo" => echo(&role),
+        other => panic!("no role {other}"),
+    }
+}
+
+fn small() -> RingBuilder {
+    Ring::builder().capacity(1024).stays_open(true)
+}
+
+/// Returns true if the descriptor is readable within the timeout.
+fn is_readable(ready: &Readiness, timeout: Duration) -> bool {
+    let timeout = Timespec::try_from(timeout).unwrap();
+    let mut list = [PollFd::new(ready, PollFlags::IN)];
+    poll(&mut list, Some(&timeout)).unwrap() == 1
+}
+
+#[track_caller]
+fn wait_readable(ready: &Readiness) {
+    assert!(is_readable(ready, LONG), "never readable");
+}
+
+/// Waits for the descriptor, as an event loop does, until `attempt` finds something.
+fn wait_for<R>(ready: &Readiness, mut attempt: impl FnMut() -> Option<R>) -> R {
+    for _ in 0..100_000 {
+        wait_readable(ready);
+        if let Some(found) = attempt() {
+            return found;
+        }
+    }
+    panic!("readable 100,000 times without a result");
+}
+
+#[test]
+fn a_descriptor_is_readable_until_a_receive_finds_nothing() {
+    let _watch = Watch::start();
+    for wait in [Wait::park(), Wait::spin()] {
+        let ring = small().wait(wait).open(&unique("ready")).unwrap();
+        let mut subscriber = ring.subscriber::<u64>().unwrap();
+        let ready = subscriber.readiness().unwrap();
+        let mut publisher = ring.publisher::<u64>().unwrap();
+        assert!(is_readable(&ready, Duration::ZERO), "readable from the start");
+        for number in 0..1000 {
+            publisher.send(&number).unwrap();
+            let found = wait_for(&ready, || subscriber.try_recv().ok().map(|number| *number));
+            assert_eq!(found, number);
+            if number % 2 == 0 {
+                assert!(matches!(subscriber.try_recv(), Err(TryRecvError::Empty)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_descriptor_is_not_readable_after_a_receive_found_nothing() {
+    let ring = small().heap().unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let ready = subscriber.readiness().unwrap();
+    let is_quiet = |_: &i32| {
+        assert!(matches!(subscriber.try_recv(), Err(TryRecvError::Empty)));
+        // The clock makes it readable now and then, to have the living checked.
+        !is_readable(&ready, Duration::ZERO)
+    };
+    assert!((0..100).filter(is_quiet).count() > 50);
+}
+
+#[test]
+fn an_edge_triggered_loop_misses_nothing() {
+    let _watch = Watch::start();
+    let ring = small().open(&unique("ready-edge")).unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let ready = subscriber.readiness().unwrap();
+    let mut publisher = ring.publisher::<u64>().unwrap();
+    let set = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    epoll::add(&set, &ready, epoll::EventData::new_u64(7), flags).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for number in 0..20_000_u64 {
+                publisher.send(&number).unwrap();
+                if number % 100 == 0 {
+                    thread::sleep(Duration::from_micros(100));
+                }
+            }
+        });
+        let (mut next, mut events) = (0, Vec::with_capacity(4));
+        while next < 20_000 {
+            events.clear();
+            epoll::wait(&set, rustix::buffer::spare_capacity(&mut events), None).unwrap();
+            assert!(!events.is_empty());
+            loop {
+                match subscriber.try_recv() {
+                    Ok(number) => {
+                        assert_eq!(*number, next);
+                        next += 1;
+                    }
+                    Err(TryRecvError::Empty) => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_ring_that_parks_on_events_has_no_readiness() {
+    let ring = small().wait(Wait::event()).heap().unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let error = subscriber.readiness().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("Wait::event"), "{error}");
+    assert_eq!(block_on(subscriber.ready()).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(Stop::new().readiness().unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn a_publisher_is_ready_when_there_may_be_room() {
+    let _watch = Watch::start();
+    let ring = small().open(&unique("ready-room")).unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let mut publisher = ring.publisher::<u64>().unwrap();
+    let ready = publisher.readiness().unwrap();
+    thread::scope(|scope| {
+        let receiving = scope.spawn(move || {
+            (0..5000).for_each(|number| assert_eq!(*subscriber.recv().unwrap(), number));
+        });
+        for number in 0..5000 {
+            wait_for(&ready, || match publisher.try_send(&number) {
+                Ok(_) => Some(()),
+                Err(TrySendError::Full { .. }) => None,
+                Err(error) => panic!("{error}"),
+            });
+        }
+        receiving.join().unwrap();
+    });
+}
+
+#[test]
+fn inboxes_queues_services_calls_watches_and_events_are_ready() {
+    let _watch = Watch::start();
+    let cluster = unique("ready-cluster");
+    let worker = Worker::join(&cluster, "loop").unwrap();
+    let other = Worker::join(&cluster, "other").unwrap();
+    let mut inbox = worker.inbox().unwrap();
+    let mut queue = worker.queue::<u64>("jobs").unwrap();
+    let mut service: Service<u64, u64> = worker.service("double").unwrap();
+    let mut watch = worker.watch().unwrap();
+    let client: Client<u64, u64> = other.client("double").unwrap();
+
+    let ready = inbox.readiness().unwrap();
+    assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
+    other.send_to("loop", &1_u64).unwrap();
+    wait_for(&ready, || inbox.try_recv().ok().map(|message| message.ack()));
+
+    let ready = queue.readiness().unwrap();
+    assert!(matches!(queue.try_recv(), Err(TryRecvError::Empty)));
+    other.queue_publisher::<u64>("jobs").unwrap().send(&2).unwrap();
+    wait_for(&ready, || queue.try_recv().ok().map(Delivery::ack));
+
+    let ready = service.readiness().unwrap();
+    assert!(matches!(service.try_recv(), Err(TryServiceRecvError::Empty)));
+    let mut call: Call<u64> = client.start(&21).unwrap();
+    let called = call.readiness().unwrap();
+    let late = call.wait_timeout(Duration::ZERO);
+    assert!(matches!(late, Err(CallTimeoutError::Timeout { .. })));
+    drop(late);
+    wait_for(&ready, || match service.try_recv() {
+        Ok(request) => {
+            let doubled = request.to_native() * 2;
+            Request::reply(request, &doubled).unwrap();
+            Some(())
+        }
+        Err(_) => None,
+    });
+    let reply = wait_for(&called, || call.wait_timeout(Duration::ZERO).ok().map(|reply| *reply));
+    assert_eq!(reply, 42);
+
+    let ready = watch.readiness().unwrap();
+    while watch.try_recv().is_ok() {}
+    let third = Worker::join(&cluster, "third").unwrap();
+    let change = wait_for(&ready, || watch.try_recv().ok());
+    assert!(matches!(change, WorkerChange::Joined(info) if info.name == "third"));
+
+    let mut sum = 0;
+    let mut events = worker.events().unwrap();
+    let mut changes = 0;
+    let counted = std::cell::Cell::new(0);
+    events.on::<u64>("add", |number, _| {
+        sum += number.to_native();
+        counted.set(counted.get() + 1);
+    });
+    events.on_worker(|_, _| changes += 1);
+    let ready = events.readiness().unwrap();
+    events.poll().unwrap();
+    third.emitter().unwrap().emit("add", &7_u64).unwrap();
+    wait_for(&ready, || (events.poll().unwrap() > 0).then_some(()));
+    drop(third);
+    let ended = std::cell::Cell::new(false);
+    events.on_worker(|_, _| ended.set(true));
+    wait_for(&ready, || {
+        events.poll().unwrap();
+        ended.get().then_some(())
+    });
+    drop(events);
+    assert_eq!((sum, changes), (7, 1));
+    drop((inbox, queue, service, watch));
+    worker.leave().unwrap();
+}
+
+#[test]
+fn a_stop_makes_a_descriptor_readable() {
+    let _watch = Watch::start();
+    let ring = small().heap().unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let ready = subscriber.readiness().unwrap();
+    let stop = Stop::new();
+    subscriber.set_stop(&stop);
+    while subscriber.try_recv().is_ok() {}
+    stop.stop();
+    wait_for(&ready, || matches!(subscriber.try_recv(), Err(TryRecvError::Stopped)).then_some(()));
+}
+
+fn publish_and_hang(role: &Role) {
+    let ring = Ring::open(&role.arguments[0]).unwrap();
+    let mut publisher = ring.publisher::<u64>().unwrap();
+    publisher.wait_for_subscribers(1).unwrap();
+    publisher.send(&7).unwrap();
+    peer::hear();
+}
+
+#[test]
+fn the_death_of_the_last_publisher_makes_a_descriptor_readable() {
+    let _watch = Watch::start();
+    let name = unique("ready-death");
+    let ring = Ring::open(&name).unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let ready = subscriber.readiness().unwrap();
+    let mut child = Peer::start(&format!("publish-and-hang {name}"));
+    wait_for(&ready, || subscriber.try_recv().ok().map(|number| assert_eq!(*number, 7)));
+    assert!(matches!(subscriber.try_recv(), Err(TryRecvError::Empty)));
+    child.kill();
+    wait_for(&ready, || matches!(subscriber.try_recv(), Err(TryRecvError::Closed)).then_some(()));
+}
+
+/// Threads of the reactor in this process, and descriptors for event loops.
+fn left() -> (usize, usize) {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let name = |task: &std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm"));
+    let is_own =
+        |task: &std::fs::DirEntry| name(task).is_ok_and(|it| it.trim() == "packetring-wait");
+    let threads = tasks.map(Result::unwrap).filter(is_own).count();
+    let links = std::fs::read_dir("/proc/self/fd").unwrap();
+    let target = |link: std::fs::DirEntry| std::fs::read_link(link.path());
+    let is_eventfd = |path: &std::path::PathBuf| path.to_string_lossy().contains("[eventfd]");
+    let descriptors = links.map(Result::unwrap).filter_map(|it| target(it).ok()).filter(is_eventfd);
+    (threads, descriptors.count())
+}
+
+/// A thousand endpoints of one process, in a child that counts what is left.
+fn echo(role: &Role) {
+    let count = role.number(0) as usize;
+    let ring = small().max_subscribers(64).heap().unwrap();
+    let rings: Vec<Ring> =
+        (0..count / 50).map(|_| small().max_subscribers(64).heap().unwrap()).collect();
+    drop(ring);
+    let mut publishers: Vec<_> = rings.iter().map(|it| it.publisher::<u64>().unwrap()).collect();
+    let mut all: Vec<_> =
+        (0..count).map(|index| rings[index / 50].subscriber::<u64>().unwrap()).collect();
+    let ready: Vec<Readiness> = all.iter_mut().map(|it| it.readiness().unwrap()).collect();
+    // A thread has its name some time after its start.
+    wait_until("each lane has its thread", || left() == (count.div_ceil(127), count));
+    for round in 0..3_u64 {
+        for subscriber in &mut all {
+            assert!(matches!(subscriber.try_recv(), Err(TryRecvError::Empty)));
+        }
+        publishers.iter_mut().for_each(|publisher| _ = publisher.send(&round).unwrap());
+        for (subscriber, ready) in all.iter_mut().zip(&ready) {
+            let found = wait_for(ready, || subscriber.try_recv().ok().map(|number| *number));
+            assert_eq!(found, round);
+        }
+    }
+    // In any order.
+    for index in (0..count).step_by(3) {
+        drop(all[index].ready());
+    }
+    drop(all);
+    assert_eq!(left().1, count, "a readiness outlives its endpoint");
+    drop(ready);
+    wait_until("nothing is left", || left() == (0, 0));
+    peer::say("done");
+}
+
+#[test]
+fn a_thousand_endpoints_are_told_and_leave_nothing() {
+    let mut child = Peer::start("echo 1000");
+    child.expect("done");
+    child.finish();
+}
+
+#[test]
+fn a_forked_child_has_its_own_reactor() {
+    let _watch = Watch::start();
+    let ring = small().heap().unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let _ready = subscriber.readiness().unwrap();
+    // SAFETY: the child only uses what it makes itself, and ends with `_exit`.
+    match unsafe { libc::fork() } {
+        0 => {
+            let ring = small().heap().unwrap();
+            let mut subscriber = ring.subscriber::<u64>().unwrap();
+            let ready = subscriber.readiness().unwrap();
+            let mut publisher = ring.publisher::<u64>().unwrap();
+            let mut works = matches!(subscriber.try_recv(), Err(TryRecvError::Empty));
+            publisher.send(&7).unwrap();
+            works &= wait_for(&ready, || subscriber.try_recv().ok().map(|number| *number)) == 7;
+            // SAFETY: the call ends the child.
+            unsafe { libc::_exit(i32::from(!works)) };
+        }
+        child => {
+            let mut status = -1;
+            // SAFETY: the call writes the status.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0);
+        }
+    }
+}
+
+/// An executor of one future.
+struct Unparks(Thread, AtomicUsize);
+
+impl Wake for Unparks {
+    fn wake(self: Arc<Self>) {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.unpark();
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unparks(thread::current(), AtomicUsize::new(0))));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Ends when either future does, and drops the other.
+async fn race<A: Future + Unpin, B: Future + Unpin>(mut a: A, mut b: B) -> bool {
+    std::future::poll_fn(|context| {
+        if Pin::new(&mut a).poll(context).is_ready() {
+            return Poll::Ready(true);
+        }
+        Pin::new(&mut b).poll(context).map(|_| false)
+    })
+    .await
+}
+
+#[test]
+fn a_future_ends_when_there_is_something() {
+    let _watch = Watch::start();
+    let ring = small().open(&unique("ready-future")).unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let mut publisher = ring.publisher::<u64>().unwrap();
+    let is_send = |_: &dyn Send| {};
+    is_send(&subscriber.ready());
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for number in 0..2000_u64 {
+                block_on(async {
+                    while let Err(TrySendError::Full { .. }) = publisher.try_send(&number) {
+                        publisher.ready().await.unwrap();
+                    }
+                });
+                if number % 10 == 0 {
+                    thread::sleep(Duration::from_micros(50));
+                }
+            }
+        });
+        block_on(async {
+            for number in 0..2000 {
+                subscriber.ready().await.unwrap();
+                let received = subscriber.recv().unwrap();
+                assert_eq!(*received, number);
+                // A guard may live across an await.
+                std::future::ready(()).await;
+            }
+        });
+    });
+}
+
+#[test]
+fn a_dropped_future_loses_nothing() {
+    let _watch = Watch::start();
+    let (one, two) = (small().heap().unwrap(), small().heap().unwrap());
+    let mut first = one.subscriber::<u64>().unwrap();
+    let mut second = two.subscriber::<u64>().unwrap();
+    let mut publishers = [one.publisher::<u64>().unwrap(), two.publisher::<u64>().unwrap()];
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for number in 0..4000_u64 {
+                publishers[(number * 7 % 5 % 2) as usize].send(&number).unwrap();
+                if number % 16 == 0 {
+                    thread::sleep(Duration::from_micros(50));
+                }
+            }
+        });
+        let mut next = 0;
+        block_on(async {
+            while next < 4000 {
+                // The future that loses is dropped.
+                race(first.ready(), second.ready()).await;
+                for subscriber in [&mut first, &mut second] {
+                    while let Ok(number) = subscriber.try_recv() {
+                        assert!(*number < 4000);
+                        next += 1;
+                    }
+                }
+            }
+        });
+        assert_eq!(next, 4000);
+    });
+}
+
+#[test]
+fn a_dropped_future_leaves_no_waker() {
+    let ring = small().heap().unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let unparks = Arc::new(Unparks(thread::current(), AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&unparks));
+    let mut future = Box::pin(subscriber.ready());
+    assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(future);
+    drop(waker);
+    // The reactor may be waking it at this moment.
+    wait_until("the waker is gone", || Arc::strong_count(&unparks) == 1);
+}
+
+#[test]
+fn a_stopped_future_ends() {
+    let _watch = Watch::start();
+    let stop = Stop::new();
+    let ring = small().stop(&stop).heap().unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(20));
+            stop.stop();
+        });
+        block_on(subscriber.ready()).unwrap();
+        assert!(matches!(subscriber.recv(), Err(RecvError::Stopped)));
+    });
+}
+
+#[test]
+fn a_readiness_is_a_descriptor() {
+    let ring = small().heap().unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let (one, other) = (subscriber.readiness().unwrap(), subscriber.readiness().unwrap());
+    use std::os::fd::AsRawFd;
+    assert_eq!(one.as_fd().as_raw_fd(), other.as_raw_fd(), "one for each endpoint");
+    assert!(format!("{one:?}").starts_with("Readiness("));
+}
