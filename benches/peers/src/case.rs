@@ -8,7 +8,7 @@ use crate::cores::Cores;
 use crate::leftovers::{self, Directory};
 use crate::peers::{Peer, Work};
 use crate::way::Way;
-use crate::work::{Kind, Measured, Side, Task};
+use crate::work::{BURST, Kind, Measured, Side, Task};
 use clap::ValueEnum;
 use std::fs::File;
 use std::io;
@@ -108,9 +108,14 @@ impl Case {
         }
     }
 
-    /// Number of round trips or records of a run. Round trips take longer, so there are fewer.
+    /// Number of round trips, records or bursts of a run. Round trips take longer than records, so
+    /// there are fewer. Operations with a cell take less time, so there are ten times as many.
     pub(crate) fn count_for(work: Work, rounds: u64, records: u64) -> u64 {
-        if work.kind() == Kind::RoundTrip { rounds } else { records }
+        match work.kind() {
+            Kind::RoundTrip => rounds,
+            kind if kind.is_cell() => 10 * records.div_ceil(BURST),
+            _ => records,
+        }
     }
 }
 

@@ -4,16 +4,19 @@
 //! cargo run --release --manifest-path benches/peers/Cargo.toml
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --markdown
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --only shaq,stream_48 --runs 9
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- --only latest
 //! cargo run --release --manifest-path benches/peers/Cargo.toml --features aeron
 //! ```
 //!
 //! The works are round trips and streams, one record at a time or in batches, with flat records of
 //! 48 and of 64 bytes. All peers get the same records, the same two cores, the same checks by the
-//! reader, and rings for the same number of records. They spin if they can.
+//! reader, and rings for the same number of records. They spin if they can. Peers that have a cell
+//! for the newest value also write and read 48 bytes in it (`latest`).
 //!
 //! - Each run of a peer has two new processes.
 //! - The peers take turns, so a disturbance of the machine hits all of them.
-//! - `floor` is the bare machine: it takes part like a peer.
+//! - `floor` is the bare machine: it takes part like a peer. The works with a cell have no floor:
+//!   ringfire takes its place in the tables.
 //! - Each run is tagged with the phase of the machine (`benches/harness/phase.rs`). Each phase has
 //!   its own tables.
 //!
@@ -25,6 +28,7 @@
 //! records.
 
 mod case;
+mod cell;
 mod leftovers;
 #[path = "../../report/machine.rs"]
 mod machine;
@@ -66,13 +70,15 @@ const MAX_FAILURES: usize = 2;
 /// Compares packetring with other transports at the same work
 #[derive(Debug, Parser)]
 struct Options {
-    /// Run only peers and works whose names contain one of these; floor and packetring always run
+    /// Run only peers and works whose names contain one of these, packetring, and the floor (for a
+    /// cell: ringfire)
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
     /// Runs of each peer and work
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Thousands of records to measure in a run of a stream
+    /// Thousands of records of a stream, or tens of thousands of operations with a cell, to measure
+    /// in a run
     #[arg(long, default_value_t = 2000)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     thousands: u64,
@@ -204,7 +210,8 @@ fn chosen(options: &Options) -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
     for work in works.iter().filter(wanted).copied() {
         let peers = Peer::value_variants().iter().copied().filter(|peer| peer.knows(work));
-        let peers = peers.filter(|peer| !named_peers || peer.is_reference() || names(&peer.name()));
+        let peers =
+            peers.filter(|peer| !named_peers || peer.is_reference(work) || names(&peer.name()));
         let count = Case::count_for(work, options.rounds, options.thousands * 1000);
         rows.extend(peers.map(|peer| {
             let (runs, failures) = (Runs::default(), Vec::new());

@@ -30,6 +30,7 @@ pub(crate) fn text(report: &Report, runs: u32) -> String {
             if rows.iter().any(|row| !row.runs.of(*phase).is_empty()) {
                 out += &heads(work);
                 rows.iter().for_each(|row| out += &line(report, row, *phase));
+                report.aim(work, *phase).iter().for_each(|aim| out += &format!("\n{aim}.\n"));
             }
         }
     }
@@ -40,10 +41,11 @@ pub(crate) fn text(report: &Report, runs: u32) -> String {
 fn heads(work: Work) -> String {
     let (ns, last) = match work.kind() {
         Kind::RoundTrip => ("ns, p50", "p99"),
-        Kind::Stream | Kind::Batch => ("ns each", "M/s"),
+        _ => ("ns each", "M/s"),
     };
+    let base = work.base().name();
     format!(
-        "\n| peer | runs | {ns} | min–max | {last} | × floor | × packetring | differs in |\n\
+        "\n| peer | runs | {ns} | min–max | {last} | × {base} | × packetring | differs in |\n\
          |---|---|---|---|---|---|---|---|\n"
     )
 }
@@ -59,13 +61,13 @@ fn line(report: &Report, row: &Row, phase: Phase) -> String {
         let ratio = report.ratio(row, to, phase);
         ratio.map_or("–".into(), |ratio| format!("{:.2} ({})", ratio.value, ratio.runs))
     };
-    let (floor, ours) = (ratio(Peer::Floor), ratio(Peer::Packetring));
+    let (base, ours) = (ratio(row.work.base()), ratio(Peer::Packetring));
     let spread = format!("{median:.1} | {min:.1}–{max:.1}");
-    format!("| {name} | {runs} | {spread} | {last:.1} | {floor} | {ours} | {notes} |\n")
+    format!("| {name} | {runs} | {spread} | {last:.1} | {base} | {ours} | {notes} |\n")
 }
 
 fn notes(row: &Row, phase: Phase) -> String {
-    let mut notes = row.peer.differs().to_owned();
+    let mut notes = row.peer.differs(row.work.kind()).to_owned();
     // Writing to a string cannot fail.
     if row.peer.may_lose() && row.work.kind() != Kind::RoundTrip {
         let _ = write!(notes, "; lost {:.1} % here", row.lost(phase) * 100.0);

@@ -89,6 +89,16 @@ impl Report {
         Some(Ratio { value, runs: other.runs.of(phase).len() })
     }
 
+    /// Compares packetring with its aim, if the work has one and both peers have runs.
+    pub(crate) fn aim(&self, work: Work, phase: Phase) -> Option<String> {
+        let aim = work.aim()?;
+        let mut rows = self.rows.iter();
+        let ours = rows.find(|row| row.work == work && row.peer == Peer::Packetring)?;
+        let Ratio { value, .. } = self.ratio(ours, work.base(), phase)?;
+        let (base, verdict) = (work.base().name(), if value <= aim { "met" } else { "missed" });
+        Some(format!("packetring takes {value:.2} times as long as {base}; aim: {aim}, {verdict}"))
+    }
+
     /// Describes how phases were determined; empty if all processes share a core.
     pub(crate) fn method(&self) -> String {
         if self.cores.are_one() { String::new() } else { method() }
@@ -118,6 +128,7 @@ impl Report {
                 if rows.iter().any(|row| !row.runs.of(*phase).is_empty()) {
                     print_heads(work);
                     rows.iter().for_each(|row| self.print_row(row, *phase));
+                    self.aim(work, *phase).iter().for_each(|line| println!("{line}"));
                 }
             }
             for row in rows {
@@ -140,7 +151,7 @@ impl Report {
             ratio.map_or("-".into(), |ratio| format!("{:.2} ({})", ratio.value, ratio.runs))
         };
         print!("{name:<24}{runs:>6}{median:>10.1}{min:>10.1}{max:>10.1}{last:>12.1}");
-        print!("{:>16}{:>21}", ratio(Peer::Floor), ratio(Peer::Packetring));
+        print!("{:>18}{:>21}", ratio(row.work.base()), ratio(Peer::Packetring));
         if row.peer.may_lose() && row.work.kind() != Kind::RoundTrip {
             print!("  lost {:.1}%", row.lost(phase) * 100.0);
         }
@@ -175,6 +186,8 @@ impl Report {
             "floor_runs": floor.map(|row| row.runs.of(phase).len()),
             "ratio": ratio(Peer::Floor),
             "ratio_to_packetring": ratio(Peer::Packetring),
+            "ratio_to_ringfire": ratio(Peer::Ringfire),
+            "aim": row.work.aim(),
             "failures": row.failures,
         })
     }
@@ -183,11 +196,12 @@ impl Report {
 fn print_heads(work: Work) {
     let (ns, last) = match work.kind() {
         Kind::RoundTrip => ("ns, p50", "p99"),
-        Kind::Stream | Kind::Batch => ("ns each", "M/s"),
+        _ => ("ns each", "M/s"),
     };
+    let base = format!("x {} (runs)", work.base().name());
     println!(
-        "{:<24}{:>6}{ns:>10}{:>10}{:>10}{last:>12}{:>16}{:>21}",
-        "", "runs", "min", "max", "x floor (runs)", "x packetring (runs)"
+        "{:<24}{:>6}{ns:>10}{:>10}{:>10}{last:>12}{base:>18}{:>21}",
+        "", "runs", "min", "max", "x packetring (runs)"
     );
 }
 
@@ -210,6 +224,23 @@ mod tests {
         let row =
             row(Peer::RingfireLossy, &[(Apart, 1.0, 10), (Apart, 1.0, 30), (Coupled, 1.0, 7)]);
         assert_eq!((row.lost(Apart), row.lost(Coupled)), (0.2, 0.07));
+    }
+
+    #[test]
+    fn an_aim_is_met_or_missed() {
+        for (ns, verdict) in [(9.9, "met"), (10.1, "missed")] {
+            let mut rows = vec![
+                row(Peer::Packetring, &[(Phase::Apart, ns, 0)]),
+                row(Peer::Ringfire, &[(Phase::Apart, 2.0, 0)]),
+            ];
+            rows.iter_mut().for_each(|row| row.work = Work::Read48);
+            let cores = Cores(0, 1);
+            let report = Report { rows, probe: Probe::new(cores), cores };
+            let aim = |work, phase| report.aim(work, phase);
+            assert!(aim(Work::Read48, Phase::Apart).unwrap().ends_with(verdict), "{ns}");
+            assert_eq!(aim(Work::Read48, Phase::Coupled), None);
+            assert_eq!(aim(Work::Stream48, Phase::Apart), None);
+        }
     }
 
     #[test]

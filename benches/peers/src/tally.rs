@@ -92,10 +92,7 @@ impl Tally {
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match self.wrong {
             None => Ok(()),
-            Some((TORN, expected)) => Err(format!("damaged record {expected}").into()),
-            Some((found, expected)) => {
-                Err(format!("wrong record: {found} instead of {expected}").into())
-            }
+            Some((found, expected)) => Err(wrong(found, expected)),
         }
     }
 
@@ -112,6 +109,15 @@ impl Tally {
         let lost_before = start - (self.last - self.measured);
         let read = self.last - start - (self.lost - lost_before);
         Ok((took.as_nanos() as f64 / read as f64, self.lost))
+    }
+}
+
+/// The error for a record that is damaged or not the expected one.
+#[cold]
+pub(crate) fn wrong(found: u64, expected: u64) -> Failure {
+    match found {
+        TORN => format!("damaged record {expected}").into(),
+        _ => format!("wrong record: {found} instead of {expected}").into(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The two works, and each side's part of them.
+//! The works with a channel, and each side's part of them. The works with a cell are in `cell`.
 //!
 //! - Round trip: one record in flight, there and back. Each trip is timed by itself.
 //! - Stream: records in one direction, one at a time or in batches. The reader times them.
@@ -20,13 +20,16 @@ use std::time::Instant;
 
 /// Records of a stream before the clock starts: two laps.
 const STREAM_WARM_UP: u64 = 2 * DEPTH as u64;
+/// Operations with a cell that are timed together.
+pub(crate) const BURST: u64 = 1 << 12;
 
 /// A side of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Side {
-    /// The side that measures: the caller of round trips, or the reader of a stream.
+    /// The side that measures: the caller of round trips, the reader of a stream, the writer or
+    /// the reader of a cell.
     Measuring,
-    /// The side that answers or writes.
+    /// The side that answers or writes, or checks a measured writer.
     Other,
 }
 
@@ -36,6 +39,19 @@ pub(crate) enum Kind {
     RoundTrip,
     Stream,
     Batch,
+    /// Writes of a cell.
+    Write,
+    /// Writes of a cell while the other process reads it.
+    WatchedWrite,
+    /// Reads of a cell.
+    Read,
+}
+
+impl Kind {
+    /// Returns true if the work needs a cell instead of a channel.
+    pub(crate) fn is_cell(self) -> bool {
+        matches!(self, Self::Write | Self::WatchedWrite | Self::Read)
+    }
 }
 
 /// The part of one side of a case.
@@ -44,7 +60,7 @@ pub(crate) struct Task {
     pub(crate) side: Side,
     pub(crate) kind: Kind,
     pub(crate) cores: Cores,
-    /// Round trips or records to measure.
+    /// Round trips, records or bursts to measure.
     pub(crate) count: u64,
     pub(crate) may_lose: bool,
     pub(crate) there: Way,
@@ -54,7 +70,8 @@ pub(crate) struct Task {
 /// Result of one run of a case.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Measured {
-    /// Nanoseconds: the median round trip, or the time per record that was read.
+    /// Nanoseconds: the median round trip, the time per record that was read, or the time per
+    /// operation of the median burst.
     pub(crate) ns: f64,
     /// 99th percentile of the round trips in nanoseconds.
     pub(crate) p99: Option<f64>,
@@ -65,7 +82,7 @@ pub(crate) struct Measured {
 impl Task {
     /// Runs this side. The measuring side posts the result as a note.
     pub(crate) fn run<T: Transport, R: Record>(&self) -> Result<(), Failure> {
-        let pin = if self.side == Side::Measuring { self.cores.0 } else { self.cores.1 };
+        let pin = self.pin();
         let _pinned = self.cores.pin_before_joining(pin)?;
         match (self.kind, self.side) {
             (Kind::RoundTrip, Side::Measuring) => self.call::<T, R>(pin),
@@ -75,8 +92,13 @@ impl Task {
         }
     }
 
-    /// Round trips before recording starts.
-    fn warm_up(&self) -> u64 {
+    /// The core of this side.
+    pub(crate) fn pin(&self) -> usize {
+        if self.side == Side::Measuring { self.cores.0 } else { self.cores.1 }
+    }
+
+    /// Round trips or bursts before recording starts.
+    pub(crate) fn warm_up(&self) -> u64 {
         self.count / 10
     }
 
@@ -143,7 +165,7 @@ impl Task {
     }
 
     /// Waits until both sides are done, so that neither closes the channel too early.
-    fn finish_together(&self) -> Result<(), Failure> {
+    pub(crate) fn finish_together(&self) -> Result<(), Failure> {
         let (mine, other) = match self.side {
             Side::Measuring => ("measuring-done", "other-done"),
             Side::Other => ("other-done", "measuring-done"),
@@ -155,8 +177,7 @@ impl Task {
 
     /// The floor of a round trip, which has no record.
     pub(crate) fn bounce(&self) -> Result<(), Failure> {
-        let is_caller = self.side == Side::Measuring;
-        let pin = if is_caller { self.cores.0 } else { self.cores.1 };
+        let (is_caller, pin) = (self.side == Side::Measuring, self.pin());
         let lines: Shared<Lines> = floor::lines(&self.there, is_caller)?;
         let _before = self.cores.pin_before_joining(pin)?;
         let _after = self.cores.pin_after_joining(pin)?;
@@ -170,17 +191,46 @@ impl Task {
         self.finish_together()
     }
 
-    fn time_calls(&self, mut call: impl FnMut(u64) -> Result<(), Failure>) -> Result<(), Failure> {
+    /// Times each call by itself.
+    fn time_calls(&self, call: impl FnMut(u64) -> Result<(), Failure>) -> Result<(), Failure> {
+        let times = self.times(call, || true)?;
+        let quantile = |quantile| times.value_at_quantile(quantile) as f64;
+        self.report(Measured { ns: quantile(0.5), p99: Some(quantile(0.99)), lost: 0 })
+    }
+
+    /// Times operations in bursts: a single one takes less time than reading the clock. `counts` is
+    /// called after each burst, and returns false if its time does not count.
+    pub(crate) fn time_bursts(
+        &self,
+        mut operation: impl FnMut(u64) -> Result<(), Failure>,
+        counts: impl FnMut() -> bool,
+    ) -> Result<(), Failure> {
+        let burst = |burst| (burst * BURST..(burst + 1) * BURST).try_for_each(&mut operation);
+        let times = self.times(burst, counts)?;
+        if times.len() < self.count.div_ceil(100) {
+            let (counted, all) = (times.len(), self.count);
+            return Err(format!("the other side read in only {counted} of {all} bursts").into());
+        }
+        let ns = times.value_at_quantile(0.5) as f64 / BURST as f64;
+        self.report(Measured { ns, p99: None, lost: 0 })
+    }
+
+    /// Nanoseconds of each call that counts, after the warm-up. A call gets its number.
+    fn times(
+        &self,
+        mut call: impl FnMut(u64) -> Result<(), Failure>,
+        mut counts: impl FnMut() -> bool,
+    ) -> Result<Histogram<u64>, Failure> {
         let mut times = Histogram::<u64>::new_with_max(60_000_000_000, 3)?;
         for sequence in 0..self.warm_up() + self.count {
             let started = Instant::now();
             call(sequence)?;
-            if sequence >= self.warm_up() {
-                times.saturating_record(started.elapsed().as_nanos() as u64);
+            let took = started.elapsed().as_nanos() as u64;
+            if sequence >= self.warm_up() && counts() {
+                times.saturating_record(took);
             }
         }
-        let quantile = |quantile| times.value_at_quantile(quantile) as f64;
-        self.report(Measured { ns: quantile(0.5), p99: Some(quantile(0.99)), lost: 0 })
+        Ok(times)
     }
 
     fn report(&self, measured: Measured) -> Result<(), Failure> {

@@ -68,7 +68,8 @@ impl Transport for Floor {
     }
 }
 
-fn name(way: &Way) -> String {
+/// Name of the shared memory of this direction.
+pub(crate) fn name(way: &Way) -> String {
     format!("/{}", way.name())
 }
 

@@ -1,7 +1,7 @@
 //! The peers, a file each. The header of a file describes the settings.
 //!
-//! A new peer is a file that implements [`Transport`](crate::transport::Transport), and its lines
-//! here.
+//! A new peer is a file that implements [`Transport`](crate::transport::Transport) or
+//! [`Cell`](crate::cell::Cell), and its lines here.
 
 #[cfg(feature = "aeron")]
 mod aeron;
@@ -65,6 +65,12 @@ pub(crate) enum Work {
     Batch48,
     #[value(name = "batch_64")]
     Batch64,
+    #[value(name = "latest_write_48")]
+    Write48,
+    #[value(name = "latest_watched_write_48")]
+    WatchedWrite48,
+    #[value(name = "latest_read_48")]
+    Read48,
 }
 
 impl Work {
@@ -73,14 +79,17 @@ impl Work {
             Self::RoundTrip48 | Self::RoundTrip64 => Kind::RoundTrip,
             Self::Stream48 | Self::Stream64 => Kind::Stream,
             Self::Batch48 | Self::Batch64 => Kind::Batch,
+            Self::Write48 => Kind::Write,
+            Self::WatchedWrite48 => Kind::WatchedWrite,
+            Self::Read48 => Kind::Read,
         }
     }
 
     /// Size of a record in bytes.
     pub(crate) fn payload(self) -> u64 {
         match self {
-            Self::RoundTrip48 | Self::Stream48 | Self::Batch48 => 48,
             Self::RoundTrip64 | Self::Stream64 | Self::Batch64 => 64,
+            _ => 48,
         }
     }
 
@@ -89,8 +98,21 @@ impl Work {
             Kind::RoundTrip => "round trip",
             Kind::Stream => "stream, one at a time",
             Kind::Batch => "stream, batches of 32",
+            Kind::Write => "newest value, write without readers",
+            Kind::WatchedWrite => "newest value, write beside a reader that never pauses",
+            Kind::Read => "newest value, read of an unchanged value",
         };
         format!("{kind}, {} bytes", self.payload())
+    }
+
+    /// The peer that all others are compared with, besides packetring.
+    pub(crate) fn base(self) -> Peer {
+        if self.kind().is_cell() { Peer::Ringfire } else { Peer::Floor }
+    }
+
+    /// The largest ratio of packetring to the [`base`](Self::base) that packetring aims at.
+    pub(crate) fn aim(self) -> Option<f64> {
+        matches!(self.kind(), Kind::Write | Kind::Read).then_some(5.0)
     }
 }
 
@@ -103,7 +125,10 @@ impl Peer {
     /// Returns true if the peer can do this work.
     pub(crate) fn knows(self, work: Work) -> bool {
         match self {
-            Self::Myelon | Self::Iceoryx2 | Self::IpcChannel => work.kind() != Kind::Batch,
+            Self::Packetring | Self::Ringfire => true,
+            Self::Iceoryx2 => work.kind() != Kind::Batch,
+            _ if work.kind().is_cell() => false,
+            Self::Myelon | Self::IpcChannel => work.kind() != Kind::Batch,
             Self::SocketBufferedRkyv
             | Self::SocketBufferedBincode
             | Self::PipeBufferedRkyv
@@ -113,8 +138,12 @@ impl Peer {
     }
 
     /// Differences from packetring in a few words. The header of the file has the details.
-    pub(crate) fn differs(self) -> &'static str {
+    pub(crate) fn differs(self, kind: Kind) -> &'static str {
         match self {
+            Self::Packetring if kind.is_cell() => {
+                "typed, checked, read in place, any size; a value in hand is never rewritten"
+            }
+            Self::Iceoryx2 if kind.is_cell() => "fixed size, not checked, copied out",
             Self::Floor => "bare slots, no transport",
             Self::Packetring => "typed, checked, read in place, any size, lossless",
             Self::PacketringShared => "as packetring, but allows more publishers",
@@ -151,8 +180,8 @@ impl Peer {
     }
 
     /// Returns true if the others are compared with this peer, so that it always runs.
-    pub(crate) fn is_reference(self) -> bool {
-        matches!(self, Self::Floor | Self::Packetring)
+    pub(crate) fn is_reference(self, work: Work) -> bool {
+        self == Self::Packetring || self == work.base()
     }
 
     /// Returns true if the peer may lose records of a stream.
@@ -189,6 +218,10 @@ impl Peer {
 
     fn run_with<R: Record>(self, task: &Task) -> Result<(), Failure> {
         match self {
+            Self::Packetring if task.kind.is_cell() => task.run_cell::<packetring::Newest, R>(),
+            Self::Ringfire if task.kind.is_cell() => task.run_cell::<ringfire::Blackboard, R>(),
+            Self::Iceoryx2 if task.kind.is_cell() => task.run_cell::<iceoryx2::Blackboard, R>(),
+            _ if task.kind.is_cell() => Err(format!("{} has no cell", self.name()).into()),
             Self::Floor if task.kind == Kind::RoundTrip => task.bounce(),
             Self::Floor => task.run::<floor::Floor, R>(),
             Self::Packetring => task.run::<packetring::Exclusive, R>(),

@@ -3,15 +3,19 @@
 //! - Settings: `exclusive()`, `Wait::spin()`, 1 MiB. [`Shared`] allows several publishers.
 //! - Records: a record of 48 bytes takes one slot, a record of 64 bytes takes two.
 //! - Batches: `send_all`, `drain`.
+//! - Cell: a `Latest` with its default settings, checked and read in place.
 
+use crate::cell::{self, Cell};
 use crate::record::Record;
 use crate::tally::Tally;
 use crate::transport::{Failure, Transport};
 use crate::way::Way;
-use packetring::{Publisher, Ring, RingBuilder, Subscriber, Wait};
+use packetring::board::{LatestReader, LatestWriter};
+use packetring::{Latest, Publisher, Ring, RingBuilder, Subscriber, Wait};
 
 pub(crate) struct Exclusive;
 pub(crate) struct Shared;
+pub(crate) struct Newest;
 
 impl Transport for Exclusive {
     type Sender<R: Record> = Publisher<R>;
@@ -76,5 +80,32 @@ impl<R: Record> crate::transport::Receiver<R> for Subscriber<R> {
             tally.take(R::archived_sequence(record));
         }
         Ok(())
+    }
+}
+
+impl Cell for Newest {
+    type Writer<R: Record> = LatestWriter<R>;
+    type Reader<R: Record> = LatestReader<R>;
+
+    fn writer<R: Record>(way: &Way) -> Result<LatestWriter<R>, Failure> {
+        Ok(Latest::open(&way.name())?.writer()?)
+    }
+
+    fn reader<R: Record>(way: &Way) -> Result<LatestReader<R>, Failure> {
+        Ok(Latest::open(&way.name())?.reader()?)
+    }
+}
+
+impl<R: Record> cell::Writer<R> for LatestWriter<R> {
+    #[inline]
+    fn write(&mut self, value: &R) -> Result<(), Failure> {
+        Ok(LatestWriter::write(self, value)?)
+    }
+}
+
+impl<R: Record> cell::Reader for LatestReader<R> {
+    #[inline]
+    fn read(&mut self) -> Result<u64, Failure> {
+        Ok(R::archived_sequence(&*LatestReader::read(self)?))
     }
 }

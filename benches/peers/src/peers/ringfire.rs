@@ -3,15 +3,25 @@
 //! - Settings: [`Lossless`] uses `FlowControl::LosslessBackpressure`. [`Lossy`] uses the default:
 //!   the writer overwrites records that a slow reader has not read, and losses are counted.
 //! - Batches: `push_batch`, `recv_batch`.
+//! - Cell: a [`Blackboard`] with one key, copied in and out. A reader tries again while the writer
+//!   replaces the value.
 
+use crate::cell::{self, Cell};
 use crate::record::Record;
 use crate::tally::Tally;
 use crate::transport::{self, DEPTH, Failure, MOST, Transport, spin};
 use crate::way::Way;
-use ringfire::{BusySpin, FlowControl, RingConsumer, RingProducer, RingProducerBuilder};
+use ringfire::{
+    BlackboardConsumer, BlackboardProducer, BusySpin, FlowControl, RingConsumer, RingProducer,
+    RingProducerBuilder,
+};
 
 pub(crate) struct Lossless;
 pub(crate) struct Lossy;
+pub(crate) struct Blackboard;
+
+/// The key of the only value.
+const KEY: usize = 0;
 
 /// A consumer, and its buffer for batches.
 pub(crate) struct Consumer<R: Record> {
@@ -89,5 +99,32 @@ impl<R: Record> transport::Receiver<R> for Consumer<R> {
         let count = spin(|| Some(self.ring.recv_batch(&mut self.batch)).filter(|count| *count > 0));
         self.batch[..count].iter().for_each(|record| tally.take(record.sequence()));
         Ok(())
+    }
+}
+
+impl Cell for Blackboard {
+    type Writer<R: Record> = BlackboardProducer<R>;
+    type Reader<R: Record> = BlackboardConsumer<R>;
+
+    fn writer<R: Record>(way: &Way) -> Result<BlackboardProducer<R>, Failure> {
+        Ok(BlackboardProducer::create(path(way), KEY + 1)?)
+    }
+
+    fn reader<R: Record>(way: &Way) -> Result<BlackboardConsumer<R>, Failure> {
+        Ok(BlackboardConsumer::attach(path(way))?)
+    }
+}
+
+impl<R: Record> cell::Writer<R> for BlackboardProducer<R> {
+    #[inline]
+    fn write(&mut self, value: &R) -> Result<(), Failure> {
+        Ok(BlackboardProducer::write(self, KEY, value)?)
+    }
+}
+
+impl<R: Record> cell::Reader for BlackboardConsumer<R> {
+    #[inline]
+    fn read(&mut self) -> Result<u64, Failure> {
+        Ok(BlackboardConsumer::read(self, KEY)?.ok_or("no value")?.sequence())
     }
 }
