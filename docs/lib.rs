@@ -19,6 +19,7 @@ pages! {
     services = "guide/services.md";
     events = "guide/events.md";
     waiting = "guide/waiting.md";
+    event_loops = "guide/event-loops.md";
     latest = "guide/latest.md";
     overflow = "guide/overflow.md";
     crashes = "guide/crashes.md";

@@ -122,6 +122,8 @@ pub use api::*;
 /// Items that the loom build leaves out: it checks the protocol alone.
 #[cfg(not(loom))]
 mod api {
+    #[cfg(feature = "async")]
+    pub use crate::channel::ValueStream;
     pub use crate::channel::{
         Batch, BatchIter, Board, CarriedType, Copied, Info, Latest, Publisher, Readiness, Ready,
         Received, RecvError, RecvTimeoutError, Reserved, ReservedTail, Ring, RingBuilder,

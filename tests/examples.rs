@@ -57,6 +57,35 @@ fn a_signal_ends_a_worker_that_leaves_nothing() {
     }
 }
 
+#[cfg(feature = "async")]
+#[test]
+fn two_processes_chat() {
+    use std::io::{BufRead, BufReader, Write};
+    let name = format!("example-chat-{}", std::process::id());
+    let _files = FilesWith(&name);
+    let start = |own: &str, other: &str| {
+        let mut command = Command::new(path_of("async_chat"));
+        command.args([own, other]).env("CLUSTER", &name);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let (mut alice, mut bob) = (start("alice", "bob"), start("bob", "alice"));
+    let mut heard =
+        [&mut alice, &mut bob].map(|it| BufReader::new(it.stdout.take().unwrap()).lines());
+    let mut says = [&mut alice, &mut bob].map(|it| it.stdin.take().unwrap());
+    for lines in &mut heard {
+        assert!(lines.next().unwrap().unwrap().contains("writes to"));
+    }
+    for round in 0..20 {
+        let from = round % 2;
+        writeln!(says[from], "line {round}").unwrap();
+        let line = heard[1 - from].next().unwrap().unwrap();
+        assert!(line.ends_with(&format!(": line {round}")), "{line}");
+    }
+    drop(says);
+    assert!(alice.wait().unwrap().success() && bob.wait().unwrap().success());
+    assert_eq!(files_with(&name), Vec::<String>::new(), "left behind");
+}
+
 /// Runs an example twice at a time, as in two terminals. The second process starts when the first
 /// one has mapped the ring or directory. Returns the output of the receiving process.
 fn two_terminals(example: &str, variable: &str, first: Option<&str>) -> String {

@@ -48,8 +48,9 @@ error_family! {
         ),
         /// There is no room, and the publisher's [`Stop`](crate::Stop) was called.
         Stopped => ("packet not published: stopped"),
-        /// The operating system failed while the packet type was registered in the ring.
-        System(#[source] error: std::io::Error) => ("packet type not registered: {error}"),
+        /// The operating system failed while the packet type was registered in the ring, or while a
+        /// task began to wait for room.
+        System(#[source] error: std::io::Error) => ("packet not published: {error}"),
     }
 
     /// Why a call that does not wait published no packet: `try_send`, `try_reserve`,
@@ -114,6 +115,8 @@ error_family! {
         ),
         /// There is no packet, and the subscriber's [`Stop`](crate::Stop) was called.
         Stopped => ("no packet: stopped"),
+        /// The operating system failed while a task began to wait.
+        System(#[source] error: std::io::Error) => ("no packet: the task cannot wait: {error}"),
     }
 
     /// Why a call that does not wait returned no packet: `try_recv`, `try_drain`, `try_recv_where`,

@@ -56,12 +56,14 @@ pub use received::{Batch, BatchIter, Copied, Info, Received};
 pub use reserved::{Reserved, ReservedTail};
 pub use ring::Ring;
 pub use select::{select, select_timeout, try_select};
+#[cfg(feature = "async")]
+pub use subscriber::ValueStream;
 pub use subscriber::{Subscriber, Values};
 pub use type_table::CarriedType;
 pub(crate) use untyped::{
     DeadLetter, DeadLetters, Draining, End, GroupReceiver, MessageHeader, SubscriberIndex,
 };
-pub(crate) use verb::verb;
+pub(crate) use verb::{async_verb, verb};
 pub use waitable::{Readiness, Ready, Selectable, Selectee};
 pub(crate) use waitable::{Waitable, rearm};
 

@@ -1,5 +1,7 @@
 //! The typed publisher.
 
+#[cfg(feature = "async")]
+use super::error::SendFailure;
 use super::error::{SendAllError, SendError, SendTimeoutError, TrySendError, WaitingFor};
 use super::join::{self, Types};
 use super::reserved::{Reserved, ReservedTail};
@@ -89,6 +91,27 @@ impl<T: Packet> Publisher<T> {
         /// number of packets that were.
         send_all, try_send_all, send_all_timeout = send_all_with[P: SendAllAs<T>](packets: P) -> ();
         SendError, TrySendError::Full, SendTimeoutError::Timeout in SendAllError
+    }
+
+    /// As [`send`](Self::send), but waits for room in a task, for any executor. Dropping the future
+    /// publishes nothing, or the whole packet.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`System`](SendError::System) as
+    /// [`ready`](crate::Selectable::ready).
+    #[cfg(feature = "async")]
+    pub async fn send_async<P: SendAs<T>>(&mut self, packet: P) -> Result<u64, SendError> {
+        loop {
+            match self.sender.send::<_, SendFailure>(packet.value(), self.type_index, Timeout::Zero)
+            {
+                Ok(position) => return Ok(position),
+                Err(SendFailure::Error(error)) => return Err(error),
+                Err(SendFailure::NotReady(_)) => {
+                    Selectable::ready(self).await.map_err(SendError::System)?;
+                }
+            }
+        }
     }
 
     /// Joins as another publisher to the same ring.

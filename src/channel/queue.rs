@@ -6,8 +6,8 @@ use super::received::{Info, deref_to_packet};
 use super::ring::Ring;
 use super::type_table;
 use super::untyped::{DeadLetters, Draining, GroupReceiver};
-use super::verb;
 use super::waitable::{Selectable, Selectee};
+use super::{async_verb, verb};
 use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, Unpack, UnpackError};
@@ -65,6 +65,10 @@ impl<T: Packet> QueueConsumer<T> {
         /// else it would be delivered again and again.
         recv, try_recv, recv_timeout = receive() -> Delivery<'_, T>;
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
+    }
+
+    async_verb! {
+        recv_async = recv() -> Delivery<'_, T>; RecvError
     }
 
     /// Sets what ends the waits of this consumer.

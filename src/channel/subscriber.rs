@@ -5,8 +5,10 @@ use super::join::{self, Types};
 use super::received::{Batch, Copied, Info, Received};
 use super::type_table;
 use super::untyped::{Receiver, subscriber_control};
-use super::verb;
 use super::waitable::{Selectable, Selectee};
+#[cfg(feature = "async")]
+use super::waitable::{forget_task, poll_ready};
+use super::{async_verb, verb};
 use crate::error::{Form, OpenError};
 use crate::packet::guard::{self, Validated, ValidatedBatch};
 use crate::packet::{self, Packet, Unpack};
@@ -17,6 +19,10 @@ use crate::ring::slot::Descriptor;
 use crate::wait::Timeout;
 use std::fmt;
 use std::marker::PhantomData;
+#[cfg(feature = "async")]
+use std::pin::Pin;
+#[cfg(feature = "async")]
+use std::task::{Context, Poll};
 
 /// Reads packets of one type, in place.
 ///
@@ -106,6 +112,22 @@ impl<T: Packet> Subscriber<T> {
         /// As [`recv`](Self::recv).
         recv_copied, try_recv_copied, recv_copied_timeout = receive_copied() -> Copied<'_, T>;
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
+    }
+
+    async_verb! {
+        recv_async = recv() -> Received<'_, T>; RecvError
+        drain_async = drain() -> Batch<'_, T>; RecvError
+        recv_copied_async = recv_copied() -> Copied<'_, T>; RecvError
+        recv_latest_async = recv_latest() -> (Received<'_, T>, u64); RecvError
+    }
+
+    /// A stream of owned values, for any executor. It ends as [`values`](Self::values) does.
+    #[cfg(feature = "async")]
+    pub fn stream(&mut self) -> ValueStream<'_, T>
+    where
+        T: Unpack,
+    {
+        ValueStream { values: self.values(), is_pending: false }
     }
 
     verb! {
@@ -360,6 +382,44 @@ impl<T: Unpack> Iterator for Values<'_, T> {
             Ok(received) => Some(Received::unpack(received).map_err(ValueError::from)),
             Err(RecvError::Closed) => None,
             Err(error) => Some(Err(error.into())),
+        }
+    }
+}
+
+/// The values of a [`Subscriber`], as a stream. [`stream`](Subscriber::stream) returns it.
+#[cfg(feature = "async")]
+#[must_use = "a stream does nothing unless it is polled"]
+pub struct ValueStream<'a, T: Packet> {
+    values: Values<'a, T>,
+    is_pending: bool,
+}
+
+#[cfg(feature = "async")]
+impl<T: Packet> fmt::Debug for ValueStream<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.values.fmt(f)
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T: Unpack> futures_core::Stream for ValueStream<'_, T> {
+    type Item = Result<T, ValueError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = poll_ready(&mut self.values.subscriber.receiver, context);
+        self.is_pending = polled.is_pending();
+        polled.map(|ready| match ready {
+            Ok(()) => self.values.next(),
+            Err(error) => Some(Err(RecvError::System(error).into())),
+        })
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T: Packet> Drop for ValueStream<'_, T> {
+    fn drop(&mut self) {
+        if self.is_pending {
+            forget_task(&mut self.values.subscriber.receiver);
         }
     }
 }

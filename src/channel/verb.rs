@@ -1,4 +1,4 @@
-//! The macro that writes the three forms of a verb.
+//! The macros that write the forms of a verb.
 
 /// Writes the methods `verb`, `try_verb` and `verb_timeout`, each with its own error. All call one
 /// generic method with how long to wait.
@@ -67,4 +67,31 @@ macro_rules! verb {
     (@error $error:ident $wrapper:ident) => { $wrapper<$error> };
 }
 
+/// Writes the form of a verb that waits in a task: it awaits the endpoint, and then calls the form
+/// that waits, which returns what was found.
+macro_rules! async_verb {
+    ($(
+        $name:ident = $wait:ident() -> $result:ty; $error:ident
+    )+) => {$(
+        #[doc = concat!(
+            "As [`", stringify!($wait), "`](Self::", stringify!($wait), "), but waits in a task, for any executor."
+        )]
+        ///
+        /// Dropping the future loses nothing: what it found is left to the next call.
+        ///
+        /// # Errors
+        ///
+        #[doc = concat!(
+            "As [`", stringify!($wait), "`](Self::", stringify!($wait), "), and [`System`](",
+            stringify!($error), "::System) as [`ready`](crate::Selectable::ready)."
+        )]
+        #[cfg(feature = "async")]
+        pub async fn $name(&mut self) -> Result<$result, $error> {
+            $crate::Selectable::ready(self).await.map_err($error::System)?;
+            self.$wait()
+        }
+    )+};
+}
+
+pub(crate) use async_verb;
 pub(crate) use verb;

@@ -82,7 +82,7 @@ pub(crate) trait Waitable {
     }
 }
 
-/// A receiver that [`select`] can wait for, together with others. Only types of this crate
+/// A receiver that [`select`](crate::select()) can wait for, together with others. Only types of this crate
 /// implement it.
 pub trait Selectable {
     #[doc(hidden)]
@@ -249,29 +249,42 @@ impl<S: Selectable + ?Sized> Future for Ready<'_, S> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let one = self.one.selectee().into_inner();
-        loop {
-            if one.has_next() || is_stopped(one) {
-                return Poll::Ready(Ok(()));
-            }
-            match listener(one) {
-                Ok(listener) => listener.signal().set_waker(Some(context.waker())),
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-            if rearm(one) {
-                self.is_pending = true;
-                return Poll::Pending;
-            }
+        let polled = poll_ready(self.one.selectee().into_inner(), context);
+        self.is_pending = polled.is_pending();
+        polled
+    }
+}
+
+/// Has the task of `context` woken when an endpoint may have something, unless it has now.
+pub(super) fn poll_ready(
+    one: &mut dyn Waitable,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    loop {
+        if one.has_next() || is_stopped(one) {
+            return Poll::Ready(Ok(()));
         }
+        match listener(one) {
+            Ok(listener) => listener.signal().set_waker(Some(context.waker())),
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        if rearm(one) {
+            return Poll::Pending;
+        }
+    }
+}
+
+/// Forgets the task that [`poll_ready`] would wake.
+pub(super) fn forget_task(one: &mut dyn Waitable) {
+    if let Some(Some(listener)) = one.listener() {
+        listener.signal().set_waker(None);
     }
 }
 
 impl<S: Selectable + ?Sized> Drop for Ready<'_, S> {
     fn drop(&mut self) {
-        if self.is_pending
-            && let Some(Some(listener)) = self.one.selectee().into_inner().listener()
-        {
-            listener.signal().set_waker(None);
+        if self.is_pending {
+            forget_task(self.one.selectee().into_inner());
         }
     }
 }

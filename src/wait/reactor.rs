@@ -30,10 +30,10 @@ use crate::segment::view::KeptEventCount;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::machine::monotonic;
 use crate::sys::stop::Stop;
-use crate::sys::{event::EventFd, futex, thread};
+use crate::sys::thread::{PerProcess, spawn_without_signals};
+use crate::sys::{event::EventFd, futex};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::ptr::with_exposed_provenance;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -118,7 +118,7 @@ impl Listener {
             words: words.iter().map(|it| (it.clone(), it.futex.load(Ordering::SeqCst))).collect(),
             stop: stop.cloned(),
         };
-        let lane = Lanes::of_this_process().watch(watched)?;
+        let lane = LANES.get().watch(watched)?;
         let (registrations, pace) = (Registrations::default(), Pace::new());
         Ok(Self { signal, words, registrations, pace, lane, process: std::process::id() })
     }
@@ -306,42 +306,14 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 /// All threads of the reactor in one process.
-struct Lanes {
-    process: u32,
-    all: Mutex<Vec<Arc<Lane>>>,
-}
+#[derive(Default)]
+struct Lanes(Mutex<Vec<Arc<Lane>>>);
+
+static LANES: PerProcess<Lanes> = PerProcess::new();
 
 impl Lanes {
-    /// The lanes of this process. A forked child makes its own, because a thread that it does not
-    /// have may hold the lock of its parent's. Those are never freed.
-    fn of_this_process() -> &'static Self {
-        static ADDRESS: AtomicU64 = AtomicU64::new(0);
-        let process = std::process::id();
-        loop {
-            let address = ADDRESS.load(Ordering::Acquire);
-            // SAFETY: the address is 0, or that of a leaked value, whose provenance was exposed
-            // before the release below.
-            let lanes = unsafe { with_exposed_provenance::<Self>(address as usize).as_ref() };
-            if let Some(lanes) = lanes.filter(|lanes| lanes.process == process) {
-                return lanes;
-            }
-            let made = Box::new(Self { process, all: Mutex::default() });
-            let new = Box::into_raw(made);
-            let exchanged = ADDRESS.compare_exchange(
-                address,
-                new.expose_provenance() as u64,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
-            if exchanged.is_err() {
-                // SAFETY: the pointer comes from `Box::into_raw` and was given to nobody.
-                drop(unsafe { Box::from_raw(new) });
-            }
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Lane>>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds an endpoint to a thread with room for its words, or to a new one.
@@ -356,7 +328,7 @@ impl Lanes {
         let lane = Arc::new(Lane::default());
         lane.lock().push(watched);
         let own = Arc::clone(&lane);
-        thread::spawn_without_signals("packetring-wait", move || own.run(self))?;
+        spawn_without_signals("packetring-wait", move || own.run(self))?;
         all.push(Arc::clone(&lane));
         Ok(lane)
     }

@@ -140,6 +140,36 @@ impl AnyPublisher {
         self.sender.send(packet.value(), index, timeout)
     }
 
+    /// As [`send`](Self::send), but waits for room in a task, for any executor. Dropping the future
+    /// publishes nothing, or the whole packet.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`System`](SendError::System) as
+    /// [`ready`](crate::Selectable::ready).
+    #[cfg(feature = "async")]
+    pub async fn send_async<T: Packet>(
+        &mut self,
+        packet: impl SendAs<T>,
+    ) -> Result<u64, SendError> {
+        let outcome = self.types.index_of::<T, SendFailure>(&self.sender, Timeout::Never);
+        let index = match outcome {
+            Ok((index, _)) => index,
+            Err(SendFailure::Error(error)) => return Err(error),
+            // Registering without a timeout has no other outcome.
+            Err(SendFailure::NotReady(_)) => return Err(SendError::Closed),
+        };
+        loop {
+            match self.sender.send::<_, SendFailure>(packet.value(), index, Timeout::Zero) {
+                Ok(position) => return Ok(position),
+                Err(SendFailure::Error(error)) => return Err(error),
+                Err(SendFailure::NotReady(_)) => {
+                    Selectable::ready(self).await.map_err(SendError::System)?;
+                }
+            }
+        }
+    }
+
     /// Publishes a message with a tag and no prefix.
     #[inline(always)]
     pub(crate) fn send_tagged<T: Packet>(

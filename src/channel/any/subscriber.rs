@@ -3,8 +3,8 @@
 use super::received::{AnyBatch, AnyReceived};
 use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::channel::untyped::{End, Receiver, SubscriberIndex, subscriber_control};
-use crate::channel::verb;
 use crate::channel::waitable::{Selectable, Selectee};
+use crate::channel::{async_verb, verb};
 use crate::error::{Form, OpenError};
 use crate::ring::cursor::Cursor;
 use crate::ring::guard::{BatchGuard, ReadGuard};
@@ -87,6 +87,12 @@ impl AnySubscriber {
         recv_latest, try_recv_latest, recv_latest_timeout
             = receive_latest() -> (AnyReceived<'_>, u64);
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
+    }
+
+    async_verb! {
+        recv_async = recv() -> AnyReceived<'_>; RecvError
+        drain_async = drain() -> AnyBatch<'_>; RecvError
+        recv_latest_async = recv_latest() -> (AnyReceived<'_>, u64); RecvError
     }
 
     fn receive_latest<F: Form<RecvError, ()>>(

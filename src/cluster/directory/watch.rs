@@ -12,7 +12,7 @@ use super::slots::SlotTable;
 use super::sweep::clear_dead;
 use crate::channel::{
     EventCount, KeptEventCount, RecvError, RecvFailure, RecvTimeoutError, Selectable, Selectee,
-    TryRecvError, Waitable, rearm, verb,
+    TryRecvError, Waitable, async_verb, rearm, verb,
 };
 use crate::cluster::names::Cluster;
 use crate::error::{Detachment, Form};
@@ -113,6 +113,10 @@ impl Watch {
         /// the cluster any more.
         recv, try_recv, recv_timeout = receive() -> WorkerChange;
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
+    }
+
+    async_verb! {
+        recv_async = recv() -> WorkerChange; RecvError
     }
 
     /// Sets what ends the waits of this watch.

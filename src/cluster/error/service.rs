@@ -46,6 +46,8 @@ error_family! {
         /// The client's [`Stop`](crate::Stop) was called before the reply came. The call is
         /// cancelled, unless [`wait_timeout`](crate::cluster::Call::wait_timeout) returned this.
         Stopped => ("no reply: stopped"),
+        /// The operating system failed while a task began to wait. The call is cancelled.
+        System(#[source] error: std::io::Error) => ("no reply: the task cannot wait: {error}"),
         /// This worker cannot attach another endpoint to the service.
         Open(#[source] error: Box<OpenError>) => ("request not sent: {error}"),
         /// The bytes of the reply are not a packet of its type.
@@ -229,6 +231,8 @@ error_family! {
         ),
         /// There is no request, and the service's [`Stop`](crate::Stop) was called.
         Stopped => ("no request: stopped"),
+        /// The operating system failed while a task began to wait.
+        System(#[source] error: std::io::Error) => ("no request: the task cannot wait: {error}"),
     }
 
     /// Why [`try_recv`](crate::cluster::Service::try_recv) returned no request.
@@ -251,6 +255,7 @@ impl From<RecvError> for ServiceRecvError {
             RecvError::Detached(cause) => Self::Detached(cause),
             RecvError::Corrupt(what) => Self::Corrupt(what),
             RecvError::Stopped => Self::Stopped,
+            RecvError::System(error) => Self::System(error),
             error => Self::Corrupt(error.to_string().into()),
         }
     }

@@ -306,6 +306,29 @@ impl<'h> Events<'h> {
         self.dispatch(DispatchLimit::Until(Deadline::NEVER), None).map(drop)
     }
 
+    /// Dispatches until a handler calls [`Context::stop`], and waits in a task, for any executor.
+    /// Handlers run in the task. Dropping the future leaves the events after the last handler to
+    /// the next dispatch.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), and [`System`](RunError::System) as
+    /// [`ready`](crate::Selectable::ready).
+    #[cfg(feature = "async")]
+    pub async fn run_async(&mut self) -> Result<(), RunError> {
+        loop {
+            let handled = self.poll()?;
+            if self.recorder.is_stopped {
+                return Ok(());
+            }
+            let stop = crate::channel::Waitable::stop(self);
+            if handled == 0 && stop.is_some_and(Stop::is_stopped) {
+                return Err(RunError::Stopped);
+            }
+            crate::Selectable::ready(self).await.map_err(RunError::System)?;
+        }
+    }
+
     /// Dispatches for this long, or until a handler calls [`Context::stop`]. Returns the number of
     /// events.
     ///

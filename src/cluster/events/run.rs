@@ -335,6 +335,7 @@ fn run_error(error: TryRecvError) -> RunError {
         TryRecvError::Corrupt(what) => RunError::Corrupt(what),
         TryRecvError::Detached(cause) => RunError::Detached(cause),
         TryRecvError::Stopped => RunError::Stopped,
+        TryRecvError::System(error) => RunError::System(error),
         error => RunError::Corrupt(error.to_string().into()),
     }
 }

@@ -19,7 +19,7 @@ use super::pool::ENTRIES;
 use super::worker::Worker;
 use crate::channel::{
     AnySubscriber, MAX_ENTRIES, RecvError, RecvTimeoutError, Ring, RingBuilder, Selectable,
-    Selectee, TryRecvError, verb,
+    Selectee, TryRecvError, async_verb, verb,
 };
 use crate::error::{Form, OpenError};
 use crate::packet::{OneOf, TypeInfo};
@@ -171,6 +171,10 @@ impl Inbox {
         /// [`Corrupt`](RecvError::Corrupt).
         recv, try_recv, recv_timeout = receive() -> Message<'_>;
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
+    }
+
+    async_verb! {
+        recv_async = recv() -> Message<'_>; RecvError
     }
 
     #[inline(always)]

@@ -130,6 +130,18 @@ impl<R: Packet> Call<R> {
         self.finish(Timeout::Never)
     }
 
+    /// Waits for the reply in a task, for any executor. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and [`System`](CallError::System) as
+    /// [`ready`](crate::Selectable::ready).
+    #[cfg(feature = "async")]
+    pub async fn wait_async(mut self) -> Result<Reply<R>, CallError> {
+        Selectable::ready(&mut self).await.map_err(CallError::System)?;
+        self.wait()
+    }
+
     /// Waits for the reply for a limited time. After a timeout the call is still in flight.
     ///
     /// # Errors

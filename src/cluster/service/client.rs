@@ -187,6 +187,22 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         self.begin(request.value(), Deadline::NEVER)
     }
 
+    /// Calls the service and waits for the reply in a task, for any executor. Dropping the future
+    /// cancels the call.
+    ///
+    /// The request is sent before the first wait. If the request ring is full and a server lives,
+    /// sending blocks as [`start`](Self::start) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call), and [`System`](CallError::System) as
+    /// [`ready`](crate::Selectable::ready).
+    #[cfg(feature = "async")]
+    pub async fn call_async(&self, request: impl SendAs<Q>) -> Result<Reply<R>, CallError> {
+        let call = self.start(request)?;
+        call.wait_async().await
+    }
+
     /// Waits until there is a server.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ pub use reply::Reply;
 use super::error::{ReplyError, ServiceRecvError, ServiceRecvTimeoutError, TryServiceRecvError};
 use super::names::WorkerId;
 use super::worker::Worker;
-use crate::channel::{ReadGuard, Selectable, Selectee, StableBytes, Types, verb};
+use crate::channel::{ReadGuard, Selectable, Selectee, StableBytes, Types, async_verb, verb};
 use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, SendAs};
@@ -183,6 +183,10 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         /// of descriptors or memory. It is reported once per request, which is received later.
         recv, try_recv, recv_timeout = receive() -> Request<'_, Q, R>;
         ServiceRecvError, TryServiceRecvError::Empty, ServiceRecvTimeoutError::Timeout
+    }
+
+    async_verb! {
+        recv_async = recv() -> Request<'_, Q, R>; ServiceRecvError
     }
 
     /// Hands the service over: waits until another server of it lives, then leaves. Returns false

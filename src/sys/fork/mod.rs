@@ -229,7 +229,8 @@ fn reserve(start: usize, len: usize) {
     }
 }
 
-fn generation() -> u32 {
+/// The number of forks between the first process with a descriptor of this library and this one.
+pub(crate) fn generation() -> u32 {
     // Relaxed: only `in_child` changes it, while the child has a single thread. `fork` and thread
     // creation order the store before all loads.
     GENERATION.load(Ordering::Relaxed)
