@@ -82,8 +82,8 @@ pub(crate) trait Waitable {
     }
 }
 
-/// A receiver that [`select`](crate::select()) can wait for, together with others. Only types of this crate
-/// implement it.
+/// An endpoint that [`select`](crate::select()), an event loop or a task can wait for, together
+/// with others. Only types of this crate implement it.
 pub trait Selectable {
     #[doc(hidden)]
     fn selectee(&mut self) -> Selectee<'_>;
