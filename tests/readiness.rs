@@ -10,11 +10,12 @@
 mod support;
 
 use packetring::cluster::{
-    Call, CallTimeoutError, Client, Delivery, Request, Service, TryServiceRecvError, WorkerChange,
+    Call, CallTimeoutError, Client, Delivery, Request, RunError, Service, TryServiceRecvError,
+    WorkerChange,
 };
 use packetring::{
-    Readiness, RecvError, Ring, RingBuilder, Selectable, Stop, TryRecvError, TrySendError, Wait,
-    Worker,
+    Overflow, Readiness, Received, RecvError, Ring, RingBuilder, Selectable, Stop, TryRecvError,
+    TrySendError, Wait, Worker,
 };
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::time::Timespec;
@@ -28,7 +29,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 use support::peer::{self, Peer, Role};
-use support::{LONG, Watch, unique, wait_until};
+use support::{LONG, Watch, object, unique, wait_until};
 
 /// Entry point of the child processes; does nothing without a role.
 #[test]
@@ -245,6 +246,99 @@ fn inboxes_queues_services_calls_watches_and_events_are_ready() {
 }
 
 #[test]
+fn a_publisher_learns_of_room_that_no_reader_made() {
+    let _watch = Watch::start();
+    let ring = small().overflow(Overflow::DropOldest).heap().unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let mut publisher = ring.publisher::<u64>().unwrap();
+    publisher.send(&0).unwrap();
+    let held = subscriber.recv().unwrap();
+    while publisher.try_send(&1).is_ok() {}
+    // The cursor stays where it is, but the packet may be evicted now.
+    Received::unreceive(held);
+    block_on(async {
+        while let Err(TrySendError::Full { .. }) = publisher.try_send(&2) {
+            publisher.ready().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_search_that_finds_nothing_makes_a_descriptor_not_readable() {
+    let _watch = Watch::start();
+    let ring = small().heap().unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let mut publisher = ring.publisher::<u64>().unwrap();
+    let ready = subscriber.readiness().unwrap();
+    let set = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    epoll::add(&set, &ready, epoll::EventData::new_u64(7), flags).unwrap();
+    let mut events = Vec::with_capacity(4);
+    for round in 0..50 {
+        publisher.send(&1).unwrap();
+        assert!(subscriber.try_recv_where(|number| *number > 1).is_err());
+        publisher.send(&(round + 2)).unwrap();
+        loop {
+            events.clear();
+            epoll::wait(&set, rustix::buffer::spare_capacity(&mut events), None).unwrap();
+            if let Ok(number) = subscriber.try_recv_where(|number| *number > 1) {
+                break assert_eq!(*number, round + 2);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_future_ends_when_the_ring_was_removed_and_nobody_is_left() {
+    let _watch = Watch::start();
+    let name = unique("ready-removed");
+    let ring = small().open(&name).unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    std::fs::remove_file(object(&name)).unwrap();
+    block_on(subscriber.ready()).unwrap();
+    assert!(matches!(subscriber.recv(), Err(RecvError::Detached(_))));
+}
+
+#[test]
+fn events_end_when_the_directory_was_removed() {
+    let _watch = Watch::start();
+    let cluster = unique("ready-directory");
+    let worker = Worker::join(&cluster, "a").unwrap();
+    let mut events = worker.events().unwrap();
+    events.on_worker(|_, _| {});
+    std::fs::remove_file(object(&format!("{cluster}~d"))).unwrap();
+    assert!(matches!(events.run(), Err(RunError::Detached(_))));
+    drop(events);
+}
+
+#[test]
+fn a_forked_child_leaves_its_parents_descriptor_alone() {
+    let ring = small().heap().unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let mut publisher = ring.publisher::<u64>().unwrap();
+    let ready = subscriber.readiness().unwrap();
+    assert!(matches!(subscriber.try_recv(), Err(TryRecvError::Empty)));
+    publisher.send(&7).unwrap();
+    wait_readable(&ready);
+    // SAFETY: the child only polls, and ends with `_exit`.
+    match unsafe { libc::fork() } {
+        0 => {
+            let has_packet = subscriber.try_recv().is_ok();
+            let is_empty = matches!(subscriber.try_recv(), Err(TryRecvError::Empty));
+            // SAFETY: the call ends the child.
+            unsafe { libc::_exit(i32::from(!(has_packet && is_empty))) };
+        }
+        child => {
+            let mut status = -1;
+            // SAFETY: the call writes the status.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0);
+        }
+    }
+    assert!(is_readable(&ready, Duration::ZERO), "the child made it not readable");
+}
+
+#[test]
 fn a_stop_makes_a_descriptor_readable() {
     let _watch = Watch::start();
     let ring = small().heap().unwrap();
@@ -305,7 +399,7 @@ fn echo(role: &Role) {
         (0..count).map(|index| rings[index / 50].subscriber::<u64>().unwrap()).collect();
     let ready: Vec<Readiness> = all.iter_mut().map(|it| it.readiness().unwrap()).collect();
     // A thread has its name some time after its start.
-    wait_until("each lane has its thread", || left() == (count.div_ceil(127), count));
+    wait_until("each lane has its thread", || left() == (count.div_ceil(126), count));
     for round in 0..3_u64 {
         for subscriber in &mut all {
             assert!(matches!(subscriber.try_recv(), Err(TryRecvError::Empty)));

@@ -510,6 +510,23 @@ fn opening_and_joining_end() {
 }
 
 #[test]
+fn a_worker_leaves_after_a_stop_although_others_hold_the_lock() {
+    let _watch = Watch::start();
+    let (cluster, stop) = (unique("stop-leave"), Stop::new());
+    let worker = join(&cluster, "a", &stop);
+    drop(worker.inbox().unwrap());
+    stop.stop();
+    let held = hold_control_lock(&format!("{cluster}~d"));
+    std::thread::scope(|scope| {
+        let leaving = scope.spawn(|| worker.leave());
+        std::thread::sleep(Duration::from_millis(20));
+        drop(held);
+        leaving.join().unwrap().unwrap();
+    });
+    assert_gone(&format!("{cluster}~d"));
+}
+
+#[test]
 fn boards_end() {
     let start = |stop: &Stop| {
         let latest = Latest::<u64>::builder().stop(stop).heap_latest::<u64>().unwrap();

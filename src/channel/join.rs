@@ -206,7 +206,7 @@ pub(crate) fn remove_durable(
     liveness: &dyn Liveness,
     name: &str,
 ) -> Result<bool, OpenError> {
-    let control = ring.lock()?;
+    let control = ring.lock_unstopped()?;
     let memory = ring.memory();
     let Some(entry) = membership::find_durable(memory, name) else { return Ok(false) };
     if liveness.is_alive(EntryId::Subscriber(entry)) {

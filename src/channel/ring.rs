@@ -174,7 +174,7 @@ impl Ring {
     ///
     /// [`System`](OpenError::System).
     pub fn close(&self) -> Result<(), OpenError> {
-        let _control = self.segment.lock()?;
+        let _control = self.segment.lock_unstopped()?;
         RingState::Closed.set(self.segment.memory());
         owned_entry::wake_both_sides(&self.segment);
         Ok(())
@@ -184,7 +184,7 @@ impl Ring {
     /// process to open the name creates another ring. Call it again if it failed half-way.
     pub(crate) fn discard(&self) -> Result<(), OpenError> {
         {
-            let control = self.segment.lock()?;
+            let control = self.segment.lock_unstopped()?;
             RingState::Closed.set(self.segment.memory());
             join::make_durable_plain(&control, &self.segment, self.liveness());
             self.segment.give_name_up(&control)?;

@@ -5,7 +5,7 @@ use super::join::{self, Types};
 use super::received::{Batch, Copied, Info, Received};
 use super::type_table;
 use super::untyped::{Receiver, subscriber_control};
-use super::waitable::{Selectable, Selectee};
+use super::waitable::{Selectable, Selectee, rearm};
 #[cfg(feature = "async")]
 use super::waitable::{forget_task, poll_ready};
 use super::{async_verb, verb};
@@ -297,6 +297,7 @@ impl<T: Packet> Subscriber<T> {
                 return Err(RecvError::Closed.into());
             }
             if has_ended {
+                rearm(&mut self.receiver);
                 return Err(RecvFailure::NotReady(()));
             }
         }
@@ -407,7 +408,7 @@ impl<T: Unpack> futures_core::Stream for ValueStream<'_, T> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let polled = poll_ready(&mut self.values.subscriber.receiver, context);
-        self.is_pending = polled.is_pending();
+        self.is_pending |= polled.is_pending();
         polled.map(|ready| match ready {
             Ok(()) => self.values.next(),
             Err(error) => Some(Err(RecvError::System(error).into())),

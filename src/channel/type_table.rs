@@ -296,6 +296,7 @@ pub(crate) fn refused(error: OpenError) -> SendError {
             let (expected, found) = (found, expected);
             SendError::TypeRefused(Box::new(TypeMismatch { expected, found, difference }))
         }
+        OpenError::Stopped { .. } => SendError::Stopped,
         OpenError::System { source, .. } => SendError::System(source),
         other => SendError::System(std::io::Error::other(other)),
     }

@@ -46,6 +46,11 @@ pub(crate) trait Waitable {
     /// Its registration with the reactor; `None` if it can have none.
     fn listener(&mut self) -> Option<&mut Option<Box<Listener>>>;
 
+    /// Returns true if notifiers wake as many sleepers as there are packets, and not all.
+    fn is_woken_by_count(&self) -> bool {
+        false
+    }
+
     /// A number that changes when it takes something: a wait for the next thing begins anew.
     fn place(&self) -> u64;
 
@@ -197,8 +202,10 @@ fn listener(one: &mut dyn Waitable) -> io::Result<&mut Listener> {
             "the ring parks on events, which no descriptor reports: make it without Wait::event",
         ));
     }
-    if one.listener().is_some_and(|listener| listener.is_none()) {
-        let made = Listener::new(one.event_counts(), one.stop())?;
+    // In a forked child it is the parent's.
+    let is_own = |own: &Option<Box<Listener>>| own.as_ref().is_some_and(|it| it.is_own());
+    if one.listener().is_some_and(|own| !is_own(own)) {
+        let made = Listener::new(one.event_counts(), one.stop(), one.is_woken_by_count())?;
         if let Some(listener) = one.listener() {
             *listener = Some(Box::new(made));
         }
@@ -219,9 +226,13 @@ fn readiness(one: &mut dyn Waitable) -> io::Result<Readiness> {
 /// all.
 pub(crate) fn rearm(one: &mut dyn Waitable) -> bool {
     let Some(mut listener) = one.listener().and_then(Option::take) else { return true };
+    if !listener.is_own() {
+        // In a forked child it is the parent's, which also has the descriptor.
+        return true;
+    }
     let subject = Subject { id: one.place(), is_pending: one.is_pending() };
     if listener.is_due(subject) {
-        one.check_liveness(false);
+        one.check_liveness(listener.may_share_checks());
     }
     let is_armed = listener.arm(|| one.is_ready() || is_stopped(one));
     if let Some(own) = one.listener() {
@@ -250,7 +261,8 @@ impl<S: Selectable + ?Sized> Future for Ready<'_, S> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = poll_ready(self.one.selectee().into_inner(), context);
-        self.is_pending = polled.is_pending();
+        // Its waker may stay behind after it was ready, too.
+        self.is_pending |= polled.is_pending();
         polled
     }
 }
@@ -276,7 +288,9 @@ pub(super) fn poll_ready(
 
 /// Forgets the task that [`poll_ready`] would wake.
 pub(super) fn forget_task(one: &mut dyn Waitable) {
-    if let Some(Some(listener)) = one.listener() {
+    if let Some(Some(listener)) = one.listener()
+        && listener.is_own()
+    {
         listener.signal().set_waker(None);
     }
 }

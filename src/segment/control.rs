@@ -15,6 +15,7 @@ use super::entry::{EntryId, Liveness};
 use super::mapped::Mapped;
 use crate::error::OpenError;
 use crate::sync::Ordering;
+use crate::sys::lock::LockLimit;
 use crate::sys::machine::monotonic;
 use std::sync::{MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -36,11 +37,20 @@ impl Segment {
     /// Takes the control lock. Waits while another living process holds it;
     /// [`Busy`](OpenError::Busy) after the lock timeout.
     pub(crate) fn lock(&self) -> Result<Control<'_>, OpenError> {
+        self.lock_within_limit(self.limit())
+    }
+
+    /// As [`lock`](Self::lock), for leaving and clearing up: a stop does not end the wait.
+    pub(crate) fn lock_unstopped(&self) -> Result<Control<'_>, OpenError> {
+        self.lock_within_limit(&LockLimit { stop: None, ..self.limit().clone() })
+    }
+
+    fn lock_within_limit(&self, limit: &LockLimit) -> Result<Control<'_>, OpenError> {
         // Before the mutex, which another thread may have held when this process was forked.
         self.refuse_inherited()?;
         let local = self.local().lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mapped) = self.mapped() {
-            mapped.lock(self.limit())?;
+            mapped.lock(limit)?;
         }
         Ok(self.locked(local))
     }

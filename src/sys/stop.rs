@@ -67,8 +67,8 @@ impl Stop {
     /// Returns true after the first call of [`stop`](Self::stop).
     #[inline]
     pub fn is_stopped(&self) -> bool {
-        // Pairs with the store in `stop`: what was done before is seen.
-        self.word().load(Ordering::Acquire) != 0
+        // In one order with the store in `stop`, and with what an endpoint stores before it looks.
+        self.word().load(Ordering::SeqCst) != 0
     }
 
     /// The word that is not 0 once it was stopped.

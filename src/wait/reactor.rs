@@ -20,7 +20,11 @@
 //! - It fires by the clock, too, when the endpoint has to check which processes live: as often as a
 //!   blocked thread would ([`Pace`]).
 //!
-//! One thread serves up to 127 words; the kernel's call takes 128, and one is the lane's own. It
+//! A notifier of a queue wakes as many sleepers as there are packets. The thread may be that sleeper
+//! while its endpoint has no use for the packet. So it passes each such wake-up on to all sleepers
+//! of the word, and sleeps on the word only while the endpoint is armed.
+//!
+//! One thread serves up to 126 words; the kernel's call takes 128, and one is the lane's own. It
 //! starts with the first registration and ends with the last. A forked child has none of them and
 //! starts its own.
 
@@ -34,12 +38,14 @@ use crate::sys::thread::{PerProcess, spawn_without_signals};
 use crate::sys::{event::EventFd, futex};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-/// Words that one thread waits for, besides its own.
-const MOST_WORDS: usize = 127;
+/// Words that one thread waits for, besides its own. One is left for a stop that is set later. With
+/// more of those it looks every millisecond.
+const MOST_WORDS: usize = 126;
 /// Sleep between two checks if the kernel cannot wait for all words at once.
 const POLL: Duration = Duration::from_millis(1);
 
@@ -73,11 +79,16 @@ impl Signal {
 
     /// Sets whom the next [`fire`](Self::fire) wakes.
     pub(crate) fn set_waker(&self, waker: Option<&Waker>) {
-        let mut own = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&*own, waker) {
-            (Some(before), Some(waker)) if before.will_wake(waker) => {}
-            _ => *own = waker.cloned(),
+        let lock = || self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(before), Some(waker)) = (&*lock(), waker)
+            && before.will_wake(waker)
+        {
+            return;
         }
+        // Cloned and dropped without the lock: both run code of the executor.
+        let new = waker.cloned();
+        let before = std::mem::replace(&mut *lock(), new);
+        drop(before);
     }
 
     /// Tells the event loop, if the endpoint is armed.
@@ -105,22 +116,42 @@ pub(crate) struct Listener {
     registrations: Registrations,
     pace: Pace,
     lane: Arc<Lane>,
+    passes_on: bool,
     process: u32,
 }
 
 impl Listener {
     /// Registers an endpoint that sleeps on these event counts.
-    pub(crate) fn new(words: Vec<KeptEventCount>, stop: Option<&Stop>) -> io::Result<Self> {
+    ///
+    /// `passes_on`: notifiers wake as many sleepers as there are packets. The reactor then passes
+    /// each wake-up on to all sleepers of the word, because it may be meant for another one.
+    pub(crate) fn new(
+        words: Vec<KeptEventCount>,
+        stop: Option<&Stop>,
+        passes_on: bool,
+    ) -> io::Result<Self> {
         let signal = Arc::new(Signal::default());
         let watched = Watched {
             signal: Arc::clone(&signal),
             // In one order with the additions of notifiers: a later one differs.
             words: words.iter().map(|it| (it.clone(), it.futex.load(Ordering::SeqCst))).collect(),
             stop: stop.cloned(),
+            passes_on,
         };
         let lane = LANES.get().watch(watched)?;
         let (registrations, pace) = (Registrations::default(), Pace::new());
-        Ok(Self { signal, words, registrations, pace, lane, process: std::process::id() })
+        let process = std::process::id();
+        Ok(Self { signal, words, registrations, pace, lane, passes_on, process })
+    }
+
+    /// Returns false in a forked child: it is the parent's.
+    pub(crate) fn is_own(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    /// See [`Pace::may_share_checks`].
+    pub(crate) fn may_share_checks(&self) -> bool {
+        self.pace.may_share_checks()
     }
 
     /// What it shares with the reactor.
@@ -130,6 +161,9 @@ impl Listener {
 
     /// Sets what ends the waits of the endpoint.
     pub(crate) fn set_stop(&self, stop: &Stop) {
+        if !self.is_own() {
+            return;
+        }
         for one in self.lane.lock().iter_mut().filter(|one| Arc::ptr_eq(&one.signal, &self.signal))
         {
             one.stop = Some(stop.clone());
@@ -158,11 +192,12 @@ impl Listener {
             self.signal.fire();
             return false;
         }
-        let check_at = if is_sure { check_at } else { monotonic().min(check_at) };
+        let soon = || monotonic().saturating_add(nanos(POLL));
+        let check_at = if is_sure { check_at } else { soon().min(check_at) };
         self.signal.check_at.store(check_at, Ordering::SeqCst);
         // In one order with the stores in `Lane::run`: it sees the time, or this sees that it looks
         // for the next time, or finds its time too late.
-        if check_at < self.lane.wakes_at.load(Ordering::SeqCst) {
+        if self.passes_on || check_at < self.lane.wakes_at.load(Ordering::SeqCst) {
             self.lane.interrupt();
         }
         true
@@ -172,7 +207,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         // In a forked child the lane is the parent's, and its lock may be held for ever.
-        if self.process == std::process::id() {
+        if self.is_own() {
             self.lane.forget(&self.signal);
         }
     }
@@ -185,27 +220,56 @@ struct Watched {
     /// Each word, and the value that the thread saw last.
     words: Vec<(KeptEventCount, u32)>,
     stop: Option<Stop>,
+    /// See [`Listener::new`]. The thread sleeps on its words only while it is armed: a notifier
+    /// that finds no sleeper stops calling the kernel.
+    passes_on: bool,
 }
 
 impl Watched {
-    fn count(&self) -> usize {
-        self.words.len() + usize::from(self.stop.is_some())
-    }
-
-    /// Fires if a word has changed, or if the time has come. Returns when to look again.
-    fn look(&mut self, now: u64) -> (bool, u64) {
+    /// Looks at the words and at the clock, and adds to the round what follows from them.
+    fn look(&mut self, now: u64, round: &mut Round) {
         let mut is_changed = self.stop.as_ref().is_some_and(Stop::is_stopped);
         for (word, known) in &mut self.words {
             let value = word.futex.load(Ordering::SeqCst);
-            is_changed |= value != *known;
-            *known = value;
+            if value != *known {
+                is_changed = true;
+                *known = value;
+                if self.passes_on {
+                    round.passed_on.push(word.clone());
+                }
+            }
         }
-        if self.signal.armed.load(Ordering::SeqCst) == 0 {
-            return (false, u64::MAX);
+        let is_armed = self.signal.armed.load(Ordering::SeqCst) != 0;
+        if is_armed {
+            let check_at = self.signal.check_at.load(Ordering::SeqCst);
+            round.until = round.until.min(check_at);
+            if is_changed || check_at <= now {
+                round.fired.push(Arc::clone(&self.signal));
+            }
         }
-        let check_at = self.signal.check_at.load(Ordering::SeqCst);
-        (is_changed || check_at <= now, check_at)
+        if is_armed || !self.passes_on {
+            round.words.extend(self.words.iter().cloned());
+        }
+        if let Some(stop) = self.stop.as_ref().filter(|stop| !stop.is_stopped())
+            && !round.stops.iter().any(|other| other.is(stop))
+        {
+            round.stops.push(stop.clone());
+        }
     }
+}
+
+/// Words to wait for: those of all endpoints, and each stop once.
+fn count<'w>(all: impl Iterator<Item = &'w Watched>) -> usize {
+    let (mut words, mut stops) = (0, Vec::<&Stop>::new());
+    for one in all {
+        words += one.words.len();
+        if let Some(stop) = &one.stop
+            && !stops.iter().any(|other| other.is(stop))
+        {
+            stops.push(stop);
+        }
+    }
+    words + stops.len()
 }
 
 /// One thread of the reactor.
@@ -224,6 +288,8 @@ struct Round {
     words: Vec<(KeptEventCount, u32)>,
     stops: Vec<Stop>,
     fired: Vec<Arc<Signal>>,
+    /// Words whose wake-up may be meant for another sleeper.
+    passed_on: Vec<KeptEventCount>,
     until: u64,
 }
 
@@ -256,19 +322,7 @@ impl Lane {
         if watched.is_empty() {
             return None;
         }
-        for one in watched.iter_mut() {
-            let (fires, check_at) = one.look(now);
-            if fires {
-                round.fired.push(Arc::clone(&one.signal));
-            }
-            round.until = round.until.min(check_at);
-            round.words.extend(one.words.iter().cloned());
-            if let Some(stop) = one.stop.as_ref().filter(|stop| !stop.is_stopped())
-                && !round.stops.iter().any(|other| other.is(stop))
-            {
-                round.stops.push(stop.clone());
-            }
-        }
+        watched.iter_mut().for_each(|one| one.look(now, &mut round));
         Some(round)
     }
 
@@ -282,8 +336,12 @@ impl Lane {
                 }
                 continue;
             };
+            round.passed_on.iter().for_each(|word| futex::wake_all(&word.futex));
             let has_fired = !round.fired.is_empty();
-            round.fired.iter().for_each(|signal| signal.fire());
+            for signal in &round.fired {
+                // A waker that panics must not end the thread that serves other endpoints.
+                let _ = catch_unwind(AssertUnwindSafe(|| signal.fire()));
+            }
             if has_fired {
                 // A waker may have armed an endpoint again.
                 continue;
@@ -319,8 +377,9 @@ impl Lanes {
     /// Adds an endpoint to a thread with room for its words, or to a new one.
     fn watch(&'static self, watched: Watched) -> io::Result<Arc<Lane>> {
         let mut all = self.lock();
-        let used = |lane: &Lane| lane.lock().iter().map(Watched::count).sum::<usize>();
-        if let Some(lane) = all.iter().find(|lane| used(lane) + watched.count() <= MOST_WORDS) {
+        let has_room =
+            |lane: &Lane| count(lane.lock().iter().chain(std::iter::once(&watched))) <= MOST_WORDS;
+        if let Some(lane) = all.iter().find(|lane| has_room(lane)) {
             lane.lock().push(watched);
             lane.interrupt();
             return Ok(Arc::clone(lane));

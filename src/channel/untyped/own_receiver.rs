@@ -137,7 +137,7 @@ impl Receiver {
 
     /// Returns true if the next receive has something to report though there may be no packet.
     pub(crate) fn has_notice(&self) -> bool {
-        self.has_found() || self.is_over()
+        self.has_found() || self.is_over() || self.entry.cut_off().is_some()
     }
 
     /// Slots between the next packet and the tail.

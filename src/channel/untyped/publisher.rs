@@ -52,7 +52,7 @@ pub(crate) struct Sender {
     /// When to check liveness during a wait.
     pub(super) pace: Pace,
     /// The gate at which the last call that does not wait found no room.
-    pub(super) blocked: Option<Gate>,
+    pub(in crate::channel) blocked: Option<Gate>,
 }
 
 impl Sender {

@@ -142,7 +142,7 @@ impl Waitable for Sender {
     }
 
     fn is_ready(&self) -> bool {
-        self.blocked.is_none_or(|gate| self.has_moved(gate))
+        self.blocked.is_none_or(|gate| self.has_moved(gate)) || self.entry.cut_off().is_some()
     }
 
     fn event_count(&self) -> Option<&EventCount> {
@@ -169,6 +169,9 @@ impl Waitable for Sender {
         if !(is_long && self.entry.is_checked()) {
             self.entry.reap_dead();
         }
+        // The gate may be gone without having moved, such as a pin that was removed: the next call
+        // finds out.
+        self.blocked = None;
     }
 
     fn stop(&self) -> Option<&Stop> {

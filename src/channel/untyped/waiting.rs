@@ -163,11 +163,14 @@ impl<C: Cursor> Waitable for Receiver<C> {
                 break;
             }
         }
-        self.has_found() || self.is_over()
+        self.has_found() || self.is_over() || self.entry.cut_off().is_some()
     }
 
     fn is_ready(&self) -> bool {
-        self.cursor.is_ready() || self.is_over() || self.is_draining()
+        self.cursor.is_ready()
+            || self.is_over()
+            || self.is_draining()
+            || self.entry.cut_off().is_some()
     }
 
     fn event_count(&self) -> Option<&EventCount> {
@@ -194,6 +197,10 @@ impl<C: Cursor> Waitable for Receiver<C> {
 
     fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
         Some(&mut self.entry.listener)
+    }
+
+    fn is_woken_by_count(&self) -> bool {
+        C::IS_SHARED
     }
 
     fn place(&self) -> u64 {

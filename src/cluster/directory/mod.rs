@@ -214,7 +214,7 @@ impl Directory {
     /// Leaves: discards the inbox and frees the slot.
     pub(crate) fn leave(mut self) -> Result<(), OpenError> {
         {
-            let control = self.slots.lock()?;
+            let control = self.slots.lock_unstopped()?;
             failpoint(Failpoint::LeavePhase);
             clear(&control, &self.slots, &self.cluster, self.slot, Ended::Left)?;
             self.tidy(&control);
@@ -229,7 +229,7 @@ impl Directory {
     /// Discards the inbox of a dead worker and frees its slot. Returns false if there is none.
     pub(crate) fn retire(&self, who: &Address<'_>) -> Result<bool, OpenError> {
         {
-            let control = self.slots.lock()?;
+            let control = self.slots.lock_unstopped()?;
             let Some((index, entry)) = self.slots.find(who) else { return Ok(false) };
             if entry.phase.state() == WorkerSlotState::Free {
                 return Ok(false);

@@ -100,6 +100,11 @@ impl SlotTable {
         self.segment.lock()
     }
 
+    /// Takes the control lock to leave: see [`Segment::lock_unstopped`].
+    pub(super) fn lock_unstopped(&self) -> Result<Control<'_>, OpenError> {
+        self.segment.lock_unstopped()
+    }
+
     /// Takes the control lock if it is free.
     pub(super) fn try_lock(&self) -> Option<Control<'_>> {
         self.segment.try_lock()

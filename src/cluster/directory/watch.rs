@@ -65,6 +65,8 @@ pub struct Watch {
     detachment: Option<Detachment>,
     /// For event loops.
     listener: Option<Box<Listener>>,
+    /// Changes that were reported.
+    reported: u64,
     slots: SlotTable,
 }
 
@@ -97,6 +99,7 @@ impl Watch {
             check_locks_at: Deadline::after(IDLE),
             detachment: None,
             listener: None,
+            reported: 0,
             slots,
         };
         watch.look(Depth::Locks);
@@ -156,7 +159,9 @@ impl Watch {
     /// Returns the next change if there is one now. Does not sleep.
     fn next(&mut self) -> Option<WorkerChange> {
         self.look_if_idle();
-        self.changes.pop_front()
+        let change = self.changes.pop_front();
+        self.reported += u64::from(change.is_some());
+        change
     }
 
     /// Checks for changes, unless there are some to report. Checks the locks only every 50 ms,
@@ -237,7 +242,7 @@ impl Waitable for Watch {
     }
 
     fn place(&self) -> u64 {
-        0
+        self.reported
     }
 
     fn stop(&self) -> Option<&Stop> {

@@ -102,7 +102,7 @@ impl Events<'_> {
         awaited: &mut Option<&mut Await<'_>>,
     ) -> Result<Step, RunError> {
         if self.has_worker_handlers() && self.has_due_change() {
-            self.report_change();
+            self.report_change()?;
             return Ok(Step::Other);
         }
         if self.is_over(limit) {
@@ -190,10 +190,13 @@ impl Events<'_> {
     }
 
     /// Runs the worker handlers for one change, if there is one.
-    fn report_change(&mut self) {
+    fn report_change(&mut self) -> Result<(), RunError> {
         self.change_after = None;
-        let Some(change) = self.watch.as_mut().and_then(|watch| watch.try_recv().ok()) else {
-            return;
+        let change = match self.watch.as_mut().map(Watch::try_recv) {
+            Some(Ok(change)) => change,
+            // Each dispatch would find it again, and never sleep.
+            Some(Err(TryRecvError::Detached(cause))) => return Err(RunError::Detached(cause)),
+            Some(Err(_)) | None => return Ok(()),
         };
         let Self { handlers, recorder, emitter, .. } = self;
         let (event, sender) = ("", worker_of(&change));
@@ -202,6 +205,7 @@ impl Events<'_> {
             handler(&change, &mut Context { emitter, recorder, event, sender });
             true
         });
+        Ok(())
     }
 
     pub(super) fn has_worker_handlers(&self) -> bool {

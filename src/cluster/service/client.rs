@@ -309,6 +309,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 let (needed, capacity) = (self.max_reply, self.link.reply_capacity());
                 CallError::Busy(CallLimit::ReplyMemory { needed, free, capacity })
             }
+            StartFailure::Open(OpenError::Stopped { .. }) => CallError::Stopped,
             StartFailure::Open(error) => CallError::Open(Box::new(error)),
             StartFailure::Nested => CallError::WouldDeadlock,
             StartFailure::Send(SendFailure::Error(error)) => CallError::from(error),

@@ -8,7 +8,7 @@ use super::own_thread::OwnServer;
 use super::reply;
 use crate::channel::{
     Cursor, EventCount, GroupReceiver, HoldsPacket, KeptEventCount, RecvFailure, ReplyRight, Taken,
-    Waitable, consumers,
+    Waitable, consumers, rearm,
 };
 use crate::cluster::calls::{CallerCache, ReachError, TakenRequest};
 use crate::cluster::error::{ReplyError, ServiceRecvError, ServiceRecvFailure};
@@ -169,6 +169,7 @@ impl Server {
                         return Err(ServiceRecvError::Stopped.into());
                     }
                     if deadline.has_passed() {
+                        rearm(self);
                         return Err(ServiceRecvFailure::NotReady(()));
                     }
                     std::thread::sleep(deadline.cut(RETRY));
@@ -320,6 +321,10 @@ impl Waitable for Server {
 
     fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
         self.receiver.listener()
+    }
+
+    fn is_woken_by_count(&self) -> bool {
+        self.receiver.is_woken_by_count()
     }
 
     fn place(&self) -> u64 {

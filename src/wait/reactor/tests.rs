@@ -29,11 +29,15 @@ struct Endpoint {
 
 impl Endpoint {
     fn new(stop: Option<&Stop>) -> Self {
+        Self::of(stop, false)
+    }
+
+    fn of(stop: Option<&Stop>, passes_on: bool) -> Self {
         let segment = Segment::heap(&Settings::default()).unwrap();
         let word = segment.memory().readers_event_count();
         let (sender, woken) = channel();
         let waker = Waker::from(Arc::new(Tells(Mutex::new(sender))));
-        let listener = Listener::new(vec![word.clone()], stop).unwrap();
+        let listener = Listener::new(vec![word.clone()], stop, passes_on).unwrap();
         Self { listener, word, woken, waker }
     }
 
@@ -168,4 +172,57 @@ fn notifications_at_any_time_are_not_lost() {
         while endpoint.woken.try_recv().is_ok() {}
     }
     notifying.join().unwrap();
+}
+
+#[test]
+fn a_wake_up_of_one_sleeper_is_passed_on() {
+    let mut endpoint = Endpoint::of(None, true);
+    for _ in 0..50 {
+        endpoint.arm();
+        let lane = Arc::clone(&endpoint.listener.lane);
+        // The thread of the reactor sleeps first, so the kernel wakes it first.
+        while lane.wakes_at.load(Ordering::SeqCst) == u64::MAX {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        let (word, (sender, slept)) = (endpoint.word.clone(), channel());
+        let sleeping = std::thread::spawn(move || {
+            let seen = word.futex.load(Ordering::SeqCst);
+            sender.send(()).unwrap();
+            futex::wait(&word.futex, seen, Duration::from_secs(3600));
+            sender.send(()).unwrap();
+        });
+        slept.recv().unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        endpoint.word.futex.fetch_add(1, Ordering::SeqCst);
+        futex::wake(&endpoint.word.futex, 1);
+        endpoint.woken.recv_timeout(LONG).unwrap();
+        slept.recv_timeout(LONG).expect("the wake-up was kept from another sleeper");
+        sleeping.join().unwrap();
+    }
+}
+
+/// A waker that panics.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker that panics, on purpose");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_ends_no_thread() {
+    let (mut bad, mut good) = (Endpoint::new(None), Endpoint::new(None));
+    bad.arm();
+    bad.listener.signal.set_waker(Some(&Waker::from(Arc::new(Panics))));
+    bad.word.futex.fetch_add(1, Ordering::SeqCst);
+    futex::wake_all(&bad.word.futex);
+    while bad.listener.signal.armed.load(Ordering::SeqCst) != 0 {
+        std::thread::yield_now();
+    }
+    good.arm();
+    good.word.futex.fetch_add(1, Ordering::SeqCst);
+    futex::wake_all(&good.word.futex);
+    good.woken.recv_timeout(LONG).unwrap();
 }
