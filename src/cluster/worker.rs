@@ -259,10 +259,18 @@ impl Worker {
         object: ClusterObject<'_>,
         settings: RingBuilder,
     ) -> Result<Ring, OpenError> {
+        self.with_space(|| self.try_open(object, settings.clone()))
+    }
+
+    /// As [`open`](Self::open), but fails at once if there is no room for the object.
+    pub(super) fn try_open(
+        &self,
+        object: ClusterObject<'_>,
+        settings: RingBuilder,
+    ) -> Result<Ring, OpenError> {
         self.refuse_outsiders()?;
         let settings = self.with_join_timeout(settings, RingBuilder::open_timeout);
-        let name = object.name(&self.cluster)?;
-        self.with_space(|| settings.clone().open_named(&name))
+        settings.open_named(&object.name(&self.cluster)?)
     }
 
     /// Fails in a forked child, which has no place in the cluster, and in a cluster that was
@@ -293,18 +301,12 @@ impl Worker {
     }
 
     /// Makes an object. If there is no room for it, removes what killed processes left, and tries
-    /// once more.
+    /// again for up to a second.
     pub(super) fn with_space<T>(
         &self,
         make: impl Fn() -> Result<T, OpenError>,
     ) -> Result<T, OpenError> {
-        match make() {
-            Err(OpenError::NoSpace { .. } | OpenError::NoInodes { .. }) => {
-                self.directory.sweep();
-                make()
-            }
-            outcome => outcome,
-        }
+        directory::with_space(make, || self.directory.sweep())
     }
 
     /// As [`open`](Self::open), but the object must exist.

@@ -27,7 +27,7 @@ mod watch;
 pub(crate) use info::{InboxAddress, Lookup, Presence, Visit, worker_of_process};
 pub use info::{WorkerChange, WorkerInfo, WorkerState};
 pub(crate) use slots::JoinRequest;
-pub(crate) use sweep::{Caretaker, remove};
+pub(crate) use sweep::{Caretaker, remove, with_space};
 pub use watch::Watch;
 
 use super::error::JoinError;
@@ -62,7 +62,7 @@ impl Directory {
     /// Joins a cluster, or creates it.
     pub(crate) fn join(cluster: &Cluster, request: &JoinRequest<'_>) -> Result<Self, JoinError> {
         check_name(cluster, request.name)?;
-        let mut slots = SlotTable::open(cluster, request)?;
+        let mut slots = with_space(|| SlotTable::open(cluster, request), || sweep(cluster))?;
         check_id(slots.count(), request)?;
         let deadline = Deadline::after(request.wait_for_name.unwrap_or_default());
         let mut pace = Pace::new();
