@@ -225,7 +225,7 @@ impl ObjectInfo {
                 "b" => ObjectKind::Board,
                 "d" => ObjectKind::Directory,
                 "e" => ObjectKind::Events,
-                "i" => ObjectKind::Inbox,
+                "i" | "j" => ObjectKind::Inbox,
                 "q" => ObjectKind::Queue,
                 "r" => ObjectKind::Replies,
                 "s" => ObjectKind::Requests,

@@ -30,6 +30,7 @@ fn peer() {
         "busy_server" => busy_server,
         "unfinished" => unfinished_inbox,
         "kept" => kept_inbox,
+        "growing" => growing_inbox,
         "holder" => hold,
         "server" => serve,
         "caller" => call,
@@ -332,4 +333,33 @@ fn kept_inbox(_: &Role) {
 #[test]
 fn the_inbox_of_a_worker_that_is_away_stays_until_it_is_retired() {
     Peer::start("kept").finish();
+}
+
+/// Opens an inbox with a capacity for which there is no room beside it, with and without a message
+/// in it.
+fn growing_inbox(_: &Role) {
+    if !own_memory("size=3m") {
+        return;
+    }
+    let join = |capacity| {
+        let builder = Worker::builder().max_workers(4).inbox_capacity(capacity);
+        builder.join("growing", "shop").unwrap()
+    };
+    drop(join(LEFT).inbox().unwrap());
+    let shop = join(4 * LEFT);
+    let error = shop.inbox().map(drop).unwrap_err();
+    assert!(error.to_string().starts_with("no space for inbox \"shop\""), "{error}");
+    assert_eq!(objects("~j."), [] as [&str; 0]);
+    // With a message it would stay in any case.
+    shop.send_to("shop", &7_u64).unwrap();
+    let mut inbox = shop.inbox().unwrap();
+    assert_eq!(inbox.capacity(), LEFT);
+    inbox.recv().unwrap().ack();
+    drop((inbox, shop));
+    assert_eq!(join(LEFT).inbox().unwrap().capacity(), LEFT);
+}
+
+#[test]
+fn an_inbox_stays_if_there_is_no_room_for_a_larger_one() {
+    Peer::start("growing").finish();
 }

@@ -59,6 +59,14 @@ impl WorkerBuilder {
 
     /// Sets the size of this worker's inbox in bytes: a power of two, by default 256 KiB. The
     /// largest message takes half of it.
+    ///
+    /// If the inbox exists with another size, from a worker of this name before,
+    /// [`Worker::inbox`](crate::Worker::inbox) makes it anew with this size, if it is empty: no
+    /// message waits in it or is being sent to it. Senders go on. For a moment both inboxes take
+    /// memory. An inbox that holds a message keeps its size; [`Inbox::capacity`] returns it. Open
+    /// the inbox again when it is empty. Without this setting an inbox keeps the size that it has.
+    ///
+    /// [`Inbox::capacity`]: super::Inbox::capacity
     pub fn inbox_capacity(mut self, bytes: usize) -> Self {
         self.inbox_capacity = Some(bytes);
         self

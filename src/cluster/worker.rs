@@ -11,6 +11,7 @@ use crate::channel::{Draining, Ring, RingBuilder};
 use crate::error::{Detachment, OpenError};
 use crate::wait::{Deadline, Pace, Sleep, Subject, Wait, Waiter, wait_until};
 use std::fmt;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// A process's place in a cluster: its name and id, and the start of everything that it opens.
@@ -62,6 +63,8 @@ pub struct Worker {
     pub(super) choices: WorkerBuilder,
     pub(super) senders: SenderPool,
     pub(super) draining: Draining,
+    /// Held while the inbox is opened.
+    pub(super) opening: Mutex<()>,
 }
 
 impl fmt::Debug for Worker {
@@ -104,6 +107,7 @@ impl Worker {
             name: name.to_owned(),
             choices,
             draining: Draining::default(),
+            opening: Mutex::default(),
             calls: OwnCalls::default(),
             callers: OwnCallers::default(),
         }

@@ -39,6 +39,7 @@ mod joining;
 mod lifetime;
 mod parking;
 mod queues;
+mod replacing;
 mod replies;
 mod settling;
 mod types;

@@ -12,8 +12,8 @@
 //! wait for the second lock has a short limit.
 
 use super::slots::SlotTable;
-use crate::channel::{RingBuilder, settle};
-use crate::cluster::names::{Cluster, ClusterObject, WorkerId};
+use crate::channel::{Ring, RingBuilder, settle};
+use crate::cluster::names::{Cluster, ClusterObject, InboxName, WorkerId};
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::{Ended, WorkerSlotState};
@@ -69,21 +69,41 @@ pub(super) fn clear(
     slots.change(control, index, |phase| phase.with_state(WorkerSlotState::Taken));
     let name = slots.read(index).map(|entry| entry.name);
     failpoint(Failpoint::LeaveInbox);
-    discard_inbox(cluster, &name.unwrap_or_default())?;
+    discard_inboxes(cluster, &name.unwrap_or_default())?;
     failpoint(Failpoint::LeaveFree);
     slots.change(control, index, |phase| phase.with_end(how).with_state(WorkerSlotState::Free));
     Ok(())
 }
 
-/// Closes and removes the inbox of this worker, if there is one. Under the directory's control
-/// lock.
-pub(super) fn discard_inbox(cluster: &Cluster, worker: &str) -> Result<(), OpenError> {
+/// Closes and removes the inboxes of this worker: the current one and the spare one, as far as they
+/// exist. Under the directory's control lock.
+pub(super) fn discard_inboxes(cluster: &Cluster, worker: &str) -> Result<(), OpenError> {
+    InboxName::ALL
+        .into_iter()
+        .try_for_each(|inbox| remove_inbox(cluster, worker, inbox, Ring::discard))
+}
+
+/// Closes and removes a spare inbox, if there is one.
+pub(super) fn remove_spare(
+    cluster: &Cluster,
+    worker: &str,
+    inbox: InboxName,
+) -> Result<(), OpenError> {
+    remove_inbox(cluster, worker, inbox, Ring::supersede)
+}
+
+fn remove_inbox(
+    cluster: &Cluster,
+    worker: &str,
+    inbox: InboxName,
+    remove: fn(&Ring) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
     // An invalid name is damage: no worker can have joined under it.
-    let Ok(name) = ClusterObject::Inbox(worker).name(cluster) else { return Ok(()) };
+    let Ok(name) = ClusterObject::Inbox(worker, inbox).name(cluster) else { return Ok(()) };
     match RingBuilder::default().tagged_slots().open_timeout(SHORT_TIMEOUT).attach_named(&name) {
         // Its maker may have been killed before the inbox was complete: unlink what is there.
         Err(OpenError::NotFound { .. }) => Segment::remove(&name, Some(SHORT_TIMEOUT)).map(drop),
-        inbox => inbox?.discard(),
+        inbox => remove(&inbox?),
     }
 }
 
