@@ -43,6 +43,13 @@ impl WorkerBuilder {
     /// exists with another number, joining fails with
     /// [`SettingsMismatch`](crate::OpenError::SettingsMismatch). Without this setting a worker
     /// joins any cluster.
+    ///
+    /// The number is fixed as long as the cluster exists: its inboxes, topics, queues and services
+    /// have room for that many workers. To change it, end all workers, call
+    /// [`Worker::remove_cluster`](crate::Worker::remove_cluster), which deletes the messages and
+    /// jobs that are left, and let the first worker join with another number. A
+    /// [full](super::JoinError::Full) cluster has room again after
+    /// [`Worker::retire`](crate::Worker::retire) of a worker that is away.
     pub fn max_workers(mut self, count: usize) -> Self {
         self.max_workers = Some(count);
         self

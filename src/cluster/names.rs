@@ -159,8 +159,8 @@ pub(crate) enum ClusterObject<'a> {
     Events,
 }
 
-/// One of the two names of an inbox. The phase of the worker's slot has the name of the current
-/// inbox. An inbox of the other name is a spare one: in the making, or replaced.
+/// The first or the second name of an inbox. The phase of the worker's slot has the name of the
+/// current inbox. An inbox of the other name is a spare one: in the making, or replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum InboxName {
     /// The name of a first inbox.

@@ -106,6 +106,43 @@ impl fmt::Display for Sharing {
     }
 }
 
+/// Steps before `max_workers` of a cluster can be another number: it is fixed as long as the
+/// cluster exists.
+pub(crate) const END_CLUSTER: &str = "end all workers, call Worker::remove_cluster (deletes messages and jobs), and let the first worker join with";
+
+/// Advice about a setting that differs from that of an existing object.
+pub(crate) struct SettingAdvice<'a>(pub(crate) &'a str);
+
+impl fmt::Display for SettingAdvice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "max_workers" => write!(
+                f,
+                "join with the same number or none; to change it, {END_CLUSTER} another WorkerBuilder::max_workers"
+            ),
+            _ => f.write_str("open it with the same settings or none"),
+        }
+    }
+}
+
+/// Advice if all entries of this kind are in use.
+pub(crate) struct FullAdvice<'a>(pub(crate) &'a str);
+
+impl fmt::Display for FullAdvice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            "servers" => "make the service with a larger max_servers",
+            "consumers" => "make the queue with a larger max_consumers",
+            "publishers" => "create the ring with a larger max_publishers",
+            "subscribers" => {
+                "create the ring with a larger max_subscribers, or remove durable ones"
+            }
+            // Clients of a service, publishers of a queue.
+            _ => return write!(f, "{END_CLUSTER} a larger WorkerBuilder::max_workers"),
+        })
+    }
+}
+
 /// Reverses the escape of bytes as `%XX`.
 fn unescaped(name: &str) -> String {
     let mut parts = name.split('%');
