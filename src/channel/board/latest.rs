@@ -5,11 +5,14 @@ use super::error::{
     WriteTimeoutError,
 };
 use super::{Board, BoardReader, BoardWriter, CellHolder, CellValue};
+use crate::channel::select::{Selectable, Selectee, Waitable};
 use crate::channel::verb;
 use crate::error::{Detachment, Form, OpenError};
 use crate::packet::{Packet, SendAs};
-use crate::wait::{Timeout, Wait};
+use crate::segment::layout::EventCount;
+use crate::wait::{IDLE, Timeout, Wait};
 use std::fmt;
+use std::time::Duration;
 
 /// Writes `Debug`. Not derived: that would require `T: Debug`.
 macro_rules! debug_as_field {
@@ -119,6 +122,23 @@ impl<T: Packet> LatestWriter<T> {
 }
 
 /// Reads the value of a [`Latest`], in place. It has one value in hand at a time.
+///
+/// [`select`](crate::select) waits for it, together with other receivers. It is ready when
+/// [`wait_changed`](Self::wait_changed) would return at once. A read ends that.
+///
+/// ```
+/// use packetring::{Latest, Ring, select, try_select};
+///
+/// let (level, ring) = (Latest::<f64>::builder().heap_latest::<f64>()?, Ring::builder().heap()?);
+/// let (mut reader, mut orders) = (level.reader()?, ring.subscriber::<u64>()?);
+/// level.writer()?.write(&0.7)?;
+/// match select(&mut [&mut orders, &mut reader]) {
+///     0 => println!("order {}", *orders.recv()?),
+///     _ => assert_eq!(*reader.read()?, 0.7),
+/// }
+/// assert_eq!(try_select(&mut [&mut orders, &mut reader]), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct LatestReader<T: Packet> {
     reader: BoardReader<T>,
 }
@@ -166,5 +186,42 @@ impl<T: Packet> LatestReader<T> {
         timeout: Timeout,
     ) -> Result<CellValue<'_, T>, F> {
         self.reader.changed_cell(ONLY, timeout)
+    }
+}
+
+impl<T: Packet> Selectable for LatestReader<T> {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(self)
+    }
+}
+
+impl<T: Packet> Waitable for LatestReader<T> {
+    fn has_next(&mut self) -> bool {
+        self.is_ready()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.reader.is_changed(ONLY)
+    }
+
+    fn event_count(&self) -> &EventCount {
+        self.reader.changed_of(ONLY)
+    }
+
+    fn is_pending(&self) -> bool {
+        false
+    }
+
+    fn check_liveness(&mut self, _is_long: bool) {
+        // The dead stop no reader.
+    }
+
+    fn longest_sleep(&self) -> Duration {
+        // A writer may be killed between its write and its wake-up.
+        IDLE
+    }
+
+    fn wait(&self) -> Wait {
+        self.reader.how_to_wait()
     }
 }
