@@ -16,6 +16,15 @@ impl DisplayName<'_> {
         self.0.contains('~')
     }
 
+    /// Shows the name of a board. Outside of a cluster it is as that of a ring.
+    pub(crate) fn fmt_board(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (prefix, plain) = self.prefix_and_name();
+        match self.is_of_cluster() {
+            true => fmt::Display::fmt(self, f),
+            false => write!(f, "board {plain:?}{}", Prefix(prefix)),
+        }
+    }
+
     /// The call that removes it.
     pub(crate) fn remover(&self) -> &'static str {
         if self.is_of_cluster() { "Worker::remove_cluster" } else { "Ring::remove" }
