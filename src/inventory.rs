@@ -25,7 +25,7 @@ pub use crate::segment::entry::Kept;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ObjectKind {
-    /// A plain ring.
+    /// A plain ring, or an object outside of a cluster whose content could not be read.
     Ring,
     /// The directory of a cluster, which holds its workers.
     Directory,
@@ -33,7 +33,8 @@ pub enum ObjectKind {
     Inbox,
     /// A topic.
     Topic,
-    /// A board or a latest value of a cluster. Without a cluster its kind is shown as a ring's.
+    /// A board or a latest value, of a cluster or without one. Without a cluster, its settings tell
+    /// it from a ring.
     Board,
     /// A work queue.
     Queue,
@@ -58,12 +59,13 @@ pub enum ObjectKind {
 pub struct ObjectInfo {
     /// The kind.
     pub kind: ObjectKind,
-    /// The name as the user gave it: of the ring, topic, queue or service, or of an inbox's worker.
+    /// The name as the user gave it: of the ring, board, topic, queue or service, or of an inbox's
+    /// worker.
     /// For replies the id of the client. Empty for a directory and for events.
     pub name: String,
     /// The [prefix](crate::RingBuilder::prefix) of the name; `None` for a name without one.
     pub prefix: Option<String>,
-    /// The cluster's name as the user gave it; `None` for a plain ring.
+    /// The cluster's name as the user gave it; `None` for a plain ring or board.
     pub cluster: Option<String>,
     /// The file.
     pub path: PathBuf,
@@ -220,12 +222,13 @@ impl ObjectInfo {
         let prefix = prefix.map(str::to_owned);
         let kind = match (&found.fault, &parts) {
             (Some(OpenError::Foreign { .. }), _) => ObjectKind::Foreign,
+            (_, None) if found.has_cells => ObjectKind::Board,
             (_, None) => ObjectKind::Ring,
             (_, Some(parts)) => match parts.kind {
                 "b" => ObjectKind::Board,
                 "d" => ObjectKind::Directory,
                 "e" => ObjectKind::Events,
-                "i" => ObjectKind::Inbox,
+                "i" | "j" => ObjectKind::Inbox,
                 "q" => ObjectKind::Queue,
                 "r" => ObjectKind::Replies,
                 "s" => ObjectKind::Requests,
@@ -261,6 +264,7 @@ impl fmt::Display for ObjectInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             ObjectKind::Foreign => write!(f, "foreign file {:?}", self.path),
+            ObjectKind::Board => DisplayName(self.object.as_str()).fmt_board(f),
             _ => DisplayName(self.object.as_str()).fmt(f),
         }
     }

@@ -140,8 +140,8 @@ mod api {
     /// Readers and writers of a [`Board`] and of a [`Latest`], with their errors.
     pub mod board {
         pub use crate::channel::{
-            BoardBuilder, BoardKey, BoardReader, BoardWriter, CellHolder, CellId, CellValue,
-            ChangedError, ChangedTimeoutError, LatestReader, LatestWriter, ReadError,
+            BoardBuilder, BoardKey, BoardReader, BoardWriter, CellChange, CellHolder, CellId,
+            CellValue, ChangedError, ChangedTimeoutError, LatestReader, LatestWriter, ReadError,
             TryChangedError, TryWriteError, WriteError, WriteTimeoutError,
         };
     }

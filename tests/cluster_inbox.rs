@@ -627,21 +627,6 @@ fn an_inbox_opens_once_and_closes_when_its_worker_leaves() {
     assert!(matches!(inbox.recv(), Err(RecvError::Closed)));
 }
 
-#[test]
-fn an_inbox_keeps_its_first_capacity() {
-    let cluster = Cluster::new("capacity");
-    drop(cluster.small("billing"));
-    let billing = Worker::builder().inbox_capacity(8192).join(&cluster.0, "billing").unwrap();
-    let error = billing.inbox().unwrap_err();
-    assert!(matches!(
-        error,
-        OpenError::SettingsMismatch { setting: "capacity", expected, found, .. }
-            if (expected.as_str(), found.as_str()) == ("8192", "4096")
-    ));
-    drop(billing);
-    cluster.join("billing").inbox().unwrap();
-}
-
 // ---- packets that can be sent ----
 
 #[packet]

@@ -142,6 +142,48 @@ fn an_id_is_the_same_after_a_restart() {
     assert_cluster_gone(&cluster);
 }
 
+/// The errors say what to do, and it helps.
+#[test]
+fn errors_say_how_to_raise_the_number_of_workers() {
+    let cluster = unique("raise");
+    let join = |count, name| Worker::builder().max_workers(count).join(&cluster, name);
+    let (web, billing) = (join(2, "web").unwrap(), join(2, "billing").unwrap());
+    drop(billing.inbox().unwrap());
+    drop(billing);
+    let raise = "end all workers, call Worker::remove_cluster (deletes messages and jobs), and let \
+                 the first worker join with";
+    assert_eq!(
+        join(2, "more").unwrap_err().to_string(),
+        format!(
+            "cluster full: all 2 worker slots are in use; retire workers that will not return \
+             (Worker::retire), or {raise} a larger WorkerBuilder::max_workers"
+        )
+    );
+    assert_eq!(
+        join(3, "more").unwrap_err().to_string(),
+        format!(
+            "directory not opened: directory of cluster {cluster:?} exists with other settings: \
+             max_workers is 2, requested 3; join with the same number or none; to change it, \
+             {raise} another WorkerBuilder::max_workers"
+        )
+    );
+    // As the first error says.
+    assert!(web.retire("billing").unwrap());
+    let more = join(2, "more").unwrap();
+    drop(more.inbox().unwrap());
+    // The worker that is away keeps the cluster.
+    drop((more, web));
+    assert!(matches!(
+        join(3, "web"),
+        Err(JoinError::Open(OpenError::SettingsMismatch { setting: "max_workers", .. }))
+    ));
+    assert!(Worker::remove_cluster(&cluster).unwrap());
+    let workers = ["web", "billing", "more"].map(|name| join(3, name).unwrap());
+    assert!(matches!(join(3, "last"), Err(JoinError::Full { limit: 3 })));
+    drop(workers);
+    assert_cluster_gone(&cluster);
+}
+
 #[test]
 fn an_id_beyond_the_slots_is_rejected_with_both_numbers() {
     let cluster = unique("beyond");

@@ -13,7 +13,7 @@
 mod support;
 
 use packetring::inventory::{Kept, ObjectInfo, ObjectKind, Purged, StayReason};
-use packetring::{OpenError, Ring, Worker, inventory, purge};
+use packetring::{Board, Latest, OpenError, Ring, Worker, inventory, purge};
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
@@ -88,9 +88,12 @@ fn staying(purged: &Purged) -> Known {
     known(purged.stays.iter().map(|(object, _)| object))
 }
 
-/// All kinds of objects, open in this process: ring `r` and cluster `my ü`.
+/// All kinds of objects, open in this process: ring `r`, latest value `l`, board `p` and cluster
+/// `my ü`.
 fn open_all() -> impl Sized {
     let ring = Ring::open("r").unwrap();
+    let latest = Latest::<u64>::open("l").unwrap();
+    let board = Board::<String>::open("p").unwrap();
     let numbers = (ring.publisher::<u64>().unwrap(), ring.subscriber::<u64>().unwrap());
     let worker = Worker::join("my ü", "a").unwrap();
     let topic = worker.topic("t::1").publisher::<u64>().unwrap();
@@ -98,11 +101,15 @@ fn open_all() -> impl Sized {
     let service = worker.service::<u64, u64>("s").unwrap();
     let client = worker.client::<u64, u64>("s").unwrap();
     let events = worker.events().unwrap();
-    (numbers, ring, topic, queue, service, client, events, worker)
+    let boards = (latest, board, worker.board::<u64>("b").unwrap());
+    (numbers, ring, boards, topic, queue, service, client, events, worker)
 }
 
-const KINDS: [(&str, bool, &str); 7] = [
+const KINDS: [(&str, bool, &str); 10] = [
     ("Ring", false, "r"),
+    ("Board", false, "l"),
+    ("Board", false, "p"),
+    ("Board", true, "b"),
     ("Directory", true, ""),
     ("Topic", true, "t::1"),
     ("Queue", true, "q"),
@@ -450,4 +457,30 @@ fn this_process_is_listed_with_its_ring() {
     assert_eq!(own.to_string(), format!("ring {name:?}"));
     drop(ring);
     assert!(!inventory().unwrap().iter().any(|object| object.name == name));
+}
+
+// ── Boards ─────────────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn a_board_outside_of_a_cluster_is_listed_as_one() {
+    let name = unique("board");
+    let latest = Latest::<u64>::open(&name).unwrap();
+    let builder = Board::<u64>::builder().prefix("test-boards");
+    let board = builder.keys(3).open::<u64>(&name).unwrap();
+    let listed = |prefix: Option<&str>| {
+        let all = inventory().unwrap().into_iter();
+        let found = all.filter(|found| found.name == name && found.prefix.as_deref() == prefix);
+        found.map(|found| (found.kind, found.to_string(), found.kept, found.cluster)).collect()
+    };
+    let expected = |text: String| vec![(ObjectKind::Board, text, Kept::Nothing, None)];
+    let found: Vec<_> = listed(None);
+    assert_eq!(found, expected(format!("board {name:?}")));
+    let found: Vec<_> = listed(Some("test-boards"));
+    assert_eq!(found, expected(format!("board {name:?} (prefix \"test-boards\")")));
+    drop((latest, board));
+    let ring = Ring::open(&name).unwrap();
+    let found: Vec<_> = listed(None);
+    let expected = (ObjectKind::Ring, format!("ring {name:?}"), Kept::Nothing, None);
+    assert_eq!(found, [expected]);
+    drop(ring);
 }

@@ -14,11 +14,13 @@ use packetring::board::{
     ReadError, TryChangedError, TryWriteError, WriteError, WriteTimeoutError,
 };
 use packetring::inventory::ObjectKind;
-use packetring::{Board, Latest, OpenError, Ring, Worker, packet};
+use packetring::{
+    Board, Latest, OpenError, Ring, Worker, packet, select, select_timeout, try_select,
+};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use support::peer::{self, Peer, Role};
-use support::{LONG, Noise, SHORT, assert_gone, object, unique};
+use support::{LONG, Noise, SHORT, assert_gone, object, this_thread, unique, wait_until_asleep};
 
 /// A value whose content can be verified.
 #[packet]
@@ -364,6 +366,119 @@ fn a_change_of_one_key_wakes_its_readers_alone() {
     assert_eq!(*reader.try_changed("b").unwrap(), 2);
 }
 
+// ---- select ----
+
+#[test]
+fn a_latest_value_is_selected_until_it_is_read() {
+    on_both(builder, |latest| {
+        let (mut writer, mut reader) = pair(&latest);
+        let ring = Ring::builder().heap().unwrap();
+        let (mut out, mut numbers) = (ring.publisher().unwrap(), ring.subscriber::<u64>().unwrap());
+        assert_eq!(try_select(&mut [&mut numbers, &mut reader]), None);
+        assert_eq!(select_timeout(&mut [&mut reader], SHORT), None);
+        for sequence in 1..20 {
+            writer.write(&Note::make(2 * sequence)).unwrap();
+            writer.write(&Note::make(2 * sequence + 1)).unwrap();
+            assert_eq!(select(&mut [&mut numbers, &mut reader]), 1);
+            // Until it is read.
+            assert_eq!(try_select(&mut [&mut numbers, &mut reader]), Some(1));
+            // Both are ready: each gets its turn.
+            out.send(&sequence).unwrap();
+            let turns = [0, 1].map(|_| select(&mut [&mut numbers, &mut reader]));
+            assert_eq!(turns.iter().sum::<usize>(), 1, "{turns:?}");
+            assert_eq!(reader.read().unwrap().check(), 2 * sequence + 1);
+            assert_eq!(try_select(&mut [&mut reader]), None);
+            assert_eq!(select(&mut [&mut reader, &mut numbers]), 1);
+            assert_eq!(*numbers.recv().unwrap(), sequence);
+        }
+        // A value in hand does not matter to another reader.
+        let mut other = latest.reader().unwrap();
+        let _held = reader.read().unwrap();
+        assert_eq!(select(&mut [&mut other]), 0);
+    });
+}
+
+#[test]
+fn a_key_of_a_board_is_selected_until_it_is_read() {
+    let board = board().heap::<u64>().unwrap();
+    let (mut writer, mut reader) = (board.writer().unwrap(), board.reader().unwrap());
+    let keys = ["a", "b", "c"].map(|key| writer.cell(key).unwrap());
+    let ready = |reader: &packetring::board::BoardReader<u64>| {
+        let mut changes = keys.map(|key| reader.change_of(key).unwrap());
+        let [a, b, c] = &mut changes;
+        try_select(&mut [a, b, c])
+    };
+    assert_eq!(ready(&reader), None);
+    for (number, index) in [(1, 2), (2, 0), (3, 1), (4, 1)] {
+        writer.write(&keys[index], &number).unwrap();
+        assert_eq!(ready(&reader), Some(index));
+        // A read of another key changes nothing.
+        let _ = reader.read(&keys[(index + 1) % 3]).map(drop);
+        assert_eq!(ready(&reader), Some(index));
+        assert_eq!(*reader.read(&keys[index]).unwrap(), number);
+        assert_eq!(ready(&reader), None);
+    }
+    let other = Board::<u64>::builder().heap::<u64>().unwrap();
+    let stranger = other.reader().unwrap();
+    assert!(matches!(stranger.change_of(keys[0]), Err(ReadError::UnknownKey(_))));
+}
+
+/// Selects from an inbox, a latest value and a key of a board, and reports each. Arguments:
+/// cluster.
+fn choose(role: &Role) {
+    let worker = Worker::join(&role.arguments[0], "screen").unwrap();
+    let mut inbox = worker.inbox().unwrap();
+    let mut level = worker.latest::<u64>("level").unwrap().reader().unwrap();
+    let mut rates = worker.board::<u64>("rates").unwrap().reader().unwrap();
+    let rate = rates.cell("EURUSD").unwrap();
+    peer::say(&this_thread().to_string());
+    loop {
+        let mut change = rates.change_of(rate).unwrap();
+        let found = match select(&mut [&mut inbox, &mut level, &mut change]) {
+            0 => {
+                let message = inbox.recv().unwrap();
+                let number = message.open_as::<u64>().unwrap().to_native();
+                message.ack();
+                format!("inbox {number}")
+            }
+            1 => format!("level {}", *level.try_changed().unwrap()),
+            _ => format!("rate {}", *rates.try_changed(&rate).unwrap()),
+        };
+        peer::say(&found);
+        if found == "inbox 0" {
+            return worker.leave().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_thread_that_selects_is_woken_by_a_write_of_another_process() {
+    let cluster = unique("choose");
+    let worker = Worker::join(&cluster, "meter").unwrap();
+    let (level, rates) =
+        (worker.latest::<u64>("level").unwrap(), worker.board::<u64>("rates").unwrap());
+    let (mut level, mut rates) = (level.writer().unwrap(), rates.writer().unwrap());
+    let rate = rates.cell("EURUSD").unwrap();
+    rates.cell("EURJPY").unwrap();
+    let mut screen = Peer::start(&format!("choose {cluster}"));
+    let thread = screen.hear().parse().unwrap();
+    for number in 1..20 {
+        wait_until_asleep(thread);
+        level.write(&number).unwrap();
+        screen.expect(&format!("level {number}"));
+        wait_until_asleep(thread);
+        worker.send_to("screen", &number).unwrap();
+        screen.expect(&format!("inbox {number}"));
+        wait_until_asleep(thread);
+        rates.write("EURJPY", &number).unwrap();
+        rates.write(&rate, &number).unwrap();
+        screen.expect(&format!("rate {number}"));
+    }
+    worker.send_to("screen", &0_u64).unwrap();
+    screen.expect("inbox 0");
+    screen.finish();
+}
+
 #[test]
 fn workers_share_latest_values_and_boards_of_their_cluster() {
     let cluster = unique("latest-cluster");
@@ -540,6 +655,7 @@ fn peer() {
         "write" => write_on(&role),
         "read" => read_on(&role),
         "hold" => hold(&role),
+        "choose" => choose(&role),
         other => panic!("no role {other}"),
     }
 }

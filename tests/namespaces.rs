@@ -43,6 +43,7 @@ fn peer() {
         "inbox_owner" => inbox_owner,
         "inbox_heir" => inbox_heir,
         "inbox_sender" => inbox_sender,
+        "inbox_resizer" => inbox_resizer,
         other => panic!("{other}"),
     };
     run(&role);
@@ -871,5 +872,53 @@ fn a_nameless_inbox_whose_last_process_was_killed_has_no_memory() {
     heir.tell("end");
     heir.finish();
     Peer::start(&format!("host_again {name} {group} {}", users[0])).finish();
+    assert_eq!(files(&name), BTreeSet::new());
+}
+
+/// Replaces the inbox of `host`, whose file it cannot unlink, by larger and smaller ones.
+/// Arguments: name, group, user.
+fn inbox_resizer(role: &Role) {
+    let (name, group, _) = begin(role);
+    let feed = shared_worker(name, group).join(name, "feed").unwrap();
+    let open = |capacity| {
+        let host = shared_worker(name, group).inbox_capacity(capacity).join(name, "host").unwrap();
+        let mut inbox = host.inbox().unwrap();
+        feed.send_to("host", &7_u64).unwrap();
+        inbox.recv_timeout(LONG).unwrap().ack();
+        while let Ok(message) = inbox.try_recv() {
+            message.ack();
+        }
+        inbox.capacity()
+    };
+    let default = 256 << 10;
+    let idle = shared_worker(name, group).join(name, "idle").unwrap();
+    idle.send_to("host", &7_u64).unwrap();
+    assert_eq!(open(default), default);
+    // The first name has a file of the other user, the second name one of this user.
+    assert_eq!(open(2 * default), 2 * default);
+    // The idle sender is attached to the first file still.
+    assert_eq!(open(default), 2 * default);
+    drop(idle);
+    assert_eq!([default, 4 * default].map(open), [default, 4 * default]);
+    let host = shared_worker(name, group).join(name, "host").unwrap();
+    drop(host.inbox().unwrap());
+    host.leave().unwrap();
+}
+
+#[test]
+fn an_inbox_of_another_user_is_replaced_as_far_as_its_file_can_be_removed() {
+    let _watch = Watch::start();
+    let (users, group) = two_users();
+    if users[0] == "-" {
+        return;
+    }
+    let name = unique("resized");
+    let start =
+        |role: &str, user: usize| Peer::start(&format!("{role} {name} {group} {}", users[user]));
+    let mut owner = start("inbox_owner", 0);
+    owner.expect("open");
+    owner.kill();
+    start("inbox_resizer", 1).finish();
+    start("host_again", 0).finish();
     assert_eq!(files(&name), BTreeSet::new());
 }

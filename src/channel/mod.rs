@@ -37,8 +37,8 @@ mod waitable;
 
 pub use any::{AnyBatch, AnyBatchIter, AnyPacket, AnyPublisher, AnyReceived, AnySubscriber};
 pub use board::{
-    Board, BoardBuilder, BoardKey, BoardReader, BoardWriter, CellHolder, CellId, CellValue,
-    ChangedError, ChangedTimeoutError, Latest, LatestReader, LatestWriter, ReadError,
+    Board, BoardBuilder, BoardKey, BoardReader, BoardWriter, CellChange, CellHolder, CellId,
+    CellValue, ChangedError, ChangedTimeoutError, Latest, LatestReader, LatestWriter, ReadError,
     TryChangedError, TryWriteError, WriteError, WriteTimeoutError,
 };
 pub use builder::RingBuilder;

@@ -7,8 +7,11 @@ use super::publisher::Publisher;
 use super::subscriber::Subscriber;
 use super::type_table::{self, CarriedType};
 use super::untyped::AckMode;
+use super::waitable::Waitable;
 use crate::error::{Detachment, DisplayName, OpenError};
+use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{Packet, TypeInfo};
+use crate::ring::cursor::Cursor;
 use crate::ring::membership::RingState;
 use crate::segment::settings::Settings;
 use crate::segment::{Liveness, Segment};
@@ -187,6 +190,37 @@ impl Ring {
             let control = self.segment.lock_unstopped()?;
             RingState::Closed.set(self.segment.memory());
             join::make_durable_plain(&control, &self.segment, self.liveness());
+            self.segment.give_name_up(&control)?;
+        }
+        owned_entry::wake_both_sides(&self.segment);
+        Ok(())
+    }
+
+    /// Claims all slots of the ring, so that no publisher can claim one as long as the cursor of
+    /// this subscriber stays. It must be the only one of the ring. Returns false if a packet is
+    /// there or under way, or if the ring has no free entry for a publisher.
+    ///
+    /// The claims become void packets, which a later receive skips.
+    pub(crate) fn seal(&self, subscriber: &mut AnySubscriber) -> Result<bool, OpenError> {
+        // First, because it clears the dead: the claim of one would look like a packet under way.
+        let joined = join::publisher(&self.segment, &Types::Any, self.wait);
+        let mut sender = match joined {
+            Err(OpenError::Full { .. }) => return Ok(false),
+            joined => joined?.0,
+        };
+        let receiver = &mut subscriber.receiver;
+        Ok(!receiver.has_next() && sender.writer.fill_with_void(receiver.cursor.position()))
+    }
+
+    /// Closes the ring and removes its name. Its durable subscribers stay, and with them the limit
+    /// of its publishers: in a ring that was [sealed](Self::seal), a publisher that found it open
+    /// before cannot claim a slot any more. Call it again if it failed half-way.
+    pub(crate) fn supersede(&self) -> Result<(), OpenError> {
+        {
+            let control = self.segment.lock()?;
+            failpoint(Failpoint::InboxClose);
+            RingState::Closed.set(self.segment.memory());
+            failpoint(Failpoint::InboxUnlink);
             self.segment.give_name_up(&control)?;
         }
         owned_entry::wake_both_sides(&self.segment);

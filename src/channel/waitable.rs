@@ -211,7 +211,7 @@ fn listener(one: &mut dyn Waitable) -> io::Result<&mut Listener> {
         }
     }
     let made = one.listener().and_then(Option::as_deref_mut);
-    made.ok_or_else(|| unsupported("a Stop has no readiness: give it to an endpoint"))
+    made.ok_or_else(|| unsupported("this has no readiness of its own: ask an endpoint for it"))
 }
 
 /// The readiness of an endpoint.

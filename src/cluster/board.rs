@@ -39,7 +39,7 @@ impl Worker {
         settings: BoardBuilder,
     ) -> Result<Latest<T>, OpenError> {
         let (name, settings) = self.board_settings(name, settings)?;
-        settings.open_latest_named(&name)
+        self.with_space(|| settings.clone().open_latest_named(&name))
     }
 
     /// Opens the board of this name in the cluster, or creates it with the default settings: see
@@ -65,7 +65,7 @@ impl Worker {
         settings: BoardBuilder,
     ) -> Result<Board<T>, OpenError> {
         let (name, settings) = self.board_settings(name, settings)?;
-        settings.open_named(&name)
+        self.with_space(|| settings.clone().open_named(&name))
     }
 
     /// The name of a board of the cluster, and its settings with the choices of this worker.

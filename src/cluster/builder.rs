@@ -46,6 +46,13 @@ impl WorkerBuilder {
     /// exists with another number, joining fails with
     /// [`SettingsMismatch`](crate::OpenError::SettingsMismatch). Without this setting a worker
     /// joins any cluster.
+    ///
+    /// The number is fixed as long as the cluster exists: its inboxes, topics, queues and services
+    /// have room for that many workers. To change it, end all workers, call
+    /// [`Worker::remove_cluster`](crate::Worker::remove_cluster), which deletes the messages and
+    /// jobs that are left, and let the first worker join with another number. A
+    /// [full](super::JoinError::Full) cluster has room again after
+    /// [`Worker::retire`](crate::Worker::retire) of a worker that is away.
     pub fn max_workers(mut self, count: usize) -> Self {
         self.max_workers = Some(count);
         self
@@ -62,6 +69,14 @@ impl WorkerBuilder {
 
     /// Sets the size of this worker's inbox in bytes: a power of two, by default 256 KiB. The
     /// largest message takes half of it.
+    ///
+    /// If the inbox exists with another size, from a worker of this name before,
+    /// [`Worker::inbox`](crate::Worker::inbox) makes it anew with this size, if it is empty: no
+    /// message waits in it or is being sent to it. Senders go on. For a moment both inboxes take
+    /// memory. An inbox that holds a message keeps its size; [`Inbox::capacity`] returns it. Open
+    /// the inbox again when it is empty. Without this setting an inbox keeps the size that it has.
+    ///
+    /// [`Inbox::capacity`]: super::Inbox::capacity
     pub fn inbox_capacity(mut self, bytes: usize) -> Self {
         self.inbox_capacity = Some(bytes);
         self

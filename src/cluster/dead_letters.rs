@@ -62,7 +62,7 @@ impl WorkerBuilder {
 fn deliver(cluster: &Cluster, name: &str, letter: &DeadLetter<'_>, tag: SenderTag) -> Option<()> {
     let visit = Visit::open(cluster, TIMEOUT).ok()?;
     let presence = visit.inbox_of(name)?;
-    let object = ClusterObject::Inbox(name).name(cluster).ok()?;
+    let object = ClusterObject::Inbox(name, presence.inbox_name()).name(cluster).ok()?;
     let settings = RingBuilder::default().tagged_slots().open_timeout(TIMEOUT);
     let mut inbox = settings.attach_named(&object).ok()?.any_publisher().ok()?;
     // As for every send: the inbox may be that of a successor, and not durable yet.

@@ -80,7 +80,7 @@ fn hash(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::names::{Cluster, ClusterObject};
+    use crate::cluster::names::{Cluster, ClusterObject, InboxName};
 
     fn default_of(variables: &[(&str, &str)]) -> DefaultName {
         let get = |key: &str| {
@@ -132,7 +132,8 @@ mod tests {
     fn a_name_is_cut_until_its_inbox_has_a_valid_name() {
         let get = |key: &str| (key == "name").then(|| "é".repeat(30));
         let cluster = Cluster::plain(&"c".repeat(90));
-        let fits = |name: &str| ClusterObject::Inbox(name).name(&cluster).is_ok();
+        let inbox = |name: &str| ClusterObject::Inbox(name, InboxName::First).name(&cluster);
+        let fits = |name: &str| inbox(name).is_ok();
         let name = DefaultName::of(get, "encoder", fits).name;
         assert!(fits(&name) && name.starts_with('é'), "{name}");
         // No name fits such a cluster. Joining says so.

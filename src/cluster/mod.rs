@@ -64,5 +64,5 @@ pub use worker::Worker;
 #[cfg(test)]
 pub(crate) mod internals {
     pub(crate) use super::directory::{Directory, JoinRequest, Lookup};
-    pub(crate) use super::names::{Address, Cluster, ClusterObject, WorkerId};
+    pub(crate) use super::names::{Address, Cluster, ClusterObject, InboxName, WorkerId};
 }

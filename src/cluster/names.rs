@@ -145,8 +145,8 @@ impl Cluster {
 pub(crate) enum ClusterObject<'a> {
     /// The topic of this name.
     Topic(&'a str),
-    /// The inbox of the worker of this name.
-    Inbox(&'a str),
+    /// The inbox of the worker of this name. It has one of two names.
+    Inbox(&'a str, InboxName),
     /// The board or the latest value of this name.
     Board(&'a str),
     /// The work queue of this name.
@@ -159,12 +159,36 @@ pub(crate) enum ClusterObject<'a> {
     Events,
 }
 
+/// The first or the second name of an inbox. The phase of the worker's slot has the name of the
+/// current inbox. An inbox of the other name is a spare one: in the making, or replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum InboxName {
+    /// The name of a first inbox.
+    #[default]
+    First,
+    /// The name of an inbox that replaced the first.
+    Second,
+}
+
+impl InboxName {
+    /// Both names.
+    pub(crate) const ALL: [Self; 2] = [Self::First, Self::Second];
+
+    /// The other name.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+}
+
 impl ClusterObject<'_> {
     /// The name of its segment.
     pub(crate) fn name(self, cluster: &Cluster) -> Result<Name, OpenError> {
         if let Self::Topic(name)
         | Self::Board(name)
-        | Self::Inbox(name)
+        | Self::Inbox(name, _)
         | Self::Queue(name)
         | Self::Service(name) = self
             && name.is_empty()
@@ -174,7 +198,8 @@ impl ClusterObject<'_> {
         match self {
             Self::Topic(name) => cluster.object("t.", name),
             Self::Board(name) => cluster.object("b.", name),
-            Self::Inbox(name) => cluster.object("i.", name),
+            Self::Inbox(name, InboxName::First) => cluster.object("i.", name),
+            Self::Inbox(name, InboxName::Second) => cluster.object("j.", name),
             Self::Queue(name) => cluster.object("q.", name),
             Self::Service(name) => cluster.object("s.", name),
             Self::Replies(caller) => {
@@ -210,7 +235,8 @@ mod tests {
         for object in [
             ClusterObject::Topic(""),
             ClusterObject::Board(""),
-            ClusterObject::Inbox(""),
+            ClusterObject::Inbox("", InboxName::First),
+            ClusterObject::Inbox("", InboxName::Second),
             ClusterObject::Queue(""),
             ClusterObject::Service(""),
         ] {

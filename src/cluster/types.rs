@@ -1,6 +1,7 @@
 //! The packet types that the rings of a cluster carry.
 
-use super::names::{Addressee, ClusterObject};
+use super::directory::Lookup;
+use super::names::{Addressee, ClusterObject, InboxName};
 use super::worker::Worker;
 use crate::channel::{CarriedType, RingBuilder};
 use crate::error::OpenError;
@@ -47,9 +48,14 @@ impl Worker {
         &self,
         who: &(impl Addressee + ?Sized),
     ) -> Result<Vec<CarriedType>, OpenError> {
-        let named = self.worker(who).map(|worker| worker.name);
-        let name = named.unwrap_or_else(|| who.address().to_string());
-        self.types_of(ClusterObject::Inbox(&name), RingBuilder::default().tagged_slots())
+        let (name, inbox) = match self.directory.find(&who.address()) {
+            Lookup::Inbox(address) => (address.name, address.presence.inbox_name()),
+            _ => {
+                let named = self.worker(who).map(|worker| worker.name);
+                (named.unwrap_or_else(|| who.address().to_string()), InboxName::First)
+            }
+        };
+        self.types_of(ClusterObject::Inbox(&name, inbox), RingBuilder::default().tagged_slots())
     }
 
     /// The packet types of a service: the pair of both types, of requests, and of replies. See

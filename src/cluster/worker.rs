@@ -11,6 +11,7 @@ use crate::channel::{Draining, Ring, RingBuilder};
 use crate::error::{Detachment, OpenError};
 use crate::wait::{Deadline, Pace, Sleep, Subject, Wait, Waiter, wait_until};
 use std::fmt;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// A process's place in a cluster: its name and id, and the start of everything that it opens.
@@ -62,6 +63,8 @@ pub struct Worker {
     pub(super) choices: WorkerBuilder,
     pub(super) senders: SenderPool,
     pub(super) draining: Draining,
+    /// Held while the inbox is opened.
+    pub(super) opening: Mutex<()>,
 }
 
 impl fmt::Debug for Worker {
@@ -104,6 +107,7 @@ impl Worker {
             name: name.to_owned(),
             choices,
             draining: Draining::default(),
+            opening: Mutex::default(),
             calls: OwnCalls::default(),
             callers: OwnCallers::default(),
         }
@@ -263,10 +267,18 @@ impl Worker {
         object: ClusterObject<'_>,
         settings: RingBuilder,
     ) -> Result<Ring, OpenError> {
+        self.with_space(|| self.try_open(object, settings.clone()))
+    }
+
+    /// As [`open`](Self::open), but fails at once if there is no room for the object.
+    pub(super) fn try_open(
+        &self,
+        object: ClusterObject<'_>,
+        settings: RingBuilder,
+    ) -> Result<Ring, OpenError> {
         self.refuse_outsiders()?;
         let settings = settings.limited(self.choices.limit());
-        let name = object.name(&self.cluster)?;
-        self.with_space(|| settings.clone().open_named(&name))
+        settings.open_named(&object.name(&self.cluster)?)
     }
 
     /// Fails in a forked child, which has no place in the cluster, and in a cluster that was
@@ -288,18 +300,12 @@ impl Worker {
     }
 
     /// Makes an object. If there is no room for it, removes what killed processes left, and tries
-    /// once more.
+    /// again for up to a second.
     pub(super) fn with_space<T>(
         &self,
         make: impl Fn() -> Result<T, OpenError>,
     ) -> Result<T, OpenError> {
-        match make() {
-            Err(OpenError::NoSpace { .. } | OpenError::NoInodes { .. }) => {
-                self.directory.sweep();
-                make()
-            }
-            outcome => outcome,
-        }
+        directory::with_space(make, || self.directory.sweep())
     }
 
     /// As [`open`](Self::open), but the object must exist.

@@ -16,6 +16,15 @@ impl DisplayName<'_> {
         self.0.contains('~')
     }
 
+    /// Shows the name of a board. Outside of a cluster it is as that of a ring.
+    pub(crate) fn fmt_board(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (prefix, plain) = self.prefix_and_name();
+        match self.is_of_cluster() {
+            true => fmt::Display::fmt(self, f),
+            false => write!(f, "board {plain:?}{}", Prefix(prefix)),
+        }
+    }
+
     /// The call that removes it.
     pub(crate) fn remover(&self) -> &'static str {
         if self.is_of_cluster() { "Worker::remove_cluster" } else { "Ring::remove" }
@@ -57,7 +66,7 @@ impl fmt::Display for DisplayName<'_> {
             "b" => "board",
             "d" => "directory",
             "e" => "ring of events",
-            "i" => "inbox",
+            "i" | "j" => "inbox",
             "q" => "work queue",
             "r" => "ring of replies",
             "s" => "service",
@@ -103,6 +112,43 @@ impl fmt::Display for Sharing {
                 f.write_str("run both as one user, or open it in both with mode 0660 and one group")
             }
         }
+    }
+}
+
+/// Steps before `max_workers` of a cluster can be another number: it is fixed as long as the
+/// cluster exists.
+pub(crate) const END_CLUSTER: &str = "end all workers, call Worker::remove_cluster (deletes messages and jobs), and let the first worker join with";
+
+/// Advice about a setting that differs from that of an existing object.
+pub(crate) struct SettingAdvice<'a>(pub(crate) &'a str);
+
+impl fmt::Display for SettingAdvice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "max_workers" => write!(
+                f,
+                "join with the same number or none; to change it, {END_CLUSTER} another WorkerBuilder::max_workers"
+            ),
+            _ => f.write_str("open it with the same settings or none"),
+        }
+    }
+}
+
+/// Advice if all entries of this kind are in use.
+pub(crate) struct FullAdvice<'a>(pub(crate) &'a str);
+
+impl fmt::Display for FullAdvice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            "servers" => "make the service with a larger max_servers",
+            "consumers" => "make the queue with a larger max_consumers",
+            "publishers" => "create the ring with a larger max_publishers",
+            "subscribers" => {
+                "create the ring with a larger max_subscribers, or remove durable ones"
+            }
+            // Clients of a service, publishers of a queue.
+            _ => return write!(f, "{END_CLUSTER} a larger WorkerBuilder::max_workers"),
+        })
     }
 }
 
@@ -161,6 +207,7 @@ mod tests {
             ("b.", "board"),
             ("t.", "topic"),
             ("i.", "inbox"),
+            ("j.", "inbox"),
             ("q.", "work queue"),
             ("s.", "service"),
             ("r.", "ring of replies"),

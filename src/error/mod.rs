@@ -8,7 +8,8 @@ mod family;
 
 pub(crate) use display::Detail;
 pub(crate) use display::DisplayName;
-use display::Sharing;
+pub(crate) use display::END_CLUSTER;
+use display::{FullAdvice, SettingAdvice, Sharing};
 #[cfg(not(loom))]
 pub(crate) use family::{Failure, Form, error_family};
 use std::fmt;
@@ -331,8 +332,9 @@ impl fmt::Display for OpenError {
             ),
             Self::SettingsMismatch { name, setting, expected, found } => write!(
                 f,
-                "{} exists with other settings: {setting} is {found}, requested {expected}; open it with the same settings or none",
-                DisplayName(name)
+                "{} exists with other settings: {setting} is {found}, requested {expected}; {}",
+                DisplayName(name),
+                SettingAdvice(setting)
             ),
             Self::TypeMismatch { expected, found, difference } => write!(
                 f,
@@ -356,20 +358,9 @@ impl fmt::Display for OpenError {
                 f,
                 "worker {name} is alive, in process {pid}: only dead workers can be removed; end that process, or call Worker::leave in it"
             ),
-            Self::Full { what, limit } => write!(
-                f,
-                "all {limit} entries for {what} are in use: {}",
-                match *what {
-                    "servers" => "make the service with a larger max_servers",
-                    "consumers" => "make the queue with a larger max_consumers",
-                    "publishers" => "create the ring with a larger max_publishers",
-                    "subscribers" => {
-                        "create the ring with a larger max_subscribers, or remove durable ones"
-                    }
-                    // Clients of a service, publishers of a queue.
-                    _ => "create the cluster with a larger max_workers",
-                }
-            ),
+            Self::Full { what, limit } => {
+                write!(f, "all {limit} entries for {what} are in use: {}", FullAdvice(what))
+            }
             Self::TooManyTypes(room) => {
                 write!(f, "packet type not registered: the ring has {room}; use another ring")
             }

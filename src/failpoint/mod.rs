@@ -162,6 +162,14 @@ failpoints! {
     WorkerSlotPhase,
     /// First inbox. Next: mark the worker as kept.
     KeepInbox,
+    /// Replace an inbox: the new one is complete. Next: fill the old one.
+    InboxSeal,
+    /// Replace an inbox: the old one is full. Next: mark the new one as the worker's.
+    InboxSwitch,
+    /// Replace an inbox: the new one is the worker's. Next: close the old one.
+    InboxClose,
+    /// Replace an inbox. Next: remove the name of the old one.
+    InboxUnlink,
     /// Leave a cluster. Next: mark the worker as not kept.
     LeavePhase,
     /// Leave a cluster. Next: close the inbox.

@@ -7,6 +7,8 @@
 #[cfg(not(loom))]
 use super::layout::HEADER;
 use super::layout::{CellHead, Slot};
+#[cfg(not(loom))]
+use super::view::KeptEventCount;
 use super::view::Owner;
 #[cfg(not(loom))]
 use crate::sync::Ordering;
@@ -55,6 +57,17 @@ impl CellMemory {
     pub(crate) fn heads(&self) -> &[CellHead] {
         // SAFETY: valid by invariant 1; `self` keeps the owner.
         unsafe { self.heads.as_ref() }
+    }
+
+    /// The event count that is notified after each write of a cell.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such cell.
+    #[cfg(not(loom))]
+    pub(crate) fn changed(&self, cell: usize) -> KeptEventCount {
+        // SAFETY: a part of `heads`, valid as long as the owner lives by invariant 1.
+        unsafe { KeptEventCount::of_parts(&self.heads()[cell].changed, Owner::clone(&self._owner)) }
     }
 
     /// Buffers of each cell.

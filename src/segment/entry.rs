@@ -76,8 +76,16 @@ impl OwnerState {
 ///
 /// `ended`: how the worker of this generation ended, once it has. `before`: how the worker of the
 /// previous generation ended, for a watcher that has not looked since.
+///
+/// `state`: 0 free, 1 taken, 2 kept with the inbox of the first name, 3 kept with the inbox of the
+/// second name. A single store changes from one inbox to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotPhase(pub(crate) u64);
+
+/// Bits of the state of a slot that is kept with the inbox of the first name.
+const KEPT_FIRST: u64 = 2;
+/// Bits of the state of a slot that is kept with the inbox of the second name.
+const KEPT_SECOND: u64 = 3;
 
 /// State of a worker slot. The slot's kernel lock shows whether its worker lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,9 +129,19 @@ impl SlotPhase {
     pub(crate) fn state(self) -> WorkerSlotState {
         match self.0 & 0xf {
             0 => WorkerSlotState::Free,
-            2 => WorkerSlotState::Kept,
+            KEPT_FIRST | KEPT_SECOND => WorkerSlotState::Kept,
             _ => WorkerSlotState::Taken,
         }
+    }
+
+    /// Returns true if the slot is kept with the inbox of the second name.
+    pub(crate) fn has_second_inbox(self) -> bool {
+        self.0 & 0xf == KEPT_SECOND
+    }
+
+    /// The phase of a kept slot with the inbox of the other name. Any other phase stays.
+    pub(crate) fn with_other_inbox(self) -> Self {
+        if self.state() == WorkerSlotState::Kept { Self(self.0 ^ 1) } else { self }
     }
 
     /// How the worker of this generation ended, if it has.
@@ -136,12 +154,13 @@ impl SlotPhase {
         ended(self.0 >> 6)
     }
 
-    /// This phase with another state.
+    /// This phase with another state. A slot that stays kept keeps the name of its inbox.
     pub(crate) fn with_state(self, state: WorkerSlotState) -> Self {
         let word = match state {
             WorkerSlotState::Free => 0,
             WorkerSlotState::Taken => 1,
-            WorkerSlotState::Kept => 2,
+            WorkerSlotState::Kept if self.has_second_inbox() => KEPT_SECOND,
+            WorkerSlotState::Kept => KEPT_FIRST,
         };
         Self(self.0 & !0xf | word)
     }
@@ -158,7 +177,7 @@ impl SlotPhase {
     /// The phase of the next worker in this slot. A worker without a recorded end has died.
     pub(crate) fn next(self, state: WorkerSlotState) -> Self {
         let before = self.with_end(Ended::Died).0 >> 4 & 0b11;
-        Self((self.generation() + 1) << 8 | before << 6).with_state(state)
+        Self((self.generation() + 1) << 8 | before << 6 | self.0 & 0xf).with_state(state)
     }
 }
 
@@ -289,5 +308,19 @@ mod tests {
         assert_eq!((second.ended(), second.ended_before()), (None, Some(Ended::Left)));
         assert_eq!(second.next(WorkerSlotState::Kept).ended_before(), Some(Ended::Died));
         assert_eq!(SlotPhase(u64::MAX).state(), WorkerSlotState::Taken);
+    }
+
+    #[test]
+    fn a_kept_phase_keeps_the_name_of_its_inbox() {
+        let first = SlotPhase(0).next(WorkerSlotState::Kept).with_end(Ended::Left);
+        let second = first.with_other_inbox();
+        assert_eq!([first, second].map(SlotPhase::has_second_inbox), [false, true]);
+        assert_eq!((second.state(), second.generation()), (WorkerSlotState::Kept, 1));
+        assert_eq!((second.ended(), second.with_other_inbox()), (Some(Ended::Left), first));
+        let successor = second.next(WorkerSlotState::Kept).with_state(WorkerSlotState::Kept);
+        assert!(successor.has_second_inbox());
+        let anew = successor.with_state(WorkerSlotState::Taken);
+        assert_eq!(anew.with_other_inbox(), anew);
+        assert!(!anew.with_state(WorkerSlotState::Kept).has_second_inbox());
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct FoundObject {
     /// Process ids, ascending.
     pub(crate) processes: Vec<u32>,
     pub(crate) kept: Kept,
+    /// It is a board. False if the object could not be read.
+    pub(crate) has_cells: bool,
     /// The reason why the object could not be read.
     pub(crate) fault: Option<OpenError>,
 }
@@ -50,6 +52,7 @@ pub(crate) struct FoundObject {
 struct Content {
     layout: Option<u32>,
     kept: Kept,
+    has_cells: bool,
     /// Process ids of the living owners of entries, as these processes wrote them.
     owners: Vec<u32>,
 }
@@ -83,12 +86,12 @@ fn find(name: Name, users: &machine::Users) -> Option<FoundObject> {
     let mut processes = users.get(&object.inode).cloned().unwrap_or_default();
     // `/proc` shows no process of another user, nor of another pid namespace.
     if processes.is_empty() || is_shared(&object) {
-        processes.extend(content.owners);
+        processes.append(&mut content.owners);
         processes.sort_unstable();
         processes.dedup();
     }
     let path = shm::path(&name.object());
-    let (layout, kept) = (content.layout, content.kept);
+    let Content { layout, kept, has_cells, .. } = content;
     Some(FoundObject {
         name,
         path,
@@ -100,6 +103,7 @@ fn find(name: Name, users: &machine::Users) -> Option<FoundObject> {
         is_attached,
         processes,
         kept,
+        has_cells,
         fault,
     })
 }
@@ -111,7 +115,7 @@ fn is_shared(object: &shm::Object) -> bool {
 
 impl Content {
     fn unknown() -> Self {
-        Self { layout: None, kept: Kept::Unknown, owners: Vec::new() }
+        Self { layout: None, kept: Kept::Unknown, has_cells: false, owners: Vec::new() }
     }
 
     fn read(name: &Name, fd: &UnsharedFd, len: u64) -> Result<Self, OpenError> {
@@ -136,13 +140,17 @@ impl Content {
         }
         if let Version::Other { found, may_keep } = head.identity.version(name)? {
             let kept = if may_keep { Kept::Unknown } else { Kept::Nothing };
-            return Ok(Self { layout: Some(found), kept, owners: Vec::new() });
+            return Ok(Self { layout: Some(found), kept, ..Self::unknown() });
         }
         let checked = head.identity.check(name, len as u64)?;
         let parts = SegmentParts::new(Arc::new(map), checked.settings, checked.salt)
             .ok_or_else(|| object::foreign(name, "the geometry", 0, len as u64))?;
-        let owners = owners(&parts, fd);
-        Ok(Self { layout: Some(identity::VERSION), kept: parts.kept(), owners })
+        Ok(Self {
+            layout: Some(identity::VERSION),
+            kept: parts.kept(),
+            has_cells: checked.settings.cells > 0,
+            owners: owners(&parts, fd),
+        })
     }
 }
 

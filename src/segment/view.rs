@@ -188,6 +188,16 @@ pub(crate) struct KeptEventCount {
 }
 
 #[cfg(not(loom))]
+impl KeptEventCount {
+    /// # Safety
+    ///
+    /// `event_count` is valid for shared access as long as `owner` lives.
+    pub(super) unsafe fn of_parts(event_count: &EventCount, owner: Owner) -> Self {
+        Self { event_count: NonNull::from(event_count), _owner: owner }
+    }
+}
+
+#[cfg(not(loom))]
 // SAFETY: an event count is two atomics. The owner is `Send` and `Sync`.
 unsafe impl Send for KeptEventCount {}
 #[cfg(not(loom))]

@@ -91,14 +91,14 @@ impl Drop for Keeper {
 ///
 /// # Invariant
 ///
-/// `address` is 0, or that of a leaked [`Made`] whose provenance is exposed.
+/// `address` is 0, or that of a leaked [`OfProcess`] whose provenance is exposed.
 pub(crate) struct PerProcess<T: 'static> {
     address: AtomicU64,
     value: PhantomData<fn() -> T>,
 }
 
 /// A value, and the process that it is for: its id, and its generation, as an id is used again.
-struct Made<T> {
+struct OfProcess<T> {
     process: (u32, u32),
     value: T,
 }
@@ -116,11 +116,12 @@ impl<T: Default + Sync> PerProcess<T> {
             // Pairs with the release below: the value is seen.
             let address = self.address.load(Ordering::Acquire);
             // SAFETY: by the invariant the pointer is null, or valid for ever and shared.
-            let made = unsafe { with_exposed_provenance::<Made<T>>(address as usize).as_ref() };
+            let made =
+                unsafe { with_exposed_provenance::<OfProcess<T>>(address as usize).as_ref() };
             if let Some(made) = made.filter(|made| made.process == process) {
                 return &made.value;
             }
-            let new = Box::into_raw(Box::new(Made { process, value: T::default() }));
+            let new = Box::into_raw(Box::new(OfProcess { process, value: T::default() }));
             let exchanged = self.address.compare_exchange(
                 address,
                 new.expose_provenance() as u64,

@@ -20,9 +20,9 @@
 //! - It fires by the clock, too, when the endpoint has to check which processes live: as often as a
 //!   blocked thread would ([`Pace`]).
 //!
-//! A notifier of a queue wakes as many sleepers as there are packets. The thread may be that sleeper
-//! while its endpoint has no use for the packet. So it passes each such wake-up on to all sleepers
-//! of the word, and sleeps on the word only while the endpoint is armed.
+//! A notifier of a queue wakes as many sleepers as there are packets. The thread may be that
+//! sleeper while its endpoint has no use for the packet. So it passes each such wake-up on to all
+//! sleepers of the word, and sleeps on the word only while the endpoint is armed.
 //!
 //! One thread serves up to 126 words; the kernel's call takes 128, and one is the lane's own. It
 //! starts with the first registration and ends with the last. A forked child has none of them and

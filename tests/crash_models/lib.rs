@@ -40,6 +40,7 @@ mod lifetime;
 mod parking;
 mod queues;
 mod reactor;
+mod replacing;
 mod replies;
 mod settling;
 mod types;

@@ -176,6 +176,12 @@ impl KnownKeys {
         Self { cells: HashMap::new(), board }
     }
 
+    /// The index of a cell, if it is one of this board.
+    pub(super) fn index_of(&self, cells: &CellMemory, id: CellId) -> Option<usize> {
+        // An address may be that of an earlier board.
+        (id.board == self.board && id.index < cells.heads().len()).then_some(id.index)
+    }
+
     /// The cell of a key, if it has one.
     pub(super) fn find<K: BoardKey + ?Sized>(
         &mut self,
@@ -183,10 +189,7 @@ impl KnownKeys {
         key: &K,
     ) -> Option<usize> {
         match key.key() {
-            // An address may be that of an earlier board.
-            KeyRef::Cell(id) => {
-                (id.board == self.board && id.index < cells.heads().len()).then_some(id.index)
-            }
+            KeyRef::Cell(id) => self.index_of(cells, id),
             KeyRef::Name(name) => self.cells.get(name).copied().or_else(|| {
                 self.look(cells);
                 self.cells.get(name).copied()

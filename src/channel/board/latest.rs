@@ -6,11 +6,15 @@ use super::error::{
 };
 use super::{Board, BoardReader, BoardWriter, CellHolder, CellValue};
 use crate::channel::verb;
+use crate::channel::waitable::{Selectable, Selectee, Waitable, rearm};
 use crate::error::{Detachment, Form, OpenError};
 use crate::packet::{Packet, SendAs};
+use crate::segment::layout::EventCount;
+use crate::segment::view::KeptEventCount;
 use crate::sys::stop::Stop;
-use crate::wait::{Timeout, Wait};
+use crate::wait::{IDLE, Listener, Timeout, Wait};
 use std::fmt;
+use std::time::Duration;
 
 /// Writes `Debug`. Not derived: that would require `T: Debug`.
 macro_rules! debug_as_field {
@@ -77,7 +81,7 @@ impl<T: Packet> Latest<T> {
     ///
     /// As [`Board::reader`].
     pub fn reader(&self) -> Result<LatestReader<T>, OpenError> {
-        Ok(LatestReader { reader: self.board.reader()? })
+        Ok(LatestReader { reader: self.board.reader()?, listener: None })
     }
 
     /// The name without its prefix, empty on the heap.
@@ -125,8 +129,27 @@ impl<T: Packet> LatestWriter<T> {
 }
 
 /// Reads the value of a [`Latest`], in place. It has one value in hand at a time.
+///
+/// [`select`](crate::select) waits for it, together with other receivers. It is ready when
+/// [`wait_changed`](Self::wait_changed) would return at once. A read ends that.
+///
+/// ```
+/// use packetring::{Latest, Ring, select, try_select};
+///
+/// let (level, ring) = (Latest::<f64>::builder().heap_latest::<f64>()?, Ring::builder().heap()?);
+/// let (mut reader, mut orders) = (level.reader()?, ring.subscriber::<u64>()?);
+/// level.writer()?.write(&0.7)?;
+/// match select(&mut [&mut orders, &mut reader]) {
+///     0 => println!("order {}", *orders.recv()?),
+///     _ => assert_eq!(*reader.read()?, 0.7),
+/// }
+/// assert_eq!(try_select(&mut [&mut orders, &mut reader]), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct LatestReader<T: Packet> {
     reader: BoardReader<T>,
+    /// For event loops.
+    listener: Option<Box<Listener>>,
 }
 
 impl<T: Packet> LatestReader<T> {
@@ -161,6 +184,9 @@ impl<T: Packet> LatestReader<T> {
     /// Sets what ends the waits of this reader.
     pub fn set_stop(&mut self, stop: &Stop) {
         self.reader.set_stop(stop);
+        if let Some(listener) = &self.listener {
+            listener.set_stop(stop);
+        }
     }
 
     /// Joins as another reader, for another thread. It shares the attachment.
@@ -169,13 +195,69 @@ impl<T: Packet> LatestReader<T> {
     ///
     /// As [`Latest::reader`].
     pub fn try_clone(&self) -> Result<Self, OpenError> {
-        Ok(Self { reader: self.reader.try_clone()? })
+        Ok(Self { reader: self.reader.try_clone()?, listener: None })
     }
 
     fn changed<F: Form<ChangedError, ()>>(
         &mut self,
         timeout: Timeout,
     ) -> Result<CellValue<'_, T>, F> {
+        if matches!(timeout, Timeout::Zero) && !self.reader.is_changed(ONLY) {
+            rearm(self);
+        }
         self.reader.changed_cell(ONLY, timeout)
+    }
+}
+
+impl<T: Packet> Selectable for LatestReader<T> {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(self)
+    }
+}
+
+impl<T: Packet> Waitable for LatestReader<T> {
+    fn has_next(&mut self) -> bool {
+        self.is_ready()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.reader.is_changed(ONLY)
+    }
+
+    fn event_count(&self) -> Option<&EventCount> {
+        Some(self.reader.changed_of(ONLY))
+    }
+
+    fn event_counts(&self) -> Vec<KeptEventCount> {
+        vec![self.reader.kept_changed_of(ONLY)]
+    }
+
+    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
+        Some(&mut self.listener)
+    }
+
+    fn place(&self) -> u64 {
+        self.reader.seen_version(ONLY)
+    }
+
+    fn stop(&self) -> Option<&Stop> {
+        self.reader.stop()
+    }
+
+    fn is_pending(&self) -> bool {
+        false
+    }
+
+    fn check_liveness(&mut self, _is_long: bool) {
+        // The dead stop no reader.
+    }
+
+    fn longest_sleep(&self) -> Duration {
+        // A writer may be killed between its write and its wake-up.
+        IDLE
+    }
+
+    fn wait(&self) -> Wait {
+        self.reader.how_to_wait()
     }
 }

@@ -18,7 +18,7 @@ pub use error::{
     WriteError, WriteTimeoutError,
 };
 pub use latest::{Latest, LatestReader, LatestWriter};
-pub use reader::{BoardReader, CellValue};
+pub use reader::{BoardReader, CellChange, CellValue};
 pub use writer::BoardWriter;
 
 use crate::error::{Detachment, DisplayName, OpenError};

@@ -1,24 +1,34 @@
 //! The reader of a board.
 
-use super::endpoint::{BoardEntry, BoardKey, CellId, KnownKeys};
+use super::endpoint::{BoardEntry, BoardKey, CellId, KeyRef, KnownKeys};
 use super::error::{ChangedError, ChangedTimeoutError, ReadError, TryChangedError};
 use crate::channel::received::deref_to_packet;
 use crate::channel::verb;
+use crate::channel::waitable::{Selectable, Selectee, Waitable};
 use crate::error::{Failure, Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, Unpack, UnpackError};
 use crate::ring::buffer::StableBytes;
 use crate::ring::cell::{CellFault, CellReader, CellWord, Pinned, PinnedValue};
 use crate::segment::SharedSegment;
+use crate::segment::layout::EventCount;
+use crate::segment::view::KeptEventCount;
 use crate::sys::stop::Stop;
-use crate::wait::{IDLE, PENDING, Sleep, Timeout, Wait, Waiter, wait_until};
+use crate::wait::{IDLE, Listener, PENDING, Sleep, Timeout, Wait, Waiter, wait_until};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Reads the values of a board, in place. It has one value in hand at a time.
 ///
 /// Dropping it leaves the board.
+///
+/// # Selecting
+///
+/// [`select`](crate::select) waits for a change of one key: see [`change_of`](Self::change_of). The
+/// reader itself is not selectable. Each key has its own event count, so that a write wakes only
+/// the readers of its key. A wait for any of 65,536 keys would have to register with each.
 pub struct BoardReader<T: Packet> {
     cells: CellReader,
     keys: KnownKeys,
@@ -85,6 +95,35 @@ impl<T: Packet> BoardReader<T> {
         Ok(self.keys.id(index))
     }
 
+    /// A key's next change, for [`select`](crate::select). It is ready when
+    /// [`wait_changed`](Self::wait_changed) would return at once. A read of the key ends that.
+    ///
+    /// ```
+    /// use packetring::{Board, select, try_select};
+    ///
+    /// let board = Board::<f64>::builder().heap::<f64>()?;
+    /// let (mut rates, mut reader) = (board.writer()?, board.reader()?);
+    /// rates.write("EURUSD", &1.08)?;
+    /// rates.write("EURJPY", &160.2)?;
+    /// let keys = [reader.cell("EURUSD")?, reader.cell("EURJPY")?];
+    /// reader.read(&keys[0])?;
+    /// let [mut usd, mut jpy] = [reader.change_of(keys[0])?, reader.change_of(keys[1])?];
+    /// assert_eq!(select(&mut [&mut usd, &mut jpy]), 1); // not read before: a change
+    /// assert_eq!(*reader.read(&keys[1])?, 160.2);
+    /// assert_eq!(try_select(&mut [&mut reader.change_of(keys[1])?]), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownKey`](ReadError::UnknownKey) for a cell of another board.
+    pub fn change_of(&self, cell: CellId) -> Result<CellChange<'_, T>, ReadError> {
+        match self.keys.index_of(self.cells.cells(), cell) {
+            Some(cell) => Ok(CellChange { reader: self, cell }),
+            None => Err(ReadError::UnknownKey(KeyRef::Cell(cell).to_string())),
+        }
+    }
+
     /// Changes how this reader waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.waiter.set(wait);
@@ -129,12 +168,43 @@ impl<T: Packet> BoardReader<T> {
         Ok(self.read_cell(cell).map_err(ChangedError::from)?)
     }
 
+    /// Returns true if a cell has another value than this reader read last.
+    pub(super) fn is_changed(&self, cell: usize) -> bool {
+        let word = self.cells.word(cell);
+        word != CellWord::NONE && word != self.seen[cell]
+    }
+
+    /// The event count that is notified after each write of a cell.
+    pub(super) fn changed_of(&self, cell: usize) -> &EventCount {
+        &self.cells.cells().heads()[cell].changed
+    }
+
+    /// As [`changed_of`](Self::changed_of), with its memory.
+    pub(super) fn kept_changed_of(&self, cell: usize) -> KeptEventCount {
+        self.cells.cells().changed(cell)
+    }
+
+    /// The version of the value that this reader read last; 0 before the first one.
+    pub(super) fn seen_version(&self, cell: usize) -> u64 {
+        match self.seen[cell] {
+            CellWord::NONE => 0,
+            word => word.version(),
+        }
+    }
+
+    /// What ends its waits.
+    pub(super) fn stop(&self) -> Option<&Stop> {
+        self.waiter.stop()
+    }
+
+    /// How this reader waits.
+    pub(super) fn how_to_wait(&self) -> Wait {
+        self.waiter.wait()
+    }
+
     /// Returns false if the cell has not changed in time.
     fn wait(&self, cell: usize, timeout: Timeout) -> bool {
-        let is_changed = || {
-            let word = self.cells.word(cell);
-            word != CellWord::NONE && word != self.seen[cell]
-        };
+        let is_changed = || self.is_changed(cell);
         if is_changed() || matches!(timeout, Timeout::Zero) {
             return is_changed();
         }
@@ -142,7 +212,7 @@ impl<T: Packet> BoardReader<T> {
         if waiter.spin_briefly(is_changed) || waiter.spin(deadline.cut(PENDING), is_changed) {
             return true;
         }
-        let event_count = &self.cells.cells().heads()[cell].changed;
+        let event_count = self.changed_of(cell);
         // Some(false): stopped.
         let look = |_: &mut ()| match is_changed() {
             false => waiter.is_stopped().then_some(false),
@@ -183,6 +253,73 @@ fn corrupt(cell: usize, fault: CellFault) -> ReadError {
         CellFault::Len => "length",
     };
     ReadError::Corrupt(format!("invalid {what} of cell {cell}").into())
+}
+
+/// The next change of one key of a [`BoardReader`], to be [selected](crate::select).
+/// [`BoardReader::change_of`] returns it.
+pub struct CellChange<'a, T: Packet> {
+    reader: &'a BoardReader<T>,
+    cell: usize,
+}
+
+impl<T: Packet> fmt::Debug for CellChange<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CellChange").field("cell", &self.cell).finish_non_exhaustive()
+    }
+}
+
+impl<T: Packet> Selectable for CellChange<'_, T> {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(self)
+    }
+}
+
+impl<T: Packet> Waitable for CellChange<'_, T> {
+    fn has_next(&mut self) -> bool {
+        self.is_ready()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.reader.is_changed(self.cell)
+    }
+
+    fn event_count(&self) -> Option<&EventCount> {
+        Some(self.reader.changed_of(self.cell))
+    }
+
+    fn event_counts(&self) -> Vec<KeptEventCount> {
+        vec![self.reader.kept_changed_of(self.cell)]
+    }
+
+    // It lives for one `select`.
+    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
+        None
+    }
+
+    fn place(&self) -> u64 {
+        self.reader.seen_version(self.cell)
+    }
+
+    fn stop(&self) -> Option<&Stop> {
+        self.reader.stop()
+    }
+
+    fn is_pending(&self) -> bool {
+        false
+    }
+
+    fn check_liveness(&mut self, _is_long: bool) {
+        // The dead stop no reader.
+    }
+
+    fn longest_sleep(&self) -> Duration {
+        // A writer may be killed between its write and its wake-up.
+        IDLE
+    }
+
+    fn wait(&self) -> Wait {
+        self.reader.how_to_wait()
+    }
 }
 
 /// A value of a cell, checked and read in place. Derefs to its archived type.

@@ -1,7 +1,7 @@
 //! Descriptions of workers: the public one, changes of workers, and the result of a lookup.
 
 use super::slots::SlotTable;
-use crate::cluster::names::{Address, Cluster, WorkerId};
+use crate::cluster::names::{Address, Cluster, InboxName, WorkerId};
 use crate::error::OpenError;
 use crate::segment::entry::{SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::sys::machine;
@@ -98,14 +98,14 @@ pub(crate) enum Lookup {
 pub(crate) struct InboxAddress {
     /// The worker's id.
     pub(crate) id: WorkerId,
-    /// The worker's name, which is also that of the inbox.
+    /// The worker's name.
     pub(crate) name: String,
     /// The worker's presence at the lookup. If it is different now, look the worker up again.
     pub(crate) presence: Presence,
 }
 
 /// The phase of a worker slot at one instant, as an opaque value. It changes whenever a worker
-/// joins or leaves there, or opens its inbox for the first time.
+/// joins or leaves there, opens its inbox for the first time, or replaces its inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Presence(pub(super) SlotPhase);
 
@@ -113,6 +113,11 @@ impl Presence {
     /// Returns true if the worker has an inbox, and is alive or away.
     pub(crate) fn has_inbox(self) -> bool {
         self.0.state() == WorkerSlotState::Kept
+    }
+
+    /// The name that the worker's inbox has.
+    pub(crate) fn inbox_name(self) -> InboxName {
+        if self.0.has_second_inbox() { InboxName::Second } else { InboxName::First }
     }
 
     /// Number of workers that have used the slot so far.

@@ -27,22 +27,22 @@ mod watch;
 pub(crate) use info::{InboxAddress, Lookup, Presence, Visit, worker_of_process};
 pub use info::{WorkerChange, WorkerInfo, WorkerState};
 pub(crate) use slots::JoinRequest;
-pub(crate) use sweep::{Caretaker, remove};
+pub(crate) use sweep::{Caretaker, remove, with_space};
 pub use watch::Watch;
 
 use super::error::JoinError;
-use super::names::{Address, Cluster, ClusterObject, WorkerId};
+use super::names::{Address, Cluster, ClusterObject, InboxName, WorkerId};
 use crate::channel::EventCount;
 use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::Control;
-use crate::segment::entry::{Ended, SlotSnapshot, WorkerSlotState};
+use crate::segment::entry::{Ended, SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::segment::layout::SlotInfo;
 use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Pace};
 use info::{describe, id_of};
 use slots::SlotTable;
-use sweep::{FinalSweep, clear, clear_dead, discard_inbox, sweep};
+use sweep::{FinalSweep, clear, clear_dead, discard_inboxes, remove_spare, sweep};
 
 /// The place of one worker in its cluster.
 ///
@@ -63,7 +63,7 @@ impl Directory {
     /// Joins a cluster, or creates it.
     pub(crate) fn join(cluster: &Cluster, request: &JoinRequest<'_>) -> Result<Self, JoinError> {
         check_name(cluster, request.name)?;
-        let mut slots = SlotTable::open(cluster, request)?;
+        let mut slots = with_space(|| SlotTable::open(cluster, request), || sweep(cluster))?;
         check_id(slots.count(), request)?;
         let deadline = Deadline::after(request.wait_for_name.unwrap_or_default());
         let mut pace = Pace::new();
@@ -101,7 +101,7 @@ impl Directory {
         if slots.state(slot) == WorkerSlotState::Taken {
             // The last worker of this name is dead, and `clear_dead` failed to discard its inbox.
             // This try reports the error.
-            discard_inbox(cluster, request.name)?;
+            discard_inboxes(cluster, request.name)?;
         }
         slots.occupy(&control, slot, request.name)?;
         Ok(slot)
@@ -211,6 +211,21 @@ impl Directory {
         Ok(())
     }
 
+    /// Makes the spare inbox the current one. The spare one must be complete, and the current one
+    /// sealed. Senders find the new current inbox from now on.
+    pub(crate) fn switch_inbox(&self) -> Result<(), OpenError> {
+        let control = self.slots.lock()?;
+        failpoint(Failpoint::InboxSwitch);
+        self.slots.change(&control, self.slot, SlotPhase::with_other_inbox);
+        Ok(())
+    }
+
+    /// Removes the spare inbox, if there is one: a predecessor that was killed, or an earlier call
+    /// that failed, was about to replace the current one by it, or had replaced it.
+    pub(crate) fn remove_spare_inbox(&self, worker: &str) -> Result<(), OpenError> {
+        remove_spare(&self.cluster, worker, self.presence(self.id()).inbox_name().other())
+    }
+
     /// Leaves: discards the inbox and frees the slot.
     pub(crate) fn leave(mut self) -> Result<(), OpenError> {
         {
@@ -294,7 +309,7 @@ pub(crate) fn check_name(cluster: &Cluster, name: &str) -> Result<(), JoinError>
         let reason = "a worker's name has 64 bytes at most";
         return Err(JoinError::BadName { name: name.to_owned(), reason });
     }
-    ClusterObject::Inbox(name).name(cluster)?;
+    ClusterObject::Inbox(name, InboxName::First).name(cluster)?;
     Ok(())
 }
 

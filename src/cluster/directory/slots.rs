@@ -51,10 +51,10 @@ pub(super) struct SlotTable {
 
 impl SlotTable {
     /// Opens the directory of a cluster, or creates it.
-    pub(super) fn open(cluster: &Cluster, request: &JoinRequest<'_>) -> Result<Self, JoinError> {
+    pub(super) fn open(cluster: &Cluster, request: &JoinRequest<'_>) -> Result<Self, OpenError> {
         if request.max_workers == Some(0) {
             let reason = "max_workers 0 is not from 1 to 1024".to_owned();
-            return Err(JoinError::Open(OpenError::BadSettings { reason }));
+            return Err(OpenError::BadSettings { reason });
         }
         let settings = Settings {
             capacity: 1024,
@@ -68,12 +68,12 @@ impl SlotTable {
         let slots = Self::of(Segment::open(&name, &settings, &request.limit)?);
         let found = slots.count();
         if found == 0 || request.max_workers.is_some_and(|expected| expected != found) {
-            return Err(JoinError::Open(OpenError::SettingsMismatch {
+            return Err(OpenError::SettingsMismatch {
                 name: name.as_str().to_owned(),
                 setting: "max_workers",
                 expected: settings.worker_slots.to_string(),
                 found: found.to_string(),
-            }));
+            });
         }
         Ok(slots)
     }

@@ -6,13 +6,14 @@
 //! - [`sweep`] removes objects to which only dead processes were attached.
 //! - [`remove`] removes a cluster without living workers.
 //! - A [`Caretaker`] removes what killed workers left, although no call of this process waits.
+//! - [`with_space`] makes an object, and removes what killed processes left if there is no room.
 //!
 //! Lock order: the directory's control lock first, then the control lock of one other object. Each
 //! wait for the second lock has a short limit.
 
 use super::slots::SlotTable;
-use crate::channel::{RingBuilder, settle};
-use crate::cluster::names::{Cluster, ClusterObject, WorkerId};
+use crate::channel::{Ring, RingBuilder, settle};
+use crate::cluster::names::{Cluster, ClusterObject, InboxName, WorkerId};
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::{Ended, WorkerSlotState};
@@ -28,8 +29,15 @@ use std::time::Duration;
 const SHORT_TIMEOUT: Duration = Duration::from_millis(100);
 /// Longest wait for each control lock when a whole cluster is removed.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Pause between two tries to remove a cluster.
+/// Pause between two tries to remove a cluster. Also the first pause between two tries to make an
+/// object; each pause is twice as long as the one before.
 const PAUSE: Duration = Duration::from_millis(1);
+/// Longest pause between two tries to make an object.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// Longest time from a death until a sweep has freed the memory of the dead process: servers unmap
+/// the call areas of dead callers twice a second, and the kernel closes the descriptors of a killed
+/// process one after the other.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Clears the slot of every dead worker that is not kept. Returns true if there was one.
 ///
@@ -62,23 +70,43 @@ pub(super) fn clear(
     slots.change(control, index, |phase| phase.with_state(WorkerSlotState::Taken));
     let name = slots.read(index).map(|entry| entry.name);
     failpoint(Failpoint::LeaveInbox);
-    discard_inbox(cluster, &name.unwrap_or_default())?;
+    discard_inboxes(cluster, &name.unwrap_or_default())?;
     failpoint(Failpoint::LeaveFree);
     slots.change(control, index, |phase| phase.with_end(how).with_state(WorkerSlotState::Free));
     Ok(())
 }
 
-/// Closes and removes the inbox of this worker, if there is one. Under the directory's control
-/// lock.
-pub(super) fn discard_inbox(cluster: &Cluster, worker: &str) -> Result<(), OpenError> {
+/// Closes and removes the inboxes of this worker: the current one and the spare one, as far as they
+/// exist. Under the directory's control lock.
+pub(super) fn discard_inboxes(cluster: &Cluster, worker: &str) -> Result<(), OpenError> {
+    InboxName::ALL
+        .into_iter()
+        .try_for_each(|inbox| remove_inbox(cluster, worker, inbox, Ring::discard))
+}
+
+/// Closes and removes a spare inbox, if there is one.
+pub(super) fn remove_spare(
+    cluster: &Cluster,
+    worker: &str,
+    inbox: InboxName,
+) -> Result<(), OpenError> {
+    remove_inbox(cluster, worker, inbox, Ring::supersede)
+}
+
+fn remove_inbox(
+    cluster: &Cluster,
+    worker: &str,
+    inbox: InboxName,
+    remove: fn(&Ring) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
     // An invalid name is damage: no worker can have joined under it.
-    let Ok(name) = ClusterObject::Inbox(worker).name(cluster) else { return Ok(()) };
+    let Ok(name) = ClusterObject::Inbox(worker, inbox).name(cluster) else { return Ok(()) };
     match RingBuilder::default().tagged_slots().open_timeout(SHORT_TIMEOUT).attach_named(&name) {
         // Its maker may have been killed before the inbox was complete: unlink what is there.
         Err(OpenError::NotFound { .. }) => {
             Segment::remove(&name, &LockLimit::timeout(SHORT_TIMEOUT)).map(drop)
         }
-        inbox => inbox?.discard(),
+        inbox => remove(&inbox?),
     }
 }
 
@@ -91,6 +119,30 @@ pub(super) fn sweep(cluster: &Cluster) {
     for name in objects(cluster).unwrap_or_default() {
         let _ = Segment::clear_away(&name, settle);
     }
+}
+
+/// Makes an object. If `/dev/shm` has no room for it, calls `sweep` and tries again, until the
+/// memory of processes that are dead now must be free.
+pub(crate) fn with_space<T>(
+    make: impl Fn() -> Result<T, OpenError>,
+    sweep: impl Fn(),
+) -> Result<T, OpenError> {
+    let mut made = make();
+    let mut pause = Duration::ZERO;
+    let deadline = Deadline::after(RELEASE_TIMEOUT);
+    wait_until(&mut made, deadline, decide, |made, deadline| {
+        std::thread::sleep(deadline.cut(pause));
+        pause = (pause * 2).clamp(PAUSE, LONGEST_PAUSE);
+        sweep();
+        *made = make();
+    });
+    made
+}
+
+/// `None` if the object was not made because there is no room for it.
+fn decide<T>(made: &mut Result<T, OpenError>) -> Option<()> {
+    let lacks_space = matches!(made, Err(OpenError::NoSpace { .. } | OpenError::NoInodes { .. }));
+    (!lacks_space).then_some(())
 }
 
 /// Sweeps once more when it is dropped, if the directory is gone: a process that was alive at the

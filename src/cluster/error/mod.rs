@@ -19,7 +19,7 @@ pub use service::{
     ServiceRecvTimeoutError, TryServiceRecvError, WaitingForServer,
 };
 
-use crate::error::{OpenError, error_family};
+use crate::error::{END_CLUSTER, OpenError, error_family};
 use std::fmt;
 
 error_family! {
@@ -49,7 +49,7 @@ error_family! {
             /// Number of worker slots.
             limit: usize,
         } => (
-            "cluster full: all {limit} worker slots are in use; create it with a larger max_workers, or retire workers that will not return"
+            "cluster full: all {limit} worker slots are in use; retire workers that will not return (Worker::retire), or {END_CLUSTER} a larger WorkerBuilder::max_workers"
         ),
         /// The worker's [`Stop`](crate::Stop) was called while it waited for its name or for
         /// another process.

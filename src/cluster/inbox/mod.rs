@@ -7,6 +7,13 @@
 //!
 //! An inbox is a ring with tagged slots and one durable subscriber. `message` is the guard, `send`
 //! the sending side.
+//!
+//! A successor that chose another capacity [replaces](Worker::replace_inbox) an empty inbox:
+//!
+//! ```text
+//!  make the new one under the other name ─► join it ─► seal the old one: no publisher can claim
+//!        ─► switch the phase of the worker slot ─► close the old one ─► remove its name
+//! ```
 
 mod message;
 mod send;
@@ -14,18 +21,20 @@ mod send;
 pub use message::Message;
 
 use super::dead_letters::NamedSender;
-use super::names::ClusterObject;
+use super::names::{ClusterObject, InboxName};
 use super::pool::ENTRIES;
 use super::worker::Worker;
 use crate::channel::{
     AnySubscriber, MAX_ENTRIES, RecvError, RecvTimeoutError, Ring, RingBuilder, Selectable,
-    Selectee, TryRecvError, async_verb, verb,
+    Selectee, TryRecvError, Waitable, async_verb, verb,
 };
 use crate::error::{Form, OpenError};
+use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{OneOf, TypeInfo};
 use crate::sys::stop::Stop;
 use crate::wait::{Deadline, PENDING, Timeout, Wait};
 use std::fmt;
+use std::sync::PoisonError;
 
 /// Name of the durable subscriber.
 const SUBSCRIBER: &str = "inbox";
@@ -50,6 +59,7 @@ const CAPACITY: usize = 256 << 10;
 /// A full inbox blocks its senders: [`send_to`](Worker::send_to) waits. No message is dropped.
 pub struct Inbox {
     messages: AnySubscriber,
+    capacity: usize,
 }
 
 impl Worker {
@@ -57,7 +67,8 @@ impl Worker {
     ///
     /// If the worker dies or is dropped afterwards, its name, its id and its inbox stay for the
     /// next worker of its name.
-    /// [`inbox_capacity`](super::WorkerBuilder::inbox_capacity) sets the size.
+    /// [`inbox_capacity`](super::WorkerBuilder::inbox_capacity) sets the size, also of an inbox
+    /// that exists, if it is empty. [`Inbox::capacity`] returns the size.
     ///
     /// ```
     /// # let cluster = format!("inbox-{}", std::process::id());
@@ -92,8 +103,6 @@ impl Worker {
     ///
     /// - [`InboxOpen`](OpenError::InboxOpen) if the inbox is open already, also if only an
     ///   [`Inbox`] of a dropped worker of this name is left.
-    /// - [`SettingsMismatch`](OpenError::SettingsMismatch) if the inbox exists with another
-    ///   capacity than this worker chose.
     /// - [`BadSettings`](OpenError::BadSettings), [`Busy`](OpenError::Busy).
     /// - [`System`](OpenError::System), for example if `/dev/shm` is full.
     pub fn inbox(&self) -> Result<Inbox, OpenError> {
@@ -114,29 +123,95 @@ impl Worker {
     }
 
     fn open_inbox(&self, types: &[TypeInfo]) -> Result<Inbox, OpenError> {
-        let worker_slots = self.directory.worker_slots();
-        let settings = RingBuilder::default().tagged_slots().or_else(|settings| {
-            settings.capacity = CAPACITY;
-            settings.stays_open = true;
-            settings.max_publishers = (ENTRIES * worker_slots).min(MAX_ENTRIES);
-            settings.max_subscribers = 1;
-        });
-        let settings = match self.choices.inbox_capacity {
-            Some(bytes) => settings.capacity(bytes),
-            None => settings,
-        };
-        let ring = self.open(ClusterObject::Inbox(self.name()), settings)?;
+        // Before the mutex, which another thread may have held when this process was forked.
+        self.refuse_outsiders()?;
+        // Another thread may be replacing the inbox.
+        let _one_at_a_time = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = self.directory.presence(self.id()).inbox_name();
+        self.directory.remove_spare_inbox(self.name())?;
+        let mut ring = self.open(ClusterObject::Inbox(self.name(), name), self.inbox_settings())?;
         let mut messages = self.wait_for_inbox_of_predecessor(&ring)?;
+        match self.replace_inbox(types, &ring, &mut messages, name)? {
+            Some(new) => (ring, messages) = new,
+            None => ring.accept(types)?,
+        }
         messages.receiver.drain_with(self.draining.clone());
         messages.receiver.set_dead_letters(self.dead_letters(NamedSender::Original));
-        ring.accept(types)?;
         // The last step: senders open the inbox of every kept slot.
         self.directory.keep()?;
-        Ok(Inbox { messages })
+        let capacity = ring.settings().capacity;
+        Ok(Inbox { messages, capacity })
     }
 }
 
 impl Worker {
+    /// Replaces the inbox by one of the chosen capacity, if it is empty and has another one. `None`
+    /// if it stays.
+    ///
+    /// A process that is killed meanwhile leaves a current inbox, which has all messages. The next
+    /// open removes the spare one.
+    fn replace_inbox(
+        &self,
+        types: &[TypeInfo],
+        ring: &Ring,
+        messages: &mut AnySubscriber,
+        name: InboxName,
+    ) -> Result<Option<(Ring, AnySubscriber)>, OpenError> {
+        let found = ring.settings().capacity;
+        let is_kept = self.directory.presence(self.id()).has_inbox();
+        let is_wanted = is_kept && self.choices.inbox_capacity.unwrap_or(found) != found;
+        // Looks for a message first: most inboxes that stay need no memory for another one.
+        if !is_wanted || messages.receiver.has_next() {
+            return Ok(None);
+        }
+        let object = ClusterObject::Inbox(self.name(), name.other());
+        let new = match self.open(object, self.inbox_settings()) {
+            // A file of another user of the cluster's group, which only that user can remove.
+            Err(OpenError::InUse { .. } | OpenError::SettingsMismatch { .. }) => return Ok(None),
+            new => new?,
+        };
+        let joined = match self.switch_to(&new, types, ring, messages) {
+            Ok(Some(joined)) => joined,
+            outcome => {
+                // It is the spare one. After an error the next open removes it.
+                let _ = new.supersede();
+                return outcome.map(|_| None);
+            }
+        };
+        // The new one is the current one. After an error the next open removes the old one.
+        ring.supersede()?;
+        Ok(Some((new, joined)))
+    }
+
+    /// Makes `new` the current inbox. `None` if the old one stays, because it has a message. The
+    /// old one also stays after an error.
+    fn switch_to(
+        &self,
+        new: &Ring,
+        types: &[TypeInfo],
+        ring: &Ring,
+        messages: &mut AnySubscriber,
+    ) -> Result<Option<AnySubscriber>, OpenError> {
+        let joined = new.any_acknowledged(SUBSCRIBER)?;
+        new.accept(types)?;
+        failpoint(Failpoint::InboxSeal);
+        if !ring.seal(messages)? {
+            return Ok(None);
+        }
+        self.directory.switch_inbox()?;
+        Ok(Some(joined))
+    }
+
+    fn inbox_settings(&self) -> RingBuilder {
+        let worker_slots = self.directory.worker_slots();
+        RingBuilder::default().tagged_slots().or_else(|settings| {
+            settings.capacity = self.choices.inbox_capacity.unwrap_or(CAPACITY);
+            settings.stays_open = true;
+            settings.max_publishers = (ENTRIES * worker_slots).min(MAX_ENTRIES);
+            settings.max_subscribers = 1;
+        })
+    }
+
     /// Joins the ring of the own inbox. If the worker waited for its name, it also waits for the
     /// inbox, in which its predecessor may have a message in hand.
     fn wait_for_inbox_of_predecessor(&self, ring: &Ring) -> Result<AnySubscriber, OpenError> {
@@ -191,6 +266,13 @@ impl Inbox {
     /// Sets what ends the waits of this inbox.
     pub fn set_stop(&mut self, stop: &Stop) {
         self.messages.set_stop(stop);
+    }
+
+    /// Size of the inbox in bytes. It is the
+    /// [`inbox_capacity`](super::WorkerBuilder::inbox_capacity) of its worker, unless the inbox
+    /// existed with another size and had messages when it was opened.
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Sets how this inbox waits from now on.

@@ -188,16 +188,20 @@ impl Worker {
             let mut sender = self.senders.lend(&address, who, &self.directory, skip_own);
             let is_fresh = sender.endpoint.is_none();
             if is_fresh {
-                match self.attach::<T>(&address.name, &sender, timeout.left(deadline)) {
+                match self.attach::<T>(&address, &sender, timeout.left(deadline)) {
                     Ok(endpoint) => sender.endpoint = Some(endpoint),
-                    // A discarded inbox changes the presence first: only its name was removed.
-                    Err(OpenError::NotFound { .. })
-                        if self.directory.presence(address.id) == address.presence =>
+                    // An inbox that is discarded or replaced changes the presence first: only its
+                    // name was removed.
+                    Err(error)
+                        if is_removed(&error)
+                            && self.directory.presence(address.id) == address.presence =>
                     {
                         return Err(SendToError::Detached(Detachment::NameRemoved).into());
                     }
-                    // The inbox was discarded after the lookup.
-                    Err(OpenError::NotFound { .. } | OpenError::Closed { .. }) => {
+                    // The inbox was discarded or replaced after the lookup.
+                    Err(error)
+                        if is_removed(&error) || matches!(error, OpenError::Closed { .. }) =>
+                    {
                         closed += 1;
                         continue;
                     }
@@ -242,12 +246,13 @@ impl Worker {
     /// worker is attaching to the same inbox.
     fn attach<T: Packet>(
         &self,
-        name: &str,
+        address: &InboxAddress,
         sender: &PooledSender<'_>,
         timeout: Timeout,
     ) -> Result<AnyPublisher, OpenError> {
         self.directory.refuse_detached()?;
-        let name = ClusterObject::Inbox(name).name(&self.cluster)?;
+        let inbox = ClusterObject::Inbox(&address.name, address.presence.inbox_name());
+        let name = inbox.name(&self.cluster)?;
         let settings = RingBuilder::default().tagged_slots();
         let timeout = if let Timeout::Zero = timeout { Timeout::After(IDLE) } else { timeout };
         let settings = settings.limited(self.choices.limit());
@@ -263,6 +268,14 @@ impl Worker {
         let _ = endpoint.register(&[T::TYPE], timeout);
         Ok(endpoint)
     }
+}
+
+/// Returns true if the name of an inbox leads to no inbox, or to another one since it was opened.
+fn is_removed(error: &OpenError) -> bool {
+    matches!(
+        error,
+        OpenError::NotFound { .. } | OpenError::Detached { cause: Detachment::NameRemoved, .. }
+    )
 }
 
 /// Finds the inbox of a worker.

@@ -98,7 +98,10 @@ impl PoolShard {
             }
         }
         let peer = self.peers.get(index).and_then(Option::as_ref);
-        if peer.is_some_and(|peer| peer.name != address.name) {
+        let is_other = |peer: &PeerSenders| {
+            peer.name != address.name || peer.presence.inbox_name() != address.presence.inbox_name()
+        };
+        if peer.is_some_and(is_other) {
             obsolete.extend(self.remove(address.id));
         }
         self.clear_last();

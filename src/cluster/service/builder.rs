@@ -52,11 +52,11 @@ impl Worker {
 }
 
 impl ServiceBuilder<'_> {
-    /// Opens the request ring.
+    /// Opens the request ring. Fails at once if there is no room for it.
     pub(super) fn request_ring(&self) -> Result<Ring, OpenError> {
         let worker_slots = self.worker.directory.worker_slots();
         let settings = request_ring(worker_slots, self.ring.clone());
-        self.worker.open(ClusterObject::Service(self.name), settings)
+        self.worker.try_open(ClusterObject::Service(self.name), settings)
     }
 
     /// Sets the size of the request ring in bytes: a power of two, by default 1 MiB. A request has

@@ -162,7 +162,7 @@ impl ServiceBuilder<'_> {
 impl<Q: Packet, R: Packet> Service<Q, R> {
     fn open(builder: &ServiceBuilder<'_>) -> Result<Self, OpenError> {
         let worker = builder.worker;
-        let ring = builder.request_ring()?;
+        let ring = builder.worker.with_space(|| builder.request_ring())?;
         let types = Types::Pair { request: &Q::TYPE, reply: &R::TYPE };
         // Entry 0 has the shared cursor and belongs to no server.
         let joined = ring.receiver(&types);

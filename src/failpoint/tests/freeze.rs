@@ -5,6 +5,7 @@
 //! Every packet arrives once and in order, published before, during or after the freeze.
 
 use super::cells;
+use super::inboxes;
 use super::process::{GENEROUS, Process, State, Stop};
 use super::queues;
 use super::scenario::{self, Case, PARCELS};
@@ -54,6 +55,9 @@ fn outlast(case: Case, stop: Stop) -> bool {
     }
     if case == Case::Cells {
         return cells::outlast(stop);
+    }
+    if case == Case::Inboxes {
+        return inboxes::outlast(stop);
     }
     if case == Case::Grouped {
         return queues::outlast(stop);

@@ -8,6 +8,7 @@
 //! - Nothing is left behind.
 
 use super::cells;
+use super::inboxes;
 use super::process::{GENEROUS, State, Stop};
 use super::queues;
 use super::scenario::{self, Case};
@@ -32,6 +33,9 @@ fn survive(case: Case, stop: Stop) -> bool {
     }
     if case == Case::Cells {
         return cells::survive(stop);
+    }
+    if case == Case::Inboxes {
+        return inboxes::survive(stop);
     }
     if case == Case::Grouped {
         return queues::survive(stop);

@@ -1,6 +1,7 @@
 //! The work of a peer before it is stopped: all operations, so that it reaches every failpoint.
 
 use super::cells;
+use super::inboxes;
 use super::process::{Process, Stop};
 use super::queues;
 use super::services;
@@ -34,10 +35,12 @@ pub(super) enum Case {
     Calls,
     /// A latest value (`cells`).
     Cells,
+    /// No ring: a worker that replaces its inbox (`inboxes`).
+    Inboxes,
 }
 
 impl Case {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Exclusive,
         Self::Shared,
         Self::DropOldest,
@@ -46,13 +49,16 @@ impl Case {
         Self::Grouped,
         Self::Calls,
         Self::Cells,
+        Self::Inboxes,
     ];
 
     pub(super) fn builder(self) -> RingBuilder {
         let builder = Ring::builder().capacity(8192).wait(Wait::park()).stays_open(true);
         match self {
             Self::Exclusive => builder.exclusive(),
-            Self::Shared | Self::Cluster | Self::Calls | Self::Cells => builder.shared(),
+            Self::Shared | Self::Cluster | Self::Calls | Self::Cells | Self::Inboxes => {
+                builder.shared()
+            }
             Self::DropOldest => builder.overflow(Overflow::DropOldest).history(4),
             Self::Left => builder.stays_open(false),
             Self::Grouped => builder.shared().queue(),
@@ -68,7 +74,8 @@ impl Case {
             | Self::Cluster
             | Self::Grouped
             | Self::Calls
-            | Self::Cells => Overflow::Block,
+            | Self::Cells
+            | Self::Inboxes => Overflow::Block,
         }
     }
 }
@@ -136,6 +143,9 @@ pub(super) fn peer(name: &str, case: &str) {
     }
     if case == Case::Cells {
         return cells::live(name);
+    }
+    if case == Case::Inboxes {
+        return inboxes::live(name);
     }
     let own = Ring::open(&own(name)).unwrap();
     // No other process recovers here, so this one reaches every failpoint of a recovery.

@@ -4,9 +4,10 @@
 use super::process::{GENEROUS, Process, State, Stop};
 use super::scenario::{self, Case};
 use crate::cluster::internals::{
-    Address, Cluster, ClusterObject, Directory, JoinRequest, Lookup, WorkerId,
+    Address, Cluster, ClusterObject, Directory, InboxName, JoinRequest, Lookup, WorkerId,
 };
 use crate::cluster::{JoinError, WorkerState};
+use crate::segment::name::Name;
 use crate::sys::lock::LockLimit;
 use crate::{OpenError, Ring, Subscriber, TrySendError, Wait};
 use std::path::PathBuf;
@@ -32,10 +33,12 @@ fn join(cluster: &str, name: &str, timeout: Duration) -> Result<Directory, JoinE
 /// The ring of the peer's inbox, made if it does not exist.
 fn ring(cluster: &str) -> Ring {
     let settings = Ring::builder().capacity(8192).stays_open(true).tagged_slots();
-    settings
-        .wait(Wait::park())
-        .open_named(&ClusterObject::Inbox("peer").name(&Cluster::plain(cluster)).unwrap())
-        .unwrap()
+    settings.wait(Wait::park()).open_named(&inbox_name(cluster)).unwrap()
+}
+
+fn inbox_name(cluster: &str) -> Name {
+    let inbox = ClusterObject::Inbox("peer", InboxName::First);
+    inbox.name(&Cluster::plain(cluster)).unwrap()
 }
 
 fn inbox(cluster: &str) -> Subscriber<u64> {

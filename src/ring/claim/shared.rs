@@ -56,6 +56,33 @@ impl Writer {
         }
     }
 
+    /// Claims a whole lap of a shared ring from `start` on, and makes it void. Returns false if
+    /// another publisher has claimed a slot at or behind `start`, or if a cursor stands below.
+    ///
+    /// If it returns true, every slot that the cursor at `start` leaves is claimed. A publisher
+    /// compares with a limit of at most one capacity above that cursor, so none can claim a slot
+    /// as long as the cursor stays.
+    #[cfg(not(loom))]
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn fill_with_void(&mut self, start: u64) -> bool {
+        if start > FARTHEST {
+            return false;
+        }
+        let (mut next, end) = (start, start + self.geometry.capacity);
+        while next < end {
+            let piece = self.geometry.piece_end(next) - next;
+            let span = (end - next).min(piece).min(self.geometry.max_span);
+            let is_own = self.claim_shared(span) == Ok(next);
+            self.abandon();
+            if !is_own {
+                return false;
+            }
+            next += span;
+        }
+        true
+    }
+
     /// The tail, and the next position from which `span` free slots lie in one piece.
     #[inline(always)]
     fn room_for(&mut self, span: u64) -> Result<(u64, u64), Full> {
