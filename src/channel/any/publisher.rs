@@ -11,7 +11,7 @@ use crate::channel::untyped::{
     DeadLetter, MessageHeader, Sender, SubscriberIndex, publisher_control,
 };
 use crate::channel::verb;
-use crate::channel::waitable::{Selectable, Selectee, rearm};
+use crate::channel::waitable::{Selectable, Selectee};
 use crate::error::{Form, OpenError};
 use crate::packet::{AnyBits, Packet, SendAllAs, SendAs, Tail, TypeInfo};
 use crate::ring::gate::position;
@@ -136,16 +136,7 @@ impl AnyPublisher {
         packet: impl SendAs<T>,
         timeout: Timeout,
     ) -> Result<u64, F> {
-        let found = self.types.index_of::<T, F>(&self.sender, timeout);
-        let (index, timeout) = match found {
-            Ok(found) => found,
-            Err(error) => {
-                // An event loop has to try again: nothing tells when the type can be registered.
-                self.sender.blocked = None;
-                rearm(&mut self.sender);
-                return Err(error);
-            }
-        };
+        let (index, timeout) = self.types.index_of::<T, F>(&self.sender, timeout)?;
         self.sender.send(packet.value(), index, timeout)
     }
 
