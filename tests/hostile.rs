@@ -25,7 +25,7 @@ mod case;
 mod named;
 mod support;
 
-use case::{attach, message, packet, ring, worker_slot};
+use case::{attach, board, message, packet, ring, worker_slot};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,6 +40,7 @@ const BATCH: u64 = 1000;
 fn target(name: &str) -> fn(&[u8]) {
     match name {
         "attach" => attach::run,
+        "board" => board::run,
         "ring" => ring::run,
         "packet" => packet::run,
         "message" => message::run,
@@ -128,6 +129,7 @@ fn peer() {
     match role.name.as_str() {
         "cases" => run_cases(&role),
         "beside-a-writer" => beside::play(&role),
+        "board-beside-a-writer" => beside::play_board(&role),
         other => named::play(other, &role),
     }
 }
@@ -154,6 +156,11 @@ fn damaged_segments_are_attached_safely() {
 #[test]
 fn rings_with_a_hostile_peer_are_safe() {
     run_all("ring", 60_000);
+}
+
+#[test]
+fn boards_with_a_hostile_peer_are_safe() {
+    run_all("board", 60_000);
 }
 
 #[test]
@@ -188,7 +195,7 @@ fn write_seeds() {
     write("attach", attach::images());
     write("packet", packet::images());
     // Long seeds, so that each one runs many operations.
-    for name in ["ring", "message", "worker_slot"] {
+    for name in ["ring", "board", "message", "worker_slot"] {
         write(name, (0..16).map(|number| Noise::of(2, number).bytes(200)).collect());
     }
 }

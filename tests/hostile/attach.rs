@@ -50,24 +50,10 @@ pub(crate) fn run(data: &[u8]) {
             damage::damage_any(segment, &mut choices);
         }
         if choices.one_in(8) {
-            change_len(segment, &mut choices);
+            damage::change_len(segment, &mut choices);
         }
         use_segment(segment, &mut choices);
     });
-}
-
-fn change_len(segment: &TestSegment, choices: &mut Choices<'_>) {
-    let end = segment.layout.end;
-    let len = match choices.below(7) {
-        0 => 0,
-        1 => end - 1,
-        2 => end - 4096,
-        3 => end + 1,
-        4 => 2 * end,
-        5 => choices.pick(&[1, 8, 80, 128, 767, 768, 4096]),
-        _ => choices.below(1 << 17) as u64,
-    };
-    segment.set_len(len);
 }
 
 fn use_segment(segment: &TestSegment, choices: &mut Choices<'_>) {

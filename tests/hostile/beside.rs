@@ -4,11 +4,13 @@
 //! check in place, and surviving them is not promised. All packets here are numbers, for which any
 //! bytes are valid.
 
+use super::case::board::{self, TestBoard};
 use super::case::segment::{KINDS, TestSegment};
 use super::case::{Choices, damage, layout, ring};
 use super::support::Noise;
 use super::support::peer::{self, Peer, Role};
-use packetring::{OpenError, Publisher, Ring, Subscriber};
+use packetring::board::{BoardReader, BoardWriter, CellValue};
+use packetring::{Board, OpenError, Publisher, Ring, Subscriber, try_select};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -26,7 +28,72 @@ fn operations_end_beside_a_constant_writer() {
     }
 }
 
-/// Runs the peer process of this test. Argument: the kind of ring.
+#[test]
+fn boards_are_usable_beside_a_constant_writer() {
+    for kind in 0..board::KINDS {
+        let mut peer = Peer::start(&format!("board-beside-a-writer {kind}"));
+        peer.expect("done");
+        peer.finish();
+    }
+}
+
+/// Runs the peer process of the test of boards. Argument: the kind of board.
+pub(crate) fn play_board(role: &Role) {
+    let test = TestBoard::new(role.number(0) as usize, |round| round as u64);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| write_board(&test, &over));
+        use_board(&test.board);
+        over.store(true, Ordering::Relaxed);
+    });
+    peer::say("done");
+}
+
+fn write_board(test: &TestBoard<u64>, over: &AtomicBool) {
+    let mut noise = Noise::of(5, 0);
+    for round in 0_u64.. {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        if round.is_multiple_of(64) {
+            // Restores the words, so that valid states occur too.
+            test.restore_words();
+        }
+        damage::damage_board_words(&test.object, &mut Choices::new(&noise.bytes(64)));
+    }
+}
+
+fn use_board(board: &Board<u64>) {
+    let mut noise = Noise::of(6, 0);
+    let (mut readers, mut writers): (Vec<BoardReader<u64>>, Vec<BoardWriter<u64>>) =
+        Default::default();
+    for _ in 0..ROUNDS {
+        let number = noise.next();
+        let key = ["a", "b", "c"][noise.below(3)];
+        match number % 16 {
+            0 => add(&mut readers, &mut noise, board.reader()),
+            1 => add(&mut writers, &mut noise, board.writer()),
+            2 => drop(black_box(board.keys())),
+            3..8 => writers
+                .iter_mut()
+                .for_each(|writer| drop(black_box(writer.try_write(key, &number)))),
+            8 => {
+                for reader in &mut readers {
+                    let Ok(cell) = reader.cell(key) else { continue };
+                    let mut change = reader.change_of(cell).unwrap();
+                    black_box(try_select(&mut [&mut change]));
+                }
+            }
+            9 => readers.iter_mut().for_each(|reader| drop(black_box(reader.try_changed(key)))),
+            _ => readers.iter_mut().for_each(|reader| {
+                let read = reader.read(key).map(|value| CellValue::unpack(value).unwrap());
+                let _ = black_box(read);
+            }),
+        }
+    }
+}
+
+/// Runs the peer process of the test of rings. Argument: the kind of ring.
 pub(crate) fn play(role: &Role) {
     let segment = TestSegment::new(role.number(0) as usize);
     let over = AtomicBool::new(false);

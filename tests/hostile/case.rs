@@ -6,6 +6,8 @@
 //!
 //! - [`attach`]: a segment damaged before it is attached to;
 //! - [`ring`]: a segment damaged between the operations of live endpoints;
+//! - [`board`]: a board damaged between the operations of its readers and writers, or before it is
+//!   opened;
 //! - [`packet`]: damaged archives of many types, opened in every way;
 //! - [`message`]: rings damaged between the operations of workers that exchange messages, calls and
 //!   events;
@@ -23,6 +25,7 @@
 )]
 
 pub(crate) mod attach;
+pub(crate) mod board;
 pub(crate) mod cluster;
 pub(crate) mod damage;
 pub(crate) mod layout;

@@ -79,12 +79,19 @@ fn near_tail(object: &Object, choices: &mut Choices<'_>) -> u64 {
 fn forge_geometry(object: &Object, choices: &mut Choices<'_>) {
     let [publishers, subscribers] = [40, 44].map(|offset| Word { offset, width: 4 });
     let [capacity, history, flags] = [32, 48, 56].map(|offset| Word { offset, width: 8 });
+    let [cells, buffers] = [112, 116].map(|offset| Word { offset, width: 4 });
     let add = |word, by| object.write(word, object.read(word).wrapping_add(by));
-    match choices.below(4) {
+    match choices.below(5) {
         0 => {
             let by = choices.pick(&[1, 2, 3, u64::MAX, u64::MAX - 1]);
             add(publishers, by);
             add(subscribers, by.wrapping_neg());
+        }
+        4 => {
+            // As many buffers as before, or about as many.
+            let (old, each) = (object.read(cells), object.read(buffers));
+            object.write(cells, choices.pick(&[old, each, 1, old * 2, old / 2]));
+            object.write(buffers, choices.pick(&[each, old, old * each, each / 2, each * 2]));
         }
         1 => object.write(capacity, choices.pick(&[16, 32, 64, 128, 1 << 26])),
         2 => object.write(history, choices.below(40) as u64),
@@ -165,6 +172,84 @@ pub(crate) fn forge_message(object: &Object, choices: &mut Choices<'_>) {
     if choices.one_in(3) {
         commit(object, choices, at);
     }
+}
+
+/// Changes the length of the file.
+pub(crate) fn change_len(object: &Object, choices: &mut Choices<'_>) {
+    let end = object.layout.end;
+    let len = match choices.below(7) {
+        0 => 0,
+        1 => end - 1,
+        2 => end - 4096,
+        3 => end + 1,
+        4 => 2 * end,
+        5 => choices.pick(&[1, 8, 80, 128, 767, 768, 4096]),
+        _ => choices.below(1 << 17) as u64,
+    };
+    object.set_len(len);
+}
+
+/// Damages a board: its cells, its buffers, or the pins of its readers.
+pub(crate) fn damage_board(object: &Object, choices: &mut Choices<'_>) {
+    match choices.below(6) {
+        0 => {
+            let at = any_buffer(object, choices) + HEADER;
+            let room = (object.layout.span * SLOT - HEADER) as usize;
+            let from = choices.below(room);
+            let len = choices.pick(&[1, 2, 8, 64]).min(room - from);
+            let byte = choices.pick(&[0, 1, 0x7f, 0x80, 0xff]);
+            object.write_bytes(at + from as u64, &vec![byte; len]);
+        }
+        _ => damage_board_words(object, choices),
+    }
+}
+
+/// Damages a board, other than its values.
+pub(crate) fn damage_board_words(object: &Object, choices: &mut Choices<'_>) {
+    let layout = &object.layout;
+    match choices.below(8) {
+        0..3 => damage_word(object, choices, &layout.cell_words()),
+        3 => {
+            // A value that no writer stored, in a buffer that there may not be.
+            let (version, buffer) = (choices.word() >> 11, choices.below(2048) as u64);
+            let buffer = choices.pick(&[0, 1, 2, layout.cell_buffers, buffer]);
+            let version = choices.pick(&[1, 2, version]);
+            let offset = layout.cell(choices.below(4) as u64);
+            object.write(Word { offset, width: 8 }, version << 11 | buffer);
+        }
+        4 => {
+            // The length of a value.
+            let offset = any_buffer(object, choices) + 8;
+            let room = layout.span * SLOT - HEADER;
+            let any = choices.word();
+            let len =
+                choices.pick(&[0, 1, 8, 12, room - 1, room, room + 1, u64::MAX, 1 << 32, any]);
+            object.write(Word { offset, width: 8 }, len);
+        }
+        5 => {
+            // The pin of a reader.
+            let offset = layout.subscriber(choices.below(4) as u64);
+            let (cell, buffer) = (choices.below(4) as u64, choices.below(2048) as u64);
+            let buffer = choices.pick(&[0, 1, 2, 2046, 2047, buffer]);
+            let any = choices.word();
+            let pin = choices.pick(&[cell << 11 | buffer, u64::MAX, any]);
+            object.write(Word { offset, width: 8 }, pin);
+        }
+        6 => {
+            // The owner of an entry, perhaps of a writer that holds a lock.
+            let entry = choices.below(4) as u64;
+            let at = [layout.publisher(entry), layout.subscriber(entry)];
+            let offset = choices.pick(&at) + 128;
+            object.write(Word { offset, width: 4 }, choices.pick(&[0, 1, 2, 3, u64::MAX]));
+            let lock = layout.cell(choices.below(4) as u64) + 8;
+            object.write(Word { offset: lock, width: 8 }, choices.below(6) as u64);
+        }
+        _ => damage_words(object, choices),
+    }
+}
+
+fn any_buffer(object: &Object, choices: &mut Choices<'_>) -> u64 {
+    object.layout.buffer(choices.below(4) as u64, choices.below(8) as u64)
 }
 
 /// Forges a worker slot: occupied, away, left or dead.

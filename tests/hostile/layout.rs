@@ -10,6 +10,7 @@ const LINKS: u64 = 512 * 4;
 const SCHEMA: u64 = 32 * 1024;
 const WORKER_SLOT: u64 = 256;
 const CALL_CELL: u64 = 128;
+const CELL: u64 = 128;
 const PAGE: u64 = 4096;
 
 /// Offsets of single words.
@@ -37,7 +38,14 @@ pub(crate) struct Layout {
     /// Number and offset of the call cells of a call area.
     pub(crate) call_cell_count: u64,
     pub(crate) call_cells: u64,
-    /// End of the call cells. Up to the slots there is nothing, or events.
+    /// Number and offset of the cells of a board.
+    pub(crate) cell_count: u64,
+    pub(crate) cells: u64,
+    /// Buffers of each cell, slots of each buffer, and the offset of the first buffer.
+    pub(crate) cell_buffers: u64,
+    pub(crate) span: u64,
+    pub(crate) buffers: u64,
+    /// End of the buffers. Up to the slots there is nothing.
     pub(crate) words_end: u64,
     pub(crate) slots: u64,
     pub(crate) end: u64,
@@ -61,7 +69,7 @@ fn half(offset: u64) -> Word {
 
 impl Layout {
     /// Computes the layout of a segment that parks on futexes, from its first words.
-    pub(crate) fn of_identity(identity: &[u8; 112]) -> Self {
+    pub(crate) fn of_identity(identity: &[u8; 128]) -> Self {
         let word = |at: usize| u64::from_le_bytes(identity[at..at + 8].try_into().unwrap());
         let (capacity, entries, worker_slot_count) = (word(32), word(40), word(80));
         let call_cell_count = word(96);
@@ -73,7 +81,12 @@ impl Layout {
         let schema = links + LINKS * with_types;
         let worker_slots = schema + SCHEMA * with_types;
         let call_cells = worker_slots + worker_slot_count * WORKER_SLOT;
-        let words_end = call_cells + call_cell_count * CALL_CELL;
+        // Events would come before the cells.
+        let cells = call_cells + call_cell_count * CALL_CELL;
+        let (cell_count, cell_buffers) = (word(112) & u64::from(u32::MAX), word(112) >> 32);
+        let span = (HEADER + word(120)).div_ceil(SLOT);
+        let buffers = cells + cell_count * CELL;
+        let words_end = buffers + cell_count * cell_buffers * span * SLOT;
         let slots = words_end.next_multiple_of(PAGE);
         let end = (slots + capacity * SLOT).next_multiple_of(PAGE);
         Self {
@@ -87,6 +100,11 @@ impl Layout {
             worker_slots,
             call_cell_count,
             call_cells,
+            cell_count,
+            cells,
+            cell_buffers,
+            span,
+            buffers,
             words_end,
             slots,
             end,
@@ -108,10 +126,10 @@ impl Layout {
 
     /// The words of the segment's identity.
     pub(crate) fn identity(&self) -> Vec<Word> {
-        let mut words: Vec<Word> = (0..14).map(|index| word(index * 8)).collect();
+        let mut words: Vec<Word> = (0..16).map(|index| word(index * 8)).collect();
         // The parts of the format (version, byte order, pointer width) and of the entry counts.
         words.extend([half(16), Word { offset: 20, width: 2 }, Word { offset: 22, width: 2 }]);
-        words.extend([half(40), half(44)]);
+        words.extend([half(40), half(44), half(112), half(116)]);
         words
     }
 
@@ -170,6 +188,27 @@ impl Layout {
             let at = self.call_cells + index * CALL_CELL;
             let words = [0, 64, 72, 80, 88, 96].map(|offset| word(at + offset));
             words.into_iter().chain([8, 12, 64, 68].map(|offset| half(at + offset)))
+        });
+        cells.collect()
+    }
+
+    /// Offset of the head of a cell.
+    pub(crate) fn cell(&self, index: u64) -> u64 {
+        self.cells + index % self.cell_count * CELL
+    }
+
+    /// Offset of a buffer of a cell.
+    pub(crate) fn buffer(&self, cell: u64, buffer: u64) -> u64 {
+        let index = cell % self.cell_count * self.cell_buffers + buffer % self.cell_buffers;
+        self.buffers + index * self.span * SLOT
+    }
+
+    /// The words of all cells: value, lock, event count, length of the key, key.
+    pub(crate) fn cell_words(&self) -> Vec<Word> {
+        let cells = (0..self.cell_count).flat_map(|index| {
+            let at = self.cell(index);
+            let words = [0, 0, 0, 8, 24, 32, 40, 88].map(|offset| word(at + offset));
+            words.into_iter().chain([16, 20].map(|offset| half(at + offset)))
         });
         cells.collect()
     }

@@ -56,21 +56,18 @@ impl TestSegment {
         }
         drop((durable, inbox, outbox));
         let object = Object::open(&name);
-        let original = object.read_bytes(0, object.layout.end as usize);
+        let original = object.read_all();
         Self { name, ring, object, original }
     }
 
     /// Restores all bytes and the length.
     pub(crate) fn restore(&self) {
-        if self.file.metadata().unwrap().len() != self.layout.end {
-            self.file.set_len(self.layout.end).unwrap();
-        }
-        self.restore_up_to(self.layout.end);
+        self.object.restore(&self.original);
     }
 
     /// Restores all bytes below an offset.
     pub(crate) fn restore_up_to(&self, end: u64) {
-        self.file.write_all_at(&self.original[..end as usize], 0).unwrap();
+        self.object.write_bytes(0, &self.original[..end as usize]);
     }
 
     /// The undamaged bytes.
@@ -83,7 +80,7 @@ impl Object {
     /// Opens the undamaged segment with this name.
     pub(crate) fn open(name: &str) -> Self {
         let file = OpenOptions::new().read(true).write(true).open(path(name)).unwrap();
-        let mut identity = [0; 112];
+        let mut identity = [0; 128];
         file.read_exact_at(&mut identity, 0).unwrap();
         let layout = Layout::of_identity(&identity);
         let len = file.metadata().unwrap().len();
@@ -94,6 +91,19 @@ impl Object {
     /// Returns true if the segment was removed by name, which damaged states allow.
     pub(crate) fn is_gone(&self) -> bool {
         self.file.metadata().unwrap().nlink() == 0
+    }
+
+    /// The undamaged bytes.
+    pub(crate) fn read_all(&self) -> Vec<u8> {
+        self.read_bytes(0, self.layout.end as usize)
+    }
+
+    /// Restores these bytes and the length.
+    pub(crate) fn restore(&self, original: &[u8]) {
+        if self.file.metadata().unwrap().len() != self.layout.end {
+            self.file.set_len(self.layout.end).unwrap();
+        }
+        self.write_bytes(0, original);
     }
 
     /// Changes the length of the file.
@@ -160,7 +170,7 @@ impl Drop for TestSegment {
     }
 }
 
-fn path(name: &str) -> String {
+pub(crate) fn path(name: &str) -> String {
     format!("/dev/shm/packetring.{name}")
 }
 

@@ -1,6 +1,5 @@
 //! A small ring on the heap. A test decides which endpoints live.
 
-#[cfg(loom)]
 use crate::ring::cell::{CellReader, CellWriter};
 use crate::ring::claim::{Full, Writer};
 #[cfg(loom)]
@@ -13,11 +12,8 @@ use crate::ring::reader::Reader;
 #[cfg(loom)]
 use crate::ring::reap;
 use crate::ring::slot::Descriptor;
-#[cfg(loom)]
 use crate::segment::cells::CellMemory;
-#[cfg(loom)]
-use crate::segment::layout::CellHead;
-use crate::segment::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
+use crate::segment::layout::{CellHead, Head, PublisherEntry, Slot, SubscriberEntry};
 use crate::segment::settings::{Claims, Overflow, Settings};
 use crate::segment::view::{Owner, RingMemory};
 use crate::sync::AtomicU64;
@@ -36,9 +32,7 @@ struct Parts {
     subscribers: Vec<SubscriberEntry>,
     slots: Vec<Slot>,
     /// One cell.
-    #[cfg(loom)]
     cells: Vec<CellHead>,
-    #[cfg(loom)]
     buffers: Vec<Slot>,
 }
 
@@ -64,15 +58,13 @@ impl Boxes {
     }
 
     /// A board of one cell with `buffers` buffers, for two readers and two writers.
-    #[cfg(loom)]
     pub(super) fn board(buffers: usize) -> Self {
         let settings = Settings { capacity: 64, cell_buffers: buffers, ..Settings::default() };
         Self::with(2, settings)
     }
 
     /// The cell.
-    #[cfg(loom)]
-    fn cells(&self) -> CellMemory {
+    pub(super) fn cells(&self) -> CellMemory {
         let owner: Owner = self.parts.clone();
         let buffers = self.settings.cell_buffers;
         // SAFETY: the parts lie in vectors of the owner that never change. A buffer has one slot.
@@ -80,14 +72,12 @@ impl Boxes {
     }
 
     /// Joins as a reader of the cell.
-    #[cfg(loom)]
     pub(super) fn cell_reader(&self, index: usize) -> CellReader {
         membership::join_cell_reader(&self.memory(), index);
         CellReader::new(self.memory(), self.cells(), index)
     }
 
     /// Joins as a writer of the cell.
-    #[cfg(loom)]
     pub(super) fn cell_writer(&self, index: usize, is_shared: bool) -> CellWriter {
         CellWriter::join(self.memory(), self.cells(), index, is_shared)
     }
@@ -100,9 +90,7 @@ impl Boxes {
             publishers: (0..2).map(|_| PublisherEntry::vacant()).collect(),
             subscribers: (0..subscribers).map(|_| SubscriberEntry::vacant()).collect(),
             slots: (0..slots).map(|_| blank()).collect(),
-            #[cfg(loom)]
             cells: vec![CellHead::default()],
-            #[cfg(loom)]
             buffers: (0..settings.cell_buffers).map(|_| blank()).collect(),
         };
         Self { parts: Arc::new(parts), settings }

@@ -2,6 +2,7 @@
 //! are unspecified.
 
 use super::boxes::{Boxes, publish};
+use crate::ring::cell::{CellFault, CellWriter, Hindrance, Pinned};
 use crate::ring::cursor::{Cursor, Fault, Next};
 use crate::ring::gate;
 use crate::ring::recover::{Recovered, recover};
@@ -157,4 +158,81 @@ fn the_fast_path_checks_headers_like_the_slow_path() {
         }
     }
     assert!(taken > 3, "{taken} taken: nothing was compared");
+}
+
+/// Bytes of a value in a buffer of one slot.
+const ROOM: usize = 48;
+
+/// Writes a value of `len` bytes, all equal to `byte`.
+fn write(writer: &mut CellWriter, len: usize, byte: u8) -> Result<(), Hindrance> {
+    let written = writer.write(0, len, |room| {
+        room.copy_from(&vec![byte; len]);
+        Ok::<(), ()>(())
+    });
+    written.map(Result::unwrap)
+}
+
+#[test]
+fn a_damaged_cell_is_an_error_until_the_next_write() {
+    for buffers in [2, 3, 4, 9] {
+        let board = Boxes::board(buffers);
+        let (mut writer, mut reader) = (board.cell_writer(0, false), board.cell_reader(0));
+        let (cells, count) = (board.cells(), buffers as u64);
+        let head = &cells.heads()[0];
+        write(&mut writer, 8, 1).unwrap();
+        assert_eq!(reader.take(0), Ok(Pinned::New));
+        for word in [count, 2046, 2047, 1 << 11 | count, u64::MAX, u64::MAX << 11 | count] {
+            head.word.store(word, Ordering::Relaxed);
+            assert_eq!(reader.take(0), Err(CellFault::Word), "{buffers}: {word:#x}");
+            write(&mut writer, 8, 2).unwrap();
+            assert_eq!(reader.take(0), Ok(Pinned::New), "{buffers}: {word:#x}");
+        }
+        for len in [ROOM as u64 + 1, 1 << 32, 1 << 63, u64::MAX] {
+            write(&mut writer, ROOM, 3).unwrap();
+            (0..buffers).for_each(|at| cells.slot(0, at).descriptor.store(len, Ordering::Relaxed));
+            assert_eq!(reader.take(0), Err(CellFault::Len), "{buffers}: {len:#x}");
+        }
+        // A word of a value that no writer stored names a buffer that there is.
+        head.word.store(7 << 11 | (count - 1), Ordering::Relaxed);
+        cells.slot(0, buffers - 1).descriptor.store(ROOM as u64, Ordering::Relaxed);
+        assert_eq!((reader.take(0), reader.held_word().version()), (Ok(Pinned::New), 7));
+        reader.release();
+        assert_eq!(write(&mut writer, ROOM, 4), Ok(()));
+    }
+}
+
+#[test]
+fn a_damaged_pin_or_lock_stops_a_writer_at_most() {
+    for buffers in [2, 3, 4] {
+        let board = Boxes::board(buffers);
+        let memory = board.memory();
+        let (mut one, mut other) = (board.cell_writer(0, true), board.cell_writer(1, true));
+        let mut reader = board.cell_reader(0);
+        let cells = board.cells();
+        for used in [1, 2, 3, u32::MAX] {
+            memory.head().membership.subscribers.store(used, Ordering::Relaxed);
+            for pin in [0, 1, 2, 2046, 2047, 1 << 11, 1 << 63, NOWHERE - 1, NOWHERE] {
+                memory.subscribers()[0].cursor.store(pin, Ordering::Relaxed);
+                for writer in [&mut one, &mut other] {
+                    let outcome = write(writer, 8, 1);
+                    let is_named = matches!(outcome, Ok(()) | Err(Hindrance::Reader(0)));
+                    assert!(is_named, "{used} {pin:#x}: {outcome:?}");
+                }
+            }
+            reader.release();
+            assert_eq!(write(&mut one, 8, 2), Ok(()), "{buffers} {used}");
+            assert_eq!(reader.take(0), Ok(Pinned::New));
+        }
+        reader.release();
+        for lock in [1, 2, 3, 1 << 32, 1 << 63, u64::MAX] {
+            cells.heads()[0].lock.store(lock, Ordering::Relaxed);
+            assert_eq!(write(&mut one, 8, 3), Err(Hindrance::Writer(lock as usize - 1)));
+            // Nobody lives, or there is no such writer.
+            assert!(one.take_over(0, &|_| false), "{lock:#x}");
+            assert_eq!(write(&mut one, 8, 3), Ok(()));
+            cells.heads()[0].lock.store(lock, Ordering::Relaxed);
+            assert_eq!(one.take_over(0, &|_| true), lock > 2, "{lock:#x}");
+            cells.heads()[0].lock.store(0, Ordering::Relaxed);
+        }
+    }
 }
