@@ -14,8 +14,8 @@ use packetring::cluster::{
     WorkerChange,
 };
 use packetring::{
-    Overflow, Readiness, Received, RecvError, Ring, RingBuilder, Selectable, Stop, TryRecvError,
-    TrySendError, Wait, Worker,
+    Latest, Overflow, Readiness, Received, RecvError, Ring, RingBuilder, Selectable, Stop,
+    TryRecvError, TrySendError, Wait, Worker,
 };
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::time::Timespec;
@@ -335,6 +335,35 @@ fn a_forked_child_leaves_its_parents_descriptor_alone() {
         }
     }
     assert!(is_readable(&ready, Duration::ZERO), "the child made it not readable");
+}
+
+#[test]
+fn a_latest_value_is_ready_until_it_is_read() {
+    let _watch = Watch::start();
+    let latest = Latest::<u64>::builder().heap_latest::<u64>().unwrap();
+    let (mut writer, mut reader) = (latest.writer().unwrap(), latest.reader().unwrap());
+    let ready = reader.readiness().unwrap();
+    assert!(reader.try_changed().is_err(), "nothing yet");
+    let set = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    epoll::add(&set, &ready, epoll::EventData::new_u64(7), flags).unwrap();
+    let mut events = Vec::with_capacity(4);
+    for number in 1..200 {
+        writer.write(&number).unwrap();
+        loop {
+            events.clear();
+            epoll::wait(&set, rustix::buffer::spare_capacity(&mut events), None).unwrap();
+            // One read for each event, also if the newest value was read before.
+            if *reader.read().unwrap() == number {
+                break;
+            }
+        }
+    }
+    let is_quiet = |_: &i32| {
+        let _ = reader.read().unwrap();
+        !is_readable(&ready, Duration::ZERO)
+    };
+    assert!((0..100).filter(is_quiet).count() > 50, "a read ends the readiness");
 }
 
 #[test]

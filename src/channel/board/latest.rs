@@ -161,7 +161,19 @@ impl<T: Packet> LatestReader<T> {
     /// [`NoValue`](ReadError::NoValue), [`Corrupt`](ReadError::Corrupt).
     #[inline]
     pub fn read(&mut self) -> Result<CellValue<'_, T>, ReadError> {
+        if self.listener.is_some() {
+            self.arm_for_the_next();
+        }
         self.reader.read_cell(ONLY)
+    }
+
+    /// For an event loop, a read of the newest value finds nothing behind it.
+    #[cold]
+    #[inline(never)]
+    fn arm_for_the_next(&mut self) {
+        // First: a value that comes after it makes the descriptor readable.
+        self.reader.note_seen(ONLY);
+        rearm(self);
     }
 
     verb! {

@@ -192,6 +192,11 @@ impl<T: Packet> BoardReader<T> {
         }
     }
 
+    /// Counts the present value of a cell as read.
+    pub(super) fn note_seen(&mut self, cell: usize) {
+        self.seen[cell] = self.cells.word(cell);
+    }
+
     /// What ends its waits.
     pub(super) fn stop(&self) -> Option<&Stop> {
         self.waiter.stop()
