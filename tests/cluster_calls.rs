@@ -118,6 +118,10 @@ fn a_thousand_living_callers_are_answered_with_few_descriptors() {
     assert_eq!(*client.call_timeout(&0, FAR).unwrap(), 0);
     server.expect("served");
     server.expect("descriptors true");
+    // The last worker removes what the killed ones leave.
+    drop((callers, server, client));
+    worker.leave().unwrap();
+    assert!(!Worker::remove_cluster(&cluster).unwrap(), "objects of killed callers are left");
 }
 
 #[test]

@@ -589,7 +589,8 @@ fn path_of(example: &str) -> PathBuf {
 /// The files of a process in `/dev/shm`, whose names contain its process id.
 fn files_of(pid: u32) -> Vec<String> {
     let pid = pid.to_string();
-    shared_files(|name| name.split(|c: char| !c.is_ascii_digit()).any(|number| number == pid))
+    // Not any digits: the random part of a name can contain the id of another process.
+    shared_files(|name| name.split(['-', '~', '.']).any(|part| part == pid))
 }
 
 /// The files in `/dev/shm` whose names contain `part`.
