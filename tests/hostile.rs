@@ -160,7 +160,7 @@ fn rings_with_a_hostile_peer_are_safe() {
 
 #[test]
 fn boards_with_a_hostile_peer_are_safe() {
-    run_all("board", 60_000);
+    run_all("board", 20_000);
 }
 
 #[test]
