@@ -135,7 +135,7 @@ fn an_inbox_with_messages_keeps_its_capacity_until_it_is_empty() {
     assert_eq!((number(&third), third.deliveries()), (3, 2));
     third.ack();
 
-    // The inbox is empty. The same worker opens it again.
+    // The same worker opens its inbox again, which is empty now.
     drop(inbox);
     let mut inbox = shop.inbox().unwrap();
     assert_eq!((inbox.capacity(), inboxes(&cluster).len()), (16384, 1));

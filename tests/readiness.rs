@@ -29,7 +29,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 use support::peer::{self, Peer, Role};
-use support::{LONG, Watch, object, unique, wait_until};
+use support::{LONG, Watch, object, this_thread, unique, wait_until, wait_until_asleep};
 
 /// Entry point of the child processes; does nothing without a role.
 #[test]
@@ -602,9 +602,10 @@ fn a_stopped_future_ends() {
     let stop = Stop::new();
     let ring = small().stop(&stop).heap().unwrap();
     let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let waiting = this_thread();
     thread::scope(|scope| {
         scope.spawn(|| {
-            thread::sleep(Duration::from_millis(20));
+            wait_until_asleep(waiting);
             stop.stop();
         });
         block_on(subscriber.ready()).unwrap();

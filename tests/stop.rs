@@ -518,8 +518,12 @@ fn a_worker_leaves_after_a_stop_although_others_hold_the_lock() {
     stop.stop();
     let held = hold_control_lock(&format!("{cluster}~d"));
     std::thread::scope(|scope| {
-        let leaving = scope.spawn(|| worker.leave());
-        std::thread::sleep(Duration::from_millis(20));
+        let (sender, thread) = channel();
+        let leaving = scope.spawn(move || {
+            sender.send(this_thread()).unwrap();
+            worker.leave()
+        });
+        wait_until_asleep(thread.recv().unwrap());
         drop(held);
         leaving.join().unwrap().unwrap();
     });

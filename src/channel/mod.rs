@@ -32,6 +32,7 @@ pub(crate) mod tests;
 mod type_cache;
 pub(crate) mod type_table;
 mod untyped;
+mod values;
 mod verb;
 mod waitable;
 
@@ -56,13 +57,14 @@ pub use received::{Batch, BatchIter, Copied, Info, Received};
 pub use reserved::{Reserved, ReservedTail};
 pub use ring::Ring;
 pub use select::{select, select_timeout, try_select};
-#[cfg(feature = "async")]
-pub use subscriber::ValueStream;
-pub use subscriber::{Subscriber, Values};
+pub use subscriber::Subscriber;
 pub use type_table::CarriedType;
 pub(crate) use untyped::{
     DeadLetter, DeadLetters, Draining, End, GroupReceiver, MessageHeader, SubscriberIndex,
 };
+#[cfg(feature = "async")]
+pub use values::ValueStream;
+pub use values::Values;
 pub(crate) use verb::{async_verb, verb};
 pub use waitable::{Readiness, Ready, Selectable, Selectee};
 pub(crate) use waitable::{Waitable, rearm};

@@ -1,7 +1,5 @@
 //! The typed publisher.
 
-#[cfg(feature = "async")]
-use super::error::SendFailure;
 use super::error::{SendAllError, SendError, SendTimeoutError, TrySendError, WaitingFor};
 use super::join::{self, Types};
 use super::reserved::{Reserved, ReservedTail};
@@ -102,16 +100,7 @@ impl<T: Packet> Publisher<T> {
     /// [`ready`](crate::Selectable::ready).
     #[cfg(feature = "async")]
     pub async fn send_async<P: SendAs<T>>(&mut self, packet: P) -> Result<u64, SendError> {
-        loop {
-            match self.sender.send::<_, SendFailure>(packet.value(), self.type_index, Timeout::Zero)
-            {
-                Ok(position) => return Ok(position),
-                Err(SendFailure::Error(error)) => return Err(error),
-                Err(SendFailure::NotReady(_)) => {
-                    Selectable::ready(self).await.map_err(SendError::System)?;
-                }
-            }
-        }
+        self.sender.send_in_task(packet.value(), self.type_index).await
     }
 
     /// Joins as another publisher to the same ring.

@@ -1,5 +1,5 @@
-//! Waiting for the first of several receivers: subscribers, inboxes, queue consumers, services,
-//! clients, events, watches.
+//! Waiting for the first of several endpoints: subscribers, publishers, inboxes, queue consumers,
+//! services, calls, events, watches, latest values.
 //!
 //! A thread sleeps in one place for all of them. Any of them wakes it, none starves, and deaths of
 //! other processes are noticed within a bounded sleep. Selecting takes nothing: the next receive
@@ -62,11 +62,11 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<us
         return Some(index);
     }
     if matches!(timeout, Timeout::Zero) {
-        list.iter_mut().for_each(|one| _ = rearm(one.selectee().into_inner()));
+        list.iter_mut().for_each(|one| _ = rearm(one.selectee().0));
         return None;
     }
     let deadline = timeout.deadline();
-    let budget = list.iter_mut().map(|one| one.selectee().into_inner().wait().spin).min();
+    let budget = list.iter_mut().map(|one| one.selectee().0.wait().spin).min();
     spin(list, deadline.cut(budget.unwrap_or_default().min(PENDING)));
     let (mut pace, mut registrations) = (PACE.get(), Registrations::default());
     let mut has_slept = false;
@@ -76,12 +76,12 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<us
         if find(list).is_none() && pace.is_due() {
             let is_long = pace.may_share_checks();
             for one in list.iter_mut() {
-                one.selectee().into_inner().check_liveness(is_long);
+                one.selectee().0.check_liveness(is_long);
             }
         }
     });
     if has_slept {
-        list.iter_mut().for_each(|one| one.selectee().into_inner().end_sleep());
+        list.iter_mut().for_each(|one| one.selectee().0.end_sleep());
     }
     if found.is_some() {
         pace.end();
@@ -111,7 +111,7 @@ fn find(list: &mut [&mut dyn Selectable]) -> Option<usize> {
     let count = list.len();
     let mut order = (0..count).map(|step| (first % count + step) % count);
     let found = order.find(|&index| {
-        let one = list[index].selectee().into_inner();
+        let one = list[index].selectee().0;
         one.has_next() || is_stopped(one)
     })?;
     FIRST.set(found + 1);
@@ -131,9 +131,8 @@ fn park(
     pace: &mut Pace,
     registrations: &mut Registrations,
 ) {
-    let must_spin = list.iter_mut().any(|one| one.selectee().into_inner().wait().only_spins());
-    let waitables: Vec<&dyn Waitable> =
-        list.iter_mut().map(|one| &*one.selectee().into_inner()).collect();
+    let must_spin = list.iter_mut().any(|one| one.selectee().0.wait().only_spins());
+    let waitables: Vec<&dyn Waitable> = list.iter_mut().map(|one| &*one.selectee().0).collect();
     let is_pending = waitables.iter().any(|one| one.is_pending());
     pace.begin(Subject { id: id_of(&waitables), is_pending });
     if must_spin {

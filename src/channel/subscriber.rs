@@ -1,17 +1,15 @@
 //! The typed subscriber.
 
-use super::error::{RecvError, RecvFailure, RecvTimeoutError, TryRecvError, ValueError};
+use super::error::{RecvError, RecvFailure, RecvTimeoutError, TryRecvError};
 use super::join::{self, Types};
 use super::received::{Batch, Copied, Info, Received};
 use super::type_table;
 use super::untyped::{Receiver, subscriber_control};
 use super::waitable::{Selectable, Selectee, rearm};
-#[cfg(feature = "async")]
-use super::waitable::{forget_task, poll_ready};
 use super::{async_verb, verb};
 use crate::error::{Form, OpenError};
 use crate::packet::guard::{self, Validated, ValidatedBatch};
-use crate::packet::{self, Packet, Unpack};
+use crate::packet::{self, Packet};
 use crate::ring::buffer::{StableBatch, StableBytes};
 use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::guard::{BatchGuard, HoldsPacket, ReadGuard};
@@ -19,10 +17,6 @@ use crate::ring::slot::Descriptor;
 use crate::wait::Timeout;
 use std::fmt;
 use std::marker::PhantomData;
-#[cfg(feature = "async")]
-use std::pin::Pin;
-#[cfg(feature = "async")]
-use std::task::{Context, Poll};
 
 /// Reads packets of one type, in place.
 ///
@@ -121,15 +115,6 @@ impl<T: Packet> Subscriber<T> {
         recv_latest_async = recv_latest() -> (Received<'_, T>, u64); RecvError
     }
 
-    /// A stream of owned values, for any executor. It ends as [`values`](Self::values) does.
-    #[cfg(feature = "async")]
-    pub fn stream(&mut self) -> ValueStream<'_, T>
-    where
-        T: Unpack,
-    {
-        ValueStream { values: self.values(), is_pending: false }
-    }
-
     verb! {
         /// Receives the next packet for which `fits` returns true, and releases those before it.
         /// Waits for it.
@@ -183,29 +168,6 @@ impl<T: Packet> Subscriber<T> {
         recv_latest, try_recv_latest, recv_latest_timeout
             = receive_latest() -> (Received<'_, T>, u64);
         RecvError, TryRecvError::Empty, RecvTimeoutError::Timeout
-    }
-
-    /// The packets as owned values, until the ring is closed or its last publisher has left. Waits
-    /// for each.
-    ///
-    /// Losses in a ring that drops the oldest are items, too. Each packet is released before its
-    /// value is returned, so a durable subscriber does not receive it again.
-    ///
-    /// ```
-    /// # let ring = packetring::Ring::builder().heap()?;
-    /// # let (mut out, mut names) = (ring.publisher::<String>()?, ring.subscriber::<String>()?);
-    /// # out.send(&"ada".to_owned())?; drop(out);
-    /// for name in names.values() {
-    ///     let name: String = name?;
-    ///     assert_eq!(name, "ada");
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn values(&mut self) -> Values<'_, T>
-    where
-        T: Unpack,
-    {
-        Values { subscriber: self }
     }
 
     /// Joins as another subscriber at the same position. It receives the packet that this one
@@ -361,68 +323,6 @@ fn corrupt<T: Packet>(guard: ReadGuard<'_, Receiver>) -> RecvError {
 fn explained<T: Packet>(position: u64, bytes: &[u8]) -> RecvError {
     let what = packet::explain::<T>(bytes);
     RecvError::Corrupt(format!("at position {position}: {what}").into())
-}
-
-/// Iterator over a subscriber's packets as owned values: see [`Subscriber::values`].
-#[must_use = "iterators are lazy"]
-pub struct Values<'a, T: Packet> {
-    subscriber: &'a mut Subscriber<T>,
-}
-
-impl<T: Packet> fmt::Debug for Values<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.subscriber.fmt(f)
-    }
-}
-
-impl<T: Unpack> Iterator for Values<'_, T> {
-    type Item = Result<T, ValueError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self.subscriber.recv() {
-            Ok(received) => Some(Received::unpack(received).map_err(ValueError::from)),
-            Err(RecvError::Closed) => None,
-            Err(error) => Some(Err(error.into())),
-        }
-    }
-}
-
-/// The values of a [`Subscriber`], as a stream. [`stream`](Subscriber::stream) returns it.
-#[cfg(feature = "async")]
-#[must_use = "a stream does nothing unless it is polled"]
-pub struct ValueStream<'a, T: Packet> {
-    values: Values<'a, T>,
-    is_pending: bool,
-}
-
-#[cfg(feature = "async")]
-impl<T: Packet> fmt::Debug for ValueStream<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.values.fmt(f)
-    }
-}
-
-#[cfg(feature = "async")]
-impl<T: Unpack> futures_core::Stream for ValueStream<'_, T> {
-    type Item = Result<T, ValueError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = poll_ready(&mut self.values.subscriber.receiver, context);
-        self.is_pending |= polled.is_pending();
-        polled.map(|ready| match ready {
-            Ok(()) => self.values.next(),
-            Err(error) => Some(Err(RecvError::System(error).into())),
-        })
-    }
-}
-
-#[cfg(feature = "async")]
-impl<T: Packet> Drop for ValueStream<'_, T> {
-    fn drop(&mut self) {
-        if self.is_pending {
-            forget_task(&mut self.values.subscriber.receiver);
-        }
-    }
 }
 
 subscriber_control!(Subscriber<T>, T);

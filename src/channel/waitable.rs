@@ -40,11 +40,15 @@ pub(crate) trait Waitable {
         None
     }
 
-    /// All event counts that it may ever sleep on.
-    fn event_counts(&self) -> Vec<KeptEventCount>;
+    /// All event counts that it may ever sleep on, for the reactor.
+    fn event_counts(&self) -> Vec<KeptEventCount> {
+        Vec::new()
+    }
 
     /// Its registration with the reactor; `None` if it can have none.
-    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>>;
+    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
+        None
+    }
 
     /// Returns true if notifiers wake as many sleepers as there are packets, and not all.
     fn is_woken_by_count(&self) -> bool {
@@ -52,15 +56,20 @@ pub(crate) trait Waitable {
     }
 
     /// A number that changes when it takes something: a wait for the next thing begins anew.
-    fn place(&self) -> u64;
+    fn place(&self) -> u64 {
+        0
+    }
 
     /// Returns true if something is known to be under way, such as a claim. The sleep is then
     /// short, because the process at work may die.
-    fn is_pending(&self) -> bool;
+    fn is_pending(&self) -> bool {
+        false
+    }
 
     /// Clears the dead. Called after a sleep in which nothing came. `is_long`: a check that another
-    /// endpoint of this process made a moment ago is enough.
-    fn check_liveness(&mut self, is_long: bool);
+    /// endpoint of this process made a moment ago is enough. Does nothing where the dead stop
+    /// nobody.
+    fn check_liveness(&mut self, _is_long: bool) {}
 
     /// Called at the end of a `select` that slept. A consumer passes on a wake-up that it does not
     /// need.
@@ -121,15 +130,11 @@ pub trait Selectable {
 
 /// The part of a receiver that `select` needs.
 #[doc(hidden)]
-pub struct Selectee<'a>(&'a mut dyn Waitable);
+pub struct Selectee<'a>(pub(super) &'a mut dyn Waitable);
 
 impl<'a> Selectee<'a> {
     pub(crate) fn new(waitable: &'a mut dyn Waitable) -> Self {
         Self(waitable)
-    }
-
-    pub(crate) fn into_inner(self) -> &'a mut dyn Waitable {
-        self.0
     }
 }
 
@@ -140,7 +145,7 @@ impl fmt::Debug for Selectee<'_> {
 }
 
 pub(super) fn is_stopped(one: &dyn Waitable) -> bool {
-    one.stop().is_some_and(Stop::is_stopped)
+    Stop::was_called(one.stop())
 }
 
 /// A descriptor that is readable when an endpoint may have something: a packet, a loss, its end, a
@@ -260,7 +265,7 @@ impl<S: Selectable + ?Sized> Future for Ready<'_, S> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = poll_ready(self.one.selectee().into_inner(), context);
+        let polled = poll_ready(self.one.selectee().0, context);
         // Its waker may stay behind after it was ready, too.
         self.is_pending |= polled.is_pending();
         polled
@@ -298,7 +303,7 @@ pub(super) fn forget_task(one: &mut dyn Waitable) {
 impl<S: Selectable + ?Sized> Drop for Ready<'_, S> {
     fn drop(&mut self) {
         if self.is_pending {
-            forget_task(self.one.selectee().into_inner());
+            forget_task(self.one.selectee().0);
         }
     }
 }
@@ -322,24 +327,6 @@ impl Waitable for Stop {
 
     fn event_count(&self) -> Option<&EventCount> {
         None
-    }
-
-    fn is_pending(&self) -> bool {
-        false
-    }
-
-    fn check_liveness(&mut self, _is_long: bool) {}
-
-    fn event_counts(&self) -> Vec<KeptEventCount> {
-        Vec::new()
-    }
-
-    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
-        None
-    }
-
-    fn place(&self) -> u64 {
-        0
     }
 
     fn stop(&self) -> Option<&Stop> {

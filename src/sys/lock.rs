@@ -52,7 +52,7 @@ impl LockLimit {
 
     /// Returns true if waits were stopped.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stop.as_ref().is_some_and(Stop::is_stopped)
+        Stop::was_called(self.stop.as_ref())
     }
 }
 

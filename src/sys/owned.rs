@@ -1,10 +1,14 @@
-//! A value that exactly one thread uses, without a lock.
+//! Values by their users: one that exactly one thread uses, and one for each process. Both without
+//! a lock.
 //!
-//! The first thread that calls `get` becomes its owner for good. After that thread has ended, no
-//! thread can use the value.
+//! The first thread that calls `get` of the former becomes its owner for good. After that thread
+//! has ended, no thread can use the value.
 
+use super::fork;
 use crate::sync::{AtomicU64, Ordering};
 use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr::with_exposed_provenance;
 
 /// A value that belongs to one thread.
 ///
@@ -74,6 +78,56 @@ fn this_thread() -> u64 {
         }
         known => known,
     })
+}
+
+/// One value for each process, made when it is first needed. A forked child makes its own, because
+/// a thread that it does not have may be inside the value of its parent. No value is ever freed.
+///
+/// # Invariant
+///
+/// `address` is 0, or that of a leaked [`OfProcess`] whose provenance is exposed.
+pub(crate) struct PerProcess<T: 'static> {
+    address: AtomicU64,
+    value: PhantomData<fn() -> T>,
+}
+
+/// A value, and the process that it is for: its id, and its generation, as an id is used again.
+struct OfProcess<T> {
+    process: (u32, u32),
+    value: T,
+}
+
+impl<T: Default + Sync> PerProcess<T> {
+    /// No value yet.
+    pub(crate) const fn new() -> Self {
+        Self { address: AtomicU64::new(0), value: PhantomData }
+    }
+
+    /// The value of this process.
+    pub(crate) fn get(&self) -> &'static T {
+        let process = (std::process::id(), fork::generation());
+        loop {
+            // Pairs with the release below: the value is seen.
+            let address = self.address.load(Ordering::Acquire);
+            // SAFETY: by the invariant the pointer is null, or valid for ever and shared.
+            let made =
+                unsafe { with_exposed_provenance::<OfProcess<T>>(address as usize).as_ref() };
+            if let Some(made) = made.filter(|made| made.process == process) {
+                return &made.value;
+            }
+            let new = Box::into_raw(Box::new(OfProcess { process, value: T::default() }));
+            let exchanged = self.address.compare_exchange(
+                address,
+                new.expose_provenance() as u64,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            if exchanged.is_err() {
+                // SAFETY: the pointer comes from `Box::into_raw`, and nobody else has it.
+                drop(unsafe { Box::from_raw(new) });
+            }
+        }
+    }
 }
 
 #[cfg(test)]

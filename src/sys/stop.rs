@@ -71,6 +71,12 @@ impl Stop {
         self.word().load(Ordering::SeqCst) != 0
     }
 
+    /// Returns true if there is a stop and it was called.
+    #[inline]
+    pub(crate) fn was_called(stop: Option<&Self>) -> bool {
+        stop.is_some_and(Self::is_stopped)
+    }
+
     /// The word that is not 0 once it was stopped.
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.0

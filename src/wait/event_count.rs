@@ -76,7 +76,7 @@ impl Waiter {
         }
     }
 
-    /// The same waiter with a stop, if there is one.
+    /// The same waiter with this stop.
     #[cfg(not(loom))]
     pub(crate) fn with_stop(self, stop: Option<&Stop>) -> Self {
         Self { stop: stop.cloned(), ..self }
@@ -98,7 +98,7 @@ impl Waiter {
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
         #[cfg(not(loom))]
-        return self.stop.as_ref().is_some_and(Stop::is_stopped);
+        return Stop::was_called(self.stop.as_ref());
         #[cfg(loom)]
         false
     }
@@ -121,6 +121,12 @@ impl Waiter {
     /// Returns true if it sleeps on the futex word of its event count.
     pub(crate) fn sleeps_on_futex(&self) -> bool {
         matches!(self.sleep, Sleep::Futex)
+    }
+
+    /// What a wait for `is_found` has to return now: `Some(false)` if it was stopped. `None`: it
+    /// goes on.
+    pub(crate) fn outcome(&self, is_found: bool) -> Option<bool> {
+        (is_found || self.is_stopped()).then_some(is_found)
     }
 
     /// First part of a wait: a few checks without the clock. Returns true if ready.

@@ -51,7 +51,7 @@ fn next_check(now: u64, interval: Duration) -> u64 {
     if interval < LONGEST { at } else { at - at % nanos(LONGEST) }
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -29,12 +29,13 @@
 //! starts its own.
 
 use super::event_count::Registrations;
-use super::pace::{LONGEST, Pace, Subject};
+use super::pace::{LONGEST, Pace, Subject, nanos};
 use crate::segment::view::KeptEventCount;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::machine::monotonic;
+use crate::sys::owned::PerProcess;
 use crate::sys::stop::Stop;
-use crate::sys::thread::{PerProcess, spawn_without_signals};
+use crate::sys::thread::spawn_without_signals;
 use crate::sys::{event::EventFd, futex};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -228,7 +229,7 @@ struct Watched {
 impl Watched {
     /// Looks at the words and at the clock, and adds to the round what follows from them.
     fn look(&mut self, now: u64, round: &mut Round) {
-        let mut is_changed = self.stop.as_ref().is_some_and(Stop::is_stopped);
+        let mut is_changed = Stop::was_called(self.stop.as_ref());
         for (word, known) in &mut self.words {
             let value = word.futex.load(Ordering::SeqCst);
             if value != *known {
@@ -357,10 +358,6 @@ impl Lane {
             }
         }
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// All threads of the reactor in one process.

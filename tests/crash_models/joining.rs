@@ -4,7 +4,7 @@
 //! The actors mirror these sources:
 //!
 //! - publisher: `ring/gate.rs` (`scan`), `ring/claim/mod.rs` (`refresh`), `ring/claim/shared.rs`
-//!   (`try_claim`), `ring/claim/exclusive.rs` (`publish_tail`)
+//!   (`try_claim`), `ring/claim/mod.rs` (`publish_tail`)
 //! - newcomer: `ring/membership.rs` (`join_subscriber`, `Start::Newcomer`)
 //! - clone: the newcomer's steps with `Start::Beside`, `roster.clones`, `Reader::stand_still` in a
 //!   `Block` ring
@@ -245,7 +245,7 @@ impl Model for Join {
 }
 
 /// Publishers of packets of one slot: `ring/gate.rs`, `ring/claim/shared.rs`,
-/// `ring/claim/exclusive.rs`.
+/// `ring/claim/mod.rs`.
 impl Join {
     fn is_done(&self, publisher: &Publisher) -> bool {
         publisher.at == At::Tail && publisher.sent == self.sends

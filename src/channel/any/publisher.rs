@@ -159,15 +159,7 @@ impl AnyPublisher {
             // Registering without a timeout has no other outcome.
             Err(SendFailure::NotReady(_)) => return Err(SendError::Closed),
         };
-        loop {
-            match self.sender.send::<_, SendFailure>(packet.value(), index, Timeout::Zero) {
-                Ok(position) => return Ok(position),
-                Err(SendFailure::Error(error)) => return Err(error),
-                Err(SendFailure::NotReady(_)) => {
-                    Selectable::ready(self).await.map_err(SendError::System)?;
-                }
-            }
-        }
+        self.sender.send_in_task(packet.value(), index).await
     }
 
     /// Publishes a message with a tag and no prefix.

@@ -256,14 +256,6 @@ impl<T: Packet> Waitable for LatestReader<T> {
         self.reader.stop()
     }
 
-    fn is_pending(&self) -> bool {
-        false
-    }
-
-    fn check_liveness(&mut self, _is_long: bool) {
-        // The dead stop no reader.
-    }
-
     fn longest_sleep(&self) -> Duration {
         // A writer may be killed between its write and its wake-up.
         IDLE

@@ -14,7 +14,7 @@ use crate::segment::SharedSegment;
 use crate::segment::layout::EventCount;
 use crate::segment::view::KeptEventCount;
 use crate::sys::stop::Stop;
-use crate::wait::{IDLE, Listener, PENDING, Sleep, Timeout, Wait, Waiter, wait_until};
+use crate::wait::{IDLE, PENDING, Sleep, Timeout, Wait, Waiter, wait_until};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -218,11 +218,7 @@ impl<T: Packet> BoardReader<T> {
             return true;
         }
         let event_count = self.changed_of(cell);
-        // Some(false): stopped.
-        let look = |_: &mut ()| match is_changed() {
-            false => waiter.is_stopped().then_some(false),
-            true => Some(true),
-        };
+        let look = |_: &mut ()| waiter.outcome(is_changed());
         let pause = |_: &mut (), deadline: crate::wait::Deadline| {
             waiter.park(event_count, deadline.cut(IDLE), is_changed);
         };
@@ -292,29 +288,8 @@ impl<T: Packet> Waitable for CellChange<'_, T> {
         Some(self.reader.changed_of(self.cell))
     }
 
-    fn event_counts(&self) -> Vec<KeptEventCount> {
-        vec![self.reader.kept_changed_of(self.cell)]
-    }
-
-    // It lives for one `select`.
-    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
-        None
-    }
-
-    fn place(&self) -> u64 {
-        self.reader.seen_version(self.cell)
-    }
-
     fn stop(&self) -> Option<&Stop> {
         self.reader.stop()
-    }
-
-    fn is_pending(&self) -> bool {
-        false
-    }
-
-    fn check_liveness(&mut self, _is_long: bool) {
-        // The dead stop no reader.
     }
 
     fn longest_sleep(&self) -> Duration {

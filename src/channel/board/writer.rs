@@ -164,9 +164,7 @@ impl<T: Packet> BoardWriter<T> {
             writer.clear_dead(cell);
             match writer.attempt(cell, value, len) {
                 Ok(written) => Some(written),
-                Err(_) if writer.stop.as_ref().is_some_and(Stop::is_stopped) => {
-                    Some(Err(WriteError::Stopped))
-                }
+                Err(_) if Stop::was_called(writer.stop.as_ref()) => Some(Err(WriteError::Stopped)),
                 Err(found) => {
                     hindrance = found;
                     None

@@ -8,8 +8,10 @@
 
 use super::publisher::Sender;
 use crate::channel::error::{SendError, SendFailure, WaitingFor};
-use crate::channel::waitable::{Waitable, rearm};
+use crate::channel::waitable::{Selectable, Selectee, Waitable, rearm};
 use crate::error::Form;
+#[cfg(feature = "async")]
+use crate::packet::Packet;
 use crate::ring::claim::{Full, Writer};
 use crate::ring::gate::{Gate, position};
 use crate::segment::entry::EntryId;
@@ -75,6 +77,24 @@ impl Sender {
         claimed.unwrap_or_else(|| Err(sender.not_ready(gate)))
     }
 
+    /// Publishes a packet. Waits for room in a task.
+    #[cfg(feature = "async")]
+    pub(in crate::channel) async fn send_in_task<T: Packet>(
+        &mut self,
+        value: &T,
+        type_index: u16,
+    ) -> Result<u64, SendError> {
+        loop {
+            match self.send::<_, SendFailure>(value, type_index, Timeout::Zero) {
+                Ok(position) => return Ok(position),
+                Err(SendFailure::Error(error)) => return Err(error),
+                Err(SendFailure::NotReady(_)) => {
+                    self.ready().await.map_err(SendError::System)?;
+                }
+            }
+        }
+    }
+
     /// Claims without a wait, if a dead process is at the gate and can be cleared away.
     fn claim_from_dead<R>(
         &mut self,
@@ -132,6 +152,12 @@ impl Sender {
 
     fn not_ready(&self, gate: Gate) -> SendFailure {
         SendFailure::NotReady(waiting_for(self.writer.memory(), gate))
+    }
+}
+
+impl Selectable for Sender {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(self)
     }
 }
 

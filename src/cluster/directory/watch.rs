@@ -249,10 +249,6 @@ impl Waitable for Watch {
         self.waiter.stop()
     }
 
-    fn is_pending(&self) -> bool {
-        false
-    }
-
     fn check_liveness(&mut self, _is_long: bool) {
         self.look(Depth::Locks);
     }

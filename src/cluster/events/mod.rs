@@ -322,7 +322,7 @@ impl<'h> Events<'h> {
                 return Ok(());
             }
             let stop = crate::channel::Waitable::stop(self);
-            if handled == 0 && stop.is_some_and(Stop::is_stopped) {
+            if handled == 0 && Stop::was_called(stop) {
                 return Err(RunError::Stopped);
             }
             crate::Selectable::ready(self).await.map_err(RunError::System)?;

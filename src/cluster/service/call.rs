@@ -7,12 +7,10 @@
 use super::own_thread::{self, PATIENCE};
 use super::reply::Reply;
 use crate::channel::{
-    EndedCell, EntryId, EventCount, KeptEventCount, RequestStatus, Selectable, Selectee, Waitable,
-    rearm,
+    EndedCell, EventCount, KeptEventCount, RequestStatus, Selectable, Selectee, Waitable, rearm,
 };
 use crate::cluster::calls::{SentCall, ServiceLink};
-use crate::cluster::directory;
-use crate::cluster::error::{CallError, CallTimeoutError, ServerProcess, WaitingForServer};
+use crate::cluster::error::{CallError, CallTimeoutError, WaitingForServer};
 use crate::error::{Detachment, Form};
 use crate::packet::Packet;
 use crate::sys::stop::Stop;
@@ -165,7 +163,7 @@ impl<R: Packet> Call<R> {
         if self.flight.spin_briefly() {
             let_others_run();
         } else if !self.flight.wait_until(timeout.deadline()) {
-            if self.flight.is_stopped() {
+            if Stop::was_called(self.flight.stop.as_ref()) {
                 return Err(CallError::Stopped.into());
             }
             rearm(&mut self.flight);
@@ -220,10 +218,6 @@ impl Flight {
         Waiter::new(self.wait, Sleep::Futex).with_stop(self.stop.as_ref())
     }
 
-    fn is_stopped(&self) -> bool {
-        self.stop.as_ref().is_some_and(Stop::is_stopped)
-    }
-
     /// Waits until the call has ended. Returns false after the deadline, and if it was stopped.
     #[inline(never)]
     fn wait_until(&mut self, deadline: Deadline) -> bool {
@@ -244,11 +238,7 @@ impl Flight {
         }
         self.pace.expect(self.link.last_wait());
         let patience = Deadline::after(PATIENCE);
-        // Some(false): stopped.
-        let ended = |flight: &mut Self| match flight.has_ended() {
-            false => flight.is_stopped().then_some(false),
-            true => Some(true),
-        };
+        let ended = |flight: &mut Self| waiter.outcome(flight.has_ended());
         let pause = |flight: &mut Self, deadline: Deadline| {
             flight.pace.begin(CALL);
             let bound = flight.pace.sleep(deadline);
@@ -324,13 +314,15 @@ impl Flight {
     #[inline(never)]
     fn waiting_for(&self) -> WaitingForServer {
         match self.in_flight().map(|sent| self.link.requests.call_status(&sent.cell)) {
-            Some(RequestStatus::Held(id)) => WaitingForServer::Working(process(&self.link, id)),
+            Some(RequestStatus::Held(id)) => {
+                WaitingForServer::Working(own_thread::process(&self.link, id))
+            }
             Some(RequestStatus::Over(_)) => match self.link.living_server() {
                 // Its server died a moment ago.
-                Some(id) => WaitingForServer::Working(process(&self.link, id)),
+                Some(id) => WaitingForServer::Working(own_thread::process(&self.link, id)),
                 None => WaitingForServer::NoServer,
             },
-            Some(RequestStatus::Waiting) | None => untaken(&self.link),
+            Some(RequestStatus::Waiting) | None => own_thread::untaken(&self.link),
         }
     }
 }
@@ -347,21 +339,6 @@ fn let_others_run() {
         RUN.set(0);
         std::thread::yield_now();
     }
-}
-
-/// The server that a request waits for which none has taken.
-#[cold]
-pub(super) fn untaken(link: &ServiceLink) -> WaitingForServer {
-    match link.living_server() {
-        Some(_) if own_thread::serves_alone(&link.requests) => WaitingForServer::OwnThread,
-        Some(id) => WaitingForServer::Untaken(process(link, id)),
-        None => WaitingForServer::NoServer,
-    }
-}
-
-fn process(link: &ServiceLink, id: EntryId) -> ServerProcess {
-    let pid = link.requests.segment().memory().owner_pid(id);
-    ServerProcess { pid, worker: directory::worker_of_process(&link.cluster, pid) }
 }
 
 impl Waitable for Flight {
@@ -386,16 +363,8 @@ impl Waitable for Flight {
         Some(&mut self.listener)
     }
 
-    fn place(&self) -> u64 {
-        0
-    }
-
     fn stop(&self) -> Option<&Stop> {
         self.stop.as_ref()
-    }
-
-    fn is_pending(&self) -> bool {
-        false
     }
 
     fn check_liveness(&mut self, _is_long: bool) {

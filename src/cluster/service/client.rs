@@ -1,7 +1,7 @@
 //! Clients: start calls.
 
 use super::builder::ServiceBuilder;
-use super::call::{self, CALL, Call};
+use super::call::{CALL, Call};
 use super::own_thread::{self, PATIENCE};
 use super::reply::Reply;
 use crate::channel::{FreshCell, NoPlace, SendFailure};
@@ -262,11 +262,11 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
                 Err((failure, ..)) => return Err(self.start_error(failure).into()),
             }
             // The request ring is full, or other threads use all endpoints.
-            if self.stop.as_ref().is_some_and(Stop::is_stopped) {
+            if Stop::was_called(self.stop.as_ref()) {
                 return Err(CallError::Stopped.into());
             }
             if deadline.has_passed()
-                && let Some(error) = F::not_ready(call::untaken(&self.link))
+                && let Some(error) = F::not_ready(own_thread::untaken(&self.link))
             {
                 return Err(error);
             }

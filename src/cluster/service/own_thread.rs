@@ -7,8 +7,13 @@
 //! A server may have moved to another thread that has not waited yet. So the answer is a reason to
 //! give up a long wait, and not a proof. A receive that need not wait is not recorded: that would
 //! cost each request some instructions.
+//!
+//! With it, the error of a timeout says which server a call waits for.
 
 use crate::channel::{EntryId, Ring, consumers};
+use crate::cluster::calls::ServiceLink;
+use crate::cluster::directory;
+use crate::cluster::error::{ServerProcess, WaitingForServer};
 use crate::sync::{AtomicU64, Ordering};
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,4 +105,19 @@ pub(super) fn serves_alone(ring: &Ring) -> bool {
     let mut living = consumers(memory).filter(|(id, _)| ring.liveness().is_alive(*id)).peekable();
     living.peek().is_some()
         && living.all(|(id, _)| matches!(id, EntryId::Subscriber(entry) if is_own(entry)))
+}
+
+/// The server that a request waits for which none has taken.
+#[cold]
+pub(super) fn untaken(link: &ServiceLink) -> WaitingForServer {
+    match link.living_server() {
+        Some(_) if serves_alone(&link.requests) => WaitingForServer::OwnThread,
+        Some(id) => WaitingForServer::Untaken(process(link, id)),
+        None => WaitingForServer::NoServer,
+    }
+}
+
+pub(super) fn process(link: &ServiceLink, id: EntryId) -> ServerProcess {
+    let pid = link.requests.segment().memory().owner_pid(id);
+    ServerProcess { pid, worker: directory::worker_of_process(&link.cluster, pid) }
 }

@@ -103,10 +103,7 @@ impl Server {
         let found = wait_until(
             &mut (),
             deadline,
-            |()| match has_successor() {
-                false => entry.waiter.is_stopped().then_some(false),
-                true => Some(true),
-            },
+            |()| entry.waiter.outcome(has_successor()),
             |(), deadline| {
                 // A server that joins wakes both sides.
                 entry.waiter.park(entry.event_count(), deadline.cut(PENDING), has_successor);

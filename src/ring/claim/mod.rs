@@ -2,9 +2,17 @@
 //! API.
 //!
 //! An abort costs nothing in an exclusive ring: the next claim takes the same position. In a shared
-//! ring the rest of the range becomes a void packet.
+//! ring the rest of the range becomes a void packet. `shared` has the claims of many publishers.
+//! Those of one publisher are here:
+//!
+//! ```text
+//!  fill ──► stamp (release) ──► tail (release) ──► check for sleepers
+//! ```
+//!
+//! An exclusive claim needs no record in shared memory. It may only commit padding. Every commit
+//! stores the tail before the next claim. So a successor that scans committed packets from that
+//! tail (`membership::join_publisher`) finds at most the packets of the last claim.
 
-mod exclusive;
 mod shared;
 
 use super::gate::{self, Gate};
@@ -223,6 +231,65 @@ impl Writer {
     fn stamp_void(&mut self, slots: u64) {
         slot::commit(&self.memory, self.at, Descriptor::void(slots), Failpoint::CommitPadding);
         self.at.go(&self.memory, self.at.position + slots);
+    }
+}
+
+// ── Exclusive claims: one publisher, no locked instruction ──
+
+impl Writer {
+    #[inline]
+    fn claim_exclusive(&mut self, span: u64) -> Result<u64, Full> {
+        if !self.owns(span) {
+            self.make_way(span)?;
+        }
+        Ok(self.at.position)
+    }
+
+    fn claim_exclusive_many(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
+        let [first, ..] = spans else { return Ok((self.at.position, 0)) };
+        let position = self.claim_exclusive(*first)?;
+        // Up to `end` and not up to the limit: a claim without room may have raised the limit only.
+        let (mut count, mut sum) = self.geometry.fit(spans, position, self.end);
+        if count < spans.len() {
+            let needed = position + sum + spans[count];
+            if needed > self.limit {
+                // Readers may have moved on since the last scan. An error changes nothing.
+                let _ = self.refresh(position, needed);
+            }
+            self.widen();
+            (count, sum) = self.geometry.fit(spans, position, self.end);
+        }
+        debug_assert!(count >= 1 && sum >= *first);
+        Ok((position, count))
+    }
+
+    /// Pads to the end of the memory if the packet would cross it, and raises the limit.
+    #[cold]
+    #[inline(never)]
+    fn make_way(&mut self, span: u64) -> Result<(), Full> {
+        let position = self.at.position;
+        let padding = self.geometry.padding(position, span);
+        let end = position + padding + span;
+        if end > self.limit {
+            self.refresh(position, end)?;
+        }
+        if padding > 0 {
+            self.stamp_void(padding);
+            self.publish_tail();
+        }
+        self.widen();
+        Ok(())
+    }
+
+    /// Moves `end` up to the limit, or to the end of the memory (invariants 1 and 2).
+    fn widen(&mut self) {
+        self.end = self.limit.min(self.geometry.piece_end(self.at.position));
+    }
+
+    #[inline]
+    fn publish_tail(&mut self) {
+        // Pairs with the acquire loads of the tail: a newcomer that starts there.
+        self.memory.head().tail.store(self.at.position, Ordering::Release);
     }
 }
 

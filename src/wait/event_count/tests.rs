@@ -80,13 +80,17 @@ fn a_stop_ends_a_sleep_that_has_no_other_end() {
     let stop = Stop::new();
     let (sender, returned) = std::sync::mpsc::channel();
     let waiter = Waiter::new(Wait::park(), Sleep::Futex).with_stop(Some(&stop));
+    let event_count = Arc::new(EventCount::default());
+    let sleeps_on = Arc::clone(&event_count);
     std::thread::spawn(move || {
-        let event_count = EventCount::default();
+        let event_count = sleeps_on;
         waiter.park(&event_count, Duration::from_secs(3600), || false);
         waiter.park_once(&event_count, Duration::from_secs(3600), || false);
         sender.send(waiter.is_stopped())
     });
-    std::thread::sleep(Duration::from_millis(20));
+    while event_count.waiters.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
     assert!(returned.try_recv().is_err(), "it sleeps until it is stopped");
     stop.stop();
     assert!(returned.recv_timeout(Duration::from_secs(60)).unwrap());

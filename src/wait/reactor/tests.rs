@@ -67,9 +67,14 @@ fn a_notification_fires_an_armed_endpoint_once() {
         endpoint.notify(&mut notifier);
         endpoint.woken.recv_timeout(LONG).unwrap();
     }
-    endpoint.word.futex.fetch_add(1, Ordering::SeqCst);
+    let value = endpoint.word.futex.fetch_add(1, Ordering::SeqCst) + 1;
     futex::wake_all(&endpoint.word.futex);
-    std::thread::sleep(Duration::from_millis(20));
+    let has_seen = |one: &Watched| {
+        Arc::ptr_eq(&one.signal, &endpoint.listener.signal) && one.words[0].1 == value
+    };
+    while !endpoint.listener.lane.lock().iter().any(has_seen) {
+        std::thread::yield_now();
+    }
     assert!(endpoint.woken.try_recv().is_err(), "it was not armed");
 }
 
