@@ -105,9 +105,9 @@ error_family! {
 }
 
 /// The text of a full inbox, and what to do.
-struct InboxFull<'a> {
-    waiting_for: &'a WaitingForInbox,
-    after: &'static str,
+pub(super) struct InboxFull<'a> {
+    pub(super) waiting_for: &'a WaitingForInbox,
+    pub(super) after: &'static str,
 }
 
 impl fmt::Display for InboxFull<'_> {

@@ -6,11 +6,20 @@
 //! ids in errors are for display only: an id is valid in the pid namespace of its process.
 
 mod events;
+#[cfg(feature = "handover")]
+mod handover;
 mod inbox;
 mod service;
 
 pub(super) use events::{BadName, EmitFailure};
 pub use events::{EmitError, EmitTimeoutError, RunError, TryEmitError};
+#[cfg(feature = "handover")]
+pub use handover::{
+    HandoverError, HandoverTimeoutError, NotSent, SendFdsError, SendFdsTimeoutError, TakeFdsError,
+    TryHandoverError, TrySendFdsError,
+};
+#[cfg(feature = "handover")]
+pub(super) use handover::{HandoverFailure, SendFdsFailure};
 pub(super) use inbox::SendToFailure;
 pub use inbox::{SendToError, SendToTimeoutError, TrySendToError, WaitingForInbox};
 pub(super) use service::ServiceRecvFailure;
