@@ -44,6 +44,12 @@ struct Passed {
 #[test]
 fn peer() {
     let Some(role) = peer::role() else { return };
+    match role.name.as_str() {
+        "host" => return host(&role.arguments[0]),
+        "visitor" => return visitor(&role.arguments[0]),
+        "stranger" => return stranger(&role.arguments[0]),
+        _ => {}
+    }
     let worker = Worker::join(&role.arguments[0], &role.arguments[1]).unwrap();
     match role.name.as_str() {
         "hold" => hold(&worker),
@@ -233,17 +239,13 @@ fn each_refusal_gives_the_descriptors_back() {
     assert!(matches!(refused("web", b""), SendFdsError::NotAccepted { .. }));
     inbox.accept_fds().unwrap();
     let error = refused("web", &[0; 5000]);
-    assert!(
-        matches!(error, SendFdsError::Message(SendToError::TooLarge { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, SendFdsError::Message(SendToError::TooLarge { .. })), "{error}");
 
     while front.try_send_to("web", &1_u64).is_ok() {}
     let fd = fd.take().unwrap();
     let NotSent { error, fds } = front.try_send_fds_to("web", &2_u64, [fd]).unwrap_err();
     assert!(matches!(error, TrySendFdsError::Full { .. }), "{error}");
-    let NotSent { error, fds } =
-        front.send_fds_to_timeout("web", &2_u64, fds, SHORT).unwrap_err();
+    let NotSent { error, fds } = front.send_fds_to_timeout("web", &2_u64, fds, SHORT).unwrap_err();
     assert!(matches!(error, SendFdsTimeoutError::Timeout { .. }), "{error}");
     drop(fds);
     // The receiver had the descriptors of three messages that were not sent. It drops them while
@@ -340,8 +342,7 @@ fn a_receiver_that_dies_before_it_took_them_gives_the_descriptors_back() {
     web.expect("here");
     let (reader, writer) = pipe().unwrap();
     let mut handover = front.send_fds_to("web", &1_u64, [writer.into()]).unwrap();
-    let mut waiting =
-        front.send_fds_to("web", &2_u64, [OwnedFd::from(pipe().unwrap().1)]).unwrap();
+    let mut waiting = front.send_fds_to("web", &2_u64, [OwnedFd::from(pipe().unwrap().1)]).unwrap();
     web.tell("hold");
     web.expect("holds");
     assert!(matches!(handover.wait_timeout(SHORT), Err(HandoverTimeoutError::Timeout)));
@@ -511,8 +512,7 @@ fn full(worker: &Worker) {
     let name = worker.name();
     let connect_raw = || {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
         let path = &sockets(name)[0];
         connect(&socket, &SocketAddrUnix::new(path).unwrap()).map(|()| socket)
     };
@@ -785,8 +785,7 @@ fn many_threads_hand_over_to_one_worker() {
                 for number in 0..EACH {
                     let (mut reader, writer) = pipe().unwrap();
                     let number = thread * EACH + number;
-                    let mut handover =
-                        front.send_fds_to("web", &number, [writer.into()]).unwrap();
+                    let mut handover = front.send_fds_to("web", &number, [writer.into()]).unwrap();
                     handover.wait().unwrap();
                     let mut got = Vec::new();
                     reader.read_to_end(&mut got).unwrap();
@@ -811,11 +810,8 @@ fn dead_letters_have_no_descriptors_and_their_packet() {
     let front = Worker::join(&cluster, "front").unwrap();
     let morgue = Worker::join(&cluster, "morgue").unwrap();
     let mut letters = morgue.inbox().unwrap();
-    let web = Worker::builder()
-        .max_deliveries(1)
-        .dead_letters("morgue")
-        .join(&cluster, "web")
-        .unwrap();
+    let web =
+        Worker::builder().max_deliveries(1).dead_letters("morgue").join(&cluster, "web").unwrap();
     let mut inbox = accepting(&web);
     let mut handover =
         front.send_fds_to("web", &77_u64, [OwnedFd::from(pipe().unwrap().1)]).unwrap();
@@ -855,4 +851,126 @@ fn a_forked_child_keeps_no_socket_and_no_descriptor() {
         libc::waitpid(child, std::ptr::null_mut(), 0);
     }
     assert!(front.retire("web").unwrap());
+}
+
+// ── Users ──────────────────────────────────────────────────────────────────────────────────────
+
+const GROUP: u32 = 64242;
+const HOST: u32 = 12345;
+const VISITOR: u32 = 65534;
+
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        println!("not root: nothing about other users is tested");
+    }
+    is_root
+}
+
+/// Becomes a user of one group.
+fn become_user(user: u32, group: u32) {
+    // SAFETY: the C library changes the user of all threads. The list has one id.
+    let outcomes =
+        unsafe { (libc::setgroups(1, &raw const group), libc::setgid(user), libc::setuid(user)) };
+    assert_eq!(outcomes, (0, 0, 0));
+}
+
+fn join_shared(cluster: &str, name: &str) -> Worker {
+    Worker::builder().mode(0o660).group(GROUP).max_workers(4).join(cluster, name).unwrap()
+}
+
+/// A user of the group receives a descriptor.
+fn host(cluster: &str) {
+    // A strict umask changes nothing.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    become_user(HOST, GROUP);
+    let worker = join_shared(cluster, "host");
+    let mut inbox = accepting(&worker);
+    let found = std::fs::metadata(&sockets(cluster)[0]).unwrap();
+    assert_eq!((found.mode() & 0o7777, found.gid(), found.uid()), (0o660, GROUP, HOST));
+    peer::say("here");
+    let mut message = inbox.recv_timeout(LONG).unwrap();
+    let mut writer = File::from(message.take_fds().unwrap().remove(0));
+    message.ack();
+    writer.write_all(b"shared").unwrap();
+    drop(inbox);
+    worker.leave().unwrap();
+}
+
+/// Another user of the group sends one.
+fn visitor(cluster: &str) {
+    become_user(VISITOR, GROUP);
+    let worker = join_shared(cluster, "visitor");
+    let (mut reader, writer) = pipe().unwrap();
+    let mut handover = worker.send_fds_to("host", &1_u64, [writer.into()]).unwrap();
+    handover.wait_timeout(LONG).unwrap();
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "shared");
+}
+
+/// A user whom the cluster does not admit connects to the socket, and puts another one in its
+/// place once it is gone.
+fn stranger(cluster: &str) {
+    become_user(VISITOR, VISITOR);
+    let path = &sockets(cluster)[0];
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    let refused = connect(&socket, &SocketAddrUnix::new(path).unwrap());
+    assert_eq!(refused, Err(rustix::io::Errno::ACCESS));
+    peer::say("refused");
+    peer::hear();
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    rustix::net::listen(&socket, 8).unwrap();
+    peer::say("listens");
+    peer::hear();
+    // It got no connection at all.
+    let mut waiting = [PollFd::new(&socket, PollFlags::IN)];
+    peer::say(&format!("got {}", poll(&mut waiting, Some(&Default::default())).unwrap()));
+    peer::hear();
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn users_of_a_shared_cluster_hand_over_to_each_other() {
+    if !is_root() {
+        return;
+    }
+    let cluster = unique("shared-fds");
+    let mut host = Peer::start(&format!("host {cluster}"));
+    host.expect("here");
+    Peer::start(&format!("visitor {cluster}")).finish();
+    host.finish();
+    assert_eq!(sockets(&cluster), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn another_user_can_neither_send_nor_receive() {
+    if !is_root() {
+        return;
+    }
+    let (cluster, front, web, mut inbox) = pair("stranger");
+    let path = sockets(&cluster).remove(0);
+    let mut stranger = Peer::start(&format!("stranger {cluster}"));
+    stranger.expect("refused");
+    // The file goes, for example by hand.
+    std::fs::remove_file(&path).unwrap();
+    let fd = OwnedFd::from(pipe().unwrap().1);
+    let NotSent { error, fds } = front.send_fds_to("web", &1_u64, [fd]).unwrap_err();
+    assert!(matches!(error, SendFdsError::NotAccepted { .. }), "{error}");
+    stranger.tell("bind");
+    stranger.expect("listens");
+    let NotSent { error, fds } = front.send_fds_to("web", &1_u64, fds).unwrap_err();
+    assert!(
+        matches!(&error, SendFdsError::Untrusted { who, user: VISITOR } if who == "web"),
+        "{error}"
+    );
+    assert_eq!(fds.len(), 1);
+    stranger.tell("count");
+    stranger.expect("got 0");
+    stranger.tell("end");
+    stranger.finish();
+    assert!(inbox.try_recv().is_err());
+    web.leave().unwrap();
 }

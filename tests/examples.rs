@@ -86,6 +86,52 @@ fn two_processes_chat() {
     assert_eq!(files_with(&name), Vec::<String>::new(), "left behind");
 }
 
+#[cfg(feature = "handover")]
+#[test]
+fn connections_go_to_the_worker_that_they_name() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{Shutdown, TcpStream};
+    let name = format!("example-handover-{}", std::process::id());
+    let _files = FilesWith(&name);
+    let mut running = [vec!["worker", "ada"], vec!["worker", "bob"], vec!["front", "127.0.0.1:0"]]
+        .map(|arguments| Running::start_with("handover", &arguments, &[("CLUSTER", &name)]));
+    let mut first_lines = running.iter_mut().map(|process| {
+        let mut line = String::new();
+        BufReader::new(process.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    });
+    assert_eq!(first_lines.next().unwrap(), "ada is ready");
+    assert_eq!(first_lines.next().unwrap(), "bob is ready");
+    let address = first_lines.next().unwrap().replace("listening on ", "");
+    drop(first_lines);
+    for round in 0..20 {
+        let to = ["ada", "bob", "eve"][round % 3];
+        let mut client = TcpStream::connect(&address).unwrap();
+        // The first word comes in two parts.
+        client.write_all(&to.as_bytes()[..1]).unwrap();
+        sleep(Duration::from_millis(2));
+        client.write_all(format!("{} {round}\nmore\n", &to[1..]).as_bytes()).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let lines: Vec<String> = BufReader::new(client).lines().map(|it| it.unwrap()).collect();
+        if to == "eve" {
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            assert!(lines[0].contains("unknown worker eve"), "{lines:?}");
+        } else {
+            let expected = [format!("{to} got \"{to} {round}\""), format!("{to} got \"more\"")];
+            assert_eq!(lines, expected);
+        }
+    }
+    for process in running.each_ref() {
+        let pid = i32::try_from(process.child.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    }
+    for process in running {
+        let run = process.finish();
+        assert!(run.succeeded(), "{}", run.errors());
+    }
+    assert_eq!(files_with(&name), Vec::<String>::new(), "left behind");
+}
+
 /// Runs an example twice at a time, as in two terminals. The second process starts when the first
 /// one has mapped the ring or directory. Returns the output of the receiving process.
 fn two_terminals(example: &str, variable: &str, first: Option<&str>) -> String {
