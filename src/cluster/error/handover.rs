@@ -1,7 +1,7 @@
 //! Errors of sending descriptors with a message, of waiting until they are taken, and of taking
 //! them.
 
-use super::inbox::{InboxFull, SendToError, SendToFailure, WaitingForInbox};
+use super::{InboxFull, SendToError, SendToFailure, WaitingForInbox};
 use crate::error::{Failure, error_family};
 use std::fmt;
 use std::io;
