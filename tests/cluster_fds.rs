@@ -55,6 +55,7 @@ fn peer() {
         "hold" => hold(&worker),
         "count" => count(&worker),
         "full" => full(&worker),
+        "queued" => queued(&worker),
         "few" => few(&worker),
         "pass" => pass(&worker, &role.arguments[2], role.number(3)),
         other => panic!("unknown role {other}"),
@@ -286,10 +287,6 @@ fn a_message_that_is_not_acknowledged_keeps_its_descriptors() {
     drop(inbox);
     let mut inbox = web.inbox().unwrap();
     let mut message = inbox.recv().unwrap();
-    assert!(matches!(message.take_fds(), Err(TakeFdsError::Lost)), "it accepts none");
-    drop(message);
-    inbox.accept_fds().unwrap();
-    let mut message = inbox.recv().unwrap();
     assert!(message.info().redelivered);
     let fds = message.take_fds().unwrap();
     drop(message);
@@ -302,6 +299,53 @@ fn a_message_that_is_not_acknowledged_keeps_its_descriptors() {
     drop(fds);
     assert!(is_at_end(reader));
     web.leave().unwrap();
+}
+
+/// Each message of a long queue gets its own, also behind messages whose descriptors are lost. The
+/// receiver opens none that nobody asked for.
+fn queued(worker: &Worker) {
+    const QUEUED: u64 = 400;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let mut inbox = accepting(worker);
+    let name = worker.name();
+    let send = |number: u64| {
+        let (reader, writer) = pipe().unwrap();
+        let fds = (0..4).map(|_| writer.try_clone().unwrap().into());
+        (worker.send_fds_to(name, &number, fds).unwrap(), reader)
+    };
+    // Taken at a first delivery.
+    drop(send(0));
+    let mut message = inbox.recv().unwrap();
+    drop(message.take_fds().unwrap());
+    drop(message);
+    let sent: Vec<_> = (1..=QUEUED).map(send).collect();
+    let before = open_fds();
+    let mut message = inbox.recv().unwrap();
+    assert!(matches!(message.take_fds(), Err(TakeFdsError::Lost)));
+    message.ack();
+    // Read ahead: one for each connection.
+    assert!(open_fds() - before <= 256, "{} descriptors", open_fds() - before);
+    for (number, (mut handover, mut reader)) in (1..).zip(sent) {
+        let mut message = inbox.recv().unwrap();
+        assert_eq!(message.open_as::<u64>().unwrap().to_native(), number);
+        let taken = message.take_fds();
+        assert_eq!(taken.unwrap_or_else(|error| panic!("message {number}: {error}")).len(), 4);
+        message.ack();
+        handover.wait().unwrap();
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0, "a copy is left");
+    }
+    drop(inbox);
+    peer::say("done");
+}
+
+#[test]
+fn a_long_queue_loses_none() {
+    let cluster = unique("queued");
+    let mut peer = Peer::start(&format!("queued {cluster} web"));
+    peer.expect("done");
+    peer.finish();
+    assert!(Worker::remove_cluster(&cluster).unwrap());
 }
 
 #[test]
@@ -608,6 +652,19 @@ fn few(worker: &Worker) {
     let error = handover.wait().unwrap_err();
     assert!(matches!(error, HandoverError::NoFdLeft { .. }), "{error}");
     assert_eq!(handover.into_fds().len(), 8);
+    // A message that is acknowledged while the connection cannot be accepted: its sender learns so
+    // when it is.
+    let mut handover = send().unwrap();
+    let mut message = inbox.recv().unwrap();
+    let used = restrict(0);
+    assert!(matches!(message.take_fds(), Err(TakeFdsError::NoFdLeft)));
+    message.ack();
+    drop(used);
+    wait_until("the sender is told", || {
+        let _ = inbox.recv_timeout(SHORT).err();
+        handover.try_wait().is_err_and(|error| matches!(error, TryHandoverError::Discarded { .. }))
+    });
+    drop(handover);
     assert_eq!(open_fds(), before);
     peer::say("done");
 }
@@ -821,9 +878,9 @@ fn dead_letters_have_no_descriptors_and_their_packet() {
     assert_eq!(letter.open_as::<u64>().unwrap().to_native(), 77);
     assert_eq!((letter.fds(), letter.sender()), (0, front.id()));
     letter.ack();
-    drop((inbox, web));
-    assert!(matches!(handover.wait(), Err(HandoverError::Gone { .. })));
-    assert!(front.retire("web").unwrap());
+    assert!(matches!(handover.wait(), Err(HandoverError::Discarded { .. })));
+    drop(inbox);
+    web.leave().unwrap();
     morgue.leave().unwrap();
 }
 
@@ -832,6 +889,18 @@ fn a_forked_child_keeps_no_socket_and_no_descriptor() {
     let (cluster, front, web, mut inbox) = pair("fork");
     let (reader, writer) = pipe().unwrap();
     let mut handover = front.send_fds_to("web", &1_u64, [writer.into()]).unwrap();
+    // This one is read ahead: the first message that asks is not its own.
+    let (second, writer) = pipe().unwrap();
+    drop(front.send_fds_to("web", &2_u64, [writer.into()]).unwrap());
+    inbox.recv().unwrap().ack();
+    assert!(matches!(handover.wait(), Err(HandoverError::Discarded { .. })));
+    let mut handover = front.send_fds_to("web", &3_u64, handover.into_fds()).unwrap();
+    let mut message = inbox.recv().unwrap();
+    message.take_fds().unwrap();
+    drop(message);
+    let mut message = inbox.recv().unwrap();
+    assert!(matches!(message.take_fds(), Err(TakeFdsError::Lost)));
+    message.ack();
     // SAFETY: the child makes system calls only, and ends by a signal.
     let child = unsafe { libc::fork() };
     if child == 0 {
@@ -844,6 +913,7 @@ fn a_forked_child_keeps_no_socket_and_no_descriptor() {
     drop((inbox, web));
     assert!(matches!(handover.wait(), Err(HandoverError::Gone { .. })));
     assert_eq!(sockets(&cluster), Vec::<PathBuf>::new());
+    assert!(is_at_end(second));
     drop((handover, reader));
     // SAFETY: the id is that of the child, which was not reaped.
     unsafe {

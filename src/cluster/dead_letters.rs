@@ -9,6 +9,8 @@ use super::names::{Cluster, ClusterObject, MessageTag, SenderTag};
 use super::worker::Worker;
 use crate::channel::{CarriedType, DeadLetter, DeadLetters, RingBuilder};
 use crate::error::OpenError;
+#[cfg(feature = "handover")]
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest wait for each control lock.
@@ -29,17 +31,23 @@ impl Worker {
         let max_deliveries = self.choices.max_deliveries?;
         let (cluster, name) = (self.cluster.clone(), self.choices.dead_letters.clone()?);
         let own = self.senders.sender_tag;
+        #[cfg(feature = "handover")]
+        let socket = Arc::clone(&self.socket);
         let send = move |letter: &DeadLetter<'_>| {
-            let (tag, prefix) = match sender {
-                NamedSender::Original => {
-                    let tag = MessageTag(letter.tag);
-                    (tag.sender(), tag.prefix())
-                }
-                NamedSender::Own => (own, 0),
+            let tag = match sender {
+                NamedSender::Original => MessageTag(letter.tag),
+                NamedSender::Own => own.into(),
             };
-            // A dead letter has no descriptors. The receiver took them, or drops them.
-            let archive = letter.archive.get(prefix..).unwrap_or_default();
-            deliver(&cluster, &name, &letter.carried, archive, tag).is_some()
+            // A dead letter has no descriptors.
+            let archive = letter.archive.get(tag.prefix()..).unwrap_or_default();
+            let sent = deliver(&cluster, &name, &letter.carried, archive, tag.sender());
+            #[cfg(feature = "handover")]
+            if let (Some(()), Some(listener)) = (sent, socket.get())
+                && let Some(id) = tag.id_in(letter.archive)
+            {
+                listener.discard(&id);
+            }
+            sent.is_some()
         };
         Some(DeadLetters { max_deliveries, send: Box::new(send) })
     }

@@ -47,6 +47,12 @@ impl MessageTag {
         if self.fds() == 0 { 0 } else { Self::ID_LEN }
     }
 
+    /// The id of the descriptors in the bytes of the message; `None` without descriptors.
+    #[cfg(feature = "handover")]
+    pub(crate) fn id_in(self, payload: &[u8]) -> Option<[u8; Self::ID_LEN]> {
+        payload.first_chunk().copied().filter(|_| self.fds() > 0)
+    }
+
     /// The tag of a message with descriptors.
     #[cfg(feature = "handover")]
     pub(crate) fn with_fds(sender: SenderTag, fds: usize) -> Self {
@@ -68,6 +74,13 @@ impl SenderTag {
     #[inline]
     pub(crate) fn id(self) -> WorkerId {
         WorkerId(self.0 >> Self::GENERATION)
+    }
+}
+
+impl From<SenderTag> for MessageTag {
+    /// The tag of a message without descriptors.
+    fn from(sender: SenderTag) -> Self {
+        Self(sender.0.into())
     }
 }
 

@@ -92,8 +92,14 @@ impl<'a> AnyReceived<'a> {
 
     #[inline]
     fn view(&self) -> AnyPacket<'_> {
+        self.packet_behind(self.prefix)
+    }
+
+    /// The packet behind a prefix of this length.
+    #[inline(always)]
+    pub(crate) fn packet_behind(&self, prefix: usize) -> AnyPacket<'_> {
         let (receiver, taken) = (self.guard.holder(), self.taken);
-        let archive = self.guard.bytes().get(self.prefix..).unwrap_or_default();
+        let archive = self.guard.bytes().get(prefix..).unwrap_or_default();
         AnyPacket { receiver, taken, archive }
     }
 }

@@ -58,13 +58,13 @@ pub(super) struct WorkerOptions {
     pub(super) at_check: Option<AtCheck>,
 }
 
-/// What a worker does at each check of liveness. Its arguments are the end of the ring, and whether
-/// the receiver has passed an earlier end.
+/// What a worker does at each check of liveness. Its arguments return the end of the ring, and
+/// whether the receiver has passed an earlier end.
 #[cfg(feature = "handover")]
 pub(crate) struct AtCheck(pub(super) Box<AtCheckFn>);
 
 #[cfg(feature = "handover")]
-pub(crate) type AtCheckFn = dyn FnMut(End, &dyn Fn(End) -> bool) + Send + Sync;
+pub(crate) type AtCheckFn = dyn FnMut(&dyn Fn() -> End, &dyn Fn(End) -> bool) + Send + Sync;
 
 #[cfg(feature = "handover")]
 impl fmt::Debug for AtCheck {

@@ -263,8 +263,8 @@ impl<C: Cursor> Receiver<C> {
         self.check_at = Deadline::after(next);
         #[cfg(feature = "handover")]
         if let Some(at_check) = self.options.as_mut().and_then(|all| all.at_check.as_mut()) {
-            let (position, end) = (self.cursor.position(), End(self.cursor.tail()));
-            at_check.0(end, &|earlier| earlier.0 <= position);
+            let cursor = &self.cursor;
+            at_check.0(&|| End(cursor.tail()), &|earlier| earlier.0 <= cursor.position());
         }
         changed
     }

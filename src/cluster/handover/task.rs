@@ -35,17 +35,17 @@ impl Handover {
     ///
     /// As [`wait`](Self::wait).
     pub async fn wait_async(&mut self) -> Result<(), HandoverError> {
-        Taken { handover: self, entry: None }.await
+        Answered { handover: self, entry: None }.await
     }
 }
 
 /// A future that ends when it is known whether the descriptors were taken.
-struct Taken<'a> {
+struct Answered<'a> {
     handover: &'a mut Handover,
     entry: Option<Entry>,
 }
 
-impl Future for Taken<'_> {
+impl Future for Answered<'_> {
     type Output = Result<(), HandoverError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -76,7 +76,7 @@ impl Future for Taken<'_> {
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Answered<'_> {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.take() {
             entry.end(self.handover.as_fd());
@@ -86,70 +86,83 @@ impl Drop for Taken<'_> {
 
 /// A connection that the thread waits for.
 struct Entry {
-    watch: Arc<Watch>,
+    poller: Arc<Poller>,
     number: u64,
+    process: u32,
 }
 
 impl Entry {
     fn new(connection: BorrowedFd<'_>, stop: Option<Stop>) -> io::Result<Self> {
-        let (watch, number) = WATCH.get().enter(stop)?;
-        let entry = Self { watch, number };
+        let (poller, number) = POLLERS.get().enter(stop)?;
+        let entry = Self { poller, number, process: std::process::id() };
         let data = epoll::EventData::new_u64(number);
-        if let Err(error) =
-            epoll::add(&entry.watch.epoll, connection, data, epoll::EventFlags::ONESHOT)
-        {
-            entry.watch.leave(number);
-            return Err(error.into());
+        let added =
+            match epoll::add(&entry.poller.epoll, connection, data, epoll::EventFlags::ONESHOT) {
+                // Of a future that was forgotten.
+                Err(Errno::EXIST) => entry.modify(connection, epoll::EventFlags::ONESHOT),
+                added => added,
+            };
+        match added {
+            Ok(()) => Ok(entry),
+            Err(error) => {
+                entry.poller.leave(number);
+                Err(error.into())
+            }
         }
-        Ok(entry)
+    }
+
+    fn modify(&self, connection: BorrowedFd<'_>, flags: epoll::EventFlags) -> Result<(), Errno> {
+        let data = epoll::EventData::new_u64(self.number);
+        epoll::modify(&self.poller.epoll, connection, data, flags)
     }
 
     fn arm(&self, connection: BorrowedFd<'_>, waker: &Waker) -> io::Result<()> {
-        self.watch.set_waker(self.number, waker);
-        let data = epoll::EventData::new_u64(self.number);
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
-        Ok(epoll::modify(&self.watch.epoll, connection, data, flags)?)
+        self.poller.set_waker(self.number, waker);
+        Ok(self.modify(connection, epoll::EventFlags::IN | epoll::EventFlags::ONESHOT)?)
     }
 
     fn end(self, connection: BorrowedFd<'_>) {
-        let _ = epoll::delete(&self.watch.epoll, connection);
-        self.watch.leave(self.number);
+        // In a forked child the thread is the parent's, and its lock may be held for ever.
+        if self.process == std::process::id() {
+            let _ = epoll::delete(&self.poller.epoll, connection);
+            self.poller.leave(self.number);
+        }
     }
 }
 
 /// The thread of this process, if there is one.
 #[derive(Default)]
-struct Watches(Mutex<Option<Arc<Watch>>>);
+struct Pollers(Mutex<Option<Arc<Poller>>>);
 
-static WATCH: PerProcess<Watches> = PerProcess::new();
+static POLLERS: PerProcess<Pollers> = PerProcess::new();
 
-impl Watches {
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Watch>>> {
+impl Pollers {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Poller>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes an entry, and starts the thread if there is none. Returns the entry's number.
-    fn enter(&'static self, stop: Option<Stop>) -> io::Result<(Arc<Watch>, u64)> {
+    fn enter(&'static self, stop: Option<Stop>) -> io::Result<(Arc<Poller>, u64)> {
         let mut current = self.lock();
-        let watch = match &*current {
-            Some(watch) => Arc::clone(watch),
+        let poller = match &*current {
+            Some(poller) => Arc::clone(poller),
             None => {
-                let watch = Arc::new(Watch::new()?);
-                let own = Arc::clone(&watch);
+                let poller = Arc::new(Poller::new()?);
+                let own = Arc::clone(&poller);
                 spawn_without_signals("packetring-fds", move || own.run(self))?;
-                *current = Some(Arc::clone(&watch));
-                watch
+                *current = Some(Arc::clone(&poller));
+                poller
             }
         };
         // Under the lock: the thread does not end in between.
-        let number = watch.enter(stop);
-        Ok((watch, number))
+        let number = poller.enter(stop);
+        Ok((poller, number))
     }
 
     /// Ends a thread that has nothing to wait for. Returns false if it got something meanwhile.
-    fn end(&self, watch: &Watch) -> bool {
+    fn end(&self, poller: &Poller) -> bool {
         let mut current = self.lock();
-        let is_empty = watch.lock().entries.is_empty();
+        let is_empty = poller.lock().entries.is_empty();
         if is_empty {
             *current = None;
         }
@@ -158,28 +171,28 @@ impl Watches {
 }
 
 /// What the thread and the futures share.
-struct Watch {
+struct Poller {
     epoll: OwnedFd,
     /// Interrupts the thread.
     control: OwnedFd,
-    state: Mutex<Watched>,
+    state: Mutex<Awaited>,
 }
 
 #[derive(Default)]
-struct Watched {
+struct Awaited {
     /// By number.
-    entries: HashMap<u64, Waiting>,
+    entries: HashMap<u64, AwaitedHandover>,
     /// The last number.
     last: u64,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct AwaitedHandover {
     waker: Option<Waker>,
     stop: Option<Stop>,
 }
 
-impl Watch {
+impl Poller {
     fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let control = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -189,7 +202,7 @@ impl Watch {
         Ok(Self { epoll, control, state: Mutex::default() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Watched> {
+    fn lock(&self) -> MutexGuard<'_, Awaited> {
         // No code of the user runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -199,7 +212,7 @@ impl Watch {
         let mut state = self.lock();
         state.last += 1;
         let number = state.last;
-        state.entries.insert(number, Waiting { waker: None, stop });
+        state.entries.insert(number, AwaitedHandover { waker: None, stop });
         drop(state);
         if has_stop {
             self.interrupt();
@@ -243,7 +256,7 @@ impl Watch {
         wakers
     }
 
-    fn run(&self, all: &Watches) {
+    fn run(&self, all: &Pollers) {
         let mut events = Vec::with_capacity(BATCH);
         loop {
             let (is_empty, has_stop) = {

@@ -212,28 +212,38 @@ impl Inbox {
     /// Accepts messages with descriptors from now on: see [`Worker::send_fds_to`]. The worker gets
     /// a socket, whose file lies in `/dev/shm` beside the objects of the cluster.
     ///
-    /// The worker keeps the socket when this inbox is dropped: the next one calls this again.
+    /// The worker keeps the socket when this inbox is dropped, and each later inbox of the worker
+    /// accepts descriptors.
     ///
     /// # Errors
     ///
     /// [`System`](OpenError::System), for example if there is no descriptor left.
     pub fn accept_fds(&mut self) -> Result<(), OpenError> {
-        let fds = &mut self.fds;
+        let fds = &self.fds;
         if fds.socket.get().is_none() {
             let made = FdListener::open(fds.place.clone())?;
             // No other inbox of this worker is open.
             let _ = fds.socket.set(made);
         }
-        if !fds.is_used {
-            fds.is_used = true;
-            let socket = Arc::clone(&fds.socket);
-            self.messages.receiver.at_each_check(Box::new(move |end, has_passed| {
-                if let Some(listener) = socket.get() {
-                    listener.tidy(end, has_passed);
-                }
-            }));
-        }
+        self.use_socket();
         Ok(())
+    }
+
+    /// Uses the socket of the worker, if it has one.
+    pub(super) fn use_socket(&mut self) {
+        let fds = &mut self.fds;
+        if fds.is_used {
+            return;
+        }
+        let Some(listener) = fds.socket.get() else { return };
+        listener.begin_anew();
+        fds.is_used = true;
+        let socket = Arc::clone(&fds.socket);
+        self.messages.receiver.at_each_check(Box::new(move |end, has_passed| {
+            if let Some(listener) = socket.get() {
+                listener.tidy(end, has_passed);
+            }
+        }));
     }
 }
 
@@ -259,27 +269,32 @@ impl Message<'_> {
             return Ok(Vec::new());
         }
         let listener = self.fds.ok_or(TakeFdsError::Lost)?;
-        listener.take(&self.fds_id().ok_or(TakeFdsError::Lost)?, count)
+        let taken = listener.take(&self.fds_id().ok_or(TakeFdsError::Lost)?, count)?;
+        // Neither this call nor `ack` has to look for them once more.
+        self.fds = None;
+        Ok(taken)
     }
 
     /// Before the message is acknowledged.
-    #[inline]
+    #[inline(always)]
     pub(super) fn discard_fds(&self) {
-        if self.fds() > 0 {
-            self.discard_all();
-        }
-    }
-
-    #[cold]
-    fn discard_all(&self) {
-        if let (Some(listener), Some(id)) = (self.fds, self.fds_id()) {
-            listener.discard(&id);
+        if self.fds() > 0
+            && let (Some(listener), Some(id)) = (self.fds, self.fds_id())
+        {
+            discard(listener, id);
         }
     }
 
     fn fds_id(&self) -> Option<HandoverId> {
-        self.received.payload().first_chunk().copied()
+        self.tag().id_in(self.received.payload())
     }
+}
+
+/// Without a reference to the message, which stays in registers.
+#[cold]
+#[inline(never)]
+fn discard(listener: &FdListener, id: HandoverId) {
+    listener.discard(&id);
 }
 
 impl From<SendToError> for SendFdsError {

@@ -146,12 +146,16 @@ impl Worker {
         // The last step: senders open the inbox of every kept slot.
         self.directory.keep()?;
         let capacity = ring.settings().capacity;
-        Ok(Inbox {
+        #[cfg_attr(not(feature = "handover"), expect(unused_mut))]
+        let mut inbox = Inbox {
             messages,
             capacity,
             #[cfg(feature = "handover")]
             fds: self.own_socket()?,
-        })
+        };
+        #[cfg(feature = "handover")]
+        inbox.use_socket();
+        Ok(inbox)
     }
 }
 
@@ -265,13 +269,11 @@ impl Inbox {
 
     #[inline(always)]
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Message<'_>, F> {
-        #[cfg_attr(not(feature = "handover"), expect(unused_mut))]
-        let mut message = Message::new(self.messages.receive::<F>(timeout)?);
-        #[cfg(feature = "handover")]
-        {
-            message.fds = self.fds.listener();
-        }
-        Ok(message)
+        Ok(Message {
+            received: self.messages.receive::<F>(timeout)?,
+            #[cfg(feature = "handover")]
+            fds: self.fds.listener(),
+        })
     }
 
     /// How much waits to be received, in slots of 64 bytes. A message takes 16 bytes more than its
