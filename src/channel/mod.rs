@@ -71,6 +71,8 @@ pub use ring::Ring;
 pub use select::{select, select_timeout, try_select};
 pub use subscriber::Subscriber;
 pub use type_table::CarriedType;
+#[cfg(feature = "handover")]
+pub(crate) use untyped::{Attached, PacketId};
 pub(crate) use untyped::{
     DeadLetter, DeadLetters, Draining, End, GroupReceiver, MessageHeader, SubscriberIndex,
 };

@@ -7,10 +7,8 @@ use super::builder::WorkerBuilder;
 use super::directory::Visit;
 use super::names::{Cluster, ClusterObject, MessageTag, SenderTag};
 use super::worker::Worker;
-use crate::channel::{CarriedType, DeadLetter, DeadLetters, RingBuilder};
+use crate::channel::{DeadLetter, DeadLetters, RingBuilder};
 use crate::error::OpenError;
-#[cfg(feature = "handover")]
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest wait for each control lock.
@@ -31,23 +29,13 @@ impl Worker {
         let max_deliveries = self.choices.max_deliveries?;
         let (cluster, name) = (self.cluster.clone(), self.choices.dead_letters.clone()?);
         let own = self.senders.sender_tag;
-        #[cfg(feature = "handover")]
-        let socket = Arc::clone(&self.socket);
         let send = move |letter: &DeadLetter<'_>| {
-            let tag = match sender {
-                NamedSender::Original => MessageTag(letter.tag),
-                NamedSender::Own => own.into(),
-            };
             // A dead letter has no descriptors.
-            let archive = letter.archive.get(tag.prefix()..).unwrap_or_default();
-            let sent = deliver(&cluster, &name, &letter.carried, archive, tag.sender());
-            #[cfg(feature = "handover")]
-            if let (Some(()), Some(listener)) = (sent, socket.get())
-                && let Some(id) = tag.id_in(letter.archive)
-            {
-                listener.discard(&id);
-            }
-            sent.is_some()
+            let tag = match sender {
+                NamedSender::Original => MessageTag(letter.tag).sender(),
+                NamedSender::Own => own,
+            };
+            deliver(&cluster, &name, letter, tag).is_some()
         };
         Some(DeadLetters { max_deliveries, send: Box::new(send) })
     }
@@ -72,13 +60,7 @@ impl WorkerBuilder {
 }
 
 /// Sends a dead letter to the inbox of a worker. `None` if it cannot be sent now.
-fn deliver(
-    cluster: &Cluster,
-    name: &str,
-    carried: &CarriedType,
-    archive: &[u8],
-    tag: SenderTag,
-) -> Option<()> {
+fn deliver(cluster: &Cluster, name: &str, letter: &DeadLetter<'_>, tag: SenderTag) -> Option<()> {
     let visit = Visit::open(cluster, TIMEOUT).ok()?;
     let presence = visit.inbox_of(name)?;
     let object = ClusterObject::Inbox(name, presence.inbox_name()).name(cluster).ok()?;
@@ -88,5 +70,5 @@ fn deliver(
     if visit.inbox_of(name) != Some(presence) {
         return None;
     }
-    inbox.forward(carried, archive, tag.0.into()).ok()
+    inbox.forward(letter, tag.0.into()).ok()
 }

@@ -20,15 +20,10 @@ impl fmt::Display for WorkerId {
 pub(crate) struct SenderTag(pub(crate) u16);
 
 /// The tag of a message: the number of descriptors that go with it, and below it the sender.
-///
-/// A message with descriptors has their id in front of its packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MessageTag(pub(crate) u32);
 
 impl MessageTag {
-    /// Bytes of the id of descriptors.
-    pub(crate) const ID_LEN: usize = 16;
-
     /// The sender.
     #[inline]
     pub(crate) fn sender(self) -> SenderTag {
@@ -36,21 +31,10 @@ impl MessageTag {
     }
 
     /// The number of descriptors.
+    #[cfg(feature = "handover")]
     #[inline]
     pub(crate) fn fds(self) -> usize {
         (self.0 >> u16::BITS) as usize
-    }
-
-    /// Bytes in front of the packet.
-    #[inline]
-    pub(crate) fn prefix(self) -> usize {
-        if self.fds() == 0 { 0 } else { Self::ID_LEN }
-    }
-
-    /// The id of the descriptors in the bytes of the message; `None` without descriptors.
-    #[cfg(feature = "handover")]
-    pub(crate) fn id_in(self, payload: &[u8]) -> Option<[u8; Self::ID_LEN]> {
-        payload.first_chunk().copied().filter(|_| self.fds() > 0)
     }
 
     /// The tag of a message with descriptors.

@@ -6,8 +6,10 @@ use crate::channel::error::{
 use crate::channel::join::{self, Types};
 use crate::channel::reserved::{Reserved, ReservedTail};
 use crate::channel::type_cache::TypeCache;
-use crate::channel::type_table::{self, CarriedType};
-use crate::channel::untyped::{MessageHeader, Sender, SubscriberIndex, publisher_control};
+use crate::channel::type_table;
+use crate::channel::untyped::{
+    DeadLetter, MessageHeader, Sender, SubscriberIndex, publisher_control,
+};
 use crate::channel::verb;
 use crate::channel::waitable::{Selectable, Selectee};
 use crate::error::{Form, OpenError};
@@ -174,26 +176,25 @@ impl AnyPublisher {
             return Err(self.refused(&T::TYPE).into());
         }
         // Cluster code makes no reservations, so no forgotten claim must be aborted first.
+        #[cfg(feature = "handover")]
+        if let Some(attached) = header.attached {
+            return self.sender.send_attached(header.tag, packet, index, attached, timeout);
+        }
         self.sender.send_message(header, packet, index, timeout)
     }
 
     /// Publishes a copy of a packet of another ring, with its type. Does not wait for room.
-    pub(crate) fn forward(
-        &mut self,
-        carried: &CarriedType,
-        archive: &[u8],
-        tag: u32,
-    ) -> Result<(), SendFailure> {
+    pub(crate) fn forward(&mut self, letter: &DeadLetter<'_>, tag: u32) -> Result<(), SendFailure> {
         let sender = &mut self.sender;
         sender.begin()?;
         let index = {
             let control = sender.entry.segment.lock().map_err(type_table::refused)?;
             type_table::register_for(&control, &sender.entry, |registrar| {
-                registrar.register_carried(carried)
+                registrar.register_carried(&letter.carried)
             })
             .map_err(type_table::refused)?
         };
-        sender.send_archive(archive, index, tag, Timeout::Zero)
+        sender.send_archive(letter.archive, index, tag, Timeout::Zero)
     }
 
     /// The error of a packet whose type the ring does not accept. A closed ring accepts no packet:

@@ -6,6 +6,8 @@
 use crate::channel::error::RecvError;
 use crate::channel::received::Info;
 use crate::channel::type_table;
+#[cfg(feature = "handover")]
+use crate::channel::untyped::PacketId;
 use crate::channel::untyped::Receiver;
 use crate::packet::{self, Fingerprint, Invalid, OneOf, Packet};
 use crate::ring::buffer::{StableBatch, StableBytes};
@@ -90,16 +92,16 @@ impl<'a> AnyReceived<'a> {
         Self { prefix, ..self }
     }
 
-    #[inline]
-    fn view(&self) -> AnyPacket<'_> {
-        self.packet_behind(self.prefix)
+    /// What no other packet is.
+    #[cfg(feature = "handover")]
+    pub(crate) fn id(&self) -> PacketId {
+        PacketId::new(self.guard.holder().cursor.memory(), self.taken.position)
     }
 
-    /// The packet behind a prefix of this length.
-    #[inline(always)]
-    pub(crate) fn packet_behind(&self, prefix: usize) -> AnyPacket<'_> {
+    #[inline]
+    fn view(&self) -> AnyPacket<'_> {
         let (receiver, taken) = (self.guard.holder(), self.taken);
-        let archive = self.guard.bytes().get(prefix..).unwrap_or_default();
+        let archive = self.guard.bytes().get(self.prefix..).unwrap_or_default();
         AnyPacket { receiver, taken, archive }
     }
 }

@@ -13,6 +13,8 @@ pub(crate) use control::{End, SubscriberIndex};
 pub(super) use control::{publisher_control, subscriber_control};
 pub(crate) use options::Draining;
 pub(crate) use options::{DeadLetter, DeadLetters};
+#[cfg(feature = "handover")]
+pub(crate) use publisher::{Attached, PacketId};
 pub(crate) use publisher::{MessageHeader, Sender};
 pub(crate) use receiver::Receiver;
 pub(crate) use redelivery::GroupReceiver;

@@ -11,7 +11,7 @@
 //! again. After a kill in between there are two.
 
 #[cfg(feature = "handover")]
-use super::control::End;
+use super::publisher::PacketId;
 use crate::channel::type_table::CarriedType;
 use crate::ring::cursor::Taken;
 use crate::segment::Segment;
@@ -58,13 +58,13 @@ pub(super) struct WorkerOptions {
     pub(super) at_check: Option<AtCheck>,
 }
 
-/// What a worker does at each check of liveness. Its arguments return the end of the ring, and
-/// whether the receiver has passed an earlier end.
+/// What a worker does at each check of liveness. Its arguments: the packet that is received next,
+/// and a function that returns the end of the ring.
 #[cfg(feature = "handover")]
 pub(crate) struct AtCheck(pub(super) Box<AtCheckFn>);
 
 #[cfg(feature = "handover")]
-pub(crate) type AtCheckFn = dyn FnMut(&dyn Fn() -> End, &dyn Fn(End) -> bool) + Send + Sync;
+pub(crate) type AtCheckFn = dyn FnMut(PacketId, &dyn Fn() -> u64) + Send + Sync;
 
 #[cfg(feature = "handover")]
 impl fmt::Debug for AtCheck {

@@ -17,6 +17,8 @@ use crate::ring::guard::{self, HoldsClaim};
 use crate::ring::membership;
 use crate::ring::membership::RingState;
 use crate::ring::slot::Descriptor;
+#[cfg(feature = "handover")]
+use crate::segment::view::RingMemory;
 use crate::wait::{Pace, Timeout};
 use std::fmt;
 
@@ -32,11 +34,49 @@ pub(crate) struct MessageHeader<'a> {
     pub(crate) tag: u32,
     /// Most bytes of the archive.
     pub(crate) limit: usize,
+    /// What goes with the packet on another way.
+    #[cfg(feature = "handover")]
+    pub(crate) attached: Option<Attached<'a>>,
+}
+
+/// A packet of any ring: no two packets ever have the same.
+#[cfg(feature = "handover")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PacketId {
+    /// A random number of the ring.
+    pub(crate) ring: u64,
+    pub(crate) position: u64,
+}
+
+#[cfg(feature = "handover")]
+impl PacketId {
+    pub(crate) fn new(memory: &RingMemory, position: u64) -> Self {
+        Self { ring: memory.salt(0), position }
+    }
+}
+
+/// Sends what goes with a packet, between writing the packet and publishing it. Returns false if it
+/// was not sent; then the packet is not published.
+#[cfg(feature = "handover")]
+#[derive(Clone, Copy)]
+pub(crate) struct Attached<'a>(pub(crate) &'a dyn Fn(PacketId) -> bool);
+
+#[cfg(feature = "handover")]
+impl fmt::Debug for Attached<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Attached")
+    }
 }
 
 impl<'a> MessageHeader<'a> {
     /// No prefix, no tag, no limit.
-    pub(crate) const NONE: Self = Self { prefix: &[], tag: 0, limit: usize::MAX };
+    pub(crate) const NONE: Self = Self {
+        prefix: &[],
+        tag: 0,
+        limit: usize::MAX,
+        #[cfg(feature = "handover")]
+        attached: None,
+    };
 
     /// No prefix and no limit.
     pub(crate) const fn tagged(tag: u32) -> Self {
@@ -105,7 +145,7 @@ impl Sender {
     #[inline(always)]
     pub(crate) fn send_message<T: Packet, F: Form<SendError, WaitingFor>>(
         &mut self,
-        MessageHeader { prefix, tag, limit }: MessageHeader<'_>,
+        MessageHeader { prefix, tag, limit, .. }: MessageHeader<'_>,
         value: &T,
         type_index: u16,
         timeout: Timeout,
@@ -118,6 +158,40 @@ impl Sender {
         let len = prefix.len().saturating_add(needed);
         self.claim::<F>(len, timeout)?;
         Ok(self.publish(prefix, value, Descriptor::data(len, type_index).with_tag(tag))?)
+    }
+
+    /// Publishes one packet with a tag, after that which goes with it was sent.
+    /// [`Stopped`](SendError::Stopped) if it was not sent.
+    #[cfg(feature = "handover")]
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn send_attached<T: Packet>(
+        &mut self,
+        tag: u32,
+        value: &T,
+        type_index: u16,
+        Attached(attach): Attached<'_>,
+        timeout: Timeout,
+    ) -> Result<u64, SendFailure> {
+        self.check_open()?;
+        let len = packet::measure(value, &mut self.scratch).map_err(SendError::from)?;
+        self.claim::<SendFailure>(len, timeout)?;
+        let Self { writer, scratch, .. } = self;
+        let id = PacketId::new(writer.memory(), writer.next_position());
+        let descriptor = Descriptor::data(len, type_index).with_tag(tag);
+        let filled = guard::publish(writer, descriptor, |room| {
+            packet::write(value, room, scratch).map_err(SendError::from)?;
+            failpoint(Failpoint::FdsSend);
+            if !attach(id) {
+                return Err(SendError::Stopped);
+            }
+            failpoint(Failpoint::FdsMessage);
+            Ok(())
+        });
+        failpoint(Failpoint::CommitWake);
+        // Readers continue behind a void packet, so they are woken for it too.
+        self.entry.notify_subscribers();
+        Ok(filled?)
     }
 
     /// Publishes a copy of an archive, with a tag.

@@ -18,7 +18,7 @@
 
 use super::AckMode;
 #[cfg(feature = "handover")]
-use super::End;
+use super::PacketId;
 use super::options::WorkerOptions;
 use crate::channel::error::{RecvError, RecvFailure};
 use crate::channel::owned_entry::OwnedEntry;
@@ -264,7 +264,7 @@ impl<C: Cursor> Receiver<C> {
         #[cfg(feature = "handover")]
         if let Some(at_check) = self.options.as_mut().and_then(|all| all.at_check.as_mut()) {
             let cursor = &self.cursor;
-            at_check.0(&|| End(cursor.tail()), &|earlier| earlier.0 <= cursor.position());
+            at_check.0(PacketId::new(cursor.memory(), cursor.position()), &|| cursor.tail());
         }
         changed
     }

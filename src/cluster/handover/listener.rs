@@ -3,8 +3,8 @@
 //! A connection is looked at without receiving its descriptors: only [`FdListener::take`] makes
 //! them descriptors of this process.
 
-use super::{DISCARDED, HandoverId, MOST_FDS, MOST_WAITING, NO_FD_LEFT, TAKEN, new_socket};
-use crate::channel::End;
+use super::{DISCARDED, HandoverId, MOST_FDS, MOST_WAITING, NO_FD_LEFT, TAKEN, id_in, new_socket};
+use crate::channel::PacketId;
 use crate::cluster::directory::SocketPlace;
 use crate::cluster::error::TakeFdsError;
 use crate::error::OpenError;
@@ -27,34 +27,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Most connections that are kept without their message. Connections wait in the order of their
 /// messages, but for those of senders that are about to publish. So more come from no sender.
 const MOST_KEPT: usize = 256;
-/// Messages that are remembered if their connection was not found: as many as can wait.
-const MOST_SETTLED: usize = MOST_WAITING as usize + MOST_KEPT;
-
 /// The socket by which a worker receives descriptors. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct FdListener {
     socket: UnsharedFd,
     place: SocketPlace,
-    state: Mutex<Waiting>,
-}
-
-/// What a listener knows about its senders.
-#[derive(Debug, Default)]
-struct Waiting {
     /// Connections without their message, in their order.
-    kept: VecDeque<Incoming>,
-    /// Messages that were acknowledged before their connection was found. It may still wait.
-    settled: VecDeque<HandoverId>,
+    kept: Mutex<VecDeque<Incoming>>,
 }
 
 /// A connection that was accepted.
 #[derive(Debug)]
 struct Incoming {
     connection: UnsharedFd,
-    /// The id that came, with descriptors that are still in the connection.
-    id: Option<HandoverId>,
-    /// Where the inbox ended after the sender had closed its side.
-    ended: Option<End>,
+    /// The message of the descriptors, which are still in the connection. `None` before it came.
+    message: Option<PacketId>,
 }
 
 impl FdListener {
@@ -86,7 +73,7 @@ impl FdListener {
                 std::fs::rename(shm::path(&temporary), &path)
             })();
             match made {
-                Ok(()) => return Ok(Self { socket, place, state: Mutex::default() }),
+                Ok(()) => return Ok(Self { socket, place, kept: Mutex::default() }),
                 // Another process found it before it was open, and removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && can_retry() => {}
                 Err(error) => {
@@ -98,8 +85,12 @@ impl FdListener {
     }
 
     /// Takes the descriptors of a message.
-    pub(crate) fn take(&self, id: &HandoverId, count: usize) -> Result<Vec<OwnedFd>, TakeFdsError> {
-        let found = self.find(id)?.ok_or(TakeFdsError::Lost)?;
+    pub(crate) fn take(
+        &self,
+        message: PacketId,
+        count: usize,
+    ) -> Result<Vec<OwnedFd>, TakeFdsError> {
+        let found = self.find(message)?.ok_or(TakeFdsError::Lost)?;
         let Some(fds) = found.receive() else {
             let _ = found.answer(NO_FD_LEFT);
             return Err(TakeFdsError::NoFdLeft);
@@ -118,69 +109,56 @@ impl FdListener {
         Ok(fds)
     }
 
-    /// Drops the descriptors of a message that is over, and whose descriptors were not taken.
-    pub(crate) fn discard(&self, id: &HandoverId) {
-        match self.find(id) {
-            Ok(Some(found)) => found.discard(),
-            Ok(None) | Err(_) => {
-                let mut state = self.lock();
-                if state.settled.len() == MOST_SETTLED {
-                    state.settled.pop_front();
-                }
-                state.settled.push_back(*id);
-            }
+    /// Gives the descriptors of a message back that is about to be acknowledged.
+    pub(crate) fn discard(&self, message: PacketId) {
+        // If its connection cannot be accepted now, `tidy` does it later.
+        if let Ok(Some(found)) = self.find(message) {
+            found.discard();
         }
     }
 
-    /// Accepts what waits, and drops descriptors whose message never comes. `end` returns the end
-    /// of the inbox, and `has_passed` tells whether all before an earlier end was received.
-    pub(crate) fn tidy(&self, end: &dyn Fn() -> End, has_passed: &dyn Fn(End) -> bool) {
+    /// Accepts what waits, and gives descriptors back whose message is over: it was acknowledged,
+    /// or its sender died before it published it. `next` is received next, and `tail` returns the
+    /// end of the inbox.
+    pub(crate) fn tidy(&self, next: PacketId, tail: &dyn Fn() -> u64) {
         // Dropped without the lock: it may close the last copy of anything.
         let mut dropped = Vec::new();
-        let mut state = self.lock();
-        while state.kept.len() < MOST_KEPT
-            && let Ok(Some(incoming)) = self.accept()
+        let mut kept = self.lock();
+        sort(&mut kept, &mut dropped, next);
+        while kept.len() < MOST_KEPT
+            && let Ok(Some(mut incoming)) = self.accept()
         {
-            state.kept.push_back(incoming);
+            // A message is claimed before its descriptors are sent. So this end is behind it.
+            if incoming.is_wanted(next) && incoming.is_before(tail) {
+                kept.push_back(incoming);
+            } else {
+                dropped.push(incoming);
+            }
         }
-        state.sort(&mut dropped, |incoming| !incoming.is_needless(end, has_passed));
-        drop(state);
+        drop(kept);
     }
 
-    /// Forgets what was noted about the positions of the inbox: it may be another one.
-    pub(crate) fn begin_anew(&self) {
-        self.lock().kept.iter_mut().for_each(|incoming| incoming.ended = None);
-    }
-
-    /// Removes the connection with this id. Accepts connections until it has it, or too many
-    /// others.
-    fn find(&self, id: &HandoverId) -> Result<Option<Incoming>, TakeFdsError> {
+    /// Removes the connection of a message that was received. Accepts connections until it has it,
+    /// or too many others.
+    fn find(&self, message: PacketId) -> Result<Option<Incoming>, TakeFdsError> {
         let mut dropped = Vec::new();
-        let mut state = self.lock();
-        state.sort(&mut dropped, |_| true);
-        if let Some(found) = state.remove(id) {
-            return Ok(Some(found));
-        }
-        loop {
-            if state.kept.len() >= MOST_KEPT {
+        let mut kept = self.lock();
+        sort(&mut kept, &mut dropped, message);
+        let is_it = |incoming: &Incoming| incoming.message == Some(message);
+        while !kept.iter().any(is_it) {
+            if kept.len() >= MOST_KEPT {
                 // A sender whose connection is closed before it sent anything gets an error.
-                let Some(silent) = state.kept.iter().position(|it| it.id.is_none()) else {
-                    return Ok(None);
-                };
-                dropped.extend(state.kept.remove(silent));
+                let Some(silent) = kept.iter().position(|it| it.message.is_none()) else { break };
+                dropped.extend(kept.remove(silent));
             }
             let Some(mut next) = self.accept()? else { break };
-            if !next.look() {
-                dropped.push(next);
-            } else if next.id.as_ref() == Some(id) {
-                return Ok(Some(next));
+            if next.is_wanted(message) {
+                kept.push_back(next);
             } else {
-                state.kept.push_back(next);
+                dropped.push(next);
             }
         }
-        // Those that were silent before.
-        state.sort(&mut dropped, |_| true);
-        Ok(state.remove(id))
+        Ok(kept.iter().position(is_it).and_then(|index| kept.remove(index)))
     }
 
     /// The next connection of a user whom the cluster admits; `None` if no other one waits.
@@ -201,14 +179,14 @@ impl FdListener {
             let is_admitted = sockopt::socket_peercred(&connection)
                 .is_ok_and(|peer| self.place.admits_user(peer.uid.as_raw()));
             if is_admitted {
-                return Ok(Some(Incoming { connection, id: None, ended: None }));
+                return Ok(Some(Incoming { connection, message: None }));
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Incoming>> {
         // No code of the user runs under the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -226,29 +204,14 @@ impl Drop for FdListener {
     }
 }
 
-impl Waiting {
-    /// Looks at each connection. Moves those to `dropped` that bring nothing, whose message is
-    /// over, or that are not `wanted`.
-    fn sort(&mut self, dropped: &mut Vec<Incoming>, wanted: impl Fn(&mut Incoming) -> bool) {
-        let Self { kept, settled } = self;
-        for mut incoming in std::mem::take(kept) {
-            let is_there = incoming.look();
-            let over = incoming.id.and_then(|id| settled.iter().position(|other| *other == id));
-            if let Some(index) = over {
-                settled.remove(index);
-                incoming.discard();
-                dropped.push(incoming);
-            } else if is_there && wanted(&mut incoming) {
-                kept.push_back(incoming);
-            } else {
-                dropped.push(incoming);
-            }
+/// Moves the connections whose message is over to `dropped`, when `next` is received next.
+fn sort(kept: &mut VecDeque<Incoming>, dropped: &mut Vec<Incoming>, next: PacketId) {
+    for mut incoming in std::mem::take(kept) {
+        if incoming.is_wanted(next) {
+            kept.push_back(incoming);
+        } else {
+            dropped.push(incoming);
         }
-    }
-
-    fn remove(&mut self, id: &HandoverId) -> Option<Incoming> {
-        let index = self.kept.iter().position(|incoming| incoming.id.as_ref() == Some(id))?;
-        self.kept.remove(index)
     }
 }
 
@@ -257,21 +220,30 @@ impl Incoming {
         send(&self.connection, &[answer], SendFlags::NOSIGNAL | SendFlags::DONTWAIT).map(drop)
     }
 
-    /// Looks for the id, if none came yet. Returns false if none ever comes.
-    fn look(&mut self) -> bool {
-        if self.id.is_some() {
-            return true;
-        }
-        // One byte more than a message has.
-        let mut bytes = [0; size_of::<HandoverId>() + 1];
-        match recv(&self.connection, &mut bytes[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Ok((len, _)) if len == size_of::<HandoverId>() => {
-                self.id = bytes.first_chunk().copied();
-                true
+    /// Looks for the id of the message, and returns true if it may still be received. Otherwise the
+    /// descriptors are given back.
+    fn is_wanted(&mut self, next: PacketId) -> bool {
+        if self.message.is_none() {
+            // One byte more than an id has.
+            let mut bytes = [0; size_of::<HandoverId>() + 1];
+            let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+            match recv(&self.connection, &mut bytes[..], flags) {
+                Ok((len, _)) => self.message = id_in(&bytes[..len]),
+                Err(Errno::AGAIN | Errno::INTR) => return true,
+                Err(_) => {}
             }
-            Err(Errno::AGAIN | Errno::INTR) => true,
-            Ok(_) | Err(_) => false,
         }
+        let is_wanted =
+            self.message.is_some_and(|it| it.ring == next.ring && it.position >= next.position);
+        if !is_wanted {
+            self.discard();
+        }
+        is_wanted
+    }
+
+    /// Returns false if no such message was ever claimed.
+    fn is_before(&self, tail: &dyn Fn() -> u64) -> bool {
+        self.message.is_none_or(|message| message.position < tail())
     }
 
     /// Receives the descriptors. `None` if this process has not enough left: the kernel closed
@@ -305,25 +277,5 @@ impl Incoming {
         let mut none = HandoverId::default();
         let _ = recv(&self.connection, &mut none[..], RecvFlags::DONTWAIT);
         let _ = self.answer(DISCARDED);
-    }
-
-    /// Returns true if its sender has ended and no message will ask for it.
-    fn is_needless(&mut self, end: &dyn Fn() -> End, has_passed: &dyn Fn(End) -> bool) -> bool {
-        if let Some(ended) = self.ended {
-            return has_passed(ended);
-        }
-        if self.id.is_some() && self.has_ended() {
-            // After the end of the sender was seen: all that it published is in front of it.
-            self.ended = Some(end());
-        }
-        false
-    }
-
-    /// Returns true if the sender closed its side.
-    fn has_ended(&self) -> bool {
-        use rustix::event::{PollFd, PollFlags, poll};
-        let mut it = [PollFd::new(&self.connection, PollFlags::RDHUP)];
-        let is_ready = poll(&mut it, Some(&Default::default())).is_ok_and(|count| count > 0);
-        is_ready && it[0].revents().intersects(PollFlags::HUP | PollFlags::RDHUP | PollFlags::ERR)
     }
 }

@@ -4,24 +4,25 @@
 //!  sender                                   receiver
 //!  ──────                                   ────────
 //!  connect to the worker's socket
-//!  send the id, with the descriptors  ────► queue of the socket
-//!  publish the message, with the id   ────► inbox
+//!  claim the message, write it
+//!  send its position, and the fds     ────► queue of the socket
+//!  commit the message                 ────► inbox
 //!                                           receive the message; accept connections until one
-//!                                           has its id
+//!                                           has its position
 //!  wait for a byte, or for the end    ◄──── byte: taken; return the descriptors to the user
 //! ```
 //!
-//! - **The descriptors come first.** A message that promises descriptors finds them in the queue of
-//!   the socket, so a receiver never waits for them. If they are not there they never come: they
-//!   were taken at an earlier delivery, or went with the process that had accepted them.
+//! - **The descriptors come before the message.** A message that promises descriptors finds them in
+//!   the queue of the socket, so a receiver never waits for them. If they are not there they never
+//!   come: they were taken at an earlier delivery, or went with the process that had accepted them.
+//! - **The position is claimed before both.** So a receiver that has passed the position knows that
+//!   nobody will ask for the descriptors, and gives them back: the message was acknowledged without
+//!   them, or its sender was killed before it committed it.
 //! - **The sender keeps its own copies** until it reads the byte. The kernel ends the connection
 //!   when the receiver dies, and when it drops the descriptors. So the sender knows which of both
 //!   happened, and no clock decides.
 //! - **The byte comes before the user gets the descriptors.** A receiver that is killed in between
 //!   had taken them. In the other order, both sides could believe to own them.
-//! - **Descriptors without a message** come from a sender that was killed before it published. The
-//!   receiver drops them once the connection has ended and everything was received that the inbox
-//!   had then: the message would have been in it.
 //! - **Each socket has a name of its own**, see
 //!   [`ClusterObject::Socket`](super::names::ClusterObject). It is there for one owner of a worker
 //!   slot, and open from the moment on when it has the name.
@@ -36,8 +37,7 @@ mod task;
 pub(crate) use listener::FdListener;
 
 use super::directory::SocketPlace;
-use super::names::MessageTag;
-use crate::channel::verb;
+use crate::channel::{PacketId, verb};
 use crate::cluster::error::{
     HandoverError, HandoverFailure, HandoverTimeoutError, TryHandoverError,
 };
@@ -63,8 +63,18 @@ pub(crate) const MOST_FDS: usize = 16;
 /// Connections that wait to be accepted. The kernel may allow fewer: `net.core.somaxconn`.
 pub(crate) const MOST_WAITING: i32 = 1024;
 
-/// A random number that a message and its descriptors have in common. It stands before the packet.
-pub(crate) type HandoverId = [u8; MessageTag::ID_LEN];
+/// The id of a message as it goes through the socket: the number of its ring, and its position.
+type HandoverId = [u8; 16];
+
+fn bytes_of(id: PacketId) -> HandoverId {
+    (u128::from(id.ring) | u128::from(id.position) << 64).to_le_bytes()
+}
+
+/// The id in a message of a sender. `None` if it is none of this library.
+fn id_in(bytes: &[u8]) -> Option<PacketId> {
+    let id = u128::from_le_bytes(bytes.try_into().ok()?);
+    Some(PacketId { ring: id as u64, position: (id >> 64) as u64 })
+}
 
 /// Answers of a receiver.
 const TAKEN: u8 = 1;
@@ -249,7 +259,7 @@ impl Connection {
     }
 
     /// Sends the descriptors: at least one, and at most [`MOST_FDS`].
-    pub(crate) fn send(&self, id: &HandoverId, fds: &[OwnedFd]) -> Result<(), NotConnected> {
+    pub(crate) fn send(&self, message: PacketId, fds: &[OwnedFd]) -> Result<(), NotConnected> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
@@ -257,7 +267,7 @@ impl Connection {
             return Err(NotConnected::System(io::ErrorKind::InvalidInput.into()));
         }
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        match sendmsg(&self.0, &[IoSlice::new(id)], &mut control, flags) {
+        match sendmsg(&self.0, &[IoSlice::new(&bytes_of(message))], &mut control, flags) {
             Ok(_) => Ok(()),
             Err(Errno::PIPE | Errno::CONNRESET) => Err(NotConnected::NoSocket),
             Err(error) => Err(error.into()),

@@ -1,22 +1,19 @@
 //! Messages with descriptors. `cluster::handover` says how they travel.
 
 use super::{Inbox, Message};
-use crate::channel::MessageHeader;
+use crate::channel::{Attached, MessageHeader, PacketId};
 use crate::cluster::directory::{SocketPlace, WorkerState};
 use crate::cluster::error::{
     NotSent, SendFdsError, SendFdsFailure, SendFdsTimeoutError, SendToError, TakeFdsError,
     TrySendFdsError, WaitingForInbox,
 };
-use crate::cluster::handover::{
-    Connection, FdListener, Handover, HandoverId, MOST_FDS, NotConnected,
-};
+use crate::cluster::handover::{Connection, FdListener, Handover, MOST_FDS, NotConnected};
 use crate::cluster::names::{Address, Addressee, MessageTag};
 use crate::cluster::worker::Worker;
 use crate::error::{Form, OpenError};
-use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{Packet, SendAs};
-use crate::sys::random;
 use crate::wait::Timeout;
+use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -132,8 +129,8 @@ impl Worker {
         }
     }
 
-    /// Sends the descriptors, and then the message. After an error the connection is closed, and
-    /// the receiver drops the descriptors.
+    /// Sends the message with the descriptors. After an error the connection is closed, and nothing
+    /// came through it.
     fn send_with_fds<T: Packet>(
         &self,
         who: &Address<'_>,
@@ -145,14 +142,23 @@ impl Worker {
         if count == 0 || count > MOST_FDS {
             return Err(SendFdsError::WrongCount { count }.into());
         }
-        let id = new_id().map_err(SendFdsError::System)?;
         let connection = self.connect(who)?;
-        failpoint(Failpoint::FdsSend);
-        connection.send(&id, fds).map_err(|error| self.not_connected(who, error))?;
-        failpoint(Failpoint::FdsMessage);
+        let refused = RefCell::new(None);
+        let attach = |message: PacketId| match connection.send(message, fds) {
+            Ok(()) => true,
+            Err(error) => {
+                refused.replace(Some(error));
+                false
+            }
+        };
         let tag = MessageTag::with_fds(self.senders.sender_tag, count).0;
-        let header = MessageHeader { prefix: &id, ..MessageHeader::tagged(tag) };
-        self.send_slow(who, packet, header, timeout)?;
+        let attached = Some(Attached(&attach));
+        let header = MessageHeader { attached, ..MessageHeader::tagged(tag) };
+        let sent = self.send_slow(who, packet, header, timeout);
+        if let Some(error) = refused.take() {
+            return Err(self.not_connected(who, error).into());
+        }
+        sent?;
         Ok(connection)
     }
 
@@ -235,13 +241,14 @@ impl Inbox {
         if fds.is_used {
             return;
         }
-        let Some(listener) = fds.socket.get() else { return };
-        listener.begin_anew();
+        if fds.socket.get().is_none() {
+            return;
+        }
         fds.is_used = true;
         let socket = Arc::clone(&fds.socket);
-        self.messages.receiver.at_each_check(Box::new(move |end, has_passed| {
+        self.messages.receiver.at_each_check(Box::new(move |next, tail| {
             if let Some(listener) = socket.get() {
-                listener.tidy(end, has_passed);
+                listener.tidy(next, tail);
             }
         }));
     }
@@ -269,7 +276,7 @@ impl Message<'_> {
             return Ok(Vec::new());
         }
         let listener = self.fds.ok_or(TakeFdsError::Lost)?;
-        let taken = listener.take(&self.fds_id().ok_or(TakeFdsError::Lost)?, count)?;
+        let taken = listener.take(self.received.id(), count)?;
         // Neither this call nor `ack` has to look for them once more.
         self.fds = None;
         Ok(taken)
@@ -279,34 +286,22 @@ impl Message<'_> {
     #[inline(always)]
     pub(super) fn discard_fds(&self) {
         if self.fds() > 0
-            && let (Some(listener), Some(id)) = (self.fds, self.fds_id())
+            && let Some(listener) = self.fds
         {
-            discard(listener, id);
+            discard(listener, self.received.id());
         }
-    }
-
-    fn fds_id(&self) -> Option<HandoverId> {
-        self.tag().id_in(self.received.payload())
     }
 }
 
 /// Without a reference to the message, which stays in registers.
 #[cold]
 #[inline(never)]
-fn discard(listener: &FdListener, id: HandoverId) {
-    listener.discard(&id);
+fn discard(listener: &FdListener, message: PacketId) {
+    listener.discard(message);
 }
 
 impl From<SendToError> for SendFdsError {
     fn from(error: SendToError) -> Self {
         Self::Message(error)
     }
-}
-
-fn new_id() -> std::io::Result<HandoverId> {
-    let mut id = HandoverId::default();
-    let (one, other) = id.split_at_mut(8);
-    one.copy_from_slice(&random()?.to_ne_bytes());
-    other.copy_from_slice(&random()?.to_ne_bytes());
-    Ok(id)
 }

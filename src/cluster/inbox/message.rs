@@ -1,6 +1,6 @@
 //! The guard of a received message.
 
-use crate::channel::{AnyPacket, AnyReceived, Info, RecvError};
+use crate::channel::{AnyReceived, Info, RecvError};
 use crate::cluster::directory::WorkerInfo;
 #[cfg(feature = "handover")]
 use crate::cluster::handover::FdListener;
@@ -28,7 +28,7 @@ impl Message<'_> {
     /// [`Corrupt`](RecvError::Corrupt) if the bytes are not a valid packet of the type that the
     /// message names. The message is delivered again unless it is [acknowledged](Self::ack).
     pub fn open<'m, W: OneOf<'m>>(&'m self) -> Result<Option<W>, RecvError> {
-        self.packet().open()
+        self.received.open()
     }
 
     /// Opens the packet as a `T`, after a check.
@@ -39,17 +39,7 @@ impl Message<'_> {
     /// delivered again unless it is [acknowledged](Self::ack).
     #[inline]
     pub fn open_as<T: Packet>(&self) -> Result<&T::Archived, RecvError> {
-        // Most messages have no prefix, and skipping one costs 9 instructions. The other path gets no
-        // reference to `self`, which stays in registers.
-        match self.tag().prefix() {
-            0 => self.received.open_as::<T>(),
-            _ => open_behind::<T>(self.packet()),
-        }
-    }
-
-    #[inline(always)]
-    fn packet(&self) -> AnyPacket<'_> {
-        self.received.packet_behind(self.tag().prefix())
+        self.received.open_as::<T>()
     }
 
     /// The id of the worker that sent it. [`Worker::worker`](crate::cluster::Worker::worker)
@@ -104,12 +94,6 @@ impl Message<'_> {
         self.discard_fds();
         self.received.ack();
     }
-}
-
-#[cold]
-#[inline(never)]
-fn open_behind<T: Packet>(packet: AnyPacket<'_>) -> Result<&T::Archived, RecvError> {
-    packet.open_as::<T>()
 }
 
 impl fmt::Debug for Message<'_> {

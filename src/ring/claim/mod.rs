@@ -161,6 +161,12 @@ impl Writer {
         self.memory.payload(self.at.position)
     }
 
+    /// The position of the next packet of the open claim.
+    #[cfg(feature = "handover")]
+    pub(crate) fn next_position(&self) -> u64 {
+        self.at.position
+    }
+
     /// Clears what could be taken for stamps in the first `span` slots of the open claim. An
     /// exclusive ring needs none of that ([`slot`] has the reason).
     #[cfg(not(loom))]
