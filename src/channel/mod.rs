@@ -66,6 +66,8 @@ pub(crate) use untyped::{
 pub use values::ValueStream;
 pub use values::Values;
 pub(crate) use verb::{async_verb, verb};
+#[cfg(feature = "async")]
+pub(crate) use waitable::in_task;
 pub use waitable::{Readiness, Ready, Selectable, Selectee};
 pub(crate) use waitable::{Waitable, rearm};
 

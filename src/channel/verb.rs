@@ -67,11 +67,20 @@ macro_rules! verb {
     (@error $error:ident $wrapper:ident) => { $wrapper<$error> };
 }
 
-/// Writes the form of a verb that waits in a task: it awaits the endpoint, and then calls the form
-/// that waits, which returns what was found.
+/// Writes the form of a verb that waits in a task. It repeats `take`, which does not wait, and
+/// awaits the endpoint in between. So what woke it may be gone again: it never blocks its thread.
+/// Then it opens what was taken.
+///
+/// ```text
+/// async_verb! {
+///     recv_async = recv() -> Received<'_, T>; RecvError { take_next, open? }
+/// }
+/// ```
 macro_rules! async_verb {
     ($(
-        $name:ident = $wait:ident() -> $result:ty; $error:ident
+        $name:ident = $wait:ident() -> $result:ty; $error:ident {
+            $take:ident $(, $open:ident $($fails:tt)?)?
+        }
     )+) => {$(
         #[doc = concat!(
             "As [`", stringify!($wait), "`](Self::", stringify!($wait), "), but waits in a task, for any executor."
@@ -87,8 +96,10 @@ macro_rules! async_verb {
         )]
         #[cfg(feature = "async")]
         pub async fn $name(&mut self) -> Result<$result, $error> {
-            $crate::Selectable::ready(self).await.map_err($error::System)?;
-            self.$wait()
+            let take = |endpoint: &mut Self| endpoint.$take($crate::wait::Timeout::Zero);
+            let taken = $crate::channel::in_task(self, $error::System, take).await?;
+            $(let taken = self.$open(taken)$($fails)?;)?
+            Ok(taken)
         }
     )+};
 }

@@ -8,6 +8,8 @@
 
 use super::publisher::Sender;
 use crate::channel::error::{SendError, SendFailure, WaitingFor};
+#[cfg(feature = "async")]
+use crate::channel::waitable::in_task;
 use crate::channel::waitable::{Selectable, Selectee, Waitable, rearm};
 use crate::error::Form;
 #[cfg(feature = "async")]
@@ -84,15 +86,10 @@ impl Sender {
         value: &T,
         type_index: u16,
     ) -> Result<u64, SendError> {
-        loop {
-            match self.send::<_, SendFailure>(value, type_index, Timeout::Zero) {
-                Ok(position) => return Ok(position),
-                Err(SendFailure::Error(error)) => return Err(error),
-                Err(SendFailure::NotReady(_)) => {
-                    self.ready().await.map_err(SendError::System)?;
-                }
-            }
-        }
+        in_task(self, SendError::System, |sender| {
+            sender.send::<_, SendFailure>(value, type_index, Timeout::Zero)
+        })
+        .await
     }
 
     /// Claims without a wait, if a dead process is at the gate and can be cleared away.

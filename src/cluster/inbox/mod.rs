@@ -26,7 +26,7 @@ use super::pool::ENTRIES;
 use super::worker::Worker;
 use crate::channel::{
     AnySubscriber, MAX_ENTRIES, RecvError, RecvTimeoutError, Ring, RingBuilder, Selectable,
-    Selectee, TryRecvError, Waitable, async_verb, verb,
+    Selectee, Taken, TryRecvError, Waitable, async_verb, verb,
 };
 use crate::error::{Form, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
@@ -249,12 +249,23 @@ impl Inbox {
     }
 
     async_verb! {
-        recv_async = recv() -> Message<'_>; RecvError
+        recv_async = recv() -> Message<'_>; RecvError { take_next, open }
     }
 
     #[inline(always)]
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Message<'_>, F> {
-        Ok(Message { received: self.messages.receive::<F>(timeout)? })
+        let taken = self.take_next::<F>(timeout)?;
+        Ok(self.open(taken))
+    }
+
+    #[inline(always)]
+    fn take_next<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Taken, F> {
+        self.messages.take_next(timeout)
+    }
+
+    #[inline(always)]
+    fn open(&mut self, taken: Taken) -> Message<'_> {
+        Message { received: self.messages.open(taken) }
     }
 
     /// How much waits to be received, in slots of 64 bytes. A message takes 16 bytes more than its
