@@ -205,12 +205,15 @@ impl<T: Packet> Subscriber<T> {
 
     /// Takes the next packet.
     #[inline(always)]
-    fn take_next<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Taken, F> {
+    pub(super) fn take_next<F: Form<RecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<Taken, F> {
         self.receiver.take(timeout)
     }
 
     #[inline(always)]
-    fn open(&mut self, taken: Taken) -> Result<Received<'_, T>, RecvError> {
+    pub(super) fn open(&mut self, taken: Taken) -> Result<Received<'_, T>, RecvError> {
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }

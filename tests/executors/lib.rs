@@ -10,9 +10,10 @@
 
 mod stress;
 
+use futures_util::stream::FusedStream;
 use futures_util::{FutureExt, StreamExt, join, pin_mut, select};
 use packetring::cluster::{CallError, Client, Delivery, Request, Service, WorkerChange};
-use packetring::{Readiness, RecvError, Ring, Selectable, Stop, TryRecvError, Worker};
+use packetring::{Readiness, RecvError, Ring, Selectable, Stop, TryRecvError, ValueError, Worker};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -109,6 +110,27 @@ fn a_stream_yields_owned_values_until_the_ring_closes() {
             assert_eq!(all.len(), 100);
             assert_eq!(all[99], "text 99");
             sending.join().unwrap();
+        })
+    });
+}
+
+#[test]
+fn a_stream_ends_after_the_error_of_a_stop() {
+    on_each(|| {
+        Box::pin(async {
+            let stop = Stop::new();
+            let ring = Ring::builder().stop(&stop).stays_open(true).heap().unwrap();
+            let mut subscriber = ring.subscriber::<u64>().unwrap();
+            let mut publisher = ring.publisher::<u64>().unwrap();
+            publisher.send(&1).unwrap();
+            stop.stop();
+            let mut stream = subscriber.stream();
+            let all: Vec<_> = stream.by_ref().take(10).collect().await;
+            assert_eq!(*all[0].as_ref().unwrap(), 1);
+            assert!(matches!(all[1..], [Err(ValueError::Recv(RecvError::Stopped))]), "{all:?}");
+            assert!(stream.is_terminated());
+            publisher.send(&2).unwrap();
+            assert!(stream.next().await.is_none());
         })
     });
 }
