@@ -7,8 +7,6 @@
 //! An endpoint is armed when it found nothing: at the end of a `try_` call, or in a poll of the
 //! future.
 
-#[cfg(feature = "async")]
-use crate::error::Failure;
 use crate::segment::layout::EventCount;
 use crate::segment::view::KeptEventCount;
 use crate::sys::stop::Stop;
@@ -271,24 +269,6 @@ impl<S: Selectable + ?Sized> Future for Ready<'_, S> {
         // Its waker may stay behind after it was ready, too.
         self.is_pending |= polled.is_pending();
         polled
-    }
-}
-
-/// Repeats an attempt that does not wait until it succeeds or fails, and waits in the task in
-/// between. `system` makes the error of a task that cannot wait.
-#[cfg(feature = "async")]
-pub(crate) async fn in_task<S: Selectable, R, E, W>(
-    one: &mut S,
-    system: impl Fn(io::Error) -> E,
-    mut attempt: impl FnMut(&mut S) -> Result<R, Failure<E, W>>,
-) -> Result<R, E> {
-    loop {
-        match attempt(one) {
-            Ok(result) => return Ok(result),
-            Err(Failure::Error(error)) => return Err(error),
-            Err(Failure::NotReady(_)) => {}
-        }
-        one.ready().await.map_err(&system)?;
     }
 }
 

@@ -25,7 +25,6 @@
 
 #![forbid(unsafe_code)]
 
-mod board;
 mod builder;
 mod calls;
 mod dead_letters;
@@ -41,6 +40,7 @@ mod queue;
 mod service;
 mod topic;
 mod types;
+mod waits;
 mod worker;
 
 pub use crate::channel::{Delivery, QueueConsumer};

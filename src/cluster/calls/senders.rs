@@ -12,10 +12,9 @@ use crate::channel::{AnyPublisher, SendFailure};
 use crate::error::OpenError;
 use crate::packet::Packet;
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, IDLE, Timeout, Wait};
+use crate::wait::{IDLE, Timeout, Wait};
 use std::cell::RefCell;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 thread_local! {
     /// The endpoints that this thread is sending with, by the addresses of their [`Senders`].
@@ -70,7 +69,7 @@ impl Senders {
     #[inline]
     pub(super) fn with<R>(
         &self,
-        bound: Duration,
+        timeout: Timeout,
         attach: impl Fn() -> Result<RequestSender, OpenError>,
         work: impl FnOnce(&mut RequestSender) -> R,
     ) -> Result<R, NoSender> {
@@ -81,7 +80,7 @@ impl Senders {
         let idle = self.lock().idle.pop();
         let sender = match idle {
             Some(sender) => sender,
-            None => self.attach_or_wait(bound, attach)?,
+            None => self.attach_or_wait(timeout, attach)?,
         };
         let mut lent = Lent { senders: self, sender: Some(sender) };
         SENDING.with_borrow_mut(|all| all.push(own));
@@ -91,10 +90,10 @@ impl Senders {
     #[cold]
     fn attach_or_wait(
         &self,
-        bound: Duration,
+        timeout: Timeout,
         attach: impl Fn() -> Result<RequestSender, OpenError>,
     ) -> Result<Box<RequestSender>, NoSender> {
-        let deadline = Deadline::after(bound);
+        let deadline = timeout.deadline();
         loop {
             match attach() {
                 Ok(sender) => return Ok(Box::new(sender)),

@@ -97,6 +97,17 @@ impl Worker {
         self.send_with(&who.address(), packet.value(), Timeout::After(timeout))
     }
 
+    /// A try of [`send_to_async`](Self::send_to_async).
+    #[cfg(feature = "async")]
+    pub(in crate::cluster) fn send_in_task<T: Packet>(
+        &self,
+        who: &Address<'_>,
+        packet: &T,
+    ) -> Result<(), SendToFailure> {
+        let sent = self.send_with(who, packet, Timeout::Zero);
+        if SerializeDepth::is_under_way() { sent.map_err(would_deadlock) } else { sent }
+    }
+
     #[inline]
     fn send_with<T: Packet, F: Form<SendToError, WaitingForInbox>>(
         &self,

@@ -17,6 +17,8 @@ mod shard;
 use super::directory::{Directory, InboxAddress};
 use super::names::{Address, SenderTag, WorkerId};
 use crate::channel::AnyPublisher;
+#[cfg(feature = "async")]
+use crate::channel::RoomWait;
 use crate::sys::owned::Owned;
 use crate::wait::{Deadline, IDLE};
 use shard::PoolShard;
@@ -127,6 +129,26 @@ impl SenderPool {
             return lend(&mut shard, ShardRef::Own(own));
         }
         lend(&mut self.shared(), ShardRef::Shared(self))
+    }
+
+    /// After a try that found no room at an inbox: has a task wait for room.
+    #[cfg(feature = "async")]
+    pub(super) fn wait_in(&self, who: &Address<'_>, directory: &Directory, room: &mut RoomWait) {
+        if let Some(mut own) = self.own()
+            && let Some(endpoint) = own.cached(who, directory)
+        {
+            return endpoint.wait_in(room);
+        }
+        match &mut self.lend_cached(who, directory) {
+            Some(PooledSender { endpoint: Some(endpoint), .. }) => endpoint.wait_in(room),
+            _ => room.begin(None),
+        }
+    }
+
+    /// Returns true if threads share an endpoint at this inbox: it will be idle, or is.
+    #[cfg(feature = "async")]
+    pub(super) fn has_shared(&self, who: &Address<'_>, directory: &Directory) -> bool {
+        self.shared().peer(who, directory).is_some_and(|(_, peer)| peer.is_in_use())
     }
 
     fn shared(&self) -> MutexGuard<'_, PoolShard> {

@@ -17,7 +17,6 @@ use crate::sys::stop::Stop;
 use crate::wait::{
     Deadline, IDLE, Listener, PENDING, Pace, Sleep, Subject, Timeout, Wait, Waiter, wait_until,
 };
-use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -30,8 +29,6 @@ pub(super) const CALL: Subject = Subject { id: 0, is_pending: false };
 /// are more threads than cores, a yield gives the servers time to reply to all of them. That takes
 /// a sixth of the time of putting each to sleep and waking it.
 const YIELDS: u32 = 2;
-/// Calls without a pause, after which a thread yields its core once.
-const LONGEST_RUN: u32 = 128;
 
 /// A call in flight. [`Client::start`](super::Client::start) returns it.
 ///
@@ -136,6 +133,9 @@ impl<R: Packet> Call<R> {
     /// [`ready`](crate::Selectable::ready).
     #[cfg(feature = "async")]
     pub async fn wait_async(mut self) -> Result<Reply<R>, CallError> {
+        if !self.flight.has_ended() {
+            self.flight.link.keep_reactor();
+        }
         Selectable::ready(&mut self).await.map_err(CallError::System)?;
         self.wait()
     }
@@ -161,7 +161,7 @@ impl<R: Packet> Call<R> {
         timeout: Timeout,
     ) -> Result<Reply<R>, F> {
         if self.flight.spin_briefly() {
-            let_others_run();
+            own_thread::let_others_run();
         } else if !self.flight.wait_until(timeout.deadline()) {
             if Stop::was_called(self.flight.stop.as_ref()) {
                 return Err(CallError::Stopped.into());
@@ -324,20 +324,6 @@ impl Flight {
             },
             Some(RequestStatus::Waiting) | None => own_thread::untaken(&self.link),
         }
-    }
-}
-
-/// Yields the core after a run of calls without a pause: if there are more threads than cores, the
-/// others would wait for the end of this thread's time slice.
-#[inline]
-fn let_others_run() {
-    thread_local! {
-        static RUN: Cell<u32> = const { Cell::new(0) };
-    }
-    RUN.set(RUN.get() + 1);
-    if RUN.get() == LONGEST_RUN {
-        RUN.set(0);
-        std::thread::yield_now();
     }
 }
 

@@ -5,6 +5,8 @@ use super::call::{CALL, Call};
 use super::own_thread::{self, PATIENCE};
 use super::reply::Reply;
 use crate::channel::{FreshCell, NoPlace, SendFailure};
+#[cfg(feature = "async")]
+use crate::channel::{RoomWait, Selectable, SendError, await_subscribers};
 use crate::cluster::calls::{ServiceLink, StartFailure, WindowPlace};
 use crate::cluster::error::{CallError, CallLimit, CallTimeoutError, WaitingForServer};
 use crate::cluster::worker::Worker;
@@ -57,6 +59,15 @@ pub struct Client<Q: Packet, R: Packet> {
     wait: Wait,
     stop: Option<Stop>,
     packets: PhantomData<fn(Q) -> R>,
+}
+
+/// A cell, and a place in the window.
+type Place = (FreshCell, Option<WindowPlace>);
+
+/// Result of a try to send a request.
+enum Started<R: Packet> {
+    Call(Call<R>),
+    NotYet(Place),
 }
 
 impl Worker {
@@ -190,17 +201,36 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// Calls the service and waits for the reply in a task, for any executor. Dropping the future
     /// cancels the call.
     ///
-    /// The request is sent before the first wait. If the request ring is full and a server lives,
-    /// sending blocks as [`start`](Self::start) does.
-    ///
     /// # Errors
     ///
-    /// As [`call`](Self::call), and [`System`](CallError::System) as
+    /// As [`call`](Self::call), except [`WouldDeadlock`](CallError::WouldDeadlock) for a server of
+    /// this thread, which may be another task; and [`System`](CallError::System) as
     /// [`ready`](crate::Selectable::ready).
     #[cfg(feature = "async")]
     pub async fn call_async(&self, request: impl SendAs<Q>) -> Result<Reply<R>, CallError> {
-        let call = self.start(request)?;
-        call.wait_async().await
+        self.start_async(request).await?.wait_async().await
+    }
+
+    /// As [`start`](Self::start), but waits for room in a task, for any executor. Dropping the
+    /// future sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start) and [`call_async`](Self::call_async).
+    #[cfg(feature = "async")]
+    pub async fn start_async(&self, request: impl SendAs<Q>) -> Result<Call<R>, CallError> {
+        let (mut place, mut room) = (self.enter()?, RoomWait::new(self.stop.as_ref()));
+        loop {
+            match self.try_start(place, request.value(), Timeout::Zero)? {
+                Started::Call(call) => return Ok(call),
+                Started::NotYet(kept) => place = kept,
+            }
+            if !self.link.has_servers() {
+                return Err(CallError::NoService);
+            }
+            self.link.wait_in(&mut room);
+            room.ready().await.map_err(CallError::System)?;
+        }
     }
 
     /// Waits until there is a server.
@@ -224,6 +254,22 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         outcome.map_err(|failure| self.start_error(failure))
     }
 
+    /// Waits in a task until there is a server, for any executor.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`](CallError::Stopped). [`Send`](CallError::Send) as for
+    /// [`wait_for_server`](Self::wait_for_server). [`System`](CallError::System) as
+    /// [`ready`](crate::Selectable::ready).
+    #[cfg(feature = "async")]
+    pub async fn wait_for_server_async(&self) -> Result<(), CallError> {
+        let outcome = await_subscribers(self.link.requests.segment(), 1, self.stop.as_ref()).await;
+        outcome.map_err(|error| match error {
+            SendError::System(error) => CallError::System(error),
+            error => error.into(),
+        })
+    }
+
     /// Changes how calls of this client wait from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.wait = wait;
@@ -240,30 +286,13 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         request: &impl Packet<Archived = Q::Archived>,
         deadline: Deadline,
     ) -> Result<Call<R>, F> {
-        let mut place = match self.place() {
-            Ok(place) => place,
-            // Without a server, the calls that were given up keep their places.
-            Err(_) if !self.link.has_servers() => return Err(CallError::NoService.into()),
-            Err(error) => return Err(error.into()),
-        };
-        if self.link.has_given_up() && !self.link.has_servers() {
-            return Err(CallError::NoService.into());
-        }
+        let mut place = self.enter()?;
         let (mut patience, mut pace) = (None, Pace::new());
         let mut bound = deadline.cut(PENDING);
         loop {
-            match self.link.send(place, request, (self.wait, self.stop.as_ref()), bound) {
-                Ok(sent) => return Ok(Call::new(&self.link, self.wait, self.stop.clone(), sent)),
-                Err((
-                    StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender,
-                    cell,
-                    window,
-                )) => place = (cell, window),
-                Err((failure, ..)) => return Err(self.start_error(failure).into()),
-            }
-            // The request ring is full, or other threads use all endpoints.
-            if Stop::was_called(self.stop.as_ref()) {
-                return Err(CallError::Stopped.into());
+            match self.try_start(place, request, Timeout::After(bound))? {
+                Started::Call(call) => return Ok(call),
+                Started::NotYet(kept) => place = kept,
             }
             if deadline.has_passed()
                 && let Some(error) = F::not_ready(own_thread::untaken(&self.link))
@@ -283,9 +312,49 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         }
     }
 
+    /// The place of a new call, unless no server could take it.
+    #[inline(always)]
+    fn enter(&self) -> Result<Place, CallError> {
+        let place = match self.place() {
+            Ok(place) => place,
+            // Without a server, the calls that were given up keep their places.
+            Err(_) if !self.link.has_servers() => return Err(CallError::NoService),
+            Err(error) => return Err(error),
+        };
+        if self.link.has_given_up() && !self.link.has_servers() {
+            return Err(CallError::NoService);
+        }
+        Ok(place)
+    }
+
+    /// Sends a request. Waits at most that long.
+    #[inline(always)]
+    fn try_start(
+        &self,
+        place: Place,
+        request: &impl Packet<Archived = Q::Archived>,
+        timeout: Timeout,
+    ) -> Result<Started<R>, CallError> {
+        match self.link.send(place, request, (self.wait, self.stop.as_ref()), timeout) {
+            Ok(sent) => {
+                Ok(Started::Call(Call::new(&self.link, self.wait, self.stop.clone(), sent)))
+            }
+            // The request ring is full, or other threads use all endpoints.
+            Err((
+                StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender,
+                cell,
+                window,
+            )) => match Stop::was_called(self.stop.as_ref()) {
+                false => Ok(Started::NotYet((cell, window))),
+                true => Err(CallError::Stopped),
+            },
+            Err((failure, ..)) => Err(self.start_error(failure)),
+        }
+    }
+
     /// Takes a cell, and a place in the window.
     #[inline]
-    fn place(&self) -> Result<(FreshCell, Option<WindowPlace>), CallError> {
+    fn place(&self) -> Result<Place, CallError> {
         let cell =
             self.link.take_cell(self.max_reply).map_err(|failure| self.start_error(failure))?;
         let Some((calls, most)) = &self.window else { return Ok((cell, None)) };
