@@ -11,7 +11,7 @@ use crate::segment::layout::EventCount;
 use crate::segment::view::KeptEventCount;
 use crate::sys::event::AnyReadable;
 use crate::sys::stop::Stop;
-use crate::wait::{LONGEST, Listener, Signal, Subject, Wait};
+use crate::wait::{Listener, Signal, Subject, Wait};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -19,7 +19,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 /// A receiver that can be waited for, alone or with others. Its event count is notified when there
 /// may be something for it.
@@ -79,11 +78,6 @@ pub(crate) trait Waitable {
     /// What ends its waits from outside. After that it is ready: its receive returns `Stopped`.
     fn stop(&self) -> Option<&Stop> {
         None
-    }
-
-    /// Longest time between two calls of [`has_next`](Self::has_next).
-    fn longest_sleep(&self) -> Duration {
-        LONGEST
     }
 
     /// How it waits. If one of them only spins, all spin.

@@ -53,7 +53,7 @@ pub(crate) use event_count::notify_once;
 pub(crate) use event_count::register_waiter;
 pub(crate) use event_count::{Registrations, Sleep, Waiter};
 #[cfg(not(loom))]
-pub(crate) use pace::{IDLE, JOINT, LONGEST, PENDING, Pace, Subject};
+pub(crate) use pace::{IDLE, JOINT, PENDING, Pace, Subject};
 #[cfg(not(loom))]
 pub(crate) use reactor::{Listener, Signal};
 

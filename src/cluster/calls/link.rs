@@ -168,7 +168,7 @@ impl ServiceLink {
         timeout: Timeout,
     ) -> Result<SentCall, (StartFailure, FreshCell, Option<WindowPlace>)> {
         let number = cell.number();
-        let sent = self.with_sender(timeout, |sender| {
+        let sent = self.with_sender((timeout, waits.1), |sender| {
             let position = sender.send(number, request, waits, timeout)?;
             Ok::<_, SendFailure>((position, sender.entry))
         });
@@ -184,7 +184,8 @@ impl ServiceLink {
     /// all of them.
     #[cfg(feature = "async")]
     pub(crate) fn wait_in(&self, room: &mut RoomWait) {
-        if self.with_sender(Timeout::Zero, |sender| sender.publisher.wait_in(room)).is_err() {
+        let wait = |sender: &mut RequestSender| sender.publisher.wait_in(room);
+        if self.with_sender((Timeout::Zero, None), wait).is_err() {
             room.begin(None);
         }
     }
@@ -200,11 +201,11 @@ impl ServiceLink {
     #[inline(always)]
     pub(super) fn with_sender<R>(
         &self,
-        timeout: Timeout,
+        waits: (Timeout, Option<&Stop>),
         work: impl FnOnce(&mut RequestSender) -> R,
     ) -> Result<R, StartFailure> {
         let attach = || attach(&self.requests, &self.types, &self.calls, true);
-        self.senders.with(timeout, attach, work).map_err(|failure| match failure {
+        self.senders.with(waits, attach, work).map_err(|failure| match failure {
             NoSender::Nested => StartFailure::Nested,
             NoSender::Full => StartFailure::NoSender,
             NoSender::Open(error) => StartFailure::Open(error),
@@ -217,7 +218,7 @@ impl ServiceLink {
         stop: Option<&Stop>,
         timeout: Option<Duration>,
     ) -> Result<(), StartFailure> {
-        let waited = self.with_sender(Timeout::Never, |sender| {
+        let waited = self.with_sender((Timeout::Never, stop), |sender| {
             sender.publisher.set_stop_to(stop);
             match timeout {
                 None => sender.publisher.wait_for_subscribers(1).map_err(SendFailure::Error),

@@ -32,7 +32,7 @@ use crate::error::{Form, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{OneOf, TypeInfo};
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, PENDING, Timeout, Wait};
+use crate::wait::{Deadline, Pace, Subject, Timeout, Wait};
 use std::fmt;
 use std::sync::PoisonError;
 
@@ -216,13 +216,17 @@ impl Worker {
     /// inbox, in which its predecessor may have a message in hand.
     fn wait_for_inbox_of_predecessor(&self, ring: &Ring) -> Result<AnySubscriber, OpenError> {
         let deadline = Deadline::after(self.choices.wait_for_name.unwrap_or_default());
+        let mut pace = Pace::new();
         loop {
+            let departures = ring.departures();
             match ring.any_acknowledged(SUBSCRIBER) {
                 Err(OpenError::NameTaken { name, .. }) if self.choices.limit().is_stopped() => {
                     return Err(OpenError::Stopped { name });
                 }
                 Err(OpenError::NameTaken { .. }) if !deadline.has_passed() => {
-                    std::thread::sleep(deadline.cut(PENDING));
+                    pace.begin(Subject { id: 0, is_pending: true });
+                    ring.wait_for_departure(departures, pace.sleep(deadline));
+                    pace.is_due();
                 }
                 Err(OpenError::NameTaken { pid, .. }) => {
                     return Err(OpenError::InboxOpen { name: self.name().to_owned(), pid });

@@ -19,7 +19,7 @@ use crate::cluster::pool::{PoolWait, PooledSender};
 use crate::cluster::worker::Worker;
 use crate::error::{Detachment, Form, OpenError};
 use crate::packet::{Packet, SendAs};
-use crate::wait::{IDLE, Timeout};
+use crate::wait::{IDLE, Pace, Timeout};
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -193,7 +193,7 @@ impl Worker {
         timeout: Timeout,
     ) -> Result<(), SendToFailure> {
         let deadline = timeout.deadline();
-        let (mut closed, mut skip_own) = (0, false);
+        let (mut closed, mut skip_own, mut pace) = (0, false, Pace::new());
         while closed < MAX_CLOSED {
             let address = look_up(&self.directory, who)?;
             let mut sender = self.senders.lend(&address, who, &self.directory, skip_own);
@@ -222,14 +222,16 @@ impl Worker {
                         skip_own = true;
                         continue;
                     }
-                    Err(error @ OpenError::Full { .. }) => match sender.wait_for_return(deadline) {
-                        PoolWait::Ready => {}
-                        PoolWait::Again if self.choices.limit().is_stopped() => {
-                            return Err(SendToError::Stopped.into());
+                    Err(error @ OpenError::Full { .. }) => {
+                        match sender.wait_for_return(deadline, &mut pace, self.directory.stop()) {
+                            PoolWait::Ready => {}
+                            PoolWait::Again if self.choices.limit().is_stopped() => {
+                                return Err(SendToError::Stopped.into());
+                            }
+                            PoolWait::Again => continue,
+                            PoolWait::Full => return Err(not_attached(who, error, timeout)),
                         }
-                        PoolWait::Again => continue,
-                        PoolWait::Full => return Err(not_attached(who, error, timeout)),
-                    },
+                    }
                     Err(error) => return Err(not_attached(who, error, timeout)),
                 }
             }

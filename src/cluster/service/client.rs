@@ -6,7 +6,7 @@ use super::own_thread::{self, PATIENCE};
 use super::reply::Reply;
 use crate::channel::{FreshCell, NoPlace, SendFailure};
 #[cfg(feature = "async")]
-use crate::channel::{RoomWait, Selectable, SendError, await_subscribers};
+use crate::channel::{RoomWait, Selectable, await_subscribers};
 use crate::cluster::calls::{ServiceLink, StartFailure, WindowPlace};
 use crate::cluster::error::{CallError, CallLimit, CallTimeoutError, WaitingForServer};
 use crate::cluster::worker::Worker;
@@ -259,15 +259,11 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// # Errors
     ///
     /// [`Stopped`](CallError::Stopped). [`Send`](CallError::Send) as for
-    /// [`wait_for_server`](Self::wait_for_server). [`System`](CallError::System) as
-    /// [`ready`](crate::Selectable::ready).
+    /// [`wait_for_server`](Self::wait_for_server), and if the task cannot wait.
     #[cfg(feature = "async")]
     pub async fn wait_for_server_async(&self) -> Result<(), CallError> {
         let outcome = await_subscribers(self.link.requests.segment(), 1, self.stop.as_ref()).await;
-        outcome.map_err(|error| match error {
-            SendError::System(error) => CallError::System(error),
-            error => error.into(),
-        })
+        outcome.map_err(CallError::from)
     }
 
     /// Changes how calls of this client wait from now on.
@@ -382,6 +378,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             StartFailure::Open(error) => CallError::Open(Box::new(error)),
             StartFailure::Nested => CallError::WouldDeadlock,
             StartFailure::Send(SendFailure::Error(error)) => CallError::from(error),
+            StartFailure::NoSender if Stop::was_called(self.stop.as_ref()) => CallError::Stopped,
             StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender => {
                 CallError::NoService
             }
