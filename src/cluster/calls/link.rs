@@ -201,11 +201,12 @@ impl ServiceLink {
     #[inline(always)]
     pub(super) fn with_sender<R>(
         &self,
-        waits: (Timeout, Option<&Stop>),
+        (timeout, stop): (Timeout, Option<&Stop>),
         work: impl FnOnce(&mut RequestSender) -> R,
     ) -> Result<R, StartFailure> {
         let attach = || attach(&self.requests, &self.types, &self.calls, true);
-        self.senders.with(waits, attach, work).map_err(|failure| match failure {
+        let get = || self.senders.attach_or_wait(timeout, stop, attach);
+        self.senders.with(get, work).map_err(|failure| match failure {
             NoSender::Nested => StartFailure::Nested,
             NoSender::Full => StartFailure::NoSender,
             NoSender::Open(error) => StartFailure::Open(error),

@@ -67,12 +67,11 @@ impl Senders {
         Self { shared: Mutex::new(shared), returned: EventCount::default() }
     }
 
-    /// Lends an endpoint to `work`, or attaches one with `attach`.
+    /// Lends an endpoint to `work`. If none is idle, calls `get` for one.
     #[inline]
     pub(super) fn with<R>(
         &self,
-        (timeout, stop): (Timeout, Option<&Stop>),
-        attach: impl Fn() -> Result<RequestSender, OpenError>,
+        get: impl FnOnce() -> Result<Box<RequestSender>, NoSender>,
         work: impl FnOnce(&mut RequestSender) -> R,
     ) -> Result<R, NoSender> {
         let own = std::ptr::from_ref(self).addr();
@@ -82,17 +81,19 @@ impl Senders {
         let idle = self.lock().idle.pop();
         let sender = match idle {
             Some(sender) => sender,
-            None => self.attach_or_wait((timeout, stop), attach)?,
+            None => get()?,
         };
         let mut lent = Lent { senders: self, sender: Some(sender) };
         SENDING.with_borrow_mut(|all| all.push(own));
         lent.sender.as_deref_mut().map(work).ok_or(NoSender::Nested)
     }
 
+    /// Attaches an endpoint with `attach`, or waits until one is idle.
     #[cold]
-    fn attach_or_wait(
+    pub(super) fn attach_or_wait(
         &self,
-        (timeout, stop): (Timeout, Option<&Stop>),
+        timeout: Timeout,
+        stop: Option<&Stop>,
         attach: impl Fn() -> Result<RequestSender, OpenError>,
     ) -> Result<Box<RequestSender>, NoSender> {
         let deadline = timeout.deadline();

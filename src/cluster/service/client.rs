@@ -7,7 +7,7 @@ use super::reply::Reply;
 use crate::channel::{FreshCell, NoPlace, SendFailure};
 #[cfg(feature = "async")]
 use crate::channel::{RoomWait, Selectable, await_subscribers};
-use crate::cluster::calls::{ServiceLink, StartFailure, WindowPlace};
+use crate::cluster::calls::{SentCall, ServiceLink, StartFailure, WindowPlace};
 use crate::cluster::error::{CallError, CallLimit, CallTimeoutError, WaitingForServer};
 use crate::cluster::worker::Worker;
 use crate::error::{Form, OpenError};
@@ -63,12 +63,6 @@ pub struct Client<Q: Packet, R: Packet> {
 
 /// A cell, and a place in the window.
 type Place = (FreshCell, Option<WindowPlace>);
-
-/// Result of a try to send a request.
-enum Started<R: Packet> {
-    Call(Call<R>),
-    NotYet(Place),
-}
 
 impl Worker {
     /// Opens a client of the service of this name. The service need not have a server yet.
@@ -219,11 +213,12 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// As [`start`](Self::start) and [`call_async`](Self::call_async).
     #[cfg(feature = "async")]
     pub async fn start_async(&self, request: impl SendAs<Q>) -> Result<Call<R>, CallError> {
-        let (mut place, mut room) = (self.enter()?, RoomWait::new(self.stop.as_ref()));
+        let (mut place, mut room) = (self.place()?, RoomWait::new(self.stop.as_ref()));
         loop {
-            match self.try_start(place, request.value(), Timeout::Zero)? {
-                Started::Call(call) => return Ok(call),
-                Started::NotYet(kept) => place = kept,
+            let waits = (self.wait, self.stop.as_ref());
+            match self.link.send(place, request.value(), waits, Timeout::Zero) {
+                Ok(sent) => return Ok(self.call_of(sent)),
+                Err(failed) => place = self.again(failed)?,
             }
             if !self.link.has_servers() {
                 return Err(CallError::NoService);
@@ -282,13 +277,14 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         request: &impl Packet<Archived = Q::Archived>,
         deadline: Deadline,
     ) -> Result<Call<R>, F> {
-        let mut place = self.enter()?;
+        let mut place = self.place()?;
         let (mut patience, mut pace) = (None, Pace::new());
         let mut bound = deadline.cut(PENDING);
         loop {
-            match self.try_start(place, request, Timeout::After(bound))? {
-                Started::Call(call) => return Ok(call),
-                Started::NotYet(kept) => place = kept,
+            let waits = (self.wait, self.stop.as_ref());
+            match self.link.send(place, request, waits, Timeout::After(bound)) {
+                Ok(sent) => return Ok(self.call_of(sent)),
+                Err(failed) => place = self.again(failed)?,
             }
             if deadline.has_passed()
                 && let Some(error) = F::not_ready(own_thread::untaken(&self.link))
@@ -308,49 +304,33 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         }
     }
 
-    /// The place of a new call, unless no server could take it.
     #[inline(always)]
-    fn enter(&self) -> Result<Place, CallError> {
-        let place = match self.place() {
-            Ok(place) => place,
-            // Without a server, the calls that were given up keep their places.
-            Err(_) if !self.link.has_servers() => return Err(CallError::NoService),
-            Err(error) => return Err(error),
-        };
+    fn call_of(&self, sent: SentCall) -> Call<R> {
+        Call::new(&self.link, self.wait, self.stop.clone(), sent)
+    }
+
+    /// The place of a call whose request may be sent later.
+    #[cold]
+    fn again(
+        &self,
+        (failure, cell, window): (StartFailure, FreshCell, Option<WindowPlace>),
+    ) -> Result<Place, CallError> {
+        match failure {
+            // The request ring is full, or other threads use all endpoints.
+            StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender => {
+                let is_stopped = Stop::was_called(self.stop.as_ref());
+                if is_stopped { Err(CallError::Stopped) } else { Ok((cell, window)) }
+            }
+            failure => Err(self.start_error(failure)),
+        }
+    }
+
+    /// Takes a cell, and a place in the window, unless no server could take the call.
+    #[inline]
+    fn place(&self) -> Result<Place, CallError> {
         if self.link.has_given_up() && !self.link.has_servers() {
             return Err(CallError::NoService);
         }
-        Ok(place)
-    }
-
-    /// Sends a request. Waits at most that long.
-    #[inline(always)]
-    fn try_start(
-        &self,
-        place: Place,
-        request: &impl Packet<Archived = Q::Archived>,
-        timeout: Timeout,
-    ) -> Result<Started<R>, CallError> {
-        match self.link.send(place, request, (self.wait, self.stop.as_ref()), timeout) {
-            Ok(sent) => {
-                Ok(Started::Call(Call::new(&self.link, self.wait, self.stop.clone(), sent)))
-            }
-            // The request ring is full, or other threads use all endpoints.
-            Err((
-                StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender,
-                cell,
-                window,
-            )) => match Stop::was_called(self.stop.as_ref()) {
-                false => Ok(Started::NotYet((cell, window))),
-                true => Err(CallError::Stopped),
-            },
-            Err((failure, ..)) => Err(self.start_error(failure)),
-        }
-    }
-
-    /// Takes a cell, and a place in the window.
-    #[inline]
-    fn place(&self) -> Result<Place, CallError> {
         let cell =
             self.link.take_cell(self.max_reply).map_err(|failure| self.start_error(failure))?;
         let Some((calls, most)) = &self.window else { return Ok((cell, None)) };
@@ -360,6 +340,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         });
         match place {
             Some(place) => Ok((cell, Some(place))),
+            None if !self.link.has_servers() => Err(CallError::NoService),
             None => Err(CallError::Busy(CallLimit::Window { calls: *most })),
         }
     }
@@ -367,6 +348,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     #[cold]
     fn start_error(&self, failure: StartFailure) -> CallError {
         match failure {
+            // Without a server, the calls that were given up keep their places.
+            StartFailure::NoPlace(_) if !self.link.has_servers() => CallError::NoService,
             StartFailure::NoPlace(NoPlace::Cells) => {
                 CallError::Busy(CallLimit::WorkerCalls { calls: self.link.max_calls() })
             }
