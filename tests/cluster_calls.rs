@@ -126,10 +126,17 @@ fn a_thousand_living_callers_are_answered_with_few_descriptors() {
 
 #[test]
 fn threads_share_a_client() {
+    share_a_client(&join(&unique("shared"), "both"), 1 << 20);
+    // A ring that is often full, and fewer entries in it than threads that send.
+    let few = Worker::builder().max_workers(1).join(&unique("shared"), "both").unwrap();
+    share_a_client(&few, 1024);
+}
+
+fn share_a_client(worker: &Worker, capacity: usize) {
     let _watch = Watch::start();
-    let worker = join(&unique("shared"), "both");
-    let service = worker.service("double").unwrap();
-    let client: Arc<Client<u64, u64>> = Arc::new(worker.client("double").unwrap());
+    let builder = || worker.service_builder("double").capacity(capacity);
+    let service = builder().server().unwrap();
+    let client: Arc<Client<u64, u64>> = Arc::new(builder().client().unwrap());
     let server = std::thread::spawn(|| serve(service));
     let threads: Vec<_> = (1..=64_u64)
         .map(|thread| {

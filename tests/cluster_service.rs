@@ -106,6 +106,8 @@ fn peer() {
             let outcome = server.recv().map(drop);
             assert!(matches!(outcome, Err(ServiceRecvError::Caller(_))), "{outcome:?}");
             peer::say("caller error");
+            // A wait for it would not sleep.
+            assert_eq!(try_select(&mut [&mut server]), None, "ready though it has to wait");
             assert!(matches!(
                 server.recv_timeout(10 * SHORT),
                 Err(ServiceRecvTimeoutError::Timeout)

@@ -10,12 +10,12 @@
 mod support;
 
 use packetring::cluster::{
-    Call, CallTimeoutError, Client, Delivery, Request, RunError, Service, TryServiceRecvError,
-    WorkerChange,
+    Call, CallTimeoutError, Client, Delivery, Inbox, QueueConsumer, Request, RunError, Service,
+    TryServiceRecvError, WorkerChange,
 };
 use packetring::{
     Latest, Overflow, Readiness, Received, RecvError, Ring, RingBuilder, Selectable, Stop,
-    TryRecvError, TrySendError, Wait, Worker,
+    Subscriber, TryRecvError, TrySendError, Wait, Worker,
 };
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::time::Timespec;
@@ -243,6 +243,144 @@ fn inboxes_queues_services_calls_watches_and_events_are_ready() {
     assert_eq!((sum, changes), (7, 1));
     drop((inbox, queue, service, watch));
     worker.leave().unwrap();
+}
+
+/// What a worker listens to, and how much of it came.
+struct Listens {
+    inbox: Inbox,
+    queue: QueueConsumer<u64>,
+    service: Service<u64, u64>,
+    watch: packetring::cluster::Watch,
+    topic: Subscriber<u64>,
+    came: [u64; 5],
+}
+
+impl Listens {
+    fn new(worker: &Worker) -> Self {
+        Self {
+            inbox: worker.inbox().unwrap(),
+            queue: worker.queue("jobs").unwrap(),
+            service: worker.service("double").unwrap(),
+            watch: worker.watch().unwrap(),
+            topic: worker.subscriber("prices").unwrap(),
+            came: [0; 5],
+        }
+    }
+
+    fn readiness(&mut self) -> Readiness {
+        let Self { inbox, queue, service, watch, topic, .. } = self;
+        Readiness::of(&mut [inbox, queue, service, watch, topic]).unwrap()
+    }
+
+    /// Takes everything that is there.
+    fn take_all(&mut self) {
+        while let Ok(message) = self.inbox.try_recv() {
+            message.ack();
+            self.came[0] += 1;
+        }
+        while let Ok(job) = self.queue.try_recv() {
+            Delivery::ack(job);
+            self.came[1] += 1;
+        }
+        while let Ok(request) = self.service.try_recv() {
+            Request::reply(request, &0).unwrap();
+            self.came[2] += 1;
+        }
+        while self.watch.try_recv().is_ok() {
+            self.came[3] += 1;
+        }
+        while self.topic.try_recv().is_ok() {
+            self.came[4] += 1;
+        }
+    }
+}
+
+#[test]
+fn one_descriptor_tells_of_all_that_a_worker_listens_to() {
+    const ROUNDS: u64 = 50;
+    for is_edge in [false, true] {
+        let _watch = Watch::start();
+        let cluster = unique("ready-all");
+        let shop = Worker::join(&cluster, "shop").unwrap();
+        let mut listens = Listens::new(&shop);
+        let ready = listens.readiness();
+        let set = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let edge = if is_edge { epoll::EventFlags::ET } else { epoll::EventFlags::empty() };
+        let flags = epoll::EventFlags::IN | edge;
+        epoll::add(&set, &ready, epoll::EventData::new_u64(7), flags).unwrap();
+        let feed = Worker::join(&cluster, "feed").unwrap();
+        thread::scope(|scope| {
+            let sending = scope.spawn(|| {
+                let client: Client<u64, u64> = feed.client("double").unwrap();
+                let mut jobs = feed.queue_publisher::<u64>("jobs").unwrap();
+                let mut prices = feed.publisher::<u64>("prices").unwrap();
+                for number in 0..ROUNDS {
+                    feed.send_to("shop", &number).unwrap();
+                    thread::sleep(Duration::from_micros(number * 10));
+                    jobs.send(&number).unwrap();
+                    prices.send(&number).unwrap();
+                    // Waits until the loop has served it.
+                    client.call(&number).unwrap();
+                }
+                Worker::join(&cluster, "third").unwrap()
+            });
+            let mut events = Vec::with_capacity(4);
+            let wanted = [ROUNDS, ROUNDS, ROUNDS, 2, ROUNDS];
+            while listens.came != wanted {
+                events.clear();
+                epoll::wait(&set, rustix::buffer::spare_capacity(&mut events), None).unwrap();
+                listens.take_all();
+            }
+            drop(sending.join().unwrap());
+        });
+        drop(listens);
+        shop.leave().unwrap();
+    }
+}
+
+#[test]
+fn a_descriptor_of_several_is_readable_while_one_of_them_is() {
+    let (one, two) = (small().heap().unwrap(), small().heap().unwrap());
+    let (mut first, mut second) =
+        (one.subscriber::<u64>().unwrap(), two.subscriber::<u64>().unwrap());
+    let mut publishers = [one.publisher::<u64>().unwrap(), two.publisher::<u64>().unwrap()];
+    let ready = Readiness::of(&mut [&mut first, &mut second]).unwrap();
+    assert!(is_readable(&ready, Duration::ZERO), "readable from the start");
+    let mut is_quiet = |_: &i32| {
+        assert!(first.try_recv().is_err() && second.try_recv().is_err());
+        !is_readable(&ready, Duration::ZERO)
+    };
+    assert!((0..100).filter(|round| is_quiet(round)).count() > 50);
+    for publisher in &mut publishers {
+        assert!(first.try_recv().is_err() && second.try_recv().is_err());
+        publisher.send(&7).unwrap();
+        wait_for(&ready, || first.try_recv().or_else(|_| second.try_recv()).ok().map(drop));
+    }
+    // An endpoint that is gone says no more.
+    publishers[0].send(&8).unwrap();
+    wait_readable(&ready);
+    drop(first);
+    let mut is_quiet = |_: &i32| {
+        assert!(second.try_recv().is_err());
+        !is_readable(&ready, Duration::ZERO)
+    };
+    assert!((0..100).filter(|round| is_quiet(round)).count() > 50);
+    publishers[1].send(&9).unwrap();
+    wait_for(&ready, || second.try_recv().ok().map(|number| assert_eq!(*number, 9)));
+    drop(second);
+    assert!(!is_readable(&ready, Duration::ZERO), "nothing is left in it");
+}
+
+#[test]
+fn a_descriptor_of_several_is_refused_if_one_of_them_has_none() {
+    let (one, two) = (small().heap().unwrap(), small().wait(Wait::event()).heap().unwrap());
+    let (mut first, mut second) =
+        (one.subscriber::<u64>().unwrap(), two.subscriber::<u64>().unwrap());
+    let refused = Readiness::of(&mut [&mut first, &mut second]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    let refused = Readiness::of(&mut [&mut first, &mut Stop::new()]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(!is_readable(&Readiness::of(&mut []).unwrap(), Duration::ZERO));
 }
 
 #[test]

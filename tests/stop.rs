@@ -17,7 +17,7 @@ use packetring::cluster::{
 };
 use packetring::{
     Board, Latest, OpenError, RecvError, RecvTimeoutError, Ring, RingBuilder, SendError,
-    SendTimeoutError, Stop, TryRecvError, TrySendError, Wait, Worker, select,
+    SendTimeoutError, Stop, TryRecvError, TrySendError, ValueError, Wait, Worker, select,
 };
 use rustix::process::Signal;
 use std::fs::OpenOptions;
@@ -138,6 +138,29 @@ fn what_is_there_is_received_after_a_stop() {
     drop(late);
     subscriber.set_stop(&Stop::new());
     assert!(matches!(subscriber.try_recv(), Err(TryRecvError::Empty)), "another stop");
+}
+
+#[test]
+fn values_end_after_the_error_of_a_stop() {
+    let stop = Stop::new();
+    let ring = small().stop(&stop).heap().unwrap();
+    let mut subscriber = ring.subscriber::<u64>().unwrap();
+    let mut publisher = ring.publisher::<u64>().unwrap();
+    publisher.send_all(&[1, 2]).unwrap();
+    stop.stop();
+    let mut values = subscriber.values();
+    assert_eq!(
+        [1, 2].map(|_| values.next().unwrap().unwrap()),
+        [1, 2],
+        "what is there comes first"
+    );
+    let error = values.next().unwrap().unwrap_err();
+    assert!(matches!(error, ValueError::Recv(RecvError::Stopped)), "{error:?}");
+    assert!(values.next().is_none());
+    // Also if there is something again.
+    publisher.send(&3).unwrap();
+    assert!(values.next().is_none());
+    assert_eq!(subscriber.values().next().unwrap().unwrap(), 3);
 }
 
 #[test]

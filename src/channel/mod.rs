@@ -77,9 +77,13 @@ pub(crate) use untyped::{
     DeadLetter, DeadLetters, Draining, End, GroupReceiver, MessageHeader, SubscriberIndex,
 };
 #[cfg(feature = "async")]
+pub(crate) use untyped::{RoomWait, await_subscribers};
+#[cfg(feature = "async")]
 pub use values::ValueStream;
 pub use values::Values;
 pub(crate) use verb::{async_verb, verb};
+#[cfg(feature = "async")]
+pub(crate) use verb::{find_in_task, in_task};
 pub use waitable::{Readiness, Ready, Selectable, Selectee};
 pub(crate) use waitable::{Waitable, rearm};
 

@@ -180,6 +180,23 @@ impl<T: Packet> Publisher<T> {
         SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
 
+    /// As [`reserve`](Self::reserve), but waits for room in a task, for any executor. Dropping the
+    /// future reserves nothing.
+    ///
+    /// The reservation may live across an await. Subscribers wait at it, so fill it soon.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve), and [`System`](SendError::System) as
+    /// [`ready`](crate::Selectable::ready).
+    #[cfg(feature = "async")]
+    pub async fn reserve_async(&mut self) -> Result<Reserved<'_, T>, SendError>
+    where
+        T::Archived: AnyBits,
+    {
+        Reserved::claim_in_task(&mut self.sender, self.type_index).await
+    }
+
     #[inline]
     fn reserve_with<F: Form<SendError, WaitingFor>>(
         &mut self,
@@ -223,6 +240,25 @@ where
             = reserve_tail_with(count: usize) -> ReservedTail<'_, H, E>
         where [H::Archived: AnyBits, E::Archived: AnyBits];
         SendError, TrySendError::Full, SendTimeoutError::Timeout
+    }
+
+    /// As [`reserve_tail`](Self::reserve_tail), but waits for room in a task: see
+    /// [`reserve_async`](Self::reserve_async).
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve_tail`](Self::reserve_tail), and [`System`](SendError::System) as
+    /// [`ready`](crate::Selectable::ready).
+    #[cfg(feature = "async")]
+    pub async fn reserve_tail_async(
+        &mut self,
+        count: usize,
+    ) -> Result<ReservedTail<'_, H, E>, SendError>
+    where
+        H::Archived: AnyBits,
+        E::Archived: AnyBits,
+    {
+        ReservedTail::claim_in_task(&mut self.sender, self.type_index, count).await
     }
 
     fn reserve_tail_with<F: Form<SendError, WaitingFor>>(

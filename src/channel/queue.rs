@@ -68,7 +68,7 @@ impl<T: Packet> QueueConsumer<T> {
     }
 
     async_verb! {
-        recv_async = recv() -> Delivery<'_, T>; RecvError
+        recv_async = recv() -> Delivery<'_, T>; RecvError { take_next, open? }
     }
 
     /// Sets what ends the waits of this consumer.
@@ -92,16 +92,27 @@ impl<T: Packet> QueueConsumer<T> {
     }
 
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Delivery<'_, T>, F> {
+        let taken = self.take_next::<F>(timeout)?;
+        Ok(self.open(taken)?)
+    }
+
+    /// Takes the next packet, unless the worker drains.
+    #[inline(always)]
+    fn take_next<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Taken, F> {
         if self.receiver.is_draining() {
             return Err(RecvError::Closed.into());
         }
-        let taken = self.receiver.take::<F>(timeout)?;
+        self.receiver.take(timeout)
+    }
+
+    #[inline(always)]
+    fn open(&mut self, taken: Taken) -> Result<Delivery<'_, T>, RecvError> {
         if taken.descriptor.type_index() != self.type_index {
-            return Err(self.mismatch(taken).into());
+            return Err(self.mismatch(taken));
         }
         match Validated::open(ReadGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Delivery { opened }),
-            Err((job, _)) => Err(corrupt::<T>(job).into()),
+            Err((job, _)) => Err(corrupt::<T>(job)),
         }
     }
 

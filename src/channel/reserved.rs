@@ -33,12 +33,33 @@ where
         type_index: u16,
         timeout: Timeout,
     ) -> Result<Self, F> {
-        let len = T::FLAT_LEN.unwrap_or(usize::MAX);
-        sender.begin_claim::<F>(len, timeout)?;
+        sender.begin_claim::<F>(Self::LEN, timeout)?;
+        Ok(Self::claimed(sender, type_index)?)
+    }
+
+    /// As [`claim`](Self::claim), but waits in a task.
+    #[cfg(feature = "async")]
+    pub(crate) async fn claim_in_task(
+        sender: &'a mut Sender,
+        type_index: u16,
+    ) -> Result<Self, SendError> {
+        sender.begin_claim_in_task(Self::LEN).await?;
+        Self::claimed(sender, type_index)
+    }
+
+    const LEN: usize = match T::FLAT_LEN {
+        Some(len) => len,
+        None => usize::MAX,
+    };
+
+    /// The reservation of the room that was just claimed.
+    #[inline]
+    fn claimed(sender: &'a mut Sender, type_index: u16) -> Result<Self, SendError> {
+        let len = Self::LEN;
         // An `AnyBits` type has no pointers, so its length is constant and was claimed.
         match Uninit::new(WriteClaim::new(sender, Descriptor::data(len, type_index))) {
             Some(room) => Ok(Self { room }),
-            None => Err(SendError::TooLarge { needed: len, limit: 0 }.into()),
+            None => Err(SendError::TooLarge { needed: len, limit: 0 }),
         }
     }
 
@@ -96,11 +117,27 @@ where
         count: usize,
         timeout: Timeout,
     ) -> Result<Self, F> {
+        sender.begin_claim::<F>(tail_len_or_most::<H, E>(count), timeout)?;
+        Ok(Self::claimed(sender, type_index, count)?)
+    }
+
+    /// As [`claim`](Self::claim), but waits in a task.
+    #[cfg(feature = "async")]
+    pub(crate) async fn claim_in_task(
+        sender: &'a mut Sender,
+        type_index: u16,
+        count: usize,
+    ) -> Result<Self, SendError> {
+        sender.begin_claim_in_task(tail_len_or_most::<H, E>(count)).await?;
+        Self::claimed(sender, type_index, count)
+    }
+
+    /// The reservation of the room that was just claimed.
+    fn claimed(sender: &'a mut Sender, type_index: u16, count: usize) -> Result<Self, SendError> {
         let len = tail_len_or_most::<H, E>(count);
-        sender.begin_claim::<F>(len, timeout)?;
         match UninitTail::new(WriteClaim::new(sender, Descriptor::data(len, type_index)), count) {
             Some(room) => Ok(Self { room }),
-            None => Err(SendError::TooLarge { needed: len, limit: 0 }.into()),
+            None => Err(SendError::TooLarge { needed: len, limit: 0 }),
         }
     }
 

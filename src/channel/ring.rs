@@ -15,7 +15,9 @@ use crate::ring::cursor::Cursor;
 use crate::ring::membership::RingState;
 use crate::segment::settings::Settings;
 use crate::segment::{Liveness, Segment};
-use crate::wait::Wait;
+use crate::sync::Ordering;
+use crate::wait::{Sleep, Wait, Waiter};
+use std::time::Duration;
 
 /// A ring that this process is attached to.
 ///
@@ -225,6 +227,20 @@ impl Ring {
         }
         owned_entry::wake_both_sides(&self.segment);
         Ok(())
+    }
+
+    /// Counts the departures of subscribers, among other events.
+    pub(crate) fn departures(&self) -> u32 {
+        self.segment.memory().head().writers.futex.load(Ordering::SeqCst)
+    }
+
+    /// Sleeps for `bound`, or until a subscriber leaves after there were so many departures, or the
+    /// stop of the ring is called. A death ends no sleep.
+    pub(crate) fn wait_for_departure(&self, before: u32, bound: Duration) {
+        let waiter = Waiter::new(Wait::park(), Sleep::Futex).with_stop(self.segment.stop());
+        // Subscribers that leave notify the publishers.
+        let event_count = &self.segment.memory().head().writers;
+        waiter.park(event_count, bound, || self.departures() != before);
     }
 
     /// Why no process can join this ring any more; `None` if one can, and for a ring on the heap.

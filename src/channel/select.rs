@@ -7,7 +7,7 @@
 
 use super::waitable::{Selectable, Waitable, is_stopped, rearm};
 use crate::sys::futex;
-use crate::wait::{Deadline, LONGEST, PENDING, Pace, Registrations, Subject, Timeout, wait_until};
+use crate::wait::{Deadline, PENDING, Pace, Registrations, Subject, Timeout, wait_until};
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -152,8 +152,7 @@ fn park(
             words.push((stop.word(), 0));
         }
     }
-    let longest = list.iter().map(|one| one.longest_sleep()).min();
-    let bound = pace.sleep(deadline).min(longest.unwrap_or(LONGEST));
+    let bound = pace.sleep(deadline);
     let can_be_woken = is_sure && list.iter().all(|one| one.sleeps_on_futex());
     if !(can_be_woken && futex::wait_any(&words, bound)) {
         std::thread::sleep(bound.min(POLL));

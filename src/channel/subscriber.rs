@@ -109,10 +109,11 @@ impl<T: Packet> Subscriber<T> {
     }
 
     async_verb! {
-        recv_async = recv() -> Received<'_, T>; RecvError
-        drain_async = drain() -> Batch<'_, T>; RecvError
-        recv_copied_async = recv_copied() -> Copied<'_, T>; RecvError
-        recv_latest_async = recv_latest() -> (Received<'_, T>, u64); RecvError
+        recv_async = recv() -> Received<'_, T>; RecvError { take_next, open? }
+        drain_async = drain() -> Batch<'_, T>; RecvError { take_batch, open_batch? }
+        recv_copied_async = recv_copied() -> Copied<'_, T>; RecvError { take_next, open_copied? }
+        recv_latest_async
+            = recv_latest() -> (Received<'_, T>, u64); RecvError { take_latest, open_latest? }
     }
 
     verb! {
@@ -202,8 +203,17 @@ impl<T: Packet> Subscriber<T> {
         Ok(self.open(taken)?)
     }
 
+    /// Takes the next packet.
     #[inline(always)]
-    fn open(&mut self, taken: Taken) -> Result<Received<'_, T>, RecvError> {
+    pub(super) fn take_next<F: Form<RecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<Taken, F> {
+        self.receiver.take(timeout)
+    }
+
+    #[inline(always)]
+    pub(super) fn open(&mut self, taken: Taken) -> Result<Received<'_, T>, RecvError> {
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }
@@ -217,7 +227,18 @@ impl<T: Packet> Subscriber<T> {
         &mut self,
         timeout: Timeout,
     ) -> Result<(Received<'_, T>, u64), F> {
-        let (taken, skipped) = F::retry(|| self.receiver.take_newest(timeout))?;
+        let taken = F::retry(|| self.take_latest(timeout))?;
+        Ok(self.open_latest(taken)?)
+    }
+
+    fn take_latest(&mut self, timeout: Timeout) -> Result<(Taken, u64), RecvFailure> {
+        self.receiver.take_newest(timeout)
+    }
+
+    fn open_latest(
+        &mut self,
+        (taken, skipped): (Taken, u64),
+    ) -> Result<(Received<'_, T>, u64), RecvError> {
         Ok((self.open(taken)?, skipped))
     }
 
@@ -269,18 +290,29 @@ impl<T: Packet> Subscriber<T> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Batch<'_, T>, F> {
+        let first = self.take_batch::<F>(timeout)?;
+        Ok(self.open_batch(first)?)
+    }
+
+    /// Takes all packets that are there, up to the first of another type. Returns the first.
+    #[inline(always)]
+    fn take_batch<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Taken, F> {
         let own = self.type_index;
         let wanted = |descriptor: &Descriptor| descriptor.type_index() == own;
-        let first = self.receiver.take_batch::<F>(timeout, wanted)?;
-        if !wanted(&first.descriptor) {
+        self.receiver.take_batch::<F>(timeout, wanted)
+    }
+
+    #[inline(always)]
+    fn open_batch(&mut self, first: Taken) -> Result<Batch<'_, T>, RecvError> {
+        if first.descriptor.type_index() != self.type_index {
             self.receiver.cursor.keep_until(first.end());
-            return Err(self.mismatch(first).into());
+            return Err(self.mismatch(first));
         }
         match ValidatedBatch::open(BatchGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Batch { opened }),
             Err(mut guard) => {
                 guard.keep(1);
-                Err(explained::<T>(first.position, guard.bytes(0)).into())
+                Err(explained::<T>(first.position, guard.bytes(0)))
             }
         }
     }
@@ -289,9 +321,14 @@ impl<T: Packet> Subscriber<T> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Copied<'_, T>, F> {
-        let taken = self.receiver.take::<F>(timeout)?;
+        let taken = self.take_next::<F>(timeout)?;
+        Ok(self.open_copied(taken)?)
+    }
+
+    #[inline(always)]
+    fn open_copied(&mut self, taken: Taken) -> Result<Copied<'_, T>, RecvError> {
         if taken.descriptor.type_index() != self.type_index {
-            return Err(self.mismatch(taken).into());
+            return Err(self.mismatch(taken));
         }
         let info = Info::of(&self.receiver);
         self.receiver.copy_out();
@@ -299,7 +336,7 @@ impl<T: Packet> Subscriber<T> {
             Ok(opened) => Ok(Copied::new(opened, info)),
             Err((_, _)) => {
                 let what = packet::explain::<T>(&self.receiver.copy);
-                Err(RecvError::Corrupt(what.into()).into())
+                Err(RecvError::Corrupt(what.into()))
             }
         }
     }

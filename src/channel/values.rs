@@ -1,22 +1,27 @@
 //! The packets of a subscriber as owned values: an iterator, and a stream for tasks.
 
-use super::error::{RecvError, ValueError};
+use super::error::{RecvError, RecvFailure, ValueError};
 use super::received::Received;
 use super::subscriber::Subscriber;
 #[cfg(feature = "async")]
 use super::waitable::{forget_task, poll_ready};
 use crate::packet::{Packet, Unpack};
+use crate::ring::cursor::Cursor;
+use crate::wait::Timeout;
 use std::fmt;
+use std::iter::FusedIterator;
 #[cfg(feature = "async")]
 use std::pin::Pin;
 #[cfg(feature = "async")]
-use std::task::{Context, Poll};
+use std::task::Context;
+use std::task::Poll;
 
 impl<T: Packet> Subscriber<T> {
     /// The packets as owned values, until the ring is closed or its last publisher has left. Waits
     /// for each.
     ///
-    /// Losses in a ring that drops the oldest are items, too. Each packet is released before its
+    /// Losses in a ring that drops the oldest are items, too. A [`Stop`](crate::Stop) and other
+    /// errors that do not pass are the last item. Each packet is released before its
     /// value is returned, so a durable subscriber does not receive it again.
     ///
     /// ```
@@ -33,7 +38,7 @@ impl<T: Packet> Subscriber<T> {
     where
         T: Unpack,
     {
-        Values { subscriber: self }
+        Values { subscriber: self, is_over: false }
     }
 
     /// A stream of owned values, for any executor. It ends as [`values`](Self::values) does.
@@ -47,9 +52,14 @@ impl<T: Packet> Subscriber<T> {
 }
 
 /// Iterator over a subscriber's packets as owned values: see [`Subscriber::values`].
+///
+/// An error that would come again each time is the last item, such as
+/// [`Stopped`](RecvError::Stopped).
 #[must_use = "iterators are lazy"]
 pub struct Values<'a, T: Packet> {
     subscriber: &'a mut Subscriber<T>,
+    /// No item follows.
+    is_over: bool,
 }
 
 impl<T: Packet> fmt::Debug for Values<'_, T> {
@@ -58,19 +68,58 @@ impl<T: Packet> fmt::Debug for Values<'_, T> {
     }
 }
 
+impl<T: Unpack> Values<'_, T> {
+    /// The next item. Pending if there is none yet and the call does not wait.
+    fn item(&mut self, timeout: Timeout) -> Poll<Option<Result<T, ValueError>>> {
+        let before = self.subscriber.receiver.cursor.position();
+        let received = match self.subscriber.take_next::<RecvFailure>(timeout) {
+            Ok(taken) => self.subscriber.open(taken).map(Received::unpack),
+            Err(RecvFailure::NotReady(())) => return Poll::Pending,
+            Err(RecvFailure::Error(error)) => Err(error),
+        };
+        Poll::Ready(match received {
+            Ok(value) => Some(value.map_err(ValueError::from)),
+            Err(error) => {
+                let has_moved = self.subscriber.receiver.cursor.position() != before;
+                self.failed(error, has_moved)
+            }
+        })
+    }
+
+    /// The item of an error. `has_moved`: the next receive finds something else.
+    fn failed(&mut self, error: RecvError, has_moved: bool) -> Option<Result<T, ValueError>> {
+        let is_past = match error {
+            RecvError::Missed(_) | RecvError::TypeMismatch(_) => true,
+            RecvError::Corrupt(_) => has_moved,
+            RecvError::Closed
+            | RecvError::Detached(_)
+            | RecvError::Stopped
+            | RecvError::System(_) => false,
+        };
+        self.is_over = !is_past;
+        (!matches!(error, RecvError::Closed)).then(|| Err(error.into()))
+    }
+}
+
 impl<T: Unpack> Iterator for Values<'_, T> {
     type Item = Result<T, ValueError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.subscriber.recv() {
-            Ok(received) => Some(Received::unpack(received).map_err(ValueError::from)),
-            Err(RecvError::Closed) => None,
-            Err(error) => Some(Err(error.into())),
+        if self.is_over {
+            return None;
+        }
+        loop {
+            if let Poll::Ready(item) = self.item(Timeout::Never) {
+                return item;
+            }
         }
     }
 }
 
-/// The values of a [`Subscriber`], as a stream. [`stream`](Subscriber::stream) returns it.
+impl<T: Unpack> FusedIterator for Values<'_, T> {}
+
+/// The values of a [`Subscriber`], as a stream. [`stream`](Subscriber::stream) returns it. It ends
+/// as [`Values`] does.
 #[cfg(feature = "async")]
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct ValueStream<'a, T: Packet> {
@@ -90,12 +139,29 @@ impl<T: Unpack> futures_core::Stream for ValueStream<'_, T> {
     type Item = Result<T, ValueError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = poll_ready(&mut self.values.subscriber.receiver, context);
-        self.is_pending |= polled.is_pending();
-        polled.map(|ready| match ready {
-            Ok(()) => self.values.next(),
-            Err(error) => Some(Err(RecvError::System(error).into())),
-        })
+        while !self.values.is_over {
+            match poll_ready(&mut self.values.subscriber.receiver, context) {
+                Poll::Pending => {
+                    self.is_pending = true;
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(self.values.failed(RecvError::System(error), false));
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            if let ready @ Poll::Ready(_) = self.values.item(Timeout::Zero) {
+                return ready;
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T: Unpack> futures_core::FusedStream for ValueStream<'_, T> {
+    fn is_terminated(&self) -> bool {
+        self.values.is_over
     }
 }
 

@@ -1,4 +1,19 @@
-//! The macros that write the forms of a verb.
+//! The forms of a verb: the macros that write them, and how the forms of tasks wait.
+
+#[cfg(feature = "async")]
+use super::waitable::{Selectable, Selectee, Waitable};
+#[cfg(feature = "async")]
+use crate::error::Failure;
+#[cfg(feature = "async")]
+use crate::segment::layout::EventCount;
+#[cfg(feature = "async")]
+use crate::segment::view::KeptEventCount;
+#[cfg(feature = "async")]
+use crate::sys::stop::Stop;
+#[cfg(feature = "async")]
+use crate::wait::Listener;
+#[cfg(feature = "async")]
+use std::io;
 
 /// Writes the methods `verb`, `try_verb` and `verb_timeout`, each with its own error. All call one
 /// generic method with how long to wait.
@@ -67,11 +82,20 @@ macro_rules! verb {
     (@error $error:ident $wrapper:ident) => { $wrapper<$error> };
 }
 
-/// Writes the form of a verb that waits in a task: it awaits the endpoint, and then calls the form
-/// that waits, which returns what was found.
+/// Writes the form of a verb that waits in a task. It repeats `take`, which does not wait, and
+/// awaits the endpoint in between. So what woke it may be gone again: it never blocks its thread.
+/// Then it opens what was taken.
+///
+/// ```text
+/// async_verb! {
+///     recv_async = recv() -> Received<'_, T>; RecvError { take_next, open? }
+/// }
+/// ```
 macro_rules! async_verb {
     ($(
-        $name:ident = $wait:ident() -> $result:ty; $error:ident
+        $name:ident = $wait:ident() -> $result:ty; $error:ident {
+            $take:ident $(, $open:ident $($fails:tt)?)?
+        }
     )+) => {$(
         #[doc = concat!(
             "As [`", stringify!($wait), "`](Self::", stringify!($wait), "), but waits in a task, for any executor."
@@ -87,10 +111,93 @@ macro_rules! async_verb {
         )]
         #[cfg(feature = "async")]
         pub async fn $name(&mut self) -> Result<$result, $error> {
-            $crate::Selectable::ready(self).await.map_err($error::System)?;
-            self.$wait()
+            let take = |endpoint: &mut Self| endpoint.$take($crate::wait::Timeout::Zero);
+            let taken = $crate::channel::in_task(self, $error::System, take).await?;
+            $(let taken = self.$open(taken)$($fails)?;)?
+            Ok(taken)
         }
     )+};
+}
+
+/// Repeats an attempt that does not wait until it succeeds or fails, and waits in the task in
+/// between. `system` makes the error of a task that cannot wait.
+#[cfg(feature = "async")]
+pub(crate) async fn in_task<S: Selectable, R, E, W>(
+    one: &mut S,
+    system: impl Fn(io::Error) -> E,
+    mut attempt: impl FnMut(&mut S) -> Result<R, Failure<E, W>>,
+) -> Result<R, E> {
+    loop {
+        match attempt(one) {
+            Ok(result) => return Ok(result),
+            Err(Failure::Error(error)) => return Err(error),
+            Err(Failure::NotReady(_)) => {}
+        }
+        one.ready().await.map_err(&system)?;
+    }
+}
+
+/// Waits in a task until `find` finds something. `event_count` is notified when it may. `None` if
+/// the stop was called.
+#[cfg(feature = "async")]
+pub(crate) async fn find_in_task<R, F: Fn() -> Option<R>>(
+    event_count: KeptEventCount,
+    stop: Option<&Stop>,
+    find: F,
+) -> io::Result<Option<R>> {
+    let mut search = Search { find, event_count, stop, listener: None };
+    loop {
+        if let Some(found) = (search.find)() {
+            return Ok(Some(found));
+        }
+        if Stop::was_called(stop) {
+            return Ok(None);
+        }
+        search.ready().await?;
+    }
+}
+
+/// A wait for something that is found by a search.
+#[cfg(feature = "async")]
+struct Search<'a, F> {
+    find: F,
+    event_count: KeptEventCount,
+    stop: Option<&'a Stop>,
+    listener: Option<Box<Listener>>,
+}
+
+#[cfg(feature = "async")]
+impl<R, F: Fn() -> Option<R>> Selectable for Search<'_, F> {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(self)
+    }
+}
+
+#[cfg(feature = "async")]
+impl<R, F: Fn() -> Option<R>> Waitable for Search<'_, F> {
+    fn has_next(&mut self) -> bool {
+        self.is_ready()
+    }
+
+    fn is_ready(&self) -> bool {
+        (self.find)().is_some()
+    }
+
+    fn event_count(&self) -> Option<&EventCount> {
+        Some(&self.event_count)
+    }
+
+    fn event_counts(&self) -> Vec<KeptEventCount> {
+        vec![self.event_count.clone()]
+    }
+
+    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
+        Some(&mut self.listener)
+    }
+
+    fn stop(&self) -> Option<&Stop> {
+        self.stop
+    }
 }
 
 pub(crate) use async_verb;

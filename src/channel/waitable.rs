@@ -9,8 +9,9 @@
 
 use crate::segment::layout::EventCount;
 use crate::segment::view::KeptEventCount;
+use crate::sys::event::AnyReadable;
 use crate::sys::stop::Stop;
-use crate::wait::{LONGEST, Listener, Signal, Subject, Wait};
+use crate::wait::{Listener, Signal, Subject, Wait};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -18,7 +19,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 /// A receiver that can be waited for, alone or with others. Its event count is notified when there
 /// may be something for it.
@@ -78,11 +78,6 @@ pub(crate) trait Waitable {
     /// What ends its waits from outside. After that it is ready: its receive returns `Stopped`.
     fn stop(&self) -> Option<&Stop> {
         None
-    }
-
-    /// Longest time between two calls of [`has_next`](Self::has_next).
-    fn longest_sleep(&self) -> Duration {
-        LONGEST
     }
 
     /// How it waits. If one of them only spins, all spin.
@@ -179,11 +174,60 @@ pub(super) fn is_stopped(one: &dyn Waitable) -> bool {
 /// long as an endpoint has a readiness or was awaited. A publisher pays nothing unless an endpoint
 /// found nothing before. The thread's hop costs some microseconds more than a blocked receive.
 #[derive(Clone)]
-pub struct Readiness(Arc<Signal>);
+pub struct Readiness(ReadyDescriptor);
+
+#[derive(Clone)]
+enum ReadyDescriptor {
+    One(Arc<Signal>),
+    Any(Arc<AnyReadable>),
+}
+
+impl Readiness {
+    /// One descriptor for several endpoints, such as all that a worker listens to. It is readable
+    /// while the readiness of one of them is. Then try each of them, or ask
+    /// [`try_select`](crate::try_select) which one has something.
+    ///
+    /// An endpoint leaves it when it is dropped. To add one, make another readiness. It costs a
+    /// descriptor besides one for each endpoint.
+    ///
+    /// ```
+    /// # let cluster = format!("readiness-{}", std::process::id());
+    /// use packetring::{Readiness, TryRecvError, Worker};
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    ///
+    /// let worker = Worker::join(&cluster, "shop")?;
+    /// let (mut inbox, mut jobs) = (worker.inbox()?, worker.queue::<u64>("jobs")?);
+    /// let ready = Readiness::of(&mut [&mut inbox, &mut jobs])?;
+    /// # worker.send_to("shop", &7_u64)?;
+    /// poll(&mut [PollFd::new(&ready, PollFlags::IN)], None)?;
+    /// while let Ok(message) = inbox.try_recv() {
+    ///     message.ack();
+    /// }
+    /// assert!(matches!(jobs.try_recv(), Err(TryRecvError::Empty)));
+    /// # drop((inbox, jobs));
+    /// # worker.leave()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Selectable::readiness`] of each; [`Unsupported`](io::ErrorKind::Unsupported) for a
+    /// [`Stop`].
+    pub fn of(list: &mut [&mut dyn Selectable]) -> io::Result<Self> {
+        let any = AnyReadable::new()?;
+        for one in list {
+            any.add(one.readiness()?.as_fd())?;
+        }
+        Ok(Self(ReadyDescriptor::Any(Arc::new(any))))
+    }
+}
 
 impl AsFd for Readiness {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.made_descriptor()
+        match &self.0 {
+            ReadyDescriptor::One(signal) => signal.made_descriptor(),
+            ReadyDescriptor::Any(any) => any.as_fd(),
+        }
     }
 }
 
@@ -223,7 +267,7 @@ fn listener(one: &mut dyn Waitable) -> io::Result<&mut Listener> {
 fn readiness(one: &mut dyn Waitable) -> io::Result<Readiness> {
     let signal = listener(one)?.signal();
     signal.make_descriptor()?;
-    Ok(Readiness(Arc::clone(signal)))
+    Ok(Readiness(ReadyDescriptor::One(Arc::clone(signal))))
 }
 
 /// At the end of a call that does not wait and found nothing: arms the endpoint, if it has a

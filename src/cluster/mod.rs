@@ -42,6 +42,7 @@ mod pool;
 mod queue;
 mod service;
 mod topic;
+mod waits;
 mod worker;
 
 pub use crate::channel::{Delivery, QueueConsumer};

@@ -3,28 +3,26 @@
 use super::builder::WorkerBuilder;
 use super::calls::{AreaSettings, OwnCallers, OwnCalls};
 use super::default_name::DefaultName;
-use super::directory::{self, Directory, JoinRequest, Watch, WorkerInfo, WorkerState};
-use super::error::{JoinError, WaitError};
+use super::directory::{self, Directory, JoinRequest, Watch, WorkerInfo};
+use super::error::JoinError;
 #[cfg(feature = "handover")]
 use super::handover::FdListener;
 use super::names::{Addressee, Cluster, ClusterObject, WorkerId};
 use super::pool::SenderPool;
 use crate::channel::{Draining, Ring, RingBuilder};
 use crate::error::{Detachment, OpenError};
-use crate::wait::{Deadline, Pace, Sleep, Subject, Wait, Waiter, wait_until};
 use std::fmt;
 use std::sync::Mutex;
 #[cfg(feature = "handover")]
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 /// A process's place in a cluster: its name and id, and the start of everything that it opens.
 ///
 /// A worker is `Send` and `Sync`, and all methods take `&self`. A process may have several.
 ///
 /// The first worker that joins creates the cluster. The cluster goes when its last worker has left,
-/// unless a worker is [away](WorkerState::Away) or a queue has packets. The next join clears the
-/// rest of a cluster whose workers were all killed; [`remove_cluster`](Worker::remove_cluster)
+/// unless a worker is [away](super::WorkerState::Away) or a queue has packets. The next join clears
+/// the rest of a cluster whose workers were all killed; [`remove_cluster`](Worker::remove_cluster)
 /// removes everything.
 ///
 /// # Names
@@ -167,7 +165,7 @@ impl Worker {
     }
 
     /// The workers of the cluster by id: all that live, this one included, and all that are
-    /// [away](WorkerState::Away). Costs a system call for each.
+    /// [away](super::WorkerState::Away). Costs a system call for each.
     pub fn workers(&self) -> Vec<WorkerInfo> {
         self.directory.list()
     }
@@ -176,88 +174,6 @@ impl Worker {
     /// if its place was given to a worker of another name.
     pub fn worker(&self, who: &(impl Addressee + ?Sized)) -> Option<WorkerInfo> {
         self.directory.info(&who.address())
-    }
-
-    /// Waits until a worker lives. Returns its description.
-    ///
-    /// The worker may have no inbox yet. Before [`send_to`](Self::send_to), use
-    /// [`wait_for_inbox_timeout`](Self::wait_for_inbox_timeout).
-    ///
-    /// # Errors
-    ///
-    /// [`NotThere`](WaitError::NotThere) after the timeout, [`Stopped`](WaitError::Stopped).
-    pub fn wait_for_worker_timeout(
-        &self,
-        who: &(impl Addressee + ?Sized),
-        timeout: Duration,
-    ) -> Result<WorkerInfo, WaitError> {
-        let is_alive = |worker: &WorkerInfo| worker.state == WorkerState::Alive;
-        let found = self.wait_for(who, timeout, is_alive)?;
-        found.ok_or_else(|| WaitError::NotThere { who: who.address().to_string() })
-    }
-
-    /// Waits until a worker has an [inbox](Self::inbox), so that messages can be sent to it. A
-    /// worker that is [away](WorkerState::Away) has one, too.
-    ///
-    /// ```
-    /// # let cluster = format!("wait-for-inbox-{}", std::process::id());
-    /// use packetring::Worker;
-    /// use std::time::Duration;
-    ///
-    /// let feed = Worker::join(&cluster, "feed")?;
-    /// std::thread::scope(|scope| {
-    ///     scope.spawn(|| -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    ///         let shop = Worker::join(&cluster, "shop")?;
-    ///         shop.inbox()?.recv()?.ack();
-    ///         Ok(shop.leave()?)
-    ///     });
-    ///     feed.wait_for_inbox_timeout("shop", Duration::from_secs(10))?;
-    ///     feed.send_to("shop", &7_u64)?;
-    ///     Ok::<(), Box<dyn std::error::Error>>(())
-    /// })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// After the timeout: [`NoInbox`](WaitError::NoInbox) if the worker lives, else
-    /// [`NotThere`](WaitError::NotThere). [`Stopped`](WaitError::Stopped).
-    pub fn wait_for_inbox_timeout(
-        &self,
-        who: &(impl Addressee + ?Sized),
-        timeout: Duration,
-    ) -> Result<WorkerInfo, WaitError> {
-        self.wait_for(who, timeout, |worker| worker.has_inbox)?.ok_or_else(|| {
-            let is_alive = self.worker(who).is_some_and(|found| found.state == WorkerState::Alive);
-            let who = who.address().to_string();
-            if is_alive { WaitError::NoInbox { who } } else { WaitError::NotThere { who } }
-        })
-    }
-
-    /// Waits until a worker is ready. `None` after the timeout.
-    fn wait_for(
-        &self,
-        who: &(impl Addressee + ?Sized),
-        timeout: Duration,
-        is_ready: impl Fn(&WorkerInfo) -> bool,
-    ) -> Result<Option<WorkerInfo>, WaitError> {
-        let waiter = Waiter::new(Wait::park(), Sleep::Futex).with_stop(self.directory.stop());
-        let find = || self.worker(who).filter(&is_ready);
-        let found = wait_until(
-            &mut Pace::new(),
-            Deadline::after(timeout),
-            |_| match find() {
-                Some(found) => Some(Ok(found)),
-                None => waiter.is_stopped().then_some(Err(WaitError::Stopped)),
-            },
-            |pace, deadline| {
-                pace.begin(Subject { id: 0, is_pending: false });
-                let event_count = self.directory.event_count();
-                waiter.park(event_count, pace.sleep(deadline), || find().is_some());
-                pace.is_due();
-            },
-        );
-        found.transpose()
     }
 
     /// Returns a [`Watch`]: it reports every worker that joins, leaves or dies from now on.

@@ -98,6 +98,8 @@ failpoints! {
     Redeliver,
     /// Dead letter: it was sent. Next: acknowledge the packet.
     DeadLetter,
+    /// Request: it is in hand. Next: check whether its caller has given it up.
+    RequestCheck,
     /// Reply: the place is known. Next: write the reply.
     ReplyFill,
     /// Reply: written. Next: store the state.

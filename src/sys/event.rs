@@ -1,5 +1,5 @@
 //! Events of `raw_sync` in shared memory: the portable way to park. [`EventFd`] is the descriptor
-//! that tells an event loop.
+//! that tells an event loop, and [`AnyReadable`] joins several.
 //!
 //! Limits of the events:
 //!
@@ -221,6 +221,37 @@ impl Drop for EventFd {
 impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// A descriptor that is readable while one of others is: an epoll instance. It forgets a descriptor
+/// that is closed.
+#[derive(Debug)]
+pub(crate) struct AnyReadable(OwnedFd);
+
+impl AnyReadable {
+    /// Makes a descriptor that is never readable so far.
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: the call takes numbers only.
+        let number = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        super::check(number)?;
+        // SAFETY: the call has just made the descriptor, and nothing else owns it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(number) }))
+    }
+
+    /// Adds a descriptor.
+    pub(crate) fn add(&self, other: BorrowedFd<'_>) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
+        let (own, other) = (self.0.as_raw_fd(), other.as_raw_fd());
+        // SAFETY: the call reads `event`, which lives until it returns.
+        super::check(unsafe { libc::epoll_ctl(own, libc::EPOLL_CTL_ADD, other, &raw mut event) })
+            .map(drop)
+    }
+}
+
+impl AsFd for AnyReadable {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

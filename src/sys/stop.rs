@@ -8,6 +8,8 @@
 use super::futex;
 use crate::sync::{AtomicU32, Ordering};
 use std::sync::Arc;
+#[cfg(not(loom))]
+use std::time::Duration;
 
 /// Ends waits, from any thread or from a signal handler.
 ///
@@ -75,6 +77,15 @@ impl Stop {
     #[inline]
     pub(crate) fn was_called(stop: Option<&Self>) -> bool {
         stop.is_some_and(Self::is_stopped)
+    }
+
+    /// Sleeps for `bound`, or until the stop is called, or shorter.
+    #[cfg(not(loom))]
+    pub(crate) fn sleep(stop: Option<&Self>, bound: Duration) {
+        match stop {
+            Some(stop) => futex::wait(stop.word(), 0, bound),
+            None => std::thread::sleep(bound),
+        }
     }
 
     /// The word that is not 0 once it was stopped.

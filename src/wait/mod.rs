@@ -51,8 +51,10 @@ pub(crate) use event_count::{Registrations, Sleep, Waiter};
 pub(crate) use notify::Notifier;
 #[cfg(not(loom))]
 pub(crate) use notify::{Signal, notify_once};
+#[cfg(feature = "handover")]
+pub(crate) use pace::LONGEST;
 #[cfg(not(loom))]
-pub(crate) use pace::{IDLE, JOINT, LONGEST, PENDING, Pace, Subject, let_others_run};
+pub(crate) use pace::{IDLE, JOINT, PENDING, Pace, Subject};
 #[cfg(not(loom))]
 pub(crate) use reactor::Listener;
 

@@ -11,11 +11,20 @@
 mod handover;
 mod stress;
 
+use futures_util::future::join_all;
+use futures_util::stream::FusedStream;
 use futures_util::{FutureExt, StreamExt, join, pin_mut, select};
-use packetring::cluster::{CallError, Client, Delivery, Request, Service, WorkerChange};
-use packetring::{Readiness, RecvError, Ring, Selectable, Stop, TryRecvError, Worker};
+use packetring::cluster::{
+    CallError, Client, Delivery, Request, SendToError, Service, TryServiceRecvError, WaitError,
+    WorkerChange,
+};
+use packetring::{
+    Readiness, RecvError, Reserved, Ring, Selectable, SendError, Stop, Tail, TryRecvError,
+    ValueError, Worker,
+};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// No test waits longer.
@@ -115,6 +124,27 @@ fn a_stream_yields_owned_values_until_the_ring_closes() {
 }
 
 #[test]
+fn a_stream_ends_after_the_error_of_a_stop() {
+    on_each(|| {
+        Box::pin(async {
+            let stop = Stop::new();
+            let ring = Ring::builder().stop(&stop).stays_open(true).heap().unwrap();
+            let mut subscriber = ring.subscriber::<u64>().unwrap();
+            let mut publisher = ring.publisher::<u64>().unwrap();
+            publisher.send(&1).unwrap();
+            stop.stop();
+            let mut stream = subscriber.stream();
+            let all: Vec<_> = stream.by_ref().take(10).collect().await;
+            assert_eq!(*all[0].as_ref().unwrap(), 1);
+            assert!(matches!(all[1..], [Err(ValueError::Recv(RecvError::Stopped))]), "{all:?}");
+            assert!(stream.is_terminated());
+            publisher.send(&2).unwrap();
+            assert!(stream.next().await.is_none());
+        })
+    });
+}
+
+#[test]
 fn workers_call_send_and_watch_in_tasks() {
     on_each(|| {
         Box::pin(async {
@@ -187,6 +217,293 @@ fn a_dropped_call_is_cancelled() {
                 gone.wait_async().await,
                 Err(CallError::NoService | CallError::ServiceGone)
             ));
+        })
+    });
+}
+
+/// A service whose ring has room for 16 requests, and a client.
+fn small_service(worker: &Worker) -> (Service<u64, u64>, Client<u64, u64>) {
+    let builder = || worker.service_builder("double").capacity(1024);
+    (builder().server().unwrap(), builder().client().unwrap())
+}
+
+type Calling<'a> = Pin<Box<dyn Future<Output = Result<u64, CallError>> + Send + 'a>>;
+
+/// Starts more calls than the ring has room for. None of them blocks this thread.
+fn call_often(client: &Client<u64, u64>) -> Vec<Calling<'_>> {
+    let calling = |number: u64| -> Calling<'_> {
+        let mut calling: Calling<'_> =
+            Box::pin(
+                async move { client.call_async(&number).await.map(|reply| reply.to_native()) },
+            );
+        assert!((&mut calling).now_or_never().is_none(), "nobody serves");
+        calling
+    };
+    (0..100).map(calling).collect()
+}
+
+fn serve_one(request: Request<'_, u64, u64>) {
+    let doubled = request.to_native() * 2;
+    Request::reply(request, &doubled).unwrap();
+}
+
+#[test]
+fn calls_wait_for_room_in_their_tasks() {
+    on_each(|| {
+        Box::pin(async {
+            let worker = Worker::join(&unique("full"), "both").unwrap();
+            let (mut service, client) = small_service(&worker);
+            let serving = async {
+                for _ in 0..100 {
+                    serve_one(service.recv_async().await.unwrap());
+                }
+            };
+            let (replies, ()) = join!(join_all(call_often(&client)), serving);
+            let replies: Vec<u64> = replies.into_iter().map(Result::unwrap).collect();
+            assert_eq!(replies, (0..100).map(|number| number * 2).collect::<Vec<_>>());
+        })
+    });
+}
+
+#[test]
+fn a_call_that_is_dropped_as_it_waits_for_room_is_cancelled() {
+    on_each(|| {
+        Box::pin(async {
+            let worker = Worker::builder().max_calls(100).join(&unique("full"), "both").unwrap();
+            let (mut service, client) = small_service(&worker);
+            for _ in 0..3 {
+                // No place stays behind: a hundred calls find one each time.
+                drop(call_often(&client));
+                assert!(matches!(service.try_recv(), Err(TryServiceRecvError::Empty)));
+            }
+            let (reply, ()) = join!(client.call_async(&4), async {
+                serve_one(service.recv_async().await.unwrap());
+            });
+            assert_eq!(*reply.unwrap(), 8);
+        })
+    });
+}
+
+#[test]
+fn a_call_that_waits_for_room_is_told_when_the_last_server_goes() {
+    on_each(|| {
+        Box::pin(async {
+            let worker = Worker::join(&unique("full"), "both").unwrap();
+            let (service, client) = small_service(&worker);
+            let calls = call_often(&client);
+            drop(service);
+            for outcome in join_all(calls).await {
+                assert!(matches!(outcome, Err(CallError::NoService)), "{outcome:?}");
+            }
+        })
+    });
+}
+
+#[test]
+fn a_stop_ends_calls_that_wait_for_room() {
+    on_each(|| {
+        Box::pin(async {
+            let stop = Stop::new();
+            let worker = Worker::builder().stop(&stop).join(&unique("full"), "both").unwrap();
+            let (_service, client) = small_service(&worker);
+            let calls = call_often(&client);
+            stop.stop();
+            for outcome in join_all(calls).await {
+                assert!(matches!(outcome, Err(CallError::Stopped)), "{outcome:?}");
+            }
+        })
+    });
+}
+
+fn small_ring() -> Ring {
+    Ring::builder().capacity(1024).heap().unwrap()
+}
+
+#[test]
+fn reservations_wait_for_room_in_their_tasks() {
+    on_each(|| {
+        Box::pin(async {
+            let (numbers, texts) = (small_ring(), small_ring());
+            let mut subscribers =
+                [numbers.any_subscriber(), texts.any_subscriber()].map(Result::unwrap);
+            let mut publisher = numbers.publisher::<u64>().unwrap();
+            let mut any = numbers.any_publisher().unwrap();
+            let mut lists = texts.publisher::<Tail<u64, u8>>().unwrap();
+            let mut any_lists = texts.any_publisher().unwrap();
+            let reserving = async {
+                for number in 0..100_u64 {
+                    let mut room = publisher.reserve_async().await.unwrap();
+                    // A reservation may live across an await.
+                    std::future::ready(()).await;
+                    *room = number.into();
+                    Reserved::commit(room);
+                    let mut room = any.reserve_async::<u64>().await.unwrap();
+                    *room = number.into();
+                    Reserved::commit(room);
+                    let mut room = lists.reserve_tail_async(3).await.unwrap();
+                    *room.head_mut() = number.into();
+                    room.commit();
+                    let mut room = any_lists.reserve_tail_async::<u64, u8>(3).await.unwrap();
+                    *room.head_mut() = number.into();
+                    room.commit();
+                }
+            };
+            let [subscriber, list_subscriber] = &mut subscribers;
+            let receiving = async {
+                for number in 0..200_u64 {
+                    let received = subscriber.recv_async().await.unwrap();
+                    assert_eq!(*received.open_as::<u64>().unwrap(), number / 2);
+                    let received = list_subscriber.recv_async().await.unwrap();
+                    assert_eq!(received.open_as::<Tail<u64, u8>>().unwrap().head, number / 2);
+                }
+            };
+            join!(reserving, receiving);
+            // A reservation that is dropped as it waits leaves no claim.
+            while publisher.try_send(&7).is_ok() {}
+            assert!(publisher.reserve_async().now_or_never().is_none());
+            assert_eq!(*subscriber.recv().unwrap().open_as::<u64>().unwrap(), 7);
+        })
+    });
+}
+
+#[test]
+fn messages_wait_for_room_in_their_tasks() {
+    on_each(|| {
+        Box::pin(async {
+            let cluster = unique("messages");
+            let shop = Worker::builder().inbox_capacity(1024).join(&cluster, "shop").unwrap();
+            let feed = Worker::join(&cluster, "feed").unwrap();
+            let missing = feed.send_to_async("shop", &0_u64).await;
+            assert!(matches!(missing, Err(SendToError::NoInbox { .. })), "{missing:?}");
+            let mut inbox = shop.inbox().unwrap();
+            let sending = async {
+                for number in 0..300_u64 {
+                    feed.send_to_async("shop", &number).await.unwrap();
+                }
+            };
+            let receiving = async {
+                for number in 0..300 {
+                    let message = inbox.recv_async().await.unwrap();
+                    assert_eq!(*message.open_as::<u64>().unwrap(), number);
+                    message.ack();
+                }
+            };
+            join!(sending, receiving);
+            // A send that is dropped as it waits sends nothing.
+            let mut sent = 0;
+            while feed.try_send_to("shop", &sent).is_ok() {
+                sent += 1;
+            }
+            assert!(feed.send_to_async("shop", &sent).now_or_never().is_none());
+            for number in 0..sent {
+                let message = inbox.recv_async().await.unwrap();
+                assert_eq!(*message.open_as::<u64>().unwrap(), number);
+                message.ack();
+            }
+            assert!(matches!(inbox.try_recv(), Err(TryRecvError::Empty)));
+            // The worker leaves while a send waits.
+            while feed.try_send_to("shop", &0_u64).is_ok() {}
+            let mut waiting = Box::pin(feed.send_to_async("shop", &1_u64));
+            assert!((&mut waiting).now_or_never().is_none());
+            drop(inbox);
+            shop.leave().unwrap();
+            let outcome = waiting.await;
+            assert!(
+                matches!(outcome, Err(SendToError::Dead { .. } | SendToError::Closed)),
+                "{outcome:?}"
+            );
+        })
+    });
+}
+
+#[test]
+fn many_tasks_and_threads_send_to_one_inbox() {
+    const EACH: u64 = 200;
+    let cluster = unique("messages");
+    // Few entries: not each thread has one.
+    let builder = Worker::builder().max_workers(2).inbox_capacity(2048);
+    let shop = builder.join(&cluster, "shop").unwrap();
+    let feed = Arc::new(Worker::builder().max_workers(2).join(&cluster, "feed").unwrap());
+    let mut inbox = shop.inbox().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let threads: Vec<_> = (0..8_u64)
+        .map(|sender| {
+            let feed = Arc::clone(&feed);
+            std::thread::spawn(move || {
+                for number in 0..EACH {
+                    feed.send_to("shop", &(sender, number)).unwrap();
+                }
+            })
+        })
+        .collect();
+    runtime.block_on(async {
+        for sender in 8..40_u64 {
+            let feed = Arc::clone(&feed);
+            tokio::spawn(async move {
+                for number in 0..EACH {
+                    feed.send_to_async("shop", &(sender, number)).await.unwrap();
+                }
+            });
+        }
+        let mut next = [0; 40];
+        for _ in 0..40 * EACH {
+            let message = tokio::time::timeout(LONG, inbox.recv_async()).await.unwrap().unwrap();
+            let sent = message.open_as::<(u64, u64)>().unwrap();
+            let next = &mut next[sent.0.to_native() as usize];
+            assert_eq!(sent.1, *next);
+            *next += 1;
+            message.ack();
+        }
+    });
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    drop(inbox);
+    shop.leave().unwrap();
+}
+
+#[test]
+fn tasks_wait_for_workers_inboxes_servers_and_subscribers() {
+    on_each(|| {
+        Box::pin(async {
+            let (stop, cluster) = (Stop::new(), unique("waits"));
+            let feed = Worker::builder().stop(&stop).join(&cluster, "feed").unwrap();
+            let client: Client<u64, u64> = feed.client("double").unwrap();
+            let mut topic = feed.publisher::<u64>("prices").unwrap();
+            let waits = || {
+                (
+                    feed.wait_for_worker_async("shop"),
+                    feed.wait_for_inbox_async("shop"),
+                    client.wait_for_server_async(),
+                )
+            };
+            {
+                let (worker, inbox, server) = waits();
+                let subscribers = topic.wait_for_subscribers_async(1);
+                pin_mut!(worker, inbox, server, subscribers);
+                assert!(worker.as_mut().now_or_never().is_none());
+                assert!(inbox.as_mut().now_or_never().is_none());
+                assert!(server.as_mut().now_or_never().is_none());
+                assert!(subscribers.as_mut().now_or_never().is_none());
+                let shop = Worker::join(&cluster, "shop").unwrap();
+                assert_eq!(worker.await.unwrap().id, shop.id());
+                assert!(inbox.as_mut().now_or_never().is_none());
+                let opened = shop.inbox().unwrap();
+                assert!(inbox.await.unwrap().has_inbox);
+                let service = shop.service::<u64, u64>("double").unwrap();
+                server.await.unwrap();
+                let subscriber = shop.subscriber::<u64>("prices").unwrap();
+                subscribers.await.unwrap();
+                drop((opened, service, subscriber));
+                shop.leave().unwrap();
+            }
+            let (worker, inbox, server) = waits();
+            let subscribers = topic.wait_for_subscribers_async(1);
+            let stopping = async { stop.stop() };
+            let (worker, inbox, server, subscribers, ()) =
+                join!(worker, inbox, server, subscribers, stopping);
+            assert!(matches!(worker, Err(WaitError::Stopped)), "{worker:?}");
+            assert!(matches!(inbox, Err(WaitError::Stopped)), "{inbox:?}");
+            assert!(matches!(server, Err(CallError::Stopped)), "{server:?}");
+            assert!(matches!(subscribers, Err(SendError::Stopped)), "{subscribers:?}");
         })
     });
 }

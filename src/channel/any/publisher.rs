@@ -7,6 +7,8 @@ use crate::channel::join::{self, Types};
 use crate::channel::reserved::{Reserved, ReservedTail};
 use crate::channel::type_cache::TypeCache;
 use crate::channel::type_table;
+#[cfg(feature = "async")]
+use crate::channel::untyped::RoomWait;
 use crate::channel::untyped::{
     DeadLetter, MessageHeader, Sender, SubscriberIndex, publisher_control,
 };
@@ -152,14 +154,62 @@ impl AnyPublisher {
         &mut self,
         packet: impl SendAs<T>,
     ) -> Result<u64, SendError> {
-        let outcome = self.types.index_of::<T, SendFailure>(&self.sender, Timeout::Never);
-        let index = match outcome {
-            Ok((index, _)) => index,
-            Err(SendFailure::Error(error)) => return Err(error),
-            // Registering without a timeout has no other outcome.
-            Err(SendFailure::NotReady(_)) => return Err(SendError::Closed),
-        };
+        let index = self.register_for_task::<T>()?;
         self.sender.send_in_task(packet.value(), index).await
+    }
+
+    /// As [`reserve`](Self::reserve), but waits for room in a task: see
+    /// [`Publisher::reserve_async`](crate::Publisher::reserve_async).
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve), and [`System`](SendError::System) as
+    /// [`ready`](crate::Selectable::ready).
+    #[cfg(feature = "async")]
+    pub async fn reserve_async<T: Packet>(&mut self) -> Result<Reserved<'_, T>, SendError>
+    where
+        T::Archived: AnyBits,
+    {
+        let index = self.register_for_task::<T>()?;
+        Reserved::claim_in_task(&mut self.sender, index).await
+    }
+
+    /// As [`reserve_tail`](Self::reserve_tail), but waits for room in a task: see
+    /// [`Publisher::reserve_async`](crate::Publisher::reserve_async).
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve_tail`](Self::reserve_tail), and [`System`](SendError::System) as
+    /// [`ready`](crate::Selectable::ready).
+    #[cfg(feature = "async")]
+    pub async fn reserve_tail_async<H: Packet, E: Packet>(
+        &mut self,
+        count: usize,
+    ) -> Result<ReservedTail<'_, H, E>, SendError>
+    where
+        Tail<H, E>: Packet,
+        H::Archived: AnyBits,
+        E::Archived: AnyBits,
+    {
+        let index = self.register_for_task::<Tail<H, E>>()?;
+        ReservedTail::claim_in_task(&mut self.sender, index, count).await
+    }
+
+    /// The index of a type, which is registered if it is new to the ring.
+    #[cfg(feature = "async")]
+    fn register_for_task<T: Packet>(&mut self) -> Result<u16, SendError> {
+        match self.types.index_of::<T, SendFailure>(&self.sender, Timeout::Never) {
+            Ok((index, _)) => Ok(index),
+            Err(SendFailure::Error(error)) => Err(error),
+            // Registering without a timeout has no other outcome.
+            Err(SendFailure::NotReady(_)) => Err(SendError::Closed),
+        }
+    }
+
+    /// After a try that found no room: has a task wait for room, without this publisher.
+    #[cfg(feature = "async")]
+    pub(crate) fn wait_in(&mut self, room: &mut RoomWait) {
+        room.begin(Some(&mut self.sender));
     }
 
     /// Publishes a message: a packet with a header.

@@ -1,12 +1,13 @@
 //! The subscriber to packets of any type.
 
 use super::received::{AnyBatch, AnyReceived};
-use crate::channel::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::channel::error::{RecvError, RecvFailure, RecvTimeoutError, TryRecvError};
 use crate::channel::untyped::{End, Receiver, SubscriberIndex, subscriber_control};
 use crate::channel::waitable::{Selectable, Selectee};
 use crate::channel::{async_verb, verb};
 use crate::error::{Form, OpenError};
 use crate::ring::cursor::Cursor;
+use crate::ring::cursor::Taken;
 use crate::ring::guard::{BatchGuard, ReadGuard};
 use crate::wait::Timeout;
 use std::fmt;
@@ -90,18 +91,26 @@ impl AnySubscriber {
     }
 
     async_verb! {
-        recv_async = recv() -> AnyReceived<'_>; RecvError
-        drain_async = drain() -> AnyBatch<'_>; RecvError
-        recv_latest_async = recv_latest() -> (AnyReceived<'_>, u64); RecvError
+        recv_async = recv() -> AnyReceived<'_>; RecvError { take_next, open }
+        drain_async = drain() -> AnyBatch<'_>; RecvError { take_batch, open_batch }
+        recv_latest_async
+            = recv_latest() -> (AnyReceived<'_>, u64); RecvError { take_latest, open_latest }
     }
 
     fn receive_latest<F: Form<RecvError, ()>>(
         &mut self,
         timeout: Timeout,
     ) -> Result<(AnyReceived<'_>, u64), F> {
-        let (taken, skipped) = F::retry(|| self.receiver.take_newest(timeout))?;
-        self.receiver.know_types();
-        Ok((AnyReceived::new(ReadGuard::new(&mut self.receiver), taken), skipped))
+        let taken = F::retry(|| self.take_latest(timeout))?;
+        Ok(self.open_latest(taken))
+    }
+
+    fn take_latest(&mut self, timeout: Timeout) -> Result<(Taken, u64), RecvFailure> {
+        self.receiver.take_newest(timeout)
+    }
+
+    fn open_latest(&mut self, (taken, skipped): (Taken, u64)) -> (AnyReceived<'_>, u64) {
+        (self.open(taken), skipped)
     }
 
     #[inline(always)]
@@ -109,18 +118,43 @@ impl AnySubscriber {
         &mut self,
         timeout: Timeout,
     ) -> Result<AnyReceived<'_>, F> {
-        let taken = self.receiver.take::<F>(timeout)?;
+        let taken = self.take_next::<F>(timeout)?;
+        Ok(self.open(taken))
+    }
+
+    /// Takes the next packet.
+    #[inline(always)]
+    pub(crate) fn take_next<F: Form<RecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<Taken, F> {
+        self.receiver.take(timeout)
+    }
+
+    /// The packet that was just taken.
+    #[inline(always)]
+    pub(crate) fn open(&mut self, taken: Taken) -> AnyReceived<'_> {
         self.receiver.know_types();
-        Ok(AnyReceived::new(ReadGuard::new(&mut self.receiver), taken))
+        AnyReceived::new(ReadGuard::new(&mut self.receiver), taken)
     }
 
     fn receive_batch<F: Form<RecvError, ()>>(
         &mut self,
         timeout: Timeout,
     ) -> Result<AnyBatch<'_>, F> {
-        self.receiver.take_batch::<F>(timeout, |_| true)?;
+        let first = self.take_batch::<F>(timeout)?;
+        Ok(self.open_batch(first))
+    }
+
+    #[inline(always)]
+    fn take_batch<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Taken, F> {
+        self.receiver.take_batch::<F>(timeout, |_| true)
+    }
+
+    #[inline(always)]
+    fn open_batch(&mut self, _first: Taken) -> AnyBatch<'_> {
         self.receiver.know_types();
-        Ok(AnyBatch::new(BatchGuard::new(&mut self.receiver)))
+        AnyBatch::new(BatchGuard::new(&mut self.receiver))
     }
 
     /// The entry.

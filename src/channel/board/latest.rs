@@ -12,9 +12,8 @@ use crate::packet::{Packet, SendAs};
 use crate::segment::layout::EventCount;
 use crate::segment::view::KeptEventCount;
 use crate::sys::stop::Stop;
-use crate::wait::{IDLE, Listener, Timeout, Wait};
+use crate::wait::{Listener, Timeout, Wait};
 use std::fmt;
-use std::time::Duration;
 
 /// Writes `Debug`. Not derived: that would require `T: Debug`.
 macro_rules! debug_as_field {
@@ -254,11 +253,6 @@ impl<T: Packet> Waitable for LatestReader<T> {
 
     fn stop(&self) -> Option<&Stop> {
         self.reader.stop()
-    }
-
-    fn longest_sleep(&self) -> Duration {
-        // A writer may be killed between its write and its wake-up.
-        IDLE
     }
 
     fn wait(&self) -> Wait {

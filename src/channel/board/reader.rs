@@ -14,11 +14,10 @@ use crate::segment::SharedSegment;
 use crate::segment::layout::EventCount;
 use crate::segment::view::KeptEventCount;
 use crate::sys::stop::Stop;
-use crate::wait::{IDLE, PENDING, Sleep, Timeout, Wait, Waiter, wait_until};
+use crate::wait::{Deadline, PENDING, Pace, Sleep, Subject, Timeout, Wait, Waiter, wait_until};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Reads the values of a board, in place. It has one value in hand at a time.
 ///
@@ -218,11 +217,14 @@ impl<T: Packet> BoardReader<T> {
             return true;
         }
         let event_count = self.changed_of(cell);
-        let look = |_: &mut ()| waiter.outcome(is_changed());
-        let pause = |_: &mut (), deadline: crate::wait::Deadline| {
-            waiter.park(event_count, deadline.cut(IDLE), is_changed);
+        let look = |_: &mut Pace| waiter.outcome(is_changed());
+        let pause = |pace: &mut Pace, deadline: Deadline| {
+            pace.begin(Subject { id: 0, is_pending: false });
+            // Bounded: a writer may be killed between its write and its wake-up.
+            waiter.park(event_count, pace.sleep(deadline), is_changed);
+            pace.is_due();
         };
-        wait_until(&mut (), deadline, look, pause).unwrap_or(false)
+        wait_until(&mut Pace::new(), deadline, look, pause).unwrap_or(false)
     }
 
     /// Reads the value of a cell.
@@ -290,11 +292,6 @@ impl<T: Packet> Waitable for CellChange<'_, T> {
 
     fn stop(&self) -> Option<&Stop> {
         self.reader.stop()
-    }
-
-    fn longest_sleep(&self) -> Duration {
-        // A writer may be killed between its write and its wake-up.
-        IDLE
     }
 
     fn wait(&self) -> Wait {

@@ -6,10 +6,18 @@
 
 use super::publisher::Sender;
 use crate::channel::error::{SendError, SendFailure, WaitingFor};
+#[cfg(feature = "async")]
+use crate::channel::find_in_task;
 use crate::channel::owned_entry;
 use crate::ring::gate::position;
+#[cfg(feature = "async")]
+use crate::ring::membership::RingState;
+#[cfg(feature = "async")]
+use crate::segment::Segment;
 use crate::segment::layout::NOWHERE;
 use crate::sync::Ordering;
+#[cfg(feature = "async")]
+use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Subject, Timeout, wait_until};
 
 /// The subject of a wait for subscribers. No gate is there.
@@ -70,6 +78,24 @@ impl Sender {
     }
 }
 
+/// Waits in a task until this many subscribers of a ring live.
+#[cfg(feature = "async")]
+pub(crate) async fn await_subscribers(
+    segment: &Segment,
+    count: usize,
+    stop: Option<&Stop>,
+) -> Result<(), SendError> {
+    let find = || match RingState::of(segment.memory()) {
+        RingState::Closed => Some(Err(SendError::Closed)),
+        _ if owned_entry::living_subscribers(segment, segment, None) >= count => Some(Ok(())),
+        _ => None,
+    };
+    // Subscribers that join notify the publishers.
+    let event_count = segment.memory().writers_event_count();
+    let found = find_in_task(event_count, stop, find).await;
+    found.map_err(SendError::System)?.unwrap_or(Err(SendError::Stopped))
+}
+
 /// A subscriber's entry in its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SubscriberIndex(pub(in crate::channel) usize);
@@ -101,6 +127,23 @@ macro_rules! publisher_control {
                 timeout: Timeout,
             ) -> Result<(), F> {
                 F::retry(|| self.sender.wait_for_subscribers(count, timeout))
+            }
+
+            /// Waits in a task until this many subscribers have joined and live, for any executor.
+            ///
+            /// # Errors
+            ///
+            /// [`Closed`](SendError::Closed), [`Stopped`](SendError::Stopped), and
+            /// [`System`](SendError::System) as [`ready`](crate::Selectable::ready).
+            #[cfg(feature = "async")]
+            pub async fn wait_for_subscribers_async(
+                &mut self,
+                count: usize,
+            ) -> Result<(), SendError> {
+                self.sender.begin()?;
+                let entry = &self.sender.entry;
+                let (segment, stop) = (&entry.segment, entry.waiter.stop());
+                $crate::channel::untyped::await_subscribers(segment, count, stop).await
             }
 
             /// Number of living subscribers.

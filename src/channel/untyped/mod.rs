@@ -9,6 +9,8 @@ mod redelivery;
 mod room;
 mod waiting;
 
+#[cfg(feature = "async")]
+pub(crate) use control::await_subscribers;
 pub(crate) use control::{End, SubscriberIndex};
 pub(super) use control::{publisher_control, subscriber_control};
 pub(crate) use options::Draining;
@@ -18,6 +20,8 @@ pub(crate) use publisher::{Attached, PacketId};
 pub(crate) use publisher::{MessageHeader, Sender};
 pub(crate) use receiver::Receiver;
 pub(crate) use redelivery::GroupReceiver;
+#[cfg(feature = "async")]
+pub(crate) use room::RoomWait;
 
 /// The event that acknowledges a packet, so that it is not delivered again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

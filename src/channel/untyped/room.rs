@@ -8,12 +8,15 @@
 
 use super::publisher::Sender;
 use crate::channel::error::{SendError, SendFailure, WaitingFor};
+#[cfg(feature = "async")]
+use crate::channel::in_task;
 use crate::channel::waitable::{Selectable, Selectee, Waitable, rearm};
 use crate::error::Form;
 #[cfg(feature = "async")]
 use crate::packet::Packet;
 use crate::ring::claim::{Full, Writer};
 use crate::ring::gate::{Gate, position};
+use crate::ring::membership::RingState;
 use crate::segment::entry::EntryId;
 use crate::segment::layout::EventCount;
 use crate::segment::view::{KeptEventCount, RingMemory};
@@ -84,15 +87,23 @@ impl Sender {
         value: &T,
         type_index: u16,
     ) -> Result<u64, SendError> {
-        loop {
-            match self.send::<_, SendFailure>(value, type_index, Timeout::Zero) {
-                Ok(position) => return Ok(position),
-                Err(SendFailure::Error(error)) => return Err(error),
-                Err(SendFailure::NotReady(_)) => {
-                    self.ready().await.map_err(SendError::System)?;
-                }
-            }
-        }
+        in_task(self, SendError::System, |sender| {
+            sender.send::<_, SendFailure>(value, type_index, Timeout::Zero)
+        })
+        .await
+    }
+
+    /// Begins an operation, and claims room for an archive of `len` bytes. Waits in a task. The
+    /// claim is open when the future ends, so it is not lost with it.
+    #[cfg(feature = "async")]
+    pub(in crate::channel) async fn begin_claim_in_task(
+        &mut self,
+        len: usize,
+    ) -> Result<(), SendError> {
+        in_task(self, SendError::System, |sender| {
+            sender.begin_claim::<SendFailure>(len, Timeout::Zero)
+        })
+        .await
     }
 
     /// Claims without a wait, if a dead process is at the gate and can be cleared away.
@@ -126,7 +137,8 @@ impl Sender {
     /// then it spins in `park_at`.
     fn spin_at(&self, gate: Gate, deadline: Deadline) -> bool {
         let waiter = &self.entry.waiter;
-        !waiter.only_spins() && waiter.spin(deadline.cut(PENDING), || self.has_moved(gate))
+        let memory = self.writer.memory();
+        !waiter.only_spins() && waiter.spin(deadline.cut(PENDING), || has_moved(memory, gate))
     }
 
     /// Sleeps until the gate moves, for a bounded time. Clears the dead if it did not. The first
@@ -136,18 +148,13 @@ impl Sender {
         self.pace.begin(Subject { id: gate.lowest, is_pending: true });
         let (entry, bound) = (&self.entry, self.pace.sleep(deadline));
         let bound = if entry.waiter.only_spins() { bound.min(PENDING) } else { bound };
-        let has_moved = || self.has_moved(gate);
-        if !entry.waiter.park_or_nap(entry.event_count(), bound, since, has_moved)
+        let is_ready = || has_moved(self.writer.memory(), gate);
+        if !entry.waiter.park_or_nap(entry.event_count(), bound, since, is_ready)
             && self.pace.is_due()
             && !(self.pace.may_share_checks() && self.entry.is_checked())
         {
             self.entry.reap_dead();
         }
-    }
-
-    /// Returns true if the gate may be higher than it was, or the ring is closed.
-    fn has_moved(&self, gate: Gate) -> bool {
-        position_of(self.writer.memory(), gate) != gate.lowest || self.is_closed()
     }
 
     fn not_ready(&self, gate: Gate) -> SendFailure {
@@ -168,7 +175,8 @@ impl Waitable for Sender {
     }
 
     fn is_ready(&self) -> bool {
-        self.blocked.is_none_or(|gate| self.has_moved(gate)) || self.entry.cut_off().is_some()
+        let has_moved = |gate| has_moved(self.writer.memory(), gate);
+        self.blocked.is_none_or(has_moved) || self.entry.cut_off().is_some()
     }
 
     fn event_count(&self) -> Option<&EventCount> {
@@ -211,6 +219,102 @@ impl Waitable for Sender {
     fn sleeps_on_futex(&self) -> bool {
         self.entry.waiter.sleeps_on_futex()
     }
+}
+
+/// A wait for room that holds no publisher, for tasks: a publisher that threads share is borrowed
+/// for a try only.
+#[cfg(feature = "async")]
+pub(crate) struct RoomWait {
+    /// The ring, and the gate at which the last try found no room. `None`: no publisher could try,
+    /// and the clock ends the wait.
+    full: Option<(RingMemory, Gate)>,
+    /// Another try may succeed.
+    may_try: bool,
+    /// The next try that finds no room clears the dead.
+    is_due: bool,
+    stop: Option<Stop>,
+    listener: Option<Box<Listener>>,
+}
+
+#[cfg(feature = "async")]
+impl RoomWait {
+    /// A wait that this stop ends.
+    pub(crate) fn new(stop: Option<&Stop>) -> Self {
+        Self { full: None, may_try: false, is_due: false, stop: stop.cloned(), listener: None }
+    }
+
+    /// Waits for what the last try of this publisher found in its way. `None`: there was none.
+    pub(crate) fn begin(&mut self, publisher: Option<&mut Sender>) {
+        self.may_try = false;
+        let before = self.full.take();
+        let is_due = std::mem::take(&mut self.is_due);
+        if let Some(sender) = publisher {
+            let has_changed = is_due && sender.entry.reap_dead();
+            // Without a gate, another task or thread had this publisher since.
+            let is_free = sender.blocked.is_none() || sender.entry.cut_off().is_some();
+            self.may_try = has_changed || is_free;
+            let memory = sender.writer.memory();
+            self.full = sender.blocked.map(|gate| (memory.clone(), gate));
+        }
+        let place = |full: &Option<(RingMemory, Gate)>| {
+            full.as_ref().map(|(memory, _)| std::ptr::from_ref(memory.head()))
+        };
+        if place(&before) != place(&self.full) {
+            // It listens to another ring.
+            self.listener = None;
+        }
+    }
+}
+
+#[cfg(feature = "async")]
+impl Selectable for RoomWait {
+    fn selectee(&mut self) -> Selectee<'_> {
+        Selectee::new(self)
+    }
+}
+
+#[cfg(feature = "async")]
+impl Waitable for RoomWait {
+    fn has_next(&mut self) -> bool {
+        self.is_ready()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.may_try || self.full.as_ref().is_some_and(|(memory, gate)| has_moved(memory, *gate))
+    }
+
+    fn event_count(&self) -> Option<&EventCount> {
+        self.full.as_ref().map(|(memory, _)| &*memory.head().writers)
+    }
+
+    fn event_counts(&self) -> Vec<KeptEventCount> {
+        self.full.iter().map(|(memory, _)| memory.writers_event_count()).collect()
+    }
+
+    fn listener(&mut self) -> Option<&mut Option<Box<Listener>>> {
+        Some(&mut self.listener)
+    }
+
+    fn place(&self) -> u64 {
+        self.full.as_ref().map_or(0, |(_, gate)| gate.lowest)
+    }
+
+    fn is_pending(&self) -> bool {
+        true
+    }
+
+    fn check_liveness(&mut self, _is_long: bool) {
+        (self.may_try, self.is_due) = (true, true);
+    }
+
+    fn stop(&self) -> Option<&Stop> {
+        self.stop.as_ref()
+    }
+}
+
+/// Returns true if the gate may be higher than it was, or the ring is closed.
+fn has_moved(memory: &RingMemory, gate: Gate) -> bool {
+    position_of(memory, gate) != gate.lowest || RingState::of(memory) == RingState::Closed
 }
 
 /// The current position of the endpoint at the gate.

@@ -6,6 +6,8 @@
 
 use super::senders::{NoSender, RequestSender, Senders};
 use super::{Abandoned, WorkerCalls};
+#[cfg(feature = "async")]
+use crate::channel::RoomWait;
 use crate::channel::{
     EndedCell, EntryId, FreshCell, NoPlace, Over, RequestStatus, Ring, SendError, SendFailure,
     SendTimeoutError, SentCell, Types, consumers,
@@ -15,7 +17,11 @@ use crate::error::OpenError;
 use crate::packet::{Packet, TypeInfo};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::stop::Stop;
+#[cfg(feature = "async")]
+use crate::wait::Listener;
 use crate::wait::{Deadline, Timeout, Wait};
+#[cfg(feature = "async")]
+use std::sync::OnceLock;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +41,9 @@ pub(crate) struct ServiceLink {
     count: AtomicU64,
     /// How long the last call that slept waited for its outcome, in nanoseconds.
     last_wait: AtomicU64,
+    /// A registration without an endpoint.
+    #[cfg(feature = "async")]
+    reactor: OnceLock<Option<Listener>>,
 }
 
 struct GivenUp {
@@ -117,6 +126,8 @@ impl ServiceLink {
             given_up: Mutex::new(GivenUp { list: Vec::new(), check_at: Deadline::NEVER }),
             count: AtomicU64::new(0),
             last_wait: AtomicU64::new(0),
+            #[cfg(feature = "async")]
+            reactor: OnceLock::new(),
         })
     }
 
@@ -147,18 +158,18 @@ impl ServiceLink {
         self.calls.area.pool().take(bytes).map_err(StartFailure::NoPlace)
     }
 
-    /// Publishes the request of a cell. If there is no room for it, waits at most for `bound`.
+    /// Publishes the request of a cell. If there is no room for it, waits at most that long.
     #[inline(always)]
     pub(crate) fn send<T: Packet>(
         &self,
         (cell, window): (FreshCell, Option<WindowPlace>),
         request: &T,
         waits: (Wait, Option<&Stop>),
-        bound: Duration,
+        timeout: Timeout,
     ) -> Result<SentCall, (StartFailure, FreshCell, Option<WindowPlace>)> {
         let number = cell.number();
-        let sent = self.with_sender(bound, |sender| {
-            let position = sender.send(number, request, waits, Timeout::After(bound))?;
+        let sent = self.with_sender((timeout, waits.1), |sender| {
+            let position = sender.send(number, request, waits, timeout)?;
             Ok::<_, SendFailure>((position, sender.entry))
         });
         match sent {
@@ -168,15 +179,34 @@ impl ServiceLink {
         }
     }
 
-    /// Lends an endpoint to `work`. Waits at most for `bound` if there is none.
+    /// After a [`send`](Self::send) that did not wait and found no room or no endpoint: has a task
+    /// wait for room. No entry is left for another endpoint only while threads wait for room with
+    /// all of them.
+    #[cfg(feature = "async")]
+    pub(crate) fn wait_in(&self, room: &mut RoomWait) {
+        let wait = |sender: &mut RequestSender| sender.publisher.wait_in(room);
+        if self.with_sender((Timeout::Zero, None), wait).is_err() {
+            room.begin(None);
+        }
+    }
+
+    /// Keeps the thread that waits for tasks until the link goes. Otherwise it would start and end
+    /// with each call that waits.
+    #[cfg(feature = "async")]
+    pub(crate) fn keep_reactor(&self) {
+        self.reactor.get_or_init(|| Listener::new(Vec::new(), None, false).ok());
+    }
+
+    /// Lends an endpoint to `work`. If there is none, waits at most that long.
     #[inline(always)]
     pub(super) fn with_sender<R>(
         &self,
-        bound: Duration,
+        (timeout, stop): (Timeout, Option<&Stop>),
         work: impl FnOnce(&mut RequestSender) -> R,
     ) -> Result<R, StartFailure> {
         let attach = || attach(&self.requests, &self.types, &self.calls, true);
-        self.senders.with(bound, attach, work).map_err(|failure| match failure {
+        let get = || self.senders.attach_or_wait(timeout, stop, attach);
+        self.senders.with(get, work).map_err(|failure| match failure {
             NoSender::Nested => StartFailure::Nested,
             NoSender::Full => StartFailure::NoSender,
             NoSender::Open(error) => StartFailure::Open(error),
@@ -189,7 +219,7 @@ impl ServiceLink {
         stop: Option<&Stop>,
         timeout: Option<Duration>,
     ) -> Result<(), StartFailure> {
-        let waited = self.with_sender(Duration::MAX, |sender| {
+        let waited = self.with_sender((Timeout::Never, stop), |sender| {
             sender.publisher.set_stop_to(stop);
             match timeout {
                 None => sender.publisher.wait_for_subscribers(1).map_err(SendFailure::Error),

@@ -8,14 +8,15 @@
 //! behind the open claim of the outer request, so such a call would wait for itself: it is refused.
 
 use super::requests::RequestTag;
-use crate::channel::{AnyPublisher, MessageHeader, SendFailure};
+use crate::channel::{AnyPublisher, EventCount, MessageHeader, SendFailure};
 use crate::error::OpenError;
 use crate::packet::Packet;
+use crate::sync::Ordering;
+use crate::sys::futex;
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, IDLE, Timeout, Wait};
+use crate::wait::{Pace, Sleep, Subject, Timeout, Wait, Waiter};
 use std::cell::RefCell;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 thread_local! {
     /// The endpoints that this thread is sending with, by the addresses of their [`Senders`].
@@ -26,7 +27,7 @@ thread_local! {
 pub(super) struct Senders {
     shared: Mutex<Shared>,
     /// Notified when an endpoint returns and a thread waits.
-    returned: Condvar,
+    returned: EventCount,
 }
 
 struct Shared {
@@ -47,7 +48,7 @@ pub(super) struct RequestSender {
 pub(super) enum NoSender {
     /// This thread is serializing a request to the same service.
     Nested,
-    /// No entry is left, and no other thread returned an endpoint in time.
+    /// No entry is left, and no other thread returned an endpoint before the timeout or the stop.
     Full,
     /// It cannot be attached.
     Open(OpenError),
@@ -63,15 +64,14 @@ impl Senders {
     /// The endpoints of a worker that has attached the first one.
     pub(super) fn new(first: RequestSender) -> Self {
         let shared = Shared { idle: vec![Box::new(first)], waiting: 0 };
-        Self { shared: Mutex::new(shared), returned: Condvar::new() }
+        Self { shared: Mutex::new(shared), returned: EventCount::default() }
     }
 
-    /// Lends an endpoint to `work`, or attaches one with `attach`.
+    /// Lends an endpoint to `work`. If none is idle, calls `get` for one.
     #[inline]
     pub(super) fn with<R>(
         &self,
-        bound: Duration,
-        attach: impl Fn() -> Result<RequestSender, OpenError>,
+        get: impl FnOnce() -> Result<Box<RequestSender>, NoSender>,
         work: impl FnOnce(&mut RequestSender) -> R,
     ) -> Result<R, NoSender> {
         let own = std::ptr::from_ref(self).addr();
@@ -81,37 +81,46 @@ impl Senders {
         let idle = self.lock().idle.pop();
         let sender = match idle {
             Some(sender) => sender,
-            None => self.attach_or_wait(bound, attach)?,
+            None => get()?,
         };
         let mut lent = Lent { senders: self, sender: Some(sender) };
         SENDING.with_borrow_mut(|all| all.push(own));
         lent.sender.as_deref_mut().map(work).ok_or(NoSender::Nested)
     }
 
+    /// Attaches an endpoint with `attach`, or waits until one is idle.
     #[cold]
-    fn attach_or_wait(
+    pub(super) fn attach_or_wait(
         &self,
-        bound: Duration,
+        timeout: Timeout,
+        stop: Option<&Stop>,
         attach: impl Fn() -> Result<RequestSender, OpenError>,
     ) -> Result<Box<RequestSender>, NoSender> {
-        let deadline = Deadline::after(bound);
+        let deadline = timeout.deadline();
+        let waiter = Waiter::new(Wait::park(), Sleep::Futex).with_stop(stop);
+        let mut pace = Pace::new();
         loop {
             match attach() {
                 Ok(sender) => return Ok(Box::new(sender)),
                 Err(OpenError::Full { .. }) => {}
                 Err(error) => return Err(NoSender::Open(error)),
             }
+            {
+                let mut shared = self.lock();
+                if let Some(sender) = shared.idle.pop() {
+                    return Ok(sender);
+                }
+                if deadline.has_passed() || waiter.is_stopped() {
+                    return Err(NoSender::Full);
+                }
+                shared.waiting += 1;
+            }
+            pace.begin(Subject { id: 0, is_pending: true });
+            // Another worker may leave an entry, too, which nothing tells.
+            let is_idle = || !self.lock().idle.is_empty();
+            waiter.park_once(&self.returned, pace.sleep(deadline), is_idle);
+            pace.is_due();
             let mut shared = self.lock();
-            if let Some(sender) = shared.idle.pop() {
-                return Ok(sender);
-            }
-            if deadline.has_passed() {
-                return Err(NoSender::Full);
-            }
-            // A bounded wait: another worker may leave an entry.
-            shared.waiting += 1;
-            let waited = self.returned.wait_timeout(shared, deadline.cut(IDLE));
-            let mut shared = waited.unwrap_or_else(PoisonError::into_inner).0;
             shared.waiting -= 1;
             if let Some(sender) = shared.idle.pop() {
                 return Ok(sender);
@@ -148,10 +157,16 @@ impl Drop for Lent<'_> {
     fn drop(&mut self) {
         SENDING.with_borrow_mut(|all| all.pop());
         if let Some(sender) = self.sender.take() {
-            let mut shared = self.senders.lock();
-            shared.idle.push(sender);
-            if shared.waiting > 0 {
-                self.senders.returned.notify_one();
+            let is_awaited = {
+                let mut shared = self.senders.lock();
+                shared.idle.push(sender);
+                shared.waiting > 0
+            };
+            if is_awaited {
+                // In one order with the load in `park_once`. The lock orders the rest.
+                let word = &self.senders.returned.futex;
+                word.fetch_add(1, Ordering::SeqCst);
+                futex::wake(word, 1);
             }
         }
     }

@@ -35,6 +35,8 @@ pub use watch::Watch;
 use super::error::JoinError;
 use super::names::{Address, Cluster, ClusterObject, InboxName, WorkerId};
 use crate::channel::EventCount;
+#[cfg(feature = "async")]
+use crate::channel::KeptEventCount;
 use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::Control;
@@ -165,6 +167,12 @@ impl Directory {
     /// The event count that is notified after each change of a worker.
     pub(crate) fn event_count(&self) -> &EventCount {
         self.slots.event_count()
+    }
+
+    /// As [`event_count`](Self::event_count), with its memory.
+    #[cfg(feature = "async")]
+    pub(crate) fn kept_event_count(&self) -> KeptEventCount {
+        self.slots.kept_event_count()
     }
 
     /// The presence of a worker now: one load.

@@ -119,7 +119,7 @@ impl Watch {
     }
 
     async_verb! {
-        recv_async = recv() -> WorkerChange; RecvError
+        recv_async = recv() -> WorkerChange; RecvError { wait }
     }
 
     /// Sets what ends the waits of this watch.

@@ -88,6 +88,10 @@ error_family! {
         ),
         /// The [`Stop`](crate::Stop) of the waiting worker was called.
         Stopped => ("wait for a worker ended: stopped"),
+        /// The operating system failed while a task began to wait.
+        System(kind: std::io::ErrorKind) => (
+            "wait for a worker failed: the task cannot wait: {kind}"
+        ),
     }
 }
 

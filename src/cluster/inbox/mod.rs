@@ -28,13 +28,13 @@ use super::pool::ENTRIES;
 use super::worker::Worker;
 use crate::channel::{
     AnySubscriber, MAX_ENTRIES, RecvError, RecvTimeoutError, Ring, RingBuilder, Selectable,
-    Selectee, TryRecvError, Waitable, async_verb, verb,
+    Selectee, Taken, TryRecvError, Waitable, async_verb, verb,
 };
 use crate::error::{Form, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{OneOf, TypeInfo};
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, PENDING, Timeout, Wait};
+use crate::wait::{Deadline, Pace, Subject, Timeout, Wait};
 #[cfg(feature = "handover")]
 use fds::OwnSocket;
 use std::fmt;
@@ -231,13 +231,17 @@ impl Worker {
     /// inbox, in which its predecessor may have a message in hand.
     fn wait_for_inbox_of_predecessor(&self, ring: &Ring) -> Result<AnySubscriber, OpenError> {
         let deadline = Deadline::after(self.choices.wait_for_name.unwrap_or_default());
+        let mut pace = Pace::new();
         loop {
+            let departures = ring.departures();
             match ring.any_acknowledged(SUBSCRIBER) {
                 Err(OpenError::NameTaken { name, .. }) if self.choices.limit().is_stopped() => {
                     return Err(OpenError::Stopped { name });
                 }
                 Err(OpenError::NameTaken { .. }) if !deadline.has_passed() => {
-                    std::thread::sleep(deadline.cut(PENDING));
+                    pace.begin(Subject { id: 0, is_pending: true });
+                    ring.wait_for_departure(departures, pace.sleep(deadline));
+                    pace.is_due();
                 }
                 Err(OpenError::NameTaken { pid, .. }) => {
                     return Err(OpenError::InboxOpen { name: self.name().to_owned(), pid });
@@ -264,16 +268,27 @@ impl Inbox {
     }
 
     async_verb! {
-        recv_async = recv() -> Message<'_>; RecvError
+        recv_async = recv() -> Message<'_>; RecvError { take_next, open }
     }
 
     #[inline(always)]
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Message<'_>, F> {
-        Ok(Message {
-            received: self.messages.receive::<F>(timeout)?,
+        let taken = self.take_next::<F>(timeout)?;
+        Ok(self.open(taken))
+    }
+
+    #[inline(always)]
+    fn take_next<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Taken, F> {
+        self.messages.take_next(timeout)
+    }
+
+    #[inline(always)]
+    fn open(&mut self, taken: Taken) -> Message<'_> {
+        Message {
+            received: self.messages.open(taken),
             #[cfg(feature = "handover")]
             fds: self.fds.listener(),
-        })
+        }
     }
 
     /// How much waits to be received, in slots of 64 bytes. A message takes 16 bytes more than its

@@ -21,7 +21,7 @@ use crate::cluster::pool::{PoolWait, PooledSender};
 use crate::cluster::worker::Worker;
 use crate::error::{Detachment, Form, OpenError};
 use crate::packet::{Packet, SendAs};
-use crate::wait::{IDLE, Timeout};
+use crate::wait::{IDLE, Pace, Timeout};
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -97,6 +97,17 @@ impl Worker {
         timeout: Duration,
     ) -> Result<(), SendToTimeoutError> {
         self.send_with(&who.address(), packet.value(), Timeout::After(timeout))
+    }
+
+    /// A try of [`send_to_async`](Self::send_to_async).
+    #[cfg(feature = "async")]
+    pub(in crate::cluster) fn send_in_task<T: Packet>(
+        &self,
+        who: &Address<'_>,
+        packet: &T,
+    ) -> Result<(), SendToFailure> {
+        let sent = self.send_with(who, packet, Timeout::Zero);
+        if SerializeDepth::is_under_way() { sent.map_err(would_deadlock) } else { sent }
     }
 
     #[inline]
@@ -177,7 +188,7 @@ impl Worker {
         timeout: Timeout,
     ) -> Result<(), SendToFailure> {
         let deadline = timeout.deadline();
-        let (mut closed, mut skip_own) = (0, false);
+        let (mut closed, mut skip_own, mut pace) = (0, false, Pace::new());
         while closed < MAX_CLOSED {
             let address = look_up(&self.directory, who)?;
             let mut sender = self.senders.lend(&address, who, &self.directory, skip_own);
@@ -206,14 +217,16 @@ impl Worker {
                         skip_own = true;
                         continue;
                     }
-                    Err(error @ OpenError::Full { .. }) => match sender.wait_for_return(deadline) {
-                        PoolWait::Ready => {}
-                        PoolWait::Again if self.choices.limit().is_stopped() => {
-                            return Err(SendToError::Stopped.into());
+                    Err(error @ OpenError::Full { .. }) => {
+                        match sender.wait_for_return(deadline, &mut pace, self.directory.stop()) {
+                            PoolWait::Ready => {}
+                            PoolWait::Again if self.choices.limit().is_stopped() => {
+                                return Err(SendToError::Stopped.into());
+                            }
+                            PoolWait::Again => continue,
+                            PoolWait::Full => return Err(not_attached(who, error, timeout)),
                         }
-                        PoolWait::Again => continue,
-                        PoolWait::Full => return Err(not_attached(who, error, timeout)),
-                    },
+                    }
                     Err(error) => return Err(not_attached(who, error, timeout)),
                 }
             }

@@ -16,12 +16,15 @@ mod shard;
 
 use super::directory::{Directory, InboxAddress};
 use super::names::{Address, SenderTag, WorkerId};
-use crate::channel::AnyPublisher;
+#[cfg(feature = "async")]
+use crate::channel::RoomWait;
+use crate::channel::{AnyPublisher, EventCount};
 use crate::sys::owned::Owned;
-use crate::wait::{Deadline, IDLE};
+use crate::sys::stop::Stop;
+use crate::wait::{Deadline, Pace, Sleep, Subject, Wait, Waiter, notify_once};
 use shard::PoolShard;
 use std::cell::{RefCell, RefMut};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Publisher entries of an inbox for each worker slot: one for a worker's first thread, one for its
 /// other threads, and one for workers whose other threads send at the same time.
@@ -37,7 +40,7 @@ pub(super) struct SenderPool {
     own: Owned<RefCell<PoolShard>>,
     shared: Mutex<PoolShard>,
     /// Notified when an endpoint returns to the shared shard.
-    returned: Condvar,
+    returned: EventCount,
 }
 
 /// An endpoint at an inbox, lent to one thread. Dropping it returns the endpoint, in a panic too.
@@ -78,7 +81,7 @@ impl SenderPool {
             sender_tag: SenderTag::of(sender, generation),
             own: Owned::default(),
             shared: Mutex::default(),
-            returned: Condvar::new(),
+            returned: EventCount::default(),
         }
     }
 
@@ -129,6 +132,26 @@ impl SenderPool {
         lend(&mut self.shared(), ShardRef::Shared(self))
     }
 
+    /// After a try that found no room at an inbox: has a task wait for room.
+    #[cfg(feature = "async")]
+    pub(super) fn wait_in(&self, who: &Address<'_>, directory: &Directory, room: &mut RoomWait) {
+        if let Some(mut own) = self.own()
+            && let Some(endpoint) = own.cached(who, directory)
+        {
+            return endpoint.wait_in(room);
+        }
+        match &mut self.lend_cached(who, directory) {
+            Some(PooledSender { endpoint: Some(endpoint), .. }) => endpoint.wait_in(room),
+            _ => room.begin(None),
+        }
+    }
+
+    /// Returns true if threads share an endpoint at this inbox: it will be idle, or is.
+    #[cfg(feature = "async")]
+    pub(super) fn has_shared(&self, who: &Address<'_>, directory: &Directory) -> bool {
+        self.shared().peer(who, directory).is_some_and(|(_, peer)| peer.is_in_use())
+    }
+
     fn shared(&self) -> MutexGuard<'_, PoolShard> {
         // A panic leaves the shard consistent: no code of the user runs under the lock.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -148,7 +171,12 @@ impl PooledSender<'_> {
 
     /// Waits until another thread returns an endpoint at this inbox, which had no entry left. A
     /// bounded wait: call it again for [`PoolWait::Again`].
-    pub(super) fn wait_for_return(&mut self, deadline: Deadline) -> PoolWait {
+    pub(super) fn wait_for_return(
+        &mut self,
+        deadline: Deadline,
+        pace: &mut Pace,
+        stop: Option<&Stop>,
+    ) -> PoolWait {
         let ShardRef::Shared(pool) = self.shard else { return PoolWait::Again };
         let mut shared = pool.shared();
         let Some(peer) = shared.peer_of(self.id, self.serial) else { return PoolWait::Again };
@@ -167,8 +195,17 @@ impl PooledSender<'_> {
             return PoolWait::Full;
         }
         shared.waiting += 1;
-        let woken = pool.returned.wait_timeout(shared, deadline.cut(IDLE));
-        woken.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
+        drop(shared);
+        pace.begin(Subject { id: 0, is_pending: true });
+        // Another worker may leave an entry, too, which nothing tells.
+        let is_returned = || {
+            let mut shared = pool.shared();
+            shared.peer_of(self.id, self.serial).is_none_or(|peer| peer.has_idle())
+        };
+        let waiter = Waiter::new(Wait::park(), Sleep::Futex).with_stop(stop);
+        waiter.park_once(&pool.returned, pace.sleep(deadline), is_returned);
+        pace.is_due();
+        pool.shared().waiting -= 1;
         PoolWait::Again
     }
 }
@@ -183,8 +220,11 @@ impl Drop for PooledSender<'_> {
             ShardRef::Shared(pool) => {
                 let mut shared = pool.shared();
                 let not_kept = shared.take_back(self.id, self.serial, endpoint);
-                if shared.waiting > 0 {
-                    pool.returned.notify_all();
+                let is_awaited = shared.waiting > 0;
+                drop(shared);
+                if is_awaited {
+                    // All: each waits for an endpoint at a certain inbox.
+                    notify_once(&pool.returned);
                 }
                 not_kept
             }

@@ -176,6 +176,17 @@ impl PeerSenders {
         self.idle.pop().or_else(|| self.first.take())
     }
 
+    /// Returns true if an endpoint is idle.
+    pub(super) fn has_idle(&self) -> bool {
+        self.first.is_some() || !self.idle.is_empty()
+    }
+
+    /// Returns true if there is an endpoint, idle or lent.
+    #[cfg(feature = "async")]
+    pub(super) fn is_in_use(&self) -> bool {
+        self.lent > 0 || self.has_idle()
+    }
+
     fn put(&mut self, endpoint: Option<AnyPublisher>) {
         match &self.first {
             None => self.first = endpoint,

@@ -15,8 +15,7 @@ use crate::error::{Detachment, Form};
 use crate::packet::Packet;
 use crate::sys::stop::Stop;
 use crate::wait::{
-    Deadline, IDLE, Listener, PENDING, Pace, Sleep, Subject, Timeout, Wait, Waiter, let_others_run,
-    wait_until,
+    Deadline, IDLE, Listener, PENDING, Pace, Sleep, Subject, Timeout, Wait, Waiter, wait_until,
 };
 use std::fmt;
 use std::marker::PhantomData;
@@ -134,6 +133,9 @@ impl<R: Packet> Call<R> {
     /// [`ready`](crate::Selectable::ready).
     #[cfg(feature = "async")]
     pub async fn wait_async(mut self) -> Result<Reply<R>, CallError> {
+        if !self.flight.has_ended() {
+            self.flight.link.keep_reactor();
+        }
         Selectable::ready(&mut self).await.map_err(CallError::System)?;
         self.wait()
     }
@@ -159,7 +161,7 @@ impl<R: Packet> Call<R> {
         timeout: Timeout,
     ) -> Result<Reply<R>, F> {
         if self.flight.spin_briefly() {
-            let_others_run();
+            own_thread::let_others_run();
         } else if !self.flight.wait_until(timeout.deadline()) {
             if Stop::was_called(self.flight.stop.as_ref()) {
                 return Err(CallError::Stopped.into());

@@ -5,7 +5,9 @@ use super::call::{CALL, Call};
 use super::own_thread::{self, PATIENCE};
 use super::reply::Reply;
 use crate::channel::{FreshCell, NoPlace, SendFailure};
-use crate::cluster::calls::{ServiceLink, StartFailure, WindowPlace};
+#[cfg(feature = "async")]
+use crate::channel::{RoomWait, Selectable, await_subscribers};
+use crate::cluster::calls::{SentCall, ServiceLink, StartFailure, WindowPlace};
 use crate::cluster::error::{CallError, CallLimit, CallTimeoutError, WaitingForServer};
 use crate::cluster::worker::Worker;
 use crate::error::{Form, OpenError};
@@ -58,6 +60,9 @@ pub struct Client<Q: Packet, R: Packet> {
     stop: Option<Stop>,
     packets: PhantomData<fn(Q) -> R>,
 }
+
+/// A cell, and a place in the window.
+type Place = (FreshCell, Option<WindowPlace>);
 
 impl Worker {
     /// Opens a client of the service of this name. The service need not have a server yet.
@@ -190,17 +195,37 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// Calls the service and waits for the reply in a task, for any executor. Dropping the future
     /// cancels the call.
     ///
-    /// The request is sent before the first wait. If the request ring is full and a server lives,
-    /// sending blocks as [`start`](Self::start) does.
-    ///
     /// # Errors
     ///
-    /// As [`call`](Self::call), and [`System`](CallError::System) as
+    /// As [`call`](Self::call), except [`WouldDeadlock`](CallError::WouldDeadlock) for a server of
+    /// this thread, which may be another task; and [`System`](CallError::System) as
     /// [`ready`](crate::Selectable::ready).
     #[cfg(feature = "async")]
     pub async fn call_async(&self, request: impl SendAs<Q>) -> Result<Reply<R>, CallError> {
-        let call = self.start(request)?;
-        call.wait_async().await
+        self.start_async(request).await?.wait_async().await
+    }
+
+    /// As [`start`](Self::start), but waits for room in a task, for any executor. Dropping the
+    /// future sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start) and [`call_async`](Self::call_async).
+    #[cfg(feature = "async")]
+    pub async fn start_async(&self, request: impl SendAs<Q>) -> Result<Call<R>, CallError> {
+        let (mut place, mut room) = (self.place()?, RoomWait::new(self.stop.as_ref()));
+        loop {
+            let waits = (self.wait, self.stop.as_ref());
+            match self.link.send(place, request.value(), waits, Timeout::Zero) {
+                Ok(sent) => return Ok(self.call_of(sent)),
+                Err(failed) => place = self.again(failed)?,
+            }
+            if !self.link.has_servers() {
+                return Err(CallError::NoService);
+            }
+            self.link.wait_in(&mut room);
+            room.ready().await.map_err(CallError::System)?;
+        }
     }
 
     /// Waits until there is a server.
@@ -224,6 +249,18 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         outcome.map_err(|failure| self.start_error(failure))
     }
 
+    /// Waits in a task until there is a server, for any executor.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`](CallError::Stopped). [`Send`](CallError::Send) as for
+    /// [`wait_for_server`](Self::wait_for_server), and if the task cannot wait.
+    #[cfg(feature = "async")]
+    pub async fn wait_for_server_async(&self) -> Result<(), CallError> {
+        let outcome = await_subscribers(self.link.requests.segment(), 1, self.stop.as_ref()).await;
+        outcome.map_err(CallError::from)
+    }
+
     /// Changes how calls of this client wait from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.wait = wait;
@@ -240,30 +277,14 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         request: &impl Packet<Archived = Q::Archived>,
         deadline: Deadline,
     ) -> Result<Call<R>, F> {
-        let mut place = match self.place() {
-            Ok(place) => place,
-            // Without a server, the calls that were given up keep their places.
-            Err(_) if !self.link.has_servers() => return Err(CallError::NoService.into()),
-            Err(error) => return Err(error.into()),
-        };
-        if self.link.has_given_up() && !self.link.has_servers() {
-            return Err(CallError::NoService.into());
-        }
+        let mut place = self.place()?;
         let (mut patience, mut pace) = (None, Pace::new());
         let mut bound = deadline.cut(PENDING);
         loop {
-            match self.link.send(place, request, (self.wait, self.stop.as_ref()), bound) {
-                Ok(sent) => return Ok(Call::new(&self.link, self.wait, self.stop.clone(), sent)),
-                Err((
-                    StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender,
-                    cell,
-                    window,
-                )) => place = (cell, window),
-                Err((failure, ..)) => return Err(self.start_error(failure).into()),
-            }
-            // The request ring is full, or other threads use all endpoints.
-            if Stop::was_called(self.stop.as_ref()) {
-                return Err(CallError::Stopped.into());
+            let waits = (self.wait, self.stop.as_ref());
+            match self.link.send(place, request, waits, Timeout::After(bound)) {
+                Ok(sent) => return Ok(self.call_of(sent)),
+                Err(failed) => place = self.again(failed)?,
             }
             if deadline.has_passed()
                 && let Some(error) = F::not_ready(own_thread::untaken(&self.link))
@@ -283,9 +304,33 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         }
     }
 
-    /// Takes a cell, and a place in the window.
+    #[inline(always)]
+    fn call_of(&self, sent: SentCall) -> Call<R> {
+        Call::new(&self.link, self.wait, self.stop.clone(), sent)
+    }
+
+    /// The place of a call whose request may be sent later.
+    #[cold]
+    fn again(
+        &self,
+        (failure, cell, window): (StartFailure, FreshCell, Option<WindowPlace>),
+    ) -> Result<Place, CallError> {
+        match failure {
+            // The request ring is full, or other threads use all endpoints.
+            StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender => {
+                let is_stopped = Stop::was_called(self.stop.as_ref());
+                if is_stopped { Err(CallError::Stopped) } else { Ok((cell, window)) }
+            }
+            failure => Err(self.start_error(failure)),
+        }
+    }
+
+    /// Takes a cell, and a place in the window, unless no server could take the call.
     #[inline]
-    fn place(&self) -> Result<(FreshCell, Option<WindowPlace>), CallError> {
+    fn place(&self) -> Result<Place, CallError> {
+        if self.link.has_given_up() && !self.link.has_servers() {
+            return Err(CallError::NoService);
+        }
         let cell =
             self.link.take_cell(self.max_reply).map_err(|failure| self.start_error(failure))?;
         let Some((calls, most)) = &self.window else { return Ok((cell, None)) };
@@ -295,6 +340,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         });
         match place {
             Some(place) => Ok((cell, Some(place))),
+            None if !self.link.has_servers() => Err(CallError::NoService),
             None => Err(CallError::Busy(CallLimit::Window { calls: *most })),
         }
     }
@@ -302,6 +348,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     #[cold]
     fn start_error(&self, failure: StartFailure) -> CallError {
         match failure {
+            // Without a server, the calls that were given up keep their places.
+            StartFailure::NoPlace(_) if !self.link.has_servers() => CallError::NoService,
             StartFailure::NoPlace(NoPlace::Cells) => {
                 CallError::Busy(CallLimit::WorkerCalls { calls: self.link.max_calls() })
             }
@@ -313,6 +361,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             StartFailure::Open(error) => CallError::Open(Box::new(error)),
             StartFailure::Nested => CallError::WouldDeadlock,
             StartFailure::Send(SendFailure::Error(error)) => CallError::from(error),
+            StartFailure::NoSender if Stop::was_called(self.stop.as_ref()) => CallError::Stopped,
             StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender => {
                 CallError::NoService
             }

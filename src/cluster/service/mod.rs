@@ -25,15 +25,20 @@ pub use client::Client;
 pub use deferred::Deferred;
 pub use reply::Reply;
 
-use super::error::{ReplyError, ServiceRecvError, ServiceRecvTimeoutError, TryServiceRecvError};
+use super::error::{
+    ReplyError, ServiceRecvError, ServiceRecvFailure, ServiceRecvTimeoutError, TryServiceRecvError,
+};
 use super::names::WorkerId;
 use super::worker::Worker;
-use crate::channel::{ReadGuard, Selectable, Selectee, StableBytes, Types, async_verb, verb};
+use crate::channel::{
+    Cursor, GroupReceiver, ReadGuard, Selectable, Selectee, StableBytes, Types, async_verb,
+    consumers, verb,
+};
 use crate::error::{Form, OpenError};
 use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, SendAs};
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, Timeout, Wait};
+use crate::wait::{Deadline, Pace, Subject, Timeout, Wait, wait_until};
 use server::Server;
 use std::fmt;
 use std::marker::PhantomData;
@@ -186,7 +191,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     }
 
     async_verb! {
-        recv_async = recv() -> Request<'_, Q, R>; ServiceRecvError
+        recv_async = recv() -> Request<'_, Q, R>; ServiceRecvError { take_next, open_taken? }
     }
 
     /// Hands the service over: waits until another server of it lives, then leaves. Returns false
@@ -195,7 +200,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     /// For a worker that [drains](Worker::drain). Until another server is there, requests wait: a
     /// caller gets [`NoService`](super::CallError::NoService) only if no server lives.
     pub fn hand_over(self, timeout: Duration) -> bool {
-        self.server.wait_for_successor(Deadline::after(timeout))
+        wait_for_successor(&self.server.receiver, Deadline::after(timeout))
     }
 
     /// Sets what ends the waits of this service.
@@ -224,11 +229,21 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
         &mut self,
         timeout: Timeout,
     ) -> Result<Request<'_, Q, R>, F> {
-        if F::retry(|| self.server.next(timeout))? {
-            return Ok(self.open_typed()?);
+        let is_request = F::retry(|| self.take_next(timeout))?;
+        Ok(self.open_taken(is_request)?)
+    }
+
+    /// Takes the next request. Returns true if it has the type of requests.
+    fn take_next(&mut self, timeout: Timeout) -> Result<bool, ServiceRecvFailure> {
+        self.server.next(timeout)
+    }
+
+    fn open_taken(&mut self, is_request: bool) -> Result<Request<'_, Q, R>, ServiceRecvError> {
+        if is_request {
+            return self.open_typed();
         }
         self.server.no_reply();
-        Err(ServiceRecvError::Corrupt("another packet type".into()).into())
+        Err(ServiceRecvError::Corrupt("another packet type".into()))
     }
 
     #[inline(always)]
@@ -238,6 +253,31 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
             Err((guard, _)) => Err(corrupt::<Q>(&guard)),
         }
     }
+}
+
+/// Waits until another server of the service lives that does not hand over. Returns false after
+/// the deadline.
+fn wait_for_successor(receiver: &GroupReceiver, deadline: Deadline) -> bool {
+    let entry = &receiver.entry;
+    let memory = receiver.cursor.memory();
+    memory.subscribers()[receiver.cursor.entry()].consumer.set_hands_over();
+    let has_successor = || {
+        consumers(memory).any(|(id, other)| {
+            id != entry.entry_id && !other.consumer.hands_over() && entry.is_alive(id)
+        })
+    };
+    let found = wait_until(
+        &mut Pace::new(),
+        deadline,
+        |_| entry.waiter.outcome(has_successor()),
+        |pace, deadline| {
+            pace.begin(Subject { id: 0, is_pending: true });
+            // A server that joins wakes both sides.
+            entry.waiter.park(entry.event_count(), pace.sleep(deadline), has_successor);
+            pace.is_due();
+        },
+    );
+    found.unwrap_or(false)
 }
 
 #[cold]

@@ -22,6 +22,9 @@ use std::time::Duration;
 /// How long a call waits before it counts the servers of its own thread as the only ones.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Calls without a pause, after which a thread yields its core once.
+const LONGEST_RUN: u32 = 128;
+
 /// All servers of this process, and those of a parent that forked it.
 static SERVERS: Mutex<Vec<Arc<ServerThread>>> = Mutex::new(Vec::new());
 /// The number of the next thread.
@@ -120,4 +123,18 @@ pub(super) fn untaken(link: &ServiceLink) -> WaitingForServer {
 pub(super) fn process(link: &ServiceLink, id: EntryId) -> ServerProcess {
     let pid = link.requests.segment().memory().owner_pid(id);
     ServerProcess { pid, worker: directory::worker_of_process(&link.cluster, pid) }
+}
+
+/// Yields the core after a run of calls without a pause: if there are more threads than cores, the
+/// others would wait for the end of this thread's time slice.
+#[inline]
+pub(super) fn let_others_run() {
+    thread_local! {
+        static RUN: Cell<u32> = const { Cell::new(0) };
+    }
+    RUN.set(RUN.get() + 1);
+    if RUN.get() == LONGEST_RUN {
+        RUN.set(0);
+        std::thread::yield_now();
+    }
 }

@@ -8,21 +8,20 @@ use super::own_thread::OwnServer;
 use super::reply;
 use crate::channel::{
     Cursor, EventCount, GroupReceiver, HoldsPacket, KeptEventCount, RecvFailure, ReplyRight, Taken,
-    Waitable, consumers, rearm,
+    Waitable, rearm,
 };
 use crate::cluster::calls::{CallerCache, ReachError, TakenRequest};
 use crate::cluster::error::{ReplyError, ServiceRecvError, ServiceRecvFailure};
 use crate::cluster::names::CallerId;
 use crate::error::OpenError;
+use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{Packet, Scratch};
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, Listener, PENDING, Timeout, Wait, wait_until};
+use crate::wait::{Deadline, Listener, Pace, Subject, Timeout, Wait};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Time between two tries to map a caller for which descriptors or memory ran out.
-const RETRY: Duration = Duration::from_millis(10);
 /// How long a server tries to map a caller before it gives its request up.
 const MOST_RETRIES: Duration = Duration::from_secs(10);
 
@@ -38,8 +37,11 @@ pub(super) struct Server {
     gate: Arc<ReplyGate>,
     scratch: Scratch,
     request_type: u16,
-    /// The request whose caller could not be mapped: it was reported.
-    reported: Option<(u64, Deadline)>,
+    /// The position of the request whose caller could not be mapped, and when to give it up. It was
+    /// reported.
+    postponed: Option<(u64, Deadline)>,
+    /// When to try again to map that caller.
+    retries: Pace,
 }
 
 #[derive(Debug)]
@@ -85,31 +87,9 @@ impl Server {
             gate: Arc::new(ReplyGate::new(callers)),
             scratch: Scratch::default(),
             request_type,
-            reported: None,
+            postponed: None,
+            retries: Pace::new(),
         }
-    }
-
-    /// Waits until another server of the service lives that does not hand over. Returns false after
-    /// the deadline.
-    pub(super) fn wait_for_successor(&self, deadline: Deadline) -> bool {
-        let entry = &self.receiver.entry;
-        let memory = self.receiver.cursor.memory();
-        memory.subscribers()[self.receiver.cursor.entry()].consumer.set_hands_over();
-        let has_successor = || {
-            consumers(memory).any(|(id, other)| {
-                id != entry.entry_id && !other.consumer.hands_over() && entry.is_alive(id)
-            })
-        };
-        let found = wait_until(
-            &mut (),
-            deadline,
-            |()| entry.waiter.outcome(has_successor()),
-            |(), deadline| {
-                // A server that joins wakes both sides.
-                entry.waiter.park(entry.event_count(), deadline.cut(PENDING), has_successor);
-            },
-        );
-        found.unwrap_or(false)
     }
 
     /// Fast path: takes the next request if it is of the last caller and nothing else is to do.
@@ -147,6 +127,10 @@ impl Server {
             if self.receiver.is_draining() {
                 return Err(ServiceRecvError::Closed.into());
             }
+            if self.is_postponed() {
+                self.wait_to_retry(deadline)?;
+                continue;
+            }
             let taken = match self.receiver.take(timeout.left(deadline)) {
                 Ok(taken) => taken,
                 Err(RecvFailure::NotReady(())) => return Err(ServiceRecvFailure::NotReady(())),
@@ -162,14 +146,6 @@ impl Server {
                     if self.keep_for_later(taken) {
                         return Err(ServiceRecvError::Caller(Box::new(error)).into());
                     }
-                    if self.receiver.entry.waiter.is_stopped() {
-                        return Err(ServiceRecvError::Stopped.into());
-                    }
-                    if deadline.has_passed() {
-                        rearm(self);
-                        return Err(ServiceRecvFailure::NotReady(()));
-                    }
-                    std::thread::sleep(deadline.cut(RETRY));
                 }
                 RequestCheck::Unreadable => {
                     self.receiver.ack();
@@ -184,26 +160,55 @@ impl Server {
     /// Returns true the first time.
     #[cold]
     fn keep_for_later(&mut self, taken: Taken) -> bool {
-        match self.reported {
+        match self.postponed {
             Some((position, until)) if position == taken.position => {
                 if until.has_passed() {
                     // Others wait behind it. Its caller gets `ServiceGone`.
                     self.receiver.ack();
                 } else {
                     self.receiver.leave_found(taken);
+                    self.retries.is_due();
                 }
                 false
             }
             _ => {
-                self.reported = Some((taken.position, Deadline::after(MOST_RETRIES)));
+                self.postponed = Some((taken.position, Deadline::after(MOST_RETRIES)));
+                self.retries.begin(Subject { id: taken.position, is_pending: true });
                 self.receiver.leave_found(taken);
                 true
             }
         }
     }
 
+    /// Returns true if the request was reported as one for later.
+    fn was_reported(&self, taken: &Taken) -> bool {
+        self.postponed.is_some_and(|(position, _)| position == taken.position)
+    }
+
+    /// Returns true if the request in hand waits for the next try to map its caller.
+    fn is_postponed(&self) -> bool {
+        self.receiver.found_packet().is_some_and(|taken| self.was_reported(&taken))
+            && !self.retries.sleep(Deadline::NEVER).is_zero()
+    }
+
+    /// Sleeps until the next try to map a caller. No event tells that there is memory.
+    #[cold]
+    fn wait_to_retry(&mut self, deadline: Deadline) -> Result<(), ServiceRecvFailure> {
+        let stop = Waitable::stop(&self.receiver);
+        if Stop::was_called(stop) {
+            return Err(ServiceRecvError::Stopped.into());
+        }
+        if deadline.has_passed() {
+            rearm(self);
+            return Err(ServiceRecvFailure::NotReady(()));
+        }
+        Stop::sleep(stop, self.retries.sleep(deadline));
+        Ok(())
+    }
+
     /// Checks a request that was just taken. Releases it if its caller does not wait for it.
     fn check(&mut self, taken: Taken) -> RequestCheck {
+        failpoint(Failpoint::RequestCheck);
         let Some(TakenRequest { caller, right, may_be_given_up }) = self.receiver.request(&taken)
         else {
             return RequestCheck::Unreadable;
@@ -293,19 +298,27 @@ impl Waitable for Server {
         if self.open.is_some() {
             self.no_reply();
         }
-        while self.receiver.has_next() {
+        while !self.is_postponed() && self.receiver.has_next() {
             let Some(taken) = self.receiver.take_found() else { return true };
-            // A receive would skip such a request and wait for another one.
-            if !matches!(self.check(taken), RequestCheck::Skipped) {
-                self.receiver.leave_found(taken);
-                return true;
+            match self.check(taken) {
+                // A receive would skip such a request and wait for another one.
+                RequestCheck::Skipped => {}
+                // A receive would keep it for later or give it up.
+                RequestCheck::Shortage(_) if self.was_reported(&taken) => {
+                    self.keep_for_later(taken);
+                }
+                _ => {
+                    self.receiver.leave_found(taken);
+                    return true;
+                }
             }
         }
         false
     }
 
     fn is_ready(&self) -> bool {
-        self.receiver.is_ready()
+        // The requests behind a postponed one wait, too.
+        !self.is_postponed() && self.receiver.is_ready()
     }
 
     fn event_count(&self) -> Option<&EventCount> {

@@ -182,6 +182,8 @@ fn peer() {
         ["remove", cluster] => removing::remove(cluster),
         ["publish", name] => double_faults::publish(name),
         ["recover", name, side] => double_faults::recover(name, side),
+        #[cfg(feature = "async")]
+        ["serve-in-a-task", cluster] => services::serve_in_a_task(cluster),
         ["serve", cluster] => services::serve(cluster),
         ["send", cluster] => inboxes::send(cluster),
         ["receive", cluster] => inboxes::receive(cluster),

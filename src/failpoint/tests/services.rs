@@ -101,6 +101,72 @@ fn a_server_that_only_polls_goes_on_when_another_was_killed_as_it_took() {
     }
 }
 
+/// The peer's side: a task that waits for a request.
+#[cfg(feature = "async")]
+pub(super) fn serve_in_a_task(cluster: &str) {
+    use crate::sync::{AtomicU32, Ordering};
+    use std::future::Future;
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
+
+    struct Unparks(std::thread::Thread);
+
+    impl Wake for Unparks {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    // A thread that the task blocks ends here.
+    // SAFETY: the call takes a number only.
+    unsafe { libc::alarm(GENEROUS.as_secs() as u32) };
+    let worker = Worker::join(cluster, "server").unwrap();
+    let mut server = worker.service::<u64, u64>("double").unwrap();
+    let waker = Waker::from(Arc::new(Unparks(std::thread::current())));
+    let mut receiving = Box::pin(server.recv_async());
+    let was_asked = Arc::new(AtomicU32::new(0));
+    std::thread::spawn({
+        let (was_asked, task) = (Arc::clone(&was_asked), std::thread::current());
+        move || {
+            hear();
+            was_asked.store(1, Ordering::SeqCst);
+            task.unpark();
+        }
+    });
+    say("here");
+    loop {
+        match receiving.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending if was_asked.swap(0, Ordering::SeqCst) == 1 => say("pending"),
+            Poll::Pending => {}
+            Poll::Ready(request) => return assert_eq!(*request.unwrap(), 8),
+        }
+        std::thread::park();
+    }
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn a_task_whose_request_is_withdrawn_as_it_takes_it_does_not_block_its_thread() {
+    let cluster = format!("servers-withdrawn-{}", std::process::id());
+    // The first time, the request is still wanted.
+    let stop = Stop::freeze(Failpoint::RequestCheck, 2);
+    let mut server = Process::start(&format!("serve-in-a-task {cluster}"), Some(stop));
+    server.expect("here");
+    let worker = Worker::join(&cluster, "caller").unwrap();
+    let client = worker.client::<u64, u64>("double").unwrap();
+    let call = client.start(&7).unwrap();
+    assert_eq!(server.settle(), State::Frozen);
+    drop(call);
+    server.tell("pending?");
+    server.thaw();
+    server.expect("pending");
+    let _call = client.start(&8).unwrap();
+    while server.state() == State::Running || server.state() == State::Frozen {
+        std::thread::yield_now();
+    }
+    assert_eq!(server.state(), State::Finished);
+}
+
 /// The peer's side of the case `Calls`: a worker that serves, that calls its own service and the
 /// survivor's, and that drops, defers and cancels.
 pub(super) fn live(cluster: &str) {
