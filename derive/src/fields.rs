@@ -118,7 +118,7 @@ fn niches(attrs: Vec<(syn::Ident, Option<Type>)>, packetring: &Path) -> Vec<Type
 }
 
 /// Returns the tokens with another span.
-fn located_at(span: Span, tokens: TokenStream) -> TokenStream {
+pub(crate) fn located_at(span: Span, tokens: TokenStream) -> TokenStream {
     let relocate = |mut token: TokenTree| {
         token.set_span(span);
         token

@@ -1,13 +1,16 @@
 //! `#[one_of]`: turns an enum of packet types into an enum of references to packets.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::{
     Attribute, Error, Fields, Ident, ItemEnum, Path, Result, Type, Variant, parse2,
-    punctuated::Punctuated,
+    punctuated::Punctuated, spanned::Spanned,
 };
 
-use crate::{args, fields::plain};
+use crate::{
+    args,
+    fields::{located_at, plain},
+};
 
 pub(crate) fn expand(args: TokenStream, tokens: TokenStream) -> TokenStream {
     accepted(args, tokens).unwrap_or_else(Error::into_compile_error)
@@ -21,7 +24,24 @@ fn accepted(args: TokenStream, tokens: TokenStream) -> Result<TokenStream> {
     let choices = choices(&item)?;
     let (view, implementation) =
         (view(&item, &choices, &packetring), implement(&item.ident, &choices, &packetring));
-    Ok(quote!(#view #implementation))
+    let demand = demand(&choices, &packetring);
+    Ok(quote!(#demand #view #implementation))
+}
+
+/// Demands that the types are packets. It comes first, so that its errors do: they point at the
+/// variant and name the cure.
+fn demand(choices: &[Choice<'_>], packetring: &Path) -> TokenStream {
+    let bounds = choices.iter().map(|Choice { packet, .. }| {
+        let span = packet.span();
+        let module = located_at(span, quote!(#packetring::packet));
+        quote_spanned!(span=> #packet: #module::Native)
+    });
+    quote! {
+        const _: () = {
+            #[allow(dead_code)]
+            struct Demand where #(#bounds),*;
+        };
+    }
 }
 
 /// A variant and its packet type.
