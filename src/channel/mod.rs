@@ -13,7 +13,19 @@
 
 #![forbid(unsafe_code)]
 
-mod any;
+mod any {
+    //! Endpoints for packets of any type, with their guards and views.
+
+    mod publisher;
+    mod received;
+    mod subscriber;
+
+    pub use self::{
+        publisher::AnyPublisher,
+        received::{AnyBatch, AnyBatchIter, AnyPacket, AnyReceived},
+        subscriber::AnySubscriber,
+    };
+}
 mod board;
 mod builder;
 mod calls;

@@ -40,7 +40,6 @@ mod pool;
 mod queue;
 mod service;
 mod topic;
-mod types;
 mod worker;
 
 pub use crate::channel::{Delivery, QueueConsumer};

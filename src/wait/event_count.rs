@@ -1,9 +1,11 @@
-//! Both sides of an event count. The waiter spins, then registers and sleeps. The notifier pays one
-//! plain load after each store.
+//! The waiter's side of an event count: it spins, then registers and sleeps. The other side is in
+//! `notify`.
 
 use super::Wait;
 use crate::segment::layout::EventCount;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, light_barrier, spin_loop};
+#[cfg(loom)]
+use crate::sync::fence;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_loop};
 #[cfg(not(loom))]
 use crate::sys::{event::Event, futex, stop::Stop};
 use std::time::{Duration, Instant};
@@ -342,87 +344,6 @@ fn heavy_barrier() -> bool {
 fn heavy_barrier() -> bool {
     fence(Ordering::SeqCst);
     true
-}
-
-/// Wakes the sleepers of an event count that is notified once, after a store that is sequentially
-/// consistent. Nobody had registered before the wait began, so the number of waiters tells whether
-/// one sleeps. Pairs with [`Waiter::park_once`].
-#[cfg(not(loom))]
-#[inline]
-pub(crate) fn notify_once(event_count: &EventCount) {
-    // In one order with the caller's store before it, and with the addition in `count_waiter` and
-    // the waiter's look behind it.
-    if event_count.waiters.load(Ordering::SeqCst) != 0 {
-        wake_once(event_count);
-    }
-}
-
-#[cfg(not(loom))]
-#[cold]
-fn wake_once(event_count: &EventCount) {
-    // In one order with the load and the addition in `count_waiter`.
-    event_count.futex.fetch_add(1, Ordering::SeqCst);
-    futex::wake_all(&event_count.futex);
-}
-
-/// Differs from every number of waiters.
-const NEVER: u64 = u64::MAX;
-
-/// An endpoint's view of an event count.
-#[derive(Debug)]
-pub(crate) struct Notifier {
-    /// The number of waiters when it woke them last.
-    seen: u32,
-    /// `seen`. [`NEVER`] if this process could not register for `membarrier`: it executes a fence
-    /// of its own before it loads the number of waiters.
-    compared: u64,
-}
-
-impl Notifier {
-    /// A notifier that has seen all waiters so far. `fences`: a waiter's heavy barrier does not
-    /// reach this process.
-    pub(crate) fn new(event_count: &EventCount, fences: bool) -> Self {
-        let seen = event_count.waiters.load(Ordering::Relaxed);
-        Self { seen, compared: if fences { NEVER } else { seen.into() } }
-    }
-
-    /// Fast path, after a store that others may wait for. Returns false if no waiter has registered
-    /// since the last wake-up. Where `membarrier` works, this is the whole cost for a publisher.
-    #[inline]
-    pub(crate) fn may_have_waiters(&self, event_count: &EventCount) -> bool {
-        // Pairs with the heavy barrier of `register_waiter`: the store comes before the load.
-        light_barrier();
-        u64::from(event_count.waiters.load(Ordering::Relaxed)) != self.compared
-    }
-
-    /// Slow path. Returns true if a waiter has registered since the last [`wake`](Self::wake), and
-    /// must be woken.
-    pub(crate) fn has_new_waiters(&self, event_count: &EventCount) -> bool {
-        if self.compared == NEVER {
-            // Pairs with the heavy barrier of `register_waiter`, which does not reach this process.
-            fence(Ordering::SeqCst);
-        }
-        event_count.waiters.load(Ordering::Relaxed) != self.seen
-    }
-
-    /// Changes the futex word and calls `wake`, which wakes sleepers. If `wake` returns true, no
-    /// sleeper was left, and the number of waiters is remembered. Otherwise the next notification
-    /// wakes again.
-    #[cold]
-    pub(crate) fn wake(&mut self, event_count: &EventCount, wake: impl FnOnce() -> bool) {
-        // Before the futex word is changed: a later waiter finds the new value and does not sleep,
-        // or is seen next time.
-        let waiters = event_count.waiters.load(Ordering::Relaxed);
-        // In one order with the load and the addition in `count_waiter`.
-        event_count.futex.fetch_add(1, Ordering::SeqCst);
-        if !wake() {
-            return;
-        }
-        self.seen = waiters;
-        if self.compared != NEVER {
-            self.compared = waiters.into();
-        }
-    }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -16,9 +16,12 @@
 //!
 //! The times of checks are independent of the caller's deadlines: a wait that goes on in a second
 //! call keeps its pace.
+//!
+//! A thread whose waits all end at once is paced by [`let_others_run`].
 
 use super::Deadline;
 use crate::sys::machine::monotonic;
+use std::cell::Cell;
 use std::time::Duration;
 
 /// First sleep of a wait, while something is known to be under way: of a publisher at its limit, or
@@ -31,6 +34,9 @@ pub(crate) const IDLE: Duration = Duration::from_millis(50);
 pub(crate) const LONGEST: Duration = Duration::from_millis(240);
 /// A long sleep may end without a check if this process checked the same segment so recently.
 pub(crate) const JOINT: Duration = Duration::from_millis(8);
+
+/// Calls without a pause, after which a thread yields its core once.
+const LONGEST_RUN: u32 = 128;
 
 /// Returns the time between two checks of a wait that has lasted for `waited`, and whose first
 /// sleep was `first`.
@@ -168,6 +174,20 @@ impl Pace {
 
     fn interval(&self, now: u64) -> Duration {
         interval(Duration::from_nanos(now.saturating_sub(self.since)), self.first)
+    }
+}
+
+/// Yields the core after a run of calls without a pause: if there are more threads than cores, the
+/// others would wait for the end of this thread's time slice.
+#[inline]
+pub(crate) fn let_others_run() {
+    thread_local! {
+        static RUN: Cell<u32> = const { Cell::new(0) };
+    }
+    RUN.set(RUN.get() + 1);
+    if RUN.get() == LONGEST_RUN {
+        RUN.set(0);
+        std::thread::yield_now();
     }
 }
 

@@ -29,19 +29,18 @@
 //! starts its own.
 
 use super::event_count::Registrations;
+use super::notify::Signal;
 use super::pace::{LONGEST, Pace, Subject, nanos};
 use crate::segment::view::KeptEventCount;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::futex;
 use crate::sys::machine::monotonic;
 use crate::sys::owned::PerProcess;
 use crate::sys::stop::Stop;
 use crate::sys::thread::spawn_without_signals;
-use crate::sys::{event::EventFd, futex};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Waker;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Words that one thread waits for, besides its own. One is left for a stop that is set later. With
@@ -49,65 +48,6 @@ use std::time::Duration;
 const MOST_WORDS: usize = 126;
 /// Sleep between two checks if the kernel cannot wait for all words at once.
 const POLL: Duration = Duration::from_millis(1);
-
-/// What the reactor and an endpoint share.
-#[derive(Debug, Default)]
-pub(crate) struct Signal {
-    /// 1: the endpoint found nothing and waits. 0: it was told since, or did not try yet.
-    armed: AtomicU32,
-    /// When it must check which processes live, if it is armed. Nanoseconds of the monotonic clock.
-    check_at: AtomicU64,
-    /// Readable when the endpoint may have something. Made when it is first asked for.
-    descriptor: OnceLock<EventFd>,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Signal {
-    /// Makes the descriptor, if there is none. It is readable until the next arming.
-    pub(crate) fn make_descriptor(&self) -> io::Result<()> {
-        if self.descriptor.get().is_none() {
-            // Another thread may be faster.
-            let _ = self.descriptor.set(EventFd::new()?);
-        }
-        Ok(())
-    }
-
-    /// The descriptor, after [`make_descriptor`](Self::make_descriptor).
-    #[expect(clippy::expect_used, reason = "a readiness is made with its descriptor")]
-    pub(crate) fn made_descriptor(&self) -> BorrowedFd<'_> {
-        self.descriptor.get().expect("a readiness without a descriptor").as_fd()
-    }
-
-    /// Sets whom the next [`fire`](Self::fire) wakes.
-    pub(crate) fn set_waker(&self, waker: Option<&Waker>) {
-        let lock = || self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(before), Some(waker)) = (&*lock(), waker)
-            && before.will_wake(waker)
-        {
-            return;
-        }
-        // Cloned and dropped without the lock: both run code of the executor.
-        let new = waker.cloned();
-        let before = std::mem::replace(&mut *lock(), new);
-        drop(before);
-    }
-
-    /// Tells the event loop, if the endpoint is armed.
-    fn fire(&self) {
-        // In one order with the store in `arm`.
-        if self.armed.swap(0, Ordering::SeqCst) == 0 {
-            return;
-        }
-        if let Some(descriptor) = self.descriptor.get() {
-            descriptor.set();
-        }
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Without the lock: it runs code of the user.
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
 
 /// An endpoint's registration with the reactor. Dropping it ends the registration.
 #[derive(Debug)]

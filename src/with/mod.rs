@@ -27,7 +27,6 @@
 //! }
 //! ```
 
-mod lock;
 mod nested;
 mod unix_time;
 mod via;
@@ -42,7 +41,6 @@ pub use rkyv::with::{
 #[doc(hidden)]
 pub use self::nested::Nested;
 pub use self::{
-    lock::Lock,
     unix_time::AsUnixTime,
-    via::{Conversion, Via},
+    via::{Conversion, Lock, Via},
 };

@@ -3,8 +3,7 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - publisher: `wait/event_count.rs` (`Notifier::new`, `has_new_waiters`, `wake`),
-//!   `channel/join.rs`
+//! - publisher: `wait/notify.rs` (`Notifier::new`, `has_new_waiters`, `wake`), `channel/join.rs`
 //!   (`publisher` wakes once it is there)
 //! - sleeper: `wait/event_count.rs` (`Waiter::register`, `register_waiter`, `Waiter::park`),
 //!   `sys/futex.rs` (`heavy_barrier`)
@@ -245,7 +244,7 @@ impl Model for Parking {
     }
 }
 
-/// `wait/event_count.rs`.
+/// `wait/notify.rs`.
 impl Parking {
     fn is_flag(&self) -> bool {
         matches!(self.fault, Fault::FlagClearedThenWoken | Fault::FlagWokenThenCleared)

@@ -5,7 +5,7 @@
 //!
 //! - endpoint: `wait/reactor.rs` (`Listener::arm`), `wait/event_count.rs` (`Registrations::renew`);
 //!   it tries again when its descriptor is readable
-//! - reactor: `wait/reactor.rs` (`Watched::look`, `Lane::run`, `Signal::fire`)
+//! - reactor: `wait/reactor.rs` (`Watched::look`, `Lane::run`), `wait/notify.rs` (`Signal::fire`)
 //! - publisher: as in `parking`, with a store buffer
 //!
 //! The word of the endpoint may also change for another sleeper of the same event count, which

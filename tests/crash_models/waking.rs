@@ -2,7 +2,7 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - publisher: `wait/event_count.rs` (`Notifier::has_new_waiters`, `wake_some`)
+//! - publisher: `wait/notify.rs` (`Notifier::has_new_waiters`, `wake_some`)
 //! - consumer: `channel/untyped/waiting.rs` (`wait_for_next`), `channel/select.rs`
 //!   (`wait_for_any`), `channel/owned_entry.rs` (`pass_wake_up_on`)
 //!
@@ -210,7 +210,7 @@ fn wake_one(
     is_any
 }
 
-/// `wait/event_count.rs`.
+/// `wait/notify.rs`.
 impl Waking {
     fn publisher(&self, index: usize, state: &State, next: &mut Next<State>) {
         let mut me = state.publishers[index];

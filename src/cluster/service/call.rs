@@ -15,9 +15,9 @@ use crate::error::{Detachment, Form};
 use crate::packet::Packet;
 use crate::sys::stop::Stop;
 use crate::wait::{
-    Deadline, IDLE, Listener, PENDING, Pace, Sleep, Subject, Timeout, Wait, Waiter, wait_until,
+    Deadline, IDLE, Listener, PENDING, Pace, Sleep, Subject, Timeout, Wait, Waiter, let_others_run,
+    wait_until,
 };
-use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -30,8 +30,6 @@ pub(super) const CALL: Subject = Subject { id: 0, is_pending: false };
 /// are more threads than cores, a yield gives the servers time to reply to all of them. That takes
 /// a sixth of the time of putting each to sleep and waking it.
 const YIELDS: u32 = 2;
-/// Calls without a pause, after which a thread yields its core once.
-const LONGEST_RUN: u32 = 128;
 
 /// A call in flight. [`Client::start`](super::Client::start) returns it.
 ///
@@ -324,20 +322,6 @@ impl Flight {
             },
             Some(RequestStatus::Waiting) | None => own_thread::untaken(&self.link),
         }
-    }
-}
-
-/// Yields the core after a run of calls without a pause: if there are more threads than cores, the
-/// others would wait for the end of this thread's time slice.
-#[inline]
-fn let_others_run() {
-    thread_local! {
-        static RUN: Cell<u32> = const { Cell::new(0) };
-    }
-    RUN.set(RUN.get() + 1);
-    if RUN.get() == LONGEST_RUN {
-        RUN.set(0);
-        std::thread::yield_now();
     }
 }
 

@@ -10,12 +10,11 @@ mod containers;
 mod library;
 mod print;
 mod shape;
-mod trees;
 mod type_name;
 
+pub(crate) use self::containers::MAX_DEPTH;
 #[doc(hidden)]
 pub use self::print::{Print, Printed};
-pub(crate) use self::trees::MAX_DEPTH;
 pub use self::{
     library::{ArchivedItself, Itself, niche_word},
     shape::{Field, Shape, ShapeKind, Variant},

@@ -1,6 +1,7 @@
 //! Tests of the event count.
 
 use super::*;
+use crate::wait::Notifier;
 use std::sync::Arc;
 
 #[test]

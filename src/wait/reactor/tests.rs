@@ -3,9 +3,9 @@
 use super::*;
 use crate::segment::Segment;
 use crate::segment::settings::Settings;
-use crate::wait::event_count::Notifier;
+use crate::wait::notify::Notifier;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::task::Wake;
+use std::task::{Wake, Waker};
 
 const SUBJECT: Subject = Subject { id: 0, is_pending: false };
 const LONG: Duration = Duration::from_secs(60);
