@@ -20,6 +20,7 @@ pages! {
     events = "guide/events.md";
     waiting = "guide/waiting.md";
     event_loops = "guide/event-loops.md";
+    descriptors = "guide/descriptors.md";
     latest = "guide/latest.md";
     overflow = "guide/overflow.md";
     crashes = "guide/crashes.md";

@@ -44,6 +44,9 @@ pub enum ObjectKind {
     Replies,
     /// The events of a cluster.
     Events,
+    /// The socket by which a worker receives descriptors. It is attached as long as a process has
+    /// it open.
+    Socket,
     /// An object of a cluster of a kind that this build does not know.
     Unknown,
     /// A file of another program, or a segment of another kind of machine.
@@ -228,6 +231,7 @@ impl ObjectInfo {
                 "b" => ObjectKind::Board,
                 "d" => ObjectKind::Directory,
                 "e" => ObjectKind::Events,
+                "f" => ObjectKind::Socket,
                 "i" | "j" => ObjectKind::Inbox,
                 "q" => ObjectKind::Queue,
                 "r" => ObjectKind::Replies,

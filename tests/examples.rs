@@ -86,6 +86,112 @@ fn two_processes_chat() {
     assert_eq!(files_with(&name), Vec::<String>::new(), "left behind");
 }
 
+/// Sends an HTTP request. Returns its status and its text.
+#[cfg(feature = "async")]
+fn post(address: &str, path: &str, text: &str) -> (u16, String) {
+    use std::io::Write;
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let len = text.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len}\r\n\r\n{text}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn web_servers_ask_each_other() {
+    use std::io::{BufRead, BufReader};
+    let name = format!("example-axum-{}", std::process::id());
+    let _files = FilesWith(&name);
+    let mut servers = ["ada", "bob"].map(|own| {
+        Running::start_with("axum_workers", &[own, "127.0.0.1:0"], &[("CLUSTER", &name)])
+    });
+    let [ada, bob] = servers.each_mut().map(|server| {
+        let mut line = String::new();
+        BufReader::new(server.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        line.trim().rsplit_once(' ').unwrap().1.to_owned()
+    });
+    for round in 1..=20 {
+        let expected = format!("bob: got \"hello {round}\" from ada, number {round}\n");
+        assert_eq!(post(&ada, "/to/bob", &format!("hello {round}")), (200, expected));
+    }
+    // Several at a time, in both directions.
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            for (address, to) in [(&ada, "bob"), (&bob, "ada")] {
+                scope.spawn(move || {
+                    let (status, text) = post(address, &format!("/to/{to}"), "hi");
+                    assert!(status == 200 && text.starts_with(&format!("{to}: got \"hi\"")));
+                });
+            }
+        }
+    });
+    let (status, text) = post(&ada, "/to/eve", "hello");
+    assert!(status == 404 && text.contains("no server"), "{status} {text}");
+    let [first, mut second] = servers;
+    second.child.kill().unwrap();
+    let (status, text) = post(&ada, "/to/bob", "hello");
+    assert!([404, 502].contains(&status), "{status} {text}");
+    let pid = i32::try_from(first.child.id()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    let run = first.finish();
+    assert!(run.succeeded(), "{}", run.errors());
+    drop(second);
+    assert_eq!(files_with(&name), Vec::<String>::new(), "left behind");
+}
+
+#[cfg(feature = "handover")]
+#[test]
+fn connections_go_to_the_worker_that_they_name() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{Shutdown, TcpStream};
+    let name = format!("example-handover-{}", std::process::id());
+    let _files = FilesWith(&name);
+    let mut running = [vec!["worker", "ada"], vec!["worker", "bob"], vec!["front", "127.0.0.1:0"]]
+        .map(|arguments| Running::start_with("handover", &arguments, &[("CLUSTER", &name)]));
+    let mut first_lines = running.iter_mut().map(|process| {
+        let mut line = String::new();
+        BufReader::new(process.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    });
+    assert_eq!(first_lines.next().unwrap(), "ada is ready");
+    assert_eq!(first_lines.next().unwrap(), "bob is ready");
+    let address = first_lines.next().unwrap().replace("listening on ", "");
+    drop(first_lines);
+    for round in 0..20 {
+        let to = ["ada", "bob", "eve"][round % 3];
+        let mut client = TcpStream::connect(&address).unwrap();
+        // The first word comes in two parts.
+        client.write_all(&to.as_bytes()[..1]).unwrap();
+        sleep(Duration::from_millis(2));
+        client.write_all(format!("{} {round}\nmore\n", &to[1..]).as_bytes()).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let lines: Vec<String> = BufReader::new(client).lines().map(|it| it.unwrap()).collect();
+        if to == "eve" {
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            assert!(lines[0].contains("unknown worker eve"), "{lines:?}");
+        } else {
+            let expected = [format!("{to} got \"{to} {round}\""), format!("{to} got \"more\"")];
+            assert_eq!(lines, expected);
+        }
+    }
+    for process in running.each_ref() {
+        let pid = i32::try_from(process.child.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    }
+    for process in running {
+        let run = process.finish();
+        assert!(run.succeeded(), "{}", run.errors());
+    }
+    assert_eq!(files_with(&name), Vec::<String>::new(), "left behind");
+}
+
 /// Runs an example twice at a time, as in two terminals. The second process starts when the first
 /// one has mapped the ring or directory. Returns the output of the receiving process.
 fn two_terminals(example: &str, variable: &str, first: Option<&str>) -> String {

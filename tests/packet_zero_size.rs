@@ -11,9 +11,15 @@ mod support;
 
 use std::fmt::Debug;
 use std::os::fd::AsRawFd;
+#[cfg(feature = "async")]
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 use packetring::{
     Copied, Received, Reserved, Ring, Tail, Worker,
+    board::{CellValue, ReadError},
     cluster::{Delivery, Request, ServiceRecvError},
     one_of, packet,
     packet::{AnyBits, Unpack},
@@ -47,15 +53,15 @@ impl<T: Unpack + PartialEq + Debug + Default> Empty for T {}
 
 /// Runs a generic function for each kind of type without bytes.
 macro_rules! each {
-    ($function:ident) => {
-        $function::<()>();
-        $function::<Unit>();
-        $function::<[u8; 0]>();
-        $function::<[u64; 0]>();
-        $function::<Aligned>();
-        $function::<[String; 0]>();
-        $function::<NoText>();
-        $function::<((), [Box<u8>; 0])>();
+    ($function:ident $(, $argument:expr)?) => {
+        $function::<()>($($argument)?);
+        $function::<Unit>($($argument)?);
+        $function::<[u8; 0]>($($argument)?);
+        $function::<[u64; 0]>($($argument)?);
+        $function::<Aligned>($($argument)?);
+        $function::<[String; 0]>($($argument)?);
+        $function::<NoText>($($argument)?);
+        $function::<((), [Box<u8>; 0])>($($argument)?);
     };
 }
 
@@ -234,6 +240,83 @@ fn an_inbox_receives_them() {
         message.ack();
     }
     drop(inbox);
+    // A worker that is dropped leaves its inbox behind.
+    worker.leave().unwrap();
+}
+
+#[test]
+fn boards_and_latest_values_hold_them() {
+    fn run<T: Empty>(worker: &Worker) {
+        let board = worker.board::<T>("board").unwrap();
+        let (mut writer, mut reader) = (board.writer().unwrap(), board.reader().unwrap());
+        for (key, version) in [("a", 1), ("b", 1), ("a", 2), ("a", 3), ("a", 4), ("a", 5)] {
+            writer.write(key, &T::default()).unwrap();
+            let value = reader.wait_changed(key).unwrap();
+            assert!(is_aligned(&*value));
+            assert_eq!(CellValue::version(&value), version);
+            drop(value);
+            assert!(reader.try_changed(key).is_err());
+        }
+        let latest = worker.latest::<T>("latest").unwrap();
+        let (mut writer, mut reader) = (latest.writer().unwrap(), latest.reader().unwrap());
+        assert!(matches!(reader.read().map(drop), Err(ReadError::NoValue)));
+        writer.write(&T::default()).unwrap();
+        assert!(is_aligned(&*reader.read().unwrap()));
+        assert!(reader.try_changed().is_err());
+        assert_eq!(CellValue::unpack(reader.read().unwrap()).unwrap(), T::default());
+    }
+    let _watch = Watch::start();
+    let worker = worker();
+    each!(run, &worker);
+}
+
+/// Polls a future that has what it waits for.
+#[cfg(feature = "async")]
+fn at_once<F: Future>(future: F) -> F::Output {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut context) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("the future waits"),
+    }
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn tasks_receive_them() {
+    fn run<T: Empty + 'static>(worker: &Worker) {
+        let ring = Ring::builder().heap().unwrap();
+        let mut out = ring.publisher::<T>().unwrap();
+        let mut all = ring.subscriber::<T>().unwrap();
+        for _ in 0..3 {
+            out.send_all(&two::<T>()).unwrap();
+        }
+        assert!(is_aligned(&*at_once(all.recv_async()).unwrap()));
+        assert!(is_aligned(&*at_once(all.recv_copied_async()).unwrap()));
+        let (packet, skipped) = at_once(all.recv_latest_async()).unwrap();
+        assert!(is_aligned(&*packet));
+        assert_eq!(skipped, 3);
+        drop(packet);
+        out.send_all(&two::<T>()).unwrap();
+        assert_eq!(at_once(all.drain_async()).unwrap().iter().count(), 2);
+
+        let service = std::any::type_name::<T>();
+        let mut server = worker.service::<T, T>(service).unwrap();
+        let client = worker.client::<T, T>(service).unwrap();
+        let call = client.start(&T::default()).unwrap();
+        let request = at_once(server.recv_async()).unwrap();
+        assert!(is_aligned(&*request));
+        Request::reply(request, &T::default()).unwrap();
+        assert!(is_aligned(&*at_once(call.wait_async()).unwrap()));
+
+        let mut inbox = worker.inbox().unwrap();
+        worker.send_to(&worker.id(), &T::default()).unwrap();
+        let message = at_once(inbox.recv_async()).unwrap();
+        assert!(is_aligned(message.open_as::<T>().unwrap()));
+        message.ack();
+    }
+    let _watch = Watch::start();
+    let worker = worker();
+    each!(run, &worker);
     // A worker that is dropped leaves its inbox behind.
     worker.leave().unwrap();
 }

@@ -10,15 +10,21 @@
 
 mod support;
 
-use packetring::cluster::SendToError;
+use packetring::cluster::{EmitError, SendToError};
 use packetring::{
-    Detachment, OpenError, RecvError, Ring, SendError, TryRecvError, TrySendError, Worker,
+    Detachment, OpenError, RecvError, Ring, Selectable, SendError, SendTimeoutError, TryRecvError,
+    TrySendError, Worker,
 };
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io::{Read, Seek};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::thread;
 use support::peer::{self, Peer, Role};
 use support::seccomp::{self, Refused};
 use support::{LONG, SHORT, Watch, assert_gone, object, unique, wait_until};
@@ -33,6 +39,8 @@ fn peer() {
         "daemon" => become_daemon(&role),
         "fork" => close_in_child(&role),
         "others" => close_others(&role),
+        "loop" => lose_the_descriptor_of_a_loop(),
+        "types" => emit_without_descriptors(),
         "no_locks" => no_locks(&role),
         "small" => small_file_system(&role),
         "missing" => missing_file_system(),
@@ -537,6 +545,112 @@ fn close_others(role: &Role) {
     // SAFETY: waits for the child of this process.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     assert_eq!(status, 0, "the child closed a file of other code, or kept one of its parent");
+}
+
+/// Opens files that notice a read, a write and a close, in place of all descriptors that this
+/// process had: files with a text, and eventfds.
+fn replace_all() -> Vec<File> {
+    // SAFETY: the library must survive this; nothing else here uses a descriptor above 2.
+    assert_eq!(unsafe { libc::close_range(3, u32::MAX, 0) }, 0);
+    let text = |number: usize| {
+        let path = std::env::temp_dir().join(unique("place"));
+        fs::write(&path, b"a text of other code").unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        fs::remove_file(path).unwrap();
+        // Not each has the lowest number.
+        if number.is_multiple_of(2) {
+            return file;
+        }
+        // SAFETY: the call makes a descriptor, which nothing else owns.
+        unsafe { File::from_raw_fd(libc::eventfd(7, libc::EFD_NONBLOCK)) }
+    };
+    (0..16).map(text).collect()
+}
+
+/// Returns true if no other code has read, written or closed the files of [`replace_all`].
+fn are_untouched(files: &[File]) -> bool {
+    files.iter().enumerate().all(|(number, mut file)| {
+        let mut found = Vec::new();
+        if number.is_multiple_of(2) {
+            let at_start = file.stream_position().is_ok_and(|at| at == 0);
+            at_start && file.read_to_end(&mut found).is_ok() && found == b"a text of other code"
+        } else {
+            found.resize(8, 0);
+            file.read_exact(&mut found).is_ok() && found == 7_u64.to_ne_bytes()
+        }
+    })
+}
+
+/// Wakes the thread that polls.
+struct Unparks(thread::Thread);
+
+impl Wake for Unparks {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Loses the descriptor of an event loop, is armed, and is told of a packet.
+fn lose_the_descriptor_of_a_loop() {
+    let ring = Ring::builder().heap().unwrap();
+    let mut out = ring.publisher::<u64>().unwrap();
+    let mut all = ring.subscriber::<u64>().unwrap();
+    let ready = all.readiness().unwrap();
+    let files = replace_all();
+    assert!(
+        files.iter().any(|file| file.as_raw_fd() == ready.as_raw_fd()),
+        "no file is in the place of the descriptor"
+    );
+    assert!(matches!(all.try_recv(), Err(TryRecvError::Empty)));
+    let waker = Waker::from(Arc::new(Unparks(thread::current())));
+    {
+        let mut future = pin!(all.ready());
+        let mut poll = || future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        assert!(!poll());
+        out.send(&7).unwrap();
+        while !poll() {
+            thread::park();
+        }
+    }
+    assert_eq!(*all.try_recv().unwrap(), 7);
+    drop((ready, all));
+    assert!(are_untouched(&files), "a file of other code was read, written or closed");
+}
+
+#[test]
+fn a_file_in_the_place_of_the_descriptor_of_a_loop_is_not_touched() {
+    Peer::start("loop").finish();
+}
+
+/// Emits an event and sends a packet of a new type, without and with a timeout.
+fn emit_without_descriptors() {
+    let (cluster, name) = (unique("types"), unique("types"));
+    let _objects = [
+        Placed(object(&format!("{cluster}~d"))),
+        Placed(object(&format!("{cluster}~e"))),
+        Placed(object(&name)),
+    ];
+    let worker = Worker::join(&cluster, "worker").unwrap();
+    let (mut emitter, mut events) = (worker.emitter().unwrap(), worker.events().unwrap());
+    let mut out = Ring::open(&name).unwrap().any_publisher().unwrap();
+    let _files = replace_all();
+    const CLOSED: Detachment = Detachment::DescriptorClosed;
+    let error = out.send(&7_u64).map(drop).unwrap_err();
+    assert!(matches!(error, SendError::Detached(CLOSED)), "{error}");
+    let error = out.try_send(&7_u64).map(drop).unwrap_err();
+    assert!(matches!(error, TrySendError::Detached(CLOSED)), "{error}");
+    let error = out.send_timeout(&7_u64, SHORT).map(drop).unwrap_err();
+    assert!(matches!(error, SendTimeoutError::Detached(CLOSED)), "{error}");
+    for outcome in [emitter.emit("event", &7_u64), events.emit("event", &7_u64)] {
+        let EmitError::Send(error) = outcome.unwrap_err() else { panic!("another error") };
+        assert!(matches!(*error, SendError::Detached(CLOSED)), "{error}");
+    }
+}
+
+#[test]
+fn a_new_type_cannot_be_sent_after_the_descriptor_was_closed() {
+    let _watch = Watch::start();
+    Peer::start("types").finish();
 }
 
 #[test]

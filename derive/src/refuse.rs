@@ -8,6 +8,7 @@ use proc_macro2::TokenTree;
 use syn::{
     Attribute, Error, Expr, Fields, GenericArgument, GenericParam, Generics, Item, Lit, Meta,
     PathArguments, PathSegment, Token, Type, TypePath, Variant,
+    ext::IdentExt,
     punctuated::Punctuated,
     visit::{self, Visit},
 };
@@ -65,7 +66,7 @@ impl Errors {
             self.add(error);
         }
         for attr in attrs {
-            if attr.path().is_ident("repr") {
+            if attr.path().get_ident().is_some_and(|name| name.unraw() == "repr") {
                 self.repr(attr);
             } else if attr.path().is_ident("derive") {
                 self.derive(attr);

@@ -6,8 +6,8 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 use syn::{
-    Attribute, Error, Ident, Meta, Result, Token, Type, meta::ParseNestedMeta, parenthesized,
-    parse_quote,
+    Attribute, Error, Ident, Meta, Result, Token, Type, ext::IdentExt, meta::ParseNestedMeta,
+    parenthesized, parse_quote,
 };
 
 /// The relevant attributes of the item.
@@ -217,10 +217,10 @@ fn idents(tokens: TokenStream, to: &mut Vec<Ident>) {
     }
 }
 
-/// Finds an identifier in tokens, also within groups.
+/// Finds an identifier in tokens, also within groups and if it is raw (`r#repr`).
 pub(crate) fn find(tokens: TokenStream, name: &str) -> Option<proc_macro2::Ident> {
     tokens.into_iter().find_map(|token| match token {
-        TokenTree::Ident(ident) => (ident == name).then_some(ident),
+        TokenTree::Ident(ident) => (ident.unraw() == name).then_some(ident),
         TokenTree::Group(group) => find(group.stream(), name),
         TokenTree::Punct(_) | TokenTree::Literal(_) => None,
     })

@@ -8,7 +8,7 @@ use super::error::{SendError, SendFailure, WaitingFor};
 use super::owned_entry::OwnedEntry;
 use super::type_table::{refused, register_for};
 use super::untyped::Sender;
-use crate::error::Form;
+use crate::error::{Detachment, Form};
 use crate::packet::{Fingerprint, Packet, TypeInfo};
 use crate::ring::membership::RingState;
 use crate::segment::{Control, Segment};
@@ -119,5 +119,9 @@ fn lock(segment: &Segment, timeout: Timeout) -> Result<Control<'_>, SendFailure>
         Timeout::After(timeout) => segment.lock_within(timeout),
         Timeout::Never => return Ok(segment.lock().map_err(refused)?),
     };
-    locked.ok_or_else(|| SendFailure::NotReady(WaitingFor::Joining { pid: segment.lock_holder() }))
+    locked.ok_or_else(|| match segment.detachment() {
+        // The lock is not held: without its descriptor, this process cannot take it.
+        Some(cause @ Detachment::DescriptorClosed) => SendError::Detached(cause).into(),
+        _ => SendFailure::NotReady(WaitingFor::Joining { pid: segment.lock_holder() }),
+    })
 }

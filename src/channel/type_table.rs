@@ -297,6 +297,7 @@ pub(crate) fn refused(error: OpenError) -> SendError {
             SendError::TypeRefused(Box::new(TypeMismatch { expected, found, difference }))
         }
         OpenError::Stopped { .. } => SendError::Stopped,
+        OpenError::Detached { cause, .. } => SendError::Detached(cause),
         OpenError::System { source, .. } => SendError::System(source),
         other => SendError::System(std::io::Error::other(other)),
     }

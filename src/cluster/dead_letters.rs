@@ -5,9 +5,9 @@
 
 use super::builder::WorkerBuilder;
 use super::directory::Visit;
-use super::names::{Cluster, ClusterObject, SenderTag};
+use super::names::{Cluster, ClusterObject, MessageTag, SenderTag};
 use super::worker::Worker;
-use crate::channel::{DeadLetter, DeadLetters, RingBuilder};
+use crate::channel::{CarriedType, DeadLetter, DeadLetters, RingBuilder};
 use crate::error::OpenError;
 use std::time::Duration;
 
@@ -30,11 +30,16 @@ impl Worker {
         let (cluster, name) = (self.cluster.clone(), self.choices.dead_letters.clone()?);
         let own = self.senders.sender_tag;
         let send = move |letter: &DeadLetter<'_>| {
-            let tag = match sender {
-                NamedSender::Original => SenderTag(letter.tag as u16),
-                NamedSender::Own => own,
+            let (tag, prefix) = match sender {
+                NamedSender::Original => {
+                    let tag = MessageTag(letter.tag);
+                    (tag.sender(), tag.prefix())
+                }
+                NamedSender::Own => (own, 0),
             };
-            deliver(&cluster, &name, letter, tag).is_some()
+            // A dead letter has no descriptors. The receiver took them, or drops them.
+            let archive = letter.archive.get(prefix..).unwrap_or_default();
+            deliver(&cluster, &name, &letter.carried, archive, tag).is_some()
         };
         Some(DeadLetters { max_deliveries, send: Box::new(send) })
     }
@@ -59,7 +64,13 @@ impl WorkerBuilder {
 }
 
 /// Sends a dead letter to the inbox of a worker. `None` if it cannot be sent now.
-fn deliver(cluster: &Cluster, name: &str, letter: &DeadLetter<'_>, tag: SenderTag) -> Option<()> {
+fn deliver(
+    cluster: &Cluster,
+    name: &str,
+    carried: &CarriedType,
+    archive: &[u8],
+    tag: SenderTag,
+) -> Option<()> {
     let visit = Visit::open(cluster, TIMEOUT).ok()?;
     let presence = visit.inbox_of(name)?;
     let object = ClusterObject::Inbox(name, presence.inbox_name()).name(cluster).ok()?;
@@ -69,5 +80,5 @@ fn deliver(cluster: &Cluster, name: &str, letter: &DeadLetter<'_>, tag: SenderTa
     if visit.inbox_of(name) != Some(presence) {
         return None;
     }
-    inbox.forward(letter, tag.0.into()).ok()
+    inbox.forward(carried, archive, tag.0.into()).ok()
 }

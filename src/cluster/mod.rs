@@ -33,6 +33,8 @@ mod default_name;
 mod directory;
 mod error;
 mod events;
+#[cfg(feature = "handover")]
+mod handover;
 mod inbox;
 mod leaving;
 mod names;
@@ -51,7 +53,14 @@ pub use error::{
     ServiceRecvTimeoutError, TryEmitError, TrySendToError, TryServiceRecvError, WaitError,
     WaitingForInbox, WaitingForServer,
 };
+#[cfg(feature = "handover")]
+pub use error::{
+    HandoverError, HandoverTimeoutError, NotSent, SendFdsError, SendFdsTimeoutError, TakeFdsError,
+    TryHandoverError, TrySendFdsError,
+};
 pub use events::{Context, Emitter, Events, HandlerId};
+#[cfg(feature = "handover")]
+pub use handover::Handover;
 pub use inbox::{Inbox, Message};
 pub use names::{Addressee, WorkerId};
 pub use queue::QueueBuilder;

@@ -15,9 +15,44 @@ impl fmt::Display for WorkerId {
     }
 }
 
-/// The tag of a message: the sender's id, and below it the last bits of the sender's generation.
+/// The sender in the tag of a message: its id, and below it the last bits of its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SenderTag(pub(crate) u16);
+
+/// The tag of a message: the number of descriptors that go with it, and below it the sender.
+///
+/// A message with descriptors has their id in front of its packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MessageTag(pub(crate) u32);
+
+impl MessageTag {
+    /// Bytes of the id of descriptors.
+    pub(crate) const ID_LEN: usize = 16;
+
+    /// The sender.
+    #[inline]
+    pub(crate) fn sender(self) -> SenderTag {
+        SenderTag(self.0 as u16)
+    }
+
+    /// The number of descriptors.
+    #[inline]
+    pub(crate) fn fds(self) -> usize {
+        (self.0 >> u16::BITS) as usize
+    }
+
+    /// Bytes in front of the packet.
+    #[inline]
+    pub(crate) fn prefix(self) -> usize {
+        if self.fds() == 0 { 0 } else { Self::ID_LEN }
+    }
+
+    /// The tag of a message with descriptors.
+    #[cfg(feature = "handover")]
+    pub(crate) fn with_fds(sender: SenderTag, fds: usize) -> Self {
+        Self(u32::from(sender.0) | (fds as u32) << u16::BITS)
+    }
+}
 
 impl SenderTag {
     /// Bits of the generation: those that the largest id leaves free.
@@ -157,6 +192,17 @@ pub(crate) enum ClusterObject<'a> {
     Replies(CallerId),
     /// The ring of all events.
     Events,
+    /// The socket by which a worker receives descriptors.
+    #[cfg(feature = "handover")]
+    Socket {
+        /// The worker.
+        worker: WorkerId,
+        /// The generation of its worker slot.
+        generation: u64,
+        /// A random number of the cluster's directory: a later cluster of the name begins with the
+        /// same generations. So no two sockets ever have one name.
+        directory: u64,
+    },
 }
 
 /// The first or the second name of an inbox. The phase of the worker's slot has the name of the
@@ -207,6 +253,10 @@ impl ClusterObject<'_> {
                 cluster.object("r.", &format!("{worker}.{random:012x}"))
             }
             Self::Events => cluster.object("e", ""),
+            #[cfg(feature = "handover")]
+            Self::Socket { worker, generation, directory } => {
+                cluster.object("f.", &format!("{worker}.{generation:x}.{directory:x}"))
+            }
         }
     }
 }

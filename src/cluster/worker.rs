@@ -5,6 +5,8 @@ use super::calls::{AreaSettings, OwnCallers, OwnCalls};
 use super::default_name::DefaultName;
 use super::directory::{self, Directory, JoinRequest, Watch, WorkerInfo, WorkerState};
 use super::error::{JoinError, WaitError};
+#[cfg(feature = "handover")]
+use super::handover::FdListener;
 use super::names::{Addressee, Cluster, ClusterObject, WorkerId};
 use super::pool::SenderPool;
 use crate::channel::{Draining, Ring, RingBuilder};
@@ -12,6 +14,8 @@ use crate::error::{Detachment, OpenError};
 use crate::wait::{Deadline, Pace, Sleep, Subject, Wait, Waiter, wait_until};
 use std::fmt;
 use std::sync::Mutex;
+#[cfg(feature = "handover")]
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A process's place in a cluster: its name and id, and the start of everything that it opens.
@@ -65,6 +69,9 @@ pub struct Worker {
     pub(super) draining: Draining,
     /// Held while the inbox is opened.
     pub(super) opening: Mutex<()>,
+    /// The socket by which it receives descriptors, once an inbox accepted some.
+    #[cfg(feature = "handover")]
+    pub(super) socket: Arc<OnceLock<FdListener>>,
 }
 
 impl fmt::Debug for Worker {
@@ -108,6 +115,8 @@ impl Worker {
             choices,
             draining: Draining::default(),
             opening: Mutex::default(),
+            #[cfg(feature = "handover")]
+            socket: Arc::default(),
             calls: OwnCalls::default(),
             callers: OwnCallers::default(),
         }

@@ -47,6 +47,11 @@ impl<'a> DisplayName<'a> {
         self.0.split_once(':').map_or((None, self.0), |(prefix, name)| (Some(prefix), name))
     }
 
+    /// Returns true if it is the name of a socket, by which a worker gets descriptors.
+    pub(crate) fn is_socket(&self) -> bool {
+        self.cluster_parts().is_some_and(|parts| parts.kind == "f")
+    }
+
     /// The parts of the name; `None` for a plain ring.
     pub(crate) fn cluster_parts(&self) -> Option<ClusterParts<'a>> {
         let (cluster, object) = self.prefix_and_name().1.split_once('~')?;
@@ -66,6 +71,7 @@ impl fmt::Display for DisplayName<'_> {
             "b" => "board",
             "d" => "directory",
             "e" => "ring of events",
+            "f" => "socket",
             "i" | "j" => "inbox",
             "q" => "work queue",
             "r" => "ring of replies",

@@ -144,6 +144,21 @@ failpoints! {
     RecoverStamp,
     /// Recover: resolved. Next: clear the record.
     RecoverClear,
+    /// Handover: the socket is open. Next: give it its name.
+    #[cfg_attr(not(feature = "handover"), allow(dead_code))]
+    SocketName,
+    /// Handover, sender: connected. Next: send the descriptors.
+    #[cfg_attr(not(feature = "handover"), allow(dead_code))]
+    FdsSend,
+    /// Handover, sender: the descriptors are sent. Next: publish their message.
+    #[cfg_attr(not(feature = "handover"), allow(dead_code))]
+    FdsMessage,
+    /// Handover, receiver: the descriptors are there. Next: say that they are taken.
+    #[cfg_attr(not(feature = "handover"), allow(dead_code))]
+    FdsTake,
+    /// Handover, receiver: said that they are taken. Next: return them.
+    #[cfg_attr(not(feature = "handover"), allow(dead_code))]
+    FdsTaken,
     /// Park: the waiter is registered and has looked again. Next: sleep.
     ParkSleep,
     /// Leave. Next: clear the cursor.

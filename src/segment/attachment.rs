@@ -25,6 +25,7 @@ use crate::sys::event::Event;
 use crate::sys::lock::LockLimit;
 use crate::sys::machine::monotonic;
 use crate::sys::stop::Stop;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -77,9 +78,8 @@ impl Segment {
         // Random as in a shared object: a payload must not look like a header on the next lap.
         let salt = crate::sys::random()
             .map_err(|error| OpenError::system("draw a salt for", "a ring", error))?;
-        let heap = Heap::new(*settings, salt).ok_or_else(|| {
-            OpenError::system("allocate", "a ring", std::io::ErrorKind::OutOfMemory)
-        })?;
+        let heap = Heap::new(*settings, salt)
+            .ok_or_else(|| OpenError::system("allocate", "a ring", ErrorKind::OutOfMemory))?;
         heap.parts().initialize().map_err(|reason| {
             OpenError::system("make events in", "a ring", std::io::Error::other(reason))
         })?;
@@ -118,6 +118,14 @@ impl Segment {
     /// lock is held, this does nothing.
     pub(crate) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenError> {
         removal::clear_away(name, settle)
+    }
+
+    /// The properties of the shared object.
+    #[cfg(feature = "handover")]
+    pub(crate) fn measure(&self) -> Result<crate::sys::shm::Object, OpenError> {
+        self.mapped().map(Mapped::measure).unwrap_or_else(|| {
+            Err(OpenError::system("look at", "a ring on the heap", ErrorKind::Unsupported))
+        })
     }
 
     /// Why no process can join this segment any more; `None` if one can, and on the heap.

@@ -73,12 +73,17 @@ fn find(name: Name, users: &machine::Users) -> Option<FoundObject> {
         return None;
     }
     let (mut is_attached, mut content) = (false, Content::unknown());
-    let read = object::open(&name).and_then(|opened| {
-        is_attached = lock::is_held_elsewhere(opened.as_fd(), ATTACHED);
-        let now = object::measure(&name, &opened)?;
-        content = Content::read(&name, &opened, now.len)?;
-        Ok(())
-    });
+    let read = match object::is_socket(&name) {
+        true => object::is_socket_open(&name).map(|is_open| {
+            (is_attached, content) = (is_open, Content::none());
+        }),
+        false => object::open(&name).and_then(|opened| {
+            is_attached = lock::is_held_elsewhere(opened.as_fd(), ATTACHED);
+            let now = object::measure(&name, &opened)?;
+            content = Content::read(&name, &opened, now.len)?;
+            Ok(())
+        }),
+    };
     let fault = match read {
         Err(OpenError::NotFound { .. } | OpenError::OtherUser { .. }) => return None,
         read => read.err(),
@@ -118,6 +123,11 @@ impl Content {
         Self { layout: None, kept: Kept::Unknown, has_cells: false, owners: Vec::new() }
     }
 
+    /// That of an object that is not made yet, that was removed, or that is a socket.
+    fn none() -> Self {
+        Self { kept: Kept::Nothing, ..Self::unknown() }
+    }
+
     fn read(name: &Name, fd: &UnsharedFd, len: u64) -> Result<Self, OpenError> {
         let system = |action, error| OpenError::system(action, shm::path(&name.object()), error);
         let (start, read) = object::read_start(name, fd)?;
@@ -125,8 +135,7 @@ impl Content {
             return Err(object::foreign(name, "the length", identity::START, 0));
         }
         if identity::state_of(name, &start)? != State::Ready {
-            // Not made yet, or removed: it has no content.
-            return Ok(Self { kept: Kept::Nothing, ..Self::unknown() });
+            return Ok(Self::none());
         }
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let map = SecondMap::open(fd.as_fd(), len).map_err(|error| system("map", error))?;
@@ -136,7 +145,7 @@ impl Content {
         };
         // Again, with acquire, as no lock orders the loads below.
         if head.identity.state(name)? != State::Ready {
-            return Ok(Self { kept: Kept::Nothing, ..Self::unknown() });
+            return Ok(Self::none());
         }
         if let Version::Other { found, may_keep } = head.identity.version(name)? {
             let kept = if may_keep { Kept::Unknown } else { Kept::Nothing };

@@ -73,9 +73,13 @@ pub(super) fn attach_again(mapped: &Mapped, limit: &LockLimit) -> Result<Mapped,
 
 /// Returns true if a process is attached to the object of this name. Takes no lock.
 pub(super) fn is_in_use(name: &Name) -> Result<bool, OpenError> {
-    match object::open(name) {
+    let found = match object::is_socket(name) {
+        true => object::is_socket_open(name),
+        false => object::open(name).map(|fd| lock::is_held_elsewhere(fd.as_fd(), ATTACHED)),
+    };
+    match found {
         Err(OpenError::NotFound { .. }) => Ok(false),
-        opened => Ok(lock::is_held_elsewhere(opened?.as_fd(), ATTACHED)),
+        found => found,
     }
 }
 

@@ -169,6 +169,13 @@ impl Mapped {
         Err(self.system("use", reason))
     }
 
+    /// The properties of the object.
+    #[cfg(feature = "handover")]
+    pub(super) fn measure(&self) -> Result<shm::Object, OpenError> {
+        self.refuse_lost()?;
+        shm::measure(self.fd.as_fd()).map_err(|error| self.system("look at", error))
+    }
+
     /// Why no process can join the endpoints of this attachment any more; `None` if one can.
     /// Makes three system calls.
     pub(super) fn detachment(&self) -> Option<Detachment> {

@@ -18,7 +18,7 @@
 use super::identity::{self, START, State};
 use super::name::{Access, Name};
 use super::settings::Settings;
-use crate::error::OpenError;
+use crate::error::{DisplayName, OpenError};
 use crate::sys::fork::UnsharedFd;
 use crate::sys::shm;
 use std::io;
@@ -138,6 +138,17 @@ pub(super) fn check_owner(name: &Name, object: &shm::Object) -> Result<(), OpenE
         mode: object.mode,
         group: object.group,
     })
+}
+
+/// Returns true if the object of this name is a worker's socket.
+pub(super) fn is_socket(name: &Name) -> bool {
+    let is_it = |found: shm::Object| found.file_type == shm::SOCKET;
+    DisplayName(name.as_str()).is_socket() && shm::measure_named(&name.object()).is_ok_and(is_it)
+}
+
+/// Returns true if a process has the socket of this name open.
+pub(super) fn is_socket_open(name: &Name) -> Result<bool, OpenError> {
+    shm::is_socket_open(&name.object()).map_err(|error| refused(name, error))
 }
 
 /// Returns true if this user owns an object. In `/dev/shm` the kernel lets no other user unlink it,

@@ -1,6 +1,10 @@
 //! The removal of objects that no process is attached to: by name, or because processes were
 //! killed.
 //!
+//! A worker's socket lies among the objects. Its name is used once, and it is open from the moment
+//! on when it has the name. So a socket that is not open never opens again, and its removal needs
+//! no lock.
+//!
 //! `segment::lifecycle` says what a removal leaves where only another user may unlink the name.
 
 #![cfg(not(loom))]
@@ -13,11 +17,19 @@ use super::object::{self, Absent};
 use crate::error::OpenError;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::sys::lock::{self, LockLimit};
+use crate::sys::shm;
+use std::io;
 use std::os::fd::AsFd;
 
 /// Removes the object of this name, with its durable subscribers and packets. Returns false if
 /// there was none, and [`InUse`](OpenError::InUse) if a process is attached.
 pub(super) fn remove(name: &Name, limit: &LockLimit) -> Result<bool, OpenError> {
+    if object::is_socket(name) {
+        return match clear_socket(name)? {
+            Clearance::InUse => Err(OpenError::InUse { name: name.as_str().to_owned() }),
+            outcome => Ok(outcome == Clearance::Removed),
+        };
+    }
     match ExclusiveSegment::take(name, Absent::Refuse, limit) {
         Err(OpenError::NotFound { .. }) => Ok(false),
         exclusive => exclusive?.remove(),
@@ -41,6 +53,9 @@ pub(crate) enum Clearance {
 /// of the last process to leave, which may have been killed. If the control lock is held, this does
 /// nothing: the holder removes the object.
 pub(super) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenError> {
+    if object::is_socket(name) {
+        return clear_socket(name);
+    }
     loop {
         let fd = match object::open(name) {
             Err(OpenError::NotFound { .. }) => return Ok(Clearance::Gone),
@@ -56,6 +71,21 @@ pub(super) fn clear_away(name: &Name, settle: Settle) -> Result<Clearance, OpenE
             Clearance::InUse => {}
             outcome => return Ok(outcome),
         }
+    }
+}
+
+/// Removes the socket of this name if no process has it open.
+fn clear_socket(name: &Name) -> Result<Clearance, OpenError> {
+    match object::is_socket_open(name) {
+        Ok(true) => return Ok(Clearance::InUse),
+        Ok(false) => {}
+        Err(OpenError::NotFound { .. }) => return Ok(Clearance::Gone),
+        Err(error) => return Err(error),
+    }
+    match shm::unlink(&name.object()) {
+        Ok(()) => Ok(Clearance::Removed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Clearance::Gone),
+        Err(error) => Err(OpenError::system("remove", shm::path(&name.object()), error)),
     }
 }
 

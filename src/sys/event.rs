@@ -17,13 +17,17 @@
 //!   the monotonic clock. If the wall clock is set back during a wait, that wait is longer by the
 //!   same amount.
 
+use super::owned::PerProcess;
+use crate::sync::{AtomicU32, Ordering};
 use raw_sync::Timeout;
 use raw_sync::events::{Event as RawEvent, EventImpl, EventInit, EventState};
 use std::any::Any;
+use std::ffi::c_int;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The number of bytes reserved for one event. `Event::make` checks that it suffices.
@@ -120,8 +124,35 @@ fn nanoseconds_into_second() -> u32 {
 }
 
 /// A descriptor that is readable while its counter is not 0, for event loops.
+///
+/// Other code of the process may close it, and open a file in its place. That file is not read,
+/// written or closed: each descriptor of this type has a mark, and a number belongs to the value
+/// that got it last.
 #[derive(Debug)]
-pub(crate) struct EventFd(OwnedFd);
+pub(crate) struct EventFd {
+    fd: ManuallyDrop<OwnedFd>,
+    /// Not 0: other code closed the descriptor, and another value got its number.
+    lost: Arc<AtomicU32>,
+}
+
+/// The mark: the signal of `F_SETSIG`. An eventfd never sends it, and no program uses it.
+const MARK: c_int = libc::SIGSTKFLT;
+
+// Of Linux, on each architecture; the `libc` crate does not declare them for most.
+const F_SETSIG: c_int = 10;
+const F_GETSIG: c_int = 11;
+
+/// The numbers of this process's descriptors, with the word that tells that one is lost.
+#[derive(Default)]
+struct Numbers(Mutex<Vec<(RawFd, Arc<AtomicU32>)>>);
+
+static NUMBERS: PerProcess<Numbers> = PerProcess::new();
+
+impl Numbers {
+    fn lock(&self) -> MutexGuard<'_, Vec<(RawFd, Arc<AtomicU32>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl EventFd {
     /// Makes a descriptor that is readable.
@@ -130,29 +161,66 @@ impl EventFd {
         let number = unsafe { libc::eventfd(1, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         super::check(number)?;
         // SAFETY: the call has just made the descriptor, and nothing else owns it.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(number) }))
+        let fd = unsafe { OwnedFd::from_raw_fd(number) };
+        // SAFETY: the call changes a property of the descriptor.
+        super::check(unsafe { libc::fcntl(number, F_SETSIG, MARK) })?;
+        let lost = Arc::new(AtomicU32::new(0));
+        let mut numbers = NUMBERS.get().lock();
+        for (_, earlier) in numbers.extract_if(.., |(other, _)| *other == number) {
+            earlier.store(1, Ordering::Relaxed);
+        }
+        numbers.push((number, Arc::clone(&lost)));
+        Ok(Self { fd: ManuallyDrop::new(fd), lost })
     }
 
     /// Makes it readable.
     pub(crate) fn set(&self) {
         let one = 1_u64.to_ne_bytes();
-        // It fails only if the counter is full: then the descriptor is readable.
-        // SAFETY: the call reads 8 bytes, which live until it returns.
-        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        if self.is_open() {
+            // It fails only if the counter is full: then the descriptor is readable.
+            // SAFETY: the call reads 8 bytes, which live until it returns.
+            unsafe { libc::write(self.fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        }
     }
 
     /// Makes it not readable.
     pub(crate) fn clear(&self) {
         let mut counter = [0_u8; 8];
-        // It fails only if the counter is 0 already.
-        // SAFETY: the call writes at most 8 bytes, for which there is room. It does not block.
-        unsafe { libc::read(self.0.as_raw_fd(), counter.as_mut_ptr().cast(), counter.len()) };
+        if self.is_open() {
+            // It fails only if the counter is 0 already.
+            // SAFETY: the call writes at most 8 bytes, for which there is room. It does not block.
+            unsafe { libc::read(self.fd.as_raw_fd(), counter.as_mut_ptr().cast(), counter.len()) };
+        }
+    }
+
+    /// Returns false if other code closed the descriptor.
+    fn is_open(&self) -> bool {
+        // SAFETY: the call reads a property of the descriptor, or reports that it is closed.
+        let mark = || unsafe { libc::fcntl(self.fd.as_raw_fd(), F_GETSIG) };
+        self.lost.load(Ordering::Relaxed) == 0 && mark() == MARK
+    }
+}
+
+impl Drop for EventFd {
+    fn drop(&mut self) {
+        let number = self.fd.as_raw_fd();
+        // Locked until it is closed: nobody gets the number before.
+        let mut numbers = NUMBERS.get().lock();
+        let own = numbers.iter().position(|(_, lost)| Arc::ptr_eq(lost, &self.lost));
+        if let Some(own) = own {
+            numbers.swap_remove(own);
+        }
+        // A forked child has a copy of each descriptor, and knows only the numbers that it made.
+        if self.is_open() && numbers.iter().all(|&(other, _)| other != number) {
+            // SAFETY: this is the only drop of the value.
+            unsafe { ManuallyDrop::drop(&mut self.fd) };
+        }
     }
 }
 
 impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ impl Object {
 
 /// The type bits of a regular file.
 pub(crate) const REGULAR: u32 = libc::S_IFREG;
+/// The type bits of a socket.
+pub(crate) const SOCKET: u32 = libc::S_IFSOCK;
 
 /// The mode of a new object, before [`set_access`]: only the owner reads and writes.
 const OWNER_ONLY: u32 = 0o600;
@@ -204,6 +207,41 @@ pub(crate) fn measure_aged(name: &str) -> io::Result<(Object, Duration)> {
     let age = found.modified().ok().and_then(|time| time.elapsed().ok()).unwrap_or_default();
     Ok((object(&found), age))
 }
+
+/// Returns true if a process has the socket of this name. Does not connect to it.
+pub(crate) fn is_socket_open(name: &str) -> io::Result<bool> {
+    let file = open_path(name)?;
+    // A connection of another type than the socket's: the kernel refuses it in either case.
+    let probe = UnixDatagram::unbound()?;
+    match probe.connect(socket_path(&file, name)) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ECONNREFUSED) => Ok(false),
+            Some(libc::EPROTOTYPE) => Ok(true),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Opens the place of a file of any type, without access to its content.
+pub(crate) fn open_path(name: &str) -> io::Result<OwnedFd> {
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW);
+    options.open(path(name)).map(OwnedFd::from)
+}
+
+/// The path of a socket that [`open_path`] opened: also of one whose name is longer than the
+/// address of a socket may be.
+pub(crate) fn socket_path(place: &OwnedFd, name: &str) -> String {
+    let direct = path(name);
+    if direct.len() <= LONGEST_ADDRESS {
+        return direct;
+    }
+    format!("/proc/self/fd/{}", place.as_raw_fd())
+}
+
+/// Most bytes of a socket's path.
+const LONGEST_ADDRESS: usize = 107;
 
 /// Returns the path of an object in the file system.
 pub(crate) fn path(name: &str) -> String {

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod handover;
 mod stress;
 
 use futures_util::{FutureExt, StreamExt, join, pin_mut, select};

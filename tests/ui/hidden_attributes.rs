@@ -15,6 +15,25 @@ struct HiddenCheck(u32);
 struct ConditionalRepr(u32);
 
 #[packet]
+#[rkyv(attr(r#repr(C)))]
+enum RawRepr {
+    Small(u8),
+    Large(u64),
+}
+
+#[packet]
+#[rkyv(attr(cfg_attr(all(), cfg_attr(all(), r#repr(align(16))))))]
+struct DeeplyHiddenRepr(u32);
+
+#[packet]
+#[cfg_attr(all(), cfg_attr(all(), r#repr(align(16))))]
+struct RawConditionalRepr(u32);
+
+#[packet]
+#[r#repr(align(16))]
+struct RawAlign(u32);
+
+#[packet]
 struct Field {
     #[cfg_attr(all(), rkyv(with = packetring::with::AsBox))]
     boxed: u32,

@@ -6,10 +6,8 @@ use crate::channel::error::{
 use crate::channel::join::{self, Types};
 use crate::channel::reserved::{Reserved, ReservedTail};
 use crate::channel::type_cache::TypeCache;
-use crate::channel::type_table;
-use crate::channel::untyped::{
-    DeadLetter, MessageHeader, Sender, SubscriberIndex, publisher_control,
-};
+use crate::channel::type_table::{self, CarriedType};
+use crate::channel::untyped::{MessageHeader, Sender, SubscriberIndex, publisher_control};
 use crate::channel::verb;
 use crate::channel::waitable::{Selectable, Selectee};
 use crate::error::{Form, OpenError};
@@ -162,17 +160,6 @@ impl AnyPublisher {
         self.sender.send_in_task(packet.value(), index).await
     }
 
-    /// Publishes a message with a tag and no prefix.
-    #[inline(always)]
-    pub(crate) fn send_tagged<T: Packet>(
-        &mut self,
-        tag: u32,
-        packet: &T,
-        timeout: Timeout,
-    ) -> Result<u64, SendFailure> {
-        self.send_with_header(MessageHeader { tag, ..MessageHeader::NONE }, packet, timeout)
-    }
-
     /// Publishes a message: a packet with a header.
     // Inlined, so that the compiler knows the length of a constant prefix.
     #[inline(always)]
@@ -191,17 +178,22 @@ impl AnyPublisher {
     }
 
     /// Publishes a copy of a packet of another ring, with its type. Does not wait for room.
-    pub(crate) fn forward(&mut self, letter: &DeadLetter<'_>, tag: u32) -> Result<(), SendFailure> {
+    pub(crate) fn forward(
+        &mut self,
+        carried: &CarriedType,
+        archive: &[u8],
+        tag: u32,
+    ) -> Result<(), SendFailure> {
         let sender = &mut self.sender;
         sender.begin()?;
         let index = {
             let control = sender.entry.segment.lock().map_err(type_table::refused)?;
             type_table::register_for(&control, &sender.entry, |registrar| {
-                registrar.register_carried(&letter.carried)
+                registrar.register_carried(carried)
             })
             .map_err(type_table::refused)?
         };
-        sender.send_archive(letter.archive, index, tag, Timeout::Zero)
+        sender.send_archive(archive, index, tag, Timeout::Zero)
     }
 
     /// The error of a packet whose type the ring does not accept. A closed ring accepts no packet:

@@ -3,7 +3,7 @@
 
 use crate::any::AnySubscriber;
 use crate::channel::join::{self, Types};
-use crate::channel::untyped::{AckMode, DeadLetter, GroupReceiver, Receiver, Sender};
+use crate::channel::untyped::{AckMode, GroupReceiver, Receiver, Sender};
 use crate::channel::{CarriedType, Cursor, RecvFailure, SendFailure, type_table};
 use crate::packet::{Fingerprint, Invalid, OneOf, Packet, TypeInfo};
 use crate::sync::Ordering;
@@ -59,8 +59,7 @@ impl OneOf<'_> for Any {
 /// Sends a packet of a version by a publisher that then leaves.
 pub(crate) fn send(ring: &Ring, number: u32) -> Result<(), SendFailure> {
     let (carried, archive) = (carried(number, "{}"), number.to_le_bytes());
-    let letter = DeadLetter { carried, tag: 0, archive: &archive };
-    ring.any_publisher().unwrap().forward(&letter, 0)
+    ring.any_publisher().unwrap().forward(&carried, &archive, 0)
 }
 
 /// Receives a packet, which must be known as that of its version.
@@ -370,8 +369,7 @@ fn types_are_listed_whole_while_others_are_registered() {
         for number in 0..20_000 {
             let mut publisher = ring.any_publisher().unwrap();
             let carried = carried(number, &schema(number));
-            let letter = DeadLetter { carried, tag: 0, archive: &[] };
-            publisher.forward(&letter, 0).unwrap();
+            publisher.forward(&carried, &[], 0).unwrap();
         }
         ends.store(true, Ordering::Relaxed);
         assert!(lister.join().unwrap() > 0);

@@ -10,6 +10,8 @@
 //! its copy is in the ring of dead letters. If that ring does not take it, the packet is handed out
 //! again. After a kill in between there are two.
 
+#[cfg(feature = "handover")]
+use super::control::End;
 use crate::channel::type_table::CarriedType;
 use crate::ring::cursor::Taken;
 use crate::segment::Segment;
@@ -51,6 +53,24 @@ pub(super) struct WorkerOptions {
     pub(super) dead_letters: Option<DeadLetters>,
     /// Whether the worker drains.
     pub(super) draining: Draining,
+    /// Called at each check of liveness.
+    #[cfg(feature = "handover")]
+    pub(super) at_check: Option<AtCheck>,
+}
+
+/// What a worker does at each check of liveness. Its arguments are the end of the ring, and whether
+/// the receiver has passed an earlier end.
+#[cfg(feature = "handover")]
+pub(crate) struct AtCheck(pub(super) Box<AtCheckFn>);
+
+#[cfg(feature = "handover")]
+pub(crate) type AtCheckFn = dyn FnMut(End, &dyn Fn(End) -> bool) + Send + Sync;
+
+#[cfg(feature = "handover")]
+impl fmt::Debug for AtCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AtCheck")
+    }
 }
 
 /// A packet that was handed out too often.

@@ -38,6 +38,11 @@ impl<'a> MessageHeader<'a> {
     /// No prefix, no tag, no limit.
     pub(crate) const NONE: Self = Self { prefix: &[], tag: 0, limit: usize::MAX };
 
+    /// No prefix and no limit.
+    pub(crate) const fn tagged(tag: u32) -> Self {
+        Self { tag, ..Self::NONE }
+    }
+
     /// A prefix alone.
     pub(crate) fn of(prefix: &'a [u8]) -> Self {
         Self { prefix, ..Self::NONE }

@@ -17,6 +17,8 @@
 //! - A packet that `select` found is kept for the next receive.
 
 use super::AckMode;
+#[cfg(feature = "handover")]
+use super::End;
 use super::options::WorkerOptions;
 use crate::channel::error::{RecvError, RecvFailure};
 use crate::channel::owned_entry::OwnedEntry;
@@ -259,6 +261,11 @@ impl<C: Cursor> Receiver<C> {
         // A single packet at a time: the next take checks again.
         let next = if adoption == Adoption::MoreLeft { Duration::ZERO } else { IDLE };
         self.check_at = Deadline::after(next);
+        #[cfg(feature = "handover")]
+        if let Some(at_check) = self.options.as_mut().and_then(|all| all.at_check.as_mut()) {
+            let (position, end) = (self.cursor.position(), End(self.cursor.tail()));
+            at_check.0(end, &|earlier| earlier.0 <= position);
+        }
         changed
     }
 

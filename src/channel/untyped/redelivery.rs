@@ -4,6 +4,8 @@
 //! A [`GroupReceiver`] is the untyped part of a consumer of a queue: a [`Receiver`] over the cursor
 //! of its group.
 
+#[cfg(feature = "handover")]
+use super::options::{AtCheck, AtCheckFn};
 use super::options::{DeadLetters, Draining, is_any_draining};
 use super::receiver::{Found, Receiver};
 use crate::channel::owned_entry::{self, OwnedEntry};
@@ -61,6 +63,12 @@ impl<C: Cursor> Receiver<C> {
     /// Makes this a receiver of a worker that may drain.
     pub(crate) fn drain_with(&mut self, draining: Draining) {
         self.options.get_or_insert_default().draining = draining;
+    }
+
+    /// Sets what is done at each check of liveness.
+    #[cfg(feature = "handover")]
+    pub(crate) fn at_each_check(&mut self, action: Box<AtCheckFn>) {
+        self.options.get_or_insert_default().at_check = Some(AtCheck(action));
     }
 
     /// Returns true if the receiver takes nothing new, and has nothing that `select` found.

@@ -8,7 +8,7 @@
 //! behind the open claim of the outer request, so such a call would wait for itself: it is refused.
 
 use super::requests::RequestTag;
-use crate::channel::{AnyPublisher, SendFailure};
+use crate::channel::{AnyPublisher, MessageHeader, SendFailure};
 use crate::error::OpenError;
 use crate::packet::Packet;
 use crate::sys::stop::Stop;
@@ -140,7 +140,7 @@ impl RequestSender {
         }
         self.publisher.set_stop_to(stop);
         let tag = RequestTag { entry: self.entry, cell }.word();
-        self.publisher.send_tagged(tag, request, timeout)
+        self.publisher.send_with_header(MessageHeader::tagged(tag), request, timeout)
     }
 }
 

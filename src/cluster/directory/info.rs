@@ -4,7 +4,11 @@ use super::slots::SlotTable;
 use crate::cluster::names::{Address, Cluster, InboxName, WorkerId};
 use crate::error::OpenError;
 use crate::segment::entry::{SlotPhase, SlotSnapshot, WorkerSlotState};
+#[cfg(feature = "handover")]
+use crate::segment::name::Name;
 use crate::sys::machine;
+#[cfg(feature = "handover")]
+use crate::sys::shm;
 use std::time::Duration;
 
 /// Describes a worker: see [`Worker::workers`](crate::Worker::workers).
@@ -40,6 +44,36 @@ pub enum WorkerState {
     Away,
     /// The worker died or left, and no inbox is kept for it.
     Gone,
+}
+
+/// The place of the socket by which a worker receives descriptors.
+#[cfg(feature = "handover")]
+#[derive(Clone, Debug)]
+pub(crate) struct SocketPlace {
+    /// The name of its file.
+    pub(crate) name: Name,
+    /// The file of the directory. The socket has its mode, and its group if users share it.
+    pub(crate) directory: shm::Object,
+}
+
+#[cfg(feature = "handover")]
+impl SocketPlace {
+    /// Returns true if several users share the cluster.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.directory.mode & 0o077 != 0
+    }
+
+    /// Returns true if this file is the socket of a user of the cluster.
+    pub(crate) fn admits(&self, file: &shm::Object) -> bool {
+        let has_access = file.mode == self.directory.mode && file.group == self.directory.group;
+        file.file_type == shm::SOCKET
+            && if self.is_shared() { has_access } else { file.owner == shm::user() }
+    }
+
+    /// Returns true if this user, whom the mode of the socket let in, may send descriptors.
+    pub(crate) fn admits_user(&self, user: u32) -> bool {
+        self.is_shared() || user == shm::user()
+    }
 }
 
 /// A change that a [`Watch`](super::Watch) reports.

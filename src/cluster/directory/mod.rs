@@ -24,6 +24,8 @@ mod slots;
 mod sweep;
 mod watch;
 
+#[cfg(feature = "handover")]
+pub(crate) use info::SocketPlace;
 pub(crate) use info::{InboxAddress, Lookup, Presence, Visit, worker_of_process};
 pub use info::{WorkerChange, WorkerInfo, WorkerState};
 pub(crate) use slots::JoinRequest;
@@ -169,6 +171,18 @@ impl Directory {
     #[inline]
     pub(crate) fn presence(&self, id: WorkerId) -> Presence {
         Presence(self.slots.phase(usize::from(id.0)))
+    }
+
+    /// The place of the socket of this generation of a worker slot.
+    #[cfg(feature = "handover")]
+    pub(crate) fn socket(
+        &self,
+        worker: WorkerId,
+        generation: u64,
+    ) -> Result<SocketPlace, OpenError> {
+        let (directory, random) = self.slots.identity()?;
+        let socket = ClusterObject::Socket { worker, generation, directory: random };
+        Ok(SocketPlace { name: socket.name(&self.cluster)?, directory })
     }
 
     /// Looks up the inbox of a worker. A lookup by name reads all slots.

@@ -16,6 +16,8 @@ use crate::segment::view::KeptEventCount;
 use crate::segment::{Control, Liveness, Segment, WorkerSlots};
 use crate::sys::lock::LockLimit;
 use crate::sys::machine;
+#[cfg(feature = "handover")]
+use crate::sys::shm;
 use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Pace, Sleep, Subject, Wait, Waiter};
 use std::io::ErrorKind::WouldBlock;
@@ -116,6 +118,12 @@ impl SlotTable {
     }
 
     // ── Reading ──
+
+    /// The file of the directory, and a random number that no other directory has.
+    #[cfg(feature = "handover")]
+    pub(super) fn identity(&self) -> Result<(shm::Object, u64), OpenError> {
+        Ok((self.segment.measure()?, self.segment.memory().salt(0)))
+    }
 
     /// Number of slots.
     pub(super) fn count(&self) -> usize {

@@ -7,10 +7,19 @@
 //! ids in errors are for display only: an id is valid in the pid namespace of its process.
 
 mod events;
+#[cfg(feature = "handover")]
+mod handover;
 mod service;
 
 pub(super) use events::{BadName, EmitFailure};
 pub use events::{EmitError, EmitTimeoutError, RunError, TryEmitError};
+#[cfg(feature = "handover")]
+pub use handover::{
+    HandoverError, HandoverTimeoutError, NotSent, SendFdsError, SendFdsTimeoutError, TakeFdsError,
+    TryHandoverError, TrySendFdsError,
+};
+#[cfg(feature = "handover")]
+pub(super) use handover::{HandoverFailure, SendFdsFailure};
 pub(super) use service::ServiceRecvFailure;
 pub use service::{
     CallError, CallLimit, CallTimeoutError, ReplyError, ServerProcess, ServiceRecvError,

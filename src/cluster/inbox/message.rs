@@ -2,7 +2,9 @@
 
 use crate::channel::{AnyReceived, Info, RecvError};
 use crate::cluster::directory::WorkerInfo;
-use crate::cluster::names::{SenderTag, WorkerId};
+#[cfg(feature = "handover")]
+use crate::cluster::handover::FdListener;
+use crate::cluster::names::{MessageTag, SenderTag, WorkerId};
 use crate::packet::{OneOf, Packet};
 use std::fmt;
 
@@ -13,9 +15,21 @@ use std::fmt;
 #[must_use = "a message that is not acknowledged is delivered again"]
 pub struct Message<'a> {
     pub(super) received: AnyReceived<'a>,
+    #[cfg(feature = "handover")]
+    pub(super) fds: Option<&'a FdListener>,
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
+    #[inline(always)]
+    pub(super) fn new(received: AnyReceived<'a>) -> Self {
+        let prefix = MessageTag(received.tag()).prefix();
+        Self {
+            received: received.behind(prefix),
+            #[cfg(feature = "handover")]
+            fds: None,
+        }
+    }
+
     /// Opens the packet as one of the types of a [`#[one_of]`](macro@crate::one_of) enum, after a
     /// check. `None` if it has another type.
     ///
@@ -54,7 +68,11 @@ impl Message<'_> {
     }
 
     fn sender_tag(&self) -> SenderTag {
-        SenderTag(self.received.tag() as u16)
+        self.tag().sender()
+    }
+
+    pub(super) fn tag(&self) -> MessageTag {
+        MessageTag(self.received.tag())
     }
 
     /// The name of the packet's type; empty if the inbox does not know it.
@@ -82,6 +100,8 @@ impl Message<'_> {
     /// Acknowledges the message: it is not delivered again. Also for a message that is refused.
     #[inline]
     pub fn ack(self) {
+        #[cfg(feature = "handover")]
+        self.discard_fds();
         self.received.ack();
     }
 }

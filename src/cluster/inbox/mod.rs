@@ -15,6 +15,8 @@
 //!        ─► switch the phase of the worker slot ─► close the old one ─► remove its name
 //! ```
 
+#[cfg(feature = "handover")]
+mod fds;
 mod message;
 mod send;
 
@@ -33,6 +35,8 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{OneOf, TypeInfo};
 use crate::sys::stop::Stop;
 use crate::wait::{Deadline, PENDING, Timeout, Wait};
+#[cfg(feature = "handover")]
+use fds::OwnSocket;
 use std::fmt;
 use std::sync::PoisonError;
 
@@ -60,6 +64,8 @@ const CAPACITY: usize = 256 << 10;
 pub struct Inbox {
     messages: AnySubscriber,
     capacity: usize,
+    #[cfg(feature = "handover")]
+    fds: OwnSocket,
 }
 
 impl Worker {
@@ -140,7 +146,12 @@ impl Worker {
         // The last step: senders open the inbox of every kept slot.
         self.directory.keep()?;
         let capacity = ring.settings().capacity;
-        Ok(Inbox { messages, capacity })
+        Ok(Inbox {
+            messages,
+            capacity,
+            #[cfg(feature = "handover")]
+            fds: self.own_socket()?,
+        })
     }
 }
 
@@ -254,7 +265,13 @@ impl Inbox {
 
     #[inline(always)]
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Message<'_>, F> {
-        Ok(Message { received: self.messages.receive::<F>(timeout)? })
+        #[cfg_attr(not(feature = "handover"), expect(unused_mut))]
+        let mut message = Message::new(self.messages.receive::<F>(timeout)?);
+        #[cfg(feature = "handover")]
+        {
+            message.fds = self.fds.listener();
+        }
+        Ok(message)
     }
 
     /// How much waits to be received, in slots of 64 bytes. A message takes 16 bytes more than its

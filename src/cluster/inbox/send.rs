@@ -9,7 +9,9 @@
 //! compares the worker's presence, one word, with its value at the lookup. A send that attached an
 //! endpoint compares once more. If the presence changed, the worker is looked up again.
 
-use crate::channel::{AnyPublisher, RingBuilder, SendError, SendFailure, WaitingFor};
+use crate::channel::{
+    AnyPublisher, MessageHeader, RingBuilder, SendError, SendFailure, WaitingFor,
+};
 use crate::cluster::directory::{Directory, InboxAddress, Lookup};
 use crate::cluster::error::{
     SendToError, SendToFailure, SendToTimeoutError, TrySendToError, WaitingForInbox,
@@ -104,10 +106,11 @@ impl Worker {
         packet: &T,
         timeout: Timeout,
     ) -> Result<(), F> {
+        let header = MessageHeader::tagged(self.senders.sender_tag.0.into());
         if let Some(mut own) = self.senders.own()
             && let Some(endpoint) = own.cached(who, &self.directory)
         {
-            match self.send_by(endpoint, packet, Timeout::Zero) {
+            match send_by(endpoint, packet, header, Timeout::Zero) {
                 Ok(_) => {
                     // Dropped here, so that the result is not kept across the drop.
                     drop(own);
@@ -121,35 +124,25 @@ impl Worker {
                 Err(_) => {}
             }
         }
-        F::retry(|| self.send_slow(who, packet, timeout))
-    }
-
-    #[inline(always)]
-    fn send_by<T: Packet>(
-        &self,
-        endpoint: &mut AnyPublisher,
-        packet: &T,
-        timeout: Timeout,
-    ) -> Result<u64, SendFailure> {
-        let _depth = const { !T::IS_COPIED }.then(SerializeDepth::begin);
-        endpoint.send_tagged(self.senders.sender_tag.0.into(), packet, timeout)
+        F::retry(|| self.send_slow(who, packet, header, timeout))
     }
 
     /// Every send that the fast path leaves over: of another thread, after a lookup, with a wait.
     #[inline(never)]
-    fn send_slow<T: Packet>(
+    pub(super) fn send_slow<T: Packet>(
         &self,
         who: &Address<'_>,
         packet: &T,
+        header: MessageHeader<'_>,
         timeout: Timeout,
     ) -> Result<(), SendToFailure> {
         // Before any lock: in a forked child it may be held by a thread of the parent.
         self.directory.refuse_inherited().map_err(|error| SendToError::Open(Box::new(error)))?;
         if SerializeDepth::is_under_way() && !matches!(timeout, Timeout::Zero) {
             // Waiting could never end: the reader may need the claim of the outer message.
-            return self.send_shared(who, packet, Timeout::Zero).map_err(would_deadlock);
+            return self.send_shared(who, packet, header, Timeout::Zero).map_err(would_deadlock);
         }
-        self.send_shared(who, packet, timeout)
+        self.send_shared(who, packet, header, timeout)
     }
 
     /// Sends by an idle endpoint of the shared shard, or looks the worker up.
@@ -157,19 +150,20 @@ impl Worker {
         &self,
         who: &Address<'_>,
         packet: &T,
+        header: MessageHeader<'_>,
         timeout: Timeout,
     ) -> Result<(), SendToFailure> {
         if self.senders.own().is_none()
             && let Some(mut sender) = self.senders.lend_cached(who, &self.directory)
             && let Some(endpoint) = &mut sender.endpoint
         {
-            match self.send_by(endpoint, packet, Timeout::Zero) {
+            match send_by(endpoint, packet, header, Timeout::Zero) {
                 Ok(_) => return Ok(()),
                 Err(error) if !may_retry(&error, timeout) => return Err(failed(who, error)),
                 Err(_) => {}
             }
         }
-        self.send_looked_up(who, packet, timeout)
+        self.send_looked_up(who, packet, header, timeout)
     }
 
     /// Looks the worker up, attaches to its inbox if this thread has no endpoint there, and waits
@@ -179,6 +173,7 @@ impl Worker {
         &self,
         who: &Address<'_>,
         packet: &T,
+        header: MessageHeader<'_>,
         timeout: Timeout,
     ) -> Result<(), SendToFailure> {
         let deadline = timeout.deadline();
@@ -228,7 +223,7 @@ impl Worker {
                 continue;
             }
             let Some(endpoint) = &mut sender.endpoint else { continue };
-            match self.send_by(endpoint, packet, timeout.left(deadline)) {
+            match send_by(endpoint, packet, header, timeout.left(deadline)) {
                 Err(SendFailure::Error(SendError::Closed)) => {
                     sender.endpoint = None;
                     // Any number of idle endpoints may belong to an inbox that was closed.
@@ -268,6 +263,17 @@ impl Worker {
         let _ = endpoint.register(&[T::TYPE], timeout);
         Ok(endpoint)
     }
+}
+
+#[inline(always)]
+fn send_by<T: Packet>(
+    endpoint: &mut AnyPublisher,
+    packet: &T,
+    header: MessageHeader<'_>,
+    timeout: Timeout,
+) -> Result<u64, SendFailure> {
+    let _depth = const { !T::IS_COPIED }.then(SerializeDepth::begin);
+    endpoint.send_with_header(header, packet, timeout)
 }
 
 /// Returns true if the name of an inbox leads to no inbox, or to another one since it was opened.

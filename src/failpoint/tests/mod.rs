@@ -3,6 +3,8 @@
 mod cells;
 mod dead_claims;
 mod double_faults;
+#[cfg(feature = "handover")]
+mod fds;
 mod freeze;
 mod inboxes;
 mod joining;

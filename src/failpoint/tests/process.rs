@@ -173,6 +173,8 @@ fn peer() {
     let words: Vec<&str> = role.split(' ').collect();
     match words[..] {
         ["life", name, case] => scenario::peer(name, case),
+        #[cfg(feature = "handover")]
+        ["fds", cluster] => super::fds::live(cluster),
         ["join", name] => joining::join(name),
         ["leave", name] => leaving::leave(name),
         ["stay", cluster] => leaving::stay(cluster),

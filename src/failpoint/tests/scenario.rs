@@ -84,6 +84,15 @@ impl Case {
 /// not reached so often.
 const OFTEN: usize = 41;
 
+/// The failpoints of descriptors, which have tests of their own (`fds`).
+const OF_FDS: [Failpoint; 5] = [
+    Failpoint::SocketName,
+    Failpoint::FdsSend,
+    Failpoint::FdsMessage,
+    Failpoint::FdsTake,
+    Failpoint::FdsTaken,
+];
+
 /// Runs a case for each failpoint: the first `times` times that the peer reaches it. At a frequent
 /// one: the first time, the second, and a time some laps later. `run` returns whether it was
 /// reached.
@@ -98,7 +107,7 @@ pub(super) fn at_every_step(times: usize, run: impl Fn(Case, Failpoint, usize) -
                 stopped += (1..=times).take_while(|&nth| run(case, step, nth)).count();
             }
         }
-        if stopped == 0 {
+        if stopped == 0 && !OF_FDS.contains(&step) {
             never.push(step);
         }
     }

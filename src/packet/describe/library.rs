@@ -15,7 +15,7 @@
 //! finite. `#[packet]` describes the field `children: Vec<Node>` of `Node` as `Vec<Itself<Node>>`,
 //! which has the same layout. No value of the placeholder types is ever created.
 
-use super::{Describe, Field, Named, Shape, TypeName, Variant};
+use super::{Describe, Field, Named, Shape, ShapeKind, TypeName, Variant};
 use crate::packet::native::Native;
 use rkyv::net::{
     ArchivedIpAddr, ArchivedIpv4Addr, ArchivedIpv6Addr, ArchivedSocketAddr, ArchivedSocketAddrV4,
@@ -202,7 +202,11 @@ macro_rules! detectable {
         impl DetectableNiche for $niche {
             const WORD: &'static str = $word;
         }
-    )*};
+    )*
+
+    /// The kinds of all such options.
+    const WORDS: &[&str] = &[$($word),*];
+    };
 }
 
 detectable!(
@@ -212,12 +216,65 @@ detectable!(
     DefaultNiche = "option-default"
 );
 
+/// Panics, at compile time, if the niche of this kind may not be found twice in one value.
+// The error names the option, without excerpts of the standard library.
+#[track_caller]
+const fn demand_sound_niche(shape: &Shape, word: &str) {
+    assert!(
+        has_sound_niche(shape, word),
+        "an option without a tag byte needs `#[rkyv(niche)]` on a field of its struct, and no `Niching` by hand"
+    );
+}
+
+/// Returns true if rkyv's own code finds the niche of this kind in values of this shape: rkyv's for
+/// library types, or the derived one of a struct with `#[rkyv(niche)]`.
+///
+/// rkyv's trait `Niching` is safe, and rkyv believes it: it skips the check of an option that is
+/// `None`. An implementation by hand may find a niche when it is asked first, and none when it is
+/// asked again. It is possible for the user's own types only, and excludes the derived one.
+const fn has_sound_niche(shape: &Shape, word: &str) -> bool {
+    match shape.kind {
+        ShapeKind::Struct(fields) => {
+            let mut i = 0;
+            while i < fields.len() {
+                if is_among(word, fields[i].niches()) {
+                    return has_sound_niche(fields[i].shape(), word);
+                }
+                i += 1;
+            }
+            false
+        }
+        // rkyv's implementation for an option asks that of its content.
+        ShapeKind::Container(kind, of) if is_among(kind, WORDS) => has_sound_niche(of[0], word),
+        ShapeKind::Enum(_) | ShapeKind::Itself => false,
+        _ => true,
+    }
+}
+
+const fn is_among(word: &str, list: &[&str]) -> bool {
+    let mut i = 0;
+    while i < list.len() {
+        let (one, other) = (word.as_bytes(), list[i].as_bytes());
+        let mut same = 0;
+        while same < one.len() && same < other.len() && one[same] == other[same] {
+            same += 1;
+        }
+        if same == one.len() && same == other.len() {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
 // SAFETY: The option has the layout of its content, which rkyv checks unless it is the niche. The
-// audit visits the content.
+// niche is found by code of rkyv, so both looks at one value agree. The audit visits the content.
 unsafe impl<T: Describe, N: DetectableNiche + Niching<T>> Describe for NichedOption<T, N> {
     const NAME: TypeName = TypeName::generic("Option", &[T::NAME]);
-    const SHAPE: &'static Shape =
-        const { &Shape::flat_container::<Self>(N::WORD, Self::NAME, const { &[T::SHAPE] }) };
+    const SHAPE: &'static Shape = const {
+        demand_sound_niche(T::SHAPE, N::WORD);
+        &Shape::flat_container::<Self>(N::WORD, Self::NAME, const { &[T::SHAPE] })
+    };
 
     fn audit(&self, archive: &[u8]) -> bool {
         !T::SHAPE.audited || self.as_ref().is_none_or(|value| value.audit(archive))

@@ -1,0 +1,276 @@
+//! Descriptors that go with a message: from one process to another, through a unix socket.
+//!
+//! ```text
+//!  sender                                   receiver
+//!  ──────                                   ────────
+//!  connect to the worker's socket
+//!  send the id, with the descriptors  ────► queue of the socket
+//!  publish the message, with the id   ────► inbox
+//!                                           receive the message; accept connections until one
+//!                                           has its id
+//!  wait for a byte, or for the end    ◄──── byte: taken; return the descriptors to the user
+//! ```
+//!
+//! - **The descriptors come first.** A message that promises descriptors finds them in the queue of
+//!   the socket, so a receiver never waits for them. If they are not there they never come: they
+//!   were taken at an earlier delivery, or went with the process that had accepted them.
+//! - **The sender keeps its own copies** until it reads the byte. The kernel ends the connection
+//!   when the receiver dies, and when it drops the descriptors. So the sender knows which of both
+//!   happened, and no clock decides.
+//! - **The byte comes before the user gets the descriptors.** A receiver that is killed in between
+//!   had taken them. In the other order, both sides could believe to own them.
+//! - **Descriptors without a message** come from a sender that was killed before it published. The
+//!   receiver drops them once the connection has ended and everything was received that the inbox
+//!   had then: the message would have been in it.
+//! - **Each socket has a name of its own**, see
+//!   [`ClusterObject::Socket`](super::names::ClusterObject). It is there for one owner of a worker
+//!   slot, and open from the moment on when it has the name.
+//!
+//! Trust: the file of a socket has the owner, the mode and the group of the cluster's directory, so
+//! the kernel lets only users of the cluster connect. Both sides check the user of the other one.
+
+mod listener;
+#[cfg(feature = "async")]
+mod task;
+
+pub(crate) use listener::FdListener;
+
+use super::directory::SocketPlace;
+use super::names::MessageTag;
+use crate::channel::verb;
+use crate::cluster::error::{
+    HandoverError, HandoverFailure, HandoverTimeoutError, TryHandoverError,
+};
+use crate::error::Form;
+use crate::sys::fork::UnsharedFd;
+use crate::sys::shm;
+use crate::sys::stop::Stop;
+use crate::wait::{LONGEST, Timeout};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, connect, recv, sendmsg, socket_with, sockopt,
+};
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// Most descriptors of one message.
+pub(crate) const MOST_FDS: usize = 16;
+/// Connections that wait to be accepted. The kernel may allow fewer: `net.core.somaxconn`.
+pub(crate) const MOST_WAITING: i32 = 1024;
+
+/// A random number that a message and its descriptors have in common. It stands before the packet.
+pub(crate) type HandoverId = [u8; MessageTag::ID_LEN];
+
+/// Answers of a receiver.
+const TAKEN: u8 = 1;
+const DISCARDED: u8 = 2;
+const NO_FD_LEFT: u8 = 3;
+/// The end of the connection without an answer.
+const GONE: u8 = 0;
+
+/// Descriptors that were sent with a message, and are not known to be taken yet.
+/// [`Worker::send_fds_to`](super::Worker::send_fds_to) returns it.
+///
+/// It keeps the sender's copies of the descriptors. They are closed when the receiver has
+/// [taken](super::Message::take_fds) its own. Until then both processes have them: a connection,
+/// for example, does not end before both have closed it.
+///
+/// Dropping it closes the sender's copies at once. The receiver still gets its own. If it dies
+/// before that, the kernel closes them.
+///
+/// [`AsFd`] gives a descriptor that is readable when [`try_wait`](Self::try_wait) returns something
+/// else than [`Pending`](TryHandoverError::Pending), for event loops.
+///
+/// Costs one descriptor, besides those that it keeps.
+#[must_use = "a handover tells whether the receiver took the descriptors"]
+pub struct Handover {
+    connection: UnsharedFd,
+    fds: Vec<OwnedFd>,
+    who: String,
+    stop: Option<Stop>,
+    /// The answer, once it came.
+    answer: Option<u8>,
+}
+
+impl Handover {
+    verb! {
+        /// Waits until the receiver has taken the descriptors. Then the copies of this process are
+        /// closed.
+        ///
+        /// After an error other than [`Stopped`](HandoverError::Stopped) the receiver did not take
+        /// them and never will. [`into_fds`](Self::into_fds) returns the copies of this process.
+        ///
+        /// # Errors
+        ///
+        /// [`Gone`](HandoverError::Gone), [`Discarded`](HandoverError::Discarded),
+        /// [`NoFdLeft`](HandoverError::NoFdLeft), [`Stopped`](HandoverError::Stopped),
+        /// [`System`](HandoverError::System).
+        wait, try_wait, wait_timeout = wait_for() -> ();
+        HandoverError, TryHandoverError::Pending, HandoverTimeoutError::Timeout
+    }
+
+    /// The copies of this process; none after they were taken. As long as nothing else is known,
+    /// the receiver may still take its own.
+    pub fn into_fds(self) -> Vec<OwnedFd> {
+        self.fds
+    }
+
+    fn wait_for<F: Form<HandoverError, ()>>(&mut self, timeout: Timeout) -> Result<(), F> {
+        let deadline = timeout.deadline();
+        loop {
+            match self.look() {
+                Err(HandoverFailure::NotReady(())) => {}
+                outcome => return outcome.or_else(|error| error.report().map_or(Ok(()), Err)),
+            }
+            if Stop::was_called(self.stop.as_ref()) {
+                return Err(HandoverError::Stopped.into());
+            }
+            let left = match timeout {
+                Timeout::Zero => Duration::ZERO,
+                _ => deadline.cut(if self.stop.is_some() { LONGEST } else { Duration::MAX }),
+            };
+            if left.is_zero()
+                && let Some(error) = F::not_ready(())
+            {
+                return Err(error);
+            }
+            // One that does not fit is longer than any process lives.
+            let left = Timespec::try_from(left).ok();
+            match poll(&mut [PollFd::new(&self.connection, PollFlags::IN)], left.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(HandoverError::System(error.into()).into()),
+            }
+        }
+    }
+
+    /// Looks for the receiver's answer.
+    fn look(&mut self) -> Result<(), HandoverFailure> {
+        let mut byte = [0];
+        let answer = match self.answer {
+            Some(answer) => answer,
+            None => match recv(&self.connection, &mut byte[..], RecvFlags::DONTWAIT) {
+                Ok((1, _)) => byte[0],
+                Ok(_) | Err(Errno::CONNRESET) => GONE,
+                Err(Errno::AGAIN | Errno::INTR) => return Err(HandoverFailure::NotReady(())),
+                Err(error) => return Err(HandoverError::System(error.into()).into()),
+            },
+        };
+        self.answer = Some(answer);
+        let who = || self.who.clone();
+        let error = match answer {
+            TAKEN => {
+                self.fds.clear();
+                return Ok(());
+            }
+            DISCARDED => HandoverError::Discarded { who: who() },
+            NO_FD_LEFT => HandoverError::NoFdLeft { who: who() },
+            _ => HandoverError::Gone { who: who() },
+        };
+        Err(error.into())
+    }
+}
+
+impl AsFd for Handover {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.connection.as_fd()
+    }
+}
+
+impl AsRawFd for Handover {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for Handover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Handover");
+        out.field("who", &self.who).field("fds", &self.fds).finish_non_exhaustive()
+    }
+}
+
+/// Why descriptors did not reach the socket of a worker.
+#[derive(Debug)]
+pub(crate) enum NotConnected {
+    /// The worker has no socket, or closed it.
+    NoSocket,
+    /// So many connections wait that the kernel takes no more.
+    Full,
+    /// The socket belongs to a user whom the cluster does not admit.
+    Untrusted {
+        /// The user's id.
+        user: u32,
+    },
+    /// An error of the system.
+    System(io::Error),
+}
+
+impl From<Errno> for NotConnected {
+    fn from(error: Errno) -> Self {
+        Self::System(error.into())
+    }
+}
+
+/// A connection to the socket of a worker.
+#[derive(Debug)]
+pub(crate) struct Connection(UnsharedFd);
+
+impl Connection {
+    /// Connects, without waiting.
+    pub(crate) fn open(to: &SocketPlace) -> Result<Self, NotConnected> {
+        let name = to.name.object();
+        let place = shm::open_path(&name).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => NotConnected::NoSocket,
+            _ => NotConnected::System(error),
+        })?;
+        let found = shm::measure(place.as_fd()).map_err(NotConnected::System)?;
+        if found.file_type != shm::SOCKET || !to.admits(&found) {
+            return Err(NotConnected::Untrusted { user: found.owner });
+        }
+        let connection = UnsharedFd::open(new_socket).map_err(NotConnected::System)?;
+        let address = SocketAddrUnix::new(shm::socket_path(&place, &name))?;
+        match connect(&connection, &address) {
+            Ok(()) => {}
+            Err(Errno::CONNREFUSED | Errno::NOENT) => return Err(NotConnected::NoSocket),
+            Err(Errno::AGAIN) => return Err(NotConnected::Full),
+            Err(error) => return Err(error.into()),
+        }
+        // The owner of the file is admitted. Another user cannot listen at it.
+        let peer = sockopt::socket_peercred(&connection)?;
+        if peer.uid.as_raw() != found.owner {
+            return Err(NotConnected::Untrusted { user: peer.uid.as_raw() });
+        }
+        Ok(Self(connection))
+    }
+
+    /// Sends the descriptors: at least one, and at most [`MOST_FDS`].
+    pub(crate) fn send(&self, id: &HandoverId, fds: &[OwnedFd]) -> Result<(), NotConnected> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        if !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
+            return Err(NotConnected::System(io::ErrorKind::InvalidInput.into()));
+        }
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        match sendmsg(&self.0, &[IoSlice::new(id)], &mut control, flags) {
+            Ok(_) => Ok(()),
+            Err(Errno::PIPE | Errno::CONNRESET) => Err(NotConnected::NoSocket),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The handover of descriptors that were sent, with their message, to this worker.
+    pub(crate) fn handover(self, fds: Vec<OwnedFd>, who: String, stop: Option<Stop>) -> Handover {
+        Handover { connection: self.0, fds, who, stop, answer: None }
+    }
+}
+
+fn new_socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
+}
