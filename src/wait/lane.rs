@@ -30,7 +30,7 @@ const MOST_WORDS: usize = 126;
 
 /// What one thread watches for one endpoint.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct LaneEntry {
     pub(super) signal: Arc<Signal>,
     /// Each word, and the value that the thread saw last.
     pub(super) words: Vec<(KeptEventCount, u32)>,
@@ -45,7 +45,7 @@ pub(super) struct Watched {
 /// When the thread looks at endpoints by the clock.
 type Timers = BTreeSet<(u64, Id)>;
 
-impl Watched {
+impl LaneEntry {
     pub(super) fn new(
         signal: Arc<Signal>,
         words: &[KeptEventCount],
@@ -108,7 +108,7 @@ impl Watched {
 }
 
 /// Words to wait for without an io_uring: those of all endpoints, and each stop once.
-fn count<'w>(all: impl Iterator<Item = &'w Watched>) -> usize {
+fn count<'w>(all: impl Iterator<Item = &'w LaneEntry>) -> usize {
     let (mut words, mut stops) = (0, Vec::<&Stop>::new());
     for one in all {
         words += one.words.len();
@@ -132,11 +132,11 @@ pub(super) struct Lane {
 /// What the thread of a lane shares with its endpoints.
 #[derive(Debug, Default)]
 pub(super) struct LaneShared {
-    pub(super) watched: BTreeMap<Id, Watched>,
+    pub(super) watched: BTreeMap<Id, LaneEntry>,
     next_id: Id,
     /// Endpoints that the thread has to look at; some may be gone.
     asked: Vec<Id>,
-    /// See [`Watched::places`].
+    /// See [`LaneEntry::places`].
     places: usize,
     pub(super) uring: LaneUring,
 }
@@ -167,7 +167,7 @@ struct Round {
 
 impl LaneShared {
     /// Returns true if the thread can serve this endpoint, too.
-    fn has_room(&self, new: &Watched) -> bool {
+    fn has_room(&self, new: &LaneEntry) -> bool {
         match self.uring {
             LaneUring::None => {
                 count(self.watched.values().chain(std::iter::once(new))) <= MOST_WORDS
@@ -176,7 +176,7 @@ impl LaneShared {
         }
     }
 
-    fn add(&mut self, new: Watched) -> Id {
+    fn add(&mut self, new: LaneEntry) -> Id {
         let id = self.next_id;
         self.next_id += 1;
         self.places += new.places();
@@ -214,7 +214,7 @@ impl Lane {
     pub(super) fn forget(&self, id: Id) {
         let mut shared = self.lock();
         let removed = shared.watched.remove(&id);
-        shared.places -= removed.as_ref().map_or(0, Watched::places);
+        shared.places -= removed.as_ref().map_or(0, LaneEntry::places);
         drop(shared);
         // Without the lock: it may unmap memory.
         drop(removed);
@@ -290,7 +290,7 @@ impl Lanes {
     }
 
     /// Adds an endpoint to a thread with room for its words, or to a new one.
-    pub(super) fn watch(&'static self, watched: Watched) -> io::Result<(Arc<Lane>, Id)> {
+    pub(super) fn watch(&'static self, watched: LaneEntry) -> io::Result<(Arc<Lane>, Id)> {
         let mut all = self.lock();
         if let Some(lane) = all.iter().find(|lane| lane.lock().has_room(&watched)) {
             let id = lane.lock().add(watched);
@@ -307,7 +307,7 @@ impl Lanes {
     pub(super) fn start(
         &'static self,
         uring: LaneUring,
-        watched: Watched,
+        watched: LaneEntry,
     ) -> io::Result<(Arc<Lane>, Id)> {
         let lane = Arc::new(Lane::with(uring));
         let id = lane.lock().add(watched);

@@ -25,7 +25,7 @@
 //! sleepers of the word, and sleeps on the word only while the endpoint is armed.
 
 use super::event_count::Registrations;
-use super::lane::{LANES, Lane, Lanes, Watched};
+use super::lane::{LANES, Lane, LaneEntry, Lanes};
 use super::notify::Signal;
 use super::pace::{Pace, Subject, nanos};
 use super::sleeper::{Id, POLL};
@@ -69,7 +69,7 @@ impl Listener {
         passes_on: bool,
     ) -> io::Result<Self> {
         let signal = Arc::new(Signal::default());
-        let watched = Watched::new(Arc::clone(&signal), &words, stop.cloned(), passes_on);
+        let watched = LaneEntry::new(Arc::clone(&signal), &words, stop.cloned(), passes_on);
         let (lane, id) = lanes.watch(watched)?;
         let (registrations, pace) = (Registrations::default(), Pace::new());
         let process = std::process::id();
@@ -123,8 +123,8 @@ impl Listener {
         let soon = || monotonic().saturating_add(nanos(POLL));
         let check_at = if is_sure { check_at } else { soon().min(check_at) };
         self.signal.check_at.store(check_at, Ordering::SeqCst);
-        // In one order with the stores in `Watched::look`, before and after its loads: it sees the
-        // time, or this sees that it decides, or that it planned a later time.
+        // In one order with the stores in `LaneEntry::look`, before and after its loads: it sees
+        // the time, or this sees that it decides, or that it planned a later time.
         if self.passes_on || check_at < self.signal.looks_at.load(Ordering::SeqCst) {
             self.lane.ask(self.id);
         }

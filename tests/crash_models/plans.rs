@@ -4,7 +4,7 @@
 //! The actors mirror these sources:
 //!
 //! - endpoint: `wait/reactor.rs` (`Listener::arm`); it is armed again when it was told
-//! - reactor: `wait/lane.rs` (`Watched::look`, `Lane::look`)
+//! - reactor: `wait/lane.rs` (`LaneEntry::look`, `Lane::look`)
 //!
 //! A wake-up of the endpoint's word, and the moment that the reactor plans, come at any time.
 //! Stores are not buffered: all are sequentially consistent.

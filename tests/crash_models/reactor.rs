@@ -5,7 +5,7 @@
 //!
 //! - endpoint: `wait/reactor.rs` (`Listener::arm`), `wait/event_count.rs` (`Registrations::renew`);
 //!   it tries again when its descriptor is readable
-//! - reactor: `wait/lane.rs` (`Watched::look`, `Lane::run`), `wait/notify.rs` (`Signal::fire`),
+//! - reactor: `wait/lane.rs` (`LaneEntry::look`, `Lane::run`), `wait/notify.rs` (`Signal::fire`),
 //!   `wait/sleeper.rs` (`Sleeper::sleep`)
 //! - publisher: as in `parking`, with a store buffer
 //!

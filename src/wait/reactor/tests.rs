@@ -69,7 +69,7 @@ fn both() -> Vec<&'static Lanes> {
     let lanes = |uring| {
         let lanes: &'static Lanes = Box::leak(Box::default());
         // An endpoint that stays, and with it the first thread.
-        let first = Watched::new(Arc::default(), &[], None, false);
+        let first = LaneEntry::new(Arc::default(), &[], None, false);
         let (lane, _) = lanes.start(uring, first).unwrap();
         lanes.lock().push(lane);
         lanes
@@ -92,7 +92,7 @@ fn a_notification_fires_an_armed_endpoint_once() {
         }
         let value = endpoint.word.futex.fetch_add(1, Ordering::SeqCst) + 1;
         futex::wake_all(&endpoint.word.futex);
-        let has_seen = |one: &Watched| {
+        let has_seen = |one: &LaneEntry| {
             Arc::ptr_eq(&one.signal, &endpoint.listener.signal) && one.words[0].1 == value
         };
         while !endpoint.listener.lane.lock().watched.values().any(has_seen) {
