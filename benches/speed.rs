@@ -36,6 +36,8 @@ mod harness;
 mod peer;
 mod report;
 mod scenarios;
+#[path = "../tests/support/seccomp.rs"]
+mod seccomp;
 #[path = "../examples/support/shared.rs"]
 mod shared;
 
@@ -161,7 +163,11 @@ fn compare(options: &Options) -> Outcome<()> {
     }
     progress.finish();
     let (runs, scale, cores) = (options.runs(), options.scale(), options.cores()?);
-    Report { all, probe, runs, scale, cores }.publish()
+    Report { all, probe, runs, scale, cores }.publish()?;
+    if let Some(missing) = scenarios::MISSING {
+        println!("{missing}");
+    }
+    Ok(())
 }
 
 /// Runs the floor of a scenario, then the scenario, once each. Either run is repeated if the phase

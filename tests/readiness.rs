@@ -21,14 +21,17 @@ use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::time::Timespec;
 use std::future::Future;
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::pin::{Pin, pin};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 use support::peer::{self, Peer, Role};
+use support::seccomp::{self, Refused};
 use support::{LONG, Watch, object, this_thread, unique, wait_until, wait_until_asleep};
 
 /// Entry point of the child processes; does nothing without a role.
@@ -40,6 +43,33 @@ fn peer() {
         "echo" => echo(&role),
         other => panic!("no role {other}"),
     }
+}
+
+/// Set in a process to which io_uring is refused.
+const REFUSED: &str = "PACKETRING_TEST_WITHOUT_IO_URING";
+
+fn refuse_io_uring() {
+    let call = libc::SYS_io_uring_setup;
+    seccomp::refuse(&[Refused { call, commands: Vec::new() }], libc::EPERM);
+}
+
+#[test]
+fn all_of_this_holds_without_io_uring() {
+    if std::env::var_os(REFUSED).is_some() {
+        assert!(!has_io_uring());
+        return;
+    }
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    tests.env(REFUSED, "1").stdout(Stdio::null());
+    // SAFETY: between fork and exec the closure allocates, which is safe here: no other thread of
+    // this process holds the allocator's lock across a fork of the C library.
+    unsafe {
+        tests.pre_exec(|| {
+            refuse_io_uring();
+            Ok(())
+        })
+    };
+    assert!(tests.status().unwrap().success());
 }
 
 fn small() -> RingBuilder {
@@ -553,9 +583,31 @@ fn left() -> (usize, usize) {
     (threads, descriptors.count())
 }
 
-/// A thousand endpoints of one process, in a child that counts what is left.
+/// Returns true if the kernel has `IORING_OP_FUTEX_WAIT` (Linux 6.7) and does not refuse io_uring.
+fn has_io_uring() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map(|it| it.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap(), numbers.next().unwrap());
+    let mut settings = [0_u32; 30];
+    // SAFETY: the call reads and writes 120 bytes.
+    let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, settings.as_mut_ptr()) };
+    if ring >= 0 {
+        // SAFETY: the call has just made the descriptor.
+        drop(unsafe { OwnedFd::from_raw_fd(ring as i32) });
+    }
+    ring >= 0 && version >= (6, 7)
+}
+
+/// A thousand endpoints of one process, in a child that counts what is left. The kernel refuses
+/// io_uring, if that is the second argument.
 fn echo(role: &Role) {
     let count = role.number(0) as usize;
+    let is_refused = role.arguments[1] == "refused";
+    if is_refused {
+        refuse_io_uring();
+    }
+    assert!(!(is_refused && has_io_uring()));
+    let threads = if has_io_uring() { 1 } else { count.div_ceil(126) };
     let ring = small().max_subscribers(64).heap().unwrap();
     let rings: Vec<Ring> =
         (0..count / 50).map(|_| small().max_subscribers(64).heap().unwrap()).collect();
@@ -565,7 +617,7 @@ fn echo(role: &Role) {
         (0..count).map(|index| rings[index / 50].subscriber::<u64>().unwrap()).collect();
     let ready: Vec<Readiness> = all.iter_mut().map(|it| it.readiness().unwrap()).collect();
     // A thread has its name some time after its start.
-    wait_until("each lane has its thread", || left() == (count.div_ceil(126), count));
+    wait_until("each lane has its thread", || left() == (threads, count));
     for round in 0..3_u64 {
         for subscriber in &mut all {
             assert!(matches!(subscriber.try_recv(), Err(TryRecvError::Empty)));
@@ -589,9 +641,11 @@ fn echo(role: &Role) {
 
 #[test]
 fn a_thousand_endpoints_are_told_and_leave_nothing() {
-    let mut child = Peer::start("echo 1000");
-    child.expect("done");
-    child.finish();
+    for io_uring in ["allowed", "refused"] {
+        let mut child = Peer::start(&format!("echo 1000 {io_uring}"));
+        child.expect("done");
+        child.finish();
+    }
 }
 
 #[test]

@@ -10,10 +10,12 @@ mod futex;
 mod slots;
 mod stream;
 mod trips;
+mod turns;
 mod write;
 
 pub(crate) use bulk::{Memcpy, capacity_for, source, sum_of, touch};
 pub(crate) use doze::Doze;
 pub(crate) use stream::SlotStream;
 pub(crate) use trips::{Bounce, FutexTrip, PAUSE_ASLEEP};
+pub(crate) use turns::{EventFdWake, ReadySet, Turns};
 pub(crate) use write::SlotWrite;

@@ -3,6 +3,8 @@
 mod call;
 mod callers;
 mod codec;
+mod event_loop;
+mod executor;
 mod fan_in;
 mod fan_out;
 mod idle;
@@ -17,12 +19,15 @@ mod resident;
 mod round_trip;
 mod send_to;
 mod stream;
+#[cfg(feature = "async")]
+mod stream_async;
 mod wakes;
 
 use crate::harness::Scenario;
 use call::Calls;
 use callers::{Callers, Measured};
 use codec::{Encode, Validate};
+use event_loop::{EventLoop, Way};
 use fan_in::FanIn;
 use fan_out::FanOut;
 use idle::Idle;
@@ -37,6 +42,8 @@ use resident::Resident;
 use round_trip::RoundTrip;
 use send_to::SendTo;
 use stream::Stream;
+#[cfg(feature = "async")]
+use stream_async::{StreamAsync, Taken};
 use wakes::Wakes;
 
 /// All scenarios, in the order of the runs and of the report.
@@ -89,8 +96,24 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
     let callers = |result| move |callers| boxed(Callers { callers, result });
     all.extend([1, 16, 64, 256, 512, 1024].map(callers(Measured::Throughput)));
     all.extend([64, 256, 1024].map(callers(Measured::Fairness)));
+    for way in [Way::Epoll, Way::Await] {
+        all.extend([1, 16, 1000].map(|endpoints| boxed(EventLoop { way, endpoints })));
+    }
+    let refused = |endpoints| boxed(EventLoop { way: Way::EpollRefused, endpoints });
+    all.extend([1, 16, 1000].map(refused));
+    #[cfg(feature = "async")]
+    all.extend([Taken::Packets, Taken::Values].map(|taken| boxed(StreamAsync::new(taken))));
     all
 }
+
+/// The rows that this build has not, if there are any.
+pub(crate) const MISSING: Option<&str> = if cfg!(feature = "async") {
+    None
+} else {
+    Some(
+        "not in this build: the rows stream_async_48 and stream_async_values_48; add `--features async`",
+    )
+};
 
 fn boxed(scenario: impl Scenario + 'static) -> Box<dyn Scenario> {
     Box::new(scenario)

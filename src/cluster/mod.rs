@@ -25,7 +25,6 @@
 
 #![forbid(unsafe_code)]
 
-mod board;
 mod builder;
 mod calls;
 mod dead_letters;

@@ -97,7 +97,7 @@ pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], bound: Duration) -> bool {
 /// The maximum number of words that the kernel accepts.
 const MOST_WORDS: usize = libc::FUTEX_WAITV_MAX as usize;
 
-fn timespec(duration: Duration) -> libc::timespec {
+pub(in crate::sys) fn timespec(duration: Duration) -> libc::timespec {
     libc::timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(duration.subsec_nanos()),

@@ -11,6 +11,8 @@ pub(crate) mod owned;
 pub(crate) mod shm;
 pub(crate) mod stop;
 pub(crate) mod thread;
+#[cfg(not(loom))]
+pub(crate) mod uring;
 
 pub(crate) use machine::random;
 

@@ -39,11 +39,15 @@
 //! Limits: this module works on the two words of an event count. It does not know rings.
 
 mod event_count;
+#[cfg(not(loom))]
+mod lane;
 mod notify;
 #[cfg(not(loom))]
 mod pace;
 #[cfg(not(loom))]
 mod reactor;
+#[cfg(not(loom))]
+mod sleeper;
 
 #[cfg(all(test, loom))]
 pub(crate) use event_count::register_waiter;

@@ -105,6 +105,9 @@ pub(crate) struct Signal {
     pub(super) armed: AtomicU32,
     /// When it must check which processes live, if it is armed. Nanoseconds of the monotonic clock.
     pub(super) check_at: AtomicU64,
+    /// When the reactor looks at it by the clock. Greater than any time if it does not, and while
+    /// it decides. 0 before it looked for the first time.
+    pub(super) looks_at: AtomicU64,
     /// Readable when the endpoint may have something. Made when it is first asked for.
     pub(super) descriptor: OnceLock<EventFd>,
     waker: Mutex<Option<Waker>>,

@@ -16,7 +16,6 @@
 //!
 //! The times of checks are independent of the caller's deadlines: a wait that goes on in a second
 //! call keeps its pace.
-//!
 
 use super::Deadline;
 use crate::sys::machine::monotonic;

@@ -38,6 +38,7 @@ mod history;
 mod joining;
 mod lifetime;
 mod parking;
+mod plans;
 mod queues;
 mod reactor;
 mod replacing;

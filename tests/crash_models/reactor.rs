@@ -5,11 +5,13 @@
 //!
 //! - endpoint: `wait/reactor.rs` (`Listener::arm`), `wait/event_count.rs` (`Registrations::renew`);
 //!   it tries again when its descriptor is readable
-//! - reactor: `wait/reactor.rs` (`Watched::look`, `Lane::run`), `wait/notify.rs` (`Signal::fire`)
+//! - reactor: `wait/lane.rs` (`LaneEntry::look`, `Lane::run`), `wait/notify.rs` (`Signal::fire`),
+//!   `wait/sleeper.rs` (`Sleeper::sleep`)
 //! - publisher: as in `parking`, with a store buffer
 //!
 //! The word of the endpoint may also change for another sleeper of the same event count, which
-//! leads to a spurious wake-up. The clock of the reactor is left out: it hides lost wake-ups.
+//! leads to a spurious wake-up. The clock of the reactor is left out: it hides lost wake-ups
+//! (`plans`).
 
 use super::explorer::{Model, Next, breaks, holds, is_large};
 

@@ -1,10 +1,10 @@
 //! A board of one cell.
 
-use super::error::{
+use super::{Board, BoardReader, BoardWriter, CellHolder, CellValue};
+use super::{
     ChangedError, ChangedTimeoutError, ReadError, TryChangedError, TryWriteError, WriteError,
     WriteTimeoutError,
 };
-use super::{Board, BoardReader, BoardWriter, CellHolder, CellValue};
 use crate::channel::verb;
 use crate::channel::waitable::{Selectable, Selectee, Waitable, rearm};
 use crate::error::{Detachment, Form, OpenError};

@@ -1,7 +1,7 @@
 //! The reader of a board.
 
 use super::endpoint::{BoardEntry, BoardKey, CellId, KeyRef, KnownKeys};
-use super::error::{ChangedError, ChangedTimeoutError, ReadError, TryChangedError};
+use super::{ChangedError, ChangedTimeoutError, ReadError, TryChangedError};
 use crate::channel::received::deref_to_packet;
 use crate::channel::verb;
 use crate::channel::waitable::{Selectable, Selectee, Waitable};

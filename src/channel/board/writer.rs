@@ -1,7 +1,7 @@
 //! The writer of a board.
 
 use super::endpoint::{BoardEntry, BoardKey, CellId, KeyRef, KnownKeys};
-use super::error::{CellHolder, TryWriteError, WriteError, WriteTimeoutError};
+use super::{CellHolder, TryWriteError, WriteError, WriteTimeoutError};
 use crate::channel::verb;
 use crate::error::{Failure, Form, OpenError};
 use crate::packet::{self, Packet, Scratch, SendAs};

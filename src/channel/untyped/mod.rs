@@ -1,6 +1,7 @@
 //! Endpoints without a packet type: they claim, wait, take and release.
 
 mod control;
+mod message;
 mod options;
 mod own_receiver;
 mod publisher;
@@ -13,11 +14,12 @@ mod waiting;
 pub(crate) use control::await_subscribers;
 pub(crate) use control::{End, SubscriberIndex};
 pub(super) use control::{publisher_control, subscriber_control};
+pub(crate) use message::MessageHeader;
+#[cfg(feature = "handover")]
+pub(crate) use message::{Attached, PacketId};
 pub(crate) use options::Draining;
 pub(crate) use options::{DeadLetter, DeadLetters};
-#[cfg(feature = "handover")]
-pub(crate) use publisher::{Attached, PacketId};
-pub(crate) use publisher::{MessageHeader, Sender};
+pub(crate) use publisher::Sender;
 pub(crate) use receiver::Receiver;
 pub(crate) use redelivery::GroupReceiver;
 #[cfg(feature = "async")]

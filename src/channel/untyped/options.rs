@@ -11,7 +11,7 @@
 //! again. After a kill in between there are two.
 
 #[cfg(feature = "handover")]
-use super::publisher::PacketId;
+use super::message::PacketId;
 use crate::channel::type_table::CarriedType;
 use crate::ring::cursor::Taken;
 use crate::segment::Segment;

@@ -95,7 +95,8 @@ error_family! {
             /// The worker's name or id as given.
             who: String,
         } => ("descriptors not taken: worker {who} died, left or closed its socket; send them to another worker"),
-        /// The receiver acknowledged the message, and did not take its descriptors.
+        /// The receiver acknowledged the message without taking its descriptors, or made it a dead
+        /// letter.
         Discarded {
             /// The worker's name or id as given.
             who: String,

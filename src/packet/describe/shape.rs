@@ -4,7 +4,7 @@
 //! shape describes how bytes are laid out; it contains no code and no values.
 
 use super::{Named, TypeName};
-use crate::packet::fingerprint::Fnv;
+use crate::packet::Fnv;
 
 /// The alignment of every packet in bytes, and so the largest that an archived type may have.
 pub(crate) const MAX_ALIGN: usize = 16;

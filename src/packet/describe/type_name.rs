@@ -7,7 +7,7 @@
 //! both. Parameters count even if no field uses them: `Tagged<Metres>` is another type than
 //! `Tagged<Feet>`.
 
-use crate::packet::fingerprint::Fnv;
+use crate::packet::Fnv;
 
 /// The name of a described type with its parameters, at most 120 bytes.
 ///

@@ -13,7 +13,7 @@ use std::{fmt::Debug, ptr::NonNull};
 
 use crate::ring::buffer::WriteBuf;
 
-use super::{Packet, Scratch, Unpack, Unserializable, explain, measure, validate, write};
+use super::{Fnv, Packet, Scratch, Unpack, Unserializable, explain, measure, validate, write};
 
 /// An archive in memory aligned like a slot, between guard bytes.
 ///
@@ -83,4 +83,19 @@ pub(super) fn round_trip<T: Unpack + PartialEq + Debug>(value: T) {
     assert_eq!(T::FLAT_LEN.unwrap_or(archive.len), archive.len);
     let truncated = &archive.bytes()[..archive.len.saturating_sub(1)];
     assert!(archive.len == 0 || T::FLAT_LEN.is_none() || validate::<T>(truncated).is_err());
+}
+
+#[test]
+fn fnv_matches_the_published_vectors() {
+    let hash = |text: &str| Fnv::new().bytes(text.as_bytes()).finish();
+    assert_eq!(hash(""), 0x6c62272e07bb014262b821756295c58d);
+    assert_eq!(hash("a"), 0xd228cb696f1a8caf78912b704e4a8964);
+    assert_eq!(hash("foobar"), 0x343e1662793c64bf6f0d3597ba446f18);
+}
+
+#[test]
+fn texts_are_prefixed_with_their_length() {
+    let ab_c = Fnv::new().text("ab").text("c").finish();
+    let a_bc = Fnv::new().text("a").text("bc").finish();
+    assert_ne!(ab_c, a_bc);
 }
