@@ -172,7 +172,7 @@ const FORMAT: &str = "packetring 1, rkyv 0.8, little-endian, aligned, pointers o
 /// variants; modules, crates, the compiler and the build do not count. FNV is not a cryptographic
 /// hash: it detects mistakes, not forged types.
 ///
-/// [`fingerprint_of`](crate::packet::fingerprint_of) computes it. `Display` prints 32 hexadecimal
+/// [`fingerprint_of`] computes it. `Display` prints 32 hexadecimal
 /// digits.
 ///
 /// ```

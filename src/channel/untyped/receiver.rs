@@ -17,8 +17,6 @@
 //! - A packet that `select` found is kept for the next receive.
 
 use super::AckMode;
-#[cfg(feature = "handover")]
-use super::PacketId;
 use super::options::WorkerOptions;
 use crate::channel::error::{RecvError, RecvFailure};
 use crate::channel::owned_entry::OwnedEntry;
@@ -262,10 +260,7 @@ impl<C: Cursor> Receiver<C> {
         let next = if adoption == Adoption::MoreLeft { Duration::ZERO } else { IDLE };
         self.check_at = Deadline::after(next);
         #[cfg(feature = "handover")]
-        if let Some(at_check) = self.options.as_mut().and_then(|all| all.at_check.as_mut()) {
-            let cursor = &self.cursor;
-            at_check.0(PacketId::new(cursor.memory(), cursor.position()), &|| cursor.tail());
-        }
+        self.check_attached();
         changed
     }
 

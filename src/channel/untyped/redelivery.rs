@@ -4,10 +4,13 @@
 //! A [`GroupReceiver`] is the untyped part of a consumer of a queue: a [`Receiver`] over the cursor
 //! of its group.
 
-#[cfg(feature = "handover")]
-use super::options::{AtCheck, AtCheckFn};
 use super::options::{DeadLetters, Draining, is_any_draining};
 use super::receiver::{Found, Receiver};
+#[cfg(feature = "handover")]
+use super::{
+    PacketId,
+    options::{AtCheck, AtCheckFn},
+};
 use crate::channel::owned_entry::{self, OwnedEntry};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::consumer_group::ConsumerGroup;
@@ -42,6 +45,8 @@ impl<C: Cursor> Receiver<C> {
         }
         failpoint(Failpoint::DeadLetter);
         self.ack();
+        #[cfg(feature = "handover")]
+        self.check_attached();
         true
     }
 
@@ -63,6 +68,15 @@ impl<C: Cursor> Receiver<C> {
     /// Makes this a receiver of a worker that may drain.
     pub(crate) fn drain_with(&mut self, draining: Draining) {
         self.options.get_or_insert_default().draining = draining;
+    }
+
+    /// Does what the worker chose for each check of liveness.
+    #[cfg(feature = "handover")]
+    pub(super) fn check_attached(&mut self) {
+        if let Some(at_check) = self.options.as_mut().and_then(|all| all.at_check.as_mut()) {
+            let cursor = &self.cursor;
+            at_check.0(PacketId::new(cursor.memory(), cursor.position()), &|| cursor.tail());
+        }
     }
 
     /// Sets what is done at each check of liveness.
