@@ -843,3 +843,23 @@ fn a_join_during_removal_is_in_the_old_or_the_new_cluster() {
     Worker::remove_cluster(&cluster).unwrap();
     assert_cluster_gone(&cluster);
 }
+
+/// A file of another program in the place of an inbox keeps neither the name nor the worker slot.
+#[test]
+fn a_foreign_file_in_the_place_of_an_inbox_keeps_no_worker_slot() {
+    for place in ["i", "j"] {
+        let cluster = unique("foreign-inbox");
+        let join = |name: &str| Worker::builder().max_workers(2).join(&cluster, name);
+        let other = join("other").unwrap();
+        let path = format!("/dev/shm/packetring.{cluster}~{place}.web");
+        std::fs::write(&path, "not an inbox of this library").unwrap();
+        let web = join("web").unwrap();
+        web.leave().unwrap();
+        join("web").unwrap().leave().unwrap();
+        // The slot is free for another name, too.
+        drop(join("shop").unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "not an inbox of this library");
+        std::fs::remove_file(&path).unwrap();
+        other.leave().unwrap();
+    }
+}

@@ -106,6 +106,8 @@ fn remove_inbox(
         Err(OpenError::NotFound { .. }) => {
             Segment::remove(&name, &LockLimit::timeout(SHORT_TIMEOUT)).map(drop)
         }
+        // A file of another program: no inbox was ever opened there.
+        Err(error) if is_foreign(&error) => Ok(()),
         inbox => remove(&inbox?),
     }
 }
