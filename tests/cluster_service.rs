@@ -13,7 +13,9 @@ use packetring::cluster::{
     Call, CallError, CallLimit, CallTimeoutError, Client, ReplyError, Request, ServerProcess,
     Service, ServiceRecvError, ServiceRecvTimeoutError, TryServiceRecvError, WaitingForServer,
 };
-use packetring::{OpenError, Selectable, Worker, packet, select, select_timeout, try_select};
+use packetring::{
+    Detachment, OpenError, Selectable, Worker, packet, select, select_timeout, try_select,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -969,4 +971,28 @@ fn select_skips_cancelled_requests() {
     assert_eq!(select_timeout(&mut [&mut server], LONG), Some(0));
     reply(server.try_recv().unwrap());
     check(&call.wait().unwrap(), 3);
+}
+
+/// A server that does not find the call area takes its caller for gone. The caller learns the true
+/// reason: the server lives, and did not execute anything.
+#[test]
+fn a_caller_whose_call_area_was_removed_is_detached() {
+    let cluster = unique("area-removed");
+    let caller = Worker::join(&cluster, "caller").unwrap();
+    let server = Worker::join(&cluster, "server").unwrap();
+    let mut service = server.service::<u64, u64>("double").unwrap();
+    let client = caller.client::<u64, u64>("double").unwrap();
+    let start = format!("packetring.{cluster}~r.");
+    let files = std::fs::read_dir("/dev/shm").unwrap().map(|file| file.unwrap());
+    for file in files.filter(|file| file.file_name().to_str().unwrap().starts_with(&start)) {
+        std::fs::remove_file(file.path()).unwrap();
+    }
+    let call = client.start(&7).unwrap();
+    assert!(matches!(service.try_recv(), Err(TryServiceRecvError::Empty)));
+    let error = call.wait().unwrap_err();
+    let is_expected = matches!(error, CallError::Detached(Detachment::NameRemoved));
+    assert!(is_expected, "{error}");
+    drop((client, service));
+    caller.leave().unwrap();
+    server.leave().unwrap();
 }

@@ -7,6 +7,8 @@ mod event_loop;
 mod executor;
 mod fan_in;
 mod fan_out;
+#[cfg(feature = "handover")]
+mod handover;
 mod idle;
 mod in_place;
 mod inboxes;
@@ -30,6 +32,8 @@ use codec::{Encode, Validate};
 use event_loop::{EventLoop, Way};
 use fan_in::FanIn;
 use fan_out::FanOut;
+#[cfg(feature = "handover")]
+use handover::Handovers;
 use idle::Idle;
 use in_place::InPlace;
 use inboxes::{Cost, Inboxes};
@@ -103,15 +107,17 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
     all.extend([1, 16, 1000].map(refused));
     #[cfg(feature = "async")]
     all.extend([Taken::Packets, Taken::Values].map(|taken| boxed(StreamAsync::new(taken))));
+    #[cfg(feature = "handover")]
+    all.push(boxed(Handovers));
     all
 }
 
 /// The rows that this build has not, if there are any.
-pub(crate) const MISSING: Option<&str> = if cfg!(feature = "async") {
+pub(crate) const MISSING: Option<&str> = if cfg!(all(feature = "async", feature = "handover")) {
     None
 } else {
     Some(
-        "not in this build: the rows stream_async_48 and stream_async_values_48; add `--features async`",
+        "perhaps not in this build: stream_async_48, stream_async_values_48 and handover; add `--features async,handover`",
     )
 };
 

@@ -1,6 +1,6 @@
 //! Call areas: the shared objects through which workers get the replies to their calls.
 
-use crate::error::OpenError;
+use crate::error::{Detachment, OpenError};
 use crate::ring::call::CellPool;
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
@@ -42,6 +42,11 @@ impl CallArea {
     /// Its free cells.
     pub(crate) fn pool(&self) -> &Arc<CellPool> {
         &self.pool
+    }
+
+    /// Why no server can reach it any more; `None` if they can.
+    pub(crate) fn detachment(&self) -> Option<Detachment> {
+        self.segment.detachment()
     }
 
     /// Fails in a forked child.

@@ -109,7 +109,7 @@ impl<T: Packet> Subscriber<T> {
     }
 
     async_verb! {
-        recv_async = recv() -> Received<'_, T>; RecvError { take_next, open? }
+        recv_async = recv() -> Received<'_, T>; RecvError { take_next, open? }, first take_fast
         drain_async = drain() -> Batch<'_, T>; RecvError { take_batch, open_batch? }
         recv_copied_async = recv_copied() -> Copied<'_, T>; RecvError { take_next, open_copied? }
         recv_latest_async
@@ -210,6 +210,13 @@ impl<T: Packet> Subscriber<T> {
         timeout: Timeout,
     ) -> Result<Taken, F> {
         self.receiver.take(timeout)
+    }
+
+    /// Takes a packet that is there, or that arrives at once.
+    #[cfg(feature = "async")]
+    #[inline(always)]
+    pub(super) fn take_fast(&mut self) -> Option<Taken> {
+        self.receiver.take_fast(Timeout::Never)
     }
 
     #[inline(always)]

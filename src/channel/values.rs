@@ -6,7 +6,7 @@ use super::subscriber::Subscriber;
 #[cfg(feature = "async")]
 use super::waitable::{forget_task, poll_ready};
 use crate::packet::{Packet, Unpack};
-use crate::ring::cursor::Cursor;
+use crate::ring::cursor::{Cursor, Taken};
 use crate::wait::Timeout;
 use std::fmt;
 use std::iter::FusedIterator;
@@ -72,18 +72,24 @@ impl<T: Unpack> Values<'_, T> {
     /// The next item. Pending if there is none yet and the call does not wait.
     fn item(&mut self, timeout: Timeout) -> Poll<Option<Result<T, ValueError>>> {
         let before = self.subscriber.receiver.cursor.position();
-        let received = match self.subscriber.take_next::<RecvFailure>(timeout) {
-            Ok(taken) => self.subscriber.open(taken).map(Received::unpack),
-            Err(RecvFailure::NotReady(())) => return Poll::Pending,
-            Err(RecvFailure::Error(error)) => Err(error),
-        };
-        Poll::Ready(match received {
-            Ok(value) => Some(value.map_err(ValueError::from)),
-            Err(error) => {
+        match self.subscriber.take_next::<RecvFailure>(timeout) {
+            Ok(taken) => Poll::Ready(self.value_of(taken)),
+            Err(RecvFailure::NotReady(())) => Poll::Pending,
+            Err(RecvFailure::Error(error)) => {
                 let has_moved = self.subscriber.receiver.cursor.position() != before;
-                self.failed(error, has_moved)
+                Poll::Ready(self.failed(error, has_moved))
             }
-        })
+        }
+    }
+
+    /// The item of a packet that was taken.
+    #[inline(always)]
+    fn value_of(&mut self, taken: Taken) -> Option<Result<T, ValueError>> {
+        match self.subscriber.open(taken).map(Received::unpack) {
+            Ok(value) => Some(value.map_err(ValueError::from)),
+            // The packet was released.
+            Err(error) => self.failed(error, true),
+        }
     }
 
     /// The item of an error. `has_moved`: the next receive finds something else.
@@ -140,6 +146,9 @@ impl<T: Unpack> futures_core::Stream for ValueStream<'_, T> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         while !self.values.is_over {
+            if let Some(taken) = self.values.subscriber.take_fast() {
+                return Poll::Ready(self.values.value_of(taken));
+            }
             match poll_ready(&mut self.values.subscriber.receiver, context) {
                 Poll::Pending => {
                     self.is_pending = true;

@@ -84,18 +84,19 @@ macro_rules! verb {
 
 /// Writes the form of a verb that waits in a task. It repeats `take`, which does not wait, and
 /// awaits the endpoint in between. So what woke it may be gone again: it never blocks its thread.
-/// Then it opens what was taken.
+/// Then it opens what was taken. Before all that it calls `first`, which takes what is there or
+/// comes within a few looks: a busy task does without the registration of a wait.
 ///
 /// ```text
 /// async_verb! {
-///     recv_async = recv() -> Received<'_, T>; RecvError { take_next, open? }
+///     recv_async = recv() -> Received<'_, T>; RecvError { take_next, open? }, first take_fast
 /// }
 /// ```
 macro_rules! async_verb {
     ($(
         $name:ident = $wait:ident() -> $result:ty; $error:ident {
             $take:ident $(, $open:ident $($fails:tt)?)?
-        }
+        } $(, first $fast:ident)?
     )+) => {$(
         #[doc = concat!(
             "As [`", stringify!($wait), "`](Self::", stringify!($wait), "), but waits in a task, for any executor."
@@ -111,12 +112,19 @@ macro_rules! async_verb {
         )]
         #[cfg(feature = "async")]
         pub async fn $name(&mut self) -> Result<$result, $error> {
-            let take = |endpoint: &mut Self| endpoint.$take($crate::wait::Timeout::Zero);
-            let taken = $crate::channel::in_task(self, $error::System, take).await?;
+            let taken = match $crate::channel::async_verb!(@first self $($fast)?) {
+                Some(taken) => taken,
+                None => {
+                    let take = |endpoint: &mut Self| endpoint.$take($crate::wait::Timeout::Zero);
+                    $crate::channel::in_task(self, $error::System, take).await?
+                }
+            };
             $(let taken = self.$open(taken)$($fails)?;)?
             Ok(taken)
         }
     )+};
+    (@first $endpoint:ident $fast:ident) => { $endpoint.$fast() };
+    (@first $endpoint:ident) => { None };
 }
 
 /// Repeats an attempt that does not wait until it succeeds or fails, and waits in the task in

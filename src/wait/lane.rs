@@ -152,6 +152,26 @@ pub(super) enum LaneUring {
     Used,
 }
 
+impl LaneUring {
+    /// Makes an io_uring, if the kernel allows it.
+    ///
+    /// At the end of an io_uring, the kernel interrupts the system calls of the thread that made
+    /// it: its `epoll_wait` fails with `EINTR`. So a thread that ends makes it.
+    fn make() -> io::Result<Self> {
+        let made = Arc::new(Mutex::new(Self::None));
+        let own = Arc::clone(&made);
+        let make = move || {
+            if let Ok(uring) = DisabledUring::new() {
+                *own.lock().unwrap_or_else(PoisonError::into_inner) = Self::Made(uring);
+            }
+        };
+        // After a panic there is none.
+        let _ = spawn_without_signals("packetring-wait", make)?.join();
+        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(std::mem::take(&mut made))
+    }
+}
+
 /// What follows from a look.
 #[derive(Default)]
 struct Round {
@@ -297,8 +317,7 @@ impl Lanes {
             lane.ask(id);
             return Ok((Arc::clone(lane), id));
         }
-        let uring = DisabledUring::new().map_or(LaneUring::None, LaneUring::Made);
-        let (lane, id) = self.start(uring, watched)?;
+        let (lane, id) = self.start(LaneUring::make()?, watched)?;
         all.push(Arc::clone(&lane));
         Ok((lane, id))
     }

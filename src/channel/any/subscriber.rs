@@ -91,7 +91,7 @@ impl AnySubscriber {
     }
 
     async_verb! {
-        recv_async = recv() -> AnyReceived<'_>; RecvError { take_next, open }
+        recv_async = recv() -> AnyReceived<'_>; RecvError { take_next, open }, first take_fast
         drain_async = drain() -> AnyBatch<'_>; RecvError { take_batch, open_batch }
         recv_latest_async
             = recv_latest() -> (AnyReceived<'_>, u64); RecvError { take_latest, open_latest }
@@ -129,6 +129,13 @@ impl AnySubscriber {
         timeout: Timeout,
     ) -> Result<Taken, F> {
         self.receiver.take(timeout)
+    }
+
+    /// Takes a packet that is there, or that arrives at once.
+    #[cfg(feature = "async")]
+    #[inline(always)]
+    pub(crate) fn take_fast(&mut self) -> Option<Taken> {
+        self.receiver.take_fast(Timeout::Never)
     }
 
     /// The packet that was just taken.

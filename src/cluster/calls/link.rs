@@ -13,7 +13,7 @@ use crate::channel::{
     SendTimeoutError, SentCell, Types, consumers,
 };
 use crate::cluster::names::Cluster;
-use crate::error::OpenError;
+use crate::error::{Detachment, OpenError};
 use crate::packet::{Packet, TypeInfo};
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::stop::Stop;
@@ -129,6 +129,12 @@ impl ServiceLink {
             #[cfg(feature = "async")]
             reactor: OnceLock::new(),
         })
+    }
+
+    /// Why no server can reach the worker's call area any more; `None` if they can.
+    #[cold]
+    pub(crate) fn area_detachment(&self) -> Option<Detachment> {
+        self.calls.area.detachment()
     }
 
     /// Bytes of the worker's memory for replies.

@@ -268,7 +268,7 @@ impl Inbox {
     }
 
     async_verb! {
-        recv_async = recv() -> Message<'_>; RecvError { take_next, open }
+        recv_async = recv() -> Message<'_>; RecvError { take_next, open }, first take_fast
     }
 
     #[inline(always)]
@@ -280,6 +280,12 @@ impl Inbox {
     #[inline(always)]
     fn take_next<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Taken, F> {
         self.messages.take_next(timeout)
+    }
+
+    #[cfg(feature = "async")]
+    #[inline(always)]
+    fn take_fast(&mut self) -> Option<Taken> {
+        self.messages.take_fast()
     }
 
     #[inline(always)]

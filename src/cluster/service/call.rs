@@ -295,7 +295,14 @@ impl Flight {
                 self.withdraw(sent, CallError::WouldDeadlock)
             }
             RequestStatus::Waiting | RequestStatus::Held(_) => Progress::InFlight(sent),
-            RequestStatus::Over(over) => Progress::Ended(sent.end_over(over)),
+            RequestStatus::Over(over) => {
+                let ended = sent.end_over(over);
+                match ended.outcome().is_none().then(|| self.link.area_detachment()).flatten() {
+                    // A server that does not find the area takes its caller for gone.
+                    Some(cause) => Progress::Withdrawn(CallError::Detached(cause)),
+                    None => Progress::Ended(ended),
+                }
+            }
         };
     }
 
