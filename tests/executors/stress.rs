@@ -182,6 +182,8 @@ async fn receive_all(seed: u64, mut reader: Subscriber<Numbered>) -> [u64; PROCE
 }
 
 fn read() {
+    // The first runtime may open what the process keeps, as tokio's driver of signals does.
+    drop(tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap());
     let before = held();
     let names: Vec<String> = (0..RINGS).map(|_| unique("stress")).collect();
     let rings: Vec<Ring> = names.iter().map(|name| settings().open(name).unwrap()).collect();
