@@ -85,6 +85,19 @@ fn sockets(cluster: &str) -> Vec<PathBuf> {
     own.map(|file| file.path()).collect()
 }
 
+/// A descriptor of any kind.
+fn any_fd() -> OwnedFd {
+    pipe().unwrap().1.into()
+}
+
+/// Runs a child process, which is the only worker of a cluster, to its end.
+fn run_alone(role: &str, cluster: &str) {
+    let mut peer = Peer::start(&format!("{role} {cluster} web"));
+    peer.expect("done");
+    peer.finish();
+    assert!(Worker::remove_cluster(cluster).unwrap());
+}
+
 fn open_fds() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
@@ -205,7 +218,7 @@ fn each_message_has_its_own_descriptors_and_sixteen_are_the_most() {
         }
     }
     for count in [0, 17] {
-        let fds = (0..count).map(|_| OwnedFd::from(pipe().unwrap().1));
+        let fds = (0..count).map(|_| any_fd());
         let NotSent { error, fds } = front.send_fds_to("web", &7_u64, fds).unwrap_err();
         assert!(matches!(error, SendFdsError::WrongCount { count: found } if found == count));
         assert!(error.to_string().contains(&count.to_string()), "{error}");
@@ -271,8 +284,7 @@ fn each_refusal_gives_the_descriptors_back() {
     });
     drop(inbox);
     drop(web);
-    let NotSent { error, .. } =
-        front.send_fds_to("web", &1_u64, [pipe().unwrap().1.into()]).unwrap_err();
+    let NotSent { error, .. } = front.send_fds_to("web", &1_u64, [any_fd()]).unwrap_err();
     assert!(matches!(error, SendFdsError::Message(SendToError::Dead { .. })), "{error}");
     assert!(front.retire("web").unwrap());
 }
@@ -341,11 +353,7 @@ fn queued(worker: &Worker) {
 
 #[test]
 fn a_long_queue_loses_none() {
-    let cluster = unique("queued");
-    let mut peer = Peer::start(&format!("queued {cluster} web"));
-    peer.expect("done");
-    peer.finish();
-    assert!(Worker::remove_cluster(&cluster).unwrap());
+    run_alone("queued", &unique("queued"));
 }
 
 #[test]
@@ -386,7 +394,7 @@ fn a_receiver_that_dies_before_it_took_them_gives_the_descriptors_back() {
     web.expect("here");
     let (reader, writer) = pipe().unwrap();
     let mut handover = front.send_fds_to("web", &1_u64, [writer.into()]).unwrap();
-    let mut waiting = front.send_fds_to("web", &2_u64, [OwnedFd::from(pipe().unwrap().1)]).unwrap();
+    let mut waiting = front.send_fds_to("web", &2_u64, [any_fd()]).unwrap();
     web.tell("hold");
     web.expect("holds");
     assert!(matches!(handover.wait_timeout(SHORT), Err(HandoverTimeoutError::Timeout)));
@@ -468,7 +476,7 @@ fn a_handover_waits_for_event_loops_timeouts_and_a_stop() {
     let front = Worker::builder().stop(&stop).join(&cluster, "front").unwrap();
     let web = Worker::join(&cluster, "web").unwrap();
     let mut inbox = accepting(&web);
-    let send = || front.send_fds_to("web", &1_u64, [OwnedFd::from(pipe().unwrap().1)]).unwrap();
+    let send = || front.send_fds_to("web", &1_u64, [any_fd()]).unwrap();
     let mut handover = send();
     let is_readable = |handover: &Handover| {
         let mut it = [PollFd::new(handover, PollFlags::IN)];
@@ -507,7 +515,7 @@ fn a_handover_waits_for_event_loops_timeouts_and_a_stop() {
 fn count(worker: &Worker) {
     let mut inbox = accepting(worker);
     let turn = |inbox: &mut Inbox| {
-        let fds = || [OwnedFd::from(pipe().unwrap().1), OwnedFd::from(pipe().unwrap().0)];
+        let fds = || [any_fd(), OwnedFd::from(pipe().unwrap().0)];
         let name = worker.name();
         let mut handover = worker.send_fds_to(name, &1_u64, fds()).unwrap();
         let mut message = inbox.recv().unwrap();
@@ -541,10 +549,7 @@ fn count(worker: &Worker) {
 #[test]
 fn no_descriptor_is_left_over() {
     let cluster = unique("count");
-    let mut peer = Peer::start(&format!("count {cluster} web"));
-    peer.expect("done");
-    peer.finish();
-    assert!(Worker::remove_cluster(&cluster).unwrap());
+    run_alone("count", &cluster);
     assert_eq!(sockets(&cluster), Vec::<PathBuf>::new());
 }
 
@@ -575,7 +580,7 @@ fn full(worker: &Worker) {
         assert!(flood.len() < 5000, "the queue takes everything");
     }
     peer::say(&format!("flooded {}", flood.len() > 1000));
-    let fd = OwnedFd::from(pipe().unwrap().1);
+    let fd = any_fd();
     let NotSent { error, fds } = worker.send_fds_to(name, &1_u64, [fd]).unwrap_err();
     assert!(matches!(&error, SendFdsError::QueueFull { who } if who == name), "{error}");
     // The inbox makes room while it waits, and keeps a bounded number.
@@ -609,7 +614,7 @@ fn a_flooded_socket_refuses_and_recovers() {
 fn few(worker: &Worker) {
     let mut inbox = accepting(worker);
     let name = worker.name();
-    let send = || worker.send_fds_to(name, &1_u64, (0..8).map(|_| pipe().unwrap().1.into()));
+    let send = || worker.send_fds_to(name, &1_u64, (0..8).map(|_| any_fd()));
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(100), ..limit }).unwrap();
     // The result keeps all descriptors but this number.
@@ -622,7 +627,7 @@ fn few(worker: &Worker) {
     worker.send_to(name, &0_u64).unwrap();
     inbox.recv().unwrap().ack();
     // The sender has none for its connection.
-    let fd = OwnedFd::from(pipe().unwrap().1);
+    let fd = any_fd();
     let used = restrict(1);
     let NotSent { error, fds } = worker.send_fds_to(name, &1_u64, [fd]).unwrap_err();
     drop((used, fds));
@@ -671,11 +676,7 @@ fn few(worker: &Worker) {
 
 #[test]
 fn a_limit_of_descriptors_is_an_error_at_each_step() {
-    let cluster = unique("few");
-    let mut peer = Peer::start(&format!("few {cluster} web"));
-    peer.expect("done");
-    peer.finish();
-    assert!(Worker::remove_cluster(&cluster).unwrap());
+    run_alone("few", &unique("few"));
 }
 
 #[test]
@@ -749,8 +750,7 @@ fn a_long_name_has_a_socket_too() {
     let cluster = format!("{}-{}", unique("long"), "x".repeat(120));
     let front = Worker::join(&cluster, "front").unwrap();
     let mut inbox = accepting(&front);
-    let mut handover =
-        front.send_fds_to("front", &1_u64, [OwnedFd::from(pipe().unwrap().1)]).unwrap();
+    let mut handover = front.send_fds_to("front", &1_u64, [any_fd()]).unwrap();
     let mut message = inbox.recv().unwrap();
     assert_eq!(message.take_fds().unwrap().len(), 1);
     message.ack();
@@ -870,8 +870,7 @@ fn dead_letters_have_no_descriptors_and_their_packet() {
     let web =
         Worker::builder().max_deliveries(1).dead_letters("morgue").join(&cluster, "web").unwrap();
     let mut inbox = accepting(&web);
-    let mut handover =
-        front.send_fds_to("web", &77_u64, [OwnedFd::from(pipe().unwrap().1)]).unwrap();
+    let mut handover = front.send_fds_to("web", &77_u64, [any_fd()]).unwrap();
     drop(inbox.recv().unwrap());
     assert!(inbox.try_recv().is_err());
     let letter = letters.recv().unwrap();
@@ -1026,7 +1025,7 @@ fn another_user_can_neither_send_nor_receive() {
     stranger.expect("refused");
     // The file goes, for example by hand.
     std::fs::remove_file(&path).unwrap();
-    let fd = OwnedFd::from(pipe().unwrap().1);
+    let fd = any_fd();
     let NotSent { error, fds } = front.send_fds_to("web", &1_u64, [fd]).unwrap_err();
     assert!(matches!(error, SendFdsError::NotAccepted { .. }), "{error}");
     stranger.tell("bind");

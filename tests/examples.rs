@@ -106,17 +106,13 @@ fn post(address: &str, path: &str, text: &str) -> (u16, String) {
 #[cfg(feature = "async")]
 #[test]
 fn web_servers_ask_each_other() {
-    use std::io::{BufRead, BufReader};
     let name = format!("example-axum-{}", std::process::id());
     let _files = FilesWith(&name);
     let mut servers = ["ada", "bob"].map(|own| {
         Running::start_with("axum_workers", &[own, "127.0.0.1:0"], &[("CLUSTER", &name)])
     });
-    let [ada, bob] = servers.each_mut().map(|server| {
-        let mut line = String::new();
-        BufReader::new(server.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        line.trim().rsplit_once(' ').unwrap().1.to_owned()
-    });
+    let [ada, bob] =
+        servers.each_mut().map(|server| server.first_line().rsplit_once(' ').unwrap().1.to_owned());
     for round in 1..=20 {
         let expected = format!("bob: got \"hello {round}\" from ada, number {round}\n");
         assert_eq!(post(&ada, "/to/bob", &format!("hello {round}")), (200, expected));
@@ -155,15 +151,9 @@ fn connections_go_to_the_worker_that_they_name() {
     let _files = FilesWith(&name);
     let mut running = [vec!["worker", "ada"], vec!["worker", "bob"], vec!["front", "127.0.0.1:0"]]
         .map(|arguments| Running::start_with("handover", &arguments, &[("CLUSTER", &name)]));
-    let mut first_lines = running.iter_mut().map(|process| {
-        let mut line = String::new();
-        BufReader::new(process.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        line.trim().to_owned()
-    });
-    assert_eq!(first_lines.next().unwrap(), "ada is ready");
-    assert_eq!(first_lines.next().unwrap(), "bob is ready");
-    let address = first_lines.next().unwrap().replace("listening on ", "");
-    drop(first_lines);
+    let [ada, bob, front] = running.each_mut().map(Running::first_line);
+    assert_eq!((&*ada, &*bob), ("ada is ready", "bob is ready"));
+    let address = front.replace("listening on ", "");
     for round in 0..20 {
         let to = ["ada", "bob", "eve"][round % 3];
         let mut client = TcpStream::connect(&address).unwrap();
@@ -609,6 +599,15 @@ impl Running {
         command.args(arguments).envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { child: command.process_group(0).spawn().unwrap() }
+    }
+
+    /// The first line of its output. Takes what comes with it, too.
+    #[cfg(any(feature = "async", feature = "handover"))]
+    fn first_line(&mut self) -> String {
+        use std::io::{BufRead, BufReader};
+        let mut line = String::new();
+        BufReader::new(self.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        line.trim().to_owned()
     }
 
     /// Waits until a child of the example has mapped its rings and returns the child's process id.

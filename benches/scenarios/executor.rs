@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-/// A task of an [`Executor`].
+/// A task for [`run`].
 pub(crate) type Task<'a> = Pin<Box<dyn Future<Output = Outcome<()>> + 'a>>;
 
 /// The tasks that were woken, by their indices.

@@ -29,7 +29,7 @@ const GROUPS: u64 = 100;
 /// Handovers from one worker to another.
 pub(crate) struct Handovers;
 
-/// The same through a bare socket.
+/// Descriptors through one bare unix socket, with a byte back for each.
 struct BareSocket;
 
 /// Runs groups, and returns the time of one descriptor in microseconds.

@@ -38,7 +38,7 @@ fn demand(choices: &[Choice<'_>], packetring: &Path) -> TokenStream {
     });
     quote! {
         const _: () = {
-            #[allow(dead_code)]
+            #[allow(dead_code, reason = "it states bounds only")]
             struct Demand where #(#bounds),*;
         };
     }

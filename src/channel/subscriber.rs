@@ -203,22 +203,6 @@ impl<T: Packet> Subscriber<T> {
         Ok(self.open(taken)?)
     }
 
-    /// Takes the next packet.
-    #[inline(always)]
-    pub(super) fn take_next<F: Form<RecvError, ()>>(
-        &mut self,
-        timeout: Timeout,
-    ) -> Result<Taken, F> {
-        self.receiver.take(timeout)
-    }
-
-    /// Takes a packet that is there, or that arrives at once.
-    #[cfg(feature = "async")]
-    #[inline(always)]
-    pub(super) fn take_fast(&mut self) -> Option<Taken> {
-        self.receiver.take_fast(Timeout::Never)
-    }
-
     #[inline(always)]
     pub(super) fn open(&mut self, taken: Taken) -> Result<Received<'_, T>, RecvError> {
         if taken.descriptor.type_index() != self.type_index {

@@ -20,9 +20,9 @@ impl<T: Packet> Subscriber<T> {
     /// The packets as owned values, until the ring is closed or its last publisher has left. Waits
     /// for each.
     ///
-    /// Losses in a ring that drops the oldest are items, too. A [`Stop`](crate::Stop) and other
-    /// errors that do not pass are the last item. Each packet is released before its
-    /// value is returned, so a durable subscriber does not receive it again.
+    /// Losses in a ring that drops the oldest are items, too. An error that would come again each
+    /// time, such as that of a [`Stop`](crate::Stop), is the last item. Each packet is released
+    /// before its value is returned, so a durable subscriber does not receive it again.
     ///
     /// ```
     /// # let ring = packetring::Ring::builder().heap()?;
@@ -52,9 +52,6 @@ impl<T: Packet> Subscriber<T> {
 }
 
 /// Iterator over a subscriber's packets as owned values: see [`Subscriber::values`].
-///
-/// An error that would come again each time is the last item, such as
-/// [`Stopped`](RecvError::Stopped).
 #[must_use = "iterators are lazy"]
 pub struct Values<'a, T: Packet> {
     subscriber: &'a mut Subscriber<T>,

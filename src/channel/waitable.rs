@@ -171,9 +171,9 @@ pub(super) fn is_stopped(one: &dyn Waitable) -> bool {
 /// # Cost
 ///
 /// One thread of the process sleeps for about a thousand endpoints in one system call, or for up to
-/// 126 where the kernel refuses io_uring. It is there as
-/// long as an endpoint has a readiness or was awaited. A publisher pays nothing unless an endpoint
-/// found nothing before. The thread's hop costs some microseconds more than a blocked receive.
+/// 126 where the kernel refuses io_uring. It is there as long as an endpoint has a readiness or was
+/// awaited. A publisher pays nothing unless an endpoint found nothing before. The thread's hop
+/// costs some microseconds more than a blocked receive.
 #[derive(Clone)]
 pub struct Readiness(ReadyDescriptor);
 

@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod board;
 mod builder;
 mod calls;
 mod dead_letters;

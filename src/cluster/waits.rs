@@ -91,10 +91,10 @@ impl Worker {
                 None => waiter.is_stopped().then_some(Err(WaitError::Stopped)),
             },
             |pace, deadline| {
-                pace.begin(Subject { id: 0, is_pending: false });
                 let event_count = self.directory.event_count();
-                waiter.park(event_count, pace.sleep(deadline), || find().is_some());
-                pace.is_due();
+                pace.pause(Subject { id: 0, is_pending: false }, deadline, |bound| {
+                    waiter.park(event_count, bound, || find().is_some())
+                });
             },
         );
         found.transpose()

@@ -24,6 +24,8 @@ use crate::sync::Ordering;
 use crate::sys::event::Event;
 use crate::sys::lock::LockLimit;
 use crate::sys::machine::monotonic;
+#[cfg(feature = "handover")]
+use crate::sys::shm;
 use crate::sys::stop::Stop;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
@@ -122,7 +124,7 @@ impl Segment {
 
     /// The properties of the shared object.
     #[cfg(feature = "handover")]
-    pub(crate) fn measure(&self) -> Result<crate::sys::shm::Object, OpenError> {
+    pub(crate) fn measure(&self) -> Result<shm::Object, OpenError> {
         self.mapped().map(Mapped::measure).unwrap_or_else(|| {
             Err(OpenError::system("look at", "a ring on the heap", ErrorKind::Unsupported))
         })

@@ -1,8 +1,8 @@
-//! Values by their users: one that exactly one thread uses, and one for each process. Both without
-//! a lock.
+//! Two containers without a lock: [`Owned`] for a value that exactly one thread uses, and
+//! [`PerProcess`] for one that each process makes anew.
 //!
-//! The first thread that calls `get` of the former becomes its owner for good. After that thread
-//! has ended, no thread can use the value.
+//! The first thread that calls [`Owned::get`] becomes the owner for good. After that thread has
+//! ended, no thread can use the value.
 
 use super::fork;
 use crate::sync::{AtomicU64, Ordering};

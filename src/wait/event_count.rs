@@ -78,7 +78,7 @@ impl Waiter {
         }
     }
 
-    /// The same waiter with this stop.
+    /// Returns this waiter with waits that `stop` ends.
     #[cfg(not(loom))]
     pub(crate) fn with_stop(self, stop: Option<&Stop>) -> Self {
         Self { stop: stop.cloned(), ..self }

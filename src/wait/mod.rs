@@ -54,7 +54,7 @@ pub(crate) use event_count::register_waiter;
 pub(crate) use event_count::{Registrations, Sleep, Waiter};
 pub(crate) use notify::Notifier;
 #[cfg(not(loom))]
-pub(crate) use notify::{Signal, notify_once};
+pub(crate) use notify::{Signal, notify_once, notify_one};
 #[cfg(feature = "handover")]
 pub(crate) use pace::LONGEST;
 #[cfg(not(loom))]

@@ -37,6 +37,15 @@ fn wake_once(event_count: &EventCount) {
     futex::wake_all(&event_count.futex);
 }
 
+/// Wakes one sleeper of an event count whose waiters all wait for the same thing. The caller knows
+/// that there is a waiter. Pairs with [`Waiter::park_once`].
+#[cfg(not(loom))]
+pub(crate) fn notify_one(event_count: &EventCount) {
+    // In one order with the load and the addition in `count_waiter`.
+    event_count.futex.fetch_add(1, Ordering::SeqCst);
+    futex::wake(&event_count.futex, 1);
+}
+
 /// Differs from every number of waiters.
 const NEVER: u64 = u64::MAX;
 

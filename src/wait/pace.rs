@@ -160,6 +160,20 @@ impl Pace {
         is_due
     }
 
+    /// One sleep of a wait whose caller looks again after each sleep, which is its check. `sleep`
+    /// sleeps for the time that it gets, at most.
+    pub(crate) fn pause<R>(
+        &mut self,
+        subject: Subject,
+        deadline: Deadline,
+        sleep: impl FnOnce(Duration) -> R,
+    ) -> R {
+        self.begin(subject);
+        let result = sleep(self.sleep(deadline));
+        self.is_due();
+        result
+    }
+
     /// Returns true if the wait is so long that one check of this process serves all endpoints of a
     /// segment.
     pub(crate) fn may_share_checks(&self) -> bool {

@@ -24,7 +24,7 @@
 //!
 //! - server: `cluster/service/server.rs`, its take `ring/consumer_group/mod.rs` (`try_take`); the
 //!   pin of a dead server is cleared in one step (`queues` models `unpin`)
-//! - a thread of a server with a deferred reply: `cluster/service/deferred.rs`
+//! - a thread of a server with a deferred reply: `cluster/service/reply.rs`
 //! - client: `cluster/calls/link.rs`; `src/ring/call/mod.rs` (`status_of_call`, `is_untaken`)
 //!
 //! A client that is killed is succeeded by a client with another call area in its publisher entry.

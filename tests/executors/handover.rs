@@ -1,24 +1,20 @@
 //! Handovers that are awaited.
 
-use super::{on_each, unique};
+use super::{on_each, threads, unique, wait_until};
 use futures_util::future::{Either, join_all, select};
 use packetring::cluster::HandoverError;
 use packetring::{Stop, Worker};
 use std::io::pipe;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
-use std::time::Duration;
 
 fn fd() -> [OwnedFd; 1] {
     [pipe().unwrap().1.into()]
 }
 
-/// Threads that wait for handovers in this process.
-fn threads() -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let comm = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
-    let names = tasks.map(Result::unwrap).filter_map(comm);
-    names.filter(|name| name.trim() == "packetring-fds").count()
+/// Returns true if a thread of this process waits for handovers.
+fn has_thread() -> bool {
+    !threads("packetring-fds").is_empty()
 }
 
 #[test]
@@ -82,14 +78,12 @@ fn a_stop_ends_the_wait_for_a_handover() {
     let mut handover = front.send_fds_to("web", &1_u64, fd()).unwrap();
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| pollster::block_on(handover.wait_async()));
-        std::thread::sleep(Duration::from_millis(20));
+        wait_until("a thread waits for the handover", has_thread);
         stop.stop();
         assert!(matches!(waiter.join().unwrap(), Err(HandoverError::Stopped)));
     });
     drop(inbox);
     web.leave().unwrap();
     // The thread ends once nobody waits, in this test or another one.
-    while threads() > 0 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("no thread is left", || !has_thread());
 }

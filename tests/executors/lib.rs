@@ -22,10 +22,12 @@ use packetring::{
     Readiness, RecvError, Reserved, Ring, Selectable, SendError, Stop, Tail, TryRecvError,
     ValueError, Worker,
 };
+use std::ffi::OsString;
+use std::fs::DirEntry;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// No test waits longer.
 const LONG: Duration = Duration::from_secs(60);
@@ -51,6 +53,26 @@ fn unique(topic: &str) -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("test-{topic}-{}-{number}", std::process::id())
+}
+
+/// Waits until something is so; fails after [`LONG`].
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < LONG, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The threads of this process that have a name.
+fn threads(name: &str) -> Vec<OsString> {
+    let has_name = |task: &DirEntry| {
+        let found = std::fs::read_to_string(task.path().join("comm"));
+        found.is_ok_and(|found| found.trim() == name)
+    };
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
+    tasks.filter(has_name).map(|task| task.file_name()).collect()
 }
 
 #[test]

@@ -4,13 +4,13 @@
 //! The readers have a process of their own, which counts its descriptors and threads before and
 //! after. A publisher's process records each packet in a file once it is committed.
 
-use super::{LONG, serve_one, unique};
+use super::{LONG, serve_one, threads, unique, wait_until};
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
 use packetring::cluster::{Client, Service};
 use packetring::{RecvError, Ring, RingBuilder, Subscriber, Worker};
 use std::ffi::OsString;
-use std::fs::{DirEntry, File};
+use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::pin::pin;
@@ -75,12 +75,7 @@ fn calls_of_a_client_share_one_thread_behind_tasks() {
 
 /// The threads behind the tasks of this process.
 fn reactors() -> Vec<OsString> {
-    let is_one = |task: &DirEntry| {
-        let name = std::fs::read_to_string(task.path().join("comm"));
-        name.is_ok_and(|name| name.trim() == "packetring-wait")
-    };
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
-    tasks.filter(is_one).map(|task| task.file_name()).collect()
+    threads("packetring-wait")
 }
 
 fn call() {
@@ -138,15 +133,6 @@ fn publish(path: &str, process: usize, rings: &[&str]) {
 fn held() -> (usize, usize) {
     let count = |path| std::fs::read_dir(path).unwrap().count();
     (count("/proc/self/fd"), count("/proc/self/task"))
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < LONG, "{what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn next_noise(noise: &mut u64) -> u64 {

@@ -6,8 +6,7 @@ use crate::channel::untyped::{End, Receiver, SubscriberIndex, subscriber_control
 use crate::channel::waitable::{Selectable, Selectee};
 use crate::channel::{async_verb, verb};
 use crate::error::{Form, OpenError};
-use crate::ring::cursor::Cursor;
-use crate::ring::cursor::Taken;
+use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::guard::{BatchGuard, ReadGuard};
 use crate::wait::Timeout;
 use std::fmt;
@@ -120,22 +119,6 @@ impl AnySubscriber {
     ) -> Result<AnyReceived<'_>, F> {
         let taken = self.take_next::<F>(timeout)?;
         Ok(self.open(taken))
-    }
-
-    /// Takes the next packet.
-    #[inline(always)]
-    pub(crate) fn take_next<F: Form<RecvError, ()>>(
-        &mut self,
-        timeout: Timeout,
-    ) -> Result<Taken, F> {
-        self.receiver.take(timeout)
-    }
-
-    /// Takes a packet that is there, or that arrives at once.
-    #[cfg(feature = "async")]
-    #[inline(always)]
-    pub(crate) fn take_fast(&mut self) -> Option<Taken> {
-        self.receiver.take_fast(Timeout::Never)
     }
 
     /// The packet that was just taken.

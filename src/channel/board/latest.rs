@@ -1,9 +1,8 @@
 //! A board of one cell.
 
-use super::{Board, BoardReader, BoardWriter, CellHolder, CellValue};
 use super::{
-    ChangedError, ChangedTimeoutError, ReadError, TryChangedError, TryWriteError, WriteError,
-    WriteTimeoutError,
+    Board, BoardReader, BoardWriter, CellHolder, CellValue, ChangedError, ChangedTimeoutError,
+    ReadError, TryChangedError, TryWriteError, WriteError, WriteTimeoutError,
 };
 use crate::channel::verb;
 use crate::channel::waitable::{Selectable, Selectee, Waitable, rearm};

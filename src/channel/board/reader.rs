@@ -219,10 +219,10 @@ impl<T: Packet> BoardReader<T> {
         let event_count = self.changed_of(cell);
         let look = |_: &mut Pace| waiter.outcome(is_changed());
         let pause = |pace: &mut Pace, deadline: Deadline| {
-            pace.begin(Subject { id: 0, is_pending: false });
             // Bounded: a writer may be killed between its write and its wake-up.
-            waiter.park(event_count, pace.sleep(deadline), is_changed);
-            pace.is_due();
+            pace.pause(Subject { id: 0, is_pending: false }, deadline, |bound| {
+                waiter.park(event_count, bound, is_changed)
+            });
         };
         wait_until(&mut Pace::new(), deadline, look, pause).unwrap_or(false)
     }

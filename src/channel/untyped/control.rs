@@ -52,15 +52,13 @@ impl Sender {
 
     /// Sleeps until a subscriber joins, for a bounded time.
     fn wait_for_join(&mut self, deadline: Deadline) {
-        self.pace.begin(Subject { id: JOIN, is_pending: true });
-        let bound = self.pace.sleep(deadline);
         let (entry, event_count) = (&self.entry, self.entry.event_count());
         let before = event_count.futex.load(Ordering::Relaxed);
         // Subscribers that join notify the publishers.
         let ready = || event_count.futex.load(Ordering::Relaxed) != before;
-        entry.waiter.park(event_count, bound, ready);
-        // The caller counts the living subscribers, which is a check.
-        self.pace.is_due();
+        self.pace.pause(Subject { id: JOIN, is_pending: true }, deadline, |bound| {
+            entry.waiter.park(event_count, bound, ready)
+        });
     }
 
     /// Number of living subscribers.
@@ -217,6 +215,22 @@ macro_rules! subscriber_control {
             /// [`detachment`](Self::detachment).
             pub fn is_detached(&self) -> bool {
                 self.detachment().is_some()
+            }
+
+            /// Takes the next packet.
+            #[inline(always)]
+            pub(crate) fn take_next<F: $crate::error::Form<$crate::RecvError, ()>>(
+                &mut self,
+                timeout: $crate::wait::Timeout,
+            ) -> Result<$crate::ring::cursor::Taken, F> {
+                self.receiver.take(timeout)
+            }
+
+            /// Takes a packet that is there, or that arrives at once.
+            #[cfg(feature = "async")]
+            #[inline(always)]
+            pub(crate) fn take_fast(&mut self) -> Option<$crate::ring::cursor::Taken> {
+                self.receiver.take_fast($crate::wait::Timeout::Never)
             }
 
             /// Changes how this subscriber waits from now on.

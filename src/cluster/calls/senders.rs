@@ -11,10 +11,8 @@ use super::requests::RequestTag;
 use crate::channel::{AnyPublisher, EventCount, MessageHeader, SendFailure};
 use crate::error::OpenError;
 use crate::packet::Packet;
-use crate::sync::Ordering;
-use crate::sys::futex;
 use crate::sys::stop::Stop;
-use crate::wait::{Pace, Sleep, Subject, Timeout, Wait, Waiter};
+use crate::wait::{Pace, Sleep, Subject, Timeout, Wait, Waiter, notify_one};
 use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -115,11 +113,11 @@ impl Senders {
                 }
                 shared.waiting += 1;
             }
-            pace.begin(Subject { id: 0, is_pending: true });
             // Another worker may leave an entry, too, which nothing tells.
             let is_idle = || !self.lock().idle.is_empty();
-            waiter.park_once(&self.returned, pace.sleep(deadline), is_idle);
-            pace.is_due();
+            pace.pause(Subject { id: 0, is_pending: true }, deadline, |bound| {
+                waiter.park_once(&self.returned, bound, is_idle)
+            });
             let mut shared = self.lock();
             shared.waiting -= 1;
             if let Some(sender) = shared.idle.pop() {
@@ -163,10 +161,7 @@ impl Drop for Lent<'_> {
                 shared.waiting > 0
             };
             if is_awaited {
-                // In one order with the load in `park_once`. The lock orders the rest.
-                let word = &self.senders.returned.futex;
-                word.fetch_add(1, Ordering::SeqCst);
-                futex::wake(word, 1);
+                notify_one(&self.senders.returned);
             }
         }
     }

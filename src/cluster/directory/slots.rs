@@ -280,10 +280,9 @@ impl SlotTable {
         };
         // A worker that leaves notifies; the death of one is noticed after the sleep.
         let waiter = Waiter::new(Wait::park(), Sleep::Futex).with_stop(self.stop());
-        pace.begin(Subject { id: 0, is_pending: false });
-        waiter.park(self.event_count(), pace.sleep(deadline), is_free);
-        // The caller tries to take the name, which is a check.
-        pace.is_due();
+        pace.pause(Subject { id: 0, is_pending: false }, deadline, |bound| {
+            waiter.park(self.event_count(), bound, is_free)
+        });
     }
 
     /// What ends the waits of this attachment.

@@ -192,9 +192,9 @@ impl EventSender {
             timeout.deadline(),
             |(_, sent)| (!is_full(sent)).then_some(()),
             |(emitter, sent), deadline| {
-                pace.begin(Subject { id: 0, is_pending: true });
-                *sent = emitter.send(packet, Timeout::After(pace.sleep(deadline)));
-                pace.is_due();
+                *sent = pace.pause(Subject { id: 0, is_pending: true }, deadline, |bound| {
+                    emitter.send(packet, Timeout::After(bound))
+                });
             },
         );
         state.1

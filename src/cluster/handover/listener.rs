@@ -24,9 +24,11 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Most connections that are kept without their message. Connections wait in the order of their
-/// messages, but for those of senders that are about to publish. So more come from no sender.
+/// Most connections that are kept without their message. Connections come in the order of their
+/// messages, except those of senders that are about to publish. So senders of this library do not
+/// reach the number.
 const MOST_KEPT: usize = 256;
+
 /// The socket by which a worker receives descriptors. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct FdListener {
@@ -152,6 +154,7 @@ impl FdListener {
                 dropped.extend(kept.remove(silent));
             }
             let Some(mut next) = self.accept()? else { break };
+            // `tidy` removes those whose message was never claimed.
             if next.is_wanted(message) {
                 kept.push_back(next);
             } else {

@@ -135,7 +135,8 @@ impl Handover {
         loop {
             match self.look() {
                 Err(HandoverFailure::NotReady(())) => {}
-                outcome => return outcome.or_else(|error| error.report().map_or(Ok(()), Err)),
+                Err(HandoverFailure::Error(error)) => return Err(error.into()),
+                Ok(()) => return Ok(()),
             }
             if Stop::was_called(self.stop.as_ref()) {
                 return Err(HandoverError::Stopped.into());
@@ -149,7 +150,7 @@ impl Handover {
             {
                 return Err(error);
             }
-            // One that does not fit is longer than any process lives.
+            // A time that does not fit is longer than any process lives: no timeout.
             let left = Timespec::try_from(left).ok();
             match poll(&mut [PollFd::new(&self.connection, PollFlags::IN)], left.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -239,7 +240,7 @@ impl Connection {
             _ => NotConnected::System(error),
         })?;
         let found = shm::measure(place.as_fd()).map_err(NotConnected::System)?;
-        if found.file_type != shm::SOCKET || !to.admits(&found) {
+        if !to.admits(&found) {
             return Err(NotConnected::Untrusted { user: found.owner });
         }
         let connection = UnsharedFd::open(new_socket).map_err(NotConnected::System)?;

@@ -239,9 +239,9 @@ impl Worker {
                     return Err(OpenError::Stopped { name });
                 }
                 Err(OpenError::NameTaken { .. }) if !deadline.has_passed() => {
-                    pace.begin(Subject { id: 0, is_pending: true });
-                    ring.wait_for_departure(departures, pace.sleep(deadline));
-                    pace.is_due();
+                    pace.pause(Subject { id: 0, is_pending: true }, deadline, |bound| {
+                        ring.wait_for_departure(departures, bound);
+                    });
                 }
                 Err(OpenError::NameTaken { pid, .. }) => {
                     return Err(OpenError::InboxOpen { name: self.name().to_owned(), pid });

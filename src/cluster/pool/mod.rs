@@ -196,15 +196,15 @@ impl PooledSender<'_> {
         }
         shared.waiting += 1;
         drop(shared);
-        pace.begin(Subject { id: 0, is_pending: true });
         // Another worker may leave an entry, too, which nothing tells.
         let is_returned = || {
             let mut shared = pool.shared();
             shared.peer_of(self.id, self.serial).is_none_or(|peer| peer.has_idle())
         };
         let waiter = Waiter::new(Wait::park(), Sleep::Futex).with_stop(stop);
-        waiter.park_once(&pool.returned, pace.sleep(deadline), is_returned);
-        pace.is_due();
+        pace.pause(Subject { id: 0, is_pending: true }, deadline, |bound| {
+            waiter.park_once(&pool.returned, bound, is_returned)
+        });
         pool.shared().waiting -= 1;
         PoolWait::Again
     }

@@ -5,8 +5,8 @@
 //! reply.
 //!
 //! - this file: [`Service`] and [`Request`], over the untyped `server`.
-//! - `client`, `call`, `reply`: [`Client`], [`Call`] and [`Reply`], over `cluster::calls`.
-//! - `deferred`: [`Deferred`] replies.
+//! - `client`, `call`: [`Client`] and [`Call`], over `cluster::calls`.
+//! - `reply`: [`Reply`], and the right to send one later, [`Deferred`].
 //! - `builder`: [`ServiceBuilder`], the sizes of a service.
 //!
 //! The protocol is described in `docs/internals/services.md`.
@@ -14,7 +14,6 @@
 mod builder;
 mod call;
 mod client;
-mod deferred;
 mod own_thread;
 mod reply;
 mod server;
@@ -22,8 +21,7 @@ mod server;
 pub use builder::ServiceBuilder;
 pub use call::Call;
 pub use client::Client;
-pub use deferred::Deferred;
-pub use reply::Reply;
+pub use reply::{Deferred, Reply};
 
 use super::error::{
     ReplyError, ServiceRecvError, ServiceRecvFailure, ServiceRecvTimeoutError, TryServiceRecvError,
@@ -271,10 +269,10 @@ fn wait_for_successor(receiver: &GroupReceiver, deadline: Deadline) -> bool {
         deadline,
         |_| entry.waiter.outcome(has_successor()),
         |pace, deadline| {
-            pace.begin(Subject { id: 0, is_pending: true });
             // A server that joins wakes both sides.
-            entry.waiter.park(entry.event_count(), pace.sleep(deadline), has_successor);
-            pace.is_due();
+            pace.pause(Subject { id: 0, is_pending: true }, deadline, |bound| {
+                entry.waiter.park(entry.event_count(), bound, has_successor)
+            });
         },
     );
     found.unwrap_or(false)

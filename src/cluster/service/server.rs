@@ -3,9 +3,8 @@
 //! Guarantee: the outcome of a request is written before the request leaves the server's hand. So a
 //! caller that sees it gone looks at its cell once more, and then knows the outcome.
 
-use super::deferred::ReplyGate;
 use super::own_thread::OwnServer;
-use super::reply;
+use super::reply::{self, ReplyGate};
 use crate::channel::{
     Cursor, EventCount, GroupReceiver, HoldsPacket, KeptEventCount, RecvFailure, ReplyRight, Taken,
     Waitable, rearm,

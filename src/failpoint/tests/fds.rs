@@ -150,15 +150,21 @@ fn at_each_step(times: usize, run: impl Fn(Failpoint, usize) -> bool) {
     }
 }
 
+/// Gives descriptors to a peer until it stops. Returns the cluster, and both sides.
+fn meet(how: &str, stop: Stop) -> (String, Survivor, Process) {
+    let cluster = format!("{how}-{}-fds-{:?}-{}", std::process::id(), stop.step, stop.nth);
+    let mut own = Survivor::join(&cluster);
+    let mut peer = Process::start(&format!("fds {cluster}"), Some(stop));
+    while peer.state() == State::Running {
+        own.go_on();
+    }
+    (cluster, own, peer)
+}
+
 #[test]
 fn no_descriptor_is_lost_or_kept_after_a_kill() {
     at_each_step(3, |step, nth| {
-        let cluster = format!("kill-{}-fds-{step:?}-{nth}", std::process::id());
-        let mut own = Survivor::join(&cluster);
-        let mut peer = Process::start(&format!("fds {cluster}"), Some(Stop::kill(step, nth)));
-        while peer.state() == State::Running {
-            own.go_on();
-        }
+        let (cluster, mut own, mut peer) = meet("kill", Stop::kill(step, nth));
         own.settle(&cluster);
         if own.worker.worker("peer").is_some_and(|peer| peer.state == WorkerState::Away) {
             let successor = Worker::join(&cluster, "peer").unwrap();
@@ -198,12 +204,7 @@ fn purge_unnamed(process: u32, is_expected: bool) {
 #[test]
 fn a_frozen_process_keeps_its_descriptors_and_goes_on() {
     at_each_step(1, |step, nth| {
-        let cluster = format!("freeze-{}-fds-{step:?}-{nth}", std::process::id());
-        let mut own = Survivor::join(&cluster);
-        let mut peer = Process::start(&format!("fds {cluster}"), Some(Stop::freeze(step, nth)));
-        while peer.state() == State::Running {
-            own.go_on();
-        }
+        let (cluster, mut own, mut peer) = meet("freeze", Stop::freeze(step, nth));
         let was_frozen = peer.state() == State::Frozen;
         if was_frozen {
             for _ in 0..20 {

@@ -1,8 +1,12 @@
 //! Tests of both ways to sleep. No sleep ends by its bound.
 
+#[path = "../../../tests/support/seccomp.rs"]
+mod seccomp;
+
 use super::*;
 use crate::segment::Segment;
 use crate::segment::settings::Settings;
+use seccomp::Refused;
 use std::collections::BTreeSet;
 use std::thread;
 
@@ -39,6 +43,13 @@ fn wanted(passes_on: bool) -> Wanted {
     Wanted { word: Word::EventCount(event_count), value: 0, passes_on }
 }
 
+/// Sets a word for each endpoint. Their numbers are 0, 1 and so on.
+fn set_all(sleeper: &mut Sleeper, all: &[Wanted]) {
+    for (one, id) in all.iter().zip(0..) {
+        sleeper.set(id, vec![one.clone()]);
+    }
+}
+
 fn change(word: &Word) {
     word.futex().fetch_add(1, Ordering::SeqCst);
     futex::wake_all(word.futex());
@@ -54,9 +65,7 @@ fn no_change_is_lost() {
     for mut sleeper in both() {
         let control = AtomicU32::new(0);
         let mut all: Vec<_> = (0..20).map(|_| wanted(false)).collect();
-        for (one, id) in all.iter().zip(0..) {
-            sleeper.set(id, vec![one.clone()]);
-        }
+        set_all(&mut sleeper, &all);
         let words: Vec<_> = all.iter().map(|one| one.word.clone()).collect();
         let changing = thread::spawn(move || {
             for round in 0..20_000_usize {
@@ -162,9 +171,7 @@ fn a_wake_up_that_a_cancelled_wait_took_is_passed_on() {
 fn a_sleep_ends_at_its_time_and_finds_what_nobody_was_woken_for() {
     for mut sleeper in both() {
         let (control, all) = (AtomicU32::new(0), [wanted(false), wanted(false)]);
-        for (one, id) in all.iter().zip(0..) {
-            sleeper.set(id, vec![one.clone()]);
-        }
+        set_all(&mut sleeper, &all);
         for _ in 0..20 {
             let until = soon();
             assert!(sleeper.sleep((&control, 0), until).is_empty());
@@ -199,9 +206,7 @@ fn an_earlier_time_ends_a_sleep_and_a_timer_runs_on() {
 fn after_the_end_the_kernel_waits_for_nothing() {
     for mut sleeper in both() {
         let (control, all) = (AtomicU32::new(0), [wanted(false), wanted(true)]);
-        for (one, id) in all.iter().zip(0..) {
-            sleeper.set(id, vec![one.clone()]);
-        }
+        set_all(&mut sleeper, &all);
         sleeper.sleep((&control, 0), soon());
         sleeper.end();
         for word in all.iter().map(|one| one.word.futex()).chain([&control]) {
@@ -223,7 +228,8 @@ fn a_thread_goes_on_without_a_ring_that_fails() {
             let (control, one) = (AtomicU32::new(0), wanted(false));
             sleeper.set(3, vec![one.clone()]);
             sleeper.sleep((&control, 0), soon());
-            refuse_enter();
+            let call = libc::SYS_io_uring_enter;
+            seccomp::refuse(&[Refused { call, commands: Vec::new() }], libc::EPERM);
             change(&one.word);
             assert_eq!(sleeper.sleep((&control, 0), late()), [3]);
             assert!(!sleeper.has_uring());
@@ -235,30 +241,4 @@ fn a_thread_goes_on_without_a_ring_that_fails() {
         }
     };
     thread::spawn(test).join().unwrap();
-}
-
-/// Refuses `io_uring_enter` to this thread and to those that it starts.
-fn refuse_enter() {
-    let statement = |code, k| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    let mut filter = [
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
-        libc::sock_filter {
-            jf: 1,
-            ..statement(
-                libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-                libc::SYS_io_uring_enter as u32,
-            )
-        },
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the first call sets a flag of this thread; the second only reads `program`.
-    let outcomes = unsafe {
-        [
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
-            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program),
-        ]
-    };
-    assert_eq!(outcomes, [0, 0]);
 }
