@@ -1,4 +1,5 @@
-//! The floor of a parked reader: a thread that sleeps equally often and does nothing in between.
+//! The floor of threads that wait: one that sleeps as often as an idle subscriber, and does nothing
+//! in between.
 
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, Unit, processor_time};
 use std::time::{Duration, Instant};

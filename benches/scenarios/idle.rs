@@ -1,7 +1,9 @@
-//! The processor time of many threads that wait for seconds, in one process.
+//! The processor time of threads that wait for seconds, in one process.
 //!
 //! The process warms up, until its threads sleep as long as they ever do. Then it reports its
-//! processor time as a percentage of one core.
+//! processor time as a percentage of one core. The other process has what they wait for: the
+//! publisher or the server. The floor is a thread that sleeps as often as one of them, and does
+//! nothing in between.
 
 use super::packets::Numbered;
 use super::packets::Tick;
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 /// The threads that wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Idle {
-    /// Subscribers of one ring.
+    /// Subscribers of one ring. One of them: `parked_reader`.
     Subscribers(usize),
     /// Callers of a server in another process, which is busy.
     Callers(usize),
@@ -45,13 +47,11 @@ impl Idle {
     fn start_threads(self, name: &str) -> Outcome<()> {
         match self {
             Self::Subscribers(count) => {
-                let ring = Ring::builder().max_subscribers(count).open(name)?;
-                let publisher = ring.publisher::<Tick>()?;
+                let ring = Ring::builder().attach(name)?;
                 for _ in 0..count {
                     let mut subscriber = ring.subscriber::<Tick>()?;
                     thread::spawn(move || subscriber.recv().map(drop));
                 }
-                thread::spawn(move || keep(publisher));
             }
             Self::Callers(count) => {
                 let worker = Worker::join(name, "callers")?;
@@ -86,6 +86,7 @@ fn keep<T>(value: T) {
 impl Scenario for Idle {
     fn name(&self) -> String {
         match self {
+            Self::Subscribers(1) => "parked_reader".into(),
             Self::Subscribers(count) => format!("idle_subscribers_{count}"),
             Self::Callers(count) => format!("waiting_callers_{count}"),
             Self::Selecting(count) => format!("idle_in_select_{count}"),
@@ -94,6 +95,7 @@ impl Scenario for Idle {
 
     fn about(&self) -> String {
         let who = match self {
+            Self::Subscribers(1) => "subscriber of a ring",
             Self::Subscribers(_) => "subscribers of one ring",
             Self::Callers(_) => "callers of a busy server",
             Self::Selecting(_) => "workers in select (inbox, queue, service)",
@@ -114,7 +116,11 @@ impl Scenario for Idle {
     }
 
     fn targets(&self) -> Vec<Target> {
-        vec![Target::AtMost(if matches!(self, Self::Callers(_)) { 2.0 } else { 1.0 })]
+        vec![Target::AtMost(match self {
+            Self::Subscribers(1) => 0.05,
+            Self::Subscribers(_) | Self::Selecting(_) => 1.0,
+            Self::Callers(_) => 2.0,
+        })]
     }
 
     fn is_headline(&self) -> bool {
@@ -127,6 +133,13 @@ impl Scenario for Idle {
 
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let name = run.ring(THERE);
+        let _publisher = match self {
+            Self::Subscribers(count) => {
+                let ring = Ring::builder().max_subscribers(*count).open(&name)?;
+                Some(ring.publisher::<Tick>()?)
+            }
+            Self::Callers(_) | Self::Selecting(_) => None,
+        };
         let worker = match self {
             Self::Callers(_) => Some(Worker::join(&name, "server")?),
             Self::Subscribers(_) | Self::Selecting(_) => None,

@@ -15,7 +15,6 @@ mod inboxes;
 mod join;
 mod latest;
 mod packets;
-mod parked;
 mod publish;
 mod resident;
 mod round_trip;
@@ -40,7 +39,6 @@ use inboxes::{Cost, Inboxes};
 use join::Join;
 use latest::{CellTrip, OnCell};
 use packets::{Chat, Tick, Wide};
-use parked::Parked;
 use publish::Publish;
 use resident::Resident;
 use round_trip::RoundTrip;
@@ -79,7 +77,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Resident),
         Box::new(Inboxes { workers: 64, cost: Cost::Memory }),
         Box::new(Inboxes { workers: 64, cost: Cost::Joining }),
-        Box::new(Parked),
+        Box::new(Idle::Subscribers(1)),
         Box::new(Wakes::Queue(8)),
         Box::new(Wakes::Queue(64)),
         Box::new(Wakes::Service(8)),
