@@ -316,10 +316,13 @@ fn a_child_cannot_join_through_its_parents_ring() {
     assert_gone(&name);
 }
 
-/// The address and length of the first mapping of a ring in this process.
+/// The address and length of the first mapping of a ring in this process. The page that keeps the
+/// locks of an attachment maps the same file without access.
 fn mapping(name: &str) -> (usize, usize) {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let line = maps.lines().find(|line| line.ends_with(&format!("packetring.{name}"))).unwrap();
+    let object = format!("packetring.{name}");
+    let is_own = |line: &&str| line.ends_with(&object) && line.contains(" rw-s ");
+    let line = maps.lines().find(is_own).unwrap();
     let (start, end) = line.split_whitespace().next().unwrap().split_once('-').unwrap();
     let address = |text| usize::from_str_radix(text, 16).unwrap();
     (address(start), address(end) - address(start))

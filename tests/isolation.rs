@@ -83,12 +83,18 @@ fn only_a_protected_subscriber_maps_slots_read_only() {
     assert_gone(&name);
 }
 
-/// The slots in the first mapping of a ring: its last `capacity` bytes.
+/// The slots in the last mapping of a ring: its last `capacity` bytes. The page that keeps the locks
+/// of an attachment maps the same file, and may lie anywhere.
 fn slots(name: &str, capacity: usize) -> *mut u8 {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    let own = maps.lines().rfind(|line| line.ends_with(&format!("/packetring.{name}"))).unwrap();
-    let end = own.split(['-', ' ']).nth(1).unwrap();
-    let end = usize::from_str_radix(end, 16).unwrap();
+    let object = format!("/packetring.{name}");
+    let range = |line: &str| {
+        let address = |text: &str| usize::from_str_radix(text, 16).unwrap();
+        let (start, rest) = line.split_once('-').unwrap();
+        (address(start), address(rest.split_once(' ').unwrap().0))
+    };
+    let mut own = maps.lines().filter(|line| line.ends_with(&object)).map(range);
+    let (_, end) = own.rfind(|(start, end)| end - start >= capacity).unwrap();
     std::ptr::with_exposed_provenance_mut(end - capacity)
 }
 
