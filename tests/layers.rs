@@ -1,5 +1,6 @@
 //! The folder tree is the architecture: each layer of `src` imports only from the layers below it,
-//! and the files of one folder do not import each other in a circle.
+//! and the files of one folder do not import each other in a circle. A `mod.rs` and the files of
+//! its folder may know each other: the parent has what its children share, and re-exports them.
 //!
 //! Each type name stands for one thing: no two types or traits of `src` have the same name.
 //!
@@ -117,6 +118,15 @@ fn no_two_types_have_the_same_name() {
     assert!(lines(&twice).is_empty(), "names of several types:\n{}", lines(&twice));
 }
 
+#[test]
+fn re_exports_are_read_with_attributes_and_new_names() {
+    let code = "fn f() {}\n#[cfg(not(loom))]\npub(crate) use {\n    a::{A, B as C},\n    b::D,\n};\n\
+                pub use c::E;\nuse d::F;\npub use crate::other::G;\n";
+    let found = exports(code);
+    let expected = [("A", "a"), ("C", "a"), ("D", "b"), ("E", "c")];
+    assert_eq!(found, expected.map(|(name, child)| (name.to_owned(), child.to_owned())).into());
+}
+
 /// The name of the type or trait whose definition begins in this line.
 fn defined_type(line: &str) -> Option<&str> {
     let mut words = line.split(|c: char| !is_word(c as u8)).filter(|word| !word.is_empty());
@@ -187,10 +197,9 @@ fn read(src: &Path, file: &Path) -> Option<Module> {
     }
     let code = code_of(&text);
     let mut mentions = BTreeSet::new();
-    let mut exports = BTreeMap::new();
     for (start, _) in code.match_indices("crate::") {
         if start == 0 || !is_word(code.as_bytes()[start - 1]) {
-            paths(&[], &code[start + "crate::".len()..], &mut mentions);
+            mentions.extend(paths(&[], &code[start + "crate::".len()..]).into_values());
         }
     }
     let parent = &path[..path.len() - 1];
@@ -202,20 +211,10 @@ fn read(src: &Path, file: &Path) -> Option<Module> {
             while let Some(higher) = rest.strip_prefix("super::") {
                 (rest, base) = (higher, base.split_last().map_or(&[][..], |(_, base)| base));
             }
-            paths(base, rest, &mut mentions);
+            mentions.extend(paths(base, rest).into_values());
         }
     }
-    // Re-exports of children, as `pub(crate) use child::{A, B};`
-    for statement in code.split(';') {
-        let Some((visibility, tree)) = statement.trim().split_once("use ") else { continue };
-        if visibility.trim_start().starts_with("pub") && !tree.starts_with("crate") {
-            let mut names = BTreeSet::new();
-            paths(&[], tree, &mut names);
-            for name in names.into_iter().filter(|name| name.len() > 1) {
-                exports.insert(name.last().cloned().unwrap_or_default(), name[0].clone());
-            }
-        }
-    }
+    let exports = exports(&code);
     Some(Module { path, mentions, exports })
 }
 
@@ -242,30 +241,53 @@ fn code_of(text: &str) -> String {
     code
 }
 
-/// Adds every path of a `use` tree, or the one path that begins here.
-fn paths(base: &[String], text: &str, into: &mut BTreeSet<Vec<String>>) {
+/// The re-exports of children, as `pub(crate) use child::{A, B as C};`: each name with its child.
+/// Each item begins in a line of its own, behind its attributes.
+fn exports(code: &str) -> BTreeMap<String, String> {
+    let mut exports = BTreeMap::new();
+    let mut start = 0;
+    for line in code.split_inclusive('\n') {
+        let from = start;
+        start += line.len();
+        let Some((visibility, _)) = line.split_once("use ") else { continue };
+        if !visibility.trim_start().starts_with("pub") {
+            continue;
+        }
+        let tree = &code[from + visibility.len() + "use ".len()..];
+        let tree = tree.split(';').next().unwrap_or_default();
+        for (name, path) in paths(&[], tree) {
+            if path.len() > 1 && path[0] != "crate" {
+                exports.insert(name, path[0].clone());
+            }
+        }
+    }
+    exports
+}
+
+/// Every path of a `use` tree, or the one path that begins here, by the name that it gives.
+fn paths(base: &[String], text: &str) -> BTreeMap<String, Vec<String>> {
     let mut path = base.to_vec();
     let mut rest = text.trim_start();
     loop {
         if let Some(group) = rest.strip_prefix('{') {
-            let end = closing(group);
-            for item in split(&group[..end]) {
-                paths(&path, item, into);
-            }
-            return;
+            let items = split(&group[..closing(group)]);
+            return items.into_iter().flat_map(|item| paths(&path, item)).collect();
         }
         let len = rest.bytes().take_while(|byte| is_word(*byte)).count();
         let word = &rest[..len];
         if !word.is_empty() && word != "self" {
             path.push(word.to_owned());
         }
-        match rest[len..].strip_prefix("::") {
+        rest = &rest[len..];
+        match rest.strip_prefix("::") {
             Some(after) if !after.starts_with('<') => rest = after,
             _ => break,
         }
     }
-    if !path.is_empty() {
-        into.insert(path);
+    let renamed = rest.strip_prefix(" as ").map(|new| new.split(|c| !is_word(c as u8)).next());
+    match renamed.flatten().or(path.last().map(String::as_str)) {
+        Some(name) => BTreeMap::from([(name.to_owned(), path)]),
+        None => BTreeMap::new(),
     }
 }
 

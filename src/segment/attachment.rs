@@ -1,4 +1,5 @@
-//! [`Segment`]: one attachment, to a shared object or to a segment on the heap.
+//! [`Segment`]: one attachment, to a shared object or to a segment on the heap. [`SharedSegment`]:
+//! one attachment in which several endpoints of a process live.
 //!
 //! The layers above get from it: views of the memory, the type table, events, liveness locks. The
 //! control lock and the end of an attachment are in `segment::control`.
@@ -6,8 +7,7 @@
 #![cfg(not(loom))]
 
 use super::cells::CellMemory;
-use super::entry::EntryId;
-use super::entry::Liveness;
+use super::entry::{EntryId, Liveness};
 use super::layout::MAX_TYPES;
 use super::lifecycle;
 use super::map::Heap;
@@ -19,16 +19,15 @@ use super::removal::{self, Clearance, ExclusiveSegment};
 use super::settings::{Parking, Settings};
 use super::types::TypeTable;
 use super::view::{CallMemory, RingMemory};
-use crate::error::{Detachment, OpenError};
-use crate::sync::Ordering;
+use crate::error::OpenError;
 use crate::sys::event::Event;
 use crate::sys::lock::LockLimit;
-use crate::sys::machine::monotonic;
 #[cfg(feature = "handover")]
 use crate::sys::shm;
 use crate::sys::stop::Stop;
+use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// One attachment to a segment. The last attachment removes the segment when it is dropped, unless
@@ -128,39 +127,6 @@ impl Segment {
         self.mapped().map(Mapped::measure).unwrap_or_else(|| {
             Err(OpenError::system("look at", "a ring on the heap", ErrorKind::Unsupported))
         })
-    }
-
-    /// Why no process can join this segment any more; `None` if one can, and on the heap.
-    pub(crate) fn detachment(&self) -> Option<Detachment> {
-        self.mapped().and_then(Mapped::detachment)
-    }
-
-    /// Records that an endpoint of this process begins to check the liveness of all owners. Returns
-    /// false if another check began within the last `period`: one serves all endpoints of the
-    /// process.
-    pub(crate) fn begin_check(&self, period: Duration) -> bool {
-        let now = monotonic();
-        let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
-        self.note_check(now, now.saturating_sub(period).saturating_add(1))
-    }
-
-    /// Withdraws the record of the last check: it found something to do for each endpoint.
-    pub(crate) fn withdraw_check(&self) {
-        self.note_check(0, u64::MAX);
-    }
-
-    fn note_check(&self, time: u64, not_before: u64) -> bool {
-        match &self.backing {
-            Backing::Mapped(mapped) => mapped.note_check(time, not_before),
-            Backing::Heap(heap) => {
-                // Relaxed: two checks at the same time do no harm.
-                let is_old = heap.checked.load(Ordering::Relaxed) < not_before;
-                if is_old {
-                    heap.checked.store(time, Ordering::Relaxed);
-                }
-                is_old
-            }
-        }
     }
 
     /// Attaches once more to the same segment.
@@ -312,22 +278,19 @@ impl Segment {
         }
     }
 
-    /// Returns true if a parent process attached and this process was forked since. Always false
-    /// on the heap: the child has its own copy.
-    pub(crate) fn is_inherited(&self) -> bool {
-        self.mapped().is_some_and(Mapped::is_inherited)
-    }
-
-    /// Returns an error if [`is_inherited`](Self::is_inherited).
-    pub(crate) fn refuse_inherited(&self) -> Result<(), OpenError> {
-        self.mapped().map_or(Ok(()), Mapped::refuse_inherited)
-    }
-
     /// The parts of the segment.
     pub(super) fn parts(&self) -> &SegmentParts {
         match &self.backing {
             Backing::Mapped(mapped) => mapped.parts(),
             Backing::Heap(heap) => heap.parts(),
+        }
+    }
+
+    /// See [`UnsharedFd::note_check`](crate::sys::fork::UnsharedFd::note_check).
+    pub(super) fn note_check(&self, time: u64, not_before: u64) -> bool {
+        match &self.backing {
+            Backing::Mapped(mapped) => mapped.note_check(time, not_before),
+            Backing::Heap(heap) => heap.note_check(time, not_before),
         }
     }
 
@@ -376,4 +339,54 @@ unsafe impl Liveness for Segment {
 
 fn check(settings: &Settings) -> Result<(), OpenError> {
     settings.check().map_err(|reason| OpenError::BadSettings { reason })
+}
+
+/// One attachment whose entries belong to several endpoints of this process. A board costs two
+/// descriptors, however many cells and endpoints it has.
+#[derive(Debug)]
+pub(crate) struct SharedSegment {
+    segment: Segment,
+    /// The entries whose liveness lock this attachment holds. The kernel reports the locks of the
+    /// own descriptor as free.
+    held: Mutex<HashSet<EntryId>>,
+}
+
+impl SharedSegment {
+    /// An attachment for several endpoints. No endpoint has an entry through it yet.
+    pub(crate) fn new(segment: Segment) -> Self {
+        Self { segment, held: Mutex::default() }
+    }
+
+    /// The attachment.
+    #[inline]
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashSet<EntryId>> {
+        // No line between lock and unlock can leave the set half-changed.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// SAFETY: an entry is in the set from `acquire_liveness` to `release_liveness`, and its kernel lock
+// is held meanwhile: so it is alive for endpoints of this and of other attachments.
+unsafe impl Liveness for SharedSegment {
+    fn acquire_liveness(&self, entry: EntryId) -> Result<bool, OpenError> {
+        let mut held = self.held();
+        if held.contains(&entry) || !self.segment.acquire_liveness(entry)? {
+            return Ok(false);
+        }
+        Ok(held.insert(entry))
+    }
+
+    fn release_liveness(&self, entry: EntryId) {
+        let mut held = self.held();
+        self.segment.release_liveness(entry);
+        held.remove(&entry);
+    }
+
+    fn is_alive(&self, entry: EntryId) -> bool {
+        self.held().contains(&entry) || self.segment.is_alive(entry)
+    }
 }

@@ -1,8 +1,4 @@
-//! The typed view of a board's cells, and one attachment that several endpoints share.
-//!
-//! A [`CellMemory`] owns its memory as every view does. A [`SharedSegment`] lets the endpoints of
-//! one process live in one attachment: a board costs two descriptors, however many cells and
-//! endpoints it has.
+//! The typed view of a board's cells. A [`CellMemory`] owns its memory as every view does.
 
 #[cfg(not(loom))]
 use super::layout::HEADER;
@@ -139,64 +135,3 @@ impl CellHead {
         self.key_len.store(key.len() as u64 + 1, Ordering::Release);
     }
 }
-
-#[cfg(not(loom))]
-mod shared {
-    use crate::error::OpenError;
-    use crate::segment::Segment;
-    use crate::segment::entry::{EntryId, Liveness};
-    use std::collections::HashSet;
-    use std::sync::{Mutex, MutexGuard, PoisonError};
-
-    /// One attachment whose entries belong to several endpoints of this process.
-    #[derive(Debug)]
-    pub(crate) struct SharedSegment {
-        segment: Segment,
-        /// The entries whose liveness lock this attachment holds. The kernel reports the locks of
-        /// the own descriptor as free.
-        held: Mutex<HashSet<EntryId>>,
-    }
-
-    impl SharedSegment {
-        /// An attachment for several endpoints. No endpoint has an entry through it yet.
-        pub(crate) fn new(segment: Segment) -> Self {
-            Self { segment, held: Mutex::default() }
-        }
-
-        /// The attachment.
-        #[inline]
-        pub(crate) fn segment(&self) -> &Segment {
-            &self.segment
-        }
-
-        fn held(&self) -> MutexGuard<'_, HashSet<EntryId>> {
-            // No line between lock and unlock can leave the set half-changed.
-            self.held.lock().unwrap_or_else(PoisonError::into_inner)
-        }
-    }
-
-    // SAFETY: an entry is in the set from `acquire_liveness` to `release_liveness`, and its kernel
-    // lock is held meanwhile: so it is alive for endpoints of this and of other attachments.
-    unsafe impl Liveness for SharedSegment {
-        fn acquire_liveness(&self, entry: EntryId) -> Result<bool, OpenError> {
-            let mut held = self.held();
-            if held.contains(&entry) || !self.segment.acquire_liveness(entry)? {
-                return Ok(false);
-            }
-            Ok(held.insert(entry))
-        }
-
-        fn release_liveness(&self, entry: EntryId) {
-            let mut held = self.held();
-            self.segment.release_liveness(entry);
-            held.remove(&entry);
-        }
-
-        fn is_alive(&self, entry: EntryId) -> bool {
-            self.held().contains(&entry) || self.segment.is_alive(entry)
-        }
-    }
-}
-
-#[cfg(not(loom))]
-pub(crate) use shared::SharedSegment;

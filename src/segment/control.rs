@@ -13,7 +13,7 @@
 use super::attachment::Segment;
 use super::entry::{EntryId, Liveness};
 use super::mapped::Mapped;
-use crate::error::OpenError;
+use crate::error::{Detachment, OpenError};
 use crate::sync::Ordering;
 use crate::sys::lock::LockLimit;
 use crate::sys::machine::monotonic;
@@ -115,6 +115,20 @@ impl Segment {
         self.parts().head().membership.died.store(monotonic(), Ordering::Relaxed);
     }
 
+    /// Records that an endpoint of this process begins to check the liveness of all owners. Returns
+    /// false if another check began within the last `period`: one serves all endpoints of the
+    /// process.
+    pub(crate) fn begin_check(&self, period: Duration) -> bool {
+        let now = monotonic();
+        let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+        self.note_check(now, now.saturating_sub(period).saturating_add(1))
+    }
+
+    /// Withdraws the record of the last check: it found something to do for each endpoint.
+    pub(crate) fn withdraw_check(&self) {
+        self.note_check(0, u64::MAX);
+    }
+
     /// Process id of the last holder of the control lock, for display only.
     pub(crate) fn lock_holder(&self) -> u32 {
         self.parts().head().membership.lock_holder.load(Ordering::Relaxed)
@@ -187,6 +201,22 @@ impl Segment {
             std::thread::sleep(POLL);
         }
         has_waited && !mapped.is_attached()
+    }
+
+    /// Why no process can join this segment any more; `None` if one can, and on the heap.
+    pub(crate) fn detachment(&self) -> Option<Detachment> {
+        self.mapped().and_then(Mapped::detachment)
+    }
+
+    /// Returns true if a parent process attached and this process was forked since. Always false
+    /// on the heap: the child has its own copy.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.mapped().is_some_and(Mapped::is_inherited)
+    }
+
+    /// Returns an error if [`is_inherited`](Self::is_inherited).
+    pub(crate) fn refuse_inherited(&self) -> Result<(), OpenError> {
+        self.mapped().map_or(Ok(()), Mapped::refuse_inherited)
     }
 
     /// Returns true if another owner of an entry lives.

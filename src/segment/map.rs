@@ -18,7 +18,7 @@ use super::parts::{Block, SegmentParts};
 use super::places::Places;
 use super::settings::Settings;
 use crate::error::OpenError;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Ordering};
 use crate::sys::fork::{ForeignFd, Range, UnsharedFd};
 use crate::sys::{page_size, shm};
 use shared_memory::{Shmem, ShmemConf, ShmemError};
@@ -210,7 +210,7 @@ pub(super) struct Heap {
     /// The entries whose liveness lock is held.
     locked: Mutex<HashSet<EntryId>>,
     /// The time of the last check of all entries; 0 if there is none.
-    pub(super) checked: AtomicU64,
+    checked: AtomicU64,
 }
 
 /// Zeroed memory, aligned to a page.
@@ -250,6 +250,16 @@ impl Heap {
     /// The typed parts.
     pub(super) fn parts(&self) -> &SegmentParts {
         &self.parts
+    }
+
+    /// As [`UnsharedFd::note_check`](crate::sys::fork::UnsharedFd::note_check).
+    pub(super) fn note_check(&self, time: u64, not_before: u64) -> bool {
+        // Relaxed: two checks at the same time do no harm.
+        let is_old = self.checked.load(Ordering::Relaxed) < not_before;
+        if is_old {
+            self.checked.store(time, Ordering::Relaxed);
+        }
+        is_old
     }
 
     fn locked(&self) -> MutexGuard<'_, HashSet<EntryId>> {

@@ -38,8 +38,7 @@ pub(crate) mod types;
 
 #[cfg(not(loom))]
 pub(crate) use {
-    attachment::Segment,
-    cells::SharedSegment,
+    attachment::{Segment, SharedSegment},
     control::Control,
     entry::Liveness,
     parts::WorkerSlots,
