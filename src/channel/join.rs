@@ -26,8 +26,8 @@ use crate::ring::types;
 use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::roles::DurableWords;
 use crate::segment::settings::Claims;
-use crate::segment::view::RingMemory;
-use crate::segment::{Control, Liveness, Segment};
+use crate::segment::view::{LockedEntry, RingMemory};
+use crate::segment::{Control, Segment};
 use crate::wait::{Wait, Waiter};
 
 const PUBLISHERS: (Side, &str) = (Side::Publishers, "publishers");
@@ -67,7 +67,7 @@ pub(crate) fn publisher_leaving(
     others: usize,
 ) -> Result<(Sender, u16), OpenError> {
     let segment = ring.another()?;
-    let (entry_id, waiter, index, position) = {
+    let (entry_id, waiter, index, writer) = {
         let control = segment.lock()?;
         let memory = segment.memory();
         if RingState::of(memory) == RingState::Closed {
@@ -77,20 +77,16 @@ pub(crate) fn publisher_leaving(
             // Packets wait for consumers from here on, even if none has joined yet.
             membership::create_shared_cursor(memory, segment.settings());
         }
-        let liveness: &dyn Liveness = &segment;
-        let entry_id = vacancy(&control, &segment, liveness, PUBLISHERS)?;
+        let entry_id = vacancy(&control, &segment, PUBLISHERS)?;
         if membership::free(memory, Side::Publishers) <= others {
             let limit = segment.settings().max_publishers;
             return Err(OpenError::Full { what: "publishers", limit });
         }
         let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
         let (index, uses) = find_types(&control, &segment, types, None)?;
-        acquire(liveness, &segment, entry_id, uses)?;
-        let entry = entry_id.index();
-        (entry_id, waiter, index, membership::join_publisher(memory, segment.settings(), entry))
+        let entry = acquire(&segment, entry_id, uses)?;
+        (entry_id, waiter, index, Writer::join(entry))
     };
-    let writer =
-        Writer::new(segment.memory().clone(), segment.settings(), entry_id.index(), position);
     let mut entry = OwnedEntry::new(segment, entry_id, waiter);
     // Wakes subscribers that saw the last publisher leave, and processes that waited for the dead.
     entry.wake_all();
@@ -105,22 +101,21 @@ pub(crate) fn subscriber(
     wait: Wait,
 ) -> Result<(Receiver, u16), OpenError> {
     let segment = ring.another()?;
-    let (entry_id, waiter, index, joined) = {
+    let (entry_id, waiter, index, reader) = {
         let control = segment.lock()?;
-        let liveness: &dyn Liveness = &segment;
-        let entry_id = vacancy(&control, &segment, liveness, SUBSCRIBERS)?;
+        let entry_id = vacancy(&control, &segment, SUBSCRIBERS)?;
         let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
         let (index, uses) = find_types(&control, &segment, types, None)?;
-        acquire(liveness, &segment, entry_id, uses)?;
-        let (memory, settings) = (segment.memory(), segment.settings());
-        let start =
-            beside.map_or(Start::Newcomer, |reader| Start::Beside { entry: reader.entry() });
-        let join = || membership::join_subscriber(memory, settings, entry_id.index(), start);
-        let joined = beside.map_or_else(join, |reader| reader.stand_still(join));
-        (entry_id, waiter, index, joined)
+        let entry = acquire(&segment, entry_id, uses)?;
+        let reader = match beside {
+            None => Reader::join(entry, Start::Newcomer),
+            Some(other) => {
+                let start = Start::Beside { entry: other.entry() };
+                other.stand_still(|| Reader::join(entry, start))
+            }
+        };
+        (entry_id, waiter, index, reader)
     };
-    let reader =
-        Reader::new(segment.memory().clone(), segment.settings(), entry_id.index(), joined);
     Ok((receiver(segment, entry_id, reader, AckMode::Drop, waiter), index))
 }
 
@@ -132,22 +127,18 @@ pub(crate) fn consumer(
 ) -> Result<(GroupReceiver, u16), OpenError> {
     let mut segment = ring.another()?;
     segment.protect_slots()?;
-    let (memory, settings) = (segment.memory().clone(), *segment.settings());
     let (entry_id, waiter, index, group) = {
         let control = segment.lock()?;
-        let liveness: &dyn Liveness = &segment;
         // First: entry 0 has the shared cursor and no owner.
-        membership::create_shared_cursor(&memory, &settings);
-        let (entry_id, is_orphaned) = consumer_entry(&control, &segment, liveness)?;
+        membership::create_shared_cursor(segment.memory(), segment.settings());
+        let (entry_id, is_orphaned) = consumer_entry(&control, &segment)?;
         let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
         let (index, uses) = find_types(&control, &segment, types, None)?;
-        acquire(liveness, &segment, entry_id, uses)?;
-        let entry = entry_id.index();
+        let entry = acquire(&segment, entry_id, uses)?;
         let group = if is_orphaned {
-            let is_alive = |id| id == entry_id || liveness.is_alive(id);
-            ConsumerGroup::take_over(memory, &settings, entry, &is_alive)
+            ConsumerGroup::take_over(entry, &|id| segment.is_alive(id))
         } else {
-            ConsumerGroup::join(memory, &settings, entry)
+            ConsumerGroup::join(entry)
         };
         (entry_id, waiter, index, group)
     };
@@ -168,48 +159,36 @@ pub(crate) fn durable(
 ) -> Result<(Receiver, u16), OpenError> {
     check_durable_name(name)?;
     let segment = ring.another()?;
-    let (memory, settings) = (segment.memory().clone(), *segment.settings());
-    let (entry_id, waiter, index, joined, redelivered_below) = {
+    let (entry_id, waiter, index, reader) = {
         let control = segment.lock()?;
-        let liveness: &dyn Liveness = &segment;
-        let predecessor = membership::find_durable(&memory, name);
+        let predecessor = membership::find_durable(segment.memory(), name);
         let entry_id = match predecessor.map(EntryId::Subscriber) {
-            Some(entry_id) if liveness.is_alive(entry_id) => {
-                return Err(name_taken(&memory, entry_id.index(), name));
+            Some(entry_id) if segment.is_alive(entry_id) => {
+                return Err(name_taken(segment.memory(), entry_id.index(), name));
             }
             Some(entry_id) => entry_id,
-            None => vacancy(&control, &segment, liveness, SUBSCRIBERS)?,
+            None => vacancy(&control, &segment, SUBSCRIBERS)?,
         };
         let waiter = OwnedEntry::waiter(&segment, entry_id, wait)?;
         let (index, uses) = find_types(&control, &segment, types, Some(entry_id))?;
-        acquire(liveness, &segment, entry_id, uses)?;
-        let entry = entry_id.index();
+        let entry = acquire(&segment, entry_id, uses)?;
         // First: a process that is killed here leaves a segment that may be kept for nothing.
         segment.note_may_keep(&control);
-        let (joined, redelivered_below) = if predecessor.is_some() {
-            membership::succeed(&memory, entry)
-        } else {
-            let joined = membership::join_subscriber(&memory, &settings, entry, Start::Newcomer);
-            membership::make_durable(&memory, entry, &joined.loss, name);
-            (joined, 0)
+        let reader = match predecessor {
+            Some(_) => Reader::succeed(entry),
+            None => Reader::join_durable(entry, name),
         };
-        (entry_id, waiter, index, joined, redelivered_below)
+        (entry_id, waiter, index, reader)
     };
-    let reader = Reader::new(memory, &settings, entry_id.index(), joined);
-    let reader = reader.durable(redelivered_below);
     Ok((receiver(segment, entry_id, reader, ack_mode, waiter).with_losses(), index))
 }
 
 /// Removes the durable subscriber of this name. Returns false if there is none.
-pub(crate) fn remove_durable(
-    ring: &Segment,
-    liveness: &dyn Liveness,
-    name: &str,
-) -> Result<bool, OpenError> {
+pub(crate) fn remove_durable(ring: &Segment, name: &str) -> Result<bool, OpenError> {
     let control = ring.lock_unstopped()?;
     let memory = ring.memory();
     let Some(entry) = membership::find_durable(memory, name) else { return Ok(false) };
-    if liveness.is_alive(EntryId::Subscriber(entry)) {
+    if ring.is_alive(EntryId::Subscriber(entry)) {
         return Err(name_taken(memory, entry, name));
     }
     membership::leave_subscriber(memory, entry);
@@ -220,14 +199,14 @@ pub(crate) fn remove_durable(
 }
 
 /// Makes durable subscribers plain ones: the dead leave now, the living when they are dropped.
-pub(crate) fn make_durable_plain(control: &Control<'_>, ring: &Segment, liveness: &dyn Liveness) {
+pub(crate) fn make_durable_plain(control: &Control<'_>, ring: &Segment) {
     let memory = ring.memory();
     for (index, entry) in memory.subscribers().iter().enumerate() {
         let owner = &entry.details.owner;
         if OwnerState::of(owner) != OwnerState::Durable {
             continue;
         }
-        if liveness.is_alive(EntryId::Subscriber(index)) {
+        if ring.is_alive(EntryId::Subscriber(index)) {
             OwnerState::Taken.set(owner);
         } else {
             membership::leave_subscriber(memory, index);
@@ -259,12 +238,11 @@ fn name_taken(memory: &RingMemory, entry: usize, name: &str) -> OpenError {
 pub(super) fn vacancy(
     control: &Control<'_>,
     segment: &Segment,
-    liveness: &dyn Liveness,
     (side, what): (Side, &'static str),
 ) -> Result<EntryId, OpenError> {
     let _: &Control<'_> = control;
     let (memory, settings) = (segment.memory(), segment.settings());
-    reap(segment, memory, &|id| liveness.is_alive(id));
+    reap(segment, memory, &|id| segment.is_alive(id));
     membership::vacancy(memory, settings, side).ok_or_else(|| match side {
         Side::Publishers if settings.claims == Claims::Exclusive => OpenError::PublisherTaken {
             name: segment.name().to_owned(),
@@ -278,12 +256,8 @@ pub(super) fn vacancy(
 /// Finds an entry for a consumer. If none is free, one of a dead consumer with a packet in flight:
 /// otherwise as many dead consumers as there are entries would keep their packets for ever. Returns
 /// whether it is such an entry.
-fn consumer_entry(
-    control: &Control<'_>,
-    segment: &Segment,
-    liveness: &dyn Liveness,
-) -> Result<(EntryId, bool), OpenError> {
-    match vacancy(control, segment, liveness, SUBSCRIBERS) {
+fn consumer_entry(control: &Control<'_>, segment: &Segment) -> Result<(EntryId, bool), OpenError> {
+    match vacancy(control, segment, SUBSCRIBERS) {
         Ok(entry_id) => Ok((entry_id, false)),
         // The request of a dead server goes to no other one. A server that died since is found by
         // the next call.
@@ -291,35 +265,25 @@ fn consumer_entry(
             Err(full)
         }
         Err(full) => {
-            let orphaned = orphaned_entry(segment.memory(), &|id| liveness.is_alive(id));
+            let orphaned = orphaned_entry(segment.memory(), &|id| segment.is_alive(id));
             Ok((orphaned.ok_or(full)?, true))
         }
     }
 }
 
 /// Takes the liveness lock of an entry, and records the types that its owner uses.
-fn acquire(
-    liveness: &dyn Liveness,
-    segment: &Segment,
-    entry_id: EntryId,
-    uses: u64,
-) -> Result<(), OpenError> {
-    acquire_lock(liveness, segment, entry_id)?;
+fn acquire(segment: &Segment, entry_id: EntryId, uses: u64) -> Result<LockedEntry, OpenError> {
+    let entry = acquire_lock(segment, entry_id)?;
     types::set_uses(segment.memory(), entry_id, uses);
-    Ok(())
+    Ok(entry)
 }
 
 /// Takes the liveness lock of a free entry.
-pub(super) fn acquire_lock(
-    liveness: &dyn Liveness,
-    segment: &Segment,
-    entry_id: EntryId,
-) -> Result<(), OpenError> {
-    if liveness.acquire_liveness(entry_id)? {
-        return Ok(());
-    }
+pub(super) fn acquire_lock(segment: &Segment, entry_id: EntryId) -> Result<LockedEntry, OpenError> {
     // The entry is free, but its lock is held: its owner just left without the control lock.
-    Err(OpenError::system("lock an entry of", segment.name(), std::io::ErrorKind::WouldBlock))
+    segment.lock_entry(entry_id)?.ok_or_else(|| {
+        OpenError::system("lock an entry of", segment.name(), std::io::ErrorKind::WouldBlock)
+    })
 }
 
 /// Registers the endpoint's types. Returns the index of its type, or of requests, and a bit for

@@ -5,11 +5,11 @@ use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::membership::Side;
 use crate::ring::reap::{self, Reaped, Slots};
+use crate::segment::Segment;
 use crate::segment::entry::{EntryId, OwnerState};
 use crate::segment::layout::EventCount;
 use crate::segment::settings::Parking;
 use crate::segment::view::{KeptEventCount, RingMemory};
-use crate::segment::{Liveness, Segment};
 use crate::sync::Ordering;
 use crate::sys::{event::Event, futex, stop::Stop};
 use crate::wait::{Deadline, JOINT, Listener, Notifier, Sleep, Wait, Waiter};
@@ -185,18 +185,13 @@ impl OwnedEntry {
 
     /// Returns true if the owner of an entry lives. This endpoint does.
     pub(crate) fn is_alive(&self, entry_id: EntryId) -> bool {
-        entry_id == self.entry_id || self.liveness().is_alive(entry_id)
-    }
-
-    /// The liveness locks of the ring's endpoints. They are locks on the ring's file.
-    pub(crate) fn liveness(&self) -> &dyn Liveness {
-        &self.segment
+        self.segment.is_alive(entry_id)
     }
 
     /// Releases this endpoint's liveness lock, as the last step of leaving. From then on it counts
     /// as dead.
     pub(crate) fn release_liveness(&self) {
-        self.liveness().release_liveness(self.entry_id);
+        self.segment.release_liveness(self.entry_id);
     }
 
     /// Why a wait of this endpoint cannot end any more, as found by the last liveness check.
@@ -280,11 +275,7 @@ fn wake_side(segment: &Segment, side: Side) {
 }
 
 /// Number of living subscribers.
-pub(crate) fn living_subscribers(
-    segment: &Segment,
-    liveness: &dyn Liveness,
-    own: Option<EntryId>,
-) -> usize {
+pub(crate) fn living_subscribers(segment: &Segment) -> usize {
     let memory = segment.memory();
     let entries = memory.subscribers().iter().enumerate();
     let taken = entries.filter(|(_, entry)| match OwnerState::of(&entry.details.owner) {
@@ -293,7 +284,7 @@ pub(crate) fn living_subscribers(
     });
     taken
         .map(|(index, _)| EntryId::Subscriber(index))
-        .filter(|&entry_id| Some(entry_id) == own || liveness.is_alive(entry_id))
+        .filter(|&entry_id| segment.is_alive(entry_id))
         .count()
 }
 

@@ -13,8 +13,8 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{Packet, TypeInfo};
 use crate::ring::cursor::Cursor;
 use crate::ring::membership::RingState;
+use crate::segment::Segment;
 use crate::segment::settings::Settings;
-use crate::segment::{Liveness, Segment};
 use crate::sync::Ordering;
 use crate::wait::{Sleep, Wait, Waiter};
 use std::time::Duration;
@@ -118,7 +118,7 @@ impl Ring {
     ///
     /// [`NameTaken`](OpenError::NameTaken) if it lives.
     pub fn remove_durable(&self, name: &str) -> Result<bool, OpenError> {
-        join::remove_durable(&self.segment, self.liveness(), name)
+        join::remove_durable(&self.segment, name)
     }
 
     /// Joins as a publisher of packets of several types.
@@ -191,7 +191,7 @@ impl Ring {
         {
             let control = self.segment.lock_unstopped()?;
             RingState::Closed.set(self.segment.memory());
-            join::make_durable_plain(&control, &self.segment, self.liveness());
+            join::make_durable_plain(&control, &self.segment);
             self.segment.give_name_up(&control)?;
         }
         owned_entry::wake_both_sides(&self.segment);
@@ -260,7 +260,7 @@ impl Ring {
 
     /// Number of living subscribers. Costs a system call for each.
     pub fn subscribers(&self) -> usize {
-        owned_entry::living_subscribers(&self.segment, self.liveness(), None)
+        owned_entry::living_subscribers(&self.segment)
     }
 
     /// The packet types that the ring carries, with the layouts that publishers and subscribers
@@ -291,11 +291,6 @@ impl Ring {
 
     /// The attachment.
     pub(crate) fn segment(&self) -> &Segment {
-        &self.segment
-    }
-
-    /// The locks that the endpoints of this ring live by: those of the ring's file.
-    pub(crate) fn liveness(&self) -> &dyn Liveness {
         &self.segment
     }
 

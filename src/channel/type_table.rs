@@ -9,7 +9,7 @@ use crate::packet::{self, Fingerprint, TypeInfo};
 use crate::ring::types;
 use crate::segment::entry::EntryId;
 use crate::segment::types::{TableFull, TypeTable};
-use crate::segment::{Control, Liveness, Segment};
+use crate::segment::{Control, Segment};
 
 /// A packet type that a ring carries.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -117,7 +117,7 @@ pub(crate) enum Start {
 
 /// How a subscriber joined.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Joined {
+pub(super) struct Joined {
     /// The position of its cursor.
     pub(crate) position: u64,
     /// The count of its lost packets.
@@ -165,7 +165,7 @@ fn is_settled(entry: &SubscriberEntry) -> bool {
 
 /// Takes a publisher entry and opens the ring. Returns the position at which an exclusive publisher
 /// goes on.
-pub(crate) fn join_publisher(memory: &RingMemory, settings: &Settings, index: usize) -> u64 {
+pub(super) fn join_publisher(memory: &RingMemory, settings: &Settings, index: usize) -> u64 {
     let head = memory.head();
     failpoint(Failpoint::JoinOwner);
     raise(&head.membership.publishers, index);
@@ -197,7 +197,7 @@ pub(crate) fn join_publisher(memory: &RingMemory, settings: &Settings, index: us
 /// to a position below T, where such a publisher overruns it. A subscriber that is joined `Beside`
 /// must keep its cursor still meanwhile
 /// ([`Reader::stand_still`](super::reader::Reader::stand_still)).
-pub(crate) fn join_subscriber(
+pub(super) fn join_subscriber(
     memory: &RingMemory,
     settings: &Settings,
     index: usize,
@@ -244,7 +244,7 @@ fn boundary(memory: &RingMemory, geometry: &Geometry, start: Start) -> u64 {
 }
 
 /// Takes an entry for a consumer of a queue, with nothing in flight.
-pub(crate) fn join_consumer(memory: &RingMemory, index: usize) {
+pub(super) fn join_consumer(memory: &RingMemory, index: usize) {
     let entry = &memory.subscribers()[index];
     // As every store to an in-flight word.
     entry.cursor.store(NOWHERE, Ordering::Release);
@@ -258,7 +258,7 @@ pub(crate) fn join_consumer(memory: &RingMemory, index: usize) {
 }
 
 /// Takes a subscriber entry for a reader of cells, with nothing pinned.
-pub(crate) fn join_cell_reader(memory: &RingMemory, index: usize) {
+pub(super) fn join_cell_reader(memory: &RingMemory, index: usize) {
     let entry = &memory.subscribers()[index];
     failpoint(Failpoint::JoinOwner);
     take(&entry.details.owner, OwnerState::Taken);
@@ -267,7 +267,7 @@ pub(crate) fn join_cell_reader(memory: &RingMemory, index: usize) {
 }
 
 /// Takes a publisher entry for a writer of cells.
-pub(crate) fn join_cell_writer(memory: &RingMemory, index: usize) {
+pub(super) fn join_cell_writer(memory: &RingMemory, index: usize) {
     failpoint(Failpoint::JoinOwner);
     take(&memory.publishers()[index].details.owner, OwnerState::Taken);
     raise(&memory.head().membership.publishers, index);
@@ -275,7 +275,7 @@ pub(crate) fn join_cell_writer(memory: &RingMemory, index: usize) {
 
 /// Takes over the entry of a dead consumer. Its in-flight word stays, and so does what it gates.
 #[cfg(not(loom))]
-pub(crate) fn succeed_consumer(memory: &RingMemory, index: usize) {
+pub(super) fn succeed_consumer(memory: &RingMemory, index: usize) {
     let entry = &memory.subscribers()[index];
     entry.consumer.begin();
     take(&entry.details.owner, OwnerState::Consumer);
@@ -300,7 +300,7 @@ pub(crate) fn keep_queue(memory: &RingMemory, settings: &Settings) {
 
 /// Takes over a durable entry whose owner died or left. Returns the predecessor's cursor, and the
 /// position below which its packets were handed out.
-pub(crate) fn succeed(memory: &RingMemory, index: usize) -> (Joined, u64) {
+pub(super) fn succeed(memory: &RingMemory, index: usize) -> (Joined, u64) {
     let entry = &memory.subscribers()[index];
     entry.details.owner.pid.store(std::process::id(), Ordering::Relaxed);
     // Pairs with the releases of the cursor, by the predecessor and by evictors.
@@ -350,7 +350,7 @@ fn close_if_left(memory: &RingMemory, settings: &Settings, leaving: usize) {
 }
 
 /// Makes a joined subscriber durable. The last step, once its cursor is placed.
-pub(crate) fn make_durable(memory: &RingMemory, index: usize, loss: &LossCounter, name: &str) {
+pub(super) fn make_durable(memory: &RingMemory, index: usize, loss: &LossCounter, name: &str) {
     let details = &memory.subscribers()[index].details;
     details.durable.set_handed_out(0);
     loss.record_reported(details);

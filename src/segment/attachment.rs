@@ -1,5 +1,4 @@
-//! [`Segment`]: one attachment, to a shared object or to a segment on the heap. [`SharedSegment`]:
-//! one attachment in which several endpoints of a process live.
+//! [`Segment`]: one attachment, to a shared object or to a segment on the heap.
 //!
 //! The layers above get from it: views of the memory, the type table, events, liveness locks. The
 //! control lock and the end of an attachment are in `segment::control`.
@@ -18,7 +17,7 @@ use super::parts::{SegmentParts, WorkerSlots};
 use super::removal::{self, Clearance, ExclusiveSegment};
 use super::settings::{Parking, Settings};
 use super::types::TypeTable;
-use super::view::{CallMemory, RingMemory};
+use super::view::{CallMemory, LockedEntry, RingMemory};
 use crate::error::OpenError;
 use crate::sys::event::Event;
 use crate::sys::lock::LockLimit;
@@ -41,6 +40,9 @@ pub(crate) struct Segment {
     local: Arc<Mutex<()>>,
     /// Work on the segment when its last user leaves.
     settle: Option<Settle>,
+    /// The entries whose liveness lock this attachment holds. The kernel reports the locks of the
+    /// own descriptor as free.
+    held: Mutex<HashSet<EntryId>>,
     /// What ends waits: for the control lock, and of the endpoints that use the attachment.
     limit: LockLimit,
 }
@@ -85,7 +87,13 @@ impl Segment {
             OpenError::system("make events in", "a ring", std::io::Error::other(reason))
         })?;
         let backing = Backing::Heap(Arc::new(heap));
-        Ok(Self { backing, local: Arc::default(), settle: None, limit: LockLimit::default() })
+        Ok(Self {
+            backing,
+            local: Arc::default(),
+            held: Mutex::default(),
+            settle: None,
+            limit: LockLimit::default(),
+        })
     }
 
     /// Removes a ring that no living process is attached to. Returns false if there was none.
@@ -141,6 +149,7 @@ impl Segment {
             Backing::Heap(heap) => Ok(Self {
                 backing: Backing::Heap(Arc::clone(heap)),
                 local: Arc::clone(&self.local),
+                held: Mutex::default(),
                 settle: self.settle,
                 limit: self.limit.clone(),
             }),
@@ -151,6 +160,7 @@ impl Segment {
         Self {
             backing: Backing::Mapped(Box::new(mapped)),
             local: Arc::default(),
+            held: Mutex::default(),
             settle: None,
             limit: limit.clone(),
         }
@@ -313,8 +323,43 @@ impl Segment {
     pub(super) fn local(&self) -> &Mutex<()> {
         &self.local
     }
+}
 
-    fn liveness(&self) -> &dyn Liveness {
+/// Liveness locks of entries. Several endpoints of a process may live in one attachment: a board
+/// costs two descriptors, however many endpoints it has.
+impl Segment {
+    /// Locks an entry for an endpoint of this process, under the control lock. `None` if an
+    /// endpoint holds its lock, also one of this attachment.
+    pub(crate) fn lock_entry(&self, entry: EntryId) -> Result<Option<LockedEntry>, OpenError> {
+        let mut held = self.held();
+        // The kernel grants a lock to its own descriptor again.
+        if held.contains(&entry) || !self.liveness().acquire_liveness(entry)? {
+            return Ok(None);
+        }
+        held.insert(entry);
+        Ok(Some(LockedEntry::new(self.memory().clone(), *self.settings(), entry)))
+    }
+
+    /// Releases the lock of an entry, as the last step of its endpoint. From then on the endpoint
+    /// counts as dead.
+    pub(crate) fn release_liveness(&self, entry: EntryId) {
+        let mut held = self.held();
+        self.liveness().release_liveness(entry);
+        held.remove(&entry);
+    }
+
+    /// Returns true if an endpoint holds the lock of an entry, in this attachment or elsewhere.
+    pub(crate) fn is_alive(&self, entry: EntryId) -> bool {
+        self.held().contains(&entry) || self.liveness().is_alive(entry)
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashSet<EntryId>> {
+        // No line between lock and unlock can leave the set half-changed.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The locks that other attachments see, and not those of this one.
+    pub(super) fn liveness(&self) -> &dyn Liveness {
         match &self.backing {
             Backing::Mapped(mapped) => &**mapped,
             Backing::Heap(heap) => &**heap,
@@ -322,71 +367,6 @@ impl Segment {
     }
 }
 
-// SAFETY: as for the two kinds of memory, which this delegates to.
-unsafe impl Liveness for Segment {
-    fn acquire_liveness(&self, entry: EntryId) -> Result<bool, OpenError> {
-        self.liveness().acquire_liveness(entry)
-    }
-
-    fn release_liveness(&self, entry: EntryId) {
-        self.liveness().release_liveness(entry);
-    }
-
-    fn is_alive(&self, entry: EntryId) -> bool {
-        self.liveness().is_alive(entry)
-    }
-}
-
 fn check(settings: &Settings) -> Result<(), OpenError> {
     settings.check().map_err(|reason| OpenError::BadSettings { reason })
-}
-
-/// One attachment whose entries belong to several endpoints of this process. A board costs two
-/// descriptors, however many cells and endpoints it has.
-#[derive(Debug)]
-pub(crate) struct SharedSegment {
-    segment: Segment,
-    /// The entries whose liveness lock this attachment holds. The kernel reports the locks of the
-    /// own descriptor as free.
-    held: Mutex<HashSet<EntryId>>,
-}
-
-impl SharedSegment {
-    /// An attachment for several endpoints. No endpoint has an entry through it yet.
-    pub(crate) fn new(segment: Segment) -> Self {
-        Self { segment, held: Mutex::default() }
-    }
-
-    /// The attachment.
-    #[inline]
-    pub(crate) fn segment(&self) -> &Segment {
-        &self.segment
-    }
-
-    fn held(&self) -> MutexGuard<'_, HashSet<EntryId>> {
-        // No line between lock and unlock can leave the set half-changed.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// SAFETY: an entry is in the set from `acquire_liveness` to `release_liveness`, and its kernel lock
-// is held meanwhile: so it is alive for endpoints of this and of other attachments.
-unsafe impl Liveness for SharedSegment {
-    fn acquire_liveness(&self, entry: EntryId) -> Result<bool, OpenError> {
-        let mut held = self.held();
-        if held.contains(&entry) || !self.segment.acquire_liveness(entry)? {
-            return Ok(false);
-        }
-        Ok(held.insert(entry))
-    }
-
-    fn release_liveness(&self, entry: EntryId) {
-        let mut held = self.held();
-        self.segment.release_liveness(entry);
-        held.remove(&entry);
-    }
-
-    fn is_alive(&self, entry: EntryId) -> bool {
-        self.held().contains(&entry) || self.segment.is_alive(entry)
-    }
 }

@@ -5,7 +5,7 @@ use super::layout::HEADER;
 use super::layout::{CellHead, Slot};
 #[cfg(not(loom))]
 use super::view::KeptEventCount;
-use super::view::Owner;
+use super::view::{Owner, RingMemory};
 #[cfg(not(loom))]
 use crate::sync::Ordering;
 use std::ptr::NonNull;
@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 ///
 /// # Invariants
 ///
-/// 1. `heads` and `slots` are valid for shared access as long as `_owner` lives.
+/// 1. `heads` and `slots` are valid for shared access as long as `owner` lives.
 /// 2. There are `heads.len() * buffers * span` slots, and `span` is at least 1.
 #[derive(Clone, Debug)]
 pub(crate) struct CellMemory {
@@ -22,7 +22,7 @@ pub(crate) struct CellMemory {
     slots: NonNull<[Slot]>,
     buffers: usize,
     span: usize,
-    _owner: Owner,
+    owner: Owner,
 }
 
 // SAFETY: the parts are atomics, and payload bytes that the protocol hands to one writer or to
@@ -45,7 +45,12 @@ impl CellMemory {
     ) -> Self {
         debug_assert!(span > 0 && slots.len() == heads.len() * buffers * span);
         let (heads, slots) = (NonNull::from(heads), NonNull::from(slots));
-        Self { heads, slots, buffers, span, _owner: owner }
+        Self { heads, slots, buffers, span, owner: owner }
+    }
+
+    /// Returns true if the cells are those of this memory.
+    pub(crate) fn is_in(&self, memory: &RingMemory) -> bool {
+        std::sync::Arc::ptr_eq(&self.owner, &memory.owner())
     }
 
     /// The heads of all cells, with or without a key.
@@ -63,7 +68,7 @@ impl CellMemory {
     #[cfg(not(loom))]
     pub(crate) fn changed(&self, cell: usize) -> KeptEventCount {
         // SAFETY: a part of `heads`, valid as long as the owner lives by invariant 1.
-        unsafe { KeptEventCount::of_parts(&self.heads()[cell].changed, Owner::clone(&self._owner)) }
+        unsafe { KeptEventCount::of_parts(&self.heads()[cell].changed, Owner::clone(&self.owner)) }
     }
 
     /// Buffers of each cell.

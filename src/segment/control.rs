@@ -11,7 +11,7 @@
 #![cfg(not(loom))]
 
 use super::attachment::Segment;
-use super::entry::{EntryId, Liveness};
+use super::entry::EntryId;
 use super::mapped::Mapped;
 use crate::error::{Detachment, OpenError};
 use crate::sync::Ordering;
@@ -219,12 +219,12 @@ impl Segment {
         self.mapped().map_or(Ok(()), Mapped::refuse_inherited)
     }
 
-    /// Returns true if another owner of an entry lives.
+    /// Returns true if an owner of an entry lives that is not of this attachment.
     pub(crate) fn has_living_owner(&self) -> bool {
-        let settings = self.settings();
+        let (settings, liveness) = (self.settings(), self.liveness());
         let publishers = (0..settings.max_publishers).map(EntryId::Publisher);
         let subscribers = (0..settings.max_subscribers).map(EntryId::Subscriber);
         let worker_slots = (0..settings.worker_slots).map(EntryId::WorkerSlot);
-        publishers.chain(subscribers).chain(worker_slots).any(|entry| self.is_alive(entry))
+        publishers.chain(subscribers).chain(worker_slots).any(|entry| liveness.is_alive(entry))
     }
 }

@@ -242,28 +242,26 @@ fn ended(bits: u64) -> Option<Ended> {
     }
 }
 
-/// Liveness locks of entries. `channel` takes them as an argument:
-/// [`Segment`](crate::segment::Segment) implements them by locks on its own file.
+/// Liveness locks of entries: of an attachment to a shared object, locks on its own file.
 ///
 /// The kernel drops the lock of a process that dies, so a free lock is a proof of death. No clock
 /// and no process id decides about it.
 ///
 /// # Safety
 ///
-/// As long as an endpoint holds the lock of its entry, `is_alive` returns true for all others.
+/// As long as an attachment holds the lock of an entry, `is_alive` returns true for all others, and
+/// `acquire_liveness` false.
 /// The ring frees the entry of a dead endpoint, and with it the slots that the endpoint reads or
 /// writes.
 #[cfg(not(loom))]
-pub(crate) unsafe trait Liveness: std::fmt::Debug {
-    /// Locks an entry for this endpoint, under the control lock. Returns false if another endpoint
-    /// holds its lock.
+pub(super) unsafe trait Liveness: std::fmt::Debug {
+    /// Locks an entry, under the control lock. Returns false if another attachment holds its lock.
     fn acquire_liveness(&self, entry: EntryId) -> Result<bool, crate::error::OpenError>;
 
-    /// Releases the lock of this endpoint's entry.
+    /// Releases the lock of an entry.
     fn release_liveness(&self, entry: EntryId);
 
-    /// Returns true if another endpoint holds the lock of an entry. An endpoint must not check
-    /// its own entry: the answer would be false.
+    /// Returns true if another attachment holds the lock of an entry. On the heap also this one.
     fn is_alive(&self, entry: EntryId) -> bool;
 }
 

@@ -38,10 +38,12 @@ pub(crate) mod types;
 
 #[cfg(not(loom))]
 pub(crate) use {
-    attachment::{Segment, SharedSegment},
+    attachment::Segment,
     control::Control,
-    entry::Liveness,
     parts::WorkerSlots,
     removal::{Clearance, ExclusiveSegment},
     view::CallMemory,
 };
+
+#[cfg(all(test, not(loom)))]
+mod tests;

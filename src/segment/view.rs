@@ -6,11 +6,11 @@
 //! or the boxes of a test. The last view frees the memory, in any order in which the views and
 //! their segment are dropped. Hot paths borrow a view and do not clone it.
 
-#[cfg(not(loom))]
 use super::entry::EntryId;
 #[cfg(not(loom))]
 use super::layout::{CallCell, EventCount, SHORT_REPLY, SLOT};
 use super::layout::{Head, PublisherEntry, Slot, SubscriberEntry};
+use super::settings::Settings;
 #[cfg(not(loom))]
 use crate::sync::Ordering;
 use std::any::Any;
@@ -172,6 +172,56 @@ impl RingMemory {
     pub(crate) fn payload(&self, position: u64) -> NonNull<u8> {
         // SAFETY: `index` is within the slots by invariant 2, and `HEADER` within a slot.
         unsafe { self.slots.add(self.index(position)).cast::<u8>().add(super::layout::HEADER) }
+    }
+}
+
+/// An entry whose liveness lock was just taken, with the memory that it lies in: the right to make
+/// one endpoint. Each lock that an attachment takes makes one, and the endpoint consumes it. So two
+/// endpoints of a process do not fill or release the same slots, and an endpoint does not use one
+/// ring by the settings of another.
+///
+/// # Invariants
+///
+/// 1. `memory` is a segment with these `settings`, and has the entry `id`.
+/// 2. No other value has this entry, and no endpoint was made of it since its lock was taken.
+#[derive(Debug)]
+pub(crate) struct LockedEntry {
+    memory: RingMemory,
+    settings: Settings,
+    id: EntryId,
+}
+
+impl LockedEntry {
+    /// The entry of a lock that was just taken. The caller establishes the invariants.
+    #[cfg(not(loom))]
+    pub(super) fn new(memory: RingMemory, settings: Settings, id: EntryId) -> Self {
+        Self { memory, settings, id }
+    }
+
+    /// An entry of a ring whose test decides which endpoints live.
+    #[cfg(test)]
+    pub(crate) fn of_test(memory: RingMemory, settings: Settings, id: EntryId) -> Self {
+        Self { memory, settings, id }
+    }
+
+    /// The memory, the settings and the index of a publisher's entry.
+    ///
+    /// # Panics
+    ///
+    /// If it is not one.
+    pub(crate) fn into_publisher(self) -> (RingMemory, Settings, usize) {
+        assert!(matches!(self.id, EntryId::Publisher(_)), "{:?} makes no publisher", self.id);
+        (self.memory, self.settings, self.id.index())
+    }
+
+    /// The memory, the settings and the index of a subscriber's entry.
+    ///
+    /// # Panics
+    ///
+    /// If it is not one.
+    pub(crate) fn into_subscriber(self) -> (RingMemory, Settings, usize) {
+        assert!(matches!(self.id, EntryId::Subscriber(_)), "{:?} makes no subscriber", self.id);
+        (self.memory, self.settings, self.id.index())
     }
 }
 

@@ -6,9 +6,9 @@ use crate::channel::ring::Ring;
 use crate::channel::type_table::Registrar;
 use crate::error::OpenError;
 use crate::packet::Packet;
+use crate::segment::Segment;
 use crate::segment::name::Name;
 use crate::segment::settings::{Claims, Settings};
-use crate::segment::{Liveness, Segment, SharedSegment};
 use crate::sys::lock::LockLimit;
 use crate::sys::stop::Stop;
 use crate::wait::Wait;
@@ -217,7 +217,7 @@ impl BoardBuilder {
         let segment = ring.into_segment();
         self.compare(&segment)?;
         fix_type::<T>(&segment)?;
-        let attachment = Arc::new(SharedSegment::new(segment));
+        let attachment = Arc::new(segment);
         Ok(Board { attachment, wait: self.wait, packet: PhantomData })
     }
 

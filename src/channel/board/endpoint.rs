@@ -11,61 +11,52 @@ use crate::channel::owned_entry::reap;
 use crate::error::OpenError;
 use crate::ring::cell::{CellReader, CellWriter};
 use crate::ring::membership::{self, Side};
+use crate::segment::Segment;
 use crate::segment::cells::CellMemory;
 use crate::segment::entry::EntryId;
-use crate::segment::settings::Claims;
-use crate::segment::{Liveness, SharedSegment};
+use crate::segment::view::LockedEntry;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// An entry of a board, whose liveness lock this value holds. It leaves when it is dropped.
 #[derive(Debug)]
 pub(super) struct BoardEntry {
-    attachment: Arc<SharedSegment>,
+    attachment: Arc<Segment>,
     entry_id: EntryId,
 }
 
 impl BoardEntry {
     /// Joins as a reader.
-    pub(super) fn reader(attachment: &Arc<SharedSegment>) -> Result<(Self, CellReader), OpenError> {
-        let segment = attachment.segment();
-        Self::join(attachment, Side::Subscribers, |index| {
-            membership::join_cell_reader(segment.memory(), index);
-            CellReader::new(segment.memory().clone(), segment.cells(), index)
-        })
+    pub(super) fn reader(attachment: &Arc<Segment>) -> Result<(Self, CellReader), OpenError> {
+        let join = |entry| CellReader::join(entry, attachment.cells());
+        Self::join(attachment, Side::Subscribers, join)
     }
 
     /// Joins as a writer.
-    pub(super) fn writer(attachment: &Arc<SharedSegment>) -> Result<(Self, CellWriter), OpenError> {
-        let segment = attachment.segment();
-        let is_shared = segment.settings().claims == Claims::Shared;
-        Self::join(attachment, Side::Publishers, |index| {
-            membership::join_cell_writer(segment.memory(), index);
-            CellWriter::join(segment.memory().clone(), segment.cells(), index, is_shared)
-        })
+    pub(super) fn writer(attachment: &Arc<Segment>) -> Result<(Self, CellWriter), OpenError> {
+        let join = |entry| CellWriter::join(entry, attachment.cells());
+        Self::join(attachment, Side::Publishers, join)
     }
 
     /// Takes an entry, after the dead were cleared. `begin` runs under the control lock and cannot
     /// fail.
     fn join<R>(
-        attachment: &Arc<SharedSegment>,
+        attachment: &Arc<Segment>,
         side: Side,
-        begin: impl FnOnce(usize) -> R,
+        begin: impl FnOnce(LockedEntry) -> R,
     ) -> Result<(Self, R), OpenError> {
-        let segment = attachment.segment();
-        let control = segment.lock()?;
+        let control = attachment.lock()?;
         let what = match side {
             Side::Publishers => "writers",
             Side::Subscribers => "readers",
         };
-        let entry_id = join::vacancy(&control, segment, attachment.as_ref(), (side, what))?;
-        join::acquire_lock(attachment.as_ref(), segment, entry_id)?;
-        let begun = begin(entry_id.index());
+        let entry_id = join::vacancy(&control, attachment, (side, what))?;
+        let begun = begin(join::acquire_lock(attachment, entry_id)?);
         Ok((Self { attachment: Arc::clone(attachment), entry_id }, begun))
     }
 
     /// The attachment.
-    pub(super) fn attachment(&self) -> &Arc<SharedSegment> {
+    pub(super) fn attachment(&self) -> &Arc<Segment> {
         &self.attachment
     }
 
@@ -73,7 +64,7 @@ impl BoardEntry {
     /// with a function that checks whether an entry's owner lives.
     #[cold]
     pub(super) fn reap_dead_and(&self, work: impl FnOnce(&dyn Fn(EntryId) -> bool)) {
-        let segment = self.attachment.segment();
+        let segment = &self.attachment;
         let Some(_control) = segment.try_lock() else { return };
         let is_alive = |id| self.attachment.is_alive(id);
         reap(segment, segment.memory(), &is_alive);
@@ -83,7 +74,7 @@ impl BoardEntry {
 
 impl Drop for BoardEntry {
     fn drop(&mut self) {
-        let segment = self.attachment.segment();
+        let segment = &self.attachment;
         if segment.is_inherited() {
             // In a forked child the memory is not mapped, and the entry is the parent's.
             return;

@@ -18,7 +18,7 @@ pub use writer::BoardWriter;
 
 use crate::error::{Detachment, DisplayName, OpenError, error_family};
 use crate::packet::{Packet, Unserializable};
-use crate::segment::SharedSegment;
+use crate::segment::Segment;
 use crate::wait::Wait;
 use std::fmt;
 use std::marker::PhantomData;
@@ -56,7 +56,7 @@ use std::sync::Arc;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Board<T: Packet> {
-    attachment: Arc<SharedSegment>,
+    attachment: Arc<Segment>,
     /// How its readers wait.
     wait: Wait,
     packet: PhantomData<fn() -> T>,
@@ -109,18 +109,18 @@ impl<T: Packet> Board<T> {
 
     /// The keys that were written so far, in the order of their first writes.
     pub fn keys(&self) -> Vec<String> {
-        self.attachment.segment().cells().heads().iter().map_while(|head| head.key()).collect()
+        self.attachment.cells().heads().iter().map_while(|head| head.key()).collect()
     }
 
     /// The board's name without its prefix, empty for a board on the heap.
     pub fn name(&self) -> &str {
-        DisplayName(self.attachment.segment().name()).prefix_and_name().1
+        DisplayName(self.attachment.name()).prefix_and_name().1
     }
 
     /// Why no process can join this board any more; `None` if one can, and for a board on the heap.
     /// Makes three system calls.
     pub fn detachment(&self) -> Option<Detachment> {
-        self.attachment.segment().detachment()
+        self.attachment.detachment()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::packet::guard::Validated;
 use crate::packet::{self, Packet, Unpack, UnpackError};
 use crate::ring::buffer::StableBytes;
 use crate::ring::cell::{CellFault, CellReader, CellWord, Pinned, PinnedValue};
-use crate::segment::SharedSegment;
+use crate::segment::Segment;
 use crate::segment::layout::EventCount;
 use crate::segment::view::KeptEventCount;
 use crate::sys::stop::Stop;
@@ -46,11 +46,11 @@ impl<T: Packet> fmt::Debug for BoardReader<T> {
 }
 
 impl<T: Packet> BoardReader<T> {
-    pub(super) fn join(attachment: &Arc<SharedSegment>, wait: Wait) -> Result<Self, OpenError> {
+    pub(super) fn join(attachment: &Arc<Segment>, wait: Wait) -> Result<Self, OpenError> {
         let (entry, cells) = BoardEntry::reader(attachment)?;
-        let keys = KnownKeys::new(attachment.segment().memory().address());
+        let keys = KnownKeys::new(attachment.memory().address());
         let seen = vec![CellWord::NONE; cells.cells().heads().len()];
-        let waiter = Waiter::new(wait, Sleep::Futex).with_stop(attachment.segment().stop());
+        let waiter = Waiter::new(wait, Sleep::Futex).with_stop(attachment.stop());
         Ok(Self { cells, keys, seen, waiter, entry, packet: PhantomData })
     }
 

@@ -6,7 +6,7 @@ use crate::channel::verb;
 use crate::error::{Failure, Form, OpenError};
 use crate::packet::{self, Packet, Scratch, SendAs};
 use crate::ring::cell::{CellWriter, Hindrance};
-use crate::segment::SharedSegment;
+use crate::segment::Segment;
 use crate::segment::entry::EntryId;
 use crate::segment::layout::CellHead;
 use crate::sys::{futex, stop::Stop};
@@ -48,9 +48,9 @@ impl<T: Packet> fmt::Debug for BoardWriter<T> {
 }
 
 impl<T: Packet> BoardWriter<T> {
-    pub(super) fn join(attachment: &Arc<SharedSegment>) -> Result<Self, OpenError> {
+    pub(super) fn join(attachment: &Arc<Segment>) -> Result<Self, OpenError> {
         let (entry, cells) = BoardEntry::writer(attachment)?;
-        let segment = attachment.segment();
+        let segment = attachment;
         let keys = KnownKeys::new(segment.memory().address());
         let notifiers = (0..cells.cells().heads().len()).map(|_| None).collect();
         Ok(Self {
@@ -189,7 +189,7 @@ impl<T: Packet> BoardWriter<T> {
     }
 
     fn holder(&self, hindrance: Hindrance) -> CellHolder {
-        let memory = self.entry.attachment().segment().memory();
+        let memory = self.entry.attachment().memory();
         match hindrance {
             Hindrance::Reader(index) => {
                 CellHolder::Reader { pid: memory.owner_pid(EntryId::Subscriber(index)) }
@@ -243,7 +243,7 @@ impl<T: Packet> BoardWriter<T> {
         if key.is_empty() || key.len() > CellHead::LONGEST_KEY {
             return Err(WriteError::BadKey { key: key.to_owned() });
         }
-        let segment = self.entry.attachment().segment();
+        let segment = self.entry.attachment();
         let control = segment.lock().map_err(|error| match error {
             OpenError::System { source, .. } => WriteError::System(source),
             other => WriteError::System(std::io::Error::other(other)),

@@ -63,7 +63,7 @@ impl Sender {
 
     /// Number of living subscribers.
     pub(crate) fn subscribers(&self) -> usize {
-        owned_entry::living_subscribers(&self.entry.segment, self.entry.liveness(), None)
+        owned_entry::living_subscribers(&self.entry.segment)
     }
 
     /// Distance of the slowest subscriber from the tail, in slots.
@@ -85,7 +85,7 @@ pub(crate) async fn await_subscribers(
 ) -> Result<(), SendError> {
     let find = || match RingState::of(segment.memory()) {
         RingState::Closed => Some(Err(SendError::Closed)),
-        _ if owned_entry::living_subscribers(segment, segment, None) >= count => Some(Ok(())),
+        _ if owned_entry::living_subscribers(segment) >= count => Some(Ok(())),
         _ => None,
     };
     // Subscribers that join notify the publishers.

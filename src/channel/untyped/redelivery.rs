@@ -16,7 +16,6 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::consumer_group::ConsumerGroup;
 use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::membership::{self, Side};
-use crate::segment::entry::EntryId;
 
 impl<C: Cursor> Receiver<C> {
     /// Sets where packets go that were handed out too often.
@@ -120,11 +119,7 @@ impl GroupReceiver {
         let new = membership::vacancy(group.memory(), settings, Side::Subscribers)?;
         let wait = entry.waiter.wait();
         let waiter = OwnedEntry::waiter(&entry.segment, new, wait).ok()?;
-        let EntryId::Subscriber(index) = new else { return None };
-        if !entry.liveness().acquire_liveness(new).ok()? {
-            return None;
-        }
-        group.move_to(index);
+        group.move_to(entry.segment.lock_entry(new).ok()??);
         entry.release_liveness();
         drop(control);
         (entry.entry_id, entry.waiter) = (new, waiter);

@@ -277,7 +277,7 @@ impl ServiceLink {
     pub(crate) fn living_server(&self) -> Option<EntryId> {
         let memory = self.requests.segment().memory();
         let mut servers = consumers(memory).map(|(id, _)| id);
-        servers.find(|id| self.requests.liveness().is_alive(*id))
+        servers.find(|id| self.requests.segment().is_alive(*id))
     }
 
     /// Withdraws a request that no server has taken. Returns false if a server has taken it.

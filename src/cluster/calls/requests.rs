@@ -122,13 +122,13 @@ impl Ring {
 
     /// The status of the request of a cell.
     pub(crate) fn call_status(&self, cell: &SentCell) -> RequestStatus {
-        status_of_call(self.segment().memory(), cell, &|id| self.liveness().is_alive(id))
+        status_of_call(self.segment().memory(), cell, &|id| self.segment().is_alive(id))
     }
 
     /// Returns true if no server has taken the request at a position or is taking it. A server that
     /// takes it later sees the calls that were given up before this call.
     pub(super) fn is_untaken(&self, position: u64) -> bool {
-        let is_alive = |id| self.liveness().is_alive(id);
+        let is_alive = |id| self.segment().is_alive(id);
         is_untaken(self.segment().memory(), position, &is_alive)
     }
 

@@ -13,7 +13,7 @@ use crate::segment::layout::{EventCount, WorkerSlot};
 use crate::segment::name::Name;
 use crate::segment::settings::Settings;
 use crate::segment::view::KeptEventCount;
-use crate::segment::{Control, Liveness, Segment, WorkerSlots};
+use crate::segment::{Control, Segment, WorkerSlots};
 use crate::sys::lock::LockLimit;
 use crate::sys::machine;
 #[cfg(feature = "handover")]
@@ -166,10 +166,9 @@ impl SlotTable {
         }
     }
 
-    /// Returns true if the worker of a slot lives. Costs a system call, except for the own slot: a
-    /// process cannot see its own lock through the same attachment.
+    /// Returns true if the worker of a slot lives. Costs a system call, except for the own slot.
     pub(super) fn is_alive(&self, index: usize) -> bool {
-        self.own == Some(index) || self.segment.is_alive(EntryId::WorkerSlot(index))
+        self.segment.is_alive(EntryId::WorkerSlot(index))
     }
 
     /// Returns true if any worker lives.
@@ -225,7 +224,7 @@ impl SlotTable {
         index: usize,
         name: &str,
     ) -> Result<(), OpenError> {
-        if !self.segment.acquire_liveness(EntryId::WorkerSlot(index))? {
+        if self.segment.lock_entry(EntryId::WorkerSlot(index))?.is_none() {
             // The slot has no living worker, so its lock belongs to a process that does not follow
             // the protocol.
             return Err(OpenError::system("lock a slot of", self.segment.name(), WouldBlock));

@@ -105,7 +105,7 @@ pub(super) fn serves_alone(ring: &Ring) -> bool {
         })
     };
     let memory = ring.segment().memory();
-    let mut living = consumers(memory).filter(|(id, _)| ring.liveness().is_alive(*id)).peekable();
+    let mut living = consumers(memory).filter(|(id, _)| ring.segment().is_alive(*id)).peekable();
     living.peek().is_some()
         && living.all(|(id, _)| matches!(id, EntryId::Subscriber(entry) if is_own(entry)))
 }

@@ -21,7 +21,7 @@ fn is_free(ring: &Ring, entry_id: EntryId) -> bool {
         EntryId::Subscriber(index) => &memory.subscribers()[index].details.owner,
         EntryId::WorkerSlot(_) => panic!("a ring has no worker slots"),
     };
-    OwnerState::of(owner) == OwnerState::Free && !ring.liveness().is_alive(entry_id)
+    OwnerState::of(owner) == OwnerState::Free && !ring.segment().is_alive(entry_id)
 }
 
 /// Joins a ring whose events cannot be opened.

@@ -4,9 +4,10 @@ use super::{CellFault, CellWord, EVERY, TRIES, pin_of};
 use crate::failpoint::{Failpoint, failpoint};
 #[cfg(not(loom))]
 use crate::ring::buffer::StableBytes;
+use crate::ring::membership;
 use crate::segment::cells::CellMemory;
 use crate::segment::layout::{CellHead, NOWHERE};
-use crate::segment::view::RingMemory;
+use crate::segment::view::{LockedEntry, RingMemory};
 #[cfg(loom)]
 use crate::sync::fence;
 use crate::sync::{AtomicU64, Ordering};
@@ -73,8 +74,15 @@ pub(crate) enum Pinned {
 }
 
 impl CellReader {
-    /// The reader of an entry that was just taken.
-    pub(crate) fn new(memory: RingMemory, cells: CellMemory, entry: usize) -> Self {
+    /// Joins at an entry that was just locked, under the control lock.
+    ///
+    /// # Panics
+    ///
+    /// If the cells are those of another board.
+    pub(crate) fn join(entry: LockedEntry, cells: CellMemory) -> Self {
+        let (memory, _, entry) = entry.into_subscriber();
+        assert!(cells.is_in(&memory), "the cells of another board");
+        membership::join_cell_reader(&memory, entry);
         let retains = cells.buffers() >= memory.subscribers().len() + 2;
         Self { memory, cells, entry, retains, held: Held::NOTHING }
     }

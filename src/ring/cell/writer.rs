@@ -4,11 +4,12 @@ use super::{CellWord, EVERY, pinned};
 use crate::failpoint::{Failpoint, failpoint};
 #[cfg(not(loom))]
 use crate::ring::buffer::WriteBuf;
+use crate::ring::membership;
 use crate::segment::cells::CellMemory;
 use crate::segment::entry::EntryId;
 use crate::segment::layout::CellHead;
-use crate::segment::settings::MAX_BUFFERS;
-use crate::segment::view::RingMemory;
+use crate::segment::settings::{Claims, MAX_BUFFERS};
+use crate::segment::view::{LockedEntry, RingMemory};
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Words of a bitmap with one bit for each buffer.
@@ -59,14 +60,17 @@ struct Local {
 }
 
 impl CellWriter {
-    /// The writer of an entry that was just taken, under the control lock: clears the locks of a
-    /// dead predecessor.
-    pub(crate) fn join(
-        memory: RingMemory,
-        cells: CellMemory,
-        entry: usize,
-        is_shared: bool,
-    ) -> Self {
+    /// Joins at an entry that was just locked, under the control lock: clears the locks of a dead
+    /// predecessor.
+    ///
+    /// # Panics
+    ///
+    /// If the cells are those of another board.
+    pub(crate) fn join(entry: LockedEntry, cells: CellMemory) -> Self {
+        let (memory, settings, entry) = entry.into_publisher();
+        assert!(cells.is_in(&memory), "the cells of another board");
+        membership::join_cell_writer(&memory, entry);
+        let is_shared = settings.claims == Claims::Shared;
         for head in cells.heads() {
             clear_lock(head, entry as u64 + 1);
         }

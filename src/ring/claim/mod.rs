@@ -17,12 +17,13 @@ mod shared;
 
 use super::gate::{self, Gate};
 use super::geometry::Geometry;
+use super::membership;
 use super::overflow;
 use super::slot::{self, Descriptor, StampedPosition};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::layout::PublisherEntry;
-use crate::segment::settings::{Claims, Overflow, Settings};
-use crate::segment::view::RingMemory;
+use crate::segment::settings::{Claims, Overflow};
+use crate::segment::view::{LockedEntry, RingMemory};
 use crate::sync::Ordering;
 #[cfg(not(loom))]
 use std::ptr::NonNull;
@@ -44,7 +45,9 @@ pub(crate) struct Full {
 /// 2. The slots in `[at, end)` lie in one piece of the ring, or `at >= end`. The end of an exclusive
 ///    claim is at most that of the piece. A shared claim begins where [`Geometry::padding`] found
 ///    or made room for it.
-/// 3. `limit` is at most one capacity above every position that must not be overwritten
+/// 3. `memory` is a ring of this `geometry`, and `entry` is this publisher's own, by
+///    [`LockedEntry`].
+/// 4. `limit` is at most one capacity above every position that must not be overwritten
 ///    ([`gate`] has the reason why it stays valid).
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -63,15 +66,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// The writer of an entry that was just taken. An exclusive one goes on at `position`.
-    pub(crate) fn new(
-        memory: RingMemory,
-        settings: &Settings,
-        entry: usize,
-        position: u64,
-    ) -> Self {
+    /// Joins at an entry that was just locked, under the control lock.
+    pub(crate) fn join(entry: LockedEntry) -> Self {
+        let (memory, settings, entry) = entry.into_publisher();
+        let position = membership::join_publisher(&memory, &settings, entry);
         Self {
-            geometry: Geometry::of(settings),
+            geometry: Geometry::of(&settings),
             claims: settings.claims,
             overflow: settings.overflow,
             entry,

@@ -50,7 +50,7 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::EntryId;
 use crate::segment::layout::{FARTHEST, NOWHERE, SubscriberEntry};
 use crate::segment::settings::Settings;
-use crate::segment::view::RingMemory;
+use crate::segment::view::{LockedEntry, RingMemory};
 use crate::sync::{AtomicU64, Ordering};
 use crossbeam_utils::Backoff;
 
@@ -58,7 +58,7 @@ use crossbeam_utils::Backoff;
 ///
 /// # Invariants
 ///
-/// 1. `entry` is this consumer's own. While `held` is a packet, the entry's in-flight word is the
+/// 1. `entry` is this consumer's own by [`LockedEntry`]. While `held` is a packet, the entry's in-flight word is the
 ///    packet's position, so no publisher that keeps the protocol writes to its slots.
 /// 2. `held` was read from a committed packet of `memory` in one piece of the ring, while the
 ///    shared cursor or another in-flight word gated it.
@@ -92,26 +92,22 @@ pub(crate) fn consumers(memory: &RingMemory) -> impl Iterator<Item = (EntryId, &
 }
 
 impl ConsumerGroup {
-    /// The consumer of an entry whose liveness lock was just taken. Under the control lock.
-    pub(crate) fn join(memory: RingMemory, settings: &Settings, entry: usize) -> Self {
+    /// Joins at an entry that was just locked, under the control lock.
+    pub(crate) fn join(entry: LockedEntry) -> Self {
+        let (memory, settings, entry) = entry.into_subscriber();
         failpoint(Failpoint::JoinOwner);
         membership::join_consumer(&memory, entry);
-        Self::of_entry(memory, settings, entry)
+        Self::of_entry(memory, &settings, entry)
     }
 
-    /// The consumer that takes over the entry of a dead one, whose packet it adopts. The entry's
-    /// liveness lock was just taken, and `is_alive` returns true for the entry. Under the control
-    /// lock.
+    /// Takes over the locked entry of a dead consumer, whose packet it adopts. `is_alive` returns
+    /// true for the entry. Under the control lock.
     #[cfg(not(loom))]
-    pub(crate) fn take_over(
-        memory: RingMemory,
-        settings: &Settings,
-        entry: usize,
-        is_alive: &dyn Fn(EntryId) -> bool,
-    ) -> Self {
+    pub(crate) fn take_over(entry: LockedEntry, is_alive: &dyn Fn(EntryId) -> bool) -> Self {
+        let (memory, settings, entry) = entry.into_subscriber();
         failpoint(Failpoint::JoinOwner);
         membership::succeed_consumer(&memory, entry);
-        let mut group = Self::of_entry(memory, settings, entry);
+        let mut group = Self::of_entry(memory, &settings, entry);
         group.adopt_own(is_alive);
         group
     }
@@ -132,9 +128,16 @@ impl ConsumerGroup {
         }
     }
 
-    /// Moves to another entry, whose liveness lock was just taken. The packet in flight stays at
-    /// the old entry, and is adopted once that entry's lock is free. Under the control lock.
-    pub(crate) fn move_to(&mut self, entry: usize) {
+    /// Moves to another entry, which was just locked. The packet in flight stays at the old entry,
+    /// and is adopted once that entry's lock is free. Under the control lock.
+    ///
+    /// # Panics
+    ///
+    /// If the entry is one of another mapping.
+    #[cfg(not(loom))]
+    pub(crate) fn move_to(&mut self, entry: LockedEntry) {
+        let (memory, _, entry) = entry.into_subscriber();
+        assert!(memory.address() == self.memory.address(), "an entry of another ring");
         let entries = self.memory.subscribers();
         let types = entries[self.entry].details.types.load(Ordering::Relaxed);
         // As in a join: before the entry is taken.

@@ -21,13 +21,13 @@ use super::cursor::payload_of;
 use super::cursor::{Cursor, Fault, Next, Taken};
 use super::gate::{PIN, position};
 use super::geometry::Geometry;
-use super::membership::{self, Joined};
+use super::membership::{self, Joined, Start};
 use super::overflow::{LossCounter, Missed};
 use super::slot::{self, Descriptor, Kind, SlotState, StampedPosition};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::layout::{FARTHEST, SubscriberEntry};
 use crate::segment::settings::{Overflow, Settings};
-use crate::segment::view::RingMemory;
+use crate::segment::view::{LockedEntry, RingMemory};
 use crate::sync::Ordering;
 use std::ops::Range;
 
@@ -35,7 +35,7 @@ use std::ops::Range;
 ///
 /// # Invariants
 ///
-/// 1. `entry` is this subscriber's own, and its cursor stands at `at` (pinned there, if `pins`)
+/// 1. `entry` is this subscriber's own by [`LockedEntry`], and its cursor stands at `at` (pinned there, if `pins`)
 ///    while `held > 0`. So no publisher that keeps the protocol writes to slots from `at` on.
 /// 2. While `held > 0`, committed packets fill `[at, at + held)`, each in one piece of the ring.
 ///    The first of them has the descriptor `first`.
@@ -66,13 +66,30 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// The reader of an entry that was just taken.
-    pub(crate) fn new(
-        memory: RingMemory,
-        settings: &Settings,
-        entry: usize,
-        joined: Joined,
-    ) -> Self {
+    /// Joins at an entry that was just locked, under the control lock.
+    pub(crate) fn join(entry: LockedEntry, start: Start) -> Self {
+        let (memory, settings, entry) = entry.into_subscriber();
+        let joined = membership::join_subscriber(&memory, &settings, entry, start);
+        Self::new(memory, &settings, entry, joined)
+    }
+
+    /// Joins as the durable subscriber of a name that has none, under the control lock.
+    pub(crate) fn join_durable(entry: LockedEntry, name: &str) -> Self {
+        let (memory, settings, entry) = entry.into_subscriber();
+        let joined = membership::join_subscriber(&memory, &settings, entry, Start::Newcomer);
+        membership::make_durable(&memory, entry, &joined.loss, name);
+        Self::new(memory, &settings, entry, joined).durable(0)
+    }
+
+    /// Takes over the locked entry of a durable subscriber that died or left, under the control
+    /// lock.
+    pub(crate) fn succeed(entry: LockedEntry) -> Self {
+        let (memory, settings, entry) = entry.into_subscriber();
+        let (joined, redelivered_below) = membership::succeed(&memory, entry);
+        Self::new(memory, &settings, entry, joined).durable(redelivered_below)
+    }
+
+    fn new(memory: RingMemory, settings: &Settings, entry: usize, joined: Joined) -> Self {
         Self {
             at: StampedPosition::at(&memory, joined.position),
             memory,
@@ -91,7 +108,7 @@ impl Reader {
     }
 
     /// Makes it a durable one, whose predecessor was handed everything below a position.
-    pub(crate) fn durable(mut self, redelivered_below: u64) -> Self {
+    pub(in crate::ring) fn durable(mut self, redelivered_below: u64) -> Self {
         (self.durable, self.is_plain) = (true, false);
         self.redelivered_below = redelivered_below;
         self

@@ -163,9 +163,7 @@ fn a_successor_does_not_take_back_what_was_handed_out() {
     let handed = |ring: &Boxes| ring.memory().subscribers()[0].details.durable.handed_out();
     assert_eq!(handed(&ring), 4);
     // It dies. The successor takes one and dies.
-    let memory = ring.memory();
-    let (at, below) = crate::ring::membership::succeed(&memory, 0);
-    let mut second = crate::ring::reader::Reader::new(memory, &ring.settings, 0, at).durable(below);
+    let mut second = Reader::succeed(ring.subscriber_entry(0));
     assert!(matches!(second.next(), Next::Taken(_)));
     second.record_handed_out();
     assert_eq!(handed(&ring), 4, "packets 1 to 3 would come again without the flag");

@@ -7,15 +7,18 @@ use crate::ring::consumer_group::ConsumerGroup;
 use crate::ring::cursor::{Cursor, Next, Taken};
 #[cfg(not(loom))]
 use crate::ring::geometry::Geometry;
-use crate::ring::membership::{self, Start};
+#[cfg(loom)]
+use crate::ring::membership;
+use crate::ring::membership::Start;
 use crate::ring::reader::Reader;
 #[cfg(loom)]
 use crate::ring::reap;
 use crate::ring::slot::Descriptor;
 use crate::segment::cells::CellMemory;
+use crate::segment::entry::EntryId;
 use crate::segment::layout::{CellHead, Head, PublisherEntry, Slot, SubscriberEntry};
 use crate::segment::settings::{Claims, Overflow, Settings};
-use crate::segment::view::{Owner, RingMemory};
+use crate::segment::view::{LockedEntry, Owner, RingMemory};
 use crate::sync::AtomicU64;
 use std::sync::Arc;
 
@@ -73,13 +76,15 @@ impl Boxes {
 
     /// Joins as a reader of the cell.
     pub(super) fn cell_reader(&self, index: usize) -> CellReader {
-        membership::join_cell_reader(&self.memory(), index);
-        CellReader::new(self.memory(), self.cells(), index)
+        CellReader::join(self.subscriber_entry(index), self.cells())
     }
 
     /// Joins as a writer of the cell.
     pub(super) fn cell_writer(&self, index: usize, is_shared: bool) -> CellWriter {
-        CellWriter::join(self.memory(), self.cells(), index, is_shared)
+        let claims = if is_shared { Claims::Shared } else { Claims::Exclusive };
+        let settings = Settings { claims, ..self.settings };
+        let entry = LockedEntry::of_test(self.memory(), settings, EntryId::Publisher(index));
+        CellWriter::join(entry, self.cells())
     }
 
     fn with(subscribers: usize, mut settings: Settings) -> Self {
@@ -115,30 +120,29 @@ impl Boxes {
 
     /// Joins as a publisher.
     pub(in crate::ring) fn writer(&self, index: usize) -> Writer {
-        let memory = self.memory();
-        let position = membership::join_publisher(&memory, &self.settings, index);
-        Writer::new(memory, &self.settings, index, position)
+        let entry = EntryId::Publisher(index);
+        Writer::join(LockedEntry::of_test(self.memory(), self.settings, entry))
     }
 
     /// Joins as a subscriber.
     pub(in crate::ring) fn reader(&self, index: usize) -> Reader {
-        let memory = self.memory();
-        let at = membership::join_subscriber(&memory, &self.settings, index, Start::Newcomer);
-        Reader::new(memory, &self.settings, index, at)
+        Reader::join(self.subscriber_entry(index), Start::Newcomer)
     }
 
     /// Joins as a consumer.
     #[cfg(loom)]
     pub(super) fn member(&self, index: usize) -> ConsumerGroup {
-        ConsumerGroup::join(self.memory(), &self.settings, index)
+        ConsumerGroup::join(self.subscriber_entry(index))
+    }
+
+    /// A subscriber's entry, as if its liveness lock was just taken.
+    pub(in crate::ring) fn subscriber_entry(&self, index: usize) -> LockedEntry {
+        LockedEntry::of_test(self.memory(), self.settings, EntryId::Subscriber(index))
     }
 
     /// Clears the endpoints that are dead by `is_alive`.
     #[cfg(loom)]
-    pub(super) fn reap(
-        &self,
-        is_alive: &dyn Fn(crate::segment::entry::EntryId) -> bool,
-    ) -> crate::ring::reap::Reaped {
+    pub(super) fn reap(&self, is_alive: &dyn Fn(EntryId) -> bool) -> crate::ring::reap::Reaped {
         reap::reap(&self.memory(), &self.settings, reap::Slots::Writable, is_alive)
     }
 

@@ -560,9 +560,7 @@ fn loom_clone_while_evicting() {
         let ring = ring(2, Claims::Shared, Overflow::DropOldest);
         let (mut evictor, other) = (ring.writer(0), ring.writer(1));
         let memory = ring.memory();
-        let at =
-            membership::join_subscriber(&memory, &ring.settings, 1, membership::Start::Newcomer);
-        let source = Reader::new(memory.clone(), &ring.settings, 1, at);
+        let source = ring.reader(1);
         publish(&mut evictor, 1, 1).unwrap();
         publish(&mut evictor, 1, 2).unwrap();
         let e = thread::spawn(move || {
@@ -614,16 +612,12 @@ fn loom_clone_and_move_on() {
     check(2, || {
         let ring = ring(2, Claims::Exclusive, Overflow::Block);
         let mut writer = ring.writer(0);
-        let memory = ring.memory();
-        let at =
-            membership::join_subscriber(&memory, &ring.settings, 1, membership::Start::Newcomer);
-        let mut source = Reader::new(memory.clone(), &ring.settings, 1, at);
+        let mut source = ring.reader(1);
         publish(&mut writer, 1, 1).unwrap();
         publish(&mut writer, 1, 2).unwrap();
         let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
         let beside = membership::Start::Beside { entry: 1 };
-        let at = membership::join_subscriber(&memory, &ring.settings, 0, beside);
-        let mut clone = Reader::new(memory, &ring.settings, 0, at);
+        let mut clone = Reader::join(ring.subscriber_entry(0), beside);
         assert_eq!(receive(&mut source), Ok(1));
         assert_eq!(receive(&mut clone), Ok(1), "overrun");
         publisher.join().unwrap();
