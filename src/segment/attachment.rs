@@ -83,7 +83,8 @@ impl Segment {
             .map_err(|error| OpenError::system("draw a salt for", "a ring", error))?;
         let heap = Heap::new(*settings, salt)
             .ok_or_else(|| OpenError::system("allocate", "a ring", ErrorKind::OutOfMemory))?;
-        heap.parts().initialize().map_err(|reason| {
+        // SAFETY: the heap is this function's own.
+        unsafe { heap.parts().initialize() }.map_err(|reason| {
             OpenError::system("make events in", "a ring", std::io::Error::other(reason))
         })?;
         let backing = Backing::Heap(Arc::new(heap));

@@ -302,7 +302,8 @@ impl<'a> Locked<'a> {
         let map = self.map(len)?.ok_or_else(|| object::not_found(self.name))?;
         let salt = sys::random().map_err(|error| system("draw a salt for", error))?;
         let parts = self.parts(map, Checked { settings: *settings, salt })?;
-        parts.initialize().map_err(|reason| {
+        // SAFETY: the segment is not ready, so no other process maps it.
+        unsafe { parts.initialize() }.map_err(|reason| {
             OpenError::system("make events in", self.path(), std::io::Error::other(reason))
         })?;
         failpoint(Failpoint::MakeReady);

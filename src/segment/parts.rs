@@ -5,7 +5,7 @@
 use super::cells::CellMemory;
 use super::entry::{EntryId, Kept, OwnerState, SlotPhase, WorkerSlotState};
 use super::layout::{
-    BLOCKS, CellHead, Head, MAX_TYPES, NOWHERE, PublisherEntry, SCHEMA_WORDS, SLOT, Slot,
+    BLOCKS, CallCell, CellHead, Head, MAX_TYPES, NOWHERE, PublisherEntry, SCHEMA_WORDS, SLOT, Slot,
     SubscriberEntry, TypeEntry, WorkerSlot,
 };
 use super::places::Places;
@@ -137,40 +137,49 @@ impl SegmentParts {
     /// The type table: empty in a call area.
     pub(super) fn types(&self) -> TypeTable<'_> {
         let part = |count: usize| if self.settings.call_cells == 0 { count } else { 0 };
-        TypeTable {
-            membership: &self.head().membership,
-            entries: self.slice::<TypeEntry>(self.places.types, part(MAX_TYPES)),
-            links: self.slice::<AtomicU32>(self.places.links, part(BLOCKS)),
-            text: self.slice::<AtomicU64>(self.places.schema, part(SCHEMA_WORDS)),
+        // SAFETY: `Places` has room for each part, or for none of them in a call area.
+        unsafe {
+            TypeTable {
+                membership: &self.head().membership,
+                entries: self.slice::<TypeEntry>(self.places.types, part(MAX_TYPES)),
+                links: self.slice::<AtomicU32>(self.places.links, part(BLOCKS)),
+                text: self.slice::<AtomicU64>(self.places.schema, part(SCHEMA_WORDS)),
+            }
         }
     }
 
     /// A view of the worker slots: none, except in a directory.
     pub(super) fn worker_slots(&self) -> WorkerSlots {
-        let slots = self.slice(self.places.worker_slots, self.settings.worker_slots);
+        let slots = self.slots_of_workers();
         WorkerSlots { slots: NonNull::from(slots), _owner: self.memory.owner() }
     }
 
     /// A view of the call cells and of the memory for replies: none, except in a call area.
     pub(super) fn call_memory(&self) -> CallMemory {
-        let cells = self.slice(self.places.call_cells, self.settings.call_cells);
-        let blocks = if cells.is_empty() { 0 } else { self.settings.capacity / SLOT };
-        let blocks = self.slice::<Slot>(self.places.slots, blocks);
-        // SAFETY: valid by the invariants as long as the owner of `memory` lives.
-        unsafe { CallMemory::of_parts(self.memory.owner(), self.head(), cells, blocks) }
+        let (places, settings) = (&self.places, &self.settings);
+        let blocks = if settings.call_cells == 0 { 0 } else { settings.capacity / SLOT };
+        // SAFETY: `places` has the parts with these counts. They are valid by the invariants as
+        // long as the owner of `memory` lives, and slots start on a page.
+        unsafe {
+            let cells = self.slice::<CallCell>(places.call_cells, settings.call_cells);
+            let blocks = self.slice::<Slot>(places.slots, blocks);
+            CallMemory::of_parts(self.memory.owner(), self.head(), cells, blocks)
+        }
     }
 
     /// A view of the cells: none, except in a board.
     pub(super) fn cells(&self) -> CellMemory {
         let settings = &self.settings;
-        let heads = self.slice::<CellHead>(self.places.cells, settings.cells);
         // `Places` did not overflow.
         let count = settings.buffer_slots().unwrap_or(0);
-        let slots = self.slice::<Slot>(self.places.buffers, count);
         let (buffers, span) = (settings.cell_buffers, settings.buffer_span());
         // SAFETY: both parts lie within the block by the invariants, and the block is valid as long
         // as the owner lives. `buffer_slots` is the product of the other numbers.
-        unsafe { CellMemory::of_parts(self.memory.owner(), heads, slots, buffers, span) }
+        unsafe {
+            let heads = self.slice::<CellHead>(self.places.cells, settings.cells);
+            let slots = self.slice::<Slot>(self.places.buffers, count);
+            CellMemory::of_parts(self.memory.owner(), heads, slots, buffers, span)
+        }
     }
 
     /// The room of an entry's event. Publishers' events come first.
@@ -194,7 +203,11 @@ impl SegmentParts {
 
     /// Brings a block of zeros into its first state, except for its identity: every entry is
     /// vacant, and every event is made.
-    pub(super) fn initialize(&self) -> Result<(), String> {
+    ///
+    /// # Safety
+    ///
+    /// Nothing else uses the events of the block during the call.
+    pub(super) unsafe fn initialize(&self) -> Result<(), String> {
         for entry in self.memory.publishers() {
             entry.record.position.store(NOWHERE, Ordering::Relaxed);
         }
@@ -203,7 +216,8 @@ impl SegmentParts {
         }
         if self.settings.parking == Parking::Event {
             for index in 0..self.settings.max_publishers + self.settings.max_subscribers {
-                // SAFETY: room for an event of this segment, which nothing else uses yet.
+                // SAFETY: room for an event of this segment, which nothing else uses by the caller's
+                // promise.
                 unsafe { Event::make(self.event(index)) }?;
             }
         }
@@ -219,7 +233,7 @@ impl SegmentParts {
         let is_queue_done = self.settings.queue && self.is_done();
         self.memory.subscribers().iter().any(durable) && !is_queue_done
             || self
-                .slice::<WorkerSlot>(self.places.worker_slots, self.settings.worker_slots)
+                .slots_of_workers()
                 .iter()
                 .any(|slot| SlotPhase::of(slot).state() == WorkerSlotState::Kept)
     }
@@ -239,7 +253,7 @@ impl SegmentParts {
                 in_flight: words().skip(1).filter(is_in_flight).count(),
             };
         }
-        let slots = self.slice::<WorkerSlot>(self.places.worker_slots, self.settings.worker_slots);
+        let slots = self.slots_of_workers();
         let is_kept = |slot: &&WorkerSlot| SlotPhase::of(slot).state() == WorkerSlotState::Kept;
         let workers: Vec<_> = slots.iter().filter(is_kept).map(|slot| slot.read().name).collect();
         if !workers.is_empty() {
@@ -260,9 +274,19 @@ impl SegmentParts {
         cursors.next() == Some(tail) && cursors.all(|in_hand| in_hand >> 63 == 1)
     }
 
-    /// `count` elements at `offset`; the callers take both from `places` and `settings`.
-    fn slice<T>(&self, offset: usize, count: usize) -> &[T] {
-        // SAFETY: by the invariants `count` elements lie at `offset`. `self` keeps the owner.
+    /// The worker slots of a directory.
+    fn slots_of_workers(&self) -> &[WorkerSlot] {
+        // SAFETY: `places` has room for this number of slots.
+        unsafe { self.slice(self.places.worker_slots, self.settings.worker_slots) }
+    }
+
+    /// `count` elements at `offset`.
+    ///
+    /// # Safety
+    ///
+    /// `offset` is that of one part in `places`, which has `count` elements of this type or more.
+    unsafe fn slice<T>(&self, offset: usize, count: usize) -> &[T] {
+        // SAFETY: the caller's promise, and invariant 1. `self` keeps the owner.
         unsafe { part(self.base, offset, count) }
     }
 }

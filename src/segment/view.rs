@@ -309,7 +309,7 @@ unsafe impl Sync for CallMemory {}
 impl CallMemory {
     /// # Safety
     ///
-    /// The parts are valid for shared access as long as `owner` lives.
+    /// The parts are valid for shared access as long as `owner` lives. `blocks` is aligned to 64.
     pub(super) unsafe fn of_parts(
         owner: Owner,
         head: &Head,
