@@ -9,8 +9,8 @@ use std::ptr::NonNull;
 ///
 /// As long as the guard lives, moved or not:
 ///
-/// 1. `bytes` returns the same address and length.
-/// 2. No process that follows the protocol changes the bytes.
+/// 1. Bytes that `bytes` returned stay valid at their address.
+/// 2. No process that follows the protocol changes them.
 /// 3. The address is aligned to 16, unless there are no bytes.
 pub(crate) unsafe trait StableBytes {
     /// The bytes.
@@ -21,8 +21,8 @@ pub(crate) unsafe trait StableBytes {
 ///
 /// # Safety
 ///
-/// The conditions of [`StableBytes`] hold for each index below `count`. Only `keep` changes
-/// `count`.
+/// The conditions of [`StableBytes`] hold for each index below `count`, and each call returns the
+/// same address and length. Only `keep` changes `count`.
 pub(crate) unsafe trait StableBatch {
     /// Number of packets.
     fn count(&self) -> usize;

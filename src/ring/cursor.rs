@@ -60,7 +60,12 @@ pub(crate) enum Adoption {
 }
 
 /// A cursor, and at most one packet or batch in flight.
-pub(crate) trait Cursor {
+///
+/// # Safety
+///
+/// While the cursor is borrowed, no process that follows the protocol changes the bytes that
+/// [`payload`](Self::payload) returned. They lie in slots, aligned to 16.
+pub(crate) unsafe trait Cursor {
     /// True if consumers of a queue share the cursor.
     const IS_SHARED: bool;
 

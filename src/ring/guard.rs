@@ -4,9 +4,12 @@
 //! holder has one guard at a time. A holder that can be called again has none: that call releases
 //! what a forgotten guard held.
 //!
-//! The traits of holders are safe, and no `unsafe` code here depends on how they are implemented. A
-//! slice that a holder lends stays valid while the holder is borrowed, and a guard calls a `&mut`
-//! method only at its end. Room for a claim is computed once, from a [`Writer`], and kept.
+//! The traits of holders are safe, and no `unsafe` code here depends on how they are implemented:
+//!
+//! - The bytes of a packet come from a [`Cursor`], an unsafe trait. A slice that it lends stays
+//!   valid while the holder is borrowed, and a guard calls a `&mut` method only at its end.
+//! - A batch is known by the address of its list, and `keep` compares what it left.
+//! - Room for a claim is computed once, from a [`Writer`], and kept.
 
 use super::buffer::{StableBatch, StableBytes, WriteBuf, WriteTarget};
 use super::claim::Writer;
@@ -18,8 +21,11 @@ use std::ptr::NonNull;
 
 /// A reader with a packet in flight.
 pub(crate) trait HoldsPacket {
-    /// The bytes of the packet in flight, 16-aligned if there are any. Panics if there is none.
-    fn payload(&self) -> &[u8];
+    /// Its side of the ring.
+    type Cursor: Cursor;
+
+    /// Its side of the ring, which has the packet in flight.
+    fn cursor(&self) -> &Self::Cursor;
 
     /// Ends the guard that is dropped.
     fn release(&mut self);
@@ -52,13 +58,14 @@ impl<'a, H: HoldsPacket> ReadGuard<'a, H> {
     }
 }
 
-// SAFETY: `payload` lends its slice for as long as the holder is borrowed. The guard holds that
-// borrow, and calls `&mut` methods only in `drop` and `end`, which end the guard. The slice lies in
-// slots or on the heap, so moving the guard does not move it.
+// SAFETY: `Cursor::payload` promises the alignment, and that no process that follows the protocol
+// changes the bytes while the cursor is borrowed. The guard borrows its holder, and calls `&mut`
+// methods only in `drop` and `end`, which end the guard. So a slice that was lent once could have
+// been lent for all of the guard's life. It lies in slots, so moving the guard does not move it.
 unsafe impl<H: HoldsPacket> StableBytes for ReadGuard<'_, H> {
     #[inline]
     fn bytes(&self) -> &[u8] {
-        self.holder.payload()
+        self.holder.cursor().payload()
     }
 }
 
@@ -70,10 +77,7 @@ impl<H: HoldsPacket> Drop for ReadGuard<'_, H> {
 }
 
 /// A reader with a batch in flight.
-pub(crate) trait HoldsBatch: HoldsPacket {
-    /// Its side of the ring.
-    fn reader(&self) -> &Reader;
-
+pub(crate) trait HoldsBatch: HoldsPacket<Cursor = Reader> {
     /// Its side of the ring, to change it.
     fn reader_mut(&mut self) -> &mut Reader;
 }
@@ -82,22 +86,21 @@ pub(crate) trait HoldsBatch: HoldsPacket {
 ///
 /// # Invariants
 ///
-/// 1. The list of `holder` was read by a [`Reader`] of the ring whose head has the address
-///    `ring`. A position is never used twice, so a reader of this ring that has these positions in
-///    flight has these packets in flight.
+/// 1. The list whose first packet has the address `list` was in flight when the guard was made, and
+///    belongs to a reader within `holder`. While `holder` is borrowed, no code changes that list.
 #[derive(Debug)]
 pub(crate) struct BatchGuard<'a, H: HoldsBatch> {
     holder: &'a mut H,
-    ring: usize,
+    list: usize,
 }
 
 impl<'a, H: HoldsBatch> BatchGuard<'a, H> {
     /// A guard over the batch that `holder` just took.
     pub(crate) fn new(holder: &'a mut H) -> Self {
-        let reader = holder.reader();
+        let reader = holder.cursor();
         assert!(reader.holds_list(), "a batch that is not in flight");
-        let ring = reader.memory().address();
-        Self { holder, ring }
+        let list = address(reader);
+        Self { holder, list }
     }
 
     /// The holder.
@@ -107,29 +110,64 @@ impl<'a, H: HoldsBatch> BatchGuard<'a, H> {
 
     /// The packet at an index.
     pub(crate) fn taken(&self, index: usize) -> Taken {
-        self.holder.reader().list()[index]
+        self.reader().list()[index]
+    }
+
+    /// The reader of the batch.
+    #[inline]
+    fn reader(&self) -> &Reader {
+        let reader = self.holder.cursor();
+        assert!(address(reader) == self.list, "another batch than the one that was taken");
+        reader
     }
 }
 
+/// The address of a list in memory. Two lists with packets have different ones.
+#[inline]
+fn address(reader: &Reader) -> usize {
+    reader.list().as_ptr().addr()
+}
+
 // SAFETY: by invariant 1, and the holder is borrowed: only `keep` and `drop` call its `&mut`
-// methods. `keep` keeps a prefix of the batch in flight.
+// methods. `keep` checks that a prefix of the batch is left, and in flight.
 unsafe impl<H: HoldsBatch> StableBatch for BatchGuard<'_, H> {
     #[inline]
     fn count(&self) -> usize {
-        self.holder.reader().list().len()
+        self.reader().list().len()
     }
 
     #[inline]
     fn bytes(&self, index: usize) -> &[u8] {
-        let reader = self.holder.reader();
-        assert!(reader.memory().address() == self.ring, "the reader of another ring");
+        let reader = self.reader();
         // SAFETY: invariant 1. The holder is borrowed, so its reader has released nothing since
-        // `new` found the batch in flight.
+        // `new` or `keep` found the batch in flight.
         unsafe { payload_of(reader.memory(), &reader.list()[index]) }
     }
 
+    #[inline]
     fn keep(&mut self, count: usize) {
+        if count < self.count() {
+            self.shorten(count);
+        }
+    }
+}
+
+impl<H: HoldsBatch> BatchGuard<'_, H> {
+    /// Keeps the first `count` packets, at least one, and fewer than there are.
+    ///
+    /// A holder may do anything in its `&mut` method. A position is never used twice, and a batch
+    /// has all packets between its first and its last. So both, with the length and the ring, tell
+    /// that the list is a prefix of what it was.
+    #[cold]
+    fn shorten(&mut self, count: usize) {
+        let summary = |guard: &Self| {
+            let ring = guard.reader().memory().address();
+            (ring, guard.taken(0), guard.taken(count - 1))
+        };
+        let before = summary(self);
         self.holder.reader_mut().keep_of_list(count);
+        let is_kept = self.count() == count && self.reader().holds_list();
+        assert!(is_kept && summary(self) == before, "another batch than the one that was taken");
     }
 }
 

@@ -150,11 +150,6 @@ impl Receiver {
 }
 
 impl HoldsBatch for Receiver {
-    #[inline]
-    fn reader(&self) -> &Reader {
-        &self.cursor
-    }
-
     fn reader_mut(&mut self) -> &mut Reader {
         &mut self.cursor
     }

@@ -312,9 +312,11 @@ impl<C: Cursor> Receiver<C> {
 }
 
 impl<C: Cursor> HoldsPacket for Receiver<C> {
+    type Cursor = C;
+
     #[inline(always)]
-    fn payload(&self) -> &[u8] {
-        self.cursor.payload()
+    fn cursor(&self) -> &C {
+        &self.cursor
     }
 
     #[inline(always)]

@@ -281,9 +281,11 @@ impl fmt::Debug for Server {
 }
 
 impl HoldsPacket for Server {
+    type Cursor = <GroupReceiver as HoldsPacket>::Cursor;
+
     #[inline]
-    fn payload(&self) -> &[u8] {
-        self.receiver.payload()
+    fn cursor(&self) -> &Self::Cursor {
+        self.receiver.cursor()
     }
 
     fn release(&mut self) {

@@ -223,7 +223,9 @@ impl ConsumerGroup {
     }
 }
 
-impl Cursor for ConsumerGroup {
+// SAFETY: by invariants 1 and 2 the packet stays in flight until a `&mut` method releases it.
+// `RingMemory::payload` is aligned to 16.
+unsafe impl Cursor for ConsumerGroup {
     const IS_SHARED: bool = true;
 
     #[inline]

@@ -252,7 +252,9 @@ impl Reader {
     }
 }
 
-impl Cursor for Reader {
+// SAFETY: by invariants 1 and 2 the packet stays in flight until a `&mut` method releases it.
+// `RingMemory::payload` is aligned to 16.
+unsafe impl Cursor for Reader {
     const IS_SHARED: bool = false;
 
     #[inline]
