@@ -55,6 +55,7 @@ use std::sync::{Arc, OnceLock};
 /// assert_eq!(Worker::join(&cluster, "shop")?.id(), id);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "a worker that is dropped leaves its cluster"]
 pub struct Worker {
     // First, so that the objects of calls go before the worker leaves.
     pub(super) calls: OwnCalls,

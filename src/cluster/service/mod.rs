@@ -197,6 +197,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
     ///
     /// For a worker that [drains](Worker::drain). Until another server is there, requests wait: a
     /// caller gets [`NoService`](super::CallError::NoService) only if no server lives.
+    #[must_use = "false: no other server has taken over"]
     pub fn hand_over(self, timeout: Duration) -> bool {
         wait_for_successor(&self.server.receiver, Deadline::after(timeout))
     }
