@@ -12,7 +12,7 @@ use crate::channel::{AnyPublisher, EventCount, MessageHeader, SendFailure};
 use crate::error::OpenError;
 use crate::packet::Packet;
 use crate::sys::stop::Stop;
-use crate::wait::{Pace, Sleep, Subject, Timeout, Wait, Waiter, notify_one};
+use crate::wait::{Pace, Sleep, Subject, Timeout, Wait, Waiter, notify_one, wait_until};
 use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -94,36 +94,28 @@ impl Senders {
         stop: Option<&Stop>,
         attach: impl Fn() -> Result<RequestSender, OpenError>,
     ) -> Result<Box<RequestSender>, NoSender> {
-        let deadline = timeout.deadline();
         let waiter = Waiter::new(Wait::park(), Sleep::Futex).with_stop(stop);
-        let mut pace = Pace::new();
-        loop {
+        let look = |_: &mut Pace| {
+            if let Some(sender) = self.lock().idle.pop() {
+                return Some(Ok(sender));
+            }
             match attach() {
-                Ok(sender) => return Ok(Box::new(sender)),
-                Err(OpenError::Full { .. }) => {}
-                Err(error) => return Err(NoSender::Open(error)),
+                Err(OpenError::Full { .. }) if !waiter.is_stopped() => None,
+                Err(OpenError::Full { .. }) => Some(Err(NoSender::Full)),
+                attached => Some(attached.map(Box::new).map_err(NoSender::Open)),
             }
-            {
-                let mut shared = self.lock();
-                if let Some(sender) = shared.idle.pop() {
-                    return Ok(sender);
-                }
-                if deadline.has_passed() || waiter.is_stopped() {
-                    return Err(NoSender::Full);
-                }
-                shared.waiting += 1;
-            }
+        };
+        let pause = |pace: &mut Pace, deadline| {
+            self.lock().waiting += 1;
             // Another worker may leave an entry, too, which nothing tells.
             let is_idle = || !self.lock().idle.is_empty();
             pace.pause(Subject { id: 0, is_pending: true }, deadline, |bound| {
                 waiter.park_once(&self.returned, bound, is_idle)
             });
-            let mut shared = self.lock();
-            shared.waiting -= 1;
-            if let Some(sender) = shared.idle.pop() {
-                return Ok(sender);
-            }
-        }
+            self.lock().waiting -= 1;
+        };
+        let found = wait_until(&mut Pace::new(), timeout.deadline(), look, pause);
+        found.unwrap_or(Err(NoSender::Full))
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {

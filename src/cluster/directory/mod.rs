@@ -43,7 +43,7 @@ use crate::segment::Control;
 use crate::segment::entry::{Ended, SlotPhase, SlotSnapshot, WorkerSlotState};
 use crate::segment::layout::SlotInfo;
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, Pace};
+use crate::wait::{Deadline, Pace, wait_until};
 use info::{describe, id_of};
 use slots::SlotTable;
 use sweep::{FinalSweep, clear, clear_dead, discard_inboxes, remove_spare, sweep};
@@ -70,18 +70,21 @@ impl Directory {
         let mut slots = with_space(|| SlotTable::open(cluster, request), || sweep(cluster))?;
         check_id(slots.count(), request)?;
         let deadline = Deadline::after(request.wait_for_name.unwrap_or_default());
-        let mut pace = Pace::new();
-        let slot = loop {
-            match Self::occupy(&slots, cluster, request) {
-                Err(JoinError::NameTaken { .. }) if request.limit.is_stopped() => {
-                    return Err(JoinError::Stopped);
-                }
-                Err(JoinError::NameTaken { .. }) if !deadline.has_passed() => {
-                    slots.wait_for_name(request.name, deadline, &mut pace);
-                }
-                outcome => break outcome?,
+        let (mut pace, mut taken) = (Pace::new(), JoinError::Stopped);
+        let look = |_: &mut Pace| match Self::occupy(&slots, cluster, request) {
+            Err(JoinError::NameTaken { .. }) if request.limit.is_stopped() => {
+                Some(Err(JoinError::Stopped))
             }
+            Err(error @ JoinError::NameTaken { .. }) => {
+                taken = error;
+                None
+            }
+            outcome => Some(outcome),
         };
+        let found = wait_until(&mut pace, deadline, look, |pace, deadline| {
+            slots.wait_for_name(request.name, deadline, pace);
+        });
+        let slot = found.unwrap_or(Err(taken))?;
         slots.own = Some(slot);
         slots.notify();
         Ok(Self { cluster: cluster.clone(), slot, slots, final_sweep: None })

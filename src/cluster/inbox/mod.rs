@@ -34,7 +34,7 @@ use crate::error::{Form, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{OneOf, TypeInfo};
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, Pace, Subject, Timeout, Wait};
+use crate::wait::{Deadline, Pace, Subject, Timeout, Wait, wait_until};
 #[cfg(feature = "handover")]
 use fds::OwnSocket;
 use std::fmt;
@@ -231,24 +231,28 @@ impl Worker {
     /// inbox, in which its predecessor may have a message in hand.
     fn wait_for_inbox_of_predecessor(&self, ring: &Ring) -> Result<AnySubscriber, OpenError> {
         let deadline = Deadline::after(self.choices.wait_for_name.unwrap_or_default());
-        let mut pace = Pace::new();
-        loop {
-            let departures = ring.departures();
+        let is_stopped = || self.choices.limit().is_stopped();
+        let (mut pid, mut departures) = (0, 0);
+        let look = |departures: &mut u32| {
+            *departures = ring.departures();
             match ring.any_acknowledged(SUBSCRIBER) {
-                Err(OpenError::NameTaken { name, .. }) if self.choices.limit().is_stopped() => {
-                    return Err(OpenError::Stopped { name });
+                Err(OpenError::NameTaken { name, .. }) if is_stopped() => {
+                    Some(Err(OpenError::Stopped { name }))
                 }
-                Err(OpenError::NameTaken { .. }) if !deadline.has_passed() => {
-                    pace.pause(Subject { id: 0, is_pending: true }, deadline, |bound| {
-                        ring.wait_for_departure(departures, bound);
-                    });
+                Err(OpenError::NameTaken { pid: owner, .. }) => {
+                    pid = owner;
+                    None
                 }
-                Err(OpenError::NameTaken { pid, .. }) => {
-                    return Err(OpenError::InboxOpen { name: self.name().to_owned(), pid });
-                }
-                outcome => return outcome,
+                outcome => Some(outcome),
             }
-        }
+        };
+        let mut pace = Pace::new();
+        let found = wait_until(&mut departures, deadline, look, |departures, deadline| {
+            pace.pause(Subject { id: 0, is_pending: true }, deadline, |bound| {
+                ring.wait_for_departure(*departures, bound);
+            });
+        });
+        found.unwrap_or_else(|| Err(OpenError::InboxOpen { name: self.name().to_owned(), pid }))
     }
 }
 
