@@ -1,6 +1,7 @@
 //! A guard borrows its endpoint mutably: there is no second one while it lives.
 
 use packetring::any::{AnyBatch, AnyPublisher, AnySubscriber};
+use packetring::board::{BoardReader, CellId};
 use packetring::{Publisher, Subscriber, Tail};
 
 fn received(numbers: &mut Subscriber<u64>) {
@@ -68,6 +69,19 @@ fn opened(packets: &mut AnySubscriber) {
     let number = packet.open_as::<u64>().unwrap();
     packet.unreceive();
     assert_eq!(*number, 7);
+}
+
+fn cell_value(rates: &mut BoardReader<u64>) {
+    let first = rates.read("a").unwrap();
+    let second = rates.read("b").unwrap();
+    assert!(*first < *second);
+}
+
+fn cell_change(rates: &mut BoardReader<u64>, cell: CellId) {
+    let change = rates.change_of(cell).unwrap();
+    let value = rates.read(&cell).unwrap();
+    assert_eq!(*value, 7);
+    drop(change);
 }
 
 fn outlived(mut numbers: Subscriber<u64>) {
