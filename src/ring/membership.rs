@@ -99,7 +99,7 @@ pub(crate) enum OnConsumerDeath {
 impl OnConsumerDeath {
     /// The rule of a ring with these settings.
     pub(crate) fn of(settings: &Settings) -> Self {
-        if settings.tagged_slots { Self::Dropped } else { Self::Adopted }
+        if settings.is_request_ring() { Self::Dropped } else { Self::Adopted }
     }
 }
 

@@ -131,6 +131,12 @@ pub(crate) const MAX_BUFFERS: usize = MAX_ENTRIES + 2;
 pub(crate) const MAX_CELL_SIZE: usize = 1 << 30;
 
 impl Settings {
+    /// Returns true for the queue of a service, in which packets are requests. The request that a
+    /// dead server had in hand goes to no other one.
+    pub(crate) fn is_request_ring(&self) -> bool {
+        self.queue && self.tagged_slots
+    }
+
     /// Checks that a ring can have these settings. The error names the wrong and the right numbers.
     pub(crate) fn check(&self) -> Result<(), String> {
         let capacity = self.capacity;
