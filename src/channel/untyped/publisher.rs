@@ -60,12 +60,13 @@ impl Sender {
                 return Ok(self.publish(&[], value, Descriptor::data(len, type_index))?);
             }
         }
-        self.send_slow(value, type_index, timeout)
+        self.send_claimed(value, type_index, timeout)
     }
 
+    /// Publishes one packet through a claim of its own: any packet of a shared ring.
     // Out of line: serialization is large, and `send` is inlined into its callers.
     #[inline(never)]
-    fn send_slow<T: Packet, F: Form<SendError, WaitingFor>>(
+    fn send_claimed<T: Packet, F: Form<SendError, WaitingFor>>(
         &mut self,
         value: &T,
         type_index: u16,
@@ -274,13 +275,14 @@ impl Sender {
             && self.writer.is_exclusive()
             && !self.is_closed()
             && self.writer.owns(span(len));
-        if is_claimed { Ok(()) } else { self.begin_claim_slow(len, timeout) }
+        if is_claimed { Ok(()) } else { self.begin_new_claim(len, timeout) }
     }
 
+    /// Begins an operation with a claim of its own: any of a shared ring.
     // Out of line: the code of shared claims uses all registers. To save them costs an exclusive
     // reservation 14 instructions.
     #[inline(never)]
-    fn begin_claim_slow<F: Form<SendError, WaitingFor>>(
+    fn begin_new_claim<F: Form<SendError, WaitingFor>>(
         &mut self,
         len: usize,
         timeout: Timeout,
