@@ -28,7 +28,7 @@ mod any {
 }
 mod board;
 mod builder;
-mod calls;
+mod call_area;
 mod error;
 pub(crate) mod join;
 pub(crate) mod owned_entry;
@@ -55,7 +55,7 @@ pub use board::{
     TryChangedError, TryWriteError, WriteError, WriteTimeoutError,
 };
 pub use builder::RingBuilder;
-pub(crate) use calls::{CallArea, is_area_in_use, map_calls};
+pub(crate) use call_area::{CallArea, is_area_in_use, map_calls};
 pub use error::{
     RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, TryRecvError,
     TrySendError, TypeMismatch, ValueError, WaitingFor,

@@ -36,7 +36,7 @@
 //! | take and release, common to all readers | [`cursor`] |
 //! | a subscriber's own cursor, pins | [`reader`] |
 //! | the shared cursor of a queue | [`consumer_group`] |
-//! | cells of a board | [`cell`] |
+//! | cells of a board | [`board_cell`] |
 //! | guards over packets and claims | `guard`, `buffer` |
 //! | eviction and loss counters | [`overflow`] |
 //! | start position of a new subscriber | [`gate`] |
@@ -47,11 +47,11 @@
 //! | packet types in use | `types` |
 //! | cells for the outcomes of calls | `call` |
 
+pub(crate) mod board_cell;
 #[cfg(not(loom))]
 pub(crate) mod buffer;
 #[cfg(not(loom))]
 pub(crate) mod call;
-pub(crate) mod cell;
 pub(crate) mod claim;
 pub(crate) mod consumer_group;
 pub(crate) mod cursor;

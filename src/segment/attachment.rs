@@ -5,7 +5,7 @@
 
 #![cfg(not(loom))]
 
-use super::cells::CellMemory;
+use super::board_cells::CellMemory;
 use super::entry::{EntryId, Liveness};
 use super::layout::MAX_TYPES;
 use super::lifecycle;

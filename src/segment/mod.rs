@@ -15,7 +15,7 @@
 //! Start with [`layout`], then `lifecycle`. Files that need the operating system are not compiled
 //! under loom; each of them begins with that `cfg`.
 
-pub(crate) mod cells;
+pub(crate) mod board_cells;
 pub(crate) mod entry;
 pub(crate) mod inventory;
 pub(crate) mod layout;

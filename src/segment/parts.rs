@@ -2,7 +2,7 @@
 
 #![cfg(not(loom))]
 
-use super::cells::CellMemory;
+use super::board_cells::CellMemory;
 use super::entry::{EntryId, Kept, OwnerState, SlotPhase, WorkerSlotState};
 use super::layout::{
     BLOCKS, CallCell, CellHead, Head, MAX_TYPES, NOWHERE, PublisherEntry, SCHEMA_WORDS, SLOT, Slot,

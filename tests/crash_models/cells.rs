@@ -1,6 +1,6 @@
 //! Cells: values that readers pin in place while writers replace them.
 //!
-//! The actors mirror `ring/cell/`:
+//! The actors mirror `ring/board_cell/`:
 //!
 //! - writer: `writer.rs` (`lock`, `next_buffer`, `scan`, fill, `publish`)
 //! - reader: `reader.rs` (`pin`, `pin_any`, release)

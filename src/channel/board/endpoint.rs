@@ -9,10 +9,10 @@
 use crate::channel::join;
 use crate::channel::owned_entry::reap;
 use crate::error::OpenError;
-use crate::ring::cell::{CellReader, CellWriter};
+use crate::ring::board_cell::{CellReader, CellWriter};
 use crate::ring::membership::{self, Side};
 use crate::segment::Segment;
-use crate::segment::cells::CellMemory;
+use crate::segment::board_cells::CellMemory;
 use crate::segment::entry::EntryId;
 use crate::segment::view::LockedEntry;
 use std::collections::HashMap;

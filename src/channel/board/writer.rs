@@ -5,7 +5,7 @@ use super::{CellHolder, TryWriteError, WriteError, WriteTimeoutError};
 use crate::channel::verb;
 use crate::error::{Failure, Form, OpenError};
 use crate::packet::{self, Packet, Scratch, SendAs};
-use crate::ring::cell::{CellWriter, Hindrance};
+use crate::ring::board_cell::{CellWriter, Hindrance};
 use crate::segment::Segment;
 use crate::segment::entry::EntryId;
 use crate::segment::layout::CellHead;

@@ -1,6 +1,6 @@
 //! A small ring on the heap. A test decides which endpoints live.
 
-use crate::ring::cell::{CellReader, CellWriter};
+use crate::ring::board_cell::{CellReader, CellWriter};
 use crate::ring::claim::{Full, Writer};
 #[cfg(loom)]
 use crate::ring::consumer_group::ConsumerGroup;
@@ -14,7 +14,7 @@ use crate::ring::reader::Reader;
 #[cfg(loom)]
 use crate::ring::reap;
 use crate::ring::slot::Descriptor;
-use crate::segment::cells::CellMemory;
+use crate::segment::board_cells::CellMemory;
 use crate::segment::entry::EntryId;
 use crate::segment::layout::{CellHead, Head, PublisherEntry, Slot, SubscriberEntry};
 use crate::segment::settings::{Claims, Overflow, Settings};

@@ -1,8 +1,8 @@
 //! Safe code cannot misuse guards and entries: a batch belongs to its guard, an endpoint to its ring.
 
 use super::boxes::{Boxes, publish};
+use crate::ring::board_cell::CellReader;
 use crate::ring::buffer::StableBatch;
-use crate::ring::cell::CellReader;
 use crate::ring::claim::Writer;
 use crate::ring::cursor::{Cursor, Next};
 use crate::ring::guard::{BatchGuard, HoldsBatch, HoldsPacket};

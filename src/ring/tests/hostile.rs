@@ -2,7 +2,7 @@
 //! are unspecified.
 
 use super::boxes::{Boxes, publish};
-use crate::ring::cell::{CellFault, CellWriter, Hindrance, Pinned};
+use crate::ring::board_cell::{CellFault, CellWriter, Hindrance, Pinned};
 use crate::ring::cursor::{Cursor, Fault, Next};
 use crate::ring::gate;
 use crate::ring::recover::{Recovered, recover};

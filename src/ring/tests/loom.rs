@@ -4,7 +4,7 @@
 //! stamp is seen, is an error of the cell.
 
 use super::boxes::{Boxes, fill, len_of, publish, receive, tag_at, tag_of};
-use crate::ring::cell::{CellReader, Pinned};
+use crate::ring::board_cell::{CellReader, Pinned};
 use crate::ring::claim::Writer;
 use crate::ring::consumer_group::ConsumerGroup;
 use crate::ring::cursor::{Adoption, Cursor, Next};

@@ -5,7 +5,7 @@ use crate::failpoint::{Failpoint, failpoint};
 #[cfg(not(loom))]
 use crate::ring::buffer::WriteBuf;
 use crate::ring::membership;
-use crate::segment::cells::CellMemory;
+use crate::segment::board_cells::CellMemory;
 use crate::segment::entry::EntryId;
 use crate::segment::layout::CellHead;
 use crate::segment::settings::{Claims, MAX_BUFFERS};

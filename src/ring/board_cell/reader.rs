@@ -5,7 +5,7 @@ use crate::failpoint::{Failpoint, failpoint};
 #[cfg(not(loom))]
 use crate::ring::buffer::StableBytes;
 use crate::ring::membership;
-use crate::segment::cells::CellMemory;
+use crate::segment::board_cells::CellMemory;
 use crate::segment::layout::{CellHead, NOWHERE};
 use crate::segment::view::{LockedEntry, RingMemory};
 #[cfg(loom)]
