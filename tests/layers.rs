@@ -1,11 +1,13 @@
-//! The folder tree is the architecture: each layer of `src` imports only from the layers below it,
-//! and the files of one folder do not import each other in a circle. A `mod.rs` and the files of
-//! its folder may know each other: the parent has what its children share, and re-exports them.
+//! The folder tree is the architecture: each layer of `src` imports only from earlier layers, and
+//! the files of one folder do not import each other in a circle. A `mod.rs` and the files of its
+//! folder may know each other: the parent has what its children share, and re-exports them.
 //!
 //! Each type name stands for one thing: no two types or traits of `src` have the same name.
 //!
-//! The tests read `use` lines and paths that start with `crate::` or `super::`. Unit tests are
-//! left out: they may look at any layer.
+//! The table of files in `docs/internals/architecture.md` names what `src` has, and nothing else.
+//!
+//! The tests of imports read `use` lines and paths that start with `crate::` or `super::`. Unit
+//! tests are left out: they may look at any layer.
 
 #![allow(clippy::expect_used, reason = "a test may stop")]
 
@@ -125,6 +127,65 @@ fn re_exports_are_read_with_attributes_and_new_names() {
     let found = exports(code);
     let expected = [("A", "a"), ("C", "a"), ("D", "b"), ("E", "c")];
     assert_eq!(found, expected.map(|(name, child)| (name.to_owned(), child.to_owned())).into());
+}
+
+/// In the table a name ends with `/` if it is a folder, which then covers all files in it. Code
+/// with a capital letter is no name of a file. A `mod.rs` is named with any part of its folder.
+#[test]
+fn the_page_of_the_architecture_names_each_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/internals/architecture.md"));
+    let page = page.expect("the page is readable");
+    let (_, table) = page.split_once("\n## Files\n").expect("the page has a list of files");
+    let (table, _) = table.split_once("\n## ").expect("another section follows");
+
+    let mut named = BTreeSet::new();
+    for row in table.lines().filter(|line| line.starts_with("| `src/")) {
+        let mut cells = row.split('|').skip(1);
+        let folder = cells.next().unwrap_or_default().trim().trim_matches('`');
+        for code in cells.next().unwrap_or_default().split('`').skip(1).step_by(2) {
+            let is_file =
+                code.bytes().all(|byte| byte.is_ascii_lowercase() || b"_/{}, ".contains(&byte));
+            if !is_file {
+                continue;
+            }
+            let (inner, names) = match code.split_once('{') {
+                Some((inner, names)) => (inner, names.trim_end_matches('}')),
+                None => ("", code),
+            };
+            named.extend(names.split(',').map(|name| format!("{folder}{inner}{}", name.trim())));
+        }
+    }
+    let as_path = |name: &String| match name.ends_with('/') {
+        true => root.join(name),
+        false => root.join(format!("{name}.rs")),
+    };
+    let mut wrong: BTreeSet<String> = named
+        .iter()
+        .filter(|name| !as_path(name).exists())
+        .map(|name| format!("{name} is named and does not exist"))
+        .collect();
+
+    let mut files = Vec::new();
+    collect(&root.join("src"), &mut files);
+    let paths: Vec<PathBuf> = named.iter().map(as_path).collect();
+    for file in &files {
+        // A named file is the path itself; a named folder is a part of it.
+        let is_named = paths.iter().any(|path| match file.parent().filter(|_| is_mod(file)) {
+            Some(folder) => path.starts_with(folder) || folder.starts_with(path),
+            None => file.starts_with(path),
+        });
+        if !is_named {
+            let file = file.strip_prefix(root).expect("below the root").display();
+            wrong.insert(format!("{file} is not named"));
+        }
+    }
+    assert!(files.len() > 100, "only {} source files were found", files.len());
+    assert!(wrong.is_empty(), "the table of files in architecture.md:\n{}", lines(&wrong));
+}
+
+fn is_mod(file: &Path) -> bool {
+    file.ends_with("mod.rs")
 }
 
 /// The name of the type or trait whose definition begins in this line.

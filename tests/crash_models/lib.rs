@@ -11,9 +11,9 @@
 //! Limits: a model is not the code. Each model mirrors the code step for step and uses the step
 //! names of `src/failpoint/mod.rs`. The header of each file names the source of each transition.
 //! `failpoint::tests::kill` kills real processes at the same steps, and loom checks the memory
-//! orderings (`ring::tests::loom`). Memory is sequentially consistent in all models except
-//! `joining`, `parking`, `reactor` and `replies`. The protocol of these depends on a fence, a
-//! `membarrier` or the order of a pin, so stores are buffered.
+//! orderings (`ring::tests::loom`). Memory is sequentially consistent, except in the models whose
+//! protocol depends on a fence, a `membarrier` or the order of a pin: `cells`, `joining`,
+//! `parking`, `reactor` and `replies` buffer stores (`docs/internals/verification.md`).
 //!
 //! ```text
 //! cargo test -p packetring-models -- --nocapture             # state counts and coverage
