@@ -186,7 +186,7 @@ fn measure(fault: Fault, waiting: Waiting, round: u32) -> Outcome<Duration> {
 /// Kills the victim while `work` runs, a little later each round. Returns the time from the kill
 /// until the work was done.
 fn time_stall(victim: Victim, round: u32, work: impl FnOnce() -> Outcome<()>) -> Outcome<Duration> {
-    // The delays cover all phases of the bounded waits, which are 2 and 50 ms long.
+    // The delays cover all phases of the first sleeps, which last 2 to 50 ms.
     let delay = Duration::from_micros(u64::from(round) * 377 % 53_000 + 500);
     let killer = thread::spawn(move || {
         thread::sleep(delay);

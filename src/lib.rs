@@ -38,8 +38,13 @@
 //! | declare packet types | [`packet`](macro@packet), [`Packet`], [`with`] |
 //! | schemas and fingerprints of types | [`packet`](mod@packet) |
 //! | topics, inboxes, queues, services, events | [`Worker`], [`cluster`] |
+//! | the newest value, of one or many keys | [`Latest`], [`Board`], [`board`] |
 //! | spin, park, portable events | [`Wait`] |
 //! | wait for several endpoints at once | [`select()`] |
+//! | wait in an event loop or a task | [`Selectable`], [`Readiness`], feature `async` |
+//! | end waits from outside | [`Stop`] |
+//! | pass sockets to another process | feature `handover` |
+//! | packets with `Bytes`, with UUIDs | features `bytes`, `uuid` |
 //! | list all objects in shared memory, remove deserted ones | [`inventory()`], [`purge()`] |
 //!
 //! # Processes and threads
@@ -287,17 +292,17 @@ pub use packetring_derive::packet;
 ///
 /// ```
 /// # #[packetring::packet] pub struct Job { pub name: String }
-/// # #[packetring::packet] pub struct Stop;
+/// # #[packetring::packet] pub struct Quit;
 /// #[packetring::one_of]
 /// enum Work {
 ///     Job(Job),
-///     Stop(Stop),
+///     Quit(Quit),
 /// }
 ///
 /// fn name<'a>(work: &Work<'a>) -> &'a str {
 ///     match work {
 ///         Work::Job(job) => &job.name, // a `&'a ArchivedJob`
-///         Work::Stop(_) => "stop",
+///         Work::Quit(_) => "quit",
 ///     }
 /// }
 /// # fn main() {}

@@ -95,7 +95,7 @@ pub(crate) struct Identity {
     /// Worker slots of a directory; 0 in every other ring.
     pub(crate) worker_slots: AtomicU64,
     /// What a process of another layout version may do with a segment that is left
-    /// (`segment::identity::Keeps`).
+    /// (`segment::identity`).
     pub(crate) keeps: AtomicU64,
     /// Call cells of a call area; 0 in every other segment.
     pub(crate) call_cells: AtomicU64,
