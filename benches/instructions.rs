@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The bench runs itself under callgrind (Debian package `valgrind`). Callgrind counts the same on
-//! any machine, however fast or busy. The operations are in `instructions/operations.rs`.
+//! any machine, however fast or busy. The operations are in the folder `instructions`.
 //!
 //! A count says nothing about time: a locked instruction or a cache miss counts as one instruction.
 //!

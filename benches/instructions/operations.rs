@@ -7,12 +7,14 @@
 //! A publisher recomputes its limit once a lap. Only the rows with a number of slots include that:
 //! all other rings are too large to complete a lap.
 
+#[path = "clusters.rs"]
+mod clusters;
+
 use packetring::any::{AnyPublisher, AnySubscriber};
 use packetring::board::{LatestReader, LatestWriter};
-use packetring::cluster::{Client, Inbox, Request, Service};
 use packetring::{
     Latest, Overflow, Packet, Publisher, Reserved, Ring, RingBuilder, Subscriber, TryRecvError,
-    Worker, packet,
+    packet,
 };
 use rkyv::rancor::Failure;
 use rkyv::ser::allocator::Arena;
@@ -26,8 +28,6 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 pub(crate) const ROUNDS: u64 = 100;
 /// Rounds before counting starts.
 const WARM_UP: u64 = 20;
-/// Name of the worker that owns the inbox.
-const OWNER: &str = "owner";
 /// Packets of one `send_all`.
 const BATCH: usize = 32;
 
@@ -152,21 +152,6 @@ impl Operations<'_> {
         self.count("latest: read a new value", 1, cell()?, write_cell, read_cell, |_| true)?;
         let read_again = |cell: &mut _| write_cell(cell) && read_cell(cell);
         self.count("latest: read again", 1, cell()?, read_again, read_cell, |_| true)
-    }
-
-    fn messages(&mut self) -> Outcome<()> {
-        let mailing = Mailing::open()?;
-        self.count("message: send_to", 1, mailing, |_| true, Mailing::send, Mailing::receive)?;
-        let mailing = Mailing::open()?;
-        self.count("message: recv, open, ack", 1, mailing, Mailing::send, Mailing::receive, |_| {
-            true
-        })
-    }
-
-    fn calls(&mut self) -> Outcome<()> {
-        let worker = Worker::join(&cluster(), OWNER)?;
-        let calls = Calls { client: worker.client("s")?, service: worker.service("s")? };
-        self.count("call: start, recv, reply, wait", 1, calls, |_| true, Calls::call, |_| true)
     }
 
     fn chats(&mut self) -> Outcome<()> {
@@ -311,62 +296,6 @@ fn receive_any((_, subscriber): &mut (AnyPublisher, AnySubscriber)) -> bool {
     subscriber
         .recv()
         .is_ok_and(|packet| packet.open_as::<Tick>().is_ok_and(|tick| tick.sequence == 7))
-}
-
-/// A worker that sends to another.
-struct Mailing {
-    sender: Worker,
-    inbox: Inbox,
-    /// Owner of the inbox, which leaves on drop.
-    owner: Option<Worker>,
-}
-
-impl Mailing {
-    fn open() -> Outcome<Self> {
-        let owner = Worker::join(&cluster(), OWNER)?;
-        let sender = Worker::join(&cluster(), "sender")?;
-        Ok(Self { sender, inbox: owner.inbox()?, owner: Some(owner) })
-    }
-
-    fn send(&mut self) -> bool {
-        self.sender.send_to(OWNER, &tick()).is_ok()
-    }
-
-    fn receive(&mut self) -> bool {
-        self.inbox.recv().is_ok_and(|message| {
-            let is_sound = message.open_as::<Tick>().is_ok_and(|tick| tick.sequence == 7);
-            message.ack();
-            is_sound
-        })
-    }
-}
-
-impl Drop for Mailing {
-    fn drop(&mut self) {
-        // The cluster keeps the inbox of a worker that is dropped without leaving.
-        if let Some(Err(error)) = self.owner.take().map(Worker::leave) {
-            eprintln!("could not remove the inbox: {error}");
-        }
-    }
-}
-
-/// Both ends of a service.
-struct Calls {
-    client: Client<Tick, Tick>,
-    service: Service<Tick, Tick>,
-}
-
-impl Calls {
-    fn call(&mut self) -> bool {
-        let Ok(call) = self.client.start(&tick()) else { return false };
-        let is_served =
-            self.service.recv().is_ok_and(|request| Request::reply(request, &tick()).is_ok());
-        is_served && call.wait().is_ok_and(|reply| reply.sequence == 7)
-    }
-}
-
-fn cluster() -> String {
-    format!("instructions-{}", std::process::id())
 }
 
 /// The floor of `Chat: send`: archives into a buffer with enough capacity.
