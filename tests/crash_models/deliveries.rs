@@ -41,7 +41,7 @@ enum Fault {
     /// The count is taken for that of any packet.
     CountOfAnyPacket,
     /// A dead letter is acknowledged before its copy is sent.
-    AckedBeforeLetter,
+    AckedBeforeDeadLetter,
     /// A packet is handed out again, however often it was.
     NoLimit,
     /// Queue: an adopted packet is not flagged.
@@ -92,7 +92,7 @@ enum At {
     LateEnd,
     LateCount,
     LateCounted,
-    Letter,
+    DeadLetter,
     /// `Failpoint::DeadLetter`
     Buried,
     AdoptCount,
@@ -451,9 +451,9 @@ impl Deliveries {
                 let count = new.entries[own].count_of(me.packet, self.fault);
                 let has_limit = self.max_deliveries > 0 && self.fault != Fault::NoLimit;
                 let is_over = has_limit && is_redelivered && count >= self.max_deliveries;
-                me.at = match (is_over, self.fault == Fault::AckedBeforeLetter) {
+                me.at = match (is_over, self.fault == Fault::AckedBeforeDeadLetter) {
                     (true, true) => At::Buried,
-                    (true, false) => At::Letter,
+                    (true, false) => At::DeadLetter,
                     (false, _) => self.after_decision(me),
                 };
                 if is_over {
@@ -464,9 +464,9 @@ impl Deliveries {
                 }
                 ("decides about {}", me.packet)
             }
-            At::Letter => {
+            At::DeadLetter => {
                 new.letters[packet] += 1;
-                let is_acked = self.fault == Fault::AckedBeforeLetter;
+                let is_acked = self.fault == Fault::AckedBeforeDeadLetter;
                 me.at = if is_acked { At::Idle } else { At::Buried };
                 if is_acked {
                     me.packet = NOWHERE;
@@ -475,8 +475,8 @@ impl Deliveries {
             }
             At::Buried => {
                 self.release(new, me, 1);
-                if self.fault == Fault::AckedBeforeLetter {
-                    (me.packet, me.at) = (packet as u8, At::Letter);
+                if self.fault == Fault::AckedBeforeDeadLetter {
+                    (me.packet, me.at) = (packet as u8, At::DeadLetter);
                 }
                 ("acknowledges the dead letter {}", packet as u8)
             }
@@ -732,8 +732,8 @@ fn a_count_of_another_packet_must_not_count() {
 
 #[test]
 fn a_dead_letter_that_is_acknowledged_first_is_lost() {
-    broken_by(Fault::AckedBeforeLetter, DURABLE, Violation::PacketLost);
-    broken_by(Fault::AckedBeforeLetter, QUEUE, Violation::PacketLost);
+    broken_by(Fault::AckedBeforeDeadLetter, DURABLE, Violation::PacketLost);
+    broken_by(Fault::AckedBeforeDeadLetter, QUEUE, Violation::PacketLost);
 }
 
 #[test]

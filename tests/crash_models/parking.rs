@@ -1,5 +1,5 @@
-//! Parking and waking. A publisher stores, checks for waiters and wakes them. Sleepers announce
-//! themselves, check again and sleep. Each may be killed, also between stamp and wake.
+//! Parking and waking. A publisher stores, checks for waiters and wakes them. Sleepers register,
+//! check again and sleep. Each may be killed, also between stamp and wake.
 //!
 //! The actors mirror these sources:
 //!
@@ -17,7 +17,7 @@
 //!
 //! Sleeps are unbounded unless a scenario sets a bound. The protocol relies on a bound only after a
 //! kill. A sleep may end early, by a liveness check: the sleeper then sleeps again without a second
-//! announcement, if the word has not changed.
+//! registration, if the word has not changed.
 
 use super::explorer::{Model, Next, breaks, holds, is_large};
 
@@ -28,28 +28,28 @@ const SLEEPERS: [&str; 2] = ["S0", "S1"];
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Nothing,
-    /// The announcement is a flag; the waker clears it, then wakes.
+    /// The registration is a flag; the waker clears it, then wakes.
     FlagClearedThenWoken,
-    /// The announcement is a flag; the waker wakes, then clears it.
+    /// The registration is a flag; the waker wakes, then clears it.
     FlagWokenThenCleared,
-    /// The announcement is a count of sleepers, which each sleeper decrements.
+    /// The registration is a count of sleepers, which each sleeper decrements.
     CountOfSleepers,
-    /// The sleepers sleep on the announcement word itself.
-    SleepOnTheAnnouncement,
+    /// The sleepers sleep on `waiters` itself.
+    SleepOnTheWaiters,
     /// The sleeper executes no barrier.
     NoBarrier,
-    /// The sleeper does not check again after its announcement.
+    /// The sleeper does not check again after its registration.
     NoSecondRead,
     /// The sleeper reads the futex word after its second check.
     WordReadLast,
-    /// The waker records the announcement count after it has changed the word.
+    /// The waker records the registration count after it has changed the word.
     RecordedLate,
-    /// A joining publisher records all announcements as seen, and does not wake.
+    /// A joining publisher records all registrations as seen, and does not wake.
     NewcomerDoesNotWake,
     /// A publisher that `membarrier` does not reach executes no fence.
     NoLocalFence,
-    /// The sleeper relies on its last announcement, although the word has changed since.
-    OldAnnouncement,
+    /// The sleeper relies on its last registration, although the word has changed since.
+    OldRegistration,
     /// Sleeps are unbounded although a publisher may be killed.
     NoBound,
     /// The kernel does not compare the word of the stop before the sleep.
@@ -65,7 +65,7 @@ enum Violation {
     PublisherNeverFinishes,
     /// A sleeper sleeps although its wait was stopped.
     SleeperNeverStops,
-    /// A publisher wakes more often than sleepers announced themselves.
+    /// A publisher wakes more often than sleepers registered.
     PublisherWakesTooOften,
 }
 
@@ -74,7 +74,7 @@ enum At {
     Join,
     CommitStamp,
     LocalFence,
-    LookForAnnouncements,
+    LookForRegistrations,
     WakeLook,
     WakeWord,
     WakeAll,
@@ -89,7 +89,7 @@ struct Publisher {
     /// Its stamp is in its store buffer.
     is_pending: bool,
     seen: u8,
-    announced: u8,
+    read: u8,
     wakes: u8,
 }
 
@@ -97,7 +97,7 @@ struct Publisher {
 enum Pause {
     Look,
     ReadWord,
-    Announce,
+    Register,
     Barrier,
     ParkLook,
     LateWord,
@@ -125,22 +125,22 @@ struct Sleeper {
     at: Pause,
     received: u8,
     word: u8,
-    /// The word at its last announcement.
-    announced_at: Option<u8>,
+    /// The word at its last registration.
+    registered_at: Option<u8>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct State {
     /// Globally visible stamps.
     stamped: u8,
-    announce: u8,
+    waiters: u8,
     futex: u8,
     publishers: [Publisher; 2],
     sleepers: [Sleeper; 2],
     kills: u8,
     /// Sleeps that may end early.
     checks: u8,
-    announcements: u8,
+    registrations: u8,
     stopper: Stopper,
     is_stopped: bool,
     violation: Option<Violation>,
@@ -186,7 +186,7 @@ impl Model for Parking {
             sent: 0,
             is_pending: false,
             seen: 0,
-            announced: 0,
+            read: 0,
             wakes: 0,
         };
         let sleeper = |index: usize| Sleeper {
@@ -194,17 +194,17 @@ impl Model for Parking {
             at: Pause::Look,
             received: 0,
             word: 0,
-            announced_at: None,
+            registered_at: None,
         };
         State {
             stamped: 0,
-            announce: 0,
+            waiters: 0,
             futex: 0,
             publishers: [publisher(0), publisher(1)],
             sleepers: [sleeper(0), sleeper(1)],
             kills: self.kills,
             checks: self.checks,
-            announcements: 0,
+            registrations: 0,
             stopper: match self.fault {
                 _ if !self.stops => Stopper::Idle,
                 Fault::StopWakesFirst => Stopper::Wakes,
@@ -275,13 +275,13 @@ impl Parking {
         }
         let mut new = *state;
         let (text, number) = match me.at {
-            At::Join | At::CommitStamp | At::LocalFence | At::LookForAnnouncements => {
+            At::Join | At::CommitStamp | At::LocalFence | At::LookForRegistrations => {
                 self.send(index, &mut new, &mut me, next)
             }
             _ => self.wake(&mut new, &mut me, next),
         };
         new.publishers[index] = me;
-        if new.publishers[index].wakes > new.announcements {
+        if new.publishers[index].wakes > new.registrations {
             new.violation = Some(Violation::PublisherWakesTooOften);
         }
         next.step(PUBLISHERS[index], text, &[number], new);
@@ -297,14 +297,14 @@ impl Parking {
         let is_unreachable = self.is_unreachable && index == 1;
         match me.at {
             At::Join => {
-                me.seen = new.announce;
+                me.seen = new.waiters;
                 let wakes = self.fault != Fault::NewcomerDoesNotWake && !self.is_flag();
                 me.at = if wakes { At::WakeLook } else { At::CommitStamp };
-                ("joins after {} announcements", me.seen)
+                ("joins after {} registrations", me.seen)
             }
             At::CommitStamp => {
                 (me.is_pending, me.sent) = (true, me.sent + 1);
-                me.at = At::LookForAnnouncements;
+                me.at = At::LookForRegistrations;
                 if is_unreachable && self.fault != Fault::NoLocalFence {
                     me.at = At::LocalFence;
                 }
@@ -312,17 +312,17 @@ impl Parking {
             }
             At::LocalFence => {
                 new.stamped += u8::from(std::mem::take(&mut me.is_pending));
-                me.at = At::LookForAnnouncements;
+                me.at = At::LookForRegistrations;
                 ("fence", 0)
             }
-            At::LookForAnnouncements => {
+            At::LookForRegistrations => {
                 let counts = self.is_flag() || self.fault == Fault::CountOfSleepers;
-                let must_wake = new.announce != if counts { 0 } else { me.seen };
+                let must_wake = new.waiters != if counts { 0 } else { me.seen };
                 me.at = if must_wake { At::WakeLook } else { At::CommitStamp };
                 if !must_wake {
                     next.cover("a publisher found no sleeper");
                 }
-                ("checks for announcements: {}", new.announce)
+                ("checks for registrations: {}", new.waiters)
             }
             _ => unreachable!("not a part of sending"),
         }
@@ -336,18 +336,18 @@ impl Parking {
     ) -> (&'static str, u8) {
         match me.at {
             At::WakeLook => {
-                me.announced = new.announce;
+                me.read = new.waiters;
                 me.at = At::WakeWord;
                 if self.fault == Fault::FlagWokenThenCleared {
                     me.at = At::WakeAll;
                 }
-                ("reads the announcement count {}", me.announced)
+                ("reads the registration count {}", me.read)
             }
             At::WakeWord => {
                 me.at = At::WakeAll;
                 match self.fault {
-                    Fault::SleepOnTheAnnouncement => return ("leaves the word unchanged", 0),
-                    Fault::FlagClearedThenWoken => new.announce = 0,
+                    Fault::SleepOnTheWaiters => return ("leaves the word unchanged", 0),
+                    Fault::FlagClearedThenWoken => new.waiters = 0,
                     _ => new.futex += 1,
                 }
                 // A locked instruction drains the store buffer.
@@ -366,17 +366,17 @@ impl Parking {
                 ("wakes all", 0)
             }
             At::Record => {
-                me.seen = me.announced;
+                me.seen = me.read;
                 match self.fault {
-                    Fault::RecordedLate => me.seen = new.announce,
+                    Fault::RecordedLate => me.seen = new.waiters,
                     Fault::FlagWokenThenCleared => {
-                        new.announce = 0;
+                        new.waiters = 0;
                         new.stamped += u8::from(std::mem::take(&mut me.is_pending));
                     }
                     _ => {}
                 }
-                (me.announced, me.at) = (0, At::CommitStamp);
-                ("records the announcement count {}", me.seen)
+                (me.read, me.at) = (0, At::CommitStamp);
+                ("records the registration count {}", me.seen)
             }
             _ => unreachable!("not a part of waking"),
         }
@@ -443,7 +443,7 @@ impl Parking {
             | Pause::Sleep
             | Pause::Asleep
             | Pause::Stopped => self.look(state, &mut me, next),
-            _ => self.announce(&mut new, &mut me, next),
+            _ => self.register(&mut new, &mut me, next),
         };
         if let Some((text, number)) = words {
             new.sleepers[index] = me;
@@ -451,16 +451,16 @@ impl Parking {
         }
     }
 
-    /// Returns true if the last announcement still counts.
-    fn is_announced(&self, me: &Sleeper) -> bool {
+    /// Returns true if the last registration still counts.
+    fn is_registered(&self, me: &Sleeper) -> bool {
         match self.fault {
-            Fault::OldAnnouncement => me.announced_at.is_some(),
-            Fault::CountOfSleepers | Fault::SleepOnTheAnnouncement => false,
-            _ => !self.is_flag() && me.announced_at == Some(me.word),
+            Fault::OldRegistration => me.registered_at.is_some(),
+            Fault::CountOfSleepers | Fault::SleepOnTheWaiters => false,
+            _ => !self.is_flag() && me.registered_at == Some(me.word),
         }
     }
 
-    fn announce(
+    fn register(
         &self,
         new: &mut State,
         me: &mut Sleeper,
@@ -469,23 +469,23 @@ impl Parking {
         match me.at {
             Pause::ReadWord => {
                 me.word = new.futex;
-                me.at = Pause::Announce;
-                if self.is_announced(me) {
-                    next.cover("an announcement served a second sleep");
+                me.at = Pause::Register;
+                if self.is_registered(me) {
+                    next.cover("a registration served a second sleep");
                     me.at = Pause::ParkLook;
                 }
                 Some(("reads the word: {}", me.word))
             }
-            Pause::Announce => {
-                new.announce = if self.is_flag() { 1 } else { new.announce + 1 };
-                new.announcements += u8::from(self.sleepers_die);
+            Pause::Register => {
+                new.waiters = if self.is_flag() { 1 } else { new.waiters + 1 };
+                new.registrations += u8::from(self.sleepers_die);
                 match self.fault {
-                    Fault::SleepOnTheAnnouncement => me.word = new.announce,
+                    Fault::SleepOnTheWaiters => me.word = new.waiters,
                     _ if self.is_flag() => me.word = 1,
                     _ => {}
                 }
                 me.at = Pause::Barrier;
-                Some(("announces itself: {}", new.announce))
+                Some(("registers: {}", new.waiters))
             }
             Pause::Barrier => {
                 if self.fault != Fault::NoBarrier {
@@ -494,17 +494,17 @@ impl Parking {
                         new.drain(1);
                     }
                 }
-                me.announced_at = Some(me.word);
+                me.registered_at = Some(me.word);
                 let looks = self.fault != Fault::NoSecondRead;
                 me.at = if looks { Pause::ParkLook } else { Pause::Sleep };
                 Some(("membarrier", 0))
             }
             Pause::TakeOff => {
-                new.announce -= 1;
+                new.waiters -= 1;
                 me.at = Pause::Look;
-                Some(("decrements the count: {}", new.announce))
+                Some(("decrements the count: {}", new.waiters))
             }
-            _ => unreachable!("not a part of announcing"),
+            _ => unreachable!("not a part of registering"),
         }
     }
 
@@ -546,8 +546,8 @@ impl Parking {
                 Some(("reads the word: {}", me.word))
             }
             Pause::Sleep => {
-                let on_announcement = self.is_flag() || self.fault == Fault::SleepOnTheAnnouncement;
-                let word = if on_announcement { state.announce } else { state.futex };
+                let on_waiters = self.is_flag() || self.fault == Fault::SleepOnTheWaiters;
+                let word = if on_waiters { state.waiters } else { state.futex };
                 let is_stopped = state.is_stopped && self.fault != Fault::StopNotCompared;
                 let sleeps = word == me.word && !is_stopped;
                 if word != me.word {
@@ -633,7 +633,7 @@ fn no_wake_up_is_lost_without_any_bound() {
     holds("parking, a publisher joins", &JOINING, &[]);
     holds("parking, three packets", &THREE_PACKETS, &situations);
     holds("parking, an unreachable publisher", &UNREACHABLE, &[]);
-    let again = ["an announcement served a second sleep"];
+    let again = ["a registration served a second sleep"];
     holds("parking, a check", &CHECKING, &again);
     holds("parking, two publishers, a check", &Parking { checks: 1, ..TWO_PUBLISHERS }, &again);
     holds("parking, two sleepers, a check", &Parking { checks: 1, ..TWO_SLEEPERS }, &again);
@@ -699,12 +699,12 @@ fn a_count_of_sleepers_makes_publishers_wake_dead_sleepers() {
 }
 
 #[test]
-fn a_sleep_on_the_announcement_itself_loses_a_wake_up() {
-    broken_by(Fault::SleepOnTheAnnouncement, THREE_PACKETS, Violation::SleeperNeverWakes);
+fn a_sleep_on_the_waiters_word_loses_a_wake_up() {
+    broken_by(Fault::SleepOnTheWaiters, THREE_PACKETS, Violation::SleeperNeverWakes);
 }
 
 #[test]
-fn an_announcement_without_a_barrier_is_not_seen() {
+fn a_registration_without_a_barrier_is_not_seen() {
     broken_by(Fault::NoBarrier, THREE_PACKETS, Violation::SleeperNeverWakes);
 }
 
@@ -719,13 +719,13 @@ fn a_word_read_after_the_second_check_loses_a_wake_up() {
 }
 
 #[test]
-fn announcements_recorded_after_the_word_are_lost() {
+fn registrations_recorded_after_the_word_are_lost() {
     broken_by(Fault::RecordedLate, THREE_PACKETS, Violation::SleeperNeverWakes);
 }
 
 #[test]
-fn an_announcement_that_was_answered_loses_a_wake_up() {
-    broken_by(Fault::OldAnnouncement, CHECKING, Violation::SleeperNeverWakes);
+fn a_registration_that_was_answered_loses_a_wake_up() {
+    broken_by(Fault::OldRegistration, CHECKING, Violation::SleeperNeverWakes);
 }
 
 #[test]

@@ -2,15 +2,15 @@
 //! is held back by packets in flight. A recoverer handles the packets of dead consumers. Each
 //! consumer, also as a recoverer, may be killed before each of its steps.
 //!
-//! Consumers mirror `ring::group` step by step; the publisher mirrors `ring::gate::scan`. Below,
-//! `in_flight` is the word of a consumer's entry that records its packet.
+//! Consumers mirror `ring::consumer_group` step by step; the publisher mirrors `ring::gate::scan`.
+//! Below, `in_flight` is the word of a consumer's entry that records its packet.
 //!
 //! ```text
-//!  take      in_flight := p|TRYING
+//!  take      in_flight := p|PIN
 //!              ─► CAS shared p → p|PIN ─► in_flight := p ─► shared := p + span ─► taken
 //!                  └ lost: in_flight := nowhere
 //!  ack       in_flight := nowhere
-//!  recover   under the control lock: shared is pinned at p, no living entry has p in flight,
+//!  unpin     under the control lock: shared is pinned at p, no living entry has p in flight,
 //!            shared is still pinned at p: clear p in all dead entries, shared := p
 //!  adopt     under the control lock: a dead entry has p in flight, below shared:
 //!            own in_flight := p, count the adoption, clear p in all dead entries
@@ -25,7 +25,7 @@ use super::explorer::{Model, Next, breaks, holds, is_large};
 const ENTRIES: usize = 3;
 /// Limit of the packets of a scenario.
 const MOST: usize = 4;
-const NAMES: [&str; ENTRIES] = ["M0", "M1", "M2"];
+const NAMES: [&str; ENTRIES] = ["C0", "C1", "C2"];
 
 /// Injected faults.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ enum Truth {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum InFlight {
     Nowhere,
-    Trying(u8),
+    Pinned(u8),
     Holds(u8),
 }
 
@@ -101,7 +101,7 @@ impl InFlight {
     fn position(self) -> Option<u8> {
         match self {
             Self::Nowhere => None,
-            Self::Trying(p) | Self::Holds(p) => Some(p),
+            Self::Pinned(p) | Self::Holds(p) => Some(p),
         }
     }
 }
@@ -423,7 +423,7 @@ impl Groups {
                 new.consumers[entry].at = At::Pin;
                 let simple = self.fault == Fault::NoPin;
                 new.consumers[entry].in_flight =
-                    if simple { InFlight::Holds(p) } else { InFlight::Trying(p) };
+                    if simple { InFlight::Holds(p) } else { InFlight::Pinned(p) };
                 "records that it tries {}"
             }
             At::Pin if !is_there => {

@@ -1134,7 +1134,7 @@ impl Replies {
                     Fault::GivenUpBeforePin => At::EarlyGivenUp,
                     _ => At::Pin,
                 };
-                next.step(NAMES[entry], "announces {}", &[at], new);
+                next.step(NAMES[entry], "tries to take {}", &[at], new);
             }
             return;
         }

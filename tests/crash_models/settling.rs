@@ -268,7 +268,7 @@ impl Settling {
                     Slot::Job => {
                         (me.position, me.at) = (state.shared, At::Pin);
                         new.words[who] = state.shared | PIN;
-                        ("announces {}", state.shared)
+                        ("tries to take {}", state.shared)
                     }
                     Slot::Free | Slot::Claimed => return,
                 }
@@ -363,8 +363,8 @@ impl Settling {
             Janitor::Clear => {
                 // Announced attempts of the dead go with their entries; jobs in flight stay.
                 for word in &mut new.words {
-                    let is_announced = *word & PIN != 0;
-                    if is_announced || self.fault == Fault::WordsCleared {
+                    let is_attempt = *word & PIN != 0;
+                    if is_attempt || self.fault == Fault::WordsCleared {
                         *word = NOWHERE;
                     }
                 }

@@ -627,7 +627,7 @@ impl Types {
         }
         let mut new = *state;
         self.reap(entry, &mut new);
-        // An exclusive successor walks the committed packets.
+        // An exclusive successor scans the committed packets.
         if self.is_exclusive {
             return;
         }

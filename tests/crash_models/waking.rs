@@ -24,7 +24,7 @@ const PACKETS: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Nothing,
-    /// A publisher records all announcements, although it did not wake all sleepers.
+    /// A publisher records all registrations, although it did not wake all sleepers.
     RecordsAll,
     /// A consumer that was woken and took a packet does not look for another one.
     KeepsWakeUp,
@@ -47,7 +47,7 @@ enum Violation {
 enum At {
     Claim,
     Commit,
-    LookForAnnouncements,
+    LookForRegistrations,
     ChangeWord,
     Wake,
     Record,
@@ -60,7 +60,7 @@ struct Publisher {
     left: u8,
     claimed: u8,
     seen: u8,
-    announced: u8,
+    read: u8,
     /// Sleepers that it will still wake.
     to_wake: u8,
 }
@@ -69,7 +69,7 @@ struct Publisher {
 enum Pause {
     Look,
     ReadWord,
-    Announce,
+    Register,
     SecondLook,
     Sleep,
     Asleep,
@@ -95,7 +95,7 @@ struct State {
     stamped: [bool; PACKETS],
     tail: u8,
     cursor: u8,
-    announce: u8,
+    waiters: u8,
     futex: u8,
     publishers: [Publisher; 2],
     consumers: [Consumer; 3],
@@ -138,7 +138,7 @@ impl Model for Waking {
             left: if index < self.publishers { self.packets } else { 0 },
             claimed: 0,
             seen: 0,
-            announced: 0,
+            read: 0,
             to_wake: 0,
         };
         let consumer = |index: usize| Consumer {
@@ -151,7 +151,7 @@ impl Model for Waking {
             stamped: [false; PACKETS],
             tail: 0,
             cursor: 0,
-            announce: 0,
+            waiters: 0,
             futex: 0,
             publishers: [publisher(0), publisher(1)],
             consumers: [consumer(0), consumer(1), consumer(2)],
@@ -231,14 +231,14 @@ impl Waking {
                 if state.cursor < me.claimed {
                     next.cover("a packet was committed behind an open claim");
                 }
-                me.at = At::LookForAnnouncements;
+                me.at = At::LookForRegistrations;
                 ("commits position {}", me.claimed)
             }
-            At::LookForAnnouncements => {
-                me.announced = state.announce;
-                let must_wake = me.announced != me.seen;
+            At::LookForRegistrations => {
+                me.read = state.waiters;
+                let must_wake = me.read != me.seen;
                 me.at = if must_wake { At::ChangeWord } else { At::Claim };
-                ("checks for announcements: {}", me.announced)
+                ("checks for registrations: {}", me.read)
             }
             At::ChangeWord => {
                 new.futex += 1;
@@ -252,7 +252,7 @@ impl Waking {
                     let me = &mut new.publishers[index];
                     me.to_wake -= 1;
                     if me.to_wake == 0 {
-                        // There may be more sleepers: their announcements stay unanswered.
+                        // There may be more sleepers: their registrations stay unanswered.
                         let records = self.fault == Fault::RecordsAll;
                         me.at = if records { At::Record } else { At::Claim };
                     }
@@ -265,8 +265,8 @@ impl Waking {
                 ("finds no other sleeper", 0)
             }
             At::Record => {
-                (me.seen, me.announced, me.at) = (me.announced, 0, At::Claim);
-                ("records the announcement count {}", me.seen)
+                (me.seen, me.read, me.at) = (me.read, 0, At::Claim);
+                ("records the registration count {}", me.seen)
             }
         };
         new.publishers[index] = me;
@@ -334,13 +334,13 @@ impl Waking {
                 ("finds nothing at position {}", state.cursor)
             }
             Pause::ReadWord => {
-                (me.word, me.at) = (state.futex, Pause::Announce);
+                (me.word, me.at) = (state.futex, Pause::Register);
                 ("reads the word: {}", me.word)
             }
-            Pause::Announce => {
-                new.announce += 1;
+            Pause::Register => {
+                new.waiters += 1;
                 me.at = Pause::SecondLook;
-                ("announces itself: {}", new.announce)
+                ("registers: {}", new.waiters)
             }
             Pause::SecondLook => {
                 me.at = if state.is_ready() { Pause::Look } else { Pause::Sleep };
@@ -450,7 +450,7 @@ fn broken_by(fault: Fault, scenario: Waking) {
 }
 
 #[test]
-fn announcements_recorded_although_sleepers_are_left_lose_a_wake_up() {
+fn registrations_recorded_although_sleepers_are_left_lose_a_wake_up() {
     broken_by(Fault::RecordsAll, ONE_BY_ONE);
 }
 
