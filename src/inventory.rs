@@ -40,7 +40,7 @@ pub enum ObjectKind {
     Queue,
     /// The requests of a service.
     Requests,
-    /// The replies to a client.
+    /// The call area of a worker: the replies to it.
     Replies,
     /// The events of a cluster.
     Events,
@@ -53,7 +53,7 @@ pub enum ObjectKind {
     Foreign,
 }
 
-/// One object of this user in shared memory.
+/// An object of this user in shared memory.
 ///
 /// [`Display`](fmt::Display) shows it as errors do, as in `topic "prices" of cluster "shop"`. For a
 /// file of another program it shows the path, as in `foreign file "/dev/shm/packetring.x"`.
@@ -63,8 +63,7 @@ pub struct ObjectInfo {
     /// The kind.
     pub kind: ObjectKind,
     /// The name as the user gave it: of the ring, board, topic, queue or service, or of an inbox's
-    /// worker.
-    /// For replies the id of the client. Empty for a directory and for events.
+    /// worker. For replies the id of the caller. Empty for a directory and for events.
     pub name: String,
     /// The [prefix](crate::RingBuilder::prefix) of the name; `None` for a name without one.
     pub prefix: Option<String>,
@@ -83,9 +82,9 @@ pub struct ObjectInfo {
     pub layout: Option<u32>,
     /// True if a living process is attached, which may be this one.
     pub is_attached: bool,
-    /// The processes that have the object mapped, ascending, as this process sees their ids. Of
-    /// processes that `/proc` does not show, such as those of another user, only those that own an
-    /// endpoint; the ids are then valid in the pid namespaces of these processes. For display only:
+    /// The processes that have the object mapped, ascending, as this process sees their ids.
+    /// `/proc` does not show all processes: for example, not those of another user. Such a process
+    /// is listed if it owns an endpoint, with its id in its own pid namespace. For display only:
     /// [`is_attached`](Self::is_attached) comes from the locks of the kernel.
     pub processes: Vec<u32>,
     /// Time since the object was made.
@@ -203,7 +202,7 @@ pub fn purge_prefix(prefix: &str) -> Result<Purged, OpenError> {
     purge_those(|object| object.prefix.as_deref().unwrap_or_default() == prefix)
 }
 
-/// Removes the deserted objects among those that `is_meant` selects.
+/// Removes the deserted objects that `is_meant` selects.
 fn purge_those(is_meant: impl Fn(&ObjectInfo) -> bool) -> Result<Purged, OpenError> {
     let mut purged = Purged { removed: Vec::new(), stays: Vec::new() };
     for object in inventory()?.into_iter().filter(is_meant) {

@@ -56,7 +56,7 @@ fn mapped(name: &str) -> (usize, usize) {
         match access {
             "rw-s" => sums.0 += len,
             "r--s" => sums.1 += len,
-            // Keeps the locks of an attachment.
+            // This page keeps the locks of an attachment.
             "---s" => {}
             other => panic!("{other}"),
         }
@@ -136,7 +136,7 @@ fn mode(name: &str) -> u32 {
     fs::metadata(object(name)).unwrap().permissions().mode() & 0o7777
 }
 
-/// Whether this process may change its user. Prints a note if not.
+/// Returns true if this process may change its user. Prints a note if not.
 fn may_change_user() -> bool {
     let may = rustix::process::geteuid().is_root();
     if !may {
@@ -382,7 +382,7 @@ fn a_damaged_packet_is_reported_and_skipped() {
         }
         let bytes = fs::read(object(&name.0)).unwrap();
         let file = OpenOptions::new().write(true).open(object(&name.0)).unwrap();
-        // In this lap and in earlier ones.
+        // Damages the text of this lap and of earlier ones.
         for at in bytes.windows(8).enumerate().filter(|(_, text)| text == b"bad, and").map(|w| w.0)
         {
             file.write_all_at(&[0xff], at as u64).unwrap();
@@ -462,8 +462,8 @@ fn a_ring_left_by_dead_processes_is_replaced() {
     }
 }
 
-/// Performs every non-blocking operation on a ring. Errors are allowed; a panic, a signal or an
-/// endless loop is not.
+/// Performs operations that do not wait: those of a subscriber, a durable subscriber and a
+/// publisher. Errors are allowed; a panic, a signal or an endless loop is not.
 fn use_damaged(name: &str) {
     let Ok(ring) = Ring::attach(name) else { return };
     ring.types();
@@ -485,9 +485,9 @@ fn use_damaged(name: &str) {
     }
 }
 
-/// Damages each word between the identity of the ring and its slots in turn: the tail, the oldest
-/// position, both wake-up words, the membership word, a publisher's entry and the durable
-/// subscriber's entry.
+/// Damages these words in turn: the tail, the oldest position, words of both event counts, the ring
+/// state, words of the membership block, of a publisher's entry and of the durable subscriber's
+/// entry.
 #[test]
 fn damaged_words_cause_only_errors() {
     const PUBLISHERS: u64 = 768;

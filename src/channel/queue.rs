@@ -208,9 +208,9 @@ impl<T: Packet> Delivery<'_, T> {
     /// Returns the packet to the queue. A consumer that receives gets it within 50 ms, or within
     /// 250 ms if all wait, flagged as redelivered. This consumer may get it again.
     ///
-    /// A returned packet occupies an entry of the queue until it is delivered. Half of the entries
-    /// are reserved for consumers. If no unreserved entry is free, the guard is only dropped, and
-    /// this consumer receives the packet again.
+    /// A returned packet occupies an entry of the queue until it is delivered. It is returned only
+    /// while more than half of the entries are free, so that consumers can join. Otherwise the
+    /// guard is only dropped, and this consumer receives the packet again.
     pub fn nack(this: Self) {
         this.opened.into_guard().end(GroupReceiver::nack);
     }

@@ -1,4 +1,4 @@
-//! What every endpoint that can be waited for has in common, and its readiness for event loops.
+//! The trait of endpoints that can be waited for, and their readiness for event loops.
 //!
 //! - [`Waitable`]: what `select` and the reactor (`wait::reactor`) ask of an endpoint.
 //! - [`Readiness`]: a descriptor that is readable when an endpoint may have something.
@@ -75,7 +75,7 @@ pub(crate) trait Waitable {
     /// need.
     fn end_sleep(&self) {}
 
-    /// What ends its waits from outside. After that it is ready: its receive returns `Stopped`.
+    /// Ends its waits from outside. After that it is ready: its receive returns `Stopped`.
     fn stop(&self) -> Option<&Stop> {
         None
     }

@@ -136,7 +136,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// What ends waits for the control lock.
+    /// The limits of waits for the control lock.
     pub(super) fn limit(&self) -> LockLimit {
         LockLimit { timeout: self.join_timeout, stop: self.stop.clone() }
     }

@@ -1,5 +1,5 @@
-//! What a worker waits for: other workers and their inboxes, and room in an inbox, which a thread
-//! waits for in `inbox::send`.
+//! The waits of a worker: for other workers and their inboxes, and in a task for room in an inbox.
+//! A thread waits for room in `inbox::send`.
 
 use super::directory::{WorkerInfo, WorkerState};
 use super::error::WaitError;

@@ -30,7 +30,7 @@
 //!
 //! A ring with history has `oldest`, a packet boundary below which slots may be overwritten.
 //! Publishers move it up when they need room: to at most `kept` slots below the tail, and never
-//! past a claim that is not committed. A newcomer starts there and walks forward until only
+//! past a claim that is not committed. A newcomer starts there and scans forward until only
 //! `history` packets are ahead.
 
 use super::geometry::{Geometry, clamp};

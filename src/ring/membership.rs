@@ -210,7 +210,7 @@ pub(super) fn join_subscriber(
     take(&entry.details.owner, OwnerState::Joining);
     failpoint(Failpoint::JoinCursor);
     let first = boundary(memory, &geometry, start);
-    // Pinned against evictors: neither the packets that one would walk over are protected yet, nor
+    // Pinned against evictors: neither the packets that one would scan are protected yet, nor
     // the position where it would put the cursor. Pairs with the acquires in `gate::scan`.
     entry.cursor.store(first | PIN, Ordering::Release);
     // Pairs with the fence in `gate::scan`.
@@ -219,7 +219,7 @@ pub(super) fn join_subscriber(
     failpoint(Failpoint::JoinMove);
     let loss = LossCounter::open(&entry.details);
     if geometry.history > 0 && start == Start::Newcomer {
-        // Gates the packets that are walked over.
+        // Gates the packets that are scanned.
         entry.cursor.store(placed | PIN, Ordering::Release);
         let tail = memory.head().tail.load(Ordering::Acquire);
         placed = gate::history_start(memory, &geometry, placed, tail);

@@ -1,7 +1,7 @@
 //! The claim of a publisher that died becomes void packets.
 //!
 //! The caller holds the control lock. Recovery resolves the *record of a dead entry*, never "a
-//! position". It walks x upwards from the record's start. At each x:
+//! position". It moves x upwards from the record's start. At each x:
 //!
 //! 1. Read the tail. If x is at the record's end or at the tail, clear the record: done.
 //! 2. If x is stamped, go on behind that packet, at step 1. This holds for every later step that

@@ -36,7 +36,7 @@
 //! An evicted subscriber of a `DropOldest` ring may poll the stamp of a slot while a publisher
 //! copies payload into it. It reads one aligned word of whatever was there. A match has probability
 //! 2⁻⁶⁴ and alone gives nothing out: the pin, a compare-and-swap on the cursor, fails. Within one
-//! process this is a data race in the memory model, as in every sequence lock. It is one of three
+//! process this is a data race in the memory model, as in every sequence lock. It is one of those
 //! that `.ci/tsan.suppressions` names (`docs/internals/verification.md`).
 
 use super::geometry::{Geometry, span};

@@ -106,7 +106,7 @@ fn first_of_newcomer(memory: &RingMemory, geometry: &Geometry, tail: u64) -> u64
     // Pairs with the release half of its move, by any publisher.
     let from = clamp(oldest.load(Ordering::Acquire));
     let start = gate::history_start(memory, geometry, from, tail);
-    // A store over a packet of the walk comes behind a move of the oldest packet. Then the walk
+    // A store over a packet of the scan comes behind a move of the oldest packet. Then the scan
     // counts nothing.
     fence(Ordering::Acquire);
     if oldest.load(Ordering::Relaxed) == from { start } else { from }

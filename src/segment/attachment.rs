@@ -43,7 +43,7 @@ pub(crate) struct Segment {
     /// The entries whose liveness lock this attachment holds. The kernel reports the locks of the
     /// own descriptor as free.
     held: Mutex<HashSet<EntryId>>,
-    /// What ends waits: for the control lock, and of the endpoints that use the attachment.
+    /// Limits waits: for the control lock, and of the endpoints that use the attachment.
     limit: LockLimit,
 }
 
@@ -189,12 +189,12 @@ impl Segment {
         self.limit.stop = stop;
     }
 
-    /// What stops the waits of this attachment.
+    /// The stop that ends the waits of this attachment.
     pub(crate) fn stop(&self) -> Option<&Stop> {
         self.limit.stop.as_ref()
     }
 
-    /// What ends its waits for the control lock.
+    /// The limits of its waits for the control lock.
     pub(super) fn limit(&self) -> &LockLimit {
         &self.limit
     }

@@ -92,9 +92,9 @@ pub(crate) struct Identity {
     pub(crate) salt: AtomicU64,
     /// Process id of the maker, for display only.
     pub(crate) maker: AtomicU64,
-    /// Worker slots of a directory; 0 in every other ring.
+    /// Worker slots of a directory; 0 in every other segment.
     pub(crate) worker_slots: AtomicU64,
-    /// What a process of another layout version may do with a segment that is left
+    /// Whether a process of another layout version may remove a segment that is left
     /// (`segment::identity`).
     pub(crate) keeps: AtomicU64,
     /// Call cells of a call area; 0 in every other segment.
@@ -131,7 +131,7 @@ pub(crate) struct Head {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct EventCount {
-    /// Counts announcements of sleepers. Sleepers add to it, notifiers load it.
+    /// Counts registrations of waiters. Waiters add to it, notifiers load it.
     pub(crate) waiters: AtomicU32,
     /// The word that the kernel sleeps on. Notifiers add to it.
     pub(crate) futex: AtomicU32,

@@ -21,10 +21,11 @@ pub enum Overflow {
     Block,
     /// The subscriber loses its oldest packets and gets their number.
     ///
-    /// A packet that a subscriber holds is never overwritten. If the ring is full above it, the
-    /// publisher waits until it is released, or gets [`Full`](crate::TrySendError::Full). So
-    /// release a packet before long work on it. [`recv_copied`](crate::Subscriber::recv_copied) and
-    /// [`values`](crate::Subscriber::values) hold none.
+    /// A packet that a subscriber holds is never overwritten. If no room is left behind that
+    /// packet, the publisher waits until the packet is released, or gets
+    /// [`Full`](crate::TrySendError::Full). So release a packet before long work on it.
+    /// [`recv_copied`](crate::Subscriber::recv_copied) and [`values`](crate::Subscriber::values)
+    /// hold none.
     DropOldest,
 }
 
@@ -64,9 +65,11 @@ pub struct Settings {
     pub(crate) parking: Parking,
     /// Worker slots: 0, except in the directory of a cluster.
     pub(crate) worker_slots: usize,
-    /// Call cells: 0, except in the call area of a worker. Its slots are memory for replies.
+    /// Call cells: 0, except in the call area of a worker. The slots of a call area are memory for
+    /// replies.
     pub(crate) call_cells: usize,
-    /// Cluster ring: packets carry a tag and possibly a prefix. Plain endpoints cannot read it.
+    /// Ring of an inbox, of requests or of events: packets carry a tag and possibly a prefix. An
+    /// opener without this setting is refused.
     pub(crate) tagged_slots: bool,
     /// Work queue: each packet goes to one consumer.
     pub(crate) queue: bool,

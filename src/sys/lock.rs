@@ -37,7 +37,7 @@ fn exclusive(fd: BorrowedFd<'_>, byte: u64) -> io::Result<()> {
     }
 }
 
-/// What ends a wait for a lock. By default nothing does.
+/// The limits of a wait for a lock. By default there are none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LockLimit {
     pub(crate) timeout: Option<Duration>,

@@ -19,7 +19,7 @@ pub(crate) use machine::random;
 use std::ffi::c_int;
 use std::io;
 
-/// Returns the bytes of a page of memory: 4, 16 or 64 KiB, the same for all processes of a kernel.
+/// Returns the bytes of a page of memory: 4 KiB on x86-64. All processes of a kernel have the same.
 pub(crate) fn page_size() -> usize {
     // SAFETY: The call only reads a constant of the system.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };

@@ -60,7 +60,7 @@ pub(crate) struct Waiter {
     registered: AtomicU64,
     /// There are several cores, so another process can run while this one spins.
     several_cores: bool,
-    /// What ends its waits from outside.
+    /// Ends its waits from outside.
     #[cfg(not(loom))]
     stop: Option<Stop>,
 }
@@ -90,7 +90,7 @@ impl Waiter {
         self.stop = stop.cloned();
     }
 
-    /// What ends its waits.
+    /// The stop that ends its waits.
     #[cfg(not(loom))]
     pub(crate) fn stop(&self) -> Option<&Stop> {
         self.stop.as_ref()
@@ -125,8 +125,8 @@ impl Waiter {
         matches!(self.sleep, Sleep::Futex)
     }
 
-    /// What a wait for `is_found` has to return now: `Some(false)` if it was stopped. `None`: it
-    /// goes on.
+    /// The result of a wait, if it has to end now: true if it found something, false if it was
+    /// stopped.
     pub(crate) fn outcome(&self, is_found: bool) -> Option<bool> {
         (is_found || self.is_stopped()).then_some(is_found)
     }

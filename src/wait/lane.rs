@@ -1,8 +1,9 @@
 //! The threads of the reactor.
 //!
-//! The thread looks only at the endpoints whose words changed, whose time has come, or that ask for
-//! it. An endpoint asks if the thread has to look at it sooner than it plans to. The plan stays if
-//! the endpoint is told before that time: then an endpoint that is armed again need not ask.
+//! A thread looks only at the endpoints whose words changed, whose time has come, or that ask for
+//! it. An endpoint asks if the thread has to look at it sooner than the thread plans to. If the
+//! endpoint is told before that time, the plan stays. So an endpoint that is armed again need not
+//! ask.
 //!
 //! A thread uses io_uring, if the kernel lets it, and then serves about a thousand endpoints.
 //! Otherwise it uses `futex_waitv`, for up to 126 words ([`Sleeper`]). It starts with the first
@@ -24,11 +25,11 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Words that one thread waits for if the kernel gives it no io_uring. One is left for a stop that
-/// is set later.
+/// Words that one thread waits for if the kernel gives it no io_uring. A place is left for a stop
+/// that is set later.
 const MOST_WORDS: usize = 126;
 
-/// What one thread watches for one endpoint.
+/// The words and the time that one thread watches for one endpoint.
 #[derive(Debug)]
 pub(super) struct LaneEntry {
     pub(super) signal: Arc<Signal>,
@@ -121,7 +122,7 @@ fn count<'w>(all: impl Iterator<Item = &'w LaneEntry>) -> usize {
     words + stops.len()
 }
 
-/// One thread of the reactor.
+/// A thread of the reactor, as its endpoints see it.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     /// Changed to interrupt the sleep of the thread.
@@ -129,7 +130,7 @@ pub(super) struct Lane {
     shared: Mutex<LaneShared>,
 }
 
-/// What the thread of a lane shares with its endpoints.
+/// The state that the thread of a lane shares with its endpoints.
 #[derive(Debug, Default)]
 pub(super) struct LaneShared {
     pub(super) watched: BTreeMap<Id, LaneEntry>,
@@ -155,8 +156,9 @@ pub(super) enum LaneUring {
 impl LaneUring {
     /// Makes an io_uring, if the kernel allows it.
     ///
-    /// At the end of an io_uring, the kernel interrupts the system calls of the thread that made
-    /// it: its `epoll_wait` fails with `EINTR`. So a thread that ends makes it.
+    /// A short-lived thread makes it and ends. When an io_uring is destroyed, the kernel interrupts
+    /// the system calls of the thread that made it. Otherwise that would be a thread of the
+    /// program, whose `epoll_wait` fails with `EINTR`.
     fn make() -> io::Result<Self> {
         let made = Arc::new(Mutex::new(Self::None));
         let own = Arc::clone(&made);
@@ -172,10 +174,10 @@ impl LaneUring {
     }
 }
 
-/// What follows from a look.
+/// The actions that follow from a look.
 #[derive(Default)]
 struct Round {
-    /// What to sleep on for these endpoints.
+    /// The words to sleep on for these endpoints.
     wanted: Vec<(Id, Vec<Wanted>)>,
     fired: Vec<Arc<Signal>>,
     /// Words whose wake-up may be meant for another sleeper.
@@ -241,7 +243,7 @@ impl Lane {
         self.ask(id);
     }
 
-    /// Looks at these endpoints, at those that asked, and at those whose time has come.
+    /// Looks at these endpoints, at the endpoints that asked, and at those whose time has come.
     fn look(&self, mut ids: Vec<Id>, timers: &mut Timers) -> Round {
         let (now, mut round) = (monotonic(), Round::default());
         let mut shared = self.lock();

@@ -67,8 +67,8 @@ use std::time::{Duration, Instant};
 /// How an endpoint waits.
 ///
 /// Each endpoint chooses how long it spins. How endpoints sleep is fixed when the ring is made:
-/// `RingBuilder::wait(Wait::event())` makes a ring that sleeps on events, every other ring sleeps
-/// on futexes. To an endpoint, `park` and `event` mean the ring's kind of sleep.
+/// `RingBuilder::wait(Wait::event())` makes a ring whose endpoints sleep on events; those of every
+/// other ring sleep on futexes. To an endpoint, `park` and `event` mean the ring's kind of sleep.
 ///
 /// ```
 /// use packetring::{Ring, Wait};
@@ -94,7 +94,8 @@ pub(crate) enum WaitKind {
 
 impl Wait {
     /// Spins until ready: the lowest latency, at the price of a core. After 20 µs it yields the
-    /// core between checks; on a machine with one core, at once.
+    /// core between checks; on a machine with one core, at once. At a full ring, or behind a packet
+    /// that another process is writing, it sleeps for 50 µs between checks after a millisecond.
     pub const fn spin() -> Self {
         Self { kind: WaitKind::Spin, spin: Duration::MAX }
     }
@@ -125,7 +126,7 @@ impl Wait {
 }
 
 impl Wait {
-    /// Returns true if it never sleeps.
+    /// Returns true if it does not park.
     pub(crate) fn only_spins(self) -> bool {
         self.kind == WaitKind::Spin
     }

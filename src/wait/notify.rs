@@ -106,16 +106,17 @@ impl Notifier {
     }
 }
 
-/// What the reactor and an endpoint share.
+/// The state that the reactor and an endpoint share.
 #[cfg(not(loom))]
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     /// 1: the endpoint found nothing and waits. 0: it was told since, or did not try yet.
     pub(super) armed: AtomicU32,
-    /// When it must check which processes live, if it is armed. Nanoseconds of the monotonic clock.
+    /// When the endpoint must check which processes live, if it is armed. Nanoseconds of the
+    /// monotonic clock.
     pub(super) check_at: AtomicU64,
-    /// When the reactor looks at it by the clock. Greater than any time if it does not, and while
-    /// it decides. 0 before it looked for the first time.
+    /// When the reactor looks at the endpoint by the clock. Greater than any time if it does not,
+    /// and while the reactor decides. 0 before the reactor looked for the first time.
     pub(super) looks_at: AtomicU64,
     /// Readable when the endpoint may have something. Made when it is first asked for.
     pub(super) descriptor: OnceLock<EventFd>,
@@ -139,7 +140,7 @@ impl Signal {
         self.descriptor.get().expect("a readiness without a descriptor").as_fd()
     }
 
-    /// Sets whom the next [`fire`](Self::fire) wakes.
+    /// Sets the waker that the next [`fire`](Self::fire) wakes.
     pub(crate) fn set_waker(&self, waker: Option<&Waker>) {
         let lock = || self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(before), Some(waker)) = (&*lock(), waker)

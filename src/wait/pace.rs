@@ -160,8 +160,8 @@ impl Pace {
         is_due
     }
 
-    /// One sleep of a wait whose caller looks again after each sleep, which is its check. `sleep`
-    /// sleeps for the time that it gets, at most.
+    /// Sleeps once, in a wait whose caller looks again after each sleep: that look is its check.
+    /// `sleep` sleeps for the time that it gets, at most.
     pub(crate) fn pause<R>(
         &mut self,
         subject: Subject,

@@ -86,7 +86,7 @@ impl Listener {
         self.pace.may_share_checks()
     }
 
-    /// What it shares with the reactor.
+    /// The state that it shares with the reactor.
     pub(crate) fn signal(&self) -> &Arc<Signal> {
         &self.signal
     }

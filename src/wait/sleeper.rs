@@ -7,10 +7,10 @@
 //! ```
 //!
 //! Without an io_uring, each sleep names all words. With one, a word stays queued in the kernel
-//! from [`Sleeper::set`] to its wake-up, so the thread has to do with the words that changed only.
+//! from [`Sleeper::set`] to its wake-up, so the thread handles only the words that changed.
 //!
-//! - A timer of an io_uring runs on when the thread is woken sooner. `futex_waitv` unsets its timer
-//!   at each wake-up: 13 µs in a virtual machine, if the time is near.
+//! - A timer of an io_uring runs on when the thread is woken sooner. `futex_waitv` cancels the
+//!   processor's timer at each wake-up: 13 µs in a virtual machine, if the time is near.
 //! - A sleep ends if a word differs from the value that is set, or is woken.
 //! - A wait that is queued takes wake-ups. A word that no endpoint wants any more is cancelled, and
 //!   a wake-up that it took is passed on. The word keeps its memory until then.
@@ -167,7 +167,7 @@ struct UringWords {
     uring: Uring,
     /// By their tokens, until the io_uring reports them.
     queued: BTreeMap<u64, Queued>,
-    /// The tokens of each endpoint. Those that are not queued any more were reported.
+    /// The tokens of each endpoint. Tokens that are not queued any more were reported.
     tokens: BTreeMap<Id, Vec<u64>>,
     last_token: u64,
     has_control: bool,
@@ -175,7 +175,7 @@ struct UringWords {
     timers: BTreeSet<u64>,
 }
 
-/// What an io_uring reported.
+/// The reports of an io_uring.
 struct Reports {
     /// Endpoints whose words were woken, or differed when they were queued.
     ids: Vec<Id>,

@@ -1,14 +1,15 @@
 //! Seccomp filters: system calls that this thread makes from now on fail or kill the process.
 
-/// A system call, and the commands of its second argument that are refused; none: all.
+/// A system call, and the commands of its second argument that are refused. If `commands` is empty,
+/// every call is refused.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) call: i64,
     pub(crate) commands: Vec<i32>,
 }
 
-/// Refuses system calls: each fails with `errno`. Holds for this thread and the threads and
-/// processes that it starts.
+/// Refuses system calls: each fails with `errno`. The filter holds for this thread and the threads
+/// and processes that it starts.
 pub(crate) fn refuse(refused: &[Refused], errno: i32) {
     answer(refused, libc::SECCOMP_RET_ERRNO | errno as u32);
 }

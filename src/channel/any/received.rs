@@ -92,7 +92,7 @@ impl<'a> AnyReceived<'a> {
         Self { prefix, ..self }
     }
 
-    /// What no other packet is.
+    /// The id of the packet, which no other packet has.
     #[cfg(feature = "handover")]
     pub(crate) fn id(&self) -> PacketId {
         PacketId::new(self.guard.holder().cursor.memory(), self.taken.position)

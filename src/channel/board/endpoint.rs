@@ -1,4 +1,4 @@
-//! What a board's reader or writer is made of: its entry, and the keys that it knows.
+//! The parts of a board's reader or writer: its entry, and the keys that it knows.
 //!
 //! A [`BoardEntry`] joins, clears the dead and leaves. The dead are cleared as in a ring: the pin
 //! of a reader is the cursor of its entry.

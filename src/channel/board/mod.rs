@@ -187,7 +187,7 @@ impl From<Unserializable> for WriteError {
     }
 }
 
-/// What a write waits for.
+/// The reason why a write waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CellHolder {

@@ -196,7 +196,7 @@ impl<T: Packet> BoardReader<T> {
         self.seen[cell] = self.cells.word(cell);
     }
 
-    /// What ends its waits.
+    /// The stop that ends its waits.
     pub(super) fn stop(&self) -> Option<&Stop> {
         self.waiter.stop()
     }

@@ -1,4 +1,4 @@
-//! A reader that is selected sleeps on the event count that a write of its cell changes.
+//! `select` over a reader sleeps on the event count of its cell, which a write changes.
 
 use crate::channel::Waitable;
 use crate::segment::layout::EventCount;
@@ -17,7 +17,7 @@ fn wakes(event_count: &EventCount, write: impl FnOnce()) -> bool {
 fn a_write_wakes_the_readers_of_its_cell_alone() {
     let latest = Latest::<u64>::builder().heap_latest::<u64>().unwrap();
     let (mut writer, reader) = (latest.writer().unwrap(), latest.reader().unwrap());
-    // The first write wakes in any case.
+    // The first write wakes even if nobody waits: the writer has no notifier yet.
     writer.write(&0).unwrap();
     assert!(wakes(reader.event_count().unwrap(), || writer.write(&1).unwrap()));
 

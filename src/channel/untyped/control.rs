@@ -1,5 +1,5 @@
-//! What endpoints know of the other side and do without their packet type, written once for all
-//! packet types.
+//! The methods of endpoints that do not depend on the packet type: counting and awaiting
+//! subscribers, backlog, waiting, protection.
 //!
 //! - A publisher: its subscribers, and waiting for them. Waiting for room is in `room`.
 //! - A subscriber: its backlog, its waiting and its mapping.

@@ -1,4 +1,5 @@
-//! What a cluster adds to a packet: a tag, a prefix, and what goes with it on another way.
+//! The parts that a cluster adds to a packet: a tag, a prefix, and descriptors that travel through
+//! a socket.
 
 #[cfg(feature = "handover")]
 use crate::segment::view::RingMemory;
@@ -14,7 +15,7 @@ pub(crate) struct MessageHeader<'a> {
     pub(crate) tag: u32,
     /// Most bytes of the archive.
     pub(crate) limit: usize,
-    /// What goes with the packet on another way.
+    /// The descriptors that travel through a socket.
     #[cfg(feature = "handover")]
     pub(crate) attached: Option<Attached<'a>>,
 }

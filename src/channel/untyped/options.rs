@@ -1,14 +1,14 @@
 //! The choices of a worker for its receivers: dead letters, and draining.
 //!
-//! **Draining**: receivers that take nothing new. A worker that is about to end stops its receivers
-//! from any thread. A receiver keeps the packet that it has in flight. A receiver that waits
+//! **Draining**: the receivers of a worker that is about to end take nothing new. Any thread of the
+//! process can start it. A receiver keeps the packet that it has in flight. A receiver that waits
 //! notices within one bounded sleep. Consumers of queues and servers check at each receive. An
-//! inbox checks when no message is there at once, and each time an eighth of it was read: a check
-//! at each receive would cost every message 5 % more instructions.
+//! inbox checks when it finds no message at once, and after each eighth of its ring: a check at
+//! each receive would cost every message 5 % more instructions.
 //!
 //! **Dead letters**: packets that were handed out too often. A packet is acknowledged only after
-//! its copy is in the ring of dead letters. If that ring does not take it, the packet is handed out
-//! again. After a kill in between there are two.
+//! its copy is in another worker's inbox. If that inbox does not take it, the packet is handed out
+//! again. After a kill in between there are two copies.
 
 #[cfg(feature = "handover")]
 use super::message::PacketId;
@@ -19,17 +19,18 @@ use crate::sync::{AtomicU32, Ordering};
 use std::fmt;
 use std::sync::Arc;
 
-/// Not 0 once any worker of this process drains. One look at it is all that a receive pays before.
+/// 1 as soon as a worker of this process drains. Until then a receive pays only the load of this
+/// word.
 static ANY: AtomicU32 = AtomicU32::new(0);
 
-/// Whether one worker drains. Clones are one.
+/// Whether one worker drains. Clones share the flag.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Draining(Arc<AtomicU32>);
 
 impl Draining {
     /// Starts to drain.
     pub(crate) fn start(&self) {
-        // Without an order: a receive that runs meanwhile may still take a packet.
+        // Relaxed: a receive that runs meanwhile may still take a packet.
         self.0.store(1, Ordering::Relaxed);
         ANY.store(1, Ordering::Relaxed);
     }
@@ -58,8 +59,8 @@ pub(super) struct WorkerOptions {
     pub(super) at_check: Option<AtCheck>,
 }
 
-/// What a worker does at each check of liveness. Its arguments: the packet that is received next,
-/// and a function that returns the end of the ring.
+/// A worker's action at each check of liveness. Its arguments: the id of the packet that is
+/// received next, and a function that returns the tail.
 #[cfg(feature = "handover")]
 pub(crate) struct AtCheck(pub(super) Box<AtCheckFn>);
 
@@ -88,7 +89,7 @@ pub(crate) type Bury = Box<dyn FnMut(&DeadLetter<'_>) -> bool + Send + Sync>;
 
 /// When a packet is a dead letter, and where it goes.
 pub(crate) struct DeadLetters {
-    /// A packet that was handed out so often is not handed out again.
+    /// A packet that was handed out this many times is not handed out again.
     pub(crate) max_deliveries: u64,
     pub(crate) send: Bury,
 }

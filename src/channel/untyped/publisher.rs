@@ -98,8 +98,8 @@ impl Sender {
         Ok(self.publish(prefix, value, Descriptor::data(len, type_index).with_tag(tag))?)
     }
 
-    /// Publishes one packet with a tag, after that which goes with it was sent.
-    /// [`Stopped`](SendError::Stopped) if it was not sent.
+    /// Publishes one packet with a tag, after its descriptors were sent.
+    /// [`Stopped`](SendError::Stopped) if they were not sent.
     #[cfg(feature = "handover")]
     #[cold]
     #[inline(never)]

@@ -38,7 +38,7 @@ const IDLE_POLLS: u32 = 1024;
 /// committed before so many calls.
 const CLAIMED_POLLS: u32 = 8;
 
-/// What the next receive need not search for.
+/// The result that the next receive need not search for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Found {
     /// The result of a search.

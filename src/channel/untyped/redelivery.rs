@@ -112,7 +112,7 @@ impl GroupReceiver {
         let control = entry.segment.lock_bounded()?;
         let settings = entry.segment.settings();
         owned_entry::reap(&entry.segment, group.memory(), &|entry_id| entry.is_alive(entry_id));
-        // Half of the entries are kept for consumers.
+        // More than half of the entries must be free, so that consumers can join.
         if membership::free(group.memory(), Side::Subscribers) <= settings.max_subscribers / 2 {
             return None;
         }

@@ -32,7 +32,7 @@ const REPLY_CAPACITY: usize = 256 << 10;
 /// Most calls in flight of a worker, unless it chooses.
 const MAX_CALLS: usize = 256;
 
-/// What a worker needs to call services. Made by its first client.
+/// The call area of a worker, and its links to services. Made by its first client.
 #[derive(Default)]
 pub(crate) struct OwnCalls(Mutex<Made>);
 

@@ -140,7 +140,7 @@ impl Directory {
         self.slots.detachment()
     }
 
-    /// What ends the waits of this worker.
+    /// The stop that ends the waits of this worker.
     pub(crate) fn stop(&self) -> Option<&Stop> {
         self.slots.stop()
     }

@@ -36,7 +36,7 @@ pub(crate) struct JoinRequest<'a> {
     /// As `id`, but ignored if the cluster does not have this id.
     pub(crate) hint: Option<WorkerId>,
     pub(crate) max_workers: Option<usize>,
-    /// What ends its waits, now and later.
+    /// The limits of its waits, now and later.
     pub(crate) limit: LockLimit,
     /// How long to wait for a name that a living worker has.
     pub(crate) wait_for_name: Option<Duration>,
@@ -284,7 +284,7 @@ impl SlotTable {
         });
     }
 
-    /// What ends the waits of this attachment.
+    /// The stop that ends the waits of this attachment.
     pub(super) fn stop(&self) -> Option<&Stop> {
         self.segment.stop()
     }

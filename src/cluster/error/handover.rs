@@ -52,7 +52,7 @@ error_family! {
             /// The name or id as given.
             who: String,
         } => ("descriptors not sent: those of up to 1024 messages (sysctl net.core.somaxconn) wait for worker {who}; receive there, or send them to another worker"),
-        /// The socket of the worker belongs to a user whom the cluster does not admit.
+        /// The socket of the worker belongs to a user that the cluster does not admit.
         Untrusted {
             /// The name or id as given.
             who: String,
@@ -151,7 +151,7 @@ impl From<SendToFailure> for SendFdsFailure {
     }
 }
 
-/// What to do about a refusal of the system, behind a semicolon, or nothing.
+/// The advice about a refusal of the system, behind a semicolon, or nothing.
 struct FdAdvice<'a>(&'a io::Error);
 
 impl fmt::Display for FdAdvice<'_> {

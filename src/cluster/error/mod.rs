@@ -95,7 +95,7 @@ error_family! {
     }
 }
 
-/// What to do about a name that is taken. Shows the environment variables that made it.
+/// The advice about a name that is taken. Shows the environment variables that made it.
 struct Remedy<'a>(Option<&'a str>);
 
 impl fmt::Display for Remedy<'_> {

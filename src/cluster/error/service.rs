@@ -132,7 +132,7 @@ impl fmt::Display for CallLimit {
 pub enum WaitingForServer {
     /// This server has taken the request, and has not replied.
     Working(ServerProcess),
-    /// No server has taken the request. This is one that lives.
+    /// No server has taken the request. This server lives.
     Untaken(ServerProcess),
     /// No server has taken the request, and each one was opened or last used by the calling thread,
     /// which waits for itself.

@@ -1,5 +1,5 @@
 //! The event header: the sender, the name and the length of both, before an event's archive.
-//! Messages, requests and replies have none; they carry a tag in the slot instead.
+//! Messages and requests have none; they carry a tag in the slot instead.
 //!
 //! ```text
 //!  0        2        4        8

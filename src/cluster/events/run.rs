@@ -1,8 +1,9 @@
 //! The dispatch: takes events from the ring, runs their handlers, and reports errors and changes of
 //! workers.
 //!
-//! A dispatch repeats one step until its limit: it reports pending errors, then a due change of a
-//! worker, then handles one event, or else sleeps. It sleeps in one place for events and workers.
+//! A dispatch repeats one step until its limit. It reports pending errors. Then it does one thing:
+//! report a due change of a worker, handle one event, or sleep. It sleeps in one place for events
+//! and workers.
 
 use super::context::{Context, Handler, HandlerOutcome, PendingError};
 use super::handler::{failed, open};
@@ -22,13 +23,13 @@ use std::time::Duration;
 /// Under load, the worker slots are checked once per this many steps: a check reads all of them.
 pub(super) const STEPS_PER_CHECK: u32 = 64;
 
-/// The event that must be handled.
+/// The name of the event that needs a handler.
 const ERROR: &str = "error";
 
 /// Where a dispatch ends.
 #[derive(Clone, Copy)]
 pub(super) enum DispatchLimit {
-    /// At this end of the ring.
+    /// At this position, the end of the ring when the dispatch began.
     Before(End),
     /// At this time.
     Until(Deadline),
@@ -131,7 +132,7 @@ impl Events<'_> {
         let Self { handlers, recorder, emitter, subscriber, .. } = self;
         let (header, packet) = subscriber.try_recv()?.split_header()?;
         let (event, sender) = (packet.name(), header.sender);
-        // Counted before they run: a once handler is gone afterwards.
+        // The handlers are counted first: a handler added by `once` is gone after it ran.
         let is_unheard = event == ERROR && handlers.count(Trigger::Event(event)) == 0;
         handlers.run(Trigger::Event(event), recorder, |handler, recorder| {
             let Handler::Event(handler) = handler else { return false };
@@ -217,7 +218,8 @@ impl Events<'_> {
         while self.watch.as_mut().is_some_and(|watch| watch.try_recv().is_ok()) {}
     }
 
-    /// Returns true if a change of a worker is to be reported now.
+    /// Returns true if a change of a worker is to be reported now. Counts a step, and looks at the
+    /// watch if that is due.
     fn has_due_change(&mut self) -> bool {
         self.steps = self.steps.wrapping_add(1);
         let is_idle = self.subscriber.has_passed(self.subscriber.end());
@@ -227,8 +229,8 @@ impl Events<'_> {
         self.is_change_due()
     }
 
-    /// If the watch has a change, remembers the end of the events that were emitted by then. A
-    /// worker that left had emitted its events before.
+    /// If the watch has a change, remembers the end of the events that were emitted by then. So the
+    /// events of a worker that left are handled before its change.
     fn check_watch(&mut self) {
         if self.change_after.is_none() && self.watch.as_mut().is_some_and(Waitable::has_next) {
             self.change_after = Some(self.subscriber.end());

@@ -111,7 +111,7 @@ impl FdListener {
         Ok(fds)
     }
 
-    /// Gives the descriptors of a message back that is about to be acknowledged.
+    /// Refuses the descriptors of a message that is about to be acknowledged.
     pub(crate) fn discard(&self, message: PacketId) {
         // If its connection cannot be accepted now, `tidy` does it later.
         if let Ok(Some(found)) = self.find(message) {
@@ -119,9 +119,9 @@ impl FdListener {
         }
     }
 
-    /// Accepts what waits, and gives descriptors back whose message is over: it was acknowledged,
-    /// or its sender died before it published it. `next` is received next, and `tail` returns the
-    /// end of the inbox.
+    /// Accepts the connections that wait, and refuses descriptors whose message is over: it was
+    /// acknowledged, or its sender died before it published it. `next` is received next, and `tail`
+    /// returns the end of the inbox.
     pub(crate) fn tidy(&self, next: PacketId, tail: &dyn Fn() -> u64) {
         // Dropped without the lock: it may close the last copy of anything.
         let mut dropped = Vec::new();
@@ -154,7 +154,7 @@ impl FdListener {
                 dropped.extend(kept.remove(silent));
             }
             let Some(mut next) = self.accept()? else { break };
-            // `tidy` removes those whose message was never claimed.
+            // `tidy` removes connections whose message was never claimed.
             if next.is_wanted(message) {
                 kept.push_back(next);
             } else {
@@ -164,7 +164,7 @@ impl FdListener {
         Ok(kept.iter().position(is_it).and_then(|index| kept.remove(index)))
     }
 
-    /// The next connection of a user whom the cluster admits; `None` if no other one waits.
+    /// Returns the next connection of a user that the cluster admits; `None` if no more wait.
     fn accept(&self) -> Result<Option<Incoming>, TakeFdsError> {
         loop {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -224,10 +224,10 @@ impl Incoming {
     }
 
     /// Looks for the id of the message, and returns true if it may still be received. Otherwise the
-    /// descriptors are given back.
+    /// descriptors are refused.
     fn is_wanted(&mut self, next: PacketId) -> bool {
         if self.message.is_none() {
-            // One byte more than an id has.
+            // Room for a byte more than an id has.
             let mut bytes = [0; size_of::<HandoverId>() + 1];
             let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
             match recv(&self.connection, &mut bytes[..], flags) {
@@ -249,8 +249,8 @@ impl Incoming {
         self.message.is_none_or(|message| message.position < tail())
     }
 
-    /// Receives the descriptors. `None` if this process has not enough left: the kernel closed
-    /// those that did not fit.
+    /// Receives the descriptors. `None` if this process has not enough left: the kernel closed the
+    /// descriptors that did not fit.
     fn receive(&self) -> Option<Vec<OwnedFd>> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);

@@ -9,23 +9,24 @@
 //!  commit the message                 ────► inbox
 //!                                           receive the message; accept connections until one
 //!                                           has its position
-//!  wait for a byte, or for the end    ◄──── byte: taken; return the descriptors to the user
+//!  wait for a byte, or for the end    ◄──── byte: TAKEN; return the descriptors to the user
 //! ```
 //!
-//! - **The descriptors come before the message.** A message that promises descriptors finds them in
-//!   the queue of the socket, so a receiver never waits for them. If they are not there they never
+//! - **The descriptors come before the message.** The receiver of a message with descriptors finds
+//!   them in the queue of the socket, so it never waits for them. If they are not there they never
 //!   come: they were taken at an earlier delivery, or went with the process that had accepted them.
 //! - **The position is claimed before both.** So a receiver that has passed the position knows that
-//!   nobody will ask for the descriptors, and gives them back: the message was acknowledged without
-//!   them, or its sender was killed before it committed it.
-//! - **The sender keeps its own copies** until it reads the byte. The kernel ends the connection
-//!   when the receiver dies, and when it drops the descriptors. So the sender knows which of both
-//!   happened, and no clock decides.
+//!   nobody will ask for the descriptors, and refuses them: the message was acknowledged without
+//!   them, or its sender was killed before the commit.
+//! - **The sender keeps its own copies** until it reads the byte: `TAKEN`, `DISCARDED` (the message
+//!   was passed) or `NO_FD_LEFT`. The kernel ends the connection when the receiver dies, and when
+//!   it drops the descriptors. So the sender learns either the answer, or that no answer will come,
+//!   and no clock decides.
 //! - **The byte comes before the user gets the descriptors.** A receiver that is killed in between
-//!   had taken them. In the other order, both sides could believe to own them.
+//!   had taken them. In the other order, both sides could believe that they own them.
 //! - **Each socket has a name of its own**, see
-//!   [`ClusterObject::Socket`](super::names::ClusterObject). It is there for one owner of a worker
-//!   slot, and open from the moment on when it has the name.
+//!   [`ClusterObject::Socket`](super::names::ClusterObject). It belongs to one owner of a worker
+//!   slot, and accepts connections as soon as the name exists.
 //!
 //! Trust: the file of a socket has the owner, the mode and the group of the cluster's directory, so
 //! the kernel lets only users of the cluster connect. Both sides check the user of the other one.
@@ -70,7 +71,7 @@ fn bytes_of(id: PacketId) -> HandoverId {
     (u128::from(id.ring) | u128::from(id.position) << 64).to_le_bytes()
 }
 
-/// The id in a message of a sender. `None` if it is none of this library.
+/// The id in a datagram of a sender. `None` if the datagram has another length.
 fn id_in(bytes: &[u8]) -> Option<PacketId> {
     let id = u128::from_le_bytes(bytes.try_into().ok()?);
     Some(PacketId { ring: id as u64, position: (id >> 64) as u64 })
@@ -93,8 +94,8 @@ const GONE: u8 = 0;
 /// Dropping it closes the sender's copies at once. The receiver still gets its own. If it dies
 /// before that, the kernel closes them.
 ///
-/// [`AsFd`] gives a descriptor that is readable when [`try_wait`](Self::try_wait) returns something
-/// else than [`Pending`](TryHandoverError::Pending), for event loops.
+/// [`AsFd`] gives a descriptor that is readable when [`try_wait`](Self::try_wait) returns anything
+/// other than [`Pending`](TryHandoverError::Pending), for event loops.
 ///
 /// Costs one descriptor, besides those that it keeps.
 #[must_use = "a handover tells whether the receiver took the descriptors"]
@@ -112,8 +113,9 @@ impl Handover {
         /// Waits until the receiver has taken the descriptors. Then the copies of this process are
         /// closed.
         ///
-        /// After an error other than [`Stopped`](HandoverError::Stopped) the receiver did not take
-        /// them and never will. [`into_fds`](Self::into_fds) returns the copies of this process.
+        /// After an error other than [`Stopped`](HandoverError::Stopped) and
+        /// [`System`](HandoverError::System), the receiver did not take them and never will.
+        /// [`into_fds`](Self::into_fds) returns the copies of this process.
         ///
         /// # Errors
         ///
@@ -124,8 +126,8 @@ impl Handover {
         HandoverError, TryHandoverError::Pending, HandoverTimeoutError::Timeout
     }
 
-    /// The copies of this process; none after they were taken. As long as nothing else is known,
-    /// the receiver may still take its own.
+    /// Returns the copies of this process; none after they were taken. Until
+    /// [`wait`](Self::wait) has reported an outcome, the receiver may still take its own.
     pub fn into_fds(self) -> Vec<OwnedFd> {
         self.fds
     }
@@ -212,7 +214,7 @@ pub(crate) enum NotConnected {
     NoSocket,
     /// So many connections wait that the kernel takes no more.
     Full,
-    /// The socket belongs to a user whom the cluster does not admit.
+    /// The socket belongs to a user that the cluster does not admit.
     Untrusted {
         /// The user's id.
         user: u32,
@@ -251,7 +253,7 @@ impl Connection {
             Err(Errno::AGAIN) => return Err(NotConnected::Full),
             Err(error) => return Err(error.into()),
         }
-        // The owner of the file is admitted. Another user cannot listen at it.
+        // Refuses a listener that is not the owner of the file.
         let peer = sockopt::socket_peercred(&connection)?;
         if peer.uid.as_raw() != found.owner {
             return Err(NotConnected::Untrusted { user: peer.uid.as_raw() });

@@ -1,7 +1,8 @@
 //! Waiting for a handover in a task: a thread that waits for the connections of all such handovers
 //! of the process, and wakes their tasks.
 //!
-//! It starts with the first one, and ends with the last. A forked child starts its own.
+//! The thread starts with the first handover, and ends with the last. A forked child starts
+//! its own.
 
 use super::Handover;
 use crate::cluster::error::{HandoverError, HandoverFailure};
@@ -28,8 +29,8 @@ const INTERRUPTION: u64 = 0;
 impl Handover {
     /// As [`wait`](Self::wait), but waits in a task, for any executor.
     ///
-    /// Dropping the future changes nothing: the handover can be waited for again. One thread of the
-    /// process serves all such futures.
+    /// Dropping the future changes nothing: the handover can be waited for again. All such futures
+    /// of the process share a thread.
     ///
     /// # Errors
     ///
@@ -170,7 +171,7 @@ impl Pollers {
     }
 }
 
-/// What the thread and the futures share.
+/// The state that the thread and the futures share.
 struct Poller {
     epoll: OwnedFd,
     /// Interrupts the thread.

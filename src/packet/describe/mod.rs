@@ -4,7 +4,8 @@
 //! through `#[packet]`, cannot be part of a packet. Two groups are excluded on purpose:
 //!
 //! - hash tables, because rkyv does not check their control bytes;
-//! - shared pointers (`Rc`, `Arc`).
+//! - shared pointers (`Rc`, `Arc`), because checking them needs a registry of the pointers that
+//!   were seen, and the checks here have none.
 
 mod containers;
 mod library;
@@ -67,13 +68,13 @@ pub struct If<'a, T>(std::marker::PhantomData<&'a ()>, std::marker::PhantomData<
 // SAFETY: The type has no bytes.
 unsafe impl<T: super::AnyBits> super::AnyBits for If<'_, T> {}
 
-/// Whether an archived type has padding, for [`NoPadding`]. The lifetime has the purpose of the one
-/// of [`If`].
+/// Whether an archived type has padding, for [`NoPadding`]. The lifetime serves the same purpose as
+/// in [`If`].
 #[doc(hidden)]
 pub struct Gaps<'a, const HAS: bool>(std::marker::PhantomData<&'a ()>);
 
-/// The bound of `AnyBits` that an archived type `T` has no padding. Nothing but the error relies on
-/// it: a reservation checks the shape.
+/// The bound of `AnyBits` that an archived type `T` has no padding. It only gives the error
+/// message: a reservation checks the shape.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{T}` has padding and cannot be filled in place",

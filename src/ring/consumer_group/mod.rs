@@ -30,8 +30,7 @@
 //!   that position afterwards, because an earlier adopter may have died.
 //!
 //! A process may be killed before each step. `tests/crash_models/queues.rs` models them. Limits:
-//! this module neither waits nor checks liveness (`channel::untyped::receiver` does
-//! both).
+//! this module neither waits nor checks liveness (`channel::untyped::{receiver, waiting}` do both).
 
 mod orphans;
 
@@ -177,7 +176,7 @@ impl ConsumerGroup {
         failpoint(Failpoint::TakePin);
         // Release: `unpin` sees the pin, and then this consumer's word. Acquire: a process that
         // sees the shared cursor moved by this consumer sees the words of the packets below.
-        // SeqCst: in one order with the load in `cluster::service::requests::is_untaken`.
+        // SeqCst: in one order with the load in `ring::call::is_untaken`.
         let pinned = shared(&self.memory).compare_exchange(
             at,
             at | PIN,

@@ -2,9 +2,9 @@
 //!
 //! The packets of a batch are in flight together, and are released together.
 //!
-//! The walk to the newest packet reads the header of each committed packet from the cursor on. It
+//! The scan to the newest packet reads the header of each committed packet from the cursor on. It
 //! ends at the first position without a packet: an open claim is never skipped, because its packet
-//! is received in its order, before the packets that are committed behind it. A walk takes one lap
+//! is received in its order, before the packets that are committed behind it. A scan takes one lap
 //! at most: the cursor gates while it runs.
 //!
 //! One store moves the cursor over all skipped packets. It equals a release at the newest packet

@@ -182,9 +182,9 @@ impl Uring {
         self.submit(|| Submission::cancellation(token))
     }
 
-    /// Reports `token` at this time of the monotonic clock. Other reports do not end the timer: a
-    /// sleep with a time limit of its own has the processor's timer set and unset each time, which
-    /// takes microseconds in a virtual machine.
+    /// Reports `token` at this time of the monotonic clock. Other reports do not end the timer. A
+    /// sleep with a time limit of its own would set and cancel the processor's timer each time,
+    /// which takes microseconds in a virtual machine.
     ///
     /// # Errors
     ///

@@ -25,7 +25,7 @@ impl Wake for Tells {
     }
 }
 
-/// An endpoint at its own event count, and whom it wakes.
+/// An endpoint at its own event count, and the receiver of its wake-ups.
 struct Endpoint {
     listener: Listener,
     word: KeptEventCount,
