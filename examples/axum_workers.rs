@@ -30,7 +30,7 @@ struct Chat {
 }
 
 /// How long a caller may take before its client is told.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What all requests of this process share.
 struct Web {
@@ -77,7 +77,7 @@ async fn ask(
     let failed = |error: &dyn Error| (StatusCode::BAD_GATEWAY, format!("{to}: {error}\n"));
     let client = web.client(&to).map_err(|error| failed(&*error))?;
     let question = Chat { from: web.worker.name().to_owned(), text };
-    match timeout(PATIENCE, client.call_async(&question)).await {
+    match timeout(TIMEOUT, client.call_async(&question)).await {
         Ok(Ok(answer)) => Ok(format!("{}: {}\n", answer.from, answer.text)),
         Ok(Err(error @ CallError::NoService)) => Err((StatusCode::NOT_FOUND, format!("{error}\n"))),
         Ok(Err(error)) => Err(failed(&error)),

@@ -28,7 +28,7 @@ struct Connection {
     peeked: u64,
 }
 
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let stop = Stop::new();
@@ -78,7 +78,7 @@ fn hand_over(worker: &Worker, stream: TcpStream) -> Option<Handover> {
     let client = stream.peer_addr().ok()?.to_string();
     let (name, peeked) = first_word(&stream)?;
     let packet = Connection { client, peeked: peeked as u64 };
-    match worker.send_fds_to_timeout(&name, &packet, [stream.into()], PATIENCE) {
+    match worker.send_fds_to_timeout(&name, &packet, [stream.into()], TIMEOUT) {
         Ok(handover) => Some(handover),
         Err(not_sent) => {
             println!("{name}: {not_sent}");
@@ -104,10 +104,10 @@ fn refuse(fd: OwnedFd, reason: &str) {
 /// The first word that the client sent, which stays in the connection for the worker.
 fn first_word(stream: &TcpStream) -> Option<(String, usize)> {
     stream.set_nonblocking(false).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.set_read_timeout(Some(TIMEOUT)).ok()?;
     let mut bytes = [0; 64];
     let started = Instant::now();
-    while started.elapsed() < PATIENCE {
+    while started.elapsed() < TIMEOUT {
         let len = stream.peek(&mut bytes).ok()?;
         if let Some(end) = bytes[..len].iter().position(u8::is_ascii_whitespace) {
             return Some((std::str::from_utf8(&bytes[..end]).ok()?.to_owned(), len));

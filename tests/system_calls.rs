@@ -215,7 +215,7 @@ fn calls() -> Option<()> {
     (unsafe { libc::getppid() } == 0).then_some(())
 }
 
-/// Sends to a subscriber that has announced that it sleeps. Arguments: ring.
+/// Sends to a subscriber that has registered as a waiter. Arguments: ring.
 fn wakes(role: &Role) -> Option<()> {
     let mut out = Ring::attach(&role.arguments[0]).unwrap().publisher::<u64>().unwrap();
     out.send(&0).ok()?;
@@ -238,7 +238,7 @@ fn waking_a_sleeping_subscriber_makes_a_system_call() {
     let mut peer = Peer::start(&format!("wakes {name}"));
     peer.expect("sent");
     assert_eq!(*inbox.recv().unwrap(), 0);
-    // The subscriber sleeps, so it stays announced as a waiter from here on.
+    // The subscriber sleeps, so it stays registered as a waiter from here on.
     assert!(inbox.recv_timeout(Duration::from_millis(5)).is_err());
     peer.tell("send");
     assert_eq!(peer.died_of(), Some(libc::SIGSYS));

@@ -84,8 +84,8 @@ failpoints! {
     Receive,
     /// Receive. Next: move the cursor.
     Release,
-    /// Queue, take. Next: announce the attempt in the in-flight word.
-    TakeAnnounce,
+    /// Queue, take. Next: record the attempt in the in-flight word.
+    TakeAttempt,
     /// Queue, take. Next: pin the shared cursor.
     TakePin,
     /// Queue, take: pinned. Next: store the in-flight word.

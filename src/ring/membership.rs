@@ -46,7 +46,7 @@ impl RingState {
     #[inline]
     pub(crate) fn of(memory: &RingMemory) -> Self {
         // Pairs with the release in `set`: packets committed before the closing are seen.
-        match memory.head().readers.closing.load(Ordering::Acquire) {
+        match memory.head().readers.state.load(Ordering::Acquire) {
             0 => Self::Open,
             1 => Self::Left,
             _ => Self::Closed,
@@ -62,7 +62,7 @@ impl RingState {
             Self::Closed => 2,
         };
         // Pairs with the acquire in `of`.
-        memory.head().readers.closing.store(word, Ordering::Release);
+        memory.head().readers.state.store(word, Ordering::Release);
     }
 }
 

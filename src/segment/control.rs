@@ -29,7 +29,7 @@ pub(crate) struct Control<'a> {
 
 /// Longest wait of a process that leaves: for the control lock, and for a dead process to be
 /// detached. After it, other processes are left to clear up.
-pub(super) const PATIENCE: Duration = Duration::from_millis(100);
+pub(super) const LEAVE_TIMEOUT: Duration = Duration::from_millis(100);
 /// Pause between two tries.
 pub(super) const POLL: Duration = Duration::from_micros(100);
 
@@ -80,7 +80,7 @@ impl Segment {
     /// Takes the control lock if it is free within a tenth of a second. For leaving, which must not
     /// hang on a process that was stopped inside the lock.
     pub(crate) fn lock_bounded(&self) -> Option<Control<'_>> {
-        self.lock_within(PATIENCE)
+        self.lock_within(LEAVE_TIMEOUT)
     }
 
     /// Takes the control lock if it is free within `lock_timeout`.
@@ -194,7 +194,7 @@ impl Segment {
         let started = Instant::now();
         let mut has_waited = false;
         while mapped.is_attached() && !self.has_living_owner() {
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > LEAVE_TIMEOUT {
                 return false;
             }
             has_waited = true;

@@ -145,7 +145,7 @@ pub(crate) struct Readers {
     /// Event count of subscribers.
     pub(crate) event_count: EventCount,
     /// Open, left or closed (`ring::membership`).
-    pub(crate) closing: AtomicU32,
+    pub(crate) state: AtomicU32,
 }
 
 /// Words that are written only under the control lock.

@@ -4,9 +4,9 @@
 //! sleepers, across processes.
 //!
 //! The **heavy barrier** is the `membarrier` system call. A publisher stores a stamp, then loads
-//! the word on which sleepers announce themselves. Between the two it needs a full barrier, but
-//! executes none. The sleeper executes it on the publisher's behalf: `membarrier` runs a full
-//! barrier on every processor that is executing a registered process.
+//! the word at which waiters register. Between the two it needs a full barrier, but executes none.
+//! The waiter executes it on the publisher's behalf: `membarrier` runs a full barrier on every
+//! processor that is executing a registered process.
 //!
 //! Cost: 0.2 to 0.5 µs while no registered process runs on another processor, 13 to 16 µs while one
 //! does. Only a sleeper that is about to park pays it.
@@ -107,7 +107,7 @@ pub(in crate::sys) fn timespec(duration: Duration) -> libc::timespec {
 /// Registers this process, once, so that the `membarrier` of a sleeper reaches its processors.
 ///
 /// Returns false if the kernel refuses (seccomp, or a kernel before 4.16). Such a process must
-/// execute a fence of its own between its stores and its load of the announce word.
+/// execute a fence of its own between its stores and its load of the number of waiters.
 #[must_use]
 pub(crate) fn register_barrier() -> bool {
     static REGISTERED: OnceLock<bool> = OnceLock::new();

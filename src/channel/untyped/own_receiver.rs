@@ -19,7 +19,7 @@ impl Receiver {
     /// was away.
     pub(crate) fn with_losses(mut self) -> Self {
         let loss = self.cursor.unreported_loss().map(|missed| Found::Next(Next::Missed(missed)));
-        self.found = loss.or_else(|| self.cursor.has_redelivery().then_some(Found::PutBack));
+        self.found = loss.or_else(|| self.cursor.has_redelivery().then_some(Found::Unreceived));
         self
     }
 
@@ -88,7 +88,7 @@ impl Receiver {
         loop {
             let found = match self.found.take() {
                 Some(Found::Next(found)) => found,
-                Some(Found::PutBack) | None => {
+                Some(Found::Unreceived) | None => {
                     self.release();
                     self.cursor.next()
                 }
@@ -97,7 +97,7 @@ impl Receiver {
                 Next::Taken(_) => {
                     let skipped = self.skip_in_flight();
                     self.cursor.put_down();
-                    self.found = self.cursor.has_redelivery().then_some(Found::PutBack);
+                    self.found = self.cursor.has_redelivery().then_some(Found::Unreceived);
                     return Ok(skipped + lost);
                 }
                 Next::Missed(missed) => {
@@ -121,11 +121,6 @@ impl Receiver {
             self.notify_publishers_of_room();
         }
         skipped
-    }
-
-    /// Puts the packet in flight back: it is delivered again, flagged.
-    pub(crate) fn unreceive(&mut self) {
-        self.put_back();
     }
 
     /// Copies the packet in flight out of the ring and releases it.

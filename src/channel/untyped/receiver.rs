@@ -44,7 +44,7 @@ pub(super) enum Found {
     /// The result of a search.
     Next(Next),
     /// The next packet was handed out before. The slow path counts its deliveries.
-    PutBack,
+    Unreceived,
 }
 
 /// An endpoint that reads, without its packet type.
@@ -146,7 +146,7 @@ impl<C: Cursor> Receiver<C> {
         }
         let found = match self.found.take() {
             Some(Found::Next(found)) => found,
-            Some(Found::PutBack) | None => {
+            Some(Found::Unreceived) | None => {
                 self.release();
                 self.found = None;
                 self.cursor.next()
@@ -288,7 +288,7 @@ impl<C: Cursor> Receiver<C> {
             AckMode::Explicit => false,
         };
         if !is_acked {
-            return self.put_back();
+            return self.unreceive();
         }
         self.cursor.release();
         self.notify_publishers_of_room();
@@ -305,7 +305,7 @@ impl<C: Cursor> Receiver<C> {
             self.entry.notify_publishers();
             if !C::IS_SHARED && self.found.is_none() && self.is_draining() {
                 // The next take is a slow one, which ends.
-                self.found = Some(Found::PutBack);
+                self.found = Some(Found::Unreceived);
             }
         }
     }

@@ -50,12 +50,12 @@ impl<C: Cursor> Receiver<C> {
     }
 
     /// Puts the packet in flight back: the next receive returns it again, flagged and counted.
-    pub(super) fn put_back(&mut self) {
+    pub(crate) fn unreceive(&mut self) {
         // A consumer of a queue still has the packet, so its next receive is a slow one anyway.
         let counts = !C::IS_SHARED && self.cursor.holds();
         self.cursor.unreceive();
         if counts {
-            self.found = Some(Found::PutBack);
+            self.found = Some(Found::Unreceived);
         }
     }
 

@@ -4,7 +4,7 @@
 //! server's liveness lock shows whether it lives. A waiting thread checks both after each short
 //! sleep, so it notices the death of a server before the call's timeout.
 
-use super::own_thread::{self, PATIENCE};
+use super::own_thread::{self, OWN_THREAD_TIMEOUT};
 use super::reply::Reply;
 use crate::channel::{
     EndedCell, EventCount, KeptEventCount, RequestStatus, Selectable, Selectee, Waitable, rearm,
@@ -237,7 +237,7 @@ impl Flight {
             }
         }
         self.pace.expect(self.link.last_wait());
-        let patience = Deadline::after(PATIENCE);
+        let own_thread_deadline = Deadline::after(OWN_THREAD_TIMEOUT);
         let ended = |flight: &mut Self| waiter.outcome(flight.has_ended());
         let pause = |flight: &mut Self, deadline: Deadline| {
             flight.pace.begin(CALL);
@@ -246,7 +246,7 @@ impl Flight {
             if !waiter.park_once(cell.event_count(), bound, || cell.outcome().is_some())
                 && flight.pace.is_due()
             {
-                flight.check(patience.has_passed());
+                flight.check(own_thread_deadline.has_passed());
             }
         };
         let has_ended = wait_until(self, deadline, ended, pause).unwrap_or(false);

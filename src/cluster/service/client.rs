@@ -2,7 +2,7 @@
 
 use super::builder::ServiceBuilder;
 use super::call::{CALL, Call};
-use super::own_thread::{self, PATIENCE};
+use super::own_thread::{self, OWN_THREAD_TIMEOUT};
 use super::reply::Reply;
 use crate::channel::{FreshCell, NoPlace, SendFailure};
 #[cfg(feature = "async")]
@@ -278,7 +278,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         deadline: Deadline,
     ) -> Result<Call<R>, F> {
         let mut place = self.place()?;
-        let (mut patience, mut pace) = (None, Pace::new());
+        let (mut own_thread_deadline, mut pace) = (None, Pace::new());
         let mut bound = deadline.cut(PENDING);
         loop {
             let waits = (self.wait, self.stop.as_ref());
@@ -294,8 +294,9 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
             if !self.link.has_servers() {
                 return Err(CallError::NoService.into());
             }
-            let patience = patience.get_or_insert_with(|| Deadline::after(PATIENCE));
-            if patience.has_passed() && own_thread::serves_alone(&self.link.requests) {
+            let own_thread_deadline =
+                own_thread_deadline.get_or_insert_with(|| Deadline::after(OWN_THREAD_TIMEOUT));
+            if own_thread_deadline.has_passed() && own_thread::serves_alone(&self.link.requests) {
                 return Err(CallError::WouldDeadlock.into());
             }
             pace.begin(CALL);

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long a call waits before it counts the servers of its own thread as the only ones.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const OWN_THREAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Calls without a pause, after which a thread yields its core once.
 const LONGEST_RUN: u32 = 128;

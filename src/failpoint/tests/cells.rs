@@ -9,7 +9,7 @@
 
 use super::process::{GENEROUS, Process, State, Stop};
 use super::scenario::{self, Case};
-use super::survivor::{PEER, Parcel, SUCCESSOR, parcel};
+use super::survivor::{Numbered, PEER, SUCCESSOR, numbered};
 use crate::Latest;
 use crate::board::{CellHolder, CellValue, LatestReader, ReadError, TryWriteError};
 use std::time::Duration;
@@ -17,8 +17,8 @@ use std::time::Duration;
 /// Values that a peer writes if it is not stopped before.
 const VALUES: u64 = 60;
 
-fn open(name: &str) -> Latest<Parcel> {
-    let settings = Latest::<Parcel>::builder().max_writers(3).buffers(2).max_readers(4);
+fn open(name: &str) -> Latest<Numbered> {
+    let settings = Latest::<Numbered>::builder().max_writers(3).buffers(2).max_readers(4);
     settings.open_latest(name).unwrap()
 }
 
@@ -27,13 +27,13 @@ pub(super) fn live(name: &str) {
     let latest = open(name);
     let (mut writer, mut reader) = (latest.writer().unwrap(), latest.reader().unwrap());
     for sequence in 0..VALUES {
-        writer.write(&parcel(PEER, sequence)).unwrap();
+        writer.write(&numbered(PEER, sequence)).unwrap();
         assert!(reader.read().unwrap().is_whole());
     }
 }
 
 /// Reads the value, which is whole and not older than `last`.
-fn read(reader: &mut LatestReader<Parcel>, last: &mut u64, name: &str) {
+fn read(reader: &mut LatestReader<Numbered>, last: &mut u64, name: &str) {
     match reader.read() {
         Ok(value) => {
             let version = CellValue::version(&value);
@@ -46,11 +46,16 @@ fn read(reader: &mut LatestReader<Parcel>, last: &mut u64, name: &str) {
 }
 
 /// Writes and reads, beside a peer that is dead, over or thawed.
-fn go_on(latest: &Latest<Parcel>, reader: &mut LatestReader<Parcel>, last: &mut u64, name: &str) {
+fn go_on(
+    latest: &Latest<Numbered>,
+    reader: &mut LatestReader<Numbered>,
+    last: &mut u64,
+    name: &str,
+) {
     let mut writer = latest.writer().unwrap();
     for sequence in 0..30 {
-        let parcel = parcel(SUCCESSOR, sequence);
-        writer.write_timeout(&parcel, GENEROUS).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let packet = numbered(SUCCESSOR, sequence);
+        writer.write_timeout(&packet, GENEROUS).unwrap_or_else(|e| panic!("{name}: {e}"));
         read(reader, last, name);
     }
 }
@@ -98,9 +103,9 @@ pub(super) fn outlast(stop: Stop) -> bool {
 }
 
 /// Writes beside a frozen peer: a write succeeds, or names the peer.
-fn stay_busy(writer: &mut crate::board::LatestWriter<Parcel>, peer: &Process, name: &str) {
+fn stay_busy(writer: &mut crate::board::LatestWriter<Numbered>, peer: &Process, name: &str) {
     for sequence in 0..5 {
-        match writer.try_write(&parcel(SUCCESSOR, sequence)) {
+        match writer.try_write(&numbered(SUCCESSOR, sequence)) {
             Ok(()) => {}
             Err(TryWriteError::Busy { holder }) => {
                 let (CellHolder::Reader { pid } | CellHolder::Writer { pid }) = holder;

@@ -5,7 +5,7 @@
 //! exactly those packets.
 
 use super::process::{GENEROUS, Process, State, Stop, hear, say};
-use super::survivor::{OWN, Parcel, Survivor, slots};
+use super::survivor::{Numbered, OWN, Survivor, slots};
 use crate::channel::join::{self, Types};
 use crate::failpoint::Failpoint;
 use crate::sync::{AtomicU32, Ordering};
@@ -86,7 +86,7 @@ fn run(case: Case) -> usize {
     let name = format!("double-{}-{number}", std::process::id());
     let ring = builder().open(&name).unwrap();
     let mut survivor = Survivor::new(ring.subscriber().unwrap(), Overflow::Block);
-    let mut own = ring.publisher::<Parcel>().unwrap();
+    let mut own = ring.publisher::<Numbered>().unwrap();
     let sent = advance(&mut own, &mut survivor, case.beginning);
 
     // All join before the first dies: a join clears the dead.
@@ -131,8 +131,8 @@ fn builder() -> RingBuilder {
     Ring::builder().capacity(CAPACITY as usize * 64).shared().wait(Wait::park()).stays_open(true)
 }
 
-/// Publishes and receives small parcels until the tail reaches a position.
-fn advance(own: &mut Publisher<Parcel>, survivor: &mut Survivor, position: u64) -> u64 {
+/// Publishes and receives small packets until the tail reaches a position.
+fn advance(own: &mut Publisher<Numbered>, survivor: &mut Survivor, position: u64) -> u64 {
     let mut sequence = 0;
     loop {
         let at = own.sender.writer.tail();
@@ -145,9 +145,9 @@ fn advance(own: &mut Publisher<Parcel>, survivor: &mut Survivor, position: u64) 
     }
 }
 
-/// The peer's side: publishes two parcels with one claim, under the number that it is told.
+/// The peer's side: publishes two packets with one claim, under the number that it is told.
 pub(super) fn publish(name: &str) {
-    let mut publisher = builder().open(name).unwrap().publisher::<Parcel>().unwrap();
+    let mut publisher = builder().open(name).unwrap().publisher::<Numbered>().unwrap();
     say("joined");
     let own = hear().parse().unwrap();
     publisher.send_all(&[slots(own, 0, 3), slots(own, 1, 2)]).unwrap();
@@ -157,7 +157,7 @@ pub(super) fn publish(name: &str) {
 /// second mapping to void a claim.
 pub(super) fn recover(name: &str, side: &str) {
     let ring = builder().open(name).unwrap();
-    let info = Parcel::TYPE;
+    let info = Numbered::TYPE;
     let types = Types::One(&info);
     let wait = Wait::park();
     if side == "reader" {

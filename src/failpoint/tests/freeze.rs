@@ -10,7 +10,7 @@ use super::process::{GENEROUS, Process, State, Stop};
 use super::queues;
 use super::scenario::{self, Case, PARCELS};
 use super::services;
-use super::survivor::{OWN, PEER, Parcel, Survivor, parcel};
+use super::survivor::{Numbered, OWN, PEER, Survivor, numbered};
 use super::worker_slots;
 use crate::failpoint::Failpoint;
 use crate::{OpenError, Publisher, SendTimeoutError, WaitingFor};
@@ -31,7 +31,7 @@ fn a_join_need_not_wait_for_a_process_that_is_frozen_while_it_joins() {
     // The fifth time: the first four are in the peer's own rings.
     let mut peer = scenario::start(&name, Case::Shared, Stop::freeze(Failpoint::JoinOwner, 5));
     assert_eq!(peer.settle(), State::Frozen);
-    for outcome in [patient.publisher::<Parcel>().map(drop), patient.close()] {
+    for outcome in [patient.publisher::<Numbered>().map(drop), patient.close()] {
         let Err(OpenError::Busy { pid, .. }) = outcome else { panic!("{outcome:?}") };
         assert_eq!(pid, Some(peer.pid()));
     }
@@ -39,7 +39,7 @@ fn a_join_need_not_wait_for_a_process_that_is_frozen_while_it_joins() {
     assert!(matches!(opened, Err(OpenError::Busy { pid: None, .. })), "{opened:?}");
     peer.thaw();
     let joined = Case::Shared.builder().open_timeout(GENEROUS).open(&name).unwrap();
-    drop(joined.publisher::<Parcel>().unwrap());
+    drop(joined.publisher::<Numbered>().unwrap());
     assert_eq!(peer.settle(), State::Finished);
     drop((joined, patient));
     scenario::assert_gone(&name);
@@ -85,7 +85,7 @@ fn outlast(case: Case, stop: Stop) -> bool {
     survivor.receive_until(PEER, PARCELS - 1, &name);
     if let Some(own) = &mut own {
         // A `DropOldest` ring may drop packets of that time for later ones.
-        own.send_timeout(&parcel(OWN, sent), GENEROUS).unwrap();
+        own.send_timeout(&numbered(OWN, sent), GENEROUS).unwrap();
         survivor.receive_until(OWN, sent, &name);
     }
     drop((own, survivor, ring));
@@ -95,9 +95,9 @@ fn outlast(case: Case, stop: Stop) -> bool {
 
 /// Publishes and receives beside a frozen peer, until the peer's cursor or claim fills the ring.
 /// Returns the number of packets sent.
-fn go_on_beside(own: &mut Publisher<Parcel>, survivor: &mut Survivor, peer: &Process) -> u64 {
+fn go_on_beside(own: &mut Publisher<Numbered>, survivor: &mut Survivor, peer: &Process) -> u64 {
     for sequence in 0..100 {
-        match own.send_timeout(&parcel(OWN, sequence), SHORT) {
+        match own.send_timeout(&numbered(OWN, sequence), SHORT) {
             Ok(_) => while survivor.receive(Duration::ZERO) {},
             Err(SendTimeoutError::Timeout { waiting_for }) => {
                 let (WaitingFor::Subscriber { pid } | WaitingFor::Publisher { pid }) = waiting_for

@@ -13,7 +13,7 @@ use super::process::{GENEROUS, State, Stop};
 use super::queues;
 use super::scenario::{self, Case};
 use super::services;
-use super::survivor::{PEER, Parcel, SUCCESSOR, Survivor, parcel};
+use super::survivor::{Numbered, PEER, SUCCESSOR, Survivor, numbered};
 use super::worker_slots;
 use std::time::Duration;
 
@@ -56,11 +56,11 @@ fn survive(case: Case, stop: Stop) -> bool {
     // It gets its predecessor's entry, in any state, or a new one.
     let mut heir = Survivor::new(ring.durable("peer").unwrap(), case.overflow());
     heir.begin_anywhere(PEER);
-    let mut successor = ring.publisher::<Parcel>().unwrap();
-    let mut newcomer = ring.subscriber::<Parcel>().unwrap();
+    let mut successor = ring.publisher::<Numbered>().unwrap();
+    let mut newcomer = ring.subscriber::<Numbered>().unwrap();
     for sequence in 0..100 {
-        let parcel = parcel(SUCCESSOR, sequence);
-        successor.send_timeout(&parcel, GENEROUS).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let packet = numbered(SUCCESSOR, sequence);
+        successor.send_timeout(&packet, GENEROUS).unwrap_or_else(|e| panic!("{name}: {e}"));
         survivor.receive_until(SUCCESSOR, sequence, &name);
         heir.receive_until(SUCCESSOR, sequence, &name);
         while newcomer.try_recv().is_ok() {}

@@ -48,7 +48,7 @@ fn check(errand: &ArchivedErrand) -> u64 {
     number
 }
 
-fn member(ring: &Ring) -> QueueConsumer<Errand> {
+fn consumer(ring: &Ring) -> QueueConsumer<Errand> {
     let wait = Wait::park().spin_for(Duration::ZERO);
     let (receiver, index) =
         join::consumer(ring.segment(), &Types::One(&Errand::TYPE), wait).unwrap();
@@ -63,7 +63,7 @@ fn notes(name: &str) -> std::path::PathBuf {
 /// The peer's side.
 pub(super) fn work(ring: &Ring, name: &str) {
     let mut notes = OpenOptions::new().create(true).append(true).open(notes(name)).unwrap();
-    let mut own = member(ring);
+    let mut own = consumer(ring);
     // It clears another consumer's pin, and adopts a packet that it nacked itself.
     leave_a_pin(ring, &mut own.receiver);
     handle(&mut own, &mut notes, 1);
@@ -73,7 +73,7 @@ pub(super) fn work(ring: &Ring, name: &str) {
     }
     give_up(&mut own, &notes);
     handle(&mut own, &mut notes, OWN);
-    let mut leaving = member(ring);
+    let mut leaving = consumer(ring);
     let _ = leaving.try_recv();
     drop((leaving, own));
 }
@@ -108,24 +108,24 @@ fn handle(own: &mut QueueConsumer<Errand>, notes: &mut File, count: usize) {
 
 /// Clears the pin of another consumer, in a ring where no other process does.
 pub(super) fn take_a_pin_off(ring: &Ring) {
-    leave_a_pin(ring, &mut member(ring).receiver);
+    leave_a_pin(ring, &mut consumer(ring).receiver);
 }
 
 /// Another consumer seems to be killed with the cursor pinned. This one clears the pin, unless
 /// another process does.
 fn leave_a_pin(ring: &Ring, own: &mut GroupReceiver) {
-    let other = member(ring).receiver;
+    let other = consumer(ring).receiver;
     let memory = other.cursor.memory().clone();
-    let (shared, hand) =
+    let (shared, word) =
         (&memory.subscribers()[0].cursor, &memory.subscribers()[other.cursor.entry()].cursor);
     loop {
         let at = shared.load(Ordering::Acquire) & !PIN;
-        hand.store(at | PIN, Ordering::Release);
+        word.store(at | PIN, Ordering::Release);
         if shared.compare_exchange(at, at | PIN, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            hand.store(at, Ordering::Release);
+            word.store(at, Ordering::Release);
             break;
         }
-        hand.store(NOWHERE, Ordering::Release);
+        word.store(NOWHERE, Ordering::Release);
     }
     other.entry.release_liveness();
     // Its entry may belong to another consumer from here on, so it is never dropped.
@@ -146,7 +146,7 @@ struct Crew {
 
 impl Crew {
     fn new(ring: &Ring, name: &str) -> Self {
-        let (publisher, entry_id) = (ring.publisher().unwrap(), member(ring));
+        let (publisher, entry_id) = (ring.publisher().unwrap(), consumer(ring));
         Self { name: name.to_owned(), publisher, entry_id, sent: 0, handled: BTreeMap::new() }
     }
 

@@ -5,7 +5,7 @@ use super::inboxes;
 use super::process::{Process, Stop};
 use super::queues;
 use super::services;
-use super::survivor::{PEER, Parcel, parcel};
+use super::survivor::{Numbered, PEER, numbered};
 use super::worker_slots;
 use crate::channel::SendFailure;
 use crate::channel::join::{self, Types};
@@ -16,7 +16,7 @@ use crate::wait::Timeout;
 use crate::{Overflow, Packet, Ring, RingBuilder, SendTimeoutError, Subscriber, Wait};
 use std::time::Duration;
 
-/// Parcels that a peer publishes if it is not stopped before: several laps of the ring.
+/// Packets that a peer publishes if it is not stopped before: several laps of the ring.
 pub(super) const PARCELS: u64 = 120;
 const SHORT: Duration = Duration::from_millis(1);
 
@@ -163,7 +163,7 @@ pub(super) fn peer(name: &str, case: &str) {
     drop(own.subscriber::<u64>().unwrap());
     own.close().unwrap();
     drop(own);
-    drop(Ring::open(&kept(name)).unwrap().durable::<Parcel>("kept").unwrap());
+    drop(Ring::open(&kept(name)).unwrap().durable::<Numbered>("kept").unwrap());
     assert!(Ring::remove(&kept(name)).unwrap());
     if case == Case::Grouped {
         // No other process is faster here either. The attachment stays until this process ends.
@@ -178,20 +178,20 @@ pub(super) fn peer(name: &str, case: &str) {
 }
 
 fn live(ring: &Ring, case: Case) {
-    let mut fast = ring.subscriber::<Parcel>().unwrap();
-    let mut durable = ring.durable::<Parcel>("peer").unwrap();
+    let mut fast = ring.subscriber::<Numbered>().unwrap();
+    let mut durable = ring.durable::<Numbered>("peer").unwrap();
     // It reads nothing: it is evicted, and it would block publishers of a `Block` ring.
-    let slow = (case == Case::DropOldest).then(|| ring.subscriber::<Parcel>().unwrap());
+    let slow = (case == Case::DropOldest).then(|| ring.subscriber::<Numbered>().unwrap());
     fast.set_wait(Wait::park().spin_for(Duration::ZERO));
     let _ = fast.recv_timeout(SHORT);
     drop(fast.try_clone().unwrap());
-    let mut publisher = ring.publisher::<Parcel>().unwrap();
+    let mut publisher = ring.publisher::<Numbered>().unwrap();
     if case != Case::Exclusive {
         recover_another(ring);
     }
     for sequence in 0..PARCELS {
         // Bounded: this very thread may have to receive the packets that fill the ring.
-        while let Err(error) = publisher.send_timeout(&parcel(PEER, sequence), SHORT) {
+        while let Err(error) = publisher.send_timeout(&numbered(PEER, sequence), SHORT) {
             assert!(matches!(error, SendTimeoutError::Timeout { .. }), "{error}");
             receive_all(&mut [&mut fast, &mut durable]);
         }
@@ -200,7 +200,7 @@ fn live(ring: &Ring, case: Case) {
     drop((publisher, slow));
 }
 
-fn receive_all(subscribers: &mut [&mut Subscriber<Parcel>]) {
+fn receive_all(subscribers: &mut [&mut Subscriber<Numbered>]) {
     for subscriber in subscribers {
         while subscriber.try_recv().is_ok() {}
     }
@@ -209,7 +209,7 @@ fn receive_all(subscribers: &mut [&mut Subscriber<Parcel>]) {
 /// Claims for a publisher, releases its liveness lock as its death would, and recovers the claim,
 /// unless another process is faster.
 fn recover_another(ring: &Ring) -> bool {
-    let info = Parcel::TYPE;
+    let info = Numbered::TYPE;
     let types = Types::One(&info);
     let join = || join::publisher(ring.segment(), &types, Wait::park()).unwrap().0;
     let (mut dying, mut other) = (join(), join());

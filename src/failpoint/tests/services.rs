@@ -32,11 +32,9 @@ pub(super) fn serve(cluster: &str) {
 
 #[test]
 fn a_caller_is_told_at_whichever_step_its_server_is_killed() {
-    use Failpoint::{
-        ReplyFill, ReplyState, TakeAck, TakeAnnounce, TakeInFlight, TakeMove, TakePin,
-    };
+    use Failpoint::{ReplyFill, ReplyState, TakeAck, TakeAttempt, TakeInFlight, TakeMove, TakePin};
     // Before the request is taken, nothing has happened.
-    for step in [TakeAnnounce, TakePin, TakeInFlight, TakeMove] {
+    for step in [TakeAttempt, TakePin, TakeInFlight, TakeMove] {
         let outcome = call(step);
         assert!(matches!(outcome, Err(CallTimeoutError::NoService)), "{step:?}: {outcome:?}");
     }

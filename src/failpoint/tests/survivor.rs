@@ -4,39 +4,39 @@ use super::process::GENEROUS;
 use crate::{Missed, Overflow, RecvTimeoutError, Subscriber};
 use std::time::{Duration, Instant};
 
-/// Publishers that parcels come from.
+/// Publishers that packets come from.
 pub(super) const PEER: u64 = 1;
 pub(super) const SUCCESSOR: u64 = 2;
 pub(super) const OWN: u64 = 3;
 
 #[crate::packet]
-pub(super) struct Parcel {
+pub(super) struct Numbered {
     publisher: u64,
     sequence: u64,
     len: u64,
     bytes: Vec<u8>,
 }
 
-/// A parcel of one to ten slots. Its number determines the size.
-pub(super) fn parcel(publisher: u64, sequence: u64) -> Parcel {
+/// A packet of one to ten slots. Its number determines the size.
+pub(super) fn numbered(publisher: u64, sequence: u64) -> Numbered {
     sized(publisher, sequence, sequence * 37 % 600)
 }
 
-/// A parcel of `slots` slots.
-pub(super) fn slots(publisher: u64, sequence: u64, slots: u64) -> Parcel {
+/// A packet of `slots` slots.
+pub(super) fn slots(publisher: u64, sequence: u64, slots: u64) -> Numbered {
     // Header and fixed part take 48 bytes.
     sized(publisher, sequence, slots * 64 - 48)
 }
 
-fn sized(publisher: u64, sequence: u64, len: u64) -> Parcel {
-    Parcel { publisher, sequence, len, bytes: vec![tag(publisher, sequence); len as usize] }
+fn sized(publisher: u64, sequence: u64, len: u64) -> Numbered {
+    Numbered { publisher, sequence, len, bytes: vec![tag(publisher, sequence); len as usize] }
 }
 
 fn tag(publisher: u64, sequence: u64) -> u8 {
     (publisher * 100 + sequence % 100) as u8
 }
 
-impl ArchivedParcel {
+impl ArchivedNumbered {
     pub(super) fn is_whole(&self) -> bool {
         let tag = tag(self.publisher.to_native(), self.sequence.to_native());
         self.bytes.len() as u64 == self.len && self.bytes.iter().all(|&byte| byte == tag)
@@ -44,7 +44,7 @@ impl ArchivedParcel {
 }
 
 pub(super) struct Survivor {
-    pub(super) subscriber: Subscriber<Parcel>,
+    pub(super) subscriber: Subscriber<Numbered>,
     drops: bool,
     pub(super) is_closed: bool,
     next: [u64; 4],
@@ -54,16 +54,16 @@ pub(super) struct Survivor {
 const ANY: u64 = u64::MAX;
 
 impl Survivor {
-    pub(super) fn new(subscriber: Subscriber<Parcel>, overflow: Overflow) -> Self {
+    pub(super) fn new(subscriber: Subscriber<Numbered>, overflow: Overflow) -> Self {
         Self { subscriber, drops: overflow == Overflow::DropOldest, is_closed: false, next: [0; 4] }
     }
 
-    /// Accepts any of a publisher's parcels as the first one.
+    /// Accepts any of a publisher's packets as the first one.
     pub(super) fn begin_anywhere(&mut self, publisher: u64) {
         self.next[publisher as usize] = ANY;
     }
 
-    /// Receives one parcel. Returns false if none arrives in time.
+    /// Receives one packet. Returns false if none arrives in time.
     pub(super) fn receive(&mut self, timeout: Duration) -> bool {
         match self.subscriber.recv_timeout(timeout) {
             Ok(got) => {
@@ -88,7 +88,7 @@ impl Survivor {
         }
     }
 
-    /// Receives until this parcel arrives.
+    /// Receives until this packet arrives.
     pub(super) fn receive_until(&mut self, publisher: u64, sequence: u64, name: &str) {
         let started = Instant::now();
         while self.next[publisher as usize] <= sequence {
@@ -97,7 +97,7 @@ impl Survivor {
         }
     }
 
-    /// The number of a publisher's parcels that arrived.
+    /// The number of a publisher's packets that arrived.
     pub(super) fn received(&self, publisher: u64) -> u64 {
         self.next[publisher as usize]
     }

@@ -168,7 +168,7 @@ impl ConsumerGroup {
     // Always: a function call costs 21 instructions per packet.
     #[inline(always)]
     fn try_take(&mut self, at: u64, descriptor: Descriptor) -> Option<Taken> {
-        failpoint(Failpoint::TakeAnnounce);
+        failpoint(Failpoint::TakeAttempt);
         // Every store to an in-flight word pairs with the acquire in `gate::scan`: this consumer
         // read the slots of its packet before a publisher writes to them. This store may be the
         // first that a scan sees after `release`. It also pairs with the acquire in `unpin`.

@@ -51,11 +51,11 @@ impl Boxes {
         Self::with(2, Settings { capacity: slots * 64, claims, overflow, ..Settings::default() })
     }
 
-    /// A queue of `slots` slots, for `members` consumers.
+    /// A queue of `slots` slots, for this many consumers.
     #[cfg(loom)]
-    pub(super) fn queue(slots: usize, members: usize) -> Self {
+    pub(super) fn queue(slots: usize, consumers: usize) -> Self {
         let settings = Settings { capacity: slots * 64, queue: true, ..Settings::default() };
-        let boxes = Self::with(members + 1, settings);
+        let boxes = Self::with(consumers + 1, settings);
         membership::create_shared_cursor(&boxes.memory(), &boxes.settings);
         boxes
     }
@@ -131,7 +131,7 @@ impl Boxes {
 
     /// Joins as a consumer.
     #[cfg(loom)]
-    pub(super) fn member(&self, index: usize) -> ConsumerGroup {
+    pub(super) fn consumer(&self, index: usize) -> ConsumerGroup {
         ConsumerGroup::join(self.subscriber_entry(index))
     }
 

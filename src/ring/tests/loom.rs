@@ -351,7 +351,7 @@ fn loom_abandoned_claim() {
         loop {
             // Pairs with the release above, as the kernel's lock does.
             let is_alive =
-                |member| member != EntryId::Publisher(0) || dead.load(Ordering::Acquire) == 0;
+                |entry| entry != EntryId::Publisher(0) || dead.load(Ordering::Acquire) == 0;
             ring.reap(&is_alive);
             match receive(&mut reader) {
                 Ok(tag) => break assert_eq!(tag, 1),
@@ -379,8 +379,7 @@ fn loom_recovery_never_voids_a_committed_packet() {
             assert_eq!(dying.commit(Descriptor::data(len_of(1), 0)), position);
             grave.store(1, Ordering::Release);
         });
-        let is_alive =
-            |member| member != EntryId::Publisher(0) || dead.load(Ordering::Acquire) == 0;
+        let is_alive = |entry| entry != EntryId::Publisher(0) || dead.load(Ordering::Acquire) == 0;
         ring.reap(&is_alive);
         owner.join().unwrap();
         ring.reap(&is_alive);
@@ -399,7 +398,7 @@ fn loom_recovery_sees_the_stamp_behind_a_clear_record() {
         loser.own().record.len.store(1, Ordering::Relaxed);
         loser.own().record.position.store(0, Ordering::Relaxed);
         let publisher = thread::spawn(move || publish(&mut living, 1, 7).unwrap());
-        let is_alive = |member| member != EntryId::Publisher(0);
+        let is_alive = |entry| entry != EntryId::Publisher(0);
         ring.reap(&is_alive);
         publisher.join().unwrap();
         ring.reap(&is_alive);
@@ -596,7 +595,7 @@ fn loom_recovery_and_a_later_length() {
             }
             publish(&mut living, 1, 9).unwrap();
         });
-        let is_alive = |member| member != EntryId::Publisher(0);
+        let is_alive = |entry| entry != EntryId::Publisher(0);
         ring.reap(&is_alive);
         publisher.join().unwrap();
         ring.reap(&is_alive);
@@ -625,34 +624,34 @@ fn loom_clone_and_move_on() {
 }
 
 /// Reads the tag of the packet in flight twice, and acknowledges it.
-fn handle(member: &mut ConsumerGroup) -> u64 {
-    let taken = member.in_flight().unwrap();
-    let tag = tag_at(member.memory(), &taken);
-    assert_eq!(tag_at(member.memory(), &taken), tag, "overrun");
-    assert!(member.release());
+fn handle(consumer: &mut ConsumerGroup) -> u64 {
+    let taken = consumer.in_flight().unwrap();
+    let tag = tag_at(consumer.memory(), &taken);
+    assert_eq!(tag_at(consumer.memory(), &taken), tag, "overrun");
+    assert!(consumer.release());
     tag
 }
 
 /// Takes and handles up to `most` committed packets.
-fn handle_some(member: &mut ConsumerGroup, most: usize) -> Vec<u64> {
+fn handle_some(consumer: &mut ConsumerGroup, most: usize) -> Vec<u64> {
     (0..most)
-        .map_while(|_| matches!(member.next(), Next::Taken(_)).then(|| handle(member)))
+        .map_while(|_| matches!(consumer.next(), Next::Taken(_)).then(|| handle(consumer)))
         .collect()
 }
 
 /// As `handle_some`, by the fast path.
-fn handle_ready(member: &mut ConsumerGroup, most: usize) -> Vec<u64> {
-    (0..most).map_while(|_| member.next_fast().map(|_| handle(member))).collect()
+fn handle_ready(consumer: &mut ConsumerGroup, most: usize) -> Vec<u64> {
+    (0..most).map_while(|_| consumer.next_fast().map(|_| handle(consumer))).collect()
 }
 
 /// Two consumers compete for the same packets, one of them by the fast path.
 #[test]
-fn loom_each_packet_is_taken_by_one_member() {
+fn loom_each_packet_is_taken_by_one_consumer() {
     check(3, || {
         let ring = Arc::new(Boxes::queue(4, 2));
         let mut writer = ring.writer(0);
         publish_all(&mut writer, 1, 1..=2);
-        let (mut first, mut second) = (ring.member(1), ring.member(2));
+        let (mut first, mut second) = (ring.consumer(1), ring.consumer(2));
         let other = thread::spawn(move || handle_ready(&mut second, 2));
         let mut tags = handle_some(&mut first, 2);
         tags.extend(other.join().unwrap());
@@ -669,14 +668,14 @@ fn loom_take_against_a_scan() {
     check(3, || {
         let ring = Arc::new(Boxes::queue(2, 1));
         let mut writer = ring.writer(0);
-        let mut member = ring.member(1);
+        let mut consumer = ring.consumer(1);
         publish_all(&mut writer, 1, 1..=2);
         let publisher = thread::spawn(move || {
             (3..=4).take_while(|&tag| publish(&mut writer, 1, tag).is_ok()).count()
         });
-        let mut tags = handle_ready(&mut member, 2);
+        let mut tags = handle_ready(&mut consumer, 2);
         let sent = publisher.join().unwrap();
-        tags.extend(handle_some(&mut member, 4));
+        tags.extend(handle_some(&mut consumer, 4));
         assert_eq!(tags.len(), 2 + sent);
         assert!(tags.is_sorted(), "{tags:?}");
     });
@@ -690,9 +689,9 @@ fn loom_join_and_take_against_a_scan() {
         let mut writer = ring.writer(0);
         publish_all(&mut writer, 1, 1..=2);
         let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
-        let mut member = ring.member(1);
-        assert!(matches!(member.next(), Next::Taken(_)));
-        assert_eq!(handle(&mut member), 1);
+        let mut consumer = ring.consumer(1);
+        assert!(matches!(consumer.next(), Next::Taken(_)));
+        assert_eq!(handle(&mut consumer), 1);
         publisher.join().unwrap();
     });
 }
@@ -703,11 +702,11 @@ fn loom_adopt_against_a_scan() {
     check(3, || {
         let ring = Arc::new(Boxes::queue(2, 2));
         let mut writer = ring.writer(0);
-        let (mut adopter, mut dead) = (ring.member(1), ring.member(2));
+        let (mut adopter, mut dead) = (ring.consumer(1), ring.consumer(2));
         publish_all(&mut writer, 1, 1..=2);
         assert!(matches!(dead.next(), Next::Taken(_)));
         let publisher = thread::spawn(move || publish(&mut writer, 1, 3).is_ok());
-        let is_alive = |member| member != EntryId::Subscriber(2);
+        let is_alive = |entry| entry != EntryId::Subscriber(2);
         assert_ne!(adopter.adopt(&is_alive), Adoption::None);
         assert!(matches!(adopter.next(), Next::Taken(_)));
         assert!(adopter.is_redelivered(&adopter.in_flight().unwrap()));
@@ -719,22 +718,22 @@ fn loom_adopt_against_a_scan() {
 
 /// A pin is cleared if its owner is dead, and not if a living owner is about to continue.
 #[test]
-fn loom_unpin_against_a_member_that_moves_on() {
+fn loom_unpin_against_a_consumer_that_moves_on() {
     check(3, || {
         let ring = Arc::new(Boxes::queue(4, 2));
         let mut writer = ring.writer(0);
         publish_all(&mut writer, 1, 1..=2);
-        let (mut member, dead) = (ring.member(1), ring.member(2));
+        let (mut consumer, dead) = (ring.consumer(1), ring.consumer(2));
         // Killed before its pin.
         dead.memory().subscribers()[2].cursor.store(gate::PIN, Ordering::Release);
         let other = thread::spawn(move || {
-            let tags = handle_some(&mut member, 2);
-            (member, tags)
+            let tags = handle_some(&mut consumer, 2);
+            (consumer, tags)
         });
-        let is_alive = |member| member != EntryId::Subscriber(2);
+        let is_alive = |entry| entry != EntryId::Subscriber(2);
         ring.reap(&is_alive);
-        let (mut member, mut tags) = other.join().unwrap();
-        tags.extend(handle_some(&mut member, 2));
+        let (mut consumer, mut tags) = other.join().unwrap();
+        tags.extend(handle_some(&mut consumer, 2));
         assert_eq!(tags, [1, 2]);
     });
 }

@@ -28,8 +28,8 @@ fn nobody(_: EntryId) -> bool {
     false
 }
 
-fn second(member: EntryId) -> bool {
-    member == EntryId::Publisher(1)
+fn second(entry: EntryId) -> bool {
+    entry == EntryId::Publisher(1)
 }
 
 fn recover_dead(ring: &Boxes, index: usize, is_alive: &dyn Fn(EntryId) -> bool) -> Recovered {

@@ -5,7 +5,7 @@ use crate::wait::Notifier;
 use std::sync::Arc;
 
 #[test]
-fn waiters_stay_announced_until_no_sleeper_is_left() {
+fn waiters_stay_registered_until_no_sleeper_is_left() {
     let event_count = EventCount::default();
     let mut notifier = Notifier::new(&event_count, false);
     assert!(!notifier.has_new_waiters(&event_count));
