@@ -144,7 +144,7 @@ impl Ring {
 #[cold]
 fn corrupt<T: Packet>(job: ReadGuard<'_, GroupReceiver>) -> RecvError {
     let what = packet::explain::<T>(job.bytes());
-    let position = job.holder().cursor.in_flight().map_or(0, |taken| taken.position);
+    let position = job.endpoint().cursor.in_flight().map_or(0, |taken| taken.position);
     let what = format!("at position {position}: {what}");
     job.end(GroupReceiver::ack);
     RecvError::Corrupt(what.into())
@@ -162,7 +162,7 @@ pub struct Delivery<'a, T: Packet> {
 impl<T: Packet> Delivery<'_, T> {
     /// Position, and whether the packet was handed out before.
     pub fn info(this: &Self) -> Info {
-        Info::of(this.opened.guard().holder())
+        Info::of(this.opened.guard().endpoint())
     }
 
     /// How often the packet was handed out, this delivery included: over all consumers, also those
@@ -171,7 +171,7 @@ impl<T: Packet> Delivery<'_, T> {
     /// It is never too low. A consumer that is killed while it receives may count a delivery that
     /// it did not return.
     pub fn deliveries(this: &Self) -> u64 {
-        let receiver = this.opened.guard().holder();
+        let receiver = this.opened.guard().endpoint();
         receiver.cursor.in_flight().map_or(1, |taken| receiver.cursor.deliveries(&taken))
     }
 

@@ -67,7 +67,7 @@ impl Info {
 impl<'a, T: Packet> Received<'a, T> {
     /// Position, and whether the packet was delivered before.
     pub fn info(this: &Self) -> Info {
-        Info::of(this.opened.guard().holder())
+        Info::of(this.opened.guard().endpoint())
     }
 
     /// Makes an owned value of the packet, and releases the slot.

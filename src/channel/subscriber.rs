@@ -345,7 +345,7 @@ impl<T: Packet> Subscriber<T> {
 #[cold]
 #[inline(never)]
 fn corrupt<T: Packet>(guard: ReadGuard<'_, Receiver>) -> RecvError {
-    explained::<T>(guard.holder().cursor.position(), guard.bytes())
+    explained::<T>(guard.endpoint().cursor.position(), guard.bytes())
 }
 
 fn explained<T: Packet>(position: u64, bytes: &[u8]) -> RecvError {

@@ -1,13 +1,13 @@
 //! Guards over slots: a packet or a batch in flight, and a claim that is being filled.
 //!
-//! Each guard borrows its holder mutably: the endpoint or the service that took the packet. So a
-//! holder has one guard at a time. A holder that can be called again has none: that call releases
-//! what a forgotten guard held.
+//! Each guard borrows its endpoint mutably: the receiver or the server that took the packet. So an
+//! endpoint has one guard at a time. An endpoint that can be called again has none: that call
+//! releases the packets that a forgotten guard held.
 //!
-//! The traits of holders are safe, and no `unsafe` code here depends on how they are implemented:
+//! The traits of endpoints are safe, and no `unsafe` code here depends on how they are implemented:
 //!
 //! - The bytes of a packet come from a [`Cursor`], an unsafe trait. A slice that it lends stays
-//!   valid while the holder is borrowed, and a guard calls a `&mut` method only at its end.
+//!   valid while the endpoint is borrowed, and a guard calls a `&mut` method only at its end.
 //! - A batch is known by the address of its list, and `keep` compares what it left.
 //! - Room for a claim is computed once, from a [`Writer`], and kept.
 
@@ -35,44 +35,44 @@ pub(crate) trait HoldsPacket {
 /// registers.
 #[derive(Debug)]
 pub(crate) struct ReadGuard<'a, H: HoldsPacket> {
-    holder: &'a mut H,
+    endpoint: &'a mut H,
 }
 
 impl<'a, H: HoldsPacket> ReadGuard<'a, H> {
-    /// A guard over the packet that `holder` just took.
+    /// A guard over the packet that `endpoint` just took.
     #[inline]
-    pub(crate) fn new(holder: &'a mut H) -> Self {
-        Self { holder }
+    pub(crate) fn new(endpoint: &'a mut H) -> Self {
+        Self { endpoint }
     }
 
-    /// The holder.
+    /// The endpoint.
     #[inline]
-    pub(crate) fn holder(&self) -> &H {
-        self.holder
+    pub(crate) fn endpoint(&self) -> &H {
+        self.endpoint
     }
 
     /// Ends the guard with `work` instead of [`HoldsPacket::release`].
     #[inline]
     pub(crate) fn end<R>(self, work: impl FnOnce(&mut H) -> R) -> R {
-        work(ManuallyDrop::new(self).holder)
+        work(ManuallyDrop::new(self).endpoint)
     }
 }
 
 // SAFETY: `Cursor::payload` promises the alignment, and that no process that follows the protocol
-// changes the bytes while the cursor is borrowed. The guard borrows its holder, and calls `&mut`
+// changes the bytes while the cursor is borrowed. The guard borrows its endpoint, and calls `&mut`
 // methods only in `drop` and `end`, which end the guard. So a slice that was lent once could have
 // been lent for all of the guard's life. It lies in slots, so moving the guard does not move it.
 unsafe impl<H: HoldsPacket> StableBytes for ReadGuard<'_, H> {
     #[inline]
     fn bytes(&self) -> &[u8] {
-        self.holder.cursor().payload()
+        self.endpoint.cursor().payload()
     }
 }
 
 impl<H: HoldsPacket> Drop for ReadGuard<'_, H> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.holder.release();
+        self.endpoint.release();
     }
 }
 
@@ -87,25 +87,25 @@ pub(crate) trait HoldsBatch: HoldsPacket<Cursor = Reader> {
 /// # Invariants
 ///
 /// 1. The list whose first packet has the address `list` was in flight when the guard was made, and
-///    belongs to a reader within `holder`. While `holder` is borrowed, no code changes that list.
+///    belongs to a reader within `endpoint`. No code changes that list while `endpoint` is borrowed.
 #[derive(Debug)]
 pub(crate) struct BatchGuard<'a, H: HoldsBatch> {
-    holder: &'a mut H,
+    endpoint: &'a mut H,
     list: usize,
 }
 
 impl<'a, H: HoldsBatch> BatchGuard<'a, H> {
-    /// A guard over the batch that `holder` just took.
-    pub(crate) fn new(holder: &'a mut H) -> Self {
-        let reader = holder.cursor();
+    /// A guard over the batch that `endpoint` just took.
+    pub(crate) fn new(endpoint: &'a mut H) -> Self {
+        let reader = endpoint.cursor();
         assert!(reader.holds_list(), "a batch that is not in flight");
         let list = address(reader);
-        Self { holder, list }
+        Self { endpoint, list }
     }
 
-    /// The holder.
-    pub(crate) fn holder(&self) -> &H {
-        self.holder
+    /// The endpoint.
+    pub(crate) fn endpoint(&self) -> &H {
+        self.endpoint
     }
 
     /// The packet at an index.
@@ -116,7 +116,7 @@ impl<'a, H: HoldsBatch> BatchGuard<'a, H> {
     /// The reader of the batch.
     #[inline]
     fn reader(&self) -> &Reader {
-        let reader = self.holder.cursor();
+        let reader = self.endpoint.cursor();
         assert!(address(reader) == self.list, "another batch than the one that was taken");
         reader
     }
@@ -128,7 +128,7 @@ fn address(reader: &Reader) -> usize {
     reader.list().as_ptr().addr()
 }
 
-// SAFETY: by invariant 1, and the holder is borrowed: only `keep` and `drop` call its `&mut`
+// SAFETY: by invariant 1, and the endpoint is borrowed: only `keep` and `drop` call its `&mut`
 // methods. `keep` checks that a prefix of the batch is left, and in flight.
 unsafe impl<H: HoldsBatch> StableBatch for BatchGuard<'_, H> {
     #[inline]
@@ -139,7 +139,7 @@ unsafe impl<H: HoldsBatch> StableBatch for BatchGuard<'_, H> {
     #[inline]
     fn bytes(&self, index: usize) -> &[u8] {
         let reader = self.reader();
-        // SAFETY: invariant 1. The holder is borrowed, so its reader has released nothing since
+        // SAFETY: invariant 1. The endpoint is borrowed, so its reader has released nothing since
         // `new` or `keep` found the batch in flight.
         unsafe { payload_of(reader.memory(), &reader.list()[index]) }
     }
@@ -155,7 +155,7 @@ unsafe impl<H: HoldsBatch> StableBatch for BatchGuard<'_, H> {
 impl<H: HoldsBatch> BatchGuard<'_, H> {
     /// Keeps the first `count` packets, at least one, and fewer than there are.
     ///
-    /// A holder may do anything in its `&mut` method. A position is never used twice, and a batch
+    /// An endpoint may do anything in its `&mut` method. A position is never used twice, and a batch
     /// has all packets between its first and its last. So both, with the length and the ring, tell
     /// that the list is a prefix of what it was.
     #[cold]
@@ -165,7 +165,7 @@ impl<H: HoldsBatch> BatchGuard<'_, H> {
             (ring, guard.taken(0), guard.taken(count - 1))
         };
         let before = summary(self);
-        self.holder.reader_mut().keep_of_list(count);
+        self.endpoint.reader_mut().keep_of_list(count);
         let is_kept = self.count() == count && self.reader().holds_list();
         assert!(is_kept && summary(self) == before, "another batch than the one that was taken");
     }
@@ -173,7 +173,7 @@ impl<H: HoldsBatch> BatchGuard<'_, H> {
 
 impl<H: HoldsBatch> Drop for BatchGuard<'_, H> {
     fn drop(&mut self) {
-        self.holder.release();
+        self.endpoint.release();
     }
 }
 
@@ -194,39 +194,39 @@ pub(crate) trait HoldsClaim {
 /// # Invariants
 ///
 /// 1. The bytes of `descriptor`'s archive at `start` are payload of a claim that a [`Writer`]
-///    granted, and that stays open while `holder` is borrowed.
+///    granted, and that stays open while `endpoint` is borrowed.
 #[derive(Debug)]
 pub(crate) struct WriteClaim<'a, H: HoldsClaim> {
-    holder: &'a mut H,
+    endpoint: &'a mut H,
     start: NonNull<u8>,
     descriptor: Descriptor,
 }
 
-// SAFETY: the value is an exclusive reference to the holder, and one to the bytes of its claim.
+// SAFETY: the value is an exclusive reference to the endpoint, and one to the bytes of its claim.
 unsafe impl<H: HoldsClaim + Send> Send for WriteClaim<'_, H> {}
 // SAFETY: as above; a shared claim gives no access to the bytes.
 unsafe impl<H: HoldsClaim + Sync> Sync for WriteClaim<'_, H> {}
 
 impl<'a, H: HoldsClaim> WriteClaim<'a, H> {
-    /// A guard over the claim that `holder` just made for this packet.
+    /// A guard over the claim that `endpoint` just made for this packet.
     ///
     /// Stale content of a claim can be read, and written back into another packet. In a shared ring
     /// it must not contain stamps ([`slot`](super::slot) has the reason).
-    pub(crate) fn new(holder: &'a mut H, descriptor: Descriptor) -> Self {
-        let writer = holder.writer();
+    pub(crate) fn new(endpoint: &'a mut H, descriptor: Descriptor) -> Self {
+        let writer = endpoint.writer();
         writer.clear_stamps(descriptor.span());
         let start = room(writer, descriptor).start();
-        Self { holder, start, descriptor }
+        Self { endpoint, start, descriptor }
     }
 
     /// Publishes the packet. Returns its position.
     pub(crate) fn commit(self) -> u64 {
         let descriptor = self.descriptor;
-        ManuallyDrop::new(self).holder.commit(descriptor)
+        ManuallyDrop::new(self).endpoint.commit(descriptor)
     }
 }
 
-// SAFETY: invariant 1; only `drop` and `commit` call methods of the holder, and both end the
+// SAFETY: invariant 1; only `drop` and `commit` call methods of the endpoint, and both end the
 // guard. Slots do not move.
 unsafe impl<H: HoldsClaim> WriteTarget for WriteClaim<'_, H> {
     #[inline]
@@ -242,7 +242,7 @@ unsafe impl<H: HoldsClaim> WriteTarget for WriteClaim<'_, H> {
 
 impl<H: HoldsClaim> Drop for WriteClaim<'_, H> {
     fn drop(&mut self) {
-        self.holder.abandon();
+        self.endpoint.abandon();
     }
 }
 

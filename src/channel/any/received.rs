@@ -72,7 +72,7 @@ impl<'a> AnyReceived<'a> {
 
     /// How often it was handed out, this time included.
     pub(crate) fn deliveries(&self) -> u64 {
-        self.guard.holder().cursor.deliveries(&self.taken)
+        self.guard.endpoint().cursor.deliveries(&self.taken)
     }
 
     /// The tag in its descriptor.
@@ -95,12 +95,12 @@ impl<'a> AnyReceived<'a> {
     /// The id of the packet, which no other packet has.
     #[cfg(feature = "handover")]
     pub(crate) fn id(&self) -> PacketId {
-        PacketId::new(self.guard.holder().cursor.memory(), self.taken.position)
+        PacketId::new(self.guard.endpoint().cursor.memory(), self.taken.position)
     }
 
     #[inline]
     fn view(&self) -> AnyPacket<'_> {
-        let (receiver, taken) = (self.guard.holder(), self.taken);
+        let (receiver, taken) = (self.guard.endpoint(), self.taken);
         let archive = self.guard.bytes().get(self.prefix..).unwrap_or_default();
         AnyPacket { receiver, taken, archive }
     }
@@ -144,7 +144,7 @@ impl<'a> AnyBatch<'a> {
     }
 
     fn view(&self, index: usize) -> AnyPacket<'_> {
-        let receiver = self.guard.holder();
+        let receiver = self.guard.endpoint();
         AnyPacket { receiver, taken: self.guard.taken(index), archive: self.guard.bytes(index) }
     }
 }

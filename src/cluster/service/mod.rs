@@ -325,7 +325,7 @@ impl<Q: Packet, R: Packet> Request<'_, Q, R> {
     }
 
     fn server(&self) -> &Server {
-        self.0.guard().holder()
+        self.0.guard().endpoint()
     }
 }
 

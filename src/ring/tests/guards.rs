@@ -65,7 +65,7 @@ fn a_guard_does_not_read_the_batch_of_another_reader() {
     let mut holder = wrong(false);
     let guard = BatchGuard::new(&mut holder);
     assert_eq!((guard.count(), guard.bytes(2).len()), (3, 48));
-    guard.holder().lent.set(1);
+    guard.endpoint().lent.set(1);
     let read = catch_unwind(AssertUnwindSafe(|| guard.bytes(2).len()));
     assert!(read.is_err(), "a packet that is not in flight was read");
 }
