@@ -10,17 +10,24 @@
 mod support;
 
 use packetring::board::{
-    BoardBuilder, CellHolder, CellValue, ChangedTimeoutError, LatestReader, LatestWriter,
-    ReadError, TryChangedError, TryWriteError, WriteError, WriteTimeoutError,
+    BoardBuilder, CellHolder, CellValue, ChangedError, ChangedTimeoutError, LatestReader,
+    LatestWriter, ReadError, TryChangedError, TryWriteError, WriteError, WriteTimeoutError,
 };
 use packetring::inventory::ObjectKind;
 use packetring::{
-    Board, Latest, OpenError, Ring, Worker, packet, select, select_timeout, try_select,
+    Board, Detachment, Latest, OpenError, Ring, Selectable, Worker, packet, select, select_timeout,
+    try_select,
 };
+use rustix::event::{PollFd, PollFlags, poll};
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 use support::peer::{self, Peer, Role};
-use support::{LONG, Noise, SHORT, assert_gone, object, this_thread, unique, wait_until_asleep};
+use support::{
+    LONG, Noise, SHORT, Watch, assert_gone, object, this_thread, unique, wait_until,
+    wait_until_asleep,
+};
 
 /// A value whose content can be verified.
 #[packet]
@@ -506,6 +513,196 @@ fn workers_share_latest_values_and_boards_of_their_cluster() {
     assert!(!left.iter().any(|found| found.cluster.as_ref() == Some(&cluster)));
 }
 
+// ---- Names that disappear ----
+
+/// A latest value whose name was removed, with a value that its reader has read. No writer is left.
+fn abandoned() -> (Latest<Note>, LatestReader<Note>) {
+    let name = unique("latest-removed");
+    let latest = builder().open_latest(&name).unwrap();
+    let (mut writer, mut reader) = pair(&latest);
+    writer.write(&Note::make(1)).unwrap();
+    reader.read().unwrap().check();
+    drop(writer);
+    fs::remove_file(object(&name)).unwrap();
+    (latest, reader)
+}
+
+/// Checks that a wait ended because nobody can write any more, and that the value stays readable.
+#[track_caller]
+fn assert_cut_off(reader: &mut LatestReader<Note>) {
+    let error = reader.wait_changed().map(drop).unwrap_err();
+    assert!(matches!(error, ChangedError::Detached(Detachment::NameRemoved)), "{error}");
+    assert!(error.to_string().contains("RemoveIPC"), "{error}");
+    assert_eq!(reader.read().unwrap().check(), 1);
+}
+
+#[test]
+fn a_wait_for_a_change_ends_once_nobody_can_write_any_more() {
+    let _watch = Watch::start();
+    assert_cut_off(&mut abandoned().1);
+
+    let (_latest, mut reader) = abandoned();
+    let error = reader.wait_changed_timeout(LONG).map(drop).unwrap_err();
+    assert!(matches!(error, ChangedTimeoutError::Detached(_)), "{error}");
+    assert_cut_off(&mut reader);
+
+    // A reader that polls, and one that waits for short times.
+    let (latest, mut reader) = abandoned();
+    wait_until("a reader that polls is told", || {
+        matches!(reader.try_changed().map(drop), Err(TryChangedError::Detached(_)))
+    });
+    assert_eq!(latest.detachment(), Some(Detachment::NameRemoved));
+    let (_latest, mut reader) = abandoned();
+    wait_until("a reader that waits for short times is told", || {
+        let outcome = reader.wait_changed_timeout(SHORT).map(drop);
+        matches!(outcome, Err(ChangedTimeoutError::Detached(_)))
+    });
+
+    // Nor does a second reader wake the first: both end.
+    let name = unique("latest-removed");
+    let latest = builder().open_latest::<Note>(&name).unwrap();
+    let mut readers = [latest.reader().unwrap(), latest.reader().unwrap()];
+    fs::remove_file(object(&name)).unwrap();
+    for reader in &mut readers {
+        let error = reader.wait_changed().map(drop).unwrap_err();
+        assert!(matches!(error, ChangedError::Detached(Detachment::NameRemoved)), "{error}");
+        assert!(matches!(reader.read(), Err(ReadError::NoValue)));
+    }
+}
+
+#[test]
+fn a_select_and_a_descriptor_end_once_nobody_can_write_any_more() {
+    let _watch = Watch::start();
+    let ring = Ring::builder().heap().unwrap();
+    let mut numbers = ring.subscriber::<u64>().unwrap();
+    let _publisher = ring.publisher::<u64>().unwrap();
+    let (_latest, mut reader) = abandoned();
+    assert_eq!(select(&mut [&mut numbers, &mut reader]), 1);
+    assert_cut_off(&mut reader);
+
+    let (_latest, mut reader) = abandoned();
+    assert_eq!(select_timeout(&mut [&mut numbers, &mut reader], LONG), Some(1));
+    assert_cut_off(&mut reader);
+
+    let (_latest, mut reader) = abandoned();
+    let ready = reader.readiness().unwrap();
+    while let Err(error) = reader.try_changed().map(drop) {
+        if matches!(error, TryChangedError::Detached(_)) {
+            break;
+        }
+        poll(&mut [PollFd::new(&ready, PollFlags::IN)], None).unwrap();
+    }
+    assert_cut_off(&mut reader);
+}
+
+#[test]
+fn a_wait_for_a_key_ends_once_nobody_can_write_any_more() {
+    let _watch = Watch::start();
+    let name = unique("board-removed");
+    let opened = board().open::<u64>(&name).unwrap();
+    let (mut writer, mut reader) = (opened.writer().unwrap(), opened.reader().unwrap());
+    writer.write("a", &1).unwrap();
+    writer.write("b", &2).unwrap();
+    let keys = [reader.cell("a").unwrap(), reader.cell("b").unwrap()];
+    for key in &keys {
+        reader.read(key).unwrap();
+    }
+    fs::remove_file(object(&name)).unwrap();
+    // A writer that was there before goes on, and no other one comes.
+    writer.write("b", &3).unwrap();
+    assert_eq!(*reader.wait_changed("b").unwrap(), 3);
+    drop(writer);
+    for error in [
+        opened.writer().map(drop).unwrap_err(),
+        opened.reader().map(drop).unwrap_err(),
+        reader.try_clone().map(drop).unwrap_err(),
+    ] {
+        let cause = Detachment::NameRemoved;
+        assert!(matches!(error, OpenError::Detached { cause: c, .. } if c == cause), "{error}");
+    }
+    let [mut a, mut b] = [0, 1].map(|index| reader.change_of(keys[index]).unwrap());
+    let index = select(&mut [&mut a, &mut b]);
+    let error = reader.try_changed(&keys[index]).map(drop).unwrap_err();
+    assert!(matches!(error, TryChangedError::Detached(Detachment::NameRemoved)), "{error}");
+    let error = reader.wait_changed("a").map(drop).unwrap_err();
+    assert!(matches!(error, ChangedError::Detached(Detachment::NameRemoved)), "{error}");
+    assert_eq!(*reader.read("a").unwrap(), 1);
+    assert_eq!(*reader.read("b").unwrap(), 3);
+}
+
+/// Writes a value for each line that it hears. Arguments: cell.
+fn write_when_told(role: &Role) {
+    let latest = Latest::<Note>::open(&role.arguments[0]).unwrap();
+    let mut writer = latest.writer().unwrap();
+    peer::say("ready");
+    for sequence in 1.. {
+        if peer::hear().is_none() {
+            return;
+        }
+        writer.write(&Note::make(sequence)).unwrap();
+    }
+}
+
+#[test]
+fn a_living_writer_of_a_removed_name_keeps_waits_going_until_it_dies() {
+    let _watch = Watch::start();
+    let name = unique("latest-writer");
+    let latest = builder().open_latest::<Note>(&name).unwrap();
+    let mut reader = latest.reader().unwrap();
+    let mut writing = Peer::start(&format!("write_when_told {name}"));
+    writing.expect("ready");
+    fs::remove_file(object(&name)).unwrap();
+    assert_eq!(latest.detachment(), Some(Detachment::NameRemoved));
+    // Longer than the time between two looks.
+    let late = reader.wait_changed_timeout(Duration::from_secs(3)).map(drop);
+    assert!(matches!(late, Err(ChangedTimeoutError::Timeout)), "{late:?}");
+    for sequence in 1..5 {
+        writing.tell("write");
+        assert_eq!(reader.wait_changed().unwrap().check(), sequence);
+    }
+    writing.kill();
+    let error = reader.wait_changed().map(drop).unwrap_err();
+    assert!(matches!(error, ChangedError::Detached(Detachment::NameRemoved)), "{error}");
+    assert_eq!(reader.read().unwrap().check(), 4);
+}
+
+/// Closes all descriptors as a daemon does, and waits for a change. Arguments: cell.
+fn lose_descriptors(role: &Role) {
+    let latest = builder().buffers(2).open_latest::<Note>(&role.arguments[0]).unwrap();
+    let (mut writer, mut reader) = pair(&latest);
+    let mut other = latest.reader().unwrap();
+    writer.write(&Note::make(1)).unwrap();
+    reader.read().unwrap().check();
+    // SAFETY: the library must survive this; nothing else here uses a descriptor above 2.
+    assert_eq!(unsafe { libc::close_range(3, u32::MAX, 0) }, 0);
+    let error = reader.wait_changed().map(drop).unwrap_err();
+    assert!(matches!(error, ChangedError::Detached(Detachment::DescriptorClosed)), "{error}");
+    // What needs no descriptor goes on.
+    writer.write(&Note::make(2)).unwrap();
+    assert_eq!(reader.wait_changed().unwrap().check(), 2);
+    // A writer that waits cannot tell which readers live.
+    let held = other.read().unwrap();
+    writer.write(&Note::make(3)).unwrap();
+    let error = writer.write(&Note::make(4)).unwrap_err();
+    assert!(matches!(error, WriteError::Detached(Detachment::DescriptorClosed)), "{error}");
+    assert_eq!(held.check(), 2);
+    for error in [latest.reader().map(drop).unwrap_err(), latest.writer().map(drop).unwrap_err()] {
+        assert!(matches!(error, OpenError::Detached { .. }), "{error}");
+    }
+    peer::say("done");
+}
+
+#[test]
+fn a_wait_without_a_descriptor_ends() {
+    let _watch = Watch::start();
+    let name = unique("latest-descriptor");
+    let mut losing = Peer::start(&format!("lose_descriptors {name}"));
+    losing.expect("done");
+    losing.finish();
+    // Its process could not.
+    fs::remove_file(object(&name)).unwrap();
+}
+
 /// Descriptors that this process has open.
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
@@ -655,6 +852,8 @@ fn peer() {
         "write" => write_on(&role),
         "read" => read_on(&role),
         "hold" => hold(&role),
+        "write_when_told" => write_when_told(&role),
+        "lose_descriptors" => lose_descriptors(&role),
         "choose" => choose(&role),
         other => panic!("no role {other}"),
     }

@@ -9,6 +9,7 @@
 
 mod support;
 
+use packetring::board::ChangedError;
 use packetring::cluster::{
     Call, CallTimeoutError, Client, Delivery, Inbox, QueueConsumer, Request, RunError, Service,
     TryServiceRecvError, WorkerChange,
@@ -466,6 +467,17 @@ fn a_future_ends_when_the_ring_was_removed_and_nobody_is_left() {
     std::fs::remove_file(object(&name)).unwrap();
     block_on(subscriber.ready()).unwrap();
     assert!(matches!(subscriber.recv(), Err(RecvError::Detached(_))));
+}
+
+#[test]
+fn a_future_ends_when_a_latest_value_was_removed_and_nobody_can_write_it() {
+    let _watch = Watch::start();
+    let name = unique("ready-latest");
+    let latest = Latest::<u64>::open(&name).unwrap();
+    let mut reader = latest.reader().unwrap();
+    std::fs::remove_file(object(&name)).unwrap();
+    block_on(reader.ready()).unwrap();
+    assert!(matches!(reader.wait_changed(), Err(ChangedError::Detached(_))));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// Time between two checks whether a ring was removed while an endpoint waits. Such a check makes
 /// more system calls than all others together.
-const CUT_OFF: Duration = Duration::from_secs(1);
+pub(crate) const CUT_OFF: Duration = Duration::from_secs(1);
 
 /// An entry of a ring, with everything that its owner needs.
 #[derive(Debug)]

@@ -3,26 +3,36 @@
 //! A [`BoardEntry`] joins, clears the dead and leaves. The dead are cleared as in a ring: the pin
 //! of a reader is the cursor of its entry.
 //!
+//! No endpoint joins a board whose name was removed. So a wait for a change cannot end any more
+//! once no writer lives ([`BoardEntry::check_cut_off`]).
+//!
 //! Cells get their keys in ascending order and keep them. So an endpoint remembers the keys that it
 //! has found, and reads only the cells that got a key since.
 
 use crate::channel::join;
-use crate::channel::owned_entry::reap;
-use crate::error::OpenError;
+use crate::channel::owned_entry::{CUT_OFF, reap};
+use crate::error::{Detachment, OpenError};
 use crate::ring::board_cell::{CellReader, CellWriter};
 use crate::ring::membership::{self, Side};
 use crate::segment::Segment;
 use crate::segment::board_cells::CellMemory;
 use crate::segment::entry::EntryId;
 use crate::segment::view::LockedEntry;
+use crate::sync::{AtomicU64, Ordering};
+use crate::sys::machine::monotonic;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// An entry of a board, whose liveness lock this value holds. It leaves when it is dropped.
 #[derive(Debug)]
 pub(super) struct BoardEntry {
     attachment: Arc<Segment>,
     entry_id: EntryId,
+    /// Why a wait of this endpoint cannot end any more. Once it cannot, no later wait can.
+    cut_off: OnceLock<Detachment>,
+    /// When to look for it again, in nanoseconds of the monotonic clock. Atomic, because the
+    /// changes of several keys share a reader.
+    cut_off_at: AtomicU64,
 }
 
 impl BoardEntry {
@@ -52,7 +62,52 @@ impl BoardEntry {
         };
         let entry_id = join::vacancy(&control, attachment, (side, what))?;
         let begun = begin(join::acquire_lock(attachment, entry_id)?);
-        Ok((Self { attachment: Arc::clone(attachment), entry_id }, begun))
+        drop(control);
+        let attachment = Arc::clone(attachment);
+        let (cut_off, cut_off_at) = (OnceLock::new(), AtomicU64::new(0));
+        let entry = Self { attachment, entry_id, cut_off, cut_off_at };
+        // Behind the liveness lock: a reader that saw the name removed before this look finds this
+        // writer alive.
+        match entry.attachment.detachment() {
+            None => Ok((entry, begun)),
+            Some(cause) => {
+                let name = entry.attachment.name().to_owned();
+                Err(OpenError::Detached { name, cause })
+            }
+        }
+    }
+
+    /// Why a wait of this endpoint cannot end any more, as found by the last check.
+    pub(super) fn cut_off(&self) -> Option<Detachment> {
+        self.cut_off.get().copied()
+    }
+
+    /// Looks whether a wait of this endpoint can still end. Does nothing within a second after
+    /// the last look.
+    ///
+    /// It cannot if the descriptor is lost: then nothing tells which processes live. Nor can it if
+    /// the name was removed, so that no process can join, and no writer lives.
+    #[cold]
+    pub(super) fn check_cut_off(&self) {
+        let now = monotonic();
+        if now < self.cut_off_at.load(Ordering::Relaxed) {
+            return;
+        }
+        self.cut_off_at.store(now + CUT_OFF.as_nanos() as u64, Ordering::Relaxed);
+        let cause = self.attachment.detachment().filter(|cause| match cause {
+            Detachment::DescriptorClosed => true,
+            Detachment::NameRemoved => !self.has_living_writer(),
+        });
+        if let Some(cause) = cause {
+            // Another thread can only have found a cause, too.
+            let _ = self.cut_off.set(cause);
+        }
+    }
+
+    /// Returns true if a writer lives, in any process.
+    fn has_living_writer(&self) -> bool {
+        let writers = 0..self.attachment.settings().max_publishers;
+        writers.map(EntryId::Publisher).any(|writer| self.attachment.is_alive(writer))
     }
 
     /// The attachment.

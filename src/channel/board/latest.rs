@@ -181,7 +181,9 @@ impl<T: Packet> LatestReader<T> {
         ///
         /// # Errors
         ///
-        /// [`Corrupt`](ChangedError::Corrupt).
+        /// [`Corrupt`](ChangedError::Corrupt), [`Stopped`](ChangedError::Stopped),
+        /// [`Detached`](ChangedError::Detached) if the name was removed and no writer lives: see
+        /// [`BoardReader`](BoardReader#when-the-name-was-removed).
         wait_changed, try_changed, wait_changed_timeout = changed() -> CellValue<'_, T>;
         ChangedError, TryChangedError::Unchanged, ChangedTimeoutError::Timeout
     }
@@ -231,7 +233,11 @@ impl<T: Packet> Waitable for LatestReader<T> {
     }
 
     fn is_ready(&self) -> bool {
-        self.reader.is_changed(ONLY)
+        self.reader.is_ready(ONLY)
+    }
+
+    fn check_liveness(&mut self, _is_long: bool) {
+        self.reader.check_cut_off();
     }
 
     fn event_count(&self) -> Option<&EventCount> {

@@ -93,7 +93,8 @@ impl<T: Packet> Board<T> {
     /// # Errors
     ///
     /// [`PublisherTaken`](OpenError::PublisherTaken) if the board has its writer,
-    /// [`Full`](OpenError::Full), [`Busy`](OpenError::Busy), [`System`](OpenError::System).
+    /// [`Full`](OpenError::Full), [`Busy`](OpenError::Busy), [`Detached`](OpenError::Detached) if
+    /// the name was removed, [`System`](OpenError::System).
     pub fn writer(&self) -> Result<BoardWriter<T>, OpenError> {
         BoardWriter::join(&self.attachment)
     }
@@ -102,7 +103,8 @@ impl<T: Packet> Board<T> {
     ///
     /// # Errors
     ///
-    /// [`Full`](OpenError::Full), [`Busy`](OpenError::Busy), [`System`](OpenError::System).
+    /// [`Full`](OpenError::Full), [`Busy`](OpenError::Busy), [`Detached`](OpenError::Detached) if
+    /// the name was removed, [`System`](OpenError::System).
     pub fn reader(&self) -> Result<BoardReader<T>, OpenError> {
         BoardReader::join(&self.attachment, self.wait)
     }
@@ -158,6 +160,8 @@ error_family! {
         ),
         /// The call waited, and its [`Stop`](crate::Stop) ended the wait.
         Stopped => ("value not written: stopped"),
+        /// The call had to wait or to add a key, and other code closed the descriptor of the board.
+        Detached(cause: Detachment) => ("value not written: the board is detached: {cause}"),
         /// The control lock could not be taken to add a key.
         System(#[source] error: std::io::Error) => ("key not added: {error}"),
     }
@@ -250,6 +254,9 @@ error_family! {
         Corrupt(what: Box<str>) => ("corrupt value: {what}"),
         /// The value has not changed, and the reader's [`Stop`](crate::Stop) was called.
         Stopped => ("value not changed: stopped"),
+        /// The value has not changed, and no wait for a change can end any more: the name of the
+        /// board was removed and no writer lives, or other code closed its descriptor. Reads go on.
+        Detached(cause: Detachment) => ("value not changed: the board is detached: {cause}"),
     }
 
     /// Why a call that does not wait for a change returned no value.

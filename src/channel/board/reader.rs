@@ -19,9 +19,18 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+/// A reader that polls looks once in this many polls whether a writer can still come.
+const IDLE_POLLS: u32 = 1024;
+
 /// Reads the values of a board, in place. It has one value in hand at a time.
 ///
 /// Dropping it leaves the board.
+///
+/// # When the name was removed
+///
+/// Once the name of the board in `/dev/shm` was removed, no endpoint can join it. If no writer
+/// lives either, a wait for a change ends with [`Detached`](ChangedError::Detached). Reads go on.
+/// A reader checks this once a second while it waits.
 ///
 /// # Selecting
 ///
@@ -33,6 +42,8 @@ pub struct BoardReader<T: Packet> {
     keys: KnownKeys,
     /// The word of each cell that this reader read last.
     seen: Vec<CellWord>,
+    /// Polls that found nothing.
+    polls: u32,
     waiter: Waiter,
     entry: BoardEntry,
     packet: PhantomData<fn() -> T>,
@@ -51,7 +62,7 @@ impl<T: Packet> BoardReader<T> {
         let keys = KnownKeys::new(attachment.memory().address());
         let seen = vec![CellWord::NONE; cells.cells().heads().len()];
         let waiter = Waiter::new(wait, Sleep::Futex).with_stop(attachment.stop());
-        Ok(Self { cells, keys, seen, waiter, entry, packet: PhantomData })
+        Ok(Self { cells, keys, seen, polls: 0, waiter, entry, packet: PhantomData })
     }
 
     /// Reads the latest value of a key, in place. Does not wait.
@@ -78,7 +89,8 @@ impl<T: Packet> BoardReader<T> {
         ///
         /// # Errors
         ///
-        /// [`UnknownKey`](ChangedError::UnknownKey), [`Corrupt`](ChangedError::Corrupt).
+        /// [`UnknownKey`](ChangedError::UnknownKey), [`Corrupt`](ChangedError::Corrupt),
+        /// [`Stopped`](ChangedError::Stopped), [`Detached`](ChangedError::Detached).
         wait_changed, try_changed, wait_changed_timeout
             = changed[K: BoardKey + ?Sized](key: &K) -> CellValue<'_, T>;
         ChangedError, TryChangedError::Unchanged, ChangedTimeoutError::Timeout
@@ -162,9 +174,22 @@ impl<T: Packet> BoardReader<T> {
         F::retry(|| match self.wait(cell, timeout) {
             true => Ok(()),
             false if self.waiter.is_stopped() => Err(ChangedError::Stopped.into()),
-            false => Err(Failure::NotReady(())),
+            false => match self.entry.cut_off() {
+                Some(cause) => Err(ChangedError::Detached(cause).into()),
+                None => Err(Failure::NotReady(())),
+            },
         })?;
         Ok(self.read_cell(cell).map_err(ChangedError::from)?)
+    }
+
+    /// Returns true if a wait for a change of this cell ends at once.
+    pub(super) fn is_ready(&self, cell: usize) -> bool {
+        self.is_changed(cell) || self.entry.cut_off().is_some()
+    }
+
+    /// See [`BoardEntry::check_cut_off`].
+    pub(super) fn check_cut_off(&self) {
+        self.entry.check_cut_off();
     }
 
     /// Returns true if a cell has another value than this reader read last.
@@ -206,23 +231,35 @@ impl<T: Packet> BoardReader<T> {
         self.waiter.wait()
     }
 
-    /// Returns false if the cell has not changed in time.
-    fn wait(&self, cell: usize, timeout: Timeout) -> bool {
-        let is_changed = || self.is_changed(cell);
-        if is_changed() || matches!(timeout, Timeout::Zero) {
-            return is_changed();
+    /// Returns false if the cell has not changed in time, or its wait was ended.
+    fn wait(&mut self, cell: usize, timeout: Timeout) -> bool {
+        if self.is_changed(cell) {
+            return true;
         }
+        if matches!(timeout, Timeout::Zero) {
+            self.polls = self.polls.wrapping_add(1);
+            if self.polls.is_multiple_of(IDLE_POLLS) {
+                self.check_cut_off();
+            }
+            return false;
+        }
+        let is_changed = || self.is_changed(cell);
         let (waiter, deadline) = (&self.waiter, timeout.deadline());
         if waiter.spin_briefly(is_changed) || waiter.spin(deadline.cut(PENDING), is_changed) {
             return true;
         }
         let event_count = self.changed_of(cell);
-        let look = |_: &mut Pace| waiter.outcome(is_changed());
+        let look = |_: &mut Pace| {
+            let ended = || self.entry.cut_off().map(|_| false);
+            waiter.outcome(is_changed()).or_else(ended)
+        };
         let pause = |pace: &mut Pace, deadline: Deadline| {
             // Bounded: a writer may be killed between its write and its wake-up.
-            pace.pause(Subject { id: 0, is_pending: false }, deadline, |bound| {
-                waiter.park(event_count, bound, is_changed)
-            });
+            let subject = Subject { id: 0, is_pending: false };
+            let sleep = |bound| waiter.park(event_count, bound, is_changed);
+            if !pace.pause(subject, deadline, sleep) {
+                self.check_cut_off();
+            }
         };
         wait_until(&mut Pace::new(), deadline, look, pause).unwrap_or(false)
     }
@@ -283,7 +320,11 @@ impl<T: Packet> Waitable for CellChange<'_, T> {
     }
 
     fn is_ready(&self) -> bool {
-        self.reader.is_changed(self.cell)
+        self.reader.is_ready(self.cell)
+    }
+
+    fn check_liveness(&mut self, _is_long: bool) {
+        self.reader.check_cut_off();
     }
 
     fn event_count(&self) -> Option<&EventCount> {

@@ -85,7 +85,8 @@ impl<T: Packet> BoardWriter<T> {
         ///
         /// [`TooLarge`](WriteError::TooLarge), [`Unserializable`](WriteError::Unserializable),
         /// [`BadKey`](WriteError::BadKey), [`BoardFull`](WriteError::BoardFull),
-        /// [`UnknownCell`](WriteError::UnknownCell), [`System`](WriteError::System).
+        /// [`UnknownCell`](WriteError::UnknownCell), [`Stopped`](WriteError::Stopped),
+        /// [`Detached`](WriteError::Detached), [`System`](WriteError::System).
         write, try_write, write_timeout
             = write_with[K: BoardKey + ?Sized, P: SendAs<T>](key: &K, packet: P) -> ();
         WriteError, TryWriteError::Busy, WriteTimeoutError::Timeout
@@ -167,7 +168,10 @@ impl<T: Packet> BoardWriter<T> {
                 Err(_) if Stop::was_called(writer.stop.as_ref()) => Some(Err(WriteError::Stopped)),
                 Err(found) => {
                     hindrance = found;
-                    None
+                    // Without a descriptor, a dead process in the way cannot be told from a living
+                    // one. This writer lives, so a removed name alone ends no wait.
+                    writer.entry.check_cut_off();
+                    writer.entry.cut_off().map(|cause| Err(WriteError::Detached(cause)))
                 }
             }
         };
@@ -246,6 +250,7 @@ impl<T: Packet> BoardWriter<T> {
         let segment = self.entry.attachment();
         let control = segment.lock().map_err(|error| match error {
             OpenError::System { source, .. } => WriteError::System(source),
+            OpenError::Detached { cause, .. } => WriteError::Detached(cause),
             other => WriteError::System(std::io::Error::other(other)),
         })?;
         let cells = self.cells.cells();
