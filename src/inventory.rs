@@ -11,7 +11,7 @@
 #![forbid(unsafe_code)]
 
 use crate::channel::settle;
-use crate::error::{DisplayName, OpenError};
+use crate::error::{DisplayName, NameKind, OpenError};
 use crate::segment::inventory::{self as raw, FoundObject};
 use crate::segment::name::{Name, Namespace};
 use crate::segment::{Clearance, Segment};
@@ -267,8 +267,8 @@ impl fmt::Display for ObjectInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             ObjectKind::Foreign => write!(f, "foreign file {:?}", self.path),
-            ObjectKind::Board => DisplayName(self.object.as_str()).fmt_board(f),
-            _ => DisplayName(self.object.as_str()).fmt(f),
+            ObjectKind::Board => self.object.clone().called(NameKind::Board).shown().fmt(f),
+            _ => self.object.shown().fmt(f),
         }
     }
 }

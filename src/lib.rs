@@ -116,7 +116,7 @@ mod wait;
 #[cfg(not(loom))]
 pub mod with;
 
-pub use error::{Detachment, OpenError, TypeRoom};
+pub use error::{Detachment, ObjectName, OpenError, TypeRoom};
 pub use ring::overflow::Missed;
 pub use segment::settings::{Claims, Overflow, Settings};
 pub use wait::Wait;

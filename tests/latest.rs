@@ -618,6 +618,7 @@ fn a_wait_for_a_key_ends_once_nobody_can_write_any_more() {
         reader.try_clone().map(drop).unwrap_err(),
     ] {
         let cause = Detachment::NameRemoved;
+        assert!(error.to_string().starts_with("board \"test-board-removed"), "{error}");
         assert!(matches!(error, OpenError::Detached { cause: c, .. } if c == cause), "{error}");
     }
     let [mut a, mut b] = [0, 1].map(|index| reader.change_of(keys[index]).unwrap());

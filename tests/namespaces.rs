@@ -13,12 +13,15 @@ mod support;
 use packetring::cluster::{Delivery, JoinError, Request, WorkerBuilder, WorkerState};
 use packetring::inventory::Kept;
 use packetring::inventory::{ObjectInfo, ObjectKind, StayReason};
-use packetring::{OpenError, Ring, RingBuilder, TryRecvError, Worker, inventory, purge_prefix};
+use packetring::{
+    Board, Latest, OpenError, Ring, RingBuilder, TryRecvError, Worker, inventory, packet,
+    purge_prefix,
+};
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use support::peer::{self, Peer, Role};
 use support::seccomp::{self, Refused};
-use support::{LONG, Watch, unique, wait_until};
+use support::{LONG, Watch, object, unique, wait_until};
 
 /// Entry point of the child processes; does nothing without a role.
 #[test]
@@ -921,4 +924,144 @@ fn an_inbox_of_another_user_is_replaced_as_far_as_its_file_can_be_removed() {
     start("inbox_resizer", 1).finish();
     start("host_again", 0).finish();
     assert_eq!(files(&name), BTreeSet::new());
+}
+
+// ── Kinds in errors ────────────────────────────────────────────────────────────────────────────
+
+/// Checks that an error calls the object so, and not by the name of another kind.
+#[track_caller]
+fn assert_called(error: &OpenError, what: &str) {
+    let text = error.to_string();
+    assert!(text.contains(what), "{what}: {text}");
+    let other = if what.starts_with("ring") { "board" } else { "ring " };
+    assert!(!text.contains(other), "{what}: {text}");
+}
+
+#[test]
+fn each_error_names_the_kind_of_its_object() {
+    let _watch = Watch::start();
+    let cluster = unique("kinds");
+    let worker = Worker::join(&cluster, "a").unwrap();
+    let name = unique("kind");
+    let of_cluster = |letter| format!("{cluster}~{letter}");
+    // Another program's file in the place of each.
+    type Open<'a> = &'a dyn Fn(&str) -> Result<(), OpenError>;
+    let cases: [(&str, String, Open<'_>); 10] = [
+        ("ring", name.clone(), &|name| Ring::open(name).map(drop)),
+        ("board", name.clone(), &|name| Board::<u64>::open(name).map(drop)),
+        ("latest value", name.clone(), &|name| Latest::<u64>::open(name).map(drop)),
+        ("board", of_cluster("b.x"), &|_| worker.board::<u64>("x").map(drop)),
+        ("latest value", of_cluster("b.x"), &|_| worker.latest::<u64>("x").map(drop)),
+        ("topic", of_cluster("t.x"), &|_| worker.publisher::<u64>("x").map(drop)),
+        ("work queue", of_cluster("q.x"), &|_| worker.queue::<u64>("x").map(drop)),
+        ("service", of_cluster("s.x"), &|_| worker.service::<u64, u64>("x").map(drop)),
+        ("inbox \"a\"", of_cluster("i.a"), &|_| worker.inbox().map(drop)),
+        ("ring of events", of_cluster("e"), &|_| worker.events().map(drop)),
+    ];
+    for (kind, whole, open) in cases {
+        std::fs::write(object(&whole), [0xaa; 4096]).unwrap();
+        let error = open(&name).unwrap_err();
+        assert!(matches!(error, OpenError::Foreign { .. }), "{kind}: {error}");
+        let shown = match whole.split_once('~') {
+            None => format!("{kind} \"{name}\" is not an object"),
+            Some((_, "i.a" | "e")) => format!("{kind} of cluster \"{cluster}\" is not"),
+            Some(_) => format!("{kind} \"x\" of cluster \"{cluster}\" is not an object"),
+        };
+        assert_called(&error, &shown);
+        let OpenError::Foreign { name, .. } = error else { unreachable!() };
+        assert_eq!(name, whole, "the name itself stays as it is");
+        std::fs::remove_file(object(&whole)).unwrap();
+    }
+    worker.leave().unwrap();
+    // The directory itself.
+    let whole = of_cluster("d");
+    std::fs::write(object(&whole), [0xaa; 4096]).unwrap();
+    let Err(JoinError::Open(error)) = Worker::join(&cluster, "a") else { panic!("joined") };
+    assert_called(&error, &format!("directory of cluster \"{cluster}\" is not an object"));
+    std::fs::remove_file(object(&whole)).unwrap();
+}
+
+/// Two types of one name.
+mod old {
+    #[packetring::packet]
+    pub(crate) struct Level {
+        pub(crate) value: u32,
+    }
+}
+
+#[packet]
+struct Level {
+    value: u64,
+}
+
+#[test]
+fn errors_of_boards_and_latest_values_speak_of_them() {
+    let _watch = Watch::start();
+    for kind in ["board", "latest value"] {
+        let name = unique("board-errors");
+        let is_latest = kind == "latest value";
+        let called = format!("{kind} \"{name}\"");
+        let builder = || Latest::<u64>::builder().max_readers(1).keys(4);
+        // The endpoints stay as long as the handle.
+        let (mut boards, mut latest) = (Vec::new(), Vec::new());
+        let mut endpoints: (Vec<_>, Vec<_>) = Default::default();
+        let mut join = |is_writer: bool| -> Result<(), OpenError> {
+            if is_latest {
+                if latest.is_empty() {
+                    latest.push(builder().open_latest::<Level>(&name)?);
+                }
+                match is_writer {
+                    true => {
+                        endpoints.0.push(Box::new(latest[0].writer()?) as Box<dyn std::any::Any>)
+                    }
+                    false => {
+                        endpoints.1.push(Box::new(latest[0].reader()?) as Box<dyn std::any::Any>)
+                    }
+                }
+            } else {
+                if boards.is_empty() {
+                    boards.push(builder().open::<Level>(&name)?);
+                }
+                match is_writer {
+                    true => endpoints.0.push(Box::new(boards[0].writer()?)),
+                    false => endpoints.1.push(Box::new(boards[0].reader()?)),
+                }
+            }
+            Ok(())
+        };
+        let open_as = |builder: packetring::board::BoardBuilder| match is_latest {
+            true => builder.open_latest::<Level>(&name).map(drop),
+            false => builder.open::<Level>(&name).map(drop),
+        };
+        join(true).unwrap();
+        join(false).unwrap();
+        let error = join(true).unwrap_err();
+        assert!(matches!(error, OpenError::PublisherTaken { .. }), "{error}");
+        assert_called(&error, &called);
+        assert!(error.to_string().contains("max_writers"), "{error}");
+        let error = join(false).unwrap_err();
+        assert!(matches!(error, OpenError::Full { what: "readers", .. }), "{error}");
+        assert_called(&error, "max_readers");
+        let error = open_as(builder().max_readers(2)).unwrap_err();
+        assert!(matches!(error, OpenError::SettingsMismatch { .. }), "{error}");
+        assert_called(&error, &called);
+        // As something else.
+        let error = Ring::open(&name).map(drop).unwrap_err().to_string();
+        assert!(error.contains("is the name of a board, not of a ring"), "{error}");
+        if !is_latest {
+            let error = Latest::<Level>::open(&name).map(drop).unwrap_err().to_string();
+            let said = "is the name of a board, not of a latest value";
+            assert!(error.contains(said) && error.contains("latest value \""), "{error}");
+        }
+        // With another type.
+        let error = Board::<old::Level>::open(&name).map(drop).unwrap_err();
+        assert!(matches!(error, OpenError::TypeMismatch { .. }), "{error}");
+        assert_called(&error, "in the board");
+    }
+    let error = Board::<u64>::builder().keys(0).heap::<u64>().map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::BadSettings { .. }), "{error}");
+    assert_called(&error, "invalid settings");
+    let heap = Board::<u64>::builder().heap::<u64>().unwrap();
+    let _writer = heap.writer().unwrap();
+    assert_called(&heap.writer().map(drop).unwrap_err(), "board on the heap");
 }

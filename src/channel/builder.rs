@@ -1,7 +1,7 @@
 //! Choosing settings for a ring, and opening it.
 
 use super::ring::Ring;
-use crate::error::OpenError;
+use crate::error::{NameKind, ObjectName, OpenError};
 use crate::ring::reap::settle;
 use crate::segment::Segment;
 use crate::segment::name::{Name, Namespace};
@@ -33,6 +33,8 @@ pub struct RingBuilder {
     wait: Option<Wait>,
     limit: LockLimit,
     namespace: Namespace,
+    /// What the caller opens: errors call it that.
+    kind: NameKind,
     /// Values of settings that are not chosen, if the ring is created. Settings that no user
     /// chooses must match them.
     default: Settings,
@@ -75,6 +77,12 @@ impl RingBuilder {
     /// Changes the defaults.
     pub(crate) fn or_else(mut self, default: impl FnOnce(&mut Settings)) -> Self {
         default(&mut self.default);
+        self
+    }
+
+    /// Sets what errors call the object.
+    pub(crate) fn called(mut self, kind: NameKind) -> Self {
+        self.kind = kind;
         self
     }
 
@@ -252,6 +260,7 @@ impl RingBuilder {
 
     /// As [`open`](Self::open), by a name of any kind.
     pub(crate) fn open_named(self, name: &Name) -> Result<Ring, OpenError> {
+        let name = &name.clone().called(self.kind);
         let segment = Segment::open(name, &self.settings(), &self.limit)?;
         self.finish(segment)
     }
@@ -336,7 +345,7 @@ impl RingBuilder {
     /// Compares all chosen settings with those of an existing ring.
     fn compare(&self, segment: &Segment) -> Result<(), OpenError> {
         let found = segment.settings();
-        let name = segment.name();
+        let name = &segment.shown_name();
         check(name, "capacity", self.capacity, found.capacity)?;
         check(name, "claims", self.claims, found.claims)?;
         check(name, "overflow", self.overflow, found.overflow)?;
@@ -359,14 +368,14 @@ fn kind(settings: &Settings) -> &'static str {
 
 /// Compares a chosen setting with that of an existing ring.
 pub(super) fn check<S: PartialEq + ToString>(
-    name: &str,
+    name: &ObjectName,
     setting: &'static str,
     wanted: Option<S>,
     found: S,
 ) -> Result<(), OpenError> {
     match wanted {
         Some(wanted) if wanted != found => Err(OpenError::SettingsMismatch {
-            name: name.to_owned(),
+            name: name.clone(),
             setting,
             expected: wanted.to_string(),
             found: found.to_string(),

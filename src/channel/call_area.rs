@@ -59,7 +59,7 @@ impl CallArea {
 /// [`NotFound`](OpenError::NotFound) if it was removed or its worker died.
 pub(crate) fn map_calls(name: &Name) -> Result<CallMemory, OpenError> {
     if !Segment::is_in_use(name)? {
-        return Err(OpenError::NotFound { name: name.as_str().to_owned() });
+        return Err(OpenError::NotFound { name: name.shown() });
     }
     Segment::map_calls(name)
 }

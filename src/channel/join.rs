@@ -71,7 +71,7 @@ pub(crate) fn publisher_leaving(
         let control = segment.lock()?;
         let memory = segment.memory();
         if RingState::of(memory) == RingState::Closed {
-            return Err(OpenError::Closed { name: segment.name().to_owned() });
+            return Err(OpenError::Closed { name: segment.shown_name() });
         }
         if segment.settings().queue {
             // Packets wait for consumers from here on, even if none has joined yet.
@@ -245,7 +245,7 @@ pub(super) fn vacancy(
     reap(segment, memory, &|id| segment.is_alive(id));
     membership::vacancy(memory, settings, side).ok_or_else(|| match side {
         Side::Publishers if settings.claims == Claims::Exclusive => OpenError::PublisherTaken {
-            name: segment.name().to_owned(),
+            name: segment.shown_name(),
             pid: memory.owner_pid(EntryId::Publisher(0)),
         },
         Side::Publishers => OpenError::Full { what, limit: settings.max_publishers },

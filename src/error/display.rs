@@ -6,23 +6,56 @@
 use super::{Detachment, TypeRoom};
 use std::fmt;
 
-/// Shows a name as `ring "x"`, or `topic "x" of cluster "c"`. The prefix, if there is one, follows
-/// as in `ring "x" (prefix "p")`.
-pub(crate) struct DisplayName<'a>(pub(crate) &'a str);
+/// The name of an object in an error. It derefs to the whole name: that of a ring as the user gave
+/// it, that of another object as it is composed. `Display` shows it with its kind.
+///
+/// ```
+/// use packetring::{OpenError, Ring};
+///
+/// let Err(OpenError::NotFound { name }) = Ring::attach("prices") else { unreachable!() };
+/// assert_eq!(name, "prices");
+/// assert_eq!(name.to_string(), "ring \"prices\"");
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ObjectName {
+    whole: Box<str>,
+    kind: NameKind,
+}
 
-impl DisplayName<'_> {
-    /// Returns true if it is an object of a cluster.
-    pub(crate) fn is_of_cluster(&self) -> bool {
-        self.0.contains('~')
+/// What errors call an object whose name does not tell its kind: rings, boards and latest values
+/// share their names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum NameKind {
+    #[default]
+    Ring,
+    Board,
+    Latest,
+}
+
+impl NameKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ring => "ring",
+            Self::Board => "board",
+            Self::Latest => "latest value",
+        }
+    }
+}
+
+impl ObjectName {
+    /// A whole name, of an object that errors call so.
+    pub(crate) fn new(whole: &str, kind: NameKind) -> Self {
+        Self { whole: whole.into(), kind }
     }
 
-    /// Shows the name of a board. Outside of a cluster it is as that of a ring.
-    pub(crate) fn fmt_board(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (prefix, plain) = self.prefix_and_name();
-        match self.is_of_cluster() {
-            true => fmt::Display::fmt(self, f),
-            false => write!(f, "board {plain:?}{}", Prefix(prefix)),
-        }
+    /// Returns true if it is a board or a latest value.
+    pub(super) fn is_board(&self) -> bool {
+        self.kind != NameKind::Ring
+    }
+
+    /// Returns true if it is an object of a cluster.
+    pub(super) fn is_of_cluster(&self) -> bool {
+        self.whole.contains('~')
     }
 
     /// The call that removes it.
@@ -40,6 +73,60 @@ pub(crate) struct ClusterParts<'a> {
     /// The object as the user named it. Empty for a directory and a ring of events.
     pub(crate) name: String,
 }
+
+impl std::ops::Deref for ObjectName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.whole
+    }
+}
+
+impl PartialEq<str> for ObjectName {
+    fn eq(&self, other: &str) -> bool {
+        *self.whole == *other
+    }
+}
+
+impl PartialEq<&str> for ObjectName {
+    fn eq(&self, other: &&str) -> bool {
+        self == *other
+    }
+}
+
+impl PartialEq<String> for ObjectName {
+    fn eq(&self, other: &String) -> bool {
+        self == other.as_str()
+    }
+}
+
+impl fmt::Debug for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.whole.fmt(f)
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = DisplayName(&self.whole);
+        let (prefix, plain) = shown.prefix_and_name();
+        let (kind, prefix) = (self.kind.word(), Prefix(prefix));
+        match shown.cluster_parts() {
+            // Where a cluster's board is opened as a latest value.
+            Some(ClusterParts { cluster, kind: "b", name }) => {
+                let kind = if self.is_board() { kind } else { "board" };
+                write!(f, "{kind} {name:?} of cluster {cluster:?}{prefix}")
+            }
+            Some(_) => shown.fmt(f),
+            None if plain.is_empty() => write!(f, "{kind} on the heap"),
+            None => write!(f, "{kind} {plain:?}{prefix}"),
+        }
+    }
+}
+
+/// Shows a name of a cluster as `topic "x" of cluster "c"`. The prefix, if there is one, follows as
+/// in `ring "x" (prefix "p")`.
+pub(crate) struct DisplayName<'a>(pub(crate) &'a str);
 
 impl<'a> DisplayName<'a> {
     /// The prefix, if there is one, and the name without it.
@@ -74,7 +161,7 @@ impl fmt::Display for DisplayName<'_> {
             "f" => "socket",
             "i" | "j" => "inbox",
             "q" => "work queue",
-            "r" => "ring of replies",
+            "r" => "call area",
             "s" => "service",
             "t" => "topic",
             kind => kind,
@@ -152,9 +239,38 @@ impl fmt::Display for FullAdvice<'_> {
             "subscribers" => {
                 "create the ring with a larger max_subscribers, or remove durable ones"
             }
+            "writers" => "create the board with a larger max_writers",
+            "readers" => "create the board with a larger max_readers",
             // Clients of a service, publishers of a queue.
             _ => return write!(f, "{END_CLUSTER} a larger WorkerBuilder::max_workers"),
         })
+    }
+}
+
+/// How a segment with less memory is made.
+pub(super) fn smaller(name: &ObjectName) -> &'static str {
+    match name.is_board() {
+        true => "choose fewer keys, buffers or readers or a smaller max_size",
+        false => "lower its capacity",
+    }
+}
+
+/// Why a second endpoint that writes cannot join, and how it can.
+pub(super) struct Exclusive<'a>(pub(super) &'a ObjectName, pub(super) u32);
+
+impl fmt::Display for Exclusive<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(name, pid) = self;
+        if name.is_board() {
+            return write!(
+                f,
+                "{name} has its writer, in process {pid}; create it with BoardBuilder::max_writers for several writers"
+            );
+        }
+        write!(
+            f,
+            "{name} is exclusive: process {pid} publishes to it; create the ring with RingBuilder::shared for several publishers"
+        )
     }
 }
 
@@ -216,7 +332,7 @@ mod tests {
             ("j.", "inbox"),
             ("q.", "work queue"),
             ("s.", "service"),
-            ("r.", "ring of replies"),
+            ("r.", "call area"),
         ] {
             let said = format!("{what} \"threadA::50 %.é~\" of cluster \"my ü\"");
             assert_eq!(known(kind, "threadA::50 %.é~"), said);

@@ -7,9 +7,10 @@ mod display;
 mod family;
 
 pub(crate) use display::Detail;
-pub(crate) use display::DisplayName;
 pub(crate) use display::END_CLUSTER;
-use display::{FullAdvice, SettingAdvice, Sharing};
+pub use display::ObjectName;
+pub(crate) use display::{DisplayName, NameKind};
+use display::{Exclusive, FullAdvice, SettingAdvice, Sharing, smaller};
 #[cfg(not(loom))]
 pub(crate) use family::{Failure, Form, error_family};
 use std::fmt;
@@ -36,14 +37,14 @@ pub enum OpenError {
     },
     /// There is no ring of this name, and the call does not create one.
     NotFound {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
     },
     /// The object of this name is not a segment of this library, of this kind of machine and of
     /// this user. It was not changed.
     Foreign {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
         /// The value that differs.
         what: &'static str,
         /// Its value in a segment of this library.
@@ -54,8 +55,8 @@ pub enum OpenError {
     /// The object of this name belongs to another user, and does not have the
     /// [mode](crate::RingBuilder::mode) 0660 and the group that the call chose. It was not changed.
     OtherUser {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
         /// The user id of the owner.
         owner: u32,
         /// The effective user id of this process.
@@ -70,8 +71,8 @@ pub enum OpenError {
     /// A segment of another layout that no process is attached to is replaced, unless it may hold
     /// something durable.
     OtherVersion {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
         /// The layout version of this build.
         expected: u32,
         /// The segment's layout version.
@@ -82,15 +83,15 @@ pub enum OpenError {
     },
     /// This process has the ring open, but no process can join it any more.
     Detached {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
         /// The reason.
         cause: Detachment,
     },
     /// There is not enough shared memory for the ring.
     NoSpace {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
         /// Bytes that the ring needs; 0 if a directory entry did not fit.
         needed: u64,
         /// Bytes that are free.
@@ -98,8 +99,8 @@ pub enum OpenError {
     },
     /// The file system of the shared memory has no free inode, so it takes no further object.
     NoInodes {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
         /// Number of inodes of the file system.
         limit: u64,
     },
@@ -112,8 +113,8 @@ pub enum OpenError {
     },
     /// The segment contradicts itself.
     Corrupt {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
         /// The number that is wrong.
         what: &'static str,
         /// The right value, or the highest valid one.
@@ -123,8 +124,8 @@ pub enum OpenError {
     },
     /// The ring exists with other settings.
     SettingsMismatch {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
         /// The setting.
         setting: &'static str,
         /// The value that the call requested.
@@ -144,8 +145,8 @@ pub enum OpenError {
     },
     /// The ring is exclusive and has a living publisher.
     PublisherTaken {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
         /// The publisher's process.
         pid: u32,
     },
@@ -190,26 +191,26 @@ pub enum OpenError {
     TooManyTypes(TypeRoom),
     /// The ring was closed. Nothing can be published to it any more.
     Closed {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
     },
     /// The ring cannot be removed, because it is in use.
     InUse {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
     },
     /// Another process is opening, joining or leaving the ring, and did not finish within this
     /// one's [`open_timeout`](crate::RingBuilder::open_timeout). Perhaps it is stopped.
     Busy {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
         /// The last process that joined or left, if this process is attached already.
         pid: Option<u32>,
     },
     /// The call waited for another process, and its [`Stop`](crate::Stop) ended the wait.
     Stopped {
-        /// The ring.
-        name: String,
+        /// The object.
+        name: ObjectName,
     },
     /// The operating system failed.
     System {
@@ -276,49 +277,43 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadName { name, reason } => write!(f, "invalid name {name:?}: {reason}"),
-            Self::BadSettings { reason } => write!(f, "invalid ring settings: {reason}"),
+            Self::BadSettings { reason } => write!(f, "invalid settings: {reason}"),
             Self::NotFound { name } => {
-                let shown = DisplayName(name);
-                write!(f, "{shown} not found: start the process that opens it")?;
-                if shown.is_of_cluster() {
+                write!(f, "{name} not found: start the process that opens it")?;
+                if name.is_of_cluster() {
                     return Ok(());
                 }
                 f.write_str(", or call Ring::open, which creates it")
             }
             Self::Foreign { name, what, expected, found } => write!(
                 f,
-                "{} is not an object of this library: {what} is {found:#x}, expected {expected:#x}; use another name, or remove the object",
-                DisplayName(name)
+                "{name} is not an object of this library: {what} is {found:#x}, expected {expected:#x}; use another name, or remove the object"
             ),
             Self::OtherUser { name, owner, user, mode, group } => write!(
                 f,
-                "{} belongs to another user: its owner has user id {owner}, this process {user}; its mode is {mode:04o}, its group {group}; {}, use another name, or let user {owner} remove it",
-                DisplayName(name),
+                "{name} belongs to another user: its owner has user id {owner}, this process {user}; its mode is {mode:04o}, its group {group}; {}, use another name, or let user {owner} remove it",
                 Sharing { mode: *mode, group: *group }
             ),
             Self::OtherVersion { name, expected, found, is_in_use: true } => write!(
                 f,
-                "{} is in use with another layout: its version is {found}, this build has {expected}; build all processes with one version of packetring",
-                DisplayName(name)
+                "{name} is in use with another layout: its version is {found}, this build has {expected}; build all processes with one version of packetring"
             ),
             Self::OtherVersion { name, expected, found, is_in_use: false } => write!(
                 f,
-                "{} was left with another layout, and may hold durable packets: its version is {found}, this build has {expected}; read them with the old build, or call {}",
-                DisplayName(name),
-                DisplayName(name).remover()
+                "{name} was left with another layout, and may hold durable packets: its version is {found}, this build has {expected}; read them with the old build, or call {}",
+                name.remover()
             ),
             Self::Detached { name, cause } => {
-                write!(f, "{} is detached: {cause}", DisplayName(name))
+                write!(f, "{name} is detached: {cause}")
             }
             Self::NoSpace { name, needed, free } => write!(
                 f,
-                "no space for {}: it needs {needed} bytes, /dev/shm has {free} free; lower its capacity, remove objects that are left, or enlarge the mount",
-                DisplayName(name)
+                "no space for {name}: it needs {needed} bytes, /dev/shm has {free} free; {}, remove objects that are left, or enlarge the mount",
+                smaller(name)
             ),
             Self::NoInodes { name, limit } => write!(
                 f,
-                "no inode for {}: all {limit} inodes of /dev/shm are in use; remove objects that are left, or mount it with a larger nr_inodes",
-                DisplayName(name)
+                "no inode for {name}: all {limit} inodes of /dev/shm are in use; remove objects that are left, or mount it with a larger nr_inodes"
             ),
             Self::NoSharedMemory { folder, source } => write!(
                 f,
@@ -326,26 +321,24 @@ impl fmt::Display for OpenError {
             ),
             Self::Corrupt { name, what, expected, found } => write!(
                 f,
-                "{} is corrupt: {what} is {found}, expected {expected}; end its processes and call {}",
-                DisplayName(name),
-                DisplayName(name).remover()
+                "{name} is corrupt: {what} is {found}, expected {expected}; end its processes and call {}",
+                name.remover()
+            ),
+            Self::SettingsMismatch { name, setting: "kind", expected, found } => write!(
+                f,
+                "{name} not opened: this is the name of a {found}, not of a {expected}; use another name"
             ),
             Self::SettingsMismatch { name, setting, expected, found } => write!(
                 f,
-                "{} exists with other settings: {setting} is {found}, requested {expected}; {}",
-                DisplayName(name),
+                "{name} exists with other settings: {setting} is {found}, requested {expected}; {}",
                 SettingAdvice(setting)
             ),
             Self::TypeMismatch { expected, found, difference } => write!(
                 f,
-                "wrong packet type: the ring carries {found}, expected {expected}{}; build both sides from one definition of the type, or use a ring of another name",
+                "wrong packet type: found {found}, expected {expected}{}; build both sides from one definition of the type, or use another name",
                 Detail(difference.as_deref())
             ),
-            Self::PublisherTaken { name, pid } => write!(
-                f,
-                "{} is exclusive: process {pid} publishes to it; create the ring with RingBuilder::shared for several publishers",
-                DisplayName(name)
-            ),
+            Self::PublisherTaken { name, pid } => Exclusive(name, *pid).fmt(f),
             Self::NameTaken { name, pid } => write!(
                 f,
                 "durable name {name:?} taken: its subscriber lives in process {pid}; end that process or use another name"
@@ -365,21 +358,20 @@ impl fmt::Display for OpenError {
                 write!(f, "packet type not registered: the ring has {room}; use another ring")
             }
             Self::Closed { name } => {
-                write!(f, "{} is closed: use another name", DisplayName(name))
+                write!(f, "{name} is closed: use another name")
             }
             Self::InUse { name } => {
-                write!(f, "{} is in use: end the attached processes first", DisplayName(name))
+                write!(f, "{name} is in use: end the attached processes first")
             }
             Self::Busy { name, pid } => {
                 let which = pid.map_or_else(String::new, |pid| format!(" (perhaps {pid})"));
                 write!(
                     f,
-                    "{} is busy: a process{which} is joining or leaving it and does not finish; continue or end that process",
-                    DisplayName(name)
+                    "{name} is busy: a process{which} is joining or leaving it and does not finish; continue or end that process"
                 )
             }
             Self::Stopped { name } => {
-                write!(f, "the wait for {} was stopped", DisplayName(name))
+                write!(f, "the wait for {name} was stopped")
             }
             Self::System { action, object, source } => {
                 write!(f, "could not {action} {object}: {source}")

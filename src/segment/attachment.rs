@@ -18,7 +18,7 @@ use super::removal::{self, Clearance, ExclusiveSegment};
 use super::settings::{Parking, Settings};
 use super::types::TypeTable;
 use super::view::{CallMemory, LockedEntry, RingMemory};
-use crate::error::OpenError;
+use crate::error::{NameKind, ObjectName, OpenError};
 use crate::sys::event::Event;
 use crate::sys::lock::LockLimit;
 #[cfg(feature = "handover")]
@@ -202,6 +202,12 @@ impl Segment {
     /// The ring's name; empty on the heap.
     pub(crate) fn name(&self) -> &str {
         self.mapped().map_or("", |mapped| mapped.name().as_str())
+    }
+
+    /// The name as errors show it.
+    pub(crate) fn shown_name(&self) -> ObjectName {
+        let kind = if self.settings().cells > 0 { NameKind::Board } else { NameKind::Ring };
+        self.mapped().map_or_else(|| ObjectName::new("", kind), |mapped| mapped.name().shown())
     }
 
     /// The settings that the ring was made with.

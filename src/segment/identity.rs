@@ -231,7 +231,7 @@ pub(crate) fn not_ready(name: &Name, start: &[u8; START as usize]) -> OpenError 
 
 /// The error for a segment of another layout version.
 pub(crate) fn other_version(name: &Name, found: u32, is_in_use: bool) -> OpenError {
-    OpenError::OtherVersion { name: name.as_str().to_owned(), expected: VERSION, found, is_in_use }
+    OpenError::OtherVersion { name: name.shown(), expected: VERSION, found, is_in_use }
 }
 
 fn slots(settings: &Settings) -> u64 {
@@ -269,11 +269,11 @@ fn expect_ours(
     if expected == found {
         return Ok(());
     }
-    Err(OpenError::Foreign { name: name.as_str().to_owned(), what, expected, found })
+    Err(OpenError::Foreign { name: name.shown(), what, expected, found })
 }
 
 fn corrupt(name: &Name, what: &'static str, expected: u64, found: u64) -> OpenError {
-    OpenError::Corrupt { name: name.as_str().to_owned(), what, expected, found }
+    OpenError::Corrupt { name: name.shown(), what, expected, found }
 }
 
 #[cfg(test)]

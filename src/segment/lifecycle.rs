@@ -165,10 +165,8 @@ impl<'a> Locked<'a> {
         failpoint(Failpoint::OpenLock);
         match lock::exclusive_within(fd.as_fd(), CONTROL, limit) {
             Ok(true) => Ok(Self { name, fd }),
-            Ok(false) if limit.is_stopped() => {
-                Err(OpenError::Stopped { name: name.as_str().to_owned() })
-            }
-            Ok(false) => Err(OpenError::Busy { name: name.as_str().to_owned(), pid: None }),
+            Ok(false) if limit.is_stopped() => Err(OpenError::Stopped { name: name.shown() }),
+            Ok(false) => Err(OpenError::Busy { name: name.shown(), pid: None }),
             // An object that this call created stays, empty: another process may have its lock.
             Err(error) => Err(OpenError::system("lock", shm::path(&name.object()), error)),
         }
@@ -223,7 +221,7 @@ impl<'a> Locked<'a> {
             return Ok(None);
         }
         if matches!(absent, Absent::Make(_)) && self.is_attached() {
-            return Err(OpenError::InUse { name: self.name.as_str().to_owned() });
+            return Err(OpenError::InUse { name: self.name.shown() });
         }
         self.make(absent, object).map(Some)
     }
@@ -331,7 +329,7 @@ impl<'a> Locked<'a> {
     /// The error for an object without content that a process is attached to.
     fn cut(&self) -> OpenError {
         let (what, expected) = ("the length of the object", size_of::<Head>() as u64);
-        OpenError::Corrupt { name: self.name.as_str().to_owned(), what, expected, found: 0 }
+        OpenError::Corrupt { name: self.name.shown(), what, expected, found: 0 }
     }
 
     /// Returns true if another description holds the attachment lock.

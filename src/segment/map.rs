@@ -84,7 +84,7 @@ impl Map {
         if (found as u64) < expected {
             // Another process made it shorter since it was measured.
             return Err(OpenError::Corrupt {
-                name: name.as_str().to_owned(),
+                name: name.shown(),
                 what: "the length of the object",
                 expected,
                 found: found as u64,

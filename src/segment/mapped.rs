@@ -83,7 +83,7 @@ impl Mapped {
         match words.into_iter().find(|(_, expected, found)| expected != found) {
             None => Ok(()),
             Some((what, expected, found)) => {
-                let name = self.name.as_str().to_owned();
+                let name = self.name.shown();
                 Err(OpenError::Corrupt { name, what, expected, found })
             }
         }
@@ -131,7 +131,7 @@ impl Mapped {
         if taken {
             Ok(())
         } else if limit.is_stopped() {
-            Err(OpenError::Stopped { name: self.name.as_str().to_owned() })
+            Err(OpenError::Stopped { name: self.name.shown() })
         } else {
             Err(self.busy())
         }
@@ -140,7 +140,7 @@ impl Mapped {
     /// The error that names the last holder of the control lock.
     pub(super) fn busy(&self) -> OpenError {
         let holder = self.parts.head().membership.lock_holder.load(Ordering::Relaxed);
-        OpenError::Busy { name: self.name.as_str().to_owned(), pid: Some(holder) }
+        OpenError::Busy { name: self.name.shown(), pid: Some(holder) }
     }
 
     /// Takes the control lock if it is free.
@@ -206,7 +206,7 @@ impl Mapped {
 
     /// The error for an attachment that no process can join any more.
     pub(super) fn detached(&self, cause: Detachment) -> OpenError {
-        OpenError::Detached { name: self.name.as_str().to_owned(), cause }
+        OpenError::Detached { name: self.name.shown(), cause }
     }
 
     /// Releases the attachment lock.
@@ -292,7 +292,7 @@ impl Mapped {
         for (what, word) in [("the tail", &head.tail), ("the oldest packet kept", &head.oldest)] {
             let found = word.load(Ordering::Relaxed);
             if found > FARTHEST {
-                let name = self.name.as_str().to_owned();
+                let name = self.name.shown();
                 return Err(OpenError::Corrupt { name, what, expected: FARTHEST, found });
             }
         }

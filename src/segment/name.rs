@@ -10,7 +10,7 @@
 
 #![cfg(not(loom))]
 
-use crate::error::OpenError;
+use crate::error::{NameKind, ObjectName, OpenError};
 use crate::sys::shm;
 
 /// Prefix of every object. No other object in `/dev/shm` is touched.
@@ -150,7 +150,8 @@ pub(crate) struct Scope {
 
 impl Scope {
     fn name(&self, name: &str) -> Name {
-        Name { whole: format!("{}{name}", self.start), access: self.access }
+        let whole = format!("{}{name}", self.start);
+        Name { whole, access: self.access, kind: NameKind::default() }
     }
 }
 
@@ -161,9 +162,21 @@ pub(crate) struct Name {
     whole: String,
     /// `None`: the opener chose none.
     access: Option<Access>,
+    /// What errors call the object, where its name does not tell.
+    kind: NameKind,
 }
 
 impl Name {
+    /// This name, of an object that errors call so.
+    pub(crate) fn called(self, kind: NameKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// The name as errors show it.
+    pub(crate) fn shown(&self) -> ObjectName {
+        ObjectName::new(&self.whole, self.kind)
+    }
+
     /// Checks a name: 1 to 200 of `A-Z a-z 0-9 . _ -`, not starting with a dot.
     pub(crate) fn of_ring(scope: &Scope, name: &str) -> Result<Self, OpenError> {
         match fault(name) {
@@ -206,8 +219,10 @@ impl Name {
         let objects = shm::names(&prefix)
             .map_err(|error| OpenError::system("list the objects in", shm::path("/"), error))?;
         let access = scope.access;
-        let name =
-            |object: &String| Some(Self { whole: object.strip_prefix(PREFIX)?.into(), access });
+        let kind = NameKind::default();
+        let name = |object: &String| {
+            Some(Self { whole: object.strip_prefix(PREFIX)?.into(), access, kind })
+        };
         Ok(objects.iter().filter_map(name).collect())
     }
 
@@ -234,7 +249,8 @@ impl Name {
                 are_filled && name.len() <= LONGEST && is_escaped(cluster) && is_escaped(object)
             }
         };
-        is_composed.then(|| Self { whole: whole.to_owned(), access: None })
+        let kind = NameKind::default();
+        is_composed.then(|| Self { whole: whole.to_owned(), access: None, kind })
     }
 
     /// The access that the opener chose; `None` if it chose none.

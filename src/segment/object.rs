@@ -132,7 +132,7 @@ pub(super) fn check_owner(name: &Name, object: &shm::Object) -> Result<(), OpenE
         return Ok(());
     }
     Err(OpenError::OtherUser {
-        name: name.as_str().to_owned(),
+        name: name.shown(),
         owner: object.owner,
         user: shm::user(),
         mode: object.mode,
@@ -180,7 +180,7 @@ pub(super) fn mismatch(
     expected: String,
     found: String,
 ) -> OpenError {
-    OpenError::SettingsMismatch { name: name.as_str().to_owned(), setting, expected, found }
+    OpenError::SettingsMismatch { name: name.shown(), setting, expected, found }
 }
 
 /// Checks that an object is empty, or begins as an object of this library does, made or not.
@@ -207,12 +207,12 @@ pub(super) fn read_start(
 
 /// The error for an object that does not belong to this library.
 pub(super) fn foreign(name: &Name, what: &'static str, expected: u64, found: u64) -> OpenError {
-    OpenError::Foreign { name: name.as_str().to_owned(), what, expected, found }
+    OpenError::Foreign { name: name.shown(), what, expected, found }
 }
 
 /// The error if there is no object of this name.
 pub(super) fn not_found(name: &Name) -> OpenError {
-    OpenError::NotFound { name: name.as_str().to_owned() }
+    OpenError::NotFound { name: name.shown() }
 }
 
 /// The error for memory that the system does not reserve.
@@ -225,7 +225,7 @@ pub(super) fn not_reserved(name: &Name, needed: u64, error: io::Error) -> OpenEr
 
 fn no_space(name: &Name, needed: u64) -> OpenError {
     let free = shm::free_bytes().unwrap_or(0);
-    OpenError::NoSpace { name: name.as_str().to_owned(), needed, free }
+    OpenError::NoSpace { name: name.shown(), needed, free }
 }
 
 /// The error for an object that the system does not open.
@@ -237,7 +237,7 @@ fn refused(name: &Name, error: io::Error) -> OpenError {
         Some(libc::ENOENT) => return not_found(name),
         Some(libc::ENOSPC) => {
             return match shm::inodes() {
-                Some((0, limit)) => OpenError::NoInodes { name: name.as_str().to_owned(), limit },
+                Some((0, limit)) => OpenError::NoInodes { name: name.shown(), limit },
                 _ => no_space(name, 0),
             };
         }

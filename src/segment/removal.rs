@@ -26,7 +26,7 @@ use std::os::fd::AsFd;
 pub(super) fn remove(name: &Name, limit: &LockLimit) -> Result<bool, OpenError> {
     if object::is_socket(name) {
         return match clear_socket(name)? {
-            Clearance::InUse => Err(OpenError::InUse { name: name.as_str().to_owned() }),
+            Clearance::InUse => Err(OpenError::InUse { name: name.shown() }),
             outcome => Ok(outcome == Clearance::Removed),
         };
     }
@@ -117,7 +117,7 @@ impl<'a> ExclusiveSegment<'a> {
                 return Err(match state {
                     // Removed before: processes that were attached then still are.
                     Some(State::Nameless) => object::not_found(name),
-                    _ => OpenError::InUse { name: name.as_str().to_owned() },
+                    _ => OpenError::InUse { name: name.shown() },
                 });
             }
             let is_void = object.len == 0 || state.is_some_and(|state| state != State::Ready);

@@ -4,7 +4,7 @@ use super::{Board, Latest};
 use crate::channel::builder::{RingBuilder, check};
 use crate::channel::ring::Ring;
 use crate::channel::type_table::Registrar;
-use crate::error::OpenError;
+use crate::error::{NameKind, OpenError};
 use crate::packet::Packet;
 use crate::segment::Segment;
 use crate::segment::name::Name;
@@ -42,6 +42,8 @@ pub struct BoardBuilder {
     max_readers: Option<usize>,
     buffers: Option<usize>,
     wait: Wait,
+    /// It opens a [`Latest`].
+    is_latest: bool,
 }
 
 impl<T: Packet> Latest<T> {
@@ -152,7 +154,7 @@ impl BoardBuilder {
     ///
     /// As [`open`](Self::open).
     pub fn open_latest<T: Packet>(mut self, name: &str) -> Result<Latest<T>, OpenError> {
-        self.keys = Some(1);
+        (self.keys, self.is_latest) = (Some(1), true);
         self.open(name).map(Latest::new)
     }
 
@@ -167,7 +169,7 @@ impl BoardBuilder {
         mut self,
         name: &Name,
     ) -> Result<Latest<T>, OpenError> {
-        self.keys = Some(1);
+        (self.keys, self.is_latest) = (Some(1), true);
         self.open_named(name).map(Latest::new)
     }
 
@@ -188,7 +190,7 @@ impl BoardBuilder {
     ///
     /// As [`heap`](Self::heap).
     pub fn heap_latest<T: Packet>(mut self) -> Result<Latest<T>, OpenError> {
-        self.keys = Some(1);
+        (self.keys, self.is_latest) = (Some(1), true);
         self.heap().map(Latest::new)
     }
 
@@ -201,7 +203,8 @@ impl BoardBuilder {
     fn ring<T: Packet>(&self) -> RingBuilder {
         let writers = self.max_writers.unwrap_or(1);
         let readers = self.max_readers.unwrap_or(Settings::default().max_subscribers);
-        self.ring.clone().or_else(|default| {
+        let kind = if self.is_latest { NameKind::Latest } else { NameKind::Board };
+        self.ring.clone().called(kind).or_else(|default| {
             default.capacity = 1024;
             default.claims = if writers == 1 { Claims::Exclusive } else { Claims::Shared };
             default.max_publishers = writers;
@@ -223,7 +226,10 @@ impl BoardBuilder {
 
     /// Compares all chosen settings with those of an existing board.
     fn compare(&self, segment: &Segment) -> Result<(), OpenError> {
-        let (name, found) = (segment.name(), segment.settings());
+        let (name, found) = (&segment.shown_name(), segment.settings());
+        if self.is_latest && found.cells != 1 {
+            check(name, "kind", Some("latest value"), "board")?;
+        }
         check(name, "keys", self.keys, found.cells)?;
         check(name, "max_size", self.max_size, found.cell_size)?;
         check(name, "max_writers", self.max_writers, found.max_publishers)?;
@@ -237,7 +243,14 @@ impl BoardBuilder {
 fn fix_type<T: Packet>(segment: &Segment) -> Result<(), OpenError> {
     let control = segment.lock()?;
     let is_alive = |entry_id| segment.is_alive(entry_id);
-    let index = Registrar::new(&control, segment, &is_alive).register(&T::TYPE)?;
+    let registered = Registrar::new(&control, segment, &is_alive).register(&T::TYPE);
+    let index = registered.map_err(|error| match error {
+        OpenError::TypeMismatch { expected, found, difference } => {
+            let difference = difference.map(|text| text.replace("the ring", "the board"));
+            OpenError::TypeMismatch { expected, found, difference }
+        }
+        error => error,
+    })?;
     segment.with_types(|table| table.membership.accept([index]));
     Ok(())
 }

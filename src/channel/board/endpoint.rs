@@ -71,7 +71,7 @@ impl BoardEntry {
         match entry.attachment.detachment() {
             None => Ok((entry, begun)),
             Some(cause) => {
-                let name = entry.attachment.name().to_owned();
+                let name = entry.attachment.shown_name();
                 Err(OpenError::Detached { name, cause })
             }
         }

@@ -71,7 +71,7 @@ impl SlotTable {
         let found = slots.count();
         if found == 0 || request.max_workers.is_some_and(|expected| expected != found) {
             return Err(OpenError::SettingsMismatch {
-                name: name.as_str().to_owned(),
+                name: name.shown(),
                 setting: "max_workers",
                 expected: settings.worker_slots.to_string(),
                 found: found.to_string(),
@@ -311,7 +311,7 @@ impl SlotTable {
 
     /// Fails if no worker can join through this directory any more.
     pub(super) fn refuse_detached(&self) -> Result<(), OpenError> {
-        let name = || self.segment.name().to_owned();
+        let name = || self.segment.shown_name();
         self.detachment().map_or(Ok(()), |cause| Err(OpenError::Detached { name: name(), cause }))
     }
 

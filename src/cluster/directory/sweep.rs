@@ -226,7 +226,7 @@ fn remove_all(
     // All or nothing: only workers of the cluster attach to these objects, and none can join now.
     for name in objects(cluster)? {
         match Segment::is_in_use(&name) {
-            Ok(true) => return Err(OpenError::InUse { name: name.as_str().to_owned() }),
+            Ok(true) => return Err(OpenError::InUse { name: name.shown() }),
             Ok(false) => own.push(name),
             Err(error) if is_foreign(&error) => foreign = Some(error),
             Err(error) => return Err(error),

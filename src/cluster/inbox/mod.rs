@@ -236,8 +236,8 @@ impl Worker {
         let look = |departures: &mut u32| {
             *departures = ring.departures();
             match ring.any_acknowledged(SUBSCRIBER) {
-                Err(OpenError::NameTaken { name, .. }) if is_stopped() => {
-                    Some(Err(OpenError::Stopped { name }))
+                Err(OpenError::NameTaken { .. }) if is_stopped() => {
+                    Some(Err(OpenError::Stopped { name: ring.segment().shown_name() }))
                 }
                 Err(OpenError::NameTaken { pid: owner, .. }) => {
                     pid = owner;
