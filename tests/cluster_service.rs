@@ -14,7 +14,8 @@ use packetring::cluster::{
     Service, ServiceRecvError, ServiceRecvTimeoutError, TryServiceRecvError, WaitingForServer,
 };
 use packetring::{
-    Detachment, OpenError, Selectable, Worker, packet, select, select_timeout, try_select,
+    Detachment, OpenError, Selectable, Stop, Wait, Worker, packet, select, select_timeout,
+    try_select,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::os::fd::AsRawFd;
@@ -291,6 +292,114 @@ fn a_thread_that_calls_itself_gets_an_error() {
             assert!(matches!(error, CallTimeoutError::Timeout { .. }), "busy elsewhere: {error}");
             drop(stop);
             check(&call.wait().unwrap(), 3);
+            elsewhere.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_select_over_calls_to_the_own_thread_alone_ends() {
+    let _watch = Watch::start();
+    type Choose = fn(&mut [&mut dyn Selectable]) -> Option<usize>;
+    let forms: [Choose; 2] = [|list| Some(select(list)), |list| select_timeout(list, FAR)];
+    let refused = |call: Call<Answer>| {
+        let error = call.wait().map(drop).unwrap_err();
+        assert!(matches!(error, CallError::WouldDeadlock), "{error}");
+    };
+    let is_empty = |server: &mut Service<Ask, Answer>| {
+        assert!(matches!(server.try_recv(), Err(TryServiceRecvError::Empty)));
+    };
+    // Each waits for a second.
+    std::thread::scope(|scope| {
+        for choose in forms {
+            scope.spawn(move || {
+                let (_worker, mut server, client) = pair("select-itself");
+                let mut call = client.start(&ask(1)).unwrap();
+                assert_eq!(choose(&mut [&mut call]), Some(0));
+                refused(call);
+                is_empty(&mut server);
+            });
+        }
+        // A caller that never sleeps, and a list with a stop.
+        scope.spawn(move || {
+            let (_worker, mut server, mut client) = pair("select-spin");
+            client.set_wait(Wait::spin());
+            let (mut call, mut stop) = (client.start(&ask(1)).unwrap(), Stop::new());
+            assert_eq!(select(&mut [&mut stop, &mut call]), 1);
+            refused(call);
+            is_empty(&mut server);
+        });
+        // Of several, one fails, and this thread can serve the others.
+        scope.spawn(move || {
+            let (_worker, mut server, client) = pair("select-two");
+            let mut first = client.start(&ask(1)).unwrap();
+            let mut second = client.start(&ask(2)).unwrap();
+            let index = select(&mut [&mut first, &mut second]);
+            let (failed, left) = if index == 0 { (first, second) } else { (second, first) };
+            refused(failed);
+            reply(server.recv().unwrap());
+            check(&left.wait().unwrap(), if index == 0 { 2 } else { 1 });
+            is_empty(&mut server);
+        });
+    });
+}
+
+#[test]
+fn a_select_that_something_else_can_end_goes_on() {
+    let _watch = Watch::start();
+    let late = Duration::from_millis(1500);
+    std::thread::scope(|scope| {
+        // The thread serves once another endpoint has woken it.
+        scope.spawn(|| {
+            let (worker, mut server, client) = pair("select-inbox");
+            let mut inbox = worker.inbox().unwrap();
+            let mut call = client.start(&ask(1)).unwrap();
+            assert_eq!(select_timeout(&mut [&mut call, &mut inbox], late), None);
+            worker.send_to("both", &1_u64).unwrap();
+            assert_eq!(select(&mut [&mut call, &mut inbox]), 1);
+            inbox.recv().unwrap().ack();
+            reply(server.recv().unwrap());
+            check(&call.wait().unwrap(), 1);
+        });
+        // The server is in the list.
+        scope.spawn(|| {
+            let (_worker, mut server, client) = pair("select-server");
+            let mut call = client.start(&ask(1)).unwrap();
+            assert_eq!(select(&mut [&mut call, &mut server]), 1);
+            reply(server.recv().unwrap());
+            check(&call.wait().unwrap(), 1);
+        });
+        // Short waits, between which the thread may serve.
+        scope.spawn(|| {
+            let (_worker, mut server, client) = pair("select-short");
+            let mut call = client.start(&ask(1)).unwrap();
+            for _ in 0..30 {
+                assert_eq!(select_timeout(&mut [&mut call], late / 30), None);
+            }
+            reply(server.recv().unwrap());
+            check(&call.wait().unwrap(), 1);
+        });
+        // The request of another call is in hand, and its reply wakes the thread.
+        scope.spawn(|| {
+            let (worker, mut server, client) = pair("select-elsewhere");
+            let mut other = worker.service::<u64, u64>("other").unwrap();
+            let others = worker.client::<u64, u64>("other").unwrap();
+            let (started, is_started) = mpsc::channel::<()>();
+            let (go_on, may_go_on) = mpsc::channel::<()>();
+            let elsewhere = std::thread::spawn(move || {
+                drop(started);
+                let request = other.recv().unwrap();
+                may_go_on.recv().unwrap_err();
+                Request::reply(request, &7).unwrap();
+            });
+            is_started.recv().unwrap_err();
+            let (mut own, mut far) = (client.start(&ask(1)).unwrap(), others.start(&1).unwrap());
+            assert_eq!(select_timeout(&mut [&mut own, &mut far], late), None);
+            drop(go_on);
+            assert_eq!(select(&mut [&mut own, &mut far]), 1);
+            assert_eq!(*far.wait().unwrap(), 7);
+            reply(server.recv().unwrap());
+            check(&own.wait().unwrap(), 1);
             elsewhere.join().unwrap();
         });
     });

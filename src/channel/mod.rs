@@ -68,6 +68,7 @@ pub use queue::{Delivery, QueueConsumer};
 pub use received::{Batch, BatchIter, Copied, Info, Received};
 pub use reserved::{Reserved, ReservedTail};
 pub use ring::Ring;
+pub(crate) use select::OWN_THREAD_TIMEOUT;
 pub use select::{select, select_timeout, try_select};
 pub use subscriber::Subscriber;
 pub use type_table::CarriedType;

@@ -15,6 +15,10 @@ use std::time::Duration;
 /// more than 128 words, and for rings that park on events.
 const POLL: Duration = Duration::from_millis(1);
 
+/// How long a thread waits before it looks whether it waits for itself alone. A thing that this
+/// thread did last may be done by another one soon.
+pub(crate) const OWN_THREAD_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Waits until one of the receivers has something: a packet, a loss or its end. Returns its index.
 /// The next receive of that receiver returns at once.
 ///
@@ -25,6 +29,10 @@ const POLL: Duration = Duration::from_millis(1);
 /// The thread sleeps in one system call for all receivers (`futex_waitv`), unless one of them
 /// spins. With more than 128 receivers, or before Linux 5.16, the thread checks every millisecond.
 /// An empty list waits forever.
+///
+/// A list of nothing but calls to services that only this thread serves would wait for this thread
+/// itself. After a second the first of them is selected, and fails with
+/// [`WouldDeadlock`](crate::cluster::CallError::WouldDeadlock).
 ///
 /// A receiver whose [`Stop`](crate::Stop) was called counts as ready: its receive returns
 /// `Stopped`. A `Stop` can be in the list, too.
@@ -69,7 +77,7 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<us
     let budget = list.iter_mut().map(|one| one.selectee().0.wait().spin).min();
     spin(list, deadline.cut(budget.unwrap_or_default().min(PENDING)));
     let (mut pace, mut registrations) = (PACE.get(), Registrations::default());
-    let mut has_slept = false;
+    let (own_thread_deadline, mut has_slept) = (Deadline::after(OWN_THREAD_TIMEOUT), false);
     let found = wait_until(list, deadline, find, |list, deadline| {
         has_slept = true;
         park(list, deadline, &mut pace, &mut registrations);
@@ -77,6 +85,9 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<us
             let is_long = pace.may_share_checks();
             for one in list.iter_mut() {
                 one.selectee().0.check_liveness(is_long);
+            }
+            if own_thread_deadline.has_passed() {
+                end_own_wait(list);
             }
         }
     });
@@ -88,6 +99,25 @@ fn wait_for_any(list: &mut [&mut dyn Selectable], timeout: Timeout) -> Option<us
     }
     PACE.set(pace);
     found
+}
+
+/// Ends one wait if each of the list is one for this thread itself. Anything else may wake this
+/// thread, which could then do what the others wait for; a stop only ends its work.
+#[cold]
+fn end_own_wait(list: &mut [&mut dyn Selectable]) {
+    let is_stop = |one: &dyn Waitable| one.event_count().is_none() && one.stop().is_some();
+    let mut ends = |one: &mut &mut dyn Selectable| {
+        let one = &*one.selectee().0;
+        is_stop(one) || one.waits_for_this_thread()
+    };
+    if !list.iter_mut().all(&mut ends) {
+        return;
+    }
+    let mut own = list.iter_mut().map(|one| one.selectee().0);
+    // The others may be served once this thread has the error.
+    if let Some(first) = own.find(|one| one.waits_for_this_thread()) {
+        first.end_own_wait();
+    }
 }
 
 thread_local! {

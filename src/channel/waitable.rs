@@ -71,6 +71,15 @@ pub(crate) trait Waitable {
     /// nobody.
     fn check_liveness(&mut self, _is_long: bool) {}
 
+    /// Returns true if only the calling thread can do what it waits for. May make system calls.
+    fn waits_for_this_thread(&self) -> bool {
+        false
+    }
+
+    /// Ends a wait that [`waits_for_this_thread`](Self::waits_for_this_thread): it is ready then,
+    /// unless something came meanwhile.
+    fn end_own_wait(&mut self) {}
+
     /// Called at the end of a `select` that slept. A consumer passes on a wake-up that it does not
     /// need.
     fn end_sleep(&self) {}

@@ -4,10 +4,11 @@
 //! server's liveness lock shows whether it lives. A waiting thread checks both after each short
 //! sleep, so it notices the death of a server before the call's timeout.
 
-use super::own_thread::{self, OWN_THREAD_TIMEOUT};
+use super::own_thread;
 use super::reply::Reply;
 use crate::channel::{
-    EndedCell, EventCount, KeptEventCount, RequestStatus, Selectable, Selectee, Waitable, rearm,
+    EndedCell, EventCount, KeptEventCount, OWN_THREAD_TIMEOUT, RequestStatus, Selectable, Selectee,
+    Waitable, rearm,
 };
 use crate::cluster::calls::{SentCall, ServiceLink};
 use crate::cluster::error::{CallError, CallTimeoutError, WaitingForServer};
@@ -167,7 +168,9 @@ impl<R: Packet> Call<R> {
                 return Err(CallError::Stopped.into());
             }
             rearm(&mut self.flight);
-            if let Some(error) = F::not_ready(self.flight.waiting_for()) {
+            if let Some(error) =
+                F::not_ready(own_thread::waiting_for(&self.flight.link, self.flight.status()))
+            {
                 return Err(error);
             }
         }
@@ -315,22 +318,9 @@ impl Flight {
         Progress::Withdrawn(error)
     }
 
-    /// The server that the call waits for. Costs a system call for each server, and an attachment
-    /// to the directory.
-    #[cold]
-    #[inline(never)]
-    fn waiting_for(&self) -> WaitingForServer {
-        match self.in_flight().map(|sent| self.link.requests.call_status(&sent.cell)) {
-            Some(RequestStatus::Held(id)) => {
-                WaitingForServer::Working(own_thread::process(&self.link, id))
-            }
-            Some(RequestStatus::Over(_)) => match self.link.living_server() {
-                // Its server died a moment ago.
-                Some(id) => WaitingForServer::Working(own_thread::process(&self.link, id)),
-                None => WaitingForServer::NoServer,
-            },
-            Some(RequestStatus::Waiting) | None => own_thread::untaken(&self.link),
-        }
+    /// The status of its request, until the outcome is taken.
+    fn status(&self) -> Option<RequestStatus> {
+        self.in_flight().map(|sent| self.link.requests.call_status(&sent.cell))
     }
 }
 
@@ -363,6 +353,15 @@ impl Waitable for Flight {
     fn check_liveness(&mut self, _is_long: bool) {
         self.check_at = None;
         self.check(false);
+    }
+
+    fn waits_for_this_thread(&self) -> bool {
+        matches!(self.status(), Some(RequestStatus::Waiting))
+            && own_thread::serves_alone(&self.link.requests)
+    }
+
+    fn end_own_wait(&mut self) {
+        self.check(true);
     }
 
     fn wait(&self) -> Wait {

@@ -2,9 +2,9 @@
 
 use super::builder::ServiceBuilder;
 use super::call::{CALL, Call};
-use super::own_thread::{self, OWN_THREAD_TIMEOUT};
+use super::own_thread;
 use super::reply::Reply;
-use crate::channel::{FreshCell, NoPlace, SendFailure};
+use crate::channel::{FreshCell, NoPlace, OWN_THREAD_TIMEOUT, SendFailure};
 #[cfg(feature = "async")]
 use crate::channel::{RoomWait, Selectable, await_subscribers};
 use crate::cluster::calls::{SentCall, ServiceLink, StartFailure, WindowPlace};

@@ -10,17 +10,13 @@
 //!
 //! With it, the error of a timeout says which server a call waits for.
 
-use crate::channel::{EntryId, Ring, consumers};
+use crate::channel::{EntryId, RequestStatus, Ring, consumers};
 use crate::cluster::calls::ServiceLink;
 use crate::cluster::directory;
 use crate::cluster::error::{ServerProcess, WaitingForServer};
 use crate::sync::{AtomicU64, Ordering};
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-/// How long a call waits before it counts the servers of its own thread as the only ones.
-pub(super) const OWN_THREAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Calls without a pause, after which a thread yields its core once.
 const LONGEST_RUN: u32 = 128;
@@ -110,6 +106,22 @@ pub(super) fn serves_alone(ring: &Ring) -> bool {
         && living.all(|(id, _)| matches!(id, EntryId::Subscriber(entry) if is_own(entry)))
 }
 
+/// The server that a call waits for whose request has this status. Costs a system call for each
+/// server, and an attachment to the directory.
+#[cold]
+#[inline(never)]
+pub(super) fn waiting_for(link: &ServiceLink, status: Option<RequestStatus>) -> WaitingForServer {
+    match status {
+        Some(RequestStatus::Held(id)) => WaitingForServer::Working(process(link, id)),
+        Some(RequestStatus::Over(_)) => match link.living_server() {
+            // Its server died a moment ago.
+            Some(id) => WaitingForServer::Working(process(link, id)),
+            None => WaitingForServer::NoServer,
+        },
+        Some(RequestStatus::Waiting) | None => untaken(link),
+    }
+}
+
 /// The server that a request waits for which none has taken.
 #[cold]
 pub(super) fn untaken(link: &ServiceLink) -> WaitingForServer {
@@ -120,7 +132,7 @@ pub(super) fn untaken(link: &ServiceLink) -> WaitingForServer {
     }
 }
 
-pub(super) fn process(link: &ServiceLink, id: EntryId) -> ServerProcess {
+fn process(link: &ServiceLink, id: EntryId) -> ServerProcess {
     let pid = link.requests.segment().memory().owner_pid(id);
     ServerProcess { pid, worker: directory::worker_of_process(&link.cluster, pid) }
 }
