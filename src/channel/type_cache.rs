@@ -15,7 +15,8 @@ use crate::segment::{Control, Segment};
 use crate::wait::Timeout;
 use std::time::Duration;
 
-/// Longest wait for the control lock by a call that does not wait. Only the first packet of a type
+/// Longest wait for the control lock by a call that does not wait. A task waits by the clock
+/// instead, so that its thread runs other tasks. Only the first packet of a type
 /// takes the lock, and most holders need microseconds.
 const BRIEFLY: Duration = Duration::from_millis(10);
 
@@ -113,11 +114,10 @@ impl TypeCache {
 }
 
 fn lock(segment: &Segment, timeout: Timeout) -> Result<Control<'_>, SendFailure> {
-    let locked = match timeout {
-        // Other threads may register the same type at this moment.
-        Timeout::Zero => segment.lock_within(BRIEFLY),
+    // Other threads may register the same type at this moment.
+    let locked = match timeout.for_lock(BRIEFLY) {
         Timeout::After(timeout) => segment.lock_within(timeout),
-        Timeout::Never => return Ok(segment.lock().map_err(refused)?),
+        _ => return Ok(segment.lock().map_err(refused)?),
     };
     locked.ok_or_else(|| match segment.detachment() {
         // The lock is not held: without its descriptor, this process cannot take it.

@@ -11,7 +11,7 @@ use crate::segment::view::KeptEventCount;
 #[cfg(feature = "async")]
 use crate::sys::stop::Stop;
 #[cfg(feature = "async")]
-use crate::wait::Listener;
+use crate::wait::{Deadline, Listener};
 #[cfg(feature = "async")]
 use std::io;
 
@@ -146,19 +146,19 @@ pub(crate) async fn in_task<S: Selectable, R, E, W>(
 }
 
 /// Waits in a task until `find` finds something. `event_count` is notified when it may. `None` if
-/// the stop was called.
+/// the stop was called, or the deadline has passed.
 #[cfg(feature = "async")]
 pub(crate) async fn find_in_task<R, F: Fn() -> Option<R>>(
     event_count: KeptEventCount,
-    stop: Option<&Stop>,
+    (stop, deadline): (Option<&Stop>, Deadline),
     find: F,
 ) -> io::Result<Option<R>> {
-    let mut search = Search { find, event_count, stop, listener: None };
+    let mut search = Search { find, event_count, stop, deadline, listener: None };
     loop {
         if let Some(found) = (search.find)() {
             return Ok(Some(found));
         }
-        if Stop::was_called(stop) {
+        if Stop::was_called(stop) || deadline.has_passed() {
             return Ok(None);
         }
         search.ready().await?;
@@ -171,6 +171,7 @@ struct Search<'a, F> {
     find: F,
     event_count: KeptEventCount,
     stop: Option<&'a Stop>,
+    deadline: Deadline,
     listener: Option<Box<Listener>>,
 }
 
@@ -188,7 +189,7 @@ impl<R, F: Fn() -> Option<R>> Waitable for Search<'_, F> {
     }
 
     fn is_ready(&self) -> bool {
-        (self.find)().is_some()
+        (self.find)().is_some() || self.deadline.has_passed()
     }
 
     fn event_count(&self) -> Option<&EventCount> {
@@ -205,6 +206,10 @@ impl<R, F: Fn() -> Option<R>> Waitable for Search<'_, F> {
 
     fn stop(&self) -> Option<&Stop> {
         self.stop
+    }
+
+    fn deadline(&self) -> Deadline {
+        self.deadline
     }
 }
 

@@ -11,7 +11,7 @@ use crate::segment::layout::EventCount;
 use crate::segment::view::KeptEventCount;
 use crate::sys::event::AnyReadable;
 use crate::sys::stop::Stop;
-use crate::wait::{Listener, Signal, Subject, Wait};
+use crate::wait::{Deadline, Listener, Signal, Subject, Wait};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -87,6 +87,11 @@ pub(crate) trait Waitable {
     /// Ends its waits from outside. After that it is ready: its receive returns `Stopped`.
     fn stop(&self) -> Option<&Stop> {
         None
+    }
+
+    /// When its wait in a task ends without result. Asked once, before the wait.
+    fn deadline(&self) -> Deadline {
+        Deadline::NEVER
     }
 
     /// How it waits. If one of them only spins, all spin.
@@ -265,6 +270,7 @@ fn listener(one: &mut dyn Waitable) -> io::Result<&mut Listener> {
     let is_own = |own: &Option<Box<Listener>>| own.as_ref().is_some_and(|it| it.is_own());
     if one.listener().is_some_and(|own| !is_own(own)) {
         let made = Listener::new(one.event_counts(), one.stop(), one.is_woken_by_count())?;
+        let made = made.until(one.deadline());
         if let Some(listener) = one.listener() {
             *listener = Some(Box::new(made));
         }

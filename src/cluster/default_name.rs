@@ -4,6 +4,7 @@
 //! Guarantee: two processes whose variables differ get different names, also if a name is too long
 //! and is cut. (A cut name ends in 48 bits of a hash of the whole.)
 
+use super::error::JoinError;
 use super::names::WorkerId;
 use std::fmt::Write as _;
 
@@ -29,6 +30,16 @@ impl DefaultName {
         let program = program.map_or("worker".into(), |name| name.to_string_lossy());
         let get = |key: &str| Some(std::env::var_os(key)?.to_string_lossy().into_owned());
         Self::of(get, &program, fits)
+    }
+
+    /// Adds the variables to the error of joining by this name.
+    pub(super) fn explain(self, error: JoinError) -> JoinError {
+        match error {
+            JoinError::NameTaken { name, pid, .. } => {
+                JoinError::NameTaken { name, pid, variables: Some(self.variables) }
+            }
+            error => error,
+        }
     }
 
     /// `<name or program>-<n>` and the id `n`. Without a number: the bare name.

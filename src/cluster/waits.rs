@@ -1,22 +1,26 @@
 //! The waits of a worker: for other workers and their inboxes, and in a task for room in an inbox.
 //! A thread waits for room in `inbox::send`.
 
+#[cfg(feature = "async")]
+use super::directory::{InboxAddress, Lookup};
 use super::directory::{WorkerInfo, WorkerState};
 use super::error::WaitError;
 #[cfg(feature = "async")]
-use super::error::{SendToError, SendToFailure};
-#[cfg(feature = "async")]
-use super::names::Address;
+use super::error::{SendToError, SendToFailure, WaitingForInbox};
 use super::names::Addressee;
+#[cfg(feature = "async")]
+use super::names::{Address, ClusterObject};
 use super::worker::Worker;
 #[cfg(feature = "async")]
-use crate::channel::{RoomWait, find_in_task, in_task};
+use crate::channel::{RoomWait, WaitingFor, find_in_task, in_task};
 #[cfg(feature = "async")]
 use crate::error::{Failure, OpenError};
 #[cfg(feature = "async")]
 use crate::packet::{Packet, SendAs};
 use crate::wait::{Deadline, Pace, Sleep, Subject, Wait, Waiter, wait_until};
 use std::time::Duration;
+#[cfg(feature = "async")]
+use std::time::Instant;
 
 impl Worker {
     /// Waits until a worker lives. Returns its description.
@@ -136,7 +140,7 @@ impl Worker {
     ) -> Result<WorkerInfo, WaitError> {
         let find = || self.directory.info(who).filter(is_ready);
         let (event_count, stop) = (self.directory.kept_event_count(), self.directory.stop());
-        let found = find_in_task(event_count, stop, find).await;
+        let found = find_in_task(event_count, (stop, Deadline::NEVER), find).await;
         found.map_err(|error| WaitError::System(error.kind()))?.ok_or(WaitError::Stopped)
     }
 
@@ -154,6 +158,8 @@ impl Worker {
         packet: impl SendAs<T>,
     ) -> Result<(), SendToError> {
         let mut room = RoomWait::new(self.directory.stop());
+        // When it first found the control lock of the inbox held, by other processes since.
+        let mut held_since = None;
         let who = who.address();
         in_task(&mut room, cannot_wait, |room| {
             match self.send_in_task(&who, packet.value()) {
@@ -161,14 +167,44 @@ impl Worker {
                 Err(SendToFailure::Error(SendToError::Open(error)))
                     if matches!(*error, OpenError::Full { .. })
                         && self.senders.has_shared(&who, &self.directory) => {}
+                // Another process holds the control lock of the inbox: the clock ends the wait.
+                Err(SendToFailure::NotReady(WaitingForInbox {
+                    reason: WaitingFor::Joining { pid },
+                    ..
+                })) => {
+                    let since = *held_since.get_or_insert_with(Instant::now);
+                    let limit = self.choices.limit();
+                    if limit.has_passed(since)
+                        && !limit.is_stopped()
+                        && let Lookup::Inbox(InboxAddress { name, presence, .. }) =
+                            self.directory.find(&who)
+                    {
+                        let inbox = ClusterObject::Inbox(&name, presence.inbox_name());
+                        let busy = inbox.name(&self.cluster).map_or_else(
+                            |error| error,
+                            |name| OpenError::Busy { name: name.shown(), pid: Some(pid) },
+                        );
+                        return Err(SendToError::Open(Box::new(busy)).into());
+                    }
+                    room.begin(None);
+                    return Err(self.stopped_or_later());
+                }
                 Err(SendToFailure::Error(error)) => return Err(Failure::Error(error)),
                 Err(SendToFailure::NotReady(_)) => {}
                 Ok(()) => return Ok(()),
             }
+            held_since = None;
             self.senders.wait_in(&who, &self.directory, room);
-            Err(Failure::NotReady(()))
+            Err(self.stopped_or_later())
         })
         .await
+    }
+
+    /// After a try that was too early.
+    #[cfg(feature = "async")]
+    fn stopped_or_later(&self) -> Failure<SendToError, ()> {
+        let is_stopped = self.choices.limit().is_stopped();
+        if is_stopped { SendToError::Stopped.into() } else { Failure::NotReady(()) }
     }
 }
 

@@ -99,6 +99,17 @@ impl Worker {
         Self::builder().join(cluster, name)
     }
 
+    /// As [`join`](Self::join), but waits in a task: see
+    /// [`WorkerBuilder::join_async`](WorkerBuilder::join_async).
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join).
+    #[cfg(feature = "async")]
+    pub async fn join_async(cluster: &str, name: &str) -> Result<Self, JoinError> {
+        Self::builder().join_async(cluster, name).await
+    }
+
     /// The worker of a place in a cluster.
     pub(super) fn new(
         directory: Directory,
@@ -253,13 +264,57 @@ impl WorkerBuilder {
     ///
     /// As [`Worker::join`].
     pub fn join(self, cluster: &str, name: &str) -> Result<Worker, JoinError> {
-        self.check_dead_letters(name)?;
-        let limit = self.limit();
-        let Self { id, hint, max_workers, wait_for_name, .. } = self;
-        let request = JoinRequest { name, id, hint, max_workers, limit, wait_for_name };
-        let cluster = Cluster::new(&self.namespace, cluster)?;
+        let (cluster, request) = self.request(cluster, name)?;
         let directory = Directory::join(&cluster, &request)?;
         Ok(Worker::new(directory, cluster, name, self))
+    }
+
+    /// Joins a cluster, and waits in a task, for any executor: for a
+    /// [name](Self::wait_for_name) that is taken, and for processes that are joining or leaving.
+    /// Other waits of joining are those of files, as with [`join`](Self::join).
+    ///
+    /// Dropping the future joins nothing: the name and the id stay free, unless the future had
+    /// ended with a worker.
+    ///
+    /// ```
+    /// # let cluster = format!("join-async-{}", std::process::id());
+    /// use packetring::Worker;
+    /// use std::time::Duration;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let old = Worker::join(&cluster, "shop")?; // Normally in another process.
+    /// let builder = Worker::builder().wait_for_name(Duration::from_secs(60));
+    /// let leaving = async { old.leave() };
+    /// let (new, left) = tokio::join!(builder.join_async(&cluster, "shop"), leaving);
+    /// left?;
+    /// assert_eq!(new?.name(), "shop");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::join`]. [`Open`](JoinError::Open) also if the task cannot wait, as
+    /// [`ready`](crate::Selectable::ready).
+    #[cfg(feature = "async")]
+    pub async fn join_async(self, cluster: &str, name: &str) -> Result<Worker, JoinError> {
+        let (cluster, request) = self.request(cluster, name)?;
+        let directory = Directory::join_in_task(&cluster, &request).await?;
+        Ok(Worker::new(directory, cluster, name, self))
+    }
+
+    /// The cluster, and how to join it.
+    fn request<'a>(
+        &self,
+        cluster: &str,
+        name: &'a str,
+    ) -> Result<(Cluster, JoinRequest<'a>), JoinError> {
+        self.check_dead_letters(name)?;
+        let limit = self.limit();
+        let Self { id, hint, max_workers, wait_for_name, .. } = *self;
+        let request = JoinRequest { name, id, hint, max_workers, limit, wait_for_name };
+        Ok((Cluster::new(&self.namespace, cluster)?, request))
     }
 
     /// Joins under the name that the process manager gave this process: see [`Worker::from_env`].
@@ -268,15 +323,28 @@ impl WorkerBuilder {
     ///
     /// As [`Worker::from_env`].
     pub fn join_from_env(self, cluster: &str) -> Result<Worker, JoinError> {
-        let checked = Cluster::new(&self.namespace, cluster)?;
-        let fits = |name: &str| directory::check_name(&checked, name).is_ok();
-        let default = DefaultName::of_process(fits);
+        let default = self.default_name(cluster)?;
         let builder = Self { hint: default.id, ..self };
-        builder.join(cluster, &default.name).map_err(|error| match error {
-            JoinError::NameTaken { name, pid, .. } => {
-                JoinError::NameTaken { name, pid, variables: Some(default.variables) }
-            }
-            error => error,
-        })
+        builder.join(cluster, &default.name).map_err(|error| default.explain(error))
+    }
+
+    /// As [`join_from_env`](Self::join_from_env), but waits in a task: see
+    /// [`join_async`](Self::join_async).
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::from_env`] and [`join_async`](Self::join_async).
+    #[cfg(feature = "async")]
+    pub async fn join_from_env_async(self, cluster: &str) -> Result<Worker, JoinError> {
+        let default = self.default_name(cluster)?;
+        let builder = Self { hint: default.id, ..self };
+        let joined = builder.join_async(cluster, &default.name).await;
+        joined.map_err(|error| default.explain(error))
+    }
+
+    fn default_name(&self, cluster: &str) -> Result<DefaultName, JoinError> {
+        let cluster = Cluster::new(&self.namespace, cluster)?;
+        let fits = |name: &str| directory::check_name(&cluster, name).is_ok();
+        Ok(DefaultName::of_process(fits))
     }
 }

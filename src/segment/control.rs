@@ -97,6 +97,14 @@ impl Segment {
         }
     }
 
+    /// The error of a wait for the control lock that began at `since`, in a task that tries again
+    /// and again; `None` if it goes on.
+    #[cfg(feature = "async")]
+    pub(crate) fn end_of_wait(&self, since: Instant) -> Option<OpenError> {
+        let end = || self.mapped().and_then(|mapped| mapped.end_of_wait(self.limit(), since));
+        self.refuse_inherited().err().or_else(end)
+    }
+
     fn locked<'a>(&'a self, local: MutexGuard<'a, ()>) -> Control<'a> {
         let membership = &self.parts().head().membership;
         membership.lock_holder.store(std::process::id(), Ordering::Relaxed);

@@ -26,6 +26,8 @@ use crate::sys::lock::{self, LockLimit};
 use crate::sys::shm;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+#[cfg(feature = "async")]
+use std::time::Instant;
 
 /// The byte of the control lock.
 pub(super) const CONTROL: u64 = 0;
@@ -128,13 +130,22 @@ impl Mapped {
         self.refuse_lost()?;
         let taken = lock::exclusive_within(self.fd.as_fd(), CONTROL, limit)
             .map_err(|error| self.system("lock", error))?;
-        if taken {
-            Ok(())
-        } else if limit.is_stopped() {
-            Err(OpenError::Stopped { name: self.name.shown() })
+        if taken { Ok(()) } else { Err(self.not_locked(limit)) }
+    }
+
+    /// The error of a wait for the control lock that its limit ended.
+    fn not_locked(&self, limit: &LockLimit) -> OpenError {
+        if limit.is_stopped() {
+            OpenError::Stopped { name: self.name.shown() }
         } else {
-            Err(self.busy())
+            self.busy()
         }
+    }
+
+    /// The error of a wait for the control lock that began at `since`; `None` if it goes on.
+    #[cfg(feature = "async")]
+    pub(super) fn end_of_wait(&self, limit: &LockLimit, since: Instant) -> Option<OpenError> {
+        self.refuse_lost().err().or_else(|| limit.has_passed(since).then(|| self.not_locked(limit)))
     }
 
     /// The error that names the last holder of the control lock.

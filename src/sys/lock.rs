@@ -54,6 +54,11 @@ impl LockLimit {
     pub(crate) fn is_stopped(&self) -> bool {
         Stop::was_called(self.stop.as_ref())
     }
+
+    /// Returns true if a wait that began at `since` is over.
+    pub(crate) fn has_passed(&self, since: Instant) -> bool {
+        self.is_stopped() || self.timeout.is_some_and(|most| since.elapsed() >= most)
+    }
 }
 
 /// Takes the write lock on one byte. Waits for it within a limit.
@@ -72,7 +77,7 @@ pub(crate) fn exclusive_within(
         if try_exclusive(fd, byte)? {
             return Ok(true);
         }
-        if limit.is_stopped() || limit.timeout.is_some_and(|most| started.elapsed() >= most) {
+        if limit.has_passed(started) {
             return Ok(false);
         }
         std::thread::sleep(pause);

@@ -143,6 +143,9 @@ impl Default for Wait {
 pub(crate) enum Timeout {
     /// It does not wait (`try_` calls).
     Zero,
+    /// It does not wait, not even briefly for a lock: a task tries again.
+    #[cfg(feature = "async")]
+    Task,
     /// It waits for this long.
     After(Duration),
     /// It waits until it succeeds.
@@ -153,17 +156,40 @@ impl Timeout {
     /// The deadline of an operation that starts now. Reads the clock: call it after the first try.
     pub(crate) fn deadline(self) -> Deadline {
         match self {
-            Self::Zero => Deadline::after(Duration::ZERO),
             Self::After(timeout) => Deadline::after(timeout),
             Self::Never => Deadline::NEVER,
+            _ => Deadline::after(Duration::ZERO),
         }
+    }
+
+    /// Returns true if the operation may wait.
+    #[inline]
+    pub(crate) fn waits(self) -> bool {
+        matches!(self, Self::After(_) | Self::Never)
+    }
+
+    /// How long to wait for a lock that is mostly held for microseconds: a call that does not wait
+    /// waits for `brief`, and a task tries once.
+    pub(crate) fn for_lock(self, brief: Duration) -> Self {
+        match self {
+            Self::Zero => Self::After(brief),
+            #[cfg(feature = "async")]
+            Self::Task => Self::After(Duration::ZERO),
+            _ => self,
+        }
+    }
+
+    /// A first try, which does not wait.
+    #[inline(always)]
+    pub(crate) fn first_try(self) -> Self {
+        if self.waits() { Self::Zero } else { self }
     }
 
     /// The time that is left for the rest of an operation with this deadline.
     pub(crate) fn left(self, deadline: Deadline) -> Self {
         match self {
             Self::After(timeout) => Self::After(deadline.cut(timeout)),
-            Self::Zero | Self::Never => self,
+            _ => self,
         }
     }
 }

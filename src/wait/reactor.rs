@@ -24,6 +24,7 @@
 //! sleeper while its endpoint has no use for the packet. So it passes each such wake-up on to all
 //! sleepers of the word, and sleeps on the word only while the endpoint is armed.
 
+use super::Deadline;
 use super::event_count::Registrations;
 use super::lane::{LANES, Lane, LaneEntry, Lanes};
 use super::notify::Signal;
@@ -35,6 +36,7 @@ use crate::sys::machine::monotonic;
 use crate::sys::stop::Stop;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An endpoint's registration with the reactor. Dropping it ends the registration.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub(crate) struct Listener {
     words: Vec<KeptEventCount>,
     registrations: Registrations,
     pace: Pace,
+    /// It is told then, if not before. Nanoseconds of the monotonic clock.
+    until: u64,
     lane: Arc<Lane>,
     id: Id,
     passes_on: bool,
@@ -73,7 +77,24 @@ impl Listener {
         let (lane, id) = lanes.watch(watched)?;
         let (registrations, pace) = (Registrations::default(), Pace::new());
         let process = std::process::id();
-        Ok(Self { signal, words, registrations, pace, lane, id, passes_on, process })
+        Ok(Self {
+            signal,
+            words,
+            registrations,
+            pace,
+            until: u64::MAX,
+            lane,
+            id,
+            passes_on,
+            process,
+        })
+    }
+
+    /// Returns this registration of an endpoint that is told at the deadline, if not before.
+    pub(crate) fn until(mut self, deadline: Deadline) -> Self {
+        let left = deadline.cut(Duration::MAX);
+        self.until = monotonic().saturating_add(nanos(left));
+        self
     }
 
     /// Returns false in a forked child: it is the parent's.
@@ -111,7 +132,7 @@ impl Listener {
         if let Some(descriptor) = self.signal.descriptor.get() {
             descriptor.clear();
         }
-        let check_at = self.pace.check_at();
+        let check_at = self.pace.check_at().min(self.until);
         self.signal.check_at.store(check_at, Ordering::SeqCst);
         // Before the registration: see the head of this file.
         self.signal.armed.store(1, Ordering::SeqCst);

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod frozen;
 mod handover;
 mod stress;
 
@@ -15,8 +16,8 @@ use futures_util::future::join_all;
 use futures_util::stream::FusedStream;
 use futures_util::{FutureExt, StreamExt, join, pin_mut, select};
 use packetring::cluster::{
-    CallError, Client, Delivery, Request, SendToError, Service, TryServiceRecvError, WaitError,
-    WorkerChange,
+    CallError, Client, Delivery, EmitError, Emitter, JoinError, Request, SendToError, Service,
+    TryServiceRecvError, WaitError, WorkerChange,
 };
 use packetring::{
     Readiness, RecvError, Reserved, Ring, Selectable, SendError, Stop, Tail, TryRecvError,
@@ -572,6 +573,179 @@ fn events_run_in_a_task() {
         drop(events);
         assert!(sum > 0 && sum <= 190);
         emitting.join().unwrap();
+    });
+}
+
+/// Emits until the ring of events is full.
+fn fill(emitter: &mut Emitter) -> u64 {
+    let mut emitted = 0;
+    while emitter.try_emit("sold", &emitted).is_ok() {
+        emitted += 1;
+    }
+    emitted
+}
+
+/// Workers of a cluster with few worker slots, whose ring of events is small.
+fn small_cluster(topic: &str) -> Worker {
+    Worker::builder().max_workers(4).join(&unique(topic), "a").unwrap()
+}
+
+/// `Events` stay in their thread: a runtime of one thread.
+fn in_one_thread(task: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(LONG, task).await.unwrap() });
+}
+
+#[test]
+fn events_wait_for_room_in_their_tasks() {
+    in_one_thread(async {
+        let worker = small_cluster("emit");
+        let mut emitter = worker.emitter().unwrap();
+        let seen = std::cell::RefCell::new(Vec::new());
+        let mut events = worker.events().unwrap();
+        events.on::<u64>("sold", |number, _| seen.borrow_mut().push(number.to_native()));
+        let emitted = fill(&mut emitter);
+        // An emit that is dropped as it waits emits nothing, and leaves no claim.
+        assert!(emitter.emit_async("sold", &emitted).now_or_never().is_none());
+        let emitting = async {
+            for number in emitted..2 * emitted {
+                emitter.emit_async("sold", &number).await.unwrap();
+            }
+        };
+        let handling = async {
+            while seen.borrow().len() < 2 * emitted as usize {
+                events.poll().unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        join!(emitting, handling);
+        drop(events);
+        assert_eq!(seen.into_inner(), (0..2 * emitted).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn an_emit_in_a_task_is_stopped_and_fails_as_a_blocking_one() {
+    in_one_thread(async {
+        let worker = small_cluster("emit");
+        let (stop, mut emitter) = (Stop::new(), worker.emitter().unwrap());
+        emitter.set_stop(&stop);
+        let mut events = worker.events().unwrap();
+        for name in ["", "a::*"] {
+            let blocking = emitter.emit(name, &0_u64).unwrap_err();
+            let in_task = emitter.emit_async(name, &0_u64).await.unwrap_err();
+            assert!(matches!(in_task, EmitError::BadName { .. }), "{in_task}");
+            assert_eq!(in_task.to_string(), blocking.to_string());
+        }
+        let large = vec![0_u8; 1 << 20];
+        let (blocking, in_task) =
+            (emitter.emit("x", &large).unwrap_err(), emitter.emit_async("x", &large).await);
+        assert_eq!(in_task.unwrap_err().to_string(), blocking.to_string());
+        fill(&mut emitter);
+        // The own unhandled events are in the way.
+        let in_task = events.emit_async("sold", &0_u64).await;
+        assert!(matches!(in_task, Err(EmitError::OwnBacklog)), "{in_task:?}");
+        let (emitted, ()) = join!(emitter.emit_async("sold", &0_u64), async { stop.stop() });
+        assert!(matches!(emitted, Err(EmitError::Stopped)), "{emitted:?}");
+    });
+}
+
+#[test]
+fn an_emit_in_a_task_learns_that_its_own_backlog_came_to_be_in_the_way() {
+    in_one_thread(async {
+        let worker = small_cluster("emit");
+        let mut emitter = worker.emitter().unwrap();
+        let (mut own, mut other) = (worker.events().unwrap(), worker.events().unwrap());
+        fill(&mut emitter);
+        own.poll().unwrap();
+        let emitting = own.emit_async("sold", &0_u64).fuse();
+        pin_mut!(emitting);
+        assert!(emitting.as_mut().now_or_never().is_none(), "it waits for the other one");
+        other.poll().unwrap();
+        fill(&mut emitter);
+        other.poll().unwrap();
+        let emitted = emitting.await;
+        assert!(matches!(emitted, Err(EmitError::OwnBacklog)), "{emitted:?}");
+    });
+}
+
+#[test]
+fn emitters_in_tasks_are_spawned_on_each_executor() {
+    on_each(|| {
+        Box::pin(async {
+            let worker = small_cluster("emit");
+            let mut emitter = worker.emitter().unwrap();
+            let handling = {
+                let mut events = worker.events().unwrap();
+                events.on::<u64>("sold", |_, _| {});
+                drop(events);
+                let worker = Arc::new(worker);
+                let (ready, is_ready) = std::sync::mpsc::channel();
+                let handling = std::thread::spawn(move || {
+                    let (mut sum, mut events) = (0, worker.events().unwrap());
+                    events.on::<u64>("sold", |number, _| sum += number.to_native());
+                    events.on::<()>("end", |_, context| context.stop());
+                    ready.send(()).unwrap();
+                    events.run().unwrap();
+                    drop(events);
+                    sum
+                });
+                is_ready.recv().unwrap();
+                handling
+            };
+            for number in 0..20_000_u64 {
+                emitter.emit_async("sold", &number).await.unwrap();
+            }
+            emitter.emit_async("end", &()).await.unwrap();
+            assert_eq!(handling.join().unwrap(), (0..20_000).sum::<u64>());
+        })
+    });
+}
+
+#[test]
+fn a_join_waits_for_its_name_in_its_task() {
+    on_each(|| {
+        Box::pin(async {
+            let cluster = unique("successor");
+            let old = Worker::join(&cluster, "shop").unwrap();
+            let patient = || Worker::builder().wait_for_name(LONG);
+            let taken = Worker::join_async(&cluster, "shop").await;
+            assert!(matches!(taken, Err(JoinError::NameTaken { .. })));
+            // A join that is dropped as it waits takes nothing.
+            let dropped = patient().join_async(&cluster, "shop");
+            assert!(dropped.now_or_never().is_none());
+            let (new, ()) = join!(patient().join_async(&cluster, "shop"), async {
+                old.leave().unwrap();
+            });
+            let new = new.unwrap();
+            assert_eq!(new.workers().len(), 1);
+            // A future that is dropped behind its end leaves its worker.
+            let other = {
+                let joining = Worker::join_async(&cluster, "other").fuse();
+                pin_mut!(joining);
+                joining.await.unwrap()
+            };
+            assert_eq!(new.workers().len(), 2);
+            drop(other);
+            assert_eq!(new.workers().len(), 1);
+        })
+    });
+}
+
+#[test]
+fn a_timeout_and_a_stop_end_a_join_that_waits_for_its_name() {
+    on_each(|| {
+        Box::pin(async {
+            let (cluster, stop) = (unique("successor"), Stop::new());
+            let old = Worker::join(&cluster, "shop").unwrap();
+            let short = Worker::builder().wait_for_name(Duration::from_millis(30));
+            let joined = short.join_async(&cluster, "shop").await;
+            assert!(matches!(joined, Err(JoinError::NameTaken { .. })));
+            let patient = Worker::builder().wait_for_name(LONG).stop(&stop);
+            let (joined, ()) = join!(patient.join_async(&cluster, "shop"), async { stop.stop() });
+            assert!(matches!(joined, Err(JoinError::Stopped)));
+            assert_eq!(old.workers().len(), 1);
+        })
     });
 }
 

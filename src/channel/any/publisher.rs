@@ -3,6 +3,8 @@
 use crate::channel::error::{
     SendAllError, SendError, SendFailure, SendTimeoutError, TrySendError, WaitingFor,
 };
+#[cfg(feature = "async")]
+use crate::channel::in_task;
 use crate::channel::join::{self, Types};
 use crate::channel::reserved::{Reserved, ReservedTail};
 use crate::channel::type_cache::TypeCache;
@@ -22,6 +24,8 @@ use crate::sys::stop::Stop;
 use crate::wait::{Timeout, Wait};
 use std::fmt;
 use std::time::Duration;
+#[cfg(feature = "async")]
+use std::time::Instant;
 
 /// Publishes packets of several types to one ring.
 ///
@@ -154,7 +158,7 @@ impl AnyPublisher {
         &mut self,
         packet: impl SendAs<T>,
     ) -> Result<u64, SendError> {
-        let index = self.register_for_task::<T>()?;
+        let index = self.index_in_task::<T>().await?;
         self.sender.send_in_task(packet.value(), index).await
     }
 
@@ -170,7 +174,7 @@ impl AnyPublisher {
     where
         T::Archived: AnyBits,
     {
-        let index = self.register_for_task::<T>()?;
+        let index = self.index_in_task::<T>().await?;
         Reserved::claim_in_task(&mut self.sender, index).await
     }
 
@@ -191,19 +195,31 @@ impl AnyPublisher {
         H::Archived: AnyBits,
         E::Archived: AnyBits,
     {
-        let index = self.register_for_task::<Tail<H, E>>()?;
+        let index = self.index_in_task::<Tail<H, E>>().await?;
         ReservedTail::claim_in_task(&mut self.sender, index, count).await
     }
 
-    /// The index of a type, which is registered if it is new to the ring.
+    /// The index of a type, which is registered if it is new to the ring. Tries again in the task
+    /// while another process holds the control lock.
     #[cfg(feature = "async")]
-    fn register_for_task<T: Packet>(&mut self) -> Result<u16, SendError> {
-        match self.types.index_of::<T, SendFailure>(&self.sender, Timeout::Never) {
-            Ok((index, _)) => Ok(index),
-            Err(SendFailure::Error(error)) => Err(error),
-            // Registering without a timeout has no other outcome.
-            Err(SendFailure::NotReady(_)) => Err(SendError::Closed),
+    pub(crate) async fn index_in_task<T: Packet>(&mut self) -> Result<u16, SendError> {
+        match self.types.index_of::<T, SendFailure>(&self.sender, Timeout::Task) {
+            Ok((index, _)) => return Ok(index),
+            Err(SendFailure::Error(error)) => return Err(error),
+            Err(SendFailure::NotReady(_)) => {}
         }
+        let mut clock = RoomWait::new(self.sender.entry.segment.stop());
+        let since = Instant::now();
+        in_task(&mut clock, SendError::System, |clock| {
+            clock.begin(None);
+            let found = self.types.index_of::<T, SendFailure>(&self.sender, Timeout::Task);
+            let end = || self.sender.entry.segment.end_of_wait(since);
+            match if let Err(SendFailure::NotReady(_)) = found { end() } else { None } {
+                Some(error) => Err(type_table::refused(error).into()),
+                None => found.map(|(index, _)| index),
+            }
+        })
+        .await
     }
 
     /// After a try that found no room: has a task wait for room, without this publisher.

@@ -90,7 +90,7 @@ pub(crate) async fn await_subscribers(
     };
     // Subscribers that join notify the publishers.
     let event_count = segment.memory().writers_event_count();
-    let found = find_in_task(event_count, stop, find).await;
+    let found = find_in_task(event_count, (stop, Deadline::NEVER), find).await;
     found.map_err(SendError::System)?.unwrap_or(Err(SendError::Stopped))
 }
 

@@ -48,7 +48,7 @@ impl Sender {
         timeout: Timeout,
         claim: &mut dyn FnMut(&mut Writer) -> Result<R, Full>,
     ) -> Result<R, SendFailure> {
-        if matches!(timeout, Timeout::Zero) {
+        if !timeout.waits() {
             return self.claim_from_dead(full, claim);
         }
         let deadline = timeout.deadline();
@@ -88,7 +88,7 @@ impl Sender {
         type_index: u16,
     ) -> Result<u64, SendError> {
         in_task(self, SendError::System, |sender| {
-            sender.send::<_, SendFailure>(value, type_index, Timeout::Zero)
+            sender.send::<_, SendFailure>(value, type_index, Timeout::Task)
         })
         .await
     }
@@ -101,7 +101,7 @@ impl Sender {
         len: usize,
     ) -> Result<(), SendError> {
         in_task(self, SendError::System, |sender| {
-            sender.begin_claim::<SendFailure>(len, Timeout::Zero)
+            sender.begin_claim::<SendFailure>(len, Timeout::Task)
         })
         .await
     }
@@ -222,7 +222,7 @@ impl Waitable for Sender {
 }
 
 /// A wait for room that holds no publisher, for tasks: a publisher that threads share is borrowed
-/// for a try only.
+/// for a try only. It also waits by the clock, for a lock that nobody tells of.
 #[cfg(feature = "async")]
 pub(crate) struct RoomWait {
     /// The ring, and the gate at which the last try found no room. `None`: no publisher could try,

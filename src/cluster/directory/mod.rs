@@ -46,6 +46,8 @@ use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Pace, wait_until};
 use info::{describe, id_of};
 use slots::SlotTable;
+#[cfg(feature = "async")]
+use slots::try_in_task;
 use sweep::{FinalSweep, clear, clear_dead, discard_inboxes, remove_spare, sweep};
 
 /// The place of one worker in its cluster.
@@ -67,7 +69,7 @@ impl Directory {
     /// Joins a cluster, or creates it.
     pub(crate) fn join(cluster: &Cluster, request: &JoinRequest<'_>) -> Result<Self, JoinError> {
         check_name(cluster, request.name)?;
-        let mut slots = with_space(|| SlotTable::open(cluster, request), || sweep(cluster))?;
+        let slots = with_space(|| SlotTable::open(cluster, request), || sweep(cluster))?;
         check_id(slots.count(), request)?;
         let deadline = Deadline::after(request.wait_for_name.unwrap_or_default());
         let (mut pace, mut taken) = (Pace::new(), JoinError::Stopped);
@@ -85,9 +87,42 @@ impl Directory {
             slots.wait_for_name(request.name, deadline, pace);
         });
         let slot = found.unwrap_or(Err(taken))?;
+        Ok(Self::new(slots, cluster, slot))
+    }
+
+    /// As [`join`](Self::join), but waits in a task: for the name, and for processes that hold the
+    /// control lock. A future that is dropped took no slot.
+    #[cfg(feature = "async")]
+    pub(crate) async fn join_in_task(
+        cluster: &Cluster,
+        request: &JoinRequest<'_>,
+    ) -> Result<Self, JoinError> {
+        check_name(cluster, request.name)?;
+        let deadline = Deadline::after(request.wait_for_name.unwrap_or_default());
+        let (limit, one_try) = (&request.limit, request.with_one_try());
+        let open = || with_space(|| SlotTable::open(cluster, &one_try), || sweep(cluster));
+        let mut slots = try_in_task(limit, || Ok(open()?)).await?;
+        check_id(slots.count(), request)?;
+        let slot = loop {
+            match try_in_task(limit, || Self::occupy(&slots, cluster, &one_try)).await {
+                Err(JoinError::NameTaken { .. }) if limit.is_stopped() => {
+                    return Err(JoinError::Stopped);
+                }
+                Err(JoinError::NameTaken { .. }) if !deadline.has_passed() => {
+                    slots.wait_for_name_in_task(request.name, deadline).await?;
+                }
+                outcome => break outcome?,
+            }
+        };
+        slots.set_lock_timeout(limit.timeout);
+        Ok(Self::new(slots, cluster, slot))
+    }
+
+    /// The place of a worker that has taken a slot.
+    fn new(mut slots: SlotTable, cluster: &Cluster, slot: usize) -> Self {
         slots.own = Some(slot);
         slots.notify();
-        Ok(Self { cluster: cluster.clone(), slot, slots, final_sweep: None })
+        Self { cluster: cluster.clone(), slot, slots, final_sweep: None }
     }
 
     /// Takes a slot, after the dead were cleared.

@@ -4,8 +4,12 @@
 //! as of one instant.
 
 use crate::channel::wake_both_sides;
+#[cfg(feature = "async")]
+use crate::channel::{RoomWait, find_in_task, in_task};
 use crate::cluster::error::JoinError;
 use crate::cluster::names::{Address, Cluster, WorkerId};
+#[cfg(feature = "async")]
+use crate::error::Failure;
 use crate::error::{Detachment, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::segment::entry::{EntryId, SlotPhase, SlotSnapshot, WorkerSlotState};
@@ -22,6 +26,8 @@ use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Pace, Sleep, Subject, Wait, Waiter};
 use std::io::ErrorKind::WouldBlock;
 use std::time::Duration;
+#[cfg(feature = "async")]
+use std::time::Instant;
 
 /// Worker slots of a cluster, unless its first worker chooses. Each slot costs every inbox three
 /// publisher entries.
@@ -40,6 +46,42 @@ pub(crate) struct JoinRequest<'a> {
     pub(crate) limit: LockLimit,
     /// How long to wait for a name that a living worker has.
     pub(crate) wait_for_name: Option<Duration>,
+}
+
+#[cfg(feature = "async")]
+impl JoinRequest<'_> {
+    /// This request with waits for the control lock that are one try.
+    pub(super) fn with_one_try(&self) -> Self {
+        let limit = LockLimit { timeout: Some(Duration::ZERO), ..self.limit.clone() };
+        Self { limit, ..self.clone() }
+    }
+}
+
+/// Tries in a task until no other process holds the control lock, or until the limit.
+#[cfg(feature = "async")]
+pub(super) async fn try_in_task<R>(
+    limit: &LockLimit,
+    mut attempt: impl FnMut() -> Result<R, JoinError>,
+) -> Result<R, JoinError> {
+    let mut clock = RoomWait::new(limit.stop.as_ref());
+    let mut since = None;
+    in_task(&mut clock, cannot_wait, |clock| {
+        clock.begin(None);
+        match attempt() {
+            Err(JoinError::Open(OpenError::Busy { .. }))
+                if !limit.has_passed(*since.get_or_insert_with(Instant::now)) =>
+            {
+                Err(Failure::NotReady(()))
+            }
+            outcome => outcome.map_err(Failure::Error),
+        }
+    })
+    .await
+}
+
+#[cfg(feature = "async")]
+fn cannot_wait(source: std::io::Error) -> JoinError {
+    JoinError::Open(OpenError::system("wait in a task for", "a cluster", source))
 }
 
 /// An attachment to the directory of a cluster.
@@ -273,15 +315,37 @@ impl SlotTable {
 
     /// Waits until no living worker has a name. A bounded wait: the caller looks again.
     pub(super) fn wait_for_name(&self, name: &str, deadline: Deadline, pace: &mut Pace) {
-        let is_free = || match self.find(&Address::Name(name)) {
-            Some((index, entry)) => is_free(&entry) || !self.is_alive(index),
-            None => true,
-        };
+        let is_free = || self.is_name_free(name);
         // A worker that leaves notifies; the death of one is noticed after the sleep.
         let waiter = Waiter::new(Wait::park(), Sleep::Futex).with_stop(self.stop());
         pace.pause(Subject { id: 0, is_pending: false }, deadline, |bound| {
             waiter.park(self.event_count(), bound, is_free)
         });
+    }
+
+    /// As [`wait_for_name`](Self::wait_for_name), in a task.
+    #[cfg(feature = "async")]
+    pub(super) async fn wait_for_name_in_task(
+        &self,
+        name: &str,
+        deadline: Deadline,
+    ) -> Result<(), JoinError> {
+        let find = || self.is_name_free(name).then_some(());
+        let ends = (self.stop(), deadline);
+        let found = find_in_task(self.kept_event_count(), ends, find).await;
+        found.map(|_| ()).map_err(cannot_wait)
+    }
+
+    /// Returns true if no living worker has this name.
+    fn is_name_free(&self, name: &str) -> bool {
+        self.find(&Address::Name(name))
+            .is_none_or(|(index, entry)| is_free(&entry) || !self.is_alive(index))
+    }
+
+    /// Ends each later wait for the control lock after this time.
+    #[cfg(feature = "async")]
+    pub(super) fn set_lock_timeout(&mut self, timeout: Option<Duration>) {
+        self.segment.set_lock_timeout(timeout);
     }
 
     /// The stop that ends the waits of this attachment.

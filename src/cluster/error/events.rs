@@ -176,8 +176,14 @@ pub(in crate::cluster) struct BadName {
 }
 
 impl From<BadName> for EmitFailure {
+    fn from(bad_name: BadName) -> Self {
+        EmitError::from(bad_name).into()
+    }
+}
+
+impl From<BadName> for EmitError {
     fn from(BadName { name, reason }: BadName) -> Self {
-        EmitError::BadName { name, reason }.into()
+        Self::BadName { name, reason }
     }
 }
 

@@ -5,12 +5,16 @@
 //!   `OwnBacklog`.
 //! - [`Emitter`] only emits. It has no subscriber, so it has no backlog and is never told of one.
 
+#[cfg(feature = "async")]
+use super::Events;
 use super::header::EventHeader;
 use super::pattern::check_name;
 use super::ring;
 use crate::channel::{
     AnyPublisher, MessageHeader, SendError, SendFailure, SubscriberIndex, WaitingFor,
 };
+#[cfg(feature = "async")]
+use crate::channel::{Selectable, Selectee, in_task};
 use crate::cluster::error::{EmitError, EmitFailure, EmitTimeoutError, TryEmitError};
 use crate::cluster::names::WorkerId;
 use crate::cluster::worker::Worker;
@@ -112,6 +116,22 @@ impl Emitter {
         EmitTimeoutError::retry(|| self.sender.emit(event, packet.value(), Timeout::After(timeout)))
     }
 
+    /// As [`emit`](Self::emit), but waits for room in a task, for any executor. Dropping the future
+    /// emits nothing, or the whole event.
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit). [`Send`](EmitError::Send) also if the task cannot wait, as
+    /// [`ready`](crate::Selectable::ready).
+    #[cfg(feature = "async")]
+    pub async fn emit_async<T: Packet>(
+        &mut self,
+        event: &str,
+        packet: impl SendAs<T>,
+    ) -> Result<(), EmitError> {
+        self.sender.emit_in_task(event, packet.value()).await
+    }
+
     /// Sets what ends the waits of this emitter.
     pub fn set_stop(&mut self, stop: &Stop) {
         self.sender.set_stop(stop);
@@ -120,6 +140,25 @@ impl Emitter {
     /// Changes how this emitter waits for room from now on.
     pub fn set_wait(&mut self, wait: Wait) {
         self.sender.set_wait(wait);
+    }
+}
+
+#[cfg(feature = "async")]
+impl Events<'_> {
+    /// As [`emit`](Self::emit), but waits for room in a task, for any executor. Dropping the future
+    /// emits nothing, or the whole event.
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit), also [`OwnBacklog`](EmitError::OwnBacklog): these `Events` cannot
+    /// dispatch while the future has them. [`Send`](EmitError::Send) also if the task cannot wait,
+    /// as [`ready`](crate::Selectable::ready).
+    pub async fn emit_async<T: Packet>(
+        &mut self,
+        event: &str,
+        packet: impl SendAs<T>,
+    ) -> Result<(), EmitError> {
+        self.emitter.emit_in_task(event, packet.value()).await
     }
 }
 
@@ -176,6 +215,17 @@ impl EventSender {
         sent
     }
 
+    /// Emits an event. Waits for room in a task.
+    #[cfg(feature = "async")]
+    async fn emit_in_task<T: Packet>(&mut self, event: &str, packet: &T) -> Result<(), EmitError> {
+        check_name(event)?;
+        EventHeader { sender: self.sender }.write(event, &mut self.prefix);
+        // Each wake-up by the clock tries again, and so checks the own backlog.
+        let system = |error| emit_error(SendError::System(error));
+        self.publisher.index_in_task::<T>().await.map_err(emit_error)?;
+        in_task(self, system, |emitter| emitter.send(packet, Timeout::Task)).await
+    }
+
     /// Tries to send until there is room or the timeout has passed. Each attempt waits for a short
     /// time only, because each attempt checks whether this worker's own backlog fills the ring.
     #[cold]
@@ -218,6 +268,14 @@ impl EventSender {
     fn is_own_backlog(&self, waiting_for: WaitingFor) -> bool {
         matches!(waiting_for, WaitingFor::Subscriber { .. })
             && self.own.is_some_and(|own| self.publisher.waits_for(own))
+    }
+}
+
+/// Ready if there may be room since a try found none.
+#[cfg(feature = "async")]
+impl Selectable for EventSender {
+    fn selectee(&mut self) -> Selectee<'_> {
+        self.publisher.selectee()
     }
 }
 

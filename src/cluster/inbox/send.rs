@@ -106,7 +106,7 @@ impl Worker {
         who: &Address<'_>,
         packet: &T,
     ) -> Result<(), SendToFailure> {
-        let sent = self.send_with(who, packet, Timeout::Zero);
+        let sent = self.send_with(who, packet, Timeout::Task);
         if SerializeDepth::is_under_way() { sent.map_err(would_deadlock) } else { sent }
     }
 
@@ -121,7 +121,7 @@ impl Worker {
         if let Some(mut own) = self.senders.own()
             && let Some(endpoint) = own.cached(who, &self.directory)
         {
-            match send_by(endpoint, packet, header, Timeout::Zero) {
+            match send_by(endpoint, packet, header, timeout.first_try()) {
                 Ok(_) => {
                     // Dropped here, so that the result is not kept across the drop.
                     drop(own);
@@ -149,7 +149,7 @@ impl Worker {
     ) -> Result<(), SendToFailure> {
         // Before any lock: in a forked child it may be held by a thread of the parent.
         self.directory.refuse_inherited().map_err(|error| SendToError::Open(Box::new(error)))?;
-        if SerializeDepth::is_under_way() && !matches!(timeout, Timeout::Zero) {
+        if SerializeDepth::is_under_way() && timeout.waits() {
             // Waiting could never end: the reader may need the claim of the outer message.
             return self.send_shared(who, packet, header, Timeout::Zero).map_err(would_deadlock);
         }
@@ -168,7 +168,7 @@ impl Worker {
             && let Some(mut sender) = self.senders.lend_cached(who, &self.directory)
             && let Some(endpoint) = &mut sender.endpoint
         {
-            match send_by(endpoint, packet, header, Timeout::Zero) {
+            match send_by(endpoint, packet, header, timeout.first_try()) {
                 Ok(_) => return Ok(()),
                 Err(error) if !may_retry(&error, timeout) => return Err(failed(who, error)),
                 Err(_) => {}
@@ -250,8 +250,8 @@ impl Worker {
 
     /// Attaches an endpoint to an existing inbox and registers the packet's type.
     ///
-    /// `Timeout::Zero` waits up to [`IDLE`] for the control lock: often another thread of this
-    /// worker is attaching to the same inbox.
+    /// `Timeout::Zero` waits up to [`IDLE`] for the control lock: another thread of this worker may
+    /// be attaching to the same inbox.
     fn attach<T: Packet>(
         &self,
         address: &InboxAddress,
@@ -259,15 +259,13 @@ impl Worker {
         timeout: Timeout,
     ) -> Result<AnyPublisher, OpenError> {
         self.directory.refuse_detached()?;
-        let inbox = ClusterObject::Inbox(&address.name, address.presence.inbox_name());
-        let name = inbox.name(&self.cluster)?;
-        let settings = RingBuilder::default().tagged_slots();
-        let timeout = if let Timeout::Zero = timeout { Timeout::After(IDLE) } else { timeout };
-        let settings = settings.limited(self.choices.limit());
-        let settings = match timeout {
-            Timeout::After(left) => settings.open_timeout(left),
-            Timeout::Zero | Timeout::Never => settings,
-        };
+        let inbox_name = address.presence.inbox_name();
+        let name = ClusterObject::Inbox(&address.name, inbox_name).name(&self.cluster)?;
+        let timeout = timeout.for_lock(IDLE);
+        let mut settings = RingBuilder::default().tagged_slots().limited(self.choices.limit());
+        if let Timeout::After(left) = timeout {
+            settings = settings.open_timeout(left);
+        }
         let ring = settings.attach_named(&name)?;
         let reserved = sender.reserved(ring.settings().max_publishers);
         let mut endpoint = ring.any_publisher_leaving(reserved)?;
@@ -312,7 +310,7 @@ fn look_up(directory: &Directory, who: &Address<'_>) -> Result<InboxAddress, Sen
 fn may_retry(error: &SendFailure, timeout: Timeout) -> bool {
     match error {
         SendFailure::Error(SendError::Closed) => true,
-        SendFailure::NotReady(_) => !matches!(timeout, Timeout::Zero),
+        SendFailure::NotReady(_) => timeout.waits(),
         SendFailure::Error(_) => false,
     }
 }
@@ -329,7 +327,7 @@ fn would_deadlock(failure: SendToFailure) -> SendToFailure {
 /// The failure of a send whose endpoint could not be attached.
 fn not_attached(who: &Address<'_>, error: OpenError, timeout: Timeout) -> SendToFailure {
     match (error, timeout) {
-        (OpenError::Busy { pid, .. }, Timeout::Zero | Timeout::After(_)) => {
+        (OpenError::Busy { pid, .. }, timeout) if !matches!(timeout, Timeout::Never) => {
             waits(who, WaitingFor::Joining { pid: pid.unwrap_or_default() })
         }
         (OpenError::Stopped { .. }, _) => SendToError::Stopped.into(),
