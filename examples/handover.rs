@@ -129,11 +129,13 @@ fn serve(worker: Worker) -> Result<(), Box<dyn Error>> {
             Err(error) => return Err(error.into()),
         };
         let client = message.open_as::<Connection>()?.client.to_string();
-        match message.take_fds() {
-            Ok(mut fds) => {
-                let (stream, name) = (TcpStream::from(fds.remove(0)), worker.name().to_owned());
+        match message.take_fds().map(|fds| fds.into_iter().next()) {
+            Ok(Some(fd)) => {
+                let (stream, name) = (TcpStream::from(fd), worker.name().to_owned());
                 std::thread::spawn(move || talk(&stream, &name));
             }
+            // Any worker of the cluster may send the packet alone.
+            Ok(None) => println!("{client}: no connection came with the message"),
             Err(error) => println!("{client}: {error}"),
         }
         message.ack();

@@ -142,6 +142,14 @@ fn web_servers_ask_each_other() {
     assert_eq!(files_with(&name), Vec::<String>::new(), "left behind");
 }
 
+/// The packet of the example `handover`.
+#[cfg(feature = "handover")]
+#[packetring::packet]
+struct Connection {
+    client: String,
+    peeked: u64,
+}
+
 #[cfg(feature = "handover")]
 #[test]
 fn connections_go_to_the_worker_that_they_name() {
@@ -154,6 +162,10 @@ fn connections_go_to_the_worker_that_they_name() {
     let [ada, bob, front] = running.each_mut().map(Running::first_line);
     assert_eq!((&*ada, &*bob), ("ada is ready", "bob is ready"));
     let address = front.replace("listening on ", "");
+    // A message of the right type without a connection.
+    let other = packetring::Worker::join(&name, "other").unwrap();
+    other.send_to("ada", &Connection { client: "nobody".into(), peeked: 0 }).unwrap();
+    drop(other);
     for round in 0..20 {
         let to = ["ada", "bob", "eve"][round % 3];
         let mut client = TcpStream::connect(&address).unwrap();
