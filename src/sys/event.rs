@@ -123,13 +123,13 @@ fn nanoseconds_into_second() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos())
 }
 
-/// A descriptor that is readable while its counter is not 0, for event loops.
+/// A descriptor that the library makes for event loops.
 ///
-/// Other code of the process may close it, and open a file in its place. That file is not read,
-/// written or closed: each descriptor of this type has a mark, and a number belongs to the value
-/// that got it last.
+/// Other code of the process may close it, and open a file in its place. That file is not closed,
+/// and [`is_open`](Self::is_open) tells: each descriptor of this type has a mark, and a number
+/// belongs to the value that got it last.
 #[derive(Debug)]
-pub(crate) struct EventFd {
+pub(crate) struct MarkedFd {
     fd: ManuallyDrop<OwnedFd>,
     /// Not 0: other code closed the descriptor, and another value got its number.
     lost: Arc<AtomicU32>,
@@ -154,11 +154,10 @@ impl Numbers {
     }
 }
 
-impl EventFd {
-    /// Makes a descriptor that is readable.
-    pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: the call takes numbers only.
-        let number = unsafe { libc::eventfd(1, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+impl MarkedFd {
+    /// Makes a descriptor with a call that returns its number, or -1.
+    fn make(call: impl FnOnce() -> RawFd) -> io::Result<Self> {
+        let number = call();
         super::check(number)?;
         // SAFETY: the call has just made the descriptor, and nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(number) };
@@ -173,35 +172,21 @@ impl EventFd {
         Ok(Self { fd: ManuallyDrop::new(fd), lost })
     }
 
-    /// Makes it readable.
-    pub(crate) fn set(&self) {
-        let one = 1_u64.to_ne_bytes();
-        if self.is_open() {
-            // It fails only if the counter is full: then the descriptor is readable.
-            // SAFETY: the call reads 8 bytes, which live until it returns.
-            unsafe { libc::write(self.fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-        }
-    }
-
-    /// Makes it not readable.
-    pub(crate) fn clear(&self) {
-        let mut counter = [0_u8; 8];
-        if self.is_open() {
-            // It fails only if the counter is 0 already.
-            // SAFETY: the call writes at most 8 bytes, for which there is room. It does not block.
-            unsafe { libc::read(self.fd.as_raw_fd(), counter.as_mut_ptr().cast(), counter.len()) };
-        }
+    /// Makes an epoll instance.
+    pub(crate) fn epoll() -> io::Result<Self> {
+        // SAFETY: the call takes numbers only.
+        Self::make(|| unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
     }
 
     /// Returns false if other code closed the descriptor.
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         // SAFETY: the call reads a property of the descriptor, or reports that it is closed.
         let mark = || unsafe { libc::fcntl(self.fd.as_raw_fd(), F_GETSIG) };
         self.lost.load(Ordering::Relaxed) == 0 && mark() == MARK
     }
 }
 
-impl Drop for EventFd {
+impl Drop for MarkedFd {
     fn drop(&mut self) {
         let number = self.fd.as_raw_fd();
         // Locked until it is closed: nobody gets the number before.
@@ -218,31 +203,72 @@ impl Drop for EventFd {
     }
 }
 
-impl AsFd for EventFd {
+impl AsFd for MarkedFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// A descriptor that is readable while its counter is not 0.
+#[derive(Debug)]
+pub(crate) struct EventFd(MarkedFd);
+
+impl EventFd {
+    /// Makes a descriptor that is readable.
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: the call takes numbers only.
+        MarkedFd::make(|| unsafe { libc::eventfd(1, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
+            .map(Self)
+    }
+
+    /// Makes it readable.
+    pub(crate) fn set(&self) {
+        let one = 1_u64.to_ne_bytes();
+        if self.is_open() {
+            // It fails only if the counter is full: then the descriptor is readable.
+            // SAFETY: the call reads 8 bytes, which live until it returns.
+            unsafe { libc::write(self.as_fd().as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        }
+    }
+
+    /// Makes it not readable.
+    pub(crate) fn clear(&self) {
+        let mut counter = [0_u8; 8];
+        if self.is_open() {
+            let number = self.as_fd().as_raw_fd();
+            // It fails only if the counter is 0 already.
+            // SAFETY: the call writes at most 8 bytes, for which there is room. It does not block.
+            unsafe { libc::read(number, counter.as_mut_ptr().cast(), counter.len()) };
+        }
+    }
+
+    /// Returns false if other code closed the descriptor.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
 /// A descriptor that is readable while one of others is: an epoll instance. It forgets a descriptor
 /// that is closed.
 #[derive(Debug)]
-pub(crate) struct AnyReadable(OwnedFd);
+pub(crate) struct AnyReadable(MarkedFd);
 
 impl AnyReadable {
     /// Makes a descriptor that is never readable so far.
     pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: the call takes numbers only.
-        let number = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        super::check(number)?;
-        // SAFETY: the call has just made the descriptor, and nothing else owns it.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(number) }))
+        MarkedFd::epoll().map(Self)
     }
 
     /// Adds a descriptor.
     pub(crate) fn add(&self, other: BorrowedFd<'_>) -> io::Result<()> {
         let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
-        let (own, other) = (self.0.as_raw_fd(), other.as_raw_fd());
+        let (own, other) = (self.as_fd().as_raw_fd(), other.as_raw_fd());
         // SAFETY: the call reads `event`, which lives until it returns.
         super::check(unsafe { libc::epoll_ctl(own, libc::EPOLL_CTL_ADD, other, &raw mut event) })
             .map(drop)

@@ -47,6 +47,7 @@ fn peer() {
     match role.split(' ').collect::<Vec<_>>()[..] {
         ["readers"] => read(),
         ["calls"] => call(),
+        ["closed"] => super::handover::close_descriptors(),
         ["publisher", path, process, ref rings @ ..] => {
             publish(path, process.parse().unwrap(), rings);
         }
@@ -56,7 +57,7 @@ fn peer() {
 
 /// Runs a test in a process of its own.
 #[track_caller]
-fn run(role: &str) {
+pub(super) fn run(role: &str) {
     let mut child = start(role);
     // A wait would close it.
     let _input = child.stdin.take();

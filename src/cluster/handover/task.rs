@@ -6,17 +6,18 @@
 
 use super::Handover;
 use crate::cluster::error::{HandoverError, HandoverFailure};
+use crate::sys::event::{EventFd, MarkedFd};
 use crate::sys::owned::PerProcess;
 use crate::sys::stop::Stop;
 use crate::sys::thread::spawn_without_signals;
 use crate::wait::LONGEST;
 use rustix::buffer::spare_capacity;
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -61,13 +62,16 @@ impl Future for Answered<'_> {
             if Stop::was_called(stop) {
                 return Poll::Ready(Err(HandoverError::Stopped));
             }
+            if let Some(entry) = this.entry.take_if(|entry| !entry.poller.is_open()) {
+                entry.end(this.handover.as_fd());
+            }
             if let Some(entry) = &this.entry {
                 // The kernel reports an answer that came meanwhile, because it is still there.
-                let armed = entry.arm(this.handover.as_fd(), context.waker());
-                return armed.map_or_else(
-                    |error| Poll::Ready(Err(HandoverError::System(error))),
-                    |()| Poll::Pending,
-                );
+                match entry.arm(this.handover.as_fd(), context.waker()) {
+                    Ok(()) => return Poll::Pending,
+                    Err(_) if !entry.poller.is_open() => continue,
+                    Err(error) => return Poll::Ready(Err(HandoverError::System(error))),
+                }
             }
             match Entry::new(this.handover.as_fd(), stop.cloned()) {
                 Ok(entry) => this.entry = Some(entry),
@@ -125,7 +129,9 @@ impl Entry {
     fn end(self, connection: BorrowedFd<'_>) {
         // In a forked child the thread is the parent's, and its lock may be held for ever.
         if self.process == std::process::id() {
-            let _ = epoll::delete(&self.poller.epoll, connection);
+            if self.poller.epoll.is_open() {
+                let _ = epoll::delete(&self.poller.epoll, connection);
+            }
             self.poller.leave(self.number);
         }
     }
@@ -146,8 +152,10 @@ impl Pollers {
     fn enter(&'static self, stop: Option<Stop>) -> io::Result<(Arc<Poller>, u64)> {
         let mut current = self.lock();
         let poller = match &*current {
-            Some(poller) => Arc::clone(poller),
-            None => {
+            Some(poller) if poller.is_open() => Arc::clone(poller),
+            lost => {
+                // Its thread wakes the tasks, which then move.
+                lost.iter().for_each(|lost| lost.interrupt());
                 let poller = Arc::new(Poller::new()?);
                 let own = Arc::clone(&poller);
                 spawn_without_signals("packetring-fds", move || own.run(self))?;
@@ -164,7 +172,7 @@ impl Pollers {
     fn end(&self, poller: &Poller) -> bool {
         let mut current = self.lock();
         let is_empty = poller.lock().entries.is_empty();
-        if is_empty {
+        if is_empty && current.as_deref().is_some_and(|it| std::ptr::eq(it, poller)) {
             *current = None;
         }
         is_empty
@@ -172,10 +180,12 @@ impl Pollers {
 }
 
 /// The state that the thread and the futures share.
+///
+/// Other code of the process may close its descriptors. Then the futures move to another one.
 struct Poller {
-    epoll: OwnedFd,
+    epoll: MarkedFd,
     /// Interrupts the thread.
-    control: OwnedFd,
+    control: EventFd,
     state: Mutex<Awaited>,
 }
 
@@ -195,12 +205,15 @@ struct AwaitedHandover {
 
 impl Poller {
     fn new() -> io::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let control = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let (epoll, control) = (MarkedFd::epoll()?, EventFd::new()?);
         let data = epoll::EventData::new_u64(INTERRUPTION);
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&epoll, &control, data, flags)?;
         Ok(Self { epoll, control, state: Mutex::default() })
+    }
+
+    fn is_open(&self) -> bool {
+        self.epoll.is_open() && self.control.is_open()
     }
 
     fn lock(&self) -> MutexGuard<'_, Awaited> {
@@ -209,15 +222,10 @@ impl Poller {
     }
 
     fn enter(&self, stop: Option<Stop>) -> u64 {
-        let has_stop = stop.is_some();
         let mut state = self.lock();
         state.last += 1;
         let number = state.last;
         state.entries.insert(number, AwaitedHandover { waker: None, stop });
-        drop(state);
-        if has_stop {
-            self.interrupt();
-        }
         number
     }
 
@@ -240,42 +248,41 @@ impl Poller {
     }
 
     fn interrupt(&self) {
-        let _ = rustix::io::write(&self.control, &1_u64.to_ne_bytes());
+        self.control.set();
     }
 
-    /// Takes the wakers of these entries, and of those whose wait was stopped.
-    fn take_wakers(&self, ready: &[epoll::Event]) -> Vec<Waker> {
+    /// Takes the wakers of these entries, and of those whose wait was stopped; or all.
+    fn take_wakers(&self, ready: &[epoll::Event], all: bool) -> Vec<Waker> {
         let mut state = self.lock();
         let mut wakers = Vec::new();
         for event in ready {
             let waiting = state.entries.get_mut(&event.data.u64());
             wakers.extend(waiting.and_then(|it| it.waker.take()));
         }
-        let all = state.entries.values_mut();
-        let stopped = all.filter(|it| Stop::was_called(it.stop.as_ref()));
+        let others = state.entries.values_mut();
+        let stopped = others.filter(|it| all || Stop::was_called(it.stop.as_ref()));
         wakers.extend(stopped.filter_map(|it| it.waker.take()));
         wakers
     }
 
     fn run(&self, all: &Pollers) {
         let mut events = Vec::with_capacity(BATCH);
+        let longest = Timespec::try_from(LONGEST).ok();
         loop {
-            let (is_empty, has_stop) = {
-                let state = self.lock();
-                let has_stop = state.entries.values().any(|it| it.stop.is_some());
-                (state.entries.is_empty(), has_stop)
-            };
+            let is_empty = self.lock().entries.is_empty();
             if is_empty && all.end(self) {
                 return;
             }
-            let longest = if has_stop { Timespec::try_from(LONGEST).ok() } else { None };
             events.clear();
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), longest.as_ref()) {
+            // Bounded: a stop interrupts nothing, and neither does a descriptor that was closed.
+            let wait = |events| epoll::wait(&self.epoll, spare_capacity(events), longest.as_ref());
+            match if self.epoll.is_open() { wait(&mut events) } else { Err(Errno::BADF) } {
                 Ok(_) | Err(Errno::INTR) => {}
-                // Only a descriptor that other code closed.
+                // Only a descriptor that other code closed. The tasks are leaving.
                 Err(_) => std::thread::sleep(LONGEST),
             }
-            for waker in self.take_wakers(&events) {
+            let is_lost = !self.is_open();
+            for waker in self.take_wakers(&events, is_lost) {
                 // A waker that panics must not end the thread that serves other tasks.
                 let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
             }
