@@ -19,13 +19,14 @@ use packetring::{Stop, Worker, packet};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, accept, bind, connect, listen, recv, send, sendmsg, socket_with,
 };
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, Write, pipe};
+use std::io::{BufRead, BufReader, IoSlice, Read, Seek, Write, pipe};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
@@ -48,6 +49,7 @@ fn peer() {
         "host" => return host(&role.arguments[0]),
         "visitor" => return visitor(&role.arguments[0]),
         "stranger" => return stranger(&role.arguments[0]),
+        "flood" => return flood(Path::new(&role.arguments[0])),
         _ => {}
     }
     let worker = Worker::join(&role.arguments[0], &role.arguments[1]).unwrap();
@@ -57,6 +59,7 @@ fn peer() {
         "full" => full(&worker),
         "queued" => queued(&worker),
         "few" => few(&worker),
+        "silent" => silent(&worker),
         "pass" => pass(&worker, &role.arguments[2], role.number(3)),
         other => panic!("unknown role {other}"),
     }
@@ -559,14 +562,9 @@ fn full(worker: &Worker) {
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     let mut inbox = accepting(worker);
     let name = worker.name();
-    let connect_raw = || {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-        let path = &sockets(name)[0];
-        connect(&socket, &SocketAddrUnix::new(path).unwrap()).map(|()| socket)
-    };
+    let path = sockets(name).remove(0);
     let mut flood = Vec::new();
-    while let Ok(socket) = connect_raw() {
+    while let Ok(socket) = connect_raw(&path) {
         // Silent ones, those with too little, with too much, and with an id that no message has.
         let bytes = [0, 3, 16, 40][flood.len() % 4];
         if bytes > 0 {
@@ -608,6 +606,190 @@ fn a_flooded_socket_refuses_and_recovers() {
     peer.expect("done");
     peer.finish();
     assert!(Worker::remove_cluster(&cluster).unwrap());
+}
+
+/// Connects to a socket without the library.
+fn connect_raw(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?).map(|()| socket)
+}
+
+/// The id that goes through the socket with the descriptors of the next message: the number of the
+/// inbox, and the position. The message has no descriptors then.
+fn next_id(front: &Worker, path: &Path) -> (u64, u64) {
+    let aside = path.with_extension("aside");
+    std::fs::rename(path, &aside).unwrap();
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    listen(&socket, 1).unwrap();
+    drop(front.send_fds_to("web", &0_u64, [any_fd()]).unwrap());
+    let connection = accept(&socket).unwrap();
+    let mut id = [0; 16];
+    assert_eq!(recv(&connection, &mut id[..], RecvFlags::empty()).unwrap().0, 16);
+    std::fs::rename(aside, path).unwrap();
+    let (ring, position) = id.split_at(8);
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+    (number(ring), number(position))
+}
+
+/// Connects many times, and then sends the ids of messages that are to come.
+fn flood(path: &Path) {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let all: Vec<OwnedFd> = (0..600).map(|_| connect_raw(path).unwrap()).collect();
+    peer::say("connected");
+    let heard = peer::hear().unwrap();
+    let (ring, position) = heard.split_once(' ').unwrap();
+    let (ring, position): (u64, u64) = (ring.parse().unwrap(), position.parse().unwrap());
+    for (number, socket) in (1..).zip(&all) {
+        let id = u128::from(ring) | u128::from(position + number) << 64;
+        send(socket, &id.to_le_bytes(), SendFlags::DONTWAIT).unwrap();
+    }
+    peer::say("sent");
+    peer::hear();
+}
+
+#[test]
+fn a_process_that_floods_the_socket_takes_no_descriptors_from_others() {
+    let (cluster, front, web, mut inbox) = pair("valid-flood");
+    let path = sockets(&cluster).remove(0);
+    let (ring, first) = next_id(&front, &path);
+    let mut message = inbox.recv().unwrap();
+    assert!(matches!(message.take_fds(), Err(TakeFdsError::Lost)));
+    message.ack();
+    let mut flood = Peer::start(&format!("flood {}", path.display()));
+    flood.expect("connected");
+    // Its connections are before those of the messages, and have the ids of those behind them.
+    let mut handovers: Vec<_> =
+        (0..40_u64).map(|number| front.send_fds_to("web", &number, [any_fd()]).unwrap()).collect();
+    for _ in 0..700 {
+        front.send_to("web", &0_u64).unwrap();
+    }
+    flood.tell(&format!("{ring} {}", first + 50));
+    flood.expect("sent");
+    for (number, handover) in handovers.iter_mut().enumerate() {
+        let mut message = inbox.recv().unwrap();
+        assert_eq!(message.open_as::<u64>().unwrap().to_native(), number as u64);
+        let taken = message.take_fds();
+        assert_eq!(taken.unwrap_or_else(|error| panic!("message {number}: {error}")).len(), 1);
+        message.ack();
+        handover.wait().unwrap();
+    }
+    flood.tell("end");
+    flood.finish();
+    drop(inbox);
+    web.leave().unwrap();
+}
+
+/// Fills the queue of the own socket with connections that send nothing.
+fn silent(worker: &Worker) {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let mut inbox = accepting(worker);
+    let path = sockets(worker.name()).remove(0);
+    let mut flood = Vec::new();
+    for round in 0..4 {
+        let before = flood.len();
+        while let Ok(socket) = connect_raw(&path) {
+            flood.push(socket);
+        }
+        assert!(flood.len() > before + if round == 0 { 1000 } else { 0 });
+        wait_until("there is room again", || {
+            // Without a message with descriptors, whose search would close them.
+            let _ = inbox.recv_timeout(Duration::from_millis(20)).err();
+            connect_raw(&path).map(|socket| flood.push(socket)).is_ok()
+        });
+    }
+    drop(inbox);
+    peer::say("done");
+}
+
+#[test]
+fn connections_that_send_nothing_do_not_fill_the_socket_for_ever() {
+    let cluster = unique("silent");
+    let mut peer = Peer::start(&format!("silent {cluster} {cluster}"));
+    peer.expect("done");
+    peer.finish();
+    assert!(Worker::remove_cluster(&cluster).unwrap());
+}
+
+#[test]
+fn an_inbox_that_never_runs_dry_gives_descriptors_back() {
+    let cluster = unique("busy");
+    let front = Worker::join(&cluster, "front").unwrap();
+    let web = Worker::builder().inbox_capacity(4096).join(&cluster, "web").unwrap();
+    let mut inbox = accepting(&web);
+    // A sender that was killed before it published its message, with an id that none has.
+    let socket = connect_raw(&sockets(&cluster)[0]).unwrap();
+    let (reader, writer) = pipe().unwrap();
+    send_raw(&socket, &[7; 16], writer.into());
+    let is_closed = || {
+        let mut it = [PollFd::new(&reader, PollFlags::IN)];
+        poll(&mut it, Some(&Default::default())).unwrap() == 1
+    };
+    front.send_to("web", &0_u64).unwrap();
+    for number in 1..1000_u64 {
+        front.send_to("web", &number).unwrap();
+        // There is always one more.
+        inbox.recv().unwrap().ack();
+    }
+    assert!(is_closed(), "a copy of the writer is left");
+    inbox.recv().unwrap().ack();
+    web.leave().unwrap();
+}
+
+/// Sends a descriptor without the library.
+fn send_raw(socket: &OwnedFd, bytes: &[u8], fd: OwnedFd) {
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = [fd.as_fd()];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::empty()).unwrap();
+}
+
+#[test]
+fn a_socket_whose_file_is_removed_is_made_again() {
+    let (cluster, front, web, mut inbox) = pair("removed-file");
+    let path = sockets(&cluster).remove(0);
+    for round in 0..4_u64 {
+        // On the way when the file goes.
+        let mut before = front.send_fds_to("web", &round, [any_fd()]).unwrap();
+        if round % 2 == 0 {
+            std::fs::remove_file(&path).unwrap();
+        } else {
+            // A file of another program is in its place.
+            let other = path.with_extension("other");
+            drop(std::os::unix::net::UnixListener::bind(&other).unwrap());
+            std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o600)).unwrap();
+            std::fs::rename(&other, &path).unwrap();
+        }
+        let NotSent { error, fds } = front.send_fds_to("web", &round, [any_fd()]).unwrap_err();
+        assert!(matches!(error, SendFdsError::NotAccepted { .. }), "{error}");
+        let mut message = inbox.recv().unwrap();
+        assert_eq!(message.take_fds().unwrap().len(), 1);
+        message.ack();
+        before.wait().unwrap();
+        let (mut fds, mut handover) = (fds, None);
+        wait_until("the socket is there again", || {
+            let _ = inbox.recv_timeout(Duration::from_millis(5)).err();
+            match front.send_fds_to("web", &round, std::mem::take(&mut fds)) {
+                Ok(sent) => handover = Some(sent),
+                Err(not_sent) => fds = not_sent.fds,
+            }
+            handover.is_some()
+        });
+        let mut message = inbox.recv().unwrap();
+        assert_eq!(message.take_fds().unwrap().len(), 1);
+        message.ack();
+        handover.unwrap().wait().unwrap();
+        assert_eq!(sockets(&cluster), std::slice::from_ref(&path));
+    }
+    drop(inbox);
+    web.leave().unwrap();
+    assert_eq!(sockets(&cluster), Vec::<PathBuf>::new());
 }
 
 /// Has few descriptors left, at each step.

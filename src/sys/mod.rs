@@ -18,12 +18,35 @@ pub(crate) use machine::random;
 
 use std::ffi::c_int;
 use std::io;
+#[cfg(feature = "handover")]
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 /// Returns the bytes of a page of memory: 4 KiB on x86-64. All processes of a kernel have the same.
 pub(crate) fn page_size() -> usize {
     // SAFETY: The call only reads a constant of the system.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(bytes).unwrap_or(4096).max(4096)
+}
+
+/// The process at the other end of a unix socket, as it was when it connected or listened.
+#[cfg(feature = "handover")]
+pub(crate) struct SocketPeer {
+    /// Its id; 0 if it is in a pid namespace that this process does not see.
+    pub(crate) process: i32,
+    /// Its user.
+    pub(crate) user: u32,
+}
+
+/// The peer of a unix socket that is connected.
+#[cfg(feature = "handover")]
+pub(crate) fn peer_of(socket: BorrowedFd<'_>) -> io::Result<SocketPeer> {
+    let mut found = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    let place = (&raw mut found).cast();
+    // SAFETY: the call writes at most `len` bytes to `found`, which has as many, and `len`.
+    check(unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, place, &raw mut len) })?;
+    Ok(SocketPeer { process: found.pid, user: found.uid })
 }
 
 /// Converts the result of a system call: -1 means that `errno` holds the error.

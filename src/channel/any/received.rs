@@ -98,6 +98,12 @@ impl<'a> AnyReceived<'a> {
         PacketId::new(self.guard.endpoint().cursor.memory(), self.taken.position)
     }
 
+    /// The end of the ring.
+    #[cfg(feature = "handover")]
+    pub(crate) fn tail(&self) -> u64 {
+        self.guard.endpoint().cursor.tail()
+    }
+
     #[inline]
     fn view(&self) -> AnyPacket<'_> {
         let (receiver, taken) = (self.guard.endpoint(), self.taken);

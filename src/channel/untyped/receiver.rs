@@ -307,6 +307,11 @@ impl<C: Cursor> Receiver<C> {
                 // The next take is a slow one, which ends.
                 self.found = Some(Found::Unreceived);
             }
+            // A ring that never runs dry has no other check.
+            #[cfg(feature = "handover")]
+            if !C::IS_SHARED && self.options.is_some() {
+                self.check_attached();
+            }
         }
     }
 }

@@ -71,6 +71,8 @@ impl<C: Cursor> Receiver<C> {
 
     /// Does what the worker chose for each check of liveness.
     #[cfg(feature = "handover")]
+    #[cold]
+    #[inline(never)]
     pub(super) fn check_attached(&mut self) {
         if let Some(at_check) = self.options.as_mut().and_then(|all| all.at_check.as_mut()) {
             let cursor = &self.cursor;
@@ -78,7 +80,13 @@ impl<C: Cursor> Receiver<C> {
         }
     }
 
-    /// Sets what is done at each check of liveness.
+    /// The end of the ring.
+    #[cfg(feature = "handover")]
+    pub(crate) fn end_id(&self) -> PacketId {
+        PacketId::new(self.cursor.memory(), self.cursor.tail())
+    }
+
+    /// Sets what is done at each check of liveness, and after each eighth of the ring.
     #[cfg(feature = "handover")]
     pub(crate) fn at_each_check(&mut self, action: Box<AtCheckFn>) {
         self.options.get_or_insert_default().at_check = Some(AtCheck(action));

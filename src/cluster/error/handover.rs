@@ -42,7 +42,8 @@ error_family! {
             /// The number of descriptors.
             count: usize,
         } => ("message with {count} descriptors not sent: 1 to 16 are allowed; send the others with further messages"),
-        /// The worker lives, and its inbox accepts no descriptors.
+        /// The worker lives, and its inbox accepts no descriptors. Also if the file of its socket
+        /// was removed by hand: the worker makes it again soon.
         NotAccepted {
             /// The name or id as given.
             who: String,
@@ -96,7 +97,8 @@ error_family! {
             who: String,
         } => ("descriptors not taken: worker {who} died, left or closed its socket; send them to another worker"),
         /// The receiver acknowledged the message without taking its descriptors, or made it a dead
-        /// letter.
+        /// letter. Or this process had so many connections to the receiver that others needed the
+        /// place.
         Discarded {
             /// The worker's name or id as given.
             who: String,

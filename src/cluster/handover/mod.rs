@@ -40,23 +40,26 @@ pub(crate) use listener::FdListener;
 use super::directory::SocketPlace;
 use crate::channel::{PacketId, verb};
 use crate::cluster::error::{
-    HandoverError, HandoverFailure, HandoverTimeoutError, TryHandoverError,
+    HandoverError, HandoverFailure, HandoverTimeoutError, TakeFdsError, TryHandoverError,
 };
 use crate::error::Form;
+use crate::failpoint::{Failpoint, failpoint};
 use crate::sys::fork::UnsharedFd;
-use crate::sys::shm;
 use crate::sys::stop::Stop;
+use crate::sys::{peer_of, random, shm};
 use crate::wait::{LONGEST, Timeout};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
-    SocketFlags, SocketType, connect, recv, sendmsg, socket_with, sockopt,
+    SocketFlags, SocketType, accept_with, bind, connect, listen, recv, sendmsg, socket_with,
 };
 use std::fmt;
+use std::fs::Permissions;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 /// Most descriptors of one message.
@@ -254,9 +257,9 @@ impl Connection {
             Err(error) => return Err(error.into()),
         }
         // Refuses a listener that is not the owner of the file.
-        let peer = sockopt::socket_peercred(&connection)?;
-        if peer.uid.as_raw() != found.owner {
-            return Err(NotConnected::Untrusted { user: peer.uid.as_raw() });
+        let peer = peer_of(connection.as_fd()).map_err(NotConnected::System)?;
+        if peer.user != found.owner {
+            return Err(NotConnected::Untrusted { user: peer.user });
         }
         Ok(Self(connection))
     }
@@ -286,4 +289,81 @@ impl Connection {
 fn new_socket() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
+}
+
+/// A listening socket, and its file.
+#[derive(Debug)]
+struct Socket {
+    socket: UnsharedFd,
+    inode: (u64, u64),
+}
+
+impl Socket {
+    /// Makes a socket, open and with the name of this place.
+    fn open(place: &SocketPlace) -> io::Result<Self> {
+        let path = shm::path(&place.name.object());
+        loop {
+            // The address of a socket may be shorter than the path. And it must not be found before
+            // it is open.
+            let (process, random) = (std::process::id(), random()?);
+            let temporary = format!("/packetring.{process}.{random:016x}~f");
+            let socket = UnsharedFd::open(new_socket)?;
+            let make = || -> io::Result<(u64, u64)> {
+                bind(&socket, &SocketAddrUnix::new(shm::path(&temporary))?)?;
+                // Not by the path: another user may have put a link in its place.
+                let file = shm::open_path(&temporary)?;
+                let found = shm::measure(file.as_fd())?;
+                if found.file_type != shm::SOCKET || found.owner != shm::user() {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
+                if place.is_shared() {
+                    std::os::unix::fs::chown(&opened, None, Some(place.directory.group))?;
+                }
+                std::fs::set_permissions(&opened, Permissions::from_mode(place.directory.mode))?;
+                listen(&socket, MOST_WAITING)?;
+                failpoint(Failpoint::SocketName);
+                std::fs::rename(shm::path(&temporary), &path)?;
+                Ok(found.inode)
+            };
+            match make() {
+                Ok(inode) => return Ok(Self { socket, inode }),
+                // Another process found it before it was open, and removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && can_retry() => {}
+                Err(error) => {
+                    let _ = shm::unlink(&temporary);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The next connection of a user whom the cluster admits, and its process, which is 0 if it is
+    /// of another pid namespace. `None` if no other one waits.
+    fn accept(&self, place: &SocketPlace) -> Result<Option<(UnsharedFd, i32)>, TakeFdsError> {
+        loop {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let accepted = UnsharedFd::open(|| Ok(accept_with(&self.socket, flags)?));
+            let connection = match accepted {
+                Ok(connection) => connection,
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EAGAIN) => return Ok(None),
+                    Some(libc::EINTR | libc::ECONNABORTED) => continue,
+                    Some(libc::EMFILE | libc::ENFILE) => return Err(TakeFdsError::NoFdLeft),
+                    _ => return Err(TakeFdsError::System(error)),
+                },
+            };
+            // The mode of the socket kept others away, except for root.
+            if let Ok(peer) = peer_of(connection.as_fd())
+                && place.admits_user(peer.user)
+            {
+                return Ok(Some((connection, peer.process)));
+            }
+        }
+    }
+}
+
+/// Returns true if a path that leads nowhere is due to the file, and not to the system.
+fn can_retry() -> bool {
+    shm::is_there() && std::fs::exists("/proc/self/fd").is_ok_and(|exists| exists)
 }

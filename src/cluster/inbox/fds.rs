@@ -208,7 +208,6 @@ pub(super) struct OwnSocket {
 }
 
 impl OwnSocket {
-    #[inline]
     pub(super) fn listener(&self) -> Option<&FdListener> {
         if self.is_used { self.socket.get() } else { None }
     }
@@ -227,7 +226,8 @@ impl Inbox {
     pub fn accept_fds(&mut self) -> Result<(), OpenError> {
         let fds = &self.fds;
         if fds.socket.get().is_none() {
-            let made = FdListener::open(fds.place.clone())?;
+            // The end of the inbox before the socket exists.
+            let made = FdListener::open(fds.place.clone(), self.messages.receiver.end_id())?;
             // No other inbox of this worker is open.
             let _ = fds.socket.set(made);
         }
@@ -275,20 +275,15 @@ impl Message<'_> {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let listener = self.fds.ok_or(TakeFdsError::Lost)?;
-        let taken = listener.take(self.received.id(), count)?;
-        // Neither this call nor `ack` has to look for them once more.
-        self.fds = None;
-        Ok(taken)
+        let listener = self.fds.listener().ok_or(TakeFdsError::Lost)?;
+        listener.take(self.received.id(), count, &|| self.received.tail())
     }
 
     /// Before the message is acknowledged.
     #[inline(always)]
     pub(super) fn discard_fds(&self) {
-        if self.fds() > 0
-            && let Some(listener) = self.fds
-        {
-            discard(listener, self.received.id());
+        if self.fds() > 0 {
+            discard(self.fds, self.received.id());
         }
     }
 }
@@ -296,8 +291,10 @@ impl Message<'_> {
 /// Without a reference to the message, which stays in registers.
 #[cold]
 #[inline(never)]
-fn discard(listener: &FdListener, message: PacketId) {
-    listener.discard(message);
+fn discard(socket: &OwnSocket, message: PacketId) {
+    if let Some(listener) = socket.listener() {
+        listener.discard(message);
+    }
 }
 
 impl From<SendToError> for SendFdsError {

@@ -1,9 +1,9 @@
 //! The guard of a received message.
 
+#[cfg(feature = "handover")]
+use super::fds::OwnSocket;
 use crate::channel::{AnyReceived, Info, RecvError};
 use crate::cluster::directory::WorkerInfo;
-#[cfg(feature = "handover")]
-use crate::cluster::handover::FdListener;
 use crate::cluster::names::{MessageTag, SenderTag, WorkerId};
 use crate::packet::{OneOf, Packet};
 use std::fmt;
@@ -16,7 +16,7 @@ use std::fmt;
 pub struct Message<'a> {
     pub(super) received: AnyReceived<'a>,
     #[cfg(feature = "handover")]
-    pub(super) fds: Option<&'a FdListener>,
+    pub(super) fds: &'a OwnSocket,
 }
 
 impl Message<'_> {

@@ -297,7 +297,7 @@ impl Inbox {
         Message {
             received: self.messages.open(taken),
             #[cfg(feature = "handover")]
-            fds: self.fds.listener(),
+            fds: &self.fds,
         }
     }
 
