@@ -12,9 +12,9 @@ use std::fmt;
 /// ```
 /// use packetring::{OpenError, Ring};
 ///
-/// let Err(OpenError::NotFound { name }) = Ring::attach("prices") else { unreachable!() };
-/// assert_eq!(name, "prices");
-/// assert_eq!(name.to_string(), "ring \"prices\"");
+/// let Err(OpenError::NotFound { name }) = Ring::attach("no-such-ring") else { unreachable!() };
+/// assert_eq!(name, "no-such-ring");
+/// assert_eq!(name.to_string(), "ring \"no-such-ring\"");
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ObjectName {

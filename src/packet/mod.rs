@@ -62,7 +62,10 @@ pub use self::{
     error::{Invalid, UnpackError, Unserializable},
     native::{Native, NativeWith},
     tail::{AnyBits, ArchivedTail, Tail},
-    typed::{Packet, TypeInfo, Unpack, fingerprint_of, schema_of, type_of, unpack, unpack_boxed},
+    typed::{
+        Archived, Packet, TypeInfo, Unpack, fingerprint_of, schema_of, type_of, unpack,
+        unpack_boxed,
+    },
     write::Scratch,
 };
 

@@ -50,6 +50,17 @@ mod sealed {
     {
     }
 
+    /// What a reader of a packet type gets. Bounded by [`Packet`](super::Packet) alone: of a type
+    /// that is none, the compiler then shows its message, and not that of rkyv's trait.
+    pub trait Opens {
+        /// The archived form.
+        type Archived;
+    }
+
+    impl<T: super::Packet> Opens for T {
+        type Archived = <T as Archive>::Archived;
+    }
+
     /// All that rkyv must be able to do with the bytes of a packet.
     ///
     /// Guards over packets of a type that is not known yet are `Send` and `Sync`, and hand out
@@ -143,6 +154,10 @@ pub trait Packet: sealed::Archives + Sized {
     #[doc(hidden)]
     fn explain(bytes: &[u8]) -> String;
 }
+
+/// The archived form of a packet type: `T::Archived`. A method that is given a type by its call
+/// alone names it so: then the compiler says of a type that is no packet what to do.
+pub type Archived<T> = <T as sealed::Opens>::Archived;
 
 #[diagnostic::do_not_recommend]
 impl<T: sealed::Archives> Packet for T {

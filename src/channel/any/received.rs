@@ -9,7 +9,7 @@ use crate::channel::type_table;
 #[cfg(feature = "handover")]
 use crate::channel::untyped::PacketId;
 use crate::channel::untyped::Receiver;
-use crate::packet::{self, Fingerprint, Invalid, OneOf, Packet};
+use crate::packet::{self, Archived, Fingerprint, Invalid, OneOf, Packet};
 use crate::ring::buffer::{StableBatch, StableBytes};
 use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::guard::{BatchGuard, ReadGuard};
@@ -45,7 +45,7 @@ impl<'a> AnyReceived<'a> {
     ///
     /// [`TypeMismatch`](RecvError::TypeMismatch), [`Corrupt`](RecvError::Corrupt).
     #[inline(always)]
-    pub fn open_as<T: Packet>(&self) -> Result<&T::Archived, RecvError> {
+    pub fn open_as<T: Packet>(&self) -> Result<&Archived<T>, RecvError> {
         self.view().open_as::<T>()
     }
 
@@ -215,7 +215,7 @@ impl<'b> AnyPacket<'b> {
     ///
     /// [`TypeMismatch`](RecvError::TypeMismatch), [`Corrupt`](RecvError::Corrupt).
     #[inline(always)]
-    pub fn open_as<T: Packet>(&self) -> Result<&'b T::Archived, RecvError> {
+    pub fn open_as<T: Packet>(&self) -> Result<&'b Archived<T>, RecvError> {
         if self.fingerprint() != Some(T::TYPE.fingerprint) {
             return Err(self.mismatch::<T>());
         }

@@ -9,7 +9,7 @@ use super::registry::InsertAt;
 use super::{Events, HandlerId};
 use crate::channel::{AnyReceived, RecvError};
 use crate::cluster::error::RunError;
-use crate::packet::Packet;
+use crate::packet::{Archived, Packet};
 use std::error::Error;
 
 /// Writes the methods for a type that has a method `add`. Handlers live for `$life`.
@@ -20,7 +20,7 @@ macro_rules! handler_methods {
             pub fn on<T: Packet>(
                 &mut self,
                 event: &str,
-                handler: impl FnMut(&T::Archived, &mut Context<'_>) + $life,
+                handler: impl FnMut(&Archived<T>, &mut Context<'_>) + $life,
             ) -> HandlerId {
                 self.add(event, InsertAt::Back, false, on::<T>(handler))
             }
@@ -29,7 +29,7 @@ macro_rules! handler_methods {
             pub fn try_on<T: Packet>(
                 &mut self,
                 event: &str,
-                handler: impl FnMut(&T::Archived, &mut Context<'_>) -> Result<(), BoxError> + $life,
+                handler: impl FnMut(&Archived<T>, &mut Context<'_>) -> Result<(), BoxError> + $life,
             ) -> HandlerId {
                 self.add(event, InsertAt::Back, false, try_on::<T>(handler))
             }
@@ -40,7 +40,7 @@ macro_rules! handler_methods {
             pub fn once<T: Packet>(
                 &mut self,
                 event: &str,
-                handler: impl FnOnce(&T::Archived, &mut Context<'_>) + $life,
+                handler: impl FnOnce(&Archived<T>, &mut Context<'_>) + $life,
             ) -> HandlerId {
                 self.add(event, InsertAt::Back, true, once::<T>(handler))
             }
@@ -49,7 +49,7 @@ macro_rules! handler_methods {
             pub fn try_once<T: Packet>(
                 &mut self,
                 event: &str,
-                handler: impl FnOnce(&T::Archived, &mut Context<'_>) -> Result<(), BoxError> + $life,
+                handler: impl FnOnce(&Archived<T>, &mut Context<'_>) -> Result<(), BoxError> + $life,
             ) -> HandlerId {
                 self.add(event, InsertAt::Back, true, try_once::<T>(handler))
             }
@@ -58,7 +58,7 @@ macro_rules! handler_methods {
             pub fn prepend<T: Packet>(
                 &mut self,
                 event: &str,
-                handler: impl FnMut(&T::Archived, &mut Context<'_>) + $life,
+                handler: impl FnMut(&Archived<T>, &mut Context<'_>) + $life,
             ) -> HandlerId {
                 self.add(event, InsertAt::Front, false, on::<T>(handler))
             }
@@ -67,7 +67,7 @@ macro_rules! handler_methods {
             pub fn prepend_once<T: Packet>(
                 &mut self,
                 event: &str,
-                handler: impl FnOnce(&T::Archived, &mut Context<'_>) + $life,
+                handler: impl FnOnce(&Archived<T>, &mut Context<'_>) + $life,
             ) -> HandlerId {
                 self.add(event, InsertAt::Front, true, once::<T>(handler))
             }

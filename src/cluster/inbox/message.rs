@@ -5,7 +5,7 @@ use super::fds::OwnSocket;
 use crate::channel::{AnyReceived, Info, RecvError};
 use crate::cluster::directory::WorkerInfo;
 use crate::cluster::names::{MessageTag, SenderTag, WorkerId};
-use crate::packet::{OneOf, Packet};
+use crate::packet::{Archived, OneOf, Packet};
 use std::fmt;
 
 /// A message, read in place in the inbox. [`Inbox::recv`](super::Inbox::recv) returns it.
@@ -38,7 +38,7 @@ impl Message<'_> {
     /// [`TypeMismatch`](RecvError::TypeMismatch), [`Corrupt`](RecvError::Corrupt). The message is
     /// delivered again unless it is [acknowledged](Self::ack).
     #[inline]
-    pub fn open_as<T: Packet>(&self) -> Result<&T::Archived, RecvError> {
+    pub fn open_as<T: Packet>(&self) -> Result<&Archived<T>, RecvError> {
         self.received.open_as::<T>()
     }
 
