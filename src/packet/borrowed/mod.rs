@@ -23,14 +23,14 @@ use super::{Native, Packet};
 
 /// A value that the sending verbs accept as a packet of type `T`.
 ///
-/// - `&T` and `&mut T`.
+/// - `&T` and `&mut T`. Of a smart pointer or guard: `&*value`, as in `&*boxed`.
 /// - The borrowed twin of `T`, by value: see [`#[packet]`](macro@crate::packet#borrowed-twins).
 /// - [`Borrowed`] parts, for a `T` that is a text, a list, an option or a tuple.
 ///
 /// All of them write the same bytes as `&T`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a packet of type `{T}`",
-    label = "not a reference to a packet, nor a borrowed form of one",
+    label = "neither a reference to a packet (of a smart pointer or guard: `&*value`) nor a borrowed form of one",
     note = "your own types: put `#[packetring::packet]` on them",
     note = "pass a reference to the packet: `&value`, or `&*value` for a smart pointer or guard",
     note = "pass the borrowed twin of a `#[packet(borrowed)]` type by value",
