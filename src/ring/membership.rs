@@ -122,6 +122,8 @@ pub(super) struct Joined {
     pub(crate) position: u64,
     /// The count of its lost packets.
     pub(crate) loss: LossCounter,
+    /// Of a durable subscriber: packets below this position were handed out before.
+    pub(crate) redelivered_below: Option<u64>,
 }
 
 /// Returns a free entry of a side. Prefers subscriber entries without an eviction under way,
@@ -230,7 +232,7 @@ pub(super) fn join_subscriber(
         gate::restart_scans(memory);
     }
     OwnerState::Taken.set(&entry.details.owner);
-    Joined { position: placed, loss }
+    Joined { position: placed, loss, redelivered_below: None }
 }
 
 fn boundary(memory: &RingMemory, geometry: &Geometry, start: Start) -> u64 {
@@ -298,9 +300,8 @@ pub(crate) fn keep_queue(memory: &RingMemory, settings: &Settings) {
     }
 }
 
-/// Takes over a durable entry whose owner died or left. Returns the predecessor's cursor, and the
-/// position below which its packets were handed out.
-pub(super) fn succeed(memory: &RingMemory, index: usize) -> (Joined, u64) {
+/// Takes over a durable entry whose owner died or left, with the predecessor's cursor.
+pub(super) fn succeed(memory: &RingMemory, index: usize) -> Joined {
     let entry = &memory.subscribers()[index];
     entry.details.owner.pid.store(std::process::id(), Ordering::Relaxed);
     // Pairs with the releases of the cursor, by the predecessor and by evictors.
@@ -308,8 +309,8 @@ pub(super) fn succeed(memory: &RingMemory, index: usize) -> (Joined, u64) {
     // Clears the predecessor's pin, if there is one. No process moves a pinned cursor, and pins are
     // cleared only under the control lock, which the caller holds. Orderings as in `Reader::pin`.
     let _ = entry.cursor.compare_exchange(stood | PIN, stood, Ordering::AcqRel, Ordering::Relaxed);
-    let joined = Joined { position: stood, loss: LossCounter::succeed(&entry.details) };
-    (joined, entry.details.durable.handed_out())
+    let redelivered_below = Some(entry.details.durable.handed_out());
+    Joined { position: stood, loss: LossCounter::succeed(&entry.details), redelivered_below }
 }
 
 /// Frees a subscriber's entry, wherever its cursor stands.

@@ -45,7 +45,7 @@ impl CellMemory {
     ) -> Self {
         debug_assert!(span > 0 && slots.len() == heads.len() * buffers * span);
         let (heads, slots) = (NonNull::from(heads), NonNull::from(slots));
-        Self { heads, slots, buffers, span, owner: owner }
+        Self { heads, slots, buffers, span, owner }
     }
 
     /// Returns true if the cells are those of this memory.

@@ -308,8 +308,8 @@ pub(crate) const SHORT_REPLY: usize = 48;
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub(crate) struct CellHead {
-    /// Version and buffer of the value (`ring::board_cell`); 0: no value yet. Stored with release by the
-    /// writer.
+    /// Version and buffer of the value (`ring::board_cell`); 0: no value yet. Stored with release
+    /// by the writer.
     pub(crate) word: AtomicU64,
     /// Index of the writer's entry that writes the cell, plus 1; 0: none.
     pub(crate) lock: AtomicU64,

@@ -216,8 +216,8 @@ impl SegmentParts {
         }
         if self.settings.parking == Parking::Event {
             for index in 0..self.settings.max_publishers + self.settings.max_subscribers {
-                // SAFETY: room for an event of this segment, which nothing else uses by the caller's
-                // promise.
+                // SAFETY: room for an event of this segment. By the caller's promise nothing else
+                // uses it.
                 unsafe { Event::make(self.event(index)) }?;
             }
         }

@@ -57,8 +57,8 @@ use crossbeam_utils::Backoff;
 ///
 /// # Invariants
 ///
-/// 1. `entry` is this consumer's own by [`LockedEntry`]. While `held` is a packet, the entry's in-flight word is the
-///    packet's position, so no publisher that keeps the protocol writes to its slots.
+/// 1. `entry` is this consumer's own by [`LockedEntry`]. While `held` is a packet, the entry's
+///    in-flight word is its position, so no publisher that keeps the protocol writes to its slots.
 /// 2. `held` was read from a committed packet of `memory` in one piece of the ring, while the
 ///    shared cursor or another in-flight word gated it.
 #[derive(Debug)]

@@ -35,8 +35,9 @@ use std::ops::Range;
 ///
 /// # Invariants
 ///
-/// 1. `entry` is this subscriber's own by [`LockedEntry`], and its cursor stands at `at` (pinned there, if `pins`)
-///    while `held > 0`. So no publisher that keeps the protocol writes to slots from `at` on.
+/// 1. `entry` is this subscriber's own by [`LockedEntry`]. While `held > 0`, its cursor stands at
+///    `at`, pinned there if `pins`. So no publisher that keeps the protocol writes to slots from
+///    `at` on.
 /// 2. While `held > 0`, committed packets fill `[at, at + held)`, each in one piece of the ring.
 ///    The first of them has the descriptor `first`.
 /// 3. `is_plain` is `!pins && !durable`.
@@ -78,40 +79,33 @@ impl Reader {
         let (memory, settings, entry) = entry.into_subscriber();
         let joined = membership::join_subscriber(&memory, &settings, entry, Start::Newcomer);
         membership::make_durable(&memory, entry, &joined.loss, name);
-        Self::new(memory, &settings, entry, joined).durable(0)
+        Self::new(memory, &settings, entry, Joined { redelivered_below: Some(0), ..joined })
     }
 
-    /// Takes over the locked entry of a durable subscriber that died or left, under the control
-    /// lock.
+    /// Takes over the locked entry of a durable subscriber that left, under the control lock.
     pub(crate) fn succeed(entry: LockedEntry) -> Self {
         let (memory, settings, entry) = entry.into_subscriber();
-        let (joined, redelivered_below) = membership::succeed(&memory, entry);
-        Self::new(memory, &settings, entry, joined).durable(redelivered_below)
+        let joined = membership::succeed(&memory, entry);
+        Self::new(memory, &settings, entry, joined)
     }
 
     fn new(memory: RingMemory, settings: &Settings, entry: usize, joined: Joined) -> Self {
+        let pins = settings.overflow == Overflow::DropOldest;
         Self {
             at: StampedPosition::at(&memory, joined.position),
             memory,
             geometry: Geometry::of(settings),
             entry,
-            pins: settings.overflow == Overflow::DropOldest,
-            durable: false,
-            is_plain: settings.overflow != Overflow::DropOldest,
+            pins,
+            durable: joined.redelivered_below.is_some(),
+            is_plain: !pins && joined.redelivered_below.is_none(),
             held: 0,
             first: Descriptor::void(1),
             read_ahead: ReadAhead::new(joined.position),
             list: Vec::new(),
-            redelivered_below: 0,
+            redelivered_below: joined.redelivered_below.unwrap_or(0),
             loss: joined.loss,
         }
-    }
-
-    /// Makes it a durable one, whose predecessor was handed everything below a position.
-    pub(in crate::ring) fn durable(mut self, redelivered_below: u64) -> Self {
-        (self.durable, self.is_plain) = (true, false);
-        self.redelivered_below = redelivered_below;
-        self
     }
 
     /// Slow path of a `DropOldest` ring. Out of line, so that `.ci/hot-path` finds no locked

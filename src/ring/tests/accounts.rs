@@ -153,7 +153,7 @@ fn an_entry_with_an_eviction_under_way_is_taken_last() {
 #[test]
 fn a_successor_does_not_take_back_what_was_handed_out() {
     let ring = Boxes::new(8, Claims::Shared, Overflow::Block);
-    let mut first = ring.reader(0).durable(0);
+    let mut first = Reader::join_durable(ring.subscriber_entry(0), "cache");
     let mut writer = ring.writer(0);
     for tag in 0..4 {
         publish(&mut writer, 1, tag).unwrap();

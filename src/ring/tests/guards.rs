@@ -1,4 +1,5 @@
-//! Safe code cannot misuse guards and entries: a batch belongs to its guard, an endpoint to its ring.
+//! Safe code cannot misuse guards and entries: a batch belongs to its guard, and an endpoint to its
+//! ring.
 
 use super::boxes::{Boxes, publish};
 use crate::ring::board_cell::CellReader;
