@@ -7,7 +7,7 @@
 //!   `ring/slot.rs` (`scan_committed`), `ring/claim/shared.rs`
 //! - subscriber: `ring/reader/mod.rs` (`next_pinned`, `pin`, `take`, `release`, `follow_eviction`,
 //!   `missed`, `counted_late`, `unreported`, `note_told`)
-//! - successor: `ring/membership.rs` (`succeed`), `Reader::new`, `Reader::durable`, `Receiver::new`
+//! - successor: `ring/membership.rs` (`succeed`), `Reader::succeed`, `Receiver::new`
 //! - newcomer: `ring/membership.rs` (`join_subscriber`)
 //! - reaper: `ring/reap.rs` (`reap_subscriber`), under the control lock; a dead claim is voided
 //!   in one step (`claims` models all of it)
