@@ -83,8 +83,8 @@ fn only_a_protected_subscriber_maps_slots_read_only() {
     assert_gone(&name);
 }
 
-/// The slots in the last mapping of a ring: its last `capacity` bytes. The page that keeps the locks
-/// of an attachment maps the same file, and may lie anywhere.
+/// The slots in the last mapping of a ring: its last `capacity` bytes. The page that keeps the
+/// locks of an attachment maps the same file, and may lie anywhere.
 fn slots(name: &str, capacity: usize) -> *mut u8 {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let object = format!("/packetring.{name}");

@@ -87,7 +87,7 @@ pub(crate) trait HoldsBatch: HoldsPacket<Cursor = Reader> {
 /// # Invariants
 ///
 /// 1. The list whose first packet has the address `list` was in flight when the guard was made, and
-///    belongs to a reader within `endpoint`. No code changes that list while `endpoint` is borrowed.
+///    belongs to a reader within `endpoint`. While `endpoint` is borrowed, that list does not change.
 #[derive(Debug)]
 pub(crate) struct BatchGuard<'a, H: HoldsBatch> {
     endpoint: &'a mut H,
@@ -155,7 +155,7 @@ unsafe impl<H: HoldsBatch> StableBatch for BatchGuard<'_, H> {
 impl<H: HoldsBatch> BatchGuard<'_, H> {
     /// Keeps the first `count` packets, at least one, and fewer than there are.
     ///
-    /// An endpoint may do anything in its `&mut` method. A position is never used twice, and a batch
+    /// An endpoint may do anything in its `&mut` method. A position is never used twice. A batch
     /// has all packets between its first and its last. So both, with the length and the ring, tell
     /// that the list is a prefix of what it was.
     #[cold]

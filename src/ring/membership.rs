@@ -263,16 +263,16 @@ pub(super) fn join_consumer(memory: &RingMemory, index: usize) {
 pub(super) fn join_cell_reader(memory: &RingMemory, index: usize) {
     let entry = &memory.subscribers()[index];
     failpoint(Failpoint::JoinOwner);
-    take(&entry.details.owner, OwnerState::Taken);
     // A writer's scan that reads the number of used entries before missed no pin.
     raise(&memory.head().membership.subscribers, index);
+    take(&entry.details.owner, OwnerState::Taken);
 }
 
 /// Takes a publisher entry for a writer of cells.
 pub(super) fn join_cell_writer(memory: &RingMemory, index: usize) {
     failpoint(Failpoint::JoinOwner);
-    take(&memory.publishers()[index].details.owner, OwnerState::Taken);
     raise(&memory.head().membership.publishers, index);
+    take(&memory.publishers()[index].details.owner, OwnerState::Taken);
 }
 
 /// Takes over the entry of a dead consumer. Its in-flight word stays, and so does what it gates.
