@@ -360,6 +360,8 @@ fn a_select_that_something_else_can_end_goes_on() {
             inbox.recv().unwrap().ack();
             reply(server.recv().unwrap());
             check(&call.wait().unwrap(), 1);
+            drop((inbox, server, client));
+            worker.leave().unwrap();
         });
         // The server is in the list.
         scope.spawn(|| {

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Most connections that are kept without their message. Connections come in the order of their
 /// messages, except those of senders that are about to publish. So senders of this library do not
@@ -42,6 +42,22 @@ pub(crate) struct FdListener {
     /// The end of the inbox before the socket existed. No message before it has descriptors here.
     start: PacketId,
     table: Mutex<Table>,
+}
+
+/// The socket of a worker, as its inbox knows it.
+#[derive(Debug)]
+pub(crate) struct OwnSocket {
+    pub(crate) place: SocketPlace,
+    /// Shared with the worker: descriptors and messages that come between two inboxes wait.
+    pub(crate) socket: Arc<OnceLock<FdListener>>,
+    /// The inbox accepts descriptors.
+    pub(crate) is_used: bool,
+}
+
+impl OwnSocket {
+    pub(crate) fn listener(&self) -> Option<&FdListener> {
+        if self.is_used { self.socket.get() } else { None }
+    }
 }
 
 /// What a listener has accepted, and may accept.

@@ -35,7 +35,7 @@ mod listener;
 #[cfg(feature = "async")]
 mod task;
 
-pub(crate) use listener::FdListener;
+pub(crate) use listener::{FdListener, OwnSocket};
 
 use super::directory::SocketPlace;
 use crate::channel::{PacketId, verb};

@@ -2,12 +2,14 @@
 
 use super::{Inbox, Message};
 use crate::channel::{Attached, MessageHeader, PacketId};
-use crate::cluster::directory::{SocketPlace, WorkerState};
+use crate::cluster::directory::WorkerState;
 use crate::cluster::error::{
     NotSent, SendFdsError, SendFdsFailure, SendFdsTimeoutError, SendToError, TakeFdsError,
     TrySendFdsError, WaitingForInbox,
 };
-use crate::cluster::handover::{Connection, FdListener, Handover, MOST_FDS, NotConnected};
+use crate::cluster::handover::{
+    Connection, FdListener, Handover, MOST_FDS, NotConnected, OwnSocket,
+};
 use crate::cluster::names::{Address, Addressee, MessageTag};
 use crate::cluster::worker::Worker;
 use crate::error::{Form, OpenError};
@@ -15,7 +17,7 @@ use crate::packet::{Packet, SendAs};
 use crate::wait::Timeout;
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Worker {
@@ -194,22 +196,6 @@ impl Worker {
     pub(super) fn own_socket(&self) -> Result<OwnSocket, OpenError> {
         let place = self.directory.socket(self.id(), self.directory.generation())?;
         Ok(OwnSocket { place, socket: Arc::clone(&self.socket), is_used: false })
-    }
-}
-
-/// The socket of a worker, as its inbox knows it.
-#[derive(Debug)]
-pub(super) struct OwnSocket {
-    place: SocketPlace,
-    /// Shared with the worker: descriptors and messages that come between two inboxes wait.
-    socket: Arc<OnceLock<FdListener>>,
-    /// The inbox accepts descriptors.
-    is_used: bool,
-}
-
-impl OwnSocket {
-    pub(super) fn listener(&self) -> Option<&FdListener> {
-        if self.is_used { self.socket.get() } else { None }
     }
 }
 

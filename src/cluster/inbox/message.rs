@@ -1,9 +1,9 @@
 //! The guard of a received message.
 
-#[cfg(feature = "handover")]
-use super::fds::OwnSocket;
 use crate::channel::{AnyReceived, Info, RecvError};
 use crate::cluster::directory::WorkerInfo;
+#[cfg(feature = "handover")]
+use crate::cluster::handover::OwnSocket;
 use crate::cluster::names::{MessageTag, SenderTag, WorkerId};
 use crate::packet::{Archived, OneOf, Packet};
 use std::fmt;

@@ -23,6 +23,8 @@ mod send;
 pub use message::Message;
 
 use super::dead_letters::NamedSender;
+#[cfg(feature = "handover")]
+use super::handover::OwnSocket;
 use super::names::{ClusterObject, InboxName};
 use super::pool::ENTRIES;
 use super::worker::Worker;
@@ -35,8 +37,6 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{OneOf, TypeInfo};
 use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Pace, Subject, Timeout, Wait, wait_until};
-#[cfg(feature = "handover")]
-use fds::OwnSocket;
 use std::fmt;
 use std::sync::PoisonError;
 
