@@ -750,6 +750,26 @@ fn a_timeout_and_a_stop_end_a_join_that_waits_for_its_name() {
 }
 
 #[test]
+fn a_publisher_becomes_a_sink_by_a_function() {
+    on_each(|| {
+        Box::pin(async {
+            let ring = small_ring();
+            let mut subscriber = ring.subscriber::<u64>().unwrap();
+            let publisher = ring.publisher::<u64>().unwrap();
+            let sink = futures_util::sink::unfold(publisher, async |mut publisher, value: u64| {
+                publisher.send_async(&value).await.map(|_| publisher)
+            });
+            // More than the ring has room for. The publisher goes with its sink.
+            let values = futures_util::stream::iter((0..100).map(Ok::<u64, SendError>));
+            let forwarding = async { values.forward(sink).await.unwrap() };
+            let received = subscriber.stream().map(Result::unwrap).collect::<Vec<u64>>();
+            let ((), received) = join!(forwarding, received);
+            assert_eq!(received, (0..100).collect::<Vec<_>>());
+        })
+    });
+}
+
+#[test]
 fn tokio_and_smol_wait_for_the_descriptor() {
     let ring = Ring::builder().heap().unwrap();
     let mut subscriber = ring.subscriber::<u64>().unwrap();
