@@ -47,6 +47,16 @@
 //! | packets with `Bytes`, with UUIDs | features `bytes`, `uuid` |
 //! | list all objects in shared memory, remove deserted ones | [`inventory()`], [`purge()`] |
 //!
+//! # Features
+//!
+//! No feature is on by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `async` | the `_async` forms of calls that wait, and `stream` |
+//! | `handover` | descriptors with messages: `Worker::send_fds_to`, `Inbox::accept_fds` |
+//! | `bytes`, `uuid` | packets with fields of these crates |
+//!
 //! # Processes and threads
 //!
 //! An endpoint is alive until it is dropped or its process ends. The kernel decides which processes

@@ -12,7 +12,7 @@ mod support;
 
 use packetring::cluster::{
     Handover, HandoverError, HandoverTimeoutError, Inbox, NotSent, SendFdsError,
-    SendFdsTimeoutError, SendToError, TakeFdsError, TryHandoverError, TrySendFdsError,
+    SendFdsTimeoutError, SendToError, TakeFdsError, TryHandoverError, TrySendFdsError, WorkerState,
 };
 use packetring::inventory::{Kept, ObjectKind};
 use packetring::{Stop, Worker, packet};
@@ -287,8 +287,11 @@ fn each_refusal_gives_the_descriptors_back() {
     });
     drop(inbox);
     drop(web);
+    // It is away: a plain message waits there for the next worker of the name.
+    assert_eq!(front.worker("web").unwrap().state, WorkerState::Away);
     let NotSent { error, .. } = front.send_fds_to("web", &1_u64, [any_fd()]).unwrap_err();
-    assert!(matches!(error, SendFdsError::Message(SendToError::Dead { .. })), "{error}");
+    assert!(matches!(error, SendFdsError::Away { .. }), "{error}");
+    front.send_to("web", &1_u64).unwrap();
     assert!(front.retire("web").unwrap());
 }
 
@@ -411,7 +414,10 @@ fn a_receiver_that_dies_before_it_took_them_gives_the_descriptors_back() {
     assert!(is_at_end(reader));
 
     let successor = Worker::join(&cluster, "web").unwrap();
-    let mut inbox = accepting(&successor);
+    let mut inbox = successor.inbox().unwrap();
+    let error = inbox.recv().unwrap().take_fds().unwrap_err();
+    assert!(matches!(error, TakeFdsError::NotAccepted), "{error}");
+    inbox.accept_fds().unwrap();
     for number in 1..=2_u64 {
         let mut message = inbox.recv().unwrap();
         assert_eq!(message.open_as::<u64>().unwrap().to_native(), number);

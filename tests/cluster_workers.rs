@@ -162,7 +162,7 @@ fn errors_say_how_to_raise_the_number_of_workers() {
     assert_eq!(
         join(3, "more").unwrap_err().to_string(),
         format!(
-            "directory not opened: directory of cluster {cluster:?} exists with other settings: \
+            "cluster not joined: directory of cluster {cluster:?} exists with other settings: \
              max_workers is 2, requested 3; join with the same number or none; to change it, \
              {raise} another WorkerBuilder::max_workers"
         )

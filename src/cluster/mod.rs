@@ -17,11 +17,11 @@
 //! - **Lock order:** the directory's control lock first, then the control lock of one other object.
 //!   No process takes them in the reverse order, or holds the control locks of two rings.
 //!
-//! This layer is built on rings and endpoints of `channel`. It does not access slots or cursors.
-//! Only `directory` knows segments.
-//!
-//! Start with `directory`, then `inbox`, `service` and `events`. `docs/internals/directory.md` and
-//! `docs/internals/services.md` describe the protocols.
+//! [`Worker`] is the way in: it opens topics, inboxes, queues, services and events.
+
+// This layer is built on rings and endpoints of `channel`. It does not access slots or cursors.
+// Only `directory` knows segments. Start with `directory`, then `inbox`, `service` and `events`.
+// `docs/internals/directory.md` and `docs/internals/services.md` describe the protocols.
 
 #![forbid(unsafe_code)]
 

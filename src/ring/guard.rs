@@ -87,7 +87,7 @@ pub(crate) trait HoldsBatch: HoldsPacket<Cursor = Reader> {
 /// # Invariants
 ///
 /// 1. The list whose first packet has the address `list` was in flight when the guard was made, and
-///    belongs to a reader within `endpoint`. While `endpoint` is borrowed, that list does not change.
+///    belongs to a reader within `endpoint`. It does not change while `endpoint` is borrowed.
 #[derive(Debug)]
 pub(crate) struct BatchGuard<'a, H: HoldsBatch> {
     endpoint: &'a mut H,

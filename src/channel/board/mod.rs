@@ -109,7 +109,8 @@ impl<T: Packet> Board<T> {
         BoardReader::join(&self.attachment, self.wait)
     }
 
-    /// The keys that were written so far, in the order of their first writes.
+    /// The keys that writers added so far, in their order: by a write, or by
+    /// [`BoardWriter::cell`].
     pub fn keys(&self) -> Vec<String> {
         self.attachment.cells().heads().iter().map_while(|head| head.key()).collect()
     }
@@ -217,13 +218,16 @@ impl fmt::Display for CellHolder {
     }
 }
 
+/// The advice about a key that the board does not have.
+const NO_KEY: &str = "no writer has added it; check the key, or have a writer add it with BoardWriter::cell before readers wait for it";
+
 /// Why a read returned no value.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReadError {
     /// The cell has no value yet: no writer has written it since the board was made.
     NoValue,
-    /// No writer has written this key, or the id is one of another board.
+    /// No writer has added this key, or the id is one of another board.
     UnknownKey(String),
     /// The bytes of the value, or the words of its cell, are not valid.
     Corrupt(Box<str>),
@@ -234,7 +238,7 @@ impl fmt::Display for ReadError {
         match self {
             Self::NoValue => f.write_str("no value yet: the cell was never written; wait for it"),
             Self::UnknownKey(key) => {
-                write!(f, "unknown key {key}: it was never written; check the key, or wait")
+                write!(f, "unknown key {key}: {NO_KEY}")
             }
             Self::Corrupt(what) => write!(f, "corrupt value: {what}"),
         }
@@ -246,9 +250,10 @@ impl std::error::Error for ReadError {}
 error_family! {
     /// Why a call that waits for a change returned no value.
     ChangedError waits for (), {
-        /// No writer has written this key, or the id is one of another board.
+        /// No writer has added this key, or the id is one of another board. A writer adds keys that
+        /// readers shall wait for with [`BoardWriter::cell`].
         UnknownKey(key: String) => (
-            "unknown key {key}: it was never written; check the key, or wait"
+            "unknown key {key}: {NO_KEY}"
         ),
         /// The bytes of the value, or the words of its cell, are not valid.
         Corrupt(what: Box<str>) => ("corrupt value: {what}"),

@@ -85,7 +85,9 @@ impl<T: Packet> BoardReader<T> {
 
     verb! {
         /// Waits until a key has another value than this reader read last, then reads it in place.
-        /// A value that it has not read yet counts as a change. Several changes count as one.
+        /// A value that it has not read yet counts as a change. Several changes count as one. The
+        /// key must be there: a writer adds it with a write, or with
+        /// [`cell`](super::BoardWriter::cell) before there is a value.
         ///
         /// # Errors
         ///

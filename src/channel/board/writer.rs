@@ -97,7 +97,8 @@ impl<T: Packet> BoardWriter<T> {
         self.stop = Some(stop.clone());
     }
 
-    /// The cell of a key, which is added if it is new.
+    /// The cell of a key, which is added if it is new. Readers can wait for its first value from
+    /// then on.
     ///
     /// # Errors
     ///

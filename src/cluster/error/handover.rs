@@ -47,7 +47,13 @@ error_family! {
         NotAccepted {
             /// The name or id as given.
             who: String,
-        } => ("worker {who} accepts no descriptors: call Inbox::accept_fds in its process"),
+        } => ("worker {who} accepts no descriptors: call Inbox::accept_fds in its process, or send again once it has"),
+        /// The worker is [away](crate::cluster::WorkerState::Away): messages wait for its
+        /// successor, and descriptors cannot.
+        Away {
+            /// The name or id as given.
+            who: String,
+        } => ("descriptors not sent: worker {who} is away, and descriptors need a living receiver; send again once it is back, or to another worker"),
         /// So many descriptors wait for the worker that its socket takes no more.
         QueueFull {
             /// The name or id as given.
@@ -133,9 +139,12 @@ error_family! {
 error_family! {
     /// Why [`Message::take_fds`](crate::cluster::Message::take_fds) returned no descriptors.
     TakeFdsError, {
-        /// They are not there: they were taken at an earlier delivery of the message, they were
-        /// lost with the process that received the message first, or the inbox accepts none.
-        Lost => ("descriptors of the message lost: taken at an earlier delivery, or gone with an earlier process of this worker; call Inbox::accept_fds, and have them sent again"),
+        /// They are not there: they were taken at an earlier delivery of the message, or went with
+        /// the process for which they waited. The sender may have them back: see
+        /// [`HandoverError::Gone`](crate::cluster::HandoverError::Gone).
+        Lost => ("descriptors of the message lost: taken at an earlier delivery, or gone with an earlier process of this worker; have them sent again if the sender still has them"),
+        /// The inbox accepts no descriptors. The next delivery of the message tries again.
+        NotAccepted => ("descriptors of the message not taken: this inbox accepts none; call Inbox::accept_fds when it is opened"),
         /// This process has no descriptor left. If the message is dropped without `ack`, the next
         /// delivery tries again, unless the kernel had to close some of them.
         NoFdLeft => ("descriptors of the message not taken: this process has no descriptor left; raise RLIMIT_NOFILE, or close some"),

@@ -64,7 +64,7 @@ error_family! {
         /// another process.
         Stopped => ("not joined: stopped"),
         /// The cluster's directory could not be opened.
-        Open(#[source] error: OpenError) => ("directory not opened: {error}"),
+        Open(#[source] error: OpenError) => ("cluster not joined: {error}"),
     }
 }
 

@@ -23,8 +23,9 @@ use std::time::Duration;
 impl Worker {
     /// Sends a packet with 1 to 16 descriptors to the [inbox](Worker::inbox) of a worker: sockets,
     /// listeners, files, pipes. The receiver gets descriptors of its own with
-    /// [`Message::take_fds`], in order with the other messages. Its inbox must
-    /// [accept](Inbox::accept_fds) them. Waits for room, as [`send_to`](Worker::send_to).
+    /// [`Message::take_fds`], in order with the other messages. The worker must live, and its inbox
+    /// must [accept](Inbox::accept_fds) them. Waits for room, as [`send_to`](Worker::send_to).
+    /// Needs the feature `handover`.
     ///
     /// The [`Handover`] keeps the descriptors of this process until the receiver took its own, and
     /// tells when it did. Dropping it closes them at once.
@@ -73,7 +74,8 @@ impl Worker {
     ///
     /// Each error contains the descriptors. No message was sent.
     /// [`WrongCount`](SendFdsError::WrongCount), [`NotAccepted`](SendFdsError::NotAccepted),
-    /// [`QueueFull`](SendFdsError::QueueFull), [`Untrusted`](SendFdsError::Untrusted),
+    /// [`Away`](SendFdsError::Away), [`QueueFull`](SendFdsError::QueueFull),
+    /// [`Untrusted`](SendFdsError::Untrusted),
     /// [`System`](SendFdsError::System), and [`Message`](SendFdsError::Message) with an error of
     /// [`send_to`](Worker::send_to).
     pub fn send_fds_to<T: Packet>(
@@ -186,6 +188,7 @@ impl Worker {
                 Some(found) if found.state == WorkerState::Alive => {
                     SendFdsError::NotAccepted { who: name }
                 }
+                Some(found) if found.state == WorkerState::Away => SendFdsError::Away { who: name },
                 Some(found) => SendToError::Dead { who: name, pid: found.pid }.into(),
                 None => SendToError::UnknownWorker { who: name }.into(),
             },
@@ -255,13 +258,14 @@ impl Message<'_> {
     /// # Errors
     ///
     /// [`Lost`](TakeFdsError::Lost), also if this message gave them already;
-    /// [`NoFdLeft`](TakeFdsError::NoFdLeft), [`System`](TakeFdsError::System).
+    /// [`NotAccepted`](TakeFdsError::NotAccepted), [`NoFdLeft`](TakeFdsError::NoFdLeft),
+    /// [`System`](TakeFdsError::System).
     pub fn take_fds(&mut self) -> Result<Vec<OwnedFd>, TakeFdsError> {
         let count = self.fds();
         if count == 0 {
             return Ok(Vec::new());
         }
-        let listener = self.fds.listener().ok_or(TakeFdsError::Lost)?;
+        let listener = self.fds.listener().ok_or(TakeFdsError::NotAccepted)?;
         listener.take(self.received.id(), count, &|| self.received.tail())
     }
 
