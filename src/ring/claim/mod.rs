@@ -42,8 +42,7 @@ pub(crate) struct Full {
 /// 1. Only this publisher writes to the slots in `[at, end)`, and none of them is committed. In an
 ///    exclusive ring they are below the limit and at or above the tail, and there is one publisher.
 ///    In a shared ring this publisher claimed them by compare-and-swap on the tail.
-/// 2. The slots in `[at, end)` lie in one piece of the ring, or `at >= end`. An exclusive claim
-///    ends with the piece. A shared one begins where [`Geometry::padding`] found or made room.
+/// 2. The slots in `[at, end)` lie in one piece of the ring, or `at >= end`.
 /// 3. `memory` is a ring of this `geometry`, and `entry` is this publisher's own, by
 ///    [`LockedEntry`].
 /// 4. `limit` is at most one capacity above every position that must not be overwritten

@@ -236,21 +236,3 @@ fn a_damaged_pin_or_lock_stops_a_writer_at_most() {
         }
     }
 }
-
-/// The tail went back, so the limit is laps ahead of it. A claim that is longer than the memory
-/// would hand out bytes behind it.
-#[test]
-fn a_claim_that_is_longer_than_the_ring_is_refused() {
-    for span in [9, 16, 24] {
-        let ring = Boxes::new(8, Claims::Shared, Overflow::Block);
-        let mut writer = ring.writer(0);
-        for tag in 0..32 {
-            publish(&mut writer, 1, tag).unwrap();
-        }
-        ring.memory().head().tail.store(4, Ordering::Relaxed);
-        let claim = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            writer.claim_shared(span).map(|position| (position, writer.owns(span)))
-        }));
-        assert!(claim.is_err(), "{span} slots of 8 were claimed: {claim:?}");
-    }
-}
