@@ -1,4 +1,4 @@
-//! The floor of threads that wait: one that sleeps as often as an idle subscriber, and does nothing
+//! The floor of threads that wait: a thread sleeps as often as an idle subscriber, and does nothing
 //! in between.
 
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, Unit, processor_time};

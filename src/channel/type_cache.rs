@@ -16,8 +16,8 @@ use crate::wait::Timeout;
 use std::time::Duration;
 
 /// Longest wait for the control lock by a call that does not wait. A task waits by the clock
-/// instead, so that its thread runs other tasks. Only the first packet of a type
-/// takes the lock, and most holders need microseconds.
+/// instead, so that its thread runs other tasks. Only the first packet of a type takes the lock,
+/// and most holders need microseconds.
 const BRIEFLY: Duration = Duration::from_millis(10);
 
 /// The types that one publisher knows.

@@ -98,7 +98,8 @@ impl<'a> Registrar<'a> {
         if !self.has_room_for(info.fingerprint, Free::Each) {
             return Err(self.segment.with_types(|table| {
                 let found = table.indices().filter_map(|index| label_at(&table, index));
-                let difference = table.indices().find_map(|index| difference(&table, info, index));
+                let difference =
+                    table.indices().find_map(|index| difference(self.segment, &table, info, index));
                 let expected = label(info.name, info.fingerprint.0);
                 let found = found.collect::<Vec<String>>().join(", ");
                 OpenError::TypeMismatch { expected, found, difference }
@@ -125,7 +126,8 @@ impl<'a> Registrar<'a> {
                 // A pair is registered in an empty table: it is the first entry.
                 let indices: Vec<usize> = table.indices().collect();
                 let first = indices.first().and_then(|&index| label_at(&table, index));
-                let of = |info, index: Option<&usize>| difference(&table, info, *index?);
+                let of =
+                    |info, index: Option<&usize>| difference(self.segment, &table, info, *index?);
                 // The entries of both types follow that of the pair; one if they are the same.
                 let of_reply = || of(reply, indices.get(2).or(indices.get(1)));
                 let difference = of(request, indices.get(1)).or_else(of_reply);
@@ -234,22 +236,28 @@ pub(crate) fn refusal(segment: &Segment, refused: &TypeInfo) -> TypeMismatch {
     let (expected, difference) = segment.with_types(|table| {
         let accepted = || table.indices().filter(|&i| table.membership.accepts(i as u16));
         let labels = accepted().filter_map(|index| label_at(&table, index));
-        let difference = accepted().find_map(|index| difference(&table, refused, index));
+        let difference = accepted().find_map(|index| difference(segment, &table, refused, index));
         (labels.collect::<Vec<String>>().join(", "), difference)
     });
     TypeMismatch { expected, found: label(refused.name, refused.fingerprint.0), difference }
 }
 
-/// The first difference between a type of this program and the ring's type at an index. `None`
+/// The first difference between a type of this program and the segment's type at an index. `None`
 /// unless both have the same name.
 #[cold]
-fn difference(table: &TypeTable<'_>, info: &TypeInfo, index: usize) -> Option<String> {
+fn difference(
+    segment: &Segment,
+    table: &TypeTable<'_>,
+    info: &TypeInfo,
+    index: usize,
+) -> Option<String> {
     let name = table.name(index)?;
     // The table cuts long names.
     let is_cut = name.len() + 4 > TypeTable::NAME_BYTES && info.name.starts_with(&*name);
     let is_same_name = name == info.name || is_cut;
     let schema = is_same_name.then(|| table.schema(index))??;
-    packet::first_difference(&info.schema(), &schema)
+    let place = if segment.settings().cells > 0 { "board" } else { "ring" };
+    packet::first_difference(&info.schema(), &schema, place)
 }
 
 /// The error of a type that does not fit the type table.
@@ -278,8 +286,9 @@ fn label(name: &str, fingerprint: u128) -> String {
 /// The expected type and the type that was found.
 pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> TypeMismatch {
     let index = usize::from(found);
-    let (found, difference) =
-        segment.with_types(|table| (label_at(&table, index), difference(&table, expected, index)));
+    let (found, difference) = segment.with_types(|table| {
+        (label_at(&table, index), difference(segment, &table, expected, index))
+    });
     TypeMismatch {
         expected: label(expected.name, expected.fingerprint.0),
         found: found.unwrap_or_else(|| "a type that was never registered".into()),

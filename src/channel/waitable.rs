@@ -84,7 +84,8 @@ pub(crate) trait Waitable {
     /// need.
     fn end_sleep(&self) {}
 
-    /// Ends its waits from outside. After that it is ready: its receive returns `Stopped`.
+    /// The stop that ends its waits from outside. After that it is ready: its receive returns
+    /// `Stopped`.
     fn stop(&self) -> Option<&Stop> {
         None
     }

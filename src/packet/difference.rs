@@ -17,99 +17,133 @@ enum Json<'a> {
     Object(Vec<(&'a str, Json<'a>)>),
 }
 
-/// The first difference between the schema of a type of this program and that of a type in a ring.
-/// `None` if there is none, or if one is not a schema.
-pub(crate) fn first_difference(here: &str, ring: &str) -> Option<String> {
-    let (here, ring) = (Json::read(here)?, Json::read(ring)?);
-    difference(&here, &ring)
+/// The first difference between the schema of a type of this program and that of a type elsewhere:
+/// `place` is `ring` or `board`. `None` if there is none, or if one is not a schema.
+pub(crate) fn first_difference(here: &str, there: &str, place: &str) -> Option<String> {
+    let (here, there) = (Json::read(here)?, Json::read(there)?);
+    Comparison { place }.difference(&here, &there)
 }
 
-fn difference(here: &Json<'_>, ring: &Json<'_>) -> Option<String> {
-    let (kind, other) = (here.text("kind"), ring.text("kind"));
-    let (name, named) = (here.name(), ring.name());
-    if kind != other {
-        return Some(format!(
-            "{name} is of kind {kind} here, and {named} of kind {other} in the ring"
-        ));
-    }
-    if name != named {
-        return Some(format!("the type is {name} here, and {named} in the ring"));
-    }
-    of_fields(here, ring, name, "")
-        .or_else(|| of_variants(here, ring, name))
-        .or_else(|| of_number(here, ring, name, "len"))
-        .or_else(|| {
-            let pairs = here.list("of").iter().zip(ring.list("of"));
-            pairs.map(|(here, ring)| difference(here, ring)).find_map(|found| found)
-        })
-        .or_else(|| of_number(here, ring, name, "size"))
-        .or_else(|| of_number(here, ring, name, "align"))
+/// The comparison with a schema elsewhere. The sentences call that place so.
+struct Comparison<'a> {
+    place: &'a str,
 }
 
-/// The first difference between the fields of a type or of one of its variants.
-fn of_fields(here: &Json<'_>, ring: &Json<'_>, owner: &str, variant: &str) -> Option<String> {
-    let (fields, others) = (here.list("fields"), ring.list("fields"));
-    let owner = format!("{owner}{variant}");
-    let with_name =
-        |list: &'_ [Json<'_>], name: &str| list.iter().position(|field| field.text("name") == name);
-    for field in fields {
-        let Some(at) = with_name(others, field.text("name")) else {
-            return Some(format!("field {} is missing in the ring's {owner}", field.field()));
-        };
-        let other = &others[at];
-        let (kind, found) = (field.get("type")?, other.get("type")?);
-        if kind.name() != found.name() {
-            let (name, kind, found) = (field.text("name"), kind.name(), found.name());
+impl Comparison<'_> {
+    fn difference(&self, here: &Json<'_>, there: &Json<'_>) -> Option<String> {
+        let Self { place } = self;
+        let (kind, other) = (here.text("kind"), there.text("kind"));
+        let (name, named) = (here.name(), there.name());
+        if kind != other {
             return Some(format!(
-                "field {name:?} of {owner} is {kind} here, and {found} in the ring"
+                "{name} is of kind {kind} here, and {named} of kind {other} in the {place}"
             ));
         }
-        if let Some(inside) = difference(kind, found) {
-            return Some(format!("in field {:?} of {owner}: {inside}", field.text("name")));
+        if name != named {
+            return Some(format!("the type is {name} here, and {named} in the {place}"));
         }
+        self.of_fields(here, there, name, "")
+            .or_else(|| self.of_variants(here, there, name))
+            .or_else(|| self.of_number(here, there, name, "len"))
+            .or_else(|| {
+                let pairs = here.list("of").iter().zip(there.list("of"));
+                pairs.map(|(here, there)| self.difference(here, there)).find_map(|found| found)
+            })
+            .or_else(|| self.of_number(here, there, name, "size"))
+            .or_else(|| self.of_number(here, there, name, "align"))
     }
-    if let Some(other) = others.iter().find(|other| with_name(fields, other.text("name")).is_none())
-    {
-        return Some(format!("field {} of the ring's {owner} is missing here", other.field()));
-    }
-    fields.iter().find_map(|field| {
-        let other = &others[with_name(others, field.text("name"))?];
-        let (offset, found) = (field.number("offset"), other.number("offset"));
-        (offset != found)
-            .then(|| format!("field {} of {owner} is at offset {found} in the ring", field.field()))
-    })
-}
 
-fn of_variants(here: &Json<'_>, ring: &Json<'_>, owner: &str) -> Option<String> {
-    let (variants, others) = (here.list("variants"), ring.list("variants"));
-    for variant in variants {
-        let name = variant.text("name");
-        let Some(other) = others.iter().find(|other| other.text("name") == name) else {
-            return Some(format!("variant {name:?} is missing in the ring's {owner}"));
+    /// The first difference between the fields of a type or of one of its variants.
+    fn of_fields(
+        &self,
+        here: &Json<'_>,
+        there: &Json<'_>,
+        owner: &str,
+        variant: &str,
+    ) -> Option<String> {
+        let Self { place } = self;
+        let (fields, others) = (here.list("fields"), there.list("fields"));
+        let owner = format!("{owner}{variant}");
+        let with_name = |list: &'_ [Json<'_>], name: &str| {
+            list.iter().position(|field| field.text("name") == name)
         };
-        if let Some(found) = of_fields(variant, other, owner, &format!("::{name}")) {
-            return Some(found);
+        for field in fields {
+            let Some(at) = with_name(others, field.text("name")) else {
+                return Some(format!(
+                    "field {} is missing in the {place}'s {owner}",
+                    field.field()
+                ));
+            };
+            let other = &others[at];
+            let (kind, found) = (field.get("type")?, other.get("type")?);
+            if kind.name() != found.name() {
+                let (name, kind, found) = (field.text("name"), kind.name(), found.name());
+                return Some(format!(
+                    "field {name:?} of {owner} is {kind} here, and {found} in the {place}"
+                ));
+            }
+            if let Some(inside) = self.difference(kind, found) {
+                return Some(format!("in field {:?} of {owner}: {inside}", field.text("name")));
+            }
         }
-    }
-    let is_here = |name: &str| variants.iter().any(|variant| variant.text("name") == name);
-    if let Some(other) = others.iter().find(|other| !is_here(other.text("name"))) {
-        let name = other.text("name");
-        return Some(format!("variant {name:?} of the ring's {owner} is missing here"));
-    }
-    variants.iter().find_map(|variant| {
-        let name = variant.text("name");
-        let other = others.iter().find(|other| other.text("name") == name)?;
-        let (tag, found) = (variant.number("tag"), other.number("tag"));
-        (tag != found).then(|| {
-            format!("variant {name:?} of {owner} has tag {tag} here, and {found} in the ring")
+        if let Some(other) =
+            others.iter().find(|other| with_name(fields, other.text("name")).is_none())
+        {
+            return Some(format!(
+                "field {} of the {place}'s {owner} is missing here",
+                other.field()
+            ));
+        }
+        fields.iter().find_map(|field| {
+            let other = &others[with_name(others, field.text("name"))?];
+            let (offset, found) = (field.number("offset"), other.number("offset"));
+            (offset != found).then(|| {
+                format!("field {} of {owner} is at offset {found} in the {place}", field.field())
+            })
         })
-    })
-}
+    }
 
-fn of_number(here: &Json<'_>, ring: &Json<'_>, owner: &str, member: &str) -> Option<String> {
-    let (number, found) = (here.number(member), ring.number(member));
-    (number != found)
-        .then(|| format!("{member} of {owner} is {number} here, and {found} in the ring"))
+    fn of_variants(&self, here: &Json<'_>, there: &Json<'_>, owner: &str) -> Option<String> {
+        let Self { place } = self;
+        let (variants, others) = (here.list("variants"), there.list("variants"));
+        for variant in variants {
+            let name = variant.text("name");
+            let Some(other) = others.iter().find(|other| other.text("name") == name) else {
+                return Some(format!("variant {name:?} is missing in the {place}'s {owner}"));
+            };
+            if let Some(found) = self.of_fields(variant, other, owner, &format!("::{name}")) {
+                return Some(found);
+            }
+        }
+        let is_here = |name: &str| variants.iter().any(|variant| variant.text("name") == name);
+        if let Some(other) = others.iter().find(|other| !is_here(other.text("name"))) {
+            let name = other.text("name");
+            return Some(format!("variant {name:?} of the {place}'s {owner} is missing here"));
+        }
+        variants.iter().find_map(|variant| {
+            let name = variant.text("name");
+            let other = others.iter().find(|other| other.text("name") == name)?;
+            let (tag, found) = (variant.number("tag"), other.number("tag"));
+            (tag != found).then(|| {
+                format!(
+                    "variant {name:?} of {owner} has tag {tag} here, and {found} in the {place}"
+                )
+            })
+        })
+    }
+
+    fn of_number(
+        &self,
+        here: &Json<'_>,
+        there: &Json<'_>,
+        owner: &str,
+        member: &str,
+    ) -> Option<String> {
+        let Self { place } = self;
+        let (number, found) = (here.number(member), there.number(member));
+        (number != found)
+            .then(|| format!("{member} of {owner} is {number} here, and {found} in the {place}"))
+    }
 }
 
 impl<'a> Json<'a> {
@@ -215,7 +249,9 @@ fn read_items<'a, T>(
 
 #[cfg(test)]
 mod tests {
-    use super::first_difference;
+    fn first_difference(here: &str, there: &str) -> Option<String> {
+        super::first_difference(here, there, "ring")
+    }
 
     /// A struct with these fields: name, offset, type.
     fn chat(fields: &[(&str, usize, &str)]) -> String {

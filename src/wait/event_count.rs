@@ -60,7 +60,7 @@ pub(crate) struct Waiter {
     registered: AtomicU64,
     /// There are several cores, so another process can run while this one spins.
     several_cores: bool,
-    /// Ends its waits from outside.
+    /// The stop that ends its waits from outside.
     #[cfg(not(loom))]
     stop: Option<Stop>,
 }

@@ -213,11 +213,12 @@ impl AnyPublisher {
         in_task(&mut clock, SendError::System, |clock| {
             clock.begin(None);
             let found = self.types.index_of::<T, SendFailure>(&self.sender, Timeout::Task);
-            let end = || self.sender.entry.segment.end_of_wait(since);
-            match if let Err(SendFailure::NotReady(_)) = found { end() } else { None } {
-                Some(error) => Err(type_table::refused(error).into()),
-                None => found.map(|(index, _)| index),
+            if let Err(SendFailure::NotReady(_)) = found
+                && let Some(error) = self.sender.entry.segment.end_of_wait(since)
+            {
+                return Err(type_table::refused(error).into());
             }
+            found.map(|(index, _)| index)
         })
         .await
     }

@@ -243,14 +243,7 @@ impl BoardBuilder {
 fn fix_type<T: Packet>(segment: &Segment) -> Result<(), OpenError> {
     let control = segment.lock()?;
     let is_alive = |entry_id| segment.is_alive(entry_id);
-    let registered = Registrar::new(&control, segment, &is_alive).register(&T::TYPE);
-    let index = registered.map_err(|error| match error {
-        OpenError::TypeMismatch { expected, found, difference } => {
-            let difference = difference.map(|text| text.replace("the ring", "the board"));
-            OpenError::TypeMismatch { expected, found, difference }
-        }
-        error => error,
-    })?;
+    let index = Registrar::new(&control, segment, &is_alive).register(&T::TYPE)?;
     segment.with_types(|table| table.membership.accept([index]));
     Ok(())
 }

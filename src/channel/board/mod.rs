@@ -252,9 +252,7 @@ error_family! {
     ChangedError waits for (), {
         /// No writer has added this key, or the id is one of another board. A writer adds keys that
         /// readers shall wait for with [`BoardWriter::cell`].
-        UnknownKey(key: String) => (
-            "unknown key {key}: {NO_KEY}"
-        ),
+        UnknownKey(key: String) => ("unknown key {key}: {NO_KEY}"),
         /// The bytes of the value, or the words of its cell, are not valid.
         Corrupt(what: Box<str>) => ("corrupt value: {what}"),
         /// The value has not changed, and the reader's [`Stop`](crate::Stop) was called.

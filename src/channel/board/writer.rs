@@ -50,8 +50,7 @@ impl<T: Packet> fmt::Debug for BoardWriter<T> {
 impl<T: Packet> BoardWriter<T> {
     pub(super) fn join(attachment: &Arc<Segment>) -> Result<Self, OpenError> {
         let (entry, cells) = BoardEntry::writer(attachment)?;
-        let segment = attachment;
-        let keys = KnownKeys::new(segment.memory().address());
+        let keys = KnownKeys::new(attachment.memory().address());
         let notifiers = (0..cells.cells().heads().len()).map(|_| None).collect();
         Ok(Self {
             cells,
@@ -59,8 +58,8 @@ impl<T: Packet> BoardWriter<T> {
             notifiers,
             fences: !futex::register_barrier(),
             scratch: Scratch::new(),
-            limit: segment.settings().cell_size,
-            stop: segment.stop().cloned(),
+            limit: attachment.settings().cell_size,
+            stop: attachment.stop().cloned(),
             entry,
             packet: PhantomData,
         })

@@ -1,8 +1,8 @@
 //! Waiting for a handover in a task: a thread that waits for the connections of all such handovers
 //! of the process, and wakes their tasks.
 //!
-//! The thread starts with the first handover, and ends with the last. A forked child starts
-//! its own.
+//! The thread starts with the first handover, and ends with the last. A forked child starts its
+//! own.
 
 use super::Handover;
 use crate::cluster::error::{HandoverError, HandoverFailure};
@@ -275,11 +275,13 @@ impl Poller {
             }
             events.clear();
             // Bounded: a stop interrupts nothing, and neither does a descriptor that was closed.
-            let wait = |events| epoll::wait(&self.epoll, spare_capacity(events), longest.as_ref());
-            match if self.epoll.is_open() { wait(&mut events) } else { Err(Errno::BADF) } {
-                Ok(_) | Err(Errno::INTR) => {}
-                // Only a descriptor that other code closed. The tasks are leaving.
-                Err(_) => std::thread::sleep(LONGEST),
+            let waited = self
+                .epoll
+                .is_open()
+                .then(|| epoll::wait(&self.epoll, spare_capacity(&mut events), longest.as_ref()));
+            // Other code closed the descriptor: the tasks are leaving.
+            if !matches!(waited, Some(Ok(_) | Err(Errno::INTR))) {
+                std::thread::sleep(LONGEST);
             }
             let is_lost = !self.is_open();
             for waker in self.take_wakers(&events, is_lost) {

@@ -75,9 +75,8 @@ impl Worker {
     /// Each error contains the descriptors. No message was sent.
     /// [`WrongCount`](SendFdsError::WrongCount), [`NotAccepted`](SendFdsError::NotAccepted),
     /// [`Away`](SendFdsError::Away), [`QueueFull`](SendFdsError::QueueFull),
-    /// [`Untrusted`](SendFdsError::Untrusted),
-    /// [`System`](SendFdsError::System), and [`Message`](SendFdsError::Message) with an error of
-    /// [`send_to`](Worker::send_to).
+    /// [`Untrusted`](SendFdsError::Untrusted), [`System`](SendFdsError::System), and
+    /// [`Message`](SendFdsError::Message) with an error of [`send_to`](Worker::send_to).
     pub fn send_fds_to<T: Packet>(
         &self,
         who: &(impl Addressee + ?Sized),
