@@ -134,6 +134,7 @@ fn is_expected(error: &SendFdsTimeoutError) -> bool {
         error,
         SendFdsTimeoutError::Timeout { .. }
             | SendFdsTimeoutError::NotAccepted { .. }
+            | SendFdsTimeoutError::Away { .. }
             | SendFdsTimeoutError::Message(
                 SendToError::NoInbox { .. }
                     | SendToError::UnknownWorker { .. }
