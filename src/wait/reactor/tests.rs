@@ -64,10 +64,19 @@ impl Endpoint {
     }
 }
 
+/// Lanes that are never dropped. The list keeps them reachable for the leak check of the address
+/// sanitizer, also when their threads have ended.
+fn new_lanes() -> &'static Lanes {
+    static ALL: Mutex<Vec<&Lanes>> = Mutex::new(Vec::new());
+    let lanes = Box::leak(Box::default());
+    ALL.lock().unwrap().push(lanes);
+    lanes
+}
+
 /// Threads that sleep by futex_waitv, and threads that sleep by io_uring where the kernel has it.
 fn both() -> Vec<&'static Lanes> {
     let lanes = |uring| {
-        let lanes: &'static Lanes = Box::leak(Box::default());
+        let lanes = new_lanes();
         // An endpoint that stays, and with it the first thread.
         let first = LaneEntry::new(Arc::default(), &[], None, false);
         let (lane, _) = lanes.start(uring, first).unwrap();
@@ -170,7 +179,7 @@ fn more_words_than_one_thread_can_wait_for_have_several() {
 
 #[test]
 fn a_thread_ends_with_its_last_endpoint() {
-    let lanes: &'static Lanes = Box::leak(Box::default());
+    let lanes = new_lanes();
     for _ in 0..20 {
         let endpoints: Vec<_> = (0..40).map(|_| Endpoint::new(lanes, None)).collect();
         assert_eq!(lanes.lock().len(), 1, "the first thread has them all");
