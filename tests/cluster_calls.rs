@@ -488,3 +488,24 @@ fn a_caller_that_polls_learns_that_no_server_lives() {
         !matches!(second.wait_timeout(Duration::ZERO), Err(CallTimeoutError::Timeout { .. }))
     });
 }
+
+/// The worker's only cell is used for both services, whose requests have equal positions.
+#[test]
+fn an_outcome_of_one_service_is_none_of_another() {
+    let cluster = unique("one-cell");
+    let worker = Worker::builder().max_calls(1).join(&cluster, "both").unwrap();
+    let mut servers = ["one", "two"].map(|name| worker.service::<u64, u64>(name).unwrap());
+    let clients = ["one", "two"].map(|name| worker.client::<u64, u64>(name).unwrap());
+    for number in 0..100 {
+        for (server, client) in servers.iter_mut().zip(&clients) {
+            let mut call = client.start(&number).unwrap();
+            assert!(matches!(
+                call.wait_timeout(Duration::ZERO),
+                Err(CallTimeoutError::Timeout { .. })
+            ));
+            let request = server.recv().unwrap();
+            Request::reply(request, &(number + 1)).unwrap();
+            assert_eq!(*call.wait_timeout(FAR).unwrap(), number + 1);
+        }
+    }
+}

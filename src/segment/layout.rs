@@ -279,8 +279,8 @@ pub(crate) struct SlotInfo {
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub(crate) struct CallCell {
-    /// The outcome (`ring::call::Outcome`), 0 while there is none. The server stores it with
-    /// release, after all other words and the reply.
+    /// The outcome (`ring::call::Outcome`) of the request at the position that it has, or 0. The
+    /// server stores it with release, after all other words and the reply.
     pub(crate) state: AtomicU64,
     /// The words that the thread of the caller sleeps on.
     pub(crate) event_count: EventCount,

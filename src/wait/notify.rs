@@ -17,13 +17,13 @@ use std::{
 };
 
 /// Wakes the sleepers of an event count that is notified once, after a store that is sequentially
-/// consistent. Nobody had registered before the wait began, so the number of waiters tells whether
-/// one sleeps. Pairs with [`Waiter::park_once`].
+/// consistent or has such a fence behind it. Nobody had registered before the wait began, so the
+/// number of waiters tells whether one sleeps. Pairs with [`Waiter::park_once`].
 #[cfg(not(loom))]
 #[inline]
 pub(crate) fn notify_once(event_count: &EventCount) {
-    // In one order with the caller's store before it, and with the addition in `count_waiter` and
-    // the waiter's look behind it.
+    // In one order with the caller's store or fence before it, and with the addition in
+    // `count_waiter` and the waiter's look behind it.
     if event_count.waiters.load(Ordering::SeqCst) != 0 {
         wake_once(event_count);
     }

@@ -2,7 +2,7 @@
 //! for its next call.
 //!
 //! ```text
-//!  call      cell: state := 0, deferred := 0 ─► publish the request at p
+//!  call      cell: deferred := 0; the state stays that of an earlier position ─► publish at p
 //!  take      own := p|PIN ─► CAS shared p → p|PIN ─► own := p ─► shared := p + 1
 //!              ─► load given_up, caller, since ─► p < since: skip
 //!              ─► given_up is not 0: load cell.given_up ─► it is p + 1: skip
@@ -787,7 +787,10 @@ impl Replies {
         if client.mode == Mode::Free {
             if client.calls < self.calls {
                 let cell = &mut new.cells[area];
-                (cell.state, cell.deferred) = (0, (0, 0));
+                cell.deferred = (0, 0);
+                if matches!(self.fault, Fault::NoPositionInState | Fault::NoPositionInReusedState) {
+                    cell.state = 0;
+                }
                 new.open[area] = state.tail + 1;
                 new.truth[usize::from(state.tail)] = Truth { area: client.area, ..UNPUBLISHED };
                 new.tail += 1;

@@ -9,8 +9,8 @@ use super::{Abandoned, WorkerCalls};
 #[cfg(feature = "async")]
 use crate::channel::RoomWait;
 use crate::channel::{
-    EndedCell, EntryId, FreshCell, NoPlace, Over, RequestStatus, Ring, SendError, SendFailure,
-    SendTimeoutError, SentCell, Types, consumers,
+    EndedCell, EntryId, FreshCell, NoPlace, Over, RequestRingId, RequestStatus, Ring, SendError,
+    SendFailure, SendTimeoutError, SentCell, Types, consumers,
 };
 use crate::cluster::names::Cluster;
 use crate::error::{Detachment, OpenError};
@@ -33,6 +33,7 @@ pub(crate) struct ServiceLink {
     pub(crate) cluster: Cluster,
     /// An attachment to the request ring, to check the state of requests.
     pub(crate) requests: Arc<Ring>,
+    ring_id: RequestRingId,
     pub(super) types: [TypeInfo; 2],
     pub(super) calls: Arc<WorkerCalls>,
     senders: Senders,
@@ -120,6 +121,7 @@ impl ServiceLink {
         Ok(Self {
             cluster: cluster.clone(),
             requests: Arc::new(requests),
+            ring_id: RequestRingId::new(),
             types,
             calls,
             senders: Senders::new(first),
@@ -154,14 +156,14 @@ impl ServiceLink {
             self.collect_by_the_clock();
         }
         let pool = self.calls.area.pool();
-        pool.take(bytes).or_else(|_| self.take_again(bytes))
+        pool.take(self.ring_id, bytes).or_else(|_| self.take_again(bytes))
     }
 
     /// Tries again after all calls that were given up were checked.
     #[cold]
     fn take_again(&self, bytes: usize) -> Result<FreshCell, StartFailure> {
         self.calls.collect();
-        self.calls.area.pool().take(bytes).map_err(StartFailure::NoPlace)
+        self.calls.area.pool().take(self.ring_id, bytes).map_err(StartFailure::NoPlace)
     }
 
     /// Publishes the request of a cell. If there is no room for it, waits at most that long.

@@ -1,8 +1,9 @@
 //! The endpoints by which one worker sends requests to one service, and which thread uses them.
 //!
-//! Threads share endpoints: a thread takes one out, sends without the lock, and returns it. If none
-//! is idle, it attaches another. No thread waits while another serializes, unless the request ring
-//! has no entry left: then it waits until one is returned. There is always one.
+//! Threads share endpoints. A thread uses the first one under its lock, if no other thread does.
+//! Else it takes one out of a list, sends without the list's lock, and returns it. If none is idle,
+//! it attaches another. No thread waits while another serializes, unless the request ring has no
+//! entry left: then it waits until one is idle. There is always one.
 //!
 //! Serialization runs code of the user, which may call the same service. Servers read nothing
 //! behind the open claim of the outer request, so such a call would wait for itself: it is refused.
@@ -11,28 +12,30 @@ use super::requests::RequestTag;
 use crate::channel::{AnyPublisher, EventCount, MessageHeader, SendFailure};
 use crate::error::OpenError;
 use crate::packet::Packet;
+use crate::sync::{AtomicU64, Ordering};
 use crate::sys::stop::Stop;
 use crate::wait::{Pace, Sleep, Subject, Timeout, Wait, Waiter, notify_one, wait_until};
 use std::cell::RefCell;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 thread_local! {
     /// The endpoints that this thread is sending with, by the addresses of their [`Senders`].
     static SENDING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
+/// In boxes: an endpoint is large, and each call would move it twice.
+type IdleSenders = Vec<Box<RequestSender>>;
+
 /// All endpoints of a worker at one service: at least one.
 pub(super) struct Senders {
-    shared: Mutex<Shared>,
-    /// Notified when an endpoint returns and a thread waits.
-    returned: EventCount,
-}
-
-struct Shared {
-    #[expect(clippy::vec_box, reason = "an endpoint is large, and each call would move it twice")]
-    idle: Vec<Box<RequestSender>>,
+    /// Locked while a thread sends with it.
+    first: Mutex<RequestSender>,
+    /// Endpoints beside the first that no thread sends with.
+    idle: Mutex<IdleSenders>,
     /// Threads that wait for an endpoint.
-    waiting: usize,
+    waiting: AtomicU64,
+    /// Notified when an endpoint is idle and a thread waits.
+    returned: EventCount,
 }
 
 /// An endpoint at a request ring.
@@ -52,38 +55,68 @@ pub(super) enum NoSender {
     Open(OpenError),
 }
 
+/// An endpoint that no other thread uses.
+pub(super) enum Idle<'a> {
+    First(MutexGuard<'a, RequestSender>),
+    Other(Box<RequestSender>),
+}
+
 /// An endpoint that is lent to this thread. Dropping it returns the endpoint, in a panic too.
 struct Lent<'a> {
     senders: &'a Senders,
-    sender: Option<Box<RequestSender>>,
+    /// `None` while it is dropped.
+    sender: Option<Idle<'a>>,
 }
 
 impl Senders {
     /// The endpoints of a worker that has attached the first one.
     pub(super) fn new(first: RequestSender) -> Self {
-        let shared = Shared { idle: vec![Box::new(first)], waiting: 0 };
-        Self { shared: Mutex::new(shared), returned: EventCount::default() }
+        Self {
+            first: Mutex::new(first),
+            idle: Mutex::default(),
+            waiting: AtomicU64::new(0),
+            returned: EventCount::default(),
+        }
     }
 
     /// Lends an endpoint to `work`. If none is idle, calls `get` for one.
-    #[inline]
-    pub(super) fn with<R>(
-        &self,
-        get: impl FnOnce() -> Result<Box<RequestSender>, NoSender>,
+    #[inline(always)]
+    pub(super) fn with<'a, R>(
+        &'a self,
+        get: impl FnOnce() -> Result<Idle<'a>, NoSender>,
         work: impl FnOnce(&mut RequestSender) -> R,
     ) -> Result<R, NoSender> {
         let own = std::ptr::from_ref(self).addr();
         if SENDING.with_borrow(|all| all.contains(&own)) {
             return Err(NoSender::Nested);
         }
-        let idle = self.lock().idle.pop();
-        let sender = match idle {
+        let sender = match self.first().or_else(|| self.other()) {
             Some(sender) => sender,
             None => get()?,
         };
         let mut lent = Lent { senders: self, sender: Some(sender) };
         SENDING.with_borrow_mut(|all| all.push(own));
-        lent.sender.as_deref_mut().map(work).ok_or(NoSender::Nested)
+        match &mut lent.sender {
+            Some(Idle::First(sender)) => Ok(work(sender)),
+            Some(Idle::Other(sender)) => Ok(work(sender)),
+            None => Err(NoSender::Nested),
+        }
+    }
+
+    /// The first endpoint, if no thread uses it.
+    #[inline]
+    fn first(&self) -> Option<Idle<'_>> {
+        match self.first.try_lock() {
+            Ok(sender) => Some(Idle::First(sender)),
+            // A panic leaves it as it is: the next operation aborts a claim that is still open.
+            Err(TryLockError::Poisoned(poisoned)) => Some(Idle::First(poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Another endpoint that no thread uses.
+    fn other(&self) -> Option<Idle<'_>> {
+        self.lock().pop().map(Idle::Other)
     }
 
     /// Attaches an endpoint with `attach`, or waits until one is idle.
@@ -93,34 +126,37 @@ impl Senders {
         timeout: Timeout,
         stop: Option<&Stop>,
         attach: impl Fn() -> Result<RequestSender, OpenError>,
-    ) -> Result<Box<RequestSender>, NoSender> {
+    ) -> Result<Idle<'_>, NoSender> {
         let waiter = Waiter::new(Wait::park(), Sleep::Futex).with_stop(stop);
         let look = |_: &mut Pace| {
-            if let Some(sender) = self.lock().idle.pop() {
+            if let Some(sender) = self.first().or_else(|| self.other()) {
                 return Some(Ok(sender));
             }
             match attach() {
                 Err(OpenError::Full { .. }) if !waiter.is_stopped() => None,
                 Err(OpenError::Full { .. }) => Some(Err(NoSender::Full)),
-                attached => Some(attached.map(Box::new).map_err(NoSender::Open)),
+                attached => Some(match attached {
+                    Ok(sender) => Ok(Idle::Other(Box::new(sender))),
+                    Err(error) => Err(NoSender::Open(error)),
+                }),
             }
         };
         let pause = |pace: &mut Pace, deadline| {
-            self.lock().waiting += 1;
+            self.waiting.fetch_add(1, Ordering::SeqCst);
             // Another worker may leave an entry, too, which nothing tells.
-            let is_idle = || !self.lock().idle.is_empty();
+            let is_idle = || self.first().is_some() || !self.lock().is_empty();
             pace.pause(Subject { id: 0, is_pending: true }, deadline, |bound| {
                 waiter.park_once(&self.returned, bound, is_idle)
             });
-            self.lock().waiting -= 1;
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
         };
         let found = wait_until(&mut Pace::new(), timeout.deadline(), look, pause);
         found.unwrap_or(Err(NoSender::Full))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
+    fn lock(&self) -> MutexGuard<'_, IdleSenders> {
         // A panic leaves the list consistent: no code of the user runs under the lock.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,17 +180,16 @@ impl RequestSender {
 }
 
 impl Drop for Lent<'_> {
+    #[inline]
     fn drop(&mut self) {
         SENDING.with_borrow_mut(|all| all.pop());
-        if let Some(sender) = self.sender.take() {
-            let is_awaited = {
-                let mut shared = self.senders.lock();
-                shared.idle.push(sender);
-                shared.waiting > 0
-            };
-            if is_awaited {
-                notify_one(&self.senders.returned);
-            }
+        match self.sender.take() {
+            Some(Idle::Other(sender)) => self.senders.lock().push(sender),
+            first => drop(first),
+        }
+        // A waiter that this load misses finds the endpoint after its sleep, which is bounded.
+        if self.senders.waiting.load(Ordering::SeqCst) > 0 {
+            notify_one(&self.senders.returned);
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::wait::{
 };
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,9 +68,9 @@ pub struct Call<R: Packet> {
     packet: PhantomData<fn() -> R>,
 }
 
-/// The untyped part of a call.
-pub(super) struct Flight {
-    link: Arc<ServiceLink>,
+/// The untyped part of a call. `L` owns or borrows the link.
+pub(super) struct Flight<L: Deref<Target = ServiceLink> = Arc<ServiceLink>> {
+    link: L,
     wait: Wait,
     stop: Option<Stop>,
     progress: Progress,
@@ -95,21 +96,7 @@ enum Progress {
 
 impl<R: Packet> Call<R> {
     #[inline]
-    pub(super) fn new(
-        link: &Arc<ServiceLink>,
-        wait: Wait,
-        stop: Option<Stop>,
-        sent: SentCall,
-    ) -> Self {
-        let flight = Flight {
-            link: Arc::clone(link),
-            wait,
-            stop,
-            progress: Progress::InFlight(sent),
-            pace: Pace::new(),
-            check_at: None,
-            listener: None,
-        };
+    pub(super) fn new(flight: Flight) -> Self {
         Self { flight, packet: PhantomData }
     }
 
@@ -123,7 +110,7 @@ impl<R: Packet> Call<R> {
     /// [`NotInFlight`](CallError::NotInFlight) if the outcome was returned before.
     #[inline]
     pub fn wait(mut self) -> Result<Reply<R>, CallError> {
-        self.finish(Timeout::Never)
+        self.flight.finish(Timeout::Never)
     }
 
     /// Waits for the reply in a task, for any executor. Dropping the future cancels the call.
@@ -147,30 +134,43 @@ impl<R: Packet> Call<R> {
     ///
     /// As [`wait`](Self::wait), and [`Timeout`](CallTimeoutError::Timeout).
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Reply<R>, CallTimeoutError> {
-        self.finish(Timeout::After(timeout))
+        self.flight.finish(Timeout::After(timeout))
     }
 
     /// Cancels the call, as dropping it does. A server that has not started with the request skips
     /// it; a server that has started finds out with
     /// [`Request::is_wanted`](super::Request::is_wanted).
     pub fn cancel(self) {}
+}
+
+impl<L: Deref<Target = ServiceLink>> Flight<L> {
+    #[inline(always)]
+    pub(super) fn new(link: L, wait: Wait, stop: Option<Stop>, sent: SentCall) -> Self {
+        Self {
+            link,
+            wait,
+            stop,
+            progress: Progress::InFlight(sent),
+            pace: Pace::new(),
+            check_at: None,
+            listener: None,
+        }
+    }
 
     /// Waits for the outcome and takes it.
     #[inline]
-    pub(super) fn finish<F: Form<CallError, WaitingForServer>>(
+    pub(super) fn finish<R: Packet, F: Form<CallError, WaitingForServer>>(
         &mut self,
         timeout: Timeout,
     ) -> Result<Reply<R>, F> {
-        if self.flight.spin_briefly() {
+        if self.spin_briefly() {
             own_thread::let_others_run();
-        } else if !self.flight.wait_until(timeout.deadline()) {
-            if Stop::was_called(self.flight.stop.as_ref()) {
+        } else if !self.wait_until(timeout.deadline()) {
+            if Stop::was_called(self.stop.as_ref()) {
                 return Err(CallError::Stopped.into());
             }
-            rearm(&mut self.flight);
-            if let Some(error) =
-                F::not_ready(own_thread::waiting_for(&self.flight.link, self.flight.status()))
-            {
+            rearm(self);
+            if let Some(error) = F::not_ready(own_thread::waiting_for(&self.link, self.status())) {
                 return Err(error);
             }
         }
@@ -178,13 +178,13 @@ impl<R: Packet> Call<R> {
     }
 
     #[inline]
-    fn take(&mut self) -> Result<Reply<R>, CallError> {
-        match std::mem::replace(&mut self.flight.progress, Progress::Over) {
+    fn take<R: Packet>(&mut self) -> Result<Reply<R>, CallError> {
+        match std::mem::replace(&mut self.progress, Progress::Over) {
             Progress::InFlight(sent) => match sent.end() {
                 Ok(ended) => Reply::of(ended),
                 Err(sent) => {
                     // Cannot be: the wait returned because the outcome is there.
-                    self.flight.progress = Progress::InFlight(sent);
+                    self.progress = Progress::InFlight(sent);
                     Err(CallError::NotInFlight)
                 }
             },
@@ -193,9 +193,7 @@ impl<R: Packet> Call<R> {
             Progress::Over => Err(CallError::NotInFlight),
         }
     }
-}
 
-impl Flight {
     /// The call, until its outcome is taken from its cell.
     #[inline]
     fn in_flight(&self) -> Option<&SentCall> {
@@ -324,7 +322,7 @@ impl Flight {
     }
 }
 
-impl Waitable for Flight {
+impl<L: Deref<Target = ServiceLink>> Waitable for Flight<L> {
     fn has_next(&mut self) -> bool {
         self.has_ended() || self.poll()
     }
@@ -376,7 +374,7 @@ impl<R: Packet> Selectable for Call<R> {
     }
 }
 
-impl Drop for Flight {
+impl<L: Deref<Target = ServiceLink>> Drop for Flight<L> {
     fn drop(&mut self) {
         // In a forked child, the call is the parent's.
         if let Progress::InFlight(sent) = std::mem::replace(&mut self.progress, Progress::Over)

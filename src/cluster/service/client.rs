@@ -1,7 +1,7 @@
 //! Clients: start calls.
 
 use super::builder::ServiceBuilder;
-use super::call::{CALL, Call};
+use super::call::{CALL, Call, Flight};
 use super::own_thread;
 use super::reply::Reply;
 use crate::channel::{FreshCell, NoPlace, OWN_THREAD_TIMEOUT, SendFailure};
@@ -17,6 +17,7 @@ use crate::sys::stop::Stop;
 use crate::wait::{Deadline, PENDING, Pace, Timeout, Wait};
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,8 +159,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ///
     /// As [`start`](Self::start) and [`Call::wait`].
     pub fn call(&self, request: impl SendAs<Q>) -> Result<Reply<R>, CallError> {
-        let mut call = self.begin::<CallError>(request.value(), Deadline::NEVER)?;
-        call.finish(Timeout::Never)
+        let sent = self.begin::<CallError>(request.value(), Deadline::NEVER)?;
+        self.flight(&*self.link, sent).finish(Timeout::Never)
     }
 
     /// Calls the service and waits for the reply for a limited time. After a timeout the call is
@@ -174,8 +175,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         timeout: Duration,
     ) -> Result<Reply<R>, CallTimeoutError> {
         let deadline = Deadline::after(timeout);
-        let mut call = self.begin::<CallTimeoutError>(request.value(), deadline)?;
-        call.finish(Timeout::After(timeout).left(deadline))
+        let sent = self.begin::<CallTimeoutError>(request.value(), deadline)?;
+        self.flight(&*self.link, sent).finish(Timeout::After(timeout).left(deadline))
     }
 
     /// Starts a call. [`Call::wait`] waits for its reply.
@@ -189,7 +190,8 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// [`Unserializable`](CallError::Unserializable), [`Open`](CallError::Open),
     /// [`WouldDeadlock`](CallError::WouldDeadlock), [`Send`](CallError::Send).
     pub fn start(&self, request: impl SendAs<Q>) -> Result<Call<R>, CallError> {
-        self.begin(request.value(), Deadline::NEVER)
+        let sent = self.begin::<CallError>(request.value(), Deadline::NEVER)?;
+        Ok(self.call_of(sent))
     }
 
     /// Calls the service and waits for the reply in a task, for any executor. Dropping the future
@@ -272,18 +274,19 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         self.stop = Some(stop.clone());
     }
 
+    #[inline]
     fn begin<F: Form<CallError, WaitingForServer>>(
         &self,
         request: &impl Packet<Archived = Q::Archived>,
         deadline: Deadline,
-    ) -> Result<Call<R>, F> {
+    ) -> Result<SentCall, F> {
         let mut place = self.place()?;
         let (mut own_thread_deadline, mut pace) = (None, Pace::new());
         let mut bound = deadline.cut(PENDING);
         loop {
             let waits = (self.wait, self.stop.as_ref());
             match self.link.send(place, request, waits, Timeout::After(bound)) {
-                Ok(sent) => return Ok(self.call_of(sent)),
+                Ok(sent) => return Ok(sent),
                 Err(failed) => place = self.again(failed)?,
             }
             if deadline.has_passed()
@@ -307,7 +310,12 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
 
     #[inline(always)]
     fn call_of(&self, sent: SentCall) -> Call<R> {
-        Call::new(&self.link, self.wait, self.stop.clone(), sent)
+        Call::new(self.flight(Arc::clone(&self.link), sent))
+    }
+
+    #[inline(always)]
+    fn flight<L: Deref<Target = ServiceLink>>(&self, link: L, sent: SentCall) -> Flight<L> {
+        Flight::new(link, self.wait, self.stop.clone(), sent)
     }
 
     /// The place of a call whose request may be sent later.

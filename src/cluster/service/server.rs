@@ -6,8 +6,8 @@
 use super::own_thread::OwnServer;
 use super::reply::{self, ReplyGate};
 use crate::channel::{
-    Cursor, EventCount, GroupReceiver, HoldsPacket, KeptEventCount, RecvFailure, ReplyRight, Taken,
-    Waitable, rearm,
+    CallMemory, Cursor, EventCount, GroupReceiver, HoldsPacket, KeptEventCount, RecvFailure,
+    ReplyRight, Taken, Waitable, rearm,
 };
 use crate::cluster::calls::{CallerCache, ReachError, TakenRequest};
 use crate::cluster::error::{ReplyError, ServiceRecvError, ServiceRecvFailure};
@@ -18,7 +18,7 @@ use crate::packet::{Packet, Scratch};
 use crate::sys::stop::Stop;
 use crate::wait::{Deadline, Listener, Pace, Subject, Timeout, Wait};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// How long a server tries to map a caller before it gives its request up.
@@ -31,8 +31,8 @@ pub(super) struct Server {
     own: OwnServer,
     /// The request that was handed out and has no outcome yet.
     open: Option<OpenRequest>,
-    /// The caller of the last request: it was mapped then.
-    last: CallerId,
+    /// The caller of the last request, and its memory. The keeper may unmap it meanwhile.
+    last: (CallerId, Weak<CallMemory>),
     gate: Arc<ReplyGate>,
     scratch: Scratch,
     request_type: u16,
@@ -82,7 +82,7 @@ impl Server {
             receiver,
             own,
             open: None,
-            last: CallerId::NONE,
+            last: (CallerId::NONE, Weak::new()),
             gate: Arc::new(ReplyGate::new(callers)),
             scratch: Scratch::default(),
             request_type,
@@ -101,7 +101,7 @@ impl Server {
         let Some(taken) = self.receiver.take_fast(timeout) else { return false };
         let request = self.receiver.request(&taken);
         if let Some(TakenRequest { caller, right, may_be_given_up: false }) = request
-            && caller == self.last
+            && caller == self.last.0
             && caller != CallerId::NONE
             && taken.descriptor.type_index() == self.request_type
         {
@@ -137,7 +137,6 @@ impl Server {
             };
             match self.check(taken) {
                 RequestCheck::Wanted(request) => {
-                    self.last = request.caller;
                     self.open = Some(request);
                     return Ok(taken.descriptor.type_index() == self.request_type);
                 }
@@ -214,7 +213,10 @@ impl Server {
         };
         match self.gate.callers.reach(caller) {
             Ok(memory) if may_be_given_up && right.is_given_up(&memory) => {}
-            Ok(_) => return RequestCheck::Wanted(OpenRequest { caller, right }),
+            Ok(memory) => {
+                self.last = (caller, Arc::downgrade(&memory));
+                return RequestCheck::Wanted(OpenRequest { caller, right });
+            }
             Err(ReachError::Gone) => {}
             Err(ReachError::NotNow(error)) => return RequestCheck::Shortage(error),
         }
@@ -240,7 +242,9 @@ impl Server {
         };
         // Also if the serialization panics: the request must not be handed out again.
         let _released = Released(&mut self.receiver);
-        match self.gate.callers.reach(caller) {
+        let (last, memory) = &self.last;
+        let mapped = if *last == caller { memory.upgrade() } else { None };
+        match mapped.map_or_else(|| self.gate.callers.reach(caller), Ok) {
             Ok(memory) => reply::write_reply(&memory, right, reply, &mut self.scratch),
             Err(ReachError::Gone) => Err(ReplyError::CallerGone),
             Err(ReachError::NotNow(error)) => Err(ReplyError::Open(Box::new(error))),

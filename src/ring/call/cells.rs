@@ -5,7 +5,7 @@ use crate::ring::buffer::StableBytes;
 use crate::segment::CallMemory;
 use crate::segment::layout::{CallCell, EventCount, SHORT_REPLY, SLOT};
 use crate::segment::view::KeptEventCount;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -14,13 +14,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 ///
 /// # Invariants
 ///
-/// 1. Each cell is in `free`, or in one [`FreshCell`], [`SentCell`] or [`EndedCell`], or it is lost
-///    for good. So is each slot of the reply memory.
+/// 1. Each cell is in `next` or `free`, or in one [`FreshCell`], [`SentCell`] or [`EndedCell`], or
+///    it is lost for good. So is each slot of the reply memory.
 /// 2. No server writes to a free cell or a free block.
 #[derive(Debug)]
 pub(crate) struct CellPool {
     memory: CallMemory,
+    /// The number of a free cell + 1, or 0: a call with a short reply takes it without the lock.
+    next: AtomicU32,
     free: Mutex<FreePlaces>,
+    /// The request ring that each cell was used for last. Only the owner of the cell uses it.
+    rings: Box<[AtomicU64]>,
     /// The process that made the area: a forked child has none of its cells.
     process: u32,
 }
@@ -31,6 +35,10 @@ struct FreePlaces {
     cells: Vec<u16>,
     blocks: FreeBlocks,
 }
+
+/// Identifies a request ring within this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RequestRingId(u64);
 
 /// Why a call gets no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,13 +100,22 @@ unsafe impl Send for EndedCell {}
 // SAFETY: a shared reference only reads bytes that nothing writes, by invariant 1.
 unsafe impl Sync for EndedCell {}
 
+impl RequestRingId {
+    /// An id that no request ring of this process had before.
+    pub(crate) fn new() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
 impl CellPool {
     /// The pool of an area that this process just made.
     pub(crate) fn new(memory: CallMemory) -> Self {
         let cells = (0..memory.cells().len() as u16).rev().collect();
+        let rings = memory.cells().iter().map(|_| AtomicU64::new(0)).collect();
         let blocks = FreeBlocks::of((memory.capacity() / SLOT) as u32);
         let free = Mutex::new(FreePlaces { cells, blocks });
-        Self { memory, free, process: std::process::id() }
+        Self { memory, next: AtomicU32::new(0), free, rings, process: std::process::id() }
     }
 
     /// Bytes of the reply memory.
@@ -111,25 +128,66 @@ impl CellPool {
         self.memory.cells().len()
     }
 
-    /// Takes a cell for a call whose reply has at most `bytes` bytes.
-    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Result<FreshCell, NoPlace> {
-        let place = {
-            let mut free = self.lock();
-            let cell = *free.cells.last().ok_or(NoPlace::Cells)?;
-            let block = if bytes > SHORT_REPLY { Some(free.blocks.take(bytes)?) } else { None };
-            free.cells.pop();
-            Place { pool: Arc::clone(self), cell, block }
+    /// Takes a cell for a call over this request ring whose reply has at most `bytes` bytes.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        ring: RequestRingId,
+        bytes: usize,
+    ) -> Result<FreshCell, NoPlace> {
+        let next = if bytes <= SHORT_REPLY { self.take_next() } else { None };
+        let (cell, block) = match next {
+            Some(cell) => (cell, None),
+            None => self.take_locked(bytes)?,
         };
+        let place = Place { pool: Arc::clone(self), cell, block };
         let cell = place.cell();
         let block = place.block.map_or(0, |it| u64::from(it.first) | u64::from(it.slots) << 32);
-        // Relaxed: the stamp of the request publishes all of them.
-        cell.block.store(block, Ordering::Relaxed);
-        cell.deferred.store(0, Ordering::Relaxed);
-        // Positions of different request rings are equal.
-        cell.given_up.store(0, Ordering::Relaxed);
-        cell.event_count.waiters.store(0, Ordering::Relaxed);
-        cell.state.store(0, Ordering::Relaxed);
+        // The state is an outcome of an earlier request to this ring, which is not that of the new
+        // one. Positions of different rings are equal.
+        let used_for = &self.rings[usize::from(place.cell)];
+        if used_for.load(Ordering::Relaxed) != ring.0 {
+            used_for.store(ring.0, Ordering::Relaxed);
+            cell.state.store(0, Ordering::Relaxed);
+        }
+        // Relaxed: the stamp of the request publishes all of them. Only what differs is stored: the
+        // line with the last reply stays shared until the server writes the next one.
+        for (word, value) in [(&cell.block, block), (&cell.deferred, 0), (&cell.given_up, 0)] {
+            if word.load(Ordering::Relaxed) != value {
+                word.store(value, Ordering::Relaxed);
+            }
+        }
+        let waiters = &cell.event_count.waiters;
+        if waiters.load(Ordering::Relaxed) != 0 {
+            waiters.store(0, Ordering::Relaxed);
+        }
         Ok(FreshCell(place))
+    }
+
+    /// The cell in `next`.
+    #[inline]
+    fn take_next(&self) -> Option<u16> {
+        if self.next.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        // Acquire: pairs with the release in `Place::free`.
+        let next = self.next.swap(0, Ordering::Acquire);
+        next.checked_sub(1).map(|cell| cell as u16)
+    }
+
+    #[inline(never)]
+    fn take_locked(&self, bytes: usize) -> Result<(u16, Option<ReplyBlock>), NoPlace> {
+        let mut free = self.lock();
+        let cell = free.cells.pop().or_else(|| self.take_next()).ok_or(NoPlace::Cells)?;
+        if bytes <= SHORT_REPLY {
+            return Ok((cell, None));
+        }
+        match free.blocks.take(bytes) {
+            Ok(block) => Ok((cell, Some(block))),
+            Err(error) => {
+                free.cells.push(cell);
+                Err(error)
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, FreePlaces> {
@@ -145,14 +203,25 @@ impl Place {
     }
 
     /// Frees the cell and the block. Called once.
+    #[inline]
     fn free(&self) {
+        // Release: the next user of the cell writes after this one has read its reply. Acquire: the
+        // cell that was there goes into the list.
+        let other = self.pool.next.swap(u32::from(self.cell) + 1, Ordering::AcqRel);
+        if other != 0 || self.block.is_some() {
+            self.free_locked(other);
+        }
+    }
+
+    #[inline(never)]
+    fn free_locked(&self, other: u32) {
         let mut free = match self.pool.free.try_lock() {
             Ok(free) => free,
             // Another thread may have held the lock when this process was forked.
             Err(TryLockError::WouldBlock) if self.pool.process != std::process::id() => return,
             Err(_) => self.pool.lock(),
         };
-        free.cells.push(self.cell);
+        free.cells.extend(other.checked_sub(1).map(|cell| cell as u16));
         if let Some(block) = self.block {
             free.blocks.give_back(block);
         }
@@ -222,7 +291,8 @@ impl SentCell {
     /// The outcome, if it is there.
     #[inline]
     pub(crate) fn outcome(&self) -> Option<Outcome> {
-        // Pairs with the store in `ReplyRight::end`, which says why it is in one order.
+        // Pairs with the store in `ReplyRight::end`, which says why it is in one order with the
+        // fence there.
         Outcome::of(self.place.cell().state.load(Ordering::SeqCst), self.position)
     }
 

@@ -7,7 +7,7 @@
 //! ```text
 //!  caller                                            server
 //!  ──────                                            ──────
-//!  FreshCell: state := 0, block
+//!  FreshCell: block; state is of another position
 //!  publish the request at p ───────────────────────► take: own := p
 //!  SentCell                                          ReplyRight of p
 //!     waits                                          reply, len, then state := (p, kind)
@@ -44,7 +44,7 @@
 mod cells;
 mod reply;
 
-pub(crate) use cells::{CellPool, EndedCell, FreshCell, NoPlace, SentCell};
+pub(crate) use cells::{CellPool, EndedCell, FreshCell, NoPlace, RequestRingId, SentCell};
 pub(crate) use reply::{ReplyRight, ReplyRoomError};
 
 use crate::ring::consumer_group::{consumers, shared};

@@ -5,7 +5,7 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::ring::buffer::WriteBuf;
 use crate::segment::CallMemory;
 use crate::segment::layout::{CallCell, SHORT_REPLY, SLOT};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 
 /// The right to write the outcome of the request at one position. It is used once.
 ///
@@ -115,10 +115,13 @@ impl ReplyRight {
 
     fn end(&self, cell: &CallCell, outcome: Outcome) {
         failpoint(Failpoint::ReplyState);
-        // Pairs with the load in `SentCell::outcome`: the reply and its length are seen. In one
-        // order with the later load of the number of waiters, and with the waiter's addition to it
-        // and its next look at the state: so no wake-up is lost, and the waiter needs no
-        // `membarrier`.
-        cell.state.store(outcome.state(self.position), Ordering::SeqCst);
+        // Pairs with the load in `SentCell::outcome`: the reply and its length are seen. A plain
+        // store, which goes to memory right behind the reply on the same line. A locked one would
+        // come later, and the caller, which polls the line, would fetch it twice.
+        cell.state.store(outcome.state(self.position), Ordering::Release);
+        // Before the later load of the number of waiters. The waiter adds to it and then looks at
+        // the state, both in one order with this fence. So one of the two sees the other, no
+        // wake-up is lost, and the waiter needs no `membarrier`.
+        fence(Ordering::SeqCst);
     }
 }
