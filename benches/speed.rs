@@ -7,10 +7,10 @@
 //! ```
 //!
 //! - Each run starts new processes and pins them.
-//! - The floor of a scenario runs right before the scenario.
+//! - The floors of a scenario run right before the scenario.
 //! - The scenarios take turns, so a disturbance of the machine hits all of them.
 //! - Each run is tagged with the phase of the machine (`harness/phase.rs`). The report gives
-//!   median, minimum and maximum per phase.
+//!   median, minimum, maximum and number of runs per phase, and both states of a row that has two.
 //! - Latencies are recorded one by one and not corrected.
 //! - Readers check everything they receive.
 //!
@@ -70,9 +70,9 @@ struct Options {
     /// Run as a partner of process `of` in this scenario
     #[arg(long, hide = true, requires_all = ["of", "role", "scale", "pin"])]
     serve: Option<String>,
-    /// Run the scenario's floor instead
+    /// Run this floor of the scenario instead
     #[arg(long, hide = true)]
-    floor: bool,
+    floor: Option<usize>,
     #[arg(long, hide = true)]
     of: Option<u32>,
     #[arg(long, hide = true)]
@@ -111,10 +111,10 @@ impl Options {
         is_asked_for && (scenario.is_headline() || !self.quick || self.filter.is_some())
     }
 
-    /// Describes a run of this scenario or of its floor.
-    fn run(&self, name: String, is_floor: bool) -> Outcome<Run> {
+    /// Describes a run of this scenario or of one of its floors.
+    fn run(&self, name: String, floor: Option<usize>) -> Outcome<Run> {
         let parent = self.of.unwrap_or_else(std::process::id);
-        Ok(Run { name, is_floor, parent, scale: self.scale(), cores: self.cores()? })
+        Ok(Run { name, floor, parent, scale: self.scale(), cores: self.cores()? })
     }
 }
 
@@ -170,7 +170,7 @@ fn compare(options: &Options) -> Outcome<()> {
     Ok(())
 }
 
-/// Runs the floor of a scenario, then the scenario, once each. Either run is repeated if the phase
+/// Runs the floors of a scenario, then the scenario, once each. Each run is repeated if the phase
 /// of the machine changes during it.
 fn measure(
     options: &Options,
@@ -179,11 +179,11 @@ fn measure(
     results: &mut Results,
 ) -> Outcome<()> {
     let phase = scenario.fixed_phase();
-    if let Some(floor) = scenario.floor() {
-        let run = options.run(scenario.name(), true)?;
-        results.floor.add(probe.run(phase, || measure_once(floor.as_ref(), &run))?);
+    for (index, floor) in scenario.floors().iter().enumerate() {
+        let run = options.run(scenario.name(), Some(index))?;
+        results.floors[index].runs.add(probe.run(phase, || measure_once(floor.as_ref(), &run))?);
     }
-    let run = options.run(scenario.name(), false)?;
+    let run = options.run(scenario.name(), None)?;
     results.work.add(probe.run(phase, || measure_once(scenario, &run))?);
     Ok(())
 }

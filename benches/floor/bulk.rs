@@ -5,8 +5,11 @@
 //! ```
 //!
 //! As in the scenario, the writer copies the bytes from its private memory, and the reader reads
-//! one byte of each line. The shared memory is as large as the ring. A stamp of 16 bytes precedes
-//! each copy, as the ring's header does.
+//! one byte of each line. The shared memory is as large as the ring. A stamp with a cache line of
+//! its own precedes each copy, so that each line of the copy is written as a whole.
+//!
+//! [`Copying`] lists the ways to copy. Which one is faster depends on the machine and its phase, so
+//! the scenarios take both as floors.
 
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, Unit, check, millions};
 use crate::shared::{Plain, Poll, Shared};
@@ -20,9 +23,8 @@ use std::time::Instant;
 const BYTES: u64 = 1 << 30;
 /// Most packets that a full run moves.
 const PACKETS: u64 = 4_000_000;
-/// Size of a cache line, and of the header of each copy.
+/// Size of a cache line.
 const LINE: usize = 64;
-const HEADER: usize = 16;
 /// Size of the largest ring.
 const MOST: usize = 8 << 20;
 
@@ -79,12 +81,12 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     fn new(bulk: &'a Bulk, size: usize) -> Self {
-        let stride = (HEADER + size).div_ceil(LINE);
+        let stride = 1 + size.div_ceil(LINE);
         Self { bulk, size, stride, count: (capacity_for(size) / LINE / stride) as u64 }
     }
 
     /// Copies the bytes to these positions. Each call starts where the last one stopped.
-    fn write(&self, positions: Range<u64>, poll: &Poll) -> Result<(), String> {
+    fn write(&self, copying: Copying, positions: Range<u64>, poll: &Poll) -> Result<(), String> {
         let source = source(self.size);
         let mut limit = 0;
         for position in positions {
@@ -96,8 +98,9 @@ impl<'a> Places<'a> {
                 })?;
             }
             let (stamp, bytes) = self.place(position);
-            // SAFETY: the place has room for `size` bytes, and the reader has passed it.
-            unsafe { bytes.copy_from_nonoverlapping(black_box(source.as_ptr()), self.size) };
+            // SAFETY: the place has room for `size` bytes, is aligned to a line, and the reader has
+            // passed it.
+            unsafe { copying.copy(black_box(&source), bytes) };
             // Pairs with the acquire in `read`.
             stamp.store(position + 1, Ordering::Release);
         }
@@ -126,20 +129,75 @@ impl<'a> Places<'a> {
         let lines = &self.bulk.lines[first..first + self.stride];
         let start = lines.as_ptr().cast_mut().cast::<u8>();
         // SAFETY: `start` is aligned to a line. The first bytes of that line are only used as a
-        // stamp; the bytes after the header are in the same slice of lines. All of them lie in
-        // cells.
-        unsafe { (AtomicU64::from_ptr(start.cast()), start.add(HEADER)) }
+        // stamp; the lines after it are in the same slice. All of them are cells.
+        unsafe { (AtomicU64::from_ptr(start.cast()), start.add(LINE)) }
     }
 }
 
+/// A way to copy bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copying {
+    /// By the system's `memcpy`.
+    Memcpy,
+    /// By non-temporal stores and a fence. They need no line from the reader's cache.
+    #[cfg(target_arch = "x86_64")]
+    PastCaches,
+}
+
+impl Copying {
+    /// The ways that this processor has.
+    pub(crate) const ALL: &[Self] = &[
+        Self::Memcpy,
+        #[cfg(target_arch = "x86_64")]
+        Self::PastCaches,
+    ];
+
+    /// # Safety
+    ///
+    /// `to` is aligned to 16, has room for the bytes, and is not read or written by anything else.
+    unsafe fn copy(self, from: &[u8], to: *mut u8) {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::Memcpy => unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the caller's promise.
+            Self::PastCaches => unsafe { copy_past_caches(from, to) },
+        }
+    }
+}
+
+/// # Safety
+///
+/// As for [`Copying::copy`].
+#[cfg(target_arch = "x86_64")]
+unsafe fn copy_past_caches(from: &[u8], to: *mut u8) {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
+    let (pieces, rest) = from.as_chunks::<16>();
+    for (index, piece) in pieces.iter().enumerate() {
+        // SAFETY: the caller's promise; each piece lies in it, and is aligned as `to` is.
+        unsafe {
+            _mm_stream_si128(
+                to.cast::<__m128i>().add(index),
+                _mm_loadu_si128(piece.as_ptr().cast()),
+            )
+        };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { to.add(16 * pieces.len()).copy_from_nonoverlapping(rest.as_ptr(), rest.len()) };
+    // SAFETY: every processor of this architecture has it. It keeps the stamp, which comes next,
+    // from overtaking the non-temporal stores.
+    unsafe { _mm_sfence() };
+}
+
 /// Copies of one size from one process to the other.
-pub(crate) struct Memcpy {
+pub(crate) struct Copies {
+    pub(crate) copying: Copying,
     pub(crate) size: usize,
     /// Packets or bytes per second.
     pub(crate) unit: Unit,
 }
 
-impl Memcpy {
+impl Copies {
     /// Packets of a run: two laps of warm-up, and the packets that are measured.
     pub(crate) fn packets(&self, run: &Run) -> (u64, u64) {
         let laps = 2 * (capacity_for(self.size) / self.size) as u64;
@@ -156,13 +214,15 @@ impl Memcpy {
     }
 }
 
-impl Scenario for Memcpy {
+impl Scenario for Copies {
     fn name(&self) -> String {
-        format!("floor_memcpy_{}", self.size)
+        let how = if self.copying == Copying::Memcpy { "memcpy" } else { "copy_past_caches" };
+        format!("floor_{how}_{}", self.size)
     }
 
     fn about(&self) -> String {
-        format!("{} bytes, copied in by one process, each line read by the other", self.size)
+        let how = if self.copying == Copying::Memcpy { "memcpy" } else { "non-temporal stores" };
+        format!("{} bytes, copied in by {how}, each line read by the other process", self.size)
     }
 
     fn payload(&self) -> usize {
@@ -194,7 +254,7 @@ impl Scenario for Memcpy {
         side.ready()?;
         let _pinned = side.pin_after_joining()?;
         let (warm_up, packets) = self.packets(&side.run);
-        Places::new(&bulk, self.size).write(0..warm_up + packets, &side.poll())?;
+        Places::new(&bulk, self.size).write(self.copying, 0..warm_up + packets, &side.poll())?;
         Ok(())
     }
 }

@@ -1,50 +1,91 @@
-//! The floor of a stream of small packets: slots of one cache line, copied in and copied out.
-//!
-//! With claims, the writer takes each slot by a compare-and-swap, as several writers would have to.
-//! There is only one writer, so no claim fails.
+//! The floor of a stream of small packets: slots of one or two cache lines, written by one process
+//! and checked in place by another, in as much memory as the ring has.
 
-use super::slots::Slots;
+use super::slots::{BATCH, Lines, Order, Slots};
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, Unit, millions};
 use crate::shared::Shared;
+use packetring::Settings;
 use std::time::Instant;
 
-/// Packets before the clock runs: two laps.
-const WARM_UP: u64 = 1 << 15;
 /// Packets that are measured.
 const PACKETS: u64 = 4_000_000;
 
 /// A process writes slots, another reads them.
+#[derive(Clone, Copy)]
 pub(crate) struct SlotStream {
-    pub(crate) claims: bool,
+    pub(crate) order: Order,
+    /// Bytes of a packet: 48 or 64.
+    pub(crate) payload: usize,
+    /// Bytes of memory.
+    pub(crate) capacity: usize,
+}
+
+impl SlotStream {
+    /// Packets of 48 bytes in as much memory as a ring with default settings has.
+    pub(crate) fn of_default_ring(order: Order) -> Self {
+        Self { order, payload: 48, capacity: Settings::default().capacity }
+    }
+
+    fn measure_in<const WORDS: usize>(
+        &self,
+        slots: Slots<'_, WORDS>,
+        run: &Run,
+    ) -> Outcome<(u64, Instant)> {
+        // Two laps warm up.
+        let (warm_up, packets) = (2 * slots.count(), run.count(PACKETS));
+        slots.read(0..warm_up, &run.poll())?;
+        let started = Instant::now();
+        slots.read(warm_up..warm_up + packets, &run.poll())?;
+        Ok((packets, started))
+    }
+
+    fn write_in<const WORDS: usize>(&self, slots: Slots<'_, WORDS>, side: &Side) -> Outcome<()> {
+        let end = 2 * slots.count() + side.run.count(PACKETS);
+        Ok(slots.write(self.order, 0..end, &side.poll())?)
+    }
 }
 
 impl Scenario for SlotStream {
     fn name(&self) -> String {
-        if self.claims { "floor_cas_stream" } else { "floor_slot_stream" }.into()
+        let (order, mebibytes) = (self.order.name(), self.capacity >> 20);
+        format!("floor_{order}_{}_{mebibytes}m", self.payload)
     }
 
     fn about(&self) -> String {
-        let claimed = if self.claims { ", each claimed by a compare-and-swap" } else { "" };
-        format!("bare slots of 48 bytes{claimed}, copied in and out")
+        let how = match self.order {
+            Order::Single => "with the fewest stores".to_owned(),
+            Order::Claimed => "each claimed by a compare-and-swap, with the fewest stores".into(),
+            Order::ClaimedByWords => "each claimed by a compare-and-swap, stored by words".into(),
+            Order::Batches => format!("in batches of {BATCH} with the first stamp last"),
+            Order::BatchesPastCaches => {
+                format!("in batches of {BATCH} by non-temporal stores, the first packet last")
+            }
+        };
+        let (payload, capacity) = (self.payload, self.capacity >> 10);
+        format!("bare slots of {payload} bytes in {capacity} KiB, written {how}")
     }
 
     fn payload(&self) -> usize {
-        48
+        self.payload
     }
 
     fn unit(&self) -> Unit {
         Unit::MillionsPerSecond
     }
 
+    fn is_headline(&self) -> bool {
+        false
+    }
+
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let _pinned = run.pin_before_joining()?;
-        let slots: Shared<Slots> = Shared::create(&run.object())?;
+        let lines: Shared<Lines> = Shared::create(&run.object())?;
         let partner = run.start(0)?;
         let _pinned = run.pin_after_joining()?;
-        let packets = run.count(PACKETS);
-        slots.read(0..WARM_UP, &run.poll())?;
-        let started = Instant::now();
-        slots.read(WARM_UP..WARM_UP + packets, &run.poll())?;
+        let (packets, started) = match self.payload {
+            64 => self.measure_in(Slots::<8>::new(&lines, self.capacity), run)?,
+            _ => self.measure_in(Slots::<6>::new(&lines, self.capacity), run)?,
+        };
         let took = started.elapsed();
         partner.finish()?;
         Ok(Sample::of(millions(packets, took)))
@@ -52,15 +93,12 @@ impl Scenario for SlotStream {
 
     fn serve(&self, side: &mut Side) -> Outcome<()> {
         let _pinned = side.pin_before_joining()?;
-        let slots: Shared<Slots> = Shared::open(&side.run.object())?;
+        let lines: Shared<Lines> = Shared::open(&side.run.object())?;
         side.ready()?;
         let _pinned = side.pin_after_joining()?;
-        let end = WARM_UP + side.run.count(PACKETS);
-        if self.claims {
-            slots.claim_and_write(end, &side.poll())?;
-        } else {
-            slots.write(0..end, &side.poll())?;
+        match self.payload {
+            64 => self.write_in(Slots::<8>::new(&lines, self.capacity), side),
+            _ => self.write_in(Slots::<6>::new(&lines, self.capacity), side),
         }
-        Ok(())
     }
 }

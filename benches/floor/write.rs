@@ -1,12 +1,14 @@
 //! The floor of publishing: one process writes slots without a reader.
 
-use super::slots::{SLOTS, Slots};
+use super::slots::{Lines, Order, Slots};
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, Unit, median};
 use crate::shared::Shared;
 use std::time::Instant;
 
 /// Packets in one burst: a quarter of the slots.
-const BURST: u64 = SLOTS as u64 / 4;
+const BURST: u64 = 1 << 12;
+/// Bytes of the slots: as many as the scenarios have in their rings.
+const CAPACITY: usize = 1 << 20;
 
 /// Bursts of writes without a reader.
 pub(crate) struct SlotWrite;
@@ -31,14 +33,15 @@ impl Scenario for SlotWrite {
     fn measure(&self, run: &Run) -> Outcome<Sample> {
         let run = run.on_one_core();
         let _pinned = run.pin_before_joining()?;
-        let slots: Shared<Slots> = Shared::create(&run.object())?;
+        let lines: Shared<Lines> = Shared::create(&run.object())?;
+        let slots = Slots::<6>::new(&lines, CAPACITY);
         let mut costs = Vec::new();
         // The first two laps warm up.
         for burst in 0..8 + run.count(100) {
             let first = burst * BURST;
-            slots.release(first + 2 * SLOTS as u64);
+            slots.release(first + 2 * slots.count());
             let started = Instant::now();
-            slots.write(first..first + BURST, &run.poll())?;
+            slots.write(Order::Single, first..first + BURST, &run.poll())?;
             let took = started.elapsed();
             if burst >= 8 {
                 costs.push(took.as_nanos() as f64 / BURST as f64);

@@ -16,7 +16,7 @@ mod watch;
 
 pub(crate) use leftovers::remove_of_the_dead;
 pub(crate) use partner::Partner;
-pub(crate) use phase::{ATTEMPTS, Phase, Runs, Spread, method as phase_method};
+pub(crate) use phase::{ATTEMPTS, Phase, Runs, Spread, State, method as phase_method, two_states};
 pub(crate) use probe::Probe;
 pub(crate) use run::{BACK, Run, Scale, Side, THERE};
 pub(crate) use scenario::{Curve, Sample, Scenario, Target, Unit};

@@ -1,14 +1,15 @@
 //! Phases of the machine, and statistics that never mix them.
 //!
-//! A hypervisor may place two virtual cores close together at one moment and far apart at the next.
-//! Nothing inside the machine reports the placement, and it can change within seconds. The time of
-//! one cache line there and back gives it away:
+//! A hypervisor may place two virtual cores close together at one moment and far apart at the next,
+//! or both on one core of the machine. Nothing inside the machine reports the placement, and it can
+//! change within seconds. The time of one cache line there and back gives it away:
 //!
-//! | 2 virtual cores of | coupled | apart |
-//! |---|---|---|
-//! | AMD EPYC (Zen 4) | 96 to 104 ns | 470 to 540 ns |
-//! | AMD EPYC (Zen 5) | 80 to 160 ns | 490 to 590 ns |
-//! | Intel Xeon at 2.6 GHz | not seen | 220 to 330 ns, at times 410 to 500 ns |
+//! | 2 virtual cores of | siblings | coupled | apart |
+//! |---|---|---|---|
+//! | AMD EPYC (Zen 3) | 33 to 45 ns | 75 to 121 ns | 271 to 400 ns |
+//! | AMD EPYC (Zen 4) | not seen | 96 to 104 ns | 470 to 540 ns |
+//! | AMD EPYC (Zen 5) | not seen | 80 to 160 ns | 490 to 590 ns |
+//! | Intel Xeon at 2.6 GHz | not seen | not seen | 220 to 330 ns, at times 410 to 500 ns |
 //!
 //! These are figures of optimized builds. A debug build adds about 100 ns to each, so its phases
 //! are not reliable.
@@ -22,6 +23,12 @@
 
 use std::collections::BTreeMap;
 
+/// From this round trip of a cache line on, the cores count as coupled. Nanoseconds.
+///
+/// It lies between the slowest bounce between siblings (45 ns) and the fastest coupled bounce
+/// (75 ns) that were measured.
+pub(crate) const COUPLED_FROM: f64 = 55.0;
+
 /// From this round trip of a cache line on, the cores count as apart. Nanoseconds.
 ///
 /// It lies between the slowest coupled bounce (160 ns) and the fastest apart bounce (220 ns) that
@@ -34,6 +41,8 @@ pub(crate) const ATTEMPTS: usize = 3;
 /// The placement of the cores during a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
+    /// The two cores are threads of one core, so a cache line does not move at all.
+    Siblings,
     /// A cache line moves between the two cores fast.
     Coupled,
     /// A cache line moves between the two cores slowly.
@@ -47,12 +56,17 @@ pub(crate) enum Phase {
 impl Phase {
     /// Classifies the round trip of a cache line between the two cores, in nanoseconds.
     pub(crate) fn of_bounce(nanoseconds: f64) -> Self {
-        if nanoseconds < APART_FROM { Self::Coupled } else { Self::Apart }
+        match nanoseconds {
+            ..COUPLED_FROM => Self::Siblings,
+            ..APART_FROM => Self::Coupled,
+            _ => Self::Apart,
+        }
     }
 
     /// The value of `phase` in JSON, and the end of file names of plots.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Siblings => "siblings",
             Self::Coupled => "coupled",
             Self::Apart => "apart",
             Self::OneCore => "one-core",
@@ -63,6 +77,7 @@ impl Phase {
     /// The phase in a heading.
     pub(crate) fn title(self) -> &'static str {
         match self {
+            Self::Siblings => "cores that are threads of one core",
             Self::Coupled => "cores coupled",
             Self::Apart => "cores apart",
             Self::OneCore => "one core",
@@ -76,7 +91,7 @@ impl Phase {
             Some(Self::Any) => &[Self::Any],
             Some(Self::OneCore) => &[Self::OneCore],
             _ if is_one_core => &[Self::OneCore],
-            _ => &[Self::Coupled, Self::Apart],
+            _ => &[Self::Siblings, Self::Coupled, Self::Apart],
         }
     }
 }
@@ -101,8 +116,8 @@ pub(crate) fn in_one_phase<T, E>(
 pub(crate) fn method() -> String {
     format!(
         "Before and after each run, a cache line was bounced between the two cores. From \
-         {APART_FROM} ns there and back on the cores count as apart, below as coupled. A run was \
-         repeated if this phase changed during it, with at most {ATTEMPTS} attempts. Each median, \
+         {APART_FROM} ns there and back on the cores count as apart, below as coupled, and below \
+         {COUPLED_FROM} ns as threads of one core. A run was repeated if this phase changed during it, with at most {ATTEMPTS} attempts. Each median, \
          spread and ratio covers runs of one phase."
     )
 }
@@ -159,6 +174,38 @@ impl Spread {
     }
 }
 
+/// Runs of one phase that lie close together, and apart from the phase's other runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct State {
+    pub(crate) spread: Spread,
+    pub(crate) runs: usize,
+}
+
+/// The lower and the higher state of runs that have two. `None` if the runs have one state, or are
+/// too few to tell.
+///
+/// Some work is stable at either of two speeds, as a reader that polls the line that is being
+/// written. The median of such runs is the speed of whichever state occurred more often. Two states
+/// are two groups of at least two runs each. The gap between them is at least [`GAP`], and wider
+/// than either group.
+pub(crate) fn two_states(values: impl Iterator<Item = f64>) -> Option<[State; 2]> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let gap = |split: usize| values[split] / values[split - 1];
+    let splits = 2..values.len().saturating_sub(1);
+    let split = splits.max_by(|a, b| gap(*a).total_cmp(&gap(*b)))?;
+    let state = |group: &[f64]| {
+        let spread = Spread::of(group.iter().copied())?;
+        Some(State { spread, runs: group.len() })
+    };
+    let states = [state(&values[..split])?, state(&values[split..])?];
+    let is_wider = |state: &State| gap(split) > state.spread.max / state.spread.min;
+    (gap(split) >= GAP && states.iter().all(is_wider)).then_some(states)
+}
+
+/// The least ratio between the values of two states.
+const GAP: f64 = 1.25;
+
 #[cfg(test)]
 #[allow(dead_code, reason = "a bench with a `main` of its own compiles tests, but runs none")]
 mod tests {
@@ -166,19 +213,23 @@ mod tests {
 
     #[test]
     fn bounces_that_were_measured_are_classified() {
-        for coupled in [20.0, 60.0, 80.0, 104.0, 160.0] {
+        for siblings in [20.0, 33.0, 45.0] {
+            assert_eq!(Phase::of_bounce(siblings), Phase::Siblings, "{siblings}");
+        }
+        for coupled in [60.0, 75.0, 80.0, 104.0, 121.0, 160.0] {
             assert_eq!(Phase::of_bounce(coupled), Phase::Coupled, "{coupled}");
         }
         for apart in [220.0, 290.0, 410.0, 470.0, 540.0, 590.0, 2000.0] {
             assert_eq!(Phase::of_bounce(apart), Phase::Apart, "{apart}");
         }
+        assert_eq!(Phase::of_bounce(COUPLED_FROM), Phase::Coupled);
         assert_eq!(Phase::of_bounce(APART_FROM), Phase::Apart);
     }
 
     #[test]
-    fn only_runs_on_two_cores_have_two_phases() {
-        let two = [Phase::Coupled, Phase::Apart];
-        assert_eq!(Phase::possible(None, false), two);
+    fn only_runs_on_two_cores_have_several_phases() {
+        let all = [Phase::Siblings, Phase::Coupled, Phase::Apart];
+        assert_eq!(Phase::possible(None, false), all);
         assert_eq!(Phase::possible(None, true), [Phase::OneCore]);
         for is_one_core in [false, true] {
             for fixed in [Phase::OneCore, Phase::Any] {
@@ -244,6 +295,28 @@ mod tests {
         assert_eq!(spread(Phase::Apart), Some(Spread { median: 8.0, min: 7.0, max: 9.0 }));
         assert_eq!(spread(Phase::OneCore), None);
         assert_eq!(runs.mixed(), 1);
+    }
+
+    #[test]
+    fn two_states_are_two_groups_with_a_gap() {
+        let states = |values: &[f64]| {
+            let states = two_states(values.iter().copied())?;
+            Some(states.map(|state| (state.spread.median, state.runs)))
+        };
+        let found = states(&[28.0, 47.0, 30.0, 50.0, 29.0]);
+        assert_eq!(found, Some([(29.0, 3), (48.5, 2)]));
+        for one in [
+            &[28.0, 29.0, 30.0, 31.0][..],
+            // One run is no state.
+            &[28.0, 29.0, 30.0, 60.0],
+            &[28.0, 28.0, 47.0],
+            // A group is as wide as the gap.
+            &[10.0, 15.0, 20.0, 21.0],
+            &[7.0],
+            &[],
+        ] {
+            assert_eq!(states(one), None, "{one:?}");
+        }
     }
 
     #[test]

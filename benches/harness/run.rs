@@ -28,8 +28,8 @@ pub(crate) enum Scale {
 pub(crate) struct Run {
     /// Name of the scenario.
     pub(crate) name: String,
-    /// Run the scenario's floor instead of the scenario.
-    pub(crate) is_floor: bool,
+    /// Run this floor of the scenario instead of the scenario.
+    pub(crate) floor: Option<usize>,
     /// Id of the measuring process.
     pub(crate) parent: u32,
     pub(crate) scale: Scale,
@@ -92,8 +92,8 @@ impl Run {
         let all = format!(
             "--serve {name} --of {parent} --role {role} --scale {scale} --pin {cores} --bench"
         );
-        let floor = self.is_floor.then_some("--floor");
-        all.split(' ').chain(floor).map(str::to_owned).collect()
+        let floor = self.floor.map(|floor| format!("--floor={floor}"));
+        all.split(' ').map(str::to_owned).chain(floor).collect()
     }
 }
 
@@ -114,8 +114,9 @@ pub(crate) struct Side {
 impl Side {
     /// Runs the partner's side of the scenario or of its floor.
     pub(crate) fn serve(mut self, scenario: &dyn Scenario) -> Outcome<()> {
-        let floor = if self.run.is_floor { scenario.floor() } else { None };
-        let outcome = floor.as_deref().unwrap_or(scenario).serve(&mut self);
+        let floors = scenario.floors();
+        let floor = self.run.floor.and_then(|floor| floors.get(floor));
+        let outcome = floor.map_or(scenario, |floor| &**floor).serve(&mut self);
         if outcome.is_err() {
             // The parent may have been killed. Until the kernel has closed its files, the objects
             // still count as used and cannot be removed.

@@ -25,6 +25,11 @@ pub(crate) trait Scenario {
         None
     }
 
+    /// All floors, if there are several. The best one in each phase counts.
+    fn floors(&self) -> Vec<Box<dyn Scenario>> {
+        self.floor().into_iter().collect()
+    }
+
     /// Goals for the value.
     fn targets(&self) -> Vec<Target> {
         Vec::new()
@@ -68,8 +73,13 @@ impl Sample {
 
     /// The value is the median of the latencies, in nanoseconds or microseconds.
     pub(crate) fn of_latencies(latencies: Histogram<u64>, unit: Unit) -> Self {
-        let median = latencies.value_at_quantile(0.5) as f64;
-        let value = if unit == Unit::Microseconds { median / 1e3 } else { median };
+        Self::of_quantile(0.5, latencies, unit)
+    }
+
+    /// The value is a quantile of the latencies, in nanoseconds or microseconds.
+    pub(crate) fn of_quantile(quantile: f64, latencies: Histogram<u64>, unit: Unit) -> Self {
+        let value = latencies.value_at_quantile(quantile) as f64;
+        let value = if unit == Unit::Microseconds { value / 1e3 } else { value };
         Self { value, latencies: Some(latencies) }
     }
 }
@@ -114,6 +124,11 @@ impl Unit {
             Self::Wakes => "wakes",
         }
     }
+
+    /// Returns true if the larger of two values is the better one.
+    pub(crate) fn more_is_better(self) -> bool {
+        matches!(self, Self::MillionsPerSecond | Self::GigabytesPerSecond)
+    }
 }
 
 /// Goal for a scenario.
@@ -121,6 +136,8 @@ impl Unit {
 pub(crate) enum Target {
     /// Value divided by floor, at least.
     RatioAtLeast(f64),
+    /// Value divided by floor in one phase, at least.
+    RatioIn(Phase, f64),
     /// Value divided by floor, at most.
     RatioAtMost(f64),
     /// 99th percentile of the latencies divided by the floor's, at most.

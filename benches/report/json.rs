@@ -3,10 +3,14 @@
 //! Keys that are always present:
 //!
 //! - `name`, `payload` (bytes), `unit`;
-//! - `phase`: `coupled`, `apart`, `one-core` or `any`;
+//! - `phase`: `siblings`, `coupled`, `apart`, `one-core` or `any`;
 //! - `value`, `min`, `max`, `floor`, `ratio`: statistics of the runs of that phase. They are null
 //!   without runs; `floor` and `ratio` are also null without a floor;
 //! - `runs`, `floor_runs`: number of runs behind these statistics;
+//! - `floor_name`: the floor of these statistics, the best one in that phase. Null without a floor;
+//! - `states`, `floor_states`: the two states of the runs if they have two, each with `value`,
+//!   `min`, `max` and `runs`; otherwise null. With two states, `value` is the median of both
+//!   together;
 //! - `mixed`, `floor_mixed`: runs of the scenario that were left out of all phases, because the
 //!   phase changed during each attempt;
 //! - `bounce_ns`: minimum, median and maximum round trip of a cache line in that phase, over the
@@ -17,7 +21,7 @@
 //! and `middle_ns`: the mean of the middle half, which is finer than the steps of a coarse clock.
 
 use super::row::Row;
-use crate::harness::{Outcome, Probe, Spread};
+use crate::harness::{Outcome, Probe, Spread, State};
 use serde_json::{Map, Value, json};
 
 /// The list of `some`. Targets may refer to any row of `all`.
@@ -37,11 +41,14 @@ fn object(row: &Row<'_>, all: &[Row<'_>], probe: &Probe) -> Value {
     put("min", number(row.work.min()));
     put("max", number(row.work.max()));
     put("floor", number(row.floor.median()));
+    put("floor_name", row.best_floor.map(|floor| floor.name.clone()).into());
     put("ratio", number(row.ratio()));
     put("runs", row.work.runs.into());
     put("floor_runs", row.floor.runs.into());
     put("mixed", row.results.work.mixed().into());
-    put("floor_mixed", row.results.floor.mixed().into());
+    put("floor_mixed", row.results.mixed_of_floors().into());
+    put("states", row.work.states.map_or(Value::Null, states));
+    put("floor_states", row.floor.states.map_or(Value::Null, states));
     put("bounce_ns", probe.bounces(row.phase).map_or(Value::Null, bounces));
     for (key, quantile) in [("p50_ns", 0.5), ("p99_ns", 0.99), ("p999_ns", 0.999)] {
         if let Some(nanoseconds) = row.work.latency_at(quantile) {
@@ -63,6 +70,15 @@ fn object(row: &Row<'_>, all: &[Row<'_>], probe: &Probe) -> Value {
 
 fn bounces(Spread { min, median, max }: Spread) -> Value {
     [min, median, max].into_iter().map(|value| number(Some(value))).collect()
+}
+
+fn states(both: [State; 2]) -> Value {
+    let state = |State { spread, runs }| {
+        let (value, min, max) = (spread.median, spread.min, spread.max);
+        let [value, min, max] = [value, min, max].map(|at| number(Some(at)));
+        json!({ "value": value, "min": min, "max": max, "runs": runs })
+    };
+    both.into_iter().map(state).collect()
 }
 
 /// Rounds to four decimal places.

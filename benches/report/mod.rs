@@ -84,8 +84,10 @@ impl Report {
         format!(
             "Each scenario ran {times}, in turns with the others. Each run starts new processes; \
              {place}. Readers check everything they receive. The floor moves the same bytes with \
-             the bare machine, right before the scenario. The ratio is the median of the runs \
-             divided by the median of the floor's runs; `runs` gives the number of both. Latencies \
+             the bare machine, right before the scenario. If there are several floors, the best one \
+             in that phase counts. The ratio is the median of the runs divided by the median of the \
+             floor's runs; `runs` gives the number of both. A row whose runs have two states names \
+             both, and is judged by the worse one. Latencies \
              were recorded one by one, include both reads of the clock, and are not \
              corrected.{phases}"
         )
@@ -109,10 +111,10 @@ impl Report {
 /// A line for each scenario with runs that belong to no phase.
 fn mixed(all: &[Results]) -> Vec<String> {
     let line = |one: &Results| {
-        let (work, floor) = (one.work.mixed(), one.floor.mixed());
+        let (work, floor) = (one.work.mixed(), one.mixed_of_floors());
         (work + floor > 0).then(|| {
             format!(
-                "{}: left out {work} mixed runs, and {floor} of its floor (the phase changed \
+                "{}: left out {work} mixed runs, and {floor} of its floors (the phase changed \
                  during each of {ATTEMPTS} attempts)",
                 one.name
             )

@@ -52,10 +52,7 @@ fn table(title: &str, section: &Section<'_>, all: &[Row<'_>]) -> String {
 }
 
 fn line(row: &Row<'_>, all: &[Row<'_>]) -> String {
-    let floor = match row.results.floor_about.as_str() {
-        "" => String::new(),
-        about => format!("; floor: {about}"),
-    };
+    let floor = row.best_floor.map_or(String::new(), |floor| format!("; floor: {}", floor.about));
     format!(
         "<tr><td>{}<small>{}{}</small><td>{}<td>{}<td>{} {}<td>{}<td>{}<td>{}\
          <td class=\"ratio\">{}<td>{}\n",
@@ -83,7 +80,8 @@ fn targets(row: &Row<'_>, all: &[Row<'_>]) -> String {
         };
         format!("{} <span class=\"{class}\">{word}</span>", escaped(&target))
     });
-    verdicts.collect::<Vec<_>>().join("<br>")
+    let notes = row.notes().into_iter().map(|note| escaped(&note));
+    verdicts.chain(notes).collect::<Vec<_>>().join("<br>")
 }
 
 /// Escapes text for HTML.

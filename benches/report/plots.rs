@@ -105,7 +105,7 @@ fn round_trips(all: &[&Row<'_>]) -> Vec<Line> {
 fn payloads(all: &[&Row<'_>]) -> Vec<Line> {
     vec![
         curve(all, Curve::Payload, "written and read in place", |row| row.work.median()),
-        floor_of(curve(all, Curve::Payload, "floor: memcpy", |row| row.floor.median())),
+        floor_of(curve(all, Curve::Payload, "floor: best copy", |row| row.floor.median())),
     ]
 }
 

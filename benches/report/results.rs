@@ -1,10 +1,12 @@
-//! The results of a scenario and of its floor over all runs.
+//! The results of a scenario and of its floors over all runs.
 
 use super::row::Row;
-use crate::harness::{Curve, Outcome, Phase, Runs, Sample, Scenario, Spread, Target, Unit};
+use crate::harness::{
+    Curve, Outcome, Phase, Runs, Sample, Scenario, Spread, State, Target, Unit, two_states,
+};
 use hdrhistogram::Histogram;
 
-/// A scenario with all its runs and all runs of its floor.
+/// A scenario with all its runs and all runs of its floors.
 pub(crate) struct Results {
     pub(crate) name: String,
     pub(crate) about: String,
@@ -14,10 +16,15 @@ pub(crate) struct Results {
     pub(crate) is_headline: bool,
     pub(crate) point: Option<(Curve, u64)>,
     fixed_phase: Option<Phase>,
-    /// Describes the floor; empty if there is none.
-    pub(crate) floor_about: String,
     pub(crate) work: Runs<Sample>,
-    pub(crate) floor: Runs<Sample>,
+    pub(crate) floors: Vec<Floor>,
+}
+
+/// A floor of a scenario, with all its runs.
+pub(crate) struct Floor {
+    pub(crate) name: String,
+    pub(crate) about: String,
+    pub(crate) runs: Runs<Sample>,
 }
 
 impl Results {
@@ -32,9 +39,8 @@ impl Results {
             is_headline: scenario.is_headline(),
             point: scenario.point(),
             fixed_phase: scenario.fixed_phase(),
-            floor_about: scenario.floor().map_or(String::new(), |floor| floor.about()),
             work: Runs::default(),
-            floor: Runs::default(),
+            floors: scenario.floors().iter().map(|floor| Floor::of(&**floor)).collect(),
         }
     }
 
@@ -43,10 +49,38 @@ impl Results {
         let phases = Phase::possible(self.fixed_phase, is_one_core).iter();
         let row = |phase: &Phase| {
             let work = Series::of(self.work.of(*phase))?;
-            let floor = Series::of(self.floor.of(*phase))?;
-            Ok(Row { results: self, phase: *phase, work, floor })
+            let (best_floor, floor) = self.best_floor(*phase)?;
+            Ok(Row { results: self, phase: *phase, work, best_floor, floor })
         };
         phases.map(row).collect()
+    }
+
+    /// The floor with the best median of a phase, and its runs. The first floor if none has runs.
+    fn best_floor(&self, phase: Phase) -> Outcome<(Option<&Floor>, Series)> {
+        let (mut best, mut best_series) = (self.floors.first(), Series::of(&[])?);
+        for floor in &self.floors {
+            let series = Series::of(floor.runs.of(phase))?;
+            let is_better = match (series.median(), best_series.median()) {
+                (Some(median), Some(best)) if self.unit.more_is_better() => median > best,
+                (Some(median), Some(best)) => median < best,
+                (found, _) => found.is_some(),
+            };
+            if is_better {
+                (best, best_series) = (Some(floor), series);
+            }
+        }
+        Ok((best, best_series))
+    }
+
+    /// Runs of all floors that belong to no phase.
+    pub(crate) fn mixed_of_floors(&self) -> usize {
+        self.floors.iter().map(|floor| floor.runs.mixed()).sum()
+    }
+}
+
+impl Floor {
+    fn of(scenario: &dyn Scenario) -> Self {
+        Self { name: scenario.name(), about: scenario.about(), runs: Runs::default() }
     }
 }
 
@@ -54,23 +88,34 @@ impl Results {
 pub(crate) struct Series {
     pub(crate) runs: usize,
     spread: Option<Spread>,
+    /// The two states of the runs, if they have two.
+    pub(crate) states: Option<[State; 2]>,
     /// Latencies of all runs together.
     latencies: Option<Histogram<u64>>,
 }
 
 impl Series {
     fn of(samples: &[Sample]) -> Outcome<Self> {
-        let spread = Spread::of(samples.iter().map(|sample| sample.value));
+        let values = || samples.iter().map(|sample| sample.value);
         let mut recorded = samples.iter().filter_map(|sample| sample.latencies.as_ref());
         let mut latencies = recorded.next().cloned();
         if let Some(all) = &mut latencies {
             recorded.try_for_each(|some| all.add(some))?;
         }
-        Ok(Self { runs: samples.len(), spread, latencies })
+        let (spread, states) = (Spread::of(values()), two_states(values()));
+        Ok(Self { runs: samples.len(), spread, states, latencies })
     }
 
     pub(crate) fn median(&self) -> Option<f64> {
         self.spread.map(|spread| spread.median)
+    }
+
+    /// The median of the worse state; of all runs if they have one state.
+    pub(crate) fn worse(&self, unit: Unit) -> Option<f64> {
+        match self.states {
+            Some([low, high]) => Some(if unit.more_is_better() { low } else { high }.spread.median),
+            None => self.median(),
+        }
     }
 
     pub(crate) fn min(&self) -> Option<f64> {

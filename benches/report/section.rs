@@ -5,7 +5,8 @@ use super::table::figure;
 use crate::harness::{Phase, Probe, Spread};
 
 /// All phases, in the order of their tables.
-const ORDER: [Phase; 4] = [Phase::Coupled, Phase::Apart, Phase::OneCore, Phase::Any];
+const ORDER: [Phase; 5] =
+    [Phase::Siblings, Phase::Coupled, Phase::Apart, Phase::OneCore, Phase::Any];
 
 /// The rows of one phase.
 pub(crate) struct Section<'a> {
@@ -31,7 +32,7 @@ impl Section<'_> {
         }
     }
 
-    /// Returns true if any scenario or floor ran in this phase.
+    /// Returns true if any scenario, or the floor of one, ran in this phase.
     pub(crate) fn has_runs(&self) -> bool {
         self.rows.iter().any(|row| row.work.runs + row.floor.runs > 0)
     }

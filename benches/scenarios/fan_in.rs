@@ -14,7 +14,7 @@
 
 use super::packets::{Numbered, Tick};
 use crate::cores::Cores;
-use crate::floor::SlotStream;
+use crate::floor::{Order, SlotStream};
 use crate::harness::{
     Curve, Outcome, Partner, Run, Sample, Scenario, Side, THERE, Target, Unit, check, latencies,
     millions,
@@ -92,7 +92,7 @@ impl Scenario for FanIn {
 
     fn floor(&self) -> Option<Box<dyn Scenario>> {
         Some(match self.publishers {
-            1 => Box::new(SlotStream { claims: true }),
+            1 => Box::new(SlotStream::of_default_ring(Order::Claimed)),
             _ => Box::new(Self { publishers: 1, ..*self }),
         })
     }

@@ -6,7 +6,7 @@
 
 use super::packets::{Numbered, Tick};
 use crate::cores::Cores;
-use crate::floor::SlotStream;
+use crate::floor::{Order, SlotStream};
 use crate::harness::{
     Curve, Outcome, Partner, Run, Sample, Scenario, Side, THERE, Unit, check, millions,
 };
@@ -56,7 +56,7 @@ impl Scenario for FanOut {
     }
 
     fn floor(&self) -> Option<Box<dyn Scenario>> {
-        Some(Box::new(SlotStream { claims: false }))
+        Some(Box::new(SlotStream::of_default_ring(Order::Single)))
     }
 
     fn is_headline(&self) -> bool {

@@ -24,6 +24,7 @@ mod stream;
 mod stream_async;
 mod wakes;
 
+use crate::floor::{Order, SlotStream, has_avx};
 use crate::harness::Scenario;
 use call::Calls;
 use callers::{Callers, Measured};
@@ -38,6 +39,7 @@ use in_place::InPlace;
 use inboxes::{Cost, Inboxes};
 use join::Join;
 use latest::{CellTrip, OnCell};
+use packetring::Settings;
 use packets::{Chat, Tick, Wide};
 use publish::Publish;
 use resident::Resident;
@@ -52,11 +54,13 @@ use wakes::Wakes;
 pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
     let mut all: Vec<Box<dyn Scenario>> = vec![
         Box::new(RoundTrip::<Tick>::spinning("round_trip_48")),
+        Box::new(RoundTrip::<Tick>::young("round_trip_48_young")),
         Box::new(RoundTrip::<Chat>::spinning("round_trip_chat")),
         Box::new(Stream::<Tick>::exclusive("stream_exclusive_48", 1)),
         Box::new(Stream::<Tick>::exclusive("send_all_exclusive_48", 32)),
         Box::new(Stream::<Tick>::shared("stream_shared_48", 1)),
         Box::new(Stream::<Tick>::shared("send_all_shared_48", 16)),
+        Box::new(Stream::<Wide>::exclusive("stream_exclusive_64", 1)),
         Box::new(Stream::<Wide>::shared("stream_shared_64", 1)),
         Box::new(SendTo::<Tick>::new("send_to_48")),
         Box::new(Calls::<Tick>::new("call_48")),
@@ -90,6 +94,19 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Validate),
         Box::new(FanIn { publishers: 2, on_one_core: true }),
     ];
+    // The same streams through rings of other sizes.
+    let is_default = |capacity: &usize| *capacity == Settings::default().capacity;
+    for capacity in [1 << 20, 2 << 20, 4 << 20].into_iter().filter(|one| !is_default(one)) {
+        all.push(boxed(Stream::<Tick>::exclusive("stream_exclusive_48", 1).of(capacity)));
+        all.push(boxed(Stream::<Wide>::exclusive("stream_exclusive_64", 1).of(capacity)));
+        all.push(boxed(Stream::<Tick>::exclusive("send_all_exclusive_48", 32).of(capacity)));
+    }
+    // A floor that no row has: the best known way to move batches.
+    if has_avx() {
+        let (order, payload) = (Order::BatchesPastCaches, 48);
+        let capacities = [1 << 20, 4 << 20];
+        all.extend(capacities.map(|capacity| boxed(SlotStream { order, payload, capacity })));
+    }
     // Further points of the plots.
     all.extend([64, 256, 4 << 10, 16 << 10, 256 << 10].map(|size| boxed(InPlace { size })));
     all.extend([1, 2, 4, 16, 32].map(|subscribers| boxed(Publish { subscribers })));

@@ -5,7 +5,7 @@
 //! the floor of a shared stream.
 
 use super::packets::Numbered;
-use crate::floor::SlotStream;
+use crate::floor::{Order, SlotStream};
 use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, millions};
 use packetring::cluster::Inbox;
 use packetring::{Wait, Worker};
@@ -60,7 +60,7 @@ impl<P: Numbered> Scenario for SendTo<P> {
     }
 
     fn floor(&self) -> Option<Box<dyn Scenario>> {
-        Some(Box::new(SlotStream { claims: true }))
+        Some(Box::new(SlotStream { order: Order::Claimed, payload: 48, capacity: CAPACITY }))
     }
 
     fn targets(&self) -> Vec<Target> {

@@ -1,24 +1,27 @@
 //! Streams of small packets from one process to another, each typed and checked.
 //!
 //! Each run starts a new publisher. The measuring process reads, and its clock starts after every
-//! page was touched. The publisher calls `send` for each packet or `send_all` for each batch. The
-//! reader calls `recv` for each packet or `drain` for all available packets.
+//! page was touched. The publisher makes each packet from its number and calls `send`, or fills a
+//! buffer and calls `send_all`. The reader calls `recv` for each packet or `drain` for all
+//! available packets.
 //!
-//! The floor of packets that fit a slot is bare slots of one line, copied in and out. The floor of
-//! larger packets is bytes that are copied in and read in place.
+//! The floor of packets of one or two cache lines is bare slots in as much memory as the ring has.
+//! The floor of larger packets is bytes that are copied in and read in place.
 
 use super::packets::Numbered;
-use crate::floor::{Memcpy, SlotStream};
-use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, millions};
-use packetring::{Claims, Publisher, Ring, RingBuilder, Subscriber, Wait};
+use crate::floor::{Copies, Copying, Order, SlotStream};
+use crate::harness::{
+    Outcome, Phase, Run, Sample, Scenario, Side, THERE, Target, Unit, check, millions,
+};
+use packetring::{Claims, Publisher, Ring, RingBuilder, Settings, Subscriber, Wait};
 use std::hint::black_box;
 use std::marker::PhantomData;
 use std::time::Instant;
 
-/// Packets before the clock starts: two laps.
-const WARM_UP: u64 = 1 << 15;
 /// Packets that are measured.
 const PACKETS: u64 = 4_000_000;
+/// Bytes of the smallest slot of a ring.
+const SLOT: usize = 64;
 
 /// A stream of packets of one type.
 pub(crate) struct Stream<P> {
@@ -26,22 +29,39 @@ pub(crate) struct Stream<P> {
     claims: Claims,
     /// Packets of one `send_all`. 1: `send` and `recv` for each packet.
     batch: u64,
+    /// Bytes of the ring.
+    capacity: usize,
     packet: PhantomData<fn(P)>,
 }
 
 impl<P: Numbered> Stream<P> {
     /// Through a ring with one publisher.
     pub(crate) fn exclusive(name: &'static str, batch: u64) -> Self {
-        Self { name, claims: Claims::Exclusive, batch, packet: PhantomData }
+        let capacity = Settings::default().capacity;
+        Self { name, claims: Claims::Exclusive, batch, capacity, packet: PhantomData }
     }
 
     /// Through a ring that allows several publishers.
     pub(crate) fn shared(name: &'static str, batch: u64) -> Self {
-        Self { name, claims: Claims::Shared, batch, packet: PhantomData }
+        Self { claims: Claims::Shared, ..Self::exclusive(name, batch) }
+    }
+
+    /// Through a ring of this size instead of the default.
+    pub(crate) fn of(self, capacity: usize) -> Self {
+        Self { capacity, ..self }
+    }
+
+    fn has_default_ring(&self) -> bool {
+        self.capacity == Settings::default().capacity
+    }
+
+    /// Packets before the clock starts: at least two laps.
+    fn warm_up(&self) -> u64 {
+        2 * (self.capacity / SLOT) as u64
     }
 
     fn ring(&self) -> RingBuilder {
-        let ring = Ring::builder().wait(Wait::spin());
+        let ring = Ring::builder().capacity(self.capacity).wait(Wait::spin());
         if self.claims == Claims::Exclusive { ring.exclusive() } else { ring.shared() }
     }
 
@@ -73,7 +93,7 @@ fn send_each<P: Numbered>(packets: &mut Publisher<P>, end: u64) -> Outcome<()> {
     let mut packet = P::blank();
     for number in 0..end {
         packet.set(number);
-        packets.send(black_box(&packet))?;
+        packets.send(&packet)?;
     }
     Ok(())
 }
@@ -90,15 +110,17 @@ fn send_batches<P: Numbered>(packets: &mut Publisher<P>, end: u64, batch: u64) -
 
 impl<P: Numbered> Scenario for Stream<P> {
     fn name(&self) -> String {
-        self.name.into()
+        let (name, mebibytes) = (self.name, self.capacity >> 20);
+        if self.has_default_ring() { name.into() } else { format!("{name}_{mebibytes}m") }
     }
 
     fn about(&self) -> String {
         let ring = if self.claims == Claims::Exclusive { "exclusive" } else { "shared" };
-        match self.batch {
-            1 => format!("typed, checked packets, {ring} ring, one send and one recv each"),
-            batch => format!("typed, checked packets, {ring} ring, send_all of {batch} and drain"),
-        }
+        let how = match self.batch {
+            1 => "one send and one recv each".to_owned(),
+            batch => format!("send_all of {batch} and drain"),
+        };
+        format!("typed, checked packets, {ring} ring of {} KiB, {how}", self.capacity >> 10)
     }
 
     fn payload(&self) -> usize {
@@ -109,20 +131,35 @@ impl<P: Numbered> Scenario for Stream<P> {
         Unit::MillionsPerSecond
     }
 
-    fn floor(&self) -> Option<Box<dyn Scenario>> {
-        if P::ARCHIVED > 48 {
-            return Some(Box::new(Memcpy { size: P::ARCHIVED, unit: self.unit() }));
+    fn floors(&self) -> Vec<Box<dyn Scenario>> {
+        let (payload, capacity) = (P::ARCHIVED, self.capacity);
+        if payload > 64 {
+            let (copying, unit) = (Copying::Memcpy, self.unit());
+            return vec![Box::new(Copies { copying, size: payload, unit })];
         }
         // A claim for a batch costs almost nothing per packet.
-        let claims = self.claims == Claims::Shared && self.batch == 1;
-        Some(Box::new(SlotStream { claims }))
+        let orders: &[Order] = match (self.claims, self.batch) {
+            (Claims::Shared, 1) => &[Order::Claimed, Order::ClaimedByWords],
+            (_, 1) => &[Order::Single],
+            _ => &[Order::Batches],
+        };
+        let floor = |order: &Order| SlotStream { order: *order, payload, capacity };
+        orders.iter().map(|order| Box::new(floor(order)) as Box<dyn Scenario>).collect()
+    }
+
+    fn is_headline(&self) -> bool {
+        self.has_default_ring()
     }
 
     fn targets(&self) -> Vec<Target> {
+        let phases = [Target::RatioIn(Phase::Apart, 0.4), Target::RatioIn(Phase::Coupled, 0.6)];
         match self.name {
-            "stream_exclusive_48" => vec![Target::RatioAtLeast(0.85)],
-            "send_all_exclusive_48" => vec![Target::OfOther("stream_exclusive_48", 1.0)],
-            "stream_shared_48" => vec![Target::RatioAtLeast(0.95)],
+            "stream_exclusive_48" => phases.into(),
+            "send_all_exclusive_48" if self.has_default_ring() => {
+                vec![Target::RatioAtLeast(0.5), Target::OfOther("stream_exclusive_48", 1.0)]
+            }
+            "send_all_exclusive_48" => vec![Target::RatioAtLeast(0.5)],
+            "stream_shared_48" => vec![Target::RatioAtLeast(1.0)],
             "send_all_shared_48" => vec![Target::OfOther("stream_exclusive_48", 0.7)],
             "stream_chat" => vec![Target::AtLeast(12.0)],
             _ => Vec::new(),
@@ -134,9 +171,9 @@ impl<P: Numbered> Scenario for Stream<P> {
         let mut packets = self.ring().open(&run.ring(THERE))?.subscriber()?;
         let partner = run.start(0)?;
         let _pinned = run.pin_after_joining()?;
-        let first = self.take(&mut packets, 0, WARM_UP)?;
+        let first = self.take(&mut packets, 0, self.warm_up())?;
         let started = Instant::now();
-        let end = self.take(&mut packets, first, WARM_UP + run.count(PACKETS))?;
+        let end = self.take(&mut packets, first, self.warm_up() + run.count(PACKETS))?;
         let took = started.elapsed();
         partner.finish()?;
         Ok(Sample::of(millions(end - first, took)))
@@ -147,7 +184,7 @@ impl<P: Numbered> Scenario for Stream<P> {
         let mut packets: Publisher<P> = self.ring().attach(&side.run.ring(THERE))?.publisher()?;
         side.ready()?;
         let _pinned = side.pin_after_joining()?;
-        let end = WARM_UP + side.run.count(PACKETS);
+        let end = self.warm_up() + side.run.count(PACKETS);
         if self.batch == 1 {
             send_each(&mut packets, end)
         } else {
