@@ -29,7 +29,7 @@ fn table(section: &Section<'_>, all: &[Row<'_>]) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "{:<28}{:>8} {:<5}{:>6}{:>9}{:>9}{:>9}{:>10}{:>8}  target",
+        "{:<32}{:>8} {:<5}{:>6}{:>9}{:>9}{:>9}{:>10}{:>8}  target",
         "", "bytes", "unit", "runs", "median", "min", "max", "floor", "ratio"
     );
     for row in &section.rows {
@@ -45,7 +45,7 @@ fn line(row: &Row<'_>, all: &[Row<'_>]) -> String {
         None => format!("{target}: not measured"),
     });
     let text = format!(
-        "{:<28}{:>8} {:<5}{:>6}{:>9}{:>9}{:>9}{:>10}{:>8}  {}",
+        "{:<32}{:>8} {:<5}{:>6}{:>9}{:>9}{:>9}{:>10}{:>8}  {}",
         row.results.name,
         row.results.payload,
         row.results.unit.label(),

@@ -6,6 +6,7 @@
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --only shaq,stream_48 --runs 9
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --only latest
 //! cargo run --release --manifest-path benches/peers/Cargo.toml --features aeron
+//! CXX=clang++-19 cargo run --release --manifest-path benches/peers/Cargo.toml --features tachyon
 //! ```
 //!
 //! The works are round trips and streams, one record at a time or in batches, with flat records of

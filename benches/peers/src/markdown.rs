@@ -21,7 +21,7 @@ pub(crate) fn text(report: &Report, runs: u32) -> String {
         Machine::this().line(),
         report.cores,
         report.method(),
-        if cfg!(feature = "aeron") { " --features aeron" } else { "" },
+        features(),
         arguments.join(" ")
     );
     for (work, rows) in report.works() {
@@ -38,9 +38,19 @@ pub(crate) fn text(report: &Report, runs: u32) -> String {
     out
 }
 
+/// The features of this build, as arguments of the command.
+fn features() -> &'static str {
+    match (cfg!(feature = "aeron"), cfg!(feature = "tachyon")) {
+        (false, false) => "",
+        (true, false) => " --features aeron",
+        (false, true) => " --features tachyon",
+        (true, true) => " --features aeron,tachyon",
+    }
+}
+
 fn heads(work: Work) -> String {
     let (ns, last) = match work.kind() {
-        Kind::RoundTrip => ("ns, p50", "p99"),
+        Kind::RoundTrip => ("ns, p50", "p99, p99.9"),
         _ => ("ns each", "M/s"),
     };
     let base = work.base().name();
@@ -56,14 +66,14 @@ fn line(report: &Report, row: &Row, phase: Phase) -> String {
     let Some(Spread { median, min, max }) = row.ns(phase) else {
         return format!("| {name} | {runs} | – | – | – | – | – | {notes} |\n");
     };
-    let last = row.p99(phase).map_or(1000.0 / median, |p99| p99.median);
+    let last = row.last(phase);
     let ratio = |to| {
         let ratio = report.ratio(row, to, phase);
         ratio.map_or("–".into(), |ratio| format!("{:.2} ({})", ratio.value, ratio.runs))
     };
     let (base, ours) = (ratio(row.work.base()), ratio(Peer::Packetring));
     let spread = format!("{median:.1} | {min:.1}–{max:.1}");
-    format!("| {name} | {runs} | {spread} | {last:.1} | {base} | {ours} | {notes} |\n")
+    format!("| {name} | {runs} | {spread} | {last} | {base} | {ours} | {notes} |\n")
 }
 
 fn notes(row: &Row, phase: Phase) -> String {
@@ -72,6 +82,7 @@ fn notes(row: &Row, phase: Phase) -> String {
     if row.peer.may_lose() && row.work.kind() != Kind::RoundTrip {
         let _ = write!(notes, "; lost {:.1} % here", row.lost(phase) * 100.0);
     }
+    row.states(phase).iter().for_each(|states| notes += &format!("; {states}"));
     if !row.failures.is_empty() {
         let _ = write!(notes, "; failed {} times: {}", row.failures.len(), row.failures.join(", "));
     }

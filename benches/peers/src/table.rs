@@ -5,7 +5,7 @@
 
 use crate::cores::Cores;
 use crate::peers::{Peer, Work};
-use crate::phase::{ATTEMPTS, Phase, Runs, Spread, method};
+use crate::phase::{ATTEMPTS, Phase, Runs, Spread, State, method, two_states};
 use crate::probe::Probe;
 use crate::work::{Kind, Measured};
 use clap::ValueEnum;
@@ -28,8 +28,30 @@ impl Row {
         Spread::of(self.runs.of(phase).iter().map(|run| run.ns))
     }
 
-    pub(crate) fn p99(&self, phase: Phase) -> Option<Spread> {
-        Spread::of(self.runs.of(phase).iter().filter_map(|run| run.p99))
+    /// Medians of the 99th and of the 99.9th percentile.
+    pub(crate) fn tails(&self, phase: Phase) -> Option<[f64; 2]> {
+        let tail = |index: usize| {
+            let tails = self.runs.of(phase).iter().filter_map(|run| run.tails);
+            Spread::of(tails.map(|tails| tails[index])).map(|tail| tail.median)
+        };
+        Some([tail(0)?, tail(1)?])
+    }
+
+    /// The percentiles of a round trip, or the records per second, in one column.
+    pub(crate) fn last(&self, phase: Phase) -> String {
+        match (self.tails(phase), self.ns(phase)) {
+            (Some([p99, p999]), _) => format!("{p99:.0}, {p999:.0}"),
+            (None, Some(ns)) => format!("{:.1}", 1000.0 / ns.median),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// Both states of the runs of one phase, if they have two.
+    pub(crate) fn states(&self, phase: Phase) -> Option<String> {
+        let states = two_states(self.runs.of(phase).iter().map(|run| run.ns))?;
+        let [low, high] =
+            states.map(|State { spread, runs }| format!("{:.1} ns ({runs} runs)", spread.median));
+        Some(format!("two states, {low} and {high}"))
     }
 
     /// Fraction of the measured records that were lost, over all runs of one phase.
@@ -91,12 +113,24 @@ impl Report {
 
     /// Compares packetring with its aim, if the work has one and both peers have runs.
     pub(crate) fn aim(&self, work: Work, phase: Phase) -> Option<String> {
-        let aim = work.aim()?;
+        let (aim, named) = work.aim()?;
+        let rival = named.or_else(|| self.best_rival(work, phase))?;
         let mut rows = self.rows.iter();
         let ours = rows.find(|row| row.work == work && row.peer == Peer::Packetring)?;
-        let Ratio { value, .. } = self.ratio(ours, work.base(), phase)?;
-        let (base, verdict) = (work.base().name(), if value <= aim { "met" } else { "missed" });
-        Some(format!("packetring takes {value:.2} times as long as {base}; aim: {aim}, {verdict}"))
+        let Ratio { value, runs } = self.ratio(ours, rival, phase)?;
+        let (name, verdict) = (rival.name(), if value <= aim { "met" } else { "missed" });
+        let best = if named.is_none() { ", the best peer" } else { "" };
+        Some(format!(
+            "packetring takes {value:.2} times as long as {name}{best} ({runs} runs); aim: {aim}, \
+             {verdict}"
+        ))
+    }
+
+    /// The rival with the lowest median in this phase.
+    fn best_rival(&self, work: Work, phase: Phase) -> Option<Peer> {
+        let rivals = self.rows.iter().filter(|row| row.work == work && row.peer.is_rival());
+        let medians = rivals.filter_map(|row| Some((row.peer, row.ns(phase)?.median)));
+        medians.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(peer, _)| peer)
     }
 
     /// Describes how phases were determined; empty if all processes share a core.
@@ -145,16 +179,17 @@ impl Report {
         let Some(Spread { median, min, max }) = row.ns(phase) else {
             return println!("{name:<24}{runs:>6}");
         };
-        let last = row.p99(phase).map_or(1000.0 / median, |p99| p99.median);
+        let last = row.last(phase);
         let ratio = |to| {
             let ratio = self.ratio(row, to, phase);
             ratio.map_or("-".into(), |ratio| format!("{:.2} ({})", ratio.value, ratio.runs))
         };
-        print!("{name:<24}{runs:>6}{median:>10.1}{min:>10.1}{max:>10.1}{last:>12.1}");
+        print!("{name:<24}{runs:>6}{median:>10.1}{min:>10.1}{max:>10.1}{last:>16}");
         print!("{:>18}{:>21}", ratio(row.work.base()), ratio(Peer::Packetring));
         if row.peer.may_lose() && row.work.kind() != Kind::RoundTrip {
             print!("  lost {:.1}%", row.lost(phase) * 100.0);
         }
+        row.states(phase).iter().for_each(|states| print!("  {states}"));
         println!();
     }
 
@@ -177,7 +212,8 @@ impl Report {
             "value": ns.map(|ns| ns.median),
             "min": ns.map(|ns| ns.min),
             "max": ns.map(|ns| ns.max),
-            "p99": row.p99(phase).map(|p99| p99.median),
+            "p99": row.tails(phase).map(|tails| tails[0]),
+            "p999": row.tails(phase).map(|tails| tails[1]),
             "lost": row.lost(phase),
             "runs": row.runs.of(phase).len(),
             "mixed": row.runs.mixed(),
@@ -187,7 +223,7 @@ impl Report {
             "ratio": ratio(Peer::Floor),
             "ratio_to_packetring": ratio(Peer::Packetring),
             "ratio_to_ringfire": ratio(Peer::Ringfire),
-            "aim": row.work.aim(),
+            "aim": row.work.aim().map(|(aim, _)| aim),
             "failures": row.failures,
         })
     }
@@ -195,12 +231,12 @@ impl Report {
 
 fn print_heads(work: Work) {
     let (ns, last) = match work.kind() {
-        Kind::RoundTrip => ("ns, p50", "p99"),
+        Kind::RoundTrip => ("ns, p50", "p99, p99.9"),
         _ => ("ns each", "M/s"),
     };
     let base = format!("x {} (runs)", work.base().name());
     println!(
-        "{:<24}{:>6}{ns:>10}{:>10}{:>10}{last:>12}{base:>18}{:>21}",
+        "{:<24}{:>6}{ns:>10}{:>10}{:>10}{last:>16}{base:>18}{:>21}",
         "", "runs", "min", "max", "x packetring (runs)"
     );
 }
@@ -213,7 +249,7 @@ mod tests {
         let mut row =
             Row { peer, work: Work::Stream48, count: 100, runs: Runs::default(), failures: vec![] };
         for &(phase, ns, lost) in runs {
-            row.runs.add(Some((phase, Measured { ns, p99: None, lost })));
+            row.runs.add(Some((phase, Measured { ns, tails: None, lost })));
         }
         row
     }
@@ -241,6 +277,23 @@ mod tests {
             assert_eq!(aim(Work::Read48, Phase::Coupled), None);
             assert_eq!(aim(Work::Stream48, Phase::Apart), None);
         }
+    }
+
+    #[test]
+    fn a_best_peer_is_lossless_and_between_processes() {
+        let rows = [
+            (Peer::Floor, 1.0),
+            (Peer::PacketringShared, 2.0),
+            (Peer::RtrbThreads, 3.0),
+            (Peer::RingfireLossy, 4.0),
+            (Peer::Packetring, 10.0),
+            (Peer::Shaq, 20.0),
+            (Peer::Ringfire, 40.0),
+        ];
+        let rows = rows.map(|(peer, ns)| row(peer, &[(Phase::Apart, ns, 0)])).into();
+        let report = Report { rows, probe: Probe::new(Cores(0, 1)), cores: Cores(0, 1) };
+        let aim = report.aim(Work::Stream48, Phase::Apart).unwrap();
+        assert!(aim.contains("0.50 times as long as shaq, the best peer"), "{aim}");
     }
 
     #[test]

@@ -73,8 +73,8 @@ pub(crate) struct Measured {
     /// Nanoseconds: the median round trip, the time per record that was read, or the time per
     /// operation of the median burst.
     pub(crate) ns: f64,
-    /// 99th percentile of the round trips in nanoseconds.
-    pub(crate) p99: Option<f64>,
+    /// 99th and 99.9th percentile of the round trips in nanoseconds.
+    pub(crate) tails: Option<[f64; 2]>,
     /// Measured records that were lost.
     pub(crate) lost: u64,
 }
@@ -140,7 +140,7 @@ impl Task {
             }
         }
         let (ns, lost) = tally.finish()?;
-        self.report(Measured { ns, p99: None, lost })?;
+        self.report(Measured { ns, tails: None, lost })?;
         self.finish_together()
     }
 
@@ -195,7 +195,8 @@ impl Task {
     fn time_calls(&self, call: impl FnMut(u64) -> Result<(), Failure>) -> Result<(), Failure> {
         let times = self.times(call, || true)?;
         let quantile = |quantile| times.value_at_quantile(quantile) as f64;
-        self.report(Measured { ns: quantile(0.5), p99: Some(quantile(0.99)), lost: 0 })
+        let tails = Some([quantile(0.99), quantile(0.999)]);
+        self.report(Measured { ns: quantile(0.5), tails, lost: 0 })
     }
 
     /// Times operations in bursts: a single one takes less time than reading the clock. `counts` is
@@ -212,7 +213,7 @@ impl Task {
             return Err(format!("the other side read in only {counted} of {all} bursts").into());
         }
         let ns = times.value_at_quantile(0.5) as f64 / BURST as f64;
-        self.report(Measured { ns, p99: None, lost: 0 })
+        self.report(Measured { ns, tails: None, lost: 0 })
     }
 
     /// Nanoseconds of each call that counts, after the warm-up. A call gets its number.

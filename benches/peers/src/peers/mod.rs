@@ -14,9 +14,13 @@ mod ipc_channel;
 mod myelon;
 mod packetring;
 mod pipe;
+mod rigtorp;
 mod ringfire;
+mod rtrb;
 mod shaq;
 mod socket;
+#[cfg(feature = "tachyon")]
+mod tachyon;
 
 use crate::record::{Record, Record48, Record64};
 use crate::transport::Failure;
@@ -46,6 +50,10 @@ pub(crate) enum Peer {
     PipeBufferedRkyv,
     PipeBufferedBincode,
     DisruptorThreads,
+    RtrbThreads,
+    RigtorpThreads,
+    #[cfg(feature = "tachyon")]
+    Tachyon,
     #[cfg(feature = "aeron")]
     Aeron,
 }
@@ -110,9 +118,17 @@ impl Work {
         if self.kind().is_cell() { Peer::Ringfire } else { Peer::Floor }
     }
 
-    /// The largest ratio of packetring to the [`base`](Self::base) that packetring aims at.
-    pub(crate) fn aim(self) -> Option<f64> {
-        matches!(self.kind(), Kind::Write | Kind::Read).then_some(5.0)
+    /// The largest ratio that packetring aims at, and the peer that this is a ratio to. `None` as
+    /// the peer: the best one that [is a rival](Peer::is_rival).
+    pub(crate) fn aim(self) -> Option<(f64, Option<Peer>)> {
+        match self {
+            Self::RoundTrip48 | Self::RoundTrip64 => Some((1.0, None)),
+            // 1.3 times as many records.
+            Self::Stream48 | Self::Stream64 => Some((0.77, None)),
+            Self::Batch48 => Some((0.77, Some(Peer::Shaq))),
+            Self::Write48 | Self::Read48 => Some((5.0, Some(Peer::Ringfire))),
+            _ => None,
+        }
     }
 }
 
@@ -128,7 +144,7 @@ impl Peer {
             Self::Packetring | Self::Ringfire => true,
             Self::Iceoryx2 => work.kind() != Kind::Batch,
             _ if work.kind().is_cell() => false,
-            Self::Myelon | Self::IpcChannel => work.kind() != Kind::Batch,
+            Self::Myelon | Self::IpcChannel | Self::RigtorpThreads => work.kind() != Kind::Batch,
             Self::SocketBufferedRkyv
             | Self::SocketBufferedBincode
             | Self::PipeBufferedRkyv
@@ -169,6 +185,12 @@ impl Peer {
                 "decoded, copied by the kernel, buffered: a record waits until the buffer is full"
             }
             Self::DisruptorThreads => "threads of one process, not checked",
+            Self::RtrbThreads => "threads of one process, not checked, copied out",
+            Self::RigtorpThreads => {
+                "threads of one process, not checked, copied out, no batches; the C++ design in Rust"
+            }
+            #[cfg(feature = "tachyon")]
+            Self::Tachyon => "bytes, not checked",
             #[cfg(feature = "aeron")]
             Self::Aeron => "bytes, not checked, a third process, built for this processor",
         }
@@ -176,7 +198,14 @@ impl Peer {
 
     /// Returns true if the two sides are threads of one process.
     pub(crate) fn is_threads(self) -> bool {
-        self == Self::DisruptorThreads
+        matches!(self, Self::DisruptorThreads | Self::RtrbThreads | Self::RigtorpThreads)
+    }
+
+    /// Returns true if the peer does the work between processes and without loss, as packetring
+    /// does.
+    pub(crate) fn is_rival(self) -> bool {
+        let is_ours = matches!(self, Self::Floor | Self::Packetring | Self::PacketringShared);
+        !is_ours && !self.is_threads() && !self.may_lose()
     }
 
     /// Returns true if the others are compared with this peer, so that it always runs.
@@ -242,6 +271,10 @@ impl Peer {
             Self::PipeBufferedRkyv => task.run::<pipe::Pipe<Rkyv, Buffered>, R>(),
             Self::PipeBufferedBincode => task.run::<pipe::Pipe<Bincode, Buffered>, R>(),
             Self::DisruptorThreads => task.run::<disruptor::Disruptor, R>(),
+            Self::RtrbThreads => task.run::<rtrb::Rtrb, R>(),
+            Self::RigtorpThreads => task.run::<rigtorp::Rigtorp, R>(),
+            #[cfg(feature = "tachyon")]
+            Self::Tachyon => task.run::<tachyon::Tachyon, R>(),
             #[cfg(feature = "aeron")]
             Self::Aeron => task.run::<aeron::Aeron, R>(),
         }
