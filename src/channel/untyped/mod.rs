@@ -1,7 +1,6 @@
 //! Endpoints without a packet type: they claim, wait, take and release.
 
 mod control;
-mod message;
 mod options;
 mod own_receiver;
 mod publisher;
@@ -14,10 +13,10 @@ mod waiting;
 pub(crate) use control::await_subscribers;
 pub(crate) use control::{End, SubscriberIndex};
 pub(super) use control::{publisher_control, subscriber_control};
-pub(crate) use message::MessageHeader;
-#[cfg(feature = "handover")]
-pub(crate) use message::{Attached, PacketId};
 pub(crate) use options::Draining;
+pub(crate) use options::MessageHeader;
+#[cfg(feature = "handover")]
+pub(crate) use options::{Attached, PacketId};
 pub(crate) use options::{DeadLetter, DeadLetters};
 pub(crate) use publisher::Sender;
 pub(crate) use receiver::Receiver;

@@ -1,4 +1,6 @@
-//! The choices of a worker for its receivers: dead letters, and draining.
+//! What a cluster adds to its packets and its receivers.
+//!
+//! **Packets**: a tag, a prefix, and descriptors that travel through a socket.
 //!
 //! **Draining**: the receivers of a worker that is about to end take nothing new. Any thread of the
 //! process can start it. A receiver keeps the packet that it has in flight. A receiver that waits
@@ -10,14 +12,78 @@
 //! its copy is in another worker's inbox. If that inbox does not take it, the packet is handed out
 //! again. After a kill in between there are two copies.
 
-#[cfg(feature = "handover")]
-use super::message::PacketId;
 use crate::channel::type_table::CarriedType;
 use crate::ring::cursor::Taken;
 use crate::segment::Segment;
+#[cfg(feature = "handover")]
+use crate::segment::view::RingMemory;
 use crate::sync::{AtomicU32, Ordering};
 use std::fmt;
 use std::sync::Arc;
+
+/// The parts of a cluster message besides its packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MessageHeader<'a> {
+    /// Bytes before the archive: a multiple of 16.
+    pub(crate) prefix: &'a [u8],
+    /// The tag in the descriptor.
+    pub(crate) tag: u32,
+    /// Most bytes of the archive.
+    pub(crate) limit: usize,
+    /// The descriptors that travel through a socket.
+    #[cfg(feature = "handover")]
+    pub(crate) attached: Option<Attached<'a>>,
+}
+
+/// A packet of any ring: no two packets ever have the same.
+#[cfg(feature = "handover")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PacketId {
+    /// A random number of the ring.
+    pub(crate) ring: u64,
+    pub(crate) position: u64,
+}
+
+#[cfg(feature = "handover")]
+impl PacketId {
+    pub(crate) fn new(memory: &RingMemory, position: u64) -> Self {
+        Self { ring: memory.salt(0), position }
+    }
+}
+
+/// Sends what goes with a packet, between writing the packet and publishing it. Returns false if it
+/// was not sent; then the packet is not published.
+#[cfg(feature = "handover")]
+#[derive(Clone, Copy)]
+pub(crate) struct Attached<'a>(pub(crate) &'a dyn Fn(PacketId) -> bool);
+
+#[cfg(feature = "handover")]
+impl fmt::Debug for Attached<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Attached")
+    }
+}
+
+impl<'a> MessageHeader<'a> {
+    /// No prefix, no tag, no limit.
+    pub(crate) const NONE: Self = Self {
+        prefix: &[],
+        tag: 0,
+        limit: usize::MAX,
+        #[cfg(feature = "handover")]
+        attached: None,
+    };
+
+    /// No prefix and no limit.
+    pub(crate) const fn tagged(tag: u32) -> Self {
+        Self { tag, ..Self::NONE }
+    }
+
+    /// A prefix alone.
+    pub(crate) fn of(prefix: &'a [u8]) -> Self {
+        Self { prefix, ..Self::NONE }
+    }
+}
 
 /// 1 as soon as a worker of this process drains. Until then a receive pays only the load of this
 /// word.

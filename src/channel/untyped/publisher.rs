@@ -5,9 +5,9 @@
 //! a reservation that the user fills. A failed or forgotten operation leaves no open claim: `fill`
 //! aborts it, or the next `begin` does.
 
-use super::message::MessageHeader;
+use super::options::MessageHeader;
 #[cfg(feature = "handover")]
-use super::message::{Attached, PacketId};
+use super::options::{Attached, PacketId};
 use crate::channel::error::{SendAllError, SendError, SendFailure, WaitingFor};
 use crate::channel::owned_entry::OwnedEntry;
 use crate::error::Form;
