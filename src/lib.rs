@@ -140,8 +140,8 @@ mod api {
     #[cfg(feature = "async")]
     pub use crate::channel::ValueStream;
     pub use crate::channel::{
-        Batch, BatchIter, Board, CarriedType, Copied, Info, Latest, Publisher, Readiness, Ready,
-        Received, RecvError, RecvTimeoutError, Reserved, ReservedTail, Ring, RingBuilder,
+        Batch, BatchIter, Board, Burst, CarriedType, Copied, Info, Latest, Publisher, Readiness,
+        Ready, Received, RecvError, RecvTimeoutError, Reserved, ReservedTail, Ring, RingBuilder,
         Selectable, Selectee, SendAllError, SendError, SendTimeoutError, Subscriber, TryRecvError,
         TrySendError, TypeMismatch, ValueError, Values, WaitingFor, select, select_timeout,
         try_select,

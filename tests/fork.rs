@@ -207,6 +207,16 @@ fn drop_in_child(role: &Role) {
     out.send(&1).unwrap();
     assert_eq!(*numbers.recv().unwrap(), 1);
     assert_eq!(*billing.recv().unwrap(), 1);
+    // A burst that a child drops stays open.
+    let mut burst = Some(out.burst(2).unwrap());
+    assert_succeeds(fork(|| {
+        burst = None;
+        0
+    }));
+    burst.as_mut().unwrap().send(&1).unwrap();
+    drop(burst);
+    assert_eq!(*numbers.recv().unwrap(), 1);
+    assert_eq!(*billing.recv().unwrap(), 1);
     let mut everything = Some((ring, out, numbers, billing));
     for _ in 0..3 {
         assert_succeeds(fork(|| {

@@ -33,6 +33,9 @@ const MAX_ENDPOINTS: usize = 3;
 enum Operation {
     Send(usize, usize),
     SendAll(usize, Vec<usize>),
+    /// Slots, and sizes of its packets. Drops the burst.
+    Burst(usize, usize, Vec<usize>),
+    BurstForget(usize, usize, Vec<usize>),
     ReserveCommit(usize, usize),
     ReserveDrop(usize, usize),
     ReserveForget(usize, usize),
@@ -68,6 +71,10 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         20 => (index(), size()).prop_map(|(index, size)| Send(index, size)),
         4 => (index(), prop::collection::vec(size(), 0..24)).prop_map(|(index, all)| SendAll(index, all)),
+        4 => (index(), 0..20_usize, prop::collection::vec(size(), 0..12))
+            .prop_map(|(index, slots, all)| Burst(index, slots, all)),
+        2 => (index(), 0..20_usize, prop::collection::vec(size(), 0..12))
+            .prop_map(|(index, slots, all)| BurstForget(index, slots, all)),
         3 => (index(), size()).prop_map(|(index, size)| ReserveCommit(index, size)),
         3 => (index(), size()).prop_map(|(index, size)| ReserveDrop(index, size)),
         3 => (index(), size()).prop_map(|(index, size)| ReserveForget(index, size)),
@@ -172,22 +179,30 @@ impl Model {
     /// Tries to claim `span` slots. Returns the position of the packet, or `None` if the ring is
     /// full. A drop-oldest ring evicts in both cases.
     fn claim(&mut self, span: u64) -> Option<u64> {
+        self.claim_up_to(span, span).map(|claim| claim.start)
+    }
+
+    /// Tries to claim at least `span` slots, and up to `slots` if there is room in one piece.
+    fn claim_up_to(&mut self, span: u64, slots: u64) -> Option<OpenClaim> {
         let left = self.capacity - self.tail % self.capacity;
         let padding = if span > left { left } else { 0 };
         let (before, start) = (self.tail, self.tail + padding);
-        let needed = (start + span).saturating_sub(self.capacity);
+        let piece = self.capacity - start % self.capacity;
+        let wanted = slots.min(piece).min(self.max_span).max(span);
         if self.drop_oldest {
-            self.evict(needed);
+            self.evict((start + wanted).saturating_sub(self.capacity));
         }
-        if self.gate() < needed {
+        let limit = self.gate().saturating_add(self.capacity);
+        if limit < start + span {
             return None;
         }
         if padding > 0 {
             self.committed.insert(before, Entry { span: padding, number: None });
         }
+        let end = limit.min(start + wanted);
         // Other endpoints do not see an exclusive claim before it is committed.
-        self.tail = if self.shared { start + span } else { start };
-        Some(start)
+        self.tail = if self.shared { end } else { start };
+        Some(OpenClaim { record: before, start, span: end - start })
     }
 
     fn evict(&mut self, target: u64) {
@@ -270,7 +285,8 @@ impl Model {
         let (numbers, end) = self.committed_from(position);
         assert!(numbers.len() as u64 <= self.history, "{numbers:?}");
         let is_boundary = position == end
-            && (position == self.tail || self.open.iter().flatten().any(|o| o.record == position));
+            && (position == self.tail
+                || self.open.iter().flatten().any(|o| [o.record, o.start].contains(&position)));
         assert!(is_boundary || self.committed.contains_key(&position));
         let oldest = self.tail.saturating_sub(self.kept);
         let kept = self.committed.range(oldest..end.max(oldest));
@@ -331,6 +347,8 @@ impl Harness {
         match operation {
             Send(index, size) => self.send(*index, *size),
             SendAll(index, sizes) => self.send_all(*index, sizes),
+            Burst(index, slots, sizes) => self.burst(*index, *slots, sizes, false),
+            BurstForget(index, slots, sizes) => self.burst(*index, *slots, sizes, true),
             ReserveCommit(index, size) => self.reserve(*index, *size, &AfterReserve::Commit),
             ReserveDrop(index, size) => self.reserve(*index, *size, &AfterReserve::Drop),
             ReserveForget(index, size) => self.reserve(*index, *size, &AfterReserve::Forget),
@@ -443,6 +461,77 @@ impl Harness {
             }
             (answer, expected) => panic!("{answer:?}, expected {expected:?} after {sent}"),
         }
+    }
+
+    fn burst(&mut self, index: usize, slots: usize, sizes: &[usize], and_forget: bool) {
+        let Some(mut publisher) = self.publishers[index].take() else { return };
+        self.model.resolve(index);
+        let mut open = None;
+        let expected = if self.model.closed {
+            Err("closed")
+        } else {
+            // An exclusive ring has room for one packet, and no claim.
+            let slots = if self.model.shared { slots as u64 } else { 1 };
+            open = self.model.claim_up_to(1, slots);
+            open.map(drop).ok_or("full")
+        };
+        match (publisher.try_burst(slots), expected) {
+            (Ok(mut burst), Ok(())) => {
+                for &size in sizes {
+                    let packet = packet(self.number(size), size);
+                    let expected = if self.model.shared {
+                        self.expect_send_in_burst(size, slots as u64, &mut open)
+                    } else {
+                        self.expect_send(size)
+                    };
+                    match (burst.try_send(&packet), expected) {
+                        (Ok(position), Ok(expected)) => assert_eq!(position, expected),
+                        (Err(error), Err(expected)) => {
+                            check_send_error(&error, expected, size, self.model.max_span);
+                        }
+                        (answer, expected) => panic!("{answer:?}, expected {expected:?}"),
+                    }
+                }
+                if self.model.shared {
+                    self.model.open[index] = open.filter(|open| open.span > 0);
+                }
+                if and_forget {
+                    forget(burst);
+                } else {
+                    drop(burst);
+                    self.model.resolve(index);
+                }
+            }
+            (Err(error), Err(expected)) => {
+                check_send_error(&error, expected, 0, self.model.max_span);
+            }
+            (answer, expected) => panic!("{:?}, expected {expected:?}", answer.map(drop)),
+        }
+        self.publishers[index] = Some(publisher);
+    }
+
+    /// The result of a send in a burst of a shared ring, whose claim is `open`.
+    fn expect_send_in_burst(
+        &mut self,
+        size: usize,
+        slots: u64,
+        open: &mut Option<OpenClaim>,
+    ) -> Result<u64, &'static str> {
+        let span = span(size);
+        if span > self.model.max_span {
+            return Err("too large");
+        }
+        if open.is_none_or(|open| open.span < span) {
+            if let Some(rest) = open.take().filter(|open| open.span > 0) {
+                self.model.committed.insert(rest.start, Entry { span: rest.span, number: None });
+            }
+            *open = self.model.claim_up_to(span, slots);
+        }
+        let open = open.as_mut().ok_or("full")?;
+        let start = open.start;
+        self.model.commit(start, span);
+        (open.start, open.span) = (start + span, open.span - span);
+        Ok(start)
     }
 
     fn reserve(&mut self, index: usize, size: usize, after: &AfterReserve) {

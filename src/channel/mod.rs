@@ -28,6 +28,7 @@ mod any {
 }
 mod board;
 mod builder;
+mod burst;
 mod call_area;
 mod error;
 pub(crate) mod join;
@@ -55,6 +56,7 @@ pub use board::{
     TryChangedError, TryWriteError, WriteError, WriteTimeoutError,
 };
 pub use builder::RingBuilder;
+pub use burst::Burst;
 pub(crate) use call_area::{CallArea, is_area_in_use, map_calls};
 pub use error::{
     RecvError, RecvTimeoutError, SendAllError, SendError, SendTimeoutError, TryRecvError,

@@ -41,7 +41,7 @@ use std::marker::PhantomData;
 /// with [`Closed`](SendError::Closed).
 pub struct Publisher<T: Packet> {
     pub(crate) sender: Sender,
-    type_index: u16,
+    pub(super) type_index: u16,
     packet: PhantomData<fn(T)>,
 }
 

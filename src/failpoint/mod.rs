@@ -68,6 +68,10 @@ failpoints! {
     ClaimTail,
     /// Claim: won. Next: fill it.
     ClaimFill,
+    /// Burst: slots are claimed. Next: fill the next packet.
+    BurstFill,
+    /// Burst: it ends with slots left. Next: make them void.
+    BurstVoid,
     /// Commit. Next: stamp padding.
     CommitPadding,
     /// Commit. Next: stamp the packet.

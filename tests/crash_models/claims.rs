@@ -3,8 +3,9 @@
 //!
 //! The actors mirror these sources:
 //!
-//! - publisher: `ring/claim/shared.rs` (`claim_shared`, `try_claim`, `open`, `close_if_complete`),
-//!   `ring/claim/mod.rs` (`refresh`, `commit`), `ring/gate.rs` (`scan`)
+//! - publisher: `ring/claim/shared.rs` (`claim_shared`, `claim_burst`, `try_claim`, `open`,
+//!   `close_if_complete`, `abandon_shared`), `ring/claim/mod.rs` (`refresh`, `commit`),
+//!   `ring/gate.rs` (`scan`), `channel/burst.rs` (`next_burst`, `end_burst`)
 //! - reader: `ring/reader/mod.rs` in a `Block` ring (`next`, `release`), `ring/membership.rs`
 //!   (`release`)
 //! - recoverer: `ring/recover.rs` (`recover`, `resolve`, `committed`, `bound`),
@@ -26,6 +27,8 @@ const MAX_POSITION: usize = 14;
 const NOWHERE: u8 = u8::MAX;
 /// The first word of a slot inside a packet: the salt keeps it from being a stamp.
 const PAYLOAD: u8 = 254;
+/// In a plan: the burst ends here, and slots of its claim that are left become void.
+const REST: u8 = 0x80;
 const NAMES: [&str; ENTRIES] = ["P0", "P1", "P2"];
 
 /// Injected faults.
@@ -40,6 +43,12 @@ enum Fault {
     LostRaceKeepsRecord,
     /// The record is cleared after the first of several stamps.
     RecordClearedAfterFirstStamp,
+    /// The record of a burst is cleared before its rest is void.
+    RecordClearedBeforeRest,
+    /// The rest of a burst is stamped before its header is written.
+    RestStampedBeforeHeader,
+    /// A publisher goes on without making the rest of its burst void.
+    RestLeft,
     /// The recoverer relies on the stamp that it saw before it read the records.
     StampBeforeRecords,
     /// A void packet has the length in the dead record, even over other claims.
@@ -141,6 +150,8 @@ enum At {
     Header,
     CommitStamp,
     CommitAfter,
+    BurstVoid,
+    RestStamp,
     /// `FetchAdd` only: the record is written after the tail.
     LateRecord,
 }
@@ -237,7 +248,8 @@ struct State {
 #[derive(Clone, Copy)]
 struct Claims {
     fault: Fault,
-    /// For each entry the spans of the batches that its publisher, and then its successor, sends.
+    /// For each entry the spans of the batches or bursts that its publisher, and then its
+    /// successor, sends. A burst ends with [`REST`] and the slots that it leaves.
     plans: [&'static [&'static [u8]]; ENTRIES],
     /// Initial position of the ring.
     from: u8,
@@ -439,8 +451,9 @@ impl Claims {
         let mut new = *state;
         new.kills -= 1;
         let old = state.publishers[entry];
-        new.publishers[entry] =
-            Publisher { is_alive: false, ..initial_publisher(old.batch, old.packet) };
+        let mut dead = Publisher { is_alive: false, ..initial_publisher(old.batch, old.packet) };
+        self.skip_rest(entry, &mut dead);
+        new.publishers[entry] = dead;
         for truth in &mut new.truth {
             if *truth == Truth::Open(entry as u8) {
                 *truth = Truth::Orphaned;
@@ -451,7 +464,25 @@ impl Claims {
                 next.cover("killed with padding unstamped");
                 "is killed with its padding unstamped"
             }
+            At::ClaimFill if self.is_burst(entry, &old) => {
+                let is_later = state.records[entry].position < old.position;
+                next.cover(match (old.packet, old.filled) {
+                    (0, 0) => "killed before the first packet of a burst",
+                    (_, 0) if is_later => "killed between two packets of a burst",
+                    (_, 0) => "killed at the start of the next burst",
+                    _ => "killed in the middle of filling in a burst",
+                });
+                "is killed in its burst"
+            }
             At::ClaimFill => "is killed while it fills its claim",
+            At::BurstVoid => {
+                next.cover("killed before the rest of a burst was void");
+                "is killed before it voids the rest of its burst"
+            }
+            At::RestStamp => {
+                next.cover("killed with the rest of a burst unstamped");
+                "is killed before it stamps the rest of its burst"
+            }
             At::Header | At::CommitStamp => "is killed before it stamps",
             At::CommitAfter => "is killed before it clears its record",
             At::ClaimTail => "is killed before it moves the tail",
@@ -514,12 +545,25 @@ impl Claims {
         let room = (piece_end(start) - start).min(me.limit - start).min(CAPACITY / 2);
         let mut sum = 0;
         for span in spans {
+            let span = span & !REST;
             if sum + span > room {
                 break;
             }
             sum += span;
         }
         start - me.tail + sum
+    }
+
+    /// Returns true if the claim is a burst, whose rest may become void.
+    fn is_burst(&self, entry: usize, me: &Publisher) -> bool {
+        self.spans(entry, me).last().is_some_and(|span| span & REST != 0)
+    }
+
+    /// Without slots left, the end of a burst is no step.
+    fn skip_rest(&self, entry: usize, me: &mut Publisher) {
+        if self.spans(entry, me).first().is_some_and(|span| span & REST != 0) {
+            (me.batch, me.packet) = (me.batch + 1, 0);
+        }
     }
 
     /// `take`, and the first part of `open`.
@@ -625,8 +669,34 @@ impl Claims {
                 ("describes {}", [at, 0])
             }
             At::CommitStamp => {
-                self.stamp(new, me, spans[0], spans.len() == 1);
+                self.stamp(entry, new, me, spans);
                 ("stamps {}", [at, 0])
+            }
+            At::BurstVoid => {
+                if self.fault == Fault::RecordClearedBeforeRest {
+                    new.records[entry].position = NOWHERE;
+                }
+                if self.fault == Fault::RestStampedBeforeHeader {
+                    self.stamp_rest(new, me);
+                    me.at = At::RestStamp;
+                    return ("stamps the rest at {}", [at, 0]);
+                }
+                let slot = new.publisher_writes(at);
+                (slot.span, slot.is_void) = (me.end - at, true);
+                me.at = At::RestStamp;
+                ("describes the rest at {}", [at, 0])
+            }
+            At::RestStamp => {
+                if self.fault == Fault::RestStampedBeforeHeader {
+                    let slot = new.publisher_writes(at);
+                    (slot.span, slot.is_void) = (me.end - at, true);
+                } else {
+                    self.stamp_rest(new, me);
+                }
+                me.position = me.end;
+                self.skip_rest(entry, me);
+                me.at = At::CommitAfter;
+                ("stamps the rest at {}", [at, 0])
             }
             At::CommitAfter => {
                 new.records[entry].position = NOWHERE;
@@ -640,8 +710,8 @@ impl Claims {
         }
     }
 
-    fn stamp(&self, new: &mut State, me: &mut Publisher, span: u8, is_last: bool) {
-        let at = me.position;
+    fn stamp(&self, entry: usize, new: &mut State, me: &mut Publisher, spans: &[u8]) {
+        let (at, span) = (me.position, spans[0]);
         new.publisher_writes(at).stamp = at;
         new.set_truth(at, Truth::Committed);
         for inside in at + 1..at + span {
@@ -649,11 +719,32 @@ impl Claims {
         }
         me.position += span;
         me.packet += 1;
-        if is_last {
+        if spans.len() == 1 {
             (me.batch, me.packet) = (me.batch + 1, 0);
         }
         let clears = me.position == me.end || self.fault == Fault::RecordClearedAfterFirstStamp;
-        me.at = if clears { At::CommitAfter } else { At::ClaimFill };
+        let is_rest = spans.get(1).is_some_and(|span| span & REST != 0);
+        me.at = match (clears, is_rest) {
+            (true, _) => At::CommitAfter,
+            (false, true) if self.fault == Fault::RestLeft => {
+                self.skip_rest(entry, me);
+                At::Tail
+            }
+            (false, true) => At::BurstVoid,
+            (false, false) => At::ClaimFill,
+        };
+        if clears {
+            self.skip_rest(entry, me);
+        }
+    }
+
+    /// `Writer::abandon_shared`, up to the record.
+    fn stamp_rest(&self, new: &mut State, me: &Publisher) {
+        new.publisher_writes(me.position).stamp = me.position;
+        for position in me.position..me.end {
+            let is_first = position == me.position;
+            new.set_truth(position, if is_first { Truth::Void } else { Truth::VoidInside });
+        }
     }
 }
 
@@ -1056,6 +1147,57 @@ const LAP: Claims =
 const ALONE: Claims =
     Claims { plans: [&[&[1]], &[&[2], &[2], &[1]], &[]], reader_may_leave: true, ..LAP };
 
+/// A burst of two slots that ends after its first packet, against a packet of two slots.
+const BURST: Claims = Claims { plans: [&[&[1, REST | 1]], &[&[2]], &[]], ..BATCH };
+
+/// A burst that the end of the memory cuts to one slot, and that goes on in the next lap with a
+/// longer packet, against a burst that ends with its claim.
+const BURSTS: Claims = Claims {
+    plans: [&[&[1, 2, REST | 1]], &[&[1, 1, REST | 1]], &[]],
+    from: 3,
+    reuses: 0,
+    ..BATCH
+};
+
+/// A burst whose publisher goes on with another one, while the other publisher laps the ring and
+/// the only reader may leave or die.
+const BURST_ALONE: Claims =
+    Claims { plans: [&[&[1, REST | 1], &[1]], &[&[2], &[1, 1]], &[]], ..ALONE };
+
+#[test]
+fn recovery_holds_for_a_burst() {
+    let situations = [
+        "killed before the first packet of a burst",
+        "killed before the rest of a burst was void",
+        "killed with the rest of a burst unstamped",
+        "a dead claim was voided",
+        "a living claim stopped the recoverer",
+        "a stamp appeared while the records were read",
+        "the recoverer was killed between header and stamp",
+        "an entry was reused",
+    ];
+    holds("claims, a burst", &BURST, &situations);
+}
+
+#[test]
+fn recovery_holds_for_bursts_across_the_wrap() {
+    let situations = [
+        "killed between two packets of a burst",
+        "killed at the start of the next burst",
+        "killed in the middle of filling in a burst",
+        "killed before the rest of a burst was void",
+        "lost the race for the tail",
+        "a dead claim was voided",
+    ];
+    holds("claims, bursts across the wrap", &BURSTS, &situations);
+}
+
+#[test]
+fn recovery_holds_for_a_burst_when_the_reader_leaves_or_dies() {
+    let situations = ["the reader was killed", "killed before the rest of a burst was void"];
+    holds("claims, a burst, the reader leaves", &BURST_ALONE, &situations);
+}
+
 #[test]
 fn recovery_holds_for_a_batch_that_races_a_packet() {
     let situations = [
@@ -1209,4 +1351,26 @@ fn a_void_packet_stamped_before_its_header_is_read_as_it_was() {
 #[test]
 fn a_limit_without_records_laps_a_claim_when_the_last_subscriber_leaves() {
     broken_by(Fault::LimitWithoutRecords, ALONE, Violation::PublisherWroteIntoLaterClaim);
+}
+
+#[test]
+fn a_record_cleared_before_the_rest_strands_the_reader() {
+    let alone = Claims { plans: [&[&[1, REST | 1]], &[], &[]], ..BURST };
+    broken_by(Fault::RecordClearedBeforeRest, alone, Violation::ReaderNeverFinishes);
+}
+
+#[test]
+fn a_record_cleared_before_the_rest_lets_a_dead_loser_void_it() {
+    broken_by(Fault::RecordClearedBeforeRest, BURST, Violation::RecovererVoidedLivingClaim);
+}
+
+#[test]
+fn a_rest_stamped_before_its_header_is_read_as_it_was() {
+    broken_by(Fault::RestStampedBeforeHeader, BURST, Violation::ReaderFoundCorruptHeader);
+}
+
+#[test]
+fn a_rest_that_is_left_strands_the_reader() {
+    let goes_on = Claims { plans: [&[&[1, REST | 1], &[1]], &[], &[]], ..BURST };
+    broken_by(Fault::RestLeft, goes_on, Violation::ReaderNeverFinishes);
 }

@@ -390,6 +390,53 @@ fn reservations_wait_for_room_in_their_tasks() {
 }
 
 #[test]
+fn bursts_wait_for_room_in_their_tasks() {
+    on_each(|| {
+        Box::pin(async {
+            let ring = small_ring();
+            let mut subscriber = ring.any_subscriber().unwrap();
+            let mut publisher = ring.publisher::<u64>().unwrap();
+            let mut any = ring.any_publisher().unwrap();
+            let sending = async {
+                for round in 0..50_u64 {
+                    let mut burst = publisher.burst_async(5).await.unwrap();
+                    for number in 0..8 {
+                        // A burst may live across an await.
+                        burst.send_async(&(round * 10 + number)).await.unwrap();
+                    }
+                    drop(burst);
+                    let mut burst = any.burst_async::<u64>(5).await.unwrap();
+                    for number in 8..10 {
+                        burst.send_async(&(round * 10 + number)).await.unwrap();
+                    }
+                }
+            };
+            let receiving = async {
+                for number in 0..500_u64 {
+                    let received = subscriber.recv_async().await.unwrap();
+                    assert_eq!(*received.open_as::<u64>().unwrap(), number);
+                }
+            };
+            join!(sending, receiving);
+            // A send or a burst that is dropped as it waits leaves no claim.
+            let mut burst = publisher.burst(5).unwrap();
+            let mut sent = 0;
+            while burst.try_send(&7).is_ok() {
+                sent += 1;
+            }
+            assert!(burst.send_async(&8).now_or_never().is_none());
+            drop(burst);
+            assert!(publisher.burst_async(5).now_or_never().is_none());
+            for _ in 0..sent {
+                assert_eq!(*subscriber.recv().unwrap().open_as::<u64>().unwrap(), 7);
+            }
+            any.try_send(&9_u64).unwrap();
+            assert_eq!(*subscriber.recv().unwrap().open_as::<u64>().unwrap(), 9);
+        })
+    });
+}
+
+#[test]
 fn messages_wait_for_room_in_their_tasks() {
     on_each(|| {
         Box::pin(async {

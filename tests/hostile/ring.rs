@@ -144,7 +144,8 @@ pub(crate) fn query(ring: &Ring, choices: &mut Choices<'_>) {
 
 fn send(publisher: &mut Publisher<String>, choices: &mut Choices<'_>) {
     let text = "é".repeat(choices.pick(&[0, 3, 4, 20, 100, 400, 900]));
-    let outcome = match choices.below(6) {
+    let outcome = match choices.below(7) {
+        6 => send_burst(publisher, &text, choices),
         0..3 => publisher.try_send(&text).map(drop),
         3 => {
             let texts = vec![text; 1 + choices.below(5)];
@@ -157,6 +158,22 @@ fn send(publisher: &mut Publisher<String>, choices: &mut Choices<'_>) {
         }
     };
     check_send_error(outcome);
+}
+
+/// Sends up to eight packets in a burst, which is then dropped or forgotten.
+fn send_burst(
+    publisher: &mut Publisher<String>,
+    text: &String,
+    choices: &mut Choices<'_>,
+) -> Result<(), TrySendError> {
+    let mut burst = publisher.try_burst(choices.pick(&[0, 1, 3, 8, usize::MAX]))?;
+    black_box(format!("{burst:?}"));
+    let count = choices.below(8);
+    let sent = (0..count).try_for_each(|_| burst.try_send(text).map(drop));
+    if choices.one_in(2) {
+        std::mem::forget(burst);
+    }
+    sent
 }
 
 fn send_any(publisher: &mut AnyPublisher, choices: &mut Choices<'_>) {

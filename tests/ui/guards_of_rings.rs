@@ -46,6 +46,29 @@ fn reserved_by_any(packets: &mut AnyPublisher) {
     *number = 2.into();
 }
 
+fn burst(numbers: &mut Publisher<u64>) {
+    let mut burst = numbers.burst(16).unwrap();
+    numbers.send(&1).unwrap();
+    burst.send(&2).unwrap();
+}
+
+fn burst_that_is_dropped_late(numbers: &mut Publisher<u64>) {
+    let _burst = numbers.burst(16).unwrap();
+    numbers.send(&1).unwrap();
+}
+
+fn burst_of_any(packets: &mut AnyPublisher) {
+    let mut burst = packets.burst::<u64>(16).unwrap();
+    packets.send(&1_u64).unwrap();
+    burst.send(&2).unwrap();
+}
+
+fn burst_outlives(mut numbers: Publisher<u64>) {
+    let mut burst = numbers.burst(16).unwrap();
+    drop(numbers);
+    burst.send(&1).unwrap();
+}
+
 fn any_received(packets: &mut AnySubscriber) {
     let first = packets.recv().unwrap();
     let second = packets.recv().unwrap();

@@ -55,7 +55,7 @@ use std::time::Instant;
 /// ```
 pub struct AnyPublisher {
     pub(in crate::channel) sender: Sender,
-    types: TypeCache,
+    pub(in crate::channel) types: TypeCache,
 }
 
 impl fmt::Debug for AnyPublisher {

@@ -30,7 +30,7 @@ const BATCH: usize = 64;
 pub(crate) struct Sender {
     pub(crate) writer: Writer,
     pub(crate) entry: OwnedEntry,
-    scratch: Scratch,
+    pub(in crate::channel) scratch: Scratch,
     /// When to check liveness during a wait.
     pub(super) pace: Pace,
     /// The gate at which the last call that does not wait found no room.
@@ -153,7 +153,7 @@ impl Sender {
 
     /// Fills the open claim with one packet, commits it and wakes subscribers.
     #[inline(always)]
-    fn publish<T: Packet>(
+    pub(in crate::channel) fn publish<T: Packet>(
         &mut self,
         prefix: &[u8],
         value: &T,
@@ -300,7 +300,7 @@ impl Sender {
     }
 
     #[inline]
-    fn check_open(&self) -> Result<(), SendError> {
+    pub(in crate::channel) fn check_open(&self) -> Result<(), SendError> {
         if self.is_closed() { Err(SendError::Closed) } else { Ok(()) }
     }
 
@@ -310,7 +310,7 @@ impl Sender {
     }
 
     #[inline]
-    fn check_len(&self, len: usize) -> Result<(), SendError> {
+    pub(in crate::channel) fn check_len(&self, len: usize) -> Result<(), SendError> {
         let limit = self.writer.geometry().max_len();
         if len > limit { Err(SendError::TooLarge { needed: len, limit }) } else { Ok(()) }
     }

@@ -42,7 +42,7 @@ impl Sender {
     /// Waits for room, and claims it.
     #[cold]
     #[inline(never)]
-    pub(super) fn claim_slow<R>(
+    pub(in crate::channel) fn claim_slow<R>(
         &mut self,
         full: Full,
         timeout: Timeout,

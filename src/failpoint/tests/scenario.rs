@@ -18,6 +18,10 @@ use std::time::Duration;
 
 /// Packets that a peer publishes if it is not stopped before: several laps of the ring.
 pub(super) const PARCELS: u64 = 120;
+/// As many packets are published one by one, and as many in a burst, in turns.
+const BURST: u64 = 8;
+/// Slots of one claim of a burst.
+const SLOTS: usize = 16;
 const SHORT: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,15 +193,33 @@ fn live(ring: &Ring, case: Case) {
     if case != Case::Exclusive {
         recover_another(ring);
     }
-    for sequence in 0..PARCELS {
+    let mut sequence = 0;
+    while sequence < PARCELS {
+        let mut receive = || receive_all(&mut [&mut fast, &mut durable]);
         // Bounded: this very thread may have to receive the packets that fill the ring.
-        while let Err(error) = publisher.send_timeout(&numbered(PEER, sequence), SHORT) {
-            assert!(matches!(error, SendTimeoutError::Timeout { .. }), "{error}");
-            receive_all(&mut [&mut fast, &mut durable]);
+        if (sequence / BURST).is_multiple_of(2) {
+            retry(&mut receive, || publisher.send_timeout(&numbered(PEER, sequence), SHORT));
+            receive();
+            sequence += 1;
+        } else {
+            retry(&mut receive, || publisher.burst_timeout(SLOTS, SHORT).map(drop));
+            let Ok(mut burst) = publisher.burst_timeout(SLOTS, SHORT) else { continue };
+            for _ in 0..BURST {
+                retry(&mut receive, || burst.send_timeout(&numbered(PEER, sequence), SHORT));
+                receive();
+                sequence += 1;
+            }
         }
-        receive_all(&mut [&mut fast, &mut durable]);
     }
     drop((publisher, slow));
+}
+
+/// Publishes something, and receives while there is no room.
+fn retry<R>(mut receive: impl FnMut(), mut publish: impl FnMut() -> Result<R, SendTimeoutError>) {
+    while let Err(error) = publish() {
+        assert!(matches!(error, SendTimeoutError::Timeout { .. }), "{error}");
+        receive();
+    }
 }
 
 fn receive_all(subscribers: &mut [&mut Subscriber<Numbered>]) {

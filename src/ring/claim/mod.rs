@@ -15,6 +15,8 @@
 
 mod shared;
 
+pub(crate) use shared::BurstSize;
+
 use super::gate::{self, Gate};
 use super::geometry::Geometry;
 use super::membership;

@@ -21,33 +21,78 @@ use crate::ring::gate::Gate;
 use crate::segment::layout::{FARTHEST, NOWHERE};
 use crate::sync::{Ordering, spin_loop};
 
+/// The size of a burst: a claim that is filled packet by packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BurstSize {
+    /// Slots of the packet that comes first: at least 1, and at most `geometry.max_span`.
+    first: u64,
+    /// Slots of each packet, if all have the same length. Otherwise 1.
+    unit: u64,
+    /// Slots that are wanted.
+    slots: u64,
+}
+
+impl BurstSize {
+    /// A burst of up to `slots` slots, that begins with a packet of `first` slots. `is_flat`: all
+    /// its packets are of this size.
+    pub(crate) fn new(first: u64, is_flat: bool, slots: u64) -> Self {
+        Self { first, unit: if is_flat { first } else { 1 }, slots }
+    }
+
+    /// Slots of the claim if `room` slots are free, which is enough for the first packet: whole
+    /// packets only, so that none of the claim is left over.
+    fn within(self, room: u64) -> u64 {
+        let slots = self.slots.min(room);
+        (slots - slots % self.unit).max(self.first)
+    }
+}
+
 impl Writer {
     /// Claims `span` slots in a shared ring.
     #[inline(always)]
     pub(crate) fn claim_shared(&mut self, span: u64) -> Result<u64, Full> {
-        self.claim_shared_with(span, |_, _| span)
+        self.claim_shared_with(span, |_, _| span, |_, _| span)
+    }
+
+    /// Claims slots for packets whose number and sizes are not known yet: as many as `size` wants,
+    /// as far as there is room, and at least those of the first packet. The packets are committed
+    /// one by one, and [`abandon`](Self::abandon) ends the claim with its rest void.
+    #[inline(never)]
+    pub(crate) fn claim_burst(&mut self, size: BurstSize) -> Result<u64, Full> {
+        debug_assert!(size.first >= 1 && size.first <= self.geometry.max_span);
+        let wanted = |writer: &Self, start: u64| {
+            let geometry = &writer.geometry;
+            size.within((geometry.piece_end(start) - start).min(geometry.max_span))
+        };
+        let extent = |writer: &Self, start: u64| {
+            size.within(wanted(writer, start).min(writer.limit - start))
+        };
+        self.claim_shared_with(size.first, wanted, extent)
     }
 
     pub(super) fn claim_shared_many(&mut self, spans: &[u64]) -> Result<(u64, usize), Full> {
         let [first, ..] = spans else { return Ok((self.at.position, 0)) };
         let mut count = 0;
-        let start = self.claim_shared_with(*first, |writer, start| {
+        let extent = |writer: &Self, start: u64| {
             let (fitting, sum) = writer.geometry.fit(spans, start, writer.limit);
             count = fitting;
             sum
-        })?;
+        };
+        let start = self.claim_shared_with(*first, |_, _| *first, extent)?;
         Ok((start, count))
     }
 
-    /// Claims at least `first` slots, and as many as `extent` returns for the start of the claim.
+    /// Claims at least `first` slots. For the start of the claim, `wanted` returns how many slots
+    /// the limit should allow, and then `extent` how many are claimed.
     #[inline(always)]
     fn claim_shared_with(
         &mut self,
         first: u64,
+        wanted: impl Fn(&Self, u64) -> u64,
         mut extent: impl FnMut(&Self, u64) -> u64,
     ) -> Result<u64, Full> {
         loop {
-            let (tail, start) = self.room_for(first)?;
+            let (tail, start) = self.room_for(first, &wanted)?;
             let end = start + extent(self, start);
             if self.try_claim(tail, start, end) {
                 return Ok(start);
@@ -83,17 +128,26 @@ impl Writer {
         true
     }
 
-    /// The tail, and the next position from which `span` free slots lie in one piece.
+    /// The tail, and the next position from which `first` free slots lie in one piece. Raises the
+    /// limit if fewer than `wanted` slots are free there.
     #[inline(always)]
-    fn room_for(&mut self, span: u64) -> Result<(u64, u64), Full> {
+    fn room_for(
+        &mut self,
+        first: u64,
+        wanted: impl Fn(&Self, u64) -> u64,
+    ) -> Result<(u64, u64), Full> {
         let tail = self.tail();
         if tail > FARTHEST {
             // No publisher claims so far. There is no room there, and never will be.
             return Err(Full { gate: Gate { lowest: tail, holder: None } });
         }
-        let start = tail + self.geometry.padding(tail, span);
-        if start + span > self.limit {
-            self.refresh(tail, start + span)?;
+        let start = tail + self.geometry.padding(tail, first);
+        let needed = start + wanted(self, start);
+        if needed > self.limit
+            && let Err(full) = self.refresh(tail, needed)
+            && start + first > self.limit
+        {
+            return Err(full);
         }
         Ok((tail, start))
     }

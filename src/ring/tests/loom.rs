@@ -5,7 +5,7 @@
 
 use super::boxes::{Boxes, fill, len_of, publish, receive, tag_at, tag_of};
 use crate::ring::board_cell::{CellReader, Pinned};
-use crate::ring::claim::Writer;
+use crate::ring::claim::{BurstSize, Writer};
 use crate::ring::consumer_group::ConsumerGroup;
 use crate::ring::cursor::{Adoption, Cursor, Next};
 use crate::ring::gate;
@@ -329,6 +329,66 @@ fn loom_skip_while_evicting() {
         let sent = publisher.join().unwrap();
         while look(&mut reader) {}
         assert_eq!((counted, last), (sent, sent));
+    });
+}
+
+/// A burst is filled packet by packet, and its rest is void.
+#[test]
+fn loom_burst() {
+    check(2, || {
+        let ring = ring(4, Claims::Shared, Overflow::Block);
+        let mut reader = ring.reader(0);
+        let (mut writer, mut other) = (ring.writer(0), ring.writer(1));
+        let bursts = thread::spawn(move || {
+            let position = writer.claim_burst(BurstSize::new(1, true, 2)).unwrap();
+            fill(&writer, position, 1, 7);
+            writer.commit(Descriptor::data(len_of(1), 0));
+            // Its second slot is void.
+            writer.abandon();
+            assert_eq!(writer.own().record.position.load(Ordering::Relaxed), NOWHERE);
+        });
+        let single = thread::spawn(move || publish_all(&mut other, 1, 1..=1));
+        let seen = [0; 2].map(|_| wait_for(&mut reader));
+        assert!(seen == [1, 7] || seen == [7, 1], "{seen:?}");
+        bursts.join().unwrap();
+        single.join().unwrap();
+    });
+}
+
+/// A publisher dies in its burst, after its first packet. The packet stays, and the slots that the
+/// publisher did not fill are void.
+#[test]
+fn loom_abandoned_burst() {
+    check(2, || {
+        let ring = ring(4, Claims::Shared, Overflow::Block);
+        let mut reader = ring.reader(0);
+        let dead = Arc::new(AtomicU64::new(0));
+        let (mut dying, mut other) = (ring.writer(0), ring.writer(1));
+        let grave = Arc::clone(&dead);
+        let first = thread::spawn(move || {
+            let position = dying.claim_burst(BurstSize::new(1, true, 2)).unwrap();
+            fill(&dying, position, 1, 7);
+            dying.commit(Descriptor::data(len_of(1), 0));
+            fill(&dying, position + 1, 1, 8);
+            // Killed here: the kernel drops its lock after its last store.
+            grave.store(1, Ordering::Release);
+        });
+        let second = thread::spawn(move || publish_all(&mut other, 1, 1..=1));
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            // Pairs with the release above, as the kernel's lock does.
+            let is_alive =
+                |entry| entry != EntryId::Publisher(0) || dead.load(Ordering::Acquire) == 0;
+            ring.reap(&is_alive);
+            match receive(&mut reader) {
+                Ok(tag) => seen.push(tag),
+                Err(Next::Nothing) => thread::yield_now(),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert!(seen == [1, 7] || seen == [7, 1], "{seen:?}");
+        first.join().unwrap();
+        second.join().unwrap();
     });
 }
 
