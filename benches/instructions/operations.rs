@@ -118,6 +118,7 @@ impl Operations<'_> {
         self.count("shared: reserve, commit", 1, pair()?, nothing, commit, Pair::take)?;
         let pair = || Pair::of_batches(ring());
         self.count("shared: send_all of 32", BATCH, pair()?, nothing, send_all, drain)?;
+        self.count("shared: burst of 32", BATCH, pair()?, nothing, burst, drain)?;
         self.count("shared: drain of 32", BATCH, pair()?, send_all, drain, nothing)
     }
 
@@ -272,6 +273,11 @@ fn commit(pair: &mut Pair<Tick>) -> bool {
 
 fn send_all(pair: &mut Pair<Tick, Vec<Tick>>) -> bool {
     pair.publisher.send_all(&pair.packet).is_ok()
+}
+
+fn burst(pair: &mut Pair<Tick, Vec<Tick>>) -> bool {
+    let Ok(mut burst) = pair.publisher.burst(BATCH) else { return false };
+    pair.packet.iter().all(|tick| burst.send(tick).is_ok())
 }
 
 fn drain(pair: &mut Pair<Tick, Vec<Tick>>) -> bool {

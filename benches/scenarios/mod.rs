@@ -59,6 +59,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Stream::<Tick>::exclusive("stream_exclusive_48", 1)),
         Box::new(Stream::<Tick>::exclusive("send_all_exclusive_48", 32)),
         Box::new(Stream::<Tick>::shared("stream_shared_48", 1)),
+        Box::new(Stream::<Tick>::bursts("burst_16_shared_48", 16)),
         Box::new(Stream::<Tick>::shared("send_all_shared_48", 16)),
         Box::new(Stream::<Wide>::exclusive("stream_exclusive_64", 1)),
         Box::new(Stream::<Wide>::shared("stream_shared_64", 1)),

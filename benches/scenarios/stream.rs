@@ -31,6 +31,8 @@ pub(crate) struct Stream<P> {
     batch: u64,
     /// Bytes of the ring.
     capacity: usize,
+    /// Slots of one burst. 0: a claim of its own for each packet or batch.
+    burst: usize,
     packet: PhantomData<fn(P)>,
 }
 
@@ -38,12 +40,17 @@ impl<P: Numbered> Stream<P> {
     /// Through a ring with one publisher.
     pub(crate) fn exclusive(name: &'static str, batch: u64) -> Self {
         let capacity = Settings::default().capacity;
-        Self { name, claims: Claims::Exclusive, batch, capacity, packet: PhantomData }
+        Self { name, claims: Claims::Exclusive, batch, capacity, burst: 0, packet: PhantomData }
     }
 
     /// Through a ring that allows several publishers.
     pub(crate) fn shared(name: &'static str, batch: u64) -> Self {
         Self { claims: Claims::Shared, ..Self::exclusive(name, batch) }
+    }
+
+    /// Through a ring that allows several publishers, in bursts of this many slots.
+    pub(crate) fn bursts(name: &'static str, burst: usize) -> Self {
+        Self { burst, ..Self::shared(name, 1) }
     }
 
     /// Through a ring of this size instead of the default.
@@ -98,6 +105,16 @@ fn send_each<P: Numbered>(packets: &mut Publisher<P>, end: u64) -> Outcome<()> {
     Ok(())
 }
 
+fn send_bursts<P: Numbered>(packets: &mut Publisher<P>, end: u64, slots: usize) -> Outcome<()> {
+    let mut burst = packets.burst(slots)?;
+    let mut packet = P::blank();
+    for number in 0..end {
+        packet.set(number);
+        burst.send(&packet)?;
+    }
+    Ok(())
+}
+
 fn send_batches<P: Numbered>(packets: &mut Publisher<P>, end: u64, batch: u64) -> Outcome<()> {
     let mut buffer: Vec<P> = (0..batch).map(|_| P::blank()).collect();
     for start in (0..end).step_by(batch as usize) {
@@ -116,9 +133,10 @@ impl<P: Numbered> Scenario for Stream<P> {
 
     fn about(&self) -> String {
         let ring = if self.claims == Claims::Exclusive { "exclusive" } else { "shared" };
-        let how = match self.batch {
-            1 => "one send and one recv each".to_owned(),
-            batch => format!("send_all of {batch} and drain"),
+        let how = match (self.batch, self.burst) {
+            (1, 0) => "one send and one recv each".to_owned(),
+            (1, burst) => format!("bursts of {burst} slots"),
+            (batch, _) => format!("send_all of {batch} and drain"),
         };
         format!("typed, checked packets, {ring} ring of {} KiB, {how}", self.capacity >> 10)
     }
@@ -160,6 +178,8 @@ impl<P: Numbered> Scenario for Stream<P> {
             }
             "send_all_exclusive_48" => vec![Target::RatioAtLeast(0.5)],
             "stream_shared_48" => vec![Target::RatioAtLeast(1.0)],
+            // Its floor has one compare-and-swap for each packet.
+            "burst_16_shared_48" => vec![Target::RatioAtLeast(1.7)],
             "send_all_shared_48" => vec![Target::OfOther("stream_exclusive_48", 0.7)],
             "stream_chat" => vec![Target::AtLeast(12.0)],
             _ => Vec::new(),
@@ -185,7 +205,9 @@ impl<P: Numbered> Scenario for Stream<P> {
         side.ready()?;
         let _pinned = side.pin_after_joining()?;
         let end = self.warm_up() + side.run.count(PACKETS);
-        if self.batch == 1 {
+        if self.burst > 0 {
+            send_bursts(&mut packets, end, self.burst)
+        } else if self.batch == 1 {
             send_each(&mut packets, end)
         } else {
             send_batches(&mut packets, end, self.batch)
