@@ -913,7 +913,7 @@ fn mismatched_settings_are_reported() {
     let ring = Ring::builder().open(&name).unwrap();
     assert_eq!(ring.name(), name);
     for (setting, builder, expected, found) in [
-        ("capacity", Ring::builder().capacity(4096), "4096", "1048576"),
+        ("capacity", Ring::builder().capacity(4096), "4096", "2097152"),
         ("claims", Ring::builder().exclusive(), "exclusive", "shared"),
         ("overflow", Ring::builder().overflow(Overflow::DropOldest), "drop oldest", "block"),
         ("history", Ring::builder().history(3), "3", "0"),
@@ -931,7 +931,7 @@ fn mismatched_settings_are_reported() {
             }
         }
     }
-    let same = Ring::builder().capacity(1 << 20).shared().overflow(Overflow::Block).history(0);
+    let same = Ring::builder().capacity(2 << 20).shared().overflow(Overflow::Block).history(0);
     let same = same.max_publishers(64).max_subscribers(64).stays_open(false).wait(Wait::park());
     same.open(&name).unwrap();
     Ring::builder().wait(Wait::spin()).open(&name).unwrap();

@@ -7,11 +7,17 @@
 //! The floor: a new process opens and maps the same amount of shared memory and polls one line
 //! until it changes. A process on the other core changes that line at the pace of the publisher.
 //! There are no types, entries, locks or fork handlers.
+//!
+//! A join that populates makes all pages of the joiner's mapping present first. [`Young`] shows
+//! what that is for: the slowest trips of the first lap.
 
 use super::packets::{Numbered, Tick};
-use crate::harness::{Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, median};
+use crate::floor::Bounce;
+use crate::harness::{
+    BACK, Outcome, Run, Sample, Scenario, Side, THERE, Target, Unit, check, latencies, median,
+};
 use crate::shared::{Plain, Shared};
-use packetring::{Publisher, Ring, Subscriber};
+use packetring::{OpenError, Publisher, Ring, RingBuilder, Subscriber, Wait};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -26,15 +32,18 @@ const JOINS: u64 = 40;
 const PACE: Duration = Duration::from_micros(2);
 
 /// A new process joins a ring.
-pub(crate) struct Join;
+pub(crate) struct Join {
+    pub(crate) populates: bool,
+}
 
 impl Scenario for Join {
     fn name(&self) -> String {
-        "join_to_first_packet".into()
+        if self.populates { "join_populated".into() } else { "join_to_first_packet".into() }
     }
 
     fn about(&self) -> String {
-        "a new process attaches to a ring and receives its first packet; p50".into()
+        let how = if self.populates { ", with all pages" } else { "" };
+        format!("a new process attaches to a ring{how} and receives its first packet; p50")
     }
 
     fn payload(&self) -> usize {
@@ -50,7 +59,7 @@ impl Scenario for Join {
     }
 
     fn targets(&self) -> Vec<Target> {
-        vec![Target::AtMost(300.0)]
+        if self.populates { Vec::new() } else { vec![Target::AtMost(300.0)] }
     }
 
     fn measure(&self, run: &Run) -> Outcome<Sample> {
@@ -59,7 +68,10 @@ impl Scenario for Join {
 
     fn serve(&self, side: &mut Side) -> Outcome<()> {
         let name = side.run.ring(THERE);
-        if side.role == PUBLISHER { publish(side, &name) } else { join(side, &name) }
+        if side.role == PUBLISHER {
+            return publish(side, &name);
+        }
+        join(side, || Ring::builder().populate(self.populates).attach(&name)?.subscriber())
     }
 }
 
@@ -117,12 +129,12 @@ fn repeat_until_end(side: &Side, mut act: impl FnMut(u64) -> Outcome<()>) -> Out
 }
 
 /// Joins, and reports the time in microseconds.
-fn join(side: &Side, name: &str) -> Outcome<()> {
+fn join(side: &Side, joined: impl FnOnce() -> Result<Subscriber<Tick>, OpenError>) -> Outcome<()> {
     let _pinned = side.pin_before_joining()?;
     side.ready()?;
     let _also_pinned = side.pin_after_joining()?;
     let started = Instant::now();
-    let mut ticks: Subscriber<Tick> = Ring::attach(name)?.subscriber()?;
+    let mut ticks = joined()?;
     let tick = ticks.recv()?;
     let took = started.elapsed();
     check(Tick::is(&tick, tick.number.to_native()), tick.number.to_native())?;
@@ -135,7 +147,7 @@ fn join(side: &Side, name: &str) -> Outcome<()> {
 struct Memory {
     line: AtomicU64,
     /// The capacity of a default ring.
-    _room: [u8; 1 << 20],
+    _room: [u8; 2 << 20],
 }
 
 // SAFETY: an atomic, for which zeros are valid, and bytes that are never read.
@@ -150,7 +162,7 @@ impl Scenario for Bare {
     }
 
     fn about(&self) -> String {
-        "a new process opens and maps 1 MiB and sees a line of it change; p50".into()
+        "a new process opens and maps 2 MiB and sees a line of it change; p50".into()
     }
 
     fn payload(&self) -> usize {
@@ -184,5 +196,83 @@ impl Scenario for Bare {
         side.poll().until(|| memory.line.load(Ordering::Acquire) != found)?;
         let took = started.elapsed();
         side.report(&(took.as_nanos() as f64 / 1e3).to_string())
+    }
+}
+
+/// Round trips of the first lap of two rings that were just made: the slowest in a thousand.
+pub(crate) struct Young {
+    pub(crate) populates: bool,
+}
+
+/// Trips of a full run: one lap of a default ring.
+const YOUNG_TRIPS: u64 = 1 << 15;
+
+impl Young {
+    fn ring(&self) -> RingBuilder {
+        Ring::builder().exclusive().wait(Wait::spin()).populate(self.populates)
+    }
+}
+
+impl Scenario for Young {
+    fn name(&self) -> String {
+        if self.populates { "young_trip_populated".into() } else { "young_trip".into() }
+    }
+
+    fn about(&self) -> String {
+        let how = if self.populates { "with all pages" } else { "whose pages appear one by one" };
+        format!("packets there and back through new rings {how}, both sides spinning; p99.9")
+    }
+
+    fn payload(&self) -> usize {
+        Tick::ARCHIVED
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Nanoseconds
+    }
+
+    fn floor(&self) -> Option<Box<dyn Scenario>> {
+        Some(Box::new(Bounce))
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        if self.populates { vec![Target::AtMost(1_500.0)] } else { Vec::new() }
+    }
+
+    fn measure(&self, run: &Run) -> Outcome<Sample> {
+        let _pinned = run.pin_before_joining()?;
+        let mut there: Publisher<Tick> = self.ring().open(&run.ring(THERE))?.publisher()?;
+        let mut back: Subscriber<Tick> = self.ring().open(&run.ring(BACK))?.subscriber()?;
+        let partner = run.start(0)?;
+        let _pinned = run.pin_after_joining()?;
+        let (mut tick, mut trips) = (Tick::blank(), latencies()?);
+        for number in 0..run.count(YOUNG_TRIPS) {
+            tick.set(number);
+            let started = Instant::now();
+            there.send(&tick)?;
+            let answer = back.recv()?;
+            let took = started.elapsed().as_nanos() as u64;
+            check(Tick::is(&answer, number), number)?;
+            trips.saturating_record(took);
+        }
+        partner.finish()?;
+        let value = trips.value_at_quantile(0.999) as f64;
+        Ok(Sample { value, latencies: Some(trips) })
+    }
+
+    fn serve(&self, side: &mut Side) -> Outcome<()> {
+        let _pinned = side.pin_before_joining()?;
+        let mut there: Subscriber<Tick> =
+            self.ring().attach(&side.run.ring(THERE))?.subscriber()?;
+        let mut back: Publisher<Tick> = self.ring().attach(&side.run.ring(BACK))?.publisher()?;
+        side.ready()?;
+        let _pinned = side.pin_after_joining()?;
+        let mut tick = Tick::blank();
+        for number in 0..side.run.count(YOUNG_TRIPS) {
+            check(Tick::is(&*there.recv()?, number), number)?;
+            tick.set(number);
+            back.send(&tick)?;
+        }
+        Ok(())
     }
 }

@@ -37,7 +37,7 @@ use handover::Handovers;
 use idle::Idle;
 use in_place::InPlace;
 use inboxes::{Cost, Inboxes};
-use join::Join;
+use join::{Join, Young};
 use latest::{CellTrip, OnCell};
 use packetring::Settings;
 use packets::{Chat, Tick, Wide};
@@ -78,7 +78,10 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(OnCell::WriteAndRead),
         Box::new(CellTrip),
         Box::new(RoundTrip::<Tick>::parking("wake_both_parked")),
-        Box::new(Join),
+        Box::new(Join { populates: false }),
+        Box::new(Join { populates: true }),
+        Box::new(Young { populates: false }),
+        Box::new(Young { populates: true }),
         Box::new(Resident),
         Box::new(Inboxes { workers: 64, cost: Cost::Memory }),
         Box::new(Inboxes { workers: 64, cost: Cost::Joining }),

@@ -21,7 +21,7 @@ use std::os::unix::fs::MetadataExt;
 const SUBSCRIBER: u32 = 0;
 const PUBLISHER: u32 = 1;
 /// Two laps.
-const PACKETS: u64 = 1 << 15;
+const PACKETS: u64 = 1 << 16;
 
 /// The memory of a default ring.
 pub(crate) struct Resident;
@@ -49,7 +49,7 @@ impl Scenario for Resident {
     }
 
     fn targets(&self) -> Vec<Target> {
-        vec![Target::AtMost(1.3 * 1024.0)]
+        vec![Target::AtMost(2.4 * 1024.0)]
     }
 
     fn fixed_phase(&self) -> Option<Phase> {

@@ -66,7 +66,7 @@ pub(crate) fn publisher_leaving(
     wait: Wait,
     others: usize,
 ) -> Result<(Sender, u16), OpenError> {
-    let segment = ring.another()?;
+    let segment = attach(ring, wait)?;
     let (entry_id, waiter, index, writer) = {
         let control = segment.lock()?;
         let memory = segment.memory();
@@ -93,6 +93,13 @@ pub(crate) fn publisher_leaving(
     Ok((Sender::new(writer, entry), index))
 }
 
+/// Attaches to the segment of a ring, for an endpoint that waits like this.
+fn attach(ring: &Segment, wait: Wait) -> Result<Segment, OpenError> {
+    let mut segment = ring.another()?;
+    segment.populate(wait.only_spins())?;
+    Ok(segment)
+}
+
 /// Joins as a subscriber, at the position of another one if `beside` is given.
 pub(crate) fn subscriber(
     ring: &Segment,
@@ -100,7 +107,7 @@ pub(crate) fn subscriber(
     beside: Option<&Reader>,
     wait: Wait,
 ) -> Result<(Receiver, u16), OpenError> {
-    let segment = ring.another()?;
+    let segment = attach(ring, wait)?;
     let (entry_id, waiter, index, reader) = {
         let control = segment.lock()?;
         let entry_id = vacancy(&control, &segment, SUBSCRIBERS)?;
@@ -125,7 +132,7 @@ pub(crate) fn consumer(
     types: &Types<'_>,
     wait: Wait,
 ) -> Result<(GroupReceiver, u16), OpenError> {
-    let mut segment = ring.another()?;
+    let mut segment = attach(ring, wait)?;
     segment.protect_slots()?;
     let (entry_id, waiter, index, group) = {
         let control = segment.lock()?;
@@ -158,7 +165,7 @@ pub(crate) fn durable(
     wait: Wait,
 ) -> Result<(Receiver, u16), OpenError> {
     check_durable_name(name)?;
-    let segment = ring.another()?;
+    let segment = attach(ring, wait)?;
     let (entry_id, waiter, index, reader) = {
         let control = segment.lock()?;
         let predecessor = membership::find_durable(segment.memory(), name);

@@ -59,6 +59,13 @@ impl OwnedEntry {
         Ok(Waiter::new(wait, sleep).with_stop(segment.stop()))
     }
 
+    /// Sets how this endpoint waits from now on. If it only spins, its pages are made present.
+    pub(crate) fn set_wait(&mut self, wait: Wait) {
+        self.waiter.set(wait);
+        // A page that the system does not make present costs a page fault later, as without this.
+        let _ = self.segment.populate(wait.only_spins());
+    }
+
     /// Sets what ends the waits of this endpoint.
     pub(crate) fn set_stop(&mut self, stop: &Stop) {
         self.waiter.set_stop(Some(stop));

@@ -78,7 +78,7 @@ impl<T: Packet> QueueConsumer<T> {
 
     /// Changes how this consumer waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
-        self.receiver.entry.waiter.set(wait);
+        self.receiver.entry.set_wait(wait);
     }
 
     /// Sets where packets go that were handed out too often.

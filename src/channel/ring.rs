@@ -8,7 +8,7 @@ use super::subscriber::Subscriber;
 use super::type_table::{self, CarriedType};
 use super::untyped::AckMode;
 use super::waitable::Waitable;
-use crate::error::{Detachment, DisplayName, OpenError};
+use crate::error::{Detachment, DisplayName, ObjectName, OpenError};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::packet::{Packet, TypeInfo};
 use crate::ring::cursor::Cursor;
@@ -297,5 +297,23 @@ impl Ring {
     /// The settings that the ring was created with.
     pub fn settings(&self) -> &Settings {
         self.segment.settings()
+    }
+}
+
+/// Compares a chosen setting with that of an existing ring.
+pub(super) fn check<S: PartialEq + ToString>(
+    name: &ObjectName,
+    setting: &'static str,
+    wanted: Option<S>,
+    found: S,
+) -> Result<(), OpenError> {
+    match wanted {
+        Some(wanted) if wanted != found => Err(OpenError::SettingsMismatch {
+            name: name.clone(),
+            setting,
+            expected: wanted.to_string(),
+            found: found.to_string(),
+        }),
+        _ => Ok(()),
     }
 }

@@ -30,6 +30,7 @@ pub struct WorkerBuilder {
     pub(super) reply_capacity: Option<usize>,
     pub(super) max_calls: Option<usize>,
     pub(super) events_overflow: Option<Overflow>,
+    pub(super) populate: Option<bool>,
     pub(super) join_timeout: Option<Duration>,
     pub(super) wait_for_name: Option<Duration>,
     pub(super) max_deliveries: Option<u64>,
@@ -104,6 +105,26 @@ impl WorkerBuilder {
     /// [`emit`](super::Events::emit) waits. The first worker that opens the events decides.
     pub fn events_overflow(mut self, overflow: Overflow) -> Self {
         self.events_overflow = Some(overflow);
+        self
+    }
+
+    /// Makes the pages of each ring present when an endpoint of this worker joins it: of topics,
+    /// queues, services, events and inboxes, also those that it sends to. See
+    /// [`RingBuilder::populate`](crate::RingBuilder::populate). The memory for replies is not
+    /// included.
+    ///
+    /// ```
+    /// # let cluster = format!("populate-{}", std::process::id());
+    /// use packetring::Worker;
+    ///
+    /// let trader = Worker::builder().populate(true).join(&cluster, "trader")?;
+    /// let prices = trader.subscriber::<u64>("prices")?; // its first lap has no page faults
+    /// # drop(prices);
+    /// # trader.leave()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn populate(mut self, populate: bool) -> Self {
+        self.populate = Some(populate);
         self
     }
 

@@ -39,7 +39,7 @@ pub struct TopicBuilder<'a> {
 }
 
 impl Worker {
-    /// Joins a topic as a publisher. Creates the topic if it does not exist: 1 MiB, shared,
+    /// Joins a topic as a publisher. Creates the topic if it does not exist: 2 MiB, shared,
     /// blocking.
     ///
     /// # Errors
@@ -98,6 +98,12 @@ impl TopicBuilder<'_> {
     /// Sets how this endpoint waits: see [`RingBuilder::wait`].
     pub fn wait(self, wait: Wait) -> Self {
         self.with(|settings| settings.wait(wait))
+    }
+
+    /// Makes the pages of the topic present when this endpoint joins: see
+    /// [`RingBuilder::populate`].
+    pub fn populate(self, populate: bool) -> Self {
+        self.with(|settings| settings.populate(populate))
     }
 
     /// Joins the topic as a publisher.

@@ -214,8 +214,13 @@ impl Worker {
         settings: RingBuilder,
     ) -> Result<Ring, OpenError> {
         self.refuse_outsiders()?;
-        let settings = settings.limited(self.choices.limit());
+        let settings = self.with_choices(settings);
         settings.open_named(&object.name(&self.cluster)?)
+    }
+
+    /// The settings of a ring, with the choices of this worker.
+    pub(super) fn with_choices(&self, settings: RingBuilder) -> RingBuilder {
+        settings.limited(self.choices.limit()).or_populate(self.choices.populate)
     }
 
     /// Fails in a forked child, which has no place in the cluster, and in a cluster that was
@@ -252,7 +257,7 @@ impl Worker {
         settings: RingBuilder,
     ) -> Result<Ring, OpenError> {
         self.refuse_outsiders()?;
-        let settings = settings.limited(self.choices.limit());
+        let settings = self.with_choices(settings);
         settings.attach_named(&object.name(&self.cluster)?)
     }
 }

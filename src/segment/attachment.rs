@@ -9,7 +9,7 @@ use super::board_cells::CellMemory;
 use super::entry::{EntryId, Liveness};
 use super::layout::MAX_TYPES;
 use super::lifecycle;
-use super::map::Heap;
+use super::map::{Heap, Population};
 use super::mapped::{Mapped, Settle};
 use super::name::Name;
 use super::object::Absent;
@@ -45,6 +45,7 @@ pub(crate) struct Segment {
     held: Mutex<HashSet<EntryId>>,
     /// Limits waits: for the control lock, and of the endpoints that use the attachment.
     limit: LockLimit,
+    population: Population,
 }
 
 #[derive(Debug)]
@@ -94,6 +95,7 @@ impl Segment {
             held: Mutex::default(),
             settle: None,
             limit: LockLimit::default(),
+            population: Population::default(),
         })
     }
 
@@ -145,6 +147,7 @@ impl Segment {
                 let mapped = lifecycle::attach_again(mapped, &self.limit)?;
                 let mut other = Self::of_mapped(mapped, &self.limit);
                 other.settle = self.settle;
+                other.set_populate(self.population.choice);
                 Ok(other)
             }
             Backing::Heap(heap) => Ok(Self {
@@ -153,6 +156,7 @@ impl Segment {
                 held: Mutex::default(),
                 settle: self.settle,
                 limit: self.limit.clone(),
+                population: Population { is_done: false, ..self.population },
             }),
         }
     }
@@ -164,6 +168,7 @@ impl Segment {
             held: Mutex::default(),
             settle: None,
             limit: limit.clone(),
+            population: Population::default(),
         }
     }
 
@@ -268,12 +273,20 @@ impl Segment {
         })
     }
 
-    /// Damages the event of an entry so that it cannot be opened. Publishers' events come first.
-    #[cfg(test)]
-    pub(crate) fn damage_event(&self, index: usize) {
-        let room = self.parts().event(index);
-        // SAFETY: an event of this segment, which nothing else uses in the tests that do this.
-        unsafe { room.as_ptr().write_bytes(0xff, crate::sys::event::ROOM) };
+    /// Sets whether the endpoints that join through this attachment populate their mappings.
+    /// `None`: if they spin.
+    pub(crate) fn set_populate(&mut self, populate: Option<bool>) {
+        self.population.choice = populate;
+    }
+
+    /// Makes all pages of this attachment's mapping present, for an endpoint, if that was chosen.
+    /// Those of a segment on the heap are: its maker wrote zeros to them.
+    pub(crate) fn populate(&mut self, spins: bool) -> Result<(), OpenError> {
+        if self.population.choice.unwrap_or(spins) && !self.population.is_done {
+            self.mapped().map_or(Ok(()), Mapped::populate)?;
+            self.population.is_done = true;
+        }
+        Ok(())
     }
 
     /// Makes the slots read-only in this attachment's mapping. Slots on the heap stay writable.

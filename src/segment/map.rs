@@ -203,6 +203,14 @@ pub(super) fn inode(fd: BorrowedFd<'_>, name: &Name) -> Result<(u64, u64), OpenE
     Ok(object.inode)
 }
 
+/// Whether the pages of an attachment's mapping are made present for its endpoints.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Population {
+    /// `None`: if they spin.
+    pub(super) choice: Option<bool>,
+    pub(super) is_done: bool,
+}
+
 /// A segment on the heap, which its attachments share.
 #[derive(Debug)]
 pub(super) struct Heap {

@@ -112,6 +112,14 @@ impl Mapped {
         Ok(())
     }
 
+    /// Makes all pages of this mapping present.
+    pub(super) fn populate(&self) -> Result<(), OpenError> {
+        let populated = self.parts.populate(self.is_protected);
+        populated.map_err(|error| {
+            object::not_populated(&self.name, &self.fd, self.parts.len() as u64, error)
+        })
+    }
+
     /// Returns true if the slots are read-only in this mapping.
     pub(super) fn is_protected(&self) -> bool {
         self.is_protected

@@ -223,6 +223,27 @@ pub(super) fn not_reserved(name: &Name, needed: u64, error: io::Error) -> OpenEr
     }
 }
 
+/// The error for a mapping of `needed` bytes whose pages the system does not make present.
+pub(super) fn not_populated(
+    name: &Name,
+    fd: &UnsharedFd,
+    needed: u64,
+    error: io::Error,
+) -> OpenError {
+    // An access to the page would be a SIGBUS: other code cut the object, or gave memory of it
+    // back, and the file system has none left.
+    match (error.raw_os_error(), measure(name, fd)) {
+        (Some(libc::EFAULT), Ok(object)) if object.len < needed => OpenError::Corrupt {
+            name: name.shown(),
+            what: "the length of the object",
+            expected: needed,
+            found: object.len,
+        },
+        (Some(libc::EFAULT), _) => no_space(name, needed),
+        _ => OpenError::system("populate", shm::path(&name.object()), error),
+    }
+}
+
 fn no_space(name: &Name, needed: u64) -> OpenError {
     let free = shm::free_bytes().unwrap_or(0);
     OpenError::NoSpace { name: name.shown(), needed, free }

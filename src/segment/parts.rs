@@ -14,7 +14,9 @@ use super::types::TypeTable;
 use super::view::{CallMemory, Owner, RingMemory};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::event::{self, Event};
+use crate::sys::{self, PageFault};
 use std::any::Any;
+use std::io;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
@@ -199,6 +201,15 @@ impl SegmentParts {
         // SAFETY: within the block, by invariant 1.
         let start = unsafe { self.base.add(self.places.slots) };
         (start, self.places.end - self.places.slots)
+    }
+
+    /// Makes all pages of the block present, so that no access to them is a page fault. Slots that
+    /// are read-only in this mapping are made present for reading.
+    pub(super) fn populate(&self, has_protected_slots: bool) -> io::Result<()> {
+        let (slots, len) = self.slot_pages();
+        sys::populate(self.base, self.places.slots, PageFault::Write)?;
+        let fault = if has_protected_slots { PageFault::Read } else { PageFault::Write };
+        sys::populate(slots, len, fault)
     }
 
     /// Brings a block of zeros into its first state, except for its identity: every entry is

@@ -1,9 +1,11 @@
-//! Locks of entries: one value for each lock.
+//! Locks of entries: one value for each lock. Pages that are cut off. Also a damage for tests of
+//! other modules.
 
 use super::Segment;
 use super::entry::EntryId;
 use super::name::Name;
 use super::settings::Settings;
+use crate::error::OpenError;
 use crate::sys::lock::LockLimit;
 
 #[test]
@@ -34,4 +36,31 @@ fn an_own_entry_is_no_living_owner_elsewhere() {
     assert!(segment.lock_entry(EntryId::Publisher(0)).unwrap().is_some());
     assert!(!segment.has_living_owner());
     assert!(segment.another().unwrap().has_living_owner());
+}
+
+#[test]
+fn pages_that_another_process_cut_off_are_an_error() {
+    let name = Name::new(&format!("cut-{}", std::process::id())).unwrap();
+    let mut segment = Segment::open(&name, &Settings::default(), &LockLimit::default()).unwrap();
+    segment.set_populate(Some(true));
+    let path = crate::sys::shm::path(&name.object());
+    let object = std::fs::File::options().write(true).open(&path).unwrap();
+    let len = object.metadata().unwrap().len();
+    object.set_len(1 << 20).unwrap();
+    let error = segment.populate(false).unwrap_err();
+    let OpenError::Corrupt { what: "the length of the object", expected, found, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!((expected, found), (len, 1 << 20));
+    object.set_len(len).unwrap();
+    segment.populate(false).unwrap();
+}
+
+impl Segment {
+    /// Damages the event of an entry so that it cannot be opened. Publishers' events come first.
+    pub(crate) fn damage_event(&self, index: usize) {
+        let room = self.parts().event(index);
+        // SAFETY: an event of this segment, which nothing else uses in the tests that do this.
+        unsafe { room.as_ptr().write_bytes(0xff, crate::sys::event::ROOM) };
+    }
 }

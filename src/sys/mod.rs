@@ -20,12 +20,48 @@ use std::ffi::c_int;
 use std::io;
 #[cfg(feature = "handover")]
 use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::ptr::NonNull;
 
 /// Returns the bytes of a page of memory: 4 KiB on x86-64. All processes of a kernel have the same.
 pub(crate) fn page_size() -> usize {
     // SAFETY: The call only reads a constant of the system.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(bytes).unwrap_or(4096).max(4096)
+}
+
+/// The kind of access whose page faults [`populate`] takes in advance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PageFault {
+    /// A load. Also for pages that are read-only.
+    Read,
+    /// A store.
+    Write,
+}
+
+/// Makes pages present, so that an access of this kind is no page fault. `start` is the first byte
+/// of a page. Their content stays. Does nothing before Linux 5.14.
+///
+/// If an access to one of the pages would be a SIGBUS, this is the error `EFAULT`. Some of the
+/// pages are present then.
+#[cfg(not(miri))]
+pub(crate) fn populate(start: NonNull<u8>, len: usize, fault: PageFault) -> io::Result<()> {
+    let advice = match fault {
+        PageFault::Read => libc::MADV_POPULATE_READ,
+        PageFault::Write => libc::MADV_POPULATE_WRITE,
+    };
+    // SAFETY: the call changes neither the content nor the protection of any page. It fails for an
+    // address that is not mapped.
+    match check(unsafe { libc::madvise(start.as_ptr().cast(), len, advice) }) {
+        // An older kernel does not know the advice.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// As above: Miri has no page faults.
+#[cfg(miri)]
+pub(crate) fn populate(_: NonNull<u8>, _: usize, _: PageFault) -> io::Result<()> {
+    Ok(())
 }
 
 /// The process at the other end of a unix socket, as it was when it connected or listened.

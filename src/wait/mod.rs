@@ -96,6 +96,9 @@ impl Wait {
     /// Spins until ready: the lowest latency, at the price of a core. After 20 µs it yields the
     /// core between checks; on a machine with one core, at once. At a full ring, or behind a packet
     /// that another process is writing, it sleeps for 50 µs between checks after a millisecond.
+    ///
+    /// An endpoint of a ring that waits so makes all pages of the ring present when it joins: see
+    /// [`RingBuilder::populate`](crate::RingBuilder::populate).
     pub const fn spin() -> Self {
         Self { kind: WaitKind::Spin, spin: Duration::MAX }
     }

@@ -1,8 +1,9 @@
 //! Choosing settings for a board, and opening it.
 
 use super::{Board, Latest};
-use crate::channel::builder::{RingBuilder, check};
+use crate::channel::builder::RingBuilder;
 use crate::channel::ring::Ring;
+use crate::channel::ring::check;
 use crate::channel::type_table::Registrar;
 use crate::error::{NameKind, OpenError};
 use crate::packet::Packet;

@@ -170,7 +170,7 @@ macro_rules! publisher_control {
 
             /// Changes how this publisher waits from now on.
             pub fn set_wait(&mut self, wait: $crate::Wait) {
-                self.sender.entry.waiter.set(wait);
+                self.sender.entry.set_wait(wait);
             }
 
             /// Sets what ends the waits of this publisher.
@@ -235,7 +235,7 @@ macro_rules! subscriber_control {
 
             /// Changes how this subscriber waits from now on.
             pub fn set_wait(&mut self, wait: $crate::Wait) {
-                self.receiver.entry.waiter.set(wait);
+                self.receiver.entry.set_wait(wait);
             }
 
             /// Sets what ends the waits of this subscriber.

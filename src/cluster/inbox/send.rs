@@ -262,7 +262,7 @@ impl Worker {
         let inbox_name = address.presence.inbox_name();
         let name = ClusterObject::Inbox(&address.name, inbox_name).name(&self.cluster)?;
         let timeout = timeout.for_lock(IDLE);
-        let mut settings = RingBuilder::default().tagged_slots().limited(self.choices.limit());
+        let mut settings = self.with_choices(RingBuilder::default().tagged_slots());
         if let Timeout::After(left) = timeout {
             settings = settings.open_timeout(left);
         }

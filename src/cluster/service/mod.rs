@@ -209,7 +209,7 @@ impl<Q: Packet, R: Packet> Service<Q, R> {
 
     /// Changes how this service waits from now on.
     pub fn set_wait(&mut self, wait: Wait) {
-        self.server.receiver.entry.waiter.set(wait);
+        self.server.receiver.entry.set_wait(wait);
     }
 
     #[inline(always)]
