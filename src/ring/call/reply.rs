@@ -117,7 +117,7 @@ impl ReplyRight {
         failpoint(Failpoint::ReplyState);
         // Pairs with the load in `SentCell::outcome`: the reply and its length are seen. A plain
         // store, which goes to memory right behind the reply on the same line. A locked one would
-        // come later, and the caller, which polls the line, would fetch it twice.
+        // come later, and the caller, which polls the line, may fetch it twice.
         cell.state.store(outcome.state(self.position), Ordering::Release);
         // Before the later load of the number of waiters. The waiter adds to it and then looks at
         // the state, both in one order with this fence. So one of the two sees the other, no
