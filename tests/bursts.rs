@@ -263,7 +263,7 @@ fn a_full_ring_has_no_burst() {
         burst.try_send(&16).unwrap();
         let others = receive_all(&mut numbers);
         assert_eq!(others, (1..17).map(|number| (number, number)).collect::<Vec<_>>());
-        // The same burst goes on.
+        // The burst that began with `try_burst(8)` has room for the next packet.
         assert_eq!(burst.try_send(&17).unwrap(), 17);
     });
 }

@@ -256,8 +256,7 @@ impl Scenario for Young {
             trips.saturating_record(took);
         }
         partner.finish()?;
-        let value = trips.value_at_quantile(0.999) as f64;
-        Ok(Sample { value, latencies: Some(trips) })
+        Ok(Sample::of_quantile(0.999, trips, self.unit()))
     }
 
     fn serve(&self, side: &mut Side) -> Outcome<()> {

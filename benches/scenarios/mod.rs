@@ -54,7 +54,6 @@ use wakes::Wakes;
 pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
     let mut all: Vec<Box<dyn Scenario>> = vec![
         Box::new(RoundTrip::<Tick>::spinning("round_trip_48")),
-        Box::new(RoundTrip::<Tick>::young("round_trip_48_young")),
         Box::new(RoundTrip::<Chat>::spinning("round_trip_chat")),
         Box::new(Stream::<Tick>::exclusive("stream_exclusive_48", 1)),
         Box::new(Stream::<Tick>::exclusive("send_all_exclusive_48", 32)),
@@ -98,7 +97,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(Validate),
         Box::new(FanIn { publishers: 2, on_one_core: true }),
     ];
-    // The same streams through rings of other sizes.
+    // Exclusive streams through rings that are not of the default size.
     let is_default = |capacity: &usize| *capacity == Settings::default().capacity;
     for capacity in [1 << 20, 2 << 20, 4 << 20].into_iter().filter(|one| !is_default(one)) {
         all.push(boxed(Stream::<Tick>::exclusive("stream_exclusive_48", 1).of(capacity)));

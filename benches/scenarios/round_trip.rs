@@ -5,8 +5,6 @@
 //! - Both sides spin: the floor is a bare cache line that is bounced.
 //! - Both sides sleep: the floor is a bare futex. A pause before each trip lets the other side fall
 //!   asleep.
-//! - Young rings: the first trips through two new rings of the default size, whose pages nobody has
-//!   touched. The value is the 99.9th percentile. There is no floor.
 //!
 //! Each trip is recorded with both reads of the clock, in the scenario and in the floor. There is
 //! no correction for trips that a slow trip delays.
@@ -23,54 +21,33 @@ use std::time::{Duration, Instant};
 /// Only one packet is in flight, so a small ring is enough and stays in the caches.
 const CAPACITY: usize = 1 << 16;
 
-/// The rings and the waiting.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Spinning,
-    Parking,
-    /// Spinning, in rings that were made for the run.
-    Young,
-}
-
 /// Round trips of packets of one type.
 pub(crate) struct RoundTrip<P> {
     name: &'static str,
-    kind: Kind,
+    sleeps: bool,
     packet: PhantomData<fn(P)>,
 }
 
 impl<P: Numbered> RoundTrip<P> {
     /// Both sides spin.
     pub(crate) fn spinning(name: &'static str) -> Self {
-        Self { name, kind: Kind::Spinning, packet: PhantomData }
+        Self { name, sleeps: false, packet: PhantomData }
     }
 
     /// Both sides sleep.
     pub(crate) fn parking(name: &'static str) -> Self {
-        Self { name, kind: Kind::Parking, packet: PhantomData }
-    }
-
-    /// Both sides spin, and the first trips count.
-    pub(crate) fn young(name: &'static str) -> Self {
-        Self { name, kind: Kind::Young, packet: PhantomData }
+        Self { name, sleeps: true, packet: PhantomData }
     }
 
     fn ring(&self) -> RingBuilder {
-        let ring = Ring::builder().exclusive().wait(Wait::spin());
-        match self.kind {
-            Kind::Spinning => ring.capacity(CAPACITY),
-            Kind::Parking => ring.capacity(CAPACITY).wait(Wait::park().spin_for(Duration::ZERO)),
-            Kind::Young => ring,
-        }
+        let asleep = Wait::park().spin_for(Duration::ZERO);
+        let wait = if self.sleeps { asleep } else { Wait::spin() };
+        Ring::builder().capacity(CAPACITY).exclusive().wait(wait)
     }
 
     /// Trips before recording starts, and trips that are recorded.
     fn trips(&self, run: &Run) -> (u64, u64) {
-        match self.kind {
-            Kind::Spinning => (2_000, run.count(100_000)),
-            Kind::Parking => (20, run.count(1_000)),
-            Kind::Young => (0, run.count(20_000)),
-        }
+        if self.sleeps { (20, run.count(1_000)) } else { (2_000, run.count(100_000)) }
     }
 }
 
@@ -80,12 +57,8 @@ impl<P: Numbered> Scenario for RoundTrip<P> {
     }
 
     fn about(&self) -> String {
-        let how = match self.kind {
-            Kind::Spinning => "both sides spinning; p50",
-            Kind::Parking => "both sides asleep; p50",
-            Kind::Young => "the first 20,000 trips through new rings; p99.9",
-        };
-        format!("a typed, checked packet there and one back, {how}")
+        let how = if self.sleeps { "both sides asleep" } else { "both sides spinning" };
+        format!("a typed, checked packet there and one back, {how}; p50")
     }
 
     fn payload(&self) -> usize {
@@ -93,22 +66,17 @@ impl<P: Numbered> Scenario for RoundTrip<P> {
     }
 
     fn unit(&self) -> Unit {
-        if self.kind == Kind::Spinning { Unit::Nanoseconds } else { Unit::Microseconds }
+        if self.sleeps { Unit::Microseconds } else { Unit::Nanoseconds }
     }
 
     fn floor(&self) -> Option<Box<dyn Scenario>> {
-        match self.kind {
-            Kind::Spinning => Some(Box::new(Bounce)),
-            Kind::Parking => Some(Box::new(FutexTrip)),
-            Kind::Young => None,
-        }
+        Some(if self.sleeps { Box::new(FutexTrip) } else { Box::new(Bounce) })
     }
 
     fn targets(&self) -> Vec<Target> {
         match self.name {
             "round_trip_48" => vec![Target::RatioAtMost(1.12), Target::TailRatioAtMost(1.5)],
             "wake_both_parked" => vec![Target::RatioAtMost(1.1)],
-            "round_trip_48_young" => vec![Target::AtMost(1.5)],
             _ => Vec::new(),
         }
     }
@@ -122,7 +90,7 @@ impl<P: Numbered> Scenario for RoundTrip<P> {
         let (mut packet, mut trips) = (P::blank(), latencies()?);
         let (warm_up, counted) = self.trips(run);
         for number in 0..warm_up + counted {
-            if self.kind == Kind::Parking {
+            if self.sleeps {
                 run.pause(PAUSE_ASLEEP);
             }
             packet.set(number);
@@ -136,8 +104,7 @@ impl<P: Numbered> Scenario for RoundTrip<P> {
             }
         }
         partner.finish()?;
-        let quantile = if self.kind == Kind::Young { 0.999 } else { 0.5 };
-        Ok(Sample::of_quantile(quantile, trips, self.unit()))
+        Ok(Sample::of_latencies(trips, self.unit()))
     }
 
     fn serve(&self, side: &mut Side) -> Outcome<()> {

@@ -2,8 +2,7 @@
 
 use super::{Board, Latest};
 use crate::channel::builder::RingBuilder;
-use crate::channel::ring::Ring;
-use crate::channel::ring::check;
+use crate::channel::ring::{Ring, check};
 use crate::channel::type_table::Registrar;
 use crate::error::{NameKind, OpenError};
 use crate::packet::Packet;

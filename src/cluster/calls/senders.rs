@@ -96,11 +96,12 @@ impl Senders {
         };
         let mut lent = Lent { senders: self, sender: Some(sender) };
         SENDING.with_borrow_mut(|all| all.push(own));
-        match &mut lent.sender {
-            Some(Idle::First(sender)) => Ok(work(sender)),
-            Some(Idle::Other(sender)) => Ok(work(sender)),
-            None => Err(NoSender::Nested),
-        }
+        let sender: Option<&mut RequestSender> = match &mut lent.sender {
+            Some(Idle::First(sender)) => Some(sender),
+            Some(Idle::Other(sender)) => Some(sender),
+            None => None,
+        };
+        sender.map(work).ok_or(NoSender::Nested)
     }
 
     /// The first endpoint, if no thread uses it.
@@ -135,10 +136,8 @@ impl Senders {
             match attach() {
                 Err(OpenError::Full { .. }) if !waiter.is_stopped() => None,
                 Err(OpenError::Full { .. }) => Some(Err(NoSender::Full)),
-                attached => Some(match attached {
-                    Ok(sender) => Ok(Idle::Other(Box::new(sender))),
-                    Err(error) => Err(NoSender::Open(error)),
-                }),
+                Err(error) => Some(Err(NoSender::Open(error))),
+                Ok(sender) => Some(Ok(Idle::Other(Box::new(sender)))),
             }
         };
         let pause = |pace: &mut Pace, deadline| {

@@ -242,8 +242,8 @@ impl Server {
         };
         // Also if the serialization panics: the request must not be handed out again.
         let _released = Released(&mut self.receiver);
-        let (last, memory) = &self.last;
-        let mapped = if *last == caller { memory.upgrade() } else { None };
+        let (last, mapped) = &self.last;
+        let mapped = if *last == caller { mapped.upgrade() } else { None };
         match mapped.map_or_else(|| self.gate.callers.reach(caller), Ok) {
             Ok(memory) => reply::write_reply(&memory, right, reply, &mut self.scratch),
             Err(ReachError::Gone) => Err(ReplyError::CallerGone),

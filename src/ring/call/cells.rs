@@ -1,6 +1,7 @@
 //! The caller's side: cells and blocks of one call area, and which of them are in use.
 
-use super::{Outcome, Over};
+use super::blocks::{FreeBlocks, ReplyBlock};
+use super::{NoPlace, Outcome, Over};
 use crate::ring::buffer::StableBytes;
 use crate::segment::CallMemory;
 use crate::segment::layout::{CallCell, EventCount, SHORT_REPLY, SLOT};
@@ -39,25 +40,6 @@ struct FreePlaces {
 /// Identifies a request ring within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestRingId(u64);
-
-/// Why a call gets no place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoPlace {
-    /// Each cell has a call in flight.
-    Cells,
-    /// No block of this many bytes is free.
-    Memory {
-        /// Bytes of the largest free block.
-        free: usize,
-    },
-}
-
-/// A block of the reply memory, in slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ReplyBlock {
-    first: u32,
-    slots: u32,
-}
 
 /// A cell and its block.
 #[derive(Debug)]
@@ -369,78 +351,5 @@ impl Drop for EndedCell {
     fn drop(&mut self) {
         // By invariant 1, and nothing reads the bytes any more: invariant 2 of the pool.
         self.place.free();
-    }
-}
-
-impl ReplyBlock {
-    fn bytes(self) -> usize {
-        self.slots as usize * SLOT
-    }
-
-    fn end(self) -> u32 {
-        self.first + self.slots
-    }
-}
-
-/// Free blocks in the order of their places. No two of them touch.
-#[derive(Debug)]
-struct FreeBlocks(Vec<ReplyBlock>);
-
-impl FreeBlocks {
-    /// All slots are free.
-    fn of(slots: u32) -> Self {
-        Self(vec![ReplyBlock { first: 0, slots }])
-    }
-
-    /// Takes the first block that is large enough.
-    fn take(&mut self, bytes: usize) -> Result<ReplyBlock, NoPlace> {
-        let slots = bytes.div_ceil(SLOT);
-        let fits = |block: &ReplyBlock| block.slots as usize >= slots;
-        let Some(index) = self.0.iter().position(fits) else {
-            let free = self.0.iter().map(|block| block.bytes()).max().unwrap_or(0);
-            return Err(NoPlace::Memory { free });
-        };
-        let rest = &mut self.0[index];
-        let taken = ReplyBlock { first: rest.first, slots: slots as u32 };
-        (rest.first, rest.slots) = (taken.end(), rest.slots - taken.slots);
-        if rest.slots == 0 {
-            self.0.remove(index);
-        }
-        Ok(taken)
-    }
-
-    /// Returns a block, and joins it with its neighbours.
-    fn give_back(&mut self, block: ReplyBlock) {
-        let index = self.0.partition_point(|other| other.first < block.first);
-        let mut block = block;
-        if self.0.get(index).is_some_and(|next| block.end() == next.first) {
-            block.slots += self.0.remove(index).slots;
-        }
-        match index.checked_sub(1).and_then(|before| self.0.get_mut(before)) {
-            Some(before) if before.end() == block.first => before.slots += block.slots,
-            _ => self.0.insert(index, block),
-        }
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_come_back_as_one() {
-        let mut free = FreeBlocks::of(16);
-        let all: Vec<ReplyBlock> =
-            [64, 65, 1024 - 192].map(|bytes| free.take(bytes).unwrap()).into();
-        assert_eq!(all.iter().map(|block| block.slots).collect::<Vec<_>>(), [1, 2, 13]);
-        assert_eq!(free.take(1), Err(NoPlace::Memory { free: 0 }));
-        for order in [[0, 1, 2], [2, 1, 0], [0, 2, 1], [1, 0, 2]] {
-            let mut free = FreeBlocks(Vec::new());
-            order.iter().for_each(|&index| free.give_back(all[index]));
-            assert_eq!(free.0, [ReplyBlock { first: 0, slots: 16 }], "{order:?}");
-        }
-        let mut free = FreeBlocks(Vec::new());
-        free.give_back(all[1]);
-        assert_eq!(free.take(129), Err(NoPlace::Memory { free: 128 }));
     }
 }

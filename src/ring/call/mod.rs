@@ -41,10 +41,11 @@
 //! leaves nothing half done that another one must repair. `docs/internals/services.md` has the
 //! whole protocol.
 
+mod blocks;
 mod cells;
 mod reply;
 
-pub(crate) use cells::{CellPool, EndedCell, FreshCell, NoPlace, RequestRingId, SentCell};
+pub(crate) use cells::{CellPool, EndedCell, FreshCell, RequestRingId, SentCell};
 pub(crate) use reply::{ReplyRight, ReplyRoomError};
 
 use crate::ring::consumer_group::{consumers, shared};
@@ -57,6 +58,18 @@ use crate::sync::Ordering;
 /// The proof that no living server has the request at a position, nor will have it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Over(u64);
+
+/// Why a call gets no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// Each cell has a call in flight.
+    Cells,
+    /// No block of this many bytes is free.
+    Memory {
+        /// Bytes of the largest free block.
+        free: usize,
+    },
+}
 
 /// The outcome of a call, as its server stored it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

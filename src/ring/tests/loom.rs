@@ -55,6 +55,20 @@ fn wait_for(reader: &mut Reader) -> u64 {
     }
 }
 
+/// Receives one packet, and recovers what publisher 0 left as soon as it is dead.
+fn receive_and_reap(ring: &Boxes, reader: &mut Reader, dead: &AtomicU64) -> u64 {
+    loop {
+        // Pairs with the release of its last step, as the kernel's lock does.
+        let is_alive = |entry| entry != EntryId::Publisher(0) || dead.load(Ordering::Acquire) == 0;
+        ring.reap(&is_alive);
+        match receive(reader) {
+            Ok(tag) => break tag,
+            Err(Next::Nothing) => thread::yield_now(),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
 fn loom_exclusive() {
     check(3, || {
@@ -374,18 +388,7 @@ fn loom_abandoned_burst() {
             grave.store(1, Ordering::Release);
         });
         let second = thread::spawn(move || publish_all(&mut other, 1, 1..=1));
-        let mut seen = Vec::new();
-        while seen.len() < 2 {
-            // Pairs with the release above, as the kernel's lock does.
-            let is_alive =
-                |entry| entry != EntryId::Publisher(0) || dead.load(Ordering::Acquire) == 0;
-            ring.reap(&is_alive);
-            match receive(&mut reader) {
-                Ok(tag) => seen.push(tag),
-                Err(Next::Nothing) => thread::yield_now(),
-                Err(other) => panic!("{other:?}"),
-            }
-        }
+        let seen = [0; 2].map(|_| receive_and_reap(&ring, &mut reader, &dead));
         assert!(seen == [1, 7] || seen == [7, 1], "{seen:?}");
         first.join().unwrap();
         second.join().unwrap();
@@ -408,17 +411,7 @@ fn loom_abandoned_claim() {
             grave.store(1, Ordering::Release);
         });
         let second = thread::spawn(move || publish_all(&mut other, 1, 1..=1));
-        loop {
-            // Pairs with the release above, as the kernel's lock does.
-            let is_alive =
-                |entry| entry != EntryId::Publisher(0) || dead.load(Ordering::Acquire) == 0;
-            ring.reap(&is_alive);
-            match receive(&mut reader) {
-                Ok(tag) => break assert_eq!(tag, 1),
-                Err(Next::Nothing) => thread::yield_now(),
-                Err(other) => panic!("{other:?}"),
-            }
-        }
+        assert_eq!(receive_and_reap(&ring, &mut reader, &dead), 1);
         first.join().unwrap();
         second.join().unwrap();
     });
