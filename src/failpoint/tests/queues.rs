@@ -106,9 +106,14 @@ fn handle(own: &mut QueueConsumer<Errand>, notes: &mut File, count: usize) {
     }
 }
 
-/// Clears the pin of another consumer, in a ring where no other process does.
-pub(super) fn take_a_pin_off(ring: &Ring) {
-    leave_a_pin(ring, &mut consumer(ring).receiver);
+/// Clears the pin of another consumer and adopts a packet, in a ring where no other process does.
+pub(super) fn recover_alone(ring: &Ring) {
+    let own = &mut consumer(ring).receiver;
+    leave_a_pin(ring, own);
+    ring.publisher::<Errand>().unwrap().send(&errand(0)).unwrap();
+    assert!(own.take::<RecvFailure>(Timeout::After(GENEROUS)).is_ok());
+    own.nack();
+    assert!(own.reap_dead(), "it adopts its own packet");
 }
 
 /// Another consumer seems to be killed with the cursor pinned. This one clears the pin, unless

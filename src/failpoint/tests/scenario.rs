@@ -171,7 +171,7 @@ pub(super) fn peer(name: &str, case: &str) {
     assert!(Ring::remove(&kept(name)).unwrap());
     if case == Case::Grouped {
         // No other process is faster here either. The attachment stays until this process ends.
-        queues::take_a_pin_off(&case.builder().open(&kept(name)).unwrap());
+        queues::recover_alone(&case.builder().open(&kept(name)).unwrap());
     }
     let ring = case.builder().open(name).unwrap();
     if case == Case::Grouped {
