@@ -186,8 +186,32 @@ impl<T: Packet> Subscriber<T> {
         Ok(Self::new(receiver, index))
     }
 
-    #[inline]
+    /// The fast path of flat packets is inlined into the caller. It has half as many instructions as
+    /// the general one, so the processor looks twice as many packets ahead.
+    #[inline(always)]
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Received<'_, T>, F> {
+        let Some(len) = T::FLAT_LEN else { return self.receive_any(timeout) };
+        if !self.receiver.take_expected(Descriptor::data(len, self.type_index)) {
+            self.take_any::<F>(timeout)?;
+        }
+        Ok(self.open_taken()?)
+    }
+
+    /// Takes a packet, and checks its type.
+    #[inline(never)]
+    fn take_any<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<(), F> {
+        let taken = self.receiver.take::<F>(timeout)?;
+        if taken.descriptor.type_index() != self.type_index {
+            return Err(self.mismatch(taken).into());
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn receive_any<F: Form<RecvError, ()>>(
+        &mut self,
+        timeout: Timeout,
+    ) -> Result<Received<'_, T>, F> {
         match self.receiver.take_fast(timeout) {
             Some(taken) => Ok(self.open(taken)?),
             None => self.wait_and_receive(timeout),
@@ -208,6 +232,12 @@ impl<T: Packet> Subscriber<T> {
         if taken.descriptor.type_index() != self.type_index {
             return Err(self.mismatch(taken));
         }
+        self.open_taken()
+    }
+
+    /// Opens the packet in flight, which has the right type.
+    #[inline(always)]
+    fn open_taken(&mut self) -> Result<Received<'_, T>, RecvError> {
         match Validated::open(ReadGuard::new(&mut self.receiver)) {
             Ok(opened) => Ok(Received { opened }),
             Err((guard, _)) => Err(corrupt::<T>(guard)),

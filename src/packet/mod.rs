@@ -54,6 +54,7 @@ mod tests;
 
 use crate::ring::buffer::WriteBuf;
 use std::fmt;
+use std::mem::ManuallyDrop;
 
 pub(crate) use self::difference::first_difference;
 pub(crate) use self::tail::{emplace_tail, tail_len};
@@ -92,6 +93,21 @@ pub(crate) fn write<T: Packet>(
     // SAFETY: A `WriteBuf` starts at a 16-aligned address and is valid for writes of `len` bytes,
     // which only its owner accesses. This function owns it.
     unsafe { T::write(value, room.start(), room.len(), scratch) }
+}
+
+/// Calls `work` with a copy of a value whose archive is a byte copy, otherwise with the value itself.
+///
+/// For a cold path that is not inlined: the caller's value need not lie in memory for it, and stays
+/// in registers on the other paths.
+#[inline(always)]
+pub(crate) fn on_copy<T: Packet, R>(value: &T, work: impl FnOnce(&T) -> R) -> R {
+    if !T::IS_COPIED {
+        return work(value);
+    }
+    // SAFETY: `value` is valid for reads. The bytes of a copied type are those of its archive: plain
+    // data, so the copy is as valid as the value. It is only read, and not dropped.
+    let copy = ManuallyDrop::new(unsafe { std::ptr::read(value) });
+    work(&copy)
 }
 
 /// Checks that the bytes are a packet of type `T`, and returns the packet in place.

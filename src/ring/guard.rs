@@ -278,6 +278,23 @@ pub(crate) fn publish<E>(
     Ok(ManuallyDrop::new(claim).0.commit_owned(descriptor))
 }
 
+/// Fast path of a claim and [`publish`] in an exclusive ring. `None`: the packet must be claimed.
+#[inline(always)]
+pub(crate) fn publish_in_lap<E>(
+    writer: &mut Writer,
+    descriptor: Descriptor,
+    fill: impl FnOnce(WriteBuf<'_>) -> Result<(), E>,
+) -> Option<Result<u64, E>> {
+    // No claim is open in an exclusive ring, so there is none to abort.
+    writer.has_room_in_lap(descriptor.span()).then(
+        #[inline(always)]
+        || {
+            fill(room(writer, descriptor))?;
+            Ok(writer.commit_in_lap(descriptor))
+        },
+    )
+}
+
 /// Aborts the open claim when it is dropped.
 struct AbortOnDrop<'a>(&'a mut Writer);
 

@@ -41,7 +41,7 @@
 
 use super::geometry::{Geometry, span};
 use crate::failpoint::{Failpoint, failpoint};
-use crate::segment::layout::{HEADER, MAX_TYPES, SLOT};
+use crate::segment::layout::{HEADER, MAX_TYPES, SLOT, Slot};
 use crate::segment::view::RingMemory;
 use crate::sync::Ordering;
 
@@ -75,6 +75,14 @@ impl StampedPosition {
         } else {
             *self = Self::at(memory, position);
         }
+    }
+
+    /// Moves to another position of the same lap.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(super) fn go_in_lap(&mut self, memory: &RingMemory, position: u64) {
+        debug_assert!(memory.is_one_lap(self.position, position));
+        self.position = position;
     }
 
     /// The stamp of a packet that begins there.
@@ -121,6 +129,13 @@ impl Descriptor {
     pub(crate) fn void(slots: u64) -> Self {
         let len = slots * SLOT as u64 - HEADER as u64;
         Self(u64::from(len as u32) | VOID)
+    }
+
+    /// The descriptor in a slot's word, if it equals this one but for the tag, which is 0 here.
+    #[inline(always)]
+    fn with_tag_of(self, word: u64) -> Option<Self> {
+        let tag = word & !(u64::MAX >> TAG_BITS);
+        (word ^ tag == self.0).then_some(Self(self.0 | tag))
     }
 
     /// Bytes of the archive.
@@ -176,8 +191,14 @@ pub(crate) enum SlotState {
 /// Returns true if a packet is committed at the position.
 #[inline]
 pub(crate) fn is_stamped(memory: &RingMemory, at: StampedPosition) -> bool {
+    has_stamp(memory.slot(at.position), at)
+}
+
+/// As [`is_stamped`], for the slot at the position.
+#[inline(always)]
+pub(crate) fn has_stamp(slot: &Slot, at: StampedPosition) -> bool {
     // Pairs with the release in `commit`: header and payload are seen.
-    memory.slot(at.position).stamp.load(Ordering::Acquire) == at.stamp()
+    slot.stamp.load(Ordering::Acquire) == at.stamp()
 }
 
 /// Inspects the slot at a position. A packet's span was checked to lie in one piece of the ring.
@@ -204,6 +225,14 @@ pub(crate) fn data(memory: &RingMemory, geometry: &Geometry, position: u64) -> O
         return too_long();
     }
     Some(descriptor)
+}
+
+/// The descriptor of a stamped slot, if it is `expected` but for the tag: one comparison tells that
+/// the packet has data, and its type and length. The caller checks that it lies in one piece.
+#[inline(always)]
+pub(crate) fn expected_data(slot: &Slot, expected: Descriptor) -> Option<Descriptor> {
+    // The acquire on the stamp orders this load.
+    expected.with_tag_of(slot.descriptor.load(Ordering::Relaxed))
 }
 
 /// Out of line, which tells the compiler that this branch is cold.

@@ -1,7 +1,7 @@
 //! The methods of endpoints that do not depend on the packet type: counting and awaiting
 //! subscribers, backlog, waiting, protection.
 //!
-//! - A publisher: its subscribers, and waiting for them. Waiting for room is in `room`.
+//! - A publisher: its subscribers, waiting for them, and its leaving. Waiting for room is in `room`.
 //! - A subscriber: its backlog, its waiting and its mapping.
 
 use super::publisher::Sender;
@@ -10,6 +10,7 @@ use crate::channel::error::{SendError, SendFailure, WaitingFor};
 use crate::channel::find_in_task;
 use crate::channel::owned_entry;
 use crate::ring::gate::position;
+use crate::ring::membership;
 #[cfg(feature = "async")]
 use crate::ring::membership::RingState;
 #[cfg(feature = "async")]
@@ -73,6 +74,25 @@ impl Sender {
         let cursors = memory.subscribers().iter().map(|entry| entry.cursor.load(Ordering::Relaxed));
         let in_use = cursors.filter(|&cursor| cursor != NOWHERE);
         in_use.map(|cursor| tail.saturating_sub(position(cursor))).max().unwrap_or(0)
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        if self.entry.segment.is_inherited() {
+            // In a forked child: the memory is not mapped, and the entry belongs to the parent.
+            return;
+        }
+        self.writer.abandon();
+        let memory = self.writer.memory();
+        let control = self.entry.segment.lock_bounded();
+        if control.is_some() {
+            let settings = self.entry.segment.settings();
+            membership::leave_publisher(memory, settings, self.writer.entry());
+        }
+        self.entry.release_liveness();
+        drop(control);
+        self.entry.wake_others();
     }
 }
 

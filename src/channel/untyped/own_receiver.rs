@@ -23,6 +23,13 @@ impl Receiver {
         self
     }
 
+    /// Fast path of [`take_fast`](Self::take_fast), for packets of one length and type. Returns false
+    /// if nothing was taken: another call must decide.
+    #[inline(always)]
+    pub(crate) fn take_expected(&mut self, expected: Descriptor) -> bool {
+        self.found.is_none() && self.cursor.take_expected(expected)
+    }
+
     /// Reads the ring's type table again, if a type was registered since. After a packet was taken:
     /// its publisher registered the type before, so the count covers it. The type keeps its index
     /// as long as the packet is in flight.

@@ -25,7 +25,8 @@ unsafe impl<G: StableBytes + Sync, T: Packet> Sync for Validated<G, T> where T::
 
 impl<G: StableBytes, T: Packet> Validated<G, T> {
     /// Checks the guard's bytes. Returns the guard if they are not a valid `T`.
-    #[inline]
+    // Always: a call returns its result through memory.
+    #[inline(always)]
     pub(crate) fn open(guard: G) -> Result<Self, (G, Invalid)> {
         // Establishes invariant 1: `validate` returns a reference into the bytes it was given.
         match validate::<T>(guard.bytes()).map(NonNull::from) {

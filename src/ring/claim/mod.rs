@@ -133,12 +133,12 @@ impl Writer {
         self.claims == Claims::Exclusive
     }
 
-    /// Returns true if a packet of `span` slots needs no claim. Only for an exclusive ring, where
-    /// that holds for most packets.
-    #[inline]
-    pub(crate) fn has_room_for(&self, span: u64) -> bool {
-        debug_assert!(self.is_exclusive());
-        span <= self.geometry.max_span && self.owns(span)
+    /// Returns true if a packet of `span` slots can be published without a claim, and the slot
+    /// behind it is this publisher's, too: so that slot is in the same lap. Only in an exclusive
+    /// ring, where that holds for most packets.
+    #[inline(always)]
+    pub(super) fn has_room_in_lap(&self, span: u64) -> bool {
+        self.is_exclusive() && self.at.position + span < self.end
     }
 
     /// Returns true if the next `span` slots are this publisher's to write.
@@ -204,6 +204,20 @@ impl Writer {
             Claims::Exclusive => self.publish_tail(),
             Claims::Shared => self.close_if_complete(),
         }
+        position
+    }
+
+    /// As [`commit_owned`](Self::commit_owned), after [`has_room_in_lap`](Self::has_room_in_lap)
+    /// returned true for the packet's span: with the same salt, and without a record.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(super) fn commit_in_lap(&mut self, descriptor: Descriptor) -> u64 {
+        debug_assert!(self.has_room_in_lap(descriptor.span()));
+        let position = self.at.position;
+        slot::commit(&self.memory, self.at, descriptor, Failpoint::CommitStamp);
+        failpoint(Failpoint::CommitAfter);
+        self.at.go_in_lap(&self.memory, position + descriptor.span());
+        self.publish_tail();
         position
     }
 

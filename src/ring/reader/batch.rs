@@ -1,4 +1,5 @@
-//! Several packets at once: batches, and skipping to the newest packet.
+//! Other takes than that of the next packet, whatever it is: a packet of one length and type,
+//! batches, and skipping to the newest packet.
 //!
 //! The packets of a batch are in flight together, and are released together.
 //!
@@ -16,6 +17,42 @@ use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::gate::PIN;
 use crate::ring::slot::{self, Descriptor, Kind, SlotState};
 use crate::sync::Ordering;
+
+impl Reader {
+    /// Fast path of [`next_fast`](Cursor::next_fast), for a reader that expects archives of one
+    /// length and type. Returns false if nothing was taken, for any reason.
+    #[inline(always)]
+    pub(crate) fn take_expected(&mut self, expected: Descriptor) -> bool {
+        if self.held > 0 || self.pins {
+            return false;
+        }
+        // Before the stamp is loaded: the compiler loads nothing twice then.
+        let (at, span) = (self.at, expected.span());
+        let slot = self.memory.slot(at.position);
+        if !slot::has_stamp(slot, at) {
+            return false;
+        }
+        failpoint(Failpoint::ReceiveLook);
+        let Some(descriptor) = slot::expected_data(slot, expected) else { return false };
+        if span > 1 && !self.geometry.holds(at.position, span) {
+            return false;
+        }
+        self.read_ahead.fetch(&self.memory, at.position);
+        failpoint(Failpoint::Receive);
+        (self.held, self.first) = (span, descriptor);
+        if !self.is_plain {
+            self.record_taken();
+        }
+        true
+    }
+
+    /// Out of line: few readers are durable, and [`take_expected`](Self::take_expected) is inlined
+    /// into its callers.
+    #[inline(never)]
+    fn record_taken(&self) {
+        self.record_end(self.range().end);
+    }
+}
 
 impl Reader {
     /// After `first` was taken: also takes the packets behind it, as long as they are `wanted`, up
