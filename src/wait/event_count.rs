@@ -134,7 +134,13 @@ impl Waiter {
     /// First part of a wait: a few checks without the clock. Returns true if ready.
     #[inline]
     pub(crate) fn spin_briefly(&self, mut ready: impl FnMut() -> bool) -> bool {
-        self.may_spin() && (0..BRIEF_SPINS).any(|_| ready())
+        (0..self.brief_spins()).any(|_| ready())
+    }
+
+    /// Number of checks of a brief spin; 0: it does not spin.
+    #[inline]
+    pub(crate) fn brief_spins(&self) -> u32 {
+        if self.may_spin() { BRIEF_SPINS } else { 0 }
     }
 
     /// Leaves the lines that the other side is writing alone for about a microsecond.

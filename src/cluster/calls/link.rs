@@ -85,8 +85,14 @@ impl SentCall {
     /// Ends the call if its outcome is there.
     #[inline]
     pub(crate) fn end(self) -> Result<EndedCell, Self> {
+        self.end_within(1)
+    }
+
+    /// Ends the call if its outcome is there at one of so many looks.
+    #[inline(always)]
+    pub(crate) fn end_within(self, looks: u32) -> Result<EndedCell, Self> {
         let Self { cell, entry, window } = self;
-        cell.end().map_err(|cell| Self { cell, entry, window })
+        cell.end_within(looks).map_err(|cell| Self { cell, entry, window })
     }
 
     /// Ends the call, which no living server has any more.
@@ -150,8 +156,8 @@ impl ServiceLink {
     }
 
     /// Takes a cell for a call whose reply has at most `bytes` bytes.
-    #[inline]
-    pub(crate) fn take_cell(&self, bytes: usize) -> Result<FreshCell, StartFailure> {
+    #[inline(always)]
+    pub(crate) fn take_cell(&self, bytes: usize) -> Result<FreshCell<'_>, StartFailure> {
         if self.has_given_up() {
             self.collect_by_the_clock();
         }
@@ -161,20 +167,20 @@ impl ServiceLink {
 
     /// Tries again after all calls that were given up were checked.
     #[cold]
-    fn take_again(&self, bytes: usize) -> Result<FreshCell, StartFailure> {
+    fn take_again(&self, bytes: usize) -> Result<FreshCell<'_>, StartFailure> {
         self.calls.collect();
         self.calls.area.pool().take(self.ring_id, bytes).map_err(StartFailure::NoPlace)
     }
 
     /// Publishes the request of a cell. If there is no room for it, waits at most that long.
     #[inline(always)]
-    pub(crate) fn send<T: Packet>(
+    pub(crate) fn send<'c, T: Packet>(
         &self,
-        (cell, window): (FreshCell, Option<WindowPlace>),
+        (cell, window): (FreshCell<'c>, Option<WindowPlace>),
         request: &T,
         waits: (Wait, Option<&Stop>),
         timeout: Timeout,
-    ) -> Result<SentCall, (StartFailure, FreshCell, Option<WindowPlace>)> {
+    ) -> Result<SentCall, (StartFailure, FreshCell<'c>, Option<WindowPlace>)> {
         let number = cell.number();
         let sent = self.with_sender((timeout, waits.1), |sender| {
             let position = sender.send(number, request, waits, timeout)?;

@@ -15,12 +15,14 @@ use crate::packet::Packet;
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys::stop::Stop;
 use crate::wait::{Pace, Sleep, Subject, Timeout, Wait, Waiter, notify_one, wait_until};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 thread_local! {
-    /// The endpoints that this thread is sending with, by the addresses of their [`Senders`].
-    static SENDING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    /// The address of the [`Senders`] whose endpoint this thread is sending with; 0: none.
+    static SENDING: Cell<usize> = const { Cell::new(0) };
+    /// Those of the sends around it, which serialize.
+    static OUTER: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 /// In boxes: an endpoint is large, and each call would move it twice.
@@ -66,6 +68,8 @@ struct Lent<'a> {
     senders: &'a Senders,
     /// `None` while it is dropped.
     sender: Option<Idle<'a>>,
+    /// The value of [`SENDING`] before.
+    outer: usize,
 }
 
 impl Senders {
@@ -86,16 +90,19 @@ impl Senders {
         get: impl FnOnce() -> Result<Idle<'a>, NoSender>,
         work: impl FnOnce(&mut RequestSender) -> R,
     ) -> Result<R, NoSender> {
-        let own = std::ptr::from_ref(self).addr();
-        if SENDING.with_borrow(|all| all.contains(&own)) {
+        let (own, outer) = (std::ptr::from_ref(self).addr(), SENDING.get());
+        if outer != 0 && is_within(own, outer) {
             return Err(NoSender::Nested);
         }
         let sender = match self.first().or_else(|| self.other()) {
             Some(sender) => sender,
             None => get()?,
         };
-        let mut lent = Lent { senders: self, sender: Some(sender) };
-        SENDING.with_borrow_mut(|all| all.push(own));
+        let mut lent = Lent { senders: self, sender: Some(sender), outer };
+        SENDING.set(own);
+        if outer != 0 {
+            OUTER.with_borrow_mut(|all| all.push(outer));
+        }
         let sender: Option<&mut RequestSender> = match &mut lent.sender {
             Some(Idle::First(sender)) => Some(sender),
             Some(Idle::Other(sender)) => Some(sender),
@@ -159,6 +166,13 @@ impl Senders {
     }
 }
 
+/// Returns true if this thread sends with an endpoint of `own` already. `outer` is its innermost
+/// send.
+#[cold]
+fn is_within(own: usize, outer: usize) -> bool {
+    outer == own || OUTER.with_borrow(|all| all.contains(&own))
+}
+
 impl RequestSender {
     /// Publishes a request. Returns its position.
     #[inline(always)]
@@ -181,7 +195,10 @@ impl RequestSender {
 impl Drop for Lent<'_> {
     #[inline]
     fn drop(&mut self) {
-        SENDING.with_borrow_mut(|all| all.pop());
+        SENDING.set(self.outer);
+        if self.outer != 0 {
+            OUTER.with_borrow_mut(|all| all.pop());
+        }
         match self.sender.take() {
             Some(Idle::Other(sender)) => self.senders.lock().push(sender),
             first => drop(first),

@@ -5,6 +5,8 @@ use crate::cluster::calls::request_ring;
 use crate::cluster::names::ClusterObject;
 use crate::cluster::worker::Worker;
 use crate::error::OpenError;
+use crate::sync::AtomicU64;
+use std::sync::Arc;
 
 /// Chooses the sizes of a service. [`Worker::service_builder`] returns it.
 ///
@@ -89,5 +91,35 @@ impl ServiceBuilder<'_> {
     pub fn max_reply(mut self, bytes: usize) -> Self {
         self.max_reply = Some(bytes);
         self
+    }
+
+    /// Bytes that a client reserves for each reply. `flat` is the size of a reply type of a
+    /// constant size, `capacity` that of the worker's memory for replies.
+    pub(super) fn reply_size(
+        &self,
+        flat: Option<usize>,
+        capacity: usize,
+    ) -> Result<usize, OpenError> {
+        let max_reply = self.max_reply.or(flat).unwrap_or(capacity / 32);
+        if max_reply > capacity / 2 {
+            let reason = format!(
+                "max_reply {max_reply} is more than half of the worker's {capacity} bytes for \
+                 replies: join with a larger reply_capacity"
+            );
+            return Err(OpenError::BadSettings { reason });
+        }
+        Ok(max_reply)
+    }
+
+    /// The number of calls in flight of a new client and their limit, if it has one.
+    pub(super) fn new_window(&self) -> Result<Option<(Arc<AtomicU64>, usize)>, OpenError> {
+        match self.window {
+            Some(0) => {
+                let reason = "a window of 0 calls: choose at least 1".to_owned();
+                Err(OpenError::BadSettings { reason })
+            }
+            Some(calls) => Ok(Some((Arc::new(AtomicU64::new(0)), calls))),
+            None => Ok(None),
+        }
     }
 }

@@ -110,7 +110,7 @@ impl<R: Packet> Call<R> {
     /// [`NotInFlight`](CallError::NotInFlight) if the outcome was returned before.
     #[inline]
     pub fn wait(mut self) -> Result<Reply<R>, CallError> {
-        self.flight.finish(Timeout::Never)
+        self.flight.finish(Timeout::Never, false)
     }
 
     /// Waits for the reply in a task, for any executor. Dropping the future cancels the call.
@@ -134,7 +134,7 @@ impl<R: Packet> Call<R> {
     ///
     /// As [`wait`](Self::wait), and [`Timeout`](CallTimeoutError::Timeout).
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Reply<R>, CallTimeoutError> {
-        self.flight.finish(Timeout::After(timeout))
+        self.flight.finish(Timeout::After(timeout), false)
     }
 
     /// Cancels the call, as dropping it does. A server that has not started with the request skips
@@ -157,13 +157,14 @@ impl<L: Deref<Target = ServiceLink>> Flight<L> {
         }
     }
 
-    /// Waits for the outcome and takes it.
+    /// Waits for the outcome and takes it. `has_spun`: after a brief spin.
     #[inline]
     pub(super) fn finish<R: Packet, F: Form<CallError, WaitingForServer>>(
         &mut self,
         timeout: Timeout,
+        has_spun: bool,
     ) -> Result<Reply<R>, F> {
-        if self.spin_briefly() {
+        if !has_spun && self.spin_briefly() {
             own_thread::let_others_run();
         } else if !self.wait_until(timeout.deadline()) {
             if Stop::was_called(self.stop.as_ref()) {

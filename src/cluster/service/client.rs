@@ -14,7 +14,7 @@ use crate::error::{Form, OpenError};
 use crate::packet::{Packet, SendAs};
 use crate::sync::AtomicU64;
 use crate::sys::stop::Stop;
-use crate::wait::{Deadline, PENDING, Pace, Timeout, Wait};
+use crate::wait::{Deadline, PENDING, Pace, Sleep, Timeout, Wait, Waiter};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -63,7 +63,7 @@ pub struct Client<Q: Packet, R: Packet> {
 }
 
 /// A cell, and a place in the window.
-type Place = (FreshCell, Option<WindowPlace>);
+type Place<'c> = (FreshCell<'c>, Option<WindowPlace>);
 
 impl Worker {
     /// Opens a client of the service of this name. The service need not have a server yet.
@@ -131,25 +131,9 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         let make = || worker.calls.link(&worker.cluster, builder.name, types, &settings, open);
         let made = worker.with_space(make);
         let link = made.map_err(|error| error.full_of("clients", |entries| entries))?;
-        let capacity = link.reply_capacity();
-        let max_reply = builder.max_reply.or(R::FLAT_LEN).unwrap_or(capacity / 32);
-        if max_reply > capacity / 2 {
-            let reason = format!(
-                "max_reply {max_reply} is more than half of the worker's {capacity} bytes for \
-                 replies: join with a larger reply_capacity"
-            );
-            return Err(OpenError::BadSettings { reason });
-        }
-        let window = match builder.window {
-            Some(0) => {
-                let reason = "a window of 0 calls: choose at least 1".to_owned();
-                return Err(OpenError::BadSettings { reason });
-            }
-            Some(calls) => Some((Arc::new(AtomicU64::new(0)), calls)),
-            None => None,
-        };
-        let (wait, stop) = (Wait::default(), worker.choices.stop.clone());
-        Ok(Self { link, max_reply, window, wait, stop, packets: PhantomData })
+        let max_reply = builder.reply_size(R::FLAT_LEN, link.reply_capacity())?;
+        let (window, stop) = (builder.new_window()?, worker.choices.stop.clone());
+        Ok(Self { link, max_reply, window, wait: Wait::default(), stop, packets: PhantomData })
     }
 
     /// Calls the service and waits for the reply. Takes `&request`, or a [borrowed form](SendAs) of
@@ -160,7 +144,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     /// As [`start`](Self::start) and [`Call::wait`].
     pub fn call(&self, request: impl SendAs<Q>) -> Result<Reply<R>, CallError> {
         let sent = self.begin::<CallError>(request.value(), Deadline::NEVER)?;
-        self.flight(&*self.link, sent).finish(Timeout::Never)
+        self.finish(sent, Timeout::Never)
     }
 
     /// Calls the service and waits for the reply for a limited time. After a timeout the call is
@@ -176,7 +160,7 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     ) -> Result<Reply<R>, CallTimeoutError> {
         let deadline = Deadline::after(timeout);
         let sent = self.begin::<CallTimeoutError>(request.value(), deadline)?;
-        self.flight(&*self.link, sent).finish(Timeout::After(timeout).left(deadline))
+        self.finish(sent, Timeout::After(timeout).left(deadline))
     }
 
     /// Starts a call. [`Call::wait`] waits for its reply.
@@ -274,37 +258,64 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
         self.stop = Some(stop.clone());
     }
 
-    #[inline]
+    #[inline(always)]
     fn begin<F: Form<CallError, WaitingForServer>>(
         &self,
         request: &impl Packet<Archived = Q::Archived>,
         deadline: Deadline,
     ) -> Result<SentCall, F> {
-        let mut place = self.place()?;
-        let (mut own_thread_deadline, mut pace) = (None, Pace::new());
-        let mut bound = deadline.cut(PENDING);
+        let (mut place, mut bound) = (self.place()?, deadline.cut(PENDING));
+        let mut retries = None;
         loop {
             let waits = (self.wait, self.stop.as_ref());
             match self.link.send(place, request, waits, Timeout::After(bound)) {
                 Ok(sent) => return Ok(sent),
-                Err(failed) => place = self.again(failed)?,
+                Err(failed) => (place, bound) = self.retry(failed, deadline, &mut retries)?,
             }
-            if deadline.has_passed()
-                && let Some(error) = F::not_ready(own_thread::untaken(&self.link))
-            {
-                return Err(error);
+        }
+    }
+
+    /// The place of a call whose request was not sent, and how long to try again.
+    #[cold]
+    fn retry<'c, F: Form<CallError, WaitingForServer>>(
+        &self,
+        failed: (StartFailure, FreshCell<'c>, Option<WindowPlace>),
+        deadline: Deadline,
+        retries: &mut Option<(Deadline, Pace)>,
+    ) -> Result<(Place<'c>, Duration), F> {
+        let place = self.again(failed)?;
+        if deadline.has_passed()
+            && let Some(error) = F::not_ready(own_thread::untaken(&self.link))
+        {
+            return Err(error);
+        }
+        if !self.link.has_servers() {
+            return Err(CallError::NoService.into());
+        }
+        let first = || (Deadline::after(OWN_THREAD_TIMEOUT), Pace::new());
+        let (own_thread_deadline, pace) = retries.get_or_insert_with(first);
+        if own_thread_deadline.has_passed() && own_thread::serves_alone(&self.link.requests) {
+            return Err(CallError::WouldDeadlock.into());
+        }
+        pace.begin(CALL);
+        pace.is_due();
+        Ok((place, pace.sleep(deadline)))
+    }
+
+    /// Waits for the outcome and takes it. If it comes within a brief spin, the call needs no
+    /// [`Flight`], which lies in memory.
+    #[inline(always)]
+    fn finish<F: Form<CallError, WaitingForServer>>(
+        &self,
+        sent: SentCall,
+        timeout: Timeout,
+    ) -> Result<Reply<R>, F> {
+        match sent.end_within(Waiter::new(self.wait, Sleep::Futex).brief_spins()) {
+            Ok(ended) => {
+                own_thread::let_others_run();
+                Ok(Reply::of(ended)?)
             }
-            if !self.link.has_servers() {
-                return Err(CallError::NoService.into());
-            }
-            let own_thread_deadline =
-                own_thread_deadline.get_or_insert_with(|| Deadline::after(OWN_THREAD_TIMEOUT));
-            if own_thread_deadline.has_passed() && own_thread::serves_alone(&self.link.requests) {
-                return Err(CallError::WouldDeadlock.into());
-            }
-            pace.begin(CALL);
-            pace.is_due();
-            bound = pace.sleep(deadline);
+            Err(sent) => self.flight(&*self.link, sent).finish(timeout, true),
         }
     }
 
@@ -320,10 +331,10 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
 
     /// The place of a call whose request may be sent later.
     #[cold]
-    fn again(
+    fn again<'c>(
         &self,
-        (failure, cell, window): (StartFailure, FreshCell, Option<WindowPlace>),
-    ) -> Result<Place, CallError> {
+        (failure, cell, window): (StartFailure, FreshCell<'c>, Option<WindowPlace>),
+    ) -> Result<Place<'c>, CallError> {
         match failure {
             // The request ring is full, or other threads use all endpoints.
             StartFailure::Send(SendFailure::NotReady(_)) | StartFailure::NoSender => {
@@ -335,13 +346,13 @@ impl<Q: Packet, R: Packet> Client<Q, R> {
     }
 
     /// Takes a cell, and a place in the window, unless no server could take the call.
-    #[inline]
-    fn place(&self) -> Result<Place, CallError> {
+    #[inline(always)]
+    fn place(&self) -> Result<Place<'_>, CallError> {
         if self.link.has_given_up() && !self.link.has_servers() {
             return Err(CallError::NoService);
         }
-        let cell =
-            self.link.take_cell(self.max_reply).map_err(|failure| self.start_error(failure))?;
+        let cell = self.link.take_cell(self.max_reply);
+        let cell = cell.map_err(|failure| self.start_error(failure))?;
         let Some((calls, most)) = &self.window else { return Ok((cell, None)) };
         let place = WindowPlace::take(calls, *most).or_else(|| {
             self.link.collect();

@@ -27,7 +27,8 @@ pub struct Reply<R: Packet>(Validated<EndedCell, R>);
 
 impl<R: Packet> Reply<R> {
     /// The reply of a call that has ended, or the reason why there is none.
-    #[inline]
+    // Always: the result of a function call goes through memory.
+    #[inline(always)]
     pub(super) fn of(cell: EndedCell) -> Result<Self, CallError> {
         match cell.outcome() {
             Some(Outcome::Short(_) | Outcome::Long) => match Validated::open(cell) {

@@ -17,6 +17,17 @@ impl ReplyBlock {
         self.slots as usize * SLOT
     }
 
+    /// The block as one word, in which no block is 0: its first slot in the low half, its length in
+    /// the high half.
+    pub(super) fn word(self) -> u64 {
+        u64::from(self.first) | u64::from(self.slots) << 32
+    }
+
+    /// Decodes a word. `None`: no block.
+    pub(super) fn of_word(word: u64) -> Option<Self> {
+        (word != 0).then_some(Self { first: word as u32, slots: (word >> 32) as u32 })
+    }
+
     fn end(self) -> u32 {
         self.first + self.slots
     }

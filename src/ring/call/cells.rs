@@ -8,6 +8,7 @@ use crate::segment::layout::{CallCell, EventCount, SHORT_REPLY, SLOT};
 use crate::segment::view::KeptEventCount;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -24,8 +25,8 @@ pub(crate) struct CellPool {
     /// The number of a free cell + 1, or 0: a call with a short reply takes it without the lock.
     next: AtomicU32,
     free: Mutex<FreePlaces>,
-    /// The request ring that each cell was used for last. Only the owner of the cell uses it.
-    rings: Box<[AtomicU64]>,
+    /// What the process knows of each cell. Only the owner of the cell uses it.
+    notes: Box<[CellNotes]>,
     /// The process that made the area: a forked child has none of its cells.
     process: u32,
 }
@@ -37,21 +38,35 @@ struct FreePlaces {
     blocks: FreeBlocks,
 }
 
+/// What the process knows of one cell. Not in the value that owns the cell, so that the value is
+/// two words: a larger one is moved through memory.
+#[derive(Debug, Default)]
+struct CellNotes {
+    /// The request ring that the cell was used for last.
+    ring: AtomicU64,
+    /// The block of the call ([`ReplyBlock::word`]); 0: none. A free cell has none.
+    block: AtomicU64,
+}
+
 /// Identifies a request ring within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestRingId(u64);
 
-/// A cell and its block.
+/// A cell and its block. `P` owns or borrows the pool.
 #[derive(Debug)]
-struct Place {
-    pool: Arc<CellPool>,
+struct Place<P: Deref<Target = CellPool> = Arc<CellPool>> {
+    pool: P,
     cell: u16,
-    block: Option<ReplyBlock>,
 }
 
 /// A cell whose request is not published. Dropping it frees the cell.
+// It borrows the pool: a call counts its reference after the request is published, while the server
+// works.
 #[derive(Debug)]
-pub(crate) struct FreshCell(Place);
+pub(crate) struct FreshCell<'p> {
+    pool: &'p Arc<CellPool>,
+    cell: u16,
+}
 
 /// A cell whose request is published. Its call is in flight. If it is dropped, the cell is lost:
 /// a server may write to it.
@@ -94,10 +109,10 @@ impl CellPool {
     /// The pool of an area that this process just made.
     pub(crate) fn new(memory: CallMemory) -> Self {
         let cells = (0..memory.cells().len() as u16).rev().collect();
-        let rings = memory.cells().iter().map(|_| AtomicU64::new(0)).collect();
+        let notes = memory.cells().iter().map(|_| CellNotes::default()).collect();
         let blocks = FreeBlocks::of((memory.capacity() / SLOT) as u32);
         let free = Mutex::new(FreePlaces { cells, blocks });
-        Self { memory, next: AtomicU32::new(0), free, rings, process: std::process::id() }
+        Self { memory, next: AtomicU32::new(0), free, notes, process: std::process::id() }
     }
 
     /// Bytes of the reply memory.
@@ -111,28 +126,30 @@ impl CellPool {
     }
 
     /// Takes a cell for a call over this request ring whose reply has at most `bytes` bytes.
+    // Always: the result of a function call goes through memory.
+    #[inline(always)]
     pub(crate) fn take(
         self: &Arc<Self>,
         ring: RequestRingId,
         bytes: usize,
-    ) -> Result<FreshCell, NoPlace> {
+    ) -> Result<FreshCell<'_>, NoPlace> {
         let next = if bytes <= SHORT_REPLY { self.take_next() } else { None };
-        let (cell, block) = match next {
-            Some(cell) => (cell, None),
+        let cell = match next {
+            Some(cell) => cell,
             None => self.take_locked(bytes)?,
         };
-        let place = Place { pool: Arc::clone(self), cell, block };
-        let cell = place.cell();
-        let block = place.block.map_or(0, |it| u64::from(it.first) | u64::from(it.slots) << 32);
+        let fresh = FreshCell { pool: self, cell };
+        let place = fresh.place();
+        let (notes, cell) = (place.notes(), place.cell());
         // The state is an outcome of an earlier request to this ring, which is not that of the new
         // one. Positions of different rings are equal.
-        let used_for = &self.rings[usize::from(place.cell)];
-        if used_for.load(Ordering::Relaxed) != ring.0 {
-            used_for.store(ring.0, Ordering::Relaxed);
+        if notes.ring.load(Ordering::Relaxed) != ring.0 {
+            notes.ring.store(ring.0, Ordering::Relaxed);
             cell.state.store(0, Ordering::Relaxed);
         }
         // Relaxed: the stamp of the request publishes all of them. Only what differs is stored: the
         // line with the last reply stays shared until the server writes the next one.
+        let block = notes.block.load(Ordering::Relaxed);
         for (word, value) in [(&cell.block, block), (&cell.deferred, 0), (&cell.given_up, 0)] {
             if word.load(Ordering::Relaxed) != value {
                 word.store(value, Ordering::Relaxed);
@@ -142,7 +159,7 @@ impl CellPool {
         if waiters.load(Ordering::Relaxed) != 0 {
             waiters.store(0, Ordering::Relaxed);
         }
-        Ok(FreshCell(place))
+        Ok(fresh)
     }
 
     /// The cell in `next`.
@@ -157,14 +174,17 @@ impl CellPool {
     }
 
     #[inline(never)]
-    fn take_locked(&self, bytes: usize) -> Result<(u16, Option<ReplyBlock>), NoPlace> {
+    fn take_locked(&self, bytes: usize) -> Result<u16, NoPlace> {
         let mut free = self.lock();
         let cell = free.cells.pop().or_else(|| self.take_next()).ok_or(NoPlace::Cells)?;
         if bytes <= SHORT_REPLY {
-            return Ok((cell, None));
+            return Ok(cell);
         }
         match free.blocks.take(bytes) {
-            Ok(block) => Ok((cell, Some(block))),
+            Ok(block) => {
+                self.notes[usize::from(cell)].block.store(block.word(), Ordering::Relaxed);
+                Ok(cell)
+            }
             Err(error) => {
                 free.cells.push(cell);
                 Err(error)
@@ -178,25 +198,35 @@ impl CellPool {
     }
 }
 
-impl Place {
+impl<P: Deref<Target = CellPool>> Place<P> {
     #[inline]
     fn cell(&self) -> &CallCell {
         &self.pool.memory.cells()[usize::from(self.cell)]
     }
 
+    #[inline]
+    fn notes(&self) -> &CellNotes {
+        &self.pool.notes[usize::from(self.cell)]
+    }
+
     /// Frees the cell and the block. Called once.
     #[inline]
     fn free(&self) {
+        let block = self.notes().block.load(Ordering::Relaxed);
+        if block != 0 {
+            // Before another call may take the cell.
+            self.notes().block.store(0, Ordering::Relaxed);
+        }
         // Release: the next user of the cell writes after this one has read its reply. Acquire: the
         // cell that was there goes into the list.
         let other = self.pool.next.swap(u32::from(self.cell) + 1, Ordering::AcqRel);
-        if other != 0 || self.block.is_some() {
-            self.free_locked(other);
+        if other != 0 || block != 0 {
+            self.free_locked(other, ReplyBlock::of_word(block));
         }
     }
 
     #[inline(never)]
-    fn free_locked(&self, other: u32) {
+    fn free_locked(&self, other: u32, block: Option<ReplyBlock>) {
         let mut free = match self.pool.free.try_lock() {
             Ok(free) => free,
             // Another thread may have held the lock when this process was forked.
@@ -204,18 +234,20 @@ impl Place {
             Err(_) => self.pool.lock(),
         };
         free.cells.extend(other.checked_sub(1).map(|cell| cell as u16));
-        if let Some(block) = self.block {
+        if let Some(block) = block {
             free.blocks.give_back(block);
         }
     }
 
     /// The start and the length of a reply. An outcome that does not fit the block is of no bytes.
+    #[inline]
     fn reply(&self, outcome: Option<Outcome>) -> (NonNull<u8>, usize) {
         let memory = &self.pool.memory;
         // Loaded once: the copy is checked and used.
         let long = || {
             let len = usize::try_from(self.cell().len.load(Ordering::Relaxed)).ok()?;
-            let block = self.block.filter(|block| len <= block.bytes())?;
+            let block = ReplyBlock::of_word(self.notes().block.load(Ordering::Relaxed));
+            let block = block.filter(|block| len <= block.bytes())?;
             Some((memory.block(block.first, block.slots)?, len))
         };
         let found = match outcome {
@@ -231,26 +263,30 @@ impl Place {
 #[repr(align(16))]
 struct NoBytes;
 
-impl FreshCell {
+impl<'p> FreshCell<'p> {
     /// The number of the cell.
+    #[inline]
     pub(crate) fn number(&self) -> u16 {
-        self.0.cell
+        self.cell
     }
 
     /// The cell of a request that was published at a position.
     #[inline]
     pub(crate) fn sent(self, position: u64) -> SentCell {
-        let place = ManuallyDrop::new(self);
-        // SAFETY: `self` is neither used nor dropped any more.
-        let place = unsafe { std::ptr::read(&raw const place.0) };
-        SentCell { place, position }
+        let fresh = ManuallyDrop::new(self);
+        SentCell { place: Place { pool: Arc::clone(fresh.pool), cell: fresh.cell }, position }
+    }
+
+    #[inline]
+    fn place(&self) -> Place<&'p CellPool> {
+        Place { pool: self.pool, cell: self.cell }
     }
 }
 
-impl Drop for FreshCell {
+impl Drop for FreshCell<'_> {
     fn drop(&mut self) {
         // No request names the cell, so no server writes to it: invariant 2 of the pool.
-        self.0.free();
+        self.place().free();
     }
 }
 
@@ -298,10 +334,10 @@ impl SentCell {
         self.place.cell().given_up.store(0, Ordering::SeqCst);
     }
 
-    /// Ends the call if its outcome is there.
-    #[inline]
-    pub(crate) fn end(self) -> Result<EndedCell, Self> {
-        match self.outcome() {
+    /// Ends the call if its outcome is there at one of so many looks.
+    #[inline(always)]
+    pub(crate) fn end_within(self, looks: u32) -> Result<EndedCell, Self> {
+        match (0..looks).find_map(|_| self.outcome()) {
             Some(outcome) => Ok(self.ended(Some(outcome))),
             None => Err(self),
         }
