@@ -137,7 +137,8 @@ impl<T: Packet> BoardWriter<T> {
         Ok(())
     }
 
-    #[inline]
+    // Always, as `CellWriter::write`.
+    #[inline(always)]
     fn attempt<P: Packet>(
         &mut self,
         cell: usize,
