@@ -13,6 +13,7 @@ pages! {
     overview = "guide/overview.md";
     first_program = "guide/first-program.md";
     packets = "guide/packets.md";
+    dynamic = "guide/dynamic.md";
     topics = "guide/topics.md";
     inboxes = "guide/inboxes.md";
     queues = "guide/queues.md";

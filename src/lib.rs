@@ -37,6 +37,7 @@
 //! | several packet types in one ring | [`any`], [`one_of`](macro@one_of) |
 //! | declare packet types | [`packet`](macro@packet), [`Packet`], [`with`] |
 //! | schemas and fingerprints of types | [`packet`](mod@packet) |
+//! | packets without their types, as JSON | `dynamic`, with the feature `dynamic` |
 //! | topics, inboxes, queues, services, events | [`Worker`], [`cluster`] |
 //! | the newest value, of one or many keys | [`Latest`], [`Board`], [`board`] |
 //! | spin, park, portable events | [`Wait`] |
@@ -54,6 +55,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `async` | the `_async` forms of calls that wait, and `stream` |
+//! | `dynamic` | packets without their Rust types: module `dynamic` |
 //! | `handover` | descriptors with messages: `Worker::send_fds_to`, `Inbox::accept_fds` |
 //! | `bytes`, `uuid` | packets with fields of these crates |
 //!
@@ -111,6 +113,64 @@ extern crate self as packetring;
 mod channel;
 #[cfg(not(loom))]
 pub mod cluster;
+#[cfg(all(feature = "dynamic", not(loom)))]
+pub mod dynamic {
+    //! Packets without their Rust types: read, printed and written by the schema that a ring
+    //! carries. Needs the feature `dynamic`.
+    //!
+    //! A [`Schema`] comes from the type table of a ring ([`CarriedType::layout`], or
+    //! [`AnyReceived::schema`] of a received packet), from stored text ([`Schema::parse`]), or from
+    //! a Rust type ([`layout_of`]). A [`Value`] is a packet that was checked once, with methods for
+    //! its parts. It is also `Serialize`, and its `Display` is JSON. [`Schema::encode`] turns JSON
+    //! into a packet.
+    //!
+    //! ```
+    //! use packetring::dynamic::Schema;
+    //! use packetring::{Ring, packet};
+    //!
+    //! #[packet]
+    //! struct Price { symbol: String, bid: u64, ask: Option<u64> }
+    //!
+    //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    //! let ring = Ring::builder().heap()?;
+    //! let (mut out, mut all) = (ring.any_publisher()?, ring.any_subscriber()?);
+    //! out.send(&Price { symbol: "ABC".to_owned(), bid: 7, ask: None })?;
+    //!
+    //! let packet = all.recv()?;
+    //! let schema: Schema = packet.schema()?; // once per type
+    //! let price = packet.value(&schema)?;
+    //! assert_eq!(price.get("symbol").and_then(|symbol| symbol.as_str()), Some("ABC"));
+    //! assert_eq!(price.to_string(), r#"{"symbol":"ABC","bid":7,"ask":null}"#);
+    //! # drop(packet);
+    //!
+    //! let archive = schema.encode(&serde_json::json!({ "symbol": "DEF", "bid": 8, "ask": 9 }))?;
+    //! out.send_value(schema.read(&archive)?)?;
+    //! assert_eq!(all.recv()?.open_as::<Price>()?.bid, 8);
+    //! # Ok(())
+    //! # }
+    //! ```
+    //!
+    //! The crate [`packetring_dynamic`] states the guarantees for hostile bytes, and how each type
+    //! appears as JSON.
+    //!
+    //! [`CarriedType::layout`]: crate::CarriedType::layout
+    //! [`AnyReceived::schema`]: crate::any::AnyReceived::schema
+
+    #[doc(inline)]
+    pub use packetring_dynamic::{
+        ArchiveError, ArchiveProblem, Elements, EncodeError, EncodeProblem, Entries, FieldPath,
+        Schema, SchemaError, SchemaProblem, Value, ValueKind,
+    };
+
+    /// Returns the schema of a Rust type.
+    ///
+    /// # Errors
+    ///
+    /// The type nests too deeply: see the limits of [`packetring_dynamic`].
+    pub fn layout_of<T: crate::Packet>() -> Result<Schema, SchemaError> {
+        Schema::parse(&T::TYPE.schema(), T::TYPE.fingerprint.0)
+    }
+}
 mod error;
 mod failpoint;
 #[cfg(not(loom))]

@@ -233,6 +233,85 @@ fn packets_of_any_type() {
     });
 }
 
+#[cfg(feature = "dynamic")]
+#[packet]
+struct Report {
+    id: u64,
+    host: String,
+    sizes: [u32; 3],
+    lines: Vec<String>,
+    note: Option<Box<str>>,
+    tags: std::collections::BTreeMap<String, u32>,
+    kind: Kind,
+    inner: Inner,
+}
+
+#[cfg(feature = "dynamic")]
+#[packet]
+enum Kind {
+    Sized { width: u32 },
+    Plain,
+}
+
+#[cfg(feature = "dynamic")]
+#[packet]
+struct Inner {
+    share: f64,
+    flag: bool,
+    letter: char,
+}
+
+#[cfg(feature = "dynamic")]
+#[test]
+fn packets_read_by_their_schemas() {
+    let long = "a text that is out of line".to_owned();
+    let report = Report {
+        id: 7,
+        host: long.clone(),
+        sizes: [1, 2, 3],
+        lines: vec!["inline".to_owned(), long.clone()],
+        note: Some("a note".into()),
+        tags: (0..30).map(|number| (format!("tag {number:02}"), number)).collect(),
+        kind: Kind::Sized { width: 9 },
+        inner: Inner { share: 0.5, flag: true, letter: 'x' },
+    };
+    let _ = Kind::Plain;
+    on_every(|ring| {
+        let mut inbox = ring.any_subscriber().unwrap();
+        let mut out = ring.any_publisher().unwrap();
+        out.send(&report).unwrap();
+        let schema = inbox.recv().unwrap().schema().unwrap();
+        let [id, host, share] =
+            ["id", "host", "inner.share"].map(|path| schema.field(path).unwrap());
+        assert_no_allocations(|| {
+            out.send(&report).unwrap();
+            let packet = inbox.recv().unwrap();
+            let value = packet.value(&schema).unwrap();
+            assert_eq!(value.field(&id).unwrap().as_u64(), Some(7));
+            assert_eq!(value.field(&host).unwrap().as_str(), Some(&*long));
+            assert_eq!(value.field(&share).unwrap().as_f64(), Some(0.5));
+            assert_eq!(value.at(0).unwrap().as_u64(), Some(7));
+            assert_eq!(value.get("id").unwrap().as_i64(), Some(7));
+            assert_eq!(value.get("host").unwrap().as_bytes(), Some(long.as_bytes()));
+            assert!(value.get("no such field").is_none());
+            let inner = value.get("inner").unwrap();
+            assert_eq!(inner.get("flag").unwrap().as_bool(), Some(true));
+            assert_eq!(inner.get("letter").unwrap().as_char(), Some('x'));
+            let sizes = value.get("sizes").unwrap();
+            assert_eq!(sizes.iter().filter_map(|size| size.as_u64()).sum::<u64>(), 6);
+            let lines = value.get("lines").unwrap();
+            assert_eq!(lines.iter().filter_map(|line| line.as_str()).last(), Some(&*long));
+            assert_eq!(value.get("note").unwrap().as_str(), Some("a note"));
+            let tags = value.get("tags").unwrap();
+            assert!(tags.entries().map(|(_, number)| number.as_u64()).eq((0..30).map(Some)));
+            let kind = value.get("kind").unwrap();
+            assert_eq!(kind.variant(), Some("Sized"));
+            assert_eq!(kind.get("width").unwrap().as_u128(), Some(9));
+            assert_eq!(value.fields().count(), 8);
+        });
+    });
+}
+
 #[test]
 fn full_empty_missed_and_timeout_results() {
     on_every(|ring| {

@@ -86,6 +86,71 @@ fn two_processes_chat() {
     assert_eq!(files_with(&name), Vec::<String>::new(), "left behind");
 }
 
+/// The packet of the ring that the example `dynamic` reads: it does not have the type.
+#[cfg(feature = "dynamic")]
+#[packetring::packet]
+struct Price {
+    symbol: String,
+    bid: u64,
+    ask: Option<u64>,
+}
+
+#[cfg(feature = "dynamic")]
+#[test]
+fn packets_of_any_type_are_printed_and_sent() {
+    use std::io::{BufRead, BufReader};
+    let name = format!("example-dynamic-{}", std::process::id());
+    let _files = FilesWith(&name);
+    let ring = packetring::Ring::open(&name).unwrap();
+    let mut prices = ring.publisher::<Price>().unwrap();
+    let mut own = ring.subscriber::<Price>().unwrap();
+    let mut running = Running::start("dynamic", &[&name]);
+    while prices.subscribers() < 2 {
+        assert_eq!(running.child.try_wait().unwrap(), None, "the example ended early");
+        sleep(Duration::from_millis(1));
+    }
+    prices.send(&Price { symbol: "ABC \"é\"".into(), bid: u64::MAX, ask: None }).unwrap();
+    drop(own.recv().unwrap());
+
+    let json = r#"{ "ask": 9, "bid": 8, "symbol": "a symbol that is out of line" }"#;
+    let sent = Run::of("dynamic", &[&name, "--send", json]);
+    assert!(sent.succeeded(), "{}", sent.errors());
+    let price = packetring::Received::unpack(own.recv().unwrap()).unwrap();
+    assert_eq!((&*price.symbol, price.bid), ("a symbol that is out of line", 8));
+    assert_eq!(price.ask, Some(9));
+    for (json, reason) in [
+        ("{", "EOF while parsing"),
+        (r#"{ "symbol": "ABC", "bid": -1 }"#, ".bid: -1 is no value of u64"),
+        (r#"{ "symbol": "ABC" }"#, "field \\\"bid\\\" is missing"),
+    ] {
+        let refused = Run::of("dynamic", &[&name, "--send", json]);
+        assert!(!refused.succeeded() && refused.errors().contains(reason), "{}", refused.errors());
+    }
+
+    let mut lines = BufReader::new(running.child.stdout.take().unwrap()).lines();
+    let expected = [
+        r#"{"symbol":"ABC \"é\"","bid":18446744073709551615,"ask":null}"#,
+        r#"{"symbol":"a symbol that is out of line","bid":8,"ask":9}"#,
+    ];
+    for packet in expected {
+        let line = lines.next().unwrap().unwrap();
+        let found: Value = serde_json::from_str(&line).unwrap();
+        assert!(found["position"].is_u64() && found["type"] == "Price", "{line}");
+        assert!(line.ends_with(&format!(r#""packet":{packet}}}"#)), "{line}");
+    }
+    // It ends with the ring.
+    ring.close().unwrap();
+    assert!(lines.next().is_none());
+    let give_up_at = Instant::now() + DEADLINE;
+    while running.child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < give_up_at, "the example did not end in time");
+        sleep(Duration::from_millis(1));
+    }
+    assert!(running.child.wait().unwrap().success());
+    drop((own, prices, ring));
+    assert_eq!(files_with(&name), Vec::<String>::new(), "left behind");
+}
+
 /// Sends an HTTP request. Returns its status and its text.
 #[cfg(feature = "async")]
 fn post(address: &str, path: &str, text: &str) -> (u16, String) {

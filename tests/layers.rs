@@ -4,7 +4,11 @@
 //!
 //! Each type name stands for one thing: no two types or traits of `src` have the same name.
 //!
-//! The table of files in `docs/internals/architecture.md` names what `src` has, and nothing else.
+//! The crate `dynamic` is outside the layers: it knows nothing of `packetring`, and the rules of
+//! circles and of names hold for it too.
+//!
+//! The table of files in `docs/internals/architecture.md` names what `src` and `dynamic/src` have,
+//! and nothing else.
 //!
 //! The tests of imports read `use` lines and paths that start with `crate::` or `super::`. Unit
 //! tests are left out: they may look at any layer.
@@ -34,7 +38,10 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// The one folder of `cluster` that knows how a segment is laid out.
 const DIRECTORY: (&str, &str) = ("cluster::directory", "segment");
 
-/// One file of `src`: its module path and the absolute paths that it mentions.
+/// The crate of packets without types: the folder of its sources, and its name here.
+const DYNAMIC: (&str, &str) = ("dynamic/src", "dynamic");
+
+/// One file of `src` or `dynamic/src`: its module path and the absolute paths that it mentions.
 struct Module {
     path: Vec<String>,
     mentions: BTreeSet<Vec<String>>,
@@ -67,7 +74,10 @@ fn each_layer_imports_only_lower_layers() {
 
 #[test]
 fn no_folder_has_a_circle_of_imports() {
-    let modules = modules();
+    let mut modules = modules();
+    let own = modules_of(DYNAMIC.0, Some(DYNAMIC.1));
+    assert!(own.len() > 10, "only {} files of dynamic were found", own.len());
+    modules.extend(own);
     let exports: BTreeMap<_, _> = modules.iter().map(|m| (m.path.clone(), &m.exports)).collect();
     // For each folder: an edge from one child to another if a file below the first mentions the
     // second, or a name that the folder re-exports from it.
@@ -104,9 +114,10 @@ fn no_folder_has_a_circle_of_imports() {
 
 #[test]
 fn no_two_types_have_the_same_name() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    collect(&src, &mut files);
+    collect(&root.join("src"), &mut files);
+    collect(&root.join(DYNAMIC.0), &mut files);
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in &files {
         let code = code_of(&fs::read_to_string(file).expect("src is readable"));
@@ -118,6 +129,24 @@ fn no_two_types_have_the_same_name() {
     let twice = places.iter().filter(|(_, files)| files.len() > 1);
     let twice = twice.map(|(name, files)| format!("{name}: {}", files.join(", "))).collect();
     assert!(lines(&twice).is_empty(), "names of several types:\n{}", lines(&twice));
+}
+
+/// It can be built and published without `packetring`. Its tests compare it with that crate.
+#[test]
+fn the_crate_of_packets_without_types_knows_nothing_of_packetring() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("dynamic/Cargo.toml"));
+    let manifest = manifest.expect("the manifest is readable");
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").expect("it has a list");
+    let (dependencies, _) = dependencies.split_once("\n[").expect("another list follows");
+    assert!(dependencies.contains("serde_json") && !dependencies.contains("packetring"));
+    let mut files = Vec::new();
+    collect(&root.join(DYNAMIC.0), &mut files);
+    let texts = files.iter().map(|file| fs::read_to_string(file).expect("src is readable"));
+    let code: Vec<String> = texts.map(|text| code_of(&text)).collect();
+    assert!(code.iter().all(|code| !code.contains("packetring")));
+    let forbids = code.iter().filter(|code| code.contains("#![forbid(unsafe_code)]"));
+    assert_eq!(forbids.count(), 1, "the root of the crate forbids unsafe code");
 }
 
 #[test]
@@ -140,7 +169,8 @@ fn the_page_of_the_architecture_names_each_file() {
     let (table, _) = table.split_once("\n## ").expect("another section follows");
 
     let mut named = BTreeSet::new();
-    for row in table.lines().filter(|line| line.starts_with("| `src/")) {
+    let is_row = |line: &&str| line.starts_with("| `src/") || line.starts_with("| `dynamic/");
+    for row in table.lines().filter(is_row) {
         let mut cells = row.split('|').skip(1);
         let folder = cells.next().unwrap_or_default().trim().trim_matches('`');
         for code in cells.next().unwrap_or_default().split('`').skip(1).step_by(2) {
@@ -168,6 +198,7 @@ fn the_page_of_the_architecture_names_each_file() {
 
     let mut files = Vec::new();
     collect(&root.join("src"), &mut files);
+    collect(&root.join(DYNAMIC.0), &mut files);
     let paths: Vec<PathBuf> = named.iter().map(as_path).collect();
     for file in &files {
         // A named file is the path itself; a named folder is a part of it.
@@ -224,12 +255,17 @@ fn lines(set: &BTreeSet<String>) -> String {
 }
 
 fn modules() -> Vec<Module> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    collect(&src, &mut files);
-    let modules: Vec<Module> = files.iter().filter_map(|file| read(&src, file)).collect();
+    let modules = modules_of("src", None);
     assert!(modules.len() > 100, "only {} source files were found", modules.len());
     modules
+}
+
+/// The files of a folder of sources. `name`: paths in it begin with this name.
+fn modules_of(folder: &str, name: Option<&str>) -> Vec<Module> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files = Vec::new();
+    collect(&src, &mut files);
+    files.iter().filter_map(|file| read(&src, file, name)).collect()
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -244,23 +280,24 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Reads one file; `None` for the crate root.
-fn read(src: &Path, file: &Path) -> Option<Module> {
+/// Reads one file; `None` for the crate root, unless it has a name.
+fn read(src: &Path, file: &Path, name: Option<&str>) -> Option<Module> {
     let text = fs::read_to_string(file).expect("src is readable");
     let inner = file.strip_prefix(src).expect("below src").with_extension("");
-    let mut path: Vec<String> =
-        inner.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    if path.last().is_some_and(|last| last == "mod") {
+    let root: Vec<String> = name.map(str::to_owned).into_iter().collect();
+    let parts = inner.iter().map(|part| part.to_string_lossy().into_owned());
+    let mut path: Vec<String> = root.iter().cloned().chain(parts).collect();
+    if path.last().is_some_and(|last| last == "mod") || inner == Path::new("lib") {
         path.pop();
     }
-    if path == ["lib"] {
+    if path.is_empty() {
         return None;
     }
     let code = code_of(&text);
     let mut mentions = BTreeSet::new();
     for (start, _) in code.match_indices("crate::") {
         if start == 0 || !is_word(code.as_bytes()[start - 1]) {
-            mentions.extend(paths(&[], &code[start + "crate::".len()..]).into_values());
+            mentions.extend(paths(&root, &code[start + "crate::".len()..]).into_values());
         }
     }
     let parent = &path[..path.len() - 1];

@@ -6,13 +6,17 @@
 
 use super::error::{SendError, SendFailure, WaitingFor};
 use super::owned_entry::OwnedEntry;
-use super::type_table::{refused, register_for};
+#[cfg(feature = "dynamic")]
+use super::type_table::CarriedType;
+use super::type_table::{Registrar, refused, register_for};
 use super::untyped::Sender;
-use crate::error::{Detachment, Form};
+use crate::error::{Detachment, Form, OpenError};
 use crate::packet::{Fingerprint, Packet, TypeInfo};
 use crate::ring::membership::RingState;
 use crate::segment::{Control, Segment};
 use crate::wait::Timeout;
+#[cfg(feature = "dynamic")]
+use packetring_dynamic::Schema;
 use std::time::Duration;
 
 /// Longest wait for the control lock by a call that does not wait. A task waits by the clock
@@ -54,11 +58,41 @@ impl TypeCache {
         info: &TypeInfo,
         timeout: Timeout,
     ) -> Result<(u16, Timeout), F> {
-        let (found, timeout) = match self.find(info) {
-            Some(found) => (found, timeout),
-            None => F::retry(|| self.add(&sender.entry, info, timeout))?,
+        let register = |registrar: &mut Registrar<'_>| registrar.register(info);
+        self.look_up_by::<F>(sender, info.fingerprint, register, timeout)
+    }
+
+    /// The index of the type of a packet without a Rust type, which is registered if it is new, and
+    /// the rest of the timeout.
+    #[cfg(feature = "dynamic")]
+    pub(crate) fn index_of_schema<F: Form<SendError, WaitingFor>>(
+        &mut self,
+        sender: &Sender,
+        schema: &Schema,
+        timeout: Timeout,
+    ) -> Result<(u16, Timeout), F> {
+        let register = |registrar: &mut Registrar<'_>| {
+            registrar.register_carried(&CarriedType {
+                name: schema.name().to_owned(),
+                fingerprint: Fingerprint(schema.fingerprint()),
+                schema: schema.text().to_owned(),
+            })
         };
-        self.last = Some((info.fingerprint, found));
+        self.look_up_by::<F>(sender, Fingerprint(schema.fingerprint()), register, timeout)
+    }
+
+    fn look_up_by<F: Form<SendError, WaitingFor>>(
+        &mut self,
+        sender: &Sender,
+        fingerprint: Fingerprint,
+        register: impl Fn(&mut Registrar<'_>) -> Result<u16, OpenError>,
+        timeout: Timeout,
+    ) -> Result<(u16, Timeout), F> {
+        let (found, timeout) = match self.find(fingerprint) {
+            Some(found) => (found, timeout),
+            None => F::retry(|| self.add(&sender.entry, fingerprint, &register, timeout))?,
+        };
+        self.last = Some((fingerprint, found));
         Ok((found, timeout))
     }
 
@@ -69,8 +103,9 @@ impl TypeCache {
         info: &TypeInfo,
         timeout: Timeout,
     ) -> Result<(), SendFailure> {
-        if self.find(info).is_none() {
-            self.add(&sender.entry, info, timeout)?;
+        if self.find(info.fingerprint).is_none() {
+            let register = |registrar: &mut Registrar<'_>| registrar.register(info);
+            self.add(&sender.entry, info.fingerprint, register, timeout)?;
         }
         Ok(())
     }
@@ -80,8 +115,8 @@ impl TypeCache {
         self.known.iter().fold(0, |bits, &(_, index)| bits | 1 << index)
     }
 
-    fn find(&self, info: &TypeInfo) -> Option<u16> {
-        let found = self.known.iter().find(|(known, _)| *known == info.fingerprint);
+    fn find(&self, fingerprint: Fingerprint) -> Option<u16> {
+        let found = self.known.iter().find(|(known, _)| *known == fingerprint);
         found.map(|&(_, index)| index)
     }
 
@@ -89,7 +124,8 @@ impl TypeCache {
     fn add(
         &mut self,
         entry: &OwnedEntry,
-        info: &TypeInfo,
+        fingerprint: Fingerprint,
+        register: impl Fn(&mut Registrar<'_>) -> Result<u16, OpenError>,
         timeout: Timeout,
     ) -> Result<(u16, Timeout), SendFailure> {
         let segment = &entry.segment;
@@ -106,9 +142,8 @@ impl TypeCache {
         if is_closed() {
             return Err(SendError::Closed.into());
         }
-        let index = register_for(&control, entry, |registrar| registrar.register(info));
-        let index = index.map_err(refused)?;
-        self.known.push((info.fingerprint, index));
+        let index = register_for(&control, entry, register).map_err(refused)?;
+        self.known.push((fingerprint, index));
         Ok((index, timeout.left(deadline)))
     }
 }

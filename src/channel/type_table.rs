@@ -10,6 +10,8 @@ use crate::ring::types;
 use crate::segment::entry::EntryId;
 use crate::segment::types::{TableFull, TypeTable};
 use crate::segment::{Control, Segment};
+#[cfg(feature = "dynamic")]
+use packetring_dynamic::{Schema, SchemaError};
 
 /// A packet type that a ring carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,16 @@ impl CarriedType {
     pub(crate) fn of(table: &TypeTable<'_>, index: usize) -> Option<Self> {
         let (name, fingerprint, schema) = table.record(index)?;
         Some(Self { name, fingerprint: Fingerprint(fingerprint), schema })
+    }
+
+    /// Reads its schema, to read and write packets without their Rust type.
+    ///
+    /// # Errors
+    ///
+    /// Its text is not a schema. A process of this user may have damaged it.
+    #[cfg(feature = "dynamic")]
+    pub fn layout(&self) -> Result<Schema, SchemaError> {
+        Schema::parse(&self.schema, self.fingerprint.0)
     }
 }
 
@@ -293,6 +305,19 @@ pub(crate) fn mismatch(segment: &Segment, expected: &TypeInfo, found: u16) -> Ty
         expected: label(expected.name, expected.fingerprint.0),
         found: found.unwrap_or_else(|| "a type that was never registered".into()),
         difference,
+    }
+}
+
+/// The expected type of a packet that is read by a schema, and the type that was found.
+#[cfg(feature = "dynamic")]
+#[cold]
+pub(crate) fn mismatch_of_schema(segment: &Segment, expected: &Schema, found: u16) -> TypeMismatch {
+    let index = usize::from(found);
+    let found = segment.with_types(|table| label_at(&table, index));
+    TypeMismatch {
+        expected: label(expected.name(), expected.fingerprint()),
+        found: found.unwrap_or_else(|| "a type that was never registered".into()),
+        difference: None,
     }
 }
 

@@ -22,9 +22,13 @@ pub struct Unserializable(Reason);
 
 #[derive(Debug)]
 enum Reason {
-    Changed { measured: usize },
+    Changed {
+        measured: usize,
+    },
     Refused(Explanation),
     Unreadable(String),
+    #[cfg(feature = "dynamic")]
+    Part,
 }
 
 impl Unserializable {
@@ -38,6 +42,13 @@ impl Unserializable {
     #[cold]
     pub(super) fn refused(cause: Explanation) -> Self {
         Self(Reason::Refused(cause))
+    }
+
+    /// A value without a Rust type is a part of a packet.
+    #[cfg(feature = "dynamic")]
+    #[cold]
+    pub(crate) fn part() -> Self {
+        Self(Reason::Part)
     }
 
     /// The archive was written, but fails the check that every reader makes.
@@ -59,6 +70,10 @@ impl fmt::Display for Unserializable {
             Reason::Unreadable(explanation) => {
                 write!(f, "value cannot be read back: {explanation}")
             }
+            #[cfg(feature = "dynamic")]
+            Reason::Part => {
+                f.write_str("value is a part of a packet; send the value of the whole packet")
+            }
         }
     }
 }
@@ -67,7 +82,7 @@ impl Error for Unserializable {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
             Reason::Refused(cause) => cause.source(),
-            Reason::Changed { .. } | Reason::Unreadable(_) => None,
+            _ => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The schema: a packet type's layout as JSON, enough to read packets without having the type.
 //!
-//! The JSON is compact and deterministic. This crate writes it and never parses it. Numbers in a
+//! The JSON is compact and deterministic. This module writes it; with the feature `dynamic`, the
+//! module `packetring::dynamic` reads it, and reads and writes packets by it. Numbers in a
 //! packet are little-endian. The root is the last `size` bytes of a packet. Every type is an
 //! object:
 //!

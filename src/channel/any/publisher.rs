@@ -17,11 +17,15 @@ use crate::channel::untyped::{
 use crate::channel::verb;
 use crate::channel::waitable::{Selectable, Selectee};
 use crate::error::{Form, OpenError};
+#[cfg(feature = "dynamic")]
+use crate::packet::Unserializable;
 use crate::packet::{AnyBits, Packet, SendAllAs, SendAs, Tail, TypeInfo};
 use crate::ring::gate::position;
 use crate::sync::Ordering;
 use crate::sys::stop::Stop;
 use crate::wait::{Timeout, Wait};
+#[cfg(feature = "dynamic")]
+use packetring_dynamic::Value;
 use std::fmt;
 use std::time::Duration;
 #[cfg(feature = "async")]
@@ -122,6 +126,20 @@ impl AnyPublisher {
         SendError, TrySendError::Full, SendTimeoutError::Timeout
     }
 
+    #[cfg(feature = "dynamic")]
+    verb! {
+        /// Publishes a packet without its Rust type: one that was
+        /// [encoded](crate::dynamic::Schema::encode) and read by its schema, or that was received
+        /// from another ring. Waits for room. Returns the packet's position.
+        ///
+        /// # Errors
+        ///
+        /// As [`send`](Self::send). [`Unserializable`](SendError::Unserializable) if the value is a
+        /// part of a packet.
+        send_value, try_send_value, send_value_timeout = send_value_with(value: Value<'_>) -> u64;
+        SendError, TrySendError::Full, SendTimeoutError::Timeout
+    }
+
     /// Joins as another publisher to the same ring.
     ///
     /// # Errors
@@ -144,6 +162,19 @@ impl AnyPublisher {
     ) -> Result<u64, F> {
         let (index, timeout) = self.types.index_of::<T, F>(&self.sender, timeout)?;
         self.sender.send(packet.value(), index, timeout)
+    }
+
+    #[cfg(feature = "dynamic")]
+    fn send_value_with<F: Form<SendError, WaitingFor>>(
+        &mut self,
+        value: Value<'_>,
+        timeout: Timeout,
+    ) -> Result<u64, F> {
+        let archive = value.archive().ok_or_else(|| SendError::from(Unserializable::part()))?;
+        let schema = value.schema();
+        let (index, timeout) = self.types.index_of_schema::<F>(&self.sender, schema, timeout)?;
+        self.sender.begin()?;
+        self.sender.send_archive(archive, index, 0, timeout)
     }
 
     /// As [`send`](Self::send), but waits for room in a task, for any executor. Dropping the future
@@ -261,7 +292,8 @@ impl AnyPublisher {
             })
             .map_err(type_table::refused)?
         };
-        sender.send_archive(letter.archive, index, tag, Timeout::Zero)
+        sender.send_archive::<SendFailure>(letter.archive, index, tag, Timeout::Zero)?;
+        Ok(())
     }
 
     /// The error of a packet whose type the ring does not accept. A closed ring accepts no packet:

@@ -6,6 +6,8 @@
 use crate::channel::error::RecvError;
 use crate::channel::received::Info;
 use crate::channel::type_table;
+#[cfg(feature = "dynamic")]
+use crate::channel::type_table::CarriedType;
 #[cfg(feature = "handover")]
 use crate::channel::untyped::PacketId;
 use crate::channel::untyped::Receiver;
@@ -13,6 +15,8 @@ use crate::packet::{self, Archived, Fingerprint, Invalid, OneOf, Packet};
 use crate::ring::buffer::{StableBatch, StableBytes};
 use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::guard::{BatchGuard, ReadGuard};
+#[cfg(feature = "dynamic")]
+use packetring_dynamic::{Schema, Value};
 use std::fmt;
 
 /// A packet in its slot whose type is not known yet. Dropping it releases the slot.
@@ -52,6 +56,34 @@ impl<'a> AnyReceived<'a> {
     /// Name of the packet's type, empty if the ring does not know it.
     pub fn type_name(&self) -> String {
         self.view().type_name()
+    }
+
+    /// The fingerprint of the packet's type. `None` if the ring does not know it.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.view().fingerprint()
+    }
+
+    /// Reads the schema of the packet's type, to read packets of this type as
+    /// [values](Self::value). It costs more than reading a packet: keep it by its
+    /// [fingerprint](Self::fingerprint).
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](RecvError::Corrupt) if the ring does not know the type, or has no valid schema.
+    #[cfg(feature = "dynamic")]
+    pub fn schema(&self) -> Result<Schema, RecvError> {
+        self.view().schema()
+    }
+
+    /// Returns the packet as a value of this schema, after a check.
+    ///
+    /// # Errors
+    ///
+    /// [`TypeMismatch`](RecvError::TypeMismatch) if its type has another fingerprint,
+    /// [`Corrupt`](RecvError::Corrupt).
+    #[cfg(feature = "dynamic")]
+    pub fn value<'v>(&'v self, schema: &'v Schema) -> Result<Value<'v>, RecvError> {
+        self.view().value(schema)
     }
 
     /// Position, and whether the packet was delivered before.
@@ -204,7 +236,7 @@ impl<'b> AnyPacket<'b> {
     ///
     /// [`Corrupt`](RecvError::Corrupt) if it has one of the types and is invalid.
     pub fn open<W: OneOf<'b>>(&self) -> Result<Option<W>, RecvError> {
-        let Some(fingerprint) = self.fingerprint() else { return Ok(None) };
+        let Some(fingerprint) = self.listed_fingerprint() else { return Ok(None) };
         W::open(fingerprint, self.archive)
             .map_err(|Invalid| self.corrupt(&W::explain(fingerprint, self.archive)))
     }
@@ -216,7 +248,7 @@ impl<'b> AnyPacket<'b> {
     /// [`TypeMismatch`](RecvError::TypeMismatch), [`Corrupt`](RecvError::Corrupt).
     #[inline(always)]
     pub fn open_as<T: Packet>(&self) -> Result<&'b Archived<T>, RecvError> {
-        if self.fingerprint() != Some(T::TYPE.fingerprint) {
+        if self.listed_fingerprint() != Some(T::TYPE.fingerprint) {
             return Err(self.mismatch::<T>());
         }
         match packet::validate::<T>(self.archive) {
@@ -239,8 +271,50 @@ impl<'b> AnyPacket<'b> {
         }
     }
 
-    fn fingerprint(&self) -> Option<Fingerprint> {
+    /// The fingerprint of the packet's type. `None` if the ring does not know it.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.listed_fingerprint().filter(|found| found.0 != 0)
+    }
+
+    /// The entry of the packet's type in the list of fingerprints.
+    #[inline]
+    fn listed_fingerprint(&self) -> Option<Fingerprint> {
         self.receiver.types.get(self.type_index()).copied()
+    }
+
+    /// Reads the schema of the packet's type: see [`AnyReceived::schema`].
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](RecvError::Corrupt) if the ring does not know the type, or has no valid schema.
+    #[cfg(feature = "dynamic")]
+    pub fn schema(&self) -> Result<Schema, RecvError> {
+        let segment = &self.receiver.entry.segment;
+        let index = self.type_index();
+        match segment.with_types(|types| CarriedType::of(&types, index)) {
+            Some(carried) => carried.layout().map_err(|error| self.corrupt(&error.to_string())),
+            None => Err(self.corrupt("a type that was never registered")),
+        }
+    }
+
+    /// Returns the packet as a value of this schema, after a check.
+    ///
+    /// # Errors
+    ///
+    /// [`TypeMismatch`](RecvError::TypeMismatch) if its type has another fingerprint,
+    /// [`Corrupt`](RecvError::Corrupt).
+    #[cfg(feature = "dynamic")]
+    pub fn value<'v>(&self, schema: &'v Schema) -> Result<Value<'v>, RecvError>
+    where
+        'b: 'v,
+    {
+        if self.fingerprint() != Some(Fingerprint(schema.fingerprint())) {
+            let (segment, index) =
+                (&self.receiver.entry.segment, self.taken.descriptor.type_index());
+            let types = type_table::mismatch_of_schema(segment, schema, index);
+            return Err(RecvError::TypeMismatch(Box::new(types)));
+        }
+        schema.read(self.archive).map_err(|error| self.corrupt(&error.to_string()))
     }
 
     fn type_index(&self) -> usize {

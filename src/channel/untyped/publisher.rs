@@ -8,7 +8,9 @@
 use super::options::MessageHeader;
 #[cfg(feature = "handover")]
 use super::options::{Attached, PacketId};
-use crate::channel::error::{SendAllError, SendError, SendFailure, WaitingFor};
+#[cfg(feature = "handover")]
+use crate::channel::error::SendFailure;
+use crate::channel::error::{SendAllError, SendError, WaitingFor};
 use crate::channel::owned_entry::OwnedEntry;
 use crate::error::Form;
 use crate::failpoint::{Failpoint, failpoint};
@@ -147,23 +149,23 @@ impl Sender {
         Ok(filled?)
     }
 
-    /// Publishes a copy of an archive, with a tag.
-    pub(in crate::channel) fn send_archive(
+    /// Publishes a copy of an archive, with a tag. Returns the error of one form of the verb.
+    pub(in crate::channel) fn send_archive<F: Form<SendError, WaitingFor>>(
         &mut self,
         archive: &[u8],
         type_index: u16,
         tag: u32,
         timeout: Timeout,
-    ) -> Result<(), SendFailure> {
-        self.claim::<SendFailure>(archive.len(), timeout)?;
+    ) -> Result<u64, F> {
+        self.claim::<F>(archive.len(), timeout)?;
         let descriptor = Descriptor::data(archive.len(), type_index).with_tag(tag);
         let filled = guard::publish(&mut self.writer, descriptor, |room| {
             room.copy_from(archive);
             Ok::<(), Unserializable>(())
         });
-        filled.map_err(|error| self.aborted(error))?;
+        let position = filled.map_err(|error| self.aborted(error))?;
         self.entry.notify_subscribers();
-        Ok(())
+        Ok(position)
     }
 
     /// Fills the open claim with one packet, commits it and wakes subscribers.

@@ -5,7 +5,9 @@ use crate::cluster::directory::WorkerInfo;
 #[cfg(feature = "handover")]
 use crate::cluster::handover::OwnSocket;
 use crate::cluster::names::{MessageTag, SenderTag, WorkerId};
-use crate::packet::{Archived, OneOf, Packet};
+use crate::packet::{Archived, Fingerprint, OneOf, Packet};
+#[cfg(feature = "dynamic")]
+use packetring_dynamic::{Schema, Value};
 use std::fmt;
 
 /// A message, read in place in the inbox. [`Inbox::recv`](super::Inbox::recv) returns it.
@@ -40,6 +42,31 @@ impl Message<'_> {
     #[inline]
     pub fn open_as<T: Packet>(&self) -> Result<&Archived<T>, RecvError> {
         self.received.open_as::<T>()
+    }
+
+    /// The fingerprint of the packet's type. `None` if the inbox does not know it.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.received.fingerprint()
+    }
+
+    /// Reads the schema of the packet's type: see [`AnyReceived::schema`].
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](RecvError::Corrupt) if the inbox does not know the type, or has no valid schema.
+    #[cfg(feature = "dynamic")]
+    pub fn schema(&self) -> Result<Schema, RecvError> {
+        self.received.schema()
+    }
+
+    /// Returns the packet as a value of this schema, after a check: see [`AnyReceived::value`].
+    ///
+    /// # Errors
+    ///
+    /// [`TypeMismatch`](RecvError::TypeMismatch), [`Corrupt`](RecvError::Corrupt).
+    #[cfg(feature = "dynamic")]
+    pub fn value<'v>(&'v self, schema: &'v Schema) -> Result<Value<'v>, RecvError> {
+        self.received.value(schema)
     }
 
     /// The id of the worker that sent it. [`Worker::worker`](crate::cluster::Worker::worker)
