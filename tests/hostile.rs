@@ -21,6 +21,9 @@
 mod beside;
 #[path = "hostile/case.rs"]
 mod case;
+#[cfg(feature = "dynamic")]
+#[path = "hostile/dynamic.rs"]
+mod dynamic;
 #[path = "hostile/named.rs"]
 mod named;
 mod support;
@@ -44,6 +47,8 @@ fn target(name: &str) -> fn(&[u8]) {
         "ring" => ring::run,
         "packet" => packet::run,
         "message" => message::run,
+        #[cfg(feature = "dynamic")]
+        "dynamic" => dynamic::run,
         "worker_slot" => worker_slot::run,
         other => panic!("{other}"),
     }
@@ -168,6 +173,12 @@ fn packets_damaged_in_their_slots_are_safe() {
     run_all("packet", 200_000);
 }
 
+#[cfg(feature = "dynamic")]
+#[test]
+fn damaged_packets_are_read_by_schema_as_by_type() {
+    run_all("dynamic", 100_000);
+}
+
 #[test]
 fn inboxes_with_a_hostile_peer_are_safe() {
     run_all("message", 4_000);
@@ -205,6 +216,8 @@ fn write_seeds() {
 fn seeds_are_valid_segments_and_archives() {
     attach::images().iter().for_each(|seed| assert!(attach::accepts(seed)));
     packet::images().iter().for_each(|seed| assert!(packet::accepts(seed)));
+    #[cfg(feature = "dynamic")]
+    packet::images().iter().for_each(|seed| assert!(dynamic::accepts(seed)));
 }
 
 /// Runs the case that `HOSTILE_CASE` names; does nothing without it.

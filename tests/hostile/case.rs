@@ -13,6 +13,9 @@
 //!   events;
 //! - [`worker_slot`]: the directory of a cluster, damaged between the operations of its workers.
 //!
+//! `dynamic.rs` is beside this file and uses its types: damaged archives and schemas, read without
+//! the types. It needs the feature `dynamic`.
+//!
 //! Events ([`Wait::event`](packetring::Wait::event)) are left out: they consist of mutexes and
 //! condition variables of the operating system. This library cannot check those for damage.
 

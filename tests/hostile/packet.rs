@@ -72,7 +72,7 @@ pub(crate) fn images() -> Vec<Vec<u8>> {
 }
 
 /// The choice that selects an image: the last of four.
-const IMAGE: u8 = 3;
+pub(crate) const IMAGE: u8 = 3;
 
 /// A ring for packets of a type.
 trait Tester {
@@ -228,7 +228,7 @@ fn read<A: Read>(packet: &A, in_full: bool) {
 }
 
 /// Damages an archive at pointers, lengths, tags and text, or changes its length.
-fn damage(archive: &mut Vec<u8>, choices: &mut Choices<'_>) {
+pub(crate) fn damage(archive: &mut Vec<u8>, choices: &mut Choices<'_>) {
     let len = archive.len();
     if len == 0 {
         return;

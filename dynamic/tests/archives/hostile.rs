@@ -190,6 +190,20 @@ fn damaged_recursive_types() {
     damage::<Link>(|_, _| {});
 }
 
+#[test]
+fn both_checks_count_pointers_alike() {
+    let schema = layout_of::<Link>().unwrap();
+    for pointers in 0..80 {
+        // A tag, and a pointer to the link before.
+        let link = |index| if index == 0 { [0, 0] } else { [1, -12_i32] };
+        let bytes: Vec<u8> = (0..=pointers).flat_map(link).flat_map(i32::to_le_bytes).collect();
+        let archive = aligned(&bytes);
+        let is_valid = Link::validate(archive.bytes()).is_ok();
+        assert_eq!(is_valid, pointers <= 62, "{pointers}");
+        assert_eq!(schema.read(archive.bytes()).is_ok(), is_valid, "{pointers}");
+    }
+}
+
 /// The deepest value of the deepest type: 62 pointers, and 11 structs around each.
 #[test]
 fn the_deepest_value_fits_a_small_stack() {
