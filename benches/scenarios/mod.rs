@@ -3,6 +3,8 @@
 mod call;
 mod callers;
 mod codec;
+#[cfg(feature = "dynamic")]
+mod dynamic;
 mod event_loop;
 mod executor;
 mod fan_in;
@@ -29,6 +31,8 @@ use crate::harness::Scenario;
 use call::Calls;
 use callers::{Callers, Measured};
 use codec::{Encode, Validate};
+#[cfg(feature = "dynamic")]
+use dynamic::Access;
 use event_loop::{EventLoop, Way};
 use fan_in::FanIn;
 use fan_out::FanOut;
@@ -127,15 +131,21 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
     all.extend([Taken::Packets, Taken::Values].map(|taken| boxed(StreamAsync::new(taken))));
     #[cfg(feature = "handover")]
     all.push(boxed(Handovers));
+    #[cfg(feature = "dynamic")]
+    all.extend([Access::Field, Access::Name].map(boxed));
     all
 }
 
 /// The rows that this build has not, if there are any.
-pub(crate) const MISSING: Option<&str> = if cfg!(all(feature = "async", feature = "handover")) {
+pub(crate) const MISSING: Option<&str> = if cfg!(all(
+    feature = "async",
+    feature = "dynamic",
+    feature = "handover"
+)) {
     None
 } else {
     Some(
-        "perhaps not in this build: stream_async_48, stream_async_values_48 and handover; add `--features async,handover`",
+        "perhaps not in this build: stream_async_48, stream_async_values_48, dynamic_fields_48, dynamic_names_48 and handover; add `--features async,dynamic,handover`",
     )
 };
 

@@ -23,7 +23,7 @@ pub(super) const MAX_DEPTH: usize = 63;
 type Checked<T = ()> = Result<T, ArchiveError>;
 
 /// Checks an archive. Returns the position of its root.
-#[inline]
+#[inline(always)]
 pub(super) fn check(types: &[TypeLayout], archive: &[u8]) -> Checked<usize> {
     match types.first() {
         // Numbers alone.

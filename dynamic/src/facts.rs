@@ -65,6 +65,7 @@ pub(super) fn describe(types: &[TypeLayout], layout: &mut TypeLayout) {
     };
     layout.has_address_name = ADDRESSES.contains(&&*layout.name);
     let kind = &layout.kind;
+    layout.plain = if let LayoutKind::Number(number) = kind { Some(*number) } else { None };
     layout.is_flat = match kind {
         LayoutKind::Number(_)
         | LayoutKind::NonZero(_)

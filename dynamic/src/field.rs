@@ -51,9 +51,13 @@ impl<'a> Value<'a> {
     ///
     /// `None` if the value has another type, or if its schema is neither the schema of the field
     /// nor a clone of it.
-    #[inline]
+    // Inlined always: see `parts`.
+    #[inline(always)]
     pub fn field(&self, field: &FieldPath) -> Option<Value<'a>> {
-        let is_owner = field.types.first().is_some_and(|owner| std::ptr::eq(owner, self.layout));
-        is_owner.then(|| self.part(field.of, self.here() + field.offset))
+        if !std::ptr::eq(field.types.as_ptr(), self.layout) {
+            return None;
+        }
+        let layout = self.schema.types.get(field.of as usize)?;
+        Some(Self { layout, place: self.place.part(self.here() + field.offset), ..*self })
     }
 }

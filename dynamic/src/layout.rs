@@ -46,6 +46,8 @@ pub(super) struct TypeLayout {
     pub(super) is_nullable: bool,
     /// True if the name is that of an address, which prints as text.
     pub(super) has_address_name: bool,
+    /// The number type of [`LayoutKind::Number`], in a place that is the same for all types.
+    pub(super) plain: Option<Number>,
     pub(super) kind: LayoutKind,
 }
 
@@ -159,8 +161,8 @@ impl Number {
 pub(super) struct Fields {
     pub(super) style: Style,
     pub(super) list: Box<[FieldLayout]>,
-    /// The keys of their names.
-    keys: Box<[NameKey]>,
+    /// The digests of the keys of their names.
+    digests: Box<[u64]>,
     /// The positions in `list` in the order of keys and names, for more than [`FEW`] fields.
     by_name: Box<[u32]>,
 }
@@ -170,35 +172,44 @@ const FEW: usize = 16;
 
 impl Fields {
     pub(super) fn new(style: Style, list: Box<[FieldLayout]>) -> Self {
-        let keys: Box<[_]> = list.iter().map(|field| NameKey::of(&field.name)).collect();
+        let digests = list.iter().map(|field| field.key.digest()).collect();
         let mut by_name = Vec::new();
         if list.len() > FEW {
             by_name.extend(0..list.len() as u32);
-            by_name.sort_by_key(|&index| (keys[index as usize], &list[index as usize].name));
+            by_name.sort_by_key(|&index| (list[index as usize].key, &list[index as usize].name));
         }
-        Self { style, list, keys, by_name: by_name.into() }
+        Self { style, list, digests, by_name: by_name.into() }
     }
 
     /// The field of a name.
-    #[inline]
+    #[inline(always)]
     pub(super) fn named(&self, name: &str) -> Option<&FieldLayout> {
-        let key = NameKey::of(name);
+        let (first, last) = NameKey::of(name).words();
+        self.named_by(first, last, name)
+    }
+
+    /// The field of a name, whose key has these words. They come in registers: a key in memory that
+    /// was just written would be read late.
+    #[inline(never)]
+    fn named_by(&self, first: u64, last: u64, name: &str) -> Option<&FieldLayout> {
+        let key = NameKey::new(first, last, name.len());
         if !self.by_name.is_empty() {
             return self.named_of_many(key, name);
         }
-        let is_name = |index: usize| self.list.get(index).is_some_and(|one| *one.name == *name);
-        let mut keys = self.keys.iter().enumerate();
-        let index = keys.find(|&(index, known)| {
-            *known == key && (name.len() <= NameKey::WHOLE || is_name(index))
-        });
-        self.list.get(index?.0)
+        let digest = key.digest();
+        self.digests.iter().zip(&self.list).find_map(|(known, field)| {
+            let is_it = *known == digest
+                && field.key == key
+                && (name.len() <= NameKey::WHOLE || *field.name == *name);
+            is_it.then_some(field)
+        })
     }
 
     #[inline(never)]
     fn named_of_many(&self, key: NameKey, name: &str) -> Option<&FieldLayout> {
         let found = self.by_name.binary_search_by(|&index| {
-            let index = index as usize;
-            self.keys[index].cmp(&key).then_with(|| (*self.list[index].name).cmp(name))
+            let field = &self.list[index as usize];
+            field.key.cmp(&key).then_with(|| (*field.name).cmp(name))
         });
         self.list.get(self.by_name[found.ok()?] as usize)
     }
@@ -219,6 +230,8 @@ pub(super) enum Style {
 #[derive(Clone, Debug)]
 pub(super) struct FieldLayout {
     pub(super) name: Box<str>,
+    /// The key of the name.
+    pub(super) key: NameKey,
     pub(super) offset: usize,
     pub(super) of: TypeIndex,
     /// The kinds of options of the enclosing type for which this field has a niche.
@@ -302,6 +315,7 @@ pub(super) fn unit() -> TypeLayout {
         is_recursive: false,
         is_nullable: true,
         has_address_name: false,
+        plain: None,
         kind: LayoutKind::Phantom,
     }
 }

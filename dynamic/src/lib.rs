@@ -154,7 +154,8 @@ impl Schema {
     /// # Errors
     ///
     /// The bytes are not a packet of this type.
-    #[inline]
+    // Inlined always: see `parts`.
+    #[inline(always)]
     pub fn read<'a>(&'a self, archive: &'a [u8]) -> Result<Value<'a>, ArchiveError> {
         let at = check::check(&self.types, archive)?;
         let (len, root) = (archive.len(), 0);

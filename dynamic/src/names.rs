@@ -13,7 +13,8 @@ impl NameKey {
     pub(super) const WHOLE: usize = 16;
 
     /// The key of a name. Of a name in the program's text, the compiler computes it.
-    #[inline]
+    // Inlined always: a call for each read by name took longer than the search.
+    #[inline(always)]
     pub(super) fn of(name: &str) -> Self {
         let (bytes, len) = (name.as_bytes(), name.len());
         // The two words of a length overlap, and cover all bytes of it.
@@ -33,6 +34,23 @@ impl NameKey {
             *place = *byte;
         }
         Self { first: u64::from_le_bytes(first), last: 0, len }
+    }
+
+    #[inline(always)]
+    pub(super) fn new(first: u64, last: u64, len: usize) -> Self {
+        Self { first, last, len }
+    }
+
+    /// The words of the key, without the length.
+    #[inline(always)]
+    pub(super) fn words(self) -> (u64, u64) {
+        (self.first, self.last)
+    }
+
+    /// A word of the key, which is another one for most other keys.
+    #[inline(always)]
+    pub(super) fn digest(self) -> u64 {
+        self.first ^ self.last.rotate_left(29) ^ (self.len as u64).rotate_left(57)
     }
 }
 

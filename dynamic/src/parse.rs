@@ -11,6 +11,7 @@ use super::layout::{
     ALIGN, FieldLayout, Fields, LayoutKind, MAX_NESTING, MAX_RECURSIVE_NESTING, Style, TreeLayout,
     TypeIndex, TypeLayout, VariantLayout, unit,
 };
+use super::names::NameKey;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeSet;
 
@@ -329,7 +330,8 @@ impl Parser {
             }
         };
         let niches = niches.into_boxed_slice();
-        Ok((FieldLayout { name: name.into(), offset, of, niches }, end))
+        let key = NameKey::of(name);
+        Ok((FieldLayout { name: name.into(), key, offset, of, niches }, end))
     }
 
     fn enumeration(

@@ -1,5 +1,9 @@
 //! The parts of values: fields, elements, members and entries, iterators over them, and numbers.
 //! None allocates.
+//!
+//! The short ways of reading are inlined always. Else each returns a value of five words through
+//! memory. To open a packet and to read six numbers by name took 121 to 133 ns before, and 76 to
+//! 114 ns then (three runs, busy machine, 2026-11-30).
 
 use super::check::word;
 use super::layout::{ENTRIES, FieldLayout, LayoutKind, NULL, Number, TreeLayout};
@@ -9,7 +13,7 @@ use std::iter::FusedIterator;
 
 impl<'a> Value<'a> {
     /// The field of this name: of a struct, or of the variant that an enum has.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, name: &str) -> Option<Value<'a>> {
         match &self.layout.kind {
             LayoutKind::Struct(fields) => self.place_of(fields.named(name)?),
@@ -18,7 +22,7 @@ impl<'a> Value<'a> {
     }
 
     /// The part at an index: a field by its place in the type, or an element of a list or array.
-    #[inline]
+    #[inline(always)]
     pub fn at(&self, index: usize) -> Option<Value<'a>> {
         match &self.layout.kind {
             LayoutKind::Struct(fields) => self.place_of(fields.list.get(index)?),
@@ -26,7 +30,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn place_of(&self, field: &FieldLayout) -> Option<Value<'a>> {
         Some(self.part(field.of, self.here() + field.offset))
     }
@@ -151,13 +155,13 @@ impl<'a> Value<'a> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn first_bytes<const N: usize>(&self) -> Option<[u8; N]> {
-        self.archive.get(self.here()..)?.first_chunk().copied()
+        self.archive.get(self.here()..self.here() + N)?.first_chunk().copied()
     }
 
     /// The value of a `bool`.
-    #[inline]
+    #[inline(always)]
     pub fn as_bool(&self) -> Option<bool> {
         if let LayoutKind::Bool = self.layout.kind {
             return Some(self.archive.get(self.here()) == Some(&1));
@@ -181,25 +185,25 @@ impl<'a> Value<'a> {
     }
 
     /// The value of a whole number, if it is one of `u64`.
-    #[inline]
+    #[inline(always)]
     pub fn as_u64(&self) -> Option<u64> {
-        match &self.layout.kind {
-            LayoutKind::Number(Number::U64) => self.first_bytes().map(u64::from_le_bytes),
-            LayoutKind::Number(Number::U32) => Some(u32::from_le_bytes(self.first_bytes()?).into()),
-            LayoutKind::Number(Number::U16) => Some(u16::from_le_bytes(self.first_bytes()?).into()),
-            LayoutKind::Number(Number::U8) => Some(u8::from_le_bytes(self.first_bytes()?).into()),
+        match self.layout.plain {
+            Some(Number::U64) => self.first_bytes().map(u64::from_le_bytes),
+            Some(Number::U32) => Some(u32::from_le_bytes(self.first_bytes()?).into()),
+            Some(Number::U16) => Some(u16::from_le_bytes(self.first_bytes()?).into()),
+            Some(Number::U8) => Some(u8::from_le_bytes(self.first_bytes()?).into()),
             _ => self.as_i128_slow()?.try_into().ok(),
         }
     }
 
     /// The value of a whole number, if it is one of `i64`.
-    #[inline]
+    #[inline(always)]
     pub fn as_i64(&self) -> Option<i64> {
-        match &self.layout.kind {
-            LayoutKind::Number(Number::I64) => self.first_bytes().map(i64::from_le_bytes),
-            LayoutKind::Number(Number::I32) => Some(i32::from_le_bytes(self.first_bytes()?).into()),
-            LayoutKind::Number(Number::I16) => Some(i16::from_le_bytes(self.first_bytes()?).into()),
-            LayoutKind::Number(Number::I8) => Some(i8::from_le_bytes(self.first_bytes()?).into()),
+        match self.layout.plain {
+            Some(Number::I64) => self.first_bytes().map(i64::from_le_bytes),
+            Some(Number::I32) => Some(i32::from_le_bytes(self.first_bytes()?).into()),
+            Some(Number::I16) => Some(i16::from_le_bytes(self.first_bytes()?).into()),
+            Some(Number::I8) => Some(i8::from_le_bytes(self.first_bytes()?).into()),
             _ => self.as_i128_slow()?.try_into().ok(),
         }
     }
@@ -229,11 +233,11 @@ impl<'a> Value<'a> {
     }
 
     /// The value of an `f32` or `f64`.
-    #[inline]
+    #[inline(always)]
     pub fn as_f64(&self) -> Option<f64> {
-        match &self.layout.kind {
-            LayoutKind::Number(Number::F64) => self.first_bytes().map(f64::from_le_bytes),
-            LayoutKind::Number(Number::F32) => Some(f32::from_le_bytes(self.first_bytes()?).into()),
+        match self.layout.plain {
+            Some(Number::F64) => self.first_bytes().map(f64::from_le_bytes),
+            Some(Number::F32) => Some(f32::from_le_bytes(self.first_bytes()?).into()),
             _ => self.as_f64_slow(),
         }
     }

@@ -38,19 +38,19 @@ impl ValuePlace {
     const PACKET: u64 = 1 << 40;
 
     /// The root of a packet, which is shorter than `i32::MAX` bytes.
-    #[inline]
+    #[inline(always)]
     fn packet(at: usize) -> Self {
         Self(u64::from(at as u32) | Self::PACKET)
     }
 
-    #[inline]
+    #[inline(always)]
     fn at(self) -> usize {
         self.0 as u32 as usize
     }
 
     /// A part at this position.
-    #[inline]
-    fn part(self, at: usize) -> Self {
+    #[inline(always)]
+    pub(super) fn part(self, at: usize) -> Self {
         Self(self.0 & (0xff << Self::DEPTH) | u64::from(at as u32))
     }
 
@@ -103,7 +103,7 @@ pub enum ValueKind {
 
 impl<'a> Value<'a> {
     /// The whole packet, after its check.
-    #[inline]
+    #[inline(always)]
     pub(super) fn packet(schema: &'a Schema, archive: &'a [u8], at: usize) -> Option<Self> {
         let layout = schema.types.first()?;
         Some(Self { schema, layout, archive, place: ValuePlace::packet(at) })
@@ -198,17 +198,17 @@ impl<'a> Value<'a> {
     }
 
     /// A part of the value that is not behind a pointer.
-    #[inline]
+    #[inline(always)]
     pub(super) fn part(&self, of: TypeIndex, at: usize) -> Self {
         Self { layout: self.type_at(of), place: self.place.part(at), ..*self }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn here(&self) -> usize {
         self.place.at()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn type_at(&self, of: TypeIndex) -> &'a TypeLayout {
         self.schema.types.get(of as usize).unwrap_or(self.layout)
     }

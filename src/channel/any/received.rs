@@ -16,7 +16,7 @@ use crate::ring::buffer::{StableBatch, StableBytes};
 use crate::ring::cursor::{Cursor, Taken};
 use crate::ring::guard::{BatchGuard, ReadGuard};
 #[cfg(feature = "dynamic")]
-use packetring_dynamic::{Schema, Value};
+use packetring_dynamic::{ArchiveError, Schema, Value};
 use std::fmt;
 
 /// A packet in its slot whose type is not known yet. Dropping it releases the slot.
@@ -82,6 +82,7 @@ impl<'a> AnyReceived<'a> {
     /// [`TypeMismatch`](RecvError::TypeMismatch) if its type has another fingerprint,
     /// [`Corrupt`](RecvError::Corrupt).
     #[cfg(feature = "dynamic")]
+    #[inline(always)]
     pub fn value<'v>(&'v self, schema: &'v Schema) -> Result<Value<'v>, RecvError> {
         self.view().value(schema)
     }
@@ -304,17 +305,18 @@ impl<'b> AnyPacket<'b> {
     /// [`TypeMismatch`](RecvError::TypeMismatch) if its type has another fingerprint,
     /// [`Corrupt`](RecvError::Corrupt).
     #[cfg(feature = "dynamic")]
+    #[inline(always)]
     pub fn value<'v>(&self, schema: &'v Schema) -> Result<Value<'v>, RecvError>
     where
         'b: 'v,
     {
         if self.fingerprint() != Some(Fingerprint(schema.fingerprint())) {
-            let (segment, index) =
-                (&self.receiver.entry.segment, self.taken.descriptor.type_index());
-            let types = type_table::mismatch_of_schema(segment, schema, index);
-            return Err(RecvError::TypeMismatch(Box::new(types)));
+            return Err(self.other_schema(schema));
         }
-        schema.read(self.archive).map_err(|error| self.corrupt(&error.to_string()))
+        match schema.read(self.archive) {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.invalid_by(&error)),
+        }
     }
 
     fn type_index(&self) -> usize {
@@ -326,6 +328,20 @@ impl<'b> AnyPacket<'b> {
         let segment = &self.receiver.entry.segment;
         let types = type_table::mismatch(segment, &T::TYPE, self.taken.descriptor.type_index());
         RecvError::TypeMismatch(Box::new(types))
+    }
+
+    #[cfg(feature = "dynamic")]
+    #[cold]
+    fn other_schema(&self, schema: &Schema) -> RecvError {
+        let (segment, found) = (&self.receiver.entry.segment, self.taken.descriptor.type_index());
+        let types = type_table::mismatch_of_schema(segment, schema, found);
+        RecvError::TypeMismatch(Box::new(types))
+    }
+
+    #[cfg(feature = "dynamic")]
+    #[cold]
+    fn invalid_by(&self, error: &ArchiveError) -> RecvError {
+        self.corrupt(&error.to_string())
     }
 
     #[cold]
