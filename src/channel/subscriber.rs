@@ -186,8 +186,8 @@ impl<T: Packet> Subscriber<T> {
         Ok(Self::new(receiver, index))
     }
 
-    /// The fast path of flat packets is inlined into the caller. It has half as many instructions as
-    /// the general one, so the processor looks twice as many packets ahead.
+    /// The fast path of flat packets is inlined into the caller. It has fewer instructions than the
+    /// general one, so the processor looks further ahead.
     #[inline(always)]
     fn receive<F: Form<RecvError, ()>>(&mut self, timeout: Timeout) -> Result<Received<'_, T>, F> {
         let Some(len) = T::FLAT_LEN else { return self.receive_any(timeout) };

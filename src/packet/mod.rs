@@ -95,7 +95,7 @@ pub(crate) fn write<T: Packet>(
     unsafe { T::write(value, room.start(), room.len(), scratch) }
 }
 
-/// Calls `work` with a copy of a value whose archive is a byte copy, otherwise with the value itself.
+/// Calls `work` with a copy of a value whose archive is a byte copy, otherwise with the value.
 ///
 /// For a cold path that is not inlined: the caller's value need not lie in memory for it, and stays
 /// in registers on the other paths.
@@ -104,8 +104,8 @@ pub(crate) fn on_copy<T: Packet, R>(value: &T, work: impl FnOnce(&T) -> R) -> R 
     if !T::IS_COPIED {
         return work(value);
     }
-    // SAFETY: `value` is valid for reads. The bytes of a copied type are those of its archive: plain
-    // data, so the copy is as valid as the value. It is only read, and not dropped.
+    // SAFETY: `value` is valid for reads. The bytes of a copied type are those of its archive, so
+    // the copy is as valid as the value. It is only read, and not dropped.
     let copy = ManuallyDrop::new(unsafe { std::ptr::read(value) });
     work(&copy)
 }

@@ -1,7 +1,7 @@
 //! The methods of endpoints that do not depend on the packet type: counting and awaiting
 //! subscribers, backlog, waiting, protection.
 //!
-//! - A publisher: its subscribers, waiting for them, and its leaving. Waiting for room is in `room`.
+//! - A publisher: its subscribers, and waiting for them; leaving. Waiting for room is in `room`.
 //! - A subscriber: its backlog, its waiting and its mapping.
 
 use super::publisher::Sender;

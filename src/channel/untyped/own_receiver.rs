@@ -23,8 +23,8 @@ impl Receiver {
         self
     }
 
-    /// Fast path of [`take_fast`](Self::take_fast), for packets of one length and type. Returns false
-    /// if nothing was taken: another call must decide.
+    /// Fast path of [`take_fast`](Self::take_fast), for packets of one length and type. Returns
+    /// false if nothing was taken: another call must decide.
     #[inline(always)]
     pub(crate) fn take_expected(&mut self, expected: Descriptor) -> bool {
         self.found.is_none() && self.cursor.take_expected(expected)

@@ -48,7 +48,7 @@ impl Sender {
     /// The fast path of a flat packet in an exclusive ring needs no claim. It is inlined into the
     /// caller, for the number of stores: each takes a place in the processor's store queue, and
     /// with the call and its result there are 16 instead of 10 for a packet of one slot. While the
-    /// queue is full, no further line is fetched from the other core (`docs/reference/performance.md`).
+    /// queue is full, no further line is fetched from the other core.
     #[inline(always)]
     pub(crate) fn send<T: Packet, F: Form<SendError, WaitingFor>>(
         &mut self,
@@ -79,8 +79,8 @@ impl Sender {
         )
     }
 
-    /// Publishes one packet through a claim of its own: any packet of a shared ring, and the last of
-    /// a lap.
+    /// Publishes one packet through a claim of its own: any packet of a shared ring, and the last
+    /// one of a lap.
     // Out of line: serialization is large, and `send` is inlined into its callers.
     #[inline(never)]
     fn send_claimed<T: Packet, F: Form<SendError, WaitingFor>>(
